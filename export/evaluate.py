@@ -42,6 +42,8 @@ def evaluate(
 ) -> Figures:
     """Measure a run, write ``RUN/report/`` atomically, and return the figures of report.json.
 
+    After a trial, the trial is measured, on sounds that it has not learned.
+
     Args:
         checkpoint: the last replaces a missing best one (latents never varied).
         classifier: judges clips made by labels.
@@ -54,23 +56,25 @@ def evaluate(
         Failure: the disk is full.
     """
     say = progress or (lambda share, what: None)
-    network, which, step = trained(run, checkpoint)
-    row, given = FAMILIES[run.recipe.family], _judged(run, classifier)
+    row, tried = FAMILIES[run.recipe.family], run.trial()
+    measured = run if tried is None or row.keyed else tried
+    network, which, step = trained(measured, checkpoint)
+    given = _judged(run, classifier)
     with contextlib.ExitStack() as stack:
         if row.played:
             given["instrument"] = instrument
         if instrument is not None and row.heard:
             given["heard"] = row.heard
-        if row.played and exported is not None:
+        if row.played and exported is not None and measured is run:
             given["exported"] = exported
         elif row.played:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            given["exported"] = functools.partial(exported_patch, run, place, which=checkpoint)
-        if row.played and (tried := run.trial()) is not None:
+            given["exported"] = functools.partial(exported_patch, measured, place, which=checkpoint)
+        if row.keyed and tried is not None:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             played = functools.partial(exported_patch, tried, place, which=checkpoint)
             given["trial"] = HeldOutRun(tried.corpus(), trained(tried, checkpoint)[0], played)
-        report = row.report(run, network, which, step, say, **given)
+        report = row.report(measured, network, which, step, say, **given)
         say(0.75, "drawing")
         _save(stack.enter_context(replacing_folder(run.folder / "report")), report)
     say(1.0, "done")

@@ -5,6 +5,7 @@ import functools
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..host.contract.card import Card
@@ -21,7 +22,7 @@ from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build
 from ..train.corpus.content import are_loops, listened, melodic_share
 from ..train.corpus.folder_check import SHORTEST_SECONDS
-from ..train.corpus.held_out_keys import held_keys, held_out_splits
+from ..train.corpus.held_out import clip_splits, held_keys, key_splits
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sound_files import digests, find_sounds, own_rate
 from ..train.corpus.store import READING, Corpus
@@ -43,7 +44,9 @@ from .training_minutes import MINUTES, check_minutes
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
 MELODIC = 0.5  # of sounds are melodies: the others' hits or beats are theirs
-TRIAL = 0.5  # of the minutes, for the trial without the held-out keys
+LEAST_PACE = 0.5  # of an idle core's steps: with fewer, other programs took most of the minutes
+WITHOUT = " without held-out sounds"  # a trial's stage
+TRIAL = 0.5  # of the minutes, for the trial without the held-out sounds
 
 
 class MakeStopped(TimbrelError):
@@ -64,9 +67,9 @@ def make(
 ) -> str:
     """Build a corpus, train, evaluate, export, write a preset and a demo; return a summary for the user.
 
-    ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a demo sound, corpus/, run/, report/ and, for
-    notes, trial/: the run without held-out keys. A second call resumes. ``auto`` selects loops for a steady beat, clips
-    for hits or words, grains if less than half of the sound has a pitch, else partials.
+    ``output`` then holds preset.toml, model.onnx, model.encoder.onnx, a demo sound, corpus/, run/, report/ and trial/:
+    the run without held-out keys or clips, unless there are too few. A second call resumes. ``auto`` selects loops for
+    a steady beat, clips for hits or words, grains if less than half of the sound has a pitch, else partials.
 
     Args:
         sounds: files and folders; to resume, the same as at first.
@@ -104,7 +107,8 @@ def make(
         display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
     with replacing(output / PRESET, overwrite=True) as file:  # last: a preset marks a complete instrument
         file.write_text(as_text(preset, model.card), encoding="utf-8")
-    return _summary(output, model.card, row.plays(preset, model, run.info.tonal), output / row.heard, found)
+    plays = row.plays(preset, model, run.info.tonal)
+    return _summary(output, model.card, plays, output / row.heard, found, outcome)
 
 
 def _exported(run: Run, output: Path, display: Display) -> Patch:
@@ -247,7 +251,8 @@ def _as_wanted(
         whole = Corpus.open(corpus.folder)
         copies = len(whole.report.identical)
         once = f"; {copies} identical to others {'is' if copies == 1 else 'are'} left out" if copies else ""
-        display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them{once}")
+        unused = f"; not used: {unusable}" if (unusable := whole.report.left_out_line()) else ""
+        display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them{once}{unused}")
     return Corpus.open(corpus.folder)
 
 
@@ -270,25 +275,41 @@ def _begun(output: Path) -> Path | None:
 
 def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
     """Return the trial if it was interrupted or its latents do not vary."""
-    row = FAMILIES[family]
-    held = held_keys(corpus) if row.tried else []
-    tried = (output / "trial").exists() or (bool(held) and not (output / "run").exists())
-    if tried and _begun(output) is None:
-        corpus = corpus.deal(held_out_splits(corpus, held))
-        names = ", ".join(map(note_name, held))
-        display.say(f"keys held out for the report: {names}; the instrument learns them after a trial without")
+    row, tried = FAMILIES[family], (output / "trial").exists()
+    if _begun(output) is None:
+        corpus, tried = _held_out(corpus, row, display)
     share = minutes * TRIAL if tried else minutes
-    recipe = load_recipe(row.recipe, [f"training.minutes={share}", *row.changes(corpus)])
+    changes = [f"training.minutes={share}", *row.changes(corpus.whole())]
     parts = [("trial", None), ("run", output / "trial")] if tried else [("run", None)]
+    outcomes = []
     for name, trial in parts:
-        folder, options = output / name, _options(recipe, display, " without these keys" if name == "trial" else "")
+        recipe = load_recipe(row.recipe, [*changes, *(row.completing if trial else ())])
+        folder, options = output / name, _options(recipe, display, WITHOUT if name == "trial" else "")
         if folder.exists():
             outcome = resume(folder, recipe, options)
         else:
             outcome = start(recipe, output / "corpus", folder, options, trial=trial)
+        outcomes.append(outcome)
         if outcome.interrupted or outcome.dead:
             break
-    return Run.open(folder), outcome
+    return Run.open(folder), _in_all(outcomes)
+
+
+def _held_out(corpus: Corpus, row: ExportFamily, display: Display) -> tuple[Corpus, bool]:
+    """Hold sounds out of the trial; return the corpus and whether there is a trial."""
+    keys = held_keys(corpus) if row.keyed else []
+    corpus = corpus.deal(key_splits(corpus, keys) if row.keyed else clip_splits(corpus))
+    clips = [clip.name for clip in corpus.clips() if clip.split != "train"]
+    if keys:
+        sounds = f"keys held out for the report: {', '.join(map(note_name, keys))}"
+    elif clips:
+        sounds = f"held out for the report: {clips[0]}{f' and {len(clips) - 1} more' * (len(clips) > 1)}"
+    elif row.completing:
+        sounds = "ends of the sounds are held out for the report"
+    else:
+        return corpus, False
+    display.say(f"{sounds}; the instrument learns them after a trial without")
+    return corpus, True
 
 
 def _train_more(
@@ -313,13 +334,21 @@ def _train_more(
     else:  # all budgets grow before training, so that the next call can finish an interrupted one
         shares = [minutes] if trial is None else [TRIAL * minutes, (1 - TRIAL) * minutes]
         parts = [_given(part, share) for part, share in zip(parts, shares, strict=True)]
+    outcomes = []
     for part in parts:
-        without_keys = trial is not None and part.folder == trial.folder
-        options = _options(part.recipe, display, " without these keys" if without_keys else "")
+        tried = trial is not None and part.folder == trial.folder
+        options = _options(part.recipe, display, WITHOUT if tried else "")
         outcome = resume(part.folder, part.recipe, options)
+        outcomes.append(outcome)
         if outcome.interrupted or outcome.dead:
             break
-    return part, outcome
+    return part, _in_all(outcomes)
+
+
+def _in_all(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the last outcome, with the steps of all."""
+    steps, idle_steps = (sum(getattr(one, name) for one in outcomes) for name in ("steps", "idle_steps"))
+    return replace(outcomes[-1], steps=steps, idle_steps=idle_steps)
 
 
 def _minutes_left(run: Run) -> float:
@@ -365,18 +394,32 @@ def _kept_copy(output: Path) -> Path:
     return kept
 
 
+def _pace(outcome: Outcome, folder: str) -> tuple[list[str], list[str]]:
+    """Return a weakness, if other programs took most of the minutes, else a line on the steps; none without steps."""
+    if not outcome.steps:
+        return [], []
+    idle = f"an idle core does about {outcome.idle_steps} in these minutes"
+    if outcome.steps >= LEAST_PACE * outcome.idle_steps:
+        return [], [f"steps:    {outcome.steps}; {idle}"]
+    further = f"go on with timbrel make -o {folder} --more-minutes {MINUTES:g}"
+    return [f"Other programs slowed the training: {outcome.steps} steps, where {idle}; {further}."], []
+
+
 def _share(corpus: Corpus) -> str:
     pitched, total = pitched_frames(corpus)
     return f"{100 * pitched / max(total, 1):.0f} %"
 
 
-def _summary(output: Path, card: Card, plays: str, heard: Path, found: Figures) -> str:
+def _summary(output: Path, card: Card, plays: str, heard: Path, found: Figures, outcome: Outcome) -> str:
+    """Return the lines for the user, weaknesses first."""
     notes, folder = found.get("notes"), shlex.quote(str(output))
+    hurried, steps = _pace(outcome, folder)
     return "\n".join(
         [
+            *(f"but:      {line}" for line in [*hurried, *found["shortcomings"]]),
             f"{output}: an instrument with {len(default_knobs(card))} knobs; {plays}",
             *([f"verdict:  {good}"] if (good := good_news(found)) else []),
-            *(f"but:      {line}" for line in found["shortcomings"]),
+            *steps,
             *([f"notes:    {in_short(notes)}", *tuning_line(notes), *dynamics_line(notes)] if notes else []),
             f"hear it:  {heard}",
             f"see it:   {output / 'report' / 'index.html'}",

@@ -40,7 +40,8 @@ def start(
 
     Args:
         others: folders of the runs that the network builds on, by name.
-        trial: run without the test split, whose best weights start this run on all clips.
+        trial: run without held-out sounds, whose best weights start this run on all clips; families that measure their
+            data begin anew.
 
     Raises:
         UserError: the corpus, folder, accelerator or another run is unusable.
@@ -66,7 +67,7 @@ def _prepared(
     trial: Path | None,
     processes: int,
 ) -> tuple[Recipe, RunInfo]:
-    corpus = Corpus.open(corpus_folder)
+    corpus = Corpus.open(corpus_folder) if trial is None else Corpus.open(corpus_folder).whole()
     recipe = _following(recipe, others)
     check_fits(recipe, corpus)
     if recipe.training.batch_size % processes:

@@ -38,12 +38,12 @@ class RunInfo(BaseModel):
     versions: dict[str, str]
     hardware: str
     others: dict[str, str] = {}  # runs that this one's network builds on, by name; relative paths, as the corpus's
-    trial: str | None = None  # the run without the test split that this one continues with all clips
+    trial: str | None = None  # the run without held-out sounds that this one follows with all clips
 
 
 class Run:
-    def __init__(self, folder: Path, recipe: Recipe, info: RunInfo) -> None:
-        self.folder, self.recipe, self.info = folder, recipe, info
+    def __init__(self, folder: Path, recipe: Recipe, info: RunInfo, is_trial: bool = False) -> None:
+        self.folder, self.recipe, self.info, self.is_trial = folder, recipe, info, is_trial
 
     @property
     def last(self) -> Path:
@@ -116,8 +116,11 @@ class Run:
         return corpus if self.info.trial is None else corpus.whole()
 
     def trial(self) -> "Run | None":
-        """Return the run without the test split; raises as `open`."""
-        return None if self.info.trial is None else self._other(self.info.trial, "trial")
+        """Return the run without held-out sounds; raises as `open`."""
+        if self.info.trial is None:
+            return None
+        trial = self._other(self.info.trial, "trial")
+        return Run(trial.folder, trial.recipe, trial.info, is_trial=True)
 
     def others(self) -> dict[str, "Run"]:
         """Return the runs that the network builds on, by name; raises as `open`."""

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import thread_time
 from types import FrameType
 from typing import Any
 
@@ -66,10 +67,14 @@ class Diverged(Failure):
 
 @dataclass
 class Outcome:
+    """``steps`` were done by this call; ``idle_steps`` an idle core does in the same time."""
+
     step: int
     validation: float
     dead: bool
     interrupted: bool
+    steps: int = 0
+    idle_steps: int = 0
 
 
 @dataclass
@@ -122,7 +127,7 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
             f"batches of at least {fabric.world_size} of up to {recipe.training.batch_size}; "
             + ("add sounds" if fabric.world_size == 1 else "train with fewer processes, or add sounds")
         )
-    if not progress.step and (trial := run.trial()) is not None:
+    if not progress.step and (trial := run.trial()) is not None and not FAMILIES[recipe.family].measured:
         checkpoint.restore(trial.best, plain)
     elif not progress.step:
         plain.initialise(data)
@@ -172,6 +177,7 @@ class _Loop:
 
     def run(self) -> Outcome:
         loss = torch.zeros(())
+        began, worked, first_step = time.monotonic(), thread_time(), self.progress.step
         reported, reported_step = time.monotonic(), self.progress.step
         while True:
             done, stop = self._agreed_progress(loss)
@@ -195,8 +201,15 @@ class _Loop:
         self._save()
         if self.writer:
             self.writer.close()
+        steps = self.progress.step - first_step
+        core_share = min(1.0, max(thread_time() - worked, 1e-9) / max(time.monotonic() - began, 1e-9))
         return Outcome(
-            self.progress.step, self.validation, self.dead, interrupted=min(done, 1.0) < 1.0 and self._part_done() < 1.0
+            self.progress.step,
+            self.validation,
+            self.dead,
+            interrupted=min(done, 1.0) < 1.0 and self._part_done() < 1.0,
+            steps=steps,
+            idle_steps=round(steps / core_share),
         )
 
     def _step(self, done: float) -> Tensor:

@@ -26,9 +26,11 @@ class ExportFamily:
         plays: returns how a preset plays a model, for users; receives whether the corpus is tonal.
         heard: file of `make`'s demo; an instrument's report receives it as ``heard``.
         changes: `make`'s recipe changes for a corpus, as ``key=value``.
-        tried: `make` trains first without whole keys, for the report, then on all.
-        played: the report compares notes with recordings; it receives ``exported``, which opens the first preset,
-            ``instrument``, its folder, and after `tried` ``trial``.
+        keyed: `make` holds whole keys out of the trial, and the report compares ``trial`` and instrument; the trial of
+            others holds out clips, and the report is of the trial.
+        completing: recipe changes, as ``key=value``, with which the instrument learns ends of clips after the trial.
+        played: the report compares notes with recordings; it receives ``exported``, which opens the first preset, and
+            ``instrument``, its folder.
         judged: the report receives a classifier ``judge``.
         whole: clips are whole recordings, at their own rate and of any length.
         gridded: clips are loops on one grid, at their own rate.
@@ -42,7 +44,8 @@ class ExportFamily:
     plays: Callable[[Preset, Model, bool], str] = lambda preset, model, tonal: ""
     heard: str = ""
     changes: Callable[[Corpus], list[str]] = lambda corpus: []
-    tried: bool = False
+    keyed: bool = False
+    completing: tuple[str, ...] = ()
     played: bool = False
     judged: bool = False
     whole: bool = False

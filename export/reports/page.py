@@ -27,6 +27,7 @@ _TEMPLATES = Environment(
     keep_trailing_newline=True,
 )
 
+TRIAL = " of a trial that learned without them; the instrument learned all sounds after it"
 SPLITS = {
     "test": "the test split",
     "val": "the validation split (the corpus has no test split)",
@@ -101,7 +102,7 @@ def basis(found: Mapping[str, Any]) -> str:
     run = found["run"]
     return (
         f"Measured on {found['frames']} of {found['frames_in_split']} frames from {found['clips']} clips of "
-        f"{SPLITS[found['split']]}, with the {run['checkpoint']} checkpoint (step {run['step']})."
+        f"{SPLITS[found['split']]}, with the {run['checkpoint']} checkpoint (step {run['step']}){TRIAL * run['trial']}."
     )
 
 

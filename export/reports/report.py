@@ -85,7 +85,13 @@ def judged(verdict: Callable[[Figures], tuple[str, list[str]]], **figures: Any) 
 
 
 def origin(run: Run, checkpoint: str, step: int) -> Figures:
-    return {"recipe": run.recipe.name, "corpus": run.info.corpus_name, "checkpoint": checkpoint, "step": step}
+    return {
+        "recipe": run.recipe.name,
+        "corpus": run.info.corpus_name,
+        "checkpoint": checkpoint,
+        "step": step,
+        "trial": run.is_trial,
+    }
 
 
 def about(run: Run, checkpoint: str, step: int, parameters: int) -> Figures:

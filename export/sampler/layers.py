@@ -14,12 +14,13 @@ SAME_SEMITONES = 1e-4
 
 
 class KeyZone(NamedTuple):
-    """Keys ``low`` to ``high`` play the sample of ``key``, transposed if ``tracked``."""
+    """Keys ``low`` to ``high`` play the sample of ``key``, transposed if ``tracked``; ``name`` is a kit's clip's."""
 
     key: int
     low: int
     high: int
     tracked: bool = True
+    name: str = ""
 
 
 class VelocityZone(NamedTuple):
@@ -52,7 +53,7 @@ def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
     They span recorded notes, where known, and half a zone around. Without equal semitones, each key is sampled.
     """
     if patch.preset.keys:
-        return [KeyZone(entry.key, entry.key, entry.key, tracked=False) for entry in patch.preset.keys]
+        return [KeyZone(*[entry.key] * 3, tracked=False, name=entry.label or "") for entry in patch.preset.keys]
     if alike:
         return [KeyZone(MIDDLE_C, 0, 127, tracked=False)]
     low, high = recorded_keys(patch)

@@ -49,6 +49,7 @@ def sfz(layout: Layout) -> str:
     lines += ["<control>", *(["hint_ram_based=1"] if layout.in_memory else [])]
     lines += [f"set_cc{cc}={rest}" for _, cc, rest in layout.knobs]
     lines += [f"label_cc{cc}={name}" for name, cc, _ in layout.knobs]
+    lines += [f"label_key{key}={name}" for key, name in _names(layout.regions).items()]
     lines += [
         "<global>",
         f"volume={PLAYER_DB[1]:g} // samples sound at their own level, by CC 7 at its default of 100",
@@ -85,7 +86,8 @@ def dspreset(layout: Layout) -> str:
     given = envelope | {"ampVelTrack": float(len(zones) == 1)}
     robin = ' seqMode="round_robin"' if layout.takes > 1 else ""
     lines = ['<?xml version="1.0" encoding="UTF-8"?>']
-    lines += [f"<!-- {re.sub('-{2,}', '-', line)} -->" for line in layout.about]
+    about = [*layout.about, *(f"key {key}: {name}" for key, name in _names(layout.regions).items())]
+    lines += [f"<!-- {re.sub('-{2,}', '-', line)} -->" for line in about]
     lines += ["<DecentSampler>", f"  <groups {_attributes(given)}>"]
     for layer, zone in groups:
         heard = list(layer.at) == rests
@@ -97,6 +99,11 @@ def dspreset(layout: Layout) -> str:
     for _, cc, _ in layout.knobs[:1]:
         lines += ["  <midi>", *_bindings(cc, [layer for layer, _ in groups]), "  </midi>"]
     return "\n".join([*lines, "</DecentSampler>"]) + "\n"
+
+
+def _names(regions: Sequence[Region]) -> dict[int, str]:
+    """Return names by key, without the characters of SFZ's syntax."""
+    return {one.key.key: re.sub(r"[^\w .,+()'&-]+", "-", one.key.name) for one in regions if one.key.name}
 
 
 def _curve(zone: VelocityZone, power: float) -> str:
@@ -125,6 +132,7 @@ def _region(region: Region, layout: Layout) -> str:
             parts.append(f"xfin_locc{cc}={before} xfin_hicc{cc}={at}")
         if after is not None:
             parts.append(f"xfout_locc{cc}={at} xfout_hicc{cc}={after}")
+    parts += [f"region_label={name}" for name in _names([region]).values()]
     return " ".join(parts)
 
 

@@ -251,9 +251,10 @@ def small_instruments(monkeypatch):
 
     Time passes with every look at it: whatever the machine, as many steps are trained.
     """
-    looks = itertools.count()
+    clock = functools.partial(next, itertools.count(step=LOOK_SECONDS))
     monkeypatch.setattr(making, "load_recipe", small_recipe)
-    monkeypatch.setattr(training_loop, "time", SimpleNamespace(monotonic=lambda: LOOK_SECONDS * next(looks)))
+    monkeypatch.setattr(training_loop, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(training_loop, "thread_time", clock)
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
     monkeypatch.setattr(chroma_report, "NOTES", 2)

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 import torch
 from timbrel.export.code_description import EncodedFrames, landmarks
-from timbrel.export.families.clip.graphs import ClipDecoder, clip_graphs, k_weights
-from timbrel.export.kinds.clip.kit_keys import FIRST_KEY, KIT_KEYS, kit
-from timbrel.host.contract.card import Landmark
+from timbrel.export.families.clip.graphs import ClipDecoder, clip_graphs, k_weights, short_names
+from timbrel.export.kinds.clip.kit_keys import DRAWN_KEYS, FIRST_KEY, kit
+from timbrel.host.contract.card import Landmark, UniformPrior
 from timbrel.host.contract.encoder import Encoder, encoder_path
 from timbrel.host.contract.model import Model, open_session
 from timbrel.host.errors import UserError
@@ -124,6 +124,19 @@ def test_every_recording_of_few_is_a_landmark_within_the_knobs(both, drum_corpus
         assert (knob.low, knob.high) == pytest.approx((column.min(), column.max()), abs=1e-4)
 
 
+def test_each_of_120_recordings_is_a_landmark_by_its_files_name(hit_run, tmp_path):
+    """Percentiles of a hundred codes would leave out strays, and so their keys."""
+    run = hit_run(False)
+    corpus = corpus_of(tmp_path / "c", [tom(seed) for seed in range(120)])
+    codes = clip_graphs(trained(run, "best")[0], run.recipe, corpus, False).codes
+    assert {mark.label for mark in landmarks(codes)} == {f"clip {number}" for number in range(120)}
+
+
+def test_recordings_are_called_by_their_files_without_folder_and_suffix_where_no_other_is_so_called():
+    names = ["drums/kick.wav", "a.b.flac", "hat.wav", "soft/hat.wav"]
+    assert short_names(names) == ["kick", "a.b", "hat.wav", "soft/hat.wav"]
+
+
 def test_stray_codes_are_left_out_of_many():
     codes = np.random.default_rng(0).standard_normal((1000, 2)).astype(np.float32)
     codes[7] = 50.0
@@ -161,6 +174,9 @@ def of_landmarks(card, codes, **changes):
     return card.model_copy(update={"landmarks": marks, "labels": [], **changes})
 
 
+DRAWN = UniformPrior(uniform=(-1.0, 1.0))
+
+
 def knobs(card, deviations):
     return [
         latent.model_copy(update={"std": std, "default": 0.0})
@@ -168,10 +184,10 @@ def knobs(card, deviations):
     ]
 
 
-def test_a_kit_takes_the_clip_in_the_middle_and_then_those_farthest_from_all_before(hit_model):
+def test_a_kit_of_drawn_codes_takes_the_clip_in_the_middle_and_then_those_farthest_from_all_before(hit_model):
     card = Model(hit_model(False)).card
     codes = [[9.0, 0, 0, 0], [0.1, 0, 0, 0], [-8.0, 0, 0, 0], [0.0, 5, 0, 0], [0.0, 4.9, 0, 0]]
-    found = kit(of_landmarks(card, codes, latents=knobs(card, [1.0] * 4)))
+    found = kit(of_landmarks(card, codes, latents=knobs(card, [1.0] * 4), prior=DRAWN))
     assert [entry.key for entry in found] == list(range(FIRST_KEY, FIRST_KEY + 5))
     assert [entry.code for entry in found] == [codes[number] for number in (1, 0, 2, 3, 4)]
 
@@ -179,16 +195,17 @@ def test_a_kit_takes_the_clip_in_the_middle_and_then_those_farthest_from_all_bef
 def test_a_kit_counts_in_deviations_and_a_knob_that_does_nothing_for_nothing(hit_model):
     card = Model(hit_model(False)).card
     codes = [[0.0, 0, 0, 0], [1.0, 0, 0, 0], [0.0, 0.9, 0, 0], [0.0, 0, 0, 1e-5]]
-    found = kit(of_landmarks(card, codes, latents=knobs(card, [1.0, 0.1, 1.0, 0.0])))
+    found = kit(of_landmarks(card, codes, latents=knobs(card, [1.0, 0.1, 1.0, 0.0]), prior=DRAWN))
     assert [entry.code for entry in found][:3] == [codes[0], codes[2], codes[1]]
 
 
-def test_a_kit_has_ten_keys_at_most_and_of_a_model_with_labels_one_each(hit_model):
+def test_a_kit_has_ten_keys_of_drawn_codes_and_else_one_for_each_recording_or_label(hit_model):
     card = Model(hit_model(False)).card
     codes = np.random.default_rng(0).standard_normal((40, 4)).tolist()
-    found = kit(of_landmarks(card, codes))
-    assert len(found) == KIT_KEYS == 10
+    found = kit(of_landmarks(card, codes, prior=DRAWN))
+    assert len(found) == DRAWN_KEYS == 10
     assert len({tuple(entry.code) for entry in found}) == 10
+    assert {entry.label for entry in kit(of_landmarks(card, codes))} == {f"{number}" for number in range(40)}
     labelled = kit(Model(hit_model(True)).card)
     assert [(entry.key, entry.label, entry.code) for entry in labelled] == [(42, "hat", None), (45, "tom", None)]
 

@@ -22,13 +22,15 @@ from timbrel.train.families import table
 from timbrel.train.families.partials.network import PartialsAutoencoder
 from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
+from timbrel.train.training_loop import Outcome
 
+from ..train.struck import corpus_of
 from .fidelity.tones import tone
 from .instruments import MINUTES, PARTS, Notes, contents, interrupt_at, made
 
 pytestmark = pytest.mark.usefixtures("small_instruments")
 
-TEXTURE_PARTS = PARTS - {"scale.wav", "trial"} | {"texture.wav"}
+TEXTURE_PARTS = PARTS - {"scale.wav"} | {"texture.wav"}
 
 
 # ---- what is made
@@ -56,10 +58,9 @@ def test_an_instrument_is_made_of_tonal_recordings(recordings, tmp_path):
     assert {path.name for path in output.iterdir()} == PARTS
     runs = {"trial", "run"}
     assert [path for path in output.rglob("*.toml") if not runs & set(path.parts)] == [output / "preset.toml"]
-    training = ["training tuned-partials without these keys", "training tuned-partials"]
+    training = ["training tuned-partials without held-out sounds", "training tuned-partials"]
     assert display.stages == ["reading sounds", *training, "exporting", "evaluating", "rendering"]
-    assert str(output) in summary.splitlines()[0]
-    assert summary.startswith(f"{output}: an instrument with 8 knobs; keys choose the note\n")
+    assert f"\n{output}: an instrument with 8 knobs; keys choose the note\n" in f"\n{summary}"
     assert f"timbrel render {output} YOUR.mid -o OUT.wav" in summary
     assert not [line for line in display.said if "no clear pitch" in line]
     report = json.loads((output / "report" / "report.json").read_text(encoding="utf-8"))
@@ -128,10 +129,11 @@ def test_the_instrument_plays_the_right_notes(recordings, tmp_path, monkeypatch)
 
 def test_recordings_without_pitch_become_a_chroma_instrument_if_one_wants_it(noises, tmp_path, quick):
     summary, display = made(noises, tmp_path / "rain", minutes=0.01, family="chroma")
-    assert {path.name for path in (tmp_path / "rain").iterdir()} == PARTS - {"trial"}
+    assert {path.name for path in (tmp_path / "rain").iterdir()} == PARTS
     assert any("no clear pitch" in line for line in display.said)
     assert "; keys choose the colour\n" in summary
     assert Run.open(tmp_path / "rain" / "run").recipe.loss.consistency == 0
+    assert "held out for the report: rain3.wav; the instrument learns them after a trial without" in display.said
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -139,7 +141,10 @@ def test_recordings_without_pitch_become_a_texture(noises, tmp_path):
     output = tmp_path / "rain"
     summary, display = made(noises, output)
     assert {path.name for path in output.iterdir()} == TEXTURE_PARTS
-    assert display.stages == ["reading sounds", "training texture-10", "evaluating", "exporting", "rendering"]
+    training = ["training texture-10 without held-out sounds", "training texture-10"]
+    assert display.stages == ["reading sounds", *training, "evaluating", "exporting", "rendering"]
+    assert Run.open(output / "trial").recipe.frames.held_out == 0.1
+    assert Run.open(output / "run").recipe.frames.held_out == 0  # ends of recordings are learned too
     assert any(line.startswith("0 % of the sound has a pitch: a texture of grains") for line in display.said)
     assert "an instrument with 10 knobs" in summary
     assert "texture.wav" in summary
@@ -148,7 +153,7 @@ def test_recordings_without_pitch_become_a_texture(noises, tmp_path):
     card = patch.model.card
     assert (card.kind, card.domain, card.sample_rate, card.frame_length) == ("grain", "magnitude", 44100, 2048)
     assert patch.model.verify().passed
-    assert {mark.label for mark in card.landmarks} <= {f"rain{index}.wav" for index in range(6)}
+    assert {mark.label for mark in card.landmarks} == {f"rain{index}.wav" for index in range(6)}
     targets = [knob.target for knob in patch.preset.cc]
     assert targets[:10] == [f"latent.{index}" for index in range(10)]
     assert {"grain.density", "grain.length", "grain.pitch", "grain.spread", "grain.code_jitter"} == set(targets[10:])
@@ -174,7 +179,7 @@ def test_tones_become_a_texture_if_one_wants_it(recordings, tmp_path, monkeypatc
     interrupt_at(monkeypatch, 1)
     with pytest.raises(MakeStopped):
         made(recordings, tmp_path / "bells", family="grain")
-    run = Run.open(tmp_path / "bells" / "run")
+    run = Run.open(tmp_path / "bells" / "trial")
     assert (run.recipe.name, run.info.tonal) == ("texture-10", True)
 
 
@@ -188,8 +193,48 @@ def test_what_an_instrument_lacks_is_said_in_the_terminal(begun, monkeypatch):
     monkeypatch.setattr(making, "evaluate", lambda run, **given: evaluated(run, **given) | {"shortcomings": found})
     summary, _ = made(sounds, output, minutes=0.001)
     lines = summary.splitlines()
-    assert lines[1:4] == ["verdict:  Keys are obeyed.", *(f"but:      {line}" for line in found)]
+    assert lines[:2] == [f"but:      {line}" for line in found]
+    assert lines[2].startswith(f"{output}: an instrument with ")
+    assert lines[3] == "verdict:  Keys are obeyed."
     assert lines[4].startswith("hear it:")
+
+
+@pytest.mark.parametrize(("steps", "idle", "slowed"), [(0, 0, False), (160, 310, False), (3, 310, True)])
+def test_steps_beside_other_programs_are_said_with_those_of_an_idle_core(steps, idle, slowed):
+    weakness, line = making._pace(Outcome(9, 0.0, False, False, steps, idle), "'my kit'")
+    assert line == ["steps:    160; an idle core does about 310 in these minutes"] * (steps == 160)
+    assert (
+        weakness
+        == [
+            "Other programs slowed the training: 3 steps, where an idle core does about 310 in these minutes; "
+            "go on with timbrel make -o 'my kit' --more-minutes 5."
+        ]
+        * slowed
+    )
+
+
+def test_steps_of_a_trial_and_of_the_instrument_count_together():
+    both = making._in_all([Outcome(5, 0.0, False, False, 5, 50), Outcome(7, 0.5, True, False, 7, 70)])
+    assert both == Outcome(7, 0.5, True, False, 12, 120)
+
+
+HELD_OUT = [
+    ("clip", ["train", "test", "val"], "held out for the report: clip 1 and 1 more"),
+    ("loops", ["train", "train", "test"], "held out for the report: clip 2"),
+    ("clip", ["train"] * 3, None),
+    ("grain", ["train"], "ends of the sounds are held out for the report"),
+    ("partials", ["train", "test", "val"], None),  # too few keys to spare one
+]
+
+
+@pytest.mark.parametrize(("family", "splits", "said"), HELD_OUT)
+def test_sounds_are_held_out_of_a_trial_with_a_line_or_learned(family, splits, said, tmp_path):
+    display = Notes()
+    corpus = corpus_of(tmp_path / "corpus", [np.zeros(2048)] * len(splits), splits=splits)
+    corpus, tried = making._held_out(corpus, making.FAMILIES[family], display)
+    assert display.said == [f"{said}; the instrument learns them after a trial without"] * (said is not None)
+    assert tried == (said is not None)
+    assert [clip.split for clip in corpus.clips()] == (splits if tried else ["train"] * len(splits))
 
 
 # ---- what goes wrong

@@ -41,7 +41,7 @@ def test_ctrl_c_while_it_trains_saves_and_the_same_command_goes_on(recordings, t
     for part in ("trial", "run"):
         last = checkpoint.progress_of(checkpoint.load(output / part / "last.ckpt"))
         assert last.step > 6
-        assert 30 * MINUTES <= last.seconds < 30 * MINUTES + 15
+        assert 30 * MINUTES <= last.seconds < 30 * MINUTES + 0.5  # of a clock that the loop's looks move
 
 
 @pytest.mark.parametrize(("module", "part"), [(making, "evaluate"), (evaluating, "export"), (first_preset, "render")])
@@ -123,7 +123,7 @@ def test_more_minutes_that_were_stopped_are_finished_and_no_more(recordings, tmp
     assert any(
         line.endswith("minutes of those asked for last time are left, and are trained now") for line in display.said
     )
-    assert asked <= trained_seconds(output) < asked + 5
+    assert asked <= trained_seconds(output) < asked + 0.5  # of a clock that the loop's looks move
 
 
 def test_more_minutes_that_were_stopped_after_the_trial_train_no_trial_again(recordings, tmp_path, quick, monkeypatch):

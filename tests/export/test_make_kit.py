@@ -25,7 +25,7 @@ from .instruments import PARTS, interrupt_at, made
 
 pytestmark = pytest.mark.usefixtures("small_instruments")
 
-KIT_PARTS = PARTS - {"scale.wav", "trial"} | {"kit.wav"}
+KIT_PARTS = PARTS - {"scale.wav"} | {"kit.wav"}
 RATE = 8000
 
 
@@ -70,18 +70,22 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     output = tmp_path / "drums"
     summary, display = made(sounds, output, minutes=0.03, label="folder")
     assert {path.name for path in output.iterdir()} == KIT_PARTS
-    assert display.stages == ["reading sounds", "training tuned-clip", "evaluating", "exporting", "rendering"]
+    training = ["training tuned-clip without held-out sounds", "training tuned-clip"]
+    assert display.stages == ["reading sounds", *training, "evaluating", "exporting", "rendering"]
     assert any(line.endswith("knobs that bend them (--family clip)") for line in display.said)
-    assert "clips are kept whole, at 8000 Hz: 17 of them" in display.said
-    (described,) = [line for line in display.said if line.startswith("clips of ")]
-    assert "1 is longer, and cut with a fade" in described
-    assert "varied in pitch and decay" in described
+    assert "clips are kept whole, at 8000 Hz: 17 of them; not used: 1 silent (hat/silent.wav)" in display.said
+    tried, learned = [line for line in display.said if line.startswith("clips of ")]
+    assert ("17 recordings" in tried, "17 recordings" in learned) == (False, True)
+    assert "1 is longer, and cut with a fade" in learned
+    assert "varied in pitch and decay" in learned
     assert "2 keys from 42 to 45 play its clips" in summary
     assert "keys\n   42  hat\n   45  tom" in display.said
     report = json.loads((output / "report" / "report.json").read_text(encoding="utf-8"))
     lines = summary.splitlines()
     assert [line.removeprefix("but:      ") for line in lines if line.startswith("but:")] == report["shortcomings"]
     assert report["reconstruction"]["log_mel_db"]["median"] > 6  # after a few steps
+    assert report["run"]["trial"]
+    assert report["trained"] == len(Corpus.open(output / "corpus").clips("train")) < 17
     assert any(line.startswith("Recordings come back") for line in report["shortcomings"])
 
     corpus = Corpus.open(output / "corpus")
@@ -90,10 +94,12 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     patch = open_patch(str(output / "preset.toml"))
     assert patch.warnings == ()
     assert patch.model.card.labels == ["hat", "tom"]
+    assert len(patch.model.card.landmarks) == 17
     assert [(entry.key, entry.label) for entry in patch.preset.keys] == [(42, "hat"), (45, "tom")]
     assert patch.model.verify().passed
     page = (output / "report" / "index.html").read_text(encoding="utf-8")
     assert page.index('src="kit.wav"') < page.index('src="recording-1.wav"') < page.index("<table")
+    assert "of a trial that learned without them; the instrument learned all sounds after it" in page
     kit, rate = soundfile.read(output / "report" / "kit.wav", dtype="float32")
     step = round(HIT_SECONDS * rate)
     level = np.abs(kit).max(1)
@@ -110,16 +116,17 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     assert "holds an instrument already" in again.err
 
 
-def test_labels_are_read_from_names_too_and_without_any_there_are_codes(tmp_path, quick_kit):
+def test_labels_are_read_from_names_too_and_without_any_each_recording_has_a_key(tmp_path, quick_kit):
     folder = hits(tmp_path / "sounds")
     for label, words in (("^[a-z]+", ["hat", "tom"]), (None, [])):
         output = tmp_path / f"kit-{len(words)}"
         made(folder, output, minutes=0.005, label=label)
         run = Run.open(output / "run")
         assert run.recipe.network.words == words
-        keys = open_patch(str(output / "preset.toml")).preset.keys
-        assert [entry.label for entry in keys] == (words or [None] * 10)
-        assert all((entry.code is None) == bool(words) for entry in keys)
+        patch = open_patch(str(output / "preset.toml"))
+        marks = {mark.label for mark in patch.model.card.landmarks}
+        assert {entry.label for entry in patch.preset.keys} == ({*words} or marks)
+        assert len(patch.preset.keys) == (len(words) or 24)
 
 
 def test_hits_that_are_shorter_than_any_note_are_read_too(tmp_path, quick_kit):

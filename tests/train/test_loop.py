@@ -250,6 +250,15 @@ def test_a_budget_in_minutes_ends_with_the_schedule_made_for_it(train, monkeypat
     assert all(np.diff(rates[int(np.argmax(rates)) :]) < 0)
 
 
+def test_steps_of_an_idle_core_are_those_done_over_the_share_of_a_core_that_training_got(train, monkeypatch):
+    clock = Clock(0.02)
+    monkeypatch.setattr(training_loop, "time", clock)
+    monkeypatch.setattr(training_loop, "thread_time", lambda: clock.now / 4)
+    outcome, _ = train("tuned-8", "training.steps=9")
+    assert outcome.steps == 9
+    assert outcome.idle_steps == pytest.approx(36, abs=4)
+
+
 def test_a_budget_in_epochs_is_that_many_passes(train, fewer):
     outcome, run = train("chroma-8", "training.epochs=3")
     recipe = load_recipe("chroma-8", fewer)

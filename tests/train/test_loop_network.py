@@ -57,6 +57,18 @@ def test_a_recipe_takes_the_grid_of_the_corpus_and_no_more_prototypes_than_slice
     assert on_grid(recipe, corpus) == recipe
 
 
+def test_a_network_after_a_trial_measures_the_slices_of_all_loops_anew(tmp_path):
+    corpus = loops_of(tmp_path / "c", [loop(seed) for seed in range(3)], ["train", "train", "test"])
+    recipe = load_recipe("tuned-sequence", ["frames.sample_rate=8000", *SMALL, "training.steps=1"])
+    recipe = recipe.model_copy(update={"network": recipe.network.model_copy(update={"prototypes": 90})})
+    start(recipe, corpus.folder, tmp_path / "trial", CPU)
+    start(recipe, corpus.folder, tmp_path / "run", CPU, trial=tmp_path / "trial")
+    tried, learned = (Run.open(tmp_path / name) for name in ("trial", "run"))
+    assert (tried.recipe.network.prototypes, learned.recipe.network.prototypes) == (2 * 2 * BAR, 90)
+    assert len(learned.corpus().clips("train")) == 3
+    assert "3 loops" in describe_loops(learned.corpus(), learned.recipe)
+
+
 def test_slices_begin_with_the_end_of_their_loop_and_join_to_it_again(corpus):
     recipe = on_grid(load_recipe("tuned-sequence", []), corpus)
     sound = corpus.samples(corpus.clips()[0])

@@ -28,6 +28,7 @@ class Family:
         describe: summarises the use of a corpus in a line.
         health: measures adversarial training at a rate in Hz; None where losses suffice.
         bfloat16: matrix products may be in bfloat16, which is faster.
+        measured: `initialise` measures parts that training does not adapt: after a trial, weights start anew.
         reads: names of other runs whose networks it uses.
     """
 
@@ -37,6 +38,7 @@ class Family:
     preview: Preview | None
     complete: Callable[[Any, Corpus], Recipe] = lambda recipe, corpus: recipe
     bfloat16: bool = False
+    measured: bool = False
     reads: tuple[str, ...] = ()
     health: Callable[[Any, Data, int], dict[str, float]] | None = None
     describe: Callable[[Corpus, Any], str] | None = None

@@ -1,5 +1,9 @@
 """ONNX graphs of a clip autoencoder (whole short sounds)."""
 
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,7 +17,7 @@ from ....train.families.clip.batches import hits
 from ....train.families.clip.network import ClipAutoencoder
 from ....train.families.clip.recipe import HitRecipe
 from ....train.sampling import random_indices
-from ...code_description import CODES, SEED, EncodedFrames
+from ...code_description import CODES, LANDMARKS, SEED, EncodedFrames
 from ...graphs import Graphs
 from ...measures.recordings import silence_message
 
@@ -77,6 +81,13 @@ class ClipEncoder(nn.Module):
         return (latent, self.network.label_probabilities(features)) if self.labelled else latent
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return files' names without folder and suffix, or whole where others have the same."""
+    stems = [PurePosixPath(name).stem for name in names]
+    counts = Counter(stems)
+    return [stem if counts[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
+
+
 @torch.no_grad()
 def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, tonal: bool) -> Graphs:
     words = recipe.network.words
@@ -93,6 +104,7 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
         ]
     )
     clips = [found.clips[index] for index in places]
+    few = len(codes) <= LANDMARKS  # each is a landmark, and knobs reach it
     return Graphs(
         decoder=ClipDecoder(network),
         encoder=ClipEncoder(network, bool(words)),
@@ -100,7 +112,11 @@ def clip_graphs(network: ClipAutoencoder, recipe: HitRecipe, corpus: Corpus, ton
         exact=EXACT,
         decoder_chroma=False,
         encoder_chroma=False,
-        codes=EncodedFrames(codes, [clip.label if words else clip.name for clip in clips]),
+        codes=EncodedFrames(
+            codes,
+            [clip.label for clip in clips] if words else short_names([clip.name for clip in clips]),
+            span=(codes.min(0), codes.max(0)) if few else None,
+        ),
         card={
             "kind": "clip",
             "domain": "magnitude",

@@ -13,5 +13,6 @@ FAMILIES = {
         "a texture of grains, which keys move and knobs walk",
         how_textures_play,
         "texture.wav",
+        completing=("frames.held_out=0",),
     ),
 }

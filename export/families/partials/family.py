@@ -13,7 +13,7 @@ FAMILIES = {
         "keys will choose the note, knobs the colour",
         how_notes_play,
         "scale.wav",
-        tried=True,
+        keyed=True,
         played=True,
     ),
 }

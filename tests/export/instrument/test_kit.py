@@ -81,10 +81,43 @@ def test_hats_choke_each_other_and_nothing_else_does():
 
 def test_labels_beyond_the_keys_that_midi_has_are_said():
     card = card_of([f"thing {number}" for number in range(130)])
-    assert key_table(kit(card), card).splitlines()[-1] == "  2 labels have no key: MIDI has 128"
+    assert key_table(kit(card), card).splitlines()[-1] == "  MIDI has 128 keys, and none for 2 more labels"
 
 
-def test_a_kit_of_codes_names_the_recordings_in_its_table():
-    card = Card.model_validate(clip_card())
-    table = key_table(kit(card), card).splitlines()
-    assert [row.split() for row in table] == [["keys"], ["36", "one"], ["37", "two"]]
+def card_of_recordings(names, **changes):
+    marks = [{"latent": [float(n), 1.0], "chroma": None, "label": name} for n, name in enumerate(names)]
+    training = clip_card()["training"] | {"clips": len(names)}
+    prior = {"prior": {"normal": [0.0, 1.0]}}
+    return Card.model_validate(clip_card(**{"landmarks": marks[:256], "training": training} | prior | changes))
+
+
+def test_each_recording_without_a_label_has_a_key_by_its_name():
+    card = card_of_recordings(["zap", "snare hard", "OH 2", "CH", "kick-3"])
+    keys = kit(card)
+    assert [(entry.key, entry.label) for entry in keys] == [
+        *((36, "kick-3"), (37, "zap"), (38, "snare hard"), (42, "CH"), (46, "OH 2")),
+    ]
+    assert [entry.choke for entry in keys] == [None, None, None, "hats", "hats"]
+    assert key_table(keys, card).splitlines()[1].split() == ["36", "kick-3"]
+
+
+@pytest.mark.parametrize(("count", "keys"), [(11, 11), (128, 128), (129, 128), (300, 128)])
+def test_each_of_128_recordings_has_a_key_and_a_line_says_how_many_more_have_none(count, keys):
+    card = card_of_recordings([f"thing {number}" for number in range(count)])
+    assert len({entry.label for entry in kit(card)}) == len({entry.key for entry in kit(card)}) == keys
+    last = key_table(kit(card), card).splitlines()[-1]
+    assert last.startswith(f"  MIDI has 128 keys, and none for {count - 128} more sounds") == (count > keys)
+
+
+def test_recordings_with_one_code_have_a_key_each():
+    marks = [{"latent": [0.5, 0.5], "chroma": None, "label": name} for name in ("zip", "zap", "kick")]
+    card = card_of_recordings(["zip", "zap", "kick"], landmarks=marks)
+    assert [entry.label for entry in kit(card)] == ["kick", "zip", "zap"]
+
+
+def test_drawn_codes_have_ten_keys_with_codes():
+    drawn = card_of_recordings([f"code {number}" for number in range(40)], prior={"uniform": [-1.0, 1.0]})
+    keys = kit(drawn)
+    assert [entry.key for entry in keys] == list(range(36, 46))
+    assert {entry.label for entry in keys} == {None}
+    assert key_table(keys, drawn).splitlines()[1].split() == ["36", "code", "0"]

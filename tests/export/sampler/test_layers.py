@@ -22,7 +22,7 @@ def test_keys_are_covered_once_each_by_a_near_sample(every: int) -> None:
 
 def test_a_kit_has_its_keys_and_a_sound_of_one_pitch_one_zone() -> None:
     kit = open_patch("drum-kit")
-    assert key_zones(kit, 3, alike=False) == [KeyZone(e.key, e.key, e.key, False) for e in kit.preset.keys]
+    assert key_zones(kit, 3, alike=False) == [KeyZone(e.key, e.key, e.key, False, e.label) for e in kit.preset.keys]
     assert key_zones(open_patch("lakeside-knobs"), 3, alike=True) == [KeyZone(60, 0, 127, False)]
 
 

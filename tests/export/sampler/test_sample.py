@@ -9,10 +9,13 @@ import pysfizz
 import pytest
 import soundfile
 import timbrel
+from timbrel.export.sampler.layers import KeyZone, KnobLayer, VelocityZone
 from timbrel.export.sampler.sample import _turned, sample
+from timbrel.export.sampler.sfz_and_dspreset import Layout, Region, dspreset, sfz
 from timbrel.export.sampler.strikes import Strike, strikes
 from timbrel.host.errors import UserError
 from timbrel.host.patch.library import open_patch
+from timbrel.train.corpus.sfz import sfz_samples
 
 from ..api.test_instrument import cents
 
@@ -169,6 +172,25 @@ def test_a_kit_keeps_its_keys_and_its_ends(tmp_path: Path) -> None:
     played = Sfizz(tmp_path / "kit").play(36, 127, 0.3)
     rendered = np.asarray(timbrel.open("drum-kit").render([timbrel.Note(36, 0, 0.3, 127)]))
     assert difference_db(played[:, : RATE // 10], rendered[:, : RATE // 10]) < -60
+
+
+def test_keys_of_a_kit_carry_their_names_into_samplers_and_corpora(tmp_path: Path) -> None:
+    zones = [
+        KeyZone(36, 36, 36, False, "my kick <2>=$x"),
+        KeyZone(38, 38, 38, False, "trommel 3 ö"),
+        KeyZone(40, 40, 40),
+    ]
+    found = [Region(f"{zone.key}.flac", 1, zone, VelocityZone(1, 127), 1, KnobLayer(), None) for zone in zones]
+    layout = Layout("kit", [], found, 1, 0.1, one_shot=True, mono=False, velocity_power=2.0, bend_semitones=2.0)
+    (tmp_path / "samples").mkdir()
+    for zone in zones:
+        (tmp_path / "samples" / f"{zone.key}.flac").touch()
+    (tmp_path / "kit.sfz").write_text(sfz(layout), encoding="utf-8")
+    assert "label_key36=my kick -2-x\nlabel_key38=trommel 3 ö\n<global>" in sfz(layout)
+    assert "<!-- key 36: my kick -2-x -->" in dspreset(layout)
+    read = sfz_samples([tmp_path])
+    labels = [read.of(tmp_path / "samples" / f"{zone.key}.flac") for zone in zones]
+    assert [one and one.label for one in labels] == ["my kick -2-x", "trommel 3 ö", ""]
 
 
 def test_a_texture_is_one_long_loop_for_all_keys(tmp_path: Path) -> None:

@@ -5,5 +5,7 @@ from .batches import check_loops, describe_loops, loop_data, on_grid
 from .network import LoopNetwork
 
 FAMILIES = {
-    "loops": Family(LoopNetwork, check_loops, loop_data, None, complete=on_grid, describe=describe_loops),
+    "loops": Family(
+        LoopNetwork, check_loops, loop_data, None, complete=on_grid, describe=describe_loops, measured=True
+    ),
 }

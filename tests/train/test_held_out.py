@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.train.corpus.held_out_keys import held_keys, held_out_splits
+from timbrel.train.corpus.held_out import clip_splits, held_keys, key_splits
 from timbrel.train.corpus.store import Corpus, writing
 
 RATE = 8000
@@ -45,7 +45,7 @@ def test_one_key_in_six_is_held_out_and_no_outermost_one(corpus_of, keys, held):
 
 def test_all_notes_of_a_held_key_are_the_test_split_and_all_else_is_learned(corpus_of):
     corpus = corpus_of([60.2, 60.8, 61.0, 61.4, np.nan, 62.0])
-    assert held_out_splits(corpus, [61]) == {
+    assert key_splits(corpus, [61]) == {
         "0": "train",
         "1": "test",
         "2": "test",
@@ -53,6 +53,23 @@ def test_all_notes_of_a_held_key_are_the_test_split_and_all_else_is_learned(corp
         "4": "train",
         "5": "train",
     }
+
+
+def test_clips_keep_their_splits_but_each_label_keeps_a_clip_to_learn(tmp_path):
+    labels = ["kick", "kick", "snare", "", "hat", "hat"]
+    splits = ["train", "test", "val", "test", "test", "val"]
+    corpus = corpus_of_labels(tmp_path / "labels", labels, splits)
+    assert list(clip_splits(corpus).values()) == ["train", "test", "train", "train", "train", "val"]
+
+
+def corpus_of_labels(path, labels, splits):
+    with writing(path, RATE) as writer:
+        for number, label in enumerate(labels):
+            track = np.full(8, np.nan, np.float32)
+            writer.append(np.zeros(8 * 1024, np.float32), track, name=f"{number}", group=f"{number}", label=label)
+        dealt = {clip.name: split for clip, split in zip(writer.clips, splits, strict=True)}
+        writer.finish(dealt, name="labels")
+    return Corpus.open(path)
 
 
 def test_clips_that_are_dealt_anew_stay_so_in_the_file_and_its_report(corpus_of):

@@ -1,4 +1,4 @@
-"""Holds out keys of single notes, to test interpolation."""
+"""Holds sounds out of a trial, to test notes and clips that its network has not learned."""
 
 import numpy as np
 
@@ -16,9 +16,20 @@ def held_keys(corpus: Corpus) -> list[int]:
     return keys[EVERY // 2 : -1 : EVERY] if len(keys) >= FEWEST else []
 
 
-def held_out_splits(corpus: Corpus, keys: list[int]) -> dict[str, Split]:
+def key_splits(corpus: Corpus, keys: list[int]) -> dict[str, Split]:
+    """Return splits by clip name, with all notes on ``keys`` under test."""
     of = _keys(corpus)
     return {clip.name: "test" if of.get(clip.name) in keys else "train" for clip in corpus.clips()}
+
+
+def clip_splits(corpus: Corpus) -> dict[str, Split]:
+    """Return the corpus's own splits by clip name, but each label keeps a clip under train."""
+    untaught = {*corpus.clips().labels} - {*corpus.clips("train").labels}
+    splits = {}
+    for clip in corpus.clips():
+        splits[clip.name] = "train" if clip.label in untaught else clip.split
+        untaught.discard(clip.label)
+    return splits
 
 
 def _keys(corpus: Corpus) -> dict[str, int]:
