@@ -19,14 +19,13 @@ from .midi.performance import Performance
 from .midi.programs import Programs, missing_program
 from .patch.library import Patch, open_patch
 from .play.offline_preset_changes import Succession, Successor
-from .play.player import LOOK_SAMPLES
+from .play.player import LOOK_SAMPLES, SILENCE
 from .play.rack import Rack
 from .progress import TOO_LOUD, clock, warn_if_slow
 from .units import db_to_gain
 
 BLOCK = 16384  # samples: long blocks decode in large batches
 AHEAD = 2  # blocks: other processes compute the next while one is mixed
-SILENCE = 10 ** (-90 / 20)  # a tail ends below this level: the last bits of 16-bit sound
 SILENT_SECONDS = 2.0  # of silence end a tail, plus the effects' longest pause before an echo
 WORTH_SHARING_SECONDS = 3.0  # shorter performances finish before a second process has started
 DRUMS = 9  # channel 10 counted from 1: General MIDI's percussion

@@ -29,6 +29,8 @@ class Output:
         self._source_rate, self._rate = source_rate, rate
         self._effects = effects
         self._resampler = None if source_rate == rate else Resampler(source_rate, rate)
+        common = math.gcd(source_rate, rate)
+        self._period, self._source_period = rate // common, source_rate // common  # of the resampler's phase
         self._events: list[Event] = []
         self._moves: list[tuple[int, str, float]] = []
         self._made = 0  # source samples
@@ -68,13 +70,16 @@ class Output:
         """Set a parameter from source sample ``time`` on."""
         self._moves.append((round(time * self._rate / self._source_rate), target, value))
 
-    def read(self, count: int, synthesize: Source) -> Array:
-        """Output samples, [2, count]; ``synthesize(events, count)`` returns source samples, [2, count]."""
+    def read(self, count: int, synthesize: Source, silent: bool = False) -> Array:
+        """Output samples, [2, count]; ``synthesize(events, count)`` returns source samples, [2, count].
+
+        ``silent``: they are 0, as those before them. Resampling leaves out whole periods of its phase.
+        """
         while self._ready.shape[1] < count:
             need = min(count - self._ready.shape[1], LONGEST)
             if self._effects:
                 need = -(-need // QUANTUM) * QUANTUM
-            self._ready = np.concatenate([self._ready, self._affect(self._convert(need, synthesize))], axis=1)
+            self._ready = np.concatenate([self._ready, self._affect(self._convert(need, synthesize, silent))], axis=1)
         block, self._ready = self._ready[:, :count], self._ready[:, count:]
         return block
 
@@ -82,9 +87,15 @@ class Output:
         assert self._resampler is not None
         return round((self._resampler.latency + ROUNDING) * self._rate / self._source_rate)
 
-    def _convert(self, count: int, synthesize: Source) -> Array:
+    def _convert(self, count: int, synthesize: Source, silent: bool) -> Array:
         if self._resampler is None:
             return self._pull(count, synthesize)
+        if silent and (periods := count // self._period):
+            most = LONGEST // self._source_period
+            for first in range(0, periods, most):
+                self._pull(min(most, periods - first) * self._source_period, synthesize)
+            omitted = np.zeros((2, periods * self._period), np.float32)
+            return np.concatenate([omitted, self._convert(count - omitted.shape[1], synthesize, silent=False)], axis=1)
         while self._converted.shape[1] < count:
             short = count - self._converted.shape[1]
             wanted = min(LONGEST, math.ceil(short * self._source_rate / self._rate) + SPARE)

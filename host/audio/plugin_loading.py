@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 TELL_SECONDS = 5.0  # of loading, until the first message
-AGAIN_SECONDS = 15.0  # between later messages: playing stops a process that is silent for 20
+AGAIN_SECONDS = 15.0  # between later messages
 LEFT_SECONDS = 0.5  # to read the last lines; a child process of the plugin may never close the pipe
 STDERR = 2
 SHOWN_BYTES = 200  # of its output

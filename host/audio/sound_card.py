@@ -20,15 +20,20 @@ CLIENT = b"timbrel"  # the JACK client name
 CHANNELS = 2
 SAMPLE_BYTES = 4 * CHANNELS
 RATES = (44100, 48000, 88200, 96000, 176400, 192000)
+SHORT_APIS = {"jack audio connection kit": "jack", "windows wasapi": "wasapi", "windows directsound": "directsound"}
 DEFAULT = "default"  # the name for the system's default input
 HEARD_SECONDS = 1.0  # of input buffered while the render thread is blocked
 SURE = 3  # late input blocks in a row before some are dropped
+REST_SECONDS = 0.4  # of silence ahead while nothing sounds: a busy machine wakes a thread 0.1 s late
+LOST_SECONDS = 1.0  # without a callback of the driver: a card that its system still calls active
+FIRST_SECONDS = 20.0  # until its first callback, on a slow or busy machine
+LOOK_SECONDS = 0.25  # that count at most between two looks: this process may have stood still itself
 SPARE_BLOCKS = 2  # extra room in the ring
 
 
 @dataclass(frozen=True)
 class SoundCard:
-    """``rate`` is the default in Hz."""
+    """``rate`` is the default in Hz; ``default``: the system's card, ``api_default``: that of its host API."""
 
     index: int
     name: str
@@ -36,6 +41,7 @@ class SoundCard:
     rate: int
     channels: int
     default: bool
+    api_default: bool = False
 
 
 class Sink(Protocol):
@@ -58,11 +64,21 @@ class Sink(Protocol):
     @property
     def alive(self) -> bool: ...
 
+    @property
+    def stuck(self) -> bool:
+        """Return whether it is not alive because its driver took nothing for `LOST_SECONDS`."""
+
     def start(self) -> None:
         """Start with ``depth`` silent blocks."""
 
     def write(self, sound: Array) -> None:
         """Append a block, [2, block]."""
+
+    def fill_with_silence(self) -> None:
+        """Append silence up to `REST_SECONDS` ahead."""
+
+    def leave_out_silence(self, least: int) -> None:
+        """Withdraw what was last appended, except ``depth`` - 1 blocks and the first ``least`` of all samples."""
 
     def close(self) -> None: ...
 
@@ -108,6 +124,7 @@ def _known(way: str) -> list[SoundCard]:
             rate=round(device["default_samplerate"]),
             channels=device[f"max_{way}_channels"],
             default=index == chosen,
+            api_default=index == apis[device["hostapi"]][f"default_{way}_device"],
         )
         for index, device in enumerate(portaudio.query_devices())
         if device[f"max_{way}_channels"] > 0
@@ -115,7 +132,7 @@ def _known(way: str) -> list[SoundCard]:
 
 
 def find_card(name: str | None) -> SoundCard:
-    """Find a card by a unique part of its name; None is the default.
+    """Find a card by a host API's name, or by a unique part of the card's; None is the default.
 
     Raises:
         UserError: none or several match.
@@ -140,6 +157,9 @@ def find_input(name: str) -> SoundCard:
 
 def _named(name: str, known: Sequence[SoundCard], option: str, kind: str) -> SoundCard:
     wanted = name.casefold()
+    of_api = [card for card in known if wanted in (card.api.casefold(), SHORT_APIS.get(card.api.casefold()))]
+    if of_api:
+        return next((card for card in of_api if card.api_default), of_api[0])
     exact = [card for card in known if wanted in (card.name.casefold(), f"{card.name} ({card.api})".casefold())]
     fitting = exact or [card for card in known if wanted in f"{card.name} ({card.api})".casefold()]
     names = [card.name for card in known]
@@ -190,6 +210,26 @@ class Ear:
             self._action = self._stream.record_ringbuffer(self._ring)
 
 
+class ProgressWatch:
+    """Finds that a card stands still, which its system may call active."""
+
+    def __init__(self) -> None:
+        self._taken: int | None = None
+        self._seen = 0.0
+        self._started = False
+        self.seconds = 0.0  # without progress while somebody looked
+        self.stuck = False
+
+    def look(self, taken: int, now: float) -> None:
+        """``taken``: samples; ``now``: seconds."""
+        if taken == self._taken:
+            self.seconds += min(now - self._seen, LOOK_SECONDS)
+        else:
+            self._started, self.seconds = self._taken is not None, 0.0
+        self._taken, self._seen = taken, now
+        self.stuck |= self.seconds > (LOST_SECONDS if self._started else FIRST_SECONDS)
+
+
 class CardSink:
     def __init__(self, card: SoundCard, rate: int, block: int, depth: int, source: SoundCard | None = None) -> None:
         """Open the card at ``rate`` Hz, and ``source``, an input of the same host API, as ``ear``.
@@ -223,11 +263,16 @@ class CardSink:
                 f"sound card {card.name!r}{both} cannot be opened: {_reason(error)}; is it in use?"
                 + (" Inputs go with cards of the same system" if source is not None else "")
             ) from None
-        self._ring = rtmixer.RingBuffer(SAMPLE_BYTES, 1 << ((depth + SPARE_BLOCKS) * block - 1).bit_length())
+        self._rest_samples = _rest_samples(rate, block)
+        room = max((depth + SPARE_BLOCKS) * block, self._rest_samples + depth * block)
+        self._make_ring = functools.partial(rtmixer.RingBuffer, SAMPLE_BYTES, 1 << (room - 1).bit_length())
+        self._ring = self._make_ring()
         self._interleaved = np.zeros((block, CHANNELS), np.float32)
         self._ring.write(bytes(SAMPLE_BYTES * depth * block))
         self.written = 0
         self._action: Any = None
+        self._cancelled: Any = None  # the action before; the callback reads it once more
+        self._watch = ProgressWatch()
         self.ear: Ear | None = None
         if source is not None:
             room = 1 << round(HEARD_SECONDS * rate).bit_length()
@@ -247,7 +292,17 @@ class CardSink:
 
     @property
     def alive(self) -> bool:
-        return bool(self._stream.active)
+        """Each look is one of `ProgressWatch`; also restarts the ring where it stands although it holds sound."""
+        if not self._stream.active:
+            return False
+        self._watch.look(self.taken, time.perf_counter())
+        if self._watch.seconds > 0:
+            self._begin_again()
+        return not self.stuck
+
+    @property
+    def stuck(self) -> bool:
+        return self._watch.stuck
 
     def start(self) -> None:
         try:
@@ -262,9 +317,34 @@ class CardSink:
         self._interleaved[:] = sound.T
         self._ring.write(self._interleaved)
         self.written += self.block
-        if self._action not in self._stream.actions:  # the ring ran empty: the callback ended the action
-            self.underruns += 1
+        self.underruns += self._begin_again()
+
+    def fill_with_silence(self) -> None:
+        lacking = self._rest_samples - self.ahead
+        if lacking > self._rest_samples // 2:
+            self._ring.write(bytes(SAMPLE_BYTES * lacking))
+            self.written += lacking
+        self._begin_again()
+
+    def leave_out_silence(self, least: int) -> None:
+        """The card changes to another ring with its next block."""
+        silent = (self.depth - 1) * self.block
+        ring = self._make_ring()
+        ring.write(bytes(SAMPLE_BYTES * silent))
+        self._cancelled = self._action
+        self._stream.cancel(self._action)
+        self._action = self._stream.play_ringbuffer(ring)
+        self.written, self._ring = self.taken + silent, ring
+        if least > self.written:
+            ring.write(bytes(SAMPLE_BYTES * (least - self.written)))
+            self.written = least
+
+    def _begin_again(self) -> bool:
+        """Return whether the ring had run empty, where the callback ends the action."""
+        ended = self._action not in self._stream.actions
+        if ended:
             self._action = self._stream.play_ringbuffer(self._ring)
+        return ended
 
     def close(self) -> None:
         if self.alive:  # closing a JACK client hangs if its server has died
@@ -273,7 +353,7 @@ class CardSink:
 
 class NullSink:
     latency_seconds = 0.0
-    alive = True
+    alive, stuck = True, False
 
     def __init__(self, rate: int, block: int, depth: int) -> None:
         check_block(block)
@@ -300,7 +380,18 @@ class NullSink:
             self.underruns += 1
             self._began += behind / self.rate
 
+    def fill_with_silence(self) -> None:
+        self.written = max(self.written, self._wanted + _rest_samples(self.rate, self.block))
+
+    def leave_out_silence(self, least: int) -> None:
+        self.written = max(least, self.taken + (self.depth - 1) * self.block)
+
     def close(self) -> None: ...
+
+
+def _rest_samples(rate: int, block: int) -> int:
+    """Of whole blocks."""
+    return round(REST_SECONDS * rate / block + 1) * block
 
 
 def _check_rate(portaudio: Any, card: SoundCard, rate: int) -> None:

@@ -231,7 +231,8 @@ def _or_complaint(ask: "Callable[[], list[Any]]", none: str) -> list[Any]:
 def learn(
     preset: Annotated[str, typer.Argument(help="A .toml preset or its folder; of what ships a copy is made here.")],
     target: Annotated[
-        str | None, typer.Option(help="What it moves, such as latent.0, gain or pan; all latents in turn by default.")
+        str | None,
+        typer.Option(help="What it moves, such as latent.0 or its name, gain or pan; all latents in turn by default."),
     ] = None,
     midi_port: MidiPort = None,
     midi_api: MidiApi = None,
@@ -261,10 +262,12 @@ class _Moments:
         return self._moments(inputs)
 
     def _moments(self, inputs: "Inputs") -> "Iterator[Moment]":
-        next_scan = time.monotonic()
+        from ..play.controller_state import ControllerReader
+
+        next_scan, reader = time.monotonic(), ControllerReader()
         while True:
             for timed in sorted(inputs.poll(), key=lambda timed: timed.seconds):
-                yield timed.seconds, timed.event
+                yield timed.seconds, reader.knob(timed.event)
             yield time.perf_counter(), None
             time.sleep(MOMENT_SECONDS)
             if time.monotonic() >= next_scan:

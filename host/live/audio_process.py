@@ -5,6 +5,7 @@ It isolates audio from screen and files. PortAudio also cannot restart in a proc
 
 import contextlib
 import itertools
+import math
 import os
 import signal
 import sys
@@ -43,10 +44,14 @@ from .report import report
 JACK = "JACK"  # in PortAudio's name of this API
 REPORT_SECONDS = 0.1  # between reports, until "pace" changes it
 FASTEST_PACE = 0.01  # seconds between reports: each takes a millisecond
+REST_REPORT_SECONDS = 0.5  # between reports while nothing sounds or moves
 COMMAND_SECONDS = 0.02  # longest wait for a command, and so between flushes of recordings and messages
+REST_COMMAND_SECONDS = 0.1  # the same while nothing sounds or moves
 MOST_COMMANDS = 64  # lists of commands read between two flushes: a millisecond
 SETTLE_SECONDS = 0.2  # until a rack that was swapped in has run all its parts
 RESCAN_SECONDS = 1.0  # between scans for added and removed ports
+START_SECONDS = 20.0  # for the driver to open a card or port, on a slow or busy machine
+STUCK_SECONDS = 6.0  # for a scan of ports
 LOOK_SECONDS = 0.25  # between scans of the presets' files; an edit loads once two scans agree
 NULL_RATE = 48000
 
@@ -92,12 +97,14 @@ def _sound(state: ProcessState) -> None:
         names: dict[Slot, str | Draft] = {None: setup.preset, **dict(setup.channels)}
         patches = presets.opened(names)
         presets.activate(names, patches)
-        sink = _open_sink(state)
+        with _in_driver(state):
+            sink = _open_sink(state)
         rack = _rack(patches, sink.rate, state.ear)
         if state.ear is not None:
             state.ear.heard = white_noise(sink.block)
         warm_up(_rack(patches, sink.rate, state.ear), sink.block, by_channel(patches))
-        state.inputs = _open_inputs(state)
+        with _in_driver(state):
+            state.inputs = _open_inputs(state)
         sources: list[EventSource] = [state.forwarded]
         meters = Meters(presets.first_channel)
         if state.inputs is not None:
@@ -113,6 +120,8 @@ def _sound(state: ProcessState) -> None:
             whole_blocks=state.inputs is not None and state.inputs.whole_blocks and JACK in state.device,
             ear=state.ear,
             meters=meters,
+            rests=lambda: not state.recording,
+            arrival=state.arrival if state.inputs is None or state.inputs.announced else None,
         )
         wait_until_ready(rack)
         hurry(SOUND)
@@ -126,6 +135,14 @@ def _sound(state: ProcessState) -> None:
     except BaseException as error:  # sent to the parent, which shows it
         state.problem = error
         state.ready.set()
+
+
+@contextlib.contextmanager
+def _in_driver(state: ProcessState) -> Iterator[None]:
+    """Calls of a driver, which may hang; all else may take its time."""
+    state.send("driver", START_SECONDS)
+    yield
+    state.send("driver", None)
 
 
 def _open_sink(state: ProcessState) -> Sink:
@@ -149,7 +166,7 @@ def _open_inputs(state: ProcessState) -> Inputs | None:
     if not setup.midi:
         return None
     try:
-        return Inputs(setup.midi_ports, setup.midi_api)
+        return Inputs(setup.midi_ports, setup.midi_api, state.arrival)
     except UserError as error:
         if not setup.null or setup.midi_ports or setup.midi_api is not None:
             raise
@@ -174,24 +191,26 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
     wanted: dict[Slot, str | Draft] = dict(state.setup.loading)
     standing: Sequence[Event] = ()
     pace = REPORT_SECONDS
-    next_report = next_scan = next_look = time.monotonic()
+    began = next_scan = next_look = time.monotonic()
+    last_report = -math.inf
     while True:
         _flush(state)
-        if not thread.is_alive():
-            if state.problem is None:
-                state.pipe.send(("set", state.loop.standing))
-                state.pipe.send(("lost", f"{state.device} has gone"))
-            return
         now = time.monotonic()
-        if now >= next_report:
-            next_report = now + pace
+        if not thread.is_alive() or (not state.loop.started and now > began + START_SECONDS):
+            if state.problem is None:
+                _send_loss(state)
+            return
+        resting = state.loop.player.resting and not state.recording
+        report_seconds = max(pace, REST_REPORT_SECONDS) if resting else pace
+        if now >= last_report + report_seconds:
+            last_report = now
             standing = _report(state, standing)
         if now >= next_scan:
             next_scan = now + RESCAN_SECONDS
-            for line in state.inputs.rescan() if state.inputs is not None else ():
-                state.send("say", line)
+            _rescan(state)
         wanted |= _programs(state)
-        for command, data in _commands(state.pipe, min(COMMAND_SECONDS, max(0.0, next_report - now))):
+        longest = REST_COMMAND_SECONDS if resting else COMMAND_SECONDS
+        for command, data in _commands(state.pipe, min(longest, max(0.0, last_report + report_seconds - now))):
             if command == "stop":
                 return
             if command == "events":
@@ -203,7 +222,6 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
             if command == "pace":
                 pace = max(FASTEST_PACE, data)
                 state.loop.meters.look_seconds = pace
-                next_report = min(next_report, now + pace)
         if loading is not None and loading.is_alive():
             continue
         if now >= next_look:
@@ -214,6 +232,21 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
             loading = threading.Thread(target=_load, args=(state, wanted), name="load", daemon=True)
             wanted = {}
             loading.start()
+
+
+def _send_loss(state: ProcessState) -> None:
+    assert state.loop is not None
+    why = "takes no more sound" if state.loop.sink.stuck else "has gone" if state.loop.started else "does not start"
+    state.pipe.send(("set", state.loop.standing))
+    state.pipe.send(("lost", f"{state.device} {why}"))
+
+
+def _rescan(state: ProcessState) -> None:
+    if state.inputs is not None:
+        state.pipe.send(("driver", STUCK_SECONDS))
+        for line in state.inputs.rescan():
+            state.send("say", line)
+        state.pipe.send(("driver", None))
 
 
 def _report(state: ProcessState, standing: Sequence[Event]) -> Sequence[Event]:

@@ -21,13 +21,16 @@ from .render_loop import EventSource, RenderLoop
 class ForwardedEvents:
     """Source of the computer keyboard's and the panel's events."""
 
-    def __init__(self) -> None:
+    def __init__(self, arrival: threading.Event | None = None) -> None:
+        """``arrival`` is set with each event."""
         self._waiting: deque[Timed] = deque()
+        self._arrival = arrival or threading.Event()
 
     def play(self, events: Iterable[Event]) -> None:
         """Queue events, ignoring their times. Thread-safe."""
         now = time.perf_counter()
         self._waiting.extend(Timed(now, event) for event in events)
+        self._arrival.set()
 
     def poll(self) -> list[Timed]:
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
@@ -57,7 +60,8 @@ class MeteredSource:
 class ProcessState:
     setup: Setup
     pipe: Connection
-    forwarded: ForwardedEvents = field(default_factory=ForwardedEvents)
+    arrival: threading.Event = field(default_factory=threading.Event)  # set with each event
+    forwarded: ForwardedEvents = field(init=False)
     presets: ChannelPresets = field(init=False)
     loop: RenderLoop | None = None
     ear: Ear | None = None
@@ -71,6 +75,7 @@ class ProcessState:
     take_wanted: bool = False
 
     def __post_init__(self) -> None:
+        self.forwarded = ForwardedEvents(self.arrival)
         self.recording = self.setup.recording
         fitting = LiveOptions(voices=self.setup.voices, controller=self.setup.controller)
         self.presets = ChannelPresets(fitting, self.setup.programs)

@@ -34,8 +34,6 @@ MOST_MESSAGES = 64  # read before commands are sent
 AGAIN_SECONDS = 1.0  # between attempts to reopen a lost card
 REST_SECONDS = 0.3  # timeout for the last recorded messages
 PATIENCE_SECONDS = 0.6  # timeout of a process after stop
-STUCK_SECONDS = 6.0  # without a report: the card's driver hangs
-START_SECONDS = 20.0  # until the first report, on a slow or busy machine
 TRIAL_SECONDS = 3.0  # of playing with new settings: if the card goes within them, the settings before come back
 
 
@@ -159,7 +157,7 @@ class _AudioProcess:
         theirs.close()
         self._writer = PipeWriter(self._pipe)
         self._heard = time.monotonic()
-        self._patience = START_SECONDS
+        self._patience = math.inf  # seconds without a message; finite while the process calls a driver
         self.underruns = 0
         self.setup = setup  # with the current presets
 
@@ -171,7 +169,6 @@ class _AudioProcess:
                 if kind == "say":
                     frontends.say(data)
                 if kind == "ready":
-                    self._patience = STUCK_SECONDS
                     report: LiveStatus = data
                     return report
             if not frontends.keep(kept):
@@ -199,7 +196,10 @@ class _AudioProcess:
                 if kind == "report":
                     self.underruns = data.underruns
                 self.setup = _went_on(self.setup, kind, data)
-                yield kind, data
+                if kind == "driver":
+                    self._patience = data or math.inf
+                else:
+                    yield kind, data
                 if not self._pipe.poll(0):
                     return
         except (EOFError, ConnectionError):

@@ -28,6 +28,7 @@ SETTLED_SECONDS = 0.0005  # after the card read a block, nearly all events stamp
 SURELY_SECONDS = 0.001  # the same, with a spare block in the ring and so more time to wait
 POLL_SECONDS = 0.0001  # between polls of the ring just before the card reads a block
 EARLY = 0.8  # of a period: sleep after the card read a block
+REST_LOOK_SECONDS = 0.1  # between looks at the card and at swaps, at rest
 PATIENCE_BLOCKS = 4  # without progress, before checking that the card still exists
 FORGET_SECONDS = 10.0  # time constant of the card's clock
 PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a tick is longer than a block
@@ -81,6 +82,8 @@ class RenderLoop:
         whole_blocks: bool = False,
         ear: Hearing | None = None,
         meters: Meters | None = None,
+        rests: Callable[[], bool] = lambda: False,
+        arrival: threading.Event | None = None,
     ) -> None:
         """Connect player, sources and sink.
 
@@ -89,6 +92,8 @@ class RenderLoop:
             on_block: receives each block and its events; must not block.
             whole_blocks: events have the starts of the card's blocks, as in JACK. Rendering waits for them: their delay
                 is constant without a block of reserve.
+            rests: whether silence may go without blocks, as it may while nothing records them.
+            arrival: set when a source has an event, or the player another rack; None: the loop looks each block.
         """
         self.player, self.sink = player, sink
         self.sources = sources
@@ -101,6 +106,8 @@ class RenderLoop:
         self._settled = _settled(sink) if whole_blocks and ear is None else 0.0  # samples
         self._on_block = on_block
         self._ear = ear
+        self._rests, self._arrival = rests, arrival or threading.Event()
+        self._look_seconds = sink.block / sink.rate if arrival is None else REST_LOOK_SECONDS
         self._timeline = Timeline(sink.rate, sink.block)
         self._latest = [0] * len(sources)  # time in samples of each source's last event
         self._asked_blocks = 0  # added to the ring's depth by `brace`
@@ -112,6 +119,7 @@ class RenderLoop:
         self._taken_at = 0.0  # when the card last read a block
         self._stand_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
         self._count = 0  # blocks rendered
+        self.started = False  # the card's driver has returned
         self._ending = threading.Event()
 
     @property
@@ -137,12 +145,16 @@ class RenderLoop:
     def stop(self) -> None:
         """Stop after the current block. Thread-safe."""
         self._ending.set()
+        self._arrival.set()
 
     def run(self) -> None:
         """Render on the calling thread, until stopped or the card is gone."""
         with undisturbed():
             self.sink.start()
+            self.started = True
             while not self._ending.is_set() and self.sink.alive:
+                if self.player.resting and self._rests():
+                    self._rest()
                 if not self._wait():
                     continue
                 began, worked, gave_way = time.perf_counter(), time.thread_time(), _gave_way()
@@ -164,6 +176,24 @@ class RenderLoop:
                 self.meters.see(self.player, self.sink.rate, sound, part)
                 if self._on_block is not None:
                     self._on_block(sound, events)
+
+    def _rest(self) -> None:
+        """Play silence from a deep ring, without a thought for each block, until an event arrives.
+
+        What the card has not read of it is then left out, so that the event is not late.
+        """
+        sink, player, rendered = self.sink, self.player, self.sink.written
+        while not self._ending.is_set() and sink.alive and player.resting and self._rests():
+            sink.fill_with_silence()
+            self._arrival.wait(self._look_seconds)
+            self._arrival.clear()
+            taken = sink.taken
+            self._timeline.saw(taken, time.perf_counter())
+            if self._listen():
+                break
+            self._pass(taken - player.now)
+        sink.leave_out_silence(rendered)
+        self._pass(sink.written - player.now)
 
     def _wait(self) -> bool:
         sink, period = self.sink, self.sink.block / self.sink.rate
@@ -213,9 +243,20 @@ class RenderLoop:
         elif self._mean_waited_seconds < LONG_WAIT / 2 * self._mean_seconds:
             self._spare_blocks = 0
 
-    def _listen(self) -> None:
+    def _pass(self, samples: int) -> None:
+        if samples <= 0:
+            return
+        self.player.rest(samples)
+        for _ in range(samples // self.sink.block):
+            self.meters.load.add(0.0)
+        self.meters.see_silence(self.player, self.sink.rate, samples)
+
+    def _listen(self) -> bool:
+        """Schedule new events; return whether there were some."""
+        came = False
         for index, source in enumerate(self.sources):
             for timed in source.poll():
+                came = True
                 # Keep the order of events even if the clock estimate moved back between two of them.
                 time_samples = max(self.player.now, self._latest[index])
                 if not self._lowest:
@@ -229,6 +270,7 @@ class RenderLoop:
                 self.measured.append(time_samples - self._timeline.sample(timed.seconds))
                 if isinstance(timed.event, ProgramChange) or _selects_bank(timed.event):
                     self.programs.append(timed.event)
+        return came
 
 
 def _gave_way() -> float:

@@ -66,6 +66,10 @@ class JackConnections:
         except jack.JackOpenError as error:
             raise _silent(error) from None
 
+    def get_ports(self) -> list[str]:
+        """Names of all senders, as RtMidi lists them."""
+        return [port.name for port in self._client.get_ports(is_midi=True, is_output=True)]
+
     def ports(self, client: str) -> set[str]:
         return {port.name for port in self._client.get_ports(f"^{client}", is_midi=True, is_input=True)}
 

@@ -4,6 +4,7 @@ RtMidi also reads events that JACK refuses to a late client, and crashes the pro
 """
 
 import functools
+import threading
 import time
 import weakref
 from collections import deque
@@ -19,8 +20,8 @@ IGNORED = (0xF0, 0xFE)  # system exclusive, active sensing
 class JackInput:
     """A client with one input and the methods of RtMidi's."""
 
-    def __init__(self, name: str, queue: int) -> None:
-        """``queue``: most messages that wait.
+    def __init__(self, name: str, queue: int, arrival: threading.Event) -> None:
+        """``queue``: most messages that wait; ``arrival`` is set with each.
 
         Raises:
             UserError: no server answers.
@@ -34,7 +35,7 @@ class JackInput:
         self._ports: list[Any] = []
         self._messages: deque[tuple[bytes, float]] = deque(maxlen=queue)
         self._last: float | None = None  # seconds of the last message that was read
-        self._client.set_process_callback(functools.partial(_hear, self._ports, self._messages))
+        self._client.set_process_callback(functools.partial(_hear, self._ports, self._messages, arrival))
         self._client.activate()  # before there is an input: senders may be connected as soon as there is one
         weakref.finalize(self, self._client.close)  # at exit at the latest: JACK's thread calls Python
 
@@ -52,9 +53,10 @@ class JackInput:
         return message, since
 
 
-def _hear(ports: Sequence[Any], messages: deque[tuple[bytes, float]], frames: int) -> None:
+def _hear(ports: Sequence[Any], messages: deque[tuple[bytes, float]], arrival: threading.Event, frames: int) -> None:
     """In JACK's thread; does not hold the input, which then is closed when dropped."""
     for port in ports:
         for _, data in port.incoming_midi_events():
             if 0 < len(data) <= LONGEST and bytes(data[:1])[0] not in IGNORED:
                 messages.append((bytes(data), time.perf_counter()))
+                arrival.set()

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import ctypes.util
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -81,12 +82,15 @@ class _Port:
 class Inputs:
     """`poll` in the rendering thread, never waiting; `rescan` in another, once a second."""
 
-    def __init__(self, names: Sequence[str] = (), api: str | None = None) -> None:
+    def __init__(
+        self, names: Sequence[str] = (), api: str | None = None, arrival: threading.Event | None = None
+    ) -> None:
         """Open ports.
 
         Args:
             names: parts of port names, or ``virtual``; none: a virtual port and all others, present and future.
             api: None selects the first available.
+            arrival: set with each message, if `announced`.
 
         Raises:
             UserError: no such API or port, or no permission.
@@ -94,13 +98,18 @@ class Inputs:
         self._rtmidi = _load()
         self._api = _choose(self._rtmidi, api)
         self._names = tuple(names)
+        self._arrival = arrival or threading.Event()
         self._ports: tuple[_Port, ...] = ()
         self._gone: deque[tuple[_Port, _Port | None]] = deque()  # with the port that now receives its sender
         self._closing: list[_Port] = []  # until rendering has released them
         self._idle: list[Any] = []  # inputs to reuse: creating one blocks all threads for 25 ms
         self._refused: dict[str, str] = {}  # ports locked by other programs, with the message
-        self._finder = _client(self._rtmidi, self._api, "list")
-        self._wires: PortConnections = JackConnections(f"{CLIENT}-wires") if self.whole_blocks else Unknown()
+        self._finder: Any
+        self._wires: PortConnections
+        if self.whole_blocks:  # RtMidi's client would have a thread that JACK wakes in each cycle
+            self._finder = self._wires = JackConnections(f"{CLIENT}-wires")
+        else:
+            self._finder, self._wires = _client(self._rtmidi, self._api, "list"), Unknown()
         if VIRTUAL in self._names or not self._names:
             self._open_virtual()
         present = self.present()
@@ -116,6 +125,11 @@ class Inputs:
     def whole_blocks(self) -> bool:
         """True if timestamps resolve only the card's blocks."""
         return bool(self._api == self._rtmidi.API_UNIX_JACK)
+
+    @property
+    def announced(self) -> bool:
+        """Return whether messages set ``arrival``."""
+        return self._wires.permanent
 
     @property
     def open(self) -> list[str]:
@@ -235,7 +249,7 @@ class Inputs:
     def _register(self, name: str | None) -> _Port:
         before = self._wires.ports(CLIENT)
         if self._wires.permanent:
-            source: Any = JackInput(f"{CLIENT}-in", QUEUE)
+            source: Any = JackInput(f"{CLIENT}-in", QUEUE, self._arrival)
         else:
             source = _client(self._rtmidi, self._api, "in")
         source.open_virtual_port("in")

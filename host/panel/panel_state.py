@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from ..errors import TimbrelError, UserError
 from ..events import Event, ParameterChange
+from ..patch.midi_learn import LearnedKnob
 from ..patch.text import editing
 from ..patch.text.cc_binding import bound
 from ..session.messages import LiveStatus, SessionView
@@ -288,17 +289,17 @@ class PanelState:
         self._say(f"saved as {path}")
         self._send_state(preset=self._preset_state())
 
-    def _bind(self, number: int, target: str) -> str:
+    def _bind(self, knob: LearnedKnob, target: str) -> str:
         control = self._controls.get(target)
         if control is None:
             return f"{target} is gone"
         try:
-            text, others = bound(self._now(), number, target, (control.low, control.high))
+            text, others = bound(self._now(), knob.keys, target, (control.low, control.high))
         except UserError:
-            return f"the preset cannot be edited for CC {number}; add a [[cc]] to its file by hand"
+            return f"the preset cannot be edited for {knob}; add a [[cc]] to its file by hand"
         self._edit(text)
         also = [self._controls[other].title if other in self._controls else other for other in others]
-        return f"CC {number} moves {control.title}{''.join(f', and {other} as before' for other in also)}"
+        return f"{knob} moves {control.title}{''.join(f', and {other} as before' for other in also)}"
 
     # reports of the audio process
 

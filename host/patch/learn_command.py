@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from ..shipped import preset_file, preset_text, shipped_models, shipped_presets
 from ..units import Range
 from .library import Patch, open_patch
 from .loading import read_preset
-from .midi_learn import MovedKnob
+from .midi_learn import LearnedKnob, MovedKnob
 from .preset import MORPH, NO_MORPH
 from .text.cc_binding import bound
-from .validation import ANY_RATE, check, named, ranges, titled
+from .validation import ANY_RATE, check, named, ranges, targets_by_name, titled
 
 Moment = tuple[float, Event | None]  # seconds, and the event received then; None if only time passed
 
@@ -32,34 +32,37 @@ def learn(
     or on Ctrl-C.
 
     Args:
-        target: ``latent.N``, ``macro.N``, ``morph``, a play control or ``effects.N.parameter``.
-        moments: timed events in order, read after all checks; one without an event every 0.1 s or so, to detect rest.
+        target: ``latent.N``, ``macro.N``, the name of one of these, ``morph``, a play control or
+            ``effects.N.parameter``.
+        moments: timed events in order, from `ControllerReader.knob`, read after all checks; one without an event every
+            0.1 s or so, to detect rest.
 
     Raises:
         UserError: the preset or target cannot be used, or the copy would replace a file.
         Failure: the file cannot be written.
     """
     patch = open_patch(preset)
-    ranges = _ranges(patch)
+    ranges, names = _ranges(patch), targets_by_name(patch.preset, patch.model.card)
+    target = None if target is None else names.get(target, target)
     if target == MORPH and target not in ranges:
         raise UserError(f"target {target!r}: {NO_MORPH}")
     if target is not None and target not in ranges:
-        raise UserError(f"target {target!r} does not exist{nearest(target, ranges)}")
+        raise UserError(f"target {target!r} does not exist{nearest(target, [*ranges, *names])}")
     file = _open(preset, patch, folder)
     wanted = patch.model.card.latent_targets if target is None else [target]
     incoming = iter(moments)
     learned: list[str] = []
-    taken: dict[int, str] = {}
+    taken: dict[str, str] = {}
     with contextlib.suppress(KeyboardInterrupt):  # safe at any point: each binding is written completely or not at all
         for place, name in enumerate(wanted):
             title = titled(name, patch.preset, patch.model.card)
             say(f"{title}: move the knob for it")
-            number = _moved(incoming, MovedKnob(taken, say))
-            if number is None:
+            knob = _moved(incoming, MovedKnob(taken, say))
+            if knob is None:
                 break
-            others = [other for other in file.bind(number, name, ranges[name]) if other not in wanted[place:]]
-            taken[number] = name
-            learned.append(f"CC {number} moves {title}")
+            others = [other for other in file.bind(knob, name, ranges[name], names) if other not in wanted[place:]]
+            taken[knob.source] = name
+            learned.append(f"{knob} moves {title}")
             say(f"{learned[-1]}{''.join(f', and {other} as before' for other in others)} ({file.path})")
     return learned
 
@@ -70,11 +73,11 @@ def _ranges(patch: Patch) -> dict[str, Range]:
     return {target: span for target, span in ranges(patch.preset, card).items() if span is not None} | effects
 
 
-def _moved(moments: Iterator[Moment], knob: MovedKnob) -> int | None:
+def _moved(moments: Iterator[Moment], knob: MovedKnob) -> LearnedKnob | None:
     for seconds, event in moments:
-        number = knob.add_event(seconds, event)
-        if number is not None:
-            return number
+        learned = knob.add_event(seconds, event)
+        if learned is not None:
+            return learned
     return knob.choice()
 
 
@@ -85,16 +88,16 @@ class _File:
     path: Path
     copy: str | None
 
-    def bind(self, number: int, target: str, span: Range) -> list[str]:
+    def bind(self, knob: LearnedKnob, target: str, span: Range, names: Mapping[str, str]) -> list[str]:
         if self.copy is None:
             read_preset(self.path)  # the user may have edited it meanwhile
         text = self.copy if self.copy is not None else preset_text(self.path)
         try:
-            edited, others = bound(text, number, target, span)
+            edited, others = bound(text, knob.keys, target, span, names)
         except UserError:
             raise Failure(
-                f"cannot edit {self.path} without changing more of it; add a [[cc]] of number = {number} and "
-                f"target = {target!r} to it by hand"
+                f"cannot edit {self.path} without changing more of it; add a [[cc]] of {knob} and target = {target!r} "
+                "to it by hand"
             ) from None
         with replacing(self.path.resolve(), overwrite=self.copy is None) as temporary:
             temporary.write_bytes(edited.encode())

@@ -1,14 +1,17 @@
 """MIDI learn: detects the controller that the user moved."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ..events import RESERVED_CC, ControlChange, Event
+from ..events import RESERVED_CC, ControlChange, DataEntry, Event
+from .encoders import Encoder, encoder_steps, possible_encoders
 
 REST_SECONDS = 0.7  # without a move: the user has chosen
 TOGETHER_SECONDS = 0.25  # between the ends of simultaneous moves
 LEAST_TRAVEL = 8  # of 127: a brushed knob moves less
 FLICKER = 1  # jitter of a worn knob at rest
+SWITCH = {0, 127}  # the values of a button, or of a knob's touch sensor
+MOST_VALUES = 64  # kept of a controller: enough to tell an encoder
 MEANINGS = {
     0: "bank select",
     6: "data entry",
@@ -32,64 +35,133 @@ MEANINGS = {
 }
 
 
+@dataclass(frozen=True)
+class LearnedKnob:
+    """A controller: a CC's ``number``, or an ``nrpn``; ``relative`` if it sends steps."""
+
+    number: int | None = None
+    nrpn: int | None = None
+    relative: Encoder | None = None
+
+    @property
+    def source(self) -> str:
+        return f"CC {self.number}" if self.nrpn is None else f"NRPN {self.nrpn}"
+
+    @property
+    def keys(self) -> dict[str, int | str]:
+        """Keys of its ``[[cc]]`` table."""
+        keys = {"number": self.number, "nrpn": self.nrpn, "relative": self.relative}
+        return {key: value for key, value in keys.items() if value is not None}
+
+    def __str__(self) -> str:
+        return self.source if self.relative is None else f"{self.source} (an encoder, {self.relative})"
+
+
 @dataclass
 class _Turn:
-    """``stands``: value without flicker."""
+    """``stands``: value without flicker; ``steps``: NRPN increments and decrements.
+
+    ``values``: none of reserved controllers, of which many repeat, such as the number of an NRPN.
+    """
 
     low: int
     high: int
     stands: int
     seconds: float
+    values: list[int] = field(default_factory=list)
+    steps: int = 0
+
+    @property
+    def encoders(self) -> list[Encoder]:
+        return possible_encoders(self.values)
+
+    @property
+    def is_switch(self) -> bool:
+        return set(self.values) <= SWITCH and not self.steps
 
     @property
     def travel(self) -> int:
+        """Of 127; an encoder's steps, at least `LEAST_TRAVEL`."""
+        if self.steps:
+            return self.steps + LEAST_TRAVEL
+        if encoders := self.encoders:
+            return sum(abs(encoder_steps(encoders[0], value)) for value in self.values) + LEAST_TRAVEL
         return self.high - self.low
 
-    def move(self, value: int, seconds: float) -> None:
+    def move(self, value: int, seconds: float, reserved: bool) -> None:
         self.low, self.high = min(self.low, value), max(self.high, value)
-        if abs(value - self.stands) > FLICKER:
+        if not reserved:
+            self.values = [*self.values[1 - MOST_VALUES :], value]
+        if abs(value - self.stands) > FLICKER or self.encoders:
             self.stands, self.seconds = value, seconds
+
+    def step(self, seconds: float) -> None:
+        self.steps, self.seconds = self.steps + 1, seconds
 
 
 class MovedKnob:
-    def __init__(self, taken: Mapping[int, str], say: Callable[[str], None]) -> None:
-        """``taken``: rejected controllers and their targets; ``say`` receives reasons."""
+    def __init__(self, taken: Mapping[str, str], say: Callable[[str], None]) -> None:
+        """``taken``: rejected controllers, by `LearnedKnob.source`, and their targets; ``say`` receives reasons."""
         self._taken, self._say = taken, say
-        self._turns: dict[int, _Turn] = {}  # ordered by last event
+        self._turns: dict[LearnedKnob, _Turn] = {}  # ordered by last event
+        self._unclear: set[LearnedKnob] = set()  # encoders that the user was told to turn both ways
 
-    def add_event(self, seconds: float, event: Event | None) -> int | None:
-        """Return the controller once found; ``event`` None only passes time."""
+    def add_event(self, seconds: float, event: Event | None) -> LearnedKnob | None:
+        """Return the controller once found; ``event``: from `ControllerReader.knob`, or None as time passes."""
         if _rested(self._turns, seconds):
-            number = self.choice()
-            if number is not None:
-                return number
-            self._turns.clear()
-        if isinstance(event, ControlChange):
-            turn = self._turns.pop(event.number, None) or _Turn(event.value, event.value, event.value, seconds)
-            turn.move(event.value, seconds)
-            self._turns[event.number] = turn
+            knob = self.choice()
+            if knob is not None:
+                return knob
+            # Turned one way, an encoder is not known yet.
+            self._turns = {knob: turn for knob, turn in self._turns.items() if len(turn.encoders) > 1}
+        if isinstance(event, DataEntry) and not event.registered:
+            knob = LearnedKnob(nrpn=event.parameter)
+        elif isinstance(event, ControlChange):
+            knob = LearnedKnob(number=event.number)
+        else:
+            return None
+        turn = self._turns.pop(knob, None) or _Turn(event.value, event.value, event.value, seconds)
+        if isinstance(event, ControlChange) or event.part == "coarse":
+            turn.move(event.value, seconds, knob.number in RESERVED_CC)
+        elif event.part != "fine":
+            turn.step(seconds)
+        self._turns[knob] = turn
         return None
 
-    def choice(self) -> int | None:
-        """The widest of the last moves, the latest of equals."""
-        wide = {number: turn for number, turn in self._turns.items() if turn.travel >= LEAST_TRAVEL}
+    def choice(self) -> LearnedKnob | None:
+        """The widest of the last moves, the latest of equals; a switch only if nothing else moved."""
+        wide = {knob: turn for knob, turn in self._turns.items() if turn.travel >= LEAST_TRAVEL}
+        wide = {knob: turn for knob, turn in wide.items() if not turn.is_switch} or wide
         end = max((turn.seconds for turn in wide.values()), default=0.0)
-        together = {number: turn for number, turn in wide.items() if end - turn.seconds <= TOGETHER_SECONDS}
+        together = {knob: turn for knob, turn in wide.items() if end - turn.seconds <= TOGETHER_SECONDS}
         # Skip the LSB of a 14-bit controller.
-        coarse = [number for number in together if number - 32 not in together or number >= 64]
-        free = [number for number in coarse if number not in RESERVED_CC and number not in self._taken]
-        ranked = sorted(free or coarse, key=lambda number: together[number].travel)  # stable: latest of equals last
+        coarse = [knob for knob in together if _coarse_half(knob) not in together]
+        free = [knob for knob in coarse if knob.number not in RESERVED_CC and knob.source not in self._taken]
+        ranked = sorted(free or coarse, key=lambda knob: together[knob].travel)  # stable: latest of equals last
         if free:
-            return ranked[-1]
+            return self._told(ranked[-1], together[ranked[-1]])
         if ranked:
-            number, taken = ranked[-1], self._taken
-            why = (
-                f"moves {taken[number]} already" if number in taken else f"is {MEANINGS[number]} in MIDI, not for maps"
-            )
-            self._say(f"CC {number} {why}; move another knob")
+            source, number, taken = ranked[-1].source, ranked[-1].number, self._taken
+            meaning = "" if number is None else MEANINGS.get(number, "")
+            why = f"moves {taken[source]} already" if source in taken else f"is {meaning} in MIDI, not for maps"
+            self._say(f"{source} {why}; move another knob")
         return None
 
+    def _told(self, knob: LearnedKnob, turn: _Turn) -> LearnedKnob | None:
+        """With the kind of encoder, or None if both directions must tell it."""
+        encoders = [] if knob.number is None else turn.encoders
+        if len(encoders) > 1:
+            if knob not in self._unclear:
+                self._unclear.add(knob)
+                self._say(f"{knob.source} sends steps, {' or '.join(encoders)}; turn it the other way as well")
+            return None
+        return LearnedKnob(knob.number, knob.nrpn, encoders[0] if encoders else None)
 
-def _rested(turns: Mapping[int, _Turn], now: float) -> bool:
+
+def _coarse_half(knob: LearnedKnob) -> LearnedKnob | None:
+    return LearnedKnob(knob.number - 32) if knob.number is not None and 32 <= knob.number < 64 else None
+
+
+def _rested(turns: Mapping[LearnedKnob, _Turn], now: float) -> bool:
     moves = [turn.seconds for turn in turns.values() if turn.travel >= LEAST_TRAVEL]
     return bool(moves) and now - max(moves) >= REST_SECONDS

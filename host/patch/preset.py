@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..events import NULL_PARAMETER, RESERVED_CC
 from ..kinds.table import Sections
 from ..settings import Knob, Misplaced, SettingsSection, controls_of
+from .encoders import Encoder
 from .macros import Macros
 from .motions import TEMPO_BPM, MorphSettings, MotionSettings
 from .note_offsets import NoteSettings, each_once
@@ -133,11 +134,13 @@ SOURCES = ("number", "nrpn", "pressure")  # keys of a map, which has one of them
 class CCMap(SettingsSection):
     """A [[cc]] table: moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
 
-    At 14 bits the LSB is CC ``number + 32``. `validation.fitted` fills omitted ends.
+    At 14 bits the LSB is CC ``number + 32``. A ``relative`` controller sends steps of 127ths. `validation.fitted` fills
+    omitted ends and resolves names of targets.
     """
 
     number: Annotated[int, Field(ge=0, le=127)] | None = None
     bits: Literal[7, 14] = 7
+    relative: Encoder | None = None
     nrpn: Annotated[int, Field(ge=0, le=NULL_PARAMETER)] | None = None
     pressure: Literal["channel", "key"] | None = None
     channel: Annotated[int, Field(ge=1, le=16)] | None = None
@@ -179,6 +182,8 @@ class CCMap(SettingsSection):
             raise ValueError(f"{' and '.join(given) or 'nothing'} to listen to; give one of number, nrpn, pressure")
         if self.bits == 14 and (self.number is None or self.number > 31):
             raise ValueError(f"bits = 14 goes with number 1 to 31, whose fine half is 32 above, not with {self.source}")
+        if self.relative is not None and (self.number is None or self.bits == 14):
+            raise ValueError(f"relative = {self.relative!r} goes with number and 7 bits, not with {self.source}")
         return self
 
 

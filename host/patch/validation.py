@@ -90,13 +90,17 @@ def strays(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})) -> Preset:
-    """Preset with ``knobs`` as maps and omitted ends of maps filled in; only an omitted end loads plugins.
+    """Preset with ``knobs`` as maps, omitted ends of maps filled in and their targets' names resolved.
+
+    Only an omitted end loads plugins.
 
     Raises:
         UserError: the plugin cannot be used, or has no such parameter.
     """
     own = [CCMap(number=number, target=f"latent.{index}") for index, number in enumerate(preset.knobs)]
-    cc = [*own, *preset.cc]
+    names = targets_by_name(preset, card)
+    named_cc = [entry.model_copy(update={"target": names.get(entry.target, entry.target)}) for entry in preset.cc]
+    cc = [*own, *named_cc]
     known = ranges(preset, card) | known_effects(preset)
     open_ends = [entry for entry in cc if None in (entry.low, entry.high)]
     if any(known.get(entry.target) is None for entry in open_ends):
@@ -121,6 +125,14 @@ def named(preset: Preset, card: Card) -> dict[str, str]:
     names = {f"latent.{number}": latent.name for number, latent in enumerate(card.latents)}
     names |= {f"macro.{number}": macro.name for number, macro in enumerate(preset.macro)}
     return {target: printable(name) for target, name in names.items() if name != target.replace(".", " ")}
+
+
+def targets_by_name(preset: Preset, card: Card) -> dict[str, str]:
+    """Targets of latents and macros by a name that no other has."""
+    names = {f"latent.{number}": latent.name for number, latent in enumerate(card.latents)}
+    names |= {f"macro.{number}": macro.name for number, macro in enumerate(preset.macro)}
+    known, all_names = ranges(preset, card), list(names.values())
+    return {name: target for target, name in names.items() if all_names.count(name) == 1 and name not in known}
 
 
 def titled(target: str, preset: Preset, card: Card) -> str:
@@ -222,7 +234,8 @@ def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None])
             yield Fault(("cc", index, "target"), f"{name}: {NO_MORPH}")
             continue
         if entry.target not in known:
-            what = f"{name}: target {entry.target!r} does not exist{nearest(entry.target, known)}"
+            names = targets_by_name(preset, card)
+            what = f"{name}: target {entry.target!r} does not exist{nearest(entry.target, [*known, *names])}"
             yield Fault(("cc", index, "target"), what)
             continue
         allowed = None if entry.target.startswith("latent.") else known[entry.target]

@@ -15,6 +15,7 @@ from ..events import (
     NoteOn,
     ParameterChange,
 )
+from ..patch.encoders import encoder_steps
 from ..patch.macros import MacroSettings, MacroTarget, macro_targets
 from ..patch.preset import CCMap
 from ..ramps import knob, nudge
@@ -79,6 +80,7 @@ class Mapper:
         self.reach, self._present, self._move = reach, present, move
         self._coarse: dict[tuple[int, int], _Knob] = {}  # by channel and CC number
         self._fine: dict[tuple[int, int], _Knob] = {}
+        self._encoders: dict[tuple[int, int], list[_Binding]] = {}  # by channel and CC number
         self._parameters: dict[tuple[int, int], _Knob] = {}  # by channel and NRPN
         self._pressures: dict[int, _Knob] = {}  # by channel
         self._key_pressures: dict[int, _Knob] = {}
@@ -110,6 +112,9 @@ class Mapper:
         return self._present(target)
 
     def _listen(self, channel: int, entry: CCMap) -> None:
+        if entry.number is not None and entry.relative is not None:
+            self._encoders.setdefault((channel, entry.number), []).append(_Binding(entry))
+            return
         if entry.number is not None:
             source = self._coarse.setdefault((channel, entry.number), _Knob())
             if entry.bits == 14:
@@ -158,7 +163,10 @@ class Mapper:
             self._turn_coarse(event.time, self._coarse[place], event.value)
         elif place in self._fine:
             self._turn_fine(event.time, self._fine[place], event.value)
-        return place in self._coarse or place in self._fine
+        for binding in self._encoders.get(place, ()):
+            assert binding.entry.relative is not None
+            self._step(event.time, [binding], encoder_steps(binding.entry.relative, event.value))
+        return place in self._coarse or place in self._fine or place in self._encoders
 
     def _enter(self, entry: DataEntry) -> bool:
         source = None if entry.registered else self._parameters.get((entry.channel, entry.parameter))
@@ -170,7 +178,7 @@ class Mapper:
             case "fine":
                 self._turn_fine(entry.time, source, entry.value)
             case "up" | "down":
-                self._step(entry.time, source, 1 if entry.part == "up" else -1)
+                self._step(entry.time, source.bindings, 1 if entry.part == "up" else -1)
         return True
 
     def _reset(self, time: int, channel: int) -> None:
@@ -214,9 +222,9 @@ class Mapper:
             if to is not None:
                 self._send(time, binding.entry.target, to)
 
-    def _step(self, time: int, source: _Knob, steps: int) -> None:
+    def _step(self, time: int, bindings: Iterable[_Binding], steps: int) -> None:
         """From present values: endless encoders have no position."""
-        for binding in source.bindings:
+        for binding in bindings:
             entry = binding.entry
             to = nudge(self._present(entry.target), steps, *entry.ends, entry.curve)
             binding.stood = to

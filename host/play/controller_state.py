@@ -64,6 +64,11 @@ class ControllerReader:
             return ControllersReset(time, channel)
         return AllOff(time, channel, cut=number == SOUND_OFF) if number in ALL_OFF else event
 
+    def knob(self, event: Event) -> Event:
+        """The event, or the `DataEntry` of an NRPN's controllers."""
+        read = self.read(event)
+        return read if isinstance(read, DataEntry) and not read.registered else event
+
     def selected(self) -> list[Event]:
         """Messages that restore selected parameters."""
         return [event for channel, which in self._selected.items() for event in selecting(channel, *which)]

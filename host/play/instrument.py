@@ -24,6 +24,7 @@ class ChannelInstrument:
         effects = EffectChain(patch.preset.effects, sample_rate, patch.folder, patch.kept)
         check(patch.preset, card, effects.targets())
         self._elsewhere, self._samples_read = elsewhere, 0
+        self.moves = any(motion.start == "play" for motion in patch.preset.motion)  # also while no note sounds
         self._output = Output(card.sample_rate, sample_rate, effects)
         turned = (effects.targets(), effects.values(), self._output.set_effect)
         self._engine, self._processor = engine_and_processor(patch, *turned, live)
@@ -88,6 +89,11 @@ class ChannelInstrument:
 
     def prepare(self) -> None:
         self._synthesis.prepare()
+
+    def rest(self, count: int) -> None:
+        """As `read` after silence, with less resampling."""
+        self._samples_read += count
+        self._output.read(count, self._synthesis.process, silent=True)
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         self.schedule(events, self._samples_read + count)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..audio.limiter import limit
-from ..events import Event, NoteOn, ParameterChange
+from ..events import Event, NoteOn, ParameterChange, Timing
 from .controller_mapping import Mapper
 from .controller_state import ControllerState
 
@@ -22,6 +22,7 @@ NOTE_SECONDS = 64 / 48000  # of a longer block for each new note
 LEAVING = 3  # most earlier racks that ring: each costs processor time
 FADE_SECONDS = 0.02  # fade-out of an earlier rack, without a click
 RING_SECONDS = 5.0  # time for effects of an earlier preset to ring after its last voice
+SILENCE = 10 ** (-90 / 20)  # a tail ends below this level: the last bits of 16-bit sound, and noise of most reverbs
 LOOK_SAMPLES = 4096  # offline interval of silence checks on earlier racks, independent of blocks
 OnStart = Callable[[int, int], None] | None
 
@@ -48,6 +49,10 @@ class PlayableRack(Protocol):
     def latency_samples(self) -> int: ...
 
     @property
+    def rest_seconds(self) -> float:
+        """Silence after which no sound follows without an event; infinite for input sound and while codes move."""
+
+    @property
     def sounding(self) -> int: ...
 
     @property
@@ -67,6 +72,9 @@ class PlayableRack(Protocol):
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]: ...
 
     def prepare(self) -> None: ...
+
+    def rest(self, count: int) -> None:
+        """As `process` without events after `rest_seconds` of silence, for less work."""
 
 
 @dataclass
@@ -100,6 +108,7 @@ class Player:
         self.now = 0  # samples rendered
         self.shed = 0  # voices stolen after underruns
         self.parts: dict[int, Array] = {}
+        self._quiet = 0  # samples since the last sound or event
         self._open(rack, before)
 
     @property
@@ -174,7 +183,23 @@ class Player:
                 self.parts[channel] = self.parts[channel] + part if channel in self.parts else part
             self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._has_faded(seat)]
         self.now += count
+        if not self._patient:
+            self._watch_silence(mix, due)
         return mix, due
+
+    @property
+    def resting(self) -> bool:
+        """Return whether nothing sounds, moves or waits: `rest` may then take the place of blocks."""
+        waiting = self._queue or self._next or self._unready is not None
+        return self._quiet > 0 and not waiting and self._quiet >= self.rack.rest_seconds * self._rate
+
+    def rest(self, count: int) -> None:
+        """Let ``count`` samples pass; only while `resting`.
+
+        The next sounds are those of silent blocks; where sound is resampled, they differ by some 1e-7.
+        """
+        self.rack.rest(count)
+        self.now += count
 
     def prepare(self) -> None:
         """Does nothing while new notes wait, which need its time."""
@@ -182,6 +207,15 @@ class Player:
             return
         for seat in self._seats:
             seat.rack.prepare()
+
+    def _watch_silence(self, mix: Array, due: Sequence[Event]) -> None:
+        silent = (
+            len(self._seats) == 1
+            and not self.rack.sounding
+            and all(isinstance(event, Timing) for event in due)
+            and float(np.abs(mix).max()) < SILENCE
+        )
+        self._quiet = self._quiet + mix.shape[1] if silent else 0
 
     def _due(self, end: int) -> list[Event]:
         count = bisect.bisect_left(self._queue, end, key=lambda event: event.time)

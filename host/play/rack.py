@@ -1,6 +1,7 @@
 """Rack: instruments in parallel, one per MIDI channel or MPE zone, mixed and limited."""
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from .controller_mapping import Mapper
 from .instrument import ChannelInstrument
 from .mpe import Zones
 from .synthesis import Elsewhere
+
+REST_SECONDS = 1.0  # without sound or events: ramps have ended, and decoders know the notes that may come
 
 if TYPE_CHECKING:
     from .voice_worker import WorkerPool
@@ -63,6 +66,11 @@ class Rack:
     def pause_seconds(self) -> float:
         """As `EffectChain.pause_seconds`."""
         return max((instrument.pause_seconds for instrument in self._instruments.values()), default=0.0)
+
+    @property
+    def rest_seconds(self) -> float:
+        moves = any(instrument.moves for instrument in self._instruments.values())
+        return math.inf if moves else REST_SECONDS + self.pause_seconds
 
     @property
     def ready(self) -> bool:
@@ -129,6 +137,11 @@ class Rack:
     def prepare(self) -> None:
         for instrument in self._instruments.values():
             instrument.prepare()
+
+    def rest(self, count: int) -> None:
+        self.played += count
+        for instrument in self._instruments.values():
+            instrument.rest(count)
 
     def _process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         self.played += count

@@ -1,5 +1,6 @@
 """Effect rack: processes input sound with a `Processor` behind a rack's interface."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -24,6 +25,7 @@ class EffectRack:
     sounding, sounding_keys = 0, ()  # it has no voices
     ready = True
     age_ms = None
+    rest_seconds = math.inf
 
     def __init__(
         self,
@@ -79,6 +81,9 @@ class EffectRack:
 
     def prepare(self) -> None:
         """Do nothing."""
+
+    def rest(self, count: int) -> None:
+        """Do nothing: input sound never rests."""
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         """Next block, [2, count], also as channel 0's."""

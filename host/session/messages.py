@@ -102,10 +102,12 @@ class SessionView:
 # "load", presets by slot; "record", whether to; "stop", without data. From the panel to the parent: "settings", the
 # changes of `changed` in host/live/settings.py; "record".
 Command = tuple[str, Any]
-# From it: "report" at the set pace. For the panel: "heard", MIDI events since the last report;
-# "view", the view of the displayed preset, "again" the same after the panel's process was restarted; "refused", presets
-# by slot that failed to load, and reasons; "take", a recording begins, "taken", it has ended, with the reason it never
-# began, if any. From the parent to the panel: "session", its `SessionView`; "warn", a line
-# that stays.
-Kind = Literal["ready", "report", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "swapped"]
+# From it: "report" at the set pace; "driver", the seconds that it lets a card's driver take, and None afterwards. For
+# the panel: "heard", MIDI events since the last report; "view", the view of the displayed preset, "again" the same
+# after the panel's process was restarted; "refused", presets by slot that failed to load, and reasons; "take", a
+# recording begins, "taken", it has ended, with the reason it never began, if any. From the parent to the panel:
+# "session", its `SessionView`; "warn", a line that stays.
+Kind = Literal[
+    "ready", "report", "driver", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "swapped"
+]
 Message = tuple[Kind | Literal["heard", "view", "refused", "take", "taken"], Any]

@@ -60,14 +60,23 @@ class Meters:
 
     def see(self, player: Player, sample_rate: int, sound: Array, part: float, patch: Patch | None = None) -> None:
         """Add a block, [2, n]; ``part``: rendering time relative to its duration."""
-        count = sound.shape[1]
         self.load.add(part)
         peaks = np.maximum(sound.max(1), -sound.min(1))
         self._peaks = np.maximum(self._peaks, peaks)
         if self._recent is not None:
             mono = sound[:, -SPECTRUM_SAMPLES:].mean(0)
             self._recent = np.concatenate([self._recent[len(mono) :], mono])
-        now = limited(sound) if peaks.max() > LIMIT_KNEE else 0.0
+        self._pass(player, sample_rate, sound.shape[1], limited(sound) if peaks.max() > LIMIT_KNEE else 0.0, patch)
+
+    def see_silence(self, player: Player, sample_rate: int, count: int, patch: Patch | None = None) -> None:
+        """Add ``count`` silent samples."""
+        if self._recent is not None:
+            silence = np.zeros(min(count, SPECTRUM_SAMPLES), np.float32)
+            self._recent = np.concatenate([self._recent[len(silence) :], silence])
+        self._pass(player, sample_rate, count, 0.0, patch)
+
+    def _pass(self, player: Player, sample_rate: int, count: int, now: float, patch: Patch | None) -> None:
+        """``now``: share of samples that the limiter changed."""
         self.limited += (now - self.limited) * min(1.0, count / (METER_SECONDS * sample_rate))
         self._unseen += count
         if player.rack is not self._rack or self._unseen >= self.look_seconds * sample_rate:

@@ -14,7 +14,8 @@ from ..packs.archive import digest_of
 from ..patch.library import Patch
 from ..patch.modulation import Modulation, modulations
 from ..patch.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, SOURCES, CCMap, PlaySettings, Preset
-from ..patch.validation import named
+from ..patch.text.cc_binding import with_targets
+from ..patch.validation import named, targets_by_name
 from ..play.controller_mapping import Mapper
 from ..settings import Control, controls_of
 from ..shipped import Draft, preset_file, preset_text, shipped_models
@@ -41,7 +42,7 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
         name=patch.name,
         file=file,
         folder=folder,
-        text=text,
+        text=with_targets(text, targets_by_name(preset, card)),
         channel=channel,
         model=patch.model.path,
         model_name=printable(card.name),

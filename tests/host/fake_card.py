@@ -27,10 +27,11 @@ class FakeSink:
     """Takes a block each period of a clock, for so many blocks."""
 
     latency_seconds = 0.0
+    stuck = False
 
     def __init__(self, hours, rate=48000, block=128, depth=2, blocks=400):
         self.rate, self.block, self.depth, self.underruns = rate, block, depth, 0
-        self.hours, self.began, self.written, self.sounds = hours, hours.now, 0, []
+        self.hours, self.began, self.written, self.sounds, self.places = hours, hours.now, 0, [], []
         self.blocks, self.clock = blocks, 1.0  # the card's seconds in a second of ours
 
     @property
@@ -44,13 +45,38 @@ class FakeSink:
 
     def write(self, sound):
         self.sounds.append(sound.copy())
+        self.places.append(self.written)
         self.written += self.block
+
+    def fill_with_silence(self):
+        self.written = self.taken + 150 * self.block
+
+    def leave_out_silence(self, least):
+        self.written = max(least, self.taken + (self.depth - 1) * self.block)
 
     def start(self):
         self.began = self.hours.now
 
     def close(self):
         pass
+
+
+class FakeArrival:
+    """A `threading.Event` that a source's next event sets; looks take no longer than they say."""
+
+    def __init__(self, hours, source, at_end, end):
+        self.hours, self.source, self.at_end, self.end = hours, source, at_end, end
+
+    def wait(self, seconds):
+        soonest = min((timed.seconds for timed in self.source.timed), default=self.end)
+        self.hours.now = max(self.hours.now, min(self.hours.now + seconds, soonest + 0.00005))
+        if self.hours.now >= self.end:
+            self.at_end()
+
+    def clear(self):
+        pass
+
+    set = clear
 
 
 class FakeSource:

@@ -1,8 +1,10 @@
 """A JACK server without a card, and a client that plays to what is tested and records it."""
 
 import contextlib
+import ctypes
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -19,6 +21,14 @@ except (ImportError, OSError):  # the package, or the system's library
 TOGETHER = 0.005  # seconds
 LAST_CALL_SECONDS = 1.0
 LEAVING_SECONDS = 0.05  # from a thread's last callback to its end
+PARENT_ENDED = 1  # prctl's PR_SET_PDEATHSIG
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def end_with_parent():
+    """Have the system interrupt this process when its parent has ended, however it ends (Linux)."""
+    if LIBC is not None:
+        LIBC.prctl(PARENT_ENDED, signal.SIGINT)
 
 
 class JackServer:
@@ -35,7 +45,9 @@ class JackServer:
         """Come up, or come back."""
         driver = ["-d", "dummy", "-r", str(self.rate), "-p", str(self.block)]
         command = ["jackd", "--no-realtime", "-n", self.name, *driver]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent
+        )
         until(lambda: self._process.poll() is not None or self._answers(), "the JACK server's answer")
         if self._process.poll() is not None:
             self._refuse("jackd does not start: other tests use it, or JACK's list of servers in /dev/shm is full")
@@ -45,6 +57,19 @@ class JackServer:
             jack.Client("probe", no_start_server=True).close()
             return True
         return False
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @contextlib.contextmanager
+    def standing_still(self):
+        """Answer nobody for a while, as a driver that hangs."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self):
         """Be gone at once, as a driver that crashes."""
@@ -96,6 +121,7 @@ class JackRig:
         self.lost = []  # frames at which JACK itself was late, or the whole machine
         self._waiting, self._cycles = [], []  # when each of the server's cycles came, and its first frame
         self._watched_since = 0.0
+        self._rewinds = threading.Event()
         self._calls = Process(self._client, self._process)
         self._client.set_xrun_callback(lambda delay: self.lost.append(self.now))
 
@@ -110,6 +136,11 @@ class JackRig:
 
     def _process(self, count):
         self._midi.clear_buffer()
+        if self._rewinds.is_set():
+            self.now = 0
+            for kept in (self._waiting, self._cycles, self.lost):
+                kept.clear()
+            self._rewinds.clear()
         end = self.now + count
         self._cycles.append((time.perf_counter(), self.now))
         while self._waiting and self._waiting[0][0] < end:
@@ -145,6 +176,11 @@ class JackRig:
         start = self.now + ahead
         self._waiting = sorted([*self._waiting, *((start + frame, data) for frame, data in events)], key=lambda e: e[0])
         return start
+
+    def rewind(self):
+        """Record from the tape's beginning again: a slow machine tries as often as it must."""
+        self._rewinds.set()
+        until(lambda: not self._rewinds.is_set(), "a cycle of the JACK server")
 
     def begin_to_watch(self):
         """Forget what was lost before."""

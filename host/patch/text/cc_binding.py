@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ...errors import UserError
@@ -9,30 +10,56 @@ from ...units import Range
 from .editing import appended, is_knob_of, with_value, without_entries, without_entry, without_knob
 
 Controller = Mapping[str, int | str | None]  # its number, nrpn or pressure, and its channel, None for all
-OF_A_KNOB = ("bits", "nrpn", "channel")  # a map's keys for its controller besides its number
+OF_A_KNOB = ("number", "bits", "relative", "nrpn", "channel")  # a map's keys for its controller
 
 
-def bound(text: str, number: int, target: str, span: Range) -> tuple[str, list[str]]:
-    """Bind CC ``number`` to ``target``; return the text and the CC's other targets.
+def with_targets(text: str, names: Mapping[str, str]) -> str:
+    """Replace names of targets in ``[[cc]]`` tables by the targets; ``names``: targets by name."""
+    for place, entry in enumerate(tomllib.loads(text).get("cc", [])):
+        if isinstance(entry, dict) and entry.get("target") in names:
+            text = with_value(text, ("cc", place, "target"), names[entry["target"]])
+    return text
+
+
+def bound(
+    text: str,
+    controller: Mapping[str, int | str],
+    target: str,
+    span: Range,
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[str, list[str]]:
+    """Bind a controller to ``target``; return the text and the controller's other targets.
 
     An existing map keeps range and curve; a new one covers ``span``. Errors as in `editing`.
+
+    Args:
+        controller: its keys of a ``[[cc]]`` table: ``number``, perhaps ``relative``, or ``nrpn``.
+        names: targets by name, as the text may have them.
     """
     fields = tomllib.loads(text)
     knobs = [f"latent.{index}" for index in range(len(fields.get("knobs", [])))]
-    own = [place for place, entry in enumerate(fields.get("cc", [])) if is_knob_of(entry, target)]
-    if target in knobs:
-        text = with_value(text, ("knobs", knobs.index(target)), number)
+    spellings = [target, *(name for name, named in names.items() if named == target)]
+    own = [
+        place
+        for place, entry in enumerate(fields.get("cc", []))
+        if any(is_knob_of(entry, spelling) for spelling in spellings)
+    ]
+    if target in knobs and controller.keys() == {"number"}:
+        text = with_value(text, ("knobs", knobs.index(target)), controller["number"])
     elif own:
         text = without_entries(text, "cc", lambda place, entry: place in own[1:])
-        text = with_value(text, ("cc", own[0], "number"), number)
+        for key, value in controller.items():
+            text = with_value(text, ("cc", own[0], key), value)
         for key in OF_A_KNOB:
-            if key in fields["cc"][own[0]]:
+            if key in fields["cc"][own[0]] and key not in controller:
                 text = without_entry(text, ("cc", own[0], key))
     else:
-        fresh = {"number": number, "target": target, "low": float(span[0]), "high": float(span[1])}
-        text = appended(text, "cc", fresh)
-    entries = tomllib.loads(text).get("cc", [])
-    return text, [entry["target"] for entry in entries if entry.get("number") == number and entry["target"] != target]
+        if target in knobs:
+            text = without_knob(text, knobs.index(target))
+        text = appended(text, "cc", {**controller, "target": target, "low": float(span[0]), "high": float(span[1])})
+    source = next(iter(controller.items()))
+    entries = [entry for entry in tomllib.loads(text).get("cc", []) if source in entry.items()]
+    return text, [entry["target"] for entry in entries if entry["target"] not in spellings]
 
 
 def shaped(

@@ -74,11 +74,8 @@ def test_what_takes_long_is_told_of_while_it_does_and_again(said, monkeypatch):
         assert re.fullmatch(rf"{re.escape(NAME)} is still being loaded, for \d+ s now", line)
 
 
-def test_a_load_is_told_of_within_ten_seconds_and_before_playing_gives_it_up():
-    from timbrel.host.live.parent_process import START_SECONDS
-
+def test_a_load_is_told_of_within_ten_seconds():
     assert plugin_loading.TELL_SECONDS < 10
-    assert plugin_loading.AGAIN_SECONDS < START_SECONDS
 
 
 @pytest.mark.parametrize(

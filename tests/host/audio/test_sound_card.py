@@ -15,8 +15,12 @@ KNOWN = [
     SoundCard(0, "HDA Intel PCH: ALC295 Analog", "ALSA", 44100, 2, False),
     SoundCard(1, "Scarlett 2i2 USB", "ALSA", 48000, 2, True),
     SoundCard(2, "Scarlett 18i8 USB", "ALSA", 48000, 8, False),
-    SoundCard(3, "system", "JACK Audio Connection Kit", 96000, 2, False),
+    SoundCard(3, "system", "JACK Audio Connection Kit", 96000, 2, False, True),
     SoundCard(4, "system monitor", "PulseAudio", 48000, 2, False),
+    SoundCard(5, "jack", "ALSA", 48000, 2, False),
+    SoundCard(6, "Ardour", "JACK Audio Connection Kit", 96000, 8, False),
+    SoundCard(7, "default", "ALSA", 48000, 2, False, True),
+    SoundCard(8, "Speakers", "Windows WASAPI", 48000, 2, False),
 ]
 
 
@@ -33,7 +37,11 @@ def known(monkeypatch):
         ("intel", 0),
         ("scarlett 18", 2),
         ("system", 3),  # the whole name of one goes before a part of another
-        ("JACK", 3),
+        ("JACK", 3),  # a system's name goes before a card's, and means its own default
+        ("jack audio connection kit", 3),
+        ("jack (alsa)", 5),
+        ("alsa", 7),
+        ("WASAPI", 8),  # without a default, the first
         ("pulse", 4),
     ],
 )
@@ -69,6 +77,76 @@ def test_a_block_that_no_card_plays_well_is_refused_with_the_range(block):
 def test_blocks_of_the_range_are_taken_as_they_are(block):
     check_block(block)
     assert NullSink(48000, block, 2).block == block
+
+
+class Stream:
+    """A stream that its system calls active, whether or not it calls back."""
+
+    active = True
+
+    def __init__(self):
+        self.actions, self.began = set(), 0
+
+    def play_ringbuffer(self, ring):
+        self.began += 1
+        self.actions.add(self.began)
+        return self.began
+
+
+class Ring:
+    read_available = 256
+
+    def write(self, data):
+        pass
+
+
+@pytest.fixture
+def sink(monkeypatch):
+    """A card of a system that is not there, in a time that is set by hand."""
+    monkeypatch.setattr(sound_card, "time", hours := Hours())
+    made = object.__new__(CardSink)
+    made._stream, made._ring, made._watch, made.ear = Stream(), Ring(), sound_card.ProgressWatch(), None
+    made.written, made.underruns, made.hours = 0, 0, hours
+    made._action = made._stream.play_ringbuffer(made._ring)
+    return made
+
+
+def looked(sink, seconds, step=0.01, taken=0):
+    """Whether it is alive after looks for so long, while it takes so many samples at each."""
+    for _ in range(round(seconds / step)):
+        sink.hours.now += step
+        sink.written += taken
+        if not sink.alive:
+            return False
+    return True
+
+
+def test_a_card_that_is_called_active_and_takes_nothing_for_a_second_is_lost(sink):
+    assert looked(sink, 3, taken=128)
+    assert looked(sink, 0.9)
+    assert looked(sink, 0.1, taken=128)
+    assert looked(sink, 0.9)
+    assert not sink.stuck
+    assert not looked(sink, 0.3)
+    assert sink.stuck
+    assert not looked(sink, 1, taken=128)  # its driver is not to be trusted any more
+
+
+def test_a_card_that_is_slow_to_begin_or_a_process_that_stood_still_is_not_lost(sink):
+    assert looked(sink, 15)
+    assert looked(sink, 1, taken=128)
+    assert looked(sink, 60, step=15, taken=128)
+    sink.hours.now += 3600  # the machine slept
+    assert sink.alive
+
+
+def test_a_ring_that_holds_sound_but_is_not_played_begins_again(sink):
+    looked(sink, 0.1, taken=128)
+    sink._stream.actions.clear()
+    looked(sink, 0.1)
+    assert sink._stream.actions == {2}
+    looked(sink, 0.1)
+    assert sink._stream.actions == {2}
 
 
 class Hours:
@@ -169,5 +247,23 @@ def test_a_card_takes_silence_then_what_was_written_and_an_empty_ring_is_counted
         before = sink.underruns
         sink.write(np.zeros((2, 128), np.float32))
         assert sink.underruns == before + 1
+    finally:
+        sink.close()
+
+
+def test_silence_far_ahead_is_left_out_when_a_sound_comes(portaudio):
+    sink = CardSink(jack_card(), 48000, 128, 2)
+    try:
+        sink.start()
+        sink.fill_with_silence()
+        until(lambda: sink.taken > 0, "the first block")
+        sink.fill_with_silence()
+        assert sink.ahead > 9600
+        sink.leave_out_silence(0)
+        assert sink.ahead <= 2 * 128
+        before = sink.written
+        sink.write(np.full((2, 128), 0.5, np.float32))
+        assert sink.written == before + 128
+        until(lambda: sink.taken == sink.written, "the sound's block")
     finally:
         sink.close()

@@ -20,12 +20,12 @@ class StandingLoop:
 
     def __init__(self):
         self.player, self.swapped, self.meters = self, [], Meters(0)
-        self.sink = SimpleNamespace(block=128)
+        self.sink = SimpleNamespace(block=128, stuck=False)
 
     def brace(self, blocks):
         pass
 
-    standing = ()
+    standing, resting, started = (), False, True
 
     def swap(self, rack, channels, told):
         self.swapped.append(rack)

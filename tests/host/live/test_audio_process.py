@@ -116,12 +116,12 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     coming = [NoteOn(0, 9, 60, 100), NoteOn(0, 3, 62, 100), NoteOn(0, 4, 64, 100)]
 
     class Port:
-        whole_blocks, open = False, ["port"]
+        whole_blocks, announced, open = False, False, ["port"]
 
         def poll(self):
             return [Timed(time.perf_counter(), coming.pop(0)) for _ in range(len(coming))]
 
-    monkeypatch.setattr(audio_process, "Inputs", lambda names, api: Port())
+    monkeypatch.setattr(audio_process, "Inputs", lambda names, api, arrival: Port())
     monkeypatch.setattr(audio_process, "hurry", lambda priority: None)
     knob = ControlChange(0, 4, 7, 50)
     setup = Setup(str(first), null=True, recording=True, block=1024, channels=((4, str(second)),), silent=(9,))
@@ -157,14 +157,14 @@ def test_a_preset_that_takes_its_time_to_be_ready_is_described_after_ready(prese
 
     monkeypatch.setattr(audio_process, "Rack", SlowRack)
     monkeypatch.setattr(audio_process, "hurry", lambda priority: None)
-    monkeypatch.setattr(audio_process, "Inputs", lambda names, api: None)
+    monkeypatch.setattr(audio_process, "Inputs", lambda names, api, arrival: None)
     state = ProcessState(Setup(str(presets[0]), null=True, panel=True), None)
     thread = threading.Thread(target=audio_process._sound, args=(state,), daemon=True)
     thread.start()
     assert asked.wait(PATIENCE_SECONDS)
-    assert [kind for kind, _ in list(state.outbox) if kind != "say"] == []
+    assert [kind for kind, _ in list(state.outbox) if kind not in ("say", "driver")] == []
     gate.set()
     assert state.ready.wait(PATIENCE_SECONDS)
-    assert [kind for kind, _ in list(state.outbox) if kind != "say"] == ["ready", "view", "preset"]
+    assert [kind for kind, _ in list(state.outbox) if kind not in ("say", "driver")] == ["ready", "view", "preset"]
     state.loop.stop()
     thread.join(PATIENCE_SECONDS)

@@ -203,17 +203,19 @@ class TestOnePlayer:
 
 def test_keys_sound_one_after_the_other_and_the_command_ends_when_asked(jack_server, jack_rig, preset):
     """From the command line to the card, each when the one before has died away. Gaps are for tests in real time."""
-    with play(preset, "--block", 512) as played, jack_rig(120) as rig:
+    with play(preset, "--block", 512) as played, jack_rig(10) as rig:
         played.wait_line(1)
         rig.connect()
         for key in (60, 64, 67):
 
             def sounds(key=key):  # again and again: a JACK server that is kept waiting drops what is sent
+                rig.rewind()
                 start = rig.play([on(0, key)])
                 rig.wait(start + 24_000)
                 return rig.sound[:, start : start + 24_000].any()
 
             def is_silent(key=key):
+                rig.rewind()
                 start = rig.play([off(0, key)])
                 rig.wait(start + 24_000)
                 return not rig.sound[:, start + 12_000 : start + 24_000].any()

@@ -1,12 +1,16 @@
 """`timbrel play` goes on, ends and records while its JACK server or its input is away."""
 
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from ...patience import until
 from .jack_play import Played, control, off, on, play, realtime
 
 pytestmark = pytest.mark.usefixtures("portaudio")
@@ -102,3 +106,43 @@ def test_an_input_that_vanishes_is_told_and_awaited(jack_server, preset):
             jack_server.start()
         played.wait_said("input system is back", 10)
         assert played.end(signal.SIGINT) < 1.0
+
+
+def test_a_server_that_stands_still_is_a_lost_card_and_keys_sound_when_it_runs_again(jack_server, jack_rig, preset):
+    """JACK calls its clients active all the while."""
+    with play(preset, "--block", 512) as played:
+        played.wait_line(3)  # it plays
+        with jack_server.standing_still():
+            played.wait_said(r"JACK.* takes no more sound; waiting for it to come back")
+        played.wait_said("is back")
+        with jack_rig(10) as rig:
+            rig.connect()
+
+            def sounds():
+                rig.rewind()
+                start = rig.play([on(0, 60), off(9600, 60)])
+                rig.wait(start + 24_000)
+                return rig.sound[:, start : start + 24_000].any()
+
+            until(sounds, "key 60")
+        played.end(signal.SIGINT)
+        assert played.process.returncode == 0
+
+
+STARTED = """
+import sys
+from tests.host.jack_server import JackServer
+print(JackServer(sys.argv[1]).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems leave the server to whoever looks for it")
+def test_a_server_ends_with_the_run_of_tests_that_started_it(jack_server):
+    command = [sys.executable, "-c", STARTED, f"{jack_server.name}b"]
+    checkout = Path(__file__).parents[3]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=checkout) as run:
+        server = Path("/proc", run.stdout.readline().strip(), "cmdline")
+        assert b"jackd" in server.read_bytes()
+        run.kill()
+        until(lambda: not server.exists(), "the server's end")

@@ -315,7 +315,7 @@ def test_a_symbolic_link_stays_one(pad, tmp_path):
     ],
 )
 def test_layouts_of_all_kinds_are_kept(text, edited):
-    assert bound(text, 9, "pan", (-1.0, 1.0))[0] == edited
+    assert bound(text, {"number": 9}, "pan", (-1.0, 1.0))[0] == edited
 
 
 MAPS = st.lists(
@@ -334,7 +334,7 @@ def test_after_any_lesson_the_preset_is_the_same_but_for_one_map(maps, data):
         }
     )
     number, target = data.draw(st.integers(7, 31)), data.draw(st.sampled_from(["latent.0", "pan"]))
-    edited = Preset.model_validate(tomllib.loads(bound(preset.to_toml(), number, target, (-1.0, 1.0))[0]))
+    edited = Preset.model_validate(tomllib.loads(bound(preset.to_toml(), {"number": number}, target, (-1.0, 1.0))[0]))
     assert edited.model_dump(exclude={"cc"}) == preset.model_dump(exclude={"cc"})
     assert [entry for entry in edited.cc if entry.target != target] == [e for e in preset.cc if e.target != target]
     [entry] = [entry for entry in edited.cc if entry.target == target]
