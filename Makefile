@@ -5,7 +5,7 @@ PYTHON := $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALL := .ci/install.py
 COMPILED := gcc libc6-dev lv2-dev dpf-source
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromium-headless-shell firefox-esr \
 	$(COMPILED) g++ pkg-config liblilv-dev lilv-utils sordi jalv strace
@@ -13,7 +13,7 @@ SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromiu
 # Without Python's bytecode each process would compile the package and rewrite the tests for itself, in 12 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo plugin test lint types tests slow realtime bench mutants fuzz ab system clean
+.PHONY: demo plugin test lint types tests slow realtime bench mutants fuzz ab extras lowest system clean
 
 demo: .venv/base.done
 	@$(BIN)/python -m timbrel demo
@@ -73,6 +73,17 @@ fuzz: .venv/dev.done
 ab: .venv/dev.done system
 	@$(BIN)/python tests/bench/ab.py
 
+# Every command and public name, with the base alone and with an extra, each in an environment of its own.
+extras: .venv/dev.done
+	@rm -rf build/extras && $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/extras .
+	@failed=0; for extra in "" live panel train; do \
+		echo "== base $$extra"; $(PYTHON) -m venv "build/extras/env-$$extra"; \
+		PATH="$$PWD/$(BIN):$$PATH" "build/extras/env-$$extra/bin/python" $(INSTALL) \
+			"timbrel$${extra:+[$$extra]} @ $$(echo build/extras/timbrel-*.whl)" || exit 1; \
+		(mkdir "build/extras/home-$$extra"; cd "build/extras/home-$$extra"; HOME="$$PWD" XDG_DATA_HOME="$$PWD/data" \
+			OMP_NUM_THREADS=1 "../env-$$extra/bin/python" ../../../tests/extras/attempts.py $$extra) || failed=1; \
+	done; exit $$failed
+
 system:
 	@missing=; for p in $(SYSTEM); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
@@ -91,23 +102,23 @@ system:
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/base.done: .venv/python.done pyproject.toml constraints.txt
+.venv/base.done: .venv/python.done pyproject.toml constraints.txt $(INSTALL)
 	@echo "== installing timbrel"
-	@$(PIP) --editable '.[picture]'
+	@$(BIN)/python $(INSTALL) --editable '.[picture]'
 	@touch $@
 
-.venv/dev.done: .venv/python.done pyproject.toml constraints.txt
+.venv/dev.done: .venv/python.done pyproject.toml constraints.txt $(INSTALL)
 	@echo "== installing timbrel and what its tests need (the first time takes minutes)"
 	@if [ "$$(uname)" = Linux ] && ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
 		echo "   torch is large: on Linux PyPI's brings 5 GB of libraries for GPUs with it; a wheel for the processor"; \
 		echo "   alone does without them: put it into a folder, and PIP_FIND_LINKS=FOLDER make test takes it"; fi
-	@$(PIP) --editable '.[dev]'
-	@$(PIP) --only-binary dawdreamer dawdreamer 2>/dev/null \
+	@$(BIN)/python $(INSTALL) --editable '.[dev]'
+	@$(BIN)/python $(INSTALL) --only-binary dawdreamer dawdreamer 2>/dev/null \
 		|| echo "could not install dawdreamer: tests in this host of plugins are skipped"
 	@touch $@ .venv/base.done
 
 .venv/mutants.done: .venv/dev.done
-	@$(PIP) --editable '.[mutants]'
+	@$(BIN)/python $(INSTALL) --editable '.[mutants]'
 	@touch $@
 
 .types/timbrel:

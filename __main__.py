@@ -93,10 +93,6 @@ def _run() -> int:
         if hasattr(error, "format_message"):  # typer's errors: a wrong option, a missing argument
             message = error.format_message().splitlines()[0].rstrip(".").replace("Value error, ", "")  # pydantic's
             status = _complain(f"{message}; see 'timbrel --help' or 'timbrel COMMAND --help'", 2, debug)
-        elif isinstance(error, ModuleNotFoundError):
-            status = _complain(
-                f"{error.name} is not installed; install it with: pip install 'timbrel[{_extra()}]'", 2, debug
-            )
         elif isinstance(error, OSError) and error.strerror:
             where = f"cannot use {error.filename}: " if error.filename else ""
             status = _complain(f"{where}{error.strerror}; check the path, your rights and the room on disk", 1, debug)
@@ -121,11 +117,13 @@ def _invoke(arguments: list[str]) -> int:
     with interrupts.held():  # modules of C would break an interruption into errors of their own
         import typer
 
+        from .host.extras import naming_extras
+
         command = typer.main.get_command(command_line())
     try:
         if COMPLETION in os.environ:  # a shell asks for the words that may follow
             command.main(prog_name="timbrel")
-        with command.make_context("timbrel", arguments) as context:  # command.main would catch Ctrl-C
+        with naming_extras(), command.make_context("timbrel", arguments) as context:  # main() would catch Ctrl-C
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code
@@ -144,13 +142,6 @@ def _printed(status: int) -> int:
             if not isinstance(error, BrokenPipeError):
                 _complain(f"cannot print all that there is to say: {error.strerror}", status, debug=False)
     return status
-
-
-def _extra() -> str:
-    command = sys.argv[1] if len(sys.argv) > 1 else ""
-    return {"demo": "picture", "morph": "picture", "play": "live", "devices": "live", "learn": "live"}.get(
-        command, "train"
-    )
 
 
 def _complain(message: str, status: int, debug: bool) -> int:

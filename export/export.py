@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import json
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -78,7 +79,7 @@ def export(
     if make_graphs is None:
         raise UserError(
             f"run {run.folder} is of family {run.recipe.family}, whose networks make no sound and are not exported; "
-            f"timbrel evaluate {run.folder} says what it came to"
+            f"timbrel evaluate {shlex.quote(str(run.folder))} says what it came to"
         )
     check_output(path, overwrite)
     check_output(encoder_path(path), overwrite)

@@ -18,6 +18,7 @@ import soundfile
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
+from timbrel.host import progress
 
 from .pantry import contents, stock_models, stock_music, stock_sounds, stock_training
 
@@ -77,8 +78,9 @@ def pytest_runtest_call():
 
 @pytest.fixture(scope="session", autouse=True)
 def settings_of_its_own(tmp_path_factory):
-    """Tests have settings and data of their own."""
+    """Tests have settings and data of their own, and no warning that rendering is slow: the machine may be busy."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "LOOK_SECONDS", 3600)
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield

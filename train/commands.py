@@ -1,5 +1,6 @@
 """Commands of training: corpora, recipes and runs."""
 
+import shlex
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -261,6 +262,8 @@ def _end_of_training(outcome: "Outcome", run: Path, corpus: Path, sounds: bool) 
     print(f"{run}: {outcome.step} steps, validation loss {outcome.validation:.4g}")
     if outcome.interrupted:
         recipe = run / "recipe.toml"  # it includes all --set options
-        print(f"stopped before its end; go on with: timbrel train {recipe} --corpus {corpus} -o {run} --resume")
+        words = ["timbrel", "train", recipe, "--corpus", corpus, "-o", run, "--resume"]
+        print(f"stopped before its end; go on with: {shlex.join(map(str, words))}")
         raise typer.Exit(130)  # what shells expect after Ctrl-C
-    print(f"next: timbrel evaluate {run}{f', or timbrel export {run} -o MODEL.onnx' if sounds else ''}")
+    quoted = shlex.quote(str(run))
+    print(f"next: timbrel evaluate {quoted}{f', or timbrel export {quoted} -o MODEL.onnx' if sounds else ''}")

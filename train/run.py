@@ -13,6 +13,7 @@ RUN/report/          output of `timbrel evaluate`
 import contextlib
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,8 @@ class Run:
         """
         if not folder.is_dir():
             raise UserError(
-                f"run {folder} does not exist; make one with 'timbrel train RECIPE --corpus CORPUS -o {folder}'"
+                f"run {folder} does not exist; "
+                f"make one with: timbrel train RECIPE --corpus CORPUS -o {shlex.quote(str(folder))}"
             )
         file = folder / "run.json"
         if not file.exists():

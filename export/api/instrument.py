@@ -21,6 +21,7 @@ from ...host.audio.sound_files import RATES as FILE_RATES
 from ...host.audio.sound_files import read_sound, sound_writer
 from ...host.errors import TimbrelError, UserError
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange
+from ...host.extras import naming_extras
 from ...host.kinds.spectrum.kind import GestureSettings
 from ...host.kinds.table import kind_of
 from ...host.midi.performance import Performance, read_performance
@@ -38,7 +39,6 @@ from ...host.session.preset_view_builder import controls
 from ...host.shipped import preset_file, shipped_presets
 from ..recovery.method import chosen_method
 from .live import LivePlayer
-from .making import make_instrument
 from .notes import KnobRange, Note, Points, knob_changes, number, performance_of
 from .sound import MOST_CHANNELS, Sound
 
@@ -313,7 +313,10 @@ def make(
         UserError, Failure: as the command.
     """
     given = [sounds] if isinstance(sounds, str | os.PathLike) else sounds
-    make_instrument(given, Path(output), minutes=minutes, more_minutes=more_minutes, family=family, label=label)
+    with naming_extras():
+        from .making import make_instrument
+
+        make_instrument(given, Path(output), minutes=minutes, more_minutes=more_minutes, family=family, label=label)
     return open_instrument(output)
 
 

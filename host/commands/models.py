@@ -1,5 +1,6 @@
 """Commands that inspect models and list presets."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -107,4 +108,4 @@ def get(
         kept = arrive(url, overwrite, display.update)
     print(f"{kept.file}: {kept.description}")
     print(f"licence: {kept.licence}")
-    print(f"next: timbrel play {kept.name}")
+    print(f"next: timbrel play {shlex.quote(kept.name)}")

@@ -20,6 +20,7 @@ import numpy as np
 from ..audio.sound_card import CardSink, Ear, NullSink, Sink, find_card, find_input
 from ..errors import TimbrelError, UserError
 from ..events import Event
+from ..extras import how_to_install
 from ..interrupts import SIGNALS
 from ..midi.ports import Inputs
 from ..noise import white_noise
@@ -382,8 +383,7 @@ def _send_problem(state: ProcessState) -> None:
     if isinstance(error, TimbrelError):
         state.pipe.send(("error", (error.args, error.exit_status)))
     elif isinstance(error, ModuleNotFoundError):
-        line = f"{error.name} is not installed; install it with: pip install 'timbrel[live]'"
-        state.pipe.send(("error", ((line,), 2)))
+        state.pipe.send(("error", ((how_to_install(str(error.name)),), 2)))
     else:
         state.pipe.send(("error", ((f"internal error: {type(error).__name__}: {error}",), 1)))
 

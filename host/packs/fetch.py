@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ..errors import Failure, UserError, printable
+from ..extras import how_to_install
 from ..user_folders import own_folder
 from . import SUFFIX
 from .archive import LARGEST
@@ -138,7 +139,7 @@ def _of_hub(name: str) -> str:
     if len(parts) < 2 or not all(parts):
         raise UserError(f"{name} is no repository; give {HUB}OWNER/REPOSITORY, or a file in it")
     if not importlib.util.find_spec("huggingface_hub"):
-        raise UserError("huggingface_hub is not installed; install it with: pip install 'timbrel[hub]'")
+        raise UserError(how_to_install("huggingface_hub"))
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     from huggingface_hub import HfApi, hf_hub_url
 

@@ -8,15 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-NEEDED = ("starlette", "uvicorn", "websockets", "msgspec", "segno")
+from ..extras import MODULES, how_to_install
 
 
 def missing() -> str | None:
     """How to install a missing package."""
-    for package in NEEDED:
-        if importlib.util.find_spec(package) is None:
-            return f"{package} is not installed; install it with: pip install 'timbrel[panel]'"
-    return None
+    return next((how_to_install(module) for module in MODULES["panel"] if not importlib.util.find_spec(module)), None)
 
 
 def has_display() -> bool:

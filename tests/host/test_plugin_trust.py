@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import threading
@@ -47,6 +48,7 @@ def home(tmp_path, analytic, monkeypatch):
     (code / "sly.so").write_bytes(b"native code")
     (tmp_path / "sly.toml").write_text('format = 1\nmodel = "model.onnx"\n[[effects]]\nplugin = "sly.vst3"\n')
     (tmp_path / "plain.toml").write_text('format = 1\nmodel = "model.onnx"\n')
+    shutil.copy(TUNE, "tune.mid")
     soundfile.write(tmp_path / "sound.wav", [0.1] * 30_000, 22050)
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "a.toml").write_text('format = 1\nmodel = "../model.onnx"\n')
@@ -55,8 +57,8 @@ def home(tmp_path, analytic, monkeypatch):
 
 
 COMMANDS = {
-    "render": f"render sly.toml {TUNE} -o new.wav",
-    "render --channel": f"render plain.toml {TUNE} -o new.wav --channel 1=sly.toml",
+    "render": "render sly.toml tune.mid -o new.wav",
+    "render --channel": "render plain.toml tune.mid -o new.wav --channel 1=sly.toml",
     "process": "process sound.wav --preset sly.toml -o new.wav",
     "play": "play sly.toml --null --plain",
     "play --channel": "play plain.toml --null --plain --channel 3=sly.toml",

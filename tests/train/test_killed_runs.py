@@ -2,6 +2,7 @@
 
 import multiprocessing
 import random
+import shlex
 import signal
 import time
 
@@ -27,7 +28,7 @@ def wait_for_lines(path, count, process):
 
 @pytest.mark.slow
 def test_a_process_that_gets_ctrl_c_saves_says_how_to_go_on_and_can_be_exported(tone_corpus, fewer, tmp_path, timbrel):
-    folder = tmp_path / "run"
+    folder = tmp_path / "a run"
     changes = [part for change in [*fewer, "training.steps=1000000"] for part in ("--set", change)]
     process = command("train", "tuned-8", "--corpus", tone_corpus, "-o", folder, *changes, "--accelerator", "cpu")
     wait_for(folder / "log.jsonl", process)
@@ -39,7 +40,7 @@ def test_a_process_that_gets_ctrl_c_saves_says_how_to_go_on_and_can_be_exported(
     assert f"{folder}: {step} steps" in out
     exported = timbrel("export", folder, "-o", tmp_path / "model.onnx")
     assert exported.status == 0, exported.err
-    hint = out.split("go on with: timbrel ")[1].split()
+    hint = shlex.split(out.split("go on with: timbrel ")[1])
     assert hint == ["train", f"{folder}/recipe.toml", "--corpus", str(tone_corpus), "-o", str(folder), "--resume"]
     ended = timbrel(*hint, "--set", f"training.steps={step + 5}")
     assert ended.status == 0, ended.err

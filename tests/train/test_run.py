@@ -119,7 +119,7 @@ def test_binary_in_place_of_a_run_is_refused(run):
 
 
 def test_what_is_no_run_is_refused_with_what_to_do(tmp_path, run):
-    assert "does not exist; make one with 'timbrel train" in refused(tmp_path / "none")
+    assert "does not exist; make one with: timbrel train" in refused(tmp_path / "none")
     (tmp_path / "other").mkdir()
     assert "no run.json" in refused(tmp_path / "other")
     (run.folder / "recipe.toml").unlink()

@@ -371,12 +371,12 @@ def test_verify_says_of_how_many_outputs_it_speaks(path, analytic, timbrel):
 
 def test_unknown_fields_of_a_card_are_one_warning_and_the_model_plays(path, analytic, timbrel, tmp_path):
     analytic().save(path, analytic().proved() | {"colour": "blue", **{f"more {i}": i for i in range(9)}})
-    for line in (
-        "info {}",
-        "verify {}",
-        "render {} " + str(MIDI / "demo.mid") + f" -o {tmp_path / 'new.wav'} --tail 0",
+    for command, *options in (
+        ("info",),
+        ("verify",),
+        ("render", MIDI / "demo.mid", "-o", tmp_path / "new.wav", "--tail", "0"),
     ):
-        ended = timbrel(*line.format(path).split())
+        ended = timbrel(command, path, *options)
         assert ended.status == 0, ended
         [said] = ended.err.splitlines()
         assert said.startswith(f"warning: {path}: its card has fields that this timbrel does not know (colour, more 0")

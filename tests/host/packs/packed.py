@@ -20,10 +20,17 @@ def packed(content: Mapping[str, bytes] = FILES, /, manifest: Mapping[str, Any] 
     fields = {"format": 1, "name": "reed", "about": {"licence": "CC0"}, "files": told(content)} | changes
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("pack.json", json.dumps(fields if manifest is None else manifest))
+        archive.writestr(_entry("pack.json"), json.dumps(fields if manifest is None else manifest))
         for name, data in content.items():
-            archive.writestr(name, data)
+            archive.writestr(_entry(name), data)
     return buffer.getvalue()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """Return an entry of a fixed time: equal packs have equal bytes."""
+    entry = zipfile.ZipInfo(name)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
 
 
 def write(folder: Path, data: bytes) -> Path:
