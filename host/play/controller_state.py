@@ -33,6 +33,7 @@ ALL_OFF = (SOUND_OFF, 123, 124, 125, 126, 127)  # mode changes also release all 
 # Controller values after a reset, by number: others keep their values (MIDI RP-015).
 RESTS = {1: 0, 11: 127, 65: 0, 66: 0, 67: 0}
 PEDALS = (64, 66, 67, 69)  # sustain, sostenuto, soft, hold
+HOLDING_PEDALS, PRESSED = (64, 66), 64  # those that hold notes; a switch is on from this value on (MIDI 1.0)
 COARSE, FINE = 6, 38  # data entry, in two halves
 ENTRY: Mapping[int, Part] = {COARSE: "coarse", FINE: "fine", 96: "up", 97: "down"}
 SELECTION = (98, 99, 100, 101)  # NRPN fine and coarse, RPN fine and coarse

@@ -22,27 +22,7 @@ from timbrel.host.events import (
 from timbrel.host.midi.midi_file_parser import OURS
 from timbrel.host.midi.performance import Performance, read_performance
 
-RATE = 48000
-END = "00 ff 2f 00"  # at once: end of track
-
-
-def chunk(name: bytes, body: bytes) -> bytes:
-    return name + len(body).to_bytes(4) + body
-
-
-def header(kind: int = 1, tracks: int = 1, division: int = 480) -> bytes:
-    return chunk(b"MThd", kind.to_bytes(2) + tracks.to_bytes(2) + division.to_bytes(2))
-
-
-def midi(*tracks: str, kind: int = 1, division: int = 480) -> bytes:
-    """A file of tracks written in hexadecimal."""
-    return header(kind, len(tracks), division) + b"".join(chunk(b"MTrk", bytes.fromhex(track)) for track in tracks)
-
-
-def own(data: str) -> str:
-    """An event of timbrel's own, at once, with data in hexadecimal."""
-    said = OURS[1:] + bytes.fromhex(data)
-    return f"00 ff 7f {len(said):02x} {said.hex()} "
+from .smf import END, RATE, chunk, header, midi, own
 
 
 @pytest.fixture
@@ -203,7 +183,8 @@ def test_a_note_of_no_length_keeps_its_order_and_a_pedal_its_place(read):
     performance = read(
         midi(
             "00 90 3e 64  60 b0 40 7f  00 80 3e 00"  # the pedal goes down before the key comes up
-            "00 90 3c 64  00 80 3c 00" + END  # on and off at once
+            "00 90 3c 64  00 80 3c 00"  # on and off at once
+            "00 b0 40 00" + END
         )
     )
     assert performance.events == [
@@ -212,6 +193,7 @@ def test_a_note_of_no_length_keeps_its_order_and_a_pedal_its_place(read):
         NoteOff(4800, 0, 62),
         NoteOn(4800, 0, 60, 100),
         NoteOff(4800, 0, 60),
+        ControlChange(4800, 0, 64, 0),
     ]
     assert performance.warnings == []
 
