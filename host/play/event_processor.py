@@ -141,8 +141,8 @@ class EventProcessor:
         voice = self.voices.victim(now)
         if voice is None or self.voices.count(now) <= self._expected_sheds:
             return None
-        off = voice.envelope.off
-        return off is None, ((voice.envelope.on if off is None else off) - now) / self._rate
+        since = voice.spare_since
+        return since is None, ((voice.envelope.on if since is None else since) - now) / self._rate
 
     def expect_shedding(self) -> None:
         """Count a scheduled `StealVoice`: its voice is not spare."""

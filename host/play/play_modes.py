@@ -12,7 +12,10 @@ from .voice_allocation import Makers, Voice, Voices
 
 
 class PolyAssignment(Voices):
-    """One voice per key."""
+    """One voice per key press.
+
+    A new press of a key releases the voice before, as its note-off does: a pedal that holds the note lets it ring.
+    """
 
     def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, makers: Makers) -> None:
         """``limit`` excludes stolen voices; a new note cuts its group of ``chokes``, by key."""
@@ -27,7 +30,7 @@ class PolyAssignment(Voices):
             if group is not None and self._chokes.get(voice.key) == group:
                 self._cut(voice, time)
             elif voice.note == note:
-                self._let_go(voice, time)
+                self._replace(voice, time)
         if len(self._voices) >= self._limit and self.count(time) >= self._limit:
             self.shed(time)
         self._sound(time, note, gain)
@@ -38,12 +41,19 @@ class PolyAssignment(Voices):
         for voice in self._voices:
             if voice.note == note and voice.down:
                 voice.down = False
-                if not self._holds(note):
+                if not self._pedal_holds(note):
                     self._let_go(voice, time)
+
+    def _replace(self, voice: Voice, time: int) -> None:
+        voice.down = False
+        if not self._pedal_holds(voice.note):
+            self._let_go(voice, time)
+        elif voice.replaced_at is None:
+            voice.replaced_at = time
 
     def _settle(self, time: int) -> None:
         for voice in self._voices:
-            if not voice.down and not self._holds(voice.note):
+            if not voice.down and not self._pedal_holds(voice.note):
                 self._let_go(voice, time)
 
 

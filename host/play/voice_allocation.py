@@ -21,7 +21,10 @@ PARTS = 4  # summing parts of voices: the most processes that can share them
 
 @dataclass(slots=True, eq=False)
 class Voice:
-    """An engine's stream × envelope × velocity; ``own``: offsets from velocity and key."""
+    """An engine's stream × envelope × velocity; ``own``: offsets from velocity and key.
+
+    ``down``: its own key press lasts. ``replaced_at``: its key was struck again while a pedal held it.
+    """
 
     note: Note
     part: int
@@ -32,11 +35,17 @@ class Voice:
     gesture: Gesture | None = None
     own: NoteOffsets = NOTHING
     down: bool = True
+    replaced_at: int | None = None
     stolen_at: int | None = None
 
     @property
     def key(self) -> int:
         return self.note[1]
+
+    @property
+    def spare_since(self) -> int | None:
+        """Its release, or the next strike of its key: the earliest such voice is stolen first."""
+        return self.replaced_at if self.envelope.off is None else self.envelope.off
 
     def end(self, steal: int) -> int | None:
         """First silent sample; None while open."""
@@ -72,8 +81,8 @@ class Voice:
             self.stream.chord.forget(time)
 
 
-def _by_release(voice: Voice) -> float:
-    return math.inf if voice.envelope.off is None else voice.envelope.off
+def _by_spare_time(voice: Voice) -> float:
+    return math.inf if voice.spare_since is None else voice.spare_since
 
 
 def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) -> None: ...
@@ -161,8 +170,8 @@ class Voices(ABC):
                 self._cut(voice, time)
 
     def victim(self, time: int) -> Voice | None:
-        """The voice to steal: the earliest released, else the oldest."""
-        return min(self._sounding(time), key=_by_release, default=None)
+        """The voice to steal: the earliest released or replaced, else the oldest."""
+        return min(self._sounding(time), key=_by_spare_time, default=None)
 
     def count(self, time: int) -> int:
         return len(self._sounding(time))
@@ -183,8 +192,11 @@ class Voices(ABC):
         self._voices = [v for v in self._voices if (end := v.end(steal)) is None or time < end]
 
     def _holds(self, note: Note) -> bool:
+        return note in self._down or self._pedal_holds(note)
+
+    def _pedal_holds(self, note: Note) -> bool:
         zone = self._zone(note[0])
-        return note in self._down or zone in self._pedals or note in self._sostenuto.get(zone, ())
+        return zone in self._pedals or note in self._sostenuto.get(zone, ())
 
     def _lift_keys(self, zone: int | None) -> None:
         self._down = {note for note in self._down if self._zone(note[0]) != zone}

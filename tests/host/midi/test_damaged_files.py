@@ -89,7 +89,7 @@ def test_a_file_of_a_gigabyte_is_refused_before_it_fills_the_memory(read, tmp_pa
         file.write(header())
         file.truncate(1 << 30)
     tracemalloc.start()
-    with pytest.raises(UserError, match="sparse.mid: it has more than 16 MiB; give a smaller file"):
+    with pytest.raises(UserError, match=r"sparse\.mid: it has more than 16 MiB; give a smaller file"):
         read_performance(path, RATE)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -45,6 +45,17 @@ def test_the_same_key_again_lets_go_of_what_it_struck():
 
 
 @pytest.mark.parametrize("way", [PolyAssignment, Struck])
+def test_the_same_key_again_under_the_pedal_leaves_the_strike_before_but_cuts_its_group(way):
+    voices = make(way)
+    voices.pedal(0, True)
+    for time, key in ((1, 60), (2, 60), (3, 42), (4, 42)):
+        voices.note_on(time, key, 1.0)
+    assert state(voices, 5) == [(60, "held"), (60, "held"), (42, "stolen"), (42, "held")]
+    voices.pedal(6, False)
+    assert state(voices, 7)[:2] == [(60, "released"), (60, "held")]
+
+
+@pytest.mark.parametrize("way", [PolyAssignment, Struck])
 def test_a_key_cuts_its_group_and_no_other(way):
     voices = make(way)
     for time, key in enumerate((42, 50, 60)):
