@@ -27,8 +27,8 @@ from ..play.controller_state import (
     PRESSED,
     UPPER,
     ControllerReader,
+    group_of,
     resized,
-    zone_of,
 )
 from . import private_events
 from .decode import CLOCK, channel_event
@@ -227,9 +227,8 @@ def _left_down(events: Iterable[Event]) -> tuple[list[tuple[int, int]], list[tup
                 if value >= PRESSED:
                     pedals[channel, number] = None
             case AllOff(_, channel):
-                zone = zone_of(sizes, channel)
-                alike = {channel} if zone is None else {other for other in range(16) if zone_of(sizes, other) == zone}
-                keys = {at: None for at in keys if at[0] not in alike}
+                group = group_of(sizes, channel)
+                keys = {at: None for at in keys if group_of(sizes, at[0]) != group}
             case ControllersReset(_, channel):
                 pedals = {at: None for at in pedals if at[0] != channel}
             case DataEntry(_, channel, True, parameter, "coarse", members) if parameter == CONFIGURATION:

@@ -106,6 +106,12 @@ def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
     return None
 
 
+def group_of(sizes: Mapping[int, int], channel: int) -> int:
+    """Channel whose pedals, bend and mode messages act on a channel's notes: its zone's master, or the channel."""
+    master = zone_of(sizes, channel)
+    return channel if master is None else master
+
+
 class _Subject(NamedTuple):
     channel: int
     member: bool
@@ -145,8 +151,8 @@ class ControllerState:
             case DataEntry(_, channel) as entry:
                 self._enter(entry)
             case AllOff(_, channel) if not self._is_member(channel):
-                zone = zone_of(self._sizes, channel)
-                self._keys = {at: note for at, note in self._keys.items() if zone_of(self._sizes, at[0]) != zone}
+                group = group_of(self._sizes, channel)
+                self._keys = {at: note for at, note in self._keys.items() if group_of(self._sizes, at[0]) != group}
             case ControllersReset(_, channel):
                 self._keep(event.time, _Subject(channel, self._is_member(channel), "controller", RESET), event)
             case ControlChange(_, channel, number) if number == SLIDE or not self._is_member(channel):

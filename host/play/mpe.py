@@ -40,6 +40,7 @@ from .controller_state import (
     UPPER,
     ControllerReader,
     bend_range,
+    group_of,
     resized,
     zone_of,
 )
@@ -160,6 +161,13 @@ class MpeChannels:
 
     def zone(self, channel: int) -> int | None:
         return zone_of(self._sizes, channel)
+
+    def group(self, channel: int) -> int:
+        return group_of(self._sizes, channel)
+
+    def bus(self, channel: int) -> int:
+        """Channel whose volume, pan and expression act on a channel's notes; zones share the lower one's master."""
+        return LOWER if self.zone(channel) is not None and self._sizes[LOWER] else self.group(channel)
 
     def wheel(self, master: int) -> PitchWheel:
         return self._zones[master].wheel

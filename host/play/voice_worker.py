@@ -287,7 +287,8 @@ def _play(
             since = WorkTime.now()
             start, end = done[channel], min(until, done[channel] + MAX_BLOCK)
             due = bisect_left(waiting[channel], end, key=lambda event: event.time)
-            computed = playing[channel].sums(waiting[channel][:due], end - start)
+            sums = playing[channel].sums(waiting[channel][:due], end - start)
+            computed = {part: sound for (_, part), sound in sums.items()}  # of the first bus alone
             playing[channel].forget()
             del waiting[channel][:due]
             places = _ring_places(start, end - start, rings[channel].shape[-1])

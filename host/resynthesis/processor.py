@@ -173,7 +173,7 @@ class Processor:
                 self._mpe.move(event, self._codes.touches)
                 return
             case AllOff(time, channel):
-                self._release_all(time, self._mpe.zone(channel))
+                self._release_all(time, self._mpe.group(channel))
             case PitchBend() | DataEntry() if (zone := self._mpe.zone(event.channel)) is not None:
                 self._mpe.wheel(zone).apply(event)
             case ControllersReset(time, channel) if (zone := self._mpe.zone(channel)) is not None:
@@ -181,9 +181,9 @@ class Processor:
         self._controls.apply(event)
 
     def _begin_zone(self, time: int, master: int, members: int) -> None:
-        self._release_all(time, self._mpe.zone(master))
+        self._release_all(time, self._mpe.group(master))
         self._mpe.set_zone(master, members)
-        self._release_all(time, self._mpe.zone(master))
+        self._release_all(time, self._mpe.group(master))
 
-    def _release_all(self, time: int, zone: int | None) -> None:
-        self._codes.release_all(time, lambda channel: self._mpe.zone(channel) == zone)
+    def _release_all(self, time: int, group: int) -> None:
+        self._codes.release_all(time, lambda channel: self._mpe.group(channel) == group)

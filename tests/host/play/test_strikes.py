@@ -20,7 +20,8 @@ def make(way=Struck, limit=8, over=None):
         shape=lambda time, added: Envelope(on=time, attack=0, decay=1, sustain=1.0, release=1),
         release=lambda added: RELEASE,
         touch=lambda channel: None,
-        zone=lambda channel: None,
+        group=lambda channel: channel,
+        bus=lambda channel: channel,
         tuning=EQUAL,
     )
     return way(limit, HATS, RATE, makers)
