@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from struct import unpack
 
-from .decode import CLOCK, MESSAGE_LENGTHS
+from ..events import MasterTuning, SystemReset
+from .decode import CLOCK, EXCLUSIVE, EXCLUSIVE_END, MESSAGE_LENGTHS, MidiDecoder, exclusive_bytes
 
 # The recorder's sequencer-specific meta event (7D: for non-commercial use): events at one tick are in played order. A
 # text annotation may follow, or a private event: its kind, below the codes of text characters, and its data.
@@ -28,8 +29,8 @@ class SmfError(Exception):
 class MidiTrack:
     """``messages`` (tick, status, data), ``tempos`` (tick, microseconds a quarter), ``notes`` (tick, text).
 
-    Messages are channel messages, MIDI clock statuses without data, or `OWN` with a private event's data. `OURS` sets
-    ``in_order``.
+    Messages are channel messages, MIDI clock statuses without data, `EXCLUSIVE` with the data of a message that
+    `exclusive_event` understands, or `OWN` with a private event's data. `OURS` sets ``in_order``.
     """
 
     messages: list[tuple[int, int, bytes]] = field(default_factory=list)
@@ -146,13 +147,18 @@ def _track(data: bytes, at: int, number: int) -> tuple[MidiTrack, int, bool]:
 
 def _parse_track(data: bytes, start: int, stop: int, number: int) -> tuple[MidiTrack, int | None]:
     """Return the track, and where its end-of-track event ends; None without one."""
-    track = MidiTrack()
+    track, exclusive = MidiTrack(), MidiDecoder()
     try:
         for track.end, status, body, end in _raw_events(data, start, stop):
             if status < 0xF0:
                 track.messages.append((track.end, status, body))
-            elif status == 0xF7:  # arbitrary bytes; of realtime messages, the clock's are kept
-                track.messages += [(track.end, byte, b"") for byte in body if byte in CLOCK]
+            elif status in (EXCLUSIVE, EXCLUSIVE_END):  # a message; its continuation, or arbitrary bytes
+                begin = b"" if status == EXCLUSIVE_END else bytes([EXCLUSIVE])
+                for event in exclusive.feed(begin + body, 0):
+                    if isinstance(event, MasterTuning | SystemReset):
+                        track.messages.append((track.end, EXCLUSIVE, exclusive_bytes(event)[1:-1]))
+                if status == EXCLUSIVE_END:  # of realtime messages, the clock's are kept
+                    track.messages += [(track.end, byte, b"") for byte in body if byte in CLOCK]
             elif status == 0xFF and body.startswith(OURS):
                 track.in_order = True
                 said = body[len(OURS) :]

@@ -31,7 +31,7 @@ from ..play.controller_state import (
     resized,
 )
 from . import private_events
-from .decode import CLOCK, channel_event
+from .decode import CLOCK, EXCLUSIVE, channel_event, exclusive_event
 from .midi_file_parser import HEADER, OWN, RIFF, RMID, MidiTrack, SmfError, parse
 
 LARGEST_BYTES = 16 << 20  # five million events, which take a gigabyte; a symphony takes one of these MiB
@@ -179,6 +179,8 @@ def _round(value: Fraction) -> int:
 def _event(time: int, status: int, data: bytes) -> Event:
     if status in CLOCK:
         return Clock(time, CLOCK[status])
+    if status == EXCLUSIVE and (event := exclusive_event(time, data)) is not None:
+        return event
     if status == OWN:
         return private_events.from_bytes(time, data)
     return channel_event(time, status, data[0], data[-1])
@@ -247,7 +249,7 @@ def _read_midi_bytes(path: Path) -> bytes:
             if not start.startswith(HEADER) and not (start.startswith(RIFF) and start.endswith(RMID)):
                 raise UserError(f"cannot read {path}: it is not a MIDI file (no MThd at its start)")
             blocks = (file.read(LARGEST_BYTES >> 8) for _ in range(1 << 8))
-            data = start + b"".join(takewhile(len, blocks))
+            data = start + b"".join(takewhile(bool, blocks))
             if file.read(1):
                 raise UserError(f"cannot read {path}: it has more than {LARGEST_BYTES >> 20} MiB; give a smaller file")
             return data

@@ -17,12 +17,14 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
+    MasterTuning,
     NoteOff,
     NoteOn,
     ParameterChange,
     ParameterTouch,
     PitchBend,
     StealVoice,
+    SystemReset,
     Tempo,
     Timing,
     ZoneSize,
@@ -32,14 +34,14 @@ from ..kinds.table import kind_of
 from ..patch.library import Patch
 from ..patch.modulation import modulations
 from ..patch.preset import MORPH, PROCESS_CONTROLS
-from ..ramps import RAMP_SECONDS, Ramp, knob
+from ..ramps import RAMP_SECONDS, knob
 from ..units import Range, db_to_gain
 from .controller_mapping import CHANNELS
 from .controller_state import PRESSED
 from .gestures.note_offsets import Note, NoteMotion, NoteValues, PathMotion, nothing
 from .gestures.player import GestureBlend, GestureMotion, GesturePlayer
 from .motions.motion import Latents, NotePath
-from .mpe import PitchWheel, mpe_channels_of
+from .mpe import ChannelWheels, PitchWheel, mpe_channels_of
 from .parameters import CommonMotion, Level, Parameters
 from .play_modes import MonoAssignment, keyed
 from .preset_controls import Move, PresetControls
@@ -91,12 +93,12 @@ class EventProcessor:
         self.motion = CommonMotion(codes)
         # Callbacks must not refer back to this object: live playing disables the garbage collector, so objects must
         # not form reference cycles.
-        mpe = (self._mpe.touch, self._mpe.group, self._mpe.bus)
+        channels = (self._mpe.group, self._mpe.bus)
         gesture = no_gesture if self._gesturing is None else self._gesturing.start_gesture
         self._own_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
         own = nothing if self._own_values is None else self._own_values.of
         shapes = (self._parameters.shape, self._parameters.release_samples)
-        makers = Makers(engine.start_stream, *shapes, *mpe, self._tuning, gesture, own)
+        makers = Makers(engine.start_stream, *shapes, self._mpe.touch, *channels, self._tuning, gesture, own)
         keying = kind.keying(preset.of_kind(kind), play)
         self.voices = keyed(play, keying, rate, makers)
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
@@ -109,7 +111,8 @@ class EventProcessor:
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
         self._velocity_exponent = 2 * play.velocity_curve
         self._bend_range = play.bend_range_semitones
-        self._wheels: dict[int, PitchWheel] = {}  # of channels outside MPE zones
+        ramp = round(RAMP_SECONDS * rate)
+        self._wheels = ChannelWheels(self._bend_range, ramp, self._mpe.master_tuning)
         self._rest_glide = Glide(play.glide_seconds, play.glide_seconds > 0)
         self._glides: dict[int, Glide] = {}  # by bus, since a message
         if isinstance(self.voices, MonoAssignment):
@@ -138,7 +141,7 @@ class EventProcessor:
         return {target: values[target] for target in self._modulated}
 
     def motion_of(self, voices: list[Voice]) -> Motion:
-        motion: Motion = CommonMotion(self.motion.codes, [self._channel_wheel(voice.bus).bend for voice in voices])
+        motion: Motion = CommonMotion(self.motion.codes, [self._wheels.of(voice.bus).bend for voice in voices])
         if self._note_path is not None:
             onsets = [voice.stream.on for voice in voices]
             motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
@@ -170,8 +173,7 @@ class EventProcessor:
         self._next_forgetting = time + FORGETTING_SAMPLES
         self._parameters.forget(time)
         self._mpe.forget(time)
-        for wheel in self._wheels.values():
-            wheel.bend.forget(time)
+        self._wheels.forget(time)
         if self._gesturing is not None:
             self._gesturing.forget(time)
         self.voices.forget(time)
@@ -196,6 +198,11 @@ class EventProcessor:
                 self.voices.shed(time)
             case ZoneSize(time, master, members):
                 self._begin_zone(time, master, members)
+            case MasterTuning(time):
+                self._mpe.tune(time, event)
+                self._wheels.tune(time)
+            case SystemReset(time):
+                self._reset_system(time)
             case _ if self._mpe.is_member(event.channel):
                 self._mpe.move(event, self.voices.touches)
             case _:
@@ -237,10 +244,21 @@ class EventProcessor:
         """Reset a channel's or, for a master, a zone's controllers."""
         group = self._mpe.group(channel)
         if self._mpe.zone(channel) is None:
-            self._channel_wheel(channel).turn(time, 0)
+            self._wheels.of(channel).turn(time, 0)
         else:
             self._mpe.reset_zone(time, group, self.voices.touches)
         self._rest_switches(time, group, self._mpe.bus(channel))
+
+    def _reset_system(self, time: int) -> None:
+        self._mpe.reset_system(time, self.voices.touches)
+        self._wheels.reset(time)
+        for channel in CHANNELS:
+            self._controls.apply(ControllersReset(time, channel))
+            self._controls.apply(AllOff(time, channel, cut=False))
+            self._rest_switches(time, channel, channel)
+            self._set_glide(channel, self._rest_glide)
+            self.voices.release_all(time, channel)
+        self._parameters.reset_levels(time)
 
     def _rest_switches(self, time: int, group: int, bus: int) -> None:
         self.voices.pedal(time, False, group)
@@ -258,16 +276,11 @@ class EventProcessor:
         for channel in CHANNELS:
             if channel == master or self._mpe.zone(channel) != before[channel]:
                 self._rest_switches(time, channel, self._mpe.bus(channel))
-                self._channel_wheel(channel).reset(time, self._bend_range)
+                self._wheels.of(channel).reset(time, self._bend_range)
 
     def _wheel_of(self, channel: int) -> PitchWheel:
         zone = self._mpe.zone(channel)
-        return self._channel_wheel(channel) if zone is None else self._mpe.wheel(zone)
-
-    def _channel_wheel(self, channel: int) -> PitchWheel:
-        if channel not in self._wheels:
-            self._wheels[channel] = PitchWheel(self._bend_range, Ramp(0.0, round(RAMP_SECONDS * self._rate)))
-        return self._wheels[channel]
+        return self._wheels.of(channel) if zone is None else self._mpe.wheel(zone)
 
     def _glide(self, bus: int) -> Glide:
         return self._glides.get(bus, self._rest_glide)

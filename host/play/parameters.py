@@ -117,6 +117,12 @@ class Parameters(ParameterSet):
         self.level(bus).expression = value
         self._set_gain(time, self.level(bus))
 
+    def reset_levels(self, time: int) -> None:
+        """Volume, pan and expression of all buses."""
+        for level in self._levels.values():
+            level.volume, level.expression, level.balance = DEFAULT_VOLUME, 127, 0.0
+            self._set_gain(time, level)
+
     def forget(self, time: int) -> None:
         self._codes.forget(time)
         for level in (self._rest, *self._levels.values()):

@@ -154,7 +154,7 @@ class WorkerChannel:
         if self._worker.leaving or (not events and until <= self._requested):
             return
         self._requested = max(until, self._requested)
-        plain = [(NUMBERS[type(event)], FIELDS[type(event)](event)) for event in events]
+        plain = [(NUMBERS[type(event)], _fields(event)) for event in events]
         self._worker.send((self._channel, plain, until))
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
@@ -235,6 +235,11 @@ class WorkerPool:
             other.close()
         self._workers.clear()
         self._active.clear()
+
+
+def _fields(event: Event) -> tuple[Any, ...]:
+    fields = FIELDS[type(event)](event)
+    return fields if isinstance(fields, tuple) else (fields,)  # of one field
 
 
 def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:

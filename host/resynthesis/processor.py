@@ -16,11 +16,13 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
+    MasterTuning,
     NoteOff,
     NoteOn,
     ParameterChange,
     ParameterTouch,
     PitchBend,
+    SystemReset,
     Timing,
     ZoneSize,
 )
@@ -28,6 +30,7 @@ from ..kinds.table import kind_of
 from ..patch.library import Patch
 from ..patch.macros import macro_targets
 from ..patch.validation import check
+from ..play.controller_mapping import CHANNELS
 from ..play.mpe import Zones
 from ..play.preset_controls import ParameterSet, PresetControls
 from ..ramps import RAMP_SECONDS, Ramp
@@ -167,6 +170,11 @@ class Processor:
                 self._codes.release(time, channel, key)
             case ZoneSize(time, master, members):
                 self._begin_zone(time, master, members)
+            case MasterTuning(time):
+                self._mpe.tune(time, event)
+                self._codes.wheels.tune(time)
+            case SystemReset(time):
+                self._reset_system(time)
             case Timing() | ParameterChange() | ParameterTouch():
                 pass
             case _ if self._mpe.is_member(event.channel):
@@ -176,9 +184,19 @@ class Processor:
                 self._release_all(time, self._mpe.group(channel))
             case PitchBend() | DataEntry() if (zone := self._mpe.zone(event.channel)) is not None:
                 self._mpe.wheel(zone).apply(event)
+            case DataEntry(_, channel):  # its tuning; no wheel bends keys outside zones
+                self._codes.wheels.of(channel).apply(event)
             case ControllersReset(time, channel) if (zone := self._mpe.zone(channel)) is not None:
                 self._mpe.reset_zone(time, zone, self._codes.touches)
         self._controls.apply(event)
+
+    def _reset_system(self, time: int) -> None:
+        self._mpe.reset_system(time, self._codes.touches)
+        self._codes.wheels.reset(time)
+        for channel in CHANNELS:
+            self._controls.apply(ControllersReset(time, channel))
+            self._controls.apply(AllOff(time, channel, cut=False))
+            self._release_all(time, channel)
 
     def _begin_zone(self, time: int, master: int, members: int) -> None:
         self._release_all(time, self._mpe.group(master))

@@ -13,10 +13,12 @@ from timbrel.host.events import (
     Clock,
     ControlChange,
     KeyPressure,
+    MasterTuning,
     NoteOff,
     NoteOn,
     PitchBend,
     ProgramChange,
+    SystemReset,
     Tempo,
 )
 from timbrel.host.midi.midi_file_parser import OURS
@@ -98,6 +100,23 @@ def test_sysex_escapes_and_meta_events_of_any_content_are_passed_over(read):
         )
     )
     assert performance.events == [NoteOn(0, 0, 60, 100), NoteOff(4800, 0, 60)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "00 f0 05 7e 7f 09 01 f7",
+        "00 f0 03 7e 7f 09  00 f7 02 01 f7",  # in two packets
+        "00 f0 03 7e 7f 09  00 f7 01 f8  00 f7 02 01 f7",  # a clock between them
+        "00 f7 06 f0 7e 7f 09 01 f7",  # as arbitrary bytes
+    ],
+)
+def test_system_exclusive_messages_of_a_file_become_events(read, data):
+    performance = read(midi(data + "60 f0 07 7f 7f 04 03 00 20 f7" + END))
+    assert [event for event in performance.events if not isinstance(event, Clock)] == [
+        SystemReset(0),
+        MasterTuning(4800, "fine", 4096),
+    ]
 
 
 def test_without_a_tempo_a_quarter_note_lasts_half_a_second(read):
