@@ -92,6 +92,22 @@ class Tempo(Timing):
 
 
 @dataclass(frozen=True, slots=True)
+class MasterTuning(Timing):
+    """Tunes all channels (universal system exclusive); both parts add up.
+
+    ``value``, 14 bits: fine is 8192 × (1 + semitones), coarse has 64 + semitones in its upper half.
+    """
+
+    part: Literal["coarse", "fine"]
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class SystemReset(Timing):
+    """Resets notes, controllers, bends and tuning of all channels (General MIDI On), not presets, knobs and zones."""
+
+
+@dataclass(frozen=True, slots=True)
 class ParameterChange:
     """Sets a target, past all maps: from a panel or a plugin's automation.
 
@@ -171,6 +187,8 @@ Event = (
     | ProgramChange
     | Clock
     | Tempo
+    | MasterTuning
+    | SystemReset
     | ParameterChange
     | ParameterTouch
     | DataEntry

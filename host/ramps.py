@@ -37,6 +37,11 @@ class Ramp:
         self._ramp_samples = max(1, ramp_samples)
         self._segments = [_Segment(0, 1, value, value)]
 
+    def copy(self) -> "Ramp":
+        twin = Ramp(0.0, self._ramp_samples)
+        twin._segments = list(self._segments)
+        return twin
+
     @property
     def target(self) -> float:
         return self._segments[-1].last

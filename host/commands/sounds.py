@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer(rich_markup_mode=None)
 
-MIDI_SUFFIXES = (".mid", ".midi", ".smf")
+MIDI_SUFFIXES = (".mid", ".midi", ".smf", ".rmi")
 RATE_HELP = "Sampling rate of the output in Hz: 44100, 48000 or 96000"
 
 

@@ -3,6 +3,7 @@
 mido's parser drops messages with running status or interrupted by clock, and is five times slower.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from ..events import (
@@ -11,10 +12,12 @@ from ..events import (
     ControlChange,
     Event,
     KeyPressure,
+    MasterTuning,
     NoteOff,
     NoteOn,
     PitchBend,
     ProgramChange,
+    SystemReset,
 )
 
 MESSAGE_LENGTHS = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}  # data bytes after each channel status
@@ -26,25 +29,44 @@ CLOCK: dict[int, Literal["tick", "start", "continue", "stop"]] = {
 }
 SYSTEM_RESET = 0xFF
 RESET_CONTROLLERS, ALL_NOTES_OFF = 121, 123
+EXCLUSIVE, EXCLUSIVE_END = 0xF0, 0xF7  # begin and end of a system exclusive message
+LONGEST_EXCLUSIVE = 16  # data bytes of a message that may have a meaning here
+# Data of messages that reset all channels; None is the device's number, which any value fits.
+RESETS: tuple[tuple[int | None, ...], ...] = (
+    (0x7E, None, 0x09, 0x01),  # General MIDI On (MMA RP-003)
+    (0x7E, None, 0x09, 0x03),  # General MIDI 2 On (MMA RP-024)
+    (0x41, None, 0x42, 0x12, 0x40, 0x00, 0x7F, 0x00, 0x41),  # GS reset (Roland)
+    (0x41, None, 0x42, 0x12, 0x00, 0x00, 0x7F, 0x00, 0x01),  # GS system mode 1 (Roland SC-88)
+    (0x41, None, 0x42, 0x12, 0x00, 0x00, 0x7F, 0x01, 0x00),  # GS system mode 2
+    (0x43, None, 0x4C, 0x00, 0x00, 0x7E, 0x00),  # XG System On (Yamaha)
+    (0x43, None, 0x4C, 0x00, 0x00, 0x7F, 0x00),  # XG all parameter reset
+)
+ALL_DEVICES = 0x7F  # the number that all devices obey
+GENERAL_MIDI_ON = bytes([EXCLUSIVE, 0x7E, ALL_DEVICES, 0x09, 0x01, EXCLUSIVE_END])
+# Master tunings, in universal real-time messages (MMA CA-25).
+TUNINGS: dict[tuple[int, ...], Literal["fine", "coarse"]] = {(0x7F, 0x04, 0x03): "fine", (0x7F, 0x04, 0x04): "coarse"}
 
 
 class MidiDecoder:
     """Takes a port's bytes in chunks of any size; never fails (MIDI 1.0 Detailed Specification).
 
-    System exclusive and common messages end running status; their data are skipped, as is active sensing: ports report
-    disconnection.
+    System exclusive and common messages end running status. Of system exclusive messages, those of `exclusive_event`
+    count. Active sensing is skipped: ports report disconnection.
     """
 
     def __init__(self) -> None:
         self._status = 0  # running status; 0: none
         self._length = 0  # data bytes of its messages
         self._first: int | None = None  # the first of two data bytes
+        self._exclusive: bytearray | None = None  # data of an unfinished system exclusive message
 
     def feed(self, data: bytes, time: int) -> list[Event]:
         """Events completed by ``data``, all at sample ``time``."""
         events: list[Event] = []
         for byte in data:
             if byte < 0x80:
+                if self._exclusive is not None and len(self._exclusive) <= LONGEST_EXCLUSIVE:
+                    self._exclusive.append(byte)
                 if not self._status:
                     continue
                 if self._length == 2 and self._first is None:
@@ -57,10 +79,14 @@ class MidiDecoder:
                 events.append(Clock(time, CLOCK[byte]))
             elif byte < 0xF0:
                 self._status, self._length, self._first = byte, MESSAGE_LENGTHS[byte >> 4], None
+                self._exclusive = None
             elif byte < 0xF8:
+                event = exclusive_event(time, self._exclusive or b"") if byte == EXCLUSIVE_END else None
+                events += [event] if event is not None else []
                 self._status, self._first = 0, None
+                self._exclusive = bytearray() if byte == EXCLUSIVE else None
             elif byte == SYSTEM_RESET:
-                self._status, self._first = 0, None
+                self._status, self._first, self._exclusive = 0, None, None
                 events += let_go(time)
         return events
 
@@ -83,6 +109,25 @@ def channel_event(time: int, status: int, first: int, second: int) -> Event:
             return KeyPressure(time, channel, first, second)
         case _:
             return ProgramChange(time, channel, first)
+
+
+def exclusive_event(time: int, data: Sequence[int]) -> MasterTuning | SystemReset | None:
+    """The meaning of a system exclusive message; ``data``: its bytes between status and end."""
+    for known in RESETS:
+        if len(data) == len(known) and all(byte in (mine, None) for byte, mine in zip(known, data, strict=True)):
+            return SystemReset(time)
+    match list(data):
+        case [group, _, *address, low, high] if (group, *address) in TUNINGS:
+            return MasterTuning(time, TUNINGS[group, *address], high << 7 | low)
+    return None
+
+
+def exclusive_bytes(event: MasterTuning | SystemReset) -> bytes:
+    """A message that `exclusive_event` understands as this event."""
+    if isinstance(event, SystemReset):
+        return GENERAL_MIDI_ON
+    group, *address = next(place for place, part in TUNINGS.items() if part == event.part)
+    return bytes([EXCLUSIVE, group, ALL_DEVICES, *address, event.value & 0x7F, event.value >> 7, EXCLUSIVE_END])
 
 
 def let_go(time: int) -> list[Event]:

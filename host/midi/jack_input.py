@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import UserError
 
 LONGEST = 256  # bytes of an event, which may be several messages; a damaged one could have any length
-IGNORED = (0xF0, 0xFE)  # system exclusive, active sensing
+ACTIVE_SENSING = 0xFE
 
 
 class JackInput:
@@ -57,6 +57,6 @@ def _hear(ports: Sequence[Any], messages: deque[tuple[bytes, float]], arrival: t
     """In JACK's thread; does not hold the input, which then is closed when dropped."""
     for port in ports:
         for _, data in port.incoming_midi_events():
-            if 0 < len(data) <= LONGEST and bytes(data[:1])[0] not in IGNORED:
+            if 0 < len(data) <= LONGEST and bytes(data[:1])[0] != ACTIVE_SENSING:
                 messages.append((bytes(data), time.perf_counter()))
                 arrival.set()

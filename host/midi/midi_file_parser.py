@@ -4,17 +4,21 @@
 unknown chunks, odd key signatures), and misreads SMPTE time and 32768 or more tracks.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from struct import unpack
 
-from .decode import CLOCK, MESSAGE_LENGTHS
+from ..events import MasterTuning, SystemReset
+from .decode import CLOCK, EXCLUSIVE, EXCLUSIVE_END, MESSAGE_LENGTHS, MidiDecoder, exclusive_bytes
 
 # The recorder's sequencer-specific meta event (7D: for non-commercial use): events at one tick are in played order. A
 # text annotation may follow, or a private event: its kind, below the codes of text characters, and its data.
 OURS = b"\x7f\x7dtimbrel"
 OWN_EVENTS = 8  # number of kinds of private events, from 0
 OWN = 0xFF  # status of a private event in a `MidiTrack`
+HEADER, TRACK = b"MThd", b"MTrk"  # names of chunks
+RIFF, RMID = b"RIFF", b"RMID"  # name and form of a RIFF file around a MIDI file (MMA RP-029)
 
 
 class SmfError(Exception):
@@ -25,8 +29,8 @@ class SmfError(Exception):
 class MidiTrack:
     """``messages`` (tick, status, data), ``tempos`` (tick, microseconds a quarter), ``notes`` (tick, text).
 
-    Messages are channel messages, MIDI clock statuses without data, or `OWN` with a private event's data. `OURS` sets
-    ``in_order``.
+    Messages are channel messages, MIDI clock statuses without data, `EXCLUSIVE` with the data of a message that
+    `exclusive_event` understands, or `OWN` with a private event's data. `OURS` sets ``in_order``.
     """
 
     messages: list[tuple[int, int, bytes]] = field(default_factory=list)
@@ -36,104 +40,184 @@ class MidiTrack:
     notes: list[tuple[int, str]] = field(default_factory=list)
 
 
-def parse(data: bytes) -> tuple[int, int, list[MidiTrack]]:
-    """Type, division and tracks of a file that starts with ``MThd``.
+def parse(data: bytes) -> tuple[int, int, list[MidiTrack], list[str]]:
+    """Type, division, tracks and remarks of a file that starts with ``MThd``, or with ``RIFF`` around one.
+
+    A track ends at its end-of-track event where its length is wrong, and bytes before a track that are no chunk are
+    skipped; both are remarked.
 
     Raises:
         SmfError: truncated or broken.
     """
-    chunks = _chunks(data)
-    _, header = next(chunks)
+    remarks: list[str] = []
+    if data.startswith(RIFF):
+        data = _riff_content(data)
+        remarks.append("a RIFF around a MIDI file (RMID): the file in it is played")
+    header, at = _chunk(data, 0)
     if len(header) < 6:
         raise SmfError(f"its header holds {len(header)} bytes; 6 are needed")
     kind, declared, division = unpack(">HHH", header[:6])
     if kind > 2:
         raise SmfError(f"a file of type {kind}; types 0, 1 and 2 exist")
     tracks: list[MidiTrack] = []
+    stray, mismatched = 0, list[int]()  # bytes; numbers of tracks with a wrong length
     while len(tracks) < declared:
-        name, body = next(chunks, (b"", b""))
-        if not name:
+        start = _next_chunk(data, at)
+        if start == len(data):
             raise SmfError(f"it holds {len(tracks)} of its {declared} tracks: it was cut off")
-        if name == b"MTrk":  # the format requires to skip other chunks
-            tracks.append(_parse_track(body, len(tracks) + 1))
-    return kind, division, tracks
+        stray += start - at
+        if data[start : start + 4] != TRACK:  # the format requires to skip other chunks
+            _, at = _chunk(data, start)
+            continue
+        track, at, length_fits = _track(data, start, len(tracks) + 1)
+        tracks.append(track)
+        if not length_fits:
+            mismatched.append(len(tracks))
+    if mismatched:
+        others = f" and {len(mismatched) - 1} more" if len(mismatched) > 1 else ""
+        remarks.append(f"the length of track {mismatched[0]}{others} is wrong: all events are whole, and played")
+    if stray:
+        remarks.append(f"{stray} stray byte{'s' * (stray > 1)} between tracks: skipped")
+    return kind, division, tracks, remarks
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    at = 0
-    while at < len(data):
-        if at + 8 > len(data):
-            raise SmfError(f"cut off: the chunk at byte {at} holds {len(data) - at} of the 8 bytes of its head")
-        name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8])
-        body = data[at + 8 : at + 8 + length]
-        if len(body) < length:
-            raise SmfError(f"cut off: the chunk at byte {at} holds {len(body)} of {length} bytes")
-        yield name, body
-        at += 8 + length
+def _riff_content(data: bytes) -> bytes:
+    """The MIDI file in a RIFF file."""
+    at = 12  # bytes of RIFF's head: its name, size and form
+    while at + 8 <= len(data):
+        name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        content = data[at + 8 : at + 8 + length]
+        if name == b"data" and content.startswith(HEADER):
+            return content
+        at += 8 + length + length % 2  # chunks begin at even bytes
+    raise SmfError("a RIFF file without a MIDI file in it")
 
 
-def _parse_track(body: bytes, number: int) -> MidiTrack:
-    track = MidiTrack()
+def _chunk(data: bytes, at: int) -> tuple[bytes, int]:
+    """Content and end of a chunk."""
+    if at + 8 > len(data):
+        raise SmfError(f"cut off: the chunk at byte {at} holds {len(data) - at} of the 8 bytes of its head")
+    end = at + 8 + int.from_bytes(data[at + 4 : at + 8])
+    if end > len(data):
+        raise SmfError(f"cut off: the chunk at byte {at} holds {len(data) - at - 8} of {end - at - 8} bytes")
+    return data[at + 8 : end], end
+
+
+def _next_chunk(data: bytes, at: int) -> int:
+    """Start of the chunk at ``at``, or after stray bytes; the end of the data if there is none."""
+    if _is_chunk(data, at):
+        return at
+    start = data.find(TRACK, at)
+    if start >= 0:
+        return start
+    if len(data) - at >= 8 and not data[at : at + 4].isalnum():
+        raise SmfError(f"{len(data) - at} stray bytes at byte {at}, and no track after them: it is damaged")
+    _chunk(data, at)  # raises the reason
+    return at
+
+
+def _is_chunk(data: bytes, at: int) -> bool:
+    """Return whether a chunk or the end of the data is here; a track's length may be wrong."""
+    name = data[at : at + 4]
+    whole = at + 8 <= len(data) and at + 8 + int.from_bytes(data[at + 4 : at + 8]) <= len(data)
+    return at == len(data) or name == TRACK or (whole and name.isascii() and name.decode().isprintable())
+
+
+def _track(data: bytes, at: int, number: int) -> tuple[MidiTrack, int, bool]:
+    """Return the track whose chunk is here, its end, and whether its length is right."""
+    start = at + 8
+    stop = start + int.from_bytes(data[at + 4 : start])
+    at_chunk = stop <= len(data) and _is_chunk(data, stop)
+    problem = SmfError(f"track {number} has no end")
     try:
-        for track.end, status, data in _raw_events(body):
+        track, end = _parse_track(data, start, min(stop, len(data)), number)
+        if end == stop or (at_chunk and (end is None or data[end : end + 4] != TRACK)):
+            return track, stop, True
+    except SmfError as error:
+        if at_chunk:
+            raise
+        problem = error
+    with contextlib.suppress(SmfError):
+        track, end = _parse_track(data, start, len(data), number)
+        if end is not None:
+            return track, end, False
+    _chunk(data, at)  # a file that was cut off says so
+    raise problem
+
+
+def _parse_track(data: bytes, start: int, stop: int, number: int) -> tuple[MidiTrack, int | None]:
+    """Return the track, and where its end-of-track event ends; None without one."""
+    track, exclusive = MidiTrack(), MidiDecoder()
+    try:
+        for track.end, status, body, end in _raw_events(data, start, stop):
             if status < 0xF0:
-                track.messages.append((track.end, status, data))
-            elif status == 0xF7:  # arbitrary bytes; of realtime messages, the clock's are kept
-                track.messages += [(track.end, byte, b"") for byte in data if byte in CLOCK]
-            elif status == 0xFF and data.startswith(OURS):
+                track.messages.append((track.end, status, body))
+            elif status in (EXCLUSIVE, EXCLUSIVE_END):  # a message; its continuation, or arbitrary bytes
+                begin = b"" if status == EXCLUSIVE_END else bytes([EXCLUSIVE])
+                for event in exclusive.feed(begin + body, 0):
+                    if isinstance(event, MasterTuning | SystemReset):
+                        track.messages.append((track.end, EXCLUSIVE, exclusive_bytes(event)[1:-1]))
+                if status == EXCLUSIVE_END:  # of realtime messages, the clock's are kept
+                    track.messages += [(track.end, byte, b"") for byte in body if byte in CLOCK]
+            elif status == 0xFF and body.startswith(OURS):
                 track.in_order = True
-                said = data[len(OURS) :]
+                said = body[len(OURS) :]
                 if said and said[0] < OWN_EVENTS:
                     track.messages.append((track.end, OWN, said))
                 elif said:
                     track.notes.append((track.end, said.decode(errors="replace")))
-            elif status == 0xFF and data[0] == 0x2F:
-                break
-            elif status == 0xFF and data[0] == 0x51:
-                if len(data) != 4 or not any(data[1:]):
-                    raise SmfError(f"a tempo of 0x{data[1:].hex()}; 3 bytes, not all 0, are needed")
-                track.tempos.append((track.end, int.from_bytes(data[1:])))
+            elif status == 0xFF and body[0] == 0x2F:
+                return track, end
+            elif status == 0xFF and body[0] == 0x51:
+                if len(body) != 4 or not any(body[1:]):
+                    raise SmfError(f"a tempo of 0x{body[1:].hex()}; 3 bytes, not all 0, are needed")
+                track.tempos.append((track.end, int.from_bytes(body[1:])))
     except IndexError as error:
         raise SmfError(f"track {number} ends within an event") from error
     except SmfError as problem:
         raise SmfError(f"track {number} is broken: {problem}") from problem
-    return track
+    return track, None
 
 
-def _raw_events(body: bytes) -> Iterator[tuple[int, int, bytes]]:
-    at, tick, running = 0, 0, 0
-    while at < len(body):
-        delta, at = _variable_length(body, at)
+def _raw_events(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, bytes, int]]:
+    """Yield tick, status, body and end of each event."""
+    at, tick, running = start, 0, 0
+    while at < stop:
+        delta, at = _variable_length(data, at, stop)
         tick += delta
-        status = body[at]
+        if at >= stop:
+            raise IndexError
+        status = data[at]
         if status >= 0x80:
             at += 1
         elif running:  # kept across meta and system exclusive events: more files rely on it than break
             status = running
         else:
-            raise SmfError(f"0x{status:02x} at byte {at}, where a status must be")
+            raise SmfError(f"0x{status:02x} at byte {at - start}, where a status must be")
         if status < 0xF0:
             running = status
-            start, length = at, MESSAGE_LENGTHS[status >> 4]
+            begin, length = at, MESSAGE_LENGTHS[status >> 4]
         elif status in (0xF0, 0xF7):
-            length, start = _variable_length(body, at)
+            length, begin = _variable_length(data, at, stop)
         elif status == 0xFF:
-            length, start = _variable_length(body, at + 1)
+            length, begin = _variable_length(data, at + 1, stop)
         else:
-            raise SmfError(f"status 0x{status:02x} before byte {at}, which no file may hold")
-        end = start + length
-        if end > len(body):
+            raise SmfError(f"status 0x{status:02x} before byte {at - start}, which no file may hold")
+        end = begin + length
+        if end > stop:
             raise IndexError
-        if status < 0xF0 and max(body[start:end]) > 0x7F:
-            raise SmfError(f"a message of status 0x{status:02x} with data above 0x7f at byte {at}")
-        yield tick, status, body[at : at + 1] + body[start:end] if status == 0xFF else body[start:end]
+        if status < 0xF0 and max(data[begin:end]) > 0x7F:
+            raise SmfError(f"a message of status 0x{status:02x} with data above 0x7f at byte {at - start}")
+        yield tick, status, data[at : at + 1] + data[begin:end] if status == 0xFF else data[begin:end], end
         at = end
 
 
-def _variable_length(body: bytes, at: int) -> tuple[int, int]:
+def _variable_length(data: bytes, at: int, stop: int) -> tuple[int, int]:
     value = 0
     for place in range(at, at + 4):
-        value = value << 7 | body[place] & 0x7F
-        if body[place] < 0x80:
+        if place >= stop:
+            raise IndexError
+        value = value << 7 | data[place] & 0x7F
+        if data[place] < 0x80:
             return value, place + 1
     raise SmfError(f"a number of more than four bytes at byte {at}")

@@ -20,6 +20,7 @@ from ..events import (
     DataEntry,
     Event,
     KeyPressure,
+    MasterTuning,
     NoteOff,
     NoteOn,
     ParameterChange,
@@ -27,12 +28,13 @@ from ..events import (
     PitchBend,
     ProgramChange,
     StealVoice,
+    SystemReset,
     Tempo,
     ZoneSize,
 )
 from ..files import replacing
 from . import private_events
-from .decode import CLOCK
+from .decode import CLOCK, exclusive_bytes
 from .midi_file_parser import OURS
 
 LONGEST_DELTA = 0x0FFFFFFF  # ticks: 28 bits, an hour and a half at 48 kHz
@@ -204,6 +206,9 @@ def _message(event: "Event | _Note") -> bytes:
             return bytes([0xD0 | channel, value])
         case PitchBend(_, channel, value):
             return bytes([0xE0 | channel, value + 8192 & 0x7F, value + 8192 >> 7])
+        case MasterTuning() | SystemReset():
+            status, *data = exclusive_bytes(event)
+            return bytes([status, len(data), *data])
         case Clock(_, message):
             return bytes([0xF7, 1, CLOCK_BYTES[message]])
         case Tempo() | DataEntry() | AllOff() | ControllersReset() | ZoneSize() | StealVoice():  # internal events

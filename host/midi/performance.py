@@ -3,16 +3,39 @@
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from ..events import Clock, Event, NoteOff, NoteOn, Tempo, Timing
+from ..events import (
+    AllOff,
+    Clock,
+    ControlChange,
+    ControllersReset,
+    DataEntry,
+    Event,
+    NoteOff,
+    NoteOn,
+    Tempo,
+    Timing,
+)
+from ..play.controller_state import (
+    CONFIGURATION,
+    HOLDING_PEDALS,
+    LOWER,
+    PRESSED,
+    UPPER,
+    ControllerReader,
+    group_of,
+    resized,
+)
 from . import private_events
-from .decode import CLOCK, channel_event
-from .midi_file_parser import OWN, MidiTrack, SmfError, parse
+from .decode import CLOCK, EXCLUSIVE, channel_event, exclusive_event
+from .midi_file_parser import HEADER, OWN, RIFF, RMID, MidiTrack, SmfError, parse
 
+LARGEST_BYTES = 16 << 20  # five million events, which take a gigabyte; a symphony takes one of these MiB
+HEAD_BYTES = 12  # of a RIFF file: its name, size and form
 LONGEST_SECONDS = 36_000  # ten hours: a longer file has a broken delta time
 DEFAULT_TEMPO = 500_000  # microseconds a quarter note, 120 BPM: the format's default
 # SMPTE frames a second, by the header's value
@@ -53,12 +76,13 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
     """
     data = _read_midi_bytes(path)
     try:
-        kind, division, tracks = parse(data)
+        kind, division, tracks, remarks = parse(data)
         clock = _Clock.of(division)
         sequences = [[track] for track in tracks] if kind == 2 else [tracks]
-        return _perform(sequences, clock, sample_rate)
+        performance = _perform(sequences, clock, sample_rate)
     except SmfError as problem:
         raise UserError(f"cannot read {path}: {problem}") from problem
+    return performance._replace(warnings=[*remarks, *performance.warnings])
 
 
 class _Clock(NamedTuple):
@@ -103,6 +127,7 @@ def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rat
     events: list[Event] = []
     notes: list[tuple[int, str]] = []
     unreleased, start = 0, 0
+    pressed: set[int] = set()  # channels whose pedals are down at the end of a sequence
     for tracks in sequences:
         tempo_map = _TempoMap(tracks, clock)
         end = start + tempo_map.units(max((track.end for track in tracks), default=0))
@@ -125,10 +150,12 @@ def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rat
                 for tick, microseconds in tempo_map.changes
             ]
             events_here = sorted([*tempos, *_settle(events_here)], key=lambda event: event.time)
-        hanging = _left_down(events_here)
-        unreleased += len(hanging)
+        keys, pedals = _left_down(events_here)
+        unreleased += len(keys)
+        pressed |= {channel for channel, _ in pedals}
         events += events_here
-        events += [NoteOff(_round(samples_a_unit * end), channel, key) for channel, key in hanging]
+        events += [NoteOff(_round(samples_a_unit * end), channel, key) for channel, key in keys]
+        events += [ControlChange(_round(samples_a_unit * end), channel, number, 0) for channel, number in pedals]
         start = end
     channels = sorted({event.channel for event in events if isinstance(event, NoteOn)})
     warnings = []
@@ -138,6 +165,9 @@ def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rat
         warnings.append("no notes: the output is silence")
     if unreleased:
         warnings.append(f"{unreleased} note{'s' * (unreleased > 1)} without a note-off: released at the end")
+    if pressed:
+        named = f"channel{'s' * (len(pressed) > 1)} {', '.join(str(channel + 1) for channel in sorted(pressed))}"
+        warnings.append(f"a pedal of {named} is never lifted: lifted at the end")
     recorded = any(track.in_order for sequence in sequences for track in sequence)
     return Performance(events, _round(samples_a_unit * start), channels, warnings, recorded, notes)
 
@@ -149,6 +179,8 @@ def _round(value: Fraction) -> int:
 def _event(time: int, status: int, data: bytes) -> Event:
     if status in CLOCK:
         return Clock(time, CLOCK[status])
+    if status == EXCLUSIVE and (event := exclusive_event(time, data)) is not None:
+        return event
     if status == OWN:
         return private_events.from_bytes(time, data)
     return channel_event(time, status, data[0], data[-1])
@@ -181,14 +213,29 @@ def _settle(events: Sequence[Event]) -> list[Event]:
     return settled
 
 
-def _left_down(events: Iterable[Event]) -> list[tuple[int, int]]:
-    down: dict[tuple[int, int], None] = {}
+def _left_down(events: Iterable[Event]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Channels and numbers of the keys and of the pedals that are down after the last event."""
+    keys: dict[tuple[int, int], None] = {}
+    pedals: dict[tuple[int, int], None] = {}
+    reader, sizes = ControllerReader(), {LOWER: 0, UPPER: 0}
     for event in events:
-        if isinstance(event, NoteOn):
-            down[event.channel, event.key] = None
-        elif isinstance(event, NoteOff):
-            down.pop((event.channel, event.key), None)
-    return list(down)
+        match reader.read(event):
+            case NoteOn(_, channel, key):
+                keys[channel, key] = None
+            case NoteOff(_, channel, key):
+                keys.pop((channel, key), None)
+            case ControlChange(_, channel, number, value) if number in HOLDING_PEDALS:
+                pedals.pop((channel, number), None)
+                if value >= PRESSED:
+                    pedals[channel, number] = None
+            case AllOff(_, channel):
+                group = group_of(sizes, channel)
+                keys = {at: None for at in keys if group_of(sizes, at[0]) != group}
+            case ControllersReset(_, channel):
+                pedals = {at: None for at in pedals if at[0] != channel}
+            case DataEntry(_, channel, True, parameter, "coarse", members) if parameter == CONFIGURATION:
+                sizes = resized(sizes, channel, members) if channel in sizes else sizes
+    return list(keys), list(pedals)
 
 
 def _read_midi_bytes(path: Path) -> bytes:
@@ -196,12 +243,16 @@ def _read_midi_bytes(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: it is a folder; give a MIDI file")
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(HEAD_BYTES)
             if not start:
                 raise UserError(f"cannot read {path}: it is empty; give a MIDI file")
-            if start != b"MThd":  # checked before the rest, which may be gigabytes
+            if not start.startswith(HEADER) and not (start.startswith(RIFF) and start.endswith(RMID)):
                 raise UserError(f"cannot read {path}: it is not a MIDI file (no MThd at its start)")
-            return start + file.read()
+            blocks = (file.read(LARGEST_BYTES >> 8) for _ in range(1 << 8))
+            data = start + b"".join(takewhile(bool, blocks))
+            if file.read(1):
+                raise UserError(f"cannot read {path}: it has more than {LARGEST_BYTES >> 20} MiB; give a smaller file")
+            return data
     except FileNotFoundError as error:
         raise UserError(f"cannot read {path}: there is no such file") from error
     except OSError as error:

@@ -321,7 +321,7 @@ def _client(rtmidi: Any, api: int, what: str) -> Any:
         client = rtmidi.MidiIn(api, name=f"{CLIENT}-{what}", queue_size_limit=QUEUE)
     except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
         raise UserError(f"no MIDI port can be opened ({error}); start JACK, give --midi-api, or {BY_HAND}") from None
-    client.ignore_types(sysex=True, timing=False, active_sense=True)
+    client.ignore_types(sysex=False, timing=False, active_sense=True)
     return client
 
 

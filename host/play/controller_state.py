@@ -15,24 +15,28 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
+    MasterTuning,
     NoteOff,
     NoteOn,
     ParameterChange,
     ParameterTouch,
     Part,
     PitchBend,
+    SystemReset,
     Timing,
 )
 
 LOWER, UPPER = 0, 15  # master channels of the two zones
 MOST_MEMBERS = 15
 SLIDE = 74  # controller of the finger's position along its key
-BEND_RANGE, CONFIGURATION = 0, 6  # numbers of registered parameters (RPN)
+BEND_RANGE, FINE_TUNING, COARSE_TUNING, CONFIGURATION = 0, 1, 2, 6  # numbers of registered parameters (RPN)
+TUNED = 8192  # middle of a tuning's 14 bits
 SOUND_OFF, RESET = 120, 121  # all sound off, reset all controllers (MIDI RP-015)
 ALL_OFF = (SOUND_OFF, 123, 124, 125, 126, 127)  # mode changes also release all keys (MIDI 1.0, 4.2)
 # Controller values after a reset, by number: others keep their values (MIDI RP-015).
 RESTS = {1: 0, 11: 127, 65: 0, 66: 0, 67: 0}
 PEDALS = (64, 66, 67, 69)  # sustain, sostenuto, soft, hold
+HOLDING_PEDALS, PRESSED = (64, 66), 64  # those that hold notes; a switch is on from this value on (MIDI 1.0)
 COARSE, FINE = 6, 38  # data entry, in two halves
 ENTRY: Mapping[int, Part] = {COARSE: "coarse", FINE: "fine", 96: "up", 97: "down"}
 SELECTION = (98, 99, 100, 101)  # NRPN fine and coarse, RPN fine and coarse
@@ -48,6 +52,8 @@ class ControllerReader:
 
     def read(self, event: Event) -> Event | None:
         """The event's meaning; None for parameter selection, or data entry without one."""
+        if isinstance(event, SystemReset):
+            self._selected.clear()
         if not isinstance(event, ControlChange):
             return event
         time, channel, number, value = event.time, event.channel, event.number, event.value
@@ -94,6 +100,39 @@ def bend_range(before: float, entry: DataEntry) -> float:
     return int(before) + min(entry.value, 99) / 100 if entry.part == "fine" else before
 
 
+class Tuning:
+    """A channel's, by RPN 1 and 2, or all channels' (MIDI 1.0; MMA CA-25)."""
+
+    def __init__(self) -> None:
+        self._fine = self._coarse = TUNED
+
+    @property
+    def semitones(self) -> float:
+        return (self._fine - TUNED) / TUNED + (self._coarse >> 7) - (TUNED >> 7)
+
+    def enter(self, entry: DataEntry) -> bool:
+        """Return whether the parameter is a tuning. Steps have no effect."""
+        match entry:
+            case DataEntry(registered=True, parameter=parameter, part="coarse", value=value):
+                if parameter == FINE_TUNING:
+                    self._fine = value << 7  # a coarse half resets the fine half to 0
+                elif parameter == COARSE_TUNING:
+                    self._coarse = value << 7
+            case DataEntry(registered=True, parameter=parameter, part="fine", value=value):
+                if parameter == FINE_TUNING:
+                    self._fine = self._fine & ~127 | value
+        return entry.registered and entry.parameter in (FINE_TUNING, COARSE_TUNING)
+
+    def reset(self) -> None:
+        self._fine = self._coarse = TUNED
+
+    def set_master(self, event: MasterTuning) -> None:
+        if event.part == "fine":
+            self._fine = event.value
+        else:
+            self._coarse = event.value
+
+
 def resized(sizes: Mapping[int, int], master: int, members: int) -> dict[int, int]:
     """Zone sizes by master after a resize: the other zone shrinks (MPE 1.0, 2.1.1)."""
     members = min(members, MOST_MEMBERS)
@@ -110,10 +149,16 @@ def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
     return None
 
 
+def group_of(sizes: Mapping[int, int], channel: int) -> int:
+    """Channel whose pedals, bend and mode messages act on a channel's notes: its zone's master, or the channel."""
+    master = zone_of(sizes, channel)
+    return channel if master is None else master
+
+
 class _Subject(NamedTuple):
     channel: int
     member: bool
-    kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone", "turn", "hold"]
+    kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone", "turn", "hold", "tuning", "system"]
     which: int | str = 0
 
 
@@ -148,9 +193,14 @@ class ControllerState:
                 self._keep(event.time, _Subject(channel, False, "hold", target), *([event] if down else []))
             case DataEntry(_, channel) as entry:
                 self._enter(entry)
+            case MasterTuning(_, part):
+                self._keep(event.time, _Subject(0, False, "tuning", part), event)
+            case SystemReset():
+                self._keys.clear()
+                self._keep(event.time, _Subject(0, False, "system"), event)
             case AllOff(_, channel) if not self._is_member(channel):
-                zone = zone_of(self._sizes, channel)
-                self._keys = {at: note for at, note in self._keys.items() if zone_of(self._sizes, at[0]) != zone}
+                group = group_of(self._sizes, channel)
+                self._keys = {at: note for at, note in self._keys.items() if group_of(self._sizes, at[0]) != group}
             case ControllersReset(_, channel):
                 self._keep(event.time, _Subject(channel, self._is_member(channel), "controller", RESET), event)
             case ControlChange(_, channel, number) if number == SLIDE or not self._is_member(channel):
@@ -242,6 +292,10 @@ class HeldEvents:
                 self._hold(value != 0, ChannelPressure(0, channel, 0))
             case ParameterTouch(_, channel, target, down):
                 self._hold(down, ParameterTouch(0, channel, target, False), target)
+            case SystemReset():
+                self._releases = {
+                    which: rest for which, rest in self._releases.items() if isinstance(rest, ParameterTouch)
+                }
             case ControlChange(_, channel, number, value) if number in PEDALS:
                 self._hold(value != 0, ControlChange(0, channel, number, 0), number)
             case ControlChange(_, channel, number):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,13 +17,16 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
+    MasterTuning,
     NoteOff,
     NoteOn,
     ParameterChange,
     ParameterTouch,
     PitchBend,
     StealVoice,
+    SystemReset,
     Tempo,
+    Timing,
     ZoneSize,
 )
 from ..kinds.spectrum.kind import GestureSettings
@@ -31,13 +34,15 @@ from ..kinds.table import kind_of
 from ..patch.library import Patch
 from ..patch.modulation import modulations
 from ..patch.preset import MORPH, PROCESS_CONTROLS
-from ..ramps import knob
+from ..ramps import RAMP_SECONDS, knob
 from ..units import Range, db_to_gain
+from .controller_mapping import CHANNELS
+from .controller_state import PRESSED
 from .gestures.note_offsets import Note, NoteMotion, NoteValues, PathMotion, nothing
 from .gestures.player import GestureBlend, GestureMotion, GesturePlayer
 from .motions.motion import Latents, NotePath
-from .mpe import PitchWheel, mpe_channels_of
-from .parameters import Parameters
+from .mpe import ChannelWheels, PitchWheel, mpe_channels_of
+from .parameters import CommonMotion, Level, Parameters
 from .play_modes import MonoAssignment, keyed
 from .preset_controls import Move, PresetControls
 from .voice_allocation import Makers, Voice, no_gesture
@@ -47,6 +52,14 @@ ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0,
 LONGEST_GLIDE_SECONDS = 5.0  # at CC 5 = 127
 GLIDE_CURVE = 3.0  # exponent of CC 5: half of its range is for glides of up to 0.6 s, the most common
 FORGETTING_SAMPLES = 1024  # interval between cleanups
+
+
+class Glide(NamedTuple):
+    seconds: float
+    on: bool
+
+    def samples(self, rate: int) -> int:
+        return round(self.seconds * rate) if self.on else 0
 
 
 class EventProcessor:
@@ -77,15 +90,15 @@ class EventProcessor:
         if self._gesturing is not None:
             targets |= self._gesturing.targets
         self._parameters = Parameters(rests, codes, targets, move_effect, rate, kind.attack_seconds)
-        self.motion = self._parameters.motion
+        self.motion = CommonMotion(codes)
         # Callbacks must not refer back to this object: live playing disables the garbage collector, so objects must
         # not form reference cycles.
-        mpe = (self._mpe.touch, self._mpe.zone)
+        channels = (self._mpe.group, self._mpe.bus)
         gesture = no_gesture if self._gesturing is None else self._gesturing.start_gesture
         self._own_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
         own = nothing if self._own_values is None else self._own_values.of
         shapes = (self._parameters.shape, self._parameters.release_samples)
-        makers = Makers(engine.start_stream, *shapes, *mpe, self._tuning, gesture, own)
+        makers = Makers(engine.start_stream, *shapes, self._mpe.touch, *channels, self._tuning, gesture, own)
         keying = kind.keying(preset.of_kind(kind), play)
         self.voices = keyed(play, keying, rate, makers)
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
@@ -98,12 +111,17 @@ class EventProcessor:
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
         self._velocity_exponent = 2 * play.velocity_curve
         self._bend_range = play.bend_range_semitones
-        self._wheel = PitchWheel(self._bend_range, self.motion.bend)  # of channels outside MPE zones
-        self._glide_seconds, self._gliding = play.glide_seconds, play.glide_seconds > 0
-        self._always_gliding = self._gliding
-        self._set_glide()
+        ramp = round(RAMP_SECONDS * rate)
+        self._wheels = ChannelWheels(self._bend_range, ramp, self._mpe.master_tuning)
+        self._rest_glide = Glide(play.glide_seconds, play.glide_seconds > 0)
+        self._glides: dict[int, Glide] = {}  # by bus, since a message
+        if isinstance(self.voices, MonoAssignment):
+            self.voices.glide_samples = self._rest_glide.samples(rate)
         self._next_forgetting = 0  # sample
         self._expected_sheds = 0  # scheduled `StealVoice` events
+
+    def level(self, bus: int) -> Level:
+        return self._parameters.level(bus)
 
     def latent_values(self) -> list[float]:
         return [ramp.target for ramp in self.motion.codes.knobs]
@@ -123,7 +141,7 @@ class EventProcessor:
         return {target: values[target] for target in self._modulated}
 
     def motion_of(self, voices: list[Voice]) -> Motion:
-        motion: Motion = self.motion
+        motion: Motion = CommonMotion(self.motion.codes, [self._wheels.of(voice.bus).bend for voice in voices])
         if self._note_path is not None:
             onsets = [voice.stream.on for voice in voices]
             motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
@@ -141,8 +159,8 @@ class EventProcessor:
         voice = self.voices.victim(now)
         if voice is None or self.voices.count(now) <= self._expected_sheds:
             return None
-        off = voice.envelope.off
-        return off is None, ((voice.envelope.on if off is None else off) - now) / self._rate
+        since = voice.spare_since
+        return since is None, ((voice.envelope.on if since is None else since) - now) / self._rate
 
     def expect_shedding(self) -> None:
         """Count a scheduled `StealVoice`: its voice is not spare."""
@@ -153,8 +171,9 @@ class EventProcessor:
         if time < self._next_forgetting:
             return
         self._next_forgetting = time + FORGETTING_SAMPLES
-        self.motion.forget(time)
+        self._parameters.forget(time)
         self._mpe.forget(time)
+        self._wheels.forget(time)
         if self._gesturing is not None:
             self._gesturing.forget(time)
         self.voices.forget(time)
@@ -179,68 +198,97 @@ class EventProcessor:
                 self.voices.shed(time)
             case ZoneSize(time, master, members):
                 self._begin_zone(time, master, members)
+            case MasterTuning(time):
+                self._mpe.tune(time, event)
+                self._wheels.tune(time)
+            case SystemReset(time):
+                self._reset_system(time)
             case _ if self._mpe.is_member(event.channel):
                 self._mpe.move(event, self.voices.touches)
             case _:
                 if not self._controls.apply(event):
-                    self._apply_unmapped(event, self._mpe.zone(event.channel))
+                    self._apply_unmapped(event)
 
-    def _apply_unmapped(self, event: Event, zone: int | None) -> None:
+    def _apply_unmapped(self, event: Event) -> None:
+        assert not isinstance(event, Timing)
+        group = self._mpe.group(event.channel)
         match event:
-            case PitchBend() | DataEntry():
-                self._wheel_of(zone).apply(event)
+            case PitchBend(_, channel) | DataEntry(_, channel):
+                self._wheel_of(channel).apply(event)
             case AllOff(time, _, cut):
-                (self.voices.silence if cut else self.voices.release_all)(time, zone)
-            case ControllersReset(time):
-                self._reset(time, zone)
-            case ControlChange(time, _, number, value):
-                self._control(time, zone, number, value)
+                (self.voices.silence if cut else self.voices.release_all)(time, group)
+            case ControllersReset(time, channel):
+                self._reset(time, channel)
+            case ControlChange(time, channel, number, value):
+                self._control(time, group, self._mpe.bus(channel), number, value)
 
-    def _control(self, time: int, zone: int | None, number: int, value: int) -> None:
+    def _control(self, time: int, group: int, bus: int, number: int, value: int) -> None:
         match number:
             case 5:
-                self._glide_seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
-                self._set_glide()
+                seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
+                self._set_glide(bus, self._glide(bus)._replace(seconds=seconds))
             case 7:
-                self._parameters.volume(time, value)
+                self._parameters.volume(time, bus, value)
             case 10:
-                self._parameters.pan(time, value)
+                self._parameters.pan(time, bus, value)
             case 11:
-                self._parameters.expression(time, value)
+                self._parameters.expression(time, bus, value)
             case 64:
-                self.voices.pedal(time, value >= 64, zone)
+                self.voices.pedal(time, value >= PRESSED, group)
             case 65:
-                self._gliding = value >= 64
-                self._set_glide()
+                self._set_glide(bus, self._glide(bus)._replace(on=value >= PRESSED))
             case 66:
-                self.voices.sostenuto(time, value >= 64, zone)
+                self.voices.sostenuto(time, value >= PRESSED, group)
 
-    def _reset(self, time: int, zone: int | None) -> None:
-        if zone is None:
-            self._wheel.turn(time, 0)
+    def _reset(self, time: int, channel: int) -> None:
+        """Reset a channel's or, for a master, a zone's controllers."""
+        group = self._mpe.group(channel)
+        if self._mpe.zone(channel) is None:
+            self._wheels.of(channel).turn(time, 0)
         else:
-            self._mpe.reset_zone(time, zone, self.voices.touches)
-        self.voices.pedal(time, False, zone)
-        self.voices.sostenuto(time, False, zone)
-        self._parameters.expression(time, 127)
-        self._gliding = self._always_gliding
-        self._set_glide()
+            self._mpe.reset_zone(time, group, self.voices.touches)
+        self._rest_switches(time, group, self._mpe.bus(channel))
+
+    def _reset_system(self, time: int) -> None:
+        self._mpe.reset_system(time, self.voices.touches)
+        self._wheels.reset(time)
+        for channel in CHANNELS:
+            self._controls.apply(ControllersReset(time, channel))
+            self._controls.apply(AllOff(time, channel, cut=False))
+            self._rest_switches(time, channel, channel)
+            self._set_glide(channel, self._rest_glide)
+            self.voices.release_all(time, channel)
+        self._parameters.reset_levels(time)
+
+    def _rest_switches(self, time: int, group: int, bus: int) -> None:
+        self.voices.pedal(time, False, group)
+        self.voices.sostenuto(time, False, group)
+        self._parameters.expression(time, bus, 127)
+        self._set_glide(bus, self._glide(bus)._replace(on=self._rest_glide.on))
 
     def _begin_zone(self, time: int, master: int, members: int) -> None:
         if self._mpe.zone(master) == master:
             self._reset(time, master)
             self.voices.release_all(time, master)
+        before = list(map(self._mpe.zone, CHANNELS))
         self._mpe.set_zone(master, members)
         self.voices.release_all(time, master)
-        self._reset(time, None)
-        self._wheel.reset(time, self._bend_range)
+        for channel in CHANNELS:
+            if channel == master or self._mpe.zone(channel) != before[channel]:
+                self._rest_switches(time, channel, self._mpe.bus(channel))
+                self._wheels.of(channel).reset(time, self._bend_range)
 
-    def _wheel_of(self, zone: int | None) -> PitchWheel:
-        return self._wheel if zone is None else self._mpe.wheel(zone)
+    def _wheel_of(self, channel: int) -> PitchWheel:
+        zone = self._mpe.zone(channel)
+        return self._wheels.of(channel) if zone is None else self._mpe.wheel(zone)
 
-    def _set_glide(self) -> None:
+    def _glide(self, bus: int) -> Glide:
+        return self._glides.get(bus, self._rest_glide)
+
+    def _set_glide(self, bus: int, glide: Glide) -> None:
+        self._glides[bus] = glide
         if isinstance(self.voices, MonoAssignment):
-            self.voices.glide_samples = round(self._glide_seconds * self._rate) if self._gliding else 0
+            self.voices.glide(bus, glide.samples(self._rate))
 
 
 def blend_of(patch: Patch) -> GestureBlend | None:

@@ -4,8 +4,9 @@ The lower zone has master channel 1 and members from 2 upward, the upper zone ma
 master's messages affect all notes of its zone.
 """
 
+import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -23,6 +24,7 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
+    MasterTuning,
     ParameterChange,
     ParameterTouch,
     PitchBend,
@@ -39,7 +41,9 @@ from .controller_state import (
     SLIDE,
     UPPER,
     ControllerReader,
+    Tuning,
     bend_range,
+    group_of,
     resized,
     zone_of,
 )
@@ -50,28 +54,67 @@ SLIDE_CENTRE = 64  # CC 74 in the middle of the key, the value before a first me
 
 
 class PitchWheel:
-    """A bend in semitones over time."""
+    """A bend in semitones over time, with the tuning of its channel and of all channels."""
 
-    def __init__(self, semitones: float, bend: Ramp) -> None:
+    def __init__(self, semitones: float, bend: Ramp, master: Tuning) -> None:
         self.bend = bend
         self._range, self._value = semitones, 0
+        self._tuning, self._master = Tuning(), master
 
     def turn(self, time: int, value: int) -> None:
         """``value`` is -8192 to 8191."""
         self._value = value
-        self.bend.move(time, self._range * value / 8192)
+        self.tune(time)
+
+    def tune(self, time: int) -> None:
+        """Bend to the present tuning."""
+        bend = self._range * self._value / 8192
+        self.bend.move(time, bend + self._tuning.semitones + self._master.semitones)
 
     def apply(self, event: PitchBend | DataEntry) -> None:
-        """Set the position, or by RPN 0 the range; a present bend scales."""
+        """Set the position, by RPN 0 the range, or by RPN 1 and 2 the tuning; a present bend scales."""
         if isinstance(event, PitchBend):
             self.turn(event.time, event.value)
         elif event.registered and event.parameter == BEND_RANGE:
             self._range = bend_range(self._range, event)
             self.turn(event.time, self._value)
+        elif self._tuning.enter(event):
+            self.tune(event.time)
 
     def reset(self, time: int, semitones: float) -> None:
-        self._range = semitones
+        self._range, self._tuning = semitones, Tuning()
         self.turn(time, 0)
+
+
+class ChannelWheels:
+    """Pitch wheels of the channels outside MPE zones."""
+
+    def __init__(self, semitones: float, ramp: int, master: Tuning) -> None:
+        """``semitones``: bend range; ``ramp``: smoothing in samples; ``master``: tuning of all channels."""
+        self._range, self._master = semitones, master
+        self._rest = PitchWheel(semitones, Ramp(0.0, ramp), master)  # of channels without messages
+        self._wheels: dict[int, PitchWheel] = {}
+
+    def of(self, channel: int) -> PitchWheel:
+        if channel not in self._wheels:
+            self._wheels[channel] = PitchWheel(self._range, self._rest.bend.copy(), self._master)
+        return self._wheels[channel]
+
+    def tune(self, time: int) -> None:
+        """Follow the tuning of all channels."""
+        for wheel in self._all():
+            wheel.tune(time)
+
+    def reset(self, time: int) -> None:
+        for wheel in self._all():
+            wheel.reset(time, self._range)
+
+    def forget(self, time: int) -> None:
+        for wheel in self._all():
+            wheel.bend.forget(time)
+
+    def _all(self) -> Iterator[PitchWheel]:
+        return itertools.chain([self._rest], self._wheels.values())
 
 
 @dataclass(slots=True)
@@ -113,11 +156,18 @@ class _Finger:
     bend: int = 0
     pressure: int = 0
     slide: int = SLIDE_CENTRE
+    tuning: Tuning = field(default_factory=Tuning)
+
+    def semitones(self, bend_range: float) -> float:
+        return bend_range * self.bend / 8192 + self.tuning.semitones
 
 
 @dataclass(slots=True)
 class _Zone:
+    """``bend_range``: of its master, at its start."""
+
     wheel: PitchWheel
+    bend_range: float
     member_range: float = MEMBER_BEND
     fingers: dict[int, _Finger] = field(default_factory=dict)
 
@@ -152,14 +202,23 @@ class MpeChannels:
         self._ramp = ramp
         self._sizes = {LOWER: 0, UPPER: 0}
         self._zones: dict[int, _Zone] = {}
+        self.master_tuning = Tuning()  # of all channels, also outside zones
 
     def set_zone(self, master: int, members: int, semitones: float = MASTER_BEND) -> None:
         """0 members end the zone."""
         self._sizes[master] = members
-        self._zones[master] = _Zone(PitchWheel(semitones, Ramp(0.0, self._ramp)))
+        bend = Ramp(self.master_tuning.semitones, self._ramp)
+        self._zones[master] = _Zone(PitchWheel(semitones, bend, self.master_tuning), semitones)
 
     def zone(self, channel: int) -> int | None:
         return zone_of(self._sizes, channel)
+
+    def group(self, channel: int) -> int:
+        return group_of(self._sizes, channel)
+
+    def bus(self, channel: int) -> int:
+        """Channel whose volume, pan and expression act on a channel's notes; zones share the lower one's master."""
+        return LOWER if self.zone(channel) is not None and self._sizes[LOWER] else self.group(channel)
 
     def wheel(self, master: int) -> PitchWheel:
         return self._zones[master].wheel
@@ -177,7 +236,7 @@ class MpeChannels:
         else:
             finger = zone.fingers.get(channel, _Finger())
             level = self._level(finger)
-            values = (zone.member_range * finger.bend / 8192, level, finger.pressure / 127, _slide(finger))
+            values = (finger.semitones(zone.member_range), level, finger.pressure / 127, _slide(finger))
         ramps = (Ramp(value, self._ramp) for value in values)
         return NoteExpression([(0, zone.wheel.bend)], *ramps)
 
@@ -199,11 +258,13 @@ class MpeChannels:
             case DataEntry(registered=True, parameter=parameter) if parameter == BEND_RANGE:
                 zone.member_range = bend_range(zone.member_range, event)  # for all members, and for later bends
                 return
+            case DataEntry() if finger.tuning.enter(event):
+                pass
             case _:
                 return
         for touch in touches:
-            if isinstance(event, PitchBend) or finger.bend == 0:  # a new range applies to later bends
-                touch.bend.move(time, zone.member_range * finger.bend / 8192)
+            if isinstance(event, PitchBend | DataEntry) or finger.bend == 0:  # a new range applies to later bends
+                touch.bend.move(time, finger.semitones(zone.member_range))
             touch.pressure.move(time, finger.pressure / 127)
             touch.slide.move(time, _slide(finger))
             touch.level.move(time, self._level(finger))
@@ -213,6 +274,21 @@ class MpeChannels:
         self.wheel(master).turn(time, 0)
         for channel in self._zones[master].fingers:
             self.move(ControllersReset(time, channel), notes)
+
+    def tune(self, time: int, event: MasterTuning) -> None:
+        self.master_tuning.set_master(event)
+        for zone in self._zones.values():
+            zone.wheel.tune(time)
+
+    def reset_system(self, time: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
+        """Reset bends, pressures, bend ranges and tunings of all zones."""
+        self.master_tuning.reset()
+        for zone in self._zones.values():
+            zone.wheel.reset(time, zone.bend_range)
+            zone.member_range = MEMBER_BEND
+            for channel, finger in zone.fingers.items():
+                finger.tuning.reset()
+                self.move(ControllersReset(time, channel), notes)
 
     def forget(self, time: int) -> None:
         for zone in self._zones.values():

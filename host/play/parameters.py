@@ -1,6 +1,7 @@
 """Parameters of a preset over time: knob targets, volume, pan, expression and envelope settings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,15 +19,13 @@ DEFAULT_VOLUME = 100  # CC 7 before a first message (MIDI 1.0, General MIDI leve
 
 
 class CommonMotion:
-    """A `Motion` common to all notes."""
+    """A `Motion` common to all notes; ``bends``: each voice's, of its channel."""
 
     own_codes = False
 
-    def __init__(self, codes: Latents, gains: tuple[float, float], sample_rate: int) -> None:
-        ramp = round(RAMP_SECONDS * sample_rate)
-        self.codes = codes
-        self.bend = Ramp(0.0, ramp)
-        self.left, self.right = (Ramp(gain, ramp) for gain in gains)
+    def __init__(self, codes: Latents, bends: Sequence[Ramp] = ()) -> None:
+        self.codes, self._bends = codes, bends
+        self._one_bend = all(bend is bends[0] for bend in bends)
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
         return self.codes.at(times)
@@ -36,7 +35,9 @@ class CommonMotion:
         return None
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        return self.bend.at(times)
+        if self._one_bend and self._bends:
+            return self._bends[0].at(times)
+        return np.array([self._bends[voice].value(time) for voice, time in zip(voices, times.tolist(), strict=True)])
 
     def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
         return None
@@ -45,7 +46,7 @@ class CommonMotion:
         return [None] * len(voices)
 
     def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        return self.bend.block(start, count)
+        return self._bends[voice].block(start, count)
 
     def morph(self, time: int) -> float:
         return self.codes.morph(time)
@@ -56,10 +57,16 @@ class CommonMotion:
     def beat_samples(self, time: int) -> float:
         return self.codes.beat_samples(time)
 
-    def forget(self, time: int) -> None:
-        self.codes.forget(time)
-        for ramp in (self.bend, self.left, self.right):
-            ramp.forget(time)
+
+@dataclass(slots=True)
+class Level:
+    """Volume, pan and expression of a bus: gains of both sides over time. ``balance``: -1 to 1."""
+
+    left: Ramp
+    right: Ramp
+    volume: int = DEFAULT_VOLUME
+    expression: int = 127
+    balance: float = 0.0
 
 
 class Parameters(ParameterSet):
@@ -79,28 +86,48 @@ class Parameters(ParameterSet):
         super().__init__(codes, engine, rests, move_effect)
         self._rate = sample_rate
         self._sharpest = SHORTEST_SECONDS if sharpest_seconds is None else sharpest_seconds
-        self._volume, self._expression, self._balance = DEFAULT_VOLUME, 127, 0.0
-        self.motion = CommonMotion(codes, self._gains(), sample_rate)
+        ramp = round(RAMP_SECONDS * sample_rate)
+        self._rest = Level(Ramp(0.0, ramp), Ramp(0.0, ramp))  # of buses to come
+        self._rest.left, self._rest.right = (Ramp(gain, ramp) for gain in self._gains(self._rest))
+        self._levels: dict[int, Level] = {}  # by bus
+
+    def level(self, bus: int) -> Level:
+        if bus not in self._levels:
+            self._levels[bus] = Level(self._rest.left.copy(), self._rest.right.copy())
+        return self._levels[bus]
 
     def turn(self, time: int, target: str, value: float) -> None:
         super().turn(time, target, value)
         if target in ("gain", "pan"):
-            self._set_gain(time)
+            for level in (self._rest, *self._levels.values()):
+                self._set_gain(time, level)
 
-    def volume(self, time: int, value: int) -> None:
+    def volume(self, time: int, bus: int, value: int) -> None:
         """CC 7, 0-127."""
-        self._volume = value
-        self._set_gain(time)
+        self.level(bus).volume = value
+        self._set_gain(time, self.level(bus))
 
-    def pan(self, time: int, value: int) -> None:
+    def pan(self, time: int, bus: int, value: int) -> None:
         """CC 10, 0-127; adds to the preset's pan."""
-        self._balance = max(-1.0, (value - 64) / 63)
-        self._set_gain(time)
+        self.level(bus).balance = max(-1.0, (value - 64) / 63)
+        self._set_gain(time, self.level(bus))
 
-    def expression(self, time: int, value: int) -> None:
+    def expression(self, time: int, bus: int, value: int) -> None:
         """CC 11, 0-127."""
-        self._expression = value
-        self._set_gain(time)
+        self.level(bus).expression = value
+        self._set_gain(time, self.level(bus))
+
+    def reset_levels(self, time: int) -> None:
+        """Volume, pan and expression of all buses."""
+        for level in self._levels.values():
+            level.volume, level.expression, level.balance = DEFAULT_VOLUME, 127, 0.0
+            self._set_gain(time, level)
+
+    def forget(self, time: int) -> None:
+        self._codes.forget(time)
+        for level in (self._rest, *self._levels.values()):
+            level.left.forget(time)
+            level.right.forget(time)
 
     def shape(self, time: int, added: Mapping[str, float]) -> Envelope:
         """Envelope of a new note; ``added``: its offsets by target."""
@@ -123,15 +150,15 @@ class Parameters(ParameterSet):
         value = self._values[name]
         return PLAY_CONTROLS[name].within(value + added[name]) if name in added else value
 
-    def _set_gain(self, time: int) -> None:
-        left, right = self._gains()
-        self.motion.left.move(time, left)
-        self.motion.right.move(time, right)
+    def _set_gain(self, time: int, level: Level) -> None:
+        left, right = self._gains(level)
+        level.left.move(time, left)
+        level.right.move(time, right)
 
-    def _gains(self) -> tuple[float, float]:
+    def _gains(self, level: Level) -> tuple[float, float]:
         """Equal power pan, volume and expression squared (General MIDI: 40 log10)."""
         level_db = self._values["gain"]
         gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
-        gain *= (self._volume / DEFAULT_VOLUME) ** 2 * (self._expression / 127) ** 2
-        angle = (np.clip(self._values["pan"] + self._balance, -1.0, 1.0) + 1.0) * np.pi / 4
+        gain *= (level.volume / DEFAULT_VOLUME) ** 2 * (level.expression / 127) ** 2
+        angle = (np.clip(self._values["pan"] + level.balance, -1.0, 1.0) + 1.0) * np.pi / 4
         return gain * float(np.cos(angle)), gain * float(np.sin(angle))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..kinds.kind import Keying
 from ..patch.preset import PlaySettings
@@ -12,7 +12,10 @@ from .voice_allocation import Makers, Voice, Voices
 
 
 class PolyAssignment(Voices):
-    """One voice per key."""
+    """One voice per key press.
+
+    A new press of a key releases the voice before, as its note-off does: a pedal that holds the note lets it ring.
+    """
 
     def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, makers: Makers) -> None:
         """``limit`` excludes stolen voices; a new note cuts its group of ``chokes``, by key."""
@@ -22,15 +25,15 @@ class PolyAssignment(Voices):
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
         note = (channel, key)
         self._down.add(note)
-        group = self._chokes.get(key)
+        choke, bus = self._chokes.get(key), self._bus(channel)
         for voice in list(self._voices):
-            if group is not None and self._chokes.get(voice.key) == group:
+            if choke is not None and self._chokes.get(voice.key) == choke and voice.bus == bus:
                 self._cut(voice, time)
             elif voice.note == note:
-                self._let_go(voice, time)
+                self._replace(voice, time)
         if len(self._voices) >= self._limit and self.count(time) >= self._limit:
             self.shed(time)
-        self._sound(time, note, gain)
+        self._sound(time, note, gain, bus)
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
         note = (channel, key)
@@ -38,12 +41,19 @@ class PolyAssignment(Voices):
         for voice in self._voices:
             if voice.note == note and voice.down:
                 voice.down = False
-                if not self._holds(note):
+                if not self._pedal_holds(note):
                     self._let_go(voice, time)
+
+    def _replace(self, voice: Voice, time: int) -> None:
+        voice.down = False
+        if not self._pedal_holds(voice.note):
+            self._let_go(voice, time)
+        elif voice.replaced_at is None:
+            voice.replaced_at = time
 
     def _settle(self, time: int) -> None:
         for voice in self._voices:
-            if not voice.down and not self._holds(voice.note):
+            if not voice.down and not self._pedal_holds(voice.note):
                 self._let_go(voice, time)
 
 
@@ -54,11 +64,11 @@ class Latch(PolyAssignment):
     """
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        held = next((voice.note for voice in self._sounding(time) if voice.key == key and voice.down), None)
-        if held is None:
-            super().note_on(time, key, gain, channel)
+        latched = [v for v in self._sounding(time) if v.key == key and v.down and v.bus == self._bus(channel)]
+        if latched:
+            super().note_off(time, key, latched[0].note[0])
         else:
-            super().note_off(time, key, held[0])
+            super().note_on(time, key, gain, channel)
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None: ...
 
@@ -76,8 +86,18 @@ class _Held:
     gain: float
 
 
+@dataclass(slots=True)
+class _Line:
+    """The melody of a bus."""
+
+    glide_samples: int
+    held: list[_Held] = field(default_factory=list)  # by a key or a pedal, in order of presses
+    last_note: Note | None = None  # last played
+    last_pitch: Ramp | None = None  # of the last voice: the start of a glide
+
+
 class MonoAssignment(Voices):
-    """One voice for all keys: plays the last key pressed, or after its release the previous held key.
+    """One voice for all keys of a bus: plays the last key pressed, or after its release the previous held key.
 
     With ``legato``, overlapping keys continue the envelope, and the level ramps. Pitch glides linearly in semitones
     during ``glide_samples``. A chord has the pitch classes nearest to all held keys, in the octave of the lowest, at
@@ -87,74 +107,84 @@ class MonoAssignment(Voices):
     def __init__(self, legato: bool, chord: bool, sample_rate: int, makers: Makers) -> None:
         super().__init__(sample_rate, makers)
         self._legato, self._chord = legato or chord, chord
-        self._held: list[_Held] = []  # by a key or a pedal, in order of presses
-        self._last_note: Note | None = None  # last played
-        self._last_pitch: Ramp | None = None  # of the last voice: the start of a glide
-        self.glide_samples = 0
+        self._lines: dict[int, _Line] = {}  # by bus
+        self.glide_samples = 0  # of buses without a `glide` of their own
+
+    def glide(self, bus: int, samples: int) -> None:
+        self._line(bus).glide_samples = samples
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        note = (channel, key)
-        slurred = self._legato and bool(self._down - {note})
+        note, bus = (channel, key), self._bus(channel)
+        slurred = self._legato and any(self._bus(down[0]) == bus for down in self._down - {note})
         self._down.add(note)
-        self._held = [held for held in self._held if held.note != note] + [_Held(note, gain)]
-        self._play(time, slurred)
+        line = self._line(bus)
+        line.held = [held for held in line.held if held.note != note] + [_Held(note, gain)]
+        self._play(time, bus, slurred)
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
         self._down.discard((channel, key))
         self._settle(time)
 
-    def silence(self, time: int, zone: int | None = None) -> None:
-        self._held = [held for held in self._held if self._zone(held.note[0]) != zone]
-        super().silence(time, zone)
+    def silence(self, time: int, group: int = 0) -> None:
+        for line in self._lines.values():
+            line.held = [held for held in line.held if self._group(held.note[0]) != group]
+        super().silence(time, group)
+
+    def _line(self, bus: int) -> _Line:
+        return self._lines.setdefault(bus, _Line(self.glide_samples))
 
     def _settle(self, time: int) -> None:
-        held = [held for held in self._held if self._holds(held.note)]
-        changed = len(held) < len(self._held)
-        self._held = held
-        if not changed:
-            return
-        if not held:
-            for voice in self._voices:
-                self._let_go(voice, time)
-        elif self._chord:
-            for voice in self._sounding(time):
-                self._lead(voice, time)
-        elif held[-1].note != self._last_note:
-            self._play(time, self._legato)
+        for bus, line in self._lines.items():
+            held = [held for held in line.held if self._holds(held.note)]
+            changed = len(held) < len(line.held)
+            line.held = held
+            if not changed:
+                continue
+            if not held:
+                for voice in self._voices:
+                    if voice.bus == bus:
+                        self._let_go(voice, time)
+            elif self._chord:
+                for voice in self._sounding(time):
+                    if voice.bus == bus:
+                        self._lead(voice, time, line)
+            elif held[-1].note != line.last_note:
+                self._play(time, bus, self._legato)
 
-    def _play(self, time: int, slurred: bool) -> None:
-        last = self._held[-1]
-        self._last_note = last.note
-        going = [v for v in self._sounding(time) if v.envelope.off is None] if slurred else []
+    def _play(self, time: int, bus: int, slurred: bool) -> None:
+        line = self._lines[bus]
+        last = line.held[-1]
+        line.last_note = last.note
+        going = [v for v in self._sounding(time) if v.bus == bus and v.envelope.off is None] if slurred else []
         if going:
-            self._lead(going[0], time)
+            self._lead(going[0], time, line)
             return
-        for voice in list(self._voices):
+        for voice in [voice for voice in self._voices if voice.bus == bus]:
             self._cut(voice, time)
-        voice = self._sound(time, last.note, last.gain)
-        begin = self._tuning[voice.key] if self._last_pitch is None else self._last_pitch.value(time)
+        voice = self._sound(time, last.note, last.gain, bus)
+        begin = self._tuning[voice.key] if line.last_pitch is None else line.last_pitch.value(time)
         voice.stream.pitch = Ramp(begin, 1)
         if self._chord:
             voice.stream.chord = Ramp(0, 1)
-        self._lead(voice, time)
+        self._lead(voice, time, line)
 
-    def _lead(self, voice: Voice, time: int) -> None:
-        last, pitch = self._held[-1], voice.stream.pitch
+    def _lead(self, voice: Voice, time: int, line: _Line) -> None:
+        last, pitch = line.held[-1], voice.stream.pitch
         assert pitch is not None
         voice.note = last.note
         voice.gain.move(time, last.gain)
         if voice.touch is not None and (touch := self._touch(last.note[0])) is not None:
             voice.touch.follow(time, touch)
-        pitches = [self._tuning[held.note[1]] for held in self._held]
+        pitches = [self._tuning[held.note[1]] for held in line.held]
         if voice.stream.chord is not None:
             classes = {math.floor(pitch + 0.5) % 12 for pitch in pitches}  # the nearest: models have no others
             voice.stream.chord.jump(time, sum(1 << pitch_class for pitch_class in classes))
             pitch.jump(time, min(pitches))
-        elif self.glide_samples > 0:
-            pitch.move(time, pitches[-1], self.glide_samples)
+        elif line.glide_samples > 0:
+            pitch.move(time, pitches[-1], line.glide_samples)
         else:
             pitch.jump(time, pitches[-1])
-        self._last_pitch = pitch
+        line.last_pitch = pitch
 
 
 def keyed(play: PlaySettings, keying: Keying, sample_rate: int, makers: Makers) -> PolyAssignment | MonoAssignment:

@@ -148,8 +148,8 @@ class _Batch:
             processor.voices.retire(start + count)
 
     def _through_output(self, playing: _Playing, mix: Array) -> Array:
-        common, output = playing.processor.motion, playing.output
-        gains = np.array([[common.left.value(self._on)], [common.right.value(self._on)]], np.float32)
+        level, output = playing.processor.level(0), playing.output
+        gains = np.array([[level.left.value(self._on)], [level.right.value(self._on)]], np.float32)
         if output.latency_samples == 0:  # neither effects nor another rate
             alike = len(mix) == 1 and gains[0] == gains[1]
             return limit(mix[:, : self._length] * (gains[:1] if alike else gains))

@@ -5,7 +5,7 @@ change a sample.
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,12 +50,12 @@ class Synthesis:
     ) -> None:
         self._engine, self._processor = engine, processor
         self._parts, self._elsewhere = set(parts), list(elsewhere)
-        self._voices, self._motion = processor.voices, processor.motion
+        self._voices = processor.voices
         self.now = 0  # the next sample
 
     def current_latents(self) -> list[float]:
         """Code at the next sample, without MPE."""
-        return [float(value) for value in self._motion.latents([0], np.array([self.now], np.int64))[0]]
+        return [float(value) for value in self._processor.motion.latents([0], np.array([self.now], np.int64))[0]]
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Next ``count`` samples, [2, count]; ``events``: all of the block, in order of time."""
@@ -64,14 +64,22 @@ class Synthesis:
             return self._process_across_an_end(events, count)
         sums = self.sums(events, count)
         for other in self._elsewhere:
-            sums |= other.sums(start, count, self._engine.channels)
-        mix = np.zeros((self._engine.channels, count), np.float32)
-        for part in sorted(sums):
-            mix += sums[part]
-        stereo = np.empty((2, count), np.float32)
-        np.multiply(mix[0], self._motion.left.block(start, count), out=stereo[0])
-        np.multiply(mix[-1], self._motion.right.block(start, count), out=stereo[1])
+            theirs = other.sums(start, count, self._engine.channels)
+            sums |= {(self._voices.first_bus or 0, part): sound for part, sound in theirs.items()}
+        buses = [self._bus_sound(bus, sums, count) for bus in sorted({bus for bus, _ in sums})]
         self.forget()
+        return sum(buses[1:], buses[0]) if buses else np.zeros((2, count), np.float32)
+
+    def _bus_sound(self, bus: int, sums: Mapping[tuple[int, int], Array], count: int) -> Array:
+        """Sum of its parts, with its volume and pan, [2, count]; ``self.now`` is the block's end."""
+        mix = np.zeros((self._engine.channels, count), np.float32)
+        for place in sorted(sums):
+            if place[0] == bus:
+                mix += sums[place]
+        level, start = self._processor.level(bus), self.now - count
+        stereo = np.empty((2, count), np.float32)
+        np.multiply(mix[0], level.left.block(start, count), out=stereo[0])
+        np.multiply(mix[-1], level.right.block(start, count), out=stereo[1])
         return stereo
 
     def prepare(self) -> None:
@@ -95,8 +103,8 @@ class Synthesis:
     def streams(self) -> list[VoiceSound]:
         return [voice.stream for voice in self._own_voices()]
 
-    def sums(self, events: Sequence[Event], count: int) -> dict[int, Array]:
-        """Next samples by part rendered here, before volume and pan, [channels, count].
+    def sums(self, events: Sequence[Event], count: int) -> dict[tuple[int, int], Array]:
+        """Next samples by bus and part rendered here, before volume and pan, [channels, count].
 
         Call `forget` afterwards.
         """
@@ -112,12 +120,12 @@ class Synthesis:
         levels = envelope_levels([voice.envelope for voice in voices], start, count)
         for voice, level in zip(voices, levels, strict=True):
             voice.shape(level, start, steal)
-        sums: dict[int, Array] = {}
+        sums: dict[tuple[int, int], Array] = {}
         for voice, sound in zip(voices, np.multiply(streams, levels[:, np.newaxis]) if voices else (), strict=True):
-            if voice.part in sums:
-                sums[voice.part] += sound
+            if (place := (voice.bus, voice.part)) in sums:
+                sums[place] += sound
             else:
-                sums[voice.part] = sound
+                sums[place] = sound
         self.now = start + count
         self._voices.retire(self.now)
         return sums

@@ -21,9 +21,14 @@ PARTS = 4  # summing parts of voices: the most processes that can share them
 
 @dataclass(slots=True, eq=False)
 class Voice:
-    """An engine's stream × envelope × velocity; ``own``: offsets from velocity and key."""
+    """An engine's stream × envelope × velocity; ``own``: offsets from velocity and key.
+
+    ``bus``: `Makers.bus` of its channel when it began.
+    ``down``: its own key press lasts. ``replaced_at``: its key was struck again while a pedal held it.
+    """
 
     note: Note
+    bus: int
     part: int
     gain: Ramp
     envelope: Envelope
@@ -32,11 +37,17 @@ class Voice:
     gesture: Gesture | None = None
     own: NoteOffsets = NOTHING
     down: bool = True
+    replaced_at: int | None = None
     stolen_at: int | None = None
 
     @property
     def key(self) -> int:
         return self.note[1]
+
+    @property
+    def spare_since(self) -> int | None:
+        """Its release, or the next strike of its key: the earliest such voice is stolen first."""
+        return self.replaced_at if self.envelope.off is None else self.envelope.off
 
     def end(self, steal: int) -> int | None:
         """First silent sample; None while open."""
@@ -72,8 +83,8 @@ class Voice:
             self.stream.chord.forget(time)
 
 
-def _by_release(voice: Voice) -> float:
-    return math.inf if voice.envelope.off is None else voice.envelope.off
+def _by_spare_time(voice: Voice) -> float:
+    return math.inf if voice.spare_since is None else voice.spare_since
 
 
 def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) -> None: ...
@@ -83,15 +94,17 @@ class Makers(NamedTuple):
     """Factories of voices: ``start_stream(pitch, time, key)``, ``gesture(time, note, pitch, added)`` and others.
 
     ``added``: offsets of ``own(note)``; ``release(added)`` returns samples. Pedals and all notes off apply to one
-    ``zone(channel)`` of MPE, or, for None, to all channels outside. ``tuning``: pitches of playable keys, in semitones,
-    69 for 440 Hz.
+    ``group(channel)``: an MPE zone's master, or the channel. Choke groups, melodies, volume and pan are those of one
+    ``bus(channel)``: common to all zones, or the channel. ``tuning``: pitches of playable keys, in semitones, 69 for
+    440 Hz.
     """
 
     start_stream: Callable[[float, int, int], VoiceSound]
     shape: Callable[[int, Mapping[str, float]], Envelope]
     release: Callable[[Mapping[str, float]], int]
     touch: Callable[[int], NoteExpression | None]
-    zone: Callable[[int], int | None]
+    group: Callable[[int], int]
+    bus: Callable[[int], int]
     tuning: Mapping[int, float]
     gesture: Callable[[int, Note, float, Mapping[str, float]], Gesture | None] = no_gesture
     own: Callable[[Note], NoteOffsets] = nothing
@@ -103,14 +116,15 @@ class Voices(ABC):
     def __init__(self, sample_rate: int, makers: Makers) -> None:
         """``sample_rate`` is the model's, in Hz."""
         self._start_stream, self._shape, self._release = makers.start_stream, makers.shape, makers.release
-        self._touch, self._zone, self._tuning = makers.touch, makers.zone, makers.tuning
+        self._touch, self._group, self._bus, self._tuning = makers.touch, makers.group, makers.bus, makers.tuning
         self._gesture, self._own = makers.gesture, makers.own
         self.steal_samples = max(1, round(STEAL_SECONDS * sample_rate))
         self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []
         self._down: set[Note] = set()
-        self._pedals: set[int | None] = set()  # zones with pedal down
-        self._sostenuto: dict[int | None, set[Note]] = {}  # held notes, by zone with pedal down
+        self._pedals: set[int] = set()  # groups with pedal down
+        self._sostenuto: dict[int, set[Note]] = {}  # held notes, by group with pedal down
+        self.first_bus: int | None = None  # of the first voice; other processes share its voices alone
 
     def __iter__(self) -> Iterator[Voice]:
         return iter(self._voices)
@@ -129,40 +143,40 @@ class Voices(ABC):
     @abstractmethod
     def _settle(self, time: int) -> None: ...
 
-    def pedal(self, time: int, down: bool, zone: int | None = None) -> None:
-        """Sustain pedal (CC 64) of a zone."""
+    def pedal(self, time: int, down: bool, group: int = 0) -> None:
+        """Sustain pedal (CC 64) of a group."""
         if down:
-            self._pedals.add(zone)
+            self._pedals.add(group)
         else:
-            self._pedals.discard(zone)
+            self._pedals.discard(group)
         self._settle(time)
 
-    def sostenuto(self, time: int, down: bool, zone: int | None = None) -> None:
+    def sostenuto(self, time: int, down: bool, group: int = 0) -> None:
         """Sostenuto pedal (CC 66): it holds keys that are down at its press."""
         if not down:
-            self._sostenuto.pop(zone, None)
+            self._sostenuto.pop(group, None)
             self._settle(time)
-        elif zone not in self._sostenuto:
-            self._sostenuto[zone] = {note for note in self._down if self._zone(note[0]) == zone}
+        elif group not in self._sostenuto:
+            self._sostenuto[group] = {note for note in self._down if self._group(note[0]) == group}
 
-    def release_all(self, time: int, zone: int | None = None) -> None:
-        """Release a zone's keys (all notes off, CC 123), but not pedals."""
-        self._lift_keys(zone)
+    def release_all(self, time: int, group: int = 0) -> None:
+        """Release a group's keys (all notes off, CC 123), but not pedals."""
+        self._lift_keys(group)
         for voice in self._voices:
-            if self._zone(voice.note[0]) == zone:
+            if self._group(voice.note[0]) == group:
                 voice.down = False
         self._settle(time)
 
-    def silence(self, time: int, zone: int | None = None) -> None:
-        """Steal a zone's voices (all sound off, CC 120)."""
-        self._lift_keys(zone)
+    def silence(self, time: int, group: int = 0) -> None:
+        """Steal a group's voices (all sound off, CC 120)."""
+        self._lift_keys(group)
         for voice in list(self._voices):
-            if self._zone(voice.note[0]) == zone:
+            if self._group(voice.note[0]) == group:
                 self._cut(voice, time)
 
     def victim(self, time: int) -> Voice | None:
-        """The voice to steal: the earliest released, else the oldest."""
-        return min(self._sounding(time), key=_by_release, default=None)
+        """The voice to steal: the earliest released or replaced, else the oldest."""
+        return min(self._sounding(time), key=_by_spare_time, default=None)
 
     def count(self, time: int) -> int:
         return len(self._sounding(time))
@@ -183,23 +197,30 @@ class Voices(ABC):
         self._voices = [v for v in self._voices if (end := v.end(steal)) is None or time < end]
 
     def _holds(self, note: Note) -> bool:
-        zone = self._zone(note[0])
-        return note in self._down or zone in self._pedals or note in self._sostenuto.get(zone, ())
+        return note in self._down or self._pedal_holds(note)
 
-    def _lift_keys(self, zone: int | None) -> None:
-        self._down = {note for note in self._down if self._zone(note[0]) != zone}
+    def _pedal_holds(self, note: Note) -> bool:
+        group = self._group(note[0])
+        return group in self._pedals or note in self._sostenuto.get(group, ())
 
-    def _sound(self, time: int, note: Note, gain: float) -> Voice:
+    def _lift_keys(self, group: int) -> None:
+        self._down = {note for note in self._down if self._group(note[0]) != group}
+
+    def _sound(self, time: int, note: Note, gain: float, bus: int) -> Voice:
         channel, key = note
         stream = self._start_stream(self._tuning[key], time, key)
+        if self.first_bus is None:
+            self.first_bus = bus
         parts = [voice.part for voice in self._sounding(time)]
-        part = min(range(PARTS), key=parts.count)  # the part with the fewest voices, to balance the load
+        # The part with the fewest voices, to balance the load; workers send the sums of one bus.
+        part = min(range(PARTS), key=parts.count) if bus == self.first_bus else 0
         own = self._own(note)
         gesture = self._gesture(time, note, self._tuning[key], own.others)
         envelope = self._shape(time, own.others)
         if gesture is not None:
             envelope.attack = gesture.attack(envelope.attack)
-        voice = Voice(note, part, Ramp(gain, self._ramp), envelope, stream, self._touch(channel), gesture, own)
+        strength = Ramp(gain, self._ramp)
+        voice = Voice(note, bus, part, strength, envelope, stream, self._touch(channel), gesture, own)
         self._voices.append(voice)
         return voice
 

@@ -154,7 +154,7 @@ class WorkerChannel:
         if self._worker.leaving or (not events and until <= self._requested):
             return
         self._requested = max(until, self._requested)
-        plain = [(NUMBERS[type(event)], FIELDS[type(event)](event)) for event in events]
+        plain = [(NUMBERS[type(event)], _fields(event)) for event in events]
         self._worker.send((self._channel, plain, until))
 
     def sums(self, start: int, count: int, sides: int) -> dict[int, Array]:
@@ -237,6 +237,11 @@ class WorkerPool:
         self._active.clear()
 
 
+def _fields(event: Event) -> tuple[Any, ...]:
+    fields = FIELDS[type(event)](event)
+    return fields if isinstance(fields, tuple) else (fields,)  # of one field
+
+
 def _ring(room: "ctypes.Array[ctypes.c_float]", parts: int) -> Array:
     ring: Array = np.ctypeslib.as_array(room).reshape(parts, SIDES, -1)
     return ring
@@ -287,7 +292,8 @@ def _play(
             since = WorkTime.now()
             start, end = done[channel], min(until, done[channel] + MAX_BLOCK)
             due = bisect_left(waiting[channel], end, key=lambda event: event.time)
-            computed = playing[channel].sums(waiting[channel][:due], end - start)
+            sums = playing[channel].sums(waiting[channel][:due], end - start)
+            computed = {part: sound for (_, part), sound in sums.items()}  # of the first bus alone
             playing[channel].forget()
             del waiting[channel][:due]
             places = _ring_places(start, end - start, rings[channel].shape[-1])

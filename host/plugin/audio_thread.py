@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn, ParameterChange, ProgramChange, Tempo
-from ..midi.decode import channel_event
+from ..midi.decode import MidiDecoder, channel_event
 from ..midi.programs import Programs
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
@@ -67,7 +67,7 @@ class AudioThread:
         self._made = 0  # samples of this epoch
         self._skipped = 0  # of these, samples that the player has skipped
         self._panel_open = False
-        self._programs = Programs()
+        self._programs, self._exclusive = Programs(), MidiDecoder()
         self._moved: dict[int, float] = {}  # macro to value, as moved by the host in this epoch
         self._shedding = LoadShedding()
         self._warm: LoadedPatch | None = None  # warmed up on this thread
@@ -120,7 +120,7 @@ class AudioThread:
             hurry(SOUND)
         self._epoch, self._made, self._skipped = reset.epoch, 0, 0
         self._bpm, self._shedding = None, LoadShedding()
-        self._programs = Programs()
+        self._programs, self._exclusive = Programs(), MidiDecoder()
         self._moved.clear()
         self._offered.clear()
         self._by_hand.clear()
@@ -261,6 +261,9 @@ class AudioThread:
                 if isinstance(event, ProgramChange):
                     self._keeper.choose(self._chosen(received))
                 return [event]
+            case EventKind.EXCLUSIVE:
+                part = bytes([received.status, received.first, received.second][: received.number])
+                return self._exclusive.feed(part, at)
             case EventKind.TEMPO if SLOWEST_BPM <= received.value <= FASTEST_BPM:
                 self._bpm = received.value
                 return [Tempo(at, received.value)]

@@ -42,6 +42,7 @@ class EventKind(IntEnum):
     TEMPO = 3
     TRANSPORT = 4
     RESET = 5
+    EXCLUSIVE = 6
 
 
 class ToServer(IntEnum):

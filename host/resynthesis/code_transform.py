@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..kinds.frame_codec import hop_of
 from ..patch.library import Patch
 from ..play.motions.motion import Latents
-from ..play.mpe import NoteExpression, mpe_channels_of
+from ..play.mpe import ChannelWheels, NoteExpression, mpe_channels_of
 from ..ramps import RAMP_SECONDS, Ramp
 
 WET = "process.wet"
@@ -26,6 +26,13 @@ class HeldKey(NamedTuple):
     key: int  # 0 to 127
     pitch: float  # 69.0 for 440 Hz
     touch: NoteExpression | None  # inside MPE zones
+    tuning: Ramp | None  # in semitones, outside
+
+    def bend(self, time: int) -> float:
+        """Semitones."""
+        if self.touch is not None:
+            return self.touch.bent(time)
+        return 0.0 if self.tuning is None else self.tuning.value(time)
 
 
 class CodeTransform:
@@ -53,6 +60,7 @@ class CodeTransform:
         self._own_code: Doubles | None = None  # the sound's own code, smoothed or frozen
         self._tuning = patch.tuning
         self.mpe = mpe_channels_of(preset.mpe, preset.play.bend_range_semitones, card)
+        self.wheels = ChannelWheels(0.0, ramp, self.mpe.master_tuning)
         # The newest pressed key, each from its sample on; without one, the detected pitch counts.
         self._played: list[tuple[int, HeldKey | None]] = [(-(1 << 62), None)]
         self.down: list[HeldKey] = []  # the newest last
@@ -81,13 +89,14 @@ class CodeTransform:
         chosen = heard.copy()
         for row, time in enumerate(times.tolist()):
             if (key := self._key_at(time)) is not None:
-                chosen[row] = key.pitch if key.touch is None else key.pitch + key.touch.bent(time)
+                chosen[row] = key.pitch + key.bend(time)
         return chosen
 
     def press(self, time: int, channel: int, key: int, touch: NoteExpression | None) -> None:
         """Times never decrease."""
         if key in self._tuning:  # keymaps may leave keys unmapped
-            self.down.append(HeldKey(channel, key, self._tuning[key], touch))
+            tuning = self.wheels.of(channel).bend if touch is None else None
+            self.down.append(HeldKey(channel, key, self._tuning[key], touch, tuning))
         self._note_key(time)
 
     def release(self, time: int, channel: int, key: int) -> None:
@@ -105,6 +114,7 @@ class CodeTransform:
         """Discard the history before ``time``."""
         self.knobs.forget(time)
         self.mpe.forget(time)
+        self.wheels.forget(time)
         for _, key in self._played:
             if key is not None and key.touch is not None:
                 key.touch.forget(time)

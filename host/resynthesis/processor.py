@@ -16,11 +16,13 @@ from ..events import (
     ControllersReset,
     DataEntry,
     Event,
+    MasterTuning,
     NoteOff,
     NoteOn,
     ParameterChange,
     ParameterTouch,
     PitchBend,
+    SystemReset,
     Timing,
     ZoneSize,
 )
@@ -28,6 +30,7 @@ from ..kinds.table import kind_of
 from ..patch.library import Patch
 from ..patch.macros import macro_targets
 from ..patch.validation import check
+from ..play.controller_mapping import CHANNELS
 from ..play.mpe import Zones
 from ..play.preset_controls import ParameterSet, PresetControls
 from ..ramps import RAMP_SECONDS, Ramp
@@ -167,23 +170,38 @@ class Processor:
                 self._codes.release(time, channel, key)
             case ZoneSize(time, master, members):
                 self._begin_zone(time, master, members)
+            case MasterTuning(time):
+                self._mpe.tune(time, event)
+                self._codes.wheels.tune(time)
+            case SystemReset(time):
+                self._reset_system(time)
             case Timing() | ParameterChange() | ParameterTouch():
                 pass
             case _ if self._mpe.is_member(event.channel):
                 self._mpe.move(event, self._codes.touches)
                 return
             case AllOff(time, channel):
-                self._release_all(time, self._mpe.zone(channel))
+                self._release_all(time, self._mpe.group(channel))
             case PitchBend() | DataEntry() if (zone := self._mpe.zone(event.channel)) is not None:
                 self._mpe.wheel(zone).apply(event)
+            case DataEntry(_, channel):  # its tuning; no wheel bends keys outside zones
+                self._codes.wheels.of(channel).apply(event)
             case ControllersReset(time, channel) if (zone := self._mpe.zone(channel)) is not None:
                 self._mpe.reset_zone(time, zone, self._codes.touches)
         self._controls.apply(event)
 
-    def _begin_zone(self, time: int, master: int, members: int) -> None:
-        self._release_all(time, self._mpe.zone(master))
-        self._mpe.set_zone(master, members)
-        self._release_all(time, self._mpe.zone(master))
+    def _reset_system(self, time: int) -> None:
+        self._mpe.reset_system(time, self._codes.touches)
+        self._codes.wheels.reset(time)
+        for channel in CHANNELS:
+            self._controls.apply(ControllersReset(time, channel))
+            self._controls.apply(AllOff(time, channel, cut=False))
+            self._release_all(time, channel)
 
-    def _release_all(self, time: int, zone: int | None) -> None:
-        self._codes.release_all(time, lambda channel: self._mpe.zone(channel) == zone)
+    def _begin_zone(self, time: int, master: int, members: int) -> None:
+        self._release_all(time, self._mpe.group(master))
+        self._mpe.set_zone(master, members)
+        self._release_all(time, self._mpe.group(master))
+
+    def _release_all(self, time: int, group: int) -> None:
+        self._codes.release_all(time, lambda channel: self._mpe.group(channel) == group)

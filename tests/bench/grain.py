@@ -29,6 +29,7 @@ from timbrel.host.patch.preset import Preset
 from timbrel.host.play.instrument import ChannelInstrument
 from timbrel.host.play.motions.motion import Latents
 from timbrel.host.play.parameters import CommonMotion
+from timbrel.host.ramps import Ramp
 from timbrel.host.stft import window
 
 RATE, BLOCK, FRAME = 48000, 128, 1002
@@ -133,14 +134,14 @@ def against_floor(model):
     """Median ratio of the engine's time to the floor's, over blocks in which a grain begins; and both medians."""
     counted, made = Counted(model), preset()
     engine = GrainEngine(counted, made.grain, BLOCK)
-    motion = CommonMotion(Latents(made.latent_values(model.card), model.card), (1.0, 1.0), RATE)
+    motion = CommonMotion(Latents(made.latent_values(model.card), model.card), [Ramp(0.0, 1)])
     streams, bare, pairs = [engine.start_stream(60, 0)], floor(model), []
     for block in range(BLOCKS):
         counted.rows = 0
         began = time.perf_counter()
         engine.render(streams, motion, block * BLOCK, BLOCK)
         took = time.perf_counter() - began
-        motion.forget((block + 1) * BLOCK)
+        motion.codes.forget((block + 1) * BLOCK)
         if counted.rows and block >= SETTLING:
             began = time.perf_counter()
             bare(counted.rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from timbrel.__main__ import app
+from timbrel.__main__ import command_line
 from timbrel.host import extras
 
 from . import attempts
@@ -42,7 +42,7 @@ def test_without_any_extra_names_and_commands_work_or_name_theirs(tmp_path):
 
 def test_every_command_is_tried():
     lines = attempts.COMMANDS | attempts.SLOW
-    names = command_names(typer.main.get_command(app))
+    names = command_names(typer.main.get_command(command_line()))
     assert len(names) > 20
     assert {name for name in names if not any(f"{line} ".startswith(f"{name} ") for line in lines)} == set()
 

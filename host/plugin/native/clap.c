@@ -105,6 +105,11 @@ static void take_event(instance *instance, const clap_event_header_t *event)
 	case CLAP_EVENT_MIDI:
 		instance_midi(instance, event->time, ((const clap_event_midi_t *)event)->data);
 		break;
+	case CLAP_EVENT_MIDI_SYSEX: {
+		const clap_event_midi_sysex_t *message = (const void *)event;
+		core_midi(instance->core, event->time, message->buffer, message->buffer ? message->size : 0);
+		break;
+	}
 	case CLAP_EVENT_TRANSPORT:
 		take_transport(instance, (const void *)event, event->time);
 		break;

@@ -95,8 +95,22 @@ static void note(core *c, uint32_t offset, noted_event one)
 	s->events[s->noted++] = one;
 }
 
+#define LONGEST_EXCLUSIVE 18u /* bytes of a message that may mean something to the server */
+
+static void note_exclusive(core *c, uint32_t offset, const uint8_t *bytes, uint32_t count)
+{
+	if (count > LONGEST_EXCLUSIVE || bytes[count - 1] != 0xf7) return;
+	for (uint32_t i = 0; i < count; i += 3) {
+		uint32_t part = count - i < 3 ? count - i : 3;
+		noted_event one = {.event = {.kind = WIRE_EXCLUSIVE, .number = (uint16_t)part}};
+		memcpy(one.event.data, bytes + i, part);
+		note(c, offset, one);
+	}
+}
+
 void core_midi(core *c, uint32_t offset, const uint8_t *bytes, uint32_t count)
 {
+	if (count > 0 && bytes[0] == 0xf0) note_exclusive(c, offset, bytes, count);
 	if (count < 1 || bytes[0] < 0x80 || bytes[0] >= 0xf0) return; /* messages of a channel alone */
 	bool two = bytes[0] >= 0xc0 && bytes[0] < 0xe0;
 	if (count != (two ? 2 : 3) || bytes[1] > 0x7f || (!two && bytes[2] > 0x7f)) return;
@@ -244,7 +258,7 @@ static void begin_where_it_rolls(core *c)
 	if (!begin_epoch(c)) return;
 	for (uint32_t i = heard > EARLY ? heard - EARLY : 0; i < heard && room(s) > 0; ++i) {
 		const wire_event *e = &s->early[i % EARLY];
-		bool note = e->data[0] < 0xa0;
+		bool note = e->kind == WIRE_MIDI && e->data[0] < 0xa0;
 		if (!note || e->time >= from) send_event(s, e->time > from ? e->time - from : 0, *e);
 	}
 	s->position = ahead;
@@ -277,7 +291,7 @@ static uint32_t send_events(core *c, uint32_t from, uint32_t count, bool last)
 			else gain_set(&s->gain, (int64_t)time + s->rack_latency, e->value);
 			continue;
 		}
-		if (heard && s->offline && !s->rolled && e->kind == WIRE_MIDI) {
+		if (heard && s->offline && !s->rolled && (e->kind == WIRE_MIDI || e->kind == WIRE_EXCLUSIVE)) {
 			s->early[s->early_heard % EARLY] = *e;
 			s->early[s->early_heard++ % EARLY].time = time;
 		}

@@ -32,7 +32,8 @@ enum wire_event_kind {
 	WIRE_PARAMETER, /* number: which parameter; value: its new value, in its own unit */
 	WIRE_TEMPO,     /* value: quarter notes a minute */
 	WIRE_TRANSPORT, /* number: 0 stops, 1 starts at the beginning, 2 goes on */
-	WIRE_RESET      /* a new epoch, `epoch`; value: the sampling rate in Hz; number: WIRE_OFFLINE or 0; `loads`: see below */
+	WIRE_RESET,     /* a new epoch, `epoch`; value: the sampling rate in Hz; number: WIRE_OFFLINE or 0; `loads`: see below */
+	WIRE_EXCLUSIVE  /* data: the next bytes of a system exclusive message, 1 to 3 of them, `number` says how many */
 };
 
 #define WIRE_OFFLINE 1u /* a bounce: nothing is left out for lack of time */

@@ -13,12 +13,14 @@ from timbrel.host.events import (
     Clock,
     ControlChange,
     KeyPressure,
+    MasterTuning,
     NoteOff,
     NoteOn,
     PitchBend,
     ProgramChange,
+    SystemReset,
 )
-from timbrel.host.midi.decode import MidiDecoder
+from timbrel.host.midi.decode import MidiDecoder, exclusive_bytes
 
 BYTE = st.integers(0, 127)
 
@@ -45,10 +47,54 @@ def decode(data: str, time: int = 7) -> list:
         ("fa", Clock(7, "start")),
         ("fb", Clock(7, "continue")),
         ("fc", Clock(7, "stop")),
+        ("f0 7e 7f 09 01 f7", SystemReset(7)),  # General MIDI On
+        ("f0 7e 05 09 01 f7", SystemReset(7)),  # for another device's number
+        ("f0 7e 7f 09 03 f7", SystemReset(7)),  # General MIDI 2 On
+        ("f0 41 10 42 12 40 00 7f 00 41 f7", SystemReset(7)),  # GS reset
+        ("f0 41 10 42 12 00 00 7f 00 01 f7", SystemReset(7)),
+        ("f0 43 10 4c 00 00 7e 00 f7", SystemReset(7)),  # XG System On
+        ("f0 43 1f 4c 00 00 7f 00 f7", SystemReset(7)),
+        ("f0 7f 7f 04 03 00 40 f7", MasterTuning(7, "fine", 8192)),
+        ("f0 7f 10 04 03 7f 7f f7", MasterTuning(7, "fine", 16383)),
+        ("f0 7f 7f 04 04 00 34 f7", MasterTuning(7, "coarse", 52 << 7)),
     ],
 )
 def test_every_kind_of_message_becomes_its_event(data, event):
     assert decode(data) == [event]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "f0 7e 7f 09 02 f7",  # General MIDI Off
+        "f0 7e 7f 09 01 00 f7",  # too long
+        "f0 7e 7f 09 f7",  # too short
+        "f0 7e 7f 09 01",  # unfinished
+        "f0 7e 7f 09 01 b0",  # broken off by another status
+        "f0 41 10 42 12 40 00 7f 00 40 f7",  # a wrong checksum
+        "f0 7f 7f 04 01 00 40 f7",  # master volume
+        "f0 7f 7f 04 03 00 f7",
+        "f0 f7",
+        "7e 7f 09 01 f7",  # without a status
+    ],
+)
+def test_all_other_system_exclusive_messages_have_no_effect(data):
+    assert decode(data) == []
+
+
+@given(st.lists(st.integers(1, 8), min_size=1))
+def test_a_system_exclusive_message_comes_in_chunks_of_any_size_with_real_time_messages_in_it(sizes):
+    data = bytes.fromhex("f0 7f f8 7f 04 fe 04 00 34 f7 f0") + bytes(100) + bytes.fromhex("f7 f0 7e 7f 09 01 f7")
+    decoder, events = MidiDecoder(), []
+    for size in [*sizes, len(data)]:
+        events += decoder.feed(data[:size], 7)
+        data = data[size:]
+    assert events == [Clock(7, "tick"), MasterTuning(7, "coarse", 52 << 7), SystemReset(7)]
+
+
+@pytest.mark.parametrize("event", [SystemReset(7), MasterTuning(7, "fine", 12345), MasterTuning(7, "coarse", 76 << 7)])
+def test_an_event_of_all_channels_is_written_as_a_message_that_means_it(event):
+    assert MidiDecoder().feed(exclusive_bytes(event), 7) == [event]
 
 
 def test_running_status_goes_on_until_another_status_or_a_system_message_that_is_not_real_time():

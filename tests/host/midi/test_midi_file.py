@@ -13,36 +13,18 @@ from timbrel.host.events import (
     Clock,
     ControlChange,
     KeyPressure,
+    MasterTuning,
     NoteOff,
     NoteOn,
     PitchBend,
     ProgramChange,
+    SystemReset,
     Tempo,
 )
 from timbrel.host.midi.midi_file_parser import OURS
 from timbrel.host.midi.performance import Performance, read_performance
 
-RATE = 48000
-END = "00 ff 2f 00"  # at once: end of track
-
-
-def chunk(name: bytes, body: bytes) -> bytes:
-    return name + len(body).to_bytes(4) + body
-
-
-def header(kind: int = 1, tracks: int = 1, division: int = 480) -> bytes:
-    return chunk(b"MThd", kind.to_bytes(2) + tracks.to_bytes(2) + division.to_bytes(2))
-
-
-def midi(*tracks: str, kind: int = 1, division: int = 480) -> bytes:
-    """A file of tracks written in hexadecimal."""
-    return header(kind, len(tracks), division) + b"".join(chunk(b"MTrk", bytes.fromhex(track)) for track in tracks)
-
-
-def own(data: str) -> str:
-    """An event of timbrel's own, at once, with data in hexadecimal."""
-    said = OURS[1:] + bytes.fromhex(data)
-    return f"00 ff 7f {len(said):02x} {said.hex()} "
+from .smf import END, RATE, chunk, header, midi, own
 
 
 @pytest.fixture
@@ -118,6 +100,23 @@ def test_sysex_escapes_and_meta_events_of_any_content_are_passed_over(read):
         )
     )
     assert performance.events == [NoteOn(0, 0, 60, 100), NoteOff(4800, 0, 60)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "00 f0 05 7e 7f 09 01 f7",
+        "00 f0 03 7e 7f 09  00 f7 02 01 f7",  # in two packets
+        "00 f0 03 7e 7f 09  00 f7 01 f8  00 f7 02 01 f7",  # a clock between them
+        "00 f7 06 f0 7e 7f 09 01 f7",  # as arbitrary bytes
+    ],
+)
+def test_system_exclusive_messages_of_a_file_become_events(read, data):
+    performance = read(midi(data + "60 f0 07 7f 7f 04 03 00 20 f7" + END))
+    assert [event for event in performance.events if not isinstance(event, Clock)] == [
+        SystemReset(0),
+        MasterTuning(4800, "fine", 4096),
+    ]
 
 
 def test_without_a_tempo_a_quarter_note_lasts_half_a_second(read):
@@ -203,7 +202,8 @@ def test_a_note_of_no_length_keeps_its_order_and_a_pedal_its_place(read):
     performance = read(
         midi(
             "00 90 3e 64  60 b0 40 7f  00 80 3e 00"  # the pedal goes down before the key comes up
-            "00 90 3c 64  00 80 3c 00" + END  # on and off at once
+            "00 90 3c 64  00 80 3c 00"  # on and off at once
+            "00 b0 40 00" + END
         )
     )
     assert performance.events == [
@@ -212,6 +212,7 @@ def test_a_note_of_no_length_keeps_its_order_and_a_pedal_its_place(read):
         NoteOff(4800, 0, 62),
         NoteOn(4800, 0, 60, 100),
         NoteOff(4800, 0, 60),
+        ControlChange(4800, 0, 64, 0),
     ]
     assert performance.warnings == []
 

@@ -18,7 +18,8 @@ def make(limit=4, mode="poly", sustain=1.0, legato=False, release=RELEASE, tunin
         shape=lambda time, added: Envelope(on=time, attack=10, decay=100, sustain=sustain, release=1),
         release=lambda added: release,
         touch=lambda channel: None,
-        zone=lambda channel: None,
+        group=lambda channel: channel,
+        bus=lambda channel: channel,
         tuning=tuning,
     )
     return (

@@ -216,3 +216,10 @@ def test_what_one_controller_takes_over_from_another_it_lets_go():
     heir = held(NoteOn(0, 0, 60, 1))
     heir.join(held(NoteOn(0, 0, 64, 1), *cc(0, (64, 127))))
     assert heir.let_go([]) == [NoteOff(0, 0, 60), NoteOff(0, 0, 64), *cc(0, (64, 0))]
+
+
+def test_all_notes_off_leaves_the_keys_of_other_channels():
+    state = ControllerState()
+    for event in (NoteOn(0, 0, 60, 1), NoteOn(1, 1, 62, 1), ControlChange(2, 1, 123, 0)):
+        state.apply(event)
+    assert state.keys == [NoteOn(0, 0, 60, 1)]

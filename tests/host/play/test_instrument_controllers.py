@@ -142,7 +142,7 @@ def test_a_turned_latent_sounds_as_a_preset_that_rests_there(make_instrument, pl
         ([*rpn(0, 5), ControlChange(1, 0, 99, 1), ControlChange(1, 0, 98, 8), ControlChange(2, 0, 6, 24)], 5),
         ([*rpn(0, 5), ControlChange(1, 0, 99, 1), ControlChange(2, 0, 6, 24)], 5),
         ([*rpn(0, 5), ControlChange(1, 0, 98, 8), ControlChange(2, 0, 6, 24)], 5),
-        ([*rpn(0, 5), ControlChange(1, 0, 101, 0), ControlChange(1, 0, 100, 1), ControlChange(2, 0, 6, 24)], 5),
+        ([*rpn(0, 5), ControlChange(1, 0, 101, 0), ControlChange(1, 0, 100, 5), ControlChange(2, 0, 6, 24)], 5),
         ([*rpn(0, 5), ControlChange(1, 0, 121, 0), ControlChange(2, 0, 6, 24)], 5),
         ([ControlChange(0, 0, 6, 24), ControlChange(0, 0, 38, 50)], 2),
         ([ControlChange(0, 0, 100, 0), ControlChange(0, 0, 6, 24)], 2),

@@ -20,7 +20,8 @@ def make(way=Struck, limit=8, over=None):
         shape=lambda time, added: Envelope(on=time, attack=0, decay=1, sustain=1.0, release=1),
         release=lambda added: RELEASE,
         touch=lambda channel: None,
-        zone=lambda channel: None,
+        group=lambda channel: channel,
+        bus=lambda channel: channel,
         tuning=EQUAL,
     )
     return way(limit, HATS, RATE, makers)
@@ -42,6 +43,17 @@ def test_the_same_key_again_lets_go_of_what_it_struck():
     voices.note_on(0, 60, 1.0)
     voices.note_on(100, 60, 1.0)
     assert state(voices, 200) == [(60, "released"), (60, "held")]
+
+
+@pytest.mark.parametrize("way", [PolyAssignment, Struck])
+def test_the_same_key_again_under_the_pedal_leaves_the_strike_before_but_cuts_its_group(way):
+    voices = make(way)
+    voices.pedal(0, True)
+    for time, key in ((1, 60), (2, 60), (3, 42), (4, 42)):
+        voices.note_on(time, key, 1.0)
+    assert state(voices, 5) == [(60, "held"), (60, "held"), (42, "stolen"), (42, "held")]
+    voices.pedal(6, False)
+    assert state(voices, 7)[:2] == [(60, "released"), (60, "held")]
 
 
 @pytest.mark.parametrize("way", [PolyAssignment, Struck])

@@ -27,7 +27,7 @@ AT_HEAD, AT_COMPLETE, AT_SERVER_BELL, AT_PLUGIN_SLEEPS = 64, 72, 80, 84
 AT_TAIL, AT_MADE, AT_PLUGIN_BELL, AT_SERVER_SLEEPS, AT_RACK_LATENCY = 128, 136, 144, 148, 152
 AT_EVENTS, AT_SOUND = 192, 192 + EVENTS * EVENT.size
 FUTEX = {"x86_64": 202, "aarch64": 98}[platform.machine()]
-MIDI, CHOOSE, TEMPO, TRANSPORT, RESET = 1, 2, 3, 4, 5
+MIDI, CHOOSE, TEMPO, TRANSPORT, RESET, EXCLUSIVE = 1, 2, 3, 4, 5, 6
 LOAD_STATE, LOAD_PRESET, SAVE = 1, 2, 3
 READY, STATE, PARAMETERS, PRESETS, SAY = 101, 102, 103, 104, 105
 PRESET = 17
@@ -117,6 +117,8 @@ class Server:
                 self.hear("midi", time=when, data=list(data[:number]))
                 if data[0] >> 4 == 9:
                     self.keys[when] = data[1]
+            elif kind == EXCLUSIVE:
+                self.hear("exclusive", time=when, data=list(data[:number]))
             elif kind == CHOOSE:
                 self.hear("parameter", time=when, number=number, value=value)
                 if number == PRESET:

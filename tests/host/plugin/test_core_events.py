@@ -36,6 +36,23 @@ def test_only_whole_messages_of_a_channel_are_passed_on(core, folder):
     assert [(one["time"], one["data"]) for one in folder.heard("midi")] == [(9, [0xC5, 7])]
 
 
+def test_short_system_exclusive_messages_are_passed_on_in_parts_and_no_others(core, folder):
+    core.activate(48000, 128)
+    core.offline(True)
+    for message in ("f07e7f0901", "f0" + "00" * 20 + "f7", "f0"):
+        core.midi(3, bytes.fromhex(message), len(message) // 2)
+    core.midi(9, bytes.fromhex("f07e7f0901f7"), 6)
+    core.midi(10, bytes.fromhex("f07f7f04040034f7"), 8)
+    core.run(128)
+    assert [(one["time"], bytes(one["data"]).hex()) for one in folder.heard("exclusive")] == [
+        (9, "f07e7f"),
+        (9, "0901f7"),
+        (10, "f07f7f"),
+        (10, "040400"),
+        (10, "34f7"),
+    ]
+
+
 def test_tempo_and_transport_are_told_where_they_change(core, folder):
     core.activate(48000, 100)
     core.offline(True)

@@ -93,7 +93,7 @@ def heard_in(rack, codes, rate, time):
 
 def of_synthesizer(rack):
     synthesis = rack._instruments[0]._synthesis
-    codes = synthesis._motion.codes
+    codes = synthesis._processor.motion.codes
     return heard_in(rack, codes, codes._rate, synthesis.now)
 
 
