@@ -33,7 +33,9 @@ def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
     taken = {entry.number for entry in own} | {(entry.number or 0) + 32 for entry in own if entry.bits == 14}
     maps = {entry.target: entry for entry in reversed(own)}
     return [
-        maps.get(entry.target, entry).model_copy(update={"number": entry.number, "bits": 7, "channel": None})
+        maps.get(entry.target, entry).model_copy(
+            update={"number": entry.number, "bits": 7, "relative": None, "channel": None}
+        )
         for entry in bindings(controller, patch.model.card)
         if entry.number not in taken
     ]

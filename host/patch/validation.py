@@ -79,7 +79,7 @@ def strays(preset: Preset, card: Card) -> Iterator[Fault]:
             if not _within(value, latent):
                 what = f"{key}.values: its number {index + 1}, {value:g}, is outside {_span(index, latent)}"
                 yield Fault((key, "values", index), what)
-    for index, entry in enumerate(preset.cc):
+    for index, entry in enumerate(_with_targets(preset, card)):
         if entry.target not in names:
             continue
         latent = card.latents[names.index(entry.target)]
@@ -98,9 +98,7 @@ def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] 
         UserError: the plugin cannot be used, or has no such parameter.
     """
     own = [CCMap(number=number, target=f"latent.{index}") for index, number in enumerate(preset.knobs)]
-    names = targets_by_name(preset, card)
-    named_cc = [entry.model_copy(update={"target": names.get(entry.target, entry.target)}) for entry in preset.cc]
-    cc = [*own, *named_cc]
+    cc = [*own, *_with_targets(preset, card)]
     known = ranges(preset, card) | known_effects(preset)
     open_ends = [entry for entry in cc if None in (entry.low, entry.high)]
     if any(known.get(entry.target) is None for entry in open_ends):
@@ -167,6 +165,15 @@ def known_effects(preset: Preset) -> dict[str, Range | None]:
     return known
 
 
+def _with_targets(preset: Preset, card: Card) -> list[CCMap]:
+    """Maps with names of targets resolved."""
+    names = targets_by_name(preset, card)
+    return [
+        entry.model_copy(update={"target": names[entry.target]}) if entry.target in names else entry
+        for entry in preset.cc
+    ]
+
+
 def _with_ends(entry: CCMap, known: Mapping[str, Range | None]) -> CCMap:
     span = known.get(entry.target)
     if span is None:
@@ -228,7 +235,7 @@ def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
 def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
     known = ranges(preset, card) | dict(effects)
     set_values = preset.effect_values()
-    for index, entry in enumerate(preset.cc):
+    for index, entry in enumerate(_with_targets(preset, card)):
         name = _map(index, entry)
         if entry.target == MORPH and preset.morph is None:
             yield Fault(("cc", index, "target"), f"{name}: {NO_MORPH}")

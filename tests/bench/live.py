@@ -1,4 +1,4 @@
-"""Live playing over JACK's dummy driver: load, voices that hold, block sizes, the start, memory.
+"""Live playing over JACK's dummy driver: load, voices that hold, block sizes, the start, memory, and rest.
 
 Everything goes the way of `timbrel play`: MIDI by JACK into the process that sounds, sound back into JACK. All knobs
 move all the time.
@@ -6,6 +6,7 @@ move all the time.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+import psutil
 from jack_rig import CARD, RATE, Rig, Sounding, Stalls, beside, in_words, jack_server, may_hurry, moving_knobs, need
 from timbrel.host.session.messages import Setup
 
@@ -29,6 +31,11 @@ KEY_SAMPLES = 480  # between the keys that are pressed first
 BRIEF_SECONDS = 5.0
 SETTLING_SECONDS = 1.0  # after the last key, before anything counts
 STARTS = 9
+IDLE_SECONDS = 15.0
+IDLE_BLOCKS = (128, 256)
+LOADING_SECONDS = 15.0  # of a command, until it rests; on a busy machine
+PEERS = {"FluidSynth": ["fluidsynth", "-a", "jack", "-m", "jack", "-r", str(RATE), "-s", "-i"]}
+BARE = "jack_simple_client"  # sends a tone and does nothing else: the least that JACK asks of a client
 REST_SECONDS = 3.0  # between starts: a server that has just lost a client lets the next one wait half a second
 
 
@@ -105,6 +112,41 @@ def start(model):
                 play.terminate()
 
 
+def processor_share(command):
+    """Shares of a core that an unplayed command and its JACK server take, on a server that runs."""
+    time.sleep(REST_SECONDS)
+    [server] = [process for process in psutil.Process().children() if process.name() == "jackd"]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, **quiet) as started:
+        time.sleep(LOADING_SECONDS)
+        client = psutil.Process(started.pid)
+        groups = [[client, *client.children(recursive=True)], [server]]
+
+        def used():
+            times = [[process.cpu_times() for process in group] for group in groups]
+            return np.array([sum(one.user + one.system for one in group) for group in times])
+
+        before = used()
+        time.sleep(IDLE_SECONDS)
+        shares = (used() - before) / IDLE_SECONDS
+        started.terminate()
+    return shares
+
+
+def idle(model):
+    """Print what an instrument takes that nobody plays, beside a bare client and others, at some blocks."""
+    ours = [sys.executable, "-m", "timbrel", "play", model, "--device", "JACK", "--midi-api", "jack", "--plain"]
+    for block in IDLE_BLOCKS:
+        commands = {"bare client": [BARE], "timbrel": [*ours, "--block", str(block)], **PEERS}
+        with jack_server(block, may_hurry()):
+            for name, command in commands.items():
+                if shutil.which(command[0]) is None:
+                    print(f"left out: {command[0]} is missing")
+                    continue
+                client, server = processor_share(command)
+                print(f"idle, blocks of {block:<5}{name:<12} {client:.3f} of a core, and {server:.3f} of JACK's server")
+
+
 def most_voices(seconds, folder, preset):
     """The largest of `COUNTS` that holds, as do all smaller ones, each in one of `TRIES`."""
     most = 0
@@ -119,10 +161,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=40.0, help=f"of 16 voices; other runs take {BRIEF_SECONDS:g}")
     parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--idle", action="store_true", help="measure an idle instrument alone")
     parser.add_argument("--phase", choices=("coherent", "noise"), help="of a model of spectra")
     asked = parser.parse_args()
     seconds = asked.seconds
     need("jackd", "jack_wait")
+    idle(asked.model)
+    if asked.idle:
+        return
     with tempfile.TemporaryDirectory() as folder:
         preset = preset_of(asked.model, asked.phase, folder)
         with jack_server(BLOCK, may_hurry()):

@@ -160,6 +160,18 @@ def test_a_macro_is_learned_from_end_to_end_and_called_by_its_name(pad):
     assert (entry.number, entry.low, entry.high) == (74, 0.0, 1.0)
 
 
+def test_a_target_may_be_called_by_its_name_and_a_map_that_calls_it_so_keeps_the_name(pad):
+    table = '[[macro]]\nname = "wide"\ntargets = [{ target = "latent.0", low = -0.3, high = 0.3 }]\n'
+    named = '[[cc]]\nnumber = 9\ntarget = "wide"\nhigh = 0.5\n'
+    pad.write_text(f"{PRESET}\n{table}{named}", encoding="utf-8")
+    [entry] = [entry for entry in open_patch("pad.toml").preset.cc if entry.number == 9]
+    assert (entry.target, entry.low, entry.high) == ("macro.0", 0.0, 0.5)
+    assert taught(sweep(74, 0) + rest(1), "wide")[0] == ["CC 74 moves macro.0 (wide)"]
+    assert pad.read_text(encoding="utf-8") == f"{PRESET}\n{table}{named.replace('9', '74')}"
+    with pytest.raises(UserError, match=r"target 'wid' does not exist; did you mean 'wide'"):
+        taught([], "wid")
+
+
 def test_without_a_target_the_latents_are_walked_through_and_no_knob_is_taken_twice(pad):
     moments = in_time(sweep(20, 0), rest(0, 3), sweep(20, 3), rest(3.5, 2), sweep(21, 6), rest(7))
     learned, said = taught(moments, None)

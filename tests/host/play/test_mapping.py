@@ -415,3 +415,29 @@ def test_a_map_out_of_range_is_named_by_its_source(make_instrument):
     entry = {"nrpn": 300, "target": "pan", "low": -2.0, "high": 1.0}
     with pytest.raises(UserError, match=r"NRPN 300 to 'pan': low = -2 is out of range \[-1, 1\]"):
         make_instrument(cc=[entry])
+
+
+@pytest.mark.parametrize(
+    ("relative", "up", "down", "fast"), [("65/63", 65, 63, 74), ("1/127", 1, 127, 10), ("1/65", 1, 65, 10)]
+)
+def test_an_encoder_moves_its_target_from_wherever_it_is(relative, up, down, fast):
+    player = Player({"number": 20, "relative": relative}, present={"x": 0.5})
+    step = 1 / 127
+    assert player.cc(20, up, up, down, fast) == pytest.approx([0.5 + count * step for count in (1, 2, 1, 11)])
+    assert player.taken
+    player.hear(ParameterChange(7, 0, "x", 0.2))
+    assert player.cc(20, down) == pytest.approx([0.2 - step])
+    assert player.cc(20, *[down] * 40)[-1] == 0.0
+    assert player.mapper.standing() == {"x": 0.0}
+
+
+def test_an_encoder_and_a_knob_of_one_number_go_by_their_channels():
+    player = Player({"number": 20, "relative": "65/63", "channel": 1}, {"number": 20, "channel": 2})
+    assert player.cc(20, 66) == pytest.approx([2 / 127])
+    assert player.cc(20, 127, channel=1) == [1.0]
+
+
+@pytest.mark.parametrize("entry", [{"nrpn": 3}, {"pressure": "key"}, {"number": 16, "bits": 14}])
+def test_relative_goes_with_a_controller_of_seven_bits(entry):
+    with pytest.raises(ValueError, match="relative = '1/65' goes with number and 7 bits"):
+        CCMap.model_validate({"target": "x", "relative": "1/65"} | entry)
