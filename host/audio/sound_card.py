@@ -24,7 +24,7 @@ SHORT_APIS = {"jack audio connection kit": "jack", "windows wasapi": "wasapi", "
 DEFAULT = "default"  # the name for the system's default input
 HEARD_SECONDS = 1.0  # of input buffered while the render thread is blocked
 SURE = 3  # late input blocks in a row before some are dropped
-REST_SECONDS = 0.4  # of silence ahead while nothing sounds: a busy machine wakes a thread 0.1 s late
+REST_SECONDS = 0.8  # of silence ahead while nothing sounds, looked at each 0.2 s: a busy machine does it late
 LOST_SECONDS = 1.0  # without a callback of the driver: a card that its system still calls active
 FIRST_SECONDS = 20.0  # until its first callback, on a slow or busy machine
 LOOK_SECONDS = 0.25  # that count at most between two looks: this process may have stood still itself
@@ -267,6 +267,7 @@ class CardSink:
         room = max((depth + SPARE_BLOCKS) * block, self._rest_samples + depth * block)
         self._make_ring = functools.partial(rtmixer.RingBuffer, SAMPLE_BYTES, 1 << (room - 1).bit_length())
         self._ring = self._make_ring()
+        self._next_ring: Any = None  # made at rest
         self._interleaved = np.zeros((block, CHANNELS), np.float32)
         self._ring.write(bytes(SAMPLE_BYTES * depth * block))
         self.written = 0
@@ -325,11 +326,12 @@ class CardSink:
             self._ring.write(bytes(SAMPLE_BYTES * lacking))
             self.written += lacking
         self._begin_again()
+        self._next_ring = self._next_ring or self._make_ring()  # an event must not wait for it
 
     def leave_out_silence(self, least: int) -> None:
         """The card changes to another ring with its next block."""
         silent = (self.depth - 1) * self.block
-        ring = self._make_ring()
+        ring, self._next_ring = self._next_ring or self._make_ring(), None
         ring.write(bytes(SAMPLE_BYTES * silent))
         self._cancelled = self._action
         self._stream.cancel(self._action)

@@ -323,6 +323,7 @@ def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
     view = view_of({**state.presets.names, **wanted}, patches, rack.knobs) if state.setup.panel else None
     if not silent:
         state.loop.player.swap(rack, state.presets.channels(wanted), _swap_recorder(state, wanted, patches))
+        state.arrival.set()
     state.presets.activate(wanted, patches)
     state.send("playing", dict(wanted))
     if view is not None:
@@ -370,6 +371,7 @@ def _begin_take(state: ProcessState) -> None:
         state.recording = True
 
     player.swap(rack, (), begin)
+    state.arrival.set()
     time.sleep(SETTLE_SECONDS)
     state.loop.brace(0)
 

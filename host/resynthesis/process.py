@@ -21,8 +21,9 @@ from ..kinds.table import kind_of
 from ..patch.library import Patch, open_patch
 from ..patch.preset import ProcessSettings
 from ..play.offline_preset_changes import Succession, Successor
+from ..play.player import SILENCE
 from ..progress import warn_if_slow
-from ..render import SILENCE, SILENT_SECONDS, programmed
+from ..render import SILENT_SECONDS, programmed
 from ..shipped import preset_file, shipped_presets
 from .code_track import silent, too_short
 from .effect_rack import EffectRack

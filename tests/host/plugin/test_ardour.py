@@ -11,8 +11,8 @@ import mido
 import numpy as np
 import pytest
 import soundfile
+from timbrel.host.play.player import SILENCE
 from timbrel.host.plugin.lv2_presets import add_presets
-from timbrel.host.render import SILENCE
 
 from ...patience import PATIENCE_SECONDS
 from .lv2 import needs
