@@ -64,6 +64,14 @@ def test_a_key_that_is_held_keeps_a_player_from_rest(make_patch):
     assert seconds_until_rest(player, most=3.0) is None
 
 
+def test_a_key_that_is_held_without_a_sound_keeps_a_player_from_rest(make_patch):
+    """Its volume may come back."""
+    player = player_of(make_patch)
+    player.schedule(ControlChange(0, 0, 7, 0))
+    player.schedule(NoteOn(0, 0, 60, 100))
+    assert seconds_until_rest(player, most=3.0) is None
+
+
 def test_codes_that_move_keep_a_player_from_rest(make_patch):
     moved = {"target": "latent.0", "shape": "sine", "depth": 0.3, "rate_hz": 3.0}
     assert seconds_until_rest(player_of(make_patch, motion=[moved]), most=3.0) is None
