@@ -191,7 +191,8 @@ class RenderLoop:
             self._timeline.saw(taken, time.perf_counter())
             if self._listen():
                 break
-            self._pass(taken - player.now)
+            if taken - player.now > REST_LOOK_SECONDS / 2 * sink.rate:  # fewer and longer computations cost less
+                self._pass(taken - player.now)
         sink.leave_out_silence(rendered)
         self._pass(sink.written - player.now)
 
