@@ -89,7 +89,7 @@ class EventProcessor:
         targets = dict(engine.targets)
         if self._gesturing is not None:
             targets |= self._gesturing.targets
-        self._parameters = Parameters(rests, codes, targets, move_effect, rate, kind.attack_seconds)
+        self._parameters = Parameters(rests, codes, targets, move_effect, rate, self._mpe.bus, kind.attack_seconds)
         self.motion = CommonMotion(codes)
         # Callbacks must not refer back to this object: live playing disables the garbage collector, so objects must
         # not form reference cycles.
@@ -141,7 +141,8 @@ class EventProcessor:
         return {target: values[target] for target in self._modulated}
 
     def motion_of(self, voices: list[Voice]) -> Motion:
-        motion: Motion = CommonMotion(self.motion.codes, [self._wheels.of(voice.bus).bend for voice in voices])
+        buses = [voice.bus for voice in voices]
+        motion: Motion = CommonMotion(self.motion.codes, buses, [self._wheels.of(bus).bend for bus in buses])
         if self._note_path is not None:
             onsets = [voice.stream.on for voice in voices]
             motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
