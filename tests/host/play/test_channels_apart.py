@@ -83,6 +83,15 @@ def test_one_preset_on_three_channels_sounds_as_three_instruments(make_patch, cl
     assert np.abs(one_for_all(patch, events) - apart).max() < 1e-6
 
 
+def test_a_clip_that_is_tuned_down_by_an_octave_lasts_twice_as_long(make_patch, clip):
+    patch, note = make_patch(clip, envelope=LONG | {"sustain": 1.0}), NoteOn(10, 1, 60, 100)
+    octave = [ControlChange(0, 1, number, value) for number, value in ((101, 0), (100, 2), (6, 52))]
+    for events, seconds in (([note], 1.0), ([*octave, note], 2.0)):
+        rack = Rack({0: patch}, RATE, omni=True)
+        sound = np.abs(rack.process(events, 3 * RATE)[0][0])
+        assert np.flatnonzero(sound > 0.01)[-1] == pytest.approx(seconds * RATE, rel=0.02)
+
+
 def test_blocks_of_any_size_give_the_same_samples_of_several_channels(make_patch):
     patch, events = make_patch(play={"voices": 64}, envelope=LONG, cc=PRESSURE), performance(3)
     assert np.array_equal(one_for_all(patch, events), one_for_all(patch, events, (1, 63, 64, 480, 1000)))
