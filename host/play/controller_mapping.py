@@ -23,13 +23,15 @@ from ..units import Range
 from .controller_state import RESTS
 
 CHANNELS = range(16)
+Turn = Callable[[int, str, float, int | None], None]  # of sample, target, value and channel
 
 
 @dataclass(slots=True, eq=False)
 class _Binding:
-    """``stood``: target value at the controller's last position."""
+    """``stood``: target value at the controller's last position; ``channel``: of pressure that stays in its channel."""
 
     entry: CCMap
+    channel: int | None = None
     stood: float | None = None
 
     def turned(self, value: int, top: int, present: float) -> float | None:
@@ -72,10 +74,10 @@ class Mapper:
         entries: Iterable[CCMap],
         reach: Mapping[str, Range],
         present: Callable[[str], float],
-        move: Callable[[int, str, float], None],
+        move: Turn,
     ) -> None:
         """``reach``: ranges of targets over all maps. ``present`` returns a target's destination value, ``move(time,
-        target, value)`` sets it.
+        target, value, channel)`` sets it, ``channel`` for pressure that stays in its channel.
         """
         self.reach, self._present, self._move = reach, present, move
         self._coarse: dict[tuple[int, int], _Knob] = {}  # by channel and CC number
@@ -126,7 +128,8 @@ class Mapper:
         else:
             source = self._key_pressures.setdefault(channel, _Knob())
             self._pressed_keys[channel] = {}
-        source.bindings.append(_Binding(entry))
+        stays = entry.pressure is not None and entry.channel is None
+        source.bindings.append(_Binding(entry, channel=channel if stays else None))
         if entry.takeover != "jump":
             self._careful.append(source.bindings[-1])
 
@@ -220,7 +223,7 @@ class Mapper:
         for binding in source.bindings:
             to = binding.turned(value, top, self._present(binding.entry.target))
             if to is not None:
-                self._send(time, binding.entry.target, to)
+                self._send(time, binding.entry.target, to, binding.channel)
 
     def _step(self, time: int, bindings: Iterable[_Binding], steps: int) -> None:
         """From present values: endless encoders have no position."""
@@ -230,9 +233,9 @@ class Mapper:
             binding.stood = to
             self._send(time, entry.target, to)
 
-    def _send(self, time: int, target: str, value: float) -> None:
+    def _send(self, time: int, target: str, value: float, channel: int | None = None) -> None:
         self._moved_targets.add(target)
-        self._move(time, target, value)
+        self._move(time, target, value, channel)
 
 
 class Macros:
@@ -243,7 +246,7 @@ class Macros:
         macros: Sequence[MacroSettings],
         reach: Mapping[str, Range],
         present: Callable[[str], float],
-        move: Callable[[int, str, float], None],
+        move: Turn,
     ) -> None:
         """``reach`` limits the sums; ``present`` and ``move`` as in `Mapper`."""
         self._reach, self._present, self._move = reach, present, move
@@ -268,7 +271,8 @@ class Macros:
                 return known[target]
         return self._present(target)
 
-    def turn(self, time: int, target: str, value: float) -> None:
+    def turn(self, time: int, target: str, value: float, channel: int | None = None) -> None:
+        """Macros and their targets are common to all channels."""
         if target in self._positions:
             self._positions[target] = value
             for moved in self._moved[target]:
@@ -277,9 +281,9 @@ class Macros:
             self._own[target] = value
             self._send(time, target)
         else:
-            self._move(time, target, value)
+            self._move(time, target, value, channel)
 
     def _send(self, time: int, target: str) -> None:
         added = [entry.added(self._positions[name], self._rests[name]) for name, entry in self._adding[target]]
         low, high = self._reach[target]
-        self._move(time, target, min(max(self._own[target] + sum(added), low), high))
+        self._move(time, target, min(max(self._own[target] + sum(added), low), high), None)

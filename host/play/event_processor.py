@@ -1,5 +1,6 @@
 """Event processor: applies MIDI and parameter events to a preset's voices and controls."""
 
+import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ from .controller_state import PRESSED
 from .gestures.note_offsets import Note, NoteMotion, NoteValues, PathMotion, nothing
 from .gestures.player import GestureBlend, GestureMotion, GesturePlayer
 from .motions.motion import Latents, NotePath
-from .mpe import ChannelWheels, PitchWheel, mpe_channels_of
+from .mpe import ChannelWheels, MpeChannels, PitchWheel, mpe_channels_of
 from .parameters import CommonMotion, Level, Parameters
 from .play_modes import MonoAssignment, keyed
 from .preset_controls import Move, PresetControls
@@ -89,16 +90,19 @@ class EventProcessor:
         targets = dict(engine.targets)
         if self._gesturing is not None:
             targets |= self._gesturing.targets
-        self._parameters = Parameters(rests, codes, targets, move_effect, rate, kind.attack_seconds)
+        self._parameters = Parameters(rests, codes, targets, move_effect, rate, self._mpe.bus, kind.attack_seconds)
         self.motion = CommonMotion(codes)
         # Callbacks must not refer back to this object: live playing disables the garbage collector, so objects must
         # not form reference cycles.
         channels = (self._mpe.group, self._mpe.bus)
+        self._bend_range = play.bend_range_semitones
+        self._wheels = ChannelWheels(self._bend_range, round(RAMP_SECONDS * rate), self._mpe.master_tuning)
+        tuned = functools.partial(_tuning_of, self._mpe, self._wheels)
         gesture = no_gesture if self._gesturing is None else self._gesturing.start_gesture
         self._own_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
         own = nothing if self._own_values is None else self._own_values.of
         shapes = (self._parameters.shape, self._parameters.release_samples)
-        makers = Makers(engine.start_stream, *shapes, self._mpe.touch, *channels, self._tuning, gesture, own)
+        makers = Makers(engine.start_stream, *shapes, self._mpe.touch, *channels, self._tuning, gesture, own, tuned)
         keying = kind.keying(preset.of_kind(kind), play)
         self.voices = keyed(play, keying, rate, makers)
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
@@ -110,9 +114,6 @@ class EventProcessor:
         self._voice_gain = voice_gain(card.loudness_lufs)
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
         self._velocity_exponent = 2 * play.velocity_curve
-        self._bend_range = play.bend_range_semitones
-        ramp = round(RAMP_SECONDS * rate)
-        self._wheels = ChannelWheels(self._bend_range, ramp, self._mpe.master_tuning)
         self._rest_glide = Glide(play.glide_seconds, play.glide_seconds > 0)
         self._glides: dict[int, Glide] = {}  # by bus, since a message
         if isinstance(self.voices, MonoAssignment):
@@ -141,7 +142,8 @@ class EventProcessor:
         return {target: values[target] for target in self._modulated}
 
     def motion_of(self, voices: list[Voice]) -> Motion:
-        motion: Motion = CommonMotion(self.motion.codes, [self._wheels.of(voice.bus).bend for voice in voices])
+        buses = [voice.bus for voice in voices]
+        motion: Motion = CommonMotion(self.motion.codes, buses, [self._wheels.of(bus).bend for bus in buses])
         if self._note_path is not None:
             onsets = [voice.stream.on for voice in voices]
             motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
@@ -279,8 +281,7 @@ class EventProcessor:
                 self._wheels.of(channel).reset(time, self._bend_range)
 
     def _wheel_of(self, channel: int) -> PitchWheel:
-        zone = self._mpe.zone(channel)
-        return self._wheels.of(channel) if zone is None else self._mpe.wheel(zone)
+        return _wheel_of(self._mpe, self._wheels, channel)
 
     def _glide(self, bus: int) -> Glide:
         return self._glides.get(bus, self._rest_glide)
@@ -289,6 +290,15 @@ class EventProcessor:
         self._glides[bus] = glide
         if isinstance(self.voices, MonoAssignment):
             self.voices.glide(bus, glide.samples(self._rate))
+
+
+def _wheel_of(mpe: MpeChannels, wheels: ChannelWheels, channel: int) -> PitchWheel:
+    zone = mpe.zone(channel)
+    return wheels.of(channel) if zone is None else mpe.wheel(zone)
+
+
+def _tuning_of(mpe: MpeChannels, wheels: ChannelWheels, channel: int) -> float:
+    return _wheel_of(mpe, wheels, channel).tuning
 
 
 def blend_of(patch: Patch) -> GestureBlend | None:

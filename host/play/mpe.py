@@ -61,6 +61,11 @@ class PitchWheel:
         self._range, self._value = semitones, 0
         self._tuning, self._master = Tuning(), master
 
+    @property
+    def tuning(self) -> float:
+        """Semitones of its channel and of all channels, without the bend."""
+        return self._tuning.semitones + self._master.semitones
+
     def turn(self, time: int, value: int) -> None:
         """``value`` is -8192 to 8191."""
         self._value = value
@@ -69,7 +74,7 @@ class PitchWheel:
     def tune(self, time: int) -> None:
         """Bend to the present tuning."""
         bend = self._range * self._value / 8192
-        self.bend.move(time, bend + self._tuning.semitones + self._master.semitones)
+        self.bend.move(time, bend + self.tuning)
 
     def apply(self, event: PitchBend | DataEntry) -> None:
         """Set the position, by RPN 0 the range, or by RPN 1 and 2 the tuning; a present bend scales."""

@@ -1,6 +1,6 @@
 """Parameters of a preset over time: knob targets, volume, pan, expression and envelope settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,16 +19,21 @@ DEFAULT_VOLUME = 100  # CC 7 before a first message (MIDI 1.0, General MIDI leve
 
 
 class CommonMotion:
-    """A `Motion` common to all notes; ``bends``: each voice's, of its channel."""
+    """A `Motion` common to the notes of a bus; ``buses`` and ``bends``: each voice's."""
 
-    own_codes = False
-
-    def __init__(self, codes: Latents, bends: Sequence[Ramp] = ()) -> None:
-        self.codes, self._bends = codes, bends
+    def __init__(self, codes: Latents, buses: Sequence[int] = (), bends: Sequence[Ramp] = ()) -> None:
+        self.codes, self._buses, self._bends = codes, buses, bends
+        self.own_codes = codes.differ(buses)
         self._one_bend = all(bend is bends[0] for bend in bends)
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        return self.codes.at(times)
+        if not self.own_codes:
+            return self.codes.at(times)
+        buses = np.array([self._buses[voice] for voice in voices])
+        codes = np.empty((len(times), len(self.codes.knobs)), np.float32)
+        for bus in set(buses.tolist()):
+            codes[buses == bus] = self.codes.at_bus(times[buses == bus], bus)
+        return codes
 
     def beginnings(self, time: int) -> Beginnings | None:
         """Notes share one code."""
@@ -60,10 +65,15 @@ class CommonMotion:
 
 @dataclass(slots=True)
 class Level:
-    """Volume, pan and expression of a bus: gains of both sides over time. ``balance``: -1 to 1."""
+    """Volume, pan and expression of a bus: gains of both sides over time.
+
+    ``gain`` in dB and ``pan``, -1 to 1: of the preset, or of pressure. ``balance``, -1 to 1, adds to ``pan``.
+    """
 
     left: Ramp
     right: Ramp
+    gain: float
+    pan: float
     volume: int = DEFAULT_VOLUME
     expression: int = 127
     balance: float = 0.0
@@ -77,9 +87,10 @@ class Parameters(ParameterSet):
         engine: Mapping[str, Ramp],
         move_effect: Move,
         sample_rate: int,
+        bus: Callable[[int], int],
         sharpest_seconds: float | None = None,
     ) -> None:
-        """``rests``: initial values of all targets of [play], [envelope] and effects.
+        """``rests``: initial values of all targets of [play], [envelope] and effects; ``bus(channel)``: as in `Makers`.
 
         ``sharpest_seconds``: shortest attack; None: `SHORTEST_SECONDS`.
         """
@@ -87,19 +98,27 @@ class Parameters(ParameterSet):
         self._rate = sample_rate
         self._sharpest = SHORTEST_SECONDS if sharpest_seconds is None else sharpest_seconds
         ramp = round(RAMP_SECONDS * sample_rate)
-        self._rest = Level(Ramp(0.0, ramp), Ramp(0.0, ramp))  # of buses to come
+        self._bus = bus
+        self._rest = Level(Ramp(0.0, ramp), Ramp(0.0, ramp), rests["gain"], rests["pan"])  # of buses to come
         self._rest.left, self._rest.right = (Ramp(gain, ramp) for gain in self._gains(self._rest))
         self._levels: dict[int, Level] = {}  # by bus
 
     def level(self, bus: int) -> Level:
         if bus not in self._levels:
-            self._levels[bus] = Level(self._rest.left.copy(), self._rest.right.copy())
+            rest = self._rest
+            self._levels[bus] = Level(rest.left.copy(), rest.right.copy(), rest.gain, rest.pan)
         return self._levels[bus]
 
-    def turn(self, time: int, target: str, value: float) -> None:
-        super().turn(time, target, value)
+    def turn(self, time: int, target: str, value: float, channel: int | None = None) -> None:
+        """Pressure of a ``channel`` turns latents, gain and pan for the notes of its bus."""
+        bus = None if channel is None else self._bus(channel)
+        if bus is not None and target in self._codes.targets:
+            self._codes.turn(time, target, value, bus)
+        else:
+            super().turn(time, target, value)
         if target in ("gain", "pan"):
-            for level in (self._rest, *self._levels.values()):
+            for level in (self._rest, *self._levels.values()) if bus is None else (self.level(bus),):
+                setattr(level, target, value)
                 self._set_gain(time, level)
 
     def volume(self, time: int, bus: int, value: int) -> None:
@@ -157,8 +176,7 @@ class Parameters(ParameterSet):
 
     def _gains(self, level: Level) -> tuple[float, float]:
         """Equal power pan, volume and expression squared (General MIDI: 40 log10)."""
-        level_db = self._values["gain"]
-        gain = 0.0 if level_db <= PLAY_CONTROLS["gain"].low else db_to_gain(level_db)
+        gain = 0.0 if level.gain <= PLAY_CONTROLS["gain"].low else db_to_gain(level.gain)
         gain *= (level.volume / DEFAULT_VOLUME) ** 2 * (level.expression / 127) ** 2
-        angle = (np.clip(self._values["pan"] + level.balance, -1.0, 1.0) + 1.0) * np.pi / 4
+        angle = (np.clip(level.pan + level.balance, -1.0, 1.0) + 1.0) * np.pi / 4
         return gain * float(np.cos(angle)), gain * float(np.sin(angle))

@@ -35,7 +35,8 @@ class ParameterSet:
     def __contains__(self, target: str) -> bool:
         return target in self._values or target in self._ramps or target in self._codes.targets
 
-    def turn(self, time: int, target: str, value: float) -> None:
+    def turn(self, time: int, target: str, value: float, channel: int | None = None) -> None:
+        """``channel``: of the pressure that turns the target; None for all else."""
         if target in self._codes.targets:
             self._codes.turn(time, target, value)
         elif target in self._ramps:

@@ -87,16 +87,20 @@ def _by_spare_time(voice: Voice) -> float:
     return math.inf if voice.spare_since is None else voice.spare_since
 
 
+def in_tune(channel: int) -> float:
+    return 0.0
+
+
 def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) -> None: ...
 
 
 class Makers(NamedTuple):
     """Factories of voices: ``start_stream(pitch, time, key)``, ``gesture(time, note, pitch, added)`` and others.
 
-    ``added``: offsets of ``own(note)``; ``release(added)`` returns samples. Pedals and all notes off apply to one
-    ``group(channel)``: an MPE zone's master, or the channel. Choke groups, melodies, volume and pan are those of one
-    ``bus(channel)``: common to all zones, or the channel. ``tuning``: pitches of playable keys, in semitones, 69 for
-    440 Hz.
+    ``added``: offsets of ``own(note)``; ``tuned(channel)``: semitones; ``release(added)`` returns samples. Pedals and
+    all notes off apply to one ``group(channel)``: an MPE zone's master, or the channel. Choke groups, melodies, volume
+    and pan are those of one ``bus(channel)``: common to all zones, or the channel. ``tuning``: pitches of playable
+    keys, in semitones, 69 for 440 Hz.
     """
 
     start_stream: Callable[[float, int, int], VoiceSound]
@@ -108,6 +112,7 @@ class Makers(NamedTuple):
     tuning: Mapping[int, float]
     gesture: Callable[[int, Note, float, Mapping[str, float]], Gesture | None] = no_gesture
     own: Callable[[Note], NoteOffsets] = nothing
+    tuned: Callable[[int], float] = in_tune
 
 
 class Voices(ABC):
@@ -117,7 +122,7 @@ class Voices(ABC):
         """``sample_rate`` is the model's, in Hz."""
         self._start_stream, self._shape, self._release = makers.start_stream, makers.shape, makers.release
         self._touch, self._group, self._bus, self._tuning = makers.touch, makers.group, makers.bus, makers.tuning
-        self._gesture, self._own = makers.gesture, makers.own
+        self._gesture, self._own, self._tuned = makers.gesture, makers.own, makers.tuned
         self.steal_samples = max(1, round(STEAL_SECONDS * sample_rate))
         self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []
@@ -209,6 +214,8 @@ class Voices(ABC):
     def _sound(self, time: int, note: Note, gain: float, bus: int) -> Voice:
         channel, key = note
         stream = self._start_stream(self._tuning[key], time, key)
+        if stream.over is not None and (tuned := self._tuned(channel)) < 0:  # tuned down, it plays longer
+            stream.over = time + math.ceil((stream.over - time) * 2 ** (-tuned / 12))
         if self.first_bus is None:
             self.first_bus = bus
         parts = [voice.part for voice in self._sounding(time)]

@@ -134,7 +134,7 @@ def against_floor(model):
     """Median ratio of the engine's time to the floor's, over blocks in which a grain begins; and both medians."""
     counted, made = Counted(model), preset()
     engine = GrainEngine(counted, made.grain, BLOCK)
-    motion = CommonMotion(Latents(made.latent_values(model.card), model.card), [Ramp(0.0, 1)])
+    motion = CommonMotion(Latents(made.latent_values(model.card), model.card), [0], [Ramp(0.0, 1)])
     streams, bare, pairs = [engine.start_stream(60, 0)], floor(model), []
     for block in range(BLOCKS):
         counted.rows = 0

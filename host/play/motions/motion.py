@@ -1,6 +1,7 @@
 """Latent motion: combines knobs, morph, modulation and touch into codes over time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +110,9 @@ class Latents:
         movers.sort(key=lambda mover: mover.target is not None)  # motions of all latents first: others add to them
         # After a beat restart, each mover's offset to its old value fades out.
         self._movers = [(mover, [Ramp(0.0, ramp) for _ in mover.at(0.0)]) for mover in movers]
+        # Pressure moves a latent for the notes of its bus: the ramps of other buses, and of each bus with pressure.
+        self._unpressed: dict[str, Ramp] = {}
+        self._pressed: dict[int, dict[str, Ramp]] = {}
         self._grips: dict[str, TouchedParameters] = {}  # of touched targets
         self._beats, self._rate = Beats(tempo_bpm, card.sample_rate), card.sample_rate
         moved = {mover.target for mover in movers}
@@ -133,8 +137,18 @@ class Latents:
                 self._latest_row = max(self._latest_row, time)
         return np.array([rows[time] for time in asked], np.float32)
 
-    def row(self, time: int) -> tuple[float, ...]:
-        knobs = self._by_knobs(time)
+    def differ(self, buses: Collection[int]) -> bool:
+        """Return whether notes of these buses may have codes other than `at`'s."""
+        return len(self._pressed) > 1 or (len(self._pressed) == 1 and not self._pressed.keys() >= set(buses))
+
+    def at_bus(self, times: npt.NDArray[np.int64], bus: int) -> Array:
+        """As `at`, for the notes of a bus."""
+        ramps = self._unpressed | self._pressed.get(bus, {})
+        return np.array([self.row(time, ramps) for time in times.tolist()], np.float32)
+
+    def row(self, time: int, ramps: Mapping[str, Ramp] = MappingProxyType({})) -> tuple[float, ...]:
+        """``ramps`` replaces knobs."""
+        knobs = self._by_knobs(time, ramps)
         values = self._by_motion(knobs, time) if self._movers else knobs
         if self._grips:
             values = [
@@ -146,8 +160,8 @@ class Latents:
             values[index] = min(max(values[index], low), high)
         return tuple(values)
 
-    def _by_knobs(self, time: int) -> list[float]:
-        values = [ramp.value(time) for ramp in self.knobs]
+    def _by_knobs(self, time: int, ramps: Mapping[str, Ramp] = MappingProxyType({})) -> list[float]:
+        values = [ramps.get(target, self.knobs[place]).value(time) for target, place in self._places.items()]
         if self._morph_end is not None:
             values = self._way(values, self._morph_end, self.morph(time), self._spans)
         return values
@@ -161,7 +175,15 @@ class Latents:
                 values[self._places[mover.target]] += self._offsets(mover, left, time)[0]
         return values
 
-    def turn(self, time: int, target: str, value: float) -> None:
+    def turn(self, time: int, target: str, value: float, bus: int | None = None) -> None:
+        """``bus``: of the pressure that turns a latent; None turns it for all notes."""
+        if bus is not None and target in self._places:
+            unpressed = self._unpressed.setdefault(target, self.targets[target].copy())
+            self._pressed.setdefault(bus, {}).setdefault(target, unpressed.copy()).move(time, value)
+        elif target in self._unpressed:
+            for ramps in (self._unpressed, *self._pressed.values()):
+                if target in ramps:
+                    ramps[target].move(time, value)
         self.targets[target].move(time, value)
         self._settled, self._rest = max(self._settled, time + self._ramp), None
         if target in self._grips:
@@ -235,7 +257,8 @@ class Latents:
 
     def forget(self, time: int) -> None:
         self._beats.forget(time)
-        for ramps in (self.targets.values(), *(left for _, left in self._movers)):
+        apart = (ramps.values() for ramps in (self._unpressed, *self._pressed.values()))
+        for ramps in (self.targets.values(), *apart, *(left for _, left in self._movers)):
             for ramp in ramps:
                 ramp.forget(time)
         for mover, _ in self._movers:

@@ -5,7 +5,16 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
-from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend
+from timbrel.host.events import (
+    ChannelPressure,
+    ControlChange,
+    MasterTuning,
+    NoteOff,
+    NoteOn,
+    ParameterChange,
+    PitchBend,
+    SystemReset,
+)
 from timbrel.host.play.controller_state import ControllerState, HeldEvents, hands_off
 from timbrel.host.play.rack import Rack
 
@@ -35,6 +44,8 @@ def bend_range(channel, semitones):
 CHANNEL = st.sampled_from([0, 1, 2, 7, 14, 15])
 BYTE = st.integers(0, 127)
 NUMBERS = [1, 2, 34, 5, 7, 10, 11, 64, 65, 66, 74, 121, 121, 123, 6, 38, 98, 99, 100, 101]
+TUNING = st.sampled_from([1, 2])  # registered parameters
+MASTER = st.integers(40 << 7, 80 << 7)  # not out of hearing
 SAID = st.one_of(
     st.builds(lambda channel, number, value: cc(channel, (number, value)), CHANNEL, st.sampled_from(NUMBERS), BYTE),
     st.builds(lambda channel, value: [PitchBend(0, channel, value)], CHANNEL, st.integers(-8192, 8191)),
@@ -42,6 +53,9 @@ SAID = st.one_of(
     st.builds(zone, st.sampled_from([0, 15]), st.sampled_from([0, 1, 2, 9, 13, 15])),
     st.builds(lambda channel, *v: cc(channel, (101, 0), (100, 0), (6, v[0]), (38, v[1])), CHANNEL, BYTE, BYTE),
     st.builds(lambda channel, value: cc(channel, (99, 2), (98, 44), (6, value)), CHANNEL, BYTE),
+    st.builds(lambda channel, n, v, f: cc(channel, (101, 0), (100, n), (6, v), (38, f)), CHANNEL, TUNING, BYTE, BYTE),
+    st.builds(lambda part, value: [MasterTuning(0, part, value)], st.sampled_from(["coarse", "fine"]), MASTER),
+    st.just([SystemReset(0)]),
 )
 
 
@@ -72,10 +86,12 @@ def note(time, channel, key):
 )
 @example(cc(0, (99, 2), (98, 44), (6, 9), (38, 50), (6, 100)), [], "poly")  # a fine half was heard once
 @example([*zone(15, 9), *zone(0, 9), PitchBend(0, 14, 4000), *zone(0, 9)], [], "poly")  # no shorter a second time
+@example([*cc(1, (101, 0), (100, 1), (6, 9)), MasterTuning(0, "fine", 9000), *zone(0, 5)], [], "poly")
+@example([*cc(2, (101, 0), (100, 2), (6, 66), (7, 9)), SystemReset(0), *cc(2, (7, 70))], [], "mono")
 @example([*bend_range(0, 12), *zone(0, 5), *bend_range(0, 7), *zone(0, 0)], [PitchBend(0, 0, 8000)], "poly")
 def test_a_fresh_rack_that_hears_what_the_desk_tells_goes_on_as_the_old_one_would(make_patch, said, then, mode):
     patch = make_patch(**KEYS, play={"mode": mode, "glide_seconds": 0.02})
-    then = [type(event)(SETTLED + 5, *(getattr(event, name) for name in event.__slots__[1:])) for event in then]
+    then = [replace(event, time=SETTLED + 5) for event in then]
     assert np.array_equal(sound(patch, told(said).everything(), then), sound(patch, said, then))
 
 

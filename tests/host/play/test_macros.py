@@ -29,7 +29,7 @@ class Dials:
     def __init__(self, **values):
         self.values, self.moves = values, []
 
-    def turn(self, time, target, value):
+    def turn(self, time, target, value, channel):
         self.moves.append((time, target, value))
         self.values[target] = value
 

@@ -39,7 +39,7 @@ class Player:
         maps = [CCMap.model_validate({"target": "x", "low": 0.0, "high": 1.0} | entry) for entry in entries]
         self.mapper, self.reader = Mapper(maps, REACH, self.values.__getitem__, self._move), ControllerReader()
 
-    def _move(self, time, target, value):
+    def _move(self, time, target, value, channel):
         self.moves.append((time, target, value))
         self.values[target] = value
 
