@@ -96,6 +96,7 @@ def test_bells_take_the_octaves_that_others_of_their_folder_have(tmp_path: Path)
     notes = {f"bell {note_name(key - 12)}": key for key in range(60, 76, 2)}
     sounds = {name: bell(key, ratios=BELL if key < 64 else (1, 1.97, 2.94, 4.09)) for name, key in notes.items()}
     assert heard(tmp_path, sounds) == {name: pytest.approx(key, abs=0.2) for name, key in notes.items()}
+    assert Corpus.open(tmp_path / "corpus").report.named == {"bell C3.wav": "C4", "bell D3.wav": "D4"}
 
 
 def test_names_that_sure_pitches_deny_say_nothing(tmp_path: Path) -> None:
@@ -120,6 +121,15 @@ def test_melodies_keep_their_notes(tmp_path: Path, count: int) -> None:
         part[-200:] *= rise[::-1]
     names = {f"flute_{note_name(key)}_phrase_{take}": np.concatenate(parts) for (key, take), parts in notes.items()}
     assert set(heard(tmp_path, names).values()) == {None}
+
+
+def test_bells_whose_period_jumps_are_no_melodies(tmp_path: Path) -> None:
+    notes = {f"bell {note_name(key)}": key for key in KEYS}
+    ratios = (1, 1.97, 2.94, 4.09)
+    sounds = {
+        name: np.concatenate([bell(key + jump, 0.5, ratios) for jump in (0, 7, 2)]) for name, key in notes.items()
+    }
+    assert heard(tmp_path, sounds) == notes
 
 
 def test_a_bell_whose_pitch_is_sure_keeps_it(tmp_path: Path) -> None:

@@ -14,15 +14,16 @@ from .clip_table import Clip
 from .inharmonicity import spectrum_db, steady
 from .named_levels import velocities
 from .note_names import best_reading, class_distance, number_readings, root_reading, spelling_readings
-from .note_segmentation import is_melody
+from .note_segmentation import is_melody, segment_notes
 from .octave_correction import AGREE, FEWEST
 from .pitch import DETUNED, Samples, single_note, track_at_key
 from .store import Writer
 
 NAMED = 0.8  # of the clips have one note in their names
-HARMONIC = 0.5  # of them, or more, have a pitch that their partials confirm: no folder of bells
+HARMONIC = 0.5  # of them have a pitch that their partials confirm; of bells, less
 TONE_DB = -20.0  # the flatness of a spectrum: peaks, not noise
 MOST_MELODIES = 20  # of unsure clips, evenly spaced, that are cut into notes: a second each
+MELODIC = 1 / 3  # of these; phrases beside trills and glides have .4, bells .3 at most
 MOST_CLIPS = 160  # of a folder, evenly spaced, whose partials are measured: shares to a part in ten
 PEAK_DB = -30.0  # under the highest peak of a spectrum: fainter ones do not confirm a pitch
 NEAR_CENTS, NEAR_BINS = 20.0, 2.0  # from a multiple of the pitch, the wider of both; stiff strings rise by so much
@@ -48,7 +49,7 @@ def take_named_pitches(writer: Writer, roots: Mapping[str, int]) -> None:
         if pitch is not None and abs(pitch - key) < DETUNED:
             continue
         samples = writer.samples(clip)
-        if _is_tone(samples, writer.rate) and (_agrees(key, pitch) or not _is_confirmed(writer, clip, pitch)):
+        if _is_tone(samples, writer.rate) and (_agrees(key, pitch) or not _is_confirmed(samples, writer.rate, pitch)):
             writer.set_pitch(clip, track_at_key(writer.pitch(clip), samples, writer.rate, key))
             writer.report.named[clip.name] = note_name(key)
 
@@ -57,15 +58,15 @@ def _are_bells(
     writer: Writer, clips: list[Clip], notes: Mapping[str, int], pitches: Mapping[str, float | None]
 ) -> bool:
     """Whether partials confirm few pitches of clips, contradict few names, and few clips are melodies."""
-    confirmed = [_is_confirmed(writer, clip, pitches[clip.name]) for clip in clips]
+    confirmed = [_is_confirmed(writer.samples(clip), writer.rate, pitches[clip.name]) for clip in clips]
     contradictions = sum(
         sure and not _agrees(notes[clip.name], pitches[clip.name]) for clip, sure in zip(clips, confirmed, strict=True)
     )
     if not clips or sum(confirmed) > HARMONIC * len(clips) or contradictions > (1 - AGREE) * len(clips):
         return False
     others = thinned([clip for clip, sure in zip(clips, confirmed, strict=True) if not sure], MOST_MELODIES)
-    melodies = sum(is_melody(writer.samples(clip), writer.pitch(clip), writer.rate) for clip in others)
-    return 2 * melodies <= len(others)
+    melodies = sum(_is_harmonic_melody(writer.samples(clip), writer.pitch(clip), writer.rate) for clip in others)
+    return melodies <= MELODIC * len(others)
 
 
 def _agrees(key: int, pitch: float | None) -> bool:
@@ -105,14 +106,22 @@ def _is_tone(samples: Samples, rate: int) -> bool:
     return float(levels.mean() - 10 * np.log10(np.mean(10 ** (levels / 10)))) < TONE_DB
 
 
-def _is_confirmed(writer: Writer, clip: Clip, pitch: float | None) -> bool:
-    """Whether loud peaks of a clip's spectrum lie on multiples of its measured pitch, and one is a low partial."""
+def _is_harmonic_melody(samples: Samples, track: Samples, rate: int) -> bool:
+    """Whether a clip is a melody, and no bell whose period jumps: its longest note is confirmed."""
+    if not is_melody(samples, track, rate):
+        return False
+    longest = max(segment_notes(samples, rate), key=lambda note: note.stop - note.start)
+    return _is_confirmed(samples[longest.start : longest.stop], rate, longest.pitch)
+
+
+def _is_confirmed(samples: Samples, rate: int, pitch: float | None) -> bool:
+    """Whether loud peaks of a spectrum lie on multiples of the measured pitch, and one is a low partial."""
     if pitch is None:
         return False
-    part = steady(writer.samples(clip), writer.rate)
+    part = steady(samples, rate)
     if part is None:
         return True
-    levels, first = spectrum_db(part), midi_to_hz(pitch) * len(part) / writer.rate
+    levels, first = spectrum_db(part), midi_to_hz(pitch) * len(part) / rate
     middle = levels[1:-1]
     loud = (middle > levels[:-2]) & (middle >= levels[2:]) & (middle > levels.max() + PEAK_DB)
     bins = np.flatnonzero(loud) + 1

@@ -70,6 +70,8 @@ def test_the_table_of_names_covers_all_drums_of_the_standard():
 def test_names_of_parts_of_a_drum_go_beside_each_other():
     for pair in (("OHat", "CHat"), ("hato", "hatc"), ("hh_op", "hh_cl"), ("Hat Open", "Hat")):
         assert hit_keys(reversed(pair)) == dict(zip(pair, (46, 42), strict=True))
+    assert hit_keys(["hat", "closed hat"]) == {"hat": 44, "closed hat": 42}
+    assert hit_keys(["kick", "Bass Drum 1"]) == {"kick": 35, "Bass Drum 1": 36}
     assert hit_keys(["Triangle", "TriangleMute"]) == {"TriangleMute": 80, "Triangle": 81}
     assert hit_keys(["Guiro", "GuiroLong"]) == {"Guiro": 73, "GuiroLong": 74}
     assert hit_keys(["Snare", "SideStick", "Rim"]) == {"Snare": 38, "SideStick": 37}  # the rim's only key is taken
