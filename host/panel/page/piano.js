@@ -143,7 +143,7 @@ export function piano(state, notes, box) {
     if (range !== `${low}-${high}`) { // each edit sends the keys again
       range = `${low}-${high}`;
       const kept = remembered("octave");
-      lowest = kept?.range === range ? kept.lowest : 12 * Math.floor(center / 12) - (octaves > 2 ? 12 : 0);
+      lowest = kept?.range === range ? kept.lowest : Math.max(12 * Math.floor(center / 12) - (octaves > 2 ? 12 : 0), 12 * Math.floor(low / 12));
     }
     build();
   });
