@@ -244,6 +244,22 @@ def test_what_another_hand_moves_is_shown_but_not_under_the_hand_that_holds(host
     host.until(lambda: number(page, "latent.2").input_value() == "0.10")
 
 
+def test_a_slider_stays_where_the_hand_let_go_until_the_panel_has_answered(host):
+    page = host.open()
+    at = slider(page, "latent.2")
+    page.mouse.move(*at(0.5))
+    host.hangs = True
+    page.mouse.down()
+    page.mouse.move(*at(0.9))
+    page.mouse.up()
+    host.tell(t="values", values={"latent.2": -0.5, "gain": 0.0})
+    host.until(lambda: number(page, "gain").input_value() == "0.0")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 300))")
+    assert float(number(page, "latent.2").input_value()) > 0.5
+    host.tell(t="pong", at=1e12)
+    host.until(lambda: number(page, "latent.2").input_value() == "-0.50")
+
+
 def test_learning_waits_on_the_control_that_is_picked_says_what_came_and_stays_on_until_left(host):
     page = host.open()
     badge = page.locator('#controls [data-target="latent.0"] .badge')
