@@ -107,9 +107,9 @@ class SessionView:
 Command = tuple[str, Any]
 # From it: "report" at the set pace; "driver", the seconds that it lets a card's driver take, and None afterwards; "no
 # card", an "error" of a setup `without_card`. For the panel: "heard", MIDI events since the last report; "view", the
-# view of the displayed preset, "again" the same after the panel's process was restarted; "refused", presets by slot that
-# failed to load, and reasons; "take", a recording begins, "taken", it has ended, with the reason it never began, if any.
-# From the parent to the panel: "session", its `SessionView`; "warn", a line that stays.
+# view of the displayed preset, "again" the same after the panel's process was restarted; "refused", presets by slot
+# that failed to load, and reasons; "take", a recording begins, "taken", it has ended, with the reason it never began,
+# if any. From the parent to the panel: "session", its `SessionView`; "warn", a line that stays.
 Kind = Literal[
     "ready", "report", "driver", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "swapped"
 ]
