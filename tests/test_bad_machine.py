@@ -79,17 +79,6 @@ def test_trouble_with_the_sound_card_is_a_line_that_says_what_to_do(pantry, timb
         assert word in said
 
 
-def test_the_panel_without_a_sound_card_names_the_command_that_has_the_option(pantry, timbrel, stand_ins, monkeypatch):
-    stand_ins(sounddevice=CARDS, rtmixer=MIXER)
-    monkeypatch.setenv("TROUBLE", "no card")
-    said = timbrel("panel", "good.toml")
-    assert said.status == 2
-    assert said.err.endswith(
-        "or try --null, which plays to nowhere: 'timbrel play good.toml --panel' has that option\n"
-    )
-    assert len(said.err.splitlines()) == 1
-
-
 PORTS = """
 API_LINUX_ALSA, API_UNIX_JACK, API_MACOSX_CORE, API_WINDOWS_MM = range(4)
 class RtMidiError(Exception):

@@ -43,6 +43,7 @@ Keys = Annotated[
     bool, typer.Option("--keys", help="Play on the computer's keyboard; MIDI is heard if --midi-port names it.")
 ]
 
+Null = Annotated[bool, typer.Option("--null", help="Play to nowhere, where there is no sound card.")]
 Panel = Annotated[bool, typer.Option("--panel", help="Show and play it on a page, at the address that is printed.")]
 Lan = Annotated[bool, typer.Option("--lan", help="With --panel: other machines of the network may play, too.")]
 Port = Annotated[
@@ -69,7 +70,7 @@ def play(
     lowest_latency: LowestLatency = None,
     programs: Programs = None,
     source: Source = None,
-    null: Annotated[bool, typer.Option("--null", help="Play to nowhere, where there is no sound card.")] = False,
+    null: Null = False,
     keys: Keys = False,
     plain: Annotated[bool, typer.Option("--plain", help="Print a line a second instead of a screen.")] = False,
     record: Annotated[Path | None, typer.Option(help="Write what is played: .wav, .flac or .ogg.")] = None,
@@ -88,6 +89,7 @@ def play(
     from ..shipped import report_beside
 
     chosen, among = channel_presets(channel or []), presets_in(programs)
+    named = device is not None or rate is not None  # a card that is asked for by name is bad input if it is missing
     device = device if null else _chosen(device, "device")
     rate, block = _chosen(rate, "rate"), _chosen(block, "block", BLOCK)
     _check(block, rate, device if null else None, source, null, bool(chosen))
@@ -103,6 +105,7 @@ def play(
             silent=tuple(number for number, name in chosen.items() if name is None),
             device=device,
             null=null,
+            without_card=panel and not named and source is None,
             input=source,
             rate=rate,
             block=block,
@@ -119,7 +122,7 @@ def play(
 
 
 @commands.command()
-def panel(preset: PresetName, trust: Trust = False) -> None:
+def panel(preset: PresetName, null: Null = False, trust: Trust = False) -> None:
     """Play live on a page that opens in the browser, as 'play --panel' does, until Ctrl-C."""
     from ..live.parent_process import play
     from ..plugin_trust import ask_for
@@ -134,7 +137,9 @@ def panel(preset: PresetName, trust: Trust = False) -> None:
         soonest: bool = _chosen(None, "lowest_latency", False)
         setup = Setup(
             preset=preset,
-            device=_chosen(None, "device"),
+            device=None if null else _chosen(None, "device"),
+            null=null,
+            without_card=True,
             rate=_chosen(None, "rate"),
             block=_chosen(None, "block", BLOCK),
             midi_ports=tuple(_chosen(None, "midi_port", ())),

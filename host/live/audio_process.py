@@ -57,6 +57,10 @@ LOOK_SECONDS = 0.25  # between scans of the presets' files; an edit loads once t
 NULL_RATE = 48000
 
 
+class NoCard(UserError):
+    """The sound card is missing, or cannot be opened, in a session that may play to nowhere."""
+
+
 def run(pipe: Connection, setup: Setup) -> None:
     """Run until the parent sends stop or exits, or the card is gone."""
     for number in SIGNALS:  # the parent receives them too, and sends stop
@@ -149,8 +153,18 @@ def _in_driver(state: ProcessState) -> Iterator[None]:
 def _open_sink(state: ProcessState) -> Sink:
     setup = state.setup
     if setup.null:
-        state.device = "nowhere (--null)"
+        state.device = "nowhere (no card)" if setup.card_fault else "nowhere (--null)"
         return NullSink(setup.rate or NULL_RATE, setup.block, setup.depth)
+    if not setup.without_card:
+        return _open_card(state)
+    try:
+        return _open_card(state)
+    except UserError as error:
+        raise NoCard(*error.args) from None
+
+
+def _open_card(state: ProcessState) -> CardSink:
+    setup = state.setup
     card = find_card(setup.device)
     state.device = f"{card.name} ({card.api})"
     source = None if setup.input is None else find_input(setup.input)
@@ -383,7 +397,7 @@ def _stopped(state: ProcessState) -> bool:
 def _send_problem(state: ProcessState) -> None:
     error = state.problem
     if isinstance(error, TimbrelError):
-        state.pipe.send(("error", (error.args, error.exit_status)))
+        state.pipe.send(("no card" if isinstance(error, NoCard) else "error", (error.args, error.exit_status)))
     elif isinstance(error, ModuleNotFoundError):
         state.pipe.send(("error", ((how_to_install(str(error.name)),), 2)))
     else:

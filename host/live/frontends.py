@@ -91,5 +91,7 @@ class Frontends:
                 self._screen.show(data)
             case "say" | "warn":
                 self._screen.say(data)
+            case "lost":
+                self._screen.say(f"{data}; waiting for it to come back")
             case "preset":
                 self._screen.show_preset_lines(data)

@@ -90,6 +90,9 @@ def play_until(
             except (_Lost, UserError, Failure) as error:
                 if not came_up and isinstance(error, _Lost):
                     raise Failure(str(error)) from None
+                if not came_up and isinstance(error, _NoCard):
+                    setup = _without_card(audio.setup, error, frontends)
+                    continue
                 if time.monotonic() < trial_ends:
                     setup, trial_ends = with_settings_of(audio.setup, before), 0.0
                     frontends.warn(f"{error}; the settings before play on")
@@ -101,10 +104,15 @@ def play_until(
                     away = True
                     underruns += audio.underruns
                     frontends.show("lost", str(error))
-                    frontends.say(f"{error}; waiting for it to come back")
             finally:
                 audio.end()
             _pause(frontends, kept, stop)
+
+
+def _without_card(setup: Setup, error: UserError, frontends: Frontends) -> Setup:
+    fault = str(error.args[-1]).partition(";")[0]  # without the next step, which is another one here
+    frontends.say(f"{fault}; playing without sound: choose a card in Session of the panel")
+    return replace(setup, null=True, without_card=False, card_fault=fault)
 
 
 def _changes(frontends: Frontends, takes: Takes, send: Callable[[str, Any], None] | None) -> dict[str, Any]:
@@ -144,6 +152,10 @@ def _sound(pipe: Connection, setup: Setup) -> None:
 
 class _Lost(Exception):
     """The card is gone."""
+
+
+class _NoCard(UserError):
+    """The card is missing, or cannot be opened."""
 
 
 class _AudioProcess:
@@ -190,6 +202,8 @@ class _AudioProcess:
                 self._heard = time.monotonic()
                 if kind == "lost":
                     raise _Lost(data)
+                if kind == "no card":
+                    raise _NoCard(*data[0])
                 if kind == "error":
                     lines, status = data
                     raise (UserError if status == 2 else Failure)(*lines)

@@ -7,14 +7,15 @@ from typing import Any
 from ..session.messages import SessionView, Setup
 from ..session.takes import Takes
 
-FIELDS = ("device", "null", "block", "depth", "lowest_latency", "midi", "midi_ports", "only")  # of a setup
+# of a setup
+FIELDS = ("device", "null", "card_fault", "block", "depth", "lowest_latency", "midi", "midi_ports", "only")
 
 
 def changed(setup: Setup, changes: Mapping[str, Any]) -> Setup:
     """Setup with other ``device``, ``block``, ``lowest_latency``, ``ports`` or ``channel``."""
     fields = {name: changes[name] for name in ("device", "block", "lowest_latency") if name in changes}
     if "device" in changes:
-        fields["null"] = False
+        fields |= {"null": False, "card_fault": ""}
     if "lowest_latency" in changes:
         fields["depth"] = 1 if changes["lowest_latency"] else 2
     if "ports" in changes:
@@ -35,6 +36,7 @@ def session_view(setup: Setup, takes: Takes, restarting: bool = False) -> Sessio
         channel=setup.only,
         block=setup.block,
         lowest_latency=setup.lowest_latency,
+        card_fault=setup.card_fault,
         restarting=restarting,
         recording=takes.state,
         since=takes.since,

@@ -72,7 +72,7 @@ class PanelState:
         self._other: PresetState | None = None
         self._status: LiveStatus | None = None
         self._session: SessionView | None = None  # None in a plugin, whose host has the card
-        self._lost = True
+        self._lost_reason = ""  # "" while the sound plays
         self._number = 0
 
     # messages of pages
@@ -336,16 +336,15 @@ class PanelState:
             case "warn":
                 self._say(data, "warning")
             case "lost":
-                self._lost = True
-                self._say(data, "warning")
-                self._send_state(sound=serialize.sound(self._status, self._lost))
+                self._lost_reason = data
+                self._send_state(sound=serialize.sound(self._status, self._lost_reason))
 
     def _report(self, status: LiveStatus) -> None:
-        before = serialize.sound(self._status, self._lost)
-        self._status, self._lost = status, False
+        before = serialize.sound(self._status, self._lost_reason)
+        self._status, self._lost_reason = status, ""
         self._held.channel = status.channel
-        if serialize.sound(status, self._lost) != before:
-            self._send_state(sound=serialize.sound(status, self._lost))
+        if serialize.sound(status, "") != before:
+            self._send_state(sound=serialize.sound(status, ""))
         now = time.monotonic()
         if now >= self._stay_until:
             self._held.leave(self)
@@ -435,7 +434,7 @@ class PanelState:
             "learn": self._learn_state(),
             "hold": self._held.holding,
             "session": serialize.session(self._session),
-            "sound": serialize.sound(self._status, self._lost),
+            "sound": serialize.sound(self._status, self._lost_reason),
         }
 
     @property

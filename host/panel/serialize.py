@@ -149,8 +149,8 @@ def waiting(status: LiveStatus) -> dict[str, dict[str, float]]:
     return found
 
 
-def sound(status: LiveStatus | None, away: bool) -> dict[str, Any]:
-    """Audio device and MIDI ports; ``away``: the device is missing."""
+def sound(status: LiveStatus | None, away: str) -> dict[str, Any]:
+    """Audio device and MIDI ports; ``away``: the reason for which the sound has stopped, or ""."""
     if status is None:
         return {"device": "", "rate": 0, "block": 0, "ports": [], "away": away}
     return {
@@ -171,6 +171,7 @@ def session(view: SessionView | None) -> dict[str, Any] | None:
         "channel": view.channel,
         "block": view.block,
         "lowest_latency": view.lowest_latency,
+        "card_fault": view.card_fault,
         "restarting": view.restarting,
         "recording": view.recording,
         "seconds": time.monotonic() - view.since if view.recording == "on" else 0.0,

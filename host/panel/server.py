@@ -41,12 +41,13 @@ HELLO_SECONDS = 5.0  # for the first message
 LEAST_PACKED = 500  # bytes of a file
 PING_SECONDS = 2.0  # between pings: a tablet may leave the network with keys down
 GONE_SECONDS = 5.0  # without an answer: the page's controls are released
+GOODBYE_SECONDS = 0.5  # for pages that read slowly
 SILENT_SECONDS = 2.0  # without a ping of a page that sent one: its keys are released
 MOST_PAGES = 32
 MOST_AT_ONCE = 16  # new connections between two turns of the others; the system holds as many more
 MOST_LINES = 50  # queued for a page that does not read
 # RFC 6455, 7.4; private codes from 4000 on
-CLOSE_BAD, CLOSE_POLICY, CLOSE_BROKEN, CLOSE_FULL, CLOSE_STRANGER = 1007, 1008, 1011, 1013, 4401
+CLOSE_BAD, CLOSE_POLICY, CLOSE_BROKEN, CLOSE_FULL, CLOSE_STRANGER, CLOSE_ENDED = 1007, 1008, 1011, 1013, 4401, 4410
 GONE = WebSocketDisconnect, OSError, RuntimeError  # raised for a disconnected page
 LATEST = ("state", "values", "meters", "presets", "pong")  # only the newest of each is sent, in this order
 
@@ -106,7 +107,7 @@ class PanelServer:
         self._pipe, self._token = pipe, token
         self._report, self._takes = ReportFiles(report, token), TakeFiles(token)
         self._writer = PipeWriter(pipe)
-        self._pages: dict[Page, None] = {}
+        self._pages: dict[Page, WebSocket] = {}
         self._state = PanelState(self, home)
         self._count = 0
         self._model: Path | None = None
@@ -177,6 +178,12 @@ class PanelServer:
     def _map_state(self) -> dict[str, Any] | None:
         return None if self._map is None else {"side": self._map.side, "labels": self._map.labels}
 
+    async def end(self) -> None:
+        """Close all pages, with the reason that the session has ended."""
+        closing = [asyncio.create_task(websocket.close(CLOSE_ENDED)) for websocket in self._pages.values()]
+        if closing:
+            await asyncio.wait(closing, timeout=GOODBYE_SECONDS)
+
     # messages of pages
 
     async def _socket(self, websocket: WebSocket) -> None:
@@ -191,7 +198,7 @@ class PanelServer:
                 await websocket.close(CLOSE_FULL)
                 return
             self._count += 1
-            self._pages[page] = None
+            self._pages[page] = websocket
             tasks = [asyncio.create_task(self._send_messages(websocket, page))]
             try:
                 state = self._state.state() | {"map": self._map_state(), "report": self._report.is_beside(self._model)}
@@ -242,7 +249,7 @@ class PanelServer:
             if isinstance(word, PingMessage):
                 clock.add_ping(word.at, time.monotonic())
                 page.watch(loop.call_later(SILENT_SECONDS, self._state.release_keys, page))
-                page.put({"t": "pong"})
+                page.put({"t": "pong", "at": word.at})
             elif isinstance(word, SpectrumMessage):
                 page.spectrum = word.on
             elif not (isinstance(word, NoteMessage) and word.velocity and clock.is_late(word.at, time.monotonic())):
@@ -322,6 +329,7 @@ async def serve(
     tasks = [asyncio.create_task(_Quiet(config).serve(list(sockets))), asyncio.create_task(ended.wait())]
     gc.freeze()  # loaded objects stay: the garbage collector need not scan them
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await server.end()
 
 
 class _Quiet(uvicorn.Server):

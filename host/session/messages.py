@@ -20,6 +20,8 @@ class Setup:
     only: int | None = None  # the channel heard alone, beside those with their own presets
     device: str | None = None
     null: bool = False
+    without_card: bool = False  # it may start without a card, and then plays to nowhere
+    card_fault: str = ""  # the reason for which it does
     input: str | None = None  # audio input to process with the preset's model
     rate: int | None = None
     block: int = 128
@@ -92,6 +94,7 @@ class SessionView:
     channel: int | None  # as `Setup.only`
     block: int
     lowest_latency: bool
+    card_fault: str = ""  # as `Setup.card_fault`
     restarting: bool = False  # with new settings
     recording: Literal["off", "coming", "on", "option"] = "off"  # option: since the start, by --record
     since: float = 0.0  # when it began, by time.monotonic
@@ -102,12 +105,12 @@ class SessionView:
 # "load", presets by slot; "record", whether to; "stop", without data. From the panel to the parent: "settings", the
 # changes of `changed` in host/live/settings.py; "record".
 Command = tuple[str, Any]
-# From it: "report" at the set pace; "driver", the seconds that it lets a card's driver take, and None afterwards. For
-# the panel: "heard", MIDI events since the last report; "view", the view of the displayed preset, "again" the same
-# after the panel's process was restarted; "refused", presets by slot that failed to load, and reasons; "take", a
-# recording begins, "taken", it has ended, with the reason it never began, if any. From the parent to the panel:
-# "session", its `SessionView`; "warn", a line that stays.
+# From it: "report" at the set pace; "driver", the seconds that it lets a card's driver take, and None afterwards; "no
+# card", an "error" of a setup `without_card`. For the panel: "heard", MIDI events since the last report; "view", the
+# view of the displayed preset, "again" the same after the panel's process was restarted; "refused", presets by slot
+# that failed to load, and reasons; "take", a recording begins, "taken", it has ended, with the reason it never began,
+# if any. From the parent to the panel: "session", its `SessionView`; "warn", a line that stays.
 Kind = Literal[
     "ready", "report", "driver", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "swapped"
 ]
-Message = tuple[Kind | Literal["heard", "view", "refused", "take", "taken"], Any]
+Message = tuple[Kind | Literal["no card", "heard", "view", "refused", "take", "taken"], Any]

@@ -24,7 +24,7 @@ HTTP_PORT = 80
 BACKLOG = 64
 LINE_SECONDS = 1.0  # between lines of the log
 AGAIN_SECONDS = 1.0  # between two starts
-PATIENCE_SECONDS = 1.0  # for a process to exit after the request
+PATIENCE_SECONDS = 3.0  # for a process to close its pages and exit
 PACE_SECONDS = 1 / 30  # between reports
 TOKEN_BYTES = 16
 

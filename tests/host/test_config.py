@@ -49,7 +49,7 @@ def test_presets_lie_in_the_folder_that_it_names(file: Path, tmp_path: Path) -> 
     ("text", "said"),
     [
         ("[play\n", "is not TOML"),
-        ("\xff", "is not TOML"),
+        ("\xff", "is not UTF-8"),
         ("[plya]\n", "unknown table [plya]; did you mean 'play'?"),
         ("play = 3\n", "unknown table [play]"),
         ("[play]\ndevise = 1\n", "unknown key play.devise; did you mean 'device'?"),

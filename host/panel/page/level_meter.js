@@ -70,9 +70,11 @@ export function levelMeter(state) {
     for (const [channel, bar] of bars.entries()) {
       const db = message.peaks_db[channel];
       bar.level = Math.max(db, bar.level - fallen, FLOOR);
-      if (db >= bar.peak || now - bar.peaked > HOLD) [bar.peak, bar.peaked] = [bar.level, now];
+      if (message.stopped) bar.level = bar.peak = FLOOR;
+      else if (db >= bar.peak || now - bar.peaked > HOLD) [bar.peak, bar.peaked] = [bar.level, now];
     }
     [latest, before, bands] = [message, now, message.spectrum_db ?? []];
+    if (message.stopped) read = -READ;
     if ($("level-number").textContent !== "silent" || bars.some(({ peak }) => peak > FLOOR)) draw();
   });
   $("spectrum-on").addEventListener("click", () => {

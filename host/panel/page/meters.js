@@ -12,12 +12,12 @@ const SHORTER = {
 };
 
 export function meters(state) {
-  let latest = null, read = -READ, underruns = null, second = 0;
+  let latest = null, stopped = false, read = -READ, underruns = null, second = 0;
   const history = new Array(MINUTE).fill(0);
 
   const draw = eachFrame(() => {
     const now = performance.now();
-    if (now - read < READ) return;
+    if (stopped || now - read < READ) return;
     read = now;
     $("load").textContent = `${Math.round(100 * latest.load[0])} / ${Math.round(100 * latest.load[1])} %`;
     $("underruns").textContent = latest.underruns;
@@ -40,6 +40,13 @@ export function meters(state) {
   }
 
   state.link.on("meters", (message) => {
+    stopped = message.stopped ?? false;
+    if (stopped) {
+      for (const id of ["load", "latency"]) $(id).textContent = "–";
+      $("voices").textContent = "";
+      read = -READ;
+      return;
+    }
     const new_ = underruns === null ? 0 : Math.max(message.underruns - underruns, 0);
     underruns = message.underruns;
     const now = Math.floor(performance.now() / 1000);

@@ -1,6 +1,6 @@
 // Joins the parts of the page.
 
-import { $, make, press, remember, remembered } from "./dom.js";
+import { $, capital, make, press, remember, remembered } from "./dom.js";
 import { controls } from "./controls.js";
 import { full } from "./full_screen.js";
 import { hints } from "./hints.js";
@@ -47,30 +47,48 @@ session(state, token);
 keyboard(state, notes, piano(state, notes, $("piano")), mode);
 full();
 
+/** A line with a button that closes it. */
+function banner(kind, close, props = {}) {
+  const element = make("p", { className: kind, ...props },
+    make("span", { onclick: () => element.classList.toggle("open") }),
+    make("button", { textContent: "✕", "aria-label": "Dismiss", onclick: () => close(element) }));
+  return element;
+}
+
+function say(element, text) {
+  const span = element.firstChild;
+  element.hidden = !text;
+  if (span.textContent !== text) span.textContent = span.title = text;
+}
+
 function line(text, kind) {
-  for (const other of $("lines").children) if (other.dataset.text === text) other.remove();
-  const close = make("button", { textContent: "✕", "aria-label": "Dismiss", onclick: () => element.remove() });
-  const element = make("p", { className: kind }, make("span", { textContent: text, title: text, onclick: () => element.classList.toggle("open") }), close);
-  element.dataset.text = text;
+  for (const other of $("lines").children) if (!other.id && other.firstChild.textContent === text) other.remove();
+  const element = banner(kind, () => element.remove());
+  say(element, text);
   $("lines").append(element);
   if (kind === "note") setTimeout(() => element.remove(), READ);
 }
 
-const lost = make("p", { className: "error", hidden: true, id: "lost" });
-const learning = make("p", { className: "note", hidden: true, id: "learning" });
-const away = make("p", { className: "error", hidden: true, textContent: "The sound card has gone: playing goes on as soon as it is back, or with another one of Session." });
-$("lines").append(lost, away, learning);
+const DOWN = {
+  refused: "This address has no or an old token: open the one that timbrel prints.",
+  ended: "timbrel has ended: start it again, then open the address that it prints.",
+  none: "No connection to timbrel. Held notes are released; this page tries again by itself.",
+};
+const standing = (id) => banner("error", (element) => (element.hidden = true), { id, hidden: true });
+const [soundless, lost] = ["soundless", "lost"].map(standing);
+$("lines").append(soundless, lost);
 state.on("model", () => document.body.classList.toggle("loading", !state.model.name));
-state.on("sound", () => (away.hidden = !state.sound?.away));
-link.on("down", ({ refused }) => {
-  lost.hidden = false;
+state.on("sound session", () => {
+  const [away, fault] = [state.sound?.away, state.session?.card_fault];
+  if (away) say(soundless, `${capital(away)}: playing goes on as soon as the sound is back, or with another card of Session.`);
+  else say(soundless, fault ? `No sound: ${fault}. Choose a card in Session.` : "");
+});
+link.on("down", ({ reason }) => {
   document.body.classList.add("lost");
-  lost.textContent = refused
-    ? "This address has no or an old token: open the one that timbrel prints."
-    : "No connection to timbrel. Held notes are let go; this page comes back by itself.";
+  say(lost, DOWN[reason]);
 });
 link.on("welcome", () => {
-  lost.hidden = true;
+  say(lost, "");
   document.body.classList.remove("lost");
   document.body.dataset.ready = "";
   remember("token", token);

@@ -139,11 +139,14 @@ export function piano(state, notes, box) {
   });
   state.on("keys", () => {
     build(); // so that it knows how many octaves there are
-    const { low, high, center } = state.keys;
+    const { low, high, center, labels } = state.keys;
     if (range !== `${low}-${high}`) { // each edit sends the keys again
       range = `${low}-${high}`;
       const kept = remembered("octave");
-      lowest = kept?.range === range ? kept.lowest : 12 * Math.floor(center / 12) - (octaves > 2 ? 12 : 0);
+      const octaveOf = (key) => 12 * Math.floor(key / 12);
+      const named = Object.keys(labels).map(Number); // of a kit, which begins with its first sound
+      const first = named.length ? octaveOf(Math.min(...named)) : Math.max(octaveOf(center) - (octaves > 2 ? 12 : 0), octaveOf(low));
+      lowest = kept?.range === range ? kept.lowest : first;
     }
     build();
   });

@@ -254,9 +254,11 @@ export class Slider {
       if (value === null) this.refused.textContent = wanted(shown(this.value, this.control), this.control);
       else this.#set(clamp(value, Math.min(low, high), Math.max(low, high)));
     });
+    let closing = 0; // the timer of a refusal
     number.addEventListener("blur", () => {
       this.show(this.value);
-      setTimeout(() => (this.refused.textContent = ""), READ);
+      clearTimeout(closing);
+      closing = setTimeout(() => (this.refused.textContent = ""), READ);
     });
   }
 

@@ -1,8 +1,8 @@
-// The socket to the panel: it says who it is, sends moves no faster than they are heard, and comes back by itself.
+// The socket to the panel: it says who it is, sends moves no faster than they are heard, and connects again by itself.
 
 const FIRST_WAIT = 250, LONGEST_WAIT = 5000; // milliseconds from one attempt to the next, doubled each time
 const GAP = 8; // milliseconds between frames of moves: 125 a second of the 400 that a page may send
-const WRONG_TOKEN = 4401;
+const FINAL = { 4401: "refused", 4410: "ended" }; // codes after which the page does not try again
 const BEAT = 250; // milliseconds between pings
 const HUNG = 4, UNOPENED = 20; // beats without any message after which a link that is up, or opens, is given up
 
@@ -16,6 +16,7 @@ export class Link extends EventTarget {
   #moved = 0;
   #timer = 0;
   #beats = 0; // since the last message
+  #awaited = []; // times of pings, and calls that wait for their answers
   up = false;
 
   constructor(address, token) {
@@ -58,6 +59,7 @@ export class Link extends EventTarget {
     this.#beats = 0;
     if (typeof data !== "string") return this.#say("binary", data);
     const message = JSON.parse(data);
+    if (message.t === "pong") this.#settle(message.at);
     if (message.t === "welcome") {
       this.up = true;
       this.#wait = FIRST_WAIT;
@@ -74,11 +76,25 @@ export class Link extends EventTarget {
     this.up = false;
     this.#socket = null;
     this.#moves.clear();
-    const refused = code === WRONG_TOKEN;
-    this.#say("down", { refused });
-    if (refused) return;
+    this.#settle(Infinity);
+    this.#say("down", { reason: FINAL[code] ?? "none" });
+    if (FINAL[code]) return;
     this.#retry = setTimeout(() => this.#open(), this.#wait * (0.75 + Math.random() / 2)); // pages do not come back at once
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
+  }
+
+  /** Calls once the panel has answered all that was sent before, or the link is down. */
+  answered(call) {
+    const at = performance.now();
+    this.#awaited.push([at, call]);
+    if (this.up) this.send({ t: "ping", at });
+    else this.#settle(at);
+  }
+
+  #settle(until) {
+    const due = this.#awaited.filter(([at]) => at <= until);
+    this.#awaited = this.#awaited.filter(([at]) => at > until);
+    for (const [, call] of due) call();
   }
 
   #say(type, detail) {

@@ -2,7 +2,7 @@
 
 const KEYS = { low: 0, high: 127, center: 60, silent: [], labels: {} };
 const NOTHING = { model: {}, preset: {}, keys: KEYS }; // while nothing plays yet
-const SETTLE = 150; // milliseconds after a hand lets go in which older values may still arrive
+const SILENCE = { stopped: true, peaks_db: [-Infinity, -Infinity], held: [], sounding: [] }; // in place of meters
 
 export class State extends EventTarget {
   #n = 0;
@@ -31,6 +31,7 @@ export class State extends EventTarget {
         this.#changed(target);
       }
     });
+    link.on("down", () => this.#silence());
     link.on("meters", (meters) => {
       this.code = meters.code?.length ? meters.code : null;
     });
@@ -43,6 +44,11 @@ export class State extends EventTarget {
       this.values = new Map(parts.controls.map(({ target, value }) => [target, value]));
     }
     for (const part of Object.keys(parts)) this.dispatchEvent(new CustomEvent(part));
+    if (parts.sound?.away) this.#silence();
+  }
+
+  #silence() {
+    this.link.dispatchEvent(new CustomEvent("meters", { detail: SILENCE }));
   }
 
   #changed(target) {
@@ -66,14 +72,14 @@ export class State extends EventTarget {
 
   drop(targets) {
     this.link.drop(targets);
-    setTimeout(() => {
+    this.link.answered(() => { // until then older values may arrive
       for (const target of targets) {
         const left = (this.#hands.get(target) ?? 1) - 1;
         if (left) this.#hands.set(target, left);
         else this.#hands.delete(target);
         this.#changed(target);
       }
-    }, SETTLE);
+    });
   }
 
   set(values) {

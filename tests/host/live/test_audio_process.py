@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.contract.model import Model
+from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.live import audio_process
 from timbrel.host.live.audio_process_state import ForwardedEvents, MeteredSource, ProcessState
@@ -168,3 +169,18 @@ def test_a_preset_that_takes_its_time_to_be_ready_is_described_after_ready(prese
     assert [kind for kind, _ in list(state.outbox) if kind not in ("say", "driver")] == ["ready", "view", "preset"]
     state.loop.stop()
     thread.join(PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize(("without_card", "error"), [(False, UserError), (True, audio_process.NoCard)])
+def test_a_card_that_is_missing_ends_a_session_unless_it_may_start_without(monkeypatch, without_card, error):
+    def find_card(name):
+        raise UserError("no sound card was found")
+
+    monkeypatch.setattr(audio_process, "find_card", find_card)
+    setup = Setup("good", without_card=without_card)
+    with pytest.raises(UserError) as raised:
+        audio_process._open_sink(SimpleNamespace(setup=setup))
+    assert type(raised.value) is error
+    playing = SimpleNamespace(setup=replace(setup, null=True, card_fault="no sound card was found"))
+    assert isinstance(audio_process._open_sink(playing), audio_process.NullSink)
+    assert playing.device == "nowhere (no card)"

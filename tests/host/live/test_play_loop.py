@@ -217,6 +217,16 @@ def test_another_card_is_chosen_while_the_one_before_is_away(sounding):
     assert screen.said[-2:] == ["the card has gone; waiting for it to come back", "AirPods plays, in blocks of 128"]
 
 
+def test_a_session_without_a_card_starts_without_sound_says_why_and_takes_the_card_that_is_chosen(sounding):
+    sent = sounding([playing._NoCard("no sound card was found; connect one")], [READY], [READY])
+    screen, panel = Screen(*[[]] * 5), Panel([], [("settings", {"device": "another"})])
+    go(screen, panel)
+    assert [(setup.device, setup.null) for setup in sent.setups] == [(None, False), (None, True), ("another", False)]
+    assert screen.said[0].startswith("no sound card was found; playing without sound: choose a card")
+    faults = [view.card_fault for kind, view in panel.heard if kind == "session"]
+    assert faults == ["no sound card was found", "", ""]
+
+
 @pytest.mark.parametrize(
     "fault",
     [[UserError("no such card")], [playing.Failure("no sound")], [READY, playing._Lost("the card has gone")]],

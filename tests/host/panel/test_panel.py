@@ -86,11 +86,19 @@ def sounding(page):
 def test_a_key_is_held_while_it_is_down_and_sounds(playing):
     with playing.page() as page:
         sounding(page)
-        page.say("note", key=60, velocity=100)
-        meters = page.wait("meters", lambda meters: meters["held"] == [60] and max(meters["peaks_db"]) > -60)
-        assert meters["voices"] == 1
+        shed = None
+
+        def sounds(meters):
+            nonlocal shed
+            if meters["shed"] != shed:  # first, or a busy machine has stolen the voice
+                shed = meters["shed"]
+                page.say("note", key=60, velocity=100)
+            # A report is read while the sound goes on: its parts may be of two blocks.
+            return (meters["held"], meters["voices"]) == ([60], 1) and max(meters["peaks_db"]) > -60
+
+        page.wait("meters", sounds)
         page.say("note", key=60, velocity=0)
-        page.wait("meters", lambda meters: meters["held"] == [])
+        page.wait("meters", lambda meters: (meters["held"], meters["voices"]) == ([], 0))
 
 
 def test_a_target_that_is_turned_is_where_the_sound_is_and_an_undo_takes_it_back(playing):

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -271,8 +272,9 @@ def test_a_page_that_sends_more_messages_than_its_limit_is_closed(monkeypatch):
 
     monkeypatch.setattr(security, "time", SimpleNamespace(monotonic=lambda: 0.0))  # no time passes
     ours, theirs = multiprocessing.Pipe()
-    with ours, theirs:
-        asyncio.run(PanelServer(ours, "", (), Path(), None)._listen(talker := Talker(), Page()))
+    with ours, theirs, ThreadPoolExecutor(1) as thread:  # playwright's tests leave a loop in this one
+        listening = PanelServer(ours, "", (), Path(), None)._listen(talker := Talker(), Page())
+        thread.submit(asyncio.run, listening).result()
     assert (talker.messages, talker.code) == (801, 1008)
 
 

@@ -175,6 +175,14 @@ def test_a_panel_ends_when_its_parent_has_gone(tmp_path):
             panel._pipe = None
 
 
+def test_a_session_that_ends_tells_its_pages(tmp_path):
+    with PanelProcess(run) as panel:
+        Parent(panel, tmp_path)
+        page = Client(panel).__enter__()
+    with page.connection, pytest.raises(ConnectionClosedError, match="4410"):
+        page.wait("never")
+
+
 def test_a_port_that_is_taken_is_named(panel):
     from timbrel.host.errors import UserError
 

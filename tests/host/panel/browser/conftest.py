@@ -177,9 +177,11 @@ class Host:
         if self.hangs:
             return
         if word["t"] == "ping":
-            socket.send(json.dumps({"t": "pong"}))
+            socket.send(json.dumps({"t": "pong", "at": word["at"]}))
             return
         self.said.append(word)
+        if word["t"] in ("move", "set"):
+            self.tell(t="values", values=word["values"])
         if word["t"] != "hello":
             return
         if word["token"] != TOKEN:

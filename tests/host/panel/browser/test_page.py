@@ -25,7 +25,18 @@ def test_a_wrong_token_is_said_and_not_tried_again(host):
     page = host.open(token="another")
     page.wait_for_selector("#lost:not([hidden])")
     assert "open the one that timbrel prints" in page.inner_text("#lost")
+    assert page.is_hidden("#loading")
     page.wait_for_timeout(700)
+    assert len(host.sockets) == 1
+
+
+def test_after_timbrel_has_ended_the_page_says_so_and_tries_no_more(host):
+    page = host.open()
+    host.sockets[0].close(code=4410)
+    page.wait_for_selector("#lost:not([hidden])")
+    assert "timbrel has ended" in page.inner_text("#lost")
+    page.evaluate("dispatchEvent(new Event('online'))")  # upon which a page that tries again does so at once
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 400))")
     assert len(host.sockets) == 1
 
 
@@ -49,7 +60,7 @@ def test_the_page_comes_back_by_itself_and_says_again_what_hands_still_hold(host
     host.refuses = True
     host.sockets[0].close(code=1012)
     page.wait_for_selector("#lost:not([hidden])")
-    assert "comes back by itself" in page.inner_text("#lost")
+    assert "tries again by itself" in page.inner_text("#lost")
     before, host.refuses = len(host.said), False
     host.until(lambda: len(host.said) >= before + 5)
     page.wait_for_selector("#lost", state="hidden")
