@@ -92,10 +92,10 @@ def card_of_recordings(names, **changes):
 
 
 def test_each_recording_without_a_label_has_a_key_by_its_name():
-    card = card_of_recordings(["zap", "snare hard", "OH 2", "CH", "kick-3"])
+    card = card_of_recordings(["zap", "ESnare hard", "hh_op 2", "CHat", "kick-3"])
     keys = kit(card)
     assert [(entry.key, entry.label) for entry in keys] == [
-        *((36, "kick-3"), (37, "zap"), (38, "snare hard"), (42, "CH"), (46, "OH 2")),
+        *((36, "kick-3"), (37, "zap"), (40, "ESnare hard"), (42, "CHat"), (46, "hh_op 2")),
     ]
     assert [entry.choke for entry in keys] == [None, None, None, "hats", "hats"]
     assert key_table(keys, card).splitlines()[1].split() == ["36", "kick-3"]
