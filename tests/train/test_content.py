@@ -154,8 +154,9 @@ def test_a_clip_has_died_away_when_it_lies_sixty_decibels_under_its_loudest(tmp_
 
 
 def test_a_sound_that_ends_within_a_step_is_not_dying(tmp_path):
-    noise = np.random.default_rng(0).standard_normal(44100 + 5).astype(np.float32) * 0.1
-    assert listened(corpus_of(tmp_path, [noise, noise[::-1]])).dying == 0.0
+    """A step is a hundredth of a second; the last one has three samples, which are as loud as the others."""
+    steady = 0.1 * (-1.0) ** np.arange(100 * round(RATE / 100) + 3)
+    assert listened(corpus_of(tmp_path, [steady, steady[::-1] / 2], rate=RATE)).dying == 0.0
 
 
 def test_a_silent_clip_is_no_trouble(tmp_path):
