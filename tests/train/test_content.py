@@ -1,5 +1,7 @@
 """What recordings sound like decides what is made of them: notes, hits and words, or textures."""
 
+import re
+
 import numpy as np
 import pytest
 from timbrel.train.corpus.content import LOUD_DB, CorpusContent, dying_seconds, listened
@@ -127,6 +129,15 @@ def test_a_folder_of_mixed_kinds_is_said_to_be_one(tmp_path, makers, mixed):
     heard = listened(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
     assert bool(heard.mixed) is mixed
     assert not mixed or "sort them into folders" in heard.mixed
+
+
+def test_the_shares_of_mixed_kinds_add_up_and_a_short_note_counts_once(tmp_path):
+    makers = [bell, bell, bell, organ, noisy, noisy, rain, rain, rain]  # bells are notes that die away
+    clips = [make(number) for number, make in enumerate(makers)]
+    heard = listened(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
+    assert (heard.hits, heard.held) == (pytest.approx(5 / 9), pytest.approx(4 / 9))
+    shares = [int(share) for share in re.findall(r"(\d+) %", heard.mixed)]
+    assert shares == [44, 23, 33]
 
 
 def test_why_is_said_in_figures(tmp_path):
