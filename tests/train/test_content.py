@@ -1,5 +1,7 @@
 """What recordings sound like decides what is made of them: notes, hits and words, or textures."""
 
+import re
+
 import numpy as np
 import pytest
 from timbrel.train.corpus.content import LOUD_DB, CorpusContent, dying_seconds, listened
@@ -129,6 +131,15 @@ def test_a_folder_of_mixed_kinds_is_said_to_be_one(tmp_path, makers, mixed):
     assert not mixed or "sort them into folders" in heard.mixed
 
 
+def test_the_shares_of_mixed_kinds_add_up_and_a_short_note_counts_once(tmp_path):
+    makers = [bell, bell, bell, organ, noisy, noisy, rain, rain, rain]  # bells are notes that die away
+    clips = [make(number) for number, make in enumerate(makers)]
+    heard = listened(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
+    assert (heard.hits, heard.held) == (pytest.approx(5 / 9), pytest.approx(4 / 9))
+    shares = [int(share) for share in re.findall(r"(\d+) %", heard.mixed)]
+    assert shares == [44, 23, 33]
+
+
 def test_why_is_said_in_figures(tmp_path):
     clips = [noisy(number) for number in range(4)] + [bell(number) for number in range(4)]
     heard = listened(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
@@ -154,8 +165,9 @@ def test_a_clip_has_died_away_when_it_lies_sixty_decibels_under_its_loudest(tmp_
 
 
 def test_a_sound_that_ends_within_a_step_is_not_dying(tmp_path):
-    noise = np.random.default_rng(0).standard_normal(44100 + 5).astype(np.float32) * 0.1
-    assert listened(corpus_of(tmp_path, [noise, noise[::-1]])).dying == 0.0
+    """A step is a hundredth of a second; the last one has three samples, which are as loud as the others."""
+    steady = 0.1 * (-1.0) ** np.arange(100 * round(RATE / 100) + 3)
+    assert listened(corpus_of(tmp_path, [steady, steady[::-1] / 2], rate=RATE)).dying == 0.0
 
 
 def test_a_silent_clip_is_no_trouble(tmp_path):

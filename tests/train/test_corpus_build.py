@@ -8,6 +8,8 @@ import soundfile
 from scipy.signal import resample_poly
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.build import build
+from timbrel.train.corpus.sound_files import _BLOCK as BLOCK
+from timbrel.train.corpus.sound_files import SoundFile
 from timbrel.train.corpus.store import Corpus
 
 from .sounds import RATE, sine, splits_of, write
@@ -228,6 +230,19 @@ def test_clipping_is_named_and_loudness_is_not(tmp_path, subtype):
     report = build([tmp_path / "sounds"], tmp_path / "corpus")
     assert report.clipped == ["clipped.wav"]
     assert report.clips == len(splits_of(tmp_path / "corpus")) == (3 if subtype == "FLOAT" else 2)
+
+
+@pytest.mark.parametrize("first", range(-3, 2))
+def test_clipping_is_seen_where_two_blocks_of_a_file_meet(tmp_path, first):
+    samples = sine(100, seconds=2 * BLOCK / RATE, gain=0.5)
+    samples[BLOCK + first : BLOCK + first + 3] = 1.0
+    file = SoundFile(write(tmp_path / "a.wav", samples))
+    assert sum(map(len, file.mono(RATE))) == 2 * BLOCK
+    assert file.clipped
+    samples[BLOCK + first + 1] = 0.9
+    file = SoundFile(write(tmp_path / "b.wav", samples))
+    assert sum(map(len, file.mono(RATE))) == 2 * BLOCK
+    assert not file.clipped
 
 
 # ---- refusals

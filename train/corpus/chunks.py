@@ -14,6 +14,7 @@ from ...host.errors import Failure
 from .file_names import Names
 from .inharmonicity import by_partials
 from .manifest import AGAIN, FLOAT
+from .noise_floor import without_noise
 from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .pitch import Samples, frame_count, pitch_track, track_at_key
 from .sfz import SfzSample
@@ -222,16 +223,17 @@ class _Reader:
         decoded = samples_digest(samples)
         if first := self._copies.earlier(name, decoded):
             return ReadSound(name=name, sha256=sha256, decoded=decoded.hex(), fault="identical", detail=first)
-        track = by_partials(kept, settings.rate, pitch_track(kept, settings.rate))
+        kept, noise = without_noise(kept, settings.rate, settings.shortest)
+        track = by_partials(kept, settings.rate, pitch_track(kept, settings.rate, noise))
         found = ReadSound(name=name, sha256=sha256, decoded=decoded.hex(), rate=file.rate, clipped=file.clipped)
         found = found.model_copy(update={"remarks": file.remarks})
         cut = segment_notes(kept, settings.rate) if settings.melodies and is_melody(kept, track, settings.rate) else []
         if notes := [note for note in cut if note.stop - note.start >= settings.shortest]:
-            clips = [*self._notes(kept, notes, sound)]
+            clips = [*self._notes(kept, notes, sound, noise)]
             return found.model_copy(update={"melody": True, "clips": clips})
         told = sound.told
         if told.key is not None:
-            track = track_at_key(track, kept, settings.rate, told.key)
+            track = track_at_key(track, kept, settings.rate, told.key, noise)
         clip = self._written(
             kept,
             track,
@@ -243,13 +245,13 @@ class _Reader:
         )
         return found.model_copy(update={"clips": [clip]})
 
-    def _notes(self, sound: FloatFile, notes: list[NoteSegment], of: SoundToRead) -> Iterator[ReadClip]:
+    def _notes(self, sound: FloatFile, notes: list[NoteSegment], of: SoundToRead, noise: float) -> Iterator[ReadClip]:
         """A mark in a melody's name is not each note's velocity."""
         for number, note in enumerate(notes, 1):
             part, own = sound.stretch(note.start, note.stop), f"{of.name}#{number:0{len(str(len(notes)))}}"
             yield self._written(
                 part,
-                by_partials(part, self._settings.rate, pitch_track(part, self._settings.rate)),
+                by_partials(part, self._settings.rate, pitch_track(part, self._settings.rate, noise)),
                 name=own,
                 group=self._names.group(own),
                 label=self._names.label(of.path),

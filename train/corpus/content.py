@@ -71,9 +71,10 @@ class CorpusContent:
         """Describe the mix if no kind makes up three quarters."""
         if max(self.hits, self.held, self.others) >= MOSTLY:
             return ""
+        notes, others = round(100 * self.held), round(100 * self.others)
         return (
-            f"mixed kinds: of {self.clips} sounds {self.held:.0%} are steady notes, {self.hits:.0%} die away within "
-            f"{SHORT_SECONDS:g} s, {self.others:.0%} are neither; sort them into folders, an instrument each"
+            f"mixed kinds: of {self.clips} sounds {notes} % are steady notes, {100 - notes - others} % other sounds "
+            f"that die away within {SHORT_SECONDS:g} s, {others} % neither; sort them into folders, an instrument each"
         )
 
     def text(self) -> str:

@@ -17,6 +17,7 @@ LOWEST_HZ = 31.0  # a flat C1; YIN needs two periods in the window
 HIGHEST_HZ = 4500.0  # a sharp C8, the piano's last key
 SILENT_DB = -70.0  # full scale; a 16-bit recording's own noise lies below -84 dB
 FADED_DB = -60.0  # below the clip's peak, where a note has died away
+NOISE_RATIO = 1.1  # of a frame's level to the noise's: a sound 6 dB below the noise raises it so far, noise does not
 
 Samples = npt.NDArray[np.float32]
 
@@ -49,13 +50,13 @@ def is_silent(samples: Samples) -> bool:
     return not len(samples) or float(np.ptp(samples)) / 2 <= silence_level(0.0)
 
 
-def pitch_track(samples: Sliceable, rate: int) -> Samples:
+def pitch_track(samples: Sliceable, rate: int, noise: float = 0.0) -> Samples:
     """Return MIDI notes with fractions around every `HOP`-th sample: float32 [ceil(n / HOP)].
 
-    Silent and unpitched frames are NaN. ``samples`` are mono [n], full scale ±1. The search spans `LOWEST_HZ`, or two
-    periods in `WINDOW`, to `HIGHEST_HZ`.
+    Silent and unpitched frames are NaN, and those no louder than the recording's ``noise`` (root of the mean square).
+    ``samples`` are mono [n], full scale ±1. The search spans `LOWEST_HZ`, or two periods in `WINDOW`, to `HIGHEST_HZ`.
     """
-    notes, _ = _measure(samples, rate, LOWEST_HZ)
+    notes, _ = _measure(samples, rate, LOWEST_HZ, noise)
     return notes
 
 
@@ -64,12 +65,12 @@ def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
 
     It stays if another pitch class is measured.
     """
-    notes, sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)))
+    notes, sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)), 0.0)
     voiced = notes[np.isfinite(notes)]
     return np.where(sounding, key + _octaves_away(voiced, key, int(sounding.sum())), np.nan).astype(np.float32)
 
 
-def track_at_key(track: Samples, samples: Sliceable, rate: int, key: int) -> Samples:
+def track_at_key(track: Samples, samples: Sliceable, rate: int, key: int, noise: float = 0.0) -> Samples:
     """Return a pitch ``track`` in the octave of a surely known ``key``; the key where another note or none is measured.
 
     Shapes are as in `pitch_track`. A bell's period may be two octaves and more below its note, so it moves no key.
@@ -78,7 +79,7 @@ def track_at_key(track: Samples, samples: Sliceable, rate: int, key: int) -> Sam
     octaves = 0 if heard is None else round((key - heard) / 12)
     if heard is not None and abs(heard + 12 * octaves - key) < DETUNED:
         return (track + np.float32(12 * octaves)).astype(np.float32)
-    _, sounding = _measure(samples, rate, LOWEST_HZ)
+    _, sounding = _measure(samples, rate, LOWEST_HZ, noise)
     return np.where(sounding, key, np.nan).astype(np.float32)
 
 
@@ -102,7 +103,7 @@ def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
     return nearest if abs(interval - nearest) <= _TUNING else 0
 
 
-def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, npt.NDArray[np.bool_]]:
+def _measure(samples: Sliceable, rate: int, lowest_hz: float, noise: float) -> tuple[Samples, npt.NDArray[np.bool_]]:
     frames = frame_count(len(samples))
     notes = np.empty(frames, np.float32)
     level = np.empty(frames, np.float32)
@@ -116,7 +117,7 @@ def _measure(samples: Sliceable, rate: int, lowest_hz: float) -> tuple[Samples, 
         level[first:last] = np.sqrt(np.mean(cut**2, axis=1))
         found, depth = yin(cut, rate, longest)
         notes[first:last] = np.where(depth < VOICED, found, np.nan)
-    sounding = level > silence_level(peak)
+    sounding = level > max(silence_level(peak), NOISE_RATIO * noise)
     notes[~sounding] = np.nan
     return _without_jumps(notes), sounding
 

@@ -59,7 +59,10 @@ class FloatFile:
         self._file.seek((self._start + start) * _FLOAT.itemsize)
         return np.frombuffer(self._file.read(max(stop - start, 0) * _FLOAT.itemsize), _FLOAT)
 
-    def stretch(self, start: int, stop: int) -> "FloatFile":
+    def stretch(self, start: int, stop: int, shortest: int = 0) -> "FloatFile":
+        """Return the samples from ``start`` to ``stop``, or ``shortest`` samples around them."""
+        stop = min(max(stop, start + shortest), len(self))
+        start = min(start, stop - shortest)
         return FloatFile(self._file, self._start + start, self._start + stop)
 
 
@@ -246,9 +249,7 @@ def trimmed(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile 
     loud = np.flatnonzero(swing > silence_level(float(swing.max())))
     if not len(loud):
         return None
-    start, stop = int(loud[0]) * step, min(int(loud[-1] + 1) * step, len(sound))
-    stop = min(max(stop, start + shortest), len(sound))
-    return sound.stretch(min(start, stop - shortest), stop)
+    return sound.stretch(int(loud[0]) * step, min(int(loud[-1] + 1) * step, len(sound)), shortest)
 
 
 def _within(folder: Path) -> list[Path]:
