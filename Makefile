@@ -84,6 +84,20 @@ extras: .venv/dev.done
 			OMP_NUM_THREADS=1 "../env-$$extra/bin/python" ../../../tests/extras/attempts.py $$extra) || failed=1; \
 	done; exit $$failed
 
+# All tests with the lowest versions that pyproject.toml declares, then with today's newest. The tests' own tools are new.
+# torch comes first: of a version's wheels, those for the processor alone count as higher than those for GPUs.
+LOWEST := --requirements pyproject.toml $(patsubst %,--extra %,train live panel phone hub scale)
+lowest: .venv/dev.done system
+	@rm -rf build/lowest build/newest && failed=0; for versions in lowest newest; do \
+		echo "== $$versions versions"; $(PYTHON) -m venv build/$$versions; python=build/$$versions/bin/python; \
+		export PATH="$$PWD/$(BIN):$$PATH"; \
+		[ $$versions = newest ] || { $$python $(INSTALL) torch && \
+			$$python $(INSTALL) --resolution lowest-direct $(LOWEST); } || exit 1; \
+		$$python $(INSTALL) --editable '.[dev]' || exit 1; \
+		OMP_NUM_THREADS=1 $$python -m pytest -q -n $(PROCESSES) --dist worksteal -m "not slow and not realtime" \
+			|| failed=1; \
+	done; exit $$failed
+
 system:
 	@missing=; for p in $(SYSTEM); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \

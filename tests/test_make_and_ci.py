@@ -104,13 +104,15 @@ def test_torchs_size_is_told_before_anything_is_fetched_and_once(run, stand_in, 
 
 @pytest.mark.parametrize("ci", [{}, {"CI": "yes"}], ids=["by hand", "in CI"])
 def test_ci_runs_the_tests_with_nothing_around_them_and_lets_pip_alone_know_its_settings(run, stand_in, tmp_path, ci):
+    stand_in("git", 'mkdir -p "$4"')
     stand_in("make", 'env > "$(echo "$*" | tr -c "a-z\\n" _)"')
     hidden = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "2", "PIP_FIND_LINKS": "/some where"}
     assert run(".ci/run", **hidden, **ci).returncode == 0
+    [clone] = (tmp_path / "build").iterdir()
+    assert " " in clone.name
     around = {
-        path.name: dict(line.split("=", 1) for line in path.read_text().splitlines())
-        for path in tmp_path.glob("*_done_*")
-    } | {"test": dict(line.split("=", 1) for line in (tmp_path / "test").read_text().splitlines())}
+        path.name: dict(line.split("=", 1) for line in path.read_text().splitlines()) for path in clone.glob("*_done_*")
+    } | {"test": dict(line.split("=", 1) for line in (clone / "test").read_text().splitlines())}
     assert len(around) == 2
     wanted = PLAIN - ({"CI"} - ci.keys())
     for command, variables in around.items():
@@ -120,5 +122,6 @@ def test_ci_runs_the_tests_with_nothing_around_them_and_lets_pip_alone_know_its_
 
 
 def test_ci_fails_where_the_tests_fail(run, stand_in):
+    stand_in("git", 'mkdir -p "$4"')
     stand_in("make", '[ "$*" != test ]')
     assert run(".ci/run").returncode != 0
