@@ -151,7 +151,7 @@ def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rat
             ]
             events_here = sorted([*tempos, *_settle(events_here)], key=lambda event: event.time)
         keys, pedals = _left_down(events_here)
-        unreleased += len(keys)
+        unreleased += sum(keys.values())
         pressed |= {channel for channel, _ in pedals}
         events += events_here
         events += [NoteOff(_round(samples_a_unit * end), channel, key) for channel, key in keys]
@@ -213,15 +213,18 @@ def _settle(events: Sequence[Event]) -> list[Event]:
     return settled
 
 
-def _left_down(events: Iterable[Event]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Channels and numbers of the keys and of the pedals that are down after the last event."""
-    keys: dict[tuple[int, int], None] = {}
+def _left_down(events: Iterable[Event]) -> tuple[dict[tuple[int, int], bool], list[tuple[int, int]]]:
+    """Channels and numbers of the keys without a note-off, and of the pedals that are down after the last event.
+
+    Keys that all notes off has released are False: presets that start zones may take its channel for a member's.
+    """
+    keys: dict[tuple[int, int], bool] = {}
     pedals: dict[tuple[int, int], None] = {}
     reader, sizes = ControllerReader(), {LOWER: 0, UPPER: 0}
     for event in events:
         match reader.read(event):
             case NoteOn(_, channel, key):
-                keys[channel, key] = None
+                keys[channel, key] = True
             case NoteOff(_, channel, key):
                 keys.pop((channel, key), None)
             case ControlChange(_, channel, number, value) if number in HOLDING_PEDALS:
@@ -230,12 +233,12 @@ def _left_down(events: Iterable[Event]) -> tuple[list[tuple[int, int]], list[tup
                     pedals[channel, number] = None
             case AllOff(_, channel):
                 group = group_of(sizes, channel)
-                keys = {at: None for at in keys if group_of(sizes, at[0]) != group}
+                keys = {at: down and group_of(sizes, at[0]) != group for at, down in keys.items()}
             case ControllersReset(_, channel):
                 pedals = {at: None for at in pedals if at[0] != channel}
             case DataEntry(_, channel, True, parameter, "coarse", members) if parameter == CONFIGURATION:
                 sizes = resized(sizes, channel, members) if channel in sizes else sizes
-    return list(keys), list(pedals)
+    return keys, list(pedals)
 
 
 def _read_midi_bytes(path: Path) -> bytes:

@@ -70,7 +70,7 @@ def test_every_kind_of_message_becomes_its_event(data, event):
         "f0 7e 7f 09 01 00 f7",  # too long
         "f0 7e 7f 09 f7",  # too short
         "f0 7e 7f 09 01",  # unfinished
-        "f0 7e 7f 09 01 b0",  # broken off by another status
+        "f0 7e 7f 09 01 b0 f7",  # broken off by another status
         "f0 41 10 42 12 40 00 7f 00 40 f7",  # a wrong checksum
         "f0 7f 7f 04 01 00 40 f7",  # master volume
         "f0 7f 7f 04 03 00 f7",
