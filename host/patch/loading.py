@@ -27,7 +27,7 @@ SINGLE = re.compile(rf"\s*\[\s*({'|'.join(SEVERAL)})\s*\]\s*(#.*)?")
 
 
 class UnknownKeys(UserError):
-    """A preset whose only faults are unknown keys, and the same preset without these keys."""
+    """A preset whose only faults are unknown keys, and the same preset without or with corrected keys."""
 
     def __init__(self, lines: Iterable[str], preset: Preset, faults: Sequence[Fault]) -> None:
         super().__init__(*lines)
@@ -62,7 +62,7 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
             found = [fault for fault in _faults(error) if skipped.isdisjoint(fault.where[-1:])]
         if not broken and all(detail["type"] == "extra_forbidden" for detail in error.errors()):
             try:
-                preset = Preset.model_validate(_without_unknown_keys(fields, error))
+                preset = Preset.model_validate(_with_known_keys(fields, error))
             except ValidationError as others:
                 found += _faults(others)
             else:
@@ -107,14 +107,17 @@ def _what_is_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:
     return text, {}, broken or [BrokenLine(1, "[", "it nests too deeply, or has a number of too many digits")]
 
 
-def _without_unknown_keys(fields: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+def _with_known_keys(fields: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    """Misspelt keys get their names, since a missing key would cause faults that are none; other ones go."""
     known = copy.deepcopy(dict(fields))
     for detail in error.errors():
         *table, key = detail["loc"]
         part: Any = known
         for place in table:
             part = part[place]
-        del part[key]
+        value = part.pop(key)
+        for name in get_close_matches(str(key), _names(tuple(table)), n=1, cutoff=0.5):
+            part.setdefault(name, value)
     return known
 
 
