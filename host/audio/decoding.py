@@ -41,7 +41,7 @@ UNKNOWN_LENGTH = 2**63 - 1  # frames, SF_COUNT_MAX of libsndfile
 NOTHING = np.zeros((0, 0), np.float32)
 
 
-class PlainFile(soundfile.SoundFile):
+class PlainFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
     """A sound file that libsndfile reads; ``remark`` says how, where it is not read as its header says."""
 
     def __init__(self, file: Path | BinaryIO | SplicedFile, remark: str = "") -> None:

@@ -135,17 +135,18 @@ def _noise_run(edge: _Edge) -> _NoiseRun | None:
 def _is_steady(edge: _Edge, length: int, noise: Floats) -> bool:
     third = min(length // 3, PIECE)
     outer, inner = (edge.powers(first, third + AHEAD - 1) for first in (0, length - third))
-    sums = (part.sum(axis=1, keepdims=True) for part in (outer, inner))
+    outer_sum, inner_sum = (part.sum(axis=1, keepdims=True) for part in (outer, inner))
     return (
         _trend_db(outer, inner, third, noise) <= BAND_TREND_DB
-        and _trend_db(*sums, third, noise.sum(keepdims=True)) <= TREND_DB
+        and _trend_db(outer_sum, inner_sum, third, noise.sum(keepdims=True)) <= TREND_DB
     )
 
 
 def _trend_db(outer: Floats, inner: Floats, count: int, noise: Floats) -> float:
     """Return the largest change of a band that two measures agree on: clicks move the one, beats of hum the other."""
-    medians = _decibels(*(np.median(part[:count], axis=0) for part in (outer, inner)), noise)
-    means = _decibels(*(_ahead(part, AHEAD, LOWER)[:count].mean(axis=0) for part in (outer, inner)), noise)
+    outer_median, inner_median = (np.median(part[:count], axis=0) for part in (outer, inner))
+    outer_mean, inner_mean = (_ahead(part, AHEAD, LOWER)[:count].mean(axis=0) for part in (outer, inner))
+    medians, means = _decibels(outer_median, inner_median, noise), _decibels(outer_mean, inner_mean, noise)
     return float(np.minimum(np.abs(medians), np.abs(means)).max())
 
 
@@ -165,7 +166,7 @@ def _ahead(powers: Floats, count: int, rank: int) -> Floats:
 
 def _decibels(powers: Floats, reference: Floats, noise: Floats | None = None) -> Floats:
     least = (reference if noise is None else noise).mean() / _ratio(RANGE_DB) + np.float32(1e-20)
-    return 10 * np.log10((powers + least) / (reference + least))
+    return np.asarray(10 * np.log10((powers + least) / (reference + least)))
 
 
 def _ratio(decibels: float) -> float:
