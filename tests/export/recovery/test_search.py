@@ -96,9 +96,9 @@ def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
     for found, code in zip(Given(model, labels).hybrid(sought), codes, strict=True):
         assert found.settled
         if model.card.transform_length is None:
-            assert found.after < 0.02 < found.before
-        if name != "gm-drums":  # the noise of cymbals sounds alike of many codes, and a GAN's words of near ones
-            assert correlation(found.code, code, model.card) > (0.97 if name == "digits-gan" else 0.98)
+            assert found.after < 0.1 * found.before
+        if name not in ("gm-drums", "digits-gan"):  # cymbals' noise and a GAN's words sound alike of several codes
+            assert correlation(found.code, code, model.card) > 0.9
 
 
 def test_a_code_of_a_gan_is_found_from_afar_too(monkeypatch):
