@@ -26,6 +26,7 @@ from ..train.corpus.held_out import clip_splits, held_keys, key_splits
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sound_files import digests, find_sounds, own_rate
 from ..train.corpus.store import READING, Corpus
+from ..train.corpus.unsuited_notes import unsuited_notes
 from ..train.launch import resume, start
 from ..train.recipes.base import Recipe
 from ..train.recipes.load import load_recipe
@@ -223,6 +224,8 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
         if mixed:
             display.say(mixed)
         display.say(f"{why}: {FAMILIES[family].why} (--family {name_for_users(family)})")
+        if FAMILIES[family].played and (warning := unsuited_notes(corpus)):
+            display.say(f"warning: {warning}")
     elif not tonal and FAMILIES[family].unpitched:
         display.say(FAMILIES[family].unpitched)
     return family
