@@ -54,7 +54,7 @@ def export(
     ] = None,
     nn: Annotated[Path | None, typer.Option("--nn", help="A file for nn~ in Max and Pd, ending in .ts.")] = None,
     checkpoint: Annotated[Which, typer.Option(help="Which checkpoint.")] = Which.best,
-    weights: Annotated[Weights, typer.Option(help="float16 is half the file.")] = Weights.float16,
+    weights: Annotated[Weights, typer.Option(help="float16: half the file, unless inexact.")] = Weights.float16,
     name: Annotated[str | None, typer.Option(help="The model's name; the file's by default.")] = None,
     description: Annotated[str | None, typer.Option(help="One line.")] = None,
     license: Annotated[str | None, typer.Option(help="Of the model, its corpus included.")] = None,
@@ -62,13 +62,16 @@ def export(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model for any host, or a file for Max and Pd, and prove that it agrees with the trained network."""
+    from ..host.progress import Display
     from .export import LabelInput
     from .nn.files import written
 
     labels = LabelInput(name, description, license, credits)
     how: Any = {"which": checkpoint.value, "weights": weights.value, "overwrite": overwrite}
-    for line in written(source, output, nn, labels=labels, **how):
-        print(line)
+    with Display() as display:
+        display.stage("exporting")
+        for line in written(source, output, nn, labels=labels, **how):
+            print(line)
 
 
 @commands.command()

@@ -3,16 +3,18 @@
 import contextlib
 import datetime
 import json
+import logging
 import math
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 from torch import nn
 
@@ -39,13 +41,23 @@ from .onnx import Weights, save, store_half, trace
 from .parity import STEPS, reference
 
 Array = npt.NDArray[np.float32]
+Proof = TypeVar("Proof")
 
 BATCHES = (1, 2, 7, 64)  # batch sizes of the parity test: one, few, an odd number, many
 # Largest differences, of the output's range. Half-precision weights keep 11 bits, eight layers add up to about 1e-3.
 TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 2e-5}
 STEPPED = 1e-4  # at least, of a stateful model: rounding differences are fed back 16 times
+SILENT_LUFS = -90.0  # silence measures below -110, the softest instruments above -50
 # The two libraries' transforms differ by 1e-7 of a spectrum's peak, so roots of values at -60 dB differ by 1e-4.
 ENCODER_TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 5e-4}
+
+LOWER_RATE = "train again with a lower training.learning_rate"
+
+log = logging.getLogger(__name__)
+
+
+class Inexact(Failure):
+    """A file differs from its network by more than its weights' precision allows."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +81,11 @@ def export(
 ) -> Card:
     """Write ``path`` and the network's encoder, if any: both or neither.
 
+    A file that is inexact in float16 is written in float32. A warning says so, and says that latents do not vary.
+
     Raises:
         UserError: no checkpoint, the corpus is missing, the output is not writable, or the network makes no sound.
-        Failure: onnxruntime's results differ from torch's, or the model's latents do not vary.
+        Failure: onnxruntime's results differ from torch's in float32 too, or the model is silent or not finite.
     """
     if path.suffix != ".onnx" or path.name.endswith(".encoder.onnx"):
         raise UserError(f"-o {path} must be a model's name, such as {path.name.partition('.')[0] or 'model'}.onnx")
@@ -86,10 +100,13 @@ def export(
     network, _, step = trained(run, which)
     corpus = run.corpus()
     graphs = make_graphs(network, run.recipe, corpus, run.info.tonal)
+    if not np.isfinite(graphs.codes.latents).all():
+        raise Failure(f"run {run.folder}: its codes are not finite; {LOWER_RATE}")
     if len(graphs.codes.latents) > 1 and np.all(graphs.codes.latents.std(0) < DEAD):
-        raise Failure(
-            f"run {run.folder}: every sound has the same code, such a model cannot be played; "
-            "train again with another training.seed or a lower learning rate"
+        log.warning(
+            "run %s: every sound has the same code, so its knobs do nothing; train longer, or again with another "
+            "training.seed or a lower learning rate",
+            run.folder,
         )
     with (
         contextlib.ExitStack() as stack,
@@ -99,7 +116,7 @@ def export(
         card = _write_decoder(run, graphs, corpus, labels or LabelInput(), step, weights, decoder_file, path)
         if graphs.encoder is not None:
             encoder_file = stack.enter_context(replacing(encoder_path(path), overwrite))
-            _write_encoder(graphs, graphs.encoder, corpus, weights, encoder_file, Model(decoder_file))
+            _write_encoder(graphs, graphs.encoder, corpus, weights, encoder_file, path, Model(decoder_file))
     if graphs.encoder is None:
         encoder_path(path).unlink(missing_ok=True)  # of the previous model
     return card
@@ -126,8 +143,6 @@ def _write_decoder(
         inputs["noise"] = torch.rand(3, noise)
     inputs |= {state.name: torch.rand(3, *state.shape) for state in graphs.state}
     graph = trace(graphs.decoder, inputs, ["frame", *(f"{state.name}_next" for state in graphs.state)], "voice")
-    if weights == "float16":
-        store_half(graph, graphs.exact)
     marks = landmarks(codes, words or ())
     knobs = latents(codes, starting_point(codes, marks))
     recipe = run.recipe
@@ -151,23 +166,47 @@ def _write_decoder(
         state=list(graphs.state),
         **graphs.card,
     )
-    save(graph, file, {METADATA_KEY: card.model_dump_json()})
-    model = Model(file)  # the file as written, as hosts load it
-    card = card.model_copy(
-        update={
-            "parity": _parity(graphs, model, weights),
-            "reference": reference(model),
-            "latents": explained(model),
-        }
-    )
+
+    def prove(graph: onnx.ModelProto, weights: Weights) -> tuple[onnx.ModelProto, Model, Parity]:
+        save(graph, file, {METADATA_KEY: card.model_dump_json()})
+        model = Model(file)  # the file as written, as hosts load it
+        return graph, model, _parity(graphs, model, weights)
+
+    graph, model, parity = _proven(graph, weights, graphs.exact, f"{final}", prove)
+    card = card.model_copy(update={"parity": parity, "reference": reference(model), "latents": explained(model)})
     beside = _beside_the_card(graphs, model)
     save(graph, file, {METADATA_KEY: card.model_dump_json()} | beside)
-    card = card.model_copy(update={"loudness_lufs": round(loudness(Model(file)), 2)})  # with gestures
+    lufs = loudness(Model(file))  # with gestures
+    if lufs < SILENT_LUFS:
+        raise Failure(f"run {run.folder}: its model is silent; train it longer, or again with louder sounds")
+    card = card.model_copy(update={"loudness_lufs": round(lufs, 2)})
     save(graph, file, {METADATA_KEY: card.model_dump_json()} | beside)
     verdict = Model(file).verify()
     if not verdict.passed:
         raise Failure(f"{final}: the file does not give its own reference (off by {verdict.difference:.2g})")
     return card
+
+
+def _proven(
+    graph: onnx.ModelProto,
+    weights: Weights,
+    exact: int,
+    name: str,
+    prove: Callable[[onnx.ModelProto, Weights], Proof],
+) -> Proof:
+    """Prove the graph with ``weights``, or in float32 if float16 is inexact: networks choose how well they round."""
+    if weights == "float16":
+        half = onnx.ModelProto()
+        half.CopyFrom(graph)
+        store_half(half, exact)
+        try:
+            return prove(half, "float16")
+        except Inexact as error:
+            log.warning("%s: with float16 weights %s; it has float32 weights, twice the file", name, error)
+    try:
+        return prove(graph, "float32")
+    except Inexact as error:
+        raise Failure(f"{name}: {error}; no file was kept, the run is; train it further and export it again") from None
 
 
 def _beside_the_card(graphs: Graphs, model: Model) -> dict[str, str]:
@@ -222,10 +261,7 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
     relative = absolute / max(span, 1e-9)
     allowed = max(TOLERANCES[weights], STEPPED if graphs.state else 0.0)
     if not relative <= allowed:
-        raise Failure(
-            f"onnxruntime differs from torch by {relative:.2g} of the output's range, "
-            f"{allowed:g} is allowed; no file was kept (try --weights float32)"
-        )
+        raise Inexact(f"onnxruntime differs from torch by {relative:.2g} of the output's range, {allowed:g} is allowed")
     return Parity(absolute=absolute, relative=relative, batch_sizes=list(BATCHES))
 
 
@@ -244,6 +280,8 @@ def _step_pairs(
             asked.append(noise)
         given = graphs.decoder(*map(torch.from_numpy, asked), *theirs)
         frame, *theirs = given if graphs.state else (given,)
+        if not torch.isfinite(frame).all():
+            raise Failure(f"the network's frames are not finite; {LOWER_RATE}")
         found, ours = model.step(latent, condition, ours, noise)
         yield frame.numpy(), found
         if together:
@@ -256,7 +294,7 @@ def _noise(graphs: Graphs) -> int:
 
 
 def _write_encoder(
-    graphs: Graphs, encoder: nn.Module, corpus: Corpus, weights: Weights, file: Path, decoder: Model
+    graphs: Graphs, encoder: nn.Module, corpus: Corpus, weights: Weights, file: Path, final: Path, decoder: Model
 ) -> None:
     card, length = decoder.card, decoder.card.frame_length
     inputs = {"audio": torch.rand(3, length)} | ({"chroma": torch.eye(12)[:3]} if graphs.encoder_chroma else {})
@@ -265,8 +303,6 @@ def _write_encoder(
     outputs = ["latent", *(state.name for state in graphs.state if state.name == FED)]
     outputs += ["label"] if graphs.encoder_labels else []
     graph = trace(encoder, inputs, outputs, "batch")
-    if weights == "float16":
-        store_half(graph, graphs.exact)
     about = {
         "format": 1,
         "model": card.name,
@@ -276,27 +312,47 @@ def _write_encoder(
         "license": card.license,
         "decoder_sha256": decoder.graph_sha256,
     }
-    save(graph, file, {ENCODER_KEY: json.dumps(about)})
-    session = open_session(file)
-    span = float(np.ptp(graphs.codes.latents))
+    pairs = list(_encoded_pairs(graphs, encoder, corpus, length))
+
+    def prove(graph: onnx.ModelProto, weights: Weights) -> None:
+        save(graph, file, {ENCODER_KEY: json.dumps(about)})
+        _check_encoder(graphs, open_session(file), outputs, pairs, ENCODER_TOLERANCES[weights])
+
+    _proven(graph, weights, graphs.exact, f"{encoder_path(final)}", prove)
+
+
+def _encoded_pairs(
+    graphs: Graphs, encoder: nn.Module, corpus: Corpus, length: int
+) -> Iterator[tuple[dict[str, Array], tuple[Array, ...]]]:
+    """Yield an encoder's inputs by name, and torch's outputs."""
     for batch in BATCHES:
         feeds = {"audio": _sounds(corpus, length, batch)}
         if graphs.encoder_chroma:
             feeds["chroma"] = ONE_HOT[np.arange(batch) % 12]
         if graphs.pitched:
             feeds["pitch"] = np.linspace(40, 90, batch, dtype=np.float32)[:, np.newaxis]
-        expected = encoder(*map(torch.from_numpy, feeds.values()))
-        for name, of_torch, found in zip(
-            outputs, expected if len(outputs) > 1 else (expected,), session.run(outputs, feeds), strict=True
-        ):
-            apart = np.sort(np.abs(found - of_torch.numpy()).max(1))
+        encoded = encoder(*map(torch.from_numpy, feeds.values()))
+        yield feeds, tuple(part.numpy() for part in (encoded if isinstance(encoded, tuple) else (encoded,)))
+
+
+def _check_encoder(
+    graphs: Graphs,
+    session: Any,
+    outputs: Sequence[str],
+    pairs: Sequence[tuple[dict[str, Array], tuple[Array, ...]]],
+    allowed: float,
+) -> None:
+    span = float(np.ptp(graphs.codes.latents))
+    for feeds, expected in pairs:
+        for name, of_torch, of_file in zip(outputs, expected, session.run(outputs, feeds), strict=True):
+            apart = np.sort(np.abs(of_file - of_torch).max(1))
             ranges = {"latent": span, "label": 1.0}  # shares of labels sum to 1
-            within = max(ranges.get(name, float(np.ptp(of_torch.numpy()))), 1e-9)
-            relative = float(apart[-1 - math.floor(graphs.strays * batch)]) / within
-            if not relative <= ENCODER_TOLERANCES[weights]:
-                raise Failure(
+            within = max(ranges.get(name, float(np.ptp(of_torch))), 1e-9)
+            relative = float(apart[-1 - math.floor(graphs.strays * len(apart))]) / within
+            if not relative <= allowed:
+                raise Inexact(
                     f"the encoder in onnxruntime differs from torch by {relative:.2g} of the {name}s' range, "
-                    f"{ENCODER_TOLERANCES[weights]:g} is allowed; no file was kept (try --weights float32)"
+                    f"{allowed:g} is allowed"
                 )
 
 

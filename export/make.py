@@ -4,7 +4,7 @@ import contextlib
 import functools
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from ..train.corpus.held_out import clip_splits, held_keys, key_splits
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sound_files import digests, find_sounds, own_rate
 from ..train.corpus.store import READING, Corpus
-from ..train.gan_health import ALIKE
+from ..train.corpus.unsuited_notes import unsuited_notes
 from ..train.launch import resume, start
 from ..train.recipes.base import Recipe
 from ..train.recipes.load import load_recipe
@@ -78,7 +78,8 @@ def make(
 
     Raises:
         UserError: no usable sound or other sounds than at first, or the output exists or is not writable.
-        Failure: training diverged, all sounds got the same code, or all codes the same sound.
+        Failure: training diverged before its first checkpoint, the model is silent or not finite, or the disk is full;
+            a trained run is kept.
         MakeStopped: Ctrl-C during training.
     """
     family = family_named(family)
@@ -90,25 +91,32 @@ def make(
         run, outcome = _train_more(sounds, output, more_minutes, family, display)
     if outcome.interrupted:
         raise MakeStopped(f"stopped at step {outcome.step}, all is saved; run the same command again to resume")
-    if outcome.dead:
-        raise Failure(
-            f"every sound got the same code, its knobs would do nothing; delete {run.folder} and run make again, "
-            "with more varied sounds or more minutes"
-        )
-    exported = functools.cache(functools.partial(_exported, run, output, display))
-    row = FAMILIES[run.recipe.family]
-    if row.played:  # others are evaluated first, and may have collapsed
-        exported()
-    found = _evaluated(run, output, display, exported if row.played else None)
-    model = exported().model
-    preset = rendered(model, output / row.heard, display)
-    shutil.copyfile(output / row.heard, output / "report" / row.heard)  # the page plays it, in the panel too
-    if edited:
-        display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
-    with replacing(output / PRESET, overwrite=True) as file:  # last: a preset marks a complete instrument
-        file.write_text(as_text(preset, model.card), encoding="utf-8")
+    with _training_kept(output):
+        row, patch = FAMILIES[run.recipe.family], _exported(run, output, display)
+        found = _evaluated(run, output, display, (lambda: patch) if row.played else None)
+        model = patch.model
+        preset = rendered(model, output / row.heard, display)
+        if (output / "report").exists():
+            shutil.copyfile(output / row.heard, output / "report" / row.heard)  # the page plays it, in the panel too
+        if edited:
+            display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
+        with replacing(output / PRESET, overwrite=True) as file:  # last: a preset marks a complete instrument
+            file.write_text(as_text(preset, model.card), encoding="utf-8")
     plays = row.plays(preset, model, run.info.tonal)
     return _summary(output, model.card, plays, output / row.heard, found, outcome)
+
+
+@contextlib.contextmanager
+def _training_kept(output: Path) -> Iterator[None]:
+    """Errors after training say that its run is kept, and how to go on."""
+    try:
+        yield
+    except (TimbrelError, OSError) as error:
+        reason = str(error) if isinstance(error, TimbrelError) else f"{error.filename or output}: {error.strerror}"
+        raise Failure(
+            f"{reason}; the training is kept: run the same command again, or train it further with timbrel make "
+            f"-o {shlex.quote(str(output))} --more-minutes {MINUTES:g}"
+        ) from error
 
 
 def _exported(run: Run, output: Path, display: Display) -> Patch:
@@ -118,14 +126,14 @@ def _exported(run: Run, output: Path, display: Display) -> Patch:
 
 def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch] | None) -> Figures:
     display.stage("evaluating")
-    found = evaluate(run, exported=exported, instrument=output, progress=display.update)
-    shutil.rmtree(output / "report", ignore_errors=True)
-    shutil.move(run.folder / "report", output / "report")
-    if found.get("collapsed"):
-        raise Failure(
-            f"{run.folder} has collapsed, its knobs would do nothing: whatever the code, it makes {ALIKE}; "
-            "delete it and run make again with more --minutes, or make another of more varied sounds"
-        )
+    shutil.rmtree(output / "report", ignore_errors=True)  # of the instrument before
+    try:
+        found = evaluate(run, exported=exported, instrument=output, progress=display.update)
+        shutil.move(run.folder / "report", output / "report")
+    except Exception as error:  # of any class: the instrument plays without a report
+        reason = str(error) if isinstance(error, TimbrelError) else f"{type(error).__name__}: {error}"
+        remedy = f"for another try: timbrel evaluate {shlex.quote(str(run.folder))}"
+        return {"verdict": "", "shortcomings": [f"It has no report ({' '.join(reason.split())}); {remedy}."]}
     return found
 
 
@@ -216,6 +224,8 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
         if mixed:
             display.say(mixed)
         display.say(f"{why}: {FAMILIES[family].why} (--family {name_for_users(family)})")
+        if FAMILIES[family].played and (warning := unsuited_notes(corpus)):
+            display.say(f"warning: {warning}")
     elif not tonal and FAMILIES[family].unpitched:
         display.say(FAMILIES[family].unpitched)
     return family
@@ -274,7 +284,7 @@ def _begun(output: Path) -> Path | None:
 
 
 def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
-    """Return the trial if it was interrupted or its latents do not vary."""
+    """Return the trial if it was interrupted."""
     row, tried = FAMILIES[family], (output / "trial").exists()
     if _begun(output) is None:
         corpus, tried = _held_out(corpus, row, display)
@@ -290,7 +300,7 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
         else:
             outcome = start(recipe, output / "corpus", folder, options, trial=trial)
         outcomes.append(outcome)
-        if outcome.interrupted or outcome.dead:
+        if outcome.interrupted:
             break
     return Run.open(folder), _in_all(outcomes)
 
@@ -316,7 +326,7 @@ def _train_more(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display
 ) -> tuple[Run, Outcome]:
     check_minutes("--more-minutes", minutes)
-    if not (output / PRESET).exists():
+    if not (output / PRESET).exists() and not _is_trained(output):
         raise UserError(
             f"{output} holds no finished instrument; make one, or go on with one that was stopped, with: "
             f"timbrel make SOUNDS -o {output}"
@@ -340,7 +350,7 @@ def _train_more(
         options = _options(part.recipe, display, WITHOUT if tried else "")
         outcome = resume(part.folder, part.recipe, options)
         outcomes.append(outcome)
-        if outcome.interrupted or outcome.dead:
+        if outcome.interrupted:
             break
     return part, _in_all(outcomes)
 
@@ -349,6 +359,11 @@ def _in_all(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the last outcome, with the steps of all."""
     steps, idle_steps = (sum(getattr(one, name) for one in outcomes) for name in ("steps", "idle_steps"))
     return replace(outcomes[-1], steps=steps, idle_steps=idle_steps)
+
+
+def _is_trained(output: Path) -> bool:
+    """An export that failed leaves a trained run without an instrument."""
+    return (output / "run").exists() and (run := Run.open(output / "run")).last.exists() and _minutes_left(run) == 0
 
 
 def _minutes_left(run: Run) -> float:
@@ -422,7 +437,7 @@ def _summary(output: Path, card: Card, plays: str, heard: Path, found: Figures, 
             *steps,
             *([f"notes:    {in_short(notes)}", *tuning_line(notes), *dynamics_line(notes)] if notes else []),
             f"hear it:  {heard}",
-            f"see it:   {output / 'report' / 'index.html'}",
+            *([f"see it:   {page}"] if (page := output / "report" / "index.html").exists() else []),
             f"play it:  timbrel panel {folder}, or timbrel render {folder} YOUR.mid -o OUT.wav",
             f"further:  timbrel make -o {folder} --more-minutes {MINUTES:g}",
         ]

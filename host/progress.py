@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import rich.progress
 
 HOUSE = logging.getLogger(__name__.partition(".")[0])
-LOG_SECONDS = 10.0  # between lines where there is no terminal
+LOG_SECONDS = 9.0  # between lines where there is no terminal; with a look, at most ten
+REMIND_SECONDS = 1.0  # between looks whether a line is due
 TOO_LOUD = 0.05  # of the samples of half a second, bent by the limiter: audible as roughness, unlike a drum's peak
 SLOW = 10  # times slower than real time, for a warning
 LOOK_SECONDS = 5.0  # between checks of the pace
@@ -71,7 +72,11 @@ class Notices(logging.Handler):
 
 
 class Display:
-    """Shows progress, and log messages as warnings, on standard error."""
+    """Shows progress, and log messages as warnings, on standard error.
+
+    Without a terminal, each stage after a command's first is named as it begins, and a line follows every ten seconds,
+    also of work that reports nothing.
+    """
 
     def __init__(self) -> None:
         self._notices = Notices(lambda line: self.say(f"warning: {line}"))
@@ -79,7 +84,11 @@ class Display:
         self._bar: rich.progress.Progress | None = None
         self._task: rich.progress.TaskID | None = None
         self._stage = ""
+        self._state = ""  # of the stage, as last reported
         self._began = self._spoke = time.monotonic()
+        self._turn = threading.Lock()  # of `update` and `remind`, which another thread calls
+        self._ended = threading.Event()
+        self._reminder = threading.Thread(target=self._remind_until_end, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
         if self._terminal:
@@ -89,6 +98,8 @@ class Display:
             columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
             self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self._bar.start()
+        else:
+            self._reminder.start()
         self._notices.__enter__()
         return self
 
@@ -98,11 +109,19 @@ class Display:
         self._notices.__exit__()
         if self._bar is not None:
             self._bar.stop()
+        else:
+            self._ended.set()
+            self._reminder.join()
 
     def stage(self, name: str) -> None:
-        self._stage, self._began = name, time.monotonic()
-        self._spoke = self._began
-        if self._bar is not None:
+        with self._turn:
+            first = not self._stage
+            self._stage, self._state, self._began = name, "", time.monotonic()
+            self._spoke = self._began
+        if self._bar is None:
+            if not first:
+                self.say(name)
+        else:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._task = self._bar.add_task(name, total=1.0, note="")
@@ -115,9 +134,23 @@ class Display:
         text = note if seconds_left is None else f"{note + ', ' if note else ''}{clock(seconds_left)} left"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, note=text)
-        elif now - self._spoke > LOG_SECONDS:
-            self._spoke = now
-            self.say(f"{self._stage}: {100 * done:.0f} %{', ' + text if text else ''}")
+        with self._turn:
+            self._state = f"{100 * done:.0f} %{', ' + note if note else ''}"
+            if self._bar is None and now - self._spoke >= LOG_SECONDS:
+                self._spoke = now
+                self.say(f"{self._stage}: {100 * done:.0f} %{', ' + text if text else ''}")
+
+    def remind(self) -> None:
+        """Say the stage and its time, if no line was said for `LOG_SECONDS`."""
+        with self._turn:
+            now = time.monotonic()
+            if self._stage and now - self._spoke >= LOG_SECONDS:
+                self._spoke = now
+                self.say(f"{self._stage}: {self._state + ', ' if self._state else ''}{clock(now - self._began)} so far")
+
+    def _remind_until_end(self) -> None:
+        while not self._ended.wait(REMIND_SECONDS):
+            self.remind()
 
     def say(self, message: str) -> None:
         if self._bar is not None:

@@ -83,6 +83,7 @@ def settings_of_its_own(tmp_path_factory):
         patch.setattr(progress, "LOOK_SECONDS", 3600)
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        patch.setattr("timbrel.host.progress.REMIND_SECONDS", 1e6)  # a slow machine would print lines
         yield
 
 

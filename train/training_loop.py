@@ -127,10 +127,13 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
             f"batches of at least {fabric.world_size} of up to {recipe.training.batch_size}; "
             + ("add sounds" if fabric.world_size == 1 else "train with fewer processes, or add sounds")
         )
-    if not progress.step and (trial := run.trial()) is not None and not FAMILIES[recipe.family].measured:
-        checkpoint.restore(trial.best, plain)
-    elif not progress.step:
-        plain.initialise(data)
+    if not progress.step:
+        trial = run.trial()
+        # A trial whose latents never varied has no best checkpoint.
+        if trial is not None and trial.best.exists() and not FAMILIES[recipe.family].measured:
+            checkpoint.restore(trial.best, plain)
+        else:
+            plain.initialise(data)
     torch.set_flush_denormal(True)  # small weights under the penalty would slow every step
     try:
         with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
@@ -311,8 +314,8 @@ class _Loop:
                 self.writer.add_scalar(f"val/{name}", value, self.progress.step)
         if self.dead and self.options.on_message:
             self.options.on_message(
-                f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code; "
-                "such a model cannot be played: stop, and train with another training.seed or a lower learning rate"
+                f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code, and "
+                "knobs do nothing: if this lasts, train with another training.seed or a lower learning rate"
             )
         # Adversarial losses do not measure quality: without another measure, the newest checkpoint counts as the best.
         score = contest.get("frechet", means["total"])

@@ -36,6 +36,7 @@ def make_instrument(
         if paths and more_minutes is None and not output.exists():
             check_minutes("--minutes", budget)
             check_new_folder(output)
+            display.stage("checking the sounds")
             made = {row.called: row for row in made_families().values()}
             display.say(surveyed(paths, alone=family in made and made[family].alone))
         if more_minutes is not None and [path.suffix for path in paths] == [SUFFIX]:

@@ -93,7 +93,8 @@ def clip(found: Figures) -> Verdict:
             worst.append("It has learned nothing: silence would be nearer to the recordings. Train longer.")
     if found["collapsed"]:
         apart = f"random codes lie {made['diversity_db']:.1f} dB apart, recordings {made['test_diversity_db']:.1f} dB"
-        said.append(_Said(f"It has collapsed: whatever the code, it makes {ONE_CLIP} ({apart}); {REMEDY}.", False))
+        collapse = f"It has collapsed: whatever the code, it makes {ONE_CLIP} ({apart})"
+        said.append(_Said(f"{collapse}; train longer, {REMEDY}.", False))
     else:
         said.append(_likeness(None if found["split"] == "train" else made["ratio"]))
         own, real = made["label_diversity_db"], made["test_label_diversity_db"]
@@ -209,7 +210,7 @@ def alive(found: Figures) -> bool:
 def _dead(found: Figures) -> _Said:
     divergence = "divergence" in found["latents"]["dimensions"][0]
     way = "a smaller loss.divergence" if divergence else "another training.seed or learning rate"
-    return _Said(f"This model cannot be played: every sound gets the same code. Train again with {way}.", False)
+    return _Said(f"Its knobs do nothing: every sound gets the same code. Train longer, or again with {way}.", False)
 
 
 def _knobs(found: Figures) -> _Said:

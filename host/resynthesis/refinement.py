@@ -4,9 +4,10 @@ The residuals' sum of squares is (`log_mel.distance_db` / 10)². Each step solve
 Levenberg and Marquardt (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963)
 with several dampings, and keeps the nearest clip as played. Phase reconstruction has no useful gradient, so the
 Jacobian holds the best code's host phases; in the first steps the recording's, which recovers the exact code of sounds
-that the model made.
+that the model made. A full Jacobian costs a clip for each latent, so steps update its strongest directions alone.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -29,6 +30,7 @@ NEAR, GAIN_NEAR = 0.02, 0.0005  # a distance of 1.4 dB: the model made the sound
 MOST_STEPS = 30
 ASIDE = 1e-3  # of a latent's span, the finite-difference step: smaller steps drown in float32 noise
 UNIT_DB = 10.0  # of residuals: a distance of 10 dB is a sum of squares of 1
+STRONGEST = 0.99  # of the squares of the slopes: a quarter to a half of the directions has so much
 TOGETHER = 16  # Jacobian columns computed at once: limits the memory for spectra
 
 
@@ -99,27 +101,42 @@ class _Refining:
         def as_recorded(codes: Doubles) -> Array:
             return target.residuals(self._sound.held(self._decoded(codes, label), own), near=True)
 
-        first, _ = self._descend(code, FIRST_STEPS, as_recorded, lambda _: as_recorded)
+        first, _ = self._descend(code, FIRST_STEPS, as_recorded, lambda _: as_recorded, full_jacobians=1)
         code = min((code, first), key=lambda at: _loss(played(at[np.newaxis])[0]))
-        code, settled = self._descend(code, STEPS, played, lambda at: self._residuals_at(target, at, label))
+        around = functools.partial(self._residuals_at, target, label=label)
+        code, settled = self._descend(code, STEPS, played, around, full_jacobians=2)
         return SearchResult(code, label, None, None, settled)
 
     def _descend(
-        self, code: Doubles, steps: int, residuals: Residuals, around: Callable[[Doubles], Residuals]
+        self,
+        code: Doubles,
+        steps: int,
+        residuals: Residuals,
+        around: Callable[[Doubles], Residuals],
+        full_jacobians: int,
     ) -> tuple[Doubles, bool]:
-        """``around`` returns residuals near a code, smooth enough for slopes."""
+        """``around`` returns residuals near a code, smooth enough for slopes.
+
+        The last of ``full_jacobians`` follows a step of an updated one that hardly gained.
+        """
         rest = residuals(code[np.newaxis])[0]
+        slopes: Doubles | None = None
         for step in range(MOST_STEPS):
             if step >= steps and _loss(rest) > NEAR:
                 break
-            trials = self._trials(code, rest, self._jacobian(around(code), code))
+            full = slopes is None
+            slopes = self._jacobian(around(code), code) if slopes is None else self._updated(slopes, around(code), code)
+            full_jacobians -= full
+            trials = self._trials(code, rest, slopes)
             tried = residuals(trials)
             best = min(range(len(trials)), key=lambda row: _loss(tried[row]))
             before, after = _loss(rest), _loss(tried[best])
             if after < before:
                 code, rest = trials[best], tried[best]
             if not after < (1 - (GAIN if after > NEAR else GAIN_NEAR)) * before:
-                return code, True
+                if full or not full_jacobians:
+                    return code, True
+                slopes = None
         return code, False
 
     def _residuals_at(self, target: _Target, code: Doubles, label: int | None) -> Residuals:
@@ -139,11 +156,24 @@ class _Refining:
 
     def _jacobian(self, residuals: Residuals, code: Doubles) -> Doubles:
         aside = np.where(code > self._span.middle, -ASIDE, ASIDE)  # inside the span
-        moved = np.concatenate([code[np.newaxis], code + np.diag(aside * self._span.width)])
+        return self._differences(residuals, code, np.diag(aside)) / aside[:, np.newaxis]
+
+    def _updated(self, slopes: Doubles, residuals: Residuals, code: Doubles) -> Doubles:
+        """Return slopes, measured again along the strongest directions of the former ones."""
+        squares, directions = np.linalg.eigh(slopes @ slopes.T)
+        count = int(np.searchsorted(np.cumsum(squares[::-1]), STRONGEST * squares.sum())) + 1
+        strongest = directions[:, -count:].T
+        measured = self._differences(residuals, code, ASIDE * strongest) / ASIDE
+        updated: Doubles = slopes + strongest.T @ (measured - strongest @ slopes)
+        return updated
+
+    def _differences(self, residuals: Residuals, code: Doubles, steps: Doubles) -> Doubles:
+        """Return differences of residuals, [steps, m], after steps in spans, [steps, n_latents]."""
+        moved = np.concatenate([code[np.newaxis], code + steps * self._span.width])
         parts = range(0, len(moved), TOGETHER)
-        found = np.concatenate([residuals(moved[first : first + TOGETHER]) for first in parts]).astype(np.float64)
-        slopes: Doubles = (found[1:] - found[0]) / aside[:, np.newaxis]
-        return slopes
+        rows = np.concatenate([residuals(moved[first : first + TOGETHER]) for first in parts]).astype(np.float64)
+        differences: Doubles = rows[1:] - rows[0]
+        return differences
 
     def _trials(self, code: Doubles, rest: Array, slopes: Doubles) -> Doubles:
         """Latents at a limit do not pass it."""

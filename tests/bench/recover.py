@@ -4,12 +4,14 @@
     python tests/bench/recover.py digits FOLDER     the clips of Free Spoken Digits' test split through digits-spoken
     python tests/bench/recover.py methods FOLDER    ten of these clips, by each method, on one thread
     python tests/bench/recover.py hits SOUNDFONT    twelve drums of another soundfont through gm-drums
+    python tests/bench/recover.py kit INSTRUMENT    eight hits of a kit that `timbrel make` made, through its model
 
 Notes: the log-mel distance of what the preset plays from the note, and whether it sounds the note. Digits: whether a
 classifier that shares no code with timbrel hears the digit: least squares on mel-frequency cepstra of the training
 clips. Methods: processor time of one clip after another, decoders rebuilt, and how near they come. Hits: .8 s each,
 rendered by FluidSynth at velocity 90 (Debian's TimGM6mb.sf2 is not what gm-drums was trained on); each is recovered by
-a `timbrel recover` of its own, whose processor time is counted with starting and drawing.
+a `timbrel recover` of its own, whose processor time is counted with starting and drawing. Kit: the same of eight clips
+that are evenly spaced in the instrument's corpus.
 """
 
 import argparse
@@ -39,7 +41,7 @@ from timbrel.host.resynthesis.search_protocol import SearchResult, SearchTarget
 from timbrel.host.shipped import shipped_models
 from timbrel.train.corpus.store import Corpus
 
-NOTES, CLIPS = 64, 10
+NOTES, CLIPS, KIT_HITS = 64, 10, 8
 HITS = {36: "kick", 37: "side stick", 38: "snare", 39: "clap", 42: "closed hat", 45: "tom", 46: "open hat"}
 HITS |= {56: "cowbell", 60: "bongo", 63: "conga", 67: "agogo", 76: "wood block"}
 HIT_SECONDS, HIT_RATE = 0.8, 44100
@@ -180,12 +182,26 @@ def methods(path: Path, folder: Path) -> None:
 
 
 def hits(soundfont: Path, folder: Path) -> None:
-    rows = []
-    for key, name in HITS.items():
-        sound = folder / f"{name}.wav"
+    sounds = [folder / f"{name}.wav" for name in HITS.values()]
+    for key, sound in zip(HITS, sounds, strict=True):
         render(soundfont, key, sound)
+    recovered(sounds, "gm-drums", folder)
+
+
+def kit(instrument: Path, folder: Path) -> None:
+    corpus = Corpus.open(instrument / "corpus")
+    clips = corpus.clips()
+    sounds = [folder / f"hit {number}.wav" for number in range(KIT_HITS)]
+    for clip, sound in zip(clips[:: len(clips) // KIT_HITS], sounds, strict=False):
+        soundfile.write(sound, corpus.samples(clip), corpus.rate, subtype="FLOAT")
+    recovered(sounds, str(instrument / "model.onnx"), folder)
+
+
+def recovered(sounds: list[Path], model: str, folder: Path) -> None:
+    rows = []
+    for sound in sounds:
         for method in ("network", "hybrid"):
-            command = ["-m", "timbrel", "recover", str(sound), "--model", "gm-drums", "--method", method]
+            command = ["-m", "timbrel", "recover", str(sound), "--model", model, "--method", method]
             began = os.times()
             subprocess.run(
                 [sys.executable, *command, "-o", str(folder / "hit.toml"), "--overwrite"],
@@ -197,12 +213,12 @@ def hits(soundfont: Path, folder: Path) -> None:
             spent = now.children_user + now.children_system - began.children_user - began.children_system
             rows.append((figures["log_mel_db"], figures["nearest"]["deviations"], spent))
             told = "{:.1f} dB, {:.1f} deviations from a training code, {:.1f} s of processor time".format(*rows[-1])
-            print(f"{name:10s} {method:8s} {told}", flush=True)
+            print(f"{sound.stem:10s} {method:8s} {told}", flush=True)
     for place, method in enumerate(("network", "hybrid")):
         mean, worst = np.mean(rows[place::2], 0), np.max(rows[place::2], 0)
         print(f"{method:8s} mean {mean[0]:.1f} dB, {mean[1]:.1f} deviations, {mean[2]:.1f} s; most {worst[2]:.1f} s")
     farther = sum(after[0] > before[0] for before, after in zip(rows[::2], rows[1::2], strict=True))
-    print(f"{farther} of {len(HITS)} end farther away than the network's code")
+    print(f"{farther} of {len(sounds)} end farther away than the network's code")
 
 
 def render(soundfont: Path, key: int, sound: Path) -> None:
@@ -226,12 +242,13 @@ def render(soundfont: Path, key: int, sound: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["notes", "digits", "methods", "hits"])
+    parser.add_argument("what", choices=["notes", "digits", "methods", "hits", "kit"])
     parser.add_argument("path", type=Path)
     options = parser.parse_args()
     reconstruction.check_picture = refuse  # pictures take longer than all else
     with tempfile.TemporaryDirectory() as folder:
-        {"notes": notes, "digits": digits, "methods": methods, "hits": hits}[options.what](options.path, Path(folder))
+        benches = {"notes": notes, "digits": digits, "methods": methods, "hits": hits, "kit": kit}
+        benches[options.what](options.path, Path(folder))
 
 
 def refuse(path: Path) -> None:

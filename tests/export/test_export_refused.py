@@ -9,6 +9,7 @@ from timbrel.export.code_description import EncodedFrames
 from timbrel.export.export import export
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
+from timbrel.host.progress import Notices
 from timbrel.train import checkpoint
 from timbrel.train.families import table
 from timbrel.train.run import Run
@@ -82,18 +83,47 @@ def spans(chroma_run):
     return float(np.ptp(frame)), float(np.ptp(codes.latents))
 
 
-@pytest.mark.parametrize(
-    ("which", "weights", "allowed"),
-    [(0, "float16", 5e-3), (0, "float32", 2e-5), (1, "float16", 5e-3), (1, "float32", 5e-4)],
-)
+@pytest.mark.parametrize(("which", "half", "single"), [(0, 5e-3, 2e-5), (1, 5e-3, 5e-4)])
+@pytest.mark.parametrize("weights", ["float16", "float32"])
 @pytest.mark.usefixtures("traced_once")
 def test_a_file_that_is_off_by_little_more_than_is_allowed_is_not_kept(
-    chroma_run, spans, tmp_path, monkeypatch, which, weights, allowed
+    chroma_run, spans, tmp_path, monkeypatch, caplog, which, weights, half, single
 ):
+    allowed = half if weights == "float16" else single
     moved(monkeypatch, which, 2 * allowed * spans[which])
-    with pytest.raises(Failure, match=rf"differs from torch by .*, {allowed:g} is allowed; no file was kept"):
+    with pytest.raises(Failure, match=rf"differs from torch by .*, {single:g} is allowed; no file was kept"):
         export(chroma_run, tmp_path / "model.onnx", weights=weights)
     assert list(tmp_path.iterdir()) == []
+    assert (f"{half:g} is allowed; it has float32 weights" in caplog.text) == (weights == "float16")
+
+
+LARGE = 64.0  # float16 rounds weights near it to steps of 1/16, float32 to 8e-6
+
+
+@pytest.mark.parametrize("which", ["decoder", "encoder"])
+def test_a_network_whose_weights_float16_rounds_badly_has_float32_weights(chroma_run, tmp_path, monkeypatch, which):
+    """The chroma sums to 1, so a large number on its weights and off the bias leaves the function as it was."""
+    run = Run.create(tmp_path / "run", chroma_run.recipe, chroma_run.info)
+    run = Run(run.folder, run.recipe, run.info.model_copy(update={"corpus": str(chroma_run.corpus().folder)}))
+    content = checkpoint.load(chroma_run.best)
+    content["model"][f"{which}.0.weight"][:, -12:] += LARGE
+    content["model"][f"{which}.0.bias"] -= LARGE
+    torch.save(content, run.best)
+    said = []
+    with Notices(said.append):
+        export(run, tmp_path / "model.onnx")
+    (line,) = said
+    name = "model.onnx" if which == "decoder" else "model.encoder.onnx"
+    assert f"{name}: with float16 weights " in line
+    assert "it has float32 weights" in line
+    model = Model(tmp_path / "model.onnx")
+    assert model.verify().passed
+    assert model.card.parity.relative < 2e-5 or which == "encoder"
+    plain = tmp_path / "plain.onnx"
+    export(chroma_run, plain)
+    for suffix, wide in ((".onnx", which == "decoder"), (".encoder.onnx", which == "encoder")):
+        sizes = [(tmp_path / f"{stem}{suffix}").stat().st_size for stem in ("model", "plain")]
+        assert (sizes[0] > 1.5 * sizes[1]) == wide
 
 
 @pytest.mark.usefixtures("traced_once")
@@ -219,12 +249,39 @@ def test_a_run_whose_corpus_is_gone_is_refused(chroma_run, tmp_path):
     assert not list(tmp_path.glob("*.onnx"))
 
 
-def test_a_model_whose_latents_never_vary_is_refused(chroma_run, tmp_path):
-    run = Run.create(tmp_path / "run", chroma_run.recipe, chroma_run.info)
-    run = Run(run.folder, run.recipe, run.info.model_copy(update={"corpus": str(chroma_run.corpus().folder)}))
-    content = checkpoint.load(chroma_run.last)
-    content["model"]["bottleneck.weight"].zero_()
-    torch.save(content, run.last)
-    with pytest.raises(Failure, match=r"every sound has the same code.*training\.seed"):
-        export(run, tmp_path / "model.onnx")
+@pytest.fixture
+def spoilt_run(chroma_run, tmp_path):
+    """The run with weights of its last checkpoint set to a number, and no best one."""
+
+    def spoil(prefix, value):
+        run = Run.create(tmp_path / "run", chroma_run.recipe, chroma_run.info)
+        run = Run(run.folder, run.recipe, run.info.model_copy(update={"corpus": str(chroma_run.corpus().folder)}))
+        content = checkpoint.load(chroma_run.last)
+        for name, weights in content["model"].items():
+            if name.startswith(prefix):
+                weights.fill_(value)
+        torch.save(content, run.last)
+        return run
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("prefix", "value", "reason"),
+    [
+        ("output", 0.0, "its model is silent; train it longer"),
+        ("output", np.nan, "frames are not finite; train again with a lower training.learning_rate"),
+        ("encoder", np.nan, "codes are not finite; train again with a lower training.learning_rate"),
+    ],
+)
+def test_a_model_that_is_silent_or_not_finite_is_refused(spoilt_run, tmp_path, prefix, value, reason):
+    with pytest.raises(Failure, match=reason):
+        export(spoilt_run(prefix, value), tmp_path / "model.onnx")
     assert not list(tmp_path.glob("*.onnx"))
+
+
+def test_a_model_whose_latents_never_vary_is_exported_with_a_warning(spoilt_run, tmp_path, caplog):
+    export(spoilt_run("bottleneck.weight", 0.0), tmp_path / "model.onnx")
+    assert "every sound has the same code, so its knobs do nothing" in caplog.text
+    assert "training.seed" in caplog.text
+    assert Model(tmp_path / "model.onnx").verify().passed

@@ -16,6 +16,7 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.patch.library import open_patch
 from timbrel.host.pitch import sounding_note
+from timbrel.train.checkpoint import load, progress_of
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import table
@@ -142,7 +143,7 @@ def test_recordings_without_pitch_become_a_texture(noises, tmp_path):
     summary, display = made(noises, output)
     assert {path.name for path in output.iterdir()} == TEXTURE_PARTS
     training = ["training texture-10 without held-out sounds", "training texture-10"]
-    assert display.stages == ["reading sounds", *training, "evaluating", "exporting", "rendering"]
+    assert display.stages == ["reading sounds", *training, "exporting", "evaluating", "rendering"]
     assert Run.open(output / "trial").recipe.frames.held_out == 0.1
     assert Run.open(output / "run").recipe.frames.held_out == 0  # ends of recordings are learned too
     assert any(line.startswith("0 % of the sound has a pitch: a texture of grains") for line in display.said)
@@ -276,11 +277,13 @@ class Dead(PartialsAutoencoder):
         return super().placed(levels, pitches) * 0 + 0.5
 
 
-def test_a_model_whose_knobs_do_nothing_is_no_instrument(recordings, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("no_pictures")
+def test_an_instrument_whose_knobs_do_nothing_says_so(recordings, tmp_path, monkeypatch):
     monkeypatch.setitem(table.FAMILIES, "partials", replace(table.FAMILIES["partials"], network=Dead))
-    with pytest.raises(Failure, match=r"every sound got the same code.*run make again"):
-        made(recordings, tmp_path / "bells", minutes=0.02)
-    assert {path.name for path in (tmp_path / "bells").iterdir()} == {"corpus", "trial"}
+    summary, _ = made(recordings, tmp_path / "bells", minutes=0.02)
+    assert "Its knobs do nothing: every sound gets the same code. Train longer" in summary
+    assert {path.name for path in (tmp_path / "bells").iterdir()} == PARTS
+    assert Model(tmp_path / "bells" / "model.onnx").verify().passed
 
 
 def test_too_few_keys_have_none_to_spare(recordings, tmp_path, quick):
@@ -291,15 +294,38 @@ def test_too_few_keys_have_none_to_spare(recordings, tmp_path, quick):
     assert Run.open(tmp_path / "bells" / "run").trial() is None
 
 
-def test_a_model_that_makes_one_and_the_same_clip_is_no_instrument(recordings, tmp_path, monkeypatch, quick):
-    evaluate = making.evaluate
-    monkeypatch.setattr(making, "evaluate", lambda run, **given: evaluate(run, **given) | {"collapsed": True})
-    with pytest.raises(Failure, match=r"has collapsed.*run make again") as error:
-        made(recordings, tmp_path / "bells", minutes=0.02)
-    assert "\n" not in str(error.value)
-    left = {path.name for path in (tmp_path / "bells").iterdir()}
-    left -= {"model.onnx", "model.encoder.onnx"}
-    assert left == {"corpus", "trial", "run", "report"}  # without a preset it is none
+@pytest.mark.parametrize("error", [UserError("no frame is audible"), ValueError("bad\nshape"), OSError(28, "no room")])
+def test_a_report_that_fails_leaves_an_instrument_without_one(recordings, tmp_path, monkeypatch, quick, error):
+    def fail(run, **options):
+        raise error
+
+    monkeypatch.setattr(making, "evaluate", fail)
+    summary, _ = made(recordings, tmp_path / "bells", minutes=0.02)
+    (line,) = [line for line in summary.splitlines() if line.startswith("but:")]
+    assert "It has no report (" in line
+    assert f"timbrel evaluate {tmp_path / 'bells' / 'run'}" in line
+    assert str(error).splitlines()[0] in line
+    assert "see it:" not in summary
+    assert {path.name for path in (tmp_path / "bells").iterdir()} == PARTS - {"report"}
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_an_export_that_fails_keeps_the_training_for_the_next_call(recordings, tmp_path, monkeypatch):
+    output, exported = tmp_path / "bells", making.exported_patch
+
+    def fail(*arguments, **options):
+        raise Failure("its model is silent")
+
+    monkeypatch.setattr(making, "exported_patch", fail)
+    with pytest.raises(Failure, match=r"is silent; the training is kept: .*--more-minutes") as caught:
+        made(recordings, output, minutes=0.02)
+    assert "\n" not in str(caught.value)
+    assert {path.name for path in output.iterdir()} == {"corpus", "trial", "run"}
+    steps = progress_of(load(output / "run" / "last.ckpt")).step
+    monkeypatch.setattr(making, "exported_patch", exported)
+    summary, _ = made([], output, more_minutes=0.02)
+    assert "an instrument with" in summary
+    assert progress_of(load(output / "run" / "last.ckpt")).step > steps
 
 
 def test_stopped_has_the_status_that_shells_expect():

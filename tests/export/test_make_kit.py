@@ -71,7 +71,7 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     summary, display = made(sounds, output, minutes=0.03, label="folder")
     assert {path.name for path in output.iterdir()} == KIT_PARTS
     training = ["training tuned-clip without held-out sounds", "training tuned-clip"]
-    assert display.stages == ["reading sounds", *training, "evaluating", "exporting", "rendering"]
+    assert display.stages == ["reading sounds", *training, "exporting", "evaluating", "rendering"]
     assert any(line.endswith("knobs that bend them (--family clip)") for line in display.said)
     assert "clips are kept whole, at 8000 Hz: 17 of them; not used: 1 silent (hat/silent.wav)" in display.said
     tried, learned = [line for line in display.said if line.startswith("clips of ")]

@@ -39,7 +39,7 @@ def lacking(
         ({"note": 36.0}, "where their 2 highest octaves have no room; 'timbrel train' with --set frames.octave=2"),
         ({"note": 40.0, "octave": 3}, "around E2 (82 Hz), and were moved an octave up, into C3 to B3"),
         ({"dead": (1, 2)}, "2 of 8 knobs do nothing (latent 1, 2)."),
-        ({"dead": range(8)}, "This model cannot be played"),
+        ({"dead": range(8)}, "Its knobs do nothing"),
     ],
 )
 def test_each_shortcoming_is_said_and_nothing_else(found, words):
@@ -98,7 +98,7 @@ def told(real, anywhere, dead=(), latents=3, tonal=True):
         (told(heard(1.0), heard(1.0), latents=2), "Both knobs are in use."),
         (told(heard(1.0), heard(1.0), latents=1), "The knob is in use."),
         (told(heard(1.0), heard(1.0), dead=(0, 2)), "2 of 3 knobs do nothing (latent 0, 2)."),
-        (told(heard(1.0), heard(1.0), dead=(0, 1, 2)), "This model cannot be played"),
+        (told(heard(1.0), heard(1.0), dead=(0, 1, 2)), "Its knobs do nothing"),
         (told(heard(1.0), heard(1.0), tonal=False), "no clear pitch"),
     ],
 )

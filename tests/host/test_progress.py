@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -38,6 +39,7 @@ def now(monkeypatch):
         seconds = 100.0
 
     monkeypatch.setattr(progress.time, "monotonic", lambda: Clock.seconds)
+    monkeypatch.setattr(progress, "REMIND_SECONDS", 1e6)  # tests call `remind` themselves
     return Clock
 
 
@@ -57,8 +59,38 @@ def test_long_work_says_a_line_every_ten_seconds_with_the_time_to_its_end(capsys
             now.seconds += 1
             display.update(step / 100, f"loss {step}")
     lines = capsys.readouterr().err.splitlines()
-    assert 8 <= len(lines) <= 10
-    assert lines[0] == "training: 11 %, loss 11, 1:29 left"
+    assert 10 <= len(lines) <= 12
+    assert lines[0] == "training: 9 %, loss 9, 1:31 left"
+
+
+def test_work_that_reports_nothing_says_its_stage_every_ten_seconds(capsys, now):
+    with Display() as display:
+        display.remind()  # there is no stage yet
+        display.stage("reading")
+        for _ in range(45):
+            now.seconds += 1
+            display.remind()
+        display.stage("evaluating")
+        display.update(0.2, "making clips")
+        for _ in range(450):
+            now.seconds += 1
+            display.remind()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "reading: 0:09 so far"
+    assert lines[5:7] == ["evaluating", "evaluating: 20 %, making clips, 0:09 so far"]
+    assert len(lines) == 5 + 1 + 50
+
+
+def test_lines_come_without_a_report_from_a_thread_of_their_own(monkeypatch):
+    monkeypatch.setattr(progress, "REMIND_SECONDS", 0.001)
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    said = []
+    with Display() as display:
+        monkeypatch.setattr(display, "say", said.append)
+        display.stage("reading")
+        until(lambda: len(said) > 2)
+    assert said[0] == "reading: 0:00 so far"
+    assert "progress" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_the_time_to_the_end_is_taken_from_who_knows_it(capsys, now):
@@ -76,7 +108,7 @@ def test_a_new_stage_reckons_its_own_time(capsys, now):
         display.stage("two")
         now.seconds += LOG_SECONDS + 1
         display.update(0.5)
-    assert capsys.readouterr().err == "two: 50 %, 0:11 left\n"
+    assert capsys.readouterr().err == "two\ntwo: 50 %, 0:10 left\n"
 
 
 def test_what_is_said_stays_in_the_log_as_it_is(capsys):

@@ -8,6 +8,7 @@ from ...host.units import note_name
 from .pitch import Samples, is_silent, pitch_track, single_note
 from .report import CorpusReport, duration, unusable
 from .sound_files import Copies, SoundFile, Unreadable, samples_digest, some_sounds
+from .unsuited_notes import changes_colour
 
 SHORTEST_SECONDS = 0.02  # of a whole recording: shorter is a click
 LISTENED_SECONDS = 60.0  # of a file: enough to detect a single note
@@ -67,6 +68,11 @@ def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[s
 def _check_alone(name: str, samples: Samples, rate: int, copies: bool) -> None:
     seconds, note = len(samples) / rate, single_note(pitch_track(samples, rate))
     alone = f"{name} is the only sound" + (" (copies count once)" if copies else "")
+    if note is not None and seconds >= TEXTURE_SECONDS and changes_colour(samples, rate):
+        raise UserError(
+            f"{alone}, and one note that changes colour: {note_name(round(note))}, {duration(seconds)}; give --family "
+            "grain, whose knobs walk through its colours, or add such notes of two other keys at least"
+        )
     if note is not None:
         texture = ", or give --family grain for a texture of this sound" if seconds >= TEXTURE_SECONDS else ""
         raise UserError(

@@ -57,7 +57,7 @@ def test_a_constant_network_has_the_errors_that_numpy_finds_and_no_playable_knob
     assert same["spectral_convergence_db"]["value"] == pytest.approx(10 * np.log10(ratio), abs=1e-3)
     assert found["latents"]["largest_correlation"] == 0
     assert all(dimension["dead"] for dimension in found["latents"]["dimensions"])
-    assert found["verdict"].startswith("This model cannot be played")
+    assert found["verdict"].startswith("Its knobs do nothing")
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -82,7 +82,7 @@ def test_a_sound_comes_nearer_by_the_figure_within_the_span_and_with_few_runs_of
     network = Span(card).into(track.codes[0])
     assert away(digits, found.code, label, track.clip) < 0.8 * away(digits, network, label, track.clip)
     assert len(runs) <= 150
-    assert sum(runs) <= 1500
+    assert sum(runs) <= 550  # 424 here; 635 with a full Jacobian at each step
 
 
 def test_no_code_leaves_the_span_of_training(digits):
