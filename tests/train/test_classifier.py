@@ -1,5 +1,7 @@
 """A classifier is the ResNet-18 of the publication, hears clips at any gain and rate, and learns labels."""
 
+import shlex
+
 import librosa
 import numpy as np
 import pytest
@@ -208,7 +210,7 @@ def test_a_clip_that_holds_no_window_is_refused():
 def test_the_command_offers_no_export_of_what_makes_no_sound(timbrel, corpus, tmp_path):
     changes = [part for change in [*SMALL, "training.epochs=1"] for part in ("--set", change)]
     ended = timbrel("train", "digits-classifier", "--corpus", corpus, "-o", tmp_path / "run", *changes)
-    assert ended.out.splitlines()[-1] == f"next: timbrel evaluate {tmp_path / 'run'}"
+    assert ended.out.splitlines()[-1] == f"next: timbrel evaluate {shlex.quote(str(tmp_path / 'run'))}"
     refused = timbrel("export", tmp_path / "run", "-o", tmp_path / "model.onnx")
     assert refused.status == 2
     assert refused.err.count("\n") == 1

@@ -1,5 +1,6 @@
 """A run that was stopped goes on as if nothing had happened, and what cannot go on is refused in a line."""
 
+import shlex
 import signal
 
 import pytest
@@ -130,7 +131,7 @@ def test_training_that_is_stopped_from_outside_saves_and_ends_with_the_signals_s
     }  # as if none were ignored
     stop_at(5, numbers=[getattr(signal, name) for name in numbers])
     changes = [part for change in fewer for part in ("--set", change)]
-    folder = tmp_path / "run"
+    folder = tmp_path / "a run"
     ended = timbrel("train", "tuned-8", "--corpus", tone_corpus, "-o", folder, *changes, "--accelerator", "cpu")
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -138,7 +139,7 @@ def test_training_that_is_stopped_from_outside_saves_and_ends_with_the_signals_s
     assert f"{folder}: 6 steps" in ended.out
     assert "stopping: measuring and saving first" in ended.out + ended.err
     assert checkpoint.progress_of(checkpoint.load(folder / "last.ckpt")).step == 6
-    hint = ended.out.split("go on with: timbrel ")[1].split()
+    hint = shlex.split(ended.out.split("go on with: timbrel ")[1])
     assert hint == ["train", f"{folder}/recipe.toml", "--corpus", str(tone_corpus), "-o", str(folder), "--resume"]
     went = timbrel(*hint, "--set", "training.steps=11")
     assert went.status == 0, went.err
