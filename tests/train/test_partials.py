@@ -222,3 +222,17 @@ def test_harmonics_above_half_the_rate_are_in_no_band():
     more[0, 100:160] = 1.0
     torch.testing.assert_close(bands(more, pitch), bands(row, pitch))
     torch.testing.assert_close(bands.centroid(more, pitch), bands.centroid(row, pitch))
+
+
+def test_shifted_noise_moves_along_and_what_lies_below_the_first_band_stays():
+    """By twelve semitones noise moves as many bands as an octave has, and no harmonic moves."""
+    edges = np.array(FRAMES.edges_hz)
+    a_band = 12 * np.log2(edges[-1] / edges[1]) / (len(edges) - 2)
+    levels = np.random.default_rng(0).uniform(-90, -20, (2, FRAMES.harmonics + FRAMES.bands)).astype(np.float32)
+    up, down = shifted(levels, np.array([3 * a_band, -3 * a_band]), FRAMES)
+    noise = levels[:, FRAMES.harmonics :]
+    np.testing.assert_array_equal(up[: FRAMES.harmonics], levels[0, : FRAMES.harmonics])
+    np.testing.assert_allclose(up[FRAMES.harmonics + 4 :], noise[0, 1:-3], atol=1e-3)
+    np.testing.assert_allclose(down[FRAMES.harmonics + 1 : -3], noise[1, 4:], atol=1e-3)
+    assert up[FRAMES.harmonics] == noise[0, 0]
+    assert down[FRAMES.harmonics] == noise[1, 0]

@@ -308,3 +308,11 @@ def test_two_runs_into_one_folder_are_refused(tmp_path: Path) -> None:
 
     assert bytes_of(small(tmp_path / "notes", 3, progress=second)) == bytes_of(small(tmp_path / "whole", 3))
     assert refused == [1]
+
+
+def test_a_mono_note_is_the_mean_of_both_sides() -> None:
+    sound = np.stack([np.full(4000, 0.5), np.full(4000, -0.1)]).astype(np.float32)
+    mono, stereo = (batches._placed(sound, 100, DatasetSettings(**SMALL, stereo=wide)) for wide in (False, True))
+    np.testing.assert_allclose(mono[0, 100:3000], 0.2, atol=1e-7)
+    np.testing.assert_allclose(stereo[:, 100:3000], sound[:, 100:3000])
+    assert not mono[:, :100].any()

@@ -20,7 +20,7 @@ from timbrel.host.shipped import shipped_models
 
 from ..evaluate.runs import make_run, measured, octave, write_corpus
 from ..undrawn import undrawn
-from .tones import RATE, note_corpus
+from .tones import RATE, note_corpus, tone
 
 KEYS = [("train", 60, {}), ("train", 66, {}), ("test", 62, {}), ("test", 64, {"velocity": 50})]
 
@@ -234,3 +234,11 @@ def test_takes_are_compared_while_both_are_held(analytic, tmp_path):
     assert found["takes_apart"]["pairs"] == 1
     assert max(found["takes_apart"]["recorded"].values()) < 0.2
     assert found["take"]["envelope_db"]["worst"] > 3  # their releases differ
+
+
+def test_a_sampler_is_not_charged_with_silence_after_its_end():
+    recorded = tone(60, seconds=1.0)
+    half = recorded[: len(recorded) // 2]
+    figures = comparison._while_it_sounds(recorded, half, RATE)
+    assert figures["shape_db"] == pytest.approx(0, abs=1e-6)
+    assert figures["envelope_db"] == pytest.approx(0, abs=1e-6)

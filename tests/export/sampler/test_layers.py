@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from timbrel.export.instrument.range import recorded_keys
 from timbrel.export.sampler.layers import KeyZone, KnobLayer, VelocityZone, key_zones, knob_layers, velocity_zones
 from timbrel.host.patch.library import open_patch
 
@@ -49,3 +50,13 @@ def test_keys_that_are_no_semitones_apart_are_sampled_each(tmp_path: Path) -> No
     assert all(zone.low == zone.key == zone.high and not zone.tracked for zone in zones)
     (tmp_path / "x.toml").write_text('format = 1\nmodel = "gm-partials-8"\n[tuning]\na4_hz = 415.0\n')
     assert all(zone.tracked for zone in key_zones(open_patch(str(tmp_path / "x.toml")), 3, alike=False))
+
+
+@pytest.mark.parametrize("every", [2, 3, 5, 7])
+def test_the_highest_recorded_keys_have_a_near_sample_too(every: int) -> None:
+    patch = open_patch("gm-oboe")
+    low, high = recorded_keys(patch)
+    samples = [zone.key for zone in key_zones(patch, every, alike=False)]
+    assert max(min(abs(key - sample) for sample in samples) for key in range(low, high + 1)) <= every // 2
+    assert samples[0] == low
+    assert samples[-1] <= high

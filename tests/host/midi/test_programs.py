@@ -7,8 +7,8 @@ from timbrel.host.midi.programs import Programs
 def test_banks_go_on_by_128_each_from_the_coarse_half_to_the_fine_one():
     programs = Programs()
     assert programs.number(5) == 5
-    for controller, value, expected in ((32, 2, 256), (0, 1, 128 * 128), (32, 3, 128 * 131), (7, 9, 128 * 131)):
+    for controller, value, bank in ((32, 2, 2), (0, 1, 128), (32, 3, 131), (7, 9, 131), (32, 5, 133)):
         programs.apply(ControlChange(0, 0, controller, value))
-        assert programs.number(0) == expected
+        assert programs.number(0) == 128 * bank
     programs.apply(ProgramChange(0, 0, 7))
-    assert programs.number(127) == 128 * 131 + 127
+    assert programs.number(127) == 128 * 133 + 127

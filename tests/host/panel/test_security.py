@@ -293,3 +293,14 @@ def test_an_origin_is_asked_for_before_a_token_is(panel):
     with pytest.raises(InvalidStatus) as refused:
         connect(f"ws://127.0.0.1:{panel.port}/socket")
     assert refused.value.response.status_code == 403
+
+
+def test_a_page_may_send_a_burst_and_then_its_rate_however_long_it_was_silent(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(security.time, "monotonic", lambda: now)
+    limit = security.RateLimit(rate=10.0, most=5)
+    for idle_seconds in (0.0, 3600.0):
+        now += idle_seconds
+        assert [limit.spend() for _ in range(7)] == [True] * 5 + [False] * 2
+        now += 0.5  # seconds: five more, of which the two refused ones took two
+        assert [limit.spend() for _ in range(4)] == [True] * 3 + [False]
