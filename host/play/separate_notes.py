@@ -90,6 +90,7 @@ class _Batch:
         hops = math.ceil(SETTLING_SECONDS * card.sample_rate / card.hop_length)
         self._origin = hops * card.hop_length  # whole hops, as frames lie after sample 0
         self._blend = blend_of(patch)
+        self._rests = {target: ramp.target for target, ramp in engine.targets.items()}
         self._playing = [self._prepared(patch, note, sample_rate) for note in notes]
         output = self._playing[0].output
         self._on = self._origin + output.source_time(0)
@@ -104,6 +105,8 @@ class _Batch:
         def move_effect(time: int, target: str, value: float) -> None:
             output.set_effect(0, target, value)
 
+        for target, rest in self._rests.items():  # from where each note's macros move the engine that all share
+            self._engine.targets[target].move(0, rest)
         processor = EventProcessor(patch, self._engine, effects.targets(), effects.values(), move_effect, self._blend)
         for target, value in note.knobs.items():
             processor.apply(ParameterChange(0, 0, target, value))

@@ -1,10 +1,13 @@
 """Notes that one engine computes together, beside each of them alone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import timbrel
 from timbrel.host.patch.library import open_patch
 from timbrel.host.play.separate_notes import SeparateNote, render_notes
+from timbrel.host.shipped import PRESETS
 
 RATE = 44_100
 
@@ -97,3 +100,15 @@ def test_a_latched_texture_ends_with_its_note() -> None:
     held, longer = together("lakeside-soundscape", [SeparateNote(60, 100, s, {}) for s in (0.5, 3.0)], 3.0)
     assert np.abs(longer[:, -4410:]).max() > 0.01
     assert levels_db(held)[-5:].max() < levels_db(longer)[-5:].min() - 10
+
+
+def test_notes_whose_macro_moves_the_engine_are_computed_apart(tmp_path: Path) -> None:
+    text = (PRESETS / "drum-kit.toml").read_text(encoding="utf-8")
+    macro = '[[macro]]\nname = "tune"\ntargets = [{target = "clip.pitch", low = 0.0, high = 7.0}]\n'
+    (tmp_path / "kit.toml").write_text(f"{text}\n{macro}", encoding="utf-8")
+    notes = [SeparateNote(38, 100, 0.5, {"macro.0": turned}) for turned in (0.0, 1.0, 0.0)]
+    plain, higher, again = together(str(tmp_path / "kit.toml"), notes, 0.6)
+    assert np.array_equal(plain, again)
+    assert np.abs(plain - higher).max() > 0.01
+    for sound, note in ((plain, notes[0]), (higher, notes[1])):
+        assert np.abs(sound - together(str(tmp_path / "kit.toml"), [note], 0.6)[0]).max() < 1e-6
