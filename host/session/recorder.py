@@ -61,7 +61,7 @@ class SessionRecorder:
         self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
         self._take = take
         self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000) if take is None else take.latency_samples
-        self._files = contextlib.ExitStack()
+        self._sound_file, self._midi_file = contextlib.ExitStack(), contextlib.ExitStack()
         self._sound: SoundWriter | None = None
         self._midi: Recorder | None = None
         self._samples = 0
@@ -77,7 +77,7 @@ class SessionRecorder:
 
         setup, ready = self._setup, self._ready
         if self._recording.sound is not None:
-            self._sound = self._files.enter_context(
+            self._sound = self._sound_file.enter_context(
                 sound_writer(self._recording.sound, ready.rate, CHANNELS, self._overwrite)
             )
         if self._recording.midi is not None:
@@ -88,7 +88,7 @@ class SessionRecorder:
             ]
             fitting = LiveOptions(voices=setup.voices, controller=setup.controller, presets=presets)
             note = RecordingNotes(fitting=fitting, opening=opening)
-            self._midi = self._files.enter_context(
+            self._midi = self._midi_file.enter_context(
                 Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
             )
             if self._take is not None:
@@ -100,8 +100,11 @@ class SessionRecorder:
         try:
             if self._midi is not None:
                 self._midi.spill(self._samples)
-        finally:
-            self._files.__exit__(None, None, None)  # files are kept after an error, too
+        finally:  # files are kept after an error, too, and each after an error of the other
+            try:
+                self._midi_file.close()
+            finally:
+                self._sound_file.close()
 
     def go_on(self) -> None:
         """Continue with a restarted process, which counts from 0 without held keys."""

@@ -93,7 +93,8 @@ class Takes:
             self._warn(line)
         if recorder is not None:
             self.files = tuple(path.name for path in self._recording.paths if path.exists())
-            self._say(f"recorded {' and '.join(self.files)} in {own_folder(FOLDER)}")
+            if self.files:
+                self._say(f"recorded {' and '.join(self.files)} in {own_folder(FOLDER)}")
 
     def __enter__(self) -> "Takes":
         return self

@@ -127,3 +127,16 @@ def test_what_cannot_begin_is_told(takes, said):
     takes.ready(Setup("pad"), status(rate=RATE))
     assert takes.state == "off"
     assert ["press Record" in line for line in said] == [True, True]
+
+
+def test_a_file_that_went_while_it_was_written_is_told_and_not_named_as_recorded(takes, folder, said):
+    begin(takes)
+    takes.record("sound", SECOND)
+    [midi] = folder.glob(".*.mid")
+    midi.unlink()
+    takes.end(None)
+    assert takes.state == "off"
+    assert [path.name for path in folder.iterdir()] == list(takes.files)
+    assert [name.endswith(".wav") for name in takes.files] == [True]
+    assert said[0].startswith("the recording is not whole: ")
+    assert said[1] == f"recorded {takes.files[0]} in {folder}"
