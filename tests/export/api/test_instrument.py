@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 import timbrel
+from timbrel.host.patch.library import open_patch
+from timbrel.host.resynthesis.code_track import follow
 from timbrel.host.shipped import MIDI
 
 RATE = 44_100
@@ -123,6 +125,19 @@ def test_frames_without_sound_take_the_code_before_them(oboe: timbrel.Instrument
     codes = oboe.encode(np.pad(heard, ((0, 0), (0, RATE))), RATE)
     assert len(codes) == (heard.shape[1] + RATE - 4096) // 1024 + 1
     np.testing.assert_array_equal(codes[-1], codes[-20])
+
+
+def test_codes_lie_in_the_frames_whose_middles_they_were_measured_at(
+    oboe: timbrel.Instrument, sound: timbrel.Sound, tmp_path: Path
+) -> None:
+    heard = np.pad(np.asarray(sound)[:, : RATE // 2], ((0, 0), (10_000, RATE // 4)))
+    timbrel.Sound(heard, RATE).save(tmp_path / "note.wav")
+    track = follow(tmp_path / "note.wav", open_patch("gm-oboe").model)
+    codes = oboe.encode(tmp_path / "note.wav")
+    frames = np.rint((track.seconds * RATE - 4096 / 2) / 1024).astype(int)
+    assert frames[0] > 5
+    np.testing.assert_array_equal(codes[frames], track.codes)
+    np.testing.assert_array_equal(codes[: frames[0]], np.broadcast_to(track.codes[0], (frames[0], 8)))
 
 
 def test_mono_stereo_files_and_other_rates_encode_alike(

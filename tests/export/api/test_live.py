@@ -1,11 +1,16 @@
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import timbrel
+from timbrel.export.api import live as module
+from timbrel.host.session.messages import Setup
 
+from ...host.panel.fakes import status
 from ...patience import until
 
 
@@ -39,6 +44,19 @@ def test_a_card_that_is_not_there_is_one_line_and_leaves_nothing_open() -> None:
 
     tried()  # the first one imports
     assert tried() == tried()
+
+
+def test_a_session_that_ends_by_a_fault_raises_it_once_when_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def session(stop: threading.Event, setup: Setup, screen: Any, *others: Any, **options: Any) -> None:
+        screen.show(status())
+        raise timbrel.Failure("the card is gone")
+
+    monkeypatch.setattr(module, "play_until", session)
+    live = module.LivePlayer(Setup("gm-oboe"), {})
+    until(lambda: not live.playing)
+    with pytest.raises(timbrel.Failure, match="the card is gone"):
+        live.close()
+    live.close()
 
 
 def test_a_preset_of_this_folder_plays_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -215,3 +215,22 @@ def test_presets_that_cannot_be_packed_say_so(reed: Path, tmp_path: Path) -> Non
     with pytest.raises(UserError, match="cannot be read"):
         pack(patch, tmp_path / "other.timbrel")
     assert not (tmp_path / "other.timbrel").exists()
+
+
+def test_a_pack_with_its_run_carries_the_trial_and_the_corpus_but_no_previews_and_no_hidden_files(
+    reed: Path, tmp_path: Path
+) -> None:
+    names = ("run/best.npz", "run/kept/1.npz", "run/previews/1.wav", "trial/best.npz", "trial/previews/1.wav")
+    names += ("run/.lock", "corpus/index.json", "corpus/sound/0.npy", "corpus/.cache/0.npy", "report/page.html")
+    for name in names:
+        (reed.parent / name).parent.mkdir(parents=True, exist_ok=True)
+        (reed.parent / name).write_text(name)
+    pack(open_patch(str(reed)), tmp_path / "plain.timbrel")
+    pack(open_patch(str(reed)), tmp_path / "sent.timbrel", with_run=True)
+    plain, sent = (set(read_manifest(tmp_path / f"{name}.timbrel").files) for name in ("plain", "sent"))
+    assert sent - plain == {"run/best.npz", "trial/best.npz", "corpus/index.json", "corpus/sound/0.npy"}
+    with zipfile.ZipFile(tmp_path / "sent.timbrel") as archive:
+        assert archive.read("trial/best.npz").decode() == "trial/best.npz"
+    (reed.parent / "corpus").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="has no run and corpus"):
+        pack(open_patch(str(reed)), tmp_path / "again.timbrel", with_run=True)

@@ -166,6 +166,16 @@ def test_each_channel_has_a_melody_and_pedals_of_its_own(mode):
     assert held(voices, 18) == []
 
 
+def test_a_mono_channel_that_was_silenced_returns_to_none_of_its_keys_that_a_pedal_holds():
+    voices = make(mode="mono")
+    voices.note_on(0, 60, 1.0, 0)
+    voices.sostenuto(5, True, 0)
+    voices.silence(10, 0)
+    voices.note_on(20, 64, 1.0, 0)
+    voices.note_off(30, 64, 0)
+    assert held(voices, 31) == []
+
+
 @pytest.mark.parametrize("way", [PolyAssignment, Latch])
 def test_choke_groups_and_latched_keys_stay_in_their_channel(way):
     voices = struck(way)

@@ -323,6 +323,23 @@ def test_scaled_takeover_covers_the_part_of_its_way_that_the_knob_covers_of_its_
     assert found == pytest.approx(expected, abs=1e-12)
 
 
+@given(st.floats(0.01, 0.99), BYTE, BYTE)
+def test_scaled_takeover_of_a_knob_that_counts_down_covers_the_same_part_of_its_way(present, first, second):
+    up, down = (
+        Player({"number": 20, "takeover": "scale", "low": low, "high": 1.0 - low}, present={"x": value})
+        for low, value in ((0.0, present), (1.0, 1.0 - present))
+    )
+    assert down.cc(20, first, second) == pytest.approx([1.0 - value for value in up.cc(20, first, second)], abs=1e-12)
+
+
+def test_a_knob_that_steps_have_moved_stands_where_it_moved_its_target():
+    player = Player({"nrpn": 300, "takeover": "pickup"})
+    player.nrpn(300, (6, 64))
+    stepped = player.nrpn(300, (96, 0), (96, 0))
+    assert 0 < stepped < 0.1
+    assert player.nrpn(300, (6, 100)) == 100 / 127
+
+
 def test_a_knob_waits_from_its_first_word_until_it_meets_its_target_and_says_where_it_stands():
     player = Player({"number": 20, "takeover": "pickup"}, {"number": 21}, present={"x": 0.5})
     waits = []

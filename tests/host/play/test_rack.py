@@ -93,3 +93,15 @@ def test_voices_are_given_up_one_after_the_other_until_none_is_left(make_patch):
         rack.process([], 4096)
         assert rack.sounding == left
     assert not rack.shed(rack.played)
+
+
+def test_a_voice_is_given_up_at_its_moment_also_where_another_channel_is_slower(make_patch):
+    slower = make_patch(effects=[{"plugin": "BrickwallLimiter", "lookahead_ms": 5.0}])
+    for others in ({}, {1: slower}):
+        stays, goes = (Rack({0: make_patch(envelope=SHARP), **others}, RATE) for _ in range(2))
+        for rack in (stays, goes):
+            rack.process([NoteOn(0, 0, 60, 127)], 2000)
+        assert goes.shed(3000)
+        differs = np.abs(goes.process([], 3000)[1][0] - stays.process([], 3000)[1][0]).max(axis=0) > 1e-4
+        assert 2000 + np.flatnonzero(differs)[0] - goes.latency_samples in range(3000, 3004)
+    assert goes.latency_samples > 100
