@@ -148,3 +148,17 @@ def test_a_target_may_be_written_by_its_name():
     assert tomllib.loads(learned_text)["cc"][1] == {"number": 30, "target": "Bright", "curve": 2.0}
     assert others == []
     assert tomllib.loads(with_targets(text, names))["cc"][1]["target"] == "latent.5"
+
+
+def test_a_worn_knob_that_flickers_where_it_was_left_has_come_to_rest():
+    worn = sent(20, range(20, 100)) + sent(20, [99, 98] * 100, 1.6)
+    assert learned(worn + sent(21, range(128), 3.2)) == (LearnedKnob(number=20), [])
+
+
+def test_the_fine_half_of_a_knob_of_14_bits_is_not_learned_though_it_moves_more():
+    moments = sent(16, range(40, 60)) + sent(48, [value * 37 % 128 for value in range(20)])
+    assert learned(moments) == (LearnedKnob(number=16), [])
+
+
+def test_of_two_knobs_the_one_that_moved_last_is_learned_though_the_other_moved_more():
+    assert learned(sent(20, range(128)) + sent(21, range(40, 60), 2.7)) == (LearnedKnob(number=21), [])

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from timbrel.host.events import NoteOn
+from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.midi.performance import read_performance
 from timbrel.host.patch.recording_notes import LoadedPreset, Swap
 from timbrel.host.session.messages import Setup, Take
@@ -75,6 +75,19 @@ def test_a_take_goes_on_with_the_next_process_and_is_whole_when_playing_ends(sai
         takes.record("sound", SECOND)
     assert soundfile.info(folder / takes.files[0]).frames == 2 * RATE - 100
     assert notes(folder / takes.files[1]) == [(0, 1), (RATE + 10, 60)]
+
+
+def test_keys_that_were_down_when_the_process_ended_are_lifted_in_the_file_where_the_next_one_begins(takes, folder):
+    begin(takes)
+    takes.record("events", [NoteOn(1500, 3, 60, 100), ControlChange(1600, 3, 64, 127)])
+    takes.record("sound", SECOND)
+    takes.ready(Setup("pad"), status(rate=RATE))
+    takes.record("sound", SECOND)
+    takes.end(None)
+    performance = read_performance(folder / takes.files[1], RATE)
+    lifts = [event for event in performance.events if isinstance(event, ControlChange) and event.channel == 3]
+    assert [(event.number, event.value) for event in lifts if event.time == RATE][:2] == [(120, 0), (64, 0)]
+    assert performance.warnings == []
 
 
 def test_what_a_killed_process_leaves_of_a_take_is_whole(takes, folder):
