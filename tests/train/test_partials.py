@@ -136,6 +136,13 @@ def test_pairs_are_the_same_sound_and_half_of_each_side_is_shifted():
         assert np.abs(row[~stays, 160:] - levels[~stays, 160:]).max() > 1
 
 
+def test_a_corpus_without_validation_notes_is_validated_on_its_training_notes():
+    levels = np.zeros((10, 205), np.float32)
+    train = PartialsRows(levels, np.arange(60, 70, dtype=np.float32))
+    [(_, pitches, _, _)] = PartialsData(FRAMES, train, PartialsRows(levels[:0], levels[:0, 0])).validation(10)
+    assert pitches.tolist() == list(range(60, 70))
+
+
 def test_a_recipe_spans_the_notes_of_its_corpus(tone_corpus):
     corpus = Corpus.open(tone_corpus)
     span = in_span(load_recipe("tuned-partials"), corpus).frames.span

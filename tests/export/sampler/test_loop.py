@@ -51,3 +51,9 @@ def test_a_loop_avoids_the_attack_and_is_not_short() -> None:
 @pytest.mark.parametrize("seconds", [0.1, 1.5])
 def test_a_short_sound_has_no_loop(seconds: float) -> None:
     assert find_loop(np.ones((1, round(seconds * RATE)), np.float32), RATE) is None
+
+
+def test_a_loop_of_alike_places_keeps_its_level_where_they_are_joined() -> None:
+    sound = (0.2 * np.sin(2 * np.pi * 441 * np.arange(2 * RATE) / RATE))[np.newaxis].astype(np.float32)
+    loop = Loop(300 * 100, 700 * 100, 1.0)  # whole periods of 100 samples
+    assert np.abs(joined(sound, loop, RATE) - sound[:, : loop.end]).max() < 1e-5

@@ -68,3 +68,11 @@ def test_other_channels_are_mixed_to_their_mean_bit_by_bit(tmp_path, channels, c
 def test_a_moment_of_antiphase_does_not_invert_a_sound():
     blocks = [np.stack([LEFT, LEFT], 1), np.stack([LEFT, -LEFT], 1)]
     assert mix_signs(blocks, 2) is None
+
+
+def test_the_end_of_a_sound_is_whole_at_another_rate(tmp_path):
+    path = save(tmp_path / "take.wav", np.full(3000, 0.5, np.float32))
+    with opened(path) as reader:
+        sound = np.concatenate([*mono(reader, 3 * RATE)])
+    assert len(sound) == pytest.approx(9000, abs=3)
+    assert sound[200:-200] == pytest.approx(0.5, abs=1e-3)

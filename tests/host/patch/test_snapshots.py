@@ -91,3 +91,7 @@ def test_a_slot_is_stored_anew_and_cleared_beside_comments():
     assert tomllib.loads(anew)["snapshot"] == [{"slot": 2, "values": {"pan": 0.0}}]
     assert "# mine" in anew
     assert tomllib.loads(editing.with_snapshot(anew, 2, None)) == tomllib.loads(text)
+
+
+def test_a_snapshot_may_hold_a_latent_beyond_its_training_range(opened):
+    assert opened(snapshot(1, '"latent.0" = 99.0')).preset.snapshot[0].values == {"latent.0": 99.0}

@@ -97,3 +97,7 @@ def test_names_of_parts_of_a_drum_go_beside_each_other():
 )
 def test_parts_of_words_and_other_words_are_no_drums(name):
     assert hit_keys([name]) == {}
+
+
+def test_the_name_that_says_more_of_a_drum_chooses_its_key_first():
+    assert hit_keys(["tom", "low tom"]) == {"low tom": 45, "tom": 47}
