@@ -9,12 +9,16 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 
 LONGEST = 256  # bytes of an event, which may be several messages; a damaged one could have any length
 ACTIVE_SENSING = 0xFE
+LOOK_SECONDS = 0.001
+LOOKS = 250  # for the end of a thread that JACK still calls: two cycles of 4096 samples; a busy machine delays both
 
 
 class JackInput:
@@ -35,9 +39,10 @@ class JackInput:
         self._ports: list[Any] = []
         self._messages: deque[tuple[bytes, float]] = deque(maxlen=queue)
         self._last: float | None = None  # seconds of the last message that was read
-        self._client.set_process_callback(functools.partial(_hear, self._ports, self._messages, arrival))
+        leaving = _Leaving(jack.CallbackExit)
+        self._client.set_process_callback(functools.partial(_hear, self._ports, self._messages, arrival, leaving))
         self._client.activate()  # before there is an input: senders may be connected as soon as there is one
-        weakref.finalize(self, self._client.close)  # at exit at the latest: JACK's thread calls Python
+        weakref.finalize(self, _close, self._client, leaving)  # at exit at the latest: JACK's thread calls Python
 
     def open_virtual_port(self, name: str) -> None:
         """Register the input, to which senders can be connected."""
@@ -53,8 +58,46 @@ class JackInput:
         return message, since
 
 
-def _hear(ports: Sequence[Any], messages: deque[tuple[bytes, float]], arrival: threading.Event, frames: int) -> None:
+@dataclass
+class _Leaving:
+    """Asks JACK's thread to end by itself, by ``exit``, an exception of JACK-Client."""
+
+    exit: type[Exception]
+    asked: bool = False
+    thread: int | None = None  # its number, once it ends
+
+    def ended(self) -> bool:
+        """Where the system does not list threads, soon after its last line of Python."""
+        if self.thread is None:
+            return False
+        return not Path(f"/proc/self/task/{self.thread}").exists()
+
+
+def _close(client: Any, leaving: _Leaving) -> None:
+    """Close a client without ending its thread from outside.
+
+    JACK cancels the thread at any of its instructions: one that holds the interpreter's lock then, or waits for it,
+    leaves it locked for ever. A thread of a server that has stopped is not in Python, and does not answer.
+    """
+    leaving.asked = True
+    for _ in range(LOOKS):
+        if leaving.ended():
+            break
+        time.sleep(LOOK_SECONDS)
+    client.close()
+
+
+def _hear(
+    ports: Sequence[Any],
+    messages: deque[tuple[bytes, float]],
+    arrival: threading.Event,
+    leaving: _Leaving,
+    frames: int,
+) -> None:
     """In JACK's thread; does not hold the input, which then is closed when dropped."""
+    if leaving.asked:
+        leaving.thread = threading.get_native_id()
+        raise leaving.exit  # JACK ends its thread, out of Python
     for port in ports:
         for _, data in port.incoming_midi_events():
             if 0 < len(data) <= LONGEST and bytes(data[:1])[0] != ACTIVE_SENSING:

@@ -411,6 +411,33 @@ def test_a_process_that_stalled_hears_again():
     assert int(process.stdout.readline()) in (*range(20), 0x63)
 
 
+CLOSED_BESIDE_PYTHON = """
+import threading, time
+from timbrel.host.midi.jack_input import JackInput
+
+
+def spin():
+    while True:
+        pass
+
+for _ in range(2):  # JACK's thread waits for the interpreter most of the time
+    threading.Thread(target=spin, daemon=True).start()
+for number in range(10):
+    source = JackInput(f"closing{number}", 10, threading.Event())
+    source.open_virtual_port("in")
+    time.sleep(0.02)
+    del source
+print("closed", flush=True)
+"""
+
+
+@pytest.mark.usefixtures("jack_server")
+def test_inputs_close_while_other_threads_compute():
+    """JACK cancels its thread wherever it is, also while it holds the interpreter: all of Python would stand still."""
+    done = subprocess.run([sys.executable, "-c", CLOSED_BESIDE_PYTHON], capture_output=True, text=True, timeout=600)
+    assert (done.stdout, done.stderr) == ("closed\n", "")
+
+
 class _Port:
     def __init__(self, *events):
         self._events = events
@@ -422,11 +449,11 @@ class _Port:
 def test_long_events_and_those_that_nobody_needs_are_passed_over():
     kept, arrival = deque(), threading.Event()
     events = [(0, b"\x90\x3c\x64"), (3, b""), (5, b"\xf0\x01\xf7"), (6, b"\xfe"), (7, bytes(300)), (9, b"\xf8")]
-    jack_input._hear([_Port(*events), _Port((2, b"\x80\x3c\x00"))], kept, arrival, 128)
+    jack_input._hear([_Port(*events), _Port((2, b"\x80\x3c\x00"))], kept, arrival, jack_input._Leaving(Exception), 128)
     assert [data for data, _ in kept] == [b"\x90\x3c\x64", b"\xf0\x01\xf7", b"\xf8", b"\x80\x3c\x00"]
     assert arrival.is_set()
     arrival.clear()
-    jack_input._hear([_Port((0, b"\xfe"))], kept, arrival, 128)
+    jack_input._hear([_Port((0, b"\xfe"))], kept, arrival, jack_input._Leaving(Exception), 128)
     assert not arrival.is_set()
 
 
