@@ -3,12 +3,13 @@
 RtMidi also reads events that JACK refuses to a late client, and crashes the process when the machine stalls.
 """
 
+import contextlib
 import functools
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from ..errors import UserError
 LONGEST = 256  # bytes of an event, which may be several messages; a damaged one could have any length
 ACTIVE_SENSING = 0xFE
 LOOK_SECONDS = 0.001
-LOOKS = 250  # for the end of a thread that JACK still calls: two cycles of 4096 samples; a busy machine delays both
+CALL_LOOKS = 250  # for the next call of a server that runs: two cycles of 4096 samples; a busy machine delays both
+END_LOOKS = 2000  # for the end of a thread: a server that has just connected ports finishes half a second later
 
 
 class JackInput:
@@ -42,7 +44,9 @@ class JackInput:
         leaving = _Leaving(jack.CallbackExit)
         self._client.set_process_callback(functools.partial(_hear, self._ports, self._messages, arrival, leaving))
         self._client.activate()  # before there is an input: senders may be connected as soon as there is one
-        weakref.finalize(self, _close, self._client, leaving)  # at exit at the latest: JACK's thread calls Python
+        weakref.finalize(
+            self, _close, self._client, self._ports, leaving
+        )  # at exit at the latest: JACK's thread calls Python
 
     def open_virtual_port(self, name: str) -> None:
         """Register the input, to which senders can be connected."""
@@ -68,23 +72,32 @@ class _Leaving:
 
     def ended(self) -> bool:
         """Where the system does not list threads, soon after its last line of Python."""
-        if self.thread is None:
-            return False
         return not Path(f"/proc/self/task/{self.thread}").exists()
 
 
-def _close(client: Any, leaving: _Leaving) -> None:
+def _close(client: Any, ports: Sequence[Any], leaving: _Leaving) -> None:
     """Close a client without ending its thread from outside.
 
     JACK cancels the thread at any of its instructions: one that holds the interpreter's lock then, or waits for it,
     leaves it locked for ever. A thread of a server that has stopped is not in Python, and does not answer.
     """
+    import jack
+
+    for port in ports:  # the server waits for seconds for a thread that ends with a sender connected
+        with contextlib.suppress(jack.JackError):
+            port.disconnect()
     leaving.asked = True
-    for _ in range(LOOKS):
-        if leaving.ended():
-            break
-        time.sleep(LOOK_SECONDS)
+    _look(lambda: leaving.thread is not None, CALL_LOOKS)
+    if leaving.thread is not None:
+        _look(leaving.ended, END_LOOKS)
     client.close()
+
+
+def _look(done: Callable[[], bool], times: int) -> None:
+    for _ in range(times):
+        if done():
+            return
+        time.sleep(LOOK_SECONDS)
 
 
 def _hear(
