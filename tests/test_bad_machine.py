@@ -203,8 +203,8 @@ def test_a_full_disk_is_said_in_a_line_and_leaves_nothing(pantry, timbrel, line,
 def test_make_says_its_sounds_and_then_in_a_line_that_it_cannot_write(pantry, timbrel, output):
     with full_disk(10_000):
         ended = timbrel("make", "good.wav", "other.wav", "-o", output)
-    found, said = ended.err.splitlines()
-    assert found == "2 sounds, 2.0 s, 44100 Hz"
+    sounds, stage, said = ended.err.splitlines()
+    assert (sounds, stage) == ("2 sounds, 2.0 s, 44100 Hz", "reading sounds")
     assert said.startswith("timbrel: cannot ")
     assert output in said
     assert ended.status in (1, 2)

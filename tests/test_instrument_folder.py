@@ -115,7 +115,7 @@ def test_play_hears_of_a_preset_that_is_saved_in_its_folder_and_a_set_may_hold_i
 
 
 def test_names_and_what_they_are_do_not_touch(timbrel):
-    names = [*shipped_presets(), *shipped_models()]
+    names = list(dict.fromkeys([*shipped_presets(), *shipped_models()]))
     lines = timbrel("presets").out.splitlines()
     assert [line.split("  ")[0] for line in lines] == names
     column = {len(line) - len(line.removeprefix(name).lstrip()) for line, name in zip(lines, names, strict=True)}

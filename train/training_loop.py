@@ -67,14 +67,17 @@ class Diverged(Failure):
 
 @dataclass
 class Outcome:
-    """``steps`` were done by this call; ``idle_steps`` an idle core does in the same time."""
+    """``steps`` were done by this call, ``idle_steps`` are those of an idle core in the same time.
+
+    Outcomes of equal trainings are equal, whatever calls they took.
+    """
 
     step: int
     validation: float
     dead: bool
     interrupted: bool
-    steps: int = 0
-    idle_steps: int = 0
+    steps: int = field(default=0, compare=False)
+    idle_steps: int = field(default=0, compare=False)
 
 
 @dataclass

@@ -38,7 +38,7 @@ from .take_files import TakeFiles
 PAGE = Path(__file__).with_name("page")
 FRAME_SECONDS = 0.03  # between frames to a page; slightly less than between reports, so that none waits
 HELLO_SECONDS = 5.0  # for the first message
-LEAST_PACKED = 500  # bytes of a file
+LEAST_PACKED = 200  # bytes of a file
 PING_SECONDS = 2.0  # between pings: a tablet may leave the network with keys down
 GONE_SECONDS = 5.0  # without an answer: the page's controls are released
 GOODBYE_SECONDS = 0.5  # for pages that read slowly

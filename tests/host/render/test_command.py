@@ -271,7 +271,7 @@ WRONG = {
     "a missing model": (["nothing.onnx", "SONG", "-o", "OUT"], "nothing.onnx does not exist"),
     "no midi": (["PRESET", "nothing.mid", "-o", "OUT"], "nothing.mid"),
     "a preset for midi": (["PRESET", "PRESET", "-o", "OUT"], "not a MIDI file"),
-    "midi for a preset": (["SONG", "SONG", "-o", "OUT"], "is not TOML"),
+    "midi for a preset": (["SONG", "SONG", "-o", "OUT"], "the preset comes first"),
     "a wrong suffix": (["PRESET", "SONG", "-o", "out.mp3"], "give one of .wav, .flac, .ogg"),
     "no suffix": (["PRESET", "SONG", "-o", "out"], "a name without suffix"),
     "no such folder": (["PRESET", "SONG", "-o", "nowhere/out.wav"], "folder nowhere does not exist"),
