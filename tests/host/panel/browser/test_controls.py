@@ -74,9 +74,11 @@ def test_with_shift_the_thumb_goes_a_tenth_of_the_way_and_does_not_jump(host):
 def test_arrows_move_by_a_hundredth_page_by_a_tenth_and_home_and_end_to_the_ends(host):
     page = host.open()
     page.locator("#range-latent\\.0").focus()
-    for key in ("ArrowRight", "Shift+ArrowRight", "PageDown", "End", "Home"):
+    for count, key in enumerate(("ArrowRight", "Shift+ArrowRight", "PageDown", "End", "Home"), 1):
         page.keyboard.press(key)
-    host.until(lambda: len(host.words("drop")) == 5)
+        host.until(lambda count=count: len(host.words("drop")) == count)
+        host.tell(t="values", values={"gain": -float(count)})  # the page has heard all answers before this one
+        host.until(lambda count=count: number(page, "gain").input_value() == f"-{count}.0")
     values = [word["values"]["latent.0"] for word in host.words("move")]
     assert values == pytest.approx([0.02, 0.022, -0.178, 1, -1])
 
