@@ -258,7 +258,7 @@ def _new_folder(path: Path) -> Path:
 
 
 def _prefix(name: str) -> str:
-    """Of a temporary name, which is longer than the name by ten letters: the longest names lose these."""
+    """Return the prefix of a temporary name, which has ten letters more: the longest names are cut."""
     return f".{os.fsdecode(os.fsencode(name)[:LONGEST_PREFIX]).rstrip(UNDECODED)}."
 
 

@@ -1,4 +1,4 @@
-"""What `make` installs with: uv, which knows pip's settings, or pip."""
+"""The installer of `make`: uv with pip's settings, or pip."""
 
 import importlib.util
 import sys

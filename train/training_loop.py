@@ -69,7 +69,7 @@ class Diverged(Failure):
 class Outcome:
     """``steps`` were done by this call, ``idle_steps`` are those of an idle core in the same time.
 
-    Outcomes of equal trainings are equal, whatever calls they took.
+    Outcomes of equal trainings are equal, in one call or in several.
     """
 
     step: int

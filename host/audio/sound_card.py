@@ -78,7 +78,7 @@ class Sink(Protocol):
         """Append silence up to `REST_SECONDS` ahead."""
 
     def leave_out_silence(self, least: int) -> None:
-        """Withdraw what was last appended, except ``depth`` - 1 blocks and the first ``least`` of all samples."""
+        """Withdraw the last appended samples, except ``depth`` - 1 blocks and the first ``least`` of all samples."""
 
     def close(self) -> None: ...
 

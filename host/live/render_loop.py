@@ -180,7 +180,7 @@ class RenderLoop:
     def _rest(self) -> None:
         """Play silence from a deep ring, without a thought for each block, until an event arrives.
 
-        What the card has not read of it is then left out, so that the event is not late.
+        The samples of it that the card has not read are then left out, so that the event is not late.
         """
         sink, player, rendered = self.sink, self.player, self.sink.written
         while not self._ending.is_set() and sink.alive and player.resting and self._rests():

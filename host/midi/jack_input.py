@@ -71,7 +71,7 @@ class _Leaving:
     thread: int | None = None  # its number, once it ends
 
     def ended(self) -> bool:
-        """Where the system does not list threads, soon after its last line of Python."""
+        """Return whether the thread has ended; on systems that list no threads, true once it is about to end."""
         return not Path(f"/proc/self/task/{self.thread}").exists()
 
 

@@ -109,7 +109,7 @@ class PageConnection(H11Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether it has been answered, and has sent no other request."""
+        """Return whether the connection has its answer and has sent no other request."""
         return self.cycle is not None and self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -134,7 +134,7 @@ def processor_share(command):
 
 
 def idle(model):
-    """Print what an instrument takes that nobody plays, beside a bare client and others, at some blocks."""
+    """Print the processor time of an idle instrument, beside a bare client and others, for some block sizes."""
     ours = [sys.executable, "-m", "timbrel", "play", model, "--device", "JACK", "--midi-api", "jack", "--plain"]
     for block in IDLE_BLOCKS:
         commands = {"bare client": [BARE], "timbrel": [*ours, "--block", str(block)], **PEERS}

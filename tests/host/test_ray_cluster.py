@@ -1,4 +1,4 @@
-"""Which cluster `--ray auto` means."""
+"""The cluster that `--ray auto` chooses."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Encoders, NRPN knobs and knobs with a touch switch are learned as what they are."""
+"""MIDI learn recognises encoders, NRPN knobs and knobs with a touch switch."""
 
 import tomllib
 
