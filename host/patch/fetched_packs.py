@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..files import replacing
 from ..packs import SUFFIX
 from ..packs.archive import read_manifest
-from ..packs.fetch import fetch
+from ..packs.fetch import HUB, fetch
 from ..shipped import own_preset, shipped_models, shipped_presets
 from ..user_folders import own_folder
 from .library import open_patch
@@ -27,7 +27,9 @@ class KeptPack(NamedTuple):
 @contextlib.contextmanager
 def _arriving(url: str, progress: Callable[[float], None]) -> Iterator[Path]:
     """A file on this machine stays where it is."""
-    if (local := Path(url)).suffix == SUFFIX and local.is_file():
+    if (local := Path(url)).suffix == SUFFIX and not url.startswith(HUB) and "://" not in url:
+        if not local.is_file():
+            raise UserError(f"pack {url} does not exist; check the path, or give an address of https://")
         yield local
         return
     fetched = fetch(url, progress)

@@ -188,6 +188,8 @@ def test_a_pack_of_an_email_is_proved_and_kept_as_a_fetched_one(
     with pytest.raises(UserError, match="cannot be used"):
         arrive(str(file), False, lambda done: None)
     assert file.exists()
+    with pytest.raises(UserError, match=r"pack .*gone\.timbrel does not exist; check the path"):
+        arrive(str(tmp_path / "gone.timbrel"), False, lambda done: None)
 
 
 @pytest.mark.parametrize("name", [REED, "text.timbrel"])
