@@ -79,6 +79,14 @@ def test_an_exported_kit_sounds_at_the_hosts_level(hit_model):
     assert demo_lufs(model) == pytest.approx(VOICE_LUFS + AT_VELOCITY_100, abs=1.5)  # trainings round by processor
 
 
+def test_hits_of_a_kit_may_pass_full_scale_for_a_peak_would_set_the_level_of_all(hit_model, monkeypatch):
+    model = Model(hit_model(True))
+    model.card = model.card.model_copy(update={"loudness_lufs": VOICE_LUFS})
+    measured = loudness(model)
+    monkeypatch.setattr(measuring, "peaks_dbfs", lambda patch: {36: 20.0})
+    assert loudness(model) == measured
+
+
 def test_a_model_that_is_silent_has_a_finite_loudness(analytic, monkeypatch):
     model = analytic()
     monkeypatch.setattr(model, "decode", lambda latent, chroma: np.zeros((len(latent), 2049), np.float32))

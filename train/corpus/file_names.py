@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
 from ...host.errors import UserError
@@ -38,7 +38,7 @@ class Names:
             return as_text(path.resolve().parent.name)
         return _matched(as_text(path.name), self._words) or ""
 
-    def counted(self, clips: Sequence[Clip]) -> dict[str, int]:
+    def counted(self, clips: Sequence[Clip]) -> Mapping[str, int]:
         """Count clips by label, "" for none; empty if no label was requested.
 
         Raises:
@@ -52,7 +52,7 @@ class Names:
             raise UserError(
                 f"label {self._label!r} matches in no file's name (such as {names}); give another expression"
             )
-        return dict(sorted(counts.items()))
+        return counts
 
 
 def as_text(name: str) -> str:

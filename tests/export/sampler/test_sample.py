@@ -138,6 +138,16 @@ def test_a_knob_that_rests_near_an_end_is_heard_once(tmp_path: Path) -> None:
     assert tables == ["0,1;127,0", "0,0;127,1"]
 
 
+def test_a_second_knob_rests_in_the_format_that_cannot_multiply_volumes() -> None:
+    layers = [KnobLayer(at=at, before=(None, None), after=(None, None)) for at in ((0, 64), (127, 64), (0, 0))]
+    zone, velocity = KeyZone(60, 60, 60), VelocityZone(1, 127)
+    found = [Region("-".join(map(str, one.at)), 1, zone, velocity, 1, one, None) for one in layers]
+    knobs = [("brightness", 70, 127), ("breath", 2, 64)]
+    tree = ElementTree.fromstring(dspreset(Layout("oboe", [], found, 1, 0.1, False, False, 2.0, 2.0, knobs)))
+    assert [one.attrib["number"] for one in tree.iter("cc")] == ["70"]
+    assert [one.attrib["path"] for one in tree.iter("sample")] == ["samples/0-64", "samples/127-64"]
+
+
 def test_knobs_have_controllers_of_their_own(tmp_path: Path) -> None:
     for knobs in (["gain", "latent 4"], ["latent 4", "gain"]):
         ccs = [cc for _, cc in _turned(open_patch("gm-keys"), knobs)]
