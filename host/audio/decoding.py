@@ -37,6 +37,7 @@ ADTS, ADTS_BITS = 0xFFF0, 0xFFF6  # AAC's sync word, and its bits: a layer of 0,
 ID3_BYTES = 10  # of the header of a tag, which may precede AAC
 NAMED_FORMATS = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"caff", b".snd", b"ID3")
 MISSING = "it needs PyAV: pip install 'timbrel[phone]'; or convert it: ffmpeg -i {name} {stem}.wav"
+TOLERANT = 19  # PyAV's first version that opens files of which the tags are not in UTF-8, and takes no setting for them
 UNKNOWN_LENGTH = 2**63 - 1  # frames, SF_COUNT_MAX of libsndfile
 NOTHING = np.zeros((0, 0), np.float32)
 
@@ -155,7 +156,9 @@ class PhoneFile:
         try:
             only = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
             self._file.seek(0)
-            self._container: Any = av.open(self._file, format=container, options=only, metadata_errors="replace")
+            strict = int(av.__version__.split(".")[0]) < TOLERANT
+            tags: dict[str, Any] = {"metadata_errors": "replace"} if strict else {}
+            self._container: Any = av.open(self._file, format=container, options=only, **tags)
             if not self._container.streams.audio:
                 raise soundfile.SoundFileRuntimeError("it holds no sound; give a file that does")
             stream: Any = self._container.streams.audio[0]

@@ -59,6 +59,20 @@ def test_a_phones_recording_is_read_at_its_own_rate(memos, name):
     assert 0.2 < np.sqrt(2 * np.square(middle).mean()) < 0.6
 
 
+def test_a_title_that_is_not_in_utf_8_hides_no_sound(memos, tmp_path):
+    with av.open(str(memos / "memo.m4a")) as plain, av.open(str(tmp_path / "plain.m4a"), "w") as titled:
+        titled.metadata["title"] = "a tone, e, a"
+        copy = titled.add_stream_from_template(plain.streams.audio[0])
+        for packet in plain.demux(audio=0):
+            if packet.dts is not None:
+                packet.stream = copy
+                titled.mux(packet)
+    data = (tmp_path / "plain.m4a").read_bytes()
+    assert data.count(b"a tone, e, a") == 1
+    (tmp_path / "memo.m4a").write_bytes(data.replace(b"a tone, e, a", "ä tone, é, à".encode("latin-1")))
+    assert np.array_equal(read_sound(tmp_path / "memo.m4a")[0], read_sound(memos / "memo.m4a")[0])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["take.wav", "take.mp3", "take.ogg", "take.flac", "take.raw", "take"])
 def test_the_content_decides_under_any_name(memos, tmp_path, kind, name, monkeypatch):
