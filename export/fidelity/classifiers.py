@@ -73,7 +73,7 @@ def _by_network(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Ints:
     sounds = [_long_enough(levels) for pair in known for levels in (pair.recorded, pair.played)]
     every = np.concatenate(sounds)
     middle, spread = every.mean(0), np.maximum(every.std(0), 1e-3)
-    sounds = [(levels - middle) / spread for levels in sounds]
+    sounds = [np.divide(levels - middle, spread) for levels in sounds]
     rng, labels = np.random.default_rng(SEED), np.tile([0.0, 1.0], len(known)).astype(np.float32)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(SEED)

@@ -78,7 +78,8 @@ def strikes(patch: Patch, notes: Sequence[tuple[int, int, float]], count: int) -
         now += held + round(REST_SECONDS * rate)
     performance = Performance(events=events, length=now, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, rate)) as rack:
-        sound = np.concatenate([mix for _, mix, _ in blocks(rack, performance, 0.0, rate)], axis=1).mean(0)
+        mixes = np.concatenate([mix for _, mix, _ in blocks(rack, performance, 0.0, rate)], axis=1)
+    sound = mixes.mean(0, dtype=np.float32)
     struck = [sound[start:end] for start, end in places[1:]]
     return [struck[at : at + count] for at in range(0, len(struck), count)]
 

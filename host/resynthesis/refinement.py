@@ -77,7 +77,7 @@ class _Target:
         lacking = self._frames - levels.shape[1]
         levels = np.pad(levels, ((0, 0), (0, lacking), (0, 0)), constant_values=LOWEST_DB) if lacking > 0 else levels
         cells = self._cells[: self._frames]
-        apart: Array = (levels - self._levels[: self._frames])[:, cells] / (UNIT_DB * max(1, cells.sum()) ** 0.5)
+        apart: Array = (levels - self._levels[: self._frames])[:, cells] / (UNIT_DB * np.maximum(1, cells.sum()) ** 0.5)
         return apart if self._further is None else np.concatenate([apart, self._further(clips)], axis=1)
 
 

@@ -165,7 +165,7 @@ def _normalised_difference(windows: Samples, longest: int) -> Samples:
     energy = energy[:, width : width + longest + 1] - energy[:, : longest + 1]
     difference = np.maximum(energy[:, :1] + energy - 2 * product, 0)
     mean = np.cumsum(difference[:, 1:], axis=1) / np.arange(1, longest + 1)
-    normalised = np.ones_like(difference)
+    normalised: Samples = np.ones_like(difference)
     np.divide(difference[:, 1:], mean, out=normalised[:, 1:], where=mean > 0)
     return normalised
 

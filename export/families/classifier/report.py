@@ -55,7 +55,7 @@ def confused(network: Classifier, corpus: Corpus, clips: Sequence[Clip]) -> Ints
     audio = clips_of(corpus, clips, network.clip_length)
     taken = network.judge(audio, corpus.rate).posteriors.argmax(1)
     counts = np.zeros((len(network.words),) * 2, np.int64)
-    np.add.at(counts, ([network.words.index(clip.label) for clip in clips], taken), 1)
+    np.add.at(counts, (np.array([network.words.index(clip.label) for clip in clips]), taken), 1)
     return counts
 
 

@@ -213,5 +213,6 @@ def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
 
 def _write_clips(path: Path, clips: Array, rate: int) -> None:
     loudest = np.maximum(np.abs(clips).max(1, keepdims=True), 1e-9)
+    gaps = ((0, 0), (0, round(GAP_SECONDS * rate)))
     with sound_writer(path, rate, channels=1, overwrite=True) as file:
-        file.write(np.pad(PEAK * clips / loudest, ((0, 0), (0, round(GAP_SECONDS * rate)))).reshape(1, -1))
+        file.write(np.pad(PEAK * clips / loudest, gaps).astype(np.float32).reshape(1, -1))

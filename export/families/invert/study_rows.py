@@ -60,7 +60,7 @@ class MeasuredRow:
     """
 
     sounds: Array
-    mse: Array
+    mse: npt.NDArray[np.floating]
     spectrogram_mse: Array
     ssim: Array
     log_mel_db: Array
@@ -148,7 +148,8 @@ class RecoveryBench:
             "log_mel_db": [float(one.log_mel_db.mean()) for one in seeds],
             "accuracy": [float(one.right.mean()) for one in seeds],
             "share": [
-                float(one.right.mean() / max(own.right.mean(), 1e-12)) for one, own in zip(seeds, asked, strict=True)
+                float(one.right.mean() / max(float(own.right.mean()), 1e-12))
+                for one, own in zip(seeds, asked, strict=True)
             ],
             "seconds": [float(one.seconds.mean()) for one in seeds],
         }
@@ -214,7 +215,7 @@ class RecoveryBench:
         labels = np.arange(count) % max(1, len(self._words))
         sounds = sounds_of(self._model, codes, labels)
         if not self._levels:
-            sounds = sounds / np.abs(sounds).max(1, keepdims=True)
+            sounds = np.divide(sounds, np.abs(sounds).max(1, keepdims=True))
         return RecoveryTargets(sounds, labels, codes)
 
     def _recorded(self, seed: int, count: int) -> RecoveryTargets:

@@ -1,8 +1,10 @@
 """Partials voice in TorchScript: phase-coherent sinusoids and filtered noise, as `CoherentVoicing`."""
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -49,7 +51,7 @@ class PartialsPlayer(FramePlayer):
         parts = PartialsOfFrames(card, card.partials, bins, scale)
         assert voicing.low_noise is not None
         orders = np.broadcast_to(parts.orders, (KEYS, self.harmonics))
-        tables = {
+        tables: dict[str, npt.NDArray[Any]] = {
             "lobes": voicing.lobes,
             "noise": voicing.noise_frames,
             "fundamentals": parts.fundamentals(np.arange(KEYS)) * scale,

@@ -33,7 +33,7 @@ class SpectraView(View):
         return frames[:, None]
 
     def unpitched(self, spectra: Array) -> int:
-        whole = np.square(spectra).mean(0) ** 0.5
+        whole = np.sqrt(np.square(spectra).mean(0))
         return int(chroma(whole, self.card.sample_rate, self.length).argmax())
 
     def place(self, key: int) -> tuple[int, int]:
