@@ -26,7 +26,10 @@ export class Sliders {
       learn.show();
     });
     state.on("value", touch);
-    state.on("hand", ({ target, value }) => this.each(target, (slider) => slider.show(value)));
+    state.on("hand", ({ target, value }) => {
+      touched.delete(target); // its older value awaits the next frame
+      this.each(target, (slider) => slider.show(value));
+    });
     let waited = []; // targets of knobs that waited
     state.on("waiting", () => {
       const targets = Object.keys(state.waiting);
