@@ -15,6 +15,7 @@ from timbrel.host.contract.model import Model, open_session
 from timbrel.host.errors import UserError
 from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
 from timbrel.host.patch.library import open_patch
+from timbrel.host.resynthesis.code_range import Span
 from timbrel.train.families.clip.batches import hits
 from timbrel.train.families.table import trained
 
@@ -229,7 +230,9 @@ def test_info_verify_recover_and_render_take_such_a_model(hit_model, timbrel, tm
     preset = open_patch(str(tmp_path / "hit.toml")).preset
     assert (preset.clip.label if labelled else preset.clip) == ("tom" if labelled else None)
     clip = np.pad(tom(3), (0, LENGTH - len(tom(3))))[None]
-    assert preset.latent.values == pytest.approx(Encoder(Model(path)).encode(clip)[0], abs=1e-3)
+    model = Model(path)
+    code = Span(model.card).into(Encoder(model).encode(clip)[0])  # of a weak training, the code may lie far outside
+    assert preset.latent.values == pytest.approx(code.tolist(), abs=1e-3)
     (tmp_path / "hits").mkdir()
     soundfile.write(tmp_path / "hits" / "a.wav", hat(3), RATE)
     soundfile.write(tmp_path / "hits" / "b.wav", tom(3), RATE)

@@ -69,7 +69,23 @@ def told(plugin, true=lambda state: True):
 
 
 def alive(processes):
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    """Those of the processes that have not ended."""
+    found = []
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if one.is_running() and one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+    return found
+
+
+def helpers_of(plugin):
+    """The processes that a plugin's server has started, but for browsers, which end by themselves."""
+    found = []
+    for one in psutil.Process(plugin.process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if one.name() != "browser":
+                found.append(one)
+    return found
 
 
 def wait_until_gone(processes):
@@ -129,21 +145,16 @@ def test_the_address_is_said_and_a_browser_of_no_haste_opens_it(shown):
     assert where.token not in file
     assert f"http://127.0.0.1:{where.port}/#{where.token}" in " ".join(text)
     assert text[-1] == "TS"
-    panel = psutil.Process(plugin.process.pid).children()[1:]
-    assert {os.sched_getscheduler(one.pid) for one in panel} == {os.SCHED_OTHER}
+    assert {os.sched_getscheduler(one.pid) for one in helpers_of(plugin)[1:]} == {os.SCHED_OTHER}
 
 
 def test_opened_again_it_is_the_same_panel(shown):
     plugin, page, where, _ = shown
-
-    def begun():
-        return [one for one in psutil.Process(plugin.process.pid).children() if one.name() != "browser"]
-
-    before = begun()
+    before = helpers_of(plugin)
     press(plugin, 1.0)  # it stands there already
     press(plugin, 0.0)
     assert opened(plugin) == where
-    until(lambda: begun() == before, "a browser's beginning, which is one more of these")
+    until(lambda: helpers_of(plugin) == before, "a browser's beginning, which is one more of these")
     with Client(where) as other:
         assert other.state["preset"]["name"] == page.state["preset"]["name"]
 
