@@ -101,6 +101,7 @@ LARGE = 64.0  # float16 rounds weights near it to steps of 1/16, float32 to 8e-6
 
 
 @pytest.mark.parametrize("which", ["decoder", "encoder"])
+@pytest.mark.usefixtures("traced_once")
 def test_a_network_whose_weights_float16_rounds_badly_has_float32_weights(chroma_run, tmp_path, monkeypatch, which):
     """The chroma sums to 1, so a large number on its weights and off the bias leaves the function as it was."""
     run = Run.create(tmp_path / "run", chroma_run.recipe, chroma_run.info)

@@ -309,8 +309,7 @@ def test_a_report_that_fails_leaves_an_instrument_without_one(recordings, tmp_pa
     assert {path.name for path in (tmp_path / "bells").iterdir()} == PARTS - {"report"}
 
 
-@pytest.mark.usefixtures("no_pictures")
-def test_an_export_that_fails_keeps_the_training_for_the_next_call(recordings, tmp_path, monkeypatch):
+def test_an_export_that_fails_keeps_the_training_for_the_next_call(recordings, tmp_path, monkeypatch, quick):
     output, exported = tmp_path / "bells", making.exported_patch
 
     def fail(*arguments, **options):
