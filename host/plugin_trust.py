@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import UserError, printable
 from .files import read_regular, replacing
-from .shipped import preset_file, preset_text
+from .shipped import patch_file, preset_text
 
 PLUGINS = (".vst3", ".component")
 MOST_FILES = 10_000  # of a bundle: refuses one that links to a whole disk
@@ -57,10 +57,10 @@ def ask_for(presets: Iterable[str], trust: bool) -> None:
     """``trust`` answers yes for unapproved plugins.
 
     Raises:
-        UserError: no terminal, the answer is no, or as `let_run`.
+        UserError: no terminal, the answer is no, or as `patch_file` and `let_run`.
     """
     for name in presets:
-        file = preset_file(name) or Path(name)
+        file = patch_file(name)
         for plugin in plugins_of(file):
             if may_run(plugin):
                 continue

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import UserError
+from .errors import UserError, nearest
 from .files import as_on_disk, read_regular
 from .packs import SUFFIX
 from .toml_text import toml_text
@@ -70,6 +70,21 @@ def preset_file(name: str) -> Path | None:
     if path.suffix == ".toml":
         return path
     return None if path.is_file() or name in shipped_models() else own_preset(name)
+
+
+def patch_file(name: str) -> Path:
+    """The file of a preset or a model: as `preset_file`, a shipped model's, or the path; a model may be missing.
+
+    Raises:
+        UserError: unknown name, or as `preset_file` and `preset_text`.
+    """
+    path = preset_file(name) or shipped_models().get(name) or as_on_disk(Path(name))
+    if path.suffix == ".toml":
+        preset_text(path)
+    if path.suffix in (".toml", ".onnx") or path.exists():
+        return path
+    known = nearest(name, [*shipped_presets(), *shipped_models()])
+    raise UserError(f"no preset, model or file is named {name!r}{known}")
 
 
 def preset_text(path: Path) -> str:

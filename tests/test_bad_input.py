@@ -26,6 +26,9 @@ BAD = {
     "render none.onnx good.mid -o new.wav": ["none.onnx does not exist"],
     "render model.onnx none.mid -o new.wav": ["none.mid"],
     f"{RENDER} --channel 2=nothing": ["'nothing'"],
+    "panel nothing": ["'nothing'"],  # before an address is printed
+    "panel none.toml": ["none.toml does not exist"],
+    "play good.toml --null --panel --channel 2=nothing": ["'nothing'"],
     # sounds
     "corpus build empty -o new": ["no sounds in empty", "give files or folders"],
     "corpus build texts -o new": ["no sounds in texts"],

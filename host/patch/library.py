@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from ..contract.card import Card
 from ..contract.model import Model
-from ..errors import UserError, nearest
+from ..errors import UserError
 from ..files import Stamp, as_on_disk, read_start, stamp
 from ..kinds.table import kind_of
 from ..packs import SUFFIX
 from ..packs.archive import digest_of
 from ..settings import Fault
-from ..shipped import MADE, Draft, preset_file, preset_text, shipped_models, shipped_presets
+from ..shipped import MADE, Draft, patch_file, preset_file, preset_text, shipped_models
 from .controllers import latent_maps
 from .loading import UnknownKeys, complaints, read_preset
 from .macros import MOST_TARGETS, MacroSettings, MacroTarget
@@ -104,20 +104,14 @@ def open_patch(name: str | Draft) -> Patch:
     """
     if isinstance(name, Draft):
         return replace(_open_preset(name.folder / f"{name.name}.toml", name.text, name.files), name=name.name)
-    presets, models = shipped_presets(), shipped_models()
-    file, path = preset_file(name), Path(name)
-    if file is not None:
-        return _open_preset(file)
-    if name in models:
-        return _default_patch(models[name])
+    path = patch_file(name)
     if path.suffix == ".onnx":
         return _default_patch(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder without {MADE}; give a preset, or a folder that 'timbrel make' wrote")
-    if path.exists():
+    if path.suffix != ".toml":
+        if path.is_dir():
+            raise UserError(f"{path} is a folder without {MADE}; give a preset, or a folder that 'timbrel make' wrote")
         _refuse_other_kinds(path)
-        return _open_preset(path)
-    raise UserError(f"no preset, model or file is named {name!r}{nearest(name, [*presets, *models])}")
+    return _open_preset(path)
 
 
 def _refuse_other_kinds(path: Path) -> None:

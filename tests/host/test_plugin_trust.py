@@ -143,7 +143,7 @@ def test_what_is_shipped_or_names_no_plugin_is_never_asked_for(home, monkeypatch
     (home / "gone.toml").write_text('[[effects]]\nplugin = "gone.vst3"\n')
     (home / "odd.toml").write_text('effects = [1, { plugin = 2 }, { plug = "sly.vst3" }]\n')
     (home / "text.toml").write_text("no preset")
-    ask_for([*shipped_presets(), "plain.toml", "gone.toml", "odd.toml", "text.toml", "model.onnx", "none"], False)
+    ask_for([*shipped_presets(), "plain.toml", "gone.toml", "odd.toml", "text.toml", "model.onnx"], False)
 
 
 def test_a_preset_without_a_suffix_and_a_folder_that_make_wrote_are_looked_into(home):
