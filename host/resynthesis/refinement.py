@@ -124,8 +124,12 @@ class _Refining:
         for step in range(MOST_STEPS):
             if step >= steps and _loss(rest) > NEAR:
                 break
-            full = slopes is None
-            slopes = self._jacobian(around(code), code) if slopes is None else self._updated(slopes, around(code), code)
+            full = slopes is None or _loss(rest) < NEAR  # there, weak directions decide
+            slopes = (
+                self._jacobian(around(code), code)
+                if slopes is None or full
+                else self._updated(slopes, around(code), code)
+            )
             full_jacobians -= full
             trials = self._trials(code, rest, slopes)
             tried = residuals(trials)
@@ -134,7 +138,7 @@ class _Refining:
             if after < before:
                 code, rest = trials[best], tried[best]
             if not after < (1 - (GAIN if after > NEAR else GAIN_NEAR)) * before:
-                if full or not full_jacobians:
+                if full or full_jacobians <= 0:
                     return code, True
                 slopes = None
         return code, False
