@@ -73,8 +73,11 @@ def test_what_comes_on_a_channel_that_is_not_heard_is_left_out(presets):
     assert [timed.event for timed in FilteredSource(Source(), (9,)).poll()] == events[1:]
 
 
-def test_the_command_line_sets_up_channels_and_a_controllers_knobs(presets, timbrel, monkeypatch):
+def test_the_command_line_sets_up_channels_and_a_controllers_knobs(presets, timbrel, monkeypatch, tmp_path):
     setups = []
+    for name in ("a.toml", "b.toml"):
+        (tmp_path / name).write_text('format = 1\nmodel = "gm-chroma-8"\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(play, "play", lambda setup, *rest: setups.append(setup))
     options = [part for option in ("2=gm-keys", "10=none", "16=b.toml") for part in ("--channel", option)]
     assert timbrel("play", "a.toml", "--null", "--controller", "nanokontrol2", *options).status == 0
