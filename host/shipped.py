@@ -76,15 +76,19 @@ def patch_file(name: str) -> Path:
     """The file of a preset or a model: as `preset_file`, a shipped model's, or the path; a model may be missing.
 
     Raises:
-        UserError: unknown name, or as `preset_file` and `preset_text`.
+        UserError: unknown name, missing preset, or as `preset_file`.
     """
     path = preset_file(name) or shipped_models().get(name) or as_on_disk(Path(name))
-    if path.suffix == ".toml":
-        preset_text(path)
-    if path.suffix in (".toml", ".onnx") or path.exists():
+    if path.suffix == ".onnx" or path.exists():
         return path
-    known = nearest(name, [*shipped_presets(), *shipped_models()])
-    raise UserError(f"no preset, model or file is named {name!r}{known}")
+    if path.suffix == ".toml":
+        raise _missing(path)
+    suggestion = nearest(name, [*shipped_presets(), *shipped_models()])
+    raise UserError(f"no preset, model or file is named {name!r}{suggestion}")
+
+
+def _missing(preset: Path) -> UserError:
+    return UserError(f"preset {preset} does not exist; list shipped presets with 'timbrel presets'")
 
 
 def preset_text(path: Path) -> str:
@@ -96,7 +100,7 @@ def preset_text(path: Path) -> str:
     try:
         data = read_regular(path, LONGEST_PRESET)
     except FileNotFoundError:
-        raise UserError(f"preset {path} does not exist; list shipped presets with 'timbrel presets'") from None
+        raise _missing(path) from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; give the preset file in it, such as {path / 'preset.toml'}") from None
     except OSError as error:

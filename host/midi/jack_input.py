@@ -18,7 +18,7 @@ from ..errors import UserError
 
 LONGEST = 256  # bytes of an event, which may be several messages; a damaged one could have any length
 ACTIVE_SENSING = 0xFE
-LOOK_SECONDS = 0.001
+LOOK_SECONDS = 0.001  # between looks whether JACK's thread has left
 CALL_LOOKS = 250  # for the next call of a server that runs: two cycles of 4096 samples; a busy machine delays both
 END_LOOKS = 2000  # for the end of a thread: a server that has just connected ports finishes half a second later
 
@@ -44,9 +44,8 @@ class JackInput:
         leaving = _Leaving(jack.CallbackExit)
         self._client.set_process_callback(functools.partial(_hear, self._ports, self._messages, arrival, leaving))
         self._client.activate()  # before there is an input: senders may be connected as soon as there is one
-        weakref.finalize(
-            self, _close, self._client, self._ports, leaving
-        )  # at exit at the latest: JACK's thread calls Python
+        # At exit at the latest: JACK's thread calls Python.
+        weakref.finalize(self, _close, self._client, self._ports, leaving)
 
     def open_virtual_port(self, name: str) -> None:
         """Register the input, to which senders can be connected."""

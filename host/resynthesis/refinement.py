@@ -124,12 +124,10 @@ class _Refining:
         for step in range(MOST_STEPS):
             if step >= steps and _loss(rest) > NEAR:
                 break
-            full = slopes is None or _loss(rest) < NEAR  # there, weak directions decide
-            slopes = (
-                self._jacobian(around(code), code)
-                if slopes is None or full
-                else self._updated(slopes, around(code), code)
-            )
+            if slopes is None or _loss(rest) < NEAR:  # near the model's own sounds, weak directions decide
+                full, slopes = True, self._jacobian(around(code), code)
+            else:
+                full, slopes = False, self._updated(slopes, around(code), code)
             full_jacobians -= full
             trials = self._trials(code, rest, slopes)
             tried = residuals(trials)
