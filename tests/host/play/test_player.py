@@ -1,4 +1,4 @@
-"""How an earlier preset rings on beside its successor, and when it goes: with racks of constant sound."""
+"""An earlier preset rings beside its successor, then goes: tried with racks of constant sound."""
 
 import numpy as np
 import pytest
