@@ -12,6 +12,7 @@ seed gives the same cases. What failed is kept in a folder, whose name is printe
 import contextlib
 import faulthandler
 import io
+import math
 import os
 import random
 import resource
@@ -33,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import damage
 import seeds
 from timbrel.__main__ import main
+from timbrel.host import progress
 from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.midi.performance import read_performance
 
@@ -250,6 +252,7 @@ def _command(arguments: list[str], watch: Watch) -> tuple[int, str, str]:
     """Exit status, standard output and standard error of a command in this process."""
     out, err = io.StringIO(), io.StringIO()
     sys.argv = ["timbrel", *arguments]
+    progress.LOG_SECONDS = progress.SLOW = math.inf  # a busy machine adds no lines
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     faulthandler.dump_traceback_later(CLOCK_SECONDS, exit=True, file=sys.__stderr__)
     sys.settrace(watch.call)
