@@ -96,3 +96,10 @@ def test_another_register_and_the_release_do_not_count():
 def test_partials_that_come_and_go_are_no_vibrato():
     level = 1 + 0.8 * np.sin(2 * np.pi * 5 * np.arange(round(SECONDS * RATE)) / RATE)
     assert not len(cents_of(level * sound(60, np.zeros(len(level)))))
+
+
+def test_a_slip_of_the_phase_as_at_a_splice_is_no_movement():
+    depth, radians, samples, at = 10, 1.0, 3, 26_100
+    cents = waves(depth, 5.0)
+    cents[at : at + samples] += 1200 * np.log2(1 + radians / (2 * np.pi) * RATE / (midi_to_hz(72) * samples))
+    assert np.abs(cents_of(sound(72, cents, partials=1), 72)).max() < 1.2 * depth
