@@ -161,3 +161,14 @@ def test_a_labelled_clip_has_no_pitch_where_it_is_silent(offset):
     assert (track[: half - EDGE] == 60).all()
     assert np.isnan(track[half + EDGE + 1 :]).all()
     assert np.isnan(labelled_track(np.zeros(5000, np.float32), RATE, 60)).all()
+
+
+@pytest.mark.parametrize("peak_db", [0.0, -5.0])
+def test_a_note_has_died_away_60_db_below_its_peak(peak_db):
+    decay_db_per_second, seconds = 80.0, 1.0
+    sound = tone(57, seconds, partials=1, decay_db_per_second=decay_db_per_second)
+    sound *= 10 ** (peak_db / 20) / np.abs(sound).max()
+    track = pitch_track(sound, RATE)
+    last = np.flatnonzero(~np.isnan(track))[-1] * pitch.HOP / RATE
+    half, sine_db = pitch.WINDOW / 2 / RATE, 3.0  # a window's mean level is that of its middle
+    assert last == pytest.approx((60 - sine_db) / decay_db_per_second - half, abs=0.03)

@@ -65,3 +65,10 @@ def test_marks_come_first_and_may_follow_the_note_at_once():
 )
 def test_other_numbers_are_no_velocities(names):
     assert velocities(names) == {}
+
+
+@pytest.mark.parametrize("how", ["{note} {level} piano.wav", "piano {note} {level}.wav", "{level} {note} Piano.flac"])
+def test_a_mark_that_all_names_share_is_the_instruments_name(how):
+    marks = {"pp": 32, "mf": 80, "ff": 112}
+    named = {how.format(note=note, level=mark): level for note in NOTES for mark, level in marks.items()}
+    assert velocities(list(named)) == named
