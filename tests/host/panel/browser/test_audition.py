@@ -76,7 +76,8 @@ def listening(host):
     page.click("#preview")
     point_at(host, 46)
     host.until(lambda: host.words("note"))
-    assert [word["t"] for word in host.words("grab", "move", "note")] == ["grab", "move", "note"]
+    words = host.words("grab", "move", "note")[:3]  # on a busy machine the note may have ended by now
+    assert [word["t"] for word in words] == ["grab", "move", "note"]
     assert code(host.words("move")[0]) == host.plane.codes[46].astype(float).tolist()
     host.tell(t="values", values=host.words("move")[0]["values"])
     return page
