@@ -18,7 +18,12 @@ import soundfile
 from same_bytes import RATE, checkout, inputs, tree, tune
 
 ROUNDS = 5
-BENCHES = ("engine", "grain")
+BENCHES = ("engine", "grain", "clip", "stream", "startup", "offline", "process", "training")
+TURNS = 3  # of each bench
+# A row of a bench: its name, and its time as a multiple of the bare work's, or its speed as a share of it.
+ROW = re.compile(
+    r"(?P<name>.+?)(?:: | {2,}| +(?=[\d.]+ )).*?(?:(?P<times>[\d.]+) x (?:floor|bare)|(?P<share>[\d.]+) of it)"
+)
 WORSE = 1.05  # what no median may be
 
 
@@ -71,12 +76,11 @@ def against_floors(package: Path, bench: str) -> dict[str, float]:
     if done.returncode:
         print(f"left out: {bench} does not run in {package} ({done.stderr.strip().splitlines()[-1]})")
         return {}
-    found, part = {}, ""
+    found: dict[str, float] = {}
     for line in done.stdout.splitlines():
-        row = re.match(r"(.+?) {2,}.*?([\d.]+) (?:x|×) floor", line)
-        part = line if row is None else part
-        if row:
-            found[f"{part}, {row[1]}"] = float(row[2])
+        if row := ROW.match(line):
+            name = f"{bench}, row {len(found) + 1}: {row['name']}"
+            found[name] = float(row["times"]) if row["times"] else 1 / float(row["share"])
     return found
 
 
@@ -91,8 +95,9 @@ def told(name: str, before: list[float], after: list[float], unit: str) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time a commit and the checkout side by side.")
     parser.add_argument("commit", help="the commit to compare with")
-    commit = parser.parse_args().commit
-    fine = []
+    parser.add_argument("benches", nargs="*", default=BENCHES, help=f"by default {' '.join(BENCHES)}")
+    options = parser.parse_args()
+    commit, fine = options.commit, []
     with tempfile.TemporaryDirectory() as name, tree(commit) as old, checkout() as new:
         shared, out = Path(name) / "shared", Path(name) / "out"
         shared.mkdir()
@@ -104,8 +109,8 @@ def main() -> None:
         for what, arguments in commands(shared, out).items():
             rounds = [[seconds(tree, out, arguments, n) for tree in (old, new)] for n in range(-1, ROUNDS)][1:]
             fine.append(told(what, *map(list, zip(*rounds, strict=True)), "s"))
-        for bench in BENCHES:
-            runs = [[against_floors(tree, bench) for tree in (old, new)] for _ in range(3)]
+        for bench in options.benches:
+            runs = [[against_floors(tree, bench) for tree in (old, new)] for _ in range(TURNS)]
             for row in runs[0][0].keys() & runs[0][1].keys():
                 fine.append(told(row, *([pair[side][row] for pair in runs] for side in (0, 1)), "x floor"))
     sys.exit(not all(fine))

@@ -1,4 +1,4 @@
-"""The same bytes before and after: every preset that both trees ship and a row of odd performances.
+"""The same bytes before and after: presets that both trees ship, odd performances, edits of presets, help.
 
 `same_bytes.py COMMIT` renders with that commit and with the checkout as it stands, on this machine, and compares every
 file that either writes. No digest is kept: another processor, or another release of a library, gives other bytes.
@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -78,11 +79,13 @@ beats = 1
 }
 SLENDRO = "! slendro.scl\nfive steps\n 5\n 240.0\n 480.0\n 720.0\n 960.0\n 2/1\n"
 KNOBS = """
-import importlib.util, sys
-names = ("timbrel.host.patch.learn_command", "timbrel.host.patch.learn")  # the second before it was renamed
-learn = importlib.import_module(next(name for name in names if importlib.util.find_spec(name))).learn
+import sys
 from pathlib import Path
-from timbrel.host.events import ControlChange
+
+from either_tree import module
+
+learn = module("host.preset.learn", "host.patch.learn_command").learn
+ControlChange = module("host.events").ControlChange
 
 def moments():
     for knob in range(20, 28):
@@ -92,6 +95,62 @@ def moments():
             yield knob + 1 + rest / 60, None
 
 learn("gm-keys", None, moments(), lambda line: None, Path(sys.argv[1]))
+"""
+# A hundred edits of presets' texts, as the panel makes them, each of the text that the one before left.
+EDITS = """
+import random, sys
+from pathlib import Path
+
+from either_tree import module
+
+text = module("host.preset.text", "host.patch.text.editing")
+binding = module("host.preset.cc_binding", "host.patch.text.cc_binding")
+UserError = module("host.errors").UserError
+EFFECTS = ("Reverb", "Delay", "Chorus", "HighpassFilter")
+out, rng = Path(sys.argv[1]), random.Random(0)
+presets = [path.read_text() for path in map(Path, sys.argv[2:])]
+
+def a_code():
+    return [round(rng.random(), 3) for _ in range(8)]
+
+EDIT = (
+    lambda words: text.with_value(words, ("envelope", "attack_seconds"), round(rng.random(), 3)),
+    lambda words: text.with_values(words, {("latent", "values", rng.randrange(8)): round(rng.random(), 3)}, a_code()),
+    lambda words: text.with_path(words, {"path": [a_code() for _ in range(3)], "beats": 4.0}),
+    lambda words: text.with_path(words, None),
+    lambda words: text.with_snapshot(words, rng.randrange(1, 9), {"latent.0": round(rng.random(), 3)}),
+    lambda words: text.with_effect(words, rng.choice(EFFECTS)),
+    lambda words: text.with_effect_on(words, 0, rng.random() < 0.5),
+    lambda words: text.with_effect_moved(words, 0, 1),
+    lambda words: text.without_effect(words, 0),
+    lambda words: text.without_maps(words, f"latent.{rng.randrange(4)}"),
+    lambda words: binding.bound(words, {"number": rng.randrange(1, 90)}, f"latent.{rng.randrange(8)}", (0.0, 1.0))[0],
+    lambda words: binding.bound(words, {"number": rng.randrange(1, 90)}, "pan", (-1.0, 1.0))[0],
+)
+for number in range(100):
+    which = rng.randrange(len(presets))
+    try:
+        presets[which] = EDIT[number % len(EDIT)](presets[which])
+        told = presets[which]
+    except (UserError, LookupError) as error:
+        told = f"{type(error).__name__}: {error}"
+    (out / f"edit-{number:02}.txt").write_text(told)
+"""
+# The help of every command.
+HELP = """
+import contextlib, io, sys
+from pathlib import Path
+
+import typer
+from timbrel.__main__ import command_line
+
+def told(command, path):
+    context = command.make_context(path[-1], [], resilient_parsing=True)
+    yield f"==== {' '.join(path)}\\n{command.get_help(context)}\\n"
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from told(inner, (*path, name))
+
+(Path(sys.argv[1]) / "help.txt").write_text("".join(told(typer.main.get_command(command_line()), ("timbrel",))))
 """
 
 
@@ -154,7 +213,9 @@ def inputs(folder: Path) -> None:
     for name, text in PRESETS.items():
         (folder / f"{name}.toml").write_text(text)
     (folder / "slendro.scl").write_text(SLENDRO)
-    (folder / "learn.py").write_text(KNOBS)
+    for name, script in (("learn", KNOBS), ("edits", EDITS), ("help", HELP)):
+        (folder / f"{name}.py").write_text(script)
+    shutil.copy(Path(__file__).with_name("either_tree.py"), folder)
     tune(folder / "one.mid", 1)
     tune(folder / "two.mid", 2, channels=(0, 1, 9), count=400)
     zones = (
@@ -227,6 +288,8 @@ def run(package: Path, shared: Path, out: Path, shipped: list[str]) -> None:
             sys.exit(f"{' '.join(arguments)}\n{done.stderr}")
 
     call(sys.executable, str(shared / "learn.py"), str(out))
+    call(sys.executable, str(shared / "edits.py"), str(out), *(str(shared / f"{name}.toml") for name in PRESETS))
+    call(sys.executable, str(shared / "help.py"), str(out))
     for arguments in commands(shipped, str(shared), out).values():
         call(sys.executable, "-m", "timbrel", *arguments)
 

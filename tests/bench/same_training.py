@@ -1,8 +1,9 @@
-"""The same training before and after: 20 seeded steps of every recipe, and an export of each.
+"""The same training before and after: 20 seeded steps of every recipe, an export of each, a report of each family.
 
 `same_training.py COMMIT` trains with that commit and with the checkout as it stands, on this machine, and compares
-corpora, all tensors of the checkpoints (weights, optimisers and the rest, to the bit) and the models' cards. Networks
-are as the recipes have them, but for the audio GANs and the inverting network, which are small.
+corpora, all tensors of the checkpoints (weights, optimisers and the rest, to the bit), the models' cards and the
+report.json of nine runs. Networks are as the recipes have them, but for the audio GANs and the inverting network, which
+are small.
 """
 
 import argparse
@@ -20,8 +21,10 @@ import numpy as np
 import onnx
 import soundfile
 import torch
+from either_tree import module
 from same_bytes import RATE, checkout, tree
-from timbrel.train.recipes.load import load_recipe, shipped_recipes
+
+recipes = module("train.families.recipes", "train.recipes.load")
 
 STEPS = 20
 SECONDS = 2.0  # of each sound
@@ -46,6 +49,18 @@ SETTINGS = {
     "invert": ("words", "network.width=4", "training.batch_size=4"),
     "loops": ("loops",),
 }
+# A report each of these runs: one of each folder of families.
+REPORTED = (
+    "chroma-2",
+    "clip-wavegan",
+    "digits-classifier",
+    "grain-plain",
+    "invert",
+    "sequence-fft",
+    "tuned-clip",
+    "tuned-partials",
+    "tuned-sequence",
+)
 BASES = {"--generator": "clip-wavegan", "--classifier": "digits-classifier"}  # runs behind the inverting network
 
 # All commands of a tree in one process: torch is loaded once.
@@ -93,9 +108,9 @@ def sounds(folder: Path) -> None:
 def commands(names: list[str], shared: Path, out: Path) -> Iterator[list[str]]:
     """The commands of a tree: corpora, trainings, exports."""
     built: set[str] = set()
-    order = sorted(names, key=lambda name: (load_recipe(name).family == "invert", name))
+    order = sorted(names, key=lambda name: (recipes.load_recipe(name).family == "invert", name))
     for name in order:
-        recipe = load_recipe(name)
+        recipe = recipes.load_recipe(name)
         kind, *changes = SETTINGS[recipe.family]
         corpus = out / f"corpus-{kind}-{recipe.frames.sample_rate}"
         if corpus.name not in built:
@@ -113,6 +128,8 @@ def commands(names: list[str], shared: Path, out: Path) -> Iterator[list[str]]:
         run = str(out / f"run-{name}")
         yield ["train", name, "--corpus", str(corpus), "-o", run, "--accelerator", "cpu", *sets, *bases]
         yield ["export", run, "-o", str(out / f"{name}.onnx"), "--checkpoint", "last"]
+        if name in REPORTED:
+            yield ["evaluate", run, "--checkpoint", "last"]
 
 
 def run(package: Path, shared: Path, out: Path, names: list[str]) -> None:
@@ -167,7 +184,11 @@ def sound_of(corpus: Path) -> bytes:
 def compare(name: str, before: Path, after: Path) -> list[str]:
     """Return the differences between the runs and models of a recipe."""
     models = before / f"{name}.onnx", after / f"{name}.onnx"
-    found = checkpoint_differences(before / f"run-{name}" / "last.ckpt", after / f"run-{name}" / "last.ckpt")
+    runs = before / f"run-{name}", after / f"run-{name}"
+    found = checkpoint_differences(runs[0] / "last.ckpt", runs[1] / "last.ckpt")
+    reports = [path.read_bytes() if path.exists() else b"" for path in (run / "report/report.json" for run in runs)]
+    if reports[0] != reports[1] or (name in REPORTED and not reports[0]):
+        found.append("report.json")
     missing = [f"no model {side}" for side, path in zip(("before", "after"), models, strict=True) if not path.exists()]
     if missing:
         return found + (missing if len(missing) == 1 else [])  # classifiers are not exported
@@ -178,10 +199,12 @@ def compare(name: str, before: Path, after: Path) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit", help="the commit to compare with")
-    parser.add_argument("--recipes", nargs="*", default=sorted(shipped_recipes()), help="by default all that ship")
+    parser.add_argument(
+        "--recipes", nargs="*", default=sorted(recipes.shipped_recipes()), help="by default all that ship"
+    )
     options = parser.parse_args()
     names = list(options.recipes)
-    if any(load_recipe(name).family == "invert" for name in names):
+    if any(recipes.load_recipe(name).family == "invert" for name in names):
         names += [base for base in BASES.values() if base not in names]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

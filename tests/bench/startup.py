@@ -38,7 +38,7 @@ def compare(names: tuple[str, str], commands: tuple[tuple[str, ...], tuple[str, 
     rows = [tuple(seconds(*command) for command in commands) for _ in range(ROUNDS)]
     for name, column in zip(names, zip(*rows, strict=True), strict=True):
         print(f"{name:<46}{statistics.median(column):6.3f} s   slowest {max(column):6.3f}")
-    print(f"{'ratio':<46}{statistics.median(a / b for a, b in rows):6.2f}")
+    print(f"{'ratio':<46}{statistics.median(a / b for a, b in rows):6.2f} x bare")
 
 
 def main() -> None:

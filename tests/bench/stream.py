@@ -117,7 +117,8 @@ def frames(patch):
     whole, worst = timed(lambda: maker.make(step))
     bare, _ = timed(lambda: model.step(code[np.newaxis], nothing, step.state))
     print(
-        f"a frame: {1000 * whole:.2f} ms (p99 {1000 * worst:.2f}), its step of the decoder {1000 * bare:.2f} ms; "
+        f"a frame: {1000 * whole:.2f} ms (p99 {1000 * worst:.2f}), its step of the decoder {1000 * bare:.2f} ms: "
+        f"{whole / bare:.2f} x bare; "
         f"it sounds for {1000 * card.stream.step_length / card.sample_rate:.0f} ms"
     )
 
