@@ -40,6 +40,7 @@ def shown(host, page, level):
 def test_both_channels_have_their_level_which_falls_after_a_peak(host):
     page = host.open()
     page.clock.install()
+    host.meters(stopped=True)  # the page's time began anew, and bars rise while time goes back
     host.meters(peaks_db=[-12.0, -30.0])
     shown(host, page, "-12 dB")
     assert page.evaluate(BARS) == pytest.approx([0.8, 0.5], abs=0.05)
