@@ -39,8 +39,8 @@ class Draft:
 
 def shipped_presets() -> dict[str, Path]:
     """By name, then the later ones."""
-    found = {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
-    return {name: found[name] for name in [*(name for name in found if name not in LATER), *LATER]}
+    files = {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
+    return {name: files[name] for name in [*(name for name in files if name not in LATER), *LATER]}
 
 
 def shipped_models() -> dict[str, Path]:
@@ -50,8 +50,8 @@ def shipped_models() -> dict[str, Path]:
 def shipped_tunes() -> dict[str, Path]:
     """A tune for one preset has its name."""
     tunes = {path.stem: path for path in sorted(MIDI.glob("*.mid"))}
-    own = {name: tunes[name] for name in shipped_presets() if name in tunes}
-    return {name: tunes[name] for name in PARTS} | {KEYS: tunes["demo"]} | own
+    preset_tunes = {name: tunes[name] for name in shipped_presets() if name in tunes}
+    return {name: tunes[name] for name in PARTS} | {KEYS: tunes["demo"]} | preset_tunes
 
 
 def preset_file(name: str) -> Path | None:

@@ -18,7 +18,7 @@ from ..errors import UserError
 
 LONGEST = 256  # bytes of an event, which may be several messages; a damaged one could have any length
 ACTIVE_SENSING = 0xFE
-LOOK_SECONDS = 0.001  # between looks whether JACK's thread has left
+LOOK_SECONDS = 0.001  # between checks for the end of JACK's thread
 CALL_LOOKS = 250  # for the next call of a server that runs: two cycles of 4096 samples; a busy machine delays both
 END_LOOKS = 2000  # for the end of a thread: a server that has just connected ports finishes half a second later
 
@@ -56,9 +56,9 @@ class JackInput:
         if not self._messages:
             return None
         message, now = self._messages.popleft()
-        since = 0.0 if self._last is None else now - self._last
+        elapsed_seconds = 0.0 if self._last is None else now - self._last
         self._last = now
-        return message, since
+        return message, elapsed_seconds
 
 
 @dataclass
@@ -66,7 +66,7 @@ class _Leaving:
     """Asks JACK's thread to end by itself, by ``exit``, an exception of JACK-Client."""
 
     exit: type[Exception]
-    asked: bool = False
+    end_requested: bool = False
     thread: int | None = None  # its number, once it ends
 
     def ended(self) -> bool:
@@ -85,16 +85,16 @@ def _close(client: Any, ports: Sequence[Any], leaving: _Leaving) -> None:
     for port in ports:  # the server waits for seconds for a thread that ends with a sender connected
         with contextlib.suppress(jack.JackError):
             port.disconnect()
-    leaving.asked = True
+    leaving.end_requested = True
     _look(lambda: leaving.thread is not None, CALL_LOOKS)
     if leaving.thread is not None:
         _look(leaving.ended, END_LOOKS)
     client.close()
 
 
-def _look(done: Callable[[], bool], times: int) -> None:
+def _look(has_ended: Callable[[], bool], times: int) -> None:
     for _ in range(times):
-        if done():
+        if has_ended():
             return
         time.sleep(LOOK_SECONDS)
 
@@ -107,7 +107,7 @@ def _hear(
     frames: int,
 ) -> None:
     """In JACK's thread; does not hold the input, which then is closed when dropped."""
-    if leaving.asked:
+    if leaving.end_requested:
         leaving.thread = threading.get_native_id()
         raise leaving.exit  # JACK ends its thread, out of Python
     for port in ports:

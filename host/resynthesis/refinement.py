@@ -49,13 +49,14 @@ def refined(
     Codes stay in the training span (`Span`), none farther from its sound than the encoder's, clamped. ``further`` adds
     residuals of clips, such as a classifier's outputs.
     """
-    search, found = _Refining(model), []
+    search = _Refining(model)
+    results: list[SearchResult] = []
     for number, sound in enumerate(sounds):
         more = None if further is None else (lambda clips, number=number: further(clips, number))
-        found.append(search.refine(sound, more))
+        results.append(search.refine(sound, more))
         if progress is not None:
             progress((number + 1) / len(sounds))
-    return found
+    return results
 
 
 class _Target:
@@ -69,16 +70,18 @@ class _Target:
         self.spectra = -(-(last * HOP + FRAME // 2 + card.transform_length // 2) // card.hop_length) + 1
         self.whole = further is not None  # these residuals depend on the whole clip
 
-    def residuals(self, clips: Array, *, near: bool = False) -> Array:
-        """``near``: up to the target's end only, where the clips' loudest cell must lie."""
-        if near and not self.whole:
+    def residuals(self, clips: Array, *, to_end: bool = False) -> Array:
+        """``to_end``: up to the target's end only, where the clips' loudest cell must lie."""
+        if to_end and not self.whole:
             clips = clips[:, : self._frames * HOP + FRAME]
         levels = log_mel(clips, self._rate)[:, : self._frames]
         lacking = self._frames - levels.shape[1]
         levels = np.pad(levels, ((0, 0), (0, lacking), (0, 0)), constant_values=LOWEST_DB) if lacking > 0 else levels
         cells = self._cells[: self._frames]
-        apart: Array = (levels - self._levels[: self._frames])[:, cells] / (UNIT_DB * np.maximum(1, cells.sum()) ** 0.5)
-        return apart if self._further is None else np.concatenate([apart, self._further(clips)], axis=1)
+        differences: Array = (levels - self._levels[: self._frames])[:, cells] / (
+            UNIT_DB * np.maximum(1, cells.sum()) ** 0.5
+        )
+        return differences if self._further is None else np.concatenate([differences, self._further(clips)], axis=1)
 
 
 class _Refining:
@@ -93,18 +96,18 @@ class _Refining:
         target = _Target(sought.frames[0], self._card, further)
         code = self._span.into(sought.code)
         label = sought.label if sought.label is not None or not self._card.labels else self._label(target, code)
-        own = self._cut(target, self._sound.own_phasors(sought.frames[0]))
+        recorded_phasors = self._cut(target, self._sound.own_phasors(sought.frames[0]))
 
         def played(codes: Doubles) -> Array:
             return target.residuals(self._sound(self._decoded(codes, label)))
 
         def as_recorded(codes: Doubles) -> Array:
-            return target.residuals(self._sound.held(self._decoded(codes, label), own), near=True)
+            return target.residuals(self._sound.held(self._decoded(codes, label), recorded_phasors), to_end=True)
 
         first, _ = self._descend(code, FIRST_STEPS, as_recorded, lambda _: as_recorded, full_jacobians=1)
-        code = min((code, first), key=lambda at: _loss(played(at[np.newaxis])[0]))
-        around = functools.partial(self._residuals_at, target, label=label)
-        code, settled = self._descend(code, STEPS, played, around, full_jacobians=2)
+        code = min((code, first), key=lambda candidate: _loss(played(candidate[np.newaxis])[0]))
+        residuals_near = functools.partial(self._residuals_at, target, label=label)
+        code, settled = self._descend(code, STEPS, played, residuals_near, full_jacobians=2)
         return SearchResult(code, label, None, None, settled)
 
     def _descend(
@@ -112,30 +115,30 @@ class _Refining:
         code: Doubles,
         steps: int,
         residuals: Residuals,
-        around: Callable[[Doubles], Residuals],
+        residuals_near: Callable[[Doubles], Residuals],
         full_jacobians: int,
     ) -> tuple[Doubles, bool]:
-        """``around`` returns residuals near a code, smooth enough for slopes.
+        """``residuals_near`` returns residuals near a code, smooth enough for slopes.
 
         The last of ``full_jacobians`` follows a step of an updated one that hardly gained.
         """
-        rest = residuals(code[np.newaxis])[0]
+        residual = residuals(code[np.newaxis])[0]
         slopes: Doubles | None = None
         for step in range(MOST_STEPS):
-            if step >= steps and _loss(rest) > NEAR:
+            if step >= steps and _loss(residual) > NEAR:
                 break
-            if slopes is None or _loss(rest) < NEAR:  # near the model's own sounds, weak directions decide
-                full, slopes = True, self._jacobian(around(code), code)
+            if slopes is None or _loss(residual) < NEAR:  # near the model's own sounds, weak directions decide
+                full, slopes = True, self._jacobian(residuals_near(code), code)
             else:
-                full, slopes = False, self._updated(slopes, around(code), code)
+                full, slopes = False, self._updated(slopes, residuals_near(code), code)
             full_jacobians -= full
-            trials = self._trials(code, rest, slopes)
+            trials = self._trials(code, residual, slopes)
             tried = residuals(trials)
             best = min(range(len(trials)), key=lambda row: _loss(tried[row]))
-            before, after = _loss(rest), _loss(tried[best])
-            if after < before:
-                code, rest = trials[best], tried[best]
-            if not after < (1 - (GAIN if after > NEAR else GAIN_NEAR)) * before:
+            loss_before, loss_after = _loss(residual), _loss(tried[best])
+            if loss_after < loss_before:
+                code, residual = trials[best], tried[best]
+            if not loss_after < (1 - (GAIN if loss_after > NEAR else GAIN_NEAR)) * loss_before:
                 if full or full_jacobians <= 0:
                     return code, True
                 slopes = None
@@ -143,7 +146,7 @@ class _Refining:
 
     def _residuals_at(self, target: _Target, code: Doubles, label: int | None) -> Residuals:
         phasors = self._cut(target, self._sound.phasors(self._decoded(code[np.newaxis], label)[0]))
-        return lambda codes: target.residuals(self._sound.held(self._decoded(codes, label), phasors), near=True)
+        return lambda codes: target.residuals(self._sound.held(self._decoded(codes, label), phasors), to_end=True)
 
     def _cut(self, target: _Target, phasors: Spectrum) -> Spectrum:
         return phasors if target.whole else phasors[: target.spectra]
@@ -171,24 +174,24 @@ class _Refining:
 
     def _differences(self, residuals: Residuals, code: Doubles, steps: Doubles) -> Doubles:
         """Return differences of residuals, [steps, m], after steps in spans, [steps, n_latents]."""
-        moved = np.concatenate([code[np.newaxis], code + steps * self._span.width])
-        parts = range(0, len(moved), TOGETHER)
-        rows = np.concatenate([residuals(moved[first : first + TOGETHER]) for first in parts]).astype(np.float64)
+        moved_codes = np.concatenate([code[np.newaxis], code + steps * self._span.width])
+        parts = range(0, len(moved_codes), TOGETHER)
+        rows = np.concatenate([residuals(moved_codes[first : first + TOGETHER]) for first in parts]).astype(np.float64)
         differences: Doubles = rows[1:] - rows[0]
         return differences
 
-    def _trials(self, code: Doubles, rest: Array, slopes: Doubles) -> Doubles:
+    def _trials(self, code: Doubles, residual: Array, slopes: Doubles) -> Doubles:
         """Latents at a limit do not pass it."""
-        downhill = slopes @ rest
-        held = self._span.beyond(code, -downhill)
-        free = np.where(held[:, np.newaxis], 0.0, slopes)
+        downhill = slopes @ residual
+        limited = self._span.beyond(code, -downhill)
+        free = np.where(limited[:, np.newaxis], 0.0, slopes)
         curvature = free @ free.T
         usual = max(float(curvature.diagonal().mean()), 1e-30)
         damped = curvature + np.multiply.outer(DAMPINGS, usual * np.eye(len(code)))
-        steps = np.linalg.solve(damped, np.where(held, 0.0, downhill)[:, np.newaxis])[..., 0]
+        steps = np.linalg.solve(damped, np.where(limited, 0.0, downhill)[:, np.newaxis])[..., 0]
         return np.stack([self._span.into(code - step * self._span.width) for step in steps])
 
 
-def _loss(rest: Array) -> float:
+def _loss(residual: Array) -> float:
     """Infinite if any residual is NaN."""
-    return float(np.nan_to_num(np.square(rest, dtype=np.float64).sum(), nan=np.inf))
+    return float(np.nan_to_num(np.square(residual, dtype=np.float64).sum(), nan=np.inf))

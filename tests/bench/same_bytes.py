@@ -138,7 +138,7 @@ for number in range(100):
 """
 # The help of every command.
 HELP = """
-import contextlib, io, sys
+import sys
 from pathlib import Path
 
 import typer

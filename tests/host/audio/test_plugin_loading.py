@@ -25,7 +25,7 @@ NAME = "[[effects]] 1 (Slow.vst3)"
 
 @pytest.fixture
 def said(caplog, monkeypatch):
-    """What was logged so far. A busy machine adds no line, and loses none."""
+    """The lines that were logged so far; a busy machine adds none and loses none."""
     monkeypatch.setattr(plugin_loading, "TELL_SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr(plugin_loading, "LEFT_SECONDS", PATIENCE_SECONDS)
     caplog.set_level(logging.INFO, logger="timbrel")

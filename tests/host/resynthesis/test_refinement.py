@@ -61,8 +61,8 @@ def test_the_sum_of_squares_is_that_of_the_figure_that_is_printed(digits, drum):
     target = _Target(track.clip, digits.card, None)
     label = digits.card.labels.index(track.label)
     made = sound_of(digits)(digits.decode(track.codes.astype(np.float32), np.array([label])))
-    for near in (False, True):
-        squares = float(np.square(target.residuals(made, near=near)).sum())
+    for to_end in (False, True):
+        squares = float(np.square(target.residuals(made, to_end=to_end)).sum())
         assert 10 * squares**0.5 == pytest.approx(away(digits, track.codes[0], label, track.clip), rel=1e-3)
 
 
