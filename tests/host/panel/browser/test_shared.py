@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
 
 from ....patience import PATIENCE_SECONDS
 from ..fakes import RESTS, TEXT, status, view
@@ -38,6 +38,10 @@ def turned(parent):
     return {event.target: event.value for event in parent.events if isinstance(event, ParameterChange)}
 
 
+def let_go(parent):
+    return [event.target for event in parent.events if isinstance(event, ParameterTouch) and not event.down]
+
+
 def test_two_pages_that_move_in_turns_agree_on_every_target(pages, parent):
     targets = ("latent.0", "gain", "latent.1", "gain", "latent.0")
     for turn, target in enumerate(targets):
@@ -45,6 +49,7 @@ def test_two_pages_that_move_in_turns_agree_on_every_target(pages, parent):
         slider.scroll_into_view_if_needed()
         box = slider.bounding_box()
         pages[turn % 2].mouse.click(box["x"] + box["width"] * (0.2 + 0.15 * turn), box["y"] + box["height"] / 2)
+        parent.until(lambda turn=turn: len(let_go(parent)) == turn + 1)  # steps of undo come in the order of their ends
     parent.until(lambda: {"latent.0", "latent.1", "gain"} <= turned(parent).keys())
     for target in ("latent.0", "latent.1", "gain"):
         parent.until(
