@@ -4,7 +4,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..reports.number_format import minus, percent
+from ..reports.number_format import minus, percent, two_digits
 from ..reports.page import faint, table
 
 Figures = dict[str, Any]
@@ -35,10 +35,13 @@ def section(found: Figures | None) -> Markup:
     return table(header, rows, 3, "told") + faint(note)
 
 
-def as_text(found: Figures | None) -> str:
-    """Return a line: the share of steps where each named knob holds."""
+def as_text(found: Figures | list[Figures] | None) -> str:
+    """Return a line: the share of steps where each named knob holds, or for loops each knob's correlation."""
     if found is None:
         return ""
+    if isinstance(found, list):
+        correlations = ", ".join(f"{row['name']} {two_digits(row['correlation'])}" for row in found)
+        return f"knobs move their quality, by correlation: {correlations}"
     named = [row for row in (*found["latents"], *found["directions"]) if row["name"]]
     holds = ", ".join(f"{row['name']} {percent(row['holds'])}" for row in named)
     return f"knobs and macros hold, at codes of the {found['split']} split: {holds or 'none has a name'}"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from timbrel.export import evaluate as evaluating
 from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
@@ -185,7 +186,7 @@ def test_the_first_preset_plays_on_for_eight_bars_from_a_landmark_at_a_heat(mode
     assert levels.max() > 0.01
 
 
-def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monkeypatch):
+def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monkeypatch, timbrel):
     monkeypatch.setattr(reporting, "MINUTES", 0.5)
     monkeypatch.setattr(reporting, "BARS", 2)
     monkeypatch.setattr(steering, "STEERED_BARS", 2)
@@ -205,6 +206,11 @@ def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monke
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "What follows its first bar (loop 12)" in page
     assert f"{found['played_on'][0]['within']:.1%}" in page
+    monkeypatch.setattr(evaluating, "evaluate", lambda *arguments, **options: found)
+    ended = timbrel("evaluate", str(run.folder), "--checkpoint", "last")
+    assert ended.status == 0, ended.err
+    assert f"density {knobs['density']['correlation']:.2f}" in ended.out
+    assert ended.out.splitlines()[-1] == str(run.folder / "report" / "index.html")
 
 
 def test_a_report_of_a_corpus_that_lost_its_loops_is_refused(run, monkeypatch):
