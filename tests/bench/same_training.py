@@ -31,7 +31,8 @@ SECONDS = 2.0  # of each sound
 NOTES = range(52, 68)
 WORDS = {"low": 300.0, "middle": 700.0, "high": 1600.0}  # fundamentals in Hz
 TEMPO = 120  # of the loops, in BPM
-CLOCK = "/progress/seconds"  # how long training took
+CLOCK = "/progress/seconds"  # how long training took, in a checkpoint
+REPORT_CLOCK = "/run/seconds"  # and in a report
 SMALL_GAN = ("network.model_size=2", "network.latents=5", "training.batch_size=4")
 SMALL_DCGAN = ("network.channels=[2,4]", "network.latents=5", "training.batch_size=4")
 # By family: the corpus, and settings of this comparison.
@@ -173,6 +174,17 @@ def checkpoint_differences(before: Path, after: Path) -> list[str]:
     )
 
 
+def report_differences(name: str, before: Path, after: Path) -> list[str]:
+    """Return the places where two reports differ; a run of `REPORTED` has one on both sides."""
+    if name in REPORTED and not (before.exists() and after.exists()):
+        return ["no report.json"]
+    first, second = (
+        dict(leaves(json.loads(path.read_text(encoding="utf-8")))) if path.exists() else {} for path in (before, after)
+    )
+    places = sorted({*first, *second} - {REPORT_CLOCK})
+    return [f"report.json {place}" for place in places if not same(first.get(place), second.get(place))]
+
+
 def card(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load(path).metadata_props}
 
@@ -186,9 +198,7 @@ def compare(name: str, before: Path, after: Path) -> list[str]:
     models = before / f"{name}.onnx", after / f"{name}.onnx"
     runs = before / f"run-{name}", after / f"run-{name}"
     found = checkpoint_differences(runs[0] / "last.ckpt", runs[1] / "last.ckpt")
-    reports = [path.read_bytes() if path.exists() else b"" for path in (run / "report/report.json" for run in runs)]
-    if reports[0] != reports[1] or (name in REPORTED and not reports[0]):
-        found.append("report.json")
+    found += report_differences(name, *(run / "report" / "report.json" for run in runs))
     missing = [f"no model {side}" for side, path in zip(("before", "after"), models, strict=True) if not path.exists()]
     if missing:
         return found + (missing if len(missing) == 1 else [])  # classifiers are not exported
