@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ from .pantry import contents, stock_models, stock_music, stock_sounds, stock_tra
 RATE = 44100
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime themselves
+# A folder of compiled code for each process: where two fill one at once, numba may pair the index of the one with the
+# code of the other, and crash with it ever after.
+os.environ["NUMBA_CACHE_DIR"] = str(Path(sys.prefix, "numba", os.environ.get("PYTEST_XDIST_WORKER", "gw0")))
 
 # Each run draws the same examples; `make fuzz` draws fresh ones. No limit of time: machines are busy.
 settings.register_profile(

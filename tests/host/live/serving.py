@@ -89,5 +89,12 @@ class Served:
         return self.told(0.0) == []
 
 
+def save(preset, text):
+    """Write a preset as a whole: a busy machine may halt a writer for longer than the watcher waits."""
+    new = preset.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(preset)
+
+
 def soften(preset):
-    preset.write_text(preset.read_text(encoding="utf-8") + "[play]\ngain_db = -6.0\n", encoding="utf-8")
+    save(preset, preset.read_text(encoding="utf-8") + "[play]\ngain_db = -6.0\n")

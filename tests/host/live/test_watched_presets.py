@@ -7,7 +7,7 @@ from timbrel.host.patch.live_options import LiveOptions
 from timbrel.host.session.channel_presets import ChannelPresets
 from timbrel.host.shipped import Draft
 
-from .serving import soften
+from .serving import save, soften
 
 
 def test_a_preset_that_is_saved_is_loaded_once_and_said_to_be(served, presets):
@@ -22,12 +22,12 @@ def test_a_preset_that_is_saved_is_loaded_once_and_said_to_be(served, presets):
 def test_a_refused_save_is_told_once_and_a_good_one_after_it_is_loaded(served, presets):
     good = presets[0].read_text(encoding="utf-8")
     with served(presets[0]) as playing:
-        presets[0].write_text(good + "[pley]\n", encoding="utf-8")
+        save(presets[0], good + "[pley]\n")
         [line] = playing.told()
         assert "unknown key 'pley'" in line
         assert line.endswith("; the preset before plays on")
         assert playing.at_rest()
-        presets[0].write_text(good, encoding="utf-8")
+        save(presets[0], good)
         assert playing.told() == ["preset 'a' is loaded"]
 
 
@@ -74,7 +74,7 @@ def test_a_preset_that_an_editor_deletes_and_writes_anew_is_waited_for(served, p
         text = presets[0].read_text(encoding="utf-8")
         presets[0].unlink()
         assert playing.at_rest()
-        presets[0].write_text(text, encoding="utf-8")
+        save(presets[0], text)
         assert playing.told() == ["preset 'a' is loaded"]
 
 
