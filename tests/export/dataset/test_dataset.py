@@ -95,7 +95,8 @@ def test_a_damaged_shard_is_rendered_again(whole: Path, tmp_path: Path, harm: st
     said: list[str] = []
     assert bytes_of(small(folder, say=said.append)) == bytes_of(whole)
     told = {"flipped": "is damaged", "shorter": "has N bytes in place of N", "gone": "is missing"}[harm]
-    assert [re.sub(r"\d{4,}", "N", line) for line in said] == [f"{folder}/notes-N.tar {told}; it is rendered again"]
+    [line] = said
+    assert re.sub(r"\d{4,}", "N", line.removeprefix(str(folder))) == f"/notes-N.tar {told}; it is rendered again"
 
 
 def test_other_settings_or_presets_do_not_mix(whole: Path) -> None:
