@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ..host.arrays import Array
 from ..host.contract.card import Landmark, Latent
 from ..host.medoid import medoid
 from ..train.sampling import evenly_spaced
 from .measures.latent_statistics import SPAN
-
-Array = npt.NDArray[np.float32]
 
 CODES = 6000  # training frames encoded for the statistics: percentiles accurate to a hundredth
 SEED = 0

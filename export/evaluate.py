@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from ..host.arrays import Array
 from ..host.audio.sound_files import sound_writer
 from ..host.contract.model import Model
 from ..host.errors import UserError
@@ -25,8 +25,6 @@ from .fidelity.comparison import beside
 from .fidelity.pages import instrument_page
 from .first_preset import first_preset
 from .reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, ReportSound, as_json, listed
-
-Array = npt.NDArray[np.float32]
 
 PEAK = 0.98  # of a page's loudest sound
 

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from .. import __version__
+from ..host.arrays import Array
 from ..host.contract.card import METADATA_KEY, PITCH_CLASSES, Card, Parity, Provenance, Reference
 from ..host.contract.encoder import ENCODER_KEY, encoder_path
 from ..host.contract.gesture import GESTURE_KEY
@@ -40,7 +41,6 @@ from .measures.latent_statistics import DEAD
 from .onnx import Weights, save, store_half, trace
 from .parity import STEPS, reference
 
-Array = npt.NDArray[np.float32]
 Proof = TypeVar("Proof")
 
 BATCHES = (1, 2, 7, 64)  # batch sizes of the parity test: one, few, an odd number, many

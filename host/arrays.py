@@ -6,5 +6,6 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
+Integers = npt.NDArray[np.int64]
 Times = npt.NDArray[np.int64]
 Spectrum = npt.NDArray[np.complex64]

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from ..host.arrays import Array
 from ..host.files import replacing
 from ..host.resynthesis.log_mel import HOP, log_mel
-
-Array = npt.NDArray[np.float32]
 
 COLUMNS = 6  # clips in a row
 INCHES = (2.0, 2.4)  # of a clip

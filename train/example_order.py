@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-Ints = npt.NDArray[np.int64]
+from ..host.arrays import Integers
 
 LISTED = 1 << 20  # examples; an order of more is calculated
 ROUNDS = 6  # of the Feistel network
@@ -23,7 +23,7 @@ class ExampleOrder:
         self._half = np.uint64(max(1, -(-(count - 1).bit_length() // 2)))
         self._keys = rng.integers(1 << 63, size=ROUNDS, dtype=np.uint64) if self._listed is None else None
 
-    def __getitem__(self, places: slice) -> Ints:
+    def __getitem__(self, places: slice) -> Integers:
         if self._listed is not None:
             return self._listed[places]
         found = np.arange(*places.indices(self._count), dtype=np.uint64)

@@ -1,16 +1,13 @@
 """Health of adversarial training: critic's estimate, diversity and Fréchet distance; detects collapse."""
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ..host.arrays import Array, Doubles
 from ..host.resynthesis.log_mel import BANDS, RANGE_DB, distances_db, log_mel, sounding_frames
 from .families.gan.generator import ClipGenerator
 from .metrics.distribution_distance import frechet, pairwise
 from .training_data import Data
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 CLIPS = 256  # validation clips, and made ones: figures are accurate to some hundredths
 COLLAPSED = 0.2  # of the recordings' diversity: the maximum of a network that repeats one sound
@@ -49,7 +46,7 @@ def apart(levels: Array) -> float:
     return pairwise(distances_db(levels, levels))
 
 
-def frames(levels: Array) -> Double:
+def frames(levels: Array) -> Doubles:
     """Return non-silent frames, [frames, bands]; placeholders for silence."""
     found = sounding_frames(levels)
     return found if len(found) > 1 else np.full((2, BANDS), -RANGE_DB)

@@ -1,12 +1,10 @@
 """Synthesizes decoded grain frames as sound, for figures and previews."""
 
 import numpy as np
-import numpy.typing as npt
 
+from ..host.arrays import Array
 from ..host.stft import overlap_add, window
 from .families.grain.recipe import GrainRecipe
-
-Array = npt.NDArray[np.float32]
 
 
 def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:

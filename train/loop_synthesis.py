@@ -3,15 +3,13 @@
 import math
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..host.arrays import Array
 from ..host.kinds.clip.magnitude_synthesis import TURNS, SpectraSound
 from .families.loops.network import LoopNetwork
 from .families.loops.recipe import LoopRecipe
-
-Array = npt.NDArray[np.float32]
 
 SILENT = 1e-9  # root mean square: the smallest divisor
 

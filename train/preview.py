@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ..host.arrays import Array
 from ..host.audio.sound_files import sound_writer
 from .clip_picture import draw_grid
 from .network import Network
 from .recipes.base import Recipe
 from .training_data import Data
-
-Array = npt.NDArray[np.float32]
 
 SOUNDS = 6  # spread over the validation frames
 SECONDS = 0.7  # of a sound that a single frame makes

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-import torch.distributed.nn.functional as together
+import torch.distributed.nn.functional as distributed
 from torch import Tensor
 
 
@@ -34,7 +34,7 @@ def all_examples(value: Tensor, generator: torch.Generator) -> Tensor:
     """Return all processes' rows, [batch, ...]; gradients go back to each."""
     if _share(generator)[1] == 1:
         return value
-    return torch.cat(list(together.all_gather(value)))
+    return torch.cat(list(distributed.all_gather(value)))
 
 
 def _own(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrangement import arrange
+from ...host.arrays import Array
 from ...host.audio.block_size import check_block
 from ...host.audio.sound_files import RATES as FILE_RATES
 from ...host.audio.sound_files import read_sound, sound_writer
@@ -42,7 +43,6 @@ from .live import LivePlayer
 from .notes import KnobRange, Note, Points, knob_changes, number, performance_of
 from .sound import MOST_CHANNELS, Sound
 
-Array = npt.NDArray[np.float32]
 PathLike = str | os.PathLike[str]
 Recording = Array | PathLike  # samples [samples] or [channels, samples], or a sound file
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ... import __version__
+from ...host.arrays import Array
 from ...host.audio.sound_files import flac_bytes, float_wav_bytes
 from ...host.errors import Failure, UserError
 from ...host.patch.collected_files import beside
@@ -22,8 +22,6 @@ from ...host.units import gain_to_db
 from .drawing import DatasetPreset, DrawnNote, draw
 from .loudness import loudness_lufs
 from .settings import BATCH, DatasetSettings
-
-Array = npt.NDArray[np.float32]
 
 ALLOCATED = (32 << 20) - (1 << 16)  # bytes, just below the largest that glibc ever keeps when it is freed
 FADE_SECONDS = 0.005  # at the end of a file, where a note may still sound

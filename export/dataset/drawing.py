@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Doubles
 from ...host.errors import UserError, nearest
 from ...host.noise import uniforms
 from ...host.patch.library import Patch
@@ -17,8 +17,6 @@ from ...host.play.separate_notes import SeparateNote
 from ...host.session.preset_view_builder import controls
 from ..instrument.range import recorded_keys
 from .settings import Choice, DatasetSettings
-
-Doubles = npt.NDArray[np.float64]
 
 PRESET, KEY, VELOCITY, HELD, ONSET, LANDMARK, NUMBER, COLUMNS = range(8)  # of a note's random numbers
 WIDE = 8192  # columns of a row: more than any model has latents

@@ -6,8 +6,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
+from ...host.arrays import Array, Doubles
 
 PARTS = 4  # of a block of 400 ms: blocks overlap by three of them
 PART_SECONDS = 0.1

@@ -4,15 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from ...host.arrays import Array, Doubles, Indices
 from .measures import held_shapes
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.intp]
 
 FOLDS = 5  # cross-validation over keys: train on four parts, test on the fifth
 FEWEST = 10  # notes, and as many keys as folds, for a result
@@ -50,12 +46,12 @@ def classifier_accuracy(pairs: Sequence[NotePair]) -> dict[str, float] | None:
     return {name: count / (2 * len(pairs)) for name, count in right.items()}
 
 
-def _statistics(levels: Array) -> Double:
+def _statistics(levels: Array) -> Doubles:
     change = np.abs(np.diff(levels, axis=0)).mean(0) if len(levels) > 1 else np.zeros(levels.shape[1])
     return np.concatenate([levels.mean(0), levels.std(0), change]).astype(np.float64)
 
 
-def _by_statistics(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Ints:
+def _by_statistics(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Indices:
     from sklearn.linear_model import LogisticRegression
 
     told, others = (
@@ -65,11 +61,11 @@ def _by_statistics(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Ints
     middle, spread = told.mean(0), np.maximum(told.std(0), 1e-3)
     model = LogisticRegression(C=STRENGTH, max_iter=2000)
     model.fit((told - middle) / spread, np.tile([0, 1], len(known)))
-    answers: Ints = model.predict((others - middle) / spread)
+    answers: Indices = model.predict((others - middle) / spread)
     return answers
 
 
-def _by_network(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Ints:
+def _by_network(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Indices:
     sounds = [_long_enough(levels) for pair in known for levels in (pair.recorded, pair.played)]
     every = np.concatenate(sounds)
     middle, spread = every.mean(0), np.maximum(every.std(0), 1e-3)

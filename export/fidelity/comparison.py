@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Array
 from ...host.patch.library import Patch
 from ...host.units import note_name
 from ...train.corpus.store import Corpus
@@ -34,8 +35,6 @@ from .notes import (
 from .rendering import CodedNotes, has_encoder, played
 from .stored_partials import can_be_stored, from_partials
 from .takes import take_variety
-
-Array = npt.NDArray[np.float32]
 
 NOTES = 24  # gives a median to a tenth of the notes' spread, in about ten seconds
 WORST = 5  # notes with sound and picture

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Array
 from ...host.patch.library import Patch
 from ...host.stft import window
 from ...host.units import midi_to_hz
@@ -18,7 +19,6 @@ from .measures import FRAME, HOP
 from .notes import SQUARED_DB, RecordedNote, SingleNote, loudest_db, note_of, spread, velocity
 from .rendering import played
 
-Array = npt.NDArray[np.float32]
 Figures = dict[str, Any]
 
 NOTES = 144  # training notes to measure: all of most instruments

@@ -4,14 +4,11 @@ from collections.abc import Mapping
 
 import librosa
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from ...host.arrays import Array, Doubles
 from ..reports.picture import WIDTH, Picture, Theme
 from .measures import BANDS, HOP, SpectralCourse, course
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 LOWEST_DB = -80.0  # below a sound's loudest cell
 MARKED_HZ = {200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}
@@ -41,8 +38,8 @@ def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) 
     return Picture(name, f"{title}: 64 mel bands, in dB under each sound’s loudest.", draw)
 
 
-def levels(measured: SpectralCourse) -> Double:
+def levels(measured: SpectralCourse) -> Doubles:
     """Return band levels in dB below a sound's loudest, -80 at least: [frames, 64]."""
     found = measured.shapes + measured.levels[:, np.newaxis]
-    under: Double = np.maximum(found - found.max(), LOWEST_DB)
+    under: Doubles = np.maximum(found - found.max(), LOWEST_DB)
     return under

@@ -9,13 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from ...host.arrays import Array, Doubles
 from ...host.stft import window
 from ...train.corpus.pitch import pitch_track
 from ...train.metrics.loudness import attack_seconds
 from .spectral_peaks import partial_cents
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 FRAME, HOP, BANDS = 2048, 512, 64  # samples, samples, mel bands
 RANGE_DB = 50.0  # below a recording's loudest frame; softer frames are tail and noise
@@ -42,9 +40,9 @@ class SpectralCourse(NamedTuple):
         brightness: spectral centroid in octaves above 1 Hz, [frames].
     """
 
-    levels: Double
-    shapes: Double
-    brightness: Double
+    levels: Doubles
+    shapes: Doubles
+    brightness: Doubles
 
 
 class NoteDistance(NamedTuple):
@@ -65,9 +63,9 @@ class NoteDistance(NamedTuple):
 
 
 @functools.cache
-def mel(rate: int) -> Double:
+def mel(rate: int) -> Doubles:
     """Return the mel filter bank, [bins, 64]: triangles of height 1, spaced evenly on Slaney's scale."""
-    weights: Double = librosa.filters.mel(sr=rate, n_fft=FRAME, n_mels=BANDS, norm=None, dtype=np.float64).T
+    weights: Doubles = librosa.filters.mel(sr=rate, n_fft=FRAME, n_mels=BANDS, norm=None, dtype=np.float64).T
     return weights
 
 
@@ -109,13 +107,13 @@ def alike(asked: SpectralCourse, given: SpectralCourse) -> npt.NDArray[np.bool_]
     return both if 2 * both.sum() >= which.sum() else which
 
 
-def held_shapes(sound: Array, rate: int) -> Double:
+def held_shapes(sound: Array, rate: int) -> Doubles:
     """Return `SpectralCourse.shapes` of the frames within 20 dB of the loudest, [frames, 64]."""
     measured = course(sound, rate)
     return measured.shapes[_loud(measured.levels)]
 
 
-def _loud(levels: Double) -> npt.NDArray[np.bool_]:
+def _loud(levels: Doubles) -> npt.NDArray[np.bool_]:
     loud: npt.NDArray[np.bool_] = levels > levels.max() - SUSTAIN_RANGE_DB
     return loud
 
@@ -124,7 +122,7 @@ def _held_length(samples: int) -> int:
     return max(1, round(SUSTAINED * samples))
 
 
-def _held_db(measure: Callable[[Array], tuple[Double, Double]], asked: Array, given: Array) -> float:
+def _held_db(measure: Callable[[Array], tuple[Doubles, Doubles]], asked: Array, given: Array) -> float:
     """Return the distance of the held parts' shapes; ``measure`` returns levels, [frames], and shapes."""
     length = _held_length(len(asked))
     (levels, first), (_, second) = (measure(sound[:length]) for sound in (asked, given))
@@ -157,12 +155,12 @@ def sustain_db(asked: Array, given: Array, rate: int) -> float:
 
 
 @functools.cache
-def quarter_tones(rate: int) -> Double:
+def quarter_tones(rate: int) -> Doubles:
     """Return quarter-tone filters from 370 Hz to Nyquist, [bins, bands]: 1 where a bin's center is in a band."""
     bands = int(24 * np.log2(rate / 2 / QUARTER_HZ))
     edges = QUARTER_HZ * 2 ** (np.arange(bands + 1) / 24)
     band = np.searchsorted(edges, np.arange(LONG // 2 + 1) * rate / LONG, side="right") - 1
-    weights: Double = (band[:, np.newaxis] == np.arange(bands)).astype(np.float64)
+    weights: Doubles = (band[:, np.newaxis] == np.arange(bands)).astype(np.float64)
     return weights
 
 
@@ -174,7 +172,7 @@ def quarter_db(asked: Array, given: Array, rate: int) -> float:
     return _held_db(lambda sound: _quarters(sound, rate), asked, given)
 
 
-def _quarters(sound: Array, rate: int) -> tuple[Double, Double]:
+def _quarters(sound: Array, rate: int) -> tuple[Doubles, Doubles]:
     """Return frame levels, and shares of power in quarter tones, [frames, bands], both in dB."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, LONG // 2), LONG)[:: LONG // 4]
     power = np.square(np.abs(np.fft.rfft(frames * window("hann", LONG)))).astype(np.float64)
@@ -246,7 +244,7 @@ def fall_db_second(given: SpectralCourse, rate: int) -> float:
     return _fall(given.levels[begin:], counted(given)[begin:], rate)
 
 
-def _fall(levels: Double, which: npt.NDArray[np.bool_], rate: int) -> float:
+def _fall(levels: Doubles, which: npt.NDArray[np.bool_], rate: int) -> float:
     """Return the slope of a line through four fifths of the first levels of ``which``, [frames]."""
     count = int(SUSTAINED * (which.argmin() if not which.all() else len(which)))
     if count < FEWEST_FRAMES:

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
+from ...host.arrays import Array
 from ...host.units import semitones_to_ratio
 from ...train.corpus.clip_table import Clip, Split
 from ...train.corpus.pitch import single_note
 from ...train.corpus.store import Corpus
 from ...train.metrics.loudness import STEP_SECONDS, envelope_db
-
-Array = npt.NDArray[np.float32]
 
 HELD_OUT: tuple[Split, ...] = ("test", "val")  # no weight was trained on either; validation selected the checkpoint
 ONSET_DB = 40.0  # below a recording's loudest moment: its onset

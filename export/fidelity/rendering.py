@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from ...host.arrays import Times
+from ...host.arrays import Array, Doubles, Times
 from ...host.contract.card import PITCH_CLASSES, Card, in_deviations
 from ...host.contract.encoder import Encoder, encoder_path
 from ...host.events import Event, NoteOff, NoteOn
@@ -21,9 +21,6 @@ from ...host.render import blocks
 from ...host.resynthesis.code_track import QUIET
 from ...host.resynthesis.frame_stream import FrameStream, latency_of
 from ...host.units import semitones_to_ratio
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 VELOCITY = 100  # of a note of unknown level
 
@@ -79,7 +76,7 @@ class CodedNotes:
         patch = Patch("plain", preset, self._model, self._folder)
         return played(patch, moved.key, VELOCITY, length / self._model.card.sample_rate, length)
 
-    def _through(self, moved: "TransposedNote", code: Double | None) -> Array:
+    def _through(self, moved: "TransposedNote", code: Doubles | None) -> Array:
         latency = latency_of(self._model.card)
         through = FrameStream(self._model, _Held(moved.note, code), "original", note=moved.note)
         sound = through.process(np.pad(moved.sound, (0, latency)))[latency:]
@@ -97,7 +94,7 @@ class TransposedNote(NamedTuple):
     sound: Array
     note: int
     key: int
-    code: Double
+    code: Doubles
     ratio: float
     length: int
 
@@ -105,13 +102,13 @@ class TransposedNote(NamedTuple):
 class _Held:
     """Fixes the pitch, and the code if given."""
 
-    def __init__(self, note: int, code: Double | None) -> None:
+    def __init__(self, note: int, code: Doubles | None) -> None:
         self._note, self._code = note, code
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
         return codes if self._code is None else np.tile(self._code, (len(codes), 1)).astype(np.float32)
 
-    def pitches(self, heard: Double, times: Times) -> Double:
+    def pitches(self, heard: Doubles, times: Times) -> Doubles:
         return np.full(len(heard), float(self._note))
 
 

@@ -5,10 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Array, Doubles
 from ...host.stft import window
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 SECONDS, SHORTEST = 0.75, 4096  # of the long spectrum, and the fewest samples
 PADDED = 4  # zero-padding: a parabola then finds a peak within a hundredth of a bin

@@ -3,17 +3,15 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ValidationError
 
+from ...host.arrays import Array
 from ...host.contract.card import Card
 from ...host.kinds.spectrum.coherent_voicing import CoherentVoicing
 from ...host.kinds.spectrum.frame_cache import BATCH, PLAIN
 from ...host.stft import window
 from ...train.families.partials.batches import first_audible_bin, taken
 from ...train.families.partials.recipe import PartialsFrames
-
-Array = npt.NDArray[np.float32]
 
 FEWEST_ROWS = 1000  # the least that a recipe allows; unused here
 

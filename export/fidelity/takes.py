@@ -5,8 +5,8 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.midi.performance import Performance
 from ...host.patch.library import Patch
@@ -17,8 +17,6 @@ from ...train.metrics.loudness import envelope_db
 from ..reports.report import Figures
 from .measures import sustain_db
 from .notes import RecordedNote, SingleNote, second_take
-
-Array = npt.NDArray[np.float32]
 
 PAIRS = 8  # of recordings
 STRIKES = 4  # of each key, all compared with each other

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Doubles
 from ...host.contract.card import Card, in_deviations
 from ...host.contract.gesture import MOST_POINTS, RESIDUAL_DB, Gestures, Grid, InstrumentNotes, NoteWay, Wander, packed
 from ...host.contract.model import Model
@@ -32,7 +33,6 @@ from .trajectory_measurement import (
 )
 from .vibrato import vibrato_of
 
-Doubles = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int8]
 
 NOTES, OF_MANY = 256, 768  # limits for one instrument, and for several together: a kilobyte per note

@@ -6,18 +6,15 @@ the following tone, so only its middle half counts. The target is the shape and 
 
 import librosa
 import numpy as np
-import numpy.typing as npt
 import soxr
 import torch
 from torch import Tensor, nn
 
+from ...host.arrays import Array, Doubles
 from ...host.contract.card import PITCH_CLASSES, Card
 from ...host.units import semitones_to_ratio
 from ...train.families.partials.network import Bands
 from ..fidelity.notes import SingleNote
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
 
 BANDS = 64
 FLOOR = 1e-6  # of a frame's power, -60 dB: a softer band counts as empty
@@ -50,7 +47,7 @@ class CodeFitter:
         return single.key % PITCH_CLASSES
 
     @torch.no_grad()
-    def encoded(self, frames: Array, conditions: Floats) -> Array:
+    def encoded(self, frames: Array, conditions: Doubles) -> Array:
         """Encode frames, [rows, frame_length], under conditions, [rows], to codes, [rows, n_latents]."""
         parts = [
             self._encoder(torch.from_numpy(frames[at : at + ROWS]), self._condition(conditions[at : at + ROWS])).numpy()
@@ -58,7 +55,7 @@ class CodeFitter:
         ]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.card.latents)), np.float32)
 
-    def fitted(self, frames: Array, conditions: Floats) -> Array:
+    def fitted(self, frames: Array, conditions: Doubles) -> Array:
         """Fit codes within the latents' spans; shapes as in `encoded`."""
         parts = [
             self._fit(frames[at : at + ROWS], conditions[at : at + ROWS]).numpy() for at in range(0, len(frames), ROWS)
@@ -66,7 +63,7 @@ class CodeFitter:
         return np.concatenate(parts)
 
     @torch.enable_grad()
-    def _fit(self, frames: Array, conditions: Floats) -> Tensor:
+    def _fit(self, frames: Array, conditions: Doubles) -> Tensor:
         first, told = torch.from_numpy(self.encoded(frames, conditions)), self._condition(conditions)
         latents = self.card.latents
         low, high, scale = (
@@ -87,7 +84,7 @@ class CodeFitter:
         found: Tensor = torch.clamp(first + aside.detach() * scale, low, high)
         return found
 
-    def _condition(self, conditions: Floats) -> Tensor:
+    def _condition(self, conditions: Doubles) -> Tensor:
         return torch.eye(PITCH_CLASSES)[torch.from_numpy(conditions.astype(np.int64))]
 
     def _descriptors(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +113,7 @@ class PitchedCodeFitter(CodeFitter):
     def condition(self, single: SingleNote) -> float:
         return single.pitch
 
-    def _condition(self, conditions: Floats) -> Tensor:
+    def _condition(self, conditions: Doubles) -> Tensor:
         return torch.from_numpy(conditions.astype(np.float32))[:, None]
 
     def _descriptors(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Array, Doubles, Indices
 from ...host.contract.card import Card
 from ...host.contract.modes import NO_MODES, band_energy
 from ...host.contract.partials import in_bins, orders
@@ -17,10 +18,6 @@ from ..fidelity.measures import RINGING_DB_SECOND, course, fall_db_second
 from ..fidelity.notes import RecordedNote, tuned
 from ..fidelity.spectral_peaks import SpectralPeaks, spectral_peaks
 from ..fidelity.stored_partials import frames_of
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.intp]
 
 MOST = 40  # modes of a note
 STRUCK = 0.2  # of a held note: a struck one is loudest before

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from ...host.arrays import Array, Doubles
 from ...host.contract.card import Card
 from ...host.contract.gesture import MOST_POINTS, RESIDUAL_DB
 from ...host.contract.model import Model
@@ -20,8 +21,6 @@ from ...host.noise import white_noise
 from ..fidelity.measures import BANDS, FLOOR_DB, FRAME, HOP, SpectralCourse, course, mel
 from ..fidelity.notes import RecordedNote, tuned
 
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int8]
 
 LONGEST_SECONDS = 2.0  # of stored movement: a note that is held for longer goes back and forth in it

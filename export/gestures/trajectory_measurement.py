@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from ...host.arrays import Array, Doubles
 from ...host.contract.card import Card, in_deviations
 from ...host.medoid import medoid
 from ...host.resynthesis.code_track import QUIET
@@ -16,9 +17,6 @@ from ...host.units import INAUDIBLE_HZ
 from ...train.metrics.loudness import SILENT_DB, STEP_SECONDS, envelope_db
 from ..fidelity.notes import RecordedNote
 from .code_fitting import CodeFitter
-
-Array = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
 
 # Fine grid at onset and release, then ever coarser: later details of 10 ms are inaudible.
 LEVELS = (0, 2, 4, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 250, 320, 400, 500, 640, 800)

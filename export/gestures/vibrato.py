@@ -4,13 +4,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from ...host.arrays import Doubles
 from ...host.contract.gesture import MOST_POINTS, VIBRATO_CENTS
 from ...host.units import midi_to_hz
 from ..fidelity.measures import HOP
 from ..fidelity.notes import RecordedNote, tuned
 from .residual import LONGEST_SECONDS
 
-Doubles = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int8]
 
 STEP = HOP // 4  # samples between phases

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.kinds.spectrum.kind import GestureSettings
 from ...host.kinds.table import kind_of
@@ -14,8 +14,6 @@ from ...host.play.instrument import ChannelInstrument
 from ...host.units import MIDDLE_C, gain_to_db
 from ..kinds.kind import RATE
 from .demo import VELOCITY, demo, keys_of
-
-Array = npt.NDArray[np.float32]
 
 BLOCK = 8192  # samples at a time
 FULL_VELOCITY = 127

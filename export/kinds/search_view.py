@@ -7,15 +7,12 @@ import functools
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...host.arrays import Array
 from ...host.contract.card import Card
 from ...host.stft import window
-
-Array = npt.NDArray[np.float32]
 
 LEAST = 1e-12  # power: keeps roots differentiable, and divisors above 0
 

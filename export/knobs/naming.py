@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...host.arrays import Array
 from ...host.contract.card import Card, Latent
 from ...host.contract.model import Model
 from ...host.maps.code_timbre import timbre_of
@@ -15,8 +15,6 @@ from ...train.sampling import evenly_spaced
 from .descriptors import DESCRIPTORS, Descriptor, Timbre
 from .ordering import FAINT, SURE, names
 from .sensitivity import KnobEffect, turned
-
-Array = npt.NDArray[np.float32]
 
 SOUND = (
     Descriptor("brightness", "octaves around the mean"),  # of the spectral centroid

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...host.arrays import Array, Indices
 from ...host.contract.card import Direction
 from ...train.corpus.store import Corpus
 from ...train.families.chroma.network import ChromaAutoencoder
@@ -24,8 +25,6 @@ from ..measures.latent_statistics import SPAN
 from .descriptors import DESCRIPTORS, NAMES, Timbre
 from .sensitivity import STEP, ChromaGround, Ground, KnobEffect, PitchedGround, held, turned
 
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.intp]
 Bools = npt.NDArray[np.bool_]
 Figures = dict[str, Any]
 
@@ -152,7 +151,7 @@ def names(measured: KnobEffect) -> dict[int, int]:
     return named
 
 
-def reordered(network: Any, order: Ints, flipped: Bools) -> Any:
+def reordered(network: Any, order: Indices, flipped: Bools) -> Any:
     """``order`` lists old indices; ``flipped`` new latents are 1 - x."""
     network = copy.deepcopy(network)
     first, places = network.decoder[0], torch.from_numpy(np.array(order))

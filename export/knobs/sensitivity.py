@@ -5,15 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...host.arrays import Doubles
 from ..measures.frame_sample import ROWS
 from .descriptors import Timbre, of_partials
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 STEP = 0.25  # of a knob's span: a typical turn, large enough to be audible
 PLACES = 5  # positions of a knob from end to end, for its correlation with descriptors
@@ -97,17 +94,17 @@ class KnobEffect:
         spread: deviations of descriptors over the codes, [descriptors].
     """
 
-    change_db: Double
-    rise: Double
-    share: Double
-    correlation: Double
-    ends: Double
-    spread: Double
+    change_db: Doubles
+    rise: Doubles
+    share: Doubles
+    correlation: Doubles
+    ends: Doubles
+    spread: Doubles
 
     @property
-    def score(self) -> Double:
+    def score(self) -> Doubles:
         """In deviations over the codes, [latents, descriptors]."""
-        score: Double = np.abs(self.rise) / np.maximum(self.spread, 1e-9)
+        score: Doubles = np.abs(self.rise) / np.maximum(self.spread, 1e-9)
         return score
 
 

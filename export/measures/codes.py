@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial.distance import cdist
 from scipy.special import ndtr
 
+from ...host.arrays import Array, Doubles, Integers
 from ...train.sampling import evenly_spaced
 from .latent_statistics import DEAD
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 REPLICATES = 400  # of the bootstrap: ends of a 95 % interval to a tenth of its width
 INTERVAL = (2.5, 97.5)  # percentiles
@@ -31,23 +27,23 @@ class CodeDistribution:
     ``prior``: imposed by training, not fitted.
     """
 
-    mean: Double
-    factor: Double
+    mean: Doubles
+    factor: Doubles
     prior: bool
 
     @property
-    def deviation(self) -> Double:
+    def deviation(self) -> Doubles:
         """Standard deviations, [latents]."""
-        deviation: Double = np.sqrt(np.square(self.factor).sum(1))
+        deviation: Doubles = np.sqrt(np.square(self.factor).sum(1))
         return deviation
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
         """Draw codes, [count, latents]."""
         return (self.mean + rng.standard_normal((count, len(self.mean))) @ self.factor.T).astype(np.float32)
 
-    def standardised(self, codes: Array) -> Double:
+    def standardised(self, codes: Array) -> Doubles:
         """Return z-scores, [codes, latents]."""
-        apart: Double = (codes - self.mean) / np.maximum(self.deviation, DEAD)
+        apart: Doubles = (codes - self.mean) / np.maximum(self.deviation, DEAD)
         return apart
 
 
@@ -60,7 +56,7 @@ def fitted(codes: Array) -> CodeDistribution:
     return CodeDistribution(codes.mean(0, dtype=np.float64), axes * np.sqrt(np.maximum(values, 0)), prior=False)
 
 
-def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.random.Generator) -> dict[str, Any]:
+def distribution(codes: Array, clips: Integers, normal: CodeDistribution, rng: np.random.Generator) -> dict[str, Any]:
     """Return statistics of codes, [codes, latents], and distances to ``normal``, with 95 % intervals.
 
     Windows of a clip are correlated: intervals come from a bootstrap over ``clips``, indices [codes] (Davison and
@@ -97,7 +93,7 @@ def distribution(codes: Array, clips: Ints, normal: CodeDistribution, rng: np.ra
     }
 
 
-def reweighted_deviations(codes: Array, levels: Array, wanted: Array) -> Double:
+def reweighted_deviations(codes: Array, levels: Array, wanted: Array) -> Doubles:
     """Return deviations, [latents], of codes, [windows, latents], reweighted to ``wanted`` levels.
 
     Codes of loud windows vary more, for any encoder.
@@ -106,16 +102,16 @@ def reweighted_deviations(codes: Array, levels: Array, wanted: Array) -> Double:
     group, shares = np.searchsorted(edges, levels), np.bincount(np.searchsorted(edges, wanted), minlength=LEVELS)
     weights = (shares / np.maximum(np.bincount(group, minlength=LEVELS), 1))[group]
     mean = np.average(codes, axis=0, weights=weights)
-    deviations: Double = np.sqrt(np.average(np.square(codes - mean), axis=0, weights=weights))
+    deviations: Doubles = np.sqrt(np.average(np.square(codes - mean), axis=0, weights=weights))
     return deviations
 
 
-def _interval(values: Double) -> dict[str, float]:
+def _interval(values: Doubles) -> dict[str, float]:
     low, high = np.percentile(values[1:], INTERVAL)
     return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
 
-def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double, Double]:
+def _moments(codes: Doubles, which: Integers, times: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     centre = codes.mean(0)
     member = np.eye(times.shape[1])[which]  # [codes, clips]
     total = times @ member.sum(0)
@@ -130,25 +126,25 @@ def _moments(codes: Double, which: Ints, times: Double) -> tuple[Double, Double,
     return first + centre, deviation, correlation.max((1, 2))
 
 
-def _kolmogorov_smirnov(values: Double, which: Ints, times: Double) -> Double:
+def _kolmogorov_smirnov(values: Doubles, which: Integers, times: Doubles) -> Doubles:
     order = np.argsort(values)
     weights = times[:, which[order]]
     above = np.cumsum(weights, 1)
     total = above[:, -1:]
     expected = ndtr(values[order])
-    distance: Double = np.maximum(
+    distance: Doubles = np.maximum(
         np.abs(above / total - expected).max(1), np.abs((above - weights) / total - expected).max(1)
     )
     return distance
 
 
-def _energy(apart: Double, which: Ints, times: Double, others: Double) -> Double:
+def _energy(apart: Doubles, which: Integers, times: Doubles, others: Doubles) -> Doubles:
     member = np.eye(times.shape[1])[which]
     total = times @ member.sum(0)
     between = times @ (member.T @ cdist(apart, others).mean(1)) / total
     within = np.einsum("rc,cd,rd->r", times, member.T @ cdist(apart, apart) @ member, times) / np.square(total)
     among = cdist(others, others).sum() / (len(others) * (len(others) - 1))
-    coefficient: Double = np.maximum(2 * between - within - among, 0) / (2 * between)
+    coefficient: Doubles = np.maximum(2 * between - within - among, 0) / (2 * between)
     return coefficient
 
 

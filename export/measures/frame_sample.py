@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ...host.arrays import Array, Integers
 from ...host.stft import chroma, overlap_add, window
 from ...train.batches.frames import FrameOrigin, moved_frame, sources
 from ...train.corpus.clip_table import Clip, Split
@@ -15,9 +15,6 @@ from ...train.corpus.store import Corpus
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaFrames
 from ...train.sampling import random_indices
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 OVERLAP = 4  # frames overlapping in a resynthesized sound: at 75 % overlap, squared Hann windows sum to 1.5
 FLOOR = 1e-3  # of a frame's maximum, -60 dB: limits the change of quieter magnitudes
@@ -35,13 +32,13 @@ class FrameSample:
     found: int
     sources: list[FrameOrigin]
     spectra: Array
-    pitch_classes: Ints
+    pitch_classes: Integers
 
     def __len__(self) -> int:
         return len(self.sources)
 
     @property
-    def clips(self) -> Ints:
+    def clips(self) -> Integers:
         names = [source.clip.name for source in self.sources]
         return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
@@ -70,7 +67,7 @@ def cut(
     return FrameSample(split, total, found, spectra, strongest.astype(np.int64))
 
 
-def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Ints, settings: ChromaFrames) -> Array:
+def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Integers, settings: ChromaFrames) -> Array:
     """Transpose frames to ``keys`` in octave ``settings.fold``, [frames, bins]."""
     assert settings.fold is not None
     notes = 12 * (settings.fold + 1) + keys
@@ -86,12 +83,12 @@ def in_batches(compute: Callable[..., torch.Tensor], rows: int, *inputs: Array) 
     return np.concatenate(parts)
 
 
-def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Ints) -> Array:
+def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Integers) -> Array:
     """Return latents, [frames, latents]."""
     return in_batches(network.encode, ROWS, spectra, np.eye(12, dtype=np.float32)[pitch_classes])
 
 
-def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Ints | int) -> Array:
+def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Integers | int) -> Array:
     """Return magnitudes, [frames, bins]."""
     one_hot = np.eye(12, dtype=np.float32)[np.broadcast_to(pitch_classes, len(latents))]
     return in_batches(network.decode, ROWS, latents, one_hot)

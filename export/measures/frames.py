@@ -3,17 +3,14 @@
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from ...host.arrays import Array, Doubles, Integers
 
 PERFECT_DB = -120.0  # of spectral convergence: float32 resolves no less
 LOWEST_DB = -80.0  # floor of log spectra below the frame's maximum: inaudible below
 
 
-def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> dict[str, dict[str, float]]:
+def reconstruction(asked: Array, decoded: Array, clips: Integers, means: Array) -> dict[str, dict[str, float]]:
     """Return distances between frames, over all (``value``), and as mean and deviation over clips.
 
     ``mean_square`` is the publication's (Colonel & Keene 2020, section V). ``spectral_convergence_db`` is the
@@ -39,7 +36,7 @@ def reconstruction(asked: Array, decoded: Array, clips: Ints, means: Array) -> d
 
 
 def pooled(
-    above: Double, below: Double, clips: Ints, unit: Callable[[Double], Double] = lambda ratio: ratio
+    above: Doubles, below: Doubles, clips: Integers, unit: Callable[[Doubles], Doubles] = lambda ratio: ratio
 ) -> dict[str, float]:
     """Return the ratio of two sums [frames], over all (``value``), and its mean and deviation over clips."""
     _, which = np.unique(clips, return_inverse=True)
@@ -48,13 +45,13 @@ def pooled(
     return {"value": float(value[0]), "mean": float(each.mean()), "deviation": float(each.std())}
 
 
-def decibels(ratio: Double) -> Double:
+def decibels(ratio: Doubles) -> Doubles:
     """Return an energy ratio in dB, at least `PERFECT_DB`."""
-    level: Double = 10 * np.log10(np.maximum(ratio, 10 ** (PERFECT_DB / 10)))
+    level: Doubles = 10 * np.log10(np.maximum(ratio, 10 ** (PERFECT_DB / 10)))
     return level
 
 
-def mean_spectra(spectra: Array, pitch_classes: Ints) -> Array:
+def mean_spectra(spectra: Array, pitch_classes: Integers) -> Array:
     """Return mean spectra, [12, bins]; of all frames for an empty class."""
     means = np.repeat(spectra.mean(0, keepdims=True), 12, axis=0)
     for pitch_class in np.unique(pitch_classes):

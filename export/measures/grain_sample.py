@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ...host.arrays import Array, Integers
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
 from ...train.families.grain.batches import windows
@@ -16,8 +16,6 @@ from ...train.grain_synthesis import grains
 from ...train.sampling import evenly_spaced, random_indices
 from .frame_sample import in_batches
 
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 Part = Literal["train", "val", "test", "held_out"]  # held_out: the ends of training clips
 
 ROWS = 2048  # per network call
@@ -34,7 +32,7 @@ class GrainSample:
     part: Part
     found: int
     samples: Array
-    clips: Ints
+    clips: Integers
 
     def __len__(self) -> int:
         return len(self.samples)

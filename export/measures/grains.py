@@ -6,12 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Array, Doubles, Integers
 from .frames import decibels, pooled
 from .mel_levels import mel
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 EDGES_HZ = (0.0, 500.0, 1000.0, 3000.0, 6000.0)  # of the bands; the last extends to Nyquist
 ABOVE_HZ = 3000.0  # one more row for all above: the range where the post's noise was audible
@@ -21,13 +18,13 @@ LEAST_DB = -40.0  # of added sound: less is masked
 FEWEST_BINS = 2048  # samples that a window is zero-padded to: its narrowest mel band then holds a bin
 
 
-def powers(sounds: Array) -> Double:
+def powers(sounds: Array) -> Doubles:
     """Return Hann-windowed power spectra, [grains, bins], of grains, [grains, frame_length].
 
     White noise of power 1 has mean 1.
     """
     spectra = _spectra(sounds)
-    power: Double = (np.square(spectra.real) + np.square(spectra.imag)) / np.square(_window(sounds.shape[1])).sum()
+    power: Doubles = (np.square(spectra.real) + np.square(spectra.imag)) / np.square(_window(sounds.shape[1])).sum()
     return power
 
 
@@ -35,7 +32,7 @@ def _spectra(sounds: Array) -> npt.NDArray[Any]:
     return np.fft.rfft(sounds * _window(sounds.shape[1]), transform_length(sounds.shape[1]))
 
 
-def _window(length: int) -> Double:
+def _window(length: int) -> Doubles:
     return np.hanning(length + 1)[:-1]
 
 
@@ -43,12 +40,12 @@ def transform_length(length: int) -> int:
     return max(FEWEST_BINS, 1 << (length - 1).bit_length())
 
 
-def log_mel(sounds: Array, sample_rate: int) -> Double:
+def log_mel(sounds: Array, sample_rate: int) -> Doubles:
     """Return 40 mel bands in dB re full-scale power per sample, -100 or more, [grains, 40]."""
     return 10 * np.log10(np.maximum(powers(sounds) @ mel(sample_rate, transform_length(sounds.shape[1])), QUIETEST))
 
 
-def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) -> dict[str, dict[str, float]]:
+def reconstruction(asked: Array, given: Array, clips: Integers, sample_rate: int) -> dict[str, dict[str, float]]:
     """Return distances between grains, over all (``value``), and as mean and deviation over clips.
 
     ``sample_mean_square`` compares waveforms, [grains, frame_length]; ``sample_error_db`` is its ratio to the target's
@@ -68,7 +65,7 @@ def reconstruction(asked: Array, given: Array, clips: Ints, sample_rate: int) ->
     }
 
 
-def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_waveform: bool) -> list[dict[str, Any]]:
+def bands(asked: Array, given: Array, clips: Integers, sample_rate: int, same_waveform: bool) -> list[dict[str, Any]]:
     """Return the excess and loss of grains, [grains, frame_length], by band; the last is all above 3 kHz.
 
     Mean spectra per clip suit waveforms and noise alike. Values are means and deviations over clips, relative to the
@@ -106,11 +103,11 @@ def bands(asked: Array, given: Array, clips: Ints, sample_rate: int, same_wavefo
     return found_bands
 
 
-def _by_piece(spectra: Double, hz: npt.NDArray[Any]) -> Double:
+def _by_piece(spectra: Doubles, hz: npt.NDArray[Any]) -> Doubles:
     starts = np.searchsorted(hz, np.arange(0, hz[-1], PIECE_HZ))
-    sums: Double = np.add.reduceat(spectra, starts, axis=-1)
+    sums: Doubles = np.add.reduceat(spectra, starts, axis=-1)
     return sums
 
 
-def _spread(values: Double) -> dict[str, float]:
+def _spread(values: Doubles) -> dict[str, float]:
     return {"mean": float(values.mean()), "deviation": float(values.std())}

@@ -3,10 +3,8 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
+from ...host.arrays import Array, Doubles
 
 SPAN = (1.0, 99.0)  # percentiles: a knob's range stays within the corpus, without outliers
 DEAD = 1e-3  # standard deviation below which a latent carries no information
@@ -42,11 +40,11 @@ def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
     }
 
 
-def correlations(latents: Array) -> Double:
+def correlations(latents: Array) -> Doubles:
     """Return Pearson's correlations, [latents, latents]; 0 for dead latents."""
     centred = latents - latents.mean(0, dtype=np.float64)
     deviation = centred.std(0)
     scaled = np.where(deviation < DEAD, 0.0, centred / np.maximum(deviation, DEAD))
-    matrix: Double = scaled.T @ scaled / len(latents)
+    matrix: Doubles = scaled.T @ scaled / len(latents)
     np.fill_diagonal(matrix, 1.0)
     return matrix

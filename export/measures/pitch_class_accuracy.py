@@ -3,31 +3,29 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array, Doubles, Integers
 from ...host.kinds.spectrum.noise_phase import NoisePhase
 from ...host.pitch import sounding_note
 from ...host.stft import chroma, overlap_add, window
 from ...host.units import PITCH_CLASSES
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaFrames
-from .frame_sample import Array, Ints, decode
-
-Float = npt.NDArray[np.float64]
+from .frame_sample import decode
 
 RARE = 0.01  # of the training frames: rarer pitch classes count as untrained
 SECONDS = 0.9  # of each test note: noise phase needs time for a steady spectrum
 SILENT = -1  # pitch class of a frame without sound between A0 and C8
 
 
-def trained_classes(pitch_classes: Ints, settings: ChromaFrames, folded: bool) -> list[int]:
+def trained_classes(pitch_classes: Integers, settings: ChromaFrames, folded: bool) -> list[int]:
     if folded and settings.views > 1:
         return list(range(12))
     counts = np.bincount(pitch_classes, minlength=12)
     return [int(k) for k in np.flatnonzero(counts >= RARE * len(pitch_classes))]
 
 
-def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Array:
+def mesh(low: Doubles, high: Doubles, points: int, rng: np.random.Generator) -> Array:
     """Return about ``points`` codes that fill a box, [points, latents].
 
     Up to three latents have a regular mesh, last latent fastest (Colonel & Keene 2020, section V-A), more random
@@ -41,13 +39,13 @@ def mesh(low: Float, high: Float, points: int, rng: np.random.Generator) -> Arra
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, n).astype(np.float32)
 
 
-def strongest(network: ChromaAutoencoder, latents: Array, asked: int, settings: ChromaFrames) -> Ints:
+def strongest(network: ChromaAutoencoder, latents: Array, asked: int, settings: ChromaFrames) -> Integers:
     """Return each code's strongest pitch class decoded at ``asked``, or `SILENT`, [codes]."""
     energy = chroma(decode(network, latents, asked), settings.sample_rate, settings.frame_length)
     return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
 
 
-def obedience(answers: dict[int, Ints]) -> dict[str, Any]:
+def obedience(answers: dict[int, Integers]) -> dict[str, Any]:
     """Return shares of correct answers, by class and overall; None for untested classes."""
     shares = {asked: float(np.mean(heard == asked)) for asked, heard in answers.items()}
     return {

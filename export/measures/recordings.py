@@ -3,12 +3,10 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array
 from ...train.batches.frames import pitched_frames
 from ...train.corpus.store import Corpus
-
-Array = npt.NDArray[np.float32]
 
 LOOKED_AT_SECONDS = 600.0  # of the training clips: more would not change a mean
 STEP_SECONDS = 0.01

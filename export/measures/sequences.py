@@ -1,13 +1,10 @@
 """Measures of continued sound: onset accuracy, level, and clicks between frames."""
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array, Doubles
 from ...host.stft import window
 from ...train.metrics.rhythm import f_measure
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 ONSET_HOP_SECONDS, ONSET_WINDOW = 0.005, 4  # of spectra; window length in hops
 WITHIN_SECONDS = 0.03  # of an onset: closer than two hits of a fast roll
@@ -17,7 +14,7 @@ HIGH_HZ = 10_000.0  # above it are mostly attacks, and clicks between frames
 LEAST = 1e-12
 
 
-def onsets(sound: Array, rate: int) -> Double:
+def onsets(sound: Array, rate: int) -> Doubles:
     """Return onset times of a sound [samples] in seconds: peaks of spectral flux within `WITHIN_SECONDS`.
 
     The flux sums rises of log magnitudes over bins (Bello et al., IEEE TSAP 13:5, 2005).
@@ -33,7 +30,7 @@ def onsets(sound: Array, rate: int) -> Double:
     around = np.lib.stride_tricks.sliding_window_view(np.pad(rise, reach), 2 * reach + 1).max(1)
     found = np.flatnonzero((rise >= around) & (rise > SHARPEST * max(float(rise.max()), LEAST)))
     # The window after a rise is centered half a window later, and the first window is one window before the sound.
-    times: Double = ((found + 1) * hop - length / 2) / rate
+    times: Doubles = ((found + 1) * hop - length / 2) / rate
     return times
 
 

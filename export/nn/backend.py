@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-Array = npt.NDArray[np.float32]
+from ...host.arrays import Array
 
 BOOL, INT, FLOAT, STRING = range(4)  # type numbers of attribute values in ``NAME_params``
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # number at the start of a word, as C++ parses it

@@ -7,15 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...host.arrays import Times
+from ...host.arrays import Array, Times
 from ...host.contract.card import KEYS, PITCH_CLASSES
 from ...host.contract.model import Model
 from ...host.engines.loudness import voice_gain
 from ...host.errors import Failure
 from ..kinds.player import engine_of_notes
 from .backend import Backend, NnRefusal
-
-Array = npt.NDArray[np.float32]
 
 BATCHES = (1, 2, 7, 64)  # rows per comparison: one, few, an odd number, many
 FRAMES = 2e-5  # of the frames' range: single precision, summed in different orders

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...host.arrays import Array
 from ...host.contract.card import Card
 from ...host.contract.model import Model
 from ...host.errors import UserError
@@ -20,7 +21,7 @@ from ...host.kinds.table import kind_of
 from ...host.resynthesis.refinement import refined
 from ...host.resynthesis.search_protocol import SearchResult, SearchTarget
 from ..kinds.clip.search_view import MagnitudeView
-from ..kinds.search_view import Array, TargetSound, View
+from ..kinds.search_view import TargetSound, View
 from ..kinds.table import KINDS
 from ..onnx_to_torch.decoder import RebuiltDecoder
 from .lbfgs import Minimiser, Objective

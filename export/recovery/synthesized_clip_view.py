@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...host.arrays import Array
 from ...host.contract.card import Card
 from ...host.kinds.clip.magnitude_synthesis import POOLED, QUIETEST, SpectraSound
-from ..kinds.search_view import Array, TargetSound, View, short_spectra, sizes
+from ..kinds.search_view import TargetSound, View, short_spectra, sizes
 
 
 class ClipSoundView(View):

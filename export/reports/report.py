@@ -5,18 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel
 
+from ...host.arrays import Array
 from ...host.errors import UserError
 from ...host.patch.library import Patch
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
 from ...train.run import Run
 from .picture import Picture
-
-Array = npt.NDArray[np.float32]
 
 FORMAT = 1
 NO_TERMS = ("step", "seconds", "total")  # columns of the training log that are not single loss terms

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from ...host.arrays import Array
 
 SETTLED_SECONDS = 0.8  # the attack, before which no loop begins
 SHORTEST_SECONDS = 1.0  # a shorter loop is heard to repeat

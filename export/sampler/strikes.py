@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange
 from ...host.kinds.table import kind_of
 from ...host.midi.performance import Performance
 from ...host.patch.library import Patch
 from ...host.render import render_samples
 from .loop import Loop, find_loop, joined
-
-Array = npt.NDArray[np.float32]
 
 RATE = 44_100  # Hz
 HELD_SECONDS = 5.0  # of a note that may last

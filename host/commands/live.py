@@ -10,6 +10,8 @@ from ..audio.block_size import check_block
 from ..config import configured
 from ..errors import UserError
 from ..files import hushed
+from .options import Channels, MidiApi, MidiPort, Overwrite, PresetName, Programs, Trust, channel_presets, presets_in
+from .panel_address import served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from ..midi.ports import Inputs
     from ..patch.controllers import Controller
     from ..patch.learn_command import Moment
-from .options import Channels, MidiApi, MidiPort, Overwrite, PresetName, Programs, Trust, channel_presets, presets_in
-from .panel_address import served
 
 commands = typer.Typer(rich_markup_mode=None)
 

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Times
 from ..ramps import Ramp
-from ..units import MIDDLE_C as MIDDLE_C
 
 
 @dataclass(slots=True, kw_only=True)

@@ -34,7 +34,7 @@ def successors(
     opened; the previous one continues.
     """
     found = []
-    for time, swap in notes.swaps:
+    for moment, swap in notes.swaps:
         try:
             opened = {loaded.slot: notes.fitting.fit(loaded.open()) for loaded in swap.presets}
         except UserError as error:
@@ -44,7 +44,7 @@ def successors(
         default = opened.get(None, default)
         others = {**others, **{slot: patch for slot, patch in opened.items() if slot is not None}}
         channels = [channel for channel in range(16) if (channel if channel in others else None) in opened]
-        found.append(Successor(time, as_played(default, others), channels, swap.primed, swap.block))
+        found.append(Successor(moment, as_played(default, others), channels, swap.primed, swap.block))
     return found
 
 

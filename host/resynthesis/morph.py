@@ -12,7 +12,6 @@ from ..audio.mono import mono
 from ..audio.sound_files import sound_reader
 from ..contract.card import Card, in_deviations
 from ..contract.model import Model
-from ..engines.protocol import MIDDLE_C
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output
@@ -26,7 +25,7 @@ from ..picture import check_picture
 from ..pitch import sounding_note
 from ..play.motions.motion import Latents
 from ..render import render
-from ..units import note_name
+from ..units import MIDDLE_C, note_name
 from .code_range import distances, landmark_codes, outside
 from .code_track import follow
 from .latent_map import draw_way

@@ -13,7 +13,6 @@ from ..audio.effects import Resampler
 from ..audio.sound_files import RATES, sound_writer
 from ..contract.card import KEYS, Card
 from ..contract.model import Model
-from ..engines.protocol import MIDDLE_C
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output, replacing
@@ -24,6 +23,7 @@ from ..picture import check_picture, draw_spectrograms
 from ..pitch import sounding_note
 from ..play.rack import Rack
 from ..render import blocks
+from ..units import MIDDLE_C
 from .code_track import CodeTrack, part_of
 from .reconstruction_error import Measures, measures
 

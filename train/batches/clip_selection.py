@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array, Integers
 from ...host.errors import UserError
 from ..corpus.clip_table import Clip, Clips, Split
 from ..corpus.store import Corpus
@@ -12,11 +12,8 @@ from ..families.gan.recipe import GANRecipe
 from ..recipes.base import Recipe
 from .frames import SILENT
 
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
-
-def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[Clips, Ints]:
+def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[Clips, Integers]:
     """Return a split's audible clips, with one of ``words`` if given, and their label indices."""
     clips = audible(corpus, split)
     labels = clips.label_numbers(words) if words else np.zeros(len(clips), np.int64)
@@ -31,7 +28,7 @@ def audible(corpus: Corpus, split: Split) -> Clips:
     return clips.take(peaks > SILENT)
 
 
-def clips_of(corpus: Corpus, clips: Sequence[Clip], length: int, starts: Ints | None = None) -> Array:
+def clips_of(corpus: Corpus, clips: Sequence[Clip], length: int, starts: Integers | None = None) -> Array:
     """Return samples [clips, length], cut or padded, after ``starts`` [clips] samples of silence."""
     found = np.zeros((len(clips), length), np.float32)
     silences = [0] * len(clips) if starts is None else starts.tolist()

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...host.arrays import Array, Integers
 from ...host.errors import Failure, UserError
 from ...host.stft import chroma, window
 from ...host.units import semitones_to_ratio
@@ -24,9 +25,6 @@ from ..corpus.pitch import HOP, single_note
 from ..corpus.store import Corpus
 from ..families.chroma.recipe import ChromaFrames
 from ..recipes.base import Frames
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 QUIET = 10 ** (-50 / 20)  # of the clip's loudest frame: quieter frames are tail and noise
 SILENT = 10 ** (-80 / 20)  # of full scale: clips with a smaller peak and frames with a smaller RMS are silent
@@ -48,7 +46,7 @@ class FrameOrigin:
 class FrameOrigins(Sequence[FrameOrigin]):
     """Frames by columns: index into ``clips``, first sample and note, [frames] each."""
 
-    def __init__(self, clips: Clips, clip: Ints, starts: Ints, notes: Array) -> None:
+    def __init__(self, clips: Clips, clip: Integers, starts: Integers, notes: Array) -> None:
         self._clips, self._clip, self._starts, self._notes = clips, clip, starts, notes
         self._last: tuple[int, Clip] | None = None  # frames in order are of one clip many times
 
@@ -122,7 +120,7 @@ def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iter
             yield FrameOrigin(clip, int(start), float(note))
 
 
-Audible = tuple[int, Ints, Array]  # a clip's index, first samples and notes of its frames
+Audible = tuple[int, Integers, Array]  # a clip's index, first samples and notes of its frames
 
 
 def _audible(corpus: Corpus, clips: Clips, settings: Frames, tonal: bool) -> Iterator[Audible]:

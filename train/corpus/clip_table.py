@@ -9,10 +9,10 @@ from typing import Any, Literal, Self, overload
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Integers
 from .pitch import HOP, frame_count
 
 Array = npt.NDArray[Any]
-Ints = npt.NDArray[np.int64]
 Split = Literal["train", "val", "test"]
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -108,7 +108,7 @@ class ClipTable:
         )
 
     @functools.cached_property
-    def first_frames(self) -> Ints:
+    def first_frames(self) -> Integers:
         """First pitch frame of each clip, then the count of all: [clips + 1]."""
         frames = -(-self.numbers["length"] // HOP)
         return np.concatenate([[0], np.cumsum(frames, dtype=np.int64)])
@@ -133,7 +133,7 @@ class ClipTable:
         found |= {name: texts[row] for name, texts in self.texts.items()}
         return Clip(row=row, **found | {"split": SPLITS[found["split"]]})
 
-    def rows(self, split: Split | None) -> Ints:
+    def rows(self, split: Split | None) -> Integers:
         if split is None:
             return np.arange(len(self))
         return np.flatnonzero(self.numbers["split"] == SPLITS.index(split))
@@ -172,7 +172,7 @@ class ClipTable:
 class Clips(Sequence[Clip]):
     """Rows of a table, which become `Clip` objects one by one."""
 
-    def __init__(self, table: ClipTable, rows: Ints) -> None:
+    def __init__(self, table: ClipTable, rows: Integers) -> None:
         self._table, self._rows = table, rows
 
     def __len__(self) -> int:
@@ -193,7 +193,7 @@ class Clips(Sequence[Clip]):
     def __add__(self, other: "Clips") -> "Clips":
         return Clips(self._table, np.concatenate([self._rows, other._rows]))
 
-    def take(self, chosen: Ints | npt.NDArray[np.bool_]) -> "Clips":
+    def take(self, chosen: Integers | npt.NDArray[np.bool_]) -> "Clips":
         """Select clips by indices or a mask [clips]."""
         return Clips(self._table, self._rows[chosen])
 
@@ -201,7 +201,7 @@ class Clips(Sequence[Clip]):
         return Clips(self._table, np.setdiff1d(self._rows, others._rows))
 
     @property
-    def lengths(self) -> Ints:
+    def lengths(self) -> Integers:
         """Lengths in samples, [clips]."""
         return self._table.numbers["length"][self._rows]
 
@@ -218,7 +218,7 @@ class Clips(Sequence[Clip]):
     def labels(self) -> Iterator[str]:
         return (self._table.texts["label"][int(row)] for row in self._rows)
 
-    def label_numbers(self, words: Sequence[str]) -> Ints:
+    def label_numbers(self, words: Sequence[str]) -> Integers:
         """Return the clips' label indices among ``words``, -1 for others, [clips]."""
         numbers = {word: number for number, word in enumerate(words)}
         return np.fromiter((numbers.get(label, -1) for label in self.labels), np.int64, len(self))

@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array
 from ..sampling import thinned
 from .note_segmentation import is_melody
 from .pitch import single_note
 from .store import Corpus
 from .tempo import has_beat
-
-Array = npt.NDArray[np.float32]
 
 SHORT_SECONDS = 2.0  # until a clip has died away: true of hits and words, not of loops and textures
 HELD = 0.6  # share of a clip's pitched frames that must be steady for a held note

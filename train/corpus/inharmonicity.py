@@ -10,14 +10,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Doubles
 from ...host.contract.card import KEYS, MOST_STRETCHED
 from ...host.contract.partials import stretched
 from ...host.stft import window
 from ...host.units import midi_to_hz
 from .pitch import Samples, Sliceable, single_note
 from .store import Corpus
-
-Floats = npt.NDArray[np.float64]
 
 LONGEST, SHORTEST = 32768, 4096  # samples of a spectrum: bins of 1.3 Hz at 44.1 kHz, where notes are long enough
 LISTENED = 1 << 19  # samples of a clip to search, 12 s at 44.1 kHz
@@ -131,12 +130,12 @@ def steady(samples: Sliceable, rate: int) -> Samples | None:
     return beginning[start : start + length]
 
 
-def spectrum_db(samples: Samples) -> Floats:
+def spectrum_db(samples: Samples) -> Doubles:
     magnitudes = np.abs(np.fft.rfft(samples * window("hann", len(samples))))
     return np.asarray(20 * np.log10(np.maximum(magnitudes, 1e-9)))
 
 
-def _peak(levels: Floats, wanted: float, near: float, around: float, floor: float) -> float | None:
+def _peak(levels: Doubles, wanted: float, near: float, around: float, floor: float) -> float | None:
     low, high = math.floor(wanted - max(near, 1.5)), math.ceil(wanted + max(near, 1.5))
     if low < 1 or high >= len(levels) - 1:
         return None
@@ -149,7 +148,7 @@ def _peak(levels: Floats, wanted: float, near: float, around: float, floor: floa
     return at + 0.5 * float((below - above) / curve)
 
 
-def _fitted(number: npt.NDArray[np.int64], places: Floats) -> tuple[float, float]:
+def _fitted(number: npt.NDArray[np.int64], places: Doubles) -> tuple[float, float]:
     square = np.square(number, dtype=np.float64)
     ratio = np.square(places / number)
     if len(number) < FEWEST:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Array
 from .pitch import Sliceable
 from .sound_files import FloatFile
 
@@ -32,8 +33,6 @@ SAME_DB = 3.5  # in one band: one noise at both edges
 MARGIN_SECONDS = 0.03  # of noise kept: the softest beginning of a sound lies below it
 PIECE = 1024  # frames at once, 10 s: bounds memory
 
-Floats = npt.NDArray[np.float32]
-
 
 class Denoised(NamedTuple):
     """The sound between the noise of its edges, and the noise's level (root of the mean square); 0 without noise."""
@@ -45,7 +44,7 @@ class Denoised(NamedTuple):
 class _NoiseRun(NamedTuple):
     frames: int
     contrast_db: float
-    powers: Floats  # [bands]
+    powers: Array  # [bands]
 
 
 def without_noise(sound: FloatFile, rate: int, shortest: int) -> Denoised:
@@ -70,7 +69,7 @@ def without_noise(sound: FloatFile, rate: int, shortest: int) -> Denoised:
 class _Edge:
     """A recording's frames, counted from one of its edges."""
 
-    def __init__(self, sound: Sliceable, rate: int, steps: Floats, backwards: bool) -> None:
+    def __init__(self, sound: Sliceable, rate: int, steps: Array, backwards: bool) -> None:
         self._sound, self._backwards = sound, backwards
         self._hop, self._width = round(HOP_SECONDS * rate), HOPS * round(HOP_SECONDS * rate)
         self.count = max(0, len(steps) - HOPS + 1)
@@ -84,7 +83,7 @@ class _Edge:
         self._bins = bins[bins < self._size // 2 - BAND_BINS]
         self._steps = steps[::-1] if backwards else steps
 
-    def powers(self, first: int, count: int) -> Floats:
+    def powers(self, first: int, count: int) -> Array:
         """Return the power of each band: [count, bands], fewer at the other edge."""
         count = min(count, self.count - first)
         begin = self.count - first - count if self._backwards else first
@@ -132,7 +131,7 @@ def _noise_run(edge: _Edge) -> _NoiseRun | None:
     return _NoiseRun(length, contrast_db, np.median(_ahead(edge.powers(0, min(length, PIECE)), AHEAD, LOWER), axis=0))
 
 
-def _is_steady(edge: _Edge, length: int, noise: Floats) -> bool:
+def _is_steady(edge: _Edge, length: int, noise: Array) -> bool:
     third = min(length // 3, PIECE)
     outer, inner = (edge.powers(first, third + AHEAD - 1) for first in (0, length - third))
     outer_sum, inner_sum = (part.sum(axis=1, keepdims=True) for part in (outer, inner))
@@ -142,7 +141,7 @@ def _is_steady(edge: _Edge, length: int, noise: Floats) -> bool:
     )
 
 
-def _trend_db(outer: Floats, inner: Floats, count: int, noise: Floats) -> float:
+def _trend_db(outer: Array, inner: Array, count: int, noise: Array) -> float:
     """Return the largest change of a band that two measures agree on: clicks move the one, beats of hum the other."""
     outer_median, inner_median = (np.median(part[:count], axis=0) for part in (outer, inner))
     outer_mean, inner_mean = (_ahead(part, AHEAD, LOWER)[:count].mean(axis=0) for part in (outer, inner))
@@ -158,13 +157,13 @@ def _is_same(first: _NoiseRun, last: _NoiseRun) -> bool:
     return bool(np.abs(_decibels(first.powers, last.powers)).max() <= SAME_DB)
 
 
-def _ahead(powers: Floats, count: int, rank: int) -> Floats:
+def _ahead(powers: Array, count: int, rank: int) -> Array:
     """Return the value of a rank, from the softest, among each frame and those after it: [frames, bands]."""
     padded = np.pad(powers, ((0, count - 1), (0, 0)), mode="edge")
     return np.partition(np.lib.stride_tricks.sliding_window_view(padded, count, axis=0), rank, axis=-1)[..., rank]
 
 
-def _decibels(powers: Floats, reference: Floats, noise: Floats | None = None) -> Floats:
+def _decibels(powers: Array, reference: Array, noise: Array | None = None) -> Array:
     least = (reference if noise is None else noise).mean() / _ratio(RANGE_DB) + np.float32(1e-20)
     return np.asarray(10 * np.log10((powers + least) / (reference + least)))
 
@@ -173,7 +172,7 @@ def _ratio(decibels: float) -> float:
     return float(10 ** (decibels / 10))
 
 
-def _step_powers(sound: Sliceable, hop: int) -> Floats:
+def _step_powers(sound: Sliceable, hop: int) -> Array:
     """Return the power of each hop, without its mean: [hops]."""
     count = len(sound) // hop
     parts = [sound[first * hop : min(first + PIECE, count) * hop] for first in range(0, count, PIECE)]

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Doubles
 from .overlapping_notes import is_multiple, level_of_partials, level_without, overtone, pitch_without, rise, spectra
 from .pitch import HOP, LOWEST_HZ, VOICED, Samples, Sliceable, single_note, windows, yin
-
-Floats = npt.NDArray[np.float64]
 
 HOP_SECONDS = 256 / 44100  # between frames; the hop is a power of two, of 5 to 8 ms
 WINDOWS = ((8, 60.0), (16, LOWEST_HZ))  # hops and lowest Hz: short for sharp boundaries, long for low notes
@@ -68,10 +67,10 @@ class _Frames:
     """Measures of each frame: pitch in MIDI notes, depth of YIN's dip, level and spectral flux in dB, [frames]."""
 
     hop: int
-    pitch: Floats
-    depth: Floats
-    level: Floats
-    flux: Floats
+    pitch: Doubles
+    depth: Doubles
+    level: Doubles
+    flux: Doubles
 
 
 @dataclass
@@ -150,14 +149,14 @@ def _mel(rate: int, width: int) -> Samples:
     return filters
 
 
-def _flux(bands: Samples) -> Floats:
+def _flux(bands: Samples) -> Doubles:
     import librosa
 
     flux = librosa.onset.onset_strength(S=bands, lag=3, max_size=3, center=False)
     return np.asarray(flux, np.float64)
 
 
-def _key_path(pitch: Floats, sure: Floats) -> npt.NDArray[np.intp]:
+def _key_path(pitch: Doubles, sure: Doubles) -> npt.NDArray[np.intp]:
     """Return the likeliest key of each frame, -1 for silence, [frames]; ``sure`` is the weight of its pitch, 0 to 1."""
     states = len(KEYS) + 1
     back = np.empty((len(pitch), states), np.int16)
@@ -257,7 +256,7 @@ def _tongued(frames: _Frames, onset: int, first: int) -> int:
     return onset + lowest if attacked else onset
 
 
-def _is_slurred(level: Floats, before: int, onset: int, last: int) -> bool:
+def _is_slurred(level: Doubles, before: int, onset: int, last: int) -> bool:
     softer = min(np.median(level[before : max(onset, before + 1)]), np.median(level[onset : max(last, onset + 1)]))
     return bool(level[max(before, onset - NEAR // 2) : onset + 2].min() > softer - SLURRED_DB)
 
@@ -285,7 +284,7 @@ def _struck_again(notes: list[_Note], frames: _Frames, rate: int) -> list[_Note]
     return [part for part in parts if part.last - part.first >= SHORTEST]
 
 
-def _is_struck(level: Floats, begin: int, peak: int, sharp: float) -> bool:
+def _is_struck(level: Doubles, begin: int, peak: int, sharp: float) -> bool:
     before = level[begin : peak + 1]
     trough = len(before[:-9]) + int(before[-9:].argmin())
     fallen = before[: trough + 1].max() - before[trough]  # else it is the second half of one attack

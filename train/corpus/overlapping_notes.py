@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Doubles
 from ...host.units import midi_to_hz, semitones_to_ratio
 from .pitch import VOICED, Samples, Sliceable, windows, yin
-
-Floats = npt.NDArray[np.float64]
 
 HOPS = 8  # of a spectrum, 46 ms: partials of notes from 90 Hz on are apart
 PARTIALS = 10  # of a note, which show its onset
@@ -47,7 +46,7 @@ def spectra(samples: Sliceable, hop: int, first: int, stop: int) -> Samples:
     return magnitudes
 
 
-def level_of_partials(magnitudes: Samples, rate: int, pitch: float, other: float | None) -> Floats:
+def level_of_partials(magnitudes: Samples, rate: int, pitch: float, other: float | None) -> Doubles:
     """Return the level of a note's partials in dB, [frames], of those apart from another note's if there are two."""
     hertz = midi_to_hz(pitch) * np.arange(1, PARTIALS + 1)
     hertz = hertz[hertz < 0.45 * rate]
@@ -56,11 +55,11 @@ def level_of_partials(magnitudes: Samples, rate: int, pitch: float, other: float
         apart = np.abs(ratio - np.round(ratio)) * midi_to_hz(other) > APART_BINS * bin_hertz
         hertz = hertz[apart] if apart.sum() >= 2 else hertz
     power = np.square(_peaks(magnitudes, rate, hertz)).sum(1)
-    level: Floats = 10 * np.log10(power + 1e-18)
+    level: Doubles = 10 * np.log10(power + 1e-18)
     return level
 
 
-def level_without(samples: Sliceable, rate: int, hop: int, first: int, stop: int, other: float) -> Floats:
+def level_without(samples: Sliceable, rate: int, hop: int, first: int, stop: int, other: float) -> Doubles:
     """Return the level of the remainder without a note that sounds on, in dB, [frames].
 
     Each frame's period is the one within `DRIFT` that leaves least.
@@ -79,11 +78,11 @@ def level_without(samples: Sliceable, rate: int, hop: int, first: int, stop: int
     before, at, after = power[:-2], power[1:-1], power[2:]
     slope, curve = before - after, np.maximum(before - 2 * at + after, 1e-12)
     least = np.where((at <= before) & (at <= after), at - slope**2 / (8 * curve), at).min(0)  # YIN's step 5
-    level: Floats = 10 * np.log10(np.maximum(least, 0) / width + 1e-12)
+    level: Doubles = 10 * np.log10(np.maximum(least, 0) / width + 1e-12)
     return level
 
 
-def rise(level: Floats, begin: int, otherwise: int) -> int:
+def rise(level: Doubles, begin: int, otherwise: int) -> int:
     """Return the frame where the rise to the first peak from ``begin`` on starts, else ``otherwise``.
 
     It is the last one near the lowest level before the peak.
@@ -135,9 +134,9 @@ def pitch_without(samples: Sliceable, rate: int, hop: int, first: int, stop: int
     return remaining if 1 < times <= max(SUBHARMONICS) and is_multiple(remaining, pitch) else pitch
 
 
-def _peaks(magnitudes: Samples, rate: int, hertz: npt.NDArray[np.floating[Any]]) -> Floats:
+def _peaks(magnitudes: Samples, rate: int, hertz: npt.NDArray[np.floating[Any]]) -> Doubles:
     bins = magnitudes.shape[1]
     middle = np.round(hertz * 2 * (bins - 1) / rate).astype(np.intp)
     around = [magnitudes[:, np.clip(middle + step, 0, bins - 1)] for step in (-1, 0, 1)]
-    peaks: Floats = np.max(around, axis=0).astype(np.float64)
+    peaks: Doubles = np.max(around, axis=0).astype(np.float64)
     return peaks

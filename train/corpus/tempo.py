@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array, Doubles
 from ..metrics.rhythm import ONSET_RATE, onset_seconds, onset_strength
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 SLOWEST, FASTEST = 60.0, 200.0  # bpm
 USUAL_BPM, OCTAVES = 110.0, 0.6  # of loops: centre of the prior on estimated tempos, and its deviation in octaves
@@ -92,7 +89,7 @@ def _named(tempo: float, seconds: float) -> TempoEstimate:
     return TempoEstimate(tempo, max(1, round(beats)), "from the name", doubt)
 
 
-def _fitting(strength: Double, seconds: float, numbers: list[float]) -> float | None:
+def _fitting(strength: Doubles, seconds: float, numbers: list[float]) -> float | None:
     later = _later(strength)
     fits = {tempo: _score(later, _around(tempo, 1 + NEAR)).max() for tempo in numbers}
     fits = {
@@ -108,12 +105,12 @@ def _fitting(strength: Double, seconds: float, numbers: list[float]) -> float | 
     return whole if abs(whole / named - 1) <= NEAR and scores[1] >= scores[0] else named
 
 
-def _around(tempo: float, ratio: float) -> Double:
+def _around(tempo: float, ratio: float) -> Doubles:
     steps = int(np.log(ratio) / np.log(1.005)) + 1
     return np.asarray(tempo * ratio ** np.linspace(-1, 1, 2 * steps + 1))
 
 
-def _score(later: Double, tempos_bpm: Double) -> Double:
+def _score(later: Doubles, tempos_bpm: Doubles) -> Doubles:
     """Mean correlation of onsets some beats apart, [tempos]; -1 for too slow tempos."""
     lags = np.arange(1, LAGS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
     found = np.interp(lags, np.arange(len(later)), later)
@@ -130,11 +127,11 @@ def has_beat(sound: Array, rate: int) -> bool:
     return bool(len(lags) and np.max(_later(strength)[lags]) >= STEADY)
 
 
-def _struck(strength: Double) -> bool:
+def _struck(strength: Doubles) -> bool:
     return bool(np.quantile(strength, 0.98) >= PEAKED * strength.mean() > 0)
 
 
-def _estimated(strength: Double, seconds: float) -> TempoEstimate | None:
+def _estimated(strength: Doubles, seconds: float) -> TempoEstimate | None:
     around = _repeating(strength)
     found = []
     for beats in range(max(2, int(np.ceil(seconds * SLOWEST / 60))), int(seconds * FASTEST / 60) + 1):
@@ -152,7 +149,7 @@ def _estimated(strength: Double, seconds: float) -> TempoEstimate | None:
     return TempoEstimate(tempo, beats, "estimated", doubt)
 
 
-def _repeating(strength: Double) -> Double:
+def _repeating(strength: Doubles) -> Doubles:
     level = np.minimum(strength, 3 * np.quantile(strength, 0.98))  # limits the first onset, which rises out of silence
     spectrum = np.fft.rfft(level - level.mean())
     hertz = np.fft.rfftfreq(len(level), 1 / ONSET_RATE)
@@ -161,13 +158,13 @@ def _repeating(strength: Double) -> Double:
     return np.asarray(around / max(around[0], 1e-12))
 
 
-def _later(strength: Double) -> Double:
+def _later(strength: Doubles) -> Doubles:
     """Over the shared part, as ends may be cut."""
     around = _repeating(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
     shared = 1 - np.arange(len(strength)) / len(strength)
     return np.asarray(around[: len(strength)] / shared)
 
 
-def _correlation(around: Double, parts: int) -> float:
+def _correlation(around: Doubles, parts: int) -> float:
     lags = np.round(np.arange(1, parts) * len(around) / parts).astype(np.int64)
     return float(around[lags % len(around)].mean())

@@ -3,11 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
+from ...host.arrays import Doubles
 from ..sampling import thinned
 from .pitch import Samples, is_silent
 from .store import Corpus
-
-Floats = npt.NDArray[np.float64]
 
 MOST_CLIPS = 40  # evenly spaced: a tenth of a second each
 FRAMES = 8  # of a clip, evenly spaced over its loud part
@@ -91,7 +90,7 @@ def _explained(frame: Samples, rate: int) -> float | None:
     return float(max(shares, default=0.0) / amplitudes.sum())
 
 
-def _belongs(hertz: Floats, fundamental: float, most: int, step: float) -> npt.NDArray[np.bool_]:
+def _belongs(hertz: Doubles, fundamental: float, most: int, step: float) -> npt.NDArray[np.bool_]:
     numbers = np.maximum(1, np.round(hertz / fundamental))
     cents = np.abs(1200 * np.log2(hertz / (numbers * fundamental)))
     tolerance = np.maximum(TUNING_CENTS, 1200 * np.log2(1 + step / hertz)) + STRETCH_CENTS * numbers

@@ -4,14 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import scipy
 
+from ...host.arrays import Array, Doubles
 from .frames import mel_frames
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 SAME = 0.95  # normalised correlation of a copy, at least
 PARTS = 16  # of a beat, the unit of stretches
@@ -47,11 +43,11 @@ def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_lengt
     return CopiedPassages(waveform * part * down / beat_length, levels * hop * HOPS / beat_length)
 
 
-def _lowered(wave: Array, down: int) -> Double:
+def _lowered(wave: Array, down: int) -> Doubles:
     return np.asarray(scipy.signal.resample_poly(wave.astype(np.float64), 1, down) if down > 1 else wave, np.float64)
 
 
-def _of_waveform(sound: Double, clip: Double, part: int) -> int:
+def _of_waveform(sound: Doubles, clip: Doubles, part: int) -> int:
     sound = sound[: len(sound) // part * part]
     found, longest = np.arange(len(sound)), 0
     for alignment in sorted(_alignments(sound, clip, BLOCK * part)):
@@ -61,7 +57,7 @@ def _of_waveform(sound: Double, clip: Double, part: int) -> int:
     return longest
 
 
-def _alignments(sound: Double, clip: Double, block: int) -> set[int]:
+def _alignments(sound: Doubles, clip: Doubles, block: int) -> set[int]:
     """Folding makes the correlation circular."""
     length = len(clip)
     spectrum = scipy.fft.rfft(clip)
@@ -96,7 +92,7 @@ def _of_levels(sound: Array, clip: Array, rate: int, hop: int) -> int:
     return longest
 
 
-def _longest(own: Double, its: Double, both: Double) -> int:
+def _longest(own: Doubles, its: Doubles, both: Doubles) -> int:
     alike = np.flatnonzero((both >= SAME * np.sqrt(own * its)) & (own > 1e-9) & (its > 1e-9))
     if not len(alike):
         return 0

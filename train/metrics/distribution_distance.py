@@ -3,9 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
-Vectors = Array | Double
+from ...host.arrays import Array, Doubles
+
+Vectors = Array | Doubles
 
 LEAST = 1e-12  # a probability: lower ones add nothing to an entropy
 

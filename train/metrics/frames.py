@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array, Integers
 from ...host.resynthesis.log_mel import FRAME, mel
 from ...host.stft import window
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 LOWEST_DB = -80.0  # of full scale, the floor: drums mask softer sound
 TOGETHER = 4096  # spectra in memory at once: 32 MB
@@ -54,7 +51,7 @@ class KnownFrames:
     def share_within(self, sound: Array) -> float:
         return float(np.mean(self.distances_db(sound) <= self.threshold_db))
 
-    def _nearest(self, frames: Array, mine: Ints | None = None, owners: Ints | None = None) -> Array:
+    def _nearest(self, frames: Array, mine: Integers | None = None, owners: Integers | None = None) -> Array:
         """Squares are expanded around the levels' middle, where they are small and so exact."""
         known = self._frames - np.float32(LOWEST_DB / 2)
         squares = np.square(known).sum(1)

@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array, Integers
 from ...host.resynthesis.log_mel import distances_db, log_mel, sounding_frames
 from ..sampling import evenly_spaced
 from .distribution_distance import Vectors, frechet, inception_score, pairwise, pairwise_within
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 
 class JudgedClips(NamedTuple):
@@ -94,7 +91,7 @@ class Recordings:
     """
 
     def __init__(
-        self, train: Array, test: Array, rate: int, judge: Judge | None = None, labels: Ints | None = None
+        self, train: Array, test: Array, rate: int, judge: Judge | None = None, labels: Integers | None = None
     ) -> None:
         self.rate, self.judge = rate, judge
         self.train, self.test = log_mel(train, rate), log_mel(test, rate)
@@ -104,7 +101,7 @@ class Recordings:
         self.test_diversity_db = pairwise(apart)
         self.test_label_diversity_db = None if labels is None else pairwise_within(apart, labels)
 
-    def figures(self, made: Array, labels: Ints | None = None) -> Figures:
+    def figures(self, made: Array, labels: Integers | None = None) -> Figures:
         """Return figures of at least two clips [clips, samples]; ``labels`` are requested indices [clips]."""
         levels = log_mel(made, self.rate)
         apart = distances_db(levels, levels)
@@ -121,7 +118,7 @@ class Recordings:
             told=self._judged(made, labels),
         )
 
-    def _judged(self, made: Array, labels: Ints | None) -> ClassifierFigures | None:
+    def _judged(self, made: Array, labels: Integers | None) -> ClassifierFigures | None:
         if self.judge is None or self.judged is None:
             return None
         (train, test), now = self.judged, self.judge(made, self.rate)
@@ -143,7 +140,7 @@ def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> Frechet
     return FrechetDistances(frechet(made, test), float(np.mean([frechet(train, test) for train in trains])))
 
 
-def drawings(found: int, wanted: int) -> list[Ints]:
+def drawings(found: int, wanted: int) -> list[Integers]:
     """Return indices of random clips: five times ``wanted``, or all once.
 
     Evenly spaced ones would be nearer to the test's.

@@ -3,11 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array
 from .rhythm import onset_seconds
-
-Array = npt.NDArray[np.float32]
 
 TRANSFORM = 2048  # samples of a spectrum: bins of 20 Hz
 EARLY = 0.15  # of a step, the most that an onset may precede its step

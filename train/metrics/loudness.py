@@ -1,9 +1,8 @@
 """Loudness envelopes of clips: attack times, and distances."""
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from ...host.arrays import Array
 
 WINDOW_SECONDS = 0.01  # a half period at 50 Hz, so that a kick's own wave does not count as its loudness
 STEP_SECONDS = 0.001  # a third of the tolerance of attacks

@@ -1,11 +1,9 @@
 """Rhythm measures: onsets, F-measure, beat strength, envelope correlation."""
 
 import numpy as np
-import numpy.typing as npt
 import scipy
 
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
+from ...host.arrays import Array, Doubles
 
 ONSET_RATE = 200  # values of onset strength a second: onsets within 30 ms of each other are six apart
 WINDOW_SECONDS = 0.023  # of its spectra: shorter than sixteenths at 200 bpm, longer than a period of 50 Hz
@@ -19,7 +17,7 @@ LAG_SHARE = 0.03  # around the beat's lag, to search for its peak
 ENVELOPE_SECONDS = 0.01  # of loudness: a half period at 50 Hz
 
 
-def onset_strength(sound: Array, rate: int) -> Double:
+def onset_strength(sound: Array, rate: int) -> Doubles:
     """Return the mean rise of band levels of a sound [samples] in dB, 200 times a second.
 
     (Spectral flux of levels: Böck and Widmer, DAFx 2013, without its filter against vibrato.)
@@ -38,22 +36,22 @@ def onset_strength(sound: Array, rate: int) -> Double:
     loudest = max(float(power.max()), 1e-12)
     levels = 10 * np.log10(np.maximum(power / loudest, 10 ** (-RANGE_DB / 10)))
     before = np.concatenate([np.full((1, levels.shape[1]), -RANGE_DB), levels[:-1]])
-    strength: Double = np.maximum(levels - before, 0).mean(1).astype(np.float64)
+    strength: Doubles = np.maximum(levels - before, 0).mean(1).astype(np.float64)
     return strength
 
 
-def onset_seconds(sound: Array, rate: int) -> Double:
+def onset_seconds(sound: Array, rate: int) -> Doubles:
     strength = onset_strength(sound, rate)
     peaks, _ = scipy.signal.find_peaks(
         np.pad(strength, 1),  # a sound may begin at once
         distance=round(APART_SECONDS * ONSET_RATE),
         prominence=max(PROMINENT * float(strength.max()), 1e-6),
     )
-    seconds: Double = (peaks - 1) / ONSET_RATE
+    seconds: Doubles = (peaks - 1) / ONSET_RATE
     return seconds
 
 
-def f_measure(first: Double, second: Double) -> float:
+def f_measure(first: Doubles, second: Doubles) -> float:
     """Return the F-measure of two ascending lists of seconds, matched greedily and so optimally within 30 ms."""
     if not len(first) and not len(second):
         return 1.0
@@ -87,11 +85,11 @@ def envelope_correlation(first: Array, second: Array, rate: int) -> float:
     return correlation(*(np.sqrt(np.square(part, dtype=np.float64).mean(1)) for part in parts))
 
 
-def correlation(first: Double, second: Double) -> float:
+def correlation(first: Doubles, second: Doubles) -> float:
     """Return Pearson's correlation; 0 where one is constant."""
     return cosine(first - first.mean(), second - second.mean())
 
 
-def cosine(first: Double, second: Double) -> float:
+def cosine(first: Doubles, second: Doubles) -> float:
     power = float(np.sqrt((first @ first) * (second @ second)))
     return float(first @ second) / power if power > 1e-12 else 0.0

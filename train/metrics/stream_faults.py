@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ...host.arrays import Array, Doubles
 from .frames import mel_frames
 from .rhythm import cosine
-
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 
 SILENT_DB = -100.0  # of full scale
 CONSTANT_DB = 0.5  # deviation of a band's levels in a constant sound, a median over bands
@@ -18,11 +15,11 @@ REPEATED = 0.99  # correlation of a stretch with itself a frame later
 OTHERWISE = 0.9  # at most, at other lags, or it is a tone
 
 
-def loudness_db(sound: Array, frame_length: int) -> Double:
+def loudness_db(sound: Array, frame_length: int) -> Doubles:
     """Return frames' RMS in dB of full scale, -100 at least."""
     frames = sound[: len(sound) // frame_length * frame_length].reshape(-1, frame_length)
     power = np.square(frames, dtype=np.float64).mean(1)
-    levels: Double = 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))
+    levels: Doubles = 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))
     return levels
 
 

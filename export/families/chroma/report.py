@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ....host.patch.library import Patch
 from ....host.units import PITCH_CLASSES, note_name
@@ -23,7 +24,7 @@ from ...fidelity.notes import HELD_OUT
 from ...knobs.ordering import OrderedLatents, arranged, checked, ground
 from ...measures import frames as measures
 from ...measures import latent_statistics
-from ...measures.frame_sample import Array, FrameSample, Ints, cut, decode, draw, encode, on_keys, resynthesised
+from ...measures.frame_sample import FrameSample, cut, decode, draw, encode, on_keys, resynthesised
 from ...measures.mel_levels import mel_levels
 from ...measures.pitch_class_accuracy import mesh, obedience, sounding, strongest, trained_classes
 from ...measures.recordings import recordings, silence_message
@@ -270,7 +271,7 @@ def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, 
     points_of_mesh = mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
     asked = trained_classes(work.train.pitch_classes, settings, work.folded)
     found: Figures = {"trained": [PITCH_CLASSES[k] for k in asked]}
-    answers: dict[int, Ints] = {}
+    answers: dict[int, Integers] = {}
     for place, points in (("training_codes", real), ("mesh", points_of_mesh)):
         answers = {k: strongest(work.network, points, k, settings) for k in asked}
         heard = points[random_indices(len(points), HEARD_CODES, work.rng)]

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ....host.arrays import Array, Integers
 from ....host.contract.model import Model
 from ....host.errors import UserError
 from ....host.stft import chroma
@@ -21,8 +22,6 @@ from ...measures.pitch_class_accuracy import SILENT
 from ...measures.recordings import silence_message
 from ...reports.report import SEED, Figures
 
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 Answers = npt.NDArray[np.int8]
 
 EVERY = 1 << 40  # frames: more than any split has
@@ -39,7 +38,7 @@ class TrainingCodes:
     """Codes [frames, latents] and their notes' pitch classes, [frames]."""
 
     latents: Array
-    notes: Ints
+    notes: Integers
 
 
 def measure(run: Run) -> tuple[Figures, TrainingCodes]:
@@ -84,7 +83,7 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
     return found, codes
 
 
-def _notes(sample: FrameSample) -> Ints:
+def _notes(sample: FrameSample) -> Integers:
     played = np.array([source.note for source in sample.sources])
     return np.where(np.isfinite(played), np.round(np.nan_to_num(played)) % 12, sample.pitch_classes).astype(np.int64)
 
@@ -110,7 +109,12 @@ def filled(latents: Array) -> float:
 
 
 def moved(
-    network: ChromaAutoencoder, rate: int, length: int, latents: Array, pitch_classes: Ints, rng: np.random.Generator
+    network: ChromaAutoencoder,
+    rate: int,
+    length: int,
+    latents: Array,
+    pitch_classes: Integers,
+    rng: np.random.Generator,
 ) -> list[float]:
     """Return per latent the share of codes whose strongest pitch class changes over its span.
 
@@ -119,8 +123,8 @@ def moved(
     some = rng.permutation(len(latents))[:MOVED_CODES]
     codes, asked = latents[some], pitch_classes[some]
 
-    def strongest(codes: Array, asked: Ints) -> Ints:
-        classes: Ints = chroma(decode(network, codes, asked), rate, length).argmax(1)
+    def strongest(codes: Array, asked: Integers) -> Integers:
+        classes: Integers = chroma(decode(network, codes, asked), rate, length).argmax(1)
         return classes
 
     before = strongest(codes, asked)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from ....host.arrays import Integers
 from ....train.batches.clip_selection import clips_of
 from ....train.corpus.clip_table import Clip
 from ....train.corpus.store import Corpus
@@ -18,8 +18,6 @@ from ...reports.page import SPLITS, faint, report_page, shown, table
 from ...reports.picture import Picture
 from ...reports.report import Figures, Progress, Report, about, evaluated_split, judged
 from ...reports.verdict import classifier as verdict
-
-Ints = npt.NDArray[np.int64]
 
 
 def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progress) -> Report:
@@ -50,7 +48,7 @@ def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progr
     return Report(found, pictures, [], _page(found, pictures))
 
 
-def confused(network: Classifier, corpus: Corpus, clips: Sequence[Clip]) -> Ints:
+def confused(network: Classifier, corpus: Corpus, clips: Sequence[Clip]) -> Integers:
     """Return clip counts, [labels, labels]: true labels by row."""
     audio = clips_of(corpus, clips, network.clip_length)
     taken = network.judge(audio, corpus.rate).posteriors.argmax(1)

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import BaseModel
 
+from ....host.arrays import Array, Integers
 from ....host.kinds.clip.magnitude_synthesis import SpectraSound
 from ....host.resynthesis.log_mel import distance_db, log_mel
 from ....train.corpus.clip_table import Split
@@ -39,9 +39,6 @@ from ...reports.verdict import FEWEST
 from ...reports.verdict import clip as verdict
 from .page import page
 
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-
 MOST = 1024  # clips measured per split: medians to a part in a hundred
 SAMPLES = 1 << 25  # in total, at most: 134 MB
 SHOWN = 6  # clips drawn and played on the page
@@ -61,7 +58,7 @@ class SplitSample:
     split: Split
     clips: Array
     names: list[str]
-    labels: Ints
+    labels: Integers
     found: int
 
 
@@ -80,8 +77,8 @@ class ClipReporter:
 
     sample: Callable[[Corpus, Split], SplitSample]
     words: list[str]
-    generate: Callable[[Ints, int], Array]
-    reconstruct: Callable[[Array, Ints], Array] | None
+    generate: Callable[[Integers, int], Array]
+    reconstruct: Callable[[Array, Integers], Array] | None
     loss_weights: BaseModel
     parameters: int
     of_samples: bool = False
@@ -105,16 +102,16 @@ def clip_reporter(network: ClipAutoencoder, run: Run) -> ClipReporter:
         clips, names = found.take_clips(corpus, chosen, seen.length), [found.clips[index].name for index in chosen]
         return SplitSample(split, clips, names, found.labels[chosen], len(found.clips))
 
-    def one_hot(labels: Ints) -> torch.Tensor | None:
+    def one_hot(labels: Integers) -> torch.Tensor | None:
         return torch.nn.functional.one_hot(torch.from_numpy(labels), len(words)).float() if words else None
 
     @torch.no_grad()
-    def generate(labels: Ints, seed: int) -> Array:
+    def generate(labels: Integers, seed: int) -> Array:
         codes = torch.randn(len(labels), latents, generator=torch.Generator().manual_seed(seed))
         return synthesize(network.decode(codes, one_hot(labels)).numpy())
 
     @torch.no_grad()
-    def reconstruct(clips: Array, labels: Ints) -> Array:
+    def reconstruct(clips: Array, labels: Integers) -> Array:
         return synthesize(network.decode(network.encode(seen(torch.from_numpy(clips))[0]), one_hot(labels)).numpy())
 
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
@@ -225,7 +222,7 @@ def evaluated_clips(corpus: Corpus, reporter: ClipReporter, fewest: int) -> Spli
     return sample
 
 
-def _in_parts(of: Callable[[Ints], Array], count: int) -> Array:
+def _in_parts(of: Callable[[Integers], Array], count: int) -> Array:
     return np.concatenate([of(np.arange(first, min(first + ROWS, count))) for first in range(0, count, ROWS)])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ....host.arrays import Array
 from ....host.contract.card import UniformPrior
 from ....train.corpus.store import Corpus
 from ....train.families.gan.batches import places
@@ -16,7 +17,7 @@ from ....train.families.invert.network import Inverter
 from ....train.families.invert.recipe import InvertRecipe
 from ....train.recipes.base import Recipe
 from ....train.sampling import evenly_spaced
-from ...code_description import LANDMARKS, SEED, Array, EncodedFrames
+from ...code_description import LANDMARKS, SEED, EncodedFrames
 from ...graphs import Graphs, NetworkDecoder
 
 LOW, HIGH = -1.0, 1.0  # ends of the prior

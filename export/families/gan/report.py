@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from ....host.arrays import Array, Integers
 from ....train.corpus.clip_table import Split
 from ....train.corpus.store import Corpus
 from ....train.families.gan.batches import places
@@ -17,9 +16,6 @@ from ....train.families.invert.network import Inverter
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
 from ..clip.report import ClipReporter, SplitSample, most, report_with
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 BATCH = 32  # clips per encoding batch
 FITTED = (
@@ -59,21 +55,21 @@ def generator_reporter(network: ClipGenerator | Halves | Inverter, run: Run) -> 
 report = report_with(generator_reporter)
 
 
-def _from_prior(network: ClipGenerator) -> Callable[[Ints, int], Array]:
+def _from_prior(network: ClipGenerator) -> Callable[[Integers, int], Array]:
     @torch.no_grad()
-    def generate(labels: Ints, seed: int) -> Array:
+    def generate(labels: Integers, seed: int) -> Array:
         codes = network.draw(len(labels), torch.Generator().manual_seed(seed))
         return network.decode(codes, network.rows(torch.from_numpy(labels))).numpy()
 
     return generate
 
 
-def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Ints, int], Array]:
+def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Integers, int], Array]:
     """Sums of training codes' deviations times normal numbers have the codes' covariance."""
     codes: list[torch.Tensor] = []
 
     @torch.no_grad()
-    def generate(labels: Ints, seed: int) -> Array:
+    def generate(labels: Integers, seed: int) -> Array:
         if not codes:
             codes.extend(network.encode(part) for part in torch.split(torch.from_numpy(known()), BATCH))
         trained = torch.cat(codes)
@@ -84,17 +80,17 @@ def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Ints, int]
     return generate
 
 
-def _reconstructed(network: Halves) -> Callable[[Array, Ints], Array]:
+def _reconstructed(network: Halves) -> Callable[[Array, Integers], Array]:
     @torch.no_grad()
-    def reconstruct(clips: Array, labels: Ints) -> Array:
+    def reconstruct(clips: Array, labels: Integers) -> Array:
         return network.decode(network.encode(torch.from_numpy(clips))).numpy()
 
     return reconstruct
 
 
-def _inverted(network: Inverter) -> Callable[[Array, Ints], Array]:
+def _inverted(network: Inverter) -> Callable[[Array, Integers], Array]:
     @torch.no_grad()
-    def reconstruct(clips: Array, labels: Ints) -> Array:
+    def reconstruct(clips: Array, labels: Integers) -> Array:
         pairs = zip(*(torch.split(torch.from_numpy(part), BATCH) for part in (clips, labels)), strict=True)
         return torch.cat([network.again(*pair) for pair in pairs]).numpy()
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ....host.arrays import Array
 from ....host.audio.sound_files import sound_writer
 from ....host.files import replacing
 from ....host.progress import Display
@@ -43,8 +43,6 @@ from ..table import FAMILIES as EXPORTED
 from .report import generator_reporter
 from .study_figures import losses, over_epochs
 from .study_page import page
-
-Array = npt.NDArray[np.float32]
 
 RECIPES = ("clip-dcgan", "clip-dcgan-halves", "clip-wavegan", "tuned-clip")
 COMPARED = ("dcgan", "halves", "gan", "clip")  # families

@@ -5,13 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from ....host.arrays import Array
 from ...reports.figures.clips import spectrograms, waveforms
 from ...reports.picture import WIDTH, Picture, Theme
-
-Array = npt.NDArray[np.float32]
 
 
 def over_epochs(name: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:

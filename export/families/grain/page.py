@@ -70,8 +70,8 @@ def _sound(found: Figures) -> Markup:
 
 def _bands(found: Figures) -> Markup:
     rows = []
-    for plain, filtered in zip(found["bands"]["unfiltered"], found["bands"]["filtered"], strict=True):
-        cells = [signed(plain["level_db"]["mean"]), *(_least(band["excess_db"]) for band in (plain, filtered))]
+    for plain, shaped in zip(found["bands"]["unfiltered"], found["bands"]["filtered"], strict=True):
+        cells = [signed(plain["level_db"]["mean"]), *(_least(band["excess_db"]) for band in (plain, shaped))]
         rows.append([_band_name(plain), *cells, _least(plain["noise_db"]) if plain["noise_db"] else "–"])
     rows[-1][0] = f"All above {rows[-1][0].split(' ')[0]}"
     note = (

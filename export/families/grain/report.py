@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ....host.arrays import Array
 from ....host.errors import UserError
 from ....train.corpus.store import Corpus
 from ....train.families.grain.network import GrainAutoencoder, MagnitudePhase
@@ -26,8 +27,6 @@ from ...reports.picture import Picture
 from ...reports.report import SEED, Figures, Progress, Report, ReportSound, judged, listed, losses, origin
 from ...reports.verdict import grain as verdict
 from .page import page
-
-Array = npt.NDArray[np.float32]
 
 TRAINING_WINDOWS = 4096  # percentiles to a part in a hundred, covariances of 40 bands to a part in fifty
 TEST_WINDOWS = 2048  # deviations over clips need clips more than windows

@@ -6,10 +6,10 @@ The post's Figures 2 and 4 to 11 and its two sounds appear beside those of the b
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ....host.arrays import Array
 from ....host.audio.sound_files import sound_writer
 from ....host.progress import Display
 from ....train.families.grain.network import GrainAutoencoder
@@ -23,8 +23,6 @@ from ...reports.report import FORMAT, SEED, Figures
 from ...study.runs import StudyOptions, check_folder, load_recipes, train_and_evaluate, write_study
 from .report import PICTURED_SECONDS, resynthesised
 from .study_page import page
-
-Array = npt.NDArray[np.float32]
 
 POST = "grain-adversarial"
 RECIPES = (

@@ -9,9 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from ....host.contract.model import Model
 from ....host.errors import UserError
 from ....host.files import check_new_folder, replacing
@@ -32,8 +29,6 @@ from ...study.runs import StudyProgress, check_folder, is_trained, load_recipes,
 from ..table import FAMILIES as EXPORTED
 from .study_page import page, pictures
 from .study_rows import ROWS, TABLES, InvertedBench, MeasuredRow, RecoveryBench
-
-Array = npt.NDArray[np.float32]
 
 INVERT, TUNED = "invert", "tuned-clip"
 FOUND = "found"  # folder of the measured rows
@@ -202,9 +197,9 @@ def _write_figures(
     tables: Mapping[str, list[dict[str, MeasuredRow]]],
 ) -> None:
     shown: dict[str, str] = {}
-    for number, (table, seeds) in enumerate(tables.items()):
+    for number, (table_name, seeds) in enumerate(tables.items()):
         first = {row: measured.sounds[:SHOWN] for row, measured in seeds[0].items()}
-        for picture in pictures(f"figure-{number + 2}", TABLES[table], first, bench.rate):
+        for picture in pictures(f"figure-{number + 2}", TABLES[table_name], first, bench.rate):
             picture.save(asked.folder)
             shown[picture.name] = picture.caption
     found: Figures = {

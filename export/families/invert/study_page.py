@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
 from markupsafe import Markup
 
+from ....host.arrays import Array
 from ...reports.figures.clips import spectrograms, waveforms
 from ...reports.page import document, faint, figure, joined, noted, table
 from ...reports.picture import Picture
 from ...reports.report import Figures
-
-Array = npt.NDArray[np.float32]
 
 DRAWN = {"asked": "asked for", "network": "network", "gradient": "gradient", "hybrid": "hybrid"}
 # Tables 1 and 2 of the publication: inception score, mean squared error of raw audio, SSIM, accuracy.

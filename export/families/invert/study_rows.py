@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ....host.arrays import Array, Integers
 from ....host.contract.card import Card, UniformPrior
 from ....host.contract.encoder import Encoder
 from ....host.contract.model import Model
@@ -27,9 +28,6 @@ from ....train.sampling import random_indices
 from ...recovery.search import CodeSearcher, SearchOptions
 from ...recovery.search_loss import Further
 from ...reports.report import Figures
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 TABLES = {"generated": "sounds that the generator made", "recorded": "recordings of the test split"}
 SLOPES = 200  # of the publication's hybrid
@@ -87,7 +85,7 @@ class RecoveryTargets(NamedTuple):
     """Sounds, [sounds, samples], label numbers, and codes if known."""
 
     sounds: Array
-    labels: Ints
+    labels: Integers
     codes: Array | None
 
 
@@ -225,7 +223,7 @@ class RecoveryBench:
             found.take_clips(self._corpus, picked, self._frames.normalised), found.labels[found.of(picked)], None
         )
 
-    def _names(self, labels: Ints) -> npt.NDArray[np.str_]:
+    def _names(self, labels: Integers) -> npt.NDArray[np.str_]:
         return np.array([self._words[label] if self._words else "" for label in labels])
 
 
@@ -247,7 +245,7 @@ class InvertedBench(RecoveryBench):
         return scaled_to_loudness(sounds_of(self._tuned, codes, told), asked.sounds), None
 
 
-def sounds_of(model: Model, codes: Array, labels: Ints) -> Array:
+def sounds_of(model: Model, codes: Array, labels: Integers) -> Array:
     """Decode as hosts do, [codes, samples]."""
     card, frames = model.card, model.decode(codes, labels)
     if card.transform_length is None:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ....host.arrays import Array
 from ....train.families.loops.batches import loops, sliced
 from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
@@ -36,8 +36,6 @@ from .graphs import level_range
 from .loop_generation import HEAT, played
 from .steering import STEERED_BARS, UNITS, steering
 from .steering_rotation import fit_rotation
-
-Array = npt.NDArray[np.float32]
 
 SEED_BARS, BARS = 1, 8  # given as the seed, and generated
 MOST = 8  # loops that are continued

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ....host.arrays import Doubles
 from ....train.corpus.store import Corpus
 from ....train.families.loops.batches import lateness, loops, sliced
 from ....train.families.loops.network import LoopNetwork
@@ -16,8 +16,6 @@ from ....train.metrics.groove import LoopMeasures, groove
 from ....train.sampling import thinned
 from ...reports.report import SEED
 from .loop_generation import all_played
-
-Double = npt.NDArray[np.float64]
 
 NAMES = LoopMeasures._fields
 RIDGE = 3.0  # in codes: the ridge, which shrinks directions that few codes support
@@ -40,12 +38,12 @@ class SteeringRotation:
         ends: range over training loops and variants, [2, latents].
     """
 
-    middle: Double
-    directions: Double
-    inverse: Double
+    middle: Doubles
+    directions: Doubles
+    inverse: Doubles
     names: list[str]
     correlations: dict[str, float]
-    ends: Double
+    ends: Doubles
 
 
 @torch.no_grad()
@@ -63,7 +61,7 @@ def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> St
     return rotation_of(codes, drawn, measures, tolerated_variances(network))
 
 
-def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Double:
+def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Doubles:
     """Return training loops' steering codes, tilted and in all timings, [loops, latents]."""
     found, codes = thinned(loops(corpus, "train", recipe), MOST), []
     timings, step = lateness(recipe), recipe.frames.hop_length
@@ -78,13 +76,15 @@ def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> 
     return np.array(codes)
 
 
-def tolerated_variances(network: LoopNetwork) -> Double:
+def tolerated_variances(network: LoopNetwork) -> Doubles:
     """Return variances that keep a steering code's meaning, [latents]."""
-    variances: Double = network.vague.exp().double().numpy()
+    variances: Doubles = network.vague.exp().double().numpy()
     return variances
 
 
-def rotation_of(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], variances: Double) -> SteeringRotation:
+def rotation_of(
+    codes: Doubles, drawn: Doubles, measures: Sequence[LoopMeasures], variances: Doubles
+) -> SteeringRotation:
     """Return the rotation for codes of loops [loops, latents], and other codes [codes, latents] with measures.
 
     Codes are whitened as if within ``variances`` [latents], then rotated: no knob moves along two directions.
@@ -108,14 +108,14 @@ def rotation_of(codes: Double, drawn: Double, measures: Sequence[LoopMeasures], 
     return SteeringRotation(middle, basis @ root, out @ basis.T, names + rest, correlations, ends)
 
 
-def _spread(codes: Double, variances: Double) -> tuple[Double, Double, Double]:
+def _spread(codes: Doubles, variances: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     middle = codes.mean(0)
     spread = (codes - middle).T @ (codes - middle) / len(codes) + np.diag(variances)
     values, axes = np.linalg.eigh(spread)
     return middle, (axes * np.sqrt(values)) @ axes.T, (axes / np.sqrt(values)) @ axes.T
 
 
-def _direction(white: Double, measured: Double) -> Double | None:
+def _direction(white: Doubles, measured: Doubles) -> Doubles | None:
     """By ridge regression; None if unclear."""
     known = np.isfinite(measured)
     if known.sum() < 2 or measured[known].std() < LEAST:
@@ -129,14 +129,14 @@ def _direction(white: Double, measured: Double) -> Double | None:
     return np.asarray(way / length)
 
 
-def _basis(ways: Double) -> Double:
+def _basis(ways: Doubles) -> Doubles:
     """Orthonormal: the directions, rotated as little as possible (Löwdin, 1950), and others."""
     count, n = ways.shape
     left, _, right = np.linalg.svd(ways, full_matrices=True)
     return np.concatenate([left @ right[:count], right[count:]]) if count else np.eye(n)
 
 
-def _correlation(first: Double, second: Double) -> float:
+def _correlation(first: Doubles, second: Doubles) -> float:
     known = np.isfinite(second)
     if min(first[known].std(), second[known].std()) < LEAST:
         return 0.0

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ....host.arrays import Doubles
 from ....host.contract.card import PITCH_CLASSES
 from ....host.errors import UserError
 from ....host.patch.library import Patch
@@ -30,8 +30,6 @@ from .page import page
 CODES = 4096  # training frames to encode
 NEAREST = 8  # the nearest 1 / NEAREST of training frames in pitch may stand beside a test frame
 QUIETEST_DB = -60.0  # below a frame's highest band: softer bands are masked by it
-
-Floats = npt.NDArray[np.float64]
 
 
 def report(
@@ -135,9 +133,9 @@ def _distance(
     return found
 
 
-def _levels(network: PartialsAutoencoder, frames: torch.Tensor, pitches: torch.Tensor) -> Floats:
+def _levels(network: PartialsAutoencoder, frames: torch.Tensor, pitches: torch.Tensor) -> Doubles:
     """In dB below each frame's highest, at least -60."""
     levels = network.bands(frames, pitches).numpy().astype(np.float64)
     levels -= levels.max(1, keepdims=True)
-    found: Floats = np.maximum(levels, QUIETEST_DB)
+    found: Doubles = np.maximum(levels, QUIETEST_DB)
     return found

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ....host.arrays import Array
 from ....train.corpus.store import Corpus
 from ....train.families.sequence.batches import BATCH, Piece, cut, joined, padded, pieces
 from ....train.families.sequence.network import UNKNOWN, RecurrentNetwork, delayed, following
@@ -20,8 +20,6 @@ from ...reports.page import faint, listening, report_page, shown, table
 from ...reports.picture import Picture
 from ...reports.report import Figures, Progress, Report, ReportSound, about, judged, listed, losses
 from ...reports.verdict import sequence as verdict
-
-Array = npt.NDArray[np.float32]
 
 SHOWN = 4  # recordings to continue
 SEEDS = (0, 1, 4, 16)  # frames given; 0: only the code

@@ -11,15 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ....host.arrays import Array
 from ....host.audio.sound_files import sound_writer
 from ....host.errors import UserError
 from ....host.files import check_new_folder
 from ....host.progress import Display
 from ....train.corpus.store import Corpus
-from ....train.families.sequence.batches import Piece, joined, pieces
+from ....train.families.sequence.batches import Piece, pieces
+from ....train.families.sequence.batches import joined as joined_pieces
 from ....train.families.sequence.network import RecurrentNetwork
 from ....train.families.sequence.recipe import SequenceRecipe
 from ....train.families.table import FAMILIES, trained
@@ -33,7 +34,6 @@ from .report import SHOWN, TAIL, compared, frames_after, recording
 from .study_figures import losses, waveforms
 from .study_page import page
 
-Array = npt.NDArray[np.float32]
 Continued = dict[tuple[str, bool, int], list[Array]]  # sounds by recipe, whether scaling was restored, and seed
 
 RECIPES = ("sequence-samples", "sequence-fft")
@@ -164,7 +164,9 @@ def _continue(
         for number in numbers:
             frames = frames_after(network, recipe, corpus, found[number], number, seed, TAIL)
             for restored in (True, False):
-                sound = joined(network.standard.back(frames, restored=restored).numpy(), recipe.frames.hop_length)
+                sound = joined_pieces(
+                    network.standard.back(frames, restored=restored).numpy(), recipe.frames.hop_length
+                )
                 made[restored, seed].append(sound)
                 figures = compared(corpus, found[number], sound, recipe)
                 rows.append({"name": found[number].name, "seed": seed, "restored": restored, **figures})

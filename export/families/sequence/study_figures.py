@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from ....host.arrays import Array
 from ...reports.figures import clips as clip_figures
 from ...reports.picture import WIDTH, Picture, Theme
 from ...reports.report import Figures
-
-Array = npt.NDArray[np.float32]
 
 
 def losses(corpus: str, networks: Sequence[Figures], targets: Sequence[float]) -> Picture:

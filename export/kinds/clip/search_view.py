@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+from ....host.arrays import Array
 from ....host.contract.card import Card
-from ..search_view import Array, TargetSound, View, short_spectra, sizes
+from ..search_view import TargetSound, View, short_spectra, sizes
 
 WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectra of samples: separates the partials of voices
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
+from ....host.arrays import Array
 from ....host.contract.card import Card
-from ..search_view import Array, TargetSound, View, sizes, window_of
+from ..search_view import TargetSound, View, sizes, window_of
 
 
 class GrainView(View):

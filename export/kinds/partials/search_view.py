@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....host.arrays import Array
 from ....host.contract.card import Card
 from ....host.contract.partials import spectra as spectra_of
 from ....host.kinds.partials.partial_spectra import middle_of
-from ..search_view import LEAST, Array
+from ..search_view import LEAST
 from ..spectrum.search_view import SpectraView
 
 

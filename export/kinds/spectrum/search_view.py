@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....host.arrays import Array
 from ....host.contract.card import PITCH_CLASSES
 from ....host.kinds.spectrum.pitch_detection import fundamentals
 from ....host.stft import chroma, window
 from ....host.units import semitones_to_ratio
-from ..search_view import LEAST, Array, TargetSound, View
+from ..search_view import LEAST, TargetSound, View
 
 
 class SpectraView(View):

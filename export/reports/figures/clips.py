@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ....host.arrays import Array
 from ....host.resynthesis.log_mel import log_mel
 from ..picture import WIDTH, Picture, Theme, line_colours
 
-Array = npt.NDArray[np.float32]
 Drawing = Callable[[Theme], Figure]
 
 DEEPEST_DB = -80.0  # lower end of spectrograms

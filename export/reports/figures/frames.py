@@ -12,14 +12,12 @@ from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from ....host.arrays import Array, Integers
 from ....host.units import PITCH_CLASSES
 from ...measures.frames import LOWEST_DB, spectrum_db
 from ..dot_positions import Dots
 from ..number_format import percent, two_digits
 from ..picture import WIDTH, Picture, Theme, line_colours
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 LOWEST_HZ = 40.0  # lower end of spectra
 FREQUENCIES_HZ = {50: "50", 100: "100", 200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}
@@ -129,7 +127,7 @@ def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> P
     )
 
 
-def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]) -> Picture:
+def square(answers: dict[int, Integers], low: Sequence[float], high: Sequence[float]) -> Picture:
     """Draw the strongest pitch class over two latents (Figures 4 and 5)."""
 
     def draw(theme: Theme) -> Figure:
@@ -172,7 +170,7 @@ def square(answers: dict[int, Ints], low: Sequence[float], high: Sequence[float]
     )
 
 
-def latent_pictures(codes: Array, pitch_classes: Ints, found: Mapping[str, Any]) -> list[Picture]:
+def latent_pictures(codes: Array, pitch_classes: Integers, found: Mapping[str, Any]) -> list[Picture]:
     """Draw training codes [frames, latents]; a single latent has only a histogram."""
     pictures = [histograms(codes, *knob_ends(found))]
     if codes.shape[1] > 1:
@@ -185,7 +183,7 @@ def knob_ends(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:
     return [dimension["low"] for dimension in dimensions], [dimension["high"] for dimension in dimensions]
 
 
-def embedding(latents: Array, pitch_classes: Ints) -> Picture:
+def embedding(latents: Array, pitch_classes: Integers) -> Picture:
     """Draw codes [frames, latents] by two latents, or beyond three by principal components."""
     n = latents.shape[1]
     if n > 3:

@@ -9,11 +9,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ....host.arrays import Array, Doubles
 from ...measures.codes import CodeDistribution
 from ..picture import WIDTH, Picture, Theme, line_colours
 
-Array = npt.NDArray[np.float32]
-Double = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
 
 PHASED = ("adjudication", "adversarial")  # terms of the codes, not of the sound
@@ -87,10 +86,10 @@ def code_histograms(codes: Mapping[str, Array], normal: CodeDistribution) -> Pic
     reach = 4 * float(normal.deviation.max()) + float(np.abs(normal.mean).max())
     ends = np.linspace(-reach, reach, 61)
 
-    def curve(latents: Sequence[int]) -> Double:
+    def curve(latents: Sequence[int]) -> Doubles:
         mean, deviation = normal.mean[latents, None], np.maximum(normal.deviation[latents, None], reach / 60)
         density = np.exp(-0.5 * np.square((ends - mean) / deviation)) / (deviation * np.sqrt(2 * np.pi))
-        average: Double = density.mean(0)
+        average: Doubles = density.mean(0)
         return average
 
     def one(axes: Axes, latents: Sequence[int], title: str, theme: Theme) -> None:
@@ -144,7 +143,7 @@ def resynthesis(asked: Array, given: Array, sample_rate: int) -> Picture:
     )
 
 
-def spectra(levels: Mapping[str, Double], hz: Floats, name: str, caption: str) -> Picture:
+def spectra(levels: Mapping[str, Doubles], hz: Floats, name: str, caption: str) -> Picture:
     """Draw power spectra [bins] in dB under the first's maximum (Figure 9)."""
     top = 10 * np.log10(max(float(next(iter(levels.values())).max()), 1e-30))
 

@@ -9,9 +9,10 @@ from ...arrays import Array, Doubles, Times
 from ...contract.card import Card, in_deviations
 from ...contract.gesture import Gestures
 from ...contract.model import Model
-from ...engines.protocol import MIDDLE_C, Beginnings, Motion, Residual
+from ...engines.protocol import Beginnings, Motion, Residual
 from ...kinds.spectrum.kind import CONTROLS, VIBRATO, GestureSettings
 from ...ramps import Ramp
+from ...units import MIDDLE_C
 from ..motions.motion import OffsetMotion
 from .blend import TrajectoryBlender
 from .code_distance import decibels

@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
+from ....host.arrays import Array
 from ....host.kinds.spectrum.causal_phase import CausalPhase
 from ....host.stft import overlap_add, window
-from ...preview import SECONDS, Array
+from ...preview import SECONDS
 from .network import ChromaAutoencoder
 from .recipe import ChromaRecipe
 

@@ -5,19 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ....host.arrays import Integers
 from ....host.errors import UserError
 from ...batches.clip_selection import clips_of, words_of
 from ...corpus.clip_table import Clips, Split
 from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .recipe import ClassifierRecipe
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 BATCH = 64  # validation clips at a time
 FEWEST = 2  # labels
@@ -40,7 +37,7 @@ class LabelledData:
     def __len__(self) -> int:
         return len(self.train)
 
-    def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         clips = self.train.take(frames)
         starts = rng.integers(0, self.later + 1, len(frames))
         return torch.from_numpy(clips_of(self.corpus, clips, self.length, starts)), self._labels(clips)

@@ -6,17 +6,15 @@ Batch normalisation precedes ReLU; weights start as in section 3.4 of He et al. 
 
 import librosa
 import numpy as np
-import numpy.typing as npt
 import soxr
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ....host.arrays import Array
 from ...metrics.generated_clips import JudgedClips
 from ...network import Network, Objective
 from .recipe import ClassifierRecipe
-
-Array = npt.NDArray[np.float32]
 
 BLOCKS = 2  # of each stage
 STAGES = 4  # each with twice the channels and half the resolution of the one before

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ...batches.clip_selection import are, audible_clips, check_words, clips_of, counted, left_out, words_of
 from ...batches.frames import IN_MEMORY_BYTES
@@ -19,9 +20,6 @@ from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .features import ClipFeatures
 from .recipe import UNIT, HitFrames, HitRecipe
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 FEWEST = 2  # clips: one alone has no variation to learn
 SLOWEST = 0.2  # nepers a second: inaudible below
@@ -38,9 +36,9 @@ VARIED = 17  # second seed of the random variation
 @dataclass(frozen=True)
 class Hits:
     clips: Clips
-    labels: Ints
+    labels: Integers
 
-    def take_clips(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
+    def take_clips(self, corpus: Corpus, chosen: Integers, length: int) -> Array:
         """Return samples [chosen, length], zero-padded."""
         return clips_of(corpus, self.clips.take(chosen), length)
 
@@ -67,7 +65,7 @@ class HitData:
     def __len__(self) -> int:
         return len(self._hits.clips) if self._train is None else len(self._train[0])
 
-    def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         if self._train is None:
             return self._taken(self._hits, frames)
         chosen = torch.from_numpy(frames)
@@ -86,7 +84,7 @@ class HitData:
         return self.batch(evenly_spaced(len(self), limit), np.random.default_rng(0))
 
     @torch.no_grad()
-    def _taken(self, part: Hits, chosen: Ints, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
+    def _taken(self, part: Hits, chosen: Integers, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
         features, mel = [], []
         for first in range(0, len(chosen), BATCH):
             clips = part.take_clips(self._corpus, chosen[first : first + BATCH], self._settings.frame_length)

@@ -2,8 +2,8 @@
 
 import torch
 
+from ....host.arrays import Array
 from ....host.kinds.clip.magnitude_synthesis import SpectraSound
-from ...preview import Array
 from ...recipes.base import Recipe
 from .network import ClipAutoencoder
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ...batches.clip_selection import are, audible_clips, check_words, counted, left_out
 from ...batches.frames import SILENT
@@ -17,9 +17,6 @@ from ...corpus.store import Corpus
 from ...recipes.base import Recipe
 from ...sampling import evenly_spaced
 from .recipe import ClipFrames
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 FEW = 10  # clips: a network cannot generalise from fewer
 BATCH = 64  # validation clips at a time: limits the memory of gradients
@@ -34,19 +31,19 @@ class Places:
     """
 
     clips: Clips
-    firsts: Ints
-    labels: Ints
+    firsts: Integers
+    labels: Integers
     length: int
 
     def __len__(self) -> int:
         return int(self.firsts[-1])
 
-    def of(self, pieces: Ints) -> Ints:
+    def of(self, pieces: Integers) -> Integers:
         """Return recording indices, [pieces]."""
         return np.searchsorted(self.firsts, pieces, side="right") - 1
 
     def take_clips(
-        self, corpus: Corpus, pieces: Ints, normalised: bool, rng: np.random.Generator | None = None
+        self, corpus: Corpus, pieces: Integers, normalised: bool, rng: np.random.Generator | None = None
     ) -> Array:
         """Return samples, [pieces, length], zero-padded; ``normalised`` scales each piece to a peak of 1.
 
@@ -87,7 +84,7 @@ class ClipData:
     def __len__(self) -> int:
         return len(self.train)
 
-    def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         return self._taken(self.train, frames, rng)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
@@ -97,7 +94,7 @@ class ClipData:
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self._taken(self.train, evenly_spaced(len(self.train), limit))
 
-    def _taken(self, of: Places, pieces: Ints, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
+    def _taken(self, of: Places, pieces: Integers, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
         labels = of.labels[of.of(pieces)]
         return torch.from_numpy(of.take_clips(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(labels)
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ...batches.frames import SILENT
 from ...column_file import ColumnFile
@@ -19,9 +20,6 @@ from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .recipe import GrainFrames, GrainRecipe
 
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-
 FEWEST = 50  # windows side by side: a network cannot generalise from fewer
 PLACE = 4  # an aligned window has its largest sample at 1/PLACE of its length
 
@@ -29,8 +27,8 @@ PLACE = 4  # an aligned window has its largest sample at 1/PLACE of its length
 class WindowPlaces(NamedTuple):
     """Clip indices, first samples, and signs to multiply by, [windows] each."""
 
-    clip: Ints
-    starts: Ints
+    clip: Integers
+    starts: Integers
     signs: Array
 
 
@@ -43,23 +41,23 @@ class Windows:
     """
 
     clips: Clips
-    clip: Ints
-    starts: Ints
+    clip: Integers
+    starts: Integers
     signs: npt.NDArray[np.int8]
-    ends: Ints
+    ends: Integers
     step: int
 
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
 
-    def places(self, chosen: Ints | None = None) -> WindowPlaces:
+    def places(self, chosen: Integers | None = None) -> WindowPlaces:
         numbers = np.arange(len(self)) if chosen is None else chosen
         runs = np.searchsorted(self.ends, numbers, side="right")
         before = np.where(runs > 0, self.ends[runs - 1], 0)
         starts = self.starts[runs] + self.step * (numbers - before)
         return WindowPlaces(self.clip[runs], starts, self.signs[runs].astype(np.float32))
 
-    def take_grains(self, corpus: Corpus, chosen: Ints, length: int) -> Array:
+    def take_grains(self, corpus: Corpus, chosen: Integers, length: int) -> Array:
         places = self.places(chosen)
         taken = np.empty((len(chosen), length), np.float32)
         where = zip(places.clip.tolist(), places.starts.tolist(), strict=True)
@@ -86,7 +84,7 @@ class GrainData:
     def __len__(self) -> int:
         return len(self.train)
 
-    def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         taken = self.train.take_grains(self.corpus, frames, self.length)
         if not self.upright:
             taken *= rng.choice(np.array([-1, 1], np.float32), (len(frames), 1))
@@ -132,7 +130,7 @@ def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool 
 
 def _windows(
     corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False
-) -> Iterator[tuple[int, Ints, Array]]:
+) -> Iterator[tuple[int, Integers, Array]]:
     length, hop = settings.frame_length, settings.hop_length
     for number, clip in enumerate(corpus.clips(split)):
         samples = corpus.samples(clip)
@@ -151,12 +149,12 @@ def _windows(
         yield number, starts, signs
 
 
-def _runs(starts: Ints, signs: Array, step: int) -> tuple[Ints, npt.NDArray[np.int8], Ints]:
+def _runs(starts: Integers, signs: Array, step: int) -> tuple[Integers, npt.NDArray[np.int8], Integers]:
     firsts = np.flatnonzero(np.concatenate([[True], np.diff(starts) != step]))
     return starts[firsts], signs[firsts].astype(np.int8), np.diff(firsts, append=len(starts))
 
 
-def _aligned(samples: Array, starts: Ints, length: int, begin: int, end: int) -> tuple[Ints, Array]:
+def _aligned(samples: Array, starts: Integers, length: int, begin: int, end: int) -> tuple[Integers, Array]:
     """The largest sample moves to a quarter."""
     levels = np.lib.stride_tricks.sliding_window_view(np.abs(samples), length)
     while True:

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from ....host.arrays import Array
 from ...grain_synthesis import grains, overlapped
-from ...preview import SECONDS, Array
+from ...preview import SECONDS
 from .network import GrainAutoencoder
 from .recipe import GrainRecipe
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from ...preview import Array
+from ....host.arrays import Array
 from ...recipes.base import Recipe
 from .network import Inverter
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ...batches.clip_selection import are, audible, counted, left_out
 from ...corpus.clip_table import Clips, Split
@@ -19,9 +20,6 @@ from ..clip.features import ClipFeatures
 from .features import SliceFeatures
 from .recipe import LoopRecipe
 from .steering_examples import LATE, THIN, TILTS_DB, retimed
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 BATCH = 32  # validation loops at a time
 MOST_VALIDATED = 128
@@ -38,12 +36,12 @@ class Slices:
     """
 
     raw: Tensor
-    firsts: Ints
-    starts: Ints
-    loops: Ints
+    firsts: Integers
+    starts: Integers
+    loops: Integers
     density: npt.NDArray[np.float64]
 
-    def take_slices(self, chosen: Ints, steps: int, variants: Ints) -> Tensor:
+    def take_slices(self, chosen: Integers, steps: int, variants: Integers) -> Tensor:
         """Return features [chosen, steps, width], wrapping at the loop's end."""
         first, end = (self.firsts[self.loops[chosen] + more][:, None] for more in (0, 1))
         places = first + (self.starts[chosen][:, None] - first + np.arange(steps)) % (end - first)
@@ -59,7 +57,7 @@ class LoopData:
     def __len__(self) -> int:
         return len(self._train.starts)
 
-    def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         return self._of(self._train, frames, rng)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
@@ -70,7 +68,7 @@ class LoopData:
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self.batch(evenly_spaced(len(self), min(limit, MOST_VALIDATED)), np.random.default_rng(0))
 
-    def _of(self, slices: Slices, chosen: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def _of(self, slices: Slices, chosen: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         count = len(chosen)
         variants, tilts = rng.integers(len(slices.raw), size=(2, count)), rng.uniform(*TILTS_DB, size=(2, count))
         late = np.array(LATE)[variants[0]]

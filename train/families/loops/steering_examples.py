@@ -1,13 +1,11 @@
 """Loop variants for steering codes: off-beats delayed or removed, spectra tilted."""
 
 import numpy as np
-import numpy.typing as npt
 
+from ....host.arrays import Array
 from ...metrics.groove import groove
 from .features import octaves
 from .network import LATEST
-
-Array = npt.NDArray[np.float32]
 
 THIN = 1.0  # of a step: a full step's delay removes the off-beats
 THINNER = 3.0  # removes the off-beat eighths too

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ....host.arrays import Array, Doubles
 from ....host.contract.partials import HANN_ENERGY
 from ....host.errors import UserError
 from ....host.kinds.spectrum.partial_analysis import Layout, split_partials
@@ -24,9 +25,6 @@ from ...corpus.pitch import single_note
 from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .recipe import PartialsFrames, PartialsRecipe
-
-Array = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
 
 SOFTEST_DB = -120.0  # of a level, relative to frame power
 CENTS = 100  # per semitone, pitch resolution: well below the width of a partial's lobe
@@ -119,7 +117,7 @@ def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
     return split_frames(sound, pitches, frames)[2]
 
 
-def split_frames(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tuple[Array, Layout, Array]:
+def split_frames(sound: Array, pitches: Array | Doubles, frames: PartialsFrames) -> tuple[Array, Layout, Array]:
     """Return `split_partials` at energy 1, its layout, and levels as `taken`."""
     apart, layout = _apart(sound, pitches, frames)
     power = np.square(layout.residue(apart)).astype(np.float64)
@@ -136,7 +134,7 @@ def first_audible_bin(frames: PartialsFrames) -> int:
     return math.ceil(INAUDIBLE_HZ * frames.frame_length / frames.sample_rate)
 
 
-def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tuple[Array, Layout]:
+def _apart(sound: Array, pitches: Array | Doubles, frames: PartialsFrames) -> tuple[Array, Layout]:
     """Energy is 1 above 20 Hz."""
     length = frames.frame_length
     spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
@@ -149,7 +147,7 @@ def _apart(sound: Array, pitches: Array | Floats, frames: PartialsFrames) -> tup
     return split_partials(spectra, fundamentals, layout, stiff), layout
 
 
-def _means(frames: PartialsFrames) -> Floats:
+def _means(frames: PartialsFrames) -> Doubles:
     """A narrow band uses the nearest bin."""
     bins = frames.frame_length // 2 + 1
     hertz = np.arange(bins) * frames.sample_rate / frames.frame_length

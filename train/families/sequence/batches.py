@@ -7,19 +7,16 @@ from pathlib import Path
 from typing import NamedTuple, overload
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ...batches.clip_selection import are, audible, counted, left_out
 from ...corpus.clip_table import Clip, Clips, Split
 from ...corpus.store import Corpus
 from ...sampling import evenly_spaced
 from .recipe import SequenceFrames, SequenceRecipe
-
-Array = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 FEWEST = 2  # frames: a single one has no successor
 BATCH = 16  # validation sequences at a time
@@ -44,7 +41,7 @@ class Pieces(Sequence[Piece]):
         return int(self._ends[-1]) if len(self._ends) else 0
 
     @functools.cached_property
-    def frame_counts(self) -> Ints:
+    def frame_counts(self) -> Integers:
         counts = np.full(len(self), self._settings.longest)
         rests = self._wholes - (np.diff(self._ends, prepend=0) - 1) * self._settings.longest
         ends = rests <= self._settings.longest  # else one frame is left, and left out
@@ -123,7 +120,7 @@ class SequenceData:
     def __len__(self) -> int:
         return len(self.train)
 
-    def batch(self, frames: Ints, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         return self._taken(frames)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
@@ -134,7 +131,7 @@ class SequenceData:
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return next(self.validation(limit))
 
-    def _taken(self, chosen: Ints) -> tuple[Tensor, ...]:
+    def _taken(self, chosen: Integers) -> tuple[Tensor, ...]:
         return (
             *padded(self.corpus, [self.train[number] for number in chosen], self.settings),
             torch.from_numpy(chosen),

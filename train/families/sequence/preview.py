@@ -2,7 +2,7 @@
 
 import torch
 
-from ...preview import Array
+from ....host.arrays import Array
 from .batches import joined
 from .network import RecurrentNetwork
 from .recipe import SequenceRecipe
