@@ -210,7 +210,7 @@ def sample(
 ) -> None:
     """Sample an instrument: FLAC files, an .sfz and a .dspreset for samplers."""
     from ..host.patch.library import open_patch
-    from ..host.plugin_trust import ask_for
+    from ..host.patch.plugin_consent import ask_for
     from ..host.progress import Display
     from .sampler.sample import sample as write
 
@@ -261,7 +261,7 @@ def dataset(
     trust: Trust = False,
 ) -> None:
     """Render labelled notes by the million into WebDataset shards; the same command goes on after a stop."""
-    from ..host.plugin_trust import ask_for
+    from ..host.patch.plugin_consent import ask_for
     from ..host.progress import Display
     from .dataset.dataset import make_dataset
     from .dataset.settings import read_settings

@@ -16,9 +16,8 @@ from ..host.errors import UserError
 from ..host.files import building_folder, replacing_folder
 from ..host.patch.library import Patch
 from ..train.corpus.store import Corpus
-from ..train.families.table import trained
 from ..train.metrics.generated_clips import Judge, JudgedClips
-from ..train.run import Run
+from ..train.run import Run, trained
 from .export import export
 from .families.table import FAMILIES
 from .fidelity.comparison import beside

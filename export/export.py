@@ -30,8 +30,7 @@ from ..host.files import check_output, replacing
 from ..host.kinds.stream.kind import FED
 from ..host.maps.code_map import text_of
 from ..train.corpus.store import Corpus
-from ..train.families.table import trained
-from ..train.run import Run
+from ..train.run import Run, trained
 from .code_description import EncodedFrames, landmarks, latents, starting_point
 from .families.table import FAMILIES
 from .graphs import Graphs

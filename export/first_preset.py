@@ -55,22 +55,3 @@ def rendered(model: Model, heard: Path, display: Display) -> Preset:
     if preset.keys:
         display.say(key_table(preset.keys, model.card))
     return preset
-
-
-def how_notes_play(preset: Preset, model: Model, tonal: bool) -> str:
-    return "keys choose the note" if tonal else "keys choose the colour"
-
-
-def how_textures_play(preset: Preset, model: Model, tonal: bool) -> str:
-    return "keys move its grains in pitch, knobs walk its sounds"
-
-
-def how_kits_play(preset: Preset, model: Model, tonal: bool) -> str:
-    keys = [entry.key for entry in preset.keys]
-    return f"{len(keys)} keys from {keys[0]} to {keys[-1]} play its clips, knobs bend them"
-
-
-def how_loops_play(preset: Preset, model: Model, tonal: bool) -> str:
-    named = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
-    steers = f"; knobs steer its {', '.join(named)}" if named else ""
-    return f"a held key plays on at {preset.tempo_bpm:g} BPM{steers}"

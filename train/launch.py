@@ -18,9 +18,9 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from ..host.errors import TimbrelError, UserError
 from .batches.frames import is_tonal
 from .corpus.store import Corpus
-from .families.table import FAMILIES, trained, trained_others
+from .families.table import FAMILIES
 from .recipes.base import Recipe
-from .run import FORMAT, Run, RunInfo, relative_to
+from .run import FORMAT, Run, RunInfo, relative_to, trained, trained_others
 from .several_machines import is_first, launched, one_voice, processes, together
 from .training_loop import Outcome, RunOptions, Stop, train
 

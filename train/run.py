@@ -15,13 +15,16 @@ import json
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
 from ..host.errors import Failure, UserError
 from ..host.files import building_folder, replacing
+from . import checkpoint
 from .corpus.store import Corpus
+from .families.table import FAMILIES
+from .network import Network
 from .recipes.base import Recipe
 from .recipes.load import load_recipe
 
@@ -159,3 +162,25 @@ class Run:
 def relative_to(target: Path, folder: Path) -> str:
     """Return a relative path, so that run and corpus can move together."""
     return os.path.relpath(target.resolve(), folder.resolve())
+
+
+def trained_others(run: Run) -> dict[str, Network]:
+    """Return the best networks that a run is built on, in evaluation mode, without gradients.
+
+    Raises:
+        UserError: a run or its checkpoint is missing.
+    """
+    return {name: trained(other, "best")[0].requires_grad_(False) for name, other in run.others().items()}
+
+
+def trained(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int]:
+    """Return a run's network in evaluation mode, its checkpoint's name and its step.
+
+    Raises:
+        UserError: no checkpoint, or as `trained_others`.
+    """
+    file = run.best if which == "best" and run.best.exists() else run.last
+    network = FAMILIES[run.recipe.family].network(run.recipe, **trained_others(run))
+    step = checkpoint.restore(file, network).step
+    network.eval()
+    return network, file.stem, step

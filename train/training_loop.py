@@ -21,11 +21,11 @@ from ..host.interrupts import SIGNALS, note
 from . import checkpoint
 from .batch_loader import BatchLoader
 from .checkpoint import Optimizers, Progress
-from .families.table import FAMILIES, trained_others
+from .families.table import FAMILIES
 from .gan_health import in_words
 from .network import Network, Objective
 from .preview import write_preview
-from .run import Run
+from .run import Run, trained_others
 from .several_machines import together
 from .shared_random import ExampleGenerator
 from .threads import Threads

@@ -28,9 +28,9 @@ from ...host.kinds.table import kind_of
 from ...host.midi.performance import Performance, read_performance
 from ...host.patch.library import Patch, open_patch
 from ...host.patch.loading import read_preset
+from ...host.patch.plugin_consent import ask_for
 from ...host.patch.preset import LatentSettings, Preset
 from ...host.play.instrument import ChannelInstrument
-from ...host.plugin_trust import ask_for
 from ...host.render import RATES, render_samples
 from ...host.resynthesis.code_track import follow
 from ...host.resynthesis.process import process, with_options

@@ -8,10 +8,11 @@ import torch
 
 from ...host.arrays import Array, Integers
 from ...host.stft import chroma, overlap_add, window
-from ...train.batches.frames import FrameOrigin, moved_frame, sources
+from ...train.batches.frames import FrameOrigin, sources
 from ...train.corpus.clip_table import Clip, Split
 from ...train.corpus.pitch import HOP
 from ...train.corpus.store import Corpus
+from ...train.families.chroma.frames import moved_frame
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaFrames
 from ...train.sampling import random_indices

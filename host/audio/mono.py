@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Array
 from ..errors import UserError
 from ..files import check_regular
-from .effects import Resampler
+from .resampling import Resampler
 from .sound_files import SoundReader, sound_reader
 
 LARGEST_SOUND = 1 << 30  # bytes of a sound that a preset names: 46 minutes of stereo in floats at 48 kHz

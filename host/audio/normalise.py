@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from ..arrays import Array
-from .effects import Resampler
+from .resampling import Resampler
 
 OVERSAMPLING = 4  # for the true peak (ITU-R BS.1770-5, annex 2)
 PIECE = 1 << 16  # samples read back at once

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..events import Event
-from .effects import EffectChain, Resampler
+from .effects import EffectChain
+from .resampling import Resampler
 
 Source = Callable[[Sequence[Event], int], Array]
 

@@ -83,7 +83,7 @@ def play(
 ) -> None:
     """Play live: MIDI in, sound out, until Ctrl-C."""
     from ..live.parent_process import play
-    from ..plugin_trust import ask_for
+    from ..patch.plugin_consent import ask_for
     from ..session.messages import Setup
     from ..session.recorder import Recording
     from ..shipped import report_beside
@@ -125,7 +125,7 @@ def play(
 def panel(preset: PresetName, null: Null = False, trust: Trust = False) -> None:
     """Play live on a page that opens in the browser, as 'play --panel' does, until Ctrl-C."""
     from ..live.parent_process import play
-    from ..plugin_trust import ask_for
+    from ..patch.plugin_consent import ask_for
     from ..session.messages import Setup
     from ..session.recorder import Recording
     from ..shipped import report_beside

@@ -91,7 +91,7 @@ def process(
     """Send a sound through a model's encoder and decoder, its latents bent on the way."""
     from ..midi.performance import read_performance
     from ..patch.library import open_patch
-    from ..plugin_trust import ask_for
+    from ..patch.plugin_consent import ask_for
     from ..progress import Display
     from ..resynthesis.process import process as send
     from ..resynthesis.process import with_options
@@ -196,7 +196,7 @@ def render(
 ) -> None:
     """Play a MIDI file into a sound file, or several into a folder."""
     from ..patch.library import open_patch
-    from ..plugin_trust import ask_for
+    from ..patch.plugin_consent import ask_for
     from ..progress import Display
     from ..render import RenderOptions
 

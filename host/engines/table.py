@@ -1,4 +1,4 @@
-"""Selects a model's engine: the module `engine` beside its kind."""
+"""Selects a model's engine: the module `engine` of its kind's folder."""
 
 import importlib
 from typing import Any
@@ -22,6 +22,7 @@ def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
             f"play.mode 'chord' needs a model whose keys choose the note, those of {card.name!r} do not; use 'poly' or "
             "'mono', or a model of notes"
         )
-    folder = type(kind_of(card)).__module__.rpartition(".")[0]
-    engine: Engine[Any] = importlib.import_module(f"{folder}.engine").make_engine(model, request)
+    kind = kind_of(card)
+    module = importlib.import_module(f"{kind.engines or '.' + kind.name}.engine", __package__)
+    engine: Engine[Any] = module.make_engine(model, request)
     return engine

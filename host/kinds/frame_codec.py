@@ -45,14 +45,14 @@ def codec_of(card: Card, phase: str) -> FrameCodec:
     Raises:
         UserError: the kind has none, or the codec refuses frames or phase.
     """
-    folders = {name: type(kind).__module__.rpartition(".")[0] for name, kind in KINDS.items()}
-    known = [name for name, folder in folders.items() if importlib.util.find_spec(f"{folder}.frame_codec")]
+    modules = {name: f"{kind.engines or '.' + name}.frame_codec" for name, kind in KINDS.items()}
+    known = [name for name, module in modules.items() if importlib.util.find_spec(module, __package__)]
     if card.kind not in known:
         raise UserError(
             f"no sound can be sent through model {card.name!r} of kind {card.kind!r} yet; give one of kind "
             f"{' or '.join(map(repr, known))}"
         )
-    codec: FrameCodec = importlib.import_module(f"{folders[card.kind]}.frame_codec").make_codec(card, phase)
+    codec: FrameCodec = importlib.import_module(modules[card.kind], __package__).make_codec(card, phase)
     return codec
 
 

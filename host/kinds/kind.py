@@ -54,6 +54,7 @@ class Kind:
     """Base class, one instance a kind; attributes are defaults."""
 
     name: ClassVar[str] = ""  # in cards
+    engines: ClassVar[str] = ""  # package of its engine and frame codec; empty: its name among the engines
     moved: ClassVar[str] = "sound"  # for messages: the property that keys change in a model without chroma
     settings: ClassVar[type[SettingsSection]] = SettingsSection  # preset tables for this kind alone
     played: ClassVar[tuple[str, ...]] = ()  # [play] keys for this kind alone

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..arrays import Array
-from ..audio.effects import EffectChain, Resampler
+from ..audio.effects import EffectChain
 from ..audio.limiter import limit
 from ..audio.output import ROUNDING, Output
+from ..audio.resampling import Resampler
 from ..errors import UserError
 from ..events import (
     AllOff,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arrays import Array
-from ..audio.effects import Resampler
+from ..audio.resampling import Resampler
 from ..audio.sound_files import RATES, sound_writer
 from ..contract.card import KEYS, Card
 from ..contract.model import Model

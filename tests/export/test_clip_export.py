@@ -17,7 +17,7 @@ from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
 from timbrel.host.patch.library import open_patch
 from timbrel.host.resynthesis.code_range import Span
 from timbrel.train.families.clip.batches import hits
-from timbrel.train.families.table import trained
+from timbrel.train.run import trained
 
 from ..train.struck import corpus_of, hat, tom
 from .bs1770 import HIGH_PASS, SHELF

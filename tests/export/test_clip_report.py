@@ -11,11 +11,10 @@ from timbrel.export.evaluate import evaluate
 from timbrel.export.families.clip.report import clip_report, clip_reporter, reconstruction
 from timbrel.host.errors import UserError
 from timbrel.train.families.clip.batches import hits
-from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.metrics.generated_clips import JudgedClips
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 from timbrel.train.training_loop import RunOptions
 
 from ..train.struck import RATE, hat, tom

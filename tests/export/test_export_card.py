@@ -19,8 +19,8 @@ from timbrel.host.errors import Failure
 from timbrel.host.patch.validation import faults
 from timbrel.host.shipped import shipped_models
 from timbrel.train import checkpoint
-from timbrel.train.batches.frames import build
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.families.chroma.frames import build
 from timbrel.train.run import Run
 
 from .exported import one_hot, plain_card, plain_session

@@ -15,10 +15,9 @@ from timbrel.host.midi.performance import Performance
 from timbrel.host.patch.library import Patch, open_patch
 from timbrel.host.render import render
 from timbrel.train.corpus.build import build
-from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 from timbrel.train.training_loop import RunOptions
 
 RATE = 22050

@@ -21,11 +21,10 @@ from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train.families.loops.batches import sliced
-from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.metrics.groove import LoopMeasures, groove
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 
 from ..train.looped import BAR, SMALL, STEP, grooves, loop
 from ..train.loops import CPU

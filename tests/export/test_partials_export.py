@@ -14,9 +14,8 @@ from timbrel.export.knobs.ordering import arranged_partials
 from timbrel.host.contract.encoder import Encoder
 from timbrel.host.patch.library import Patch
 from timbrel.host.units import midi_to_hz
-from timbrel.train.families.table import trained
 from timbrel.train.launch import start
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 from timbrel.train.training_loop import RunOptions
 
 from .fidelity.tones import note_corpus

@@ -20,10 +20,9 @@ from timbrel.host.errors import UserError
 from timbrel.host.patch.motions import TEMPO_BPM
 from timbrel.train.families.sequence.batches import cut, pieces
 from timbrel.train.families.sequence.network import delayed
-from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 from timbrel.train.training_loop import RunOptions
 
 from ..train.struck import RATE, corpus_of, hat, tom

@@ -22,9 +22,9 @@ from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 from timbrel.train import training_loop
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families.table import FAMILIES, trained
+from timbrel.train.families.table import FAMILIES
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 
 from .undrawn import undrawn
 

@@ -15,7 +15,7 @@ from timbrel.host.panel.presets import PresetFolder
 from timbrel.host.patch.controllers import read_controller
 from timbrel.host.patch.loading import read_preset
 from timbrel.host.patch.models import read_model_name
-from timbrel.host.plugin_trust import plugins_of
+from timbrel.host.patch.plugin_consent import plugins_of
 from timbrel.host.shipped import preset_text
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs pipes as files")

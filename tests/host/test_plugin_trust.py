@@ -16,7 +16,8 @@ from timbrel.host.audio.effects import Effect, EffectChain
 from timbrel.host.errors import UserError
 from timbrel.host.live import audio_process
 from timbrel.host.live.audio_process_state import ProcessState
-from timbrel.host.plugin_trust import ask_for, let_run, may_run, plugins_of
+from timbrel.host.patch.plugin_consent import ask_for, plugins_of
+from timbrel.host.plugin_trust import let_run, may_run
 from timbrel.host.session.messages import Setup
 from timbrel.host.shipped import MIDI, shipped_presets
 

@@ -16,10 +16,9 @@ from timbrel.train.batches.clip_selection import clips_of, words_of
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families.classifier.batches import labelled_data
 from timbrel.train.families.classifier.network import Classifier, Spectrogram
-from timbrel.train.families.table import trained
 from timbrel.train.launch import resume, start
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 
 from .labelled import HZ, RATE, SMALL, hum, hums, label
 from .loops import CPU

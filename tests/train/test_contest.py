@@ -8,10 +8,10 @@ from timbrel.train import checkpoint, training_loop
 from timbrel.train.corpus.store import writing
 from timbrel.train.families import table
 from timbrel.train.families.gan import logistic_gan
-from timbrel.train.families.table import FAMILIES, trained
+from timbrel.train.families.table import FAMILIES
 from timbrel.train.launch import resume, start
 from timbrel.train.recipes.load import load_recipe, shipped_recipes
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 from timbrel.train.training_loop import RunOptions
 
 from .sounds import sine

@@ -17,11 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure
 from timbrel.train.batches import frames
-from timbrel.train.batches.frames import FrameOrigin, moved_frame
+from timbrel.train.batches.frames import FrameOrigin
 from timbrel.train.corpus.build import build as build_corpus
 from timbrel.train.corpus.clip_table import Clip
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.families.chroma import frames as chroma_frames
 from timbrel.train.families.chroma.batches import in_octave
+from timbrel.train.families.chroma.frames import moved_frame
 from timbrel.train.recipes.load import load_recipe
 
 RATE = 44100
@@ -44,7 +46,7 @@ def corpus_of(folder, sounds, **options):
 
 
 def cut(corpus, folder, split="train", seed=0, **changes):
-    return frames.build(corpus, split, PUBLISHED.model_copy(update=changes), folder, seed)
+    return chroma_frames.build(corpus, split, PUBLISHED.model_copy(update=changes), folder, seed)
 
 
 def pitch_of(frame, note):
@@ -283,9 +285,9 @@ def test_the_same_seed_gives_the_same_frames_and_another_seed_other_views(tone_c
 def test_mapped_frames_are_those_in_memory(tone_corpus, tmp_path, monkeypatch, release, take):
     corpus = Corpus.open(tone_corpus)
     kept = cut(corpus, tmp_path, octave=4, views=3)
-    monkeypatch.setattr(frames, "IN_MEMORY_BYTES", 1000)
-    monkeypatch.setattr(frames, "RELEASE_BYTES", release)
-    monkeypatch.setattr(frames, "TAKE", take)
+    monkeypatch.setattr(chroma_frames, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(chroma_frames, "RELEASE_BYTES", release)
+    monkeypatch.setattr(chroma_frames, "TAKE", take)
     mapped = cut(corpus, tmp_path, octave=4, views=3)
     assert isinstance(mapped.rows, np.memmap)
     assert not isinstance(kept.rows, np.memmap)
@@ -297,14 +299,14 @@ def test_mapped_frames_are_those_in_memory(tone_corpus, tmp_path, monkeypatch, r
 
 
 def test_mapped_frames_leave_no_file_behind(tone_corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(frames, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(chroma_frames, "IN_MEMORY_BYTES", 1000)
     store = cut(Corpus.open(tone_corpus), tmp_path)
     assert isinstance(store.rows, np.memmap)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_without_room_for_the_frames_is_said_in_one_line(tone_corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(frames, "IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(chroma_frames, "IN_MEMORY_BYTES", 1000)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
@@ -335,6 +337,7 @@ MEASURE = """
     import numpy as np
     from timbrel.train.batches import frames
     from timbrel.train.corpus.store import Corpus
+    from timbrel.train.families.chroma import frames as chroma_frames
     from timbrel.train.recipes.load import load_recipe
 
     def peak():  # not ru_maxrss: that begins with what the parent had
@@ -342,11 +345,12 @@ MEASURE = """
 
     name, corpus, run, *changes = sys.argv[1:]
     if name == "cut":
-        frames.IN_MEMORY_BYTES, frames.RELEASE_BYTES, frames.PIECE, frames.TAKE = 0, 8 << 20, 1024, 4
+        frames.PIECE = 1024
+        chroma_frames.IN_MEMORY_BYTES, chroma_frames.RELEASE_BYTES, chroma_frames.TAKE = 0, 8 << 20, 4
         settings = load_recipe("chroma-8").frames.model_copy(update={"frame_length": 16384})
         before, least = peak(), 1 << 30
         for path in (corpus, *changes):
-            store = frames.build(Corpus.open(Path(path)), "train", settings, Path(run), 0)
+            store = chroma_frames.build(Corpus.open(Path(path)), "train", settings, Path(run), 0)
             rng = np.random.default_rng(0)
             for _ in range(60):
                 store.take_frames(rng.integers(len(store), size=50), np.zeros(50, np.int64))

@@ -11,12 +11,11 @@ from timbrel.train.families.loops.batches import check_loops, describe_loops, lo
 from timbrel.train.families.loops.features import SliceFeatures
 from timbrel.train.families.loops.network import LoopNetwork, harmonics, medoids
 from timbrel.train.families.loops.steering_examples import LATE, THIN, THINNER, retimed, tilted
-from timbrel.train.families.table import trained
 from timbrel.train.launch import start
 from timbrel.train.loop_synthesis import joined, sound_of
 from timbrel.train.metrics.groove import groove
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 
 from .looped import BAR, SMALL, STEP, grooves, loop, loops_of
 from .loops import CPU

@@ -13,13 +13,13 @@ from timbrel.train import checkpoint, training_loop
 from timbrel.train.families import table
 from timbrel.train.families.chroma.batches import check_spectra, chroma_data
 from timbrel.train.families.chroma.recipe import ChromaFrames
-from timbrel.train.families.table import Family, trained
+from timbrel.train.families.table import Family
 from timbrel.train.launch import resume, start
 from timbrel.train.network import Network
 from timbrel.train.recipes import load
 from timbrel.train.recipes.base import Recipe, RecipeSection
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 from timbrel.train.training_loop import RunOptions
 
 CPU = RunOptions(accelerator="cpu")

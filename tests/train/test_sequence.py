@@ -15,10 +15,9 @@ from timbrel.train.families.sequence.batches import (
 )
 from timbrel.train.families.sequence.network import LEAST, UNKNOWN, RecurrentNetwork, Standard, delayed
 from timbrel.train.families.sequence.preview import held_sequences
-from timbrel.train.families.table import trained
 from timbrel.train.launch import resume, start
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 from torch import nn
 
 from .loops import CPU

@@ -1,6 +1,7 @@
 """Selects clips for training: audible ones, with the recipe's words."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,6 @@ from ...host.arrays import Array, Integers
 from ...host.errors import UserError
 from ..corpus.clip_table import Clip, Clips, Split
 from ..corpus.store import Corpus
-from ..families.gan.recipe import GANRecipe
 from ..recipes.base import Recipe
 from .frames import SILENT
 
@@ -59,7 +59,7 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
         )
 
 
-def with_words(recipe: GANRecipe, corpus: Corpus) -> GANRecipe:
+def with_words(recipe: Any, corpus: Corpus) -> Any:
     if not getattr(recipe.network, "labels", True) or recipe.network.words:  # classifiers always need labels
         return recipe
     network = recipe.network.model_copy(update={"words": words_of(corpus)})

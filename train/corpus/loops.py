@@ -7,7 +7,7 @@ from statistics import median
 
 import numpy as np
 
-from ...host.audio.effects import stretched
+from ...host.audio.resampling import stretched
 from .file_names import Names
 from .manifest import LoopGrid
 from .pitch import Samples, is_silent, pitch_track

@@ -1,8 +1,7 @@
 """Descriptor of the chroma family."""
 
 from ....train.batches.frames import is_tonal
-from ...first_preset import how_notes_play
-from ..family import ExportFamily
+from ..family import ExportFamily, how_notes_play
 from .graphs import chroma_graphs
 from .report import report
 

@@ -14,8 +14,7 @@ from ....host.stft import chroma
 from ....host.units import PITCH_CLASSES
 from ....train.families.chroma.network import ChromaAutoencoder
 from ....train.families.chroma.recipe import ChromaRecipe
-from ....train.families.table import trained
-from ....train.run import Run
+from ....train.run import Run, trained
 from ...measures import latent_statistics
 from ...measures.frame_sample import FrameSample, decode, draw, encode
 from ...measures.pitch_class_accuracy import SILENT

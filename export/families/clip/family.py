@@ -1,8 +1,7 @@
 """Descriptor of the clip family."""
 
 from ....train.families.clip.batches import hit_changes
-from ...first_preset import how_kits_play
-from ..family import ExportFamily
+from ..family import ExportFamily, how_kits_play
 from .graphs import clip_graphs
 from .report import report
 

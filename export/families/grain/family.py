@@ -1,7 +1,6 @@
 """Descriptor of the grain family."""
 
-from ...first_preset import how_textures_play
-from ..family import ExportFamily
+from ..family import ExportFamily, how_textures_play
 from .graphs import grain_graphs
 from .report import report
 

@@ -14,10 +14,10 @@ from ....host.audio.sound_files import sound_writer
 from ....host.progress import Display
 from ....train.families.grain.network import GrainAutoencoder
 from ....train.families.grain.recipe import GrainRecipe
-from ....train.families.table import FAMILIES, trained
+from ....train.families.table import FAMILIES
 from ....train.grain_synthesis import overlapped
 from ....train.recipes.base import Recipe
-from ....train.run import Run
+from ....train.run import Run, trained
 from ...measures.grain_sample import Part, decode, encode, filtered, sequence, stretch
 from ...reports.report import FORMAT, SEED, Figures
 from ...study.runs import StudyOptions, check_folder, load_recipes, train_and_evaluate, write_study

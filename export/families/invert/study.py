@@ -16,10 +16,10 @@ from ....host.kinds.table import kind_of
 from ....host.progress import Display
 from ....train.corpus.store import Corpus
 from ....train.families.classifier.network import Classifier
-from ....train.families.table import FAMILIES, trained
+from ....train.families.table import FAMILIES
 from ....train.recipes.base import Recipe
 from ....train.recipes.load import load_recipe
-from ....train.run import Run
+from ....train.run import Run, trained
 from ....train.training_loop import RunOptions
 from ...export import export
 from ...reports.report import FORMAT, Figures

@@ -1,7 +1,6 @@
 """Descriptor of the loops family."""
 
-from ...first_preset import how_loops_play
-from ..family import ExportFamily
+from ..family import ExportFamily, how_loops_play
 from .graphs import loop_graphs
 from .report import report
 

@@ -9,9 +9,9 @@ from ....host.arrays import Array
 from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
 from ....train.loop_synthesis import sound_of
+from ...kinds.stream.kind import HEAT
 
 COARSE = 2  # iterations of phase fitting for sounds that are only measured
-HEAT = 1.3  # of a first preset and of measurements: at 1 it repeats beats of its loops
 
 
 def played(

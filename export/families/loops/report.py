@@ -15,6 +15,7 @@ from ....train.metrics.rhythm import beat_kept
 from ....train.metrics.stream_faults import constant_share, loudness_range, repeating_share, share_in_range
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
+from ...kinds.stream.kind import HEAT
 from ...measures.recordings import silence_message
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
@@ -33,7 +34,7 @@ from ...reports.report import (
 )
 from ...reports.verdict import loops as verdict
 from .graphs import level_range
-from .loop_generation import HEAT, played
+from .loop_generation import played
 from .steering import STEERED_BARS, UNITS, steering
 from .steering_rotation import fit_rotation
 

@@ -1,7 +1,6 @@
 """Descriptor of the partials family."""
 
-from ...first_preset import how_notes_play
-from ..family import ExportFamily
+from ..family import ExportFamily, how_notes_play
 from .graphs import partials_graphs
 from .report import report
 

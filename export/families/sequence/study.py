@@ -23,9 +23,9 @@ from ....train.families.sequence.batches import Piece, pieces
 from ....train.families.sequence.batches import joined as joined_pieces
 from ....train.families.sequence.network import RecurrentNetwork
 from ....train.families.sequence.recipe import SequenceRecipe
-from ....train.families.table import FAMILIES, trained
+from ....train.families.table import FAMILIES
 from ....train.recipes.base import Recipe
-from ....train.run import Run
+from ....train.run import Run, trained
 from ....train.sampling import evenly_spaced
 from ....train.training_loop import RunOptions, RunStatus
 from ...reports.report import FORMAT, Figures

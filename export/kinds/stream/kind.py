@@ -8,9 +8,9 @@ from ....host.kinds.stream.kind import StreamKind, StreamSettings
 from ....host.patch.library import Patch, default_knobs
 from ....host.patch.motions import TEMPO_BPM
 from ....host.patch.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
-from ...families.loops.loop_generation import HEAT
 from ..kind import RATE, ExportKind, held_key, preset_of
 
+HEAT = 1.3  # of a first preset and of measurements: at 1 it repeats beats of its loops
 BARS = 8
 KNOBS = (
     CCMap(number=1, target="stream.heat", low=0.0, high=2.0),

@@ -8,6 +8,7 @@ from ..spectrum.kind import SpectrumKind
 
 class PartialsKind(SpectrumKind):
     name = "partials"
+    engines = ".spectrum"
     moved = "pitch"
     played = ("noise", "keep_formants", "unison", "detune_cents", "width")
     instead = " (its partials have phases of their own)"

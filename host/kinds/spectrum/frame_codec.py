@@ -1,4 +1,4 @@
-"""Resynthesis of spectra: scales maximum 1 to the input's level; phases original or constructed."""
+"""Resynthesis of spectra: scales maximum 1, or energy 1 of partials, to the input's; phases original or constructed."""
 
 import numpy as np
 
@@ -43,4 +43,11 @@ class SpectrumCodec:
         return decoded * heard.level, float(squares)
 
 
-make_codec = SpectrumCodec
+class PartialsCodec(SpectrumCodec):
+    def level(self, frames: Array, magnitudes: Array) -> Array:
+        whole: Array = np.sqrt(np.square(magnitudes).sum(axis=1, keepdims=True))
+        return whole
+
+
+def make_codec(card: Card, phase: str) -> SpectrumCodec:
+    return (SpectrumCodec if card.partials is None else PartialsCodec)(card, phase)

@@ -10,8 +10,9 @@ import torch
 from timbrel.export.measures import frame_sample
 from timbrel.export.measures import frames as measures
 from timbrel.train import checkpoint
-from timbrel.train.batches.frames import moved_frame, sources
+from timbrel.train.batches.frames import sources
 from timbrel.train.families import table
+from timbrel.train.families.chroma.frames import moved_frame
 from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.run import Run, relative_to
 

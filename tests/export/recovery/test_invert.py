@@ -16,10 +16,9 @@ from timbrel.host.patch.library import open_patch
 from timbrel.train import checkpoint
 from timbrel.train.families.classifier.network import Block
 from timbrel.train.families.invert.network import Inverter, brought
-from timbrel.train.families.table import trained
 from timbrel.train.launch import resume, start
 from timbrel.train.recipes.load import load_recipe
-from timbrel.train.run import Run
+from timbrel.train.run import Run, trained
 
 from .words import CPU, INVERT, LENGTH, RATE, word
 

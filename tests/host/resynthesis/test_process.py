@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host import progress
-from timbrel.host.audio.effects import Resampler
+from timbrel.host.audio.resampling import Resampler
 from timbrel.host.audio.sound_files import read_sound
 from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError

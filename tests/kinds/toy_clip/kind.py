@@ -5,4 +5,5 @@ from timbrel.host.kinds.kind import Kind
 
 class ToyClipKind(Kind):
     name = "toy-clip"
+    engines = __package__
     moved = "nothing"

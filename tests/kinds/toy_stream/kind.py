@@ -5,4 +5,5 @@ from timbrel.host.kinds.kind import Kind
 
 class ToyStreamKind(Kind):
     name = "toy-stream"
+    engines = __package__
     carries_state = True

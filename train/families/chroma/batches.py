@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ....host.units import octave_of
-from ...batches.frames import FrameStore, build, check_audible, is_tonal
+from ...batches.frames import check_audible, is_tonal
 from ...corpus.store import Corpus
 from ...sampling import evenly_spaced, thinned
+from .frames import FrameStore, build
 from .recipe import ChromaRecipe
 
 LOW = 0.05  # quantile of pitches that counts as the corpus's lowest note

@@ -1,0 +1,49 @@
+"""Resampling and time stretching by pedalboard, imported on first use."""
+
+import numpy as np
+
+from ..arrays import Array
+
+
+class Resampler:
+    """Streaming resampler, a windowed sinc of 32 zero crossings.
+
+    Output starts with the input, within ``late``, at most half an output sample. ``latency``: look-ahead in input
+    samples.
+    """
+
+    def __init__(self, rate_in: int, rate_out: int, channels: int = 2) -> None:
+        from pedalboard.io import StreamResampler
+
+        self._ratio = rate_out / rate_in
+        self._channels = channels
+        self._resampler = StreamResampler(rate_in, rate_out, channels)
+        self._taken = self._given = 0
+        self.latency = float(self._resampler.input_latency)
+        held = self.latency * self._ratio
+        self.late = held - round(held)  # StreamResampler itself drops the whole samples of its delay
+        self.process(np.zeros((channels, 0), np.float32))  # fixes the channel axis, ambiguous in one-sample blocks
+
+    def process(self, audio: Array) -> Array:
+        """[channels, n]; output lengths vary."""
+        given: Array = self._resampler.process(audio)
+        self._taken += audio.shape[1]
+        self._given += given.shape[1]
+        return given
+
+    def flush(self) -> Array:
+        """The rest, for an exact total length."""
+        left = round(self._taken * self._ratio) - self._given
+        beyond = np.zeros((self._channels, int(self.latency + left / self._ratio) + 2), np.float32)
+        return self.process(beyond)[:, :left]
+
+
+def stretched(sound: Array, rate: int, factor: float) -> Array:
+    """Time-stretch a mono sound at constant pitch, to [samples / factor].
+
+    Short windows of Rubber Band keep hits within 2 ms, long ones within 8 ms.
+    """
+    from pedalboard import time_stretch
+
+    found: Array = time_stretch(sound, float(rate), stretch_factor=factor, use_long_fft_window=False)[0]
+    return found
