@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .export.api.instrument import Instrument, RecoveredSound, make, play
     from .export.api.instrument import open_instrument as open
-    from .export.api.live import LivePlayer
-    from .export.api.notes import KnobRange, Note
+    from .export.api.live import KnobRange, LivePlayer, Note
     from .export.api.sound import Sound
     from .host.errors import Failure, TimbrelError, UserError
 
@@ -23,8 +22,8 @@ _PLACES = {  # imported when first used: importing timbrel alone is quick
     "Instrument": ("export.api.instrument", "Instrument"),
     "RecoveredSound": ("export.api.instrument", "RecoveredSound"),
     "LivePlayer": ("export.api.live", "LivePlayer"),
-    "KnobRange": ("export.api.notes", "KnobRange"),
-    "Note": ("export.api.notes", "Note"),
+    "KnobRange": ("export.api.live", "KnobRange"),
+    "Note": ("export.api.live", "Note"),
     "Sound": ("export.api.sound", "Sound"),
     "TimbrelError": ("host.errors", "TimbrelError"),
     "UserError": ("host.errors", "UserError"),

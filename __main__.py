@@ -117,7 +117,7 @@ def _invoke(arguments: list[str]) -> int:
     with interrupts.held():  # modules of C would break an interruption into errors of their own
         import typer
 
-        from .host.extras import naming_extras
+        from .host.errors import naming_extras
 
         command = typer.main.get_command(command_line())
     try:

@@ -13,8 +13,8 @@ import typer
 from ..host.commands.options import MODEL_HELP, PRESET_HELP, Overwrite, PresetName, Trust, opened_model, preset_names
 from ..host.errors import UserError
 from ..train.commands import Accelerator, RecipeName, Which
-from .families import made_families, studies
-from .study.options import RayOption
+from .families import made_families
+from .study.commands import STUDIES, RayOption
 
 commands = typer.Typer(rich_markup_mode=None)
 study_commands = typer.Typer(
@@ -22,7 +22,7 @@ study_commands = typer.Typer(
     help="Repeat a publication's tables and figures, and add better networks. Ctrl-C saves; run it again to resume.",
 )
 commands.add_typer(study_commands, name="study")
-for study in studies():
+for study in STUDIES:
     study_commands.command()(study)
 
 MADE = {row.called: row for row in made_families().values()}
@@ -64,7 +64,7 @@ def export(
     """Write a model for any host, or a file for Max and Pd, and prove that it agrees with the trained network."""
     from ..host.progress import Display
     from .export import LabelInput
-    from .nn.files import written
+    from .nn.write import written
 
     labels = LabelInput(name, description, license, credits)
     how: Any = {"which": checkpoint.value, "weights": weights.value, "overwrite": overwrite}
@@ -140,11 +140,11 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a run on its test split, or an instrument beside a corpus; writes a folder with index.html."""
+    from ..host.preset.shipped import is_instrument
     from ..host.progress import Display
-    from ..host.shipped import is_instrument
     from ..train.run import Run
     from .evaluate import evaluate
-    from .knobs.pages import as_text as knobs
+    from .knobs.sensitivity import as_text as knobs
 
     if corpus is not None:
         _beside(run, corpus, output, checkpoint or classifier)
@@ -172,7 +172,7 @@ def _no_run(instrument: Path) -> str:
 
 
 def _beside(instrument: Path, corpus: Path, output: Path | None, strange: object) -> None:
-    from ..host.patch.library import open_patch
+    from ..host.preset.library import open_patch
     from ..host.progress import Display
     from ..train.corpus.store import Corpus
     from .evaluate import evaluate_instrument
@@ -190,7 +190,7 @@ def _beside(instrument: Path, corpus: Path, output: Path | None, strange: object
 
 
 def _tell_notes(found: Mapping[str, Any]) -> None:
-    from .fidelity.pages import as_text
+    from .fidelity.page import as_text
 
     if "notes" in found:
         print(as_text(found["notes"]))
@@ -209,8 +209,8 @@ def sample(
     trust: Trust = False,
 ) -> None:
     """Sample an instrument: FLAC files, an .sfz and a .dspreset for samplers."""
-    from ..host.patch.library import open_patch
-    from ..host.patch.plugin_consent import ask_for
+    from ..host.preset.library import open_patch
+    from ..host.preset.plugin_consent import ask_for
     from ..host.progress import Display
     from .sampler.sample import sample as write
 
@@ -261,10 +261,10 @@ def dataset(
     trust: Trust = False,
 ) -> None:
     """Render labelled notes by the million into WebDataset shards; the same command goes on after a stop."""
-    from ..host.patch.plugin_consent import ask_for
+    from ..host.preset.plugin_consent import ask_for
     from ..host.progress import Display
     from .dataset.dataset import make_dataset
-    from .dataset.settings import read_settings
+    from .dataset.drawing import read_settings
 
     ask_for(presets, trust)
     options = {
@@ -318,8 +318,8 @@ def pack(
     overwrite: Overwrite = False,
 ) -> None:
     """Pack an instrument into one file: preset, model, encoder, all that it names, a preview and a picture."""
-    from ..host.patch.library import open_patch
-    from .packs.pack import pack as write
+    from ..host.preset.library import open_patch
+    from .pack import pack as write
 
     patch = open_patch(preset)
     for warning in patch.warnings:

@@ -11,17 +11,17 @@ import numpy as np
 
 from ..host.arrays import Array
 from ..host.audio.sound_files import sound_writer
-from ..host.contract.model import Model
 from ..host.errors import UserError
 from ..host.files import building_folder, replacing_folder
-from ..host.patch.library import Patch
+from ..host.model.model import Model
+from ..host.preset.library import Patch
 from ..train.corpus.store import Corpus
-from ..train.metrics.generated_clips import Judge, JudgedClips
+from ..train.metrics.clips import Judge, JudgedClips
 from ..train.run import Run, trained
 from .export import export
 from .families.table import FAMILIES
 from .fidelity.comparison import beside
-from .fidelity.pages import instrument_page
+from .fidelity.page import instrument_page
 from .first_preset import first_preset
 from .reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, ReportSound, as_json, listed
 

@@ -20,24 +20,22 @@ from torch import nn
 
 from .. import __version__
 from ..host.arrays import Array
-from ..host.contract.card import METADATA_KEY, PITCH_CLASSES, Card, Parity, Provenance, Reference
-from ..host.contract.encoder import ENCODER_KEY, encoder_path
-from ..host.contract.gesture import GESTURE_KEY
-from ..host.contract.map import MAP_KEY, NO_NOTE
-from ..host.contract.model import ONE_HOT, Model, open_session
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
-from ..host.kinds.stream.kind import FED
-from ..host.maps.code_map import text_of
+from ..host.kinds.stream import FED
+from ..host.model.card import METADATA_KEY, PITCH_CLASSES, Card, Parity, Provenance, Reference
+from ..host.model.encoder import ENCODER_KEY, encoder_path
+from ..host.model.gesture import GESTURE_KEY
+from ..host.model.map import MAP_KEY, NO_NOTE
+from ..host.model.map_layout import text_of
+from ..host.model.model import ONE_HOT, Model, open_session
 from ..train.corpus.store import Corpus
 from ..train.run import Run, trained
-from .code_description import EncodedFrames, landmarks, latents, starting_point
 from .families.table import FAMILIES
-from .graphs import Graphs
+from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, starting_point, store_half, trace
 from .knobs.naming import explained
 from .loudness import PLAIN_LUFS, loudness
-from .measures.latent_statistics import DEAD
-from .onnx import Weights, save, store_half, trace
+from .measures.codes import DEAD
 from .parity import STEPS, reference
 
 Proof = TypeVar("Proof")

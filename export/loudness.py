@@ -3,12 +3,10 @@
 import math
 from pathlib import Path
 
-from ..host.contract.model import Model
-from ..host.engines.loudness import VOICE_LUFS
-from ..host.patch.library import Patch
-from .first_preset import untrimmed
-from .instrument.demo import VELOCITY
-from .instrument.levels import FULL_VELOCITY, HIGHEST_DBFS, loudness_lufs, peaks_dbfs
+from ..host.engines.engine import VOICE_LUFS
+from ..host.model.model import Model
+from ..host.preset.library import Patch
+from .first_preset import FULL_VELOCITY, HIGHEST_DBFS, VELOCITY, loudness_lufs, peaks_dbfs, untrimmed
 
 PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain 1
 

@@ -8,35 +8,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..host.contract.card import Card
-from ..host.contract.model import Model
 from ..host.errors import Failure, TimbrelError, UserError
 from ..host.files import check_new_folder, replacing, replacing_folder
-from ..host.patch.library import Patch, default_knobs
+from ..host.model.card import Card
+from ..host.model.model import Model
+from ..host.preset.library import Patch, default_knobs
+from ..host.preset.shipped import MADE as PRESET
+from ..host.preset.shipped import preset_text
 from ..host.progress import Display
-from ..host.shipped import MADE as PRESET
-from ..host.shipped import preset_text
 from ..host.units import note_name
-from ..train.batches.frames import is_tonal, pitched_frames
 from ..train.checkpoint import load, progress_of
-from ..train.corpus.build import build
-from ..train.corpus.content import are_loops, listened, melodic_share
-from ..train.corpus.folder_check import SHORTEST_SECONDS
-from ..train.corpus.held_out import clip_splits, held_keys, key_splits
+from ..train.corpus.build import build, clip_splits, held_keys, key_splits
+from ..train.corpus.content import SHORTEST_SECONDS, are_loops, listened, melodic_share, unsuited_notes
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sound_files import digests, find_sounds, own_rate
 from ..train.corpus.store import READING, Corpus
-from ..train.corpus.unsuited_notes import unsuited_notes
+from ..train.families.recipes import load_recipe
+from ..train.frames import is_tonal, pitched_frames
 from ..train.launch import resume, start
-from ..train.recipes.base import Recipe
-from ..train.recipes.load import load_recipe
+from ..train.loop import Outcome, RunOptions, RunStatus
+from ..train.recipe import Recipe
 from ..train.run import Run
-from ..train.training_loop import Outcome, RunOptions, RunStatus
 from .evaluate import evaluate, exported_patch
 from .export import LabelInput
 from .families.family import ExportFamily
 from .families.table import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, family_named, name_for_users
-from .fidelity.pages import dynamics_line, in_short, tuning_line
+from .fidelity.page import dynamics_line, in_short, tuning_line
 from .first_preset import as_text, first_preset, rendered
 from .reports.report import Figures
 from .reports.verdict import good_news

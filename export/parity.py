@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from ..host.contract.card import METADATA_KEY, Reference, pack_peaks
-from ..host.contract.model import Model
 from ..host.errors import Failure
 from ..host.files import replacing
+from ..host.model.card import METADATA_KEY, Reference, pack_peaks
+from ..host.model.model import Model
+from .graphs import save
 from .knobs.naming import explained
-from .onnx import save
 
 TOLERANCE = 1e-3  # of a frame whose maximum is near 1: the largest rounding difference between processors
 ROWS = 12  # inputs: one for each pitch class

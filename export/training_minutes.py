@@ -1,7 +1,7 @@
 """Checks training minutes before torch is imported."""
 
 from ..host.errors import UserError
-from ..train.recipes.base import MOST_MINUTES
+from ..train.recipe import MOST_MINUTES
 
 MINUTES = 5.0  # of training, by default
 

@@ -1,14 +1,50 @@
-"""The user's configuration file: defaults of options, and the folder of presets. Light import."""
+"""The user's configuration file and folders, and the text of TOML files. Light import."""
 
+import codecs
 import functools
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from .errors import UserError, nearest
 from .files import read_regular
-from .toml_text import toml_text
+
+MOST_PARTS = 100  # of a dotted key: the parser's time grows with their square; presets have four
+BEGINNING = 20  # bytes; in UTF-16 each other one of a key is zero
+KEY = r"(?:[\w-]++|\"[^\"\n]*+\"|'[^'\n]*+')"
+LONG_KEY = re.compile(rf"(?<![\w-]){KEY}(?:[ \t]*+\.[ \t]*+{KEY}){{{MOST_PARTS}}}")
+
+
+def toml_text(data: bytes, name: str) -> str:
+    """Decode UTF-8 with or without a byte-order mark; ``name`` is that of messages, such as "preset /a/b.toml".
+
+    Raises:
+        UserError: another encoding, or as `check_keys`.
+    """
+    zeros = data[:BEGINNING].count(0)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 2 * zeros >= len(data[:BEGINNING]) > 1:
+        raise UserError(f"{name} is text in UTF-16; save it as UTF-8")
+    try:
+        text = data.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = data[error.start]
+        raise UserError(
+            f"{name} is not UTF-8 in line {line} (byte {byte:#x}, {bytes([byte]).decode('latin-1')!r} in Latin-1); "
+            "save it as UTF-8"
+        ) from None
+    check_keys(text, name)
+    return text
+
+
+def check_keys(text: str, name: str) -> None:
+    """Raise UserError for a dotted key of more than `MOST_PARTS` parts."""
+    if long_key := LONG_KEY.search(text):
+        line = text.count("\n", 0, long_key.start()) + 1
+        raise UserError(f"{name} is not TOML in line {line}: a key has more than {MOST_PARTS} parts")
+
 
 LARGEST = 1 << 16  # bytes
 KNOWN: dict[str, dict[str, type]] = {
@@ -53,3 +89,21 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
             if type(value) is not kind or (isinstance(value, list) and not all(isinstance(one, str) for one in value)):
                 raise UserError(f"{path}: {table}.{name} = {value!r} should be {NAMES[kind]}")
     return told
+
+
+def own_folder(name: str) -> Path:
+    """Folder ``presets``, ``models``, ``packs`` or ``recordings``, which may not exist yet.
+
+    Raises:
+        UserError: as `configured`, which may name the folder of presets.
+    """
+    if name == "presets" and (told := configured("presets", "folder")) is not None:
+        try:
+            folder = Path(told).expanduser()
+        except RuntimeError:  # of ~ and an unknown user
+            folder = Path()
+        if not folder.is_absolute() or "\0" in told:
+            raise UserError(f"{config_file()}: presets.folder = {told!r} should be a full path, or begin with ~/")
+        return folder
+    data = Path(os.environ.get("XDG_DATA_HOME") or "")  # which counts only if absolute, says its specification
+    return (data if data.is_absolute() else Path.home() / ".local/share") / "timbrel" / name

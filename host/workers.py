@@ -1,20 +1,84 @@
-"""Does tasks in other processes, or in a Ray cluster; results keep the tasks' order."""
+"""Tasks in other processes or in a Ray cluster, in their order; cores that other processes leave idle."""
 
 import contextlib
+import importlib
+import logging
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import socket
+import sys
+import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any, TypeVar
 
-from .errors import Failure, TimbrelError
+import psutil
+
+from .errors import Failure, TimbrelError, UserError
 from .interrupts import SIGNALS
-from .ray_cluster import RETRIES, connect, first_line, on_this_machine
+
+CONNECTING_SECONDS = 5.0
+ROOT = 0  # user number
+RETRIES = 3  # of a task whose machine or process dies
+
+
+def connect(address: str) -> Any:
+    """The module ray, connected; call its `shutdown` in the end.
+
+    Raises:
+        UserError: Ray is missing, or no cluster is at ``address``, HOST:PORT or auto.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError:
+        raise UserError("--ray needs Ray; install it with: pip install 'timbrel[scale]'") from None
+    try:
+        found = current_address() if address == "auto" else address
+        host, colon, port = found.rpartition(":")
+        if not colon:
+            raise ValueError("an address is HOST:PORT, or auto")
+        socket.create_connection((host, int(port)), timeout=CONNECTING_SECONDS).close()  # Ray tries for ten minutes
+        before = signal.getsignal(signal.SIGTERM)
+        ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
+        if threading.current_thread() is threading.main_thread():  # Ray's own handler would end without cleaning up
+            signal.signal(signal.SIGTERM, before)
+    except (OSError, ValueError, OverflowError, RuntimeError) as error:
+        said = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(f"no Ray cluster answers at {address!r} ({said}); start one with 'ray start --head'") from None
+    return ray
+
+
+def current_address() -> str:
+    """Address of the cluster that Ray last started here; ValueError if it is none, or another user's."""
+    # the file in which Ray itself looks for it
+    if "RAY_ADDRESS" in os.environ:
+        return os.environ["RAY_ADDRESS"]
+    file = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")
+    try:
+        if sys.platform != "win32" and file.lstat().st_uid not in (os.getuid(), ROOT):  # all may write into that folder
+            raise ValueError(f"{file} is another user's; give HOST:PORT if you trust that cluster")
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:
+        raise ValueError("none was started on this machine") from None
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def on_this_machine(error: Exception) -> list[str]:
+    """An error's lines with this machine's name."""
+    return [f"{socket.gethostname()}: {line}" for line in error.args]
+
 
 AHEAD = 2  # tasks a worker, done before their results are taken
 
@@ -126,3 +190,38 @@ def _work_on_node(work: Callable[[Task], Result], task: Task) -> tuple[Result | 
         return work(task), None
     except TimbrelError as error:
         return None, type(error)(*on_this_machine(error))
+
+
+SLACK = 0.25  # of a core: constant load of an idle desktop's programs
+GLANCE_SECONDS = 0.1  # ten ticks of most systems: a busy process uses nine of them or more
+
+
+def processors_worked() -> Callable[[], float]:
+    """A function that totals our cores' busy seconds, without time stolen by a VM host."""
+    allowed = _allowed()
+
+    def worked() -> float:
+        times = psutil.cpu_times(percpu=True)
+        return sum(_worked(times[number]) for number in allowed if number < len(times))
+
+    return worked
+
+
+def free_processors() -> int:
+    """This process's idle cores, at least one; sleeps for `GLANCE_SECONDS`."""
+    worked = processors_worked()
+    began, before = time.perf_counter(), worked()
+    time.sleep(GLANCE_SECONDS)
+    others = (worked() - before) / (time.perf_counter() - began)
+    return max(1, math.floor(len(_allowed()) - others + SLACK))
+
+
+def _allowed() -> list[int]:
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):
+        return list(process.cpu_affinity())
+    return list(range(psutil.cpu_count() or 1))
+
+
+def _worked(times: object) -> float:
+    return sum(getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq"))

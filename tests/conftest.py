@@ -171,9 +171,9 @@ def small_run(tone_corpus, small, once):
     """The folder of a small run of tuned-8 on the tones; not to be written to."""
 
     def make(folder):
+        from timbrel.train.families.recipes import load_recipe
         from timbrel.train.launch import start
-        from timbrel.train.recipes.load import load_recipe
-        from timbrel.train.training_loop import RunOptions
+        from timbrel.train.loop import RunOptions
 
         start(load_recipe("tuned-8", small), tone_corpus, folder / "small", RunOptions(accelerator="cpu"))
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.shipped import MIDI as TUNES
+from timbrel.host.preset.shipped import MIDI as TUNES
 
 DEMO = TUNES / "demo.mid"
 
@@ -76,7 +76,7 @@ def failing(monkeypatch, error):
     def broken():
         raise error
 
-    monkeypatch.setattr("timbrel.train.recipes.load.shipped_recipes", broken)
+    monkeypatch.setattr("timbrel.train.families.recipes.shipped_recipes", broken)
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,7 @@ def test_debug_shows_a_traceback_and_the_same_last_line(timbrel, monkeypatch, er
 def test_a_missing_extra_is_named_before_any_work(timbrel, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "torch", None)
-    for module in [
-        name for name in sys.modules if name.startswith(("timbrel.train.training_loop", "timbrel.train.launch"))
-    ]:
+    for module in [name for name in sys.modules if name.startswith(("timbrel.train.loop", "timbrel.train.launch"))]:
         monkeypatch.delitem(sys.modules, module)
     text = one_line(timbrel("train", "tuned-8", "--corpus", "c", "-o", "r"), 2)
     assert text == "torch is not installed; install it with: pip install 'timbrel[train]'"

@@ -133,7 +133,7 @@ def test_every_option_and_argument_has_its_help():
 
 
 def test_recipes_are_listed_with_a_line_each(timbrel):
-    from timbrel.train.recipes.load import shipped_recipes
+    from timbrel.train.families.recipes import shipped_recipes
 
     lines = timbrel("recipes").out.splitlines()
     assert [line.split()[0] for line in lines] == list(shipped_recipes())

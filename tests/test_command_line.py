@@ -86,26 +86,26 @@ def test_from_sounds_to_a_model_that_passes(timbrel, tones, small, one_table, tm
     assert "bells.encoder.onnx: its encoder" in exported.out
     shown = timbrel("info", "bells.onnx").out
     assert all(text in shown for text in ("bells", "fourteen tones", "CC0-1.0", "tuned-2", "60 steps", "latent 1"))
-    from timbrel.host.contract.card import read_card
+    from timbrel.host.model.card import read_card
 
     assert read_card(timbrel("info", "bells.onnx", "--json").out, "info").name == "bells"
     passed = timbrel("verify", "bells.onnx")
     assert passed.status == 0
     assert passed.out.startswith("bells.onnx passes: off by ")
-    monkeypatch.setattr("timbrel.host.contract.model.ParityResult.passed", property(lambda self: False))
+    monkeypatch.setattr("timbrel.host.model.model.ParityResult.passed", property(lambda self: False))
     failed = timbrel("verify", "bells.onnx")
     assert failed.status == 1
     assert failed.out.startswith("bells.onnx FAILS: off by ")
 
 
 def test_other_seeds_and_devices_reach_the_loop(timbrel, monkeypatch, tone_corpus, tmp_path):
-    from timbrel.train import launch, training_loop
+    from timbrel.train import launch, loop
 
     seen = []
 
     def start(recipe, corpus, folder, options, others):
         seen.append((recipe, corpus, folder, options))
-        return training_loop.Outcome(1, 0.5, False, False)
+        return loop.Outcome(1, 0.5, False, False)
 
     monkeypatch.setattr(launch, "start", start)
     arguments = ["train", "chroma-2", "--corpus", tone_corpus, "-o", tmp_path / "run"]

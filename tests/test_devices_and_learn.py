@@ -93,7 +93,7 @@ def timbrel_with(tmp_path):
 
 
 def test_devices_lists_what_to_type_for_cards_ports_and_controllers(timbrel_with):
-    from timbrel.host.patch.controllers import shipped_controllers
+    from timbrel.host.preset.library import shipped_controllers
 
     process = timbrel_with("devices")
     out, err = process.communicate()

@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.errors import UserError
-from timbrel.host.live import parent_process as play
-from timbrel.host.patch.library import find_model, open_patch
+from timbrel.host.live import session as play
+from timbrel.host.model.encoder import encoder_path
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import find_model, open_patch
+from timbrel.host.preset.shipped import shipped_models, shipped_presets
 from timbrel.host.resynthesis.process import with_options
-from timbrel.host.shipped import shipped_models, shipped_presets
 
 MIDI = b"MThd\0\0\0\6\0\0\0\1\1\xe0MTrk\0\0\0\x0d\0\x90\x40\x64\x83\x60\x80\x40\0\0\xff\x2f\0"
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host import files, interrupts
-from timbrel.host.audio import sound_files as sound_files
+from timbrel.host.audio import sound_files
 from timbrel.host.audio.sound_files import sound_writer
 from timbrel.host.files import building_folder, replacing, replacing_folder
-from timbrel.host.shipped import MIDI
+from timbrel.host.preset.shipped import MIDI
 
 from .patience import PATIENCE_SECONDS, until
 

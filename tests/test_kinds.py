@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from timbrel.host.kinds.table import KINDS, kind_of
-from timbrel.host.patch.preset import Preset
+from timbrel.host.preset.preset import Preset
 from timbrel.train.families.table import FAMILIES as TRAINED
 
 ROOT = Path(__file__).parents[1]
 # Where the names are given: by a kind's or a family's own files, by the tables of rows, and by the format of cards.
-OF_KINDS = ("host/kinds/", "host/contract/card.py", "export/families/")
+OF_KINDS = ("host/kinds/", "host/model/card.py", "export/families/")
 OF_FAMILIES = ("train/families/", "export/families/", "export/study/", "export/commands.py")
 
 

@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 from timbrel.__main__ import main
-from timbrel.host.shipped import MIDI
+from timbrel.host.preset.shipped import MIDI
 
-from .host.packs.packed import packed
+from .host.model.packed import packed
 
 
 def test_the_tune_before_the_preset_is_one_line_that_says_the_order(timbrel, tmp_path):

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 import timbrel
 from nbclient import NotebookClient
-from timbrel.host.shipped import MIDI
+from timbrel.host.preset.shipped import MIDI
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 NOTEBOOK = PAGE.with_name("oboe.ipynb")

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timbrel.host.contract.encoder import encoder_path
-from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.midi.performance import read_performance
-from timbrel.host.patch.library import open_patch
+from timbrel.host.midi.files import read_performance
+from timbrel.host.model.encoder import encoder_path
+from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
-from timbrel.host.render import remarks
-from timbrel.host.resynthesis.log_mel import distances_db, log_mel
-from timbrel.host.shipped import DEMO, KEYS, PARTS, shipped_models, shipped_presets, shipped_tunes
-from timbrel.train.corpus.general_midi_programs import DRUM_CLASSES
-from timbrel.train.metrics.distribution_distance import pairwise_within
+from timbrel.host.play.render import remarks
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import DEMO, KEYS, PARTS, shipped_models, shipped_presets, shipped_tunes
+from timbrel.host.resynthesis.distance import distances_db, log_mel
+from timbrel.train.corpus.soundfont import DRUM_CLASSES
+from timbrel.train.metrics.clips import pairwise_within
 
 RATE = 44100
 WORDS = ("digits-keys", "digits-gan")
@@ -140,7 +140,7 @@ def test_a_demo_is_a_tune_and_a_picture(timbrel, tmp_path, monkeypatch, name):
         ends = [replace(event, time=rate) for event in whole.events[len(heard) :] if isinstance(event, NoteOff)]
         return whole._replace(events=[*heard, *ends], length=rate)
 
-    monkeypatch.setattr("timbrel.host.demo.read_performance", beginning)
+    monkeypatch.setattr("timbrel.host.commands.demo.read_performance", beginning)
     monkeypatch.chdir(tmp_path)
     ended = timbrel("demo", *([] if name == DEMO else [name]))
     assert ended.status == 0, ended.err

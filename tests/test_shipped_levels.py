@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from timbrel.export.instrument import demo
-from timbrel.export.instrument.levels import loudness_lufs, peaks_dbfs, single
+from timbrel.export import first_preset
+from timbrel.export.first_preset import loudness_lufs, peaks_dbfs, single
+from timbrel.export.kinds import stream
 from timbrel.export.kinds.kind import MIDDLE_C
-from timbrel.export.kinds.stream import kind as stream
-from timbrel.host.patch.library import open_patch
-from timbrel.host.shipped import shipped_presets
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import shipped_presets
 
 RANGE_LU = 1.5  # as the changelog promises
 HIGHEST_DBFS = -1.0
@@ -35,7 +35,7 @@ def test_they_are_as_loud_as_voices_of_new_models_at_velocity_100(loud):
 def test_no_single_key_at_full_velocity_comes_nearer_to_full_scale_than_a_decibel(name):
     """The keys are all of a kit, and the lowest, the middle and the highest of an instrument that plays scales."""
     patch = open_patch(name)
-    keys = demo.keys_of(patch)
+    keys = first_preset.keys_of(patch)
     if not patch.preset.keys:
         keys = keys[:: max(len(keys) // 2, 1)] + keys[-1:]
     assert max(peaks_dbfs(patch, keys).values()) <= HIGHEST_DBFS
@@ -44,7 +44,7 @@ def test_no_single_key_at_full_velocity_comes_nearer_to_full_scale_than_a_decibe
 @pytest.mark.parametrize("name", ["gm-keys", "drum-kit", "lakeside-walk"])
 def test_velocity_32_is_24_db_softer_than_127_and_20_than_100(name):
     patch = open_patch(name)
-    key = demo.keys_of(patch)[0] if patch.preset.keys else MIDDLE_C
+    key = first_preset.keys_of(patch)[0] if patch.preset.keys else MIDDLE_C
     soft, usual, full = (10 * np.log10(np.square(single(patch, key, velocity)).mean()) for velocity in (32, 100, 127))
     assert full - soft == pytest.approx(23.9, abs=1.5)
     assert usual - soft == pytest.approx(19.8, abs=1.5)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import timbrel
-from timbrel.host.shipped import MIDI
+from timbrel.host.preset.shipped import MIDI
 
 TUNE = MIDI / "digits-keys.mid"
 

@@ -12,7 +12,7 @@ from ..host.errors import UserError
 
 if TYPE_CHECKING:
     from ..host.progress import Display
-    from .training_loop import Outcome, RunStatus
+    from .loop import Outcome, RunStatus
 
 commands = typer.Typer(rich_markup_mode=None)
 corpus_commands = typer.Typer(rich_markup_mode=None, help="Build a corpus to train on.")
@@ -83,8 +83,8 @@ def corpus_build(
     if loops and melodies:
         raise UserError("--loops and --melodies are two kinds of corpus; give one of them")
 
-    from ..host.idle_cores import free_processors
     from ..host.progress import Display
+    from ..host.workers import free_processors
     from .corpus.build import build
 
     with Display() as display:
@@ -183,7 +183,7 @@ def corpus_grooves(
 @commands.command()
 def recipes() -> None:
     """List the recipes that ship."""
-    from .recipes.load import load_recipe, shipped_recipes
+    from .families.recipes import load_recipe, shipped_recipes
 
     for name in shipped_recipes():
         print(f"{name:<26}{load_recipe(name).description}")
@@ -214,11 +214,11 @@ def train(
         changes.append(f"training.minutes={minutes}")
 
     from ..host.progress import Display
+    from .families.recipes import load_recipe
     from .families.table import FAMILIES
     from .launch import resume as go_on
     from .launch import start
-    from .recipes.load import load_recipe
-    from .training_loop import RunOptions
+    from .loop import RunOptions
 
     loaded = load_recipe(recipe, changes)
     others = _others(loaded.name, FAMILIES[loaded.family].reads, resume, generator=generator, judge=classifier)

@@ -16,13 +16,13 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..host.errors import TimbrelError, UserError
-from .batches.frames import is_tonal
 from .corpus.store import Corpus
 from .families.table import FAMILIES
-from .recipes.base import Recipe
+from .frames import is_tonal
+from .loop import Outcome, RunOptions, Stop, train
+from .processes import is_first, launched, one_voice, processes, together
+from .recipe import Recipe
 from .run import FORMAT, Run, RunInfo, relative_to, trained, trained_others
-from .several_machines import is_first, launched, one_voice, processes, together
-from .training_loop import Outcome, RunOptions, Stop, train
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 PARTING = timedelta(seconds=5)  # a process's longest wait for its peers at exit

@@ -1,6 +1,7 @@
-"""Writes audible previews of a run during training."""
+"""Writes audible previews of a run during training, and draws grids of clips."""
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,10 +10,43 @@ import torch
 
 from ..host.arrays import Array
 from ..host.audio.sound_files import sound_writer
-from .clip_picture import draw_grid
+from ..host.files import replacing
+from ..host.resynthesis.distance import HOP, log_mel
+from .data import Data
 from .network import Network
-from .recipes.base import Recipe
-from .training_data import Data
+from .recipe import Recipe
+
+COLUMNS = 6  # clips in a row
+INCHES = (2.0, 2.4)  # of a clip
+DOTS_PER_INCH = 80
+FLOOR_DB = -60.0  # under a clip's loudest, where the picture is black
+
+
+def draw_grid(path: Path, sounds: Sequence[Array], rate: int, titles: Sequence[str]) -> bool:
+    """Draw sounds [samples] at ``rate`` Hz as a PNG; return False without matplotlib."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return False
+    from matplotlib.figure import Figure
+
+    rows = -(-len(sounds) // COLUMNS)
+    columns = min(COLUMNS, len(sounds))
+    figure = Figure(figsize=(INCHES[0] * columns, INCHES[1] * rows), dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.subplots(2 * rows, columns, squeeze=False, gridspec_kw={"height_ratios": [1, 2] * rows})
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for place, (sound, title) in enumerate(zip(sounds, titles, strict=True)):
+        row, column = divmod(place, COLUMNS)
+        wave, image = axes[2 * row, column], axes[2 * row + 1, column]
+        wave.plot(np.arange(len(sound)) / rate, sound, linewidth=0.4, color="#2c5f7c")
+        wave.set_xlim(0, len(sound) / rate)
+        wave.set_title(title, fontsize=8)
+        levels = log_mel(sound[None], rate)[0]
+        extent = (0.0, len(levels) * HOP / rate, 0.0, float(levels.shape[1]))
+        image.imshow(levels.T, origin="lower", aspect="auto", vmin=FLOOR_DB, vmax=0, cmap="magma", extent=extent)
+    with replacing(path, overwrite=True) as file:
+        figure.savefig(file, format="png")
+    return True
+
 
 SOUNDS = 6  # spread over the validation frames
 SECONDS = 0.7  # of a sound that a single frame makes

@@ -1,4 +1,4 @@
-"""A run on disk: recipe, checkpoints and log.
+"""A run on disk: recipe, checkpoints and log, and the networks trained in it.
 
 RUN/recipe.toml      the effective recipe
 RUN/run.json         corpus, versions, hardware, and runs that it builds on
@@ -23,12 +23,14 @@ from ..host.errors import Failure, UserError
 from ..host.files import building_folder, replacing
 from . import checkpoint
 from .corpus.store import Corpus
+from .families.recipes import load_recipe
 from .families.table import FAMILIES
 from .network import Network
-from .recipes.base import Recipe
-from .recipes.load import load_recipe
+from .recipe import Recipe
 
 FORMAT = 1
+
+
 SAME_SECONDS = 1e-3  # of a corpus: sums are rounded
 
 

@@ -15,32 +15,29 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...host.arrangement import arrange
 from ...host.arrays import Array
 from ...host.audio.block_size import check_block
 from ...host.audio.sound_files import RATES as FILE_RATES
 from ...host.audio.sound_files import read_sound, sound_writer
-from ...host.errors import TimbrelError, UserError
+from ...host.errors import TimbrelError, UserError, naming_extras
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange
-from ...host.extras import naming_extras
-from ...host.kinds.spectrum.kind import GestureSettings
+from ...host.kinds.spectrum import GestureSettings
 from ...host.kinds.table import kind_of
-from ...host.midi.performance import Performance, read_performance
-from ...host.patch.library import Patch, open_patch
-from ...host.patch.loading import read_preset
-from ...host.patch.plugin_consent import ask_for
-from ...host.patch.preset import LatentSettings, Preset
-from ...host.play.instrument import ChannelInstrument
-from ...host.render import RATES, render_samples
-from ...host.resynthesis.code_track import follow
+from ...host.midi.files import Performance, read_performance
+from ...host.play.rack import ChannelInstrument
+from ...host.play.render import RATES, arrange, render_samples
+from ...host.preset.library import Patch, open_patch
+from ...host.preset.loading import read_preset
+from ...host.preset.plugin_consent import ask_for
+from ...host.preset.preset import LatentSettings, Preset
+from ...host.preset.shipped import preset_file, shipped_presets
+from ...host.resynthesis.codes import follow
 from ...host.resynthesis.process import process, with_options
 from ...host.resynthesis.recover import recover
 from ...host.session.messages import Setup
-from ...host.session.preset_view_builder import controls
-from ...host.shipped import preset_file, shipped_presets
+from ...host.session.view_builder import controls
 from ..recovery.method import chosen_method
-from .live import LivePlayer
-from .notes import KnobRange, Note, Points, knob_changes, number, performance_of
+from .live import KnobRange, LivePlayer, Note, Points, knob_changes, number, performance_of
 from .sound import MOST_CHANNELS, Sound
 
 PathLike = str | os.PathLike[str]

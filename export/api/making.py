@@ -7,10 +7,10 @@ from pathlib import Path
 
 from ...host.errors import UserError
 from ...host.files import building_folder, check_new_folder
-from ...host.packs import SUFFIX
+from ...host.model.pack import SUFFIX
+from ...host.preset.shipped import preset_file
 from ...host.progress import Display
-from ...host.shipped import preset_file
-from ...train.corpus.folder_check import surveyed
+from ...train.corpus.content import surveyed
 from ..families import made_families
 from ..training_minutes import MINUTES, check_minutes
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ...host.audio.sound_files import flac_bytes, sound_writer
 from ...host.errors import UserError
-from ...host.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
+from ...host.resynthesis.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
 
 if TYPE_CHECKING:
     Samples = np.ndarray[tuple[int, ...], np.dtype[np.float32]]

@@ -7,12 +7,10 @@ from pathlib import Path
 
 from ...host.errors import UserError
 from ...host.files import claimed
-from ...host.patch.library import open_patch
+from ...host.preset.library import open_patch
 from ...host.workers import task_runner
-from .batches import Job, Member, render_batch
-from .drawing import DatasetPreset
-from .settings import MOST_NOTES, DatasetSettings
-from .shards import Index
+from .drawing import MOST_NOTES, DatasetPreset, DatasetSettings
+from .shards import Index, Job, Member, render_batch
 
 BEGIN = "run 'timbrel dataset' again to go on"
 

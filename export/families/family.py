@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ...host.contract.model import Model
-from ...host.patch.preset import Preset
+from ...host.model.model import Model
+from ...host.preset.preset import Preset
 from ...train.corpus.store import Corpus
 from ..graphs import Graphs
 from ..reports.report import Report

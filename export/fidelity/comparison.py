@@ -1,23 +1,23 @@
-"""Compares an instrument's notes with held-out recordings, a sampler's notes and second takes."""
+"""Compares an instrument's notes with held-out recordings, a sampler's notes and second takes; ABX listening tests."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import librosa
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 
-from ...host.arrays import Array
-from ...host.patch.library import Patch
+from ...host.arrays import Array, Doubles
+from ...host.preset.library import Patch
 from ...host.units import note_name
 from ...train.corpus.store import Corpus
-from ...train.metrics.distribution_distance import frechet
-from ..reports.picture import Picture
-from ..reports.report import Figures, Report, ReportSound, listed
-from .abx import AbxTrial, abx_page
-from .classifiers import classifier_accuracy, pair_of
-from .dynamics import dynamics
-from .figures import note_picture
-from .measures import BANDS, NoteDistance, counted, course, held_shapes, nearness, shape_db
+from ...train.metrics.clips import frechet
+from ..reports.page import rendered
+from ..reports.report import WIDTH, Figures, Picture, Report, ReportSound, Theme, listed
+from .dynamics import CodedNotes, dynamics, has_encoder, played
+from .floors import can_be_stored, classifier_accuracy, from_partials, pair_of, take_variety
+from .measures import BANDS, HOP, NoteDistance, SpectralCourse, counted, course, held_shapes, nearness, shape_db
 from .notes import (
     HELD_OUT,
     RecordedNote,
@@ -32,9 +32,55 @@ from .notes import (
     tuned,
     velocity,
 )
-from .rendering import CodedNotes, has_encoder, played
-from .stored_partials import can_be_stored, from_partials
-from .takes import take_variety
+
+LOWEST_DB = -80.0  # below a sound's loudest cell
+MARKED_HZ = {200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}
+
+
+def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) -> Picture:
+    """Plot mel bands of sounds, [samples] each."""
+    images = {who: levels(course(sound, rate)) for who, sound in sounds.items()}
+    longest = max(len(image) for image in images.values()) * HOP / rate
+    bands = librosa.mel_frequencies(BANDS + 2, fmin=0.0, fmax=rate / 2)[1:-1]
+    marked = {hz: text for hz, text in MARKED_HZ.items() if bands[0] <= hz <= bands[-1]}
+
+    def draw(theme: Theme) -> Figure:
+        figure = Figure((WIDTH, 2.7), layout="constrained")
+        row = figure.subplots(1, len(images), sharey=True, squeeze=False)[0]
+        for axes, (who, image) in zip(row, images.items(), strict=True):
+            extent = (0, len(image) * HOP / rate, -0.5, BANDS - 0.5)
+            shown = axes.imshow(
+                image.T, cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
+            )
+            axes.set(xlim=(0, longest), xlabel="seconds", title=who)
+            axes.set_yticks(np.interp(list(marked), bands, np.arange(BANDS)), list(marked.values()))
+        row[0].set_ylabel("Hz")
+        figure.colorbar(shown, ax=list(row), label="dB", pad=0.01).outline.set_visible(False)
+        return figure
+
+    return Picture(name, f"{title}: 64 mel bands, in dB under each sound’s loudest.", draw)
+
+
+def levels(measured: SpectralCourse) -> Doubles:
+    """Return band levels in dB below a sound's loudest, -80 at least: [frames, 64]."""
+    found = measured.shapes + measured.levels[:, np.newaxis]
+    under: Doubles = np.maximum(found - found.max(), LOWEST_DB)
+    return under
+
+
+class AbxTrial(NamedTuple):
+    """A note of the test, with sound files; ``other`` is the rendition."""
+
+    title: str
+    recording: str
+    other: str
+
+
+def abx_page(name: str, trials: Sequence[AbxTrial]) -> str:
+    """Return the page of at least one trial; it needs only the sounds beside it."""
+    notes = [{"a": trial.recording, "b": trial.other} for trial in trials]
+    return rendered("abx.html", title=f"{name}: can you tell it from the recordings?", trials=trials, notes=notes)
+
 
 NOTES = 24  # gives a median to a tenth of the notes' spread, in about ten seconds
 WORST = 5  # notes with sound and picture

@@ -12,7 +12,7 @@ from ...host.units import semitones_to_ratio
 from ...train.corpus.clip_table import Clip, Split
 from ...train.corpus.pitch import single_note
 from ...train.corpus.store import Corpus
-from ...train.metrics.loudness import STEP_SECONDS, envelope_db
+from ...train.metrics.clips import STEP_SECONDS, envelope_db
 
 HELD_OUT: tuple[Split, ...] = ("test", "val")  # no weight was trained on either; validation selected the checkpoint
 ONSET_DB = 40.0  # below a recording's loudest moment: its onset

@@ -8,28 +8,28 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrays import Doubles
-from ...host.contract.card import Card, in_deviations
-from ...host.contract.gesture import MOST_POINTS, RESIDUAL_DB, Gestures, Grid, InstrumentNotes, NoteWay, Wander, packed
-from ...host.contract.model import Model
-from ...host.contract.partials import spectra
-from ...host.play.gestures.blend import KEY_SEMITONES, nearest
+from ...host.model.card import Card, in_deviations
+from ...host.model.gesture import MOST_POINTS, RESIDUAL_DB, Gestures, Grid, InstrumentNotes, NoteWay, Wander, packed
+from ...host.model.model import Model
+from ...host.model.partials import spectra
+from ...host.play.trajectory import KEY_SEMITONES, nearest
 from ...train.corpus.store import Corpus
-from ...train.metrics.loudness import STEP_SECONDS
+from ...train.metrics.clips import STEP_SECONDS
 from ..fidelity.measures import BANDS, HOP
 from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, singles, spread, velocity
-from .code_fitting import CodeFitter
-from .modes import NoteModes, modes_of
-from .residual import LONGEST_SECONDS, Codes, band_middles, residuals_of
-from .trajectory_measurement import (
+from .code_fitting import LONGEST_SECONDS, CodeFitter, Codes, band_middles, residuals_of
+from .trajectory import (
     CODES_AT,
     LEVELS_AT,
     RELEASE_CODES_AT,
     RELEASE_LEVELS_AT,
     STEADY_SECONDS,
     NoteCodes,
+    NoteModes,
     NoteTrajectory,
     codes_of,
     measured_trajectory,
+    modes_of,
 )
 from .vibrato import vibrato_of
 

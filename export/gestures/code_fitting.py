@@ -1,22 +1,34 @@
-"""Fits codes to recorded frames: gradient search from the encoder's codes.
+"""Fits codes to recorded frames, by gradient search from the encoder's codes, and measures the residual.
 
 Encoders trained on steady sound map breath and room sound around a note to dark codes. A frame at the breath contains
 the following tone, so only its middle half counts. The target is the shape and brightness of `timbrel evaluate`.
+
+A network blurs notes that differ, and codes of some moments miss fast movement. Gains of bands give both back.
 """
+
+import functools
+from collections.abc import Callable
 
 import librosa
 import numpy as np
+import numpy.typing as npt
+import scipy
 import soxr
 import torch
 from torch import Tensor, nn
 
 from ...host.arrays import Array, Doubles
-from ...host.contract.card import PITCH_CLASSES, Card
+from ...host.model.card import PITCH_CLASSES, Card
+from ...host.model.gesture import MOST_POINTS, NO_MODES, RESIDUAL_DB, placed_modes
+from ...host.model.model import Model
+from ...host.model.partials import in_bins, orders, summed
+from ...host.signal import white_noise
 from ...host.units import semitones_to_ratio
 from ...train.families.partials.network import Bands
-from ..fidelity.notes import SingleNote
+from ..fidelity.measures import BANDS, FLOOR_DB, FRAME, HOP, SpectralCourse, course, mel
+from ..fidelity.notes import RecordedNote, SingleNote, tuned
 
-BANDS = 64
+MEL_BANDS = 64
 FLOOR = 1e-6  # of a frame's power, -60 dB: a softer band counts as empty
 STEPS, RATE = 12, 0.2  # of the search, and the first step in deviations: 16 gained 0.1 dB of a clarinet's shape
 ASIDE = 10.0  # dB^2 of shape: required gain per squared deviation from the encoder's code
@@ -30,7 +42,7 @@ class CodeFitter:
     def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card) -> None:
         self._encoder, self._decoder, self.card = encoder, decoder, card
         length, rate = card.frame_length, card.sample_rate
-        self._mel = torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=length, n_mels=BANDS, norm=None).T.copy())
+        self._mel = torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=length, n_mels=MEL_BANDS, norm=None).T.copy())
         self._hertz = torch.fft.rfftfreq(length, 1 / rate)
         half = torch.hann_window(length // 2, periodic=True)
         self._window = nn.functional.pad(half, (length // 4, length - length // 4 - length // 2))
@@ -120,3 +132,136 @@ class PitchedCodeFitter(CodeFitter):
         pitches = told[:, 0]
         shares = self._bands.shares(decoded, pitches)
         return 10 * torch.log10(shares + FLOOR), torch.log2(self._bands.centroid(decoded, pitches).clamp_min(1.0))
+
+
+Steps = npt.NDArray[np.int8]
+
+LONGEST_SECONDS = 2.0  # of stored movement: a note that is held for longer goes back and forth in it
+RELEASE_SECONDS = 0.5  # of a release's
+MOST_DB = 60.0  # of movement: its steps hold no more
+MEAN_DB = 15.0  # of a frame in the mean: more is a band that only one of the two fills
+LOUD_DB = 30.0  # below the note's loudest frame: the frames of the mean
+SOFT_DB = 45.0  # below it: those of the movement; attacks begin here, softer frames are the room's
+SILENT_DB = -70.0  # of a frame's power: a band below it in both spectra counts as equal
+SLOW = 9  # moments, 0.1 s at 44.1 kHz, of the mean that attacks and releases leave
+NOISE_SECONDS = 6  # of white noise, to measure its fluctuation
+
+
+def band_middles(rate: int) -> list[float]:
+    """Return the middles of the bands of `residuals_of`, in Hz."""
+    middles: list[float] = librosa.mel_frequencies(BANDS + 2, fmin=0.0, fmax=rate / 2)[1:-1].tolist()
+    return middles
+
+
+Codes = Callable[[Doubles], Doubles]  # from seconds, [moments], to codes, [moments, n_latents]
+
+
+def residuals_of(
+    note: RecordedNote, held: Codes, released: Codes | None, model: Model, modes: Doubles
+) -> tuple[Steps, Steps]:
+    """Return a note's residual and that of its release, in steps of `RESIDUAL_DB`, [1 + moments, BANDS] and without 1.
+
+    ``held`` and ``released`` are the codes that the model of partials plays, by seconds after note-on and note-off;
+    without ``released`` the second result is empty. ``modes``: as in `NoteWay`.
+    """
+    rate = model.card.sample_rate
+    sound = tuned(note, rate).sound
+    asked = course(sound, rate)
+    last = max(1, 1 + (len(sound) - FRAME // 2) // HOP)  # a frame beyond the end has a click's spectrum
+    off = round(note.held_seconds * rate / HOP)
+    end = off if released is None else off - FRAME // 2 // HOP  # later frames hear the release
+    longest = min(1 + round(LONGEST_SECONDS * rate / HOP), MOST_POINTS - 1)
+    while_held = np.arange(max(1, min(1 + end, longest, last)))
+    apart, hiss = _apart(asked, while_held, held(while_held * HOP / rate), note.single.key, model, modes)
+    loud = asked.levels[while_held] > asked.levels.max() - LOUD_DB
+    nothing = np.zeros((0, BANDS), np.int8)
+    if not loud.any():
+        return nothing, nothing
+    mean = np.clip(apart[loud], -MEAN_DB, MEAN_DB).mean(0)
+    soft = asked.levels[while_held] > asked.levels.max() - SOFT_DB
+    moves = np.where(soft[:, np.newaxis], apart - mean, 0.0)
+    # The host's noise fluctuates as any noise does: this part of the movement is left out.
+    known = np.square(hiss.mean(0) * noise_fluctuation(rate))
+    own = np.sqrt(np.clip(1 - known / np.maximum(np.square(_fast(moves))[loud].mean(0), 1e-9), 0.0, 1.0))
+    later = nothing
+    if released is not None:
+        after = np.arange(off, min(off + min(round(RELEASE_SECONDS * rate / HOP), MOST_POINTS - 1), last))
+        after = after[np.logical_and.accumulate(asked.levels[after] > asked.levels.max() - SOFT_DB)]
+        apart, _ = _apart(asked, after, released((after - off) * HOP / rate), note.single.key, model, modes)
+        later = _steps(_sharpened(_steadied(apart - mean, own)))
+    return _steps(np.concatenate([mean[np.newaxis], _sharpened(_steadied(moves, own))])), later
+
+
+def _fast(moves: Doubles) -> Doubles:
+    if not len(moves):
+        return moves
+    fast: Doubles = moves - scipy.ndimage.uniform_filter1d(moves, SLOW, axis=0, mode="nearest")
+    return fast
+
+
+def _steadied(moves: Doubles, own: Doubles) -> Doubles:
+    return moves - _fast(moves) * (1 - own)
+
+
+def _sharpened(moves: Doubles) -> Doubles:
+    """Undo the smoothing of movement, [moments, bands], by the windows that measured it.
+
+    Squares of Hann windows weight successive moments by 1/6, 4/6 and 1/6. The filter is that of quadratic B-splines,
+    1/8, 6/8 and 1/8: partials that beat within a band move already as they are played.
+    """
+    if len(moves) < 2:
+        return moves
+    sharp: Doubles = scipy.ndimage.spline_filter1d(moves, 2, axis=0, mode="mirror")
+    return np.clip(sharp, -MOST_DB, MOST_DB)
+
+
+def _apart(
+    asked: SpectralCourse, which: npt.NDArray[np.intp], codes: Doubles, key: int, model: Model, modes: Doubles
+) -> tuple[Doubles, Doubles]:
+    """Return recorded less decoded shapes in dB, and the share of noise in the decoded ones, [rows, BANDS] both."""
+    if not len(which):
+        return np.zeros((0, BANDS)), np.zeros((0, BANDS))
+    keys, shapes = np.full(len(which), key, np.intp), asked.shapes[which]
+    given, hiss = decoded_shapes(model.decode(codes.astype(np.float32), keys), keys, model.card, modes)
+    apart = np.clip(shapes - given, -MOST_DB, MOST_DB)
+    apart[(shapes < SILENT_DB) & (given < SILENT_DB)] = 0.0
+    return apart, hiss
+
+
+def _steps(decibels: Doubles) -> Steps:
+    steps: Steps = np.round(decibels / RESIDUAL_DB).astype(np.int8)
+    return steps
+
+
+def decoded_shapes(
+    frames: Array, keys: npt.NDArray[np.intp], card: Card, modes: Doubles = NO_MODES
+) -> tuple[Doubles, Doubles]:
+    """Return expected `SpectralCourse.shapes` of decoded frames, and the share of noise in each band, 0 to 1.
+
+    Both [rows, BANDS]. Frames of `measures` are shorter than the card's: noise is stronger in them beside partials.
+    """
+    layout = card.partials
+    assert layout is not None
+    short = card.model_copy(update={"frame_length": FRAME})
+    heights, power = frames[:, : layout.harmonics], np.square(frames[:, layout.harmonics :], dtype=np.float64)
+    places = in_bins(keys, short)[:, np.newaxis] * orders(layout, keys)
+    if len(modes):  # of one key
+        placed = placed_modes(modes, orders(layout, keys[:1])[0], card, float(keys[0]))
+        heights, power = placed.applied(heights, power)
+        places = in_bins(keys, short)[:, np.newaxis] * placed.orders
+    power = power * (card.frame_length / FRAME)
+    whole, part = (
+        np.square(summed(short, each, places, power), dtype=np.float64) for each in (heights, np.zeros_like(heights))
+    )
+    power = whole @ mel(card.sample_rate)
+    shares = power / np.maximum(whole.sum(1, keepdims=True), 1e-30)
+    hiss = (part @ mel(card.sample_rate)) / np.maximum(power, 1e-30)
+    return 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10))), hiss
+
+
+@functools.cache
+def noise_fluctuation(rate: int) -> Doubles:
+    """Return the standard deviation of white noise's levels in each band, in dB, [BANDS]."""
+    shapes = course(white_noise(NOISE_SECONDS * rate), rate).shapes
+    deviations: Doubles = _fast(shapes)[SLOW:-SLOW].std(0)
+    return deviations

@@ -5,11 +5,11 @@ import numpy.typing as npt
 import scipy
 
 from ...host.arrays import Doubles
-from ...host.contract.gesture import MOST_POINTS, VIBRATO_CENTS
+from ...host.model.gesture import MOST_POINTS, VIBRATO_CENTS
 from ...host.units import midi_to_hz
 from ..fidelity.measures import HOP
 from ..fidelity.notes import RecordedNote, tuned
-from .residual import LONGEST_SECONDS
+from .code_fitting import LONGEST_SECONDS
 
 Steps = npt.NDArray[np.int8]
 

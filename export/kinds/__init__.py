@@ -1,9 +1,1 @@
-"""Kinds of models for export. `FOLDERS` is the only registry."""
-
-FOLDERS = [
-    ".spectrum",
-    ".partials",
-    ".grain",
-    ".clip",
-    ".stream",
-]
+"""Kinds of models for export: first presets, demos, views for searches and players for nn~."""

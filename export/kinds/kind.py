@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from ...host.contract.card import Card
-from ...host.contract.model import Model
 from ...host.events import Event, NoteOff, NoteOn
-from ...host.patch.library import FIRST_KNOB_CC, Patch, default_knobs
-from ...host.patch.preset import LatentSettings, Preset
+from ...host.model.card import Card
+from ...host.model.model import Model
+from ...host.preset.library import FIRST_KNOB_CC, Patch, default_knobs
+from ...host.preset.preset import LatentSettings, Preset
 from ...host.units import MIDDLE_C
 from .player import NnPlayer
 from .search_view import View

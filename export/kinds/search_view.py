@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ...host.arrays import Array
-from ...host.contract.card import Card
-from ...host.stft import window
+from ...host.model.card import Card
+from ...host.signal import window
 
 LEAST = 1e-12  # power: keeps roots differentiable, and divisors above 0
 

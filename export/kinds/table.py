@@ -1,10 +1,6 @@
-"""Kinds of models by name."""
+"""Kinds of models for export, by name."""
 
-import importlib
-
-from . import FOLDERS
+from . import clip, grain, partials, spectrum, stream
 from .kind import ExportKind
 
-KINDS: dict[str, ExportKind] = {
-    kind.name: kind for kind in (importlib.import_module(f"{folder}.kind", __package__).KIND for folder in FOLDERS)
-}
+KINDS: dict[str, ExportKind] = {module.KIND.name: module.KIND for module in (spectrum, partials, grain, clip, stream)}

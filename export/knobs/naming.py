@@ -1,20 +1,251 @@
-"""Names a model file's knobs by their effect at its landmarks."""
+"""Names a model file's knobs by their effect at its landmarks, sorts them, and finds macro directions."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...host.arrays import Array
-from ...host.contract.card import Card, Latent
-from ...host.contract.model import Model
-from ...host.maps.code_timbre import timbre_of
+from ...host.arrays import Array, Indices
+from ...host.model.card import Card, Direction, Latent
+from ...host.model.code_timbre import timbre_of
+from ...host.model.model import Model
+from ...train.corpus.store import Corpus
+from ...train.families.chroma.network import ChromaAutoencoder
+from ...train.families.chroma.recipe import ChromaRecipe
+from ...train.families.partials.network import PartialsAutoencoder, rows
+from ...train.families.partials.recipe import PartialsRecipe
 from ...train.sampling import evenly_spaced
-from .descriptors import DESCRIPTORS, Descriptor, Timbre
-from .ordering import FAINT, SURE, names
-from .sensitivity import KnobEffect, turned
+from ..graphs import NARROWEST, SEED
+from ..measures.codes import SPAN
+from ..measures.frames import FrameSample, draw, encode
+from .sensitivity import (
+    DESCRIPTORS,
+    NAMES,
+    STEP,
+    ChromaGround,
+    Descriptor,
+    Ground,
+    KnobEffect,
+    PitchedGround,
+    Timbre,
+    held,
+    turned,
+)
+
+Bools = npt.NDArray[np.bool_]
+Figures = dict[str, Any]
+
+STRIDE = 179  # between the keys of successive codes, a prime: spreads a recording's codes over the range
+CODES = 480  # training frames to test knobs at: shares to a hundredth, some seconds
+SURE = 0.92  # of steps on training codes, for a name and a macro: aims at nine of ten on other notes
+FAINT = 0.2  # correlation: a weaker effect is hardly audible beside the rest of the code
+FIRST = 0  # brightness, which players look for first: its best knob gets its name, even if another effect is larger
+MACROS = {"brighter": "brightness", "rougher": "noise"}  # names, and the descriptors that they raise
+HALF = 0.5  # of its span, for the latent that moves most at a macro's end: from its middle, the whole range
+
+
+@dataclass(frozen=True)
+class OrderedLatent:
+    """A latent, and its `KnobEffect` on ``most``, the descriptor that it moves most.
+
+    ``name`` is empty without a reliable descriptor. ``share`` is 0.5 or more.
+    """
+
+    name: str
+    most: str
+    share: float
+    correlation: float
+    ends: tuple[float, float]
+    change_db: float
+
+    @property
+    def moves(self) -> str:
+        unit = DESCRIPTORS[NAMES.index(self.most)].unit
+        what = "" if self.name else f"most of all {self.most}, "
+        low, high = self.ends
+        return f"{what}{low:.2f} to {high:.2f} {unit}, correlation {self.correlation:.2f}"
+
+
+@dataclass(frozen=True)
+class OrderedLatents:
+    network: Any
+    knobs: list[OrderedLatent]
+    directions: list[Direction]
+    ground: Ground
+
+    @property
+    def names(self) -> list[str]:
+        return [knob.name or f"latent {number}" for number, knob in enumerate(self.knobs)]
+
+
+def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> OrderedLatents | None:
+    """Sort a network's latents; None if keys choose no note, codes fill no cube, or no frame sounds."""
+    settings = network.settings
+    in_cube = settings.bottleneck == "sigmoid" and not settings.variational
+    if recipe.frames.octave is None or not tonal or not network.conditioned or not in_cube:
+        return None
+    sample = draw(corpus, "train", recipe.frames, True, CODES, np.random.default_rng(SEED))
+    if sample is None:
+        return None
+    return in_order(network, lambda network: ground(network, recipe, sample))
+
+
+def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus) -> OrderedLatents:
+    train = rows(corpus, "train", recipe.frames.model_copy(update={"rows": CODES}))
+    return in_order(network, lambda network: pitched_ground(network, *train))
+
+
+def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents:
+    """Sort and name a network's latents, which span 0 to 1.
+
+    The largest level change of mel bands per deviation comes first. Named latents that lower their descriptor are
+    inverted.
+    """
+    measured = turned(ground_of(network))
+    order = np.argsort(-measured.change_db, kind="stable")
+    named = names(measured)
+    flipped = np.array([number in named and measured.rise[number, named[number]] < 0 for number in range(len(order))])
+    knobs = [_knob(measured, int(number), named.get(int(number)), bool(flipped[number])) for number in order]
+    network = reordered(network, order, flipped[order])
+    found = ground_of(network)
+    return OrderedLatents(network, knobs, directions(found), found)
+
+
+def ground(
+    network: ChromaAutoencoder, recipe: ChromaRecipe, sample: FrameSample, ends: tuple[Tensor, Tensor] | None = None
+) -> Ground:
+    """Return codes of at most `CODES` frames, on all keys in turn; ``ends`` default to the sample's."""
+    frames = recipe.frames
+    assert frames.fold is not None
+    few = evenly_spaced(len(sample), CODES)
+    codes = encode(network, sample.spectra[few], sample.pitch_classes[few])
+    timbre = Timbre(frames.sample_rate, frames.frame_length, frames.fold)
+    return ChromaGround(network, torch.from_numpy(codes), *spans(codes, ends), timbre, torch.arange(len(codes)) % 12)
+
+
+def pitched_ground(
+    network: PartialsAutoencoder, levels: Array, pitches: Array, ends: tuple[Tensor, Tensor] | None = None
+) -> PitchedGround:
+    """Return codes of at most `CODES` rows, at pitches across the recordings' range."""
+    few = evenly_spaced(len(pitches), CODES)
+    with torch.no_grad():
+        codes = network.encode(torch.from_numpy(levels[few]), torch.from_numpy(pitches[few]))
+    notes = torch.linspace(float(pitches.min()), float(pitches.max()), len(few))
+    keys = notes[torch.arange(len(few)) * STRIDE % len(few)]
+    return PitchedGround(network, codes, *spans(codes.numpy(), ends), keys)
+
+
+def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    """Return knob ends, [latents] each: ``ends``, or percentiles of codes, [codes, latents]."""
+    low, high = (torch.from_numpy(end).float() for end in np.percentile(codes, SPAN, axis=0)) if ends is None else ends
+    return low, torch.maximum(high, low + NARROWEST)
+
+
+def names(measured: KnobEffect) -> dict[int, int]:
+    """Return the descriptor index of each named latent.
+
+    Brightness is named first, then the largest effects in deviations.
+    """
+    score = measured.score
+    sure = np.maximum(measured.share, 1 - measured.share) >= SURE
+    sure &= np.abs(measured.correlation) >= FAINT
+    pairs = [divmod(int(place), score.shape[1]) for place in np.argsort(-score, axis=None, kind="stable")]
+    pairs.sort(key=lambda pair: pair[1] != FIRST)  # stable sort: the rest keep their order
+    named: dict[int, int] = {}
+    for latent, descriptor in pairs:
+        if sure[latent, descriptor] and latent not in named and descriptor not in named.values():
+            named[latent] = descriptor
+    return named
+
+
+def reordered(network: Any, order: Indices, flipped: Bools) -> Any:
+    """``order`` lists old indices; ``flipped`` new latents are 1 - x."""
+    network = copy.deepcopy(network)
+    first, places = network.decoder[0], torch.from_numpy(np.array(order))
+    assert isinstance(first, torch.nn.Linear)
+    sign = torch.from_numpy(np.where(flipped, -1.0, 1.0)).float()
+    with torch.no_grad():
+        network.bottleneck.weight.copy_(network.bottleneck.weight[places] * sign[:, None])
+        network.bottleneck.bias.copy_(network.bottleneck.bias[places] * sign)
+        columns = first.weight[:, places]
+        first.bias.add_(columns[:, sign < 0].sum(1))
+        first.weight[:, : len(places)] = columns * sign
+    return network
+
+
+def directions(at: Ground) -> list[Direction]:
+    """Return macro directions that hold on training codes: mean normalised gradients."""
+    scale, found = at.codes.std(0, correction=0), []
+    with torch.enable_grad():
+        codes = at.codes.clone().requires_grad_(True)
+        heard, _ = at.sound(codes, slice(None))
+        heard = heard + 0 * codes.sum()  # keeps a graph, with zero slopes, where a decoder ignores its codes
+        slopes = [
+            torch.autograd.grad(heard[:, NAMES.index(raised)].sum(), codes, retain_graph=True)[0]
+            for raised in MACROS.values()
+        ]
+    for (name, raised), slope in zip(MACROS.items(), slopes, strict=True):
+        number = NAMES.index(raised)
+        way = torch.nn.functional.normalize(slope * scale, dim=1).mean(0) * scale
+        way = way * (HALF / (way.abs() / (at.high - at.low)).max().clamp_min(1e-9))
+        share = held(at, way * 2 * STEP, number)
+        if share >= SURE:
+            latent = [round(float(value), 5) for value in way]
+            found.append(Direction(name=name, latent=latent, raises=raised, holds=round(share, 4)))
+    return found
+
+
+def _knob(measured: KnobEffect, number: int, named: int | None, flipped: bool) -> OrderedLatent:
+    most = named
+    if most is None:
+        most = int(measured.score[number].argmax())
+    share, correlation = measured.share[number, most], measured.correlation[number, most]
+    low, high = measured.ends[:, number, most]
+    return OrderedLatent(
+        name="" if named is None else NAMES[most],
+        most=NAMES[most],
+        share=float(max(share, 1 - share)),
+        correlation=float(-correlation if flipped else correlation),
+        ends=(float(high), float(low)) if flipped else (float(low), float(high)),
+        change_db=float(measured.change_db[number]),
+    )
+
+
+def checked(knobs: OrderedLatents, at: Ground, split: str) -> Figures:
+    """Check names and directions at a split's codes.
+
+    ``holds`` is the share of quarter-range steps that move the descriptor as named; None for nameless ones.
+    """
+    measured = turned(at)
+    rows = []
+    for number, knob in enumerate(knobs.knobs):
+        moved = NAMES.index(knob.most)
+        rows.append(
+            {
+                "name": knob.name or None,
+                "moves": knob.moves,
+                "change_db": knob.change_db,
+                "correlation": float(measured.correlation[number, moved]),
+                "training": knob.share,
+                "holds": float(measured.share[number, moved]) if knob.name else None,
+            }
+        )
+    ways = [
+        {
+            "name": direction.name,
+            "raises": direction.raises,
+            "training": direction.holds,
+            "holds": held(at, torch.tensor(direction.latent) * 2 * STEP, NAMES.index(direction.raises)),
+        }
+        for direction in knobs.directions
+    ]
+    return {"split": split, "codes": len(at.codes), "latents": rows, "directions": ways}
+
 
 SOUND = (
     Descriptor("brightness", "octaves around the mean"),  # of the spectral centroid

@@ -1,16 +1,128 @@
-"""Measures the effect of single knobs on decoded frames."""
+"""Measures the effect of single knobs on timbre descriptors of decoded frames.
+
+Brightness is the spectral centroid; fundamental and body are the tristimulus of Pollard and Jansson (Acustica 51,
+1982), as in G. Peeters, "A large set of audio features for sound description" (Ircam, 2004).
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from markupsafe import Markup
 from torch import Tensor
 
 from ...host.arrays import Doubles
-from ..measures.frame_sample import ROWS
-from .descriptors import Timbre, of_partials
+from ...host.model.partials import HANN_ENERGY
+from ...host.units import A4_HZ
+from ...train.families.partials.network import Bands
+from ..measures.frames import ROWS
+from ..reports.page import faint, table
+from ..reports.verdict import minus, percent, two_digits
+
+REACH = 2.5  # bins: half the main lobe of a Hann window, two, and a margin for mistuned partials
+SOFTEST = 1e-8  # of a frame's power, -80 dB: softer parts are masked
+ODD, EVEN = (3, 5, 7, 9), (2, 4, 6, 8)  # partials; the fundamental would mask the odd ones
+BODY = (2, 3, 4)  # the second tristimulus
+PRESENCE_HZ = 2000.0
+AIR_HZ = 5000.0
+
+
+class Descriptor(NamedTuple):
+    name: str
+    unit: str
+
+
+DESCRIPTORS = (
+    Descriptor("brightness", "octaves over 1 Hz"),  # spectral centroid of magnitudes, as in measures of notes
+    Descriptor("noise", "dB to partials"),
+    Descriptor("odd partials", "dB to even ones"),
+    Descriptor("fundamental", "dB to all else"),
+    Descriptor("body", "dB to all else"),  # partials 2 to 4
+    Descriptor("presence", "dB of all"),  # 2 to 5 kHz
+    Descriptor("air", "dB of all"),  # above 5 kHz
+)
+NAMES = tuple(descriptor.name for descriptor in DESCRIPTORS)
+
+
+class Timbre:
+    def __init__(self, sample_rate: int, frame_length: int, octave: int) -> None:
+        self._hertz = torch.fft.rfftfreq(frame_length, 1 / sample_rate)
+        keys = torch.arange(12) + 12 * (octave + 1)
+        fundamental = A4_HZ * 2.0 ** ((keys - 69) / 12)
+        place = self._hertz / fundamental[:, None]
+        number = place.round()
+        near = (place - number).abs() <= REACH * sample_rate / frame_length / fundamental[:, None]
+        partial = torch.where(near, number, 0.0)  # [12, bins], 0: no partial
+
+        def of(*numbers: int) -> Tensor:
+            return torch.isin(partial, torch.tensor(numbers, dtype=partial.dtype))
+
+        bands = [
+            torch.ones_like(near),
+            partial > 0,
+            (partial == 0) & (place > 0.5),  # hum and rumble below the fundamental are not noise of the note
+            of(*ODD),
+            of(*EVEN),
+            of(1),
+            of(*BODY),
+            ((self._hertz >= PRESENCE_HZ) & (self._hertz < AIR_HZ)).expand_as(near),
+            (self._hertz >= AIR_HZ).expand_as(near),
+        ]
+        self._bands = torch.stack(bands, 2).float()  # [12, bins, bands]
+
+    def __call__(self, frames: Tensor, classes: Tensor) -> Tensor:
+        """Return descriptors, [frames, DESCRIPTORS], of magnitudes [frames, bins] and pitch classes [frames]."""
+        order, power = classes.argsort(stable=True), frames.square()
+        parts = torch.split(power[order], torch.bincount(classes, minlength=12).tolist())
+        summed = torch.cat([part @ bands for part, bands in zip(parts, self._bands, strict=True)])
+        centroid = (frames @ self._hertz) / frames.sum(1).clamp_min(1e-20)
+        return _described(centroid, summed[order.argsort()])
+
+
+def of_partials(bands: Bands, frames: Tensor, pitches: Tensor) -> Tensor:
+    """Return descriptors, [frames, DESCRIPTORS], of partials and noise at MIDI notes, [frames]."""
+    power = HANN_ENERGY * frames[:, : bands.harmonics].square() * bands.inside(pitches)
+    noise = frames[:, bands.harmonics :].square() @ bands.spread
+    hertz, places = torch.arange(noise.shape[1]) / bands.a_hertz, bands.places(pitches) / bands.a_hertz
+    number = bands.numbers
+
+    def of(*numbers: int) -> Tensor:
+        return (power * torch.isin(number, torch.tensor(numbers, dtype=number.dtype))).sum(1)
+
+    def above(low: float, high: float = torch.inf) -> Tensor:
+        inside = ((places >= low) & (places < high)).float()
+        return (power * inside).sum(1) + noise @ ((hertz >= low) & (hertz < high)).float()
+
+    between = (noise * (hertz > places[:, :1] / 2)).sum(1)
+    partials = power.sum(1)
+    whole = partials + noise.sum(1)
+    parts = [whole, partials, between, of(*ODD), of(*EVEN), of(1), of(*BODY)]
+    parts += [above(PRESENCE_HZ, AIR_HZ), above(AIR_HZ)]
+    return _described(bands.centroid(frames, pitches), torch.stack(parts, 1))
+
+
+def _described(centroid: Tensor, summed: Tensor) -> Tensor:
+    whole, partials, between, odd, even, fundamental, body, presence, air = summed.unbind(1)
+    least = SOFTEST * whole.clamp_min(1e-20)
+
+    def ratio(part: Tensor, other: Tensor) -> Tensor:
+        return 10 * torch.log10((part.clamp_min(0.0) + least) / (other.clamp_min(0.0) + least))
+
+    return torch.stack(
+        [
+            torch.log2(centroid.clamp_min(1.0)),
+            ratio(between, partials),
+            ratio(odd, even),
+            ratio(fundamental, whole - fundamental),
+            ratio(body, whole - body),
+            ratio(presence, whole),
+            ratio(air, whole),
+        ],
+        1,
+    )
+
 
 STEP = 0.25  # of a knob's span: a typical turn, large enough to be audible
 PLACES = 5  # positions of a knob from end to end, for its correlation with descriptors
@@ -157,3 +269,43 @@ def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
         risen = side * (ground.measure(after)[0][:, descriptor] - rest) > 0
         right.append(risen[whole] if single else risen)
     return float(torch.cat(right).double().mean())
+
+
+Figures = dict[str, Any]
+
+
+def section(found: Figures | None) -> Markup:
+    if found is None:
+        return Markup()
+    rows = [
+        [
+            f"{number}: {row['name'] or '–'}",
+            f"{row['change_db']:.1f}",
+            percent(row["training"]) if row["name"] else "–",
+            percent(row["holds"]) if row["name"] else "–",
+            minus(row["moves"]),
+        ]
+        for number, row in enumerate(found["latents"])
+    ] + [
+        [f"macro: {row['name']}", "–", percent(row["training"]), percent(row["holds"]), f"raises {row['raises']}"]
+        for row in found["directions"]
+    ]
+    note = (
+        "Change: of levels in 64 mel bands, for a deviation of the latent, in dB; the first changes the sound most. "
+        "Holds: the share of steps, a quarter of the knob’s range up or down, in which the named quality moved as "
+        f"named, at training codes and at {found['codes']} codes of the {found['split']} split, on all keys in turn."
+    )
+    header = ["Knob", "Change", "Holds in training", f"Holds in {found['split']}", "What it moves, from end to end"]
+    return table(header, rows, 3, "told") + faint(note)
+
+
+def as_text(found: Figures | list[Figures] | None) -> str:
+    """Return a line: the share of steps where each named knob holds, or for loops each knob's correlation."""
+    if found is None:
+        return ""
+    if isinstance(found, list):
+        correlations = ", ".join(f"{row['name']} {two_digits(row['correlation'])}" for row in found)
+        return f"knobs move their quality, by correlation: {correlations}"
+    named = [row for row in (*found["latents"], *found["directions"]) if row["name"]]
+    holds = ", ".join(f"{row['name']} {percent(row['holds'])}" for row in named)
+    return f"knobs and macros hold, at codes of the {found['split']} split: {holds or 'none has a name'}"

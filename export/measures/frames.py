@@ -1,10 +1,24 @@
-"""Reconstruction error of decoded frames."""
+"""Samples of a split's frames: reconstruction error and pitch accuracy."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
 from ...host.arrays import Array, Doubles, Integers
+from ...host.engines.spectrum.noise_voicing import NoisePhase
+from ...host.signal import chroma, overlap_add, sounding_note, window
+from ...host.units import PITCH_CLASSES
+from ...train.corpus.clip_table import Clip, Split
+from ...train.corpus.pitch import HOP
+from ...train.corpus.store import Corpus
+from ...train.families.chroma.data import moved_frame
+from ...train.families.chroma.network import ChromaAutoencoder
+from ...train.families.chroma.recipe import ChromaFrames
+from ...train.frames import FrameOrigin, sources
+from ...train.sampling import random_indices
 
 PERFECT_DB = -120.0  # of spectral convergence: float32 resolves no less
 LOWEST_DB = -80.0  # floor of log spectra below the frame's maximum: inaudible below
@@ -61,3 +75,185 @@ def mean_spectra(spectra: Array, pitch_classes: Integers) -> Array:
 
 def spectrum_db(magnitudes: Array) -> Array:
     return np.float32(20) * np.log10(np.maximum(magnitudes, np.float32(10 ** (LOWEST_DB / 20))))
+
+
+OVERLAP = 4  # frames overlapping in a resynthesized sound: at 75 % overlap, squared Hann windows sum to 1.5
+FLOOR = 1e-3  # of a frame's maximum, -60 dB: limits the change of quieter magnitudes
+ROWS = 1024  # per network call: 8 MB per layer, and large enough for efficient matrix products
+
+
+@dataclass(frozen=True)
+class FrameSample:
+    """Frames of a split: magnitudes of maximum 1 [frames, bins], pitch classes [frames], and their origins.
+
+    ``found`` counts the split's sounding frames.
+    """
+
+    split: Split
+    found: int
+    sources: list[FrameOrigin]
+    spectra: Array
+    pitch_classes: Integers
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @property
+    def clips(self) -> Integers:
+        names = [source.clip.name for source in self.sources]
+        return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def draw(
+    corpus: Corpus, split: Split, settings: ChromaFrames, folded: bool, count: int, rng: np.random.Generator
+) -> FrameSample | None:
+    """Sample up to ``count`` frames of a split, in order; None if none sounds.
+
+    With ``folded``, each is transposed to its key in octave ``settings.fold``.
+    """
+    found = list(sources(corpus, split, settings, tonal=folded))
+    if not found:
+        return None
+    return cut(corpus, split, [found[i] for i in random_indices(len(found), count, rng)], settings, folded, len(found))
+
+
+def cut(
+    corpus: Corpus, split: Split, found: list[FrameOrigin], settings: ChromaFrames, folded: bool, total: int
+) -> FrameSample:
+    if folded:
+        keys = np.array([round(source.note) % 12 for source in found], np.int64)
+        return FrameSample(split, total, found, on_keys(corpus, found, keys, settings), keys)
+    spectra = np.stack([moved_frame(corpus.samples(s.clip), s, s.note, settings) for s in found])
+    strongest = chroma(spectra, settings.sample_rate, settings.frame_length).argmax(1)
+    return FrameSample(split, total, found, spectra, strongest.astype(np.int64))
+
+
+def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Integers, settings: ChromaFrames) -> Array:
+    """Transpose frames to ``keys`` in octave ``settings.fold``, [frames, bins]."""
+    assert settings.fold is not None
+    notes = 12 * (settings.fold + 1) + keys
+    return np.stack([moved_frame(corpus.samples(s.clip), s, n, settings) for s, n in zip(found, notes, strict=True)])
+
+
+@torch.no_grad()
+def in_batches(compute: Callable[..., torch.Tensor], rows: int, *inputs: Array) -> Array:
+    parts = [
+        compute(*(torch.from_numpy(values[first : first + rows]) for values in inputs)).numpy()
+        for first in range(0, len(inputs[0]), rows)
+    ]
+    return np.concatenate(parts)
+
+
+def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Integers) -> Array:
+    """Return latents, [frames, latents]."""
+    return in_batches(network.encode, ROWS, spectra, np.eye(12, dtype=np.float32)[pitch_classes])
+
+
+def decode(network: ChromaAutoencoder, latents: Array, pitch_classes: Integers | int) -> Array:
+    """Return magnitudes, [frames, bins]."""
+    one_hot = np.eye(12, dtype=np.float32)[np.broadcast_to(pitch_classes, len(latents))]
+    return in_batches(network.decode, ROWS, latents, one_hot)
+
+
+def resynthesised(
+    corpus: Corpus, clip: Clip, network: ChromaAutoencoder, settings: ChromaFrames, folded: bool, seconds: float
+) -> tuple[Array, Array]:
+    """Return the beginning of a clip and its resynthesis, [samples] both.
+
+    The network's gain of magnitudes is applied to the clip's spectra; with ``folded`` in the octave of training,
+    without unpitched frames.
+    """
+    length, hop = settings.frame_length, settings.frame_length // OVERLAP
+    asked = corpus.samples(clip)[: round(seconds * settings.sample_rate)]
+    padded = np.pad(asked, (length - hop, 2 * length))
+    pitch, middle = corpus.pitch(clip), length // 2 - (length - hop)
+    starts = np.arange(0, len(asked) + length - hop, hop)
+    notes = pitch[np.clip((starts + middle) // HOP, 0, len(pitch) - 1)]
+    spectra = np.fft.rfft(np.stack([padded[start : start + length] for start in starts]) * window("hann", length))
+    kept = np.flatnonzero(np.any(spectra, axis=1) & (np.isfinite(notes) | (not folded)))
+    made = np.zeros_like(spectra)
+    if len(kept):
+        keys = np.where(np.isfinite(notes), np.round(notes), 0).astype(np.int64) % 12
+        moved = 12 * ((settings.fold or 0) + 1) + keys if folded else notes
+        found = [
+            FrameOrigin(clip, int(start), float(note)) for start, note in zip(starts[kept], notes[kept], strict=True)
+        ]
+        frames = np.stack([moved_frame(padded, s, m, settings) for s, m in zip(found, moved[kept], strict=True)])
+        if not folded:
+            keys[kept] = chroma(frames, settings.sample_rate, length).argmax(1)
+        decoded = decode(network, encode(network, frames, keys[kept]), keys[kept])
+        bins = np.arange(length // 2 + 1)
+        ratios = 2.0 ** ((moved - notes) / 12) if folded else np.ones(len(notes))
+        for row, change in zip(kept, (decoded + FLOOR) / (frames + FLOOR), strict=True):
+            made[row] = spectra[row] * np.interp(bins * ratios[row], bins, change, right=0.0)
+    given = overlap_add(np.fft.irfft(made, length) * (window("hann", length) / (0.375 * OVERLAP)), hop)
+    return asked, given[length - hop : length - hop + len(asked)]
+
+
+RARE = 0.01  # of the training frames: rarer pitch classes count as untrained
+SECONDS = 0.9  # of each test note: noise phase needs time for a steady spectrum
+SILENT = -1  # pitch class of a frame without sound between A0 and C8
+
+
+def trained_classes(pitch_classes: Integers, settings: ChromaFrames, folded: bool) -> list[int]:
+    if folded and settings.views > 1:
+        return list(range(12))
+    counts = np.bincount(pitch_classes, minlength=12)
+    return [int(k) for k in np.flatnonzero(counts >= RARE * len(pitch_classes))]
+
+
+def mesh(low: Doubles, high: Doubles, points: int, rng: np.random.Generator) -> Array:
+    """Return about ``points`` codes that fill a box, [points, latents].
+
+    Up to three latents have a regular mesh, last latent fastest (Colonel & Keene 2020, section V-A), more random
+    points: a coarse mesh lies almost entirely on the boundary.
+    """
+    n = len(low)
+    if n > 3:
+        return rng.uniform(low, high, (points, n)).astype(np.float32)
+    side = max(2, round(points ** (1 / n)))
+    axes = [np.linspace(low[i], high[i], side) for i in range(n)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, n).astype(np.float32)
+
+
+def strongest(network: ChromaAutoencoder, latents: Array, asked: int, settings: ChromaFrames) -> Integers:
+    """Return each code's strongest pitch class decoded at ``asked``, or `SILENT`, [codes]."""
+    energy = chroma(decode(network, latents, asked), settings.sample_rate, settings.frame_length)
+    return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
+
+
+def obedience(answers: dict[int, Integers]) -> dict[str, Any]:
+    """Return shares of correct answers, by class and overall; None for untested classes."""
+    shares = {asked: float(np.mean(heard == asked)) for asked, heard in answers.items()}
+    return {
+        "overall": float(np.mean(list(shares.values()))),
+        "by_pitch_class": {name: shares.get(k) for k, name in enumerate(PITCH_CLASSES)},
+    }
+
+
+def sounding(
+    network: ChromaAutoencoder, latents: Array, asked: list[int], settings: ChromaFrames, folded: bool
+) -> dict[str, Any]:
+    """Return the share of notes with the right pitch class, and with the right octave (None without one).
+
+    Noise phase keeps a frame's own pitch.
+    """
+    phase = NoisePhase(settings.frame_length, settings.hop_length)
+    right = octave = 0
+    for pitch_class in asked:
+        for frame in decode(network, latents, pitch_class):
+            note = sounding_note(held(frame, phase, settings), settings.sample_rate)
+            away = note - pitch_class
+            right += abs((away + 6) % 12 - 6) < 0.5
+            octave += folded and abs(away - 12 * (settings.fold or 0) - 12) < 0.5
+    notes = len(latents) * len(asked)
+    return {"notes": notes, "pitch_class": right / notes, "octave": octave / notes if folded else None}
+
+
+def held(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Array:
+    """Sustain a frame for `SECONDS`, without the edges, [samples]."""
+    length, hop = settings.frame_length, settings.hop_length
+    count = round(SECONDS * settings.sample_rate / hop) + length // hop
+    spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.start_state()] * count)
+    sound = overlap_add(np.fft.irfft(spectra) * window("hann", length), hop)
+    return sound[length - hop : (count - 1) * hop + hop]

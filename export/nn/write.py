@@ -1,20 +1,120 @@
-"""Writes a model as an nn~ file, and verifies the file."""
+"""Writes the files of `timbrel export`: ONNX models, and nn~ files, whose sound is compared with the model's."""
 
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from ...host.contract.card import METADATA_KEY
-from ...host.contract.model import Model
+from ...host.arrays import Array, Times
+from ...host.commands.options import opened_model
+from ...host.engines.engine import voice_gain
 from ...host.errors import Failure, UserError
 from ...host.files import check_output, replacing
-from ..kinds.player import script
+from ...host.model.card import KEYS, METADATA_KEY, PITCH_CLASSES
+from ...host.model.encoder import encoder_path
+from ...host.model.model import Model
+from ...train.run import Run
+from ..export import LabelInput, export
+from ..graphs import Weights
+from ..kinds.player import engine_of_notes, script
 from ..kinds.table import KINDS
-from ..onnx_to_torch.decoder import RebuiltDecoder
-from .backend import NnRefusal, quiet
-from .parity import check_parity, condition_tensor
+from ..onnx_to_torch import RebuiltDecoder
+from .backend import Backend, NnRefusal, quiet
+
+BATCHES = (1, 2, 7, 64)  # rows per comparison: one, few, an odd number, many
+FRAMES = 2e-5  # of the frames' range: single precision, summed in different orders
+SOUND = 1e-5  # of full scale: -100 dB
+BLOCK = 1000  # samples per block, not a power of two
+NOTE, SECONDS, SILENCE = 57.25, 0.5, 0.02  # between keys, so that pitches move; preceded by silence
+
+
+class ParityInputs:
+    """Codes [latents, samples] as a `Motion` for engines."""
+
+    own_codes = True
+
+    def __init__(self, codes: Array) -> None:
+        self._codes = codes
+
+    def latents(self, voices: list[int], times: Times, own_times: Times | None = None) -> Array:
+        return np.ascontiguousarray(self._codes[:, times].T)
+
+    def residual(self, voices: list[int], times: Times, ahead: int) -> None:
+        return None
+
+    def decoded_keys(self, voices: list[int]) -> list[None]:
+        return [None] * len(voices)
+
+    def bend_semitones(self, voices: list[int], times: Times) -> npt.NDArray[np.float64]:
+        return np.zeros(len(times))
+
+
+def check_parity(model: Model, file: Path) -> None:
+    """Raise `NnRefusal` if nn~ would refuse a file, `Failure` if frames or sound differ from the model's."""
+    backend = Backend(file)
+    for name in backend.attributes():
+        before = backend.get(name)
+        backend.set(name, *before.split())
+        if backend.get(name) != before:
+            raise NnRefusal(f"attribute {name} is {backend.get(name)} where {before} was set")
+    expected, found = _frames(model, file)
+    relative = float(np.abs(found - expected).max()) / max(float(np.ptp(expected)), 1e-9)
+    if not relative <= FRAMES:
+        raise Failure(f"{model.path}: rebuilt, its frames differ by {relative:.2g} of their range; no file was kept")
+    signals, sound = note(model, SECONDS)
+    blocks = [backend.perform(signals[:, :, start : start + BLOCK]) for start in range(0, signals.shape[2], BLOCK)]
+    apart = float(np.abs(np.concatenate(blocks, axis=2)[0] - sound).max())
+    if not apart <= SOUND * max(1.0, float(np.abs(sound).max())):
+        raise Failure(f"{model.path}: in nn~ a note would differ from the host's by {apart:.2g}; no file was kept")
+
+
+def _frames(model: Model, file: Path) -> tuple[Array, Array]:
+    rng, expected, found = np.random.default_rng(0), [], []
+    low, high = ([getattr(knob, end) for knob in model.card.latents] for end in ("low", "high"))
+    decoder = torch.jit.load(str(file)).eval().decoder  # type: ignore[no-untyped-call]
+    for batch in BATCHES:
+        codes = rng.uniform(low, high, (batch, len(low))).astype(np.float32)
+        notes = rng.integers(KEYS if model.card.partials is not None else PITCH_CLASSES, size=batch)
+        expected.append(model.decode(codes, notes))
+        try:
+            found.append(decoder(torch.from_numpy(codes), condition_tensor(model, notes)).numpy())
+        except RuntimeError:  # TorchScript's message has many lines
+            raise Failure(f"{model.path}: its graph gives {batch} rows no frames in torch; no file was kept") from None
+    return np.concatenate(expected), np.concatenate(found)
+
+
+def condition_tensor(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
+    """Return pitch classes or keys as a decoder's condition, [rows]."""
+    (condition,) = model.condition_inputs(notes).values() or [np.eye(PITCH_CLASSES, dtype=np.float32)[notes]]
+    return torch.from_numpy(condition)
+
+
+def note(model: Model, seconds: float) -> tuple[Array, Array]:
+    """Return signals, [1, latents + 2, samples], and the engine's sound, [channels, samples]."""
+    card = model.card
+    on, count = round(SILENCE * card.sample_rate), round(seconds * card.sample_rate)
+    rest, low, high = (
+        np.array([[getattr(knob, of)] for knob in card.latents], np.float32) for of in ("default", "low", "high")
+    )
+    turns = np.linspace(0.0, np.arange(1, len(rest) + 1), count, axis=1)
+    offsets = (low + (high - low) * (0.5 - 0.5 * np.cos(np.pi * turns)) - rest).astype(np.float32)
+    level = (np.arange(count) >= on).astype(np.float32)
+    signals = np.concatenate([offsets, np.full((1, count), NOTE, np.float32), level[np.newaxis]])[np.newaxis]
+    engine = engine_of_notes(model)
+    motion: Any = ParityInputs(
+        np.clip(offsets + rest, low, high)
+    )  # the part of a `Motion` that engines of these kinds use
+    stream = engine.start_stream(NOTE, on, round(NOTE))
+    starts = range(0, count, BLOCK)
+    blocks = [engine.render([stream], motion, start, min(BLOCK, count - start))[0].copy() for start in starts]
+    sound = np.concatenate(blocks, axis=1) * np.float32(voice_gain(card.loudness_lufs))
+    return signals, sound
+
 
 FOLDER = "timbrel"  # in the archive; any name works
 
@@ -63,3 +163,49 @@ def _pack_anew(file: Path) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in kept.items():
             archive.writestr(zipfile.ZipInfo(f"{FOLDER}/{name}"), content)
+
+
+def written(
+    source: str,
+    output: Path | None,
+    nn: Path | None,
+    *,
+    labels: LabelInput,
+    which: Literal["best", "last"],
+    weights: Weights,
+    overwrite: bool,
+) -> Iterator[str]:
+    """Write the requested files; yield a message after each.
+
+    Args:
+        source: a run folder; for ``nn`` alone also a folder of `make`, or a model for `find_model`.
+
+    Raises:
+        UserError, Failure: as `export` and `write`; or a model lacks a file.
+    """
+    if output is None and nn is None:
+        raise UserError(f"nothing to write of {source}: give -o MODEL.onnx, --nn MODEL.ts, or both")
+    if nn is not None:
+        check_name(nn, overwrite)
+    made = Path(source) / "model.onnx"  # in a folder of `make`
+    if nn is not None and (made.is_file() or not Path(source).is_dir()):
+        if output is not None:
+            raise UserError(f"-o {output} is written of a run, and {source} is no run folder; leave -o out")
+        if labels != LabelInput():
+            raise UserError(f"{source} is a model whose card says what it is; words for the card go with a run")
+        yield _for_nn(opened_model(str(made) if made.is_file() else source), nn, overwrite)
+        return
+    with tempfile.TemporaryDirectory() as aside:
+        path = output or Path(aside) / f"{nn.stem if nn else ''}.onnx"
+        card = export(Run.open(Path(source)), path, labels=labels, which=which, weights=weights, overwrite=overwrite)
+        if output is not None:
+            yield f"{output}: {len(card.latents)} latents, within {card.parity.relative:.1e} of torch"
+            if encoder_path(output).exists():
+                yield f"{encoder_path(output)}: its encoder"
+        if nn is not None:
+            yield _for_nn(Model(path), nn, overwrite)
+
+
+def _for_nn(model: Model, path: Path, overwrite: bool) -> str:
+    write(model, path, overwrite)
+    return f"{path}: for nn~ in Max and Pd, {len(model.card.latents)} latents, a pitch and a level as signals"

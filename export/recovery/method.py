@@ -3,9 +3,9 @@
 import importlib.util
 from collections.abc import Callable
 
-from ...host.contract.encoder import encoder_path
-from ...host.contract.model import Model
 from ...host.errors import UserError
+from ...host.model.encoder import encoder_path
+from ...host.model.model import Model
 from ...host.resynthesis.recover import NETWORK, RecoveryMethod
 from ...host.resynthesis.refinement import can_refine, refined
 

@@ -12,9 +12,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from .number_format import minus
-from .picture import WIDTH, Picture
-from .verdict import ALIKE
+from .report import WIDTH, Picture
+from .verdict import ALIKE, minus
 
 Row = Sequence[str]
 

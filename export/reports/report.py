@@ -1,21 +1,134 @@
-"""Shared types and figures of all reports."""
+"""Types and figures that all reports share, pictures for light and dark pages, and dots that pages play."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from ...host.arrays import Array
 from ...host.errors import UserError
-from ...host.patch.library import Patch
+from ...host.preset.library import Patch
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
 from ...train.run import Run
-from .picture import Picture
 
 FORMAT = 1
+MOST = 2000  # dots per picture: enough for one within a few pixels of any position
+PLACE_DIGITS = 4  # of the picture's size: a tenth of a pixel
+CODE_DIGITS = 5  # codes are about 1 apart
+
+
+@dataclass(frozen=True)
+class Dots:
+    """Dots [dots, 2] in a figure's data units, with codes [dots, latents] and pitch classes."""
+
+    points: tuple[npt.NDArray[np.float32], ...]
+    codes: npt.NDArray[np.float32]
+    pitch_classes: npt.NDArray[np.int64]
+
+    def text(self, figure: Figure) -> str:
+        """Return JSON of at most `MOST` dots: ``places`` [axes][dots][x, y], ``codes`` and ``pitch_classes``.
+
+        x and y are shares of the picture from left and top. Save ``figure`` first, to lay out its axes.
+        """
+        some = np.unique(np.linspace(0, len(self.codes) - 1, min(MOST, len(self.codes))).round().astype(int))
+        told: dict[str, Any] = {
+            "format": FORMAT,
+            "places": [
+                _rounded(axes.transData.transform(points[some]) / figure.bbox.size * (1, -1) + (0, 1), PLACE_DIGITS)
+                for axes, points in zip(figure.axes, self.points, strict=False)
+            ],
+            "codes": _rounded(self.codes[some], CODE_DIGITS),
+            "pitch_classes": self.pitch_classes[some].tolist(),
+        }
+        return json.dumps(told, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def _rounded(numbers: npt.NDArray[Any], digits: int) -> list[list[float]]:
+    rounded: list[list[float]] = np.asarray(numbers, np.float64).round(digits).tolist()
+    return rounded
+
+
+WIDTH = 9.0  # inches
+DPI = 140  # 1260 pixels per picture: sharp on a page of 960
+
+
+@dataclass(frozen=True)
+class Theme:
+    """``span`` of the colormap contrasts with ``paper``."""
+
+    paper: str
+    ink: str
+    faint: str
+    first: str
+    second: str
+    span: tuple[float, float]
+
+    def settings(self) -> dict[Any, Any]:
+        return {
+            "figure.facecolor": self.paper,
+            "axes.facecolor": self.paper,
+            "axes.edgecolor": self.faint,
+            "axes.labelcolor": self.ink,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "font.size": 9,
+            "grid.color": self.faint,
+            "grid.alpha": 0.35,
+            "grid.linewidth": 0.5,
+            "legend.frameon": False,
+            "text.color": self.ink,
+            "xtick.color": self.faint,
+            "xtick.labelcolor": self.ink,
+            "ytick.color": self.faint,
+            "ytick.labelcolor": self.ink,
+        }
+
+    def pitch_classes(self) -> ListedColormap:
+        return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(*self.span, 12)))
+
+
+LIGHT = Theme("#ffffff", "#24292f", "#a8b0ba", "#2f6f9f", "#d9822b", (0.0, 0.95))
+DARK = Theme("#1d2026", "#dfe3e8", "#626b78", "#6cb2e0", "#f0a04b", (0.13, 1.0))
+THEMES = {"": LIGHT, "-dark": DARK}  # by file name suffix
+
+
+def line_colours(count: int) -> Any:
+    """Return distinct colours, [count, 4]."""
+    return matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, count))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """``width`` is in inches; ``dots`` are playable training codes."""
+
+    name: str
+    caption: str
+    draw: Callable[[Theme], Figure]
+    width: float = WIDTH
+    dots: Dots | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write ``name.png``, ``name-dark.png``, and with dots ``name.json``."""
+        for suffix, theme in THEMES.items():
+            with matplotlib.rc_context(theme.settings()):
+                figure = self.draw(theme)
+                figure.savefig(folder / f"{self.name}{suffix}.png", dpi=DPI)
+        if self.dots is not None:
+            (folder / f"{self.name}.json").write_text(self.dots.text(figure), encoding="utf-8")
+
+
 NO_TERMS = ("step", "seconds", "total")  # columns of the training log that are not single loss terms
 SEED = 2020  # of all random draws: the same run returns the same figures
 EVALUATED_SPLITS: tuple[Split, ...] = ("test", "val", "train")  # the first with data: from the least used in training

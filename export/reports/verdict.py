@@ -1,4 +1,4 @@
-"""Verdicts on runs, as sentences of reports and `make`; bad news is also a shortcoming."""
+"""Verdicts on runs, as sentences of reports and `make`, and the format of numbers; bad news is also a shortcoming."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -6,9 +6,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...host.units import midi_to_hz, note_name, octave_of
-from ...train.gan_health import ALIKE as ONE_CLIP
-from ...train.gan_health import REMEDY
-from .number_format import percent
+from ...train.families.gan.health import ALIKE as ONE_CLIP
+from ...train.families.gan.health import REMEDY
+
+
+def percent(share: float) -> str:
+    """Format a share; 100 % only if exactly 1."""
+    return "100 %" if share == 1 else f"{min(100 * share, 99.9):.1f} %"
+
+
+def minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def two_digits(number: float) -> str:
+    """Format with two digits, never −0.00."""
+    return minus(f"{number:.2f}".replace("-0.00", "0.00"))
+
 
 Figures = dict[str, Any]
 

@@ -1,17 +1,88 @@
-"""Strikes of keys: takes of a key and velocity, rendered, cut and, where they last, looped."""
+"""Strikes of keys: takes of a key and velocity, rendered, cut, looped, and arranged as layers."""
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ...host.arrays import Array
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange
 from ...host.kinds.table import kind_of
-from ...host.midi.performance import Performance
-from ...host.patch.library import Patch
-from ...host.render import render_samples
-from .loop import Loop, find_loop, joined
+from ...host.midi.files import Performance
+from ...host.play.render import render_samples
+from ...host.preset.library import Patch
+from ..recorded_keys import recorded_keys
+
+SETTLED_SECONDS = 0.8  # the attack, before which no loop begins
+SHORTEST_SECONDS = 1.0  # a shorter loop is heard to repeat
+WINDOW_SECONDS = 0.1  # compared at both places: some periods of the lowest keys
+FADE_SECONDS = 0.25
+ENDS = 24  # places tried
+END_SECONDS = 0.6  # before the end of the sound, within which loops end
+LEVEL_WEIGHT = 0.05  # of likeness, per dB between the places
+TOO_QUIET = 1e-5
+
+
+class Loop(NamedTuple):
+    """Repeats samples ``start`` to ``end`` - 1; ``likeness`` is the correlation of the joined places."""
+
+    start: int
+    end: int
+    likeness: float
+
+
+def find_loop(sound: Array, rate: int) -> Loop | None:
+    """Return the loop of the most alike places of a held note, [channels, n]; None if it is too short or silent.
+
+    Likeness is the normalised cross-correlation of samples before, less a term for levels.
+    """
+    mono = sound.mean(axis=0, dtype=np.float64)
+    window, first = round(WINDOW_SECONDS * rate), round(SETTLED_SECONDS * rate)
+    shortest = round(SHORTEST_SECONDS * rate)
+    best: Loop | None = None
+    best_score = -np.inf
+    for end in np.linspace(len(mono) - END_SECONDS * rate, len(mono), ENDS).astype(int):
+        if end - shortest < first + window:
+            continue
+        pattern, region = mono[end - window : end], mono[first : end - shortest]
+        likeness, level = _likeness(pattern, region)
+        score = likeness - LEVEL_WEIGHT * np.abs(level)
+        place = int(score.argmax())
+        if score[place] > best_score:
+            best_score = float(score[place])
+            best = Loop(first + place + window, int(end), float(likeness[place]))
+    return best
+
+
+def joined(sound: Array, loop: Loop, rate: int) -> Array:
+    """Return the sound up to the loop's end, crossfaded into the samples before the loop's start.
+
+    By the parts' correlation, alike ones fade by amplitude, unlike ones by power.
+    """
+    fade = min(round(FADE_SECONDS * rate), loop.start, loop.end - loop.start)
+    looped = sound[:, : loop.end].copy()
+    out, back = looped[:, -fade:], sound[:, loop.start - fade : loop.start]
+    powers = float(np.square(out).sum()), float(np.square(back).sum())
+    alike = float((out * back).sum()) / max(np.sqrt(powers[0] * powers[1]), TOO_QUIET**2)
+    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 1) / fade)
+    fall = 1 - rise
+    scale = np.sqrt(rise**2 + fall**2 + 2 * rise * fall * np.clip(alike, 0, 1))
+    looped[:, -fade:] = ((fall * out + rise * back) / scale).astype(np.float32)
+    return looped
+
+
+def _likeness(pattern: npt.NDArray[np.float64], region: npt.NDArray[np.float64]) -> tuple[Array, Array]:
+    size = 1 << int(np.ceil(np.log2(len(region) + len(pattern))))
+    products = np.fft.irfft(np.fft.rfft(region, size) * np.conj(np.fft.rfft(pattern, size)), size)
+    products = products[: len(region) - len(pattern) + 1]
+    sums = np.concatenate([[0.0], np.cumsum(np.square(region))])
+    energies = np.maximum(sums[len(pattern) :] - sums[: -len(pattern)], TOO_QUIET**2)
+    own = max(float(np.square(pattern).sum()), TOO_QUIET**2)
+    return (products / np.sqrt(energies * own)).astype(np.float32), (10 * np.log10(energies / own)).astype(np.float32)
+
 
 RATE = 44_100  # Hz
 HELD_SECONDS = 5.0  # of a note that may last
@@ -118,3 +189,97 @@ def _ended(sound: Array) -> Array:
 
 def _narrow(sound: Array) -> Array:
     return sound[:1] if np.array_equal(sound[0], sound[1]) else sound
+
+
+MIDDLE_C = 60
+LAST_CC = 127
+SAME_SEMITONES = 1e-4
+
+
+class KeyZone(NamedTuple):
+    """Keys ``low`` to ``high`` play the sample of ``key``, transposed if ``tracked``; ``name`` is a kit's clip's."""
+
+    key: int
+    low: int
+    high: int
+    tracked: bool = True
+    name: str = ""
+
+
+class VelocityZone(NamedTuple):
+    """Velocities ``low`` to ``high`` play the sample of ``high`` at their level."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class KnobLayer:
+    """A sample at ``positions``, 0 to 1 of each knob.
+
+    It sounds where controllers are ``at``, and fades towards its neighbours, ``before`` and ``after``.
+    """
+
+    positions: tuple[float, ...] = ()
+    at: tuple[int, ...] = ()
+    before: tuple[int | None, ...] = ()
+    after: tuple[int | None, ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        return "".join(f"-{value:03d}" for value in self.at)
+
+
+def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
+    """Return zones of ``every`` semitones; of a kit each key alone, of a sound that keys do not change one.
+
+    They span recorded notes, where known, and half a zone around. Without equal semitones, each key is sampled.
+    """
+    if patch.preset.keys:
+        return [KeyZone(entry.key, entry.key, entry.key, False, entry.label or "") for entry in patch.preset.keys]
+    if alike:
+        return [KeyZone(MIDDLE_C, 0, 127, tracked=False)]
+    low, high = recorded_keys(patch)
+    if not _is_equal(patch):
+        return [KeyZone(key, key, key, tracked=False) for key in range(low, high + 1) if key in patch.tuning]
+    keys = list(range(low, high + 1, every))
+    if keys[-1] != high and high - keys[-1] > every // 2:
+        keys.append(high)
+    middles = [(before + after) // 2 for before, after in itertools.pairwise(keys)]
+    lows = [max(0, low - every // 2), *(middle + 1 for middle in middles)]
+    return [KeyZone(*zone) for zone in zip(keys, lows, [*middles, min(127, high + every // 2)], strict=True)]
+
+
+def velocity_zones(count: int) -> list[VelocityZone]:
+    """Return zones of about equal width up to 127."""
+    tops = [round(127 * number / count) for number in range(1, count + 1)]
+    return [VelocityZone(low + 1, high) for low, high in zip([0, *tops[:-1]], tops, strict=True)]
+
+
+def knob_layers(rests: Sequence[float]) -> list[KnobLayer]:
+    """Return layers at the ends and rest of each knob, in all combinations; a rest near an end is that end."""
+    layers = [KnobLayer()]
+    for rest in rests:
+        stops = {0: 0.0, LAST_CC: 1.0, controller_value(rest): rest}
+        values = sorted(stops)
+        layers = [
+            KnobLayer(
+                (*layer.positions, stops[value]),
+                (*layer.at, value),
+                (*layer.before, values[place - 1] if place else None),
+                (*layer.after, values[place + 1] if place + 1 < len(values) else None),
+            )
+            for layer in layers
+            for place, value in enumerate(values)
+        ]
+    return layers
+
+
+def controller_value(position: float) -> int:
+    return round(LAST_CC * position)
+
+
+def _is_equal(patch: Patch) -> bool:
+    """Return whether all keys are semitones apart, as samplers transpose them."""
+    offsets = [pitch - key for key, pitch in patch.tuning.items()]
+    return max(offsets) - min(offsets) < SAME_SEMITONES

@@ -17,13 +17,12 @@ from ...host.files import check_new_folder, replacing
 from ...host.progress import Display
 from ...train import checkpoint
 from ...train.corpus.store import Corpus
+from ...train.families.recipes import load_recipe
 from ...train.launch import check_fits
-from ...train.recipes.base import Recipe
-from ...train.recipes.load import load_recipe
-from ...train.training_loop import Diverged, RunOptions
+from ...train.loop import Diverged, RunOptions
+from ...train.recipe import Recipe
 from ..reports.page import document, faint, joined, table
-from .cluster import Training, train_on_cluster
-from .runs import StudyProgress, check_run, train, write_json
+from .runs import StudyProgress, Training, check_run, train, train_on_cluster, write_json
 
 MOST = 1000  # trainings
 LONGEST_NAME = 150  # of a run's folder: file systems allow 255 bytes

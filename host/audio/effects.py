@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from ..arrays import Array
 from ..errors import UserError, nearest
 from ..files import as_on_disk, check_regular
-from ..plugin_trust import PLUGINS, may_run
 from .effect_ranges import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
+from .plugin_trust import PLUGINS, may_run
 
 QUANTUM = 128  # samples per plugin call: makes the result independent of block sizes
 LARGEST_RESPONSE = 256 << 20  # bytes of an impulse response's file

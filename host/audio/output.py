@@ -1,9 +1,12 @@
-"""Output stage: the model's rate to the output's, and effects."""
+"""Output stage: the model's rate to the output's, effects, limiter and peak normalisation."""
 
 import math
+import tempfile
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 
@@ -129,3 +132,69 @@ class Output:
         pieces.append(self._effects.process(audio[:, start - self._through :]))
         self._through = end
         return np.concatenate(pieces, axis=1)
+
+
+OVERSAMPLING = 4  # for the true peak (ITU-R BS.1770-5, annex 2)
+PIECE = 1 << 16  # samples read back at once
+
+
+class KeptSound:
+    def __init__(self, sample_rate: int) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this
+        self._above = Resampler(sample_rate, OVERSAMPLING * sample_rate)
+        self._peak = 0.0
+
+    def write(self, block: Array) -> None:
+        """Append samples, [2, n].
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._file.write(np.ascontiguousarray(block.T).tobytes())
+        for sound in (block, self._above.process(block)):
+            self._look(sound)
+
+    def true_peak(self) -> float:
+        """Oversampled; write nothing afterwards."""
+        self._look(self._above.flush())
+        return self._peak
+
+    def blocks(self, gain: float) -> Iterator[Array]:
+        """Amplified sound, [2, n]."""
+        self._file.seek(0)
+        while data := self._file.read(PIECE * 8):
+            yield np.float32(gain) * np.frombuffer(data, np.float32).reshape(-1, 2).T
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _look(self, sound: Array) -> None:
+        if sound.size:
+            self._peak = max(self._peak, float(np.abs(sound).max()))
+
+
+LIMIT_KNEE = 0.7  # -3 dB: below this the output is bit-exact
+LOUDEST = np.float32(1e6)  # beyond this, the knee would overflow float32
+
+
+def limit(audio: Array) -> Array:
+    """Limit to ±1 without memory: bit-exact up to -3 dB, then a smooth knee; NaN becomes 0."""
+    level = np.abs(audio)
+    if not np.all(level <= LIMIT_KNEE):  # also true where there is NaN
+        audio = np.clip(np.nan_to_num(audio, nan=0.0), -LOUDEST, LOUDEST)
+        level = np.abs(audio)
+        room = np.float32(1.0 - LIMIT_KNEE)
+        over = np.maximum(level - np.float32(LIMIT_KNEE), 0)
+        bent = np.float32(LIMIT_KNEE) + over / (over / room + np.float32(1))
+        audio = np.where(level <= np.float32(LIMIT_KNEE), audio, np.copysign(bent, audio))
+    return audio
+
+
+def limited(audio: Array) -> float:
+    """Share, 0 to 1, of samples that `limit` bent in its output."""
+    return float(np.mean(np.abs(audio) > LIMIT_KNEE))

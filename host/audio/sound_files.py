@@ -1,10 +1,11 @@
-"""Sound files by libsndfile: writes WAV, FLAC and Ogg Vorbis, reads as `open_sound`."""
+"""Sound files by libsndfile: writes WAV, FLAC and Ogg Vorbis, reads mono mixes at any rate."""
 
 import contextlib
 import functools
 import io
 import logging
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,10 +14,35 @@ import soundfile
 
 from ..arrays import Array
 from ..errors import Failure, UserError
-from ..files import hushed, replacing
+from ..files import check_regular, hushed, replacing
 from ..interrupts import held
-from .channel_mix import antiphase_remark, mix_signs
 from .decoding import PhoneFile, PlainFile, open_sound
+from .resampling import Resampler
+
+# Of the power of the best mix; a mean below it has lost 10 dB, as of two channels with a correlation below -.82.
+CANCELLED = 0.1
+
+
+def mix_signs(blocks: Iterable[Array], channels: int) -> Array | None:
+    """Return the factors, ±1 [channels], for a mean that does not cancel; None if the plain mean does not.
+
+    ``blocks``: all samples, [n, channels] each. Channels are inverted that are opposite to the loudest.
+    """
+    products = np.zeros((channels, channels))
+    for block in blocks:
+        wide = block.astype(np.float64)
+        products += wide.T @ wide
+    signs = np.where(products[np.diag(products).argmax()] < 0, -1.0, 1.0)
+    if products.sum() >= CANCELLED * (signs @ products @ signs):
+        return None
+    return signs.astype(np.float32)
+
+
+def antiphase_remark(signs: Array) -> str:
+    numbers = (np.flatnonzero(signs < 0) + 1).tolist()
+    channels = f"channel {numbers[0]}" if len(numbers) == 1 else f"channels {', '.join(map(str, numbers))}"
+    return f"its channels are in antiphase, and their mean cancels: mixed with {channels} of {len(signs)} inverted"
+
 
 FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
 RATES = (8000, 192_000)  # Hz; above about 200 kHz libsndfile's Vorbis encoder crashes
@@ -177,7 +203,7 @@ class SoundReader:
             raise UserError(f"cannot read {self._path}: it holds no sound; give one that does")
 
     def mix_signs(self) -> Array | None:
-        """As `channel_mix.mix_signs`, from a pass of its own; warns of antiphase. None for a pipe, which has one pass.
+        """As `mix_signs`, from a pass of its own; warns of antiphase. None for a pipe, which has one pass.
 
         Raises:
             UserError: as iteration.
@@ -301,3 +327,44 @@ class _Sink:
             yield
         except OSError as error:
             self.error = self.error or error
+
+
+LARGEST_SOUND = 1 << 30  # bytes of a sound that a preset names: 46 minutes of stereo in floats at 48 kHz
+LOWEST_RATE = 1000  # Hz; a lower rate is a broken header, and upsampling would exhaust memory
+
+
+@contextlib.contextmanager
+def opened(sound: Path, data: bytes | None = None) -> Iterator[SoundReader]:
+    """Raise UserError as `sound_reader`, and below `LOWEST_RATE`."""
+    with sound_reader(sound, data) as reader:
+        if reader.sample_rate < LOWEST_RATE:
+            raise UserError(f"{sound} claims a rate of {reader.sample_rate} Hz; give a sound of {LOWEST_RATE} or more")
+        yield reader
+
+
+def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
+    """The channels' mean at ``rate``, [n] a block; channels in antiphase are inverted."""
+    signs = reader.mix_signs()
+    resampler = Resampler(reader.sample_rate, rate, 1) if reader.sample_rate != rate else None
+    for block in reader:
+        mix = (block if signs is None else block * signs[:, np.newaxis]).mean(axis=0, keepdims=True)
+        yield (mix if resampler is None else resampler.process(mix))[0]
+    if resampler is not None:
+        yield resampler.flush()[0]
+
+
+def end_of(sound: Path, rate: int, most: int, data: bytes | None = None) -> Array:
+    """Last samples, [n], 1 to ``most``, in constant memory.
+
+    Raises:
+        UserError: unreadable, or no regular file of at most `LARGEST_SOUND`.
+    """
+    if data is None:
+        check_regular(sound, LARGEST_SOUND)
+    kept: deque[Array] = deque()
+    with opened(sound, data) as reader:
+        for block in mono(reader, rate):
+            kept.append(block)
+            while sum(map(len, kept)) - len(kept[0]) >= most:
+                kept.popleft()
+    return np.concatenate(kept)[-most:]

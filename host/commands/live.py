@@ -1,6 +1,11 @@
-"""Commands for live playing."""
+"""Commands for live playing, and the address of the panel that they print."""
 
+import contextlib
+import functools
+import sys
 import time
+import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,16 +15,64 @@ from ..audio.block_size import check_block
 from ..config import configured
 from ..errors import UserError
 from ..files import hushed
+from ..session.panel_process import has_display, leading_to, missing
 from .options import Channels, MidiApi, MidiPort, Overwrite, PresetName, Programs, Trust, channel_presets, presets_in
-from .panel_address import served
+
+if TYPE_CHECKING:
+    from ..session.panel_process import PanelProcess
+
+
+@contextlib.contextmanager
+def served(
+    asked: bool, lan: bool = False, port: int | None = None, browse: bool = False, report: Path | None = None
+) -> "Iterator[PanelProcess | None]":
+    """The panel's process after printing its address; None unless ``asked``.
+
+    ``port``: None for a free one. ``report``: folder of a report to show.
+
+    Raises:
+        UserError: missing dependency, taken port, or an option without a panel.
+    """
+    if not asked:
+        if lan or port is not None:
+            raise UserError(f"{'--lan' if lan else f'--port {port}'} goes with --panel; add that")
+        yield None
+        return
+    if (line := missing()) is not None:
+        raise UserError(line)
+    from ..panel.process import run
+    from ..session.panel_process import PanelProcess
+
+    with PanelProcess(run, lan, port or 0, report=report) as panel:
+        print(f"panel: {panel.url()}", flush=True)
+        if lan:
+            _invite(panel)
+        with leading_to(panel.url()) if browse and has_display() else contextlib.nullcontext() as address:
+            if address is not None:  # opened once the page has content
+                panel.begun = functools.partial(webbrowser.open, address)
+            yield panel
+
+
+def _invite(panel: "PanelProcess") -> None:
+    import segno
+
+    if not panel.addresses:
+        print("no network is here: only this machine can open the panel", flush=True)
+        return
+    print("anybody with one of these addresses can play here and save presets; the connection is not encrypted:")
+    for address in panel.addresses:
+        print(f"  {panel.url(address)}")
+    segno.make(panel.url(panel.addresses[0]), micro=False).terminal(compact=True)
+    sys.stdout.flush()
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..live.terminal_screen import FullScreen, PlainScreen
+    from ..live.terminal import FullScreen, PlainScreen
     from ..midi.ports import Inputs
-    from ..patch.controllers import Controller
-    from ..patch.learn_command import Moment
+    from ..preset.learn import Moment
+    from ..preset.library import Controller
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -82,11 +135,11 @@ def play(
     overwrite: Overwrite = False,
 ) -> None:
     """Play live: MIDI in, sound out, until Ctrl-C."""
-    from ..live.parent_process import play
-    from ..patch.plugin_consent import ask_for
+    from ..live.session import play
+    from ..preset.plugin_consent import ask_for
+    from ..preset.shipped import report_beside
     from ..session.messages import Setup
-    from ..session.recorder import Recording
-    from ..shipped import report_beside
+    from ..session.takes import Recording
 
     chosen, among = channel_presets(channel or []), presets_in(programs)
     named = device is not None or rate is not None  # a card that is asked for by name is bad input if it is missing
@@ -124,11 +177,11 @@ def play(
 @commands.command()
 def panel(preset: PresetName, null: Null = False, trust: Trust = False) -> None:
     """Play live on a page that opens in the browser, as 'play --panel' does, until Ctrl-C."""
-    from ..live.parent_process import play
-    from ..patch.plugin_consent import ask_for
+    from ..live.session import play
+    from ..preset.plugin_consent import ask_for
+    from ..preset.shipped import report_beside
     from ..session.messages import Setup
-    from ..session.recorder import Recording
-    from ..shipped import report_beside
+    from ..session.takes import Recording
 
     ask_for([preset], trust)
     with served(True, browse=True, report=report_beside(preset)) as side, _screen(keys=False, plain=False) as screen:
@@ -178,8 +231,7 @@ def _check(
 
 
 def _screen(keys: bool, plain: bool) -> "FullScreen | PlainScreen":
-    from ..live.computer_keyboard import Typist, can_type
-    from ..live.terminal_screen import FullScreen, PlainScreen, can_draw
+    from ..live.terminal import FullScreen, PlainScreen, Typist, can_draw, can_type
 
     typist = Typist(keys) if can_type() else None
     if typist is None:
@@ -192,7 +244,7 @@ def _screen(keys: bool, plain: bool) -> "FullScreen | PlainScreen":
 def _controller(name: str | None) -> "Controller | None":
     if name is None:
         return None
-    from ..patch.controllers import read_controller
+    from ..preset.library import read_controller
 
     return read_controller(name)
 
@@ -202,7 +254,7 @@ def devices() -> None:
     """List sound cards, MIDI ports and known controllers, each with the option that chooses it."""
     from ..audio.sound_card import cards, inputs
     from ..midi.ports import port_names
-    from ..patch.controllers import read_controller, shipped_controllers
+    from ..preset.library import read_controller, shipped_controllers
 
     found = _or_complaint(cards, "no sound card was found; connect one or start JACK, or 'timbrel play gm-keys --null'")
     heard = inputs() if found else []
@@ -243,7 +295,7 @@ def learn(
     midi_api: MidiApi = None,
 ) -> None:
     """Bind the knob that you move to a target, in the preset file. Ctrl-C stops and keeps what was bound."""
-    from ..patch.learn_command import learn
+    from ..preset.learn import learn
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -267,7 +319,7 @@ class _Moments:
         return self._moments(inputs)
 
     def _moments(self, inputs: "Inputs") -> "Iterator[Moment]":
-        from ..play.controller_state import ControllerReader
+        from ..midi.controllers import ControllerReader
 
         next_scan, reader = time.monotonic(), ControllerReader()
         while True:

@@ -19,11 +19,10 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="The whole card, for programs.")] = False,
 ) -> None:
     """Describe a model, or a pack."""
-    from ..contract.card_text import describe
     from ..errors import printable
-    from ..packs import SUFFIX
-    from ..packs.archive import read_manifest
-    from ..patch.library import notes_of
+    from ..model.card_text import describe
+    from ..model.pack import SUFFIX, read_manifest
+    from ..preset.library import notes_of
 
     opened = opened_model(model)
     text = describe(opened.card, opened.path.stat().st_size, opened.gestures, opened.map)
@@ -78,9 +77,9 @@ def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=p
 @commands.command()
 def presets() -> None:
     """List the presets and models that ship, and your own."""
-    from ..contract.model import Model
-    from ..patch.user_presets import described_presets
-    from ..shipped import shipped_models, shipped_presets
+    from ..model.model import Model
+    from ..preset.shipped import shipped_models, shipped_presets
+    from ..preset.user_presets import described_presets
 
     known = list(described_presets())
     told = [(name, text) for kind, name, text in known if kind == "shipped"]
@@ -100,7 +99,7 @@ def get(
     overwrite: Overwrite = False,
 ) -> None:
     """Fetch a pack, or take its file; prove it, and keep it among your presets. The one command that connects."""
-    from ..patch.fetched_packs import arrive
+    from ..preset.fetched_packs import arrive
     from ..progress import Display
 
     with Display() as display:

@@ -10,7 +10,7 @@ import typer
 from ..errors import TimbrelError, UserError
 
 if TYPE_CHECKING:
-    from ..contract.model import Model
+    from ..model.model import Model
 
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
@@ -27,8 +27,8 @@ MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm
 
 def preset_names(incomplete: str) -> list[str]:
     """Names that a shell may complete."""
-    from ..patch.user_presets import own_presets
-    from ..shipped import shipped_models, shipped_presets
+    from ..preset.shipped import shipped_models, shipped_presets
+    from ..preset.user_presets import own_presets
 
     names = [*shipped_presets(), *shipped_models()]
     with contextlib.suppress(TimbrelError):  # of the configuration file: a shell has no place for it
@@ -43,8 +43,8 @@ INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
 
 
 def opened_model(name: str) -> "Model":
-    from ..contract.model import Model
-    from ..patch.library import find_model
+    from ..model.model import Model
+    from ..preset.library import find_model
 
     model = Model(find_model(name))
     for warning in model.warnings:
@@ -73,8 +73,8 @@ def presets_in(folder: Path | None) -> tuple[str, ...]:
         return ()
     if not folder.is_dir():
         raise UserError(f"--set {folder} is not a folder; give one that holds presets (.toml)")
-    from ..patch.loading import read_preset
-    from ..shipped import preset_file
+    from ..preset.loading import read_preset
+    from ..preset.shipped import preset_file
 
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):

@@ -12,9 +12,9 @@ commands.add_typer(plugin_commands, name="plugin")
 @plugin_commands.command()
 def install() -> None:
     """Put the plugins into your own plugin folders: ~/.lv2, ~/.vst3 and ~/.clap."""
+    from ..config import own_folder
     from ..plugin.bundles import bundles, how_to_build
     from ..plugin.install import install
-    from ..user_folders import own_folder
 
     installed = install()
     for bundle in installed:
@@ -42,7 +42,7 @@ def uninstall() -> None:
 def status() -> None:
     """List built and installed plugins, test their Python, and show their last messages."""
     from ..errors import printable
-    from ..plugin.status import status
+    from ..plugin.bundles import status
 
     for line in status():
         print(printable(line))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UserError
-from ..shipped import DEMO
+from ..preset.shipped import DEMO
 from .options import (
     MODEL_HELP,
     PRESET_HELP,
@@ -26,9 +26,9 @@ from .options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..patch.library import Patch
+    from ..play.render import RenderOptions
+    from ..preset.library import Patch
     from ..progress import Display
-    from ..render import RenderOptions
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -52,9 +52,9 @@ def demo(
     tune: Annotated[str, typer.Argument(help="A shipped tune: five-systems, or a preset that has one.")] = DEMO,
 ) -> None:
     """Render a shipped tune and its picture in this folder: demo.wav and demo.png, or those of the preset."""
-    from ..demo import demo
     from ..errors import nearest
-    from ..shipped import PARTS, shipped_tunes
+    from ..preset.shipped import PARTS, shipped_tunes
+    from .demo import demo
 
     tunes = shipped_tunes()
     if tune not in tunes:
@@ -89,9 +89,9 @@ def process(
     overwrite: Overwrite = False,
 ) -> None:
     """Send a sound through a model's encoder and decoder, its latents bent on the way."""
-    from ..midi.performance import read_performance
-    from ..patch.library import open_patch
-    from ..patch.plugin_consent import ask_for
+    from ..midi.files import read_performance
+    from ..preset.library import open_patch
+    from ..preset.plugin_consent import ask_for
     from ..progress import Display
     from ..resynthesis.process import process as send
     from ..resynthesis.process import with_options
@@ -164,7 +164,7 @@ def morph(
 
 
 def _check_rate(rate: int) -> None:
-    from ..render import RATES
+    from ..play.render import RATES
 
     if rate not in RATES:
         raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
@@ -195,10 +195,10 @@ def render(
     overwrite: Overwrite = False,
 ) -> None:
     """Play a MIDI file into a sound file, or several into a folder."""
-    from ..patch.library import open_patch
-    from ..patch.plugin_consent import ask_for
+    from ..play.render import RenderOptions
+    from ..preset.library import open_patch
+    from ..preset.plugin_consent import ask_for
     from ..progress import Display
-    from ..render import RenderOptions
 
     _check_rate(rate)
     chosen, among = channel_presets(channel or []), presets_in(programs)
@@ -261,10 +261,9 @@ def _rendered(
     options: "RenderOptions",
     display: "Display",
 ) -> list[Path]:
-    from ..arrangement import arrange
-    from ..midi.performance import read_performance
-    from ..play.voice_allocation import PARTS
-    from ..render import render, worth_sharing
+    from ..midi.files import read_performance
+    from ..play.render import arrange, render, worth_sharing
+    from ..play.voices import PARTS
 
     arranged = arrange(read_performance(tune, options.sample_rate), preset, str(tune), channels, programs)
     performance = arranged.performance
@@ -272,7 +271,7 @@ def _rendered(
         display.say(f"warning: {line}")
     processes = 1
     if worth_sharing(performance, options.sample_rate):
-        from ..idle_cores import free_processors
+        from ..workers import free_processors
 
         processes = min(PARTS, free_processors())
     return render(

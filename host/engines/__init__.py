@@ -1,1 +1,1 @@
-"""Engines that play models."""
+"""Engines that play models, one folder each."""

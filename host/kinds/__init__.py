@@ -1,1 +1,1 @@
-"""Model kinds: preset settings, card rules and engines, one folder per kind."""
+"""Kinds of models: preset settings, card rules and keys."""

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model
 
-from .clip.kind import ClipKind, ClipSections
-from .grain.kind import GrainKind
+from .clip import ClipKind, ClipSections
+from .grain import GrainKind
 from .kind import Kind, KindCard
-from .partials.kind import PartialsKind
-from .spectrum.kind import GestureSections, SpectrumKind
-from .stream.kind import StreamKind
+from .partials import PartialsKind
+from .spectrum import GestureSections, SpectrumKind
+from .stream import StreamKind
 
 KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (SpectrumKind(), PartialsKind(), GrainKind(), ClipKind(), StreamKind())

@@ -18,29 +18,26 @@ from typing import Any
 import numpy as np
 
 from ..audio.sound_card import CardSink, Ear, NullSink, Sink, find_card, find_input
-from ..errors import TimbrelError, UserError
+from ..errors import TimbrelError, UserError, how_to_install
 from ..events import Event
-from ..extras import how_to_install
 from ..interrupts import SIGNALS
 from ..midi.ports import Inputs
-from ..noise import white_noise
-from ..patch.library import Patch
-from ..patch.recording_notes import LoadedPreset, Swap
-from ..patch.validation import check_real_time
-from ..play.player import PlayableRack, Player
+from ..play.player import PlayableRack, Player, prime, wait_until_ready, warm_up
 from ..play.rack import Rack
-from ..play.warm_up import prime, wait_until_ready, warm_up
+from ..preset.library import Patch
+from ..preset.recording_notes import LoadedPreset, Swap
+from ..preset.shipped import Draft
+from ..preset.validation import check_real_time
 from ..progress import HOUSE, Notices
-from ..resynthesis.effect_rack import EffectRack
+from ..resynthesis.processor import EffectRack
 from ..session.channel_presets import Slot, by_channel
 from ..session.messages import Command, Setup, Take
 from ..session.meters import Meters
-from ..session.preset_view_builder import view_of
 from ..session.realtime import BESIDES, SOUND, hurry
-from ..shipped import Draft
-from .audio_process_state import FilteredSource, MeteredSource, ProcessState
+from ..session.view_builder import view_of
+from ..signal import white_noise
+from .process_state import FilteredSource, MeteredSource, ProcessState, report
 from .render_loop import EventSource, RenderLoop
-from .report import report
 
 JACK = "JACK"  # in PortAudio's name of this API
 REPORT_SECONDS = 0.1  # between reports, until "pace" changes it

@@ -16,16 +16,14 @@ from ..audio.sound_card import NullSink
 from ..errors import Failure, TimbrelError, UserError
 from ..events import ControlChange, Event, NoteOn
 from ..midi.ports import Timed
-from ..patch.controllers import latent_maps
-from ..patch.library import Patch, open_patch
-from ..patch.preset import MpeSettings
-from ..play.player import Player
+from ..play.player import Player, wait_until_ready
 from ..play.rack import Rack
-from ..play.warm_up import wait_until_ready
+from ..preset.library import Patch, latent_maps, open_patch
+from ..preset.preset import MpeSettings
 from ..session.load_shedding import RenderLoad
 from ..session.realtime import BESIDES, SOUND, hurry
-from .parent_process import HUGE_PAGES
 from .render_loop import RenderLoop
+from .session import HUGE_PAGES
 
 RATE = 48000  # Hz, the highest rate of usual cards
 DEPTH = 2  # blocks of ring, the default of `timbrel play`

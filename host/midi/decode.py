@@ -1,4 +1,4 @@
-"""MIDI byte stream decoder.
+"""Decodes MIDI byte streams, and programs of presets.
 
 mido's parser drops messages with running status or interrupted by clock, and is five times slower.
 """
@@ -134,3 +134,30 @@ def let_go(time: int) -> list[Event]:
     """Events that reset controllers and release notes on all channels."""
     numbers = (RESET_CONTROLLERS, ALL_NOTES_OFF)
     return [ControlChange(time, channel, number, 0) for channel in range(16) for number in numbers]
+
+
+BANK_COARSE, BANK_FINE = 0, 32  # controllers (MIDI 1.0)
+PROGRAMS = 128  # in a bank
+
+
+class Programs:
+    """For channels that share a preset."""
+
+    def __init__(self) -> None:
+        self._bank = 0
+
+    def apply(self, event: Event) -> None:
+        """Bank select; the coarse half resets the fine one."""
+        match event:
+            case ControlChange(number=number, value=value) if number == BANK_COARSE:
+                self._bank = value * 128
+            case ControlChange(number=number, value=value) if number == BANK_FINE:
+                self._bank = self._bank // 128 * 128 + value
+
+    def number(self, program: int) -> int:
+        """Number program 0-127 over all banks."""
+        return self._bank * PROGRAMS + program
+
+
+def missing_program(number: int, programs: int) -> str:
+    return f"program {number + 1} asked for, but the set has {programs}"

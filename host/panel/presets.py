@@ -1,4 +1,4 @@
-"""Presets of the panel: lists the folder's, the user's own and shipped ones; saves into the folder."""
+"""Presets of the panel: lists them, edits their text, saves into the folder, with undo and redo."""
 
 import contextlib
 import functools
@@ -8,18 +8,24 @@ import os
 import re
 import time
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from ..contract.onnx_bytes import NotONNX, card_of
+from msgspec import UNSET
+
+from ..config import own_folder
 from ..errors import Failure, TimbrelError, UserError
 from ..files import read_regular, replacing
-from ..packs import BY_DIGEST, SUFFIX
-from ..packs.archive import digest_of
-from ..patch.text.editing import with_words, words_in
-from ..shipped import LONGEST_PRESET, MADE, PRESETS, own_preset, preset_text, shipped_models, shipped_presets
-from ..user_folders import own_folder
+from ..model.onnx_bytes import NotONNX, card_of
+from ..model.pack import BY_DIGEST, SUFFIX, digest_of
+from ..preset import cc_binding
+from ..preset import text as editing
+from ..preset.shipped import LONGEST_PRESET, MADE, PRESETS, own_preset, preset_text, shipped_models, shipped_presets
+from ..preset.text import with_words, words_in
+from ..session.view import ControlView, MapView
+from . import contents, messages
 
 NAME = re.compile(r"\w[\w .+#-]{0,63}")  # valid in every file system, and not a path
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
@@ -223,3 +229,175 @@ def _listed(path: Path, name: str, shipped: bool) -> Listed | None:
     file = shipped_models().get(model, path.parent / model)
     kind = _kind(file, _changed(file))
     return Listed(title, description, Path(model).stem, shipped, fits, name if shipped else str(path), kind)
+
+
+MOST_STEPS = 200  # undoable
+
+Values = Mapping[str, float]
+
+
+class PresetState(NamedTuple):
+    """A preset's text, its targets' defaults there, and their current values."""
+
+    text: str
+    rests: Values
+    values: Values
+
+
+class HistoryEntry(NamedTuple):
+    before: PresetState | Values
+    after: PresetState | Values
+
+
+@dataclass
+class History:
+    done: list[HistoryEntry] = field(default_factory=list)
+    undone: list[HistoryEntry] = field(default_factory=list)
+
+    def add(self, step: HistoryEntry) -> None:
+        self.done.append(step)
+        del self.done[:-MOST_STEPS]
+        self.undone.clear()
+
+    def forget(self, text: str | None) -> None:
+        """Remove the last step if it led to this unplayable text."""
+        if self.done and isinstance(self.done[-1].after, PresetState) and self.done[-1].after.text == text:
+            self.done.pop()
+
+    def undo(self) -> PresetState | Values | None:
+        if not self.done:
+            return None
+        self.undone.append(self.done.pop())
+        return self.undone[-1].before
+
+    def redo(self) -> PresetState | Values | None:
+        if not self.undone:
+            return None
+        self.done.append(self.undone.pop())
+        return self.done[-1].after
+
+
+EFFECTS = "effects."
+STEEPEST = 16.0  # curve of a [[cc]] table
+GAIN = "gain"  # which no snapshot holds: a recall must not be louder than the player has set it
+LENGTHS = {"seconds": (0.05, 3600.0), "beats": (0.125, 4096.0)}  # of a path; presets allow 20 rounds a second
+
+
+def baked(state: PresetState, targets: Collection[str], controls: Mapping[str, ControlView]) -> str:
+    """Text with current values of ``targets`` as defaults, where the file has a key for them.
+
+    ``controls`` are of the preset on the panel; keys of other effects follow from their number.
+
+    Raises:
+        UserError: the text cannot be edited without changing more.
+    """
+    moved: dict[tuple[str | int, ...], float | str] = {}
+    for target in targets:
+        value, control = state.values[target], controls.get(target)
+        place = _in_effects(target) if control is None else control.place
+        if place and value != state.rests.get(target, value):
+            moved[place] = control.choices[round(value)] if control is not None and control.choices else value
+    codes = [state.rests[target] for target in state.rests if target.startswith("latent.")]
+    return editing.with_values(state.text, moved, codes)
+
+
+def with_range(text: str, word: messages.BindingMessage, control: ControlView) -> str:
+    """Set a controller's range and curve.
+
+    Raises:
+        UserError: a number is out of range, or the control has no such controller.
+    """
+    found = _map(word, control)
+    for name, value in (("low", word.low), ("high", word.high)):
+        if not control.low <= value <= control.high:
+            span = f"[{control.low:g}, {control.high:g}] {control.unit}".rstrip()
+            raise UserError(f"{name} {value:g} of {found.source} is out of range {span}; give a value in it")
+    if not 0 < word.curve <= STEEPEST:
+        raise UserError(
+            f"curve {word.curve:g} of {found.source} is out of range (0, {STEEPEST:g}]; give 1 for a straight line"
+        )
+    before, shape = ({name: getattr(one, name) for name in ("low", "high", "curve")} for one in (found, word))
+    return cc_binding.shaped(text, word.target, found.controller, before, shape)
+
+
+def without_map(text: str, word: messages.UnlearnMessage, control: ControlView) -> str:
+    """Remove a control's controller; errors as in `with_range`."""
+    return cc_binding.unbound(text, word.target, _map(word, control).controller)
+
+
+def _map(word: messages.BindingMessage | messages.UnlearnMessage, control: ControlView) -> MapView:
+    for entry in control.maps:
+        if (entry.source, entry.channel) == (word.source, word.channel):
+            return entry
+    raise UserError(f"{word.source} does not move {control.title}; choose one of its controllers")
+
+
+def stored(values: Values, controls: Mapping[str, ControlView]) -> dict[str, float | str]:
+    """Values of a snapshot: all controls except gain, choices by name, as many as one message recalls."""
+    targets = [target for target in controls if target != GAIN][: messages.MOST_TARGETS]
+    choices = {target: controls[target].choices for target in targets}
+    return {target: choices[target][round(values[target])] if choices[target] else values[target] for target in targets}
+
+
+def with_path(text: str, word: messages.PathMessage, latents: int) -> str:
+    """Set or change the path; a new length keeps the rhythm of its times.
+
+    Raises:
+        UserError: a point has another number of latents, the length is out of range, or no path is there to change.
+    """
+    if word.points is None:
+        return editing.with_path(text, None)
+    for unit, (low, high) in LENGTHS.items():
+        length = getattr(word, unit)
+        if length is not None and not low <= length <= high:
+            raise UserError(f"a path of {length:g} {unit} is out of range [{low:g}, {high:g}]; give a length in it")
+    if word.points is UNSET:
+        before = contents.path_motion(tomllib.loads(text))
+        if before is None:
+            raise UserError("the preset has no path; draw one on the map")
+    elif any(len(point) != latents for point in word.points):
+        raise UserError(f"a code of the path needs {latents} numbers, one a latent")
+    else:
+        before = {"path": word.points, "beats": 1.0}
+    motion: dict[str, Any] = {key: before[key] for key in ("path", "legs") if key in before}
+    present = contents.path(before)
+    loop = present["loop"] if word.loop is None else word.loop
+    if word.beats is not None:
+        return editing.with_path(text, motion | {"beats": word.beats})
+    if word.seconds is None and ("beats" in present or loop == present["loop"]):
+        return text
+    seconds = present["seconds"] if word.seconds is None else word.seconds
+    motion["times"] = _times(before.get("times", ()), seconds, len(before["path"]) - (not loop))
+    start = {"start": before["start"]} if "start" in before else {}
+    return editing.with_path(text, motion | start | ({"loop": True} if loop else {}))
+
+
+def _times(before: Sequence[float], seconds: float, count: int) -> list[float]:
+    """Legs keep the rhythm of the times before."""
+    legs = [end - begin for begin, end in itertools.pairwise(before)] or [1.0]
+    legs = (legs + [sum(legs) / len(legs)] * count)[:count]
+    scale, start = seconds / sum(legs), before[0] if before else 0.0
+    return [round(start + scale * time, 6) for time in itertools.accumulate(legs, initial=0.0)]
+
+
+def with_effect(text: str, word: messages.EffectMessage) -> str:
+    """Raises UserError for an unavailable effect or an index out of range."""
+    count = len(tomllib.loads(text).get("effects", []))
+    if word.do == "add":
+        if word.plugin not in contents.available_effects():
+            raise UserError(f"effect {word.plugin!r} cannot be added; choose one of the list")
+        return editing.with_effect(text, word.plugin)
+    if max(word.index, word.to if word.do == "move" else 0) >= count:
+        raise UserError(f"the preset has {count} effects; choose one of them")
+    match word.do:
+        case "remove":
+            return editing.without_effect(text, word.index)
+        case "move":
+            return editing.with_effect_moved(text, word.index, word.to)
+        case _:
+            return editing.with_effect_on(text, word.index, word.on)
+
+
+def _in_effects(target: str) -> tuple[str | int, ...]:
+    found = editing.effect_target(target)
+    return () if found is None else ("effects", *found)

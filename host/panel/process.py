@@ -31,7 +31,7 @@ def run(
         os.nice(NICE)
     import asyncio
 
-    from ..panel.server import serve
+    from .server import serve
 
     asyncio.run(serve(pipe, sockets, token, hosts, home, report))
     for helper in multiprocessing.active_children():  # computing a map that is no longer needed

@@ -1,15 +1,24 @@
-"""Web server of the panel: static page files, and a WebSocket per page."""
+"""Web server of the panel: files of the page, of takes and of reports, and a WebSocket per page.
+
+Frames and links cannot send the token with requests, so pages exchange it for a cookie. The cookie is derived from the
+token: browsers also send cookies to other ports, where other programs may listen.
+"""
 
 import asyncio
 import contextlib
 import gc
+import hashlib
+import hmac
 import json
 import logging
 import mimetypes
+import os
+import re
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -17,23 +26,149 @@ from typing import Any, Literal
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.routing import Mount, WebSocketRoute
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ... import __version__
+from ..config import own_folder
 from ..errors import Failure, printable
 from ..events import Event
-from ..session.pipe_writer import PipeWriter
-from ..shipped import Draft
-from .devices import list_devices
-from .model_map import Map, MapProcess
-from .page_assets import PageAssets
-from .page_clock import PageClock
-from .panel_state import PanelState
-from .protocol import LONGEST_MESSAGE, HelloMessage, NoteMessage, PingMessage, SpectrumMessage, read_message
-from .report_files import ReportFiles
+from ..preset.shipped import Draft
+from ..session.panel_process import PipeWriter
+from ..session.takes import FOLDER
+from .devices import Map, MapProcess, list_devices
+from .messages import LONGEST_MESSAGE, HelloMessage, NoteMessage, PingMessage, SpectrumMessage, read_message
 from .security import AccessControl, PageConnection, RateLimit, is_token
-from .take_files import TakeFiles
+from .state import PanelState
+
+COMMENTS = re.compile(
+    r"^[ \t]*(?://.*|/\*.*\*/)\n|(?<=[;,:{}()\]])[ \t]+// .*$", re.MULTILINE
+)  # whole lines, and after code
+WITH_COMMENTS = (".js", ".css")
+
+
+class PageAssets(StaticFiles):
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        path = Path(full_path)
+        if not isinstance(response, FileResponse) or path.suffix not in WITH_COMMENTS:
+            return response  # or it has not changed
+        kept = {name: response.headers[name] for name in ("etag", "last-modified")}
+        return Response(without_comments(path.read_text("utf-8")), status_code, kept, response.media_type)
+
+
+def without_comments(text: str) -> str:
+    """No string of the page looks like a comment."""
+    return COMMENTS.sub("", text)
+
+
+class PageFiles(ABC):
+    """Files under ``/name``; subclasses choose them."""
+
+    def __init__(self, name: str, token: str, types: Mapping[str, str], headers: Mapping[str, str]) -> None:
+        """``types``: of media, by suffix; ``headers``: of each file."""
+        self._name, self._token, self._types, self._headers = name, token, types, headers
+        path = f"/{name}"
+        self._cookie = hmac.new(token.encode(), path.encode(), hashlib.sha256).hexdigest()
+        self.routes = [Route(path, self._enter, methods=["POST"]), Route(path + "/{name}", self._give, methods=["GET"])]
+
+    @abstractmethod
+    def path(self, name: str) -> Path | None:
+        """Path of a file that pages may have."""
+
+    async def _enter(self, request: Request) -> Response:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        own = request.headers.getlist("origin") == [f"http://{request.headers['host']}"]
+        if not own or scheme != "Bearer" or not is_token(given, self._token):
+            return self._refused()
+        answer = Response(status_code=204)
+        answer.set_cookie(
+            self._cookie_name(request), self._cookie, path=f"/{self._name}", httponly=True, samesite="strict"
+        )
+        return answer
+
+    async def _give(self, request: Request) -> Response:
+        if not is_token(request.cookies.get(self._cookie_name(request), ""), self._cookie):
+            return self._refused()
+        path = self.path(request.path_params["name"])
+        if path is None or path.suffix not in self._types or path.is_symlink() or path.parent.is_symlink():
+            return self._missing()
+        if not (path.is_file() and os.access(path, os.R_OK)):
+            return self._missing()
+        return FileResponse(path, media_type=self._types[path.suffix], headers=self._headers)
+
+    def _missing(self) -> Response:
+        return PlainTextResponse(f"the {self._name} has no such file\n", 404)
+
+    def _refused(self) -> Response:
+        return PlainTextResponse(f"open the {self._name} from the panel's page\n", 403)
+
+    def _cookie_name(self, request: Request) -> str:
+        """A host's ports share cookies."""
+        return f"{self._name}-{request.url.port or 80}"
+
+
+TAKE_TYPES = {".wav": "audio/wav", ".mid": "audio/midi"}
+
+
+class TakeFiles(PageFiles):
+    def __init__(self, token: str) -> None:
+        super().__init__("recording", token, TAKE_TYPES, {"Content-Disposition": "attachment"})
+        self.names: Collection[str] = ()
+
+    def path(self, name: str) -> Path | None:
+        return own_folder(FOLDER) / name if name in self.names else None
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+REPORT_TYPES = {".html": "text/html", ".json": "application/json", ".png": "image/png", ".wav": "audio/wav"}
+# The only script that runs is that of the ABX page: export/reports/templates/abx.js.
+SCRIPT = "sha256-0jBClFWJyT/tzTs3tVL+7Y2Paq5x6t5gJgCZWyS674U="
+POLICY = {
+    "Content-Security-Policy": f"default-src 'none'; script-src '{SCRIPT}'; style-src 'unsafe-inline'; "
+    "img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "X-Frame-Options": "SAMEORIGIN",
+}
+
+
+class ReportFiles(PageFiles):
+    def __init__(self, folder: Path | None, token: str) -> None:
+        """``folder`` holds index.html; None without a report."""
+        super().__init__("report", token, REPORT_TYPES, POLICY)
+        self._folder = folder
+
+    def is_beside(self, model: Path | None) -> bool:
+        if self._folder is None or model is None:
+            return False
+        return self._folder.parent.resolve() == model.parent.resolve()
+
+    def path(self, name: str) -> Path | None:
+        return self._folder / name if self._folder is not None and NAME.fullmatch(name) else None
+
+
+LATE_SECONDS = 0.5  # beyond the quickest of the last pings: such a note disturbs more than it plays
+PINGS = 8  # two seconds: more than a page sends before it gives up a link, and soon past a jump of its clock
+
+
+class PageClock:
+    """Compares times of a page's messages, in ms, with their arrival, in seconds of this machine."""
+
+    def __init__(self) -> None:
+        self._offsets: deque[float] = deque(maxlen=PINGS)
+
+    def add_ping(self, at_ms: float, now: float) -> None:
+        self._offsets.append(now - at_ms / 1000)
+
+    def is_late(self, at_ms: float | None, now: float) -> bool:
+        """Never without a time, nor before the first ping."""
+        return at_ms is not None and now - at_ms / 1000 - min(self._offsets, default=float("inf")) > LATE_SECONDS
+
 
 PAGE = Path(__file__).with_name("page")
 FRAME_SECONDS = 0.03  # between frames to a page; slightly less than between reports, so that none waits

@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Times
-from ..contract.card import Card
-from ..engines.protocol import Motion
+from ..engines.engine import Motion
 from ..errors import UserError, nearest
 from ..events import (
     AllOff,
@@ -31,9 +30,7 @@ from ..events import (
     Timing,
     ZoneSize,
 )
-from ..patch.preset import MpeSettings
-from ..ramps import RAMP_SECONDS, Ramp
-from .controller_state import (
+from ..midi.controllers import (
     BEND_RANGE,
     CONFIGURATION,
     LOWER,
@@ -47,7 +44,10 @@ from .controller_state import (
     resized,
     zone_of,
 )
-from .motions.motion import MotionWrapper
+from ..model.card import Card
+from ..preset.preset import MpeSettings
+from ..ramps import RAMP_SECONDS, Ramp
+from .motions import MotionWrapper
 
 MASTER_BEND, MEMBER_BEND = 2.0, 48.0  # default ranges of zones in semitones, set by RPN 0 (MPE 1.0, 2.3.1)
 SLIDE_CENTRE = 64  # CC 74 in the middle of the key, the value before a first message

@@ -1,19 +1,202 @@
-"""Parameters of a preset over time: knob targets, volume, pan, expression and envelope settings."""
+"""Parameters of a preset over time: knob targets, volume, pan, expression and the envelope."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, Times
-from ..engines.protocol import Beginnings, Residual
-from ..patch.preset import PLAY_CONTROLS
+from ..engines.engine import Beginnings, Residual
+from ..events import Clock, Event, ParameterTouch, Tempo
+from ..model.card import Card
+from ..preset.controls import macro_targets
+from ..preset.preset import PLAY_CONTROLS, CCMap, Preset
+from ..preset.validation import reach
 from ..ramps import RAMP_SECONDS, Ramp
-from ..units import db_to_gain
-from .envelope import SHORTEST_SECONDS, Envelope
-from .motions.motion import Latents
-from .preset_controls import Move, ParameterSet
+from ..units import Range, db_to_gain
+from .controllers import Macros, Mapper
+from .motions import Latents
+
+EFFECTS = "effects."
+Move = Callable[[int, str, float], None]  # of sample, target and value
+
+
+class ParameterSet:
+    """Parameters by target: latents, ramps and plain values."""
+
+    def __init__(
+        self, codes: Latents, ramps: Mapping[str, Ramp], values: Mapping[str, float], move_effect: Move
+    ) -> None:
+        self._codes, self._ramps, self._move_effect = codes, ramps, move_effect
+        self._values = dict(values)
+
+    def present(self, target: str) -> float:
+        """Destination value of a target; 0 if unknown."""
+        for ramps in (self._codes.targets, self._ramps):
+            if target in ramps:
+                return ramps[target].target
+        return self._values.get(target, 0.0)
+
+    def __contains__(self, target: str) -> bool:
+        return target in self._values or target in self._ramps or target in self._codes.targets
+
+    def turn(self, time: int, target: str, value: float, channel: int | None = None) -> None:
+        """``channel``: of the pressure that turns the target; None for all else."""
+        if target in self._codes.targets:
+            self._codes.turn(time, target, value)
+        elif target in self._ramps:
+            self._ramps[target].move(time, value)
+        else:
+            self._values[target] = value
+            if target.startswith(EFFECTS):  # others belong to other kinds of models
+                self._move_effect(time, target, value)
+
+
+class PresetControls:
+    """The maps, macros, motions and touched knobs of a preset.
+
+    Parameters must not refer back to it: live playing disables the garbage collector.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        card: Card,
+        effects: Mapping[str, Range],
+        codes: Latents,
+        parameters: ParameterSet,
+        entries: Iterable[CCMap],
+    ) -> None:
+        """``effects``: ranges of effect parameters by target; ``entries``: maps of ``parameters``."""
+        self._codes = codes
+        moved = macro_targets(preset.macro)
+        spans = {
+            target: span
+            for target, span in reach(preset, card, effects).items()
+            if target in moved or target in parameters
+        }
+        macros = Macros(preset.macro, spans, parameters.present, parameters.turn)
+        self.knobs = Mapper(entries, spans, macros.present, macros.turn)
+
+    def apply(self, event: Event) -> bool:
+        """As `Mapper.apply`."""
+        match event:
+            case Clock():
+                self._codes.clock(event)
+            case Tempo(time, bpm):
+                self._codes.tempo(time, bpm)
+            case ParameterTouch(time, _, target, down):
+                self._codes.hold(time, target, down)
+            case _:
+                return self.knobs.apply(event)
+        return False
+
+
+SHORTEST_SECONDS = 0.001  # shorter ramps click
+STEAL_SECONDS = 0.005  # fade of a stolen voice: too short to hear, long enough not to click
+
+
+@dataclass(slots=True)
+class Envelope:
+    """Linear attack, cubic decay and release: similar to an exponential, but exactly 0 at the end.
+
+    Samples: ``attack`` >= 0, ``decay`` and ``release`` >= 1. ``sustain`` is 0 to 1, ``off`` None while held. With
+    ``closes``, for sounds that decay by themselves, the release follows the fourth root of the remaining part.
+    """
+
+    on: int
+    attack: int
+    decay: int
+    sustain: float
+    release: int
+    off: int | None = None
+    closes: bool = False
+    _left: np.float32 | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def end(self) -> int | None:
+        """First sample of final silence; None while unknown."""
+        if self.sustain == 0 and (self.off is None or self.off >= self.on + self.attack + self.decay):
+            return self.on + self.attack + self.decay
+        return None if self.off is None else self.off + self.release
+
+    def left(self) -> np.float32:
+        """Level at the note-off: one of `_held`'s numbers, but sooner."""
+        if self._left is None:
+            assert self.off is not None
+            past = self.off - self.on - self.attack
+            if past < 0:
+                self._left = np.float32(max(self.off - self.on, 0) / self.attack)
+            else:
+                rest = min(max((self.decay - past) / self.decay, 0.0), 1.0)
+                self._left = np.float32(self.sustain + (1.0 - self.sustain) * (rest * rest * rest))
+        return self._left
+
+    def phase(self, start: int, end: int) -> "Phase":
+        """The quickest function for samples ``start`` to ``end``."""
+        if self.off is not None and self.off < end:
+            return _turning if self.off > start else _released
+        top = self.on + self.attack
+        settled = top + self.decay if self.sustain < 1.0 else top  # no decay at full sustain
+        if start >= settled:
+            return _settled
+        return _decaying if start >= top and end <= settled else _held
+
+
+Phase = Callable[[Sequence[Envelope], npt.NDArray[np.int64]], Array]  # envelopes and samples → their levels
+
+
+def envelope_levels(envelopes: Sequence[Envelope], start: int, count: int) -> Array:
+    """Levels of notes over a block, [envelopes, count]."""
+    levels = np.empty((len(envelopes), count), np.float32)
+    phases, times = [one.phase(start, start + count) for one in envelopes], np.arange(start, start + count)
+    for phase in set(phases):
+        if phases.count(phase) == len(phases):  # the usual case
+            levels[:] = phase(envelopes, times)
+            break
+        which = [row for row, other in enumerate(phases) if other is phase]
+        levels[which] = phase([envelopes[row] for row in which], times)
+    return levels
+
+
+def _settled(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
+    return np.array([[one.sustain] for one in envelopes], np.float32)
+
+
+def _decaying(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
+    settled = _column([one.on + one.attack + one.decay for one in envelopes])
+    sustain = _column([one.sustain for one in envelopes])
+    rest = np.clip((settled - times) / _column([one.decay for one in envelopes]), 0.0, 1.0)
+    level: Array = (sustain + (1.0 - sustain) * (rest * rest * rest)).astype(np.float32)
+    return level
+
+
+def _held(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
+    on, attack = _column([one.on for one in envelopes]), _column([one.attack for one in envelopes])
+    risen = (np.maximum(times - on, 0.0) / np.maximum(attack, 1.0)).astype(np.float32)
+    return np.where(times < on + attack, risen, _decaying(envelopes, times))
+
+
+def _released(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
+    ends = _column([one.off + one.release for one in envelopes if one.off is not None])
+    rest = np.clip((ends - times) / _column([one.release for one in envelopes]), 0.0, 1.0)
+    fallen = rest * rest * rest
+    closing = [row for row, one in enumerate(envelopes) if one.closes]
+    if closing:
+        fallen[closing] = np.sqrt(np.sqrt(rest[closing]))
+    level: Array = np.array([[one.left()] for one in envelopes]) * fallen.astype(np.float32)
+    return level
+
+
+def _turning(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
+    offs = _column([one.off for one in envelopes if one.off is not None])
+    return np.where(times < offs, _held(envelopes, times), _released(envelopes, times))
+
+
+def _column(values: Sequence[float]) -> npt.NDArray[np.float64]:
+    return np.array(values, np.float64)[:, np.newaxis]
+
 
 DEFAULT_VOLUME = 100  # CC 7 before a first message (MIDI 1.0, General MIDI level 1)
 

@@ -1,4 +1,4 @@
-"""Rack: instruments in parallel, one per MIDI channel or MPE zone, mixed and limited."""
+"""Rack: instruments in parallel, one per MIDI channel or MPE zone, with effects, mixed and limited."""
 
 import contextlib
 import math
@@ -9,14 +9,104 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arrays import Array
-from ..audio.limiter import limit
+from ..audio.effects import EffectChain
+from ..audio.output import Output, limit
 from ..errors import UserError
-from ..events import Event
-from ..patch.library import Patch
-from .controller_mapping import Mapper
-from .instrument import ChannelInstrument
+from ..events import Event, StealVoice
+from ..preset.library import Patch
+from ..preset.validation import check
+from .controllers import Mapper
+from .events import engine_and_processor
 from .mpe import Zones
-from .synthesis import Elsewhere
+from .synthesis import Elsewhere, Synthesis, share
+
+
+class ChannelInstrument:
+    def __init__(self, patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere] = (), live: bool = False) -> None:
+        """``sample_rate`` is the output's, in Hz.
+
+        Raises:
+            UserError: the preset does not fit the model or its effects.
+        """
+        card = patch.model.card
+        effects = EffectChain(patch.preset.effects, sample_rate, patch.folder, patch.kept)
+        check(patch.preset, card, effects.targets())
+        self._elsewhere, self._samples_read = elsewhere, 0
+        self.moves = any(motion.start == "play" for motion in patch.preset.motion)  # also while no note sounds
+        self._output = Output(card.sample_rate, sample_rate, effects)
+        turned = (effects.targets(), effects.values(), self._output.set_effect)
+        self._engine, self._processor = engine_and_processor(patch, *turned, live)
+        parts = share(0, 1 + len(elsewhere))
+        self._synthesis = Synthesis(self._engine, self._processor, parts=parts, elsewhere=elsewhere)
+
+    @property
+    def latency_samples(self) -> int:
+        return self._output.latency_samples
+
+    @property
+    def pause_seconds(self) -> float:
+        return self._output.pause_seconds
+
+    @property
+    def ready(self) -> bool:
+        return self._engine.ready
+
+    @property
+    def age_ms(self) -> float | None:
+        return self._engine.age_ms
+
+    @property
+    def sounding(self) -> int:
+        return len(self._processor.voices)
+
+    @property
+    def sounding_keys(self) -> set[int]:
+        return {voice.key for voice in tuple(self._processor.voices)}
+
+    @property
+    def knobs(self) -> Mapper:
+        return self._processor.knobs
+
+    def latent_values(self) -> list[float]:
+        return self._processor.latent_values()
+
+    def current_latents(self) -> list[float]:
+        return self._synthesis.current_latents()
+
+    def moved(self) -> dict[str, float]:
+        return self._processor.moved(self._synthesis.now)
+
+    def spare(self) -> tuple[bool, float] | None:
+        return self._processor.spare(self._synthesis.now)
+
+    def shed(self, time: int) -> None:
+        """Steal a voice at output sample ``time``."""
+        self._processor.expect_shedding()
+        self._output.schedule(StealVoice(time, 0))
+
+    def schedule(self, events: Sequence[Event], until: int) -> None:
+        """As `Rack.schedule`."""
+        scheduled = [self._output.schedule(event) for event in events]
+        for other in self._elsewhere:
+            other.schedule(scheduled, self._output.source_time(until))
+
+    def read(self, count: int) -> Array:
+        """Next ``count`` samples, [2, count], before the limiter; schedule their events first."""
+        self._samples_read += count
+        return self._output.read(count, self._synthesis.process)
+
+    def prepare(self) -> None:
+        self._synthesis.prepare()
+
+    def rest(self, count: int) -> None:
+        """As `read` after silence, with less resampling."""
+        self._samples_read += count
+        self._output.read(count, self._synthesis.process, silent=True)
+
+    def process(self, events: Sequence[Event], count: int) -> Array:
+        self.schedule(events, self._samples_read + count)
+        return self.read(count)
+
 
 REST_SECONDS = 1.0  # without sound or events: ramps have ended, and decoders know the notes that may come
 

@@ -11,15 +11,14 @@ import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Times
 from ..audio.effects import EffectChain
-from ..audio.limiter import limit
-from ..audio.output import Output
-from ..engines.protocol import Beginnings, Engine, Motion, Residual
+from ..audio.output import Output, limit
+from ..engines.engine import Beginnings, Engine, Motion, Residual
 from ..events import AllOff, Event, NoteOff, NoteOn, ParameterChange
-from ..patch.library import Patch
-from ..patch.preset import MORPH
-from .envelope import envelope_levels
-from .event_processor import EventProcessor, blend_of, engine_for
-from .play_modes import Latch
+from ..preset.library import Patch
+from ..preset.preset import MORPH
+from .events import EventProcessor, blend_of, engine_for
+from .parameters import envelope_levels
+from .voices import Latch
 
 SETTLING_SECONDS = 0.05  # from the knobs to the note: their ramps end before it
 BLOCK = 16384  # samples at a time: long blocks decode in large batches

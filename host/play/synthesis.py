@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..arrays import Array
-from ..engines.protocol import Engine, VoiceSound
+from ..engines.engine import Engine, VoiceSound
 from ..events import Event
-from .envelope import envelope_levels
-from .event_processor import EventProcessor
-from .voice_allocation import PARTS, Voice
+from .events import EventProcessor
+from .parameters import envelope_levels
+from .voices import PARTS, Voice
 
 
 def share(number: int, processes: int) -> range:

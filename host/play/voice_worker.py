@@ -24,13 +24,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array
-from ..engines.protocol import VoiceSound
-from ..engines.request import MAX_BLOCK
+from ..engines.engine import MAX_BLOCK, VoiceSound
 from ..errors import Failure
 from ..events import Event
 from ..interrupts import SIGNALS, held
-from ..patch.library import Patch
-from .event_processor import engine_and_processor
+from ..preset.library import Patch
+from .events import engine_and_processor
 from .synthesis import Synthesis, share
 
 # A fork inherits all loaded modules and models. Outside Linux, some libraries do not survive a fork.

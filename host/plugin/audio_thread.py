@@ -11,15 +11,14 @@ import numpy as np
 
 from ..errors import UserError
 from ..events import Clock, Event, NoteOff, NoteOn, ParameterChange, ProgramChange, Tempo
-from ..midi.decode import MidiDecoder, channel_event
-from ..midi.programs import Programs
+from ..midi.decode import MidiDecoder, Programs, channel_event
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
 from ..session.load_shedding import LoadShedding
 from ..session.meters import Meters
 from ..session.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from .loaded_patch import LoadedPatch, Mode, rack_of, warm_up_for
-from .shared_memory import MACROS, OFFLINE, RING, EventKind, Parameter, Position, ReceivedEvent, SharedMemory
+from .wire import MACROS, OFFLINE, RING, EventKind, Parameter, Position, ReceivedEvent, SharedMemory
 
 SLOWEST_HZ, FASTEST_HZ = 8000, 384_000  # sampling rates that hosts have
 SLOWEST_BPM, FASTEST_BPM = 1.0, 1000.0

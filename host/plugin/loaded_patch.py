@@ -4,19 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..config import own_folder
 from ..events import Event, ParameterChange
-from ..patch.library import Patch
-from ..patch.validation import check_real_time
+from ..play.player import prime, wait_until_ready, warm_up
 from ..play.rack import Rack
-from ..play.warm_up import prime, wait_until_ready, warm_up
-from ..session.preset_view import PresetView
-from ..session.preset_view_builder import view_of_patch
+from ..preset.library import Patch
+from ..preset.shipped import Draft
+from ..preset.validation import check_real_time
 from ..session.realtime import let_memory_go
-from ..shipped import Draft
-from ..user_folders import own_folder
-from .macros import PluginParameter, slots_of
-from .project_preset import ProjectPreset, kept
-from .project_state import ProjectState
+from ..session.view import PresetView
+from ..session.view_builder import view_of_patch
+from .project import ProjectPreset, ProjectState, kept
+from .wire import PluginParameter, slots_of
 
 CHANNEL = 0  # of the rack; the preset receives all channels on it
 BLOCK_SAMPLES = 128  # of the silent warm-up before a rack plays live

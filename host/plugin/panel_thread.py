@@ -11,16 +11,14 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Protocol
 
+from ..config import own_folder
 from ..errors import TimbrelError
 from ..events import Event, ParameterChange
+from ..preset.shipped import Draft
 from ..session.messages import Command, LiveStatus
-from ..session.meters import Meters
-from ..session.panel_page import has_display, leading_to
-from ..session.panel_process import PACE_SECONDS, PanelMain, PanelProcess
+from ..session.meters import Meters, last_moved, status, status_at_rest
+from ..session.panel_process import PACE_SECONDS, PanelMain, PanelProcess, has_display, leading_to
 from ..session.realtime import hurry_no_more
-from ..session.status import last_moved, status, status_at_rest
-from ..shipped import Draft
-from ..user_folders import own_folder
 from .audio_thread import AudioThread
 from .loaded_patch import CHANNEL, LoadedPatch
 

@@ -10,19 +10,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..config import own_folder
 from ..errors import TimbrelError, UserError
 from ..events import Event, ParameterChange
-from ..patch.library import Patch, open_patch
-from ..patch.user_presets import own_presets
 from ..play.rack import Rack
+from ..preset.library import Patch, open_patch
+from ..preset.shipped import KEYS, Draft, preset_file, shipped_presets
+from ..preset.user_presets import own_presets
 from ..session.realtime import BESIDES, hurry, let_memory_go
-from ..shipped import KEYS, Draft, preset_file, shipped_presets
-from ..user_folders import own_folder
 from .audio_thread import AudioThread
-from .control_socket import ControlSocket, Message
 from .loaded_patch import LoadedPatch, Mode, loaded, rack_of
-from .project_state import PROJECT, check_whole, opened, pack, unpack
-from .shared_memory import SharedMemory, ToPlugin, ToServer
+from .project import PROJECT, check_whole, opened, pack, unpack
+from .wire import ControlSocket, Message, SharedMemory, ToPlugin, ToServer
 
 if TYPE_CHECKING:
     from ..session.panel_process import PanelMain
@@ -186,7 +185,7 @@ class PluginServer:
             self._send_loaded()
 
     def _open_panel(self) -> None:
-        from ..session.panel_page import missing  # lazy, as `PluginPanel`: few instances open a panel
+        from ..session.panel_process import missing  # lazy, as `PluginPanel`: few instances open a panel
 
         if (line := missing()) is not None:
             self._talk.say(f"panel: {line}")

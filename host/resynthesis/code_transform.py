@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Times
-from ..contract.card import Card
+from ..engines.frame_codec import hop_of
 from ..errors import UserError
-from ..kinds.frame_codec import hop_of
-from ..patch.library import Patch
-from ..play.motions.motion import Latents
+from ..model.card import Card
+from ..play.motions import Latents
 from ..play.mpe import ChannelWheels, NoteExpression, mpe_channels_of
+from ..preset.library import Patch
 from ..ramps import RAMP_SECONDS, Ramp
 
 WET = "process.wet"

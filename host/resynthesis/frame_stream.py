@@ -10,16 +10,15 @@ import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Spectrum, Times
 from ..audio.sound_files import LOUDEST
-from ..contract.card import Card
-from ..contract.encoder import SILENT, Encoder
-from ..contract.model import Model
+from ..engines.frame_codec import FrameAnalysis, codec_of, hop_of
+from ..engines.spectrum.harmonic_shift import HarmonicShift, PartialSpectra, moved_down, octaves_above
+from ..engines.spectrum.partial_analysis import fundamentals
 from ..errors import Failure
-from ..kinds.frame_codec import FrameAnalysis, codec_of, hop_of
-from ..kinds.partials.partial_spectra import PartialSpectra
-from ..kinds.spectrum.harmonic_shift import HarmonicShift, moved_down, octaves_above
-from ..kinds.spectrum.pitch_detection import fundamentals
 from ..kinds.table import kind_of
-from ..stft import chroma, window
+from ..model.card import Card
+from ..model.encoder import SILENT, Encoder
+from ..model.model import Model
+from ..signal import chroma, window
 
 BATCH = 64  # frames in one run of the encoder or decoder: larger batches are no faster
 STEPS_OF_HOP = 4  # a frame is computed within a quarter of a hop, which spreads its load over live blocks

@@ -8,27 +8,23 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Doubles
-from ..audio.mono import mono
-from ..audio.sound_files import sound_reader
-from ..contract.card import Card, in_deviations
-from ..contract.model import Model
+from ..audio.sound_files import mono, sound_reader
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output
 from ..kinds.table import kind_of
-from ..medoid import medoid
-from ..midi.performance import Performance
-from ..patch.library import Patch
-from ..patch.motions import MotionSettings
-from ..patch.preset import LatentSettings, Preset
-from ..picture import check_picture
-from ..pitch import sounding_note
-from ..play.motions.motion import Latents
-from ..render import render
+from ..midi.files import Performance
+from ..model.card import Card, in_deviations
+from ..model.model import Model
+from ..play.motions import Latents
+from ..play.render import render
+from ..preset.library import Patch
+from ..preset.motions import MotionSettings
+from ..preset.preset import LatentSettings, Preset
+from ..signal import medoid, sounding_note
 from ..units import MIDDLE_C, note_name
-from .code_range import distances, landmark_codes, outside
-from .code_track import follow
-from .latent_map import draw_way
+from .codes import distances, follow, landmark_codes, outside
+from .picture import check_picture, draw_way
 
 RATE = 44_100  # Hz, of the output
 VELOCITY = 100

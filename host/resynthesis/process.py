@@ -12,23 +12,20 @@ import numpy as np
 from pydantic import ValidationError
 
 from ..arrays import Array
-from ..audio.mono import mono
-from ..audio.sound_files import RATES, sound_reader, sound_writer
-from ..contract.card import first_complaint
+from ..audio.sound_files import RATES, mono, sound_reader, sound_writer
 from ..errors import UserError
 from ..events import Event, Timing
 from ..kinds.table import kind_of
-from ..patch.library import Patch, open_patch
-from ..patch.preset import ProcessSettings
-from ..play.offline_preset_changes import Succession, Successor
-from ..play.player import SILENCE
+from ..model.card import first_complaint
+from ..play.player import SILENCE, Succession, Successor
+from ..play.render import SILENT_SECONDS, programmed
+from ..preset.library import Patch, open_patch
+from ..preset.preset import ProcessSettings
+from ..preset.shipped import preset_file, shipped_presets
 from ..progress import warn_if_slow
-from ..render import SILENT_SECONDS, programmed
-from ..shipped import preset_file, shipped_presets
-from .code_track import silent, too_short
-from .effect_rack import EffectRack
+from .codes import silent, too_short
 from .frame_stream import Fit
-from .processor import CHANNEL, Processor
+from .processor import CHANNEL, EffectRack, Processor
 
 BLOCK = 16_384  # samples: long blocks are encoded in large batches
 LONGEST_TAIL_SECONDS = 30.0
@@ -81,7 +78,7 @@ def process(
         progress: receives 0 to 1.
 
     Raises:
-        UserError: as `code_track.follow`; the model cannot process sound; the preset does not fit it; the output exists
+        UserError: as `codes.follow`; the model cannot process sound; the preset does not fit it; the output exists
             or cannot be written.
         Failure: a code is not finite, or the output cannot be written.
     """

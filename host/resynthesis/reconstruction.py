@@ -11,21 +11,21 @@ import numpy as np
 from ..arrays import Array
 from ..audio.resampling import Resampler
 from ..audio.sound_files import RATES, sound_writer
-from ..contract.card import KEYS, Card
-from ..contract.model import Model
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output, replacing
-from ..midi.performance import Performance
-from ..patch.library import Patch
-from ..patch.preset import Preset
-from ..picture import check_picture, draw_spectrograms
-from ..pitch import sounding_note
+from ..midi.files import Performance
+from ..model.card import KEYS, Card
+from ..model.model import Model
 from ..play.rack import Rack
-from ..render import blocks
+from ..play.render import blocks
+from ..preset.library import Patch
+from ..preset.preset import Preset
+from ..signal import sounding_note
 from ..units import MIDDLE_C
-from .code_track import CodeTrack, part_of
-from .reconstruction_error import Measures, measures
+from .codes import CodeTrack, part_of
+from .distance import Measures, measures
+from .picture import check_picture, draw_spectrograms
 
 LONGEST_SECONDS = 30.0  # rendered from the start of a sound
 VELOCITY = 100

@@ -10,26 +10,34 @@ import numpy as np
 
 from ..arrays import Doubles
 from ..audio.decoding import FOREIGN
-from ..contract.card import Card, in_deviations
-from ..contract.encoder import Encoder, encoder_path
-from ..contract.model import Model
 from ..errors import UserError
-from ..kinds.clip.kind import KeySettings
-from ..kinds.spectrum.kind import GestureSettings
+from ..kinds.clip import KeySettings
+from ..kinds.spectrum import GestureSettings
 from ..kinds.table import kind_of
-from ..medoid import medoid
-from ..packs import BY_DIGEST
-from ..packs.archive import digest_of
-from ..patch.library import default_knobs
-from ..patch.motions import MotionSettings
-from ..patch.preset import LatentSettings, Preset
-from ..shipped import shipped_models
-from .code_range import Span, distances, landmark_codes, outside
-from .code_track import CodeTrack, clip_of, listen, pieces
-from .path_simplification import drawn, simplified, smoothed
+from ..model.card import Card, in_deviations
+from ..model.encoder import Encoder, encoder_path
+from ..model.model import Model
+from ..model.pack import BY_DIGEST, digest_of
+from ..preset.library import default_knobs
+from ..preset.motions import MotionSettings
+from ..preset.preset import LatentSettings, Preset
+from ..preset.shipped import shipped_models
+from ..signal import medoid
+from .codes import (
+    CodeTrack,
+    Span,
+    clip_of,
+    distances,
+    drawn,
+    landmark_codes,
+    listen,
+    outside,
+    pieces,
+    simplified,
+    smoothed,
+)
 from .reconstruction import Outputs, Reconstruction, again_of, kit_again
-from .refinement import can_refine
-from .search_protocol import MARGIN, Search, SearchResult, SearchTarget
+from .refinement import MARGIN, Search, SearchResult, SearchTarget, can_refine
 
 SMOOTHED_SECONDS = 0.2  # of the median filter along a path: removes frame-to-frame jitter that noise causes
 FIRST_KEY, LAST_KEY = 36, 127  # of a kit: 36 is General MIDI's bass drum 1
@@ -85,7 +93,7 @@ def recover(
         progress: receives 0 to 1.
 
     Raises:
-        UserError: as `code_track.follow`; the model finds no code or cannot be searched; an output exists or cannot be
+        UserError: as `codes.follow`; the model finds no code or cannot be searched; an output exists or cannot be
             written.
         Failure: a code is not finite, or an output cannot be written.
     """

@@ -1,6 +1,6 @@
-"""Refines codes of magnitude clip models: least squares on the log-mel distance that `timbrel recover` prints.
+"""Refines codes of magnitude clip models, by least squares on the log-mel distance that `timbrel recover` prints.
 
-The residuals' sum of squares is (`log_mel.distance_db` / 10)². Each step solves the damped normal equations of
+The residuals' sum of squares is (`distance.distance_db` / 10)². Each step solves the damped normal equations of
 Levenberg and Marquardt (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", J. SIAM 1963)
 with several dampings, and keeps the nearest clip as played. Phase reconstruction has no useful gradient, so the
 Jacobian holds the best code's host phases; in the first steps the recording's, which recovers the exact code of sounds
@@ -9,16 +9,48 @@ that the model made. A full Jacobian costs a clip for each latent, so steps upda
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from ..arrays import Array, Doubles, Spectrum
-from ..contract.card import Card
-from ..contract.model import Model
-from ..kinds.clip.magnitude_synthesis import SpectraSound
-from .code_range import Span
-from .log_mel import FRAME, HOP, LOWEST_DB, log_mel, sounding
-from .search_protocol import SearchResult, SearchTarget
+from ..engines.clip.synthesis import SpectraSound
+from ..model.card import Card
+from ..model.model import Model
+from .codes import Span
+from .distance import FRAME, HOP, LOWEST_DB, log_mel, sounding
+
+MARGIN = 3  # frame lengths on either side of a frame: transposing two octaves down reads a window four times as long
+
+
+class SearchTarget(NamedTuple):
+    """A request: one code for all frames of a sound."""
+
+    frames: Array  # [frames, samples] at the model's rate, each centred in its row
+    code: Doubles | None  # [n_latents], the encoder's; None without, as ``label``
+    label: int | None
+
+
+class SearchResult(NamedTuple):
+    """``before`` and ``after`` are None without the encoder's code, or if the search minimises the printed distance."""
+
+    code: Doubles
+    label: int | None  # its number
+    before: float | None  # share of the sound that the encoder's code misses
+    after: float | None  # the same of this code
+    settled: bool  # the search converged
+
+
+class Search(Protocol):
+    def __call__(
+        self, model: Model, sounds: Sequence[SearchTarget], progress: Callable[[float], None] | None = None
+    ) -> list[SearchResult]:
+        """A result for each sound; ``progress`` receives 0 to 1.
+
+        Raises:
+            UserError: the model's decoder cannot be searched.
+        """
+
 
 Residuals = Callable[[Doubles], Array]  # codes [rows, n_latents] → residuals [rows, m]
 Further = Callable[[Array, int], Array]  # clips and their sound's index → residuals [clips, m]

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from ..events import ControlChange, Event, ProgramChange
 from ..files import Stamp, stamp
-from ..midi.programs import Programs, missing_program
-from ..patch.library import Patch, open_patch
-from ..patch.live_options import LiveOptions
+from ..midi.decode import Programs, missing_program
 from ..play.rack import as_played
-from ..shipped import Draft
+from ..preset.library import LiveOptions, Patch, open_patch
+from ..preset.shipped import Draft
 
 Slot = int | None  # a channel (0 to 15) with its own preset; None: all others
 

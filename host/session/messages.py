@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..events import Event
-from ..shipped import Draft
+from ..preset.shipped import Draft
 
 if TYPE_CHECKING:
-    from ..patch.controllers import Controller
-    from ..patch.recording_notes import Swap
+    from ..preset.library import Controller
+    from ..preset.recording_notes import Swap
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class SessionView:
 
 # To the audio process: "events" to play at once, ignoring their times; "pace", the seconds between reports;
 # "load", presets by slot; "record", whether to; "stop", without data. From the panel to the parent: "settings", the
-# changes of `changed` in host/live/settings.py; "record".
+# changes of `changed` in host/live/session.py; "record".
 Command = tuple[str, Any]
 # From it: "report" at the set pace; "driver", the seconds that it lets a card's driver take, and None afterwards; "no
 # card", an "error" of a setup `without_card`. For the panel: "heard", MIDI events since the last report; "view", the

@@ -1,16 +1,148 @@
-"""Recordings of a session: all of it, by an option, or takes that pages begin and end."""
+"""Recordings of a session, of sound and MIDI: all of it, by an option, or takes that pages begin and end."""
 
 import contextlib
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import TimbrelError
-from ..user_folders import own_folder
+from ..config import own_folder
+from ..errors import TimbrelError, UserError
+from ..events import ParameterTouch
+from ..files import check_output
+from ..midi.controllers import HeldEvents, hands_off
 from .messages import LiveStatus, Setup, Take
-from .recorder import Recording, SessionRecorder
+
+if TYPE_CHECKING:
+    from ..audio.sound_files import SoundWriter
+    from ..midi.recorder import Recorder
+
+CHANNELS = 2
+MIDI_SUFFIXES = (".mid", ".midi")
+SPILL_SECONDS = 1.0
+RECORDED = ("sound", "events", "swapped")  # messages for recordings only
+
+
+@dataclass
+class Recording:
+    sound: Path | None = None
+    midi: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        return [path for path in (self.sound, self.midi) if path is not None]
+
+    def __bool__(self) -> bool:
+        return bool(self.paths)
+
+    def check(self, overwrite: bool) -> None:
+        """Check the files before playing.
+
+        Raises:
+            UserError: unsupported suffix, or as `check_output`.
+        """
+        for path in self.paths:
+            check_output(path, overwrite)
+        if self.sound is not None:
+            from ..audio.sound_files import FORMATS
+
+            if self.sound.suffix.lower() not in FORMATS:
+                raise UserError(f"--record {self.sound} must end in {', '.join(FORMATS)}; give such a name")
+        if self.midi is not None and self.midi.suffix.lower() not in MIDI_SUFFIXES:
+            raise UserError(f"--record-midi {self.midi} must end in {', '.join(MIDI_SUFFIXES)}; give such a name")
+
+
+class SessionRecorder:
+    """Writes sound and events, without the instrument's latency."""
+
+    def __init__(
+        self, recording: Recording, setup: Setup, ready: LiveStatus, overwrite: bool, take: Take | None = None
+    ) -> None:
+        """``take``: where it begins, if not with the audio process."""
+        self._recording, self._setup, self._ready, self._overwrite = recording, setup, ready, overwrite
+        self._take = take
+        self._skip = round(ready.latency_ms["instrument"] * ready.rate / 1000) if take is None else take.latency_samples
+        self._sound_file, self._midi_file = contextlib.ExitStack(), contextlib.ExitStack()
+        self._sound: SoundWriter | None = None
+        self._midi: Recorder | None = None
+        self._samples = 0
+        self._began = 0 if take is None else -take.time  # sample of the recording at which the audio process started
+        self._next_spill = 0.0
+        self._holds = HeldEvents()
+
+    def __enter__(self) -> "SessionRecorder":
+        from ..audio.sound_files import sound_writer
+        from ..midi.recorder import Recorder
+        from ..preset.library import LiveOptions
+        from ..preset.recording_notes import Opening, RecordingNotes
+
+        setup, ready = self._setup, self._ready
+        if self._recording.sound is not None:
+            self._sound = self._sound_file.enter_context(
+                sound_writer(self._recording.sound, ready.rate, CHANNELS, self._overwrite)
+            )
+        if self._recording.midi is not None:
+            presets = {slot + 1: name for slot, name in ready.presets.items() if slot is not None}
+            opening = [
+                Opening(name=ready.presets[slot], channel=None if slot is None else slot + 1, digest=digest)
+                for slot, digest in ({} if self._take is not None else ready.digests).items()  # a take notes its texts
+            ]
+            fitting = LiveOptions(voices=setup.voices, controller=setup.controller, presets=presets)
+            note = RecordingNotes(fitting=fitting, opening=opening)
+            self._midi = self._midi_file.enter_context(
+                Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
+            )
+            if self._take is not None:
+                self.record("swapped", (self._take.time, self._take.swap))
+                self.record("events", [replace(event, time=self._take.time) for event in self._take.standing])
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            if self._midi is not None:
+                self._midi.spill(self._samples)
+        finally:  # files are kept after an error, too, and each after an error of the other
+            try:
+                self._midi_file.close()
+            finally:
+                self._sound_file.close()
+
+    def go_on(self) -> None:
+        """Continue with a restarted process, which counts from 0 without held keys."""
+        self._began = self._samples
+        if self._midi is not None:
+            held = [event for event in self._holds.let_go(()) if isinstance(event, ParameterTouch)]
+            self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
+
+    def record(self, kind: str, data: Any) -> None:
+        """``kind`` is in `RECORDED`."""
+        if kind == "events":
+            if self._midi is not None:
+                self._midi.add(replace(event, time=event.time + self._began) for event in data)
+                for event in data:
+                    self._holds.apply(event)
+            return
+        if kind == "swapped":
+            if self._midi is not None:
+                from ..preset.recording_notes import RecordingNotes
+
+                at, swap = data
+                self._midi.note(at + self._began, RecordingNotes(swap=swap).text())
+            return
+        import numpy as np
+
+        sound = np.frombuffer(data, np.float32).reshape(-1, CHANNELS).T
+        self._samples += sound.shape[1]
+        skipped, self._skip = min(self._skip, sound.shape[1]), max(0, self._skip - sound.shape[1])
+        if self._sound is not None and skipped < sound.shape[1]:
+            self._sound.write(sound[:, skipped:])
+        if self._midi is not None and time.monotonic() > self._next_spill:
+            self._next_spill = time.monotonic() + SPILL_SECONDS
+            self._midi.spill(self._samples)
+
 
 FOLDER = "recordings"  # of the user's
 UNFIT = re.compile(r"[^\w .+#-]")  # letters of preset names that some file systems refuse

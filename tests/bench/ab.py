@@ -31,10 +31,10 @@ from pitch import SETTLED as BEGUN
 from pitch import played as held_key
 from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn, PitchBend
 from timbrel.host.files import replacing_folder
-from timbrel.host.patch.library import open_patch
-from timbrel.host.picture import INK, LEVELS, PAPER
 from timbrel.host.play.rack import Rack
-from timbrel.host.stft import stft
+from timbrel.host.preset.library import open_patch
+from timbrel.host.resynthesis.picture import INK, LEVELS, PAPER
+from timbrel.host.signal import stft
 from timbrel.host.units import midi_to_hz
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "internals" / "ab"

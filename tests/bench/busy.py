@@ -44,12 +44,12 @@ def busy(count: int) -> Iterator[None]:
 
 def side(folder: Path) -> None:
     """Train for as many seconds as each line of the input says, and print examples a second."""
-    from timbrel.train import launch, training_loop
-    from timbrel.train.recipes.load import load_recipe
+    from timbrel.train import launch, loop
+    from timbrel.train.families.recipes import load_recipe
 
-    agreed, turn = training_loop._Loop._agreed_progress, [0.0, 0.0, 0]  # since, until, step
+    agreed, turn = loop._Loop._agreed_progress, [0.0, 0.0, 0]  # since, until, step
 
-    def paused(self: training_loop._Loop, *arguments: object) -> tuple[float, bool]:
+    def paused(self: loop._Loop, *arguments: object) -> tuple[float, bool]:
         now = time.perf_counter()
         if now >= turn[1]:
             print((self.progress.step - turn[2]) * self.batch / (now - turn[0]), flush=True)
@@ -59,9 +59,9 @@ def side(folder: Path) -> None:
             return 0.0, seconds != seconds  # no more lines: stop
         return agreed(self, *arguments)
 
-    training_loop._Loop._agreed_progress = paused
+    loop._Loop._agreed_progress = paused
     recipe = load_recipe(RECIPE, ["training.minutes=1000"])
-    launch.start(recipe, folder / "corpus", folder / str(os.getpid()), training_loop.RunOptions(accelerator="cpu"))
+    launch.start(recipe, folder / "corpus", folder / str(os.getpid()), loop.RunOptions(accelerator="cpu"))
 
 
 def turn(process: "subprocess.Popen[str]", seconds: float) -> float:
@@ -107,8 +107,8 @@ def training(folder: Path) -> None:
 def rendering() -> None:
     """A minute of eight voices, as many processes as there are processors against one."""
     from offline import host, performance
-    from timbrel.host.idle_cores import free_processors
-    from timbrel.host.play.voice_allocation import PARTS
+    from timbrel.host.play.voices import PARTS
+    from timbrel.host.workers import free_processors
 
     played = performance()
 

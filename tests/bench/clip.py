@@ -27,16 +27,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.host.audio.sound_card import NullSink
-from timbrel.host.contract.card import METADATA_KEY
-from timbrel.host.contract.model import Model
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.ports import Timed
-from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.patch.preset import Preset
-from timbrel.host.patch.validation import fitted
+from timbrel.host.model.card import METADATA_KEY
+from timbrel.host.model.model import Model
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import Patch, open_patch
+from timbrel.host.preset.preset import Preset
+from timbrel.host.preset.validation import fitted
 from timbrel.host.ramps import RAMP_SECONDS
 from timbrel.host.session.load_shedding import RenderLoad
 from timbrel.host.session.realtime import BESIDES, SOUND, hurry

@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from timbrel.host.resynthesis.log_mel import distance_db, distances_db, log_mel
-from timbrel.train.batches.clip_selection import clips_of
+from timbrel.host.resynthesis.distance import distance_db, distances_db, log_mel
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.data import clips_of
 
 
 def projected(train: np.ndarray, test: np.ndarray, components: int) -> np.ndarray:

@@ -27,10 +27,10 @@ from timbrel.host.files import replacing
 from timbrel.train import checkpoint
 from timbrel.train.families.table import FAMILIES
 from timbrel.train.launch import start
-from timbrel.train.metrics.generated_clips import Recordings
+from timbrel.train.loop import RunOptions
+from timbrel.train.metrics.clips import Recordings
 from timbrel.train.run import Run
 from timbrel.train.sampling import evenly_spaced
-from timbrel.train.training_loop import RunOptions
 
 FIRST = 4  # steps that are not timed: the first ones prepare
 

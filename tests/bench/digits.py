@@ -16,8 +16,8 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
+from timbrel.host.model.model import Model
 from timbrel.train.corpus.store import Corpus
 
 COEFFICIENTS, PARTS = 20, 16

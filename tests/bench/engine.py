@@ -11,11 +11,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 from side_by_side import Times, ratio, side_by_side
-from timbrel.host.contract.model import Model
-from timbrel.host.kinds.spectrum.engine import SpectrumEngine
-from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
-from timbrel.host.shipped import shipped_models
-from timbrel.host.stft import window
+from timbrel.host.engines.spectrum.engine import SpectrumEngine
+from timbrel.host.engines.spectrum.frames import VoicingSettings
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
+from timbrel.host.signal import window
 
 MODEL = Model(shipped_models()["gm-chroma-8"])
 FRAME, HOP, RATE = MODEL.card.frame_length, MODEL.card.hop_length, MODEL.card.sample_rate

@@ -18,9 +18,9 @@ from timbrel.train.corpus.store import writing
 from timbrel.train.families.gan import wavegan
 from timbrel.train.families.gan.recipe import WaveGANRecipe
 from timbrel.train.families.gan.wavegan import BETAS, CRITIC_BATCHES, WaveGAN
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
-from timbrel.train.training_loop import RunOptions
+from timbrel.train.loop import RunOptions
 
 CLIPS, STEPS, ROUNDS = 256, 6, 5
 SIZES = (16, 22)

@@ -23,14 +23,14 @@ from statistics import median
 import numpy as np
 import onnx
 from onnx import helper
-from timbrel.host.contract.card import METADATA_KEY
-from timbrel.host.contract.gesture import GESTURE_KEY
-from timbrel.host.contract.model import Model
 from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn
-from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import Preset
-from timbrel.host.play.instrument import ChannelInstrument
-from timbrel.host.shipped import shipped_models
+from timbrel.host.model.card import METADATA_KEY
+from timbrel.host.model.gesture import GESTURE_KEY
+from timbrel.host.model.model import Model
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import Preset
+from timbrel.host.preset.shipped import shipped_models
 
 RATE, BLOCK, VOICES = 48000, 128, 16
 TURN = 94  # blocks, a quarter of a second: a machine whose speed drifts slows all

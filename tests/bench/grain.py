@@ -20,17 +20,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.contract.card import METADATA_KEY
-from timbrel.host.contract.model import Model
+from timbrel.host.engines.grain.engine import GrainEngine
 from timbrel.host.events import NoteOn
-from timbrel.host.kinds.grain.engine import GrainEngine
-from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import Preset
-from timbrel.host.play.instrument import ChannelInstrument
-from timbrel.host.play.motions.motion import Latents
+from timbrel.host.model.card import METADATA_KEY
+from timbrel.host.model.model import Model
+from timbrel.host.play.motions import Latents
 from timbrel.host.play.parameters import CommonMotion
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import Preset
 from timbrel.host.ramps import Ramp
-from timbrel.host.stft import window
+from timbrel.host.signal import window
 
 RATE, BLOCK, FRAME = 48000, 128, 1002
 LATENTS = 10

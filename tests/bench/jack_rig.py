@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from timbrel.host.live import audio_process
-from timbrel.host.live.parent_process import HUGE_PAGES
 from timbrel.host.live.render_loop import RenderLoop
+from timbrel.host.live.session import HUGE_PAGES
 from timbrel.host.session.load_shedding import RenderLoad
 
 RATE = 48000

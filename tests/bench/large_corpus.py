@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from timbrel.train.corpus.clip_table import Clip, ClipTable, Texts
-from timbrel.train.corpus.manifest import Manifest, Shard, Table, replace_files
+from timbrel.train.corpus.clip_table import Clip, ClipTable, Manifest, Shard, Table, Texts, replace_files
 from timbrel.train.corpus.report import CorpusReport
 from timbrel.train.corpus.store import writing
 
@@ -39,8 +38,8 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from timbrel.train.launch import start
-from timbrel.train.training_loop import RunOptions
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.loop import RunOptions
+from timbrel.train.families.recipes import load_recipe
 speeds = []
 def report(now):
     speeds.append(now.examples_per_second)

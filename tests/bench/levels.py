@@ -8,10 +8,9 @@ velocity 127. All are taken before the limiter. Of presets with pitched keys eve
 
 import sys
 
-from timbrel.export.instrument.demo import keys_of
-from timbrel.export.instrument.levels import loudness_lufs, peaks_dbfs
-from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.shipped import shipped_presets
+from timbrel.export.first_preset import keys_of, loudness_lufs, peaks_dbfs
+from timbrel.host.preset.library import Patch, open_patch
+from timbrel.host.preset.shipped import shipped_presets
 
 EVERY = range(24, 109, 4)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from timbrel.host.contract.model import Model
 from timbrel.host.events import Event, NoteOff, NoteOn
-from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
-from timbrel.host.pitch import sounding_note
-from timbrel.host.play.instrument import ChannelInstrument
+from timbrel.host.model.model import Model
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
+from timbrel.host.signal import sounding_note
 
 Array = npt.NDArray[np.float32]
 

@@ -21,11 +21,11 @@ from typing import TypeVar
 
 import numpy as np
 from sklearn.manifold import trustworthiness
-from timbrel.host.contract.map import CodeMap
-from timbrel.host.contract.model import Model
-from timbrel.host.maps.code_map import PIXELS, make_code_map, map_of
-from timbrel.host.resynthesis.code_range import distances
-from timbrel.host.shipped import shipped_models
+from timbrel.host.model.map import CodeMap
+from timbrel.host.model.map_layout import PIXELS, make_code_map, map_of
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
+from timbrel.host.resynthesis.codes import distances
 
 DOTS = 20_000
 NODE_RADIUS = np.sqrt(0.01 / np.pi)  # of the distance of nodes

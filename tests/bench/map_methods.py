@@ -17,11 +17,10 @@ import numpy as np
 import openTSNE
 import umap
 from map import NEIGHBOURS, reach, standing
-from timbrel.host.contract.map import CodeMap
-from timbrel.host.contract.model import Model
-from timbrel.host.maps.code_map import LARGEST_STEP, PIXELS, map_of
-from timbrel.host.maps.self_organising_map import eased
-from timbrel.host.shipped import shipped_models
+from timbrel.host.model.map import CodeMap
+from timbrel.host.model.map_layout import LARGEST_STEP, PIXELS, eased, map_of
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
 
 PERPLEXITY = 30.0
 

@@ -23,8 +23,8 @@ import mido
 import numpy as np
 import soundfile
 from timbrel.host.units import PITCH_CLASSES
-from timbrel.train.corpus.fluidsynth import fluidsynth
 from timbrel.train.corpus.note_segmentation import segment_notes
+from timbrel.train.corpus.soundfont import fluidsynth
 
 SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 # General MIDI's programs from 0, and the lowest and highest key; the attacks of the last two take a tenth of a second

@@ -12,9 +12,9 @@ from collections.abc import Callable
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
-from timbrel.export.families.chroma.study_measures import ROWS, mesh, strongest
-from timbrel.host.contract.model import ONE_HOT, Model
-from timbrel.host.patch.library import find_model
+from timbrel.export.study.chroma_measures import ROWS, mesh, strongest
+from timbrel.host.model.model import ONE_HOT, Model
+from timbrel.host.preset.library import find_model
 
 SIDE, ALLOWED = 350, 1.3
 

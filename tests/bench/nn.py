@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 from timbrel.export.nn.backend import Backend
-from timbrel.export.nn.parity import note
-from timbrel.export.nn.write import write
-from timbrel.host.contract.model import Model
-from timbrel.host.patch.library import find_model
+from timbrel.export.nn.write import note, write
+from timbrel.host.model.model import Model
+from timbrel.host.preset.library import find_model
 
 MODELS = ("gm-chroma-8", "gm-partials-8", "lakeside-10")
 BLOCKS = (64, 256, 1024, 2048, 8192)

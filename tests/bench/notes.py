@@ -16,14 +16,13 @@ from statistics import median
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from timbrel.export.dataset.batches import Job, render_batch
-from timbrel.export.dataset.drawing import DatasetPreset, draw
-from timbrel.export.dataset.settings import BATCH, DatasetSettings
+from timbrel.export.dataset.drawing import BATCH, DatasetPreset, DatasetSettings, draw
+from timbrel.export.dataset.shards import Job, render_batch
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.midi.performance import Performance
-from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.play.event_processor import engine_for
-from timbrel.host.render import render
+from timbrel.host.midi.files import Performance
+from timbrel.host.play.events import engine_for
+from timbrel.host.play.render import render
+from timbrel.host.preset.library import Patch, open_patch
 
 RATE, SECONDS, HELD = 44_100, 4.0, 3.0
 ONE_BY_ONE = 32  # notes

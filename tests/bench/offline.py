@@ -17,14 +17,14 @@ from dataclasses import replace
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
-from timbrel.host.contract.model import open_session
+from timbrel.host.engines.spectrum.engine import SpectrumEngine, Voicing
+from timbrel.host.engines.spectrum.frames import VoicingSettings
 from timbrel.host.events import ControlChange, Event, NoteOff, NoteOn
-from timbrel.host.kinds.spectrum.engine import SpectrumEngine, Voicing
-from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
-from timbrel.host.midi.performance import Performance
-from timbrel.host.patch.library import Patch, open_patch
+from timbrel.host.midi.files import Performance
+from timbrel.host.model.model import open_session
 from timbrel.host.play.rack import Rack
-from timbrel.host.render import blocks
+from timbrel.host.play.render import blocks
+from timbrel.host.preset.library import Patch, open_patch
 
 SECONDS, VOICES, ROUNDS = 60, 8, 9
 PLAIN: Patch = open_patch("gm-chroma-8")

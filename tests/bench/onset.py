@@ -18,9 +18,9 @@ import numpy as np
 from jack_rig import SERVER_PRIORITY, may_hurry, need
 from plugin import Bundle, row, wait_for
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.plugin.loaded_patch import Mode, rack_of, warm_up_for
+from timbrel.host.preset.library import open_patch
 from timbrel.host.session.realtime import hurry, hurry_no_more
 
 ROOT = Path(__file__).parents[2]

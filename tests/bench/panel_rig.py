@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from timbrel.host.contract.map import MAP_KEY, CodeMap
-from timbrel.host.contract.model import METADATA_KEY
 from timbrel.host.events import ParameterChange
-from timbrel.host.live import audio_process_state, parent_process
-from timbrel.host.maps.code_map import map_of
+from timbrel.host.live import process_state, session
+from timbrel.host.model.map import MAP_KEY, CodeMap
+from timbrel.host.model.map_layout import map_of
+from timbrel.host.model.model import METADATA_KEY
 from timbrel.host.panel import process
-from timbrel.host.patch.models import open_model
+from timbrel.host.preset.library import open_model
+from timbrel.host.preset.shipped import shipped_models
 from timbrel.host.session.panel_process import PanelProcess
-from timbrel.host.session.recorder import Recording
-from timbrel.host.shipped import shipped_models
+from timbrel.host.session.takes import Recording
 
 MODEL = "gm-chroma-8"
 LATENTS, DOTS = 8, 20_000
@@ -196,19 +196,19 @@ class _Screen:
 def _play(pipe, setup, panel, receipts):
     sys.modules["__main__"] = types.ModuleType("__main__")  # else what begins here would import the bench, and numpy
     if receipts is not None:
-        parent_process._sound = functools.partial(_sound, receipts)
+        session._sound = functools.partial(_sound, receipts)
     with PanelProcess(process.run) if panel else contextlib.nullcontext() as side:
         pipe.send(side.url() if panel else None)
         if panel:
             side.say = lambda line: None
-        parent_process.play(setup, _Screen(pipe), Recording(), False, side)
+        session.play(setup, _Screen(pipe), Recording(), False, side)
 
 
 def _sound(receipts, pipe, setup):
     """The process that sounds; it notes turns of the first latent."""
     from timbrel.host.live.audio_process import run
 
-    play, file = audio_process_state.ForwardedEvents.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
+    play, file = process_state.ForwardedEvents.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
 
     def noting(self, events):
         now = time.time()
@@ -217,7 +217,7 @@ def _sound(receipts, pipe, setup):
                 os.write(file, f"{now!r} {event.value!r}\n".encode())  # at once: the process ends without warning
         play(self, events)
 
-    audio_process_state.ForwardedEvents.play = noting
+    process_state.ForwardedEvents.play = noting
     run(pipe, setup)
 
 

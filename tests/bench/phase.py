@@ -40,7 +40,7 @@ from phase_methods import (
     modulation_db,
     sound_of,
 )
-from timbrel.host.stft import stft
+from timbrel.host.signal import stft
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.soundfont import render_soundfont
 from timbrel.train.corpus.store import Corpus

@@ -10,13 +10,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import scipy.signal
-from timbrel.host.kinds.spectrum.causal_phase import CausalPhase
-from timbrel.host.kinds.spectrum.coherent_voicing import CoherentVoicing
-from timbrel.host.kinds.spectrum.frame_cache import VoicingSettings
-from timbrel.host.kinds.spectrum.frame_shape import FrameShape
-from timbrel.host.kinds.spectrum.griffin_lim import HANN, LOBE_TAPS, ROUNDS, refine
-from timbrel.host.kinds.spectrum.noise_phase import LOSS_DB, NoisePhase
-from timbrel.host.stft import stft, window
+from timbrel.host.engines.spectrum.coherent_voicing import CoherentVoicing
+from timbrel.host.engines.spectrum.frames import VoicingSettings
+from timbrel.host.engines.spectrum.noise_voicing import LOSS_DB, NoisePhase
+from timbrel.host.engines.spectrum.phase_retrieval import HANN, LOBE_TAPS, ROUNDS, CausalPhase, refine
+from timbrel.host.signal import FrameShape, stft, window
 
 Method = Callable[[np.ndarray, int, int], np.ndarray]
 

@@ -23,11 +23,11 @@ import numpy as np
 import scipy.signal
 from phase_methods import hop_lines_db, modulation_db
 from timbrel.host.events import Event, NoteOff, NoteOn, PitchBend
-from timbrel.host.kinds.spectrum.kind import GestureSettings
-from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.patch.preset import EnvelopeSettings, TuningSettings
+from timbrel.host.kinds.spectrum import GestureSettings
 from timbrel.host.play.rack import Rack
-from timbrel.host.shipped import shipped_presets
+from timbrel.host.preset.library import Patch, open_patch
+from timbrel.host.preset.preset import EnvelopeSettings, TuningSettings
+from timbrel.host.preset.shipped import shipped_presets
 from timbrel.host.units import midi_to_hz, semitones_to_ratio
 
 RATE = 44100

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from jack_rig import RATE, SERVER_PRIORITY, Rig, Stalls, beside, in_words, jack_server, may_hurry, need
-from timbrel.host.plugin.shared_memory import FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX
+from timbrel.host.plugin.wire import FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX
 from timbrel.host.session.realtime import SOUND, hurry, hurry_no_more
 
 ROOT = Path(__file__).parents[2]

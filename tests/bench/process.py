@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 from side_by_side import ratio, side_by_side
-from timbrel.host.contract.encoder import Encoder
-from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.patch.preset import ProcessSettings
+from timbrel.host.model.encoder import Encoder
+from timbrel.host.preset.library import Patch, open_patch
+from timbrel.host.preset.preset import ProcessSettings
 from timbrel.host.resynthesis.process import BLOCK, Processor
-from timbrel.host.stft import stft
+from timbrel.host.signal import stft
 from timbrel.train.corpus.soundfont import render_soundfont
 from timbrel.train.corpus.store import Corpus
 

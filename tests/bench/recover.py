@@ -29,16 +29,16 @@ import scipy.fft
 import soundfile
 import torch
 from timbrel.export.recovery.search import CodeSearcher
-from timbrel.host.contract.encoder import Encoder
-from timbrel.host.contract.model import Model
-from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
-from timbrel.host.pitch import sounding_note
+from timbrel.host.engines.clip.synthesis import SpectraSound
+from timbrel.host.model.encoder import Encoder
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
 from timbrel.host.resynthesis import reconstruction
-from timbrel.host.resynthesis.code_track import clip_of
-from timbrel.host.resynthesis.reconstruction_error import measures
+from timbrel.host.resynthesis.codes import clip_of
+from timbrel.host.resynthesis.distance import measures
 from timbrel.host.resynthesis.recover import NETWORK, RecoveryMethod, recover
-from timbrel.host.resynthesis.search_protocol import SearchResult, SearchTarget
-from timbrel.host.shipped import shipped_models
+from timbrel.host.resynthesis.refinement import SearchResult, SearchTarget
+from timbrel.host.signal import sounding_note
 from timbrel.train.corpus.store import Corpus
 
 NOTES, CLIPS, KIT_HITS = 64, 10, 8

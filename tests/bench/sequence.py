@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from timbrel.train.corpus.store import writing
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.families.sequence.network import LARGEST_NORM
 from timbrel.train.families.sequence.recipe import SequenceRecipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
-from timbrel.train.training_loop import RunOptions
+from timbrel.train.loop import RunOptions
 from torch import nn
 
 CLIPS, FRAMES, STEPS, ROUNDS = 16, 64, 8, 5

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import numpy as np
 from listening import listen
-from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.kinds.spectrum.kind import GestureSettings
-from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.patch.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
-from timbrel.host.pitch import sounding_note
-from timbrel.host.play.instrument import ChannelInstrument
-from timbrel.host.play.rack import Rack
-from timbrel.host.shipped import shipped_models, shipped_presets
+from timbrel.host.kinds.spectrum import GestureSettings
+from timbrel.host.model.model import Model
+from timbrel.host.play.rack import ChannelInstrument, Rack
+from timbrel.host.preset.library import Patch, open_patch
+from timbrel.host.preset.preset import EnvelopeSettings, LatentSettings, PlaySettings, Preset
+from timbrel.host.preset.shipped import shipped_models, shipped_presets
+from timbrel.host.signal import sounding_note
 from timbrel.host.units import note_name
 
 RATE = 44100

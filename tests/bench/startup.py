@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from timbrel.host.shipped import shipped_models
+from timbrel.host.preset.shipped import shipped_models
 
 ROUNDS = 11
 NOTE = bytes.fromhex("4d546864 00000006 0000 0001 01e0  4d54726b 0000000d 00903c64 8740803c00 00ff2f00")

@@ -21,13 +21,13 @@ import numpy as np
 from jack_rig import jack_server, may_hurry, need
 from live import held
 from timbrel.host.audio.sound_card import NullSink
+from timbrel.host.engines.stream.frames import FrameInputs, FrameMaker
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.kinds.stream.frame_maker import FrameInputs, FrameMaker
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.ports import Timed
-from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import open_patch
 from timbrel.host.session.load_shedding import RenderLoad
 from timbrel.host.session.realtime import BESIDES, SOUND, hurry
 

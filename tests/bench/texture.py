@@ -17,11 +17,11 @@ import scipy.signal
 import soundfile
 import soxr
 from timbrel.host.audio.sound_files import read_sound
-from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
-from timbrel.host.kinds.grain.kind import GrainSettings
-from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.play.instrument import ChannelInstrument
+from timbrel.host.kinds.grain import GrainSettings
+from timbrel.host.model.model import Model
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.library import Patch, open_patch
 
 MINUTE, WINDOW = 60.0, 0.2
 BUZZ_SECONDS, HARMONICS = 30.0, 20

@@ -18,10 +18,10 @@ import torch
 from timbrel.train.corpus.store import writing
 from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.families.grain.network import GrainAutoencoder
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.base import Recipe
-from timbrel.train.recipes.load import load_recipe
-from timbrel.train.training_loop import RunOptions
+from timbrel.train.loop import RunOptions
+from timbrel.train.recipe import Recipe
 
 CLIPS, SECONDS, STEPS, ROUNDS = 24, 4.0, 120, 5
 

@@ -15,9 +15,9 @@ import time
 import numpy as np
 from same_bytes import checkout, tree
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import open_patch
 
 RATE, BLOCK, ROUNDS = 48000, 128, 5
 MANY, FEW = 64, 16  # voices

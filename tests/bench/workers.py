@@ -15,7 +15,7 @@ sys.path.append(str(Path(__file__).parents[1] / "export"))
 
 from clusters import cluster
 from timbrel.export.dataset.dataset import make_dataset
-from timbrel.export.dataset.settings import DatasetSettings
+from timbrel.export.dataset.drawing import DatasetSettings
 
 PRESET, NOTES = "gm-oboe", 64 * 48
 

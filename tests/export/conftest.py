@@ -17,19 +17,19 @@ from timbrel.export import export as exporting
 from timbrel.export import make as making
 from timbrel.export.export import export
 from timbrel.export.families.chroma import report as chroma_report
-from timbrel.export.fidelity import classifiers
+from timbrel.export.fidelity import floors
 from timbrel.export.make import MakeStopped
-from timbrel.export.reports import picture
-from timbrel.host.contract.card import METADATA_KEY
-from timbrel.host.contract.encoder import encoder_path
-from timbrel.host.contract.model import Model
-from timbrel.train import training_loop
+from timbrel.export.reports import report
+from timbrel.host.model.card import METADATA_KEY
+from timbrel.host.model.encoder import encoder_path
+from timbrel.host.model.model import Model
+from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families.clip import normalising_flow
+from timbrel.train.families.clip import network
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
-from timbrel.train.training_loop import RunOptions
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from ..train.struck import SMALL, drums
@@ -65,8 +65,8 @@ def exporter(one_table):
     with pytest.MonkeyPatch.context() as patch:
         # torch parses the sources of its 500 operators for each graph, in .3 s.
         patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
-        patch.setattr(normalising_flow, "COUPLINGS", 2)
-        patch.setattr(picture, "DPI", 35)
+        patch.setattr(network, "COUPLINGS", 2)
+        patch.setattr(report, "DPI", 35)
         yield
 
 
@@ -253,12 +253,12 @@ def small_instruments(monkeypatch):
     """
     clock = functools.partial(next, itertools.count(step=LOOK_SECONDS))
     monkeypatch.setattr(making, "load_recipe", small_recipe)
-    monkeypatch.setattr(training_loop, "time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr(training_loop, "thread_time", clock)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(loop, "thread_time", clock)
     monkeypatch.setattr(chroma_report, "HEARD_CODES", 2)
     monkeypatch.setattr(chroma_report, "TEST_FRAMES", 64)
     monkeypatch.setattr(chroma_report, "NOTES", 2)
-    monkeypatch.setattr(classifiers, "STEPS", 15)
+    monkeypatch.setattr(floors, "STEPS", 15)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ import signal
 
 from timbrel.export.make import make
 from timbrel.host.progress import Display
-from timbrel.train import training_loop
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train import loop
+from timbrel.train.families.recipes import load_recipe
 
 PARTS = {"preset.toml", "model.onnx", "model.encoder.onnx", "scale.wav", "trial", "run", "corpus", "report"}
 SMALL = {
@@ -59,11 +59,11 @@ def contents(folder):
 
 
 def interrupt_at(monkeypatch, step_number):
-    original = training_loop._Loop._step
+    original = loop._Loop._step
 
     def step(self, done):
         if self.progress.step == step_number:
             signal.raise_signal(signal.SIGINT)
         return original(self, done)
 
-    monkeypatch.setattr(training_loop._Loop, "_step", step)
+    monkeypatch.setattr(loop._Loop, "_step", step)

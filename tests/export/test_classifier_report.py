@@ -10,11 +10,12 @@ from timbrel.export.export import export
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import table
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.metrics.generated_clips import JudgedClips
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.loop import RunOptions
+from timbrel.train.metrics.clips import JudgedClips
 from timbrel.train.run import Run
-from timbrel.train.training_loop import RunOptions
+from timbrel.train.run import trained as network_of
 
 from ..train.sounds import rewrite
 
@@ -104,7 +105,7 @@ def test_a_classifier_is_not_exported_and_a_line_says_so(run, tmp_path):
 def test_the_figures_are_those_of_the_network_itself(run):
     """By hand: the clips as they lie, cut to the network's length."""
     found = evaluate(run)
-    network = table.trained(run, "best")[0]
+    network = network_of(run, "best")[0]
     corpus = Corpus.open(run.corpus().folder)
     right = 0
     for clip in corpus.clips("test"):

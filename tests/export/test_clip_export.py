@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.export.code_description import EncodedFrames, landmarks
 from timbrel.export.families.clip.graphs import ClipDecoder, clip_graphs, k_weights, short_names
-from timbrel.export.kinds.clip.kit_keys import DRAWN_KEYS, FIRST_KEY, kit
-from timbrel.host.contract.card import Landmark, UniformPrior
-from timbrel.host.contract.encoder import Encoder, encoder_path
-from timbrel.host.contract.model import Model, open_session
+from timbrel.export.graphs import EncodedFrames, landmarks
+from timbrel.export.kinds.kit_keys import DRAWN_KEYS, FIRST_KEY, kit
+from timbrel.host.engines.clip.synthesis import SpectraSound
 from timbrel.host.errors import UserError
-from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
-from timbrel.host.patch.library import open_patch
-from timbrel.host.resynthesis.code_range import Span
-from timbrel.train.families.clip.batches import hits
+from timbrel.host.model.card import Landmark, UniformPrior
+from timbrel.host.model.encoder import Encoder, encoder_path
+from timbrel.host.model.model import Model, open_session
+from timbrel.host.preset.library import open_patch
+from timbrel.host.resynthesis.codes import Span
+from timbrel.train.families.clip.data import hits
 from timbrel.train.run import trained
 
 from ..train.struck import corpus_of, hat, tom

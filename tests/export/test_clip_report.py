@@ -10,12 +10,12 @@ from timbrel.export import evaluate as evaluating
 from timbrel.export.evaluate import evaluate
 from timbrel.export.families.clip.report import clip_report, clip_reporter, reconstruction
 from timbrel.host.errors import UserError
-from timbrel.train.families.clip.batches import hits
+from timbrel.train.families.clip.data import hits
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.metrics.generated_clips import JudgedClips
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.loop import RunOptions
+from timbrel.train.metrics.clips import JudgedClips
 from timbrel.train.run import Run, trained
-from timbrel.train.training_loop import RunOptions
 
 from ..train.struck import RATE, hat, tom
 

@@ -6,17 +6,16 @@ import matplotlib.colors
 import matplotlib.image
 import numpy as np
 import pytest
-from timbrel.export.reports import picture
-from timbrel.export.reports.dot_positions import MOST
+from timbrel.export.reports import report
 from timbrel.export.reports.figures.frames import embedding
-from timbrel.export.reports.picture import THEMES
+from timbrel.export.reports.report import MOST, THEMES
 
-DPI = picture.DPI  # before the tests of reports have theirs drawn with fewer dots
+DPI = report.DPI  # before the tests of reports have theirs drawn with fewer dots
 
 
 @pytest.fixture(autouse=True)
 def _sharp(monkeypatch):
-    monkeypatch.setattr(picture, "DPI", DPI)
+    monkeypatch.setattr(report, "DPI", DPI)
 
 
 def told(folder, codes, classes):

@@ -7,16 +7,16 @@ import onnx
 import pytest
 import torch
 from timbrel.export.export import export
-from timbrel.host.contract.encoder import encoder_path
-from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import Preset
-from timbrel.host.play.instrument import ChannelInstrument
+from timbrel.host.model.encoder import encoder_path
+from timbrel.host.model.model import Model
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import Preset
+from timbrel.train.families.recipes import load_recipe, shipped_recipes
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe, shipped_recipes
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
-from timbrel.train.training_loop import RunOptions
 
 from .exported import BATCHES, in_order, network_of, one_hot, plain_card, plain_session
 

@@ -9,18 +9,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from timbrel.export.code_description import EncodedFrames, landmarks, starting_point
 from timbrel.export.export import LabelInput, export
 from timbrel.export.first_preset import first_preset
+from timbrel.export.graphs import EncodedFrames, landmarks, starting_point
 from timbrel.export.parity import update_reference
-from timbrel.host.contract.encoder import encoder_path
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure
-from timbrel.host.patch.validation import faults
-from timbrel.host.shipped import shipped_models
+from timbrel.host.model.encoder import encoder_path
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
+from timbrel.host.preset.validation import faults
 from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families.chroma.frames import build
+from timbrel.train.families.chroma.data import build
 from timbrel.train.run import Run
 
 from .exported import one_hot, plain_card, plain_session

@@ -5,14 +5,14 @@ import onnx
 import pytest
 import torch
 from timbrel.export import export as exporting
-from timbrel.export.code_description import EncodedFrames
 from timbrel.export.export import export
-from timbrel.host.contract.model import Model
+from timbrel.export.graphs import EncodedFrames
 from timbrel.host.errors import Failure, UserError
+from timbrel.host.model.model import Model
 from timbrel.host.progress import Notices
 from timbrel.train import checkpoint
-from timbrel.train.families import table
 from timbrel.train.run import Run
+from timbrel.train.run import trained as trained_network
 
 from .exported import BATCHES, network_of, one_hot
 
@@ -234,10 +234,10 @@ def test_the_checkpoint_that_is_asked_for_is_exported(trained):
     content = checkpoint.load(run.best)
     content["progress"]["step"] = 13
     torch.save(content, run.best)
-    assert table.trained(run, "best")[2] == 13
-    assert table.trained(run, "last")[2] == 60
+    assert trained_network(run, "best")[2] == 13
+    assert trained_network(run, "last")[2] == 60
     run.best.unlink()
-    assert table.trained(run, "best")[2] == 60
+    assert trained_network(run, "best")[2] == 60
 
 
 def test_a_run_whose_corpus_is_gone_is_refused(chroma_run, tmp_path):

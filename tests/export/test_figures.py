@@ -8,19 +8,19 @@ import matplotlib.image
 import numpy as np
 import pytest
 from timbrel.export.families.chroma import report as chroma_report
-from timbrel.export.measures import frame_sample
-from timbrel.export.measures.pitch_class_accuracy import mesh
-from timbrel.export.reports import page, picture
+from timbrel.export.measures import frames as frame_sample
+from timbrel.export.measures.frames import mesh
+from timbrel.export.reports import page, report
 from timbrel.export.reports.figures import frames as figures
-from timbrel.train.batches.frames import FrameOrigin
 from timbrel.train.corpus.clip_table import Clip
+from timbrel.train.frames import FrameOrigin
 
 # ---- pictures
 
 RATE, FRAME, HOP = 8000, 1024, 256  # bins of 7.8 Hz: from C4 up, two to a semitone
 
 
-def drawn(shown, theme=picture.LIGHT):
+def drawn(shown, theme=report.LIGHT):
     with matplotlib.rc_context(theme.settings()):
         return shown.draw(theme)
 
@@ -75,7 +75,7 @@ def test_names_that_look_like_formulas_are_drawn_as_they_are(tmp_path):
 
 
 def test_colours_of_pitch_classes_go_from_dark_to_light_and_stand_out_from_the_page():
-    for theme in (picture.LIGHT, picture.DARK):
+    for theme in (report.LIGHT, report.DARK):
         light = [luminance(colour) for colour in theme.pitch_classes().colors]
         assert light == sorted(light)
         paper = luminance(matplotlib.colors.to_rgb(theme.paper))

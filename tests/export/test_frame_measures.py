@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timbrel.export.measures import codes
 from timbrel.export.measures import frames as measures
-from timbrel.export.measures import latent_statistics
 
 # ---- distances between frames
 
@@ -70,7 +70,7 @@ def test_latent_figures_are_numpys_and_name_the_dead():
     latents = rng.normal(0.5, 0.2, (500, 4)).astype(np.float32)
     latents[:, 1] = latents[:, 0] * -0.5 + 0.05 * latents[:, 1]
     latents[:, 3] = 0.25 + 1e-5 * latents[:, 3]
-    found = latent_statistics.latent_figures(latents, None)
+    found = codes.latent_figures(latents, None)
     for i, dimension in enumerate(found["dimensions"]):
         low, high = np.quantile(latents[:, i], [0.01, 0.99])
         wanted = {"low": low, "high": high, "mean": latents[:, i].mean(), "std": latents[:, i].std()}
@@ -82,5 +82,5 @@ def test_latent_figures_are_numpys_and_name_the_dead():
 
 def test_a_latent_covered_by_its_own_noise_is_dead():
     latents = np.random.default_rng(1).normal(0, 0.1, (100, 2)).astype(np.float32)
-    found = latent_statistics.latent_figures(latents, np.array([0.001, 1.5], np.float32))
+    found = codes.latent_figures(latents, np.array([0.001, 1.5], np.float32))
     assert [dimension["dead"] for dimension in found["dimensions"]] == [True, False]

@@ -5,20 +5,18 @@ import pytest
 import soundfile
 import torch
 from timbrel.export.export import export
-from timbrel.export.first_preset import first_preset
-from timbrel.export.instrument.demo import demo
-from timbrel.export.instrument.levels import played
-from timbrel.host.contract.encoder import Encoder
-from timbrel.host.contract.model import Model
+from timbrel.export.first_preset import demo, first_preset, played
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.midi.performance import Performance
-from timbrel.host.patch.library import Patch, open_patch
-from timbrel.host.render import render
+from timbrel.host.midi.files import Performance
+from timbrel.host.model.encoder import Encoder
+from timbrel.host.model.model import Model
+from timbrel.host.play.render import render
+from timbrel.host.preset.library import Patch, open_patch
 from timbrel.train.corpus.build import build
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run, trained
-from timbrel.train.training_loop import RunOptions
 
 RATE = 22050
 SMALL = ["training.steps=30", "training.batch_size=32", "frames.hop_length=200"]

@@ -8,8 +8,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.export.measures import grains as grain_measures
-from timbrel.export.measures.grain_sample import filtered
-from timbrel.train.metrics.distribution_distance import frechet
+from timbrel.export.measures.grains import filtered
+from timbrel.train.metrics.clips import frechet
 
 from .grains import LENGTH, RATE, noise
 

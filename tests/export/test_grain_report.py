@@ -17,16 +17,16 @@ from timbrel.export.families.grain import report as grain_report
 from timbrel.export.measures import codes
 from timbrel.export.measures import frames as measures
 from timbrel.export.measures import grains as grain_measures
-from timbrel.export.measures.grain_sample import GrainSample, draw, sequence, stretch
-from timbrel.export.reports import picture
-from timbrel.export.reports.figures import grains as grain_figures
+from timbrel.export.measures.grains import GrainSample, draw, sequence, stretch
+from timbrel.export.reports import report
+from timbrel.export.reports.figures import clips as grain_figures
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families import table
+from timbrel.train.families.grain.data import overlapped
 from timbrel.train.families.grain.network import GrainAutoencoder
-from timbrel.train.grain_synthesis import overlapped
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
 
 from .grains import LENGTH, RATE, noise
@@ -264,8 +264,8 @@ def test_no_window_of_a_clip_is_pictured_twice(clips, pictured):
     of = np.repeat(np.arange(clips), 10)
     chosen = grain_report._spread(GrainSample("test", len(of), np.zeros((len(of), 4), np.float32), of))
     assert len(chosen) == len(set(of[chosen])) == pictured
-    drawn = grain_figures.waveforms(np.zeros((pictured, 4)), np.zeros((pictured, 4)), RATE, "waves", "").draw(
-        picture.LIGHT
+    drawn = grain_figures.grain_waveforms(np.zeros((pictured, 4)), np.zeros((pictured, 4)), RATE, "waves", "").draw(
+        report.LIGHT
     )
     assert len([axes for axes in drawn.axes if axes.get_visible()]) == pictured
 
@@ -336,7 +336,7 @@ def test_losses_without_a_weight_of_their_own_are_shown_as_they_are(tmp_path, co
 @pytest.mark.parametrize(("count", "columns"), [(3, 1), (9, 3), (30, 3)])
 def test_losses_are_shown_in_three_parts_where_there_are_enough(count, columns):
     terms = {"likelihood": [-1.0 * i for i in range(count)], "adversarial": [1.0] * count, "total": [0.0] * count}
-    drawn = grain_figures.loss_parts(range(count), terms, count - 1).draw(picture.LIGHT)
+    drawn = grain_figures.loss_parts(range(count), terms, count - 1).draw(report.LIGHT)
     assert len(drawn.axes) == 2 * columns
     shown = np.concatenate([axes.lines[0].get_xdata() for axes in drawn.axes[:columns]])
     assert set(shown) == set(range(count))

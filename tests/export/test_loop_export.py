@@ -11,19 +11,20 @@ from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
 from timbrel.export.families.loops import report as reporting
-from timbrel.export.families.loops import steering, steering_rotation
-from timbrel.export.families.loops.steering_rotation import fit_rotation, rotation_of
+from timbrel.export.families.loops import steering
+from timbrel.export.families.loops import steering as steering_rotation
+from timbrel.export.families.loops.steering import fit_rotation, rotation_of
 from timbrel.export.families.table import FAMILIES
 from timbrel.export.first_preset import as_text, rendered
-from timbrel.host.contract.card_text import describe
-from timbrel.host.contract.encoder import Encoder
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
+from timbrel.host.model.card_text import describe
+from timbrel.host.model.encoder import Encoder
+from timbrel.host.model.model import Model
 from timbrel.host.progress import Display
-from timbrel.train.families.loops.batches import sliced
+from timbrel.train.families.loops.data import sliced
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.metrics.groove import LoopMeasures, groove
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.metrics.rhythm import LoopMeasures, groove
 from timbrel.train.run import Run, trained
 
 from ..train.looped import BAR, SMALL, STEP, grooves, loop

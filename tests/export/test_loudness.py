@@ -5,15 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from timbrel.export import loudness as measuring
-from timbrel.export.first_preset import first_preset
-from timbrel.export.instrument.demo import demo
-from timbrel.export.instrument.levels import peaks_dbfs
+from timbrel.export.first_preset import demo, first_preset, peaks_dbfs
 from timbrel.export.kinds.kind import RATE as DEMO_RATE
 from timbrel.export.loudness import loudness
-from timbrel.host.contract.model import Model
-from timbrel.host.engines.loudness import VOICE_LUFS
-from timbrel.host.patch.library import Patch
-from timbrel.host.play.instrument import ChannelInstrument
+from timbrel.host.engines.engine import VOICE_LUFS
+from timbrel.host.model.model import Model
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.library import Patch
 
 from .bs1770 import RATE, integrated_lufs
 

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export import make as making
-from timbrel.export.kinds.spectrum.kind import SCALE
+from timbrel.export.kinds.spectrum import SCALE
 from timbrel.export.make import MakeStopped
 from timbrel.export.reports.verdict import good_news
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.patch.library import open_patch
-from timbrel.host.pitch import sounding_note
+from timbrel.host.model.model import Model
+from timbrel.host.preset.library import open_patch
+from timbrel.host.signal import sounding_note
 from timbrel.train.checkpoint import load, progress_of
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import table
 from timbrel.train.families.partials.network import PartialsAutoencoder
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
+from timbrel.train.loop import Outcome
 from timbrel.train.run import Run
-from timbrel.train.training_loop import Outcome
 
 from ..train.struck import corpus_of
 from .fidelity.tones import tone

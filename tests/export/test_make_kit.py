@@ -10,12 +10,12 @@ from timbrel.export import evaluate as evaluating
 from timbrel.export import export as exporting
 from timbrel.export import first_preset
 from timbrel.export import make as making
-from timbrel.export.kinds.clip.kind import HIT_SECONDS
+from timbrel.export.kinds.clip import HIT_SECONDS
 from timbrel.export.make import MakeStopped
-from timbrel.host.contract.encoder import encoder_path
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
-from timbrel.host.patch.library import open_patch
+from timbrel.host.model.encoder import encoder_path
+from timbrel.host.model.model import Model
+from timbrel.host.preset.library import open_patch
 from timbrel.train.checkpoint import load, progress_of
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.run import Run

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from timbrel.export.measures.mel_levels import MEL_BANDS, mel_levels
-from timbrel.train.metrics.distribution_distance import frechet
+from timbrel.export.measures.sounds import MEL_BANDS, mel_levels
+from timbrel.train.metrics.clips import frechet
 
 RATE, BINS = 44100, 2049
 

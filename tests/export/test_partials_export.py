@@ -5,18 +5,18 @@ import pytest
 import torch
 from timbrel.export.evaluate import evaluate
 from timbrel.export.families.partials.graphs import PartialsDecoder, PartialsEncoder
-from timbrel.export.fidelity import classifiers
-from timbrel.export.fidelity.rendering import played
+from timbrel.export.fidelity import floors
+from timbrel.export.fidelity.dynamics import played
 from timbrel.export.first_preset import first_preset
 from timbrel.export.gestures.build import gestures_of
 from timbrel.export.gestures.code_fitting import PitchedCodeFitter
-from timbrel.export.knobs.ordering import arranged_partials
-from timbrel.host.contract.encoder import Encoder
-from timbrel.host.patch.library import Patch
+from timbrel.export.knobs.naming import arranged_partials
+from timbrel.host.model.encoder import Encoder
+from timbrel.host.preset.library import Patch
 from timbrel.host.units import midi_to_hz
 from timbrel.train.launch import start
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run, trained
-from timbrel.train.training_loop import RunOptions
 
 from .fidelity.tones import note_corpus
 
@@ -62,8 +62,8 @@ def test_the_file_gives_what_torch_gives_for_any_pitch(run, model):
 
 
 def test_its_encoder_places_a_sound_of_a_pitch_where_training_did(run, model):
-    from timbrel.train.batches.frames import sources
-    from timbrel.train.families.partials.batches import pieces, taken
+    from timbrel.train.families.partials.network import pieces, taken
+    from timbrel.train.frames import sources
 
     network = in_order(run)
     frames = run.recipe.frames
@@ -109,7 +109,7 @@ def test_releases_keep_the_code_of_the_held_note_and_move_by_residuals(run, mode
 
 
 def test_a_report_has_its_notes_beside_recordings(run, monkeypatch):
-    monkeypatch.setattr(classifiers, "STEPS", 15)
+    monkeypatch.setattr(floors, "STEPS", 15)
     found = evaluate(run)
     assert found["notes"]["notes"] >= 2
     assert found["notes"]["ours"]["shape_db"]["median"] < 15

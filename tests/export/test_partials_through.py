@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from timbrel.export.fidelity.dynamics import CodedNotes
 from timbrel.export.fidelity.measures import course, shape_db
-from timbrel.export.fidelity.rendering import CodedNotes
 from timbrel.export.first_preset import first_preset
 from timbrel.export.recovery.search import CodeSearcher, gradient, hybrid
+from timbrel.host.engines.spectrum.harmonic_shift import PartialSpectra, filled
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.kinds.partials.partial_spectra import PartialSpectra, filled
-from timbrel.host.patch.library import Patch
+from timbrel.host.preset.library import Patch
 from timbrel.host.resynthesis import reconstruction
 from timbrel.host.resynthesis.morph import morph
 from timbrel.host.resynthesis.process import with_options

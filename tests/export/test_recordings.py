@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.export.measures.recordings import recordings
+from timbrel.export.measures.sounds import recordings
 from timbrel.train.corpus.store import Corpus, writing
 
 RATE = 16000

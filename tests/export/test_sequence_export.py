@@ -14,16 +14,15 @@ from timbrel.export.families.sequence.graphs import QUIETEST_DB
 from timbrel.export.families.table import FAMILIES as EXPORTED
 from timbrel.export.first_preset import first_preset
 from timbrel.export.loudness import loudness
-from timbrel.host.contract.encoder import Encoder
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
-from timbrel.host.patch.motions import TEMPO_BPM
-from timbrel.train.families.sequence.batches import cut, pieces
-from timbrel.train.families.sequence.network import delayed
+from timbrel.host.model.encoder import Encoder
+from timbrel.host.model.model import Model
+from timbrel.host.preset.motions import TEMPO_BPM
+from timbrel.train.families.recipes import load_recipe
+from timbrel.train.families.sequence.network import cut, delayed, pieces
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run, trained
-from timbrel.train.training_loop import RunOptions
 
 from ..train.struck import RATE, corpus_of, hat, tom
 

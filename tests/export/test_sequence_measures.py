@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.export.measures.sequences import edges_db, onset_measure, onsets, rms_db
+from timbrel.export.measures.sounds import edges_db, onset_measure, onsets, rms_db
 
 RATE = 44100
 

@@ -10,12 +10,12 @@ import pytest
 import scipy.signal
 import soundfile
 from timbrel.export.families.grain import report as grain_report
-from timbrel.export.families.grain.study import study
 from timbrel.export.measures import codes
+from timbrel.export.study.grain import study
 from timbrel.export.study.runs import StudyOptions
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
-from timbrel.train import training_loop
+from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
 
 from .undrawn import undrawn
@@ -145,7 +145,7 @@ def test_what_is_finished_is_not_made_again(corpus, tmp_path):
 
 
 def test_a_study_that_was_stopped_goes_on_where_it_was(corpus, tmp_path, monkeypatch, capsys):
-    folder, step, calls = tmp_path / "study", training_loop._Loop._step, []
+    folder, step, calls = tmp_path / "study", loop._Loop._step, []
 
     def interrupted(self, done):
         calls.append(1)
@@ -153,7 +153,7 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(corpus, tmp_path, monkeyp
             os.kill(os.getpid(), signal.SIGINT)
         return step(self, done)
 
-    monkeypatch.setattr(training_loop._Loop, "_step", interrupted)
+    monkeypatch.setattr(loop._Loop, "_step", interrupted)
     given = asked(corpus, folder, ["grain-plain", "grain-adversarial"])
     assert not make(given)
     assert len(calls) == STEPS + 3

@@ -11,19 +11,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.export.families.chroma import study_claims, study_measures, study_plan
-from timbrel.export.families.chroma.study import study
-from timbrel.export.families.chroma.study_claims import CLAIMS, Values, judge, verdicts
-from timbrel.export.families.chroma.study_figures import accounting
-from timbrel.export.measures import latent_statistics
-from timbrel.export.reports import picture
+from timbrel.export.measures import codes as latent_statistics
+from timbrel.export.reports import report
+from timbrel.export.study import chroma, chroma_measures
+from timbrel.export.study import chroma_measures as study_measures
+from timbrel.export.study.chroma import study
+from timbrel.export.study.chroma_measures import CLAIMS, Values, judge, verdicts
+from timbrel.export.study.chroma_page import accounting
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
-from timbrel.train import training_loop
+from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.families.table import FAMILIES
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run, trained
 
 from .undrawn import undrawn
@@ -65,7 +66,7 @@ def octave(tmp_path_factory):
 
 def asked(corpora, folder, tables, seeds=1, epochs=1, changes=(), **others):
     changes = [*SMALL, *changes]
-    return study_plan.ChromaStudyOptions(
+    return chroma.ChromaStudyOptions(
         corpora,
         folder,
         tables=tables,
@@ -104,7 +105,7 @@ def made(octave, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         undrawn(patch)
-        patch.setitem(study_plan.TABLES, "5", (("octave", "chroma-2"), ("octave", "tuned-2")))
+        patch.setitem(chroma.TABLES, "5", (("octave", "chroma-2"), ("octave", "tuned-2")))
         given = asked({"octave": octave}, folder, ["1", "2", "4", "5", "vae"])
         assert make(given)
     return folder
@@ -216,7 +217,7 @@ def test_what_is_finished_is_not_made_again_and_another_seed_is_added(octave, tm
 
 
 def test_a_study_that_was_stopped_goes_on_where_it_was(octave, tmp_path, monkeypatch, capsys):
-    folder, step, calls = tmp_path / "study", training_loop._Loop._step, []
+    folder, step, calls = tmp_path / "study", loop._Loop._step, []
     given = asked({"octave": octave}, folder, ["2"])
     assert make(asked({"octave": octave}, tmp_path / "other", ["2"]))
     steps = sum(run["steps"] for run in report_of(tmp_path / "other")["runs"])
@@ -227,7 +228,7 @@ def test_a_study_that_was_stopped_goes_on_where_it_was(octave, tmp_path, monkeyp
             os.kill(os.getpid(), signal.SIGINT)
         return step(self, done)
 
-    monkeypatch.setattr(training_loop._Loop, "_step", interrupted)
+    monkeypatch.setattr(loop._Loop, "_step", interrupted)
     assert not make(given)
     assert len(calls) == steps // 2
     assert "run the same command again to resume" in capsys.readouterr().err
@@ -255,7 +256,7 @@ def test_progress_rises_over_all_of_the_study_and_tells_the_time_to_its_end(octa
 
 def test_a_network_whose_codes_are_all_one_is_called_dead_and_is_sent_no_mesh(octave, tmp_path, monkeypatch):
     monkeypatch.setattr(latent_statistics, "DEAD", 10.0)
-    monkeypatch.setitem(study_plan.TABLES, "5", (("octave", "chroma-2"),))
+    monkeypatch.setitem(chroma.TABLES, "5", (("octave", "chroma-2"),))
     given = asked({"octave": octave}, tmp_path / "study", ["2", "5"])
     assert make(given)
     before = files_of(tmp_path / "study" / "runs")
@@ -330,7 +331,7 @@ def test_divergences_are_those_of_torchs_own_distributions(octave):
 def test_mismatches_are_hatched_and_only_they():
     right = np.zeros(25, np.int8)
     half = np.where(np.arange(25) < 10, 2, 0).astype(np.int8)  # the D that is asked is C where latent 0 is above 0.4
-    first, second = accounting("figure-4", "", {0: right, 2: half}).draw(picture.LIGHT).axes[:2]
+    first, second = accounting("figure-4", "", {0: right, 2: half}).draw(report.LIGHT).axes[:2]
     assert len(first.collections) == 0
     (hatched,) = second.collections
     (path,) = hatched.get_paths()
@@ -373,7 +374,7 @@ def planted(as_the_paper):
     swapped = {"chroma-2-noskip": 2, "chroma-2": 0}  # on the violin the skip wins
     sign = 1 if as_the_paper else -1
     runs = {}
-    for corpus, name in {row for rows in study_plan.TABLES.values() for row in rows}:
+    for corpus, name in {row for rows in chroma.TABLES.values() for row in rows}:
         rank = order.get(name, 20) + (swapped.get(name, 0) - 3 if corpus == "violin" and name in swapped else 0)
         latents = 8 if "-8" in name else 3 if "-3" in name else 2
         lrelu, skip = "lrelu" in name, "noskip" not in name
@@ -407,10 +408,10 @@ def test_figures_like_the_papers_hold_every_claim_and_opposite_ones_deny_every_c
 
 
 def test_every_network_that_a_claim_names_is_in_a_table():
-    rows = {row for rows in study_plan.TABLES.values() for row in rows}
+    rows = {row for rows in chroma.TABLES.values() for row in rows}
     named = {side for claim in CLAIMS for pair in claim.pairs for side in pair if isinstance(side, tuple)}
     assert named <= rows
-    assert set(study_claims.FIGURES) == {claim.figure for claim in CLAIMS}
+    assert set(chroma_measures.FIGURES) == {claim.figure for claim in CLAIMS}
 
 
 # ---- what cannot be used
@@ -419,15 +420,15 @@ def test_every_network_that_a_claim_names_is_in_a_table():
 @pytest.mark.parametrize(
     ("parse", "text", "words"),
     [
-        (study_plan.parse_tables, "1,6", "no table is named '6'; choose from 1,2,3,4,5,vae"),
-        (study_plan.parse_tables, "2,2", "names 2 twice"),
-        (study_plan.parse_mesh, "350,50", "must be three whole numbers"),
-        (study_plan.parse_mesh, "350,50,1", "must be three whole numbers"),
-        (study_plan.parse_mesh, "350,50,x", "must be three whole numbers"),
-        (study_plan.parse_mesh, "350,50,50", "39062500000000 in all, 10000000 are allowed"),
-        (study_plan.parse_corpora, ["octav=here"], "did you mean 'octave'?"),
-        (study_plan.parse_corpora, ["here"], "must be PART=FOLDER"),
-        (study_plan.parse_corpora, ["octave=a", "octave=b"], "is given twice"),
+        (chroma.parse_tables, "1,6", "no table is named '6'; choose from 1,2,3,4,5,vae"),
+        (chroma.parse_tables, "2,2", "names 2 twice"),
+        (chroma.parse_mesh, "350,50", "must be three whole numbers"),
+        (chroma.parse_mesh, "350,50,1", "must be three whole numbers"),
+        (chroma.parse_mesh, "350,50,x", "must be three whole numbers"),
+        (chroma.parse_mesh, "350,50,50", "39062500000000 in all, 10000000 are allowed"),
+        (chroma.parse_corpora, ["octav=here"], "did you mean 'octave'?"),
+        (chroma.parse_corpora, ["here"], "must be PART=FOLDER"),
+        (chroma.parse_corpora, ["octave=a", "octave=b"], "is given twice"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(parse, text, words):

@@ -6,17 +6,17 @@ import re
 import numpy as np
 import pytest
 import soundfile
-from timbrel.export.families.gan.study import FIRST, STAGES, _stages, study
-from timbrel.export.families.gan.study_figures import losses, over_epochs
-from timbrel.export.reports import picture
+from timbrel.export.reports import report as picture
+from timbrel.export.study.gan import FIRST, STAGES, _stages, study
+from timbrel.export.study.gan_page import losses, over_epochs
 from timbrel.export.study.runs import StudyOptions
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train import checkpoint
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
-from timbrel.train.training_loop import RunOptions
 
 from .undrawn import undrawn
 

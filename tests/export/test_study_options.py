@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from timbrel.export.study.options import comma_separated, run_study
+from timbrel.export.study.commands import comma_separated, run_study
 
 
 def test_a_study_that_was_stopped_ends_as_shells_expect_and_prints_no_page(capsys):

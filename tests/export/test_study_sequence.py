@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export.families.sequence import report as reporting
-from timbrel.export.families.sequence import study as studying
-from timbrel.export.families.sequence.study import COURSE, reached, read_losses, study
-from timbrel.export.families.sequence.study_figures import losses, waveforms
-from timbrel.export.families.sequence.study_page import summed
-from timbrel.export.reports import picture
+from timbrel.export.reports import report as picture
+from timbrel.export.study import sequence as studying
 from timbrel.export.study.runs import StudyOptions
+from timbrel.export.study.sequence import COURSE, reached, read_losses, study
+from timbrel.export.study.sequence_page import losses, summed, waveforms
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train.run import Run
@@ -134,7 +133,7 @@ def test_a_study_goes_on_where_it_stopped_and_is_not_made_again(kicks, tmp_path,
 
 def test_losses_are_kept_with_the_seconds_of_all_training(kicks, tmp_path, monkeypatch):
     """What is reported after a halt counts on."""
-    from timbrel.train.training_loop import RunOptions, RunStatus
+    from timbrel.train.loop import RunOptions, RunStatus
 
     def trains(recipe, corpus, folder, options, course, share):
         folder.mkdir(exist_ok=True)

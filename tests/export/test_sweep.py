@@ -11,8 +11,8 @@ from timbrel.export.study.sweep import SweepOptions, sweep, swept
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.progress import Display
 from timbrel.train.corpus.store import writing
+from timbrel.train.loop import Diverged
 from timbrel.train.run import Run
-from timbrel.train.training_loop import Diverged
 
 from .clusters import cluster
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from timbrel.export.reports import verdict
-from timbrel.export.reports.number_format import percent
-from timbrel.export.reports.verdict import chroma
+from timbrel.export.reports.verdict import chroma, percent
 
 # ---- words
 

@@ -1,6 +1,6 @@
 """Pictures that are there and show nothing: drawing takes seconds, where something else is looked at."""
 
-from timbrel.export.reports.picture import THEMES, Picture
+from timbrel.export.reports.report import THEMES, Picture
 
 
 def undrawn(patch):

@@ -165,7 +165,7 @@ def _tune() -> bytes:
 
 
 def _hide(extras: set[str]) -> None:
-    from timbrel.host.extras import MODULES
+    from timbrel.host.errors import MODULES
 
     hidden = {module for extra, modules in MODULES.items() if extra not in extras for module in modules}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 from timbrel.__main__ import command_line
-from timbrel.host import extras
+from timbrel.host import errors
 
 from . import attempts
 
@@ -52,15 +52,15 @@ def test_each_package_of_an_extra_is_named_with_an_extra_that_declares_it(extra)
     owners = metadata.packages_distributions()
     for distribution in declared()[extra]:
         modules = {name for name, found in owners.items() if distribution.lower() in map(str.lower, found)}
-        named = {one: re.search(r"\[(\w+)\]'$", extras.how_to_install(one)) for one in modules if known(one)}
+        named = {one: re.search(r"\[(\w+)\]'$", errors.how_to_install(one)) for one in modules if known(one)}
         assert named, distribution
         for module, match in named.items():
             assert distribution in declared()[match[1]], module
 
 
 def known(module):
-    return any(module in modules for modules in extras.MODULES.values())
+    return any(module in modules for modules in errors.MODULES.values())
 
 
 def test_a_package_of_no_extra_comes_with_timbrel():
-    assert extras.how_to_install("rich.table") == "rich is not installed; install it with: pip install 'timbrel'"
+    assert errors.how_to_install("rich.table") == "rich is not installed; install it with: pip install 'timbrel'"

@@ -35,8 +35,8 @@ import damage
 import seeds
 from timbrel.__main__ import main
 from timbrel.host import progress
-from timbrel.host.contract.encoder import encoder_path
-from timbrel.host.midi.performance import read_performance
+from timbrel.host.midi.files import read_performance
+from timbrel.host.model.encoder import encoder_path
 
 CASES = 10_000
 SECONDS = 10.0  # of the processor, the longest that one may take
@@ -44,7 +44,7 @@ CLOCK_SECONDS = 120.0  # by the clock, on a busy machine
 BYTES = 1 << 30  # the most memory that the process may take besides what it has when the first case begins
 ROOM = 4 << 30  # of address space: what asks for more gets none
 LONGEST_TUNE_SECONDS = 20.0  # a damaged tune may last hours, and may then take long to render
-READERS = ("/host/contract/", "/host/patch/", "/host/midi/", "/host/audio/")  # whose new lines keep a damaged file
+READERS = ("/host/model/", "/host/preset/", "/host/midi/", "/host/audio/")  # whose new lines keep a damaged file
 MOST_FAULTS = {"preset": 20}  # lines: of a preset each mistake is told, of other files the first
 STOPPED = (129, 130, 143)  # exit statuses of a command that a signal ended
 SOUNDING = ["-o", "new.wav", "--tail", "0.1"]

@@ -10,8 +10,8 @@ import onnx
 import soundfile
 import tomlkit
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
-from timbrel.host.shipped import PRESETS
+from timbrel.host.model.encoder import ENCODER_KEY, encoder_path
+from timbrel.host.preset.shipped import PRESETS
 
 FRAME, RATE = 64, 22050  # of the models: small, so that most bytes of a file mean something
 END = b"\x00\xff\x2f\x00"

@@ -11,7 +11,7 @@ import json, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, {folder!r})
 import fuzz
-from timbrel.host.contract import model
+from timbrel.host.model import model
 read = model.read_card
 case = lambda self, rng: fuzz.Case("model", self.pools["model"][0], "bad.onnx", [*COMMAND])
 COMMAND = ["render", "bad.onnx", "whole.mid", *fuzz.SOUNDING]

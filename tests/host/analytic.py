@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.contract.card import METADATA_KEY
+from timbrel.host.model.card import METADATA_KEY
 
 RATE = 22050
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.contract.card import METADATA_KEY
-from timbrel.host.engines.loudness import VOICE_LUFS
+from timbrel.host.engines.engine import VOICE_LUFS
+from timbrel.host.model.card import METADATA_KEY
 
 from .analytic import Analytic
 

@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.contract.encoder import ENCODER_KEY, encoder_path
-from timbrel.host.contract.model import Model
 from timbrel.host.live import render_loop
-from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import Preset
-from timbrel.host.play.controller_state import ControllerReader
-from timbrel.host.play.instrument import ChannelInstrument
+from timbrel.host.midi.controllers import ControllerReader
+from timbrel.host.model.encoder import ENCODER_KEY, encoder_path
+from timbrel.host.model.model import Model
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import Preset
 
 from .analytic import RATE, Analytic
 from .fake_card import Hours

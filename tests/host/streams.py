@@ -8,7 +8,7 @@ import json
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.contract.card import METADATA_KEY
+from timbrel.host.model.card import METADATA_KEY
 
 from .clips import RATE, clip_card
 

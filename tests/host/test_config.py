@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 from timbrel.host import config
-from timbrel.host.config import config_file, configured
+from timbrel.host.config import config_file, configured, own_folder
 from timbrel.host.errors import UserError
-from timbrel.host.shipped import preset_file
-from timbrel.host.user_folders import own_folder
+from timbrel.host.preset.shipped import preset_file
 
 
 @pytest.fixture

@@ -8,15 +8,14 @@ import threading
 
 import pytest
 from timbrel.host import config
-from timbrel.host.contract.onnx_bytes import card_of
 from timbrel.host.errors import UserError
 from timbrel.host.files import read_regular
+from timbrel.host.model.onnx_bytes import card_of
 from timbrel.host.panel.presets import PresetFolder
-from timbrel.host.patch.controllers import read_controller
-from timbrel.host.patch.loading import read_preset
-from timbrel.host.patch.models import read_model_name
-from timbrel.host.patch.plugin_consent import plugins_of
-from timbrel.host.shipped import preset_text
+from timbrel.host.preset.library import read_controller, read_model_name
+from timbrel.host.preset.loading import read_preset
+from timbrel.host.preset.plugin_consent import plugins_of
+from timbrel.host.preset.shipped import preset_text
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs pipes as files")
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import mido
 import psutil
 import pytest
-from timbrel.host import idle_cores
-from timbrel.host import render as rendering
+from timbrel.host import workers
+from timbrel.host.play import render as rendering
 
 from ..patience import until
 
@@ -20,8 +20,8 @@ def machine(monkeypatch):
 
     def make(processors, busy):
         clock = [0.0]
-        monkeypatch.setattr(idle_cores.time, "perf_counter", lambda: clock[0])
-        monkeypatch.setattr(idle_cores.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+        monkeypatch.setattr(workers.time, "perf_counter", lambda: clock[0])
+        monkeypatch.setattr(workers.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
         monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: list(range(processors)), raising=False)
 
         def times(percpu):
@@ -38,7 +38,7 @@ def machine(monkeypatch):
 )
 def test_what_others_use_is_not_free_and_one_always_is(machine, processors, busy, free):
     machine(processors, busy)
-    assert idle_cores.free_processors() == free
+    assert workers.free_processors() == free
 
 
 def test_a_process_that_never_waits_takes_one():
@@ -46,7 +46,7 @@ def test_a_process_that_never_waits_takes_one():
     spin = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
     spinning = [subprocess.Popen([sys.executable, "-c", spin, str(os.getpid())]) for _ in alone]
     try:
-        until(lambda: idle_cores.free_processors() <= max(1, len(alone) // 2), "fewer free processors")
+        until(lambda: workers.free_processors() <= max(1, len(alone) // 2), "fewer free processors")
     finally:
         for process in spinning:
             process.kill()
@@ -62,7 +62,7 @@ def test_a_long_render_takes_as_many_processes_as_others_leave_processors(
     file.tracks.append(mido.MidiTrack(messages))
     file.save(tmp_path / "long.mid")
     asked = []
-    monkeypatch.setattr(idle_cores, "free_processors", lambda: free)
+    monkeypatch.setattr(workers, "free_processors", lambda: free)
     monkeypatch.setattr(rendering, "render", lambda *_, **options: asked.append(options["processes"]) or [])
     assert timbrel("render", "gm-keys", tmp_path / "long.mid", "-o", tmp_path / "x.wav").status == 0
     assert asked == [processes]

@@ -6,12 +6,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import scipy.signal
-from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOn
-from timbrel.host.patch.library import open_patch
-from timbrel.host.pitch import sounding_note
-from timbrel.host.play.instrument import ChannelInstrument
-from timbrel.host.shipped import shipped_models
+from timbrel.host.model.model import Model
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import shipped_models
+from timbrel.host.signal import sounding_note
 
 from .cover import cover
 

@@ -9,7 +9,7 @@ import scipy.signal
 from matplotlib.image import imread
 from timbrel.host.errors import UserError
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.picture import COLUMNS, LOWEST_HZ, ROWS, draw_performance, note_spans, spectrogram
+from timbrel.host.resynthesis.picture import COLUMNS, LOWEST_HZ, ROWS, draw_performance, note_spans, spectrogram
 
 RATE = 44100
 # of the picture's height, from the top: the waveform, the spectrogram, the keys, the latents
@@ -139,7 +139,7 @@ def test_without_matplotlib_the_user_is_told_how_to_install_it(tmp_path, monkeyp
 
 def test_importing_the_module_imports_no_matplotlib_and_drawing_opens_no_window(tmp_path):
     code = (
-        "import sys, numpy as np, pathlib, timbrel.host.picture as p; print('matplotlib' in sys.modules);"
+        "import sys, numpy as np, pathlib, timbrel.host.resynthesis.picture as p; print('matplotlib' in sys.modules);"
         f"p.draw_performance(pathlib.Path({str(tmp_path / 'a.png')!r}), np.zeros((2, 9), 'f4'), 9000, [], "
         "np.zeros((1, 0), 'f4'), [], ''); print('matplotlib.pyplot' in sys.modules)"
     )

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from timbrel.host.pitch import sounding_note
+from timbrel.host.signal import sounding_note
 from timbrel.host.units import hz_to_midi, midi_to_hz
 
 

@@ -13,13 +13,13 @@ import pedalboard
 import pytest
 import soundfile
 from timbrel.host.audio.effects import Effect, EffectChain
+from timbrel.host.audio.plugin_trust import let_run, may_run
 from timbrel.host.errors import UserError
 from timbrel.host.live import audio_process
-from timbrel.host.live.audio_process_state import ProcessState
-from timbrel.host.patch.plugin_consent import ask_for, plugins_of
-from timbrel.host.plugin_trust import let_run, may_run
+from timbrel.host.live.process_state import ProcessState
+from timbrel.host.preset.plugin_consent import ask_for, plugins_of
+from timbrel.host.preset.shipped import MIDI, shipped_presets
 from timbrel.host.session.messages import Setup
-from timbrel.host.shipped import MIDI, shipped_presets
 
 from ..patience import PATIENCE_SECONDS
 
@@ -69,7 +69,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_without_a_terminal_an_unknown_plugin_ends_a_command(home, timbrel, monkeypatch, command):
-    monkeypatch.setattr("timbrel.host.live.parent_process.play", lambda *_: print("it plays"))
+    monkeypatch.setattr("timbrel.host.live.session.play", lambda *_: print("it plays"))
     before = sorted(home.rglob("*"))
     ended = timbrel(*COMMANDS[command].split())
     assert (ended.status, ended.out) == (2, ""), ended

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from timbrel.host.events import RESERVED_CC
-from timbrel.host.patch.preset import PLAY_CONTROLS
+from timbrel.host.preset.preset import PLAY_CONTROLS
 from timbrel.host.ramps import Ramp, knob, nudge
 
 VALUES = st.floats(-1000, 1000, allow_subnormal=False)

@@ -4,7 +4,7 @@ import os
 import sys
 
 import pytest
-from timbrel.host import ray_cluster
+from timbrel.host import workers
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def address_file(tmp_path, monkeypatch):
 
 
 def test_auto_is_the_cluster_that_this_user_started(address_file):
-    assert ray_cluster.current_address() == "127.0.0.1:6399"
+    assert workers.current_address() == "127.0.0.1:6399"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no owner's number there")
@@ -27,9 +27,9 @@ def test_auto_is_never_the_cluster_of_another_user(address_file, monkeypatch):
     owner = address_file.stat().st_uid
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)
     if owner == 0:  # root's counts for all
-        monkeypatch.setattr(ray_cluster, "ROOT", -1)
+        monkeypatch.setattr(workers, "ROOT", -1)
     with pytest.raises(ValueError, match=r"is another user's; give HOST:PORT if you trust that cluster"):
-        ray_cluster.current_address()
+        workers.current_address()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files have no owner's number there")
@@ -39,11 +39,11 @@ def test_a_link_to_a_file_of_ones_own_counts_as_its_makers(address_file, monkeyp
     address_file.symlink_to(target)
     seen = []
     monkeypatch.setattr(type(target), "lstat", lambda path: seen.append(path) or os.lstat(path))
-    ray_cluster.current_address()
+    workers.current_address()
     assert address_file in seen
 
 
 def test_auto_without_a_cluster_says_so(address_file):
     address_file.unlink()
     with pytest.raises(ValueError, match="none was started on this machine"):
-        ray_cluster.current_address()
+        workers.current_address()

@@ -7,8 +7,7 @@ import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
-from timbrel.host.noise import gaussian_noise, splitmix64, uniforms
-from timbrel.host.stft import chroma, chroma_bins, overlap_add, stft, window
+from timbrel.host.signal import chroma, chroma_bins, gaussian_noise, overlap_add, splitmix64, stft, uniforms, window
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 
 NOISE = np.random.default_rng(8).standard_normal(44_100).astype(np.float32)

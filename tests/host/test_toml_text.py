@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host import config
+from timbrel.host.config import MOST_PARTS, check_keys, toml_text
 from timbrel.host.errors import UserError
-from timbrel.host.patch.controllers import read_controller
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.loading import read_preset
-from timbrel.host.toml_text import MOST_PARTS, check_keys, toml_text
-from timbrel.train.recipes.load import load_recipe
+from timbrel.host.preset.library import open_patch, read_controller
+from timbrel.host.preset.loading import read_preset
+from timbrel.train.families.recipes import load_recipe
 
 LONG = ".".join(["a"] * 10_000) + " = 1\n"
 

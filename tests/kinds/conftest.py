@@ -5,21 +5,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.code_description import EncodedFrames
 from timbrel.export.export import export
 from timbrel.export.families.family import ExportFamily
 from timbrel.export.families.table import FAMILIES as EXPORTED
+from timbrel.export.graphs import EncodedFrames
 from timbrel.export.kinds.kind import RATE, ExportKind, held_key
 from timbrel.export.kinds.table import KINDS as EXPORTED_KINDS
 from timbrel.export.reports.report import Report
 from timbrel.host.kinds.table import KINDS
-from timbrel.host.patch.preset import Preset
+from timbrel.host.preset.preset import Preset
+from timbrel.train import recipe as base
+from timbrel.train.families import recipes
 from timbrel.train.families.table import FAMILIES as TRAINED
 from timbrel.train.families.table import Family
 from timbrel.train.launch import start
-from timbrel.train.recipes import base, load
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
-from timbrel.train.training_loop import RunOptions
 
 RECIPE = """name = "{family}"
 description = "a kind that lives in a test"
@@ -84,7 +85,7 @@ def rows():
 
         def family(name, network, graphs):
             one = type("ToyRecipe", (base.Recipe,), {"__annotations__": {"family": str}})
-            patch.setitem(load.KINDS_OF_RECIPE, name, one)
+            patch.setitem(recipes.KINDS_OF_RECIPE, name, one)
             row = Family(network, lambda corpus, recipe: None, Pieces, lambda network, recipe, batch: [])
             patch.setitem(TRAINED, name, row)
             patch.setitem(EXPORTED, name, ExportFamily(graphs, report))
@@ -99,7 +100,7 @@ def made(tone_corpus, one_table, tmp_path_factory):
     def make(family, length):
         folder = tmp_path_factory.mktemp(family)
         (folder / "recipe.toml").write_text(RECIPE.format(family=family, length=length), encoding="utf-8")
-        recipe = load.load_recipe(str(folder / "recipe.toml"))
+        recipe = recipes.load_recipe(str(folder / "recipe.toml"))
         start(recipe, tone_corpus, folder / "run", RunOptions(accelerator="cpu"))
         export(Run.open(folder / "run"), folder / f"{family}.onnx", weights="float32")
         return folder / "run", folder / f"{family}.onnx"

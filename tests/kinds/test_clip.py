@@ -9,17 +9,17 @@ import torch
 from pydantic import BaseModel
 from timbrel.export.export import export
 from timbrel.export.graphs import Graphs
-from timbrel.host.contract.card import UniformPrior
-from timbrel.host.contract.encoder import encoder_path
-from timbrel.host.contract.model import Model
-from timbrel.host.engines.loudness import VOICE_LUFS
+from timbrel.host.engines.engine import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.live import audio_process
-from timbrel.host.patch.library import open_patch
+from timbrel.host.model.card import UniformPrior
+from timbrel.host.model.encoder import encoder_path
+from timbrel.host.model.model import Model
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.session.preset_view_builder import view_of_patch
+from timbrel.host.preset.library import open_patch
+from timbrel.host.session.view_builder import view_of_patch
 from timbrel.host.units import db_to_gain
 from timbrel.train.network import Network
 from timbrel.train.run import Run

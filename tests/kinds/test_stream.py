@@ -8,14 +8,14 @@ import torch
 from onnx import numpy_helper
 from pydantic import BaseModel
 from timbrel.export.graphs import Graphs
-from timbrel.host.contract.card import RecurrentState, Scaling, UniformPrior
-from timbrel.host.contract.model import Model
-from timbrel.host.engines.loudness import VOICE_LUFS
+from timbrel.host.engines.engine import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.patch.library import open_patch
+from timbrel.host.model.card import RecurrentState, Scaling, UniformPrior
+from timbrel.host.model.model import Model
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import open_patch
 from timbrel.host.units import db_to_gain
 from timbrel.train.network import Network
 from torch import nn

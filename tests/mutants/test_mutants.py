@@ -4,15 +4,15 @@ import pytest
 
 from .mutants import ROOT, Module, Survivor, change_of, complaints, function_of, modules
 
-MODULE = Module("host/pitch.py", ["tests/host/test_pitch.py"], {Survivor("f", "a = 1"): "the same"})
+MODULE = Module("host/signal.py", ["tests/host/test_pitch.py"], {Survivor("f", "a = 1"): "the same"})
 
 
 @pytest.mark.parametrize(
     ("survivors", "said"),
     [
         ([("f", "a = 1")], []),
-        ([("f", "a = 1"), ("g", "a = 1")], ["host/pitch.py, g: no test notices: a = 1"]),
-        ([], ["host/pitch.py, f: noticed or gone, remove its row: a = 1"]),
+        ([("f", "a = 1"), ("g", "a = 1")], ["host/signal.py, g: no test notices: a = 1"]),
+        ([], ["host/signal.py, f: noticed or gone, remove its row: a = 1"]),
     ],
 )
 def test_survivors_and_accepted_ones_are_the_same_or_named(survivors, said):
@@ -22,7 +22,7 @@ def test_survivors_and_accepted_ones_are_the_same_or_named(survivors, said):
 @pytest.mark.parametrize(
     ("mutant", "function"),
     [
-        ("timbrel.host.pitch.x__at__mutmut_8", "_at"),
+        ("timbrel.host.signal.x__at__mutmut_8", "_at"),
         ("timbrel.host.play.mpe.xǁNoteExpressionǁfollow__mutmut_12", "NoteExpression.follow"),
         ("timbrel.host.panel.held_controls.xǁHeldControlsǁ__init____mutmut_2", "HeldControls.__init__"),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from timbrel.train.families.chroma.network import ChromaAutoencoder
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
 
 SMALL = ["frames.frame_length=1024", "frames.hop_length=256", "network.hidden=[64,32,16]"]
 BATCH = 37

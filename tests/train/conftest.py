@@ -3,8 +3,8 @@
 import pytest
 import torch
 from timbrel.train.corpus.build import build
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from .loops import CPU

@@ -1,7 +1,7 @@
 """Drum loops by formula, and corpora of them."""
 
 import numpy as np
-from timbrel.train.corpus.manifest import LoopGrid
+from timbrel.train.corpus.clip_table import LoopGrid
 from timbrel.train.corpus.store import Corpus, writing
 
 from .struck import RATE, hat, tom

@@ -2,7 +2,7 @@
 
 import torch
 from timbrel.train.families.chroma.network import ChromaAutoencoder
-from timbrel.train.training_loop import RunOptions
+from timbrel.train.loop import RunOptions
 
 CPU = RunOptions(accelerator="cpu")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import Failure
-from timbrel.train.batch_loader import BatchLoader
+from timbrel.train.loop import BatchLoader
 
 
 class Examples:

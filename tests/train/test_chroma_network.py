@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.host.stft import chroma_bins
-from timbrel.train.layers import uniformity
-from timbrel.train.network import Adam
-from timbrel.train.recipes.load import load_recipe, shipped_recipes
+from timbrel.host.signal import chroma_bins
+from timbrel.train.families.recipes import load_recipe, shipped_recipes
+from timbrel.train.network import Adam, uniformity
 
 from .chroma_networks import BATCH, SMALL, batch, generator, network_of
 

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
-from timbrel.train.batches.clip_selection import clips_of, words_of
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families.classifier.batches import labelled_data
-from timbrel.train.families.classifier.network import Classifier, Spectrogram
+from timbrel.train.data import clips_of, words_of
+from timbrel.train.families.classifier.network import Classifier, Spectrogram, labelled_data
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run, trained
 
 from .labelled import HZ, RATE, SMALL, hum, hums, label

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.train.families.clip.attack import loudness, made_to_rise, risen
-from timbrel.train.families.clip.features import ClipFeatures
-from timbrel.train.metrics.loudness import attack_seconds
+from timbrel.train.families.clip.features import ClipFeatures, loudness, made_to_rise, risen
+from timbrel.train.metrics.clips import attack_seconds
 
 RATE, LENGTH = 8000, 4096
 PART = 16  # samples, 2 ms

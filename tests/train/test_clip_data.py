@@ -5,11 +5,11 @@ import tracemalloc
 import numpy as np
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.train.batches.clip_selection import with_words, words_of
-from timbrel.train.batches.frames import SILENT
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families.gan.batches import check_clips, clip_data, describe, places
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.data import with_words, words_of
+from timbrel.train.families.gan.data import check_clips, clip_data, describe, places
+from timbrel.train.families.recipes import load_recipe
+from timbrel.train.frames import SILENT
 
 RATE, LENGTH = 16000, 16384
 SIZES = [5000, 16384, 16385, 50000, 3 * 16384 + 1]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.train.families.clip import losses
-from timbrel.train.families.clip.losses import SpreadLoss, apart, envelope_apart, pooled, sounding, unlike
-from timbrel.train.metrics.distribution_distance import frechet
+from timbrel.train.families.clip import features
+from timbrel.train.families.clip.features import SpreadLoss, apart, envelope_apart, pooled, sounding, unlike
+from timbrel.train.metrics.clips import frechet
 
 
 @pytest.fixture(autouse=True)
@@ -112,5 +112,5 @@ def test_of_clips_that_are_compared_a_sample_is_drawn_that_follows_from_the_gene
     mel = -20 * torch.rand(6, 9, 40, generator=torch.Generator().manual_seed(1))
     found = [float(unlike(mel, mel[:2], torch.Generator().manual_seed(seed))) for seed in (2, 2, 3)]
     assert found[0] == found[1] != found[2]
-    monkeypatch.setattr(losses, "MOST_SPECTRA", 2)
+    monkeypatch.setattr(features, "MOST_SPECTRA", 2)
     assert float(unlike(mel, mel, torch.Generator().manual_seed(2))) > 1  # two of 54 are not two others of them

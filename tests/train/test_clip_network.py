@@ -7,17 +7,14 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
-from timbrel.host.resynthesis.log_mel import distance_db, log_mel
-from timbrel.train import checkpoint, training_loop
-from timbrel.train.families.clip.attack import risen
-from timbrel.train.families.clip.batches import hit_data, hits
-from timbrel.train.families.clip.features import ClipFeatures
-from timbrel.train.families.clip.network import LOUDNESS, TOLD, ClipAutoencoder
-from timbrel.train.families.clip.normalising_flow import Flow
-from timbrel.train.families.clip.preview import held_hits
+from timbrel.host.engines.clip.synthesis import SpectraSound
+from timbrel.host.resynthesis.distance import distance_db, log_mel
+from timbrel.train import checkpoint, loop
+from timbrel.train.families.clip.data import held_hits, hit_data, hits
+from timbrel.train.families.clip.features import ClipFeatures, risen
+from timbrel.train.families.clip.network import LOUDNESS, TOLD, ClipAutoencoder, Flow
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from .loops import CPU
@@ -374,7 +371,7 @@ def test_a_preview_has_each_clip_and_what_comes_back_of_it(labelled, corpus):
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(corpus, tmp_path, monkeypatch):
     asked = recipe("network.labels=true", "training.steps=12", "frames.enough=64")
     start(asked, corpus.folder, tmp_path / "whole", CPU)
-    original, waiting = training_loop._Loop._step, {4}
+    original, waiting = loop._Loop._step, {4}
 
     def step(self, done):
         if self.progress.step in waiting:
@@ -383,7 +380,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(corpus, tmp_path, monk
         return original(self, done)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_loop._Loop, "_step", step)
+        patch.setattr(loop._Loop, "_step", step)
         assert start(asked, corpus.folder, tmp_path / "parts", CPU).step == 5
     assert resume(tmp_path / "parts", asked, CPU).step == 12
     one, two = (checkpoint.load(tmp_path / name / "last.ckpt")["model"] for name in ("whole", "parts"))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.errors import Failure
-from timbrel.train.column_file import ColumnFile, release
+from timbrel.train.corpus.clip_table import ColumnFile, release
 
 
 def test_an_array_grows_and_leaves_no_file(tmp_path):

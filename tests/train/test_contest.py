@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, training_loop
+from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.store import writing
 from timbrel.train.families import table
-from timbrel.train.families.gan import logistic_gan
+from timbrel.train.families.gan import wavegan
+from timbrel.train.families.recipes import load_recipe, shipped_recipes
 from timbrel.train.families.table import FAMILIES
 from timbrel.train.launch import resume, start
-from timbrel.train.recipes.load import load_recipe, shipped_recipes
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run, trained
-from timbrel.train.training_loop import RunOptions
 
 from .sounds import sine
 
@@ -59,8 +59,8 @@ def contest(digits, tmp_path):
 @pytest.fixture
 def often(monkeypatch):
     """Validate after every step."""
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setattr(training_loop, "LONGEST_STEPS", 1)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "LONGEST_STEPS", 1)
 
 
 @pytest.mark.parametrize("name", CLIPS)
@@ -84,7 +84,7 @@ def test_every_recipe_of_clips_takes_a_step_and_is_opened_again(contest, name):
     ],
 )
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(contest, name, changes, monkeypatch):
-    monkeypatch.setattr(logistic_gan, "PENALTY_STEPS", 3)  # one before the stop, one after
+    monkeypatch.setattr(wavegan, "PENALTY_STEPS", 3)  # one before the stop, one after
     whole = contest(*changes, name=name)
     contest(*changes, "training.steps=2", name=name, folder="parts")
     parts = contest(*changes, name=name, folder="parts", again=True)

@@ -15,8 +15,8 @@ from timbrel.host.errors import Failure, UserError
 from timbrel.train.corpus import chunks
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from ..export.clusters import cluster

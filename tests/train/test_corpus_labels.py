@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.build import build
-from timbrel.train.corpus.named_levels import velocities
+from timbrel.train.corpus.file_names import velocities
 from timbrel.train.corpus.store import Corpus
 
 from .sounds import RATE, sine, write

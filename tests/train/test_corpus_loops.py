@@ -9,13 +9,11 @@ import soundfile
 from timbrel.host.errors import UserError
 from timbrel.train.corpus import loops as module
 from timbrel.train.corpus.build import build
+from timbrel.train.corpus.clip_table import LoopGrid
 from timbrel.train.corpus.content import are_loops
-from timbrel.train.corpus.drum_patterns import grooves
-from timbrel.train.corpus.loop_rendering import Kits, mixed, strokes
-from timbrel.train.corpus.loops import fitted
-from timbrel.train.corpus.manifest import LoopGrid
+from timbrel.train.corpus.loop_rendering import Kits, grooves, mixed, strokes
+from timbrel.train.corpus.loops import TempoEstimate, beat_of, fitted, has_beat, labelled_tempo, named_numbers
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.corpus.tempo import TempoEstimate, beat_of, has_beat, labelled_tempo, named_numbers
 from timbrel.train.metrics.rhythm import f_measure, onset_seconds
 
 from .struck import corpus_of, drums

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from timbrel.train.corpus.build import build
-from timbrel.train.corpus.octave_correction import contradictions
+from timbrel.train.corpus.named_pitches import contradictions
 from timbrel.train.corpus.report import CorpusReport
 from timbrel.train.corpus.store import Corpus
 

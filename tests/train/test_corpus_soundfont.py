@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure, UserError
-from timbrel.host.kinds.clip.general_midi_drums import DRUMS
-from timbrel.train.corpus import fluidsynth as player
+from timbrel.host.kinds.general_midi_drums import DRUMS
 from timbrel.train.corpus import soundfont as module
-from timbrel.train.corpus.general_midi_programs import DRUM_CLASSES, PROGRAM_NAMES, drum_class
-from timbrel.train.corpus.soundfont import parse_numbers, render_soundfont
+from timbrel.train.corpus import soundfont as player
+from timbrel.train.corpus.soundfont import DRUM_CLASSES, PROGRAM_NAMES, drum_class, parse_numbers, render_soundfont
 from timbrel.train.corpus.store import Corpus
 
 FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
-from timbrel.train.corpus.build import build
-from timbrel.train.corpus.split import assign, parse_fractions
+from timbrel.train.corpus.build import assign, build, parse_fractions
 
 from .sounds import sine, splits_of, write
 

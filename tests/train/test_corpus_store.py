@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.train.batches.clip_selection import audible
 from timbrel.train.corpus import chunks, clip_table, store
 from timbrel.train.corpus.build import build
-from timbrel.train.corpus.clip_table import TEXTS, ClipTable, Texts
-from timbrel.train.corpus.manifest import Manifest, Shard, Table, replace_files
+from timbrel.train.corpus.clip_table import TEXTS, ClipTable, Manifest, Shard, Table, Texts, replace_files
 from timbrel.train.corpus.report import CorpusReport
 from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.data import audible
 
 from .sounds import RATE, sine, write
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.train.families.gan.dcgan import DCGAN, Halves
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
 from torch import nn
 
 SMALL = ["network.channels=[2,3]", "frames.frame_length=4096", "frames.hop_length=4096", "network.latents=6"]

@@ -4,8 +4,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from timbrel.train import example_order
-from timbrel.train.example_order import LISTED, ExampleOrder
+from timbrel.train import loop
+from timbrel.train.loop import LISTED, ExampleOrder
 
 
 def order(count, seed=0):
@@ -18,7 +18,7 @@ def test_a_short_order_is_numpys_permutation():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 17, 64, 65, 1000, 4097])
 def test_a_calculated_order_has_each_number_once(monkeypatch, count):
-    monkeypatch.setattr(example_order, "LISTED", 0)
+    monkeypatch.setattr(loop, "LISTED", 0)
     found = order(count)[:]
     assert found.dtype == np.int64
     assert np.array_equal(np.sort(found), np.arange(count))
@@ -27,7 +27,7 @@ def test_a_calculated_order_has_each_number_once(monkeypatch, count):
 
 def test_a_calculated_order_is_random(monkeypatch):
     """Neighbours are independent, seeds differ, and the first places are spread like random ones."""
-    monkeypatch.setattr(example_order, "LISTED", 0)
+    monkeypatch.setattr(loop, "LISTED", 0)
     count = 100_000
     found, other = order(count)[:], order(count, 1)[:]
     assert (found == other).mean() < 1e-3

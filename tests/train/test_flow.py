@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from timbrel.train.families.clip.normalising_flow import PROBE, Flow
+from timbrel.train.families.clip.network import PROBE, Flow
 
 WORDS = 3
 

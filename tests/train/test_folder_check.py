@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.train.corpus.folder_check import surveyed
+from timbrel.train.corpus.content import surveyed
 
 from .sounds import sine, write
 from .struck import tom

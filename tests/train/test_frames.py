@@ -16,15 +16,14 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import Failure
-from timbrel.train.batches import frames
-from timbrel.train.batches.frames import FrameOrigin
+from timbrel.train import frames
 from timbrel.train.corpus.build import build as build_corpus
 from timbrel.train.corpus.clip_table import Clip
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families.chroma import frames as chroma_frames
-from timbrel.train.families.chroma.batches import in_octave
-from timbrel.train.families.chroma.frames import moved_frame
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.chroma import data as chroma_frames
+from timbrel.train.families.chroma.data import in_octave, moved_frame
+from timbrel.train.families.recipes import load_recipe
+from timbrel.train.frames import FrameOrigin
 
 RATE = 44100
 PUBLISHED = load_recipe("chroma-8").frames
@@ -335,10 +334,10 @@ MEASURE = """
     import re, sys
     from pathlib import Path
     import numpy as np
-    from timbrel.train.batches import frames
+    from timbrel.train import frames
     from timbrel.train.corpus.store import Corpus
-    from timbrel.train.families.chroma import frames as chroma_frames
-    from timbrel.train.recipes.load import load_recipe
+    from timbrel.train.families.chroma import data as chroma_frames
+    from timbrel.train.families.recipes import load_recipe
 
     def peak():  # not ru_maxrss: that begins with what the parent had
         return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.train.clip_picture import draw_grid
+from timbrel.train.families.gan.data import held_clips
 from timbrel.train.families.gan.generator import ClipGenerator
-from timbrel.train.families.gan.preview import held_clips
-from timbrel.train.gan_health import COLLAPSED, health, in_words
-from timbrel.train.preview import PEAK, Preview, write_preview
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.gan.health import COLLAPSED, health, in_words
+from timbrel.train.families.recipes import load_recipe
+from timbrel.train.preview import PEAK, Preview, draw_grid, write_preview
 
 from .sounds import sine
 

@@ -6,9 +6,9 @@ import soundfile
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families.grain import batches as data
-from timbrel.train.families.grain.batches import check_grains, grain_data, windows
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.grain import data
+from timbrel.train.families.grain.data import check_grains, grain_data, windows
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.sampling import evenly_spaced
 
 RATE = 22050

@@ -6,10 +6,10 @@ import scipy.signal
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timbrel.train.families.grain.data import grains, overlapped
 from timbrel.train.families.grain.network import GrainAutoencoder, NoiseDomain, Whitening, _hats
-from timbrel.train.grain_synthesis import grains, overlapped
+from timbrel.train.families.recipes import load_recipe, shipped_recipes
 from timbrel.train.network import Objective
-from timbrel.train.recipes.load import load_recipe, shipped_recipes
 
 GRAINS = [name for name in shipped_recipes() if load_recipe(name).family == "grain"]
 RATE, LENGTH = 22050, 1002

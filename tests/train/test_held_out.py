@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.train.corpus.held_out import clip_splits, held_keys, key_splits
+from timbrel.train.corpus.build import clip_splits, held_keys, key_splits
 from timbrel.train.corpus.store import Corpus, writing
 
 RATE = 8000

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train.batches.clip_selection import with_words
-from timbrel.train.families.clip import batches
-from timbrel.train.families.clip.batches import check_hits, describe_hits, hit_changes, hit_data, hits, varied
+from timbrel.train.data import with_words
+from timbrel.train.families.clip import data as batches
+from timbrel.train.families.clip.data import check_hits, describe_hits, hit_changes, hit_data, hits, varied
 from timbrel.train.families.clip.features import ClipFeatures
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
 
 from .struck import RATE, SMALL, corpus_of, hat, tom
 

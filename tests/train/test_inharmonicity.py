@@ -2,18 +2,17 @@
 
 import numpy as np
 import pytest
-from timbrel.host.contract.card import PartialsLayout
-from timbrel.host.contract.partials import orders, stretched
-from timbrel.host.kinds.spectrum.partial_analysis import Layout, split_partials
-from timbrel.host.stft import window
+from timbrel.host.engines.spectrum.partial_analysis import Layout, split_partials
+from timbrel.host.model.card import PartialsLayout
+from timbrel.host.model.partials import orders, stretched
+from timbrel.host.signal import window
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus import inharmonicity as stiffs
 from timbrel.train.corpus.inharmonicity import by_partials, raised_cents, stiffness, stretch_of
 from timbrel.train.corpus.pitch import pitch_track, single_note
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families.partials.batches import in_span
-from timbrel.train.families.partials.network import Bands
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.partials.network import Bands, in_span
+from timbrel.train.families.recipes import load_recipe
 
 RATE = 44100
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 import torch
-from timbrel.train import checkpoint, training_loop
+from timbrel.train import checkpoint, loop
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from ..patience import PATIENCE_SECONDS, until
@@ -106,7 +106,7 @@ def test_a_run_that_is_killed_loses_at_most_the_epoch_under_way(
     epoch_steps = 0
     for run in killed_runs(begin, changes, tone_corpus, tmp_path / "run", kills):
         epoch_steps = epoch_steps or run.logged()[0]["step"]
-        assert epoch_steps >= training_loop.VALIDATION_STEPS  # each epoch is saved
+        assert epoch_steps >= loop.VALIDATION_STEPS  # each epoch is saved
         assert_survived(run, epoch_steps)
     step = checkpoint.progress_of(checkpoint.load(run.last)).step + epoch_steps
     recipe = load_recipe("tuned-8", [*changes, f"training.steps={step}"])

@@ -6,7 +6,7 @@ import torch
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 from timbrel.host.errors import UserError
-from timbrel.train.families.gan.logistic_gan import (
+from timbrel.train.families.gan.wavegan import (
     CELL,
     GAIN_DB,
     HOP,
@@ -19,7 +19,7 @@ from timbrel.train.families.gan.logistic_gan import (
     sameness,
     spectral_power,
 )
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
 
 LENGTH = 8192
 LABELS = torch.tensor([0, 1, 1])

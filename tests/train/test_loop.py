@@ -10,16 +10,16 @@ import pytest
 import torch
 from timbrel.host.errors import Failure
 from timbrel.host.interrupts import SIGNALS
-from timbrel.train import checkpoint, training_loop
+from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import table
-from timbrel.train.families.chroma.batches import ChromaData, chroma_data, in_octave
+from timbrel.train.families.chroma.data import ChromaData, chroma_data, in_octave
 from timbrel.train.families.chroma.network import ChromaAutoencoder
+from timbrel.train.families.recipes import load_recipe, shipped_recipes
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe, shipped_recipes
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
 from timbrel.train.shared_random import rand_examples
-from timbrel.train.training_loop import RunOptions
 
 from .loops import CPU, broken_total
 
@@ -40,7 +40,7 @@ class Clock:
 @pytest.fixture
 def rates(monkeypatch):
     """The learning rate of every step, as Adam had it."""
-    seen, original = [], training_loop._Loop._step
+    seen, original = [], loop._Loop._step
 
     def step(self, done):
         loss = original(self, done)
@@ -49,7 +49,7 @@ def rates(monkeypatch):
         assert all(group["lr"] == seen[-1] for group in optimizer.param_groups)
         return loss
 
-    monkeypatch.setattr(training_loop._Loop, "_step", step)
+    monkeypatch.setattr(loop._Loop, "_step", step)
     return seen
 
 
@@ -58,7 +58,7 @@ def rates(monkeypatch):
 
 @pytest.mark.parametrize("recipe", [["tuned-8"], ["chroma-8"], ["chroma-8-vae", "loss.mean_square=1000"]])
 def test_the_loss_falls_on_frames_that_were_not_trained_on(train, monkeypatch, recipe):
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 15)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 15)
     outcome, run = train(*recipe, "training.steps=150", "training.learning_rate=5e-3")
     totals = [entry["total"] for entry in run.logged()]
     assert outcome.step == 150
@@ -101,7 +101,7 @@ def test_a_run_holds_its_recipe_checkpoints_and_log_and_nothing_else(train, tone
 
 
 def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(train, monkeypatch):
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
     _, run = train("tuned-8", "training.steps=80", "training.learning_rate=0.05", "training.schedule=constant")
     logged = {entry["step"]: entry["total"] for entry in run.logged()}
     best = checkpoint.progress_of(checkpoint.load(run.best))
@@ -176,7 +176,7 @@ def test_each_step_has_chance_of_its_own_that_follows_from_the_seed(train, monke
 
 def test_each_of_several_processes_has_chance_of_its_own(train, monkeypatch):
     """A step as each of two processes would take it, one after the other."""
-    drawn, taken = {0: [], 1: []}, training_loop._Loop._step
+    drawn, taken = {0: [], 1: []}, loop._Loop._step
 
     class Drawing(ChromaAutoencoder):
         def reconstruction(self, frames, chroma, target, target_chroma, generator):
@@ -198,7 +198,7 @@ def test_each_of_several_processes_has_chance_of_its_own(train, monkeypatch):
 
     rank = 0
     monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Drawing))
-    monkeypatch.setattr(training_loop._Loop, "_step", step)
+    monkeypatch.setattr(loop._Loop, "_step", step)
     train("chroma-8", "training.steps=10")
     assert len(drawn[0]) == len(drawn[1]) == 10
     assert len({*drawn[0], *drawn[1]}) == 20
@@ -239,7 +239,7 @@ def test_a_cosine_schedule_warms_up_and_ends_near_its_floor(train, rates):
 
 
 def test_a_budget_in_minutes_ends_with_the_schedule_made_for_it(train, monkeypatch, rates):
-    monkeypatch.setattr(training_loop, "time", Clock(0.02))
+    monkeypatch.setattr(loop, "time", Clock(0.02))
     outcome, run = train("tuned-8", "training.minutes=0.1")
     progress = checkpoint.progress_of(checkpoint.load(run.last))
     assert not outcome.interrupted
@@ -252,8 +252,8 @@ def test_a_budget_in_minutes_ends_with_the_schedule_made_for_it(train, monkeypat
 
 def test_steps_of_an_idle_core_are_those_done_over_the_share_of_a_core_that_training_got(train, monkeypatch):
     clock = Clock(0.02)
-    monkeypatch.setattr(training_loop, "time", clock)
-    monkeypatch.setattr(training_loop, "thread_time", lambda: clock.now / 4)
+    monkeypatch.setattr(loop, "time", clock)
+    monkeypatch.setattr(loop, "thread_time", lambda: clock.now / 4)
     outcome, _ = train("tuned-8", "training.steps=9")
     assert outcome.steps == 9
     assert outcome.idle_steps == pytest.approx(36, abs=4)
@@ -272,7 +272,7 @@ def test_a_batch_larger_than_the_corpus_is_the_corpus(train):
 
 
 def test_reports_say_where_it_is_and_when_it_ends(train, monkeypatch):
-    monkeypatch.setattr(training_loop, "time", Clock(0.05))
+    monkeypatch.setattr(loop, "time", Clock(0.05))
     reports = []
     train("tuned-8", options=RunOptions("cpu", on_report=reports.append))
     assert len(reports) > 3
@@ -297,7 +297,7 @@ def test_signal_handlers_are_as_before_when_training_ends(train, monkeypatch):
 
 
 def test_a_second_ctrl_c_ends_at_once(train, monkeypatch):
-    original = training_loop._Loop._step
+    original = loop._Loop._step
 
     def step(self, done):
         if self.progress.step == 20:
@@ -305,7 +305,7 @@ def test_a_second_ctrl_c_ends_at_once(train, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return original(self, done)
 
-    monkeypatch.setattr(training_loop._Loop, "_step", step)
+    monkeypatch.setattr(loop._Loop, "_step", step)
     with pytest.raises(KeyboardInterrupt):
         train()
 
@@ -328,8 +328,8 @@ def test_tensorboard_is_written_when_it_is_asked_for_and_not_otherwise(train):
 
 
 def test_sounds_to_listen_to_appear_while_it_trains(train, monkeypatch):
-    monkeypatch.setattr(training_loop, "PREVIEW_SECONDS", -1.0)
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "PREVIEW_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
     _, run = train("tuned-8", "training.steps=17")
     steps = [entry["step"] for entry in run.logged()]
     assert sorted(path.name for path in (run.folder / "preview").iterdir()) == [f"step-{s:07d}.wav" for s in steps]

@@ -5,16 +5,27 @@ import math
 import numpy as np
 import pytest
 import torch
+from timbrel.host.engines.clip.synthesis import SpectraSound
 from timbrel.host.errors import UserError
-from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
-from timbrel.train.families.loops.batches import check_loops, describe_loops, loop_data, loops, on_grid, sliced, taken
-from timbrel.train.families.loops.features import SliceFeatures
-from timbrel.train.families.loops.network import LoopNetwork, harmonics, medoids
-from timbrel.train.families.loops.steering_examples import LATE, THIN, THINNER, retimed, tilted
+from timbrel.train.families.loops.data import (
+    LATE,
+    THIN,
+    THINNER,
+    check_loops,
+    describe_loops,
+    loop_data,
+    loops,
+    on_grid,
+    retimed,
+    sliced,
+    taken,
+    tilted,
+)
+from timbrel.train.families.loops.network import LoopNetwork, SliceFeatures, harmonics, medoids
+from timbrel.train.families.loops.synthesis import joined, sound_of
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.loop_synthesis import joined, sound_of
-from timbrel.train.metrics.groove import groove
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.metrics.rhythm import groove
 from timbrel.train.run import Run, trained
 
 from .looped import BAR, SMALL, STEP, grooves, loop, loops_of

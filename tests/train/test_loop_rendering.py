@@ -10,13 +10,24 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.errors import UserError
-from timbrel.host.kinds.clip.general_midi_drums import DRUMS
+from timbrel.host.kinds.general_midi_drums import DRUMS
 from timbrel.train.corpus import loop_rendering as module
-from timbrel.train.corpus.drum_patterns import KEYS, STRENGTHS, grooves
-from timbrel.train.corpus.fluidsynth import fluidsynth, play_notes
-from timbrel.train.corpus.loop_rendering import LEVELS, Kit, Kits, Stroke, mixed, render_loops, split_of, strokes
+from timbrel.train.corpus.clip_table import LoopGrid
+from timbrel.train.corpus.loop_rendering import (
+    KEYS,
+    LEVELS,
+    STRENGTHS,
+    Kit,
+    Kits,
+    Stroke,
+    grooves,
+    mixed,
+    render_loops,
+    split_of,
+    strokes,
+)
 from timbrel.train.corpus.loops import grid_of, spectra_hop
-from timbrel.train.corpus.manifest import LoopGrid
+from timbrel.train.corpus.soundfont import fluidsynth, play_notes
 from timbrel.train.corpus.store import Corpus
 
 from .test_corpus_soundfont import FONT, needs_font, write_headers

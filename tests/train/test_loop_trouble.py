@@ -10,12 +10,12 @@ import pytest
 import soundfile
 import torch
 from timbrel.host.errors import Failure, UserError
-from timbrel.train import checkpoint, training_loop
+from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.build import build
 from timbrel.train.families import table
 from timbrel.train.families.chroma.network import ChromaAutoencoder
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
-from timbrel.train.training_loop import RunOptions
 
 from .loops import broken_total
 
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_stops_with_a_line_and_the_last_good_checkpoint_stays(train, monkeypatch, value):
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setattr(training_loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     broken_total(monkeypatch, at=20, value=value)
     with pytest.raises(Failure) as caught:
         train("tuned-8", "training.steps=100000")
@@ -57,10 +57,10 @@ def test_a_loss_that_is_no_number_from_the_start_points_to_no_checkpoint(train, 
 
 def test_weights_that_are_no_numbers_never_replace_the_last_good_checkpoint(train, monkeypatch):
     """Between two looks at the loss, weights may fall while an epoch ends and is saved."""
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 10**6)
-    monkeypatch.setattr(training_loop, "LONGEST_STEPS", 10**6)
-    monkeypatch.setattr(training_loop, "SAVE_SECONDS", 0.0)
-    original, saved = training_loop._Loop._step, []
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 10**6)
+    monkeypatch.setattr(loop, "LONGEST_STEPS", 10**6)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    original, saved = loop._Loop._step, []
 
     def step(self, done):
         loss = original(self, done)
@@ -71,7 +71,7 @@ def test_weights_that_are_no_numbers_never_replace_the_last_good_checkpoint(trai
             raise KeyboardInterrupt
         return loss
 
-    monkeypatch.setattr(training_loop._Loop, "_step", step)
+    monkeypatch.setattr(loop._Loop, "_step", step)
     with pytest.raises(KeyboardInterrupt):
         train("tuned-8", "training.steps=100000")
     assert checkpoint.progress_of(saved[0]).step > 0
@@ -95,7 +95,7 @@ class OneAlive(ChromaAutoencoder):
 
 
 def test_dead_latents_are_said_while_it_trains_and_are_never_best(train, monkeypatch):
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
     monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Dead))
     said = []
     outcome, run = train("tuned-8", "training.epochs=4", options=RunOptions("cpu", on_message=said.append))
@@ -173,8 +173,8 @@ def test_a_run_that_exists_is_never_overwritten(train):
 
 
 def test_a_full_disk_stops_with_a_line_and_the_last_good_checkpoint_stays(train, monkeypatch, tmp_path):
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setattr(training_loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     saved, original = [], torch.save
 
     def save(content, file):

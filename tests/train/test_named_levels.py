@@ -1,7 +1,7 @@
 """Layers and velocities in file names are levels, where a folder's names differ in them."""
 
 import pytest
-from timbrel.train.corpus.named_levels import velocities
+from timbrel.train.corpus.file_names import velocities
 
 NOTES = ("C4", "D#4", "F#4", "A4")
 

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from timbrel.train.corpus.build import build
-from timbrel.train.corpus.noise_floor import without_noise
+from timbrel.train.corpus.chunks import without_noise
 from timbrel.train.corpus.pitch import pitch_track, track_at_key
 from timbrel.train.corpus.sound_files import FloatFile
 from timbrel.train.corpus.store import Corpus

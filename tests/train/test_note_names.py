@@ -2,7 +2,7 @@
 
 import pytest
 from timbrel.host.units import note_name
-from timbrel.train.corpus.note_names import best_reading, number_readings, root_reading, spelling_readings
+from timbrel.train.corpus.file_names import best_reading, number_readings, root_reading, spelling_readings
 
 KEYS = range(55, 67)  # an octave around middle C, with all its sharps
 FLATS = {"C#": "Db", "D#": "Eb", "F#": "Gb", "G#": "Ab", "A#": "Bb"}

@@ -5,7 +5,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 from timbrel.host.units import midi_to_hz, note_name
-from timbrel.train.corpus.octave_correction import settle_octaves
+from timbrel.train.corpus.named_pitches import settle_octaves
 from timbrel.train.corpus.pitch import single_note
 from timbrel.train.corpus.store import Corpus, writing
 

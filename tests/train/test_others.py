@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, training_loop
-from timbrel.train.families import table
-from timbrel.train.families.chroma.batches import check_spectra, chroma_data
+from timbrel.train import checkpoint, loop
+from timbrel.train.families import recipes, table
+from timbrel.train.families.chroma.data import check_spectra, chroma_data
 from timbrel.train.families.chroma.recipe import ChromaFrames
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.families.table import Family
 from timbrel.train.launch import resume, start
+from timbrel.train.loop import RunOptions
 from timbrel.train.network import Network
-from timbrel.train.recipes import load
-from timbrel.train.recipes.base import Recipe, RecipeSection
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.recipe import Recipe, RecipeSection
 from timbrel.train.run import Run, trained
-from timbrel.train.training_loop import RunOptions
 
 CPU = RunOptions(accelerator="cpu")
 RECIPE = """
@@ -57,7 +56,7 @@ class Inversion(Recipe):
 class Inverse(Network):
     """Learns which codes a generator wants for frames; the generator is a part of it, and stays as it is."""
 
-    objectives = (training_loop.Objective("search"),)
+    objectives = (loop.Objective("search"),)
 
     def __init__(self, recipe, generator):
         super().__init__()
@@ -93,7 +92,7 @@ def made(monkeypatch):
 
     row = Family(network, check_spectra, chroma_data, lambda *_: [np.zeros(1, np.float32)], reads=("generator",))
     monkeypatch.setitem(table.FAMILIES, "inverse", row)
-    monkeypatch.setitem(load.KINDS_OF_RECIPE, "inverse", Inversion)
+    monkeypatch.setitem(recipes.KINDS_OF_RECIPE, "inverse", Inversion)
     return networks
 
 
@@ -145,7 +144,7 @@ def same(one, two):
 
 def test_a_network_gets_what_another_run_learned_best_and_leaves_it_as_it_is(train, generator, made, monkeypatch):
     """Its one optimiser moves all weights, with a penalty on them, and the loss depends on the generator's."""
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
     run = train("training.epochs=3")
     after = checkpoint.load(run.last)
     assert same(of_generator(after), checkpoint.load(generator / "best.ckpt")["model"])
@@ -219,7 +218,7 @@ def test_a_run_and_those_that_it_is_built_on_move_together_and_go_on_as_if_it_ha
     train, asked, generator, tmp_path, monkeypatch
 ):
     whole = train(folder="whole")
-    original = training_loop._Loop._step
+    original = loop._Loop._step
 
     def step(self, done):
         if self.progress.step == 4:
@@ -227,7 +226,7 @@ def test_a_run_and_those_that_it_is_built_on_move_together_and_go_on_as_if_it_ha
         return original(self, done)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_loop._Loop, "_step", step)
+        patch.setattr(loop._Loop, "_step", step)
         run = train()
     assert json.loads((run.folder / "run.json").read_text())["others"] == {"generator": "../generator"}
     assert checkpoint.load(run.last)["progress"]["step"] == 5

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.units import midi_to_hz
-from timbrel.train.corpus.overlapping_notes import is_multiple, level_without, pitch_without, rise
+from timbrel.train.corpus.note_segmentation import is_multiple, level_without, pitch_without, rise
 
 RATE, HOP = 44100, 256
 FRAMES = RATE // HOP

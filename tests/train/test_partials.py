@@ -9,18 +9,20 @@ import torch
 from timbrel.host.errors import UserError
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families.partials.batches import (
+from timbrel.train.families.partials.network import (
+    Bands,
+    PartialsAutoencoder,
     PartialsData,
     PartialsRows,
     check_partials,
     in_span,
+    magnitudes,
     pieces,
     rows,
     shifted,
     taken,
 )
-from timbrel.train.families.partials.network import Bands, PartialsAutoencoder, magnitudes
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
 
 RATE, LENGTH = 44100, 4096
 HEIGHTS_DB = -3.0 * np.arange(20)  # of partials of the test tones
@@ -197,7 +199,7 @@ def test_keys_beyond_the_recordings_are_those_of_the_nearest(tone_corpus):
 
 
 def test_pieces_are_the_samples_of_frames(tone_corpus):
-    from timbrel.train.batches.frames import sources
+    from timbrel.train.frames import sources
 
     corpus = Corpus.open(tone_corpus)
     few = list(sources(corpus, "train", FRAMES, tonal=True))[:3]

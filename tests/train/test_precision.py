@@ -5,8 +5,8 @@ import torch
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
 from timbrel.train.families.grain.network import Whitening
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from .loops import CPU

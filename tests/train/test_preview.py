@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.host.pitch import sounding_note
+from timbrel.host.signal import sounding_note
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families.chroma.batches import chroma_data
+from timbrel.train.families.chroma.data import chroma_data, held_spectra
 from timbrel.train.families.chroma.network import ChromaAutoencoder
-from timbrel.train.families.chroma.preview import held_spectra
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.preview import PEAK, SECONDS, SOUNDS, Preview, write_preview
-from timbrel.train.recipes.load import load_recipe
 
 RECIPE = load_recipe("chroma-8", ["network.hidden=[64,32]"])
 PIECE = (int(SECONDS * 44100 / 1024) - 1) * 1024 + 4096  # samples of one sound

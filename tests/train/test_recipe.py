@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.train.families.chroma.recipe import ChromaFrames, ChromaLoss, ChromaNetwork, ChromaRecipe
-from timbrel.train.recipes.base import TrainingSettings
-from timbrel.train.recipes.load import load_recipe, shipped_recipes
+from timbrel.train.families.recipes import load_recipe, shipped_recipes
+from timbrel.train.recipe import TrainingSettings
 
 # Colonel & Keene 2020, Tables I to V and section VI: (latents, bottleneck, appended to the input, skip).
 PUBLISHED = {

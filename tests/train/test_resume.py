@@ -6,9 +6,9 @@ import signal
 import pytest
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.interrupts import SIGNALS
-from timbrel.train import checkpoint, training_loop
+from timbrel.train import checkpoint, loop
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from .looped import SMALL, grooves
@@ -23,7 +23,7 @@ def stop_at(monkeypatch):
     """Press Ctrl-C during the given steps, once each, or raise other signals."""
 
     def at(*steps, numbers=(signal.SIGINT,)):
-        waiting, original = set(steps), training_loop._Loop._step
+        waiting, original = set(steps), loop._Loop._step
 
         def step(self, done):
             if self.progress.step in waiting:
@@ -32,7 +32,7 @@ def stop_at(monkeypatch):
                     signal.raise_signal(number)
             return original(self, done)
 
-        monkeypatch.setattr(training_loop._Loop, "_step", step)
+        monkeypatch.setattr(loop._Loop, "_step", step)
 
     return at
 
@@ -51,9 +51,7 @@ def stop_at(monkeypatch):
 def test_a_resumed_run_is_to_the_bit_one_that_never_stopped(
     tone_corpus, fewer, tmp_path, monkeypatch, stop_at, name, changes
 ):
-    monkeypatch.setattr(
-        training_loop, "VALIDATION_STEPS", 1
-    )  # after every epoch, so that there is a best one to differ
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)  # after every epoch, so that there is a best one to differ
     recipe = load_recipe(name, [*fewer, "loss.divergence=1e-6", *changes])
     whole = start(recipe, tone_corpus, tmp_path / "whole", CPU)
     stop_at(7, 29)  # both within an epoch
@@ -81,8 +79,8 @@ def test_a_resumed_run_on_loops_drops_out_what_one_that_never_stopped_does(tmp_p
 
 def test_a_stop_where_the_loss_is_low_changes_nothing_either(tone_corpus, fewer, tmp_path, monkeypatch, stop_at):
     """The loss only rises here: a look at it on the way must not become the best that is exported."""
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setattr(training_loop._Loop, "_learning_rate", lambda self, rate, done: -1e-3)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop._Loop, "_learning_rate", lambda self, rate, done: -1e-3)
     recipe = load_recipe("tuned-8", [*fewer, "frames.rows=2400", "training.steps=36"])
     whole = start(recipe, tone_corpus, tmp_path / "whole", CPU)
     stop_at(0)
@@ -194,17 +192,17 @@ def test_what_cannot_be_resumed_is_refused_in_a_line(tone_corpus, fewer, tmp_pat
 
 
 def test_a_diverged_run_resumes_from_its_last_good_checkpoint(tone_corpus, fewer, tmp_path, monkeypatch):
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setattr(training_loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     recipe = load_recipe("tuned-8", fewer)
-    original = training_loop._Loop._step
+    original = loop._Loop._step
 
     def step(self, done):
         loss = original(self, done)
         return loss * float("nan") if self.progress.step >= 40 else loss
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_loop._Loop, "_step", step)
+        patch.setattr(loop._Loop, "_step", step)
         with pytest.raises(Failure, match="diverged"):
             start(recipe, tone_corpus, tmp_path / "run", CPU)
     assert checkpoint.progress_of(checkpoint.load(tmp_path / "run" / "last.ckpt")).step > 0
@@ -227,7 +225,7 @@ class Clock:
 
 def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, fewer, tmp_path, monkeypatch, stop_at):
     clock = Clock()
-    monkeypatch.setattr(training_loop, "time", clock)
+    monkeypatch.setattr(loop, "time", clock)
     recipe = load_recipe("tuned-8", [*fewer, "training.minutes=0.2"])  # 12 s
     stop_at(50)
     first = start(recipe, tone_corpus, tmp_path / "run", CPU)
@@ -236,9 +234,9 @@ def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, fewer, t
     assert 3 < passed < 9
     clock.now += 10_000  # the night between
     before = clock.now
-    rates, original = [], training_loop._Loop._learning_rate
+    rates, original = [], loop._Loop._learning_rate
     monkeypatch.setattr(
-        training_loop._Loop,
+        loop._Loop,
         "_learning_rate",
         lambda self, rate, done: rates.append(original(self, rate, done)) or rates[-1],
     )
@@ -248,4 +246,4 @@ def test_a_budget_in_minutes_is_resumed_with_the_time_left(tone_corpus, fewer, t
     assert clock.now - before == pytest.approx(12 - passed, abs=0.5)
     assert checkpoint.progress_of(checkpoint.load(tmp_path / "run" / "last.ckpt")).seconds == pytest.approx(12, abs=0.5)
     assert rates[0] < 0.95 * 1e-3  # on its way down already
-    assert rates[-1] == pytest.approx(training_loop.FLOOR * 1e-3, rel=0.2)
+    assert rates[-1] == pytest.approx(loop.FLOOR * 1e-3, rel=0.2)

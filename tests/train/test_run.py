@@ -8,7 +8,7 @@ import shutil
 import pytest
 from timbrel.host.errors import Failure, UserError
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.run import Run, RunInfo, relative_to
 
 INFO = RunInfo(

@@ -5,18 +5,22 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
-from timbrel.train.families.sequence.batches import (
+from timbrel.train.families.recipes import load_recipe
+from timbrel.train.families.sequence.network import (
+    LEAST,
+    UNKNOWN,
+    RecurrentNetwork,
+    Standard,
     check_sequences,
     cut,
+    delayed,
     describe_sequences,
+    held_sequences,
     joined,
     pieces,
     sequence_data,
 )
-from timbrel.train.families.sequence.network import LEAST, UNKNOWN, RecurrentNetwork, Standard, delayed
-from timbrel.train.families.sequence.preview import held_sequences
 from timbrel.train.launch import resume, start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run, trained
 from torch import nn
 

@@ -15,19 +15,15 @@ import pytest
 import soundfile
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import checkpoint, launch, several_machines
+from timbrel.train import checkpoint, launch
+from timbrel.train import processes as several_machines
 from timbrel.train.corpus.build import build
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
+from timbrel.train.loop import RunOptions
 from timbrel.train.network import seeded_dropout
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
-from timbrel.train.shared_random import (
-    ExampleGenerator,
-    rand_examples,
-    randint_examples,
-    randn_examples,
-)
-from timbrel.train.training_loop import RunOptions
+from timbrel.train.shared_random import ExampleGenerator, rand_examples, randint_examples, randn_examples
 
 PATIENCE_SECONDS = 240
 SMALL_SEQUENCE = ["frames.sample_rate=22050", "network.size=16", "training.batch_size=8", "training.steps=50"]

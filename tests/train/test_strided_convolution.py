@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from timbrel.train.families.gan.strided_convolution import Lengthening, Shortening
+from timbrel.train.families.gan.generator import Lengthening, Shortening
 
 SHAPES = [(25, 4), (25, 2), (25, 1), (9, 4), (4, 4), (5, 5), (7, 3), (16, 8)]
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host import idle_cores
-from timbrel.host.idle_cores import SLACK
-from timbrel.train import threads, training_loop
+from timbrel.host import workers
+from timbrel.host.workers import SLACK
+from timbrel.train import loop, threads
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.loop import RunOptions
 from timbrel.train.threads import WINDOW_SECONDS, WINDOWS, Threads
-from timbrel.train.training_loop import RunOptions
 
 from ..patience import until
 
@@ -168,7 +168,7 @@ def spin(seconds):
 
 
 def test_what_all_have_done_includes_our_own_and_is_no_more_than_the_processors_can():
-    worked = idle_cores.processors_worked()
+    worked = workers.processors_worked()
     began, all_before, own_before = time.perf_counter(), worked(), time.process_time()
     while time.process_time() - own_before < 0.5:
         pass
@@ -188,7 +188,7 @@ def test_processors_that_are_not_ours_do_not_count(monkeypatch):
 
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: [Times(10.0), Times(20.0), Times(40.0)])
     monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda self: [1, 2], raising=False)
-    assert idle_cores.processors_worked()() == 66.0
+    assert workers.processors_worked()() == 66.0
 
 
 @pytest.fixture
@@ -207,13 +207,13 @@ def test_a_training_beside_other_work_has_one_thread_unless_a_count_is_given_and
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     monkeypatch.setattr(threads, "WINDOW_SECONDS", 0.0)
     monkeypatch.setattr(threads, "processors_worked", lambda: lambda: time.process_time() + time.perf_counter())
-    seen, original = [], training_loop._Loop._step
+    seen, original = [], loop._Loop._step
 
     def step(self, done):
         seen.append(torch.get_num_threads())
         return original(self, done)
 
-    monkeypatch.setattr(training_loop._Loop, "_step", step)
+    monkeypatch.setattr(loop._Loop, "_step", step)
     recipe = load_recipe("tuned-8", [*small, "training.steps=8"])
     start(recipe, tone_corpus, tmp_path / "run", RunOptions(accelerator="cpu"))
     assert seen == ([2] * 8 if given else [2] + [1] * 7)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.train import checkpoint, training_loop
+from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.build import build
 from timbrel.train.families import table
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
+from timbrel.train.loop import RunOptions
 from timbrel.train.network import Objective
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
-from timbrel.train.training_loop import RunOptions
 
 RATE = 22050
 SMALL = ["training.batch_size=16", "network.hidden=[16]", "network.adjudicator=[8]", "frames.hop_length=50"]
@@ -42,7 +42,7 @@ def train(rains, tmp_path):
 
 def test_long_epochs_are_validated_and_saved_within(train, monkeypatch):
     """An epoch of these windows has some eighty steps."""
-    monkeypatch.setattr(training_loop, "LONGEST_STEPS", 10)
+    monkeypatch.setattr(loop, "LONGEST_STEPS", 10)
     saved, save = [], checkpoint.save
     monkeypatch.setattr(
         checkpoint,
@@ -52,7 +52,7 @@ def test_long_epochs_are_validated_and_saved_within(train, monkeypatch):
             save(path, network, optimizers, progress),
         ),
     )
-    monkeypatch.setattr(training_loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     _, run = train("training.steps=35")
     assert [line["step"] for line in run.logged()] == [10, 20, 30, 35]
     assert [step for name, step in saved if name == "last.ckpt"] == [10, 20, 30, 35]
@@ -80,7 +80,7 @@ class _WorseAlone(_Worse):
 
 @pytest.mark.parametrize(("network", "best"), [(_Worse, 30), (_WorseAlone, 10)])
 def test_the_best_of_adversaries_is_their_newest_and_of_others_the_least_loss(train, monkeypatch, network, best):
-    monkeypatch.setattr(training_loop, "LONGEST_STEPS", 10)
+    monkeypatch.setattr(loop, "LONGEST_STEPS", 10)
     monkeypatch.setitem(table.FAMILIES, "grain", replace(table.FAMILIES["grain"], network=network))
     _, run = train("training.steps=30")
     totals = [line["total"] for line in run.logged()]

@@ -10,8 +10,8 @@ import pytest
 import torch
 from lightning_fabric.strategies.ddp import DDPStrategy
 from timbrel.train import checkpoint, launch
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from ..patience import PATIENCE_SECONDS

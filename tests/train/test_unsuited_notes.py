@@ -5,9 +5,8 @@ import pytest
 import soundfile
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.build import build
-from timbrel.train.corpus.folder_check import surveyed
+from timbrel.train.corpus.content import changes_colour, one_note_share, surveyed, unsuited_notes
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.corpus.unsuited_notes import changes_colour, one_note_share, unsuited_notes
 
 RATE = 44100
 SECONDS = 1.2

@@ -7,8 +7,8 @@ import pytest
 import torch
 from timbrel.train import checkpoint
 from timbrel.train.families.gan.wavegan import LABEL_WIDTH, WaveGAN, penalty, phase_shuffled
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.network import SHARED
-from timbrel.train.recipes.load import load_recipe
 
 SMALL = ["network.model_size=2"]
 WORDS = ['network.words=["a","b","c"]', "network.labels=true"]

@@ -1,31 +1,101 @@
-"""Builds a corpus from sound files, or adds sounds to one."""
+"""Builds a corpus from sound files, or adds sounds to one; assigns splits, and holds sounds out of a trial."""
 
 import contextlib
+import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+from pydantic import BaseModel, ValidationError
 
-from ...host.audio.sampler_chunks import root_key
+from ...host.audio.decoding import root_key
 from ...host.errors import Failure, UserError
 from ...host.files import check_new_folder, claimed
 from ...host.workers import task_runner
 from .chunks import Chunk, ReadClip, ReadingSettings, ReadSound, SoundToRead, chunks_of, known_chunk, read_chunk
-from .clip_table import Clip, Split, recording_of
-from .file_names import Names
+from .clip_table import AGAIN, FLOAT, MANIFEST, NO_DIGEST, SPLITS, Clip, Samples, SourceFile, Split, recording_of
+from .file_names import Names, velocities
 from .loops import append_loops
-from .manifest import AGAIN, FLOAT, MANIFEST, NO_DIGEST, Samples, SourceFile
-from .named_levels import velocities
-from .named_pitches import take_named_pitches
-from .octave_correction import settle_octaves
-from .pitch import frame_count
+from .named_pitches import settle_octaves, take_named_pitches
+from .pitch import frame_count, single_note
 from .report import CorpusReport, Progress, Unusable, no_progress, unusable
 from .sfz import SfzSample, SfzSamples, sfz_samples
 from .sound_files import SHORTEST, Copies, digests, readable_digest, some_sounds
-from .split import assign, listed_splits, parse_fractions
 from .store import READING, Corpus, Writer, shard_name, writing
+
+
+def parse_fractions(text: str) -> tuple[float, float, float]:
+    """Parse fractions of train, val and test from ``"0.85/0.07/0.08"``.
+
+    Raises:
+        UserError: they are not three numbers of sum 1, or none is for train.
+    """
+    try:
+        train, val, test = (float(part) for part in text.split("/"))
+    except ValueError:
+        train = val = test = float("nan")
+    if not (train > 0 and val >= 0 and test >= 0 and abs(train + val + test - 1) < 0.005):  # 0.33/0.33/0.33 will do
+        raise UserError(
+            f"split {text!r} is not three fractions for train/val/test that sum to 1, with some for train; "
+            "for example 0.85/0.07/0.08"
+        )
+    return train, val, test
+
+
+def assign(
+    groups: Mapping[str, str], fractions: Sequence[float], seed: int, known: Sequence[Clip] = ()
+) -> dict[str, Split]:
+    """Return splits by clip name; ``groups``, by clip name, stay whole.
+
+    The first shuffled group goes to train, each further one to the split furthest below its share. ``known`` clips
+    count, and attract new ones of their groups.
+    """
+    sizes = Counter(groups.values())
+    order = sorted(sizes)
+    random.Random(seed).shuffle(order)
+    lacking = [fraction * (len(groups) + len(known)) for fraction in fractions]
+    chosen: dict[str, Split] = {}
+    for clip in known:
+        chosen[clip.group] = clip.split
+        lacking[SPLITS.index(clip.split)] -= 1
+    for group in order:
+        if group in chosen:
+            lacking[SPLITS.index(chosen[group])] -= sizes[group]
+            continue
+        index = lacking.index(max(lacking)) if chosen else 0
+        chosen[group] = SPLITS[index]
+        lacking[index] -= sizes[group]
+    return {name: chosen[group] for name, group in groups.items()}
+
+
+class _SplitFile(BaseModel):
+    train: list[str]
+    val: list[str] = []
+    test: list[str] = []
+
+
+def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
+    """Read splits from a JSON file of names, with or without folders, under train, val or test.
+
+    Raises:
+        UserError: it is missing or invalid, or repeats a name.
+    """
+    if not path.is_file():
+        raise UserError(f"split file {path} does not exist; give a JSON file, or fractions such as 0.85/0.07/0.08")
+    try:
+        listed = _SplitFile.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"split file {path} is not JSON with lists of names under train, val and test") from error
+    splits: dict[str, Split] = {}
+    for split in SPLITS:
+        for name in getattr(listed, split):
+            if splits.setdefault(name, split) != split:
+                raise UserError(f"split file {path} lists {name!r} under {splits[name]} and {split}; list it once")
+    places = ((name, splits.get(name) or splits.get(PurePosixPath(name).name)) for name in names)
+    return {name: split for name, split in places if split}
+
 
 _RATES = (8000, 192000)  # Hz: from telephones to the fastest sound cards
 _SHORTEST_SECONDS = (0.005, 10.0)  # from a click; larger corpora can leave longer sounds out
@@ -329,3 +399,34 @@ def _shortest(seconds: float | None, rate: int) -> int:
     if not low <= seconds <= high:
         raise UserError(f"shortest {seconds:g} s is out of range; {low:g} to {high:g} s are allowed")
     return round(seconds * rate)
+
+
+EVERY = 6  # every sixth key is held out
+FEWEST = 5  # minimum number of keys to spare one
+
+
+def held_keys(corpus: Corpus) -> list[int]:
+    """Return every sixth key, never the lowest or highest; [] for too few."""
+    keys = sorted(set(_keys(corpus).values()))
+    return keys[EVERY // 2 : -1 : EVERY] if len(keys) >= FEWEST else []
+
+
+def key_splits(corpus: Corpus, keys: list[int]) -> dict[str, Split]:
+    """Return splits by clip name, with all notes on ``keys`` under test."""
+    of = _keys(corpus)
+    return {clip.name: "test" if of.get(clip.name) in keys else "train" for clip in corpus.clips()}
+
+
+def clip_splits(corpus: Corpus) -> dict[str, Split]:
+    """Return the corpus's own splits by clip name, but each label keeps a clip under train."""
+    untaught = {*corpus.clips().labels} - {*corpus.clips("train").labels}
+    splits = {}
+    for clip in corpus.clips():
+        splits[clip.name] = "train" if clip.label in untaught else clip.split
+        untaught.discard(clip.label)
+    return splits
+
+
+def _keys(corpus: Corpus) -> dict[str, int]:
+    heard = {clip.name: single_note(corpus.pitch(clip)) for clip in corpus.clips()}
+    return {name: int(np.floor(note + 0.5)) for name, note in heard.items() if note is not None}

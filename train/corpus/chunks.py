@@ -1,25 +1,197 @@
-"""Reads sound files in chunks, whole or not at all, so that a build can resume."""
+"""Reads sound files in chunks, whole or not at all, so that a build can resume, and trims room noise at their edges.
+
+A stretch at an edge is noise if it is steady in all bands, far softer than the sound, and no softer moment follows: the
+recording's floor. So swells, decays, textures and the breath before a tone are kept.
+"""
 
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ... import __version__
+from ...host.arrays import Array
 from ...host.errors import Failure
+from .clip_table import AGAIN, FLOAT
 from .file_names import Names
 from .inharmonicity import by_partials
-from .manifest import AGAIN, FLOAT
-from .noise_floor import without_noise
 from .note_segmentation import NoteSegment, is_melody, segment_notes
-from .pitch import Samples, frame_count, pitch_track, track_at_key
+from .pitch import Samples, Sliceable, frame_count, pitch_track, track_at_key
 from .sfz import SfzSample
 from .sound_files import Copies, FloatFile, SoundFile, Unreadable, file_digest, samples_digest, trimmed
 from .store import write_samples
+
+HOP_SECONDS, HOPS = 0.01, 3  # between frames, and in a frame
+BANDS, LOWEST_HZ, BAND_BINS = (
+    24,
+    60.0,
+    3,
+)  # of equal ratios, at least so wide; a tone rises in one, long before all do
+EDGE = 25  # frames of an edge whose spectrum is the noise's; a breath is shorter, as are most attacks
+AHEAD, LOWER = 20, 2  # of so many frames from one on, the third softest counts: it drops clicks and keeps tones
+RANGE_DB = 30.0  # bands so far below the noise's mean band count little, such as those above a codec's cut
+STEADY_DB = 3.0  # of the mean band, in either direction
+LOUDER_DB, PARTIAL_DB = 2.0, 9.0  # above the noise in the mean band, and in one: a broadband sound and a tone begin
+HIT_HOPS, HIT_DB = 4, 10.0  # so long above the noise: clicks are shorter
+TICK_DB, TICK_RANGE_DB = 20.0, 6.0  # above the noise, and below the loudest: so loud, one frame is a sound
+CONTRAST_DB, HIT_CONTRAST_DB = 15.0, 23.0  # above the noise in one band, of sounds and of hits: rain and surf vary less
+CLEAR_DB = 35.0  # by such a contrast noise at one edge is trusted; else both edges must have the same
+BAND_TREND_DB, TREND_DB = 3.5, 1.0  # from the outer to the inner third, in one band and in all: a decay or a swell
+SAME_DB = 3.5  # in one band: one noise at both edges
+MARGIN_SECONDS = 0.03  # of noise kept: the softest beginning of a sound lies below it
+PIECE = 1024  # frames at once, 10 s: bounds memory
+
+
+class Denoised(NamedTuple):
+    """The sound between the noise of its edges, and the noise's level (root of the mean square); 0 without noise."""
+
+    sound: FloatFile
+    noise: float
+
+
+class _NoiseRun(NamedTuple):
+    frames: int
+    contrast_db: float
+    powers: Array  # [bands]
+
+
+def without_noise(sound: FloatFile, rate: int, shortest: int) -> Denoised:
+    """Trim a recording's own noise from both ends to no less than ``shortest`` samples."""
+    hop = round(HOP_SECONDS * rate)
+    steps = _step_powers(sound, hop)
+    first, last = (_noise_run(_Edge(sound, rate, steps, backwards)) for backwards in (False, True))
+    if first is not None and last is not None:
+        trusted = min(first.contrast_db, last.contrast_db) >= CLEAR_DB or _is_same(first, last)
+        first, last = (first, last) if trusted else (None, None)
+    else:
+        first, last = (run if run is not None and _is_clear(run) else None for run in (first, last))
+    lengths = [0 if run is None else run.frames * hop for run in (first, last)]
+    if not any(lengths):
+        return Denoised(sound, 0.0)
+    powers = [steps[: lengths[0] // hop], steps[len(steps) - lengths[1] // hop :]]
+    noise = max(float(np.median(part)) ** 0.5 for part in powers if len(part))
+    start, stop = (max(0, length - round(MARGIN_SECONDS * rate)) for length in lengths)
+    return Denoised(sound.stretch(start, len(sound) - stop, shortest), noise)
+
+
+class _Edge:
+    """A recording's frames, counted from one of its edges."""
+
+    def __init__(self, sound: Sliceable, rate: int, steps: Array, backwards: bool) -> None:
+        self._sound, self._backwards = sound, backwards
+        self._hop, self._width = round(HOP_SECONDS * rate), HOPS * round(HOP_SECONDS * rate)
+        self.count = max(0, len(steps) - HOPS + 1)
+        self._window = np.hanning(self._width).astype(np.float32)
+        self._size = min(
+            size for power in range(32) for size in (2**power, 3 * 2**power) if size >= self._width
+        )  # fast
+        hertz = np.geomspace(LOWEST_HZ, rate / 2, BANDS + 1)[:-1]
+        least = (2 + BAND_BINS * np.arange(BANDS)) * rate / self._width  # without the mean's bins
+        bins = np.round(np.maximum(hertz, least) * self._size / rate).astype(int)
+        self._bins = bins[bins < self._size // 2 - BAND_BINS]
+        self._steps = steps[::-1] if backwards else steps
+
+    def powers(self, first: int, count: int) -> Array:
+        """Return the power of each band: [count, bands], fewer at the other edge."""
+        count = min(count, self.count - first)
+        begin = self.count - first - count if self._backwards else first
+        part = self._sound[begin * self._hop : (begin + count - 1) * self._hop + self._width]
+        cut = np.lib.stride_tricks.sliding_window_view(part, self._width)[:: self._hop]
+        spectra = np.square(np.abs(np.fft.rfft((cut - cut.mean(axis=1, keepdims=True)) * self._window, self._size)))
+        powers = np.add.reduceat(spectra, self._bins, axis=1).astype(np.float32)
+        return powers[::-1] if self._backwards else powers
+
+    def hits(self) -> npt.NDArray[np.bool_]:
+        """Return the frames, [count], where a short sound begins that is louder than clicks."""
+        totals = np.convolve(self._steps, np.full(HOPS, 1 / HOPS, np.float32), "valid")
+        noise, loudest = float(np.median(totals[:EDGE])), float(totals.max())
+        lasting = _ahead(self._steps[:, np.newaxis], HIT_HOPS, 0)[: self.count, 0]
+        ticks = totals > max(noise * _ratio(TICK_DB), loudest) / _ratio(TICK_RANGE_DB)
+        return np.asarray(ticks | (lasting > noise * _ratio(HIT_DB)))
+
+
+def _noise_run(edge: _Edge) -> _NoiseRun | None:
+    """Return the noise from an edge on; None without."""
+    if edge.count < 3 * EDGE:
+        return None
+    beginning = _ahead(edge.powers(0, EDGE), AHEAD, LOWER)[: EDGE - AHEAD + 1]
+    noise = np.median(beginning, axis=0)
+    if np.abs(_decibels(beginning, noise).mean(axis=1)).max() > STEADY_DB:
+        return None
+    hits, length, contrast_db = edge.hits(), 0, 0.0
+    for first in range(0, edge.count, PIECE):
+        powers = edge.powers(first, PIECE + AHEAD - 1)
+        above = _decibels(_ahead(powers, AHEAD, LOWER), noise)[:PIECE]
+        brief = float(_decibels(_ahead(powers, HIT_HOPS + 1, 0), noise).max())
+        contrast_db = max(contrast_db, float(above.max()), brief - (HIT_CONTRAST_DB - CONTRAST_DB))
+        mean = above.mean(axis=1)
+        if mean.min() < -STEADY_DB:
+            return None
+        sounding = (mean > LOUDER_DB) | (above.max(axis=1) > PARTIAL_DB) | hits[first : first + PIECE]
+        if not length and sounding.any():
+            length = first + int(sounding.argmax())
+            if length <= EDGE:
+                return None
+    if not length or contrast_db < CONTRAST_DB:
+        return None
+    if not _is_steady(edge, length, noise):
+        return None
+    return _NoiseRun(length, contrast_db, np.median(_ahead(edge.powers(0, min(length, PIECE)), AHEAD, LOWER), axis=0))
+
+
+def _is_steady(edge: _Edge, length: int, noise: Array) -> bool:
+    third = min(length // 3, PIECE)
+    outer, inner = (edge.powers(first, third + AHEAD - 1) for first in (0, length - third))
+    outer_sum, inner_sum = (part.sum(axis=1, keepdims=True) for part in (outer, inner))
+    return (
+        _trend_db(outer, inner, third, noise) <= BAND_TREND_DB
+        and _trend_db(outer_sum, inner_sum, third, noise.sum(keepdims=True)) <= TREND_DB
+    )
+
+
+def _trend_db(outer: Array, inner: Array, count: int, noise: Array) -> float:
+    """Return the largest change of a band that two measures agree on: clicks move the one, beats of hum the other."""
+    outer_median, inner_median = (np.median(part[:count], axis=0) for part in (outer, inner))
+    outer_mean, inner_mean = (_ahead(part, AHEAD, LOWER)[:count].mean(axis=0) for part in (outer, inner))
+    medians, means = _decibels(outer_median, inner_median, noise), _decibels(outer_mean, inner_mean, noise)
+    return float(np.minimum(np.abs(medians), np.abs(means)).max())
+
+
+def _is_clear(run: _NoiseRun) -> bool:
+    return run.contrast_db >= CLEAR_DB and run.frames >= 2 * EDGE
+
+
+def _is_same(first: _NoiseRun, last: _NoiseRun) -> bool:
+    return bool(np.abs(_decibels(first.powers, last.powers)).max() <= SAME_DB)
+
+
+def _ahead(powers: Array, count: int, rank: int) -> Array:
+    """Return the value of a rank, from the softest, among each frame and those after it: [frames, bands]."""
+    padded = np.pad(powers, ((0, count - 1), (0, 0)), mode="edge")
+    return np.partition(np.lib.stride_tricks.sliding_window_view(padded, count, axis=0), rank, axis=-1)[..., rank]
+
+
+def _decibels(powers: Array, reference: Array, noise: Array | None = None) -> Array:
+    least = (reference if noise is None else noise).mean() / _ratio(RANGE_DB) + np.float32(1e-20)
+    return np.asarray(10 * np.log10((powers + least) / (reference + least)))
+
+
+def _ratio(decibels: float) -> float:
+    return float(10 ** (decibels / 10))
+
+
+def _step_powers(sound: Sliceable, hop: int) -> Array:
+    """Return the power of each hop, without its mean: [hops]."""
+    count = len(sound) // hop
+    parts = [sound[first * hop : min(first + PIECE, count) * hop] for first in range(0, count, PIECE)]
+    return np.concatenate([np.zeros(0, np.float32), *(part.reshape(-1, hop).var(axis=1) for part in parts)])
+
 
 CHUNK_BYTES = 64 << 20  # of sound files: some minutes of sound, lost at most when a build is killed
 CHUNK_FILES = 1024

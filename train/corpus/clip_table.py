@@ -1,16 +1,25 @@
-"""The table of a corpus's clips: columns in NumPy files, mapped on demand."""
+"""The table of a corpus's clips, and its manifest: columns in NumPy files, mapped on demand."""
 
+import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+import mmap
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
 from ...host.arrays import Integers
+from ...host.errors import Failure, UserError
+from ...host.files import building_folder, replacing
 from .pitch import HOP, frame_count
+from .report import CorpusReport
 
 Array = npt.NDArray[Any]
 Split = Literal["train", "val", "test"]
@@ -253,3 +262,208 @@ def _value(number: Any) -> Any:
     if isinstance(found, float):
         return None if np.isnan(found) else found
     return None if found == -1 else found
+
+
+FORMAT: Literal[2] = 2
+Samples = npt.NDArray[np.float32]
+
+MANIFEST = "corpus.json"
+AGAIN = "run the same command again to go on"
+FLOAT = np.dtype("<f4")
+NO_DIGEST = bytes(32)
+_OTHERS = ("pitch", "file_name_ends", "file_name_utf8", "file_digests")  # columns of the table, beside its clips'
+
+
+class LoopGrid(BaseModel):
+    """``step_length`` is in samples."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step_length: int = Field(gt=0)
+    steps_per_beat: int = Field(default=4, gt=0)
+    beats_per_bar: int = Field(default=4, gt=0)
+
+    def tempo_bpm(self, rate: int) -> float:
+        return 60 * rate / (self.step_length * self.steps_per_beat)
+
+
+class Shard(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str
+    length: int = Field(gt=0)
+
+
+class Manifest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[2] = FORMAT
+    name: str
+    rate: int = Field(gt=0)
+    hop: int = Field(default=HOP, ge=HOP, le=HOP)
+    licence: str | None = None
+    shards: list[Shard] = Field(min_length=1)
+    table: str
+    report: CorpusReport
+    loops: LoopGrid | None = None
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A sound file: SHA-256 of its bytes, and of its samples as decoded, zeros if unknown."""
+
+    name: str
+    sha256: str
+    decoded: bytes = NO_DIGEST
+
+
+@dataclass(frozen=True)
+class Table:
+    clips: ClipTable
+    pitch: Samples
+    file_names: Texts
+    file_digests: npt.NDArray[np.uint8]  # [files, 2, 32]: of bytes, and of samples
+
+    @classmethod
+    def of(cls, clips: ClipTable, pitch: Samples, files: Sequence[SourceFile]) -> Self:
+        digests = b"".join(bytes.fromhex(file.sha256) + file.decoded for file in files)
+        names = Texts.of(file.name for file in files)
+        return cls(clips, pitch, names, np.frombuffer(digests, np.uint8).reshape(-1, 2, 32))
+
+    def __add__(self, other: "Table") -> "Table":
+        return Table(
+            self.clips + other.clips,
+            np.concatenate([self.pitch, other.pitch]),
+            self.file_names + other.file_names,
+            np.concatenate([self.file_digests, other.file_digests]),
+        )
+
+    def save(self, folder: Path) -> None:
+        self.clips.save(folder)
+        for name, column in self._others().items():
+            np.save(folder / f"{name}.npy", column, allow_pickle=False)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        pitch, ends, utf8, digests = (mapped_array(folder / f"{name}.npy") for name in _OTHERS)
+        found = cls(ClipTable.open(folder), pitch, Texts(ends, utf8), digests)
+        if pitch.dtype != FLOAT or digests.dtype != np.uint8:
+            raise ValueError("a column is of another type")
+        if len(pitch) != found.clips.frame_count:
+            raise ValueError("its pitch has another number of frames than its clips")
+        if digests.shape != (len(ends), 2, 32) or not found.file_names.sound:
+            raise ValueError("its source files are cut off")
+        return found
+
+    def _others(self) -> dict[str, npt.NDArray[Any]]:
+        columns = (self.pitch.astype(FLOAT, copy=False), self.file_names.ends, self.file_names.utf8, self.file_digests)
+        return dict(zip(_OTHERS, columns, strict=True))
+
+    def files(self) -> Iterator[SourceFile]:
+        for row, (sha256, decoded) in enumerate(self.file_digests):
+            yield SourceFile(self.file_names[row], sha256.tobytes().hex(), decoded.tobytes())
+
+
+def replace_files(
+    folder: Path, manifest: Manifest, changes: Mapping[str, object], table: Table
+) -> tuple[Manifest, Table]:
+    """Write a new table, then the manifest that names it; remove other files."""
+    number = 1
+    while (folder / f"clips-{number}").exists():
+        number += 1
+    manifest = manifest.model_copy(update={**changes, "table": f"clips-{number}"})
+    with building_folder(folder / manifest.table) as new:
+        table.save(new)
+    try:
+        with replacing(folder / MANIFEST, overwrite=True) as file:
+            file.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    except BaseException:
+        shutil.rmtree(folder / manifest.table, ignore_errors=True)
+        raise
+    for old in (*folder.glob("clips-*"), *folder.glob(".clips-*")):  # with a dot: of a process that was killed
+        if old.name != manifest.table:
+            shutil.rmtree(old, ignore_errors=True)
+    for old in (*folder.glob("audio-*.f32"), folder / "pitch.f32"):
+        if old.name not in {shard.file for shard in manifest.shards}:
+            with contextlib.suppress(OSError):  # some systems keep files that are mapped
+                old.unlink()
+    return manifest, Table.open(folder / manifest.table)
+
+
+def check_shards(folder: Path, shards: Sequence[Shard], clips: ClipTable) -> None:
+    for shard in shards:
+        check_size(folder / shard.file, shard.length)
+    lengths = np.array([shard.length for shard in shards])
+    columns = (parts_of(clips.numbers[name]) for name in ("shard", "start", "length"))
+    if not len(clips) or not all(_inside(lengths, *part) for part in zip(*columns, strict=True)):
+        raise UserError(f"{folder / MANIFEST} is damaged (a clip lies outside its shard); build the corpus again")
+
+
+def _inside(
+    lengths: npt.NDArray[Any], shard: npt.NDArray[Any], start: npt.NDArray[Any], length: npt.NDArray[Any]
+) -> bool:
+    known = shard.min() >= 0 and shard.max() < len(lengths) and start.min() >= 0 and length.min() > 0
+    return bool(known and (start <= lengths[shard] - length).all())
+
+
+def check_size(path: Path, length: int) -> None:
+    found = path.stat().st_size if path.is_file() else 0
+    if found != length * FLOAT.itemsize:
+        raise UserError(
+            f"{path} has {found} bytes where its {MANIFEST} expects {length * FLOAT.itemsize}; build the corpus again"
+        )
+
+
+AnyArray = npt.NDArray[Any]
+
+
+class ColumnFile:
+    """An array that grows, in a file that disappears however the process ends; a full disk raises `Failure`.
+
+    Args:
+        folder: of the file; None for the system's temporary one.
+        kind: NumPy's name of the type.
+    """
+
+    def __init__(self, folder: Path | None, kind: str) -> None:
+        self._folder, self._kind = folder, np.dtype(kind)
+        with self._told():
+            self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # `__exit__` closes it
+        self._length = 0
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            where = self._folder or tempfile.gettempdir()
+            raise Failure(f"cannot list frames in {where}: {error.strerror or error}; make room there") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def append(self, values: AnyArray) -> None:
+        with self._told():
+            self._file.write(values.astype(self._kind).tobytes())
+        self._length += len(values)
+
+    def mapped(self) -> AnyArray:
+        """The file may be closed."""
+        if not self._length:
+            return np.zeros(0, self._kind)
+        with self._told():
+            self._file.flush()
+        return np.memmap(self._file, self._kind, "r")
+
+
+def release(*arrays: AnyArray) -> None:
+    """Release mapped pages; access reads them again."""
+    for array in arrays:
+        if isinstance(array, np.memmap):
+            with contextlib.suppress(AttributeError):  # Windows has no madvise
+                array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]

@@ -1,16 +1,23 @@
-"""Classifies corpora: held notes, hits or words, loops, textures."""
+"""Classifies corpora (held notes, hits or words, loops, textures), and checks them before training, without torch."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from ...host.arrays import Array
+from ...host.arrays import Array, Doubles
+from ...host.errors import UserError
+from ...host.units import note_name
 from ..sampling import thinned
+from .loops import has_beat
 from .note_segmentation import is_melody
-from .pitch import single_note
+from .pitch import Samples, is_silent, pitch_track, single_note
+from .report import CorpusReport, duration, unusable
+from .sound_files import Copies, SoundFile, Unreadable, samples_digest, some_sounds
 from .store import Corpus
-from .tempo import has_beat
 
 SHORT_SECONDS = 2.0  # until a clip has died away: true of hits and words, not of loops and textures
 HELD = 0.6  # share of a clip's pitched frames that must be steady for a held note
@@ -152,3 +159,188 @@ def _onsets(levels: Array) -> int:
     lowest = np.lib.stride_tricks.sliding_window_view(before, RISE_STEPS)[: len(levels)].min(1)
     rising = np.flatnonzero((levels - lowest >= RISE_DB) & (levels > levels.max() - STRONG_DB))
     return int(1 + np.sum(np.diff(rising) > APART_STEPS)) if len(rising) else 1
+
+
+MOST_NOTE_CLIPS = 40  # evenly spaced: a tenth of a second each
+FRAMES = 8  # of a clip, evenly spaced over its loud part
+WINDOW_SECONDS = 0.186  # separates partials 20 Hz apart
+TOP_DB = 20.0  # below a clip's loudest frame
+PEAK_DB, STRONG_NOTE_DB = 30.0, 20.0  # below a frame's highest peak: partials, and those that may be of a fundamental
+LOWEST_HZ, HIGHEST_HZ = 30.0, 4000.0  # partials above are weak or too close together
+FUNDAMENTALS = 4  # strong partials that may be a note's first, second or third
+PARTIALS = {1: 24, 2: 16, 3: 12}  # by that number: many partials of a low fundamental would explain a chord
+TUNING_CENTS, STRETCH_CENTS = 35.0, 1.5  # of a partial, and more for each of its number: strings are stiff
+ONE_NOTE = 0.8  # median share of amplitudes in the partials of one note: notes .92 to 1, triads and sevenths .67
+GLIDE_SEMITONES = 0.25  # from frame to frame, 23 ms: wide vibrato moves less
+GLIDING = 0.2  # share of pitched frames that glide: speech .22 to .54, phrases up to .10, a double bass .14
+SYLLABLES = 2.0  # pitched stretches a second: speech 3 to 5
+SPOKEN_SECONDS = 2.0  # a shorter sound is a word
+COLOUR_OCTAVES = 2.0  # of the spectral centroid: more than a struck note loses while it is loud
+
+
+def unsuited_notes(corpus: Corpus) -> str:
+    """Return a warning with a better way, if most training clips are speech or several notes at once; else ""."""
+    clips = thinned(corpus.clips("train"), MOST_NOTE_CLIPS)
+    if np.mean([_is_spoken(corpus.pitch(clip), clip.length / corpus.rate) for clip in clips]) > 0.5:
+        return (
+            "the sounds are like speech: their pitch glides from syllable to syllable, and one key plays it all; give "
+            "--family grain for a texture of it, or cut it into files of a word each for a kit"
+        )
+    shares = [share for clip in clips if (share := one_note_share(corpus.samples(clip), corpus.rate)) is not None]
+    if shares and np.median(shares) < ONE_NOTE:
+        return (
+            "the sounds are several notes at once, as chords, or have no fundamental, as bells, and a key plays them "
+            "as one note; record single notes and play chords on the keys, or give --family clip for a kit of them"
+        )
+    return ""
+
+
+def _is_spoken(track: Samples, seconds: float) -> bool:
+    voiced = np.isfinite(track)
+    stretches = np.sum(voiced[1:] & ~voiced[:-1]) + voiced[0]
+    steps = np.abs(np.diff(track))
+    steps = steps[np.isfinite(steps)]
+    if seconds < SPOKEN_SECONDS or not len(steps):
+        return False
+    return bool(stretches >= SYLLABLES * seconds and np.mean(steps > GLIDE_SEMITONES) >= GLIDING)
+
+
+def one_note_share(samples: Samples, rate: int) -> float | None:
+    """Return the median share of amplitudes that the partials of one note explain, 0 to 1; None without partials."""
+    length = 2 * round(WINDOW_SECONDS * rate / 2)
+    shares = [_explained(frame, rate) for frame in _loud_frames(samples, length, FRAMES)]
+    known = [share for share in shares if share is not None]
+    return float(np.median(known)) if known else None
+
+
+def _loud_frames(samples: Samples, length: int, most: int) -> list[Samples]:
+    starts = range(0, max(1, len(samples) - length + 1), length // 2)
+    levels = [float(np.square(samples[start : start + length], dtype=np.float64).mean()) for start in starts]
+    loud = [start for start, level in zip(starts, levels, strict=True) if level > max(levels) * 10 ** (-TOP_DB / 10)]
+    frames = [samples[start : start + length] for start in thinned(loud, most)]
+    return [np.pad(frame, (0, length - len(frame))) for frame in frames]
+
+
+def _explained(frame: Samples, rate: int) -> float | None:
+    step = rate / len(frame)  # Hz a bin
+    sizes = np.abs(np.fft.rfft(frame * np.hanning(len(frame))))[: round(HIGHEST_HZ / step)].astype(np.float64)
+    sizes[: round(LOWEST_HZ / step)] = 0
+    middle = sizes[1:-1]
+    top = (middle > sizes[:-2]) & (middle >= sizes[2:]) & (middle > sizes.max() * 10 ** (-PEAK_DB / 20))
+    peaks = np.flatnonzero(top) + 1
+    if not len(peaks):
+        return None
+    below, here, above = (np.log(sizes[peaks + aside] + 1e-12) for aside in (-1, 0, 1))
+    bend = np.minimum(below - 2 * here + above, -1e-9)
+    hertz, amplitudes = (peaks + (below - above) / (2 * bend)) * step, sizes[peaks]
+    strong = hertz[amplitudes > amplitudes.max() * 10 ** (-STRONG_NOTE_DB / 20)][:FUNDAMENTALS]
+    shares = [
+        amplitudes[_belongs(hertz, partial / number, most, step)].sum()
+        for partial in strong
+        for number, most in PARTIALS.items()
+        if partial / number >= LOWEST_HZ
+    ]
+    return float(max(shares, default=0.0) / amplitudes.sum())
+
+
+def _belongs(hertz: Doubles, fundamental: float, most: int, step: float) -> npt.NDArray[np.bool_]:
+    numbers = np.maximum(1, np.round(hertz / fundamental))
+    cents = np.abs(1200 * np.log2(hertz / (numbers * fundamental)))
+    tolerance = np.maximum(TUNING_CENTS, 1200 * np.log2(1 + step / hertz)) + STRETCH_CENTS * numbers
+    near: npt.NDArray[np.bool_] = (cents < tolerance) & (numbers <= most)
+    return near
+
+
+def changes_colour(samples: Samples, rate: int) -> bool:
+    """Return whether the spectral centroid of a sound moves by two octaves or more while it is loud."""
+    if is_silent(samples):
+        return False
+    length = 2 * round(WINDOW_SECONDS * rate / 2)
+    sizes = np.abs(np.fft.rfft(np.stack(_loud_frames(samples, length, 100)) * np.hanning(length)))
+    centroids = sizes @ np.arange(sizes.shape[1]) / np.maximum(sizes.sum(1), 1e-12)
+    low, high = np.quantile(centroids, (0.05, 0.95))
+    return bool(high >= low * 2**COLOUR_OCTAVES)
+
+
+SHORTEST_SECONDS = 0.02  # of a whole recording: shorter is a click
+LISTENED_SECONDS = 60.0  # of a file: enough to detect a single note
+TEXTURE_SECONDS = 3.0  # a shorter single sound has too few grains for a texture
+HIT_SECONDS = 2.0  # a single sound up to this long is a hit or a word, and no kit
+
+
+def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
+    """Summarize the number, duration, rates and channels of sounds.
+
+    ``sources`` are files, and folders to search. ``alone`` accepts a single note, hit or word.
+
+    Raises:
+        UserError: a source is missing; all sounds are unreadable, silent or shorter than 0.02 s, or the same note, hit
+            or word.
+    """
+    found, report, headers = some_sounds(sources), CorpusReport(), {}
+    for name, path in found.items():
+        try:
+            sound = SoundFile(path)
+            sound.close()
+        except Unreadable as error:
+            report.unreadable[name] = str(error)
+            continue
+        if 0 < sound.seconds < SHORTEST_SECONDS:  # some containers state 0 for any length
+            report.too_short.append(name)
+        else:
+            headers[name] = sound
+    different = _different({name: found[name] for name in headers}, report)
+    if not different:
+        raise unusable(report, sources, f"{SHORTEST_SECONDS:g} s")
+    if len(different) == 1 and not alone:
+        _check_alone(*different[0], bool(report.identical))
+    return _text(list(headers.values()))
+
+
+def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[str, Samples, int]]:
+    copies, kept = Copies(), []
+    for name, path in sounds.items():
+        try:
+            sound = SoundFile(path)
+            samples = sound.beginning(sound.rate, LISTENED_SECONDS)
+        except Unreadable as error:
+            report.unreadable[name] = str(error)
+            continue
+        if is_silent(samples):
+            report.silent.append(name)
+        elif first := copies.earlier(name, samples_digest(samples)):
+            report.identical[name] = first
+        else:
+            kept.append((name, samples, sound.rate))
+        if len(kept) == 2:
+            break
+    return kept
+
+
+def _check_alone(name: str, samples: Samples, rate: int, copies: bool) -> None:
+    seconds, note = len(samples) / rate, single_note(pitch_track(samples, rate))
+    alone = f"{name} is the only sound" + (" (copies count once)" if copies else "")
+    if note is not None and seconds >= TEXTURE_SECONDS and changes_colour(samples, rate):
+        raise UserError(
+            f"{alone}, and one note that changes colour: {note_name(round(note))}, {duration(seconds)}; give --family "
+            "grain, whose knobs walk through its colours, or add such notes of two other keys at least"
+        )
+    if note is not None:
+        texture = ", or give --family grain for a texture of this sound" if seconds >= TEXTURE_SECONDS else ""
+        raise UserError(
+            f"{alone}, and one note: {note_name(round(note))}, {duration(seconds)}; add notes of two other keys at "
+            f"least, a dozen is better{texture}"
+        )
+    if seconds <= HIT_SECONDS:
+        raise UserError(
+            f"{alone}, {duration(seconds)} long; a kit needs two hits or words at least, ten are better: "
+            "add more, or longer recordings"
+        )
+
+
+def _text(sounds: Sequence[SoundFile]) -> str:
+    seconds = sum(sound.seconds for sound in sounds)
+    rates = " and ".join(f"{rate} Hz" for rate in sorted({sound.rate for sound in sounds}))
+    mixed = ", mixed to mono" if any(sound.channels > 1 for sound in sounds) else ""
+    plural = "" if len(sounds) == 1 else "s"
+    return f"{len(sounds)} sound{plural}, {duration(seconds)}, {rates}{mixed}"

@@ -1,13 +1,21 @@
-"""Reads groups and labels from file names."""
+"""Groups, labels, notes and velocities in file names, by the conventions of sample libraries, samplers and trackers.
+
+Several conventions may read the names of a folder: ``As3`` is A sharp beside ``Cs3``, and A flat beside ``Es3``. The
+convention that reads most names counts; of equal ones, the one whose notes agree with the sounds.
+"""
 
 import os
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ...host.errors import UserError
+from ...host.units import PITCH_CLASSES
 from .clip_table import Clip
+from .pitch import DETUNED
 
 FOLDER = "folder"  # the one label option that is no regular expression
 ACCIDENTALS = {"#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1, "": 0}  # semitones
@@ -72,3 +80,223 @@ def _matched(name: str, pattern: re.Pattern[str] | None) -> str | None:
     if match is None:
         return None
     return match[1] if match.re.groups and match[1] is not None else match[0]
+
+
+KEYS = range(21, 109)  # of a piano: other numbers are takes
+
+_NATURALS = {letter.lower(): PITCH_CLASSES.index(letter) for letter in "CDEFGAB"}
+_SIGNS = ACCIDENTALS | {"sharp": 1, "flat": -1}  # words, where # is awkward, as in web addresses
+_SIGNED = {
+    letter + sign: step + shift
+    for letter, step in _NATURALS.items()
+    for sign, shift in _SIGNS.items()
+    if sign != "s" or letter not in "eb"  # E sharp is F; Es is German
+}
+_TRACKER = {f"{letter}-": step for letter, step in _NATURALS.items()} | {
+    f"{letter}#": step + 1 for letter, step in _NATURALS.items()
+}
+_DUTCH = {
+    **_NATURALS,
+    **{f"{letter}is": step + 1 for letter, step in _NATURALS.items()},
+    **{f"{letter}es": step - 1 for letter, step in _NATURALS.items()},
+    **{"es": 3, "as": 8},
+}
+_GERMAN = {name: step for name, step in _DUTCH.items() if name != "bis"} | {"b": 10, "h": 11, "his": 12}
+_SYLLABLES = {"do": 0, "ut": 0, "re": 2, "ré": 2, "mi": 4, "fa": 5, "sol": 7, "la": 9, "si": 11, "ti": 11}
+_SOLFEGE = {name + sign: step + shift for name, step in _SYLLABLES.items() for sign, shift in ACCIDENTALS.items()}
+
+# A note is a word, or a capital after a small letter begins it: "bellC4".
+_START = r"(?:(?<![^\W_])|(?-i:(?<=[a-z])(?=[A-Z])))"
+# A layer, a round robin or a dynamic mark may follow at once: "C4v3", "C4rr1", "C4mf".
+_END = r"(?=(?:(?:v|vl|vel|rr)\d{1,3}|p{1,3}|m[pf]|f{1,3})?(?![^\W_]))(?![#♯♭])"
+_KEY_NUMBER = re.compile(r"(?<![0-9.])[0-9]{1,3}(?![0-9.])")
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """A convention: ``semitones`` above C by name; ``octave`` is a pattern, ``example`` middle C's octave."""
+
+    example: str
+    source: str
+    semitones: Mapping[str, int]
+    octave: str = "(-[12]|[0-9])"  # the lowest MIDI note is C-1, or C-2
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        names = "|".join(map(re.escape, sorted(self.semitones, key=len, reverse=True)))
+        return re.compile(f"{_START}({names}){self.octave}{_END}", re.IGNORECASE)
+
+
+SPELLINGS = (
+    Spelling("C#4", "libraries: Sonatina, Salamander, University of Iowa; Cs4: Philharmonia Orchestra", _SIGNED),
+    Spelling("C-4", "trackers: ProTracker, OpenMPT, Renoise", _TRACKER, "([0-9])"),
+    Spelling("C 4", "people who type names", _SIGNED, " ([0-9])"),
+    Spelling("Cis4, H4", "German and Scandinavian names", _GERMAN),
+    Spelling("Cis4, B4", "Dutch names, LilyPond", _DUTCH),
+    Spelling("do4", "French, Italian and Spanish names", _SOLFEGE),
+)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """MIDI notes by file name, and the ``tails`` of the names behind the last note.
+
+    Sounds without a pitch take only ``sure`` notes.
+    """
+
+    notes: Mapping[str, Sequence[int]]
+    tails: Mapping[str, str]
+    sure: bool = True
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Names that were read, and different notes: two spellings of one note are a misreading."""
+        plausible = [notes for notes in self.notes.values() if any(note in KEYS for note in notes)]
+        return len(plausible), len({note for notes in plausible for note in notes})
+
+    def single_notes(self) -> dict[str, int]:
+        """Return the notes of names that have one."""
+        return {name: notes[0] for name, notes in self.notes.items() if len(notes) == 1 and 0 <= notes[0] <= 127}
+
+    def agreeing_notes(self, pitches: Mapping[str, float]) -> dict[str, int]:
+        """Return each name's note nearest to the measured pitch, where the pitch class agrees."""
+        nearest = {
+            name: min(notes, key=lambda note: class_distance(note, pitches[name]))
+            for name, notes in self.notes.items()
+            if name in pitches
+        }
+        return {name: note for name, note in nearest.items() if class_distance(note, pitches[name]) < DETUNED}
+
+
+def spelling_readings(names: Iterable[str]) -> list[Reading]:
+    """Return the readings by `SPELLINGS` that read any name."""
+    stems = _stems(names)
+    readings = (_read_spelling(stems, spelling) for spelling in SPELLINGS)
+    return [reading for reading in readings if reading.notes]
+
+
+def root_reading(roots: Mapping[str, int]) -> Reading:
+    """Return the root keys of files as a reading; the same key in all files is an editor's default and says nothing."""
+    different = len(set(roots.values())) > 1
+    return Reading({name: [key] for name, key in roots.items()} if different else {}, {})
+
+
+def number_readings(names: Iterable[str]) -> list[Reading]:
+    """Return readings of numbers as MIDI keys, one for each place in the names: ``060_100`` has a key and a velocity.
+
+    Keys with three digits are sure: autosamplers write them. Others may be takes.
+    """
+    stems = _stems(names)
+    numbers = {name: list(_KEY_NUMBER.finditer(stem)) for name, stem in stems.items()}
+    readings = list[Reading]()
+    for place in range(max(map(len, numbers.values()), default=0)):
+        keys = {name: matches[place] for name, matches in numbers.items() if len(matches) > place}
+        keys = {name: key for name, key in keys.items() if int(key[0]) in KEYS}
+        if keys:
+            tails = {name: stems[name][key.end() :] for name, key in keys.items()}
+            padded = all(len(key[0]) == 3 for key in keys.values())
+            readings.append(Reading({name: [int(key[0])] for name, key in keys.items()}, tails, padded))
+    return readings
+
+
+def best_reading(readings: Iterable[Reading], pitches: Mapping[str, float]) -> Reading | None:
+    """Return the reading of the most names; of equal ones, the one that agrees with most measured pitches.
+
+    ``pitches``: MIDI notes with fractions, by name; it may be empty.
+    """
+    return max(readings, key=lambda reading: (*reading.rank, len(reading.agreeing_notes(pitches))), default=None)
+
+
+def class_distance(note: float, other: float) -> float:
+    """Return the semitones between two pitch classes, 0 to 6."""
+    return abs((other - note + 6) % 12 - 6)
+
+
+def _stems(names: Iterable[str]) -> dict[str, str]:
+    """Return names without folder and suffix; macOS stores accents apart from their letters."""
+    return {name: unicodedata.normalize("NFC", PurePath(name).stem) for name in names}
+
+
+def _read_spelling(stems: Mapping[str, str], spelling: Spelling) -> Reading:
+    pattern, notes, tails = spelling.pattern, dict[str, list[int]](), dict[str, str]()
+    for name, stem in stems.items():
+        for match in pattern.finditer(stem):
+            step = spelling.semitones.get(match[1].lower())
+            if step is not None:  # case has exceptions, such as a long s
+                notes.setdefault(name, []).append(12 * (int(match[2]) + 1) + step)
+                tails[name] = stem[match.end() :]
+    return Reading(notes, tails)
+
+
+# Velocities of dynamic marks, an eighth of MIDI's range apart, by their names and abbreviations.
+DYNAMICS = {
+    "pianississimo": 16, "ppp": 16, "pianissimo": 32, "pp": 32, "piano": 48, "p": 48, "mezzo-piano": 64, "mp": 64,
+    "mezzo-forte": 80, "mf": 80, "forte": 96, "f": 96, "fortissimo": 112, "ff": 112, "fortississimo": 127, "fff": 127,
+}  # fmt: skip
+NAMED = 0.8  # of the names have a layer or a velocity
+MOST_LAYERS = 32  # Salamander's piano has 16; higher numbers are velocities
+LOUD = 64  # a MIDI velocity that some file reaches; else numbers behind notes are takes or lengths
+
+# A mark is a word, or follows the octave of a note: "C4mf". A lone capital F is a note.
+_MARK = re.compile(
+    r"(?:(?<![a-z0-9])|(?<=[a-h#♯s♭b][0-9]))(mezzo[-_ ]?(?:piano|forte)|(?:piani|forti)(?:ssi)+mo|piano|forte"
+    r"|(?-i:p{1,3}|f{1,3})|PPP?|FFF?|m[pf])(?![a-z0-9])",
+    re.IGNORECASE,
+)
+_LAYER = re.compile(
+    r"(?:(?<![^\W_])|(?<=[0-9]))(?:velocity|vel|vl|v)[-_ ]?([0-9]{1,3})(?=(?:rr[0-9]+)?(?![^\W_]))", re.IGNORECASE
+)
+_LEVEL_NUMBER = re.compile(r"[-_ ]([0-9]{2,3})(?![^\W_]|\.)")
+
+
+def velocities(names: Sequence[str]) -> dict[str, int]:
+    """Return MIDI velocities by name, 1 to 127; empty if names do not differ in them.
+
+    Dynamic marks come first, whole words such as ``mf``, then layers such as ``v3`` of 16 or ``v127``, then numbers
+    behind the note: ``C4-025``, ``060_100``.
+    """
+    readings = (read(names) for read in (_mark_velocities, _layer_velocities, _number_velocities))
+    return next((levels for levels in readings if len(set(levels.values())) > 1), {})
+
+
+def _mark_velocities(names: Sequence[str]) -> dict[str, int]:
+    """Read last marks. A mark shared by all names does not count (a piano is no dynamic)."""
+    texts = {name: map(_mark, _MARK.findall(PurePath(name).name)) for name in names}
+    marks = {name: [mark for mark in words if mark in DYNAMICS] for name, words in texts.items()}
+    shared = set.intersection(*map(set, marks.values())) if marks else set()
+    own_marks = {name: [mark for mark in words if mark not in shared] for name, words in marks.items()}
+    return {name: DYNAMICS[words[-1]] for name, words in own_marks.items() if words}
+
+
+def _mark(text: str) -> str:
+    return re.sub("mezzo[-_ ]?", "mezzo-", text.lower())
+
+
+def _layer_velocities(names: Sequence[str]) -> dict[str, int]:
+    texts = {name: _LAYER.findall(PurePath(name).stem) for name in names}
+    layers = {name: int(numbers[-1]) for name, numbers in texts.items() if numbers}
+    if not layers or len(layers) < NAMED * len(names) or max(layers.values()) > 127:
+        return {}
+    if max(layers.values()) > MOST_LAYERS:
+        return {name: max(velocity, 1) for name, velocity in layers.items()}
+    if not _is_shared(layers):  # versions
+        return {}
+    first = min(min(layers.values()), 1)  # some count from 0
+    loudest = max(layers.values()) - first + 1
+    return {name: round(127 * (layer - first + 1) / loudest) for name, layer in layers.items()}
+
+
+def _number_velocities(names: Sequence[str]) -> dict[str, int]:
+    for readings in (spelling_readings(names), number_readings(names)):
+        reading = best_reading(readings, {})
+        if reading is not None and len(reading.notes) >= NAMED * len(names):
+            texts = {name: _LEVEL_NUMBER.match(tail) for name, tail in reading.tails.items()}
+            numbers = {name: int(text[1]) for name, text in texts.items() if text}
+            loud = bool(numbers) and LOUD <= max(numbers.values()) <= 127 and min(numbers.values()) > 0
+            return numbers if loud and len(numbers) >= NAMED * len(names) and _is_shared(numbers) else {}
+    return {}
+
+
+def _is_shared(numbers: Mapping[str, int]) -> bool:
+    """Whether several notes have each number: takes are numbered one by one."""
+    return 2 * len(set(numbers.values())) <= len(numbers)

@@ -1,6 +1,6 @@
 """Measures the pitch and inharmonicity of a note by its partials.
 
-Partial n of a string of stiffness B has n f sqrt(1 + B n^2) (`host.contract.partials.stretched`), so (f_n / n)^2 is a
+Partial n of a string of stiffness B has n f sqrt(1 + B n^2) (`host.model.partials.stretched`), so (f_n / n)^2 is a
 line in n^2, fitted to spectral peaks.
 """
 
@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrays import Doubles
-from ...host.contract.card import KEYS, MOST_STRETCHED
-from ...host.contract.partials import stretched
-from ...host.stft import window
+from ...host.model.card import KEYS, MOST_STRETCHED
+from ...host.model.partials import stretched
+from ...host.signal import window
 from ...host.units import midi_to_hz
 from .pitch import Samples, Sliceable, single_note
 from .store import Corpus

@@ -1,5 +1,11 @@
-"""Renders seamless drum loops with a soundfont's kits, on one grid."""
+"""Renders seamless drum loops with a soundfont's kits, on one grid, from patterns as data.
 
+A row is an instrument and its sixteenths, one group a bar: ``X`` accent, ``x`` stroke, ``o`` soft, ``g`` ghost note,
+``.`` rest. A groove is two bars. The first kit plays them; the second adds rows after ``+``, and the fill in every
+fourth bar. ``swing 0.66 of 4`` begins the last two of four steps at 0.66 of their time: eighths swing.
+"""
+
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -9,12 +15,269 @@ import numpy as np
 
 from ...host.errors import UserError
 from .clip_table import Split
-from .drum_patterns import KEYS, STEPS, STRENGTHS, DrumPattern, grooves
-from .fluidsynth import DRUM_CHANNEL, PERCUSSION, check_rate, fluidsynth, play_notes, programs_of
 from .loops import grid_of
 from .pitch import Samples, pitch_track
 from .report import CorpusReport, Progress, no_progress
+from .soundfont import DRUM_CHANNEL, PERCUSSION, check_rate, fluidsynth, play_notes, programs_of
 from .store import writing
+
+STEPS = 16  # of a bar
+STRENGTHS = {"X": 118, "x": 96, "o": 68, "g": 38}  # velocities
+KEYS = {
+    **{"kick": 36, "stick": 37, "snare": 38, "clap": 39, "hat": 42, "pedal": 44, "open": 46, "crash": 49},
+    **{"ride": 51, "bell": 53, "low": 43, "mid": 47, "high": 50, "tambourine": 54, "cowbell": 56},
+    **{"bongo": 60, "conga": 63, "tumba": 64, "shaker": 70},
+}
+
+
+@dataclass(frozen=True)
+class DrumPattern:
+    """Two bars of drums; ``more`` and ``fill`` belong to the full version.
+
+    Args:
+        kits: programs of the plain and the full version, from 0.
+        rows: signs of all steps, by key.
+        swing: where a pair's second half starts: 0.5 is straight, 2/3 a triplet.
+        pair: steps that swing together: 2 for sixteenths, 4 for eighths.
+    """
+
+    name: str
+    tempo_bpm: float
+    kits: tuple[int, int]
+    rows: dict[int, str]
+    more: dict[int, str]
+    fill: dict[int, str]
+    swing: float
+    pair: int
+
+
+def grooves() -> list[DrumPattern]:
+    fills = {head: _rows(lines) for head, lines in _parts(_FILLS)}
+    found = []
+    for head, lines in _parts(_GROOVES):
+        match = _HEAD.fullmatch(head)
+        assert match is not None, head
+        name, tempo, plain, full, fill, swing, pair = match.groups()
+        found.append(
+            DrumPattern(
+                name,
+                float(tempo),
+                (int(plain), int(full)),
+                _rows([line for line in lines if not line.startswith("+")]),
+                _rows([line[1:] for line in lines if line.startswith("+")]),
+                fills[fill],
+                float(swing or 0.5),
+                int(pair or 2),
+            )
+        )
+    return found
+
+
+def _parts(text: str) -> list[tuple[str, list[str]]]:
+    parts: list[tuple[str, list[str]]] = []
+    for line in text.strip().splitlines():
+        if line.startswith(" "):
+            parts[-1][1].append(line.strip())
+        else:
+            parts.append((line.removesuffix(":"), []))
+    return parts
+
+
+def _rows(lines: list[str]) -> dict[int, str]:
+    return {KEYS[name]: "".join(bars) for name, *bars in (line.split() for line in lines)}
+
+
+_HEAD = re.compile(r"([a-z -]+): (\d+) bpm, kits (\d+) (\d+), fill ([a-z]+)(?:, swing ([\d.]+) of ([24]))?")
+
+_FILLS = """
+snare:
+      kick       X...x...x...x...
+      snare      ....X..ox.oxXxXX
+      hat        x.x.x.x.........
+toms:
+      kick       X.....x.x...x...
+      snare      ....X...XX......
+      high       ..........XX....
+      mid        ............XX..
+      low        ..............XX
+      hat        x.x.x.x.........
+flam:
+      kick       X...x...X...x...
+      snare      ....X.....ogX.oX
+      low        ..............x.
+      hat        x.x.x.x.x.......
+      open       ..........x.....
+lift:
+      kick       X...X...X...X.X.
+      clap       ....X.......X.XX
+      hat        ooxoooxoooxooooo
+      open       ..............X.
+stop:
+      kick       X.........X.....
+      snare      ....X.......XoxX
+      hat        x.x.x.x.........
+      crash      ..........x.....
+roll:
+      kick       X.......x.......
+      snare      ....x...gogoxoxX
+      ride       x...x...x...x...
+      pedal      ....x.......x...
+"""
+
+_GROOVES = """
+rock eighths: 112 bpm, kits 0 16, fill toms
+      kick       X.......X.x..... X.......X.....x.
+      snare      ....X.......X... ....X.......X...
+      hat        x.o.x.o.x.o.x.o. x.o.x.o.x.o.x.o.
+    + crash      x............... ................
+    + snare      .........g.....g .......g.g......
+house: 124 bpm, kits 24 25, fill lift
+      kick       X...X...X...X... X...X...X...X...
+      clap       ....X.......X... ....X.......X...
+      hat        o.........o..... o.........o.....
+      open       ..x...x...x...x. ..x...x...x...x.
+    + shaker     ooxoooxoooxoooxo ooxoooxoooxoooxo
+    + cowbell    ................ ...o..o...o..o..
+hip-hop: 90 bpm, kits 8 24, fill flam, swing 0.6 of 2
+      kick       X......x..X..... X..x......X...x.
+      snare      ....X.......X... ....X.......X..g
+      hat        x.o.x.o.x.o.x.oo x.o.x.o.x.o.x.o.
+    + snare      .......g.g...... .......g.g......
+    + tambourine ....x.......x... ....x.......x...
+bossa: 120 bpm, kits 32 40, fill roll
+      kick       X.....oxX.....ox X.....oxX.....ox
+      stick      x.....x.....x... ....x.....x.....
+      hat        oooooooooooooooo oooooooooooooooo
+    + shaker     xoooxoooxoooxooo xoooxoooxoooxooo
+    + conga      ......x......... ......x...x.....
+    + tumba      ..............xx ..............xx
+shuffle: 108 bpm, kits 0 32, fill flam, swing 0.66 of 4
+      kick       X.....o.X.....x. X.....o.X...x.x.
+      snare      ..g.X.g...g.X.g. ..g.X.g...g.X.g.
+      hat        x.o.x.o.x.o.x.o. x.o.x.o.x.o.x.o.
+    + ride       x...x.o.x...x.o. x...x.o.x...x.o.
+    + tambourine ....x.......x... ....x.......x...
+funk: 100 bpm, kits 8 0, fill snare
+      kick       X.x.......x..x.. X.x....x..x.....
+      snare      ....X..g.g..X..g ....X..g.g..X.g.
+      hat        xoxoxoxoxoxoxox. xoxoxoxoxoxoxo..
+      open       ...............x ..............x.
+    + tambourine ..x...x...x...x. ..x...x...x...x.
+    + cowbell    o...o...o...o... o...o...o...o...
+breakbeat: 136 bpm, kits 0 8, fill stop
+      kick       X.X.......XX.... X.X.......X.....
+      snare      ....X..g.g..X..g ....X..g.g....X.
+      ride       x.x.x.x.x.x.x.x. x.x.x.x.x.x.x.x.
+    + crash      ................ ..........X.....
+    + hat        .o.o.o.o.o.o.o.o .o.o.o.o.o.o.o.o
+halftime: 140 bpm, kits 16 24, fill toms
+      kick       X.....x......... X..x......x...x.
+      snare      ........X....... ........X.......
+      hat        x.x.x.x.x.x.x.x. x.x.x.x.x.xxx.x.
+    + open       ..............x. ................
+    + snare      ...g.......g..g. ...g.......g....
+disco: 118 bpm, kits 0 25, fill toms
+      kick       X...X...X...X... X...X...X...X.x.
+      snare      ....X.......X... ....X.......X...
+      hat        xo..xo..xo..xo.. xo..xo..xo..xo..
+      open       ..x...x...x...x. ..x...x...x...x.
+    + tambourine ooxoooxoooxoooxo ooxoooxoooxoooxo
+    + conga      ..x....x..x..... ..x....x..x.x...
+reggae one drop: 80 bpm, kits 0 8, fill roll, swing 0.58 of 2
+      kick       ........X....... ........X.....o.
+      stick      ........X....... ........X.....x.
+      hat        x.oox.oox.oox.oo x.oox.oox.oox.oo
+    + conga      ..o...x...o...x. ..o...x...o...x.
+    + tumba      ...............x .............x.x
+electro: 126 bpm, kits 25 24, fill lift
+      kick       X.....X...X..... X.....X...X..x..
+      snare      ....X.......X... ....X.......X...
+      hat        x.x.x.xxx.x.x.xx x.x.x.xxx.x.x.xx
+      cowbell    ................ ..x..x..x.......
+    + clap       ....X.......X... ....X.......X..x
+    + open       ......x.......x. ......x.......x.
+four snares: 122 bpm, kits 0 16, fill snare
+      kick       X.....x.X.x..... X.....x.X.x.....
+      snare      X...X...X...X... X...X...X...X..o
+      hat        x.x.x.x.x.x.x.x. x.x.x.x.x.x.x.x.
+    + tambourine ..x...x...x...x. ..x...x...x...x.
+rock sixteenths: 96 bpm, kits 16 0, fill toms
+      kick       X..x....X.x..... X..x..x.X.......
+      snare      ....X.......X... ....X.......X...
+      hat        xoxoxoxoxoxoxoxo xoxoxoxoxoxoxo..
+      open       ................ ..............x.
+    + snare      .g.....g.g....g. .g.....g.g......
+    + bell       x...x...x...x... x...x...x...x...
+deep house: 120 bpm, kits 25 24, fill lift, swing 0.57 of 2
+      kick       X...X...X...X... X...X...X..oX...
+      stick      ....x..x....x... ....x..x....x.x.
+      hat        .oxo.oxo.oxo.oxo .oxo.oxo.oxo.oxo
+    + clap       ....X.......X... ....X.......X...
+    + bongo      x..x......x..x.. x..x......x.....
+slow hip-hop: 86 bpm, kits 24 25, fill flam, swing 0.56 of 2
+      kick       X.x.......x..... X.x....x..x..x..
+      clap       ....X.......X... ....X.......X...
+      hat        x.x.x.xxx.x.x.x. x.x.xxx.x.x.x.xx
+    + snare      ......g......... .......g.g.....g
+    + shaker     oooooooooooooooo oooooooooooooooo
+samba: 108 bpm, kits 32 0, fill roll, swing 0.53 of 2
+      kick       x..xX..xx..xX..x x..xX..xx..xX..x
+      stick      x.x..x.x.x.x.xx. x.x..x.x.x.xx.x.
+      hat        ..x...x...x...x. ..x...x...x...x.
+    + shaker     xooxxooxxooxxoox xooxxooxxooxxoox
+    + tumba      ....X.......X... ....X.......X..x
+jazz ride: 130 bpm, kits 32 40, fill roll, swing 0.66 of 4
+      kick       o...o...o...o... o...o...o...o...
+      ride       x...x.o.x...x.o. x...x.o.x...x.o.
+      pedal      ....x.......x... ....x.......x...
+    + snare      ......g.......o. ..g.....g.....x.
+    + stick      ............x... ............x...
+late break: 140 bpm, kits 8 16, fill stop
+      kick       X.....X...X..... X..X......X.....
+      snare      ....X..g....X..g .g..X....g.gX...
+      hat        x.x.x.x.x.x.x.x. x.x.x.x.x.x.x...
+      open       ................ ..............x.
+    + ride       x...x...x...x... x...x...x...x...
+    + snare      .........g....g. .......g........
+linear funk: 104 bpm, kits 0 8, fill snare, swing 0.54 of 2
+      kick       X..x..x.....x... X..x....x..x..x.
+      snare      ....X....g.g..g. ....X....g..X..g
+      hat        .xx..x.xx.x..x.x .xx..xx..xx..x..
+    + tambourine ....x.......x... ....x.......x...
+    + open       ................ ......x.........
+halftime shuffle: 96 bpm, kits 0 16, fill flam, swing 0.64 of 2
+      kick       X......x...x..x. X..x...x......x.
+      snare      .g.g.g.gX..g.g.g .g.g.g.gX..g.g.g
+      hat        x.ox.oxx.ox.ox.o x.ox.oxx.ox.ox.o
+    + open       ..............x. ................
+    + ride       x...x...x...x... x...x...x...x...
+afrobeat: 110 bpm, kits 0 32, fill flam
+      kick       X..x..x...x..... X..x..x...x...x.
+      snare      ..g..g..X..g..o. ..g..g..X..g.o..
+      hat        x.xxx.xxx.xxx.xx x.xxx.xxx.xxx.xx
+    + cowbell    x.x.x..x.x.x.x.. x.x.x..x.x.x.x..
+    + shaker     o.o.o.o.o.o.o.o. o.o.o.o.o.o.o.o.
+dub steppers: 84 bpm, kits 8 25, fill stop
+      kick       X...X...X...X... X...X...X...X...
+      stick      ........x....... ........x..x....
+      hat        ..x...x...x...xo ..x...x...x...xo
+    + open       ................ ......x.........
+    + bongo      ...x..x....x..x. ...x..x....x....
+techno: 132 bpm, kits 25 24, fill lift
+      kick       X...X...X...X... X...X...X...X...
+      open       ..x...x...x...x. ..x...x...x...x.
+      hat        xo.oxo.oxo.oxo.o xo.oxo.oxo.oxo.o
+    + clap       ....x.......x... ....x.......x..o
+    + low        ...x......x..... ...x......x..x..
+octave disco: 110 bpm, kits 16 0, fill snare
+      kick       X...X...X.x.X... X...X...X.x.X...
+      snare      ....X.......X..g ....X.......X.g.
+      hat        x.oox.oox.oox.oo x.oox.oox.oox.oo
+      open       ..x...x...x...x. ..x...x...x...x.
+    + cowbell    x...x...x...x... x...x...x.x.x...
+    + crash      x............... ................
+"""
+
 
 LEVEL, PEAK = 0.08, 0.95  # RMS of a loop, -22 dB, unless peaks limit it: kits differ in loudness by up to 12 dB
 HIT_SECONDS = 3.0  # until a cymbal has died away by 40 dB

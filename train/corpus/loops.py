@@ -1,20 +1,184 @@
-"""Fits loops to one grid of sixteenth steps."""
+"""Fits loops to one grid of sixteenth steps, from their tempos and beats."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 from statistics import median
 
 import numpy as np
 
+from ...host.arrays import Array, Doubles
 from ...host.audio.resampling import stretched
+from ..metrics.rhythm import ONSET_RATE, onset_seconds, onset_strength
+from .clip_table import LoopGrid
 from .file_names import Names
-from .manifest import LoopGrid
 from .pitch import Samples, is_silent, pitch_track
 from .report import CorpusReport, Progress
 from .sound_files import Copies, SoundFile, Unreadable, samples_digest
 from .store import Writer
-from .tempo import TempoEstimate, beat_of
+
+SLOWEST, FASTEST = 60.0, 200.0  # bpm
+USUAL_BPM, OCTAVES = 110.0, 0.6  # of loops: centre of the prior on estimated tempos, and its deviation in octaves
+BARS = ((4, 1.0), (2, 0.8), (1, 0.6))  # likelihood of a number of beats divisible by these: most loops are whole bars
+LOOSE_SECONDS = 0.02  # timing deviation of players; onsets are blurred by it
+PEAKED = 4.0  # times the mean, the strongest onsets of drums: 7 to 13; of rain, sea and noise 2 to 2.7
+STEADY = 0.2  # correlation from beat to beat: drums .6 to .95, a played break .33, rain and notes up to .15
+ONSETS = 4  # of a sound that has a beat
+CLEAR = 0.75  # of the best likelihood; a second one above it puts the tempo in doubt
+FITTING = 0.06  # beats; a loop's length further off its named tempo puts that in doubt
+
+NEAR = 0.03  # tolerance around a named tempo: round numbers are 2 % off
+NEIGHBOURS = 2**0.45  # times slower and faster: excludes half and double tempo, which the name alone decides
+FITS = 0.9  # of the best neighbour's score: right tempos reach 1, three quarters and four thirds of them .9 at most
+LAGS = 8  # beats, the longest lag to compare: two bars
+OVERLAP = 0.6  # of a sound: the largest lag that leaves enough to compare
+
+_LABELLED = re.compile(r"(?<![\d.])(\d{2,3}(?:\.\d+)?)[ _-]*bpm(?![a-z])|(?<![a-z])bpm[ _-]*(\d{2,3}(?:\.\d+)?)(?!\d)")
+_NUMBER = re.compile(r"(?<![\d.])([1-9]\d{1,2}(?:\.\d+)?)(?![\d.]| ?k?hz| ?k(?:bps)?\b| ?bits?\b)")
+
+
+@dataclass(frozen=True)
+class TempoEstimate:
+    """``doubt``: why the tempo may be wrong."""
+
+    tempo_bpm: float
+    beats: int
+    how: str
+    doubt: str = ""
+
+
+def labelled_tempo(name: str) -> float | None:
+    """Return the bpm in a file's name, 60 to 200; None for none or two."""
+    labels = {float(first or second) for first, second in _LABELLED.findall(_stem(name))}
+    found = {tempo for tempo in labels if SLOWEST <= tempo <= FASTEST}
+    return found.pop() if len(found) == 1 else None
+
+
+def named_numbers(name: str) -> list[float]:
+    """Return numbers in a file's name, else its folder's, that may be its tempo, 60 to 200.
+
+    Machines (808), rates (44100, 96k) and leading zeros do not count.
+    """
+    path = PurePath(name)
+    for text in (_stem(name), path.parent.name.lower()):
+        found = [float(number) for number in _NUMBER.findall(text)]
+        if kept := [number for number in found if SLOWEST <= number <= FASTEST]:
+            return kept
+    return []
+
+
+def _stem(name: str) -> str:
+    return PurePath(name).stem.lower() if "." in name else PurePath(name).name.lower()
+
+
+def beat_of(sound: Array, rate: int, name: str = "") -> TempoEstimate | None:
+    """Return the beat of a loop [samples]; None for noise, a tone or a single hit.
+
+    A tempo labelled bpm in the file's ``name`` counts. So does another number there or in the folder's name, if onsets
+    repeat within 3 % of it at least 0.9 times as well as around; it becomes whole beats if they repeat as well there.
+
+    Otherwise beats are whole: the likeliest number repeats onsets best, near 110 bpm, in whole bars.
+    """
+    strength = onset_strength(sound, rate)
+    if not _struck(strength) or len(onset_seconds(sound, rate)) < 2:
+        return None
+    seconds, labelled = len(sound) / rate, labelled_tempo(name)
+    if labelled is not None:
+        return _named(labelled, seconds)
+    if (fitting := _fitting(strength, seconds, named_numbers(name))) is not None:
+        return _named(fitting, seconds)
+    return _estimated(strength, seconds)
+
+
+def _named(tempo: float, seconds: float) -> TempoEstimate:
+    beats = seconds * tempo / 60
+    off = abs(beats - round(beats))
+    doubt = f"its {seconds:.2f} s are {beats:.2f} beats at {tempo:g} bpm" if off > FITTING else ""
+    return TempoEstimate(tempo, max(1, round(beats)), "from the name", doubt)
+
+
+def _fitting(strength: Doubles, seconds: float, numbers: list[float]) -> float | None:
+    later = _later(strength)
+    fits = {tempo: _score(later, _around(tempo, 1 + NEAR)).max() for tempo in numbers}
+    fits = {
+        tempo: score
+        for tempo, score in fits.items()
+        if score >= STEADY and score >= FITS * _score(later, _around(tempo, NEIGHBOURS)).max()
+    }
+    if not fits:
+        return None
+    named = max(fits, key=lambda tempo: fits[tempo])
+    whole = 60 * max(1, round(seconds * named / 60)) / seconds
+    scores = _score(later, np.array([named, whole]))
+    return whole if abs(whole / named - 1) <= NEAR and scores[1] >= scores[0] else named
+
+
+def _around(tempo: float, ratio: float) -> Doubles:
+    steps = int(np.log(ratio) / np.log(1.005)) + 1
+    return np.asarray(tempo * ratio ** np.linspace(-1, 1, 2 * steps + 1))
+
+
+def _score(later: Doubles, tempos_bpm: Doubles) -> Doubles:
+    """Mean correlation of onsets some beats apart, [tempos]; -1 for too slow tempos."""
+    lags = np.arange(1, LAGS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
+    found = np.interp(lags, np.arange(len(later)), later)
+    kept = lags < OVERLAP * len(later)
+    return np.asarray(np.where(kept[:, 0], (found * kept).sum(1) / np.maximum(kept.sum(1), 1), -1.0))
+
+
+def has_beat(sound: Array, rate: int) -> bool:
+    """Return whether onsets repeat steadily."""
+    strength = onset_strength(sound, rate)
+    if not _struck(strength) or len(onset_seconds(sound, rate)) < ONSETS:
+        return False
+    lags = np.arange(round(60 / FASTEST * ONSET_RATE), min(round(60 / SLOWEST * ONSET_RATE), len(strength) // 2) + 1)
+    return bool(len(lags) and np.max(_later(strength)[lags]) >= STEADY)
+
+
+def _struck(strength: Doubles) -> bool:
+    return bool(np.quantile(strength, 0.98) >= PEAKED * strength.mean() > 0)
+
+
+def _estimated(strength: Doubles, seconds: float) -> TempoEstimate | None:
+    around = _repeating(strength)
+    found = []
+    for beats in range(max(2, int(np.ceil(seconds * SLOWEST / 60))), int(seconds * FASTEST / 60) + 1):
+        steady, halves = (_correlation(around, parts) for parts in (beats, 2 * beats))
+        if steady >= STEADY:
+            tempo = 60 * beats / seconds
+            usual = np.exp(-0.5 * (np.log2(tempo / USUAL_BPM) / OCTAVES) ** 2)
+            bars = next(share for number, share in BARS if beats % number == 0)
+            found.append((float(usual * bars * (steady + max(halves, 0))), tempo, beats))
+    if not found:
+        return None
+    found.sort(reverse=True)
+    (best, tempo, beats), others = found[0], found[1:]
+    doubt = f"it may be {others[0][1]:.5g} bpm" if others and others[0][0] > CLEAR * best else ""
+    return TempoEstimate(tempo, beats, "estimated", doubt)
+
+
+def _repeating(strength: Doubles) -> Doubles:
+    level = np.minimum(strength, 3 * np.quantile(strength, 0.98))  # limits the first onset, which rises out of silence
+    spectrum = np.fft.rfft(level - level.mean())
+    hertz = np.fft.rfftfreq(len(level), 1 / ONSET_RATE)
+    blurred = spectrum * np.exp(-0.5 * (2 * np.pi * hertz * LOOSE_SECONDS) ** 2)
+    around = np.fft.irfft(np.abs(blurred) ** 2, len(level))
+    return np.asarray(around / max(around[0], 1e-12))
+
+
+def _later(strength: Doubles) -> Doubles:
+    """Over the shared part, as ends may be cut."""
+    around = _repeating(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
+    shared = 1 - np.arange(len(strength)) / len(strength)
+    return np.asarray(around[: len(strength)] / shared)
+
+
+def _correlation(around: Doubles, parts: int) -> float:
+    lags = np.round(np.arange(1, parts) * len(around) / parts).astype(np.int64)
+    return float(around[lags % len(around)].mean())
+
 
 WINDOW_SECONDS = 0.05  # of the networks' spectra, see `ClipFeatures`; a step is a whole number of their hops
 HOPS = 4  # per window

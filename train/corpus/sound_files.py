@@ -13,9 +13,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from ...host.audio.channel_mix import antiphase_remark, mix_signs
 from ...host.audio.decoding import FOREIGN, PhoneFile, PlainFile, open_sound, phone_container
-from ...host.audio.sound_files import LOUDEST
+from ...host.audio.sound_files import LOUDEST, antiphase_remark, mix_signs
 from ...host.errors import UserError
 from ...host.files import hushed
 from .file_names import as_text

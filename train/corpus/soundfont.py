@@ -1,20 +1,215 @@
-"""Renders corpora of notes or drum hits from soundfonts with FluidSynth."""
+"""Renders corpora of notes or drum hits from soundfonts with FluidSynth, by General MIDI's programs.
 
+(MIDI Manufacturers Association, GM level 1 sound set.)
+"""
+
+import os
 import re
+import shutil
+import struct
+import subprocess
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
+import mido
 import numpy as np
+import soundfile
 
-from ...host.errors import UserError
-from .fluidsynth import DRUM_CHANNEL, MELODIC, PERCUSSION, check_rate, fluidsynth, play_notes, programs_of
-from .general_midi_programs import DRUM_CLASSES, PROGRAM_NAMES, drum_class
+from ...host.audio.sound_files import mix_signs
+from ...host.errors import Failure, UserError
+from .build import assign, parse_fractions
 from .pitch import Samples, labelled_track, pitch_track, silence_level
 from .report import CorpusReport, Progress, no_progress
-from .split import assign, parse_fractions
 from .store import Writer, writing
+
+_RATES = (8000, 96000)  # FluidSynth's own limits, in Hz
+MELODIC, PERCUSSION = 0, 128  # banks; General MIDI's kits are presets of bank 128 (SoundFont 2.04, section 7.2)
+DRUM_CHANNEL = 9  # counted from 0: FluidSynth plays bank 128 there
+
+_GAIN = 1.8  # puts FluidR3's scales at peaks of 0.3 to 0.9; one gain for all keeps their balance
+_FADE_SECONDS = 0.02  # short enough for any note, long enough not to click
+_GAP_SECONDS = 0.1  # between notes, after all sound is off
+_ALL_SOUND_OFF = 120  # MIDI 1.0, channel mode messages: ends releases at once
+_TICKS = 500  # a beat, which lasts 0.5 s by default: one tick is one millisecond
+_RUN_SECONDS = 600.0  # of one FluidSynth process: its wav stays under 0.5 GB at 96 kHz
+
+
+def fluidsynth() -> str:
+    """Return FluidSynth's path; raise UserError if it is not installed."""
+    program = shutil.which("fluidsynth")
+    if program is None:
+        raise UserError(
+            "FluidSynth is not installed; get it with `apt install fluidsynth fluid-soundfont-gm` (Debian, Ubuntu) or "
+            "`brew install fluid-synth` (macOS)"
+        )
+    return program
+
+
+def check_rate(rate: int) -> None:
+    if not _RATES[0] <= rate <= _RATES[1]:
+        raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
+
+
+def programs_of(soundfont: Path, of_bank: int = MELODIC) -> set[int]:
+    """Return a bank's programs (SoundFont 2.04, section 7.2).
+
+    Raises:
+        UserError: the file is missing, damaged, or no soundfont.
+    """
+    if not soundfont.is_file():
+        raise UserError(f"soundfont {soundfont} does not exist; give an .sf2 or .sf3 file")
+    with soundfont.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"sfbk":
+            raise UserError(f"{soundfont} is no soundfont (no RIFF sfbk header); give an .sf2 or .sf3 file")
+        while len(header := file.read(8)) == 8:
+            kind, size = struct.unpack("<4sI", header)
+            if kind == b"phdr":
+                records = file.read(size)
+                if len(records) == size and size >= 76:  # one preset and the record that ends the list
+                    presets = (struct.unpack_from("<HH", records, at + 20) for at in range(0, size - 38, 38))
+                    return {preset for preset, bank in presets if bank == of_bank}
+            elif kind == b"LIST":
+                if file.read(4) == b"pdta":
+                    continue
+                file.seek(size - 4 + size % 2, 1)
+            else:
+                file.seek(size + size % 2, 1)
+    raise UserError(f"{soundfont} is damaged: its list of presets is missing; get the file again")
+
+
+def play_notes(
+    program_path: str,
+    soundfont: Path,
+    channel: int,
+    program: int,
+    pairs: Sequence[tuple[int, int]],
+    seconds: float,
+    rate: int,
+) -> Iterator[tuple[tuple[int, int], Samples]]:
+    """Render (note, velocity) pairs: mono [seconds * rate].
+
+    Raises:
+        Failure: FluidSynth fails.
+    """
+    length, slot_seconds = round(seconds * rate), round(seconds * 1000) / 1000 + _GAP_SECONDS  # as `_score` rounds it
+    fade = np.linspace(1, 0, round(_FADE_SECONDS * rate), dtype=np.float32)
+    notes_a_run = int(_RUN_SECONDS / slot_seconds)
+    for first in range(0, len(pairs), notes_a_run):
+        part = pairs[first : first + notes_a_run]
+        with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:
+            midi, wav = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
+            _score(channel, program, part, seconds).save(midi)
+            _run(program_path, soundfont, midi, wav, rate, least=round(len(part) * slot_seconds * rate))
+            with soundfile.SoundFile(wav) as sound:
+                for index, pair in enumerate(part):
+                    sound.seek(round((_GAP_SECONDS + index * slot_seconds) * rate))
+                    sides = sound.read(length, dtype="float32", always_2d=True)
+                    signs = mix_signs([sides], sound.channels)
+                    samples = (sides if signs is None else sides * signs).mean(axis=1) * np.float32(_GAIN)
+                    samples[-len(fade) :] *= fade
+                    yield pair, samples
+
+
+def _score(channel: int, program: int, pairs: Sequence[tuple[int, int]], seconds: float) -> mido.MidiFile:
+    gap, hold = round(_GAP_SECONDS * 1000), round(seconds * 1000)
+    track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program)])
+    for note, velocity in pairs:
+        track.append(mido.Message("note_on", channel=channel, note=note, velocity=velocity, time=gap))
+        track.append(mido.Message("note_off", channel=channel, note=note, time=hold))
+        track.append(mido.Message("control_change", channel=channel, control=_ALL_SOUND_OFF, value=0))
+    track.append(mido.MetaMessage("end_of_track", time=gap))
+    return mido.MidiFile(type=0, ticks_per_beat=_TICKS, tracks=[track])
+
+
+def _run(program_path: str, soundfont: Path, midi: Path, wav: Path, rate: int, least: int) -> None:
+    options = ["-n", "-i", "-q", "-f", os.devnull, "-R", "0", "-C", "0", "-g", "1.0", "-r", str(rate)]
+    settings = ["-o", "synth.dynamic-sample-loading=1", "-o", "synth.cpu-cores=1", "-T", "wav", "-O", "float"]
+    done = subprocess.run(
+        [program_path, *options, *settings, "-F", str(wav), str(soundfont), str(midi)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    try:
+        frames = soundfile.info(wav).frames
+    except soundfile.SoundFileError:
+        frames = 0
+    if done.returncode or frames < least:
+        said = [*done.stderr.strip().splitlines(), "it wrote too little, and no reason"][0]
+        raise Failure(f"FluidSynth could not play {soundfont} (status {done.returncode}): {said}")
+
+
+PROGRAM_NAMES = (
+    *("Acoustic Grand Piano", "Bright Acoustic Piano", "Electric Grand Piano", "Honky-tonk Piano"),
+    *("Electric Piano 1", "Electric Piano 2", "Harpsichord", "Clavinet"),
+    *("Celesta", "Glockenspiel", "Music Box", "Vibraphone", "Marimba", "Xylophone", "Tubular Bells", "Dulcimer"),
+    *("Drawbar Organ", "Percussive Organ", "Rock Organ", "Church Organ"),
+    *("Reed Organ", "Accordion", "Harmonica", "Tango Accordion"),
+    *("Nylon Guitar", "Steel Guitar", "Jazz Guitar", "Clean Guitar"),
+    *("Muted Guitar", "Overdriven Guitar", "Distortion Guitar", "Guitar Harmonics"),
+    *("Acoustic Bass", "Finger Bass", "Pick Bass", "Fretless Bass"),
+    *("Slap Bass 1", "Slap Bass 2", "Synth Bass 1", "Synth Bass 2"),
+    *("Violin", "Viola", "Cello", "Contrabass", "Tremolo Strings", "Pizzicato Strings", "Orchestral Harp", "Timpani"),
+    *("String Ensemble 1", "String Ensemble 2", "Synth Strings 1", "Synth Strings 2"),
+    *("Choir Aahs", "Voice Oohs", "Synth Voice", "Orchestra Hit"),
+    *("Trumpet", "Trombone", "Tuba", "Muted Trumpet", "French Horn", "Brass Section", "Synth Brass 1", "Synth Brass 2"),
+    *("Soprano Sax", "Alto Sax", "Tenor Sax", "Baritone Sax", "Oboe", "English Horn", "Bassoon", "Clarinet"),
+    *("Piccolo", "Flute", "Recorder", "Pan Flute", "Blown Bottle", "Shakuhachi", "Whistle", "Ocarina"),
+    *("Square Lead", "Sawtooth Lead", "Calliope Lead", "Chiff Lead"),
+    *("Charang Lead", "Voice Lead", "Fifths Lead", "Bass and Lead"),
+    *("New Age Pad", "Warm Pad", "Polysynth Pad", "Choir Pad", "Bowed Pad", "Metallic Pad", "Halo Pad", "Sweep Pad"),
+    *("Rain", "Soundtrack", "Crystal", "Atmosphere", "Brightness", "Goblins", "Echoes", "Sci-fi"),
+    *("Sitar", "Banjo", "Shamisen", "Koto", "Kalimba", "Bagpipe", "Fiddle", "Shanai"),
+    *("Tinkle Bell", "Agogo", "Steel Drums", "Woodblock", "Taiko Drum", "Melodic Tom", "Synth Drum", "Reverse Cymbal"),
+    *(
+        "Guitar Fret Noise",
+        "Breath Noise",
+        "Seashore",
+        "Bird Tweet",
+        "Telephone Ring",
+        "Helicopter",
+        "Applause",
+        "Gunshot",
+    ),
+)
+
+_CLASSES = {
+    "kick": (35, 36),
+    "side stick": (37,),
+    "snare": (38, 40),
+    "clap": (39,),
+    "tom": (41, 43, 45, 47, 48, 50),
+    "closed hat": (42, 44),
+    "open hat": (46,),
+    "crash": (49, 52, 55, 57),
+    "ride": (51, 53, 59),
+    "cowbell": (56,),
+    "vibraslap": (58,),
+    "hand drum": (60, 61, 62, 63, 64, 65, 66),
+    "agogo": (67, 68),
+    "shaker": (54, 69, 70),
+    "whistle": (71, 72),
+    "guiro": (73, 74),
+    "wood block": (75, 76, 77),
+    "cuica": (78, 79),
+    "triangle": (80, 81),
+}
+DRUM_CLASSES = {key: name for name, keys in _CLASSES.items() for key in keys}
+# General MIDI 2's sound set: the brush kit has a slap on the clap's key, the orchestra kit timpani and concert cymbals.
+_OTHERWISE = {
+    range(40, 48): {39: "snare"},
+    range(48, 56): dict.fromkeys(range(41, 54), "timpani") | {59: "crash"},
+}
+
+
+def drum_class(kit: int, key: int) -> str:
+    """Return a key's kind of drum."""
+    return next((drums[key] for kits, drums in _OTHERWISE.items() if kit in kits and key in drums), DRUM_CLASSES[key])
+
 
 Append = Callable[[Writer, Samples, int, int, int], None]  # writer, samples, program, note, velocity
 

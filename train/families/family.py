@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..corpus.store import Corpus
+from ..data import Data
 from ..network import Network
 from ..preview import Preview
-from ..recipes.base import Recipe
-from ..training_data import Data
+from ..recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -3,4 +3,3 @@
 from .. import MadeFamily
 
 MADE = {"chroma": MadeFamily("chroma")}
-STUDY = "chroma"

@@ -1,6 +1,6 @@
 """Descriptor of the chroma family."""
 
-from ....train.batches.frames import is_tonal
+from ....train.frames import is_tonal
 from ..family import ExportFamily, how_notes_play
 from .graphs import chroma_graphs
 from .report import report

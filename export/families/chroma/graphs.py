@@ -4,20 +4,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....host.contract.card import Chroma, NormalPrior, UniformPrior
 from ....host.errors import UserError
+from ....host.model.card import Chroma, NormalPrior, UniformPrior
 from ....host.units import octave_of
 from ....train.corpus.store import Corpus
 from ....train.families.chroma.network import ChromaAutoencoder
 from ....train.families.chroma.recipe import ChromaRecipe
-from ...code_description import CODES, SEED, EncodedFrames
 from ...gestures.build import gestures_of
 from ...gestures.code_fitting import CodeFitter
-from ...graphs import Graphs
-from ...knobs.ordering import arranged
-from ...measures.frame_sample import decode, draw, encode
-from ...measures.pitch_class_accuracy import trained_classes
-from ...measures.recordings import silence_message
+from ...graphs import CODES, SEED, EncodedFrames, Graphs
+from ...knobs.naming import arranged
+from ...measures.frames import decode, draw, encode, trained_classes
+from ...measures.sounds import silence_message
 
 DIVISOR = 1e-12  # avoids dividing by the maximum of a silent frame, 0
 

@@ -1,39 +1,175 @@
-"""Evaluates a chroma run on an unseen split."""
+"""Evaluates a chroma run on an unseen split, with its HTML page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
+from markupsafe import Markup
 
 from ....host.arrays import Array, Integers
 from ....host.errors import UserError
-from ....host.patch.library import Patch
+from ....host.preset.library import Patch
 from ....host.units import PITCH_CLASSES, note_name
-from ....train.batches.frames import sources
 from ....train.corpus.clip_table import Clip
 from ....train.corpus.store import Corpus
 from ....train.families.chroma.network import ChromaAutoencoder
 from ....train.families.chroma.recipe import ChromaRecipe
-from ....train.metrics.distribution_distance import frechet
+from ....train.frames import sources
+from ....train.metrics.clips import frechet
 from ....train.run import Run
 from ....train.sampling import evenly_spaced, random_indices
+from ...fidelity import page as pages
 from ...fidelity.comparison import NOTES, beside, with_notes
 from ...fidelity.notes import HELD_OUT
-from ...knobs.ordering import OrderedLatents, arranged, checked, ground
+from ...knobs import sensitivity as knobs
+from ...knobs.naming import OrderedLatents, arranged, checked, ground
+from ...measures import codes as latent_statistics
 from ...measures import frames as measures
-from ...measures import latent_statistics
-from ...measures.frame_sample import FrameSample, cut, decode, draw, encode, on_keys, resynthesised
-from ...measures.mel_levels import mel_levels
-from ...measures.pitch_class_accuracy import mesh, obedience, sounding, strongest, trained_classes
-from ...measures.recordings import recordings, silence_message
+from ...measures.frames import (
+    FrameSample,
+    cut,
+    decode,
+    draw,
+    encode,
+    mesh,
+    obedience,
+    on_keys,
+    resynthesised,
+    sounding,
+    strongest,
+    trained_classes,
+)
+from ...measures.sounds import mel_levels, recordings, silence_message
 from ...reports.figures import frames as figures
-from ...reports.picture import Picture
-from ...reports.report import SEED, Figures, Progress, Report, ReportSound, judged, listed, losses, origin
-from ...reports.verdict import alive
+from ...reports.page import faint, likeness, listening, measure_cell, paragraphs, pressed, report_page, shown, table
+from ...reports.report import SEED, Figures, Picture, Progress, Report, ReportSound, judged, listed, losses, origin
+from ...reports.verdict import alive, minus, percent
 from ...reports.verdict import chroma as verdict
-from .page import page
+
+MEASURES = {
+    "mean_square": ("Mean square error", "The publication’s measure, over all bins of frames whose maximum is 1."),
+    "relative_error": (
+        "Relative error",
+        "Squared error against that of always answering the mean spectrum of the pitch class: 1 has learned nothing.",
+    ),
+    "spectral_convergence_db": (
+        "Spectral convergence, dB",
+        "Energy of the error against that of the sound; every −6 dB halves the error.",
+    ),
+    "log_spectral_distance_db": (
+        "Log-spectral distance, dB",
+        "How far levels are off on average, over all bins down to −80 dB: quiet partials and noise count as well.",
+    ),
+}
+
+SETS = {
+    "train": "Training frames",
+    "reconstruction": "Decoded frames of the split",
+    "generated": "Random codes of the knobs’ spans, on the keys of the training frames above",
+}
+
+
+def page(
+    found: Figures,
+    pictures: Sequence[Picture],
+    instrument: Path | None = None,
+    notes: Mapping[str, str] = MappingProxyType({}),
+    heard: str | None = None,
+) -> str:
+    of, compared = shown(pictures), "notes" in found
+    listen = listening(heard, found["sounds"])
+    return report_page(
+        found,
+        {
+            "The instrument": listen["The instrument"],
+            "Notes beside recordings": pages.notes_section(found["notes"], notes, of) if compared else "",
+            "The network": listen["The network"] + of("spectrogram"),
+        },
+        {
+            "Notes beside recordings": pages.figures_section(found["notes"]) if compared else "",
+            "Keys": _key_rows(found) + of("keys", "square"),
+            "Knobs": knobs.section(found["knobs"]) + pressed(of, instrument),
+        },
+        {
+            "Sound": _sound(found) + of("reconstructions") + likeness(found["spectral_distance"], SETS, "frames"),
+            "Latents": latents(found) + of("histograms", "correlation"),
+            "Training": of("loss"),
+        },
+    )
+
+
+def _sound(found: Figures) -> Markup:
+    columns = {"same_key": "Same key", "another_key": "Another key"}
+    names = [name for name in columns if name in found["reconstruction"]]
+    rows = []
+    for measure, (label, meaning) in MEASURES.items():
+        cells = [found["reconstruction"][name][measure] for name in names]
+        rows.append([label, *(measure_cell(cell, measure) for cell in cells), meaning])
+    note = "Below each figure: mean ± standard deviation of the clips’ own."
+    if len(names) > 1:
+        note += " Another key: the sound is encoded on its own key and must come out on another one."
+    header = ["", *(columns[name] for name in names), "What it says"]
+    return table(header, rows, len(names), "told") + faint(note)
+
+
+def _key_rows(found: Figures) -> Markup:
+    keys = found["keys"]
+    if keys is None:
+        return paragraphs(["The decoder has no chroma input, so there is nothing to ask for."])
+    places = {"training_codes": "Sounds of the corpus", "mesh": "Wherever the knobs stand"}
+    rows = []
+    for place, label in places.items():
+        sounding = keys[place]["sounding"] or {"pitch_class": None, "octave": None}
+        shares = [keys[place]["strongest"]["overall"], sounding["pitch_class"], sounding["octave"]]
+        rows.append([label, str(keys[place]["codes"]), *map(_share, shares)])
+    shares_table = table(["", "Codes", "Strongest pitch class", "Note heard", "Note and octave heard"], rows, 4)
+    notes = keys["mesh"]["sounding"]
+    heard = (
+        f"the pitch found in {notes['notes']} notes as they are played" if notes else "not asked without clear pitch"
+    )
+    each = [
+        [label, *(_bare_percent(keys[place]["strongest"]["by_pitch_class"][name]) for name in PITCH_CLASSES)]
+        for place, label in places.items()
+    ]
+    return (
+        shares_table
+        + faint(
+            "Every code is decoded on every pitch class heard in training. Strongest pitch class: the publication’s "
+            f"measure, on the decoded frame alone. Note heard: {heard}."
+        )
+        + table(["Strongest, %", *PITCH_CLASSES], each, 12, "narrow")
+    )
+
+
+def latents(found: Figures) -> Markup:
+    told = found["latents"]
+    variational = "divergence" in told["dimensions"][0]
+    header = ["Latent", "Low (1 %)", "High (99 %)", "Mean", "Deviation", *(["Divergence"] * variational), ""]
+    rows = []
+    for i, dimension in enumerate(told["dimensions"]):
+        cells = [dimension["low"], dimension["high"], dimension["mean"], dimension["std"]]
+        if variational:
+            cells.append(dimension["divergence"])
+        rows.append([str(i), *(minus(f"{cell:.3f}") for cell in cells), "dead" if dimension["dead"] else ""])
+    note = (
+        f"Codes of {told['codes']} training frames. A knob spans from low to high. Largest correlation of two: "
+        f"{told['largest_correlation']:.2f}."
+    )
+    if variational:
+        note += " Divergence: from the standard normal distribution, in nats; near 0 the latent carries nothing."
+    return table(header, rows, 4 + variational) + faint(note)
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else percent(share)
+
+
+def _bare_percent(share: float | None) -> str:
+    return _share(share).removesuffix(" %")
+
 
 TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
 TEST_FRAMES = 2048  # a deviation over clips needs clips more than frames

@@ -5,19 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....host.arrays import Integers
-from ....train.batches.clip_selection import clips_of
 from ....train.corpus.clip_table import Clip
 from ....train.corpus.store import Corpus
-from ....train.families.classifier.batches import labelled
-from ....train.families.classifier.network import Classifier
+from ....train.data import clips_of
+from ....train.families.classifier.network import Classifier, labelled
 from ....train.families.classifier.recipe import ClassifierRecipe
 from ....train.run import Run
 from ...reports.figures.frames import loss_curve
-from ...reports.number_format import percent
 from ...reports.page import SPLITS, faint, report_page, shown, table
-from ...reports.picture import Picture
-from ...reports.report import Figures, Progress, Report, about, evaluated_split, judged
+from ...reports.report import Figures, Picture, Progress, Report, about, evaluated_split, judged
 from ...reports.verdict import classifier as verdict
+from ...reports.verdict import percent
 
 
 def report(run: Run, network: Classifier, checkpoint: str, step: int, say: Progress) -> Report:

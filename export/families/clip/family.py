@@ -1,6 +1,6 @@
 """Descriptor of the clip family."""
 
-from ....train.families.clip.batches import hit_changes
+from ....train.families.clip.data import hit_changes
 from ..family import ExportFamily, how_kits_play
 from .graphs import clip_graphs
 from .report import report

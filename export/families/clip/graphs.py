@@ -10,16 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ....host.contract.card import NormalPrior
 from ....host.errors import UserError
+from ....host.model.card import NormalPrior
 from ....train.corpus.store import Corpus
-from ....train.families.clip.batches import hits
+from ....train.families.clip.data import hits
 from ....train.families.clip.network import ClipAutoencoder
 from ....train.families.clip.recipe import HitRecipe
 from ....train.sampling import random_indices
-from ...code_description import CODES, LANDMARKS, SEED, EncodedFrames
-from ...graphs import Graphs
-from ...measures.recordings import silence_message
+from ...graphs import CODES, LANDMARKS, SEED, EncodedFrames, Graphs
+from ...measures.sounds import silence_message
 
 ROWS = 256  # clips encoded at a time
 MOMENT_SECONDS = 0.4  # the window that sets a clip's loudness: BS.1770's momentary loudness

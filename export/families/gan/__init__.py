@@ -1,3 +1,1 @@
 """The families gan, dcgan and halves."""
-
-STUDY = "gan"

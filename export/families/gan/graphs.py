@@ -7,18 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from ....host.arrays import Array
-from ....host.contract.card import UniformPrior
+from ....host.model.card import UniformPrior
 from ....train.corpus.store import Corpus
-from ....train.families.gan.batches import places
+from ....train.families.gan.data import places
 from ....train.families.gan.dcgan import Halves
 from ....train.families.gan.generator import ClipGenerator
 from ....train.families.gan.recipe import ClipFrames, DCGANRecipe
 from ....train.families.invert.network import Inverter
 from ....train.families.invert.recipe import InvertRecipe
-from ....train.recipes.base import Recipe
+from ....train.recipe import Recipe
 from ....train.sampling import evenly_spaced
-from ...code_description import LANDMARKS, SEED, EncodedFrames
-from ...graphs import Graphs, NetworkDecoder
+from ...graphs import LANDMARKS, SEED, EncodedFrames, Graphs, NetworkDecoder
 
 LOW, HIGH = -1.0, 1.0  # ends of the prior
 ENCODED = 1024  # clips of a corpus to encode: of four seconds 260 MB, a batch at a time

@@ -8,7 +8,7 @@ import torch
 from ....host.arrays import Array, Integers
 from ....train.corpus.clip_table import Split
 from ....train.corpus.store import Corpus
-from ....train.families.gan.batches import places
+from ....train.families.gan.data import places
 from ....train.families.gan.dcgan import Halves
 from ....train.families.gan.generator import ClipGenerator
 from ....train.families.gan.recipe import ClipFrames

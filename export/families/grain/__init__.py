@@ -3,4 +3,3 @@
 from .. import MadeFamily
 
 MADE = {"grain": MadeFamily("grain", alone=True)}
-STUDY = "grain"

@@ -4,14 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....host.contract.card import NormalPrior
+from ....host.model.card import NormalPrior
 from ....train.corpus.store import Corpus
-from ....train.families.grain.batches import windows
+from ....train.families.grain.data import windows
 from ....train.families.grain.network import GrainAutoencoder
 from ....train.families.grain.recipe import GrainRecipe
 from ....train.sampling import random_indices
-from ...code_description import CODES, SEED, EncodedFrames
-from ...graphs import Graphs, NetworkDecoder
+from ...graphs import CODES, SEED, EncodedFrames, Graphs, NetworkDecoder
 
 UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from its predecessor, unwraps the other way
 HOPS = 4  # per grain, for cutting sounds to encode: training uses nearly every start position

@@ -1,3 +1,1 @@
 """The invert family."""
-
-STUDY = "recovery"

@@ -7,19 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....host.contract.card import NormalPrior, RecurrentState, StreamLayout
 from ....host.errors import UserError
-from ....host.kinds.stream.kind import FED, PLACE
+from ....host.kinds.stream import FED, PLACE
+from ....host.model.card import NormalPrior, RecurrentState, StreamLayout
 from ....train.corpus.store import Corpus
-from ....train.families.loops.batches import loops, sliced
+from ....train.families.loops.data import loops, sliced
 from ....train.families.loops.network import LoopNetwork, harmonics
 from ....train.families.loops.recipe import LoopRecipe
-from ...code_description import EncodedFrames
-from ...graphs import Graphs
-from ...measures.recordings import silence_message
+from ...graphs import EncodedFrames, Graphs
+from ...measures.sounds import silence_message
 from ..sequence.graphs import LEVELS, QUIETEST_DB
-from .steering import effects, steering
-from .steering_rotation import SteeringRotation, fit_rotation
+from .steering import SteeringRotation, effects, fit_rotation, steering
 
 STRAYS = 0.02  # of steps: between two almost equally likely slices, rounding decides
 

@@ -6,23 +6,22 @@ import numpy as np
 import torch
 
 from ....host.arrays import Array
-from ....train.families.loops.batches import loops, sliced
+from ....train.families.loops.data import loops, sliced
 from ....train.families.loops.network import LoopNetwork
 from ....train.families.loops.recipe import LoopRecipe
-from ....train.metrics.copied_passages import longest_verbatim
-from ....train.metrics.frames import KnownFrames
+from ....train.metrics.clips import KnownFrames
 from ....train.metrics.rhythm import beat_kept
-from ....train.metrics.stream_faults import constant_share, loudness_range, repeating_share, share_in_range
+from ....train.metrics.streams import constant_share, longest_verbatim, loudness_range, repeating_share, share_in_range
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
-from ...kinds.stream.kind import HEAT
-from ...measures.recordings import silence_message
+from ...kinds.stream import HEAT
+from ...measures.sounds import silence_message
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
-from ...reports.picture import Picture
 from ...reports.report import (
     SEED,
     Figures,
+    Picture,
     Progress,
     Report,
     ReportSound,
@@ -34,9 +33,7 @@ from ...reports.report import (
 )
 from ...reports.verdict import loops as verdict
 from .graphs import level_range
-from .loop_generation import played
-from .steering import STEERED_BARS, UNITS, steering
-from .steering_rotation import fit_rotation
+from .steering import STEERED_BARS, UNITS, fit_rotation, played, steering
 
 SEED_BARS, BARS = 1, 8  # given as the seed, and generated
 MOST = 8  # loops that are continued

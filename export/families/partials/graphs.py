@@ -5,20 +5,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ....host.contract.card import PITCH_CLASSES, UniformPrior
 from ....host.errors import UserError
-from ....train.batches.frames import sources
+from ....host.model.card import PITCH_CLASSES, UniformPrior
 from ....train.corpus.store import Corpus
-from ....train.families.partials.batches import pieces, taken
-from ....train.families.partials.network import PartialsAutoencoder
+from ....train.families.partials.network import PartialsAutoencoder, pieces, taken
 from ....train.families.partials.recipe import PartialsRecipe
+from ....train.frames import sources
 from ....train.sampling import random_indices
-from ...code_description import CODES, SEED, EncodedFrames
 from ...gestures.build import gestures_of
 from ...gestures.code_fitting import PitchedCodeFitter
-from ...graphs import Graphs
-from ...knobs.ordering import arranged_partials
-from ...measures.recordings import silence_message
+from ...graphs import CODES, SEED, EncodedFrames, Graphs
+from ...knobs.naming import arranged_partials
+from ...measures.sounds import silence_message
 
 
 class PartialsDecoder(nn.Module):

@@ -1,31 +1,86 @@
-"""Evaluates a partials run on unseen frames."""
+"""Evaluates a partials run on unseen frames, with its HTML page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from ....host.arrays import Doubles
-from ....host.contract.card import PITCH_CLASSES
 from ....host.errors import UserError
-from ....host.patch.library import Patch
-from ....train.batches.frames import sources
+from ....host.model.card import PITCH_CLASSES
+from ....host.preset.library import Patch
 from ....train.corpus.clip_table import Split
-from ....train.families.partials.batches import PartialsRows, rows, shifted
-from ....train.families.partials.network import PartialsAutoencoder, magnitudes
+from ....train.families.partials.network import PartialsAutoencoder, PartialsRows, magnitudes, rows, shifted
 from ....train.families.partials.recipe import PartialsFrames, PartialsRecipe
-from ....train.metrics.distribution_distance import frechet
+from ....train.frames import sources
+from ....train.metrics.clips import frechet
 from ....train.run import Run
+from ...fidelity import page as pages
 from ...fidelity.comparison import NOTES, beside, with_notes
-from ...knobs.ordering import arranged_partials, checked, pitched_ground
-from ...measures import latent_statistics
-from ...measures.recordings import recordings, silence_message
+from ...knobs import sensitivity as knobs
+from ...knobs.naming import arranged_partials, checked, pitched_ground
+from ...measures import codes as latent_statistics
+from ...measures.sounds import recordings, silence_message
 from ...reports.figures import frames as figures
-from ...reports.report import SEED, Figures, HeldOutRun, Progress, Report, evaluated_split, judged, losses, origin
+from ...reports.page import likeness, listening, pressed, report_page, shown, table
+from ...reports.report import (
+    SEED,
+    Figures,
+    HeldOutRun,
+    Picture,
+    Progress,
+    Report,
+    evaluated_split,
+    judged,
+    losses,
+    origin,
+)
 from ...reports.verdict import alive
 from ...reports.verdict import partials as verdict
-from .page import page
+from ..chroma.report import latents
+
+MEASURES = {
+    "bands_db": ("Mel bands, dB", "Each frame decoded from its own code: the difference in 64 bands, as of notes."),
+    "harmonics_db": ("Harmonics, dB", "The difference of the heights of those within 80 dB of the frame."),
+    "noise_db": ("Noise, dB", "The difference of the noise between harmonics, over its bands."),
+}
+
+SETS = {
+    "train": "Training frames, moved to the pitches of the split",
+    "reconstruction": "Decoded frames of the split",
+    "generated": "Random codes of the knobs’ spans, at the pitches of the split",
+}
+
+
+def page(
+    found: Figures,
+    pictures: Sequence[Picture],
+    instrument: Path | None = None,
+    notes: Mapping[str, str] = MappingProxyType({}),
+    heard: str | None = None,
+) -> str:
+    of = shown(pictures)
+    rows = [[label, f"{found['reconstruction'][name]:.1f}", told] for name, (label, told) in MEASURES.items()]
+    return report_page(
+        found,
+        {
+            "The instrument": listening(heard, found["sounds"])["The instrument"],
+            "Notes beside recordings": pages.notes_section(found["notes"], notes, of),
+        },
+        {
+            "Notes beside recordings": pages.figures_section(found["notes"]),
+            "Knobs": knobs.section(found["knobs"]) + pressed(of, instrument),
+        },
+        {
+            "Frames": table(["", "Root mean square", "What it says"], rows, 1, "told")
+            + likeness(found["spectral_distance"], SETS, "frames"),
+            "Latents": latents(found) + of("histograms", "correlation"),
+            "Training": of("loss"),
+        },
+    )
+
 
 CODES = 4096  # training frames to encode
 NEAREST = 8  # the nearest 1 / NEAREST of training frames in pitch may stand beside a test frame

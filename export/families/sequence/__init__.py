@@ -1,3 +1,1 @@
 """The sequence family."""
-
-STUDY = "sequence"

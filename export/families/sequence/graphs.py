@@ -6,16 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....host.contract.card import RecurrentState, Scaling, StreamLayout
 from ....host.errors import UserError
-from ....host.kinds.stream.kind import FED
+from ....host.kinds.stream import FED
+from ....host.model.card import RecurrentState, Scaling, StreamLayout
 from ....train.corpus.store import Corpus
-from ....train.families.sequence.batches import BATCH, Piece, padded, pieces
-from ....train.families.sequence.network import RecurrentNetwork, delayed, following
+from ....train.families.sequence.network import BATCH, Piece, RecurrentNetwork, delayed, following, padded, pieces
 from ....train.families.sequence.recipe import SequenceRecipe
 from ....train.sampling import evenly_spaced
-from ...code_description import CODES, EncodedFrames
-from ...graphs import Graphs
+from ...graphs import CODES, EncodedFrames, Graphs
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes
 QUIETEST_DB = -120.0  # of full scale: the level of silence

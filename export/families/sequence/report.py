@@ -8,17 +8,26 @@ import torch
 
 from ....host.arrays import Array
 from ....train.corpus.store import Corpus
-from ....train.families.sequence.batches import BATCH, Piece, cut, joined, padded, pieces
-from ....train.families.sequence.network import UNKNOWN, RecurrentNetwork, delayed, following
+from ....train.families.sequence.network import (
+    BATCH,
+    UNKNOWN,
+    Piece,
+    RecurrentNetwork,
+    cut,
+    delayed,
+    following,
+    joined,
+    padded,
+    pieces,
+)
 from ....train.families.sequence.recipe import SequenceRecipe
 from ....train.metrics.rhythm import envelope_correlation
 from ....train.run import Run
 from ....train.sampling import evenly_spaced
-from ...measures.sequences import edges_db, onset_measure, rms_db
+from ...measures.sounds import edges_db, onset_measure, rms_db
 from ...reports.figures import clips as clip_figures
 from ...reports.page import faint, listening, report_page, shown, table
-from ...reports.picture import Picture
-from ...reports.report import Figures, Progress, Report, ReportSound, about, judged, listed, losses
+from ...reports.report import Figures, Picture, Progress, Report, ReportSound, about, judged, listed, losses
 from ...reports.verdict import sequence as verdict
 
 SHOWN = 4  # recordings to continue

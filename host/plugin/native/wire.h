@@ -1,7 +1,7 @@
 /* The wire between a plugin and its server: one shared memory for time, events and samples, one socket for the rest.
  *
  * The plugin makes both, and hands them to the server as descriptors 3 (memory) and 4 (socket, SOCK_STREAM). All numbers
- * are in the machine's own order. host/plugin/shared_memory.py has the same layout; a test compares the two.
+ * are in the machine's own order. host/plugin/wire.py has the same layout; a test compares the two.
  *
  * Time counts samples since the last WIRE_RESET. A position in the memory carries the epoch of that reset in its upper
  * 16 bits, so that what a server still says of an earlier epoch means nothing:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 import timbrel
-from timbrel.host.patch.library import open_patch
-from timbrel.host.resynthesis.code_track import follow
-from timbrel.host.shipped import MIDI
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import MIDI
+from timbrel.host.resynthesis.codes import follow
 
 RATE = 44_100
 

@@ -49,8 +49,8 @@ def test_a_pack_with_its_run_is_trained_further_in_a_new_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from timbrel.export import make as making
-    from timbrel.export.packs.pack import pack
-    from timbrel.host.patch.library import open_patch
+    from timbrel.export.pack import pack
+    from timbrel.host.preset.library import open_patch
 
     made = tmp_path / "made"
     for name in ("run/last.ckpt", "run/run.json", "run/kept/old.ckpt", "trial/last.ckpt", "corpus/audio-00000.f32"):

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 from timbrel import Note, UserError
-from timbrel.export.api.notes import KnobRange, knob_changes, performance_of
+from timbrel.export.api.live import KnobRange, knob_changes, performance_of
 from timbrel.host.events import NoteOff, NoteOn
 
 KNOWN = {"bright": KnobRange("latent.0", -2.0, 2.0, 0.0, ""), "level": KnobRange("gain", -60.0, 12.0, 0.0, "dB")}

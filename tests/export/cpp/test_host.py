@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from timbrel.host.contract.model import Model
+from timbrel.host.model.model import Model
 
 from ...patience import PATIENCE_SECONDS
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import soundfile
 from timbrel.export.dataset.dataset import make_dataset
-from timbrel.export.dataset.settings import DatasetSettings
+from timbrel.export.dataset.drawing import DatasetSettings
 
 SMALL: dict[str, Any] = {"seconds": 0.5, "sample_rate": 16000, "shard_notes": 64}
 

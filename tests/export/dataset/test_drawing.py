@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timbrel.export.dataset.drawing import DatasetPreset, draw
-from timbrel.export.dataset.settings import DatasetSettings
+from timbrel.export.dataset.drawing import DatasetPreset, DatasetSettings, draw
 from timbrel.host.errors import UserError
-from timbrel.host.patch.library import open_patch
+from timbrel.host.preset.library import open_patch
 
 
 def drawn(count: int, *names: str, **given: object) -> list:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from timbrel.export import evaluate
 from timbrel.export.families.chroma import report as chroma_report
-from timbrel.export.reports import picture
+from timbrel.export.reports import report
 
 from .runs import make_run, octave, write_corpus
 
@@ -39,4 +39,4 @@ def small_work(monkeypatch):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Not even their files."""
-    monkeypatch.setattr(picture.Picture, "save", lambda self, folder: None)
+    monkeypatch.setattr(report.Picture, "save", lambda self, folder: None)

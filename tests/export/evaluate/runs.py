@@ -9,7 +9,7 @@ from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.families import table
 from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.families.chroma.recipe import ChromaFrames
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.run import FORMAT, Run, RunInfo, relative_to
 
 RATE, FRAME, HOP = 8000, 1024, 256  # bins of 7.8 Hz: from C4 up, two to a semitone

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.measures import frame_sample
+from timbrel.export.measures import frames as frame_sample
 from timbrel.export.measures import frames as measures
 from timbrel.train import checkpoint
-from timbrel.train.batches.frames import sources
 from timbrel.train.families import table
-from timbrel.train.families.chroma.frames import moved_frame
+from timbrel.train.families.chroma.data import moved_frame
 from timbrel.train.families.chroma.network import ChromaAutoencoder
+from timbrel.train.frames import sources
 from timbrel.train.run import Run, relative_to
 
 from .runs import FRAME, SETTINGS, Constant, make_run, measured, octave, strongest_class, write_corpus

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export.families.chroma import report as chroma_report
-from timbrel.export.reports import picture
+from timbrel.export.reports import report as picture
 from timbrel.host import files
 from timbrel.host.errors import Failure, UserError
 from timbrel.train.families import table

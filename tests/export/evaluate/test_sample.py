@@ -7,23 +7,15 @@ import pytest
 import scipy.signal
 import scipy.stats
 import torch
-from timbrel.export.measures import frame_sample
-from timbrel.export.measures.pitch_class_accuracy import (
-    SECONDS,
-    held,
-    mesh,
-    obedience,
-    sounding,
-    strongest,
-    trained_classes,
-)
-from timbrel.host.kinds.spectrum.noise_phase import NoisePhase
-from timbrel.host.pitch import sounding_note
+from timbrel.export.measures import frames as frame_sample
+from timbrel.export.measures.frames import SECONDS, held, mesh, obedience, sounding, strongest, trained_classes
+from timbrel.host.engines.spectrum.noise_voicing import NoisePhase
+from timbrel.host.signal import sounding_note
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
-from timbrel.train.batches.frames import sources
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families.chroma.network import ChromaAutoencoder
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
+from timbrel.train.frames import sources
 
 from .runs import FRAME, HOP, RATE, SETTINGS, SMALL, strongest_class, write_corpus
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from math import comb
 
 import pytest
-from timbrel.export.fidelity.abx import AbxTrial, abx_page
+from timbrel.export.fidelity.comparison import AbxTrial, abx_page
 
 TRIALS = [AbxTrial("C4 <b>", "a.wav", "b.wav"), AbxTrial("D4", "c</script>.wav", "d.wav")]
 SCRIPT = re.search(r"<script>(.*?)</script>", abx_page("bells", TRIALS), re.DOTALL).group(1)

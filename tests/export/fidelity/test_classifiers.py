@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from timbrel.export.fidelity import classifiers
-from timbrel.export.fidelity.classifiers import NotePair, classifier_accuracy, pair_of
+from timbrel.export.fidelity import floors
+from timbrel.export.fidelity.floors import NotePair, classifier_accuracy, pair_of
 
 from .tones import RATE, tone
 
@@ -21,7 +21,7 @@ def pairs(change, notes=30, keys=15, bands=64):
 @pytest.fixture
 def two_parts(monkeypatch):
     """Each classifier learns from half of the keys and is asked about the others, not five times from four fifths."""
-    monkeypatch.setattr(classifiers, "FOLDS", 2)
+    monkeypatch.setattr(floors, "FOLDS", 2)
 
 
 @pytest.mark.usefixtures("two_parts")
@@ -53,8 +53,8 @@ def test_a_classifier_never_hears_the_keys_that_it_is_asked_about(monkeypatch):
         heard.append(({pair.key for pair in known}, {pair.key for pair in asked}))
         return np.tile([0, 1], len(asked))
 
-    monkeypatch.setattr(classifiers, "_by_statistics", answers)
-    monkeypatch.setattr(classifiers, "_by_network", answers)
+    monkeypatch.setattr(floors, "_by_statistics", answers)
+    monkeypatch.setattr(floors, "_by_network", answers)
     assert classifier_accuracy(pairs(lambda levels: levels)) == {"statistics": 1.0, "network": 1.0}
     assert len(heard) == 10
     assert all(known and not known & asked for known, asked in heard)
@@ -68,7 +68,7 @@ def test_too_few_notes_are_not_asked_about():
 
 @pytest.mark.usefixtures("two_parts")
 def test_the_same_notes_give_the_same_answers(monkeypatch):
-    monkeypatch.setattr(classifiers, "STEPS", 20)
+    monkeypatch.setattr(floors, "STEPS", 20)
     some = pairs(lambda levels: levels + 2 * (np.arange(64) > 50))
     assert classifier_accuracy(some) == classifier_accuracy(some)
 

@@ -7,16 +7,17 @@ import pytest
 import soundfile
 from timbrel.export.evaluate import evaluate_instrument
 from timbrel.export.families.chroma import report as chroma_report
-from timbrel.export.fidelity import comparison, pages
+from timbrel.export.fidelity import comparison
+from timbrel.export.fidelity import page as pages
 from timbrel.export.fidelity.measures import NoteDistance
-from timbrel.export.fidelity.pages import NONE, as_text, in_short
+from timbrel.export.fidelity.page import NONE, as_text, in_short
 from timbrel.export.first_preset import first_preset
-from timbrel.export.reports import picture
-from timbrel.host.contract.model import Model
+from timbrel.export.reports import report
 from timbrel.host.errors import UserError
-from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import EnvelopeSettings, Preset
-from timbrel.host.shipped import shipped_models
+from timbrel.host.model.model import Model
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import EnvelopeSettings, Preset
+from timbrel.host.preset.shipped import shipped_models
 
 from ..evaluate.runs import make_run, measured, octave, write_corpus
 from ..undrawn import undrawn
@@ -27,7 +28,7 @@ KEYS = [("train", 60, {}), ("train", 66, {}), ("test", 62, {}), ("test", 64, {"v
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch):
-    monkeypatch.setattr(picture, "DPI", 30)
+    monkeypatch.setattr(report, "DPI", 30)
 
 
 def patched(model, **parts):

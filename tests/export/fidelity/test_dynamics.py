@@ -5,10 +5,10 @@ import pytest
 from timbrel.export.fidelity import comparison
 from timbrel.export.fidelity.dynamics import centroid_hz, dynamics, in_words
 from timbrel.export.fidelity.notes import singles
-from timbrel.export.fidelity.pages import as_text, dynamics_line
-from timbrel.host.contract.model import Model
-from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import Preset
+from timbrel.export.fidelity.page import as_text, dynamics_line
+from timbrel.host.model.model import Model
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import Preset
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.store import Corpus, writing
 

@@ -20,7 +20,7 @@ from timbrel.export.fidelity.measures import (
     sustain_db,
     vibrato_cents,
 )
-from timbrel.train.metrics.loudness import attack_seconds
+from timbrel.train.metrics.clips import attack_seconds
 
 from .tones import RATE, tone
 

@@ -14,7 +14,7 @@ from timbrel.export.fidelity.notes import (
     tuned,
     velocity,
 )
-from timbrel.host.pitch import sounding_note
+from timbrel.host.signal import sounding_note
 from timbrel.train.corpus.clip_table import Clip
 
 from .tones import RATE, note_corpus, tone

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from timbrel.export.fidelity import rendering
+from timbrel.export.fidelity import dynamics
 from timbrel.export.fidelity.measures import course, shape_db
-from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import Preset
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import Preset
 from timbrel.host.resynthesis import frame_stream
-from timbrel.host.stft import window
+from timbrel.host.signal import window
 
 from .tones import RATE, tone
 
@@ -26,10 +26,10 @@ def echo(analytic, monkeypatch):
             heard[:] = [(magnitudes / magnitudes.max(1, keepdims=True).clip(1e-12)).astype(np.float32)]
             return np.zeros((len(frames), 1), np.float32)
 
-    monkeypatch.setattr(rendering, "Encoder", Listening)
+    monkeypatch.setattr(dynamics, "Encoder", Listening)
     monkeypatch.setattr(frame_stream, "Encoder", Listening)
     monkeypatch.setattr(model, "decode", lambda codes, classes: heard[0])
-    return rendering.CodedNotes(Patch("bells", Preset(format=1, model=str(model.path)), model, model.path.parent))
+    return dynamics.CodedNotes(Patch("bells", Preset(format=1, model=str(model.path)), model, model.path.parent))
 
 
 @pytest.mark.parametrize("octaves", [0, 1])

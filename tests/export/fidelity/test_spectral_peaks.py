@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from timbrel.export.fidelity.spectral_peaks import partial_cents, spectral_peaks
-from timbrel.host.noise import white_noise
+from timbrel.export.fidelity.measures import partial_cents, spectral_peaks
+from timbrel.host.signal import white_noise
 
 RATE = 44100
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from timbrel.export.fidelity.floors import can_be_stored, from_partials
 from timbrel.export.fidelity.measures import nearness
-from timbrel.export.fidelity.stored_partials import can_be_stored, from_partials
-from timbrel.host.contract.model import Model
-from timbrel.host.shipped import shipped_models
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
 from timbrel.host.units import midi_to_hz
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
 
 RATE, KEY = 44100, 57
 

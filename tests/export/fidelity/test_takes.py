@@ -1,8 +1,8 @@
 """Strikes of an instrument, as the difference of takes is measured between them."""
 
 import numpy as np
-from timbrel.export.fidelity.takes import strikes
-from timbrel.host.patch.library import open_patch
+from timbrel.export.fidelity.floors import strikes
+from timbrel.host.preset.library import open_patch
 from timbrel.host.units import midi_to_hz
 
 HELD = 0.5

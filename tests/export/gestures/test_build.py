@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from timbrel.export.fidelity.dynamics import played
 from timbrel.export.fidelity.measures import nearness
-from timbrel.export.fidelity.rendering import played
 from timbrel.export.first_preset import first_preset
 from timbrel.export.gestures import build
 from timbrel.export.gestures.build import gestures_of
-from timbrel.host.contract.model import Model
-from timbrel.host.patch.library import Patch
-from timbrel.host.shipped import MODELS
+from timbrel.host.model.model import Model
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.shipped import MODELS
 from timbrel.train.corpus.store import Corpus, writing
 
 from ...host.play.gestures import with_gestures

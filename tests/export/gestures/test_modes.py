@@ -7,18 +7,18 @@ import pytest
 from timbrel.export.export import export
 from timbrel.export.fidelity.notes import RecordedNote
 from timbrel.export.gestures import build
-from timbrel.export.gestures.modes import NoteModes, modes_of
-from timbrel.host.contract.card import PartialsLayout
-from timbrel.host.contract.gesture import VIBRATO_CENTS
-from timbrel.host.contract.model import Model
-from timbrel.host.noise import white_noise
-from timbrel.host.shipped import MODELS
+from timbrel.export.gestures.trajectory import NoteModes, modes_of
+from timbrel.host.model.card import PartialsLayout
+from timbrel.host.model.gesture import VIBRATO_CENTS
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import MODELS
+from timbrel.host.signal import white_noise
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.store import writing
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
-from timbrel.train.training_loop import RunOptions
 
 RATE, KEY = 44100, 60
 BELL = [0.62, 1.98, 2.92, 4.02, 5.24, 6.38, 8.02, 9.54]

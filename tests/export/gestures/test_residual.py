@@ -8,13 +8,12 @@ import scipy
 from timbrel.export.fidelity.measures import BANDS, HOP, course
 from timbrel.export.fidelity.notes import RecordedNote
 from timbrel.export.gestures.build import take_differences
-from timbrel.export.gestures.residual import band_middles, decoded_shapes, noise_fluctuation, residuals_of
-from timbrel.host.contract.card import PartialsLayout
-from timbrel.host.contract.gesture import RESIDUAL_DB
-from timbrel.host.contract.model import Model
-from timbrel.host.contract.modes import NO_MODES
-from timbrel.host.noise import white_noise
-from timbrel.host.shipped import MODELS
+from timbrel.export.gestures.code_fitting import band_middles, decoded_shapes, noise_fluctuation, residuals_of
+from timbrel.host.model.card import PartialsLayout
+from timbrel.host.model.gesture import NO_MODES, RESIDUAL_DB
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import MODELS
+from timbrel.host.signal import white_noise
 from timbrel.host.units import midi_to_hz
 
 RATE, KEY, HARMONICS = 44100, 57, 40

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.export.fidelity.notes import SingleNote, cut
-from timbrel.export.gestures.trajectory_measurement import (
+from timbrel.export.gestures.trajectory import (
     CODES_AT,
     LEVELS_AT,
     RELEASE_CODES_AT,

@@ -7,8 +7,8 @@ import pytest
 from timbrel.export.fidelity.measures import HOP
 from timbrel.export.fidelity.notes import RecordedNote
 from timbrel.export.gestures.vibrato import MOST_CENTS, vibrato_of
-from timbrel.host.contract.gesture import VIBRATO_CENTS
-from timbrel.host.noise import white_noise
+from timbrel.host.model.gesture import VIBRATO_CENTS
+from timbrel.host.signal import white_noise
 from timbrel.host.units import midi_to_hz
 
 RATE, SECONDS = 44_100, 1.2

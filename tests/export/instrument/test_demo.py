@@ -1,11 +1,10 @@
 """Demos and first presets of the shipped models, by kind."""
 
 import pytest
-from timbrel.export.first_preset import untrimmed
-from timbrel.export.instrument.demo import keys_of
-from timbrel.host.contract.model import Model
-from timbrel.host.patch.library import open_patch
-from timbrel.host.shipped import shipped_models
+from timbrel.export.first_preset import keys_of, untrimmed
+from timbrel.host.model.model import Model
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import shipped_models
 
 
 @pytest.mark.parametrize("name", ["lakeside-walk", "gm-loops"])

@@ -3,8 +3,8 @@
 import string
 
 import pytest
-from timbrel.export.kinds.clip.kit_keys import key_table, kit, label_keys
-from timbrel.host.contract.card import Card
+from timbrel.export.kinds.kit_keys import key_table, kit, label_keys
+from timbrel.host.model.card import Card
 
 from ...host.clips import clip_card
 

@@ -4,13 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from timbrel.export.first_preset import first_preset, untrimmed
-from timbrel.export.instrument import levels
-from timbrel.export.instrument.levels import peaks_dbfs
-from timbrel.host.contract.model import Model
-from timbrel.host.kinds.spectrum.kind import GestureSettings
-from timbrel.host.patch.library import Patch
-from timbrel.host.play.gestures.trajectory import LOUDEST_TAKE_DB
+from timbrel.export import first_preset as levels
+from timbrel.export.first_preset import first_preset, peaks_dbfs, untrimmed
+from timbrel.host.kinds.spectrum import GestureSettings
+from timbrel.host.model.model import Model
+from timbrel.host.play.trajectory import LOUDEST_TAKE_DB
+from timbrel.host.preset.library import Patch
 
 from ...host.clips import noise, save_clips
 

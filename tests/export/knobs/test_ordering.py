@@ -5,14 +5,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.knobs.descriptors import NAMES, Timbre, of_partials
-from timbrel.export.knobs.ordering import SURE, directions, names, reordered
-from timbrel.export.knobs.pages import as_text, section
-from timbrel.export.knobs.sensitivity import ChromaGround, PitchedGround, held, turned
-from timbrel.host.contract.card import PartialsLayout
-from timbrel.host.contract.partials import spectra
+from timbrel.export.knobs.naming import SURE, directions, names, reordered
+from timbrel.export.knobs.sensitivity import (
+    NAMES,
+    ChromaGround,
+    PitchedGround,
+    Timbre,
+    as_text,
+    held,
+    of_partials,
+    section,
+    turned,
+)
+from timbrel.host.model.card import PartialsLayout
+from timbrel.host.model.partials import spectra
 from timbrel.train.families.partials.network import Bands
-from timbrel.train.recipes.load import load_recipe
+from timbrel.train.families.recipes import load_recipe
 
 from ...train.chroma_networks import SMALL, network_of
 

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from timbrel.export.nn.backend import Backend
 from timbrel.export.nn.write import write
-from timbrel.host.contract.card import METADATA_KEY
-from timbrel.host.contract.model import Model
+from timbrel.host.model.card import METADATA_KEY
+from timbrel.host.model.model import Model
 
 SHIPPED = Path(__file__).parents[3] / "presets" / "models"
 

@@ -3,10 +3,8 @@
 import itertools
 
 import numpy as np
-from timbrel.host.engines.loudness import VOICE_LUFS
-from timbrel.host.engines.request import EngineRequest
-from timbrel.host.engines.table import engine_of
-from timbrel.host.patch.preset import PlaySettings
+from timbrel.host.engines.engine import VOICE_LUFS, EngineRequest, engine_of
+from timbrel.host.preset.preset import PlaySettings
 
 SIZES = [(64,), (512,), (8192,), (1, 7, 100, 4096, 333)]  # samples at a time, by turns
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from timbrel.host.events import NoteOn
-from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import Preset
-from timbrel.host.pitch import sounding_note
-from timbrel.host.play.instrument import ChannelInstrument
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import Preset
+from timbrel.host.signal import sounding_note
 
 from .played import SIZES, knobs, of_the_host, play, signals, wandering
 

@@ -8,11 +8,12 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from timbrel.export.nn import files, parity
+from timbrel.export.nn import write
+from timbrel.export.nn import write as parity
 from timbrel.export.nn import write as writing
 from timbrel.export.nn.backend import Backend
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure
+from timbrel.host.model.model import Model
 
 from ...pantry import one_line
 
@@ -44,7 +45,7 @@ def test_of_a_run_the_file_for_nn_can_be_all_that_is_kept(timbrel, small_run, sm
         shutil.copy(small_model, path)
         return Model(path).card
 
-    monkeypatch.setattr(files, "export", export)
+    monkeypatch.setattr(write, "export", export)
     words = ["--weights", "float32", "--license", "CC0-1.0"]
     ended = timbrel("export", small_run, "--nn", tmp_path / "a.ts", *words)
     assert ended.status == 0, ended.err
@@ -57,7 +58,7 @@ def test_a_file_does_not_say_where_it_was_made(shipped, file_of):
         text = b"".join(archive.read(name) for name in archive.namelist() if "/data/" not in name)
         names = archive.namelist()
     assert all(name.startswith("timbrel/") for name in names)
-    assert str(files.__file__).encode() not in text
+    assert str(write.__file__).encode() not in text
     assert re.search(rb"[\w/]+/(export|site-packages)/", text.replace(b"__torch__/timbrel/export", b"")) is None
 
 

@@ -8,16 +8,14 @@ from onnx import TensorProto, helper, numpy_helper
 from timbrel.export.families.chroma.graphs import ChromaDecoder
 from timbrel.export.families.clip.graphs import ClipDecoder
 from timbrel.export.families.partials.graphs import PartialsDecoder
-from timbrel.export.graphs import NetworkDecoder
-from timbrel.export.onnx import store_half, trace
-from timbrel.export.onnx_to_torch.decoder import Graph, RebuiltDecoder
-from timbrel.export.onnx_to_torch.operators import OPERATORS
-from timbrel.host.contract.card import RecurrentState
-from timbrel.host.contract.model import Model, open_session
+from timbrel.export.graphs import NetworkDecoder, store_half, trace
+from timbrel.export.onnx_to_torch import OPERATORS, Graph, RebuiltDecoder
 from timbrel.host.errors import UserError
-from timbrel.host.shipped import shipped_models
+from timbrel.host.model.card import RecurrentState
+from timbrel.host.model.model import Model, open_session
+from timbrel.host.preset.shipped import shipped_models
+from timbrel.train.families.recipes import load_recipe, shipped_recipes
 from timbrel.train.families.table import FAMILIES
-from timbrel.train.recipes.load import load_recipe, shipped_recipes
 
 BATCHES = (1, 2, 7, 64)
 PARITY = 2e-5  # of the output's range: what float32 is allowed where models are exported

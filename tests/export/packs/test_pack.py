@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 import timbrel
-from timbrel.export.packs.pack import pack
-from timbrel.host.contract.model import Model
+from timbrel.export.pack import pack
 from timbrel.host.errors import UserError
-from timbrel.host.packs.archive import MANIFEST, PROVED, read_manifest
-from timbrel.host.patch.library import find_model, open_patch
+from timbrel.host.model.model import Model
+from timbrel.host.model.pack import MANIFEST, PROVED, read_manifest
+from timbrel.host.preset.library import find_model, open_patch
+from timbrel.host.preset.shipped import MODELS
 from timbrel.host.resynthesis.recover import recover
-from timbrel.host.shipped import MODELS
 
 SCALE = "! equal.scl\nten\n 10\n!\n" + "".join(f" {120.0 * step}\n" for step in range(1, 11))
 PRESET = """
@@ -132,7 +132,7 @@ def test_equal_instruments_are_equal_files(reed: Path, tmp_path: Path) -> None:
 
 
 def test_its_proof_runs_once(reed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from timbrel.host.contract.model import Model
+    from timbrel.host.model.model import Model
 
     verify, ran = Model.verify, []
     monkeypatch.setattr(Model, "verify", lambda self: ran.append(1) or verify(self))

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timbrel
-from timbrel.export.packs.pack import pack
+from timbrel.export.pack import pack
 from timbrel.host.errors import UserError
 from timbrel.host.panel.presets import PresetFolder
-from timbrel.host.patch.learn_command import learn
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.user_presets import own_presets
-from timbrel.host.play.instrument import ChannelInstrument
-from timbrel.host.session.preset_view_builder import view_of_patch
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.learn import learn
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.user_presets import own_presets
+from timbrel.host.session.view_builder import view_of_patch
 
 SCALE = "! ten.scl\nten\n 10\n!\n" + "".join(f" {120.0 * step}\n" for step in range(1, 11))
 PRESET = 'format = 1\nmodel = "gm-partials-8"\n\n[tuning]\nscale = "ten.scl"\n\n[morph]\nto = "gm-strings"\n'

@@ -2,8 +2,8 @@
 
 import pytest
 from timbrel.export import export as exporting
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run
 
 from .words import CPU, INVERT, LABELS, corpus_of_words, generator_of_words, judge_of_words

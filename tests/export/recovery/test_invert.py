@@ -9,15 +9,15 @@ import pytest
 import soundfile
 import torch
 from timbrel.export.evaluate import evaluate
-from timbrel.host.contract.encoder import ENCODER_KEY, Encoder, encoder_path
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
-from timbrel.host.patch.library import open_patch
+from timbrel.host.model.encoder import ENCODER_KEY, Encoder, encoder_path
+from timbrel.host.model.model import Model
+from timbrel.host.preset.library import open_patch
 from timbrel.train import checkpoint
 from timbrel.train.families.classifier.network import Block
 from timbrel.train.families.invert.network import Inverter, brought
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
-from timbrel.train.recipes.load import load_recipe
 from timbrel.train.run import Run, trained
 
 from .words import CPU, INVERT, LENGTH, RATE, word

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from timbrel.export.recovery.lbfgs import Minimiser
-from timbrel.export.recovery.levenberg import least_squares
+from timbrel.export.recovery.optimizers import Minimiser, least_squares
 
 N = 6
 

@@ -14,18 +14,18 @@ import soxr
 import torch
 from timbrel.export.recovery import search
 from timbrel.export.recovery.search import CodeSearcher, SearchOptions, SearchStage
-from timbrel.host.contract.encoder import Encoder
-from timbrel.host.contract.model import Model
-from timbrel.host.contract.partials import spectra
+from timbrel.host.engines.clip.synthesis import SpectraSound
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
-from timbrel.host.patch.library import Patch
-from timbrel.host.patch.preset import Preset
+from timbrel.host.model.encoder import Encoder
+from timbrel.host.model.model import Model
+from timbrel.host.model.partials import spectra
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import Preset
+from timbrel.host.preset.shipped import shipped_models
 from timbrel.host.resynthesis import reconstruction
 from timbrel.host.resynthesis.recover import RecoveryMethod, recover
-from timbrel.host.resynthesis.search_protocol import SearchTarget
-from timbrel.host.shipped import shipped_models
+from timbrel.host.resynthesis.refinement import SearchTarget
 
 MODELS = sorted(name for name, path in shipped_models().items() if not Model(path).card.state)
 # Share of a sound that a found code misses: 1e-5 to .01 here, where a search ends depends on the processor's rounding.

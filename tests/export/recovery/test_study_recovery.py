@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 import scipy.stats
 from timbrel.export import export as exporting
-from timbrel.export.families.invert import study as recovery
-from timbrel.export.families.invert import study_rows as recovery_rows
-from timbrel.export.families.invert.study import RecoveryStudyOptions, study
-from timbrel.export.families.invert.study_page import PUBLISHED
-from timbrel.export.families.invert.study_rows import FURTHER, ROWS, TABLES, RecoveryBench, drawn
 from timbrel.export.recovery import search
 from timbrel.export.recovery.search import SearchOptions, SearchStage
-from timbrel.host.contract.card import UniformPrior
-from timbrel.host.contract.model import Model
+from timbrel.export.study import recovery, recovery_rows
+from timbrel.export.study.recovery import RecoveryStudyOptions, study
+from timbrel.export.study.recovery_page import PUBLISHED
+from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, RecoveryBench, drawn
+from timbrel.host.model.card import UniformPrior
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
 from timbrel.host.progress import Display
-from timbrel.host.shipped import shipped_models
 from timbrel.train.corpus.store import writing
 
 from ..undrawn import undrawn

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.export.recovery.synthesized_clip_view import ClipSoundView
-from timbrel.host.contract.model import Model
-from timbrel.host.shipped import shipped_models
-from timbrel.host.stft import window
+from timbrel.export.recovery.search import ClipSoundView
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
+from timbrel.host.signal import window
 
 NAMES = ("digits-spoken", "gm-drums")
 

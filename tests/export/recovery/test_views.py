@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.kinds.grain.search_view import GrainView
+from timbrel.export.kinds.grain import GrainView
 
 LENGTH = 256
 

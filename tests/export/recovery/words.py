@@ -2,9 +2,9 @@
 
 import numpy as np
 from timbrel.train.corpus.store import writing
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
-from timbrel.train.recipes.load import load_recipe
-from timbrel.train.training_loop import RunOptions
+from timbrel.train.loop import RunOptions
 
 RATE, LENGTH = 16000, 16384
 CPU = RunOptions(accelerator="cpu")

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from timbrel.export.instrument.range import recorded_keys
-from timbrel.export.sampler.layers import KeyZone, KnobLayer, VelocityZone, key_zones, knob_layers, velocity_zones
-from timbrel.host.patch.library import open_patch
+from timbrel.export.recorded_keys import recorded_keys
+from timbrel.export.sampler.strikes import KeyZone, KnobLayer, VelocityZone, key_zones, knob_layers, velocity_zones
+from timbrel.host.preset.library import open_patch
 
 
 def test_velocities_are_covered_once() -> None:

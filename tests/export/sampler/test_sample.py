@@ -9,12 +9,10 @@ import pysfizz
 import pytest
 import soundfile
 import timbrel
-from timbrel.export.sampler.layers import KeyZone, KnobLayer, VelocityZone
-from timbrel.export.sampler.sample import _turned, sample
-from timbrel.export.sampler.sfz_and_dspreset import Layout, Region, dspreset, sfz
-from timbrel.export.sampler.strikes import Strike, strikes
+from timbrel.export.sampler.sample import Layout, Region, _turned, dspreset, sample, sfz
+from timbrel.export.sampler.strikes import KeyZone, KnobLayer, Strike, VelocityZone, strikes
 from timbrel.host.errors import UserError
-from timbrel.host.patch.library import open_patch
+from timbrel.host.preset.library import open_patch
 from timbrel.train.corpus.sfz import sfz_samples
 
 from ..api.test_instrument import cents

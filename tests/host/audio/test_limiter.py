@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from timbrel.host.audio.limiter import LIMIT_KNEE, limit, limited
+from timbrel.host.audio.output import LIMIT_KNEE, limit, limited
 
 FLOATS = st.floats(width=32, allow_subnormal=False)  # a session opened in this process has switched denormals off
 WILD = arrays.arrays(np.float32, st.integers(1, 40), elements=FLOATS)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
-from timbrel.host.audio.channel_mix import mix_signs
-from timbrel.host.audio.mono import end_of, mono, opened
+from timbrel.host.audio.sound_files import end_of, mix_signs, mono, opened
 from timbrel.train.corpus.sound_files import SoundFile
 
 RATE = 8000

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.audio.normalise import KeptSound
+from timbrel.host.audio.output import KeptSound
 
 RATE = 48_000
 

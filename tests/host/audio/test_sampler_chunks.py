@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from timbrel.host.audio.sampler_chunks import root_key
+from timbrel.host.audio.decoding import root_key
 
 SAMPLES = bytes(10)
 

@@ -6,13 +6,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.live import audio_process
-from timbrel.host.live.audio_process_state import ForwardedEvents, MeteredSource, ProcessState
-from timbrel.host.live.report import report
+from timbrel.host.live.process_state import ForwardedEvents, MeteredSource, ProcessState, report
 from timbrel.host.midi.ports import Timed
+from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
 from timbrel.host.session.messages import Setup
 from timbrel.host.session.meters import Meters

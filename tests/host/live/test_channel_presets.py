@@ -3,11 +3,10 @@
 import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
 from timbrel.host.live import audio_process
-from timbrel.host.live import parent_process as play
-from timbrel.host.live.audio_process_state import FilteredSource
+from timbrel.host.live import session as play
+from timbrel.host.live.process_state import FilteredSource
 from timbrel.host.midi.ports import Timed
-from timbrel.host.patch.controllers import read_controller
-from timbrel.host.patch.live_options import LiveOptions
+from timbrel.host.preset.library import LiveOptions, read_controller
 from timbrel.host.session.channel_presets import ChannelPresets, by_channel
 
 from .serving import soften

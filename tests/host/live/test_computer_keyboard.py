@@ -6,7 +6,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.live.computer_keyboard import NOTE_SECONDS, Typist, can_type
+from timbrel.host.live.terminal import NOTE_SECONDS, Typist, can_type
 
 ARROWS = ["\x1b[A", "\x1b[1;5D", "\x1bOB", "\x1b[15~", "\x1b[3;2~", "\x1bOP", "\x1bq", "\x1b[200~"]
 

@@ -6,14 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.live.audio_process_state import ProcessState
-from timbrel.host.live.report import _last
-from timbrel.host.patch.controllers import read_controller
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.live_options import LiveOptions
-from timbrel.host.patch.macros import MacroSettings, MacroTarget
-from timbrel.host.patch.preset import Preset
+from timbrel.host.live.process_state import ProcessState, _last
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.controls import MacroSettings, MacroTarget
+from timbrel.host.preset.library import LiveOptions, open_patch, read_controller
+from timbrel.host.preset.preset import Preset
 from timbrel.host.session.messages import Setup
 from timbrel.host.session.meters import Meters
 

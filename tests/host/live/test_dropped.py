@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.live import audio_process
-from timbrel.host.live.audio_process_state import ProcessState
-from timbrel.host.patch.controllers import read_controller
+from timbrel.host.live.process_state import ProcessState
 from timbrel.host.play import player as live
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.resynthesis.effect_rack import EffectRack
+from timbrel.host.preset.library import read_controller
+from timbrel.host.resynthesis.processor import EffectRack
 from timbrel.host.session.messages import Setup
 
 from ..cover import cover

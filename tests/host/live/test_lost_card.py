@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.audio.sound_card import LOST_SECONDS, ProgressWatch
-from timbrel.host.live import audio_process, parent_process
-from timbrel.host.live.audio_process_state import ProcessState
+from timbrel.host.live import audio_process, session
+from timbrel.host.live.process_state import ProcessState
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.session.messages import Setup
 
@@ -72,7 +72,7 @@ def test_a_card_that_never_starts_is_lost(monkeypatch):
 
 
 def test_a_process_may_take_its_time_except_within_calls_of_a_driver():
-    audio = object.__new__(parent_process._AudioProcess)
+    audio = object.__new__(session._AudioProcess)
     audio._pipe, process = Pipe()
     audio._heard, audio._patience, audio.setup = LONG_AGO, math.inf, Setup("p")
     assert list(audio.messages()) == []
@@ -81,7 +81,7 @@ def test_a_process_may_take_its_time_except_within_calls_of_a_driver():
     assert list(audio.messages()) == [("say", "hello")]
     assert list(audio.messages()) == []
     audio._heard = time.monotonic() - audio_process.START_SECONDS - 1
-    with pytest.raises(parent_process._Lost, match="no longer answers"):
+    with pytest.raises(session._Lost, match="no longer answers"):
         list(audio.messages())
     process.send(("driver", None))
     assert list(audio.messages()) == []

@@ -5,7 +5,7 @@ import pytest
 from timbrel.host.audio.sound_card import SURE, Ear
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.play.player import Player
-from timbrel.host.resynthesis.effect_rack import EffectRack
+from timbrel.host.resynthesis.processor import EffectRack
 
 RATE, BLOCK = 22050, 128
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.events import NoteOn
-from timbrel.host.midi.performance import read_performance
+from timbrel.host.midi.files import read_performance
 
 from ...patience import until
 from ..panel.client import Client

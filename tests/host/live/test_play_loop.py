@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
-from timbrel.host.live import parent_process as playing
-from timbrel.host.live.parent_process import play
-from timbrel.host.live.settings import changed
-from timbrel.host.play.controller_state import hands_off
+from timbrel.host.live import session as playing
+from timbrel.host.live.session import changed, play
+from timbrel.host.midi.controllers import hands_off
+from timbrel.host.preset.shipped import Draft
 from timbrel.host.session.messages import LiveStatus, Setup
-from timbrel.host.session.recorder import Recording
-from timbrel.host.shipped import Draft
+from timbrel.host.session.takes import Recording
 
 REPORT = LiveStatus(
     **{"device": "AirPods", "rate": 48000, "block": 128, "latency_ms": {"instrument": 1.0}, "measured_ms": None},

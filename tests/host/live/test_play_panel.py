@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
-from timbrel.host.live.parent_process import play
-from timbrel.host.midi.performance import read_performance
-from timbrel.host.panel.panel_state import PanelState
-from timbrel.host.panel.protocol import read_message
+from timbrel.host.live.session import play
+from timbrel.host.midi.files import read_performance
+from timbrel.host.panel.messages import read_message
+from timbrel.host.panel.state import PanelState
+from timbrel.host.preset.shipped import Draft
 from timbrel.host.session.messages import Setup
-from timbrel.host.session.recorder import Recording
-from timbrel.host.shipped import Draft
+from timbrel.host.session.takes import Recording
 
 from ...patience import PATIENCE_SECONDS
 

@@ -8,20 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from timbrel.host.events import (
-    Clock,
-    ControlChange,
-    NoteOff,
-    NoteOn,
-    ParameterChange,
-    PitchBend,
-)
+from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend
 from timbrel.host.midi.decode import MidiDecoder, let_go
-from timbrel.host.midi.midi_recorder import Recorder
-from timbrel.host.midi.performance import Performance, read_performance
+from timbrel.host.midi.files import Performance, read_performance
+from timbrel.host.midi.recorder import Recorder
 from timbrel.host.play.player import NEW_NOTES, Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.render import blocks
+from timbrel.host.play.render import blocks
 
 from ..cover import cover
 from .playing import LONG_RELEASE, PLAYED, RATE, perform, player_of

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from timbrel.host.audio.limiter import LIMIT_KNEE
-from timbrel.host.events import (
-    ChannelPressure,
-    ControlChange,
-    KeyPressure,
-    NoteOff,
-    NoteOn,
-    ParameterChange,
-    PitchBend,
-)
+from timbrel.host.audio.output import LIMIT_KNEE
+from timbrel.host.events import ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn, ParameterChange, PitchBend
 from timbrel.host.midi.decode import MidiDecoder
 from timbrel.host.play.player import FADE_SECONDS, LEAVING, RING_SECONDS, Player
 from timbrel.host.play.rack import Rack

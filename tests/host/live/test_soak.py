@@ -7,24 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timbrel.host.events import (
-    ChannelPressure,
-    Clock,
-    ControlChange,
-    KeyPressure,
-    NoteOff,
-    NoteOn,
-    PitchBend,
-)
+from timbrel.host.events import ChannelPressure, Clock, ControlChange, KeyPressure, NoteOff, NoteOn, PitchBend
 from timbrel.host.live import audio_process
 from timbrel.host.live import render_loop as live
-from timbrel.host.live.audio_process_state import ProcessState
+from timbrel.host.live.process_state import ProcessState, report
 from timbrel.host.live.render_loop import RenderLoop
-from timbrel.host.live.report import report
 from timbrel.host.midi import ports
-from timbrel.host.patch.library import Patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import Patch
 from timbrel.host.session.messages import Setup
 
 RATE = 48000
@@ -38,7 +29,7 @@ CC = [
 LEARN = """
 import sys
 from timbrel.host.events import ControlChange
-from timbrel.host.patch.learn_command import learn
+from timbrel.host.preset.learn import learn
 turned = [(0.1 * n, ControlChange(0, 0, 70 + int(sys.argv[2]), n * 5)) for n in range(20)] + [(9.0, None), (99.0, None)]
 assert len(learn(sys.argv[1], f"latent.{sys.argv[2]}", turned, lambda line: None)) == 1
 """

@@ -16,12 +16,11 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.live import system_check
-from timbrel.host.live import terminal_screen as screen
-from timbrel.host.live.computer_keyboard import Typist
-from timbrel.host.live.terminal_screen import WIDTH, FullScreen, PlainScreen, rows, summary
+from timbrel.host.live import session
+from timbrel.host.live import terminal as screen
+from timbrel.host.live.terminal import WIDTH, FullScreen, PlainScreen, Typist, rows, summary
+from timbrel.host.preset.shipped import shipped_presets
 from timbrel.host.session.messages import LiveStatus
-from timbrel.host.shipped import shipped_presets
 
 from ...patience import PATIENCE_SECONDS
 
@@ -321,28 +320,28 @@ def test_a_preset_that_is_edited_to_nonsense_is_told_and_once_it_is_mended_that_
 
 @pytest.mark.parametrize("device", ["WH-1000XM4 (bluez)", "John's AirPods Pro", "Headset Bluetooth (WASAPI)"])
 def test_a_bluetooth_output_is_warned_of(device):
-    [line] = system_check.bluetooth(device)
+    [line] = session.bluetooth(device)
     assert line.startswith(device)
     assert "cable" in line
 
 
 def test_a_wired_output_is_not_warned_of():
-    assert system_check.bluetooth("HDA Intel PCH: ALC257 Analog (ALSA)") == []
+    assert session.bluetooth("HDA Intel PCH: ALC257 Analog (ALSA)") == []
 
 
 @pytest.mark.parametrize(("governor", "told"), [("powersave", True), ("performance", False), ("schedutil", False)])
 def test_a_processor_that_saves_power_is_told_with_the_remedy(monkeypatch, tmp_path, governor, told):
     (tmp_path / "governor").write_text(f"{governor}\n", encoding="ascii")
-    monkeypatch.setattr(system_check, "GOVERNOR", tmp_path / "governor")
-    monkeypatch.setattr(system_check, "_may_hurry", lambda: True)
-    assert [governor in line and "cpupower" in line for line in system_check.advice()] == ([True] if told else [])
+    monkeypatch.setattr(session, "GOVERNOR", tmp_path / "governor")
+    monkeypatch.setattr(session, "_may_hurry", lambda: True)
+    assert [governor in line and "cpupower" in line for line in session.advice()] == ([True] if told else [])
 
 
 def test_where_realtime_is_not_allowed_the_remedy_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(system_check, "GOVERNOR", tmp_path / "none")
-    monkeypatch.setattr(system_check, "_may_hurry", lambda: False)
+    monkeypatch.setattr(session, "GOVERNOR", tmp_path / "none")
+    monkeypatch.setattr(session, "_may_hurry", lambda: False)
     monkeypatch.setattr(sys, "platform", "linux")
-    [line] = system_check.advice()
+    [line] = session.advice()
     assert "realtime" in line
     assert "'audio'" in line
 

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from timbrel.host.patch.live_options import LiveOptions
+from timbrel.host.preset.library import LiveOptions
+from timbrel.host.preset.shipped import Draft
 from timbrel.host.session.channel_presets import ChannelPresets
-from timbrel.host.shipped import Draft
 
 from .serving import save, soften
 

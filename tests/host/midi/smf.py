@@ -1,6 +1,6 @@
 """Standard MIDI Files, byte by byte."""
 
-from timbrel.host.midi.midi_file_parser import OURS
+from timbrel.host.midi.parser import OURS
 
 RATE = 48000
 END = "00 ff 2f 00"  # at once: end of track

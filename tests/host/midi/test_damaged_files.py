@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff
-from timbrel.host.midi.performance import LARGEST_BYTES, Performance, read_performance
+from timbrel.host.midi.files import LARGEST_BYTES, Performance, read_performance
 
 from .smf import END, RATE, chunk, header, midi
 

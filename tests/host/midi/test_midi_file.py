@@ -21,8 +21,8 @@ from timbrel.host.events import (
     SystemReset,
     Tempo,
 )
-from timbrel.host.midi.midi_file_parser import OURS
-from timbrel.host.midi.performance import Performance, read_performance
+from timbrel.host.midi.files import Performance, read_performance
+from timbrel.host.midi.parser import OURS
 
 from .smf import END, RATE, chunk, header, midi, own
 

@@ -12,7 +12,8 @@ from itertools import pairwise
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.midi import jack_input, ports
+from timbrel.host.midi import ports
+from timbrel.host.midi import ports as jack_input
 from timbrel.host.midi.decode import MidiDecoder
 from timbrel.host.midi.ports import Inputs, port_names
 
@@ -413,7 +414,7 @@ def test_a_process_that_stalled_hears_again():
 
 CLOSED_BESIDE_PYTHON = """
 import threading, time
-from timbrel.host.midi.jack_input import JackInput
+from timbrel.host.midi.ports import JackInput
 
 
 def spin():

@@ -1,7 +1,7 @@
 """Programs count on through banks."""
 
 from timbrel.host.events import ControlChange, ProgramChange
-from timbrel.host.midi.programs import Programs
+from timbrel.host.midi.decode import Programs
 
 
 def test_banks_go_on_by_128_each_from_the_coarse_half_to_the_fine_one():

@@ -27,8 +27,8 @@ from timbrel.host.events import (
     ProgramChange,
     SystemReset,
 )
-from timbrel.host.midi.midi_recorder import Recorder
-from timbrel.host.midi.performance import read_performance
+from timbrel.host.midi.files import read_performance
+from timbrel.host.midi.recorder import Recorder
 
 RATE = 48000
 BYTE = st.integers(0, 127)
@@ -133,7 +133,7 @@ def test_a_killed_recording_is_playable_up_to_its_last_spill(tmp_path):
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from timbrel.host.events import NoteOn\n"
-        "from timbrel.host.midi.midi_recorder import Recorder\n"
+        "from timbrel.host.midi.recorder import Recorder\n"
         "recorder = Recorder(Path(sys.argv[1]), 48000)\n"
         "recorder.add([NoteOn(5, 0, 60, 100)])\n"
         "recorder.spill(48000)\n"

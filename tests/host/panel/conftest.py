@@ -4,8 +4,8 @@ import json
 import time
 
 import pytest
-from timbrel.host.panel.panel_state import PanelState
-from timbrel.host.panel.protocol import read_message
+from timbrel.host.panel.messages import read_message
+from timbrel.host.panel.state import PanelState
 from timbrel.host.session.panel_process import PanelProcess
 
 from ...patience import PATIENCE_SECONDS

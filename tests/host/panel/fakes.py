@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from timbrel.host.preset.shipped import Draft
 from timbrel.host.session.messages import LiveStatus
-from timbrel.host.session.preset_view import ControlView, MapView, PresetView
-from timbrel.host.shipped import Draft
+from timbrel.host.session.view import ControlView, MapView, PresetView
 
 TEXT = """\
 # my pad

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from timbrel.host.errors import Failure
-from timbrel.host.panel.model_map import MapProcess
-from timbrel.host.shipped import shipped_models
+from timbrel.host.panel.devices import MapProcess
+from timbrel.host.preset.shipped import shipped_models
 
 
 def test_a_model_that_lies_nowhere_has_the_map_of_its_file(tmp_path):

@@ -3,7 +3,7 @@
 import http.client
 
 import pytest
-from timbrel.host.panel.page_assets import without_comments
+from timbrel.host.panel.server import without_comments
 
 from .browser.conftest import PAGE
 

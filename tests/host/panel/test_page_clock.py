@@ -1,7 +1,7 @@
 """Times of a page's messages beside those of their arrival."""
 
 import pytest
-from timbrel.host.panel.page_clock import PINGS, PageClock
+from timbrel.host.panel.server import PINGS, PageClock
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pytest
-from timbrel.host.commands import panel_address
+from timbrel.host.commands import live
 from timbrel.host.errors import UserError
 from timbrel.host.panel.process import run
 from timbrel.host.session.panel_process import PanelProcess
@@ -19,12 +19,12 @@ from ...patience import PATIENCE_SECONDS
 
 @pytest.mark.parametrize(("options", "named"), [({"lan": True}, "--lan"), ({"port": 8000}, "--port 8000")])
 def test_what_is_for_a_panel_alone_is_refused_without_one(options, named):
-    with pytest.raises(UserError, match=f"{named} goes with --panel"), panel_address.served(False, **options):
+    with pytest.raises(UserError, match=f"{named} goes with --panel"), live.served(False, **options):
         pass
 
 
 def test_nothing_is_begun_or_printed_where_no_panel_is_asked_for(capsys):
-    with panel_address.served(False) as panel:
+    with live.served(False) as panel:
         assert panel is None
     assert capsys.readouterr().out == ""
 
@@ -32,7 +32,7 @@ def test_nothing_is_begun_or_printed_where_no_panel_is_asked_for(capsys):
 def test_what_is_not_installed_is_named_with_what_installs_it(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
-    with pytest.raises(UserError, match=r"uvicorn is not installed.*timbrel\[panel\]"), panel_address.served(True):
+    with pytest.raises(UserError, match=r"uvicorn is not installed.*timbrel\[panel\]"), live.served(True):
         pass
 
 
@@ -44,12 +44,12 @@ def test_the_address_is_a_line_of_its_own_and_a_browser_opens_it_only_where_ther
         modes = [stat.S_IMODE(path.stat().st_mode) for path in (file.parent, file)]
         opened.append((address, file, modes, re.search(r"url=(.*)\"", file.read_text())[1]))
 
-    monkeypatch.setattr(panel_address.webbrowser, "open", look)
-    monkeypatch.setattr(panel_address.sys, "platform", "linux")
+    monkeypatch.setattr(live.webbrowser, "open", look)
+    monkeypatch.setattr(live.sys, "platform", "linux")
     for display in ("", ":0"):
         monkeypatch.setenv("DISPLAY", display)
         monkeypatch.setenv("WAYLAND_DISPLAY", "")
-        with panel_address.served(True, browse=True) as panel:
+        with live.served(True, browse=True) as panel:
             lines = capsys.readouterr().out.splitlines()
             assert lines == [f"panel: http://127.0.0.1:{panel.port}/#{panel.token}"]
             assert not opened  # a preset that cannot be played has no page
@@ -76,7 +76,7 @@ def test_what_waits_for_the_sound_is_called_once_it_is_there_and_no_second_time(
 
 def test_on_a_network_it_is_said_who_can_play_and_a_camera_can_read_the_address(capsys, monkeypatch):
     monkeypatch.setattr("timbrel.host.session.panel_process._own_addresses", lambda: ["192.0.2.7"])
-    with panel_address.served(True, lan=True) as panel:
+    with live.served(True, lan=True) as panel:
         first, warning, address, *picture = capsys.readouterr().out.splitlines()
     assert first == f"panel: http://127.0.0.1:{panel.port}/#{panel.token}"
     assert "not encrypted" in warning

@@ -48,7 +48,7 @@ def test_a_draft_that_is_refused_is_told_and_leaves_no_step(stage):
 def test_a_knob_that_is_moved_while_a_target_waits_becomes_its_own_and_what_else_it_moves_is_said(stage, monkeypatch):
     board, say, out = stage
     now = [100.0]
-    monkeypatch.setattr("timbrel.host.panel.panel_state.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("timbrel.host.panel.state.time.monotonic", lambda: now[0])
     say("learn", target="latent.1")
     assert out.shown("learn")["target"] == "latent.1"
     for value in range(0, 128, 16):

@@ -56,7 +56,7 @@ def test_a_click_while_a_path_or_a_walk_runs_sounds_for_two_seconds_and_is_one_s
 ):
     board, say, out = stage
     now = [100.0]
-    monkeypatch.setattr("timbrel.host.panel.panel_state.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("timbrel.host.panel.state.time.monotonic", lambda: now[0])
     board.apply_report("view", view(f"{TEXT}\n[[motion]]\n{motion}\n", "walk", folder=tmp_path))
     out.events.clear()
     say("set", values={"latent.0": 0.6, "gain": -3.0})

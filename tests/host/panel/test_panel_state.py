@@ -3,8 +3,8 @@
 import dataclasses
 import time
 
-from timbrel.host.panel.panel_state import PanelState
-from timbrel.host.panel.protocol import read_message
+from timbrel.host.panel.messages import read_message
+from timbrel.host.panel.state import PanelState
 from timbrel.host.session.messages import SessionView
 
 from .fakes import RESTS, TEXT, drag, status, view

@@ -7,8 +7,8 @@ import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.panel import presets as folder_module
 from timbrel.host.panel.presets import PresetFolder
-from timbrel.host.patch.library import open_patch
-from timbrel.host.shipped import shipped_presets
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import shipped_presets
 
 from .fakes import TEXT
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from unittest.mock import ANY
 
 import pytest
-from timbrel.export.fidelity import abx
-from timbrel.host.panel import report_files as served
+from timbrel.export.fidelity import comparison
+from timbrel.host.panel import server as served
 from timbrel.host.panel.process import run
+from timbrel.host.preset.shipped import report_beside, shipped_presets
 from timbrel.host.session import panel_process
 from timbrel.host.session.panel_process import PanelProcess
-from timbrel.host.shipped import report_beside, shipped_presets
 
 from .client import Client
 from .conftest import Parent
@@ -176,7 +176,7 @@ def test_a_report_is_looked_for_beside_what_make_wrote_alone(instrument, tmp_pat
 
 
 def test_the_one_script_that_may_run_is_that_of_the_page_to_compare_sounds():
-    page = abx.abx_page("bells", [abx.AbxTrial("C4", "a.wav", "b.wav")])
+    page = comparison.abx_page("bells", [comparison.AbxTrial("C4", "a.wav", "b.wav")])
     (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"sha256-{digest}" == served.SCRIPT

@@ -5,8 +5,8 @@ import json
 import tomllib
 
 import pytest
-from timbrel.host.panel.panel_state import PanelState
-from timbrel.host.panel.protocol import read_message
+from timbrel.host.panel.messages import read_message
+from timbrel.host.panel.state import PanelState
 
 from .fakes import RESTS, TEXT, Out, answer, drag, played, status, view
 

@@ -1,8 +1,8 @@
 """Latents that presets move, and models with gestures."""
 
 import pytest
-from timbrel.host.play.gestures import trajectory
-from timbrel.host.play.motions.motion import Latents
+from timbrel.host.play import trajectory
+from timbrel.host.play.motions import Latents
 
 from .gestures import MOVING, gestures, note, with_gestures
 from .motions import RATE

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import onnx
 from onnx import helper
-from timbrel.host.contract.card import METADATA_KEY
-from timbrel.host.contract.gesture import GESTURE_KEY, packed
-from timbrel.host.contract.model import Model
-from timbrel.host.shipped import MODELS
+from timbrel.host.model.card import METADATA_KEY
+from timbrel.host.model.gesture import GESTURE_KEY, packed
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import MODELS
 
 RATE, HOP = 22050, 256  # of the smallest model
 GRID = {

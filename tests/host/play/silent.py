@@ -2,9 +2,8 @@
 
 from types import SimpleNamespace
 
-from timbrel.host.play.envelope import Envelope
-from timbrel.host.play.play_modes import MonoAssignment, PolyAssignment
-from timbrel.host.play.voice_allocation import Makers
+from timbrel.host.play.parameters import Envelope
+from timbrel.host.play.voices import Makers, MonoAssignment, PolyAssignment
 
 RATE = 44100
 STEAL = 220  # 5 ms

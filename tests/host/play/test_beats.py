@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import Clock
-from timbrel.host.play.motions.beat_clock import Beats
+from timbrel.host.play.motion_sources import Beats
 
 from .motions import PATH, RAMP, RATE, SHAPES, lfo, path_of, ticks
 

@@ -4,10 +4,10 @@ import contextlib
 
 import numpy as np
 import pytest
-from timbrel.host.contract.model import Model
 from timbrel.host.events import ChannelPressure, ControlChange, KeyPressure, NoteOff, NoteOn, PitchBend
-from timbrel.host.play.play_modes import Latch, PolyAssignment
+from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
+from timbrel.host.play.voices import Latch, PolyAssignment
 
 from ..clips import save_clips
 from .silent import held, make, state

@@ -15,7 +15,7 @@ from timbrel.host.events import (
     PitchBend,
     SystemReset,
 )
-from timbrel.host.play.controller_state import ControllerState, HeldEvents, hands_off
+from timbrel.host.midi.controllers import ControllerState, HeldEvents, hands_off
 from timbrel.host.play.rack import Rack
 
 RATE = 22050

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.contract.gesture import Gestures
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.patch.library import Patch
-from timbrel.host.play import event_processor
-from timbrel.host.play.gestures.blend import TrajectoryBlender
-from timbrel.host.play.gestures.trajectory import Gesture, GestureGrid, TrajectoryPace
+from timbrel.host.model.gesture import Gestures
+from timbrel.host.play import events as event_processor
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.synthesis import Synthesis
-from timbrel.host.play.voice_allocation import PARTS
+from timbrel.host.play.trajectory import Gesture, GestureGrid, TrajectoryBlender, TrajectoryPace
+from timbrel.host.play.voices import PARTS
+from timbrel.host.preset.library import Patch
 
 from .gestures import HOP, RATE, WANDER, gestures, note
 
@@ -212,7 +211,7 @@ def test_gains_are_finite_and_the_same_however_they_are_asked_for(speed, loudnes
 
 
 def test_a_preset_for_gestures_that_there_are_none_of_says_so(tiny_path, tmp_path):
-    from timbrel.host.patch.library import open_patch
+    from timbrel.host.preset.library import open_patch
 
     preset = tmp_path / "a.toml"
     preset.write_text(f'format = 1\nmodel = "{tiny_path()}"\n[gesture]\namount = 0.5\n', encoding="utf-8")

@@ -2,21 +2,19 @@
 
 import numpy as np
 import pytest
-from timbrel.host.contract.model import Model
+from timbrel.host.engines.spectrum.engine import RESTED
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.kinds.spectrum.engine import RESTED
-from timbrel.host.play import event_processor
-from timbrel.host.play.gestures import trajectory
-from timbrel.host.play.gestures.blend import TrajectoryBlender
-from timbrel.host.play.gestures.code_distance import decibels
-from timbrel.host.play.gestures.trajectory import Gesture, GestureGrid, TrajectoryPace
+from timbrel.host.model.model import Model
+from timbrel.host.play import events, trajectory
+from timbrel.host.play.gestures import decibels
+from timbrel.host.play.trajectory import Gesture, GestureGrid, TrajectoryBlender, TrajectoryPace
 
 from .gestures import HOP, MOVING, RATE, gestures
 
 
 def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured, every_hop):
     patch = make_patch(gestured(), latent={"values": [0.75, 0.2]})
-    _, made = event_processor.engine_and_processor(patch)
+    _, made = events.engine_and_processor(patch)
     made.apply(NoteOn(0, 0, 60, 100))
     [voice] = made.voices
     motion = made.motion_of([voice])
@@ -26,14 +24,14 @@ def test_codes_go_their_way_from_the_knobs_within_the_spans(make_patch, gestured
         asked = [0.95 - 0.3 * part, 0.2 + 0.1 * part]
         assert motion.latents([0], np.array([hop * HOP]))[0] == pytest.approx(asked, abs=1e-6)
     brighter, _ = make_patch(gestured(), latent={"values": [1.0, 0.2]}), None
-    _, made = event_processor.engine_and_processor(brighter)
+    _, made = events.engine_and_processor(brighter)
     made.apply(NoteOn(0, 0, 60, 100))
     assert made.motion_of(list(made.voices)).latents([0], np.array([-lead]))[0][0] == 1.0
 
 
 def test_a_way_is_read_from_before_its_note_while_knobs_are_not(make_patch, gestured, every_hop):
     patch = make_patch(gestured(), latent={"values": [0.75, 0.2]})
-    _, made = event_processor.engine_and_processor(patch)
+    _, made = events.engine_and_processor(patch)
     made.apply(NoteOn(8 * HOP, 0, 60, 100))
     motion = made.motion_of(list(made.voices))
     lead = 256 + 256
@@ -44,7 +42,7 @@ def test_a_way_is_read_from_before_its_note_while_knobs_are_not(make_patch, gest
 
 
 def test_a_note_off_leads_the_code_along_the_release(make_patch, gestured, every_hop):
-    _, made = event_processor.engine_and_processor(make_patch(gestured()))
+    _, made = events.engine_and_processor(make_patch(gestured()))
     made.apply(NoteOn(0, 0, 60, 100))
     made.apply(NoteOff(8000, 0, 60))
     motion = made.motion_of(list(made.voices))
@@ -60,7 +58,7 @@ def test_a_note_off_leads_the_code_along_the_release(make_patch, gestured, every
 
 def test_a_note_that_is_held_wanders_and_never_comes_back(gestured, make_patch, every_hop):
     model = gestured(gestures(wander=MOVING))
-    _, made = event_processor.engine_and_processor(make_patch(model))
+    _, made = events.engine_and_processor(make_patch(model))
     made.apply(NoteOn(0, 0, 60, 100))
     [voice] = made.voices
     seconds = np.arange(1.0, 120.0, 0.02)
@@ -115,12 +113,12 @@ def test_distances_of_codes_are_those_of_their_spectra_in_decibels(moving):
 
 def test_voices_without_a_gesture_of_codes_share_their_knobs(make_patch, gestured):
     for settings, own in (({}, True), ({"codes": 0.0}, False), ({"amount": 0.0}, False)):
-        _, made = event_processor.engine_and_processor(make_patch(gestured(), gesture=settings))
+        _, made = events.engine_and_processor(make_patch(gestured(), gesture=settings))
         assert made.motion_of([]).own_codes == own
         made.apply(NoteOn(0, 0, 60, 100))
         assert made.motion_of(list(made.voices)).own_codes == own
     turned = [{"number": 20, "target": "gesture.amount", "low": 0.0, "high": 1.0}]
-    _, made = event_processor.engine_and_processor(make_patch(gestured(), cc=turned))
+    _, made = events.engine_and_processor(make_patch(gestured(), cc=turned))
     made.apply(NoteOn(0, 0, 60, 100))
     made.apply(ControlChange(10, 0, 20, 0))
     assert made.motion_of(list(made.voices)).own_codes  # the note goes on as it began

@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import Clock, NoteOff, NoteOn, ParameterChange, ParameterTouch
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.motions import MorphTarget
-from timbrel.host.play import event_processor
-from timbrel.host.play.controller_state import ControllerState, HeldEvents
-from timbrel.host.play.motions.motion import Latents
-from timbrel.host.play.motions.parameter_touch import RETURN_SECONDS
+from timbrel.host.midi.controllers import ControllerState, HeldEvents
+from timbrel.host.play import events as event_processor
+from timbrel.host.play.motions import RETURN_SECONDS, Latents
 from timbrel.host.play.mpe import Zones
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.motions import MorphTarget
 from timbrel.host.resynthesis.processor import Processor
 
 from .motions import MOTIONS, PATH, RAMP, RATE, TIMED_PATH, WALKING, lfo, path_of, ticks

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.audio.output import QUANTUM
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.patch.library import open_patch
-from timbrel.host.pitch import sounding_note
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import open_patch
+from timbrel.host.signal import sounding_note
 
 from ..cover import cover
 from .performances import LARGE, MAPS, SHARP, level_db, rpn
@@ -203,8 +203,8 @@ def test_a_key_sounds_its_note(make_instrument, play, tiny, key):
 
 
 def test_a_note_at_rest_is_its_engines_sound_at_the_gain_that_its_card_asks_for(make_instrument, play, tiny):
-    from timbrel.host.engines.loudness import VOICE_LUFS
-    from timbrel.host.kinds.spectrum.engine import SpectrumEngine
+    from timbrel.host.engines.engine import VOICE_LUFS
+    from timbrel.host.engines.spectrum.engine import SpectrumEngine
 
     class Still:
         own_codes = False

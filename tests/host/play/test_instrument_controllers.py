@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.pitch import sounding_note
+from timbrel.host.signal import sounding_note
 
 from .performances import LARGE, MAPS, SHARP, level_db, rpn
 
@@ -16,7 +16,7 @@ def test_velocity_is_heard_by_its_square(make_instrument, play, velocity):
 
 
 def test_a_voice_is_levelled_by_the_loudness_of_its_card(analytic, make_instrument, play, tmp_path):
-    from timbrel.host.contract.model import Model
+    from timbrel.host.model.model import Model
 
     made = analytic()
     plain = made.card()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.signal
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
-from timbrel.host.pitch import sounding_note
+from timbrel.host.signal import sounding_note
 
 from .performances import LARGE, MAPS, level_db
 
@@ -97,9 +97,9 @@ def test_nothing_that_is_played_clicks(make_instrument, play, tiny, what):
 
 
 def test_the_measure_of_clicks_hears_a_click(make_instrument, play, tiny, monkeypatch):
-    from timbrel.host.play import voice_allocation
+    from timbrel.host.play import voices
 
-    monkeypatch.setattr(voice_allocation, "STEAL_SECONDS", 0.0)  # one sample
+    monkeypatch.setattr(voices, "STEAL_SECONDS", 0.0)  # one sample
     keys, before, events = CLICKS["stealing"]
     model = tiny(brightest_hz=4000.0, **LARGE)
     assert click_db(make_instrument, play, model, keys, before, events, 20_011) > -60

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
-from timbrel.host.patch.macros import MacroSettings, MacroTarget
-from timbrel.host.play.controller_mapping import Macros
+from timbrel.host.play.controllers import Macros
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.controls import MacroSettings, MacroTarget
 from timbrel.host.resynthesis.processor import Processor
 
 RATE = 22050
@@ -152,7 +152,7 @@ def test_a_macro_moves_the_attack_of_notes_to_come(make_patch):
 
 
 def test_a_macro_bends_a_sound_that_goes_through(make_allpass, make_preset, tmp_path):
-    from timbrel.host.patch.library import Patch
+    from timbrel.host.preset.library import Patch
 
     model = make_allpass("spectrum", sample_rate=8000, frame_length=64, hop_length=16)
     table = macro({"target": "process.wet", "low": -1.0, "high": 0.0}, value=1.0)

@@ -15,10 +15,10 @@ from timbrel.host.events import (
     NoteOn,
     ParameterChange,
 )
-from timbrel.host.patch.loading import read_preset
-from timbrel.host.patch.preset import CCMap
-from timbrel.host.play.controller_mapping import Mapper
-from timbrel.host.play.controller_state import ControllerReader
+from timbrel.host.midi.controllers import ControllerReader
+from timbrel.host.play.controllers import Mapper
+from timbrel.host.preset.loading import read_preset
+from timbrel.host.preset.preset import CCMap
 from timbrel.host.ramps import knob
 
 FREE = st.integers(0, 127).filter(lambda number: number not in RESERVED_CC)

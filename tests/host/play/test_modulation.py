@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
-from timbrel.host.patch.modulation import modulations
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.modulation import modulations
 
 from .gestures import gestures, note, with_gestures
 from .motions import PATH, TIMED_PATH, WALKING, lfo

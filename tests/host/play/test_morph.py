@@ -8,12 +8,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.loading import read_preset
-from timbrel.host.patch.morph_targets import morph_of
-from timbrel.host.patch.motions import MorphTarget
-from timbrel.host.play.motions.interpolation import great_circle, straight
-from timbrel.host.play.motions.motion import Latents
+from timbrel.host.play.motion_sources import great_circle, straight
+from timbrel.host.play.motions import Latents
+from timbrel.host.preset.library import morph_of, open_patch
+from timbrel.host.preset.loading import read_preset
+from timbrel.host.preset.motions import MorphTarget
 from timbrel.host.ramps import RAMP_SECONDS
 
 RATE = 22050

@@ -9,8 +9,8 @@ import scipy.signal
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import ChannelPressure, Clock, ControlChange, KeyPressure, NoteOff, NoteOn
-from timbrel.host.noise import white_noise
 from timbrel.host.ramps import RAMP_SECONDS
+from timbrel.host.signal import white_noise
 
 from .motions import MAPS, MOTIONS, PATH, RAMP, RATE, SHAPES, TIMED_PATH, WALKING, lfo, path_of, ticks
 

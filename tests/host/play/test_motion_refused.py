@@ -2,7 +2,7 @@
 
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.patch.loading import read_preset
+from timbrel.host.preset.loading import read_preset
 
 from .motions import MAPS, MOTIONS, TIMED_PATH, WALKING, lfo
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.events import (
     AllOff,
@@ -18,9 +17,10 @@ from timbrel.host.events import (
     PitchBend,
     ZoneSize,
 )
-from timbrel.host.pitch import sounding_note
+from timbrel.host.model.model import Model
 from timbrel.host.play.mpe import Zones
 from timbrel.host.play.rack import Rack
+from timbrel.host.signal import sounding_note
 
 RATE = 22050
 LARGE = {"sample_rate": 44100, "frame_length": 4096, "hop_length": 1024}
@@ -288,7 +288,7 @@ class _Alone:
         self.instrument = instrument
 
     def process(self, events, count):
-        from timbrel.host.audio.limiter import limit
+        from timbrel.host.audio.output import limit
 
         return limit(self.instrument.process(events, count)), {}
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.loading import read_preset
-from timbrel.host.patch.note_offsets import NoteSettings
-from timbrel.host.play import event_processor
+from timbrel.host.model.model import Model
+from timbrel.host.play import events as event_processor
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.controls import NoteSettings
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.loading import read_preset
 
 from ..clips import noise, save_clips
 from .gestures import gestures, note, with_gestures

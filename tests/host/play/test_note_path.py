@@ -4,12 +4,12 @@ import contextlib
 
 import numpy as np
 import pytest
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import UserError
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.patch.motions import MotionSettings
-from timbrel.host.play import event_processor
+from timbrel.host.model.model import Model
+from timbrel.host.play import events
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.motions import MotionSettings
 
 from ..clips import noise, save_clips
 
@@ -26,7 +26,7 @@ def codes(made, time, own_time=None):
 
 
 def test_each_note_is_where_its_own_time_says(make_patch):
-    _, made = event_processor.engine_and_processor(make_patch(motion=[WAY], latent={"values": [0.9, 0.9]}))
+    _, made = events.engine_and_processor(make_patch(motion=[WAY], latent={"values": [0.9, 0.9]}))
     made.apply(NoteOn(0, 0, 60, 100))
     made.apply(NoteOn(RATE // 4, 0, 64, 100))
     assert codes(made, RATE // 2) == [pytest.approx([1.0, 0.2], abs=1e-3), pytest.approx([0.5, 0.2], abs=1e-3)]
@@ -34,7 +34,7 @@ def test_each_note_is_where_its_own_time_says(make_patch):
 
 
 def test_a_code_is_read_as_far_ahead_as_it_is_heard_later(make_patch):
-    engine, made = event_processor.engine_and_processor(make_patch(motion=[WAY]))
+    engine, made = events.engine_and_processor(make_patch(motion=[WAY]))
     made.apply(NoteOn(0, 0, 60, 100))
     [[first, _]] = codes(made, 0, 1000 - engine.lookback)
     assert first == pytest.approx(1000 / RATE / 0.5, abs=1e-6)
@@ -43,14 +43,14 @@ def test_a_code_is_read_as_far_ahead_as_it_is_heard_later(make_patch):
 
 def test_what_leaves_the_spans_is_brought_back(make_patch):
     far = WAY | {"path": [[-3.0, 0.2], [7.0, 0.2], [0.4, 0.9]]}
-    _, made = event_processor.engine_and_processor(make_patch(motion=[far]))
+    _, made = events.engine_and_processor(make_patch(motion=[far]))
     made.apply(NoteOn(0, 0, 60, 100))
     assert [codes(made, time)[0][0] for time in (0, RATE // 2)] == [0.0, 1.0]
 
 
 def test_a_loop_goes_round_from_each_note_on(make_patch):
     around = WAY | {"loop": True, "times": [0.0, 0.5, 1.0, 1.5]}
-    _, made = event_processor.engine_and_processor(make_patch(motion=[around]))
+    _, made = events.engine_and_processor(make_patch(motion=[around]))
     made.apply(NoteOn(1000, 0, 60, 100))
     assert codes(made, 1000 + 2 * RATE)[0] == pytest.approx([1.0, 0.2], abs=1e-3)
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.play.offline_preset_changes import Succession, Successor
-from timbrel.host.play.player import FADE_SECONDS, LOOK_SAMPLES, RING_SECONDS, Player
+from timbrel.host.play.player import FADE_SECONDS, LOOK_SAMPLES, RING_SECONDS, Player, Succession, Successor
 
 RATE = LOOK_SAMPLES
 LEVEL = 0.1

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from timbrel.host.engines.spectrum.frames import MovedSpectra
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.kinds.spectrum.frame_cache import MovedSpectra
-from timbrel.host.patch.library import open_patch
-from timbrel.host.pitch import sounding_note
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import open_patch
+from timbrel.host.signal import sounding_note
 
 LARGE = {"sample_rate": 44100, "frame_length": 4096, "hop_length": 1024}
 SHARP = {"attack_seconds": 0.0, "release_seconds": 0.0}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.audio.limiter import limit
+from timbrel.host.audio.output import limit
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.play.rack import Rack
@@ -71,7 +71,7 @@ def test_where_knobs_are_heading_is_told_by_channel(make_patch):
 
 
 def test_a_model_that_gives_no_numbers_is_heard_as_silence(analytic, make_patch, tmp_path):
-    from timbrel.host.contract.model import Model
+    from timbrel.host.model.model import Model
 
     made = analytic()
     model = Model(made.save(tmp_path / "nan.onnx", graph=made.graph(scale=np.nan)))

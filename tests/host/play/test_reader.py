@@ -17,7 +17,7 @@ from timbrel.host.events import (
     NoteOn,
     PitchBend,
 )
-from timbrel.host.play.controller_state import ControllerReader
+from timbrel.host.midi.controllers import ControllerReader
 
 HOST = Path(host.__file__).parent
 PARTS = {6: "coarse", 38: "fine", 96: "up", 97: "down"}
@@ -80,7 +80,7 @@ def told_apart(tree):
 
 
 def test_only_the_controller_state_knows_the_numbers_of_controllers_that_mean_something_else():
-    knows = {HOST / "play" / "controller_state.py"}
+    knows = {HOST / "midi" / "controllers.py"}
     hearing = {path for path in HOST.rglob("*.py") if "ControlChange" in path.read_text(encoding="utf-8")} - knows
     assert len(hearing) >= 8
     for path in hearing:

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from timbrel.host.contract.gesture import Gestures, packed
-from timbrel.host.contract.model import Model
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.kinds.spectrum.kind import GestureSettings
-from timbrel.host.play.gestures.blend import OPENING, TrajectoryBlender
-from timbrel.host.play.gestures.player import GestureBlend, GesturePlayer
-from timbrel.host.play.gestures.trajectory import Gesture, GestureGrid, TrajectoryPace
-from timbrel.host.shipped import MODELS
+from timbrel.host.kinds.spectrum import GestureSettings
+from timbrel.host.model.gesture import Gestures, packed
+from timbrel.host.model.model import Model
+from timbrel.host.play.gestures import GestureBlend, GesturePlayer
+from timbrel.host.play.trajectory import OPENING, Gesture, GestureGrid, TrajectoryBlender, TrajectoryPace
+from timbrel.host.preset.shipped import MODELS
 
 from .gestures import banded, note, partials_with, residual
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import timbrel
-from timbrel.host.patch.library import open_patch
 from timbrel.host.play.separate_notes import SeparateNote, render_notes
-from timbrel.host.shipped import PRESETS
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import PRESETS
 
 RATE = 44_100
 

@@ -3,9 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-from timbrel.host.play.envelope import Envelope
-from timbrel.host.play.play_modes import PolyAssignment, Struck
-from timbrel.host.play.voice_allocation import Makers
+from timbrel.host.play.parameters import Envelope
+from timbrel.host.play.voices import Makers, PolyAssignment, Struck
 
 from .silent import EQUAL, RATE, RELEASE, STEAL, held, state
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend
-from timbrel.host.patch.library import open_patch
 from timbrel.host.play.mpe import Zones
 from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import open_patch
 
 RATE = 22050
 EFFECTS = [{"plugin": "Gain", "gain_db": 0.0}, {"plugin": "LowpassFilter", "cutoff_frequency_hz": 4000.0}]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.play.voice_allocation import PARTS
+from timbrel.host.play.voices import PARTS
 
 from .silent import RELEASE, STEAL, held, make, state
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timbrel.host.contract.card import Card
 from timbrel.host.errors import UserError
-from timbrel.host.patch.validation import check
-from timbrel.host.play.motions.motion import Latents
+from timbrel.host.model.card import Card
+from timbrel.host.play.motions import Latents
+from timbrel.host.preset.validation import check
 
 from .motions import RATE, path_of
 

@@ -1,10 +1,10 @@
 """Machines that play unheard."""
 
+from timbrel.host.engines.spectrum import partial_analysis
 from timbrel.host.events import NoteOn
-from timbrel.host.kinds.spectrum import partial_analysis
-from timbrel.host.patch.library import open_patch
+from timbrel.host.play.player import prime, warm_up
 from timbrel.host.play.rack import Rack
-from timbrel.host.play.warm_up import prime, warm_up
+from timbrel.host.preset.library import open_patch
 
 BLOCK = 128
 

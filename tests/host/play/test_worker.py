@@ -25,11 +25,11 @@ from timbrel.host.events import (
     PitchBend,
     ProgramChange,
 )
-from timbrel.host.patch.library import open_patch
 from timbrel.host.play import rack as rack_module
 from timbrel.host.play import voice_worker
 from timbrel.host.play.rack import Rack
-from timbrel.host.play.voice_allocation import PARTS
+from timbrel.host.play.voices import PARTS
+from timbrel.host.preset.library import open_patch
 
 from ...patience import until
 from ..cover import cover
@@ -372,7 +372,7 @@ def test_a_preset_that_is_refused_leaves_no_process(make_patch, lone):
 def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
     script = """
         import multiprocessing, os
-        from timbrel.host.patch.library import open_patch
+        from timbrel.host.preset.library import open_patch
         from timbrel.host.play.rack import Rack
 
         racks = [Rack({0: open_patch("gm-keys")}, 44100, 3) for _ in range(2)]

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import timbrel
 from timbrel.host.events import Clock, Tempo
-from timbrel.host.plugin import shared_memory
-from timbrel.host.plugin.shared_memory import EventKind, Parameter, Position, ToPlugin, ToServer
+from timbrel.host.plugin import wire
+from timbrel.host.plugin.wire import EventKind, Parameter, Position, ToPlugin, ToServer
 
 from ...patience import PATIENCE_SECONDS
 from .bounces import message
@@ -37,9 +37,9 @@ class FakePlugin:
         """Begin the server with these variables set, which runs the statement ``first`` before all others."""
         ours, theirs = socket.socketpair()
         memory = os.memfd_create("timbrel")
-        os.ftruncate(memory, shared_memory.ctypes.sizeof(shared_memory.WireMemory))
-        self.memory = shared_memory.WireMemory.from_buffer(mmap.mmap(memory, 0))
-        self.memory.magic, self.memory.version = shared_memory.MAGIC, shared_memory.VERSION
+        os.ftruncate(memory, wire.ctypes.sizeof(wire.WireMemory))
+        self.memory = wire.WireMemory.from_buffer(mmap.mmap(memory, 0))
+        self.memory.magic, self.memory.version = wire.MAGIC, wire.VERSION
         self.sound = np.ctypeslib.as_array(self.memory.sound)
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as this
         root = str(Path(timbrel.__file__).parents[1])
@@ -78,10 +78,10 @@ class FakePlugin:
 
     def put(self, when, kind, number=0, value=0.0, data=(), **fields):
         """Write an event."""
-        while self.memory.event_head - self.memory.event_tail >= shared_memory.EVENTS:
+        while self.memory.event_head - self.memory.event_tail >= wire.EVENTS:
             self._ring()
             time.sleep(0.001)
-        event = self.memory.events[self.memory.event_head % shared_memory.EVENTS]
+        event = self.memory.events[self.memory.event_head % wire.EVENTS]
         event.time, event.kind, event.number, event.value = when, kind, number, value
         for place in range(3):
             event.data[place] = data[place] if place < len(data) else 0
@@ -128,7 +128,7 @@ class FakePlugin:
         if self.asked < self.position + count:
             self.ask(self.position + count - self.asked)
         self.wait_for(self.position + count)
-        places = np.arange(self.position, self.position + count) % shared_memory.RING
+        places = np.arange(self.position, self.position + count) % wire.RING
         self.position += count
         return self.sound[:, places].copy()
 
@@ -159,10 +159,10 @@ class FakePlugin:
 
     def _ring(self):
         self.memory.server_bell += 1
-        syscall = shared_memory.ctypes.CDLL(None).syscall
-        bell = shared_memory.ctypes.addressof(self.memory) + shared_memory.WireMemory.server_bell.offset
-        number = shared_memory.SYS_FUTEX[shared_memory.platform.machine()]
-        syscall(number, shared_memory.ctypes.c_void_p(bell), shared_memory.FUTEX_WAKE, 1, None, None, 0)
+        syscall = wire.ctypes.CDLL(None).syscall
+        bell = wire.ctypes.addressof(self.memory) + wire.WireMemory.server_bell.offset
+        number = wire.SYS_FUTEX[wire.platform.machine()]
+        syscall(number, wire.ctypes.c_void_p(bell), wire.FUTEX_WAKE, 1, None, None, 0)
 
     # messages
 
@@ -181,7 +181,7 @@ class FakePlugin:
 
     def say(self, kind, number=0, data=b""):
         """Send a message."""
-        self.socket.sendall(shared_memory.HEAD.pack(kind, number, len(data)) + data)
+        self.socket.sendall(wire.HEAD.pack(kind, number, len(data)) + data)
 
     def listen(self, enough):
         """Take messages until there are enough."""
@@ -196,7 +196,7 @@ class FakePlugin:
         self.said.clear()
 
     def _take(self):
-        kind, number, length = shared_memory.HEAD.unpack(self._bytes(shared_memory.HEAD.size))
+        kind, number, length = wire.HEAD.unpack(self._bytes(wire.HEAD.size))
         data = self._bytes(length)
         match kind:
             case ToPlugin.READY:
@@ -204,7 +204,7 @@ class FakePlugin:
             case ToPlugin.STATE:
                 self.states[number] = data
             case ToPlugin.PARAMETERS:
-                told = (shared_memory.WireParameter * shared_memory.MACROS).from_buffer_copy(data)
+                told = (wire.WireParameter * wire.MACROS).from_buffer_copy(data)
                 self.parameters = [(each.name.decode(), each.rest) for each in told if each.used]
             case ToPlugin.PRESETS:
                 *names, last = data.decode().split("\0")

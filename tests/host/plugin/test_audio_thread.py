@@ -1,11 +1,11 @@
 """The thread that sounds, without a plugin: what it does when."""
 
 import pytest
-from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.plugin.audio_thread import AudioThread
 from timbrel.host.plugin.loaded_patch import Mode, loaded, rack_of
-from timbrel.host.plugin.shared_memory import OFFLINE, EventKind, Position, ReceivedEvent
+from timbrel.host.plugin.wire import OFFLINE, EventKind, Position, ReceivedEvent
+from timbrel.host.preset.library import open_patch
 
 
 class Memory:

@@ -14,10 +14,10 @@ from timbrel.host.events import (
     PitchBend,
     Tempo,
 )
-from timbrel.host.midi.performance import Performance
-from timbrel.host.patch.library import open_patch
+from timbrel.host.midi.files import Performance
 from timbrel.host.play.rack import Rack
-from timbrel.host.render import blocks
+from timbrel.host.play.render import blocks
+from timbrel.host.preset.library import open_patch
 
 RATE = 48000
 LENGTH = 26000

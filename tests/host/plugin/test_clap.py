@@ -4,10 +4,10 @@ import random
 
 import numpy as np
 import pytest
-from timbrel.host.patch.loading import read_preset
-from timbrel.host.plugin.clap_presets import list_presets
-from timbrel.host.shipped import shipped_presets
-from timbrel.host.user_folders import own_folder
+from timbrel.host.config import own_folder
+from timbrel.host.plugin.install import list_presets
+from timbrel.host.preset.loading import read_preset
+from timbrel.host.preset.shipped import shipped_presets
 
 from .formats import SANITIZED, compile_c, middle, need, playing
 

@@ -11,7 +11,7 @@ import numpy as np
 import pedalboard
 import pytest
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend, ProgramChange, Tempo
-from timbrel.host.shipped import shipped_presets
+from timbrel.host.preset.shipped import shipped_presets
 
 from ...patience import PATIENCE_SECONDS
 from .bounces import message, starter

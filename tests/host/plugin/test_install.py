@@ -8,9 +8,9 @@ import pytest
 from timbrel import __version__
 from timbrel.host.errors import Failure
 from timbrel.host.plugin import bundles as bundles_module
+from timbrel.host.plugin import bundles as status_module
 from timbrel.host.plugin import install as install_module
-from timbrel.host.plugin import status as status_module
-from timbrel.host.shipped import shipped_presets
+from timbrel.host.preset.shipped import shipped_presets
 
 MODULE = f"Contents/{platform.machine()}-linux"
 PLACES = {"LV2": ".lv2/timbrel.lv2", "VST3": ".vst3/timbrel.vst3", "CLAP": ".clap/timbrel"}

@@ -6,10 +6,10 @@ import shutil
 import subprocess
 
 import pytest
-from timbrel.host.patch.loading import read_preset
 from timbrel.host.plugin.bundles import NATIVE
-from timbrel.host.plugin.lv2_presets import NAME, PLUGIN, add_presets
-from timbrel.host.shipped import shipped_presets
+from timbrel.host.plugin.install import NAME, PLUGIN, add_presets
+from timbrel.host.preset.loading import read_preset
+from timbrel.host.preset.shipped import shipped_presets
 
 pytestmark = pytest.mark.skipif(not shutil.which("lv2info"), reason="needs lv2info: Debian's lilv-utils")
 
@@ -55,11 +55,11 @@ def test_the_state_of_a_preset_is_its_name_by_the_property_that_the_plugin_reads
 def test_a_preset_that_is_told_of_in_any_words_leaves_the_others_readable(bundle, tmp_path, monkeypatch):
     odd = 'quotes "and" \\ back, é\nand lines, <angles> .'
     monkeypatch.setattr(
-        "timbrel.host.patch.user_presets.read_preset",
+        "timbrel.host.preset.user_presets.read_preset",
         lambda path: read_preset(path).model_copy(update={"description": odd}),
     )
     monkeypatch.setattr(
-        "timbrel.host.patch.user_presets.shipped_presets",
+        "timbrel.host.preset.user_presets.shipped_presets",
         lambda: {'my <own> "keys" %': shipped_presets()["gm-keys"], "gm-pad": shipped_presets()["gm-pad"]},
     )
     add_presets(bundle)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.plugin.macros import PluginParameter
+from timbrel.host.plugin.wire import PluginParameter
 
 
 @pytest.mark.parametrize(("low", "high", "rest"), [(0.0, 1.0, 0.3), (-7.3, 2.1, -0.7), (0.0, 3e4, 1234.567)])

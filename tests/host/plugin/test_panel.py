@@ -15,9 +15,9 @@ import pytest
 from timbrel.host.errors import TimbrelError
 from timbrel.host.plugin import panel_thread
 from timbrel.host.plugin.loaded_patch import LoadedPatch
-from timbrel.host.plugin.project_state import unpack
-from timbrel.host.plugin.shared_memory import EventKind, Parameter
-from timbrel.host.shipped import MODELS
+from timbrel.host.plugin.project import unpack
+from timbrel.host.plugin.wire import EventKind, Parameter
+from timbrel.host.preset.shipped import MODELS
 
 from ...patience import PATIENCE_SECONDS, until
 from ..panel.client import PATIENT, Client

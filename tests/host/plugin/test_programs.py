@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from timbrel.host.events import NoteOn
-from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import LOOK_SAMPLES, Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.plugin.project_state import unpack
+from timbrel.host.plugin.project import unpack
+from timbrel.host.preset.library import open_patch
 
 RATE = 48000
 AT = 9999  # the sample of a change

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.plugin.loaded_patch import Mode, rack_of
-from timbrel.host.plugin.shared_memory import HEAD, Position, ToServer
+from timbrel.host.plugin.wire import HEAD, Position, ToServer
+from timbrel.host.preset.library import open_patch
 
 from ...patience import PATIENCE_SECONDS, until
 from .fake import FakePlugin

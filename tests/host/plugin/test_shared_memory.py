@@ -11,32 +11,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 from timbrel.host.errors import Failure
-from timbrel.host.plugin import shared_memory
-from timbrel.host.plugin.control_socket import cut
-from timbrel.host.plugin.shared_memory import Position, SharedMemory
+from timbrel.host.plugin import wire
+from timbrel.host.plugin.wire import Position, SharedMemory, cut
 
-HEADER = Path(shared_memory.__file__).with_name("native") / "wire.h"
+HEADER = Path(wire.__file__).with_name("native") / "wire.h"
 STRUCTURES = {
-    "wire_event": shared_memory.WireEvent,
-    "wire_memory": shared_memory.WireMemory,
-    "wire_message": shared_memory.WireMessage,
-    "wire_parameter": shared_memory.WireParameter,
+    "wire_event": wire.WireEvent,
+    "wire_memory": wire.WireMemory,
+    "wire_message": wire.WireMessage,
+    "wire_parameter": wire.WireParameter,
 }
 CONSTANTS = {
-    "WIRE_MAGIC": shared_memory.MAGIC,
-    "WIRE_VERSION": shared_memory.VERSION,
-    "WIRE_RING": shared_memory.RING,
-    "WIRE_EVENTS": shared_memory.EVENTS,
-    "WIRE_LONGEST_BLOCK": shared_memory.LONGEST_BLOCK,
-    "WIRE_LONGEST_MESSAGE": shared_memory.LONGEST_MESSAGE,
-    "WIRE_OFFLINE": shared_memory.OFFLINE,
-    "WIRE_MACROS": shared_memory.MACROS,
+    "WIRE_MAGIC": wire.MAGIC,
+    "WIRE_VERSION": wire.VERSION,
+    "WIRE_RING": wire.RING,
+    "WIRE_EVENTS": wire.EVENTS,
+    "WIRE_LONGEST_BLOCK": wire.LONGEST_BLOCK,
+    "WIRE_LONGEST_MESSAGE": wire.LONGEST_MESSAGE,
+    "WIRE_OFFLINE": wire.OFFLINE,
+    "WIRE_MACROS": wire.MACROS,
     "WIRE_POSITION(65535, 48000)": Position(65535, 48000).number,
     "WIRE_EPOCH(WIRE_POSITION(9, 77))": 9,
     "WIRE_SAMPLES(WIRE_POSITION(9, 77))": 77,
 } | {
     f"WIRE_{one.name}": one.value
-    for kinds in (shared_memory.EventKind, shared_memory.ToServer, shared_memory.ToPlugin, shared_memory.Parameter)
+    for kinds in (wire.EventKind, wire.ToServer, wire.ToPlugin, wire.Parameter)
     for one in kinds
 }
 NOT_OURS = {"WIRE_PARAMETER_COUNT"}  # of parameters: nothing here counts them
@@ -78,9 +77,9 @@ def test_each_name_of_the_header_is_known():
 def shared():
     """A server's memory, and the same as the plugin has it."""
     descriptor = os.memfd_create("wire")
-    os.ftruncate(descriptor, ctypes.sizeof(shared_memory.WireMemory))
-    plugin = shared_memory.WireMemory.from_buffer(mmap.mmap(descriptor, 0))
-    plugin.magic, plugin.version = shared_memory.MAGIC, shared_memory.VERSION
+    os.ftruncate(descriptor, ctypes.sizeof(wire.WireMemory))
+    plugin = wire.WireMemory.from_buffer(mmap.mmap(descriptor, 0))
+    plugin.magic, plugin.version = wire.MAGIC, wire.VERSION
     yield SharedMemory(descriptor), plugin, descriptor
     os.close(descriptor)
 
@@ -88,8 +87,8 @@ def shared():
 def test_events_are_taken_once_in_order_across_the_end_of_their_ring(shared):
     server, plugin, _ = shared
     taken = []
-    for written in range(3 * shared_memory.EVENTS // 2):
-        event = plugin.events[written % shared_memory.EVENTS]
+    for written in range(3 * wire.EVENTS // 2):
+        event = plugin.events[written % wire.EVENTS]
         event.time, event.value, event.kind, event.data[0], event.data[2], event.loads = (
             written,
             0.5,
@@ -102,11 +101,7 @@ def test_events_are_taken_once_in_order_across_the_end_of_their_ring(shared):
         if written % 1000 == 0:
             taken += server.read_events()
     taken += server.read_events()
-    assert (
-        [event.time for event in taken]
-        == [event.loads for event in taken]
-        == list(range(3 * shared_memory.EVENTS // 2))
-    )
+    assert [event.time for event in taken] == [event.loads for event in taken] == list(range(3 * wire.EVENTS // 2))
     assert {(event.value, event.kind, event.status, event.first, event.second) for event in taken} == {
         (0.5, 1, 255, 0, 7)
     }
@@ -117,7 +112,7 @@ def test_events_are_taken_once_in_order_across_the_end_of_their_ring(shared):
 def test_sound_goes_round_its_ring(shared):
     server, plugin, _ = shared
     sound = np.arange(2 * 3000, dtype=np.float32).reshape(2, 3000)
-    server.put(5 * shared_memory.RING - 1000, sound)
+    server.put(5 * wire.RING - 1000, sound)
     ring = np.ctypeslib.as_array(plugin.sound)
     np.testing.assert_array_equal(ring[:, -1000:], sound[:, :1000])
     np.testing.assert_array_equal(ring[:, :2000], sound[:, 1000:])

@@ -14,11 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.patch.library import open_patch
-from timbrel.host.plugin import project_preset
-from timbrel.host.plugin.project_preset import kept
-from timbrel.host.plugin.project_state import BEGIN, LENGTH, MAGIC, ProjectState, opened, pack, unpack
-from timbrel.host.shipped import MODELS, PRESETS
+from timbrel.host.plugin import project
+from timbrel.host.plugin.project import BEGIN, LENGTH, MAGIC, ProjectState, kept, opened, pack, unpack
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import MODELS, PRESETS
 
 LENGTH_SAMPLES = 20000
 PLAYED = [
@@ -171,7 +170,7 @@ def test_a_project_holds_a_shipped_model_by_its_name_and_its_digest():
 def test_a_model_that_ships_otherwise_by_now_is_that_of_the_project(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     data = saved(open_patch("lakeside-knobs"))
-    monkeypatch.setattr(project_preset, "shipped_models", lambda: {"lakeside-10": MODELS / "gm-loops.onnx"})
+    monkeypatch.setattr(project, "shipped_models", lambda: {"lakeside-10": MODELS / "gm-loops.onnx"})
     patch = opened(unpack(data).kept, print)
     assert patch.model.sha256 == hashlib.sha256((MODELS / "lakeside-10.onnx").read_bytes()).hexdigest()
     head = head_of(saved(patch))
@@ -182,19 +181,19 @@ def test_a_shipped_model_that_cannot_be_laid_aside_is_saved_and_missed_by_a_timb
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file" / "data"))
     (tmp_path / "file").touch()
     data = saved(open_patch("lakeside-knobs"))
-    monkeypatch.setattr(project_preset, "shipped_models", dict)
+    monkeypatch.setattr(project, "shipped_models", dict)
     with pytest.raises(UserError, match=r"'lakeside-10' of the project neither ships .*; copy [0-9a-f]{64}\.onnx from"):
         opened(unpack(data).kept, print)
 
 
 def test_a_large_model_is_laid_aside_and_missed_where_it_is_not(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(project_preset, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(project, "LARGE_BYTES", 1000)
     path = tmp_path / "large.onnx"
     source = (MODELS / "lakeside-10.onnx").read_bytes()
     path.write_bytes(source)
     with monkeypatch.context() as few:
-        few.setattr(project_preset, "shipped_models", dict)
+        few.setattr(project, "shipped_models", dict)
         data = saved(open_patch(str(path)))
         path.unlink()
         assert len(data) < 20_000

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timbrel.host.patch.user_presets import own_presets
-from timbrel.host.plugin.lv2_presets import add_presets
-from timbrel.host.plugin.project_state import unpack
-from timbrel.host.shipped import MODELS, shipped_presets
-from timbrel.host.user_folders import own_folder
+from timbrel.host.config import own_folder
+from timbrel.host.plugin.install import add_presets
+from timbrel.host.plugin.project import unpack
+from timbrel.host.preset.shipped import MODELS, shipped_presets
+from timbrel.host.preset.user_presets import own_presets
 
 from .fake import FakePlugin
 

@@ -2,7 +2,7 @@
 
 import pytest
 import soundfile
-from timbrel.host.render import render
+from timbrel.host.play.render import render
 
 from .performances import RATE, SHORT
 

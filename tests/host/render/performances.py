@@ -1,7 +1,7 @@
 """Short performances."""
 
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.midi.performance import Performance
+from timbrel.host.midi.files import Performance
 
 RATE = 44100
 SHORT = {"attack_seconds": 0.0, "release_seconds": 0.05}

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
-import timbrel.host.render as render_module
+import timbrel.host.play.render as render_module
 from timbrel.host.events import Clock
-from timbrel.host.midi.performance import read_performance
+from timbrel.host.midi.files import read_performance
 
 from .performances import RATE, SHORT, note, performance
 

@@ -8,14 +8,14 @@ import textwrap
 import numpy as np
 import pytest
 import soundfile
-import timbrel.host.render as render_module
+import timbrel.host.play.render as render_module
 from timbrel.host import progress
-from timbrel.host.audio.limiter import limited
+from timbrel.host.audio.output import limited
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange
-from timbrel.host.midi.performance import Performance
+from timbrel.host.midi.files import Performance
 from timbrel.host.play.rack import Rack
-from timbrel.host.render import blocks, render
+from timbrel.host.play.render import blocks, render
 
 from ...patience import until
 from .performances import RATE, SHORT, note, performance
@@ -68,9 +68,9 @@ def test_an_independent_process_renders_the_same_bytes(rendered, make_patch, tin
         import sys
         from pathlib import Path
         from timbrel.host.events import *
-        from timbrel.host.patch.library import open_patch
-        from timbrel.host.midi.performance import Performance
-        from timbrel.host.render import render
+        from timbrel.host.preset.library import open_patch
+        from timbrel.host.midi.files import Performance
+        from timbrel.host.play.render import render
         tune = {TUNE!r}
         render({{0: open_patch({str(preset)!r})}}, tune, Path({str(tmp_path / "other.wav")!r}), sample_rate={RATE})
     """
@@ -228,9 +228,9 @@ def test_when_the_disk_fills_as_the_last_file_is_closed_none_appears(make_patch,
         from pathlib import Path
         from timbrel.host.errors import Failure
         from timbrel.host.events import *
-        from timbrel.host.patch.library import open_patch
-        from timbrel.host.midi.performance import Performance
-        from timbrel.host.render import render
+        from timbrel.host.preset.library import open_patch
+        from timbrel.host.midi.files import Performance
+        from timbrel.host.play.render import render
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         patches = {{i: open_patch(name) for i, name in enumerate({[str(p) for p in presets]!r})}}
         resource.setrlimit(resource.RLIMIT_FSIZE, ({sizes[0] - 100}, {sizes[0] - 100}))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 from onnx import helper
-from timbrel.host.contract.model import Model
+from timbrel.host.model.model import Model
 from timbrel.host.resynthesis import reconstruction
 
 from .processing import HOP, LENGTH, RATE

@@ -8,13 +8,13 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
-from timbrel.host.contract.encoder import Encoder, encoder_path
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOn
-from timbrel.host.patch.library import open_patch
+from timbrel.host.model.encoder import Encoder, encoder_path
+from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
-from timbrel.host.resynthesis.clip_extraction import whole_clip
+from timbrel.host.preset.library import open_patch
+from timbrel.host.resynthesis.codes import whole_clip
 from timbrel.host.resynthesis.morph import morph
 from timbrel.host.resynthesis.recover import recover
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from timbrel.host.contract.model import Model
+from timbrel.host.engines.frame_codec import FrameAnalysis, codec_of, hop_of
 from timbrel.host.errors import UserError
-from timbrel.host.kinds.frame_codec import FrameAnalysis, codec_of, hop_of
-from timbrel.host.shipped import shipped_models
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
 
 FRAMES, LEVEL = 400, 0.1
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from timbrel.host.resynthesis.log_mel import (
+from timbrel.host.resynthesis.distance import (
     BANDS,
     FRAME,
     HOP,

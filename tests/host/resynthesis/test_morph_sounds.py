@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from onnx import helper
 from timbrel.host.audio.sound_files import read_sound
-from timbrel.host.contract.model import Model
-from timbrel.host.pitch import sounding_note
-from timbrel.host.play.instrument import ChannelInstrument
-from timbrel.host.play.motions.interpolation import great_circle
-from timbrel.host.resynthesis.latent_map import LatentPlane, draw_way
+from timbrel.host.model.model import Model
+from timbrel.host.play.motion_sources import great_circle
+from timbrel.host.play.rack import ChannelInstrument
 from timbrel.host.resynthesis.morph import dense_way, morph
+from timbrel.host.resynthesis.picture import LatentPlane, draw_way
+from timbrel.host.signal import sounding_note
 
 RATE, LENGTH = 22050, 1024
 

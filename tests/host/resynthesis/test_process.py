@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from timbrel.host import progress
 from timbrel.host.audio.resampling import Resampler
 from timbrel.host.audio.sound_files import read_sound
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.model.model import Model
 from timbrel.host.resynthesis.frame_stream import latency_of
 from timbrel.host.resynthesis.process import process
 from timbrel.host.resynthesis.processor import Processor
@@ -165,7 +165,7 @@ def test_the_fit_is_that_of_the_decoded_frames(keyed, make_patch, sound_of, tmp_
     frames = np.lib.stride_tricks.sliding_window_view(padded, 1024)[::256]
     shape = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1024)
     magnitudes = np.abs(np.fft.rfft(frames * shape))
-    from timbrel.host.stft import chroma
+    from timbrel.host.signal import chroma
 
     levels = np.abs(frames)
     codes = np.stack([levels.mean(axis=1), levels[:, 512:].mean(axis=1)], axis=1).astype(np.float32)

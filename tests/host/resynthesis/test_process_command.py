@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.audio.sound_files import read_sound
-from timbrel.host.contract.encoder import encoder_path
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.model.encoder import encoder_path
 from timbrel.host.resynthesis.process import with_options
 
 from .processing import HOP, LENGTH, RATE, noise
 
 
 def test_a_note_of_its_kind_goes_through_a_shipped_model_and_is_known_again(make_tone, sound_of, tmp_path, timbrel):
-    from timbrel.host.pitch import sounding_note
+    from timbrel.host.signal import sounding_note
 
     sound = sound_of(make_tone(64, 1.5), 44_100)
     ended = timbrel("process", sound, "--preset", "gm-chroma-8", "-o", tmp_path / "out.wav")
@@ -110,7 +110,7 @@ def test_what_cannot_be_processed_is_refused_in_a_line_and_nothing_is_written(sh
 
 
 def test_a_midi_file_plays_the_chroma_and_turns_knobs(shelf, timbrel, tmp_path, keyed, make_patch):
-    from timbrel.host.midi.midi_recorder import Recorder
+    from timbrel.host.midi.recorder import Recorder
 
     with Recorder(tmp_path / "keys.mid", RATE, False) as recorder:
         recorder.add([NoteOn(0, 0, 61, 100), ControlChange(0, 0, 70, 127), NoteOff(20_000, 0, 61)])

@@ -19,9 +19,8 @@ from timbrel.host.events import (
     ProgramChange,
     Tempo,
 )
-from timbrel.host.play.controller_state import ControllerState
-from timbrel.host.play.instrument import ChannelInstrument
-from timbrel.host.play.rack import Rack
+from timbrel.host.midi.controllers import ControllerState
+from timbrel.host.play.rack import ChannelInstrument, Rack
 from timbrel.host.resynthesis.code_transform import CodeTransform
 from timbrel.host.resynthesis.process import process
 from timbrel.host.resynthesis.processor import Processor

@@ -8,16 +8,15 @@ import pytest
 import scipy.signal
 from onnx import helper
 from timbrel.host.audio.sound_files import read_sound
-from timbrel.host.contract.model import Model
+from timbrel.host.engines.spectrum.harmonic_shift import LOBE, HarmonicShift, moved_down, octaves_above
+from timbrel.host.engines.spectrum.partial_analysis import fundamentals
+from timbrel.host.engines.spectrum.phase_retrieval import CausalPhase
 from timbrel.host.events import NoteOff, NoteOn
-from timbrel.host.kinds.spectrum.causal_phase import CausalPhase
-from timbrel.host.kinds.spectrum.harmonic_shift import LOBE, HarmonicShift, moved_down, octaves_above
-from timbrel.host.kinds.spectrum.pitch_detection import fundamentals
-from timbrel.host.patch.library import open_patch
-from timbrel.host.resynthesis.effect_rack import EffectRack
+from timbrel.host.model.model import Model
+from timbrel.host.preset.library import open_patch
 from timbrel.host.resynthesis.process import with_options
-from timbrel.host.resynthesis.processor import Processor
-from timbrel.host.stft import window
+from timbrel.host.resynthesis.processor import EffectRack, Processor
+from timbrel.host.signal import window
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.pitch import pitch_track
 

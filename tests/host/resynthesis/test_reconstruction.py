@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.errors import UserError
-from timbrel.host.patch.preset import Preset
+from timbrel.host.preset.preset import Preset
+from timbrel.host.resynthesis.distance import measures
 from timbrel.host.resynthesis.reconstruction import Outputs, Reconstruction
-from timbrel.host.resynthesis.reconstruction_error import measures
 
 PRESET = Preset(format=1, model="model.onnx")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.ndimage
-from timbrel.host.resynthesis.reconstruction_error import SIDE, measures, similarity, spectrogram
+from timbrel.host.resynthesis.distance import SIDE, measures, similarity, spectrogram
 
 RATE = 16000
 

@@ -13,18 +13,17 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.host.contract.encoder import ENCODER_KEY, Encoder, encoder_path
-from timbrel.host.contract.model import Model
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.events import NoteOn
-from timbrel.host.medoid import medoid
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.loading import read_preset
-from timbrel.host.play.motions.motion import Latents
-from timbrel.host.resynthesis.code_track import follow
-from timbrel.host.resynthesis.path_simplification import SAME, simplified
+from timbrel.host.model.encoder import ENCODER_KEY, Encoder, encoder_path
+from timbrel.host.model.model import Model
+from timbrel.host.play.motions import Latents
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.loading import read_preset
+from timbrel.host.preset.shipped import shipped_models
+from timbrel.host.resynthesis.codes import SAME, follow, simplified
 from timbrel.host.resynthesis.recover import recover
-from timbrel.host.shipped import shipped_models
+from timbrel.host.signal import medoid
 
 from ..play.gestures import gestures, note, with_gestures
 

@@ -8,18 +8,16 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from timbrel.host.contract.card import in_deviations
-from timbrel.host.contract.encoder import Encoder
-from timbrel.host.contract.model import Model
-from timbrel.host.kinds.clip.magnitude_synthesis import SpectraSound
+from timbrel.host.engines.clip.synthesis import SpectraSound
+from timbrel.host.model.card import in_deviations
+from timbrel.host.model.encoder import Encoder
+from timbrel.host.model.model import Model
+from timbrel.host.preset.shipped import shipped_models
 from timbrel.host.resynthesis import refinement as refining
-from timbrel.host.resynthesis.code_range import Span
-from timbrel.host.resynthesis.code_track import clip_of
-from timbrel.host.resynthesis.log_mel import distance_db, log_mel
+from timbrel.host.resynthesis.codes import Span, clip_of
+from timbrel.host.resynthesis.distance import distance_db, log_mel
 from timbrel.host.resynthesis.recover import RecoveryMethod, recover
-from timbrel.host.resynthesis.refinement import _Target, can_refine, refined
-from timbrel.host.resynthesis.search_protocol import SearchResult, SearchTarget
-from timbrel.host.shipped import shipped_models
+from timbrel.host.resynthesis.refinement import SearchResult, SearchTarget, _Target, can_refine, refined
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

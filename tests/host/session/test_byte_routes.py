@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from timbrel.host.midi.decode import MidiDecoder
-from timbrel.host.midi.midi_recorder import Recorder
-from timbrel.host.midi.performance import read_performance
-from timbrel.host.patch.library import open_patch
+from timbrel.host.midi.files import read_performance
+from timbrel.host.midi.recorder import Recorder
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.plugin.audio_thread import AudioThread
 from timbrel.host.plugin.loaded_patch import Mode, loaded, rack_of
-from timbrel.host.plugin.shared_memory import EventKind, Position, ReceivedEvent
+from timbrel.host.plugin.wire import EventKind, Position, ReceivedEvent
+from timbrel.host.preset.library import open_patch
 from timbrel.host.resynthesis.processor import Processor
 
 from ..midi.smf import END, midi

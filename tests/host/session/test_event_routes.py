@@ -19,17 +19,16 @@ from timbrel.host.events import (
     Tempo,
 )
 from timbrel.host.live import audio_process
-from timbrel.host.live.audio_process_state import ProcessState
+from timbrel.host.live.process_state import ProcessState
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.ports import Timed
-from timbrel.host.patch.library import open_patch
-from timbrel.host.play.offline_preset_changes import Succession
-from timbrel.host.play.player import Player
+from timbrel.host.play.player import Player, Succession
 from timbrel.host.play.rack import Rack
+from timbrel.host.play.render import programmed
 from timbrel.host.plugin.audio_thread import FROM_THE_BEGINNING, AudioThread
 from timbrel.host.plugin.loaded_patch import Mode, loaded, rack_of
-from timbrel.host.plugin.shared_memory import EventKind, Position, ReceivedEvent
-from timbrel.host.render import programmed
+from timbrel.host.plugin.wire import EventKind, Position, ReceivedEvent
+from timbrel.host.preset.library import open_patch
 from timbrel.host.resynthesis.process import _Effects
 from timbrel.host.session.messages import Setup
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from timbrel.host.audio.limiter import limited
+from timbrel.host.audio.output import limited
 from timbrel.host.events import Clock, ControlChange, NoteOn, ParameterChange
-from timbrel.host.patch.library import open_patch
 from timbrel.host.play.player import Player
 from timbrel.host.plugin.loaded_patch import CHANNEL, Mode, loaded, rack_of
 from timbrel.host.plugin.panel_thread import report
+from timbrel.host.preset.library import open_patch
 from timbrel.host.session.meters import METER_SECONDS, SPECTRUM_BANDS, SPECTRUM_HZ, SPECTRUM_SAMPLES, Meters
 
 RATE, BLOCK = 48000, 64  # a block that is much shorter than the time between two looks

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
-from timbrel.host.session.pipe_writer import MOST_WAITING, MessageQueue, PipeWriter
+from timbrel.host.session.panel_process import MOST_WAITING, MessageQueue, PipeWriter
 
 MUCH = "x" * (1 << 20)  # more than a pipe holds: whoever sends it waits until it is read
 MOVES = 20_000

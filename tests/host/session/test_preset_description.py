@@ -7,15 +7,15 @@ from pathlib import Path
 import onnx
 import pytest
 from timbrel.host.events import ParameterChange
-from timbrel.host.panel.panel_state import PanelState
-from timbrel.host.panel.protocol import read_message
-from timbrel.host.panel.serialize import control
-from timbrel.host.patch.library import open_patch
-from timbrel.host.patch.text.editing import with_value
+from timbrel.host.panel.contents import control
+from timbrel.host.panel.messages import read_message
+from timbrel.host.panel.state import PanelState
 from timbrel.host.play.rack import Rack
-from timbrel.host.session.preset_view import MapView
-from timbrel.host.session.preset_view_builder import view_of_patch
-from timbrel.host.shipped import Draft, shipped_presets
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import Draft, shipped_presets
+from timbrel.host.preset.text import with_value
+from timbrel.host.session.view import MapView
+from timbrel.host.session.view_builder import view_of_patch
 
 from ..panel.fakes import Out, status
 

@@ -1,8 +1,8 @@
 """The line that tells which knob a controller moved last."""
 
 from timbrel.host.events import ControlChange
-from timbrel.host.patch.library import open_patch
-from timbrel.host.session.status import last_moved
+from timbrel.host.preset.library import open_patch
+from timbrel.host.session.meters import last_moved
 
 PRESET = 'format = 1\nmodel = "gm-chroma-8"\n[[cc]]\nnumber = 20\nbits = 14\nchannel = 2\ntarget = "gain"\nlow = -6\n'
 

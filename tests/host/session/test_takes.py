@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.midi.performance import read_performance
-from timbrel.host.patch.recording_notes import LoadedPreset, Swap
+from timbrel.host.midi.files import read_performance
+from timbrel.host.preset.recording_notes import LoadedPreset, Swap
 from timbrel.host.session.messages import Setup, Take
-from timbrel.host.session.recorder import Recording
-from timbrel.host.session.takes import Takes
+from timbrel.host.session.takes import Recording, Takes
 
 from ..panel.fakes import status
 

@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from timbrel.host.engines.protocol import VoiceSound
+from timbrel.host.engines.engine import VoiceSound
 
 from ...patience import PATIENCE_SECONDS
 

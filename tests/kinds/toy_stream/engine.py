@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from timbrel.host.engines.protocol import VoiceSound
+from timbrel.host.engines.engine import VoiceSound
 
 LENGTH = 256
 

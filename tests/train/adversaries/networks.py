@@ -4,9 +4,9 @@ from typing import ClassVar, Literal
 
 import torch
 from timbrel.train.families.grain.recipe import GrainFrames
+from timbrel.train.loop import RunOptions
 from timbrel.train.network import Adam, Network, Objective
-from timbrel.train.recipes.base import Recipe, RecipeSection
-from timbrel.train.training_loop import RunOptions
+from timbrel.train.recipe import Recipe, RecipeSection
 
 CPU = RunOptions(accelerator="cpu")
 RATE, LENGTH, BATCH, NOISE = 22050, 64, 16, 3

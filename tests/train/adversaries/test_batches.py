@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
-from timbrel.train import training_loop
-from timbrel.train.families.grain.batches import GrainData, grain_data
+from timbrel.train import loop
+from timbrel.train.families.grain.data import GrainData, grain_data
+from timbrel.train.loop import RunOptions
 from timbrel.train.network import Objective
-from timbrel.train.training_loop import RunOptions
 
 from .networks import BATCH, CRITIC_BATCHES, CRITICISM, ONCE, PERSUASION, Adversaries, adversaries
 
@@ -97,7 +97,7 @@ def test_examples_a_second_are_those_of_all_batches(train, monkeypatch):
             return self.now
 
     reports, clock = [], Clock()
-    monkeypatch.setattr(training_loop, "time", clock)
+    monkeypatch.setattr(loop, "time", clock)
     train("training.steps=30", options=RunOptions("cpu", on_report=lambda report: reports.append((clock.now, report))))
     assert len(reports) > 5
     for (began, first), (ended, second) in itertools.pairwise(reports):

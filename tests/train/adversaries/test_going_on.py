@@ -7,12 +7,12 @@ import sys
 
 import pytest
 import torch
-from timbrel.train import checkpoint, training_loop
-from timbrel.train.families.grain.batches import grain_data
+from timbrel.train import checkpoint, loop
+from timbrel.train.families.grain.data import grain_data
 from timbrel.train.launch import resume, start
+from timbrel.train.loop import RunOptions
 from timbrel.train.network import Adam
 from timbrel.train.run import Run
-from timbrel.train.training_loop import RunOptions
 
 from ..resuming import same
 from . import networks
@@ -22,7 +22,7 @@ from .networks import CPU, CRITIC_BATCHES, PENALTY, RECIPE, Adversaries, adversa
 
 
 def test_a_penalty_on_slopes_is_validated_and_nothing_is_moved_by_that(train, monkeypatch):
-    looks, original = [], training_loop._Loop._validate
+    looks, original = [], loop._Loop._validate
 
     def validate(self, *arguments, **named):
         def state():
@@ -34,8 +34,8 @@ def test_a_penalty_on_slopes_is_validated_and_nothing_is_moved_by_that(train, mo
         original(self, *arguments, **named)
         looks.append((before, state()))
 
-    monkeypatch.setattr(training_loop._Loop, "_validate", validate)
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop._Loop, "_validate", validate)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
     run, _ = train("training.epochs=2")
     assert len(looks) == 3  # after each epoch, and at the end
     assert any(slope is not None for (_, slopes, _), _ in looks for slope in slopes.values())
@@ -86,9 +86,9 @@ def test_a_resumed_run_of_several_optimisers_is_to_the_bit_one_that_never_stoppe
     rains, tmp_path, contest, asked, monkeypatch
 ):
     contest()
-    monkeypatch.setattr(training_loop, "VALIDATION_STEPS", 1)
+    monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
     whole = start(asked("training.schedule=cosine"), rains, tmp_path / "whole", CPU)
-    waiting, original = {2, 8}, training_loop._Loop._step  # within epochs
+    waiting, original = {2, 8}, loop._Loop._step  # within epochs
 
     def step(self, done):
         if self.progress.step in waiting:
@@ -96,7 +96,7 @@ def test_a_resumed_run_of_several_optimisers_is_to_the_bit_one_that_never_stoppe
             signal.raise_signal(signal.SIGINT)
         return original(self, done)
 
-    monkeypatch.setattr(training_loop._Loop, "_step", step)
+    monkeypatch.setattr(loop._Loop, "_step", step)
     outcome = start(asked("training.schedule=cosine"), rains, tmp_path / "parts", CPU)
     steps = []
     while outcome.interrupted:
@@ -116,7 +116,7 @@ def test_a_diverged_contest_is_said_in_a_line_also_where_slopes_are_clipped(trai
         def criticism(self, windows, generator):
             return {name: term * float("nan") for name, term in super().criticism(windows, generator).items()}
 
-    with pytest.raises(training_loop.Failure, match="training has diverged"):
+    with pytest.raises(loop.Failure, match="training has diverged"):
         train(network=Broken)
 
 
@@ -124,10 +124,10 @@ TWO_PROCESSES = """
 import importlib.util, sys
 from pathlib import Path
 from timbrel.train.families import table
-from timbrel.train.families.grain.batches import check_grains, grain_data
+from timbrel.train.families.grain.data import check_grains, grain_data
 from timbrel.train.launch import start
-from timbrel.train.recipes import load
-from timbrel.train.training_loop import RunOptions
+from timbrel.train.families import recipes as load
+from timbrel.train.loop import RunOptions
 spec = importlib.util.spec_from_file_location("networks", sys.argv[1])
 networks = sys.modules["networks"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(networks)

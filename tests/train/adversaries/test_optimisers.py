@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from timbrel.train import training_loop
+from timbrel.train import loop
 from timbrel.train.network import Adam
 
 from .networks import CRITIC_BATCHES, ONCE, PERSUASION, Adversaries, adversaries, moments
@@ -56,14 +56,14 @@ def test_an_optimiser_has_its_own_betas(train, turn, name, first, second):
 
 
 def test_a_schedule_lowers_every_optimisers_own_rate_alike(train, monkeypatch):
-    seen, original = [], training_loop._Loop._step
+    seen, original = [], loop._Loop._step
 
     def step(self, done):
         loss = original(self, done)
         seen.append([{g["lr"] for g in self.optimizers[name].param_groups} for name in ("critic", "generator")])
         return loss
 
-    monkeypatch.setattr(training_loop._Loop, "_step", step)
+    monkeypatch.setattr(loop._Loop, "_step", step)
     train("training.steps=50", "training.schedule=cosine")
     critic, generator = (np.array([next(iter(rates)) for rates in name]) for name in zip(*seen, strict=True))
     assert all(len(rates) == 1 for rates in itertools.chain(*seen))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.train.metrics.copied_passages import _longest, longest_verbatim
+from timbrel.train.metrics.streams import _longest, longest_verbatim
 
 RATE, BEAT = 11025, 4096
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import entropy
-from timbrel.train.metrics.distribution_distance import frechet, inception_score, pairwise
+from timbrel.train.metrics.clips import frechet, inception_score, pairwise
 
 
 def with_moments(count, mean, covariance, seed=0):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from timbrel.train.metrics import frames as module
-from timbrel.train.metrics.frames import KnownFrames, mel_frames
+from timbrel.train.metrics import clips as module
+from timbrel.train.metrics.clips import KnownFrames, mel_frames
 
 RATE = 16000
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from timbrel.host.resynthesis.log_mel import distance_db, log_mel
-from timbrel.train.metrics.generated_clips import DRAWINGS, JudgedClips, Recordings, drawings, likeness
+from timbrel.host.resynthesis.distance import distance_db, log_mel
+from timbrel.train.metrics.clips import DRAWINGS, JudgedClips, Recordings, drawings, likeness
 
 RATE, LENGTH, NOTES = 8000, 4000, 4
 

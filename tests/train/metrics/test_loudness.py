@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from timbrel.train.metrics.loudness import attack_seconds, envelope_db, envelope_distance_db
+from timbrel.train.metrics.clips import attack_seconds, envelope_db, envelope_distance_db
 
 RATES = [8000, 11025, 16000, 44100]
 

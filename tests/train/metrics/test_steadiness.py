@@ -2,13 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.train.metrics.stream_faults import (
-    constant_share,
-    loudness_db,
-    loudness_range,
-    repeating_share,
-    share_in_range,
-)
+from timbrel.train.metrics.streams import constant_share, loudness_db, loudness_range, repeating_share, share_in_range
 
 RATE, FRAME = 44100, 2048
 

@@ -2,9 +2,8 @@
 
 from ...preview import Preview
 from ..family import Family
-from .batches import check_spectra, chroma_data, in_octave
+from .data import check_spectra, chroma_data, held_spectra, in_octave
 from .network import ChromaAutoencoder
-from .preview import held_spectra
 
 FAMILIES = {
     "chroma": Family(

@@ -7,11 +7,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....host.stft import chroma_bins
-from ...layers import BANDS, LEAK, SOFTEST, decibels, dense, initialise_by_glorot, level_distance, uniformity
-from ...network import Autoencoder
+from ....host.signal import chroma_bins
+from ...data import Data
+from ...network import (
+    BANDS,
+    LEAK,
+    SOFTEST,
+    Autoencoder,
+    decibels,
+    dense,
+    initialise_by_glorot,
+    level_distance,
+    uniformity,
+)
 from ...shared_random import rand_examples, randint_examples, randn_examples
-from ...training_data import Data
 from .recipe import ChromaRecipe
 
 ASKED = 4  # frames per random code of the consistency term: a code costs as much as a frame, and keys are learned fast

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ...recipes.base import Latents, Recipe, RecipeSection, SpectralFrames, Weight, Widths
+from ...recipe import Latents, Recipe, RecipeSection, SpectralFrames, Weight, Widths
 
 OCTAVES = range(1, 8)  # allowed targets of moved notes
 

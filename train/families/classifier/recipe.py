@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...recipes.base import Frames, Recipe, RecipeSection, Weight
+from ...recipe import Frames, Recipe, RecipeSection, Weight
 
 
 class LabelledFrames(Frames):

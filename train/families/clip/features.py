@@ -1,4 +1,7 @@
-"""Clip features: band levels of spectra, and loudness in short parts."""
+"""Clip features: band levels of spectra, loudness in short parts, attack time; and their distances in dB.
+
+Decoded loudness errs by a decibel or two, which are milliseconds in slow vowels.
+"""
 
 import math
 
@@ -109,3 +112,142 @@ def _tables(rate: int, transform: int, length: int) -> dict[str, Tensor]:
         "fade": fade,
     }
     return {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in tables.items()}
+
+
+POOLED = 5  # parts, ten milliseconds
+LOUD_DB, SOFT = 40.0, 0.1  # below a clip's maximum: deeper levels weigh a tenth
+ENVELOPE_DB = 50.0  # below a clip's maximum: range of the audible loudness curve
+DECIBELS = 20 / math.log(10)  # per neper
+LEAK = 0.1
+LEAST_SQUARE = 1e-4  # dB²: bounds the gradients of eigenvalue roots near 0
+FEWEST = 2  # spectra needed for a covariance
+PROJECTIONS = 64  # random directions of the sliced distance
+MOST_SPECTRA = 1024  # sample size of a comparison
+
+
+def apart(given: Tensor, asked: Tensor) -> Tensor:
+    """Return clips' mean RMS level difference in dB; soft levels weigh less."""
+    given, asked = given.flatten(1), asked.flatten(1)
+    top = asked.amax(1, keepdim=True)
+    floor = top - RANGE * DECIBELS
+    asked, given = torch.maximum(asked, floor), torch.maximum(given, floor) + LEAK * torch.clamp_max(given - floor, 0)
+    weight = torch.where(asked > top - LOUD_DB, 1.0, SOFT)
+    squares = ((given - asked).square() * weight).sum(1) / weight.sum(1)
+    return (squares + 1e-6).sqrt().mean()
+
+
+def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
+    """Return the mean distance of loudness curves in dB [clips, moments]."""
+    floor = asked.amax(1, keepdim=True) - ENVELOPE_DB
+    heard = torch.maximum(given, asked) > floor
+    given, asked = torch.maximum(given, floor) + LEAK * torch.clamp_max(given - floor, 0), torch.maximum(asked, floor)
+    squares = ((given - asked).square() * heard).sum(1) / heard.sum(1).clamp_min(1)
+    return (squares + 1e-6).sqrt().mean()
+
+
+def pooled(levels: Tensor) -> Tensor:
+    """Return levels in dB of `POOLED` parts together, from nepers."""
+    power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1)[:, 0]
+    return DECIBELS * logarithm(power)
+
+
+def sounding(mel: Tensor) -> Tensor:
+    """Return the spectra with a band above -40 dB: [clips, spectra, bands] → [_, bands].
+
+    Levels are relative to the recording's maximum, as decoded clips have loud cells.
+    """
+    spectra = mel.clamp_min(-LOUD_DB).flatten(0, 1)
+    return spectra[spectra.amax(1) > -LOUD_DB]
+
+
+def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the sliced Wasserstein distance in dB of clips' audible spectra, [clips, spectra, bands].
+
+    After Kolouri et al. (ICLR 2019). Levels are relative to each clip's maximum.
+    """
+    heard = [sounding(levels - levels.amax((1, 2), keepdim=True)) for levels in (given, asked)]
+    count = min(*map(len, heard), MOST_SPECTRA)
+    directions = F.normalize(torch.randn(given.shape[2], PROJECTIONS, generator=generator), dim=0).to(given)
+    some = [part[torch.randperm(len(part), generator=generator)[:count]] for part in heard]
+    sides = [(part @ directions).T.contiguous().sort(1).values for part in some]  # rows are sorted faster
+    return ((sides[0] - sides[1]).square().mean() + 1e-6).sqrt()
+
+
+class SpreadLoss(nn.Module):
+    """Fréchet distance from recordings' spectra, which as a loss prevents a dull mean.
+
+    (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020.)
+    """
+
+    middle: Tensor
+    root: Tensor
+    total: Tensor
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.register_buffer("middle", torch.zeros(bands))
+        self.register_buffer("root", torch.zeros(bands, bands))
+        self.register_buffer("total", torch.zeros(()))
+
+    def measure(self, spectra: Tensor) -> None:
+        """Measure recordings' spectra, [spectra, bands], at least two."""
+        covariance = torch.cov(spectra.double().T)
+        values, axes = torch.linalg.eigh(covariance)
+        self.middle.copy_(spectra.mean(0))
+        self.root.copy_((axes * values.clamp_min(0).sqrt()) @ axes.T)
+        self.total.copy_(covariance.trace())
+
+    def distance(self, spectra: Tensor) -> Tensor:
+        """Return the root of the Fréchet distance, in dB; 0 for fewer than two spectra."""
+        if len(spectra) < FEWEST:
+            return spectra.new_zeros(())
+        middle = spectra.mean(0)
+        covariance = (spectra - middle).T @ (spectra - middle) / (len(spectra) - 1)
+        shared = torch.linalg.eigvalsh(self.root @ covariance @ self.root).clamp_min(LEAST_SQUARE).sqrt().sum()
+        squared = (middle - self.middle).square().sum() + covariance.trace() + self.total - 2 * shared
+        distance: Tensor = (squared.clamp_min(0) + 1).sqrt()
+        return distance
+
+
+RISEN = 3 / 20 * math.log(10)  # nepers below the maximum, as in `metrics.loudness`
+FLAT, AROUND = POOLED // 2, 10.0  # parts: full correction over 10 ms, fading to none 20 ms further
+MOST = 2 / 20 * math.log(10)  # nepers: larger corrections click
+UNDER = 0.05  # nepers, .4 dB: margin below the threshold before the rise, and above it at the rise
+DOUBTED = 0.5 / 20 * math.log(10)  # nepers, width of the soft threshold around 3 dB
+SURE = 1 - 1e-6  # keeps log(1 - share) finite
+
+
+def loudness(levels: Tensor) -> Tensor:
+    """Return the loudness of 10 ms around each part, in nepers: [clips, points]."""
+    power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1, POOLED // 2)[:, 0]
+    return logarithm(power)
+
+
+def risen(levels: Tensor) -> Tensor:
+    """Return the part at which each clip first comes within 3 dB of its maximum, [clips, 1].
+
+    The differentiable threshold is half a decibel wide; a pause just below moves the result.
+    """
+    loud = loudness(levels)
+    there = _share(0.5 + (loud - loud.amax(1, keepdim=True) + RISEN) / DOUBTED)
+    before = torch.cumsum(torch.log(1 - there * SURE), 1)
+    return torch.exp(before).sum(1, keepdim=True)
+
+
+def made_to_rise(levels: Tensor, parts: Tensor) -> Tensor:
+    """Return levels [clips, points] raised by up to 2 dB at a part, [clips, 1], to 3 dB below the maximum.
+
+    Earlier levels are limited to that.
+    """
+    time = torch.arange(levels.shape[1], dtype=levels.dtype, device=levels.device) - parts
+    loud = loudness(levels)
+    asked = loud.amax(1, keepdim=True) - RISEN
+    there = (loud * (1 - time.abs()).clamp_min(0)).sum(1, keepdim=True)
+    near = _share(1 - (time.abs() - FLAT) / AROUND)
+    raised = (asked + 2 * UNDER - there).clamp_min(0).clamp_max(MOST) * near
+    above = (loud + raised - asked + UNDER).clamp_min(0) * _share(FLAT - 0.5 - time)
+    return levels + raised - above
+
+
+def _share(values: Tensor) -> Tensor:
+    return values.clamp_min(0).clamp_max(1)  # both bounds at once cannot be exported

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight
+from ...recipe import Frames, Latents, Recipe, RecipeSection, Weight
 
 UNIT = 2048  # lengths are multiples of this many samples: hops and loudness parts divide it at any sample rate
 

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...layers import frozen, initialise_by_glorot
-from ...network import Adam, Autoencoder, Objective, seeded_dropout
-from .generator import ClipGenerator
+from ...network import Adam, Autoencoder, Objective, frozen, initialise_by_glorot, seeded_dropout
+from .generator import ClipGenerator, Lengthening, Shortening
 from .recipe import STRIDE, DCGANNetwork, DCGANRecipe
-from .strided_convolution import Lengthening, Shortening
 
 KERNEL = 25  # samples of every layer
 LEAK = 0.2  # of every LeakyReLU

@@ -1,14 +1,12 @@
 """Descriptors of gan, logistic-gan, dcgan and halves."""
 
-from ...batches.clip_selection import with_words
-from ...gan_health import health
+from ...data import with_words
 from ...preview import Preview
 from ..family import Family
-from .batches import check_clips, clip_data, describe
+from .data import check_clips, clip_data, describe, held_clips, held_reconstructions
 from .dcgan import DCGAN, Halves
-from .logistic_gan import LogisticGAN
-from .preview import held_clips, held_reconstructions
-from .wavegan import WaveGAN
+from .health import health
+from .wavegan import LogisticGAN, WaveGAN
 
 CLIPS = Preview(held_clips, pictured=True)
 

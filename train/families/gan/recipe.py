@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...recipes.base import Frames, Recipe, RecipeSection, Weight, Widths
+from ...recipe import Frames, Recipe, RecipeSection, Weight, Widths
 
 Codes = Annotated[int, Field(ge=1, le=4096)]  # size of a code: the largest that a model's card allows
 LENGTHS = {  # strides of the layers: the paper's three lengths, and half the shortest for speech at 8 kHz

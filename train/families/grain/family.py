@@ -2,9 +2,8 @@
 
 from ...preview import Preview
 from ..family import Family
-from .batches import check_grains, grain_data
+from .data import check_grains, grain_data, held_grains
 from .network import GrainAutoencoder
-from .preview import held_grains
 
 FAMILIES = {
     "grain": Family(GrainAutoencoder, check_grains, grain_data, Preview(held_grains), bfloat16=True),

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...layers import LEAK, dense, frozen, initialise_by_glorot
-from ...network import Autoencoder, Objective
+from ...network import LEAK, Autoencoder, Objective, dense, frozen, initialise_by_glorot
 from ...shared_random import randn_examples
 from .recipe import GrainRecipe
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight, Widths
+from ...recipe import Frames, Latents, Recipe, RecipeSection, Weight, Widths
 
 
 class GrainFrames(Frames):

@@ -2,9 +2,8 @@
 
 from ...preview import Preview
 from ..family import Family
-from ..gan.batches import check_clips, clip_data, describe
-from .network import Inverter, following
-from .preview import held_inversions
+from ..gan.data import check_clips, clip_data, describe
+from .network import Inverter, following, held_inversions
 
 FAMILIES = {
     "invert": Family(

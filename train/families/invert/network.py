@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ....host.arrays import Array
 from ....host.errors import UserError
 from ...network import Adam, Network, Objective
-from ...recipes.base import Recipe
+from ...recipe import Recipe
 from ..classifier.network import Classifier, Spectrogram, initialise_weights, resnet
 from ..classifier.recipe import ClassifierRecipe
 from ..gan.generator import ClipGenerator
@@ -131,3 +132,8 @@ def following(recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecip
         )
     network = recipe.network.model_copy(update={"words": words})
     return recipe.model_copy(update={"frames": made.frames, "network": network})
+
+
+def held_inversions(network: Inverter, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
+    made = network.again(*batch).cpu().numpy()
+    return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ...recipes.base import Recipe, RecipeSection, Weight
+from ...recipe import Recipe, RecipeSection, Weight
 from ..gan.recipe import ClipFrames
 
 

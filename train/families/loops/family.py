@@ -1,7 +1,7 @@
 """Descriptor of the loops family."""
 
 from ..family import Family
-from .batches import check_loops, describe_loops, loop_data, on_grid
+from .data import check_loops, describe_loops, loop_data, on_grid
 from .network import LoopNetwork
 
 FAMILIES = {

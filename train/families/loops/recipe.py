@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight
+from ...recipe import Frames, Latents, Recipe, RecipeSection, Weight
 
 
 class LoopFrames(Frames):

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from ....host.contract.card import PartialsLayout
+from ....host.model.card import PartialsLayout
 from ....host.units import INAUDIBLE_HZ
-from ...recipes.base import Latents, Recipe, RecipeSection, SpectralFrames, Weight, Widths
+from ...recipe import Latents, Recipe, RecipeSection, SpectralFrames, Weight, Widths
 
 LOWEST_BAND_HZ = 43.0  # upper edge of the lowest noise band: lower bands would be narrower than bins
 Key = Annotated[float, Field(ge=0, le=127.5)]

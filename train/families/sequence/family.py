@@ -2,9 +2,7 @@
 
 from ...preview import Preview
 from ..family import Family
-from .batches import check_sequences, describe_sequences, sequence_data, with_clips
-from .network import RecurrentNetwork
-from .preview import held_sequences
+from .network import RecurrentNetwork, check_sequences, describe_sequences, held_sequences, sequence_data, with_clips
 
 FAMILIES = {
     "sequence": Family(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...recipes.base import Frames, Latents, Recipe, RecipeSection, Weight
+from ...recipe import Frames, Latents, Recipe, RecipeSection, Weight
 
 MOST_FRAMES = 1 << 14  # of a sequence: six minutes at the post's settings
 

@@ -8,31 +8,11 @@ from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 
 from ....patience import PATIENCE_SECONDS
 from .conftest import STILL
-from .test_access import (  # noqa: F401  # which run in this browser, too
+from .test_access import (
     assert_clean_in_learn_mode_and_dialogs,
-    test_a_dialog_keeps_the_focus_until_escape_gives_it_back_to_its_button,
-    test_a_field_with_a_list_names_the_one_option_that_enter_takes,
 )
-from .test_controls import (  # noqa: F401
-    test_dragging_a_slider_is_one_gesture_and_ends_where_the_hand_let_go,
-    test_the_wheel_turns_a_slider_by_a_hundredth_and_a_run_of_notches_is_one_gesture,
-    test_with_shift_the_thumb_goes_a_tenth_of_the_way_and_does_not_jump,
-)
-from .test_installed import (  # noqa: F401
-    test_full_screen_is_a_button_that_stays_down_and_asks_to_keep_escape_for_panic,
-)
-from .test_keys import (  # noqa: F401
+from .test_keys import (
     middle,
-    test_letters_slash_and_the_space_bar_play_wherever_the_focus_is,
-    test_letters_that_are_typed_into_a_field_play_nothing,
-    test_tab_gives_the_space_bar_to_a_button_and_enter_to_a_key_of_the_piano,
-)
-from .test_map import (  # noqa: F401
-    test_clicking_a_dot_gives_its_stored_code_exactly_and_says_what_it_is,
-)
-from .test_menus import (  # noqa: F401
-    test_a_binding_is_ranged_in_place_and_forgotten_alone,
-    test_a_right_click_opens_it_where_the_pointer_is_and_escape_gives_the_focus_back_without_panic,
 )
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange, ParameterTouch
-from timbrel.host.midi.performance import read_performance
+from timbrel.host.midi.files import read_performance
 
 from ....patience import PATIENCE_SECONDS
 from .conftest import STILL

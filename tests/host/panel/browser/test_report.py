@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timbrel.export.fidelity.abx import AbxTrial, abx_page
+from timbrel.export.fidelity.comparison import AbxTrial, abx_page
 from timbrel.export.reports.figures.frames import embedding
 from timbrel.export.reports.page import document, pressed, shown
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange

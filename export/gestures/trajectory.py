@@ -1,0 +1,315 @@
+"""Measures a recorded note's trajectory: levels, codes, and modes, partials that decay at frequencies of their own.
+
+Times are those of the recording; encoding may resample it.
+
+A long spectrum gives their frequencies, and with the free partials of short frames the share of a band's noise that is
+theirs: noise has peaks too, but low ones, and none that stays.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import scipy
+
+from ...host.arrays import Array, Doubles, Indices
+from ...host.model.card import Card, in_deviations
+from ...host.model.gesture import NO_MODES, band_energy
+from ...host.model.partials import in_bins, orders
+from ...host.resynthesis.codes import QUIET_FRAME
+from ...host.signal import medoid
+from ...host.units import INAUDIBLE_HZ
+from ...train.families.partials.network import split_frames
+from ...train.metrics.clips import SILENT_DB, STEP_SECONDS, envelope_db
+from ..fidelity.floors import frames_of
+from ..fidelity.measures import RINGING_DB_SECOND, SpectralPeaks, course, fall_db_second, spectral_peaks
+from ..fidelity.notes import RecordedNote, tuned
+from .code_fitting import CodeFitter
+
+# Fine grid at onset and release, then ever coarser: later details of 10 ms are inaudible.
+LEVELS = (0, 2, 4, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 250, 320, 400, 500, 640, 800)
+LEVELS_MS = (*LEVELS, 1000, 1280, 1600, 2000, 2560)
+CODES_MS = (0, 20, 40, 70, 100, 150, 200, 300, 450, 700, 1000, 1500, 2200)
+RELEASE_LEVELS_MS = (0, 10, 20, 30, 45, 60, 80, 100, 130, 170, 220, 300, 400, 550, 750, 1000)
+RELEASE_CODES_MS = (0, 50, 100, 200, 400)
+LEVELS_AT, CODES_AT, RELEASE_LEVELS_AT, RELEASE_CODES_AT = (
+    np.array(grid) / 1000 for grid in (LEVELS_MS, CODES_MS, RELEASE_LEVELS_MS, RELEASE_CODES_MS)
+)
+SHARP_SECONDS = 0.02  # up to here levels are those of 10 ms windows, later ones means around each moment
+RINGS_DB = -30.0  # relative to the maximum, at release: a softer note rang out and was not released
+SHORTEST_RELEASE = 0.08  # seconds: a shorter recording says nothing about the release
+STEEPEST_DB_SECOND = 300.0  # limit for extrapolated releases
+STEADY = (0.5, 0.9)  # the part of a held note that continues under a longer key: ends before the player stops
+SILENT = 1e-6  # of full scale: a note with a softer loudest frame has no codes
+STEADY_SECONDS = 0.25  # shortest steady part to measure wander
+SMOOTH_SECONDS = 0.046  # smoothing of power for wander: two periods of the lowest bass, which are not wander
+
+
+class NoteTrajectory(NamedTuple):
+    """A note's levels, and the frames to encode under ``condition``.
+
+    Attributes:
+        levels: in dB relative to the maximum, [LEVELS_AT].
+        course: while held, smooth, `STEP_SECONDS` apart.
+        fall: in dB a second, after ``levels``.
+        fading: ``levels`` and ``fall`` if the held note goes on fading, as a struck one does.
+        release_levels: in dB relative to the release, [RELEASE_LEVELS_AT]; None if the note rang out or was cut off.
+        frames: [points, frame_length]: the note's own, the first ``held`` of `CODES_AT`, and the first of
+            `RELEASE_CODES_AT`.
+        steady_levels: in dB, a millisecond apart.
+        steady_frames: [frames, frame_length], ``frame_seconds`` apart.
+    """
+
+    note: RecordedNote
+    condition: float
+    levels: Doubles
+    course: Doubles
+    fall: float
+    fading: tuple[Doubles, float]
+    release_levels: Doubles | None
+    frames: Array
+    held: int
+    steady_levels: Doubles
+    steady_frames: Array
+    frame_seconds: float
+
+
+class NoteCodes(NamedTuple):
+    """A note's own code, [n_latents], and offsets from it at `CODES_AT` and `RELEASE_CODES_AT`, [times, n_latents]."""
+
+    own: Doubles
+    held: Doubles
+    released: Doubles | None
+
+
+def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory | None:
+    """Measure a note at the model's sample rate; None if it is silent."""
+    card = coder.card
+    moved, ratio = coder.moved(note.sound, note.single)
+    condition = coder.condition(note.single)
+    apart = card.hop_length / card.sample_rate * ratio
+    seconds = np.arange(0.0, max(len(note.sound) / card.sample_rate, apart), apart)
+    frames = _frames(moved, seconds / ratio, card)
+    loud = frames.std(axis=1)
+    sounding = loud >= QUIET_FRAME * loud.max()
+    if loud.max() < SILENT:
+        return None
+    levels = _levels(note, card.sample_rate)
+    held = min(len(levels) - 1, round(note.held_seconds / STEP_SECONDS))
+    own = np.flatnonzero(sounding & ((seconds <= note.held_seconds) | (seconds == seconds[sounding][0])))
+    codes = coder.encoded(frames[own], np.full(len(own), condition)).astype(np.float64)
+    rings = levels[held] <= RINGS_DB
+    decay = _fall(levels[: held + 1])
+    fall = decay if rings else 0.0
+    released = not rings and (len(levels) - 1 - held) * STEP_SECONDS >= SHORTEST_RELEASE
+    inside = CODES_AT[(note.held_seconds > CODES_AT) | (CODES_AT == 0)]
+    after = note.held_seconds + RELEASE_CODES_AT[seconds[sounding][-1] - note.held_seconds >= RELEASE_CODES_AT]
+    points = np.concatenate([inside, after if released else after[:0]])
+    moments = _inside(np.arange(len(levels), dtype=np.float64) * STEP_SECONDS, note.held_seconds)
+    return NoteTrajectory(
+        note=note,
+        condition=condition,
+        levels=_held_levels(levels[: held + 1], fall),
+        course=_smooth(levels[: held + 1]),
+        fall=fall,
+        fading=(_held_levels(levels[: held + 1], decay), decay),
+        release_levels=_release_levels(levels[held:]) if released else None,
+        frames=np.concatenate(
+            [frames[own[medoid(codes * in_deviations(card))]][np.newaxis], _frames(moved, points / ratio, card)]
+        ),
+        held=len(inside),
+        steady_levels=_smooth(levels)[moments],
+        steady_frames=frames[sounding & _inside(seconds, note.held_seconds)],
+        frame_seconds=apart,
+    )
+
+
+def codes_of(course: NoteTrajectory, found: Doubles) -> NoteCodes:
+    """Build a note's codes from its frames' codes, [points, n_latents].
+
+    Beyond the recording, a held note has its own code, a release its last.
+    """
+    own, held, released = found[0], found[1 : 1 + course.held], found[1 + course.held :]
+    rest = np.broadcast_to(own, (len(CODES_AT) - len(held), len(own)))
+    way = None
+    if course.release_levels is not None:
+        there = released if len(released) else held[-1:]
+        last = np.broadcast_to(there[-1], (len(RELEASE_CODES_AT) - len(there), len(own)))
+        way = np.concatenate([there, last]) - own
+    return NoteCodes(own, np.concatenate([held, rest]) - own, way)
+
+
+def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
+    half = card.frame_length // 2
+    padded = np.pad(sound, (half, card.frame_length))
+    starts = np.clip(np.round(middles * card.sample_rate).astype(np.int64), 0, len(sound))
+    frames: Array = np.lib.stride_tricks.sliding_window_view(padded, card.frame_length)[starts]
+    return frames
+
+
+def _levels(note: RecordedNote, rate: int) -> Doubles:
+    heard = scipy.signal.sosfilt(scipy.signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
+    levels = envelope_db(heard[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
+    under: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
+    return under
+
+
+def _held_levels(levels: Doubles, fall: float) -> Doubles:
+    """Return levels at `LEVELS_AT`; beyond the recording the steady level, or a fall."""
+    end = (len(levels) - 1) * STEP_SECONDS
+    first, last = (round(part * (len(levels) - 1)) for part in STEADY)
+    steady = _decibels(levels[first : last + 1])
+    beyond = levels[-1] - fall * (LEVELS_AT - end) if fall else np.full(len(LEVELS_AT), steady)
+    found: Doubles = np.where(end >= LEVELS_AT, _means(levels, LEVELS_AT), beyond)
+    return found
+
+
+def _release_levels(levels: Doubles) -> Doubles:
+    """Return levels at `RELEASE_LEVELS_AT`, from 0 down, extrapolated beyond the recording."""
+    end = (len(levels) - 1) * STEP_SECONDS
+    under = np.minimum.accumulate(levels - levels[0])  # a later rise is room noise
+    slope = min(max(-under[-1] / end, 1.0), STEEPEST_DB_SECOND)
+    beyond = under[-1] - slope * (RELEASE_LEVELS_AT - end)
+    found: Doubles = np.where(end >= RELEASE_LEVELS_AT, _means(under, RELEASE_LEVELS_AT), beyond)
+    return np.minimum.accumulate(np.minimum(found, 0.0))
+
+
+def _means(levels: Doubles, moments: Doubles) -> Doubles:
+    """Return the mean power around moments in seconds, up to halfway between them, in dB."""
+    power = np.concatenate([[0.0], np.cumsum(10 ** (levels / 10))])
+    halves = (moments[1:] + moments[:-1]) / 2
+    begins, ends = (np.concatenate(edges) for edges in (([0.0], halves), (halves, moments[-1:])))
+    first, last = (np.clip(np.round(edge / STEP_SECONDS).astype(int), 0, len(levels)) for edge in (begins, ends))
+    at = np.clip(np.round(moments / STEP_SECONDS).astype(int), 0, len(levels) - 1)
+    wide = (moments > SHARP_SECONDS) & (last > first)
+    mean = (power[last] - power[first]) / np.maximum(last - first, 1)
+    found: Doubles = np.where(wide, 10 * np.log10(np.maximum(mean, 1e-20)), levels[at])
+    return found
+
+
+def _fall(levels: Doubles) -> float:
+    later = levels[len(levels) // 2 :]
+    times = np.arange(len(later)) - (len(later) - 1) / 2
+    return max(0.0, float(-(times @ later) / max(float(times @ times), 1.0)) / STEP_SECONDS)
+
+
+def _smooth(levels: Doubles) -> Doubles:
+    width = round(SMOOTH_SECONDS / STEP_SECONDS)
+    power = scipy.ndimage.uniform_filter1d(10 ** (levels / 10), width, mode="nearest", origin=width % 2 - 1)
+    smooth: Doubles = 10 * np.log10(np.maximum(power, 1e-20))
+    return smooth
+
+
+def _inside(seconds: Doubles, held: float) -> npt.NDArray[np.bool_]:
+    inside: npt.NDArray[np.bool_] = (seconds >= STEADY[0] * held) & (seconds <= STEADY[1] * held)
+    return inside
+
+
+def _decibels(levels: Doubles) -> float:
+    return float(10 * np.log10(np.mean(10 ** (levels / 10))))
+
+
+FEWEST_PERIODS, MOST_PERIODS = 5, 40  # in a window: partials apart, and a lobe that holds the vibrato
+
+
+MOST = 40  # modes of a note
+STRUCK = 0.2  # of a held note: a struck one is loudest before
+LOBE, SAME = 2.5, 1.0  # bins of a frame: a peak so near to a harmonic is heard as that, and as that alone
+BESIDE = 1.5  # bins of a frame on either side of a mode that hold its energy
+NEAR = 0.15  # of the fundamental, from a harmonic
+APART = 2.0  # bins of a frame between a mode and its free partials
+STEADY_SHARE = 0.2  # least share of a band's noise for a mode without a harmonic
+IN_TUNE_CENTS = 0.5  # a harmonic so near to its place stays
+FREE_CENTS = 20.0  # from the nearest harmonic
+FRAMES = 32  # short frames of a note
+
+
+class NoteModes(NamedTuple):
+    """A note's modes.
+
+    Attributes:
+        modes: as in `NoteWay`, [modes, 3].
+        free: share of its partials' power that is far off harmonics.
+        struck: whether it is loudest in its first fifth, and fades.
+    """
+
+    modes: Doubles = NO_MODES
+    free: float = 0.0
+    struck: bool = False
+
+
+def modes_of(note: RecordedNote, card: Card) -> NoteModes:
+    """Return the modes of a note at the card's rate; none unless it is struck."""
+    layout, rate = card.partials, card.sample_rate
+    sound, key = tuned(note, rate).sound[: round(note.held_seconds * rate)], np.array([note.single.key])
+    if layout is None or frames_of(card) is None or len(sound) < card.frame_length:
+        return NoteModes()
+    heard = course(sound, rate)
+    if fall_db_second(heard, rate) < RINGING_DB_SECOND or heard.levels.argmax() > STRUCK * len(heard.levels):
+        return NoteModes()
+    peaks = spectral_peaks(sound, rate)
+    places = peaks.hertz * card.frame_length / rate
+    first, comb = in_bins(key, card)[0], (in_bins(key, card) * orders(layout, key))[0]
+    harmonics = _harmonics(places, peaks.clear, comb)
+    own = comb[np.maximum(harmonics, 1) - 1]
+    free_shares, shares = _free_shares(sound, key[0], places, card), _shares(peaks, places, own[harmonics > 0], card)
+    shares = np.maximum(free_shares, shares)
+    shares[(shares < STEADY_SHARE) | ((harmonics > 0) & (np.abs(places - own) < SAME))] = 0.0
+    mistuned = np.abs(1200 * np.log2(places / own)) >= IN_TUNE_CENTS
+    kept = np.flatnonzero((shares > 0) | ((harmonics > 0) & mistuned))[:MOST]
+    nearest = comb[np.abs(comb - places[:, np.newaxis]).argmin(1)]
+    free, power = np.abs(1200 * np.log2(places / nearest)) > FREE_CENTS, 10 ** (peaks.levels / 10)
+    modes = np.stack([places[kept] / first, harmonics[kept], shares[kept]], axis=1)
+    return NoteModes(modes, float(power[free].sum() / power.sum()), struck=True)
+
+
+def _harmonics(places: Doubles, clear: npt.NDArray[np.bool_], comb: Doubles) -> Indices:
+    """Return the harmonic, counted from 1, that each peak is decoded as, or 0, [peaks]; ``comb`` in bins.
+
+    A peak in a harmonic's lobe comes first. The next one is that harmonic at lower keys, where lobes are wider.
+    """
+    found = np.zeros(len(places), np.intp)
+    away = np.abs(comb - places[:, np.newaxis])
+    nearest = away.argmin(1)
+    for reach in (LOBE, max(LOBE, NEAR * comb[0])):
+        for peak in np.flatnonzero(clear & (found == 0) & (away.min(1) <= reach)).tolist():
+            if nearest[peak] + 1 not in found:
+                found[peak] = nearest[peak] + 1
+    return found
+
+
+def _free_shares(sound: Array, key: int, peaks: Doubles, card: Card) -> Doubles:
+    """Return the share of free partials at each peak in the noise of its band, [peaks]."""
+    frames = frames_of(card)
+    assert frames is not None
+    begin = min(int(np.abs(sound).argmax()), len(sound) - card.frame_length)
+    pieces = np.lib.stride_tricks.sliding_window_view(sound[begin:], card.frame_length)[:: card.hop_length][:FRAMES]
+    apart, layout, levels = split_frames(pieces, np.full(len(pieces), float(key)), frames)
+    weights = np.square(pieces.std(axis=1, dtype=np.float64))[:, np.newaxis]
+    places, strengths = layout.free(apart)
+    power = np.square(strengths, dtype=np.float64) * weights
+    noise = (10 ** (levels[:, layout.harmonics :] / 10) * weights).sum(0) * band_energy(card)
+    owner = np.abs(places[:, :, np.newaxis] - peaks).argmin(2)
+    near = np.abs(places - peaks[owner]) <= APART
+    energy = np.bincount(owner[near], power[near], len(peaks))
+    shares: Doubles = np.minimum(energy / np.maximum(noise[_bands(peaks, card)], 1e-20), 1.0)
+    return shares
+
+
+def _shares(peaks: SpectralPeaks, places: Doubles, harmonics: Doubles, card: Card) -> Doubles:
+    """Return the share of clear peaks in the long spectrum of their bands, without ``harmonics``, [peaks]."""
+    bins = np.arange(len(peaks.power)) * peaks.bin_hz * card.frame_length / card.sample_rate
+    noise = peaks.power.copy()
+    for place in harmonics:
+        noise[np.abs(bins - place) <= LOBE] = 0.0
+    bands = _bands(bins, card)
+    whole = np.bincount(bands, noise, bands.max() + 1)[_bands(places, card)]
+    energy = np.array([noise[np.abs(bins - place) <= BESIDE].sum() for place in places])
+    shares: Doubles = np.where(peaks.clear, np.minimum(energy / np.maximum(whole, 1e-20), 1.0), 0.0)
+    return shares
+
+
+def _bands(places: Doubles, card: Card) -> Indices:
+    assert card.partials is not None
+    bands = np.searchsorted(card.partials.edges_hz, places * card.sample_rate / card.frame_length, side="right") - 1
+    return np.clip(bands, 0, card.partials.bands - 1)

@@ -1,1 +1,0 @@
-"""Demos, loudness and peaks of instruments."""

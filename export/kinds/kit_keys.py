@@ -1,0 +1,67 @@
+"""Drum kit mapping: assigns a clip model's sounds to keys, drums to their General MIDI keys."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...host.kinds.clip import KeySettings
+from ...host.kinds.general_midi_drums import hit_keys
+from ...host.model.card import Card, UniformPrior, in_deviations
+
+FIRST_KEY = 36  # General MIDI's bass drum
+DRAWN_KEYS = 10  # of a model that has learned no codes of recordings, one per finger
+KEYS = (*range(FIRST_KEY, 128), *range(FIRST_KEY - 1, -1, -1))  # free keys, in order of assignment
+HATS = {42, 44, 46}  # closed, pedal and open hats choke each other
+
+
+def kit(card: Card) -> list[KeySettings]:
+    """Return ascending keys: one per label, or one per recording; at most 128.
+
+    Of more recordings, and of drawn codes ten, those far from each other get keys: first the landmark nearest to the
+    default, then each time the farthest from chosen ones.
+    """
+    if not card.labels and isinstance(card.prior, UniformPrior):
+        return [
+            KeySettings(key=FIRST_KEY + place, code=list(card.landmarks[mark].latent))
+            for place, mark in enumerate(_far_apart(card, DRAWN_KEYS))
+        ]
+    names = card.labels or [card.landmarks[mark].label for mark in sorted(_far_apart(card, len(KEYS)))]
+    placed = sorted(label_keys(names).items(), key=lambda entry: entry[1])
+    choking = HATS & {key for _, key in placed}
+    hats = {"choke": "hats"} if len(choking) > 1 else {}
+    return [
+        KeySettings.model_validate({"key": key, "label": label, **(hats if key in HATS else {})})
+        for label, key in placed
+    ]
+
+
+def _far_apart(card: Card, count: int) -> list[int]:
+    """Return indices of landmarks, at most ``count``."""
+    scale = in_deviations(card)
+    codes = np.array([mark.latent for mark in card.landmarks]) * scale
+    middle = np.array([latent.default for latent in card.latents]) * scale
+    chosen = [int(np.square(codes - middle).sum(1).argmin())]
+    nearest = np.full(len(codes), np.inf)
+    while len(chosen) < min(count, len(codes)):
+        nearest = np.minimum(nearest, np.square(codes - codes[chosen[-1]]).sum(1))
+        nearest[chosen[-1]] = -1.0  # also of equal codes each has its turn
+        chosen.append(int(nearest.argmax()))
+    return chosen
+
+
+def label_keys(labels: Sequence[str]) -> dict[str, int]:
+    """Return each label's key: its drum's in General MIDI, or the next free one upward from the bass drum's."""
+    keys = hit_keys(labels)
+    for label in labels:
+        free = [key for key in KEYS if key not in keys.values()] if label not in keys else []
+        keys |= {label: free[0]} if free else {}
+    return keys
+
+
+def key_table(keys: Sequence[KeySettings], card: Card) -> str:
+    names = {tuple(mark.latent): mark.label for mark in card.landmarks}
+    rows = [f"  {entry.key:>3}  {entry.label or names[tuple(entry.code or ())]}" for entry in keys]
+    if len(keys) == len(KEYS) and (left := (len(card.labels) or card.training.clips) - len(keys)) > 0:
+        chosen = "labels" if card.labels else "sounds; knobs reach them, and those farthest apart have keys"
+        rows.append(f"  MIDI has 128 keys, and none for {left} more {chosen}")
+    return "\n".join(["keys", *rows])

@@ -1,0 +1,380 @@
+"""Differentiable torch decoder from an ONNX graph of opset 18."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..host.errors import UserError
+from ..host.model.model import Model
+
+Values = Sequence[Tensor | None]  # a node's inputs; None if omitted
+Operator = Callable[[Values, Mapping[str, Any]], Tensor | tuple[Tensor, ...]]  # inputs and attributes → outputs
+
+CASTS = {
+    TensorProto.FLOAT: torch.float32,
+    TensorProto.FLOAT16: torch.float16,
+    TensorProto.DOUBLE: torch.float64,
+    TensorProto.INT32: torch.int32,
+    TensorProto.INT64: torch.int64,
+    TensorProto.BOOL: torch.bool,
+}
+
+
+class Unsupported(Exception):
+    """A node that exported decoders do not use."""
+
+
+def operator(name: str) -> Operator:
+    if name not in OPERATORS:
+        raise Unsupported(f"its graph has operator {name!r}")
+    return OPERATORS[name]
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    found = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
+
+
+def _given(values: Values, place: int) -> Tensor | None:
+    return values[place] if place < len(values) else None
+
+
+def _there(values: Values, place: int) -> Tensor:
+    value = _given(values, place)
+    if value is None:
+        raise Unsupported(f"a node lacks its input {place + 1}")
+    return value
+
+
+def _numbers(values: Values, place: int) -> list[int]:
+    found: list[int] = _there(values, place).flatten().tolist()
+    return found
+
+
+def _alone(function: Callable[[Tensor], Tensor]) -> Operator:
+    return lambda values, settings: function(_there(values, 0))
+
+
+def _pair(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    return lambda values, settings: function(_there(values, 0), _there(values, 1))
+
+
+def _several(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    def computed(values: Values, settings: Mapping[str, Any]) -> Tensor:
+        total = _there(values, 0)
+        for place in range(1, len(values)):
+            total = function(total, _there(values, place))
+        return total
+
+    return computed
+
+
+def _gemm(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    first, second, added = _there(values, 0), _there(values, 1), _given(values, 2)
+    first = first.T if settings.get("transA") else first
+    second = second.T if settings.get("transB") else second
+    alpha, beta = settings.get("alpha", 1.0), settings.get("beta", 1.0)
+    product = first @ second
+    product = product if alpha == 1 else alpha * product
+    return product if added is None else product + (added if beta == 1 else beta * added)
+
+
+def _axes(values: Values, settings: Mapping[str, Any]) -> list[int]:
+    if _given(values, 1) is not None:
+        return _numbers(values, 1)
+    return list(settings.get("axes", range(_there(values, 0).ndim)))
+
+
+def _reduced(function: Callable[..., Tensor]) -> Operator:
+    def computed(values: Values, settings: Mapping[str, Any]) -> Tensor:
+        return function(_there(values, 0), _axes(values, settings), keepdim=bool(settings.get("keepdims", 1)))
+
+    return computed
+
+
+def _clip(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    return torch.clamp(_there(values, 0), _given(values, 1), _given(values, 2))
+
+
+def _cast(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, kind = _there(values, 0), CASTS.get(settings["to"])
+    if kind is None:
+        raise Unsupported(f"its graph casts to type {settings['to']}")
+    # float32 of the file is computed in the precision of the inputs
+    return value if value.is_floating_point() and kind == torch.float32 else value.to(kind)
+
+
+def _reshape(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, shape = _there(values, 0), _numbers(values, 1)
+    if not settings.get("allowzero"):
+        shape = [value.shape[place] if size == 0 else size for place, size in enumerate(shape)]
+    return value.reshape(shape)
+
+
+def _flatten(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, axis = _there(values, 0), settings.get("axis", 1)
+    return value.reshape(math.prod(value.shape[:axis]), -1)
+
+
+def _transpose(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value = _there(values, 0)
+    return value.permute(settings.get("perm", list(reversed(range(value.ndim)))))
+
+
+def _squeeze(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    return _there(values, 0).squeeze(_axes(values, settings) if _given(values, 1) is not None else [])
+
+
+def _unsqueeze(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, axes = _there(values, 0), _numbers(values, 1)
+    whole = value.ndim + len(axes)
+    for axis in sorted(axis % whole for axis in axes):
+        value = value.unsqueeze(axis)
+    return value
+
+
+def _slice(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value = _there(values, 0)
+    starts, ends = _numbers(values, 1), _numbers(values, 2)
+    axes = _numbers(values, 3) if _given(values, 3) is not None else list(range(len(starts)))
+    steps = _numbers(values, 4) if _given(values, 4) is not None else [1] * len(starts)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        places = range(value.shape[axis])[start:end:step]  # Python clamps ends as ONNX does
+        value = value.index_select(axis, torch.tensor(places, dtype=torch.long, device=value.device))
+    return value
+
+
+def _split(values: Values, settings: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    value, axis = _there(values, 0), settings.get("axis", 0)
+    if _given(values, 1) is not None:
+        return torch.split_with_sizes(value, _numbers(values, 1), axis)
+    whole, parts = value.shape[axis], settings["num_outputs"]
+    size = -(-whole // parts)
+    return torch.split_with_sizes(value, [size] * (parts - 1) + [whole - size * (parts - 1)], axis)
+
+
+def _gather(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, places, axis = _there(values, 0), _there(values, 1).long(), settings.get("axis", 0)
+    axis %= value.ndim
+    found = value.index_select(axis, places.flatten() % value.shape[axis])
+    return found.reshape(*value.shape[:axis], *places.shape, *value.shape[axis + 1 :])
+
+
+def _concat(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    return torch.cat([_there(values, place) for place in range(len(values))], settings["axis"])
+
+
+def _pad(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, by = _there(values, 0), _numbers(values, 1)
+    if settings.get("mode", "constant") != "constant":
+        raise Unsupported(f"its graph pads by mode {settings['mode']!r}")
+    axes = _numbers(values, 3) if _given(values, 3) is not None else list(range(value.ndim))
+    filled = _given(values, 2)
+    around = [[0, 0] for _ in range(value.ndim)]
+    for place, axis in enumerate(axes):
+        around[axis] = [by[place], by[place + len(axes)]]
+    flat = [size for pair in reversed(around) for size in pair]
+    return F.pad(value, flat, value=0.0 if filled is None else float(filled))
+
+
+def _expand(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, shape = _there(values, 0), _numbers(values, 1)
+    return value * value.new_ones(shape)  # both may broadcast
+
+
+def _around(settings: Mapping[str, Any], sides: int) -> list[int]:
+    pads = settings.get("pads", [0] * 2 * sides)
+    if settings.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or list(pads[:sides]) != list(pads[sides:]):
+        raise Unsupported("its graph has a convolution that pads one side more than the other")
+    return list(pads[:sides])
+
+
+def _convolution(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, weight = _there(values, 0), _there(values, 1)
+    sides = weight.ndim - 2
+    convolve: Callable[..., Tensor] = {1: F.conv1d, 2: F.conv2d}[sides]
+    ones = [1] * sides
+    strides, apart = list(settings.get("strides", ones)), list(settings.get("dilations", ones))
+    around, groups = _around(settings, sides), settings.get("group", 1)
+    return convolve(value, weight, _given(values, 2), strides, around, apart, groups)
+
+
+def _transposed(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, weight = _there(values, 0), _there(values, 1)
+    sides = weight.ndim - 2
+    convolve: Callable[..., Tensor] = {1: F.conv_transpose1d, 2: F.conv_transpose2d}[sides]
+    ones = [1] * sides
+    strides, apart = list(settings.get("strides", ones)), list(settings.get("dilations", ones))
+    more = list(settings.get("output_padding", [0] * sides))
+    around, groups = _around(settings, sides), settings.get("group", 1)
+    return convolve(value, weight, _given(values, 2), strides, around, more, groups, apart)
+
+
+def _batch_normalised(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, scale, bias, mean, variance = (_there(values, place) for place in range(5))
+    return F.batch_norm(value, mean, variance, scale, bias, eps=settings.get("epsilon", 1e-5))
+
+
+def _gathered(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, places = _there(values, 0), _there(values, 1)
+    if settings.get("batch_dims", 0):
+        raise Unsupported("its graph gathers from each row of a batch by itself")
+    return value[tuple(places.unbind(-1))]
+
+
+def _pooled(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, kernel = _there(values, 0), list(settings["kernel_shape"])
+    pool: Callable[..., Tensor] = {1: F.avg_pool1d, 2: F.avg_pool2d}[len(kernel)]
+    around, strides = _around(settings, len(kernel)), list(settings.get("strides", [1] * len(kernel)))
+    whole, counts = bool(settings.get("ceil_mode")), bool(settings.get("count_include_pad"))
+    return pool(value, kernel, strides, around, whole, counts)
+
+
+def _constant(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    if "value" in settings:
+        return torch.from_numpy(onnx.numpy_helper.to_array(settings["value"]).copy())
+    return torch.tensor(next(iter(settings.values())))
+
+
+OPERATORS: dict[str, Operator] = {
+    "Abs": _alone(torch.abs),
+    "Add": _pair(torch.add),
+    "AveragePool": _pooled,
+    "BatchNormalization": _batch_normalised,
+    "Cast": _cast,
+    "Clip": _clip,
+    "Concat": _concat,
+    "Constant": _constant,
+    "Conv": _convolution,
+    "ConvTranspose": _transposed,
+    "Div": _pair(torch.div),
+    "Exp": _alone(torch.exp),
+    "Expand": _expand,
+    "Flatten": _flatten,
+    "Gather": _gather,
+    "GatherND": _gathered,
+    "Gemm": _gemm,
+    "Identity": _alone(lambda value: value),
+    "LeakyRelu": lambda values, settings: F.leaky_relu(_there(values, 0), settings.get("alpha", 0.01)),
+    "Log": _alone(torch.log),
+    "MatMul": _pair(torch.matmul),
+    "Max": _several(torch.maximum),
+    "Min": _several(torch.minimum),
+    "Mul": _pair(torch.mul),
+    "Neg": _alone(torch.neg),
+    "Pad": _pad,
+    "Pow": _pair(torch.pow),
+    "Reciprocal": _alone(torch.reciprocal),
+    "ReduceMax": _reduced(torch.amax),
+    "ReduceMean": _reduced(torch.mean),
+    "ReduceMin": _reduced(torch.amin),
+    "ReduceSum": _reduced(torch.sum),
+    "Relu": _alone(torch.relu),
+    "Reshape": _reshape,
+    "Shape": lambda values, settings: torch.tensor(_there(values, 0).shape),
+    "Sigmoid": _alone(torch.sigmoid),
+    "Slice": _slice,
+    "Softmax": lambda values, settings: torch.softmax(_there(values, 0), settings.get("axis", -1)),
+    "Softplus": _alone(F.softplus),
+    "Split": _split,
+    "Sqrt": _alone(torch.sqrt),
+    "Squeeze": _squeeze,
+    "Sub": _pair(torch.sub),
+    "Tanh": _alone(torch.tanh),
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+}
+
+
+class GraphNode:
+    def __init__(self, node: onnx.NodeProto) -> None:
+        if node.domain not in ("", "ai.onnx"):
+            raise Unsupported(f"its graph has operator {node.op_type!r} of domain {node.domain!r}")
+        self.compute: Operator = operator(node.op_type)
+        self.settings: dict[str, Any] = attributes(node)
+        self.inputs, self.outputs = list(node.input), list(node.output)
+
+    def run(self, values: dict[str, Tensor]) -> None:
+        asked: Values = [values[name] if name else None for name in self.inputs]
+        given = self.compute(asked, self.settings)
+        for name, value in zip(self.outputs, given if isinstance(given, tuple) else (given,), strict=True):
+            values[name] = value
+
+
+class Graph(nn.Module):
+    """An ONNX graph as a torch module: inputs by name → output.
+
+    Weights are buffers in the file's precision (float16 becomes float32). The first axis is dynamic.
+    """
+
+    def __init__(self, path: Path, output: str) -> None:
+        """Read a graph opened by `open_session`; raise `UserError` for an unknown operator."""
+        super().__init__()
+        self._output, self._path = output, path
+        graph = onnx.load(path).graph
+        constants = {tensor.name: _tensor(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
+        self._steps: list[GraphNode] = []
+        try:
+            for step in map(GraphNode, graph.node):
+                if all(name in constants or not name for name in step.inputs):
+                    step.run(constants)
+                else:
+                    self._steps.append(step)
+        except Unsupported as problem:
+            raise self._refused(problem) from None
+        wanted = {output, *(name for step in self._steps for name in step.inputs)}
+        self._names = {name: f"constant_{place}" for place, name in enumerate(sorted(wanted & constants.keys()))}
+        for name, buffer in self._names.items():
+            value = constants[name]
+            self.register_buffer(buffer, value.float() if value.dtype == torch.float16 else value)
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        values = {name: self.get_buffer(buffer) for name, buffer in self._names.items()} | inputs
+        try:
+            for step in self._steps:
+                step.run(values)
+        except Unsupported as problem:
+            raise self._refused(problem) from None
+        return values[self._output]
+
+    def _refused(self, problem: Unsupported) -> UserError:
+        return UserError(
+            f"{self._path} can be played, but not searched by gradient or written for nn~: {problem}, which 'timbrel "
+            "export' writes in no decoder; recover with --method network, or export the model again"
+        )
+
+
+class RebuiltDecoder(nn.Module):
+    """Latents [voice, n] and a condition → frames [voice, frame_width], as `Model.decode`."""
+
+    def __init__(self, model: Model) -> None:
+        """Raise `UserError` for a model with a state or an unknown operator."""
+        super().__init__()
+        card = model.card
+        if card.state:
+            raise UserError(
+                f"{model.path}: a decoder with a state has no code of its own to be searched for; give a model of "
+                "spectra, grains or clips"
+            )
+        self.condition = next(iter(model.condition_inputs(np.zeros(1, np.intp))), None)
+        self.graph = Graph(model.path, "frame").requires_grad_(False)
+
+    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+        """``condition`` weights pitch classes or labels, or holds pitches."""
+        if self.condition is None:
+            frames: Tensor = self.graph(latent=latent)
+        else:
+            frames = self.graph(latent=latent, **{self.condition: condition})
+        return frames
+
+
+def _tensor(value: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(value))

@@ -1,1 +1,0 @@
-"""Rebuilds decoders as torch modules from ONNX files."""

@@ -1,0 +1,128 @@
+"""Writes a pack: one zip file of a preset with all that it needs."""
+
+import hashlib
+import importlib.util
+import json
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..host.audio.plugin_trust import PLUGINS
+from ..host.audio.sound_files import flac_bytes
+from ..host.errors import UserError
+from ..host.files import replacing
+from ..host.model.encoder import encoder_path
+from ..host.model.pack import FORMAT, LARGEST, MANIFEST, PIECE, SUFFIX, is_name
+from ..host.play.render import render_samples
+from ..host.preset.collected_files import collect
+from ..host.preset.library import Patch
+from ..host.preset.shipped import MADE
+from ..host.resynthesis.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
+from .api.live import Note, performance_of
+
+MODEL = "model.onnx"
+PREVIEW, PICTURE, LICENCE = "preview.flac", "preview.png", "licence.txt"  # an Ogg stream has a random number
+RESERVED = (MANIFEST, MADE, encoder_path(Path(MODEL)).name, PREVIEW, PICTURE, LICENCE)
+PREVIEW_RATE = 44_100
+PREVIEW_KEYS = (60, 64, 67, 72)
+PREVIEW_STEP_SECONDS = 0.6
+TAIL_SECONDS = 3.0
+WHEN = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell: equal packs are equal files
+
+
+def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool = False) -> str:
+    """Write a preset, its model, encoder, files, licence, preview and picture; return a summary.
+
+    The output's name is the pack's. Without matplotlib there is no picture. Equal instruments give equal files.
+    ``with_run`` adds the run and the corpus of `timbrel make`, for further training.
+
+    Raises:
+        UserError: the preset runs a plugin by its path, a file or the run is missing, the pack would be too large, or
+            the output is no pack's name.
+        Failure: the pack cannot be written.
+    """
+    if output.suffix != SUFFIX:
+        raise UserError(f"-o {output} must be a pack's name, such as {output.stem or 'instrument'}{SUFFIX}")
+    if plugins := [effect.plugin for effect in patch.preset.effects if effect.plugin.endswith(PLUGINS)]:
+        raise UserError(
+            f"preset {patch.name!r} runs {plugins[0]}, and nothing in a pack can run; take it out of the preset"
+        )
+    if not is_name(output.stem):
+        raise UserError(f"-o {output}: {output.stem!r} is no name for a pack on every system; give a plainer one")
+    found, card = collect(patch, MODEL, RESERVED), patch.model.card
+    files = {MADE: found.text.encode(), MODEL: patch.model.read_bytes(), **found.files}
+    if encoder_path(patch.model.path).exists():
+        files[encoder_path(Path(MODEL)).name] = encoder_path(patch.model.path).read_bytes()
+    lines = [card.license or "no licence is told", *([card.credits] if card.credits else [])]
+    files[LICENCE] = ("\n".join(lines) + "\n").encode()
+    files |= _preview(patch)
+    entries: dict[str, bytes | Path] = {**files, **(_run(patch) if with_run else {})}
+    sizes = {name: len(one) if isinstance(one, bytes) else one.stat().st_size for name, one in entries.items()}
+    if (size := sum(sizes.values())) > LARGEST:
+        raise UserError(f"{patch.name} takes {size >> 20} MiB, a pack holds {LARGEST >> 20}")
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "name": output.stem,
+        "about": {
+            "description": patch.preset.description or card.description,
+            "licence": card.license,
+            "credits": card.credits,
+            "kind": card.kind,
+            "model": patch.model.sha256,
+            "timbrel": __version__,
+        },
+        "files": {name: {"bytes": sizes[name], "sha256": _digest(one)} for name, one in entries.items()},
+    }
+    with replacing(output, overwrite) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
+        for name, one in entries.items():
+            _add(archive, name, one)
+    megabytes = output.stat().st_size / 1e6
+    said = f"{output}: {len(entries)} files, {megabytes:.1f} MB, licence {card.license or 'not told'}"
+    return f"{said}\nits address for 'timbrel get' ends with #sha256={_digest(output)}"
+
+
+def _add(archive: zipfile.ZipFile, name: str, one: bytes | Path) -> None:
+    entry = zipfile.ZipInfo(name, WHEN)
+    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    if isinstance(one, bytes):
+        archive.writestr(entry, one)
+        return
+    with one.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+        shutil.copyfileobj(source, target, PIECE)
+
+
+def _digest(one: bytes | Path) -> str:
+    if isinstance(one, bytes):
+        return hashlib.sha256(one).hexdigest()
+    with one.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _run(patch: Patch) -> dict[str, bytes | Path]:
+    """Runs go without previews and kept checkpoints."""
+    run, corpus = patch.folder / "run", patch.folder / "corpus"
+    if not run.is_dir() or not corpus.is_dir():
+        raise UserError(f"{patch.folder} has no run and corpus; give the folder of an instrument that make wrote")
+    runs = [folder for folder in (run, patch.folder / "trial") if folder.is_dir()]
+    files = [path for folder in runs for path in sorted(folder.iterdir()) if path.is_file()]
+    files += [path for path in sorted(corpus.rglob("*")) if path.is_file()]
+    inside = {path: path.relative_to(patch.folder) for path in files}
+    return {place.as_posix(): path for path, place in inside.items() if not any(p.startswith(".") for p in place.parts)}
+
+
+def _preview(patch: Patch) -> dict[str, bytes]:
+    keys = [entry.key for entry in patch.preset.keys] or [key for key in PREVIEW_KEYS if key in patch.tuning]
+    notes = [Note(key, place * PREVIEW_STEP_SECONDS, PREVIEW_STEP_SECONDS) for place, key in enumerate(keys)]
+    performance = performance_of(notes, PREVIEW_RATE)
+    sound = render_samples({0: patch}, performance, sample_rate=PREVIEW_RATE, tail_seconds=TAIL_SECONDS)
+    files = {PREVIEW: flac_bytes(sound.mean(axis=0, keepdims=True), PREVIEW_RATE)}
+    if importlib.util.find_spec("matplotlib"):
+        with tempfile.TemporaryDirectory() as folder:
+            seen = Path(folder) / PICTURE
+            draw_spectrograms(seen, {patch.name: sound.mean(axis=0)}, PREVIEW_RATE, dots_per_inch=SMALL_DOTS_PER_INCH)
+            files[PICTURE] = seen.read_bytes()
+    return files

@@ -1,1 +1,0 @@
-"""Packs: instruments as one file."""

@@ -1,0 +1,21 @@
+"""The range of keys that an instrument was recorded in."""
+
+import numpy as np
+
+from ..host.model.card import in_deviations
+from ..host.model.gesture import instrument_of
+from ..host.preset.library import Patch
+
+WIDE_KEYS = (36, 96)  # of models that name no range
+
+
+def recorded_keys(patch: Patch) -> tuple[int, int]:
+    card, preset, gestures = patch.model.card, patch.preset, patch.model.gestures
+    if gestures is not None:
+        rest = np.array(preset.latent_values(card), np.float64)
+        label = None if preset.gesture is None else preset.gesture.instrument
+        keys = [note.key for note in instrument_of(gestures, rest, in_deviations(card), label).notes]
+        return round(min(keys)), round(max(keys))
+    if card.partials is not None:
+        return round(card.partials.low), round(card.partials.high)
+    return max(WIDE_KEYS[0], min(patch.tuning)), min(WIDE_KEYS[1], max(patch.tuning))

@@ -1,0 +1,407 @@
+"""The chroma study: tables, figures and claims of Colonel & Keene (2020) on freely available corpora.
+
+DIR/runs/CORPUS-RECIPE-SEED/     a run, with its checkpoints and:
+    figures.json, codes.npz      its measurements
+    model.onnx                   the exported file, for the mesh
+    mesh.json, mesh.npz          results on the mesh
+DIR/report/                      index.html, report.json and pictures
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...host.errors import UserError, nearest
+from ...host.files import check_new_folder, replacing, replacing_folder
+from ...host.model.model import Model
+from ...host.progress import Display
+from ...host.units import PITCH_CLASSES
+from ...train.corpus.clip_table import SPLITS
+from ...train.corpus.store import Corpus
+from ...train.families.chroma.recipe import ChromaRecipe
+from ...train.families.recipes import load_recipe
+from ...train.families.table import FAMILIES
+from ...train.frames import is_tonal
+from ...train.loop import RunOptions
+from ...train.run import Run
+from ..export import export
+from ..reports.report import Figures, Picture
+from ..reports.verdict import two_digits
+from .chroma_measures import (
+    OCTAVE,
+    OCTAVES,
+    VIOLIN,
+    Answers,
+    Named,
+    TrainingCodes,
+    accuracy,
+    measure,
+    mesh,
+    strongest,
+    verdicts,
+)
+from .chroma_page import LatentPanel, accounting, embeddings, page
+from .runs import StudyProgress, Training, check_run, train, train_first, write_json
+
+CORPORA = (OCTAVE, OCTAVES, VIOLIN)
+SIDES = {2: 350, 3: 50, 8: 5}  # points along each latent, by the number of latents: section V-A
+LARGEST_MESH = 10_000_000  # points: 320 MB of codes
+
+
+def _rows(corpora: Sequence[str], *recipes: str) -> tuple[Named, ...]:
+    return tuple((corpus, recipe) for corpus in corpora for recipe in recipes)
+
+
+# By name: corpus and recipe of each row, with a tuned recipe beside the paper's. The paper has no beta-VAE table.
+TABLES: dict[str, tuple[Named, ...]] = {
+    "1": _rows([OCTAVES], "chroma-8-lrelu-none", "chroma-8-lrelu-difference", "chroma-8-lrelu", "tuned-8"),
+    "2": _rows([OCTAVE], "chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2", "tuned-2"),
+    "3": _rows([VIOLIN], "chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2", "tuned-2"),
+    "4": _rows([OCTAVE, VIOLIN], "chroma-3-noskip", "chroma-3", "tuned-3"),
+    "5": _rows([OCTAVE, VIOLIN], "chroma-2", "chroma-3", "chroma-8", "tuned-2", "tuned-3", "tuned-8"),
+    "vae": _rows([OCTAVE], "chroma-8-vae-noskip", "chroma-8-vae", "chroma-8", "tuned-8"),
+}
+EMBEDDINGS = {2: ("2", OCTAVE), 3: ("3", VIOLIN)}  # by figure: table and corpus
+ACCOUNTS = {4: OCTAVE, 5: VIOLIN}
+PANELS = {
+    "chroma-2-lrelu-noskip": (0, 0, "LReLU, no skip"),
+    "chroma-2-lrelu": (0, 1, "LReLU, skip"),
+    "chroma-2-noskip": (1, 0, "sigmoid, no skip"),
+    "chroma-2": (1, 1, "sigmoid, skip"),
+    "tuned-2": (1, 2, "tuned-2"),
+}
+
+
+@dataclass(frozen=True)
+class ChromaStudyOptions:
+    """Settings of the chroma study.
+
+    Args:
+    corpora: folders by role, from `CORPORA`.
+    changes: ``key=value``, for all recipes.
+    seeds: trainings per network, with seeds from 0.
+    epochs: per network; the paper's by default.
+    ray: a training cluster's address.
+    """
+
+    corpora: Mapping[str, Path]
+    folder: Path
+    tables: Sequence[str] = tuple(TABLES)
+    changes: Sequence[str] = ()
+    seeds: int = 3
+    epochs: int = 300
+    sides: Mapping[int, int] = field(default_factory=lambda: SIDES)
+    accelerator: str = "auto"
+    devices: int = 1
+    ray: str | None = None
+
+
+class Job(NamedTuple):
+    """``meshed``: in Table V."""
+
+    corpus: str
+    recipe: ChromaRecipe
+    folder: Path
+    meshed: bool
+
+    @property
+    def seed(self) -> int:
+        return self.recipe.training.seed
+
+
+def parse_corpora(given: Sequence[str]) -> dict[str, Path]:
+    """Parse folders by role from ``"octave=DIR"`` and similar.
+
+    Raises:
+        UserError: wrong syntax, an unknown role, or a role given twice.
+    """
+    corpora: dict[str, Path] = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not equals or not folder or name not in CORPORA:
+            raise UserError(
+                f"--corpus {text!r} must be PART=FOLDER, PART one of {', '.join(CORPORA)}{nearest(name, CORPORA)}"
+            )
+        if name in corpora:
+            raise UserError(f"--corpus {name} is given twice, as {corpora[name]} and {folder}; give it once")
+        corpora[name] = Path(folder)
+    return corpora
+
+
+def parse_tables(text: str) -> list[str]:
+    """Parse tables from ``"1,2"``.
+
+    Raises:
+        UserError: a table is unknown or named twice.
+    """
+    names = [part.strip() for part in text.split(",")]
+    for number, name in enumerate(names):
+        if name not in TABLES:
+            raise UserError(f"--tables {text!r}: no table is named {name!r}; choose from {','.join(TABLES)}")
+        if name in names[:number]:
+            raise UserError(f"--tables {text!r} names {name} twice; name it once")
+    return names
+
+
+def parse_mesh(text: str) -> dict[int, int]:
+    """Parse mesh sides of two, three and eight latents from ``"350,50,5"``.
+
+    Raises:
+        UserError: not three integers of at least 2, or a mesh too large for memory.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != len(SIDES) or not all(part.isdecimal() and len(part) < 6 and int(part) >= 2 for part in parts):
+        raise UserError(
+            f"--mesh {text!r} must be three whole numbers from 2 on: points along each of 2, 3 and 8 latents, "
+            "such as 350,50,5"
+        )
+    sides = dict(zip(SIDES, map(int, parts), strict=True))
+    for latents, side in sides.items():
+        if side**latents > LARGEST_MESH:
+            raise UserError(
+                f"--mesh {text!r}: {side} points along {latents} latents are {side**latents} in all, "
+                f"{LARGEST_MESH} are allowed; give fewer"
+            )
+    return sides
+
+
+FORMAT = 1
+OPERATIONS = 1e11  # a second, roughly, of one core; the progress display corrects it
+MEASURING_SECONDS = 10.0  # rough time for one run
+
+
+def study(asked: ChromaStudyOptions, display: Display) -> bool:
+    tables = _tables(asked)
+    jobs = _jobs(asked, tables)
+    frames = {name: _check_corpus(name, asked.corpora[name], jobs) for name in {job.corpus for job in jobs}}
+    if not (asked.folder / "runs").is_dir():
+        check_new_folder(asked.folder)
+    for job in jobs:
+        check_run(job.folder, job.recipe, asked.corpora[job.corpus])
+    for line in _left_out(asked, tables):
+        display.say(line)
+    display.stage("study chroma")
+    if asked.ray is not None:
+        due = [job for job in jobs if not _read(job, "figures.json")]
+        trainings = [Training(job.recipe, asked.corpora[job.corpus], job.folder, train) for job in due]
+        if not train_first(trainings, asked.ray, asked.accelerator, display):
+            return False
+    course = StudyProgress(display, {job.folder.name: sum(_seconds(job, frames[job.corpus], asked)) for job in jobs})
+    options = RunOptions(asked.accelerator, asked.devices)
+    for job in jobs:
+        course.start_part(job.folder.name)
+        if not _make(job, frames[job.corpus], asked, options, course):
+            course.stopped(job.folder)
+            return False
+    _write_report(asked, tables, jobs)
+    return True
+
+
+def _tables(asked: ChromaStudyOptions) -> dict[str, list[Named]]:
+    found = {
+        name: [row for row in rows if row[0] in asked.corpora] for name, rows in TABLES.items() if name in asked.tables
+    }
+    if not any(found.values()):
+        needed = dict.fromkeys(corpus for name in asked.tables for corpus, _ in TABLES[name])
+        raise UserError(
+            f"--tables {','.join(asked.tables)} need corpora that are not given; "
+            f"give {' or '.join(f'--corpus {name}=FOLDER' for name in needed)}"
+        )
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _left_out(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[str]:
+    lines = []
+    for name in asked.tables:
+        lacking = dict.fromkeys(corpus for corpus, _ in TABLES[name] if corpus not in asked.corpora)
+        if lacking:
+            what = f"table {name} lacks its rows on" if name in tables else f"table {name} is left out: it is on"
+            missing = " and ".join(f"--corpus {corpus}=" for corpus in lacking)
+            lines.append(f"{what} {' and '.join(lacking)}, and {missing} is not given")
+    return lines
+
+
+def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
+    """Seed by seed, so that a stopped study has whole tables."""
+    jobs = []
+    for seed in range(asked.seeds):
+        changes = [f"training.epochs={asked.epochs}", *asked.changes, f"training.seed={seed}"]
+        for corpus, name in dict.fromkeys(row for rows in tables.values() for row in rows):
+            recipe = load_recipe(name, changes)
+            assert isinstance(recipe, ChromaRecipe)
+            folder = asked.folder / "runs" / f"{corpus}-{name}-{seed}"
+            jobs.append(Job(corpus, recipe, folder, (corpus, name) in tables.get("5", ())))
+    return jobs
+
+
+def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
+    """Estimate the number of training frames; raise `UserError` for an unusable corpus."""
+    corpus = Corpus.open(folder)
+    frames = next(job.recipe.frames for job in jobs if job.corpus == name)
+    if corpus.rate != frames.sample_rate:
+        raise UserError(
+            f"corpus {folder} is at {corpus.rate} Hz, the recipes want {frames.sample_rate}; "
+            f"build it with --rate {frames.sample_rate}"
+        )
+    for split in SPLITS:
+        if not corpus.clips(split):
+            patches = len({clip.group for clip in corpus.clips()})
+            raise UserError(
+                f"corpus {folder} has no clip in its part {split!r} (patches: {patches}); the study needs some in "
+                f"each of {', '.join(SPLITS)}: build it from more patches, with --split 0.875/0.0625/0.0625"
+            )
+    if not is_tonal(corpus):
+        raise UserError(
+            f"corpus {folder} has no pitch in most of its sound, but --corpus {name} must say which notes sound; "
+            "give recordings of single notes"
+        )
+    return round(corpus.seconds("train") * corpus.rate / frames.hop_length)
+
+
+def _seconds(job: Job, frames: int, asked: ChromaStudyOptions) -> tuple[float, float, float]:
+    training = job.recipe.training
+    weights = sum(p.numel() for p in FAMILIES["chroma"].network(job.recipe).parameters())
+    steps = training.steps or (training.epochs or 1) * frames / training.batch_size
+    rows = len(PITCH_CLASSES) * asked.sides.get(job.recipe.network.latents, 0) ** job.recipe.network.latents
+    trained = 6 * weights * steps * training.batch_size / OPERATIONS  # forward, and two products backward
+    meshed = weights * rows / OPERATIONS  # half of the weights, two operations
+    due = not _read(job, "figures.json")
+    return trained * due, MEASURING_SECONDS * due, meshed * _mesh_is_due(job, asked)
+
+
+def _mesh_is_due(job: Job, asked: ChromaStudyOptions) -> bool:
+    figures, found = _read(job, "figures.json"), _read(job, "mesh.json")
+    if not job.meshed or (figures and figures["dead"]):
+        return False
+    return found is None or found["mesh"] != asked.sides[job.recipe.network.latents]
+
+
+def _make(job: Job, frames: int, asked: ChromaStudyOptions, options: RunOptions, course: StudyProgress) -> bool:
+    parts = _seconds(job, frames, asked)
+    total = max(sum(parts), 1e-9)
+    trained, measured = parts[0] / total, (parts[0] + parts[1]) / total
+    if not _read(job, "figures.json"):
+        if not train(job.recipe, asked.corpora[job.corpus], job.folder, options, course, trained):
+            return False
+        course.update(trained, "measuring")
+        figures, codes = measure(Run.open(job.folder))
+        _save(job.folder / "codes.npz", latents=codes.latents, notes=codes.notes)
+        write_json(job.folder / "figures.json", figures)
+    if _mesh_is_due(job, asked):
+        _account(job, asked, lambda share: course.update(measured + (1 - measured) * share, "mesh"))
+    return True
+
+
+def _account(job: Job, asked: ChromaStudyOptions, progress: Callable[[float], None]) -> None:
+    figures = _read(job, "figures.json")
+    assert figures is not None
+    notes: list[int] = figures["notes"]
+    file = job.folder / "model.onnx"
+    export(Run.open(job.folder), file, weights="float32", overwrite=True)
+    model = Model(file)
+    latents = job.recipe.network.latents
+    side = asked.sides[latents]
+    points = mesh(side, latents)
+    answers: dict[int, Answers] = {}
+    for place, note in enumerate(notes):
+
+        def advance(share: float, done: int = place) -> None:
+            progress((done + share) / len(notes))
+
+        answers[note] = strongest(model, points, note, advance)
+    if latents == 2:
+        _save(job.folder / "mesh.npz", **{PITCH_CLASSES[k]: heard for k, heard in answers.items()})
+    write_json(job.folder / "mesh.json", accuracy(answers, side, latents))
+
+
+def _write_report(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job]) -> None:
+    runs: dict[Named, list[Figures]] = {}
+    for job in jobs:
+        figures = _read(job, "figures.json")
+        assert figures is not None
+        runs.setdefault((job.corpus, job.recipe.name), []).append(
+            {"seed": job.seed, **figures, "mesh": _read(job, "mesh.json") if job.meshed else None}
+        )
+    claims, undecided = verdicts(runs)
+    found: Figures = {
+        "format": FORMAT,
+        "study": "chroma",
+        "seeds": asked.seeds,
+        "epochs": jobs[0].recipe.training.epochs,
+        "corpora": {name: _corpus(asked.corpora[name]) for name in dict.fromkeys(job.corpus for job in jobs)},
+        "left_out": _left_out(asked, tables),
+        "claims": claims,
+        "undecided": undecided,
+        "tables": {name: [list(row) for row in rows] for name, rows in tables.items()},
+        "runs": [{"corpus": c, "recipe": r, **run} for (c, r), each in runs.items() for run in each],
+    }
+    pictures = _pictures(tables, jobs, runs)
+    with replacing_folder(asked.folder / "report") as folder:
+        for picture in pictures:
+            picture.save(folder)
+        write_json(folder / "report.json", found)
+        (folder / "index.html").write_text(page(found, runs, pictures), encoding="utf-8")
+
+
+def _corpus(folder: Path) -> Figures:
+    corpus = Corpus.open(folder)
+    parts = {split: corpus.clips(split) for split in SPLITS}
+    return {
+        "name": corpus.name,
+        "seconds": corpus.seconds(),
+        "patches": {split: len({clip.group for clip in clips}) for split, clips in parts.items()},
+    }
+
+
+def _pictures(
+    tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job], runs: Mapping[Named, Sequence[Figures]]
+) -> list[Picture]:
+    first = {(job.corpus, job.recipe.name): job for job in jobs if job.seed == 0}
+    pictures = []
+    for number, (table, corpus) in EMBEDDINGS.items():
+        if table in tables:
+            panels = [_panel(first[corpus, name], runs[corpus, name][0]) for _, name in tables[table]]
+            caption = (
+                f"Figure {number}: training codes on {corpus}, coloured by the note that sounded; r is the correlation "
+                "of the two latents."
+            )
+            pictures.append(embeddings(number, caption, panels))
+    for number, corpus in ACCOUNTS.items():
+        for name in ("chroma-2", "tuned-2"):
+            job = first.get((corpus, name))
+            if job and job.meshed and (job.folder / "mesh.npz").exists():
+                with np.load(job.folder / "mesh.npz") as kept:
+                    answers = {PITCH_CLASSES.index(note): kept[note] for note in kept.files}
+                caption = (
+                    f"Figure {number}{'' if name == 'chroma-2' else f', the same of {name}'}: the strongest pitch "
+                    f"class all over the latent square of {name} on {corpus}, for each one asked; mismatches are "
+                    "hatched."
+                )
+                suffix = "" if name == "chroma-2" else "-tuned"
+                pictures.append(accounting(f"figure-{number}{suffix}", caption, answers))
+    return pictures
+
+
+def _panel(job: Job, figures: Figures) -> LatentPanel:
+    row, column, words = PANELS[job.recipe.name]
+    with np.load(job.folder / "codes.npz") as kept:
+        codes = TrainingCodes(kept["latents"], kept["notes"])
+    r = figures["latents"]["correlation"][0][1]
+    return LatentPanel(row, column, f"{words}: r = {two_digits(r)}", codes)
+
+
+def _read(job: Job, name: str) -> Figures | None:
+    file = job.folder / name
+    if not file.exists():
+        return None
+    found: Figures = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _save(path: Path, **arrays: Any) -> None:
+    with replacing(path, overwrite=True) as file:
+        np.savez_compressed(file, **arrays)

@@ -1,0 +1,460 @@
+"""Measures a network for the chroma study, and claims as orderings of figures that other corpora can refute.
+
+The available copy of the paper lacks its tables' values.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...host.arrays import Array, Integers
+from ...host.errors import UserError
+from ...host.model.model import Model
+from ...host.signal import chroma
+from ...host.units import PITCH_CLASSES
+from ...train.families.chroma.network import ChromaAutoencoder
+from ...train.families.chroma.recipe import ChromaRecipe
+from ...train.run import Run, trained
+from ..measures import codes as latent_statistics
+from ..measures.frames import SILENT, FrameSample, decode, draw, encode
+from ..measures.sounds import silence_message
+from ..reports.report import SEED, Figures
+
+Answers = npt.NDArray[np.int8]
+
+EVERY = 1 << 40  # frames: more than any split has
+TRAINING_FRAMES = 16384  # codes of an embedding: 134 MB of spectra, more points than a picture shows
+PLAYED = 0.02  # of the pitched frames: rarer pitch classes are errors of the pitch tracker
+CELLS = 32  # along each of two latents; training codes are many for each of the 1024
+EDGE = 0.1  # of each latent's range, from either end: 36 % of a square
+MOVED_CODES, MOVED_STEPS = 256, 17  # codes whose latents are moved one at a time, and positions over its range
+ROWS = 256  # decoded at once: their spectra take 2 MB and stay in the cache while their chroma is found
+
+
+@dataclass(frozen=True)
+class TrainingCodes:
+    """Codes [frames, latents] and their notes' pitch classes, [frames]."""
+
+    latents: Array
+    notes: Integers
+
+
+def measure(run: Run) -> tuple[Figures, TrainingCodes]:
+    """Return figures and training codes of the best checkpoint.
+
+    ``mean_square`` is the publication's, over all bins of all test frames.
+
+    Raises:
+        UserError: no training or no test frame is audible.
+    """
+    recipe = run.recipe
+    assert isinstance(recipe, ChromaRecipe)
+    network, which, step = trained(run, "best")
+    assert isinstance(network, ChromaAutoencoder)
+    corpus, settings = run.corpus(), recipe.frames
+    folded = settings.fold is not None and run.info.tonal
+    rng = np.random.default_rng(SEED)
+    train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
+    test = draw(corpus, "test", settings, folded, EVERY, rng)
+    if train is None or test is None:
+        raise UserError(silence_message(corpus, "test frame"))
+    again = decode(network, encode(network, test.spectra, test.pitch_classes), test.pitch_classes)
+    codes = TrainingCodes(encode(network, train.spectra, train.pitch_classes), _notes(train))
+    latents = latent_statistics.latent_figures(codes.latents, None)
+    last = run.logged()[-1]
+    found: Figures = {
+        "checkpoint": which,
+        "step": step,
+        "steps": last["step"],
+        "seconds": last["seconds"],
+        "training_frames": train.found,
+        "test_frames": len(test),
+        "mean_square": float(np.mean(np.square(test.spectra - again), dtype=np.float64)),
+        "notes": _played(train),
+        "bounds": [[float(low), float(high)] for low, high in zip(*_bounds(codes.latents), strict=True)],
+        "latents": latents,
+        "dead": bool(all(dimension["dead"] for dimension in latents["dimensions"])),
+        "filled": filled(codes.latents) if codes.latents.shape[1] == 2 else None,
+        "moved": moved(network, settings.sample_rate, settings.frame_length, codes.latents, train.pitch_classes, rng),
+        "posterior": posterior(network, train) if recipe.network.variational else None,
+    }
+    return found, codes
+
+
+def _notes(sample: FrameSample) -> Integers:
+    played = np.array([source.note for source in sample.sources])
+    return np.where(np.isfinite(played), np.round(np.nan_to_num(played)) % 12, sample.pitch_classes).astype(np.int64)
+
+
+def _played(sample: FrameSample) -> list[int]:
+    played = np.array([source.note for source in sample.sources])
+    counts = np.bincount(np.round(played[np.isfinite(played)]).astype(np.int64) % 12, minlength=12)
+    return [int(k) for k in np.flatnonzero(counts > PLAYED * counts.sum())]
+
+
+def _bounds(latents: Array) -> tuple[Array, Array]:
+    return latents.min(0), latents.max(0)
+
+
+def filled(latents: Array) -> float:
+    """Return the share of grid cells that contain a code [frames, 2]."""
+    low, high = np.percentile(latents, latent_statistics.SPAN, axis=0)
+    if np.any(high - low < latent_statistics.DEAD):
+        return 0.0
+    places = (latents - low) / (high - low)
+    counts, _, _ = np.histogram2d(places[:, 0], places[:, 1], CELLS, ((0, 1), (0, 1)))
+    return float(np.mean(counts > 0))
+
+
+def moved(
+    network: ChromaAutoencoder,
+    rate: int,
+    length: int,
+    latents: Array,
+    pitch_classes: Integers,
+    rng: np.random.Generator,
+) -> list[float]:
+    """Return per latent the share of codes whose strongest pitch class changes over its span.
+
+    ``latents`` are [frames, latents], decoded in ``pitch_classes`` [frames].
+    """
+    some = rng.permutation(len(latents))[:MOVED_CODES]
+    codes, asked = latents[some], pitch_classes[some]
+
+    def strongest(codes: Array, asked: Integers) -> Integers:
+        classes: Integers = chroma(decode(network, codes, asked), rate, length).argmax(1)
+        return classes
+
+    before = strongest(codes, asked)
+    shares = []
+    for latent, (low, high) in enumerate(np.percentile(latents, latent_statistics.SPAN, axis=0).T):
+        way = np.repeat(codes[None], MOVED_STEPS, 0)
+        way[:, :, latent] = np.linspace(low, high, MOVED_STEPS)[:, None]
+        after = strongest(way.reshape(-1, codes.shape[1]), np.tile(asked, MOVED_STEPS))
+        shares.append(float(np.mean((after.reshape(MOVED_STEPS, -1) != before).any(0))))
+    return shares
+
+
+@torch.no_grad()
+def posterior(network: ChromaAutoencoder, sample: FrameSample) -> list[Figures]:
+    """Return each latent's divergence from the standard normal prior in nats, and whether it collapsed.
+
+    ``mean`` is the root mean square of the means.
+    """
+    one_hot = torch.eye(12)[torch.from_numpy(sample.pitch_classes)]
+    mean, log_variance = network.distribution(torch.from_numpy(sample.spectra), one_hot)
+    assert log_variance is not None
+    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+    each = zip(divergence.mean(0), mean.square().mean(0).sqrt(), log_variance.exp().mean(0), strict=True)
+    return [
+        {
+            "divergence": float(d),
+            "mean": float(m),
+            "variance": float(v),
+            "collapsed": bool(d < latent_statistics.COLLAPSED_NATS),
+        }
+        for d, m, v in each
+    ]
+
+
+def mesh(side: int, latents: int) -> Array:
+    """Return a regular mesh of the unit cube with its faces, [side ** latents, latents], the last latent fastest."""
+    axis = np.linspace(0, 1, side, dtype=np.float32)
+    return np.stack(np.meshgrid(*[axis] * latents, indexing="ij"), -1).reshape(-1, latents)
+
+
+def strongest(model: Model, points: Array, asked: int, progress: Callable[[float], None]) -> Answers:
+    """Return the strongest pitch class of points [points, latents] decoded on ``asked``, or `SILENT`."""
+    card = model.card
+    heard = np.empty(len(points), np.int8)
+    for first in range(0, len(points), ROWS):
+        part = points[first : first + ROWS]
+        frames = model.decode(part, np.full(len(part), asked))
+        energy = chroma(frames, card.sample_rate, card.frame_length)
+        heard[first : first + ROWS] = np.where(energy.max(1) > 0, energy.argmax(1), SILENT)
+        progress((first + len(part)) / len(points))
+    return heard
+
+
+def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
+    """Return the share of `mesh` points with the requested pitch class, overall and by class; None if not requested.
+
+    ``edge``, for two latents, is the share of mismatches within `EDGE` of the sides; None without mismatches.
+    """
+    wrong = {asked: heard != asked for asked, heard in answers.items()}
+    found: Figures = {
+        "mesh": side,
+        "overall": float(np.mean([1 - w.mean() for w in wrong.values()])),
+        "by_pitch_class": {
+            name: float(1 - wrong[k].mean()) if k in wrong else None for k, name in enumerate(PITCH_CLASSES)
+        },
+        "edge": None,
+    }
+    mismatches = sum(int(w.sum()) for w in wrong.values())
+    if latents == 2 and mismatches:
+        apart = np.abs(mesh(side, latents) - 0.5).max(1) > 0.5 - EDGE
+        found["edge"] = sum(int((w & apart).sum()) for w in wrong.values()) / mismatches
+    return found
+
+
+Verdict = Literal["held", "within deviation", "did not hold"]
+
+VERDICTS: tuple[Verdict, ...] = ("held", "within deviation", "did not hold")  # the worst of several counts
+OCTAVE, OCTAVES, VIOLIN = "octave", "five-octaves", "violin"
+MOST = 0.5  # of all
+LARGE, SMALL = 1.0, 0.5  # of means and variances: the deviation of the prior, and half its variance
+
+
+@dataclass(frozen=True)
+class Values:
+    name: str
+    values: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def deviation(self) -> float | None:
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+
+    def figures(self) -> Figures:
+        return {"name": self.name, "mean": self.mean, "deviation": self.deviation}
+
+
+Pair = tuple[Values, Values]  # the first is claimed to be below the second
+Named = tuple[str, str]  # corpus and recipe
+
+
+@dataclass(frozen=True)
+class Claim:
+    sentence: str
+    place: str
+    figure: str
+    pairs: Sequence[tuple[Named | float, Named | float]]
+
+
+def judge(pairs: Sequence[Pair]) -> Verdict:
+    """Return the worst verdict.
+
+    "within deviation": means differ by at most the root sum of squared deviations over seeds.
+    """
+    return max((_judge(*pair) for pair in pairs), key=VERDICTS.index)
+
+
+def _judge(below: Values, above: Values) -> Verdict:
+    apart = above.mean - below.mean
+    if below.deviation is not None or above.deviation is not None:
+        doubt = math.hypot(below.deviation or 0.0, above.deviation or 0.0)
+        if doubt and abs(apart) <= doubt:
+            return "within deviation"
+    return "held" if apart > 0 else "did not hold"
+
+
+def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
+    """Return claims' verdicts and values, and the undecided sentences."""
+    found: list[Figures] = []
+    left_out = []
+    for claim in CLAIMS:
+        pairs = _pairs(claim, runs)
+        if pairs is None:
+            left_out.append(claim.sentence)
+            continue
+        compared = [{"below": below.figures(), "above": above.figures()} for below, above in pairs]
+        found.append(
+            {
+                "claim": claim.sentence,
+                "place": claim.place,
+                "figure": claim.figure,
+                "verdict": judge(pairs),
+                "compared": compared,
+            }
+        )
+    return found, left_out
+
+
+def _pairs(claim: Claim, runs: Mapping[Named, Sequence[Figures]]) -> list[Pair] | None:
+    of = FIGURES[claim.figure]
+
+    def values(side: Named | float) -> Values:
+        if isinstance(side, float):
+            return Values(f"{side:.3g}", [side])
+        each = [value for run in runs.get(side, ()) if (value := of(run)) is not None]
+        return Values(f"{side[1]}, {side[0]}", each)
+
+    pairs = [(values(below), values(above)) for below, above in claim.pairs]
+    return pairs if all(side.values for pair in pairs for side in pair) else None
+
+
+def _of_mesh(name: str) -> Callable[[Figures], float | None]:
+    return lambda run: run["mesh"][name] if run["mesh"] else None
+
+
+def _of_posterior(of: Callable[[list[Figures]], float | None]) -> Callable[[Figures], float | None]:
+    return lambda run: of(run["posterior"]) if run["posterior"] else None
+
+
+def _used(name: str, of: Callable[[list[float]], float]) -> Callable[[list[Figures]], float | None]:
+    def figure(latents: list[Figures]) -> float | None:
+        used = [latent[name] for latent in latents if not latent["collapsed"]]
+        return of(used) if used else None
+
+    return figure
+
+
+# By name: reads a figure from those of a run; None where it was not measured.
+FIGURES: dict[str, Callable[[Figures], float | None]] = {
+    "test MSE": lambda run: run["mean_square"],
+    "seconds of training": lambda run: run["seconds"],
+    "share of cells filled": lambda run: run["filled"],
+    "how far codes leave 0 to 1": lambda run: max(max(-low, high - 1) for low, high in run["bounds"]),
+    "correlation of the two latents, absolute": lambda run: run["latents"]["largest_correlation"],
+    "accuracy over the mesh": _of_mesh("overall"),
+    "share of mismatches at the edges": _of_mesh("edge"),
+    "latents that collapsed": _of_posterior(lambda latents: sum(latent["collapsed"] for latent in latents)),
+    "root mean square of the other latents’ means, least": _of_posterior(_used("mean", min)),
+    "variance of the other latents, largest": _of_posterior(_used("variance", max)),
+    "share of codes whose pitch class a latent changes, least of all latents": lambda run: min(run["moved"]),
+}
+
+
+def _each(corpora: Sequence[str], *recipes: tuple[str, str]) -> list[tuple[Named, Named]]:
+    return [((corpus, below), (corpus, above)) for corpus in corpora for below, above in recipes]
+
+
+def _mesh_claims(corpus: str, words: str, figure: int) -> list[Claim]:
+    two = (corpus, "chroma-2")
+    return [
+        Claim(
+            f"{words}: in most of the latent square the strongest chroma is the asked one.",
+            f"Figure {figure}",
+            "accuracy over the mesh",
+            [(MOST, two)],
+        ),
+        Claim(
+            f"{words}: most mismatches lie at the edges of the latent square.",
+            f"Figure {figure}",
+            "share of mismatches at the edges",
+            [(MOST, two)],
+        ),
+        Claim(
+            f"{words}: accuracy falls from two latents to three and to eight.",
+            "Table V",
+            "accuracy over the mesh",
+            _each([corpus], ("chroma-8", "chroma-3"), ("chroma-3", "chroma-2")),
+        ),
+    ]
+
+
+TWO = ("chroma-2-noskip", "chroma-2", "chroma-2-lrelu-noskip", "chroma-2-lrelu")
+SKIPS = (("chroma-2-lrelu-noskip", "chroma-2-lrelu"), ("chroma-2-noskip", "chroma-2"))
+BOTTLENECKS = (("chroma-2-lrelu-noskip", "chroma-2-noskip"), ("chroma-2-lrelu", "chroma-2"))
+VAES = ((OCTAVE, "chroma-8-vae"), (OCTAVE, "chroma-8-vae-noskip"))
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "Of the three augmentations, the one-hot chroma gives the smallest error.",
+        "Table I",
+        "test MSE",
+        _each(
+            [OCTAVES],
+            ("chroma-8-lrelu", "chroma-8-lrelu-none"),
+            ("chroma-8-lrelu", "chroma-8-lrelu-difference"),
+        ),
+    ),
+    Claim(
+        "The one-hot chroma trains faster than the first-order difference.",
+        "Table I",
+        "seconds of training",
+        _each([OCTAVES], ("chroma-8-lrelu", "chroma-8-lrelu-difference")),
+    ),
+    Claim(
+        "One octave, two latents: both sigmoid networks beat both LReLU networks.",
+        "Table II",
+        "test MSE",
+        _each([OCTAVE], *product(TWO[:2], TWO[2:])),
+    ),
+    Claim(
+        "One octave, two latents: sigmoid without skip is the best of the four.",
+        "Table II",
+        "test MSE",
+        _each([OCTAVE], *(("chroma-2-noskip", other) for other in TWO[1:])),
+    ),
+    Claim(
+        "Violin, two latents: the skip lowers the error of both bottlenecks.",
+        "Table III",
+        "test MSE",
+        _each([VIOLIN], *((skip, no_skip) for no_skip, skip in SKIPS)),
+    ),
+    Claim(
+        "Violin, two latents: sigmoid with skip is the best of the four.",
+        "Table III",
+        "test MSE",
+        _each([VIOLIN], *(("chroma-2", other) for other in TWO if other != "chroma-2")),
+    ),
+    *(
+        Claim(
+            f"{words}, three latents: the skip lowers the error.",
+            "Table IV",
+            "test MSE",
+            _each([corpus], ("chroma-3", "chroma-3-noskip")),
+        )
+        for corpus, words in ((OCTAVE, "One octave"), (VIOLIN, "Violin"))
+    ),
+    Claim(
+        "The skip makes embeddings denser, for both bottlenecks and corpora.",
+        "Figures 2 and 3",
+        "share of cells filled",
+        _each([OCTAVE, VIOLIN], *SKIPS),
+    ),
+    Claim(
+        "Sigmoid embeddings are spread more uniformly than those of LReLU.",
+        "Figures 2 and 3",
+        "share of cells filled",
+        _each([OCTAVE, VIOLIN], *BOTTLENECKS),
+    ),
+    Claim(
+        "The two LReLU latents correlate, more than those of sigmoid do.",
+        "Figures 2 and 3",
+        "correlation of the two latents, absolute",
+        _each([OCTAVE, VIOLIN], *((sigmoid, lrelu) for lrelu, sigmoid in BOTTLENECKS)),
+    ),
+    Claim(
+        "LReLU embeddings leave the bounds that sigmoid ones have by definition.",
+        "Figures 2 and 3",
+        "how far codes leave 0 to 1",
+        [(0.0, (corpus, recipe)) for corpus in (OCTAVE, VIOLIN) for recipe in TWO[2:]],
+    ),
+    *_mesh_claims(OCTAVE, "One octave", 4),
+    *_mesh_claims(VIOLIN, "Violin", 5),
+    Claim(
+        "Every beta-VAE has latents that collapsed onto the prior.",
+        "Section VI",
+        "latents that collapsed",
+        [(MOST, vae) for vae in VAES],
+    ),
+    Claim(
+        "The latents that did not collapse have means beyond the prior’s deviation.",
+        "Section VI",
+        "root mean square of the other latents’ means, least",
+        [(LARGE, vae) for vae in VAES],
+    ),
+    Claim(
+        "The latents that did not collapse have variances below half the prior’s.",
+        "Section VI",
+        "variance of the other latents, largest",
+        [(vae, SMALL) for vae in VAES],
+    ),
+    Claim(
+        "In the beta-VAE that is not conditioned, moving any one latent changes the pitch class of most codes.",
+        "Section VI",
+        "share of codes whose pitch class a latent changes, least of all latents",
+        [(MOST, (OCTAVE, "chroma-8-vae-noskip"))],
+    ),
+)

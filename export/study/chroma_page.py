@@ -1,0 +1,275 @@
+"""HTML page of the chroma study, with Figures 2 to 5 of Colonel & Keene (2020)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from ...host.units import PITCH_CLASSES
+from ..reports.figures.frames import pitch_class_bar, square
+from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, shown, table
+from ..reports.report import WIDTH, Figures, Picture, Theme
+from ..reports.verdict import minus, two_digits
+from .chroma_measures import OCTAVE, OCTAVES, VERDICTS, VIOLIN, Answers, Named, TrainingCodes, Values
+
+Runs = Mapping[Named, Sequence[Figures]]
+
+TITLES = {"1": "Table I", "2": "Table II", "3": "Table III", "4": "Table IV", "5": "Table V", "vae": "The beta-VAE"}
+LABELS = {
+    "chroma-8-lrelu-none": "nothing appended",
+    "chroma-8-lrelu-difference": "first-order difference",
+    "chroma-8-lrelu": "one-hot chroma",
+    "chroma-2-lrelu-noskip": "LReLU, no skip",
+    "chroma-2-lrelu": "LReLU, skip",
+    "chroma-2-noskip": "sigmoid, no skip",
+    "chroma-2": "sigmoid, skip",
+    "chroma-3-noskip": "3 latents, no skip",
+    "chroma-3": "3 latents, skip",
+    "chroma-8": "8 latents, skip",
+    "chroma-8-vae-noskip": "beta-VAE, not conditioned",
+    "chroma-8-vae": "beta-VAE, chroma",
+}
+# Training minutes in the paper: the ratios of Table II are all 1.
+MINUTES: dict[str, dict[Named, float]] = {
+    "1": {
+        (OCTAVES, "chroma-8-lrelu-none"): 35,
+        (OCTAVES, "chroma-8-lrelu-difference"): 44,
+        (OCTAVES, "chroma-8-lrelu"): 37,
+    },
+    "2": {(OCTAVE, name): 8 for name in ("chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2")},
+    "3": {
+        (VIOLIN, "chroma-2-lrelu-noskip"): 41,
+        (VIOLIN, "chroma-2-lrelu"): 58,
+        (VIOLIN, "chroma-2-noskip"): 43,
+        (VIOLIN, "chroma-2"): 43,
+    },
+    "4": {
+        (OCTAVE, "chroma-3-noskip"): 8,
+        (OCTAVE, "chroma-3"): 8,
+        (VIOLIN, "chroma-3-noskip"): 44,
+        (VIOLIN, "chroma-3"): 45,
+    },
+}
+SCALE = 1e4  # of errors in tables
+
+
+def page(found: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
+    of = shown(pictures)
+    tables: dict[str, list[Named]] = {name: [(c, r) for c, r in rows] for name, rows in found["tables"].items()}
+    sections = {"Claims": _claims(found)}
+    for name, rows in tables.items():
+        sections[TITLES[name]] = _accuracies(rows, runs) if name == "5" else _errors(name, rows, runs)
+        if name == "vae":
+            sections[TITLES[name]] += _posteriors(rows, runs) + _moved(rows, runs)
+    for number, table_name in ((2, "2"), (3, "3")):
+        if table_name in tables:
+            sections[f"Figure {number}"] = of(f"figure-{number}") + _embeddings(tables[table_name], runs)
+    sections |= {f"Figure {n}": of(f"figure-{n}", f"figure-{n}-tuned") for n in (4, 5)}
+    return document("Colonel & Keene (2020) on other corpora", _verdict(found), _basis(found), sections)
+
+
+def _verdict(found: Figures) -> str:
+    counts = {verdict: sum(claim["verdict"] == verdict for claim in found["claims"]) for verdict in VERDICTS}
+    held, within, failed = (counts[verdict] for verdict in VERDICTS)
+    text = f"Of {len(found['claims'])} claims of the paper {held} held and {failed} did not"
+    return f"{text}; {within} are within the deviation over seeds." if found["seeds"] > 1 else f"{text}, with one seed."
+
+
+def _basis(found: Figures) -> str:
+    corpora = "; ".join(
+        f"{name}: {corpus['seconds'] / 60:.0f} minutes, {'/'.join(str(n) for n in corpus['patches'].values())} patches"
+        for name, corpus in found["corpora"].items()
+    )
+    long = f"for {_count(found['epochs'], 'epoch')} " if found["epochs"] else ""
+    once = "" if found["seeds"] > 1 else " With one seed there is no deviation, and no verdict can be within it."
+    left_out = "".join(f" T{line[1:]}." for line in found["left_out"])
+    return (
+        f"Each network was trained {long}with {_count(found['seeds'], 'seed')} on {corpora} (training/"
+        "validation/test). Values of the paper’s tables are lost in the copy at hand, so orderings are compared; its "
+        f"times are kept.{once}{left_out}"
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number > 1)}"
+
+
+def _claims(found: Figures) -> Markup:
+    rows = []
+    for claim in found["claims"]:
+        compared = lines([f"{_side(pair['below'])} < {_side(pair['above'])}" for pair in claim["compared"]])
+        rows.append([claim["verdict"], aside(claim["claim"], claim["place"]), noted(f"{claim['figure']}:", compared)])
+    text = table(["Verdict", "Claim", "What it says must hold of"], rows, 0)
+    if found["undecided"]:
+        text += faint("Not decided by the tables made: " + " ".join(found["undecided"]))
+    return text
+
+
+def _side(side: Figures) -> str:
+    value = f"{side['mean']:.3g}"
+    if side["name"] == value:
+        return value
+    deviation = "" if side["deviation"] is None else f" ± {side['deviation']:.1g}"
+    return f"{side['name']} {value}{deviation}"
+
+
+def _errors(name: str, rows: Sequence[Named], runs: Runs) -> Markup:
+    first: dict[str, Named] = {}
+    body = []
+    for row in rows:
+        start = first.setdefault(row[0], row)
+        seconds = np.array([run["seconds"] for run in runs[row]])
+        ratios = seconds / np.mean([run["seconds"] for run in runs[start]])
+        minutes = MINUTES.get(name, {})
+        paper = f"{minutes[row] / minutes[start]:.2f}" if row in minutes else "–"
+        errors = Values("", [SCALE * run["mean_square"] for run in runs[row]])
+        dead = sum(run["dead"] for run in runs[row])
+        body.append(
+            [
+                _label(row) + (" " + bold(f"dead: {dead} of {len(runs[row])}") if dead else ""),
+                row[0],
+                _value(errors, ".2f"),
+                _value(Values("", list(ratios)), ".2f"),
+                paper,
+                f"{seconds.mean() / 60:.1f}",
+            ]
+        )
+    note = (
+        "Test MSE in 10⁻⁴, over all bins of all test frames, of the checkpoint that is best on the validation split; "
+        "mean and deviation over seeds. Time: of training, against the corpus’s first row; the paper’s from its "
+        "minutes. Test frames of tuned recipes are moved into one octave, so their errors compare only roughly."
+    )
+    return table(["Network", "Corpus", "Test MSE", "Time", "Paper’s", "Minutes"], body, 5) + faint(note)
+
+
+def _accuracies(rows: Sequence[Named], runs: Runs) -> Markup:
+    body = []
+    for row in rows:
+        meshes = [run["mesh"] for run in runs[row] if run["mesh"]]
+        name = aside(f"{len(runs[row][0]['bounds'])} latents", row[1])
+        if not meshes:
+            body.append([name, row[0], "dead", *["–"] * (1 + len(PITCH_CLASSES))])
+            continue
+        overall = _value(Values("", [100 * mesh["overall"] for mesh in meshes]), ".1f")
+        classes = [_mean_percent([mesh["by_pitch_class"][key] for mesh in meshes]) for key in PITCH_CLASSES]
+        body.append([name, row[0], str(meshes[0]["mesh"]), overall, *classes])
+    header = ["Network", "Corpus", "Mesh", "All", *PITCH_CLASSES]
+    note = (
+        "How often, in %, the strongest chroma bin of a decoded frame is the asked one, over a regular mesh of so many "
+        "points along each latent, from 0 to 1: all rows went through the exported ONNX file. – is not among the "
+        "corpus’s notes."
+    )
+    return table(header, body, len(header) - 1, "narrow") + faint(note)
+
+
+def _mean_percent(shares: Sequence[float | None]) -> str:
+    known = [share for share in shares if share is not None]
+    return f"{100 * np.mean(known):.0f}" if known else "–"
+
+
+def _posteriors(rows: Sequence[Named], runs: Runs) -> Markup:
+    text = Markup()
+    for row in rows:
+        seeds = [run["posterior"] for run in runs[row] if run["posterior"]]
+        if not seeds:
+            continue
+        counts = Values("", [sum(latent["collapsed"] for latent in seed) for seed in seeds])
+        body = [
+            [
+                f"latent {i}{' (collapsed)' if latent['collapsed'] else ''}",
+                f"{latent['divergence']:.3f}",
+                f"{latent['mean']:.2f}",
+                f"{latent['variance']:.3f}",
+            ]
+            for i, latent in enumerate(seeds[0])
+        ]
+        text += paragraphs([_label(row) + ": " + _value(counts, ".1f") + f" of {len(seeds[0])} latents collapsed."])
+        text += table(["First seed", "Divergence", "Means", "Variance"], body, 3, "narrow")
+    note = (
+        "Divergence of the encoder’s distribution from the standard normal prior, in nats, a mean over training "
+        "frames: below 0.01 a latent has collapsed onto the prior and says nothing. Means: their root mean square; the "
+        "prior’s variance is 1."
+    )
+    return text + faint(note) if text else text
+
+
+def _moved(rows: Sequence[Named], runs: Runs) -> Markup:
+    latents = max(len(run["moved"]) for row in rows for run in runs[row])
+    body = []
+    for row in rows:
+        shares = [[run["moved"][i] for run in runs[row]] for i in range(latents)]
+        body.append([_label(row), *(_mean_percent(each) for each in shares)])
+    header = ["Pitch changes, %", *(f"latent {i}" for i in range(latents))]
+    note = (
+        "Of training codes, how many change their strongest pitch class somewhere as one latent alone goes through its "
+        "span (1 % to 99 %) and the chroma stays."
+    )
+    return table(header, body, latents, "narrow") + faint(note)
+
+
+def _embeddings(rows: Sequence[Named], runs: Runs) -> Markup:
+    body = []
+    for row in rows:
+        bounds = runs[row][0]["bounds"]
+        body.append(
+            [
+                _label(row),
+                *(f"{two_digits(low)} to {two_digits(high)}" for low, high in bounds),
+                _value(Values("", [run["latents"]["correlation"][0][1] for run in runs[row]]), ".2f"),
+                _value(Values("", [100 * run["filled"] for run in runs[row]]), ".0f"),
+            ]
+        )
+    note = (
+        "Bounds of the first seed’s training codes. Filled: cells, in %, of a grid of 32 × 32 over the latents’ spans "
+        "(1 % to 99 %) in which a training code lies: a dense embedding fills most."
+    )
+    return table(["Network", "Latent 0", "Latent 1", "Correlation", "Filled"], body, 4) + faint(note)
+
+
+def _label(row: Named) -> Markup:
+    return aside(LABELS[row[1]], row[1]) if row[1] in LABELS else bold(row[1])
+
+
+def _value(values: Values, digits: str) -> Markup:
+    mean = minus(f"{values.mean:{digits}}")
+    return Markup(mean) if values.deviation is None else aside(mean, f"± {values.deviation:{digits}}")
+
+
+ROWS, COLUMNS = 2, 3
+
+
+@dataclass(frozen=True)
+class LatentPanel:
+    row: int
+    column: int
+    title: str
+    codes: TrainingCodes
+
+
+def embeddings(number: int, caption: str, panels: Sequence[LatentPanel]) -> Picture:
+    def draw(theme: Theme) -> Figure:
+        figure = Figure((WIDTH, 6.0), layout="constrained")
+        grid = figure.subplots(ROWS, COLUMNS, squeeze=False)
+        for axes in grid.ravel():
+            axes.set_visible(False)
+        for panel in panels:
+            axes = grid[panel.row, panel.column]
+            axes.set_visible(True)
+            axes.scatter(
+                *panel.codes.latents.T, c=panel.codes.notes, cmap=theme.pitch_classes(), vmin=-0.5, vmax=11.5, s=2,
+                alpha=0.7, linewidths=0,
+            )  # fmt: skip
+            axes.set_title(panel.title)
+        figure.supxlabel("latent 0", fontsize=9)
+        figure.supylabel("latent 1", fontsize=9)
+        pitch_class_bar(figure, list(grid.ravel()), theme)
+        return figure
+
+    return Picture(f"figure-{number}", caption, draw)
+
+
+def accounting(name: str, caption: str, answers: dict[int, Answers]) -> Picture:
+    heard = {asked: found.astype(np.int64) for asked, found in answers.items()}
+    return replace(square(heard, [0.0, 0.0], [1.0, 1.0]), name=name, caption=caption)

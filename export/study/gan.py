@@ -1,0 +1,215 @@
+"""The study of clip generators: networks of two posts beside `tuned-clip`.
+
+Like Alencar ("Audio Generation with GANs", 2019), it shows the first and last epoch, both sides' losses, and
+reconstructions by an autoencoder of the halves.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...host.arrays import Array
+from ...host.audio.sound_files import sound_writer
+from ...host.files import replacing
+from ...host.progress import Display
+from ...train import checkpoint
+from ...train.corpus.store import Corpus
+from ...train.data import Data
+from ...train.families.gan.generator import ClipGenerator
+from ...train.families.table import FAMILIES
+from ...train.frames import is_tonal
+from ...train.loop import RunOptions
+from ...train.network import Network
+from ...train.recipe import Recipe
+from ...train.run import Run
+from ...train.sampling import evenly_spaced
+from ..families.clip.report import evaluated_clips
+from ..families.gan.report import generator_reporter
+from ..families.table import FAMILIES as EXPORTED
+from ..reports.report import FORMAT, SEED, Figures
+from .gan_page import losses, over_epochs, page
+from .runs import (
+    StudyOptions,
+    StudyProgress,
+    check_folder,
+    is_trained,
+    load_recipes,
+    train,
+    train_and_evaluate,
+    write_study,
+)
+
+RECIPES = ("clip-dcgan", "clip-dcgan-halves", "clip-wavegan", "tuned-clip")
+COMPARED = ("dcgan", "halves", "gan", "clip")  # families
+ALONE = 0.5  # a batch costs less per clip than a single clip, by this factor; the progress display corrects it
+STAGES = 10  # losses are logged after each
+SHOWN = 4  # clips in a picture and in a sound file
+GAP_SECONDS, PEAK = 0.25, 0.9
+FIRST = "first.ckpt"  # in a run: checkpoint after the first epoch
+
+
+def study(asked: StudyOptions, display: Display) -> bool:
+    corpus = Corpus.open(asked.corpus)
+    recipes, epochs, seconds = [], {}, {}
+    for recipe in load_recipes(asked, COMPARED, RECIPES, lambda plain: _fitting(plain, corpus), by_steps=False):
+        recipe = FAMILIES[recipe.family].complete(recipe, corpus)
+        FAMILIES[recipe.family].check(corpus, recipe)
+        network = FAMILIES[recipe.family].network(recipe)
+        data = FAMILIES[recipe.family].data(corpus, recipe, Path(), is_tonal(corpus))  # no family here keeps files
+        epochs[recipe.name] = epoch = _epoch(network, recipe, len(data))
+        recipes.append(_counted(recipe, epoch))
+        seconds[recipe.name] = _seconds(network.eval(), recipes[-1], data)
+    check_folder(asked, recipes, further=True)
+    display.stage("study gan")
+    reports = train_and_evaluate(asked, recipes, seconds, display, _in_stages(epochs))
+    if reports is None:
+        return False
+    shown = {name: _shown(asked.folder, name, epochs[name], reports[name]) for name in reports}
+    found = {
+        "format": FORMAT,
+        "study": "gan",
+        "corpus": corpus.name,
+        "judge": None if asked.classifier is None else Run.open(asked.classifier).recipe.name,
+        "networks": [{"name": name, "epoch_steps": epochs[name], **row(report)} for name, report in reports.items()],
+        "sounds": {file: caption for sounds, _ in shown.values() for file, caption in sounds.items()},
+        "pictures": {picture: caption for _, pictures in shown.values() for picture, caption in pictures.items()},
+    }
+    write_study(asked.folder, found, page(found, next(iter(reports.values()))))
+    return True
+
+
+def _fitting(recipe: Recipe, corpus: Corpus) -> list[str]:
+    family = EXPORTED[recipe.family]
+    return family.changes(corpus) if family.recipe == recipe.name else []
+
+
+def _epoch(network: Network, recipe: Recipe, found: int) -> int:
+    batches = network.batches_a_step
+    return max(1, found // max(1, batches * min(recipe.training.batch_size, found // batches)))
+
+
+def _counted(recipe: Recipe, epoch: int) -> Recipe:
+    if recipe.training.epochs is None:
+        return recipe
+    return _budgeted(recipe, steps=recipe.training.epochs * epoch)
+
+
+def _budgeted(recipe: Recipe, steps: int | None = None, minutes: float | None = None) -> Recipe:
+    training = recipe.training.model_copy(update={"epochs": None, "steps": steps, "minutes": minutes})
+    return recipe.model_copy(update={"training": training})
+
+
+def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
+    if recipe.training.minutes is not None:
+        return 60 * recipe.training.minutes
+    assert recipe.training.steps is not None
+    network.initialise(data)
+    batch = data.batch(np.zeros(1, np.int64), np.random.default_rng(0))
+    began = time.monotonic()
+    for turn in network.objectives:
+        for _ in range(max(1, turn.batches)):
+            network.total(network(turn.name, *batch, torch.Generator().manual_seed(0))).backward()  # type: ignore[no-untyped-call]
+    return (time.monotonic() - began) * ALONE * recipe.training.batch_size * recipe.training.steps
+
+
+def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptions, StudyProgress, float], bool]:
+    """A falling learning rate needs one part."""
+
+    def trained(
+        recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
+    ) -> bool:
+        if recipe.training.schedule != "constant":
+            return train(recipe, corpus, folder, options, course, share)
+        for number, (part, done) in enumerate(_stages(recipe, epochs[recipe.name])):
+            if is_trained(folder, part):
+                continue
+            if not train(part, corpus, folder, options, course, share * done):
+                return False
+            if not number:
+                with replacing(folder / FIRST, overwrite=True) as file:
+                    shutil.copyfile(folder / "last.ckpt", file)
+        return True
+
+    return trained
+
+
+def _stages(recipe: Recipe, epoch: int) -> list[tuple[Recipe, float]]:
+    """Stops: one epoch, and each tenth."""
+    steps, minutes = recipe.training.steps, recipe.training.minutes
+    if steps is None:
+        assert minutes is not None
+        tenths = [(_budgeted(recipe, minutes=minutes * part / STAGES), part / STAGES) for part in range(1, STAGES + 1)]
+        return [(_budgeted(recipe, steps=epoch), 0.0), *tenths]
+    places = {min(epoch, steps), *(max(1, steps * part // STAGES) for part in range(1, STAGES + 1))}
+    return [(_budgeted(recipe, steps=place), place / steps) for place in sorted(places) if place >= min(epoch, steps)]
+
+
+def row(report: Figures) -> Figures:
+    made, again, told = report["generated"], report["reconstruction"], report["generated"]["told"]
+    found: Figures = {
+        "split": report["split"],
+        "steps": report["run"]["step"],
+        "seconds": report["run"]["seconds"],
+        "parameters": report["run"]["parameters"],
+        "collapsed": report["collapsed"],
+        "frechet_ratio": made["ratio"],
+        "frechet_db2": [made["likeness"]["made"], made["likeness"]["train"]],
+        "nearest_db": [made["nearest"]["median"], made["test_nearest"]["median"]],
+        "diversity_db": [made["diversity_db"], made["test_diversity_db"]],
+        "log_mel_db": again and again["log_mel_db"]["median"],
+        "relative_error": again and again.get("relative_error"),
+        "inception_score": None,
+        "frechet_features": None,
+        "accuracy": None,
+    }
+    if told:
+        found["inception_score"] = [told["score"], told["real_score"]]
+        found["frechet_features"] = [told["likeness"]["made"], told["likeness"]["train"]]
+        found["accuracy"] = told["accuracy"]
+    return found
+
+
+def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[str, str], dict[str, str]]:
+    within = f"runs/{name}/report"
+    heard = [file for file in report["sounds"] if file in ("recording-1.wav", "decoded-1.wav")]
+    sounds = {f"{within}/{file}": f"{name}: {report['sounds'][file]}" for file in heard if report["reconstruction"]}
+    pictures = {}
+    if (folder / within / "zoom.png").exists():
+        pictures[f"{within}/zoom"] = f"{name}: twenty milliseconds of recordings, and what is decoded of their codes."
+    run = Run.open(folder / "runs" / name)
+    if not isinstance(network := FAMILIES[run.recipe.family].network(run.recipe), ClipGenerator):
+        return sounds, pictures
+    rows = _rows(run, network)
+    for picture in [*over_epochs(name, rows, run.recipe.frames.sample_rate), losses(name, report["loss"], epoch)]:
+        picture.save(folder)
+        pictures[picture.name] = f"{name}: {picture.caption}"
+    for what, clips in rows.items():
+        file = f"{name}-{what.replace(' ', '-')}.wav"
+        _write_clips(folder / file, clips, run.recipe.frames.sample_rate)
+        sounds[file] = f"{name}: {what}"
+    return sounds, pictures
+
+
+@torch.no_grad()
+def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
+    reporter = generator_reporter(network, run)
+    part = evaluated_clips(run.corpus(), reporter, fewest=1)
+    some = evenly_spaced(len(part.clips), SHOWN)
+    rows = {"recordings": part.clips[some]}
+    for what, file in (("first epoch", run.folder / FIRST), ("last epoch", run.last)):
+        if file.exists():
+            checkpoint.restore(file, network)
+            network.eval()
+            rows[what] = reporter.generate(part.labels[some], SEED)
+    return rows
+
+
+def _write_clips(path: Path, clips: Array, rate: int) -> None:
+    loudest = np.maximum(np.abs(clips).max(1, keepdims=True), 1e-9)
+    gaps = ((0, 0), (0, round(GAP_SECONDS * rate)))
+    with sound_writer(path, rate, channels=1, overwrite=True) as file:
+        file.write(np.pad(PEAK * clips / loudest, gaps).astype(np.float32).reshape(1, -1))

@@ -1,0 +1,273 @@
+"""Rows of the recovery study: each method finds codes of sounds."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...host.arrays import Array, Integers
+from ...host.engines.clip.synthesis import SpectraSound
+from ...host.model.card import Card, UniformPrior
+from ...host.model.encoder import Encoder
+from ...host.model.model import Model
+from ...host.resynthesis.distance import measures
+from ...host.resynthesis.refinement import SearchResult, SearchTarget
+from ...train.corpus.store import Corpus
+from ...train.families.classifier.network import Classifier
+from ...train.families.gan.data import places
+from ...train.families.gan.recipe import ClipFrames
+from ...train.families.invert.network import seen
+from ...train.metrics.clips import inception_score
+from ...train.run import Run
+from ...train.sampling import random_indices
+from ..recovery.search import CodeSearcher, Further, SearchOptions
+from ..reports.report import Figures
+
+TABLES = {"generated": "sounds that the generator made", "recorded": "recordings of the test split"}
+SLOPES = 200  # of the publication's hybrid
+AGAIN = 0.99  # correlation from which a code counts as recovered
+# Rows by name, with descriptions; the first are the publication's.
+ROWS = {
+    "asked": "the sounds themselves",
+    "gradient": "L-BFGS from many random codes",
+    "network": "the inverting network",
+    "hybrid": "the network, then 200 slopes of L-BFGS",
+    "least-squares": "ours: the network, then least squares",
+    "perceptual": "ours: the same with the perceptual term kept",
+}
+FURTHER = {  # for an inverted generator
+    "tuned-clip": "ours: an autoencoder and its own encoder",
+}
+
+
+@dataclass(frozen=True)
+class MeasuredRow:
+    """Measurements of a row, [sounds].
+
+    Args:
+        sounds: decoded, [sounds, samples].
+        mse: of samples; other distances are as in `measures`.
+        correlation: of found with original codes; NaN without originals.
+        posteriors: of the classifier, [sounds, labels].
+    """
+
+    sounds: Array
+    mse: npt.NDArray[np.floating]
+    spectrogram_mse: Array
+    ssim: Array
+    log_mel_db: Array
+    correlation: Array
+    right: Array
+    posteriors: Array
+    seconds: Array
+
+    def write(self, path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    @staticmethod
+    def read(path: Path, count: int) -> "MeasuredRow | None":
+        """Load a row; None unless it has ``count`` sounds."""
+        if not path.exists():
+            return None
+        with np.load(path) as file:
+            found = MeasuredRow(**{field.name: file[field.name] for field in fields(MeasuredRow)})
+        return found if len(found.sounds) == count else None
+
+
+class RecoveryTargets(NamedTuple):
+    """Sounds, [sounds, samples], label numbers, and codes if known."""
+
+    sounds: Array
+    labels: Integers
+    codes: Array | None
+
+
+class RecoveryBench:
+    """Measures ``rows`` for a clip model and its encoder."""
+
+    rows: Mapping[str, str] = ROWS
+
+    def __init__(self, corpus: Corpus, model: Model, judge: Classifier, normalised: bool = True) -> None:
+        """``normalised`` scales recordings to a peak of 1."""
+        card = model.card
+        self._corpus, self._model, self._judge, self._encoder = corpus, model, judge, Encoder(model)
+        self._frames = ClipFrames(
+            sample_rate=card.sample_rate,
+            frame_length=card.frame_length,
+            hop_length=card.frame_length,
+            normalised=normalised,
+        )
+        self._words, self.rate = card.labels, card.sample_rate
+        self._levels = card.transform_length is None  # the code includes the loudness
+        self.stamp = model.sha256[:12]
+
+    @property
+    def recordings(self) -> int:
+        return len(places(self._corpus, "test", self._frames, self._words))
+
+    def measured(self, table: str, row: str, seed: int, count: int) -> MeasuredRow:
+        asked = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
+        began = time.perf_counter()
+        sounds, codes = self._methods(seed)[row](asked)
+        seconds = (time.perf_counter() - began) / count
+        if not self._levels:
+            sounds = scaled_to_loudness(sounds, asked.sounds)
+        near = [measures(*pair, self.rate, gain_counts=True) for pair in zip(asked.sounds, sounds, strict=True)]
+        told = self._judge.judge(sounds, self.rate).posteriors
+        correlation = np.full(count, np.nan)
+        if codes is not None and asked.codes is not None:
+            correlation = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(codes, asked.codes, strict=True)])
+        return MeasuredRow(
+            sounds=sounds,
+            mse=np.square(sounds - asked.sounds, dtype=np.float64).mean(1),
+            spectrogram_mse=np.array([found.spectrogram_mse for found in near]),
+            ssim=np.array([found.ssim for found in near]),
+            log_mel_db=np.array([found.log_mel_db for found in near]),
+            correlation=correlation,
+            right=np.array([self._judge.words[place] for place in told.argmax(1)]) == self._names(asked.labels),
+            posteriors=told,
+            seconds=np.full(count, seconds),
+        )
+
+    def figures(self, seeds: Sequence[MeasuredRow], asked: Sequence[MeasuredRow]) -> Figures:
+        scores = [inception_score(one.posteriors)[0] for one in seeds]
+        each: dict[str, list[float]] = {
+            "inception_score": scores,
+            "mse": [float(one.mse.mean()) for one in seeds],
+            "spectrogram_mse": [float(one.spectrogram_mse.mean()) for one in seeds],
+            "ssim": [float(one.ssim.mean()) for one in seeds],
+            "log_mel_db": [float(one.log_mel_db.mean()) for one in seeds],
+            "accuracy": [float(one.right.mean()) for one in seeds],
+            "share": [
+                float(one.right.mean() / max(float(own.right.mean()), 1e-12))
+                for one, own in zip(seeds, asked, strict=True)
+            ],
+            "seconds": [float(one.seconds.mean()) for one in seeds],
+        }
+        if not any(np.isnan(one.correlation).any() for one in seeds):
+            each["found_again"] = [float((one.correlation >= AGAIN).mean()) for one in seeds]
+        return {name: [float(np.mean(values)), float(np.std(values))] for name, values in each.items()}
+
+    def _methods(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
+        plain = SearchOptions(seed=seed, gain_counts=self._levels)
+        return {
+            "asked": lambda asked: (asked.sounds, asked.codes),
+            "gradient": lambda asked: self._decoded(
+                CodeSearcher(self._model, plain).gradient(self._targets(asked, encoded=False))
+            ),
+            "network": lambda asked: self._decoded(self._encoded(asked)),
+            "hybrid": lambda asked: self._decoded(
+                CodeSearcher(self._model, plain).descent(self._targets(asked), SLOPES)
+            ),
+            "least-squares": lambda asked: self._decoded(CodeSearcher(self._model, plain).hybrid(self._targets(asked))),
+            "perceptual": self._perceived,
+        }
+
+    def _perceived(self, asked: RecoveryTargets) -> tuple[Array, Array | None]:
+        options = SearchOptions(gain_counts=self._levels, further=self._further(asked.sounds))
+        return self._decoded(CodeSearcher(self._model, options).hybrid(self._targets(asked)))
+
+    def _further(self, sounds: Array) -> Further:
+        """The squares sum to the perceptual term."""
+        with torch.no_grad():
+            wanted = [part.flatten(1) for part in seen(self._judge, torch.from_numpy(sounds), self.rate)]
+
+        def apart(frames: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+            given = [part.flatten(1) for part in seen(self._judge, frames, self.rate)]
+            scales = [(len(given) * part.shape[1]) ** -0.5 for part in given]
+            parts = zip(given, wanted, scales, strict=True)
+            return torch.cat([(one - part[which]) * scale for one, part, scale in parts], 1)
+
+        return apart
+
+    def _targets(self, asked: RecoveryTargets, *, encoded: bool = True) -> list[SearchTarget]:
+        if not encoded:
+            return [SearchTarget(sound[np.newaxis], None, None) for sound in asked.sounds]
+        found = self._encoded(asked)
+        return [
+            SearchTarget(sound[np.newaxis], one.code, one.label) for sound, one in zip(asked.sounds, found, strict=True)
+        ]
+
+    def _encoded(self, asked: RecoveryTargets) -> list[SearchResult]:
+        codes, labels = self._encoder.encode_with_labels(asked.sounds)
+        told = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
+        return [
+            SearchResult(code.astype(np.float64), label, None, np.nan, True)
+            for code, label in zip(codes, told, strict=True)
+        ]
+
+    def _decoded(self, found: Sequence[SearchResult]) -> tuple[Array, Array]:
+        codes = np.stack([one.code for one in found]).astype(np.float32)
+        labels = np.array([one.label or 0 for one in found])
+        return sounds_of(self._model, codes, labels), codes
+
+    def _generated(self, seed: int, count: int) -> RecoveryTargets:
+        codes = drawn(self._model.card, count, np.random.default_rng([seed, 0]))
+        labels = np.arange(count) % max(1, len(self._words))
+        sounds = sounds_of(self._model, codes, labels)
+        if not self._levels:
+            sounds = np.divide(sounds, np.abs(sounds).max(1, keepdims=True))
+        return RecoveryTargets(sounds, labels, codes)
+
+    def _recorded(self, seed: int, count: int) -> RecoveryTargets:
+        found = places(self._corpus, "test", self._frames, self._words)
+        picked = np.resize(random_indices(len(found), count, np.random.default_rng([seed, 1])), count)
+        return RecoveryTargets(
+            found.take_clips(self._corpus, picked, self._frames.normalised), found.labels[found.of(picked)], None
+        )
+
+    def _names(self, labels: Integers) -> npt.NDArray[np.str_]:
+        return np.array([self._words[label] if self._words else "" for label in labels])
+
+
+class InvertedBench(RecoveryBench):
+    rows = ROWS | FURTHER
+
+    def __init__(self, corpus: Corpus, run: Run, model: Model, tuned: Model, judge: Classifier) -> None:
+        frames = run.recipe.frames
+        assert isinstance(frames, ClipFrames)
+        super().__init__(corpus, model, judge, frames.normalised)
+        self._tuned, self._frames = tuned, frames
+
+    def _methods(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
+        return super()._methods(seed) | {"tuned-clip": self._tuned_again}
+
+    def _tuned_again(self, asked: RecoveryTargets) -> tuple[Array, Array | None]:
+        codes, labels = Encoder(self._tuned).encode_with_labels(asked.sounds)
+        told = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
+        return scaled_to_loudness(sounds_of(self._tuned, codes, told), asked.sounds), None
+
+
+def sounds_of(model: Model, codes: Array, labels: Integers) -> Array:
+    """Decode as hosts do, [codes, samples]."""
+    card, frames = model.card, model.decode(codes, labels)
+    if card.transform_length is None:
+        return frames
+    sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
+    return sound(frames)
+
+
+def scaled_to_loudness(sounds: Array, others: Array) -> Array:
+    """Scale sounds to others' loudness, [sounds, samples] each."""
+    loudness = np.square(others).mean(1) / np.maximum(np.square(sounds).mean(1), 1e-12)
+    brought: Array = (sounds * np.sqrt(loudness)[:, np.newaxis]).astype(np.float32)
+    return brought
+
+
+def drawn(card: Card, count: int, rng: np.random.Generator) -> Array:
+    """Draw codes from a model's prior within knob ranges, [count, n_latents]."""
+    shape = (count, len(card.latents))
+    if isinstance(card.prior, UniformPrior):
+        return rng.uniform(*card.prior.uniform, shape).astype(np.float32)
+    mean, deviation = (0.0, 1.0) if card.prior is None else card.prior.normal
+    low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
+    codes = rng.normal(mean, deviation, shape)
+    while (beyond := (codes < low) | (codes > high)).any():
+        codes = np.where(beyond, rng.normal(mean, deviation, shape), codes)
+    return codes.astype(np.float32)

@@ -1,0 +1,159 @@
+"""HTML page of the sequence study, with losses and waveforms."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from ...host.arrays import Array
+from ..reports.figures import clips as clip_figures
+from ..reports.page import document, faint, figure, joined, noted, players, run_link, table
+from ..reports.report import WIDTH, Figures, Picture, Theme
+
+
+def losses(corpus: str, networks: Sequence[Figures], targets: Sequence[float]) -> Picture:
+    def draw(theme: Theme) -> Figure:
+        figure = Figure((WIDTH, 2.8), layout="constrained")
+        axes = figure.subplots()
+        for network, colour in zip(networks, (theme.first, theme.second, theme.ink, theme.faint) * 4, strict=False):
+            course = np.array(network["course"], float).reshape(-1, 2)
+            axes.plot(course[:, 0], course[:, 1], color=colour, linewidth=1.2, label=network["name"])
+        for target in targets:
+            axes.axhline(target, color=theme.faint, linewidth=0.8, linestyle=":")
+        axes.set_yscale("log")
+        axes.set_xlabel("seconds")
+        axes.set_ylabel("mean square error")
+        figure.legend(loc="outside upper right", ncols=4)
+        return figure
+
+    told = ", ".join(f"{target:g}" for target in targets)
+    return Picture(f"{corpus}-losses", f"{corpus}: losses over seconds of training; dotted: {told}.", draw)
+
+
+def waveforms(
+    corpus: str, asked: Sequence[Array], continued: Mapping[tuple[str, bool, int], Sequence[Array]], rate: int
+) -> list[Picture]:
+    length, drawn = max(map(len, asked)), []
+    for seed in sorted({seed for _, _, seed in continued}):
+        rows = {"recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in asked])}
+        tails = {"recording": asked[0][None]}
+        for (name, restored, of), sounds in continued.items():
+            if of == seed:
+                label = name.removeprefix("sequence-") + ("" if restored else "\nunrestored")
+                rows[label] = np.stack([sound[:length] for sound in sounds])
+                tails[label] = sounds[0][None]
+        frames = f"{seed} frame{'s' if seed > 1 else ''}"
+        told = f"{corpus}: recordings, and what follows from {frames} of each, scaling put back or not, in seconds."
+        drawn.append(replace(clip_figures.waveforms(rows, rate, f"{corpus}-from-{seed}"), caption=told))
+        if seed == 1:
+            beyond = f"{corpus}: the first of these, and 600 frames after its end."
+            drawn.append(replace(clip_figures.waveforms(tails, rate, f"{corpus}-beyond"), caption=beyond))
+    return drawn
+
+
+def page(found: Figures) -> str:
+    sections = {}
+    for corpus in found["corpora"]:
+        pictures = joined(figure(name, caption) for name, caption in corpus["pictures"].items())
+        parts = [_errors(corpus, found["targets"]), _continued(corpus["continued"]), pictures]
+        sections[f"{corpus['name']}, {corpus['clips']} sequences"] = joined([*parts, players(corpus["sounds"])])
+    names = " and ".join(corpus["name"] for corpus in found["corpora"])
+    told = "All networks give back what they were trained on; the rows say how long they stay near it."
+    return document(f"sequences on {names}", _verdict(found), told, sections, "study.json")
+
+
+def _verdict(found: Figures) -> str:
+    told = []
+    for corpus in found["corpora"]:
+        best = min(corpus["networks"], key=lambda network: float(network["mean_square"]))
+        told.append(f"{best['name']} learns {corpus['name']} to an error of {best['mean_square']:.3g}")
+    return f"{', '.join(told)}."
+
+
+def _errors(corpus: Figures, targets: Sequence[float]) -> Markup:
+    rows = []
+    for network in corpus["networks"]:
+        cells: list[str] = [
+            run_link(network["name"], f"{corpus['name']}/runs"),
+            f"{network['mean_square']:.4f}",
+            f"{network['first']:.2f}",
+            *(_first(place) for place in network["reached"]),
+        ]
+        cells += [
+            "–" if network["seconds"] is None else f"{network['seconds']:.0f}",
+            str(network["steps"]),
+            f"{network['parameters'] / 1e6:.1f} M",
+        ]
+        rows.append(cells)
+    header = [
+        "Network",
+        "Error",
+        "First",
+        *(f"Seconds to {target:g}" for target in targets),
+        "Seconds",
+        "Steps",
+        "Weights",
+    ]
+    note = (
+        "Error: mean square error of standardised frames, predicted from all frames before them, over the training "
+        "length. First: that of the first frame, predicted from a code alone and in no other figure. Seconds to an "
+        "error: of training, until a batch’s loss first was as small; below them the steps."
+    )
+    return table(header, rows, len(header) - 1, "narrow") + faint(note)
+
+
+def summed(rows: Sequence[Figures]) -> list[Figures]:
+    """Summarize each network, scaling and seed over recordings: medians, and the largest ``rise_db``.
+
+    ``worst`` is the recording whose onsets agree least.
+    """
+
+    def which(row: Figures) -> tuple[str, bool, int]:
+        return row["recipe"], not row["restored"], row["seed"]
+
+    found = []
+    for (recipe, unrestored, seed), group in groupby(sorted(rows, key=which), which):
+        own = list(group)
+        medians = {name: float(np.median([row[name] for row in own])) for name in ("correlation", "onsets", "edges_db")}
+        rises = [row["tail_db"][1] - row["tail_db"][0] for row in own]
+        over = [row["tail_db"][1] - row["recording_db"] for row in own]
+        worst = min(own, key=lambda row: float(row["onsets"]))
+        found.append(
+            {"recipe": recipe, "restored": not unrestored, "seed": seed, **medians}
+            | {"rise_db": max(rises), "tail_db": float(np.median(over))}
+            | {"worst": worst["name"], "worst_onsets": worst["onsets"]}
+        )
+    return found
+
+
+def _continued(rows: Sequence[Figures]) -> Markup:
+    cells = [
+        [
+            row["recipe"],
+            "put back" if row["restored"] else "not put back",
+            str(row["seed"]),
+            f"{row['correlation']:.3f}",
+            f"{row['onsets']:.2f}",
+            noted(f"{row['worst_onsets']:.2f}", row["worst"]),
+            f"{row['edges_db']:+.1f}",
+            f"{row['tail_db']:+.0f}",
+            f"{row['rise_db']:+.1f}",
+        ]
+        for row in summed(rows)
+    ]
+    header = ["Network", "Scaling", "Seed", "Envelope", "Onsets", "Worst", "Edges, dB", "Tail, dB", "Rise, dB"]
+    note = (
+        "Medians over recordings. Seed: frames that were given. Envelope: correlation with the recording’s, in parts "
+        "of 10 ms. Onsets: F-measure within 30 ms; Worst: that of the recording where it is least. Edges: how much "
+        "louder above 10 kHz it is where frames meet than inside, less what the recording is. Tail: the level of the "
+        "last 100 of 600 frames after the end, over the recording’s; Rise: by how much it has risen since the first "
+        "100, at the most."
+    )
+    return table(header, cells, 8) + faint(note)
+
+
+def _first(place: Sequence[float] | None) -> str:
+    return "–" if place is None else noted(f"{place[0]:.0f}", f"{place[1]:.0f}")

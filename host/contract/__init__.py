@@ -1,1 +1,0 @@
-"""Model files: decoders, encoders, cards, gestures and maps."""

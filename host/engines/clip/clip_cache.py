@@ -1,0 +1,241 @@
+"""Caches of clips, decoded on request offline, and ahead in a process live."""
+
+import contextlib
+import time
+import weakref
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.heap import Arena
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ...arrays import Array
+from ...files import Stamp
+from ...model.model import Model
+from ..model_process import Away, ModelProcess
+from .resampling import ClipMemory, ResampledClip
+from .synthesis import ClipSound
+
+MOST_CACHED_BYTES = 1 << 26  # of cached clips beside playing ones: more than a minute of a model's sound
+NEWEST = 4  # cached clips per key, live: codes ahead of a moving parameter, and codes behind it
+SETTLING = 0.2  # weight of the newest decode in the mean duration
+STEPS = 64  # between two labels
+
+
+class Between(NamedTuple):
+    """A label between two, in `STEPS` from ``one`` to ``other``."""
+
+    one: int
+    other: int
+    steps: int
+
+    def shares(self, labels: int) -> Array:
+        """Weights, [1, labels]."""
+        found = np.zeros((1, labels), np.float32)
+        found[0, [self.one, self.other]] = 1 - self.steps / STEPS, self.steps / STEPS
+        return found
+
+
+Label = int | Between  # a label number, 0 if the model has none
+Name = tuple[Label, bytes]  # label and code, the decoder's inputs
+
+
+def label_between(one: int, other: int, share: float) -> Label:
+    """Interpolate labels; ``share`` 0 and 1 return plain numbers."""
+    steps = round(share * STEPS)
+    if one == other or steps == 0:
+        return one
+    return other if steps == STEPS else Between(one, other, steps)
+
+
+class ClipRequest(NamedTuple):
+    """A clip to decode for a key slot; latents ``knobs`` selected it at sample ``said``."""
+
+    slot: int
+    label: Label
+    code: Array
+    knobs: bytes
+    said: int
+
+    @property
+    def name(self) -> Name:
+        return self.label, self.code.tobytes()
+
+
+@dataclass(slots=True)
+class ReadyClip:
+    """A decoded clip; ``knobs`` were last current at sample ``said``; later requests have larger numbers."""
+
+    name: Name
+    number: int
+    knobs: bytes
+    said: int
+    clip: ResampledClip
+
+
+class Decodes(Protocol):
+    def clip(self, label: Label, code: Array) -> ResampledClip:
+        """``code``: [n_latents]."""
+
+
+class SingleClipDecoder:
+    def __init__(self, model: Model, sound: ClipSound) -> None:
+        self._model, self._sound = model, sound
+
+    @property
+    def stamp(self) -> Stamp | None:
+        return self._model.stamp
+
+    def clip(self, label: Label, code: Array) -> ResampledClip:
+        shares = label.shares(self._model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
+        frames = self._model.decode(code[np.newaxis], shares)
+        return ResampledClip(self._sound(frames)[0])
+
+
+class BlockingClipCache:
+    def __init__(self, decoder: SingleClipDecoder, clip_bytes: int) -> None:
+        self._decoder, self._most = decoder, max(NEWEST, MOST_CACHED_BYTES // clip_bytes)
+        self._clips: dict[Name, ResampledClip] = {}
+
+    def clip(self, label: Label, code: Array) -> ResampledClip:
+        name = label, code.tobytes()
+        clip = self._clips.pop(name, None)
+        if clip is None:
+            clip = self._decoder.clip(label, code)
+        self._clips[name] = clip
+        while len(self._clips) > self._most:
+            del self._clips[next(iter(self._clips))]
+        return clip
+
+
+class PrefetchClipCache:
+    """Decodes on a thread, which exits with the last reference; methods raise its errors."""
+
+    def __init__(self, decoder: Decodes) -> None:
+        self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
+        self._asked: list[Name] = []
+        self._last: Future[None] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Running mean of decoding times."""
+        return self._work.seconds
+
+    @property
+    def idle(self) -> bool:
+        return self._last is None or self._last.done()
+
+    def ask(self, wants: Sequence[ClipRequest]) -> None:
+        """Replace the pending requests.
+
+        The thread decodes one per key before any key's next: moving codes starve no key.
+        """
+        names = [want.name for want in wants]
+        if names != self._asked:
+            self._asked, self._work.newest = names, wants
+            self._last = self._thread.submit(self._work.through, wants)
+
+    def mark_current(self, knobs: bytes, now: int) -> None:
+        self._check()
+        for some in list(self._work.ready.values()):  # copied: the thread may add a key meanwhile
+            for kept in some:
+                if kept.knobs == knobs:
+                    kept.said = now
+
+    def of(self, slot: int) -> Sequence[ReadyClip]:
+        """A key's ready clips, newest last."""
+        self._check()
+        return self._work.ready.get(slot, ())
+
+    def _check(self) -> None:
+        if self._work.problem is not None:
+            raise self._work.problem
+
+
+class _Work:
+    """Has no reference to `PrefetchClipCache`, so that the thread can exit."""
+
+    def __init__(self, decoder: Decodes) -> None:
+        self._decoder = decoder
+        self._served: set[int] = set()  # keys already decoded in this round
+        self.newest: Sequence[ClipRequest] = ()
+        self.ready: dict[int, tuple[ReadyClip, ...]] = {}
+        self.seconds, self._count = 0.0, 0
+        self.problem: Exception | None = None
+
+    def through(self, wants: Sequence[ClipRequest]) -> None:
+        try:
+            for want in wants:
+                self._renew(want)
+            while self.newest is wants and (left := [want for want in wants if not self._is_ready(want)]):
+                fresh = [want for want in left if want.slot not in self._served]
+                if not fresh:
+                    self._served.clear()
+                want = (fresh or left)[0]
+                self._make(want)
+                self._served.add(want.slot)
+        except Exception as error:  # the next call from the player raises it
+            self.problem = error.with_traceback(None)
+
+    def _is_ready(self, want: ClipRequest) -> bool:
+        return any(kept.name == want.name for kept in self.ready.get(want.slot, ()))
+
+    def _renew(self, want: ClipRequest) -> None:
+        for kept in self.ready.get(want.slot, ()):
+            if kept.name == want.name:
+                self._count += 1
+                kept.number, kept.knobs, kept.said = self._count, want.knobs, want.said
+
+    def _make(self, want: ClipRequest) -> None:
+        clip = next((kept.clip for some in self.ready.values() for kept in some if kept.name == want.name), None)
+        if clip is None:
+            began = time.perf_counter()
+            clip = self._decoder.clip(want.label, want.code)
+            clip.prepare()
+            took = time.perf_counter() - began
+            self.seconds += (took - self.seconds) * (SETTLING if self.seconds else 1.0)
+        self._count += 1
+        kept = ReadyClip(want.name, self._count, want.knobs, want.said, clip)
+        others = sorted(self.ready.get(want.slot, ()), key=lambda other: other.number)
+        self.ready[want.slot] = (*others, kept)[-NEWEST:]
+
+
+MOST_SHARED_BYTES = 1 << 28  # of shared clip memory
+FLOAT_BYTES = 4
+
+
+class ClipDecodeWorker:
+    """Decodes in its own process; in the caller's while it starts, and when memory is full."""
+
+    def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
+        self._decoder, self._length = decoder, length
+        size = ResampledClip.size(length)
+        count = max(1, min(clips, MOST_SHARED_BYTES // (size * FLOAT_BYTES)))
+        arena = Arena(count * size * FLOAT_BYTES)
+        self._memory = ClipMemory(_rooms(arena, size).ravel())
+        self._free = list(range(count))
+        self._server = ModelProcess("clips", decoder, _put, arena, size)
+
+    def clip(self, label: Label, code: Array) -> ResampledClip:
+        if self._free:
+            number = self._free.pop()
+            clip = ResampledClip.stored(self._memory, number, self._length)
+            weakref.finalize(clip, self._free.append, number)
+            with contextlib.suppress(Away):
+                self._server.ask((number, label, code))
+                return clip
+        clip = self._decoder.clip(label, code)
+        clip.prepare()
+        return clip
+
+
+def _put(decoder: SingleClipDecoder, asked: tuple[int, Label, Array], arena: Arena, size: int) -> None:
+    number, label, code = asked
+    decoder.clip(label, code).put(_rooms(arena, size)[number])
+
+
+def _rooms(arena: Arena, size: int) -> Array:
+    rooms: Array = np.frombuffer(arena.buffer, np.float32)
+    return rooms[: len(rooms) // size * size].reshape(-1, size)

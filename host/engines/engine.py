@@ -1,0 +1,206 @@
+"""Engines: their protocols, the request that makes one, the choice of a model's engine, and the loudness of a voice."""
+
+import importlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Array, Doubles, Times
+from ..errors import UserError
+from ..kinds.table import kind_of
+from ..model.model import Model
+from ..preset.preset import PlaySettings
+from ..ramps import Ramp
+from ..units import db_to_gain
+
+
+@dataclass(slots=True, kw_only=True)
+class VoiceSound:
+    """One voice's sound, extended by each engine. ``key``: 69.0 for 440 Hz.
+
+    ``over``, the end of a sound that ends by itself, is set at note-on, in every process that shares the voices.
+    """
+
+    key: float
+    on: int
+    end: int | None = None  # first silent sample, once known
+    over: int | None = None  # first silent sample of a sound that ends by itself; None: it continues
+    pitch: Ramp | None = None  # glide; None: constant
+    chord: Ramp | None = None  # pitch classes of a chord, bit n for class n; None: that of the pitch
+
+    def pitch_at(self, time: int) -> float:
+        return self.key if self.pitch is None else self.pitch.value(time)
+
+
+Kept = TypeVar("Kept", bound=VoiceSound)
+
+
+class Beginnings(NamedTuple):
+    """Initial codes of future notes while no parameter moves; ``of`` identifies the set.
+
+    ``codes``: pitches, 69.0 for 440 Hz, likely ones first, with the codes, [rows, n_latents], that a note may read
+    within its first hop.
+    """
+
+    of: Hashable
+    codes: Iterator[tuple[float, Array]]
+
+
+class Residual(NamedTuple):
+    """Recorded differences to decoded frames of partials."""
+
+    gains: Array  # of the gestures' bands in dB, [rows, bands]
+    modes: Sequence[Doubles | None]  # as in `NoteWay`, [modes, 3] a row; None without
+    vibrato: Doubles  # deviation of the pitch in semitones, [rows]
+
+
+class Motion(Protocol):
+    """Parameter values of voices; a row is a voice at a sample.
+
+    Voices with ``own_codes`` share none with each other, nor with future notes.
+    """
+
+    @property
+    def own_codes(self) -> bool: ...
+
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
+        """Codes, [rows, n_latents]; ``times`` are not before the hop of a note-on.
+
+        ``own_times``: samples where a note's own modulation is read, also before its note-on; None: ``times``.
+        """
+
+    def beginnings(self, time: int) -> Beginnings | None:
+        """Codes of notes after a sample; None if unknown."""
+
+    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
+        """[rows]."""
+
+    def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
+        """Residual of frames that begin at ``times``; their middles lie ``ahead`` samples later."""
+
+    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
+        """Key that the decoder gets for each row; None: the one that sounds."""
+
+    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
+        """Semitones over a block: a scalar if constant, else [count]."""
+
+    def morph(self, time: int) -> float:
+        """Position, 0 to 1; 0 without a morph."""
+
+    def beat(self, time: int) -> float: ...
+
+    def beat_samples(self, time: int) -> float:
+        """A quarter note's length, as known at ``time``."""
+
+
+class Engine(Protocol[Kept]):
+    """Synthesizes voices block by block."""
+
+    @property
+    def channels(self) -> int:
+        """1, or 2 for stereo."""
+
+    @property
+    def lookback(self) -> int:
+        """Samples before a block where parameters are read."""
+
+    @property
+    def ready(self) -> bool:
+        """False while a model process lacks frames. Live, the engine plays ready frames only; offline, it waits."""
+
+    @property
+    def age_ms(self) -> float | None:
+        """Age of the last note's code at its note-on; None if codes are never old."""
+
+    @property
+    def targets(self) -> Mapping[str, Ramp]: ...
+
+    def start_stream(self, pitch: float, time: int, key: int) -> Kept:
+        """Stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz."""
+
+    def number_next(self, number: int) -> None:
+        """Number the next stream, from 1, for its random phases and numbers; others count on."""
+
+    def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:
+        """Each stream's sound, [channels, count]; silence before its note-on.
+
+        Valid until the next call.
+        """
+
+    def prepare(self, streams: Sequence[Kept], motion: Motion, now: int) -> None:
+        """Do one step of work due after ``now``, the end of the rendered sound; no sample depends on it.
+
+        Live, it runs after a block's delivery.
+        """
+
+
+MAX_BLOCK = 16384  # samples per computation: 16 hops of 1024 make the largest batches worthwhile
+
+
+class EngineRequest(NamedTuple):
+    rest: Sequence[float]  # latents, for decoding ahead
+    play: PlaySettings
+    own: Any  # from `Kind.own`
+    bend: float  # range in semitones
+    live: bool = False  # the engine must not block on other processes
+    sound: npt.NDArray[np.float32] | None = None  # seed at the model's rate, [samples]
+    morph_label: str | None = None  # at the morph's end; None: unchanged
+
+
+def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
+    """Imports the engine's module on first use.
+
+    Raises:
+        UserError: play.mode 'chord' without keys for notes, or the engine refuses the request.
+    """
+    card = model.card
+    if request.play.mode == "chord" and not card.keyed:
+        raise UserError(
+            f"play.mode 'chord' needs a model whose keys choose the note, those of {card.name!r} do not; use 'poly' or "
+            "'mono', or a model of notes"
+        )
+    kind = kind_of(card)
+    module = importlib.import_module(f"{kind.engines or '.' + kind.name}.engine", __package__)
+    engine: Engine[Any] = module.make_engine(model, request)
+    return engine
+
+
+VOICE_LUFS = -20.0  # of a voice at full velocity: peaks of eight voices just reach the limiter's knee
+
+
+def voice_gain(loudness_lufs: float) -> float:
+    """Return the gain of a model with this loudness."""
+    return db_to_gain(VOICE_LUFS - loudness_lufs)
+
+
+@dataclass(slots=True, kw_only=True)
+class MixedSound(VoiceSound):
+    """``pending`` is the sum of future samples, [channels, samples] from ``origin`` on."""
+
+    origin: int
+    pending: Array
+
+    def make_room(self, now: int, end: int) -> None:
+        """Extend the sum by silence to sample ``end``; drop samples before ``now``."""
+        if end - self.origin <= self.pending.shape[1]:
+            return
+        done = max(0, now - self.origin)
+        self.origin += done
+        ahead, length = self.pending[:, done:].copy(), end - self.origin
+        if length > self.pending.shape[1]:
+            self.pending = np.empty((len(self.pending), 2 * length), np.float32)  # it seldom grows
+        self.pending[:, : ahead.shape[1]] = ahead
+        self.pending[:, ahead.shape[1] :] = 0
+
+    def block(self, start: int, count: int) -> Array:
+        """[channels, count], silent before the note-on."""
+        at = start - self.origin
+        if self.on <= start:
+            return self.pending[:, at : at + count]
+        begun = min(self.on - start, count)
+        sound = np.zeros((len(self.pending), count), np.float32)
+        sound[:, begun:] = self.pending[:, at + begun : at + count]
+        return sound

@@ -1,0 +1,511 @@
+"""Coherent voicing: partials with continuous phases, plus shaped noise; chords of several keys.
+
+Frames split into partials and noise (`partial_analysis`), or are decoded so. A partial's phase advances by its
+frequency, exactly the key's. Short frames of lobes and noise overlap-add (inverse-FFT synthesis: Rodet and Depalle,
+"Spectral envelopes and inverse FFT synthesis", 93rd AES Convention, 1992). Lobes of the window sum to sinusoids, whose
+strength and pitch may change per frame.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ...arrays import Array, Doubles, Indices, Spectrum
+from ...errors import UserError
+from ...model.card import KEYS
+from ...model.gesture import MOST_MODES, NO_MODES, PlacedModes, placed_modes
+from ...model.model import Model
+from ...model.partials import HANN_ENERGY
+from ...signal import BLACKMAN_HARRIS, LOBE_STEPS, FrameShape, from_middle, lobes, white_noise
+from ...units import INAUDIBLE_HZ
+from ..engine import Residual
+from .frames import FrameDecoder, PartialsOfFrames, VoicingSettings, parts
+from .noise_voicing import LOSS_DB, STRIDE, low_frames, tapered, white_frames
+from .partial_analysis import HIGHEST_HARMONIC
+
+FRAME_SECONDS = 0.0232  # 1024 samples at 44.1 kHz: bends and parameters act within 12 ms of its middle
+APART = 97  # frames of the noise loop between left and right: they do not overlap, and are uncorrelated
+TOP_BINS = 8  # fade-out of partials below half the rate: a bend past it does not click
+FORMANT_DB = 30.0  # maximum gain or loss of a harmonic by kept formants
+GOLDEN = 0.6180339887498949  # cycles between initial phases: multiples of the golden ratio spread most evenly
+AROUND = np.array([-1, 0, 1])  # maximum move of a free partial between frames, in bins
+
+
+class SplitFrames(NamedTuple):
+    """Frequency ratios to the first partial, [rows, partials] or [partials]; magnitudes as in `Layout`."""
+
+    orders: Doubles
+    strengths: Array
+    residue: Array
+    low: Array
+
+
+class CoherentState:
+    """State of a voice; phases are in cycles.
+
+    Attributes:
+        turns: phases of the fundamental, [unison].
+        first: last fundamental in bins; NaN if unpitched, None before the first frame.
+        ratio: last pitch ratio; None before the first frame.
+        free: phases of the last free partials around each decoded bin, [bins, unison].
+        noise: index of the next noise frame.
+    """
+
+    __slots__ = ("first", "free", "noise", "ratio", "turns")
+
+    def __init__(self, turns: Doubles, free: Doubles, noise: int) -> None:
+        self.turns, self.free, self.noise = turns, free, noise
+        self.first: float | None = None
+        self.ratio: float | None = None
+
+
+class CoherentVoicing:
+    """Synthesizes frames from decoded partials and noise.
+
+    Attributes:
+        noise_frames, low_noise: from `noise_voicing`.
+        amplitude, hiss: factors of decoded partials and noise levels.
+        harmonic_phases: initial, in cycles, [`HIGHEST_HARMONIC` + `MOST_MODES`].
+    """
+
+    together = 32  # small batches cost as many numpy calls as large ones; blocks without one can decode
+    moments: tuple[int, ...] = (1, 3)
+    parts = 4
+
+    def __init__(self, model: Model, character: VoicingSettings, shape: FrameShape | None = None) -> None:
+        """``shape`` None selects short frames, for real time.
+
+        Raises:
+            UserError: the model's window is not a Hann window.
+        """
+        card = model.card
+        if card.window != "hann":
+            raise UserError(
+                f"play.phase = {character.phase!r} needs frames of a Hann window, those of {card.name!r} have "
+                f"{card.window!r}; set phase = 'noise'"
+            )
+        short = 1 << round(math.log2(FRAME_SECONDS * card.sample_rate))
+        self.shape = shape or FrameShape(short, overlap=4, terms=BLACKMAN_HARRIS, taps=4)  # even at a hop of a quarter
+        self.frame_length = self.shape.length
+        self.hop_length = self.frame_length // self.shape.overlap
+        self.delay = card.hop_length  # time to decode new latents, a few rows at a time
+        self.channels = 2 if character.width > 0 else 1
+        self._character = character
+        self._model_bins = card.frame_length // 2 + 1
+        self._scale = self.frame_length / card.frame_length  # from bins of the model to bins here
+        self.amplitude = np.float32(4 / card.frame_length * 10 ** (-LOSS_DB / 20))
+        self.hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self.amplitude
+        self.noise_frames, self.lobes = white_frames(self.shape), lobes(self.shape)
+        self._bins = self.noise_frames.shape[1]
+        self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # lowest audible one
+        spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
+        self._detune = np.exp2(spread * character.detune_cents / 1200)
+        sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
+        self._gains = np.sqrt(sides / character.unison)[: self.channels].astype(np.float32)
+        self._parts = parts(card, self._bins, self._scale)
+        self._layout = self._parts.layout
+        self.low_noise = low_frames(self.shape, self._parts.low_edges) if self._layout.lows else None
+        self._low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
+        self.harmonic_phases = white_noise(HIGHEST_HARMONIC + MOST_MODES).astype(np.float64)
+        self._free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
+        self._decoder = FrameDecoder(model)
+        self._voices_begun = 0
+
+    def start_state(self) -> CoherentState:
+        """Initial phases differ, so that unisons do not add coherently."""
+        self._voices_begun += 1
+        return CoherentState(*self._beginning(self._voices_begun))
+
+    def number_next(self, number: int) -> None:
+        self._voices_begun = number - 1
+
+    def _beginning(self, number: int) -> tuple[Doubles, Doubles, int]:
+        unison = len(self._detune)
+        turns = (number + np.arange(unison) / unison) * GOLDEN % 1.0
+        return turns, np.add.outer(self._free_phases, turns), number * STRIDE % len(self.noise_frames)
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        return self._decoder.prepare(latents, chroma, self._parts.rows)
+
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        self._decoder.keep(latents, chroma)
+
+    def let_go(self) -> None:
+        self._decoder.let_go()
+
+    def make(
+        self,
+        latents: Array,
+        chroma: Indices | Array,
+        ratios: Doubles,
+        states: Sequence[CoherentState],
+        residual: Residual | None = None,
+    ) -> Array:
+        spectra, noise, level = self.parts_of(latents, chroma, ratios, states, residual)
+        if self.hiss > 0:
+            noise *= level[:, np.newaxis]
+            spectra += noise
+        spectra *= from_middle(self._bins)
+        return np.fft.irfft(spectra, self.frame_length, axis=-1).astype(np.float32, copy=False)
+
+    def parts_of(
+        self,
+        latents: Array,
+        chroma: Indices | Array,
+        ratios: Doubles,
+        states: Sequence[CoherentState],
+        residual: Residual | None = None,
+    ) -> tuple[Spectrum, Spectrum, Array]:
+        """Partials with low noise, white noise of variance 1, [rows, channels, bins] both, and its level, [rows, bins].
+
+        Phases are relative to each frame's middle.
+        """
+        rows = self._decoder.rows(latents, chroma, self._parts.rows)
+        first = self._parts.fundamentals(chroma) * self._scale * ratios
+        places, free = self._layout.free(rows)
+        turns, free_turns = self._advance(states, first, ratios, places, free)
+        strengths, kept = self._layout.harmonic(rows), self._kept_ratios(chroma, ratios)
+        if self._layout.harmonics and not np.all(kept == 1.0):
+            strengths = _formants_kept(strengths, kept)
+        orders, residue, low = self._parts.orders, self._layout.residue(rows), self._layout.low(rows)
+        if orders.ndim > 1:
+            orders = orders[chroma]
+        split = SplitFrames(orders, strengths, residue, low)
+        if residual is not None:
+            split = self._recorded(residual, chroma, rows, first * kept / ratios, split)  # gains shift with noise
+        orders, strengths, residue, low = split
+
+        of_harmonic, number = np.nonzero(strengths)
+        of_free, slot = np.nonzero(free)
+        order = orders[number] if orders.ndim == 1 else orders[of_harmonic, number]
+        harmonic = first[of_harmonic] * order
+        frequency = np.concatenate([harmonic, places[of_free, slot] * self._scale * ratios[of_free]])
+        turn = turns[of_harmonic] * order[:, np.newaxis] + self.harmonic_phases[number, np.newaxis]
+        turn = np.concatenate([turn, free_turns[of_free, slot]])
+        strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]])
+        strength *= self.amplitude * np.float32(self.frame_length)
+        spectra = self._sinusoids(len(rows), np.concatenate([of_harmonic, of_free]), frequency, turn, strength)
+        which = self._next_noise(states)
+        if self.low_noise is not None and self.hiss > 0:
+            deep = self._low(which, low * self.hiss)
+            spectra[:, :, : deep.shape[2]] += deep
+        return spectra, self._noise_at(which), self._level(residue, ratios / kept)
+
+    def _recorded(
+        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Doubles, split: SplitFrames
+    ) -> SplitFrames:
+        return split
+
+    def _kept_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
+        """Part of pitch ratios that leaves formants in place."""
+        if self._character.keep_formants:
+            return ratios
+        return np.ones(len(ratios))
+
+    def _advance(
+        self, states: Sequence[CoherentState], first: Doubles, ratios: Doubles, places: Array, free: Array
+    ) -> tuple[Doubles, Doubles]:
+        """Cycles, [rows, unison] and [rows, FREE, unison]; frequencies are linear between the middles of two frames."""
+        overlap, detune = self.shape.overlap, self._detune
+        before, way = np.empty_like(first), np.empty_like(ratios)
+        before[1:], way[1:] = first[:-1], ratios[:-1]
+        runs = []  # rows of one voice, in time order
+        starts = [row for row, state in enumerate(states) if row == 0 or state is not states[row - 1]]
+        for start, end in zip(starts, [*starts[1:], len(states)], strict=True):
+            state = states[start]
+            before[start] = first[start] if state.first is None else state.first
+            way[start] = ratios[start] if state.ratio is None else state.ratio
+            runs.append((state, start, end))
+        known = np.isfinite(before) & np.isfinite(first)
+        steps = np.where(known, before + first, np.where(np.isfinite(first), 2 * first, 0.0)) / (2 * overlap)
+        turns = np.multiply.outer(steps, detune)
+        turns[starts] += np.array([state.turns for state, _, _ in runs])
+        last_first, last_ratio = first.tolist(), ratios.tolist()
+        for state, start, end in runs:
+            if end - start > 1:
+                np.cumsum(turns[start:end], axis=0, out=turns[start:end])
+            state.turns, state.first, state.ratio = turns[end - 1].copy(), last_first[end - 1], last_ratio[end - 1]
+
+        free_turns = np.zeros((*places.shape, len(detune)))
+        if not places.shape[1]:
+            return turns, free_turns
+        middles = np.rint(places).astype(np.intp)
+        around = middles[:, :, np.newaxis] + AROUND
+        moves = places * ((way + ratios) * (self._scale / overlap / 2))[:, np.newaxis]
+        moves = np.multiply.outer(moves, detune)
+        for row, count in enumerate(np.count_nonzero(free, axis=1).tolist()):
+            if count:
+                last = states[row].free
+                sounding = last[middles[row, :count]]
+                sounding += moves[row, :count]
+                last[around[row, :count]] = sounding[:, np.newaxis]
+                free_turns[row, :count] = sounding
+        return turns, free_turns
+
+    def _sinusoids(self, count: int, row: Indices, frequency: Doubles, turn: Doubles, strength: Array) -> Spectrum:
+        """``frequency``: bins; ``turn``: cycles at frames' middles; ``strength``: amplitude times ``frame_length``."""
+        bins, taps = self._bins, self.shape.taps
+        width = bins + 2 * taps  # lobes reach below 0 and above the last bin
+        tuned = np.multiply.outer(frequency, self._detune).ravel()
+        angle = (2 * np.pi * (turn % 1.0)).astype(np.float32).ravel()
+        top = bins - 1 - tuned
+        unison = len(self._detune)
+        faded = np.repeat(strength, unison) * np.clip(top / TOP_BINS, 0.0, 1.0).astype(np.float32)
+        heard = np.flatnonzero(faded)
+        tuned, angle, faded, voice = tuned[heard], angle[heard], faded[heard], heard % unison
+        middle = np.rint(tuned)
+        lobes = self.lobes.take(np.rint((tuned - middle + 0.5) * LOBE_STEPS).astype(np.intp), axis=0)
+        at = row[heard // unison] * width + middle.astype(np.intp)
+        at = (at[:, np.newaxis] + np.arange(2 * taps + 1)).ravel()
+        real, imaginary = faded * np.cos(angle), faded * np.sin(angle)
+        spectra = np.empty((count, self.channels, width), np.complex64)
+        for channel, gains in enumerate(self._gains):
+            gain = gains[voice]
+            for part, value in ((spectra.real, real), (spectra.imag, imaginary)):
+                lobe = lobes * (value * gain)[:, np.newaxis]
+                part[:, channel] = np.bincount(at, lobe.ravel(), count * width).reshape(count, width)
+        below = spectra[:, :, taps - 1 :: -1]  # fold the parts below 0 Hz back as their mirror image
+        spectra[:, :, taps + 1 : 2 * taps + 1] += below.conj()
+        result = spectra[:, :, taps : taps + bins].copy()
+        result[:, :, 0] *= 2
+        return result
+
+    def _next_noise(self, states: Sequence[CoherentState]) -> Indices:
+        which = np.empty(len(states), np.intp)
+        for row, state in enumerate(states):
+            which[row] = state.noise
+            state.noise = (state.noise + 1) % len(self.noise_frames)
+        return which
+
+    def _noise_at(self, which: Indices) -> Spectrum:
+        if self.channels == 1:
+            return self.noise_frames[which][:, np.newaxis]
+        return self._sides(self.noise_frames[which], self.noise_frames[(which + APART) % len(self.noise_frames)])
+
+    def _low(self, which: Indices, levels: Array) -> Spectrum:
+        assert self.low_noise is not None
+        levels = levels[:, :, np.newaxis]
+        low: Spectrum = (self.low_noise[which] * levels).sum(1)
+        if self.channels == 1:
+            return low[:, np.newaxis]
+        return self._sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1))
+
+    def _sides(self, noise: Spectrum, other: Spectrum) -> Spectrum:
+        alike = 1 - self._character.width
+        return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
+
+    def _level(self, residue: Array, ratios: Doubles) -> Array:
+        level = residue * self.hiss
+        if self.low_noise is not None:
+            level[:, : self._low_bins] = level[:, self._low_bins, np.newaxis]
+        if not np.all(ratios == 1.0):
+            level = _stretched(level, ratios)
+        if self.low_noise is not None:
+            level[:, : self._low_bins] = 0.0
+        else:
+            level[:, : self._lowest_bin] = level[:, self._lowest_bin, np.newaxis]
+        return tapered(level)
+
+
+def _stretched(level: Array, ratios: Doubles) -> Array:
+    count, bins = level.shape
+    from_bin = np.rint(np.arange(bins) / ratios[:, np.newaxis]).astype(np.intp)
+    gain = (from_bin < bins) / np.sqrt(ratios)[:, np.newaxis].astype(np.float32)
+    from_bin += np.arange(count)[:, np.newaxis] * bins
+    moved: Array = level.take(from_bin, mode="clip")  # bins beyond the last have gain 0
+    moved *= gain
+    return moved
+
+
+def _formants_kept(strengths: Array, ratios: Doubles) -> Array:
+    """The envelope's mean of three harmonics keeps odd and even ones different."""
+    count = strengths.shape[1]
+    power = np.pad(np.square(strengths), ((0, 0), (1, 1)), mode="edge")
+    envelope = np.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + np.float32(1e-20)) / 2
+    at = np.clip(np.arange(1, count + 1) * ratios[:, np.newaxis] - 1, 0, count - 1)
+    low = np.minimum(at.astype(np.intp), count - 2)
+    share = at - low
+    rows = np.arange(len(strengths))[:, np.newaxis]
+    there = envelope[rows, low] * (1 - share) + envelope[rows, low + 1] * share
+    limit = FORMANT_DB / 20 * math.log(10)
+    held: Array = (strengths * np.exp(np.clip(there - envelope, -limit, limit))).astype(np.float32)
+    return held
+
+
+NEPERS = np.float32(math.log(10) / 20)  # per decibel
+
+
+class BandFilter:
+    def __init__(self, bands_hz: Sequence[float], bins: int, bin_hz: float) -> None:
+        """Interpolate linearly between band middles ``bands_hz``, two or more, for bins ``bin_hz`` apart."""
+        places = np.interp(np.arange(bins) * bin_hz, bands_hz, np.arange(len(bands_hz)))
+        self._low = np.minimum(places.astype(np.intp), len(bands_hz) - 2)
+        self._share = (places - self._low).astype(np.float32)
+
+    def factors(self, gains: Array) -> Array:
+        """Factors, [rows, bins], of gains in dB, [rows, bands]."""
+        bands = np.exp(gains * NEPERS)
+        low: Array = bands.take(self._low, axis=1)
+        high = bands.take(self._low + 1, axis=1)
+        high -= low
+        high *= self._share
+        low += high
+        return low
+
+
+REMEMBERED = 128  # placed modes of notes and keys
+SILENT = np.float32(1e-30)  # power of an empty frame
+
+
+class ChordState(CoherentState):
+    __slots__ = ("keys", "number")
+
+    def __init__(self, turns: Doubles, free: Doubles, noise: int, number: int) -> None:
+        super().__init__(turns, free, noise)
+        self.number = number
+        self.keys: dict[int, CoherentState] = {}
+
+
+class ChordVoicing(CoherentVoicing):
+    """Sums the frames of a chord's keys; a chord is as loud as one key."""
+
+    def __init__(self, model: Model, character: VoicingSettings) -> None:
+        gestures, layout = model.gestures, model.card.partials
+        super().__init__(model, character)
+        assert layout is not None
+        self._card, self._decoded = model.card, PartialsOfFrames(model.card, layout, self._bins, self._scale)
+        self._lowest, self._highest = round(layout.low), round(layout.high)  # other keys are decoded as these
+        self._transposed = gestures is not None and any(one.transposed for one in gestures.instruments)
+        bands_hz, bin_hz = () if gestures is None else gestures.bands_hz, model.card.sample_rate / self.frame_length
+        self._filter = BandFilter(bands_hz, self._bins, bin_hz) if bands_hz else None
+        edges = np.array(self._decoded.low_edges)
+        self._low_middles = np.rint((edges[1:] + edges[:-1]) / 2).astype(np.intp)
+        self._low_widths = np.diff(edges).astype(np.float32)
+        self._placed_modes: dict[tuple[int, int], tuple[Doubles | None, PlacedModes]] = {}
+
+    def _inside(self, keys: Indices) -> Indices:
+        return np.clip(keys, self._lowest, self._highest)
+
+    def _kept_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
+        if self._character.keep_formants or self._transposed:  # modes have no formants
+            return super()._kept_ratios(chroma, ratios)
+        pitches = chroma + 12 * np.log2(ratios)
+        beyond: Doubles = np.exp2((pitches - np.clip(pitches, self._lowest - 0.5, self._highest + 0.5)) / 12)
+        return beyond
+
+    def _recorded(
+        self, residual: Residual, chroma: Indices | Array, rows: Array, first: Doubles, split: SplitFrames
+    ) -> SplitFrames:
+        if any(modes is not None for modes in residual.modes):
+            split = self._with_modes(residual.modes, chroma, rows, split.strengths)
+        if self._filter is not None:
+            split = self._filtered(self._filter, residual.gains, first[:, np.newaxis] * split.orders, split)
+        return split
+
+    def _with_modes(
+        self, modes: Sequence[Doubles | None], chroma: Indices | Array, rows: Array, strengths: Array
+    ) -> SplitFrames:
+        placed = [self._placed(one, int(key)) for one, key in zip(modes, chroma.tolist(), strict=True)]
+        widest = max(len(each.orders) for each in placed)
+        orders, partials = np.ones((len(rows), widest)), np.zeros((len(rows), widest), np.float32)
+        residue, low = self._layout.residue(rows), self._layout.low(rows)
+        power, taken = self._layout.band_power(rows).copy(), np.array([len(each.takers) > 0 for each in placed])
+        for _, group in itertools.groupby(range(len(rows)), key=lambda row: id(placed[row])):
+            own = list(group)
+            some, each = slice(own[0], own[-1] + 1), placed[own[0]]
+            orders[some, : len(each.orders)] = each.orders
+            partials[some, : len(each.orders)], power[some] = each.applied(strengths[some], power[some])
+        if taken.any():
+            residue, low = residue.copy(), low.copy()
+            residue[taken], low[taken] = self._decoded.noise(power[taken])
+        return SplitFrames(orders, partials, residue, low)
+
+    def _placed(self, modes: Doubles | None, key: int) -> PlacedModes:
+        known = self._placed_modes.get((id(modes), key))
+        if known is None or known[0] is not modes:
+            if len(self._placed_modes) >= REMEMBERED:
+                del self._placed_modes[next(iter(self._placed_modes))]
+            orders = self._decoded.orders if self._decoded.orders.ndim == 1 else self._decoded.orders[key]
+            placed = placed_modes(NO_MODES if modes is None else modes, orders, self._card, key)
+            known = self._placed_modes[id(modes), key] = modes, placed
+        return known[1]
+
+    def _filtered(self, by: BandFilter, gains: Array, places: Doubles, split: SplitFrames) -> SplitFrames:
+        """At equal power."""
+        factors = by.factors(gains)
+        at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
+        at += (np.arange(len(at)) * self._bins)[:, np.newaxis]
+        moved, noise = split.strengths * factors.take(at), split.residue * factors
+        low = split.low * factors.take(self._low_middles, axis=1)
+        heard = max(self._low_bins, self._lowest_bin)
+        whole, after = (
+            np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials)
+            + np.vecdot(rest, rest)
+            + np.vecdot(np.square(deep), self._low_widths)
+            for partials, rest, deep in (
+                (split.strengths, split.residue[:, heard:], split.low),
+                (moved, noise[:, heard:], low),
+            )
+        )
+        kept = np.sqrt(whole / np.maximum(after, SILENT))[:, np.newaxis]
+        return split._replace(strengths=moved * kept, residue=noise * kept, low=low * kept)
+
+    def start_state(self) -> ChordState:
+        self._voices_begun += 1
+        return ChordState(*self._beginning(self._voices_begun), self._voices_begun)
+
+    def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
+        rows, keys = _apart(chroma)
+        return bool(len(rows)) and super().prepare(latents[rows], self._inside(keys))
+
+    def keep(self, latents: Array, chroma: Indices | Array) -> None:
+        rows, keys = _apart(chroma)
+        super().keep(latents[rows], self._inside(keys))
+
+    def make(
+        self,
+        latents: Array,
+        chroma: Indices | Array,
+        ratios: Doubles,
+        states: Sequence[CoherentState],
+        residual: Residual | None = None,
+    ) -> Array:
+        """As `Voicing.make`; a mask of keys needs states of `begin`."""
+        if chroma.ndim == 1:
+            inside = self._inside(chroma.astype(np.intp))
+            return super().make(latents, inside, ratios * np.exp2((chroma - inside) / 12), states, residual)
+        rows, keys = _apart(chroma)
+        sums = np.zeros((len(chroma), self.channels, self.frame_length), np.float32)
+        if not len(rows):
+            return sums
+        counts = np.bincount(rows, minlength=len(chroma))
+        voice = {id(state): number for number, state in enumerate(states)}
+        # Frames of one key must be adjacent and in time order.
+        order = np.lexsort((rows, keys, np.array([voice[id(states[row])] for row in rows])))
+        rows, keys = rows[order], keys[order]
+        own = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
+        part = None
+        if residual is not None:
+            part = residual._replace(gains=residual.gains[rows], modes=[residual.modes[row] for row in rows.tolist()])
+        inside = self._inside(keys)
+        frames = super().make(latents[rows], inside, ratios[rows] * np.exp2((keys - inside) / 12), own, part)
+        frames /= np.sqrt(counts[rows])[:, np.newaxis, np.newaxis]
+        np.add.at(sums, rows, frames)
+        return sums
+
+    def _of_key(self, state: CoherentState, key: int) -> CoherentState:
+        assert isinstance(state, ChordState)
+        if key not in state.keys:
+            # Seeded by the voice's number: a key's phases do not depend on the block.
+            state.keys[key] = CoherentState(*self._beginning(state.number * KEYS + key))
+        return state.keys[key]
+
+
+def _apart(chroma: Indices | Array) -> tuple[Indices, Indices]:
+    if chroma.ndim == 1:
+        return np.arange(len(chroma)), chroma.astype(np.intp)
+    rows, keys = np.nonzero(chroma)
+    return rows, keys

@@ -1,0 +1,1 @@
+"""Plays successive frames, each predicted from the last."""

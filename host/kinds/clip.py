@@ -1,0 +1,253 @@
+"""The kind ``clip``: one-shot sounds, decoded whole; its [clip] and [[keys]] tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BeforeValidator, Field, model_validator
+
+from ..errors import nearest
+from ..settings import Fault, Knob, Misplaced, SettingsSection, controls_of
+from ..signal import medoid
+from ..units import MIDDLE_C, Range
+from .general_midi_drums import drum_key
+from .kind import Keying, Kind, KindCard
+
+SPECTRA_A_TRANSFORM = 4  # minimum overlap for overlap-add
+LABEL = "clip.label"
+
+
+class ClipSettings(SettingsSection):
+    """The [clip] table.
+
+    Attributes:
+        trigger: ``one-shot`` ignores key release, ``gated`` stops there. None: ``gated`` for loops and modes with one
+            voice, else ``one-shot``.
+        crossfade_seconds: equal-power crossfade of the loop's end into its start.
+    """
+
+    start: Annotated[float, Field(ge=0, le=0.99), Knob("of the clip")] = 0.0
+    length: Annotated[float, Field(ge=0.001, le=1), Knob("of the clip")] = 1.0
+    pitch: Annotated[float, Field(ge=-48, le=48), Knob("semitones")] = 0.0
+    reverse: Annotated[float, Field(ge=0, le=1), Knob("backwards from 0.5 on")] = 0.0
+    trigger: Literal["one-shot", "gated"] | None = None
+    loop: bool = False
+    loop_start: Annotated[float, Field(ge=0, le=0.99), Knob("of what is played")] = 0.0
+    crossfade_seconds: Annotated[float, Field(ge=0, le=2), Knob("s")] = 0.02
+    label: str | None = None
+
+    @model_validator(mode="after")
+    def _loops_where_it_says_how(self) -> "ClipSettings":
+        if self.loop and self.trigger == "one-shot":
+            raise ValueError("trigger 'one-shot' and loop, which would never end; use trigger = \"gated\"")
+        given = [name for name in ("loop_start", "crossfade_seconds") if name in self.model_fields_set]
+        if given and not self.loop:
+            raise ValueError(f"{given[0]} without loop; add loop = true, or remove it")
+        return self
+
+    def values(self) -> dict[str, float]:
+        names = [name for name in CONTROLS if self.loop or name not in OF_LOOPS]
+        return {name: float(getattr(self, name.removeprefix("clip."))) for name in names}
+
+
+CONTROLS = controls_of(ClipSettings, "clip")
+OF_LOOPS = ("clip.loop_start", "clip.crossfade_seconds")
+
+
+def _key_number(key: object) -> object:
+    return drum_key(key) if isinstance(key, str) else key
+
+
+class KeySettings(SettingsSection):
+    """One of [[keys]]: a kit's key, by number or General MIDI drum name, and its clip.
+
+    Attributes:
+        code: one number per latent.
+        label: of a landmark, or of the model; only the latter goes with ``code``.
+    """
+
+    key: Annotated[int, Field(ge=0, le=127), BeforeValidator(_key_number)]
+    code: list[float] | None = None
+    label: str | None = None
+    pitch_semitones: Annotated[float, Field(ge=-48, le=48)] = 0.0
+    gain_db: Annotated[float, Field(ge=-60, le=24)] = 0.0  # models may make a kick 22 dB softer than a hat
+    choke: str | None = None
+
+    @model_validator(mode="after")
+    def _has_a_clip(self) -> "KeySettings":
+        if self.code is None and self.label is None:
+            raise ValueError(f"key {self.key} has no clip; give it a code or a label")
+        return self
+
+
+class ClipSections(SettingsSection):
+    clip: ClipSettings | None = None
+    keys: list[KeySettings] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_entry_a_key(self) -> "ClipSections":
+        first: dict[int, int] = {}
+        for place, entry in enumerate(self.keys):
+            if entry.key in first:
+                raise Misplaced(("keys", place), f"key {entry.key} is in [[keys]] {first[entry.key] + 1} too; keep one")
+            first[entry.key] = place
+        return self
+
+
+class Hit(NamedTuple):
+    """A key's clip. None: ``code`` of the latents, ``label`` of target `LABEL`."""
+
+    code: tuple[float, ...] | None
+    label: int | None
+
+
+def hits(keys: Sequence[KeySettings], card: KindCard) -> dict[int, Hit]:
+    found = {}
+    for entry in keys:
+        code = entry.code
+        if code is None:
+            marks = [mark.latent for mark in card.landmarks if mark.label == entry.label]
+            code = marks[medoid(np.array(marks))] if marks else None
+        label = card.labels.index(entry.label) if entry.label in card.labels else None
+        found[entry.key] = Hit(None if code is None else tuple(code), label)
+    return found
+
+
+def strikes(own: ClipSections, play: Any) -> bool:
+    settings = own.clip or ClipSettings()
+    if settings.trigger is not None:
+        return settings.trigger == "one-shot"
+    return bool(play.mode == "poly" and not settings.loop)
+
+
+class ClipKind(Kind):
+    name = "clip"
+    moved = "clip in pitch"
+    settings = ClipSections
+    decodes_notes = False
+    controls = CONTROLS
+    instead = " ([clip] has what clips can do)"
+    enveloped = ("magnitude",)
+    most_envelope_points = 1 << 16
+    of_clips = True
+    attack_seconds = 0.0
+    takes_no_sound = "it encodes whole clips, not a sound as it goes on; 'timbrel recover' finds the code of a clip"
+
+    def check(self, card: KindCard) -> None:
+        super().check(card)
+        if card.chroma is not None:
+            raise ValueError("chroma must be null with kind 'clip', whose keys move the pitch")
+        if card.domain == "samples":
+            self._check_samples(card)
+        elif card.domain == "magnitude":
+            self._check_magnitudes(card)
+        else:
+            raise ValueError(
+                f"domain {card.domain!r} does not go with kind 'clip', whose frames are 'samples' or 'magnitude'"
+            )
+
+    def _check_samples(self, card: KindCard) -> None:
+        if card.transform_length is not None:
+            raise ValueError("transform_length does not go with clips of samples; leave it out")
+        if card.hop_length != card.frame_length:
+            raise ValueError(f"hop_length {card.hop_length} of a clip of samples must be its length, as frame_length")
+        if card.window != "rectangular":
+            raise ValueError(f"window {card.window!r} does not go with clips of samples, which are 'rectangular'")
+
+    def _check_magnitudes(self, card: KindCard) -> None:
+        length, hop = card.transform_length, card.hop_length
+        if length is None or length % 2 or length < SPECTRA_A_TRANSFORM * hop:
+            raise ValueError(
+                f"transform_length {length} of a clip of magnitudes must be even, and {SPECTRA_A_TRANSFORM} times "
+                f"hop_length {hop} or more"
+            )
+        if card.frame_length % hop:
+            raise ValueError(f"frame_length {card.frame_length} of a clip must be a multiple of hop_length {hop}")
+        if card.window != "hann":
+            raise ValueError(f"window {card.window!r} does not go with clips of magnitudes, whose window is 'hann'")
+        if card.envelope_points and card.frame_length % card.envelope_points:
+            raise ValueError(
+                f"envelope_points {card.envelope_points} of a clip must divide frame_length {card.frame_length}"
+            )
+
+    def own(self, sections: ClipSections) -> ClipSections:
+        return ClipSections.model_construct(clip=sections.clip, keys=sections.keys)
+
+    def targets(self, own: ClipSections, card: KindCard) -> dict[str, Range]:
+        settings = own.clip or ClipSettings()
+        spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values()}
+        return spans | ({LABEL: (0.0, len(card.labels) - 1.0)} if len(card.labels) > 1 else {})
+
+    def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
+        return {LABEL: card.labels} if len(card.labels) > 1 else {}
+
+    def faults(self, own: ClipSections, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+        settings = own.clip or ClipSettings()
+        if settings.label is not None and settings.label not in card.labels:
+            known = nearest(settings.label, card.labels) if card.labels else ", which has none; remove it"
+            yield Fault(("clip", "label"), f"clip.label {settings.label!r} is no label of model {card.name!r}{known}")
+        if settings.trigger == "one-shot" and play.mode != "poly":
+            yield Fault(
+                ("clip", "trigger"),
+                f"clip.trigger 'one-shot' is for play.mode 'poly', where each key is a voice, not "
+                f"{play.mode!r}; change one of them",
+            )
+        if not own.keys:
+            return
+        if play.mode != "poly":
+            yield Fault(
+                ("play", "mode"),
+                f"play.mode {play.mode!r} has one voice for all keys, and [[keys]] give each its own; remove "
+                "it (a choke group lets keys cut each other)",
+            )
+        if tuning.model_fields_set:
+            yield Fault(("tuning",), "[tuning] says what keys sound, and so do [[keys]]; remove [tuning]")
+        for place, entry in enumerate(own.keys):
+            for inside, what in _key_faults(entry, card):
+                yield Fault(("keys", place, inside), f"[[keys]] {place + 1}: {what}")
+
+    def keying(self, own: ClipSections, play: Any) -> Keying:
+        chokes = {entry.key: entry.choke for entry in own.keys if entry.choke is not None}
+        gains_db = {entry.key: entry.gain_db for entry in own.keys if entry.gain_db}
+        return Keying(strikes=strikes(own, play), chokes=chokes, gains_db=gains_db)
+
+    def pitches(self, own: ClipSections, tuned: Mapping[int, float]) -> Mapping[int, float]:
+        return {entry.key: MIDDLE_C + entry.pitch_semitones for entry in own.keys} or tuned
+
+    def label(self, own: ClipSections) -> str | None:
+        return own.clip.label if own.clip else None
+
+    def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
+        told = {} if label is None else {"label": label}
+        kept = {"loop": True, "trigger": "gated"} if held else {}
+        return {"clip": ClipSettings.model_validate(told | kept)} if told or kept else {}
+
+    def frames(self, card: KindCard) -> list[tuple[str, str]]:
+        seconds = card.frame_length / card.sample_rate
+        made = "as samples"
+        if card.transform_length is not None:
+            spectra, bins = card.frame_length // card.hop_length + 1, card.transform_length // 2 + 1
+            made = (
+                f"of {spectra} spectra of {bins} magnitudes, {1000 * card.hop_length / card.sample_rate:.1f} ms apart"
+            )
+        if card.envelope_points:
+            made += f", under an envelope of {card.envelope_points} points"
+        told = [
+            ("kind", f"clip, {card.sample_rate} Hz"),
+            ("clip", f"{card.frame_length} samples ({seconds:.3g} s) {made}"),
+        ]
+        return told + ([("labels", ", ".join(card.labels))] if card.labels else [])
+
+
+def _key_faults(entry: KeySettings, card: KindCard) -> Iterator[tuple[str, str]]:
+    count, marks = len(card.latents), sorted({mark.label for mark in card.landmarks})
+    if entry.code is not None and len(entry.code) != count:
+        yield "code", f"code has {len(entry.code)} numbers, model {card.name!r} has {count} latents; give {count}"
+    if entry.label is None or entry.label in card.labels:
+        return
+    known: Sequence[str] = [*card.labels, *marks]
+    if entry.label not in known:
+        hint = nearest(entry.label, known) if known else ", which has none; give a code"
+        yield "label", f"label {entry.label!r} is no label or landmark of model {card.name!r}{hint}"
+    elif entry.code is not None:
+        yield "label", f"label {entry.label!r} of a landmark and code, which both say the code; give one of them"

@@ -1,0 +1,139 @@
+"""The kind ``grain``: granular textures from short decoded sounds; its [grain] table."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ..settings import Fault, Knob, SettingsSection, controls_of
+from ..units import Range
+from .kind import Keying, Kind, KindCard
+
+DENSITY = 100.0  # default grains per second: about four grains of 45 ms overlap
+OVERLAP_THROUGH = 4  # overlap in resynthesis: windows sum to a constant at 75 %
+
+
+class GrainSettings(SettingsSection):
+    """The [grain] table.
+
+    Attributes:
+        length: None: the model's.
+        shape: window, from Tukey with edges of 5 % (0) over Hann (0.5) to Blackman (1).
+        level_jitter: ± dB.
+        lowpass_hz: None: open.
+        keys: ``transpose`` from middle C; ``trigger`` at the grains' own pitch; ``hold`` latches until the next press.
+        seed: equal seeds make performances identical to the byte.
+    """
+
+    density: Annotated[float, Field(ge=0.1, le=2000), Knob("grains a second")] | None = None
+    overlap: Annotated[float, Field(ge=0, le=0.99), Knob("of a grain's length")] | None = None
+    length: Annotated[float, Field(ge=0.002, le=2), Knob("s")] | None = None
+    shape: Annotated[float, Field(ge=0, le=1), Knob("Tukey, Hann, Blackman")] = 1.0
+    jitter: Annotated[float, Field(ge=0, le=1), Knob("of the time between grains")] = 1.0
+    pitch: Annotated[float, Field(ge=-48, le=48), Knob("semitones")] = 0.0
+    spread: Annotated[float, Field(ge=0, le=1), Knob("of left to right")] = 0.0
+    level_jitter: Annotated[float, Field(ge=0, le=24), Knob("dB")] = 0.0
+    code_jitter: Annotated[float, Field(ge=0, le=2), Knob("deviations")] = 0.0
+    lowpass_hz: Annotated[float, Field(ge=20), Knob("Hz, half the model's rate at most", highest=192_000.0)] | None = (
+        None
+    )
+    keys: Literal["transpose", "trigger", "hold"] = "transpose"
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+
+    @model_validator(mode="after")
+    def _one_pace(self) -> "GrainSettings":
+        if self.density is not None and self.overlap is not None:
+            raise ValueError("density and overlap, which both say how often grains begin; give one of them")
+        return self
+
+    def values(self, card: KindCard) -> dict[str, float]:
+        pace = {"density": DENSITY if self.density is None else self.density}
+        if self.overlap is not None:
+            pace = {"overlap": self.overlap}
+        own = CONTROLS["grain.length"]
+        values = pace | {
+            "length": min(max(card.frame_length / card.sample_rate, own.low), own.high)
+            if self.length is None
+            else self.length,
+            "shape": self.shape,
+            "jitter": self.jitter,
+            "pitch": self.pitch,
+            "spread": self.spread,
+            "level_jitter": self.level_jitter,
+            "code_jitter": self.code_jitter,
+            "lowpass_hz": card.sample_rate / 2 if self.lowpass_hz is None else self.lowpass_hz,
+        }
+        return {f"grain.{name}": value for name, value in values.items()}
+
+
+class GrainSections(SettingsSection):
+    grain: GrainSettings | None = None
+
+
+CONTROLS = controls_of(GrainSettings, "grain")
+LOWPASS = "grain.lowpass_hz"
+
+
+class GrainKind(Kind):
+    name = "grain"
+    moved = "grains in pitch"
+    settings = GrainSections
+    controls = CONTROLS
+    instead = " ([grain] has what grains can do)"
+    enveloped = ("magnitude",)
+
+    def check(self, card: KindCard) -> None:
+        super().check(card)
+        if card.domain == "real_imag":
+            raise ValueError(
+                "domain 'real_imag' does not go with kind 'grain', whose frames are 'samples', 'magnitude' or "
+                "'magnitude_phase'"
+            )
+        if card.frame_length % 2:
+            raise ValueError(f"frame_length {card.frame_length} of a grain must be even")
+        if card.chroma is not None:
+            raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
+
+    def targets(self, own: GrainSettings | None, card: KindCard) -> dict[str, Range]:
+        settings = own or GrainSettings()
+        spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values(card)}
+        return spans | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
+
+    def faults(self, own: GrainSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+        settings = own or GrainSettings()
+        if settings.keys == "hold" and play.mode != "poly":
+            yield Fault(
+                ("grain", "keys"),
+                f"grain.keys 'hold' is for play.mode 'poly', where each key is a voice, not {play.mode!r}; "
+                "change one of them",
+            )
+        half = card.sample_rate / 2
+        if settings.lowpass_hz is not None and settings.lowpass_hz > half:
+            yield Fault(
+                ("grain", "lowpass_hz"),
+                f"grain.lowpass_hz {settings.lowpass_hz:g} is above {half:g}, half the rate of model {card.name!r}; "
+                "give less, or leave it out: open",
+            )
+
+    def keying(self, own: GrainSettings | None, play: Any) -> Keying:
+        return Keying(holds=own is not None and own.keys == "hold")
+
+    def frames(self, card: KindCard) -> list[tuple[str, str]]:
+        milliseconds, bins = 1000 / card.sample_rate, card.frame_length // 2 + 1
+        made = {
+            "samples": "as samples",
+            "magnitude_phase": f"of {bins} magnitudes and phases",
+            "magnitude": f"of noise, anew each time, through {bins} magnitudes",
+        }[card.domain]
+        if card.envelope_points:
+            made += f", under an envelope of {card.envelope_points} points"
+        return [
+            ("kind", f"grain, {card.sample_rate} Hz"),
+            ("grain", f"{card.frame_length} samples ({card.frame_length * milliseconds:.0f} ms) {made}"),
+        ]
+
+    def hop_through(self, card: KindCard) -> int:
+        return card.frame_length // OVERLAP_THROUGH
+
+    def window_through(self, card: KindCard) -> str:
+        return "hann"

@@ -1,0 +1,28 @@
+"""The kind ``partials``: harmonics and noise bands at a note's pitch, without phases."""
+
+from typing import Any
+
+from .kind import KindCard
+from .spectrum import SpectrumKind
+
+
+class PartialsKind(SpectrumKind):
+    name = "partials"
+    engines = ".spectrum"
+    moved = "pitch"
+    played = ("noise", "keep_formants", "unison", "detune_cents", "width")
+    instead = " (its partials have phases of their own)"
+    of_magnitudes = False
+    domain = "partials"
+
+    def check(self, card: KindCard) -> None:
+        super().check(card)
+        if card.partials is None:
+            raise ValueError("kind 'partials' needs the layout of its frames; give partials")
+        if card.chroma is not None:
+            raise ValueError("chroma does not go with kind 'partials', which takes a pitch; leave it out")
+
+    def frames(self, card: Any) -> list[tuple[str, str]]:
+        [_, frame, hop], layout = super().frames(card), card.partials
+        told = f"partials: {layout.harmonics} harmonics and {layout.bands} bands of noise, {card.sample_rate} Hz"
+        return [("kind", told), frame, hop]

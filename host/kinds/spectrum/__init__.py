@@ -1,1 +1,0 @@
-"""Models of spectra, one frame per hop."""

@@ -1,0 +1,136 @@
+"""The kind ``stream``: recurrent models that predict frames; its [stream] table."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ..settings import Fault, Knob, SettingsSection, controls_of
+from ..units import Range
+from .kind import Kind, KindCard
+
+FED = "previous"  # state: the previous frame, as decoder input
+PLACE = "place"  # state: the position in the bar, 0 to 1
+MOST_SEED = 512  # frames of a seed: earlier ones are forgotten, and a note must not wait for minutes
+MOST_TRIMMED = 64  # maximum frames that rebuild a memory
+
+
+class StreamSettings(SettingsSection):
+    """The [stream] table: how frames follow from a seed.
+
+    Attributes:
+        seed_sound: file beside the preset that notes continue. Default, without ``seed_landmark``: silence.
+        keys: ``transpose`` from middle C; ``seed`` assigns a landmark to each key, the first to middle C.
+        restore_scaling: restore the mean and deviation that training removed.
+        limit: limit frames to the energy of training.
+        trim: at 0.5 rebuilds the memory from the last ``trim_frames``; ``reset`` clears it.
+        seed: equal seeds make performances identical to the byte.
+    """
+
+    seed_sound: str | None = None
+    seed_landmark: str | None = None
+    keys: Literal["transpose", "seed"] = "transpose"
+    restore_scaling: bool = True
+    limit: bool = True
+    follow_tempo: bool = True
+    heat: Annotated[float, Field(ge=0, le=4), Knob("of that in training")] = 0.0
+    freeze: Annotated[float, Field(ge=0, le=1), Knob("the memory stands from 0.5 on")] = 0.0
+    reset: Annotated[float, Field(ge=0, le=1), Knob("empties the memory at 0.5")] = 0.0
+    trim: Annotated[float, Field(ge=0, le=1), Knob("makes the memory anew at 0.5")] = 0.0
+    trim_frames: Annotated[int, Field(ge=1, le=MOST_TRIMMED)] = 8
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+
+    @model_validator(mode="after")
+    def _one_seed(self) -> "StreamSettings":
+        if self.seed_sound is not None and self.seed_landmark is not None:
+            raise ValueError("seed_sound and seed_landmark, which both say what a note begins with; give one of them")
+        if self.keys == "seed" and (self.seed_sound or self.seed_landmark):
+            raise ValueError("keys 'seed' gives each key a seed of its own; remove seed_sound and seed_landmark")
+        return self
+
+    def values(self) -> dict[str, float]:
+        return {name: float(getattr(self, name.removeprefix("stream."))) for name in CONTROLS}
+
+
+class StreamSections(SettingsSection):
+    stream: StreamSettings | None = None
+
+
+CONTROLS = controls_of(StreamSettings, "stream")
+
+
+def followed_grid(settings: StreamSettings, card: Any) -> float | None:
+    """Steps a beat of frames that follow the tempo: only magnitudes stretch."""
+    grid: float | None = card.stream.steps_per_beat
+    return grid if settings.follow_tempo and card.domain == "magnitude" else None
+
+
+class StreamKind(Kind):
+    name = "stream"
+    moved = "sound in pitch"
+    settings = StreamSections
+    sound_key = ("stream", "seed_sound")
+    controls = CONTROLS
+    decodes_notes = False
+    instead = " ([stream] has what streams can do)"
+    carries_state = True
+    enveloped = ("magnitude",)
+    most_envelope_points = 1 << 16
+    of_clips = True
+    attack_seconds = 0.0
+    takes_no_sound = "it continues a sound and does not follow one; give the sound as stream.seed_sound of a preset"
+    not_sampled = "it goes on and never repeats, while samples begin anew; render loops of it with 'timbrel render'"
+    finds_no_code = "it continues a sound, which no code alone restores; give the sound as stream.seed_sound"
+
+    def check(self, card: Any) -> None:
+        super().check(card)
+        if card.stream is None:
+            raise ValueError("stream must be given with kind 'stream': how its frames follow one another")
+        if FED not in [state.name for state in card.state]:
+            raise ValueError(f"state has no {FED!r}, the frame before, and a stream's frames follow from one another")
+        if card.chroma is not None:
+            raise ValueError("chroma must be null with kind 'stream', whose keys move the pitch")
+        if card.domain == "magnitude_phase":
+            raise ValueError("domain 'magnitude_phase' does not go with kind 'stream'")
+        if (card.domain == "magnitude") != (card.transform_length is not None):
+            raise ValueError("transform_length goes with domain 'magnitude' of kind 'stream', and with no other")
+        if not card.frame_length // 2 <= card.stream.step_length <= card.frame_length:
+            raise ValueError(
+                f"stream.step_length {card.stream.step_length} must be half of frame_length {card.frame_length} to all"
+            )
+
+    def targets(self, own: StreamSettings | None, card: KindCard) -> dict[str, Range]:
+        return {name: (control.low, control.high) for name, control in CONTROLS.items()}
+
+    def faults(self, own: StreamSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+        labels = [mark.label for mark in card.landmarks]
+        if own is not None and own.seed_landmark is not None and own.seed_landmark not in labels:
+            yield Fault(
+                ("stream", "seed_landmark"),
+                f"stream.seed_landmark {own.seed_landmark!r} is no landmark of model {card.name!r}; "
+                "timbrel info lists them",
+            )
+
+    def sound(self, own: StreamSettings | None) -> str | None:
+        return None if own is None else own.seed_sound
+
+    def sound_samples(self, card: Any) -> int:
+        return int(MOST_SEED * card.stream.step_length)
+
+    def ahead_seconds(self, own: StreamSettings | None, card: Any, tempo_bpm: float) -> float:
+        grid = followed_grid(own or StreamSettings(), card)
+        return float(card.stream.step_length / card.sample_rate if grid is None else 60 / (tempo_bpm * grid))
+
+    def frames(self, card: Any) -> list[tuple[str, str]]:
+        rate, stream = card.sample_rate, card.stream
+        step_ms = 1000 * stream.step_length / rate
+        made = [
+            ("kind", f"stream of {card.domain} frames, {rate} Hz"),
+            ("frame", f"{card.frame_length} samples ({1000 * card.frame_length / rate:.0f} ms)"),
+            ("step", f"{stream.step_length} samples ({step_ms:.0f} ms)"),
+            ("delay", f"frames are made one ahead: a knob is heard after {step_ms:.0f} to {2 * step_ms:.0f} ms"),
+        ]
+        if stream.steps_per_beat:
+            bpm = 60 * rate / (stream.step_length * stream.steps_per_beat)
+            made.append(("grid", f"{stream.steps_per_beat:g} steps a beat, {bpm:.2f} BPM as trained"))
+        return made

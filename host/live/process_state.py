@@ -1,0 +1,133 @@
+"""State that the audio process's threads share, and the session's status."""
+
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ..audio.sound_card import Ear
+from ..events import Event
+from ..midi.ports import Inputs, Timed
+from ..preset.library import LiveOptions
+from ..session.channel_presets import ChannelPresets
+from ..session.messages import LiveStatus, Message, Setup
+from ..session.meters import Meters, last_moved, status, status_at_rest
+from .render_loop import EventSource, RenderLoop
+
+
+class ForwardedEvents:
+    """Source of the computer keyboard's and the panel's events."""
+
+    def __init__(self, arrival: threading.Event | None = None) -> None:
+        """``arrival`` is set with each event."""
+        self._waiting: deque[Timed] = deque()
+        self._arrival = arrival or threading.Event()
+
+    def play(self, events: Iterable[Event]) -> None:
+        """Queue events, ignoring their times. Thread-safe."""
+        now = time.perf_counter()
+        self._waiting.extend(Timed(now, event) for event in events)
+        self._arrival.set()
+
+    def poll(self) -> list[Timed]:
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+
+
+class FilteredSource:
+    """A source without some channels, 0 to 15."""
+
+    def __init__(self, source: EventSource, channels: Collection[int]) -> None:
+        self._source, self._channels = source, channels
+
+    def poll(self) -> list[Timed]:
+        return [timed for timed in self._source.poll() if getattr(timed.event, "channel", None) not in self._channels]
+
+
+class MeteredSource:
+    def __init__(self, source: EventSource, meters: Meters) -> None:
+        self._source, self._meters = source, meters
+
+    def poll(self) -> list[Timed]:
+        came = self._source.poll()
+        self._meters.add_events(timed.event for timed in came)
+        return came
+
+
+@dataclass
+class ProcessState:
+    setup: Setup
+    pipe: Connection
+    arrival: threading.Event = field(default_factory=threading.Event)  # set with each event
+    forwarded: ForwardedEvents = field(init=False)
+    presets: ChannelPresets = field(init=False)
+    loop: RenderLoop | None = None
+    ear: Ear | None = None
+    inputs: Inputs | None = None
+    device: str = ""
+    rate: int = 0
+    problem: BaseException | None = None
+    ready: threading.Event = field(default_factory=threading.Event)
+    outbox: deque[Message] = field(default_factory=deque)
+    recording: bool = field(init=False)  # whether blocks and events are sent to the parent
+    take_wanted: bool = False
+
+    def __post_init__(self) -> None:
+        self.forwarded = ForwardedEvents(self.arrival)
+        self.recording = self.setup.recording
+        fitting = LiveOptions(voices=self.setup.voices, controller=self.setup.controller)
+        self.presets = ChannelPresets(fitting, self.setup.programs)
+
+    def record(self, on: bool) -> None:
+        """Have a take begin soon, or end the present one."""
+        self.take_wanted, self.recording = on, False
+        if not on:
+            self.send("taken", None)
+
+    def send(self, kind: Any, data: Any) -> None:
+        self.outbox.append((kind, data))
+
+
+def report(state: ProcessState) -> LiveStatus:
+    loop = state.loop
+    assert loop is not None
+    sink, rack = loop.sink, loop.player.rack
+    place, patch = state.presets.patch_of(state.presets.first_channel)
+    playing = status(status_at_rest(patch, place, state.device), patch, loop.player, loop.meters, sink.rate, sink.block)
+    parts = {
+        "card": sink.latency_seconds + (0.0 if state.ear is None else state.ear.latency_seconds),
+        "ring": loop.ring_blocks * sink.block / sink.rate,
+        "timing": max(0, loop.delay_samples - loop.ring_blocks * sink.block) / sink.rate,
+        "instrument": rack.latency_samples / sink.rate,
+    }
+    if state.ear is not None:  # latency from input to output
+        del parts["timing"]
+    return replace(
+        playing,
+        latency_ms={name: 1000 * seconds for name, seconds in parts.items()},
+        measured_ms=_measured_ms(loop),
+        underruns=sink.underruns,
+        presets={slot: patch.name for slot, patch in state.presets.patches.items()},
+        digests=state.presets.digests,
+        ports=state.inputs.open if state.inputs is not None else [],
+        last=_last(state, loop),
+        spectrum_db=loop.meters.spectrum_db() if state.setup.panel else (),
+    )
+
+
+def _measured_ms(loop: RenderLoop) -> float | None:
+    if not loop.measured:
+        return None
+    # The clock marks the card's next sample to read: a sample plays a block later.
+    samples = statistics.fmean(list(loop.measured)) + loop.sink.block
+    return 1000 * (samples / loop.sink.rate + loop.sink.latency_seconds)
+
+
+def _last(state: ProcessState, loop: RenderLoop) -> str:
+    if (event := loop.meters.last) is None:
+        return ""
+    place, patch = state.presets.patch_of(event.channel)
+    return last_moved(event, patch, loop.player.rack.latent_values(place))

@@ -1,0 +1,486 @@
+"""Parent of the audio process: checks the system, displays, records, and restarts it when the card returns."""
+
+import contextlib
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from ..errors import Failure, UserError
+from ..events import NoteOff, NoteOn, ParameterChange, ParameterTouch
+from ..midi.controllers import hands_off
+from ..session.messages import Command, LiveStatus, Message, SessionView, Setup
+from ..session.panel_process import MessageQueue, PipeWriter
+from ..session.takes import RECORDED, Recording, Takes
+
+TYPED_VELOCITY = 100  # of typed notes, which have no velocity
+FOR_PARENT = ("settings", "record")
+
+
+class Screen(Protocol):
+    def show(self, report: LiveStatus) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+    def show_preset_lines(self, lines: list[str]) -> None: ...
+
+    def waitables(self) -> Sequence[Any]:
+        """For `multiprocessing.connection.wait`, ready on a key."""
+
+    def typed_keys(self) -> list[tuple[int, bool] | str]:
+        """New (note, on) pairs, or ``quit``."""
+
+
+class Panel(Protocol):
+    """Methods must not block."""
+
+    def waitables(self) -> Sequence[Any]:
+        """For `multiprocessing.connection.wait`, ready on a command."""
+
+    def commands(self) -> list[Command]:
+        """New commands to the audio process; called also when none waits."""
+
+    def show(self, kind: str, data: Any) -> None: ...
+
+
+class Frontends:
+    """Dispatches messages to screen and panel, and collects commands."""
+
+    def __init__(self, screen: Screen, panel: Panel | None) -> None:
+        self._screen, self._panel = screen, panel
+        self._session: SessionView | None = None  # as shown
+        self.asked: deque[Command] = deque()  # of the parent itself
+
+    def waitables(self) -> list[Any]:
+        return [*self._screen.waitables(), *(() if self._panel is None else self._panel.waitables())]
+
+    def commands(self) -> list[Command]:
+        """New commands to the audio process; "stop" is the last."""
+        given = [] if self._panel is None else self._panel.commands()
+        self.asked.extend(command for command in given if command[0] in FOR_PARENT)
+        commands = [command for command in given if command[0] not in FOR_PARENT]
+        for typed in self._screen.typed_keys():
+            if isinstance(typed, str):
+                return [*commands, ("stop", None)]
+            key, down = typed
+            commands.append(("events", [NoteOn(0, 0, key, TYPED_VELOCITY) if down else NoteOff(0, 0, key)]))
+        return commands
+
+    def keep(self, kept: MessageQueue) -> bool:
+        """Queue commands while nothing plays, except events that set no parameter; False on "stop"."""
+        for command, data in self.commands():
+            if command == "stop":
+                return False
+            left = [event for event in data if isinstance(event, ParameterChange)] if command == "events" else data
+            if left:
+                kept.put_command(command, left)
+        return True
+
+    def say(self, line: str) -> None:
+        self.show("say", line)
+
+    def warn(self, line: str) -> None:
+        """Show a line until the user clicks it away."""
+        self.show("warn", line)
+
+    def show_session(self, view: SessionView) -> None:
+        if view != self._session:
+            self._session = view
+            self.show("session", view)
+
+    def show(self, kind: str, data: Any) -> None:
+        if self._panel is not None:
+            self._panel.show(kind, data)
+        match kind:
+            case "report":
+                self._screen.show(data)
+            case "say" | "warn":
+                self._screen.say(data)
+            case "lost":
+                self._screen.say(f"{data}; waiting for it to come back")
+            case "preset":
+                self._screen.show_preset_lines(data)
+
+
+# of a setup
+FIELDS = ("device", "null", "card_fault", "block", "depth", "lowest_latency", "midi", "midi_ports", "only")
+
+
+def changed(setup: Setup, changes: Mapping[str, Any]) -> Setup:
+    """Setup with other ``device``, ``block``, ``lowest_latency``, ``ports`` or ``channel``."""
+    fields = {name: changes[name] for name in ("device", "block", "lowest_latency") if name in changes}
+    if "device" in changes:
+        fields |= {"null": False, "card_fault": ""}
+    if "lowest_latency" in changes:
+        fields["depth"] = 1 if changes["lowest_latency"] else 2
+    if "ports" in changes:
+        fields |= {"midi": changes["ports"] is not None, "midi_ports": tuple(changes["ports"] or ())}
+    if "channel" in changes:
+        fields["only"] = changes["channel"]
+    return replace(setup, **fields)
+
+
+def with_settings_of(setup: Setup, other: Setup) -> Setup:
+    return replace(setup, **{name: getattr(other, name) for name in FIELDS})
+
+
+def session_view(setup: Setup, takes: Takes, restarting: bool = False) -> SessionView:
+    return SessionView(
+        ports=setup.midi_ports if setup.midi else None,
+        midi_api=setup.midi_api,
+        channel=setup.only,
+        block=setup.block,
+        lowest_latency=setup.lowest_latency,
+        card_fault=setup.card_fault,
+        restarting=restarting,
+        recording=takes.state,
+        since=takes.since,
+        files=takes.files,
+    )
+
+
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+STEADY = ("performance", "schedutil")
+WIRELESS = ("bluetooth", "bluez", "airpods", "a2dp", "hands-free")  # in the system's names of such outputs
+
+
+def advice() -> list[str]:
+    lines: list[str] = []
+    try:
+        governor = GOVERNOR.read_text(encoding="ascii").strip()
+    except OSError:  # no such setting, as in virtual machines
+        governor = STEADY[0]
+    if governor not in STEADY:
+        lines.append(f"the processor saves power ({governor}); for steady sound: cpupower frequency-set -g performance")
+    if sys.platform == "linux" and not _may_hurry():
+        lines.append("no right to realtime priority; join the group 'audio' and log in again (limits: rtprio 95)")
+    return lines
+
+
+def bluetooth(device: str) -> list[str]:
+    """A line if the output is Bluetooth, whose delay cannot be reduced."""
+    if any(word in device.casefold() for word in WIRELESS):
+        return [f"{device} plays by Bluetooth, a tenth of a second or more late; use a cable to play keys"]
+    return []
+
+
+def _may_hurry() -> bool:
+    import os
+    import resource
+
+    return os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_RTPRIO)[1] != 0
+
+
+# Each batch reads all weights of a decoder: a seventh faster from 2 MB pages (glibc 2.35 and later).
+HUGE_PAGES = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+_STARTING = threading.Lock()
+MOMENT_SECONDS = 0.05  # latency of typed keys where stdin cannot be polled, and of a key's release
+MOST_MESSAGES = 64  # read before commands are sent
+AGAIN_SECONDS = 1.0  # between attempts to reopen a lost card
+REST_SECONDS = 0.3  # timeout for the last recorded messages
+PATIENCE_SECONDS = 0.6  # timeout of a process after stop
+TRIAL_SECONDS = 3.0  # of playing with new settings: if the card goes within them, the settings before come back
+
+
+def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
+    """Play until SIGINT, SIGTERM, SIGHUP or the quit key; errors as in `play_until`."""
+    with _asked_to_stop() as stop:
+        play_until(stop, setup, screen, recording, overwrite, panel)
+
+
+def play_until(
+    stop: threading.Event,
+    setup: Setup,
+    screen: Screen,
+    recording: Recording,
+    overwrite: bool = False,
+    panel: Panel | None = None,
+) -> None:
+    """Play until ``stop`` is set, or the quit key.
+
+    Raises:
+        UserError: the card, a port, the preset or an output cannot be used.
+        Failure: the card or the sound process is lost before it plays.
+    """
+    recording.check(overwrite)
+    frontends, kept = Frontends(screen, panel), MessageQueue()
+    with Takes(recording, overwrite, frontends.say, frontends.warn) as takes:
+        setup = replace(setup, panel=panel is not None)
+        underruns = 0
+        came_up = away = False
+        before, trial_ends = setup, 0.0  # to go back to, if new settings fail before
+        while not stop.is_set():
+            if came_up and (changes := _changes(frontends, takes, None)):
+                before, setup, trial_ends = setup, changed(setup, changes), math.inf
+            if trial_ends == math.inf:
+                frontends.show_session(session_view(setup, takes, restarting=True))
+            audio = _AudioProcess(replace(setup, recording=takes.writing))
+            try:
+                ready = audio.wait_until_ready(stop, frontends, kept)
+                if ready is None:
+                    return
+                frontends.show("ready", replace(ready, underruns=ready.underruns + underruns))
+                for line in _news(ready, came_up, away, trial_ends):
+                    frontends.say(line)
+                came_up, away = True, False
+                if trial_ends:
+                    trial_ends = time.monotonic() + TRIAL_SECONDS
+                takes.ready(setup, ready)
+                for command, data in kept.take_all():
+                    audio.send(command, data)
+                changes = _watch(audio, frontends, stop, ready, takes, underruns)
+                underruns += audio.underruns
+                before, setup, trial_ends = audio.setup, changed(audio.setup, changes), math.inf
+                continue
+            except (_Lost, UserError, Failure) as error:
+                if not came_up and isinstance(error, _Lost):
+                    raise Failure(str(error)) from None
+                if not came_up and isinstance(error, _NoCard):
+                    setup = _without_card(audio.setup, error, frontends)
+                    continue
+                if time.monotonic() < trial_ends:
+                    setup, trial_ends = with_settings_of(audio.setup, before), 0.0
+                    frontends.warn(f"{error}; the settings before play on")
+                    continue
+                if not came_up or isinstance(error, Failure):
+                    raise
+                setup, trial_ends = audio.setup, 0.0
+                if not away:
+                    away = True
+                    underruns += audio.underruns
+                    frontends.show("lost", str(error))
+            finally:
+                audio.end()
+            _pause(frontends, kept, stop)
+
+
+def _without_card(setup: Setup, error: UserError, frontends: Frontends) -> Setup:
+    fault = str(error.args[-1]).partition(";")[0]  # without the next step, which is another one here
+    frontends.say(f"{fault}; playing without sound: choose a card in Session of the panel")
+    return replace(setup, null=True, without_card=False, card_fault=fault)
+
+
+def _changes(frontends: Frontends, takes: Takes, send: Callable[[str, Any], None] | None) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    while frontends.asked:
+        command, data = frontends.asked.popleft()
+        if command == "record":
+            takes.ask(data, send)
+        elif takes.state != "off":
+            frontends.say("the settings stay as they are while a recording runs")
+        else:
+            changes |= data
+    return changes
+
+
+def _news(ready: LiveStatus, came_up: bool, away: bool, trial_ends: float) -> list[str]:
+    if not came_up:
+        return [*advice(), *bluetooth(ready.device)]
+    if trial_ends:
+        return [f"{ready.device} plays, in blocks of {ready.block}"]
+    return [f"{ready.device} is back"] if away else []
+
+
+def _pause(frontends: Frontends, kept: MessageQueue, stop: threading.Event) -> None:
+    until = time.monotonic() + AGAIN_SECONDS
+    while time.monotonic() < until and not stop.wait(MOMENT_SECONDS):
+        if not frontends.keep(kept):
+            stop.set()
+
+
+def _sound(pipe: Connection, setup: Setup) -> None:
+    """The audio process alone imports the session."""
+    from .audio_process import run
+
+    run(pipe, setup)
+
+
+class _Lost(Exception):
+    """The card is gone."""
+
+
+class _NoCard(UserError):
+    """The card is missing, or cannot be opened."""
+
+
+class _AudioProcess:
+    def __init__(self, setup: Setup) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe: Connection
+        self._pipe, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(target=_sound, args=(theirs, setup))
+        with _for_audio():
+            self._process.start()
+        theirs.close()
+        self._writer = PipeWriter(self._pipe)
+        self._heard = time.monotonic()
+        self._patience = math.inf  # seconds without a message; finite while the process calls a driver
+        self.underruns = 0
+        self.setup = setup  # with the current presets
+
+    def wait_until_ready(self, stop: threading.Event, frontends: Frontends, kept: MessageQueue) -> LiveStatus | None:
+        """None if stopped; shows messages and queues commands meanwhile."""
+        while not stop.is_set():
+            self.wait(MOMENT_SECONDS)
+            for kind, data in self.messages():
+                if kind == "say":
+                    frontends.say(data)
+                if kind == "ready":
+                    report: LiveStatus = data
+                    return report
+            if not frontends.keep(kept):
+                stop.set()
+        return None
+
+    def wait(self, seconds: float, others: Sequence[Any] = ()) -> None:
+        wait([self._pipe, *others], seconds)
+
+    def messages(self) -> Iterator[Message]:
+        """At most `MOST_MESSAGES`; raise `_Lost`, or the process's UserError or Failure."""
+        try:
+            if not self._pipe.poll(0):
+                if time.monotonic() - self._heard > self._patience:
+                    raise _Lost("the sound card's driver no longer answers")
+                return
+            for _ in range(MOST_MESSAGES):
+                kind, data = self._pipe.recv()
+                self._heard = time.monotonic()
+                if kind == "lost":
+                    raise _Lost(data)
+                if kind == "no card":
+                    raise _NoCard(*data[0])
+                if kind == "error":
+                    lines, status = data
+                    raise (UserError if status == 2 else Failure)(*lines)
+                if kind == "report":
+                    self.underruns = data.underruns
+                self.setup = _went_on(self.setup, kind, data)
+                if kind == "driver":
+                    self._patience = data or math.inf
+                else:
+                    yield kind, data
+                if not self._pipe.poll(0):
+                    return
+        except (EOFError, ConnectionError):
+            raise _Lost("the sound process has ended") from None
+
+    def send(self, command: str, data: Any = None) -> None:
+        """Without blocking; dropped if the process is gone."""
+        if command == "load":
+            self.setup = replace(self.setup, loading={**self.setup.loading, **data})
+        self._writer.put_command(command, data)
+
+    def rest(self) -> Iterator[Message]:
+        self.send("stop")
+        until = time.monotonic() + REST_SECONDS
+        with contextlib.suppress(EOFError, ConnectionError):
+            while (left := until - time.monotonic()) > 0 and self._pipe.poll(left):
+                kind, data = self._pipe.recv()
+                self.setup = _went_on(self.setup, kind, data)
+                yield kind, data
+
+    def end(self) -> None:
+        self.send("stop")
+        self._process.join(PATIENCE_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+        self._writer.close()
+        self._pipe.close()
+
+
+@contextlib.contextmanager
+def _for_audio() -> Iterator[None]:
+    """Huge pages, and no main module: importing it would run a user's script again."""
+    with _STARTING:
+        main = sys.modules["__main__"]
+        kept: dict[str, object] = {
+            name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__
+        }
+        pages = os.environ.get(HUGE_PAGES[0])
+        try:
+            main.__dict__.pop("__file__", None)
+            main.__spec__ = None
+            os.environ.setdefault(*HUGE_PAGES)
+            yield
+        finally:
+            main.__dict__.update(kept)
+            if pages is None:
+                del os.environ[HUGE_PAGES[0]]
+
+
+def _watch(
+    audio: _AudioProcess, frontends: Frontends, stop: threading.Event, status: LiveStatus, takes: Takes, underruns: int
+) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    while not stop.is_set() and changed(audio.setup, changes) == audio.setup:
+        frontends.show_session(session_view(audio.setup, takes))
+        audio.wait(MOMENT_SECONDS, frontends.waitables())
+        for command, data in frontends.commands():  # first: display and files are slow
+            if command == "stop":
+                stop.set()
+            else:
+                audio.send(command, data)
+        changes |= _changes(frontends, takes, audio.send)
+        for kind, data in audio.messages():
+            match kind:
+                case "take":
+                    takes.begin(data, audio.setup, status)
+                case "taken":
+                    takes.end(data)
+                case "report":
+                    status = data
+                    frontends.show(kind, replace(data, underruns=data.underruns + underruns))
+                case _ if kind in RECORDED:
+                    takes.record(kind, data)
+                case _:
+                    frontends.show(kind, data)
+    for kind, data in audio.rest():
+        if kind in RECORDED:
+            takes.record(kind, data)
+    return changes
+
+
+def _went_on(setup: Setup, kind: str, data: Any) -> Setup:
+    if kind == "playing":
+        channels = {**dict(setup.channels), **{slot: name for slot, name in data.items() if slot is not None}}
+        loading = {slot: name for slot, name in setup.loading.items() if data.get(slot) != name}
+        return replace(setup, preset=data.get(None, setup.preset), channels=tuple(channels.items()), loading=loading)
+    if kind == "refused":
+        return replace(setup, loading={slot: name for slot, name in setup.loading.items() if slot not in data[0]})
+    if kind == "set":  # keys and pedals may be released while no sound plays
+        return replace(
+            setup, before=[*(event for event in data if not isinstance(event, ParameterTouch)), *hands_off()]
+        )
+    return setup
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """SIGINT, SIGTERM and SIGHUP set it, unless ignored as in `interrupts.listening`."""
+    stop = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    asks = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        asks.append(signal.SIGHUP)
+    old = {number: signal.signal(number, ask) for number in asks}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,338 @@
+"""Terminal of a live session: its display, and letters as piano keys."""
+
+import contextlib
+import os
+import re
+import sys
+import textwrap
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from ..progress import TOO_LOUD
+from ..session.messages import LiveStatus
+from ..units import note_name
+
+OCTAVE_KEYS = "awsedftgyhujkolp"  # two rows as piano keys: a is C
+NOTE_SECONDS = 0.35  # terminals send no key-up: a note ends this long after its last key repeat
+MIDDLE = 60
+ESCAPE = "\x1b"
+# Arrow and function keys: ECMA-48 control sequences, single shifts, and Alt with a key.
+SEQUENCE = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|O.|[^\x1b\\[O])", re.DOTALL)
+
+
+class Typist:
+    """With ``piano``, letters play; z and x change octave."""
+
+    def __init__(self, piano: bool) -> None:
+        self._piano = Piano() if piano else None
+        self._waiting = ""  # an escape that may start a sequence
+        self._ended = False  # the terminal is gone
+
+    @property
+    def hint(self) -> str:
+        return "q quits" if self._piano is None else "Esc quits; a to p play, z and x change the octave"
+
+    def waitables(self) -> list[Any]:
+        """[sys.stdin] if it can be polled, which a Windows console cannot."""
+        return [] if self._ended or sys.platform == "win32" else [sys.stdin]
+
+    def typed_keys(self) -> list[tuple[int, bool] | str]:
+        text = None if self._ended else _typed()
+        self._ended = text is None
+        return self.read(text or "", time.monotonic())
+
+    def read(self, text: str, now: float) -> list[tuple[int, bool] | str]:
+        """(note, on) pairs and ``quit`` of ``text``, typed until ``now`` in seconds."""
+        escaped = self._waiting == ESCAPE and not text  # no more text: the Escape key itself
+        text = SEQUENCE.sub("", self._waiting + text)
+        self._waiting = text[text.find(ESCAPE) :] if ESCAPE in text and not escaped else ""
+        text = text.removesuffix(self._waiting)
+        if self._piano is None:
+            return ["quit"] if "q" in text.casefold() else []
+        return ["quit"] if escaped else list(self._piano.moves(text, now))
+
+
+class Piano:
+    def __init__(self) -> None:
+        self._base = MIDDLE
+        self._until: dict[int, float] = {}
+
+    def moves(self, typed: str, now: float) -> Iterator[tuple[int, bool]]:
+        for letter in typed.casefold():
+            if letter in "zx":
+                self._base = min(96, max(12, self._base + (12 if letter == "x" else -12)))
+            elif letter in OCTAVE_KEYS:
+                key = self._base + OCTAVE_KEYS.index(letter)
+                if key not in self._until:
+                    yield key, True
+                self._until[key] = now + NOTE_SECONDS
+        for key in [key for key, until in self._until.items() if until < now]:
+            del self._until[key]
+            yield key, False
+
+
+def can_type() -> bool:
+    """Return whether stdin is a terminal with this process in its foreground."""
+    if not is_terminal(sys.stdin):
+        return False
+    # The system stops a background process that reads a terminal.
+    return sys.platform == "win32" or os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+
+
+def is_terminal(stream: Any) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def _typed() -> str | None:
+    import select
+
+    if sys.platform == "win32":
+        import msvcrt
+
+        keys = "".join(msvcrt.getwch() for _ in iter(msvcrt.kbhit, False))
+        return re.sub("[\0\xe0].", "", keys)  # arrow and function keys send two characters
+    ready, _, _ = select.select([sys.stdin], [], [], 0)
+    if not ready:
+        return ""
+    return os.read(sys.stdin.fileno(), 256).decode(errors="ignore") or None
+
+
+@contextlib.contextmanager
+def raw_terminal() -> Iterator[None]:
+    """Disable line buffering and echo, but not Ctrl-C's signal."""
+    if sys.platform == "win32":
+        yield
+        return
+    import termios
+    import tty
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal)
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+if TYPE_CHECKING:
+    import rich.console
+    import rich.live
+    import rich.text
+
+LINE_SECONDS = 1.0
+SAID = 4  # message lines, always drawn so that the lines below do not move
+WIDTH = 79  # columns at most, including `LABEL` and two spaces for the names
+LABEL = 8
+METER_DB, METER_WIDTH = 48, 16
+KNOBS = 16  # latents shown
+MACROS, FEW_KNOBS = 6, 8  # macros shown; knobs up to this number have room for their names
+KNOB_WIDTH, KNOB_COLUMNS, NUMBER = 5, 15, 2  # columns of a bar, of a knob without its name, and of a number
+OLDEST_MS = 9999  # largest age shown
+HELD = 12  # keys shown
+SILENT_DB = -100
+DUMB = ("", "dumb", "unknown")  # terminals that cannot move the cursor up
+
+
+class _TypingScreen:
+    def __init__(self, typist: Typist | None) -> None:
+        self._typist = typist
+        self._closing = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        if self._typist is not None:
+            self._closing.enter_context(raw_terminal())
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._closing.close()
+
+    def waitables(self) -> list[Any]:
+        return self._typist.waitables() if self._typist is not None else []
+
+    def typed_keys(self) -> list[tuple[int, bool] | str]:
+        return self._typist.typed_keys() if self._typist is not None else []
+
+
+class PlainScreen(_TypingScreen):
+    """A status line a second, for logs, pipes and screen readers."""
+
+    def __init__(self, typist: Typist | None = None) -> None:
+        super().__init__(typist)
+        self._next = 0.0
+
+    def show(self, report: LiveStatus) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + LINE_SECONDS
+        print(summary(report), flush=True)
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def show_preset_lines(self, lines: list[str]) -> None:
+        for line in lines:
+            self.say(line)
+
+
+def summary(report: LiveStatus) -> str:
+    p50, p99 = report.load
+    parts = (
+        f"underruns {report.underruns}",
+        f"load {p50:.0%} p99 {p99:.0%}",
+        f"voices {report.voices}",
+        f"shed {report.shed}",
+        f"held {len(report.held)}",
+        f"latency {sum(report.latency_ms.values()):.1f} ms",
+        *([] if report.ahead_ms is None else [f"ahead {report.ahead_ms:.0f} ms"]),
+        *([] if report.age_ms is None else [f"age {report.age_ms:.0f} ms"]),
+        f"peak {_decibels(max(report.peaks_db))}{_too_loud(report)}",
+        f"preset {_presets(report)}",
+        f"{report.device} {report.rate} Hz {report.block}",
+    )
+    return "  ".join(parts) + (f"  {report.last}" if report.last else "")
+
+
+class _Said(NamedTuple):
+    line: str
+    of_preset: bool
+
+
+class FullScreen(_TypingScreen):
+    def __init__(self, typist: Typist) -> None:
+        from rich.live import Live
+
+        super().__init__(typist)
+        self._hint = typist.hint
+        self._said: deque[_Said] = deque(maxlen=SAID)
+        self._report: LiveStatus | None = None
+        self._live: rich.live.Live = Live(auto_refresh=False, vertical_overflow="crop")
+
+    def show(self, report: LiveStatus) -> None:
+        if self._report is None:  # not earlier, so that a startup error prints as one line without a screen
+            self._closing.enter_context(self._live)
+        self._report = report
+        self._draw()
+
+    def say(self, line: str) -> None:
+        self._said.append(_Said(line, of_preset=False))
+        self._draw()
+
+    def show_preset_lines(self, lines: list[str]) -> None:
+        kept = [said for said in self._said if not said.of_preset]
+        self._said.clear()
+        self._said.extend(kept)
+        self._said.extend(_Said(line, of_preset=True) for line in lines)
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._report is not None:
+            page = _Page(self._hint, self._report, [said.line for said in self._said])
+            self._live.update(page, refresh=True)
+
+
+class _Page(NamedTuple):
+    hint: str
+    report: LiveStatus
+    said: list[str]
+
+    def __rich_console__(
+        self, console: "rich.console.Console", options: "rich.console.ConsoleOptions"
+    ) -> Iterator["rich.text.Text"]:
+        from rich.text import Text
+
+        width = min(WIDTH, options.max_width)
+        said = [part for line in self.said for part in textwrap.wrap(line, width)][-SAID:]
+        lines = [Text(self.hint, style="dim")]  # first, so that a small window shows it
+        lines += [Text.assemble((f"{name:>{LABEL}}", "dim"), f"  {value}") for name, value in rows(self.report, width)]
+        lines += [Text(line, style="yellow") for line in said + [""] * (SAID - len(said))]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+            line.truncate(width, overflow="ellipsis")
+        yield from lines
+
+
+def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
+    """(name, value) rows of at most ``width`` columns; constant in number for a preset."""
+    room = width - LABEL - 2
+    p50, p99 = report.load
+    parts = " + ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
+    measured = "-" if report.measured_ms is None else f"{report.measured_ms:.1f} ms from a key's arrival to the card"
+    meter = _bar((max(report.peaks_db) + METER_DB) / METER_DB, METER_WIDTH)
+    held = " ".join(note_name(key) for key in report.held[:HELD]) + (" ..." if len(report.held) > HELD else "")
+    return [
+        ("preset", _presets(report)),
+        ("card", f"{report.rate} Hz, blocks of {report.block}, {report.device}"),
+        *_wrapped("latency", f"{sum(report.latency_ms.values()):.1f} ms = {parts}", room, 1 if width >= WIDTH else 2),
+        *([] if report.ahead_ms is None else [("delay", _delay(report.ahead_ms))]),
+        ("measured", measured),
+        ("load", f"{p50:4.0%} of a block, p99 {p99:4.0%}; underruns {report.underruns}"),
+        ("voices", f"{report.voices:2d}" + (f"  ({report.shed} given up)" if report.shed else "") + _age(report)),
+        ("keys", held or "-"),
+        *(("latents" if index == 0 else "", line) for index, line in enumerate(_latents(report, room))),
+        *(("macros" if index == 0 else "", line) for index, line in enumerate(_macros(report, room))),
+        ("level", f"[{meter}] {_decibels(max(report.peaks_db))}{_too_loud(report)}"),
+        ("MIDI", ", ".join(report.ports) or "none"),
+        *_wrapped("last", report.last or "-", room, 2),
+    ]
+
+
+def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, str]]:
+    first = textwrap.wrap(value, room)[: count - 1]
+    rest = value[len(" ".join(first)) :].strip()
+    parts = [*first, rest, *[""] * (count - 1 - len(first))]
+    return [(name if index == 0 else "", part) for index, part in enumerate(parts)]
+
+
+def _delay(ahead_ms: float) -> str:
+    return f"a knob is heard {ahead_ms:.0f} to {2 * ahead_ms:.0f} ms later"
+
+
+def _age(report: LiveStatus) -> str:
+    return "" if report.age_ms is None else f"  (the last sound {min(report.age_ms, OLDEST_MS):.0f} ms old)"
+
+
+def _too_loud(report: LiveStatus) -> str:
+    return f", too loud: {report.limited:.0%} limited" if report.limited >= TOO_LOUD else ""
+
+
+def _presets(report: LiveStatus) -> str:
+    others = [f"{slot + 1}={name}" for slot, name in report.presets.items() if slot is not None]
+    return " ".join([report.presets[None], *others])
+
+
+def _latents(report: LiveStatus, room: int) -> list[str]:
+    count = min(len(report.latents), len(report.spans))
+    titles = [name or str(index) for index, name in enumerate([*report.names, *[""] * count][:count])]
+    known = zip(titles, report.latents, report.spans, strict=False)
+    parts = [(name, value, (value - low) / (high - low) if high > low else 0.0) for name, value, (low, high) in known]
+    return _knobs(parts, room, KNOBS)
+
+
+def _macros(report: LiveStatus, room: int) -> list[str]:
+    return _knobs([(name, place, place) for name, place in report.macros], room, MACROS)
+
+
+def _knobs(known: Sequence[tuple[str, float, float]], room: int, most: int) -> list[str]:
+    columns = 2 if len(known) <= FEW_KNOBS else 3
+    width = min(max((len(name) for name, *_ in known), default=0), (room + 1) // columns - KNOB_COLUMNS)
+    width = max(width, NUMBER)
+    knobs = [f"{name[:width]:>{width}} [{_bar(part, KNOB_WIDTH)}]{value:+6.2f}" for name, value, part in known]
+    a_row = max(1, (room + 1) // (width + KNOB_COLUMNS))
+    lines = [" ".join(knobs[start : min(start + a_row, most)]) for start in range(0, min(most, len(knobs)), a_row)]
+    return [*lines, f"and {len(knobs) - most} more"] if len(knobs) > most else lines
+
+
+def _bar(part: float, width: int) -> str:
+    lit = round(min(max(part, 0.0), 1.0) * width)
+    return "#" * lit + "." * (width - lit)
+
+
+def _decibels(level: float) -> str:
+    return f"{level:.0f} dB" if level > SILENT_DB else "silent"
+
+
+def can_draw() -> bool:
+    return is_terminal(sys.stdout) and (sys.platform == "win32" or os.environ.get("TERM", "") not in DUMB)

@@ -1,1 +1,0 @@
-"""Code maps and timbre of codes."""

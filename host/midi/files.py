@@ -1,0 +1,286 @@
+"""Standard MIDI Files to events in output samples, and the private events in them.
+
+A byte of kind, one of channel; values as big-endian doubles, exact; then the target's name in UTF-8.
+"""
+
+import struct
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
+from fractions import Fraction
+from itertools import groupby, takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UserError
+from ..events import (
+    AllOff,
+    Clock,
+    ControlChange,
+    ControllersReset,
+    DataEntry,
+    Event,
+    NoteOff,
+    NoteOn,
+    ParameterChange,
+    ParameterTouch,
+    Tempo,
+    Timing,
+)
+from .controllers import CONFIGURATION, HOLDING_PEDALS, LOWER, PRESSED, UPPER, ControllerReader, group_of, resized
+from .decode import CLOCK, EXCLUSIVE, channel_event, exclusive_event
+from .parser import HEADER, OWN, RIFF, RMID, MidiTrack, SmfError, parse
+
+TURN, HOLD = 0, 1
+_TURN = struct.Struct(">BBd")
+_HOLD = struct.Struct(">BB?")
+
+
+def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
+    """Omits the time."""
+    if isinstance(event, ParameterChange):
+        head = _TURN.pack(TURN, event.channel, event.value)
+    else:
+        head = _HOLD.pack(HOLD, event.channel, event.down)
+    return head + event.target.encode(errors="replace")
+
+
+def from_bytes(time: int, data: bytes) -> ParameterChange | ParameterTouch:
+    """Raise SmfError for invalid bytes."""
+    try:
+        kind, channel, value = (_TURN if data[0] == TURN else _HOLD).unpack_from(data)
+        target = data[(_TURN if kind == TURN else _HOLD).size :].decode()
+    except (struct.error, UnicodeDecodeError):
+        kind = channel = -1
+    if kind not in (TURN, HOLD) or channel not in range(16):
+        raise SmfError(f"an event of timbrel's own that it does not know: 0x{data.hex()}; record it again")
+    return (
+        ParameterChange(time, channel, target, value) if kind == TURN else ParameterTouch(time, channel, target, value)
+    )
+
+
+LARGEST_BYTES = 16 << 20  # five million events, which take a gigabyte; a symphony takes one of these MiB
+HEAD_BYTES = 12  # of a RIFF file: its name, size and form
+LONGEST_SECONDS = 36_000  # ten hours: a longer file has a broken delta time
+DEFAULT_TEMPO = 500_000  # microseconds a quarter note, 120 BPM: the format's default
+# SMPTE frames a second, by the header's value
+FRAME_RATES = {24: Fraction(24), 25: Fraction(25), 29: Fraction(30_000, 1001), 30: Fraction(30)}
+
+
+class Performance(NamedTuple):
+    """Events of a MIDI file, in order of time, in samples from its start.
+
+    At one sample a held key's note-off precedes its next note-on, except in timbrel's recordings, which keep the played
+    order.
+    """
+
+    events: list[Event]
+    length: int  # end of the longest track
+    channels: list[int]  # those with notes
+    warnings: list[str]
+    recorded: bool = False  # by timbrel, live; one preset receives all channels without their own
+    notes: Sequence[tuple[int, str]] = ()  # annotations for `read_notes` of host.preset.recording_notes
+
+    def without(self, channels: Collection[int]) -> "Performance":
+        left = [channel for channel in self.channels if channel not in channels]
+        silent = (
+            ["every channel that has notes is left out: the output is silence"] if self.channels and not left else []
+        )
+        events = [event for event in self.events if isinstance(event, Timing) or event.channel not in channels]
+        return self._replace(events=events, channels=left, warnings=[*self.warnings, *silent])
+
+
+def read_performance(path: Path, sample_rate: int) -> Performance:
+    """Read a Standard MIDI File of any type, in metrical or SMPTE time.
+
+    Times are rounded to samples once, so they never drift. Channel messages, MIDI clock (F7 escapes) and all tracks'
+    tempos become events; tempos of timbrel's recordings only scale ticks. Others are skipped.
+
+    Raises:
+        UserError: unreadable, broken, no MIDI file, or longer than ten hours.
+    """
+    data = _read_midi_bytes(path)
+    try:
+        kind, division, tracks, remarks = parse(data)
+        clock = _Clock.of(division)
+        sequences = [[track] for track in tracks] if kind == 2 else [tracks]
+        performance = _perform(sequences, clock, sample_rate)
+    except SmfError as problem:
+        raise UserError(f"cannot read {path}: {problem}") from problem
+    return performance._replace(warnings=[*remarks, *performance.warnings])
+
+
+class _Clock(NamedTuple):
+    """Microseconds over ticks a quarter note, or SMPTE ticks."""
+
+    unit_seconds: Fraction
+    follows_tempo: bool
+
+    @classmethod
+    def of(cls, division: int) -> "_Clock":
+        if not division & 0x8000:
+            if division == 0:
+                raise SmfError("0 ticks a quarter note in its header; at least 1 is needed")
+            return cls(Fraction(1, 1_000_000 * division), follows_tempo=True)
+        frame_rate, ticks = 256 - (division >> 8), division & 0xFF
+        if frame_rate not in FRAME_RATES or ticks == 0:
+            raise SmfError(
+                f"SMPTE time of {frame_rate} frames, {ticks} ticks each; 24, 25, 29 or 30 and 1 to 255 exist"
+            )
+        return cls(1 / (FRAME_RATES[frame_rate] * ticks), follows_tempo=False)
+
+
+class _TempoMap:
+    def __init__(self, tracks: Sequence[MidiTrack], clock: _Clock) -> None:
+        changes = [change for track in tracks for change in track.tempos] if clock.follows_tempo else []
+        self.changes = sorted(changes, key=lambda change: change[0])  # ticks, microseconds a quarter note
+        self._ticks = [0]
+        self._units = [0]
+        self._tempos = [DEFAULT_TEMPO if clock.follows_tempo else 1]
+        for tick, tempo in self.changes:
+            self._units.append(self.units(tick))
+            self._ticks.append(tick)
+            self._tempos.append(tempo)
+
+    def units(self, tick: int) -> int:
+        at = bisect_right(self._ticks, tick) - 1
+        return self._units[at] + (tick - self._ticks[at]) * self._tempos[at]
+
+
+def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rate: int) -> Performance:
+    samples_a_unit = clock.unit_seconds * sample_rate
+    events: list[Event] = []
+    notes: list[tuple[int, str]] = []
+    unreleased, start = 0, 0
+    pressed: set[int] = set()  # channels whose pedals are down at the end of a sequence
+    for tracks in sequences:
+        tempo_map = _TempoMap(tracks, clock)
+        end = start + tempo_map.units(max((track.end for track in tracks), default=0))
+        if end * clock.unit_seconds > LONGEST_SECONDS:
+            hours = float(end * clock.unit_seconds / 3600)
+            raise SmfError(f"it lasts {hours:.3g} hours; at most {LONGEST_SECONDS // 3600} can be played")
+        messages = sorted((message for track in tracks for message in track.messages), key=lambda message: message[0])
+        events_here = [
+            _event(_round(samples_a_unit * (start + tempo_map.units(tick))), status, data)
+            for tick, status, data in messages
+        ]
+        notes += [
+            (_round(samples_a_unit * (start + tempo_map.units(tick))), text)
+            for track in tracks
+            for tick, text in track.notes
+        ]
+        if not any(track.in_order for track in tracks):
+            tempos = [
+                Tempo(_round(samples_a_unit * (start + tempo_map.units(tick))), 60e6 / microseconds)
+                for tick, microseconds in tempo_map.changes
+            ]
+            events_here = sorted([*tempos, *_settle(events_here)], key=lambda event: event.time)
+        keys, pedals = _left_down(events_here)
+        unreleased += sum(keys.values())
+        pressed |= {channel for channel, _ in pedals}
+        events += events_here
+        events += [NoteOff(_round(samples_a_unit * end), channel, key) for channel, key in keys]
+        events += [ControlChange(_round(samples_a_unit * end), channel, number, 0) for channel, number in pedals]
+        start = end
+    channels = sorted({event.channel for event in events if isinstance(event, NoteOn)})
+    warnings = []
+    if len(sequences) > 1:
+        warnings.append(f"a file of type 2: its {len(sequences)} patterns are played one after another")
+    if not channels:
+        warnings.append("no notes: the output is silence")
+    if unreleased:
+        warnings.append(f"{unreleased} note{'s' * (unreleased > 1)} without a note-off: released at the end")
+    if pressed:
+        named = f"channel{'s' * (len(pressed) > 1)} {', '.join(str(channel + 1) for channel in sorted(pressed))}"
+        warnings.append(f"a pedal of {named} is never lifted: lifted at the end")
+    recorded = any(track.in_order for sequence in sequences for track in sequence)
+    return Performance(events, _round(samples_a_unit * start), channels, warnings, recorded, notes)
+
+
+def _round(value: Fraction) -> int:
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+
+
+def _event(time: int, status: int, data: bytes) -> Event:
+    if status in CLOCK:
+        return Clock(time, CLOCK[status])
+    if status == EXCLUSIVE and (event := exclusive_event(time, data)) is not None:
+        return event
+    if status == OWN:
+        return from_bytes(time, data)
+    return channel_event(time, status, data[0], data[-1])
+
+
+def _settle(events: Sequence[Event]) -> list[Event]:
+    """A held key's note-off precedes its note-on at the same sample; a silent key's note has zero length."""
+    settled: list[Event] = []
+    down: set[tuple[int, int]] = set()
+    for _, group in groupby(events, key=lambda event: event.time):
+        together: list[Event] = []
+        struck: dict[tuple[int, int], NoteOn] = {}
+        for event in group:
+            if isinstance(event, NoteOn):
+                struck.setdefault((event.channel, event.key), event)
+            if isinstance(event, NoteOff):
+                note = (event.channel, event.key)
+                if note in struck and note in down:
+                    together.insert(together.index(struck[note]), event)
+                    down.discard(note)
+                    continue
+                down.discard(note)
+            together.append(event)
+        for event in together:
+            if isinstance(event, NoteOn):
+                down.add((event.channel, event.key))
+            elif isinstance(event, NoteOff):
+                down.discard((event.channel, event.key))
+        settled += together
+    return settled
+
+
+def _left_down(events: Iterable[Event]) -> tuple[dict[tuple[int, int], bool], list[tuple[int, int]]]:
+    """Channels and numbers of the keys without a note-off, and of the pedals that are down after the last event.
+
+    Keys that all notes off has released are False: presets that start zones may take its channel for a member's.
+    """
+    keys: dict[tuple[int, int], bool] = {}
+    pedals: dict[tuple[int, int], None] = {}
+    reader, sizes = ControllerReader(), {LOWER: 0, UPPER: 0}
+    for event in events:
+        match reader.read(event):
+            case NoteOn(_, channel, key):
+                keys[channel, key] = True
+            case NoteOff(_, channel, key):
+                keys.pop((channel, key), None)
+            case ControlChange(_, channel, number, value) if number in HOLDING_PEDALS:
+                pedals.pop((channel, number), None)
+                if value >= PRESSED:
+                    pedals[channel, number] = None
+            case AllOff(_, channel):
+                group = group_of(sizes, channel)
+                keys = {at: down and group_of(sizes, at[0]) != group for at, down in keys.items()}
+            case ControllersReset(_, channel):
+                pedals = {at: None for at in pedals if at[0] != channel}
+            case DataEntry(_, channel, True, parameter, "coarse", members) if parameter == CONFIGURATION:
+                sizes = resized(sizes, channel, members) if channel in sizes else sizes
+    return keys, list(pedals)
+
+
+def _read_midi_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        raise UserError(f"cannot read {path}: it is a folder; give a MIDI file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(HEAD_BYTES)
+            if not start:
+                raise UserError(f"cannot read {path}: it is empty; give a MIDI file")
+            if not start.startswith(HEADER) and not (start.startswith(RIFF) and start.endswith(RMID)):
+                raise UserError(f"cannot read {path}: it is not a MIDI file (no MThd at its start)")
+            blocks = (file.read(LARGEST_BYTES >> 8) for _ in range(1 << 8))
+            data = start + b"".join(takewhile(bool, blocks))
+            if file.read(1):
+                raise UserError(f"cannot read {path}: it has more than {LARGEST_BYTES >> 20} MiB; give a smaller file")
+            return data
+    except FileNotFoundError as error:
+        raise UserError(f"cannot read {path}: there is no such file") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""Model files: decoders, encoders, cards, gestures, maps and packs."""

@@ -1,0 +1,124 @@
+"""Encoder files: sound to latents of their model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Array
+from ..errors import Failure, UserError
+from ..kinds.stream import FED
+from ..signal import chroma, window
+from .model import ONE_HOT, Model, check_types, metadata, open_session, run
+
+ENCODER_KEY = "timbrel.encoder"
+LARGEST = 1e6  # of an output; the squares of frames decoded from larger codes overflow, and no training reaches them
+SILENT = 10 ** (-80 / 20)  # standard deviation of a frame, -80 dB of full scale; quieter frames have no own code
+
+
+def encoder_path(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.encoder.onnx")
+
+
+class Encoder:
+    def __init__(self, model: Model) -> None:
+        """Open and check the encoder beside a model.
+
+        Raises:
+            UserError: missing, unusable, or of another model.
+        """
+        self.path = encoder_path(model.path)
+        if not self.path.exists():
+            raise UserError(
+                f"{model.path} has no encoder: {self.path} does not exist; put it there, or export the model again"
+            )
+        self._session = open_session(self.path)
+        self._card, self._model = model.card, model
+        self._wants_chroma, self._outputs = self._check()
+        silence = np.zeros((2, model.card.frame_length), np.float32)
+        self.encode(silence, np.zeros(2, np.intp))  # reject a wrong graph early
+
+    def encode(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None) -> Array:
+        """Latents, [frames, n_latents], of unwindowed samples, [frames, frame_length], at the model's rate.
+
+        ``told``: pitch classes, [frames]; default: each frame's strongest, as in training (Colonel & Keene 2020,
+        section III-B). Models of partials need MIDI notes, fractions allowed.
+
+        Raises:
+            UserError: as `run`.
+            Failure: an output is not finite, or exceeds `LARGEST`.
+        """
+        return self.encode_with_labels(frames, told)[0]
+
+    def encode_with_labels(
+        self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None
+    ) -> tuple[Array, Array | None]:
+        """`encode`, and label probabilities, [frames, labels], None without labels."""
+        found = self._run(frames, told)
+        return found["latent"], found.get("label")
+
+    def fed(self, frames: Array) -> tuple[Array, Array]:
+        """`encode`, and the decoder's state ``previous`` after each frame, [frames, *shape].
+
+        A clip's code is the mean of its frames.
+        """
+        found = self._run(frames, None)
+        return found["latent"], found[FED]
+
+    def _run(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None) -> dict[str, Array]:
+        feeds = {"audio": np.ascontiguousarray(frames)}
+        if self._wants_chroma:
+            feeds["chroma"] = ONE_HOT[self._strongest_classes(frames) if told is None else told]
+        if self._card.partials is not None:
+            assert told is not None
+            feeds["pitch"] = told.astype(np.float32)[:, np.newaxis]
+        found = dict(zip(self._outputs, run(self._session, self.path, self._outputs, feeds), strict=True))
+        for name, values in found.items():
+            if not np.isfinite(values).all():
+                raise Failure(f"{self.path} gives {name}s that are not finite; export the model again")
+            if (largest := float(np.abs(values).max(initial=0.0))) > LARGEST:
+                raise Failure(f"{self.path} gives {name}s of up to {largest:.1g}; export the model again")
+        return found
+
+    def _strongest_classes(self, frames: Array) -> npt.NDArray[np.intp]:
+        length = self._card.frame_length
+        magnitudes = np.abs(np.fft.rfft(frames * window(self._card.window, length)))
+        strongest: npt.NDArray[np.intp] = chroma(magnitudes, self._card.sample_rate, length).argmax(1)
+        return strongest
+
+    def _check(self) -> tuple[bool, dict[str, list[int]]]:
+        card, text = self._card, metadata(self._session, self.path).get(ENCODER_KEY)
+        if text is None:
+            raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")
+        try:
+            about = json.loads(text)
+        except (ValueError, RecursionError):
+            about = None
+        if not isinstance(about, dict):
+            raise UserError(f"{self.path}: what it says of itself is not a JSON object; export the model again")
+        check_types(self._session, self.path)
+        inputs, outputs = (
+            {put.name: list(put.shape[1:]) for put in puts}
+            for puts in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        digest = about.get("decoder_sha256")  # older encoders have none
+        conditioned = inputs.pop("chroma", None) == [12]
+        wanted = {"latent": [len(card.latents)]} | {
+            state.name: state.shape for state in card.state if state.name == FED
+        }
+        if "label" in outputs:
+            wanted["label"] = [len(card.labels)]
+        asked = {"audio": [card.frame_length]} | ({"pitch": [1]} if card.partials is not None else {})
+        fits = inputs == asked and outputs == wanted
+        if not fits or (about.get("model"), about.get("sample_rate")) != (card.name, card.sample_rate):
+            raise UserError(
+                f"{self.path} is the encoder of another model, {about.get('model')!r}, not of {card.name!r}; "
+                "export the model again"
+            )
+        if digest is not None and digest != self._model.graph_sha256:
+            raise UserError(
+                f"{self.path} places sounds for another decoder than {self._model.path}, of the same name; "
+                "export both from one run again"
+            )
+        return conditioned, wanted

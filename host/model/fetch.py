@@ -1,0 +1,160 @@
+"""Fetches packs over HTTPS, or from a Hugging Face repository."""
+
+import hashlib
+import importlib.util
+import os
+import re
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO
+
+from ..config import own_folder
+from ..errors import Failure, UserError, how_to_install, printable
+from .pack import LARGEST, SUFFIX
+
+HUB = "hf:"  # hf:OWNER/REPOSITORY, or hf:OWNER/REPOSITORY/FILE.timbrel
+SILENT_SECONDS = 30.0  # without a byte
+PIECE = 1 << 16
+BUSY, SERVER_ERROR = (408, 429), 500  # statuses after which a download may be resumed
+MOST_REDIRECTIONS = 5
+DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
+PARTIAL = ".part"
+
+
+def fetch(url: str, progress: Callable[[float], None]) -> Path:
+    """Download a pack to the user's folder ``packs``; return the file, which the caller moves or removes.
+
+    Resumes a partial download of this address, which stays after an interruption, and is removed if wrong. Proxies are
+    those of the environment. A digest after ``#sha256=`` is checked.
+
+    Raises:
+        UserError: the address, or the file behind it.
+        Failure: the connection; run it again to resume.
+    """
+    address, _, fragment = url.partition("#")
+    digest = DIGEST.fullmatch(fragment)
+    if fragment and digest is None:
+        raise UserError(f"#{fragment} is no digest; give #sha256= and 64 digits of 0 to 9 and a to f")
+    address = _quoted(_of_hub(address) if address.startswith(HUB) else address)
+    folder = own_folder("packs")
+    partial = folder / f".{hashlib.sha256(address.encode()).hexdigest()[:16]}{PARTIAL}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _download(address, partial, progress)
+    except UserError:
+        partial.unlink(missing_ok=True)
+        raise
+    except urllib.error.HTTPError as error:
+        answer = f"{address} answers {error.code} {printable(str(error.reason))}"
+        if error.code in BUSY or error.code >= SERVER_ERROR:
+            raise Failure(f"{answer}; run it again later") from None
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{answer}; check the address") from None
+    except ValueError as error:  # of a redirection or a header
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{address} gives an answer that makes no sense: {printable(str(error))}") from None
+    except (urllib.error.URLError, HTTPException, TimeoutError, ssl.SSLError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        kept = "; run it again to resume" if partial.exists() else "; check the address and the connection"
+        raise Failure(f"cannot get {address}: {printable(str(reason))}{kept}") from None
+    except OSError as error:
+        raise Failure(f"cannot write {partial}: {error.strerror or error}") from None
+    whole = partial.with_suffix(SUFFIX)
+    found = _digest(partial)
+    if digest is not None and found != digest[1]:
+        partial.unlink()
+        raise UserError(f"{address} has the SHA-256 {found}, not the one asked for; it was not kept")
+    partial.replace(whole)
+    return whole
+
+
+def _quoted(address: str) -> str:
+    try:
+        parts = urllib.parse.urlsplit(address)
+        path = urllib.parse.quote(parts.path, safe="/%:@!$&'()*+,;=~")
+        host = (parts.hostname or "").encode("idna").decode()
+        found = parts._replace(netloc=host + (f":{parts.port}" if parts.port else ""), path=path)
+        if parts.scheme == "https" and host:
+            return urllib.parse.urlunsplit(found)
+    except ValueError:  # also of UnicodeError
+        pass
+    raise UserError(f"{printable(address)} is no address of https://; give one, or {HUB}OWNER/REPOSITORY")
+
+
+class _OnlyHttps(urllib.request.HTTPRedirectHandler):
+    max_redirections = MOST_REDIRECTIONS
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: object, newurl: str
+    ) -> urllib.request.Request | None:
+        if urllib.parse.urlsplit(newurl).scheme != "https":
+            raise UserError(f"{req.full_url} leads to {printable(newurl)}, which is not https://; give another address")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+
+
+def _download(address: str, partial: Path, progress: Callable[[float], None]) -> None:
+    begun = partial.stat().st_size if partial.exists() else 0
+    request = urllib.request.Request(address, headers={"User-Agent": "timbrel", "Accept-Encoding": "identity"})
+    if begun:
+        request.add_header("Range", f"bytes={begun}-")
+    opener = urllib.request.build_opener(_OnlyHttps)
+    try:
+        answer = opener.open(request, timeout=SILENT_SECONDS)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not begun:  # the part is no beginning of this file
+            raise
+        partial.unlink()
+        _download(address, partial, progress)
+        return
+    with answer:
+        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {begun}-")
+        size = int(answer.headers.get("Content-Length") or 0) + (begun if resumed else 0)
+        if size > LARGEST:
+            raise UserError(f"{address} has {size >> 20} MiB, a pack at most {LARGEST >> 20}; it was not fetched")
+        done = begun if resumed else 0
+        with partial.open("ab" if resumed else "wb") as file:
+            while piece := answer.read(PIECE):
+                done += len(piece)
+                if done > LARGEST:
+                    raise UserError(f"{address} has more than {LARGEST >> 20} MiB, a pack at most so many")
+                file.write(piece)
+                if size:
+                    progress(min(1.0, done / size))
+        if size and done < size:
+            raise Failure(
+                f"cannot get {address}: the connection ended after {done} of {size} bytes; run it again to resume"
+            )
+
+
+def _of_hub(name: str) -> str:
+    """The pack named, or a repository's only one."""
+    parts = name.removeprefix(HUB).strip("/").split("/")
+    if len(parts) < 2 or not all(parts):
+        raise UserError(f"{name} is no repository; give {HUB}OWNER/REPOSITORY, or a file in it")
+    if not importlib.util.find_spec("huggingface_hub"):
+        raise UserError(how_to_install("huggingface_hub"))
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    from huggingface_hub import HfApi, hf_hub_url
+
+    repository, file = "/".join(parts[:2]), "/".join(parts[2:])
+    if not file:
+        try:
+            packs = [one for one in HfApi().list_repo_files(repository) if one.endswith(SUFFIX)]
+        except Exception as error:  # the library's errors have no common class
+            line = printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+            raise UserError(f"{name} cannot be listed: {line}; check its name and the connection") from None
+        if len(packs) != 1:
+            listed = ", ".join(packs) or "none"
+            raise UserError(f"{name} holds {len(packs)} packs ({listed}); name one: {name}/FILE{SUFFIX}")
+        file = packs[0]
+    return str(hf_hub_url(repository, file))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

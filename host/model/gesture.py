@@ -1,0 +1,316 @@
+"""Gestures: code and loudness trajectories of recorded notes, with modes of struck bodies, as JSON in ONNX metadata."""
+
+import base64
+import itertools
+import zlib
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core import CoreSchema, core_schema
+
+from ..arrays import Array, Doubles, Indices
+from ..errors import UserError
+from ..units import midi_to_hz, note_name
+from .card import Card, first_complaint
+from .partials import HANN_ENERGY
+
+GESTURE_KEY = "timbrel.gesture"
+FORMAT = 1
+MOST_NOTES = 1024  # of a file: each onset searches all
+MOST_POINTS = 256  # of a trajectory
+MOST_BANDS = 128  # of a residual
+MOST_TAKES = 64  # pairs of an instrument
+MOST_MODES = 64  # of a note
+RESIDUAL_DB = 0.5  # of a residual's steps
+VIBRATO_CENTS = 0.5  # of the steps of a vibrato: 64 cents at most
+
+
+class _ArrayOf(NamedTuple):
+    lists: Any
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            _array,
+            handler.generate_schema(self.lists),
+            serialization=core_schema.plain_serializer_function_ser_schema(np.ndarray.tolist),
+        )
+
+
+def _array(lists: list[Any]) -> npt.NDArray[np.float64]:
+    if lists and isinstance(lists[0], list) and len({len(row) for row in lists}) > 1:
+        raise ValueError("its points must have equally many numbers")
+    return np.array(lists, np.float64)
+
+
+class _PackedBytes:
+    """Signed bytes as base64 of zlib: a twentieth of a list of decimals."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            _unpacked, core_schema.str_schema(), serialization=core_schema.plain_serializer_function_ser_schema(packed)
+        )
+
+
+def packed(numbers: npt.NDArray[np.int8]) -> Any:
+    return base64.b64encode(zlib.compress(numbers.tobytes(), 9)).decode() if numbers.size else ""
+
+
+def _unpacked(text: str) -> npt.NDArray[np.int8]:
+    most = MOST_POINTS * MOST_BANDS
+    if not text:
+        return np.zeros(0, np.int8)
+    stream = zlib.decompressobj()
+    try:
+        given = stream.decompress(base64.b64decode(text, validate=True), most + 1)
+    except (ValueError, zlib.error):
+        raise ValueError("it must be compressed bytes in base64") from None
+    if not stream.eof and len(given) <= most:
+        raise ValueError("it must be compressed bytes in base64, and whole")
+    if len(given) > most:
+        raise ValueError(f"it has more than {most} numbers")
+    return np.frombuffer(given, np.int8)
+
+
+Residual = Annotated[npt.NDArray[np.int8], _PackedBytes()]
+Seconds = Annotated[list[Annotated[float, Field(ge=0, le=600)]], Field(min_length=1, max_length=MOST_POINTS)]
+Decibels = Annotated[Doubles, _ArrayOf(list[Annotated[float, Field(ge=-200, le=60)]])]
+Way = Annotated[Doubles, _ArrayOf(list[list[float]])]
+Code = Annotated[Doubles, _ArrayOf(list[float])]
+Mode = tuple[Annotated[float, Field(gt=0, le=1000)], Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]]
+Modes = Annotated[Doubles, _ArrayOf(Annotated[list[Mode], Field(max_length=MOST_MODES)])]
+
+
+class _Part(BaseModel):
+    # As in cards, fields of a later timbrel are kept.
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class Grid(_Part):
+    """Seconds from note-on and note-off, from 0."""
+
+    levels: Seconds
+    codes: Seconds
+    release_levels: Seconds
+    release_codes: Seconds
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Grid":
+        for name, moments in self:
+            if moments[0] != 0 or any(after <= before for before, after in itertools.pairwise(moments)):
+                raise ValueError(f"{name} must begin with 0 and rise")
+        return self
+
+
+class Wander(_Part):
+    """Random motion of held notes: root mean squares, and rates of new values; ``codes`` are per direction."""
+
+    level_db: Annotated[float, Field(ge=0, le=24)]
+    level_hz: Annotated[float, Field(gt=0, le=100)]
+    codes: list[Annotated[float, Field(ge=0)]]
+    codes_hz: list[Annotated[float, Field(gt=0, le=100)]]
+
+
+class NoteWay(_Part):
+    """Trajectory of a recorded note.
+
+    ``code``: median of its codes. ``levels``: dB below its loudest moment, minus the level change from decoding its
+    code there relative to ``home``; they then fall by ``fall_db_second``. ``codes``: [points, directions], relative to
+    ``code``. ``release_levels``: dB below the level at note-off, empty if it rings out. ``residual``: the recorded
+    spectrum less the decoded one, in steps of half a decibel, flat [1 + moments, bands]: the mean, then the movement
+    around it while held; empty if unknown. ``release_residual``: that of the release, [moments, bands]. ``modes``: of
+    models of partials, [modes, 3]: frequency ratio to the key, harmonic that moves there or 0, and its share of its
+    band's noise. ``vibrato``: movement of the pitch around the key while held, in steps of half a cent, [moments];
+    empty if steady or unknown. ``loudness``: of the level, in steps of half a decibel.
+    """
+
+    key: Annotated[float, Field(ge=0, le=127.5)]
+    velocity: Annotated[int, Field(ge=1, le=127)]
+    held_seconds: Annotated[float, Field(gt=0, le=600)]
+    code: Code
+    levels: Decibels
+    codes: Way
+    fall_db_second: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    release_levels: Decibels = np.zeros(0)
+    release_codes: Way = np.zeros((0, 0))
+    residual: Residual = np.zeros(0, np.int8)
+    release_residual: Residual = np.zeros(0, np.int8)
+    modes: Modes = np.zeros((0, 3))
+    vibrato: Residual = np.zeros(0, np.int8)
+    loudness: Residual = np.zeros(0, np.int8)
+
+
+class InstrumentNotes(_Part):
+    """A note's offset from the preset's code is its code minus ``home``.
+
+    In the distance between notes, ``velocity_steps`` count as 1.5 semitones. ``takes``: differences of two recordings
+    of one key and velocity, in steps of half a decibel, flat [pairs, 1 + bands]: level, then mean residual.
+    ``transposed``: keys without notes transpose the nearest key's, since inharmonic partials keep their ratios but
+    cross the model's bands.
+    """
+
+    label: str
+    home: list[float]
+    velocity_steps: Annotated[float, Field(ge=0.1, le=1000)] = 6.0
+    takes: Residual = np.zeros(0, np.int8)
+    transposed: bool = False
+    notes: Annotated[list[NoteWay], Field(min_length=1)]
+
+
+class Gestures(_Part):
+    """Trajectories of recorded notes along ``directions``, [directions, n_latents].
+
+    Residuals have bands around ``bands_hz``, and a moment every ``residual_seconds``, as vibratos.
+    """
+
+    format: Literal[1]
+    grid: Grid
+    directions: Annotated[list[list[float]], Field(min_length=1, max_length=64)]
+    wander: Wander
+    bands_hz: Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_BANDS)] = []
+    residual_seconds: Annotated[float, Field(ge=0.001, le=1)] = 0.01
+    instruments: Annotated[list[InstrumentNotes], Field(min_length=1, max_length=256)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Gestures":
+        n, k = len(self.directions[0]), len(self.directions)
+        if any(len(row) != n for row in self.directions):
+            raise ValueError("directions must be of one length")
+        if len(self.wander.codes) != k or len(self.wander.codes_hz) != k:
+            raise ValueError(f"wander must have {k} numbers, one a direction")
+        if len(self.bands_hz) == 1 or any(after <= before for before, after in itertools.pairwise(self.bands_hz)):
+            raise ValueError("bands_hz must be two or more numbers that rise")
+        if sum(len(instrument.notes) for instrument in self.instruments) > MOST_NOTES:
+            raise ValueError(f"more than {MOST_NOTES} notes")
+        for instrument in self.instruments:
+            if len(instrument.home) != n:
+                raise ValueError(f"home of {instrument.label!r} must have {n} numbers, one a latent")
+            width = 1 + len(self.bands_hz)
+            if instrument.takes.size % width or instrument.takes.size > MOST_TAKES * width:
+                raise ValueError(
+                    f"takes of {instrument.label!r} must have rows of {width} numbers, {MOST_TAKES} at most"
+                )
+            for note in instrument.notes:
+                self._check(note, n, k)
+        return self
+
+    def _check(self, note: NoteWay, n: int, k: int) -> None:
+        grid = self.grid
+        if len(note.code) != n:
+            raise ValueError(f"code of a note must have {n} numbers, one a latent")
+        lengths = {"levels": len(grid.levels), "codes": len(grid.codes)}
+        if len(note.release_levels) or len(note.release_codes):
+            lengths |= {"release_levels": len(grid.release_levels), "release_codes": len(grid.release_codes)}
+        for name, points in lengths.items():
+            if len(getattr(note, name)) != points:
+                raise ValueError(f"{name} of a note must have {points} points, as the grid has")
+        bands = len(self.bands_hz)
+        if any(one.size and (not bands or one.size % bands) for one in (note.residual, note.release_residual)):
+            raise ValueError(f"residuals of a note must have rows of {bands} numbers, one a band")
+        for name in ("vibrato", "loudness"):
+            if len(getattr(note, name)) > MOST_POINTS:
+                raise ValueError(f"{name} of a note must have {MOST_POINTS} points at most")
+        if any(way.size != len(way) * k for way in (note.codes, note.release_codes)):
+            raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
+
+    @property
+    def vibrates(self) -> bool:
+        return any(len(note.vibrato) for instrument in self.instruments for note in instrument.notes)
+
+    def summary(self) -> str:
+        notes = [note for instrument in self.instruments for note in instrument.notes]
+        keys = [round(note.key) for note in notes]
+        of = f" of {len(self.instruments)} instruments" if len(self.instruments) > 1 else ""
+        loud = [note.velocity for note in notes]
+        count = f"{len(notes)} recorded note{'s' * (len(notes) > 1)}{of}"
+        return f"{count}, {note_name(min(keys))} to {note_name(max(keys))}, velocity {min(loud)} to {max(loud)}"
+
+
+def instrument_of(gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> InstrumentNotes:
+    """Return the instrument ``label``; None: that with the home nearest to the code ``rest``, [n_latents].
+
+    ``scale``, [n_latents], weights the distance.
+    """
+    known = [one for one in gestures.instruments if label in (None, one.label)]
+    return min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
+
+
+def read_gestures(text: str, card: Card, source: str) -> Gestures:
+    """Parse a model's gestures; errors name ``source``.
+
+    Raises:
+        UserError: not JSON, of a newer timbrel, or invalid.
+    """
+    what = f"{source}: its gestures ({GESTURE_KEY})"
+    try:
+        gestures = Gestures.model_validate_json(text)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise UserError(f"{what} are not JSON: {first_complaint(error)}; export the model again") from None
+        version = next((wrong["input"] for wrong in error.errors() if wrong["loc"] == ("format",)), None)
+        if isinstance(version, int) and version > FORMAT:
+            raise UserError(
+                f"{what} have format {version}, newer than this timbrel reads ({FORMAT}); update timbrel"
+            ) from None
+        raise UserError(f"{what} are not valid: {first_complaint(error)}; export the model again") from None
+    most = 0 if card.partials is None else card.partials.harmonics
+    for note in (note for instrument in gestures.instruments for note in instrument.notes if len(note.modes)):
+        harmonics = note.modes[note.modes[:, 1] > 0, 1]
+        if harmonics.max(initial=0) > most or len(np.unique(harmonics)) < len(harmonics):
+            asked = f"modes must replace one of {most} harmonics each"
+            raise UserError(f"{what} are not valid: {asked}; export the model again")
+    if not card.keyed or len(gestures.directions[0]) != len(card.latents):
+        asked = "keys that choose the note" if not card.keyed else f"{len(gestures.directions[0])} latents"
+        raise UserError(f"{what} are of a model with {asked}, this one has another card; export the model again")
+    return gestures
+
+
+NO_MODES = np.zeros((0, 3))
+
+
+class PlacedModes(NamedTuple):
+    orders: Doubles  # frequency ratios to the first partial, [partials]: harmonics or modes in their place, other modes
+    takers: Indices  # partials that take power from noise, as places in ``orders``, [takers]
+    bands: Indices  # from which they take it, [takers]
+    energy: Array  # squared height of their lobes, relative to the band's squared level, [takers]
+    left: Array  # share of each band's power that remains noise, [bands]
+
+    def applied(self, heights: Array, power: Array) -> tuple[Array, Array]:
+        """Magnitudes of partials, [rows, partials], and powers of noise.
+
+        ``heights``: of harmonics, [rows, harmonics]; ``power``: of noise, [rows, bands].
+        """
+        more = len(self.orders) - heights.shape[1]
+        partials = np.pad(heights, ((0, 0), (0, more)))
+        own = partials[:, self.takers]
+        partials[:, self.takers] = np.sqrt(own * own + self.energy * power[:, self.bands])
+        return partials, power * self.left
+
+
+def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> PlacedModes:
+    """Place a note's modes (`NoteWay`), [modes, 3], at a key.
+
+    ``orders``: the key's frequency ratios of harmonics, [harmonics].
+    """
+    layout = card.partials
+    assert layout is not None
+    harmonic = modes[:, 1].astype(np.intp)
+    places = np.where(harmonic > 0, harmonic - 1, len(orders) + np.cumsum(harmonic == 0) - 1)
+    found = np.concatenate([orders, modes[harmonic == 0, 0]])
+    found[places] = modes[:, 0]
+    bands = np.searchsorted(layout.edges_hz, modes[:, 0] * midi_to_hz(key), side="right") - 1
+    takes = np.flatnonzero((modes[:, 2] > 0) & (bands >= 0) & (bands < layout.bands))
+    bands, shares = bands[takes], modes[takes, 2]
+    whole = np.bincount(bands, shares, layout.bands)
+    energy = shares / np.maximum(whole[bands], 1.0) * band_energy(card)[bands]
+    left = 1 - np.minimum(whole, 1.0)
+    return PlacedModes(found, places[takes], bands, energy.astype(np.float32), left.astype(np.float32))
+
+
+def band_energy(card: Card) -> Doubles:
+    """Squared height of the lobe with a band's power, relative to its squared level, [bands]."""
+    assert card.partials is not None
+    widths = np.diff(card.partials.edges_hz) * card.frame_length / card.sample_rate  # bins; narrow bands have one
+    energy: Doubles = np.maximum(widths, 1.0) / HANN_ENERGY
+    return energy

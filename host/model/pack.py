@@ -1,0 +1,277 @@
+"""Packs: an instrument as one zip file, with a manifest of digests. Light import.
+
+A pack is unpacked once, into the user's folder ``packs``, under its SHA-256. Nothing in it is run.
+"""
+
+import contextlib
+import hashlib
+import json
+import lzma
+import os
+import shutil
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from ..config import own_folder
+from ..errors import Failure, UserError, printable
+from ..files import building_folder, check_regular
+
+SUFFIX = ".timbrel"
+BY_DIGEST = "pack:"  # and the SHA-256 of a pack: the model in it, as presets saved from one name it
+
+
+MANIFEST = "pack.json"
+FORMAT = 1
+LARGEST = 1 << 30  # bytes of a pack, and of all its files
+LARGEST_MANIFEST = 1 << 20
+MOST_FILES = 4096
+DEEPEST = 8  # folders in one another
+LONGEST_NAME = 200  # bytes of a pack's name, or of a part of a file's
+LARGEST_DIRECTORY = 1 << 22  # bytes of a zip file's list of entries
+PROVED = ".proved"  # suffix of a file beside the unpacked folder, once its model gave its reference here
+LEFT_SECONDS = 3600.0  # the age of leftovers of interrupted processes, for removal
+RECORD, LOCATOR = 22, 20  # bytes of a zip file's end record, and of the locator of a zip64 one before it
+LONGEST_END = LOCATOR + RECORD + (1 << 16)  # and a comment
+PIECE = 1 << 20
+ONCE_MORE = "get it again, or ask its maker"
+# Of damaged entries, unknown methods and encryption; `zipfile` raises them while it reads.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError, RuntimeError)
+
+
+class PackedFile(NamedTuple):
+    size: int  # bytes
+    sha256: str
+
+
+class PackManifest(NamedTuple):
+    name: str
+    about: Mapping[str, str]  # description, licence, credits, kind and the version of timbrel
+    files: Mapping[str, PackedFile]  # by path in the pack
+
+
+def read_manifest(path: Path) -> PackManifest:
+    """Raise UserError for no pack, a damaged one, or one of a newer timbrel."""
+    with _opened(path) as archive:
+        return _manifest(path, archive)
+
+
+def unpacked(path: Path) -> Path:
+    """Folder of a pack's files, unpacked on the first call; `unproved` then says so.
+
+    Raises:
+        UserError: no pack, damaged, of a newer timbrel, too large, or the user's folder is read-only.
+        Failure: the disk is full.
+    """
+    check_regular(path, LARGEST)
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    home = _packs() / digest
+    with _opened(path) as archive:
+        manifest = _manifest(path, archive)
+        folder = home / manifest.name
+        if _is_whole(folder, manifest):
+            return folder
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot unpack {path} into {home}: {error.strerror}; set XDG_DATA_HOME to another folder"
+            ) from None
+        _clear(home, folder, manifest)
+        try:
+            with building_folder(folder) as new:
+                for name, packed in manifest.files.items():
+                    _extract(path, archive, name, packed, new)
+        except (UserError, Failure):
+            if not _is_whole(folder, manifest):  # else another process was faster
+                with contextlib.suppress(OSError):
+                    home.rmdir()
+                raise
+        except BaseException:
+            with contextlib.suppress(OSError):
+                home.rmdir()
+            raise
+    return folder
+
+
+def _is_whole(folder: Path, manifest: PackManifest) -> bool:
+    with contextlib.suppress(OSError):
+        return all((folder / name).stat().st_size == packed.size for name, packed in manifest.files.items())
+    return False
+
+
+def _clear(home: Path, folder: Path, manifest: PackManifest) -> None:
+    """Also removes old leftovers of interrupted processes."""
+    for left in home.iterdir():
+        with contextlib.suppress(OSError):
+            broken = left == folder and not _is_whole(folder, manifest)  # another process may just have finished it
+            old = left.name.startswith(".") and time.time() - left.stat().st_mtime > LEFT_SECONDS
+            if broken or old:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def digest_of(file: Path) -> str | None:
+    """SHA-256 of the pack of an unpacked file, None if of none."""
+    home = _home(file)
+    return None if home is None else home.name
+
+
+def proved_before(digest: str) -> Path | None:
+    """Folder of the pack with a SHA-256, None if not on this machine, or not proved."""
+    home = _packs() / digest
+    if not home.with_suffix(PROVED).is_file() or not home.is_dir():
+        return None
+    return next((folder for folder in home.iterdir() if folder.is_dir() and not folder.name.startswith(".")), None)
+
+
+def unproved(file: Path) -> bool:
+    """Return whether a file's pack has a model that has not yet given its reference on this machine."""
+    home = _home(file)
+    return home is not None and not home.with_suffix(PROVED).is_file()
+
+
+def mark_proved(file: Path) -> None:
+    home = _home(file)
+    assert home is not None
+    home.with_suffix(PROVED).touch()
+
+
+def throw_away(file: Path) -> None:
+    """Remove a pack's unpacked folder after a failed proof."""
+    home = _home(file)
+    assert home is not None
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def is_name(name: str) -> bool:
+    return _is_plain(name) and len(PurePosixPath(name).parts) == 1
+
+
+def _packs() -> Path:
+    return own_folder("packs").resolve()
+
+
+def _home(file: Path) -> Path | None:
+    packs, place = _packs(), file.resolve()
+    within = packs in place.parents and place.relative_to(packs).parts
+    return packs / within[0] if within else None
+
+
+class _opened:
+    """Errors name the pack."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> zipfile.ZipFile:
+        try:
+            self._check_directory()
+            self._archive = zipfile.ZipFile(self._path)
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise damaged(self._path, str(error)) from None
+        except OSError as error:
+            raise UserError(f"cannot read {self._path}: {error.strerror or error}") from None
+        return self._archive
+
+    def _check_directory(self) -> None:
+        """Refuse a list of entries that would fill memory."""
+        with self._path.open("rb") as file:
+            length = file.seek(0, os.SEEK_END)
+            file.seek(max(0, length - LONGEST_END))
+            end = file.read()
+        places = {len(end) - RECORD, end.rfind(b"PK\x05\x06")}  # zipfile takes the first if nothing follows it
+        for at in places:
+            if at < 0 or end[at : at + 4] != b"PK\x05\x06":
+                continue
+            if end[max(0, at - LOCATOR) : at].startswith(b"PK\x06\x07"):  # its sizes would count
+                raise zipfile.BadZipFile("it is of format zip64, which packs do not need")
+            if int.from_bytes(end[at + 12 : at + 16], "little") > LARGEST_DIRECTORY:
+                raise zipfile.BadZipFile("it lists too many files")
+
+    def __exit__(self, *error: object) -> None:
+        self._archive.close()
+
+
+def damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path} is no pack, or damaged ({printable(why)}); {ONCE_MORE}")
+
+
+def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
+    try:
+        text = b"".join(_pieces(archive, MANIFEST, LARGEST_MANIFEST))
+        told: Any = json.loads(text)
+        version = told["format"]
+        if isinstance(version, int) and version > FORMAT:
+            raise UserError(f"{path} has format {version}, this timbrel reads {FORMAT}; update timbrel")
+        files = {
+            str(name): PackedFile(int(entry["bytes"]), str(entry["sha256"])) for name, entry in told["files"].items()
+        }
+        about = {str(key): str(value) for key, value in told["about"].items()}
+        name = str(told["name"])
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, *ZIP_ERRORS) as error:
+        raise damaged(path, f"{MANIFEST}: {error}") from None
+    if not is_name(name):
+        raise damaged(path, "its name is no name of a folder")
+    if not 1 <= len(files) <= MOST_FILES:
+        raise damaged(path, f"it names {len(files)} files, at most {MOST_FILES} are possible")
+    if wrong := [one for one in files if not _is_plain(one)]:
+        raise damaged(path, f"{wrong[0]!r} is no name of a file in it")
+    if any(file.size < 0 for file in files.values()) or sum(file.size for file in files.values()) > LARGEST:
+        raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB, which is no instrument; {ONCE_MORE}")
+    if len({one.casefold() for one in files}) < len(files):
+        raise damaged(path, "two of its files have one name")
+    return PackManifest(name, about, files)
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a name stays inside its folder, on any system."""
+    parts = PurePosixPath(name).parts
+    forbidden = set('\\:*?"<>|')
+    return (
+        bool(parts)
+        and name == "/".join(parts)
+        and name == printable(name)
+        and not forbidden & set(name)
+        and not any(part.startswith(".") or part.endswith((".", " ")) for part in parts)
+        and max(len(part.encode()) for part in parts) <= LONGEST_NAME
+        and len(parts) <= DEEPEST
+    )
+
+
+def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile, folder: Path) -> None:
+    place, digest, size = folder / name, hashlib.sha256(), 0
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("xb") as file:
+        pieces = _pieces(archive, name, packed.size)
+        while True:
+            try:
+                piece = next(pieces, b"")
+            except (KeyError, ValueError, *ZIP_ERRORS) as error:
+                raise damaged(path, f"{name}: {error}") from None
+            if not piece:
+                break
+            file.write(piece)
+            digest.update(piece)
+            size += len(piece)
+    if size != packed.size or digest.hexdigest() != packed.sha256:
+        raise damaged(path, f"{name} is not the file that {MANIFEST} tells of")
+
+
+def _pieces(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]:
+    """Raise ValueError at more than ``most`` bytes, in spite of the header."""
+    left = most
+    with archive.open(name) as file:
+        while piece := file.read(min(PIECE, left + 1)):
+            if len(piece) > left:
+                raise ValueError(f"longer than {most} bytes")
+            left -= len(piece)
+            yield piece

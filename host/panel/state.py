@@ -1,0 +1,501 @@
+"""Panel state that pages share: parameter values, held controls, MIDI learn, undo history."""
+
+import time
+import tomllib
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from msgspec import UNSET
+
+from ..errors import TimbrelError, UserError
+from ..events import Event, ParameterChange
+from ..midi.controllers import ControllerReader
+from ..preset import text as editing
+from ..preset.cc_binding import bound
+from ..preset.midi_learn import LearnedKnob, MovedKnob
+from ..preset.shipped import Draft
+from ..session.messages import LiveStatus, SessionView
+from ..session.view import ControlView, PresetView
+from . import contents, messages, presets
+from .held_controls import HOLD, HeldControls
+from .presets import History, HistoryEntry, PresetFolder, PresetState, Values
+
+
+class MidiLearn:
+    def __init__(self, bind: Callable[[LearnedKnob, str], str], changed: Callable[[], None]) -> None:
+        """``bind(knob, target)`` binds a controller and returns a message; ``changed()`` is called on changes."""
+        self._bind, self._changed = bind, changed
+        self.target: str | None = None
+        self.said = ""
+        self._reader = ControllerReader()
+        self._knob = MovedKnob({}, self._pass_over)
+
+    def want(self, target: str | None) -> None:
+        self.target, self.said = target, ""
+        self._knob = MovedKnob({}, self._pass_over)
+        self._changed()
+
+    def add_event(self, seconds: float, event: Event | None) -> None:
+        """Process an event, or None as time passes."""
+        if event is not None:
+            event = self._reader.knob(event)  # some select their NRPN once, before the user chooses a target
+        if self.target is None:
+            return
+        knob = self._knob.add_event(seconds, event)
+        if knob is not None:
+            target, self.target = self.target, None
+            self.said = self._bind(knob, target)
+            self._changed()
+
+    def _pass_over(self, line: str) -> None:
+        self.said = line
+        self._changed()
+
+
+STAY_SECONDS = 2.0  # for which a path or a walk leaves a code that was clicked or typed
+IN_FLIGHT_SECONDS = 0.5  # after which a report without the user's last change counts again
+
+
+class PanelOutput(Protocol):
+    """Outputs to the audio process and to pages."""
+
+    def play(self, events: Sequence[Event]) -> None:
+        """Send events; of pending changes of a parameter, only the last."""
+
+    def load(self, preset: str | Draft) -> None: ...
+
+    def ask(self, command: Literal["settings", "record"], data: Any) -> None:
+        """Request a change of the session."""
+
+    def list_devices(self, page: Hashable, midi_api: str | None) -> None:
+        """Send a page the sound cards and MIDI ports."""
+
+    def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
+        """Send to a page; None for all."""
+
+    def show_map(self, model: Path, data: bytes | None) -> None:
+        """Show the map of a model's file or ``data`` once computed; until then, none."""
+
+
+class PanelState:
+    """The preset on the panel, and its edits; a page is any hashable object."""
+
+    def __init__(self, out: PanelOutput, home: Path) -> None:
+        self._out, self._home = out, home
+        self._presets = PresetFolder(home, home)
+        self._held = HeldControls(lambda event: out.play([event]))
+        self._learning = MidiLearn(self._bind, lambda: self._send_state(learn=self._learn_state()))
+        self._view: PresetView | None = None
+        self._controls: dict[str, ControlView] = {}
+        self._name, self._saved_text = "", ""  # preset name, text of its file
+        self._text, self._file_values = "", dict[str, float]()  # current text, and the targets' defaults in it
+        self._draft_text: str | None = None  # text of a draft being loaded
+        self._draft_silent = False  # whether that draft sounds as the text before
+        self._next_is_new = True  # whether the next preset is a new one, or the same reloaded from its file
+        self._values: dict[str, float] = {}
+        self._defaults: dict[str, float] = {}
+        self._stay_until = 0.0
+        self._waiting: dict[str, dict[str, float]] = {}  # by target and controller: the controller's position
+        self._in_flight: dict[str, tuple[float, float]] = {}  # sent values, and until when reports may lack them
+        self._histories = {"A": History(), "B": History()}
+        self._side: Literal["A", "B"] = "A"
+        self._other: PresetState | None = None
+        self._status: LiveStatus | None = None
+        self._session: SessionView | None = None  # None in a plugin, whose host has the card
+        self._lost_reason = ""  # "" while the sound plays
+        self._number = 0
+
+    # messages of pages
+
+    def apply(self, page: Hashable, word: messages.PageMessage) -> None:
+        """Process a page's message; return errors to it."""
+        try:
+            self._do(page, word)
+        except TimbrelError as error:
+            for line in error.args:
+                self._say(str(line), "error", page)
+
+    def leave(self, page: Hashable, last: bool = False) -> None:
+        """Release all that a page holds; with the ``last`` one, Hold."""
+        self._step(self._held.leave(page))
+        if last:
+            self._held.pedal(HOLD, False)
+
+    def release_keys(self, page: Hashable) -> None:
+        self._held.release_keys(page)
+
+    def _do(self, page: Hashable, word: messages.PageMessage) -> None:
+        match word:
+            case messages.NoteMessage(key=key, velocity=velocity):
+                self._held.key(page, key, velocity)
+            case messages.SustainMessage(down=down):
+                self._held.pedal(page, down)
+            case messages.HoldMessage(down=down):
+                self._held.pedal(HOLD, down)
+                self._send_state(hold=down)
+            case messages.PanicMessage():
+                self._held.panic()
+                self._out.send({"t": "panic"})
+                self._send_state(hold=False)
+            case messages.PresetsMessage():
+                self._list(page)
+            case messages.FavouriteMessage(name=name, on=on):
+                self._presets.favour(name, on)
+                self._list()
+            case messages.LoadMessage(name=name):
+                self._out.load(self._presets.find(name))
+                self._draft_text = None
+            case messages.DevicesMessage() | messages.SettingsMessage() | messages.RecordMessage():
+                if self._session is not None:
+                    self._arrange(page, word, self._session)
+            case _ if self._view is not None:
+                self._change(page, word, self._view)
+
+    def _arrange(self, page: Hashable, word: messages.PageMessage, session: SessionView) -> None:
+        match word:
+            case messages.DevicesMessage():
+                self._out.list_devices(page, session.midi_api)
+            case messages.SettingsMessage():
+                given = {name: getattr(word, name) for name in word.__struct_fields__}
+                self._out.ask("settings", {name: value for name, value in given.items() if value is not UNSET})
+            case messages.RecordMessage(on=on):
+                self._out.ask("record", on)
+
+    def _change(self, page: Hashable, word: messages.PageMessage, view: PresetView) -> None:
+        match word:
+            case messages.GrabMessage(targets=targets):
+                self._held.grab(page, {target: self._values[target] for target in self._known(targets)})
+            case messages.MoveMessage(values=values):
+                held = [target for target in self._known(values) if self._held.holds(page, target)]
+                self._turn({target: values[target] for target in held})
+            case messages.DropMessage(targets=targets):
+                self._step(self._held.drop(page, targets))
+            case messages.SetMessage(values=values):
+                before = {target: self._values[target] for target in self._known(values)}
+                self._stay(before)
+                self._turn({target: values[target] for target in before})
+                self._step(before)
+            case messages.UndoMessage():
+                self._go(self._history.undo())
+            case messages.RedoMessage():
+                self._go(self._history.redo())
+            case messages.SideMessage(side=side):
+                self._compare(side)
+            case messages.LearnMessage(target=target):
+                self._learning.want(target if target in self._controls else None)
+            case messages.UnlearnMessage(target=target, source=None):
+                self._edit(editing.without_maps(self._now(), target))
+            case messages.UnlearnMessage(target=target) if target in self._controls:
+                self._edit(presets.without_map(self._now(), word, self._controls[target]))
+            case messages.BindingMessage(target=target) if target in self._controls:
+                self._edit(presets.with_range(self._now(), word, self._controls[target]))
+            case messages.SaveMessage(name=name, overwrite=overwrite):
+                self._save(name, overwrite, view.files)
+            case messages.SnapshotMessage(slot=slot, clear=clear):
+                self._store(slot, None if clear else presets.stored(self._values, self._controls))
+            case messages.PathMessage():
+                self._edit(presets.with_path(self._now(), word, len(view.latents)))
+            case messages.EffectMessage():
+                self._edit(presets.with_effect(self._now(), word))
+
+    def _stay(self, values: Values) -> None:
+        """A path or walk would silence a click."""
+        if contents.has_path_or_walk(tomllib.loads(self._text)):
+            self._held.grab(self, {target: value for target, value in values.items() if target.startswith("latent.")})
+            self._stay_until = time.monotonic() + STAY_SECONDS
+
+    def _known(self, targets: Iterable[str]) -> list[str]:
+        return [target for target in targets if target in self._controls]
+
+    def _turn(self, values: Values) -> None:
+        reached: dict[str, float] = {}
+        until = time.monotonic() + IN_FLIGHT_SECONDS
+        for target, value in values.items():
+            control = self._controls[target]
+            reached[target] = min(max(value, control.low), control.high)
+            self._in_flight[target] = reached[target], until
+        if reached:
+            self._out.play([ParameterChange(0, self._held.channel, target, value) for target, value in reached.items()])
+        self._show(reached)
+
+    def _show(self, values: Values) -> None:
+        fresh = {target: value for target, value in values.items() if self._values.get(target) != value}
+        if fresh:
+            self._values.update(fresh)
+            self._number += 1
+            self._out.send({"t": "values", "n": self._number, "values": fresh})
+
+    # undo and redo
+
+    @property
+    def _history(self) -> History:
+        return self._histories[self._side]
+
+    def _step(self, before: Values) -> None:
+        changed = {target: value for target, value in before.items() if self._values.get(target, value) != value}
+        if changed:
+            self._history.add(HistoryEntry(changed, {target: self._values[target] for target in changed}))
+            self._send_state(preset=self._preset_state())
+
+    def _state(self) -> PresetState:
+        return PresetState(self._text, dict(self._file_values), dict(self._values))
+
+    def _go(self, to: PresetState | Values | None) -> None:
+        if isinstance(to, PresetState):
+            self._become(to)
+        elif to is not None:
+            self._turn({target: to[target] for target in self._known(to)})
+        self._send_state(preset=self._preset_state())
+
+    def _compare(self, side: Literal["A", "B"]) -> None:
+        if side == self._side:
+            return
+        here, there = self._state(), self._other
+        self._side, self._other = side, here
+        if there is not None:
+            self._become(there)
+        self._send_state(preset=self._preset_state())
+
+    def _become(self, state: PresetState) -> None:
+        same = state.text == self._text
+        if same or (self._sounds_as(state.text) and state.rests == self._file_values):
+            self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
+            if not same:
+                self._draft(state.text, silent=True)
+        else:
+            self._draft(self._baked(state))
+
+    def _edit(self, text: str) -> None:
+        if text == self._now():
+            return
+        before = self._state()
+        self._draft(text)
+        self._history.add(HistoryEntry(before, self._state()))
+        self._send_state(preset=self._preset_state())
+
+    def _draft(self, text: str, silent: bool = False) -> None:
+        assert self._view is not None
+        self._text = self._draft_text = text
+        self._draft_silent = silent
+        if not silent:
+            self._file_values = dict(self._values)
+        self._out.load(Draft(self._name, text, self._view.folder, silent=silent))
+
+    def _sounds_as(self, text: str) -> bool:
+        """Differs in snapshots alone, and the present text plays."""
+        plays = self._draft_text is None or self._draft_silent
+        return plays and editing.without_snapshots(text) == editing.without_snapshots(self._text)
+
+    def _store(self, slot: int, values: Mapping[str, float | str] | None) -> None:
+        """The sound stays, also of held notes; None clears the slot."""
+        if self._draft_text is not None and not self._draft_silent:
+            self._edit(editing.with_snapshot(self._now(), slot, values))
+            return
+        before = self._state()
+        self._draft(editing.with_snapshot(self._text, slot, values), silent=True)
+        self._history.add(HistoryEntry(before, self._state()))
+        self._send_state(preset=self._preset_state())
+
+    def _now(self) -> str:
+        return self._baked(self._state())
+
+    def _baked(self, state: PresetState) -> str:
+        numbers_change = self._draft_text is not None and not self._draft_silent  # of effects, while a draft is loading
+        kept = {target for target in state.values if not (numbers_change and target.startswith(presets.EFFECTS))}
+        return presets.baked(state, kept, self._controls)
+
+    def _save(self, name: str, overwrite: bool, files: Mapping[str, bytes]) -> None:
+        text = self._now()
+        path, saved = self._presets.save(name, text, overwrite, files)
+        if saved != text:  # with renamed files: earlier steps cannot be undone in it
+            self._draft_text = None
+            self._out.load(str(path))
+            self._say(f"saved as {path}")
+            return
+        self._saved_text = self._text = self._draft_text = text
+        self._file_values = self._defaults = dict(self._values)
+        self._name = path.stem
+        self._out.load(str(path))
+        self._say(f"saved as {path}")
+        self._send_state(preset=self._preset_state())
+
+    def _bind(self, knob: LearnedKnob, target: str) -> str:
+        control = self._controls.get(target)
+        if control is None:
+            return f"{target} is gone"
+        try:
+            text, others = bound(self._now(), knob.keys, target, (control.low, control.high))
+        except UserError:
+            return f"the preset cannot be edited for {knob}; add a [[cc]] to its file by hand"
+        self._edit(text)
+        also = [self._controls[other].title if other in self._controls else other for other in others]
+        return f"{knob} moves {control.title}{''.join(f', and {other} as before' for other in also)}"
+
+    # reports of the audio process
+
+    def apply_report(self, kind: str, data: Any) -> None:
+        match kind:
+            case "ready":
+                self._held.forget_keys()
+                self._send_state(hold=False)
+                self._held.again(self._controls, data.channel)
+                away = [target for target in self._known(data.values) if data.values[target] != self._values[target]]
+                self._turn({target: self._values[target] for target in away})
+                self._report(data)
+            case "report":
+                self._report(data)
+            case "view":
+                self._take_view(data)
+            case "again":
+                self._take_view(data)
+                if data.draft:  # of the process before, which did not save it
+                    self._saved_text = ""
+                    self._send_state(preset=self._preset_state())
+            case "playing":
+                self._next_is_new = True
+            case "refused":
+                self._refused(*data)
+            case "session":
+                self._session = data
+                self._send_state(session=contents.session(data))
+            case "heard":
+                for event in data:
+                    self._learning.add_event(time.monotonic(), event)
+            case "say":
+                self._say(data)
+            case "warn":
+                self._say(data, "warning")
+            case "lost":
+                self._lost_reason = data
+                self._send_state(sound=contents.sound(self._status, self._lost_reason))
+
+    def _report(self, status: LiveStatus) -> None:
+        before = contents.sound(self._status, self._lost_reason)
+        self._status, self._lost_reason = status, ""
+        self._held.channel = status.channel
+        if contents.sound(status, "") != before:
+            self._send_state(sound=contents.sound(status, ""))
+        now = time.monotonic()
+        if now >= self._stay_until:
+            self._held.leave(self)
+        self._learning.add_event(now, None)  # a controller that rests has been moved
+        values = {}
+        for target in self._known(status.values):
+            value, until = self._in_flight.get(target, (None, 0.0))
+            if value == status.values[target] or now >= until:
+                self._in_flight.pop(target, None)
+                if not self._held.held(target):
+                    values[target] = status.values[target]
+        if self._draft_text is None:
+            changed = self._changed
+            self._show(values)
+            if self._changed != changed:
+                self._send_state(preset=self._preset_state())
+        if (waiting := contents.waiting(status)) != self._waiting:
+            self._waiting = waiting
+            self._send_state(waiting=waiting)
+        self._out.send(contents.meters(status))
+
+    def _take_view(self, view: PresetView) -> None:
+        if self._draft_text is not None and view.text != self._draft_text:
+            return  # an earlier request
+        asked, silent = self._draft_text is not None, self._draft_text is not None and self._draft_silent
+        own = asked or (view.text == self._text and not self._next_is_new)
+        before, model = self._view, (view.model, view.model_data)
+        model_stays = before is not None and (before.model, before.model_data) == model
+        self._view, self._draft_text, self._next_is_new, self._text = view, None, False, view.text
+        self._controls = {control.target: control for control in view.controls}
+        self._file_values = {control.target: control.rest for control in view.controls}
+        if own:
+            stays = {
+                target: value
+                for target, value in self._values.items()
+                if silent or not target.startswith(presets.EFFECTS)
+            }
+            self._defaults = {target: self._defaults.get(target, rest) for target, rest in self._file_values.items()}
+        else:
+            stays = {}
+            self._name, self._saved_text, self._presets = view.name, view.text, PresetFolder(view.folder, self._home)
+            self._histories, self._side, self._other = {"A": History(), "B": History()}, "A", None
+            self._defaults = dict(self._file_values)
+        stays = {target: value for target, value in stays.items() if value != self._file_values.get(target, value)}
+        self._waiting = {}
+        self._held.again(self._controls, view.channel)
+        if asked and not silent:
+            self._values = dict(self._file_values)
+            self._turn(stays)
+        else:  # the same sound, or that of another process, not ready yet
+            self._values = self._file_values | stays
+        if not own or (self._learning.target is not None and self._learning.target not in self._controls):
+            self._learning.want(None)
+        self._send_state(**self.state())
+        if not model_stays:
+            self._send_state(map=None)
+            self._out.show_map(*model)
+
+    def _refused(self, wanted: Mapping[Any, Any], lines: Iterable[str]) -> None:
+        for line in lines:
+            self._say(line, "error")
+        texts = [preset.text for preset in wanted.values() if isinstance(preset, Draft)]
+        if self._draft_text in texts and self._view is not None:
+            self._history.forget(self._draft_text)
+            self._draft_text, self._text = None, self._view.text
+            self._file_values = {control.target: control.rest for control in self._view.controls}
+            self._send_state(preset=self._preset_state())
+
+    # messages to pages
+
+    def state(self) -> dict[str, Any]:
+        """The panel's contents, without meters."""
+        view = self._view
+        fields = tomllib.loads(self._text)
+        moving = contents.moving(fields, self._controls)
+        return {
+            "model": None if view is None else contents.model(view),
+            "preset": self._preset_state(),
+            "controls": [
+                contents.control(control, self._values[target], self._defaults[target], target in moving)
+                for target, control in self._controls.items()
+            ],
+            "waiting": self._waiting,
+            "effects": contents.effects(fields),
+            "available_effects": contents.available_effects(),
+            "keys": None if view is None else contents.keys(view),
+            "learn": self._learn_state(),
+            "hold": self._held.holding,
+            "session": contents.session(self._session),
+            "sound": contents.sound(self._status, self._lost_reason),
+        }
+
+    @property
+    def _changed(self) -> bool:
+        return self._text != self._saved_text or self._values != self._file_values
+
+    def _preset_state(self) -> dict[str, Any]:
+        fields = tomllib.loads(self._text)
+        path = contents.path_motion(fields)
+        return {
+            "name": self._name,
+            "description": str(fields.get("description", "")),
+            "dirty": self._changed,
+            "can_undo": bool(self._history.done),
+            "can_redo": bool(self._history.undone),
+            "side": self._side,
+            "warnings": [] if self._view is None else list(self._view.warnings),
+            "motion": bool(fields.get("motion")),
+            "path": None if path is None else contents.path(path),
+            "snapshots": contents.snapshots(fields, self._controls),
+        }
+
+    def _learn_state(self) -> dict[str, Any]:
+        return {"target": self._learning.target, "said": self._learning.said}
+
+    def _send_state(self, **parts: Any) -> None:
+        self._out.send({"t": "state", "state": parts})
+
+    def _list(self, page: Hashable | None = None) -> None:
+        self._out.send({"t": "presets", "list": [vars(one) for one in self._presets.listed()]}, page)
+
+    def _say(self, line: str, kind: str = "note", page: Hashable | None = None) -> None:
+        self._out.send({"t": "say", "line": line, "kind": kind}, page)

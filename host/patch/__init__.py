@@ -1,1 +1,0 @@
-"""Presets and patches: reads, validates, opens and edits preset files."""

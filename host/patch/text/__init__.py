@@ -1,1 +1,0 @@
-"""Edits the TOML text of presets."""

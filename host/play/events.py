@@ -1,0 +1,351 @@
+"""Event processor: applies MIDI and parameter events to a preset's voices and controls."""
+
+import functools
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engines.engine import Engine, EngineRequest, Motion, engine_of, voice_gain
+from ..events import (
+    AllOff,
+    Clock,
+    ControlChange,
+    ControllersReset,
+    DataEntry,
+    Event,
+    MasterTuning,
+    NoteOff,
+    NoteOn,
+    ParameterChange,
+    ParameterTouch,
+    PitchBend,
+    StealVoice,
+    SystemReset,
+    Tempo,
+    Timing,
+    ZoneSize,
+)
+from ..kinds.spectrum import GestureSettings
+from ..kinds.table import kind_of
+from ..midi.controllers import PRESSED
+from ..preset.library import Patch
+from ..preset.modulation import modulations
+from ..preset.preset import MORPH, PROCESS_CONTROLS
+from ..ramps import RAMP_SECONDS, knob
+from ..units import Range, db_to_gain
+from .controllers import CHANNELS
+from .gestures import GestureBlend, GestureMotion, GesturePlayer, Note, NoteMotion, NoteValues, PathMotion, nothing
+from .motions import Latents, NotePath
+from .mpe import ChannelWheels, MpeChannels, PitchWheel, mpe_channels_of
+from .parameters import CommonMotion, Level, Move, Parameters, PresetControls
+from .voices import Makers, MonoAssignment, Voice, keyed, no_gesture
+
+ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0, 2.3.1)
+
+LONGEST_GLIDE_SECONDS = 5.0  # at CC 5 = 127
+GLIDE_CURVE = 3.0  # exponent of CC 5: half of its range is for glides of up to 0.6 s, the most common
+FORGETTING_SAMPLES = 1024  # interval between cleanups
+
+
+class Glide(NamedTuple):
+    seconds: float
+    on: bool
+
+    def samples(self, rate: int) -> int:
+        return round(self.seconds * rate) if self.on else 0
+
+
+class EventProcessor:
+    def __init__(
+        self,
+        patch: Patch,
+        engine: Engine[Any],
+        effects: Mapping[str, Range],
+        rests: Mapping[str, float],
+        move_effect: Move,
+        blend: GestureBlend | None = None,
+    ) -> None:
+        """Arguments and errors as in `engine_and_processor`; ``blend``: of the same patch, made here if None."""
+        preset, card = patch.preset, patch.model.card
+        rate, play, kind = card.sample_rate, preset.play, kind_of(card)
+        self._rate, self._tuning = rate, patch.tuning
+        self._mpe = mpe_channels_of(preset.mpe, play.bend_range_semitones, card)
+        own_paths = [motion for motion in preset.motion if motion.start == "note"]
+        common = [motion for motion in preset.motion if motion.start == "play"]
+        codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph)
+        self._note_path = NotePath(own_paths[0], card, engine.lookback) if own_paths else None
+        rests = {**rests, **play.values(), **preset.envelope.values(), **preset.effect_values()}
+        if kind.attack_seconds is not None and "attack_seconds" not in preset.envelope.model_fields_set:
+            rests["envelope.attack_seconds"] = kind.attack_seconds
+        self._velocities: dict[Note, int] = {}  # of all struck keys; their notes may begin later
+        self._gesturing = gesturing_of(patch, engine.lookback, self._velocities, blend)
+        targets = dict(engine.targets)
+        if self._gesturing is not None:
+            targets |= self._gesturing.targets
+        self._parameters = Parameters(rests, codes, targets, move_effect, rate, self._mpe.bus, kind.attack_seconds)
+        self.motion = CommonMotion(codes)
+        # Callbacks must not refer back to this object: live playing disables the garbage collector, so objects must
+        # not form reference cycles.
+        channels = (self._mpe.group, self._mpe.bus)
+        self._bend_range = play.bend_range_semitones
+        self._wheels = ChannelWheels(self._bend_range, round(RAMP_SECONDS * rate), self._mpe.master_tuning)
+        tuned = functools.partial(_tuning_of, self._mpe, self._wheels)
+        gesture = no_gesture if self._gesturing is None else self._gesturing.start_gesture
+        self._own_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
+        own = nothing if self._own_values is None else self._own_values.of
+        shapes = (self._parameters.shape, self._parameters.release_samples)
+        makers = Makers(engine.start_stream, *shapes, self._mpe.touch, *channels, self._tuning, gesture, own, tuned)
+        keying = kind.keying(preset.of_kind(kind), play)
+        self.voices = keyed(play, keying, rate, makers)
+        entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
+        self._controls = PresetControls(preset, card, effects, codes, self._parameters, entries)
+        self.knobs = self._controls.knobs
+        modulated = modulations(patch)
+        self._modulated = {target: span for target, span in self.knobs.reach.items() if target in modulated}
+        self._spans = card.spans
+        self._voice_gain = voice_gain(card.loudness_lufs)
+        self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
+        self._velocity_exponent = 2 * play.velocity_curve
+        self._rest_glide = Glide(play.glide_seconds, play.glide_seconds > 0)
+        self._glides: dict[int, Glide] = {}  # by bus, since a message
+        if isinstance(self.voices, MonoAssignment):
+            self.voices.glide_samples = self._rest_glide.samples(rate)
+        self._next_forgetting = 0  # sample
+        self._expected_sheds = 0  # scheduled `StealVoice` events
+
+    def level(self, bus: int) -> Level:
+        return self._parameters.level(bus)
+
+    def latent_values(self) -> list[float]:
+        return [ramp.target for ramp in self.motion.codes.knobs]
+
+    def moved(self, time: int) -> dict[str, float]:
+        """Values of modulated targets at sample ``time``, in the voice that began last."""
+        if not self._modulated:
+            return {}
+        newest = max(self.voices, key=lambda voice: voice.stream.on, default=None)
+        motion = self.motion if newest is None else self.motion_of([newest])
+        code = motion.latents([0], np.array([time], np.int64))[0]
+        values = {f"latent.{index}": float(value) for index, value in enumerate(code)} | {MORPH: motion.morph(time)}
+        added = {} if newest is None else newest.own.others
+        for target, (low, high) in self._modulated.items():
+            if target not in values:
+                values[target] = min(max(self._parameters.present(target) + added.get(target, 0.0), low), high)
+        return {target: values[target] for target in self._modulated}
+
+    def motion_of(self, voices: list[Voice]) -> Motion:
+        buses = [voice.bus for voice in voices]
+        motion: Motion = CommonMotion(self.motion.codes, buses, [self._wheels.of(bus).bend for bus in buses])
+        if self._note_path is not None:
+            onsets = [voice.stream.on for voice in voices]
+            motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
+        if self._own_values is not None and self._own_values.moves_codes:
+            motion = NoteMotion(motion, [voice.own.code for voice in voices], self._spans)
+        if self._gesturing is not None:
+            gestures = [voice.gesture for voice in voices]
+            if self._gesturing.moves or any(one and (one.moves or one.semitones) for one in gestures):
+                motion = GestureMotion(motion, gestures, self._spans, self._gesturing)
+        touches = [voice.touch for voice in voices]
+        return self._mpe.motion(motion, touches) if any(touches) else motion
+
+    def spare(self, now: int) -> tuple[bool, float] | None:
+        """Return whether the voice to steal is held, and since when, in seconds <= 0; None without a voice."""
+        voice = self.voices.victim(now)
+        if voice is None or self.voices.count(now) <= self._expected_sheds:
+            return None
+        since = voice.spare_since
+        return since is None, ((voice.envelope.on if since is None else since) - now) / self._rate
+
+    def expect_shedding(self) -> None:
+        """Count a scheduled `StealVoice`: its voice is not spare."""
+        self._expected_sheds += 1
+
+    def forget(self, time: int) -> None:
+        """Forget values before sample ``time``, once in `FORGETTING_SAMPLES`: each ramp costs a look."""
+        if time < self._next_forgetting:
+            return
+        self._next_forgetting = time + FORGETTING_SAMPLES
+        self._parameters.forget(time)
+        self._mpe.forget(time)
+        self._wheels.forget(time)
+        if self._gesturing is not None:
+            self._gesturing.forget(time)
+        self.voices.forget(time)
+
+    def apply(self, event: Event) -> None:
+        """Times must not decrease."""
+        match event:
+            case NoteOn(_, _, key) if key not in self._tuning:
+                pass
+            case NoteOn(time, channel, key, velocity):
+                gain = self._voice_gain * self._key_gains.get(key, 1.0) * (velocity / 127) ** self._velocity_exponent
+                self._velocities[channel, key] = velocity
+                self.voices.note_on(time, key, gain, channel)
+                self._controls.apply(event)
+            case NoteOff(time, channel, key):
+                self.voices.note_off(time, key, channel)
+                self._controls.apply(event)
+            case ParameterChange() | ParameterTouch() | Clock() | Tempo():
+                self._controls.apply(event)
+            case StealVoice(time):
+                self._expected_sheds -= 1
+                self.voices.shed(time)
+            case ZoneSize(time, master, members):
+                self._begin_zone(time, master, members)
+            case MasterTuning(time):
+                self._mpe.tune(time, event)
+                self._wheels.tune(time)
+            case SystemReset(time):
+                self._reset_system(time)
+            case _ if self._mpe.is_member(event.channel):
+                self._mpe.move(event, self.voices.touches)
+            case _:
+                if not self._controls.apply(event):
+                    self._apply_unmapped(event)
+
+    def _apply_unmapped(self, event: Event) -> None:
+        assert not isinstance(event, Timing)
+        group = self._mpe.group(event.channel)
+        match event:
+            case PitchBend(_, channel) | DataEntry(_, channel):
+                self._wheel_of(channel).apply(event)
+            case AllOff(time, _, cut):
+                (self.voices.silence if cut else self.voices.release_all)(time, group)
+            case ControllersReset(time, channel):
+                self._reset(time, channel)
+            case ControlChange(time, channel, number, value):
+                self._control(time, group, self._mpe.bus(channel), number, value)
+
+    def _control(self, time: int, group: int, bus: int, number: int, value: int) -> None:
+        match number:
+            case 5:
+                seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
+                self._set_glide(bus, self._glide(bus)._replace(seconds=seconds))
+            case 7:
+                self._parameters.volume(time, bus, value)
+            case 10:
+                self._parameters.pan(time, bus, value)
+            case 11:
+                self._parameters.expression(time, bus, value)
+            case 64:
+                self.voices.pedal(time, value >= PRESSED, group)
+            case 65:
+                self._set_glide(bus, self._glide(bus)._replace(on=value >= PRESSED))
+            case 66:
+                self.voices.sostenuto(time, value >= PRESSED, group)
+
+    def _reset(self, time: int, channel: int) -> None:
+        """Reset a channel's or, for a master, a zone's controllers."""
+        group = self._mpe.group(channel)
+        if self._mpe.zone(channel) is None:
+            self._wheels.of(channel).turn(time, 0)
+        else:
+            self._mpe.reset_zone(time, group, self.voices.touches)
+        self._rest_switches(time, group, self._mpe.bus(channel))
+
+    def _reset_system(self, time: int) -> None:
+        self._mpe.reset_system(time, self.voices.touches)
+        self._wheels.reset(time)
+        for channel in CHANNELS:
+            self._controls.apply(ControllersReset(time, channel))
+            self._controls.apply(AllOff(time, channel, cut=False))
+            self._rest_switches(time, channel, channel)
+            self._set_glide(channel, self._rest_glide)
+            self.voices.release_all(time, channel)
+        self._parameters.reset_levels(time)
+
+    def _rest_switches(self, time: int, group: int, bus: int) -> None:
+        self.voices.pedal(time, False, group)
+        self.voices.sostenuto(time, False, group)
+        self._parameters.expression(time, bus, 127)
+        self._set_glide(bus, self._glide(bus)._replace(on=self._rest_glide.on))
+
+    def _begin_zone(self, time: int, master: int, members: int) -> None:
+        if self._mpe.zone(master) == master:
+            self._reset(time, master)
+            self.voices.release_all(time, master)
+        before = list(map(self._mpe.zone, CHANNELS))
+        self._mpe.set_zone(master, members)
+        self.voices.release_all(time, master)
+        for channel in CHANNELS:
+            if channel == master or self._mpe.zone(channel) != before[channel]:
+                self._rest_switches(time, channel, self._mpe.bus(channel))
+                self._wheels.of(channel).reset(time, self._bend_range)
+
+    def _wheel_of(self, channel: int) -> PitchWheel:
+        return _wheel_of(self._mpe, self._wheels, channel)
+
+    def _glide(self, bus: int) -> Glide:
+        return self._glides.get(bus, self._rest_glide)
+
+    def _set_glide(self, bus: int, glide: Glide) -> None:
+        self._glides[bus] = glide
+        if isinstance(self.voices, MonoAssignment):
+            self.voices.glide(bus, glide.samples(self._rate))
+
+
+def _wheel_of(mpe: MpeChannels, wheels: ChannelWheels, channel: int) -> PitchWheel:
+    zone = mpe.zone(channel)
+    return wheels.of(channel) if zone is None else mpe.wheel(zone)
+
+
+def _tuning_of(mpe: MpeChannels, wheels: ChannelWheels, channel: int) -> float:
+    return _wheel_of(mpe, wheels, channel).tuning
+
+
+def blend_of(patch: Patch) -> GestureBlend | None:
+    preset, model = patch.preset, patch.model
+    if model.gestures is None:
+        return None
+    settings, rest = preset.gesture or GestureSettings(), preset.latent_values(model.card)
+    return GestureBlend.of(model, model.gestures, settings, rest)
+
+
+def gesturing_of(
+    patch: Patch, lead: int, velocities: Mapping[Note, int], blend: GestureBlend | None = None
+) -> GesturePlayer | None:
+    preset = patch.preset
+    blend = blend or blend_of(patch)
+    if blend is None:
+        return None
+    said = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | preset.macro_targets
+    said |= {entry.target for entry in preset.cc} | {entry.target for entry in preset.note}
+    own = "envelope.attack_seconds" not in said, "envelope.release_seconds" not in said
+    return GesturePlayer(patch.model.card, blend, preset.gesture or GestureSettings(), lead, own, velocities)
+
+
+def _no_effect(time: int, target: str, value: float) -> None: ...
+
+
+def engine_and_processor(
+    patch: Patch,
+    effects: Mapping[str, Range] = MappingProxyType({}),
+    rests: Mapping[str, float] = MappingProxyType({}),
+    move_effect: Move = _no_effect,
+    live: bool = False,
+) -> tuple[Engine[Any], EventProcessor]:
+    """Engine and event processor of a patch, for a `Synthesis`.
+
+    Args:
+        effects: ranges of effect parameters, by target.
+        rests: their default values.
+        move_effect: called with sample, target and value.
+        live: as in `EngineRequest`.
+
+    Raises:
+        UserError: the preset does not fit the model.
+    """
+    engine = engine_for(patch, live)
+    return engine, EventProcessor(patch, engine, effects, rests, move_effect)
+
+
+def engine_for(patch: Patch, live: bool = False) -> Engine[Any]:
+    """Arguments and errors as in `engine_and_processor`."""
+    preset, card = patch.preset, patch.model.card
+    bend = max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)
+    own = preset.of_kind(kind_of(card))
+    label = patch.morph and patch.morph.label
+    asked = EngineRequest(preset.latent_values(card), preset.play, own, bend, live, patch.sound, label)
+    return engine_of(patch.model, asked)

@@ -1,0 +1,266 @@
+"""Gesture player: creates notes' gestures and adds their codes to the common motion."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import Array, Doubles, Times
+from ..engines.engine import Beginnings, Motion, Residual
+from ..kinds.spectrum import CONTROLS, VIBRATO, GestureSettings
+from ..model.card import PITCH_CLASSES, Card, in_deviations
+from ..model.gesture import Gestures
+from ..model.model import Model
+from ..preset.controls import NoteSettings
+from ..ramps import Ramp
+from ..units import MIDDLE_C
+from .motions import MotionWrapper, NotePath, OffsetMotion
+from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryBlender, TrajectoryPace, phase_samples
+
+AROUND = 8  # most codes to evaluate; the result is their mean
+PART = 1 / 40  # step to either side, of a latent's span: a tenth of a standard deviation of training
+QUIETEST = 1e-3  # of a spectrum's strongest bin, which masks softer ones
+TINY = 1e-12
+
+
+def decibels(model: Model, codes: Doubles) -> Doubles:
+    """Matrix from code differences to distances in dB, [n_latents, n_latents]; takes ten milliseconds.
+
+    Root mean square over audible bins, to first order, around ``codes``, [codes, n_latents].
+    """
+    n, partials = codes.shape[1], model.card.partials
+    keys = np.arange(PITCH_CLASSES) * 5 % PITCH_CLASSES
+    if partials is not None:
+        keys = np.linspace(partials.low, partials.high, AROUND).round().astype(np.intp)
+    turned = PART * np.diag([latent.high - latent.low for latent in model.card.latents])
+    squares = np.zeros((n, n))
+    around = codes[:: -(-len(codes) // AROUND)]
+    for number, code in enumerate(around):
+        rows = np.concatenate([[code], code + turned, code - turned]).astype(np.float32)
+        frames = model.decode(rows, np.full(len(rows), keys[number % len(keys)]))
+        heard = frames[0] > QUIETEST * frames[0].max()
+        levels = 20 * np.log10(np.maximum(frames[1:, heard], TINY))
+        change = (levels[:n] - levels[n:]) / (2 * np.diag(turned))[:, np.newaxis]
+        squares += change @ change.T / max(np.count_nonzero(heard), 1)
+    values, ways = np.linalg.eigh(squares / len(around))
+    apart: Doubles = ways * np.sqrt(np.maximum(values, 0.0))
+    return apart
+
+
+Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
+
+LATENT = "latent."
+
+
+class NoteOffsets(NamedTuple):
+    """A note's offsets: to its ``code``, [n_latents], and to other targets."""
+
+    code: Doubles | None = None
+    others: Mapping[str, float] = MappingProxyType({})
+
+
+NOTHING = NoteOffsets()
+
+
+def nothing(note: Note) -> NoteOffsets:
+    return NOTHING
+
+
+class NoteValues:
+    """A preset's note offsets. Holds no voices, to avoid reference cycles."""
+
+    def __init__(self, settings: Sequence[NoteSettings], card: Card, velocities: Mapping[Note, int]) -> None:
+        """``settings`` must fit the card's model; ``velocities``: of struck keys, 1 to 127."""
+        self._settings, self._latents, self._velocities = settings, len(card.latents), velocities
+        self.moves_codes = any(entry.target.startswith(LATENT) for entry in settings)
+
+    def of(self, note: Note) -> NoteOffsets:
+        code, others = np.zeros(self._latents), dict[str, float]()
+        for entry in self._settings:
+            added = entry.added(self._velocities[note], note[1])
+            if entry.target.startswith(LATENT):
+                code[int(entry.target.removeprefix(LATENT))] += added
+            else:
+                others[entry.target] = others.get(entry.target, 0.0) + added
+        return NoteOffsets(code if self.moves_codes else None, others)
+
+
+class PathMotion(MotionWrapper):
+    """A code path per voice, from its note-on."""
+
+    def __init__(
+        self, common: Motion, path: NotePath, onsets: Sequence[int], held: Callable[[Times], Doubles | None]
+    ) -> None:
+        """``onsets``: voices' first samples; ``held`` as `Latents.shares`."""
+        super().__init__(common)
+        self.own_codes = True
+        self._path, self._onsets, self._held = path, np.array(onsets, np.int64), held
+
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
+        """Only touched knobs contribute."""
+        onsets = self._onsets[list(voices)]
+        codes = self._path.codes(times - onsets if own_times is None else own_times - onsets + self._path.lead)
+        held = self._held(times)
+        if held is None:
+            return codes
+        mixed: Array = (codes * (1.0 - held) + self._common.latents(voices, times) * held).astype(np.float32)
+        return mixed
+
+
+class NoteMotion(OffsetMotion):
+    def __init__(self, common: Motion, codes: Sequence[Doubles | None], spans: Sequence[tuple[float, float]]) -> None:
+        """``codes``: offsets by voice."""
+        super().__init__(common, spans)
+        self._added = np.array([np.zeros(len(spans)) if code is None else code for code in codes])
+
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
+        return self._within(self._common.latents(voices, times, own_times), self._added[list(voices)])
+
+
+VELOCITY = 100  # of likely future notes, whose velocity is unknown
+EXPECTED = sorted(range(28, 92), key=lambda key: abs(key - MIDDLE_C))  # keys of likely future notes: five octaves
+BEGINS = 1.25  # hops after a note-on whose codes its first block reads
+
+
+class GestureBlend(NamedTuple):
+    ways: TrajectoryBlender
+    common: GestureGrid
+
+    @classmethod
+    def of(cls, model: Model, gestures: Gestures, settings: GestureSettings, rest: Sequence[float]) -> "GestureBlend":
+        """``rest``: knob values, [n_latents]; they select the instrument if ``settings`` does not."""
+        ways = TrajectoryBlender(gestures, np.array(rest, np.float64), in_deviations(model.card), settings.instrument)
+        return cls(ways, GestureGrid.of(gestures, decibels(model, ways.codes), ways.takes))
+
+
+class GesturePlayer:
+    """Holds no voices, to avoid reference cycles."""
+
+    def __init__(
+        self,
+        card: Card,
+        blend: GestureBlend,
+        settings: GestureSettings,
+        lead: int,
+        own: tuple[bool, bool],
+        velocities: Mapping[Note, int],
+    ) -> None:
+        """``lead`` as in `TrajectoryPace`, ``velocities`` as in `NoteValues`.
+
+        ``own``: whether trajectories replace the preset's attack, and its release.
+        """
+        self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
+        self._ways, self._common = blend
+        rests = {target: getattr(settings, target.removeprefix("gesture.")) for target in CONTROLS}
+        self.targets: Mapping[str, Ramp] = {target: Ramp(value, 1) for target, value in rests.items()}
+        self._velocities = velocities
+        self._begun = 0
+
+    def start_gesture(self, time: int, note: Note, pitch: float, added: Mapping[str, float]) -> Gesture | None:
+        """None without effect; ``pitch`` is 69.0 for 440 Hz."""
+        self._begun += 1
+        pace = self._pace(*(self._value(name, time, added.get(name, 0.0)) for name in CONTROLS if name != VIBRATO))
+        if pace.codes == pace.loudness == pace.intonation == 0:
+            return None
+        mix = self._ways.mix(pitch, self._velocities.get(note, VELOCITY))
+        return Gesture(time, mix, self._common, pace, self._begun, added.get(VIBRATO, 0.0))
+
+    def vibrato(self, time: int, added: float) -> float:
+        """Return the depth of the vibrato at a sample, of that of the recordings."""
+        return self._value(VIBRATO, time, added)
+
+    def _pace(
+        self, amount: float, codes: float, loudness: float, speed: float, intonation: float, variety: float
+    ) -> TrajectoryPace:
+        return TrajectoryPace(
+            amount * codes, amount * loudness, speed, intonation, variety, self._rate, self._hop, self._lead, *self._own
+        )
+
+    def heading(self) -> tuple[float, ...]:
+        return tuple(ramp.target for target, ramp in self.targets.items() if target != VIBRATO)
+
+    def first_codes(self) -> Iterator[tuple[float, Doubles]]:
+        """Yield pitches and initial offsets of likely notes, [rows, n_latents], at `VELOCITY` and every phase."""
+        pace, phase = self._pace(*self.heading()), phase_samples(self._hop)
+        begin = -(-2 * self._lead // self._hop) * self._hop
+        for key in EXPECTED:
+            found: dict[bytes, Doubles] = {}
+            mix = self._ways.mix(key, VELOCITY)
+            for on in range(begin, begin + PHASES * phase, phase):
+                gesture = Gesture(on, mix, self._common, pace, 0)
+                last = on - self._lead + round(BEGINS * self._hop)
+                for time in range((on - self._lead) // self._hop * self._hop, last + 1, self._hop):
+                    code = gesture.code(time)
+                    found[code.tobytes()] = code
+            decoded = key if mix.decoded_key is None else mix.decoded_key
+            yield float(decoded), np.array(list(found.values()))
+
+    @property
+    def moves(self) -> bool:
+        """Return whether new notes have own codes."""
+        return all(self.targets[f"gesture.{name}"].target > 0 for name in ("amount", "codes"))
+
+    def _value(self, target: str, time: int, added: float) -> float:
+        value = self.targets[target].value(time)
+        return CONTROLS[target].within(value + added) if added else value
+
+    def forget(self, time: int) -> None:
+        for ramp in self.targets.values():
+            ramp.forget(time)
+
+
+class GestureMotion(OffsetMotion):
+    def __init__(
+        self,
+        common: Motion,
+        gestures: Sequence[Gesture | None],
+        spans: Sequence[tuple[float, float]],
+        gesturing: GesturePlayer,
+    ) -> None:
+        super().__init__(common, spans)
+        self._gestures, self._gesturing = gestures, gesturing
+
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
+        codes = self._common.latents(voices, times, own_times)
+        added = np.zeros(codes.shape)
+        read = times if own_times is None else own_times
+        last: tuple[int, int] | None = None
+        for row, asked in enumerate(zip(voices, read.tolist(), strict=True)):
+            if asked == last:  # the usual case at a note-on
+                added[row] = added[row - 1]
+            elif (gesture := self._gestures[asked[0]]) is not None:
+                added[row] = gesture.code(asked[1])
+            last = asked
+        return self._within(codes, added)
+
+    def bend_semitones(self, voices: Sequence[int], times: Times) -> Doubles:
+        off = [0.0 if (gesture := self._gestures[voice]) is None else gesture.semitones for voice in voices]
+        bends: Doubles = self._common.bend_semitones(voices, times) + np.array(off)
+        return bends
+
+    def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
+        bands = next((one.bands for one in self._gestures if one is not None and one.bands), 0)
+        if not bands:
+            return self._common.residual(voices, times, ahead)
+        gains = np.zeros((len(voices), bands), np.float32)
+        modes: list[Doubles | None] = [None] * len(voices)
+        vibrato = np.zeros(len(voices))
+        for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
+            if (gesture := self._gestures[voice]) is not None and gesture.bands:
+                gains[row], modes[row] = gesture.band_gains(time, ahead), gesture.modes
+                if off_key := gesture.vibrato(time, ahead):
+                    vibrato[row] = off_key * self._gesturing.vibrato(max(time, gesture.begin), gesture.deeper)
+        return Residual(gains, modes, vibrato)
+
+    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
+        return [None if (gesture := self._gestures[voice]) is None else gesture.decoded_key for voice in voices]
+
+    def beginnings(self, time: int) -> Beginnings | None:
+        """Initial codes of middle keys if only gestures move notes."""
+        if self._common.own_codes or not self._gesturing.moves:
+            return None
+        rest = self._common.latents([0], np.array([time], np.int64))
+        first = self._gesturing.first_codes()
+        codes = ((pitch, self._within(np.repeat(rest, len(added), axis=0), added)) for pitch, added in first)
+        return Beginnings((rest.tobytes(), self._gesturing.heading()), codes)

@@ -1,1 +1,0 @@
-"""Gestures: trajectories of code and loudness along notes."""

@@ -1,0 +1,319 @@
+"""Latent motion: combines knobs, morph, modulation and touch into codes over time."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Array
+from ..engines.engine import Beginnings, Motion, Residual
+from ..events import Clock
+from ..model.card import Card
+from ..preset.motions import TEMPO_BPM, MorphTarget, MotionSettings
+from ..preset.preset import MORPH
+from ..ramps import RAMP_SECONDS, Ramp
+from .motion_sources import WAYS, Beats, Code, MotionSource, TimedPath, make_mover, straight
+
+RETURN_SECONDS = 0.5  # glide back to the motion: a knob's 20 ms would be an audible jump
+
+
+class TouchedParameters:
+    """Holds a touched value until the knob turns, then glides to the knob; on release, to the motion."""
+
+    def __init__(self, sample_rate: int) -> None:
+        ramp = round(RAMP_SECONDS * sample_rate)
+        self._return = round(RETURN_SECONDS * sample_rate)
+        self._back = 0  # first sample without effect, after a release
+        self._down = Ramp(0.0, ramp)
+        self._left = Ramp(0.0, ramp)
+        self.share = Ramp(0.0, ramp)  # of the knob, 0 to 1, against note paths
+
+    @property
+    def holds(self) -> bool:
+        return self._down.target == 1.0
+
+    def over(self, time: int) -> bool:
+        return not self.holds and time >= self._back
+
+    def hold_value(self, time: int, value: float, knob: float) -> None:
+        self._down.jump(time, 1.0)
+        self._left.jump(time, value - knob)
+        self.share.move(time, 1.0)
+
+    def turn(self, time: int) -> None:
+        if self.holds:
+            self._left.move(time, 0.0)
+
+    def let_go(self, time: int, value: float, moved: float) -> None:
+        """End a touch at ``value``; ``moved`` is the motion's."""
+        self._down.jump(time, 0.0)
+        self._left.jump(time, value - moved)
+        self._left.move(time, 0.0, self._return)
+        self.share.move(time, 0.0, self._return)
+        self._back = time + self._return
+
+    def value(self, time: int, knob: float, moved: float) -> float:
+        return (knob if self._down.value(time) else moved) + self._left.value(time)
+
+    def forget(self, time: int) -> None:
+        for ramp in (self._down, self._left, self.share):
+            ramp.forget(time)
+
+
+class NotePath:
+    def __init__(self, settings: MotionSettings, card: Card, lead: int) -> None:
+        """``lead``: as in `TrajectoryPace`."""
+        self._course = TimedPath(settings, settings.times or [], card.sample_rate, card.spans)
+        self._low, self._high = np.array(card.spans).T
+        self.lead = lead
+
+    def codes(self, since: npt.NDArray[np.int64]) -> Array:
+        """Codes at samples since note-ons, [rows, n_latents], clamped to latent ranges."""
+        places = np.maximum(since, 0).tolist()
+        return np.clip([self._course.at(place) for place in places], self._low, self._high).astype(np.float32)
+
+
+class MotionWrapper:
+    """Base of motions that override values for single voices."""
+
+    def __init__(self, common: Motion) -> None:
+        self._common = common
+        self.own_codes = common.own_codes
+
+    def beginnings(self, time: int) -> Beginnings | None:
+        """Initial codes differ between notes."""
+        return None
+
+    def bend_semitones(self, voices: Sequence[int], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        return self._common.bend_semitones(voices, times)
+
+    def residual(self, voices: Sequence[int], times: npt.NDArray[np.int64], ahead: int) -> Residual | None:
+        return self._common.residual(voices, times, ahead)
+
+    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
+        return self._common.decoded_keys(voices)
+
+    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
+        return self._common.bend_of(voice, start, count)
+
+    def morph(self, time: int) -> float:
+        return self._common.morph(time)
+
+    def beat(self, time: int) -> float:
+        return self._common.beat(time)
+
+    def beat_samples(self, time: int) -> float:
+        return self._common.beat_samples(time)
+
+
+class OffsetMotion(MotionWrapper):
+    """Base of motions that add a code to each voice's; ``spans``, low and high of each latent, limit sums."""
+
+    def __init__(self, common: Motion, spans: Sequence[tuple[float, float]]) -> None:
+        super().__init__(common)
+        self.own_codes = True
+        self._low, self._high = np.array(spans, np.float64).T
+
+    def _within(self, codes: Array, added: npt.NDArray[np.float64]) -> Array:
+        """Clamp to latent ranges; knob values outside stay."""
+        highest, lowest = np.maximum(codes, self._high), np.minimum(codes, self._low)
+        moved: Array = np.minimum(np.maximum(codes + added, lowest), highest).astype(np.float32)
+        return moved
+
+
+class Latents:
+    """The latents of a preset, as functions of time in samples at its model's rate.
+
+    A morph leads from the knobs to another code. A path or walk replaces both; other motions are added, within latent
+    ranges. A touched target follows its knob only.
+    """
+
+    def __init__(
+        self,
+        rest: Code,
+        card: Card,
+        motion: Sequence[MotionSettings] = (),
+        tempo_bpm: float = TEMPO_BPM,
+        morph: MorphTarget | None = None,
+    ) -> None:
+        """Start at the code ``rest``; ``tempo_bpm`` applies without a MIDI clock."""
+        ramp = round(RAMP_SECONDS * card.sample_rate)
+        self.knobs = [Ramp(value, ramp) for value in rest]
+        self.targets = {f"latent.{index}": knob for index, knob in enumerate(self.knobs)}  # controllable targets
+        self._places = {target: index for index, target in enumerate(self.targets)}  # of the latents
+        self._morph_end = None if morph is None else morph.end
+        self._way = straight
+        if morph is not None:
+            self.targets[MORPH] = Ramp(morph.position, ramp)
+            self._way = WAYS[morph.shape]
+        self._spans = card.spans
+        movers = [make_mover(settings, number, rest, tempo_bpm, card) for number, settings in enumerate(motion)]
+        movers.sort(key=lambda mover: mover.target is not None)  # motions of all latents first: others add to them
+        # After a beat restart, each mover's offset to its old value fades out.
+        self._movers = [(mover, [Ramp(0.0, ramp) for _ in mover.at(0.0)]) for mover in movers]
+        # Pressure moves a latent for the notes of its bus: the ramps of other buses, and of each bus with pressure.
+        self._unpressed: dict[str, Ramp] = {}
+        self._pressed: dict[int, dict[str, Ramp]] = {}
+        self._grips: dict[str, TouchedParameters] = {}  # of touched targets
+        self._beats, self._rate = Beats(tempo_bpm, card.sample_rate), card.sample_rate
+        moved = {mover.target for mover in movers}
+        everything = morph is not None or None in moved
+        self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in moved]
+        self._rows: dict[int, tuple[float, ...]] = {}
+        self._latest_row = -1  # latest time of any computed row
+        self._ramp, self._settled = ramp, 0  # first sample at which no knob moves any more
+        self._rest: Array | None = None  # [1, n_latents], of knobs that do not move
+
+    def at(self, times: npt.NDArray[np.int64]) -> Array:
+        """Codes at sample times, [times, n_latents], none before the last ``forget``."""
+        asked = times.tolist()
+        if not self._movers and not self._grips and min(asked, default=0) >= self._settled:
+            if self._rest is None:
+                self._rest = np.array([self.row(self._settled)], np.float32)
+            return np.repeat(self._rest, len(asked), axis=0)
+        rows = self._rows  # all voices ask for the same times
+        for time in asked:
+            if time not in rows:
+                rows[time] = self.row(time)
+                self._latest_row = max(self._latest_row, time)
+        return np.array([rows[time] for time in asked], np.float32)
+
+    def differ(self, buses: Collection[int]) -> bool:
+        """Return whether notes of these buses may have codes other than `at`'s."""
+        return len(self._pressed) > 1 or (len(self._pressed) == 1 and not self._pressed.keys() >= set(buses))
+
+    def at_bus(self, times: npt.NDArray[np.int64], bus: int) -> Array:
+        """As `at`, for the notes of a bus."""
+        ramps = self._unpressed | self._pressed.get(bus, {})
+        return np.array([self.row(time, ramps) for time in times.tolist()], np.float32)
+
+    def row(self, time: int, ramps: Mapping[str, Ramp] = MappingProxyType({})) -> tuple[float, ...]:
+        """``ramps`` replaces knobs."""
+        knobs = self._by_knobs(time, ramps)
+        values = self._by_motion(knobs, time) if self._movers else knobs
+        if self._grips:
+            values = [
+                values[index] if grip is None else grip.value(time, knobs[index], values[index])
+                for index, grip in enumerate(map(self._grips.get, self._places))
+            ]
+        for index in self._clipped:
+            low, high = self._spans[index]
+            values[index] = min(max(values[index], low), high)
+        return tuple(values)
+
+    def _by_knobs(self, time: int, ramps: Mapping[str, Ramp] = MappingProxyType({})) -> list[float]:
+        values = [ramps.get(target, self.knobs[place]).value(time) for target, place in self._places.items()]
+        if self._morph_end is not None:
+            values = self._way(values, self._morph_end, self.morph(time), self._spans)
+        return values
+
+    def _by_motion(self, knobs: list[float], time: int) -> list[float]:
+        values = list(knobs)
+        for mover, left in self._movers:
+            if mover.target is None:
+                values = self._offsets(mover, left, time)
+            elif mover.target != MORPH:
+                values[self._places[mover.target]] += self._offsets(mover, left, time)[0]
+        return values
+
+    def turn(self, time: int, target: str, value: float, bus: int | None = None) -> None:
+        """``bus``: of the pressure that turns a latent; None turns it for all notes."""
+        if bus is not None and target in self._places:
+            unpressed = self._unpressed.setdefault(target, self.targets[target].copy())
+            self._pressed.setdefault(bus, {}).setdefault(target, unpressed.copy()).move(time, value)
+        elif target in self._unpressed:
+            for ramps in (self._unpressed, *self._pressed.values()):
+                if target in ramps:
+                    ramps[target].move(time, value)
+        self.targets[target].move(time, value)
+        self._settled, self._rest = max(self._settled, time + self._ramp), None
+        if target in self._grips:
+            self._grips[target].turn(time)
+        if time <= self._latest_row:
+            self._drop(lambda known: known >= time)
+
+    def hold(self, time: int, target: str, down: bool) -> None:
+        if target not in self.targets:
+            return
+        grip = self._grips.get(target) or TouchedParameters(self._rate)
+        if grip.holds == down:
+            return
+        self._grips[target] = grip
+        if target == MORPH:
+            now, knob, moved = self.morph(time), self.targets[MORPH].value(time), self._moved_morph(time)
+        else:
+            place, knobs = self._places[target], self._by_knobs(time)
+            now, knob, moved = self.row(time)[place], knobs[place], self._by_motion(knobs, time)[place]
+        if down:
+            grip.hold_value(time, now, knob)
+        else:
+            grip.let_go(time, now, moved)
+        self._drop(lambda known: known >= time)
+
+    def shares(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+        """Share of touch in note paths, 0 to 1, [times, n_latents]; None without touch."""
+        if not self._grips:
+            return None
+        parts = np.zeros((len(times), len(self.knobs)))
+        for target, grip in self._grips.items():
+            if target in self._places:
+                parts[:, self._places[target]] = grip.share.at(times)
+        return parts
+
+    def clock(self, event: Clock) -> None:
+        """A start resets the beat to 0, and motions glide there."""
+        followers = [(mover, left) for mover, left in self._movers if mover.in_beats and event.message == "start"]
+        before = [self._offsets(mover, left, event.time) for mover, left in followers]
+        self._beats.clock(event)
+        for (mover, left), was in zip(followers, before, strict=True):
+            for ramp, old, new in zip(left, was, mover.at(self._beats.value(event.time)), strict=True):
+                ramp.jump(event.time, old - new)
+                ramp.move(event.time, 0.0)
+        self._drop(lambda known: known >= event.time)
+
+    def tempo(self, time: int, bpm: float) -> None:
+        self._beats.tempo(time, bpm)
+        self._drop(lambda known: known >= time)
+
+    def morph(self, time: int) -> float:
+        if self._morph_end is None:
+            return 0.0
+        amount = self._moved_morph(time)
+        if MORPH in self._grips:
+            amount = self._grips[MORPH].value(time, self.targets[MORPH].value(time), amount)
+        return min(max(amount, 0.0), 1.0)
+
+    def _moved_morph(self, time: int) -> float:
+        amount = self.targets[MORPH].value(time)
+        for mover, left in self._movers:
+            if mover.target == MORPH:
+                amount += self._offsets(mover, left, time)[0]
+        return amount
+
+    def beat(self, time: int) -> float:
+        return self._beats.value(time)
+
+    def beat_samples(self, time: int) -> float:
+        return self._beats.samples(time)
+
+    def forget(self, time: int) -> None:
+        self._beats.forget(time)
+        apart = (ramps.values() for ramps in (self._unpressed, *self._pressed.values()))
+        for ramps in (self.targets.values(), *apart, *(left for _, left in self._movers)):
+            for ramp in ramps:
+                ramp.forget(time)
+        for mover, _ in self._movers:
+            mover.forget(time)
+        self._grips = {target: grip for target, grip in self._grips.items() if not grip.over(time)}
+        for grip in self._grips.values():
+            grip.forget(time)
+        self._drop(lambda known: known < time)
+
+    def _drop(self, which: Callable[[int], bool]) -> None:
+        for known in [known for known in self._rows if which(known)]:
+            del self._rows[known]
+
+    def _offsets(self, mover: MotionSource, left: Sequence[Ramp], time: int) -> list[float]:
+        place = self._beats.value(time) if mover.in_beats else time
+        return [value + ramp.value(time) for value, ramp in zip(mover.at(place), left, strict=True)]

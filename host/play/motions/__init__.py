@@ -1,1 +1,0 @@
-"""Motions of latents: LFOs, paths, random walks and touch."""

@@ -1,0 +1,307 @@
+"""Offline rendering of a performance and its presets to sound files: mix, stems, program changes, normalisation."""
+
+import contextlib
+import functools
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import Array
+from ..audio.output import KeptSound, limit, limited
+from ..audio.sound_files import SoundWriter, sound_writer
+from ..events import ControlChange, Event, ProgramChange
+from ..midi.decode import Programs, missing_program
+from ..midi.files import Performance
+from ..preset.library import Patch, open_patch
+from ..preset.recording_notes import differences, edits, read_notes
+from ..progress import TOO_LOUD, clock, warn_if_slow
+from ..units import db_to_gain
+from .player import LOOK_SAMPLES, SILENCE, Succession, Successor, successors
+from .rack import Rack, as_played
+
+BLOCK = 16384  # samples: long blocks decode in large batches
+AHEAD = 2  # blocks: other processes compute the next while one is mixed
+SILENT_SECONDS = 2.0  # of silence end a tail, plus the effects' longest pause before an echo
+WORTH_SHARING_SECONDS = 3.0  # shorter performances finish before a second process has started
+DRUMS = 9  # channel 10 counted from 1: General MIDI's percussion
+RATES = (44100, 48000, 96000)
+PEAK_DB = -1.0  # true peak after normalisation, as streaming services require (EBU R 128)
+
+
+class RenderOptions(NamedTuple):
+    """As the arguments of `render`."""
+
+    sample_rate: int
+    tail_seconds: float
+    stems: bool
+    normalise: bool
+    as_float: bool
+    overwrite: bool
+
+
+def remarks(
+    performance: Performance, preset: str, given: Collection[int], kit: bool = False, followed: bool = False
+) -> list[str]:
+    """Advice on parts not played as meant: General MIDI drums, program changes.
+
+    ``given``: channels, 0 to 15, with presets that the user chose; they need no advice. ``kit``: the preset is a drum
+    kit. ``followed``: program changes select presets.
+    """
+    lines = []
+    left = [channel for channel in performance.channels if channel not in given]
+    if DRUMS in left and not kit and not performance.recorded:
+        lines.append(
+            f"channel {DRUMS + 1}, drums in General MIDI, is played by {preset} like any other; "
+            f"--channel {DRUMS + 1}=none leaves it out"
+        )
+    programs = {(e.channel, e.program) for e in performance.events if isinstance(e, ProgramChange)}
+    unheard = sorted({channel for channel, _ in programs if channel in left and not performance.recorded})
+    if (
+        unheard and not followed and (len(performance.channels) > 1 or len(programs) > 1)
+    ):  # most files have one, at the start
+        those = f"channel{'s' * (len(unheard) > 1)} {', '.join(str(channel + 1) for channel in unheard)}"
+        lines.append(
+            f"program changes are passed over: {preset} plays {those} throughout; --channel N=PRESET gives another, "
+            "--set FOLDER follows them"
+        )
+    return lines
+
+
+def programmed(
+    patches: Mapping[int, Patch],
+    events: Iterable[Event],
+    programs: Sequence[str],
+    say: Callable[[str], None],
+    opening: Callable[[str], Patch] = open_patch,
+) -> tuple[dict[int, Patch], list[Successor]]:
+    """Initial patches by channel, and successors that program changes select.
+
+    Changes apply to their own channel; held notes ring out. ``events``: in order of time. ``programs``: program 1
+    first. ``say``: receives warnings of presets, and programs beyond the last.
+
+    Raises:
+        UserError: as `open_patch`.
+    """
+    counted, opened = defaultdict[int, Programs](Programs), dict[str, Patch]()
+    changes: dict[int, dict[int, Patch]] = {}
+    beyond: dict[int, None] = {}
+    for event in events:
+        if not isinstance(event, ControlChange | ProgramChange) or event.channel not in patches:
+            continue
+        counted[event.channel].apply(event)
+        if isinstance(event, ProgramChange):
+            number = counted[event.channel].number(event.program)
+            if number >= len(programs):
+                beyond[number] = None
+                continue
+            name = programs[number]
+            if name not in opened:
+                opened[name] = opening(name)
+            changes.setdefault(event.time, {})[event.channel] = opened[name]
+    for patch in opened.values():
+        for warning in patch.warnings:
+            say(warning)
+    for number in beyond:
+        say(missing_program(number, len(programs)))
+    now, later = dict(patches) | changes.pop(0, {}), []
+    first = dict(now)
+    for time, chosen in changes.items():
+        now |= chosen
+        later.append(Successor(time, dict(now), list(chosen), 0, LOOK_SAMPLES))
+    return first, later
+
+
+def worth_sharing(performance: Performance, sample_rate: int) -> bool:
+    return performance.length >= WORTH_SHARING_SECONDS * sample_rate
+
+
+def render(
+    patches: Mapping[int, Patch],
+    performance: Performance,
+    path: Path,
+    *,
+    sample_rate: int,
+    tail_seconds: float = 30.0,
+    stems: bool = False,
+    normalise: bool = False,
+    as_float: bool = False,
+    overwrite: bool = False,
+    processes: int = 1,
+    omni: bool = False,
+    successors: Sequence[Successor] = (),
+    progress: Callable[[float], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Render a performance to a file, and optionally its channels beside it; return all files, or write none.
+
+    Args:
+        patches: by channel.
+        path: ``.wav``, ``.flac`` or ``.ogg``.
+        tail_seconds: the longest tail; it ends earlier in silence.
+        stems: also write ``NAME-chNN.SUFFIX`` for each channel.
+        normalise: bring the loudest file's true peak to `PEAK_DB`, by one gain for all.
+        as_float: bit-exact 32-bit float; ``.wav`` only.
+        processes: share the voices; the sound does not depend on them.
+        omni: the first patch plays channels without their own.
+        successors: in order of time, rendered by one process.
+        progress: receives 0 to 1.
+        say: receives a warning if the limiter works hard, with the worst place.
+    """
+    channels = {channel for each in (patches, *(later.patches for later in successors)) for channel in each}
+    names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in sorted(channels)}
+    with contextlib.ExitStack() as stack:
+        shared = processes if worth_sharing(performance, sample_rate) and not successors else 1
+        rack = stack.enter_context(_rack(patches, sample_rate, shared, omni, successors))
+        writer = functools.partial(sound_writer, sample_rate=sample_rate, overwrite=overwrite, as_float=as_float)
+        mix_file = stack.enter_context(writer(path))
+        stem_files = {channel: stack.enter_context(writer(name)) for channel, name in (names.items() if stems else ())}
+        files = [mix_file, *stem_files.values()]
+        kept = {file: stack.enter_context(KeptSound(sample_rate)) for file in files if normalise}
+        taking: dict[SoundWriter, KeptSound | SoundWriter] = {file: kept.get(file, file) for file in files}
+        hardest, place = 0.0, 0
+        stack.enter_context(warn_if_slow(lambda: rack.played / sample_rate))
+        for done, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):
+            taking[mix_file].write(mix)
+            if (bent := limited(mix)) > hardest:
+                hardest, place = bent, done - mix.shape[1]
+            for channel, file in stem_files.items():
+                taking[file].write(limit(parts.get(channel, np.zeros_like(mix))))
+            if progress is not None:
+                progress(min(1.0, done / max(1, performance.length)))
+        peak = max((sound.true_peak() for sound in kept.values()), default=0.0)
+        for file, sound in kept.items():
+            for block in sound.blocks(db_to_gain(PEAK_DB) / peak if peak > 0 else 1.0):
+                file.write(block)
+        for file in files:
+            file.finish()
+    if say is not None and hardest >= TOO_LOUD:
+        say(_too_loud(path, hardest, place / sample_rate))
+    return [path, *(names[channel] for channel in stem_files)]
+
+
+def render_samples(
+    patches: Mapping[int, Patch],
+    performance: Performance,
+    *,
+    sample_rate: int,
+    tail_seconds: float = 30.0,
+    omni: bool = False,
+    successors: Sequence[Successor] = (),
+) -> Array:
+    """Samples, [2, samples], that `render` writes with ``as_float``; arguments as there."""
+    with _rack(patches, sample_rate, 1, omni, successors) as rack, warn_if_slow(lambda: rack.played / sample_rate):
+        mixes = [mix for _, mix, _ in blocks(rack, performance, tail_seconds, sample_rate)]
+    return np.concatenate([np.zeros((2, 0), np.float32), *mixes], axis=1)
+
+
+@contextlib.contextmanager
+def _rack(
+    patches: Mapping[int, Patch], sample_rate: int, processes: int, omni: bool, successors: Sequence[Successor]
+) -> Iterator[Rack | Succession]:
+    first = Rack(patches, sample_rate, processes, omni)
+    make = functools.partial(Rack, sample_rate=sample_rate, omni=omni)
+    rack = Succession(first, successors, sample_rate, make, live=omni) if successors else first
+    with contextlib.closing(rack):
+        yield rack
+
+
+def _too_loud(path: Path, part: float, seconds: float) -> str:
+    at = clock(seconds)
+    return f"{path} is too loud: at {at} the limiter bends {part:.0%} of the samples; lower its presets' gain_db"
+
+
+def blocks(
+    rack: Rack | Succession, performance: Performance, tail_seconds: float, sample_rate: int, size: int = BLOCK
+) -> Iterator[tuple[int, Array, dict[int, Array]]]:
+    """Yield (samples done, mix, channels), without the rack's latency.
+
+    The tail ends when no voice sounds and no echo can follow, at most after ``tail_seconds``; silence at its end is
+    dropped.
+    """
+    events = performance.events
+    latency = rack.latency_samples
+    last = performance.length + round(tail_seconds * sample_rate)
+    played, quiet, at = 0, 0, 0
+    held: list[tuple[int, Array, dict[int, Array]]] = []  # silent blocks, dropped unless sound returns
+    while played - latency < last:
+        due = bisect_left(events, played + AHEAD * size, lo=at, key=lambda event: event.time)
+        rack.schedule(events[at:due], played + AHEAD * size)
+        mix, parts = rack.process([], size)
+        at, played = due, played + size
+        skip = max(0, latency - (played - size))
+        keep = min(size, size - (played - latency - last)) if played - latency > last else size
+        if skip < keep:
+            there = {channel: _light(part[:, skip:keep]) for channel, part in parts.items()}
+            held.append((played - latency, _light(mix[:, skip:keep]), there))
+        silent = rack.sounding == 0 and float(np.abs(mix).max()) < SILENCE
+        quiet = quiet + size if silent else 0
+        if not silent or played - latency - size < performance.length:
+            yield from held
+            held.clear()
+        elif quiet >= (SILENT_SECONDS + rack.pause_seconds) * sample_rate:
+            return
+
+
+def _light(sound: Array) -> Array:
+    """Minutes of silence may be held."""
+    return sound if sound.any() else np.broadcast_to(np.float32(0), sound.shape)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """``patches``: at the start, by channel, 0 to 15. ``successors``: in order of time."""
+
+    performance: Performance
+    patches: Mapping[int, Patch]
+    successors: Sequence[Successor] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def arrange(
+    performance: Performance,
+    preset: Patch,
+    source: str,
+    channels: Mapping[int, str | None] | None = None,
+    programs: Sequence[str] = (),
+) -> Arrangement:
+    """Choose the presets of channels; restore those of a recording by timbrel.
+
+    Args:
+        preset: plays all channels without their own.
+        source: names the performance in warnings.
+        channels: names of other presets by channel; None mutes one.
+        programs: presets that program changes select, program 1 first.
+
+    Raises:
+        UserError: as `open_patch`, or the recording's notes are broken.
+    """
+    chosen = channels or {}
+    performance = performance.without({number for number, name in chosen.items() if name is None})
+    notes = read_notes(performance.notes, source)
+    default = notes.fitting.fit(preset)
+    others = {number: notes.fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}
+    by_channel = {number: others.get(number, default) for number in performance.channels}
+    warnings = [
+        *performance.warnings,
+        *remarks(performance, default.name, others, bool(default.preset.keys), bool(programs)),
+    ]
+    if performance.recorded:
+        warnings += [f"{source}: {line}" for line in edits(notes, default, others)]
+        if programs:
+            warnings.append(f"{source} holds the presets that its program changes chose; --set is passed over")
+        given = {number + 1: patch.name for number, patch in others.items()}
+        warnings += [f"{source}: {line}" for line in differences(notes.fitting, given)]
+    warnings += [warning for patch in (default, *others.values()) for warning in patch.warnings]
+    later: list[Successor] = []
+    if performance.recorded:  # one preset played all channels without their own
+        by_channel = as_played(default, others)
+        later = successors(default, others, notes, lambda line: warnings.append(f"{source}: {line}"))
+    elif programs:
+        say = warnings.append
+        by_channel, later = programmed(by_channel, performance.events, programs, lambda line: say(f"{source}: {line}"))
+    return Arrangement(performance, by_channel, later, tuple(warnings))

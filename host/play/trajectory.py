@@ -1,0 +1,578 @@
+"""Trajectory of one note, blended from recorded notes near its key and velocity: code offset, gain, intonation,
+vibrato."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Array, Doubles
+from ..model.gesture import RESIDUAL_DB, VIBRATO_CENTS, Gestures, NoteWay, instrument_of
+from ..signal import normals, uniforms
+from .parameters import SHORTEST_SECONDS
+
+Steps = npt.NDArray[np.int8]
+
+# The key distance equal to `InstrumentNotes.velocity_steps` in velocity. Weights are Shepard's (1968, "A
+# two-dimensional interpolation function for irregularly-spaced data"): at a recorded note they reproduce that note.
+KEY_SEMITONES = 1.5
+SAME = 1e-3  # squared distance below which notes count as equal
+BLENDED = 8
+AROUND_SEMITONES = 3.0  # radius for the velocity range, extended to at least `BLENDED` notes
+QUIET_DB = -60.0  # end of a release
+OPENING = 16  # moments of a movement that notes have in common: its attack
+REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per key
+
+
+class Movement(NamedTuple):
+    bands: Steps  # while the note is held, [moments, bands], in steps of `RESIDUAL_DB`
+    vibrato: Steps  # as in `NoteWay`
+    loudness: Doubles  # in dB, fading beyond the last moment
+
+
+class BlendedTrajectory(NamedTuple):
+    """Weighted mean of trajectories; ``movements`` are not mixed, since a mean of random ones would hardly move."""
+
+    offset: Doubles  # to the knobs, [n_latents]
+    levels: Doubles  # dB, [points]
+    codes: Doubles  # to ``offset``, [points, n_latents]
+    fall: float  # dB a second, after the last level
+    held: float  # recorded length in seconds
+    off: float  # semitones from the key
+    release_levels: Doubles  # [points]; empty if the notes ring out, as ``release_codes``
+    release_codes: Doubles  # [points, n_latents]
+    gains: Array  # mean residual in dB, [bands]
+    opening: Array  # its movement in dB after the note-on, [moments, bands]
+    ending: Callable[[], Array]  # the same after the note-off
+    movements: tuple[Movement, ...]  # while held, of the nearest notes, nearest first
+    modes: Doubles | None  # of the nearest note, as in `NoteWay`
+    decoded_key: int | None  # as in `Motion.decoded_keys`
+
+
+class TrajectoryBlender:
+    def __init__(self, gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> None:
+        """Arguments as in `instrument_of`."""
+        instrument = instrument_of(gestures, rest, scale, label)
+        notes, grid = instrument.notes, gestures.grid
+        self._steps, self._transposed = instrument.velocity_steps, instrument.transposed
+        self._keys = np.array([note.key for note in notes])
+        self._velocities = np.array([float(note.velocity) for note in notes])
+        self._rings = np.array([note.fall_db_second > 0 and not len(note.release_levels) for note in notes])
+        self._let_go = np.array([bool(len(note.release_levels)) for note in notes])
+        count, directions = len(notes), np.array(gestures.directions)
+        self.codes = np.array([note.code for note in notes])  # [notes, n_latents]
+        self.takes = RESIDUAL_DB * instrument.takes.reshape(-1, 1 + len(gestures.bands_hz)).astype(np.float32)
+        ends = np.array([(note.fall_db_second, note.held_seconds, note.key - round(note.key)) for note in notes])
+        offsets = self.codes - np.array(instrument.home)
+        levels = np.array([note.levels for note in notes])
+        codes = np.array([note.codes for note in notes]) @ directions
+        release_levels, release_codes = _releases(notes, gestures)
+        bands = len(gestures.bands_hz)
+        nothing = np.zeros((1, bands), np.int8)
+        residuals = [note.residual.reshape(-1, bands) if len(note.residual) else nothing for note in notes]
+        means = np.array([one[0] for one in residuals]) * RESIDUAL_DB
+        self._movements = [
+            Movement(one[1:], note.vibrato, _fading(note.loudness)) for one, note in zip(residuals, notes, strict=True)
+        ]
+        self._modes = [note.modes if len(note.modes) else None for note in notes]
+        self._openings = _of_one_length([one.bands[:OPENING] for one in self._movements], bands)
+        self._endings = _of_one_length([note.release_residual.reshape(-1, max(bands, 1)) for note in notes], bands)
+        # One row per note, so that an onset blends all with one product: a block may have many onsets.
+        self._held = np.concatenate([ends, offsets, levels, codes.reshape(count, -1), means], axis=1)
+        self._releases = np.concatenate([release_levels, (release_codes @ directions).reshape(count, -1)], axis=1)
+        self._latents, self._levels, self._release_levels, self._bands = (
+            directions.shape[1],
+            len(grid.levels),
+            len(grid.release_levels),
+            bands,
+        )
+        self._mixes: dict[tuple[float, float], BlendedTrajectory] = {}  # by pitch and velocity
+        self._ranges: dict[float, tuple[float, float]] = {}  # of velocities, by pitch
+
+    def mix(self, pitch: float, velocity: int) -> BlendedTrajectory:
+        """Blend the nearest recorded notes.
+
+        The velocity is clamped to nearby keys' velocities: louder distant keys have another timbre.
+        """
+        softest, loudest = self._range(pitch)
+        asked = min(max(float(velocity), softest), loudest)
+        known = self._mixes.get((pitch, asked))
+        if known is None:
+            _drop_first(self._mixes)
+            known = self._mixes[pitch, asked] = self._mix(pitch, asked)
+        return known
+
+    def _range(self, pitch: float) -> tuple[float, float]:
+        known = self._ranges.get(pitch)
+        if known is None:
+            away = np.abs(self._keys - pitch)
+            around = self._velocities[away <= max(AROUND_SEMITONES, np.sort(away)[:BLENDED][-1])]
+            _drop_first(self._ranges)
+            known = self._ranges[pitch] = float(around.min()), float(around.max())
+        return known
+
+    def _mix(self, pitch: float, asked: float) -> BlendedTrajectory:
+        keys = np.rint(self._keys)
+        decoded = int(keys[np.abs(keys - pitch).argmin()]) if self._transposed else None
+        away = self._keys - (pitch if decoded is None else decoded)
+        apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / self._steps)
+        near, weights = nearest(apart if decoded is None else np.where(keys == decoded, apart, np.inf))
+        row, n = weights @ self._held[near], self._latents
+        fall, length, off = row[:3].tolist()
+        codes = 3 + n + self._levels  # first code of a row
+        end = len(row) - self._bands
+        held = row[3 : 3 + n], row[3 + n : codes], row[codes:end].reshape(-1, n), fall, length, off
+        gains, opening = row[end:].astype(np.float32), _mean(self._openings, near, weights)
+        movements = tuple(self._movements[place] for place in near[weights > 0].tolist())
+        modes = self._modes[near[0]]
+        if weights @ self._rings[near] > 0.5 or not self._let_go.any():
+            released = np.zeros(0), np.zeros((0, n))
+        else:
+            if not self._let_go[near[weights > 0]].all():
+                apart[~self._let_go] = np.inf  # exclude notes recorded without a release
+                near, weights = nearest(apart)
+            row, codes = weights @ self._releases[near], self._release_levels
+            released = row[:codes], row[codes:].reshape(-1, n)
+        ending = functools.partial(_mean, self._endings, near, weights)
+        return BlendedTrajectory(*held, *released, gains, opening, ending, movements, modes, decoded)
+
+
+def _fading(steps: Steps) -> Doubles:
+    moves = RESIDUAL_DB * steps.astype(np.float64)
+    left = np.linspace(1, 0, OPENING + 1)[1:]
+    return np.concatenate([moves, moves[-1] * left]) if len(moves) else moves
+
+
+def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:
+    """Short ones keep their last moment, empty ones are 0."""
+    result = np.zeros((len(movements), max(map(len, movements)), bands), np.int8)
+    for row, one in zip(result, movements, strict=True):
+        if len(one):
+            row[: len(one)], row[len(one) :] = one, one[-1]
+    return result
+
+
+def _mean(steps: Steps, near: npt.NDArray[np.intp], weights: Doubles) -> Array:
+    rows = steps[near].reshape(len(near), -1).astype(np.float32)
+    return ((weights * RESIDUAL_DB).astype(np.float32) @ rows).reshape(steps.shape[1:])
+
+
+def _drop_first(known: dict[Any, Any]) -> None:
+    if len(known) >= REMEMBERED:
+        del known[next(iter(known))]
+
+
+def nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
+    """Nearest notes, [..., 8 at most], for squared distances, [..., notes], and weights that sum to 1."""
+    near = apart.argsort(axis=-1, kind="stable")[..., :BLENDED]
+    weights: Doubles = 1.0 / (np.take_along_axis(apart, near, axis=-1) + SAME)
+    return near, weights / weights.sum(axis=-1, keepdims=True)
+
+
+def _releases(notes: list[NoteWay], gestures: Gestures) -> tuple[Doubles, Doubles]:
+    grid, directions = gestures.grid, len(gestures.directions)
+    levels = np.zeros((len(notes), len(grid.release_levels)))
+    codes = np.zeros((len(notes), len(grid.release_codes), directions))
+    for row, note in enumerate(notes):
+        if len(note.release_levels):
+            levels[row] = note.release_levels
+            codes[row] = note.release_codes
+    return levels, codes
+
+
+STEP = 64  # samples between computed levels: 1.5 ms at 44.1 kHz; linear in between
+CHUNK = 64  # steps computed at a time
+CHUNK_SAMPLES = CHUNK * STEP
+PARTS_OF_STEP = np.arange(STEP) / STEP
+HOPS = 16  # codes computed at a time
+# Possible starts of a note's codes within a hop: within 3 ms of the note, while a frame lasts 93 ms. A key's notes then
+# start with one of a few codes, which can be decoded in advance.
+PHASES = 4
+STILL_DB = 0.5  # spectral error before a note is decoded again: 1 dB is hardly audible
+SINES = 5  # summed for wander: enough for no audible period, few enough to be cheap
+SPREAD = (0.3, 1.5)  # range of their frequencies, relative to the wander's rate
+JOINS = 0.5  # fade-in of wander after the recorded length, as a part of it
+JOINED_SECONDS = 0.1  # crossfade from codes at the note-off to those of the release
+TAKE = 1  # seed of takes
+LOUDEST_TAKE_DB = 1.0  # above the first note: the most that levels of instruments leave room for
+SOFTEST_TAKE_DB = -6.0
+LONG = 2 * OPENING  # moments of a movement that other notes may have
+SLOW = 26  # moments, 0.3 s at 44.1 kHz, of the mean that is a movement's slow course
+LOOPED = 0.25  # of a movement: a note that is held for longer goes back and forth in the rest
+VIBRATO = VIBRATO_CENTS / 100  # semitones of a step
+SLOWEST_DB_SECOND = 6.0  # least slope after a release's last point, so that it ends
+STRIDE = 27  # chunk offset between successive notes: of sixteen, few start a new chunk in one block
+
+
+class TrajectoryPace(NamedTuple):
+    """Amounts, 0 to 1, and speed."""
+
+    codes: float
+    loudness: float
+    speed: float
+    intonation: float
+    variety: float
+    rate: int  # Hz
+    hop: int  # samples between code reads
+    lead: int  # samples from a code read to its sound
+    rises: bool  # the attack replaces the preset's
+    releases: bool  # so does the release
+
+
+class GestureGrid(NamedTuple):
+    levels: Doubles  # times, in seconds, as the next three
+    codes: Doubles
+    release_levels: Doubles
+    release_codes: Doubles
+    directions: Doubles
+    deviations: Doubles  # wander in dB, then along directions
+    hertz: Doubles
+    decibels: Doubles  # of codes
+    residual_seconds: float  # between a movement's moments
+    takes: Array  # differences of level and gains in dB, [pairs, 1 + bands]
+
+    @classmethod
+    def of(cls, gestures: Gestures, decibels: Doubles, takes: Array) -> "GestureGrid":
+        grid, wander = gestures.grid, gestures.wander
+        return cls(
+            np.array(grid.levels),
+            np.array(grid.codes),
+            np.array(grid.release_levels),
+            np.array(grid.release_codes),
+            np.array(gestures.directions),
+            np.array([wander.level_db, *wander.codes]),
+            np.array([wander.level_hz, *wander.codes_hz]),
+            decibels,
+            gestures.residual_seconds,
+            takes,
+        )
+
+
+class Gesture:
+    """Computes in fixed chunks, so that block sizes do not change it."""
+
+    def __init__(
+        self,
+        on: int,
+        mix: BlendedTrajectory,
+        common: GestureGrid,
+        pace: TrajectoryPace,
+        note: int,
+        deeper: float = 0.0,
+    ) -> None:
+        """Start at sample ``on``; ``note`` seeds the wander and the take: the first plays the nearest recording.
+
+        ``deeper`` is added to the depth of the vibrato.
+        """
+        self._mix, self._common, self._pace, self._note = mix, common, pace, note
+        self.begin = on
+        self._sought: int | None = None  # the last place of gains of bands
+        self._found, self._ending = mix.gains, mix.opening[:0]
+        self._louder, self._gains, self._opening, self._movement = 0.0, mix.gains, mix.opening, mix.movements[0]
+        if pace.variety > 0 and note > 1:
+            self._differ()
+        phase = phase_samples(pace.hop)
+        self._on = (on + phase // 2) // phase * phase  # start of its codes
+        self.moves = pace.codes > 0  # whether it changes codes at all
+        self.semitones = mix.off * pace.intonation  # deviation from its key
+        self.modes = mix.modes
+        self.deeper = deeper
+        self.decoded_key = mix.decoded_key if pace.codes > 0 else None
+        self._place = note * STRIDE
+        self._held = _Curve(on, pace.rate, self._place)
+        self._release: _Curve | None = None
+        self._left = np.float32(1.0)  # the gain at the note-off
+        self._off: int | None = None
+        self._stretch = 1.0  # recorded seconds of a release per second
+        self._ahead: tuple[int, Doubles, Doubles] | None = None  # a chunk's number, codes, and codes in dB
+        self._hop = (on - 2 * pace.lead) // pace.hop  # of the first stored code: no frame is read earlier
+        self._codes: list[Doubles] = []  # hop by hop
+        self._sounding = np.zeros(0)  # the last of them, in dB
+
+    def _differ(self) -> None:
+        takes, variety, movements = self._common.takes, self._pace.variety, self._mix.movements
+        long = [one for one in movements if len(one.bands) >= LONG] or list(movements[:1])
+        among = math.ceil(variety * len(long))
+        self._movement = long[int(uniforms(TAKE, self._note, 0, 1, 1)[0, 0] * among)]
+        self._opening = np.zeros((0, 0), np.float32)
+        if len(takes):  # a sum of differences with normal weights has their covariance
+            drawn = normals(TAKE, self._note, 1, len(takes)) * np.float32(variety / math.sqrt(2 * len(takes)))
+            self._louder = min(max(float(drawn @ takes[:, 0]), SOFTEST_TAKE_DB), variety * LOUDEST_TAKE_DB)
+            self._gains = self._gains + (drawn @ takes[:, 1:]).astype(np.float32)
+
+    def gain(self, start: int, count: int) -> np.float32 | Array:
+        if self._pace.loudness == 0:
+            return np.float32(1.0)
+        if self._off is None or self._off >= start + count:
+            return self._held.block(start, count, self._level)
+        held = min(max(self._off - start, 0), count)
+        gain = np.empty(count, np.float32)
+        if held:
+            gain[:held] = self._held.block(start, held, self._level)
+        gain[held:] = self._left
+        if self._release is not None:
+            gain[held:] *= self._release.block(start + held, count - held, self._released)
+        return gain
+
+    @property
+    def bands(self) -> int:
+        """Bands with gains, 0 without effect."""
+        return len(self._gains) if self.moves else 0
+
+    def band_gains(self, time: int, ahead: int) -> Array:
+        """Gains of bands in dB, [bands], for a frame from ``time`` with its middle ``ahead``.
+
+        They are those of the nearest moment, as frames overlap. A frame that begins before the note-off is held.
+        """
+        off, pace = self._off, self._pace
+        moments = pace.speed / (pace.rate * self._common.residual_seconds)  # per sample
+        place = int(max(time + ahead - self.begin, 0) * moments + 0.5)
+        if off is not None and time >= off:
+            place = ~int((time + ahead - off) * moments + 0.5)  # negative after the note-off
+        if place != self._sought:
+            moved = self._moved(place) if off is None or place >= 0 else self._moved_after(~place, off, moments)
+            self._sought, self._found = place, (self._gains + moved) * np.float32(pace.codes)
+        return self._found
+
+    def _moved(self, place: int) -> Array:
+        opening, held, last = self._opening, self._movement.bands, len(self._movement.bands) - 1
+        if last < 0:
+            return np.zeros_like(self._gains)
+        back = last - round(LOOPED * last)
+        moved: Array
+        if place > last and back < OPENING:  # back and forth, a short movement would be a tremolo
+            moved = held[last] * np.float32(RESIDUAL_DB * max(0.0, 1 - (place - last) / OPENING))
+            return moved
+        if place > last:
+            moved = self._fast[-1 - abs(back - (place - last + back) % (2 * back))]
+            return moved
+        moved = held[place] * np.float32(RESIDUAL_DB)
+        own = np.float32(min(max(2 * place / OPENING - 1, 0.0), 1.0))
+        if place < len(opening):
+            moved = moved * own + opening[place] * (1 - own)
+        if self._pace.loudness < 1:  # an attack's noise goes with its level, or would be as loud as the tone
+            moved = moved * (own + (1 - own) * np.float32(self._pace.loudness))
+        return moved
+
+    @functools.cached_property
+    def _fast(self) -> Array:
+        """The movement without its slow course: back and forth, a decay would swell."""
+        held = self._movement.bands.astype(np.float32) * np.float32(RESIDUAL_DB)
+        sums = np.concatenate([np.zeros((1, held.shape[1]), np.float32), held.cumsum(axis=0)])
+        moments = np.arange(len(held))
+        low, high = np.maximum(moments - SLOW // 2, 0), np.minimum(moments + SLOW // 2 + 1, len(held))
+        slow = (sums[high] - sums[low]) / (high - low)[:, np.newaxis].astype(np.float32)
+        fast: Array = held - slow + slow[-1]
+        return fast
+
+    def _moved_after(self, place: int, off: int, moments: float) -> Array:
+        """The difference to the movement at the note-off fades."""
+        left = np.float32(max(1.0 - place * self._common.residual_seconds / JOINED_SECONDS, 0.0))
+        moved = np.zeros_like(self._gains)
+        if len(self._ending):
+            moved += self._ending[min(place, len(self._ending) - 1)]
+        if left > 0:
+            joined = self._moved(int(max(off - self.begin, 0) * moments + 0.5))
+            moved += (joined - self._ending[0] if len(self._ending) else joined) * left
+        return moved
+
+    def vibrato(self, time: int, ahead: int) -> float:
+        """Return the deviation of the pitch in semitones for a frame as in `band_gains`.
+
+        A note that is held for longer goes back and forth in its recorded vibrato; a short one's fades.
+        """
+        way, pace = self._movement.vibrato, self._pace
+        if not len(way):
+            return 0.0
+        moments = pace.speed / (pace.rate * self._common.residual_seconds)
+        place, part = divmod(max(time + ahead - self.begin, 0) * moments, 1.0)
+        first, then = (self._pitch_at(way, int(place) + after) for after in (0, 1))
+        return VIBRATO * pace.codes * (first + (then - first) * part)
+
+    @staticmethod
+    def _pitch_at(way: Steps, place: int) -> float:
+        last = len(way) - 1
+        if place <= last:
+            return float(way[place])
+        back = last - round(LOOPED * last)
+        if back < OPENING:
+            return float(way[last]) * max(0.0, 1 - (place - last) / OPENING)
+        return float(way[last - abs(back - (place - last + back) % (2 * back))])
+
+    def attack(self, attack: int) -> int:
+        if not self._pace.rises:
+            return attack
+        shortest, loudness = SHORTEST_SECONDS * self._pace.rate, self._pace.loudness
+        return max(1, round((1 - loudness) * attack + loudness * shortest))
+
+    def let_go(self, time: int, release: int) -> tuple[int, bool]:
+        """Release the note; return its release in samples, and whether its trajectory falls during it."""
+        self._off = time
+        self._ending = self._mix.ending()
+        self._ahead = None
+        recorded, loudness = self._release_seconds(), self._pace.loudness
+        if loudness > 0:
+            self._left = self._held.block(time, 1, self._level)[0]
+        if recorded is None or loudness == 0 or not self._pace.releases:
+            return release, False
+        samples = max(1, round((1 - loudness) * release + loudness * recorded * self._pace.rate / self._pace.speed))
+        self._stretch = recorded / samples * self._pace.rate
+        self._release = _Curve(time, self._pace.rate, self._place)
+        return samples, True
+
+    def code(self, time: int) -> Doubles:
+        """Offset to the knobs' code at a sample, [n_latents].
+
+        Stays until its change is audible, since equal codes are decoded once. A later note-off does not change it.
+        """
+        place = max(time // self._pace.hop - self._hop, 0)
+        while len(self._codes) <= place:
+            self._codes.append(self._next(self._hop + len(self._codes)))
+        return self._codes[place]
+
+    def forget(self, time: int) -> None:
+        past = min(time // self._pace.hop - self._hop, len(self._codes) - 1)
+        if past > 0:
+            del self._codes[:past]
+            self._hop += past
+
+    def _next(self, hop: int) -> Doubles:
+        chunk, place = divmod(hop + self._place, HOPS)
+        if self._ahead is None or self._ahead[0] != chunk:
+            hops = np.arange(HOPS) + (chunk * HOPS - self._place)
+            codes = self._codes_at(hops * self._pace.hop)
+            self._ahead = chunk, codes, codes @ self._common.decibels
+        _, codes, sounding = self._ahead
+        if self._codes:
+            away = sounding[place] - self._sounding
+            if away @ away < STILL_DB**2:
+                return self._codes[-1]
+        self._sounding = sounding[place]
+        code: Doubles = codes[place]
+        return code
+
+    def _codes_at(self, times: npt.NDArray[np.int64]) -> Doubles:
+        along, off = self._held_at(times), self._off
+        if off is not None and times[-1] >= off and len(self._mix.release_codes):
+            seconds = self._recorded(times, off)
+            way = self._mix.release_codes
+            left = np.maximum(1.0 - seconds / JOINED_SECONDS, 0.0)[:, np.newaxis]
+            released = _between(self._common.release_codes, way, seconds)
+            released += (self._held_at(np.array([off])) - way[0]) * left
+            along = np.where((times < off)[:, np.newaxis], along, released)
+        codes: Doubles = (self._mix.offset + along) * self._pace.codes
+        return codes
+
+    def _held_at(self, times: npt.NDArray[np.int64]) -> Doubles:
+        seconds = self._recorded(times, self._on)
+        way = _between(self._common.codes, self._mix.codes, seconds)
+        if seconds[-1] > self._mix.held:
+            swing = self._wander(seconds, slice(1, None)) @ self._common.directions
+            way += self._wander_amount(seconds)[:, np.newaxis] * swing
+        return way
+
+    def _recorded(self, times: npt.NDArray[np.int64], since: int) -> Doubles:
+        return (times - since + self._pace.lead).astype(np.float64) * (self._pace.speed / self._pace.rate)
+
+    def _level(self, seconds: Doubles) -> Doubles:
+        mix, grid, recorded = self._mix, self._common.levels, seconds * self._pace.speed
+        levels = np.interp(recorded, grid, mix.levels)
+        levels -= mix.fall * np.maximum(recorded - grid[-1], 0.0)
+        if len(moves := self._movement.loudness):
+            levels += np.interp(recorded / self._common.residual_seconds, np.arange(len(moves)), moves)
+            np.minimum(levels, mix.levels.max() + LOUDEST_TAKE_DB - max(self._louder, 0.0), out=levels)
+        if recorded[-1] > mix.held:
+            levels += self._wander_amount(recorded) * self._wander(recorded, slice(0, 1))[:, 0]
+        return (levels + self._louder) * self._pace.loudness
+
+    def _released(self, seconds: Doubles) -> Doubles:
+        recorded, grid, levels = seconds * self._stretch, self._common.release_levels, self._mix.release_levels
+        beyond = np.maximum(recorded - grid[-1], 0.0)
+        fallen: Doubles = np.interp(recorded, grid, levels) - beyond * _last_slope(grid, levels)
+        return fallen
+
+    def _release_seconds(self) -> float | None:
+        """Recorded, until -60 dB."""
+        grid, levels = self._common.release_levels, self._mix.release_levels
+        if not len(levels):
+            return None
+        under = np.flatnonzero(levels <= QUIET_DB)
+        if not len(under):
+            return float(grid[-1] + (levels[-1] - QUIET_DB) / _last_slope(grid, levels))
+        last = int(under[0])
+        if last == 0:
+            return float(grid[0])
+        part = (QUIET_DB - levels[last - 1]) / (levels[last] - levels[last - 1])
+        return float(grid[last - 1] + part * (grid[last] - grid[last - 1]))
+
+    def _wander_amount(self, seconds: Doubles) -> Doubles:
+        parts = np.minimum(np.maximum((seconds / self._mix.held - 1) / JOINS, 0.0), 1.0)
+        heard: Doubles = parts * parts * (3 - 2 * parts)
+        return heard
+
+    def _wander(self, seconds: Doubles, which: slice) -> Doubles:
+        """[moments, columns]: in dB, then along each direction."""
+        hertz, phases = self._sines
+        turns = seconds[:, np.newaxis, np.newaxis] * hertz[which] + phases[which]
+        swing: Doubles = np.sin(2 * np.pi * turns).sum(axis=2) * (self._common.deviations[which] * np.sqrt(2 / SINES))
+        return swing
+
+    @functools.cached_property
+    def _sines(self) -> tuple[Doubles, Doubles]:
+        hertz = self._common.hertz
+        drawn = uniforms(0, self._note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
+        return hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * drawn[:, 0]), drawn[:, 1]
+
+
+def phase_samples(hop: int) -> int:
+    return max(1, hop // PHASES)
+
+
+def _between(grid: Doubles, way: Doubles, seconds: Doubles) -> Doubles:
+    if len(grid) == 1:
+        return np.repeat(way, len(seconds), axis=0)
+    after = grid[1:-1].searchsorted(seconds, side="right") + 1
+    first = grid[after - 1]
+    parts = np.minimum(np.maximum((seconds - first) / (grid[after] - first), 0.0), 1.0)[:, np.newaxis]
+    between: Doubles = way[after - 1] * (1.0 - parts) + way[after] * parts
+    return between
+
+
+def _last_slope(grid: Doubles, levels: Doubles) -> float:
+    if len(grid) < 2:
+        return SLOWEST_DB_SECOND
+    return max(SLOWEST_DB_SECOND, float(levels[-2] - levels[-1]) / float(grid[-1] - grid[-2]))
+
+
+class _Curve:
+    """Callers pass the function, to avoid a reference cycle."""
+
+    def __init__(self, begin: int, rate: int, place: int) -> None:
+        self._rate = rate
+        self._origin = begin - place % CHUNK * STEP
+        self._before = place % CHUNK
+        self._begin: int | None = None  # first sample of the cached chunk
+        self._chunk = np.zeros(0, np.float32)
+
+    def block(self, start: int, count: int, levels: Callable[[Doubles], Doubles]) -> Array:
+        """``levels`` returns dB at seconds >= 0 since the start."""
+        if self._begin is not None and self._begin <= start <= self._begin + CHUNK_SAMPLES - count:  # the usual case
+            return self._chunk[start - self._begin : start - self._begin + count]
+        first, at = divmod(start - self._origin, CHUNK_SAMPLES)
+        if at + count <= CHUNK_SAMPLES:
+            return self._gains(first, levels)[at : at + count]
+        chunks = range(first, first - -(at + count) // CHUNK_SAMPLES)
+        return np.concatenate([self._gains(chunk, levels) for chunk in chunks])[at : at + count]
+
+    def _gains(self, number: int, levels: Callable[[Doubles], Doubles]) -> Array:
+        begin = self._origin + number * CHUNK_SAMPLES
+        if begin != self._begin:
+            moments = np.arange(CHUNK + 1) + (number * CHUNK - self._before)
+            known = 10 ** (levels(np.maximum(moments, 0) * (STEP / self._rate)) / 20)
+            ramps = np.multiply.outer(np.diff(known), PARTS_OF_STEP)
+            ramps += known[:-1, np.newaxis]
+            self._begin, self._chunk = begin, ramps.reshape(-1).astype(np.float32)
+        return self._chunk

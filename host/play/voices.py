@@ -1,0 +1,438 @@
+"""Voice allocation: keys, pedals, polyphony, play modes, release and voice stealing."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import Array
+from ..engines.engine import VoiceSound
+from ..kinds.kind import Keying
+from ..preset.preset import PlaySettings
+from ..ramps import RAMP_SECONDS, Ramp
+from .gestures import NOTHING, Note, NoteOffsets, nothing
+from .mpe import NoteExpression
+from .parameters import STEAL_SECONDS, Envelope
+from .trajectory import Gesture
+
+PARTS = 4  # summing parts of voices: the most processes that can share them
+
+
+@dataclass(slots=True, eq=False)
+class Voice:
+    """An engine's stream × envelope × velocity; ``own``: offsets from velocity and key.
+
+    ``bus``: `Makers.bus` of its channel when it began.
+    ``down``: its own key press lasts. ``replaced_at``: its key was struck again while a pedal held it.
+    """
+
+    note: Note
+    bus: int
+    part: int
+    gain: Ramp
+    envelope: Envelope
+    stream: VoiceSound
+    touch: NoteExpression | None = None
+    gesture: Gesture | None = None
+    own: NoteOffsets = NOTHING
+    down: bool = True
+    replaced_at: int | None = None
+    stolen_at: int | None = None
+
+    @property
+    def key(self) -> int:
+        return self.note[1]
+
+    @property
+    def spare_since(self) -> int | None:
+        """Its release, or the next strike of its key: the earliest such voice is stolen first."""
+        return self.replaced_at if self.envelope.off is None else self.envelope.off
+
+    def end(self, steal: int) -> int | None:
+        """First silent sample; None while open."""
+        end = self.envelope.end
+        if self.stream.over is not None and (end is None or end > self.stream.over):
+            end = self.stream.over
+        if self.stolen_at is None:
+            return end
+        stolen = self.stolen_at + steal
+        return stolen if end is None else min(stolen, end)
+
+    def shape(self, level: Array, start: int, steal: int) -> None:
+        """Multiply the envelope over a block, [count], by velocity, touch, gesture and a steal's fade."""
+        count = len(level)
+        level *= self.gain.block(start, count)
+        if self.touch is not None:
+            level *= self.touch.level.block(start, count)
+        if self.gesture is not None:
+            level *= self.gesture.gain(start, count)
+        if self.stolen_at is not None and self.stolen_at < start + count:
+            left = np.clip((self.stolen_at + steal - np.arange(start, start + count)) / steal, 0.0, 1.0)
+            level *= (left * left * left).astype(np.float32)
+
+    def forget(self, time: int) -> None:
+        self.gain.forget(time)
+        if self.touch is not None:
+            self.touch.forget(time)
+        if self.gesture is not None:
+            self.gesture.forget(time)
+        if self.stream.pitch is not None:
+            self.stream.pitch.forget(time)
+        if self.stream.chord is not None:
+            self.stream.chord.forget(time)
+
+
+def _by_spare_time(voice: Voice) -> float:
+    return math.inf if voice.spare_since is None else voice.spare_since
+
+
+def in_tune(channel: int) -> float:
+    return 0.0
+
+
+def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) -> None: ...
+
+
+class Makers(NamedTuple):
+    """Factories of voices: ``start_stream(pitch, time, key)``, ``gesture(time, note, pitch, added)`` and others.
+
+    ``added``: offsets of ``own(note)``; ``tuned(channel)``: semitones; ``release(added)`` returns samples. Pedals and
+    all notes off apply to one ``group(channel)``: an MPE zone's master, or the channel. Choke groups, melodies, volume
+    and pan are those of one ``bus(channel)``: common to all zones, or the channel. ``tuning``: pitches of playable
+    keys, in semitones, 69 for 440 Hz.
+    """
+
+    start_stream: Callable[[float, int, int], VoiceSound]
+    shape: Callable[[int, Mapping[str, float]], Envelope]
+    release: Callable[[Mapping[str, float]], int]
+    touch: Callable[[int], NoteExpression | None]
+    group: Callable[[int], int]
+    bus: Callable[[int], int]
+    tuning: Mapping[int, float]
+    gesture: Callable[[int, Note, float, Mapping[str, float]], Gesture | None] = no_gesture
+    own: Callable[[Note], NoteOffsets] = nothing
+    tuned: Callable[[int], float] = in_tune
+
+
+class Voices(ABC):
+    """The voices of one instrument; ``time`` is in samples and never decreases."""
+
+    def __init__(self, sample_rate: int, makers: Makers) -> None:
+        """``sample_rate`` is the model's, in Hz."""
+        self._start_stream, self._shape, self._release = makers.start_stream, makers.shape, makers.release
+        self._touch, self._group, self._bus, self._tuning = makers.touch, makers.group, makers.bus, makers.tuning
+        self._gesture, self._own, self._tuned = makers.gesture, makers.own, makers.tuned
+        self.steal_samples = max(1, round(STEAL_SECONDS * sample_rate))
+        self._ramp = round(RAMP_SECONDS * sample_rate)
+        self._voices: list[Voice] = []
+        self._down: set[Note] = set()
+        self._pedals: set[int] = set()  # groups with pedal down
+        self._sostenuto: dict[int, set[Note]] = {}  # held notes, by group with pedal down
+        self.first_bus: int | None = None  # of the first voice; other processes share its voices alone
+
+    def __iter__(self) -> Iterator[Voice]:
+        return iter(self._voices)
+
+    def __len__(self) -> int:
+        return len(self._voices)
+
+    @abstractmethod
+    def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
+        """``gain`` is that of the key's velocity."""
+
+    @abstractmethod
+    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+        """Pedals may hold the key's voice."""
+
+    @abstractmethod
+    def _settle(self, time: int) -> None: ...
+
+    def pedal(self, time: int, down: bool, group: int = 0) -> None:
+        """Sustain pedal (CC 64) of a group."""
+        if down:
+            self._pedals.add(group)
+        else:
+            self._pedals.discard(group)
+        self._settle(time)
+
+    def sostenuto(self, time: int, down: bool, group: int = 0) -> None:
+        """Sostenuto pedal (CC 66): it holds keys that are down at its press."""
+        if not down:
+            self._sostenuto.pop(group, None)
+            self._settle(time)
+        elif group not in self._sostenuto:
+            self._sostenuto[group] = {note for note in self._down if self._group(note[0]) == group}
+
+    def release_all(self, time: int, group: int = 0) -> None:
+        """Release a group's keys (all notes off, CC 123), but not pedals."""
+        self._lift_keys(group)
+        for voice in self._voices:
+            if self._group(voice.note[0]) == group:
+                voice.down = False
+        self._settle(time)
+
+    def silence(self, time: int, group: int = 0) -> None:
+        """Steal a group's voices (all sound off, CC 120)."""
+        self._lift_keys(group)
+        for voice in list(self._voices):
+            if self._group(voice.note[0]) == group:
+                self._cut(voice, time)
+
+    def victim(self, time: int) -> Voice | None:
+        """The voice to steal: the earliest released or replaced, else the oldest."""
+        return min(self._sounding(time), key=_by_spare_time, default=None)
+
+    def count(self, time: int) -> int:
+        return len(self._sounding(time))
+
+    def touches(self, channel: int) -> list[NoteExpression]:
+        return [v.touch for v in self._voices if v.touch is not None and v.down and v.note[0] == channel]
+
+    def shed(self, time: int) -> None:
+        if (voice := self.victim(time)) is not None:
+            self._cut(voice, time)
+
+    def forget(self, time: int) -> None:
+        for voice in self._voices:
+            voice.forget(time)
+
+    def retire(self, time: int) -> None:
+        steal = self.steal_samples
+        self._voices = [v for v in self._voices if (end := v.end(steal)) is None or time < end]
+
+    def _holds(self, note: Note) -> bool:
+        return note in self._down or self._pedal_holds(note)
+
+    def _pedal_holds(self, note: Note) -> bool:
+        group = self._group(note[0])
+        return group in self._pedals or note in self._sostenuto.get(group, ())
+
+    def _lift_keys(self, group: int) -> None:
+        self._down = {note for note in self._down if self._group(note[0]) != group}
+
+    def _sound(self, time: int, note: Note, gain: float, bus: int) -> Voice:
+        channel, key = note
+        stream = self._start_stream(self._tuning[key], time, key)
+        if stream.over is not None and (tuned := self._tuned(channel)) < 0:  # tuned down, it plays longer
+            stream.over = time + math.ceil((stream.over - time) * 2 ** (-tuned / 12))
+        if self.first_bus is None:
+            self.first_bus = bus
+        parts = [voice.part for voice in self._sounding(time)]
+        # The part with the fewest voices, to balance the load; workers send the sums of one bus.
+        part = min(range(PARTS), key=parts.count) if bus == self.first_bus else 0
+        own = self._own(note)
+        gesture = self._gesture(time, note, self._tuning[key], own.others)
+        envelope = self._shape(time, own.others)
+        if gesture is not None:
+            envelope.attack = gesture.attack(envelope.attack)
+        strength = Ramp(gain, self._ramp)
+        voice = Voice(note, bus, part, strength, envelope, stream, self._touch(channel), gesture, own)
+        self._voices.append(voice)
+        return voice
+
+    def _let_go(self, voice: Voice, time: int) -> None:
+        voice.down = False
+        if voice.envelope.off is None:
+            envelope, release = voice.envelope, self._release(voice.own.others)
+            envelope.off = time
+            if voice.gesture is None:
+                envelope.release = release
+            else:
+                envelope.release, envelope.closes = voice.gesture.let_go(time, release)
+
+    def _cut(self, voice: Voice, time: int) -> None:
+        if voice.stolen_at is None:
+            voice.down = False
+            voice.stolen_at = time
+            if voice.envelope.on == time:  # it has played no sample
+                self._voices.remove(voice)
+
+    def _sounding(self, time: int) -> list[Voice]:
+        steal = self.steal_samples
+        return [v for v in self._voices if v.stolen_at is None and ((end := v.end(steal)) is None or time < end)]
+
+
+class PolyAssignment(Voices):
+    """One voice per key press.
+
+    A new press of a key releases the voice before, as its note-off does: a pedal that holds the note lets it ring.
+    """
+
+    def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, makers: Makers) -> None:
+        """``limit`` excludes stolen voices; a new note cuts its group of ``chokes``, by key."""
+        super().__init__(sample_rate, makers)
+        self._limit, self._chokes = limit, chokes
+
+    def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
+        note = (channel, key)
+        self._down.add(note)
+        choke, bus = self._chokes.get(key), self._bus(channel)
+        for voice in list(self._voices):
+            if choke is not None and self._chokes.get(voice.key) == choke and voice.bus == bus:
+                self._cut(voice, time)
+            elif voice.note == note:
+                self._replace(voice, time)
+        if len(self._voices) >= self._limit and self.count(time) >= self._limit:
+            self.shed(time)
+        self._sound(time, note, gain, bus)
+
+    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+        note = (channel, key)
+        self._down.discard(note)
+        for voice in self._voices:
+            if voice.note == note and voice.down:
+                voice.down = False
+                if not self._pedal_holds(note):
+                    self._let_go(voice, time)
+
+    def _replace(self, voice: Voice, time: int) -> None:
+        voice.down = False
+        if not self._pedal_holds(voice.note):
+            self._let_go(voice, time)
+        elif voice.replaced_at is None:
+            voice.replaced_at = time
+
+    def _settle(self, time: int) -> None:
+        for voice in self._voices:
+            if not voice.down and not self._pedal_holds(voice.note):
+                self._let_go(voice, time)
+
+
+class Latch(PolyAssignment):
+    """One voice per key, held until a second press.
+
+    Pedals hold released notes; all notes off (CC 123) releases all.
+    """
+
+    def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
+        latched = [v for v in self._sounding(time) if v.key == key and v.down and v.bus == self._bus(channel)]
+        if latched:
+            super().note_off(time, key, latched[0].note[0])
+        else:
+            super().note_on(time, key, gain, channel)
+
+    def note_off(self, time: int, key: int, channel: int = 0) -> None: ...
+
+
+class Struck(PolyAssignment):
+    """One voice per key, which plays to its end or all notes off (CC 123)."""
+
+    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+        self._down.discard((channel, key))
+
+
+@dataclass(slots=True)
+class _Held:
+    note: Note
+    gain: float
+
+
+@dataclass(slots=True)
+class _Line:
+    """The melody of a bus."""
+
+    glide_samples: int
+    held: list[_Held] = field(default_factory=list)  # by a key or a pedal, in order of presses
+    last_note: Note | None = None  # last played
+    last_pitch: Ramp | None = None  # of the last voice: the start of a glide
+
+
+class MonoAssignment(Voices):
+    """One voice for all keys of a bus: plays the last key pressed, or after its release the previous held key.
+
+    With ``legato``, overlapping keys continue the envelope, and the level ramps. Pitch glides linearly in semitones
+    during ``glide_samples``. A chord has the pitch classes nearest to all held keys, in the octave of the lowest, at
+    the last velocity, always legato.
+    """
+
+    def __init__(self, legato: bool, chord: bool, sample_rate: int, makers: Makers) -> None:
+        super().__init__(sample_rate, makers)
+        self._legato, self._chord = legato or chord, chord
+        self._lines: dict[int, _Line] = {}  # by bus
+        self.glide_samples = 0  # of buses without a `glide` of their own
+
+    def glide(self, bus: int, samples: int) -> None:
+        self._line(bus).glide_samples = samples
+
+    def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
+        note, bus = (channel, key), self._bus(channel)
+        slurred = self._legato and any(self._bus(down[0]) == bus for down in self._down - {note})
+        self._down.add(note)
+        line = self._line(bus)
+        line.held = [held for held in line.held if held.note != note] + [_Held(note, gain)]
+        self._play(time, bus, slurred)
+
+    def note_off(self, time: int, key: int, channel: int = 0) -> None:
+        self._down.discard((channel, key))
+        self._settle(time)
+
+    def silence(self, time: int, group: int = 0) -> None:
+        for line in self._lines.values():
+            line.held = [held for held in line.held if self._group(held.note[0]) != group]
+        super().silence(time, group)
+
+    def _line(self, bus: int) -> _Line:
+        return self._lines.setdefault(bus, _Line(self.glide_samples))
+
+    def _settle(self, time: int) -> None:
+        for bus, line in self._lines.items():
+            held = [held for held in line.held if self._holds(held.note)]
+            changed = len(held) < len(line.held)
+            line.held = held
+            if not changed:
+                continue
+            if not held:
+                for voice in self._voices:
+                    if voice.bus == bus:
+                        self._let_go(voice, time)
+            elif self._chord:
+                for voice in self._sounding(time):
+                    if voice.bus == bus:
+                        self._lead(voice, time, line)
+            elif held[-1].note != line.last_note:
+                self._play(time, bus, self._legato)
+
+    def _play(self, time: int, bus: int, slurred: bool) -> None:
+        line = self._lines[bus]
+        last = line.held[-1]
+        line.last_note = last.note
+        going = [v for v in self._sounding(time) if v.bus == bus and v.envelope.off is None] if slurred else []
+        if going:
+            self._lead(going[0], time, line)
+            return
+        for voice in [voice for voice in self._voices if voice.bus == bus]:
+            self._cut(voice, time)
+        voice = self._sound(time, last.note, last.gain, bus)
+        begin = self._tuning[voice.key] if line.last_pitch is None else line.last_pitch.value(time)
+        voice.stream.pitch = Ramp(begin, 1)
+        if self._chord:
+            voice.stream.chord = Ramp(0, 1)
+        self._lead(voice, time, line)
+
+    def _lead(self, voice: Voice, time: int, line: _Line) -> None:
+        last, pitch = line.held[-1], voice.stream.pitch
+        assert pitch is not None
+        voice.note = last.note
+        voice.gain.move(time, last.gain)
+        if voice.touch is not None and (touch := self._touch(last.note[0])) is not None:
+            voice.touch.follow(time, touch)
+        pitches = [self._tuning[held.note[1]] for held in line.held]
+        if voice.stream.chord is not None:
+            classes = {math.floor(pitch + 0.5) % 12 for pitch in pitches}  # the nearest: models have no others
+            voice.stream.chord.jump(time, sum(1 << pitch_class for pitch_class in classes))
+            pitch.jump(time, min(pitches))
+        elif line.glide_samples > 0:
+            pitch.move(time, pitches[-1], line.glide_samples)
+        else:
+            pitch.jump(time, pitches[-1])
+        line.last_pitch = pitch
+
+
+def keyed(play: PlaySettings, keying: Keying, sample_rate: int, makers: Makers) -> PolyAssignment | MonoAssignment:
+    if play.mode != "poly":
+        return MonoAssignment(play.legato, play.mode == "chord", sample_rate, makers)
+    way = Latch if keying.holds else Struck if keying.strikes else PolyAssignment
+    return way(play.voices, keying.chokes, sample_rate, makers)

@@ -1,0 +1,275 @@
+"""Plugin state in a project: a preset and its files, which play on another machine, as bytes with a checksum.
+
+    magic, 8 bytes | version, 4 | SHA-256 of the rest, 32 | deflated: length of the head, 4 | head, JSON | files
+
+Numbers are little-endian. The source is untrusted: only the preset and its model run.
+"""
+
+import contextlib
+import hashlib
+import struct
+import tomllib
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..audio.plugin_trust import PLUGINS, may_run_by_name
+from ..config import check_keys, own_folder
+from ..errors import Failure, UserError
+from ..files import replacing
+from ..preset.collected_files import collect
+from ..preset.library import Patch, open_model, open_patch
+from ..preset.loading import read_preset
+from ..preset.preset import files_of
+from ..preset.shipped import Draft, preset_file, shipped_models, shipped_presets
+
+LARGE_BYTES = 6_000_000  # larger files are not stored whole: a host may save its project every few minutes
+
+
+class ProjectPreset(NamedTuple):
+    """``files``: by the names in the text, without folders.
+
+    A shipped or large model is not among them: `model_bytes` finds it by its SHA-256, in hex.
+    """
+
+    name: str
+    text: str
+    files: Mapping[str, bytes]
+    model_name: str
+    model_sha256: str
+
+
+def kept(patch: Patch) -> ProjectPreset:
+    """A patch as stored in a project, from its current files.
+
+    Raises:
+        UserError: a file was deleted since the patch was opened, or is too large.
+        Failure: a large model cannot be copied to the user's folder.
+    """
+    found, model = collect(patch), _model(patch)
+    files = dict(found.files) if model is None else {found.model: model, **found.files}
+    return ProjectPreset(patch.name, found.text, files, found.model, patch.model.sha256)
+
+
+def ships(name: str, sha256: str) -> bool:
+    path = shipped_models().get(name)
+    return path is not None and open_model(path).sha256 == sha256
+
+
+def model_bytes(name: str, sha256: str) -> bytes:
+    """A model that is not among a project's files; UserError if missing."""
+    shipped = shipped_models()
+    for path in (*filter(None, [shipped.get(name)]), _aside(sha256), *shipped.values()):
+        if path.is_file() and open_model(path).sha256 == sha256:
+            return path.read_bytes()
+    raise UserError(
+        f"model {name!r} of the project neither ships with this timbrel nor is in {own_folder('models')}; copy "
+        f"{_aside(sha256).name} from that folder of the machine that saved the project"
+    )
+
+
+def lay_aside(name: str, sha256: str) -> None:
+    """Copy a model to the user's folder, in case a later timbrel ships another of its name.
+
+    Skipped if the copy exists or cannot be written: this timbrel plays the project anyway.
+    """
+    if not _aside(sha256).exists():
+        with contextlib.suppress(UserError, Failure, OSError):
+            _write_aside(sha256, model_bytes(name, sha256))
+
+
+def _model(patch: Patch) -> bytes | None:
+    model = patch.model
+    if model.path in shipped_models().values():
+        return None
+    data = model.read_bytes()
+    if len(data) < LARGE_BYTES:
+        return data
+    if not _aside(model.sha256).exists():
+        try:
+            _write_aside(model.sha256, data)
+        except OSError as error:
+            raise Failure(f"cannot keep model {model.path} in {own_folder('models')}: {error.strerror}") from None
+    return None
+
+
+def _aside(sha256: str) -> Path:
+    return own_folder("models") / f"{sha256}.onnx"
+
+
+def _write_aside(sha256: str, data: bytes) -> None:
+    path = _aside(sha256)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, overwrite=True) as file:
+        file.write_bytes(data)
+
+
+MAGIC, VERSION = b"timbrel\0", 1
+BEGIN = struct.Struct("<8sI32s")
+LENGTH = struct.Struct("<I")
+LEVEL = 1  # of deflate: a higher level hardly shrinks a model, and is slower
+LARGEST = 64 << 20  # bytes, unpacked
+MOST_FILES = 64
+MOST_TURNED = 4096  # more than a model's latents plus its effects' parameters
+PROJECT = Path("project")  # stands for the folder of a text without one
+NOTHING = {"target": "gain", "low": 0.0, "high": 0.0}  # the target of a macro whose targets are all missing
+PLACEHOLDER = "Gain"  # a bypassed pedalboard effect in place of a missing one: the others keep their numbers
+
+
+class ProjectState(NamedTuple):
+    kept: ProjectPreset
+    listed_name: str | None  # in the preset list
+    turned: Mapping[str, float]  # values set on the panel, by target
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    size: Annotated[int, Field(ge=0, le=LARGEST)]
+
+
+class _Head(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    format: Literal[1] = 1
+    name: Annotated[str, Field(max_length=255, pattern=r"^[^/\\\x00]+$")]
+    text: str
+    model_name: str
+    model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    files: Annotated[list[_File], Field(max_length=MOST_FILES)]
+    shipped: str | None  # `listed_name`, by the key of saved projects
+    turned: Annotated[dict[str, float], Field(max_length=MOST_TURNED)]
+
+
+def pack(state: ProjectState) -> bytes:
+    """Bytes of a state, a shipped model as name and digest; UserError above `LARGEST` bytes."""
+    kept, files = state.kept, state.kept.files
+    if kept.model_name not in files:
+        lay_aside(kept.model_name, kept.model_sha256)
+    head = _Head(
+        name=kept.name,
+        text=kept.text,
+        model_name=kept.model_name,
+        model_sha256=kept.model_sha256,
+        files=[_File(name=name, size=len(data)) for name, data in files.items()],
+        shipped=state.listed_name,
+        turned=dict(state.turned),
+    )
+    written = head.model_dump_json().encode()
+    whole = b"".join([LENGTH.pack(len(written)), written, *files.values()])
+    if len(whole) > LARGEST:
+        raise UserError(f"preset {kept.name!r} takes {len(whole) >> 20} MiB, a project holds {LARGEST >> 20}")
+    packed = zlib.compress(whole, LEVEL)
+    return BEGIN.pack(MAGIC, VERSION, hashlib.sha256(packed).digest()) + packed
+
+
+def unpack(data: bytes) -> ProjectState:
+    """Parse untrusted bytes; UserError if damaged, no state, or of a newer version."""
+    if len(data) < BEGIN.size or not data.startswith(MAGIC):
+        raise _damaged("it does not begin as one")
+    _, version, digest = BEGIN.unpack_from(data)
+    if version > VERSION:
+        raise UserError(f"the project's state has version {version}, this timbrel reads {VERSION}; update timbrel")
+    packed = memoryview(data)[BEGIN.size :]
+    if hashlib.sha256(packed).digest() != digest:
+        raise _damaged("its digest is another")
+    try:
+        inflating = zlib.decompressobj()
+        whole = inflating.decompress(packed, LARGEST + 1)
+        if len(whole) > LARGEST or not inflating.eof or len(whole) < LENGTH.size:
+            raise _damaged("it is too long or too short")
+        (length,) = LENGTH.unpack_from(whole)
+        head = _Head.model_validate_json(whole[LENGTH.size : LENGTH.size + length])
+    except (zlib.error, ValidationError) as error:
+        raise _damaged(str(error).splitlines()[0]) from None
+    at, files = LENGTH.size + length, dict[str, bytes]()
+    for file in head.files:
+        files[file.name] = whole[at : at + file.size]
+        at += file.size
+    if at != len(whole):
+        raise _damaged("its files have other sizes")
+    kept = ProjectPreset(head.name, head.text, files, head.model_name, head.model_sha256)
+    return ProjectState(kept, head.shipped, head.turned)
+
+
+def check_whole(kept: ProjectPreset) -> None:
+    """UserError if a project's preset is invalid or names files outside, before opening reads any."""
+    preset = read_preset(PROJECT / f"{kept.name}.toml", kept.text)
+    held = {*kept.files, kept.model_name, *shipped_presets()}
+    outside = [name for name in (preset.model, *files_of(preset)) if name not in held]
+    if preset.morph is not None and preset.morph.to is not None and preset.morph.to not in held:
+        outside.append(preset.morph.to)
+    end = preset.process.to  # or a landmark
+    if end is not None and end not in held and preset_file(str(PROJECT / end)) is not None:
+        outside.append(end)
+    if outside:
+        raise UserError(f"the project's preset {kept.name!r} names {outside[0]!r}, which the project does not hold")
+
+
+def opened(kept: ProjectPreset, say: Callable[[str], None]) -> Patch:
+    """Open a project's preset; ``say`` receives a line for each effect whose plugin is missing or untrusted.
+
+    Raises:
+        UserError: the preset cannot be used, or its model is missing.
+    """
+    files = dict(kept.files)
+    if ships(kept.model_name, kept.model_sha256):
+        files.pop(kept.model_name, None)  # the same bytes, not needed in memory
+    elif kept.model_name not in files:
+        files[kept.model_name] = model_bytes(kept.model_name, kept.model_sha256)
+    plugins = _plugins(kept.text)
+    if not plugins:
+        return open_patch(Draft(kept.name, kept.text, PROJECT, files))
+    patch = open_patch(Draft(kept.name, _with_plugins(kept.text, plugins, say), PROJECT, files))
+    return replace(patch, text=kept.text)
+
+
+def _plugins(text: str) -> dict[int, str]:
+    try:
+        check_keys(text, "the preset")
+        effects = tomllib.loads(text).get("effects", [])
+        names = {number: effect.get("plugin") for number, effect in enumerate(effects)}
+    except (UserError, ValueError, RecursionError, AttributeError, TypeError):
+        return {}  # opening it reports the error
+    return {number: name for number, name in names.items() if isinstance(name, str) and name.endswith(PLUGINS)}
+
+
+def _with_plugins(text: str, plugins: Mapping[int, str], say: Callable[[str], None]) -> str:
+    import tomlkit  # lazy: few presets have such effects
+
+    fields = tomllib.loads(text)
+    for number, name in plugins.items():
+        path = may_run_by_name(Path(name).name)
+        if path is not None:
+            fields["effects"][number]["plugin"] = str(path)
+            continue
+        say(
+            f"[[effects]] {number + 1}: {name} is not here, or has not been let run; it is left out. Install it, and "
+            "play a preset with it once by 'timbrel play', which asks"
+        )
+        fields["effects"][number] = {"plugin": PLACEHOLDER, "on": False}
+        _without(fields, f"effects.{number}.")
+    return tomlkit.dumps(fields)
+
+
+def _without(fields: dict[str, Any], section: str) -> None:
+    """Macros keep their numbers."""
+    try:
+        if "cc" in fields:
+            fields["cc"] = [entry for entry in fields["cc"] if not entry["target"].startswith(section)]
+        for macro in fields.get("macro", []):
+            left = [entry for entry in macro["targets"] if not entry["target"].startswith(section)]
+            macro["targets"] = left or [NOTHING]
+    except (AttributeError, KeyError, TypeError):
+        return  # opening it reports the error
+
+
+def _damaged(why: str) -> UserError:
+    return UserError(
+        f"the project's state of timbrel is damaged ({why}); load a preset, or an earlier version of the project"
+    )

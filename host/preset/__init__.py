@@ -1,0 +1,1 @@
+"""Presets: reads, validates, opens and edits their files."""

@@ -1,0 +1,99 @@
+"""Collects a preset's files, under names without folders, for projects and packs."""
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ..audio.plugin_trust import PLUGINS
+from ..errors import UserError
+from ..files import as_on_disk, read_regular
+from ..kinds.table import kind_of
+from ..model.pack import BY_DIGEST
+from .library import Patch
+from .preset import Preset, files_of
+from .validation import named
+
+FORBIDDEN = re.compile(r'[\x00-\x1f\x7f:*?"<>|]')
+LARGEST_FILE = 6_000_000  # bytes: a host may save its project every few minutes
+
+
+class CollectedPreset(NamedTuple):
+    text: str
+    files: Mapping[str, bytes]  # beside its model, by the names in ``text``
+    model: str  # the model's name
+
+
+def collect(patch: Patch, model: str | None = None, reserved: Collection[str] = ()) -> CollectedPreset:
+    """Collect a patch's current files; ``model`` renames its model in the text, ``reserved`` names are not given.
+
+    Raises:
+        UserError: a file was deleted since the patch was opened, or is too large.
+    """
+    preset = patch.preset
+    text = patch.text
+    if text is None:  # a bare model, named by its path
+        preset = preset.model_copy(update={"model": patch.model.path.name})
+        text = preset.to_toml(names=named(preset, patch.model.card))
+    own = patch.model.path.name if preset.model.startswith(BY_DIGEST) else preset.model
+    flat: dict[str, str] = {preset.model: model or _flat(own, ())}
+    files: dict[str, bytes] = {}
+    for name, data in _named(patch, preset, flat[preset.model]):
+        flat.setdefault(name, _flat(name, [*flat.values(), *reserved]))
+        files[flat[name]] = data
+    for name in (effect.plugin for effect in preset.effects if effect.plugin.endswith(PLUGINS)):
+        flat.setdefault(name, name.replace("\\", "/").rpartition("/")[2])
+    moved = {name: other for name, other in flat.items() if name != other}
+    if moved:
+        from .text import with_words  # lazy: tomlkit takes a megabyte of each instance
+
+        text = with_words(text, moved)
+    return CollectedPreset(text, files, flat[preset.model])
+
+
+def beside(patch: Patch) -> Iterator[tuple[str, bytes]]:
+    """Sounds and scales that a preset names, with contents; errors as in `collect`."""
+    for name in files_of(patch.preset):
+        yield name, _read(patch, name)
+
+
+def _named(patch: Patch, preset: Preset, model: str) -> Iterator[tuple[str, bytes]]:
+    yield from beside(patch)
+    if preset.morph is not None and preset.morph.to is not None and patch.morph is not None:
+        yield preset.morph.to, _code(patch, patch.morph.end, patch.morph.label, model)
+    end, marks = patch.process_end, patch.model.card.landmarks
+    if preset.process.to is not None and end is not None and preset.process.to not in [mark.label for mark in marks]:
+        yield preset.process.to, _code(patch, end, None, model)
+
+
+def _read(patch: Patch, name: str) -> bytes:
+    if name in patch.kept:
+        return patch.kept[name]
+    path = as_on_disk(patch.folder / name)
+    try:
+        if path.stat().st_size >= LARGEST_FILE:
+            raise UserError(f"{path} has {LARGEST_FILE / 1e6:g} MB or more, too much to keep; give a shorter one")
+        return read_regular(path, LARGEST_FILE)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _code(patch: Patch, code: Sequence[float], label: str | None, model: str) -> bytes:
+    tables = {} if label is None else kind_of(patch.model.card).tables(label, False)
+    lines = ["format = 1", f"model = {json.dumps(model)}"]
+    for name, fields in {"latent": {"values": [float(value) for value in code]}, **tables}.items():
+        values = fields if isinstance(fields, dict) else fields.model_dump(exclude_unset=True)
+        lines += [
+            f"[{name}]",
+            *(f"{key} = {json.dumps(value)}" for key, value in values.items()),
+        ]  # JSON syntax, valid in TOML
+    return "\n".join(lines).encode()
+
+
+def _flat(name: str, taken: Collection[str]) -> str:
+    """Every system allows it; none of ``taken`` in any case."""
+    flat = FORBIDDEN.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(". ") or "file"
+    used = {one.casefold() for one in taken}
+    while flat.casefold() in used:
+        flat = f"other-{flat}"
+    return flat

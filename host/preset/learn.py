@@ -1,0 +1,129 @@
+"""`timbrel learn`: MIDI learn that writes controllers' bindings to a preset file."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..audio.effects import EffectChain
+from ..errors import Failure, UserError, nearest
+from ..events import Event
+from ..files import check_output, replacing
+from ..model.pack import digest_of
+from ..units import Range
+from .cc_binding import bound
+from .library import Patch, open_patch
+from .loading import read_preset
+from .midi_learn import LearnedKnob, MovedKnob
+from .preset import MORPH, NO_MORPH
+from .shipped import preset_file, preset_text, shipped_models, shipped_presets
+from .validation import ANY_RATE, check, named, ranges, targets_by_name, titled
+
+Moment = tuple[float, Event | None]  # seconds, and the event received then; None if only time passed
+
+
+def learn(
+    preset: str, target: str | None, moments: Iterable[Moment], say: Callable[[str], None], folder: Path = Path()
+) -> list[str]:
+    """Bind a moved controller to a target, or one to each latent in turn; save each at once.
+
+    Shipped presets and models are copied to NAME.toml in ``folder``. Returns a line a binding, fewer if the moments end
+    or on Ctrl-C.
+
+    Args:
+        target: ``latent.N``, ``macro.N``, the name of one of these, ``morph``, a play control or
+            ``effects.N.parameter``.
+        moments: timed events in order, from `ControllerReader.knob`, read after all checks; one without an event every
+            0.1 s or so, to detect rest.
+
+    Raises:
+        UserError: the preset or target cannot be used, or the copy would replace a file.
+        Failure: the file cannot be written.
+    """
+    patch = open_patch(preset)
+    ranges, names = _ranges(patch), targets_by_name(patch.preset, patch.model.card)
+    target = None if target is None else names.get(target, target)
+    if target == MORPH and target not in ranges:
+        raise UserError(f"target {target!r}: {NO_MORPH}")
+    if target is not None and target not in ranges:
+        raise UserError(f"target {target!r} does not exist{nearest(target, [*ranges, *names])}")
+    file = _open(preset, patch, folder)
+    wanted = patch.model.card.latent_targets if target is None else [target]
+    incoming = iter(moments)
+    learned: list[str] = []
+    taken: dict[str, str] = {}
+    with contextlib.suppress(KeyboardInterrupt):  # safe at any point: each binding is written completely or not at all
+        for place, name in enumerate(wanted):
+            title = titled(name, patch.preset, patch.model.card)
+            say(f"{title}: move the knob for it")
+            knob = _moved(incoming, MovedKnob(taken, say))
+            if knob is None:
+                break
+            others = [other for other in file.bind(knob, name, ranges[name], names) if other not in wanted[place:]]
+            taken[knob.source] = name
+            learned.append(f"{knob} moves {title}")
+            say(f"{learned[-1]}{''.join(f', and {other} as before' for other in others)} ({file.path})")
+    return learned
+
+
+def _ranges(patch: Patch) -> dict[str, Range]:
+    card, effects = patch.model.card, EffectChain(patch.preset.effects, ANY_RATE, patch.folder).targets()
+    check(patch.preset, card, effects)
+    return {target: span for target, span in ranges(patch.preset, card).items() if span is not None} | effects
+
+
+def _moved(moments: Iterator[Moment], knob: MovedKnob) -> LearnedKnob | None:
+    for seconds, event in moments:
+        learned = knob.add_event(seconds, event)
+        if learned is not None:
+            return learned
+    return knob.choice()
+
+
+@dataclass
+class _File:
+    """``copy``: initial text of a new file."""
+
+    path: Path
+    copy: str | None
+
+    def bind(self, knob: LearnedKnob, target: str, span: Range, names: Mapping[str, str]) -> list[str]:
+        if self.copy is None:
+            read_preset(self.path)  # the user may have edited it meanwhile
+        text = self.copy if self.copy is not None else preset_text(self.path)
+        try:
+            edited, others = bound(text, knob.keys, target, span, names)
+        except UserError:
+            raise Failure(
+                f"cannot edit {self.path} without changing more of it; add a [[cc]] of {knob} and target = {target!r} "
+                "to it by hand"
+            ) from None
+        with replacing(self.path.resolve(), overwrite=self.copy is None) as temporary:
+            temporary.write_bytes(edited.encode())
+            read_preset(temporary)
+        self.copy = None
+        return others
+
+
+def _open(preset: str, patch: Patch, folder: Path) -> _File:
+    given, shipped = Path(preset), shipped_presets()
+    source = shipped.get(preset) or next((path for path in shipped.values() if path == given.resolve()), None)
+    if source is not None:
+        copy = preset_text(source)
+    elif preset in shipped_models() or given.suffix == ".onnx":
+        model = preset if preset in shipped_models() else os.path.relpath(given, folder)
+        names = named(patch.preset, patch.model.card)
+        copy = patch.preset.model_copy(update={"model": model}).to_toml(names=names)
+    elif (file := preset_file(preset) or given) and digest_of(file) is not None and patch.text is not None:
+        copy = patch.text
+    else:
+        check_output(file.resolve(), overwrite=True)
+        return _File(file, None)
+    path = folder / f"{patch.name}.toml"
+    if path.exists():
+        raise UserError(
+            f"{preset!r} is never changed, and its copy {path} exists: 'timbrel learn {path}' goes on with it"
+        )
+    check_output(path)
+    return _File(path, copy)

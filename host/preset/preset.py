@@ -1,0 +1,330 @@
+"""The preset file: TOML tables of model, latents, controllers and playing (docs/presets.md), and the files it names."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from ..audio.effect_ranges import SETTINGS
+from ..audio.effects import Effect
+from ..errors import UserError
+from ..events import NULL_PARAMETER, RESERVED_CC
+from ..kinds.table import KINDS, Sections
+from ..model.card import Card
+from ..model.pack import BY_DIGEST
+from ..settings import Knob, Misplaced, SettingsSection, controls_of
+from .controls import Macros, NoteSettings, Snapshots, each_once
+from .encoders import Encoder
+from .motions import TEMPO_BPM, MorphSettings, MotionSettings
+from .shipped import shipped_presets
+
+if TYPE_CHECKING:
+    from tomlkit.items import Table
+
+FORMAT = 1
+MORPH = "morph"  # the target that moves the code toward the far end of [morph]
+NO_MORPH = "the preset has no [morph]; add one whose 'to' or 'values' says where it leads"
+
+
+class LatentSettings(SettingsSection):
+    """The [latent] table: rest values, one a latent; None for the model's defaults."""
+
+    values: list[float] | None = None
+
+
+class PlaySettings(SettingsSection):
+    """The [play] table: how keys become voices, at the level ``(velocity / 127) ** (2 * velocity_curve)``.
+
+    In a chord, models trained on single notes play two keys softer than alone, and of three mostly one or two.
+    """
+
+    mode: Literal["poly", "mono", "chord"] = "poly"
+    voices: Annotated[int, Field(ge=1, le=64)] = 16
+    legato: bool = False
+    glide_seconds: Annotated[float, Field(ge=0, le=5)] = 0.0
+    velocity_curve: Annotated[float, Field(ge=0, le=4)] = 1.0
+    phase: Literal["coherent", "noise", "best"] = "coherent"
+    noise: Annotated[float, Field(ge=0, le=1)] = 1.0
+    keep_formants: bool = False
+    unison: Annotated[int, Field(ge=1, le=8)] = 1
+    detune_cents: Annotated[float, Field(ge=0, le=100)] = 10.0
+    width: Annotated[float, Field(ge=0, le=1)] = 0.0
+    gain_db: Annotated[float, Field(ge=-60, le=12), Knob("dB", "gain")] = 0.0
+    pan: Annotated[float, Field(ge=-1, le=1), Knob("left to right", "pan")] = 0.0
+    bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default
+
+    def values(self) -> dict[str, float]:
+        return {"gain": self.gain_db, "pan": self.pan}
+
+
+class ProcessSettings(SettingsSection):
+    """The [process] table: transforms codes of audio input and mixes the output.
+
+    Codes are smoothed, held, scaled around a centre, shifted, and moved toward ``to``, in this order. The centre is the
+    preset's code, else the mean training code.
+    """
+
+    wet: Annotated[float, Field(ge=0, le=1), Knob("from dry to wet")] = 1.0
+    scale: Annotated[float, Field(ge=-4, le=4), Knob("times the distance from the centre")] = 1.0
+    scales: list[Annotated[float, Field(ge=-4, le=4)]] | None = None
+    shift: list[float] | None = None
+    smooth_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.0
+    freeze: Annotated[float, Field(ge=0, le=1), Knob("the code is held from 0.5 on")] = 0.0
+    to: str | None = None
+    amount: Annotated[float, Field(ge=0, le=1), Knob("of the way to the far code")] = 0.5
+    phase: Literal["original", "own"] = "original"
+
+    def values(self) -> dict[str, float]:
+        return {name: float(getattr(self, name.partition(".")[2])) for name in PROCESS_CONTROLS}
+
+
+PROCESS_CONTROLS = controls_of(ProcessSettings, "process")
+
+
+class MpeSettings(SettingsSection):
+    """The [mpe] table: targets of a note's pressure and slide, ``latent.N`` or ``gain``."""
+
+    enabled: bool = False
+    pressure: str | None = None
+    slide: str | None = None
+
+
+class EnvelopeSettings(SettingsSection):
+    """The [envelope] table: the ADSR of each voice."""
+
+    attack_seconds: Annotated[float, Field(ge=0, le=10), Knob("s")] = 0.005
+    decay_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.1
+    sustain: Annotated[float, Field(ge=0, le=1), Knob("of full level")] = 1.0
+    release_seconds: Annotated[float, Field(ge=0, le=30), Knob("s")] = 0.2
+
+    def values(self) -> dict[str, float]:
+        return {f"envelope.{name}": value for name, value in self}
+
+
+ENVELOPE_CONTROLS = controls_of(EnvelopeSettings, "envelope")
+PLAY_CONTROLS = controls_of(PlaySettings) | ENVELOPE_CONTROLS
+
+
+class TuningSettings(SettingsSection):
+    """The [tuning] table: equal temperament, or Scala files with paths relative to the preset."""
+
+    a4_hz: Annotated[float, Field(ge=220, le=880)] = 440.0
+    scale: str | None = None
+    keymap: str | None = None
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> "TuningSettings":
+        if self.keymap is not None and self.scale is None:
+            raise ValueError(f"keymap {self.keymap!r} maps keys to the notes of a scale; give scale too")
+        if self.keymap is not None and "a4_hz" in self.model_fields_set:
+            raise ValueError("a4_hz and keymap, which says its own frequency; give one of them")
+        return self
+
+
+def _not_reserved(number: int) -> int:
+    if number in RESERVED_CC:
+        raise ValueError(f"CC {number} has a fixed meaning in MIDI; use another, such as 1, 16-19 or 70-79")
+    return number
+
+
+SOURCES = ("number", "nrpn", "pressure")  # keys of a map, which has one of them
+
+
+class CCMap(SettingsSection):
+    """A [[cc]] table: moves ``target`` from low to high along ``position ** curve``, position 0 to 1.
+
+    At 14 bits the LSB is CC ``number + 32``. A ``relative`` controller sends steps of 127ths. `validation.fitted` fills
+    omitted ends and resolves names of targets.
+    """
+
+    number: Annotated[int, Field(ge=0, le=127)] | None = None
+    bits: Literal[7, 14] = 7
+    relative: Encoder | None = None
+    nrpn: Annotated[int, Field(ge=0, le=NULL_PARAMETER)] | None = None
+    pressure: Literal["channel", "key"] | None = None
+    channel: Annotated[int, Field(ge=1, le=16)] | None = None
+    target: str
+    low: float | None = None
+    high: float | None = None
+    curve: Annotated[float, Field(gt=0, le=16)] = 1.0
+    takeover: Literal["jump", "pickup", "scale"] = "jump"
+
+    @property
+    def source(self) -> str:
+        if self.number is not None:
+            return f"CC {self.number}"
+        return f"{self.pressure} pressure" if self.pressure else f"NRPN {self.nrpn}"
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Low and high, once fitted."""
+        assert self.low is not None
+        assert self.high is not None
+        return self.low, self.high
+
+    @field_validator("number")
+    @classmethod
+    def _free(cls, number: int | None) -> int | None:
+        return number if number is None else _not_reserved(number)
+
+    @field_validator("nrpn")
+    @classmethod
+    def _not_null(cls, nrpn: int | None) -> int | None:
+        if nrpn == NULL_PARAMETER:
+            raise ValueError(f"NRPN {nrpn} selects nothing in MIDI; use 0 to {NULL_PARAMETER - 1}")
+        return nrpn
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "CCMap":
+        given = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"{' and '.join(given) or 'nothing'} to listen to; give one of number, nrpn, pressure")
+        if self.bits == 14 and (self.number is None or self.number > 31):
+            raise ValueError(f"bits = 14 goes with number 1 to 31, whose fine half is 32 above, not with {self.source}")
+        if self.relative is not None and (self.number is None or self.bits == 14):
+            raise ValueError(f"relative = {self.relative!r} goes with number and 7 bits, not with {self.source}")
+        return self
+
+
+class Preset(Sections):
+    """``model`` is a shipped name or a path relative to the file, ``knobs`` are CCs of latents in order."""
+
+    format: Literal[1]
+    model: str
+    description: str = ""
+    model_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    knobs: list[Annotated[int, Field(ge=0, le=127), AfterValidator(_not_reserved)]] = Field(default_factory=list)
+    tempo_bpm: Annotated[float, Field(ge=20, le=400)] = TEMPO_BPM
+    latent: LatentSettings = LatentSettings()
+    play: PlaySettings = PlaySettings()
+    envelope: EnvelopeSettings = EnvelopeSettings()
+    mpe: MpeSettings = MpeSettings()
+    tuning: TuningSettings = TuningSettings()
+    morph: MorphSettings | None = None
+    process: ProcessSettings = ProcessSettings()
+    cc: list[CCMap] = Field(default_factory=list)
+    macro: Macros = Field(default_factory=list)
+    motion: list[MotionSettings] = Field(default_factory=list)
+    note: Annotated[list[NoteSettings], AfterValidator(each_once)] = Field(default_factory=list)
+    effects: list[Effect] = Field(default_factory=list)
+    snapshot: Snapshots = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_map_a_target(self) -> "Preset":
+        for (_, entry), (place, other) in itertools.combinations(enumerate(self.cc), 2):
+            if None not in (entry.channel, other.channel) and entry.channel != other.channel:
+                continue
+            if (entry.source, entry.target) == (other.source, other.target):
+                raise Misplaced(("cc", place), f"{entry.source} is mapped to {entry.target!r} twice; remove one [[cc]]")
+            for whole, half in ((entry, other), (other, entry)):
+                if whole.bits == 14 and whole.number is not None and half.number == whole.number + 32:
+                    raise Misplaced(
+                        ("cc", place),
+                        f"{half.source} is the fine half of {whole.source}, which has bits = 14; use another",
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _one_knob_a_latent(self) -> "Preset":
+        for place, entry in enumerate(self.cc):
+            index = entry.target.removeprefix("latent.")
+            if entry.number is not None and index.isdecimal() and self.knobs[int(index) :][:1] == [entry.number]:
+                raise Misplaced(
+                    ("cc", place), f"{entry.source} moves {entry.target!r} twice: knobs has it, too; remove this [[cc]]"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _one_path(self) -> "Preset":
+        whole = [place for place, motion in enumerate(self.motion) if motion.target is None]
+        if len(whole) > 1:
+            raise Misplaced(
+                ("motion", whole[1]), "two motions have a path or a walk, which moves all latents; keep one"
+            )
+        return self
+
+    def latent_values(self, card: Card) -> list[float]:
+        """Raise UserError if not one value a latent."""
+        values = self.latent.values
+        if values is None:
+            return [latent.default for latent in card.latents]
+        if len(values) != len(card.latents):
+            points = "; decimals have a point: 0.5" if len(values) == 2 * len(card.latents) else ""
+            raise UserError(
+                f"latent.values has {len(values)} numbers, model {card.name!r} has {len(card.latents)} latents; "
+                f"give {len(card.latents)} or leave values out{points}"
+            )
+        return values
+
+    @property
+    def macro_targets(self) -> set[str]:
+        return {entry.target for macro in self.macro for entry in macro.targets}
+
+    def effect_values(self) -> dict[str, float]:
+        """Numbers set in effects, by target ``effects.N.parameter``."""
+        return {
+            f"effects.{index}.{name}": float(value)
+            for index, effect in enumerate(self.effects)
+            for name, value in (effect.model_extra or {}).items()
+            if isinstance(value, int | float)
+        }
+
+    def to_toml(self, heading: str = "", names: Mapping[str, str] = MappingProxyType({})) -> str:
+        """TOML without unset fields; ``names`` of targets become comments in maps and macros."""
+        import tomlkit  # slow import, needed only to write a preset
+
+        document = tomlkit.document()
+        if heading:
+            document.add(tomlkit.comment(heading))
+        for key, value in self.model_dump(exclude_unset=True, exclude_none=True).items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                tables = tomlkit.aot()
+                for item in value:
+                    tables.append(_table(item, names))
+                document.add(key, tables)
+            else:
+                document.add(key, tomlkit.item(value))
+        return tomlkit.dumps(document)
+
+
+def _table(fields: Mapping[str, Any], names: Mapping[str, str]) -> "Table":
+    import tomlkit
+
+    table = tomlkit.table()
+    for key, value in fields.items():
+        if not (isinstance(value, list) and value and isinstance(value[0], dict)):
+            table.add(key, tomlkit.item(value))
+            continue
+        inner = tomlkit.array()
+        for entry in value:
+            row = tomlkit.inline_table()
+            row.update(entry)
+            inner.add_line(row, comment=names.get(entry.get("target", "")))
+        inner.add_line(indent="")
+        table.add(key, inner)
+    if name := names.get(fields.get("target", "")):
+        table["target"].comment(name)
+    return table
+
+
+def files_of(preset: Preset) -> Iterator[str]:
+    sounds = [kind.sound(preset.of_kind(kind)) for kind in KINDS.values()]
+    for effect in preset.effects:
+        settings = SETTINGS.get(effect.plugin, {})
+        sounds += [(effect.model_extra or {}).get(key) for key, what in settings.items() if what is Path]
+    yield from (name for name in (preset.tuning.scale, preset.tuning.keymap, *sounds) if isinstance(name, str))
+
+
+def named_from_outside(text: str, preset: Preset, folder: Path, digest: str) -> str:
+    """A packed preset's text with its model by the pack's digest, other files by full paths."""
+    from .text import with_words  # lazy: tomlkit takes a megabyte of each instance
+
+    if preset.model.startswith(BY_DIGEST):
+        return text
+    ends = [preset.process.to, None if preset.morph is None else preset.morph.to]
+    names = {*files_of(preset), *(end for end in ends if end is not None and (folder / end).is_file())}
+    words = {name: str(folder / name) for name in names - shipped_presets().keys()}
+    return with_words(text, {preset.model: f"{BY_DIGEST}{digest}", **words})

@@ -1,0 +1,136 @@
+"""Shipped presets, models and tunes; preset lookup. Light import."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..config import own_folder, toml_text
+from ..errors import UserError, nearest
+from ..files import as_on_disk, read_regular
+from ..model.pack import SUFFIX
+
+PRESETS = Path(__file__).resolve().parents[2] / "presets"
+MODELS = PRESETS / "models"
+MIDI = PRESETS / "midi"
+DEMO = "five-systems"  # the tune of `timbrel demo`
+# The presets of each shipped tune that has several, by MIDI channel from 1 on.
+PARTS = {DEMO: {1: "gm-keys", 2: "lakeside-knobs", 3: "digits-keys", 4: "gm-oboe", 5: "drum-loops"}}
+KEYS = "gm-keys"  # plays demo.mid
+LATER = ("digits-gan",)  # presets at the end of the list, so that earlier ones keep their program numbers
+LONGEST_PRESET = 1 << 20  # bytes of a preset file: at least 100 times any shipped one
+SLOTS = 8  # for snapshots in a preset
+MADE = "preset.toml"  # preset name in the folder of `timbrel make`
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A preset without a file, read as if it were ``name`` in ``folder``, with in-memory ``files`` beside it.
+
+    ``silent``: it sounds like the preset that plays, so parameters and held notes go on.
+    """
+
+    name: str
+    text: str
+    folder: Path
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    silent: bool = False
+
+
+def shipped_presets() -> dict[str, Path]:
+    """By name, then the later ones."""
+    files = {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
+    return {name: files[name] for name in [*(name for name in files if name not in LATER), *LATER]}
+
+
+def shipped_models() -> dict[str, Path]:
+    return {p.stem: p for p in sorted(MODELS.glob("*.onnx")) if not p.name.endswith(".encoder.onnx")}
+
+
+def shipped_tunes() -> dict[str, Path]:
+    """A tune for one preset has its name."""
+    tunes = {path.stem: path for path in sorted(MIDI.glob("*.mid"))}
+    preset_tunes = {name: tunes[name] for name in shipped_presets() if name in tunes}
+    return {name: tunes[name] for name in PARTS} | {KEYS: tunes["demo"]} | preset_tunes
+
+
+def preset_file(name: str) -> Path | None:
+    """A preset's file: shipped, by path (may be missing), in an instrument's folder, a pack, or the user's own.
+
+    Raises:
+        UserError: a pack that cannot be unpacked.
+    """
+    path = as_on_disk(Path(name))
+    if name in shipped_presets():
+        return shipped_presets()[name]
+    if path.suffix == SUFFIX:
+        return _in_pack(path)
+    if (path / MADE).is_file():
+        return path / MADE
+    if path.suffix == ".toml":
+        return path
+    return None if path.is_file() or name in shipped_models() else own_preset(name)
+
+
+def patch_file(name: str) -> Path:
+    """The file of a preset or a model: as `preset_file`, a shipped model's, or the path; a model may be missing.
+
+    Raises:
+        UserError: unknown name, missing preset, or as `preset_file`.
+    """
+    path = preset_file(name) or shipped_models().get(name) or as_on_disk(Path(name))
+    if path.suffix == ".onnx" or path.exists():
+        return path
+    if path.suffix == ".toml":
+        raise _missing(path)
+    suggestion = nearest(name, [*shipped_presets(), *shipped_models()])
+    raise UserError(f"no preset, model or file is named {name!r}{suggestion}")
+
+
+def _missing(preset: Path) -> UserError:
+    return UserError(f"preset {preset} does not exist; list shipped presets with 'timbrel presets'")
+
+
+def preset_text(path: Path) -> str:
+    """Text of a preset's file, with its line ends; all presets are read by this function.
+
+    Raises:
+        UserError: missing, irregular, too large, or as `toml_text`.
+    """
+    try:
+        data = read_regular(path, LONGEST_PRESET)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; give the preset file in it, such as {path / 'preset.toml'}") from None
+    except OSError as error:
+        raise UserError(f"preset {path} cannot be read: {error.strerror or error}") from None
+    return toml_text(data, f"preset {path}")
+
+
+def own_preset(name: str) -> Path | None:
+    """In the user's folder ``presets``: NAME.toml, NAME/ of `timbrel make` or NAME.timbrel."""
+    if Path(name).name != name or name in ("", ".", ".."):
+        return None
+    place = own_folder("presets") / name
+    if (place / MADE).is_file():
+        return place / MADE
+    if place.with_name(f"{name}.toml").is_file():
+        return place.with_name(f"{name}.toml")
+    pack = place.with_name(f"{name}{SUFFIX}")
+    return _in_pack(pack) if pack.is_file() else None
+
+
+def _in_pack(path: Path) -> Path:
+    from ..model.pack import unpacked  # lazy: most presets are in none
+
+    return unpacked(path) / MADE
+
+
+def report_beside(name: str) -> Path | None:
+    file = preset_file(name)
+    folder = None if file is None or file.name != MADE else file.parent.absolute() / "report"
+    return folder if folder is not None and (folder / "index.html").is_file() else None
+
+
+def is_instrument(name: str) -> bool:
+    return preset_file(name) is not None or name in shipped_models() or Path(name).suffix == ".onnx"

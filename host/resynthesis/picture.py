@@ -1,0 +1,397 @@
+"""Draws performances as PNG (waveform, spectrogram, piano roll, latents), and codes among the training codes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Array, Doubles
+from ..errors import UserError
+from ..events import Event, NoteOff, NoteOn
+from ..files import replacing
+from ..model.card import Card, in_deviations
+from ..units import note_name
+from .codes import distances, landmark_codes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INCHES, SIDE_BY_SIDE = (12.0, 8.5), (12.0, 4.5)
+DOTS_PER_INCH, SMALL_DOTS_PER_INCH = 150, 64  # of files, and of pictures inside other files
+COLUMNS = 1500  # of waveform and spectrogram: about a panel's width in pixels
+ROWS = 400  # of the spectrogram
+WINDOW_SECONDS = 0.09  # separates neighbouring keys from about C3 up
+LOWEST_HZ = 30.0
+RANGE_DB = 80.0
+FREQUENCIES_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
+LONGEST_NAME = 12  # letters of a latent's name that fit the legend
+BLACK_KEYS = (1, 3, 6, 8, 10)
+
+PAPER, INK, FAINT, WAVE = "#fcfbf8", "#33383f", "#dcdad4", "#3d7186"
+LEVELS = (PAPER, "#cfe0e2", "#6fa5b1", "#2c5f7c", "#131f3c")  # soft to loud
+VELOCITIES = ("#f2d6a2", "#e08e5b", "#bf4a4f", "#6b1f46")
+PATHS = ("#2c5f7c", "#d9813f", "#5c9360", "#b8434e", "#7d6aa8", "#8a6a4f", "#c983ab", "#7d7d7d", "#a8a13a", "#47a3b3")
+
+
+def draw_performance(
+    path: Path,
+    audio: Array,
+    rate: int,
+    events: Sequence[Event],
+    latents: Array,
+    latent_names: Sequence[str],
+    title: str,
+    overwrite: bool = False,
+) -> None:
+    """Draw a PNG of 1800 by 1275 pixels.
+
+    Args:
+        audio: [2, n].
+        events: in samples of ``audio``.
+        latents: [frames, n_latents], evenly spaced.
+
+    Raises:
+        UserError: as `check_picture` and `check_output`.
+        Failure: the file cannot be written.
+    """
+    check_picture(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    assert latents.ndim == 2
+    assert latents.shape[1] == len(latent_names)
+    seconds = max(audio.shape[1], 1) / rate
+    with replacing(path, overwrite) as temporary, rc_context(style()):
+        figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH)
+        grid = figure.add_gridspec(
+            4, 2, width_ratios=(1, 0.012), height_ratios=(1, 2.7, 1.9, 1.5), wspace=0.02, hspace=0.16,
+            left=0.065, right=0.915, top=0.925, bottom=0.065,
+        )  # fmt: skip
+        first = figure.add_subplot(grid[0, 0])
+        panels = [first, *(figure.add_subplot(grid[row, 0], sharex=first) for row in (1, 2, 3))]
+        keys = [figure.add_subplot(grid[row, 1]) for row in range(4)]
+        figure.text(0.065, 0.957, title, fontsize=14, weight="bold")
+        _draw_waveform(panels[0], audio, seconds)
+        _draw_spectrogram(panels[1], keys[1], audio, rate, seconds)
+        _draw_keys(panels[2], keys[2], events, rate, audio.shape[1])
+        _draw_latents(panels[3], latents, latent_names, seconds)
+        for panel in panels[:3]:
+            panel.tick_params(labelbottom=False)
+        for unused in (keys[0], keys[3]):
+            unused.set_axis_off()
+        panels[3].set_xlabel("seconds")
+        first.set_xlim(0, seconds)
+        figure.align_ylabels(panels)
+        figure.savefig(temporary, format="png")
+
+
+def draw_spectrograms(
+    path: Path, sounds: Mapping[str, Array], rate: int, overwrite: bool = False, dots_per_inch: int = DOTS_PER_INCH
+) -> None:
+    """Draw spectrograms of sounds, [n], side by side, 12 by 4.5 inches.
+
+    Raises:
+        UserError, Failure: as `draw_performance`.
+    """
+    check_picture(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with replacing(path, overwrite) as temporary, rc_context(style()):
+        figure = Figure(figsize=SIDE_BY_SIDE, dpi=dots_per_inch, layout="constrained")
+        *panels, key = figure.subplots(1, len(sounds) + 1, width_ratios=[*[1.0] * len(sounds), 0.03])
+        for panel, (title, sound) in zip(panels, sounds.items(), strict=True):
+            panel.set_title(title, fontsize=10)
+            panel.set_xlabel("seconds")
+            _draw_spectrogram(panel, key, sound[None], rate, max(len(sound), 1) / rate)
+        figure.savefig(temporary, format="png")
+
+
+def check_picture(path: Path) -> None:
+    """Check before any work is done.
+
+    Raises:
+        UserError: matplotlib is missing, or the suffix is not .png.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise UserError("a picture needs matplotlib; install it with: pip install 'timbrel[picture]'") from error
+    if path.suffix.lower() != ".png":
+        raise UserError(f"cannot draw {path}: give a name ending in .png")
+
+
+def style() -> Any:
+    from matplotlib import rcParamsDefault
+
+    ours = {key: rcParamsDefault[key] for key in rcParamsDefault if not key.startswith("backend")}  # it opens windows
+    return ours | {
+        "figure.facecolor": PAPER,
+        "savefig.facecolor": PAPER,
+        "axes.facecolor": PAPER,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "text.color": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "axes.labelsize": 9,
+        "legend.fontsize": 8,
+        "xtick.major.size": 3,
+        "ytick.major.size": 3,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+    }
+
+
+def _draw_waveform(panel: "Axes", audio: Array, seconds: float) -> None:
+    starts = np.unique(np.linspace(0, audio.shape[1], COLUMNS, endpoint=False).astype(int))
+    if audio.shape[1]:
+        high = np.maximum.reduceat(audio.max(axis=0), starts)
+        low = np.minimum.reduceat(audio.min(axis=0), starts)
+        counts = np.diff(starts, append=audio.shape[1])
+        level = np.sqrt(np.add.reduceat(np.square(audio, dtype=np.float64).mean(axis=0), starts) / counts)
+        time = starts * (seconds / audio.shape[1])
+        panel.fill_between(time, low, high, color=WAVE, alpha=0.35, linewidth=0)
+        panel.fill_between(time, -level, level, color=WAVE, linewidth=0)
+    peak = max(float(np.abs(audio).max(initial=0)), 1e-3)
+    panel.set_ylim(-1.05 * peak, 1.05 * peak)
+    panel.set_ylabel("amplitude")
+    panel.axhline(0, color=INK, linewidth=0.4, alpha=0.5)
+
+
+def spectrogram(audio: Array, rate: int) -> npt.NDArray[np.float64]:
+    """Levels in dB of maximum, -80 to 0, [ROWS, columns], in bands from 30 Hz to Nyquist, evenly spaced in pitch."""
+    mono = audio.mean(axis=0)
+    length = 2 ** round(np.log2(WINDOW_SECONDS * rate))
+    columns = min(COLUMNS, 1 + mono.size // (length // 32))
+    centres = np.linspace(0, mono.size, columns, endpoint=False).astype(int)
+    padded = np.pad(mono, length // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[centres]
+    power = np.abs(np.fft.rfft(frames * np.hanning(length).astype(np.float32))) ** 2
+    edges = np.geomspace(LOWEST_HZ, rate / 2, ROWS + 1) * (length / rate)  # in bins
+    summed = np.pad(np.cumsum(power, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+    below = np.floor(edges + 0.5).astype(int).clip(max=length // 2)  # a bin reaches half a bin to either side
+    upto = summed[:, below] + (edges + 0.5 - below) * (summed[:, below + 1] - summed[:, below])
+    bands = np.diff(upto, axis=1).T / np.diff(edges)[:, None]
+    levels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(bands / max(bands.max(), 1e-12), 10 ** (-RANGE_DB / 10)))
+    return levels
+
+
+def _draw_spectrogram(panel: "Axes", key: "Axes", audio: Array, rate: int, seconds: float) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    image = panel.imshow(
+        spectrogram(audio, rate),
+        extent=(0, seconds, np.log2(LOWEST_HZ), np.log2(rate / 2)),
+        origin="lower",
+        aspect="auto",
+        cmap=LinearSegmentedColormap.from_list("levels", LEVELS),
+        vmin=-RANGE_DB,
+        vmax=0,
+    )
+    shown = [frequency for frequency in FREQUENCIES_HZ if frequency < rate / 2]
+    panel.set_yticks(
+        [float(np.log2(frequency)) for frequency in shown],
+        [f"{frequency // 1000}k" if frequency >= 1000 else str(frequency) for frequency in shown],
+    )
+    panel.set_ylabel("Hz")
+    bar = panel.figure.colorbar(image, cax=key, ticks=[-80, -60, -40, -20, 0])
+    bar.outline.set_visible(False)
+    key.set_ylabel("dB")
+
+
+def note_spans(events: Sequence[Event], length: int) -> list[tuple[int, int, int, int]]:
+    """(start, end, key, velocity) of notes, in samples; unreleased ones end at ``length``."""
+    spans: list[tuple[int, int, int, int]] = []
+    down: dict[tuple[int, int], NoteOn] = {}
+    for event in events:
+        if isinstance(event, NoteOn | NoteOff):
+            begun = down.pop((event.channel, event.key), None)
+            if begun is not None:
+                spans.append((begun.time, event.time, begun.key, begun.velocity))
+            if isinstance(event, NoteOn):
+                down[event.channel, event.key] = event
+    spans += [(note.time, length, note.key, note.velocity) for note in down.values()]
+    return sorted(spans)
+
+
+def _draw_keys(panel: "Axes", bar: "Axes", events: Sequence[Event], rate: int, length: int) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+    from matplotlib.patches import Rectangle
+
+    spans = note_spans(events, length)
+    keys = [key for _, _, key, _ in spans] or [60]
+    low, high = min(keys) - 3, max(keys) + 3
+    for key in range(low, high + 1):
+        if key % 12 in BLACK_KEYS:
+            panel.axhspan(key - 0.5, key + 0.5, color=FAINT, alpha=0.35, linewidth=0)
+    colours = ScalarMappable(Normalize(1, 127), LinearSegmentedColormap.from_list("velocities", VELOCITIES))
+    shortest = 0.002 * length  # keeps notes of no length visible
+    thick = max(0.8, (high - low) / 40)  # keys, keeps a wide keyboard legible
+    boxes = [
+        Rectangle((start / rate, key - thick / 2), max(end - start, shortest) / rate, thick)
+        for start, end, key, _ in spans
+    ]
+    faces = colours.to_rgba(np.array([velocity for _, _, _, velocity in spans], float))
+    panel.add_collection(PatchCollection(boxes, facecolors=faces, edgecolors=PAPER, linewidths=0.4))
+    naturals = [[0], [0, 7], [0, 4, 7], [0, 2, 4, 5, 7, 9, 11]]
+    choices = [[key for key in range(low, high + 1) if key % 12 in classes] for classes in naturals]
+    ticks = next((choice for choice in choices if len(choice) >= 3), choices[-1])
+    panel.set_yticks(ticks, [note_name(key) for key in ticks])
+    panel.set_ylim(low - 0.5, high + 0.5)
+    panel.set_ylabel("keys")
+    scale = panel.figure.colorbar(colours, cax=bar, ticks=[1, 32, 64, 96, 127])
+    scale.outline.set_visible(False)
+    bar.set_ylabel("velocity")
+
+
+def _draw_latents(panel: "Axes", latents: Array, names: Sequence[str], seconds: float) -> None:
+    time = (np.arange(latents.shape[0]) + 0.5) * (seconds / max(latents.shape[0], 1))
+    for index in range(len(names)):
+        panel.plot(time, latents[:, index], color=PATHS[index % len(PATHS)], linewidth=1.3)
+    panel.set_ylabel("latents")
+    panel.grid(axis="y", color=FAINT, linewidth=0.5)
+    panel.margins(y=0.08)
+    labels = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names[: len(PATHS)]]
+    if len(names) > len(PATHS):
+        panel.plot([], [], " ")
+        labels.append(f"and {len(names) - len(PATHS)} more")
+    handles = [*panel.lines[: len(PATHS)], *panel.lines[len(names) :]]
+    panel.legend(
+        handles, labels, loc="center left", bbox_to_anchor=(1.012, 0.5), frameon=False, handlelength=1.2,
+        labelspacing=0.25, borderaxespad=0,
+    )  # fmt: skip
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
+
+MAP_INCHES = (8.0, 8.0)
+CODES, NAMES = "#b9bfc4", "#6b747d"
+LEFT, RIGHT = 0.09, 0.96  # of the page
+MARKS = 9  # along the path, evenly spaced in time: they show its speed
+LONGEST_MAP_NAME = 60  # letters, before names are shortened to fit
+DOT = 7.0  # pixels, radius of the largest dot on the path
+NAME_DOTS = 24  # letters of the name beside a training code
+
+
+class LatentPlane:
+    """Two latents as they are, else the training codes' principal axes."""
+
+    def __init__(self, card: Card) -> None:
+        names = [latent.name for latent in card.latents]
+        marks = landmark_codes(card)
+        self._centre, self._axes, self.labels = np.zeros(len(names)), np.eye(len(names)), names
+        if len(names) != 2:
+            scale = in_deviations(card)
+            self._centre = marks.mean(axis=0) if len(marks) else np.zeros(len(names))
+            _, sizes, turned = np.linalg.svd((marks - self._centre) * scale)
+            axes = np.pad(turned[:2], ((0, max(0, 2 - len(names))), (0, 0)))
+            self._axes = (axes * scale).T
+            shares = np.pad(np.square(sizes), (0, 2))[:2] / max(float(np.square(sizes).sum()), 1e-12)
+            self.labels = [
+                f"principal axis {number}: {share:.0%} of the training codes' variance, in deviations"
+                for number, share in enumerate(shares.tolist(), 1)
+            ]
+
+    def places(self, codes: Doubles) -> Doubles:
+        """Project codes, [rows, n_latents], to [rows, 2]."""
+        places: Doubles = (codes - self._centre) @ self._axes
+        return places
+
+
+def draw_way(
+    path: Path, card: Card, sounds: Sequence[tuple[str, Doubles]], way: Doubles, title: str, overwrite: bool = False
+) -> None:
+    """Draw a PNG of 1200 by 1200 pixels: training codes with their sounds' names, the sounds' codes, and a path.
+
+    Args:
+        sounds: names and frames' codes, [frames, n_latents]; the heading names the first and last.
+        way: codes evenly spaced in time, [rows, n_latents].
+
+    Raises:
+        UserError: as `picture.check_picture` and `host.files.check_output`.
+        Failure: the file cannot be written.
+    """
+    check_picture(path)
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    plane = LatentPlane(card)
+    with replacing(path, overwrite) as temporary, rc_context(style()):
+        figure = Figure(figsize=MAP_INCHES, dpi=DOTS_PER_INCH)
+        axes = figure.add_axes((LEFT, 0.08, RIGHT - LEFT, 0.84))
+        heading = figure.text(LEFT, 0.956, "", fontsize=12, weight="bold", parse_math=False)
+        _fit(heading, [sounds[0][0], sounds[-1][0]], " to ")
+        _fit(figure.text(LEFT, 0.932, "", fontsize=9, parse_math=False), [title], "")
+        marks = plane.places(landmark_codes(card))
+        axes.scatter(marks[:, 0], marks[:, 1], s=20, color=CODES, linewidths=0, label="training codes")
+        line = plane.places(way)
+        for (name, codes), colour in zip(sounds, PATHS[1::2], strict=False):
+            places = plane.places(codes)
+            axes.scatter(places[:, 0], places[:, 1], s=7, color=colour, alpha=0.35, linewidths=0)
+            shown = shortened(name, LONGEST_MAP_NAME // 2).replace("$", r"\$")
+            axes.plot([], [], "o", color=colour, label=shown, markersize=5)
+        axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=1.6)
+        dots = line[np.linspace(0, len(line) - 1, MARKS).round().astype(int)]
+        sizes = np.linspace(18, 60, MARKS)
+        axes.scatter(dots[:, 0], dots[:, 1], s=sizes, color=INK, zorder=3, label="the way, larger as time goes by")
+        axes.set_xlabel(plane.labels[0])
+        axes.set_ylabel(plane.labels[1])
+        axes.grid(color=FAINT, linewidth=0.5)
+        axes.set_axisbelow(True)
+        axes.margins(0.05)
+        legend = axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor=FAINT, handletextpad=0.2)
+        figure.draw_without_rendering()  # computes the layout
+        taken = [legend.get_window_extent(), *(_box_of_dot(place) for place in axes.transData.transform(dots))]
+        _name(axes, marks, [mark.label for mark in card.landmarks], line, taken)
+        figure.savefig(temporary, format="png")
+
+
+def shortened(name: str, letters: int) -> str:
+    if len(name) <= letters:
+        return name
+    end = (letters - 1) // 2
+    return f"{name[: letters - 1 - end]}…{name[len(name) - end :]}"
+
+
+def _fit(text: "Text", names: Sequence[str], between: str) -> None:
+    assert text.figure is not None
+    room = RIGHT * text.figure.bbox.width
+    for letters in range(LONGEST_MAP_NAME * 3 // (1 + len(names)), 3, -1):
+        text.set_text(between.join(shortened(name, letters) for name in names))
+        if text.get_window_extent().x1 <= room:
+            return
+
+
+def _box_of_dot(place: Doubles) -> "Bbox":
+    from matplotlib.transforms import Bbox
+
+    return Bbox([place - DOT, place + DOT])
+
+
+def _name(axes: "Axes", marks: Doubles, labels: Sequence[str], line: Doubles, taken: "list[Bbox]") -> None:
+    """Each training sound once, at its mark nearest to the path, where space is free."""
+    away = distances(marks, line) if len(marks) else np.zeros(0)
+    named: set[str] = set()
+    for number in np.argsort(away).tolist():
+        if labels[number] in named or not labels[number]:
+            continue
+        text = axes.annotate(
+            shortened(labels[number], NAME_DOTS), tuple(marks[number]), (4, 3), textcoords="offset points", fontsize=7,
+            color=NAMES, parse_math=False,
+        )  # fmt: skip
+        box = text.get_window_extent().padded(2)
+        if box.x1 > axes.bbox.x1 or box.y1 > axes.bbox.y1 or any(box.overlaps(other) for other in taken):
+            text.remove()
+            continue
+        named.add(labels[number])
+        taken.append(box)

@@ -1,0 +1,218 @@
+"""Windows, STFT, chroma, noise, pitch detection and medoids."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .arrays import Array
+from .units import A4_HZ, midi_to_hz
+
+LOWEST_HZ = 27.5  # A0, the lowest note of the publication's chromagram
+HIGHEST_HZ = 4186.01  # C8, its highest
+
+
+@functools.cache
+def window(name: str, length: int) -> Array:
+    """Periodic, [length]."""
+    t = 2.0 * np.pi * np.arange(length) / length
+    shapes = {
+        "hann": 0.5 - 0.5 * np.cos(t),
+        "blackman": 0.42 - 0.5 * np.cos(t) + 0.08 * np.cos(2 * t),
+        "rectangular": np.ones(length),
+    }
+    shape = shapes[name].astype(np.float32)
+    shape.setflags(write=False)
+    return shape
+
+
+def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "hann") -> npt.NDArray[np.complex64]:
+    """Short-time Fourier transform, [frames, frame_length // 2 + 1], of [samples].
+
+    Without padding: frame ``i`` starts at sample ``i * hop_length``.
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(signal, frame_length)[::hop_length]
+    return np.fft.rfft(frames * window(window_name, frame_length), axis=-1).astype(np.complex64)
+
+
+@functools.cache
+def from_middle(bins: int) -> Array:
+    """Signs, [bins], that move a spectrum's time origin between the frame's middle and start."""
+    signs = np.where(np.arange(bins) % 2 == 0, np.float32(1), np.float32(-1))
+    signs.setflags(write=False)
+    return signs
+
+
+@functools.cache
+def chroma_bins(sample_rate: int, frame_length: int) -> Array:
+    """Pitch class of each bin, one-hot from A0 to C8, else zero: [bins, 12].
+
+    Colonel & Keene 2020, section III-B: sums energy over bands around 88 notes.
+    """
+    hz = np.fft.rfftfreq(frame_length, 1.0 / sample_rate)
+    half_semitone = 2.0 ** (1 / 24)
+    inside = (hz > LOWEST_HZ / half_semitone) & (hz < HIGHEST_HZ * half_semitone)
+    note = np.round(69 + 12 * np.log2(np.where(inside, hz, A4_HZ) / A4_HZ)).astype(int)
+    bins = np.zeros((len(hz), 12), np.float32)
+    bins[inside, note[inside] % 12] = 1.0
+    bins.setflags(write=False)
+    return bins
+
+
+def chroma(magnitudes: Array, sample_rate: int, frame_length: int) -> Array:
+    """Pitch class energies, [..., 12], C first, of magnitudes, [..., bins]."""
+    return np.square(magnitudes) @ chroma_bins(sample_rate, frame_length)
+
+
+def overlapped_hops(frames: Array, hop: int) -> Array:
+    """Overlap-add [..., n, length] to [..., hops, hop], all first hops of frames before all second ones."""
+    count, length = frames.shape[-2:]
+    hops = np.zeros((*frames.shape[:-2], count - 1 - -length // hop, hop), np.float32)
+    for row, begin in enumerate(range(0, length, hop)):
+        part = frames[..., begin : begin + hop]
+        hops[..., row : row + count, : part.shape[-1]] += part
+    return hops
+
+
+def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
+    """[n, length] to [(n - 1) * hop + length]."""
+    count, length = pieces.shape
+    total = np.zeros((count - 1) * hop + length, np.float32)
+    for number, piece in enumerate(pieces):
+        total[number * hop : number * hop + length] += piece
+    return total
+
+
+def fast_length(length: int, primes: Sequence[int], step: int = 1) -> int:
+    """First multiple of ``step`` from ``length`` on without other prime factors."""
+    candidate = -(-length // step) * step
+    while _without(primes, candidate) > 1:
+        candidate += step
+    return candidate
+
+
+def _without(primes: Sequence[int], number: int) -> int:
+    for prime in primes:
+        while number % prime == 0:
+            number //= prime
+    return number
+
+
+SEED = 2020  # of reproducible noise
+
+
+def splitmix64(counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Hash counters to random numbers (Steele, Lea and Flood, OOPSLA 2014)."""
+    value = counters * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
+    return value ^ (value >> np.uint64(31))
+
+
+def white_noise(count: int) -> Array:
+    """Uniform noise on [-1, 1), [count], independent of library versions."""
+    value = splitmix64(np.arange(SEED, SEED + count, dtype=np.uint64))
+    return (value.astype(np.float64) / 2.0**63 - 1.0).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
+    """Complex Gaussian noise, E|z|^2 = 1, [count]; longer ones start with shorter ones (Box and Muller 1958)."""
+    first, then = _uniform(splitmix64(np.arange(SEED, SEED + 2 * count, dtype=np.uint64))).reshape(count, 2).T
+    noise: npt.NDArray[np.complex64] = (np.sqrt(-np.log1p(-first)) * np.exp(2j * np.pi * then)).astype(np.complex64)
+    noise.setflags(write=False)
+    return noise
+
+
+def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.NDArray[np.float64]:
+    """Random numbers on [0, 1), [count, columns], from row ``first`` on; a row depends on its index only."""
+    key = splitmix64(splitmix64(np.array([seed], np.uint64)) + np.uint64(note))
+    places = np.arange(first * columns, (first + count) * columns, dtype=np.uint64)
+    return _uniform(splitmix64(key + places)).reshape(count, columns)
+
+
+def normals(seed: int, note: int, frame: int, count: int) -> Array:
+    """[count] numbers (Box and Muller 1958)."""
+    pairs = -(-count // 2)
+    first, then = uniforms(seed, note, frame, 1, 2 * pairs).reshape(2, pairs)
+    radius, angle = np.sqrt(-2.0 * np.log1p(-first)), 2.0 * np.pi * then
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count].astype(np.float32)
+
+
+def _uniform(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    return (bits >> np.uint64(11)).astype(np.float64) / 2.0**53
+
+
+FRAME = 8192  # samples: at 44.1 kHz two bins fit between neighbouring semitones from C3 up
+HARMONICS = 16
+DECAY = 0.84  # weight of each harmonic against the one below (Hermes 1988, subharmonic summation)
+LOWEST, HIGHEST = 24, 108  # MIDI notes searched, C1 to C8
+STEPS = 10  # a semitone
+
+
+def sounding_note(sound: Array, sample_rate: int) -> float:
+    """MIDI note of a sound, [samples], to a tenth of a semitone; NaN for silence.
+
+    Subharmonic summation (Hermes, JASA 83, 1988) over the compressed mean power spectrum, minus the levels half-way
+    between harmonics: a sub-octave has gaps at its harmonics, an octave has harmonics in its gaps.
+    """
+    if len(sound) < FRAME:
+        sound = np.pad(sound, (0, FRAME - len(sound)))
+    starts = range(0, len(sound) - FRAME + 1, FRAME // 4)
+    shape = np.hanning(FRAME)
+    power = np.mean([np.square(np.abs(np.fft.rfft(sound[s : s + FRAME] * shape))) for s in starts], axis=0)
+    if power.max() <= 0:
+        return float("nan")
+    level = (power / power.max()) ** 0.25  # square root of magnitude: weak harmonics count too
+    on, between, weights = _combs(sample_rate)
+    score = (_at(level, on) - _at(level, between)) @ weights
+    return LOWEST + float(np.argmax(score)) / STEPS
+
+
+@functools.cache
+def _combs(sample_rate: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    notes = np.arange((HIGHEST - LOWEST) * STEPS) / STEPS + LOWEST
+    bins = np.array([midi_to_hz(note) for note in notes]) * FRAME / sample_rate
+    order = np.arange(1.0, HARMONICS + 1)
+    return bins[:, None] * order, bins[:, None] * (order - 0.5), np.power(DECAY, order - 1.0)
+
+
+def _at(level: npt.NDArray[np.float64], bins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.interp(bins, np.arange(len(level)), level, right=0.0)
+
+
+def medoid(rows: npt.NDArray[np.float64]) -> int:
+    """Index of the row nearest to the rows' median, [n, length]."""
+    return int(np.square(rows - np.median(rows, axis=0)).sum(axis=1).argmin())
+
+
+BLACKMAN_HARRIS = (0.35875, 0.48829, 0.14128, 0.01168)  # side lobes below -92 dB (Harris 1978)
+LOBE_STEPS = 1024  # table entries of a lobe per bin
+
+
+class FrameShape(NamedTuple):
+    length: int  # samples, even; a multiple of ``overlap``
+    overlap: int  # frames per frame length
+    terms: tuple[float, ...]  # of the window, a sum of cosines
+    taps: int  # bins of a lobe beside its center
+
+
+@functools.lru_cache(maxsize=4)  # presets loaded while others play share it
+def lobes(shape: FrameShape) -> Array:
+    """The window's lobe at each fraction of a bin, [STEPS + 1, 2 * taps + 1].
+
+    A sinusoid's positive-frequency transform per sample of a frame, for frames that overlap-add to amplitude 1.
+    """
+    away = np.arange(-shape.taps, shape.taps + 1) - np.linspace(-0.5, 0.5, LOBE_STEPS + 1)[:, np.newaxis]
+    lobe = shape.terms[0] * np.sinc(away)
+    for term, share in enumerate(shape.terms[1:], start=1):
+        lobe += share / 2 * (np.sinc(away - term) + np.sinc(away + term))
+    return (lobe / (2 * shape.overlap * shape.terms[0])).astype(np.float32)
+
+
+def window_of(shape: FrameShape) -> Array:
+    turn = 2 * np.pi * np.arange(shape.length) / shape.length
+    window: Array = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
+    return window.astype(np.float32)

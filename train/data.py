@@ -1,0 +1,99 @@
+"""Training data: its protocol, and the choice of audible clips with the recipe's words."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from ..host.arrays import Array, Integers
+from ..host.errors import UserError
+from .corpus.clip_table import Clip, Clips, Split
+from .corpus.store import Corpus
+from .frames import SILENT
+from .recipe import Recipe
+
+
+class Data(Protocol):
+    def __len__(self) -> int: ...
+
+    def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]: ...
+
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield batches of up to ``limit`` validation frames, evenly spaced, equal at every call."""
+        ...
+
+    def spread(self, limit: int) -> tuple[Tensor, ...]:
+        """Return inputs of `Network.varies`, chosen as in `validation`."""
+        ...
+
+
+def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[Clips, Integers]:
+    """Return a split's audible clips, with one of ``words`` if given, and their label indices."""
+    clips = audible(corpus, split)
+    labels = clips.label_numbers(words) if words else np.zeros(len(clips), np.int64)
+    return clips.take(labels >= 0), labels[labels >= 0]
+
+
+def audible(corpus: Corpus, split: Split) -> Clips:
+    clips, peaks = corpus.clips(split), corpus.clips(split).peaks
+    for number in np.flatnonzero(np.isnan(peaks)).tolist():  # not measured when the corpus was built
+        samples = corpus.samples(clips[number])
+        peaks[number] = max(samples.max(), -samples.min())
+    return clips.take(peaks > SILENT)
+
+
+def clips_of(corpus: Corpus, clips: Sequence[Clip], length: int, starts: Integers | None = None) -> Array:
+    """Return samples [clips, length], cut or padded, after ``starts`` [clips] samples of silence."""
+    found = np.zeros((len(clips), length), np.float32)
+    silences = [0] * len(clips) if starts is None else starts.tolist()
+    parts = [corpus.samples(clip, 0, max(0, length - start)) for clip, start in zip(clips, silences, strict=True)]
+    for row, samples, start in zip(found, parts, silences, strict=True):  # the disk was asked for all at once
+        row[start : start + len(samples)] = samples
+    return found
+
+
+def words_of(corpus: Corpus) -> list[str]:
+    """Return the sorted labels of the training clips."""
+    return sorted({*corpus.clips("train").labels} - {""})
+
+
+def check_words(corpus: Corpus, recipe: Recipe) -> None:
+    """Raise UserError if a conditional recipe finds fewer than two labels, or the recipe's words are missing."""
+    network, known = getattr(recipe, "network", None), words_of(corpus)
+    if getattr(network, "labels", False) and len(known) < 2:
+        found = ", ".join(map(repr, known)) or "none"
+        raise UserError(
+            f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {found}; "
+            "build it with --label folder or --label REGEX, or set network.labels = false"
+        )
+    if strange := sorted(set(getattr(network, "words", [])) - set(known)):
+        raise UserError(
+            f"network.words has {strange[0]!r}, and no training clip of corpus {corpus.folder} is labelled so; "
+            f"its labels are {', '.join(map(repr, known))}"
+        )
+
+
+def with_words(recipe: Any, corpus: Corpus) -> Any:
+    if not getattr(recipe.network, "labels", True) or recipe.network.words:  # classifiers always need labels
+        return recipe
+    network = recipe.network.model_copy(update={"words": words_of(corpus)})
+    return recipe.model_copy(update={"network": network})
+
+
+def left_out(corpus: Corpus, audible: Clips, used: Clips) -> list[str]:
+    parts = []
+    if len(silent := corpus.clips("train").without(audible)):
+        parts.append(f"{counted(len(silent), 'silent clip')} {are(len(silent))} left out ({silent[0].name!r})")
+    if len(bare := audible.without(used)):
+        parts.append(f"{counted(len(bare), 'unlabelled clip')} {are(len(bare))} left out ({bare[0].name!r})")
+    return parts
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def are(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -1,0 +1,152 @@
+"""Data for the GAN family and its inversion: pieces of recordings of one length, and previews."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....host.arrays import Array, Integers
+from ....host.errors import UserError
+from ...corpus.clip_table import Clips, Split
+from ...corpus.store import Corpus
+from ...data import are, audible_clips, check_words, counted, left_out
+from ...frames import SILENT
+from ...recipe import Recipe
+from ...sampling import evenly_spaced
+from .dcgan import Halves
+from .generator import ClipGenerator
+from .recipe import ClipFrames
+
+FEW = 10  # clips: a network cannot generalise from fewer
+BATCH = 64  # validation clips at a time: limits the memory of gradients
+
+
+@dataclass(frozen=True)
+class Places:
+    """Positions of pieces, in memory proportional to recordings.
+
+    Recording ``clips[r]`` has the label index ``labels[r]`` and pieces ``firsts[r]`` to ``firsts[r + 1] - 1``: at least
+    one, about one per hop.
+    """
+
+    clips: Clips
+    firsts: Integers
+    labels: Integers
+    length: int
+
+    def __len__(self) -> int:
+        return int(self.firsts[-1])
+
+    def of(self, pieces: Integers) -> Integers:
+        """Return recording indices, [pieces]."""
+        return np.searchsorted(self.firsts, pieces, side="right") - 1
+
+    def take_clips(
+        self, corpus: Corpus, pieces: Integers, normalised: bool, rng: np.random.Generator | None = None
+    ) -> Array:
+        """Return samples, [pieces, length], zero-padded; ``normalised`` scales each piece to a peak of 1.
+
+        Starts are random within each piece's range, the earliest if ``rng`` is None.
+        """
+        found = np.zeros((len(pieces), self.length), np.float32)
+        chance = np.zeros(len(pieces)) if rng is None else rng.random(len(pieces))
+        cut = []
+        for piece, recording, share in zip(pieces, self.of(pieces).tolist(), chance, strict=True):
+            clip = self.clips[recording]
+            starts = max(0, clip.length - self.length) + 1  # possible starts; each piece has an equal share
+            parts = int(self.firsts[recording + 1] - self.firsts[recording])
+            start = int((piece - self.firsts[recording] + share) * starts / parts)
+            cut.append(corpus.samples(clip, start, start + self.length))  # the disk is asked for all at once
+        for row, samples in zip(found, cut, strict=True):
+            row[: len(samples)] = samples
+        if normalised:
+            found /= np.maximum(np.abs(found).max(1, keepdims=True), SILENT)
+        return found
+
+
+def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str]) -> Places:
+    clips, labels = audible_clips(corpus, split, words)
+    starts = np.maximum(0, clips.lengths - settings.frame_length) + 1
+    firsts = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(starts / settings.hop_length)))]).astype(np.int64)
+    return Places(clips, firsts, labels, settings.frame_length)
+
+
+@dataclass
+class ClipData:
+    """Batches of (clips [batch, frame_length], label indices [batch])."""
+
+    corpus: Corpus
+    normalised: bool
+    train: Places
+    val: Places
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        return self._taken(self.train, frames, rng)
+
+    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
+        chosen = evenly_spaced(len(self.val), limit)
+        return (self._taken(self.val, chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
+
+    def spread(self, limit: int) -> tuple[Tensor, ...]:
+        return self._taken(self.train, evenly_spaced(len(self.train), limit))
+
+    def _taken(self, of: Places, pieces: Integers, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
+        labels = of.labels[of.of(pieces)]
+        return torch.from_numpy(of.take_clips(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(labels)
+
+
+def clip_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> ClipData:
+    assert isinstance(recipe.frames, ClipFrames)
+    words: list[str] = getattr(getattr(recipe, "network", None), "words", [])
+    train, val = (places(corpus, split, recipe.frames, words) for split in ("train", "val"))
+    return ClipData(corpus, recipe.frames.normalised, train, val if len(val) else train)
+
+
+def check_clips(corpus: Corpus, recipe: Recipe) -> None:
+    assert isinstance(recipe.frames, ClipFrames)
+    check_words(corpus, recipe)
+    if not len(places(corpus, "train", recipe.frames, [])):
+        raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
+
+
+def describe(corpus: Corpus, recipe: Recipe) -> str:
+    frames, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
+    assert isinstance(frames, ClipFrames)
+    audible = places(corpus, "train", frames, [])
+    used = places(corpus, "train", frames, words)
+    lengths = used.clips.lengths
+    seconds = frames.frame_length / frames.sample_rate
+    parts = [f"clips of {frames.frame_length} samples ({seconds:.2f} s): {counted(len(lengths), 'recording')}"]
+    if shorter := int((lengths < frames.frame_length).sum()):
+        parts.append(f"{shorter} {are(shorter)} shorter, and followed by silence")
+    if longer := int((lengths > frames.frame_length).sum()):
+        gives = "gives" if longer == 1 else "give"
+        parts.append(f"{longer} {are(longer)} longer, and {gives} pieces from anywhere in {_it(longer)}")
+    parts += left_out(corpus, audible.clips, used.clips)
+    if len(used) < FEW:
+        parts.append("with so few, it learns these by heart")
+    return "; ".join(parts)
+
+
+def _it(count: int) -> str:
+    return "it" if count == 1 else "them"
+
+
+CLIPS = 12  # of an adversarial network, from fixed codes
+
+
+def held_clips(network: ClipGenerator, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
+    codes = network.draw(CLIPS, torch.Generator().manual_seed(0)).to(batch[0])
+    label = network.rows(torch.arange(CLIPS, device=codes.device) % max(1, network.words))
+    return list(network.decode(codes, label).cpu().numpy())
+
+
+def held_reconstructions(network: Halves, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
+    made = network.decode(network.encode(batch[0])).cpu().numpy()
+    return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]

@@ -1,0 +1,66 @@
+"""Health of adversarial training: critic's estimate, diversity and Fréchet distance; detects collapse."""
+
+import numpy as np
+import torch
+
+from ....host.arrays import Array, Doubles
+from ....host.resynthesis.distance import BANDS, RANGE_DB, distances_db, log_mel, sounding_frames
+from ...data import Data
+from ...metrics.clips import frechet, pairwise
+from .generator import ClipGenerator
+
+CLIPS = 256  # validation clips, and made ones: figures are accurate to some hundredths
+COLLAPSED = 0.2  # of the recordings' diversity: the maximum of a network that repeats one sound
+ALIKE = "nearly one and the same clip"
+REMEDY = "go back to a checkpoint in RUN/kept, or train again with another training.seed or a lower learning rate"
+
+
+def health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, float]:
+    """Compare validation clips with as many of fixed codes, by a network in evaluation mode.
+
+    Returns:
+        ``estimate``: the judge's mean output for real less made clips, as by Wasserstein critics. ``diversity``:
+        `apart` of made clips relative to real ones. ``frechet``: of non-silent frames, in dB².
+    """
+    device = next(network.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    answers: list[tuple[float, float]] = []
+    real: list[Array] = []
+    made: list[Array] = []
+    for clips, labels in data.validation(CLIPS):
+        rows = network.rows(labels.to(device))
+        given = network.decode(network.draw(len(clips), generator).to(device), rows)
+        answers += zip(*(network.judge(which, rows).tolist() for which in (clips.to(device), given)), strict=True)
+        real.append(clips.numpy())
+        made.append(given.cpu().numpy())
+    levels = [log_mel(np.concatenate(sounds), sample_rate) for sounds in (real, made)]
+    return {
+        "estimate": float(np.mean([true - false for true, false in answers])),
+        "diversity": apart(levels[1]) / max(apart(levels[0]), 1e-9),
+        "frechet": frechet(*map(frames, levels)),
+    }
+
+
+def apart(levels: Array) -> float:
+    """Return the mean distance of all pairs [clips, frames, bands], in dB."""
+    return pairwise(distances_db(levels, levels))
+
+
+def frames(levels: Array) -> Doubles:
+    """Return non-silent frames, [frames, bands]; placeholders for silence."""
+    found = sounding_frames(levels)
+    return found if len(found) > 1 else np.full((2, BANDS), -RANGE_DB)
+
+
+def collapsed(diversity: float) -> bool:
+    return diversity < COLLAPSED
+
+
+def in_words(found: dict[str, float]) -> str:
+    line = (
+        f"the critic tells real from made by {found['estimate']:.3g}, made clips lie {found['diversity']:.2f} times "
+        f"as far apart as recordings, Fréchet distance {found['frechet']:.4g} dB²"
+    )
+    if not collapsed(found["diversity"]):
+        return line
+    return f"{line}; that is {ALIKE}: if this lasts the run has collapsed: stop it, and {REMEDY}"

@@ -1,0 +1,57 @@
+"""Decodes the codes of loop slices into one sound."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....host.arrays import Array
+from ....host.engines.clip.synthesis import TURNS, SpectraSound
+from .network import LoopNetwork
+from .recipe import LoopRecipe
+
+SILENT = 1e-9  # root mean square: the smallest divisor
+
+
+@torch.no_grad()
+def sound_of(
+    network: LoopNetwork,
+    recipe: LoopRecipe,
+    codes: Tensor,
+    loudest_db: float = math.inf,
+    late: float = 0.0,
+    turns: int = TURNS,
+) -> Array:
+    """Decode codes of slices [steps, components]: [steps * hop_length].
+
+    Args:
+        loudest_db: limit of each slice's RMS in dB of full scale.
+        late: delay of every other slice, from the second on, in steps.
+    """
+    seen = network.features
+    made = SpectraSound(seen.length, seen.transform, seen.hop, seen.points, turns)
+    features = network.decoded(codes)
+    if late:
+        shares = late * (torch.arange(len(codes)) % 2).to(features)[:, None]
+        features = seen.delayed(features, features.roll(1, 0), shares)
+    frames = seen.frames(features).cpu().numpy()
+    slices = made(frames)
+    levels = np.sqrt(np.square(slices).mean(1, keepdims=True))
+    slices *= np.minimum(1.0, 10 ** (loudest_db / 20) / np.maximum(levels, SILENT)).astype(np.float32)
+    return joined(slices, recipe.frames.hop_length)
+
+
+def joined(slices: Array, step: int) -> Array:
+    """Join slices [steps, length] with equal-power crossfades: [steps * step].
+
+    A slice begins with the overlap before its step.
+    """
+    overlap = slices.shape[1] - step
+    angles = (np.arange(overlap, dtype=np.float32) + 0.5) * np.float32(np.pi / 2 / max(1, overlap))
+    shape = np.ones(slices.shape[1], np.float32)
+    shape[:overlap], shape[step:] = np.sin(angles), np.cos(angles)
+    whole = np.zeros(overlap + len(slices) * step, np.float32)
+    for number, piece in enumerate(slices):
+        whole[number * step : number * step + len(piece)] += shape * piece
+    return whole[overlap:]

@@ -1,0 +1,472 @@
+"""Training loop of all families: batches cut ahead, steps, validation, checkpoints, previews."""
+
+import contextlib
+import itertools
+import math
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import thread_time
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from ..host.arrays import Integers
+from ..host.errors import Failure, UserError
+from ..host.interrupts import SIGNALS, note
+from . import checkpoint
+from .checkpoint import Optimizers, Progress
+from .data import Data
+from .families.gan.health import in_words
+from .families.table import FAMILIES
+from .network import Network, Objective
+from .preview import write_preview
+from .processes import together
+from .run import Run, trained_others
+from .shared_random import ExampleGenerator
+from .threads import Threads
+
+LISTED = 1 << 20  # examples; an order of more is calculated
+ROUNDS = 6  # of the Feistel network
+_MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+
+
+class ExampleOrder:
+    """A random order of the numbers from 0 to ``count`` - 1.
+
+    Up to `LISTED` numbers are permuted. Above, a cycle-walking Feistel network over an even number of bits computes
+    each place (Black and Rogaway, CT-RSA 2002).
+    """
+
+    def __init__(self, count: int, rng: np.random.Generator) -> None:
+        self._count = count
+        self._listed = rng.permutation(count) if count <= LISTED else None
+        self._half = np.uint64(max(1, -(-(count - 1).bit_length() // 2)))
+        self._keys = rng.integers(1 << 63, size=ROUNDS, dtype=np.uint64) if self._listed is None else None
+
+    def __getitem__(self, places: slice) -> Integers:
+        if self._listed is not None:
+            return self._listed[places]
+        found = np.arange(*places.indices(self._count), dtype=np.uint64)
+        walking = np.ones(len(found), bool)
+        while walking.any():
+            found[walking] = self._moved(found[walking])
+            walking = found >= self._count
+        return found.astype(np.int64)
+
+    def _moved(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        assert self._keys is not None
+        mask = (np.uint64(1) << self._half) - np.uint64(1)
+        left, right = numbers >> self._half, numbers & mask
+        for key in self._keys:
+            mixed = (right + key) * _MIX[0]
+            mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX[1]
+            left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
+        return (left << self._half) | right
+
+
+AHEAD = 4  # steps that are in memory
+
+Batches = list[tuple[Tensor, ...]]
+
+
+class BatchLoader:
+    """Batches by data, seed and step: ``batches`` a step, of ``batch`` examples."""
+
+    def __init__(self, data: Data, seed: int, batch: int, batches: int) -> None:
+        self._data, self._seed, self._batches = data, seed, batches
+        self.steps: int | None = None  # of the run, if they are known: none is cut ahead of the last
+        self.step_examples = batch * batches
+        self.epoch_steps = len(data) // self.step_examples
+        self._order: tuple[int, ExampleOrder] | None = None  # an epoch and its order
+        self._pool = ThreadPoolExecutor(1, "batches", torch.set_flush_denormal, (True,))  # as in the main thread
+        self._ahead: dict[int, Future[Batches]] = {}  # by step
+
+    def take(self, step: int) -> Batches:
+        """Return a step's batches, and begin to cut the next ones; raise `Failure` for an unreadable corpus."""
+        end = step + AHEAD if self.steps is None else min(step + AHEAD, max(self.steps, step + 1))
+        self._ahead = {
+            wanted: self._ahead.get(wanted) or self._pool.submit(self._cut, wanted) for wanted in range(step, end)
+        }
+        try:
+            return self._ahead[step].result()
+        except OSError as error:
+            raise Failure(f"cannot read the corpus: {error.strerror or error}; go on with --resume") from error
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _cut(self, step: int) -> Batches:
+        epoch, place = divmod(step, self.epoch_steps)
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, ExampleOrder(len(self._data), np.random.default_rng([self._seed, epoch, 1]))
+        indices = self._order[1][place * self.step_examples : (place + 1) * self.step_examples]
+        return [
+            self._data.batch(part, np.random.default_rng(self.seeds(step, number)))
+            for number, part in enumerate(indices.reshape(self._batches, -1))
+        ]
+
+    def seeds(self, step: int, number: int) -> list[int]:
+        return [self._seed, step, *([0, number] if number else [])]  # an order has another number in this place
+
+
+VALIDATION_FRAMES = 4096  # evenly spaced: evaluated within a fraction of a second, with little variance
+VALIDATION_STEPS = 200  # with shorter epochs, validate after enough epochs for this many steps
+LONGEST_STEPS = 1000  # with longer epochs, validate and save within them
+SAVE_SECONDS = 10.0  # with shorter epochs, the maximum age of the last checkpoint
+PREVIEW_SECONDS = 60.0  # between previews: often enough to follow a run's progress
+DEAD_FRAMES = 512  # training frames to test for varying latents; the validation split may hold one steady sound
+WARM_UP = 0.02  # of the budget, over which a cosine schedule rises to the learning rate
+FLOOR = 0.01  # of the learning rate, at the end of a cosine schedule
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    step: int
+    done: float  # share of the budget, 0 to 1
+    loss: float
+    examples_per_second: float
+    seconds_left: float
+    terms: dict[str, float] = field(default_factory=dict)  # of the loss, unweighted
+
+
+@dataclass
+class RunOptions:
+    accelerator: str = "auto"
+    devices: int = 1
+    tensorboard: bool = False
+    nodes: int = field(default=1, kw_only=True)
+    on_report: Callable[[RunStatus], None] | None = None
+    on_message: Callable[[str], None] | None = None
+
+
+class Diverged(Failure):
+    """The loss is not finite."""
+
+
+@dataclass
+class Outcome:
+    """``steps`` were done by this call, ``idle_steps`` are those of an idle core in the same time.
+
+    Outcomes of equal trainings are equal, in one call or in several.
+    """
+
+    step: int
+    validation: float
+    dead: bool
+    interrupted: bool
+    steps: int = field(default=0, compare=False)
+    idle_steps: int = field(default=0, compare=False)
+
+
+@dataclass
+class Stop:
+    """Ends the loop after a step on signals such as SIGTERM; a second Ctrl-C stops at once.
+
+    With ``forward`` child processes run the loop and receive the signal.
+    """
+
+    forward: bool = False
+    asked: bool = False
+    _old_handlers: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> "Stop":
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._old_handlers[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        note(number)
+        if self.forward:
+            for child in multiprocessing.active_children():
+                child.terminate()  # SIGTERM
+        if self.asked and number == signal.SIGINT:  # a closing terminal sends several other signals
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
+    recipe = run.recipe
+    others = trained_others(run)
+    torch.manual_seed(recipe.training.seed)
+    plain = FAMILIES[recipe.family].network(recipe, **others)
+    optimizers = {name: adam.over(plain, recipe.training) for name, adam in plain.optimisers.items()}
+    network, *stepping = fabric.setup(plain, *optimizers.values())  # before restoring: moves state to the device
+    progress = checkpoint.restore(run.last, plain, optimizers) if run.last.exists() else Progress()
+    if options.on_message and not progress.step:
+        describe = FAMILIES[recipe.family].describe
+        options.on_message(describe(run.corpus(), recipe) if describe else "cutting frames")
+    data = together(lambda: FAMILIES[recipe.family].data(run.corpus(), recipe, run.folder, run.info.tonal))
+    assert data is not None
+    if min(len(data) // plain.batches_a_step, recipe.training.batch_size) < fabric.world_size:
+        raise UserError(
+            f"corpus {run.info.corpus_name} has {len(data)} training frames, and a step takes {plain.batches_a_step} "
+            f"batches of at least {fabric.world_size} of up to {recipe.training.batch_size}; "
+            + ("add sounds" if fabric.world_size == 1 else "train with fewer processes, or add sounds")
+        )
+    if not progress.step:
+        trial = run.trial()
+        # A trial whose latents never varied has no best checkpoint.
+        if trial is not None and trial.best.exists() and not FAMILIES[recipe.family].measured:
+            checkpoint.restore(trial.best, plain)
+        else:
+            plain.initialise(data)
+    torch.set_flush_denormal(True)  # small weights under the penalty would slow every step
+    try:
+        with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
+            wrapped = (network, dict(zip(optimizers, stepping, strict=True)))
+            loop = _Loop(fabric, run, options, (plain, optimizers), wrapped, progress, data, stop, threads)
+            with contextlib.closing(loop.loader):
+                return loop.run()
+    finally:
+        torch.set_flush_denormal(False)
+
+
+class _Loop:
+    def __init__(
+        self,
+        fabric: Fabric,
+        run: Run,
+        options: RunOptions,
+        plain: tuple[Network, Optimizers],
+        wrapped: tuple[Any, dict[str, Any]],  # the same, wrapped by Fabric
+        progress: Progress,
+        data: Data,
+        stop: Stop,
+        threads: Threads,
+    ) -> None:
+        self.fabric, self.folder, self.options, self.data, self.stop = fabric, run, options, data, stop
+        self.threads = threads
+        self.recipe = run.recipe
+        self.progress = progress
+        self.plain, self.plain_optimizers = plain
+        self.network, self.optimizers = wrapped
+        training, batches = self.recipe.training, self.plain.batches_a_step
+        batch = min(training.batch_size, len(data) // batches) // fabric.world_size * fabric.world_size
+        self.loader = BatchLoader(data, training.seed, batch, batches)
+        self.epoch_steps = self.loader.epoch_steps
+        self.validation_steps = min(self.epoch_steps * math.ceil(VALIDATION_STEPS / self.epoch_steps), LONGEST_STEPS)
+        self.last_step = training.steps or (training.epochs and training.epochs * self.epoch_steps)
+        self.loader.steps = self.last_step
+        self.began = time.monotonic() - progress.seconds
+        self.saved = self.previewed = time.monotonic()
+        self.terms: dict[str, Tensor] = {}
+        self.dead = False
+        self.validation = progress.best
+        self.writer = self._tensorboard_writer()
+
+    def run(self) -> Outcome:
+        loss = torch.zeros(())
+        began, worked, first_step = time.monotonic(), thread_time(), self.progress.step
+        reported, reported_step = time.monotonic(), self.progress.step
+        while True:
+            done, stop = self._agreed_progress(loss)
+            if done >= 1.0 or stop:
+                break
+            with self.threads.step():
+                loss = self._step(done)
+            self.progress.step += 1
+            now = time.monotonic()
+            if now - reported > 0.5:
+                self._report(float(loss), (self.progress.step - reported_step) / (now - reported))
+                reported, reported_step = now, self.progress.step
+            if self.progress.step % self.validation_steps == 0:
+                self._validate()
+            if self.progress.step % min(self.epoch_steps, self.validation_steps) == 0:
+                self._save(only_if_due=self.epoch_steps < VALIDATION_STEPS)
+        if done < 1.0 and self.options.on_message:
+            self.options.on_message("stopping: measuring and saving first; Ctrl-C again stops at once, without saving")
+        self._check(float(loss))
+        self._validate(may_be_best=done >= 1.0)  # an arbitrary moment of Ctrl-C must not decide the exported weights
+        self._save()
+        if self.writer:
+            self.writer.close()
+        steps = self.progress.step - first_step
+        core_share = min(1.0, max(thread_time() - worked, 1e-9) / max(time.monotonic() - began, 1e-9))
+        return Outcome(
+            self.progress.step,
+            self.validation,
+            self.dead,
+            interrupted=min(done, 1.0) < 1.0 and self._part_done() < 1.0,
+            steps=steps,
+            idle_steps=round(steps / core_share),
+        )
+
+    def _step(self, done: float) -> Tensor:
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self._learning_rate(self.plain.optimisers[name].rate(self.recipe.training), done)
+        batches = map(self._own, itertools.count(), self.loader.take(self.progress.step))
+        objectives = self.plain.objectives
+        shared = [] if all(objective.batches for objective in objectives) else [next(batches)]
+        losses = [
+            self._move(objective, *batch)
+            for objective in objectives
+            for batch in (itertools.islice(batches, objective.batches) if objective.batches else shared)
+        ]
+        self.plain.moved()
+        return losses[0]
+
+    def _own(self, number: int, batch: tuple[Tensor, ...]) -> tuple[list[Tensor], ExampleGenerator]:
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        seeds = self.loader.seeds(self.progress.step, number)
+        mine = [part[rank::world].to(self.fabric.device) for part in batch]
+        generator = ExampleGenerator()
+        generator.manual_seed(hash((*seeds, 0)) & 0x7FFFFFFFFFFFFFFF)
+        generator.rank, generator.processes = rank, world
+        return mine, generator
+
+    def _move(self, objective: Objective, batch: list[Tensor], generator: torch.Generator) -> Tensor:
+        terms = self.network(objective.name, *batch, generator)
+        loss = self.plain.total(terms)
+        if objective is self.plain.objectives[0]:
+            self.terms = {name: term.detach() for name, term in terms.items()}
+        self.plain.zero_grad()
+        self.fabric.backward(loss)
+        optimizer, norm = self.optimizers[objective.optimiser], self.plain.optimisers[objective.optimiser].largest_norm
+        if norm is not None:  # `_check` reports a loss that is not finite
+            self.fabric.clip_gradients(self.network, optimizer, max_norm=norm, error_if_nonfinite=False)
+        optimizer.step()
+        return loss.detach()
+
+    def _part_done(self) -> float:
+        if self.last_step:
+            return self.progress.step / self.last_step
+        assert self.recipe.training.minutes is not None
+        return (time.monotonic() - self.began) / (60 * self.recipe.training.minutes)
+
+    def _agreed_progress(self, loss: Tensor) -> tuple[float, bool]:
+        """Processes agree on the share of the budget and on stopping; all raise for an infinite loss."""
+        if self.fabric.world_size == 1:
+            return self._part_done(), self.stop.asked
+        mine = torch.tensor([self._part_done(), float(self.stop.asked), float(not math.isfinite(loss))])
+        agreed = self.fabric.all_reduce(mine, reduce_op="max")
+        assert isinstance(agreed, Tensor)
+        done, asked, diverged = agreed.tolist()
+        self._check(math.nan if diverged else 0.0)
+        return done, bool(asked)
+
+    def _learning_rate(self, rate: float, done: float) -> float:
+        if self.recipe.training.schedule == "constant":
+            return rate
+        falling = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
+        return rate * min(1.0, done / WARM_UP + 0.01) * falling
+
+    def _report(self, loss: float, steps_per_second: float) -> None:
+        if self.fabric.world_size == 1:
+            self._check(loss)
+        if self.options.on_report and self.fabric.is_global_zero:
+            done = self._part_done()
+            elapsed = time.monotonic() - self.began
+            left = elapsed * (1 - done) / max(done, 1e-9)
+            terms = {name: float(term) for name, term in self.terms.items()}
+            speed = steps_per_second * self.loader.step_examples
+            report = RunStatus(self.progress.step, min(1.0, done), loss, speed, left, terms)
+            self.options.on_report(report)
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            kept = f"; the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else ""
+            raise Diverged(
+                f"the loss is {loss} at step {self.progress.step}: training has diverged; "
+                f"train again with a lower training.learning_rate than {self.recipe.training.learning_rate:g}{kept}"
+            )
+
+    @torch.no_grad()
+    def _validate(self, may_be_best: bool = True) -> None:
+        with _evaluating(self.plain):
+            means = self._validation_means()
+            some = [part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES)]
+            self.dead = not self.plain.varies(*some)
+            contest = self._health()
+        self._check(means["total"])
+        means |= contest
+        self.validation = means["total"]
+        self.progress.seconds = time.monotonic() - self.began
+        if not self.fabric.is_global_zero:
+            return
+        self.folder.log({"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **means})
+        if self.writer:
+            for name, value in means.items():
+                self.writer.add_scalar(f"val/{name}", value, self.progress.step)
+        if self.dead and self.options.on_message:
+            self.options.on_message(
+                f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code, and "
+                "knobs do nothing: if this lasts, train with another training.seed or a lower learning rate"
+            )
+        # Adversarial losses do not measure quality: without another measure, the newest checkpoint counts as the best.
+        score = contest.get("frechet", means["total"])
+        better = (not contest and self.plain.adversarial) or score < self.progress.best
+        if may_be_best and better and not self.dead:
+            self.progress.best = score
+            checkpoint.save(self.folder.best, self.plain, self.plain_optimizers, self.progress)
+        if count := self.recipe.training.keep:
+            checkpoint.keep(self.folder.kept, self.plain, self.plain_optimizers, self.progress, count)
+        preview = FAMILIES[self.recipe.family].preview
+        if preview is not None and time.monotonic() - self.previewed > PREVIEW_SECONDS:
+            self.previewed = time.monotonic()
+            folder, step = self.folder.folder / "preview", self.progress.step
+            write_preview(folder, self.plain, self.recipe, self.data, preview, step)
+
+    def _health(self) -> dict[str, float]:
+        measure = FAMILIES[self.recipe.family].health
+        if measure is None or not self.fabric.is_global_zero:
+            return {}
+        found = measure(self.plain, self.data, self.recipe.frames.sample_rate)
+        if self.options.on_message:
+            self.options.on_message(f"step {self.progress.step}: {in_words(found)}")
+        return found
+
+    def _validation_means(self) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        count = 0
+        for batch in self.data.validation(VALIDATION_FRAMES):
+            mine = [part.to(self.fabric.device) for part in batch]
+            terms: dict[str, Tensor] = {}
+            for objective in self.plain.objectives:
+                with torch.set_grad_enabled(objective.differentiates):
+                    found = self.plain(objective.name, *mine, torch.Generator().manual_seed(0))
+                found = {name: term.detach() for name, term in found.items()}
+                terms |= {"total": self.plain.total(found)} | found if not terms else found
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term) * len(mine[0])
+            count += len(mine[0])
+        return {name: value / count for name, value in sums.items()}
+
+    def _save(self, only_if_due: bool = False) -> None:
+        now = time.monotonic()
+        if not self.fabric.is_global_zero or (only_if_due and now - self.saved < SAVE_SECONDS):
+            return
+        self.saved = now
+        self.progress.seconds = now - self.began
+        if all(bool(p.isfinite().all()) for p in self.plain.parameters()):
+            checkpoint.save(self.folder.last, self.plain, self.plain_optimizers, self.progress)
+
+    def _tensorboard_writer(self) -> Any:
+        if not self.options.tensorboard or not self.fabric.is_global_zero:
+            return None
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.folder.folder / "tensorboard"))
+
+
+@contextlib.contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    yield
+    for module in training:
+        module.training = True

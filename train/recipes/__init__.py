@@ -1,1 +1,0 @@
-"""Recipes: TOML files of training settings."""
