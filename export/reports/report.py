@@ -21,7 +21,8 @@ from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
 from ...train.run import Run
 
-FORMAT = 1
+FORMAT = 1  # of report.json
+DOTS_FORMAT = 1
 MOST = 2000  # dots per picture: enough for one within a few pixels of any position
 PLACE_DIGITS = 4  # of the picture's size: a tenth of a pixel
 CODE_DIGITS = 5  # codes are about 1 apart
@@ -42,7 +43,7 @@ class Dots:
         """
         some = np.unique(np.linspace(0, len(self.codes) - 1, min(MOST, len(self.codes))).round().astype(int))
         told: dict[str, Any] = {
-            "format": FORMAT,
+            "format": DOTS_FORMAT,
             "places": [
                 _rounded(axes.transData.transform(points[some]) / figure.bbox.size * (1, -1) + (0, 1), PLACE_DIGITS)
                 for axes, points in zip(figure.axes, self.points, strict=False)

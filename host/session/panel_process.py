@@ -314,7 +314,7 @@ def _own_addresses() -> list[str]:
 
 
 def missing() -> str | None:
-    """How to install a missing package."""
+    """Return the command that installs a missing package."""
     return next((how_to_install(module) for module in MODULES["panel"] if not importlib.util.find_spec(module)), None)
 
 

@@ -298,5 +298,5 @@ def _number_velocities(names: Sequence[str]) -> dict[str, int]:
 
 
 def _is_shared(numbers: Mapping[str, int]) -> bool:
-    """Whether several notes have each number: takes are numbered one by one."""
+    """Return whether several notes have each number: takes are numbered one by one."""
     return 2 * len(set(numbers.values())) <= len(numbers)
