@@ -13,7 +13,7 @@ import typer
 from ..host.commands.options import MODEL_HELP, PRESET_HELP, Overwrite, PresetName, Trust, opened_model, preset_names
 from ..host.errors import UserError
 from ..train.commands import Accelerator, RecipeName, Which
-from .families import made_families
+from .families import MADE as MADE_FAMILIES
 from .study.commands import STUDIES, RayOption
 
 commands = typer.Typer(rich_markup_mode=None)
@@ -25,7 +25,7 @@ commands.add_typer(study_commands, name="study")
 for study in STUDIES:
     study_commands.command()(study)
 
-MADE = {row.called: row for row in made_families().values()}
+MADE = {row.called: row for row in MADE_FAMILIES.values()}
 if TYPE_CHECKING:
     FamilyChoice = StrEnum
 else:

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +20,22 @@ from ..train.corpus.store import Corpus
 from ..train.metrics.clips import Judge, JudgedClips
 from ..train.run import Run, trained
 from .export import export
-from .families.table import FAMILIES
+from .families import FAMILIES
 from .fidelity.comparison import beside
 from .fidelity.page import instrument_page
 from .first_preset import first_preset
-from .reports.report import FORMAT, SEED, Figures, HeldOutRun, Progress, Report, ReportSound, as_json, listed
+from .reports.report import (
+    FORMAT,
+    SEED,
+    Figures,
+    HeldOutRun,
+    Progress,
+    Report,
+    ReportRequest,
+    ReportSound,
+    as_json,
+    listed,
+)
 
 PEAK = 0.98  # of a page's loudest sound
 
@@ -53,25 +65,22 @@ def evaluate(
         Failure: the disk is full.
     """
     say = progress or (lambda share, what: None)
-    row, tried = FAMILIES[run.recipe.family], run.trial()
-    measured = run if tried is None or row.keyed else tried
-    network, which, step = trained(measured, checkpoint)
-    given = _judged(run, classifier)
+    family, tried = FAMILIES[run.recipe.family], run.trial()
+    measured = run if tried is None or family.keyed else tried
+    request = ReportRequest(measured, *trained(measured, checkpoint), say, _judged(run, classifier))
     with contextlib.ExitStack() as stack:
-        if row.played:
-            given["instrument"] = instrument
-        if instrument is not None and row.heard:
-            given["heard"] = row.heard
-        if row.played and exported is not None and measured is run:
-            given["exported"] = exported
-        elif row.played:
-            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            given["exported"] = functools.partial(exported_patch, measured, place, which=checkpoint)
-        if row.keyed and tried is not None:
+        if instrument is not None and family.demo:
+            request = replace(request, heard=family.demo)
+        if family.played:
+            if exported is None or measured is not run:
+                place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                exported = functools.partial(exported_patch, measured, place, which=checkpoint)
+            request = replace(request, instrument=instrument, exported=exported)
+        if family.keyed and tried is not None:
             place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             played = functools.partial(exported_patch, tried, place, which=checkpoint)
-            given["trial"] = HeldOutRun(tried.corpus(), trained(tried, checkpoint)[0], played)
-        report = row.report(measured, network, which, step, say, **given)
+            request = replace(request, trial=HeldOutRun(tried.corpus(), trained(tried, checkpoint)[0], played))
+        report = family.report(request)
         say(0.75, "drawing")
         _save(stack.enter_context(replacing_folder(run.folder / "report")), report)
     say(1.0, "done")
@@ -133,9 +142,9 @@ def _save(folder: Path, report: Report) -> None:
         (folder / name).write_text(page, encoding="utf-8")
 
 
-def _judged(run: Run, classifier: Run | None) -> dict[str, Any]:
+def _judged(run: Run, classifier: Run | None) -> Judge | None:
     if classifier is None:
-        return {}
+        return None
     if not FAMILIES[run.recipe.family].judged:
         raise UserError(f"--classifier judges clips, and run {run.folder} makes none; leave it out")
     network, _, _ = trained(classifier, "best")
@@ -147,7 +156,7 @@ def _judged(run: Run, classifier: Run | None) -> dict[str, Any]:
         raise UserError(
             f"--classifier {classifier.folder} does not know label {strange[0]!r}; train one on clips with these labels"
         )
-    return {"judge": _in_order(judge, known, asked)}
+    return _in_order(judge, known, asked)
 
 
 def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge:

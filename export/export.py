@@ -31,7 +31,7 @@ from ..host.model.map_layout import text_of
 from ..host.model.model import ONE_HOT, Model, open_session
 from ..train.corpus.store import Corpus
 from ..train.run import Run, trained
-from .families.table import FAMILIES
+from .families import FAMILIES
 from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, starting_point, store_half, trace
 from .knobs.naming import explained
 from .loudness import PLAIN_LUFS, loudness
@@ -86,8 +86,8 @@ def export(
     """
     if path.suffix != ".onnx" or path.name.endswith(".encoder.onnx"):
         raise UserError(f"-o {path} must be a model's name, such as {path.name.partition('.')[0] or 'model'}.onnx")
-    make_graphs = FAMILIES[run.recipe.family].graphs
-    if make_graphs is None:
+    family = FAMILIES[run.recipe.family]
+    if not family.exported:
         raise UserError(
             f"run {run.folder} is of family {run.recipe.family}, whose networks make no sound and are not exported; "
             f"timbrel evaluate {shlex.quote(str(run.folder))} says what it came to"
@@ -96,7 +96,7 @@ def export(
     check_output(encoder_path(path), overwrite)
     network, _, step = trained(run, which)
     corpus = run.corpus()
-    graphs = make_graphs(network, run.recipe, corpus, run.info.tonal)
+    graphs = family.graphs(network, run.recipe, corpus, run.info.tonal)
     if not np.isfinite(graphs.codes.latents).all():
         raise Failure(f"run {run.folder}: its codes are not finite; {LOWER_RATE}")
     if len(graphs.codes.latents) > 1 and np.all(graphs.codes.latents.std(0) < DEAD):

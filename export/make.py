@@ -27,12 +27,13 @@ from ..train.families.recipes import load_recipe
 from ..train.frames import is_tonal, pitched_frames
 from ..train.launch import resume, start
 from ..train.loop import Outcome, RunOptions, RunStatus
+from ..train.network import Network
 from ..train.recipe import Recipe
 from ..train.run import Run
 from .evaluate import evaluate, exported_patch
 from .export import LabelInput
+from .families import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, family_named, name_for_users
 from .families.family import ExportFamily
-from .families.table import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, family_named, name_for_users
 from .fidelity.page import dynamics_line, in_short, tuning_line
 from .first_preset import as_text, first_preset, rendered
 from .reports.report import Figures
@@ -92,15 +93,15 @@ def make(
         row, patch = FAMILIES[run.recipe.family], _exported(run, output, display)
         found = _evaluated(run, output, display, (lambda: patch) if row.played else None)
         model = patch.model
-        preset = rendered(model, output / row.heard, display)
+        preset = rendered(model, output / row.demo, display)
         if (output / "report").exists():
-            shutil.copyfile(output / row.heard, output / "report" / row.heard)  # the page plays it, in the panel too
+            shutil.copyfile(output / row.demo, output / "report" / row.demo)  # the page plays it, in the panel too
         if edited:
             display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
         with replacing(output / PRESET, overwrite=True) as file:  # last: a preset marks a complete instrument
             file.write_text(as_text(preset, model.card), encoding="utf-8")
-    plays = row.plays(preset, model, run.info.tonal)
-    return _summary(output, model.card, plays, output / row.heard, found, outcome)
+    plays = row.playing(preset, model, run.info.tonal)
+    return _summary(output, model.card, plays, output / row.demo, found, outcome)
 
 
 @contextlib.contextmanager
@@ -220,7 +221,7 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
         family, why, mixed = _chosen_family(corpus, tonal)
         if mixed:
             display.say(mixed)
-        display.say(f"{why}: {FAMILIES[family].why} (--family {name_for_users(family)})")
+        display.say(f"{why}: {FAMILIES[family].purpose} (--family {name_for_users(family)})")
         if FAMILIES[family].played and (warning := unsuited_notes(corpus)):
             display.say(f"warning: {warning}")
     elif not tonal and FAMILIES[family].unpitched:
@@ -241,7 +242,7 @@ def _chosen_family(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
 
 
 def _as_wanted(
-    corpus: Corpus, row: ExportFamily, sounds: Sequence[Path], label: str | None, display: Display
+    corpus: Corpus, row: ExportFamily[Recipe, Network], sounds: Sequence[Path], label: str | None, display: Display
 ) -> Corpus:
     if not row.whole and not row.gridded:
         return corpus
@@ -302,7 +303,7 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
     return Run.open(folder), _in_all(outcomes)
 
 
-def _held_out(corpus: Corpus, row: ExportFamily, display: Display) -> tuple[Corpus, bool]:
+def _held_out(corpus: Corpus, row: ExportFamily[Recipe, Network], display: Display) -> tuple[Corpus, bool]:
     """Hold sounds out of the trial; return the corpus and whether there is a trial."""
     keys = held_keys(corpus) if row.keyed else []
     corpus = corpus.deal(key_splits(corpus, keys) if row.keyed else clip_splits(corpus))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from timbrel.host.kinds.table import KINDS, kind_of
 from timbrel.host.preset.preset import Preset
-from timbrel.train.families.table import FAMILIES as TRAINED
+from timbrel.train.families import FOLDERS
 
 ROOT = Path(__file__).parents[1]
 # Where the names are given: by a kind's or a family's own files, by the tables of rows, and by the format of cards.
@@ -68,12 +68,12 @@ def test_no_other_file_of_the_host_names_a_kind():
 
 def test_no_other_file_names_a_family():
     """`chroma` is an input of decoders too, and a way to augment encoders: those are not families."""
-    families = set(TRAINED) - {"chroma"}
+    families = set(FOLDERS) - {"chroma"}
     assert list(found(families, OF_FAMILIES + OF_KINDS, ["train", "export"])) == []
 
 
 def test_no_file_but_tables_compares_with_a_constant_that_is_such_a_name():
-    names = {*KINDS, *TRAINED}
+    names = {*KINDS, *FOLDERS}
     assert list(found(names, OF_FAMILIES + OF_KINDS, ["host", "train", "export"], compared)) == []
 
 

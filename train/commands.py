@@ -214,8 +214,8 @@ def train(
         changes.append(f"training.minutes={minutes}")
 
     from ..host.progress import Display
+    from .families import FAMILIES
     from .families.recipes import load_recipe
-    from .families.table import FAMILIES
     from .launch import resume as go_on
     from .launch import start
     from .loop import RunOptions
@@ -226,7 +226,7 @@ def train(
         display.stage(f"training {loaded.name}")
         options = RunOptions(accelerator, devices, tensorboard, *_reporters(display, devices * nodes), nodes=nodes)
         outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options, others)
-    _end_of_training(outcome, output, corpus, FAMILIES[loaded.family].preview is not None)
+    _end_of_training(outcome, output, corpus, FAMILIES[loaded.family].previewed)
 
 
 def _others(recipe: str, reads: Sequence[str], resume: bool, **given: Path | None) -> dict[str, Path]:

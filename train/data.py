@@ -1,7 +1,7 @@
 """Training data: its protocol, and the choice of audible clips with the recipe's words."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from .corpus.clip_table import Clip, Clips, Split
 from .corpus.store import Corpus
 from .frames import SILENT
 from .recipe import Recipe
+
+RecipeT = TypeVar("RecipeT", bound=Recipe)
 
 
 class Data(Protocol):
@@ -75,10 +77,12 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
         )
 
 
-def with_words(recipe: Any, corpus: Corpus) -> Any:
-    if not getattr(recipe.network, "labels", True) or recipe.network.words:  # classifiers always need labels
+def with_words(recipe: RecipeT, corpus: Corpus) -> RecipeT:
+    """Fill in the labels of a recipe whose network has ``words``."""
+    network: Any = recipe.network  # type: ignore[attr-defined]
+    if not getattr(network, "labels", True) or network.words:  # classifiers always need labels
         return recipe
-    network = recipe.network.model_copy(update={"words": words_of(corpus)})
+    network = network.model_copy(update={"words": words_of(corpus)})
     return recipe.model_copy(update={"network": network})
 
 

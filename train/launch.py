@@ -17,7 +17,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from ..host.errors import TimbrelError, UserError
 from .corpus.store import Corpus
-from .families.table import FAMILIES
+from .families import FAMILIES
 from .frames import is_tonal
 from .loop import Outcome, RunOptions, Stop, train
 from .processes import is_first, launched, one_voice, processes, together
@@ -128,7 +128,7 @@ def _resumed(folder: Path, recipe: Recipe) -> Run:
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
     trained_others(run)
     others = {name: other.recipe for name, other in run.others().items()}
-    recipe = FAMILIES[recipe.family].follows(recipe, others)
+    recipe = FAMILIES[recipe.family].follow(recipe, others)
     budget = {"training": recipe.training.model_copy(update=run.recipe.training.budget)}
     if recipe.model_copy(update=budget) != run.recipe:
         raise UserError(
@@ -149,7 +149,7 @@ def _following(recipe: Recipe, others: Mapping[str, Path]) -> Recipe:
     runs = {name: Run.open(other) for name, other in others.items()}
     for run in runs.values():
         trained(run, "best")
-    return FAMILIES[recipe.family].follows(recipe, {name: run.recipe for name, run in runs.items()})
+    return FAMILIES[recipe.family].follow(recipe, {name: run.recipe for name, run in runs.items()})
 
 
 def hardware() -> str:

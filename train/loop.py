@@ -25,8 +25,7 @@ from ..host.interrupts import SIGNALS, note
 from . import checkpoint
 from .checkpoint import Optimizers, Progress
 from .data import Data
-from .families.gan.health import in_words
-from .families.table import FAMILIES
+from .families import FAMILIES
 from .network import Network, Objective
 from .preview import write_preview
 from .processes import together
@@ -202,14 +201,14 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     recipe = run.recipe
     others = trained_others(run)
     torch.manual_seed(recipe.training.seed)
-    plain = FAMILIES[recipe.family].network(recipe, **others)
+    family = FAMILIES[recipe.family]
+    plain = family.network(recipe, **others)
     optimizers = {name: adam.over(plain, recipe.training) for name, adam in plain.optimisers.items()}
     network, *stepping = fabric.setup(plain, *optimizers.values())  # before restoring: moves state to the device
     progress = checkpoint.restore(run.last, plain, optimizers) if run.last.exists() else Progress()
     if options.on_message and not progress.step:
-        describe = FAMILIES[recipe.family].describe
-        options.on_message(describe(run.corpus(), recipe) if describe else "cutting frames")
-    data = together(lambda: FAMILIES[recipe.family].data(run.corpus(), recipe, run.folder, run.info.tonal))
+        options.on_message(family.describe(run.corpus(), recipe))
+    data = together(lambda: family.data(run.corpus(), recipe, run.folder, run.info.tonal))
     assert data is not None
     if min(len(data) // plain.batches_a_step, recipe.training.batch_size) < fabric.world_size:
         raise UserError(
@@ -220,7 +219,7 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     if not progress.step:
         trial = run.trial()
         # A trial whose latents never varied has no best checkpoint.
-        if trial is not None and trial.best.exists() and not FAMILIES[recipe.family].measured:
+        if trial is not None and trial.best.exists() and not family.measured:
             checkpoint.restore(trial.best, plain)
         else:
             plain.initialise(data)
@@ -415,20 +414,21 @@ class _Loop:
             checkpoint.save(self.folder.best, self.plain, self.plain_optimizers, self.progress)
         if count := self.recipe.training.keep:
             checkpoint.keep(self.folder.kept, self.plain, self.plain_optimizers, self.progress, count)
-        preview = FAMILIES[self.recipe.family].preview
-        if preview is not None and time.monotonic() - self.previewed > PREVIEW_SECONDS:
+        family = FAMILIES[self.recipe.family]
+        if family.previewed and time.monotonic() - self.previewed > PREVIEW_SECONDS:
             self.previewed = time.monotonic()
             folder, step = self.folder.folder / "preview", self.progress.step
-            write_preview(folder, self.plain, self.recipe, self.data, preview, step)
+            sounds = family.preview_sounds(self.plain, self.recipe, self.data)
+            write_preview(folder, sounds, self.recipe.frames.sample_rate, step, pictured=family.pictured)
 
     def _health(self) -> dict[str, float]:
-        measure = FAMILIES[self.recipe.family].health
-        if measure is None or not self.fabric.is_global_zero:
+        if not self.fabric.is_global_zero:
             return {}
-        found = measure(self.plain, self.data, self.recipe.frames.sample_rate)
-        if self.options.on_message:
-            self.options.on_message(f"step {self.progress.step}: {in_words(found)}")
-        return found
+        family = FAMILIES[self.recipe.family]
+        figures = family.health(self.plain, self.data, self.recipe.frames.sample_rate)
+        if figures and self.options.on_message:
+            self.options.on_message(f"step {self.progress.step}: {family.health_line(figures)}")
+        return figures
 
     def _validation_means(self) -> dict[str, float]:
         sums: dict[str, float] = {}

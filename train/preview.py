@@ -1,20 +1,15 @@
 """Writes audible previews of a run during training, and draws grids of clips."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from ..host.arrays import Array
 from ..host.audio.sound_files import sound_writer
 from ..host.files import replacing
 from ..host.resynthesis.distance import HOP, log_mel
-from .data import Data
-from .network import Network
-from .recipe import Recipe
 
 COLUMNS = 6  # clips in a row
 INCHES = (2.0, 2.4)  # of a clip
@@ -48,33 +43,17 @@ def draw_grid(path: Path, sounds: Sequence[Array], rate: int, titles: Sequence[s
     return True
 
 
-SOUNDS = 6  # spread over the validation frames
 SECONDS = 0.7  # of a sound that a single frame makes
 PEAK = 0.5
 
 
-class Preview(NamedTuple):
-    """Sounds that a family's training writes.
-
-    Args:
-        sounds: makes sounds [samples] of a network, a recipe and a validation batch.
-        pictured: they are whole sounds, drawn side by side.
-    """
-
-    sounds: Callable[[Any, Any, list[torch.Tensor]], list[Array]]
-    pictured: bool = False
-
-
-@torch.no_grad()
-def write_preview(folder: Path, network: Network, recipe: Recipe, data: Data, preview: Preview, step: int) -> Path:
-    """Write decoded validation frames as ``step-N.wav``, clips also as a picture."""
+def write_preview(folder: Path, sounds: Sequence[Array], rate: int, step: int, *, pictured: bool = False) -> Path:
+    """Write sounds [samples] at ``rate`` Hz as ``step-N.wav``, whole sounds also as a picture."""
     folder.mkdir(exist_ok=True)
-    device = next(network.parameters()).device
-    sounds = preview.sounds(network, recipe, [part.to(device) for part in next(data.validation(SOUNDS))])
     mono = np.concatenate([sound / max(float(np.abs(sound).max()), 1e-9) * PEAK for sound in sounds])
     path = folder / f"step-{step:07d}.wav"
-    with sound_writer(path, recipe.frames.sample_rate, channels=1, overwrite=True) as file:
+    with sound_writer(path, rate, channels=1, overwrite=True) as file:
         file.write(mono[None].astype(np.float32))
-    if preview.pictured:
-        draw_grid(path.with_suffix(".png"), sounds, recipe.frames.sample_rate, [str(n + 1) for n in range(len(sounds))])
+    if pictured:
+        draw_grid(path.with_suffix(".png"), sounds, rate, [str(n + 1) for n in range(len(sounds))])
     return path

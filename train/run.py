@@ -23,8 +23,8 @@ from ..host.errors import Failure, UserError
 from ..host.files import building_folder, replacing
 from . import checkpoint
 from .corpus.store import Corpus
+from .families import FAMILIES
 from .families.recipes import load_recipe
-from .families.table import FAMILIES
 from .network import Network
 from .recipe import Recipe
 

@@ -11,7 +11,7 @@ from ...host.model.pack import SUFFIX
 from ...host.preset.shipped import preset_file
 from ...host.progress import Display
 from ...train.corpus.content import surveyed
-from ..families import made_families
+from ..families import MADE
 from ..training_minutes import MINUTES, check_minutes
 
 
@@ -37,7 +37,7 @@ def make_instrument(
             check_minutes("--minutes", budget)
             check_new_folder(output)
             display.stage("checking the sounds")
-            made = {row.called: row for row in made_families().values()}
+            made = {row.called: row for row in MADE.values()}
             display.say(surveyed(paths, alone=family in made and made[family].alone))
         if more_minutes is not None and [path.suffix for path in paths] == [SUFFIX]:
             _unpack(paths.pop(), output)

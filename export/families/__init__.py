@@ -1,29 +1,45 @@
-"""Network families for export. `FOLDERS` is the only registry."""
+"""Network families for export by name. A family's module is imported when it is asked for."""
 
-import importlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-FOLDERS = [
-    ".chroma",
-    ".partials",
-    ".grain",
-    ".gan",
-    ".classifier",
-    ".invert",
-    ".clip",
-    ".sequence",
-    ".loops",
-]
+from ...train.families import class_of
+
+if TYPE_CHECKING:
+    from ...train.network import Network
+    from ...train.recipe import Recipe
+    from .family import ExportFamily
 
 
 class MadeFamily(NamedTuple):
-    """A family that `make` can train, described without torch; ``alone``: a single sound is enough."""
+    """A family that `make` can train; ``called``: its name for users; ``alone``: a single sound is enough."""
 
     called: str
     alone: bool = False
 
 
-def made_families() -> dict[str, MadeFamily]:
-    """Return the families that `make` can train, without descriptors."""
-    packages = [importlib.import_module(folder, __name__) for folder in FOLDERS]
-    return {family: row for package in packages for family, row in getattr(package, "MADE", {}).items()}
+MADE = {
+    "chroma": MadeFamily("chroma"),
+    "partials": MadeFamily("partials"),
+    "grain": MadeFamily("grain", alone=True),
+    "clip": MadeFamily("clip"),
+    "loops": MadeFamily("sequence"),
+}
+# Defaults of `make`: sounds with a pitch, sounds without one, hits and words, and loops.
+TONAL, TEXTURE, SHORT, LOOPS = "partials", "grain", "clip", "loops"
+
+
+def name_for_users(family: str) -> str:
+    return MADE[family].called
+
+
+def family_named(name: str) -> str:
+    return next((family for family, made in MADE.items() if made.called == name), name)
+
+
+class _Families(dict[str, "ExportFamily[Recipe, Network]"]):
+    def __missing__(self, family: str) -> "ExportFamily[Recipe, Network]":
+        found: ExportFamily[Recipe, Network] = class_of(family, __name__ + ".{}", "Export")()
+        return self.setdefault(family, found)
+
+
+FAMILIES = _Families()

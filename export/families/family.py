@@ -1,31 +1,28 @@
-"""Family descriptor: the functions that export calls."""
+"""Base class of network families for export: what export, evaluate and make ask of one."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import ClassVar, Generic, TypeVar
 
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
 from ...train.corpus.store import Corpus
+from ...train.network import Network
+from ...train.recipe import Recipe
 from ..graphs import Graphs
-from ..reports.report import Report
+from ..reports.report import Report, ReportRequest
+
+RecipeT = TypeVar("RecipeT", bound=Recipe)
+NetworkT = TypeVar("NetworkT", bound=Network)
 
 
-@dataclass(frozen=True)
-class ExportFamily:
-    """Graphs, report and `make` settings of a network family.
+class ExportFamily(ABC, Generic[RecipeT, NetworkT]):
+    """Graphs, report and `make` settings of a network family; its objects have no state.
 
-    Args:
-        graphs: returns decoder, encoder, codes of sampled training data and card fields; receives whether the corpus is
-            tonal, and raises UserError if no training data is audible. None for networks without sound: neither
-            exported nor made.
-        report: of run, network, checkpoint name, step and progress, for `timbrel evaluate`; raises UserError for a
-            silent corpus.
+    Attributes:
+        exported: its networks make sound, and `graphs` has their graphs.
         recipe: that `make` trains, of families in ``MADE``.
-        why: purpose of its instruments, for users.
-        plays: returns how a preset plays a model, for users; receives whether the corpus is tonal.
-        heard: file of `make`'s demo; an instrument's report receives it as ``heard``.
-        changes: `make`'s recipe changes for a corpus, as ``key=value``.
+        purpose: of its instruments, for users.
+        demo: file of `make`'s demo, which an instrument's report plays.
         keyed: `make` holds whole keys out of the trial, and the report compares ``trial`` and instrument; the trial of
             others holds out clips, and the report is of the trial.
         completing: recipe changes, as ``key=value``, with which the instrument learns ends of clips after the trial.
@@ -37,36 +34,38 @@ class ExportFamily:
         unpitched: warning for sounds without a clear pitch.
     """
 
-    graphs: Callable[[Any, Any, Corpus, bool], Graphs] | None
-    report: Callable[..., Report]
-    recipe: str = ""
-    why: str = ""
-    plays: Callable[[Preset, Model, bool], str] = lambda preset, model, tonal: ""
-    heard: str = ""
-    changes: Callable[[Corpus], list[str]] = lambda corpus: []
-    keyed: bool = False
-    completing: tuple[str, ...] = ()
-    played: bool = False
-    judged: bool = False
-    whole: bool = False
-    gridded: bool = False
-    unpitched: str = ""
+    exported: ClassVar[bool] = True
+    recipe: ClassVar[str] = ""
+    purpose: ClassVar[str] = ""
+    demo: ClassVar[str] = ""
+    keyed: ClassVar[bool] = False
+    completing: ClassVar[tuple[str, ...]] = ()
+    played: ClassVar[bool] = False
+    judged: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
+    gridded: ClassVar[bool] = False
+    unpitched: ClassVar[str] = ""
 
+    def graphs(self, network: NetworkT, recipe: RecipeT, corpus: Corpus, tonal: bool) -> Graphs:
+        """Return decoder, encoder, codes of sampled training data and card fields; ``tonal`` as the run's corpus.
 
-def how_notes_play(preset: Preset, model: Model, tonal: bool) -> str:
-    return "keys choose the note" if tonal else "keys choose the colour"
+        Raises:
+            UserError: no training data is audible.
+        """
+        raise NotImplementedError
 
+    @abstractmethod
+    def report(self, request: ReportRequest) -> Report:
+        """Return the report of `timbrel evaluate`.
 
-def how_textures_play(preset: Preset, model: Model, tonal: bool) -> str:
-    return "keys move its grains in pitch, knobs walk its sounds"
+        Raises:
+            UserError: the corpus is silent.
+        """
 
+    def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
+        """Return how a preset plays a model, for users."""
+        return ""
 
-def how_kits_play(preset: Preset, model: Model, tonal: bool) -> str:
-    keys = [entry.key for entry in preset.keys]
-    return f"{len(keys)} keys from {keys[0]} to {keys[-1]} play its clips, knobs bend them"
-
-
-def how_loops_play(preset: Preset, model: Model, tonal: bool) -> str:
-    named = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
-    steers = f"; knobs steer its {', '.join(named)}" if named else ""
-    return f"a held key plays on at {preset.tempo_bpm:g} BPM{steers}"
+    def changes(self, corpus: Corpus) -> list[str]:
+        """Return `make`'s recipe changes for a corpus, as ``key=value``."""
+        return []

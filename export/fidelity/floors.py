@@ -21,7 +21,7 @@ from ...host.play.render import blocks
 from ...host.preset.library import Patch
 from ...host.signal import window
 from ...train.corpus.store import Corpus
-from ...train.families.partials.network import first_audible_bin, taken
+from ...train.families.partials.data import first_audible_bin, taken
 from ...train.families.partials.recipe import PartialsFrames
 from ...train.metrics.clips import envelope_db
 from ..reports.report import Figures

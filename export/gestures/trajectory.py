@@ -19,7 +19,7 @@ from ...host.model.partials import in_bins, orders
 from ...host.resynthesis.codes import QUIET_FRAME
 from ...host.signal import medoid
 from ...host.units import INAUDIBLE_HZ
-from ...train.families.partials.network import split_frames
+from ...train.families.partials.data import split_frames
 from ...train.metrics.clips import SILENT_DB, STEP_SECONDS, envelope_db
 from ..fidelity.floors import frames_of
 from ..fidelity.measures import RINGING_DB_SECOND, SpectralPeaks, course, fall_db_second, spectral_peaks

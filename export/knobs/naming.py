@@ -17,7 +17,8 @@ from ...host.model.model import Model
 from ...train.corpus.store import Corpus
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaRecipe
-from ...train.families.partials.network import PartialsAutoencoder, rows
+from ...train.families.partials.data import rows
+from ...train.families.partials.network import PartialsAutoencoder
 from ...train.families.partials.recipe import PartialsRecipe
 from ...train.sampling import evenly_spaced
 from ..graphs import NARROWEST, SEED

@@ -194,3 +194,23 @@ def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str)
         f"Random codes are taken for the recordings up to {ALIKE:g} times what training {pieces} have."
     )
     return table(["", "Distance", "Against training"], rows, 2) + faint(note)
+
+
+def latents_table(found: Mapping[str, Any]) -> Markup:
+    """Return the spans, means and deviations of training codes."""
+    told = found["latents"]
+    variational = "divergence" in told["dimensions"][0]
+    header = ["Latent", "Low (1 %)", "High (99 %)", "Mean", "Deviation", *(["Divergence"] * variational), ""]
+    rows = []
+    for i, dimension in enumerate(told["dimensions"]):
+        cells = [dimension["low"], dimension["high"], dimension["mean"], dimension["std"]]
+        if variational:
+            cells.append(dimension["divergence"])
+        rows.append([str(i), *(minus(f"{cell:.3f}") for cell in cells), "dead" if dimension["dead"] else ""])
+    note = (
+        f"Codes of {told['codes']} training frames. A knob spans from low to high. Largest correlation of two: "
+        f"{told['largest_correlation']:.2f}."
+    )
+    if variational:
+        note += " Divergence: from the standard normal distribution, in nats; near 0 the latent carries nothing."
+    return table(header, rows, 4 + variational) + faint(note)

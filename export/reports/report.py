@@ -19,6 +19,7 @@ from ...host.errors import UserError
 from ...host.preset.library import Patch
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
+from ...train.metrics.clips import Judge
 from ...train.run import Run
 
 FORMAT = 1  # of report.json
@@ -166,6 +167,47 @@ class HeldOutRun(NamedTuple):
     exported: Callable[[], Patch]
 
 
+@dataclass(frozen=True)
+class ReportRequest:
+    """A trained run, and the things that its report may compare with.
+
+    Args:
+        checkpoint: name, best or last.
+        say: receives the share, 0 to 1, and a description.
+        judge: a classifier.
+        exported: opens the run's first preset.
+        instrument: the report's future folder, as typed, for the page's commands.
+        heard: file of a demo, beside the page.
+        trial: the run that held keys out.
+    """
+
+    run: Run
+    network: Any
+    checkpoint: str
+    step: int
+    say: Progress
+    judge: Judge | None = None
+    exported: Callable[[], Patch] | None = None
+    instrument: Path | None = None
+    heard: str | None = None
+    trial: HeldOutRun | None = None
+
+    def origin(self) -> Figures:
+        return {
+            "recipe": self.run.recipe.name,
+            "corpus": self.run.info.corpus_name,
+            "checkpoint": self.checkpoint,
+            "step": self.step,
+            "trial": self.run.is_trial,
+        }
+
+    def about(self, parameters: int) -> Figures:
+        """Return `origin` with the number of weights and the seconds of training."""
+        logged = self.run.logged()
+        seconds = logged[-1]["seconds"] if logged else None
+        return {**self.origin(), "parameters": parameters, "seconds": seconds}
+
+
 def as_json(found: Figures) -> str:
     return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
@@ -193,22 +235,6 @@ def judged(verdict: Callable[[Figures], tuple[str, list[str]]], **figures: Any) 
     found: Figures = {"format": FORMAT, "verdict": "", "shortcomings": [], **figures}
     found["verdict"], found["shortcomings"] = verdict(found)
     return found
-
-
-def origin(run: Run, checkpoint: str, step: int) -> Figures:
-    return {
-        "recipe": run.recipe.name,
-        "corpus": run.info.corpus_name,
-        "checkpoint": checkpoint,
-        "step": step,
-        "trial": run.is_trial,
-    }
-
-
-def about(run: Run, checkpoint: str, step: int, parameters: int) -> Figures:
-    logged = run.logged()
-    seconds = logged[-1]["seconds"] if logged else None
-    return {**origin(run, checkpoint, step), "parameters": parameters, "seconds": seconds}
 
 
 def losses(run: Run, weighted: BaseModel) -> Figures:

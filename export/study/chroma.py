@@ -22,9 +22,9 @@ from ...host.progress import Display
 from ...host.units import PITCH_CLASSES
 from ...train.corpus.clip_table import SPLITS
 from ...train.corpus.store import Corpus
+from ...train.families import FAMILIES
 from ...train.families.chroma.recipe import ChromaRecipe
 from ...train.families.recipes import load_recipe
-from ...train.families.table import FAMILIES
 from ...train.frames import is_tonal
 from ...train.loop import RunOptions
 from ...train.run import Run

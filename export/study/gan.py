@@ -19,17 +19,17 @@ from ...host.progress import Display
 from ...train import checkpoint
 from ...train.corpus.store import Corpus
 from ...train.data import Data
+from ...train.families import FAMILIES
 from ...train.families.gan.generator import ClipGenerator
-from ...train.families.table import FAMILIES
 from ...train.frames import is_tonal
 from ...train.loop import RunOptions
 from ...train.network import Network
 from ...train.recipe import Recipe
 from ...train.run import Run
 from ...train.sampling import evenly_spaced
-from ..families.clip.report import evaluated_clips
-from ..families.gan.report import generator_reporter
-from ..families.table import FAMILIES as EXPORTED
+from ..families import FAMILIES as EXPORTED
+from ..families.clip import evaluated_clips
+from ..families.gan import generator_reporter
 from ..reports.report import FORMAT, SEED, Figures
 from .gan_page import losses, over_epochs, page
 from .runs import (

@@ -15,13 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...host.arrays import Array
 from ...host.audio.sound_files import sound_writer
 from ...host.progress import Display
+from ...train.families import FAMILIES
 from ...train.families.grain.data import overlapped
 from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainRecipe
-from ...train.families.table import FAMILIES
 from ...train.recipe import Recipe
 from ...train.run import Run, trained
-from ..families.grain.report import LEAST_DB, PICTURED_SECONDS, resynthesised, signed
+from ..families.grain import LEAST_DB, PICTURED_SECONDS, resynthesised, signed
 from ..measures.grains import Part, decode, encode, filtered, sequence, stretch
 from ..reports.page import basis, document, faint, figure, joined, noted, players, run_link, table
 from ..reports.report import FORMAT, SEED, Figures

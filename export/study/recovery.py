@@ -15,14 +15,14 @@ from ...host.kinds.table import kind_of
 from ...host.model.model import Model
 from ...host.progress import Display
 from ...train.corpus.store import Corpus
+from ...train.families import FAMILIES
 from ...train.families.classifier.network import Classifier
 from ...train.families.recipes import load_recipe
-from ...train.families.table import FAMILIES
 from ...train.loop import RunOptions
 from ...train.recipe import Recipe
 from ...train.run import Run, trained
 from ..export import export
-from ..families.table import FAMILIES as EXPORTED
+from ..families import FAMILIES as EXPORTED
 from ..reports.report import FORMAT, Figures
 from .recovery_page import page, pictures
 from .recovery_rows import ROWS, TABLES, InvertedBench, MeasuredRow, RecoveryBench
@@ -137,7 +137,7 @@ def _recipes(
     asked: RecoveryStudyOptions, generator: Path, corpus: Corpus
 ) -> tuple[list[Recipe], dict[str, dict[str, Path]]]:
     others = {"generator": Run.open(generator).recipe, "judge": Run.open(asked.classifier).recipe}
-    FAMILIES[INVERT].follows(load_recipe(INVERT), others)  # refuses unsuitable runs before reading them
+    FAMILIES[INVERT].follow(load_recipe(INVERT), others)  # refuses unsuitable runs before reading them
     frames, words = others["generator"].frames, getattr(others["generator"], "network", None)
     labelled = bool(getattr(words, "words", []))
     like = [f"frames.{name}={getattr(frames, name)}" for name in ("sample_rate", "frame_length", "hop_length")]
@@ -152,7 +152,7 @@ def _recipes(
         by_steps=False,
     ):
         family = FAMILIES[recipe.family]
-        recipe = family.complete(family.follows(recipe, others) if family.reads else recipe, corpus)
+        recipe = family.complete(family.follow(recipe, others) if family.reads else recipe, corpus)
         family.check(corpus, recipe)
         recipes.append(recipe)
     return recipes, {INVERT: {"generator": generator, "judge": asked.classifier}}

@@ -16,8 +16,8 @@ from ...host.progress import Display
 from ...host.workers import RETRIES, connect, first_line, on_this_machine
 from ...train import checkpoint
 from ...train.corpus.store import Corpus
+from ...train.families import FAMILIES
 from ...train.families.recipes import load_recipe
-from ...train.families.table import FAMILIES
 from ...train.launch import resume, start
 from ...train.loop import Diverged, RunOptions, RunStatus
 from ...train.recipe import Recipe

@@ -19,15 +19,16 @@ from ...host.errors import UserError
 from ...host.files import check_new_folder
 from ...host.progress import Display
 from ...train.corpus.store import Corpus
-from ...train.families.sequence.network import Piece, RecurrentNetwork, pieces
-from ...train.families.sequence.network import joined as joined_pieces
+from ...train.families import FAMILIES
+from ...train.families.sequence.data import Piece, pieces
+from ...train.families.sequence.data import joined as joined_pieces
+from ...train.families.sequence.network import RecurrentNetwork
 from ...train.families.sequence.recipe import SequenceRecipe
-from ...train.families.table import FAMILIES
 from ...train.loop import RunOptions, RunStatus
 from ...train.recipe import Recipe
 from ...train.run import Run, trained
 from ...train.sampling import evenly_spaced
-from ..families.sequence.report import SHOWN, TAIL, compared, frames_after, recording
+from ..families.sequence import SHOWN, TAIL, compared, frames_after, recording
 from ..reports.report import FORMAT, Figures
 from .runs import StudyOptions, StudyProgress, check_run, load_recipes, train, train_and_evaluate, write_study
 from .sequence_page import losses, page, waveforms

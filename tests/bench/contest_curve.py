@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 from timbrel.export.evaluate import _judged
-from timbrel.export.families.gan.report import generator_reporter
+from timbrel.export.families.gan import generator_reporter
 from timbrel.export.reports.report import SEED
 from timbrel.host.errors import UserError
 from timbrel.host.files import replacing
 from timbrel.train import checkpoint
-from timbrel.train.families.table import FAMILIES
+from timbrel.train.families import FAMILIES
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.metrics.clips import Recordings

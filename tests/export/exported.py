@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from timbrel.export.knobs.naming import arranged
 from timbrel.train import checkpoint
-from timbrel.train.families.table import FAMILIES
+from timbrel.train.families import FAMILIES
 
 BATCHES = [1, 2, 7, 64]
 

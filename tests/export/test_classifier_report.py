@@ -9,7 +9,7 @@ from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families import table
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
@@ -40,12 +40,12 @@ def relabel(folder, word_of, **changes):
 def answering(monkeypatch, answer):
     """Let the network take the clips of a split for these numbers of labels."""
 
-    class Oracle(table.FAMILIES["classifier"].network):
+    class Oracle(FAMILIES["classifier"].network):
         def judge(self, clips, rate):
             assert rate == 44100
             return JudgedClips(np.eye(3, dtype=np.float32)[answer(len(clips))], np.zeros((len(clips), 2), np.float32))
 
-    monkeypatch.setitem(table.FAMILIES, "classifier", replace(table.FAMILIES["classifier"], network=Oracle))
+    monkeypatch.setattr(FAMILIES["classifier"], "network", Oracle)
 
 
 def test_the_confusion_counts_every_clip_of_the_test_split_once(run, monkeypatch):

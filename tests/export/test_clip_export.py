@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.export.families.clip.graphs import ClipDecoder, clip_graphs, k_weights, short_names
+from timbrel.export.families import FAMILIES as EXPORTED
+from timbrel.export.families.clip import ClipDecoder, k_weights, short_names
 from timbrel.export.graphs import EncodedFrames, landmarks
 from timbrel.export.kinds.kit_keys import DRAWN_KEYS, FIRST_KEY, kit
 from timbrel.host.engines.clip.synthesis import SpectraSound
@@ -129,7 +130,7 @@ def test_each_of_120_recordings_is_a_landmark_by_its_files_name(hit_run, tmp_pat
     """Percentiles of a hundred codes would leave out strays, and so their keys."""
     run = hit_run(False)
     corpus = corpus_of(tmp_path / "c", [tom(seed) for seed in range(120)])
-    codes = clip_graphs(trained(run, "best")[0], run.recipe, corpus, False).codes
+    codes = EXPORTED["clip"].graphs(trained(run, "best")[0], run.recipe, corpus, False).codes
     assert {mark.label for mark in landmarks(codes)} == {f"clip {number}" for number in range(120)}
 
 
@@ -164,7 +165,7 @@ def test_a_corpus_in_which_nothing_sounds_is_refused(hit_run, tmp_path):
     run = hit_run(False)
     silent = corpus_of(tmp_path / "c", [np.zeros(5000)] * 2)
     with pytest.raises(UserError, match="has no training clip that sounds; add louder sounds"):
-        clip_graphs(trained(run, "best")[0], run.recipe, silent, False)
+        EXPORTED["clip"].graphs(trained(run, "best")[0], run.recipe, silent, False)
 
 
 # ---- what is played of it

@@ -8,7 +8,8 @@ import pytest
 import soundfile
 from timbrel.export import evaluate as evaluating
 from timbrel.export.evaluate import evaluate
-from timbrel.export.families.clip.report import clip_report, clip_reporter, reconstruction
+from timbrel.export.families.clip import clip_report, clip_reporter, reconstruction
+from timbrel.export.reports.report import ReportRequest
 from timbrel.host.errors import UserError
 from timbrel.train.families.clip.data import hits
 from timbrel.train.families.recipes import load_recipe
@@ -90,6 +91,10 @@ def test_a_report_has_figures_of_the_test_split_pictures_and_sounds(hit_run):
     assert found["reconstruction"]["log_mel_db"]["median"] == pytest.approx(by_hand["log_mel_db"]["median"], abs=1e-3)
 
 
+def request(run):
+    return ReportRequest(run, None, "best", 1, quiet)
+
+
 @pytest.fixture
 def reported(hit_run):
     """The run of labels, and its reporter."""
@@ -112,7 +117,7 @@ def test_random_clips_follow_from_codes_and_labels_and_the_seed(reported):
 def test_a_run_whose_codes_all_sound_alike_has_collapsed(reported):
     run, reporter = reported
     same = replace(reporter, generate=lambda labels, seed: np.repeat(clips(2)[:1], len(labels), 0))
-    found = clip_report(run, same, "best", 1, quiet).found
+    found = clip_report(request(run), same).found
     assert found["collapsed"]
     (line,) = [line for line in found["shortcomings"] if "collapsed" in line]
     assert line in found["verdict"]
@@ -124,16 +129,14 @@ def test_recordings_given_as_random_clips_are_no_collapse_but_remembered(reporte
     run, reporter = reported
     part = hits(run.corpus(), "train", reporter.words)
     known = part.take_clips(run.corpus(), np.arange(8), LENGTH)
-    found = clip_report(
-        run, replace(reporter, generate=lambda labels, seed: known[: len(labels)]), "best", 1, quiet
-    ).found
+    found = clip_report(request(run), replace(reporter, generate=lambda labels, seed: known[: len(labels)])).found
     assert not found["collapsed"]
     assert any("some are remembered" in line for line in found["shortcomings"])
 
 
 def test_a_network_without_encoder_has_no_reconstruction(reported):
     run, reporter = reported
-    report = clip_report(run, replace(reporter, reconstruct=None), "best", 1, quiet)
+    report = clip_report(request(run), replace(reporter, reconstruct=None))
     assert report.found["reconstruction"] is None
     assert not [sound for sound in report.sounds if sound.name.startswith("decoded")]
 
@@ -146,7 +149,7 @@ def test_a_corpus_none_of_whose_clips_sounds_is_refused(reported):
         return replace(part, clips=part.clips[:0], names=[], labels=part.labels[:0], found=0)
 
     with pytest.raises(UserError, match="has no clip that sounds; add louder sounds"):
-        clip_report(run, replace(reporter, sample=none), "best", 1, quiet)
+        clip_report(request(run), replace(reporter, sample=none))
 
 
 # ---- a classifier's word

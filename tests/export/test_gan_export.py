@@ -9,13 +9,12 @@ import torch
 from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
-from timbrel.export.families.gan.graphs import names, spread
-from timbrel.export.families.gan.report import _fitted
+from timbrel.export.families.gan import _fitted, names, spread
 from timbrel.host.model.encoder import encoder_path
 from timbrel.host.model.model import Model, open_session
 from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.recipes import load_recipe, shipped_recipes
-from timbrel.train.families.table import FAMILIES
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run, trained

@@ -1,7 +1,6 @@
 """What a report says of grains is what other hands compute, and it says the same of the same run."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.export import evaluate
-from timbrel.export.families.grain import report as grain_report
+from timbrel.export.families import grain as grain_report
 from timbrel.export.measures import codes
 from timbrel.export.measures import frames as measures
 from timbrel.export.measures import grains as grain_measures
@@ -23,7 +22,7 @@ from timbrel.export.reports.figures import clips as grain_figures
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families import table
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.grain.data import overlapped
 from timbrel.train.families.grain.network import GrainAutoencoder
 from timbrel.train.families.recipes import load_recipe
@@ -75,7 +74,7 @@ def make_run(folder, corpus_folder, recipe="grain-adversarial", *changes):
     )
     run = Run.create(folder, load_recipe(recipe, [*SMALL, *changes]), info)
     torch.manual_seed(0)
-    network = table.FAMILIES["grain"].network(run.recipe)
+    network = FAMILIES["grain"].network(run.recipe)
     optimizers = {"shared": torch.optim.Adam(network.parameters())}
     checkpoint.save(run.last, network, optimizers, checkpoint.Progress(step=7))
     for step in (3, 7):
@@ -285,7 +284,7 @@ class Perfect(GrainAutoencoder):
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_perfect_network_has_no_error_and_adds_nothing(tmp_path, corpus, monkeypatch):
-    monkeypatch.setitem(table.FAMILIES, "grain", replace(table.FAMILIES["grain"], network=Perfect))
+    monkeypatch.setattr(FAMILIES["grain"], "network", Perfect)
     found = evaluate.evaluate(make_run(tmp_path / "run", corpus))
     measured = found["reconstruction"]["unfiltered"]
     assert found["relative_error"] == pytest.approx(0.0, abs=1e-9)
@@ -353,7 +352,7 @@ def test_always_answering_the_mean_has_a_relative_error_near_one(tmp_path, corpu
         def decode(self, latents):
             return 0.1 * torch.from_numpy(noise(len(latents), LENGTH))
 
-    monkeypatch.setitem(table.FAMILIES, "grain", replace(table.FAMILIES["grain"], network=Mean))
+    monkeypatch.setattr(FAMILIES["grain"], "network", Mean)
     found = evaluate.evaluate(make_run(tmp_path / "run", corpus))
     assert found["relative_error"] > 1.0
     assert any("learned nothing" in line for line in found["shortcomings"])

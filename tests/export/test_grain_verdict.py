@@ -1,7 +1,7 @@
 """The verdict on a texture says what its figures mean."""
 
 import pytest
-from timbrel.export.reports.verdict import grain
+from timbrel.export.families import grain
 
 
 def figures_of(ratio=1.1, level=-0.5, excess=-20.0, std=(4.9, 5.1), adversarial=True, dead=()):
@@ -38,13 +38,13 @@ def figures_of(ratio=1.1, level=-0.5, excess=-20.0, std=(4.9, 5.1), adversarial=
 def test_the_verdict_says_what_the_figures_mean(found, words):
     recordings = {"event_seconds": 2.0, "pitched": 0.1, "note": None}
     run = found["run"] | {"tonal": False}
-    text = grain(found | {"run": run, "recordings": recordings, "relative_error": 0.2}).text
+    text = grain.verdict(found | {"run": run, "recordings": recordings, "relative_error": 0.2}).text
     assert all(part in text for part in words), text
 
 
 def lacking(error=0.2, seconds=2.0, tonal=False, **figures):
     recordings = {"event_seconds": seconds, "pitched": 0.7 if tonal else 0.1, "note": None}
-    return grain(
+    return grain.verdict(
         figures_of(**figures)
         | {"recordings": recordings, "relative_error": error}
         | {"run": {"adversarial": True, "tonal": tonal}}

@@ -10,11 +10,10 @@ from timbrel.export import evaluate as evaluating
 from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
-from timbrel.export.families.loops import report as reporting
-from timbrel.export.families.loops import steering
-from timbrel.export.families.loops import steering as steering_rotation
-from timbrel.export.families.loops.steering import fit_rotation, rotation_of
-from timbrel.export.families.table import FAMILIES
+from timbrel.export.families import FAMILIES
+from timbrel.export.families import loop_steering as steering_rotation
+from timbrel.export.families import loops as reporting
+from timbrel.export.families.loop_steering import fit_rotation, rotation_of
 from timbrel.export.first_preset import as_text, rendered
 from timbrel.host.errors import UserError
 from timbrel.host.model.card_text import describe
@@ -59,7 +58,7 @@ def model(request, run, tmp_path_factory):
     file = tmp_path_factory.mktemp("models") / "m.onnx"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(exporting, "loudness", lambda model: -20.0)  # it plays, which is another's test
-        patched.setattr(steering, "STEERED_BARS", 2)
+        patched.setattr(steering_rotation, "STEERED_BARS", 2)
         export(run, file, weights=request.param)
     return Model(file)
 
@@ -170,14 +169,14 @@ def test_a_measure_that_no_code_tells_of_names_no_knob():
 
 
 def test_the_first_preset_plays_on_for_eight_bars_from_a_landmark_at_a_heat(model, run, tmp_path):
-    heard = tmp_path / FAMILIES["loops"].heard
+    heard = tmp_path / FAMILIES["loops"].demo
     with Display() as display:
         preset = rendered(model, heard, display)
     assert preset.stream.seed_landmark in [mark.label for mark in model.card.landmarks]
     assert preset.stream.heat == 1.3
     assert {"latent.0", "stream.heat"} <= {entry.target for entry in preset.cc}
     assert preset.tempo_bpm == pytest.approx(117.19)
-    assert "a held key plays on at 117.19 BPM" in FAMILIES["loops"].plays(preset, model, run.info.tonal)
+    assert "a held key plays on at 117.19 BPM" in FAMILIES["loops"].playing(preset, model, run.info.tonal)
     assert 'seed_landmark = "' in as_text(preset, model.card)
     sound, rate = soundfile.read(heard)
     bar = round(BAR * STEP / RATE * rate)
@@ -189,7 +188,7 @@ def test_the_first_preset_plays_on_for_eight_bars_from_a_landmark_at_a_heat(mode
 def test_a_report_says_how_near_to_loops_it_stays_and_what_knobs_move(run, monkeypatch, timbrel):
     monkeypatch.setattr(reporting, "MINUTES", 0.5)
     monkeypatch.setattr(reporting, "BARS", 2)
-    monkeypatch.setattr(steering, "STEERED_BARS", 2)
+    monkeypatch.setattr(steering_rotation, "STEERED_BARS", 2)
     found = evaluate(run, checkpoint="last", instrument=run.folder)
     page = (run.folder / "report" / "index.html").read_text(encoding="utf-8")
     assert page.index('src="loop.wav"') < page.index('src="loop-1.wav"') < page.index("<table")
@@ -220,7 +219,7 @@ def test_a_report_of_a_corpus_that_lost_its_loops_is_refused(run, monkeypatch):
 
 
 def test_what_knobs_move_is_said_with_its_unit():
-    told = steering.effects(
+    told = steering_rotation.effects(
         {"density": {"low": 2.0, "middle": 3.0, "high": 3.456}, "swing": {"low": None, "high": 0.3}}
     )
     assert told == {"density": "2.00 to 3.46 onsets a beat", "swing": "– to 0.30 steps late"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from timbrel.export.evaluate import evaluate
-from timbrel.export.families.partials.graphs import PartialsDecoder, PartialsEncoder
+from timbrel.export.families.partials import PartialsDecoder, PartialsEncoder
 from timbrel.export.fidelity import floors
 from timbrel.export.fidelity.dynamics import played
 from timbrel.export.first_preset import first_preset
@@ -62,7 +62,7 @@ def test_the_file_gives_what_torch_gives_for_any_pitch(run, model):
 
 
 def test_its_encoder_places_a_sound_of_a_pitch_where_training_did(run, model):
-    from timbrel.train.families.partials.network import pieces, taken
+    from timbrel.train.families.partials.data import pieces, taken
     from timbrel.train.frames import sources
 
     network = in_order(run)

@@ -9,9 +9,9 @@ import torch
 from timbrel.export import export as exporting
 from timbrel.export.evaluate import evaluate
 from timbrel.export.export import export
-from timbrel.export.families.sequence import report as reporting
-from timbrel.export.families.sequence.graphs import QUIETEST_DB
-from timbrel.export.families.table import FAMILIES as EXPORTED
+from timbrel.export.families import FAMILIES as EXPORTED
+from timbrel.export.families import sequence as reporting
+from timbrel.export.families.sequence import QUIETEST_DB
 from timbrel.export.first_preset import first_preset
 from timbrel.export.loudness import loudness
 from timbrel.host.errors import UserError
@@ -19,7 +19,8 @@ from timbrel.host.model.encoder import Encoder
 from timbrel.host.model.model import Model
 from timbrel.host.preset.motions import TEMPO_BPM
 from timbrel.train.families.recipes import load_recipe
-from timbrel.train.families.sequence.network import cut, delayed, pieces
+from timbrel.train.families.sequence.data import cut, pieces
+from timbrel.train.families.sequence.network import delayed
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run, trained

@@ -23,8 +23,8 @@ from timbrel.host.progress import Display
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
 from timbrel.train import loop
 from timbrel.train.corpus.store import Corpus, writing
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.recipes import load_recipe
-from timbrel.train.families.table import FAMILIES
 from timbrel.train.run import Run, trained
 
 from .undrawn import undrawn

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import soundfile
-from timbrel.export.families.sequence import report as reporting
+from timbrel.export.families import sequence as reporting
 from timbrel.export.reports import report as picture
 from timbrel.export.study import sequence as studying
 from timbrel.export.study.runs import StudyOptions

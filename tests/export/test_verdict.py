@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from timbrel.export.families import chroma, classifier, clip, loops
 from timbrel.export.reports import verdict
-from timbrel.export.reports.verdict import chroma, percent
+from timbrel.export.reports.verdict import percent
 
 # ---- words
 
@@ -13,7 +14,7 @@ def lacking(
     error=0.2, anywhere=0.99, seconds=1.0, pitched=1.0, note=65.0, tonal=True, dead=(), keys=True, octave=4, ratio=1.0
 ):
     place = heard(anywhere) if tonal else {"sounding": None}
-    return chroma(
+    return chroma.verdict(
         {
             "run": {"tonal": tonal, "octave": octave if tonal else None},
             "recordings": {"event_seconds": seconds, "pitched": pitched, "note": note},
@@ -70,7 +71,7 @@ def heard(share, octave=None):
 
 
 def told(real, anywhere, dead=(), latents=3, tonal=True):
-    return chroma(
+    return chroma.verdict(
         {
             "run": {"tonal": tonal, "octave": None},
             "recordings": {"event_seconds": 1.0, "pitched": 1.0, "note": None},
@@ -121,7 +122,7 @@ def kit(off=4.0, ratio=1.2, error=None, collapsed=False, split="test", trained=2
     again = None if off is None else {"log_mel_db": {"median": off}}
     made = {"ratio": ratio, "diversity_db": 0.1, "test_diversity_db": 17.0}
     made |= dict(zip(("label_diversity_db", "test_label_diversity_db"), within, strict=True))
-    return verdict.clip(
+    return clip.verdict(
         {
             "split": split,
             "trained": trained,
@@ -161,13 +162,13 @@ def test_a_kit_without_shortcomings_has_none_said(found):
 
 def loops_told(within=1.0, beat=1.0):
     row = {"within": within, "beat": beat, "copied_beats": {"waveform": 0.0, "levels": 1.9}}
-    return verdict.loops(
+    return loops.verdict(
         {"played_on": [row], "endless": {"in_range": 1.0, "constant": 0.0, "repeating": 0.0}, "knobs": []}
     )
 
 
 def judged(accuracy):
-    return verdict.classifier(
+    return classifier.verdict(
         {"accuracy": accuracy, "clips": 100, "split": "test", "confusion": [[100]], "words": ["kick"]}
     )
 
@@ -177,9 +178,9 @@ def judged(accuracy):
     [
         (lambda off: kit(off=off), verdict.CAME_BACK_DB, 0.1),
         (lambda ratio: kit(ratio=ratio), verdict.ALIKE, 0.1),
-        (lambda share: loops_told(within=share), verdict.WITHIN, -0.01),
-        (lambda share: loops_told(beat=share), verdict.KEPT, -0.01),
-        (judged, verdict.HIGH, -0.01),
+        (lambda share: loops_told(within=share), loops.WITHIN, -0.01),
+        (lambda share: loops_told(beat=share), loops.KEPT, -0.01),
+        (judged, classifier.HIGH, -0.01),
     ],
 )
 def test_the_sentence_that_a_verdict_says_badly_is_a_shortcoming_from_the_same_figure_on(given, limit, step):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from timbrel.export.export import export
+from timbrel.export.families import FAMILIES as EXPORTED
 from timbrel.export.families.family import ExportFamily
-from timbrel.export.families.table import FAMILIES as EXPORTED
 from timbrel.export.graphs import EncodedFrames
 from timbrel.export.kinds.kind import RATE, ExportKind, held_key
 from timbrel.export.kinds.table import KINDS as EXPORTED_KINDS
@@ -16,11 +16,11 @@ from timbrel.host.kinds.table import KINDS
 from timbrel.host.preset.preset import Preset
 from timbrel.train import recipe as base
 from timbrel.train.families import recipes
-from timbrel.train.families.table import FAMILIES as TRAINED
-from timbrel.train.families.table import Family
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
+
+from ..toy_families import Toy, put
 
 RECIPE = """name = "{family}"
 description = "a kind that lives in a test"
@@ -44,9 +44,14 @@ def bare(model):
     return Preset(format=1, model=str(model.path))
 
 
-def report(run, network, checkpoint, step, progress):
-    """A report of two figures."""
-    return Report({"checkpoint": checkpoint, "step": step}, [], [], "<p>a toy</p>")
+class ToyExport(ExportFamily):
+    """Given graphs, and a report of two figures."""
+
+    def __init__(self, graphs):
+        self.graphs = graphs
+
+    def report(self, request):
+        return Report({"checkpoint": request.checkpoint, "step": request.step}, [], [], "<p>a toy</p>")
 
 
 def held(patch, velocity):
@@ -74,6 +79,14 @@ class Pieces:
         return (torch.from_numpy(self._pieces),)
 
 
+class PiecesFamily(Toy):
+    def data(self, corpus, recipe, folder, tonal):
+        return Pieces(corpus, recipe, folder, tonal)
+
+    def preview(self, network, recipe, batch):
+        return []
+
+
 @pytest.fixture(scope="module")
 def rows():
     """Functions that add a row for a kind and for a family, where the product has its own; they go with the module."""
@@ -85,10 +98,8 @@ def rows():
 
         def family(name, network, graphs):
             one = type("ToyRecipe", (base.Recipe,), {"__annotations__": {"family": str}})
-            patch.setitem(recipes.KINDS_OF_RECIPE, name, one)
-            row = Family(network, lambda corpus, recipe: None, Pieces, lambda network, recipe, batch: [])
-            patch.setitem(TRAINED, name, row)
-            patch.setitem(EXPORTED, name, ExportFamily(graphs, report))
+            put(patch, name, one, PiecesFamily(network))
+            patch.setitem(EXPORTED, name, ToyExport(graphs))
 
         yield SimpleNamespace(kind=kind, family=family)
 

@@ -1,29 +1,24 @@
-"""A family that `make` can train is offered by the command once its folder is listed: no other file names it."""
+"""A family that `make` can train is offered by the command once it is listed: no other file names it."""
 
 import subprocess
 import sys
 
-from timbrel.export import families
-from timbrel.export.families.table import FAMILIES, family_named, name_for_users
+from timbrel.export.families import FAMILIES, MADE, MadeFamily, family_named, name_for_users
+from timbrel.train.families import FOLDERS
 
 from ..patience import PATIENCE_SECONDS
 
-TOY = """from timbrel.export.families import MadeFamily
-MADE = {"toy": MadeFamily("toy-sound")}
-"""
-LISTED = """from timbrel.export.families import FOLDERS
-FOLDERS.append("toy_family")
+LISTED = """from timbrel.export.families import MADE, MadeFamily
+MADE["toy"] = MadeFamily("toy-sound")
 from timbrel.__main__ import main
 main()
 """
 
 
 def command(folder, *arguments):
-    """Run the command line in a process where ``folder`` has a family of its own."""
-    (folder / "toy_family.py").write_text(TOY, encoding="utf-8")
-    program = f"import sys; sys.path.insert(0, {str(folder)!r})\n{LISTED}"
+    """Run the command line in a process that has a family of its own."""
     return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
+        [sys.executable, "-c", LISTED, *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -43,10 +38,8 @@ def test_make_offers_a_new_family_and_goes_on_to_the_sounds(tmp_path):
     assert refused.returncode == 2
 
 
-def test_make_finds_a_new_family_by_its_name_for_users(tmp_path, monkeypatch):
-    (tmp_path / "toy_family_here.py").write_text(TOY, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(families, "FOLDERS", [*families.FOLDERS, "toy_family_here"])
+def test_make_finds_a_new_family_by_its_name_for_users(monkeypatch):
+    monkeypatch.setitem(MADE, "toy", MadeFamily("toy-sound"))
     assert family_named("toy-sound") == "toy"
     assert name_for_users("toy") == "toy-sound"
     assert family_named("sequence") == "loops"
@@ -54,7 +47,7 @@ def test_make_finds_a_new_family_by_its_name_for_users(tmp_path, monkeypatch):
 
 
 def test_families_that_are_offered_are_those_with_a_recipe_to_make():
-    assert set(families.made_families()) == {name for name, row in FAMILIES.items() if row.recipe}
+    assert set(MADE) == {name for name in FOLDERS if FAMILIES[name].recipe}
 
 
 def test_help_of_make_imports_no_torch(tmp_path):

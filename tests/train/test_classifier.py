@@ -14,7 +14,8 @@ from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.data import clips_of, words_of
-from timbrel.train.families.classifier.network import Classifier, Spectrogram, labelled_data
+from timbrel.train.families import FAMILIES
+from timbrel.train.families.classifier.network import Classifier, Spectrogram
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
 from timbrel.train.run import Run, trained
@@ -130,7 +131,7 @@ def data(corpus, *changes):
     opened = Corpus.open(corpus)
     recipe = load_recipe("digits-classifier", [*SMALL, *changes])
     told = recipe.network.model_copy(update={"words": words_of(opened)})
-    return labelled_data(opened, recipe.model_copy(update={"network": told}), corpus, False)
+    return FAMILIES["classifier"].data(opened, recipe.model_copy(update={"network": told}), corpus, False)
 
 
 def test_training_clips_begin_later_by_chance_and_validation_clips_do_not(corpus):

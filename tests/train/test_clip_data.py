@@ -7,7 +7,8 @@ import pytest
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.store import Corpus, writing
 from timbrel.train.data import with_words, words_of
-from timbrel.train.families.gan.data import check_clips, clip_data, describe, places
+from timbrel.train.families import FAMILIES
+from timbrel.train.families.gan.data import places
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.frames import SILENT
 
@@ -74,7 +75,7 @@ def test_every_start_is_in_one_piece_and_short_recordings_are_one(corpus, hop):
 
 def test_chance_takes_a_long_recording_from_anywhere(tmp_path):
     corpus = corpus_of(tmp_path / "corpus", [ramp(4 * LENGTH)])
-    data = clip_data(corpus, recipe(), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, recipe(), tmp_path, False)
     starts = [
         round((float(row[0]) - 0.1) / 1e-6)
         for seed in range(100)
@@ -87,7 +88,7 @@ def test_chance_takes_a_long_recording_from_anywhere(tmp_path):
 
 
 def test_the_same_chance_takes_the_same_and_validation_is_always_the_same(corpus, tmp_path):
-    data = clip_data(corpus, recipe(), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, recipe(), tmp_path, False)
     one, two = (data.batch(np.arange(5), np.random.default_rng(7))[0] for _ in range(2))
     assert one.equal(two)
     assert next(data.validation(4))[0].equal(next(data.validation(4))[0])
@@ -117,7 +118,8 @@ def test_two_million_pieces_over_shared_sound_cost_no_memory(tmp_path):
 
 def test_clips_are_brought_to_a_peak_of_one_where_that_is_asked_for(corpus, tmp_path):
     plain, even = (
-        clip_data(corpus, recipe(f"frames.normalised={asked}"), tmp_path, False) for asked in ("false", "true")
+        FAMILIES["gan"].data(corpus, recipe(f"frames.normalised={asked}"), tmp_path, False)
+        for asked in ("false", "true")
     )
     pieces, chance = np.arange(5), np.random.default_rng
     raw, full = plain.batch(pieces, chance(1))[0].numpy(), even.batch(pieces, chance(1))[0].numpy()
@@ -128,12 +130,12 @@ def test_clips_are_brought_to_a_peak_of_one_where_that_is_asked_for(corpus, tmp_
 def test_silence_stays_silence_and_is_no_training_clip(tmp_path):
     hush = np.full(LENGTH, 0.5 * SILENT, np.float32)
     corpus = corpus_of(tmp_path / "corpus", [ramp(9000), hush, ramp(9000)])
-    data = clip_data(corpus, recipe("frames.normalised=true"), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, recipe("frames.normalised=true"), tmp_path, False)
     assert len(data) == 2
-    assert "1 silent clip is left out ('clip 1')" in describe(corpus, recipe())
+    assert "1 silent clip is left out ('clip 1')" in FAMILIES["gan"].describe(corpus, recipe())
     late = np.concatenate([np.zeros(2 * LENGTH, np.float32), ramp(LENGTH)])
     corpus = corpus_of(tmp_path / "late", [late])
-    data = clip_data(corpus, recipe("frames.normalised=true", "frames.hop_length=1"), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, recipe("frames.normalised=true", "frames.hop_length=1"), tmp_path, False)
     (clips, _) = data.batch(np.array([0]), np.random.default_rng(0))
     assert not clips.any()
 
@@ -141,14 +143,14 @@ def test_silence_stays_silence_and_is_no_training_clip(tmp_path):
 def test_a_corpus_of_silence_is_refused(tmp_path):
     corpus = corpus_of(tmp_path / "corpus", [np.full(LENGTH, 1e-6, np.float32)])
     with pytest.raises(UserError, match="has no training clip that sounds"):
-        check_clips(corpus, recipe())
+        FAMILIES["gan"].check(corpus, recipe())
 
 
 # ---- what is said
 
 
 def test_what_is_padded_and_what_is_sliced_is_said_in_a_line(corpus):
-    said = describe(corpus, recipe())
+    said = FAMILIES["gan"].describe(corpus, recipe())
     assert said == (
         "clips of 16384 samples (1.02 s): 5 recordings; 1 is shorter, and followed by silence; 3 are longer, "
         "and give pieces from anywhere in them; with so few, it learns these by heart"
@@ -157,7 +159,7 @@ def test_what_is_padded_and_what_is_sliced_is_said_in_a_line(corpus):
 
 def test_one_recording_alone_is_said(tmp_path):
     corpus = corpus_of(tmp_path / "corpus", [ramp(LENGTH)])
-    assert describe(corpus, recipe()).endswith("1 recording; with so few, it learns these by heart")
+    assert FAMILIES["gan"].describe(corpus, recipe()).endswith("1 recording; with so few, it learns these by heart")
 
 
 # ---- labels
@@ -171,34 +173,34 @@ def test_words_are_those_of_training_clips_in_order_each_once(corpus):
 
 
 def test_clips_come_with_the_numbers_of_their_labels_and_those_without_one_stay_out(corpus, tmp_path):
-    data = clip_data(corpus, told(corpus), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, told(corpus), tmp_path, False)
     clips, labels = data.batch(np.arange(len(data)), np.random.default_rng(0))
     for clip, label in zip(clips.numpy(), labels.tolist(), strict=True):
         number = int(clip[0] / 0.1 + 0.01) - 1
         assert LABELS[number] == ["a", "b"][label]
-    assert "1 unlabelled clip is left out ('clip 2')" in describe(corpus, told(corpus))
+    assert "1 unlabelled clip is left out ('clip 2')" in FAMILIES["gan"].describe(corpus, told(corpus))
 
 
 @pytest.mark.parametrize("labels", [None, ["a", "a"]])
 def test_a_corpus_without_two_labels_is_refused_where_labels_are_asked_for(tmp_path, labels):
     corpus = corpus_of(tmp_path / "corpus", [ramp(LENGTH)] * 2, labels)
     with pytest.raises(UserError, match=r"network\.labels wants a corpus with two labels at least") as caught:
-        check_clips(corpus, recipe("network.labels=true"))
+        FAMILIES["gan"].check(corpus, recipe("network.labels=true"))
     assert "\n" not in str(caught.value)
     assert "--label folder" in str(caught.value)
     assert "set network.labels = false" in str(caught.value)
-    check_clips(corpus, recipe())
+    FAMILIES["gan"].check(corpus, recipe())
 
 
 def test_a_word_that_no_training_clip_has_is_refused(corpus):
     asked = recipe("network.labels=true", 'network.words=["a","z"]')
     with pytest.raises(UserError, match=r"has 'z', and no training clip .* its labels are 'a', 'b'"):
-        check_clips(corpus, asked)
-    check_clips(corpus, told(corpus))
+        FAMILIES["gan"].check(corpus, asked)
+    FAMILIES["gan"].check(corpus, told(corpus))
 
 
 def test_a_label_that_only_validation_has_is_left_out(tmp_path):
     sounds, labels = [ramp(LENGTH)] * 4, ["a", "b", "c", "a"]
     corpus = corpus_of(tmp_path / "corpus", sounds, labels, ["train", "train", "val", "val"])
-    data = clip_data(corpus, told(corpus), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, told(corpus), tmp_path, False)
     assert sum(len(clips) for clips, _ in data.validation(10)) == 1

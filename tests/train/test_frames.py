@@ -20,8 +20,9 @@ from timbrel.train import frames
 from timbrel.train.corpus.build import build as build_corpus
 from timbrel.train.corpus.clip_table import Clip
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.chroma import data as chroma_frames
-from timbrel.train.families.chroma.data import in_octave, moved_frame
+from timbrel.train.families.chroma.data import moved_frame
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.frames import FrameOrigin
 
@@ -262,11 +263,11 @@ def test_recordings_are_tonal_when_half_of_what_sounds_has_a_pitch(tmp_path, mak
 def test_the_octave_of_the_lowest_notes_is_that_of_training(tmp_path, make_tone, notes, octave):
     corpus = corpus_of(tmp_path, {str(note): make_tone(note, 1.5) for note in notes})
     recipe = load_recipe("tuned-8")
-    completed = in_octave(recipe, corpus)
+    completed = FAMILIES["chroma"].complete(recipe, corpus)
     assert completed.frames.octave == completed.frames.fold == octave
-    assert in_octave(completed, corpus) == completed
+    assert FAMILIES["chroma"].complete(completed, corpus) == completed
     told = recipe.model_copy(update={"frames": recipe.frames.model_copy(update={"octave": 2})})
-    assert in_octave(told, corpus) == told
+    assert FAMILIES["chroma"].complete(told, corpus) == told
 
 
 # ---- memory

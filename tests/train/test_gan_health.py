@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from timbrel.train.families.gan.data import held_clips
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.gan.generator import ClipGenerator
-from timbrel.train.families.gan.health import COLLAPSED, health, in_words
+from timbrel.train.families.gan.health import COLLAPSED, health_line, measure_health
 from timbrel.train.families.recipes import load_recipe
-from timbrel.train.preview import PEAK, Preview, draw_grid, write_preview
+from timbrel.train.preview import PEAK, draw_grid, write_preview
 
 from .sounds import sine
 
@@ -51,7 +51,7 @@ def tones(count, seed=0):
 
 def test_the_same_clips_are_as_diverse_and_no_distance_apart():
     clips = tones(12)
-    found = health(Given(clips), Validation(clips), RATE)
+    found = measure_health(Given(clips), Validation(clips), RATE)
     assert found["diversity"] == pytest.approx(1)
     assert found["frechet"] == pytest.approx(0, abs=1e-4)  # dB²
     assert found["estimate"] == pytest.approx(0)
@@ -59,25 +59,25 @@ def test_the_same_clips_are_as_diverse_and_no_distance_apart():
 
 def test_one_clip_again_and_again_is_told():
     clips = tones(12)
-    found = health(Given(np.repeat(clips[:1], 12, 0)), Validation(clips), RATE)
+    found = measure_health(Given(np.repeat(clips[:1], 12, 0)), Validation(clips), RATE)
     assert found["diversity"] == pytest.approx(0, abs=1e-3)
     assert found["frechet"] > 100
-    assert "has collapsed" in in_words(found)
-    assert "\n" not in in_words(found)
-    assert "collapsed" not in in_words(found | {"diversity": COLLAPSED})
+    assert "has collapsed" in health_line(found)
+    assert "\n" not in health_line(found)
+    assert "collapsed" not in health_line(found | {"diversity": COLLAPSED})
 
 
 def test_the_estimate_is_the_mean_of_answers_to_real_less_that_to_made():
     real, made = tones(6), tones(6, 1)
     real[:, 0], made[:, 0] = np.arange(6), 1.0
-    assert health(Given(made), Validation(real), RATE)["estimate"] == pytest.approx(1.5)
+    assert measure_health(Given(made), Validation(real), RATE)["estimate"] == pytest.approx(1.5)
 
 
 def test_codes_and_labels_are_the_same_at_every_look():
     clips = tones(5)
     network = Given(clips)
     for _ in range(2):
-        health(network, Validation(clips), RATE)
+        measure_health(network, Validation(clips), RATE)
     (first, label), (second, _) = network.asked
     assert torch.equal(first, second)
     assert label.argmax(1).tolist() == [0, 1, 2, 0, 1]
@@ -85,7 +85,7 @@ def test_codes_and_labels_are_the_same_at_every_look():
 
 def test_silence_alone_is_measured_too():
     clips = tones(6)
-    found = health(Given(np.zeros_like(clips)), Validation(clips), RATE)
+    found = measure_health(Given(np.zeros_like(clips)), Validation(clips), RATE)
     assert found["diversity"] == 0
     assert np.isfinite(found["frechet"])
     assert found["frechet"] > 100
@@ -96,7 +96,8 @@ def test_a_preview_has_the_same_codes_each_time_and_labels_in_turn_side_by_side(
     network = Given(clips)
     recipe = load_recipe("clip-wavegan")
     for step in (1, 2):
-        path = write_preview(tmp_path, network, recipe, Validation(clips), Preview(held_clips, pictured=True), step)
+        sounds = FAMILIES["gan"].preview_sounds(network, recipe, Validation(clips))
+        path = write_preview(tmp_path, sounds, recipe.frames.sample_rate, step, pictured=FAMILIES["gan"].pictured)
     (first, label), (second, _) = network.asked
     assert torch.equal(first, second)
     assert label.argmax(1).tolist() == [0, 1, 2] * 4

@@ -6,8 +6,9 @@ import soundfile
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.store import Corpus
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.grain import data
-from timbrel.train.families.grain.data import check_grains, grain_data, windows
+from timbrel.train.families.grain.data import windows
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.sampling import evenly_spaced
 
@@ -67,7 +68,7 @@ def test_other_splits_are_whole(rains):
 
 @pytest.mark.parametrize("align", [False, True])
 def test_windows_are_trained_on_either_way_up_unless_their_sign_was_chosen(rains, tmp_path, align):
-    cut = grain_data(rains, settings(f"frames.align={str(align).lower()}"), tmp_path, tonal=False)
+    cut = FAMILIES["grain"].data(rains, settings(f"frames.align={str(align).lower()}"), tmp_path, tonal=False)
     chosen = np.arange(200) % len(cut)
     plain = cut.train.take_grains(rains, chosen, cut.length)
     batches = [cut.batch(chosen, np.random.default_rng(seed))[0].numpy() for seed in (1, 1, 2)]
@@ -79,7 +80,7 @@ def test_windows_are_trained_on_either_way_up_unless_their_sign_was_chosen(rains
 
 
 def test_training_windows_are_softer_by_chance_and_those_that_judge_them_are_as_they_are(rains, tmp_path):
-    cut = grain_data(rains, settings("frames.align=true", "frames.softer_db=6"), tmp_path, tonal=False)
+    cut = FAMILIES["grain"].data(rains, settings("frames.align=true", "frames.softer_db=6"), tmp_path, tonal=False)
     chosen = np.arange(400) % len(cut)
     plain = cut.train.take_grains(rains, chosen, cut.length)
     batch = cut.batch(chosen, np.random.default_rng(1))[0].numpy()
@@ -121,7 +122,7 @@ def test_aligned_windows_have_their_largest_sample_at_a_quarter_and_upward(tmp_p
 def test_validation_falls_back_to_what_was_held_out(tmp_path):
     corpus = corpus_of(tmp_path, {"a": rain(), "b": rain(seed=1)}, split="1/0/0")
     recipe = settings()
-    data = grain_data(corpus, recipe, tmp_path, False)
+    data = FAMILIES["grain"].data(corpus, recipe, tmp_path, False)
     held = windows(corpus, "train", recipe.frames, held_out=True)
     np.testing.assert_array_equal(data.val.places().starts, held.places().starts)
     (batch,) = next(data.validation(64))
@@ -133,23 +134,23 @@ def test_validation_falls_back_to_what_was_held_out(tmp_path):
 def test_windows_longer_than_the_shortest_clip_are_refused_by_its_name(tmp_path):
     corpus = corpus_of(tmp_path, {"long": rain(60), "short": rain(1.0, seed=1)}, split="1/0/0")
     with pytest.raises(UserError, match=r"frames.frame_length 30000 is longer than clip 'short.wav' of 22050 samples"):
-        check_grains(corpus, settings("frames.frame_length=30000"))
+        FAMILIES["grain"].check(corpus, settings("frames.frame_length=30000"))
 
 
 def test_a_corpus_of_one_second_is_refused(tmp_path):
     corpus = corpus_of(tmp_path, {"rain": rain(1.0)}, split="1/0/0")
     with pytest.raises(UserError, match=r"has 1.0 s to train on, 19 windows .* 50 are the least; add sounds"):
-        check_grains(corpus, settings())
+        FAMILIES["grain"].check(corpus, settings())
 
 
 def test_a_corpus_that_is_too_quiet_is_refused(rains, monkeypatch):
     monkeypatch.setattr(data, "SILENT", 1.0)
     with pytest.raises(UserError, match="no training window that sounds; add louder sounds"):
-        check_grains(rains, settings())
+        FAMILIES["grain"].check(rains, settings())
 
 
 def test_a_corpus_that_can_be_trained_on_is_not_refused(rains):
-    check_grains(rains, settings())
+    FAMILIES["grain"].check(rains, settings())
 
 
 def test_a_million_windows_are_a_few_runs(rains):

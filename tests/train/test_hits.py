@@ -5,8 +5,9 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.train.data import with_words
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.clip import data as batches
-from timbrel.train.families.clip.data import check_hits, describe_hits, hit_changes, hit_data, hits, varied
+from timbrel.train.families.clip.data import hit_changes, hits, varied
 from timbrel.train.families.clip.features import ClipFeatures
 from timbrel.train.families.recipes import load_recipe
 
@@ -40,7 +41,7 @@ def test_clips_are_beginnings_and_silence_follows_what_is_shorter(ramps, tmp_pat
         held = min(LENGTH, SIZES[number])
         assert np.array_equal(row[:held], ramp(SIZES[number], number)[:held])
         assert not row[held:].any()
-    data = hit_data(ramps, recipe("frames.enough=0"), tmp_path, False)
+    data = FAMILIES["clip"].data(ramps, recipe("frames.enough=0"), tmp_path, False)
     features, mel, labels = data.batch(np.array([2, 0, 1]), np.random.default_rng(0))
     expected = ClipFeatures(RATE, LENGTH)(torch.from_numpy(clips))
     assert torch.allclose(features.float(), expected[0], atol=0.01)  # half precision
@@ -49,12 +50,14 @@ def test_clips_are_beginnings_and_silence_follows_what_is_shorter(ramps, tmp_pat
 
 
 def test_few_clips_are_taken_so_often_that_they_are_enough_and_many_once(ramps, tmp_path):
-    assert len(hit_data(ramps, recipe("frames.enough=10"), tmp_path, False)) == 12
+    assert len(FAMILIES["clip"].data(ramps, recipe("frames.enough=10"), tmp_path, False)) == 12
     for enough in (0, 1, 3):
-        assert len(hit_data(ramps, recipe(f"frames.enough={enough}"), tmp_path, False)) == 3
+        assert len(FAMILIES["clip"].data(ramps, recipe(f"frames.enough={enough}"), tmp_path, False)) == 3
     chosen, rng = np.arange(12), np.random.default_rng(0)
     one, two, other = (
-        hit_data(ramps, recipe("frames.enough=10", f"training.seed={seed}"), tmp_path, False).batch(chosen, rng)[0]
+        FAMILIES["clip"]
+        .data(ramps, recipe("frames.enough=10", f"training.seed={seed}"), tmp_path, False)
+        .batch(chosen, rng)[0]
         for seed in (1, 1, 2)
     )
     assert one.equal(two)
@@ -72,17 +75,19 @@ def test_silent_clips_stay_out_and_so_do_those_without_a_label_where_labels_coun
     assert found.labels.tolist() == [1, 0, 1]
     told = with_words(recipe("network.labels=true"), corpus)
     assert told.network.words == ["a", "b"]
-    assert describe_hits(corpus, told).endswith(
-        "; 1 silent clip is left out ('clip 4'); 1 unlabelled clip is left out ('clip 2')"
+    assert (
+        FAMILIES["clip"]
+        .describe(corpus, told)
+        .endswith("; 1 silent clip is left out ('clip 4'); 1 unlabelled clip is left out ('clip 2')")
     )
 
 
 def test_validation_is_its_own_split_and_else_that_of_training_and_always_the_same(ramps, tmp_path):
     own = corpus_of(tmp_path / "own", [ramp(LENGTH, n) for n in range(3)], splits=["train", "val", "train"])
-    (features, *_), *more = hit_data(own, recipe(), tmp_path, False).validation(10)
+    (features, *_), *more = FAMILIES["clip"].data(own, recipe(), tmp_path, False).validation(10)
     assert not more
     assert features.equal(_features([ramp(LENGTH, 1)]))
-    data = hit_data(ramps, recipe("frames.enough=0"), tmp_path, False)
+    data = FAMILIES["clip"].data(ramps, recipe("frames.enough=0"), tmp_path, False)
     assert next(data.validation(2))[0].equal(_features([ramp(SIZES[0], 0), ramp(SIZES[2], 2)]))
     assert data.spread(2)[0].equal(next(data.validation(2))[0])
 
@@ -148,11 +153,11 @@ def test_two_labels_are_told_and_one_is_none(tmp_path):
 
 
 def test_what_becomes_of_clips_is_said_in_a_line(ramps):
-    assert describe_hits(ramps, recipe("frames.enough=512")) == (
+    assert FAMILIES["clip"].describe(ramps, recipe("frames.enough=512")) == (
         "clips of 4096 samples (0.51 s): 3 recordings; 1 is longer, and cut with a fade; "
         "with so few, each is varied in pitch and decay"
     )
-    assert describe_hits(ramps, recipe("frames.enough=3", "frames.frame_length=6144")) == (
+    assert FAMILIES["clip"].describe(ramps, recipe("frames.enough=3", "frames.frame_length=6144")) == (
         "clips of 6144 samples (0.77 s): 3 recordings"
     )
 
@@ -165,16 +170,16 @@ def test_fewer_than_two_clips_that_sound_are_refused_in_a_line(tmp_path, count, 
     hush = np.zeros(LENGTH, np.float32)
     corpus = corpus_of(tmp_path / "c", [tom(0)] * count + [hush] * 2)
     with pytest.raises(UserError, match=f"has {said}, and 2 are the least; add sounds$"):
-        check_hits(corpus, recipe())
+        FAMILIES["clip"].check(corpus, recipe())
 
 
 def test_labels_that_are_asked_for_must_be_two_and_have_two_clips(tmp_path):
     plain = corpus_of(tmp_path / "plain", [tom(0), tom(1)])
     with pytest.raises(UserError, match=r"network\.labels wants a corpus with two labels at least"):
-        check_hits(plain, recipe("network.labels=true"))
+        FAMILIES["clip"].check(plain, recipe("network.labels=true"))
     bare = corpus_of(tmp_path / "bare", [tom(0), 0 * tom(1), tom(2)], ["a", "b", ""])
     with pytest.raises(UserError, match="has 1 training clip that sounds"):
-        check_hits(bare, recipe("network.labels=true"))
+        FAMILIES["clip"].check(bare, recipe("network.labels=true"))
 
 
 def test_a_length_that_hops_do_not_divide_is_refused():
@@ -184,9 +189,9 @@ def test_a_length_that_hops_do_not_divide_is_refused():
 
 def test_features_of_many_clips_are_computed_for_each_batch(ramps, tmp_path, monkeypatch):
     asked = recipe("frames.enough=0")
-    kept = hit_data(ramps, asked, tmp_path, False)
+    kept = FAMILIES["clip"].data(ramps, asked, tmp_path, False)
     monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 1)
-    fresh = hit_data(ramps, asked, tmp_path, False)
+    fresh = FAMILIES["clip"].data(ramps, asked, tmp_path, False)
     assert len(fresh) == len(kept)
     chosen, rng = np.arange(len(kept)), np.random.default_rng(0)
     for one, other in zip(fresh.batch(chosen, rng), kept.batch(chosen, rng), strict=True):

@@ -11,7 +11,8 @@ from timbrel.train.corpus import inharmonicity as stiffs
 from timbrel.train.corpus.inharmonicity import by_partials, raised_cents, stiffness, stretch_of
 from timbrel.train.corpus.pitch import pitch_track, single_note
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families.partials.network import Bands, in_span
+from timbrel.train.families import FAMILIES
+from timbrel.train.families.partials.network import Bands
 from timbrel.train.families.recipes import load_recipe
 
 RATE = 44100
@@ -79,9 +80,14 @@ def corpus_of(tmp_path):
 def test_the_stiffness_of_a_corpus_is_a_line_in_key(corpus_of):
     corpus = corpus_of(lambda key: np.exp(-11 + 0.06 * key))
     assert stretch_of(corpus) == pytest.approx((-11, 0.06), rel=0.02)
-    recipe = in_span(load_recipe("tuned-partials"), corpus)
+    recipe = FAMILIES["partials"].complete(load_recipe("tuned-partials"), corpus)
     assert recipe.frames.layout.stretch == stretch_of(corpus)
-    assert in_span(load_recipe("tuned-partials", ["frames.stretch=false"]), corpus).frames.layout.stretch is None
+    assert (
+        FAMILIES["partials"]
+        .complete(load_recipe("tuned-partials", ["frames.stretch=false"]), corpus)
+        .frames.layout.stretch
+        is None
+    )
 
 
 @pytest.mark.parametrize(("first", "slope"), [(-13.53, 0.0911), (-1.6, -0.1)])
@@ -92,13 +98,13 @@ def test_a_steep_line_is_flattened_until_every_key_has_a_possible_stiffness(corp
     assert found != pytest.approx((first, slope), rel=0.01)
     assert found[0] + found[1] * 57 == pytest.approx(first + slope * 57, abs=0.05)
     assert max(found[0], found[0] + 127 * found[1]) == pytest.approx(np.log(0.1), abs=2e-3)
-    assert in_span(load_recipe("tuned-partials"), corpus).frames.layout.stretch == found
+    assert FAMILIES["partials"].complete(load_recipe("tuned-partials"), corpus).frames.layout.stretch == found
 
 
 def test_a_corpus_without_stiff_strings_has_none(corpus_of):
     corpus = corpus_of(lambda key: 0.0)
     assert stretch_of(corpus) is None
-    assert in_span(load_recipe("tuned-partials"), corpus).frames.layout.stretch is None
+    assert FAMILIES["partials"].complete(load_recipe("tuned-partials"), corpus).frames.layout.stretch is None
 
 
 def test_of_few_notes_no_line_is_drawn(corpus_of):

@@ -2,7 +2,6 @@
 
 import math
 import signal
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +11,8 @@ from timbrel.host.errors import Failure
 from timbrel.host.interrupts import SIGNALS
 from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families import table
-from timbrel.train.families.chroma.data import ChromaData, chroma_data, in_octave
+from timbrel.train.families import FAMILIES
+from timbrel.train.families.chroma.data import ChromaData
 from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.families.recipes import load_recipe, shipped_recipes
 from timbrel.train.launch import start
@@ -79,7 +78,7 @@ def test_every_recipe_trains_a_step(tone_corpus, tmp_path, name):
     outcome = start(recipe, tone_corpus, tmp_path / "run", CPU)
     assert outcome.step == 1
     assert math.isfinite(outcome.validation)
-    assert Run.open(tmp_path / "run").recipe == in_octave(recipe, Corpus.open(tone_corpus))
+    assert Run.open(tmp_path / "run").recipe == FAMILIES["chroma"].complete(recipe, Corpus.open(tone_corpus))
 
 
 def test_a_run_holds_its_recipe_checkpoints_and_log_and_nothing_else(train, tone_corpus):
@@ -128,7 +127,7 @@ def test_an_epoch_shows_every_frame_once_in_an_order_of_its_own(train, fewer, mo
     )
     recipe = load_recipe("chroma-8", fewer)
     _, run = train("chroma-8", "training.epochs=2", "training.batch_size=32")
-    count = len(chroma_data(run.corpus(), recipe, run.folder, True))
+    count = len(FAMILIES["chroma"].data(run.corpus(), recipe, run.folder, True))
     steps = count // 32
     assert len(seen) == 2 * steps
     epochs = [np.concatenate(seen[:steps]), np.concatenate(seen[steps:])]
@@ -139,8 +138,8 @@ def test_an_epoch_shows_every_frame_once_in_an_order_of_its_own(train, fewer, mo
 
 
 def test_targets_are_the_same_frame_on_another_key(tone_corpus, small, tmp_path):
-    recipe = in_octave(load_recipe("tuned-8", small), Corpus.open(tone_corpus))
-    data = chroma_data(Corpus.open(tone_corpus), recipe, tmp_path, True)
+    recipe = FAMILIES["chroma"].complete(load_recipe("tuned-8", small), Corpus.open(tone_corpus))
+    data = FAMILIES["chroma"].data(Corpus.open(tone_corpus), recipe, tmp_path, True)
     chosen = np.arange(0, len(data), 7)
     frames, chroma, targets, target_chroma = data.batch(chosen, np.random.default_rng(0))
     assert not torch.any(chroma.argmax(1) == target_chroma.argmax(1))
@@ -163,7 +162,7 @@ def test_each_step_has_chance_of_its_own_that_follows_from_the_seed(train, monke
                 drawn.append((torch.rand(3, generator=generator).tolist(), float(target.sum())))
             return super().reconstruction(frames, chroma, target, target_chroma, generator)
 
-    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Drawing))
+    monkeypatch.setattr(FAMILIES["chroma"], "network", Drawing)
     runs = []
     for folder, seed in (("one", 1), ("again", 1), ("other", 2)):
         drawn.clear()
@@ -197,7 +196,7 @@ def test_each_of_several_processes_has_chance_of_its_own(train, monkeypatch):
         return loss
 
     rank = 0
-    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Drawing))
+    monkeypatch.setattr(FAMILIES["chroma"], "network", Drawing)
     monkeypatch.setattr(loop._Loop, "_step", step)
     train("chroma-8", "training.steps=10")
     assert len(drawn[0]) == len(drawn[1]) == 10
@@ -262,7 +261,7 @@ def test_steps_of_an_idle_core_are_those_done_over_the_share_of_a_core_that_trai
 def test_a_budget_in_epochs_is_that_many_passes(train, fewer):
     outcome, run = train("chroma-8", "training.epochs=3")
     recipe = load_recipe("chroma-8", fewer)
-    frames = len(chroma_data(run.corpus(), recipe, run.folder, True))
+    frames = len(FAMILIES["chroma"].data(run.corpus(), recipe, run.folder, True))
     assert outcome.step == 3 * (frames // 32)
 
 

@@ -7,20 +7,8 @@ import pytest
 import torch
 from timbrel.host.engines.clip.synthesis import SpectraSound
 from timbrel.host.errors import UserError
-from timbrel.train.families.loops.data import (
-    LATE,
-    THIN,
-    THINNER,
-    check_loops,
-    describe_loops,
-    loop_data,
-    loops,
-    on_grid,
-    retimed,
-    sliced,
-    taken,
-    tilted,
-)
+from timbrel.train.families import FAMILIES
+from timbrel.train.families.loops.data import LATE, THIN, THINNER, loops, retimed, sliced, taken, tilted
 from timbrel.train.families.loops.network import LoopNetwork, SliceFeatures, harmonics, medoids
 from timbrel.train.families.loops.synthesis import joined, sound_of
 from timbrel.train.families.recipes import load_recipe
@@ -51,20 +39,20 @@ def network(run):
 
 
 def begun(corpus, changes=()):
-    recipe = on_grid(load_recipe("tuned-sequence", [*SMALL, *changes]), corpus)
+    recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", [*SMALL, *changes]), corpus)
     network = LoopNetwork(recipe).eval()
-    network.initialise(loop_data(corpus, recipe, corpus.folder, False))
+    network.initialise(FAMILIES["loops"].data(corpus, recipe, corpus.folder, False))
     return network, recipe
 
 
 def test_a_recipe_takes_the_grid_of_the_corpus_and_no_more_prototypes_than_slices(tmp_path):
     corpus = loops_of(tmp_path / "one", [loop(0, bars=1)])
-    recipe = on_grid(load_recipe("tuned-sequence", []), corpus)
+    recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", []), corpus)
     assert (recipe.frames.sample_rate, recipe.frames.hop_length) == (8000, STEP)
     assert recipe.frames.frame_length % STEP in (64, 128)
     assert recipe.frames.bar == BAR
     assert recipe.network.prototypes == BAR
-    assert on_grid(recipe, corpus) == recipe
+    assert FAMILIES["loops"].complete(recipe, corpus) == recipe
 
 
 def test_a_network_after_a_trial_measures_the_slices_of_all_loops_anew(tmp_path):
@@ -76,11 +64,11 @@ def test_a_network_after_a_trial_measures_the_slices_of_all_loops_anew(tmp_path)
     tried, learned = (Run.open(tmp_path / name) for name in ("trial", "run"))
     assert (tried.recipe.network.prototypes, learned.recipe.network.prototypes) == (2 * 2 * BAR, 90)
     assert len(learned.corpus().clips("train")) == 3
-    assert "3 loops" in describe_loops(learned.corpus(), learned.recipe)
+    assert "3 loops" in FAMILIES["loops"].describe(learned.corpus(), learned.recipe)
 
 
 def test_slices_begin_with_the_end_of_their_loop_and_join_to_it_again(corpus):
-    recipe = on_grid(load_recipe("tuned-sequence", []), corpus)
+    recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", []), corpus)
     sound = corpus.samples(corpus.clips()[0])
     cut = sliced(sound, recipe)
     overlap = recipe.frames.frame_length - STEP
@@ -99,8 +87,8 @@ def test_where_slices_are_not_alike_their_powers_add_up_to_one():
 
 
 def test_sequences_go_round_their_loop_from_each_bar_on(corpus):
-    recipe = on_grid(load_recipe("tuned-sequence", ["network.bars=3"]), corpus)
-    assert len(loop_data(corpus, recipe, corpus.folder, False)) == 24
+    recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", ["network.bars=3"]), corpus)
+    assert len(FAMILIES["loops"].data(corpus, recipe, corpus.folder, False)) == 24
     slices = taken(corpus, loops(corpus, "train", recipe), recipe)
     first, second = slices.take_slices(np.array([0, 1]), 48, np.zeros(2, np.int64))
     assert len(first) == 48
@@ -110,9 +98,9 @@ def test_sequences_go_round_their_loop_from_each_bar_on(corpus):
 
 
 def test_what_follows_is_straight_and_what_is_heard_and_fed_are_variants_of_it(corpus):
-    recipe = on_grid(load_recipe("tuned-sequence", SMALL), corpus)
+    recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", SMALL), corpus)
     slices = taken(corpus, loops(corpus, "train", recipe), recipe)
-    data = loop_data(corpus, recipe, corpus.folder, False)
+    data = FAMILIES["loops"].data(corpus, recipe, corpus.folder, False)
     chosen = np.repeat(np.arange(4), 64)
     told, heard, fed, tilts, late, density = data.batch(chosen, np.random.default_rng(1))
     kinds = [slices.take_slices(chosen, BAR, np.full(256, number)) for number in range(len(LATE))]
@@ -161,7 +149,7 @@ def test_off_beats_can_be_left_out(late, kept):
 
 @pytest.mark.parametrize("tilt", [-3.0, 2.0])
 def test_tilted_features_are_those_of_tilted_sound(corpus, tilt):
-    recipe = on_grid(load_recipe("tuned-sequence", SMALL), corpus)
+    recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", SMALL), corpus)
     seen = SliceFeatures(RATE, recipe.frames.frame_length)
     sound = np.array(corpus.samples(corpus.clips()[1]))
     other = tilted(sound, RATE, tilt)
@@ -272,14 +260,14 @@ def test_what_follows_a_seed_is_what_follows_it_step_by_step(network, corpus):
 def test_clips_that_are_no_loops_are_refused_and_loops_that_are_left_out_are_named(tmp_path):
     recipe = load_recipe("tuned-sequence", [])
     with pytest.raises(UserError, match="its clips lie on no grid; build it with: timbrel corpus build SOUNDS --loops"):
-        check_loops(corpus_of(tmp_path / "hats", [hat(1)]), recipe)
+        FAMILIES["loops"].check(corpus_of(tmp_path / "hats", [hat(1)]), recipe)
     corpus = loops_of(tmp_path / "loops", [loop(0), loop(1)[:STEP]])
-    told = describe_loops(corpus, on_grid(recipe, corpus))
+    told = FAMILIES["loops"].describe(corpus, FAMILIES["loops"].complete(recipe, corpus))
     assert told == (
         "1 loop at 117.19 BPM, 32 slices of 1024 samples; 1 loop of less than a beat is left out ('loop 1')"
     )
     with pytest.raises(UserError, match="no training loop that sounds and has a beat"):
-        check_loops(loops_of(tmp_path / "short", [loop(1)[:STEP]]), recipe)
+        FAMILIES["loops"].check(loops_of(tmp_path / "short", [loop(1)[:STEP]]), recipe)
 
 
 def test_sounds_of_slices_are_those_of_their_frames(network, run):

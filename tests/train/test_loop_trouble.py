@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from timbrel.host.errors import Failure, UserError
 from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.build import build
-from timbrel.train.families import table
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.loop import RunOptions
 from timbrel.train.run import Run
@@ -96,7 +95,7 @@ class OneAlive(ChromaAutoencoder):
 
 def test_dead_latents_are_said_while_it_trains_and_are_never_best(train, monkeypatch):
     monkeypatch.setattr(loop, "VALIDATION_STEPS", 1)
-    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Dead))
+    monkeypatch.setattr(FAMILIES["chroma"], "network", Dead)
     said = []
     outcome, run = train("tuned-8", "training.epochs=4", options=RunOptions("cpu", on_message=said.append))
     assert outcome.dead
@@ -109,7 +108,7 @@ def test_dead_latents_are_said_while_it_trains_and_are_never_best(train, monkeyp
 
 
 def test_one_living_latent_is_enough_to_go_on(train, monkeypatch):
-    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=OneAlive))
+    monkeypatch.setattr(FAMILIES["chroma"], "network", OneAlive)
     said = []
     outcome, run = train("tuned-8", options=RunOptions("cpu", on_message=said.append))
     assert not outcome.dead

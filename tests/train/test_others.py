@@ -5,21 +5,19 @@ import shutil
 import signal
 from typing import Literal
 
-import numpy as np
 import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint, loop
-from timbrel.train.families import recipes, table
-from timbrel.train.families.chroma.data import check_spectra, chroma_data
 from timbrel.train.families.chroma.recipe import ChromaFrames
 from timbrel.train.families.recipes import load_recipe
-from timbrel.train.families.table import Family
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import RunOptions
 from timbrel.train.network import Network
 from timbrel.train.recipe import Recipe, RecipeSection
 from timbrel.train.run import Run, trained
+
+from ..toy_families import Toy, put
 
 CPU = RunOptions(accelerator="cpu")
 RECIPE = """
@@ -90,9 +88,7 @@ def made(monkeypatch):
         networks.append(Inverse(recipe, generator))
         return networks[-1]
 
-    row = Family(network, check_spectra, chroma_data, lambda *_: [np.zeros(1, np.float32)], reads=("generator",))
-    monkeypatch.setitem(table.FAMILIES, "inverse", row)
-    monkeypatch.setitem(recipes.KINDS_OF_RECIPE, "inverse", Inversion)
+    put(monkeypatch, "inverse", Inversion, Toy(network, like="chroma", reads=("generator",)))
     return networks
 
 

@@ -9,19 +9,9 @@ import torch
 from timbrel.host.errors import UserError
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.store import Corpus
-from timbrel.train.families.partials.network import (
-    Bands,
-    PartialsAutoencoder,
-    PartialsData,
-    PartialsRows,
-    check_partials,
-    in_span,
-    magnitudes,
-    pieces,
-    rows,
-    shifted,
-    taken,
-)
+from timbrel.train.families import FAMILIES
+from timbrel.train.families.partials.data import PartialsData, PartialsRows, pieces, rows, shifted, taken
+from timbrel.train.families.partials.network import Bands, PartialsAutoencoder, magnitudes
 from timbrel.train.families.recipes import load_recipe
 
 RATE, LENGTH = 44100, 4096
@@ -147,15 +137,15 @@ def test_a_corpus_without_validation_notes_is_validated_on_its_training_notes():
 
 def test_a_recipe_spans_the_notes_of_its_corpus(tone_corpus):
     corpus = Corpus.open(tone_corpus)
-    span = in_span(load_recipe("tuned-partials"), corpus).frames.span
+    span = FAMILIES["partials"].complete(load_recipe("tuned-partials"), corpus).frames.span
     assert span == pytest.approx((57, 70), abs=0.1)
-    assert in_span(recipe(), corpus).frames.span == (36, 96)
+    assert FAMILIES["partials"].complete(recipe(), corpus).frames.span == (36, 96)
 
 
 def test_a_corpus_without_pitch_is_refused(tmp_path):
     unpitched = SimpleNamespace(folder="hiss", clips=lambda split: ["a"], pitch=lambda clip: np.full(9, np.nan))
     with pytest.raises(UserError, match="corpus hiss has no clear pitch"):
-        check_partials(unpitched, recipe())
+        FAMILIES["partials"].check(unpitched, recipe())
 
 
 def test_rows_are_those_of_a_corpus_with_the_pitches_that_were_heard(tone_corpus):
@@ -168,7 +158,9 @@ def test_rows_are_those_of_a_corpus_with_the_pitches_that_were_heard(tone_corpus
 
 def test_a_network_begins_at_the_mean_row_and_learns(tone_corpus):
     corpus = Corpus.open(tone_corpus)
-    settings = in_span(load_recipe("tuned-partials", [f"frames.sample_rate={corpus.rate}"]), corpus)
+    settings = FAMILIES["partials"].complete(
+        load_recipe("tuned-partials", [f"frames.sample_rate={corpus.rate}"]), corpus
+    )
     found = rows(corpus, "train", settings.frames)
     data = PartialsData(settings.frames, found, found)
     torch.manual_seed(0)

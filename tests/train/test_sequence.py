@@ -5,21 +5,10 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.recipes import load_recipe
-from timbrel.train.families.sequence.network import (
-    LEAST,
-    UNKNOWN,
-    RecurrentNetwork,
-    Standard,
-    check_sequences,
-    cut,
-    delayed,
-    describe_sequences,
-    held_sequences,
-    joined,
-    pieces,
-    sequence_data,
-)
+from timbrel.train.families.sequence.data import cut, joined, pieces
+from timbrel.train.families.sequence.network import LEAST, UNKNOWN, RecurrentNetwork, Standard, delayed
 from timbrel.train.launch import resume, start
 from timbrel.train.run import Run, trained
 from torch import nn
@@ -106,7 +95,7 @@ def test_long_recordings_are_cut_into_sequences_that_know_what_was_before(corpus
     sound = corpus.samples(found[1].clip)
     begin = 4 * HOP - (LENGTH - HOP)
     assert np.array_equal(cut(corpus, found[1], settings)[0], sound[begin : begin + LENGTH])
-    assert "recordings of more than 4 frames are cut into several" in describe_sequences(
+    assert "recordings of more than 4 frames are cut into several" in FAMILIES["sequence"].describe(
         corpus, recipe("frames.longest=4")
     )
 
@@ -114,7 +103,7 @@ def test_long_recordings_are_cut_into_sequences_that_know_what_was_before(corpus
 @pytest.mark.parametrize("name", ["sequence-samples", "sequence-fft"])
 def test_mean_and_deviation_of_each_position_are_those_of_all_frames(corpus, name):
     asked = recipe(name=name)
-    data = sequence_data(corpus, asked, corpus.folder, False)
+    data = FAMILIES["sequence"].data(corpus, asked, corpus.folder, False)
     frames = np.concatenate([cut(corpus, piece, asked.frames) for piece in data.train]).astype(float)
     if name == "sequence-fft":
         spectra = np.fft.rfft(frames)
@@ -146,7 +135,7 @@ def test_without_restoring_one_deviation_serves_all_positions():
 
 
 def batch_of(corpus, network, asked):
-    data = sequence_data(corpus, asked, corpus.folder, False)
+    data = FAMILIES["sequence"].data(corpus, asked, corpus.folder, False)
     network.initialise(data)
     return data.batch(np.arange(len(data)), np.random.default_rng(0))
 
@@ -283,7 +272,7 @@ def test_a_few_sounds_are_learned_by_heart_and_follow_from_their_codes(tmp_path,
     asked = recipe("training.steps=300", "training.learning_rate=7e-3", "network.size=64", noisy, name=name)
     start(asked, corpus.folder, tmp_path / "run", CPU)
     network, *_ = trained(Run.open(tmp_path / "run"), "best")
-    data = sequence_data(corpus, asked, tmp_path, False)
+    data = FAMILIES["sequence"].data(corpus, asked, tmp_path, False)
     sounds, counts, numbers = data.batch(np.arange(3), np.random.default_rng(0))
     with torch.no_grad():
         assert float(network.reconstruction(sounds, counts, numbers, torch.Generator())["mean_square"]) < 0.02
@@ -310,7 +299,7 @@ def test_a_run_goes_on_where_it_stopped_with_its_share_of_own_frames(corpus, tmp
 
 def test_a_preview_has_each_recording_and_what_follows_from_its_first_frame(corpus):
     asked, network = recipe(), network_of()
-    sounds = held_sequences(network, asked, list(batch_of(corpus, network, asked)))
+    sounds = FAMILIES["sequence"].preview(network, asked, list(batch_of(corpus, network, asked)))
     assert [len(sound) // HOP for sound in sounds] == [11, 11, 6, 6, 5, 5]
     assert np.allclose(sounds[2][: 5 * HOP], corpus.samples(corpus.clips()[1]), atol=1e-5)
     assert np.allclose(sounds[3][: HOP // 2], sounds[2][: HOP // 2], atol=1e-5)  # the first frame is given
@@ -349,7 +338,7 @@ def test_what_is_too_short_or_silent_is_left_out_and_said(tmp_path):
     sounds = [*noises(4 * HOP, HOP, HOP + 1), np.zeros(9 * HOP, np.float32)]
     corpus = corpus_of(tmp_path / "corpus", sounds)
     assert [piece.name for piece in pieces(corpus, "train", recipe().frames)] == ["clip 0", "clip 2"]
-    assert describe_sequences(corpus, recipe()) == (
+    assert FAMILIES["sequence"].describe(corpus, recipe()) == (
         "2 training sequences of 3 to 5 frames of 64 samples; shorter ones are padded, and the padding does not count; "
         "1 short clip, of less than 2 frames, is left out ('clip 1'); 1 silent clip is left out ('clip 3')"
     )
@@ -358,7 +347,7 @@ def test_what_is_too_short_or_silent_is_left_out_and_said(tmp_path):
 def test_a_corpus_of_clips_of_one_frame_is_refused_with_what_would_do(tmp_path):
     corpus = corpus_of(tmp_path / "corpus", [*noises(HOP, HOP - 5), np.zeros(500, np.float32)])
     with pytest.raises(UserError, match="has no training clip that sounds and has 2 frames") as error:
-        check_sequences(corpus, recipe())
+        FAMILIES["sequence"].check(corpus, recipe())
     assert "more than 0.006 s" in str(error.value)
 
 

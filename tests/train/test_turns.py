@@ -1,14 +1,12 @@
 """Networks of several turns train in the loop, also in two processes; long epochs are saved within."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import soundfile
 import torch
 from timbrel.train import checkpoint, loop
 from timbrel.train.corpus.build import build
-from timbrel.train.families import table
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import start
 from timbrel.train.loop import RunOptions
@@ -58,7 +56,7 @@ def test_long_epochs_are_validated_and_saved_within(train, monkeypatch):
     assert [step for name, step in saved if name == "last.ckpt"] == [10, 20, 30, 35]
 
 
-class _Worse(table.FAMILIES["grain"].network):
+class _Worse(FAMILIES["grain"].network):
     """Each validation finds it worse than the one before."""
 
     def __init__(self, recipe):
@@ -81,7 +79,7 @@ class _WorseAlone(_Worse):
 @pytest.mark.parametrize(("network", "best"), [(_Worse, 30), (_WorseAlone, 10)])
 def test_the_best_of_adversaries_is_their_newest_and_of_others_the_least_loss(train, monkeypatch, network, best):
     monkeypatch.setattr(loop, "LONGEST_STEPS", 10)
-    monkeypatch.setitem(table.FAMILIES, "grain", replace(table.FAMILIES["grain"], network=network))
+    monkeypatch.setattr(FAMILIES["grain"], "network", network)
     _, run = train("training.steps=30")
     totals = [line["total"] for line in run.logged()]
     assert totals == sorted(totals)
@@ -91,7 +89,7 @@ def test_the_best_of_adversaries_is_their_newest_and_of_others_the_least_loss(tr
 def test_every_turn_moves_weights_and_the_terms_of_all_are_logged(train):
     _, run = train("training.steps=20")
     torch.manual_seed(0)
-    before = table.FAMILIES["grain"].network(run.recipe).state_dict()
+    before = FAMILIES["grain"].network(run.recipe).state_dict()
     after = checkpoint.load(run.last)["model"]
     for part in ("encoder", "decoder", "adjudicator"):
         assert any(not torch.equal(before[name], after[name]) for name in after if name.startswith(part)), part

@@ -1,13 +1,47 @@
-"""Network families, one folder each; FOLDERS is the only registry."""
+"""Network families by name. A family's modules are imported when it is asked for."""
 
-FOLDERS = [
-    ".chroma",
-    ".partials",
-    ".grain",
-    ".gan",
-    ".classifier",
-    ".invert",
-    ".clip",
-    ".loops",
-    ".sequence",
-]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..network import Network
+    from ..recipe import Recipe
+    from .family import Family
+
+FOLDERS = {  # of each family, and the name from which the names of its classes are made
+    "chroma": ("chroma", "Chroma"),
+    "partials": ("partials", "Partials"),
+    "grain": ("grain", "Grain"),
+    "gan": ("gan", "WaveGAN"),
+    "logistic-gan": ("gan", "LogisticGAN"),
+    "dcgan": ("gan", "DCGAN"),
+    "halves": ("gan", "Halves"),
+    "classifier": ("classifier", "Classifier"),
+    "invert": ("invert", "Invert"),
+    "clip": ("clip", "Clip"),
+    "loops": ("loops", "Loop"),
+    "sequence": ("sequence", "Sequence"),
+}
+
+
+def class_of(family: str, module: str, suffix: str) -> Any:
+    """Return a family's class whose name ends in ``suffix``; ``{}`` in the module's name stands for its folder."""
+    folder, stem = FOLDERS[family]
+    return getattr(importlib.import_module(module.format(folder)), stem + suffix)
+
+
+class _Recipes(dict[str, "type[Recipe]"]):
+    """Classes of recipes by family; they need no torch."""
+
+    def __missing__(self, family: str) -> "type[Recipe]":
+        found: type[Recipe] = class_of(family, __name__ + ".{}.recipe", "Recipe")
+        return self.setdefault(family, found)
+
+
+class _Families(dict[str, "Family[Recipe, Network]"]):
+    def __missing__(self, family: str) -> "Family[Recipe, Network]":
+        found: Family[Recipe, Network] = class_of(family, __name__ + ".{}.data", "Family")()
+        return self.setdefault(family, found)
+
+
+RECIPES, FAMILIES = _Recipes(), _Families()

@@ -1,45 +1,78 @@
-"""Family descriptor: the functions that training calls."""
+"""Base class of network families: what training asks of one."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Generic, TypeVar
 
+import torch
+
+from ...host.arrays import Array
 from ..corpus.store import Corpus
 from ..data import Data
 from ..network import Network
-from ..preview import Preview
 from ..recipe import Recipe
 
+PREVIEW_FRAMES = 6  # spread over the validation frames
 
-@dataclass(frozen=True)
-class Family:
-    """A family of networks.
+RecipeT = TypeVar("RecipeT", bound=Recipe)
+NetworkT = TypeVar("NetworkT", bound=Network)
 
-    Args:
-        network: makes a recipe's network; receives the networks in ``reads`` by name. Objectives get a generator on the
-            CPU.
-        check: raises UserError for an unsuitable corpus.
-        data: makes the data of a corpus, a recipe, a folder for files, and whether the corpus is tonal. Training clips
-            replace missing validation clips.
-        preview: its sounds during training; None for no previews.
-        complete: fills in a recipe's missing values, such as labels, from the corpus.
-        follows: fills a recipe from the runs in ``reads``, or raises UserError.
-        describe: summarises the use of a corpus in a line.
-        health: measures adversarial training at a rate in Hz; None where losses suffice.
+
+class Family(ABC, Generic[RecipeT, NetworkT]):
+    """A family of networks that train alike; its objects have no state.
+
+    Attributes:
+        network: class of networks. An object receives a recipe, and the networks in ``reads`` by name. Objectives get
+            a generator on the CPU.
         bfloat16: matrix products may be in bfloat16, which is faster.
         measured: `initialise` measures parts that training does not adapt: after a trial, weights start anew.
         reads: names of other runs whose networks it uses.
+        previewed: training writes sounds that its network makes.
+        pictured: these are whole sounds, drawn side by side.
     """
 
-    network: Callable[..., Network]
-    check: Callable[[Corpus, Any], None]
-    data: Callable[[Corpus, Any, Path, bool], Data]
-    preview: Preview | None
-    complete: Callable[[Any, Corpus], Recipe] = lambda recipe, corpus: recipe
-    bfloat16: bool = False
-    measured: bool = False
-    reads: tuple[str, ...] = ()
-    health: Callable[[Any, Data, int], dict[str, float]] | None = None
-    describe: Callable[[Corpus, Any], str] | None = None
-    follows: Callable[[Any, Mapping[str, Recipe]], Recipe] = lambda recipe, others: recipe
+    network: type[NetworkT]
+    bfloat16: ClassVar[bool] = False
+    measured: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ()
+    previewed: ClassVar[bool] = True
+    pictured: ClassVar[bool] = False
+
+    @abstractmethod
+    def check(self, corpus: Corpus, recipe: RecipeT) -> None:
+        """Raise UserError for an unsuitable corpus."""
+
+    @abstractmethod
+    def data(self, corpus: Corpus, recipe: RecipeT, folder: Path, tonal: bool) -> Data:
+        """Return training data, with files in ``folder``; training clips replace missing validation clips."""
+
+    def complete(self, recipe: RecipeT, corpus: Corpus) -> RecipeT:
+        """Fill in missing values, such as labels, from the corpus."""
+        return recipe
+
+    def follow(self, recipe: RecipeT, others: Mapping[str, Recipe]) -> RecipeT:
+        """Fill in values from the recipes of the runs in ``reads``, or raise UserError."""
+        return recipe
+
+    def describe(self, corpus: Corpus, recipe: RecipeT) -> str:
+        """Summarise the use of a corpus in a line."""
+        return "cutting frames"
+
+    def health(self, network: NetworkT, data: Data, sample_rate: int) -> dict[str, float]:
+        """Measure adversarial training at a rate in Hz; no figures where losses suffice."""
+        return {}
+
+    def health_line(self, figures: dict[str, float]) -> str:
+        """Return the figures of `health` in words."""
+        return ""
+
+    def preview(self, network: NetworkT, recipe: RecipeT, batch: list[torch.Tensor]) -> list[Array]:
+        """Return sounds [samples] of a validation batch."""
+        return []
+
+    @torch.no_grad()
+    def preview_sounds(self, network: NetworkT, recipe: RecipeT, data: Data) -> list[Array]:
+        """Return sounds [samples] of validation frames."""
+        device = next(network.parameters()).device
+        return self.preview(network, recipe, [part.to(device) for part in next(data.validation(PREVIEW_FRAMES))])

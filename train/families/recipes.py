@@ -1,10 +1,9 @@
 """Recipe loading: reads TOML files, merges bases and changes, validates."""
 
-import importlib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,15 +11,10 @@ from ...host.config import toml_text
 from ...host.errors import UserError, nearest
 from ...host.files import read_regular
 from ...host.model.card import first_complaint
-from .. import families
 from ..recipe import BUDGETS, Recipe
+from . import FOLDERS, RECIPES
 
 LARGEST = 1 << 20  # bytes of a recipe: a hundred times any shipped one
-FOLDERS_OF_RECIPES = [importlib.import_module(f"{folder}.recipe", families.__name__) for folder in families.FOLDERS]
-# Recipe classes by family.
-KINDS_OF_RECIPE: dict[str, type[Recipe]] = {
-    get_args(one.model_fields["family"].annotation)[0]: one for module in FOLDERS_OF_RECIPES for one in module.RECIPES
-}
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -29,9 +23,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def _files() -> dict[str, Path]:
-    folders = [Path(str(module.__file__)).parent for module in FOLDERS_OF_RECIPES]
-    files = {path.stem: path for folder in folders for path in folder.glob("*.toml")}
-    return dict(sorted(files.items()))
+    return dict(sorted((path.stem, path) for path in Path(__file__).parent.glob("*/*.toml")))
 
 
 def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
@@ -48,15 +40,15 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     fields.setdefault("name", path.stem)
     for change in changes:
         _apply(fields, change)
-    asked = fields.get("family")
-    family = KINDS_OF_RECIPE.get(str(asked))
-    if family is None:
-        wrong = "family is missing" if asked is None else f"family is unknown (got {asked!r})"
-        raise UserError(f"recipe {name}: {wrong}; give {' or '.join(KINDS_OF_RECIPE)}, or a base that has one")
+    family = fields.get("family")
+    if str(family) not in FOLDERS:
+        wrong = "family is missing" if family is None else f"family is unknown (got {family!r})"
+        raise UserError(f"recipe {name}: {wrong}; give {' or '.join(FOLDERS)}, or a base that has one")
+    recipe_class = RECIPES[str(family)]
     try:
-        return family.model_validate(fields)
+        return recipe_class.model_validate(fields)
     except ValidationError as error:
-        raise UserError(f"recipe {name}: {_explain(error, family)}") from None
+        raise UserError(f"recipe {name}: {_explain(error, recipe_class)}") from None
 
 
 def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

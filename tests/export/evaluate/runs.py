@@ -6,7 +6,7 @@ from timbrel.export import evaluate
 from timbrel.host.units import midi_to_hz
 from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus, writing
-from timbrel.train.families import table
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.families.chroma.recipe import ChromaFrames
 from timbrel.train.families.recipes import load_recipe
@@ -59,9 +59,9 @@ def make_run(folder, corpus_folder, recipe="tuned-2", *changes, best=True, tonal
         hardware="none",
     )
     asked = load_recipe(recipe, [*SMALL, *changes])
-    run = Run.create(folder, table.FAMILIES["chroma"].complete(asked, opened), info)
+    run = Run.create(folder, FAMILIES["chroma"].complete(asked, opened), info)
     torch.manual_seed(0)
-    network = table.FAMILIES["chroma"].network(run.recipe)
+    network = FAMILIES["chroma"].network(run.recipe)
     optimizers = {"shared": torch.optim.Adam(network.parameters())}
     for path in [run.last, run.best][: 1 + best]:
         checkpoint.save(path, network, optimizers, checkpoint.Progress(step=7 if path == run.best else 9))

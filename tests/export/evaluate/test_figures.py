@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import torch
 from timbrel.export.measures import frames as frame_sample
 from timbrel.export.measures import frames as measures
 from timbrel.train import checkpoint
-from timbrel.train.families import table
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.chroma.data import moved_frame
 from timbrel.train.families.chroma.network import ChromaAutoencoder
 from timbrel.train.frames import sources
@@ -40,7 +39,7 @@ class Perfect(ChromaAutoencoder):
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_constant_network_has_the_errors_that_numpy_finds_and_no_playable_knob(tuned, monkeypatch):
-    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Constant))
+    monkeypatch.setattr(FAMILIES["chroma"], "network", Constant)
     found = measured(tuned)
     answer = np.linspace(1, 0, FRAME // 2 + 1)
     opened = tuned.corpus()
@@ -74,7 +73,7 @@ def test_answering_with_the_mean_of_the_pitch_class_is_a_relative_error_of_one(t
         def decode(self, latents, chroma):
             return chroma @ means
 
-    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Mean))
+    monkeypatch.setattr(FAMILIES["chroma"], "network", Mean)
     found = measured(run)
     assert found["reconstruction"]["same_key"]["relative_error"]["value"] == pytest.approx(1, rel=1e-4)
     assert "another_key" not in found["reconstruction"]
@@ -82,7 +81,7 @@ def test_answering_with_the_mean_of_the_pitch_class_is_a_relative_error_of_one(t
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_perfect_network_is_perfect_and_one_that_is_deaf_to_keys_obeys_by_chance(tmp_path, corpus, monkeypatch):
-    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Perfect))
+    monkeypatch.setattr(FAMILIES["chroma"], "network", Perfect)
     run = make_run(tmp_path / "run", corpus, "chroma-2")
     found = measured(run)
     same = found["reconstruction"]["same_key"]
@@ -95,7 +94,7 @@ def test_a_perfect_network_is_perfect_and_one_that_is_deaf_to_keys_obeys_by_chan
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_network_that_keeps_the_sound_but_not_the_key_errs_on_another_key_alone(tuned, monkeypatch):
-    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Perfect))
+    monkeypatch.setattr(FAMILIES["chroma"], "network", Perfect)
     both = measured(tuned)["reconstruction"]
     assert both["same_key"]["relative_error"]["value"] == 0
     assert both["another_key"]["relative_error"]["value"] > 1
@@ -111,7 +110,7 @@ def test_a_network_that_gives_the_sound_on_the_asked_key_is_right_on_its_own_and
         def decode(self, latents, chroma):
             return chroma @ torch.from_numpy(np.stack(answers))
 
-    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Transposer))
+    monkeypatch.setattr(FAMILIES["chroma"], "network", Transposer)
     found = measured(tuned)["reconstruction"]
     assert found["same_key"]["spectral_convergence_db"]["value"] < -30
     assert found["another_key"]["spectral_convergence_db"]["value"] < -10  # moving takes partials past half the rate
@@ -132,7 +131,7 @@ def test_random_codes_that_sound_as_training_does_are_as_far_as_training_also_on
         def decode(self, latents, chroma):
             return chroma @ torch.from_numpy(answers)
 
-    monkeypatch.setitem(table.FAMILIES, "chroma", replace(table.FAMILIES["chroma"], network=Transposer))
+    monkeypatch.setattr(FAMILIES["chroma"], "network", Transposer)
     found = measured(run)["spectral_distance"]
     assert 1 / 3 < found["ratio"] < 3  # moved by other intervals, training frames differ a little from one another
 

@@ -5,17 +5,17 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.export.families.chroma.graphs import ChromaDecoder
-from timbrel.export.families.clip.graphs import ClipDecoder
-from timbrel.export.families.partials.graphs import PartialsDecoder
+from timbrel.export.families.chroma import ChromaDecoder
+from timbrel.export.families.clip import ClipDecoder
+from timbrel.export.families.partials import PartialsDecoder
 from timbrel.export.graphs import NetworkDecoder, store_half, trace
 from timbrel.export.onnx_to_torch import OPERATORS, Graph, RebuiltDecoder
 from timbrel.host.errors import UserError
 from timbrel.host.model.card import RecurrentState
 from timbrel.host.model.model import Model, open_session
 from timbrel.host.preset.shipped import shipped_models
+from timbrel.train.families import FAMILIES
 from timbrel.train.families.recipes import load_recipe, shipped_recipes
-from timbrel.train.families.table import FAMILIES
 
 BATCHES = (1, 2, 7, 64)
 PARITY = 2e-5  # of the output's range: what float32 is allowed where models are exported

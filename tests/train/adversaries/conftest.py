@@ -6,13 +6,11 @@ import soundfile
 import torch
 from timbrel.train import checkpoint
 from timbrel.train.corpus.build import build
-from timbrel.train.families import recipes, table
-from timbrel.train.families.grain.data import check_grains, grain_data
 from timbrel.train.families.recipes import load_recipe
-from timbrel.train.families.table import Family
 from timbrel.train.launch import start
 from timbrel.train.run import Run
 
+from ...toy_families import Toy, put
 from .networks import CPU, RATE, RECIPE, Adversaries, Contest
 
 
@@ -29,9 +27,7 @@ def contest(monkeypatch):
     """Make families of networks known for a test."""
 
     def of(network=Adversaries):
-        row = Family(network, check_grains, grain_data, lambda *_: [np.zeros(1, np.float32)])
-        monkeypatch.setitem(table.FAMILIES, "adversaries", row)
-        monkeypatch.setitem(recipes.KINDS_OF_RECIPE, "adversaries", Contest)
+        put(monkeypatch, "adversaries", Contest, Toy(network, like="grain"))
 
     return of
 

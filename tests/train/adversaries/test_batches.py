@@ -7,7 +7,8 @@ import pytest
 import torch
 from timbrel.host.errors import UserError
 from timbrel.train import loop
-from timbrel.train.families.grain.data import GrainData, grain_data
+from timbrel.train.families import FAMILIES
+from timbrel.train.families.grain.data import GrainData
 from timbrel.train.loop import RunOptions
 from timbrel.train.network import Objective
 
@@ -63,7 +64,7 @@ def test_a_step_without_a_shared_batch_takes_none_for_it(train, seen):
 def test_an_epoch_of_own_batches_shows_every_frame_once(train, seen):
     frames, _, network = seen
     run, _ = train("training.epochs=2", network=network)
-    count = len(grain_data(run.corpus(), run.recipe, run.folder, tonal=False))
+    count = len(FAMILIES["grain"].data(run.corpus(), run.recipe, run.folder, tonal=False))
     steps = count // ((CRITIC_BATCHES + 1) * BATCH)
     assert steps > 3
     assert len(frames) == 2 * steps * (CRITIC_BATCHES + 1)
@@ -77,7 +78,7 @@ def test_an_epoch_of_own_batches_shows_every_frame_once(train, seen):
 def test_batches_are_smaller_where_a_corpus_has_too_few_frames_for_them(train, seen):
     frames, _, network = seen
     run, _ = train("training.epochs=1", "training.batch_size=60000", network=network)
-    count = len(grain_data(run.corpus(), run.recipe, run.folder, tonal=False))
+    count = len(FAMILIES["grain"].data(run.corpus(), run.recipe, run.folder, tonal=False))
     assert [len(chosen) for chosen in frames] == [count // (CRITIC_BATCHES + 1)] * (CRITIC_BATCHES + 1)
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 from timbrel.train import checkpoint, loop
-from timbrel.train.families.grain.data import grain_data
+from timbrel.train.families import FAMILIES
 from timbrel.train.launch import resume, start
 from timbrel.train.loop import RunOptions
 from timbrel.train.network import Adam
@@ -53,7 +53,7 @@ def test_the_penalty_that_is_logged_is_that_of_the_critics_slopes(train):
     network.load_state_dict(content["model"])
     total, count, generator = 0.0, 0, torch.Generator()
     with torch.no_grad():
-        for (windows,) in grain_data(run.corpus(), run.recipe, run.folder, tonal=False).validation(4096):
+        for (windows,) in FAMILIES["grain"].data(run.corpus(), run.recipe, run.folder, tonal=False).validation(4096):
             generator.manual_seed(0)
             false = network.generated(len(windows), generator)
             share = torch.rand(len(windows), 1, generator=generator)
@@ -123,16 +123,18 @@ def test_a_diverged_contest_is_said_in_a_line_also_where_slopes_are_clipped(trai
 TWO_PROCESSES = """
 import importlib.util, sys
 from pathlib import Path
-from timbrel.train.families import table
-from timbrel.train.families.grain.data import check_grains, grain_data
 from timbrel.train.launch import start
+from timbrel.train.families import FAMILIES, FOLDERS, RECIPES
 from timbrel.train.families import recipes as load
+from timbrel.train.families.grain.data import GrainFamily
 from timbrel.train.loop import RunOptions
 spec = importlib.util.spec_from_file_location("networks", sys.argv[1])
 networks = sys.modules["networks"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(networks)
-table.FAMILIES["adversaries"] = table.Family(networks.Clipped, check_grains, grain_data, None)
-load.KINDS_OF_RECIPE["adversaries"] = networks.Contest
+class Adversaries(GrainFamily):
+    network, previewed = networks.Clipped, False
+FOLDERS["adversaries"] = "", ""
+FAMILIES["adversaries"], RECIPES["adversaries"] = Adversaries(), networks.Contest
 if __name__ == "__main__":
     corpus, recipe, folder = map(Path, sys.argv[2:])
     asked = load.load_recipe(str(recipe), ["training.steps=4"])

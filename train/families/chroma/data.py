@@ -25,6 +25,7 @@ from ...corpus.store import Corpus
 from ...frames import IN_MEMORY_BYTES, RELEASE_BYTES, FrameOrigin, FrameOrigins, check_audible, is_tonal, spread_sources
 from ...preview import SECONDS
 from ...sampling import evenly_spaced, thinned
+from ..family import Family
 from .network import ChromaAutoencoder
 from .recipe import ChromaFrames, ChromaRecipe
 
@@ -190,39 +191,40 @@ def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Gene
     return torch.from_numpy(inputs), chroma, torch.from_numpy(targets), target_chroma
 
 
-def chroma_data(corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool) -> ChromaData:
-    seed, frames = recipe.training.seed, recipe.frames
-    train = build(corpus, "train", frames, folder, seed)
-    rows = min(frames.rows, VALIDATION_FRAMES * frames.views)
-    val = build(corpus, "val", frames.model_copy(update={"rows": rows}), folder, seed)
-    return ChromaData(train, val, tonal)
+class ChromaFamily(Family[ChromaRecipe, ChromaAutoencoder]):
+    network = ChromaAutoencoder
+    bfloat16 = True
 
+    def check(self, corpus: Corpus, recipe: ChromaRecipe) -> None:
+        check_audible(corpus, recipe.frames, tonal=recipe.frames.octave is not None and is_tonal(corpus))
 
-def in_octave(recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
-    """Replace ``octave = "lowest"`` by the octave of the corpus's 5% quantile of notes, 3 to 5.
+    def data(self, corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool) -> ChromaData:
+        seed, frames = recipe.training.seed, recipe.frames
+        train = build(corpus, "train", frames, folder, seed)
+        rows = min(frames.rows, VALIDATION_FRAMES * frames.views)
+        val = build(corpus, "val", frames.model_copy(update={"rows": rows}), folder, seed)
+        return ChromaData(train, val, tonal)
 
-    Lower octaves leave no room for noise between harmonics.
-    """
-    if recipe.frames.octave != "lowest":
-        return recipe
-    tracks = [corpus.pitch(clip) for clip in thinned(corpus.clips("train"), HEARD)]
-    notes = np.concatenate([track[np.isfinite(track)] for track in tracks]) if tracks else np.zeros(0)
-    octave = octave_of(round(float(np.quantile(notes, LOW)))) if len(notes) else OCTAVES[0]
-    frames = recipe.frames.model_copy(update={"octave": int(np.clip(octave, *OCTAVES))})
-    return recipe.model_copy(update={"frames": frames})
+    def complete(self, recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
+        """Replace ``octave = "lowest"`` by the octave of the corpus's 5% quantile of notes, 3 to 5.
 
+        Lower octaves leave no room for noise between harmonics.
+        """
+        if recipe.frames.octave != "lowest":
+            return recipe
+        tracks = [corpus.pitch(clip) for clip in thinned(corpus.clips("train"), HEARD)]
+        notes = np.concatenate([track[np.isfinite(track)] for track in tracks]) if tracks else np.zeros(0)
+        octave = octave_of(round(float(np.quantile(notes, LOW)))) if len(notes) else OCTAVES[0]
+        frames = recipe.frames.model_copy(update={"octave": int(np.clip(octave, *OCTAVES))})
+        return recipe.model_copy(update={"frames": frames})
 
-def check_spectra(corpus: Corpus, recipe: ChromaRecipe) -> None:
-    check_audible(corpus, recipe.frames, tonal=recipe.frames.octave is not None and is_tonal(corpus))
-
-
-def held_spectra(network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[torch.Tensor]) -> list[Array]:
-    frames, chroma, *_ = batch
-    length, hop = recipe.frames.frame_length, recipe.frames.hop_length
-    phase = CausalPhase(length, hop)
-    sounds = []
-    for frame in network.decode(network.encode(frames, chroma), chroma).cpu().numpy():
-        count = int(SECONDS * recipe.frames.sample_rate / hop)
-        spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.start_state()] * count)
-        sounds.append(overlap_add(np.fft.irfft(spectra) * window("hann", length), hop))
-    return sounds
+    def preview(self, network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[torch.Tensor]) -> list[Array]:
+        frames, chroma, *_ = batch
+        length, hop = recipe.frames.frame_length, recipe.frames.hop_length
+        phase = CausalPhase(length, hop)
+        sounds = []
+        for frame in network.decode(network.encode(frames, chroma), chroma).cpu().numpy():
+            count = int(SECONDS * recipe.frames.sample_rate / hop)
+            spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.start_state()] * count)
+            sounds.append(overlap_add(np.fft.irfft(spectra) * window("hann", length), hop))
+        return sounds

@@ -68,6 +68,3 @@ class ChromaRecipe(Recipe):
     frames: ChromaFrames
     network: ChromaNetwork
     loss: ChromaLoss
-
-
-RECIPES = (ChromaRecipe,)  # selected by `family`

@@ -4,10 +4,6 @@ He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), table 1, 
 Batch normalisation precedes ReLU; weights start as in section 3.4 of He et al. (ICCV 2015).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
 import librosa
 import numpy as np
 import soxr
@@ -15,14 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....host.arrays import Array, Integers
-from ....host.errors import UserError
-from ...corpus.clip_table import Clips, Split
-from ...corpus.store import Corpus
-from ...data import clips_of, words_of
+from ....host.arrays import Array
 from ...metrics.clips import JudgedClips
 from ...network import Network, Objective
-from ...sampling import evenly_spaced
 from .recipe import ClassifierRecipe
 
 BLOCKS = 2  # of each stage
@@ -145,65 +136,3 @@ def initialise_weights(network: nn.Module) -> None:
 def _convolution(before: int, after: int, size: int, stride: int) -> nn.Module:
     convolution = nn.Conv2d(before, after, size, stride, padding=size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(after))
-
-
-BATCH = 64  # validation clips at a time
-FEWEST = 2  # labels
-
-
-@dataclass
-class LabelledData:
-    """Batches of (audio [batch, clip_length], label indices [batch]).
-
-    Training clips have random delays of up to ``later`` samples.
-    """
-
-    corpus: Corpus
-    words: list[str]
-    length: int
-    later: int
-    train: Clips
-    val: Clips
-
-    def __len__(self) -> int:
-        return len(self.train)
-
-    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        clips = self.train.take(frames)
-        starts = rng.integers(0, self.later + 1, len(frames))
-        return torch.from_numpy(clips_of(self.corpus, clips, self.length, starts)), self._labels(clips)
-
-    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        chosen = self.val.take(evenly_spaced(len(self.val), limit))
-        return (self._as_they_are(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
-
-    def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return self._as_they_are(self.train.take(evenly_spaced(len(self.train), limit)))
-
-    def _as_they_are(self, clips: Clips) -> tuple[Tensor, ...]:
-        return torch.from_numpy(clips_of(self.corpus, clips, self.length)), self._labels(clips)
-
-    def _labels(self, clips: Clips) -> Tensor:
-        return torch.from_numpy(clips.label_numbers(self.words))
-
-
-def labelled_data(corpus: Corpus, recipe: ClassifierRecipe, folder: Path, tonal: bool) -> LabelledData:
-    frames, words = recipe.frames, recipe.network.words
-    train, val = (labelled(corpus, split, words) for split in ("train", "val"))
-    later = round(frames.later_seconds * frames.sample_rate)
-    return LabelledData(corpus, words, frames.clip_length, later, train, val if len(val) else train)
-
-
-def labelled(corpus: Corpus, split: Split, words: list[str]) -> Clips:
-    clips = corpus.clips(split)
-    return clips.take(clips.label_numbers(words) >= 0)
-
-
-def check_labelled(corpus: Corpus, recipe: ClassifierRecipe) -> None:
-    words = words_of(corpus)
-    if len(words) < FEWEST:
-        found = ", ".join(map(repr, words)) or "none"
-        raise UserError(
-            f"recipe {recipe.name} tells labels apart, and the training clips of corpus {corpus.folder} have {found}; "
-            "build it with --label folder or --label REGEX"
-        )

@@ -37,6 +37,3 @@ class ClassifierRecipe(Recipe):
     frames: LabelledFrames
     network: ResNet
     loss: ClassifierLoss = ClassifierLoss()
-
-
-RECIPES = (ClassifierRecipe,)  # selected by `family`

@@ -16,13 +16,13 @@ from ....host.errors import UserError
 from ...corpus.clip_table import Clips, Split
 from ...corpus.content import dying_seconds
 from ...corpus.store import Corpus
-from ...data import are, audible_clips, check_words, clips_of, counted, left_out, words_of
+from ...data import are, audible_clips, check_words, clips_of, counted, left_out, with_words, words_of
 from ...frames import IN_MEMORY_BYTES
-from ...recipe import Recipe
 from ...sampling import evenly_spaced
+from ..family import Family
 from .features import ClipFeatures
 from .network import ClipAutoencoder
-from .recipe import UNIT, HitFrames, HitRecipe
+from .recipe import UNIT, ClipRecipe, HitFrames
 
 FEWEST = 2  # clips: one alone has no variation to learn
 SLOWEST = 0.2  # nepers a second: inaudible below
@@ -53,7 +53,7 @@ class HitData:
     each batch.
     """
 
-    def __init__(self, corpus: Corpus, recipe: HitRecipe, train: Hits, val: Hits) -> None:
+    def __init__(self, corpus: Corpus, recipe: ClipRecipe, train: Hits, val: Hits) -> None:
         self._corpus, self._settings = corpus, recipe.frames
         self._features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
         times = max(1, math.ceil(recipe.frames.enough / len(train.clips)))
@@ -99,11 +99,6 @@ class HitData:
         return torch.cat(features), torch.cat(mel), torch.from_numpy(part.labels[chosen])
 
 
-def hit_data(corpus: Corpus, recipe: HitRecipe, folder: Path, tonal: bool) -> HitData:
-    train, val = (hits(corpus, split, recipe.network.words) for split in ("train", "val"))
-    return HitData(corpus, recipe, train, val if len(val.clips) else train)
-
-
 def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
     return Hits(*audible_clips(corpus, split, words))
 
@@ -140,34 +135,42 @@ def hit_changes(corpus: Corpus) -> list[str]:
     return [*changes, "network.labels=true"] if len(words_of(corpus)) > 1 else changes
 
 
-def check_hits(corpus: Corpus, recipe: HitRecipe) -> None:
-    check_words(corpus, recipe)
-    found = len(hits(corpus, "train", words_of(corpus) if recipe.network.labels else []).clips)
-    if found < FEWEST:
-        raise UserError(
-            f"corpus {corpus.folder} has {counted(found, 'training clip')} that {'sounds' if found == 1 else 'sound'}, "
-            f"and {FEWEST} are the least; add sounds"
-        )
+class ClipFamily(Family[ClipRecipe, ClipAutoencoder]):
+    network = ClipAutoencoder
 
+    def check(self, corpus: Corpus, recipe: ClipRecipe) -> None:
+        check_words(corpus, recipe)
+        found = len(hits(corpus, "train", words_of(corpus) if recipe.network.labels else []).clips)
+        if found < FEWEST:
+            raise UserError(
+                f"corpus {corpus.folder} has {counted(found, 'training clip')} that "
+                f"{'sounds' if found == 1 else 'sound'}, and {FEWEST} are the least; add sounds"
+            )
 
-def describe_hits(corpus: Corpus, recipe: HitRecipe) -> str:
-    frames = recipe.frames
-    audible, used = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
-    seconds = frames.frame_length / frames.sample_rate
-    parts = [f"clips of {frames.frame_length} samples ({seconds:.2g} s): {counted(len(used), 'recording')}"]
-    if longer := int((used.lengths > frames.frame_length).sum()):
-        parts.append(f"{longer} {are(longer)} longer, and cut with a fade")
-    if len(used) < frames.enough:
-        parts.append("with so few, each is varied in pitch and decay")
-    return "; ".join(parts + left_out(corpus, audible, used))
+    def data(self, corpus: Corpus, recipe: ClipRecipe, folder: Path, tonal: bool) -> HitData:
+        train, val = (hits(corpus, split, recipe.network.words) for split in ("train", "val"))
+        return HitData(corpus, recipe, train, val if len(val.clips) else train)
 
+    def complete(self, recipe: ClipRecipe, corpus: Corpus) -> ClipRecipe:
+        return with_words(recipe, corpus)
 
-def held_hits(network: ClipAutoencoder, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    features, _, labels = batch
-    features, words = features.float(), len(network.settings.words)
-    told = torch.nn.functional.one_hot(labels, words).to(features) if words else None
-    taken = network.features
-    sound = SpectraSound(taken.length, taken.transform, taken.hop, taken.points)
-    asked, made = taken.frames(features), network.decode(network.encode(features), told)
-    pairs = zip(sound(asked.cpu().numpy()), sound(made.cpu().numpy()), strict=True)
-    return [clip for pair in pairs for clip in pair]
+    def describe(self, corpus: Corpus, recipe: ClipRecipe) -> str:
+        frames = recipe.frames
+        audible, used = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
+        seconds = frames.frame_length / frames.sample_rate
+        parts = [f"clips of {frames.frame_length} samples ({seconds:.2g} s): {counted(len(used), 'recording')}"]
+        if longer := int((used.lengths > frames.frame_length).sum()):
+            parts.append(f"{longer} {are(longer)} longer, and cut with a fade")
+        if len(used) < frames.enough:
+            parts.append("with so few, each is varied in pitch and decay")
+        return "; ".join(parts + left_out(corpus, audible, used))
+
+    def preview(self, network: ClipAutoencoder, recipe: ClipRecipe, batch: list[torch.Tensor]) -> list[Array]:
+        features, _, labels = batch
+        features, words = features.float(), len(network.settings.words)
+        told = torch.nn.functional.one_hot(labels, words).to(features) if words else None
+        taken = network.features
+        sound = SpectraSound(taken.length, taken.transform, taken.hop, taken.points)
+        asked, made = taken.frames(features), network.decode(network.encode(features), told)
+        pairs = zip(sound(asked.cpu().numpy()), sound(made.cpu().numpy()), strict=True)
+        return [clip for pair in pairs for clip in pair]

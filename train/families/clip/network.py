@@ -34,7 +34,7 @@ from .features import (
     sounding,
     unlike,
 )
-from .recipe import HitRecipe
+from .recipe import ClipRecipe
 
 COUPLINGS = 4
 HIDDEN = 96  # of a coupling: enough for thousands of clips, without overfitting hundreds
@@ -194,7 +194,7 @@ class ClipAutoencoder(Autoencoder):
     middle: Tensor
     attack: Tensor
 
-    def __init__(self, recipe: HitRecipe) -> None:
+    def __init__(self, recipe: ClipRecipe) -> None:
         super().__init__()
         self.settings, self.weights = recipe.network, recipe.loss
         self.features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)

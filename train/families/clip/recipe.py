@@ -51,11 +51,8 @@ class HitLoss(RecipeSection):
     obedience: Weight
 
 
-class HitRecipe(Recipe):
+class ClipRecipe(Recipe):
     family: Literal["clip"]
     frames: HitFrames
     network: HitNetwork
     loss: HitLoss
-
-
-RECIPES = (HitRecipe,)  # selected by `family`

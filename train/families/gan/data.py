@@ -1,8 +1,9 @@
-"""Data for the GAN family and its inversion: pieces of recordings of one length, and previews."""
+"""The families gan, logistic-gan, dcgan and halves, and their training data: pieces of recordings of one length."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,13 +13,17 @@ from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ...corpus.clip_table import Clips, Split
 from ...corpus.store import Corpus
-from ...data import are, audible_clips, check_words, counted, left_out
+from ...data import Data, are, audible_clips, check_words, counted, left_out, with_words
 from ...frames import SILENT
-from ...recipe import Recipe
 from ...sampling import evenly_spaced
-from .dcgan import Halves
+from ..family import Family, NetworkT, RecipeT
+from .dcgan import DCGAN, Halves
 from .generator import ClipGenerator
-from .recipe import ClipFrames
+from .health import health_line, measure_health
+from .recipe import ClipFrames, DCGANRecipe, HalvesRecipe, LogisticGANRecipe, WaveGANRecipe
+from .wavegan import LogisticGAN, WaveGAN
+
+GeneratorT = TypeVar("GeneratorT", bound=ClipGenerator)
 
 FEW = 10  # clips: a network cannot generalise from fewer
 BATCH = 64  # validation clips at a time: limits the memory of gradients
@@ -101,39 +106,6 @@ class ClipData:
         return torch.from_numpy(of.take_clips(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(labels)
 
 
-def clip_data(corpus: Corpus, recipe: Recipe, folder: Path, tonal: bool) -> ClipData:
-    assert isinstance(recipe.frames, ClipFrames)
-    words: list[str] = getattr(getattr(recipe, "network", None), "words", [])
-    train, val = (places(corpus, split, recipe.frames, words) for split in ("train", "val"))
-    return ClipData(corpus, recipe.frames.normalised, train, val if len(val) else train)
-
-
-def check_clips(corpus: Corpus, recipe: Recipe) -> None:
-    assert isinstance(recipe.frames, ClipFrames)
-    check_words(corpus, recipe)
-    if not len(places(corpus, "train", recipe.frames, [])):
-        raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
-
-
-def describe(corpus: Corpus, recipe: Recipe) -> str:
-    frames, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
-    assert isinstance(frames, ClipFrames)
-    audible = places(corpus, "train", frames, [])
-    used = places(corpus, "train", frames, words)
-    lengths = used.clips.lengths
-    seconds = frames.frame_length / frames.sample_rate
-    parts = [f"clips of {frames.frame_length} samples ({seconds:.2f} s): {counted(len(lengths), 'recording')}"]
-    if shorter := int((lengths < frames.frame_length).sum()):
-        parts.append(f"{shorter} {are(shorter)} shorter, and followed by silence")
-    if longer := int((lengths > frames.frame_length).sum()):
-        gives = "gives" if longer == 1 else "give"
-        parts.append(f"{longer} {are(longer)} longer, and {gives} pieces from anywhere in {_it(longer)}")
-    parts += left_out(corpus, audible.clips, used.clips)
-    if len(used) < FEW:
-        parts.append("with so few, it learns these by heart")
-    return "; ".join(parts)
-
-
 def _it(count: int) -> str:
     return "it" if count == 1 else "them"
 
@@ -141,12 +113,78 @@ def _it(count: int) -> str:
 CLIPS = 12  # of an adversarial network, from fixed codes
 
 
-def held_clips(network: ClipGenerator, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    codes = network.draw(CLIPS, torch.Generator().manual_seed(0)).to(batch[0])
-    label = network.rows(torch.arange(CLIPS, device=codes.device) % max(1, network.words))
-    return list(network.decode(codes, label).cpu().numpy())
+class PieceFamily(Family[RecipeT, NetworkT]):
+    """Families that train on pieces of recordings, of one length."""
+
+    pictured = True
+
+    def check(self, corpus: Corpus, recipe: RecipeT) -> None:
+        assert isinstance(recipe.frames, ClipFrames)
+        check_words(corpus, recipe)
+        if not len(places(corpus, "train", recipe.frames, [])):
+            raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
+
+    def data(self, corpus: Corpus, recipe: RecipeT, folder: Path, tonal: bool) -> ClipData:
+        assert isinstance(recipe.frames, ClipFrames)
+        words: list[str] = getattr(getattr(recipe, "network", None), "words", [])
+        train, val = (places(corpus, split, recipe.frames, words) for split in ("train", "val"))
+        return ClipData(corpus, recipe.frames.normalised, train, val if len(val) else train)
+
+    def describe(self, corpus: Corpus, recipe: RecipeT) -> str:
+        frames, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
+        assert isinstance(frames, ClipFrames)
+        audible = places(corpus, "train", frames, [])
+        used = places(corpus, "train", frames, words)
+        lengths = used.clips.lengths
+        seconds = frames.frame_length / frames.sample_rate
+        parts = [f"clips of {frames.frame_length} samples ({seconds:.2f} s): {counted(len(lengths), 'recording')}"]
+        if shorter := int((lengths < frames.frame_length).sum()):
+            parts.append(f"{shorter} {are(shorter)} shorter, and followed by silence")
+        if longer := int((lengths > frames.frame_length).sum()):
+            gives = "gives" if longer == 1 else "give"
+            parts.append(f"{longer} {are(longer)} longer, and {gives} pieces from anywhere in {_it(longer)}")
+        parts += left_out(corpus, audible.clips, used.clips)
+        if len(used) < FEW:
+            parts.append("with so few, it learns these by heart")
+        return "; ".join(parts)
 
 
-def held_reconstructions(network: Halves, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    made = network.decode(network.encode(batch[0])).cpu().numpy()
-    return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
+class GeneratorFamily(PieceFamily[RecipeT, GeneratorT]):
+    """Families of generators that compete with a judge."""
+
+    def health(self, network: GeneratorT, data: Data, sample_rate: int) -> dict[str, float]:
+        return measure_health(network, data, sample_rate)
+
+    def health_line(self, figures: dict[str, float]) -> str:
+        return health_line(figures)
+
+    def preview(self, network: GeneratorT, recipe: RecipeT, batch: list[torch.Tensor]) -> list[Array]:
+        codes = network.draw(CLIPS, torch.Generator().manual_seed(0)).to(batch[0])
+        label = network.rows(torch.arange(CLIPS, device=codes.device) % max(1, network.words))
+        return list(network.decode(codes, label).cpu().numpy())
+
+
+class WaveGANFamily(GeneratorFamily[WaveGANRecipe, WaveGAN]):
+    network = WaveGAN
+
+    def complete(self, recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
+        return with_words(recipe, corpus)
+
+
+class LogisticGANFamily(GeneratorFamily[LogisticGANRecipe, LogisticGAN]):
+    network = LogisticGAN
+
+    def complete(self, recipe: LogisticGANRecipe, corpus: Corpus) -> LogisticGANRecipe:
+        return with_words(recipe, corpus)
+
+
+class DCGANFamily(GeneratorFamily[DCGANRecipe, DCGAN]):
+    network = DCGAN
+
+
+class HalvesFamily(PieceFamily[HalvesRecipe, Halves]):
+    network = Halves
+
+    def preview(self, network: Halves, recipe: HalvesRecipe, batch: list[torch.Tensor]) -> list[Array]:
+        made = network.decode(network.encode(batch[0])).cpu().numpy()
+        return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]

@@ -15,7 +15,7 @@ ALIKE = "nearly one and the same clip"
 REMEDY = "go back to a checkpoint in RUN/kept, or train again with another training.seed or a lower learning rate"
 
 
-def health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, float]:
+def measure_health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, float]:
     """Compare validation clips with as many of fixed codes, by a network in evaluation mode.
 
     Returns:
@@ -56,7 +56,7 @@ def collapsed(diversity: float) -> bool:
     return diversity < COLLAPSED
 
 
-def in_words(found: dict[str, float]) -> str:
+def health_line(found: dict[str, float]) -> str:
     line = (
         f"the critic tells real from made by {found['estimate']:.3g}, made clips lie {found['diversity']:.2f} times "
         f"as far apart as recordings, Fréchet distance {found['frechet']:.4g} dB²"

@@ -120,11 +120,3 @@ class DCGANRecipe(Recipe):
 
 class HalvesRecipe(DCGANRecipe):
     family: Literal["halves"]  # type: ignore[assignment]
-
-
-RECIPES = (
-    WaveGANRecipe,
-    LogisticGANRecipe,
-    DCGANRecipe,
-    HalvesRecipe,
-)  # selected by `family`

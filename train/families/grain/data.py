@@ -19,6 +19,7 @@ from ...corpus.store import Corpus
 from ...frames import SILENT
 from ...preview import SECONDS
 from ...sampling import evenly_spaced
+from ..family import Family
 from .network import GrainAutoencoder
 from .recipe import GrainFrames, GrainRecipe
 
@@ -105,18 +106,6 @@ class GrainData:
         )
 
 
-def grain_data(corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -> GrainData:
-    """Held-out ends of training clips replace missing validation clips."""
-    settings = recipe.frames
-    train = windows(corpus, "train", settings)
-    val = windows(corpus, "val", settings)
-    if not len(val):
-        val = windows(corpus, "train", settings, held_out=True)
-    return GrainData(
-        corpus, settings.frame_length, settings.align, settings.softer_db, train, val if len(val) else train
-    )
-
-
 def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:
     """Return audible windows before each training clip's held-out end, or inside it."""
     step = 0 if settings.align else settings.hop_length
@@ -167,25 +156,6 @@ def _aligned(samples: Array, starts: Integers, length: int, begin: int, end: int
         starts = moved
 
 
-def check_grains(corpus: Corpus, recipe: GrainRecipe) -> None:
-    length = recipe.frames.frame_length
-    clips = corpus.clips("train")
-    shortest = clips[int(clips.lengths.argmin())]
-    if shortest.length < length:
-        raise UserError(
-            f"frames.frame_length {length} is longer than clip {shortest.name!r} of {shortest.length} samples; "
-            "set it lower, or build the corpus without that clip"
-        )
-    side_by_side = int(((clips.lengths * (1 - recipe.frames.held_out)).astype(np.int64) // length).sum())
-    if side_by_side < FEWEST:
-        raise UserError(
-            f"corpus {corpus.folder} has {corpus.seconds('train'):.1f} s to train on, {side_by_side} windows of "
-            f"frames.frame_length {length} side by side, and {FEWEST} are the least; add sounds, or set it lower"
-        )
-    if next(_windows(corpus, "train", recipe.frames), None) is None:
-        raise UserError(f"corpus {corpus.folder} has no training window that sounds; add louder sounds")
-
-
 def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
     """Return unwindowed samples [frames, frame_length], with new noise."""
     length, domain = recipe.frames.frame_length, recipe.network.domain
@@ -216,8 +186,41 @@ def overlapped(sounds: Array, hop: int, shape: str, strangers: bool = True) -> A
     return total * np.float32(1 / max(1.0, cover))
 
 
-def held_grains(network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:
-    length, rng = recipe.frames.frame_length, np.random.default_rng(0)
-    count = max(1, int(SECONDS * recipe.frames.sample_rate / (length // 4)))
-    frames = network.decode(network.encode(*batch)).cpu().numpy()
-    return [overlapped(grains(np.repeat(f[None], count, 0), recipe, rng), length // 4, "blackman") for f in frames]
+class GrainFamily(Family[GrainRecipe, GrainAutoencoder]):
+    network = GrainAutoencoder
+    bfloat16 = True
+
+    def check(self, corpus: Corpus, recipe: GrainRecipe) -> None:
+        length = recipe.frames.frame_length
+        clips = corpus.clips("train")
+        shortest = clips[int(clips.lengths.argmin())]
+        if shortest.length < length:
+            raise UserError(
+                f"frames.frame_length {length} is longer than clip {shortest.name!r} of {shortest.length} samples; "
+                "set it lower, or build the corpus without that clip"
+            )
+        side_by_side = int(((clips.lengths * (1 - recipe.frames.held_out)).astype(np.int64) // length).sum())
+        if side_by_side < FEWEST:
+            raise UserError(
+                f"corpus {corpus.folder} has {corpus.seconds('train'):.1f} s to train on, {side_by_side} windows of "
+                f"frames.frame_length {length} side by side, and {FEWEST} are the least; add sounds, or set it lower"
+            )
+        if next(_windows(corpus, "train", recipe.frames), None) is None:
+            raise UserError(f"corpus {corpus.folder} has no training window that sounds; add louder sounds")
+
+    def data(self, corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -> GrainData:
+        """Held-out ends of training clips replace missing validation clips."""
+        settings = recipe.frames
+        train = windows(corpus, "train", settings)
+        val = windows(corpus, "val", settings)
+        if not len(val):
+            val = windows(corpus, "train", settings, held_out=True)
+        return GrainData(
+            corpus, settings.frame_length, settings.align, settings.softer_db, train, val if len(val) else train
+        )
+
+    def preview(self, network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:
+        length, rng = recipe.frames.frame_length, np.random.default_rng(0)
+        count = max(1, int(SECONDS * recipe.frames.sample_rate / (length // 4)))
+        frames = network.decode(network.encode(*batch)).cpu().numpy()
+        return [overlapped(grains(np.repeat(f[None], count, 0), recipe, rng), length // 4, "blackman") for f in frames]

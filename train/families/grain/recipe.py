@@ -67,6 +67,3 @@ class GrainRecipe(Recipe):
         if bool(loss.adversarial) != bool(self.network.adjudicator):
             raise ValueError("network.adjudicator and loss.adversarial go together; set both, or neither")
         return self
-
-
-RECIPES = (GrainRecipe,)  # selected by `family`

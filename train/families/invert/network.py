@@ -5,20 +5,13 @@ Training minimises errors of codes, and a classifier's perceptual distance of re
 an addition.
 """
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....host.arrays import Array
-from ....host.errors import UserError
 from ...network import Adam, Network, Objective
-from ...recipe import Recipe
 from ..classifier.network import Classifier, Spectrogram, initialise_weights, resnet
-from ..classifier.recipe import ClassifierRecipe
 from ..gan.generator import ClipGenerator
-from ..gan.recipe import DCGANRecipe, GANRecipe, HalvesRecipe
 from .recipe import InvertRecipe
 
 
@@ -109,31 +102,3 @@ class CodePlacement(nn.Module):
             pictures = block(pictures)
         placed: Tensor = self.last(pictures.mean((2, 3)))
         return placed
-
-
-def following(recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecipe:
-    """Return the recipe with its generator's frames and labels.
-
-    Raises:
-        UserError: the others are not an adversarial clip generator and a classifier, or no objective uses recordings.
-    """
-    made, judged = others["generator"], others["judge"]
-    if not isinstance(made, GANRecipe | DCGANRecipe) or isinstance(made, HalvesRecipe):
-        raise UserError(
-            f"--generator is a run of {made.name}, which makes no clips of codes in a contest; give one of "
-            "clip-wavegan or clip-dcgan"
-        )
-    if not isinstance(judged, ClassifierRecipe):
-        raise UserError(f"--classifier is a run of {judged.name}, which tells no labels; give one of digits-classifier")
-    words = list(getattr(made.network, "words", []))
-    if not words and not recipe.loss.recorded:
-        raise UserError(
-            "loss.recorded=0 leaves recordings without an objective, as the generator has no labels; leave it out"
-        )
-    network = recipe.network.model_copy(update={"words": words})
-    return recipe.model_copy(update={"frames": made.frames, "network": network})
-
-
-def held_inversions(network: Inverter, recipe: Recipe, batch: list[torch.Tensor]) -> list[Array]:
-    made = network.again(*batch).cpu().numpy()
-    return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]

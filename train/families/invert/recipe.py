@@ -35,6 +35,3 @@ class InvertRecipe(Recipe):
     frames: ClipFrames
     network: InvertNetwork
     loss: InvertLoss = InvertLoss()
-
-
-RECIPES = (InvertRecipe,)  # by their `family`

@@ -17,7 +17,8 @@ from ...data import are, audible, counted, left_out
 from ...metrics.rhythm import groove
 from ...sampling import evenly_spaced
 from ..clip.features import ClipFeatures
-from .network import LATEST, SliceFeatures, octaves
+from ..family import Family
+from .network import LATEST, LoopNetwork, SliceFeatures, octaves
 from .recipe import LoopRecipe
 
 THIN = 1.0  # of a step: a full step's delay removes the off-beats
@@ -134,12 +135,6 @@ class LoopData:
         return told, heard, fed, *(torch.from_numpy(part.astype(np.float32)) for part in numbers)
 
 
-def loop_data(corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> LoopData:
-    train, val = (loops(corpus, split, recipe) for split in ("train", "val"))
-    parts = [taken(corpus, found, recipe) for found in (train, val if len(val) else train)]
-    return LoopData(parts[0], parts[1], recipe.network.bars * recipe.frames.bar)
-
-
 def loops(corpus: Corpus, split: Split, recipe: LoopRecipe) -> Clips:
     """Return audible loops of at least a beat."""
     beat = recipe.frames.hop_length * recipe.frames.steps_per_beat
@@ -182,40 +177,48 @@ def lateness(recipe: LoopRecipe) -> tuple[float, ...]:
     return LATE[:1] if recipe.frames.steps_per_beat % 2 else LATE
 
 
-def check_loops(corpus: Corpus, recipe: LoopRecipe) -> None:
-    if corpus.loops is None:
-        raise UserError(f"corpus {corpus.folder} is not of loops: its clips lie on no grid; {BUILD}")
-    if not len(loops(corpus, "train", on_grid(recipe, corpus))):
-        raise UserError(f"corpus {corpus.folder} has no training loop that sounds and has a beat; add loops")
+class LoopFamily(Family[LoopRecipe, LoopNetwork]):
+    network = LoopNetwork
+    measured = True
+    previewed = False
 
+    def check(self, corpus: Corpus, recipe: LoopRecipe) -> None:
+        if corpus.loops is None:
+            raise UserError(f"corpus {corpus.folder} is not of loops: its clips lie on no grid; {BUILD}")
+        if not len(loops(corpus, "train", self.complete(recipe, corpus))):
+            raise UserError(f"corpus {corpus.folder} has no training loop that sounds and has a beat; add loops")
 
-def on_grid(recipe: LoopRecipe, corpus: Corpus) -> LoopRecipe:
-    """Fill in the corpus's grid, and limit prototypes to its training slices."""
-    grid = corpus.loops
-    assert grid is not None
-    hop = ClipFeatures(corpus.rate, 1 << 16).hop
-    frames = recipe.frames.model_copy(
-        update={
-            "sample_rate": corpus.rate,
-            "frame_length": grid.step_length + hop,
-            "hop_length": grid.step_length,
-            "steps_per_beat": grid.steps_per_beat,
-            "beats_per_bar": grid.beats_per_bar,
-        }
-    )
-    placed = recipe.model_copy(update={"frames": frames})
-    slices = sum(clip.length // grid.step_length for clip in loops(corpus, "train", placed))
-    most = min(recipe.network.prototypes, max(2, slices))
-    return placed.model_copy(update={"network": recipe.network.model_copy(update={"prototypes": most})})
+    def data(self, corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> LoopData:
+        train, val = (loops(corpus, split, recipe) for split in ("train", "val"))
+        parts = [taken(corpus, found, recipe) for found in (train, val if len(val) else train)]
+        return LoopData(parts[0], parts[1], recipe.network.bars * recipe.frames.bar)
 
+    def complete(self, recipe: LoopRecipe, corpus: Corpus) -> LoopRecipe:
+        """Fill in the corpus's grid, and limit prototypes to its training slices."""
+        grid = corpus.loops
+        assert grid is not None
+        hop = ClipFeatures(corpus.rate, 1 << 16).hop
+        frames = recipe.frames.model_copy(
+            update={
+                "sample_rate": corpus.rate,
+                "frame_length": grid.step_length + hop,
+                "hop_length": grid.step_length,
+                "steps_per_beat": grid.steps_per_beat,
+                "beats_per_bar": grid.beats_per_bar,
+            }
+        )
+        placed = recipe.model_copy(update={"frames": frames})
+        slices = sum(clip.length // grid.step_length for clip in loops(corpus, "train", placed))
+        most = min(recipe.network.prototypes, max(2, slices))
+        return placed.model_copy(update={"network": recipe.network.model_copy(update={"prototypes": most})})
 
-def describe_loops(corpus: Corpus, recipe: LoopRecipe) -> str:
-    used = loops(corpus, "train", recipe)
-    step, beat = recipe.frames.hop_length, recipe.frames.steps_per_beat
-    tempo = 60 * recipe.frames.sample_rate / (step * beat)
-    slices = sum(clip.length // step for clip in used)
-    parts = [f"{counted(len(used), 'loop')} at {tempo:.2f} BPM, {counted(slices, 'slice')} of {step} samples"]
-    sounding = audible(corpus, "train")
-    if short := [clip.name for clip in sounding if clip.length < step * beat]:
-        parts.append(f"{counted(len(short), 'loop')} of less than a beat {are(len(short))} left out ({short[0]!r})")
-    return "; ".join(parts + left_out(corpus, sounding, sounding))
+    def describe(self, corpus: Corpus, recipe: LoopRecipe) -> str:
+        used = loops(corpus, "train", recipe)
+        step, beat = recipe.frames.hop_length, recipe.frames.steps_per_beat
+        tempo = 60 * recipe.frames.sample_rate / (step * beat)
+        slices = sum(clip.length // step for clip in used)
+        parts = [f"{counted(len(used), 'loop')} at {tempo:.2f} BPM, {counted(slices, 'slice')} of {step} samples"]
+        sounding = audible(corpus, "train")
+        if short := [clip.name for clip in sounding if clip.length < step * beat]:
+            parts.append(f"{counted(len(short), 'loop')} of less than a beat {are(len(short))} left out ({short[0]!r})")
+        return "; ".join(parts + left_out(corpus, sounding, sounding))

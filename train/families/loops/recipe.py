@@ -49,6 +49,3 @@ class LoopRecipe(Recipe):
     frames: LoopFrames
     network: LoopNetworkSettings
     loss: LoopLoss
-
-
-RECIPES = (LoopRecipe,)  # selected by `family`

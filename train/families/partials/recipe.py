@@ -77,6 +77,3 @@ class PartialsRecipe(Recipe):
     frames: PartialsFrames
     network: PartialsNetwork
     loss: PartialsLoss
-
-
-RECIPES = (PartialsRecipe,)  # selected by `family`

@@ -56,6 +56,3 @@ class SequenceRecipe(Recipe):
     frames: SequenceFrames
     network: SequenceNetwork
     loss: SequenceLoss
-
-
-RECIPES = (SequenceRecipe,)  # selected by `family`

@@ -1,4 +1,4 @@
-"""Evaluates a grain run on unseen windows, with its HTML page."""
+"""The grain family: its ONNX graphs, and its report on unseen windows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,27 +8,70 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from markupsafe import Markup
+from torch import Tensor, nn
 
-from ....host.arrays import Array
-from ....host.errors import UserError
-from ....train.corpus.store import Corpus
-from ....train.families.grain.data import overlapped
-from ....train.families.grain.network import GrainAutoencoder, MagnitudePhase
-from ....train.families.grain.recipe import GrainRecipe
-from ....train.metrics.clips import frechet
-from ....train.run import Run
-from ....train.sampling import evenly_spaced
-from ...measures import codes as latent_statistics
-from ...measures import grains as textures
-from ...measures.codes import CodeDistribution, distribution, fitted, prior, reweighted_deviations
-from ...measures.grains import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
-from ...measures.sounds import recordings, silence_message
-from ...reports.figures import clips as grain_figures
-from ...reports.figures import frames as figures
-from ...reports.page import faint, likeness, listening, measure_cell, noted, paragraphs, report_page, shown, table
-from ...reports.report import SEED, Figures, Picture, Progress, Report, ReportSound, judged, listed, losses, origin
-from ...reports.verdict import grain as verdict
-from ...reports.verdict import minus, percent
+from ...host.arrays import Array
+from ...host.errors import UserError
+from ...host.model.card import NormalPrior
+from ...host.model.model import Model
+from ...host.preset.preset import Preset
+from ...train.corpus.store import Corpus
+from ...train.families.grain.data import overlapped, windows
+from ...train.families.grain.network import GrainAutoencoder, MagnitudePhase
+from ...train.families.grain.recipe import GrainRecipe
+from ...train.metrics.clips import frechet
+from ...train.run import Run
+from ...train.sampling import evenly_spaced, random_indices
+from ..graphs import CODES, SEED, EncodedFrames, Graphs, NetworkDecoder
+from ..measures import codes as latent_statistics
+from ..measures import grains as textures
+from ..measures.codes import CodeDistribution, distribution, fitted, prior, reweighted_deviations
+from ..measures.grains import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
+from ..measures.sounds import recordings, silence_message
+from ..reports.figures import clips as grain_figures
+from ..reports.figures import frames as figures
+from ..reports.page import faint, likeness, listening, measure_cell, noted, paragraphs, report_page, shown, table
+from ..reports.report import SEED as REPORT_SEED
+from ..reports.report import (
+    Figures,
+    Picture,
+    Report,
+    ReportRequest,
+    ReportSound,
+    judged,
+    listed,
+    losses,
+)
+from ..reports.verdict import (
+    Sentence,
+    Verdict,
+    alive,
+    dead,
+    knobs_in_use,
+    learned,
+    likeness_sentence,
+    minus,
+    percent,
+    short_events,
+    verdict_of,
+)
+from .family import ExportFamily
+
+UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from its predecessor, unwraps the other way
+HOPS = 4  # per grain, for cutting sounds to encode: training uses nearly every start position
+DOMAINS = {"samples": "samples", "magnitude_phase": "magnitude_phase", "noise": "magnitude"}
+
+
+class GrainEncoder(nn.Module):
+    """audio [batch, frame_length] → latent [batch, n]."""
+
+    def __init__(self, network: GrainAutoencoder) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, audio: Tensor) -> Tensor:
+        return self.network.encode(audio)
+
 
 LEAST_DB = -40.0  # added power below this level is not distinguished
 MEASURES = {
@@ -222,20 +265,10 @@ class _Work:
         return decode(self.network, latents, self.recipe, self.rng)
 
 
-def report(
-    run: Run, network: GrainAutoencoder, checkpoint: str, step: int, say: Progress, heard: str | None = None
-) -> Report:
-    say(0.0, "cutting windows")
-    work = _prepare(run, network)
-    say(0.3, "decoding the test windows")
-    found, pictures, sounds = _figures(work, checkpoint, step, say)
-    return Report(found, pictures, sounds, page(found, pictures, heard))
-
-
 def _prepare(run: Run, network: GrainAutoencoder) -> _Work:
     recipe = run.recipe
     assert isinstance(recipe, GrainRecipe)
-    corpus, settings, rng = run.corpus(), recipe.frames, np.random.default_rng(SEED)
+    corpus, settings, rng = run.corpus(), recipe.frames, np.random.default_rng(REPORT_SEED)
     train = draw(corpus, "train", settings, TRAINING_WINDOWS, rng)
     if train is None or len(train) < FEWEST_WINDOWS:
         raise UserError(silence_message(corpus, "training window"))
@@ -249,25 +282,25 @@ def _prepare(run: Run, network: GrainAutoencoder) -> _Work:
     return _Work(run, recipe, corpus, network, train, parts["held_out"], test, latents, normal, rng)
 
 
-def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[ReportSound]]:
+def _figures(work: _Work, request: ReportRequest) -> tuple[Figures, list[Picture], list[ReportSound]]:
     test, logged = work.test, work.run.logged()
     test_codes = encode(work.network, test.samples)
     given = work.decoded(test_codes)
     generated = work.decoded(work.normal.sample(TRAINING_WINDOWS, work.rng))
     reconstruction, bands = _reconstruction(work, given)
-    say(0.5, "comparing textures")
+    request.say(0.5, "comparing textures")
     distance = _spectral_distance(work, given, generated)
-    say(0.6, "comparing codes")
+    request.say(0.6, "comparing codes")
     distributions, code_pictures = _codes(work, test_codes)
     latents = latent_statistics.latent_figures(work.codes, None)
     loss = losses(work.run, work.recipe.loss)
-    loss_pictures = [grain_figures.loss_parts(loss["steps"], loss["terms"], step)] if loss["steps"] else []
+    loss_pictures = [grain_figures.loss_parts(loss["steps"], loss["terms"], request.step)] if loss["steps"] else []
     phases, phase_pictures = _phases(work)
     heard = _report_sounds(work, generated)
     found = judged(
         verdict,
         run={
-            **origin(work.run, which, step),
+            **request.origin(),
             "tonal": work.run.info.tonal,
             "domain": work.recipe.network.domain,
             "adversarial": work.normal.prior,
@@ -461,3 +494,88 @@ def _spread(sample: GrainSample) -> list[int]:
     clips = np.unique(sample.clips)
     chosen = (np.flatnonzero(sample.clips == clips[i]) for i in evenly_spaced(len(clips), PICTURED_WINDOWS))
     return [int(windows[len(windows) // 2]) for windows in chosen]
+
+
+DULL_DB = 6.0  # half of the amplitude missing is clearly audible
+NOISY_DB = 6.0  # noise at this level below the sound is audible
+NEAR, CORRELATED = 0.05, 0.15  # of the prior's deviation; of two latents: a walk then reaches every trained sound
+
+
+def _faults(found: Figures) -> list[str]:
+    high = found["bands"]["unfiltered"][-1]
+    level, added = high["level_db"]["mean"], high["excess_db"]["mean"]
+    dull = [f"dull ({-level:.0f} dB too quiet above 3 kHz)"] if level <= -DULL_DB else []
+    return dull + ([f"noisy ({_side(added)} above 3 kHz)"] if added >= -NOISY_DB else [])
+
+
+def _side(added: float) -> str:
+    return f"added power {abs(added):.0f} dB {'over' if added >= 0 else 'under'} the sound’s own"
+
+
+def _space(found: Figures) -> Sentence:
+    if not found["run"]["adversarial"]:
+        return Sentence("Codes were trained toward no prior: play those of sounds, as drawn ones may lie between them.")
+    codes = found["codes"]
+    part = next(part for part in ("held_out", found["split"]) if part in codes)
+    spread, wanted = codes[part], codes["normal"]["deviation"][0]
+    mean, correlation = spread["largest_mean"]["value"], spread["largest_correlation"]["value"]
+    low, high = spread["smallest_std"]["value"], spread["largest_std"]["value"]
+    near = mean <= NEAR * wanted and low >= (1 - NEAR) * wanted and high <= (1 + NEAR) * wanted
+    good = near and correlation <= CORRELATED
+    fills = "Codes fill" if good else "Codes do not quite fill"
+    return Sentence(f"{fills} the prior: deviations of {low:.2f} to {high:.2f} where {wanted:g} is wanted.", good)
+
+
+def verdict(found: Figures) -> Verdict:
+    if not alive(found):
+        return verdict_of([dead(found)])
+    worst = learned(found["relative_error"], "grains of the recordings are no nearer than their mean would be")
+    more = short_events(found, "grains keep the colour of a sound and scatter its moments")
+    if found["run"]["tonal"]:
+        pitched = percent(found["recordings"]["pitched"])
+        more.append(f"Melodies are lost: {pitched} of the sound has a pitch, and keys do not choose it.")
+    likeness = likeness_sentence(found["spectral_distance"]["ratio"], _faults(found))
+    return verdict_of([likeness, _space(found), knobs_in_use(found)], more, worst)
+
+
+class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
+    recipe = "texture-10"
+    purpose = "a texture of grains, which keys move and knobs walk"
+    demo = "texture.wav"
+    completing = ("frames.held_out=0",)
+
+    @torch.no_grad()
+    def graphs(self, network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+        found = windows(corpus, "train", recipe.frames)
+        places = random_indices(len(found), CODES, np.random.default_rng(SEED))
+        sounds = torch.from_numpy(found.take_grains(corpus, places, recipe.frames.frame_length))
+        clips = [found.clips[number] for number in found.places(places).clip.tolist()]
+        adversarial = bool(network.settings.adjudicator)
+        return Graphs(
+            decoder=NetworkDecoder(network),
+            encoder=GrainEncoder(network),
+            decoder_chroma=False,
+            encoder_chroma=False,
+            codes=EncodedFrames(network.encode(sounds).numpy(), [clip.label or clip.name for clip in clips]),
+            card={
+                "kind": "grain",
+                "domain": DOMAINS[network.settings.domain],
+                "hop_length": recipe.frames.frame_length // HOPS,
+                "window": "blackman",
+                "prior": NormalPrior(normal=(0.0, network.settings.deviation)) if adversarial else None,
+                "chroma": None,
+                "envelope_points": network.settings.envelope_points or 0,
+            },
+            strays=UNWRAPPED if network.settings.domain == "magnitude_phase" else 0.0,
+        )
+
+    def report(self, request: ReportRequest) -> Report:
+        run, network, say = request.run, request.network, request.say
+        say(0.0, "cutting windows")
+        work = _prepare(run, network)
+        say(0.3, "decoding the test windows")
+        found, pictures, sounds = _figures(work, request)
+        return Report(found, pictures, sounds, page(found, pictures, request.heard))
+
+    def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
+        return "keys move its grains in pitch, knobs walk its sounds"

@@ -1,6 +1,6 @@
-"""Evaluates a chroma run on an unseen split, with its HTML page."""
+"""The chroma family: its ONNX graphs, and its report on an unseen split."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -8,27 +8,33 @@ from types import MappingProxyType
 import numpy as np
 import torch
 from markupsafe import Markup
+from torch import Tensor, nn
 
-from ....host.arrays import Array, Integers
-from ....host.errors import UserError
-from ....host.preset.library import Patch
-from ....host.units import PITCH_CLASSES, note_name
-from ....train.corpus.clip_table import Clip
-from ....train.corpus.store import Corpus
-from ....train.families.chroma.network import ChromaAutoencoder
-from ....train.families.chroma.recipe import ChromaRecipe
-from ....train.frames import sources
-from ....train.metrics.clips import frechet
-from ....train.run import Run
-from ....train.sampling import evenly_spaced, random_indices
-from ...fidelity import page as pages
-from ...fidelity.comparison import NOTES, beside, with_notes
-from ...fidelity.notes import HELD_OUT
-from ...knobs import sensitivity as knobs
-from ...knobs.naming import OrderedLatents, arranged, checked, ground
-from ...measures import codes as latent_statistics
-from ...measures import frames as measures
-from ...measures.frames import (
+from ...host.arrays import Array, Integers
+from ...host.errors import UserError
+from ...host.model.card import Chroma, NormalPrior, UniformPrior
+from ...host.model.model import Model
+from ...host.preset.preset import Preset
+from ...host.units import PITCH_CLASSES, midi_to_hz, note_name, octave_of
+from ...train.corpus.clip_table import Clip
+from ...train.corpus.store import Corpus
+from ...train.families.chroma.network import ChromaAutoencoder
+from ...train.families.chroma.recipe import ChromaRecipe
+from ...train.frames import is_tonal, sources
+from ...train.metrics.clips import frechet
+from ...train.run import Run
+from ...train.sampling import evenly_spaced, random_indices
+from ..fidelity import page as pages
+from ..fidelity.comparison import NOTES, beside, with_notes
+from ..fidelity.notes import HELD_OUT
+from ..gestures.build import gestures_of
+from ..gestures.code_fitting import CodeFitter
+from ..graphs import CODES, SEED, EncodedFrames, Graphs
+from ..knobs import sensitivity as knobs
+from ..knobs.naming import OrderedLatents, arranged, checked, ground
+from ..measures import codes as latent_statistics
+from ..measures import frames as measures
+from ..measures.frames import (
     FrameSample,
     cut,
     decode,
@@ -42,12 +48,84 @@ from ...measures.frames import (
     strongest,
     trained_classes,
 )
-from ...measures.sounds import mel_levels, recordings, silence_message
-from ...reports.figures import frames as figures
-from ...reports.page import faint, likeness, listening, measure_cell, paragraphs, pressed, report_page, shown, table
-from ...reports.report import SEED, Figures, Picture, Progress, Report, ReportSound, judged, listed, losses, origin
-from ...reports.verdict import alive, minus, percent
-from ...reports.verdict import chroma as verdict
+from ..measures.sounds import mel_levels, recordings, silence_message
+from ..reports.figures import frames as figures
+from ..reports.page import (
+    faint,
+    latents_table,
+    likeness,
+    listening,
+    measure_cell,
+    paragraphs,
+    pressed,
+    report_page,
+    shown,
+    table,
+)
+from ..reports.report import SEED as REPORT_SEED
+from ..reports.report import (
+    Figures,
+    Picture,
+    Report,
+    ReportRequest,
+    ReportSound,
+    judged,
+    listed,
+    losses,
+)
+from ..reports.verdict import (
+    Sentence,
+    Verdict,
+    alive,
+    dead,
+    knobs_in_use,
+    learned,
+    left_out,
+    percent,
+    short_events,
+    unlike,
+    verdict_of,
+)
+from .family import ExportFamily
+
+DIVISOR = 1e-12  # avoids dividing by the maximum of a silent frame, 0
+
+
+class ChromaDecoder(nn.Module):
+    """latent [voice, n] (, chroma [voice, 12]) → frame [voice, bins]."""
+
+    def __init__(self, network: ChromaAutoencoder) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latent: Tensor, chroma: Tensor | None = None) -> Tensor:
+        return self.network.decode(latent, chroma if chroma is not None else latent.new_zeros(latent.shape[0], 12))
+
+
+class ChromaEncoder(nn.Module):
+    """audio [batch, frame_length] (, chroma [batch, 12]) → latent [batch, n]."""
+
+    def __init__(self, network: ChromaAutoencoder, recipe: ChromaRecipe) -> None:
+        super().__init__()
+        self.network = network
+        self.window: Tensor
+        self.register_buffer("window", torch.hann_window(recipe.frames.frame_length, periodic=True))
+
+    def forward(self, audio: Tensor, chroma: Tensor | None = None) -> Tensor:
+        spectrum = torch.view_as_real(torch.fft.rfft(audio * self.window))
+        magnitude = spectrum.square().sum(-1).sqrt()
+        frames = magnitude / magnitude.amax(1, keepdim=True).clamp_min(DIVISOR)
+        return self.network.encode(frames, chroma if chroma is not None else audio.new_zeros(audio.shape[0], 12))
+
+
+MIDDLE_OCTAVE = octave_of(60)  # the nominal octave of unpitched sounds
+
+
+def _prior(network: ChromaAutoencoder) -> UniformPrior | NormalPrior | None:
+    if network.settings.variational:
+        return NormalPrior(normal=(0.0, 1.0))
+    return UniformPrior(uniform=(0.0, 1.0)) if network.settings.bottleneck == "sigmoid" else None
+
 
 MEASURES = {
     "mean_square": ("Mean square error", "The publication’s measure, over all bins of frames whose maximum is 1."),
@@ -95,7 +173,7 @@ def page(
         },
         {
             "Sound": _sound(found) + of("reconstructions") + likeness(found["spectral_distance"], SETS, "frames"),
-            "Latents": latents(found) + of("histograms", "correlation"),
+            "Latents": latents_table(found) + of("histograms", "correlation"),
             "Training": of("loss"),
         },
     )
@@ -144,25 +222,6 @@ def _key_rows(found: Figures) -> Markup:
     )
 
 
-def latents(found: Figures) -> Markup:
-    told = found["latents"]
-    variational = "divergence" in told["dimensions"][0]
-    header = ["Latent", "Low (1 %)", "High (99 %)", "Mean", "Deviation", *(["Divergence"] * variational), ""]
-    rows = []
-    for i, dimension in enumerate(told["dimensions"]):
-        cells = [dimension["low"], dimension["high"], dimension["mean"], dimension["std"]]
-        if variational:
-            cells.append(dimension["divergence"])
-        rows.append([str(i), *(minus(f"{cell:.3f}") for cell in cells), "dead" if dimension["dead"] else ""])
-    note = (
-        f"Codes of {told['codes']} training frames. A knob spans from low to high. Largest correlation of two: "
-        f"{told['largest_correlation']:.2f}."
-    )
-    if variational:
-        note += " Divergence: from the standard normal distribution, in nats; near 0 the latent carries nothing."
-    return table(header, rows, 4 + variational) + faint(note)
-
-
 def _share(share: float | None) -> str:
     return "–" if share is None else percent(share)
 
@@ -193,31 +252,10 @@ class _Work:
     knobs: OrderedLatents | None
 
 
-def report(
-    run: Run,
-    network: ChromaAutoencoder,
-    checkpoint: str,
-    step: int,
-    say: Progress,
-    exported: Callable[[], Patch] | None = None,
-    instrument: Path | None = None,
-    heard: str | None = None,
-) -> Report:
-    say(0.0, "cutting frames")
-    work = _prepare(run, network)
-    say(0.3, "decoding the test frames")
-    found, pictures, sounds = _figures(work, checkpoint, step, say)
-    notes = None
-    if exported is not None and work.folded and network.conditioned and alive(found):
-        notes = beside(exported(), work.corpus, SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES)
-        found["notes"] = None if notes is None else notes.found
-    return with_notes(Report(found, pictures, sounds, ""), notes, page, instrument=instrument, heard=heard)
-
-
 def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     recipe = run.recipe
     assert isinstance(recipe, ChromaRecipe)
-    corpus, settings, rng = run.corpus(), recipe.frames, np.random.default_rng(SEED)
+    corpus, settings, rng = run.corpus(), recipe.frames, np.random.default_rng(REPORT_SEED)
     folded = settings.fold is not None and run.info.tonal
     train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
     if train is None:
@@ -232,21 +270,21 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     return _Work(run, recipe, corpus, network, folded, train, test, rng, knobs)
 
 
-def _figures(work: _Work, which: str, step: int, say: Progress) -> tuple[Figures, list[Picture], list[ReportSound]]:
+def _figures(work: _Work, request: ReportRequest) -> tuple[Figures, list[Picture], list[ReportSound]]:
     reconstruction, pictures, sounds = _reconstruction(work)
     codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
     latents = latent_statistics.latent_figures(codes, _divergence(work))
     distance = _spectral_distance(work, latents)
-    say(0.4, "trying the keys")
+    request.say(0.4, "trying the keys")
     obeyed, key_pictures = _keys(work, codes, latents)
     loss = losses(work.run, work.recipe.loss)
-    loss_pictures = [figures.loss_curve(loss["steps"], loss["terms"], step)] if loss["steps"] else []
+    loss_pictures = [figures.loss_curve(loss["steps"], loss["terms"], request.step)] if loss["steps"] else []
     latent_pictures = figures.latent_pictures(codes, work.train.pitch_classes, latents)
     test = work.test
     found = judged(
         verdict,
         run={
-            **origin(work.run, which, step),
+            **request.origin(),
             "tonal": work.run.info.tonal,
             "octave": work.recipe.frames.fold if work.folded else None,
         },
@@ -422,3 +460,135 @@ def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, 
     if len(low) == 2 and all(end > start for start, end in zip(low, high, strict=True)):
         pictures.append(figures.square(answers, low, high))
     return found, pictures
+
+
+BESIDE = 3  # semitones from an octave: a shift this small keeps the timbre
+OBEYED, MOSTLY = 0.95, 0.8  # of the notes: one wrong in twenty is noticed now and then, one in five all the time
+
+
+def _keys_obeyed(found: Figures) -> Sentence:
+    if not found["run"]["tonal"]:
+        return Sentence("The recordings have no clear pitch: keys choose colour, not pitch.")
+    if found["keys"] is None:
+        return Sentence(
+            "Keys do nothing here: this network decodes without a chroma, so the knobs alone choose pitch and colour."
+        )
+    real, anywhere = (found["keys"][place]["sounding"] for place in ("training_codes", "mesh"))
+    shares = [place[name] for place in (real, anywhere) for name in ("pitch_class", "octave")]
+    least = min(share for share in shares if share is not None)
+    how = "obeyed" if least >= OBEYED else "mostly obeyed" if least >= MOSTLY else "not obeyed"
+    help_ = "" if least >= OBEYED else " Train longer, or give recordings of single notes."
+    return Sentence(
+        f"Keys are {how}: the note is the key's in {_right(real)} on sounds of the corpus, "
+        f"and in {_right(anywhere)} wherever the knobs stand.{help_}",
+        least >= OBEYED,
+    )
+
+
+def _octave(found: Figures) -> list[str]:
+    """A shift down loses nothing."""
+    octave, note = found["run"]["octave"], found["recordings"]["note"]
+    if octave is None or note is None:
+        return []
+    lowest, own = 12 * (octave + 1), octave_of(round(note))
+    if note >= lowest - BESIDE:
+        return []
+    away = octave - own
+    return [
+        f"The recordings lie around {note_name(round(note))} ({midi_to_hz(note):.0f} Hz), and were moved "
+        f"{'an octave' if away == 1 else f'{away} octaves'} up, into {note_name(lowest)} to {note_name(lowest + 11)}, "
+        f"where {'their highest octave has' if away == 1 else f'their {away} highest octaves have'} no room; "
+        f"'timbrel train' with --set frames.octave={own} leaves them where they are."
+    ]
+
+
+def _right(sounding: Figures) -> str:
+    share, octave = sounding["pitch_class"], sounding["octave"]
+    if octave is None:
+        return f"{percent(share)} of cases"
+    return f"{percent(share)} of cases ({'' if octave == share else f'{percent(octave)} '}octave included)"
+
+
+def verdict(found: Figures) -> Verdict:
+    if not alive(found):
+        return verdict_of([dead(found)])
+    error = found["reconstruction"]["same_key"]["relative_error"]["value"]
+    worst = learned(error, "spectra of the recordings are no nearer than their mean would be")
+    short = short_events(found, "a key holds one moment of a sound, and knobs go from colour to colour")
+    more = [*unlike(found), *short, *_octave(found), *(left_out(found) if found["run"]["tonal"] else [])]
+    return verdict_of([_keys_obeyed(found), knobs_in_use(found)], more, worst)
+
+
+class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
+    recipe = "tuned-8"
+    purpose = "keys will choose the note, knobs the colour"
+    demo = "scale.wav"
+    played = True
+    unpitched = "the recordings have no clear pitch: keys will choose the colour of the sound, not its note"
+
+    def graphs(self, network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+        """Return the graphs; `arranged` sorts and names latents where keys choose the note."""
+        folded = recipe.frames.fold is not None and tonal
+        sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
+        if sample is None:
+            raise UserError(silence_message(corpus, "training frame"))
+        knobs = arranged(network, recipe, corpus, tonal)
+        network = network if knobs is None else knobs.network
+        octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]
+        labels = [source.clip.label or source.clip.name for source in sample.sources]
+        octave = recipe.frames.fold if folded and recipe.frames.fold is not None else int(np.median(octaves))
+        decoder, encoder = ChromaDecoder(network), ChromaEncoder(network, recipe)
+        chroma = Chroma(
+            trained=trained_classes(sample.pitch_classes, recipe.frames, folded), octave=octave, folded=folded
+        )
+        codes = EncodedFrames(
+            encode(network, sample.spectra, sample.pitch_classes),
+            labels,
+            sample.pitch_classes,
+            names=[] if knobs is None else knobs.names,
+            moves={}
+            if knobs is None
+            else {name: knob.moves for name, knob in zip(knobs.names, knobs.knobs, strict=True)},
+            sound=lambda codes: network.levels(torch.from_numpy(decode(network, codes, chroma.trained[0]))).numpy(),
+        )
+        return Graphs(
+            decoder=decoder,
+            encoder=encoder,
+            decoder_chroma=network.conditioned,
+            encoder_chroma=network.settings.augmentation == "chroma",
+            codes=codes,
+            gestures=lambda model: (
+                gestures_of(corpus, CodeFitter(encoder, decoder, model.card), model) if folded else None
+            ),
+            card={
+                "kind": "spectrum",
+                "domain": "magnitude",
+                "hop_length": recipe.frames.hop_length,
+                "window": "hann",
+                "prior": _prior(network),
+                "chroma": chroma if network.conditioned else None,
+                "directions": [] if knobs is None else knobs.directions,
+            },
+        )
+
+    def report(self, request: ReportRequest) -> Report:
+        run, network, say = request.run, request.network, request.say
+        say(0.0, "cutting frames")
+        work = _prepare(run, network)
+        say(0.3, "decoding the test frames")
+        found, pictures, sounds = _figures(work, request)
+        notes = None
+        if request.exported is not None and work.folded and network.conditioned and alive(found):
+            notes = beside(
+                request.exported(), work.corpus, REPORT_SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES
+            )
+            found["notes"] = None if notes is None else notes.found
+        return with_notes(
+            Report(found, pictures, sounds, ""), notes, page, instrument=request.instrument, heard=request.heard
+        )
+
+    def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
+        return "keys choose the note" if tonal else "keys choose the colour"
+
+    def changes(self, corpus: Corpus) -> list[str]:
+        return [] if is_tonal(corpus) else ["loss.consistency=0.0"]  # it would force a pitch

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....host.arrays import Array, Doubles
-from ....train.corpus.store import Corpus
-from ....train.families.loops.data import TILTS_DB, lateness, loops, retimed, sliced, tilted
-from ....train.families.loops.network import LoopNetwork
-from ....train.families.loops.recipe import LoopRecipe
-from ....train.families.loops.synthesis import sound_of
-from ....train.metrics.rhythm import LoopMeasures, groove
-from ....train.sampling import thinned
-from ...kinds.stream import HEAT
-from ...reports.report import SEED
+from ...host.arrays import Array, Doubles
+from ...train.corpus.store import Corpus
+from ...train.families.loops.data import TILTS_DB, lateness, loops, retimed, sliced, tilted
+from ...train.families.loops.network import LoopNetwork
+from ...train.families.loops.recipe import LoopRecipe
+from ...train.families.loops.synthesis import sound_of
+from ...train.metrics.rhythm import LoopMeasures, groove
+from ...train.sampling import thinned
+from ..kinds.stream import HEAT
+from ..reports.report import SEED
 
 COARSE = 2  # iterations of phase fitting for sounds that are only measured
 

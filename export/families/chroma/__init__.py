@@ -1,5 +1,0 @@
-"""The chroma family."""
-
-from .. import MadeFamily
-
-MADE = {"chroma": MadeFamily("chroma")}

@@ -1,8 +1,0 @@
-"""Descriptor of the classifier family."""
-
-from ..family import ExportFamily
-from .report import report
-
-FAMILIES = {
-    "classifier": ExportFamily(None, report),
-}

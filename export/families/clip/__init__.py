@@ -1,5 +1,0 @@
-"""The clip family."""
-
-from .. import MadeFamily
-
-MADE = {"clip": MadeFamily("clip")}

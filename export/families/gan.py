@@ -1,0 +1,182 @@
+"""The families gan, logistic-gan, dcgan and halves: their ONNX graphs and reports."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...host.arrays import Array, Integers
+from ...host.model.card import UniformPrior
+from ...train.corpus.clip_table import Split
+from ...train.corpus.store import Corpus
+from ...train.families.gan.data import places
+from ...train.families.gan.dcgan import Halves
+from ...train.families.gan.generator import ClipGenerator
+from ...train.families.gan.recipe import ClipFrames, HalvesRecipe
+from ...train.recipe import Recipe
+from ...train.run import Run
+from ...train.sampling import evenly_spaced
+from ..graphs import LANDMARKS, SEED, EncodedFrames, Graphs, NetworkDecoder
+from ..reports.report import Report, ReportRequest
+from .clip import ClipReporter, SplitSample, clip_report, most
+from .family import ExportFamily
+
+LOW, HIGH = -1.0, 1.0  # ends of the prior
+ENCODED = 1024  # clips of a corpus to encode: of four seconds 260 MB, a batch at a time
+BATCH = 32
+
+
+class GanEncoder(nn.Module):
+    """audio [batch, frame_length] → latent [batch, n]; scales audio to a peak of 1 if training did."""
+
+    def __init__(self, network: Halves, normalised: bool) -> None:
+        super().__init__()
+        self.network, self.normalised = network, normalised
+
+    def forward(self, audio: Tensor) -> Tensor:
+        if self.normalised:
+            audio = audio / audio.abs().amax(1, keepdim=True).clamp_min(1e-4)  # anything softer is silence
+        return self.network.encode(audio)
+
+
+def gan_graphs(network: ClipGenerator, recipe: Recipe) -> Graphs:
+    """Return a generator's graph, and codes of its prior."""
+    words = list(getattr(getattr(recipe, "network", None), "words", []))
+    return Graphs(
+        decoder=NetworkDecoder(network),
+        encoder=None,
+        decoder_chroma=False,
+        encoder_chroma=False,
+        codes=EncodedFrames(spread(LANDMARKS, network.latents), names(LANDMARKS, words), span=(LOW, HIGH)),
+        card=_card(recipe) | {"prior": UniformPrior(uniform=(LOW, HIGH)), "labels": words},
+    )
+
+
+def _card(recipe: Recipe) -> dict[str, object]:
+    assert isinstance(recipe.frames, ClipFrames)
+    return {
+        "kind": "clip",
+        "domain": "samples",
+        "hop_length": recipe.frames.frame_length,
+        "window": "rectangular",
+        "chroma": None,
+    }
+
+
+def spread(count: int, latents: int) -> Array:
+    """Return fixed codes of the prior, [count, latents], by Latin hypercube sampling (McKay et al., 1979)."""
+    rng = np.random.default_rng(SEED)
+    places_of = np.argsort(rng.random((count, latents)), axis=0)
+    drawn: Array = (LOW + (HIGH - LOW) * (places_of + rng.random((count, latents))) / count).astype(np.float32)
+    return drawn
+
+
+def names(count: int, words: list[str]) -> list[str]:
+    if not words:
+        return [f"code {number + 1}" for number in range(count)]
+    return [f"{words[number % len(words)]} no. {number // len(words) + 1}" for number in range(count)]
+
+
+FITTED = (
+    "This network has no prior: its random codes are drawn from a normal distribution fitted to the codes of training "
+    "clips."
+)
+
+
+def piece_sampler(settings: ClipFrames, words: list[str]) -> Callable[[Corpus, Split], SplitSample]:
+    def sample(corpus: Corpus, split: Split) -> SplitSample:
+        found = places(corpus, split, settings, words)
+        chosen = evenly_spaced(len(found), most(settings.frame_length))
+        recordings = found.of(chosen)
+        clips = found.take_clips(corpus, chosen, settings.normalised)
+        names = [found.clips[recording].name for recording in recordings]
+        return SplitSample(split, clips, names, found.labels[recordings], len(found))
+
+    return sample
+
+
+def generator_reporter(network: ClipGenerator | Halves, run: Run) -> ClipReporter:
+    recipe: Any = run.recipe
+    words = list(getattr(recipe.network, "words", []))
+    sample = piece_sampler(recipe.frames, words)
+    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    if isinstance(network, Halves):
+        generate, reconstruct = _fitted(network, lambda: sample(run.corpus(), "train").clips), _reconstructed(network)
+        return ClipReporter(
+            sample, words, generate, reconstruct, recipe.loss, parameters, of_samples=True, drawn=FITTED
+        )
+    return ClipReporter(
+        sample, words, from_prior(network), None, recipe.loss, parameters, of_samples=True, sides=network.sides
+    )
+
+
+def from_prior(network: ClipGenerator) -> Callable[[Integers, int], Array]:
+    @torch.no_grad()
+    def generate(labels: Integers, seed: int) -> Array:
+        codes = network.draw(len(labels), torch.Generator().manual_seed(seed))
+        return network.decode(codes, network.rows(torch.from_numpy(labels))).numpy()
+
+    return generate
+
+
+def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Integers, int], Array]:
+    """Sums of training codes' deviations times normal numbers have the codes' covariance."""
+    codes: list[torch.Tensor] = []
+
+    @torch.no_grad()
+    def generate(labels: Integers, seed: int) -> Array:
+        if not codes:
+            codes.extend(network.encode(part) for part in torch.split(torch.from_numpy(known()), BATCH))
+        trained = torch.cat(codes)
+        mean = trained.mean(0)
+        shares = torch.randn(len(labels), len(trained), generator=torch.Generator().manual_seed(seed))
+        return network.decode(mean + shares @ (trained - mean) / max(len(trained) - 1, 1) ** 0.5).numpy()
+
+    return generate
+
+
+def _reconstructed(network: Halves) -> Callable[[Array, Integers], Array]:
+    @torch.no_grad()
+    def reconstruct(clips: Array, labels: Integers) -> Array:
+        return network.decode(network.encode(torch.from_numpy(clips))).numpy()
+
+    return reconstruct
+
+
+class WaveGANExport(ExportFamily[Recipe, ClipGenerator]):
+    judged = True
+
+    def graphs(self, network: ClipGenerator, recipe: Recipe, corpus: Corpus, tonal: bool) -> Graphs:
+        return gan_graphs(network, recipe)
+
+    def report(self, request: ReportRequest) -> Report:
+        return clip_report(request, generator_reporter(request.network, request.run))
+
+
+LogisticGANExport = DCGANExport = WaveGANExport
+
+
+class HalvesExport(ExportFamily[HalvesRecipe, Halves]):
+    judged = True
+
+    @torch.no_grad()
+    def graphs(self, network: Halves, recipe: HalvesRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+        found = places(corpus, "train", recipe.frames, [])
+        chosen = evenly_spaced(len(found), ENCODED)
+        parts = (chosen[first : first + BATCH] for first in range(0, len(chosen), BATCH))
+        sounds = (found.take_clips(corpus, part, recipe.frames.normalised) for part in parts)
+        codes = np.concatenate([network.encode(torch.from_numpy(sound)).numpy() for sound in sounds])
+        clips = [found.clips[number] for number in found.of(chosen)]
+        return Graphs(
+            decoder=NetworkDecoder(network),
+            encoder=GanEncoder(network, recipe.frames.normalised),
+            decoder_chroma=False,
+            encoder_chroma=False,
+            codes=EncodedFrames(codes, [clip.label or clip.name for clip in clips]),
+            card=_card(recipe) | {"prior": None},
+        )
+
+    def report(self, request: ReportRequest) -> Report:
+        return clip_report(request, generator_reporter(request.network, request.run))

@@ -1,1 +1,0 @@
-"""The families gan, dcgan and halves."""

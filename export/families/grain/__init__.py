@@ -1,5 +1,0 @@
-"""The grain family."""
-
-from .. import MadeFamily
-
-MADE = {"grain": MadeFamily("grain", alone=True)}

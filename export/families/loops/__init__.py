@@ -1,5 +1,0 @@
-"""The loops family."""
-
-from .. import MadeFamily
-
-MADE = {"loops": MadeFamily("sequence")}

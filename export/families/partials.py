@@ -1,0 +1,310 @@
+"""The partials family: its ONNX graphs, and its report on notes beside recordings."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ...host.arrays import Doubles
+from ...host.errors import UserError
+from ...host.model.card import PITCH_CLASSES, UniformPrior
+from ...host.model.model import Model
+from ...host.preset.preset import Preset
+from ...train.corpus.clip_table import Split
+from ...train.corpus.store import Corpus
+from ...train.families.partials.data import PartialsRows, pieces, rows, shifted, taken
+from ...train.families.partials.network import PartialsAutoencoder, magnitudes
+from ...train.families.partials.recipe import PartialsFrames, PartialsRecipe
+from ...train.frames import sources
+from ...train.metrics.clips import frechet
+from ...train.sampling import random_indices
+from ..fidelity import page as pages
+from ..fidelity.comparison import NOTES, beside, with_notes
+from ..gestures.build import gestures_of
+from ..gestures.code_fitting import PitchedCodeFitter
+from ..graphs import CODES, SEED, EncodedFrames, Graphs
+from ..knobs import sensitivity as knobs
+from ..knobs.naming import arranged_partials, checked, pitched_ground
+from ..measures import codes as latent_statistics
+from ..measures.sounds import recordings, silence_message
+from ..reports.figures import frames as figures
+from ..reports.page import latents_table, likeness, listening, pressed, report_page, shown, table
+from ..reports.report import (
+    SEED as REPORT_SEED,
+)
+from ..reports.report import (
+    Figures,
+    Picture,
+    Report,
+    ReportRequest,
+    evaluated_split,
+    judged,
+    losses,
+)
+from ..reports.verdict import (
+    CAME_BACK_DB,
+    Sentence,
+    Verdict,
+    alive,
+    dead,
+    knobs_in_use,
+    left_out,
+    unlike,
+    verdict_of,
+)
+from .family import ExportFamily
+
+
+class PartialsDecoder(nn.Module):
+    """latent [voice, n], pitch [voice, 1] → frame [voice, harmonics + bands]."""
+
+    def __init__(self, network: PartialsAutoencoder) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, latent: Tensor, pitch: Tensor) -> Tensor:
+        return self.network.decode(latent, pitch[:, 0])
+
+
+class PartialsEncoder(nn.Module):
+    """audio [batch, frame_length], pitch [batch, 1] → latent [batch, n]."""
+
+    def __init__(self, network: PartialsAutoencoder, recipe: PartialsRecipe) -> None:
+        super().__init__()
+        self.network = network
+        self.window: Tensor
+        self.register_buffer("window", torch.hann_window(recipe.frames.frame_length, periodic=True))
+
+    def forward(self, audio: Tensor, pitch: Tensor) -> Tensor:
+        spectrum = torch.view_as_real(torch.fft.rfft(audio * self.window))
+        levels = self.network.bands.of_power(spectrum.square().sum(-1))
+        return self.network.placed(levels, pitch[:, 0])
+
+
+MEASURES = {
+    "bands_db": ("Mel bands, dB", "Each frame decoded from its own code: the difference in 64 bands, as of notes."),
+    "harmonics_db": ("Harmonics, dB", "The difference of the heights of those within 80 dB of the frame."),
+    "noise_db": ("Noise, dB", "The difference of the noise between harmonics, over its bands."),
+}
+
+SETS = {
+    "train": "Training frames, moved to the pitches of the split",
+    "reconstruction": "Decoded frames of the split",
+    "generated": "Random codes of the knobs’ spans, at the pitches of the split",
+}
+
+
+def page(
+    found: Figures,
+    pictures: Sequence[Picture],
+    instrument: Path | None = None,
+    notes: Mapping[str, str] = MappingProxyType({}),
+    heard: str | None = None,
+) -> str:
+    of = shown(pictures)
+    rows = [[label, f"{found['reconstruction'][name]:.1f}", told] for name, (label, told) in MEASURES.items()]
+    return report_page(
+        found,
+        {
+            "The instrument": listening(heard, found["sounds"])["The instrument"],
+            "Notes beside recordings": pages.notes_section(found["notes"], notes, of),
+        },
+        {
+            "Notes beside recordings": pages.figures_section(found["notes"]),
+            "Knobs": knobs.section(found["knobs"]) + pressed(of, instrument),
+        },
+        {
+            "Frames": table(["", "Root mean square", "What it says"], rows, 1, "told")
+            + likeness(found["spectral_distance"], SETS, "frames"),
+            "Latents": latents_table(found) + of("histograms", "correlation"),
+            "Training": of("loss"),
+        },
+    )
+
+
+REPORT_CODES = 4096  # training frames to encode
+NEAREST = 8  # the nearest 1 / NEAREST of training frames in pitch may stand beside a test frame
+QUIETEST_DB = -60.0  # below a frame's highest band: softer bands are masked by it
+
+
+def _apart(network: PartialsAutoencoder, levels: torch.Tensor, pitches: torch.Tensor) -> Figures:
+    decoded = network.decode(network.encode(levels, pitches), pitches)
+    asked, given = (network.bands(frames, pitches) for frames in (magnitudes(levels), decoded))
+    off = 20 * torch.log10(decoded.clamp_min(1e-6)) - levels.clamp_min(-120.0)
+    count = network.harmonics
+    heard = (levels[:, :count] > -80.0) & network.bands.inside(pitches)
+    return {
+        "bands_db": float((given - asked).square().mean(1).sqrt().mean()),
+        "harmonics_db": float(off[:, :count][heard].square().mean().sqrt()),
+        "noise_db": float(off[:, count:].square().mean(1).sqrt().mean()),
+    }
+
+
+def _distance(
+    network: PartialsAutoencoder, train: PartialsRows, test: PartialsRows, split: Split, frames: PartialsFrames
+) -> Figures:
+    """Training frames, from the eighth nearest in pitch, are resampled to the test pitch, as in a sampler."""
+    rng, count = np.random.default_rng(REPORT_SEED), len(test.pitches)
+    near = max(1, len(train.pitches) // NEAREST)
+    order = np.argsort(train.pitches, kind="stable")
+    first = np.clip(np.searchsorted(train.pitches[order], test.pitches) - near // 2, 0, len(order) - near)
+    picked = order[first + rng.integers(near, size=count)]
+    moved = shifted(train.levels[picked], test.pitches - train.pitches[picked], frames)
+    levels, pitches = map(torch.from_numpy, test)
+    codes = network.encode(levels, pitches)
+    heard = network.encode(*map(torch.from_numpy, train)).numpy()
+    low, high = np.percentile(heard, latent_statistics.SPAN, axis=0)
+    drawn = torch.from_numpy(rng.uniform(low, high, codes.shape).astype(np.float32))
+    sets = {
+        "train": (magnitudes(torch.from_numpy(moved)), pitches),
+        "reconstruction": (network.decode(codes, pitches), pitches),
+        "generated": (network.decode(drawn, pitches), pitches),
+    }
+    wanted = _levels(network, magnitudes(levels), pitches)
+    found: Figures = {name: frechet(_levels(network, *each), wanted) for name, each in sets.items()}
+    found["ratio"] = found["generated"] / found["train"] if split != "train" and found["train"] else None
+    return found
+
+
+def _levels(network: PartialsAutoencoder, frames: torch.Tensor, pitches: torch.Tensor) -> Doubles:
+    """In dB below each frame's highest, at least -60."""
+    levels = network.bands(frames, pitches).numpy().astype(np.float64)
+    levels -= levels.max(1, keepdims=True)
+    found: Doubles = np.maximum(levels, QUIETEST_DB)
+    return found
+
+
+def verdict(found: Figures) -> Verdict:
+    if not alive(found):
+        return verdict_of([dead(found)])
+    off = found["reconstruction"]["bands_db"]
+    told = f"Frames of {'recordings' if found['split'] == 'train' else 'unheard recordings'} come back {off:.1f} dB off"
+    near = off <= CAME_BACK_DB
+    came_back = Sentence(f"{told}." if near else f"{told}: train longer, or with more recordings.", near)
+    return verdict_of([came_back, knobs_in_use(found)], [*unlike(found), *left_out(found)])
+
+
+class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
+    recipe = "tuned-partials"
+    purpose = "keys will choose the note, knobs the colour"
+    demo = "scale.wav"
+    keyed = True
+    played = True
+
+    def graphs(self, network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+        frames = recipe.frames
+        found = list(sources(corpus, "train", frames, tonal=True))
+        if not found:
+            raise UserError(silence_message(corpus, "training frame"))
+        few = [found[i] for i in random_indices(len(found), CODES, np.random.default_rng(SEED))]
+        knobs = arranged_partials(network, recipe, corpus)
+        network = knobs.network
+        pitches = np.array([source.note for source in few], np.float32)
+        with torch.no_grad():
+            levels = torch.from_numpy(taken(pieces(corpus, few, frames), pitches, frames))
+            latents = network.encode(levels, torch.from_numpy(pitches)).numpy()
+        low, high = frames.span
+        middle = torch.tensor([(low + high) / 2])
+        decoder, encoder = PartialsDecoder(network), PartialsEncoder(network, recipe)
+
+        @torch.no_grad()
+        def sound(codes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+            pitch = middle.expand(len(codes))
+            levels: npt.NDArray[np.float32] = network.bands(
+                network.decode(torch.from_numpy(codes), pitch), pitch
+            ).numpy()
+            return levels
+
+        codes = EncodedFrames(
+            latents,
+            [source.clip.label or source.clip.name for source in few],
+            np.round(pitches).astype(np.int64) % PITCH_CLASSES,
+            names=knobs.names,
+            moves={name: knob.moves for name, knob in zip(knobs.names, knobs.knobs, strict=True)},
+            sound=sound,
+        )
+        return Graphs(
+            decoder=decoder,
+            encoder=encoder,
+            decoder_chroma=False,
+            encoder_chroma=False,
+            pitched=True,
+            codes=codes,
+            gestures=lambda model: gestures_of(
+                corpus, PitchedCodeFitter(encoder, decoder, model.card, network.bands), model
+            ),
+            card={
+                "kind": "partials",
+                "domain": "partials",
+                "hop_length": frames.hop_length,
+                "window": "hann",
+                "prior": UniformPrior(uniform=(0.0, 1.0)),
+                "chroma": None,
+                "directions": knobs.directions,
+                "partials": frames.layout,
+            },
+        )
+
+    def report(self, request: ReportRequest) -> Report:
+        run, network, say = request.run, request.network, request.say
+        trial = request.trial
+        recipe, corpus = run.recipe, run.corpus()
+        assert isinstance(recipe, PartialsRecipe)
+        say(0.0, "taking frames apart")
+        tested = corpus if trial is None else trial.corpus
+        few = recipe.frames.model_copy(update={"rows": REPORT_CODES})
+        silent = silence_message(corpus, "training frame")
+        split, test = evaluated_split(lambda split: rows(tested, split, few), silent, lambda found: len(found.pitches))
+        train = rows(corpus, "train", few)
+        if not len(train.pitches):
+            raise UserError(silent)
+        knobs = arranged_partials(network, recipe, corpus)
+        network = knobs.network
+        with torch.no_grad():
+            codes = network.encode(*map(torch.from_numpy, train)).numpy()
+            unheard = network if trial is None else trial.network
+            apart = _apart(unheard, *map(torch.from_numpy, test))
+            learned = train if trial is None else rows(tested, "train", few)
+            distance = _distance(unheard, learned, test, split, recipe.frames)
+        latents, loss = latent_statistics.latent_figures(codes, None), losses(run, recipe.loss)
+        pictures = figures.latent_pictures(
+            codes, np.floor(train.pitches + 0.5).astype(np.int64) % PITCH_CLASSES, latents
+        )
+        if loss["steps"]:
+            pictures.append(figures.loss_curve(loss["steps"], loss["terms"], request.step))
+        found = judged(
+            verdict,
+            run=request.origin(),
+            split=split,
+            clips=len(tested.clips(split)),
+            frames=len(test[1]),
+            frames_in_split=sum(1 for _ in sources(tested, split, recipe.frames, tonal=True)),
+            sounds={},
+            recordings=recordings(corpus),
+            reconstruction=apart,
+            spectral_distance=distance,
+            latents=latents,
+            knobs=checked(knobs, pitched_ground(network, *test, (knobs.ground.low, knobs.ground.high)), split),
+            loss=loss,
+        )
+        notes = None
+        if request.exported is not None and alive(found):
+            notes = beside(
+                request.exported(),
+                tested,
+                REPORT_SEED,
+                lambda done, what: say(0.3 + 0.7 * done, what),
+                NOTES,
+                None if trial is None else trial.exported(),
+            )
+        found["notes"] = None if notes is None else notes.found
+        return with_notes(
+            Report(found, pictures, [], ""), notes, page, instrument=request.instrument, heard=request.heard
+        )
+
+    def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
+        return "keys choose the note" if tonal else "keys choose the colour"

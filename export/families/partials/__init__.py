@@ -1,5 +1,0 @@
-"""The partials family."""
-
-from .. import MadeFamily
-
-MADE = {"partials": MadeFamily("partials")}

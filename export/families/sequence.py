@@ -1,0 +1,334 @@
+"""The sequence family: its ONNX graphs, and its report on recordings that it continues."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...host.arrays import Array
+from ...host.errors import UserError
+from ...host.kinds.stream import FED
+from ...host.model.card import RecurrentState, Scaling, StreamLayout
+from ...train.corpus.store import Corpus
+from ...train.families.sequence.data import BATCH, Piece, cut, joined, padded, pieces
+from ...train.families.sequence.network import UNKNOWN, RecurrentNetwork, delayed, following
+from ...train.families.sequence.recipe import SequenceRecipe
+from ...train.metrics.rhythm import envelope_correlation
+from ...train.sampling import evenly_spaced
+from ..graphs import CODES, EncodedFrames, Graphs
+from ..measures.sounds import edges_db, onset_measure, rms_db
+from ..reports.figures import clips as clip_figures
+from ..reports.page import faint, listening, report_page, shown, table
+from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
+from ..reports.verdict import Sentence, Verdict, verdict_of
+from .family import ExportFamily
+
+LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes
+QUIETEST_DB = -120.0  # of full scale: the level of silence
+
+
+class SequenceDecoder(nn.Module):
+    """latent [voice, n], noise, previous [voice, width], h, c [voice, layers, size] → frame, and each next state.
+
+    The LSTM is written out gate by gate, with torch's weights: h is each layer's output, c its cell state.
+    ``residual``, the deviation of the training error at each position, scales the noise.
+    """
+
+    residual: Tensor
+
+    def __init__(self, network: RecurrentNetwork, residual: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("residual", residual)
+
+    def forward(
+        self, latent: Tensor, noise: Tensor, previous: Tensor, h: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        memory = self.network.memory
+        value = self.network.into(torch.cat([previous, latent], 1))
+        given, kept = [], []
+        for layer in range(memory.num_layers):
+            weights = (getattr(memory, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            ours, back, bias, more = weights
+            gates = value @ ours.T + h[:, layer] @ back.T + (bias + more)
+            enter, forget, cell, leave = gates.chunk(4, 1)
+            now = torch.sigmoid(forget) * c[:, layer] + torch.sigmoid(enter) * torch.tanh(cell)
+            value = torch.sigmoid(leave) * torch.tanh(now)
+            given.append(value)
+            kept.append(now)
+        frame = self.network.out(value) + noise * self.residual
+        return frame, frame.clone(), torch.stack(given, 1), torch.stack(kept, 1)
+
+
+class SequenceEncoder(nn.Module):
+    """audio [batch, frame_length] → latent [batch, n], the mean of learned codes, and ``previous``."""
+
+    def __init__(self, network: RecurrentNetwork) -> None:
+        super().__init__()
+        self.standard, self.latents = network.standard, network.settings.latents
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        return audio.new_zeros(audio.shape[0], self.latents), self.standard(audio)
+
+
+def measured(
+    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: Sequence[Piece]
+) -> tuple[Tensor, tuple[float, float]]:
+    """Return the prediction error's deviation, [width], and the range of frame levels in dB."""
+    squares, count, levels = torch.zeros(network.standard.width), 0, []
+    for sounds, counts, numbers in _some(corpus, recipe, found):
+        frames = network.standard(sounds)
+        error = (network.predict(delayed(frames), network.codes(numbers))[0] - frames).square()
+        followed = following(error, counts)
+        squares, count = squares + error[followed].sum(0), count + int(followed.sum())
+        levels += [sound[:frames].square().mean(1) for sound, frames in zip(sounds, counts.tolist(), strict=True)]
+    decibels = 10 * torch.cat(levels).clamp_min(10 ** (QUIETEST_DB / 10)).log10().numpy()
+    low, high = np.percentile(decibels, LEVELS)
+    return (squares / count).sqrt(), (round(float(low), 2), round(float(high), 2))
+
+
+def _some(corpus: Corpus, recipe: SequenceRecipe, found: Sequence[Piece]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    most = max(1, CODES * len(found) // sum(piece.frames for piece in found))
+    chosen = np.unique(evenly_spaced(len(found), most))
+    for first in range(0, len(chosen), BATCH):
+        part = chosen[first : first + BATCH]
+        yield *padded(corpus, [found[number] for number in part], recipe.frames), torch.from_numpy(part)
+
+
+SHOWN = 4  # recordings to continue
+SEEDS = (0, 1, 4, 16)  # frames given; 0: only the code
+TAIL = 600  # frames after a recording's end: the post's author waited that long
+PART = 100  # frames at each end of the tail, for comparison
+MEASURED = 4096  # frames of a split for the error
+
+
+@torch.no_grad()
+def frames_after(
+    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, piece: Piece, number: int, seed: int, tail: int
+) -> torch.Tensor:
+    """Return standardised frames, [frames, width]: seed, continuation to the sequence's end, and tail.
+
+    Args:
+        number: index of the sequence, for its code.
+        seed, tail: in frames.
+    """
+    frames = network.standard(torch.from_numpy(cut(corpus, piece, recipe.frames)))[None]
+    return network.continued(frames[:, :seed], network.codes(torch.tensor([number])), piece.frames + tail)[0]
+
+
+def recording(corpus: Corpus, piece: Piece, recipe: SequenceRecipe) -> Array:
+    return joined(cut(corpus, piece, recipe.frames), recipe.frames.hop_length)
+
+
+def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe) -> Figures:
+    """Compare a continuation with its recording, and measure its tail.
+
+    ``edges_db``: the level at frame borders relative to inside frames, minus the recording's.
+    """
+    asked, rate, hop = recording(corpus, piece, recipe), recipe.frames.sample_rate, recipe.frames.hop_length
+    given, tail = sound[: len(asked)], sound[len(asked) :]
+    edges = [edges_db(part, rate, hop, recipe.frames.frame_length - hop) for part in (given, asked)]
+    parts = tail[: PART * hop], tail[-PART * hop :]
+    return {
+        "correlation": envelope_correlation(asked, given, rate),
+        "onsets": onset_measure(asked, given, rate),
+        "edges_db": edges[0] - edges[1],
+        "recording_db": rms_db(asked),
+        "tail_db": [rms_db(part) for part in parts],
+    }
+
+
+@torch.no_grad()
+def mean_squares(
+    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: Sequence[Piece], *, known: bool
+) -> tuple[float, float]:
+    """Return mean square errors of next frames, given all before, and of first frames.
+
+    Sequences that are not ``known`` use the mean code.
+    """
+    most = max(1, MEASURED * len(found) // sum(piece.frames for piece in found))
+    chosen, errors, firsts = evenly_spaced(len(found), most).tolist(), [], []
+    for first in range(0, len(chosen), BATCH):
+        numbers = chosen[first : first + BATCH]
+        sounds, counts = padded(corpus, [found[number] for number in numbers], recipe.frames)
+        frames = network.standard(sounds)
+        codes = network.codes(torch.tensor(numbers if known else [UNKNOWN] * len(numbers)))
+        error = (network.predict(delayed(frames), codes)[0] - frames).square().mean(2)
+        errors.append(error[following(error, counts)])
+        firsts.append(error[:, 0])
+    return float(torch.cat(errors).mean()), float(torch.cat(firsts).mean())
+
+
+def waveforms(corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe) -> Picture:
+    asked = [recording(corpus, piece, recipe) for piece in chosen]
+    length = max(map(len, asked))
+    pairs = {
+        "recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in asked]),
+        "continued": np.stack([sound[:length] for sound in made]),
+    }
+    drawn = clip_figures.waveforms(pairs, recipe.frames.sample_rate)
+    return replace(drawn, caption="Recordings above, what follows from the first frame of each below, in seconds.")
+
+
+def page(found: Figures, pictures: Sequence[Picture]) -> str:
+    of = shown(pictures)
+    return report_page(
+        found,
+        listening(None, found["sounds"]),
+        {"Continued": of("waveforms") + rows_of(found["continued"])},
+        {"Training": of("loss") + _errors(found)},
+    )
+
+
+def rows_of(rows: Sequence[Figures]) -> str:
+    cells = [
+        [
+            row["name"],
+            str(row["seed"]),
+            f"{row['correlation']:.3f}",
+            f"{row['onsets']:.2f}",
+            f"{row['edges_db']:+.1f}",
+            f"{row['recording_db']:.0f}",
+            f"{row['tail_db'][0]:.0f}",
+            f"{row['tail_db'][1]:.0f}",
+        ]
+        for row in rows
+    ]
+    header = ["Recording", "Seed", "Envelope", "Onsets", "Edges, dB", "Level, dB", "After", "At last"]
+    note = (
+        "Seed: frames that were given. Envelope: correlation with the recording’s, in parts of 10 ms. Onsets: "
+        "F-measure within 30 ms. Edges: how much louder above 10 kHz it is where frames meet than inside, less what "
+        f"the recording is. Level: the recording’s; After and At last: of the first and the last {PART} of {TAIL} "
+        "frames after its end."
+    )
+    return table(header, cells, 7) + faint(note)
+
+
+def _errors(found: Figures) -> str:
+    rows = [["Sequences that were learned", f"{found['mean_square']:.4f}"]]
+    rows.append(["Their first frames, of their codes alone", f"{found['first']:.4f}"])
+    if found["mean_square_unheard"] is not None:
+        rows.append(["Of the test split, with the mean code", f"{found['mean_square_unheard']:.4f}"])
+    note = "Of standard frames: 1 is what a network has that always predicts the mean."
+    return table(["", "Mean square error"], rows, 1) + faint(note)
+
+
+def _sounds(
+    corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe
+) -> list[ReportSound]:
+    rows, rate = [], recipe.frames.sample_rate
+    for number, (piece, sound) in enumerate(zip(chosen, made, strict=True), 1):
+        asked = recording(corpus, piece, recipe)
+        rows.append((f"recording-{number}", f"Recording {piece.name}", asked))
+        rows.append(
+            (f"continued-{number}", f"What follows from its first frame ({piece.name})", sound[: 2 * len(asked)])
+        )
+    return [
+        ReportSound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows
+    ]
+
+
+PREDICTED = 0.15  # mean square error of next frames where the post stopped
+FOLLOWED = 0.9  # correlation of continued envelopes: less is another rhythm
+RISES_DB = 3.0  # rise within a tail, from its first to its last part
+
+
+def verdict(found: Figures) -> Verdict:
+    rows, more = [row for row in found["continued"] if row["seed"] == 1], []
+    near, strikes = (float(np.median([row[name] for row in rows])) for name in ("correlation", "onsets"))
+    if rising := [row["name"] for row in rows if row["tail_db"][1] > row["tail_db"][0] + RISES_DB]:
+        more.append(f"After its end, {rising[0]} gets louder and louder; a host’s limiter holds it.")
+    error = found["mean_square"]
+    predicts = f"Told all before it, a frame is predicted with a mean square error of {error:.3g}"
+    follows = f"From one frame on, envelopes correlate {near:.3f} with the recordings’, onsets agree by {strikes:.2f}"
+    return verdict_of(
+        [
+            Sentence(f"{predicts}.")
+            if error <= PREDICTED
+            else Sentence(f"{predicts}, over {PREDICTED:g}, where the post stopped: train longer.", False),
+            Sentence(f"{follows}.")
+            if near >= FOLLOWED
+            else Sentence(f"{follows}: it goes another way than they do. Train longer, or with noise.", False),
+        ],
+        more,
+    )
+
+
+class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
+    @torch.no_grad()
+    def graphs(self, network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, tonal: bool) -> Graphs:
+        """Return the graphs, and the codes of the training recordings.
+
+        Raises:
+            UserError: the corpus is not the training corpus.
+        """
+        found, settings = pieces(corpus, "train", recipe.frames), recipe.network
+        if len(found) != settings.clips:
+            raise UserError(
+                f"corpus {corpus.folder} has {len(found)} training sequences, and the run has codes for "
+                f"{settings.clips}; put the corpus back that it was trained on"
+            )
+        standard, width = network.standard, network.standard.width
+        residual, levels = measured(network, recipe, corpus, found)
+        shape = [settings.layers, settings.size]
+        return Graphs(
+            decoder=SequenceDecoder(network, residual),
+            encoder=SequenceEncoder(network),
+            decoder_chroma=False,
+            encoder_chroma=False,
+            codes=EncodedFrames(network.codes(torch.arange(len(found))).numpy(), [piece.name for piece in found]),
+            card={
+                "kind": "stream",
+                "domain": recipe.frames.domain,
+                "hop_length": recipe.frames.hop_length,
+                "window": "rectangular",
+                "prior": None,
+                "chroma": None,
+                "scaling": Scaling(mean=standard.mean.tolist(), deviation=standard.deviation.tolist()),
+                "stream": StreamLayout(step_length=recipe.frames.hop_length, noise=width, levels_db=levels),
+            },
+            state=[
+                RecurrentState(name=FED, shape=[width]),
+                RecurrentState(name="h", shape=shape),
+                RecurrentState(name="c", shape=shape),
+            ],
+        )
+
+    def report(self, request: ReportRequest) -> Report:
+        run, network, say = request.run, request.network, request.say
+        recipe, corpus = run.recipe, run.corpus()
+        assert isinstance(recipe, SequenceRecipe)
+        train, test = (pieces(corpus, split, recipe.frames) for split in ("train", "test"))
+        say(0.1, "reading on")
+        chosen = [train[number] for number in evenly_spaced(len(train), SHOWN)]
+        rows, made = [], []
+        for place, piece in enumerate(chosen):
+            say(0.2 + 0.5 * place / len(chosen), f"continuing {piece.name}")
+            for seed in SEEDS:
+                frames = frames_after(network, recipe, corpus, piece, train.index(piece), seed, TAIL)
+                sound = joined(network.standard.back(frames).numpy(), recipe.frames.hop_length)
+                rows.append({"name": piece.name, "seed": seed, **compared(corpus, piece, sound, recipe)})
+                if seed == 1:
+                    made.append(sound)
+        error, first = mean_squares(network, recipe, corpus, train, known=True)
+        found = judged(
+            verdict,
+            run=request.about(sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
+            split="train",
+            clips=len({piece.clip.name for piece in train}),
+            frames=sum(piece.frames for piece in train),
+            frames_in_split=sum(piece.frames for piece in train),
+            mean_square=error,
+            first=first,
+            mean_square_unheard=mean_squares(network, recipe, corpus, test, known=False)[0] if test else None,
+            continued=rows,
+            loss=losses(run, recipe.loss) | {"sides": {}, "health": {}},
+        )
+        pictures = [waveforms(corpus, chosen, made, recipe)]
+        if found["loss"]["steps"]:
+            pictures.append(clip_figures.loss(found["loss"], request.step))
+        sounds = _sounds(corpus, chosen, made, recipe)
+        found["sounds"] = listed(sounds)
+        return Report(found, pictures, sounds, page(found, pictures))

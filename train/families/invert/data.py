@@ -1,0 +1,48 @@
+"""The invert family: trained on the clips of the gan family, after a generator and a classifier."""
+
+from collections.abc import Mapping
+
+import torch
+
+from ....host.arrays import Array
+from ....host.errors import UserError
+from ...recipe import Recipe
+from ..classifier.recipe import ClassifierRecipe
+from ..gan.data import PieceFamily
+from ..gan.recipe import DCGANRecipe, GANRecipe, HalvesRecipe
+from .network import Inverter
+from .recipe import InvertRecipe
+
+
+class InvertFamily(PieceFamily[InvertRecipe, Inverter]):
+    network = Inverter
+    reads = ("generator", "judge")
+
+    def follow(self, recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecipe:
+        """Return the recipe with its generator's frames and labels.
+
+        Raises:
+            UserError: the others are not an adversarial clip generator and a classifier, or no objective uses
+                recordings.
+        """
+        made, judged = others["generator"], others["judge"]
+        if not isinstance(made, GANRecipe | DCGANRecipe) or isinstance(made, HalvesRecipe):
+            raise UserError(
+                f"--generator is a run of {made.name}, which makes no clips of codes in a contest; give one of "
+                "clip-wavegan or clip-dcgan"
+            )
+        if not isinstance(judged, ClassifierRecipe):
+            raise UserError(
+                f"--classifier is a run of {judged.name}, which tells no labels; give one of digits-classifier"
+            )
+        words = list(getattr(made.network, "words", []))
+        if not words and not recipe.loss.recorded:
+            raise UserError(
+                "loss.recorded=0 leaves recordings without an objective, as the generator has no labels; leave it out"
+            )
+        network = recipe.network.model_copy(update={"words": words})
+        return recipe.model_copy(update={"frames": made.frames, "network": network})
+
+    def preview(self, network: Inverter, recipe: InvertRecipe, batch: list[torch.Tensor]) -> list[Array]:
+        made = network.again(*batch).cpu().numpy()
+        return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
