@@ -50,17 +50,13 @@ from ..measures.frames import (
 )
 from ..measures.sounds import mel_levels, recordings, silence_message
 from ..reports.figures import frames as figures
+from ..reports.measure import Measure, latents_table, likeness, measures_across, measures_down
 from ..reports.page import (
-    faint,
-    latents_table,
-    likeness,
     listening,
-    measure_cell,
     paragraphs,
     pressed,
     report_page,
     shown,
-    table,
 )
 from ..reports.report import SEED as REPORT_SEED
 from ..reports.report import (
@@ -127,21 +123,32 @@ def _prior(network: ChromaAutoencoder) -> UniformPrior | NormalPrior | None:
     return UniformPrior(uniform=(0.0, 1.0)) if network.settings.bottleneck == "sigmoid" else None
 
 
-MEASURES = {
-    "mean_square": ("Mean square error", "The publication’s measure, over all bins of frames whose maximum is 1."),
-    "relative_error": (
+RECONSTRUCTION = (
+    Measure(
+        "Mean square error",
+        "mean_square",
+        ".3g",
+        "The publication’s measure, over all bins of frames whose maximum is 1.",
+    ),
+    Measure(
         "Relative error",
+        "relative_error",
+        ".3g",
         "Squared error against that of always answering the mean spectrum of the pitch class: 1 has learned nothing.",
     ),
-    "spectral_convergence_db": (
+    Measure(
         "Spectral convergence, dB",
+        "spectral_convergence_db",
+        ".1f",
         "Energy of the error against that of the sound; every −6 dB halves the error.",
     ),
-    "log_spectral_distance_db": (
+    Measure(
         "Log-spectral distance, dB",
+        "log_spectral_distance_db",
+        ".1f",
         "How far levels are off on average, over all bins down to −80 dB: quiet partials and noise count as well.",
     ),
-}
+)
 
 SETS = {
     "train": "Training frames",
@@ -173,61 +180,49 @@ def page(
         },
         {
             "Sound": _sound(found) + of("reconstructions") + likeness(found["spectral_distance"], SETS, "frames"),
-            "Latents": latents_table(found) + of("histograms", "correlation"),
+            "Latents": latents_table(found["latents"]) + of("histograms", "correlation"),
             "Training": of("loss"),
         },
     )
 
 
 def _sound(found: Figures) -> Markup:
-    columns = {"same_key": "Same key", "another_key": "Another key"}
-    names = [name for name in columns if name in found["reconstruction"]]
-    rows = []
-    for measure, (label, meaning) in MEASURES.items():
-        cells = [found["reconstruction"][name][measure] for name in names]
-        rows.append([label, *(measure_cell(cell, measure) for cell in cells), meaning])
+    headings = {"same_key": "Same key", "another_key": "Another key"}
+    ways = {headings[way]: figures for way, figures in found["reconstruction"].items() if way in headings}
     note = "Below each figure: mean ± standard deviation of the clips’ own."
-    if len(names) > 1:
+    if len(ways) > 1:
         note += " Another key: the sound is encoded on its own key and must come out on another one."
-    header = ["", *(columns[name] for name in names), "What it says"]
-    return table(header, rows, len(names), "told") + faint(note)
+    return measures_down(RECONSTRUCTION, ways, note)
+
+
+KEYS = (
+    Measure("", lambda place: place["label"]),
+    Measure("Codes", "codes", "d"),
+    Measure("Strongest pitch class", "strongest.overall", "percent"),
+    Measure("Note heard", "sounding.pitch_class", "percent"),
+    Measure("Note and octave heard", "sounding.octave", "percent"),
+)
+KEYS_BY_CLASS = (
+    Measure("Strongest, %", lambda place: place["label"]),
+    *(Measure(name, f"strongest.by_pitch_class.{name}", "bare percent") for name in PITCH_CLASSES),
+)
 
 
 def _key_rows(found: Figures) -> Markup:
     keys = found["keys"]
     if keys is None:
         return paragraphs(["The decoder has no chroma input, so there is nothing to ask for."])
-    places = {"training_codes": "Sounds of the corpus", "mesh": "Wherever the knobs stand"}
-    rows = []
-    for place, label in places.items():
-        sounding = keys[place]["sounding"] or {"pitch_class": None, "octave": None}
-        shares = [keys[place]["strongest"]["overall"], sounding["pitch_class"], sounding["octave"]]
-        rows.append([label, str(keys[place]["codes"]), *map(_share, shares)])
-    shares_table = table(["", "Codes", "Strongest pitch class", "Note heard", "Note and octave heard"], rows, 4)
+    labels = {"training_codes": "Sounds of the corpus", "mesh": "Wherever the knobs stand"}
+    places = [{"label": label} | keys[place] for place, label in labels.items()]
     notes = keys["mesh"]["sounding"]
     heard = (
         f"the pitch found in {notes['notes']} notes as they are played" if notes else "not asked without clear pitch"
     )
-    each = [
-        [label, *(_bare_percent(keys[place]["strongest"]["by_pitch_class"][name]) for name in PITCH_CLASSES)]
-        for place, label in places.items()
-    ]
-    return (
-        shares_table
-        + faint(
-            "Every code is decoded on every pitch class heard in training. Strongest pitch class: the publication’s "
-            f"measure, on the decoded frame alone. Note heard: {heard}."
-        )
-        + table(["Strongest, %", *PITCH_CLASSES], each, 12, "narrow")
+    note = (
+        "Every code is decoded on every pitch class heard in training. Strongest pitch class: the publication’s "
+        f"measure, on the decoded frame alone. Note heard: {heard}."
     )
-
-
-def _share(share: float | None) -> str:
-    return "–" if share is None else percent(share)
-
-
-def _bare_percent(share: float | None) -> str:
-    return _share(share).removesuffix(" %")
+    return measures_across(KEYS, places, note) + measures_across(KEYS_BY_CLASS, places, kind="narrow")
 
 
 TRAINING_FRAMES = 4096  # percentiles to a part in a hundred

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from markupsafe import Markup
 from pydantic import BaseModel
 from torch import Tensor, nn
 
@@ -31,7 +32,8 @@ from ...train.sampling import evenly_spaced, random_indices
 from ..graphs import CODES, LANDMARKS, SEED, EncodedFrames, Graphs
 from ..measures.sounds import silence_message
 from ..reports.figures import clips as clip_figures
-from ..reports.page import faint, listening, report_page, shown, table
+from ..reports.measure import Measure, measures_down
+from ..reports.page import listening, report_page, shown
 from ..reports.report import (
     SEED as REPORT_SEED,
 )
@@ -116,11 +118,30 @@ def short_names(names: Sequence[str]) -> list[str]:
     return [stem if counts[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
 
 
-MEASURES = {
-    "log_mel_db": ("Log-mel distance, dB", "Levels of 64 mel bands, where the recording is above −40 dB."),
-    "attack_ms": ("Attack, ms", "How far the moment is off at which a clip comes within 3 dB of its loudest."),
-    "envelope_db": ("Loudness, dB", "How far the loudness of 10 ms is off from moment to moment, over 50 dB."),
-}
+RECONSTRUCTION = (
+    Measure(
+        "Log-mel distance, dB", "log_mel_db", ".2f", "Levels of 64 mel bands, where the recording is above −40 dB."
+    ),
+    Measure(
+        "Attack, ms", "attack_ms", ".2f", "How far the moment is off at which a clip comes within 3 dB of its loudest."
+    ),
+    Measure(
+        "Loudness, dB", "envelope_db", ".2f", "How far the loudness of 10 ms is off from moment to moment, over 50 dB."
+    ),
+)
+RELATIVE_ERROR = Measure(
+    "Relative error", "relative_error", ".3f", "Of samples, all clips together; 1 is what silence has."
+)
+GENERATED = (
+    Measure("Fréchet distance on log-mel frames, dB²", "frechet", ".0f"),
+    Measure("Nearest training clip, median dB", "nearest.median", ".2f"),
+    Measure("Nearest training clip, the nearest tenth, dB", "nearest.closest", ".2f"),
+    Measure("Diversity, dB", "diversity", ".2f"),
+    Measure("Diversity within a label, dB", "label_diversity", ".2f"),
+    Measure("Inception score", "score"),
+    Measure("Fréchet distance on a classifier’s features", "features", ".1f"),
+    Measure("Heard as their label", "accuracy", ".0%"),
+)
 
 
 def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) -> str:
@@ -137,45 +158,48 @@ def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) 
     )
 
 
-def _reconstruction_text(found: Figures, of: Callable[..., str]) -> str:
+def _reconstruction_text(found: Figures, of: Callable[..., Markup]) -> Markup:
     again = found["reconstruction"]
     if again is None:
-        return ""
-    rows = [
-        [label, f"{again[name]['median']:.2f}", f"{again[name]['ninth_decile']:.2f}", meaning]
-        for name, (label, meaning) in MEASURES.items()
-    ]
-    if "relative_error" in again:
-        told = "Of samples, all clips together; 1 is what silence has."
-        rows.append(["Relative error", f"{again['relative_error']:.3f}", "", told])
-    return table(["", "Median", "Nine of ten", "What it says"], rows, 2, "told") + of(
-        "waveforms", "spectrograms", "zoom"
-    )
+        return Markup()
+    measures = [*RECONSTRUCTION, RELATIVE_ERROR] if "relative_error" in again else RECONSTRUCTION
+    columns = {
+        heading: {name: of_clips[which] if isinstance(of_clips, dict) else of_clips for name, of_clips in again.items()}
+        for heading, which in (("Median", "median"), ("Nine of ten", "ninth_decile"))
+    }
+    columns["Nine of ten"]["relative_error"] = ""
+    return measures_down(measures, columns) + of("waveforms", "spectrograms", "zoom")
 
 
-def _generated(made: Figures, drawn: str) -> str:
-    likeness, nearest, test_nearest = made["likeness"], made["nearest"], made["test_nearest"]
-    rows = [
-        ["Fréchet distance on log-mel frames, dB²", f"{likeness['made']:.0f}", f"{likeness['train']:.0f}"],
-        ["Nearest training clip, median dB", f"{nearest['median']:.2f}", f"{test_nearest['median']:.2f}"],
-        ["Nearest training clip, the nearest tenth, dB", f"{nearest['closest']:.2f}", f"{test_nearest['closest']:.2f}"],
-        ["Diversity, dB", f"{made['diversity_db']:.2f}", f"{made['test_diversity_db']:.2f}"],
-    ]
-    own, real = made["label_diversity_db"], made["test_label_diversity_db"]
-    if own is not None and real is not None:
-        rows.append(["Diversity within a label, dB", f"{own:.2f}", f"{real:.2f}"])
-    if told := made["told"]:
-        own, real = told["score"], told["real_score"]
-        rows.append(["Inception score", f"{own[0]:.2f} ± {own[1]:.2f}", f"{real[0]:.2f} ± {real[1]:.2f}"])
-        judged = told["likeness"]
-        rows.append(["Fréchet distance on a classifier’s features", f"{judged['made']:.1f}", f"{judged['train']:.1f}"])
-        if told["accuracy"] is not None:
-            rows.append(["Heard as their label", f"{100 * told['accuracy']:.0f} %", "–"])
+def _generated(made: Figures, drawn: str) -> Markup:
+    own = {
+        "frechet": made["likeness"]["made"],
+        "nearest": made["nearest"],
+        "diversity": made["diversity_db"],
+        "label_diversity": made["label_diversity_db"],
+    }
+    real = {
+        "frechet": made["likeness"]["train"],
+        "nearest": made["test_nearest"],
+        "diversity": made["test_diversity_db"],
+        "label_diversity": made["test_label_diversity_db"],
+    }
+    told = made["told"] or {
+        "score": None,
+        "real_score": None,
+        "likeness": {"made": None, "train": None},
+        "accuracy": None,
+    }
+    for column, score, features in ((own, "score", "made"), (real, "real_score", "train")):
+        column["score"] = told[score] and "{:.2f} ± {:.2f}".format(*told[score])
+        column["features"] = told["likeness"][features]
+    own["accuracy"], real["accuracy"] = told["accuracy"], None
+    measures = [measure for measure in GENERATED if measure.of(own) is not None]
     note = (
         "Beside each figure, that of recordings: of as many training clips for the Fréchet distances, and of the clips "
         "of the split for the others. A nearest clip nearer than theirs would be one that is remembered."
     )
-    return table(["", "Random codes", "Recordings"], rows, 2) + faint(f"{note} {drawn}".strip())
+    return measures_down(measures, {"Random codes": own, "Recordings": real}, f"{note} {drawn}".strip())
 
 
 MOST = 1024  # clips measured per split: medians to a part in a hundred

@@ -30,7 +30,8 @@ from ..measures.grains import GrainSample, Part, decode, draw, encode, filtered,
 from ..measures.sounds import recordings, silence_message
 from ..reports.figures import clips as grain_figures
 from ..reports.figures import frames as figures
-from ..reports.page import faint, likeness, listening, measure_cell, noted, paragraphs, report_page, shown, table
+from ..reports.measure import Measure, latents_table, likeness, measures_across, measures_down
+from ..reports.page import faint, listening, noted, paragraphs, report_page, shown, table
 from ..reports.report import SEED as REPORT_SEED
 from ..reports.report import (
     Figures,
@@ -74,23 +75,29 @@ class GrainEncoder(nn.Module):
 
 
 LEAST_DB = -40.0  # added power below this level is not distinguished
-MEASURES = {
-    "sample_mean_square": ("Mean square error of samples", "The post’s measure."),
-    "sample_error_db": (
+RECONSTRUCTION = (
+    Measure("Mean square error of samples", "sample_mean_square", ".3g", "The post’s measure."),
+    Measure(
         "The same against the sound’s energy, dB",
+        "sample_error_db",
+        ".1f",
         "0 is what silence has. Fresh noise of the right level has +3: of a network that decodes a filter for noise, "
         "both say nothing.",
     ),
-    "spectral_convergence_db": (
+    Measure(
         "Spectral convergence, dB",
+        "spectral_convergence_db",
+        ".1f",
         "Magnitudes: energy of the error against that of the sound. Perfect, but fresh, noise has about −3.",
     ),
-    "log_spectral_distance_db": (
+    Measure(
         "Log-spectral distance, dB",
+        "log_spectral_distance_db",
+        ".1f",
         "How far levels of 40 mel bands are off on average: what counts for textures. Fresh noise of the right "
         "spectrum has 2 to 4.",
     ),
-}
+)
 PARTS = {
     "held_out": "Ends of training clips",
     "test": "Test clips",
@@ -120,30 +127,35 @@ def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) 
 
 
 def _sound(found: Figures) -> Markup:
-    rows = []
-    for measure, (label, meaning) in MEASURES.items():
-        cells = [measure_cell(found["reconstruction"][way][measure], measure) for way in ("unfiltered", "filtered")]
-        rows.append([label, *cells, meaning])
+    ways = {"As decoded": found["reconstruction"]["unfiltered"], "Filtered": found["reconstruction"]["filtered"]}
     note = (
-        "Below each figure: mean ± standard deviation of the clips’ own. Filtered: without the upper 85 % of the bins, "
-        "as the post did."
+        f"Relative error on levels of 40 mel bands: {found['relative_error']:.2f}, where 1 has learned nothing. Below "
+        "each figure: mean ± standard deviation of the clips’ own. Filtered: without the upper 85 % of the bins, as "
+        "the post did."
     )
-    error = f"Relative error on levels of 40 mel bands: {found['relative_error']:.2f}, where 1 has learned nothing. "
-    return table(["", "As decoded", "Filtered", "What it says"], rows, 2, "told") + faint(error + note)
+    return measures_down(RECONSTRUCTION, ways, note)
+
+
+BANDS = (
+    Measure("kHz", "name"),
+    Measure("Level", "level_db.mean", "+.1f", "against the sound’s own in the band."),
+    Measure("Added", lambda band: _least(band["excess_db"]), "", "power beyond the sound’s own, in pieces of 100 Hz."),
+    Measure("Added, filtered", lambda band: _least(band["filtered"]["excess_db"])),
+    Measure(
+        "Noise",
+        lambda band: _least(band["noise_db"]) if band["noise_db"] else None,
+        "",
+        "power that is no filtered copy of the sound’s waveform; networks that decode a filter for noise give nothing "
+        "else, and have no figure.",
+    ),
+)
 
 
 def _bands(found: Figures) -> Markup:
-    rows = []
-    for plain, shaped in zip(found["bands"]["unfiltered"], found["bands"]["filtered"], strict=True):
-        cells = [signed(plain["level_db"]["mean"]), *(_least(band["excess_db"]) for band in (plain, shaped))]
-        rows.append([_band_name(plain), *cells, _least(plain["noise_db"]) if plain["noise_db"] else "–"])
-    rows[-1][0] = f"All above {rows[-1][0].split(' ')[0]}"
-    note = (
-        "Mean over clips, in dB. Level: against the sound’s own in the band. Added: power beyond the sound’s own, in "
-        "pieces of 100 Hz. Noise: power that is no filtered copy of the sound’s waveform; networks that decode a "
-        "filter for noise give nothing else, and have no figure."
-    )
-    return table(["kHz", "Level", "Added", "Added, filtered", "Noise"], rows, 4) + faint(note)
+    pairs = zip(found["bands"]["unfiltered"], found["bands"]["filtered"], strict=True)
+    rows = [{**plain, "name": _band_name(plain), "filtered": shaped} for plain, shaped in pairs]
+    rows[-1]["name"] = f"All above {rows[-1]['name'].split(' ')[0]}"
+    return measures_across(BANDS, rows, "Mean over clips, in dB.")
 
 
 def _band_name(band: Figures) -> str:
@@ -212,17 +224,11 @@ def _interval(figure: dict[str, float], digits: int) -> str:
 
 
 def _latents(found: Figures) -> Markup:
-    latents, rows = found["latents"], []
     part = next(part for part in PARTS if part in found["codes"])
     distances = [dimension["kolmogorov_smirnov"]["value"] for dimension in found["codes"][part]["dimensions"]]
-    for i, (dimension, distance) in enumerate(zip(latents["dimensions"], distances, strict=True)):
-        cells = [dimension["low"], dimension["high"], dimension["mean"], dimension["std"], distance]
-        rows.append([str(i), *(minus(f"{cell:.2f}") for cell in cells), "dead" if dimension["dead"] else ""])
-    note = (
-        f"Codes of {latents['codes']} training windows; a knob spans from low to high. Distance: Kolmogorov–Smirnov, "
-        f"{PARTS[part].lower()}. Largest correlation of two: {latents['largest_correlation']:.2f}."
-    )
-    return table(["Latent", "Low (1 %)", "High (99 %)", "Mean", "Deviation", "Distance", ""], rows, 5) + faint(note)
+    told = f"Kolmogorov–Smirnov, {PARTS[part].lower()}."
+    distance = Measure("Distance", lambda latent: distances[int(latent["number"])], ".3f", told)
+    return latents_table(found["latents"], "windows", [distance])
 
 
 def _phase_rows(found: Figures) -> Markup:

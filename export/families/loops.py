@@ -25,7 +25,8 @@ from ..graphs import EncodedFrames, Graphs
 from ..kinds.stream import HEAT
 from ..measures.sounds import silence_message
 from ..reports.figures import clips as clip_figures
-from ..reports.page import faint, listening, report_page, shown, table
+from ..reports.measure import Measure, measures_across, measures_down
+from ..reports.page import listening, report_page, shown
 from ..reports.report import (
     SEED,
     Figures,
@@ -164,57 +165,56 @@ def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Fig
 
 
 def page(found: Figures, pictures: list[Picture], heard: str | None = None) -> str:
+    following = f"All of the {BARS} bars that follow the first of a loop, at a heat of {found['heat']:g}."
     return report_page(
         found,
         listening(heard, found["sounds"]),
         {
-            "Played on": _rows(found),
-            "Ten minutes": _endless(found["endless"]),
-            "Knobs": _knobs(found["knobs"]),
+            "Played on": measures_across(PLAYED_ON, found["played_on"], following),
+            "Ten minutes": measures_down(TEN_MINUTES, {"Share": found["endless"]}),
+            "Knobs": measures_across(KNOBS, found["knobs"], KNOBS_NOTE) if found["knobs"] else "",
         },
         {"Training": shown(pictures)("loss")},
     )
 
 
-def _rows(found: Figures) -> str:
-    cells = [
-        [
-            row["name"],
-            *("–" if row[name] is None else f"{row[name]:.1%}" for name in ("within", "source_within")),
-            f"{row['beat']:.2f}",
-            *(f"{row[of][by]:.2f}" for of in ("copied_beats", "source_copied_beats") for by in ("waveform", "levels")),
-        ]
-        for row in found["played_on"]
-    ]
-    header = ["Loop", "Alike", "The loop's own", "Beat", "Copied", "By levels", "The loop's own", "By levels"]
-    note = (
-        f"{BARS} bars that follow the first of a loop, at a heat of {found['heat']:g}. Alike: share of frames no "
-        "further from one of training than the rarest of a training loop from all others. Beat: how strong it is "
-        "beside the loop’s. Copied: the longest stretch that correlates .95 with a training loop, in beats, as a wave "
-        "and by levels of bands; the loop’s own beside it, of which none was trained on."
-    )
-    return table(header, cells, 7) + faint(note)
-
-
-def _endless(row: Figures) -> str:
-    cells = [["As loud as training loops", f"{row['in_range']:.2%}"], ["Standing still", f"{row['constant']:.2%}"]]
-    cells.append(["One slice again and again", f"{row['repeating']:.2%}"])
-    return table(["", "Share"], cells, 1)
-
-
-def _knobs(rows: list[Figures]) -> str:
-    cells = [
-        [row["name"], f"{row['correlation']:.2f}"]
-        + ["–" if row[end] is None else f"{row[end]:.2f}" for end in ("low", "middle", "high")]
-        for row in rows
-    ]
-    note = (
-        "Correlation: between the knob and the named quality of the sound played. Low, middle and high: that quality "
-        f"in {STEERED_BARS} bars at the knob's ends and middle, at a heat of {HEAT:g}, in "
-        + "; ".join(f"{name}: {unit}" for name, unit in UNITS.items())
-        + ". Swing is how much later off-beat sixteenths come."
-    )
-    return table(["Knob", "Correlation", "Low", "Middle", "High"], cells, 4) + faint(note) if rows else ""
+PLAYED_ON = (
+    Measure("Loop", "name"),
+    Measure(
+        "Alike",
+        "within",
+        ".1%",
+        "share of frames no further from one of training than the rarest of a training loop from all others.",
+    ),
+    Measure("The loop's own", "source_within", ".1%"),
+    Measure("Beat", "beat", ".2f", "how strong it is beside the loop’s."),
+    Measure(
+        "Copied",
+        "copied_beats.waveform",
+        ".2f",
+        "the longest stretch that correlates .95 with a training loop, in beats, as a wave and by levels of bands; the "
+        "loop’s own beside it, of which none was trained on.",
+    ),
+    Measure("By levels", "copied_beats.levels", ".2f"),
+    Measure("The loop's own", "source_copied_beats.waveform", ".2f"),
+    Measure("By levels", "source_copied_beats.levels", ".2f"),
+)
+TEN_MINUTES = (
+    Measure("As loud as training loops", "in_range", ".2%"),
+    Measure("Standing still", "constant", ".2%"),
+    Measure("One slice again and again", "repeating", ".2%"),
+)
+KNOBS = (
+    Measure("Knob", "name"),
+    Measure("Correlation", "correlation", ".2f", "between the knob and the named quality of the sound played."),
+    *(Measure(end.capitalize(), end, ".2f") for end in ("low", "middle", "high")),
+)
+KNOBS_NOTE = (
+    f"Low, middle and high: that quality in {STEERED_BARS} bars at the knob's ends and middle, at a heat of {HEAT:g}, "
+    "in "
+    + "; ".join(f"{name}: {unit}" for name, unit in UNITS.items())
+    + ". Swing is how much later off-beat sixteenths come."
+)
 
 
 def _sounds(made: list[tuple[str, Array, Array]], rate: int) -> list[ReportSound]:

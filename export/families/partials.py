@@ -32,7 +32,8 @@ from ..knobs.naming import arranged_partials, checked, pitched_ground
 from ..measures import codes as latent_statistics
 from ..measures.sounds import recordings, silence_message
 from ..reports.figures import frames as figures
-from ..reports.page import latents_table, likeness, listening, pressed, report_page, shown, table
+from ..reports.measure import Measure, latents_table, likeness, measures_down
+from ..reports.page import listening, pressed, report_page, shown
 from ..reports.report import (
     SEED as REPORT_SEED,
 )
@@ -85,11 +86,18 @@ class PartialsEncoder(nn.Module):
         return self.network.placed(levels, pitch[:, 0])
 
 
-MEASURES = {
-    "bands_db": ("Mel bands, dB", "Each frame decoded from its own code: the difference in 64 bands, as of notes."),
-    "harmonics_db": ("Harmonics, dB", "The difference of the heights of those within 80 dB of the frame."),
-    "noise_db": ("Noise, dB", "The difference of the noise between harmonics, over its bands."),
-}
+RECONSTRUCTION = (
+    Measure(
+        "Mel bands, dB",
+        "bands_db",
+        ".1f",
+        "Each frame decoded from its own code: the difference in 64 bands, as of notes.",
+    ),
+    Measure(
+        "Harmonics, dB", "harmonics_db", ".1f", "The difference of the heights of those within 80 dB of the frame."
+    ),
+    Measure("Noise, dB", "noise_db", ".1f", "The difference of the noise between harmonics, over its bands."),
+)
 
 SETS = {
     "train": "Training frames, moved to the pitches of the split",
@@ -106,7 +114,6 @@ def page(
     heard: str | None = None,
 ) -> str:
     of = shown(pictures)
-    rows = [[label, f"{found['reconstruction'][name]:.1f}", told] for name, (label, told) in MEASURES.items()]
     return report_page(
         found,
         {
@@ -118,9 +125,9 @@ def page(
             "Knobs": knobs.section(found["knobs"]) + pressed(of, instrument),
         },
         {
-            "Frames": table(["", "Root mean square", "What it says"], rows, 1, "told")
+            "Frames": measures_down(RECONSTRUCTION, {"Root mean square": found["reconstruction"]})
             + likeness(found["spectral_distance"], SETS, "frames"),
-            "Latents": latents_table(found) + of("histograms", "correlation"),
+            "Latents": latents_table(found["latents"]) + of("histograms", "correlation"),
             "Training": of("loss"),
         },
     )

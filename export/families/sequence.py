@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from markupsafe import Markup
 from torch import Tensor, nn
 
 from ...host.arrays import Array
@@ -20,7 +21,8 @@ from ...train.sampling import evenly_spaced
 from ..graphs import CODES, EncodedFrames, Graphs
 from ..measures.sounds import edges_db, onset_measure, rms_db
 from ..reports.figures import clips as clip_figures
-from ..reports.page import faint, listening, report_page, shown, table
+from ..reports.measure import Measure, measures_across, measures_down
+from ..reports.page import listening, report_page, shown
 from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
 from ..reports.verdict import Sentence, Verdict, verdict_of
 from .family import ExportFamily
@@ -177,42 +179,37 @@ def page(found: Figures, pictures: Sequence[Picture]) -> str:
     return report_page(
         found,
         listening(None, found["sounds"]),
-        {"Continued": of("waveforms") + rows_of(found["continued"])},
+        {"Continued": of("waveforms") + measures_across(CONTINUED, found["continued"])},
         {"Training": of("loss") + _errors(found)},
     )
 
 
-def rows_of(rows: Sequence[Figures]) -> str:
-    cells = [
-        [
-            row["name"],
-            str(row["seed"]),
-            f"{row['correlation']:.3f}",
-            f"{row['onsets']:.2f}",
-            f"{row['edges_db']:+.1f}",
-            f"{row['recording_db']:.0f}",
-            f"{row['tail_db'][0]:.0f}",
-            f"{row['tail_db'][1]:.0f}",
-        ]
-        for row in rows
-    ]
-    header = ["Recording", "Seed", "Envelope", "Onsets", "Edges, dB", "Level, dB", "After", "At last"]
-    note = (
-        "Seed: frames that were given. Envelope: correlation with the recording’s, in parts of 10 ms. Onsets: "
-        "F-measure within 30 ms. Edges: how much louder above 10 kHz it is where frames meet than inside, less what "
-        f"the recording is. Level: the recording’s; After and At last: of the first and the last {PART} of {TAIL} "
-        "frames after its end."
-    )
-    return table(header, cells, 7) + faint(note)
+CONTINUED = (
+    Measure("Recording", "name"),
+    Measure("Seed", "seed", "d", "frames that were given."),
+    Measure("Envelope", "correlation", ".3f", "correlation with the recording’s, in parts of 10 ms."),
+    Measure("Onsets", "onsets", ".2f", "F-measure within 30 ms."),
+    Measure(
+        "Edges, dB",
+        "edges_db",
+        "+.1f",
+        "how much louder above 10 kHz it is where frames meet than inside, less what the recording is.",
+    ),
+    Measure("Level, dB", "recording_db", ".0f", "the recording’s."),
+    Measure("After, dB", lambda row: row["tail_db"][0], ".0f", f"of the first {PART} of {TAIL} frames after its end."),
+    Measure("At last, dB", lambda row: row["tail_db"][1], ".0f", f"of the last {PART} of them."),
+)
+ERRORS = (
+    Measure("Sequences that were learned", "mean_square", ".4f"),
+    Measure("Their first frames, of their codes alone", "first", ".4f"),
+    Measure("Of the test split, with the mean code", "mean_square_unheard", ".4f"),
+)
 
 
-def _errors(found: Figures) -> str:
-    rows = [["Sequences that were learned", f"{found['mean_square']:.4f}"]]
-    rows.append(["Their first frames, of their codes alone", f"{found['first']:.4f}"])
-    if found["mean_square_unheard"] is not None:
-        rows.append(["Of the test split, with the mean code", f"{found['mean_square_unheard']:.4f}"])
+def _errors(found: Figures) -> Markup:
+    errors = [measure for measure in ERRORS if measure.of(found) is not None]
     note = "Of standard frames: 1 is what a network has that always predicts the mean."
-    return table(["", "Mean square error"], rows, 1) + faint(note)
+    return measures_down(errors, {"Mean square error": found}, note)
 
 
 def _sounds(

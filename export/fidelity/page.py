@@ -5,65 +5,100 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..reports.page import based, document, faint, heard_notes, paragraphs, players, shown, table
+from ..reports.measure import Measure, measures_as_text, measures_down
+from ..reports.page import based, document, heard_notes, paragraphs, players, shown
 from ..reports.report import Picture
-from ..reports.verdict import minus
 from .comparison import ABX, title
 from .dynamics import in_words
 
 Figures = dict[str, Any]
 
-MEASURES = {
-    "shape_db": (
+MEASURES = (
+    Measure(
         "Shape, dB",
+        "shape_db",
+        ".1f",
         "Spectra without their levels: the root mean square over 64 mel bands, the mean over frames down to −50 dB.",
     ),
-    "sustain_db": (
+    Measure(
         "Shape of the held part, dB",
+        "sustain_db",
+        ".1f",
         "The same over the first four fifths, down to −20 dB: without releases and the room.",
     ),
-    "quarter_db": (
+    Measure(
         "Quarter tones of it, dB",
+        "quarter_db",
+        ".1f",
         "The same in bands of a quarter tone from 370 Hz on: noise in a partial’s place is seen, or one beside it.",
     ),
-    "onset_db": ("Shape of the first 46 ms, dB", "The same in the attack alone, in 64 mel bands."),
-    "change": (
+    Measure("Shape of the first 46 ms, dB", "onset_db", ".1f", "The same in the attack alone, in 64 mel bands."),
+    Measure(
         "Change per frame, of recorded",
+        "change",
+        ".2f",
         "How many times as much as the recording’s its bands change from frame to frame: a frozen sound has less.",
     ),
-    "slow_change": (
+    Measure(
         "Slow change, of recorded",
+        "slow_change",
+        ".2f",
         "How many times as much as the recording’s its bands move within a second: strings that beat.",
     ),
-    "vibrato": (
+    Measure(
         "Vibrato, of recorded",
+        "vibrato",
+        ".2f",
         "How many times as much as the recording’s its pitch moves while held; none of steady ones.",
     ),
-    "envelope_db": (
+    Measure(
         "Envelope, dB",
+        "envelope_db",
+        ".1f",
         "The course of the level, whatever the gain: root mean square over the same frames.",
     ),
-    "decay_percent": (
+    Measure(
         "Decay, %",
+        "decay_percent",
+        ".0f",
         "How far the rates differ at which struck and plucked notes fade; none of sustained ones.",
     ),
-    "partial_cents": (
+    Measure(
         "Partials, cents",
+        "partial_cents",
+        ".1f",
         "How far strong partials lie from the recording’s; one that is missing counts as 50 cents.",
     ),
-    "attack_ms": ("Attack, ms", "How far the times differ at which sounds have come within 3 dB of their loudest."),
-    "brightness": ("Brightness", "Correlation of the courses of the spectral centroid, in octaves: 1 moves alike."),
-}
+    Measure(
+        "Attack, ms",
+        "attack_ms",
+        ".0f",
+        "How far the times differ at which sounds have come within 3 dB of their loudest.",
+    ),
+    Measure(
+        "Brightness",
+        "brightness",
+        ".2f",
+        "Correlation of the courses of the spectral centroid, in octaves: 1 moves alike.",
+    ),
+)
 OUT_OF_TUNE_CENTS = 20.0  # 95 % of recordings nearer to their keys than this are not mentioned
 IN_SHORT = ("shape_db", "sustain_db", "envelope_db", "attack_ms", "brightness")
-CODES = {
-    "each_frame": (
+CODES = (
+    Measure(
         "Shape frame by frame, dB",
+        "each_frame",
+        ".1f",
         "The decoder alone: each frame of the recording encoded, decoded, and at its own pitch again.",
     ),
-    "one": ("Shape of one code, dB", "The same, with one code for all frames: that nearest to their codes’ median."),
-    "one_played": ("Shape of one code, played, dB", "The note’s own key, held at this code."),
-}
+    Measure(
+        "Shape of one code, dB",
+        "one",
+        ".1f",
+        "The same, with one code for all frames: that nearest to their codes’ median.",
+    ),
+    Measure("Shape of one code, played, dB", "one_played", ".1f", "The note’s own key, held at this code."),
+)
 SIDES = {  # by figure: column heading, and terminal heading
     "ours": ("", ""),
     "sampler": ("Sampler’s ", "sampler"),
@@ -88,18 +123,6 @@ def notes_section(found: Figures | None, sounds: Mapping[str, str], of: Callable
 def figures_section(found: Figures | None) -> Markup:
     if found is None:
         return paragraphs([NONE])
-    sides = {side: found[side] for side in SIDES if found[side] is not None}
-    rows = [
-        [label, *(cell for side in sides.values() for cell in _cells(side, name)), meaning]
-        for name, (label, meaning) in MEASURES.items()
-    ]
-    if found["codes"] is not None:
-        rows += [
-            [label, *_cells(found["codes"], name), *["–", "–"] * (len(sides) - 1), meaning]
-            for name, (label, meaning) in CODES.items()
-        ]
-    heads = (f"{SIDES[side][0]}{which}" for side in sides for which in ("median", "worst"))
-    header = ["", *(head[0].upper() + head[1:] for head in heads), "What it says"]
     note = f"{basis(found)} Each was played by key and velocity from the preset, and let go when the recording was."
     note += " All recordings are tuned to their keys."
     if found["sampler"] is not None:
@@ -118,7 +141,9 @@ def figures_section(found: Figures | None) -> Markup:
         note += " Of their own partials, notes are put together again by the same voice, without a network."
     note += "".join(f" {line}." for line in telling_lines(found))
     dynamics = paragraphs([f"{line}." for line in [*tuning_line(found), *dynamics_line(found)]])
-    return table(header, rows, 2 * len(sides), "told") + faint(note) + dynamics
+    columns = {f"{SIDES[side][0]}{which}": figures for (side, which), figures in _columns(found).items()}
+    headed = {heading[0].upper() + heading[1:]: figures for heading, figures in columns.items()}
+    return measures_down(_measures(found), headed, note) + dynamics
 
 
 def instrument_page(
@@ -140,18 +165,28 @@ def basis(found: Figures) -> str:
 def as_text(found: Figures | None) -> str:
     if found is None:
         return NONE
-    sides = {side: found[side] for side in SIDES if found[side] is not None}
-    lines = [
-        basis(found),
-        f"{'':34}" + " ".join(f"{SIDES[side][1] or 'median':>9}{'worst':>9}" for side in sides),
-        *(
-            f"{label:34}{' '.join(_line(side, name) for side in sides.values())}"
-            for name, (label, _) in MEASURES.items()
-        ),
-    ]
-    if found["codes"] is not None:
-        lines += [f"{label:34}{_line(found['codes'], name)}" for name, (label, _) in CODES.items()]
-    return "\n".join([*lines, *telling_lines(found), *tuning_line(found), *dynamics_line(found)])
+    columns = _columns(found)
+    headings = [(SIDES[side][1] or which) if which == "median" else which for side, which in columns]
+    table = measures_as_text(_measures(found), headings, list(columns.values()))
+    return "\n".join([basis(found), table, *telling_lines(found), *tuning_line(found), *dynamics_line(found)])
+
+
+def _measures(found: Figures) -> tuple[Measure, ...]:
+    return MEASURES if found["codes"] is None else MEASURES + CODES
+
+
+def _columns(found: Figures) -> dict[tuple[str, str], Figures]:
+    """Return the medians and worst figures of each side; those of codes stand beside ours."""
+    columns = {}
+    for side in (side for side in SIDES if found[side] is not None):
+        figures = dict.fromkeys(str(measure.value) for measure in CODES) | found[side]
+        if side == "ours":
+            figures |= found["codes"] or {}
+        for which in ("median", "worst"):
+            columns[side, which] = {
+                name: figures[name] and figures[name][which] for name in (str(m.value) for m in MEASURES + CODES)
+            }
+    return columns
 
 
 def telling_lines(found: Figures) -> list[str]:
@@ -188,22 +223,8 @@ def dynamics_line(found: Figures) -> list[str]:
 
 
 def in_short(found: Figures) -> str:
-    parts = []
-    for name in IN_SHORT:
-        label, _ = MEASURES[name]
-        measure, _, unit = label.lower().replace("db", "dB").partition(", ")
-        parts.append(f"{measure} {_cells(found['ours'], name)[0]}{' ' + unit if unit else ''}")
+    medians, parts = _columns(found)["ours", "median"], []
+    for measure in (measure for measure in MEASURES if measure.value in IN_SHORT):
+        name, _, unit = measure.label.lower().replace("db", "dB").partition(", ")
+        parts.append(f"{name} {measure.cell(medians)}{' ' + unit if unit else ''}")
     return f"{', '.join(parts)}; medians of {found['notes']} notes it never heard"
-
-
-def _cells(figures: Figures | None, name: str) -> list[str]:
-    found = None if figures is None else figures[name]
-    if found is None:
-        return ["–", "–"]
-    fine = ("brightness", "change", "slow_change", "vibrato")
-    digits = ".2f" if name in fine else ".0f" if name in ("attack_ms", "decay_percent") else ".1f"
-    return [minus(f"{found[which]:{digits}}") for which in ("median", "worst")]
-
-
-def _line(figures: Figures | None, name: str) -> str:
-    return "".join(f"{cell:>9}" for cell in _cells(figures, name))

@@ -18,7 +18,7 @@ from ...host.model.partials import HANN_ENERGY
 from ...host.units import A4_HZ
 from ...train.families.partials.network import Bands
 from ..measures.frames import ROWS
-from ..reports.page import faint, table
+from ..reports.measure import Measure, measures_across
 from ..reports.verdict import minus, percent, two_digits
 
 REACH = 2.5  # bins: half the main lobe of a Hann window, two, and a margin for mistuned partials
@@ -274,29 +274,35 @@ def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
 Figures = dict[str, Any]
 
 
+LATENT = (
+    Measure("Knob", lambda row: f"{row['number']}: {row['name'] or '–'}"),
+    Measure(
+        "Change",
+        "change_db",
+        ".1f",
+        "of levels in 64 mel bands, for a deviation of the latent, in dB; the first changes the sound most.",
+    ),
+    Measure("Holds in training", lambda row: row["training"] if row["name"] else None, "percent"),
+)
+
+
 def section(found: Figures | None) -> Markup:
     if found is None:
         return Markup()
-    rows = [
-        [
-            f"{number}: {row['name'] or '–'}",
-            f"{row['change_db']:.1f}",
-            percent(row["training"]) if row["name"] else "–",
-            percent(row["holds"]) if row["name"] else "–",
-            minus(row["moves"]),
-        ]
-        for number, row in enumerate(found["latents"])
-    ] + [
-        [f"macro: {row['name']}", "–", percent(row["training"]), percent(row["holds"]), f"raises {row['raises']}"]
-        for row in found["directions"]
+    rows = [{"number": number, **row} for number, row in enumerate(found["latents"])]
+    rows += [
+        {"number": "macro", "change_db": None, "moves": f"raises {row['raises']}", **row} for row in found["directions"]
     ]
+    measures = (
+        *LATENT,
+        Measure(f"Holds in {found['split']}", lambda row: row["holds"] if row["name"] else None, "percent"),
+        Measure("What it moves, from end to end", lambda row: minus(row["moves"])),
+    )
     note = (
-        "Change: of levels in 64 mel bands, for a deviation of the latent, in dB; the first changes the sound most. "
         "Holds: the share of steps, a quarter of the knob’s range up or down, in which the named quality moved as "
         f"named, at training codes and at {found['codes']} codes of the {found['split']} split, on all keys in turn."
     )
-    header = ["Knob", "Change", "Holds in training", f"Holds in {found['split']}", "What it moves, from end to end"]
-    return table(header, rows, 3, "told") + faint(note)
+    return measures_across(measures, rows, note, texts=1, kind="told")
 
 
 def as_text(found: Figures | list[Figures] | None) -> str:

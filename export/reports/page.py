@@ -13,7 +13,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from .report import WIDTH, Picture
-from .verdict import ALIKE, minus
 
 Row = Sequence[str]
 
@@ -145,13 +144,6 @@ def noted(value: str, note: str) -> Markup:
     return _part("noted", value, note)
 
 
-def measure_cell(figure: Mapping[str, float], measure: str) -> Markup:
-    """Return the value, and below it mean ± deviation over clips."""
-    digits = ".1f" if measure.endswith("_db") else ".3g"
-    value, mean, deviation = (minus(f"{figure[name]:{digits}}") for name in ("value", "mean", "deviation"))
-    return noted(value, f"{mean} ± {deviation}")
-
-
 def aside(value: str, note: str) -> Markup:
     return _part("aside", value, note)
 
@@ -179,38 +171,3 @@ def _part(macro: str, *values: Any) -> Markup:
 @functools.cache
 def _macros() -> Any:
     return _TEMPLATES.get_template("parts.html").module
-
-
-def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str) -> Markup:
-    """Return a table of Fréchet distances between sets and the split.
-
-    ``names`` are labels in row order. ``ratio`` is None without sounds to compare with.
-    """
-    train = distance["train"] if distance["ratio"] is not None else None
-    times = {name: f"{distance[name] / train:.2f} ×" if train else "–" for name in names}
-    rows = [[label, f"{distance[name]:.0f}", times[name]] for name, label in names.items()]
-    note = (
-        "Fréchet distance on levels of 40 mel bands, in dB², to the sounds of the split: 0 if they were spread alike. "
-        f"Random codes are taken for the recordings up to {ALIKE:g} times what training {pieces} have."
-    )
-    return table(["", "Distance", "Against training"], rows, 2) + faint(note)
-
-
-def latents_table(found: Mapping[str, Any]) -> Markup:
-    """Return the spans, means and deviations of training codes."""
-    told = found["latents"]
-    variational = "divergence" in told["dimensions"][0]
-    header = ["Latent", "Low (1 %)", "High (99 %)", "Mean", "Deviation", *(["Divergence"] * variational), ""]
-    rows = []
-    for i, dimension in enumerate(told["dimensions"]):
-        cells = [dimension["low"], dimension["high"], dimension["mean"], dimension["std"]]
-        if variational:
-            cells.append(dimension["divergence"])
-        rows.append([str(i), *(minus(f"{cell:.3f}") for cell in cells), "dead" if dimension["dead"] else ""])
-    note = (
-        f"Codes of {told['codes']} training frames. A knob spans from low to high. Largest correlation of two: "
-        f"{told['largest_correlation']:.2f}."
-    )
-    if variational:
-        note += " Divergence: from the standard normal distribution, in nats; near 0 the latent carries nothing."
-    return table(header, rows, 4 + variational) + faint(note)

@@ -1,6 +1,6 @@
 """HTML page of the chroma study, with Figures 2 to 5 of Colonel & Keene (2020)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ...host.units import PITCH_CLASSES
 from ..reports.figures.frames import pitch_class_bar, square
+from ..reports.measure import Measure, measures_across
 from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, shown, table
 from ..reports.report import WIDTH, Figures, Picture, Theme
 from ..reports.verdict import minus, two_digits
@@ -117,56 +118,79 @@ def _side(side: Figures) -> str:
 
 def _errors(name: str, rows: Sequence[Named], runs: Runs) -> Markup:
     first: dict[str, Named] = {}
-    body = []
     for row in rows:
-        start = first.setdefault(row[0], row)
-        seconds = np.array([run["seconds"] for run in runs[row]])
-        ratios = seconds / np.mean([run["seconds"] for run in runs[start]])
-        minutes = MINUTES.get(name, {})
-        paper = f"{minutes[row] / minutes[start]:.2f}" if row in minutes else "–"
-        errors = Values("", [SCALE * run["mean_square"] for run in runs[row]])
+        first.setdefault(row[0], row)
+    minutes = MINUTES.get(name, {})
+
+    def seconds(row: Named) -> float:
+        return float(np.mean([run["seconds"] for run in runs[row]]))
+
+    def network(row: Named) -> Markup:
         dead = sum(run["dead"] for run in runs[row])
-        body.append(
-            [
-                _label(row) + (" " + bold(f"dead: {dead} of {len(runs[row])}") if dead else ""),
-                row[0],
-                _value(errors, ".2f"),
-                _value(Values("", list(ratios)), ".2f"),
-                paper,
-                f"{seconds.mean() / 60:.1f}",
-            ]
-        )
-    note = (
-        "Test MSE in 10⁻⁴, over all bins of all test frames, of the checkpoint that is best on the validation split; "
-        "mean and deviation over seeds. Time: of training, against the corpus’s first row; the paper’s from its "
-        "minutes. Test frames of tuned recipes are moved into one octave, so their errors compare only roughly."
+        return _label(row) + (" " + bold(f"dead: {dead} of {len(runs[row])}") if dead else "")
+
+    def ratios(row: Named) -> Markup:
+        return _value([run["seconds"] / seconds(first[row[0]]) for run in runs[row]], ".2f")
+
+    measures = (
+        Measure("Network", network),
+        Measure("Corpus", lambda row: row[0]),
+        Measure(
+            "Test MSE",
+            lambda row: _value([SCALE * run["mean_square"] for run in runs[row]], ".2f"),
+            "",
+            "in 10⁻⁴, over all bins of all test frames, of the checkpoint that is best on the validation split; mean "
+            "and deviation over seeds.",
+        ),
+        Measure("Time", ratios, "", "of training, against the corpus’s first row."),
+        Measure(
+            "Paper’s",
+            lambda row: minutes[row] / minutes[first[row[0]]] if row in minutes else None,
+            ".2f",
+            "from its minutes.",
+        ),
+        Measure("Minutes", lambda row: seconds(row) / 60, ".1f"),
     )
-    return table(["Network", "Corpus", "Test MSE", "Time", "Paper’s", "Minutes"], body, 5) + faint(note)
+    note = "Test frames of tuned recipes are moved into one octave, so their errors compare only roughly."
+    return measures_across(measures, rows, note)
 
 
 def _accuracies(rows: Sequence[Named], runs: Runs) -> Markup:
-    body = []
-    for row in rows:
-        meshes = [run["mesh"] for run in runs[row] if run["mesh"]]
-        name = aside(f"{len(runs[row][0]['bounds'])} latents", row[1])
-        if not meshes:
-            body.append([name, row[0], "dead", *["–"] * (1 + len(PITCH_CLASSES))])
-            continue
-        overall = _value(Values("", [100 * mesh["overall"] for mesh in meshes]), ".1f")
-        classes = [_mean_percent([mesh["by_pitch_class"][key] for mesh in meshes]) for key in PITCH_CLASSES]
-        body.append([name, row[0], str(meshes[0]["mesh"]), overall, *classes])
-    header = ["Network", "Corpus", "Mesh", "All", *PITCH_CLASSES]
+    def meshes(row: Named) -> list[Figures]:
+        return [run["mesh"] for run in runs[row] if run["mesh"]]
+
+    def overall(row: Named) -> Markup | None:
+        return _value([100 * mesh["overall"] for mesh in meshes(row)], ".1f") if meshes(row) else None
+
+    def of_class(key: str) -> Callable[[Named], str]:
+        return lambda row: _mean_percent([mesh["by_pitch_class"][key] for mesh in meshes(row)])
+
+    measures = (
+        Measure("Network", lambda row: aside(f"{len(runs[row][0]['bounds'])} latents", row[1])),
+        Measure("Corpus", lambda row: row[0]),
+        Measure("Mesh", lambda row: str(meshes(row)[0]["mesh"]) if meshes(row) else "dead"),
+        Measure("All", overall),
+        *(Measure(key, of_class(key)) for key in PITCH_CLASSES),
+    )
     note = (
         "How often, in %, the strongest chroma bin of a decoded frame is the asked one, over a regular mesh of so many "
         "points along each latent, from 0 to 1: all rows went through the exported ONNX file. – is not among the "
         "corpus’s notes."
     )
-    return table(header, body, len(header) - 1, "narrow") + faint(note)
+    return measures_across(measures, rows, note, kind="narrow")
 
 
 def _mean_percent(shares: Sequence[float | None]) -> str:
     known = [share for share in shares if share is not None]
     return f"{100 * np.mean(known):.0f}" if known else "–"
+
+
+POSTERIOR = (
+    Measure("First seed", lambda latent: f"latent {latent['number']}{' (collapsed)' if latent['collapsed'] else ''}"),
+    Measure("Divergence", "divergence", ".3f"),
+    Measure("Means", "mean", ".2f"),
+    Measure("Variance", "variance", ".3f"),
+)
 
 
 def _posteriors(rows: Sequence[Named], runs: Runs) -> Markup:
@@ -175,18 +199,10 @@ def _posteriors(rows: Sequence[Named], runs: Runs) -> Markup:
         seeds = [run["posterior"] for run in runs[row] if run["posterior"]]
         if not seeds:
             continue
-        counts = Values("", [sum(latent["collapsed"] for latent in seed) for seed in seeds])
-        body = [
-            [
-                f"latent {i}{' (collapsed)' if latent['collapsed'] else ''}",
-                f"{latent['divergence']:.3f}",
-                f"{latent['mean']:.2f}",
-                f"{latent['variance']:.3f}",
-            ]
-            for i, latent in enumerate(seeds[0])
-        ]
+        counts = [sum(latent["collapsed"] for latent in seed) for seed in seeds]
         text += paragraphs([_label(row) + ": " + _value(counts, ".1f") + f" of {len(seeds[0])} latents collapsed."])
-        text += table(["First seed", "Divergence", "Means", "Variance"], body, 3, "narrow")
+        latents = [{"number": number, **latent} for number, latent in enumerate(seeds[0])]
+        text += measures_across(POSTERIOR, latents, kind="narrow")
     note = (
         "Divergence of the encoder’s distribution from the standard normal prior, in nats, a mean over training "
         "frames: below 0.01 a latent has collapsed onto the prior and says nothing. Means: their root mean square; the "
@@ -196,43 +212,44 @@ def _posteriors(rows: Sequence[Named], runs: Runs) -> Markup:
 
 
 def _moved(rows: Sequence[Named], runs: Runs) -> Markup:
+    def of_latent(number: int) -> Callable[[Named], str]:
+        return lambda row: _mean_percent([run["moved"][number] for run in runs[row]])
+
     latents = max(len(run["moved"]) for row in rows for run in runs[row])
-    body = []
-    for row in rows:
-        shares = [[run["moved"][i] for run in runs[row]] for i in range(latents)]
-        body.append([_label(row), *(_mean_percent(each) for each in shares)])
-    header = ["Pitch changes, %", *(f"latent {i}" for i in range(latents))]
     note = (
         "Of training codes, how many change their strongest pitch class somewhere as one latent alone goes through its "
         "span (1 % to 99 %) and the chroma stays."
     )
-    return table(header, body, latents, "narrow") + faint(note)
+    measures = [Measure(f"latent {number}", of_latent(number)) for number in range(latents)]
+    return measures_across([Measure("Pitch changes, %", _label), *measures], rows, note, kind="narrow")
 
 
 def _embeddings(rows: Sequence[Named], runs: Runs) -> Markup:
-    body = []
-    for row in rows:
-        bounds = runs[row][0]["bounds"]
-        body.append(
-            [
-                _label(row),
-                *(f"{two_digits(low)} to {two_digits(high)}" for low, high in bounds),
-                _value(Values("", [run["latents"]["correlation"][0][1] for run in runs[row]]), ".2f"),
-                _value(Values("", [100 * run["filled"] for run in runs[row]]), ".0f"),
-            ]
-        )
-    note = (
-        "Bounds of the first seed’s training codes. Filled: cells, in %, of a grid of 32 × 32 over the latents’ spans "
-        "(1 % to 99 %) in which a training code lies: a dense embedding fills most."
+    def bounds(number: int) -> Callable[[Named], str]:
+        return lambda row: " to ".join(map(two_digits, runs[row][0]["bounds"][number]))
+
+    measures = (
+        Measure("Network", _label),
+        Measure("Latent 0", bounds(0)),
+        Measure("Latent 1", bounds(1)),
+        Measure("Correlation", lambda row: _value([run["latents"]["correlation"][0][1] for run in runs[row]], ".2f")),
+        Measure(
+            "Filled",
+            lambda row: _value([100 * run["filled"] for run in runs[row]], ".0f"),
+            "",
+            "cells, in %, of a grid of 32 × 32 over the latents’ spans (1 % to 99 %) in which a training code lies: a "
+            "dense embedding fills most.",
+        ),
     )
-    return table(["Network", "Latent 0", "Latent 1", "Correlation", "Filled"], body, 4) + faint(note)
+    return measures_across(measures, rows, "Bounds are of the first seed’s training codes.")
 
 
 def _label(row: Named) -> Markup:
     return aside(LABELS[row[1]], row[1]) if row[1] in LABELS else bold(row[1])
 
 
-def _value(values: Values, digits: str) -> Markup:
+def _value(seeds: Sequence[float], digits: str) -> Markup:
+    values = Values("", list(seeds))
     mean = minus(f"{values.mean:{digits}}")
     return Markup(mean) if values.deviation is None else aside(mean, f"± {values.deviation:{digits}}")
 

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from ...host.arrays import Array
 from ..reports.figures.clips import spectrograms, waveforms
-from ..reports.page import basis, document, faint, figure, joined, noted, players, run_link, table
+from ..reports.measure import Measure, measures_across
+from ..reports.page import basis, document, figure, joined, players, run_link
 from ..reports.report import WIDTH, Figures, Picture, Theme
 
 
@@ -63,53 +64,45 @@ def _verdict(found: Figures) -> str:
     return f"{near} as these are from each other. {told}".strip()
 
 
+NETWORK = (
+    Measure("Network", lambda network: run_link(network["name"]) + (" (collapsed)" if network["collapsed"] else "")),
+    Measure(
+        "Fréchet, dB²",
+        "frechet_db2",
+        ".0f",
+        "distance on log-mel frames to unheard clips, below it that of as many training clips.",
+    ),
+    Measure(
+        "Nearest, dB",
+        "nearest_db",
+        ".1f",
+        "the median distance to the nearest training clip; where it is less than the recordings' own, some are "
+        "remembered.",
+    ),
+    Measure("Diversity, dB", "diversity_db", ".1f", "how far clips lie apart."),
+    Measure("Back, dB", "log_mel_db", ".1f", "how far recordings lie from what is decoded of their codes."),
+    Measure("Error", "relative_error", ".2f", "its energy against theirs, sample by sample."),
+)
+JUDGED = (
+    Measure("Score", lambda network: _scores(network["inception_score"]), "", "inception score and its deviation."),
+    Measure("Features", "frechet_features", ".1f", "Fréchet distance on the classifier's."),
+    Measure("Label", "accuracy", ".0%", "clips that are taken for the label that was asked for."),
+)
+TRAINING = (
+    Measure("Steps", "steps", "d", "up to the best checkpoint."),
+    Measure("Seconds", "seconds", ".0f", "of all training."),
+    Measure("Weights", lambda network: f"{network['parameters'] / 1e6:.2f} M"),
+)
+
+
 def _networks(found: Figures) -> Markup:
-    judged = any(network["inception_score"] for network in found["networks"])
-    header = ["Network", "Fréchet, dB²", "Nearest, dB", "Diversity, dB", "Back, dB", "Error"]
-    header += ["Score", "Features", "Label"] if judged else []
-    header += ["Steps", "Seconds", "Weights"]
-    rows = []
-    for network in found["networks"]:
-        seconds = network["seconds"]
-        cells: list[str] = [
-            run_link(network["name"]) + (" (collapsed)" if network["collapsed"] else ""),
-            _beside(network["frechet_db2"], ".0f"),
-            _beside(network["nearest_db"], ".1f"),
-            _beside(network["diversity_db"], ".1f"),
-            _or_dash(network["log_mel_db"], ".1f"),
-            _or_dash(network["relative_error"], ".2f"),
-        ]
-        if judged:
-            cells += [_scores(network["inception_score"]), _beside(network["frechet_features"], ".1f")]
-            cells.append(_or_dash(network["accuracy"], ".0%"))
-        rows.append([*cells, str(network["steps"]), _or_dash(seconds, ".0f"), f"{network['parameters'] / 1e6:.2f} M"])
+    judged = JUDGED if any(network["inception_score"] for network in found["networks"]) else ()
     note = (
         "Figures are of clips of random codes; below each stands that of recordings, cut to the network's clip length. "
-        "Fréchet: distance on log-mel frames to unheard clips, below it that of as many training clips. Nearest: the "
-        "median distance to the nearest training clip; where it is less than the recordings' own, some are remembered. "
-        "Diversity: how far clips lie apart. Back: how far recordings lie from what is decoded of their codes; Error: "
-        "its energy against theirs, sample by sample. Steps: up to the best checkpoint; Seconds: of all training. "
+        "Each name leads to its report."
     )
-    if judged:
-        note += (
-            "Score: inception score and its deviation. Features: Fréchet distance on the classifier's. Label: clips "
-            "that are taken for the label that was asked for. "
-        )
-    return table(header, rows, len(header) - 1, "narrow") + faint(f"{note}Each name leads to its report.")
+    return measures_across([*NETWORK, *judged, *TRAINING], found["networks"], note, kind="narrow")
 
 
-def _beside(values: list[float] | None, form: str) -> str:
-    if values is None:
-        return "–"
-    return noted(f"{values[0]:{form}}", f"{values[1]:{form}}")
-
-
-def _scores(values: list[list[float]] | None) -> str:
-    if values is None:
-        return "–"
-    own, real = (f"{score:.2f} ± {deviation:.2f}" for score, deviation in values)
-    return noted(own, real)
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "–" if value is None else f"{value:{form}}"
+def _scores(scores: list[list[float]] | None) -> list[str] | None:
+    return None if scores is None else [f"{score:.2f} ± {deviation:.2f}" for score, deviation in scores]

@@ -4,6 +4,7 @@
 The post's Figures 2 and 4 to 11 and its two sounds appear beside those of the best network, trained toward a prior.
 """
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,9 +24,9 @@ from ...train.recipe import Recipe
 from ...train.run import Run, trained
 from ..families.grain import LEAST_DB, PICTURED_SECONDS, resynthesised, signed
 from ..measures.grains import Part, decode, encode, filtered, sequence, stretch
-from ..reports.page import basis, document, faint, figure, joined, noted, players, run_link, table
+from ..reports.measure import Measure, measures_across
+from ..reports.page import basis, document, figure, joined, players, run_link
 from ..reports.report import FORMAT, SEED, Figures
-from ..reports.verdict import minus
 from .runs import StudyOptions, check_folder, load_recipes, train_and_evaluate, write_study
 
 
@@ -51,7 +52,9 @@ FIGURES = (
 
 def page(found: Figures, report: Figures, folder: Path) -> str:
     sections = {
-        "Networks": _networks(found),
+        "Networks": measures_across(
+            NETWORK, found["networks"], "Each name leads to its report, which says more.", kind="narrow"
+        ),
         "Codes": _codes(found),
         "Sounds": players(found["sounds"]),
         **{f"Figure {shown.number}": html for shown in FIGURES if (html := _figure(found, shown, folder))},
@@ -71,63 +74,64 @@ def _verdict(found: Figures) -> str:
     return f"{text}."
 
 
-def _networks(found: Figures) -> Markup:
-    header = ["Network", "Mean square", "Convergence", "Distance", "Level", "Added", "Random", "Seconds", "Weights"]
-    rows = []
-    for network in found["networks"]:
-        ratio, seconds = network["spectral_distance_ratio"], network["seconds"]
-        rows.append(
-            [
-                run_link(network["name"]),
-                f"{network['sample_mean_square']:.3g}",
-                minus(f"{network['spectral_convergence_db']:.1f}"),
-                f"{network['log_spectral_distance_db']:.1f}",
-                signed(network["level_above_3_khz_db"]),
-                noted(_least(network["excess_above_3_khz_db"]), _least(network["excess_above_3_khz_filtered_db"])),
-                f"{network['spectral_distance']:.0f}" if ratio is None else f"{ratio:.2f} ×",
-                "–" if seconds is None else f"{seconds:.0f}",
-                f"{network['parameters'] / 1e6:.2f} M",
-            ]
-        )
-    note = (
-        "Mean square: of samples; networks that decode a filter for noise have about twice the sound’s energy, which "
-        "says nothing. Convergence: spectral, in dB. Distance: of levels in mel bands, in dB. Level and Added: above "
-        "3 kHz, in dB against the sound’s own, mean over clips; Added is power beyond it, below it that without the "
-        "upper 85 % of the bins. Random: Fréchet distance of random codes from unheard sounds, against that of "
-        "training’s; they are drawn from the prior, or without one from a normal distribution fitted to training’s. "
-        "Seconds: of training. Each name leads to its report, which says more."
-    )
-    return table(header, rows, len(header) - 1, "narrow") + faint(note)
+NETWORK = (
+    Measure("Network", lambda network: run_link(network["name"])),
+    Measure(
+        "Mean square",
+        "sample_mean_square",
+        ".3g",
+        "of samples; networks that decode a filter for noise have about twice the sound’s energy, which says nothing.",
+    ),
+    Measure("Convergence", "spectral_convergence_db", ".1f", "spectral, in dB."),
+    Measure("Distance", "log_spectral_distance_db", ".1f", "of levels in mel bands, in dB."),
+    Measure("Level", "level_above_3_khz_db", "+.1f", "above 3 kHz, in dB against the sound’s own, mean over clips."),
+    Measure(
+        "Added",
+        lambda network: tuple(_least(network[f"excess_above_3_khz{filtered}_db"]) for filtered in ("", "_filtered")),
+        "",
+        "power beyond the sound’s own there, below it that without the upper 85 % of the bins.",
+    ),
+    Measure(
+        "Random",
+        lambda network: (
+            f"{network['spectral_distance']:.0f}"
+            if network["spectral_distance_ratio"] is None
+            else f"{network['spectral_distance_ratio']:.2f} ×"
+        ),
+        "",
+        "Fréchet distance of random codes from unheard sounds, against that of training’s; they are drawn from the "
+        "prior, or without one from a normal distribution fitted to training’s.",
+    ),
+    Measure("Seconds", "seconds", ".0f", "of training."),
+    Measure("Weights", lambda network: f"{network['parameters'] / 1e6:.2f} M"),
+)
 
 
 def _codes(found: Figures) -> Markup:
-    columns = ("Mean", "Deviations", "Correlation")
-    parts = list(found["networks"][0]["codes"])
     names = {"held_out": "ends", "test": "test", "val": "validation", "train": "training"}
-    header = ["Network", *(f"{column}, {names[part]}" for part in parts for column in columns)]
-    rows = []
-    for network in found["networks"]:
-        cells: list[str] = []
-        for codes in network["codes"].values():
-            mean, low, high, correlation = (
-                codes[name] for name in ("largest_mean", "smallest_std", "largest_std", "largest_correlation")
-            )
-            cells += [
-                _with_interval(mean),
-                noted(f"{low['value']:.2f} to {high['value']:.2f}", f"{low['low']:.2f} to {high['high']:.2f}"),
-                _with_interval(correlation),
-            ]
-        rows.append([run_link(network["name"]) + ("" if network["adversarial"] else " (no prior)"), *cells])
+    measures = [
+        Measure(
+            "Network",
+            lambda network: run_link(network["name"]) + ("" if network["adversarial"] else " (no prior)"),
+        )
+    ]
+    for part in found["networks"][0]["codes"]:
+        measures += [
+            Measure(f"Mean, {names[part]}", f"codes.{part}.largest_mean", ".2f"),
+            Measure(f"Deviations, {names[part]}", functools.partial(_deviations, part=part)),
+            Measure(f"Correlation, {names[part]}", f"codes.{part}.largest_correlation", ".2f"),
+        ]
     note = (
         "The largest mean of a latent, the smallest and largest deviation, the largest correlation of two: of codes at "
         "the ends of training clips, which were not trained on, and of other clips. Below each: 95 % of a bootstrap "
         "over clips."
     )
-    return table(header, rows, len(header) - 1, "narrow") + faint(note)
+    return measures_across(measures, found["networks"], note, kind="narrow")
 
 
-def _with_interval(found: dict[str, float]) -> Markup:
-    return noted(f"{found['value']:.2f}", f"{found['low']:.2f} to {found['high']:.2f}")
+def _deviations(network: Figures, part: str) -> tuple[str, str]:
+    low, high = network["codes"][part]["smallest_std"], network["codes"][part]["largest_std"]
+    return f"{low['value']:.2f} to {high['value']:.2f}", f"{low['low']:.2f} to {high['high']:.2f}"
 
 
 def _least(level: float) -> str:

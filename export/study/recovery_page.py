@@ -1,13 +1,16 @@
 """The recovery study's page: its tables beside the publication's."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from markupsafe import Markup
 
 from ...host.arrays import Array
 from ..reports.figures.clips import spectrograms, waveforms
-from ..reports.page import document, faint, figure, joined, noted, table
+from ..reports.measure import Measure, measures_across
+from ..reports.page import document, figure, joined
 from ..reports.report import Figures, Picture
 
 DRAWN = {"asked": "asked for", "network": "network", "gradient": "gradient", "hybrid": "hybrid"}
@@ -26,16 +29,16 @@ PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
         "hybrid": {"inception_score": 3.89, "mse": 0.00887, "ssim": 0.954, "accuracy": 0.3693},
     },
 }
-COLUMNS = {
-    "inception_score": ("Score", ".2f"),
-    "mse": ("MSE", ".5f"),
-    "spectrogram_mse": ("MSE, spectra", ".6f"),
-    "ssim": ("SSIM", ".4f"),
-    "log_mel_db": ("Log-mel, dB", ".1f"),
-    "accuracy": ("Digit", ".1%"),
-    "share": ("Of its own", ".1%"),
-    "found_again": ("Code", ".0%"),
-    "seconds": ("Seconds", ".2f"),
+MEASURES = {
+    "inception_score": ("Score", ".2f", "inception score of what the classifier takes sounds for."),
+    "mse": ("MSE", ".5f", "of samples."),
+    "spectrogram_mse": ("MSE, spectra", ".6f", ""),
+    "ssim": ("SSIM", ".4f", "mean structural similarity of spectrograms whose largest value is 1, as for their MSE."),
+    "log_mel_db": ("Log-mel, dB", ".1f", ""),
+    "accuracy": ("Digit", ".1%", "sounds taken for the digit that they are."),
+    "share": ("Of its own", ".1%", "how many these are of those that are so taken as they are asked for."),
+    "found_again": ("Code", ".0%", "codes whose correlation with the true ones is .99 or more."),
+    "seconds": ("Seconds", ".2f", "of one sound, all of a seed's searched in one batch."),
 }
 TITLES = {"generated": "Table 1: generated sounds", "recorded": "Table 2: recordings"}
 
@@ -73,24 +76,17 @@ def _basis(found: Figures) -> str:
 
 
 def _table_of_rows(name: str, rows: Mapping[str, Figures], told: Mapping[str, str]) -> Markup:
-    columns = [key for key in COLUMNS if any(key in row for row in rows.values())]
-    header = ["", *(COLUMNS[key][0] for key in columns)]
-    body = []
-    for row, words in told.items():
-        cells = [words]
-        for key in columns:
-            own, form = rows[row].get(key), COLUMNS[key][1]
-            there = PUBLISHED[name].get(row, {}).get(key)
-            if row == "asked" and key not in ("inception_score", "accuracy"):
-                own = None
-            cell = "–" if own is None else f"{own[0]:{form}} ± {own[1]:{form}}"
-            cells.append(cell if there is None else noted(cell, f"{there:{form}}"))
-        body.append(cells)
-    note = (
-        "Means over seeds and their deviations; below in grey, the publication's. Score: inception score of what the "
-        "classifier takes sounds for. MSE: of samples, and of spectrograms whose largest value is 1. SSIM: mean "
-        "structural similarity of these. Digit: sounds taken for the digit that they are, and how many these are of "
-        "those that are so taken as they are asked for. Code: codes whose correlation with the true ones is "
-        ".99 or more. Seconds: of one sound, all of a seed's searched in one batch."
-    )
-    return table(header, body, len(columns), "narrow") + faint(note)
+    def cell(row: str, key: str, form: str) -> Any:
+        own, published = rows[row].get(key), PUBLISHED[name].get(row, {}).get(key)
+        if row == "asked" and key not in ("inception_score", "accuracy"):
+            own = None
+        text = own and f"{own[0]:{form}} ± {own[1]:{form}}"
+        return text if published is None else (text, f"{published:{form}}")
+
+    measures = [
+        Measure(label, functools.partial(cell, key=key, form=form), "", meaning)
+        for key, (label, form, meaning) in MEASURES.items()
+        if any(key in row for row in rows.values())
+    ]
+    note = "Means over seeds and their deviations; below in grey, the publication's."
+    return measures_across([Measure("", told.__getitem__), *measures], list(told), note, kind="narrow")

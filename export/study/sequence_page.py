@@ -1,8 +1,9 @@
 """HTML page of the sequence study, with losses and waveforms."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -10,7 +11,8 @@ from matplotlib.figure import Figure
 
 from ...host.arrays import Array
 from ..reports.figures import clips as clip_figures
-from ..reports.page import document, faint, figure, joined, noted, players, run_link, table
+from ..reports.measure import Measure, measures_across
+from ..reports.page import document, figure, joined, players, run_link
 from ..reports.report import WIDTH, Figures, Picture, Theme
 
 
@@ -58,7 +60,11 @@ def page(found: Figures) -> str:
     sections = {}
     for corpus in found["corpora"]:
         pictures = joined(figure(name, caption) for name, caption in corpus["pictures"].items())
-        parts = [_errors(corpus, found["targets"]), _continued(corpus["continued"]), pictures]
+        parts = [
+            _errors(corpus, found["targets"]),
+            measures_across(CONTINUED, summed(corpus["continued"]), "Medians over recordings."),
+            pictures,
+        ]
         sections[f"{corpus['name']}, {corpus['clips']} sequences"] = joined([*parts, players(corpus["sounds"])])
     names = " and ".join(corpus["name"] for corpus in found["corpora"])
     told = "All networks give back what they were trained on; the rows say how long they stay near it."
@@ -73,36 +79,29 @@ def _verdict(found: Figures) -> str:
     return f"{', '.join(told)}."
 
 
+def _reached(place: int) -> Callable[[Figures], Any]:
+    return lambda network: network["reached"][place]
+
+
 def _errors(corpus: Figures, targets: Sequence[float]) -> Markup:
-    rows = []
-    for network in corpus["networks"]:
-        cells: list[str] = [
-            run_link(network["name"], f"{corpus['name']}/runs"),
-            f"{network['mean_square']:.4f}",
-            f"{network['first']:.2f}",
-            *(_first(place) for place in network["reached"]),
-        ]
-        cells += [
-            "–" if network["seconds"] is None else f"{network['seconds']:.0f}",
-            str(network["steps"]),
-            f"{network['parameters'] / 1e6:.1f} M",
-        ]
-        rows.append(cells)
-    header = [
-        "Network",
-        "Error",
-        "First",
-        *(f"Seconds to {target:g}" for target in targets),
-        "Seconds",
-        "Steps",
-        "Weights",
-    ]
-    note = (
-        "Error: mean square error of standardised frames, predicted from all frames before them, over the training "
-        "length. First: that of the first frame, predicted from a code alone and in no other figure. Seconds to an "
-        "error: of training, until a batch’s loss first was as small; below them the steps."
+    measures = (
+        Measure("Network", lambda network: run_link(network["name"], f"{corpus['name']}/runs")),
+        Measure(
+            "Error",
+            "mean_square",
+            ".4f",
+            "mean square error of standardised frames, predicted from all frames before them, over the training "
+            "length.",
+        ),
+        Measure(
+            "First", "first", ".2f", "that of the first frame, predicted from a code alone and in no other figure."
+        ),
+        *(Measure(f"Seconds to {target:g}", _reached(place), ".0f") for place, target in enumerate(targets)),
+        Measure("Seconds", "seconds", ".0f", "of training; to an error, until a batch’s loss first was as small."),
+        Measure("Steps", "steps", "d", "of training; also below the seconds to an error."),
+        Measure("Weights", lambda network: f"{network['parameters'] / 1e6:.1f} M"),
     )
-    return table(header, rows, len(header) - 1, "narrow") + faint(note)
+    return measures_across(measures, corpus["networks"], kind="narrow")
 
 
 def summed(rows: Sequence[Figures]) -> list[Figures]:
@@ -129,31 +128,26 @@ def summed(rows: Sequence[Figures]) -> list[Figures]:
     return found
 
 
-def _continued(rows: Sequence[Figures]) -> Markup:
-    cells = [
-        [
-            row["recipe"],
-            "put back" if row["restored"] else "not put back",
-            str(row["seed"]),
-            f"{row['correlation']:.3f}",
-            f"{row['onsets']:.2f}",
-            noted(f"{row['worst_onsets']:.2f}", row["worst"]),
-            f"{row['edges_db']:+.1f}",
-            f"{row['tail_db']:+.0f}",
-            f"{row['rise_db']:+.1f}",
-        ]
-        for row in summed(rows)
-    ]
-    header = ["Network", "Scaling", "Seed", "Envelope", "Onsets", "Worst", "Edges, dB", "Tail, dB", "Rise, dB"]
-    note = (
-        "Medians over recordings. Seed: frames that were given. Envelope: correlation with the recording’s, in parts "
-        "of 10 ms. Onsets: F-measure within 30 ms; Worst: that of the recording where it is least. Edges: how much "
-        "louder above 10 kHz it is where frames meet than inside, less what the recording is. Tail: the level of the "
-        "last 100 of 600 frames after the end, over the recording’s; Rise: by how much it has risen since the first "
-        "100, at the most."
-    )
-    return table(header, cells, 8) + faint(note)
-
-
-def _first(place: Sequence[float] | None) -> str:
-    return "–" if place is None else noted(f"{place[0]:.0f}", f"{place[1]:.0f}")
+CONTINUED = (
+    Measure("Network", "recipe"),
+    Measure("Scaling", lambda row: "put back" if row["restored"] else "not put back"),
+    Measure("Seed", "seed", "d", "frames that were given."),
+    Measure("Envelope", "correlation", ".3f", "correlation with the recording’s, in parts of 10 ms."),
+    Measure("Onsets", "onsets", ".2f", "F-measure within 30 ms."),
+    Measure(
+        "Worst",
+        lambda row: (f"{row['worst_onsets']:.2f}", row["worst"]),
+        "",
+        "that of the recording where it is least.",
+    ),
+    Measure(
+        "Edges, dB",
+        "edges_db",
+        "+.1f",
+        "how much louder above 10 kHz it is where frames meet than inside, less what the recording is.",
+    ),
+    Measure(
+        "Tail, dB", "tail_db", "+.0f", "the level of the last 100 of 600 frames after the end, over the recording’s."
+    ),
+    Measure("Rise, dB", "rise_db", "+.1f", "by how much it has risen since the first 100, at the most."),
+)

@@ -1,0 +1,132 @@
+"""Measures as data: their labels, formats and meanings, and the tables that pages make of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from .page import faint, noted, table
+from .verdict import ALIKE, minus, percent
+
+MEANING = "What it says"
+NONE = "–"
+PERCENT = ("percent", "bare percent")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of reports.
+
+    Args:
+        label: with its unit after a comma.
+        value: a path of keys in nested figures, with dots, or a function of them.
+        form: of numbers, as in format strings; ``percent``: shares, with or without the sign.
+        meaning: a sentence.
+    """
+
+    label: str
+    value: str | Callable[[Any], Any]
+    form: str = ""
+    meaning: str = ""
+
+    def of(self, figures: Any) -> Any:
+        if callable(self.value):
+            return self.value(figures)
+        for key in self.value.split("."):
+            figures = None if figures is None else figures[key]
+        return figures
+
+    def cell(self, figures: Any) -> str:
+        """Return the value in the measure's format, and below it the second of a pair, a spread or an interval."""
+        return formatted(self.of(figures), self.form)
+
+
+def formatted(value: Any, form: str) -> str:
+    match value:
+        case None:
+            return NONE
+        case str():
+            return value
+        case (own, beside):
+            return noted(formatted(own, form), formatted(beside, form))
+        case {"value": own, "mean": mean, "deviation": deviation}:  # over clips
+            return noted(formatted(own, form), f"{formatted(mean, form)} ± {formatted(deviation, form)}")
+        case {"value": own, "low": low, "high": high}:
+            return noted(formatted(own, form), f"{formatted(low, form)} to {formatted(high, form)}")
+    if form in PERCENT:
+        return percent(value).removesuffix(" %" if form == "bare percent" else "")
+    return minus(f"{value:{form}}")
+
+
+def measures_down(measures: Sequence[Measure], columns: Mapping[str, Any], note: str = "") -> Markup:
+    """Return a table with a row for each measure, and a column for the figures under each heading."""
+    told = any(measure.meaning for measure in measures)
+    rows = [[measure.label, *map(measure.cell, columns.values()), *[measure.meaning] * told] for measure in measures]
+    html = table(["", *columns, *[MEANING] * told], rows, len(columns), "told" if told else "")
+    return html + faint(note) if note else html
+
+
+def measures_across(
+    measures: Sequence[Measure], rows: Sequence[Any], note: str = "", *, texts: int = 0, kind: str = ""
+) -> Markup:
+    """Return a table with a column for each measure, and a row for each figures; a note has the meanings.
+
+    The first measure is the row's name; the last ``texts`` are no numbers.
+    """
+    cells = [[measure.cell(row) for measure in measures] for row in rows]
+    meanings = [f"{measure.label.partition(',')[0]}: {measure.meaning}" for measure in measures if measure.meaning]
+    html = table([measure.label for measure in measures], cells, len(measures) - 1 - texts, kind)
+    return html + faint(" ".join([*meanings, note]).strip()) if note or meanings else html
+
+
+def measures_as_text(measures: Sequence[Measure], headings: Sequence[str], columns: Sequence[Any]) -> str:
+    """Return lines for the terminal: a row for each measure, a column for each figures."""
+    rows = [["", *headings], *([measure.label, *map(measure.cell, columns)] for measure in measures)]
+    return "\n".join(f"{label:34}{''.join(f'{cell:>10}' for cell in cells)}" for label, *cells in rows)
+
+
+LATENT = (
+    Measure("Latent", "number"),
+    Measure("Low (1 %)", "low", ".3f"),
+    Measure("High (99 %)", "high", ".3f"),
+    Measure("Mean", "mean", ".3f"),
+    Measure("Deviation", "std", ".3f"),
+)
+DIVERGENCE = Measure(
+    "Divergence",
+    "divergence",
+    ".3f",
+    "from the standard normal distribution, in nats; near 0 the latent carries nothing.",
+)
+DEAD = Measure("", lambda latent: "dead" if latent["dead"] else "")
+
+
+def latents_table(latents: Mapping[str, Any], frames: str = "frames", more: Sequence[Measure] = ()) -> Markup:
+    """Return the spans of training codes of ``frames``, ``more`` measures of each latent, and those that are dead."""
+    rows = [{"number": str(number), **latent} for number, latent in enumerate(latents["dimensions"])]
+    if "divergence" in rows[0]:
+        more = [*more, DIVERGENCE]
+    note = (
+        f"Codes of {latents['codes']} training {frames}. A knob spans from low to high. Largest correlation of two: "
+        f"{latents['largest_correlation']:.2f}."
+    )
+    return measures_across([*LATENT, *more, DEAD], rows, note, texts=1)
+
+
+def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str) -> Markup:
+    """Return a table of Fréchet distances between sets and the split.
+
+    ``names`` are labels in row order. ``ratio`` is None without sounds to compare with.
+    """
+    train = distance["train"] if distance["ratio"] is not None else None
+    measures = (
+        Measure("", lambda name: names[name]),
+        Measure("Distance", lambda name: distance[name], ".0f"),
+        Measure("Against training", lambda name: f"{distance[name] / train:.2f} ×" if train else None),
+    )
+    note = (
+        "Fréchet distance on levels of 40 mel bands, in dB², to the sounds of the split: 0 if they were spread alike. "
+        f"Random codes are taken for the recordings up to {ALIKE:g} times what training {pieces} have."
+    )
+    return measures_across(measures, list(names), note)
