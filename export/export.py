@@ -32,9 +32,9 @@ from ..host.model.model import ONE_HOT, Model, open_session
 from ..train.corpus.store import Corpus
 from ..train.run import Run, trained
 from .families import FAMILIES
+from .first_preset import PLAIN_LUFS, model_loudness_lufs
 from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, starting_point, store_half, trace
 from .knobs.naming import explained
-from .loudness import PLAIN_LUFS, loudness
 from .measures.codes import DEAD
 from .parity import STEPS, reference
 
@@ -173,7 +173,7 @@ def _write_decoder(
     card = card.model_copy(update={"parity": parity, "reference": reference(model), "latents": explained(model)})
     beside = _beside_the_card(graphs, model)
     save(graph, file, {METADATA_KEY: card.model_dump_json()} | beside)
-    lufs = loudness(Model(file))  # with gestures
+    lufs = model_loudness_lufs(Model(file))  # with gestures
     if lufs < SILENT_LUFS:
         raise Failure(f"run {run.folder}: its model is silent; train it longer, or again with louder sounds")
     card = card.model_copy(update={"loudness_lufs": round(lufs, 2)})

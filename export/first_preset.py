@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..host.arrays import Array
+from ..host.engines.engine import VOICE_LUFS
 from ..host.events import Event, NoteOff, NoteOn
 from ..host.kinds.spectrum import GestureSettings
 from ..host.kinds.table import kind_of
@@ -46,9 +47,10 @@ HIGHEST_DBFS = -1.0  # of a single key at full velocity: leaves 1 dB for intersa
 HELD_SECONDS, RINGS_SECONDS = 1.0, 0.5  # of a single key
 LIFT_DB = 60.0  # a bare frame is far below the meter's gate at -70 LUFS
 SILENT_LUFS = -120.0
+PLAIN_LUFS = VOICE_LUFS  # a card with this loudness makes the host play at gain 1
 
 
-def loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
+def demo_loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
     """Return the `demo`'s integrated loudness (BS.1770-4), -120 LUFS for silence."""
     import pyloudnorm
 
@@ -117,6 +119,19 @@ def first_preset(model: Model) -> Preset:
 def untrimmed(model: Model) -> Preset:
     """Make a preset without gains of keys."""
     return KINDS[model.card.kind].preset(model)
+
+
+def model_loudness_lufs(model: Model) -> float:
+    """Return the loudness for a model's card: of its first preset's demo at full velocity.
+
+    Key peaks over -1 dBFS are added, except for kits. ``model``'s card must state `PLAIN_LUFS`.
+    """
+    patch = Patch("measured", untrimmed(model), model, Path())
+    softer_db = 40 * patch.preset.play.velocity_curve * math.log10(FULL_VELOCITY / VELOCITY)
+    loud = demo_loudness_lufs(patch) + softer_db
+    if patch.preset.keys:
+        return loud
+    return max(loud, max(peaks_dbfs(patch).values()) - HIGHEST_DBFS + VOICE_LUFS)
 
 
 def as_text(preset: Preset, card: Card) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.export import first_preset
-from timbrel.export.first_preset import loudness_lufs, peaks_dbfs, single
+from timbrel.export.first_preset import demo_loudness_lufs, peaks_dbfs, single
 from timbrel.export.kinds import stream
 from timbrel.export.kinds.kind import MIDDLE_C
 from timbrel.host.preset.library import open_patch
@@ -18,7 +18,7 @@ def loud():
     """The loudness of each preset's demo at velocity 100; of drum loops three bars."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stream, "BARS", 3)
-        return {name: loudness_lufs(open_patch(name)) for name in shipped_presets()}
+        return {name: demo_loudness_lufs(open_patch(name)) for name in shipped_presets()}
 
 
 def test_all_presets_that_ship_are_as_loud_as_each_other(loud):

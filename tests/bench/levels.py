@@ -8,7 +8,7 @@ velocity 127. All are taken before the limiter. Of presets with pitched keys eve
 
 import sys
 
-from timbrel.export.first_preset import keys_of, loudness_lufs, peaks_dbfs
+from timbrel.export.first_preset import demo_loudness_lufs, keys_of, peaks_dbfs
 from timbrel.host.preset.library import Patch, open_patch
 from timbrel.host.preset.shipped import shipped_presets
 
@@ -26,7 +26,7 @@ def main(given: list[str]) -> None:
     found = []
     for name in [*shipped_presets(), *given]:
         patch = open_patch(name)
-        loud, soft, (key, peak) = loudness_lufs(patch), loudness_lufs(patch, 32), peak_of(patch)
+        loud, soft, (key, peak) = demo_loudness_lufs(patch), demo_loudness_lufs(patch, 32), peak_of(patch)
         found.append((loud, peak))
         print(
             f"{name:20} {loud:7.2f} LUFS at velocity 100  {soft:7.2f} at 32  single key {peak:6.2f} dBFS (key {key})",

@@ -12,8 +12,7 @@ from timbrel.export.export import export
 from timbrel.export.families import FAMILIES as EXPORTED
 from timbrel.export.families import sequence as reporting
 from timbrel.export.families.sequence import QUIETEST_DB
-from timbrel.export.first_preset import first_preset
-from timbrel.export.loudness import loudness
+from timbrel.export.first_preset import first_preset, model_loudness_lufs
 from timbrel.host.errors import UserError
 from timbrel.host.model.encoder import Encoder
 from timbrel.host.model.model import Model
@@ -125,7 +124,7 @@ def test_the_first_preset_of_a_stream_without_a_grid_has_the_usual_tempo_and_its
     """It plays, which other tests leave out: a step a beat would be thousands of beats a minute."""
     model = model_of("sequence-samples", "float32")
     assert first_preset(model).tempo_bpm == TEMPO_BPM
-    assert -90 < loudness(model) < 0
+    assert -90 < model_loudness_lufs(model) < 0
 
 
 def errors(network, struck, run):
