@@ -16,7 +16,7 @@ from ...host.errors import Failure, UserError, nearest
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange
 from ...host.live.session import play_until
 from ...host.midi.files import LONGEST_SECONDS, Performance
-from ...host.session.messages import Command, LiveStatus, Setup
+from ...host.session.messages import Command, Events, LiveStatus, Message, Setup
 from ...host.session.takes import Recording
 
 STEP_SECONDS = 0.005  # between the values of a moving knob; the player's own ramps smooth them
@@ -233,7 +233,7 @@ class LivePlayer:
     def _send(self, *events: Event) -> None:
         if not self.playing:
             raise UserError("nothing plays any more; start it again with timbrel.play")
-        self._commands.send(("events", list(events)))
+        self._commands.send(Events(events))
 
 
 class _Reports:
@@ -281,5 +281,5 @@ class _Commands:
             found.append(self._theirs.recv())
         return found
 
-    def show(self, kind: str, data: Any) -> None:
+    def show(self, message: Message) -> None:
         pass

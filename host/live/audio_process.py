@@ -31,7 +31,31 @@ from ..preset.validation import check_real_time
 from ..progress import HOUSE, Notices
 from ..resynthesis.processor import EffectRack
 from ..session.channel_presets import Slot, by_channel
-from ..session.messages import Command, Setup, Take
+from ..session.messages import (
+    Command,
+    DriverCall,
+    Events,
+    Fault,
+    Heard,
+    Load,
+    Lost,
+    Pace,
+    Playing,
+    PresetLines,
+    Ready,
+    Record,
+    Refused,
+    Report,
+    Say,
+    Setup,
+    Sound,
+    Standing,
+    Stop,
+    Swapped,
+    Take,
+    TakeEnd,
+    View,
+)
 from ..session.meters import Meters
 from ..session.realtime import BESIDES, SOUND, hurry
 from ..session.view_builder import view_of
@@ -40,7 +64,7 @@ from .process_state import FilteredSource, MeteredSource, ProcessState, report
 from .render_loop import EventSource, RenderLoop
 
 JACK = "JACK"  # in PortAudio's name of this API
-REPORT_SECONDS = 0.1  # between reports, until "pace" changes it
+REPORT_SECONDS = 0.1  # between reports, until `Pace` changes it
 FASTEST_PACE = 0.01  # seconds between reports: each takes a millisecond
 REST_REPORT_SECONDS = 0.5  # between reports while nothing sounds or moves
 COMMAND_SECONDS = 0.02  # longest wait for a command, and so between flushes of recordings and messages
@@ -65,7 +89,7 @@ def run(pipe: Connection, setup: Setup) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write diagnostics across the screen
     hurry(BESIDES)  # all threads: a preempted thread that holds the interpreter lock delays the render thread
     state = ProcessState(setup, pipe)
-    HOUSE.addHandler(Notices(lambda line: state.send("say", line)))
+    HOUSE.addHandler(Notices(lambda line: state.send(Say(line))))
     thread = threading.Thread(target=_sound, args=(state,), name="sound", daemon=True)
     thread.start()
     try:
@@ -86,7 +110,7 @@ def run(pipe: Connection, setup: Setup) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionError):
             _flush(state)
             if not thread.is_alive():
-                state.pipe.send(("set", state.loop.player.standing))
+                state.pipe.send(Standing(state.loop.player.standing))
         if not thread.is_alive() and state.loop.sink.alive:
             state.loop.sink.close()
     sys.stdout.flush()
@@ -128,10 +152,10 @@ def _sound(state: ProcessState) -> None:
         wait_until_ready(rack)
         hurry(SOUND)
         state.loop = loop
-        state.send("ready", report(state))
+        state.send(Ready(report(state)))
         if view is not None:  # after ready: until then the parent reads nothing but lines to print
-            state.send("view", view)
-        state.send("preset", [warning for patch in patches.values() for warning in patch.warnings])
+            state.send(View(view))
+        state.send(PresetLines([warning for patch in patches.values() for warning in patch.warnings]))
         state.ready.set()
         loop.run()
     except BaseException as error:  # sent to the parent, which shows it
@@ -142,9 +166,9 @@ def _sound(state: ProcessState) -> None:
 @contextlib.contextmanager
 def _in_driver(state: ProcessState) -> Iterator[None]:
     """Calls of a driver, which may hang; all else may take its time."""
-    state.send("driver", START_SECONDS)
+    state.send(DriverCall(START_SECONDS))
     yield
-    state.send("driver", None)
+    state.send(DriverCall(None))
 
 
 def _open_sink(state: ProcessState) -> Sink:
@@ -182,7 +206,7 @@ def _open_inputs(state: ProcessState) -> Inputs | None:
     except UserError as error:
         if not setup.null or setup.midi_ports or setup.midi_api is not None:
             raise
-        state.send("say", f"{error}; playing on without MIDI")
+        state.send(Say(f"{error}; playing on without MIDI"))
         return None
 
 
@@ -191,8 +215,8 @@ def _recorder(state: ProcessState) -> Any:
         if not state.recording:
             return
         if events:  # first: wherever the recording ends, it includes the events of its sound
-            state.outbox.append(("events", events))
-        state.outbox.append(("sound", sound.T.tobytes()))
+            state.send(Events(events))
+        state.send(Sound(sound.T.tobytes()))
 
     return keep
 
@@ -222,18 +246,19 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
             _rescan(state)
         wanted |= _programs(state)
         longest = REST_COMMAND_SECONDS if resting else COMMAND_SECONDS
-        for command, data in _commands(state.pipe, min(longest, max(0.0, last_report + report_seconds - now))):
-            if command == "stop":
-                return
-            if command == "events":
-                state.forwarded.play(data)
-            if command == "load":
-                wanted |= data
-            if command == "record":
-                state.record(data)
-            if command == "pace":
-                pace = max(FASTEST_PACE, data)
-                state.loop.meters.look_seconds = pace
+        for command in _commands(state.pipe, min(longest, max(0.0, last_report + report_seconds - now))):
+            match command:
+                case Stop():
+                    return
+                case Events(events):
+                    state.forwarded.play(events)
+                case Load(presets):
+                    wanted |= presets
+                case Record(on):
+                    state.record(on)
+                case Pace(seconds):
+                    pace = max(FASTEST_PACE, seconds)
+                    state.loop.meters.look_seconds = pace
         if loading is not None and loading.is_alive():
             continue
         if now >= next_look:
@@ -249,26 +274,26 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
 def _send_loss(state: ProcessState) -> None:
     assert state.loop is not None
     why = "takes no more sound" if state.loop.sink.stuck else "has gone" if state.loop.started else "does not start"
-    state.pipe.send(("set", state.loop.standing))
-    state.pipe.send(("lost", f"{state.device} {why}"))
+    state.pipe.send(Standing(state.loop.standing))
+    state.pipe.send(Lost(f"{state.device} {why}"))
 
 
 def _rescan(state: ProcessState) -> None:
     if state.inputs is not None:
-        state.pipe.send(("driver", STUCK_SECONDS))
+        state.pipe.send(DriverCall(STUCK_SECONDS))
         for line in state.inputs.rescan():
-            state.send("say", line)
-        state.pipe.send(("driver", None))
+            state.send(Say(line))
+        state.pipe.send(DriverCall(None))
 
 
 def _report(state: ProcessState, standing: Sequence[Event]) -> Sequence[Event]:
     assert state.loop is not None
-    state.pipe.send(("report", report(state)))
+    state.pipe.send(Report(report(state)))
     if state.setup.panel and (heard := state.loop.meters.take_events()):
-        state.pipe.send(("heard", heard))
+        state.pipe.send(Heard(heard))
     now = state.loop.standing
     if now != standing:
-        state.pipe.send(("set", now))
+        state.pipe.send(Standing(now))
     return now
 
 
@@ -283,17 +308,17 @@ def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
 def _flush(state: ProcessState) -> None:
     """With recorded blocks joined: each message costs the parent time."""
     waiting = [state.outbox.popleft() for _ in range(len(state.outbox))]
-    for block, messages in itertools.groupby(waiting, key=lambda message: message[0] in ("events", "sound")):
+    for block, group in itertools.groupby(waiting, key=lambda message: isinstance(message, Events | Sound)):
+        messages = list(group)
         if not block:
             for message in messages:
                 state.pipe.send(message)
             continue
-        found = list(messages)
-        events = [event for kind, data in found if kind == "events" for event in data]
+        events = [event for message in messages if isinstance(message, Events) for event in message.events]
         if events:
-            state.pipe.send(("events", events))
-        if sound := b"".join(data for kind, data in found if kind == "sound"):
-            state.pipe.send(("sound", sound))
+            state.pipe.send(Events(events))
+        if sound := b"".join(message.data for message in messages if isinstance(message, Sound)):
+            state.pipe.send(Sound(sound))
 
 
 def _programs(state: ProcessState) -> dict[Slot, str]:
@@ -301,7 +326,7 @@ def _programs(state: ProcessState) -> dict[Slot, str]:
     asked = state.loop.programs
     wanted, lines = state.presets.requested([asked.popleft() for _ in range(len(asked))])
     for line in lines:
-        state.send("say", line)
+        state.send(Say(line))
     return wanted
 
 
@@ -326,9 +351,9 @@ def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
         fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
         *lines, last = error.args if isinstance(error, TimbrelError) else (error,)
         why = [*lines, f"{fault}{last}; the preset before plays on"]
-        state.send("preset", why)
+        state.send(PresetLines(why))
         if state.setup.panel:
-            state.send("refused", (dict(wanted), why))
+            state.send(Refused(dict(wanted), why))
         state.loop.brace(0)
         return
     view = view_of({**state.presets.names, **wanted}, patches, rack.knobs) if state.setup.panel else None
@@ -336,12 +361,12 @@ def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
         state.loop.player.swap(rack, state.presets.channels(wanted), _swap_recorder(state, wanted, patches))
         state.arrival.set()
     state.presets.activate(wanted, patches)
-    state.send("playing", dict(wanted))
+    state.send(Playing(dict(wanted)))
     if view is not None:
-        state.send("view", view)
+        state.send(View(view))
     loaded = [] if silent else [patches[slot] for slot in wanted]
     lines = [f"preset {patch.name!r} is loaded" for patch in loaded]
-    state.send("preset", [*lines, *(warning for patch in loaded for warning in patch.warnings)])
+    state.send(PresetLines([*lines, *(warning for patch in loaded for warning in patch.warnings)]))
     time.sleep(SETTLE_SECONDS)
     state.loop.brace(0)
 
@@ -355,7 +380,7 @@ def _swap_recorder(
 
     def note(time: int, primed: int) -> None:
         if state.recording:
-            state.send("swapped", (time, Swap(presets=presets, primed=primed, block=block)))
+            state.send(Swapped(time, Swap(presets=presets, primed=primed, block=block)))
 
     return note
 
@@ -372,13 +397,13 @@ def _begin_take(state: ProcessState) -> None:
         if isinstance(rack, Rack):
             prime(rack, block)
     except Exception as error:  # any failure: the sound plays on
-        state.send("taken", f"cannot record: {type(error).__name__}: {error}")
+        state.send(TakeEnd(f"cannot record: {type(error).__name__}: {error}"))
         state.loop.brace(0)
         return
 
     def begin(time: int, primed: int) -> None:
         swap = Swap(presets=loaded, primed=primed, block=block)
-        state.send("take", Take(time, swap, player.standing, rack.latency_samples))
+        state.send(Take(time, swap, player.standing, rack.latency_samples))
         state.recording = True
 
     player.swap(rack, (), begin)
@@ -388,17 +413,17 @@ def _begin_take(state: ProcessState) -> None:
 
 
 def _stopped(state: ProcessState) -> bool:
-    return state.pipe.poll(0) and any(command == "stop" for command, _ in state.pipe.recv())
+    return state.pipe.poll(0) and any(isinstance(command, Stop) for command in state.pipe.recv())
 
 
 def _send_problem(state: ProcessState) -> None:
     error = state.problem
     if isinstance(error, TimbrelError):
-        state.pipe.send(("no card" if isinstance(error, NoCard) else "error", (error.args, error.exit_status)))
+        state.pipe.send(Fault(error.args, error.exit_status, isinstance(error, NoCard)))
     elif isinstance(error, ModuleNotFoundError):
-        state.pipe.send(("error", ((how_to_install(str(error.name)),), 2)))
+        state.pipe.send(Fault([how_to_install(str(error.name))], 2))
     else:
-        state.pipe.send(("error", ((f"internal error: {type(error).__name__}: {error}",), 1)))
+        state.pipe.send(Fault([f"internal error: {type(error).__name__}: {error}"], 1))
 
 
 def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> PlayableRack:

@@ -7,14 +7,13 @@ from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
-from typing import Any
 
 from ..audio.sound_card import Ear
 from ..events import Event
 from ..midi.ports import Inputs, Timed
 from ..preset.library import LiveOptions
 from ..session.channel_presets import ChannelPresets
-from ..session.messages import LiveStatus, Message, Setup
+from ..session.messages import LiveStatus, Message, Setup, TakeEnd
 from ..session.meters import Meters, last_moved, status, status_at_rest
 from .render_loop import EventSource, RenderLoop
 
@@ -85,10 +84,10 @@ class ProcessState:
         """Have a take begin soon, or end the present one."""
         self.take_wanted, self.recording = on, False
         if not on:
-            self.send("taken", None)
+            self.send(TakeEnd())
 
-    def send(self, kind: Any, data: Any) -> None:
-        self.outbox.append((kind, data))
+    def send(self, message: Message) -> None:
+        self.outbox.append(message)
 
 
 def report(state: ProcessState) -> LiveStatus:

@@ -20,12 +20,40 @@ from typing import Any, Protocol
 from ..errors import Failure, UserError
 from ..events import NoteOff, NoteOn, ParameterChange, ParameterTouch
 from ..midi.controllers import hands_off
-from ..session.messages import Command, LiveStatus, Message, SessionView, Setup
+from ..session.messages import (
+    Command,
+    DriverCall,
+    Events,
+    Fault,
+    LiveStatus,
+    Load,
+    Lost,
+    Message,
+    Playing,
+    PresetLines,
+    Ready,
+    Record,
+    Recorded,
+    Refused,
+    Report,
+    Say,
+    Session,
+    SessionView,
+    Settings,
+    Setup,
+    Sound,
+    Standing,
+    Stop,
+    Swapped,
+    Take,
+    TakeEnd,
+    Warn,
+)
 from ..session.panel_process import MessageQueue, PipeWriter
-from ..session.takes import RECORDED, Recording, Takes
+from ..session.takes import Recording, Takes
 
 TYPED_VELOCITY = 100  # of typed notes, which have no velocity
-FOR_PARENT = ("settings", "record")
+ForParent = Settings | Record
 
 
 class Screen(Protocol):
@@ -51,7 +79,7 @@ class Panel(Protocol):
     def commands(self) -> list[Command]:
         """New commands to the audio process; called also when none waits."""
 
-    def show(self, kind: str, data: Any) -> None: ...
+    def show(self, message: Message) -> None: ...
 
 
 class Frontends:
@@ -60,57 +88,57 @@ class Frontends:
     def __init__(self, screen: Screen, panel: Panel | None) -> None:
         self._screen, self._panel = screen, panel
         self._session: SessionView | None = None  # as shown
-        self.asked: deque[Command] = deque()  # of the parent itself
+        self.asked: deque[ForParent] = deque()
 
     def waitables(self) -> list[Any]:
         return [*self._screen.waitables(), *(() if self._panel is None else self._panel.waitables())]
 
     def commands(self) -> list[Command]:
-        """New commands to the audio process; "stop" is the last."""
+        """New commands to the audio process; `Stop` is the last."""
         given = [] if self._panel is None else self._panel.commands()
-        self.asked.extend(command for command in given if command[0] in FOR_PARENT)
-        commands = [command for command in given if command[0] not in FOR_PARENT]
+        self.asked.extend(command for command in given if isinstance(command, ForParent))
+        commands: list[Command] = [command for command in given if not isinstance(command, ForParent)]
         for typed in self._screen.typed_keys():
             if isinstance(typed, str):
-                return [*commands, ("stop", None)]
+                return [*commands, Stop()]
             key, down = typed
-            commands.append(("events", [NoteOn(0, 0, key, TYPED_VELOCITY) if down else NoteOff(0, 0, key)]))
+            commands.append(Events([NoteOn(0, 0, key, TYPED_VELOCITY) if down else NoteOff(0, 0, key)]))
         return commands
 
     def keep(self, kept: MessageQueue) -> bool:
-        """Queue commands while nothing plays, except events that set no parameter; False on "stop"."""
-        for command, data in self.commands():
-            if command == "stop":
+        """Queue commands while nothing plays, except events that set no parameter; False on `Stop`."""
+        for command in self.commands():
+            if isinstance(command, Stop):
                 return False
-            left = [event for event in data if isinstance(event, ParameterChange)] if command == "events" else data
-            if left:
-                kept.put_command(command, left)
+            if isinstance(command, Events):
+                command = Events([event for event in command.events if isinstance(event, ParameterChange)])
+            kept.put_command(command)
         return True
 
     def say(self, line: str) -> None:
-        self.show("say", line)
+        self.show(Say(line))
 
     def warn(self, line: str) -> None:
         """Show a line until the user clicks it away."""
-        self.show("warn", line)
+        self.show(Warn(line))
 
     def show_session(self, view: SessionView) -> None:
         if view != self._session:
             self._session = view
-            self.show("session", view)
+            self.show(Session(view))
 
-    def show(self, kind: str, data: Any) -> None:
+    def show(self, message: Message) -> None:
         if self._panel is not None:
-            self._panel.show(kind, data)
-        match kind:
-            case "report":
-                self._screen.show(data)
-            case "say" | "warn":
-                self._screen.say(data)
-            case "lost":
-                self._screen.say(f"{data}; waiting for it to come back")
-            case "preset":
-                self._screen.show_preset_lines(data)
+            self._panel.show(message)
+        match message:
+            case Report(status):
+                self._screen.show(status)
+            case Say(line) | Warn(line):
+                self._screen.say(line)
+            case Lost(reason):
+                self._screen.say(f"{reason}; waiting for it to come back")
+            case PresetLines(lines):
+                self._screen.show_preset_lines(list(lines))
 
 
 # of a setup
@@ -230,15 +258,15 @@ def play_until(
                 ready = audio.wait_until_ready(stop, frontends, kept)
                 if ready is None:
                     return
-                frontends.show("ready", replace(ready, underruns=ready.underruns + underruns))
+                frontends.show(Ready(replace(ready, underruns=ready.underruns + underruns)))
                 for line in _news(ready, came_up, away, trial_ends):
                     frontends.say(line)
                 came_up, away = True, False
                 if trial_ends:
                     trial_ends = time.monotonic() + TRIAL_SECONDS
                 takes.ready(setup, ready)
-                for command, data in kept.take_all():
-                    audio.send(command, data)
+                for command in kept.take_all():
+                    audio.send(command)
                 changes = _watch(audio, frontends, stop, ready, takes, underruns)
                 underruns += audio.underruns
                 before, setup, trial_ends = audio.setup, changed(audio.setup, changes), math.inf
@@ -259,7 +287,7 @@ def play_until(
                 if not away:
                     away = True
                     underruns += audio.underruns
-                    frontends.show("lost", str(error))
+                    frontends.show(Lost(str(error)))
             finally:
                 audio.end()
             _pause(frontends, kept, stop)
@@ -271,16 +299,16 @@ def _without_card(setup: Setup, error: UserError, frontends: Frontends) -> Setup
     return replace(setup, null=True, without_card=False, card_fault=fault)
 
 
-def _changes(frontends: Frontends, takes: Takes, send: Callable[[str, Any], None] | None) -> dict[str, Any]:
+def _changes(frontends: Frontends, takes: Takes, send: Callable[[Command], None] | None) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     while frontends.asked:
-        command, data = frontends.asked.popleft()
-        if command == "record":
-            takes.ask(data, send)
+        command = frontends.asked.popleft()
+        if isinstance(command, Record):
+            takes.ask(command.on, send)
         elif takes.state != "off":
             frontends.say("the settings stay as they are while a recording runs")
         else:
-            changes |= data
+            changes |= command.changes
     return changes
 
 
@@ -333,12 +361,11 @@ class _AudioProcess:
         """None if stopped; shows messages and queues commands meanwhile."""
         while not stop.is_set():
             self.wait(MOMENT_SECONDS)
-            for kind, data in self.messages():
-                if kind == "say":
-                    frontends.say(data)
-                if kind == "ready":
-                    report: LiveStatus = data
-                    return report
+            for message in self.messages():
+                if isinstance(message, Say):
+                    frontends.show(message)
+                if isinstance(message, Ready):
+                    return message.status
             if not frontends.keep(kept):
                 stop.set()
         return None
@@ -354,44 +381,43 @@ class _AudioProcess:
                     raise _Lost("the sound card's driver no longer answers")
                 return
             for _ in range(MOST_MESSAGES):
-                kind, data = self._pipe.recv()
+                message: Message = self._pipe.recv()
                 self._heard = time.monotonic()
-                if kind == "lost":
-                    raise _Lost(data)
-                if kind == "no card":
-                    raise _NoCard(*data[0])
-                if kind == "error":
-                    lines, status = data
-                    raise (UserError if status == 2 else Failure)(*lines)
-                if kind == "report":
-                    self.underruns = data.underruns
-                self.setup = _went_on(self.setup, kind, data)
-                if kind == "driver":
-                    self._patience = data or math.inf
-                else:
-                    yield kind, data
+                self.setup = _went_on(self.setup, message)
+                match message:
+                    case Lost(reason):
+                        raise _Lost(reason)
+                    case Fault(lines, exit_status, no_card):
+                        raise (_NoCard if no_card else UserError if exit_status == 2 else Failure)(*lines)
+                    case DriverCall(seconds):
+                        self._patience = seconds or math.inf
+                    case Report(status):
+                        self.underruns = status.underruns
+                        yield message
+                    case _:
+                        yield message
                 if not self._pipe.poll(0):
                     return
         except (EOFError, ConnectionError):
             raise _Lost("the sound process has ended") from None
 
-    def send(self, command: str, data: Any = None) -> None:
+    def send(self, command: Command) -> None:
         """Without blocking; dropped if the process is gone."""
-        if command == "load":
-            self.setup = replace(self.setup, loading={**self.setup.loading, **data})
-        self._writer.put_command(command, data)
+        if isinstance(command, Load):
+            self.setup = replace(self.setup, loading={**self.setup.loading, **command.presets})
+        self._writer.put_command(command)
 
     def rest(self) -> Iterator[Message]:
-        self.send("stop")
+        self.send(Stop())
         until = time.monotonic() + REST_SECONDS
         with contextlib.suppress(EOFError, ConnectionError):
             while (left := until - time.monotonic()) > 0 and self._pipe.poll(left):
-                kind, data = self._pipe.recv()
-                self.setup = _went_on(self.setup, kind, data)
-                yield kind, data
+                message: Message = self._pipe.recv()
+                self.setup = _went_on(self.setup, message)
+                yield message
 
     def end(self) -> None:
-        self.send("stop")
+        self.send(Stop())
         self._process.join(PATIENCE_SECONDS)
         if self._process.is_alive():
             self._process.kill()
@@ -428,42 +454,42 @@ def _watch(
     while not stop.is_set() and changed(audio.setup, changes) == audio.setup:
         frontends.show_session(session_view(audio.setup, takes))
         audio.wait(MOMENT_SECONDS, frontends.waitables())
-        for command, data in frontends.commands():  # first: display and files are slow
-            if command == "stop":
+        for command in frontends.commands():  # first: display and files are slow
+            if isinstance(command, Stop):
                 stop.set()
             else:
-                audio.send(command, data)
+                audio.send(command)
         changes |= _changes(frontends, takes, audio.send)
-        for kind, data in audio.messages():
-            match kind:
-                case "take":
-                    takes.begin(data, audio.setup, status)
-                case "taken":
-                    takes.end(data)
-                case "report":
-                    status = data
-                    frontends.show(kind, replace(data, underruns=data.underruns + underruns))
-                case _ if kind in RECORDED:
-                    takes.record(kind, data)
+        for message in audio.messages():
+            match message:
+                case Take():
+                    takes.begin(message, audio.setup, status)
+                case TakeEnd(fault):
+                    takes.end(fault)
+                case Report(status):
+                    frontends.show(Report(replace(status, underruns=status.underruns + underruns)))
+                case Sound() | Events() | Swapped():
+                    takes.record(message)
                 case _:
-                    frontends.show(kind, data)
-    for kind, data in audio.rest():
-        if kind in RECORDED:
-            takes.record(kind, data)
+                    frontends.show(message)
+    for message in audio.rest():
+        if isinstance(message, Recorded):
+            takes.record(message)
     return changes
 
 
-def _went_on(setup: Setup, kind: str, data: Any) -> Setup:
-    if kind == "playing":
-        channels = {**dict(setup.channels), **{slot: name for slot, name in data.items() if slot is not None}}
-        loading = {slot: name for slot, name in setup.loading.items() if data.get(slot) != name}
-        return replace(setup, preset=data.get(None, setup.preset), channels=tuple(channels.items()), loading=loading)
-    if kind == "refused":
-        return replace(setup, loading={slot: name for slot, name in setup.loading.items() if slot not in data[0]})
-    if kind == "set":  # keys and pedals may be released while no sound plays
-        return replace(
-            setup, before=[*(event for event in data if not isinstance(event, ParameterTouch)), *hands_off()]
-        )
+def _went_on(setup: Setup, message: Message) -> Setup:
+    match message:
+        case Playing(presets):
+            channels = {**dict(setup.channels), **{slot: name for slot, name in presets.items() if slot is not None}}
+            loading = {slot: name for slot, name in setup.loading.items() if presets.get(slot) != name}
+            first = presets.get(None, setup.preset)
+            return replace(setup, preset=first, channels=tuple(channels.items()), loading=loading)
+        case Refused(presets):
+            return replace(setup, loading={slot: name for slot, name in setup.loading.items() if slot not in presets})
+        case Standing(events):  # keys and pedals may be released while no sound plays
+            before = [*(event for event in events if not isinstance(event, ParameterTouch)), *hands_off()]
+            return replace(setup, before=before)
     return setup
 
 

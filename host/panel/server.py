@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -38,6 +38,7 @@ from ..config import own_folder
 from ..errors import Failure, printable
 from ..events import Event
 from ..preset.shipped import Draft
+from ..session.messages import Events, Load, Log, Record, Session, Settings
 from ..session.panel_process import PipeWriter
 from ..session.takes import FOLDER
 from .devices import Map, MapProcess, list_devices
@@ -262,13 +263,13 @@ class PanelServer:
     # called by `PanelState`
 
     def play(self, events: Sequence[Event]) -> None:
-        self._writer.put_command("events", events)
+        self._writer.put_command(Events(events))
 
     def load(self, preset: str | Draft) -> None:
-        self._writer.put_command("load", {None: preset})
+        self._writer.put_command(Load({None: preset}))
 
-    def ask(self, command: Literal["settings", "record"], data: Any) -> None:
-        self._writer.put_command(command, data)
+    def ask(self, command: Settings | Record) -> None:
+        self._writer.put_command(command)
 
     def list_devices(self, page: Hashable, midi_api: str | None) -> None:
         self._curious[page] = None
@@ -413,13 +414,13 @@ class PanelServer:
         except (EOFError, OSError):
             ended.set()
             return
-        for kind, what in messages:
-            if kind == "session":
-                self._takes.names = what.files
-            self._state.apply_report(kind, what)
+        for message in messages:
+            if isinstance(message, Session):
+                self._takes.names = message.view.files
+            self._state.apply_report(message)
 
     def log(self, line: str) -> None:
-        self._writer.put(("log", printable(line)[:200]))
+        self._writer.put(Log(printable(line)[:200]))
 
 
 async def serve(

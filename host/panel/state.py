@@ -15,7 +15,23 @@ from ..preset import text as editing
 from ..preset.cc_binding import bound
 from ..preset.midi_learn import LearnedKnob, MovedKnob
 from ..preset.shipped import Draft
-from ..session.messages import LiveStatus, SessionView
+from ..session.messages import (
+    Heard,
+    LiveStatus,
+    Lost,
+    Message,
+    Playing,
+    Ready,
+    Record,
+    Refused,
+    Report,
+    Say,
+    Session,
+    SessionView,
+    Settings,
+    View,
+    Warn,
+)
 from ..session.view import ControlView, PresetView
 from . import contents, messages, presets
 from .held_controls import HOLD, HeldControls
@@ -65,7 +81,7 @@ class PanelOutput(Protocol):
 
     def load(self, preset: str | Draft) -> None: ...
 
-    def ask(self, command: Literal["settings", "record"], data: Any) -> None:
+    def ask(self, command: Settings | Record) -> None:
         """Request a change of the session."""
 
     def list_devices(self, page: Hashable, midi_api: str | None) -> None:
@@ -158,9 +174,9 @@ class PanelState:
                 self._out.list_devices(page, session.midi_api)
             case messages.SettingsMessage():
                 given = {name: getattr(word, name) for name in word.__struct_fields__}
-                self._out.ask("settings", {name: value for name, value in given.items() if value is not UNSET})
+                self._out.ask(Settings({name: value for name, value in given.items() if value is not UNSET}))
             case messages.RecordMessage(on=on):
-                self._out.ask("record", on)
+                self._out.ask(Record(on))
 
     def _change(self, page: Hashable, word: messages.PageMessage, view: PresetView) -> None:
         match word:
@@ -334,40 +350,38 @@ class PanelState:
 
     # reports of the audio process
 
-    def apply_report(self, kind: str, data: Any) -> None:
-        match kind:
-            case "ready":
+    def apply_report(self, message: Message) -> None:
+        match message:
+            case Ready(status):
                 self._held.forget_keys()
                 self._send_state(hold=False)
-                self._held.again(self._controls, data.channel)
-                away = [target for target in self._known(data.values) if data.values[target] != self._values[target]]
-                self._turn({target: self._values[target] for target in away})
-                self._report(data)
-            case "report":
-                self._report(data)
-            case "view":
-                self._take_view(data)
-            case "again":
-                self._take_view(data)
-                if data.draft:  # of the process before, which did not save it
+                self._held.again(self._controls, status.channel)
+                known = self._known(status.values)
+                self._turn({target: own for target in known if status.values[target] != (own := self._values[target])})
+                self._report(status)
+            case Report(status):
+                self._report(status)
+            case View(view, again):
+                self._take_view(view)
+                if again and view.draft:  # of the process before, which did not save it
                     self._saved_text = ""
                     self._send_state(preset=self._preset_state())
-            case "playing":
+            case Playing():
                 self._next_is_new = True
-            case "refused":
-                self._refused(*data)
-            case "session":
-                self._session = data
-                self._send_state(session=contents.session(data))
-            case "heard":
-                for event in data:
+            case Refused(presets, lines):
+                self._refused(presets, lines)
+            case Session(session):
+                self._session = session
+                self._send_state(session=contents.session(session))
+            case Heard(events):
+                for event in events:
                     self._learning.add_event(time.monotonic(), event)
-            case "say":
-                self._say(data)
-            case "warn":
-                self._say(data, "warning")
-            case "lost":
-                self._lost_reason = data
+            case Say(line):
+                self._say(line)
+            case Warn(line):
+                self._say(line, "warning")
+            case Lost(reason):
+                self._lost_reason = reason
                 self._send_state(sound=contents.sound(self._status, self._lost_reason))
 
     def _report(self, status: LiveStatus) -> None:

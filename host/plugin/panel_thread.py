@@ -6,7 +6,7 @@ import time
 import traceback
 import webbrowser
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Protocol
@@ -15,7 +15,7 @@ from ..config import own_folder
 from ..errors import TimbrelError
 from ..events import Event, ParameterChange
 from ..preset.shipped import Draft
-from ..session.messages import Command, LiveStatus
+from ..session.messages import Command, Events, Heard, LiveStatus, Load, Pace, Playing, Refused, Report, View
 from ..session.meters import Meters, last_moved, status, status_at_rest
 from ..session.panel_process import PACE_SECONDS, PanelMain, PanelProcess, has_display, leading_to
 from ..session.realtime import hurry_no_more
@@ -26,7 +26,6 @@ NAME = "plugin"  # shown as the audio device
 REST_SECONDS = 1.0  # without parameter changes before the project is updated: a pause within a gesture is shorter
 APART_SECONDS = 3.0  # between project updates: a host may count each as a change of the project
 PATIENCE_SECONDS = 0.3  # for the panel to exit
-Refusal = tuple[Mapping[None, str | Draft | None], Sequence[str]]  # of a load: the preset, and the reason
 
 
 class Instance(Protocol):
@@ -49,7 +48,7 @@ class PluginPanel:
         self._instance, self._audio, self._main = instance, audio, main
         self._loaded = loaded  # shown on the panel
         self._meters = Meters(CHANNEL)
-        self._outcomes: deque[LoadedPatch | Refusal] = deque([loaded])  # of loads, for the panel to show
+        self._outcomes: deque[LoadedPatch | Refused] = deque([loaded])  # of loads, for the panel to show
         self._closing = False
         self._page_wanted = threading.Event()  # set until the page is opened
         self._page_wanted.set()
@@ -70,7 +69,7 @@ class PluginPanel:
 
     def refuse(self, wanted: str | Draft | None, why: Sequence[str]) -> None:
         """Report a failed load of ``wanted`` from the panel, or of another's request (None)."""
-        self._outcomes.append(({None: wanted}, why))
+        self._outcomes.append(Refused({None: wanted}, why))
 
     def close(self) -> None:
         self._closing = True
@@ -111,31 +110,31 @@ class PluginPanel:
                 self._page_wanted.clear()
                 self._open(panel.url(), address)
 
-    def _show_outcome(self, panel: PanelProcess, outcome: LoadedPatch | Refusal) -> None:
+    def _show_outcome(self, panel: PanelProcess, outcome: LoadedPatch | Refused) -> None:
         if isinstance(outcome, LoadedPatch):
             self._loaded = outcome
-            panel.show("playing", {None: outcome.view.name})
-            panel.show("view", outcome.view)
+            panel.show(Playing({None: outcome.view.name}))
+            panel.show(View(outcome.view))
         else:
-            panel.show("refused", outcome)
+            panel.show(outcome)
 
     def _apply_command(self, command: Command, pace: float) -> float:
         match command:
-            case "events", events:
+            case Events(events):
                 if any(isinstance(event, ParameterChange) for event in events):
                     self._turned = time.monotonic()
                 self._instance.play(events)
-            case "load", wanted:
-                for preset in wanted.values():
+            case Load(presets):
+                for preset in presets.values():
                     self._instance.load(preset)
-            case "pace", seconds:
-                return float(seconds)
+            case Pace(seconds):
+                return seconds
         return pace
 
     def _report(self, panel: PanelProcess) -> None:
         if heard := self._meters.take_events():
-            panel.show("heard", heard)
-        panel.show("report", report(self._loaded, self._meters))
+            panel.show(Heard(heard))
+        panel.show(Report(report(self._loaded, self._meters)))
 
     def _update_project(self, now: float) -> None:
         if self._turned is None or now < max(self._turned + REST_SECONDS, self._project_updated + APART_SECONDS):

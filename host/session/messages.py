@@ -10,6 +10,7 @@ from ..preset.shipped import Draft
 if TYPE_CHECKING:
     from ..preset.library import Controller
     from ..preset.recording_notes import Swap
+    from .view import PresetView
 
 
 @dataclass(frozen=True)
@@ -78,16 +79,6 @@ class LiveStatus:
 
 
 @dataclass(frozen=True)
-class Take:
-    """The start of a recording."""
-
-    time: int  # first sample
-    swap: "Swap"  # a fresh rack with all presets
-    standing: Sequence[Event]  # events that restore its state
-    latency_samples: int  # of the instrument
-
-
-@dataclass(frozen=True)
 class SessionView:
     ports: tuple[str, ...] | None  # parts of the names of MIDI ports; empty: all; None: no port
     midi_api: str | None
@@ -101,16 +92,200 @@ class SessionView:
     files: tuple[str, ...] = ()  # names of the last recording
 
 
-# To the audio process: "events" to play at once, ignoring their times; "pace", the seconds between reports;
-# "load", presets by slot; "record", whether to; "stop", without data. From the panel to the parent: "settings", the
-# changes of `changed` in host/live/session.py; "record".
-Command = tuple[str, Any]
-# From it: "report" at the set pace; "driver", the seconds that it lets a card's driver take, and None afterwards; "no
-# card", an "error" of a setup `without_card`. For the panel: "heard", MIDI events since the last report; "view", the
-# view of the displayed preset, "again" the same after the panel's process was restarted; "refused", presets by slot
-# that failed to load, and reasons; "take", a recording begins, "taken", it has ended, with the reason it never began,
-# if any. From the parent to the panel: "session", its `SessionView`; "warn", a line that stays.
-Kind = Literal[
-    "ready", "report", "driver", "playing", "set", "say", "preset", "lost", "error", "sound", "events", "swapped"
-]
-Message = tuple[Kind | Literal["no card", "heard", "view", "refused", "take", "taken"], Any]
+# Messages, in the order of a session. Most have one value; a message is sent whole, or not at all.
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The audio process plays from now on."""
+
+    status: LiveStatus
+
+
+@dataclass(frozen=True)
+class Report:
+    status: LiveStatus
+
+
+@dataclass(frozen=True)
+class DriverCall:
+    """A call of a card's driver begins, which may take so many seconds; None: it has ended."""
+
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Playing:
+    """Presets by slot that play from now on."""
+
+    presets: Mapping[int | None, str | Draft]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Presets by slot that failed to load, and the reasons; None: another's request."""
+
+    presets: Mapping[int | None, str | Draft | None]
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class PresetLines:
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Events that restore the player's state."""
+
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True)
+class View:
+    """The view of the displayed preset; ``again``: the same, to a panel process that was restarted."""
+
+    view: "PresetView"
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Heard:
+    """MIDI events since the last report, for the panel."""
+
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True)
+class Say:
+    line: str
+
+
+@dataclass(frozen=True)
+class Warn:
+    """A line that stays."""
+
+    line: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The card is gone."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The audio process ends; ``no_card``: of a setup `without_card`."""
+
+    lines: Sequence[str]
+    exit_status: int
+    no_card: bool = False
+
+
+@dataclass(frozen=True)
+class Events:
+    """To the audio process: play at once, ignoring their times. From it: recorded."""
+
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Recorded samples, [samples, 2] float32."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """A rack was swapped in at a sample of a recording."""
+
+    time: int
+    swap: "Swap"
+
+
+@dataclass(frozen=True)
+class Take:
+    """The start of a recording."""
+
+    time: int  # first sample
+    swap: "Swap"  # a fresh rack with all presets
+    standing: Sequence[Event]  # events that restore its state
+    latency_samples: int  # of the instrument
+
+
+@dataclass(frozen=True)
+class TakeEnd:
+    """A recording has ended; ``fault``: the reason for which it never began."""
+
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    view: SessionView
+
+
+Recorded = Sound | Events | Swapped
+# From the audio process, or from the parent to the panel.
+Message = (
+    Ready
+    | Report
+    | DriverCall
+    | Playing
+    | Refused
+    | PresetLines
+    | Standing
+    | View
+    | Heard
+    | Say
+    | Warn
+    | Lost
+    | Fault
+    | Recorded
+    | Take
+    | TakeEnd
+    | Session
+)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The seconds between reports."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """Presets by slot."""
+
+    presets: Mapping[int | None, str | Draft]
+
+
+@dataclass(frozen=True)
+class Record:
+    on: bool
+
+
+@dataclass(frozen=True)
+class Stop: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Changes of the session, for the parent: see `changed` in host/live/session.py."""
+
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Log:
+    """A line of the panel process's log, for the parent."""
+
+    line: str
+
+
+Command = Events | Pace | Load | Record | Stop | Settings | Log  # to the audio process, or from a panel

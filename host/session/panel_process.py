@@ -22,7 +22,7 @@ from typing import Any
 from ..errors import MODULES, UserError, how_to_install
 from ..events import ParameterChange
 from ..midi.controllers import HeldEvents
-from .messages import Command
+from .messages import Command, Events, Log, Message, Pace, Ready, Report, Session, View
 
 MOST_WAITING = 4096  # for a stalled reader; the oldest are dropped
 LONGEST_AT_ONCE = 16 << 10  # bytes: a writable socket has room for a hundred thousand
@@ -46,9 +46,9 @@ class MessageQueue:
         if len(self._waiting) > MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
 
-    def put_command(self, command: str, data: Any) -> None:
+    def put_command(self, command: Command) -> None:
         """Keep the last change of each parameter."""
-        for message, replaces in parts_of(command, data):
+        for message, replaces in parts_of(command):
             self.put(message, replaces)
 
     def take_all(self) -> list[Any]:
@@ -57,13 +57,13 @@ class MessageQueue:
         return taken
 
 
-def parts_of(command: str, data: Any) -> list[tuple[Command, Hashable]]:
+def parts_of(command: Command) -> list[tuple[Command, Hashable]]:
     """A command's messages, one an event, each with its ``replaces``."""
-    if command != "events":
-        return [((command, data), None)]
+    if not isinstance(command, Events):
+        return [(command, None)]
     return [
-        ((command, [event]), (event.channel, event.target) if isinstance(event, ParameterChange) else None)
-        for event in data
+        (Events([event]), (event.channel, event.target) if isinstance(event, ParameterChange) else None)
+        for event in command.events
     ]
 
 
@@ -83,8 +83,8 @@ class PipeWriter:
         """Send, or queue as `MessageQueue.put`; dropped if the reader is gone."""
         self._put_all([(message, replaces)])
 
-    def put_command(self, command: str, data: Any = None) -> None:
-        self._put_all(parts_of(command, data))
+    def put_command(self, command: Command) -> None:
+        self._put_all(parts_of(command))
 
     def close(self) -> None:
         with self._news:
@@ -180,7 +180,7 @@ class PanelProcess:
         self._home, self._report = home, report
         self.begun: Callable[[], object] | None = None  # called once, on its own thread, when the preset plays
         self._holds = HeldEvents()
-        self._kept: dict[str, Any] = {}  # the first messages to a restarted process, by kind
+        self._kept: dict[type[Message], Message] = {}  # the first messages to a restarted process
         self._asked: deque[Command] = deque()
         self._began = 0.0
         self._pipe: Connection | None = None
@@ -207,37 +207,39 @@ class PanelProcess:
         """The pages' commands; restarts a dead process, and releases its pages' notes and controls."""
         try:
             while self._pipe is not None and self._pipe.poll(0):
-                for command, data in self._pipe.recv():
-                    if command == "log":
-                        self._log(data)
+                for command in self._pipe.recv():
+                    if isinstance(command, Log):
+                        self._log(command.line)
                         continue
-                    if command == "events":
-                        for event in data:
+                    if isinstance(command, Events):
+                        for event in command.events:
                             self._holds.apply(event)
-                    self._asked.append((command, data))
+                    self._asked.append(command)
         except (EOFError, OSError):
             self._end(patience=0.0)
             self._log("its process has ended; it begins again, and pages come back by themselves")
             if released := self._holds.let_go(()):
-                self._asked.append(("events", released))
+                self._asked.append(Events(released))
         if self._pipe is None and time.monotonic() - self._began >= AGAIN_SECONDS:
             self._begin()
         asked = list(self._asked)
         self._asked.clear()
         return asked
 
-    def show(self, kind: str, data: Any) -> None:
-        if kind in ("ready", "report"):
-            self._kept["report"] = data
-        if kind in ("view", "session"):
-            self._kept[kind] = data
-        if kind == "ready":
-            self._asked.append(("pace", PACE_SECONDS))  # of another audio process, perhaps
-            if self.begun is not None:
-                threading.Thread(target=self.begun, name="begun", daemon=True).start()
-                self.begun = None
+    def show(self, message: Message) -> None:
+        match message:
+            case Ready(status):
+                self._kept[Report] = Report(status)
+                self._asked.append(Pace(PACE_SECONDS))  # of another audio process, perhaps
+                if self.begun is not None:
+                    threading.Thread(target=self.begun, name="begun", daemon=True).start()
+                    self.begun = None
+            case View(view):
+                self._kept[View] = View(view, again=True)
+            case Report() | Session():
+                self._kept[type(message)] = message
         if self._writer is not None:
-            self._writer.put((kind, data), replaces="report" if kind == "report" else None)
+            self._writer.put(message, replaces=Report if isinstance(message, Report) else None)
 
     def _log(self, line: str) -> None:
         """A thousand errors may come a second."""
@@ -255,10 +257,10 @@ class PanelProcess:
         theirs.close()
         self._began = time.monotonic()
         self._writer = PipeWriter(self._pipe)
-        for kind, again in (("view", "again"), ("session", "session"), ("report", "report")):
+        for kind in (View, Session, Report):
             if kind in self._kept:
-                self._writer.put((again, self._kept[kind]))
-        self._asked.append(("pace", PACE_SECONDS))
+                self._writer.put(self._kept[kind])
+        self._asked.append(Pace(PACE_SECONDS))
 
     def _end(self, patience: float) -> None:
         if self._writer is not None:

@@ -14,7 +14,7 @@ from ..errors import TimbrelError, UserError
 from ..events import ParameterTouch
 from ..files import check_output
 from ..midi.controllers import HeldEvents, hands_off
-from .messages import LiveStatus, Setup, Take
+from .messages import Command, Events, LiveStatus, Record, Recorded, Setup, Sound, Swapped, Take
 
 if TYPE_CHECKING:
     from ..audio.sound_files import SoundWriter
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 CHANNELS = 2
 MIDI_SUFFIXES = (".mid", ".midi")
 SPILL_SECONDS = 1.0
-RECORDED = ("sound", "events", "swapped")  # messages for recordings only
 
 
 @dataclass
@@ -96,8 +95,8 @@ class SessionRecorder:
                 Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
             )
             if self._take is not None:
-                self.record("swapped", (self._take.time, self._take.swap))
-                self.record("events", [replace(event, time=self._take.time) for event in self._take.standing])
+                self.record(Swapped(self._take.time, self._take.swap))
+                self.record(Events([replace(event, time=self._take.time) for event in self._take.standing]))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -117,21 +116,20 @@ class SessionRecorder:
             held = [event for event in self._holds.let_go(()) if isinstance(event, ParameterTouch)]
             self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
 
-    def record(self, kind: str, data: Any) -> None:
-        """``kind`` is in `RECORDED`."""
-        if kind == "events":
-            if self._midi is not None:
-                self._midi.add(replace(event, time=event.time + self._began) for event in data)
-                for event in data:
+    def record(self, message: Recorded) -> None:
+        match message:
+            case Sound(data):
+                self._record_sound(data)
+            case Events(events) if self._midi is not None:
+                self._midi.add(replace(event, time=event.time + self._began) for event in events)
+                for event in events:
                     self._holds.apply(event)
-            return
-        if kind == "swapped":
-            if self._midi is not None:
+            case Swapped(at, swap) if self._midi is not None:
                 from ..preset.recording_notes import RecordingNotes
 
-                at, swap = data
                 self._midi.note(at + self._began, RecordingNotes(swap=swap).text())
-            return
+
+    def _record_sound(self, data: bytes) -> None:
         import numpy as np
 
         sound = np.frombuffer(data, np.float32).reshape(-1, CHANNELS).T
@@ -165,7 +163,7 @@ class Takes:
     def writing(self) -> bool:
         return self.state in ("on", "option")
 
-    def ask(self, on: bool, send: Callable[[str, Any], None] | None) -> None:
+    def ask(self, on: bool, send: Callable[[Command], None] | None) -> None:
         """Begin or end a take; ``send`` takes commands to the audio process, None while there is none."""
         if self.state == "option":
             self._say("--record writes all that is played, until timbrel ends")
@@ -176,9 +174,9 @@ class Takes:
                 self.end(None)
         elif on and self.state == "off":
             self.state = "coming"
-            send("record", True)
+            send(Record(True))
         elif not on and self.state == "on":
-            send("record", False)
+            send(Record(False))
 
     def ready(self, setup: Setup, status: LiveStatus) -> None:
         if self._recorder is not None:
@@ -202,12 +200,11 @@ class Takes:
             return
         self.state, self.since, self.files = "on", time.monotonic(), ()
 
-    def record(self, kind: str, data: Any) -> None:
-        """``kind`` is in `RECORDED`."""
+    def record(self, message: Recorded) -> None:
         if self._recorder is None:
             return
         try:
-            self._recorder.record(kind, data)
+            self._recorder.record(message)
         except (TimbrelError, OSError) as error:
             if self.state == "option":
                 raise

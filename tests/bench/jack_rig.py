@@ -17,6 +17,7 @@ from timbrel.host.live import audio_process
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.live.session import HUGE_PAGES
 from timbrel.host.session.load_shedding import RenderLoad
+from timbrel.host.session.messages import Fault, Lost, Ready, Report, Stop
 
 RATE = 48000
 SERVER = "timbrel_bench"  # always the same: JACK has room for eight names, and keeps that of a server that was killed
@@ -233,7 +234,7 @@ class Sounding:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self._pipe.poll(0.05):
-                self._take(*self._pipe.recv())
+                self._take(self._pipe.recv())
         return self.report
 
     def memory(self):
@@ -244,24 +245,25 @@ class Sounding:
 
     def end(self):
         """Stop it; the load of each block."""
-        self._pipe.send([("stop", None)])
+        self._pipe.send([Stop()])
         self._process.join(PATIENCE_SECONDS)
         loads = np.fromfile(self._loads, np.float32)
         return loads[: np.count_nonzero(loads)]
 
     def _wait_until_ready(self):
         while True:
-            kind, what = self._pipe.recv()
-            if kind == "ready":
-                return what
-            self._take(kind, what)
+            message = self._pipe.recv()
+            if isinstance(message, Ready):
+                return message.status
+            self._take(message)
 
-    def _take(self, kind, what):
-        if kind == "report":
-            self.missed += [time.perf_counter()] * (what.underruns - self.report.underruns)
-            self.report = what
-        elif kind in ("error", "lost"):
-            sys.exit(f"the process that sounds: {what}")
+    def _take(self, message):
+        match message:
+            case Report(status):
+                self.missed += [time.perf_counter()] * (status.underruns - self.report.underruns)
+                self.report = status
+            case Fault() | Lost():
+                sys.exit(f"the process that sounds: {message}")
 
 
 class _EveryLoad(RenderLoad):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from timbrel.host.events import ProgramChange
 from timbrel.host.live import audio_process
 from timbrel.host.live.process_state import ProcessState
-from timbrel.host.session.messages import Setup
+from timbrel.host.session.messages import PresetLines, Setup, Stop
 from timbrel.host.session.meters import Meters
 
 from ...patience import PATIENCE_SECONDS, until
@@ -59,7 +59,7 @@ class Served:
         return self
 
     def __exit__(self, *error):
-        self._ours.send([("stop", None)])
+        self._ours.send([Stop()])
         self._serving.join(PATIENCE_SECONDS)
         self._ends.set()
         assert not self._serving.is_alive()
@@ -77,9 +77,9 @@ class Served:
         """The next line about the preset."""
         until = time.monotonic() + seconds
         while self._ours.poll(max(0.0, until - time.monotonic())):
-            kind, what = self._ours.recv()
-            if kind == "preset":
-                return what
+            message = self._ours.recv()
+            if isinstance(message, PresetLines):
+                return message.lines
         return []
 
     def at_rest(self):

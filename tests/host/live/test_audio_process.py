@@ -13,7 +13,7 @@ from timbrel.host.live.process_state import ForwardedEvents, MeteredSource, Proc
 from timbrel.host.midi.ports import Timed
 from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
-from timbrel.host.session.messages import Setup
+from timbrel.host.session.messages import DriverCall, Events, Pace, Playing, PresetLines, Ready, Say, Setup, View
 from timbrel.host.session.meters import Meters
 
 from ...patience import PATIENCE_SECONDS, until
@@ -42,7 +42,7 @@ def state(monkeypatch):
 
 def test_a_preset_that_is_loaded_is_told_to_the_parent_which_begins_with_it_again(state):
     audio_process._load(state, {None: "gm-pad"})
-    assert ("playing", {None: "gm-pad"}) in state.outbox
+    assert Playing({None: "gm-pad"}) in state.outbox
     assert len(state.loop.swapped) == 1
 
 
@@ -63,8 +63,10 @@ def test_phases_that_take_their_time_are_refused_live_and_what_sounds_goes_on(st
     path = tmp_path / "slow.toml"
     path.write_text('format = 1\nmodel = "gm-chroma-8"\n[play]\nphase = "best"\n')
     audio_process._load(state, {None: str(path)})
-    [(kind, [line])] = state.outbox
-    assert (kind, state.loop.swapped) == ("preset", [])
+    [message] = state.outbox
+    assert isinstance(message, PresetLines)
+    [line] = message.lines
+    assert state.loop.swapped == []
     assert "play.phase = 'best'" in line
     assert "'coherent'" in line
 
@@ -78,14 +80,14 @@ def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, 
 
         def take(events):
             taken.set()
-            pipe.send([("events", events)])
+            pipe.send([Events(events)])
 
         monkeypatch.setattr(playing._state.forwarded, "play", take)
-        pipe.send([("events", [ParameterChange(0, 0, "pan", 0.0)])])
+        pipe.send([Events([ParameterChange(0, 0, "pan", 0.0)])])
         while not taken.is_set():  # reports are read all the while: a full pipe would keep the process waiting
             assert pipe.poll(PATIENCE_SECONDS)
             pipe.recv()
-        playing._state.outbox.append(("events", [NoteOn(0, 0, 60, 1)]))
+        playing._state.outbox.append(Events([NoteOn(0, 0, 60, 1)]))
         kinds = set()
         while not {"report", "events"} <= kinds:
             assert pipe.poll(PATIENCE_SECONDS)
@@ -95,7 +97,7 @@ def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, 
 def test_reports_come_at_the_pace_that_is_asked(served, presets, monkeypatch):
     monkeypatch.setattr(audio_process, "REPORT_SECONDS", 1000.0)
     with served(presets[0]) as playing:
-        playing._ours.send([("pace", 0.01)])
+        playing._ours.send([Pace(0.01)])
         reports = 0
         while reports < 5:
             assert playing._ours.poll(PATIENCE_SECONDS)
@@ -132,7 +134,7 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     assert state.problem is None
 
     def heard():
-        return [event for kind, what in list(state.outbox) if kind == "events" for event in what]
+        return [event for message in list(state.outbox) if isinstance(message, Events) for event in message.events]
 
     until(lambda: len(heard()) >= 2, "two notes")
     shown = report(state)
@@ -160,12 +162,16 @@ def test_a_preset_that_takes_its_time_to_be_ready_is_described_after_ready(prese
     monkeypatch.setattr(audio_process, "Inputs", lambda names, api, arrival: None)
     state = ProcessState(Setup(str(presets[0]), null=True, panel=True), None)
     thread = threading.Thread(target=audio_process._sound, args=(state,), daemon=True)
+
+    def told():
+        return [type(message) for message in list(state.outbox) if not isinstance(message, Say | DriverCall)]
+
     thread.start()
     assert asked.wait(PATIENCE_SECONDS)
-    assert [kind for kind, _ in list(state.outbox) if kind not in ("say", "driver")] == []
+    assert told() == []
     gate.set()
     assert state.ready.wait(PATIENCE_SECONDS)
-    assert [kind for kind, _ in list(state.outbox) if kind not in ("say", "driver")] == ["ready", "view", "preset"]
+    assert told() == [Ready, View, PresetLines]
     state.loop.stop()
     thread.join(PATIENCE_SECONDS)
 

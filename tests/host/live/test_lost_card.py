@@ -11,7 +11,7 @@ from timbrel.host.audio.sound_card import LOST_SECONDS, ProgressWatch
 from timbrel.host.live import audio_process, session
 from timbrel.host.live.process_state import ProcessState
 from timbrel.host.live.render_loop import RenderLoop
-from timbrel.host.session.messages import Setup
+from timbrel.host.session.messages import DriverCall, Lost, Say, Setup, Standing
 
 from ..fake_card import FakeSink
 from .playing import player_of
@@ -57,8 +57,8 @@ def test_the_parent_is_told_how_a_card_was_lost(stuck, line):
     ended.start()
     ended.join()
     audio_process._serve(ProcessState(Setup("p"), theirs, loop=loop, device="a card"), ended)
-    assert ours.recv() == ("set", ())
-    assert ours.recv() == ("lost", line)
+    assert ours.recv() == Standing(())
+    assert ours.recv() == Lost(line)
 
 
 def test_a_card_that_never_starts_is_lost(monkeypatch):
@@ -67,8 +67,8 @@ def test_a_card_that_never_starts_is_lost(monkeypatch):
     loop = StandingLoop()
     loop.started = False
     audio_process._serve(ProcessState(Setup("p"), theirs, loop=loop, device="a card"), threading.current_thread())
-    assert ours.recv() == ("set", ())
-    assert ours.recv() == ("lost", "a card does not start")
+    assert ours.recv() == Standing(())
+    assert ours.recv() == Lost("a card does not start")
 
 
 def test_a_process_may_take_its_time_except_within_calls_of_a_driver():
@@ -76,14 +76,14 @@ def test_a_process_may_take_its_time_except_within_calls_of_a_driver():
     audio._pipe, process = Pipe()
     audio._heard, audio._patience, audio.setup = LONG_AGO, math.inf, Setup("p")
     assert list(audio.messages()) == []
-    process.send(("driver", audio_process.START_SECONDS))
-    process.send(("say", "hello"))
-    assert list(audio.messages()) == [("say", "hello")]
+    process.send(DriverCall(audio_process.START_SECONDS))
+    process.send(Say("hello"))
+    assert list(audio.messages()) == [Say("hello")]
     assert list(audio.messages()) == []
     audio._heard = time.monotonic() - audio_process.START_SECONDS - 1
     with pytest.raises(session._Lost, match="no longer answers"):
         list(audio.messages())
-    process.send(("driver", None))
+    process.send(DriverCall(None))
     assert list(audio.messages()) == []
     audio._heard = LONG_AGO
     assert list(audio.messages()) == []
@@ -92,7 +92,7 @@ def test_a_process_may_take_its_time_except_within_calls_of_a_driver():
 def test_a_process_says_when_it_calls_a_driver(monkeypatch, presets):
     calls = []
     state = ProcessState(Setup(str(presets[0]), null=True), None)
-    monkeypatch.setattr(state, "send", lambda kind, data: calls.append((kind, data)))
+    monkeypatch.setattr(state, "send", calls.append)
     monkeypatch.setattr(audio_process, "hurry", lambda priority: None)
     for name, made in (
         ("NullSink", audio_process.NullSink),
@@ -101,5 +101,5 @@ def test_a_process_says_when_it_calls_a_driver(monkeypatch, presets):
         monkeypatch.setattr(audio_process, name, lambda *a, make=made, name=name: calls.append(name) or make(*a))
     monkeypatch.setattr(audio_process, "MeteredSource", lambda *_: calls.append("sources") or 1 / 0)
     audio_process._sound(state)
-    begin, end = ("driver", audio_process.START_SECONDS), ("driver", None)
+    begin, end = DriverCall(audio_process.START_SECONDS), DriverCall(None)
     assert calls == [begin, "NullSink", end, begin, "Inputs", end, "sources"]

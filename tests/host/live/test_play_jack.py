@@ -229,7 +229,7 @@ def test_keys_sound_one_after_the_other_and_the_command_ends_when_asked(jack_ser
 HOGGED = """
 import gc, sys, threading, multiprocessing
 from timbrel.host.live import audio_process
-from timbrel.host.session.messages import Setup
+from timbrel.host.session.messages import Report, Setup
 
 def spin():
     count = 0
@@ -246,9 +246,9 @@ def storm():
 
 def tell(pipe):
     while True:
-        kind, what = pipe.recv()
-        if kind == "report":
-            print("underruns", what.underruns, flush=True)
+        message = pipe.recv()
+        if isinstance(message, Report):
+            print("underruns", message.status.underruns, flush=True)
 
 ours, theirs = multiprocessing.Pipe()
 threading.Thread(target={work}, daemon=True).start()

@@ -10,7 +10,23 @@ from timbrel.host.live import session as playing
 from timbrel.host.live.session import changed, play
 from timbrel.host.midi.controllers import hands_off
 from timbrel.host.preset.shipped import Draft
-from timbrel.host.session.messages import LiveStatus, Setup
+from timbrel.host.session.messages import (
+    Events,
+    LiveStatus,
+    Load,
+    Lost,
+    Playing,
+    PresetLines,
+    Ready,
+    Refused,
+    Report,
+    Say,
+    Session,
+    Settings,
+    Setup,
+    Sound,
+    Standing,
+)
 from timbrel.host.session.takes import Recording
 
 REPORT = LiveStatus(
@@ -68,9 +84,9 @@ def sounding(monkeypatch):
                 sent.setups.append(setup)
 
             def wait_until_ready(self, stop, views, kept):
-                kind, what = next(self.messages())
-                assert kind == "ready"
-                return what
+                message = next(self.messages())
+                assert isinstance(message, Ready)
+                return message.status
 
             def wait(self, seconds, others):
                 self.waited.append(others)
@@ -80,17 +96,17 @@ def sounding(monkeypatch):
                     message = self.waiting.pop(0)
                     if isinstance(message, BaseException):
                         raise message
-                    self.setup = playing._went_on(self.setup, *message)
+                    self.setup = playing._went_on(self.setup, message)
                     yield message
 
-            def send(self, command, what=None):
-                sent.append((command, what))
+            def send(self, command):
+                sent.append(command)
 
             def rest(self):
                 return iter(())
 
             def end(self):
-                sent.append(("end", None))
+                sent.append("end")
 
         monkeypatch.setattr(playing, "_AudioProcess", Stand)
         monkeypatch.setattr(playing, "AGAIN_SECONDS", 0.1)
@@ -100,7 +116,7 @@ def sounding(monkeypatch):
     return script
 
 
-READY, SHOWN = ("ready", REPORT), ("report", REPORT)
+READY, SHOWN = Ready(REPORT), Report(REPORT)
 
 
 def go(screen, panel=None, **settings):
@@ -119,8 +135,12 @@ class Panel:
     def commands(self):
         return self._asks.pop(0) if self._asks else []
 
-    def show(self, kind, what):
-        self.heard.append((kind, what))
+    def show(self, message):
+        self.heard.append(message)
+
+    def sessions(self):
+        """The views of the session that it heard."""
+        return [message.view for message in self.heard if isinstance(message, Session)]
 
 
 def test_warnings_come_once_sound_does_and_only_once(sounding):
@@ -134,7 +154,7 @@ def test_warnings_come_once_sound_does_and_only_once(sounding):
 
 
 def test_what_a_program_change_chose_plays_on_when_the_card_is_back(sounding):
-    chosen = [("playing", {None: "q"}), ("playing", {1: "pad"}), ("playing", {1: "organ"})]
+    chosen = [Playing({None: "q"}), Playing({1: "pad"}), Playing({1: "organ"})]
     sent = sounding([READY, *chosen, playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
     assert sent.begun == [("p",), ("q", (1, "organ"))]
@@ -142,7 +162,7 @@ def test_what_a_program_change_chose_plays_on_when_the_card_is_back(sounding):
 
 def test_a_draft_that_was_loaded_plays_on_when_the_card_is_back(sounding):
     draft = Draft("mine", "format = 1", Path())
-    sent = sounding([READY, ("playing", {None: draft}), playing._Lost("the card has gone")], [READY, SHOWN])
+    sent = sounding([READY, Playing({None: draft}), playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
     assert sent.begun == [("p",), (draft,)]
 
@@ -150,7 +170,7 @@ def test_a_draft_that_was_loaded_plays_on_when_the_card_is_back(sounding):
 def test_what_controllers_set_is_told_to_the_next_process_and_that_no_hand_is_on_them(sounding):
     knob, pedal = ControlChange(0, 0, 74, 100), ControlChange(0, 0, 64, 127)
     turn = ParameterChange(0, 0, "pan", 0.5)
-    told = [("set", [knob]), ("set", [knob, turn, pedal])]
+    told = [Standing([knob]), Standing([knob, turn, pedal])]
     sent = sounding([READY, *told, playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
     assert sent.openings == [(), [knob, turn, pedal, *hands_off()]]
@@ -158,7 +178,7 @@ def test_what_controllers_set_is_told_to_the_next_process_and_that_no_hand_is_on
 
 def test_hands_that_held_targets_hold_none_in_the_next_process(sounding):
     hold, turn = ParameterTouch(0, 0, "latent.0", True), ParameterChange(0, 0, "latent.0", 0.5)
-    sent = sounding([READY, ("set", [hold, turn]), playing._Lost("the card has gone")], [READY, SHOWN])
+    sent = sounding([READY, Standing([hold, turn]), playing._Lost("the card has gone")], [READY, SHOWN])
     go(Screen([], [], [], [], []))
     assert sent.openings[1] == [turn, *hands_off()]
 
@@ -169,7 +189,7 @@ def test_what_is_refused_is_said_without_a_warning_in_front(sounding):
     with pytest.raises(UserError, match="no preset"):
         go(screen)
     assert screen.said == []
-    assert sent == [("end", None)]
+    assert sent == ["end"]
 
 
 def test_the_quit_key_works_while_the_card_is_away(sounding):
@@ -180,28 +200,28 @@ def test_the_quit_key_works_while_the_card_is_away(sounding):
 def test_keys_go_to_the_process_and_quit_ends_it(sounding):
     sent = sounding([READY])
     go(Screen([(60, True)], [(60, False), "quit", (61, True)]))
-    assert sent == [("events", [NoteOn(0, 0, 60, 100)]), ("events", [NoteOff(0, 0, 60)]), ("end", None)]
+    assert sent == [Events([NoteOn(0, 0, 60, 100)]), Events([NoteOff(0, 0, 60)]), "end"]
 
 
 def test_what_a_panel_asks_goes_to_the_process_and_it_hears_all_but_sound_and_what_is_recorded(sounding):
-    turn, load = ("events", [ParameterChange(0, 0, "pan", 0.5)]), ("load", {None: "q"})
-    sent = sounding([READY, ("sound", b""), ("events", []), ("say", "a port"), ("playing", {None: "q"}), SHOWN])
+    turn, load = Events([ParameterChange(0, 0, "pan", 0.5)]), Load({None: "q"})
+    sent = sounding([READY, Sound(b""), Events([]), Say("a port"), Playing({None: "q"}), SHOWN])
     panel = Panel([turn], [load])
     go(Screen([], []), panel)
-    assert sent == [turn, load, ("end", None)]
+    assert sent == [turn, load, "end"]
     assert sent.waited[0] == ["its pipe"]
     assert panel.heard[0] == READY
-    assert panel.heard[-3:] == [("say", "a port"), ("playing", {None: "q"}), SHOWN]
-    assert {kind for kind, _ in panel.heard} == {"ready", "session", "say", "playing", "report"}
+    assert panel.heard[-3:] == [Say("a port"), Playing({None: "q"}), SHOWN]
+    assert set(map(type, panel.heard)) == {Ready, Session, Say, Playing, Report}
 
 
 def test_what_a_panel_turns_while_the_card_is_away_is_turned_when_it_is_back_and_notes_are_dropped(sounding):
-    turn, load, note = ParameterChange(0, 0, "pan", 0.5), ("load", {None: "q"}), NoteOn(0, 0, 60, 100)
+    turn, load, note = ParameterChange(0, 0, "pan", 0.5), Load({None: "q"}), NoteOn(0, 0, 60, 100)
     sent = sounding([READY, playing._Lost("the card has gone")], [READY])
-    panel = Panel([], [("events", [note, turn]), load], [("events", [note])])
+    panel = Panel([], [Events([note, turn]), load], [Events([note])])
     go(Screen([], [], [], [], []), panel)
-    assert sent == [("end", None), ("events", [turn]), load, ("end", None)]
-    assert ("lost", "the card has gone") in panel.heard
+    assert sent == ["end", Events([turn]), load, "end"]
+    assert Lost("the card has gone") in panel.heard
 
 
 def settings(sent):
@@ -211,18 +231,18 @@ def settings(sent):
 def test_another_card_is_chosen_while_the_one_before_is_away(sounding):
     sent = sounding([READY, playing._Lost("the card has gone")], [READY])
     screen = Screen(*[[]] * 5)
-    go(screen, Panel([], [("settings", {"device": "another", "channel": 2})]))
+    go(screen, Panel([], [Settings({"device": "another", "channel": 2})]))
     assert settings(sent) == [(None, 128, None), ("another", 128, 2)]
     assert screen.said[-2:] == ["the card has gone; waiting for it to come back", "AirPods plays, in blocks of 128"]
 
 
 def test_a_session_without_a_card_starts_without_sound_says_why_and_takes_the_card_that_is_chosen(sounding):
     sent = sounding([playing._NoCard("no sound card was found; connect one")], [READY], [READY])
-    screen, panel = Screen(*[[]] * 5), Panel([], [("settings", {"device": "another"})])
+    screen, panel = Screen(*[[]] * 5), Panel([], [Settings({"device": "another"})])
     go(screen, panel)
     assert [(setup.device, setup.null) for setup in sent.setups] == [(None, False), (None, True), ("another", False)]
     assert screen.said[0].startswith("no sound card was found; playing without sound: choose a card")
-    faults = [view.card_fault for kind, view in panel.heard if kind == "session"]
+    faults = [view.card_fault for view in panel.sessions()]
     assert faults == ["no sound card was found", "", ""]
 
 
@@ -233,34 +253,34 @@ def test_a_session_without_a_card_starts_without_sound_says_why_and_takes_the_ca
 )
 def test_settings_that_fail_give_way_to_those_before_with_one_line(sounding, fault):
     """Also those whose card goes at once; later changes and held controls stay."""
-    playing_q = ("playing", {None: "q"})
+    playing_q = Playing({None: "q"})
     sent = sounding([READY, playing_q], fault, [READY])
-    screen, panel = Screen(*[[]] * 5), Panel([], [("settings", {"block": 64})])
+    screen, panel = Screen(*[[]] * 5), Panel([], [Settings({"block": 64})])
     go(screen, panel)
     assert settings(sent) == [(None, 128, None), (None, 64, None), (None, 128, None)]
     assert sent.begun == [("p",), ("q",), ("q",)]
     assert [line for line in screen.said if "the settings before play on" in line] == screen.said[-1:]
-    assert [kind for kind, _ in panel.heard].count("lost") == 0
-    restarting = [(view.block, view.restarting) for kind, view in panel.heard if kind == "session"]
+    assert not [message for message in panel.heard if isinstance(message, Lost)]
+    restarting = [(view.block, view.restarting) for view in panel.sessions()]
     assert restarting == [(128, False), (64, True), *([(64, False)] if len(fault) == 2 else []), (128, False)]
 
 
 def test_settings_that_are_the_present_ones_change_nothing(sounding):
     sent = sounding([READY])
-    go(Screen(*[[]] * 3), Panel([("settings", {"block": 128, "channel": None})]))
+    go(Screen(*[[]] * 3), Panel([Settings({"block": 128, "channel": None})]))
     assert len(sent.setups) == 1
 
 
 def test_a_preset_that_was_being_loaded_is_loaded_by_the_next_process():
     setup = Setup("p", loading={None: "q", 2: "r"})
-    assert playing._went_on(setup, "playing", {None: "q"}).loading == {2: "r"}
-    assert playing._went_on(setup, "playing", {None: "s"}).loading == {None: "q", 2: "r"}
-    assert playing._went_on(setup, "refused", ({2: "r"}, ["broken"])).loading == {None: "q"}
+    assert playing._went_on(setup, Playing({None: "q"})).loading == {2: "r"}
+    assert playing._went_on(setup, Playing({None: "s"})).loading == {None: "q", 2: "r"}
+    assert playing._went_on(setup, Refused({2: "r"}, ["broken"])).loading == {None: "q"}
 
 
 def test_what_is_told_of_the_preset_is_told_apart_from_what_else_happens(sounding):
     refused = "preset x: unknown key 'y'; the preset before plays on"
-    sounding([READY, ("preset", [refused]), ("say", "MIDI port 'k' is here"), ("preset", ["preset 'x' is loaded"])])
+    sounding([READY, PresetLines([refused]), Say("MIDI port 'k' is here"), PresetLines(["preset 'x' is loaded"])])
     screen = Screen([], [])
     go(screen)
     assert screen.told == [[refused], ["preset 'x' is loaded"]]

@@ -16,7 +16,22 @@ from timbrel.host.midi.files import read_performance
 from timbrel.host.panel.messages import read_message
 from timbrel.host.panel.state import PanelState
 from timbrel.host.preset.shipped import Draft
-from timbrel.host.session.messages import Setup
+from timbrel.host.session.messages import (
+    Events,
+    Load,
+    Lost,
+    Pace,
+    Ready,
+    Record,
+    Report,
+    Say,
+    Session,
+    Settings,
+    Setup,
+    Stop,
+    View,
+    Warn,
+)
 from timbrel.host.session.takes import Recording
 
 from ...patience import PATIENCE_SECONDS
@@ -59,26 +74,30 @@ class Panel:
             asked.append(self._parent.recv())
         return asked
 
-    def show(self, kind, what):
+    def show(self, message):
         with self.reported:
-            self.heard.append((kind, what))
+            self.heard.append(message)
             self.reported.notify_all()
-        if kind == "ready" and self._page.ident is None:
+        if isinstance(message, Ready) and self._page.ident is None:
             self._page.start()
 
-    def answer(self, command, data, fits, kind):
-        """The first message of a kind that fits, from a command on."""
+    def answer(self, command, fits, kind):
+        """The content of the first message of a kind that fits, from a command on."""
         since = len(self.heard)
-        self.pipe.send((command, data))
+        self.pipe.send(command)
         return self.wait_for(fits, kind, since)
 
-    def wait_for(self, fits, kind="report", since=None):
-        """The first message of a kind that fits, from now on."""
+    def of(self, kind, since=0):
+        """The contents of the messages of a kind."""
+        return [next(iter(vars(message).values())) for message in self.heard[since:] if isinstance(message, kind)]
+
+    def wait_for(self, fits, kind=Report, since=None):
+        """The content of the first message of a kind that fits, from now on."""
         with self.reported:
             since = len(self.heard) if since is None else since
 
             def found():
-                return [what for told, what in self.heard[since:] if told == kind and fits(what)]
+                return [content for content in self.of(kind, since) if fits(content)]
 
             assert self.reported.wait_for(found, PATIENCE_SECONDS), self.heard[-1]
             return found()[0]
@@ -88,7 +107,7 @@ class Panel:
             page(self)
         except BaseException as problem:
             self.problem = problem
-        self.pipe.send(("stop", None))
+        self.pipe.send(Stop())
 
     def play(self, setup, **recording):
         play(setup, Screen(), Recording(**recording), False, self)
@@ -110,11 +129,11 @@ def test_a_thousand_moves_a_second_let_reports_through_and_all_arrive_in_the_rec
     def move(panel):
         while not ends.is_set():
             sent.append(ParameterChange(0, 0, "latent.1", (len(sent) % 1000) / 1000))
-            panel.pipe.send(("events", [sent[-1]]))
+            panel.pipe.send(Events([sent[-1]]))
             time.sleep(0.001)
 
     def page(panel):
-        panel.pipe.send(("events", [NoteOn(0, 0, 60, 100)]))
+        panel.pipe.send(Events([NoteOn(0, 0, 60, 100)]))
         moving = threading.Thread(target=move, args=(panel,))
         moving.start()
         try:
@@ -123,7 +142,7 @@ def test_a_thousand_moves_a_second_let_reports_through_and_all_arrive_in_the_rec
         finally:
             ends.set()
             moving.join()
-        panel.pipe.send(("events", [NoteOff(0, 0, 60)]))
+        panel.pipe.send(Events([NoteOff(0, 0, 60)]))
         panel.wait_for(lambda report: report.held == [])
 
     Panel(page).play(Setup(preset, null=True, midi=False), midi=tmp_path / "take.mid")
@@ -141,18 +160,18 @@ def test_a_panel_is_told_where_knobs_stand_and_what_sounds_under_a_hand_and_afte
     Path(preset).write_text(Path(preset).read_text(encoding="utf-8") + moved, encoding="utf-8")
 
     def page(panel):
-        panel.pipe.send(("pace", 0.02))
+        panel.pipe.send(Pace(0.02))
         first = panel.wait_for(lambda report: report.latents[1] > 0.3)
         assert panel.wait_for(lambda report: report.latents != first.latents).values == first.values
         held = [
             ParameterTouch(0, first.channel, "latent.1", True),
             ParameterChange(0, first.channel, "latent.1", 0.0625),
         ]
-        panel.pipe.send(("events", held))
+        panel.pipe.send(Events(held))
         rests = panel.wait_for(lambda report: report.latents[1] == 0.0625)
         assert rests.values == first.values | {"latent.1": 0.0625}
         panel.wait_for(lambda report: report.latents[1] == 0.0625 and report.latents[0] != rests.latents[0])
-        panel.pipe.send(("events", [ParameterTouch(0, first.channel, "latent.1", False)]))
+        panel.pipe.send(Events([ParameterTouch(0, first.channel, "latent.1", False)]))
         assert panel.wait_for(lambda report: report.latents[1] > 0.3).values == rests.values
 
     Panel(page).play(Setup(preset, null=True, midi=False))
@@ -165,15 +184,15 @@ def test_a_draft_that_is_loaded_and_a_drag_on_its_path_render_to_what_was_played
     )
 
     def page(panel):
-        panel.pipe.send(("events", [NoteOn(0, 0, 60, 100), NoteOn(0, 0, 67, 100)]))
+        panel.pipe.send(Events([NoteOn(0, 0, 60, 100), NoteOn(0, 0, 67, 100)]))
         panel.wait_for(lambda report: report.held == [60, 67])
-        panel.pipe.send(("load", {None: draft}))
+        panel.pipe.send(Load({None: draft}))
         panel.wait_for(lambda report: report.presets == {None: "mine"})
-        panel.pipe.send(("events", [NoteOff(0, 0, 60), NoteOn(0, 0, 48, 100), ParameterTouch(0, 0, "latent.1", True)]))
+        panel.pipe.send(Events([NoteOff(0, 0, 60), NoteOn(0, 0, 48, 100), ParameterTouch(0, 0, "latent.1", True)]))
         for value in (0.5, 0.75, 1.0):
-            panel.pipe.send(("events", [ParameterChange(0, 0, "latent.1", value)]))
+            panel.pipe.send(Events([ParameterChange(0, 0, "latent.1", value)]))
             panel.wait_for(lambda report, value=value: report.values["latent.1"] == value)
-        panel.pipe.send(("events", [ParameterTouch(0, 0, "latent.1", False), NoteOff(0, 0, 48), NoteOff(0, 0, 67)]))
+        panel.pipe.send(Events([ParameterTouch(0, 0, "latent.1", False), NoteOff(0, 0, 48), NoteOff(0, 0, 67)]))
         panel.wait_for(lambda report: report.voices == 0)
 
     played = {"sound": tmp_path / "take.wav", "midi": tmp_path / "take.mid"}
@@ -199,9 +218,9 @@ def takes(tmp_path, monkeypatch):
 
 def recorded(panel, play):
     """Record while ``play`` plays; return the names of the files."""
-    panel.answer("record", True, lambda session: session.recording == "on", "session")
+    panel.answer(Record(True), lambda session: session.recording == "on", Session)
     play()
-    return panel.answer("record", False, lambda session: session.recording == "off", "session").files
+    return panel.answer(Record(False), lambda session: session.recording == "off", Session).files
 
 
 def test_a_take_begins_and_ends_amid_playing_and_renders_to_what_was_played(preset, takes, tmp_path, timbrel):
@@ -209,25 +228,25 @@ def test_a_take_begins_and_ends_amid_playing_and_renders_to_what_was_played(pres
     draft, files = Draft("mine: 1", text + PATH, tmp_path), []
 
     def note(panel, key):
-        panel.pipe.send(("events", [NoteOn(0, 0, key, 100)]))
+        panel.pipe.send(Events([NoteOn(0, 0, key, 100)]))
         panel.wait_for(lambda report: report.held == [key])
-        panel.pipe.send(("events", [NoteOff(0, 0, key)]))
+        panel.pipe.send(Events([NoteOff(0, 0, key)]))
         panel.wait_for(lambda report: report.voices == 0)
 
     def page(panel):
-        panel.pipe.send(("load", {None: draft}))
+        panel.pipe.send(Load({None: draft}))
         panel.wait_for(lambda report: report.presets == {None: "mine: 1"})
-        panel.pipe.send(("events", [ParameterChange(0, 0, "latent.1", 0.75), ControlChange(0, 0, 10, 20)]))
+        panel.pipe.send(Events([ParameterChange(0, 0, "latent.1", 0.75), ControlChange(0, 0, 10, 20)]))
         note(panel, 72)
 
         def play():
             note(panel, 60)
-            panel.pipe.send(("load", {None: preset}))
+            panel.pipe.send(Load({None: preset}))
             panel.wait_for(lambda report: report.presets == {None: "a"})
             note(panel, 48)
 
         files.extend(recorded(panel, play))
-        panel.pipe.send(("events", [ParameterChange(0, 0, "latent.1", 0.25)]))
+        panel.pipe.send(Events([ParameterChange(0, 0, "latent.1", 0.25)]))
         files.extend(recorded(panel, lambda: note(panel, 50)))
 
     Panel(page).play(Setup(preset, null=True, midi=False, block=2048))  # no voice is shed on a busy machine
@@ -251,20 +270,20 @@ def test_other_settings_keep_the_draft_and_its_knobs_and_those_that_fail_leave_t
     blocks = []
 
     def page(panel):
-        panel.pipe.send(("load", {None: draft}))
+        panel.pipe.send(Load({None: draft}))
         other = {"block": 512, "channel": 3}  # before the draft plays
-        panel.answer("settings", other, lambda session: session.restarting, "session")
+        panel.answer(Settings(other), lambda session: session.restarting, Session)
         panel.wait_for(lambda report: report.block == 512 and report.presets == {None: "mine"})
-        panel.pipe.send(("pace", 0.01))
+        panel.pipe.send(Pace(0.01))
         panel.wait_for(lambda report: True)
-        panel.pipe.send(("events", [ParameterChange(0, 0, "latent.1", 0.75)]))
+        panel.pipe.send(Events([ParameterChange(0, 0, "latent.1", 0.75)]))
         panel.wait_for(lambda report: report.values["latent.1"] == 0.75)
         other = {"device": "a card that is not here", "block": 64}
-        panel.answer("settings", other, lambda line: line.endswith("the settings before play on"), "warn")
+        panel.answer(Settings(other), lambda line: line.endswith("the settings before play on"), Warn)
         after = panel.wait_for(lambda report: report.values["latent.1"] == 0.75)
         assert (after.block, after.presets) == (512, {None: "mine"})
-        assert [line for kind, line in panel.heard if kind == "lost"] == []
-        blocks.extend(session.block for kind, session in panel.heard if kind == "session")
+        assert panel.of(Lost) == []
+        blocks.extend(session.block for session in panel.of(Session))
 
     Panel(page).play(Setup(preset, null=True, midi=False))
     assert blocks == [128, 512, 512, 64, 512]
@@ -272,9 +291,9 @@ def test_other_settings_keep_the_draft_and_its_knobs_and_those_that_fail_leave_t
 
 def test_while_all_is_recorded_settings_stay_and_a_page_is_told_why_it_cannot_record(preset, tmp_path):
     def page(panel):
-        panel.wait_for(lambda session: session.recording == "option", "session", since=0)
-        for command, data in (("settings", {"block": 512}), ("record", True), ("record", False)):
-            panel.answer(command, data, lambda line: "record" in line, "say")
+        panel.wait_for(lambda session: session.recording == "option", Session, since=0)
+        for command in (Settings({"block": 512}), Record(True), Record(False)):
+            panel.answer(command, lambda line: "record" in line, Say)
         assert panel.wait_for(lambda report: True).block == 128
 
     Panel(page).play(Setup(preset, null=True, midi=False), midi=tmp_path / "take.mid")
@@ -286,17 +305,17 @@ class Board(Panel):
     def __init__(self, page, home):
         super().__init__(page)
         out = SimpleNamespace(
-            play=lambda events: self.pipe.send(("events", list(events))),
-            load=lambda preset: self.pipe.send(("load", {None: preset})),
+            play=lambda events: self.pipe.send(Events(list(events))),
+            load=lambda preset: self.pipe.send(Load({None: preset})),
             send=lambda message, page=None: None,
             show_map=lambda model, data: None,
         )
         self.shared, self.state = threading.RLock(), PanelState(out, home)
 
-    def show(self, kind, what):
+    def show(self, message):
         with self.shared:
-            self.state.apply_report(kind, what)
-        super().show(kind, what)
+            self.state.apply_report(message)
+        super().show(message)
 
     def say(self, t, **fields):
         with self.shared:
@@ -312,7 +331,7 @@ def test_snapshots_their_corners_and_a_dice_render_to_what_was_played_and_storin
             panel.say("set", values={"latent.0": value, "pan": value - 0.5})
             panel.wait_for(lambda report, value=value: report.values["latent.0"] == value)
             panel.say("snapshot", slot=slot)
-            stored = panel.wait_for(lambda view, slot=slot: f"slot = {slot}" in view.text, "view")
+            stored = panel.wait_for(lambda view, slot=slot: f"slot = {slot}" in view.text, View)
         assert stored.draft
         values = panel.state.state()["preset"]["snapshots"][1]
         assert {"latent.0", "latent.1", "latent.2", "pan", "envelope.attack_seconds"} <= set(values)
@@ -352,7 +371,7 @@ def test_positions_of_morph_and_macros_come_back_with_a_preset_that_was_saved(pr
         panel.say("set", values=away)
         panel.wait_for(lambda report: away.items() <= report.values.items())
         panel.say("save", name="kept")
-        assert not panel.wait_for(lambda view: view.name == "kept", "view").draft
+        assert not panel.wait_for(lambda view: view.name == "kept", View).draft
         codes = panel.wait_for(lambda report: away.items() <= report.values.items()).latents
         assert not panel.state.state()["preset"]["dirty"]
         panel.say("load", name="b")

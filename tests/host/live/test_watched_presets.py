@@ -6,6 +6,7 @@ import pytest
 from timbrel.host.preset.library import LiveOptions
 from timbrel.host.preset.shipped import Draft
 from timbrel.host.session.channel_presets import ChannelPresets
+from timbrel.host.session.messages import Load
 
 from .serving import save, soften
 
@@ -40,18 +41,18 @@ def test_a_draft_that_the_parent_sends_is_loaded_as_if_it_lay_in_its_folder(serv
     """Its model has a relative path; the file of the preset before is watched no more."""
     draft = Draft("mine", presets[0].read_text(encoding="utf-8") + "[play]\ngain_db = -6.0\n", presets[0].parent)
     with served(presets[0]) as playing:
-        playing._ours.send([("load", {None: draft})])
+        playing._ours.send([Load({None: draft})])
         assert playing.told() == ["preset 'mine' is loaded"]
         assert playing.names() == {None: draft}
         assert playing.loop.swapped[0].knobs[0].at("gain") == -6.0
         soften(presets[0])
         assert playing.at_rest()
         broken = replace(draft, text=draft.text + "gain_db = 3\n")
-        playing._ours.send([("load", {None: broken})])
+        playing._ours.send([Load({None: broken})])
         [line] = playing.told()
         assert line.endswith("; the preset before plays on")
         assert "mine.toml" in line
-        playing._ours.send([("load", {None: str(presets[1])})])
+        playing._ours.send([Load({None: str(presets[1])})])
         assert playing.told() == ["preset 'b' is loaded"]
 
 

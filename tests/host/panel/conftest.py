@@ -6,6 +6,7 @@ import time
 import pytest
 from timbrel.host.panel.messages import read_message
 from timbrel.host.panel.state import PanelState
+from timbrel.host.session.messages import Events, Ready, View
 from timbrel.host.session.panel_process import PanelProcess
 
 from ...patience import PATIENCE_SECONDS
@@ -19,8 +20,8 @@ class Parent:
     def __init__(self, panel, folder):
         self.panel, self.commands, self.said = panel, [], []
         panel.say = self.said.append
-        panel.show("view", view(folder=folder))
-        panel.show("ready", status(RESTS))
+        panel.show(View(view(folder=folder)))
+        panel.show(Ready(status(RESTS)))
 
     def turn(self):
         """Let a moment pass in which the parent does its part."""
@@ -37,7 +38,7 @@ class Parent:
 
     @property
     def events(self):
-        return [event for command, what in self.commands if command == "events" for event in what]
+        return [event for command in self.commands if isinstance(command, Events) for event in command.events]
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,8 @@ def stage(tmp_path):
     out = Out()
     board = PanelState(out, tmp_path)
     (tmp_path / "pad.toml").write_text(TEXT)
-    board.apply_report("view", view(folder=tmp_path))
-    board.apply_report("ready", status(RESTS))
+    board.apply_report(View(view(folder=tmp_path)))
+    board.apply_report(Ready(status(RESTS)))
 
     def say(t, page="one", **fields):
         board.apply(page, read_message(json.dumps({"t": t, **fields})))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from timbrel.host.preset.shipped import Draft
-from timbrel.host.session.messages import LiveStatus
+from timbrel.host.session.messages import LiveStatus, Playing, View
 from timbrel.host.session.view import ControlView, MapView, PresetView
 
 TEXT = """\
@@ -91,8 +91,8 @@ class Out:
     def load(self, preset):
         self.loads.append(preset)
 
-    def ask(self, command, data):
-        self.asked.append((command, data))
+    def ask(self, command):
+        self.asked.append(command)
 
     def list_devices(self, page, midi_api):
         self.asked.append((page, midi_api))
@@ -144,5 +144,5 @@ def played(out):
 def answer(board, out, rests, **more):
     """The process that sounds plays the draft that was asked for last."""
     draft = played(out)
-    board.apply_report("playing", {None: draft})
-    board.apply_report("view", view(draft.text, draft.name, rests, draft.folder, **more))
+    board.apply_report(Playing({None: draft}))
+    board.apply_report(View(view(draft.text, draft.name, rests, draft.folder, **more)))

@@ -12,6 +12,7 @@ import pytest
 from timbrel.host.commands import live
 from timbrel.host.errors import UserError
 from timbrel.host.panel.process import run
+from timbrel.host.session.messages import Ready, Say
 from timbrel.host.session.panel_process import PanelProcess
 
 from ...patience import PATIENCE_SECONDS
@@ -65,11 +66,11 @@ def test_the_address_is_a_line_of_its_own_and_a_browser_opens_it_only_where_ther
 def test_what_waits_for_the_sound_is_called_once_it_is_there_and_no_second_time():
     panel, called = PanelProcess(run), threading.Semaphore(0)
     panel.begun = called.release
-    panel.show("say", "a line")
+    panel.show(Say("a line"))
     assert not called.acquire(blocking=False)
-    panel.show("ready", None)
+    panel.show(Ready(None))
     assert called.acquire(timeout=PATIENCE_SECONDS)
-    panel.show("ready", None)
+    panel.show(Ready(None))
     assert panel.begun is None
     panel.__exit__()
 

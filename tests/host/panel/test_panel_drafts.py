@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 from timbrel.host.events import ControlChange, NoteOn, ParameterChange, ParameterTouch
+from timbrel.host.session.messages import Heard, Refused, Report, View
 
 from .fakes import RESTS, TEXT, answer, drag, played, status, view
 
@@ -39,7 +40,7 @@ def test_what_hands_do_while_a_draft_is_opened_is_done_again_when_it_plays(stage
 def test_a_draft_that_is_refused_is_told_and_leaves_no_step(stage):
     board, say, out = stage
     say("effect", do="add", plugin="Reverb")
-    board.apply_report("refused", ({None: played(out)}, ["no room"]))
+    board.apply_report(Refused({None: played(out)}, ["no room"]))
     assert out.said() == ["no room"]
     preset = out.shown("preset")
     assert (preset["dirty"], preset["can_undo"]) == (False, False)
@@ -53,16 +54,16 @@ def test_a_knob_that_is_moved_while_a_target_waits_becomes_its_own_and_what_else
     assert out.shown("learn")["target"] == "latent.1"
     for value in range(0, 128, 16):
         now[0] += 0.02
-        board.apply_report("heard", [NoteOn(0, 0, 60, 9), ControlChange(0, 0, 74, value)])
-    board.apply_report("report", status(RESTS))
+        board.apply_report(Heard([NoteOn(0, 0, 60, 9), ControlChange(0, 0, 74, value)]))
+    board.apply_report(Report(status(RESTS)))
     assert out.loads == []
     now[0] += 1.0
-    board.apply_report("report", status(RESTS))
+    board.apply_report(Report(status(RESTS)))
     assert out.shown("learn") == {"target": None, "said": "CC 74 moves latent.1, and latent.0 as before"}
     maps = [(entry["number"], entry["target"]) for entry in tomllib.loads(played(out).text)["cc"]]
     assert maps == [(74, "latent.0"), (74, "latent.1")]
     answer(board, out, RESTS)
-    board.apply_report("report", status(RESTS))
+    board.apply_report(Report(status(RESTS)))
     assert board.state()["learn"]["said"] == "CC 74 moves latent.1, and latent.0 as before"
     assert out.shown("learn") == board.state()["learn"]
     say("unlearn", target="latent.0")
@@ -114,7 +115,7 @@ def test_what_is_saved_is_what_sounds_with_its_comments_and_is_no_longer_dirty(s
     fields = tomllib.loads(saved)
     assert (fields["latent"]["values"], fields["play"]["gain_db"]) == ([0.6, 0.75], -3.0)
     assert out.loads == [str(tmp_path / "mine.toml")]
-    board.apply_report("view", view(saved, "mine", RESTS | {"latent.0": 0.6, "gain": -3.0}, tmp_path))
+    board.apply_report(View(view(saved, "mine", RESTS | {"latent.0": 0.6, "gain": -3.0}, tmp_path)))
     preset = out.shown("preset")
     assert preset["name"] == "mine"
     assert out.turns[-1] == ("morph", 0.5)  # which no file has a place for

@@ -1,6 +1,7 @@
 """Pages hold, release and undo drags, keys and pedals."""
 
 from timbrel.host.events import ControlChange, NoteOff, ParameterChange, ParameterTouch
+from timbrel.host.session.messages import Lost, Ready, Report, View
 
 from .fakes import RESTS, TEXT, drag, status, view
 
@@ -27,7 +28,7 @@ def test_a_gesture_that_ends_where_it_began_is_no_step_and_no_change(stage):
     board, say, out = stage
     say("grab", targets=["latent.0"])
     say("move", values={"latent.0": 0.9})
-    board.apply_report("report", status(RESTS | {"latent.0": 0.9}))
+    board.apply_report(Report(status(RESTS | {"latent.0": 0.9})))
     say("move", values={"latent.0": 0.25})
     say("drop", targets=["latent.0"])
     states = [message["state"] for _, message in out.told if message["t"] == "state"]
@@ -51,7 +52,7 @@ def test_a_target_that_is_grabbed_twice_goes_back_to_where_it_was_at_first(stage
 def test_a_target_that_is_let_go_where_it_was_leaves_no_step_and_no_change(stage):
     board, say, out = stage
     drag(say, "latent.0", 0.6, 0.25)
-    board.apply_report("report", status(RESTS))
+    board.apply_report(Report(status(RESTS)))
     assert not board.state()["preset"]["can_undo"]
     assert not board.state()["preset"]["dirty"]
     say("undo")
@@ -140,7 +141,7 @@ def test_hold_is_one_for_all_pages_and_goes_with_the_last_of_them_a_panic_or_the
     assert (held(), pedals[-1]) == ((False, False), 0)
     assert (None, {"t": "panic"}) in out.told
     say("hold", "two", down=True)
-    board.apply_report("ready", status(RESTS))
+    board.apply_report(Ready(status(RESTS)))
     assert held() == (False, False)
     say("hold", "two", down=True)
     board.leave("two", last=True)
@@ -179,11 +180,11 @@ def test_a_card_that_goes_is_told_and_a_process_that_comes_holds_what_hands_stil
     say("grab", targets=["latent.0"])
     say("note", key=60, velocity=100)
     say("set", values={"latent.1": 0.5})
-    board.apply_report("lost", "the card has gone")
+    board.apply_report(Lost("the card has gone"))
     assert out.shown("sound")["away"]
     out.events.clear()
-    board.apply_report("view", view(TEXT, folder=board._view.folder))
-    board.apply_report("ready", status(RESTS))
+    board.apply_report(View(view(TEXT, folder=board._view.folder)))
+    board.apply_report(Ready(status(RESTS)))
     assert ParameterTouch(0, 0, "latent.0", True) in out.events
     assert out.turns[-1] == ("latent.1", 0.5)  # which the process that ended had, and this one has not
     assert not out.shown("sound")["away"]

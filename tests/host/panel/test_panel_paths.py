@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 from timbrel.host.events import ParameterChange, ParameterTouch
+from timbrel.host.session.messages import Report, View
 
 from .fakes import RESTS, TEXT, played, status, view
 
@@ -28,7 +29,7 @@ def test_a_path_is_a_motion_of_the_draft_and_goes_away_again(stage):
 def test_a_path_keeps_what_a_page_does_not_change_and_a_length_out_of_range_is_refused_with_a_line(stage, tmp_path):
     board, say, out = stage
     motion = "path = [[0, 0], [1, 0], [1, 1]]\ntimes = [1.0, 2.0, 5.0, 11.0]\nloop = true\nlegs = 'spherical'"
-    board.apply_report("view", view(f"{TEXT}\n[[motion]]\n{motion}\n", "walk", folder=tmp_path))
+    board.apply_report(View(view(f"{TEXT}\n[[motion]]\n{motion}\n", "walk", folder=tmp_path)))
     assert out.shown("preset")["path"] == {"points": [[0, 0], [1, 0], [1, 1]], "seconds": 10.0, "loop": True}
     say("path", loop=False)
     (motion,) = tomllib.loads(played(out).text)["motion"]
@@ -57,7 +58,7 @@ def test_a_click_while_a_path_or_a_walk_runs_sounds_for_two_seconds_and_is_one_s
     board, say, out = stage
     now = [100.0]
     monkeypatch.setattr("timbrel.host.panel.state.time.monotonic", lambda: now[0])
-    board.apply_report("view", view(f"{TEXT}\n[[motion]]\n{motion}\n", "walk", folder=tmp_path))
+    board.apply_report(View(view(f"{TEXT}\n[[motion]]\n{motion}\n", "walk", folder=tmp_path)))
     out.events.clear()
     say("set", values={"latent.0": 0.6, "gain": -3.0})
     assert out.events == [
@@ -67,7 +68,7 @@ def test_a_click_while_a_path_or_a_walk_runs_sounds_for_two_seconds_and_is_one_s
     ]
     for seconds, events in ((1.9, 3), (2.1, 4), (3.0, 4)):
         now[0] = 100.0 + seconds
-        board.apply_report("report", status(RESTS | {"latent.0": 0.6, "gain": -3.0}))
+        board.apply_report(Report(status(RESTS | {"latent.0": 0.6, "gain": -3.0})))
         assert len(out.events) == events
     assert out.events[-1] == ParameterTouch(0, 0, "latent.0", False)
     say("undo")
@@ -77,7 +78,7 @@ def test_a_click_while_a_path_or_a_walk_runs_sounds_for_two_seconds_and_is_one_s
 def test_a_click_beside_a_motion_that_is_added_to_its_knob_holds_nothing(stage, tmp_path):
     board, say, out = stage
     swing = '[[motion]]\ntarget = "latent.0"\ndepth = 0.1\nbeats = 4\n'
-    board.apply_report("view", view(f"{TEXT}\n{swing}", "swing", folder=tmp_path))
+    board.apply_report(View(view(f"{TEXT}\n{swing}", "swing", folder=tmp_path)))
     out.events.clear()
     say("set", values={"latent.0": 0.6})
     assert out.events == [ParameterChange(0, 0, "latent.0", 0.6)]
@@ -85,7 +86,7 @@ def test_a_click_beside_a_motion_that_is_added_to_its_knob_holds_nothing(stage, 
 
 def test_a_path_of_so_many_rounds_a_second_lasts_one_of_them(stage, tmp_path):
     board, say, out = stage
-    board.apply_report("view", view(f"{TEXT}\n[[motion]]\npath = [[0, 0], [1, 0]]\nrate_hz = 0.25\n", folder=tmp_path))
+    board.apply_report(View(view(f"{TEXT}\n[[motion]]\npath = [[0, 0], [1, 0]]\nrate_hz = 0.25\n", folder=tmp_path)))
     assert out.shown("preset")["path"] == {"points": [[0, 0], [1, 0]], "seconds": 4.0, "loop": True}
     say("path", loop=False)
     (motion,) = tomllib.loads(played(out).text)["motion"]

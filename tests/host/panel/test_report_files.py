@@ -12,6 +12,7 @@ from timbrel.host.panel import server as served
 from timbrel.host.panel.process import run
 from timbrel.host.preset.shipped import report_beside, shipped_presets
 from timbrel.host.session import panel_process
+from timbrel.host.session.messages import View
 from timbrel.host.session.panel_process import PanelProcess
 
 from .client import Client
@@ -155,7 +156,7 @@ def test_a_page_is_told_of_the_report_while_its_model_plays(panel, instrument, t
     Parent(panel, instrument)
     with Client(panel) as page:
         page.see("report", lambda there: there)
-        panel.show("view", replace(view(folder=tmp_path), name="other"))
+        panel.show(View(replace(view(folder=tmp_path), name="other")))
         page.see("report", lambda there: not there)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
 from timbrel.host.panel.process import run
+from timbrel.host.session.messages import Load, Pace, Ready, Report, View
 from timbrel.host.session.panel_process import PanelProcess
 from websockets.exceptions import ConnectionClosedError
 
@@ -92,7 +93,7 @@ def test_a_page_that_reads_nothing_holds_up_neither_the_others_nor_the_parent(pa
     with Client(panel) as slow, Client(panel) as page:
         slow.socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for number in range(100):
-            parent.panel.show("report", status(RESTS, latents=[0.5] * 200, underruns=number))
+            parent.panel.show(Report(status(RESTS, latents=[0.5] * 200, underruns=number)))
             parent.turn()
         page.wait("meters", lambda meters: meters["underruns"] == 99)
         page.say("note", key=60, velocity=100)
@@ -103,7 +104,7 @@ def test_a_page_that_reads_nothing_holds_up_neither_the_others_nor_the_parent(pa
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system kills otherwise")
 def test_the_spectrum_goes_to_pages_that_show_it_alone(panel, parent):
     def meters(page):
-        parent.panel.show("report", status(RESTS, spectrum_db=[-20] * 64))
+        parent.panel.show(Report(status(RESTS, spectrum_db=[-20] * 64)))
         return page.wait("meters")
 
     with Client(panel) as page, Client(panel) as other:
@@ -116,11 +117,11 @@ def test_the_spectrum_goes_to_pages_that_show_it_alone(panel, parent):
 
 def test_a_page_to_which_something_cannot_be_told_is_closed_and_that_is_said(panel, parent):
     with Client(panel) as page:
-        parent.panel.show("report", status(RESTS, latents=[float("nan")]))
+        parent.panel.show(Report(status(RESTS, latents=[float("nan")])))
         with pytest.raises(ConnectionClosedError, match="1011"):
             page.wait("meters", lambda meters: meters["code"] != [0.5])
     parent.until(lambda: any("a page is closed, and comes back: ValueError" in line for line in parent.said))
-    parent.panel.show("report", status(RESTS))
+    parent.panel.show(Report(status(RESTS)))
     with Client(panel) as page:
         assert page.state["preset"]["name"] == "pad"
 
@@ -138,10 +139,10 @@ def test_a_panel_that_is_killed_comes_back_at_its_address_and_nothing_stays_held
             parent.until(lambda: ParameterTouch(0, 0, "latent.0", False) in parent.events)
             assert {NoteOff(0, 0, 60), ControlChange(0, 0, 64, 0)} <= set(parent.events)
             assert [line for line in parent.said if "begins again" in line] == parent.said != []
-        parent.until(lambda: ("pace", pytest.approx(1 / 30)) in parent.commands)
+        parent.until(lambda: Pace(pytest.approx(1 / 30)) in parent.commands)
         parent.commands.clear()
-        parent.panel.show("ready", status(RESTS))  # of another process that sounds
-        parent.until(lambda: ("pace", pytest.approx(1 / 30)) in parent.commands)
+        parent.panel.show(Ready(status(RESTS)))  # of another process that sounds
+        parent.until(lambda: Pace(pytest.approx(1 / 30)) in parent.commands)
         with Client(panel) as page:
             assert page.state["preset"]["name"] == "pad"
             assert not page.state["preset"]["dirty"]
@@ -152,14 +153,14 @@ def test_what_is_not_saved_is_shown_as_changed_by_a_page_and_by_a_process_that_c
         parent = Parent(panel, tmp_path)
         with Client(panel) as page:
             page.say("effect", do="add", plugin="Reverb")
-            parent.until(lambda: any(command == "load" for command, _ in parent.commands))
+            parent.until(lambda: any(isinstance(command, Load) for command in parent.commands))
         with Client(panel) as page:
             assert page.state["preset"]["dirty"]
-        draft = next(what[None] for command, what in parent.commands if command == "load")
-        panel.show("view", replace(view(draft.text, folder=tmp_path), draft=True))
+        draft = next(command.presets[None] for command in parent.commands if isinstance(command, Load))
+        panel.show(View(replace(view(draft.text, folder=tmp_path), draft=True)))
         parent.commands.clear()
         os.kill(panel._process.pid, signal.SIGKILL)
-        parent.until(lambda: ("pace", pytest.approx(1 / 30)) in parent.commands)
+        parent.until(lambda: Pace(pytest.approx(1 / 30)) in parent.commands)
         with Client(panel) as page:
             assert page.state["preset"]["dirty"]
 

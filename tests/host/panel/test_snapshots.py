@@ -7,6 +7,7 @@ import tomllib
 import pytest
 from timbrel.host.panel.messages import read_message
 from timbrel.host.panel.state import PanelState
+from timbrel.host.session.messages import Report, View
 
 from .fakes import RESTS, TEXT, Out, answer, drag, played, status, view
 
@@ -69,8 +70,8 @@ def test_another_process_shows_the_snapshots_of_the_draft_and_saves_them(stage, 
     _board, say, out = stage
     say("snapshot", slot=3)
     again = PanelState(other := Out(), tmp_path)
-    again.apply_report("again", view(played(out).text, folder=tmp_path))
-    again.apply_report("report", status(RESTS))
+    again.apply_report(View(view(played(out).text, folder=tmp_path), again=True))
+    again.apply_report(Report(status(RESTS)))
     assert other.shown("preset")["snapshots"] == {3: STORED}
     again.apply(1, read_message(json.dumps({"t": "save", "name": "mine"})))
     assert tomllib.loads((tmp_path / "mine.toml").read_text())["snapshot"] == [{"slot": 3, "values": STORED}]
@@ -79,7 +80,7 @@ def test_another_process_shows_the_snapshots_of_the_draft_and_saves_them(stage, 
 def test_what_a_file_stores_is_shown_within_the_controls_that_are_there(stage, tmp_path):
     board, _say, out = stage
     stored = 'slot = 4\nvalues = {"latent.0" = 1.5, "envelope.sustain" = 0.5, "effects.9.mix" = 1.0}'
-    board.apply_report("view", view(f"{TEXT}\n[[snapshot]]\n{stored}\n", folder=tmp_path))
+    board.apply_report(View(view(f"{TEXT}\n[[snapshot]]\n{stored}\n", folder=tmp_path)))
     assert out.shown("preset")["snapshots"] == {4: {"latent.0": 1.0, "envelope.sustain": 0.5}}
 
 
@@ -92,7 +93,7 @@ def test_there_are_eight_slots(slot):
 def test_a_snapshot_of_a_plugin_with_a_thousand_knobs_can_be_recalled_by_one_message(stage, tmp_path):
     board, say, out = stage
     knobs = [dataclasses.replace(view().controls[0], target=f"effects.0.knob_{number}") for number in range(1000)]
-    board.apply_report("view", view(f'{TEXT}\n[[effects]]\nplugin = "a.vst3"\n', folder=tmp_path, more=knobs))
+    board.apply_report(View(view(f'{TEXT}\n[[effects]]\nplugin = "a.vst3"\n', folder=tmp_path, more=knobs)))
     say("snapshot", slot=1)
     values = out.shown("preset")["snapshots"][1]
     assert STORED.items() <= values.items()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from timbrel.host.panel.process import run
-from timbrel.host.session.messages import SessionView
+from timbrel.host.session.messages import Pace, Record, Session, SessionView, Settings
 from timbrel.host.session.panel_process import PanelProcess
 
 from .client import Client
@@ -36,11 +36,11 @@ def test_a_page_with_the_token_gets_the_files_of_the_last_recording_alone_also_f
     panel, tmp_path
 ):
     parent = Parent(panel, tmp_path)
-    parent.panel.show("session", SessionView((), None, None, 128, False, files=(LAST,)))
+    parent.panel.show(Session(SessionView((), None, None, 128, False, files=(LAST,))))
     panel._process.kill()
     parent.until(lambda: parent.said)
     parent.commands.clear()
-    parent.until(lambda: "pace" in dict(parent.commands))
+    parent.until(lambda: any(isinstance(command, Pace) for command in parent.commands))
     with Client(panel) as page:
         page.see("session", lambda session: session and session["files"] == [LAST])
         lines = [
@@ -63,7 +63,7 @@ def test_a_page_with_the_token_gets_the_files_of_the_last_recording_alone_also_f
 
 def test_pages_that_ask_get_the_devices_of_the_machine_and_their_wishes_reach_the_parent(panel, tmp_path):
     parent = Parent(panel, tmp_path)
-    parent.panel.show("session", SessionView((), None, None, 128, False))
+    parent.panel.show(Session(SessionView((), None, None, 128, False)))
     with Client(panel) as one, Client(panel) as two:
         for page in (one, two):
             page.see("session", bool)
@@ -73,5 +73,5 @@ def test_pages_that_ask_get_the_devices_of_the_machine_and_their_wishes_reach_th
             assert all(isinstance(name, str) for name in [*found["cards"], *found["ports"]])
         one.say("settings", block=256, channel=None)
         one.say("record", on=True)
-        parent.until(lambda: ("record", True) in parent.commands)
-        assert ("settings", {"block": 256, "channel": None}) in parent.commands
+        parent.until(lambda: Record(True) in parent.commands)
+        assert Settings({"block": 256, "channel": None}) in parent.commands

@@ -18,6 +18,7 @@ from timbrel.host.plugin.loaded_patch import LoadedPatch
 from timbrel.host.plugin.project import unpack
 from timbrel.host.plugin.wire import EventKind, Parameter
 from timbrel.host.preset.shipped import MODELS
+from timbrel.host.session.messages import Playing, Refused, Report, View
 
 from ...patience import PATIENCE_SECONDS, until
 from ..panel.client import PATIENT, Client
@@ -350,9 +351,9 @@ def test_a_load_and_the_refusal_of_the_next_are_shown_in_their_order(monkeypatch
         def commands(self):
             return []
 
-        def show(self, kind, data):
-            shows.append((kind, data))
-            if kind == "report":
+        def show(self, message):
+            shows.append(message)
+            if isinstance(message, Report):
                 raise TimbrelError("seen enough")
 
     monkeypatch.setattr(panel_thread, "PanelProcess", Process)
@@ -368,9 +369,9 @@ def test_a_load_and_the_refusal_of_the_next_are_shown_in_their_order(monkeypatch
     panel.refuse("again", ["gone.onnx"])
     told_of_all.set()
     until(lambda: panel.ended, "the panel's end")
-    assert [kind for kind, _ in shows] == ["playing", "view", "refused", "playing", "view", "refused", "report"]
-    assert [data for kind, data in shows if kind == "playing"] == [{None: "gm-keys"}, {None: "gm-pad"}]
-    assert [data[0][None] for kind, data in shows if kind == "refused"] == ["broken", "again"]
+    assert [type(message) for message in shows] == [Playing, View, Refused, Playing, View, Refused, Report]
+    assert [shown.presets for shown in shows if isinstance(shown, Playing)] == [{None: "gm-keys"}, {None: "gm-pad"}]
+    assert [shown.presets[None] for shown in shows if isinstance(shown, Refused)] == ["broken", "again"]
 
 
 def test_without_what_serves_it_a_panel_says_what_to_install():

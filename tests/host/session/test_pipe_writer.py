@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
+from timbrel.host.session.messages import Events, Load, Stop
 from timbrel.host.session.panel_process import MOST_WAITING, MessageQueue, PipeWriter
 
 MUCH = "x" * (1 << 20)  # more than a pipe holds: whoever sends it waits until it is read
@@ -42,7 +43,7 @@ def test_turns_that_are_overtaken_change_nothing_of_what_each_note_meets():
         return [*found, stands]
 
     queue = MessageQueue()
-    queue.put_command("events", events)
+    queue.put_command(Events(events))
     lasting = [event for command, what in queue.take_all() for event in what]
     assert met(lasting) == met(events)
     assert len(lasting) < len(events)
@@ -51,9 +52,9 @@ def test_turns_that_are_overtaken_change_nothing_of_what_each_note_meets():
 
 def test_commands_wait_in_their_order():
     queue = MessageQueue()
-    queue.put_command("events", [NoteOn(0, 0, 60, 1), NoteOff(0, 0, 60)])
-    queue.put_command("load", 1)
-    assert queue.take_all() == [("events", [NoteOn(0, 0, 60, 1)]), ("events", [NoteOff(0, 0, 60)]), ("load", 1)]
+    queue.put_command(Events([NoteOn(0, 0, 60, 1), NoteOff(0, 0, 60)]))
+    queue.put_command(Load(1))
+    assert queue.take_all() == [Events([NoteOn(0, 0, 60, 1)]), Events([NoteOff(0, 0, 60)]), Load(1)]
 
 
 def test_of_values_that_wait_only_the_newest_is_sent(blocked):
@@ -76,10 +77,10 @@ def test_thousands_of_moves_to_one_who_does_not_read_are_sent_at_once_and_end_in
     writer, theirs = blocked
     for number in range(MOVES):
         turns = [ParameterChange(0, 0, "pan", number / MOVES), ParameterChange(0, 0, "gain", -number / MOVES)]
-        writer.put_command("events", turns)
-    writer.put_command("stop")
+        writer.put_command(Events(turns))
+    writer.put_command(Stop())
     assert theirs.recv() == [MUCH]
-    assert theirs.recv() == [*(("events", [turn]) for turn in turns), ("stop", None)]
+    assert theirs.recv() == [*(Events([turn]) for turn in turns), Stop()]
 
 
 def test_no_more_than_so_many_messages_wait_and_the_oldest_go(blocked):
@@ -106,10 +107,10 @@ def test_messages_after_a_long_one_stay_behind_it():
 def test_messages_to_one_who_has_gone_are_dropped():
     theirs, ours = multiprocessing.Pipe(duplex=False)
     writer = PipeWriter(ours)
-    stuck = threading.Thread(target=lambda: [writer.put_command("load", "x" * 100_000) for _ in range(100)])
+    stuck = threading.Thread(target=lambda: [writer.put_command(Load("x" * 100_000)) for _ in range(100)])
     stuck.start()
     stuck.join()
     theirs.close()
-    writer.put_command("events", [NoteOn(0, 0, 60, 1)])
+    writer.put_command(Events([NoteOn(0, 0, 60, 1)]))
     writer.close()
     writer._thread.join()

@@ -14,6 +14,7 @@ from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.shipped import Draft, shipped_presets
 from timbrel.host.preset.text import with_value
+from timbrel.host.session.messages import Ready, View
 from timbrel.host.session.view import MapView
 from timbrel.host.session.view_builder import view_of_patch
 
@@ -115,13 +116,13 @@ def test_what_a_macro_adds_is_still_heard_when_an_edit_plays():
     rack, view = opened("gm-keys")
     rest, out = heard(rack, []), Out()
     board = PanelState(out, Path())
-    board.apply_report("view", view)
-    board.apply_report("ready", status(rack.knobs[0].values()))
+    board.apply_report(View(view))
+    board.apply_report(Ready(status(rack.knobs[0].values())))
     board.apply("page", read_message('{"t": "set", "values": {"macro.0": 0.9}}'))
     before = heard(rack, out.events)
     assert before[0] > rest[0] + 0.1
     out.events.clear()
     board.apply("page", read_message('{"t": "effect", "do": "add", "plugin": "Chorus"}'))
     rack, view = opened(out.loads[-1])
-    board.apply_report("view", view)
+    board.apply_report(View(view))
     assert heard(rack, [event for event in out.events if isinstance(event, ParameterChange)]) == pytest.approx(before)

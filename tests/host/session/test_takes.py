@@ -10,7 +10,7 @@ import soundfile
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.midi.files import read_performance
 from timbrel.host.preset.recording_notes import LoadedPreset, Swap
-from timbrel.host.session.messages import Setup, Take
+from timbrel.host.session.messages import Events, Record, Setup, Sound, Take
 from timbrel.host.session.takes import Recording, Takes
 
 from ..panel.fakes import status
@@ -51,12 +51,12 @@ def begin(takes, time=1000):
 def test_a_take_counts_from_its_start_and_leaves_the_instruments_latency_out(takes, folder, said):
     asked = []
     takes.ask(True, lambda *command: asked.append(command))
-    assert (takes.state, asked) == ("coming", [("record", True)])
+    assert (takes.state, asked) == ("coming", [Record(True)])
     begin(takes)
-    takes.record("events", [NoteOn(1500, 0, 60, 100)])
-    takes.record("sound", SECOND)
+    takes.record(Events([NoteOn(1500, 0, 60, 100)]))
+    takes.record(Sound(SECOND))
     takes.ask(False, lambda *command: asked.append(command))
-    assert (takes.state, asked[-1]) == ("on", ("record", False))
+    assert (takes.state, asked[-1]) == ("on", Record(False))
     takes.end(None)
     assert takes.state == "off"
     assert sorted(path.name for path in folder.iterdir()) == sorted(takes.files)
@@ -68,20 +68,20 @@ def test_a_take_counts_from_its_start_and_leaves_the_instruments_latency_out(tak
 def test_a_take_goes_on_with_the_next_process_and_is_whole_when_playing_ends(said, folder):
     with Takes(Recording(), False, said.append, said.append) as takes:
         begin(takes)
-        takes.record("sound", SECOND)
+        takes.record(Sound(SECOND))
         takes.ready(Setup("pad"), status(rate=RATE))
-        takes.record("events", [NoteOn(10, 0, 60, 100)])
-        takes.record("sound", SECOND)
+        takes.record(Events([NoteOn(10, 0, 60, 100)]))
+        takes.record(Sound(SECOND))
     assert soundfile.info(folder / takes.files[0]).frames == 2 * RATE - 100
     assert notes(folder / takes.files[1]) == [(0, 1), (RATE + 10, 60)]
 
 
 def test_keys_that_were_down_when_the_process_ended_are_lifted_in_the_file_where_the_next_one_begins(takes, folder):
     begin(takes)
-    takes.record("events", [NoteOn(1500, 3, 60, 100), ControlChange(1600, 3, 64, 127)])
-    takes.record("sound", SECOND)
+    takes.record(Events([NoteOn(1500, 3, 60, 100), ControlChange(1600, 3, 64, 127)]))
+    takes.record(Sound(SECOND))
     takes.ready(Setup("pad"), status(rate=RATE))
-    takes.record("sound", SECOND)
+    takes.record(Sound(SECOND))
     takes.end(None)
     performance = read_performance(folder / takes.files[1], RATE)
     lifts = [event for event in performance.events if isinstance(event, ControlChange) and event.channel == 3]
@@ -92,9 +92,9 @@ def test_keys_that_were_down_when_the_process_ended_are_lifted_in_the_file_where
 def test_what_a_killed_process_leaves_of_a_take_is_whole(takes, folder):
     """Its files have other names, as long as they are written."""
     begin(takes)
-    takes.record("events", [NoteOn(1500, 0, 60, 100)])
+    takes.record(Events([NoteOn(1500, 0, 60, 100)]))
     for _ in range(3):
-        takes.record("sound", SECOND)
+        takes.record(Sound(SECOND))
     [sound], [midi] = (list(folder.glob(f".*{suffix}")) for suffix in (".wav", ".mid"))
     (folder / "copy.wav").write_bytes(sound.read_bytes())
     (folder / "copy.mid").write_bytes(midi.read_bytes())
@@ -106,12 +106,12 @@ def test_what_a_killed_process_leaves_of_a_take_is_whole(takes, folder):
 def test_a_full_disk_ends_a_take_with_one_line_and_keeps_what_was_played_until_then(takes, folder, said):
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     begin(takes)
-    takes.record("events", [NoteOn(1500, 0, 60, 100)])
-    takes.record("sound", SECOND)
+    takes.record(Events([NoteOn(1500, 0, 60, 100)]))
+    takes.record(Sound(SECOND))
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))
     try:
         for _ in range(4):
-            takes.record("sound", SECOND)
+            takes.record(Sound(SECOND))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -126,7 +126,7 @@ def test_a_full_disk_ends_a_take_with_one_line_and_keeps_what_was_played_until_t
 def test_a_folder_that_cannot_be_made_is_told_in_one_line(takes, folder, said):
     folder.parent.write_text("in the way", encoding="utf-8")
     begin(takes)
-    takes.record("sound", SECOND)
+    takes.record(Sound(SECOND))
     assert takes.state == "off"
     [line] = said
     assert line.startswith("cannot record: ")
@@ -143,7 +143,7 @@ def test_what_cannot_begin_is_told(takes, said):
 
 def test_a_file_that_went_while_it_was_written_is_told_and_not_named_as_recorded(takes, folder, said):
     begin(takes)
-    takes.record("sound", SECOND)
+    takes.record(Sound(SECOND))
     [midi] = folder.glob(".*.mid")
     midi.unlink()
     takes.end(None)

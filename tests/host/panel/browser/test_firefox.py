@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
+from timbrel.host.session.messages import Load
 
 from ....patience import PATIENCE_SECONDS
 from .conftest import STILL
@@ -49,7 +50,7 @@ def test_its_panel_plays_loads_a_preset_and_comes_back_after_its_process_is_kill
     parent.until(lambda: page.is_visible("#unsaved"))
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # discards
-    parent.until(lambda: ("load", {None: chosen}) in parent.commands)
+    parent.until(lambda: Load({None: chosen}) in parent.commands)
     assert troubles == []  # the killed process's end is one
     os.kill(panel._process.pid, signal.SIGKILL)
     parent.until(lambda: page.is_visible("#lost"))

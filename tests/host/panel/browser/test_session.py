@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 from timbrel.host.panel.process import run
-from timbrel.host.session.messages import SessionView
+from timbrel.host.session.messages import Session, SessionView
 from timbrel.host.session.panel_process import PanelProcess
 
 from ....patience import PATIENCE_SECONDS
@@ -147,7 +147,7 @@ def test_the_links_of_a_recording_download_its_files(browser, tmp_path, monkeypa
     context.set_default_timeout(1000 * PATIENCE_SECONDS)
     with PanelProcess(run) as panel, contextlib.closing(context):
         parent = Parent(panel, tmp_path)
-        parent.panel.show("session", SessionView((), None, None, 128, False, files=tuple(TAKE)))
+        parent.panel.show(Session(SessionView((), None, None, 128, False, files=tuple(TAKE))))
         page = context.new_page()
         page.goto(panel.url())
         with page.expect_response(lambda response: response.url.endswith("/recording") and response.status == 204):

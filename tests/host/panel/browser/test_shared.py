@@ -5,6 +5,7 @@ import signal
 
 import pytest
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch
+from timbrel.host.session.messages import Load, Playing, Report, View
 
 from ....patience import PATIENCE_SECONDS
 from ..fakes import RESTS, TEXT, status, view
@@ -75,11 +76,11 @@ def test_hold_and_panic_of_one_page_are_those_of_the_other(pages, parent):
     one.click("#hold")
     one.keyboard.down("KeyZ")
     parent.until(lambda: any(isinstance(event, NoteOn) for event in parent.events) and pressed(two, "#hold"))
-    parent.panel.show("report", status(RESTS, held=[48]))
+    parent.panel.show(Report(status(RESTS, held=[48])))
     parent.until(lambda: pressed(two, '.key[data-key="48"]'))
     two.click("#panic")
     parent.until(lambda: not pressed(one, "#hold") and not pressed(two, "#hold"))
-    parent.panel.show("report", status(RESTS))
+    parent.panel.show(Report(status(RESTS)))
     parent.until(lambda: not any(pressed(page, '.key[data-key="48"]') for page in pages))
 
 
@@ -112,8 +113,8 @@ def test_length_unit_and_loop_of_a_path_are_those_that_either_page_set(pages, pa
 
     def play(text):
         parent.commands.clear()
-        parent.panel.show("playing", {None: "pad"})
-        parent.panel.show("view", view(text, folder=tmp_path))
+        parent.panel.show(Playing({None: "pad"}))
+        parent.panel.show(View(view(text, folder=tmp_path)))
 
     def type_length():
         two.fill("#path-length", "3")
@@ -131,7 +132,9 @@ def test_length_unit_and_loop_of_a_path_are_those_that_either_page_set(pages, pa
     parent.until(lambda: shown(one) == shown(two) == ("8", "seconds", True))
     for change, expected in changes:
         change()
-        draft = parent.until(lambda: [data[None] for command, data in parent.commands if command == "load"])[-1]
+        draft = parent.until(
+            lambda: [command.presets[None] for command in parent.commands if isinstance(command, Load)]
+        )[-1]
         play(draft.text)
         parent.until(lambda expected=expected: shown(one) == shown(two) == expected)
 
