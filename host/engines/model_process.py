@@ -3,13 +3,13 @@
 A thread would share the interpreter lock: with a moving parameter, a block of 16 voices took 1.5 times as long.
 """
 
-import multiprocessing
 import pickle
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from ..child_process import ChildProcess
 from ..errors import UserError
 from ..files import Stamp
 from ..interrupts import SIGNALS
@@ -36,13 +36,8 @@ class ModelProcess:
         ``answer``: module-level function of (``opened``, question, *``shared``); ``shared``: memory of both processes.
         """
         self._stamp = opened.stamp
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, pickle.dumps(opened), answer, *shared), name=name, daemon=True
-        )
-        self._process.start()
-        theirs.close()
+        self._child = ChildProcess(_serve, pickle.dumps(opened), answer, *shared, name=name, daemon=True)
+        self._pipe = self._child.pipe
         self._ready, self._failed = False, False
 
     def ask(self, question: Any) -> Any:

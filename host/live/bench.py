@@ -4,7 +4,6 @@ Renders with the live loop at its pace into a null sink: a long burst does not p
 """
 
 import math
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from multiprocessing.connection import Connection
 
 from ..arrays import Array
 from ..audio.sound_card import NullSink
+from ..child_process import ChildProcess
 from ..errors import Failure, TimbrelError, UserError
 from ..events import ControlChange, Event, NoteOn
 from ..midi.ports import Timed
@@ -107,21 +107,16 @@ def _most(rows: Sequence[BenchRow], block: int) -> int:
 
 def _measured(preset: str, seconds: float) -> Iterator[BenchRow]:
     os.environ.setdefault(*HUGE_PAGES)
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(theirs, preset, seconds))
-    process.start()
-    theirs.close()
+    child = ChildProcess(_measure, preset, seconds, name="bench")
     try:
-        while (data := ours.recv()) is not None:
+        while (data := child.pipe.recv()) is not None:
             if isinstance(data, TimbrelError):
                 raise data
             yield data
     except EOFError:
         raise Failure("the process that renders has ended before it was done; run again") from None
     finally:
-        process.kill()
-        process.join()
+        child.end()
 
 
 def _measure(pipe: Connection, preset: str, seconds: float) -> None:

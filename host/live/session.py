@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import multiprocessing
 import os
 import signal
 import sys
@@ -12,11 +11,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from ..child_process import ChildProcess
 from ..errors import Failure, UserError
 from ..events import NoteOff, NoteOn, ParameterChange, ParameterTouch
 from ..midi.controllers import hands_off
@@ -344,13 +343,9 @@ class _NoCard(UserError):
 
 class _AudioProcess:
     def __init__(self, setup: Setup) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe: Connection
-        self._pipe, theirs = context.Pipe()
-        self._process: BaseProcess = context.Process(target=_sound, args=(theirs, setup))
         with _for_audio():
-            self._process.start()
-        theirs.close()
+            self._child = ChildProcess(_sound, setup, name="sound")
+        self._pipe = self._child.pipe
         self._writer = PipeWriter(self._pipe)
         self._heard = time.monotonic()
         self._patience = math.inf  # seconds without a message; finite while the process calls a driver
@@ -418,13 +413,9 @@ class _AudioProcess:
 
     def end(self) -> None:
         self.send(Stop())
-        self._process.join(PATIENCE_SECONDS)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._process.close()
+        self._child.process.join(PATIENCE_SECONDS)
         self._writer.close()
-        self._pipe.close()
+        self._child.end()
 
 
 @contextlib.contextmanager

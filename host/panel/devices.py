@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..child_process import ChildProcess
 from ..errors import Failure
 
 LIST_SECONDS = 10.0  # for a driver to answer
@@ -15,20 +15,14 @@ LIST_SECONDS = 10.0  # for a driver to answer
 
 async def list_devices(midi_api: str | None) -> dict[str, Any]:
     """Names of cards and ports as a message to a page, without those that do not answer."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_list, args=(theirs, midi_api), name="devices", daemon=True)
-    process.start()
-    theirs.close()
+    child = ChildProcess(_list, midi_api, name="devices", daemon=True)
     found: dict[str, list[str]] = {"cards": [], "ports": []}
     try:
         with contextlib.suppress(EOFError, OSError, TimeoutError):
             for kind in found:
-                found[kind] = await asyncio.wait_for(asyncio.to_thread(ours.recv), LIST_SECONDS)
+                found[kind] = await asyncio.wait_for(asyncio.to_thread(child.pipe.recv), LIST_SECONDS)
     finally:
-        process.kill()
-        await asyncio.to_thread(process.join)
-        ours.close()
+        await asyncio.to_thread(child.end)
     return {"t": "devices", **found}
 
 
@@ -61,14 +55,10 @@ class Map(NamedTuple):
 
 class MapProcess:
     def __init__(self, model: Path, data: bytes | None) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._ours, theirs = context.Pipe(duplex=False)
-        self._process = context.Process(target=_make, args=(theirs, model, data), name="map", daemon=True)
-        self._process.start()
-        theirs.close()
+        self._child = ChildProcess(_make, model, data, name="map", daemon=True)
 
     def stop(self) -> None:
-        self._process.kill()
+        self._child.process.kill()
 
     async def made(self) -> Map | None:
         """Wait for the map; None if the model has none, or its file is missing.
@@ -77,14 +67,12 @@ class MapProcess:
             Failure: the process exited without one.
         """
         try:
-            made: Map | None = await asyncio.to_thread(self._ours.recv)
+            made: Map | None = await asyncio.to_thread(self._child.pipe.recv)
         except (EOFError, OSError):
-            await asyncio.to_thread(self._process.join)
-            raise Failure(f"the map could not be made: its process ended with {self._process.exitcode}") from None
+            await asyncio.to_thread(self._child.process.join)
+            raise Failure(f"the map could not be made: its process ended with {self._child.process.exitcode}") from None
         finally:
-            self._ours.close()
-            await asyncio.to_thread(self._process.join, END_SECONDS)
-            self._process.kill()
+            await asyncio.to_thread(self._child.end, END_SECONDS)
         return made
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import multiprocessing
 import os
 import secrets
 import select
@@ -14,11 +13,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
+from ..child_process import ChildProcess
 from ..errors import MODULES, UserError, how_to_install
 from ..events import ParameterChange
 from ..midi.controllers import HeldEvents
@@ -183,8 +182,7 @@ class PanelProcess:
         self._kept: dict[type[Message], Message] = {}  # the first messages to a restarted process
         self._asked: deque[Command] = deque()
         self._began = 0.0
-        self._pipe: Connection | None = None
-        self._process: BaseProcess | None = None
+        self._child: ChildProcess | None = None
         self._writer: PipeWriter | None = None
 
     def __enter__(self) -> "PanelProcess":
@@ -200,14 +198,14 @@ class PanelProcess:
         """The page's URL with its token; ``host``: this machine, for the browser."""
         return f"http://{host}:{self.port}/#{self.token}"
 
-    def waitables(self) -> Sequence[Connection | int]:
-        return [] if self._pipe is None else [self._pipe]
+    def waitables(self) -> Sequence[Connection]:
+        return [] if self._child is None else [self._child.pipe]
 
     def commands(self) -> list[Command]:
         """The pages' commands; restarts a dead process, and releases its pages' notes and controls."""
         try:
-            while self._pipe is not None and self._pipe.poll(0):
-                for command in self._pipe.recv():
+            while self._child is not None and self._child.pipe.poll(0):
+                for command in self._child.pipe.recv():
                     if isinstance(command, Log):
                         self._log(command.line)
                         continue
@@ -220,7 +218,7 @@ class PanelProcess:
             self._log("its process has ended; it begins again, and pages come back by themselves")
             if released := self._holds.let_go(()):
                 self._asked.append(Events(released))
-        if self._pipe is None and time.monotonic() - self._began >= AGAIN_SECONDS:
+        if self._child is None and time.monotonic() - self._began >= AGAIN_SECONDS:
             self._begin()
         asked = list(self._asked)
         self._asked.clear()
@@ -249,14 +247,10 @@ class PanelProcess:
             self.say(f"panel: {line}")
 
     def _begin(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        given = theirs, self._sockets, self.token, self._hosts, self._home, self._report
-        self._process = context.Process(target=self._main, args=given, name="panel")
-        self._process.start()
-        theirs.close()
+        given = self._sockets, self.token, self._hosts, self._home, self._report
+        self._child = ChildProcess(self._main, *given, name="panel")
         self._began = time.monotonic()
-        self._writer = PipeWriter(self._pipe)
+        self._writer = PipeWriter(self._child.pipe)
         for kind in (View, Session, Report):
             if kind in self._kept:
                 self._writer.put(self._kept[kind])
@@ -265,14 +259,10 @@ class PanelProcess:
     def _end(self, patience: float) -> None:
         if self._writer is not None:
             self._writer.close()
-        if self._pipe is not None:
-            self._pipe.close()
-        if self._process is not None:
-            self._process.join(patience)
-            if self._process.is_alive():
-                self._process.kill()
-                self._process.join()
-        self._pipe = self._process = self._writer = None
+        if self._child is not None:
+            self._child.pipe.close()  # so that it ends
+            self._child.end(patience)
+        self._child = self._writer = None
 
 
 def _listening(hosts: Sequence[str], port: int) -> list[socket.socket]:

@@ -13,7 +13,7 @@ from timbrel.host.live.process_state import ForwardedEvents, MeteredSource, Proc
 from timbrel.host.midi.ports import Timed
 from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
-from timbrel.host.session.messages import DriverCall, Events, Pace, Playing, PresetLines, Ready, Say, Setup, View
+from timbrel.host.session.messages import DriverCall, Events, Pace, Playing, PresetLines, Ready, Report, Say, Setup, View
 from timbrel.host.session.meters import Meters
 
 from ...patience import PATIENCE_SECONDS, until
@@ -101,7 +101,7 @@ def test_reports_come_at_the_pace_that_is_asked(served, presets, monkeypatch):
         reports = 0
         while reports < 5:
             assert playing._ours.poll(PATIENCE_SECONDS)
-            reports += playing._ours.recv()[0] == "report"
+            reports += isinstance(playing._ours.recv(), Report)
         assert playing.loop.meters.look_seconds == 0.01
 
 

@@ -135,7 +135,7 @@ def test_a_panel_that_is_killed_comes_back_at_its_address_and_nothing_stays_held
             page.say("grab", targets=["latent.0"])
             parent.until(lambda: ParameterTouch(0, 0, "latent.0", True) in parent.events)
             parent.commands.clear()
-            os.kill(panel._process.pid, signal.SIGKILL)
+            os.kill(panel._child.process.pid, signal.SIGKILL)
             parent.until(lambda: ParameterTouch(0, 0, "latent.0", False) in parent.events)
             assert {NoteOff(0, 0, 60), ControlChange(0, 0, 64, 0)} <= set(parent.events)
             assert [line for line in parent.said if "begins again" in line] == parent.said != []
@@ -159,7 +159,7 @@ def test_what_is_not_saved_is_shown_as_changed_by_a_page_and_by_a_process_that_c
         draft = next(command.presets[None] for command in parent.commands if isinstance(command, Load))
         panel.show(View(replace(view(draft.text, folder=tmp_path), draft=True)))
         parent.commands.clear()
-        os.kill(panel._process.pid, signal.SIGKILL)
+        os.kill(panel._child.process.pid, signal.SIGKILL)
         parent.until(lambda: Pace(pytest.approx(1 / 30)) in parent.commands)
         with Client(panel) as page:
             assert page.state["preset"]["dirty"]
@@ -169,11 +169,11 @@ def test_a_panel_ends_when_its_parent_has_gone(tmp_path):
     with PanelProcess(run) as panel:
         Parent(panel, tmp_path)
         with Client(panel):
-            process = panel._process
-            panel._pipe.close()
+            process = panel._child.process
+            panel._child.pipe.close()
             process.join(PATIENCE_SECONDS)
             assert process.exitcode == 0
-            panel._pipe = None
+            panel._child = None
 
 
 def test_a_session_that_ends_tells_its_pages(tmp_path):
@@ -203,7 +203,7 @@ def test_other_machines_are_answered_only_where_that_was_asked_for(panel):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process's memory is not told by a file")
 def test_the_panels_process_is_light_and_knows_nothing_that_sounds(panel, parent):
     with Client(panel):
-        about = Path(f"/proc/{panel._process.pid}")
+        about = Path(f"/proc/{panel._child.process.pid}")
         assert int((about / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") < 64 << 20
         loaded = (about / "maps").read_text()
         assert [name for name in ("numpy", "onnxruntime", "pedalboard", "torch") if name in loaded] == []

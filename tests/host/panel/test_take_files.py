@@ -37,7 +37,7 @@ def test_a_page_with_the_token_gets_the_files_of_the_last_recording_alone_also_f
 ):
     parent = Parent(panel, tmp_path)
     parent.panel.show(Session(SessionView((), None, None, 128, False, files=(LAST,))))
-    panel._process.kill()
+    panel._child.process.kill()
     parent.until(lambda: parent.said)
     parent.commands.clear()
     parent.until(lambda: any(isinstance(command, Pace) for command in parent.commands))

@@ -88,8 +88,8 @@ def test_a_room_is_used_again_once_its_clip_is_gone_and_no_earlier(aside, decode
 def test_where_it_has_ended_this_process_goes_on(aside, decoder):
     made = aside()
     before = made.clip(0, code(1))
-    made._server._process.kill()
-    made._server._process.join()
+    made._server._child.process.kill()
+    made._server._child.process.join()
     for number in (1, 2):
         assert np.array_equal(made.clip(0, code(number)).samples, decoder.clip(0, code(number)).samples)
     assert np.array_equal(before.samples, decoder.clip(0, code(1)).samples)
@@ -123,14 +123,14 @@ def test_a_file_that_is_gone_ends_it_in_silence(tmp_path, model, capfd):
     made = ClipDecodeWorker(SingleClipDecoder(here, sound_of(here.card)), LENGTH, 4)
     until(lambda: made._server._is_ready() or made._server._failed)
     assert np.array_equal(made.clip(0, code(0)).samples, noise(1))
-    made._server._process.join(PATIENCE_SECONDS)
-    assert made._server._process.exitcode == 0
+    made._server._child.process.join(PATIENCE_SECONDS)
+    assert made._server._child.process.exitcode == 0
     assert capfd.readouterr().err == ""
 
 
 def test_it_ends_with_its_last_holder_and_not_before_its_clips(aside, decoder):
     made = aside()
-    process, clip = made._server._process, made.clip(0, code(1))
+    process, clip = made._server._child.process, made.clip(0, code(1))
     gc.disable()
     try:
         del made

@@ -52,7 +52,7 @@ def test_its_panel_plays_loads_a_preset_and_comes_back_after_its_process_is_kill
     page.keyboard.press("Enter")  # discards
     parent.until(lambda: Load({None: chosen}) in parent.commands)
     assert troubles == []  # the killed process's end is one
-    os.kill(panel._process.pid, signal.SIGKILL)
+    os.kill(panel._child.process.pid, signal.SIGKILL)
     parent.until(lambda: page.is_visible("#lost"))
     parent.until(lambda: page.is_hidden("#lost"))
     page.keyboard.press("KeyZ")

@@ -155,7 +155,7 @@ def test_a_beat_of_a_link_is_answered(pages, panel, parent):
 def test_after_the_process_is_killed_its_notes_are_let_go_and_its_pages_come_back(pages, panel, parent):
     pages[0].keyboard.down("KeyZ")
     parent.until(lambda: any(isinstance(event, NoteOn) for event in parent.events))
-    os.kill(panel._process.pid, signal.SIGKILL)
+    os.kill(panel._child.process.pid, signal.SIGKILL)
     parent.until(lambda: any(isinstance(event, NoteOff) for event in parent.events))
     parent.until(lambda: all(page.is_visible("#lost") for page in pages))
     parent.until(lambda: all(page.is_hidden("#lost") for page in pages))
