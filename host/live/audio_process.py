@@ -60,7 +60,7 @@ from ..session.meters import Meters
 from ..session.realtime import BESIDES, SOUND, hurry
 from ..session.view_builder import view_of
 from ..signal import white_noise
-from .process_state import FilteredSource, MeteredSource, ProcessState, report
+from .process_state import HeardInputs, ProcessState, report
 from .render_loop import EventSource, RenderLoop
 
 JACK = "JACK"  # in PortAudio's name of this API
@@ -134,7 +134,7 @@ def _sound(state: ProcessState) -> None:
         sources: list[EventSource] = [state.forwarded]
         meters = Meters(presets.first_channel)
         if state.inputs is not None:
-            sources.insert(0, MeteredSource(FilteredSource(state.inputs, setup.unheard), meters))
+            sources.insert(0, HeardInputs(state.inputs, setup.unheard, meters))
         state.rate = sink.rate
         view = view_of(names, patches, rack.knobs) if setup.panel else None
         loop = RenderLoop(

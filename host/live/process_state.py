@@ -36,24 +36,16 @@ class ForwardedEvents:
         return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
 
-class FilteredSource:
-    """A source without some channels, 0 to 15."""
+class HeardInputs:
+    """The events of MIDI inputs without some channels, 0 to 15, as the meters show them."""
 
-    def __init__(self, source: EventSource, channels: Collection[int]) -> None:
-        self._source, self._channels = source, channels
-
-    def poll(self) -> list[Timed]:
-        return [timed for timed in self._source.poll() if getattr(timed.event, "channel", None) not in self._channels]
-
-
-class MeteredSource:
-    def __init__(self, source: EventSource, meters: Meters) -> None:
-        self._source, self._meters = source, meters
+    def __init__(self, inputs: EventSource, unheard: Collection[int], meters: Meters) -> None:
+        self._inputs, self._unheard, self._meters = inputs, unheard, meters
 
     def poll(self) -> list[Timed]:
-        came = self._source.poll()
-        self._meters.add_events(timed.event for timed in came)
-        return came
+        heard = [timed for timed in self._inputs.poll() if getattr(timed.event, "channel", None) not in self._unheard]
+        self._meters.add_events(timed.event for timed in heard)
+        return heard
 
 
 @dataclass

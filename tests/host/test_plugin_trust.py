@@ -19,7 +19,7 @@ from timbrel.host.live import audio_process
 from timbrel.host.live.process_state import ProcessState
 from timbrel.host.preset.plugin_consent import ask_for, plugins_of
 from timbrel.host.preset.shipped import MIDI, shipped_presets
-from timbrel.host.session.messages import Setup
+from timbrel.host.session.messages import PresetLines, Setup
 
 from ..patience import PATIENCE_SECONDS
 
@@ -134,8 +134,9 @@ def test_a_preset_that_is_saved_or_chosen_while_another_plays_is_refused(home, n
     state.loop.brace = lambda blocks: None
     state.presets.activate({None: "plain.toml"}, state.presets.opened({None: "plain.toml"}))
     audio_process._load(state, {None: str(home / name)})
-    [(kind, [line])] = state.outbox
-    assert kind == "preset"
+    [message] = state.outbox
+    [line] = message.lines
+    assert isinstance(message, PresetLines)
     assert "native code that has not run here before" in line
 
 

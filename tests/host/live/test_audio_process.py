@@ -9,11 +9,22 @@ import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import ForwardedEvents, MeteredSource, ProcessState, report
+from timbrel.host.live.process_state import ForwardedEvents, HeardInputs, ProcessState, report
 from timbrel.host.midi.ports import Timed
 from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
-from timbrel.host.session.messages import DriverCall, Events, Pace, Playing, PresetLines, Ready, Report, Say, Setup, View
+from timbrel.host.session.messages import (
+    DriverCall,
+    Events,
+    Pace,
+    Playing,
+    PresetLines,
+    Ready,
+    Report,
+    Say,
+    Setup,
+    View,
+)
 from timbrel.host.session.meters import Meters
 
 from ...patience import PATIENCE_SECONDS, until
@@ -108,7 +119,7 @@ def test_reports_come_at_the_pace_that_is_asked(served, presets, monkeypatch):
 def test_midi_input_passes_the_meters_unchanged():
     came = [Timed(0.5, Clock(0, "tick")), Timed(0.5, ControlChange(0, 0, 20, 3))]
     meters = Meters(0)
-    source = MeteredSource(SimpleNamespace(poll=lambda: came), meters)
+    source = HeardInputs(SimpleNamespace(poll=lambda: came), (), meters)
     assert source.poll() == came
     assert meters.take_events() == [came[1].event]
 

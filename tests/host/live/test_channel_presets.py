@@ -4,10 +4,11 @@ import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
 from timbrel.host.live import audio_process
 from timbrel.host.live import session as play
-from timbrel.host.live.process_state import FilteredSource
+from timbrel.host.live.process_state import HeardInputs
 from timbrel.host.midi.ports import Timed
 from timbrel.host.preset.library import LiveOptions, read_controller
 from timbrel.host.session.channel_presets import ChannelPresets, by_channel
+from timbrel.host.session.meters import Meters
 
 from .serving import soften
 
@@ -69,7 +70,7 @@ def test_what_comes_on_a_channel_that_is_not_heard_is_left_out(presets):
         def poll(self):
             return [Timed(0.0, event) for event in events]
 
-    assert [timed.event for timed in FilteredSource(Source(), (9,)).poll()] == events[1:]
+    assert [timed.event for timed in HeardInputs(Source(), (9,), Meters(0)).poll()] == events[1:]
 
 
 def test_the_command_line_sets_up_channels_and_a_controllers_knobs(presets, timbrel, monkeypatch, tmp_path):

@@ -99,7 +99,7 @@ def test_a_process_says_when_it_calls_a_driver(monkeypatch, presets):
         ("Inputs", lambda *_: SimpleNamespace(whole_blocks=False)),
     ):
         monkeypatch.setattr(audio_process, name, lambda *a, make=made, name=name: calls.append(name) or make(*a))
-    monkeypatch.setattr(audio_process, "MeteredSource", lambda *_: calls.append("sources") or 1 / 0)
+    monkeypatch.setattr(audio_process, "HeardInputs", lambda *_: calls.append("sources") or 1 / 0)
     audio_process._sound(state)
     begin, end = DriverCall(audio_process.START_SECONDS), DriverCall(None)
     assert calls == [begin, "NullSink", end, begin, "Inputs", end, "sources"]

@@ -10,7 +10,7 @@ import soundfile
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch, ProgramChange
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import FilteredSource, ProcessState
+from timbrel.host.live.process_state import HeardInputs, ProcessState
 from timbrel.host.midi.files import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.recorder import Recorder
@@ -19,7 +19,8 @@ from timbrel.host.play.player import Player
 from timbrel.host.preset.library import LiveOptions, read_controller
 from timbrel.host.preset.recording_notes import LoadedPreset, RecordingNotes, Swap, differences, read_notes
 from timbrel.host.preset.shipped import Draft
-from timbrel.host.session.messages import LiveStatus, Setup
+from timbrel.host.session.messages import Events, LiveStatus, Setup, Sound, Swapped
+from timbrel.host.session.meters import Meters
 from timbrel.host.session.takes import Recording, SessionRecorder
 
 RATE, BLOCK = 48000, 128
@@ -71,7 +72,7 @@ class Played:
         state.presets.activate(names, patches)
         rack = audio_process._rack(patches, RATE, None)
         player, waiting = Player(rack, RATE), [Timed(event.time / RATE, event) for event in events]
-        source = FilteredSource(self, setup.silent)
+        source = HeardInputs(self, setup.silent, Meters(0))
         self._coming = waiting
         with SessionRecorder(
             Recording(Path("take.wav"), Path("take.mid")), setup, self.ready(rack, patches), True
@@ -83,11 +84,11 @@ class Played:
                 if number in (loads or {}):
                     audio_process._load(state, loads[number])
                 sound, due = player.block(BLOCK)
-                for what in [what for kind, what in state.outbox if kind == "swapped"]:
-                    tape.record("swapped", what)
+                for message in [message for message in state.outbox if isinstance(message, Swapped)]:
+                    tape.record(message)
                 state.outbox.clear()
-                tape.record("events", due)
-                tape.record("sound", sound.T.tobytes())
+                tape.record(Events(due))
+                tape.record(Sound(sound.T.tobytes()))
             then(tape)
 
     def poll(self):
@@ -274,7 +275,7 @@ def test_the_channels_of_what_was_loaded_are_stems_that_add_up(presets, timbrel,
 def test_the_keys_that_were_down_when_the_card_went_are_silent_in_a_recording_that_goes_on(presets, timbrel):
     def lose(tape):
         tape.go_on()
-        tape.record("sound", np.zeros((RATE, 2), np.float32).tobytes())
+        tape.record(Sound(np.zeros((RATE, 2), np.float32).tobytes()))
 
     Played(Setup("a.toml"), [NoteOn(100, 3, 60, 100)], 1.0, lose)
     sound, _ = rendered(timbrel)
