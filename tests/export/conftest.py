@@ -237,7 +237,7 @@ def hit_model(hit_run, once):
     def model(labelled):
         def make(folder):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(exporting, "loudness", lambda model: -20.0)
+                patch.setattr(exporting, "model_loudness_lufs", lambda model: -20.0)
                 export(hit_run(labelled), folder / "drums.onnx")
 
         return once("labelled-hits" if labelled else "hits", make) / "drums.onnx"

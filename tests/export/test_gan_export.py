@@ -38,7 +38,7 @@ ASKED.append(pytest.param(LABELLED))
 @pytest.fixture(autouse=True)
 def _no_voice(monkeypatch, traced_once):
     """Loudness is measured by playing, which is another's test."""
-    monkeypatch.setattr(exporting, "loudness", lambda model: -20.0)
+    monkeypatch.setattr(exporting, "model_loudness_lufs", lambda model: -20.0)
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def run(corpus, tmp_path_factory):
 def model(request, run, tmp_path_factory):
     file = tmp_path_factory.mktemp("models") / "m.onnx"
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(exporting, "loudness", lambda model: -20.0)  # it plays, which is another's test
+        patched.setattr(exporting, "model_loudness_lufs", lambda model: -20.0)  # it plays, which is another's test
         patched.setattr(steering_rotation, "STEERED_BARS", 2)
         export(run, file, weights=request.param)
     return Model(file)

@@ -66,7 +66,7 @@ def sounds(tmp_path_factory):
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, timbrel):
-    monkeypatch.setattr(exporting, "loudness", lambda model: -20.0)
+    monkeypatch.setattr(exporting, "model_loudness_lufs", lambda model: -20.0)
     output = tmp_path / "drums"
     summary, display = made(sounds, output, minutes=0.03, label="folder")
     assert {path.name for path in output.iterdir()} == KIT_PARTS

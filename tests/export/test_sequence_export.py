@@ -40,7 +40,7 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def _no_voice(monkeypatch, traced_once):
     """Loudness is measured by playing, which is another's test; short tails are as good as long ones."""
-    monkeypatch.setattr(exporting, "loudness", lambda model: -20.0)
+    monkeypatch.setattr(exporting, "model_loudness_lufs", lambda model: -20.0)
     monkeypatch.setattr(reporting, "TAIL", 20)
     monkeypatch.setattr(reporting, "PART", 5)
 

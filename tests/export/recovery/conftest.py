@@ -44,7 +44,7 @@ def inverted_model(inverted, trace_of, tmp_path_factory):
         if name not in models:
             path = tmp_path_factory.mktemp(name) / "words.onnx"
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(exporting, "loudness", lambda model: -20.0)
+                patch.setattr(exporting, "model_loudness_lufs", lambda model: -20.0)
                 patch.setattr(exporting, "trace", trace_of)
                 exporting.export(inverted(name), path)
             models[name] = path

@@ -33,7 +33,7 @@ SHORT = [SearchStage(2, 4, 2), SearchStage(2, 1, 1)]
 def quick(trace_of):
     """Searches of a few steps, and models whose loudness is not measured."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "loudness", lambda model: -20.0)
+        patch.setattr(exporting, "model_loudness_lufs", lambda model: -20.0)
         patch.setattr(exporting, "trace", trace_of)
         patch.setattr(search, "EVALUATIONS", 3)
         patch.setattr(recovery_rows, "SearchOptions", lambda **given: SearchOptions(stages=SHORT, starts=2, **given))
