@@ -125,14 +125,12 @@ def stock_music(folder):
 
 def begin_quickly(monkeypatch):
     """Fork the audio process, with its modules loaded, instead of starting Python again."""
-    from timbrel.host.live import (
-        audio_process,  # noqa: F401 - the fork runs audio_process
-        session,
-    )
+    from timbrel.host import child_process
+    from timbrel.host.live import audio_process  # noqa: F401 - the fork runs it
     from timbrel.host.play.voice_worker import START
 
     begun = SimpleNamespace(get_context=lambda _: multiprocessing.get_context(START))
-    monkeypatch.setattr(session, "multiprocessing", begun)
+    monkeypatch.setattr(child_process, "multiprocessing", begun)
 
 
 def contents(folder):

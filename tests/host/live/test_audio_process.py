@@ -100,9 +100,9 @@ def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, 
             pipe.recv()
         playing._state.outbox.append(Events([NoteOn(0, 0, 60, 1)]))
         kinds = set()
-        while not {"report", "events"} <= kinds:
+        while not {Report, Events} <= kinds:
             assert pipe.poll(PATIENCE_SECONDS)
-            kinds.add(pipe.recv()[0])
+            kinds.add(type(pipe.recv()))
 
 
 def test_reports_come_at_the_pace_that_is_asked(served, presets, monkeypatch):

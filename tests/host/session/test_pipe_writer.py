@@ -44,7 +44,7 @@ def test_turns_that_are_overtaken_change_nothing_of_what_each_note_meets():
 
     queue = MessageQueue()
     queue.put_command(Events(events))
-    lasting = [event for command, what in queue.take_all() for event in what]
+    lasting = [event for command in queue.take_all() for event in command.events]
     assert met(lasting) == met(events)
     assert len(lasting) < len(events)
     assert not queue

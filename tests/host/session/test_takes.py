@@ -50,12 +50,12 @@ def begin(takes, time=1000):
 
 def test_a_take_counts_from_its_start_and_leaves_the_instruments_latency_out(takes, folder, said):
     asked = []
-    takes.ask(True, lambda *command: asked.append(command))
+    takes.ask(True, asked.append)
     assert (takes.state, asked) == ("coming", [Record(True)])
     begin(takes)
     takes.record(Events([NoteOn(1500, 0, 60, 100)]))
     takes.record(Sound(SECOND))
-    takes.ask(False, lambda *command: asked.append(command))
+    takes.ask(False, asked.append)
     assert (takes.state, asked[-1]) == ("on", Record(False))
     takes.end(None)
     assert takes.state == "off"
