@@ -203,8 +203,12 @@ def test_nothing_is_cut_off_and_what_fingers_touch_is_44_pixels_at_least(host):
             .filter(([, box]) => Math.round(box.width) < 44 || Math.round(box.height) < 44).map(([name]) => name)"""
         )
         assert small == [], size
-        keys = [key.bounding_box() for key in page.locator("#piano .key:not(.black)").all()]
-        assert min(key["width"] for key in keys) >= 43, size
+        # In one look: after another size the piano is drawn anew, and a key of the one before has no box.
+        narrowest = page.evaluate(
+            """() => Math.min(...[...document.querySelectorAll('#piano .key:not(.black)')]
+                .map((key) => key.getBoundingClientRect().width))"""
+        )
+        assert 43 <= narrowest < 1000, size
 
 
 def test_all_can_be_reached_by_the_keyboard(host):
