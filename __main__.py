@@ -94,8 +94,10 @@ def _run() -> int:
             message = error.format_message().splitlines()[0].rstrip(".").replace("Value error, ", "")  # pydantic's
             status = _complain(f"{message}; see 'timbrel --help' or 'timbrel COMMAND --help'", 2, debug)
         elif isinstance(error, OSError) and error.strerror:
-            where = f"cannot use {error.filename}: " if error.filename else ""
-            status = _complain(f"{where}{error.strerror}; check the path, your rights and the room on disk", 1, debug)
+            file_note = f"cannot use {error.filename}: " if error.filename else ""
+            status = _complain(
+                f"{file_note}{error.strerror}; check the path, your rights and the room on disk", 1, debug
+            )
         elif isinstance(error, MemoryError):
             status = _complain("memory is used up; close other programs or give less at once", 1, debug)
         else:
@@ -114,7 +116,7 @@ def _as_on_disk(word: str) -> str:
 
 
 def _invoke(arguments: list[str]) -> int:
-    with interrupts.held():  # modules of C would break an interruption into errors of their own
+    with interrupts.defer_signals():  # modules of C would break an interruption into errors of their own
         import typer
 
         from .host.errors import naming_extras

@@ -67,10 +67,10 @@ def export(
     from .nn.write import written
 
     labels = LabelInput(name, description, license, credits)
-    how: Any = {"which": checkpoint.value, "weights": weights.value, "overwrite": overwrite}
+    export_options: Any = {"which": checkpoint.value, "weights": weights.value, "overwrite": overwrite}
     with Display() as display:
         display.stage("exporting")
-        for line in written(source, output, nn, labels=labels, **how):
+        for line in written(source, output, nn, labels=labels, **export_options):
             print(line)
 
 
@@ -147,7 +147,7 @@ def evaluate(
     from .knobs.sensitivity import as_text as knobs
 
     if corpus is not None:
-        _beside(run, corpus, output, checkpoint or classifier)
+        _compare_with_corpus(run, corpus, output, checkpoint or classifier)
         return
     if output is not None:
         raise UserError(f"-o {output} goes with --corpus; the report of a run is written to {run / 'report'}")
@@ -156,22 +156,26 @@ def evaluate(
     with Display() as display:
         display.stage("evaluating")
         judge = None if classifier is None else Run.open(classifier)
-        found = evaluate(
+        figures = evaluate(
             Run.open(run), checkpoint=(checkpoint or Which.best).value, classifier=judge, progress=display.update
         )
-    _tell_notes(found)
-    if found.get("knobs"):
-        print(knobs(found["knobs"]))
+    _tell_notes(figures)
+    if figures.get("knobs"):
+        print(knobs(figures["knobs"]))
     print(f"{run / 'report' / 'index.html'}")
 
 
 def _no_run(instrument: Path) -> str:
-    own = instrument / "run"
-    its = f"; its run is {own}: timbrel evaluate {shlex.quote(str(own))}" if (own / "run.json").exists() else ""
-    return f"{instrument} is an instrument, no run{its}; to compare its notes, give --corpus CORPUS -o REPORT"
+    run_folder = instrument / "run"
+    run_hint = (
+        f"; its run is {run_folder}: timbrel evaluate {shlex.quote(str(run_folder))}"
+        if (run_folder / "run.json").exists()
+        else ""
+    )
+    return f"{instrument} is an instrument, no run{run_hint}; to compare its notes, give --corpus CORPUS -o REPORT"
 
 
-def _beside(instrument: Path, corpus: Path, output: Path | None, strange: object) -> None:
+def _compare_with_corpus(instrument: Path, corpus: Path, output: Path | None, run_option: object) -> None:
     from ..host.preset.library import open_patch
     from ..host.progress import Display
     from ..train.corpus.store import Corpus
@@ -179,21 +183,21 @@ def _beside(instrument: Path, corpus: Path, output: Path | None, strange: object
 
     if output is None:
         raise UserError("--corpus needs -o, the folder that the report is written to")
-    if strange is not None:
+    if run_option is not None:
         raise UserError("--checkpoint and --classifier are for runs, and --corpus is for instruments; leave either out")
     with Display() as display:
         display.stage("evaluating")
         patch, held_out = open_patch(str(instrument)), Corpus.open(corpus)
-        found = evaluate_instrument(patch, held_out, output, progress=display.update)
-    _tell_notes(found)
+        figures = evaluate_instrument(patch, held_out, output, progress=display.update)
+    _tell_notes(figures)
     print(f"{output / 'index.html'}")
 
 
-def _tell_notes(found: Mapping[str, Any]) -> None:
+def _tell_notes(figures: Mapping[str, Any]) -> None:
     from .fidelity.page import as_text
 
-    if "notes" in found:
-        print(as_text(found["notes"]))
+    if "notes" in figures:
+        print(as_text(figures["notes"]))
 
 
 @commands.command()
@@ -220,9 +224,9 @@ def sample(
         print(f"warning: {warning}", file=sys.stderr)
     with Display() as display:
         display.stage("sampling")
-        chosen = [name.strip() for name in knobs.split(",")] if knobs else []
+        knob_names = [name.strip() for name in knobs.split(",")] if knobs else []
         summary = write(
-            patch, output, knobs=chosen, every=every, velocities=velocities, takes=takes, progress=display.update
+            patch, output, knobs=knob_names, every=every, velocities=velocities, takes=takes, progress=display.update
         )
     print(summary)
 
@@ -280,32 +284,32 @@ def dataset(
         "shard_notes": shard,
         "seed": seed,
     }
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    given["knobs"] = _positions(knob or [])
-    asked = read_settings(settings, given)
+    overrides: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    overrides["knobs"] = _positions(knob or [])
+    dataset_settings = read_settings(settings, overrides)
     with Display() as display:
         display.stage("rendering notes")
         summary = make_dataset(
             presets,
             output,
-            asked,
+            dataset_settings,
             notes,
             workers=workers,
             ray=ray,
             progress=display.update,
-            say=lambda line: display.say(f"warning: {line}"),
+            warn=lambda line: display.say(f"warning: {line}"),
         )
     print(summary)
 
 
-def _positions(given: list[str]) -> dict[str, str]:
+def _positions(knob_options: list[str]) -> dict[str, str]:
     knobs = dict[str, str]()
-    for text in given:
-        name, equals, positions = text.rpartition("=")
+    for option in knob_options:
+        name, equals, positions = option.rpartition("=")
         if not equals or not name or not positions:
-            raise UserError(f"--knob {text!r} is no NAME=POSITIONS; write it as brightness=0-1")
+            raise UserError(f"--knob {option!r} is no NAME=POSITIONS; write it as brightness=0-1")
         if name in knobs:
-            raise UserError(f"--knob {text!r}: a knob is named twice; name each once")
+            raise UserError(f"--knob {option!r}: a knob is named twice; name each once")
         knobs[name] = positions
     return knobs
 
@@ -347,14 +351,16 @@ def recover(
     from ..host.resynthesis.recover import recover as write
     from .recovery.method import chosen_method
 
-    opened = opened_model(model)
+    loaded_model = opened_model(model)
     with Display() as display:
         display.stage("listening")
         recovered = write(
             sound,
-            opened,
+            loaded_model,
             output,
-            method=chosen_method(method and method.value, opened, lambda line: print(f"note: {line}", file=sys.stderr)),
+            method=chosen_method(
+                method and method.value, loaded_model, lambda line: print(f"note: {line}", file=sys.stderr)
+            ),
             points=points if path else None,
             overwrite=overwrite,
             progress=display.update,

@@ -21,7 +21,7 @@ from ..train.metrics.clips import Judge, JudgedClips
 from ..train.run import Run, trained
 from .export import export
 from .families import FAMILIES
-from .fidelity.comparison import beside
+from .fidelity.comparison import compare_notes
 from .fidelity.page import instrument_page
 from .first_preset import first_preset
 from .reports.report import (
@@ -64,27 +64,29 @@ def evaluate(
         UserError: no checkpoint, the corpus is missing or silent, or the report is not writable.
         Failure: the disk is full.
     """
-    say = progress or (lambda share, what: None)
-    family, tried = FAMILIES[run.recipe.family], run.trial()
-    measured = run if tried is None or family.keyed else tried
-    request = ReportRequest(measured, *trained(measured, checkpoint), say, _judged(run, classifier))
+    report_progress = progress or (lambda share, stage: None)
+    family, trial_run = FAMILIES[run.recipe.family], run.trial()
+    measured_run = run if trial_run is None or family.keyed else trial_run
+    request = ReportRequest(measured_run, *trained(measured_run, checkpoint), report_progress, _judged(run, classifier))
     with contextlib.ExitStack() as stack:
         if instrument is not None and family.demo:
-            request = replace(request, heard=family.demo)
+            request = replace(request, demo=family.demo)
         if family.played:
-            if exported is None or measured is not run:
-                place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                exported = functools.partial(exported_patch, measured, place, which=checkpoint)
+            if exported is None or measured_run is not run:
+                export_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                exported = functools.partial(exported_patch, measured_run, export_folder, which=checkpoint)
             request = replace(request, instrument=instrument, exported=exported)
-        if family.keyed and tried is not None:
-            place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            played = functools.partial(exported_patch, tried, place, which=checkpoint)
-            request = replace(request, trial=HeldOutRun(tried.corpus(), trained(tried, checkpoint)[0], played))
+        if family.keyed and trial_run is not None:
+            export_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            open_trial = functools.partial(exported_patch, trial_run, export_folder, which=checkpoint)
+            request = replace(
+                request, trial=HeldOutRun(trial_run.corpus(), trained(trial_run, checkpoint)[0], open_trial)
+            )
         report = family.report(request)
-        say(0.75, "drawing")
+        report_progress(0.75, "drawing")
         _save(stack.enter_context(replacing_folder(run.folder / "report")), report)
-    say(1.0, "done")
-    return report.found
+    report_progress(1.0, "done")
+    return report.figures
 
 
 def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress: Progress | None = None) -> Figures:
@@ -95,7 +97,7 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
             writable.
         Failure: the disk is full.
     """
-    say, card = progress or (lambda share, what: None), patch.model.card
+    report_progress, card = progress or (lambda share, stage: None), patch.model.card
     if not card.keyed:
         raise UserError(
             f"{patch.model.path}: --corpus is for models whose keys choose the note, and those of this one, of kind "
@@ -107,23 +109,23 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
             f"corpus with --rate {card.sample_rate}"
         )
     with building_folder(output) as folder:
-        notes = beside(patch, corpus, SEED, say)
+        notes = compare_notes(patch, corpus, SEED, report_progress)
         if notes is None:
             raise UserError(
                 f"corpus {corpus.folder} holds no single note under test or val; build one of recordings of single "
                 "notes, with --split"
             )
-        found: Figures = {
+        figures: Figures = {
             "format": FORMAT,
             "instrument": patch.name,
             "model": card.name,
             "corpus": corpus.name,
-            "notes": notes.found,
+            "notes": notes.figures,
         }
-        text = instrument_page(patch.name, corpus.name, notes.found, notes.pictures, listed(notes.sounds))
-        _save(folder, Report(found, notes.pictures, notes.sounds, text, notes.pages))
-    say(1.0, "done")
-    return found
+        text = instrument_page(patch.name, corpus.name, notes.figures, notes.pictures, listed(notes.sounds))
+        _save(folder, Report(figures, notes.pictures, notes.sounds, text, notes.pages))
+    report_progress(1.0, "done")
+    return figures
 
 
 def exported_patch(run: Run, folder: Path, name: str = "preset", **options: Any) -> Patch:
@@ -137,7 +139,7 @@ def _save(folder: Path, report: Report) -> None:
     for picture in report.pictures:
         picture.save(folder)
     _write_sounds(folder, report.sounds)
-    (folder / "report.json").write_text(as_json(report.found), encoding="utf-8")
+    (folder / "report.json").write_text(as_json(report.figures), encoding="utf-8")
     for name, page in {"index.html": report.page, **report.pages}.items():
         (folder / name).write_text(page, encoding="utf-8")
 
@@ -151,20 +153,26 @@ def _judged(run: Run, classifier: Run | None) -> Judge | None:
     judge = getattr(network, "judge", None)
     if judge is None:
         raise UserError(f"--classifier {classifier.folder} is no run of a classifier; train one on labelled clips")
-    asked, known = (getattr(getattr(of.recipe, "network", None), "words", []) for of in (run, classifier))
-    if strange := [word for word in asked if word not in known]:
+    run_words, classifier_words = (
+        getattr(getattr(labelled_run.recipe, "network", None), "words", []) for labelled_run in (run, classifier)
+    )
+    if unknown_words := [word for word in run_words if word not in classifier_words]:
         raise UserError(
-            f"--classifier {classifier.folder} does not know label {strange[0]!r}; train one on clips with these labels"
+            f"--classifier {classifier.folder} does not know label {unknown_words[0]!r}; train one on clips with these "
+            "labels"
         )
-    return _in_order(judge, known, asked)
+    return _in_order(judge, classifier_words, run_words)
 
 
-def _in_order(judge: Judge, known: Sequence[str], first: Sequence[str]) -> Judge:
-    order = [*map(known.index, first), *(number for number, word in enumerate(known) if word not in first)]
+def _in_order(judge: Judge, judge_words: Sequence[str], run_words: Sequence[str]) -> Judge:
+    order = [
+        *map(judge_words.index, run_words),
+        *(number for number, word in enumerate(judge_words) if word not in run_words),
+    ]
 
     def judged(clips: Array, rate: int) -> JudgedClips:
-        found = judge(clips, rate)
-        return found._replace(posteriors=found.posteriors[:, order])
+        judgement = judge(clips, rate)
+        return judgement._replace(posteriors=judgement.posteriors[:, order])
 
     return judged
 

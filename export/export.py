@@ -22,7 +22,7 @@ from .. import __version__
 from ..host.arrays import Array
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
-from ..host.kinds.stream import FED
+from ..host.kinds.stream import PREVIOUS_FRAME
 from ..host.model.card import METADATA_KEY, PITCH_CLASSES, Card, Parity, Provenance, Reference
 from ..host.model.encoder import ENCODER_KEY, encoder_path
 from ..host.model.gesture import GESTURE_KEY
@@ -43,7 +43,7 @@ Proof = TypeVar("Proof")
 BATCHES = (1, 2, 7, 64)  # batch sizes of the parity test: one, few, an odd number, many
 # Largest differences, of the output's range. Half-precision weights keep 11 bits, eight layers add up to about 1e-3.
 TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 2e-5}
-STEPPED = 1e-4  # at least, of a stateful model: rounding differences are fed back 16 times
+STEPPED_TOLERANCE = 1e-4  # at least, of a stateful model: rounding differences are fed back 16 times
 SILENT_LUFS = -90.0  # silence measures below -110, the softest instruments above -50
 # The two libraries' transforms differ by 1e-7 of a spectrum's peak, so roots of values at -60 dB differ by 1e-4.
 ENCODER_TOLERANCES: dict[Weights, float] = {"float16": 5e-3, "float32": 5e-4}
@@ -127,7 +127,7 @@ def _write_decoder(
     step: int,
     weights: Weights,
     file: Path,
-    final: Path,
+    target_path: Path,
 ) -> Card:
     codes = graphs.codes
     n = codes.latents.shape[1]
@@ -145,7 +145,7 @@ def _write_decoder(
     recipe = run.recipe
     card = Card(
         format=1,
-        name=labels.name or final.stem,
+        name=labels.name or target_path.stem,
         description=labels.description or f"{recipe.description}; trained on {run.info.corpus_name}",
         license=labels.license or corpus.licence or "unknown",
         credits=labels.credits or "",
@@ -169,18 +169,18 @@ def _write_decoder(
         model = Model(file)  # the file as written, as hosts load it
         return graph, model, _parity(graphs, model, weights)
 
-    graph, model, parity = _proven(graph, weights, graphs.exact, f"{final}", prove)
+    graph, model, parity = _proven(graph, weights, graphs.exact, f"{target_path}", prove)
     card = card.model_copy(update={"parity": parity, "reference": reference(model), "latents": explained(model)})
-    beside = _beside_the_card(graphs, model)
-    save(graph, file, {METADATA_KEY: card.model_dump_json()} | beside)
+    extra_metadata = _beside_the_card(graphs, model)
+    save(graph, file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)
     lufs = model_loudness_lufs(Model(file))  # with gestures
     if lufs < SILENT_LUFS:
         raise Failure(f"run {run.folder}: its model is silent; train it longer, or again with louder sounds")
     card = card.model_copy(update={"loudness_lufs": round(lufs, 2)})
-    save(graph, file, {METADATA_KEY: card.model_dump_json()} | beside)
+    save(graph, file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)
     verdict = Model(file).verify()
     if not verdict.passed:
-        raise Failure(f"{final}: the file does not give its own reference (off by {verdict.difference:.2g})")
+        raise Failure(f"{target_path}: the file does not give its own reference (off by {verdict.difference:.2g})")
     return card
 
 
@@ -207,17 +207,19 @@ def _proven(
 
 
 def _beside_the_card(graphs: Graphs, model: Model) -> dict[str, str]:
-    codes, about = graphs.codes, {}
+    codes, metadata = graphs.codes, {}
     if (gestures := graphs.gestures(model)) is not None:
-        about[GESTURE_KEY] = gestures.model_dump_json(exclude_unset=True)
+        metadata[GESTURE_KEY] = gestures.model_dump_json(exclude_unset=True)
     notes = np.full(len(codes.labels), NO_NOTE) if codes.pitch_classes is None else codes.pitch_classes
-    return about | {MAP_KEY: text_of(model, codes.latents, codes.labels, notes)}
+    return metadata | {MAP_KEY: text_of(model, codes.latents, codes.labels, notes)}
 
 
 def _training(run: Run, step: int) -> Provenance:
-    logged = [entry for entry in run.logged() if entry["step"] <= step]
+    log_entries = [entry for entry in run.logged() if entry["step"] <= step]
     validation = (
-        {k: round(float(v), 6) for k, v in logged[-1].items() if k not in ("step", "seconds")} if logged else {}
+        {k: round(float(v), 6) for k, v in log_entries[-1].items() if k not in ("step", "seconds")}
+        if log_entries
+        else {}
     )
     return Provenance(
         recipe=run.recipe.name,
@@ -238,11 +240,11 @@ def probes(
     """Return latents, inside and at the range's edges, [count, n], and conditions, [count]."""
     rng = np.random.default_rng(seed)
     low, high = codes.latents.min(0), codes.latents.max(0)
-    inside = rng.uniform(low, high, (count, len(low)))
+    interior = rng.uniform(low, high, (count, len(low)))
     edges = rng.random((count, len(low))) < 0.5
     at_edge = rng.random(count) < 0.5
     corner = np.where(rng.random((count, len(low))) < 0.5, low, high)
-    latent = np.where(edges & at_edge[:, None], corner, inside).astype(np.float32)
+    latent = np.where(edges & at_edge[:, None], corner, interior).astype(np.float32)
     return latent, rng.integers(conditions, size=count).astype(np.intp)
 
 
@@ -250,15 +252,17 @@ def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
     differences, span = [], 0.0
     for batch in BATCHES:
         for seed in range(1 if graphs.state else max(1, 64 // batch)):  # stateful models run many steps instead
-            for expected, found in _step_pairs(graphs, model, batch, seed, together=weights == "float16"):
-                differences += np.abs(found - expected).max(1).tolist()
+            for expected, file_frame in _step_pairs(graphs, model, batch, seed, together=weights == "float16"):
+                differences += np.abs(file_frame - expected).max(1).tolist()
                 span = max(span, float(np.ptp(expected)))
-    apart = np.sort(differences)  # NaN last
-    absolute = float(apart[-1 - math.floor(graphs.strays * np.isfinite(apart).all() * len(apart))])
+    deviations = np.sort(differences)  # NaN last
+    absolute = float(deviations[-1 - math.floor(graphs.strays * np.isfinite(deviations).all() * len(deviations))])
     relative = absolute / max(span, 1e-9)
-    allowed = max(TOLERANCES[weights], STEPPED if graphs.state else 0.0)
-    if not relative <= allowed:
-        raise Inexact(f"onnxruntime differs from torch by {relative:.2g} of the output's range, {allowed:g} is allowed")
+    tolerance = max(TOLERANCES[weights], STEPPED_TOLERANCE if graphs.state else 0.0)
+    if not relative <= tolerance:
+        raise Inexact(
+            f"onnxruntime differs from torch by {relative:.2g} of the output's range, {tolerance:g} is allowed"
+        )
     return Parity(absolute=absolute, relative=relative, batch_sizes=list(BATCHES))
 
 
@@ -266,23 +270,23 @@ def _step_pairs(
     graphs: Graphs, model: Model, batch: int, seed: int, *, together: bool
 ) -> Iterator[tuple[Array, Array]]:
     """With ``together`` the file steps from torch's states: rounded weights diverge."""
-    ours = model.at_rest(batch)
-    theirs = [torch.from_numpy(state) for state in ours.values()]
+    file_states = model.at_rest(batch)
+    torch_states = [torch.from_numpy(state) for state in file_states.values()]
     for step in range(STEPS if graphs.state else 1):
         conditions = model.card.conditions
         latent, condition = probes(graphs.codes, batch, seed + step * len(BATCHES) * 64, conditions or PITCH_CLASSES)
-        asked = [latent, *model.condition_inputs(condition).values()]
+        inputs = [latent, *model.condition_inputs(condition).values()]
         noise = np.random.default_rng([seed, step]).standard_normal((batch, _noise(graphs)), np.float32)
         if noise.size:
-            asked.append(noise)
-        given = graphs.decoder(*map(torch.from_numpy, asked), *theirs)
-        frame, *theirs = given if graphs.state else (given,)
+            inputs.append(noise)
+        outputs = graphs.decoder(*map(torch.from_numpy, inputs), *torch_states)
+        frame, *torch_states = outputs if graphs.state else (outputs,)
         if not torch.isfinite(frame).all():
             raise Failure(f"the network's frames are not finite; {LOWER_RATE}")
-        found, ours = model.step(latent, condition, ours, noise)
-        yield frame.numpy(), found
+        file_frame, file_states = model.step(latent, condition, file_states, noise)
+        yield frame.numpy(), file_frame
         if together:
-            ours = {name: state.numpy() for name, state in zip(ours, theirs, strict=True)}
+            file_states = {name: state.numpy() for name, state in zip(file_states, torch_states, strict=True)}
 
 
 def _noise(graphs: Graphs) -> int:
@@ -291,16 +295,16 @@ def _noise(graphs: Graphs) -> int:
 
 
 def _write_encoder(
-    graphs: Graphs, encoder: nn.Module, corpus: Corpus, weights: Weights, file: Path, final: Path, decoder: Model
+    graphs: Graphs, encoder: nn.Module, corpus: Corpus, weights: Weights, file: Path, target_path: Path, decoder: Model
 ) -> None:
     card, length = decoder.card, decoder.card.frame_length
     inputs = {"audio": torch.rand(3, length)} | ({"chroma": torch.eye(12)[:3]} if graphs.encoder_chroma else {})
     if graphs.pitched:
         inputs["pitch"] = 60 + torch.rand(3, 1)
-    outputs = ["latent", *(state.name for state in graphs.state if state.name == FED)]
+    outputs = ["latent", *(state.name for state in graphs.state if state.name == PREVIOUS_FRAME)]
     outputs += ["label"] if graphs.encoder_labels else []
     graph = trace(encoder, inputs, outputs, "batch")
-    about = {
+    encoder_card = {
         "format": 1,
         "model": card.name,
         "sample_rate": card.sample_rate,
@@ -312,10 +316,10 @@ def _write_encoder(
     pairs = list(_encoded_pairs(graphs, encoder, corpus, length))
 
     def prove(graph: onnx.ModelProto, weights: Weights) -> None:
-        save(graph, file, {ENCODER_KEY: json.dumps(about)})
+        save(graph, file, {ENCODER_KEY: json.dumps(encoder_card)})
         _check_encoder(graphs, open_session(file), outputs, pairs, ENCODER_TOLERANCES[weights])
 
-    _proven(graph, weights, graphs.exact, f"{encoder_path(final)}", prove)
+    _proven(graph, weights, graphs.exact, f"{encoder_path(target_path)}", prove)
 
 
 def _encoded_pairs(
@@ -337,19 +341,19 @@ def _check_encoder(
     session: Any,
     outputs: Sequence[str],
     pairs: Sequence[tuple[dict[str, Array], tuple[Array, ...]]],
-    allowed: float,
+    tolerance: float,
 ) -> None:
     span = float(np.ptp(graphs.codes.latents))
     for feeds, expected in pairs:
-        for name, of_torch, of_file in zip(outputs, expected, session.run(outputs, feeds), strict=True):
-            apart = np.sort(np.abs(of_file - of_torch).max(1))
-            ranges = {"latent": span, "label": 1.0}  # shares of labels sum to 1
-            within = max(ranges.get(name, float(np.ptp(of_torch))), 1e-9)
-            relative = float(apart[-1 - math.floor(graphs.strays * len(apart))]) / within
-            if not relative <= allowed:
+        for name, torch_output, file_output in zip(outputs, expected, session.run(outputs, feeds), strict=True):
+            deviations = np.sort(np.abs(file_output - torch_output).max(1))
+            ranges_by_output = {"latent": span, "label": 1.0}  # shares of labels sum to 1
+            output_range = max(ranges_by_output.get(name, float(np.ptp(torch_output))), 1e-9)
+            relative = float(deviations[-1 - math.floor(graphs.strays * len(deviations))]) / output_range
+            if not relative <= tolerance:
                 raise Inexact(
                     f"the encoder in onnxruntime differs from torch by {relative:.2g} of the {name}s' range, "
-                    f"{allowed:g} is allowed"
+                    f"{tolerance:g} is allowed"
                 )
 
 

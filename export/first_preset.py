@@ -19,7 +19,7 @@ from ..host.play.render import render
 from ..host.play.trajectory import LOUDEST_TAKE_DB
 from ..host.preset.library import Patch
 from ..host.preset.preset import Preset
-from ..host.preset.validation import named
+from ..host.preset.validation import names_by_target
 from ..host.progress import Display
 from ..host.units import MIDDLE_C, gain_to_db
 from .kinds.kind import RATE
@@ -36,7 +36,7 @@ def demo(patch: Patch, velocity: int = VELOCITY) -> Performance:
 
 def keys_of(patch: Patch) -> list[int]:
     """Return ascending keys; none for a single held key."""
-    if KINDS[patch.model.card.kind].held:
+    if KINDS[patch.model.card.kind].holds_one_key:
         return []
     return sorted({event.key for event in demo(patch).events if isinstance(event, NoteOn)})
 
@@ -65,11 +65,11 @@ def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
 
     A held key's demo is rendered whole, as its peak may come late.
     """
-    asked = list(keys) or keys_of(patch)
-    if not asked:
+    measured_keys = list(keys) or keys_of(patch)
+    if not measured_keys:
         performance = demo(patch, FULL_VELOCITY)
         return {MIDDLE_C: _peak_dbfs(played(patch, performance.events, performance.length))}
-    return {key: _peak_dbfs(single(patch, key, FULL_VELOCITY)) + _louder_take_db(patch) for key in asked}
+    return {key: _peak_dbfs(single(patch, key, FULL_VELOCITY)) + _louder_take_db(patch) for key in measured_keys}
 
 
 def single(patch: Patch, key: int, velocity: int) -> Array:
@@ -138,16 +138,17 @@ def as_text(preset: Preset, card: Card) -> str:
     values = preset.latent_values(card)
     nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
     return preset.to_toml(
-        f"Starts from a moment of {nearest.label}; each knob spans what the recordings span.", named(preset, card)
+        f"Starts from a moment of {nearest.label}; each knob spans what the recordings span.",
+        names_by_target(preset, card),
     )
 
 
-def rendered(model: Model, heard: Path, display: Display) -> Preset:
-    """Make a preset, render its demo to ``heard``, and show a kit's keys."""
+def rendered(model: Model, demo_file: Path, display: Display) -> Preset:
+    """Make a preset, render its demo to ``demo_file``, and show a kit's keys."""
     display.stage("rendering")
     preset = first_preset(model)
-    patch = Patch("preset", preset, model, heard.parent)
-    render({0: patch}, demo(patch), heard, sample_rate=RATE, overwrite=True)
+    patch = Patch("preset", preset, model, demo_file.parent)
+    render({0: patch}, demo(patch), demo_file, sample_rate=RATE, overwrite=True)
     if preset.keys:
         display.say(key_table(preset.keys, model.card))
     return preset

@@ -57,18 +57,18 @@ def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
     Vectors and matrices up to ``exact`` elements stay float32: a rounded window leaks at -70 dB, and moves codes by a
     tenth of their range.
     """
-    kept, casts = [], []
+    initializers, casts = [], []
     for tensor in model.graph.initializer:
-        matrix = sum(size > 1 for size in tensor.dims) > 1
-        if tensor.data_type != TensorProto.FLOAT or not matrix or math.prod(tensor.dims) <= exact:
-            kept.append(tensor)
+        is_matrix = sum(size > 1 for size in tensor.dims) > 1
+        if tensor.data_type != TensorProto.FLOAT or not is_matrix or math.prod(tensor.dims) <= exact:
+            initializers.append(tensor)
             continue
         half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.half")
-        kept.append(half)
+        initializers.append(half)
         casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
     nodes = list(model.graph.node)
     del model.graph.initializer[:], model.graph.node[:]
-    model.graph.initializer.extend(kept)
+    model.graph.initializer.extend(initializers)
     model.graph.node.extend([*casts, *nodes])
 
 
@@ -87,8 +87,8 @@ CODES = 6000  # training frames encoded for the statistics: percentiles accurate
 SEED = 0
 LANDMARKS = 256  # a card's limit
 
-FEWEST = 100  # codes for percentiles to exclude one; of fewer, each is a sound of its own, not an outlier
-NARROWEST = 1e-3  # a knob that spans less does nothing; the card still needs low < high
+FEWEST_CODES = 100  # codes for percentiles to exclude one; of fewer, each is a sound of its own, not an outlier
+NARROWEST_SPAN = 1e-3  # a knob that spans less does nothing; the card still needs low < high
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class EncodedFrames:
     def ends(self) -> tuple[Array, Array]:
         """Return low and high ends of knobs, [n] each."""
         if self.span is None:
-            low, high = np.percentile(self.latents, SPAN if len(self.latents) >= FEWEST else (0, 100), axis=0)
+            low, high = np.percentile(self.latents, SPAN if len(self.latents) >= FEWEST_CODES else (0, 100), axis=0)
             return low, high
         n = self.latents.shape[1]
         return np.full(n, self.span[0]), np.full(n, self.span[1])
@@ -124,22 +124,25 @@ def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]
     Each of ``words`` labels one, clamped if its codes lie outside.
     """
     low, high = codes.ends()
-    within = np.clip(codes.latents, low, high)
-    strays = np.square((codes.latents - within) / (high - low + NARROWEST)).sum(1)
-    inside = np.flatnonzero(strays == 0)
-    if not len(inside):
-        inside, within = np.arange(len(codes.latents)), codes.latents
+    clamped_codes = np.clip(codes.latents, low, high)
+    squared_excess = np.square((codes.latents - clamped_codes) / (high - low + NARROWEST_SPAN)).sum(1)
+    candidate_rows = np.flatnonzero(squared_excess == 0)
+    if not len(candidate_rows):
+        candidate_rows, clamped_codes = np.arange(len(codes.latents)), codes.latents
     labels = np.array(codes.labels)
-    known = [np.flatnonzero(labels == word) for word in words if word in codes.labels][: LANDMARKS // 2]
-    best = [places[strays[places].argmin()] for places in known]
-    chosen = {*best, *inside[np.unique(evenly_spaced(len(inside), LANDMARKS - len(best)))]}
+    rows_by_word = [np.flatnonzero(labels == word) for word in words if word in codes.labels][: LANDMARKS // 2]
+    word_rows = [rows[squared_excess[rows].argmin()] for rows in rows_by_word]
+    chosen_rows = {
+        *word_rows,
+        *candidate_rows[np.unique(evenly_spaced(len(candidate_rows), LANDMARKS - len(word_rows)))],
+    }
     return [
         Landmark(
-            latent=[round(float(v), 5) for v in within[i]],
+            latent=[round(float(v), 5) for v in clamped_codes[i]],
             chroma=None if codes.pitch_classes is None else int(codes.pitch_classes[i]),
             label=codes.labels[i],
         )
-        for i in sorted(chosen)
+        for i in sorted(chosen_rows)
     ]
 
 
@@ -149,8 +152,8 @@ def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
     Middle codes may sound unlike most recordings.
     """
     if codes.sound is not None:
-        heard = codes.sound(np.array([mark.latent for mark in marks], np.float32))
-        return list(marks[medoid(heard.astype(np.float64))].latent)
+        landmark_features = codes.sound(np.array([mark.latent for mark in marks], np.float32))
+        return list(marks[medoid(landmark_features.astype(np.float64))].latent)
     median = np.median(codes.latents, axis=0)
     scale = codes.latents.std(0) + 1e-9
     distances = [float(np.sum(np.square((np.array(mark.latent) - median) / scale))) for mark in marks]
@@ -160,7 +163,7 @@ def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
 def latents(codes: EncodedFrames, defaults: list[float]) -> list[Latent]:
     low, high = codes.ends()
     middle = (low + high) / 2
-    low, high = np.minimum(low, middle - NARROWEST / 2), np.maximum(high, middle + NARROWEST / 2)
+    low, high = np.minimum(low, middle - NARROWEST_SPAN / 2), np.maximum(high, middle + NARROWEST_SPAN / 2)
     return [
         Latent(
             name=codes.names[i] if codes.names else f"latent {i}",

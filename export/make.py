@@ -19,7 +19,7 @@ from ..host.progress import Display
 from ..host.units import note_name
 from ..train.checkpoint import load, progress_of
 from ..train.corpus.build import build, clip_splits, held_keys, key_splits
-from ..train.corpus.content import SHORTEST_SECONDS, are_loops, listened, melodic_share, unsuited_notes
+from ..train.corpus.content import SHORTEST_SECONDS, are_loops, corpus_content, melodic_share, unsuited_notes
 from ..train.corpus.report import CorpusReport
 from ..train.corpus.sound_files import digests, find_sounds, own_rate
 from ..train.corpus.store import READING, Corpus
@@ -41,10 +41,10 @@ from .reports.verdict import good_news
 from .training_minutes import MINUTES, check_minutes
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
-MELODIC = 0.5  # of sounds are melodies: the others' hits or beats are theirs
+MELODIC_SHARE = 0.5  # of sounds are melodies: the others' hits or beats are theirs
 LEAST_PACE = 0.5  # of an idle core's steps: with fewer, other programs took most of the minutes
-WITHOUT = " without held-out sounds"  # a trial's stage
-TRIAL = 0.5  # of the minutes, for the trial without the held-out sounds
+WITHOUT_HELD_OUT = " without held-out sounds"  # a trial's stage
+TRIAL_SHARE = 0.5  # of the minutes, for the trial without the held-out sounds
 
 
 class MakeStopped(TimbrelError):
@@ -90,18 +90,19 @@ def make(
     if outcome.interrupted:
         raise MakeStopped(f"stopped at step {outcome.step}, all is saved; run the same command again to resume")
     with _training_kept(output):
-        row, patch = FAMILIES[run.recipe.family], _exported(run, output, display)
-        found = _evaluated(run, output, display, (lambda: patch) if row.played else None)
+        export_family, patch = FAMILIES[run.recipe.family], _exported(run, output, display)
+        figures = _evaluated(run, output, display, (lambda: patch) if export_family.played else None)
         model = patch.model
-        preset = rendered(model, output / row.demo, display)
+        preset = rendered(model, output / export_family.demo, display)
         if (output / "report").exists():
-            shutil.copyfile(output / row.demo, output / "report" / row.demo)  # the page plays it, in the panel too
+            # the page plays it, in the panel too
+            shutil.copyfile(output / export_family.demo, output / "report" / export_family.demo)
         if edited:
             display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
         with replacing(output / PRESET, overwrite=True) as file:  # last: a preset marks a complete instrument
             file.write_text(as_text(preset, model.card), encoding="utf-8")
-    plays = row.playing(preset, model, run.info.tonal)
-    return _summary(output, model.card, plays, output / row.demo, found, outcome)
+    playing_text = export_family.playing(preset, model, run.info.tonal)
+    return _summary(output, model.card, playing_text, output / export_family.demo, figures, outcome)
 
 
 @contextlib.contextmanager
@@ -126,13 +127,13 @@ def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], 
     display.stage("evaluating")
     shutil.rmtree(output / "report", ignore_errors=True)  # of the instrument before
     try:
-        found = evaluate(run, exported=exported, instrument=output, progress=display.update)
+        figures = evaluate(run, exported=exported, instrument=output, progress=display.update)
         shutil.move(run.folder / "report", output / "report")
     except Exception as error:  # of any class: the instrument plays without a report
         reason = str(error) if isinstance(error, TimbrelError) else f"{type(error).__name__}: {error}"
         remedy = f"for another try: timbrel evaluate {shlex.quote(str(run.folder))}"
         return {"verdict": "", "shortcomings": [f"It has no report ({' '.join(reason.split())}); {remedy}."]}
-    return found
+    return figures
 
 
 def _begin(
@@ -143,14 +144,14 @@ def _begin(
     check_minutes("--minutes", minutes)
     corpus = _corpus(sounds, output, family, label, display)
     try:
-        if _begun(output) is None:
+        if _begun_run(output) is None:
             corpus = _cut(corpus, family, sounds, label, display)
-        family = _chosen(corpus, output, family, display)
-        if _begun(output) is None:
-            corpus = _as_wanted(corpus, FAMILIES[family], sounds, label, display)
+        family = _select_family(corpus, output, family, display)
+        if _begun_run(output) is None:
+            corpus = _rebuild_for_family(corpus, FAMILIES[family], sounds, label, display)
         return _train(output, minutes, corpus, family, display)
     except UserError:
-        if _begun(output) is None:  # unusable sounds: the next call may have others
+        if _begun_run(output) is None:  # unusable sounds: the next call may have others
             shutil.rmtree(corpus.folder)
             with contextlib.suppress(OSError):
                 output.rmdir()
@@ -193,35 +194,39 @@ def _read(sounds: Sequence[Path], output: Path, family: str, label: str | None, 
     try:
         return read()
     except UserError:
-        if family != "auto" and not FAMILIES[family].whole:
+        if family != "auto" and not FAMILIES[family].whole_clips:
             raise
         return read(shortest_seconds=SHORTEST_SECONDS)
 
 
 def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
-    given, begun = digests(find_sounds(sounds)), corpus.files
-    missing, new = sorted(set(begun) - set(given)), sorted(set(given) - set(begun))
-    changed = sorted(name for name in set(given) & set(begun) if given[name] != begun[name])
-    kinds = {"missing": missing, "new": new, "changed": changed}
-    told = [
-        f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)} {kind}" for kind, names in kinds.items() if names
+    sound_digests, corpus_digests = digests(find_sounds(sounds)), corpus.files
+    missing, added = sorted(set(corpus_digests) - set(sound_digests)), sorted(set(sound_digests) - set(corpus_digests))
+    changed = sorted(
+        name for name in set(sound_digests) & set(corpus_digests) if sound_digests[name] != corpus_digests[name]
+    )
+    names_by_change = {"missing": missing, "new": added, "changed": changed}
+    differences = [
+        f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)} {kind}"
+        for kind, names in names_by_change.items()
+        if names
     ]
-    if told:
+    if differences:
         raise UserError(
-            f"{output} was begun with other sounds than {', '.join(map(str, sounds))} ({', '.join(told)}); "
+            f"{output} was begun with other sounds than {', '.join(map(str, sounds))} ({', '.join(differences)}); "
             "give the same ones to go on, or another -o"
         )
 
 
-def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
-    if (begun := _begun(output)) is not None:
-        return _family_of(Run.open(begun), output, family)
+def _select_family(corpus: Corpus, output: Path, family: str, display: Display) -> str:
+    if (run_folder := _begun_run(output)) is not None:
+        return _family_of(Run.open(run_folder), output, family)
     tonal = is_tonal(corpus)
     if family == "auto":
-        family, why, mixed = _chosen_family(corpus, tonal)
-        if mixed:
-            display.say(mixed)
-        display.say(f"{why}: {FAMILIES[family].purpose} (--family {name_for_users(family)})")
+        family, reason, mixed_note = _chosen_family(corpus, tonal)
+        if mixed_note:
+            display.say(mixed_note)
+        display.say(f"{reason}: {FAMILIES[family].purpose} (--family {name_for_users(family)})")
         if FAMILIES[family].played and (warning := unsuited_notes(corpus)):
             display.say(f"warning: {warning}")
     elif not tonal and FAMILIES[family].unpitched:
@@ -230,37 +235,41 @@ def _chosen(corpus: Corpus, output: Path, family: str, display: Display) -> str:
 
 
 def _chosen_family(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
-    looped = are_loops(corpus)
-    if looped.loops:
-        return LOOPS, looped.why, ""
-    heard = listened(corpus)
-    if heard.short:
-        return SHORT, heard.text(), heard.mixed
+    loop_verdict = are_loops(corpus)
+    if loop_verdict.loops:
+        return LOOPS, loop_verdict.reason, ""
+    content = corpus_content(corpus)
+    if content.short:
+        return SHORT, content.text(), content.mixed
     if not tonal:
-        return TEXTURE, f"{_share(corpus)} of the sound has a pitch", heard.mixed
-    return TONAL, f"{_share(corpus)} of the sound has a pitch", heard.mixed
+        return TEXTURE, f"{_share(corpus)} of the sound has a pitch", content.mixed
+    return TONAL, f"{_share(corpus)} of the sound has a pitch", content.mixed
 
 
-def _as_wanted(
-    corpus: Corpus, row: ExportFamily[Recipe, Network], sounds: Sequence[Path], label: str | None, display: Display
+def _rebuild_for_family(
+    corpus: Corpus,
+    export_family: ExportFamily[Recipe, Network],
+    sounds: Sequence[Path],
+    label: str | None,
+    display: Display,
 ) -> Corpus:
-    if not row.whole and not row.gridded:
+    if not export_family.whole_clips and not export_family.gridded:
         return corpus
     rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
-    read = functools.partial(build, sounds, rate=rate, name=corpus.name, label=label, progress=display.update)
+    rebuild = functools.partial(build, sounds, rate=rate, name=corpus.name, label=label, progress=display.update)
     with replacing_folder(corpus.folder) as folder:
-        if row.gridded:
-            report = read(folder, loops=True)
+        if export_family.gridded:
+            report = rebuild(folder, loops=True)
         else:
-            read(folder, shortest_seconds=SHORTEST_SECONDS)
-    if row.gridded:
+            rebuild(folder, shortest_seconds=SHORTEST_SECONDS)
+    if export_family.gridded:
         display.say(report.text())
     else:
-        whole = Corpus.open(corpus.folder)
-        copies = len(whole.report.identical)
-        once = f"; {copies} identical to others {'is' if copies == 1 else 'are'} left out" if copies else ""
-        unused = f"; not used: {unusable}" if (unusable := whole.report.left_out_line()) else ""
-        display.say(f"clips are kept whole, at {rate} Hz: {len(whole.clips())} of them{once}{unused}")
+        clip_corpus = Corpus.open(corpus.folder)
+        copies = len(clip_corpus.report.identical)
+        copies_text = f"; {copies} identical to others {'is' if copies == 1 else 'are'} left out" if copies else ""
+        unused_text = f"; not used: {unusable}" if (unusable := clip_corpus.report.left_out_line()) else ""
+        display.say(f"clips are kept whole, at {rate} Hz: {len(clip_corpus.clips())} of them{copies_text}{unused_text}")
     return Corpus.open(corpus.folder)
 
 
@@ -269,7 +278,7 @@ def _cut(corpus: Corpus, family: str, sounds: Sequence[Path], label: str | None,
     if family != "auto" and not FAMILIES[family].played:
         return corpus
     share = melodic_share(corpus)
-    if share == 0 or (share < MELODIC and (listened(corpus).short or are_loops(corpus).loops)):
+    if share == 0 or (share < MELODIC_SHARE and (corpus_content(corpus).short or are_loops(corpus).loops)):
         return corpus
     with replacing_folder(corpus.folder) as folder:
         report = build(sounds, folder, name=corpus.name, label=label, melodies=True, progress=display.update)
@@ -277,22 +286,22 @@ def _cut(corpus: Corpus, family: str, sounds: Sequence[Path], label: str | None,
     return Corpus.open(corpus.folder)
 
 
-def _begun(output: Path) -> Path | None:
+def _begun_run(output: Path) -> Path | None:
     return next((output / name for name in ("run", "trial") if (output / name).exists()), None)
 
 
 def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
     """Return the trial if it was interrupted."""
-    row, tried = FAMILIES[family], (output / "trial").exists()
-    if _begun(output) is None:
-        corpus, tried = _held_out(corpus, row, display)
-    share = minutes * TRIAL if tried else minutes
-    changes = [f"training.minutes={share}", *row.changes(corpus.whole())]
-    parts = [("trial", None), ("run", output / "trial")] if tried else [("run", None)]
+    export_family, has_trial = FAMILIES[family], (output / "trial").exists()
+    if _begun_run(output) is None:
+        corpus, has_trial = _held_out(corpus, export_family, display)
+    share = minutes * TRIAL_SHARE if has_trial else minutes
+    changes = [f"training.minutes={share}", *export_family.changes(corpus.all_for_training())]
+    stages = [("trial", None), ("run", output / "trial")] if has_trial else [("run", None)]
     outcomes = []
-    for name, trial in parts:
-        recipe = load_recipe(row.recipe, [*changes, *(row.completing if trial else ())])
-        folder, options = output / name, _options(recipe, display, WITHOUT if name == "trial" else "")
+    for name, trial in stages:
+        recipe = load_recipe(export_family.recipe, [*changes, *(export_family.completing if trial else ())])
+        folder, options = output / name, _options(recipe, display, WITHOUT_HELD_OUT if name == "trial" else "")
         if folder.exists():
             outcome = resume(folder, recipe, options)
         else:
@@ -300,19 +309,19 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
         outcomes.append(outcome)
         if outcome.interrupted:
             break
-    return Run.open(folder), _in_all(outcomes)
+    return Run.open(folder), _sum_outcomes(outcomes)
 
 
-def _held_out(corpus: Corpus, row: ExportFamily[Recipe, Network], display: Display) -> tuple[Corpus, bool]:
+def _held_out(corpus: Corpus, export_family: ExportFamily[Recipe, Network], display: Display) -> tuple[Corpus, bool]:
     """Hold sounds out of the trial; return the corpus and whether there is a trial."""
-    keys = held_keys(corpus) if row.keyed else []
-    corpus = corpus.deal(key_splits(corpus, keys) if row.keyed else clip_splits(corpus))
+    keys = held_keys(corpus) if export_family.keyed else []
+    corpus = corpus.deal(key_splits(corpus, keys) if export_family.keyed else clip_splits(corpus))
     clips = [clip.name for clip in corpus.clips() if clip.split != "train"]
     if keys:
         sounds = f"keys held out for the report: {', '.join(map(note_name, keys))}"
     elif clips:
         sounds = f"held out for the report: {clips[0]}{f' and {len(clips) - 1} more' * (len(clips) > 1)}"
-    elif row.completing:
+    elif export_family.completing:
         sounds = "ends of the sounds are held out for the report"
     else:
         return corpus, False
@@ -335,27 +344,27 @@ def _train_more(
         display.stage("reading sounds")
         _check_same(run.corpus(), sounds, output)
     trial = run.trial()
-    parts = [run] if trial is None else [trial, run]
-    left = [_minutes_left(part) for part in parts]
-    if max(left) > 0:
-        display.say(f"{sum(left):.1f} minutes of those asked for last time are left, and are trained now")
+    runs = [run] if trial is None else [trial, run]
+    minutes_left = [_minutes_left(current_run) for current_run in runs]
+    if max(minutes_left) > 0:
+        display.say(f"{sum(minutes_left):.1f} minutes of those asked for last time are left, and are trained now")
     else:  # all budgets grow before training, so that the next call can finish an interrupted one
-        shares = [minutes] if trial is None else [TRIAL * minutes, (1 - TRIAL) * minutes]
-        parts = [_given(part, share) for part, share in zip(parts, shares, strict=True)]
+        shares = [minutes] if trial is None else [TRIAL_SHARE * minutes, (1 - TRIAL_SHARE) * minutes]
+        runs = [_extend_budget(current_run, share) for current_run, share in zip(runs, shares, strict=True)]
     outcomes = []
-    for part in parts:
-        tried = trial is not None and part.folder == trial.folder
-        options = _options(part.recipe, display, WITHOUT if tried else "")
-        outcome = resume(part.folder, part.recipe, options)
+    for current_run in runs:
+        is_trial = trial is not None and current_run.folder == trial.folder
+        options = _options(current_run.recipe, display, WITHOUT_HELD_OUT if is_trial else "")
+        outcome = resume(current_run.folder, current_run.recipe, options)
         outcomes.append(outcome)
         if outcome.interrupted:
             break
-    return part, _in_all(outcomes)
+    return current_run, _sum_outcomes(outcomes)
 
 
-def _in_all(outcomes: Sequence[Outcome]) -> Outcome:
+def _sum_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the last outcome, with the steps of all."""
-    steps, idle_steps = (sum(getattr(one, name) for one in outcomes) for name in ("steps", "idle_steps"))
+    steps, idle_steps = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("steps", "idle_steps"))
     return replace(outcomes[-1], steps=steps, idle_steps=idle_steps)
 
 
@@ -368,9 +377,9 @@ def _minutes_left(run: Run) -> float:
     return max((run.recipe.training.minutes or 0.0) - progress_of(load(run.last)).seconds / 60, 0.0)
 
 
-def _given(run: Run, minutes: float) -> Run:
-    whole = progress_of(load(run.last)).seconds / 60 + minutes
-    training = run.recipe.training.model_copy(update={"minutes": whole})
+def _extend_budget(run: Run, minutes: float) -> Run:
+    total_minutes = progress_of(load(run.last)).seconds / 60 + minutes
+    training = run.recipe.training.model_copy(update={"minutes": total_minutes})
     return run.with_recipe(run.recipe.model_copy(update={"training": training}))
 
 
@@ -383,12 +392,12 @@ def _family_of(run: Run, output: Path, family: str) -> str:
     return run.recipe.family
 
 
-def _options(recipe: Recipe, display: Display, on: str = "") -> RunOptions:
-    def report(now: RunStatus) -> None:
-        note = f"loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
-        display.update(now.done, note, now.seconds_left)
+def _options(recipe: Recipe, display: Display, stage_suffix: str = "") -> RunOptions:
+    def report(status: RunStatus) -> None:
+        note = f"loss {status.loss:.4g}, {status.examples_per_second:.0f} examples/s"
+        display.update(status.budget_share, note, status.seconds_left)
 
-    display.stage(f"training {recipe.name}{on}")
+    display.stage(f"training {recipe.name}{stage_suffix}")
     return RunOptions(on_report=report, on_message=display.say)
 
 
@@ -402,9 +411,9 @@ def _is_edited(output: Path) -> bool:
 
 def _kept_copy(output: Path) -> Path:
     names = (output / f"preset-before{number}.toml" for number in ("", *range(2, 1000)))
-    kept = next(name for name in names if not name.exists())
-    shutil.copyfile(output / PRESET, kept)
-    return kept
+    copy_path = next(name for name in names if not name.exists())
+    shutil.copyfile(output / PRESET, copy_path)
+    return copy_path
 
 
 def _pace(outcome: Outcome, folder: str) -> tuple[list[str], list[str]]:
@@ -423,18 +432,18 @@ def _share(corpus: Corpus) -> str:
     return f"{100 * pitched / max(total, 1):.0f} %"
 
 
-def _summary(output: Path, card: Card, plays: str, heard: Path, found: Figures, outcome: Outcome) -> str:
+def _summary(output: Path, card: Card, playing_text: str, demo_file: Path, figures: Figures, outcome: Outcome) -> str:
     """Return the lines for the user, weaknesses first."""
-    notes, folder = found.get("notes"), shlex.quote(str(output))
-    hurried, steps = _pace(outcome, folder)
+    notes, folder = figures.get("notes"), shlex.quote(str(output))
+    pace_warnings, steps = _pace(outcome, folder)
     return "\n".join(
         [
-            *(f"but:      {line}" for line in [*hurried, *found["shortcomings"]]),
-            f"{output}: an instrument with {len(default_knobs(card))} knobs; {plays}",
-            *([f"verdict:  {good}"] if (good := good_news(found)) else []),
+            *(f"but:      {line}" for line in [*pace_warnings, *figures["shortcomings"]]),
+            f"{output}: an instrument with {len(default_knobs(card))} knobs; {playing_text}",
+            *([f"verdict:  {good}"] if (good := good_news(figures)) else []),
             *steps,
             *([f"notes:    {in_short(notes)}", *tuning_line(notes), *dynamics_line(notes)] if notes else []),
-            f"hear it:  {heard}",
+            f"hear it:  {demo_file}",
             *([f"see it:   {page}"] if (page := output / "report" / "index.html").exists() else []),
             f"play it:  timbrel panel {folder}, or timbrel render {folder} YOUR.mid -o OUT.wav",
             f"further:  timbrel make -o {folder} --more-minutes {MINUTES:g}",

@@ -39,203 +39,206 @@ def operator(name: str) -> Operator:
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    found = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
+    raw_attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in raw_attributes.items()}
 
 
-def _given(values: Values, place: int) -> Tensor | None:
+def _optional_input(values: Values, place: int) -> Tensor | None:
     return values[place] if place < len(values) else None
 
 
-def _there(values: Values, place: int) -> Tensor:
-    value = _given(values, place)
+def _required_input(values: Values, place: int) -> Tensor:
+    value = _optional_input(values, place)
     if value is None:
         raise Unsupported(f"a node lacks its input {place + 1}")
     return value
 
 
-def _numbers(values: Values, place: int) -> list[int]:
-    found: list[int] = _there(values, place).flatten().tolist()
-    return found
+def _integers(values: Values, place: int) -> list[int]:
+    integers: list[int] = _required_input(values, place).flatten().tolist()
+    return integers
 
 
-def _alone(function: Callable[[Tensor], Tensor]) -> Operator:
-    return lambda values, settings: function(_there(values, 0))
+def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
+    return lambda values, settings: function(_required_input(values, 0))
 
 
-def _pair(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
-    return lambda values, settings: function(_there(values, 0), _there(values, 1))
+def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    return lambda values, settings: function(_required_input(values, 0), _required_input(values, 1))
 
 
-def _several(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+def _variadic(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     def computed(values: Values, settings: Mapping[str, Any]) -> Tensor:
-        total = _there(values, 0)
+        total = _required_input(values, 0)
         for place in range(1, len(values)):
-            total = function(total, _there(values, place))
+            total = function(total, _required_input(values, place))
         return total
 
     return computed
 
 
 def _gemm(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    first, second, added = _there(values, 0), _there(values, 1), _given(values, 2)
+    first, second, bias = _required_input(values, 0), _required_input(values, 1), _optional_input(values, 2)
     first = first.T if settings.get("transA") else first
     second = second.T if settings.get("transB") else second
     alpha, beta = settings.get("alpha", 1.0), settings.get("beta", 1.0)
     product = first @ second
     product = product if alpha == 1 else alpha * product
-    return product if added is None else product + (added if beta == 1 else beta * added)
+    return product if bias is None else product + (bias if beta == 1 else beta * bias)
 
 
 def _axes(values: Values, settings: Mapping[str, Any]) -> list[int]:
-    if _given(values, 1) is not None:
-        return _numbers(values, 1)
-    return list(settings.get("axes", range(_there(values, 0).ndim)))
+    if _optional_input(values, 1) is not None:
+        return _integers(values, 1)
+    return list(settings.get("axes", range(_required_input(values, 0).ndim)))
 
 
-def _reduced(function: Callable[..., Tensor]) -> Operator:
+def _reduction(function: Callable[..., Tensor]) -> Operator:
     def computed(values: Values, settings: Mapping[str, Any]) -> Tensor:
-        return function(_there(values, 0), _axes(values, settings), keepdim=bool(settings.get("keepdims", 1)))
+        return function(_required_input(values, 0), _axes(values, settings), keepdim=bool(settings.get("keepdims", 1)))
 
     return computed
 
 
 def _clip(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    return torch.clamp(_there(values, 0), _given(values, 1), _given(values, 2))
+    return torch.clamp(_required_input(values, 0), _optional_input(values, 1), _optional_input(values, 2))
 
 
 def _cast(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, kind = _there(values, 0), CASTS.get(settings["to"])
-    if kind is None:
+    value, dtype = _required_input(values, 0), CASTS.get(settings["to"])
+    if dtype is None:
         raise Unsupported(f"its graph casts to type {settings['to']}")
     # float32 of the file is computed in the precision of the inputs
-    return value if value.is_floating_point() and kind == torch.float32 else value.to(kind)
+    return value if value.is_floating_point() and dtype == torch.float32 else value.to(dtype)
 
 
 def _reshape(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, shape = _there(values, 0), _numbers(values, 1)
+    value, shape = _required_input(values, 0), _integers(values, 1)
     if not settings.get("allowzero"):
         shape = [value.shape[place] if size == 0 else size for place, size in enumerate(shape)]
     return value.reshape(shape)
 
 
 def _flatten(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, axis = _there(values, 0), settings.get("axis", 1)
+    value, axis = _required_input(values, 0), settings.get("axis", 1)
     return value.reshape(math.prod(value.shape[:axis]), -1)
 
 
 def _transpose(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value = _there(values, 0)
+    value = _required_input(values, 0)
     return value.permute(settings.get("perm", list(reversed(range(value.ndim)))))
 
 
 def _squeeze(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    return _there(values, 0).squeeze(_axes(values, settings) if _given(values, 1) is not None else [])
+    return _required_input(values, 0).squeeze(_axes(values, settings) if _optional_input(values, 1) is not None else [])
 
 
 def _unsqueeze(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, axes = _there(values, 0), _numbers(values, 1)
-    whole = value.ndim + len(axes)
-    for axis in sorted(axis % whole for axis in axes):
+    value, axes = _required_input(values, 0), _integers(values, 1)
+    rank = value.ndim + len(axes)
+    for axis in sorted(axis % rank for axis in axes):
         value = value.unsqueeze(axis)
     return value
 
 
 def _slice(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value = _there(values, 0)
-    starts, ends = _numbers(values, 1), _numbers(values, 2)
-    axes = _numbers(values, 3) if _given(values, 3) is not None else list(range(len(starts)))
-    steps = _numbers(values, 4) if _given(values, 4) is not None else [1] * len(starts)
+    value = _required_input(values, 0)
+    starts, ends = _integers(values, 1), _integers(values, 2)
+    axes = _integers(values, 3) if _optional_input(values, 3) is not None else list(range(len(starts)))
+    steps = _integers(values, 4) if _optional_input(values, 4) is not None else [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        places = range(value.shape[axis])[start:end:step]  # Python clamps ends as ONNX does
-        value = value.index_select(axis, torch.tensor(places, dtype=torch.long, device=value.device))
+        indices = range(value.shape[axis])[start:end:step]  # Python clamps ends as ONNX does
+        value = value.index_select(axis, torch.tensor(indices, dtype=torch.long, device=value.device))
     return value
 
 
 def _split(values: Values, settings: Mapping[str, Any]) -> tuple[Tensor, ...]:
-    value, axis = _there(values, 0), settings.get("axis", 0)
-    if _given(values, 1) is not None:
-        return torch.split_with_sizes(value, _numbers(values, 1), axis)
-    whole, parts = value.shape[axis], settings["num_outputs"]
-    size = -(-whole // parts)
-    return torch.split_with_sizes(value, [size] * (parts - 1) + [whole - size * (parts - 1)], axis)
+    value, axis = _required_input(values, 0), settings.get("axis", 0)
+    if _optional_input(values, 1) is not None:
+        return torch.split_with_sizes(value, _integers(values, 1), axis)
+    axis_size, count = value.shape[axis], settings["num_outputs"]
+    chunk_size = -(-axis_size // count)
+    return torch.split_with_sizes(value, [chunk_size] * (count - 1) + [axis_size - chunk_size * (count - 1)], axis)
 
 
 def _gather(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, places, axis = _there(values, 0), _there(values, 1).long(), settings.get("axis", 0)
+    value, indices, axis = _required_input(values, 0), _required_input(values, 1).long(), settings.get("axis", 0)
     axis %= value.ndim
-    found = value.index_select(axis, places.flatten() % value.shape[axis])
-    return found.reshape(*value.shape[:axis], *places.shape, *value.shape[axis + 1 :])
+    gathered = value.index_select(axis, indices.flatten() % value.shape[axis])
+    return gathered.reshape(*value.shape[:axis], *indices.shape, *value.shape[axis + 1 :])
 
 
 def _concat(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    return torch.cat([_there(values, place) for place in range(len(values))], settings["axis"])
+    return torch.cat([_required_input(values, place) for place in range(len(values))], settings["axis"])
 
 
 def _pad(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, by = _there(values, 0), _numbers(values, 1)
+    value, pads = _required_input(values, 0), _integers(values, 1)
     if settings.get("mode", "constant") != "constant":
         raise Unsupported(f"its graph pads by mode {settings['mode']!r}")
-    axes = _numbers(values, 3) if _given(values, 3) is not None else list(range(value.ndim))
-    filled = _given(values, 2)
-    around = [[0, 0] for _ in range(value.ndim)]
+    axes = _integers(values, 3) if _optional_input(values, 3) is not None else list(range(value.ndim))
+    fill_value = _optional_input(values, 2)
+    pads_by_axis = [[0, 0] for _ in range(value.ndim)]
     for place, axis in enumerate(axes):
-        around[axis] = [by[place], by[place + len(axes)]]
-    flat = [size for pair in reversed(around) for size in pair]
-    return F.pad(value, flat, value=0.0 if filled is None else float(filled))
+        pads_by_axis[axis] = [pads[place], pads[place + len(axes)]]
+    # torch takes the pads of the last axis first
+    torch_pads = [size for pair in reversed(pads_by_axis) for size in pair]
+    return F.pad(value, torch_pads, value=0.0 if fill_value is None else float(fill_value))
 
 
 def _expand(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, shape = _there(values, 0), _numbers(values, 1)
+    value, shape = _required_input(values, 0), _integers(values, 1)
     return value * value.new_ones(shape)  # both may broadcast
 
 
-def _around(settings: Mapping[str, Any], sides: int) -> list[int]:
-    pads = settings.get("pads", [0] * 2 * sides)
-    if settings.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or list(pads[:sides]) != list(pads[sides:]):
+def _symmetric_padding(settings: Mapping[str, Any], dimensions: int) -> list[int]:
+    pads = settings.get("pads", [0] * 2 * dimensions)
+    if settings.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or list(pads[:dimensions]) != list(
+        pads[dimensions:]
+    ):
         raise Unsupported("its graph has a convolution that pads one side more than the other")
-    return list(pads[:sides])
+    return list(pads[:dimensions])
 
 
 def _convolution(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, weight = _there(values, 0), _there(values, 1)
-    sides = weight.ndim - 2
-    convolve: Callable[..., Tensor] = {1: F.conv1d, 2: F.conv2d}[sides]
-    ones = [1] * sides
-    strides, apart = list(settings.get("strides", ones)), list(settings.get("dilations", ones))
-    around, groups = _around(settings, sides), settings.get("group", 1)
-    return convolve(value, weight, _given(values, 2), strides, around, apart, groups)
+    value, weight = _required_input(values, 0), _required_input(values, 1)
+    dimensions = weight.ndim - 2
+    convolve: Callable[..., Tensor] = {1: F.conv1d, 2: F.conv2d}[dimensions]
+    ones = [1] * dimensions
+    strides, dilations = list(settings.get("strides", ones)), list(settings.get("dilations", ones))
+    padding, groups = _symmetric_padding(settings, dimensions), settings.get("group", 1)
+    return convolve(value, weight, _optional_input(values, 2), strides, padding, dilations, groups)
 
 
-def _transposed(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, weight = _there(values, 0), _there(values, 1)
-    sides = weight.ndim - 2
-    convolve: Callable[..., Tensor] = {1: F.conv_transpose1d, 2: F.conv_transpose2d}[sides]
-    ones = [1] * sides
-    strides, apart = list(settings.get("strides", ones)), list(settings.get("dilations", ones))
-    more = list(settings.get("output_padding", [0] * sides))
-    around, groups = _around(settings, sides), settings.get("group", 1)
-    return convolve(value, weight, _given(values, 2), strides, around, more, groups, apart)
+def _transposed_convolution(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, weight = _required_input(values, 0), _required_input(values, 1)
+    dimensions = weight.ndim - 2
+    convolve: Callable[..., Tensor] = {1: F.conv_transpose1d, 2: F.conv_transpose2d}[dimensions]
+    ones = [1] * dimensions
+    strides, dilations = list(settings.get("strides", ones)), list(settings.get("dilations", ones))
+    output_padding = list(settings.get("output_padding", [0] * dimensions))
+    padding, groups = _symmetric_padding(settings, dimensions), settings.get("group", 1)
+    return convolve(value, weight, _optional_input(values, 2), strides, padding, output_padding, groups, dilations)
 
 
 def _batch_normalised(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, scale, bias, mean, variance = (_there(values, place) for place in range(5))
+    value, scale, bias, mean, variance = (_required_input(values, place) for place in range(5))
     return F.batch_norm(value, mean, variance, scale, bias, eps=settings.get("epsilon", 1e-5))
 
 
-def _gathered(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, places = _there(values, 0), _there(values, 1)
+def _gather_nd(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, indices = _required_input(values, 0), _required_input(values, 1)
     if settings.get("batch_dims", 0):
         raise Unsupported("its graph gathers from each row of a batch by itself")
-    return value[tuple(places.unbind(-1))]
+    return value[tuple(indices.unbind(-1))]
 
 
-def _pooled(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, kernel = _there(values, 0), list(settings["kernel_shape"])
+def _average_pool(values: Values, settings: Mapping[str, Any]) -> Tensor:
+    value, kernel = _required_input(values, 0), list(settings["kernel_shape"])
     pool: Callable[..., Tensor] = {1: F.avg_pool1d, 2: F.avg_pool2d}[len(kernel)]
-    around, strides = _around(settings, len(kernel)), list(settings.get("strides", [1] * len(kernel)))
-    whole, counts = bool(settings.get("ceil_mode")), bool(settings.get("count_include_pad"))
-    return pool(value, kernel, strides, around, whole, counts)
+    padding, strides = _symmetric_padding(settings, len(kernel)), list(settings.get("strides", [1] * len(kernel)))
+    ceil_mode, count_include_pad = bool(settings.get("ceil_mode")), bool(settings.get("count_include_pad"))
+    return pool(value, kernel, strides, padding, ceil_mode, count_include_pad)
 
 
 def _constant(values: Values, settings: Mapping[str, Any]) -> Tensor:
@@ -245,50 +248,50 @@ def _constant(values: Values, settings: Mapping[str, Any]) -> Tensor:
 
 
 OPERATORS: dict[str, Operator] = {
-    "Abs": _alone(torch.abs),
-    "Add": _pair(torch.add),
-    "AveragePool": _pooled,
+    "Abs": _unary(torch.abs),
+    "Add": _binary(torch.add),
+    "AveragePool": _average_pool,
     "BatchNormalization": _batch_normalised,
     "Cast": _cast,
     "Clip": _clip,
     "Concat": _concat,
     "Constant": _constant,
     "Conv": _convolution,
-    "ConvTranspose": _transposed,
-    "Div": _pair(torch.div),
-    "Exp": _alone(torch.exp),
+    "ConvTranspose": _transposed_convolution,
+    "Div": _binary(torch.div),
+    "Exp": _unary(torch.exp),
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
-    "GatherND": _gathered,
+    "GatherND": _gather_nd,
     "Gemm": _gemm,
-    "Identity": _alone(lambda value: value),
-    "LeakyRelu": lambda values, settings: F.leaky_relu(_there(values, 0), settings.get("alpha", 0.01)),
-    "Log": _alone(torch.log),
-    "MatMul": _pair(torch.matmul),
-    "Max": _several(torch.maximum),
-    "Min": _several(torch.minimum),
-    "Mul": _pair(torch.mul),
-    "Neg": _alone(torch.neg),
+    "Identity": _unary(lambda value: value),
+    "LeakyRelu": lambda values, settings: F.leaky_relu(_required_input(values, 0), settings.get("alpha", 0.01)),
+    "Log": _unary(torch.log),
+    "MatMul": _binary(torch.matmul),
+    "Max": _variadic(torch.maximum),
+    "Min": _variadic(torch.minimum),
+    "Mul": _binary(torch.mul),
+    "Neg": _unary(torch.neg),
     "Pad": _pad,
-    "Pow": _pair(torch.pow),
-    "Reciprocal": _alone(torch.reciprocal),
-    "ReduceMax": _reduced(torch.amax),
-    "ReduceMean": _reduced(torch.mean),
-    "ReduceMin": _reduced(torch.amin),
-    "ReduceSum": _reduced(torch.sum),
-    "Relu": _alone(torch.relu),
+    "Pow": _binary(torch.pow),
+    "Reciprocal": _unary(torch.reciprocal),
+    "ReduceMax": _reduction(torch.amax),
+    "ReduceMean": _reduction(torch.mean),
+    "ReduceMin": _reduction(torch.amin),
+    "ReduceSum": _reduction(torch.sum),
+    "Relu": _unary(torch.relu),
     "Reshape": _reshape,
-    "Shape": lambda values, settings: torch.tensor(_there(values, 0).shape),
-    "Sigmoid": _alone(torch.sigmoid),
+    "Shape": lambda values, settings: torch.tensor(_required_input(values, 0).shape),
+    "Sigmoid": _unary(torch.sigmoid),
     "Slice": _slice,
-    "Softmax": lambda values, settings: torch.softmax(_there(values, 0), settings.get("axis", -1)),
-    "Softplus": _alone(F.softplus),
+    "Softmax": lambda values, settings: torch.softmax(_required_input(values, 0), settings.get("axis", -1)),
+    "Softplus": _unary(F.softplus),
     "Split": _split,
-    "Sqrt": _alone(torch.sqrt),
+    "Sqrt": _unary(torch.sqrt),
     "Squeeze": _squeeze,
-    "Sub": _pair(torch.sub),
-    "Tanh": _alone(torch.tanh),
+    "Sub": _binary(torch.sub),
+    "Tanh": _unary(torch.tanh),
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
@@ -303,9 +306,9 @@ class GraphNode:
         self.inputs, self.outputs = list(node.input), list(node.output)
 
     def run(self, values: dict[str, Tensor]) -> None:
-        asked: Values = [values[name] if name else None for name in self.inputs]
-        given = self.compute(asked, self.settings)
-        for name, value in zip(self.outputs, given if isinstance(given, tuple) else (given,), strict=True):
+        inputs: Values = [values[name] if name else None for name in self.inputs]
+        outputs = self.compute(inputs, self.settings)
+        for name, value in zip(self.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True):
             values[name] = value
 
 
@@ -329,9 +332,11 @@ class Graph(nn.Module):
                 else:
                     self._steps.append(step)
         except Unsupported as problem:
-            raise self._refused(problem) from None
-        wanted = {output, *(name for step in self._steps for name in step.inputs)}
-        self._names = {name: f"constant_{place}" for place, name in enumerate(sorted(wanted & constants.keys()))}
+            raise self._unsupported_error(problem) from None
+        needed_names = {output, *(name for step in self._steps for name in step.inputs)}
+        self._names = {
+            name: f"constant_{number}" for number, name in enumerate(sorted(needed_names & constants.keys()))
+        }
         for name, buffer in self._names.items():
             value = constants[name]
             self.register_buffer(buffer, value.float() if value.dtype == torch.float16 else value)
@@ -342,10 +347,10 @@ class Graph(nn.Module):
             for step in self._steps:
                 step.run(values)
         except Unsupported as problem:
-            raise self._refused(problem) from None
+            raise self._unsupported_error(problem) from None
         return values[self._output]
 
-    def _refused(self, problem: Unsupported) -> UserError:
+    def _unsupported_error(self, problem: Unsupported) -> UserError:
         return UserError(
             f"{self._path} can be played, but not searched by gradient or written for nn~: {problem}, which 'timbrel "
             "export' writes in no decoder; recover with --method network, or export the model again"

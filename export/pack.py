@@ -15,7 +15,7 @@ from ..host.audio.sound_files import flac_bytes
 from ..host.errors import UserError
 from ..host.files import replacing
 from ..host.model.encoder import encoder_path
-from ..host.model.pack import FORMAT, LARGEST, MANIFEST, PIECE, SUFFIX, is_name
+from ..host.model.pack import FORMAT, LARGEST, MANIFEST, PIECE_BYTES, SUFFIX, is_name
 from ..host.play.render import render_samples
 from ..host.preset.collected_files import collect
 from ..host.preset.library import Patch
@@ -30,7 +30,7 @@ PREVIEW_RATE = 44_100
 PREVIEW_KEYS = (60, 64, 67, 72)
 PREVIEW_STEP_SECONDS = 0.6
 TAIL_SECONDS = 3.0
-WHEN = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell: equal packs are equal files
+ENTRY_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell: equal packs are equal files
 
 
 def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool = False) -> str:
@@ -52,15 +52,18 @@ def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool 
         )
     if not is_name(output.stem):
         raise UserError(f"-o {output}: {output.stem!r} is no name for a pack on every system; give a plainer one")
-    found, card = collect(patch, MODEL, RESERVED), patch.model.card
-    files = {MADE: found.text.encode(), MODEL: patch.model.read_bytes(), **found.files}
+    collected, card = collect(patch, MODEL, RESERVED), patch.model.card
+    files = {MADE: collected.text.encode(), MODEL: patch.model.read_bytes(), **collected.files}
     if encoder_path(patch.model.path).exists():
         files[encoder_path(Path(MODEL)).name] = encoder_path(patch.model.path).read_bytes()
     lines = [card.license or "no licence is told", *([card.credits] if card.credits else [])]
     files[LICENCE] = ("\n".join(lines) + "\n").encode()
     files |= _preview(patch)
     entries: dict[str, bytes | Path] = {**files, **(_run(patch) if with_run else {})}
-    sizes = {name: len(one) if isinstance(one, bytes) else one.stat().st_size for name, one in entries.items()}
+    sizes = {
+        name: len(content) if isinstance(content, bytes) else content.stat().st_size
+        for name, content in entries.items()
+    }
     if (size := sum(sizes.values())) > LARGEST:
         raise UserError(f"{patch.name} takes {size >> 20} MiB, a pack holds {LARGEST >> 20}")
     manifest: dict[str, Any] = {
@@ -74,31 +77,31 @@ def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool 
             "model": patch.model.sha256,
             "timbrel": __version__,
         },
-        "files": {name: {"bytes": sizes[name], "sha256": _digest(one)} for name, one in entries.items()},
+        "files": {name: {"bytes": sizes[name], "sha256": _digest(content)} for name, content in entries.items()},
     }
     with replacing(output, overwrite) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
-        for name, one in entries.items():
-            _add(archive, name, one)
+        for name, content in entries.items():
+            _add(archive, name, content)
     megabytes = output.stat().st_size / 1e6
-    said = f"{output}: {len(entries)} files, {megabytes:.1f} MB, licence {card.license or 'not told'}"
-    return f"{said}\nits address for 'timbrel get' ends with #sha256={_digest(output)}"
+    summary = f"{output}: {len(entries)} files, {megabytes:.1f} MB, licence {card.license or 'not told'}"
+    return f"{summary}\nits address for 'timbrel get' ends with #sha256={_digest(output)}"
 
 
-def _add(archive: zipfile.ZipFile, name: str, one: bytes | Path) -> None:
-    entry = zipfile.ZipInfo(name, WHEN)
+def _add(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
+    entry = zipfile.ZipInfo(name, ENTRY_TIME)
     entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-    if isinstance(one, bytes):
-        archive.writestr(entry, one)
+    if isinstance(content, bytes):
+        archive.writestr(entry, content)
         return
-    with one.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
-        shutil.copyfileobj(source, target, PIECE)
+    with content.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+        shutil.copyfileobj(source, target, PIECE_BYTES)
 
 
-def _digest(one: bytes | Path) -> str:
-    if isinstance(one, bytes):
-        return hashlib.sha256(one).hexdigest()
-    with one.open("rb") as file:
+def _digest(content: bytes | Path) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -110,19 +113,25 @@ def _run(patch: Patch) -> dict[str, bytes | Path]:
     runs = [folder for folder in (run, patch.folder / "trial") if folder.is_dir()]
     files = [path for folder in runs for path in sorted(folder.iterdir()) if path.is_file()]
     files += [path for path in sorted(corpus.rglob("*")) if path.is_file()]
-    inside = {path: path.relative_to(patch.folder) for path in files}
-    return {place.as_posix(): path for path, place in inside.items() if not any(p.startswith(".") for p in place.parts)}
+    relative_paths = {path: path.relative_to(patch.folder) for path in files}
+    return {
+        relative_path.as_posix(): path
+        for path, relative_path in relative_paths.items()
+        if not any(p.startswith(".") for p in relative_path.parts)
+    }
 
 
 def _preview(patch: Patch) -> dict[str, bytes]:
     keys = [entry.key for entry in patch.preset.keys] or [key for key in PREVIEW_KEYS if key in patch.tuning]
-    notes = [Note(key, place * PREVIEW_STEP_SECONDS, PREVIEW_STEP_SECONDS) for place, key in enumerate(keys)]
+    notes = [Note(key, number * PREVIEW_STEP_SECONDS, PREVIEW_STEP_SECONDS) for number, key in enumerate(keys)]
     performance = performance_of(notes, PREVIEW_RATE)
     sound = render_samples({0: patch}, performance, sample_rate=PREVIEW_RATE, tail_seconds=TAIL_SECONDS)
     files = {PREVIEW: flac_bytes(sound.mean(axis=0, keepdims=True), PREVIEW_RATE)}
     if importlib.util.find_spec("matplotlib"):
         with tempfile.TemporaryDirectory() as folder:
-            seen = Path(folder) / PICTURE
-            draw_spectrograms(seen, {patch.name: sound.mean(axis=0)}, PREVIEW_RATE, dots_per_inch=SMALL_DOTS_PER_INCH)
-            files[PICTURE] = seen.read_bytes()
+            picture_file = Path(folder) / PICTURE
+            draw_spectrograms(
+                picture_file, {patch.name: sound.mean(axis=0)}, PREVIEW_RATE, dots_per_inch=SMALL_DOTS_PER_INCH
+            )
+            files[PICTURE] = picture_file.read_bytes()
     return files

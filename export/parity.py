@@ -60,12 +60,12 @@ def update_reference(path: Path) -> None:
     verdict = model.verify()
     if not verdict.passed:
         raise Failure(f"{path} does not give its own reference (off by {verdict.difference:.2g}); export it again")
-    whole = model.card.reference if verdict.told == verdict.width else reference(model)
-    card = model.card.model_copy(update={"reference": whole, "latents": explained(model)})
+    full_reference = model.card.reference if verdict.points == verdict.width else reference(model)
+    card = model.card.model_copy(update={"reference": full_reference, "latents": explained(model)})
     graph = onnx.load(path)
-    kept = {entry.key: entry.value for entry in graph.metadata_props}
+    metadata = {entry.key: entry.value for entry in graph.metadata_props}
     with replacing(path, overwrite=True) as file:
-        save(graph, file, kept | {METADATA_KEY: card.model_dump_json()})
+        save(graph, file, metadata | {METADATA_KEY: card.model_dump_json()})
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ WIDE_KEYS = (36, 96)  # of models that name no range
 def recorded_keys(patch: Patch) -> tuple[int, int]:
     card, preset, gestures = patch.model.card, patch.preset, patch.model.gestures
     if gestures is not None:
-        rest = np.array(preset.latent_values(card), np.float64)
+        resting_code = np.array(preset.latent_values(card), np.float64)
         label = None if preset.gesture is None else preset.gesture.instrument
-        keys = [note.key for note in instrument_of(gestures, rest, in_deviations(card), label).notes]
+        keys = [note.key for note in instrument_of(gestures, resting_code, in_deviations(card), label).notes]
         return round(min(keys)), round(max(keys))
     if card.partials is not None:
         return round(card.partials.low), round(card.partials.high)

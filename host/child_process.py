@@ -6,15 +6,18 @@ from typing import Any
 
 
 class ChildProcess:
-    """Runs ``main(pipe, *given)`` in a fresh interpreter; without ``daemon`` the parent waits for it at its exit."""
+    """Runs ``main(pipe, *arguments)`` in a fresh interpreter.
 
-    def __init__(self, main: Callable[..., None], *given: Any, name: str, daemon: bool = False) -> None:
+    Without ``daemon`` the parent waits for it at its exit.
+    """
+
+    def __init__(self, main: Callable[..., None], *arguments: Any, name: str, daemon: bool = False) -> None:
         """Start it; ``main`` is importable by name."""
         context = multiprocessing.get_context("spawn")  # ONNX Runtime's threads do not survive a fork
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=main, args=(theirs, *given), name=name, daemon=daemon)
+        self.pipe, child_end = context.Pipe()
+        self.process = context.Process(target=main, args=(child_end, *arguments), name=name, daemon=daemon)
         self.process.start()
-        theirs.close()
+        child_end.close()
 
     def end(self, patience: float = 0.0) -> None:
         """Wait so many seconds for its exit, then kill it; close the pipe."""

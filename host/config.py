@@ -46,12 +46,12 @@ def check_keys(text: str, name: str) -> None:
         raise UserError(f"{name} is not TOML in line {line}: a key has more than {MOST_PARTS} parts")
 
 
-LARGEST = 1 << 16  # bytes
-KNOWN: dict[str, dict[str, type]] = {
+LARGEST_BYTES = 1 << 16  # bytes
+KEY_TYPES: dict[str, dict[str, type]] = {
     "play": {"device": str, "rate": int, "block": int, "midi_port": list, "midi_api": str, "lowest_latency": bool},
     "presets": {"folder": str},
 }
-NAMES = {str: "a text in quotes", int: "a whole number", list: "a list of texts", bool: "true or false"}
+TYPE_NAMES = {str: "a text in quotes", int: "a whole number", list: "a list of texts", bool: "true or false"}
 
 
 def config_file() -> Path:
@@ -72,23 +72,25 @@ def configured(table: str, name: str) -> Any:
 @functools.cache
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        told = tomllib.loads(toml_text(read_regular(path, LARGEST), str(path)))
+        tables = tomllib.loads(toml_text(read_regular(path, LARGEST_BYTES), str(path)))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; make it readable, or remove it") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
-    for table, entries in told.items():
-        if table not in KNOWN or not isinstance(entries, dict):
-            raise UserError(f"{path}: unknown table [{table}]{nearest(table, KNOWN)}")
+    for table, entries in tables.items():
+        if table not in KEY_TYPES or not isinstance(entries, dict):
+            raise UserError(f"{path}: unknown table [{table}]{nearest(table, KEY_TYPES)}")
         for name, value in entries.items():
-            if name not in KNOWN[table]:
-                raise UserError(f"{path}: unknown key {table}.{name}{nearest(name, KNOWN[table])}")
-            kind = KNOWN[table][name]
-            if type(value) is not kind or (isinstance(value, list) and not all(isinstance(one, str) for one in value)):
-                raise UserError(f"{path}: {table}.{name} = {value!r} should be {NAMES[kind]}")
-    return told
+            if name not in KEY_TYPES[table]:
+                raise UserError(f"{path}: unknown key {table}.{name}{nearest(name, KEY_TYPES[table])}")
+            expected_type = KEY_TYPES[table][name]
+            if type(value) is not expected_type or (
+                isinstance(value, list) and not all(isinstance(element, str) for element in value)
+            ):
+                raise UserError(f"{path}: {table}.{name} = {value!r} should be {TYPE_NAMES[expected_type]}")
+    return tables
 
 
 def own_folder(name: str) -> Path:
@@ -97,13 +99,15 @@ def own_folder(name: str) -> Path:
     Raises:
         UserError: as `configured`, which may name the folder of presets.
     """
-    if name == "presets" and (told := configured("presets", "folder")) is not None:
+    if name == "presets" and (folder_setting := configured("presets", "folder")) is not None:
         try:
-            folder = Path(told).expanduser()
+            folder = Path(folder_setting).expanduser()
         except RuntimeError:  # of ~ and an unknown user
             folder = Path()
-        if not folder.is_absolute() or "\0" in told:
-            raise UserError(f"{config_file()}: presets.folder = {told!r} should be a full path, or begin with ~/")
+        if not folder.is_absolute() or "\0" in folder_setting:
+            raise UserError(
+                f"{config_file()}: presets.folder = {folder_setting!r} should be a full path, or begin with ~/"
+            )
         return folder
     data = Path(os.environ.get("XDG_DATA_HOME") or "")  # which counts only if absolute, says its specification
     return (data if data.is_absolute() else Path.home() / ".local/share") / "timbrel" / name

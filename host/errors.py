@@ -28,11 +28,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known_words: Iterable[str]) -> str:
     """Hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words."""
     from difflib import get_close_matches  # lazy: for mistakes alone
 
-    names = sorted(set(known))
+    names = sorted(set(known_words))
     close = get_close_matches(word, names, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"

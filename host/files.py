@@ -14,7 +14,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
 
 from .errors import Failure, UserError
-from .interrupts import held
+from .interrupts import defer_signals
 
 LONGEST_SUFFIX = 30  # bytes
 LONGEST_PREFIX = 200  # bytes, of the 255 that file systems allow a name; a random part and a suffix follow
@@ -33,10 +33,10 @@ class Stamp(NamedTuple):
 def stamp(path: Path) -> Stamp | None:
     """None if unreadable."""
     try:
-        now = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return Stamp(now.st_mtime_ns, now.st_size, now.st_ino)
+    return Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def check_regular(path: Path, most: int) -> None:
@@ -48,13 +48,13 @@ def check_regular(path: Path, most: int) -> None:
         UserError: names path and limit.
     """
     try:
-        now = path.stat()
+        status = path.stat()
     except OSError:
         return
-    if not S_ISREG(now.st_mode) and not S_ISDIR(now.st_mode):
+    if not S_ISREG(status.st_mode) and not S_ISDIR(status.st_mode):
         raise UserError(f"{path} is no regular file but a device, a pipe or a socket; give a file")
-    if S_ISREG(now.st_mode) and now.st_size > most:
-        raise _too_large(path, now.st_size, most)
+    if S_ISREG(status.st_mode) and status.st_size > most:
+        raise _too_large(path, status.st_size, most)
 
 
 def read_start(path: Path, length: int) -> bytes:
@@ -76,8 +76,10 @@ def as_on_disk(path: Path) -> Path:
         if not part.isascii() and not os.path.lexists(place / part):
             composed = unicodedata.normalize("NFC", part)
             with contextlib.suppress(OSError):
-                same = [path.name for path in place.iterdir() if unicodedata.normalize("NFC", path.name) == composed]
-                part = same[0] if len(same) == 1 else part
+                same_names = [
+                    path.name for path in place.iterdir() if unicodedata.normalize("NFC", path.name) == composed
+                ]
+                part = same_names[0] if len(same_names) == 1 else part
         place /= part
     return place if os.path.lexists(place) else path
 
@@ -146,13 +148,13 @@ def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
         Failure: the file cannot be written.
     """
     check_output(path, overwrite)
-    with _saying(path, "nothing was kept of it"), _temporary(path, _new_file, _unlink) as temporary:
+    with _reporting_failure(path, "nothing was kept of it"), _temporary(path, _new_file, _unlink) as temporary:
         yield temporary
         _share_like_new(temporary)
         if overwrite:
             temporary.replace(path)
-        elif (placed := _place_new(temporary, path)) != path:
-            raise _taken(path, placed)
+        elif (actual_path := _place_new(temporary, path)) != path:
+            raise _name_taken_error(path, actual_path)
 
 
 @contextlib.contextmanager
@@ -165,11 +167,11 @@ def building_folder(path: Path) -> Iterator[Path]:
     """
     check_new_folder(path)
     path = _followed(path)
-    with _saying(path, "nothing was kept of it"), _temporary(path, _new_folder, _remove_folder) as temporary:
+    with _reporting_failure(path, "nothing was kept of it"), _temporary(path, _new_folder, _remove_folder) as temporary:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
-        if (placed := _place_new_folder(temporary, path)) != path:
-            raise _taken(path, placed)
+        if (actual_path := _place_new_folder(temporary, path)) != path:
+            raise _name_taken_error(path, actual_path)
 
 
 @contextlib.contextmanager
@@ -182,11 +184,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     path = _followed(path)
     try:
-        with _temporary(path, _new_folder, _remove_folder) as temporary, _saying(path, "what was there is kept"):
+        with (
+            _temporary(path, _new_folder, _remove_folder) as temporary,
+            _reporting_failure(path, "what was there is kept"),
+        ):
             new, old = temporary / "new", temporary / "old"
             new.mkdir()
             yield new
-            with held():
+            with defer_signals():
                 if path.exists():
                     path.rename(old)
                 try:
@@ -227,7 +232,7 @@ def remove_at_once(path: Path) -> None:
         Failure: it cannot be removed.
     """
     try:
-        with _temporary(path, _new_folder, _remove_folder) as temporary, held():
+        with _temporary(path, _new_folder, _remove_folder) as temporary, defer_signals():
             path.rename(temporary / "old")
     except OSError as error:
         raise Failure(f"cannot remove {path}: {error.strerror}; make {path.parent} writable") from error
@@ -236,14 +241,14 @@ def remove_at_once(path: Path) -> None:
 @contextlib.contextmanager
 def _temporary(path: Path, make: Callable[[Path], Path], remove: Callable[[Path], None]) -> Iterator[Path]:
     """Signals wait while the file is made, so that it is always removed."""
-    made: Path | None = None
+    temporary: Path | None = None
     try:
-        with held():
-            made = make(path)
-        yield made
+        with defer_signals():
+            temporary = make(path)
+        yield temporary
     finally:
-        if made is not None:
-            remove(made)
+        if temporary is not None:
+            remove(temporary)
 
 
 def _new_file(path: Path) -> Path:
@@ -303,8 +308,8 @@ def _names_from(path: Path) -> Iterator[Path]:
     yield from (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(2, 100))
 
 
-def _taken(path: Path, placed: Path) -> UserError:
-    return UserError(f"another program has written {path} meanwhile; this output is {placed}")
+def _name_taken_error(path: Path, actual_path: Path) -> UserError:
+    return UserError(f"another program has written {path} meanwhile; this output is {actual_path}")
 
 
 def _unlink(path: Path) -> None:
@@ -316,25 +321,25 @@ def _remove_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _saying(path: Path, kept: str) -> Iterator[None]:
+def _reporting_failure(path: Path, kept_note: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror or error}; {kept}") from error
+        raise Failure(f"cannot write {path}: {error.strerror or error}; {kept_note}") from error
 
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
     """Silence C libraries' standard error; other threads wait."""
     with _HUSH:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        saved_stderr, null_device = os.dup(2), os.open(os.devnull, os.O_WRONLY)
         try:
-            os.dup2(nowhere, 2)
+            os.dup2(null_device, 2)
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
+            os.dup2(saved_stderr, 2)
+            os.close(saved_stderr)
+            os.close(null_device)
 
 
 _HUSH = threading.Lock()  # two threads would each restore the other's redirection

@@ -13,16 +13,16 @@ AGAIN_SECONDS = 1.0  # a closing terminal sends two signals at once: the second 
 
 
 @dataclass
-class _Asked:
+class _SignalState:
     """Only the main thread receives signals."""
 
     number: int | None = None
-    at: float = -AGAIN_SECONDS
-    held: int = 0
-    waits: bool = False
+    received_seconds: float = -AGAIN_SECONDS
+    defer_depth: int = 0
+    pending: bool = False
 
 
-_asked = _Asked()
+_signal_state = _SignalState()
 
 
 @contextlib.contextmanager
@@ -31,47 +31,49 @@ def listening() -> Iterator[None]:
 
     An ignored SIGINT raises too: shells start background jobs ignoring it, but they must save their work.
     """
-    _asked.number, _asked.at, _asked.waits = None, -AGAIN_SECONDS, False
-    heard = [number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, _ask) for number in heard}
+    _signal_state.number, _signal_state.received_seconds, _signal_state.pending = None, -AGAIN_SECONDS, False
+    caught_signals = [
+        number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    old_handlers = {number: signal.signal(number, _ask) for number in caught_signals}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Defer signals in a brief block: C code would lose the exception."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _asked.held += 1
+    _signal_state.defer_depth += 1
     try:
         yield
     finally:
-        _asked.held -= 1
-        if _asked.waits and not _asked.held:
-            _asked.waits = False
+        _signal_state.defer_depth -= 1
+        if _signal_state.pending and not _signal_state.defer_depth:
+            _signal_state.pending = False
             raise KeyboardInterrupt
 
 
 def note(number: int) -> None:
-    _asked.number = number
+    _signal_state.number = number
 
 
 def exit_status(status: int) -> int:
     """``status``, or 128 plus the signal's number."""
-    return status if status == 0 or _asked.number is None else 128 + _asked.number
+    return status if status == 0 or _signal_state.number is None else 128 + _signal_state.number
 
 
 def _ask(number: int, frame: FrameType | None) -> None:
     now = time.monotonic()
-    if now - _asked.at < AGAIN_SECONDS:
+    if now - _signal_state.received_seconds < AGAIN_SECONDS:
         return
-    _asked.number, _asked.at = number, now
-    if _asked.held:
-        _asked.waits = True
+    _signal_state.number, _signal_state.received_seconds = number, now
+    if _signal_state.defer_depth:
+        _signal_state.pending = True
         return
     raise KeyboardInterrupt

@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 
 def clock(seconds: float) -> str:
     """``4:05``, ``1:00:00``."""
-    whole = max(0, round(seconds))
-    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    total_seconds = max(0, round(seconds))
+    hours, minutes, clock_seconds = total_seconds // 3600, total_seconds % 3600 // 60, total_seconds % 60
+    return f"{hours}:{minutes:02d}:{clock_seconds:02d}" if hours else f"{minutes}:{clock_seconds:02d}"
 
 
 @contextlib.contextmanager
@@ -35,14 +35,14 @@ def warn_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
     ended = threading.Event()
 
     def watch() -> None:
-        began = time.monotonic()
+        start_seconds = time.monotonic()
         while not ended.wait(LOOK_SECONDS):
-            taken, made = time.monotonic() - began, seconds_made()
-            if made * SLOW < taken:
+            elapsed_seconds, rendered_seconds = time.monotonic() - start_seconds, seconds_made()
+            if rendered_seconds * SLOW < elapsed_seconds:
                 log.warning(
                     "%.1f s of sound took %.0f s to render; a plugin, many voices or other programs may be why",
-                    made,
-                    taken,
+                    rendered_seconds,
+                    elapsed_seconds,
                 )
                 return
 
@@ -56,12 +56,12 @@ def warn_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
 
 
 class Notices(logging.Handler):
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, show_line: Callable[[str], None]) -> None:
         super().__init__()
-        self._say = say
+        self._show_line = show_line
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._say(record.getMessage())
+        self._show_line(record.getMessage())
 
     def __enter__(self) -> Self:
         HOUSE.addHandler(self)
@@ -126,19 +126,19 @@ class Display:
                 self._bar.remove_task(self._task)
             self._task = self._bar.add_task(name, total=1.0, note="")
 
-    def update(self, done: float, note: str = "", seconds_left: float | None = None) -> None:
-        """Show ``done``, 0 to 1, and the remaining time, estimated by default."""
+    def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
+        """Show ``share``, 0 to 1, and the remaining time, estimated by default."""
         now = time.monotonic()
-        if seconds_left is None and done > 0.02:
-            seconds_left = (now - self._began) * (1 - done) / done
+        if seconds_left is None and share > 0.02:
+            seconds_left = (now - self._began) * (1 - share) / share
         text = note if seconds_left is None else f"{note + ', ' if note else ''}{clock(seconds_left)} left"
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, note=text)
+            self._bar.update(self._task, completed=share, note=text)
         with self._turn:
-            self._state = f"{100 * done:.0f} %{', ' + note if note else ''}"
+            self._state = f"{100 * share:.0f} %{', ' + note if note else ''}"
             if self._bar is None and now - self._spoke >= LOG_SECONDS:
                 self._spoke = now
-                self.say(f"{self._stage}: {100 * done:.0f} %{', ' + text if text else ''}")
+                self.say(f"{self._stage}: {100 * share:.0f} %{', ' + text if text else ''}")
 
     def remind(self) -> None:
         """Say the stage and its time, if no line was said for `LOG_SECONDS`."""

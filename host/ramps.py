@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 RAMP_SECONDS = 0.02  # long enough to hide the 128 steps of a knob, short enough to feel immediate
-FEW = 8  # up to so many times, a loop is faster than arrays
+MOST_LOOPED = 8  # up to so many times, a loop is faster than arrays
 
 
 class _Segment(NamedTuple):
@@ -18,10 +18,10 @@ class _Segment(NamedTuple):
     first: float
     last: float
 
-    def at(self, time: int) -> float:
+    def value(self, time: int) -> float:
         """One number of `_glide`, ten times as fast."""
-        done = min(max((time - self.start) / self.length, 0.0), 1.0)
-        return self.first + (self.last - self.first) * done if done < 1.0 else self.last
+        progress = min(max((time - self.start) / self.length, 0.0), 1.0)
+        return self.first + (self.last - self.first) * progress if progress < 1.0 else self.last
 
 
 _start = attrgetter("start")
@@ -51,7 +51,7 @@ class Ramp:
         last = self._segments[-1]
         if value == last.last:
             return
-        first = last.at(time)
+        first = last.value(time)
         self._segments.append(_Segment(time, samples or self._ramp_samples, first, value))
 
     def jump(self, time: int, value: float) -> None:
@@ -59,28 +59,28 @@ class Ramp:
         self._segments.append(_Segment(time, 1, value, value))
 
     def value(self, time: int) -> float:
-        """Value at a sample, bit-identical to `at`."""
+        """Value at a sample, bit-identical to `values`."""
         if len(self._segments) == 1:
             start, length, _, last = segment = self._segments[0]
-            return last if time - start >= length else segment.at(time)
-        return self._segments[max(0, bisect_right(self._segments, time, key=_start) - 1)].at(time)
+            return last if time - start >= length else segment.value(time)
+        return self._segments[max(0, bisect_right(self._segments, time, key=_start) - 1)].value(time)
 
-    def at(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def values(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Values at times, [times], in any order, none before the last `forget`."""
-        if len(times) <= FEW:
+        if len(times) <= MOST_LOOPED:
             return np.array([self.value(time) for time in times.tolist()], np.float64)
         if len(self._segments) == 1:
             return _glide(times, *self._segments[0])
         columns = [np.array(column) for column in zip(*self._segments, strict=True)]
-        which = np.maximum(np.searchsorted(columns[0], times, side="right") - 1, 0)
-        return _glide(times, *(column[which] for column in columns))
+        segment_numbers = np.maximum(np.searchsorted(columns[0], times, side="right") - 1, 0)
+        return _glide(times, *(column[segment_numbers] for column in columns))
 
     def block(self, start: int, count: int) -> np.float32 | npt.NDArray[np.float32]:
         """[count], or a scalar if constant."""
         only = self._segments[0]
         if len(self._segments) == 1 and start >= only.start + only.length:
             return np.float32(only.last)
-        return self.at(np.arange(start, start + count)).astype(np.float32)
+        return self.values(np.arange(start, start + count)).astype(np.float32)
 
     def forget(self, time: int) -> None:
         while len(self._segments) > 1 and self._segments[1].start <= time:
@@ -88,8 +88,8 @@ class Ramp:
 
 
 def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDArray[np.float64]:
-    done = np.clip((time - start) / length, 0.0, 1.0)
-    values: npt.NDArray[np.float64] = np.where(done < 1.0, first + (last - first) * done, last)
+    progress = np.clip((time - start) / length, 0.0, 1.0)
+    values: npt.NDArray[np.float64] = np.where(progress < 1.0, first + (last - first) * progress, last)
     return values
 
 
@@ -99,7 +99,7 @@ def knob(value: int, low: float, high: float, curve: float, top: int = 127) -> f
 
     Ends are exact, and rounding never leaves the range: effects refuse values outside.
     """
-    return between(value / top, low, high, curve)
+    return position_to_value(value / top, low, high, curve)
 
 
 def nudge(value: float, steps: int, low: float, high: float, curve: float) -> float:
@@ -107,11 +107,11 @@ def nudge(value: float, steps: int, low: float, high: float, curve: float) -> fl
     if low == high:
         return low
     place = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / curve)
-    return between(min(max(place + steps / 127, 0.0), 1.0), low, high, curve)
+    return position_to_value(min(max(place + steps / 127, 0.0), 1.0), low, high, curve)
 
 
-def between(place: float, low: float, high: float, curve: float) -> float:
+def position_to_value(place: float, low: float, high: float, curve: float) -> float:
     """As `knob`, for a position from 0 to 1."""
-    turned = float(place**curve)
-    reached = low * (1.0 - turned) + high * turned
-    return min(max(reached, min(low, high)), max(low, high))
+    weight = float(place**curve)
+    value = low * (1.0 - weight) + high * weight
+    return min(max(value, min(low, high)), max(low, high))

@@ -11,9 +11,9 @@ from pydantic.fields import FieldInfo
 class Misplaced(ValueError):
     """A setting's conflict with another, and its location."""
 
-    def __init__(self, where: tuple[str | int, ...], what: str) -> None:
-        super().__init__(what)
-        self.where = where
+    def __init__(self, location: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.location = location
 
 
 class SettingsSection(BaseModel):
@@ -25,8 +25,8 @@ class SettingsSection(BaseModel):
 class Fault(NamedTuple):
     """Entries of the key path count from 0."""
 
-    where: tuple[str | int, ...]
-    what: str
+    location: tuple[str | int, ...]
+    message: str
 
 
 class Knob(NamedTuple):
@@ -44,13 +44,13 @@ class Control(NamedTuple):
     unit: str
     field: str
 
-    def within(self, value: float) -> float:
+    def clamp(self, value: float) -> float:
         return min(max(value, self.low), self.high)
 
 
 def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Control]:
     """Numbers annotated with `Knob`, by target; ``section``: prefix of targets."""
-    found = {}
+    controls = {}
     for field, info in table.model_fields.items():
         marks = list(_marks(info))
         for knob in (mark for mark in marks if isinstance(mark, Knob)):
@@ -58,8 +58,8 @@ def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Co
             low = next(float(str(mark.ge)) for mark in marks if isinstance(mark, Ge))
             high = next((float(str(mark.le)) for mark in marks if isinstance(mark, Le)), knob.highest)
             assert high is not None
-            found[name] = Control(name, low, high, knob.unit, field)
-    return found
+            controls[name] = Control(name, low, high, knob.unit, field)
+    return controls
 
 
 def _marks(info: FieldInfo) -> Iterator[Any]:

@@ -53,10 +53,10 @@ def chroma_bins(sample_rate: int, frame_length: int) -> Array:
     """
     hz = np.fft.rfftfreq(frame_length, 1.0 / sample_rate)
     half_semitone = 2.0 ** (1 / 24)
-    inside = (hz > LOWEST_HZ / half_semitone) & (hz < HIGHEST_HZ * half_semitone)
-    note = np.round(69 + 12 * np.log2(np.where(inside, hz, A4_HZ) / A4_HZ)).astype(int)
+    in_range = (hz > LOWEST_HZ / half_semitone) & (hz < HIGHEST_HZ * half_semitone)
+    note = np.round(69 + 12 * np.log2(np.where(in_range, hz, A4_HZ) / A4_HZ)).astype(int)
     bins = np.zeros((len(hz), 12), np.float32)
-    bins[inside, note[inside] % 12] = 1.0
+    bins[in_range, note[in_range] % 12] = 1.0
     bins.setflags(write=False)
     return bins
 
@@ -71,8 +71,8 @@ def overlapped_hops(frames: Array, hop: int) -> Array:
     count, length = frames.shape[-2:]
     hops = np.zeros((*frames.shape[:-2], count - 1 - -length // hop, hop), np.float32)
     for row, begin in enumerate(range(0, length, hop)):
-        part = frames[..., begin : begin + hop]
-        hops[..., row : row + count, : part.shape[-1]] += part
+        hop_parts = frames[..., begin : begin + hop]
+        hops[..., row : row + count, : hop_parts.shape[-1]] += hop_parts
     return hops
 
 
@@ -88,12 +88,12 @@ def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
 def fast_length(length: int, primes: Sequence[int], step: int = 1) -> int:
     """First multiple of ``step`` from ``length`` on without other prime factors."""
     candidate = -(-length // step) * step
-    while _without(primes, candidate) > 1:
+    while _divide_out(primes, candidate) > 1:
         candidate += step
     return candidate
 
 
-def _without(primes: Sequence[int], number: int) -> int:
+def _divide_out(primes: Sequence[int], number: int) -> int:
     for prime in primes:
         while number % prime == 0:
             number //= prime
@@ -120,8 +120,12 @@ def white_noise(count: int) -> Array:
 @functools.lru_cache(maxsize=4)
 def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
     """Complex Gaussian noise, E|z|^2 = 1, [count]; longer ones start with shorter ones (Box and Muller 1958)."""
-    first, then = _uniform(splitmix64(np.arange(SEED, SEED + 2 * count, dtype=np.uint64))).reshape(count, 2).T
-    noise: npt.NDArray[np.complex64] = (np.sqrt(-np.log1p(-first)) * np.exp(2j * np.pi * then)).astype(np.complex64)
+    radius_uniform, angle_uniform = (
+        _uniform(splitmix64(np.arange(SEED, SEED + 2 * count, dtype=np.uint64))).reshape(count, 2).T
+    )
+    noise: npt.NDArray[np.complex64] = (
+        np.sqrt(-np.log1p(-radius_uniform)) * np.exp(2j * np.pi * angle_uniform)
+    ).astype(np.complex64)
     noise.setflags(write=False)
     return noise
 
@@ -136,8 +140,8 @@ def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.
 def normals(seed: int, note: int, frame: int, count: int) -> Array:
     """[count] numbers (Box and Muller 1958)."""
     pairs = -(-count // 2)
-    first, then = uniforms(seed, note, frame, 1, 2 * pairs).reshape(2, pairs)
-    radius, angle = np.sqrt(-2.0 * np.log1p(-first)), 2.0 * np.pi * then
+    radius_uniform, angle_uniform = uniforms(seed, note, frame, 1, 2 * pairs).reshape(2, pairs)
+    radius, angle = np.sqrt(-2.0 * np.log1p(-radius_uniform)), 2.0 * np.pi * angle_uniform
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count].astype(np.float32)
 
 
@@ -166,8 +170,8 @@ def sounding_note(sound: Array, sample_rate: int) -> float:
     if power.max() <= 0:
         return float("nan")
     level = (power / power.max()) ** 0.25  # square root of magnitude: weak harmonics count too
-    on, between, weights = _combs(sample_rate)
-    score = (_at(level, on) - _at(level, between)) @ weights
+    harmonic_bins, gap_bins, weights = _combs(sample_rate)
+    score = (_interpolate_levels(level, harmonic_bins) - _interpolate_levels(level, gap_bins)) @ weights
     return LOWEST + float(np.argmax(score)) / STEPS
 
 
@@ -179,7 +183,7 @@ def _combs(sample_rate: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.fl
     return bins[:, None] * order, bins[:, None] * (order - 0.5), np.power(DECAY, order - 1.0)
 
 
-def _at(level: npt.NDArray[np.float64], bins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _interpolate_levels(level: npt.NDArray[np.float64], bins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.interp(bins, np.arange(len(level)), level, right=0.0)
 
 
@@ -205,10 +209,10 @@ def lobes(shape: FrameShape) -> Array:
 
     A sinusoid's positive-frequency transform per sample of a frame, for frames that overlap-add to amplitude 1.
     """
-    away = np.arange(-shape.taps, shape.taps + 1) - np.linspace(-0.5, 0.5, LOBE_STEPS + 1)[:, np.newaxis]
-    lobe = shape.terms[0] * np.sinc(away)
+    bin_offsets = np.arange(-shape.taps, shape.taps + 1) - np.linspace(-0.5, 0.5, LOBE_STEPS + 1)[:, np.newaxis]
+    lobe = shape.terms[0] * np.sinc(bin_offsets)
     for term, share in enumerate(shape.terms[1:], start=1):
-        lobe += share / 2 * (np.sinc(away - term) + np.sinc(away + term))
+        lobe += share / 2 * (np.sinc(bin_offsets - term) + np.sinc(bin_offsets + term))
     return (lobe / (2 * shape.overlap * shape.terms[0])).astype(np.float32)
 
 

@@ -42,18 +42,20 @@ def connect(address: str) -> Any:
     except ImportError:
         raise UserError("--ray needs Ray; install it with: pip install 'timbrel[scale]'") from None
     try:
-        found = current_address() if address == "auto" else address
-        host, colon, port = found.rpartition(":")
+        cluster_address = current_address() if address == "auto" else address
+        host, colon, port = cluster_address.rpartition(":")
         if not colon:
             raise ValueError("an address is HOST:PORT, or auto")
         socket.create_connection((host, int(port)), timeout=CONNECTING_SECONDS).close()  # Ray tries for ten minutes
-        before = signal.getsignal(signal.SIGTERM)
-        ray.init(address=found, log_to_driver=False, logging_level=logging.ERROR)
+        old_handler = signal.getsignal(signal.SIGTERM)
+        ray.init(address=cluster_address, log_to_driver=False, logging_level=logging.ERROR)
         if threading.current_thread() is threading.main_thread():  # Ray's own handler would end without cleaning up
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGTERM, old_handler)
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
-        said = getattr(error, "strerror", None) or first_line(error)
-        raise UserError(f"no Ray cluster answers at {address!r} ({said}); start one with 'ray start --head'") from None
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise UserError(
+            f"no Ray cluster answers at {address!r} ({reason}); start one with 'ray start --head'"
+        ) from None
     return ray
 
 
@@ -80,7 +82,7 @@ def on_this_machine(error: Exception) -> list[str]:
     return [f"{socket.gethostname()}: {line}" for line in error.args]
 
 
-AHEAD = 2  # tasks a worker, done before their results are taken
+TASKS_AHEAD = 2  # tasks a worker, done before their results are taken
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -88,7 +90,7 @@ Result = TypeVar("Result")
 
 @contextlib.contextmanager
 def task_runner(
-    work: Callable[[Task], Result], workers: int, ray: str | None, again: str
+    work: Callable[[Task], Result], workers: int, ray: str | None, resume_hint: str
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[Result]]]:
     """Yield a function that does ``work`` on tasks, and iterates over results in their order.
 
@@ -96,29 +98,29 @@ def task_runner(
         work: a module's function, as other processes import it.
         workers: processes; 1 works in this one.
         ray: address of a cluster, in place of processes.
-        again: command that resumes after a failure.
+        resume_hint: command that resumes after a failure.
 
     Raises:
         UserError: Ray is missing, or its cluster is not there.
         Failure: a worker died.
     """
     if ray is not None:
-        with _cluster(work, ray, again) as run:
+        with _cluster(work, ray, resume_hint) as run:
             yield run
     elif workers > 1:
-        with _processes(work, workers, again) as run:
+        with _processes(work, workers, resume_hint) as run:
             yield run
     else:
         yield lambda tasks: map(work, tasks)
 
 
 def _in_order(
-    tasks: Iterable[Task], ahead: int, submit: Callable[[Task], Any], result: Callable[[Any], Result]
+    tasks: Iterable[Task], queue_length: int, submit: Callable[[Task], Any], result: Callable[[Any], Result]
 ) -> Iterator[Result]:
     waiting: deque[Any] = deque()
     for task in tasks:
         waiting.append(submit(task))
-        if len(waiting) > ahead:
+        if len(waiting) > queue_length:
             yield result(waiting.popleft())
     while waiting:
         yield result(waiting.popleft())
@@ -126,17 +128,17 @@ def _in_order(
 
 @contextlib.contextmanager
 def _processes(
-    work: Callable[[Task], Result], workers: int, again: str
+    work: Callable[[Task], Result], workers: int, resume_hint: str
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[Result]]]:
     context = multiprocessing.get_context("spawn")  # ONNX Runtime's threads do not survive a fork
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
     try:
         yield lambda tasks: _in_order(
-            tasks, AHEAD * workers, lambda task: pool.submit(work, task), lambda future: future.result()
+            tasks, TASKS_AHEAD * workers, lambda task: pool.submit(work, task), lambda future: future.result()
         )
     except BrokenProcessPool:
         raise Failure(
-            f"a worker died, perhaps for lack of memory; {again}, with fewer workers (a script needs "
+            f"a worker died, perhaps for lack of memory; {resume_hint}, with fewer workers (a script needs "
             'if __name__ == "__main__": around its beginning)'
         ) from None
     except BaseException:
@@ -163,23 +165,23 @@ def _end_with_parent() -> None:
 
 @contextlib.contextmanager
 def _cluster(
-    work: Callable[[Task], Result], address: str, again: str
+    work: Callable[[Task], Result], address: str, resume_hint: str
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[Result]]]:
     ray = connect(address)
     on_node = ray.remote(num_cpus=1, max_retries=RETRIES)(_work_on_node)
 
     def result(future: Any) -> Any:
         try:
-            found, fault = ray.get(future)
+            task_result, fault = ray.get(future)
         except ray.exceptions.RayError as error:
-            raise Failure(f"the Ray cluster failed: {first_line(error)}; {again}") from None
+            raise Failure(f"the Ray cluster failed: {first_line(error)}; {resume_hint}") from None
         if fault is not None:
             raise fault
-        return found
+        return task_result
 
     try:
         processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        yield lambda tasks: _in_order(tasks, AHEAD * processors, lambda task: on_node.remote(work, task), result)
+        yield lambda tasks: _in_order(tasks, TASKS_AHEAD * processors, lambda task: on_node.remote(work, task), result)
     finally:
         ray.shutdown()
 
@@ -210,10 +212,10 @@ def processors_worked() -> Callable[[], float]:
 def free_processors() -> int:
     """This process's idle cores, at least one; sleeps for `GLANCE_SECONDS`."""
     worked = processors_worked()
-    began, before = time.perf_counter(), worked()
+    start_seconds, busy_at_start = time.perf_counter(), worked()
     time.sleep(GLANCE_SECONDS)
-    others = (worked() - before) / (time.perf_counter() - began)
-    return max(1, math.floor(len(_allowed()) - others + SLACK))
+    busy_cores = (worked() - busy_at_start) / (time.perf_counter() - start_seconds)
+    return max(1, math.floor(len(_allowed()) - busy_cores + SLACK))
 
 
 def _allowed() -> list[int]:

@@ -114,8 +114,8 @@ def test_a_stop_that_is_held_comes_at_the_end_of_the_outermost_block():
     reached = []
 
     def work():
-        with interrupts.held():
-            with interrupts.held():
+        with interrupts.defer_signals():
+            with interrupts.defer_signals():
                 signal.raise_signal(signal.SIGHUP)
                 reached.append("inner")
             reached.append("outer")
@@ -133,7 +133,7 @@ def test_another_thread_holds_nothing_and_is_never_interrupted():
 
     def work():
         try:
-            with interrupts.held():
+            with interrupts.defer_signals():
                 inside.set()
                 leave.wait(PATIENCE_SECONDS)
         except BaseException as error:

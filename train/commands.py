@@ -33,7 +33,7 @@ RecipeName = Annotated[str, typer.Argument(help="A shipped recipe's name (see 't
 Devices = Annotated[int, typer.Option(min=1, help="How many GPUs or CPU processes to train on.")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")]
 
-OTHERS = {"generator": "--generator", "judge": "--classifier"}  # options of the runs that recipes build on
+OPTIONS = {"generator": "--generator", "judge": "--classifier"}  # options of the runs that recipes build on
 BUDGETS = ("training.epochs", "training.steps", "training.minutes")
 
 
@@ -209,8 +209,8 @@ def train(
     """Train a recipe on a corpus. Ctrl-C saves and stops."""
     changes = list(change or [])
     if minutes is not None:
-        if other := next((c for c in changes if c.partition("=")[0] in BUDGETS), None):
-            raise UserError(f"--minutes {minutes:g} and --set {other} are two budgets; give one of them")
+        if setting := next((c for c in changes if c.partition("=")[0] in BUDGETS), None):
+            raise UserError(f"--minutes {minutes:g} and --set {setting} are two budgets; give one of them")
         changes.append(f"training.minutes={minutes}")
 
     from ..host.progress import Display
@@ -221,29 +221,29 @@ def train(
     from .loop import RunOptions
 
     loaded = load_recipe(recipe, changes)
-    others = _others(loaded.name, FAMILIES[loaded.family].reads, resume, generator=generator, judge=classifier)
+    sources = _source_folders(loaded.name, FAMILIES[loaded.family].reads, resume, generator=generator, judge=classifier)
     with Display() as display:
         display.stage(f"training {loaded.name}")
         options = RunOptions(accelerator, devices, tensorboard, *_reporters(display, devices * nodes), nodes=nodes)
-        outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options, others)
+        outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options, sources)
     _end_of_training(outcome, output, corpus, FAMILIES[loaded.family].previewed)
 
 
-def _others(recipe: str, reads: Sequence[str], resume: bool, **given: Path | None) -> dict[str, Path]:
-    found = {name: path for name, path in given.items() if path is not None}
+def _source_folders(recipe: str, reads: Sequence[str], resume: bool, **folders: Path | None) -> dict[str, Path]:
+    sources = {name: path for name, path in folders.items() if path is not None}
     if resume:
-        for name, path in found.items():
-            raise UserError(f"{OTHERS[name]} {path} and --resume, which goes on with the run's own; give one of them")
+        for name, path in sources.items():
+            raise UserError(f"{OPTIONS[name]} {path} and --resume, which goes on with the run's own; give one of them")
         return {}
     for name in reads:
-        if name not in found:
+        if name not in sources:
             raise UserError(
-                f"recipe {recipe} is built on other runs; give {' RUN and '.join(OTHERS[name] for name in reads)} RUN"
+                f"recipe {recipe} is built on other runs; give {' RUN and '.join(OPTIONS[name] for name in reads)} RUN"
             )
-    for name, path in found.items():
+    for name, path in sources.items():
         if name not in reads:
-            raise UserError(f"{OTHERS[name]} {path} is no option of recipe {recipe}; leave it out")
-    return found
+            raise UserError(f"{OPTIONS[name]} {path} is no option of recipe {recipe}; leave it out")
+    return sources
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
@@ -251,9 +251,9 @@ def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
     if devices > 1:
         return None, None
 
-    def report(now: "RunStatus") -> None:
-        note = f"step {now.step}, loss {now.loss:.4g}, {now.examples_per_second:.0f} examples/s"
-        display.update(now.done, note, now.seconds_left)
+    def report(status: "RunStatus") -> None:
+        note = f"step {status.step}, loss {status.loss:.4g}, {status.examples_per_second:.0f} examples/s"
+        display.update(status.budget_share, note, status.seconds_left)
 
     return report, display.say
 

@@ -48,12 +48,12 @@ def audible(corpus: Corpus, split: Split) -> Clips:
 
 def clips_of(corpus: Corpus, clips: Sequence[Clip], length: int, starts: Integers | None = None) -> Array:
     """Return samples [clips, length], cut or padded, after ``starts`` [clips] samples of silence."""
-    found = np.zeros((len(clips), length), np.float32)
+    batch = np.zeros((len(clips), length), np.float32)
     silences = [0] * len(clips) if starts is None else starts.tolist()
     parts = [corpus.samples(clip, 0, max(0, length - start)) for clip, start in zip(clips, silences, strict=True)]
-    for row, samples, start in zip(found, parts, silences, strict=True):  # the disk was asked for all at once
+    for row, samples, start in zip(batch, parts, silences, strict=True):  # the disk was asked for all at once
         row[start : start + len(samples)] = samples
-    return found
+    return batch
 
 
 def words_of(corpus: Corpus) -> list[str]:
@@ -63,17 +63,17 @@ def words_of(corpus: Corpus) -> list[str]:
 
 def check_words(corpus: Corpus, recipe: Recipe) -> None:
     """Raise UserError if a conditional recipe finds fewer than two labels, or the recipe's words are missing."""
-    network, known = getattr(recipe, "network", None), words_of(corpus)
-    if getattr(network, "labels", False) and len(known) < 2:
-        found = ", ".join(map(repr, known)) or "none"
+    network, labels = getattr(recipe, "network", None), words_of(corpus)
+    if getattr(network, "labels", False) and len(labels) < 2:
+        label_list = ", ".join(map(repr, labels)) or "none"
         raise UserError(
-            f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {found}; "
+            f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {label_list}; "
             "build it with --label folder or --label REGEX, or set network.labels = false"
         )
-    if strange := sorted(set(getattr(network, "words", [])) - set(known)):
+    if unknown_words := sorted(set(getattr(network, "words", [])) - set(labels)):
         raise UserError(
-            f"network.words has {strange[0]!r}, and no training clip of corpus {corpus.folder} is labelled so; "
-            f"its labels are {', '.join(map(repr, known))}"
+            f"network.words has {unknown_words[0]!r}, and no training clip of corpus {corpus.folder} is labelled so; "
+            f"its labels are {', '.join(map(repr, labels))}"
         )
 
 
@@ -88,9 +88,9 @@ def with_words(recipe: RecipeT, corpus: Corpus) -> RecipeT:
 
 def left_out(corpus: Corpus, audible: Clips, used: Clips) -> list[str]:
     parts = []
-    if len(silent := corpus.clips("train").without(audible)):
+    if len(silent := corpus.clips("train").excluding(audible)):
         parts.append(f"{counted(len(silent), 'silent clip')} {are(len(silent))} left out ({silent[0].name!r})")
-    if len(bare := audible.without(used)):
+    if len(bare := audible.excluding(used)):
         parts.append(f"{counted(len(bare), 'unlabelled clip')} {are(len(bare))} left out ({bare[0].name!r})")
     return parts
 

@@ -101,9 +101,9 @@ def _audible(corpus: Corpus, clips: Clips, settings: Frames, tonal: bool) -> Ite
 
 
 def spread_sources(
-    corpus: Corpus, split: Split, settings: Frames, tonal: bool, most: int, folder: Path | None = None
+    corpus: Corpus, split: Split, settings: Frames, tonal: bool, most_frames: int, folder: Path | None = None
 ) -> FrameOrigins:
-    """Return every n-th frame of `sources`, at most ``most``; files in ``folder`` list all.
+    """Return every n-th frame of `sources`, at most ``most_frames``; files in ``folder`` list all.
 
     Raises:
         Failure: no disk space.
@@ -114,8 +114,8 @@ def spread_sources(
             clip.append(np.full(len(starts), number))
             first.append(starts)
             note.append(notes)
-        found = FrameOrigins(clips, clip.mapped(), first.mapped(), note.mapped())
-    return found[:: max(1, -(-len(found) // most))]
+        origins = FrameOrigins(clips, clip.mapped(), first.mapped(), note.mapped())
+    return origins[:: max(1, -(-len(origins) // most_frames))]
 
 
 def check_audible(corpus: Corpus, settings: Frames, tonal: bool) -> None:

@@ -22,7 +22,7 @@ from .frames import is_tonal
 from .loop import Outcome, RunOptions, Stop, train
 from .processes import is_first, launched, one_voice, processes, together
 from .recipe import Recipe
-from .run import FORMAT, Run, RunInfo, relative_to, trained, trained_others
+from .run import FORMAT, Run, RunInfo, relative_to, trained, trained_sources
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 PARTING = timedelta(seconds=5)  # a process's longest wait for its peers at exit
@@ -33,13 +33,13 @@ def start(
     corpus_folder: Path,
     folder: Path,
     options: RunOptions,
-    others: Mapping[str, Path] = {},
+    sources: Mapping[str, Path] = {},
     trial: Path | None = None,
 ) -> Outcome:
     """Train a new run.
 
     Args:
-        others: folders of the runs that the network builds on, by name.
+        sources: folders of the runs that the network builds on, by name.
         trial: run without held-out sounds, whose best weights start this run on all clips; families that measure their
             data begin anew.
 
@@ -51,24 +51,24 @@ def start(
         fabric = _fabric(options, recipe)
         if launched():
             fabric.launch()
-        made = together(lambda: _prepared(recipe, corpus_folder, folder, others, trial, fabric.world_size))
-        assert made is not None
-        together(lambda: Run.create(folder, *made), first_alone=True)
+        prepared = together(lambda: _prepare_run(recipe, corpus_folder, folder, sources, trial, fabric.world_size))
+        assert prepared is not None
+        together(lambda: Run.create(folder, *prepared), first_alone=True)
         run = together(lambda: Run.open(folder))
         assert run is not None
         return _launch(fabric, run, options)
 
 
-def _prepared(
+def _prepare_run(
     recipe: Recipe,
     corpus_folder: Path,
     folder: Path,
-    others: Mapping[str, Path],
+    sources: Mapping[str, Path],
     trial: Path | None,
     processes: int,
 ) -> tuple[Recipe, RunInfo]:
-    corpus = Corpus.open(corpus_folder) if trial is None else Corpus.open(corpus_folder).whole()
-    recipe = _following(recipe, others)
+    corpus = Corpus.open(corpus_folder) if trial is None else Corpus.open(corpus_folder).all_for_training()
+    recipe = _recipe_after_sources(recipe, sources)
     check_fits(recipe, corpus)
     if recipe.training.batch_size % processes:
         raise UserError(
@@ -85,7 +85,7 @@ def _prepared(
         tonal=is_tonal(corpus),
         versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
         hardware=hardware(),
-        others={name: relative_to(other, folder) for name, other in others.items()},
+        others={name: relative_to(source, folder) for name, source in sources.items()},
         trial=None if trial is None else relative_to(trial, folder),
     )
     return recipe, info
@@ -102,7 +102,7 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
         fabric = _fabric(options, recipe)
         if launched():
             fabric.launch()
-        run = together(lambda: _resumed(folder, recipe))
+        run = together(lambda: _resumed_run(folder, recipe))
         assert run is not None
         together(lambda: run.with_recipe(run.recipe), first_alone=True)
         return _launch(fabric, run, options)
@@ -122,13 +122,13 @@ def check_fits(recipe: Recipe, corpus: Corpus) -> None:
     FAMILIES[recipe.family].check(corpus, recipe)
 
 
-def _resumed(folder: Path, recipe: Recipe) -> Run:
+def _resumed_run(folder: Path, recipe: Recipe) -> Run:
     run = Run.open(folder)
     corpus = run.corpus()
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
-    trained_others(run)
-    others = {name: other.recipe for name, other in run.others().items()}
-    recipe = FAMILIES[recipe.family].follow(recipe, others)
+    trained_sources(run)
+    source_recipes = {name: source_run.recipe for name, source_run in run.source_runs().items()}
+    recipe = FAMILIES[recipe.family].follow(recipe, source_recipes)
     budget = {"training": recipe.training.model_copy(update=run.recipe.training.budget)}
     if recipe.model_copy(update=budget) != run.recipe:
         raise UserError(
@@ -139,14 +139,14 @@ def _resumed(folder: Path, recipe: Recipe) -> Run:
     return Run(run.folder, recipe, run.info)
 
 
-def _following(recipe: Recipe, others: Mapping[str, Path]) -> Recipe:
+def _recipe_after_sources(recipe: Recipe, sources: Mapping[str, Path]) -> Recipe:
     reads = FAMILIES[recipe.family].reads
-    if set(reads) != set(others):
+    if set(reads) != set(sources):
         raise UserError(
             f"recipe {recipe.name} is built on {' and '.join(reads) or 'no other run'}, "
-            f"given is {' and '.join(others) or 'none'}; give the folder of a trained run for each, and no other"
+            f"given is {' and '.join(sources) or 'none'}; give the folder of a trained run for each, and no other"
         )
-    runs = {name: Run.open(other) for name, other in others.items()}
+    runs = {name: Run.open(source) for name, source in sources.items()}
     for run in runs.values():
         trained(run, "best")
     return FAMILIES[recipe.family].follow(recipe, {name: run.recipe for name, run in runs.items()})
@@ -161,9 +161,9 @@ def hardware() -> str:
 def _fabric(options: RunOptions, recipe: Recipe) -> Fabric:
     try:
         # An objective may use only some weights.
-        several = DDPStrategy(start_method="spawn", find_unused_parameters=True)
+        parallel = DDPStrategy(start_method="spawn", find_unused_parameters=True)
         if launched():
-            several = DDPStrategy(find_unused_parameters=True)
+            parallel = DDPStrategy(find_unused_parameters=True)
             if (started := processes()) != options.devices * options.nodes:
                 raise UserError(
                     f"{started} processes were started, --devices {options.devices} --nodes {options.nodes} make "
@@ -174,7 +174,7 @@ def _fabric(options: RunOptions, recipe: Recipe) -> Fabric:
                 f"--nodes {options.nodes} needs a launcher that starts timbrel on each machine, torchrun or Slurm's "
                 "srun: see docs/scale.md"
             )
-        strategy = several if options.devices * options.nodes > 1 else "auto"
+        strategy = parallel if options.devices * options.nodes > 1 else "auto"
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of precision
         return Fabric(
             accelerator=options.accelerator,

@@ -29,7 +29,7 @@ from .families import FAMILIES
 from .network import Network, Objective
 from .preview import write_preview
 from .processes import together
-from .run import Run, trained_others
+from .run import Run, trained_sources
 from .shared_random import ExampleGenerator
 from .threads import Threads
 
@@ -54,14 +54,14 @@ class ExampleOrder:
     def __getitem__(self, places: slice) -> Integers:
         if self._listed is not None:
             return self._listed[places]
-        found = np.arange(*places.indices(self._count), dtype=np.uint64)
-        walking = np.ones(len(found), bool)
-        while walking.any():
-            found[walking] = self._moved(found[walking])
-            walking = found >= self._count
-        return found.astype(np.int64)
+        numbers = np.arange(*places.indices(self._count), dtype=np.uint64)
+        outside = np.ones(len(numbers), bool)
+        while outside.any():
+            numbers[outside] = self._permute(numbers[outside])
+            outside = numbers >= self._count
+        return numbers.astype(np.int64)
 
-    def _moved(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    def _permute(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         assert self._keys is not None
         mask = (np.uint64(1) << self._half) - np.uint64(1)
         left, right = numbers >> self._half, numbers & mask
@@ -93,7 +93,8 @@ class BatchLoader:
         """Return a step's batches, and begin to cut the next ones; raise `Failure` for an unreadable corpus."""
         end = step + AHEAD if self.steps is None else min(step + AHEAD, max(self.steps, step + 1))
         self._ahead = {
-            wanted: self._ahead.get(wanted) or self._pool.submit(self._cut, wanted) for wanted in range(step, end)
+            ahead_step: self._ahead.get(ahead_step) or self._pool.submit(self._cut, ahead_step)
+            for ahead_step in range(step, end)
         }
         try:
             return self._ahead[step].result()
@@ -130,7 +131,7 @@ FLOOR = 0.01  # of the learning rate, at the end of a cosine schedule
 @dataclass(frozen=True)
 class RunStatus:
     step: int
-    done: float  # share of the budget, 0 to 1
+    budget_share: float  # share of the budget, 0 to 1
     loss: float
     examples_per_second: float
     seconds_left: float
@@ -174,7 +175,7 @@ class Stop:
     """
 
     forward: bool = False
-    asked: bool = False
+    requested: bool = False
     _old_handlers: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "Stop":
@@ -192,17 +193,17 @@ class Stop:
         if self.forward:
             for child in multiprocessing.active_children():
                 child.terminate()  # SIGTERM
-        if self.asked and number == signal.SIGINT:  # a closing terminal sends several other signals
+        if self.requested and number == signal.SIGINT:  # a closing terminal sends several other signals
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
 
 def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     recipe = run.recipe
-    others = trained_others(run)
+    source_networks = trained_sources(run)
     torch.manual_seed(recipe.training.seed)
     family = FAMILIES[recipe.family]
-    plain = family.network(recipe, **others)
+    plain = family.network(recipe, **source_networks)
     optimizers = {name: adam.over(plain, recipe.training) for name, adam in plain.optimisers.items()}
     network, *stepping = fabric.setup(plain, *optimizers.values())  # before restoring: moves state to the device
     progress = checkpoint.restore(run.last, plain, optimizers) if run.last.exists() else Progress()
@@ -272,11 +273,11 @@ class _Loop:
         began, worked, first_step = time.monotonic(), thread_time(), self.progress.step
         reported, reported_step = time.monotonic(), self.progress.step
         while True:
-            done, stop = self._agreed_progress(loss)
-            if done >= 1.0 or stop:
+            budget_share, stop = self._agreed_progress(loss)
+            if budget_share >= 1.0 or stop:
                 break
             with self.threads.step():
-                loss = self._step(done)
+                loss = self._step(budget_share)
             self.progress.step += 1
             now = time.monotonic()
             if now - reported > 0.5:
@@ -286,10 +287,11 @@ class _Loop:
                 self._validate()
             if self.progress.step % min(self.epoch_steps, self.validation_steps) == 0:
                 self._save(only_if_due=self.epoch_steps < VALIDATION_STEPS)
-        if done < 1.0 and self.options.on_message:
+        if budget_share < 1.0 and self.options.on_message:
             self.options.on_message("stopping: measuring and saving first; Ctrl-C again stops at once, without saving")
         self._check(float(loss))
-        self._validate(may_be_best=done >= 1.0)  # an arbitrary moment of Ctrl-C must not decide the exported weights
+        # An arbitrary moment of Ctrl-C must not decide the exported weights.
+        self._validate(may_be_best=budget_share >= 1.0)
         self._save()
         if self.writer:
             self.writer.close()
@@ -299,16 +301,16 @@ class _Loop:
             self.progress.step,
             self.validation,
             self.dead,
-            interrupted=min(done, 1.0) < 1.0 and self._part_done() < 1.0,
+            interrupted=min(budget_share, 1.0) < 1.0 and self._spent_share() < 1.0,
             steps=steps,
             idle_steps=round(steps / core_share),
         )
 
-    def _step(self, done: float) -> Tensor:
+    def _step(self, budget_share: float) -> Tensor:
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self._learning_rate(self.plain.optimisers[name].rate(self.recipe.training), done)
-        batches = map(self._own, itertools.count(), self.loader.take(self.progress.step))
+                group["lr"] = self._learning_rate(self.plain.optimisers[name].rate(self.recipe.training), budget_share)
+        batches = map(self._process_examples, itertools.count(), self.loader.take(self.progress.step))
         objectives = self.plain.objectives
         shared = [] if all(objective.batches for objective in objectives) else [next(batches)]
         losses = [
@@ -316,17 +318,17 @@ class _Loop:
             for objective in objectives
             for batch in (itertools.islice(batches, objective.batches) if objective.batches else shared)
         ]
-        self.plain.moved()
+        self.plain.follow_weights()
         return losses[0]
 
-    def _own(self, number: int, batch: tuple[Tensor, ...]) -> tuple[list[Tensor], ExampleGenerator]:
+    def _process_examples(self, number: int, batch: tuple[Tensor, ...]) -> tuple[list[Tensor], ExampleGenerator]:
         rank, world = self.fabric.global_rank, self.fabric.world_size
         seeds = self.loader.seeds(self.progress.step, number)
-        mine = [part[rank::world].to(self.fabric.device) for part in batch]
+        examples = [part[rank::world].to(self.fabric.device) for part in batch]
         generator = ExampleGenerator()
         generator.manual_seed(hash((*seeds, 0)) & 0x7FFFFFFFFFFFFFFF)
         generator.rank, generator.processes = rank, world
-        return mine, generator
+        return examples, generator
 
     def _move(self, objective: Objective, batch: list[Tensor], generator: torch.Generator) -> Tensor:
         terms = self.network(objective.name, *batch, generator)
@@ -341,7 +343,7 @@ class _Loop:
         optimizer.step()
         return loss.detach()
 
-    def _part_done(self) -> float:
+    def _spent_share(self) -> float:
         if self.last_step:
             return self.progress.step / self.last_step
         assert self.recipe.training.minutes is not None
@@ -350,49 +352,49 @@ class _Loop:
     def _agreed_progress(self, loss: Tensor) -> tuple[float, bool]:
         """Processes agree on the share of the budget and on stopping; all raise for an infinite loss."""
         if self.fabric.world_size == 1:
-            return self._part_done(), self.stop.asked
-        mine = torch.tensor([self._part_done(), float(self.stop.asked), float(not math.isfinite(loss))])
-        agreed = self.fabric.all_reduce(mine, reduce_op="max")
+            return self._spent_share(), self.stop.requested
+        state = torch.tensor([self._spent_share(), float(self.stop.requested), float(not math.isfinite(loss))])
+        agreed = self.fabric.all_reduce(state, reduce_op="max")
         assert isinstance(agreed, Tensor)
-        done, asked, diverged = agreed.tolist()
+        budget_share, stop_requested, diverged = agreed.tolist()
         self._check(math.nan if diverged else 0.0)
-        return done, bool(asked)
+        return budget_share, bool(stop_requested)
 
-    def _learning_rate(self, rate: float, done: float) -> float:
+    def _learning_rate(self, rate: float, budget_share: float) -> float:
         if self.recipe.training.schedule == "constant":
             return rate
-        falling = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * done))
-        return rate * min(1.0, done / WARM_UP + 0.01) * falling
+        cosine = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * budget_share))
+        return rate * min(1.0, budget_share / WARM_UP + 0.01) * cosine
 
     def _report(self, loss: float, steps_per_second: float) -> None:
         if self.fabric.world_size == 1:
             self._check(loss)
         if self.options.on_report and self.fabric.is_global_zero:
-            done = self._part_done()
+            budget_share = self._spent_share()
             elapsed = time.monotonic() - self.began
-            left = elapsed * (1 - done) / max(done, 1e-9)
+            seconds_left = elapsed * (1 - budget_share) / max(budget_share, 1e-9)
             terms = {name: float(term) for name, term in self.terms.items()}
             speed = steps_per_second * self.loader.step_examples
-            report = RunStatus(self.progress.step, min(1.0, done), loss, speed, left, terms)
-            self.options.on_report(report)
+            status = RunStatus(self.progress.step, min(1.0, budget_share), loss, speed, seconds_left, terms)
+            self.options.on_report(status)
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):
-            kept = f"; the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else ""
+            hint = f"; the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else ""
             raise Diverged(
                 f"the loss is {loss} at step {self.progress.step}: training has diverged; "
-                f"train again with a lower training.learning_rate than {self.recipe.training.learning_rate:g}{kept}"
+                f"train again with a lower training.learning_rate than {self.recipe.training.learning_rate:g}{hint}"
             )
 
     @torch.no_grad()
     def _validate(self, may_be_best: bool = True) -> None:
         with _evaluating(self.plain):
             means = self._validation_means()
-            some = [part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES)]
-            self.dead = not self.plain.varies(*some)
-            contest = self._health()
+            inputs = [part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES)]
+            self.dead = not self.plain.varies(*inputs)
+            health = self._health()
         self._check(means["total"])
-        means |= contest
+        means |= health
         self.validation = means["total"]
         self.progress.seconds = time.monotonic() - self.began
         if not self.fabric.is_global_zero:
@@ -407,13 +409,13 @@ class _Loop:
                 "knobs do nothing: if this lasts, train with another training.seed or a lower learning rate"
             )
         # Adversarial losses do not measure quality: without another measure, the newest checkpoint counts as the best.
-        score = contest.get("frechet", means["total"])
-        better = (not contest and self.plain.adversarial) or score < self.progress.best
+        score = health.get("frechet", means["total"])
+        better = (not health and self.plain.adversarial) or score < self.progress.best
         if may_be_best and better and not self.dead:
             self.progress.best = score
             checkpoint.save(self.folder.best, self.plain, self.plain_optimizers, self.progress)
         if count := self.recipe.training.keep:
-            checkpoint.keep(self.folder.kept, self.plain, self.plain_optimizers, self.progress, count)
+            checkpoint.keep(self.folder.kept_checkpoints, self.plain, self.plain_optimizers, self.progress, count)
         family = FAMILIES[self.recipe.family]
         if family.previewed and time.monotonic() - self.previewed > PREVIEW_SECONDS:
             self.previewed = time.monotonic()
@@ -434,16 +436,18 @@ class _Loop:
         sums: dict[str, float] = {}
         count = 0
         for batch in self.data.validation(VALIDATION_FRAMES):
-            mine = [part.to(self.fabric.device) for part in batch]
+            examples = [part.to(self.fabric.device) for part in batch]
             terms: dict[str, Tensor] = {}
             for objective in self.plain.objectives:
                 with torch.set_grad_enabled(objective.differentiates):
-                    found = self.plain(objective.name, *mine, torch.Generator().manual_seed(0))
-                found = {name: term.detach() for name, term in found.items()}
-                terms |= {"total": self.plain.total(found)} | found if not terms else found
+                    objective_terms = self.plain(objective.name, *examples, torch.Generator().manual_seed(0))
+                objective_terms = {name: term.detach() for name, term in objective_terms.items()}
+                terms |= (
+                    {"total": self.plain.total(objective_terms)} | objective_terms if not terms else objective_terms
+                )
             for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(term) * len(mine[0])
-            count += len(mine[0])
+                sums[name] = sums.get(name, 0.0) + float(term) * len(examples[0])
+            count += len(examples[0])
         return {name: value / count for name, value in sums.items()}
 
     def _save(self, only_if_due: bool = False) -> None:

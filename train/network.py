@@ -79,12 +79,14 @@ class Network(nn.Module):
 
     @property
     def batches_a_step(self) -> int:
-        return any(not one.batches for one in self.objectives) + sum(one.batches for one in self.objectives)
+        return any(not objective.batches for objective in self.objectives) + sum(
+            objective.batches for objective in self.objectives
+        )
 
     def initialise(self, data: Data) -> None:
         """Initialize before the first step."""
 
-    def moved(self) -> None:
+    def follow_weights(self) -> None:
         """Follow a change of the weights."""
 
     def varies(self, *inputs: Tensor) -> bool:
@@ -129,8 +131,8 @@ PROJECTIONS = 32  # random directions of the uniformity term; more have no effec
 
 def dense(widths: list[int], linear_end: bool = False) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inside, outside in itertools.pairwise(widths):
-        layers += [nn.Linear(inside, outside), nn.LeakyReLU(LEAK)]
+    for input_width, output_width in itertools.pairwise(widths):
+        layers += [nn.Linear(input_width, output_width), nn.LeakyReLU(LEAK)]
     return nn.Sequential(*layers[:-1] if linear_end else layers)
 
 
@@ -144,8 +146,8 @@ def initialise_by_glorot(network: nn.Module) -> None:
 
 def frozen(network: nn.Module, *inputs: Any) -> Any:
     """Return a network's output, with gradients for inputs but not for weights."""
-    as_it_is = {name: value.detach() for name, value in network.named_parameters()}
-    return functional_call(network, as_it_is, inputs)
+    constants = {name: value.detach() for name, value in network.named_parameters()}
+    return functional_call(network, constants, inputs)
 
 
 def decibels(power: Tensor) -> Tensor:
@@ -153,8 +155,8 @@ def decibels(power: Tensor) -> Tensor:
     return 10 * torch.log10(power / SOFTEST + 1) + 10 * math.log10(SOFTEST)
 
 
-def level_distance(given: Tensor, asked: Tensor) -> Tensor:
-    return ((given - asked).square().mean(1) + 1e-6).sqrt().mean()
+def level_distance(levels: Tensor, target_levels: Tensor) -> Tensor:
+    return ((levels - target_levels).square().mean(1) + 1e-6).sqrt().mean()
 
 
 def uniformity(latents: Tensor, generator: torch.Generator) -> Tensor:

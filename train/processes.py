@@ -66,7 +66,7 @@ def together(work: Callable[[], Result], first_alone: bool = False) -> Result | 
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         errors: list[Any] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(errors, _plain(error))
-        failed = next((rank for rank, one in enumerate(errors) if one is not None), None)
+        failed = next((rank for rank, rank_error in enumerate(errors) if rank_error is not None), None)
         if failed is not None:
             kind, lines, host = errors[failed]
             raise kind(*(lines if failed == 0 else (f"process {failed} on {host}: {line}" for line in lines)))

@@ -35,9 +35,9 @@ class TrainingSettings(RecipeSection):
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
-        given = [name for name, value in self.budget.items() if value is not None]
-        if len(given) != 1:
-            raise ValueError(f"set one budget of epochs, steps and minutes, not {' and '.join(given) or 'none'}")
+        budgets = [name for name, value in self.budget.items() if value is not None]
+        if len(budgets) != 1:
+            raise ValueError(f"set one budget of epochs, steps and minutes, not {' and '.join(budgets) or 'none'}")
         return self
 
     @property

@@ -60,7 +60,7 @@ class Run:
         return self.folder / "best.ckpt"
 
     @property
-    def kept(self) -> Path:
+    def kept_checkpoints(self) -> Path:
         return self.folder / "kept"
 
     @staticmethod
@@ -120,20 +120,20 @@ class Run:
                 f"corpus {corpus.folder} has other clips than the {self.info.clips} that run {self.folder} was begun "
                 "with; put the corpus back, or train into a new folder"
             )
-        return corpus if self.info.trial is None else corpus.whole()
+        return corpus if self.info.trial is None else corpus.all_for_training()
 
     def trial(self) -> "Run | None":
         """Return the run without held-out sounds; raises as `open`."""
         if self.info.trial is None:
             return None
-        trial = self._other(self.info.trial, "trial")
+        trial = self._source_run(self.info.trial, "trial")
         return Run(trial.folder, trial.recipe, trial.info, is_trial=True)
 
-    def others(self) -> dict[str, "Run"]:
+    def source_runs(self) -> dict[str, "Run"]:
         """Return the runs that the network builds on, by name; raises as `open`."""
-        return {name: self._other(path, name) for name, path in self.info.others.items()}
+        return {name: self._source_run(path, name) for name, path in self.info.others.items()}
 
-    def _other(self, path: str, name: str) -> "Run":
+    def _source_run(self, path: str, name: str) -> "Run":
         folder = (self.folder / path).resolve()
         if not folder.is_dir():
             raise UserError(f"run {self.folder} has its {name} from run {folder}, which is gone; put it back there")
@@ -166,23 +166,23 @@ def relative_to(target: Path, folder: Path) -> str:
     return os.path.relpath(target.resolve(), folder.resolve())
 
 
-def trained_others(run: Run) -> dict[str, Network]:
+def trained_sources(run: Run) -> dict[str, Network]:
     """Return the best networks that a run is built on, in evaluation mode, without gradients.
 
     Raises:
         UserError: a run or its checkpoint is missing.
     """
-    return {name: trained(other, "best")[0].requires_grad_(False) for name, other in run.others().items()}
+    return {name: trained(source, "best")[0].requires_grad_(False) for name, source in run.source_runs().items()}
 
 
-def trained(run: Run, which: Literal["best", "last"]) -> tuple[Network, str, int]:
+def trained(run: Run, checkpoint_name: Literal["best", "last"]) -> tuple[Network, str, int]:
     """Return a run's network in evaluation mode, its checkpoint's name and its step.
 
     Raises:
-        UserError: no checkpoint, or as `trained_others`.
+        UserError: no checkpoint, or as `trained_sources`.
     """
-    file = run.best if which == "best" and run.best.exists() else run.last
-    network = FAMILIES[run.recipe.family].network(run.recipe, **trained_others(run))
+    file = run.best if checkpoint_name == "best" and run.best.exists() else run.last
+    network = FAMILIES[run.recipe.family].network(run.recipe, **trained_sources(run))
     step = checkpoint.restore(file, network).step
     network.eval()
     return network, file.stem, step

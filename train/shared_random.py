@@ -19,25 +19,29 @@ class ExampleGenerator(torch.Generator):
 
 def rand_examples(*shape: int, generator: torch.Generator) -> Tensor:
     """As `torch.rand`; the first dimension counts this process's examples."""
-    return _own(lambda whole: torch.rand(whole, generator=generator), shape, generator)
+    return _draw_examples(lambda batch_shape: torch.rand(batch_shape, generator=generator), shape, generator)
 
 
 def randn_examples(*shape: int, generator: torch.Generator) -> Tensor:
-    return _own(lambda whole: torch.randn(whole, generator=generator), shape, generator)
+    return _draw_examples(lambda batch_shape: torch.randn(batch_shape, generator=generator), shape, generator)
 
 
 def randint_examples(low: int, high: int, *shape: int, generator: torch.Generator) -> Tensor:
-    return _own(lambda whole: torch.randint(low, high, whole, generator=generator), shape, generator)
+    return _draw_examples(
+        lambda batch_shape: torch.randint(low, high, batch_shape, generator=generator), shape, generator
+    )
 
 
-def all_examples(value: Tensor, generator: torch.Generator) -> Tensor:
+def all_examples(examples: Tensor, generator: torch.Generator) -> Tensor:
     """Return all processes' rows, [batch, ...]; gradients go back to each."""
     if _share(generator)[1] == 1:
-        return value
-    return torch.cat(list(distributed.all_gather(value)))
+        return examples
+    return torch.cat(list(distributed.all_gather(examples)))
 
 
-def _own(draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def _draw_examples(
+    draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...], generator: torch.Generator
+) -> Tensor:
     rank, processes = _share(generator)
     return draw((shape[0] * processes, *shape[1:]))[rank::processes]
 

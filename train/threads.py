@@ -25,13 +25,16 @@ class Threads:
         self,
         device: torch.device,
         clock: Callable[[], float] = time.perf_counter,
-        everybody: Callable[[], float] | None = None,
-        own: Callable[[], float] = time.process_time,
+        system_seconds: Callable[[], float] | None = None,
+        process_seconds: Callable[[], float] = time.process_time,
         use: Callable[[int], None] = torch.set_num_threads,
     ) -> None:
-        """``everybody`` returns CPU seconds of all processes on its cores (None: the system's), ``own`` of this one."""
-        self._clock, self._own, self._use = clock, own, use
-        self._everybody = everybody or processors_worked()
+        """``system_seconds`` returns CPU seconds of all processes on its cores (None: the system's).
+
+        ``process_seconds`` returns those of this process.
+        """
+        self._clock, self._process_seconds, self._use = clock, process_seconds, use
+        self._system_seconds = system_seconds or processors_worked()
         self._most = self._count = torch.get_num_threads()
         self._follows = self._most > 1 and device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ
         self._others = deque[float](maxlen=WINDOWS)  # cores busy with other processes, in each window
@@ -55,13 +58,15 @@ class Threads:
             self._follow()
 
     def _look(self) -> tuple[float, float, float]:
-        return self._clock(), self._everybody(), self._own()
+        return self._clock(), self._system_seconds(), self._process_seconds()
 
     def _follow(self) -> None:
-        now = self._look()
-        seconds, everybody, own = (after - before for after, before in zip(now, self._since, strict=True))
-        self._since = now
-        self._others.append((everybody - own) / seconds)
+        measured = self._look()
+        seconds, system_seconds, process_seconds = (
+            end - start for end, start in zip(measured, self._since, strict=True)
+        )
+        self._since = measured
+        self._others.append((system_seconds - process_seconds) / seconds)
         self._take(max(1, min(self._most, math.floor(self._most - max(self._others) + SLACK))))
 
     def _take(self, count: int) -> None:

@@ -82,17 +82,17 @@ class Instrument:
     @property
     def latents(self) -> tuple[str, ...]:
         """Names, ``latent N`` for nameless ones."""
-        return tuple(one.name or f"latent {number}" for number, one in enumerate(self._patch.model.card.latents))
+        return tuple(latent.name or f"latent {number}" for number, latent in enumerate(self._patch.model.card.latents))
 
     @functools.cached_property
     def knobs(self) -> Mapping[str, KnobRange]:
         """All knobs by name, further ones of the same name by target."""
-        found: dict[str, KnobRange] = {}
-        rest = ChannelInstrument(self._patch, RATE).knobs
-        for control in controls(self._patch.preset, self._patch.model, rest):
-            name = control.title if control.title not in found else control.target
-            found[name] = KnobRange(control.target, control.low, control.high, control.rest, control.unit)
-        return MappingProxyType(found)
+        ranges_by_name: dict[str, KnobRange] = {}
+        knob_values = ChannelInstrument(self._patch, RATE).knobs
+        for control in controls(self._patch.preset, self._patch.model, knob_values):
+            name = control.title if control.title not in ranges_by_name else control.target
+            ranges_by_name[name] = KnobRange(control.target, control.low, control.high, control.rest, control.unit)
+        return MappingProxyType(ranges_by_name)
 
     def render(
         self,
@@ -157,7 +157,7 @@ class Instrument:
             return track.codes.astype(np.float32)
         card = self._patch.model.card
         frames = np.rint((track.seconds * card.sample_rate - card.frame_length / 2) / card.hop_length).astype(int)
-        newest = np.searchsorted(frames, np.arange(track.found), side="right") - 1
+        newest = np.searchsorted(frames, np.arange(track.frame_count), side="right") - 1
         return track.codes[np.maximum(newest, 0)].astype(np.float32)
 
     def decode(
@@ -192,11 +192,13 @@ class Instrument:
         hop = (card.frame_length if clip else card.hop_length if len(rows) > 1 else card.sample_rate) / card.sample_rate
         note = Note(key, 0.0, len(rows) * hop, velocity)
         low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
-        rest = np.clip(rows[0], low, high).tolist()
-        tables = dict(kind_of(card).tables(label, held=not clip))
+        resting_code = np.clip(rows[0], low, high).tolist()
+        tables = dict(kind_of(card).tables(label, sustained=not clip))
         if model.gestures is not None:  # the codes have the note's movement already
             tables["gesture"] = GestureSettings(amount=0.0)
-        preset = Preset(format=1, model=str(model.path), latent=LatentSettings(values=rest)).model_copy(update=tables)
+        preset = Preset(format=1, model=str(model.path), latent=LatentSettings(values=resting_code)).model_copy(
+            update=tables
+        )
         events: list[Event] = [NoteOn(0, 0, note.key, note.velocity)]
         for frame, row in enumerate(rows[1:], 1):
             time = round(frame * hop * sample_rate)
@@ -219,13 +221,13 @@ class Instrument:
         notes: list[str] = []
         with tempfile.TemporaryDirectory() as folder, _file(recording, sample_rate) as path:
             output = Path(folder) / "recovered.toml"
-            found = recover(
+            recovery = recover(
                 path, self._patch.model, output, method=chosen_method(method, self._patch.model, notes.append)
             )
             preset, card = read_preset(output), self._patch.model.card
             sound, rate = read_sound(output.with_suffix(".wav"))
             figures = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
-        _warn([*notes, *found.warnings])
+        _warn([*notes, *recovery.warnings])
         label = figures.get("label")
         return RecoveredSound(
             np.array(preset.latent_values(card), np.float32), label, Sound(sound, rate), MappingProxyType(figures)
@@ -249,14 +251,14 @@ class Instrument:
         Raises:
             UserError: the recording, a setting or the model cannot be used.
         """
-        others = {"smooth_seconds": smooth_seconds, "amount": amount, "wet": wet, "to": to and os.fspath(to)}
-        patch = with_options(self._patch, [], [], others)
-        said: list[str] = []
+        options = {"smooth_seconds": smooth_seconds, "amount": amount, "wet": wet, "to": to and os.fspath(to)}
+        patch = with_options(self._patch, [], [], options)
+        warning_lines: list[str] = []
         with tempfile.TemporaryDirectory() as folder, _file(recording, sample_rate) as path:
             output = Path(folder) / "processed.wav"
-            process(path, patch, output, say=said.append, as_float=True)
+            process(path, patch, output, say=warning_lines.append, as_float=True)
             sound, rate = read_sound(output)
-        _warn(said)
+        _warn(warning_lines)
         return Sound(sound, rate)
 
     def _check_codes(self) -> None:
@@ -286,13 +288,13 @@ def open_instrument(name: PathLike, *, trust: bool = False) -> Instrument:
     Raises:
         UserError: unknown name, or it cannot be used.
     """
-    given = os.fspath(name)
-    if Path(given).exists() and preset_file(given) not in shipped_presets().values():
-        given = str(Path(given).absolute())  # playing it live works from any folder
-    ask_for([given], trust)
-    patch = open_patch(given)
+    location = os.fspath(name)
+    if Path(location).exists() and preset_file(location) not in shipped_presets().values():
+        location = str(Path(location).absolute())  # playing it live works from any folder
+    ask_for([location], trust)
+    patch = open_patch(location)
     _warn(patch.warnings)
-    return Instrument(given, patch)
+    return Instrument(location, patch)
 
 
 def make(
@@ -309,11 +311,13 @@ def make(
     Raises:
         UserError, Failure: as the command.
     """
-    given = [sounds] if isinstance(sounds, str | os.PathLike) else sounds
+    sound_paths = [sounds] if isinstance(sounds, str | os.PathLike) else sounds
     with naming_extras():
         from .making import make_instrument
 
-        make_instrument(given, Path(output), minutes=minutes, more_minutes=more_minutes, family=family, label=label)
+        make_instrument(
+            sound_paths, Path(output), minutes=minutes, more_minutes=more_minutes, family=family, label=label
+        )
     return open_instrument(output)
 
 
@@ -352,14 +356,14 @@ def _checked_rate(rate: float) -> int:
     return int(rate)
 
 
-def _channels(given: Mapping[int, PathLike | Instrument | None]) -> dict[int, str | None]:
-    chosen: dict[int, str | None] = {}
-    for channel, preset in given.items():
+def _channels(presets_by_channel: Mapping[int, PathLike | Instrument | None]) -> dict[int, str | None]:
+    names_by_channel: dict[int, str | None] = {}
+    for channel, preset in presets_by_channel.items():
         if not isinstance(channel, int) or not 1 <= channel <= 16:
             raise UserError(f"channel {channel!r} is out of range; give 1 to 16")
         name = preset._opened if isinstance(preset, Instrument) else preset
-        chosen[channel - 1] = None if name is None else os.fspath(name)
-    return chosen
+        names_by_channel[channel - 1] = None if name is None else os.fspath(name)
+    return names_by_channel
 
 
 @contextlib.contextmanager

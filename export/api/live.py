@@ -41,10 +41,10 @@ class Note:
         for name, low, high in (("key", 0, 127), ("velocity", 1, 127)):
             value = getattr(self, name)
             try:
-                whole = index(value)
+                integer = index(value)
             except TypeError:
                 raise UserError(f"Note: {name} {value!r} is not a whole number; give {low} to {high}") from None
-            if not low <= whole <= high:
+            if not low <= integer <= high:
                 raise UserError(f"Note: {name} {value!r} is out of range; give {low} to {high}")
         if not 0 <= number("Note: start", self.start) <= LONGEST_SECONDS:
             raise UserError(f"Note: start {self.start!r} is out of range; give 0 to {LONGEST_SECONDS} seconds")
@@ -68,30 +68,30 @@ def performance_of(notes: Iterable[Note], sample_rate: int) -> Performance:
     Raises:
         UserError: no `Note`.
     """
-    given = list(notes)
-    for note in given:
+    note_list = list(notes)
+    for note in note_list:
         if not isinstance(note, Note):
             raise UserError(f"{note!r} is no timbrel.Note; give notes, or the path of a MIDI file")
-    timed: list[tuple[int, int, int, Event]] = []
-    following: dict[int, int] = {}  # the start of each key's next note
+    timed_events: list[tuple[int, int, int, Event]] = []
+    next_starts: dict[int, int] = {}  # the start of each key's next note
     length = 0
-    for note in sorted(given, key=lambda note: (note.start, note.duration), reverse=True):
+    for note in sorted(note_list, key=lambda note: (note.start, note.duration), reverse=True):
         key, start = index(note.key), round(float(note.start) * sample_rate)
         end = max(start + 1, round((float(note.start) + float(note.duration)) * sample_rate))
         length = max(length, end)
-        again = following.get(key, end)
-        following[key] = start
-        if again == start:  # of strikes at once the longest counts
+        next_start = next_starts.get(key, end)
+        next_starts[key] = start
+        if next_start == start:  # of strikes at once the longest counts
             continue
-        timed.append((start, 1, key, NoteOn(start, 0, key, index(note.velocity))))
-        timed.append((min(end, again), 0, key, NoteOff(min(end, again), 0, key)))
-    timed.sort(key=lambda entry: entry[:3])
-    warnings = [] if timed else ["no notes: the output is silence"]
-    return Performance([event for *_, event in timed], length, [0] if timed else [], warnings)
+        timed_events.append((start, 1, key, NoteOn(start, 0, key, index(note.velocity))))
+        timed_events.append((min(end, next_start), 0, key, NoteOff(min(end, next_start), 0, key)))
+    timed_events.sort(key=lambda entry: entry[:3])
+    warnings = [] if timed_events else ["no notes: the output is silence"]
+    return Performance([event for *_, event in timed_events], length, [0] if timed_events else [], warnings)
 
 
 def knob_changes(
-    knobs: Mapping[str, Points], known: Mapping[str, KnobRange], channels: Iterable[int], sample_rate: int
+    knobs: Mapping[str, Points], ranges: Mapping[str, KnobRange], channels: Iterable[int], sample_rate: int
 ) -> list[ParameterChange]:
     """Return changes of knobs, by name or target, in order of time.
 
@@ -100,16 +100,18 @@ def knob_changes(
     Raises:
         UserError: an unknown knob, or points that are not in order of time.
     """
-    targets = {knob.target: knob for knob in known.values()}
+    targets = {knob.target: knob for knob in ranges.values()}
     changes: list[ParameterChange] = []
-    on = list(channels)
+    channel_list = list(channels)
     for name, points in knobs.items():
-        knob = known.get(name) or targets.get(name)
+        knob = ranges.get(name) or targets.get(name)
         if knob is None:
-            raise UserError(f"no knob is named {name!r}{nearest(name, [*known, *targets])}")
+            raise UserError(f"no knob is named {name!r}{nearest(name, [*ranges, *targets])}")
         for seconds, position in _moments(name, points):
             value = knob.low + position * (knob.high - knob.low)
-            changes += [ParameterChange(round(seconds * sample_rate), channel, knob.target, value) for channel in on]
+            changes += [
+                ParameterChange(round(seconds * sample_rate), channel, knob.target, value) for channel in channel_list
+            ]
     return sorted(changes, key=lambda change: change.time)
 
 
@@ -122,19 +124,23 @@ def _moments(name: str, points: Points) -> list[tuple[float, float]]:
     for pair in pairs:
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
             raise UserError(f"knob {name!r}: {pair!r} is no pair; give (seconds, position)")
-        seconds, position = (number(f"knob {name!r}: ", part) for part in pair)
+        seconds, position = (number(f"knob {name!r}: ", coordinate) for coordinate in pair)
         if not 0 <= position <= 1:
             raise UserError(f"knob {name!r}: position {position:g} is out of range; give 0 to 1 of its range")
         if not 0 <= seconds <= LONGEST_SECONDS:
             raise UserError(f"knob {name!r}: {seconds:g} s is out of range; give 0 to {LONGEST_SECONDS} seconds")
     pairs = [(float(seconds), float(position)) for seconds, position in pairs]
     moments = [(0.0, pairs[0][1])]
-    for (began, low), (ended, high) in itertools.pairwise(pairs):
-        if ended < began:
-            raise UserError(f"knob {name!r}: {ended:g} s comes after {began:g} s; give points in order of time")
-        steps = max(1, math.ceil((ended - began) / STEP_SECONDS)) if high != low else 1
-        parts = np.arange(1, steps + 1) / steps
-        moments += [(float(began + p * (ended - began)), float(low + p * (high - low))) for p in parts]
+    for (start_seconds, low), (end_seconds, high) in itertools.pairwise(pairs):
+        if end_seconds < start_seconds:
+            raise UserError(
+                f"knob {name!r}: {end_seconds:g} s comes after {start_seconds:g} s; give points in order of time"
+            )
+        steps = max(1, math.ceil((end_seconds - start_seconds) / STEP_SECONDS)) if high != low else 1
+        fractions = np.arange(1, steps + 1) / steps
+        moments += [
+            (float(start_seconds + p * (end_seconds - start_seconds)), float(low + p * (high - low))) for p in fractions
+        ]
     return moments
 
 
@@ -261,25 +267,25 @@ class _Reports:
 
 class _Commands:
     def __init__(self) -> None:
-        self._theirs, self._mine = Pipe(duplex=False)
+        self._receiver, self._sender = Pipe(duplex=False)
         self._sending = threading.Lock()
 
     def send(self, command: Command) -> None:
         with self._sending:
-            self._mine.send(command)
+            self._sender.send(command)
 
     def close(self) -> None:
-        self._mine.close()
-        self._theirs.close()
+        self._sender.close()
+        self._receiver.close()
 
     def waitables(self) -> Sequence[Any]:
-        return [self._theirs]
+        return [self._receiver]
 
     def commands(self) -> list[Command]:
-        found = []
-        while self._theirs.poll():
-            found.append(self._theirs.recv())
-        return found
+        received_commands = []
+        while self._receiver.poll():
+            received_commands.append(self._receiver.recv())
+        return received_commands
 
     def show(self, message: Message) -> None:
         pass

@@ -10,7 +10,7 @@ from ...host.files import building_folder, check_new_folder
 from ...host.model.pack import SUFFIX
 from ...host.preset.shipped import preset_file
 from ...host.progress import Display
-from ...train.corpus.content import surveyed
+from ...train.corpus.content import survey_sounds
 from ..families import MADE
 from ..training_minutes import MINUTES, check_minutes
 
@@ -37,8 +37,8 @@ def make_instrument(
             check_minutes("--minutes", budget)
             check_new_folder(output)
             display.stage("checking the sounds")
-            made = {row.called: row for row in MADE.values()}
-            display.say(surveyed(paths, alone=family in made and made[family].alone))
+            families_by_name = {row.called: row for row in MADE.values()}
+            display.say(survey_sounds(paths, alone=family in families_by_name and families_by_name[family].alone))
         if more_minutes is not None and [path.suffix for path in paths] == [SUFFIX]:
             _unpack(paths.pop(), output)
         from ..make import make  # importing torch takes seconds: unusable sounds are rejected before

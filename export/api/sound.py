@@ -45,13 +45,17 @@ class Sound(Samples):
         rate = _rate_of(inputs)
         if out:
             options["out"] = tuple(map(_plain, out))
-        found = getattr(ufunc, method)(*map(_plain, inputs), **options)
-        return out[0] if out else _sounding(found, rate or self.sample_rate)
+        ufunc_output = getattr(ufunc, method)(*map(_plain, inputs), **options)
+        return out[0] if out else _as_sound(ufunc_output, rate or self.sample_rate)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        found = super().__array_function__(function, types, args, options)
-        joined = type(found) is np.ndarray and found.dtype == self.dtype and found.ndim == self.ndim
-        return _sounding(found, _rate_of(args) or self.sample_rate) if joined else found
+        function_output = super().__array_function__(function, types, args, options)
+        is_sound = (
+            type(function_output) is np.ndarray
+            and function_output.dtype == self.dtype
+            and function_output.ndim == self.ndim
+        )
+        return _as_sound(function_output, _rate_of(args) or self.sample_rate) if is_sound else function_output
 
     def __reduce__(self) -> Any:
         return Sound, (np.asarray(self), self.sample_rate)
@@ -76,46 +80,46 @@ class Sound(Samples):
 
     def _repr_html_(self) -> str | None:
         samples = np.atleast_2d(np.asarray(self))
-        shown = samples.ndim == 2 and 1 <= len(samples) <= MOST_CHANNELS and samples.size and self.sample_rate
-        if not shown or not np.isfinite(samples).all():
+        is_playable = samples.ndim == 2 and 1 <= len(samples) <= MOST_CHANNELS and samples.size and self.sample_rate
+        if not is_playable or not np.isfinite(samples).all():
             return None
-        said = f"{self.seconds:.2f} s, {self.sample_rate} Hz, peak {float(np.abs(samples).max()):.2f}"
-        parts = [f"<div>{html.escape(said)}</div>"]
+        caption = f"{self.seconds:.2f} s, {self.sample_rate} Hz, peak {float(np.abs(samples).max()):.2f}"
+        html_parts = [f"<div>{html.escape(caption)}</div>"]
         if self.seconds <= LONGEST_SHOWN_SECONDS:
-            data = base64.b64encode(flac_bytes(samples, self.sample_rate)).decode()
-            parts.append(f'<audio controls src="data:audio/flac;base64,{data}"></audio>')
+            flac_base64 = base64.b64encode(flac_bytes(samples, self.sample_rate)).decode()
+            html_parts.append(f'<audio controls src="data:audio/flac;base64,{flac_base64}"></audio>')
         if importlib.util.find_spec("matplotlib"):
-            parts.append(
+            html_parts.append(
                 f'<br><img width="600" alt="spectrogram" src="data:image/png;base64,{_picture(samples, self)}">'
             )
-        return "".join(parts)
+        return "".join(html_parts)
 
 
-def _plain(one: Any) -> Any:
-    return one.view(np.ndarray) if isinstance(one, Sound) else one
+def _plain(operand: Any) -> Any:
+    return operand.view(np.ndarray) if isinstance(operand, Sound) else operand
 
 
-def _sounding(found: Any, rate: int) -> Any:
-    if not isinstance(found, np.ndarray):
-        return found
-    sound = found.view(Sound)
+def _as_sound(array: Any, rate: int) -> Any:
+    if not isinstance(array, np.ndarray):
+        return array
+    sound = array.view(Sound)
     sound.sample_rate = rate
     return sound
 
 
-def _rate_of(parts: Any) -> int | None:
-    rates = set(_rates(parts))
+def _rate_of(arguments: Any) -> int | None:
+    rates = set(_rates(arguments))
     if len(rates) > 1:
         raise UserError(f"sounds of {' and '.join(f'{rate} Hz' for rate in sorted(rates))}: render them at one rate")
     return next(iter(rates), None)
 
 
-def _rates(part: Any) -> Iterator[int]:
-    if isinstance(part, Sound):
-        yield from [part.sample_rate] if part.sample_rate else []
-    elif isinstance(part, tuple | list):
-        for one in part:
-            yield from _rates(one)
+def _rates(argument: Any) -> Iterator[int]:
+    if isinstance(argument, Sound):
+        yield from [argument.sample_rate] if argument.sample_rate else []
+    elif isinstance(argument, tuple | list):
+        for element in argument:
+            yield from _rates(element)
 
 
 def _picture(samples: npt.NDArray[np.float32], sound: Sound) -> str:

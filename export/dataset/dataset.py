@@ -12,7 +12,7 @@ from ...host.workers import task_runner
 from .drawing import MOST_NOTES, DatasetPreset, DatasetSettings
 from .shards import Index, Job, Member, render_batch
 
-BEGIN = "run 'timbrel dataset' again to go on"
+RESUME_HINT = "run 'timbrel dataset' again to go on"
 
 Batches = Iterator[list[Member]]
 
@@ -26,7 +26,7 @@ def make_dataset(
     workers: int = 1,
     ray: str | None = None,
     progress: Callable[[float], None] | None = None,
-    say: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> str:
     """Render the notes that ``output`` lacks; return a summary.
 
@@ -36,7 +36,7 @@ def make_dataset(
         workers: processes of this machine.
         ray: a Ray cluster's address, or ``auto``; replaces ``workers``.
         progress: receives 0 to 1.
-        say: receives warnings.
+        warn: receives warnings.
 
     Raises:
         UserError: a preset, a setting or the folder does not fit.
@@ -44,22 +44,22 @@ def make_dataset(
     """
     if not 1 <= notes <= MOST_NOTES:
         raise UserError(f"--notes {notes} is out of range; give 1 to {MOST_NOTES}")
-    tell = say or (lambda line: None)
+    emit_warning = warn or (lambda line: None)
     patches = [open_patch(name) for name in names]
     for patch in patches:
         for warning in patch.warnings:
-            tell(warning)
+            emit_warning(warning)
         DatasetPreset(patch, settings)
-    called = [patch.name for patch in patches]
-    if twice := next((name for name in called if called.count(name) > 1), None):
-        raise UserError(f"two presets are named {twice!r}, by which labels tell them apart; rename one")
-    job = Job.of(names, patches, settings, notes)
-    index = Index.open(output, job, tell)
+    preset_names = [patch.name for patch in patches]
+    if duplicate := next((name for name in preset_names if preset_names.count(name) > 1), None):
+        raise UserError(f"two presets are named {duplicate!r}, by which labels tell them apart; rename one")
+    job = Job.for_patches(names, patches, settings, notes)
+    index = Index.open(output, job, emit_warning)
     missing = index.missing
     numbers = [number for shard in missing for number in index.batches_of(shard)]
     if missing:
         work = functools.partial(render_batch, job)
-        with task_runner(work, min(workers, len(numbers)), ray, BEGIN) as render:
+        with task_runner(work, min(workers, len(numbers)), ray, RESUME_HINT) as render:
             index.make_folder()
             with claimed(output):
                 index.remove_leftovers()
@@ -67,12 +67,12 @@ def make_dataset(
                 for shard in missing:
                     index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))
     size = sum(shard.bytes for shard in index.shards.values())
-    fresh = sum(index.notes_of(shard) for shard in missing)
-    return f"{output}: {notes} notes in {len(index.shards)} shards, {size / 1e6:.1f} MB; {fresh} are new"
+    new_notes = sum(index.notes_of(shard) for shard in missing)
+    return f"{output}: {notes} notes in {len(index.shards)} shards, {size / 1e6:.1f} MB; {new_notes} are new"
 
 
 def _counted(batches: Batches, count: int, progress: Callable[[float], None] | None) -> Batches:
-    for done, batch in enumerate(batches, 1):
+    for finished_batches, batch in enumerate(batches, 1):
         if progress is not None:
-            progress(done / count)
+            progress(finished_batches / count)
         yield batch

@@ -28,7 +28,7 @@ BATCH = 64  # notes that are computed together, the same ones on any number of w
 LONGEST_SECONDS = 30.0  # of a file: a batch lies in memory
 SHORTEST_SECONDS = 0.5  # a loudness is measured over 0.4 s
 MOST_NOTES = 10**9
-LARGEST = 1 << 16  # bytes of a TOML file
+LARGEST_BYTES = 1 << 16  # bytes of a TOML file
 RATES = (16000, 22050, 24000, 32000, 44100, 48000, 96000)
 SPAN = re.compile(r"([0-9.]+)-([0-9.]+)")
 NUMBER_PATTERN = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
@@ -37,41 +37,45 @@ NUMBER_PATTERN = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 class Choice:
     """Values to draw from: a range ``LOW-HIGH``, or ``A,B,C``."""
 
-    def __init__(self, text: str, whole: bool) -> None:
+    def __init__(self, text: str, integers: bool) -> None:
         """Raise ValueError for unreadable text."""
-        self.text, self._whole = text, whole
+        self.text, self._integers = text, integers
         span = SPAN.fullmatch(text.strip())
         try:
-            values = [_number(part, whole) for part in (span.groups() if span else text.split(","))]
+            values = [_number(part, integers) for part in (span.groups() if span else text.split(","))]
         except ValueError:
-            kind = "whole numbers" if whole else "numbers"
+            kind = "whole numbers" if integers else "numbers"
             raise ValueError(f"{text!r} gives no {kind}; write LOW-HIGH, or one or several: A,B,C") from None
         if span and values[0] > values[1]:
             raise ValueError(f"{text!r} runs backwards; write the lower end first")
         self.low, self.high = min(values), max(values)
-        self._some = None if span else values
+        self._listed_values = None if span else values
 
     def draw(self, place: float) -> float:
         """Return the value at ``place``, 0 to below 1."""
-        if self._some is not None:
-            return self._some[math.floor(place * len(self._some))]
-        if self._whole:
+        if self._listed_values is not None:
+            return self._listed_values[math.floor(place * len(self._listed_values))]
+        if self._integers:
             return self.low + math.floor(place * (self.high - self.low + 1))
         return self.low + place * (self.high - self.low)
 
     def among(self, values: list[int]) -> list[int]:
-        return [one for one in values if self.low <= one <= self.high and (self._some is None or one in self._some)]
+        return [
+            value
+            for value in values
+            if self.low <= value <= self.high and (self._listed_values is None or value in self._listed_values)
+        ]
 
 
-def _number(text: str, whole: bool) -> float:
+def _number(text: str, integers: bool) -> float:
     if not NUMBER_PATTERN.fullmatch(text.strip()):
         raise ValueError(text)
-    return int(text) if whole else float(text)
+    return int(text) if integers else float(text)
 
 
-def _within(low: float, high: float, whole: bool = False) -> AfterValidator:
+def _range_validator(low: float, high: float, integers: bool = False) -> AfterValidator:
     def check(text: str) -> str:
-        choice = Choice(text, whole)
+        choice = Choice(text, integers)
         if not low <= choice.low <= choice.high <= high:
             raise ValueError(f"{text!r} is out of range; give {low:g} to {high:g}")
         return text
@@ -107,12 +111,12 @@ class DatasetSettings(SettingsSection):
     sample_rate: int = 44100
     stereo: bool = False
     as_float: bool = False
-    keys: Annotated[str, _within(0, 127, whole=True)] | None = None
-    velocities: Annotated[str, _within(1, 127, whole=True)] = "20-127"
-    held_seconds: Annotated[str, _within(0.001, LONGEST_SECONDS)] | None = None
-    onset_seconds: Annotated[str, _within(0, LONGEST_SECONDS)] = "0"
+    keys: Annotated[str, _range_validator(0, 127, integers=True)] | None = None
+    velocities: Annotated[str, _range_validator(1, 127, integers=True)] = "20-127"
+    held_seconds: Annotated[str, _range_validator(0.001, LONGEST_SECONDS)] | None = None
+    onset_seconds: Annotated[str, _range_validator(0, LONGEST_SECONDS)] = "0"
     latents: Annotated[str, AfterValidator(_latent_ranges_text)] = "preset"
-    knobs: dict[str, Annotated[str, _within(0, 1)]] = Field(default_factory=dict)
+    knobs: dict[str, Annotated[str, _range_validator(0, 1)]] = Field(default_factory=dict)
     shard_notes: Annotated[int, Field(ge=BATCH, le=1 << 20, multiple_of=BATCH)] = 1024
 
     @model_validator(mode="after")
@@ -120,21 +124,21 @@ class DatasetSettings(SettingsSection):
         self.knobs = dict(sorted(self.knobs.items()))
         if self.sample_rate not in RATES:
             raise ValueError(f"sample_rate {self.sample_rate} is unknown; give one of {', '.join(map(str, RATES))}")
-        if Choice(self.onset_seconds, whole=False).high >= self.seconds:
+        if Choice(self.onset_seconds, integers=False).high >= self.seconds:
             raise ValueError(f"onset_seconds {self.onset_seconds} leaves no room in {self.seconds:g} seconds")
         return self
 
 
-def read_settings(file: Path | None, given: Mapping[str, Any]) -> DatasetSettings:
-    """Return the settings of a TOML file, if any; those ``given`` win, and knobs add up.
+def read_settings(file: Path | None, overrides: Mapping[str, Any]) -> DatasetSettings:
+    """Return the settings of a TOML file, if any; those of ``overrides`` win, and knobs add up.
 
     Raises:
         UserError: unreadable, unknown or contradicting settings.
     """
-    told = {} if file is None else _read(file)
-    texts = {**told, **given}
-    if isinstance(table := told.get("knobs", {}), dict):
-        texts["knobs"] = {name: _as_text(value) for name, value in (table | given.get("knobs", {})).items()}
+    file_settings = {} if file is None else _read(file)
+    texts = {**file_settings, **overrides}
+    if isinstance(table := file_settings.get("knobs", {}), dict):
+        texts["knobs"] = {name: _as_text(value) for name, value in (table | overrides.get("knobs", {})).items()}
     else:
         texts["knobs"] = table
     for name in ("keys", "velocities", "held_seconds", "onset_seconds"):
@@ -143,13 +147,15 @@ def read_settings(file: Path | None, given: Mapping[str, Any]) -> DatasetSetting
     try:
         return DatasetSettings(**texts)
     except ValidationError as error:
-        where = "" if file is None else f" ({file})"
-        raise UserError(*(f"{_said(detail)}{where}" for detail in error.errors(include_url=False)[:8])) from None
+        file_note = "" if file is None else f" ({file})"
+        raise UserError(
+            *(f"{_error_text(detail)}{file_note}" for detail in error.errors(include_url=False)[:8])
+        ) from None
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(toml_text(read_regular(file, LARGEST), str(file)))
+        return tomllib.loads(toml_text(read_regular(file, LARGEST_BYTES), str(file)))
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror or error}; give a TOML file") from None
     except (ValueError, RecursionError) as error:
@@ -158,19 +164,19 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _as_text(value: object) -> object:
     if isinstance(value, list):
-        return ",".join(str(_as_text(one)) for one in value)
+        return ",".join(str(_as_text(element)) for element in value)
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _said(detail: Any) -> str:
-    where = ".".join(map(str, detail["loc"]))
-    raised = detail.get("ctx", {}).get("error")
+def _error_text(detail: Any) -> str:
+    key_path = ".".join(map(str, detail["loc"]))
+    cause = detail.get("ctx", {}).get("error")
     if detail["type"] == "extra_forbidden":
         from ...host.errors import nearest
 
-        return f"unknown setting {where!r}{nearest(where, DatasetSettings.model_fields)}"
-    said = str(raised) if raised is not None else f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
-    return f"{where}: {said}" if where else said
+        return f"unknown setting {key_path!r}{nearest(key_path, DatasetSettings.model_fields)}"
+    message = str(cause) if cause is not None else f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
+    return f"{key_path}: {message}" if key_path else message
 
 
 PRESET, KEY, VELOCITY, HELD, ONSET, LANDMARK, NUMBER, COLUMNS = range(8)  # of a note's random numbers
@@ -215,33 +221,39 @@ class DatasetPreset:
             raise UserError(f"the keys of {patch.name} have codes of their own; leave --latents out, or turn knobs")
         if settings.latents == "landmarks" and not self.landmarks:
             raise UserError(f"the model of {patch.name} has no landmarks; draw latents uniform or from grid:STEPS")
-        turned = settings.latents != "preset" or any(knob.target.startswith("latent.") for knob in self.knobs.values())
-        if turned and any(motion.target is None for motion in patch.preset.motion):
+        moves_latents = settings.latents != "preset" or any(
+            knob.target.startswith("latent.") for knob in self.knobs.values()
+        )
+        if moves_latents and any(motion.target is None for motion in patch.preset.motion):
             raise UserError(f"a path or walk of {patch.name} moves all latents; leave --latents and their knobs out")
         if settings.latents != "preset" and len(patch.model.card.latents) > WIDE:
             raise UserError(f"the model of {patch.name} has more than {WIDE} latents; leave them as the preset's")
 
 
 def draw(number: int, presets: Sequence[DatasetPreset], settings: DatasetSettings) -> DrawnNote:
-    places = uniforms(settings.seed, number, 0, 1, COLUMNS)[0].tolist()
-    which = math.floor(places[PRESET] * len(presets))
-    preset = presets[which]
-    key = preset.keys[math.floor(places[KEY] * len(preset.keys))]
-    onset = round(_choice(settings.onset_seconds).draw(places[ONSET]) * settings.sample_rate)
-    held = 0.75 * settings.seconds
+    draws = uniforms(settings.seed, number, 0, 1, COLUMNS)[0].tolist()
+    preset_index = math.floor(draws[PRESET] * len(presets))
+    preset = presets[preset_index]
+    key = preset.keys[math.floor(draws[KEY] * len(preset.keys))]
+    onset = round(_choice(settings.onset_seconds).draw(draws[ONSET]) * settings.sample_rate)
+    held_seconds = 0.75 * settings.seconds
     if settings.held_seconds is not None:
-        held = _choice(settings.held_seconds).draw(places[HELD])
-    velocity = round(_choice(settings.velocities, whole=True).draw(places[VELOCITY]))
-    latents, landmark = _latents(number, preset, settings, places[LANDMARK])
-    knobs = {} if latents is None else {f"latent.{place}": value for place, value in enumerate(latents.tolist())}
+        held_seconds = _choice(settings.held_seconds).draw(draws[HELD])
+    velocity = round(_choice(settings.velocities, integers=True).draw(draws[VELOCITY]))
+    latents, landmark = _latents(number, preset, settings, draws[LANDMARK])
+    knobs = (
+        {}
+        if latents is None
+        else {f"latent.{latent_number}": value for latent_number, value in enumerate(latents.tolist())}
+    )
     positions = {}
     for name, text in settings.knobs.items():
-        place = float(uniforms(settings.seed, number, _column(name), 1, 1)[0, 0])
-        knob, position = preset.knobs[name], _choice(text).draw(place)
+        knob_draw = float(uniforms(settings.seed, number, _column(name), 1, 1)[0, 0])
+        knob, position = preset.knobs[name], _choice(text).draw(knob_draw)
         positions[name] = position
         knobs[knob.target] = knob.low + position * (knob.high - knob.low)
-    note = SeparateNote(key, velocity, held, knobs, 1 + math.floor(places[NUMBER] * PHASES))
-    return DrawnNote(number, which, note, onset, latents, landmark, positions)
+    note = SeparateNote(key, velocity, held_seconds, knobs, 1 + math.floor(draws[NUMBER] * PHASES))
+    return DrawnNote(number, preset_index, note, onset, latents, landmark, positions)
 
 
 @functools.lru_cache(maxsize=256)
@@ -251,28 +263,28 @@ def _column(name: str) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _choice(text: str, whole: bool = False) -> Choice:
-    return Choice(text, whole)
+def _choice(text: str, integers: bool = False) -> Choice:
+    return Choice(text, integers)
 
 
 def _latents(
-    number: int, preset: DatasetPreset, settings: DatasetSettings, place: float
+    number: int, preset: DatasetPreset, settings: DatasetSettings, landmark_draw: float
 ) -> tuple[Doubles | None, str | None]:
     low, high = np.array(preset.patch.model.card.spans).T
     if settings.latents == "uniform":
-        places = uniforms(settings.seed, number, 1, 1, WIDE)[0, : len(low)]
+        fractions = uniforms(settings.seed, number, 1, 1, WIDE)[0, : len(low)]
     elif settings.latents == "landmarks":
-        mark = preset.landmarks[math.floor(place * len(preset.landmarks))]
+        mark = preset.landmarks[math.floor(landmark_draw * len(preset.landmarks))]
         return np.array(mark.latent, np.float64), mark.label
     elif settings.latents == "preset":
         return None, None
     else:
-        steps, rest, digits = int(settings.latents.removeprefix("grid:")), number, []
+        steps, quotient, digits = int(settings.latents.removeprefix("grid:")), number, []
         for _ in low:
-            rest, digit = divmod(rest, steps)
+            quotient, digit = divmod(quotient, steps)
             digits.append(digit / (steps - 1))
-        places = np.array(digits)
-    return low + places * (high - low), None
+        fractions = np.array(digits)
+    return low + fractions * (high - low), None
 
 
 def _keys(patch: Patch, settings: DatasetSettings) -> list[int]:
@@ -280,25 +292,27 @@ def _keys(patch: Patch, settings: DatasetSettings) -> list[int]:
     low, high = (-math.inf, math.inf) if kit or settings.keys is not None else recorded_keys(patch)
     keys = kit or [key for key, pitch in sorted(patch.tuning.items()) if low - 0.5 <= pitch <= high + 0.5]
     if settings.keys is not None:
-        keys = _choice(settings.keys, whole=True).among(keys)
+        keys = _choice(settings.keys, integers=True).among(keys)
     if not keys:
         raise UserError(f"{patch.name} has no key among {settings.keys}; give others, or leave --keys out")
     return keys
 
 
 def _knobs(patch: Patch, names: Sequence[str]) -> dict[str, KnobRange]:
-    known: dict[str, list[KnobRange]] = {}
+    ranges_by_name: dict[str, list[KnobRange]] = {}
     for control in controls(patch.preset, patch.model, ChannelInstrument(patch, 44100).knobs):
         for name in {control.title, control.target}:
-            known.setdefault(name, []).append(KnobRange(control.target, control.low, control.high))
-    found = dict[str, KnobRange]()
+            ranges_by_name.setdefault(name, []).append(KnobRange(control.target, control.low, control.high))
+    knobs_by_name = dict[str, KnobRange]()
     for name in names:
-        if name not in known:
-            raise UserError(f"{patch.name} has no knob named {name!r}{nearest(name, known)}")
-        targets = [knob.target for knob in known[name]]
+        if name not in ranges_by_name:
+            raise UserError(f"{patch.name} has no knob named {name!r}{nearest(name, ranges_by_name)}")
+        targets = [knob.target for knob in ranges_by_name[name]]
         if len(targets) > 1:
             raise UserError(f"{patch.name} has several knobs named {name!r}; name one of {', '.join(targets)}")
-        if twice := next((other for other, knob in found.items() if knob.target == targets[0]), None):
-            raise UserError(f"knobs {twice!r} and {name!r} of {patch.name} are one; name it once")
-        found[name] = known[name][0]
-    return found
+        if duplicate := next(
+            (earlier_name for earlier_name, knob in knobs_by_name.items() if knob.target == targets[0]), None
+        ):
+            raise UserError(f"knobs {duplicate!r} and {name!r} of {patch.name} are one; name it once")
+        knobs_by_name[name] = ranges_by_name[name][0]
+    return knobs_by_name

@@ -23,7 +23,7 @@ from ...host.audio.sound_files import flac_bytes, float_wav_bytes
 from ...host.errors import Failure, UserError
 from ...host.files import WRITING, check_new_folder, replacing
 from ...host.play.separate_notes import render_notes
-from ...host.preset.collected_files import beside
+from ...host.preset.collected_files import referenced_files
 from ...host.preset.library import Patch, open_patch
 from ...host.preset.shipped import shipped_models, shipped_presets
 from ...host.units import gain_to_db
@@ -89,15 +89,15 @@ def _response(hertz: Doubles, rate: int) -> npt.NDArray[np.complex128]:
 
 
 def _biquad(
-    z: npt.NDArray[np.complex128], above: tuple[float, float, float], below: tuple[float, float, float]
+    z: npt.NDArray[np.complex128], feedforward: tuple[float, float, float], feedback: tuple[float, float, float]
 ) -> npt.NDArray[np.complex128]:
-    over = above[0] + above[1] * z + above[2] * z * z
-    under = below[0] + below[1] * z + below[2] * z * z
-    ratio: npt.NDArray[np.complex128] = over / under
+    numerator = feedforward[0] + feedforward[1] * z + feedforward[2] * z * z
+    denominator = feedback[0] + feedback[1] * z + feedback[2] * z * z
+    ratio: npt.NDArray[np.complex128] = numerator / denominator
     return ratio
 
 
-ALLOCATED = (32 << 20) - (1 << 16)  # bytes, just below the largest that glibc ever keeps when it is freed
+ALLOCATED_BYTES = (32 << 20) - (1 << 16)  # bytes, just below the largest that glibc ever keeps when it is freed
 FADE_SECONDS = 0.005  # at the end of a file, where a note may still sound
 SILENT_DB = -120.0
 A4_HZ, A4_KEY = 440.0, 69
@@ -121,11 +121,15 @@ class Job(NamedTuple):
     version: str
 
     @classmethod
-    def of(cls, names: Sequence[str], patches: Sequence[Patch], settings: DatasetSettings, notes: int) -> "Job":
-        files = {*shipped_presets(), *shipped_models()}
-        placed = [name if name in files or not Path(name).exists() else str(Path(name).absolute()) for name in names]
+    def for_patches(
+        cls, names: Sequence[str], patches: Sequence[Patch], settings: DatasetSettings, notes: int
+    ) -> "Job":
+        shipped_names = {*shipped_presets(), *shipped_models()}
+        locations = [
+            name if name in shipped_names or not Path(name).exists() else str(Path(name).absolute()) for name in names
+        ]
         digests = tuple(_digest(patch) for patch in patches)
-        return cls(tuple(placed), digests, settings.model_dump_json(), notes, __version__)
+        return cls(tuple(locations), digests, settings.model_dump_json(), notes, __version__)
 
     @property
     def batches(self) -> int:
@@ -133,7 +137,7 @@ class Job(NamedTuple):
 
 
 def _digest(patch: Patch) -> str:
-    files = {name: hashlib.sha256(data).hexdigest() for name, data in beside(patch)}
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in referenced_files(patch)}
     return hashlib.sha256(json.dumps([patch.digest, files], sort_keys=True).encode()).hexdigest()
 
 
@@ -146,23 +150,26 @@ def render_batch(job: Job, number: int) -> list[Member]:
     """
     presets, settings = _opened(job)
     first = number * BATCH
-    drawn = [draw(one, presets, settings) for one in range(first, min(first + BATCH, job.notes))]
+    drawn_notes = [draw(note_number, presets, settings) for note_number in range(first, min(first + BATCH, job.notes))]
     members: dict[int, list[Member]] = {}
-    for which in sorted({note.preset for note in drawn}):
-        own = [note for note in drawn if note.preset == which]
+    for preset_index in sorted({note.preset for note in drawn_notes}):
+        preset_notes = [note for note in drawn_notes if note.preset == preset_index]
         length = round(settings.seconds * settings.sample_rate)
-        sounds = render_notes(presets[which].patch, [note.note for note in own], length, settings.sample_rate)
-        for place, sound in sounds:
-            note = own[place]
-            samples = _placed(sound.samples, note.onset_samples, settings)
-            labels = _labels(note, presets[which].patch, sound.pitch, samples, settings)
+        sounds = render_notes(
+            presets[preset_index].patch, [note.note for note in preset_notes], length, settings.sample_rate
+        )
+        for position, sound in sounds:
+            note = preset_notes[position]
+            samples = _shift_to_onset(sound.samples, note.onset_samples, settings)
+            labels = _labels(note, presets[preset_index].patch, sound.pitch, samples, settings)
             members[note.number] = list(_members(note.number, samples, labels, settings))
-    return [member for note in drawn for member in members[note.number]]
+    return [member for note in drawn_notes for member in members[note.number]]
 
 
 @functools.lru_cache(maxsize=2)
 def _opened(job: Job) -> tuple[list[DatasetPreset], DatasetSettings]:
-    np.empty(ALLOCATED, np.uint8)  # once freed, glibc keeps smaller arrays for reuse: a fifth of the time otherwise
+    # once it is freed, glibc keeps smaller arrays for reuse: a fifth of the time otherwise
+    np.empty(ALLOCATED_BYTES, np.uint8)
     if job.version != __version__:
         raise UserError(f"timbrel {__version__} cannot go on with the notes of {job.version}; install the same version")
     settings = DatasetSettings.model_validate_json(job.settings)
@@ -175,36 +182,38 @@ def _opened(job: Job) -> tuple[list[DatasetPreset], DatasetSettings]:
     return presets, settings
 
 
-def _placed(sound: Array, onset: int, settings: DatasetSettings) -> Array:
+def _shift_to_onset(sound: Array, onset: int, settings: DatasetSettings) -> Array:
     length = sound.shape[1]
-    placed = np.zeros((2 if settings.stereo else 1, length), np.float32)
-    placed[:, onset:] = (sound if settings.stereo else sound.mean(axis=0, keepdims=True))[:, : length - onset]
+    shifted = np.zeros((2 if settings.stereo else 1, length), np.float32)
+    shifted[:, onset:] = (sound if settings.stereo else sound.mean(axis=0, keepdims=True))[:, : length - onset]
     fade = round(FADE_SECONDS * settings.sample_rate)
-    placed[:, length - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return placed
+    shifted[:, length - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return shifted
 
 
 def _labels(note: DrawnNote, patch: Patch, pitch: float, samples: Array, settings: DatasetSettings) -> dict[str, Any]:
     if not np.isfinite(samples).all():
         raise Failure(f"note {note.number} of {patch.name} is not finite; leave out the knobs that lead there")
-    loud = loudness_lufs(samples, settings.sample_rate)
-    keyed = patch.model.card.keyed and math.isfinite(pitch)
+    loudness = loudness_lufs(samples, settings.sample_rate)
+    has_pitch = patch.model.card.keyed and math.isfinite(pitch)
     labels: dict[str, Any] = {
         "number": note.number,
         "preset": patch.name,
         "model_sha256": patch.model.sha256,
         "key": note.note.key,
-        "pitch_hz": round(A4_HZ * 2 ** ((pitch - A4_KEY) / 12), 4) if keyed else None,
+        "pitch_hz": round(A4_HZ * 2 ** ((pitch - A4_KEY) / 12), 4) if has_pitch else None,
         "velocity": note.note.velocity,
         "onset_seconds": round(note.onset_samples / settings.sample_rate, 6),
         "held_seconds": round(note.note.held_seconds, 6),
         "sample_rate": settings.sample_rate,
         "latents": _code(note, patch),
-        "loudness_lufs": None if loud is None else round(loud, 2),
+        "loudness_lufs": None if loudness is None else round(loudness, 2),
         "peak_dbfs": round(max(gain_to_db(float(np.abs(samples).max())), SILENT_DB), 2),
     }
-    if (own := next((entry.label for entry in patch.preset.keys if entry.key == note.note.key), None)) is not None:
-        labels["label"] = own
+    if (
+        key_label := next((entry.label for entry in patch.preset.keys if entry.key == note.note.key), None)
+    ) is not None:
+        labels["label"] = key_label
     if note.landmark is not None:
         labels["landmark"] = note.landmark
     if note.positions:
@@ -216,8 +225,11 @@ def _code(note: DrawnNote, patch: Patch) -> list[float] | None:
     """Before macros, morph, motion and gesture; None for kits, whose keys have own codes."""
     if patch.preset.keys:
         return None
-    rest = patch.preset.latent_values(patch.model.card)
-    return [round(note.note.knobs.get(f"latent.{place}", value), 6) for place, value in enumerate(rest)]
+    default_code = patch.preset.latent_values(patch.model.card)
+    return [
+        round(note.note.knobs.get(f"latent.{latent_number}", value), 6)
+        for latent_number, value in enumerate(default_code)
+    ]
 
 
 def _members(number: int, samples: Array, labels: dict[str, Any], settings: DatasetSettings) -> Iterator[Member]:
@@ -247,7 +259,7 @@ class Shard(BaseModel):
     sha256: str
 
 
-class _Told(BaseModel):
+class _StoredIndex(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     format: Literal[1] = FORMAT
@@ -266,10 +278,10 @@ class Index:
     shards: dict[int, Shard] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path, job: Job, say: Callable[[str], None]) -> "Index":
+    def open(cls, folder: Path, job: Job, warn: Callable[[str], None]) -> "Index":
         """Begin a new folder, or resume one of the same settings and no more notes; nothing is written yet.
 
-        ``say`` receives a line for each damaged shard, to be rendered again.
+        ``warn`` receives a line for each damaged shard, to be rendered again.
 
         Raises:
             UserError: the folder has other files or notes, or cannot be made or written.
@@ -279,17 +291,21 @@ class Index:
             if not folder.is_dir() or any(not _is_leftover(path) and path.name != WRITING for path in folder.iterdir()):
                 check_new_folder(folder)
             return index
-        told = index._read()
-        if told.made_by != index._made_by():
-            raise UserError(f"{folder} holds {_difference(told.made_by, index._made_by())}; give another folder")
-        if told.notes > job.notes:
-            raise UserError(f"{folder} is of {told.notes} notes; ask for as many or more, or give another folder")
-        for shard in told.shards:
+        stored_index = index._read()
+        if stored_index.made_by != index._made_by():
+            raise UserError(
+                f"{folder} holds {_difference(stored_index.made_by, index._made_by())}; give another folder"
+            )
+        if stored_index.notes > job.notes:
+            raise UserError(
+                f"{folder} is of {stored_index.notes} notes; ask for as many or more, or give another folder"
+            )
+        for shard in stored_index.shards:
             number = shard.first // index.shard_notes
             if shard.notes != index.notes_of(number):
                 continue  # the last one, which grows
             if fault := _fault(folder / shard.file, shard):
-                say(f"{folder / shard.file} {fault}; it is rendered again")
+                warn(f"{folder / shard.file} {fault}; it is rendered again")
             else:
                 index.shards[number] = shard
         return index
@@ -344,23 +360,23 @@ class Index:
                 path.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        told = _Told(
+        stored_index = _StoredIndex(
             names=[Path(name).name for name in self.job.presets],
             made_by=self._made_by(),
             notes=self.job.notes,
             shards=[self.shards[number] for number in sorted(self.shards)],
         )
         with replacing(self.folder / INDEX, overwrite=True) as temporary:
-            temporary.write_text(told.model_dump_json(indent=1), encoding="utf-8")
+            temporary.write_text(stored_index.model_dump_json(indent=1), encoding="utf-8")
 
     def _made_by(self) -> dict[str, Any]:
         settings = json.loads(self.job.settings)
         return {"timbrel": self.job.version, "presets": list(self.job.digests), **settings}
 
-    def _read(self) -> _Told:
+    def _read(self) -> _StoredIndex:
         path = self.folder / INDEX
         try:
-            return _Told.model_validate_json(path.read_bytes())
+            return _StoredIndex.model_validate_json(path.read_bytes())
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}") from None
         except ValidationError:
@@ -394,10 +410,10 @@ def _fault(path: Path, shard: Shard) -> str:
         return f"cannot be read: {error.strerror or error}"
 
 
-def _difference(there: dict[str, Any], here: dict[str, Any]) -> str:
-    for name, value in here.items():
-        if there.get(name) != value:
+def _difference(stored_settings: dict[str, Any], job_settings: dict[str, Any]) -> str:
+    for name, value in job_settings.items():
+        if stored_settings.get(name) != value:
             if name == "presets":
                 return "notes of other presets or models"
-            return f"notes with {name} {there.get(name)!r}, not {value!r}"
+            return f"notes with {name} {stored_settings.get(name)!r}, not {value!r}"
     return "other notes"

@@ -33,13 +33,13 @@ def name_for_users(family: str) -> str:
 
 
 def family_named(name: str) -> str:
-    return next((family for family, made in MADE.items() if made.called == name), name)
+    return next((family for family, entry in MADE.items() if entry.called == name), name)
 
 
 class _Families(dict[str, "ExportFamily[Recipe, Network]"]):
     def __missing__(self, family: str) -> "ExportFamily[Recipe, Network]":
-        found: ExportFamily[Recipe, Network] = class_of(family, __name__ + ".{}", "Export")()
-        return self.setdefault(family, found)
+        export_family: ExportFamily[Recipe, Network] = class_of(family, __name__ + ".{}", "Export")()
+        return self.setdefault(family, export_family)
 
 
 FAMILIES = _Families()

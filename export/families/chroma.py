@@ -25,7 +25,7 @@ from ...train.metrics.clips import frechet
 from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
 from ..fidelity import page as pages
-from ..fidelity.comparison import NOTES, beside, with_notes
+from ..fidelity.comparison import NOTES, compare_notes, with_notes
 from ..fidelity.notes import HELD_OUT
 from ..gestures.build import gestures_of
 from ..gestures.code_fitting import CodeFitter
@@ -49,14 +49,14 @@ from ..measures.frames import (
     trained_classes,
 )
 from ..measures.sounds import mel_levels, recordings, silence_message
-from ..reports.figures import frames as figures
+from ..reports.figures import frames as frame_figures
 from ..reports.measure import Measure, latents_table, likeness, measures_across, measures_down
 from ..reports.page import (
     listening,
     paragraphs,
+    picture_renderer,
     pressed,
     report_page,
-    shown,
 )
 from ..reports.report import SEED as REPORT_SEED
 from ..reports.report import (
@@ -158,71 +158,77 @@ SETS = {
 
 
 def page(
-    found: Figures,
+    figures: Figures,
     pictures: Sequence[Picture],
     instrument: Path | None = None,
     notes: Mapping[str, str] = MappingProxyType({}),
-    heard: str | None = None,
+    demo: str | None = None,
 ) -> str:
-    of, compared = shown(pictures), "notes" in found
-    listen = listening(heard, found["sounds"])
+    render_pictures, has_notes = picture_renderer(pictures), "notes" in figures
+    players_by_title = listening(demo, figures["sounds"])
     return report_page(
-        found,
+        figures,
         {
-            "The instrument": listen["The instrument"],
-            "Notes beside recordings": pages.notes_section(found["notes"], notes, of) if compared else "",
-            "The network": listen["The network"] + of("spectrogram"),
+            "The instrument": players_by_title["The instrument"],
+            "Notes beside recordings": pages.notes_section(figures["notes"], notes, render_pictures)
+            if has_notes
+            else "",
+            "The network": players_by_title["The network"] + render_pictures("spectrogram"),
         },
         {
-            "Notes beside recordings": pages.figures_section(found["notes"]) if compared else "",
-            "Keys": _key_rows(found) + of("keys", "square"),
-            "Knobs": knobs.section(found["knobs"]) + pressed(of, instrument),
+            "Notes beside recordings": pages.figures_section(figures["notes"]) if has_notes else "",
+            "Keys": _key_rows(figures) + render_pictures("keys", "square"),
+            "Knobs": knobs.section(figures["knobs"]) + pressed(render_pictures, instrument),
         },
         {
-            "Sound": _sound(found) + of("reconstructions") + likeness(found["spectral_distance"], SETS, "frames"),
-            "Latents": latents_table(found["latents"]) + of("histograms", "correlation"),
-            "Training": of("loss"),
+            "Sound": _sound(figures)
+            + render_pictures("reconstructions")
+            + likeness(figures["spectral_distance"], SETS, "frames"),
+            "Latents": latents_table(figures["latents"]) + render_pictures("histograms", "correlation"),
+            "Training": render_pictures("loss"),
         },
     )
 
 
-def _sound(found: Figures) -> Markup:
+def _sound(figures: Figures) -> Markup:
     headings = {"same_key": "Same key", "another_key": "Another key"}
-    ways = {headings[way]: figures for way, figures in found["reconstruction"].items() if way in headings}
+    columns = {headings[name]: errors for name, errors in figures["reconstruction"].items() if name in headings}
     note = "Below each figure: mean ± standard deviation of the clips’ own."
-    if len(ways) > 1:
+    if len(columns) > 1:
         note += " Another key: the sound is encoded on its own key and must come out on another one."
-    return measures_down(RECONSTRUCTION, ways, note)
+    return measures_down(RECONSTRUCTION, columns, note)
 
 
 KEYS = (
-    Measure("", lambda place: place["label"]),
+    Measure("", lambda row: row["label"]),
     Measure("Codes", "codes", "d"),
     Measure("Strongest pitch class", "strongest.overall", "percent"),
     Measure("Note heard", "sounding.pitch_class", "percent"),
     Measure("Note and octave heard", "sounding.octave", "percent"),
 )
 KEYS_BY_CLASS = (
-    Measure("Strongest, %", lambda place: place["label"]),
+    Measure("Strongest, %", lambda row: row["label"]),
     *(Measure(name, f"strongest.by_pitch_class.{name}", "bare percent") for name in PITCH_CLASSES),
 )
 
 
-def _key_rows(found: Figures) -> Markup:
-    keys = found["keys"]
+def _key_rows(figures: Figures) -> Markup:
+    keys = figures["keys"]
     if keys is None:
         return paragraphs(["The decoder has no chroma input, so there is nothing to ask for."])
     labels = {"training_codes": "Sounds of the corpus", "mesh": "Wherever the knobs stand"}
-    places = [{"label": label} | keys[place] for place, label in labels.items()]
-    notes = keys["mesh"]["sounding"]
-    heard = (
-        f"the pitch found in {notes['notes']} notes as they are played" if notes else "not asked without clear pitch"
+    rows = [{"label": label} | keys[code_set] for code_set, label in labels.items()]
+    sounded = keys["mesh"]["sounding"]
+    pitch_basis = (
+        f"the pitch found in {sounded['notes']} notes as they are played"
+        if sounded
+        else "not asked without clear pitch"
     )
     note = (
         "Every code is decoded on every pitch class heard in training. Strongest pitch class: the publication’s "
-        f"measure, on the decoded frame alone. Note heard: {heard}."
+        f"measure, on the decoded frame alone. Note heard: {pitch_basis}."
     )
-    return measures_across(KEYS, places, note) + measures_across(KEYS_BY_CLASS, places, kind="narrow")
+    return measures_across(KEYS, rows, note) + measures_across(KEYS_BY_CLASS, rows, kind="narrow")
 
 
 TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
@@ -255,11 +261,11 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
     train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
     if train is None:
         raise UserError(silence_message(corpus, "training frame"))
-    others = (draw(corpus, split, settings, folded, TEST_FRAMES, rng) for split in HELD_OUT)
-    test = next((sample for sample in others if sample is not None), None)
+    test_samples = (draw(corpus, split, settings, folded, TEST_FRAMES, rng) for split in HELD_OUT)
+    test = next((sample for sample in test_samples if sample is not None), None)
     if test is None:
-        part = [train.sources[i] for i in random_indices(len(train), TEST_FRAMES, rng)]
-        test = cut(corpus, "train", part, settings, folded, train.found)
+        test_sources = [train.sources[i] for i in random_indices(len(train), TEST_FRAMES, rng)]
+        test = cut(corpus, "train", test_sources, settings, folded, train.frames_in_split)
     knobs = arranged(network, recipe, corpus, run.info.tonal)
     network = network if knobs is None else knobs.network
     return _Work(run, recipe, corpus, network, folded, train, test, rng, knobs)
@@ -270,13 +276,13 @@ def _figures(work: _Work, request: ReportRequest) -> tuple[Figures, list[Picture
     codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
     latents = latent_statistics.latent_figures(codes, _divergence(work))
     distance = _spectral_distance(work, latents)
-    request.say(0.4, "trying the keys")
-    obeyed, key_pictures = _keys(work, codes, latents)
+    request.progress(0.4, "trying the keys")
+    key_figures, key_pictures = _keys(work, codes, latents)
     loss = losses(work.run, work.recipe.loss)
-    loss_pictures = [figures.loss_curve(loss["steps"], loss["terms"], request.step)] if loss["steps"] else []
-    latent_pictures = figures.latent_pictures(codes, work.train.pitch_classes, latents)
+    loss_pictures = [frame_figures.loss_curve(loss["steps"], loss["terms"], request.step)] if loss["steps"] else []
+    latent_pictures = frame_figures.latent_pictures(codes, work.train.pitch_classes, latents)
     test = work.test
-    found = judged(
+    figures = judged(
         verdict,
         run={
             **request.origin(),
@@ -286,20 +292,20 @@ def _figures(work: _Work, request: ReportRequest) -> tuple[Figures, list[Picture
         split=test.split,
         clips=int(test.clips.max()) + 1,
         frames=len(test),
-        frames_in_split=test.found,
+        frames_in_split=test.frames_in_split,
         sounds=listed(sounds),
         recordings=recordings(work.corpus),
         reconstruction=reconstruction,
         spectral_distance=distance,
-        keys=obeyed,
+        keys=key_figures,
         latents=latents,
-        knobs=_checked(work),
+        knobs=_knob_figures(work),
         loss=loss,
     )
-    return found, [*pictures, *key_pictures, *latent_pictures, *loss_pictures], sounds
+    return figures, [*pictures, *key_pictures, *latent_pictures, *loss_pictures], sounds
 
 
-def _checked(work: _Work) -> Figures | None:
+def _knob_figures(work: _Work) -> Figures | None:
     if work.knobs is None:
         return None
     ends = work.knobs.ground.low, work.knobs.ground.high
@@ -311,59 +317,65 @@ def _reconstruction(work: _Work) -> tuple[Figures, list[Picture], list[ReportSou
     means = _means(work)
     latents = encode(network, test.spectra, test.pitch_classes)
     decoded = decode(network, latents, test.pitch_classes)
-    found = {
+    errors = {
         "same_key": measures.reconstruction(test.spectra, decoded, test.clips, means[test.pitch_classes]),
     }
-    if _moves(work):
-        other = (test.pitch_classes + work.rng.integers(1, 12, len(test))) % 12
-        asked = on_keys(work.corpus, test.sources, other, settings)
-        found["another_key"] = measures.reconstruction(asked, decode(network, latents, other), test.clips, means[other])
-    few = _spread(test)
-    titles = [_title(test, i, work.folded) for i in few]
-    clip = _typical(work, decoded)
+    if _transposes_frames(work):
+        other_classes = (test.pitch_classes + work.rng.integers(1, 12, len(test))) % 12
+        target_spectra = on_keys(work.corpus, test.sources, other_classes, settings)
+        errors["another_key"] = measures.reconstruction(
+            target_spectra, decode(network, latents, other_classes), test.clips, means[other_classes]
+        )
+    pictured_frames = _pictured_frames(test)
+    titles = [_title(test, i, work.folded) for i in pictured_frames]
+    clip = _typical_clip(work, decoded)
     pictures = [
-        figures.reconstructions(test.spectra[few], decoded[few], titles, settings.sample_rate),
+        frame_figures.reconstructions(
+            test.spectra[pictured_frames], decoded[pictured_frames], titles, settings.sample_rate
+        ),
         _spectrogram(work, clip),
     ]
-    return found, pictures, _sounds(work, clip)
+    return errors, pictures, _sounds(work, clip)
 
 
-def _moves(work: _Work) -> bool:
+def _transposes_frames(work: _Work) -> bool:
     return work.folded and work.recipe.frames.views > 1 and work.network.conditioned
 
 
 def _means(work: _Work) -> Array:
     """Folded corpora count every frame on a second key too."""
     train = work.train
-    if not _moves(work):
+    if not _transposes_frames(work):
         return measures.mean_spectra(train.spectra, train.pitch_classes)
-    other = (train.pitch_classes + work.rng.integers(1, 12, len(train))) % 12
-    moved = on_keys(work.corpus, train.sources, other, work.recipe.frames)
-    return measures.mean_spectra(np.concatenate([train.spectra, moved]), np.concatenate([train.pitch_classes, other]))
+    second_classes = (train.pitch_classes + work.rng.integers(1, 12, len(train))) % 12
+    transposed_spectra = on_keys(work.corpus, train.sources, second_classes, work.recipe.frames)
+    return measures.mean_spectra(
+        np.concatenate([train.spectra, transposed_spectra]), np.concatenate([train.pitch_classes, second_classes])
+    )
 
 
-def _spread(sample: FrameSample) -> list[int]:
-    sounds: dict[tuple[str, int], list[int]] = {}
+def _pictured_frames(sample: FrameSample) -> list[int]:
+    indices_by_sound: dict[tuple[str, int], list[int]] = {}
     for i, source in enumerate(sample.sources):
         note = round(source.note) if np.isfinite(source.note) else -1
-        sounds.setdefault((source.clip.label or source.clip.name, note), []).append(i)
-    frames = [of_one[len(of_one) // 2] for of_one in sounds.values()]
-    return [frames[i] for i in evenly_spaced(len(frames), PICTURED_FRAMES)]
+        indices_by_sound.setdefault((source.clip.label or source.clip.name, note), []).append(i)
+    middle_frames = [indices[len(indices) // 2] for indices in indices_by_sound.values()]
+    return [middle_frames[i] for i in evenly_spaced(len(middle_frames), PICTURED_FRAMES)]
 
 
 def _title(sample: FrameSample, index: int, folded: bool) -> str:
     source = sample.sources[index]
     key = PITCH_CLASSES[sample.pitch_classes[index]]
     note = note_name(round(source.note)) if np.isfinite(source.note) else key
-    moved = f", moved to {key}" if folded else ""
-    return f"{_short(source.clip.label or source.clip.name)} · {note}{moved}"
+    transposition = f", moved to {key}" if folded else ""
+    return f"{_short(source.clip.label or source.clip.name)} · {note}{transposition}"
 
 
 def _short(name: str, longest: int = 30) -> str:
     return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
-def _typical(work: _Work, decoded: Array) -> Clip:
+def _typical_clip(work: _Work, decoded: Array) -> Clip:
     test = work.test
     errors = np.bincount(test.clips, np.square(test.spectra - decoded).mean(1)) / np.bincount(test.clips)
     middle = int(np.argsort(errors)[len(errors) // 2])
@@ -373,10 +385,10 @@ def _typical(work: _Work, decoded: Array) -> Clip:
 def _sounds(work: _Work, clip: Clip) -> list[ReportSound]:
     settings = work.recipe.frames
     pair = resynthesised(work.corpus, clip, work.network, settings, work.folded, PICTURED_SECONDS)
-    moved = " and moved back to its pitch" if work.folded else ""
+    transposition = " and moved back to its pitch" if work.folded else ""
     captions = {
         "source": f"The source: {clip.label or clip.name}, whose error is the median of all clips’.",
-        "remade": f"What the model made of it: encoded, decoded{moved}, with the source’s levels and phases.",
+        "remade": f"What the model made of it: encoded, decoded{transposition}, with the source’s levels and phases.",
     }
     return [
         ReportSound(name, caption, sound, settings.sample_rate)
@@ -386,15 +398,17 @@ def _sounds(work: _Work, clip: Clip) -> list[ReportSound]:
 
 def _spectrogram(work: _Work, clip: Clip) -> Picture:
     settings, test = work.recipe.frames, work.test
-    last = PICTURED_SECONDS * settings.sample_rate - settings.frame_length
-    cuts = sources(work.corpus, test.split, settings, tonal=work.folded)
-    whole = [source for source in cuts if source.clip.name == clip.name and source.start <= max(last, 0)]
-    sample = cut(work.corpus, test.split, whole, settings, work.folded, test.found)
-    again = decode(work.network, encode(work.network, sample.spectra, sample.pitch_classes), sample.pitch_classes)
-    times = np.array([source.start for source in whole]) / settings.sample_rate
+    last_start = PICTURED_SECONDS * settings.sample_rate - settings.frame_length
+    split_frames = sources(work.corpus, test.split, settings, tonal=work.folded)
+    clip_frames = [
+        source for source in split_frames if source.clip.name == clip.name and source.start <= max(last_start, 0)
+    ]
+    sample = cut(work.corpus, test.split, clip_frames, settings, work.folded, test.frames_in_split)
+    decoded = decode(work.network, encode(work.network, sample.spectra, sample.pitch_classes), sample.pitch_classes)
+    times = np.array([source.start for source in clip_frames]) / settings.sample_rate
     hop_seconds = settings.hop_length / settings.sample_rate
     title = _short(clip.label or clip.name)
-    return figures.spectrogram(sample.spectra, again, times, hop_seconds, title, settings.sample_rate)
+    return frame_figures.spectrogram(sample.spectra, decoded, times, hop_seconds, title, settings.sample_rate)
 
 
 @torch.no_grad()
@@ -403,115 +417,125 @@ def _divergence(work: _Work) -> Array | None:
     mean, log_variance = work.network.distribution(torch.from_numpy(work.train.spectra), torch.from_numpy(one_hot))
     if log_variance is None:
         return None
-    each: Array = (0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)).mean(0).numpy()
-    return each
+    divergence: Array = (0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)).mean(0).numpy()
+    return divergence
 
 
 def _spectral_distance(work: _Work, latents: Figures) -> Figures:
     """Pitch classes are equal, as the ratio would otherwise compare keys."""
     rate, test = work.recipe.frames.sample_rate, work.test
-    low, high = figures.knob_ends(latents)
-    drawn = work.rng.uniform(low, high, (len(test), len(low))).astype(np.float32)
-    picked = work.rng.integers(len(work.train), size=len(test))
+    low, high = frame_figures.knob_ends(latents)
+    random_codes = work.rng.uniform(low, high, (len(test), len(low))).astype(np.float32)
+    train_indices = work.rng.integers(len(work.train), size=len(test))
     if work.folded:
         classes = test.pitch_classes
-        train = on_keys(work.corpus, [work.train.sources[i] for i in picked], classes, work.recipe.frames)
+        train = on_keys(work.corpus, [work.train.sources[i] for i in train_indices], classes, work.recipe.frames)
     else:
-        train, classes = work.train.spectra[picked], work.train.pitch_classes[picked]
+        train, classes = work.train.spectra[train_indices], work.train.pitch_classes[train_indices]
     sets = {
         "train": train,
         "reconstruction": decode(
             work.network, encode(work.network, test.spectra, test.pitch_classes), test.pitch_classes
         ),
-        "generated": decode(work.network, drawn, classes),
+        "generated": decode(work.network, random_codes, classes),
     }
-    wanted = mel_levels(test.spectra, rate)
-    found: Figures = {name: frechet(mel_levels(spectra, rate), wanted) for name, spectra in sets.items()}
-    found["ratio"] = found["generated"] / found["train"] if test.split != "train" and found["train"] else None
-    return found
+    test_levels = mel_levels(test.spectra, rate)
+    distances: Figures = {name: frechet(mel_levels(spectra, rate), test_levels) for name, spectra in sets.items()}
+    distances["ratio"] = (
+        distances["generated"] / distances["train"] if test.split != "train" and distances["train"] else None
+    )
+    return distances
 
 
 def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, list[Picture]]:
     if not work.network.conditioned:
         return None, []
     settings = work.recipe.frames
-    low, high = figures.knob_ends(latents)
-    real = codes[random_indices(len(codes), KEY_CODES, work.rng)]
-    points_of_mesh = mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
-    asked = trained_classes(work.train.pitch_classes, settings, work.folded)
-    found: Figures = {"trained": [PITCH_CLASSES[k] for k in asked]}
+    low, high = frame_figures.knob_ends(latents)
+    training_codes = codes[random_indices(len(codes), KEY_CODES, work.rng)]
+    mesh_codes = mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
+    tested_classes = trained_classes(work.train.pitch_classes, settings, work.folded)
+    key_figures: Figures = {"trained": [PITCH_CLASSES[k] for k in tested_classes]}
     answers: dict[int, Integers] = {}
-    for place, points in (("training_codes", real), ("mesh", points_of_mesh)):
-        answers = {k: strongest(work.network, points, k, settings) for k in asked}
-        heard = points[random_indices(len(points), HEARD_CODES, work.rng)]
+    for code_set, points in (("training_codes", training_codes), ("mesh", mesh_codes)):
+        answers = {k: strongest(work.network, points, k, settings) for k in tested_classes}
+        sounded_codes = points[random_indices(len(points), HEARD_CODES, work.rng)]
         tonal = work.run.info.tonal
-        found[place] = {
+        key_figures[code_set] = {
             "codes": len(points),
             "strongest": obedience(answers),
-            "sounding": sounding(work.network, heard, asked, settings, work.folded) if tonal else None,
+            "sounding": sounding(work.network, sounded_codes, tested_classes, settings, work.folded) if tonal else None,
         }
-    shares = [found[place]["strongest"]["by_pitch_class"] for place in ("training_codes", "mesh")]
-    pictures = [figures.key_bars(*shares)]
+    shares = [key_figures[code_set]["strongest"]["by_pitch_class"] for code_set in ("training_codes", "mesh")]
+    pictures = [frame_figures.key_bars(*shares)]
     if len(low) == 2 and all(end > start for start, end in zip(low, high, strict=True)):
-        pictures.append(figures.square(answers, low, high))
-    return found, pictures
+        pictures.append(frame_figures.square(answers, low, high))
+    return key_figures, pictures
 
 
-BESIDE = 3  # semitones from an octave: a shift this small keeps the timbre
-OBEYED, MOSTLY = 0.95, 0.8  # of the notes: one wrong in twenty is noticed now and then, one in five all the time
+SHIFT_SEMITONES = 3  # semitones from an octave: a shift this small keeps the timbre
+# Of the notes: one wrong in twenty is noticed now and then, one in five all the time.
+SHARE_OBEYED, SHARE_MOSTLY_OBEYED = 0.95, 0.8
 
 
-def _keys_obeyed(found: Figures) -> Sentence:
-    if not found["run"]["tonal"]:
+def _keys_obeyed(figures: Figures) -> Sentence:
+    if not figures["run"]["tonal"]:
         return Sentence("The recordings have no clear pitch: keys choose colour, not pitch.")
-    if found["keys"] is None:
+    if figures["keys"] is None:
         return Sentence(
             "Keys do nothing here: this network decodes without a chroma, so the knobs alone choose pitch and colour."
         )
-    real, anywhere = (found["keys"][place]["sounding"] for place in ("training_codes", "mesh"))
-    shares = [place[name] for place in (real, anywhere) for name in ("pitch_class", "octave")]
-    least = min(share for share in shares if share is not None)
-    how = "obeyed" if least >= OBEYED else "mostly obeyed" if least >= MOSTLY else "not obeyed"
-    help_ = "" if least >= OBEYED else " Train longer, or give recordings of single notes."
+    corpus_notes, anywhere = (figures["keys"][place]["sounding"] for place in ("training_codes", "mesh"))
+    shares = [place[name] for place in (corpus_notes, anywhere) for name in ("pitch_class", "octave")]
+    smallest_share = min(share for share in shares if share is not None)
+    obedience_text = (
+        "obeyed"
+        if smallest_share >= SHARE_OBEYED
+        else "mostly obeyed"
+        if smallest_share >= SHARE_MOSTLY_OBEYED
+        else "not obeyed"
+    )
+    help_ = "" if smallest_share >= SHARE_OBEYED else " Train longer, or give recordings of single notes."
     return Sentence(
-        f"Keys are {how}: the note is the key's in {_right(real)} on sounds of the corpus, "
-        f"and in {_right(anywhere)} wherever the knobs stand.{help_}",
-        least >= OBEYED,
+        f"Keys are {obedience_text}: the note is the key's in {_share_in_words(corpus_notes)} on sounds of the corpus, "
+        f"and in {_share_in_words(anywhere)} wherever the knobs stand.{help_}",
+        smallest_share >= SHARE_OBEYED,
     )
 
 
-def _octave(found: Figures) -> list[str]:
+def _octave(figures: Figures) -> list[str]:
     """A shift down loses nothing."""
-    octave, note = found["run"]["octave"], found["recordings"]["note"]
+    octave, note = figures["run"]["octave"], figures["recordings"]["note"]
     if octave is None or note is None:
         return []
-    lowest, own = 12 * (octave + 1), octave_of(round(note))
-    if note >= lowest - BESIDE:
+    lowest, median_octave = 12 * (octave + 1), octave_of(round(note))
+    if note >= lowest - SHIFT_SEMITONES:
         return []
-    away = octave - own
+    octaves = octave - median_octave
     return [
         f"The recordings lie around {note_name(round(note))} ({midi_to_hz(note):.0f} Hz), and were moved "
-        f"{'an octave' if away == 1 else f'{away} octaves'} up, into {note_name(lowest)} to {note_name(lowest + 11)}, "
-        f"where {'their highest octave has' if away == 1 else f'their {away} highest octaves have'} no room; "
-        f"'timbrel train' with --set frames.octave={own} leaves them where they are."
+        f"{'an octave' if octaves == 1 else f'{octaves} octaves'} up, into {note_name(lowest)} to "
+        f"{note_name(lowest + 11)}, where "
+        f"{'their highest octave has' if octaves == 1 else f'their {octaves} highest octaves have'} no room; "
+        f"'timbrel train' with --set frames.octave={median_octave} leaves them where they are."
     ]
 
 
-def _right(sounding: Figures) -> str:
+def _share_in_words(sounding: Figures) -> str:
     share, octave = sounding["pitch_class"], sounding["octave"]
     if octave is None:
         return f"{percent(share)} of cases"
     return f"{percent(share)} of cases ({'' if octave == share else f'{percent(octave)} '}octave included)"
 
 
-def verdict(found: Figures) -> Verdict:
-    if not alive(found):
-        return verdict_of([dead(found)])
-    error = found["reconstruction"]["same_key"]["relative_error"]["value"]
+def verdict(figures: Figures) -> Verdict:
+    if not alive(figures):
+        return verdict_of([dead(figures)])
+    error = figures["reconstruction"]["same_key"]["relative_error"]["value"]
     worst = learned(error, "spectra of the recordings are no nearer than their mean would be")
-    short = short_events(found, "a key holds one moment of a sound, and knobs go from colour to colour")
-    more = [*unlike(found), *short, *_octave(found), *(left_out(found) if found["run"]["tonal"] else [])]
-    return verdict_of([_keys_obeyed(found), knobs_in_use(found)], more, worst)
+    short = short_events(figures, "a key holds one moment of a sound, and knobs go from colour to colour")
+    more = [*unlike(figures), *short, *_octave(figures), *(left_out(figures) if figures["run"]["tonal"] else [])]
+    return verdict_of([_keys_obeyed(figures), knobs_in_use(figures)], more, worst)
 
 
 class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
@@ -567,19 +591,23 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
         )
 
     def report(self, request: ReportRequest) -> Report:
-        run, network, say = request.run, request.network, request.say
-        say(0.0, "cutting frames")
+        run, network, progress = request.run, request.network, request.progress
+        progress(0.0, "cutting frames")
         work = _prepare(run, network)
-        say(0.3, "decoding the test frames")
-        found, pictures, sounds = _figures(work, request)
+        progress(0.3, "decoding the test frames")
+        figures, pictures, sounds = _figures(work, request)
         notes = None
-        if request.exported is not None and work.folded and network.conditioned and alive(found):
-            notes = beside(
-                request.exported(), work.corpus, REPORT_SEED, lambda done, what: say(0.5 + 0.25 * done, what), NOTES
+        if request.exported is not None and work.folded and network.conditioned and alive(figures):
+            notes = compare_notes(
+                request.exported(),
+                work.corpus,
+                REPORT_SEED,
+                lambda share, description: progress(0.5 + 0.25 * share, description),
+                NOTES,
             )
-            found["notes"] = None if notes is None else notes.found
+            figures["notes"] = None if notes is None else notes.figures
         return with_notes(
-            Report(found, pictures, sounds, ""), notes, page, instrument=request.instrument, heard=request.heard
+            Report(figures, pictures, sounds, ""), notes, page, instrument=request.instrument, demo=request.demo
         )
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:

@@ -33,7 +33,7 @@ from ..graphs import CODES, LANDMARKS, SEED, EncodedFrames, Graphs
 from ..measures.sounds import silence_message
 from ..reports.figures import clips as clip_figures
 from ..reports.measure import Measure, measures_down
-from ..reports.page import listening, report_page, shown
+from ..reports.page import listening, picture_renderer, report_page
 from ..reports.report import (
     SEED as REPORT_SEED,
 )
@@ -51,11 +51,12 @@ from ..reports.report import (
 from ..reports.verdict import CAME_BACK_DB, NOTHING, Sentence, Verdict, likeness_sentence, verdict_of
 from .family import ExportFamily
 
-ROWS = 256  # clips encoded at a time
+ENCODED_BATCH = 256  # clips encoded at a time
 MOMENT_SECONDS = 0.4  # the window that sets a clip's loudness: BS.1770's momentary loudness
 CLIP_LEVEL = 0.1  # its root mean square, the level of voices in a host: -20 dB
-LEAST = 1e-12  # power of a clip that is silent
-EXACT = 1 << 14  # elements of a matrix: smaller ones, as of the latents' mapping and its inverse, keep single precision
+SILENT_POWER = 1e-12  # power of a clip that is silent
+# Elements of a matrix: smaller ones, as of the latents' mapping and its inverse, keep single precision.
+EXACT_ELEMENTS = 1 << 14
 
 
 class ClipDecoder(nn.Module):
@@ -69,24 +70,26 @@ class ClipDecoder(nn.Module):
     def __init__(self, network: ClipAutoencoder) -> None:
         super().__init__()
         self.network = network
-        seen, rate = network.features, network.features.sample_rate
-        hertz = np.arange(seen.transform // 2 + 1) * rate / seen.transform
+        features, rate = network.features, network.features.sample_rate
+        hertz = np.arange(features.transform // 2 + 1) * rate / features.transform
         self.register_buffer("weights", torch.from_numpy(k_weights(hertz)).float())
-        self.hops = max(1, round(MOMENT_SECONDS * rate / seen.hop))
+        self.hops = max(1, round(MOMENT_SECONDS * rate / features.hop))
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         frame = self.network.decode(latent, label)
         return frame / (self._loudest(frame) / CLIP_LEVEL)
 
     def _loudest(self, frame: Tensor) -> Tensor:
-        seen = self.network.features
-        hops = seen.spectra - 1
-        power = frame[:, : -seen.points].reshape(-1, seen.spectra, len(self.weights))[:, :-1].square()
-        audible = (power @ self.weights) / power.sum(2).clamp_min(LEAST)
-        parts = frame[:, -seen.points :].reshape(-1, hops, seen.points // hops).square().mean(2)
-        moment = min(self.hops, hops)
-        moments = F.avg_pool1d((parts * audible)[:, None], moment, 1)[:, 0] * (moment / self.hops)
-        loudest: Tensor = moments.amax(1, keepdim=True).clamp_min(LEAST).sqrt()
+        features = self.network.features
+        hops = features.spectra - 1
+        power = frame[:, : -features.points].reshape(-1, features.spectra, len(self.weights))[:, :-1].square()
+        k_weighted_share = (power @ self.weights) / power.sum(2).clamp_min(SILENT_POWER)
+        hop_powers = frame[:, -features.points :].reshape(-1, hops, features.points // hops).square().mean(2)
+        window_hops = min(self.hops, hops)
+        window_powers = F.avg_pool1d((hop_powers * k_weighted_share)[:, None], window_hops, 1)[:, 0] * (
+            window_hops / self.hops
+        )
+        loudest: Tensor = window_powers.amax(1, keepdim=True).clamp_min(SILENT_POWER).sqrt()
         return loudest
 
 
@@ -144,69 +147,71 @@ GENERATED = (
 )
 
 
-def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) -> str:
-    of = shown(pictures)
+def page(figures: Figures, pictures: Sequence[Picture], demo: str | None = None) -> str:
+    render_pictures = picture_renderer(pictures)
     return report_page(
-        found,
-        listening(heard, found["sounds"]),
+        figures,
+        listening(demo, figures["sounds"]),
         {
-            "Recordings come back": _reconstruction_text(found, of),
-            "Clips": "" if found["reconstruction"] else of("waveforms", "spectrograms"),
-            "Random codes": _generated(found["generated"], found["drawn"]),
+            "Recordings come back": _reconstruction_text(figures, render_pictures),
+            "Clips": "" if figures["reconstruction"] else render_pictures("waveforms", "spectrograms"),
+            "Random codes": _generated(figures["generated"], figures["drawn"]),
         },
-        {"Training": of("loss")},
+        {"Training": render_pictures("loss")},
     )
 
 
-def _reconstruction_text(found: Figures, of: Callable[..., Markup]) -> Markup:
-    again = found["reconstruction"]
-    if again is None:
+def _reconstruction_text(figures: Figures, render_pictures: Callable[..., Markup]) -> Markup:
+    errors = figures["reconstruction"]
+    if errors is None:
         return Markup()
-    measures = [*RECONSTRUCTION, RELATIVE_ERROR] if "relative_error" in again else RECONSTRUCTION
+    measures = [*RECONSTRUCTION, RELATIVE_ERROR] if "relative_error" in errors else RECONSTRUCTION
     columns = {
-        heading: {name: of_clips[which] if isinstance(of_clips, dict) else of_clips for name, of_clips in again.items()}
-        for heading, which in (("Median", "median"), ("Nine of ten", "ninth_decile"))
+        heading: {name: error[statistic] if isinstance(error, dict) else error for name, error in errors.items()}
+        for heading, statistic in (("Median", "median"), ("Nine of ten", "ninth_decile"))
     }
     columns["Nine of ten"]["relative_error"] = ""
-    return measures_down(measures, columns) + of("waveforms", "spectrograms", "zoom")
+    return measures_down(measures, columns) + render_pictures("waveforms", "spectrograms", "zoom")
 
 
-def _generated(made: Figures, drawn: str) -> Markup:
-    own = {
-        "frechet": made["likeness"]["made"],
-        "nearest": made["nearest"],
-        "diversity": made["diversity_db"],
-        "label_diversity": made["label_diversity_db"],
+def _generated(generated: Figures, code_note: str) -> Markup:
+    generated_column = {
+        "frechet": generated["likeness"]["made"],
+        "nearest": generated["nearest"],
+        "diversity": generated["diversity_db"],
+        "label_diversity": generated["label_diversity_db"],
     }
-    real = {
-        "frechet": made["likeness"]["train"],
-        "nearest": made["test_nearest"],
-        "diversity": made["test_diversity_db"],
-        "label_diversity": made["test_label_diversity_db"],
+    recorded_column = {
+        "frechet": generated["likeness"]["train"],
+        "nearest": generated["test_nearest"],
+        "diversity": generated["test_diversity_db"],
+        "label_diversity": generated["test_label_diversity_db"],
     }
-    told = made["told"] or {
+    classified = generated["told"] or {
         "score": None,
         "real_score": None,
         "likeness": {"made": None, "train": None},
         "accuracy": None,
     }
-    for column, score, features in ((own, "score", "made"), (real, "real_score", "train")):
-        column["score"] = told[score] and "{:.2f} ± {:.2f}".format(*told[score])
-        column["features"] = told["likeness"][features]
-    own["accuracy"], real["accuracy"] = told["accuracy"], None
-    measures = [measure for measure in GENERATED if measure.of(own) is not None]
+    for column, score, features in ((generated_column, "score", "made"), (recorded_column, "real_score", "train")):
+        column["score"] = classified[score] and "{:.2f} ± {:.2f}".format(*classified[score])
+        column["features"] = classified["likeness"][features]
+    generated_column["accuracy"], recorded_column["accuracy"] = classified["accuracy"], None
+    measures = [measure for measure in GENERATED if measure.read(generated_column) is not None]
     note = (
         "Beside each figure, that of recordings: of as many training clips for the Fréchet distances, and of the clips "
         "of the split for the others. A nearest clip nearer than theirs would be one that is remembered."
     )
-    return measures_down(measures, {"Random codes": own, "Recordings": real}, f"{note} {drawn}".strip())
+    return measures_down(
+        measures, {"Random codes": generated_column, "Recordings": recorded_column}, f"{note} {code_note}".strip()
+    )
 
 
-MOST = 1024  # clips measured per split: medians to a part in a hundred
-SAMPLES = 1 << 25  # in total, at most: 134 MB
-FEWEST = 2  # training clips, for a spread
-SHOWN = 6  # clips drawn and played on the page
-TOGETHER = 64  # clips at a time
+MOST_CLIPS = 1024  # clips measured per split: medians to a part in a hundred
+MOST_SAMPLES = 1 << 25  # in total, at most: 134 MB
+FEWEST_CLIPS = 2  # training clips, for a spread
+SHOWN_CLIPS = 6  # clips drawn and played on the page
+GENERATED_BATCH = 64  # clips at a time
 HEALTH = ("estimate", "diversity", "frechet")  # metrics that adversarial training logs beside its losses
 
 
@@ -216,14 +221,14 @@ class SplitSample:
 
     Args:
         labels: their numbers, [clips].
-        found: clips in the split.
+        clips_in_split: how many, before sampling.
     """
 
     split: Split
     clips: Array
     names: list[str]
     labels: Integers
-    found: int
+    clips_in_split: int
 
 
 @dataclass(frozen=True)
@@ -236,7 +241,7 @@ class ClipReporter:
         reconstruct: encodes and decodes clips; None without encoder.
         of_samples: reconstructions should match sample by sample.
         sides: loss terms per side of adversarial training.
-        drawn: distribution of random codes, if not the training prior.
+        code_note: a sentence on the distribution of random codes, if not the training prior.
     """
 
     sample: Callable[[Corpus, Split], SplitSample]
@@ -247,24 +252,27 @@ class ClipReporter:
     parameters: int
     of_samples: bool = False
     sides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    drawn: str = ""
+    code_note: str = ""
 
 
-def most(length: int) -> int:
-    return min(MOST, max(FEWEST, SAMPLES // length))
+def most_clips(length: int) -> int:
+    return min(MOST_CLIPS, max(FEWEST_CLIPS, MOST_SAMPLES // length))
 
 
 def clip_reporter(network: ClipAutoencoder, run: Run) -> ClipReporter:
     recipe = run.recipe
     assert isinstance(recipe, ClipRecipe)
-    latents, words, seen = recipe.network.latents, recipe.network.words, network.features
-    synthesize = SpectraSound(seen.length, seen.transform, seen.hop, seen.points)
+    latents, words, features = recipe.network.latents, recipe.network.words, network.features
+    synthesize = SpectraSound(features.length, features.transform, features.hop, features.points)
 
     def sample(corpus: Corpus, split: Split) -> SplitSample:
-        found = hits(corpus, split, words)
-        chosen = evenly_spaced(len(found.clips), most(seen.length))
-        clips, names = found.take_clips(corpus, chosen, seen.length), [found.clips[index].name for index in chosen]
-        return SplitSample(split, clips, names, found.labels[chosen], len(found.clips))
+        split_hits = hits(corpus, split, words)
+        indices = evenly_spaced(len(split_hits.clips), most_clips(features.length))
+        clips, names = (
+            split_hits.take_clips(corpus, indices, features.length),
+            [split_hits.clips[index].name for index in indices],
+        )
+        return SplitSample(split, clips, names, split_hits.labels[indices], len(split_hits.clips))
 
     def one_hot(labels: Integers) -> torch.Tensor | None:
         return torch.nn.functional.one_hot(torch.from_numpy(labels), len(words)).float() if words else None
@@ -276,82 +284,91 @@ def clip_reporter(network: ClipAutoencoder, run: Run) -> ClipReporter:
 
     @torch.no_grad()
     def reconstruct(clips: Array, labels: Integers) -> Array:
-        return synthesize(network.decode(network.encode(seen(torch.from_numpy(clips))[0]), one_hot(labels)).numpy())
+        return synthesize(network.decode(network.encode(features(torch.from_numpy(clips))[0]), one_hot(labels)).numpy())
 
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return ClipReporter(sample, words, generate, reconstruct, recipe.loss, parameters)
 
 
 def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
-    run, say, judge = request.run, request.say, request.judge
-    say(0.0, "reading clips")
+    run, progress, judge = request.run, request.progress, request.judge
+    progress(0.0, "reading clips")
     corpus = run.corpus()
-    train, test = reporter.sample(corpus, "train"), evaluated_clips(corpus, reporter, FEWEST)
-    asked, labels = test.clips, test.labels
-    say(0.2, "making clips")
-    made = _in_parts(lambda part: reporter.generate(labels[part], REPORT_SEED + int(part[0])), len(asked))
-    told = labels if reporter.words else None
-    figures = Recordings(train.clips, asked, corpus.rate, judge, told).figures(made, told)
-    again = None
+    train, test = reporter.sample(corpus, "train"), evaluated_clips(corpus, reporter, FEWEST_CLIPS)
+    recordings, labels = test.clips, test.labels
+    progress(0.2, "making clips")
+    generated = _in_parts(lambda part: reporter.generate(labels[part], REPORT_SEED + int(part[0])), len(recordings))
+    known_labels = labels if reporter.words else None
+    generated_figures = Recordings(train.clips, recordings, corpus.rate, judge, known_labels).figures(
+        generated, known_labels
+    )
+    decoded = None
     if (reconstruct := reporter.reconstruct) is not None:
-        say(0.4, "encoding and decoding clips")
-        again = _in_parts(lambda part: reconstruct(asked[part], labels[part]), len(asked))
-    found = judged(
+        progress(0.4, "encoding and decoding clips")
+        decoded = _in_parts(lambda part: reconstruct(recordings[part], labels[part]), len(recordings))
+    figures = judged(
         verdict,
-        run=request.about(reporter.parameters) | {"tonal": run.info.tonal},
+        run=request.training_origin(reporter.parameters) | {"tonal": run.info.tonal},
         split=test.split,
         clips=len(set(test.names)),
-        frames=len(asked),
-        frames_in_split=test.found,
-        trained=train.found,
+        frames=len(recordings),
+        frames_in_split=test.clips_in_split,
+        trained=train.clips_in_split,
         labels=reporter.words,
-        drawn=reporter.drawn,
-        reconstruction=None if again is None else _came_back(asked, again, corpus.rate, reporter.of_samples),
-        generated=asdict(figures) | {"ratio": figures.likeness.ratio},
-        loss=_logged(run, reporter),
-        collapsed=bool(figures.test_diversity_db) and collapsed(figures.diversity_db / figures.test_diversity_db),
+        drawn=reporter.code_note,
+        reconstruction=None
+        if decoded is None
+        else _decoding_errors(recordings, decoded, corpus.rate, reporter.of_samples),
+        generated=asdict(generated_figures) | {"ratio": generated_figures.likeness.ratio},
+        loss=_loss_figures(run, reporter),
+        collapsed=bool(generated_figures.test_diversity_db)
+        and collapsed(generated_figures.diversity_db / generated_figures.test_diversity_db),
     )
-    some = evenly_spaced(len(asked), SHOWN)
-    seen = (asked[some], None if again is None else again[some], made[some])
-    pictures = clip_figures.pictures(*seen, corpus.rate, zoomed=reporter.of_samples)
-    if found["loss"]["steps"]:
-        pictures.append(clip_figures.loss(found["loss"], request.step))
-    sounds = _sounds([test.names[index] for index in some], *seen, corpus.rate)
-    found["sounds"] = listed(sounds)
-    return Report(found, pictures, sounds, page(found, pictures, request.heard))
+    shown_indices = evenly_spaced(len(recordings), SHOWN_CLIPS)
+    shown_clips = (
+        recordings[shown_indices],
+        None if decoded is None else decoded[shown_indices],
+        generated[shown_indices],
+    )
+    pictures = clip_figures.pictures(*shown_clips, corpus.rate, zoomed=reporter.of_samples)
+    if figures["loss"]["steps"]:
+        pictures.append(clip_figures.loss(figures["loss"], request.step))
+    sounds = _sounds([test.names[index] for index in shown_indices], *shown_clips, corpus.rate)
+    figures["sounds"] = listed(sounds)
+    return Report(figures, pictures, sounds, page(figures, pictures, request.demo))
 
 
-def _came_back(asked: Array, given: Array, rate: int, of_samples: bool) -> Figures:
-    found = reconstruction(asked, given, rate)
+def _decoding_errors(recordings: Array, decoded: Array, rate: int, of_samples: bool) -> Figures:
+    errors = reconstruction(recordings, decoded, rate)
     if not of_samples:
-        return found
-    error, energy = (np.square(part, dtype=np.float64).sum() for part in (asked - given, asked))
-    return found | {"relative_error": float(error / max(energy, 1e-12))}
+        return errors
+    error, energy = (np.square(part, dtype=np.float64).sum() for part in (recordings - decoded, recordings))
+    return errors | {"relative_error": float(error / max(energy, 1e-12))}
 
 
-def _logged(run: Run, reporter: ClipReporter) -> Figures:
-    found = losses(run, reporter.loss_weights)
-    terms = found["terms"]
+def _loss_figures(run: Run, reporter: ClipReporter) -> Figures:
+    loss = losses(run, reporter.loss_weights)
+    terms = loss["terms"]
     health = {name: terms.pop(name) for name in HEALTH if name in terms}
     sides = {
         side: np.sum([terms[name] for name in names if name in terms], axis=0).tolist()
         for side, names in reporter.sides.items()
         if any(name in terms for name in names)
     }
-    return found | {"sides": sides, "health": health}
+    return loss | {"sides": sides, "health": health}
 
 
-def reconstruction(asked: Array, given: Array, rate: int) -> Figures:
-    """Return errors of clips ``given`` for recordings ``asked``, [clips, samples] each: medians and ninth deciles.
+def reconstruction(recordings: Array, decoded: Array, rate: int) -> Figures:
+    """Return errors of ``decoded`` clips for their ``recordings``, [clips, samples] each: medians and ninth deciles.
 
     Clips are scaled to their recordings' energy.
     """
-    energies = [np.sqrt(np.square(part, dtype=np.float64).sum(1)) for part in (asked, given)]
-    given = (given * (energies[0] / np.maximum(energies[1], 1e-12))[:, None]).astype(np.float32)
+    energies = [np.sqrt(np.square(part, dtype=np.float64).sum(1)) for part in (recordings, decoded)]
+    decoded = (decoded * (energies[0] / np.maximum(energies[1], 1e-12))[:, None]).astype(np.float32)
     columns = {
-        "log_mel_db": distance_db(log_mel(asked, rate), log_mel(given, rate)),
-        "attack_ms": 1000 * np.abs(attack_seconds(asked, rate) - attack_seconds(given, rate)),
-        "envelope_db": envelope_distance_db(asked, given, rate),
+        "log_mel_db": distance_db(log_mel(recordings, rate), log_mel(decoded, rate)),
+        "attack_ms": 1000 * np.abs(attack_seconds(recordings, rate) - attack_seconds(decoded, rate)),
+        "envelope_db": envelope_distance_db(recordings, decoded, rate),
     }
     return {
         name: {"median": float(np.median(values)), "ninth_decile": float(np.quantile(values, 0.9))}
@@ -369,17 +386,24 @@ def evaluated_clips(corpus: Corpus, reporter: ClipReporter, fewest: int) -> Spli
     return sample
 
 
-def _in_parts(of: Callable[[Integers], Array], count: int) -> Array:
-    return np.concatenate([of(np.arange(first, min(first + TOGETHER, count))) for first in range(0, count, TOGETHER)])
+def _in_parts(make_clips: Callable[[Integers], Array], count: int) -> Array:
+    return np.concatenate(
+        [
+            make_clips(np.arange(first, min(first + GENERATED_BATCH, count)))
+            for first in range(0, count, GENERATED_BATCH)
+        ]
+    )
 
 
-def _sounds(names: list[str], asked: Array, again: Array | None, made: Array, rate: int) -> list[ReportSound]:
+def _sounds(
+    names: list[str], recordings: Array, decoded: Array | None, generated: Array, rate: int
+) -> list[ReportSound]:
     rows: list[tuple[str, str, Array]] = []
     for number, name in enumerate(names):
-        rows.append((f"recording-{number + 1}", f"Recording {name}", asked[number]))
-        if again is not None:
-            rows.append((f"decoded-{number + 1}", f"Its code, decoded ({name})", again[number]))
-    rows += [(f"random-{number + 1}", f"Random code {number + 1}", clip) for number, clip in enumerate(made)]
+        rows.append((f"recording-{number + 1}", f"Recording {name}", recordings[number]))
+        if decoded is not None:
+            rows.append((f"decoded-{number + 1}", f"Its code, decoded ({name})", decoded[number]))
+    rows += [(f"random-{number + 1}", f"Random code {number + 1}", clip) for number, clip in enumerate(generated)]
     return [
         ReportSound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows
     ]
@@ -388,35 +412,42 @@ def _sounds(names: list[str], asked: Array, again: Array | None, made: Array, ra
 LABEL_DIVERSITY = 0.5  # of recordings' within a label: with less, knobs change little
 
 
-def _came_back_sentence(again: Figures) -> Sentence:
-    off = again["log_mel_db"]["median"]
-    error = f", with {again['relative_error']:.0%} of their energy in error" if "relative_error" in again else ""
-    good = off <= CAME_BACK_DB
-    far = "" if good else f"; more than {CAME_BACK_DB:g} dB is another sound. Train longer, or give more sounds"
-    return Sentence(f"Recordings come back {off:.1f} dB off{error}{far}.", good)
+def _came_back_sentence(errors: Figures) -> Sentence:
+    error_db = errors["log_mel_db"]["median"]
+    error = f", with {errors['relative_error']:.0%} of their energy in error" if "relative_error" in errors else ""
+    good = error_db <= CAME_BACK_DB
+    advice = "" if good else f"; more than {CAME_BACK_DB:g} dB is another sound. Train longer, or give more sounds"
+    return Sentence(f"Recordings come back {error_db:.1f} dB off{error}{advice}.", good)
 
 
-def verdict(found: Figures) -> Verdict:
-    made, again, said, worst, more = found["generated"], found["reconstruction"], [], [], []
-    if again is not None:
-        said.append(_came_back_sentence(again))
-        if again.get("relative_error", 0.0) > NOTHING:
+def verdict(figures: Figures) -> Verdict:
+    generated, errors, sentences, worst, more = figures["generated"], figures["reconstruction"], [], [], []
+    if errors is not None:
+        sentences.append(_came_back_sentence(errors))
+        if errors.get("relative_error", 0.0) > NOTHING:
             worst.append("It has learned nothing: silence would be nearer to the recordings. Train longer.")
-    if found["collapsed"]:
-        apart = f"random codes lie {made['diversity_db']:.1f} dB apart, recordings {made['test_diversity_db']:.1f} dB"
-        collapse = f"It has collapsed: whatever the code, it makes {ALIKE} ({apart})"
-        said.append(Sentence(f"{collapse}; train longer, {REMEDY}.", False))
+    if figures["collapsed"]:
+        distances = (
+            f"random codes lie {generated['diversity_db']:.1f} dB apart, recordings "
+            f"{generated['test_diversity_db']:.1f} dB"
+        )
+        collapse = f"It has collapsed: whatever the code, it makes {ALIKE} ({distances})"
+        sentences.append(Sentence(f"{collapse}; train longer, {REMEDY}.", False))
     else:
-        said.append(likeness_sentence(None if found["split"] == "train" else made["ratio"]))
-        own, real = made["label_diversity_db"], made["test_label_diversity_db"]
-        if own is not None and real is not None and own < LABEL_DIVERSITY * real:
-            apart = f"clips of one label lie {own:.1f} dB apart, recordings {real:.1f} dB"
-            more.append(f"Its codes change little: {apart}.")
-        if made["nearest"]["median"] < made["test_nearest"]["median"]:
+        sentences.append(likeness_sentence(None if figures["split"] == "train" else generated["ratio"]))
+        diversity_db, recorded_diversity_db = generated["label_diversity_db"], generated["test_label_diversity_db"]
+        if (
+            diversity_db is not None
+            and recorded_diversity_db is not None
+            and diversity_db < LABEL_DIVERSITY * recorded_diversity_db
+        ):
+            distances = f"clips of one label lie {diversity_db:.1f} dB apart, recordings {recorded_diversity_db:.1f} dB"
+            more.append(f"Its codes change little: {distances}.")
+        if generated["nearest"]["median"] < generated["test_nearest"]["median"]:
             more.append("Random codes come nearer to training clips than unheard recordings do: some are remembered.")
-    if found["trained"] < FEWEST:
+    if figures["trained"] < FEWEST_CLIPS:
         more.append("It was trained on one recording, and can make no other.")
-    return verdict_of(said, more, worst)
+    return verdict_of(sentences, more, worst)
 
 
 class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
@@ -424,36 +455,38 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
     purpose = "a kit, with hits or words on its keys and knobs that bend them"
     demo = "kit.wav"
     judged = True
-    whole = True
+    whole_clips = True
 
     @torch.no_grad()
     def graphs(self, network: ClipAutoencoder, recipe: ClipRecipe, corpus: Corpus, tonal: bool) -> Graphs:
         words = recipe.network.words
-        found = hits(corpus, "train", words)
-        if not found.clips:
+        training_hits = hits(corpus, "train", words)
+        if not training_hits.clips:
             raise UserError(silence_message(corpus, "training clip", "add louder sounds"))
-        places = random_indices(len(found.clips), CODES, np.random.default_rng(SEED))
+        indices = random_indices(len(training_hits.clips), CODES, np.random.default_rng(SEED))
         codes = np.concatenate(
             [
                 network.encode(
-                    network.features(torch.from_numpy(found.take_clips(corpus, part, recipe.frames.frame_length)))[0]
+                    network.features(
+                        torch.from_numpy(training_hits.take_clips(corpus, part, recipe.frames.frame_length))
+                    )[0]
                 ).numpy()
-                for part in np.array_split(places, -(-len(places) // ROWS))
+                for part in np.array_split(indices, -(-len(indices) // ENCODED_BATCH))
             ]
         )
-        clips = [found.clips[index] for index in places]
-        few = len(codes) <= LANDMARKS  # each is a landmark, and knobs reach it
+        clips = [training_hits.clips[index] for index in indices]
+        all_landmarks = len(codes) <= LANDMARKS  # each is a landmark, and knobs reach it
         return Graphs(
             decoder=ClipDecoder(network),
             encoder=ClipEncoder(network, bool(words)),
             encoder_labels=bool(words),
-            exact=EXACT,
+            exact=EXACT_ELEMENTS,
             decoder_chroma=False,
             encoder_chroma=False,
             codes=EncodedFrames(
                 codes,
                 [clip.label for clip in clips] if words else short_names([clip.name for clip in clips]),
-                span=(codes.min(0), codes.max(0)) if few else None,
+                span=(codes.min(0), codes.max(0)) if all_landmarks else None,
             ),
             card={
                 "kind": "clip",

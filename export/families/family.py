@@ -29,7 +29,7 @@ class ExportFamily(ABC, Generic[RecipeT, NetworkT]):
         played: the report compares notes with recordings; it receives ``exported``, which opens the first preset, and
             ``instrument``, its folder.
         judged: the report receives a classifier ``judge``.
-        whole: clips are whole recordings, at their own rate and of any length.
+        whole_clips: clips are whole recordings, at their own rate and of any length.
         gridded: clips are loops on one grid, at their own rate.
         unpitched: warning for sounds without a clear pitch.
     """
@@ -42,7 +42,7 @@ class ExportFamily(ABC, Generic[RecipeT, NetworkT]):
     completing: ClassVar[tuple[str, ...]] = ()
     played: ClassVar[bool] = False
     judged: ClassVar[bool] = False
-    whole: ClassVar[bool] = False
+    whole_clips: ClassVar[bool] = False
     gridded: ClassVar[bool] = False
     unpitched: ClassVar[str] = ""
 

@@ -20,11 +20,11 @@ from ...train.run import Run
 from ...train.sampling import evenly_spaced
 from ..graphs import LANDMARKS, SEED, EncodedFrames, Graphs, NetworkDecoder
 from ..reports.report import Report, ReportRequest
-from .clip import ClipReporter, SplitSample, clip_report, most
+from .clip import ClipReporter, SplitSample, clip_report, most_clips
 from .family import ExportFamily
 
 LOW, HIGH = -1.0, 1.0  # ends of the prior
-ENCODED = 1024  # clips of a corpus to encode: of four seconds 260 MB, a batch at a time
+ENCODED_CLIPS = 1024  # clips of a corpus to encode: of four seconds 260 MB, a batch at a time
 BATCH = 32
 
 
@@ -68,9 +68,9 @@ def _card(recipe: Recipe) -> dict[str, object]:
 def spread(count: int, latents: int) -> Array:
     """Return fixed codes of the prior, [count, latents], by Latin hypercube sampling (McKay et al., 1979)."""
     rng = np.random.default_rng(SEED)
-    places_of = np.argsort(rng.random((count, latents)), axis=0)
-    drawn: Array = (LOW + (HIGH - LOW) * (places_of + rng.random((count, latents))) / count).astype(np.float32)
-    return drawn
+    strata = np.argsort(rng.random((count, latents)), axis=0)
+    codes: Array = (LOW + (HIGH - LOW) * (strata + rng.random((count, latents))) / count).astype(np.float32)
+    return codes
 
 
 def names(count: int, words: list[str]) -> list[str]:
@@ -87,12 +87,12 @@ FITTED = (
 
 def piece_sampler(settings: ClipFrames, words: list[str]) -> Callable[[Corpus, Split], SplitSample]:
     def sample(corpus: Corpus, split: Split) -> SplitSample:
-        found = places(corpus, split, settings, words)
-        chosen = evenly_spaced(len(found), most(settings.frame_length))
-        recordings = found.of(chosen)
-        clips = found.take_clips(corpus, chosen, settings.normalised)
-        names = [found.clips[recording].name for recording in recordings]
-        return SplitSample(split, clips, names, found.labels[recordings], len(found))
+        split_pieces = places(corpus, split, settings, words)
+        indices = evenly_spaced(len(split_pieces), most_clips(settings.frame_length))
+        recordings = split_pieces.recordings_of(indices)
+        clips = split_pieces.take_clips(corpus, indices, settings.normalised)
+        names = [split_pieces.clips[recording].name for recording in recordings]
+        return SplitSample(split, clips, names, split_pieces.labels[recordings], len(split_pieces))
 
     return sample
 
@@ -105,7 +105,7 @@ def generator_reporter(network: ClipGenerator | Halves, run: Run) -> ClipReporte
     if isinstance(network, Halves):
         generate, reconstruct = _fitted(network, lambda: sample(run.corpus(), "train").clips), _reconstructed(network)
         return ClipReporter(
-            sample, words, generate, reconstruct, recipe.loss, parameters, of_samples=True, drawn=FITTED
+            sample, words, generate, reconstruct, recipe.loss, parameters, of_samples=True, code_note=FITTED
         )
     return ClipReporter(
         sample, words, from_prior(network), None, recipe.loss, parameters, of_samples=True, sides=network.sides
@@ -121,18 +121,18 @@ def from_prior(network: ClipGenerator) -> Callable[[Integers, int], Array]:
     return generate
 
 
-def _fitted(network: Halves, known: Callable[[], Array]) -> Callable[[Integers, int], Array]:
+def _fitted(network: Halves, training_clips: Callable[[], Array]) -> Callable[[Integers, int], Array]:
     """Sums of training codes' deviations times normal numbers have the codes' covariance."""
     codes: list[torch.Tensor] = []
 
     @torch.no_grad()
     def generate(labels: Integers, seed: int) -> Array:
         if not codes:
-            codes.extend(network.encode(part) for part in torch.split(torch.from_numpy(known()), BATCH))
-        trained = torch.cat(codes)
-        mean = trained.mean(0)
-        shares = torch.randn(len(labels), len(trained), generator=torch.Generator().manual_seed(seed))
-        return network.decode(mean + shares @ (trained - mean) / max(len(trained) - 1, 1) ** 0.5).numpy()
+            codes.extend(network.encode(part) for part in torch.split(torch.from_numpy(training_clips()), BATCH))
+        training_codes = torch.cat(codes)
+        mean = training_codes.mean(0)
+        shares = torch.randn(len(labels), len(training_codes), generator=torch.Generator().manual_seed(seed))
+        return network.decode(mean + shares @ (training_codes - mean) / max(len(training_codes) - 1, 1) ** 0.5).numpy()
 
     return generate
 
@@ -163,12 +163,12 @@ class HalvesExport(ExportFamily[HalvesRecipe, Halves]):
 
     @torch.no_grad()
     def graphs(self, network: Halves, recipe: HalvesRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-        found = places(corpus, "train", recipe.frames, [])
-        chosen = evenly_spaced(len(found), ENCODED)
-        parts = (chosen[first : first + BATCH] for first in range(0, len(chosen), BATCH))
-        sounds = (found.take_clips(corpus, part, recipe.frames.normalised) for part in parts)
+        training_pieces = places(corpus, "train", recipe.frames, [])
+        indices = evenly_spaced(len(training_pieces), ENCODED_CLIPS)
+        batches = (indices[first : first + BATCH] for first in range(0, len(indices), BATCH))
+        sounds = (training_pieces.take_clips(corpus, batch, recipe.frames.normalised) for batch in batches)
         codes = np.concatenate([network.encode(torch.from_numpy(sound)).numpy() for sound in sounds])
-        clips = [found.clips[number] for number in found.of(chosen)]
+        clips = [training_pieces.clips[number] for number in training_pieces.recordings_of(indices)]
         return Graphs(
             decoder=NetworkDecoder(network),
             encoder=GanEncoder(network, recipe.frames.normalised),

@@ -29,9 +29,9 @@ from ..measures.codes import CodeDistribution, distribution, fitted, prior, rewe
 from ..measures.grains import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ..measures.sounds import recordings, silence_message
 from ..reports.figures import clips as grain_figures
-from ..reports.figures import frames as figures
+from ..reports.figures import frames as frame_figures
 from ..reports.measure import Measure, latents_table, likeness, measures_across, measures_down
-from ..reports.page import faint, listening, noted, paragraphs, report_page, shown, table
+from ..reports.page import faint, listening, noted, paragraphs, picture_renderer, report_page, table
 from ..reports.report import SEED as REPORT_SEED
 from ..reports.report import (
     Figures,
@@ -58,7 +58,7 @@ from ..reports.verdict import (
 )
 from .family import ExportFamily
 
-UNWRAPPED = 0.1  # of windows: one of 500 phases, half a turn from its predecessor, unwraps the other way
+UNWRAP_STRAYS = 0.1  # of windows: one of 500 phases, half a turn from its predecessor, unwraps the other way
 HOPS = 4  # per grain, for cutting sounds to encode: training uses nearly every start position
 DOMAINS = {"samples": "samples", "magnitude_phase": "magnitude_phase", "noise": "magnitude"}
 
@@ -106,44 +106,46 @@ PARTS = {
 }
 
 
-def page(found: Figures, pictures: Sequence[Picture], heard: str | None = None) -> str:
-    of = shown(pictures)
+def page(figures: Figures, pictures: Sequence[Picture], demo: str | None = None) -> str:
+    render_pictures = picture_renderer(pictures)
     return report_page(
-        found,
-        listening(heard, found["sounds"]),
+        figures,
+        listening(demo, figures["sounds"]),
         {
-            "Sound": of("waveforms", "resynthesis"),
-            "Bands": _bands(found) + of("average_spectrum", "grain_spectrum", "filtered"),
-            "Texture": _texture(found),
-            "Knobs": _latents(found) + of("correlation"),
+            "Sound": render_pictures("waveforms", "resynthesis"),
+            "Bands": _bands(figures) + render_pictures("average_spectrum", "grain_spectrum", "filtered"),
+            "Texture": _texture(figures),
+            "Knobs": _latents(figures) + render_pictures("correlation"),
         },
         {
-            "Reconstruction": _sound(found),
-            "Codes": _code_rows(found) + of("codes", "code_space"),
-            "Phases": _phase_rows(found) + of("phases"),
-            "Training": of("loss"),
+            "Reconstruction": _sound(figures),
+            "Codes": _code_rows(figures) + render_pictures("codes", "code_space"),
+            "Phases": _phase_rows(figures) + render_pictures("phases"),
+            "Training": render_pictures("loss"),
         },
     )
 
 
-def _sound(found: Figures) -> Markup:
-    ways = {"As decoded": found["reconstruction"]["unfiltered"], "Filtered": found["reconstruction"]["filtered"]}
+def _sound(figures: Figures) -> Markup:
+    columns = {"As decoded": figures["reconstruction"]["unfiltered"], "Filtered": figures["reconstruction"]["filtered"]}
     note = (
-        f"Relative error on levels of 40 mel bands: {found['relative_error']:.2f}, where 1 has learned nothing. Below "
-        "each figure: mean ± standard deviation of the clips’ own. Filtered: without the upper 85 % of the bins, as "
-        "the post did."
+        f"Relative error on levels of 40 mel bands: {figures['relative_error']:.2f}, where 1 has learned nothing. "
+        "Below each figure: mean ± standard deviation of the clips’ own. Filtered: without the upper 85 % of the bins, "
+        "as the post did."
     )
-    return measures_down(RECONSTRUCTION, ways, note)
+    return measures_down(RECONSTRUCTION, columns, note)
 
 
 BANDS = (
     Measure("kHz", "name"),
     Measure("Level", "level_db.mean", "+.1f", "against the sound’s own in the band."),
-    Measure("Added", lambda band: _least(band["excess_db"]), "", "power beyond the sound’s own, in pieces of 100 Hz."),
-    Measure("Added, filtered", lambda band: _least(band["filtered"]["excess_db"])),
+    Measure(
+        "Added", lambda band: _level_text(band["excess_db"]), "", "power beyond the sound’s own, in pieces of 100 Hz."
+    ),
+    Measure("Added, filtered", lambda band: _level_text(band["filtered"]["excess_db"])),
     Measure(
         "Noise",
-        lambda band: _least(band["noise_db"]) if band["noise_db"] else None,
+        lambda band: _level_text(band["noise_db"]) if band["noise_db"] else None,
         "",
         "power that is no filtered copy of the sound’s waveform; networks that decode a filter for noise give nothing "
         "else, and have no figure.",
@@ -151,9 +153,9 @@ BANDS = (
 )
 
 
-def _bands(found: Figures) -> Markup:
-    pairs = zip(found["bands"]["unfiltered"], found["bands"]["filtered"], strict=True)
-    rows = [{**plain, "name": _band_name(plain), "filtered": shaped} for plain, shaped in pairs]
+def _bands(figures: Figures) -> Markup:
+    pairs = zip(figures["bands"]["unfiltered"], figures["bands"]["filtered"], strict=True)
+    rows = [{**band, "name": _band_name(band), "filtered": filtered_band} for band, filtered_band in pairs]
     rows[-1]["name"] = f"All above {rows[-1]['name'].split(' ')[0]}"
     return measures_across(BANDS, rows, "Mean over clips, in dB.")
 
@@ -166,27 +168,27 @@ def signed(level: float) -> str:
     return minus(f"{level:+.1f}")
 
 
-def _least(figure: dict[str, float]) -> str:
+def _level_text(figure: dict[str, float]) -> str:
     return "≤ −40" if figure["mean"] <= LEAST_DB else signed(figure["mean"])
 
 
-def _texture(found: Figures) -> Markup:
-    distance = found["spectral_distance"]
-    drawn = "the prior" if distance["drawn_from"] == "prior" else "a normal distribution fitted to training codes"
+def _texture(figures: Figures) -> Markup:
+    distance = figures["spectral_distance"]
+    code_source = "the prior" if distance["drawn_from"] == "prior" else "a normal distribution fitted to training codes"
     names = {
         "train": "Training windows",
         "reconstruction": "Decoded windows of the split",
         "filtered": "The same, filtered",
-        "generated": f"Random codes, drawn from {drawn}",
+        "generated": f"Random codes, drawn from {code_source}",
     }
     return likeness(distance, names, "windows")
 
 
-def _code_rows(found: Figures) -> Markup:
-    codes = found["codes"]
+def _code_rows(figures: Figures) -> Markup:
+    codes = figures["codes"]
     parts = [part for part in PARTS if part in codes]
     normal = codes["normal"]
-    figures = {
+    labels = {
         "largest_mean": "Largest mean of a latent",
         "smallest_std": "Smallest deviation",
         "largest_std": "Largest deviation",
@@ -195,7 +197,7 @@ def _code_rows(found: Figures) -> Markup:
         "energy": "Energy coefficient, jointly",
     }
     rows = []
-    for name, label in figures.items():
+    for name, label in labels.items():
         cells: list[str] = []
         for part in parts:
             by_chance = codes[part]["by_chance"]
@@ -207,14 +209,14 @@ def _code_rows(found: Figures) -> Markup:
     rows.append(["Deviations of training windows that are as loud", *(" to ".join(pair) for pair in deviations)])
     shares = table(["", *(PARTS[part] for part in parts)], rows, len(parts))
     clips = " and ".join(f"{codes[part]['clips']} {PARTS[part].lower()}" for part in parts)
-    what = (
+    reference = (
         f"the prior, mean 0 and deviation {normal['deviation'][0]:g}"
         if normal["prior"]
         else "a normal distribution fitted to training codes: no prior was trained toward"
     )
     return shares + faint(
-        f"95 % intervals are a bootstrap over clips ({clips}). Distances are to {what}; 0 is the same, 1 is apart. "
-        "By chance: the distance of truly normal codes, one a clip."
+        f"95 % intervals are a bootstrap over clips ({clips}). Distances are to {reference}; 0 is the same, 1 is "
+        "apart. By chance: the distance of truly normal codes, one a clip."
     )
 
 
@@ -223,25 +225,25 @@ def _interval(figure: dict[str, float], digits: int) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _latents(found: Figures) -> Markup:
-    part = next(part for part in PARTS if part in found["codes"])
-    distances = [dimension["kolmogorov_smirnov"]["value"] for dimension in found["codes"][part]["dimensions"]]
-    told = f"Kolmogorov–Smirnov, {PARTS[part].lower()}."
-    distance = Measure("Distance", lambda latent: distances[int(latent["number"])], ".3f", told)
-    return latents_table(found["latents"], "windows", [distance])
+def _latents(figures: Figures) -> Markup:
+    part = next(part for part in PARTS if part in figures["codes"])
+    distances = [dimension["kolmogorov_smirnov"]["value"] for dimension in figures["codes"][part]["dimensions"]]
+    meaning = f"Kolmogorov–Smirnov, {PARTS[part].lower()}."
+    distance = Measure("Distance", lambda latent: distances[int(latent["number"])], ".3f", meaning)
+    return latents_table(figures["latents"], "windows", [distance])
 
 
-def _phase_rows(found: Figures) -> Markup:
-    if found["phases"] is None:
+def _phase_rows(figures: Figures) -> Markup:
+    if figures["phases"] is None:
         return Markup()
-    share = found["phases"]["far_apart"]
+    share = figures["phases"]["far_apart"]
     source, reconstruction = (percent(share[name]) for name in ("source", "reconstruction"))
-    told = (
+    text = (
         f"After unwrapping, {source} of neighbouring phases of the sounds are more than π/2 apart, and "
         f"{reconstruction} of those that come out. The post wants none; multiples of 2π can only bring neighbours "
         "within π, and those of noise lie anywhere."
     )
-    return paragraphs([told])
+    return paragraphs([text])
 
 
 TRAINING_WINDOWS = 4096  # percentiles to a part in a hundred, covariances of 40 bands to a part in fifty
@@ -279,31 +281,33 @@ def _prepare(run: Run, network: GrainAutoencoder) -> _Work:
     if train is None or len(train) < FEWEST_WINDOWS:
         raise UserError(silence_message(corpus, "training window"))
     counts = {part: HELD_WINDOWS if part == "held_out" else TEST_WINDOWS for part in FALLBACKS}
-    parts = {part: draw(corpus, part, settings, count, rng) for part, count in counts.items()}
-    enough = (sample for sample in parts.values() if sample is not None and len(sample) >= FEWEST_WINDOWS)
-    test = next(enough, train)
+    samples_by_part = {part: draw(corpus, part, settings, count, rng) for part, count in counts.items()}
+    large_samples = (
+        sample for sample in samples_by_part.values() if sample is not None and len(sample) >= FEWEST_WINDOWS
+    )
+    test = next(large_samples, train)
     latents = encode(network, train.samples)
     adversarial = bool(recipe.network.adjudicator)
     normal = prior(latents.shape[1], recipe.network.deviation) if adversarial else fitted(latents)
-    return _Work(run, recipe, corpus, network, train, parts["held_out"], test, latents, normal, rng)
+    return _Work(run, recipe, corpus, network, train, samples_by_part["held_out"], test, latents, normal, rng)
 
 
 def _figures(work: _Work, request: ReportRequest) -> tuple[Figures, list[Picture], list[ReportSound]]:
     test, logged = work.test, work.run.logged()
     test_codes = encode(work.network, test.samples)
-    given = work.decoded(test_codes)
+    decoded = work.decoded(test_codes)
     generated = work.decoded(work.normal.sample(TRAINING_WINDOWS, work.rng))
-    reconstruction, bands = _reconstruction(work, given)
-    request.say(0.5, "comparing textures")
-    distance = _spectral_distance(work, given, generated)
-    request.say(0.6, "comparing codes")
+    reconstruction, bands = _reconstruction(work, decoded)
+    request.progress(0.5, "comparing textures")
+    distance = _spectral_distance(work, decoded, generated)
+    request.progress(0.6, "comparing codes")
     distributions, code_pictures = _codes(work, test_codes)
     latents = latent_statistics.latent_figures(work.codes, None)
     loss = losses(work.run, work.recipe.loss)
     loss_pictures = [grain_figures.loss_parts(loss["steps"], loss["terms"], request.step)] if loss["steps"] else []
     phases, phase_pictures = _phases(work)
-    heard = _report_sounds(work, generated)
-    found = judged(
+    sounds = _report_sounds(work, generated)
+    figures = judged(
         verdict,
         run={
             **request.origin(),
@@ -316,10 +320,10 @@ def _figures(work: _Work, request: ReportRequest) -> tuple[Figures, list[Picture
         split=test.part,
         clips=len(np.unique(test.clips)),
         frames=len(test),
-        frames_in_split=test.found,
-        sounds=listed(heard),
+        frames_in_split=test.windows_in_part,
+        sounds=listed(sounds),
         recordings=recordings(work.corpus),
-        relative_error=_relative_error(work, given),
+        relative_error=_relative_error(work, decoded),
         reconstruction=reconstruction,
         bands=bands,
         spectral_distance=distance,
@@ -328,64 +332,77 @@ def _figures(work: _Work, request: ReportRequest) -> tuple[Figures, list[Picture
         latents=latents,
         loss=loss,
     )
-    pictures = [*_sounds(work, given, generated), *code_pictures, *phase_pictures, *loss_pictures]
+    pictures = [*_sound_pictures(work, decoded, generated), *code_pictures, *phase_pictures, *loss_pictures]
     if latents["codes"] and work.codes.shape[1] > 1:
-        pictures.append(figures.correlation(latents["correlation"]))
-    return found, pictures, heard
+        pictures.append(frame_figures.correlation(latents["correlation"]))
+    return figures, pictures, sounds
 
 
-def _reconstruction(work: _Work, given: Array) -> tuple[Figures, Figures]:
+def _reconstruction(work: _Work, decoded: Array) -> tuple[Figures, Figures]:
     test, rate = work.test, work.recipe.frames.sample_rate
-    ways = {"unfiltered": given, "filtered": filtered(given)}
-    follows = work.recipe.network.domain != "noise"
+    decodings = {"unfiltered": decoded, "filtered": filtered(decoded)}
+    keeps_waveform = work.recipe.network.domain != "noise"
     return (
-        {name: textures.reconstruction(test.samples, out, test.clips, rate) for name, out in ways.items()},
-        {name: textures.bands(test.samples, out, test.clips, rate, follows) for name, out in ways.items()},
+        {name: textures.reconstruction(test.samples, grains, test.clips, rate) for name, grains in decodings.items()},
+        {
+            name: textures.bands(test.samples, grains, test.clips, rate, keeps_waveform)
+            for name, grains in decodings.items()
+        },
     )
 
 
-def _relative_error(work: _Work, given: Array) -> float:
+def _relative_error(work: _Work, decoded: Array) -> float:
     """1 means nothing learned."""
     rate = work.recipe.frames.sample_rate
-    train, asked, out = (textures.log_mel(sounds, rate) for sounds in (work.train.samples, work.test.samples, given))
-    return float(np.square(asked - out).sum() / np.square(asked - train.mean(0)).sum())
+    train_levels, test_levels, decoded_levels = (
+        textures.log_mel(sounds, rate) for sounds in (work.train.samples, work.test.samples, decoded)
+    )
+    return float(np.square(test_levels - decoded_levels).sum() / np.square(test_levels - train_levels.mean(0)).sum())
 
 
-def _spectral_distance(work: _Work, given: Array, generated: Array) -> Figures:
+def _spectral_distance(work: _Work, decoded: Array, generated: Array) -> Figures:
     rate = work.recipe.frames.sample_rate
-    wanted = textures.log_mel(work.test.samples, rate)
-    sets = {"train": work.train.samples, "reconstruction": given, "filtered": filtered(given), "generated": generated}
-    found: Figures = {name: frechet(textures.log_mel(x, rate), wanted) for name, x in sets.items()}
-    found["ratio"] = found["generated"] / found["train"] if work.test is not work.train else None
-    found["drawn_from"] = "prior" if work.normal.prior else "fit"
-    return found
+    test_levels = textures.log_mel(work.test.samples, rate)
+    sets = {
+        "train": work.train.samples,
+        "reconstruction": decoded,
+        "filtered": filtered(decoded),
+        "generated": generated,
+    }
+    distances: Figures = {name: frechet(textures.log_mel(x, rate), test_levels) for name, x in sets.items()}
+    distances["ratio"] = distances["generated"] / distances["train"] if work.test is not work.train else None
+    distances["drawn_from"] = "prior" if work.normal.prior else "fit"
+    return distances
 
 
 def _codes(work: _Work, test_codes: Array) -> tuple[Figures, list[Picture]]:
     samples = {work.test.part: (test_codes, work.test)}
     if work.held_out is not None:
         samples = {"held_out": (encode(work.network, work.held_out.samples), work.held_out), **samples}
-    found: Figures = {
+    code_figures: Figures = {
         part: distribution(latents, sample.clips, work.normal, work.rng) for part, (latents, sample) in samples.items()
     }
     training = _levels(work.train.samples)
     for part, (_, sample) in samples.items():
         deviations = reweighted_deviations(work.codes, training, _levels(sample.samples))
-        found[part]["as_loud"] = {"smallest_std": float(deviations.min()), "largest_std": float(deviations.max())}
-    found["normal"] = {
+        code_figures[part]["as_loud"] = {
+            "smallest_std": float(deviations.min()),
+            "largest_std": float(deviations.max()),
+        }
+    code_figures["normal"] = {
         "prior": work.normal.prior,
         "mean": work.normal.mean.tolist(),
         "deviation": work.normal.deviation.tolist(),
     }
     names = {"held_out": "ends of training clips", "test": "test clips", "val": "validation clips", "train": "training"}
-    shown = {names[part]: latents for part, (latents, _) in samples.items()}
+    codes_by_label = {names[part]: latents for part, (latents, _) in samples.items()}
     kinds = [_kind(work.corpus.clips("train")[clip].name) for clip in work.train.clips]
     length = work.recipe.frames.frame_length
     sound = stretch(work.corpus, work.test.part, work.recipe.frames, PICTURED_SECONDS)
-    way = encode(work.network, sequence(sound, length, length))
-    return found, [
-        grain_figures.code_histograms(shown, work.normal),
-        grain_figures.code_space(work.codes, kinds, _smoothed(way)),
+    path = encode(work.network, sequence(sound, length, length))
+    return code_figures, [
+        grain_figures.code_histograms(codes_by_label, work.normal),
+        grain_figures.code_space(work.codes, kinds, _smoothed(path)),
     ]
 
 
@@ -399,8 +416,8 @@ def _kind(name: str) -> str:
     return letters[0].lower() if letters else name
 
 
-def _smoothed(way: Array, places: int = 24) -> Array:
-    return np.stack([part.mean(0) for part in np.array_split(way, min(places, len(way)))])
+def _smoothed(path: Array, places: int = 24) -> Array:
+    return np.stack([section.mean(0) for section in np.array_split(path, min(places, len(path)))])
 
 
 @torch.no_grad()
@@ -409,15 +426,17 @@ def _phases(work: _Work) -> tuple[Figures | None, list[Picture]]:
     if not isinstance(domain, MagnitudePhase):
         return None, []
     windows = torch.from_numpy(work.test.samples)
-    asked = domain.frame(domain.features(windows)).numpy()
-    given = work.network.decode(work.network.encode(windows)).numpy()
+    source_frames = domain.frame(domain.features(windows)).numpy()
+    decoded_frames = work.network.decode(work.network.encode(windows)).numpy()
     share = {
         name: float(np.mean(np.abs(np.diff(frames[:, domain.bins :])) > np.pi / 2))
-        for name, frames in (("source", asked), ("reconstruction", given))
+        for name, frames in (("source", source_frames), ("reconstruction", decoded_frames))
     }
-    middle = _typical(work)
-    waves = [work.test.samples[middle], np.fft.irfft(_complex(given[middle], domain.bins), domain.length)]
-    pair = [(frames[middle, : domain.bins], frames[middle, domain.bins :]) for frames in (asked, given)]
+    middle = _typical_window(work)
+    waves = [work.test.samples[middle], np.fft.irfft(_complex(decoded_frames[middle], domain.bins), domain.length)]
+    pair = [
+        (frames[middle, : domain.bins], frames[middle, domain.bins :]) for frames in (source_frames, decoded_frames)
+    ]
     hz = np.fft.rfftfreq(domain.length, 1 / work.recipe.frames.sample_rate)
     return {"far_apart": share}, [grain_figures.phases(pair[0], pair[1], hz, waves)]
 
@@ -427,7 +446,7 @@ def _complex(frame: Array, bins: int) -> npt.NDArray[Any]:
     return spectrum
 
 
-def _typical(work: _Work) -> int:
+def _typical_window(work: _Work) -> int:
     energy = np.square(work.test.samples).sum(1)
     return int(np.argsort(energy)[len(energy) // 2])
 
@@ -436,45 +455,48 @@ def _report_sounds(work: _Work, generated: Array) -> list[ReportSound]:
     frames = work.recipe.frames
     hop = frames.frame_length // OVERLAP
     sound = stretch(work.corpus, work.test.part, frames, PICTURED_SECONDS)
-    again = work.decoded(encode(work.network, sequence(sound, frames.frame_length, hop)))
+    decoded = work.decoded(encode(work.network, sequence(sound, frames.frame_length, hop)))
     noise = work.recipe.network.domain == "noise"
     captions = {
         "source": ("The source.", sound),
-        "remade": ("What the model made of it: each grain encoded and decoded.", overlapped(again, hop, "hann", noise)),
+        "remade": (
+            "What the model made of it: each grain encoded and decoded.",
+            overlapped(decoded, hop, "hann", noise),
+        ),
         "random": (
             "Grains of random codes: the sound of random knob positions.",
-            overlapped(generated[: len(again)], hop, "hann", True),
+            overlapped(generated[: len(decoded)], hop, "hann", True),
         ),
     }
-    return [ReportSound(name, what, samples, frames.sample_rate) for name, (what, samples) in captions.items()]
+    return [ReportSound(name, caption, samples, frames.sample_rate) for name, (caption, samples) in captions.items()]
 
 
-def _sounds(work: _Work, given: Array, generated: Array) -> list[Picture]:
+def _sound_pictures(work: _Work, decoded: Array, generated: Array) -> list[Picture]:
     test, frames = work.test, work.recipe.frames
     rate, length = frames.sample_rate, frames.frame_length
-    few = _spread(test)
+    pictured = _pictured_windows(test)
     sound = stretch(work.corpus, test.part, frames, PICTURED_SECONDS)
-    again = resynthesised(work.network, work.recipe, sound, work.rng)
+    remade = resynthesised(work.network, work.recipe, sound, work.rng)
     hz = np.fft.rfftfreq(textures.transform_length(length), 1 / rate)
-    middle = _typical(work)
-    grain = {"in": test.samples[middle : middle + 1], "out": given[middle : middle + 1]}
-    means = {"source": test.samples, "reconstruction": given, "random codes": generated}
+    middle = _typical_window(work)
+    grain = {"in": test.samples[middle : middle + 1], "out": decoded[middle : middle + 1]}
+    means = {"source": test.samples, "reconstruction": decoded, "random codes": generated}
     return [
         grain_figures.grain_waveforms(
-            test.samples[few],
-            given[few],
+            test.samples[pictured],
+            decoded[pictured],
             rate,
             "waveforms",
             "Windows of the split, of as many clips as there are: what went in, and what came out.",
         ),
         grain_figures.grain_waveforms(
-            test.samples[few],
-            filtered(given[few]),
+            test.samples[pictured],
+            filtered(decoded[pictured]),
             rate,
             "filtered",
             "The same windows, the upper 85 % of the bins of what came out set to zero, as the post did.",
         ),
-        grain_figures.resynthesis(sound[: len(again)], again, rate),
+        grain_figures.resynthesis(sound[: len(remade)], remade, rate),
         grain_figures.spectra(
             {name: textures.powers(x)[0] for name, x in grain.items()},
             hz,
@@ -496,52 +518,59 @@ def resynthesised(network: GrainAutoencoder, recipe: GrainRecipe, sound: Array, 
     return decode(network, encode(network, sequence(sound, length, length)), recipe, rng).ravel()
 
 
-def _spread(sample: GrainSample) -> list[int]:
+def _pictured_windows(sample: GrainSample) -> list[int]:
     clips = np.unique(sample.clips)
-    chosen = (np.flatnonzero(sample.clips == clips[i]) for i in evenly_spaced(len(clips), PICTURED_WINDOWS))
-    return [int(windows[len(windows) // 2]) for windows in chosen]
+    windows_per_clip = (np.flatnonzero(sample.clips == clips[i]) for i in evenly_spaced(len(clips), PICTURED_WINDOWS))
+    return [int(clip_windows[len(clip_windows) // 2]) for clip_windows in windows_per_clip]
 
 
 DULL_DB = 6.0  # half of the amplitude missing is clearly audible
 NOISY_DB = 6.0  # noise at this level below the sound is audible
-NEAR, CORRELATED = 0.05, 0.15  # of the prior's deviation; of two latents: a walk then reaches every trained sound
+# Of the prior's deviation, and of two latents: a walk then reaches every trained sound.
+DEVIATION_TOLERANCE, LARGEST_CORRELATION = 0.05, 0.15
 
 
-def _faults(found: Figures) -> list[str]:
-    high = found["bands"]["unfiltered"][-1]
-    level, added = high["level_db"]["mean"], high["excess_db"]["mean"]
-    dull = [f"dull ({-level:.0f} dB too quiet above 3 kHz)"] if level <= -DULL_DB else []
-    return dull + ([f"noisy ({_side(added)} above 3 kHz)"] if added >= -NOISY_DB else [])
+def _faults(figures: Figures) -> list[str]:
+    high_band = figures["bands"]["unfiltered"][-1]
+    level_db, excess_db = high_band["level_db"]["mean"], high_band["excess_db"]["mean"]
+    dull = [f"dull ({-level_db:.0f} dB too quiet above 3 kHz)"] if level_db <= -DULL_DB else []
+    return dull + ([f"noisy ({_excess_text(excess_db)} above 3 kHz)"] if excess_db >= -NOISY_DB else [])
 
 
-def _side(added: float) -> str:
-    return f"added power {abs(added):.0f} dB {'over' if added >= 0 else 'under'} the sound’s own"
+def _excess_text(excess_db: float) -> str:
+    return f"added power {abs(excess_db):.0f} dB {'over' if excess_db >= 0 else 'under'} the sound’s own"
 
 
-def _space(found: Figures) -> Sentence:
-    if not found["run"]["adversarial"]:
+def _prior_sentence(figures: Figures) -> Sentence:
+    if not figures["run"]["adversarial"]:
         return Sentence("Codes were trained toward no prior: play those of sounds, as drawn ones may lie between them.")
-    codes = found["codes"]
-    part = next(part for part in ("held_out", found["split"]) if part in codes)
-    spread, wanted = codes[part], codes["normal"]["deviation"][0]
+    codes = figures["codes"]
+    part = next(part for part in ("held_out", figures["split"]) if part in codes)
+    spread, prior_deviation = codes[part], codes["normal"]["deviation"][0]
     mean, correlation = spread["largest_mean"]["value"], spread["largest_correlation"]["value"]
     low, high = spread["smallest_std"]["value"], spread["largest_std"]["value"]
-    near = mean <= NEAR * wanted and low >= (1 - NEAR) * wanted and high <= (1 + NEAR) * wanted
-    good = near and correlation <= CORRELATED
+    near_prior = (
+        mean <= DEVIATION_TOLERANCE * prior_deviation
+        and low >= (1 - DEVIATION_TOLERANCE) * prior_deviation
+        and high <= (1 + DEVIATION_TOLERANCE) * prior_deviation
+    )
+    good = near_prior and correlation <= LARGEST_CORRELATION
     fills = "Codes fill" if good else "Codes do not quite fill"
-    return Sentence(f"{fills} the prior: deviations of {low:.2f} to {high:.2f} where {wanted:g} is wanted.", good)
+    return Sentence(
+        f"{fills} the prior: deviations of {low:.2f} to {high:.2f} where {prior_deviation:g} is wanted.", good
+    )
 
 
-def verdict(found: Figures) -> Verdict:
-    if not alive(found):
-        return verdict_of([dead(found)])
-    worst = learned(found["relative_error"], "grains of the recordings are no nearer than their mean would be")
-    more = short_events(found, "grains keep the colour of a sound and scatter its moments")
-    if found["run"]["tonal"]:
-        pitched = percent(found["recordings"]["pitched"])
+def verdict(figures: Figures) -> Verdict:
+    if not alive(figures):
+        return verdict_of([dead(figures)])
+    worst = learned(figures["relative_error"], "grains of the recordings are no nearer than their mean would be")
+    more = short_events(figures, "grains keep the colour of a sound and scatter its moments")
+    if figures["run"]["tonal"]:
+        pitched = percent(figures["recordings"]["pitched"])
         more.append(f"Melodies are lost: {pitched} of the sound has a pitch, and keys do not choose it.")
-    likeness = likeness_sentence(found["spectral_distance"]["ratio"], _faults(found))
-    return verdict_of([likeness, _space(found), knobs_in_use(found)], more, worst)
+    likeness = likeness_sentence(figures["spectral_distance"]["ratio"], _faults(figures))
+    return verdict_of([likeness, _prior_sentence(figures), knobs_in_use(figures)], more, worst)
 
 
 class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
@@ -552,10 +581,10 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
 
     @torch.no_grad()
     def graphs(self, network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-        found = windows(corpus, "train", recipe.frames)
-        places = random_indices(len(found), CODES, np.random.default_rng(SEED))
-        sounds = torch.from_numpy(found.take_grains(corpus, places, recipe.frames.frame_length))
-        clips = [found.clips[number] for number in found.places(places).clip.tolist()]
+        training_windows = windows(corpus, "train", recipe.frames)
+        places = random_indices(len(training_windows), CODES, np.random.default_rng(SEED))
+        sounds = torch.from_numpy(training_windows.take_grains(corpus, places, recipe.frames.frame_length))
+        clips = [training_windows.clips[number] for number in training_windows.places(places).clip.tolist()]
         adversarial = bool(network.settings.adjudicator)
         return Graphs(
             decoder=NetworkDecoder(network),
@@ -572,16 +601,16 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
                 "chroma": None,
                 "envelope_points": network.settings.envelope_points or 0,
             },
-            strays=UNWRAPPED if network.settings.domain == "magnitude_phase" else 0.0,
+            strays=UNWRAP_STRAYS if network.settings.domain == "magnitude_phase" else 0.0,
         )
 
     def report(self, request: ReportRequest) -> Report:
-        run, network, say = request.run, request.network, request.say
-        say(0.0, "cutting windows")
+        run, network, progress = request.run, request.network, request.progress
+        progress(0.0, "cutting windows")
         work = _prepare(run, network)
-        say(0.3, "decoding the test windows")
-        found, pictures, sounds = _figures(work, request)
-        return Report(found, pictures, sounds, page(found, pictures, request.heard))
+        progress(0.3, "decoding the test windows")
+        figures, pictures, sounds = _figures(work, request)
+        return Report(figures, pictures, sounds, page(figures, pictures, request.demo))
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
         return "keys move its grains in pitch, knobs walk its sounds"

@@ -25,16 +25,16 @@ class InverseEncoder(nn.Module):
         self.network, self.latents, self.labelled = network.network, network.generator.latents, labelled
 
     def forward(self, audio: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        found: Tensor = self.network(audio)
-        latent = found[:, : self.latents]
-        return (latent, torch.softmax(found[:, self.latents :], 1)) if self.labelled else latent
+        predictions: Tensor = self.network(audio)
+        latent = predictions[:, : self.latents]
+        return (latent, torch.softmax(predictions[:, self.latents :], 1)) if self.labelled else latent
 
 
 def _inverted(network: Inverter) -> Callable[[Array, Integers], Array]:
     @torch.no_grad()
     def reconstruct(clips: Array, labels: Integers) -> Array:
         pairs = zip(*(torch.split(torch.from_numpy(part), BATCH) for part in (clips, labels)), strict=True)
-        return torch.cat([network.again(*pair) for pair in pairs]).numpy()
+        return torch.cat([network.reconstruct(*pair) for pair in pairs]).numpy()
 
     return reconstruct
 
@@ -43,9 +43,9 @@ class InvertExport(ExportFamily[InvertRecipe, Inverter]):
     judged = True
 
     def graphs(self, network: Inverter, recipe: InvertRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-        made = gan_graphs(network.generator, recipe)
+        generator_graphs = gan_graphs(network.generator, recipe)
         labelled = bool(recipe.network.words)
-        return replace(made, encoder=InverseEncoder(network, labelled), encoder_labels=labelled)
+        return replace(generator_graphs, encoder=InverseEncoder(network, labelled), encoder_labels=labelled)
 
     def report(self, request: ReportRequest) -> Report:
         network, recipe = request.network, request.run.recipe

@@ -41,29 +41,30 @@ def played(
     """
     generator = torch.Generator().manual_seed(seed)
     count = round(bars * recipe.frames.bar)
-    made = network.continued(codes[None], steered[None], count, HEAT, generator)[0]
-    return sound_of(network, recipe, made, loudest_db, float(network.late(steered)))
+    slice_codes = network.continued(codes[None], steered[None], count, HEAT, generator)[0]
+    return sound_of(network, recipe, slice_codes, loudest_db, float(network.late(steered)))
 
 
 @torch.no_grad()
 def all_played(network: LoopNetwork, recipe: LoopRecipe, steered: Tensor, bars: int, seed: int) -> list[Array]:
     """Generate sounds from an empty seed, per steering code [codes, latents]."""
-    nothing = torch.zeros(len(steered), 0, recipe.network.components)
+    empty_seed = torch.zeros(len(steered), 0, recipe.network.components)
     generator = torch.Generator().manual_seed(seed)
-    made = network.continued(nothing, steered, bars * recipe.frames.bar, HEAT, generator)
+    slice_codes = network.continued(empty_seed, steered, bars * recipe.frames.bar, HEAT, generator)
     late = network.late(steered)
     return [
-        sound_of(network, recipe, codes, late=float(late[number]), turns=COARSE) for number, codes in enumerate(made)
+        sound_of(network, recipe, codes, late=float(late[number]), turns=COARSE)
+        for number, codes in enumerate(slice_codes)
     ]
 
 
 NAMES = LoopMeasures._fields
 RIDGE = 3.0  # in codes: the ridge, which shrinks directions that few codes support
-DRAWN, DRAWN_BARS = 64, 4  # random codes to play, and their length in bars: some seconds of work
-FAR = 2.0  # deviations: limit of random codes
+RANDOM_CODES, RANDOM_BARS = 64, 4  # random codes to play, and their length in bars: some seconds of work
+MOST_DEVIATIONS = 2.0  # deviations: limit of random codes
 LEAST_CORRELATION = 0.3  # minimum correlation of a direction
-MOST = 64  # loops to measure, evenly spaced
-LEAST = 1e-6
+MOST_LOOPS = 64  # loops to measure, evenly spaced
+NEGLIGIBLE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -93,20 +94,26 @@ def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> St
     Recorded loops' codes may describe ignored features.
     """
     codes = training_codes(network, recipe, corpus)
-    middle, root, _ = _spread(codes, tolerated_variances(network))
-    drawn = middle + np.random.default_rng(SEED).standard_normal((DRAWN, len(middle))).clip(-FAR, FAR) @ root
-    sounds = all_played(network, recipe, torch.from_numpy(drawn).float(), DRAWN_BARS, SEED)
+    middle, root, _ = _whitening(codes, tolerated_variances(network))
+    random_codes = (
+        middle
+        + np.random.default_rng(SEED)
+        .standard_normal((RANDOM_CODES, len(middle)))
+        .clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
+        @ root
+    )
+    sounds = all_played(network, recipe, torch.from_numpy(random_codes).float(), RANDOM_BARS, SEED)
     frames = recipe.frames
     measures = [groove(sound, frames.sample_rate, frames.hop_length, frames.steps_per_beat) for sound in sounds]
-    return rotation_of(codes, drawn, measures, tolerated_variances(network))
+    return rotation_of(codes, random_codes, measures, tolerated_variances(network))
 
 
 def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Doubles:
     """Return training loops' steering codes, tilted and in all timings, [loops, latents]."""
-    found, codes = thinned(loops(corpus, "train", recipe), MOST), []
+    training_loops, codes = thinned(loops(corpus, "train", recipe), MOST_LOOPS), []
     timings, step = lateness(recipe), recipe.frames.hop_length
     tilts = np.linspace(*TILTS_DB, len(timings))
-    for number, clip in enumerate(found):
+    for number, clip in enumerate(training_loops):
         sound = np.array(corpus.samples(clip))
         for place, late in enumerate(timings):
             tilt = tilts[(number + place) % len(timings)]
@@ -123,64 +130,64 @@ def tolerated_variances(network: LoopNetwork) -> Doubles:
 
 
 def rotation_of(
-    codes: Doubles, drawn: Doubles, measures: Sequence[LoopMeasures], variances: Doubles
+    codes: Doubles, random_codes: Doubles, measures: Sequence[LoopMeasures], variances: Doubles
 ) -> SteeringRotation:
     """Return the rotation for codes of loops [loops, latents], and other codes [codes, latents] with measures.
 
     Codes are whitened as if within ``variances`` [latents], then rotated: no knob moves along two directions.
     """
-    middle, root, out = _spread(codes, variances)
-    white = (drawn - middle) @ out
-    ways, names = [], []
+    middle, root, whitening = _whitening(codes, variances)
+    whitened = (random_codes - middle) @ whitening
+    directions, names = [], []
     for number, name in enumerate(NAMES):
-        way = _direction(white, np.array([measure[number] for measure in measures]))
-        if way is not None:
-            ways.append(way)
+        direction = _direction(whitened, np.array([measure[number] for measure in measures]))
+        if direction is not None:
+            directions.append(direction)
             names.append(name)
-    basis = _basis(np.array(ways).reshape(-1, len(middle)))
+    basis = _basis(np.array(directions).reshape(-1, len(middle)))
     correlations = {
-        name: _correlation(white @ basis[place], np.array([m[NAMES.index(name)] for m in measures]))
+        name: _correlation(whitened @ basis[place], np.array([m[NAMES.index(name)] for m in measures]))
         for place, name in enumerate(names)
     }
-    rest = [f"latent {place}" for place in range(len(names), len(middle))]
-    knobs = (codes - middle) @ out @ basis.T
+    unnamed = [f"latent {place}" for place in range(len(names), len(middle))]
+    knobs = (codes - middle) @ whitening @ basis.T
     ends = np.stack([knobs.min(0), knobs.max(0)])
-    return SteeringRotation(middle, basis @ root, out @ basis.T, names + rest, correlations, ends)
+    return SteeringRotation(middle, basis @ root, whitening @ basis.T, names + unnamed, correlations, ends)
 
 
-def _spread(codes: Doubles, variances: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+def _whitening(codes: Doubles, variances: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     middle = codes.mean(0)
-    spread = (codes - middle).T @ (codes - middle) / len(codes) + np.diag(variances)
-    values, axes = np.linalg.eigh(spread)
-    return middle, (axes * np.sqrt(values)) @ axes.T, (axes / np.sqrt(values)) @ axes.T
+    covariance = (codes - middle).T @ (codes - middle) / len(codes) + np.diag(variances)
+    eigenvalues, axes = np.linalg.eigh(covariance)
+    return middle, (axes * np.sqrt(eigenvalues)) @ axes.T, (axes / np.sqrt(eigenvalues)) @ axes.T
 
 
-def _direction(white: Doubles, measured: Doubles) -> Doubles | None:
+def _direction(whitened: Doubles, measured: Doubles) -> Doubles | None:
     """By ridge regression; None if unclear."""
-    known = np.isfinite(measured)
-    if known.sum() < 2 or measured[known].std() < LEAST:
+    defined = np.isfinite(measured)
+    if defined.sum() < 2 or measured[defined].std() < NEGLIGIBLE:
         return None
-    codes, asked = white[known], (measured[known] - measured[known].mean()) / measured[known].std()
+    codes, scores = whitened[defined], (measured[defined] - measured[defined].mean()) / measured[defined].std()
     codes = codes - codes.mean(0)
-    way = np.linalg.solve(codes.T @ codes + RIDGE * np.eye(codes.shape[1]), codes.T @ asked)
-    length = float(np.linalg.norm(way))
-    if length < LEAST or _correlation(codes @ way, asked) < LEAST_CORRELATION:
+    direction = np.linalg.solve(codes.T @ codes + RIDGE * np.eye(codes.shape[1]), codes.T @ scores)
+    length = float(np.linalg.norm(direction))
+    if length < NEGLIGIBLE or _correlation(codes @ direction, scores) < LEAST_CORRELATION:
         return None
-    return np.asarray(way / length)
+    return np.asarray(direction / length)
 
 
-def _basis(ways: Doubles) -> Doubles:
+def _basis(directions: Doubles) -> Doubles:
     """Orthonormal: the directions, rotated as little as possible (Löwdin, 1950), and others."""
-    count, n = ways.shape
-    left, _, right = np.linalg.svd(ways, full_matrices=True)
+    count, n = directions.shape
+    left, _, right = np.linalg.svd(directions, full_matrices=True)
     return np.concatenate([left @ right[:count], right[count:]]) if count else np.eye(n)
 
 
 def _correlation(first: Doubles, second: Doubles) -> float:
-    known = np.isfinite(second)
-    if min(first[known].std(), second[known].std()) < LEAST:
+    defined = np.isfinite(second)
+    if min(first[defined].std(), second[defined].std()) < NEGLIGIBLE:
         return 0.0
-    return float(np.corrcoef(first[known], second[known])[0, 1])
+    return float(np.corrcoef(first[defined], second[defined])[0, 1])
 
 
 STEERED_BARS = 16  # measured at each end of a knob
@@ -193,20 +200,20 @@ def steering(
 ) -> dict[str, dict[str, float | None]]:
     """Return named knobs' measures at low end, middle and high end; None if undefined."""
     step, rate = recipe.frames.hop_length, recipe.frames.sample_rate
-    found: dict[str, dict[str, float | None]] = {}
-    nothing = torch.zeros(0, recipe.network.components)
+    measures_by_knob: dict[str, dict[str, float | None]] = {}
+    empty_seed = torch.zeros(0, recipe.network.components)
 
-    def at(number: int, place: float) -> LoopMeasures:
-        code = torch.from_numpy(rotation.middle + place * rotation.directions[number]).float()
-        sound = played(network, recipe, nothing, code, STEERED_BARS, SEED)
+    def measure_knob(number: int, position: float) -> LoopMeasures:
+        code = torch.from_numpy(rotation.middle + position * rotation.directions[number]).float()
+        sound = played(network, recipe, empty_seed, code, STEERED_BARS, SEED)
         return groove(sound, rate, step, recipe.frames.steps_per_beat)
 
-    middle = at(0, 0.0)
+    middle = measure_knob(0, 0.0)
     for number, name in enumerate(rotation.correlations):
-        low, high = (at(number, end) for end in rotation.ends[:, number])
+        low, high = (measure_knob(number, end) for end in rotation.ends[:, number])
         measured = {"low": getattr(low, name), "middle": getattr(middle, name), "high": getattr(high, name)}
-        found[name] = {end: float(value) if np.isfinite(value) else None for end, value in measured.items()}
-    return found
+        measures_by_knob[name] = {end: float(value) if np.isfinite(value) else None for end, value in measured.items()}
+    return measures_by_knob
 
 
 def effects(rows: dict[str, dict[str, float | None]]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...host.arrays import Array
 from ...host.errors import UserError
-from ...host.kinds.stream import FED, PLACE
+from ...host.kinds.stream import PLACE, PREVIOUS_FRAME
 from ...host.model.card import NormalPrior, RecurrentState, StreamLayout
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
@@ -26,7 +26,7 @@ from ..kinds.stream import HEAT
 from ..measures.sounds import silence_message
 from ..reports.figures import clips as clip_figures
 from ..reports.measure import Measure, measures_across, measures_down
-from ..reports.page import listening, report_page, shown
+from ..reports.page import listening, picture_renderer, report_page
 from ..reports.report import (
     SEED,
     Figures,
@@ -67,20 +67,20 @@ class LoopDecoder(nn.Module):
         self, latent: Tensor, noise: Tensor, previous: Tensor, place: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         network = self.network
-        steered = self.middle + latent @ self.ways
-        told = torch.cat([previous, harmonics(place[:, 0], network.bar // 2), steered], 1)
-        ours, back, bias, more = network.memory.all_weights[0]
-        gates = told @ ours.T + h[:, 0] @ back.T + (bias + more)
-        enter, forget, cell, leave = gates.chunk(4, 1)
-        kept = torch.sigmoid(forget) * c[:, 0] + torch.sigmoid(enter) * torch.tanh(cell)
-        after = torch.sigmoid(leave) * torch.tanh(kept)
-        codes = network.bent(after, network.drawn(after, noise, steered), steered)
-        later = place + 1 / network.bar
+        steering_code = self.middle + latent @ self.ways
+        inputs = torch.cat([previous, harmonics(place[:, 0], network.bar // 2), steering_code], 1)
+        input_weights, recurrent_weights, input_bias, recurrent_bias = network.memory.all_weights[0]
+        gates = inputs @ input_weights.T + h[:, 0] @ recurrent_weights.T + (input_bias + recurrent_bias)
+        input_gate, forget_gate, candidate, output_gate = gates.chunk(4, 1)
+        cell_state = torch.sigmoid(forget_gate) * c[:, 0] + torch.sigmoid(input_gate) * torch.tanh(candidate)
+        hidden = torch.sigmoid(output_gate) * torch.tanh(cell_state)
+        codes = network.bent(hidden, network.sample_prototypes(hidden, noise, steering_code), steering_code)
+        next_place = place + 1 / network.bar
         step = torch.round(place * network.bar)
-        late = network.late(steered) * (step - 2 * torch.floor(step / 2))
+        late = network.late(steering_code) * (step - 2 * torch.floor(step / 2))  # odd steps alone are late
         slices = network.features.delayed(network.decoded(codes), network.decoded(previous), late)
         frame = network.features.frames(slices)
-        return frame, codes, later - torch.floor(later), after[:, None], kept[:, None]
+        return frame, codes, next_place - torch.floor(next_place), hidden[:, None], cell_state[:, None]
 
 
 class LoopEncoder(nn.Module):
@@ -116,7 +116,7 @@ def level_range(slices: Sequence[Tensor]) -> tuple[float, float]:
 
 
 SEED_BARS, BARS = 1, 8  # given as the seed, and generated
-MOST = 8  # loops that are continued
+CONTINUED_LOOPS = 8  # loops that are continued
 MINUTES = 10.0  # of endless generation
 HOP_SECONDS = 0.0232  # between frames whose nearest training frame is searched
 
@@ -124,26 +124,28 @@ HOP_SECONDS = 0.0232  # between frames whose nearest training frame is searched
 @torch.no_grad()
 def played_on(network: LoopNetwork, recipe: LoopRecipe, source: Array, seed: int) -> Array:
     """Continue a loop's first bars, at their steering code: [samples]."""
-    cut = sliced(source, recipe)[: SEED_BARS * recipe.frames.bar]
-    codes = network.coded(network.features.raw(torch.from_numpy(cut)))
+    seed_slices = sliced(source, recipe)[: SEED_BARS * recipe.frames.bar]
+    codes = network.coded(network.features.raw(torch.from_numpy(seed_slices)))
     return played(network, recipe, codes, network.steering_codes(codes).mean(0), BARS, seed)
 
 
 def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array], Figures]:
     rate, beat = recipe.frames.sample_rate, recipe.frames.hop_length * recipe.frames.steps_per_beat
-    known = KnownFrames(sounds, rate, round(HOP_SECONDS * rate)) if len(sounds) > 1 else None
+    training_frames = KnownFrames(sounds, rate, round(HOP_SECONDS * rate)) if len(sounds) > 1 else None
 
-    def measured(given: Array, source: Array) -> Figures:
-        copied, own = (longest_verbatim(sound, sounds, rate, beat) for sound in (given, source))
+    def measure(continuation: Array, source: Array) -> Figures:
+        continuation_copy, source_copy = (
+            longest_verbatim(sound, sounds, rate, beat) for sound in (continuation, source)
+        )
         return {
-            "within": known.share_within(given) if known else None,
-            "source_within": known.share_within(source) if known else None,
-            "beat": beat_kept(given, source, rate, beat / rate),
-            "copied_beats": copied._asdict(),
-            "source_copied_beats": own._asdict(),
+            "within": training_frames.share_within(continuation) if training_frames else None,
+            "source_within": training_frames.share_within(source) if training_frames else None,
+            "beat": beat_kept(continuation, source, rate, beat / rate),
+            "copied_beats": continuation_copy._asdict(),
+            "source_copied_beats": source_copy._asdict(),
         }
 
-    return measured
+    return measure
 
 
 @torch.no_grad()
@@ -164,17 +166,17 @@ def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Fig
     }
 
 
-def page(found: Figures, pictures: list[Picture], heard: str | None = None) -> str:
-    following = f"All of the {BARS} bars that follow the first of a loop, at a heat of {found['heat']:g}."
+def page(figures: Figures, pictures: list[Picture], demo: str | None = None) -> str:
+    following = f"All of the {BARS} bars that follow the first of a loop, at a heat of {figures['heat']:g}."
     return report_page(
-        found,
-        listening(heard, found["sounds"]),
+        figures,
+        listening(demo, figures["sounds"]),
         {
-            "Played on": measures_across(PLAYED_ON, found["played_on"], following),
-            "Ten minutes": measures_down(TEN_MINUTES, {"Share": found["endless"]}),
-            "Knobs": measures_across(KNOBS, found["knobs"], KNOBS_NOTE) if found["knobs"] else "",
+            "Played on": measures_across(PLAYED_ON, figures["played_on"], following),
+            "Ten minutes": measures_down(TEN_MINUTES, {"Share": figures["endless"]}),
+            "Knobs": measures_across(KNOBS, figures["knobs"], KNOBS_NOTE) if figures["knobs"] else "",
         },
-        {"Training": shown(pictures)("loss")},
+        {"Training": picture_renderer(pictures)("loss")},
     )
 
 
@@ -217,37 +219,42 @@ KNOBS_NOTE = (
 )
 
 
-def _sounds(made: list[tuple[str, Array, Array]], rate: int) -> list[ReportSound]:
+def _sounds(continuations: list[tuple[str, Array, Array]], rate: int) -> list[ReportSound]:
     rows = []
-    for number, (name, source, given) in enumerate(made, 1):
+    for number, (name, source, continuation) in enumerate(continuations, 1):
         rows.append(ReportSound(f"loop-{number}", f"Loop {name}", source, rate))
-        rows.append(ReportSound(f"played-on-{number}", f"What follows its first bar ({name})", given, rate))
+        rows.append(ReportSound(f"played-on-{number}", f"What follows its first bar ({name})", continuation, rate))
     return rows
 
 
-WITHIN, KEPT, COPIED_BEATS, STEADY = 0.95, 0.5, 2.0, 0.999  # of loops: frames alike, the beat, copies, ten minutes
+# Of loops: frames alike, the beat, copies, ten minutes.
+LEAST_ALIKE, LEAST_BEAT, COPIED_BEATS, LEAST_STEADY = 0.95, 0.5, 2.0, 0.999
 
 
-def _moved(row: Figures) -> float:
+def _knob_effect(row: Figures) -> float:
     return float("nan") if None in (row["high"], row["low"]) else float(row["high"] - row["low"])
 
 
-def verdict(found: Figures) -> Verdict:
-    rows, endless, said, more = found["played_on"], found["endless"], [], []
-    within = [row["within"] for row in rows if row["within"] is not None]
-    kept = float(np.median([row["beat"] for row in rows]))
-    if within:
-        share = float(np.mean(within))
-        said.append(Sentence(f"{share:.0%} of what follows is like training loops.", share >= WITHIN))
-    said.append(Sentence(f"The beat is {kept:.2f} times as strong as in the loops that it was given.", kept >= KEPT))
+def verdict(figures: Figures) -> Verdict:
+    rows, endless, sentences, more = figures["played_on"], figures["endless"], [], []
+    alike_shares = [row["within"] for row in rows if row["within"] is not None]
+    beat_ratio = float(np.median([row["beat"] for row in rows]))
+    if alike_shares:
+        share = float(np.mean(alike_shares))
+        sentences.append(Sentence(f"{share:.0%} of what follows is like training loops.", share >= LEAST_ALIKE))
+    sentences.append(
+        Sentence(
+            f"The beat is {beat_ratio:.2f} times as strong as in the loops that it was given.", beat_ratio >= LEAST_BEAT
+        )
+    )
     copied = max(max(row["copied_beats"].values()) for row in rows)  # phases are new, levels may be copied
     if copied >= COPIED_BEATS:
         more.append(f"{copied:.1f} beats of it are a copy of a training loop.")
-    if endless["in_range"] < STEADY or endless["constant"] or endless["repeating"]:
+    if endless["in_range"] < LEAST_STEADY or endless["constant"] or endless["repeating"]:
         more.append("Within ten minutes it leaves the loudness of its loops, or stands still.")
-    if weak := [row["name"] for row in found["knobs"] if _moved(row) <= 0]:
+    if weak := [row["name"] for row in figures["knobs"] if _knob_effect(row) <= 0]:
         more.append(f"Knobs that do not move what they are named for: {', '.join(weak)}.")
-    return verdict_of(said, more)
+    return verdict_of(sentences, more)
 
 
 class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
@@ -262,16 +269,16 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
 
         Later rounding could choose another slice than torch.
         """
-        found = loops(corpus, "train", recipe)
-        if not found:
+        training_loops = loops(corpus, "train", recipe)
+        if not training_loops:
             raise UserError(silence_message(corpus, "training loop", "add loops"))
         network = rounded(network)
         rotation = fit_rotation(network, recipe, corpus)
         encoder = LoopEncoder(network, rotation)
-        slices = [torch.from_numpy(sliced(corpus.samples(clip), recipe)) for clip in found]
+        slices = [torch.from_numpy(sliced(corpus.samples(clip), recipe)) for clip in training_loops]
         codes = np.stack([encoder(loop)[0].mean(0).numpy() for loop in slices])
         low, high = level_range(slices)
-        seen, settings, frames = network.features, recipe.network, recipe.frames
+        features, settings, frames = network.features, recipe.network, recipe.frames
         size = [1, settings.size]
         return Graphs(
             decoder=LoopDecoder(network, rotation),
@@ -281,7 +288,7 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
             encoder_chroma=False,
             codes=EncodedFrames(
                 codes,
-                [clip.name for clip in found],
+                [clip.name for clip in training_loops],
                 span=(np.minimum(rotation.ends[0], codes.min(0)), np.maximum(rotation.ends[1], codes.max(0))),
                 names=rotation.names,
                 moves=effects(steering(network, recipe, rotation)),
@@ -289,9 +296,9 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
             card={
                 "kind": "stream",
                 "domain": "magnitude",
-                "hop_length": seen.hop,
-                "transform_length": seen.transform,
-                "envelope_points": seen.points,
+                "hop_length": features.hop,
+                "transform_length": features.transform,
+                "envelope_points": features.points,
                 "window": "hann",
                 "prior": NormalPrior(normal=(0.0, 1.0)),
                 "chroma": None,
@@ -304,7 +311,7 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
                 ),
             },
             state=[
-                RecurrentState(name=FED, shape=[settings.components]),
+                RecurrentState(name=PREVIOUS_FRAME, shape=[settings.components]),
                 RecurrentState(name=PLACE, shape=[1]),
                 RecurrentState(name="h", shape=size),
                 RecurrentState(name="c", shape=size),
@@ -312,49 +319,49 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
         )
 
     def report(self, request: ReportRequest) -> Report:
-        run, network, say = request.run, request.network, request.say
+        run, network, progress = request.run, request.network, request.progress
         recipe, corpus = run.recipe, run.corpus()
         assert isinstance(recipe, LoopRecipe)
         train = loops(corpus, "train", recipe)
-        split, every = evaluated_split(
+        split, split_loops = evaluated_split(
             lambda split: loops(corpus, split, recipe), silence_message(corpus, "loop", "add loops")
         )
-        test = [every[place] for place in evenly_spaced(len(every), MOST)]
+        test = [split_loops[place] for place in evenly_spaced(len(split_loops), CONTINUED_LOOPS)]
         sounds = [np.array(corpus.samples(clip)) for clip in train]
-        rows, made = [], []
-        measured = _measure(sounds, recipe)
+        rows, continuations = [], []
+        measure = _measure(sounds, recipe)
         for number, clip in enumerate(test):
-            say(0.1 + 0.4 * number / len(test), f"playing on from {clip.name}")
+            progress(0.1 + 0.4 * number / len(test), f"playing on from {clip.name}")
             source = np.array(corpus.samples(clip))
-            given = played_on(network, recipe, source, SEED + number)
-            rows.append({"name": clip.name, **measured(given, source)})
-            made.append((clip.name, source, given))
-        say(0.5, "playing for ten minutes")
+            continuation = played_on(network, recipe, source, SEED + number)
+            rows.append({"name": clip.name, **measure(continuation, source)})
+            continuations.append((clip.name, source, continuation))
+        progress(0.5, "playing for ten minutes")
         rotation = fit_rotation(network, recipe, corpus)
         endless = steady(network, recipe, sounds)
-        say(0.65, "turning knobs")
+        progress(0.65, "turning knobs")
         knobs = steering(network, recipe, rotation)
-        found = judged(
+        figures = judged(
             verdict,
-            run=request.about(sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
+            run=request.training_origin(sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
             split=split,
             clips=len(test),
             frames=sum(clip.length // recipe.frames.hop_length for clip in test),
-            frames_in_split=sum(clip.length // recipe.frames.hop_length for clip in every),
+            frames_in_split=sum(clip.length // recipe.frames.hop_length for clip in split_loops),
             heat=HEAT,
             played_on=rows,
             endless=endless,
             knobs=[{"name": name, "correlation": rotation.correlations[name], **row} for name, row in knobs.items()],
             loss=losses(run, recipe.loss) | {"sides": {}, "health": {}},
         )
-        pictures: list[Picture] = [clip_figures.loss(found["loss"], request.step)] if found["loss"]["steps"] else []
-        played_sounds = _sounds(made, corpus.rate)
-        found["sounds"] = listed(played_sounds)
-        return Report(found, pictures, played_sounds, page(found, pictures, request.heard))
+        pictures: list[Picture] = [clip_figures.loss(figures["loss"], request.step)] if figures["loss"]["steps"] else []
+        played_sounds = _sounds(continuations, corpus.rate)
+        figures["sounds"] = listed(played_sounds)
+        return Report(figures, pictures, played_sounds, page(figures, pictures, request.demo))
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
-        named = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
-        steers = f"; knobs steer its {', '.join(named)}" if named else ""
+        knob_names = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
+        steers = f"; knobs steer its {', '.join(knob_names)}" if knob_names else ""
         return f"a held key plays on at {preset.tempo_bpm:g} BPM{steers}"
 
     def changes(self, corpus: Corpus) -> list[str]:

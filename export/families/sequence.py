@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...host.arrays import Array
 from ...host.errors import UserError
-from ...host.kinds.stream import FED
+from ...host.kinds.stream import PREVIOUS_FRAME
 from ...host.model.card import RecurrentState, Scaling, StreamLayout
 from ...train.corpus.store import Corpus
 from ...train.families.sequence.data import BATCH, Piece, cut, joined, padded, pieces
@@ -22,7 +22,7 @@ from ..graphs import CODES, EncodedFrames, Graphs
 from ..measures.sounds import edges_db, onset_measure, rms_db
 from ..reports.figures import clips as clip_figures
 from ..reports.measure import Measure, measures_across, measures_down
-from ..reports.page import listening, report_page, shown
+from ..reports.page import listening, picture_renderer, report_page
 from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
 from ..reports.verdict import Sentence, Verdict, verdict_of
 from .family import ExportFamily
@@ -49,19 +49,19 @@ class SequenceDecoder(nn.Module):
         self, latent: Tensor, noise: Tensor, previous: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         memory = self.network.memory
-        value = self.network.into(torch.cat([previous, latent], 1))
-        given, kept = [], []
+        activation = self.network.into(torch.cat([previous, latent], 1))
+        hidden_states, cell_states = [], []
         for layer in range(memory.num_layers):
             weights = (getattr(memory, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-            ours, back, bias, more = weights
-            gates = value @ ours.T + h[:, layer] @ back.T + (bias + more)
-            enter, forget, cell, leave = gates.chunk(4, 1)
-            now = torch.sigmoid(forget) * c[:, layer] + torch.sigmoid(enter) * torch.tanh(cell)
-            value = torch.sigmoid(leave) * torch.tanh(now)
-            given.append(value)
-            kept.append(now)
-        frame = self.network.out(value) + noise * self.residual
-        return frame, frame.clone(), torch.stack(given, 1), torch.stack(kept, 1)
+            input_weights, recurrent_weights, input_bias, recurrent_bias = weights
+            gates = activation @ input_weights.T + h[:, layer] @ recurrent_weights.T + (input_bias + recurrent_bias)
+            input_gate, forget_gate, candidate, output_gate = gates.chunk(4, 1)
+            cell_state = torch.sigmoid(forget_gate) * c[:, layer] + torch.sigmoid(input_gate) * torch.tanh(candidate)
+            activation = torch.sigmoid(output_gate) * torch.tanh(cell_state)
+            hidden_states.append(activation)
+            cell_states.append(cell_state)
+        frame = self.network.out(activation) + noise * self.residual
+        return frame, frame.clone(), torch.stack(hidden_states, 1), torch.stack(cell_states, 1)
 
 
 class SequenceEncoder(nn.Module):
@@ -75,12 +75,12 @@ class SequenceEncoder(nn.Module):
         return audio.new_zeros(audio.shape[0], self.latents), self.standard(audio)
 
 
-def measured(
-    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: Sequence[Piece]
+def residual_and_levels(
+    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, training_pieces: Sequence[Piece]
 ) -> tuple[Tensor, tuple[float, float]]:
     """Return the prediction error's deviation, [width], and the range of frame levels in dB."""
     squares, count, levels = torch.zeros(network.standard.width), 0, []
-    for sounds, counts, numbers in _some(corpus, recipe, found):
+    for sounds, counts, numbers in _sampled_batches(corpus, recipe, training_pieces):
         frames = network.standard(sounds)
         error = (network.predict(delayed(frames), network.codes(numbers))[0] - frames).square()
         followed = following(error, counts)
@@ -91,12 +91,14 @@ def measured(
     return (squares / count).sqrt(), (round(float(low), 2), round(float(high), 2))
 
 
-def _some(corpus: Corpus, recipe: SequenceRecipe, found: Sequence[Piece]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    most = max(1, CODES * len(found) // sum(piece.frames for piece in found))
-    chosen = np.unique(evenly_spaced(len(found), most))
-    for first in range(0, len(chosen), BATCH):
-        part = chosen[first : first + BATCH]
-        yield *padded(corpus, [found[number] for number in part], recipe.frames), torch.from_numpy(part)
+def _sampled_batches(
+    corpus: Corpus, recipe: SequenceRecipe, training_pieces: Sequence[Piece]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    count = max(1, CODES * len(training_pieces) // sum(piece.frames for piece in training_pieces))
+    indices = np.unique(evenly_spaced(len(training_pieces), count))
+    for first in range(0, len(indices), BATCH):
+        batch = indices[first : first + BATCH]
+        yield *padded(corpus, [training_pieces[number] for number in batch], recipe.frames), torch.from_numpy(batch)
 
 
 SHOWN = 4  # recordings to continue
@@ -129,58 +131,65 @@ def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe)
 
     ``edges_db``: the level at frame borders relative to inside frames, minus the recording's.
     """
-    asked, rate, hop = recording(corpus, piece, recipe), recipe.frames.sample_rate, recipe.frames.hop_length
-    given, tail = sound[: len(asked)], sound[len(asked) :]
-    edges = [edges_db(part, rate, hop, recipe.frames.frame_length - hop) for part in (given, asked)]
+    source, rate, hop = recording(corpus, piece, recipe), recipe.frames.sample_rate, recipe.frames.hop_length
+    continuation, tail = sound[: len(source)], sound[len(source) :]
+    edges = [edges_db(part, rate, hop, recipe.frames.frame_length - hop) for part in (continuation, source)]
     parts = tail[: PART * hop], tail[-PART * hop :]
     return {
-        "correlation": envelope_correlation(asked, given, rate),
-        "onsets": onset_measure(asked, given, rate),
+        "correlation": envelope_correlation(source, continuation, rate),
+        "onsets": onset_measure(source, continuation, rate),
         "edges_db": edges[0] - edges[1],
-        "recording_db": rms_db(asked),
+        "recording_db": rms_db(source),
         "tail_db": [rms_db(part) for part in parts],
     }
 
 
 @torch.no_grad()
 def mean_squares(
-    network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, found: Sequence[Piece], *, known: bool
+    network: RecurrentNetwork,
+    recipe: SequenceRecipe,
+    corpus: Corpus,
+    split_pieces: Sequence[Piece],
+    *,
+    with_codes: bool,
 ) -> tuple[float, float]:
     """Return mean square errors of next frames, given all before, and of first frames.
 
-    Sequences that are not ``known`` use the mean code.
+    Without ``with_codes``, sequences use the mean code.
     """
-    most = max(1, MEASURED * len(found) // sum(piece.frames for piece in found))
-    chosen, errors, firsts = evenly_spaced(len(found), most).tolist(), [], []
-    for first in range(0, len(chosen), BATCH):
-        numbers = chosen[first : first + BATCH]
-        sounds, counts = padded(corpus, [found[number] for number in numbers], recipe.frames)
+    count = max(1, MEASURED * len(split_pieces) // sum(piece.frames for piece in split_pieces))
+    indices, errors, firsts = evenly_spaced(len(split_pieces), count).tolist(), [], []
+    for first in range(0, len(indices), BATCH):
+        numbers = indices[first : first + BATCH]
+        sounds, counts = padded(corpus, [split_pieces[number] for number in numbers], recipe.frames)
         frames = network.standard(sounds)
-        codes = network.codes(torch.tensor(numbers if known else [UNKNOWN] * len(numbers)))
+        codes = network.codes(torch.tensor(numbers if with_codes else [UNKNOWN] * len(numbers)))
         error = (network.predict(delayed(frames), codes)[0] - frames).square().mean(2)
         errors.append(error[following(error, counts)])
         firsts.append(error[:, 0])
     return float(torch.cat(errors).mean()), float(torch.cat(firsts).mean())
 
 
-def waveforms(corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe) -> Picture:
-    asked = [recording(corpus, piece, recipe) for piece in chosen]
-    length = max(map(len, asked))
+def waveforms(
+    corpus: Corpus, continued_pieces: Sequence[Piece], continuations: Sequence[Array], recipe: SequenceRecipe
+) -> Picture:
+    sources = [recording(corpus, piece, recipe) for piece in continued_pieces]
+    length = max(map(len, sources))
     pairs = {
-        "recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in asked]),
-        "continued": np.stack([sound[:length] for sound in made]),
+        "recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in sources]),
+        "continued": np.stack([sound[:length] for sound in continuations]),
     }
-    drawn = clip_figures.waveforms(pairs, recipe.frames.sample_rate)
-    return replace(drawn, caption="Recordings above, what follows from the first frame of each below, in seconds.")
+    picture = clip_figures.waveforms(pairs, recipe.frames.sample_rate)
+    return replace(picture, caption="Recordings above, what follows from the first frame of each below, in seconds.")
 
 
-def page(found: Figures, pictures: Sequence[Picture]) -> str:
-    of = shown(pictures)
+def page(figures: Figures, pictures: Sequence[Picture]) -> str:
+    render_pictures = picture_renderer(pictures)
     return report_page(
-        found,
-        listening(None, found["sounds"]),
-        {"Continued": of("waveforms") + measures_across(CONTINUED, found["continued"])},
-        {"Training": of("loss") + _errors(found)},
+        figures,
+        listening(None, figures["sounds"]),
+        {"Continued": render_pictures("waveforms") + measures_across(CONTINUED, figures["continued"])},
+        {"Training": render_pictures("loss") + _errors(figures)},
     )
 
 
@@ -206,21 +215,21 @@ ERRORS = (
 )
 
 
-def _errors(found: Figures) -> Markup:
-    errors = [measure for measure in ERRORS if measure.of(found) is not None]
+def _errors(figures: Figures) -> Markup:
+    errors = [measure for measure in ERRORS if measure.read(figures) is not None]
     note = "Of standard frames: 1 is what a network has that always predicts the mean."
-    return measures_down(errors, {"Mean square error": found}, note)
+    return measures_down(errors, {"Mean square error": figures}, note)
 
 
 def _sounds(
-    corpus: Corpus, chosen: Sequence[Piece], made: Sequence[Array], recipe: SequenceRecipe
+    corpus: Corpus, continued_pieces: Sequence[Piece], continuations: Sequence[Array], recipe: SequenceRecipe
 ) -> list[ReportSound]:
     rows, rate = [], recipe.frames.sample_rate
-    for number, (piece, sound) in enumerate(zip(chosen, made, strict=True), 1):
-        asked = recording(corpus, piece, recipe)
-        rows.append((f"recording-{number}", f"Recording {piece.name}", asked))
+    for number, (piece, sound) in enumerate(zip(continued_pieces, continuations, strict=True), 1):
+        source = recording(corpus, piece, recipe)
+        rows.append((f"recording-{number}", f"Recording {piece.name}", source))
         rows.append(
-            (f"continued-{number}", f"What follows from its first frame ({piece.name})", sound[: 2 * len(asked)])
+            (f"continued-{number}", f"What follows from its first frame ({piece.name})", sound[: 2 * len(source)])
         )
     return [
         ReportSound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows
@@ -232,21 +241,24 @@ FOLLOWED = 0.9  # correlation of continued envelopes: less is another rhythm
 RISES_DB = 3.0  # rise within a tail, from its first to its last part
 
 
-def verdict(found: Figures) -> Verdict:
-    rows, more = [row for row in found["continued"] if row["seed"] == 1], []
-    near, strikes = (float(np.median([row[name] for row in rows])) for name in ("correlation", "onsets"))
+def verdict(figures: Figures) -> Verdict:
+    rows, more = [row for row in figures["continued"] if row["seed"] == 1], []
+    envelope_match, onset_match = (float(np.median([row[name] for row in rows])) for name in ("correlation", "onsets"))
     if rising := [row["name"] for row in rows if row["tail_db"][1] > row["tail_db"][0] + RISES_DB]:
         more.append(f"After its end, {rising[0]} gets louder and louder; a host’s limiter holds it.")
-    error = found["mean_square"]
+    error = figures["mean_square"]
     predicts = f"Told all before it, a frame is predicted with a mean square error of {error:.3g}"
-    follows = f"From one frame on, envelopes correlate {near:.3f} with the recordings’, onsets agree by {strikes:.2f}"
+    follows = (
+        f"From one frame on, envelopes correlate {envelope_match:.3f} with the recordings’, onsets agree by "
+        f"{onset_match:.2f}"
+    )
     return verdict_of(
         [
             Sentence(f"{predicts}.")
             if error <= PREDICTED
             else Sentence(f"{predicts}, over {PREDICTED:g}, where the post stopped: train longer.", False),
             Sentence(f"{follows}.")
-            if near >= FOLLOWED
+            if envelope_match >= FOLLOWED
             else Sentence(f"{follows}: it goes another way than they do. Train longer, or with noise.", False),
         ],
         more,
@@ -261,21 +273,23 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
         Raises:
             UserError: the corpus is not the training corpus.
         """
-        found, settings = pieces(corpus, "train", recipe.frames), recipe.network
-        if len(found) != settings.clips:
+        training_pieces, settings = pieces(corpus, "train", recipe.frames), recipe.network
+        if len(training_pieces) != settings.clips:
             raise UserError(
-                f"corpus {corpus.folder} has {len(found)} training sequences, and the run has codes for "
+                f"corpus {corpus.folder} has {len(training_pieces)} training sequences, and the run has codes for "
                 f"{settings.clips}; put the corpus back that it was trained on"
             )
         standard, width = network.standard, network.standard.width
-        residual, levels = measured(network, recipe, corpus, found)
+        residual, levels = residual_and_levels(network, recipe, corpus, training_pieces)
         shape = [settings.layers, settings.size]
         return Graphs(
             decoder=SequenceDecoder(network, residual),
             encoder=SequenceEncoder(network),
             decoder_chroma=False,
             encoder_chroma=False,
-            codes=EncodedFrames(network.codes(torch.arange(len(found))).numpy(), [piece.name for piece in found]),
+            codes=EncodedFrames(
+                network.codes(torch.arange(len(training_pieces))).numpy(), [piece.name for piece in training_pieces]
+            ),
             card={
                 "kind": "stream",
                 "domain": recipe.frames.domain,
@@ -287,45 +301,45 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
                 "stream": StreamLayout(step_length=recipe.frames.hop_length, noise=width, levels_db=levels),
             },
             state=[
-                RecurrentState(name=FED, shape=[width]),
+                RecurrentState(name=PREVIOUS_FRAME, shape=[width]),
                 RecurrentState(name="h", shape=shape),
                 RecurrentState(name="c", shape=shape),
             ],
         )
 
     def report(self, request: ReportRequest) -> Report:
-        run, network, say = request.run, request.network, request.say
+        run, network, progress = request.run, request.network, request.progress
         recipe, corpus = run.recipe, run.corpus()
         assert isinstance(recipe, SequenceRecipe)
         train, test = (pieces(corpus, split, recipe.frames) for split in ("train", "test"))
-        say(0.1, "reading on")
-        chosen = [train[number] for number in evenly_spaced(len(train), SHOWN)]
-        rows, made = [], []
-        for place, piece in enumerate(chosen):
-            say(0.2 + 0.5 * place / len(chosen), f"continuing {piece.name}")
+        progress(0.1, "reading on")
+        continued_pieces = [train[number] for number in evenly_spaced(len(train), SHOWN)]
+        rows, continuations = [], []
+        for place, piece in enumerate(continued_pieces):
+            progress(0.2 + 0.5 * place / len(continued_pieces), f"continuing {piece.name}")
             for seed in SEEDS:
                 frames = frames_after(network, recipe, corpus, piece, train.index(piece), seed, TAIL)
-                sound = joined(network.standard.back(frames).numpy(), recipe.frames.hop_length)
+                sound = joined(network.standard.to_samples(frames).numpy(), recipe.frames.hop_length)
                 rows.append({"name": piece.name, "seed": seed, **compared(corpus, piece, sound, recipe)})
                 if seed == 1:
-                    made.append(sound)
-        error, first = mean_squares(network, recipe, corpus, train, known=True)
-        found = judged(
+                    continuations.append(sound)
+        error, first = mean_squares(network, recipe, corpus, train, with_codes=True)
+        figures = judged(
             verdict,
-            run=request.about(sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
+            run=request.training_origin(sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
             split="train",
             clips=len({piece.clip.name for piece in train}),
             frames=sum(piece.frames for piece in train),
             frames_in_split=sum(piece.frames for piece in train),
             mean_square=error,
             first=first,
-            mean_square_unheard=mean_squares(network, recipe, corpus, test, known=False)[0] if test else None,
+            mean_square_unheard=mean_squares(network, recipe, corpus, test, with_codes=False)[0] if test else None,
             continued=rows,
             loss=losses(run, recipe.loss) | {"sides": {}, "health": {}},
         )
-        pictures = [waveforms(corpus, chosen, made, recipe)]
-        if found["loss"]["steps"]:
-            pictures.append(clip_figures.loss(found["loss"], request.step))
-        sounds = _sounds(corpus, chosen, made, recipe)
-        found["sounds"] = listed(sounds)
-        return Report(found, pictures, sounds, page(found, pictures))
+        pictures = [waveforms(corpus, continued_pieces, continuations, recipe)]
+        if figures["loss"]["steps"]:
+            pictures.append(clip_figures.loss(figures["loss"], request.step))
+        sounds = _sounds(corpus, continued_pieces, continuations, recipe)
+        figures["sounds"] = listed(sounds)
+        return Report(figures, pictures, sounds, page(figures, pictures))

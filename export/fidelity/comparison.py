@@ -49,36 +49,36 @@ def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) 
         row = figure.subplots(1, len(images), sharey=True, squeeze=False)[0]
         for axes, (who, image) in zip(row, images.items(), strict=True):
             extent = (0, len(image) * HOP / rate, -0.5, BANDS - 0.5)
-            shown = axes.imshow(
+            axes_image = axes.imshow(
                 image.T, cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
             )
             axes.set(xlim=(0, longest), xlabel="seconds", title=who)
             axes.set_yticks(np.interp(list(marked), bands, np.arange(BANDS)), list(marked.values()))
         row[0].set_ylabel("Hz")
-        figure.colorbar(shown, ax=list(row), label="dB", pad=0.01).outline.set_visible(False)
+        figure.colorbar(axes_image, ax=list(row), label="dB", pad=0.01).outline.set_visible(False)
         return figure
 
     return Picture(name, f"{title}: 64 mel bands, in dB under each sound’s loudest.", draw)
 
 
-def levels(measured: SpectralCourse) -> Doubles:
+def levels(sound_course: SpectralCourse) -> Doubles:
     """Return band levels in dB below a sound's loudest, -80 at least: [frames, 64]."""
-    found = measured.shapes + measured.levels[:, np.newaxis]
-    under: Doubles = np.maximum(found - found.max(), LOWEST_DB)
-    return under
+    band_levels = sound_course.shapes + sound_course.levels[:, np.newaxis]
+    relative_levels: Doubles = np.maximum(band_levels - band_levels.max(), LOWEST_DB)
+    return relative_levels
 
 
 class AbxTrial(NamedTuple):
-    """A note of the test, with sound files; ``other`` is the rendition."""
+    """A note of the test, with sound files."""
 
     title: str
     recording: str
-    other: str
+    rendition: str
 
 
 def abx_page(name: str, trials: Sequence[AbxTrial]) -> str:
     """Return the page of at least one trial; it needs only the sounds beside it."""
-    notes = [{"a": trial.recording, "b": trial.other} for trial in trials]
+    notes = [{"a": trial.recording, "b": trial.rendition} for trial in trials]
     return rendered("abx.html", title=f"{name}: can you tell it from the recordings?", trials=trials, notes=notes)
 
 
@@ -92,7 +92,7 @@ ABX = "abx.html"
 class Comparison(NamedTuple):
     """Figures of compared notes, with pictures, sounds and pages for a report."""
 
-    found: Figures
+    figures: Figures
     pictures: Sequence[Picture]
     sounds: Sequence[ReportSound]
     pages: Mapping[str, str]
@@ -105,11 +105,11 @@ class _Compared(NamedTuple):
     row: Figures
 
 
-def beside(
+def compare_notes(
     patch: Patch,
     corpus: Corpus,
     seed: int,
-    say: Callable[[float, str], None],
+    progress: Callable[[float, str], None],
     notes: int = NOTES,
     trial: Patch | None = None,
 ) -> Comparison | None:
@@ -121,125 +121,141 @@ def beside(
         notes: the most notes to compare, and the most training notes besides.
         trial: plays the held-out notes, if ``patch`` was trained on them too.
     """
-    chosen = held_out(corpus, notes, seed)
-    if not chosen:
+    held_out_notes = held_out(corpus, notes, seed)
+    if not held_out_notes:
         return None
-    known = singles(corpus, "train")
-    loudest = loudest_db(corpus, known or chosen)
-    every = [*known, *(single for split in HELD_OUT for single in singles(corpus, split))]
-    unheard = patch if trial is None else trial
-    coded = CodedNotes(unheard) if has_encoder(unheard) else None
-    learned = spread(known if trial is None else every, notes, np.random.default_rng(seed))
-    compared, learned_rows = [], []
-    for place, single in enumerate(chosen):
-        say(0.5 * place / len(chosen), "playing notes")
-        compared.append(_compared(unheard, coded, corpus, single, known, every, loudest))
-    for place, single in enumerate(learned):
-        say(0.5 + 0.2 * place / len(learned), "playing notes that training heard")
-        learned_rows.append(_compared(patch, None, corpus, single, (), every, loudest))
+    training_notes = singles(corpus, "train")
+    loudest = loudest_db(corpus, training_notes or held_out_notes)
+    all_notes = [*training_notes, *(single for split in HELD_OUT for single in singles(corpus, split))]
+    tested_patch = patch if trial is None else trial
+    coded = CodedNotes(tested_patch) if has_encoder(tested_patch) else None
+    learned_notes = spread(training_notes if trial is None else all_notes, notes, np.random.default_rng(seed))
+    compared, learned_comparisons = [], []
+    for place, single in enumerate(held_out_notes):
+        progress(0.5 * place / len(held_out_notes), "playing notes")
+        compared.append(_compare_note(tested_patch, coded, corpus, single, training_notes, all_notes, loudest))
+    for place, single in enumerate(learned_notes):
+        progress(0.5 + 0.2 * place / len(learned_notes), "playing notes that training heard")
+        learned_comparisons.append(_compare_note(patch, None, corpus, single, (), all_notes, loudest))
         if can_be_stored(patch.model.card):
-            asked = learned_rows[-1].note.sound
-            again = from_partials(asked, single.key, patch.model.card)
-            learned_rows[-1].row["stored"] = nearness(asked, again, corpus.rate)._asdict()
-    compared.sort(key=lambda one: -one.row["ours"]["shape_db"])
-    tried = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]  # worst, median, nearest
-    heard = [one for place, one in enumerate(compared) if place < WORST or any(one is other for other in tried)]
-    numbers = {one.note.single.clip.name: number for number, one in enumerate(heard, 1)}
-    found = _figures(compared, min(WORST, len(compared)))
-    found["tuning"] = _tuning(every)
-    found["trial"] = trial is not None
-    found["unheard_keys"] = len({single.key for single in chosen} - {single.key for single in known})
-    found["heard"] = _summary([one.row["ours"] for one in learned_rows])
-    found["stored"] = _summary([one.row["stored"] for one in learned_rows if "stored" in one.row])
-    found["frechet"] = _frechet(compared, corpus.rate)
-    found["told_apart"] = classifier_accuracy(
-        [pair_of(one.row["key"], one.note.sound, one.ours, corpus.rate) for one in [*compared, *learned_rows]]
+            recording = learned_comparisons[-1].note.sound
+            resynthesis = from_partials(recording, single.key, patch.model.card)
+            learned_comparisons[-1].row["stored"] = nearness(recording, resynthesis, corpus.rate)._asdict()
+    compared.sort(key=lambda comparison: -comparison.row["ours"]["shape_db"])
+    # worst, median, nearest
+    abx_comparisons = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]
+    presented = [
+        comparison
+        for place, comparison in enumerate(compared)
+        if place < WORST or any(comparison is abx_comparison for abx_comparison in abx_comparisons)
+    ]
+    numbers = {comparison.note.single.clip.name: number for number, comparison in enumerate(presented, 1)}
+    figures = _figures(compared, min(WORST, len(compared)))
+    figures["tuning"] = _tuning(all_notes)
+    figures["trial"] = trial is not None
+    figures["unheard_keys"] = len({single.key for single in held_out_notes} - {single.key for single in training_notes})
+    figures["heard"] = _summary([comparison.row["ours"] for comparison in learned_comparisons])
+    figures["stored"] = _summary(
+        [comparison.row["stored"] for comparison in learned_comparisons if "stored" in comparison.row]
     )
-    known_notes = [(one.note, one.row["velocity"]) for one in [*learned_rows, *compared]]
-    found["takes_apart"] = take_variety(patch, corpus, known_notes, every)
-    found["dynamics"] = dynamics(patch, corpus, known, seed, lambda part: say(0.7 + 0.3 * part, "playing dynamics"))
+    figures["frechet"] = _frechet(compared, corpus.rate)
+    figures["told_apart"] = classifier_accuracy(
+        [
+            pair_of(comparison.row["key"], comparison.note.sound, comparison.ours, corpus.rate)
+            for comparison in [*compared, *learned_comparisons]
+        ]
+    )
+    known_notes = [(comparison.note, comparison.row["velocity"]) for comparison in [*learned_comparisons, *compared]]
+    figures["takes_apart"] = take_variety(patch, corpus, known_notes, all_notes)
+    figures["dynamics"] = dynamics(
+        patch, corpus, training_notes, seed, lambda share: progress(0.7 + 0.3 * share, "playing dynamics")
+    )
     rate, sounds = corpus.rate, []
-    for one in heard:
-        sounds += _sounds(one, numbers[one.note.single.clip.name], rate)
+    for comparison in presented:
+        sounds += _sounds(comparison, numbers[comparison.note.single.clip.name], rate)
     pictures = [
-        note_picture(f"note-{number}", title(one.row), _panels(one), rate)
-        for number, one in enumerate(compared[:WORST], 1)
+        note_picture(f"note-{number}", title(comparison.row), _panels(comparison), rate)
+        for number, comparison in enumerate(compared[:WORST], 1)
     ]
     trials = [
         AbxTrial(
-            title(one.row), *(f"note-{numbers[one.note.single.clip.name]}-{who}.wav" for who in ("recording", "ours"))
+            title(comparison.row),
+            *(f"note-{numbers[comparison.note.single.clip.name]}-{who}.wav" for who in ("recording", "ours")),
         )
-        for one in tried
+        for comparison in abx_comparisons
     ]
-    return Comparison(found, pictures, sounds, {ABX: abx_page(patch.model.card.name, trials)})
+    return Comparison(figures, pictures, sounds, {ABX: abx_page(patch.model.card.name, trials)})
 
 
 def with_notes(report: Report, notes: Comparison | None, page: Callable[..., str], **options: Any) -> Report:
     """Add compared notes, if any, to a report, and render its ``page``."""
-    shown = notes or Comparison({}, (), (), {})
-    pictures = [*report.pictures, *shown.pictures]
-    text = page(report.found, pictures, notes=listed(shown.sounds), **options)
-    return Report(report.found, pictures, [*report.sounds, *shown.sounds], text, shown.pages)
+    comparison = notes or Comparison({}, (), (), {})
+    pictures = [*report.pictures, *comparison.pictures]
+    page_html = page(report.figures, pictures, notes=listed(comparison.sounds), **options)
+    return Report(report.figures, pictures, [*report.sounds, *comparison.sounds], page_html, comparison.pages)
 
 
 def title(row: Figures) -> str:
     return f"{note_name(row['key'])}, velocity {row['velocity']}: {row['recording']}"
 
 
-def _compared(
+def _compare_note(
     patch: Patch,
     coded: CodedNotes | None,
     corpus: Corpus,
     single: SingleNote,
     rivals: Sequence[SingleNote],
-    every: Sequence[SingleNote],
+    all_notes: Sequence[SingleNote],
     loudest: float,
 ) -> _Compared:
     rate, recorded = corpus.rate, note_of(corpus, single)
     note = tuned(recorded, rate)
-    asked = note.sound
-    speed = velocity(note, loudest)
-    ours = played(patch, single.key, speed, note.held_seconds, len(asked))
+    recording = note.sound
+    note_velocity = velocity(note, loudest)
+    ours = played(patch, single.key, note_velocity, note.held_seconds, len(recording))
     row: Figures = {
         "recording": single.clip.name,
         "split": single.clip.split,
         "key": single.key,
         "cents": 100 * (single.pitch - single.key),
-        "velocity": speed,
-        "seconds": len(asked) / rate,
+        "velocity": note_velocity,
+        "seconds": len(recording) / rate,
         "held_seconds": note.held_seconds,
-        "ours": nearness(asked, ours, rate)._asdict(),
+        "ours": nearness(recording, ours, rate)._asdict(),
         "sampler": None,
         "take": None,
         "codes": None,
     }
-    other = sampled(corpus, note, rivals)
-    if other is not None:
-        row["sampler"] = _while_it_sounds(asked, other.sound, rate)
-        row["sampler"] |= {"recording": other.single.clip.name, "semitones": single.key - other.single.pitch}
-    if (take := second_take(corpus, note, every)) is not None:
-        row["take"] = _while_it_sounds(asked, take.sound, rate) | {"recording": take.single.clip.name}
+    sampler_note = sampled(corpus, note, rivals)
+    if sampler_note is not None:
+        row["sampler"] = _while_it_sounds(recording, sampler_note.sound, rate)
+        row["sampler"] |= {
+            "recording": sampler_note.single.clip.name,
+            "semitones": single.key - sampler_note.single.pitch,
+        }
+    if (take := second_take(corpus, note, all_notes)) is not None:
+        row["take"] = _while_it_sounds(recording, take.sound, rate) | {"recording": take.single.clip.name}
     if coded is not None:
-        row["codes"] = _coded(coded, recorded, rate)
-    return _Compared(note, ours, None if other is None else other.sound[: len(asked)], row)
+        row["codes"] = _code_figures(coded, recorded, rate)
+    return _Compared(note, ours, None if sampler_note is None else sampler_note.sound[: len(recording)], row)
 
 
-def _while_it_sounds(asked: Array, other: Array, rate: int) -> Figures:
-    by = other[: len(asked)]
-    return nearness(asked[: len(by)], by, rate)._asdict()
+def _while_it_sounds(recording: Array, rendition: Array, rate: int) -> Figures:
+    sounding = rendition[: len(recording)]
+    return nearness(recording[: len(sounding)], sounding, rate)._asdict()
 
 
-def _coded(coded: CodedNotes, note: RecordedNote, rate: int) -> dict[str, float]:
-    moved, own = coded.moved(note.sound, note.single.pitch), course(note.sound, rate)
+def _code_figures(coded: CodedNotes, note: RecordedNote, rate: int) -> dict[str, float]:
+    transposed, recorded_course = coded.transpose(note.sound, note.single.pitch), course(note.sound, rate)
     return {
-        "each_frame": shape_db(own, course(coded.each(moved), rate)),
-        "one": shape_db(own, course(coded.one(moved), rate)),
-        "one_played": shape_db(own, course(coded.played(moved, len(note.sound)), rate)),
+        "each_frame": shape_db(recorded_course, course(coded.decode_frames(transposed), rate)),
+        "one": shape_db(recorded_course, course(coded.decode_single_code(transposed), rate)),
+        "one_played": shape_db(recorded_course, course(coded.played(transposed, len(note.sound)), rate)),
     }
 
 
 def _figures(compared: Sequence[_Compared], worst: int) -> Figures:
-    rows = [one.row for one in compared]
+    rows = [comparison.row for comparison in compared]
     codes = [row["codes"] for row in rows if row["codes"] is not None]
     return {
         "notes": len(rows),
@@ -258,41 +274,43 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
     if not rows:
         return None
     return {
-        name: middle([row[name] for row in rows], least=name in ("brightness", "change", "slow_change", "vibrato"))
+        name: middle(
+            [row[name] for row in rows], lower_is_worse=name in ("brightness", "change", "slow_change", "vibrato")
+        )
         for name in NoteDistance._fields
     }
 
 
-def middle(values: Sequence[float | None], *, least: bool = False) -> dict[str, float] | None:
-    """Return the median and the worst value: the largest, or the smallest with ``least``; None without values."""
-    there = [value for value in values if value is not None]
-    if not there:
+def middle(values: Sequence[float | None], *, lower_is_worse: bool = False) -> dict[str, float] | None:
+    """Return the median and the worst value: the largest, or the smallest with ``lower_is_worse``; None without any."""
+    numbers = [value for value in values if value is not None]
+    if not numbers:
         return None
-    return {"median": float(np.median(there)), "worst": float(min(there) if least else max(there))}
+    return {"median": float(np.median(numbers)), "worst": float(min(numbers) if lower_is_worse else max(numbers))}
 
 
-def _tuning(every: Sequence[SingleNote]) -> dict[str, float]:
-    cents = np.array([100 * (single.pitch - single.key) for single in every])
+def _tuning(all_notes: Sequence[SingleNote]) -> dict[str, float]:
+    cents = np.array([100 * (single.pitch - single.key) for single in all_notes])
     return {"median_cents": float(np.median(cents)), "most_cents": float(np.percentile(np.abs(cents), 95))}
 
 
 def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:
     sounds = {
-        "recorded": [one.note.sound for one in compared],
-        "ours": [one.ours for one in compared],
-        "sampler": [one.sampler for one in compared if one.sampler is not None],
+        "recorded": [comparison.note.sound for comparison in compared],
+        "ours": [comparison.ours for comparison in compared],
+        "sampler": [comparison.sampler for comparison in compared if comparison.sampler is not None],
     }
-    frames = {name: _held(each, rate) for name, each in sounds.items()}
+    frames = {name: _held_levels(note_sounds, rate) for name, note_sounds in sounds.items()}
     if min(len(frames["recorded"]), len(frames["ours"])) < 2:
         return None
-    found: Figures = {"ours": frechet(frames["ours"], frames["recorded"]), "sampler": None, "ratio": None}
+    distances: Figures = {"ours": frechet(frames["ours"], frames["recorded"]), "sampler": None, "ratio": None}
     if len(frames["sampler"]) > 1:
-        found["sampler"] = frechet(frames["sampler"], frames["recorded"])
-        found["ratio"] = found["ours"] / found["sampler"] if found["sampler"] else None
-    return found
+        distances["sampler"] = frechet(frames["sampler"], frames["recorded"])
+        distances["ratio"] = distances["ours"] / distances["sampler"] if distances["sampler"] else None
+    return distances
 
 
-def _held(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
+def _held_levels(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
     """Return mel-band levels of held frames, in dB below each frame's highest: [frames, 64]."""
     parts = [np.zeros((0, BANDS))]
     for sound in sounds:
@@ -301,31 +319,37 @@ def _held(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
     return np.concatenate(parts)
 
 
-def _equally_loud(one: _Compared, rate: int) -> dict[str, Array]:
+def _equally_loud(comparison: _Compared, rate: int) -> dict[str, Array]:
     # listeners prefer the louder of two
-    asked = course(one.note.sound, rate)
-    which = counted(asked)
-    sounds = {"recording": one.note.sound, "ours": one.ours} | ({} if one.sampler is None else {"sampler": one.sampler})
+    recorded_course = course(comparison.note.sound, rate)
+    counted_frames = counted(recorded_course)
+    sounds = {"recording": comparison.note.sound, "ours": comparison.ours} | (
+        {} if comparison.sampler is None else {"sampler": comparison.sampler}
+    )
     levelled = {}
     for who, sound in sounds.items():
-        levels = course(sound, rate).levels[: len(which)]
-        lacking = float((asked.levels - asked.levels.max())[: len(levels)][which[: len(levels)]].mean())
-        gain = LOUDEST_DB + lacking - float(levels[which[: len(levels)]].mean())
+        levels = course(sound, rate).levels[: len(counted_frames)]
+        lacking = float(
+            (recorded_course.levels - recorded_course.levels.max())[: len(levels)][counted_frames[: len(levels)]].mean()
+        )
+        gain = LOUDEST_DB + lacking - float(levels[counted_frames[: len(levels)]].mean())
         levelled[who] = (sound * 10 ** (gain / 20)).astype(np.float32)
     return levelled
 
 
-def _sounds(one: _Compared, number: int, rate: int) -> list[ReportSound]:
+def _sounds(comparison: _Compared, number: int, rate: int) -> list[ReportSound]:
     captions = {"recording": "The recording.", "ours": "As the instrument plays it."}
-    if one.row["sampler"] is not None:
-        by = one.row["sampler"]
-        captions["sampler"] = f"As a sampler plays it: {by['recording']}, {by['semitones']:+.1f} semitones."
+    if comparison.row["sampler"] is not None:
+        sampler_row = comparison.row["sampler"]
+        captions["sampler"] = (
+            f"As a sampler plays it: {sampler_row['recording']}, {sampler_row['semitones']:+.1f} semitones."
+        )
     return [
-        ReportSound(f"note-{number}-{who}", f"{title(one.row)}. {captions[who]}", sound, rate)
-        for who, sound in _equally_loud(one, rate).items()
+        ReportSound(f"note-{number}-{who}", f"{title(comparison.row)}. {captions[who]}", sound, rate)
+        for who, sound in _equally_loud(comparison, rate).items()
     ]
 
 
-def _panels(one: _Compared) -> dict[str, Array]:
-    panels = {"recording": one.note.sound, "instrument": one.ours}
-    return panels | ({} if one.sampler is None else {"sampler": one.sampler})
+def _panels(comparison: _Compared) -> dict[str, Array]:
+    panels = {"recording": comparison.note.sound, "instrument": comparison.ours}
+    return panels | ({} if comparison.sampler is None else {"sampler": comparison.sampler})

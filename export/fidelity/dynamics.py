@@ -52,7 +52,7 @@ class CodedNotes:
         self._model, self._folder = patch.model, patch.folder
         self._encoder = Encoder(patch.model)
 
-    def moved(self, sound: Array, pitch: float) -> "TransposedNote":
+    def transpose(self, sound: Array, pitch: float) -> "TransposedNote":
         """Transpose a note to its key, in the octave of training if there is one, and encode it.
 
         Its code is the frame's nearest to the median of all frames' codes, as in `timbrel recover --method network`.
@@ -62,35 +62,37 @@ class CodedNotes:
         if card.chroma is not None:
             note = PITCH_CLASSES * (card.chroma.octave + 1) + key % PITCH_CLASSES
         ratio = semitones_to_ratio(note - pitch)
-        there = soxr.resample(sound, card.sample_rate * ratio, card.sample_rate).astype(np.float32)
-        frames = _frames(there, card)
-        told = None if card.partials is None else np.full(len(frames), float(note))
-        codes = self._encoder.encode(frames, told).astype(np.float64)
-        return TransposedNote(there, note, key, codes[medoid(codes * in_deviations(card))], ratio, len(sound))
+        transposed_sound = soxr.resample(sound, card.sample_rate * ratio, card.sample_rate).astype(np.float32)
+        frames = _frames(transposed_sound, card)
+        frame_pitches = None if card.partials is None else np.full(len(frames), float(note))
+        codes = self._encoder.encode(frames, frame_pitches).astype(np.float64)
+        return TransposedNote(
+            transposed_sound, note, key, codes[medoid(codes * in_deviations(card))], ratio, len(sound)
+        )
 
-    def each(self, moved: "TransposedNote") -> Array:
+    def decode_frames(self, transposed: "TransposedNote") -> Array:
         """Encode and decode each frame with the original phases and levels, at the original pitch: [samples]."""
-        return self._through(moved, None)
+        return self._resynthesize(transposed, None)
 
-    def one(self, moved: "TransposedNote") -> Array:
-        """Decode all frames from the note's single code, else as `each`."""
-        return self._through(moved, moved.code)
+    def decode_single_code(self, transposed: "TransposedNote") -> Array:
+        """Decode all frames from the note's single code, else as `decode_frames`."""
+        return self._resynthesize(transposed, transposed.code)
 
-    def played(self, moved: "TransposedNote", length: int) -> Array:
+    def played(self, transposed: "TransposedNote", length: int) -> Array:
         """Play the note's key at its code with default settings, [length]."""
-        latent = LatentSettings(values=moved.code.tolist())
+        latent = LatentSettings(values=transposed.code.tolist())
         still = GestureSettings(amount=0.0)
         preset = Preset(format=1, model=self._model.path.name, latent=latent, gesture=still)
         patch = Patch("plain", preset, self._model, self._folder)
-        return played(patch, moved.key, VELOCITY, length / self._model.card.sample_rate, length)
+        return played(patch, transposed.key, VELOCITY, length / self._model.card.sample_rate, length)
 
-    def _through(self, moved: "TransposedNote", code: Doubles | None) -> Array:
+    def _resynthesize(self, transposed: "TransposedNote", code: Doubles | None) -> Array:
         latency = latency_of(self._model.card)
-        through = FrameStream(self._model, _Held(moved.note, code), "original", note=moved.note)
-        sound = through.process(np.pad(moved.sound, (0, latency)))[latency:]
+        stream = FrameStream(self._model, _FixedPitch(transposed.note, code), "original", note=transposed.note)
+        sound = stream.process(np.pad(transposed.sound, (0, latency)))[latency:]
         rate = self._model.card.sample_rate
-        back = soxr.resample(sound, rate, rate * moved.ratio)[: moved.length].astype(np.float32)
-        return np.pad(back, (0, moved.length - len(back)))
+        restored = soxr.resample(sound, rate, rate * transposed.ratio)[: transposed.length].astype(np.float32)
+        return np.pad(restored, (0, transposed.length - len(restored)))
 
 
 class TransposedNote(NamedTuple):
@@ -107,7 +109,7 @@ class TransposedNote(NamedTuple):
     length: int
 
 
-class _Held:
+class _FixedPitch:
     """Fixes the pitch, and the code if given."""
 
     def __init__(self, note: int, code: Doubles | None) -> None:
@@ -116,8 +118,8 @@ class _Held:
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
         return codes if self._code is None else np.tile(self._code, (len(codes), 1)).astype(np.float32)
 
-    def pitches(self, heard: Doubles, times: Times) -> Doubles:
-        return np.full(len(heard), float(self._note))
+    def pitches(self, detected_pitches: Doubles, times: Times) -> Doubles:
+        return np.full(len(detected_pitches), float(self._note))
 
 
 def has_encoder(patch: Patch) -> bool:
@@ -150,7 +152,7 @@ SOUNDING_DB = 20.0  # below its loudest frame, where the held note is above the 
 LOWEST = 0.75  # of the fundamental: below it are rumble and hum, which soft notes do not mask
 
 
-class _Heard(NamedTuple):
+class _MeasuredNote(NamedTuple):
     """A training note; ``hz`` is the centroid of its held part."""
 
     note: RecordedNote
@@ -166,50 +168,61 @@ class _Heard(NamedTuple):
 def dynamics(
     patch: Patch,
     corpus: Corpus,
-    known: Sequence[SingleNote],
+    training_notes: Sequence[SingleNote],
     seed: int,
-    say: Callable[[float], None] = lambda part: None,
+    progress: Callable[[float], None] = lambda part: None,
 ) -> Figures | None:
     """Compare soft and loud training notes with a patch's renditions; None without training notes.
 
     Args:
-        patch: as in `comparison.beside`.
-        known: the single notes of the training split.
+        patch: as in `comparison.compare_notes`.
+        training_notes: the single notes of the training split.
 
     Returns:
         ``levelled``: whether all recordings are equally loud. ``apart_db``: median level difference of soft and loud
             notes of a key, None if no key has two. ``soft``, ``loud``: mean velocity, and geometric means of spectral
             centroids, ``recorded_hz`` (None without dynamics) and ``played_hz`` at the same keys and velocities.
     """
-    if not known:
+    if not training_notes:
         return None
-    chosen = spread(known, NOTES, np.random.default_rng(seed))
-    loudest = loudest_db(corpus, known)
-    heard = [_heard(corpus, single, loudest) for single in chosen]
-    pairs = _pairs(heard)
-    gaps = [_apart_db(loud, soft) for soft, loud in pairs]
-    apart = float(np.median(gaps)) if gaps else None
-    dynamic = apart is not None and apart >= DYNAMIC_DB
-    asked: list[tuple[_Heard, int, float | None, str]]
+    picked_notes = spread(training_notes, NOTES, np.random.default_rng(seed))
+    loudest = loudest_db(corpus, training_notes)
+    measured_notes = [_measure_note(corpus, single, loudest) for single in picked_notes]
+    pairs = _pairs(measured_notes)
+    gaps = [_level_gap_db(loud, soft) for soft, loud in pairs]
+    level_gap_db = float(np.median(gaps)) if gaps else None
+    dynamic = level_gap_db is not None and level_gap_db >= DYNAMIC_DB
+    requests: list[tuple[_MeasuredNote, int, float | None, str]]
     if dynamic:
-        asked = [(one, one.velocity, one.hz, side) for pair in pairs for side, one in zip("sl", pair, strict=True)]
+        requests = [
+            (measured, measured.velocity, measured.hz, side)
+            for pair in pairs
+            for side, measured in zip("sl", pair, strict=True)
+        ]
     else:
-        few = [heard[int(i)] for i in np.linspace(0, len(heard) - 1, min(PAIRS, len(heard))).round()]
-        asked = [(one, speed, None, side) for one in few for side, speed in (("s", SOFT), ("l", LOUD))]
-    each = []
-    for place, (one, speed, hz, side) in enumerate(asked):
-        say(place / len(asked))
-        each.append(_asked(patch, corpus.rate, one, speed) | {"recorded_hz": hz, "loud": side == "l"})
+        sampled_notes = [
+            measured_notes[int(i)]
+            for i in np.linspace(0, len(measured_notes) - 1, min(PAIRS, len(measured_notes))).round()
+        ]
+        requests = [
+            (measured, note_velocity, None, side)
+            for measured in sampled_notes
+            for side, note_velocity in (("s", SOFT), ("l", LOUD))
+        ]
+    rows = []
+    for number, (measured, note_velocity, hz, side) in enumerate(requests):
+        progress(number / len(requests))
+        rows.append(_play_note(patch, corpus.rate, measured, note_velocity) | {"recorded_hz": hz, "loud": side == "l"})
     return {
         "dynamics": dynamic,
-        "levelled": _are_levelled(heard),
-        "notes": len(heard),
-        "apart_db": apart,
-        "softest": min(one.velocity for one in heard),
-        "loudest": max(one.velocity for one in heard),
-        "soft": _mean([row for row in each if not row["loud"]]),
-        "loud": _mean([row for row in each if row["loud"]]),
-        "each": each,
+        "levelled": _are_levelled(measured_notes),
+        "notes": len(measured_notes),
+        "apart_db": level_gap_db,
+        "softest": min(measured.velocity for measured in measured_notes),
+        "loudest": max(measured.velocity for measured in measured_notes),
+        "soft": _mean([row for row in rows if not row["loud"]]),
+        "loud": _mean([row for row in rows if row["loud"]]),
+        "each": rows,
     }
 
 
@@ -222,32 +235,32 @@ def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * shape
     hertz = np.linspace(0, rate / 2, FRAME // 2 + 1)
     power = np.square(np.abs(np.fft.rfft(frames)), dtype=np.float64) * (hertz > LOWEST * midi_to_hz(pitch))
-    whole = power.sum(1)
-    counts = whole > whole.max() * 10 ** (-SOUNDING_DB / 10)
-    if not counts.any():
+    frame_power = power.sum(1)
+    loud = frame_power > frame_power.max() * 10 ** (-SOUNDING_DB / 10)
+    if not loud.any():
         return 0.0
-    return _geometric(power[counts] @ hertz / whole[counts])
+    return _geometric(power[loud] @ hertz / frame_power[loud])
 
 
-def in_words(found: Figures) -> str:
-    soft, loud = found["soft"], found["loud"]
-    if found["dynamics"]:
+def in_words(figures: Figures) -> str:
+    soft, loud = figures["soft"], figures["loud"]
+    if figures["dynamics"]:
         level_alone = " differ in level alone" if _alike(soft["recorded_hz"], loud["recorded_hz"]) else ""
         return (
-            f"recordings from velocity {found['softest']} to {found['loudest']}{level_alone}; soft notes average "
+            f"recordings from velocity {figures['softest']} to {figures['loudest']}{level_alone}; soft notes average "
             f"{soft['recorded_hz']:.0f} Hz, loud ones {loud['recorded_hz']:.0f}; it plays {soft['played_hz']:.0f} and "
             f"{loud['played_hz']:.0f}"
         )
-    if found["levelled"]:
-        why = "all recordings were made as loud as each other"
-    elif found["apart_db"] is None:
-        why = "no key was recorded twice"
+    if figures["levelled"]:
+        cause = "all recordings were made as loud as each other"
+    elif figures["apart_db"] is None:
+        cause = "no key was recorded twice"
     else:
-        why = f"all recordings of a key are about as loud as each other (within {found['apart_db']:.0f} dB)"
+        cause = f"all recordings of a key are about as loud as each other (within {figures['apart_db']:.0f} dB)"
     if _alike(soft["played_hz"], loud["played_hz"]):
-        return f"{why}: velocity changes the loudness of notes, not their brightness"
+        return f"{cause}: velocity changes the loudness of notes, not their brightness"
     return (
-        f"{why}; yet velocity changes brightness too: notes average {soft['played_hz']:.0f} Hz at velocity {SOFT}, "
+        f"{cause}; yet velocity changes brightness too: notes average {soft['played_hz']:.0f} Hz at velocity {SOFT}, "
         f"{loud['played_hz']:.0f} Hz at {LOUD}"
     )
 
@@ -256,10 +269,10 @@ def _alike(first_hz: float, second_hz: float) -> bool:
     return 1 / ALIKE < second_hz / max(first_hz, 1.0) < ALIKE
 
 
-def _heard(corpus: Corpus, single: SingleNote, loudest: float) -> _Heard:
+def _measure_note(corpus: Corpus, single: SingleNote, loudest: float) -> _MeasuredNote:
     note = note_of(corpus, single)
     peak = float(np.abs(note.sound).max(initial=0.0))
-    return _Heard(
+    return _MeasuredNote(
         note,
         velocity(note, loudest),
         centroid_hz(note.sound[: _held_samples(note, corpus.rate)], corpus.rate, single.pitch),
@@ -271,40 +284,45 @@ def _held_samples(note: RecordedNote, rate: int) -> int:
     return max(FRAME, round(min(note.held_seconds, LONGEST_SECONDS) * rate))
 
 
-def _apart_db(loud: _Heard, soft: _Heard) -> float:
+def _level_gap_db(loud: _MeasuredNote, soft: _MeasuredNote) -> float:
     """Return the level difference of two velocities, in dB of the host's gain."""
     return SQUARED_DB * float(np.log10(loud.velocity / soft.velocity))
 
 
-def _pairs(heard: Sequence[_Heard]) -> list[tuple[_Heard, _Heard]]:
-    near = [
+def _pairs(measured_notes: Sequence[_MeasuredNote]) -> list[tuple[_MeasuredNote, _MeasuredNote]]:
+    candidates = [
         (soft, loud)
-        for soft in heard
-        for loud in heard
+        for soft in measured_notes
+        for loud in measured_notes
         if soft is not loud and soft.velocity <= loud.velocity and abs(soft.key - loud.key) <= NEAR_KEYS
     ]
-    near.sort(key=lambda pair: KEY_DB * abs(pair[0].key - pair[1].key) - _apart_db(pair[1], pair[0]))
-    kept: list[tuple[_Heard, _Heard]] = []
-    for pair in near:
-        middle = sum(one.key for one in pair) / 2
-        if len(kept) < PAIRS and all(abs(sum(one.key for one in other) / 2 - middle) > NEAR_KEYS for other in kept):
-            kept.append(pair)
-    return kept
+    candidates.sort(key=lambda pair: KEY_DB * abs(pair[0].key - pair[1].key) - _level_gap_db(pair[1], pair[0]))
+    spaced_pairs: list[tuple[_MeasuredNote, _MeasuredNote]] = []
+    for pair in candidates:
+        middle = sum(measured.key for measured in pair) / 2
+        if len(spaced_pairs) < PAIRS and all(
+            abs(sum(measured.key for measured in accepted) / 2 - middle) > NEAR_KEYS for accepted in spaced_pairs
+        ):
+            spaced_pairs.append(pair)
+    return spaced_pairs
 
 
-def _are_levelled(heard: Sequence[_Heard]) -> bool:
-    levels = [[one.note.level_db for one in heard], [one.peak_db for one in heard]]
-    return len(heard) > 1 and min(float(np.std(values)) for values in levels) < LEVELLED_DB
+def _are_levelled(measured_notes: Sequence[_MeasuredNote]) -> bool:
+    levels = [
+        [measured.note.level_db for measured in measured_notes],
+        [measured.peak_db for measured in measured_notes],
+    ]
+    return len(measured_notes) > 1 and min(float(np.std(values)) for values in levels) < LEVELLED_DB
 
 
-def _asked(patch: Patch, rate: int, one: _Heard, speed: int) -> Figures:
-    samples = _held_samples(one.note, rate)
-    sound = played(patch, one.key, speed, samples / rate, samples)
+def _play_note(patch: Patch, rate: int, measured: _MeasuredNote, note_velocity: int) -> Figures:
+    samples = _held_samples(measured.note, rate)
+    sound = played(patch, measured.key, note_velocity, samples / rate, samples)
     return {
-        "recording": one.note.single.clip.name,
-        "key": one.key,
-        "velocity": speed,
-        "played_hz": centroid_hz(sound, rate, one.key),
+        "recording": measured.note.single.clip.name,
+        "key": measured.key,
+        "velocity": note_velocity,
+        "played_hz": centroid_hz(sound, rate, measured.key),
     }
 
 

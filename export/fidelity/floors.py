@@ -21,7 +21,7 @@ from ...host.play.render import blocks
 from ...host.preset.library import Patch
 from ...host.signal import window
 from ...train.corpus.store import Corpus
-from ...train.families.partials.data import first_audible_bin, taken
+from ...train.families.partials.data import first_audible_bin, measure_levels
 from ...train.families.partials.recipe import PartialsFrames
 from ...train.metrics.clips import envelope_db
 from ..reports.report import Figures
@@ -35,33 +35,36 @@ REST_SECONDS = 1.0  # between strikes
 
 
 def take_variety(
-    patch: Patch, corpus: Corpus, notes: Sequence[tuple[RecordedNote, int]], others: Sequence[SingleNote]
+    patch: Patch, corpus: Corpus, notes: Sequence[tuple[RecordedNote, int]], candidates: Sequence[SingleNote]
 ) -> Figures | None:
     """Return medians of the differences of takes, in shape of the held part and in level, in dB; None without takes.
 
     Args:
         notes: tuned recordings, and the velocities to play them with.
-        others: where their second takes may lie.
+        candidates: notes that may be their second takes.
     """
     rate = corpus.rate
     pairs: dict[frozenset[str], tuple[RecordedNote, RecordedNote, int]] = {}
     for note, velocity in notes:
-        take = second_take(corpus, note, others)
+        take = second_take(corpus, note, candidates)
         if take is not None and len(pairs) < PAIRS:
             pairs.setdefault(frozenset({note.single.clip.name, take.single.clip.name}), (note, take, velocity))
     if not pairs:
         return None
-    asked = [
+    keystrokes = [
         (note.single.key, velocity, min(note.held_seconds, take.held_seconds))
         for note, take, velocity in pairs.values()
     ]
     recorded, played = [], []
-    for (note, take, _), (_, _, held), struck in zip(
-        pairs.values(), asked, strikes(patch, asked, STRIKES), strict=True
+    for (note, take, _), (_, _, held_seconds), strike_sounds in zip(
+        pairs.values(), keystrokes, strikes(patch, keystrokes, STRIKES), strict=True
     ):
-        length = round(COMMON * held * rate)
-        recorded.append(_apart(note.sound[:length], take.sound[:length], rate))
-        played += [_apart(one[:length], other[:length], rate) for one, other in itertools.combinations(struck, 2)]
+        length = round(COMMON * held_seconds * rate)
+        recorded.append(_take_distance(note.sound[:length], take.sound[:length], rate))
+        played += [
+            _take_distance(first[:length], second[:length], rate)
+            for first, second in itertools.combinations(strike_sounds, 2)
+        ]
     figures: Figures = {"pairs": len(recorded)}
     for name, rows in (("recorded", recorded), ("played", played)):
         shape, level = np.median(rows, axis=0).tolist()
@@ -77,31 +80,31 @@ def strikes(patch: Patch, notes: Sequence[tuple[int, int, float]], count: int) -
     """
     rate = patch.model.card.sample_rate
     events: list[Event] = []
-    places: list[tuple[int, int]] = []
-    now = 0
+    spans: list[tuple[int, int]] = []
+    start_sample = 0
     for key, velocity, seconds in [notes[0], *(note for note in notes for _ in range(count))]:
-        held = max(1, round(seconds * rate))
-        events += [NoteOn(now, 0, key, velocity), NoteOff(now + held, 0, key)]
-        places.append((now, now + held))
-        now += held + round(REST_SECONDS * rate)
-    performance = Performance(events=events, length=now, channels=[0], warnings=[])
+        held_samples = max(1, round(seconds * rate))
+        events += [NoteOn(start_sample, 0, key, velocity), NoteOff(start_sample + held_samples, 0, key)]
+        spans.append((start_sample, start_sample + held_samples))
+        start_sample += held_samples + round(REST_SECONDS * rate)
+    performance = Performance(events=events, length=start_sample, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, rate)) as rack:
         mixes = np.concatenate([mix for _, mix, _ in blocks(rack, performance, 0.0, rate)], axis=1)
     sound = mixes.mean(0, dtype=np.float32)
-    struck = [sound[start:end] for start, end in places[1:]]
-    return [struck[at : at + count] for at in range(0, len(struck), count)]
+    strike_sounds = [sound[begin:end] for begin, end in spans[1:]]
+    return [strike_sounds[first : first + count] for first in range(0, len(strike_sounds), count)]
 
 
-def _apart(one: Array, other: Array, rate: int) -> tuple[float, float]:
-    count = min(len(one), len(other))
-    levels = [float(envelope_db(sound[np.newaxis], rate)[0].max()) for sound in (one, other)]
-    return sustain_db(one[:count], other[:count], rate), abs(levels[0] - levels[1])
+def _take_distance(first: Array, second: Array, rate: int) -> tuple[float, float]:
+    count = min(len(first), len(second))
+    levels = [float(envelope_db(sound[np.newaxis], rate)[0].max()) for sound in (first, second)]
+    return sustain_db(first[:count], second[:count], rate), abs(levels[0] - levels[1])
 
 
 FEWEST_ROWS = 1000  # the least that a recipe allows; unused here
 
 
-class _Stored:
+class _StoredFrames:
     """A model of stored frames: the code of each is its index."""
 
     def __init__(self, card: Card, frames: Array) -> None:
@@ -145,26 +148,26 @@ def from_partials(sound: Array, key: int, card: Card) -> Array:
     """
     frames, length = frames_of(card), card.frame_length
     assert frames is not None
-    nothing: Any = _Stored(card, np.zeros((0, card.frame_width), np.float32))
-    times = CoherentVoicing(nothing, PLAIN)
+    empty_model: Any = _StoredFrames(card, np.zeros((0, card.frame_width), np.float32))
+    times = CoherentVoicing(empty_model, PLAIN)
     hop, size = times.hop_length, times.frame_length
     count = -(-(len(sound) + size) // hop)
-    around = np.pad(sound, (length // 2, length + size)).astype(np.float32)
-    pieces = np.lib.stride_tricks.sliding_window_view(around, length)[: count * hop : hop]
+    padded = np.pad(sound, (length // 2, length + size)).astype(np.float32)
+    pieces = np.lib.stride_tricks.sliding_window_view(padded, length)[: count * hop : hop]
     keys = np.full(count, key)
-    heard = np.abs(np.fft.rfft(pieces * window("hann", length)))[:, first_audible_bin(frames) :]
-    strengths = np.sqrt(np.square(heard).sum(1, keepdims=True))
-    heights = 10 ** (taken(pieces, keys.astype(np.float32), frames) / 20) * strengths
-    stored: Any = _Stored(card, heights.astype(np.float32))
+    magnitudes = np.abs(np.fft.rfft(pieces * window("hann", length)))[:, first_audible_bin(frames) :]
+    strengths = np.sqrt(np.square(magnitudes).sum(1, keepdims=True))
+    heights = 10 ** (measure_levels(pieces, keys.astype(np.float32), frames) / 20) * strengths
+    stored: Any = _StoredFrames(card, heights.astype(np.float32))
     voicing = CoherentVoicing(stored, PLAIN)
     state, numbers = voicing.start_state(), np.arange(count, dtype=np.float32)[:, np.newaxis]
-    made = np.zeros(count * hop + size, np.float32)
-    for at in range(0, count, BATCH):
-        part = slice(at, at + BATCH)
-        rows = voicing.make(numbers[part], keys[part], np.ones(len(keys[part])), [state] * len(keys[part]))
-        for place, frame in enumerate(rows[:, 0], at):
-            made[place * hop : place * hop + size] += frame
-    return made[size // 2 : size // 2 + len(sound)]
+    resynthesis = np.zeros(count * hop + size, np.float32)
+    for first in range(0, count, BATCH):
+        batch = slice(first, first + BATCH)
+        rows = voicing.make(numbers[batch], keys[batch], np.ones(len(keys[batch])), [state] * len(keys[batch]))
+        for number, frame in enumerate(rows[:, 0], first):
+            resynthesis[number * hop : number * hop + size] += frame
+    return resynthesis[size // 2 : size // 2 + len(sound)]
 
 
 FOLDS = 5  # cross-validation over keys: train on four parts, test on the fifth
@@ -196,10 +199,10 @@ def classifier_accuracy(pairs: Sequence[NotePair]) -> dict[str, float] | None:
     fold = np.array([keys.index(pair.key) % FOLDS for pair in pairs])
     right = {"statistics": 0.0, "network": 0.0}
     for number in range(FOLDS):
-        known = [pair for pair, of in zip(pairs, fold, strict=True) if of != number]
-        asked = [pair for pair, of in zip(pairs, fold, strict=True) if of == number]
+        training_pairs = [pair for pair, pair_fold in zip(pairs, fold, strict=True) if pair_fold != number]
+        test_pairs = [pair for pair, pair_fold in zip(pairs, fold, strict=True) if pair_fold == number]
         for name, answers in (("statistics", _by_statistics), ("network", _by_network)):
-            right[name] += float(np.sum(answers(known, asked) == np.tile([0, 1], len(asked))))
+            right[name] += float(np.sum(answers(training_pairs, test_pairs) == np.tile([0, 1], len(test_pairs))))
     return {name: count / (2 * len(pairs)) for name, count in right.items()}
 
 
@@ -208,30 +211,30 @@ def _statistics(levels: Array) -> Doubles:
     return np.concatenate([levels.mean(0), levels.std(0), change]).astype(np.float64)
 
 
-def _by_statistics(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Indices:
+def _by_statistics(training_pairs: Sequence[NotePair], test_pairs: Sequence[NotePair]) -> Indices:
     from sklearn.linear_model import LogisticRegression
 
-    told, others = (
+    training_rows, test_rows = (
         np.array([_statistics(levels) for pair in pairs for levels in (pair.recorded, pair.played)])
-        for pairs in (known, asked)
+        for pairs in (training_pairs, test_pairs)
     )
-    middle, spread = told.mean(0), np.maximum(told.std(0), 1e-3)
+    middle, spread = training_rows.mean(0), np.maximum(training_rows.std(0), 1e-3)
     model = LogisticRegression(C=STRENGTH, max_iter=2000)
-    model.fit((told - middle) / spread, np.tile([0, 1], len(known)))
-    answers: Indices = model.predict((others - middle) / spread)
+    model.fit((training_rows - middle) / spread, np.tile([0, 1], len(training_pairs)))
+    answers: Indices = model.predict((test_rows - middle) / spread)
     return answers
 
 
-def _by_network(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Indices:
-    sounds = [_long_enough(levels) for pair in known for levels in (pair.recorded, pair.played)]
-    every = np.concatenate(sounds)
-    middle, spread = every.mean(0), np.maximum(every.std(0), 1e-3)
+def _by_network(training_pairs: Sequence[NotePair], test_pairs: Sequence[NotePair]) -> Indices:
+    sounds = [_long_enough(levels) for pair in training_pairs for levels in (pair.recorded, pair.played)]
+    training_levels = np.concatenate(sounds)
+    middle, spread = training_levels.mean(0), np.maximum(training_levels.std(0), 1e-3)
     sounds = [np.divide(levels - middle, spread) for levels in sounds]
-    rng, labels = np.random.default_rng(SEED), np.tile([0.0, 1.0], len(known)).astype(np.float32)
+    rng, labels = np.random.default_rng(SEED), np.tile([0.0, 1.0], len(training_pairs)).astype(np.float32)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(SEED)
         network = nn.Sequential(
-            nn.Conv1d(every.shape[1], WIDTH, 5),
+            nn.Conv1d(training_levels.shape[1], WIDTH, 5),
             nn.ReLU(),
             nn.Conv1d(WIDTH, WIDTH, 5),
             nn.ReLU(),
@@ -242,22 +245,24 @@ def _by_network(known: Sequence[NotePair], asked: Sequence[NotePair]) -> Indices
         )
         optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.01)
         for _ in range(STEPS):
-            drawn = rng.integers(len(sounds), size=TRAINING_BATCH)
-            starts = [int(rng.integers(len(sounds[i]) - WINDOW + 1)) for i in drawn]
-            batch = np.stack([sounds[i][at : at + WINDOW] for i, at in zip(drawn, starts, strict=True)])
-            given = network(torch.from_numpy(batch.swapaxes(1, 2).copy()))[:, 0]
-            loss = nn.functional.binary_cross_entropy_with_logits(given, torch.from_numpy(labels[drawn]))
+            batch_indices = rng.integers(len(sounds), size=TRAINING_BATCH)
+            starts = [int(rng.integers(len(sounds[i]) - WINDOW + 1)) for i in batch_indices]
+            batch = np.stack(
+                [sounds[i][start : start + WINDOW] for i, start in zip(batch_indices, starts, strict=True)]
+            )
+            logits = network(torch.from_numpy(batch.swapaxes(1, 2).copy()))[:, 0]
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(labels[batch_indices]))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     network.eval()
-    found = []
+    answers = []
     with torch.no_grad():
-        for pair in asked:
+        for pair in test_pairs:
             for levels in (pair.recorded, pair.played):
-                whole = (_long_enough(levels) - middle) / spread
-                found.append(float(network(torch.from_numpy(whole.T[np.newaxis].copy()))[0, 0]) > 0)
-    return np.array(found, np.intp)
+                scaled_levels = (_long_enough(levels) - middle) / spread
+                answers.append(float(network(torch.from_numpy(scaled_levels.T[np.newaxis].copy()))[0, 0]) > 0)
+    return np.array(answers, np.intp)
 
 
 def _long_enough(levels: Array) -> Array:

@@ -49,33 +49,42 @@ def spectral_peaks(sound: Array, rate: int) -> SpectralPeaks:
     power = np.square(np.abs(np.fft.rfft(sound.astype(np.float64) * window("hann", len(sound)), size)))
     levels = 10 * np.log10(np.maximum(power, 1e-24))
     bin_hz = rate / size
-    inside = np.arange(int(APART_HZ / 2 / bin_hz), len(levels) - 1)
-    top = inside[(levels[inside] > levels[inside - 1]) & (levels[inside] >= levels[inside + 1])]
-    top = top[levels[top] > levels.max() - SOFTEST_DB]
-    kept: list[int] = []
-    for at in top[np.argsort(-levels[top])].tolist():
-        if all(abs(at - other) > APART_HZ / bin_hz for other in kept):
-            kept.append(at)
-    middle = np.array(kept, np.intp)
-    below, here, above = levels[middle - 1], levels[middle], levels[middle + 1]
-    off = np.clip((below - above) / np.minimum(2 * (below - 2 * here + above), -1e-9), -0.5, 0.5)
+    bins = np.arange(int(APART_HZ / 2 / bin_hz), len(levels) - 1)
+    maxima = bins[(levels[bins] > levels[bins - 1]) & (levels[bins] >= levels[bins + 1])]
+    maxima = maxima[levels[maxima] > levels.max() - SOFTEST_DB]
+    peak_bins: list[int] = []
+    for peak_bin in maxima[np.argsort(-levels[maxima])].tolist():
+        if all(abs(peak_bin - stronger_bin) > APART_HZ / bin_hz for stronger_bin in peak_bins):
+            peak_bins.append(peak_bin)
+    centre_bins = np.array(peak_bins, np.intp)
+    left_levels, peak_levels, right_levels = levels[centre_bins - 1], levels[centre_bins], levels[centre_bins + 1]
+    # The vertex of a parabola through the three levels lies between bins.
+    bin_offsets = np.clip(
+        (left_levels - right_levels) / np.minimum(2 * (left_levels - 2 * peak_levels + right_levels), -1e-9), -0.5, 0.5
+    )
     reach = int(AROUND_HZ / bin_hz)
-    around = np.array([np.median(levels[max(at - reach, 0) : at + reach]) for at in kept])
+    surrounding_levels = np.array(
+        [np.median(levels[max(peak_bin - reach, 0) : peak_bin + reach]) for peak_bin in peak_bins]
+    )
     return SpectralPeaks(
-        (middle + off) * bin_hz, here - here.max(initial=-240.0), here - around > STANDS_OUT_DB, power, bin_hz
+        (centre_bins + bin_offsets) * bin_hz,
+        peak_levels - peak_levels.max(initial=-240.0),
+        peak_levels - surrounding_levels > STANDS_OUT_DB,
+        power,
+        bin_hz,
     )
 
 
-def partial_cents(asked: Array, given: Array, rate: int) -> float | None:
+def partial_cents(recording: Array, rendition: Array, rate: int) -> float | None:
     """Return the median distance of a recording's partials to those of another sound, in cents; None without partials.
 
     Clear peaks within 30 dB of the strongest count. One without a partner within 50 cents counts as 50.
     """
-    own, other = spectral_peaks(asked, rate), spectral_peaks(given, rate)
-    heard = own.hertz[own.clear & (own.levels > -LOUD_DB)]
-    if not len(heard) or not len(other.hertz):
+    recorded_peaks, played_peaks = spectral_peaks(recording, rate), spectral_peaks(rendition, rate)
+    recorded_hz = recorded_peaks.hertz[recorded_peaks.clear & (recorded_peaks.levels > -LOUD_DB)]
+    if not len(recorded_hz) or not len(played_peaks.hertz):
         return None
-    cents = np.abs(1200 * np.log2(other.hertz / heard[:, np.newaxis])).min(1)
+    cents = np.abs(1200 * np.log2(played_peaks.hertz / recorded_hz[:, np.newaxis])).min(1)
     return float(np.median(np.minimum(cents, FAR_CENTS)))
 
 
@@ -142,33 +151,33 @@ def course(sound: Array, rate: int) -> SpectralCourse:
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * shape
     magnitudes = np.abs(np.fft.rfft(frames)).astype(np.float64)
     power = np.square(magnitudes)
-    whole = 2 * power.sum(1) - power[:, 0] - power[:, -1]  # over all bins, including negative frequencies
-    square = whole / (FRAME * np.square(shape, dtype=np.float64).sum())
-    shares = 2 * (power @ mel(rate)) / np.maximum(whole, SILENT)[:, np.newaxis]
+    total_power = 2 * power.sum(1) - power[:, 0] - power[:, -1]  # over all bins, including negative frequencies
+    mean_square = total_power / (FRAME * np.square(shape, dtype=np.float64).sum())
+    shares = 2 * (power @ mel(rate)) / np.maximum(total_power, SILENT)[:, np.newaxis]
     hertz = np.linspace(0, rate / 2, FRAME // 2 + 1)
     centroid = (magnitudes @ hertz) / np.maximum(magnitudes.sum(1), SILENT)
     return SpectralCourse(
-        levels=10 * np.log10(np.maximum(square, SILENT)),
+        levels=10 * np.log10(np.maximum(mean_square, SILENT)),
         shapes=10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10))),
         brightness=np.log2(np.maximum(centroid, 1.0)),
     )
 
 
-def counted(asked: SpectralCourse) -> npt.NDArray[np.bool_]:
+def counted(recording: SpectralCourse) -> npt.NDArray[np.bool_]:
     """Return a mask of the frames within 50 dB of the loudest, [frames]."""
-    loud: npt.NDArray[np.bool_] = asked.levels > asked.levels.max() - RANGE_DB
+    loud: npt.NDArray[np.bool_] = recording.levels > recording.levels.max() - RANGE_DB
     return loud
 
 
-def alike(asked: SpectralCourse, given: SpectralCourse) -> npt.NDArray[np.bool_]:
+def alike(recording: SpectralCourse, rendition: SpectralCourse) -> npt.NDArray[np.bool_]:
     """Return a mask of the counted frames where the other sound is not silent, [frames].
 
     Silent frames are 80 dB below its loudest: `envelope_db` measures an early end. If they are more than half of the
     counted frames, all of these are compared.
     """
-    which = counted(asked)
-    both = which & (given.levels > given.levels.max() + FLOOR_DB)
-    return both if 2 * both.sum() >= which.sum() else which
+    counted_frames = counted(recording)
+    audible_frames = counted_frames & (rendition.levels > rendition.levels.max() + FLOOR_DB)
+    return audible_frames if 2 * audible_frames.sum() >= counted_frames.sum() else counted_frames
 
 
 def held_shapes(sound: Array, rate: int) -> Doubles:
@@ -186,36 +195,36 @@ def _held_length(samples: int) -> int:
     return max(1, round(SUSTAINED * samples))
 
 
-def _held_db(measure: Callable[[Array], tuple[Doubles, Doubles]], asked: Array, given: Array) -> float:
+def _held_db(measure: Callable[[Array], tuple[Doubles, Doubles]], recording: Array, rendition: Array) -> float:
     """Return the distance of the held parts' shapes; ``measure`` returns levels, [frames], and shapes."""
-    length = _held_length(len(asked))
-    (levels, first), (_, second) = (measure(sound[:length]) for sound in (asked, given))
+    length = _held_length(len(recording))
+    (levels, first), (_, second) = (measure(sound[:length]) for sound in (recording, rendition))
     return float(np.sqrt(np.square(first - second).mean(1))[_loud(levels)].mean())
 
 
-def shape_db(asked: SpectralCourse, given: SpectralCourse) -> float:
+def shape_db(recording: SpectralCourse, rendition: SpectralCourse) -> float:
     """Return the distance of the normalized spectra of equally long courses, in dB.
 
     The root mean square over bands of the difference of `SpectralCourse.shapes`, averaged over the frames of `alike`.
     """
-    apart = np.sqrt(np.square(asked.shapes - given.shapes).mean(1))
-    return float(apart[alike(asked, given)].mean())
+    distances_db = np.sqrt(np.square(recording.shapes - rendition.shapes).mean(1))
+    return float(distances_db[alike(recording, rendition)].mean())
 
 
-def onset_db(asked: SpectralCourse, given: SpectralCourse, rate: int) -> float:
+def onset_db(recording: SpectralCourse, rendition: SpectralCourse, rate: int) -> float:
     """Return `shape_db` of the frames of the first 46 ms."""
-    apart = np.sqrt(np.square(asked.shapes - given.shapes).mean(1))
-    first = np.arange(len(apart)) * HOP <= ONSET_SECONDS * rate
-    heard = first & alike(asked, given)
-    return float(apart[heard if heard.any() else first].mean())
+    distances_db = np.sqrt(np.square(recording.shapes - rendition.shapes).mean(1))
+    onset_frames = np.arange(len(distances_db)) * HOP <= ONSET_SECONDS * rate
+    compared_frames = onset_frames & alike(recording, rendition)
+    return float(distances_db[compared_frames if compared_frames.any() else onset_frames].mean())
 
 
-def sustain_db(asked: Array, given: Array, rate: int) -> float:
+def sustain_db(recording: Array, rendition: Array, rate: int) -> float:
     """Return `shape_db` of the first four fifths of two sounds, [samples] both.
 
     Only frames within 20 dB of the first sound's loudest count.
     """
-    return _held_db(lambda sound: course(sound, rate)[:2], asked, given)
+    return _held_db(lambda sound: course(sound, rate)[:2], recording, rendition)
 
 
 @functools.cache
@@ -228,21 +237,21 @@ def quarter_tones(rate: int) -> Doubles:
     return weights
 
 
-def quarter_db(asked: Array, given: Array, rate: int) -> float:
+def quarter_db(recording: Array, rendition: Array, rate: int) -> float:
     """Return `sustain_db` in quarter tones from 370 Hz, in frames of 8192 samples, 2048 apart.
 
     Detects noise in a partial's place, and misplaced partials.
     """
-    return _held_db(lambda sound: _quarters(sound, rate), asked, given)
+    return _held_db(lambda sound: _quarters(sound, rate), recording, rendition)
 
 
 def _quarters(sound: Array, rate: int) -> tuple[Doubles, Doubles]:
     """Return frame levels, and shares of power in quarter tones, [frames, bands], both in dB."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, LONG // 2), LONG)[:: LONG // 4]
     power = np.square(np.abs(np.fft.rfft(frames * window("hann", LONG)))).astype(np.float64)
-    whole = np.maximum(power.sum(1), SILENT)
-    shares = power @ quarter_tones(rate) / whole[:, np.newaxis]
-    return 10 * np.log10(whole), 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10)))
+    total_power = np.maximum(power.sum(1), SILENT)
+    shares = power @ quarter_tones(rate) / total_power[:, np.newaxis]
+    return 10 * np.log10(total_power), 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10)))
 
 
 def change_db(sound: Array, rate: int) -> float | None:
@@ -252,9 +261,9 @@ def change_db(sound: Array, rate: int) -> float | None:
     """
     measured = course(sound[: _held_length(len(sound))], rate)
     loud = _loud(measured.levels)
-    both = loud[1:] & loud[:-1]
-    moved = np.abs(np.diff(measured.shapes[:, CHANGING], axis=0))[both]
-    return float(moved.mean()) if len(moved) else None
+    loud_pairs = loud[1:] & loud[:-1]
+    changes = np.abs(np.diff(measured.shapes[:, CHANGING], axis=0))[loud_pairs]
+    return float(changes.mean()) if len(changes) else None
 
 
 def slow_change_db(sound: Array, rate: int) -> float | None:
@@ -274,81 +283,84 @@ def vibrato_cents(sound: Array, rate: int) -> float:
     Its windows of 93 ms (at 44.1 kHz) smooth a vibrato of 6 Hz to half.
     """
     track = 100 * pitch_track(sound[: _held_length(len(sound))], rate).astype(np.float64)
-    heard = track[np.isfinite(track)]
-    off = heard - np.median(heard) if len(heard) else heard
-    off = off[np.abs(off) < SAME_NOTE_CENTS]
-    return float(off.std()) if len(off) >= FEWEST_FRAMES else 0.0
+    voiced_cents = track[np.isfinite(track)]
+    deviations = voiced_cents - np.median(voiced_cents) if len(voiced_cents) else voiced_cents
+    deviations = deviations[np.abs(deviations) < SAME_NOTE_CENTS]
+    return float(deviations.std()) if len(deviations) >= FEWEST_FRAMES else 0.0
 
 
-def envelope_db(asked: SpectralCourse, given: SpectralCourse) -> float:
+def envelope_db(recording: SpectralCourse, rendition: SpectralCourse) -> float:
     """Return the standard deviation of the difference of level envelopes in dB, so that gain is ignored.
 
     Over the recording's counted frames, relative to each sound's loudest of these, -50 dB at least.
     """
-    which = counted(asked)
-    first, second = (np.maximum(of.levels[which] - of.levels[which].max(), -RANGE_DB) for of in (asked, given))
+    counted_frames = counted(recording)
+    first, second = (
+        np.maximum(side.levels[counted_frames] - side.levels[counted_frames].max(), -RANGE_DB)
+        for side in (recording, rendition)
+    )
     return float((first - second).std())
 
 
-def decay_percent(asked: SpectralCourse, given: SpectralCourse, rate: int) -> float | None:
+def decay_percent(recording: SpectralCourse, rendition: SpectralCourse, rate: int) -> float | None:
     """Return the difference of the rates of decay, in percent of the recording's; None where that is sustained.
 
     Rates are slopes of straight lines through levels, from the loudest frame over four fifths of the rest, while both
     are counted.
     """
-    begin = int(asked.levels.argmax())
-    both = (counted(asked) & counted(given))[begin:]
-    first, second = (_fall(of.levels[begin:], both, rate) for of in (asked, given))
+    begin = int(recording.levels.argmax())
+    shared_frames = (counted(recording) & counted(rendition))[begin:]
+    first, second = (_fall(side.levels[begin:], shared_frames, rate) for side in (recording, rendition))
     return None if first < RINGING_DB_SECOND else float(100 * abs(second / first - 1))
 
 
-def fall_db_second(given: SpectralCourse, rate: int) -> float:
+def fall_db_second(sound_course: SpectralCourse, rate: int) -> float:
     """Return the rate of a sound's decay as `decay_percent` measures it, in dB a second; 0 for a short one."""
-    begin = int(given.levels.argmax())
-    return _fall(given.levels[begin:], counted(given)[begin:], rate)
+    begin = int(sound_course.levels.argmax())
+    return _fall(sound_course.levels[begin:], counted(sound_course)[begin:], rate)
 
 
-def _fall(levels: Doubles, which: npt.NDArray[np.bool_], rate: int) -> float:
-    """Return the slope of a line through four fifths of the first levels of ``which``, [frames]."""
-    count = int(SUSTAINED * (which.argmin() if not which.all() else len(which)))
+def _fall(levels: Doubles, counted_frames: npt.NDArray[np.bool_], rate: int) -> float:
+    """Return the slope of a line through four fifths of the first levels in the mask, [frames]."""
+    count = int(SUSTAINED * (counted_frames.argmin() if not counted_frames.all() else len(counted_frames)))
     if count < FEWEST_FRAMES:
         return 0.0
     times = (np.arange(count) - (count - 1) / 2) * HOP / rate
     return float(-(times @ levels[:count]) / np.square(times).sum())
 
 
-def brightness(asked: SpectralCourse, given: SpectralCourse) -> float | None:
+def brightness(recording: SpectralCourse, rendition: SpectralCourse) -> float | None:
     """Return Pearson's correlation of the brightness over the frames of `alike`, -1 to 1.
 
     0 if only the other sound's is constant; None if the recording's is.
     """
-    which = alike(asked, given)
-    first, second = asked.brightness[which], given.brightness[which]
+    compared_frames = alike(recording, rendition)
+    first, second = recording.brightness[compared_frames], rendition.brightness[compared_frames]
     if first.std() < STILL:
         return None
     return 0.0 if second.std() < STILL else float(np.corrcoef(first, second)[0, 1])
 
 
-def nearness(asked: Array, given: Array, rate: int) -> NoteDistance:
+def nearness(recording: Array, rendition: Array, rate: int) -> NoteDistance:
     """Compare a sound with a recording, [samples] both, of equal length and aligned onsets.
 
     ``attack_ms`` is the difference of the times to within 3 dB of the loudest moment; ``change``, ``slow_change`` and
     ``vibrato`` (None for a steady recording) are ratios to the recording's.
     """
-    first, second = course(asked, rate), course(given, rate)
-    attacks = attack_seconds(np.stack([asked, given]), rate)
-    vibratos = vibrato_cents(asked, rate), vibrato_cents(given, rate)
+    first, second = course(recording, rate), course(rendition, rate)
+    attacks = attack_seconds(np.stack([recording, rendition]), rate)
+    vibratos = vibrato_cents(recording, rate), vibrato_cents(rendition, rate)
     return NoteDistance(
         shape_db(first, second),
-        sustain_db(asked, given, rate),
-        quarter_db(asked, given, rate),
+        sustain_db(recording, rendition, rate),
+        quarter_db(recording, rendition, rate),
         onset_db(first, second, rate),
-        _ratio(change_db(asked, rate), change_db(given, rate)),
-        _ratio(slow_change_db(asked, rate), slow_change_db(given, rate)),
+        _ratio(change_db(recording, rate), change_db(rendition, rate)),
+        _ratio(slow_change_db(recording, rate), slow_change_db(rendition, rate)),
         vibratos[1] / vibratos[0] if vibratos[0] >= STEADY_CENTS else None,
         envelope_db(first, second),
         decay_percent(first, second, rate),
-        partial_cents(asked, given, rate),
+        partial_cents(recording, rendition, rate),
         1000 * abs(float(attacks[0]) - float(attacks[1])),
         brightness(first, second),
     )

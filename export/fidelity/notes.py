@@ -53,8 +53,8 @@ class RecordedNote:
 
 def singles(corpus: Corpus, split: Split) -> list[SingleNote]:
     """Return a split's single notes by detected pitch, regardless of labels."""
-    heard = [(clip, single_note(corpus.pitch(clip))) for clip in corpus.clips(split)]
-    return [SingleNote(clip, pitch) for clip, pitch in heard if pitch is not None]
+    pitched_clips = [(clip, single_note(corpus.pitch(clip))) for clip in corpus.clips(split)]
+    return [SingleNote(clip, pitch) for clip, pitch in pitched_clips if pitch is not None]
 
 
 def held_out(corpus: Corpus, count: int, seed: int) -> list[SingleNote]:
@@ -63,14 +63,14 @@ def held_out(corpus: Corpus, count: int, seed: int) -> list[SingleNote]:
     Skips validation if no training note has a key of the test notes: its keys were trained. Each key gets one note
     before any gets two.
     """
-    chosen: list[SingleNote] = []
+    picked_notes: list[SingleNote] = []
     rng = np.random.default_rng(seed)
     trained = {single.key for single in singles(corpus, "train")}
     for split in HELD_OUT:
-        chosen += spread(singles(corpus, split), count - len(chosen), rng)
-        if trained and chosen and not trained & {single.key for single in chosen}:
+        picked_notes += spread(singles(corpus, split), count - len(picked_notes), rng)
+        if trained and picked_notes and not trained & {single.key for single in picked_notes}:
             break
-    return sorted(chosen, key=lambda note: (note.key, note.clip.name))
+    return sorted(picked_notes, key=lambda note: (note.key, note.clip.name))
 
 
 def spread(
@@ -84,28 +84,30 @@ def spread(
     if len(loudness):
         keys = sorted({note.key for note in notes})
         if FEWEST_OF_TWO <= count < 2 * len(keys):
-            kept = {keys[int(i)] for i in np.linspace(0, len(keys) - 1, count // 2).round()}
-            places = [place for place, note in enumerate(notes) if note.key in kept]
+            kept_keys = {keys[int(i)] for i in np.linspace(0, len(keys) - 1, count // 2).round()}
+            places = [place for place, note in enumerate(notes) if note.key in kept_keys]
             notes, loudness = [notes[place] for place in places], [loudness[place] for place in places]
     rounds: dict[int, list[SingleNote]] = {}
-    taken: dict[int, int] = {}
-    drawn = [int(place) for place in rng.permutation(len(notes))]
+    counts_by_key: dict[int, int] = {}
+    order = [int(place) for place in rng.permutation(len(notes))]
     if len(loudness):
-        drawn.sort(key=lambda place: loudness[place])
-        of_key = {key: [place for place in drawn if notes[place].key == key] for key in {note.key for note in notes}}
-        ends = {place for places in of_key.values() for place in (places[0], places[-1])}
-        rest = [int(place) for place in rng.permutation(len(notes)) if int(place) not in ends]
-        drawn = [place for place in drawn if place in ends] + rest
-    for place in drawn:
+        order.sort(key=lambda place: loudness[place])
+        places_by_key = {
+            key: [place for place in order if notes[place].key == key] for key in {note.key for note in notes}
+        }
+        ends = {place for places in places_by_key.values() for place in (places[0], places[-1])}
+        middle_places = [int(place) for place in rng.permutation(len(notes)) if int(place) not in ends]
+        order = [place for place in order if place in ends] + middle_places
+    for place in order:
         note = notes[place]
-        taken[note.key] = taken.get(note.key, 0) + 1
-        rounds.setdefault(taken[note.key], []).append(note)
-    chosen: list[SingleNote] = []
+        counts_by_key[note.key] = counts_by_key.get(note.key, 0) + 1
+        rounds.setdefault(counts_by_key[note.key], []).append(note)
+    picked_notes: list[SingleNote] = []
     for turn in sorted(rounds):
         ordered = sorted(rounds[turn], key=lambda note: note.key)
-        room = min(count - len(chosen), len(ordered))
-        chosen += [ordered[int(i)] for i in np.linspace(0, len(ordered) - 1, room).round()]
-    return chosen
+        room = min(count - len(picked_notes), len(ordered))
+        picked_notes += [ordered[int(i)] for i in np.linspace(0, len(ordered) - 1, room).round()]
+    return picked_notes
 
 
 def note_of(corpus: Corpus, single: SingleNote) -> RecordedNote:
@@ -125,17 +127,18 @@ def cut(single: SingleNote, sound: Array, rate: int) -> RecordedNote:
     loudest = float(levels.max())
     first = int(np.argmax(levels > loudest - ONSET_DB))
     last = int(np.flatnonzero(levels > loudest - RANGE_DB)[-1])
-    kept = levels[first : last + 1]
-    risen = kept + RELEASED_DB_SECOND * STEP_SECONDS * np.arange(len(kept))
-    held = int(np.argmax(risen))
-    sounding = kept > loudest - SUSTAINED_DB
-    sounding[: int(np.argmax(kept > loudest - RISEN_DB)) + round(STRUCK_SECONDS / STEP_SECONDS)] = False
-    stops = int(np.argmax(np.where(sounding, risen, -np.inf)))
-    fallen = stops + round(RELEASED_DB / RELEASED_DB_SECOND / STEP_SECONDS)
-    if sounding.any() and kept[fallen:].max(initial=-np.inf) <= kept[stops] - RELEASED_DB:
-        held = stops
+    note_levels = levels[first : last + 1]
+    # The slope puts the maximum where the level starts to fall faster than it until the end.
+    tilted_levels = note_levels + RELEASED_DB_SECOND * STEP_SECONDS * np.arange(len(note_levels))
+    release_step = int(np.argmax(tilted_levels))
+    sounding = note_levels > loudest - SUSTAINED_DB
+    sounding[: int(np.argmax(note_levels > loudest - RISEN_DB)) + round(STRUCK_SECONDS / STEP_SECONDS)] = False
+    stop_step = int(np.argmax(np.where(sounding, tilted_levels, -np.inf)))
+    fallen_step = stop_step + round(RELEASED_DB / RELEASED_DB_SECOND / STEP_SECONDS)
+    if sounding.any() and note_levels[fallen_step:].max(initial=-np.inf) <= note_levels[stop_step] - RELEASED_DB:
+        release_step = stop_step
     begin, end = (round(moment * STEP_SECONDS * rate) for moment in (first, last + 1))
-    return RecordedNote(single, np.array(sound[begin:end], np.float32), max(held, 1) * STEP_SECONDS, loudest)
+    return RecordedNote(single, np.array(sound[begin:end], np.float32), max(release_step, 1) * STEP_SECONDS, loudest)
 
 
 def velocity(note: RecordedNote, loudest_db: float) -> int:
@@ -147,72 +150,76 @@ def velocity(note: RecordedNote, loudest_db: float) -> int:
 
 def loudest_db(corpus: Corpus, notes: Sequence[SingleNote]) -> float:
     """Return the loudest moment among notes in dBFS; measures every n-th of many."""
-    few = notes[:: max(1, -(-len(notes) // LEVELLED))]
-    return max(float(envelope_db(corpus.samples(note.clip)[np.newaxis], corpus.rate).max()) for note in few)
+    sampled_notes = notes[:: max(1, -(-len(notes) // LEVELLED))]
+    return max(float(envelope_db(corpus.samples(note.clip)[np.newaxis], corpus.rate).max()) for note in sampled_notes)
 
 
 def tuned(note: RecordedNote, rate: int) -> RecordedNote:
-    return _turned(note, note.single.key, rate)
+    return _tuned_to(note, note.single.key, rate)
 
 
-def sampled(corpus: Corpus, note: RecordedNote, known: Sequence[SingleNote]) -> RecordedNote | None:
+def sampled(corpus: Corpus, note: RecordedNote, training_notes: Sequence[SingleNote]) -> RecordedNote | None:
     """Play a note's key as a sampler of the training notes would; None if there is no other note.
 
     Selects the nearest key, of the same instrument (label and program) if known. Ties are resolved by velocity if
     labeled, sufficient length (else the longest), then level, since dynamics follow loudness. The recording is
     resampled to the key's pitch, and faded at the release.
     """
-    own = note.single
-    others = [single for single in known if single.clip.name != own.clip.name]
-    others = [single for single in others if _plays_with(single, own)] or others
-    if not others:
+    target = note.single
+    candidates = [single for single in training_notes if single.clip.name != target.clip.name]
+    candidates = [single for single in candidates if _same_instrument(single, target)] or candidates
+    if not candidates:
         return None
-    nearest = min(abs(single.key - own.key) for single in others)
-    of_key = [single for single in others if abs(single.key - own.key) == nearest]
-    few = of_key[:: max(1, -(-len(of_key) // LISTENED))]
-    turned = [_turned(note_of(corpus, single), own.key, corpus.rate) for single in few]
-    longest = min(note.held_seconds, max(one.held_seconds for one in turned))
+    nearest_distance = min(abs(single.key - target.key) for single in candidates)
+    nearest_notes = [single for single in candidates if abs(single.key - target.key) == nearest_distance]
+    sampled_notes = nearest_notes[:: max(1, -(-len(nearest_notes) // LISTENED))]
+    tuned_notes = [_tuned_to(note_of(corpus, single), target.key, corpus.rate) for single in sampled_notes]
+    longest = min(note.held_seconds, max(candidate.held_seconds for candidate in tuned_notes))
     best = min(
-        turned,
-        key=lambda one: (_softer(one, note), one.held_seconds < longest, abs(one.level_db - note.level_db)),
+        tuned_notes,
+        key=lambda candidate: (
+            _velocity_gap(candidate, note),
+            candidate.held_seconds < longest,
+            abs(candidate.level_db - note.level_db),
+        ),
     )
-    return _let_go(best, note.held_seconds, corpus.rate)
+    return _release(best, note.held_seconds, corpus.rate)
 
 
-def second_take(corpus: Corpus, note: RecordedNote, others: Sequence[SingleNote]) -> RecordedNote | None:
+def second_take(corpus: Corpus, note: RecordedNote, notes: Sequence[SingleNote]) -> RecordedNote | None:
     """Return another recording of a note's key and velocity, tuned to the key; None if there is none.
 
     Of the same instrument, with the nearest held duration.
     """
-    own = note.single
-    if own.clip.velocity is None:
+    target = note.single
+    if target.clip.velocity is None:
         return None
     takes = [
         tuned(note_of(corpus, single), corpus.rate)
-        for single in others
-        if single.clip.name != own.clip.name
-        and (single.key, single.clip.velocity) == (own.key, own.clip.velocity)
-        and _plays_with(single, own)
+        for single in notes
+        if single.clip.name != target.clip.name
+        and (single.key, single.clip.velocity) == (target.key, target.clip.velocity)
+        and _same_instrument(single, target)
     ]
     return min(takes, key=lambda take: abs(take.held_seconds - note.held_seconds), default=None)
 
 
-def _plays_with(one: SingleNote, other: SingleNote) -> bool:
-    return (one.clip.label, one.clip.program) == (other.clip.label, other.clip.program)
+def _same_instrument(first: SingleNote, second: SingleNote) -> bool:
+    return (first.clip.label, first.clip.program) == (second.clip.label, second.clip.program)
 
 
-def _softer(one: RecordedNote, other: RecordedNote) -> int:
-    first, second = one.single.clip.velocity, other.single.clip.velocity
+def _velocity_gap(candidate: RecordedNote, note: RecordedNote) -> int:
+    first, second = candidate.single.clip.velocity, note.single.clip.velocity
     return 0 if first is None or second is None else abs(first - second)
 
 
-def _turned(note: RecordedNote, pitch: float, rate: int) -> RecordedNote:
+def _tuned_to(note: RecordedNote, pitch: float, rate: int) -> RecordedNote:
     ratio = semitones_to_ratio(pitch - note.single.pitch)
     sound = soxr.resample(note.sound, rate * ratio, rate).astype(np.float32)
     return RecordedNote(note.single, sound, note.held_seconds / ratio, note.level_db)
 
 
-def _let_go(note: RecordedNote, held_seconds: float, rate: int) -> RecordedNote:
+def _release(note: RecordedNote, held_seconds: float, rate: int) -> RecordedNote:
     if note.held_seconds <= held_seconds:
         return note
     seconds = np.arange(len(note.sound)) / rate - held_seconds

@@ -6,7 +6,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ..reports.measure import Measure, measures_as_text, measures_down
-from ..reports.page import based, document, heard_notes, paragraphs, players, shown
+from ..reports.page import based, document, heard_notes, paragraphs, picture_renderer, players
 from ..reports.report import Picture
 from .comparison import ABX, title
 from .dynamics import in_words
@@ -109,122 +109,136 @@ SIDES = {  # by figure: column heading, and terminal heading
 NONE = "No held-out recording is a single note, so no note was compared with one."
 
 
-def notes_section(found: Figures | None, sounds: Mapping[str, str], of: Callable[..., Markup]) -> Markup:
+def notes_section(
+    note_figures: Figures | None, sounds: Mapping[str, str], render_pictures: Callable[..., Markup]
+) -> Markup:
     """Return the notes, worst first, and the link to the ABX page; ``sounds`` are captions by file."""
-    if found is None:
+    if note_figures is None:
         return Markup()
     notes = []
-    for number, row in enumerate(found["each"][: found["worst"]], 1):
-        own = {file: caption for file, caption in sounds.items() if file.startswith(f"note-{number}-")}
-        notes.append((title(row), players(own) + of(f"note-{number}")))
+    for number, row in enumerate(note_figures["each"][: note_figures["worst"]], 1):
+        note_sounds = {file: caption for file, caption in sounds.items() if file.startswith(f"note-{number}-")}
+        notes.append((title(row), players(note_sounds) + render_pictures(f"note-{number}")))
     return heard_notes(ABX, notes)
 
 
-def figures_section(found: Figures | None) -> Markup:
-    if found is None:
+def figures_section(note_figures: Figures | None) -> Markup:
+    if note_figures is None:
         return paragraphs([NONE])
-    note = f"{basis(found)} Each was played by key and velocity from the preset, and let go when the recording was."
+    note = (
+        f"{basis(note_figures)} Each was played by key and velocity from the preset, and let go when the recording was."
+    )
     note += " All recordings are tuned to their keys."
-    if found["sampler"] is not None:
+    if note_figures["sampler"] is not None:
         note += (
-            f" Training has none of {found['unheard_keys']} of their keys. The sampler plays the nearest training note,"
-            " of the nearest velocity, faster or slower, and is measured while it sounds."
+            f" Training has none of {note_figures['unheard_keys']} of their keys. The sampler plays the nearest"
+            " training note, of the nearest velocity, faster or slower, and is measured while it sounds."
         )
-    if found["trial"]:
+    if note_figures["trial"]:
         note += (
             " A trial that learned without these keys played them; the instrument learned all keys after it, and played"
             " the notes heard."
         )
-    if found["take"] is not None:
-        note += f" A second take is another recording of the same key and velocity; {found['takes']} notes have one."
-    if found["stored"] is not None:
+    if note_figures["take"] is not None:
+        note += (
+            f" A second take is another recording of the same key and velocity; {note_figures['takes']} notes have one."
+        )
+    if note_figures["stored"] is not None:
         note += " Of their own partials, notes are put together again by the same voice, without a network."
-    note += "".join(f" {line}." for line in telling_lines(found))
-    dynamics = paragraphs([f"{line}." for line in [*tuning_line(found), *dynamics_line(found)]])
-    columns = {f"{SIDES[side][0]}{which}": figures for (side, which), figures in _columns(found).items()}
-    headed = {heading[0].upper() + heading[1:]: figures for heading, figures in columns.items()}
-    return measures_down(_measures(found), headed, note) + dynamics
+    note += "".join(f" {line}." for line in telling_lines(note_figures))
+    dynamics = paragraphs([f"{line}." for line in [*tuning_line(note_figures), *dynamics_line(note_figures)]])
+    columns = {f"{SIDES[side][0]}{statistic}": column for (side, statistic), column in _columns(note_figures).items()}
+    headed = {heading[0].upper() + heading[1:]: column for heading, column in columns.items()}
+    return measures_down(_measures(note_figures), headed, note) + dynamics
 
 
 def instrument_page(
-    instrument: str, corpus: str, found: Figures, pictures: Sequence[Picture], sounds: Mapping[str, str]
+    instrument: str, corpus: str, note_figures: Figures, pictures: Sequence[Picture], sounds: Mapping[str, str]
 ) -> str:
     sections = {
-        "Listen": notes_section(found, sounds, shown(pictures)),
-        "Figures": based(basis(found), "report.json") + figures_section(found),
+        "Listen": notes_section(note_figures, sounds, picture_renderer(pictures)),
+        "Figures": based(basis(note_figures), "report.json") + figures_section(note_figures),
     }
-    return document(f"{instrument} beside {corpus}", in_short(found), "", sections)
+    return document(f"{instrument} beside {corpus}", in_short(note_figures), "", sections)
 
 
-def basis(found: Figures) -> str:
+def basis(note_figures: Figures) -> str:
     names = {"test": "the test split", "val": "the validation split"}
-    parts = [f"{count} of {names[split]}" for split, count in found["splits"].items() if count]
-    return f"{found['notes']} recorded notes that training never saw ({', '.join(parts)})."
+    parts = [f"{count} of {names[split]}" for split, count in note_figures["splits"].items() if count]
+    return f"{note_figures['notes']} recorded notes that training never saw ({', '.join(parts)})."
 
 
-def as_text(found: Figures | None) -> str:
-    if found is None:
+def as_text(note_figures: Figures | None) -> str:
+    if note_figures is None:
         return NONE
-    columns = _columns(found)
-    headings = [(SIDES[side][1] or which) if which == "median" else which for side, which in columns]
-    table = measures_as_text(_measures(found), headings, list(columns.values()))
-    return "\n".join([basis(found), table, *telling_lines(found), *tuning_line(found), *dynamics_line(found)])
+    columns = _columns(note_figures)
+    headings = [(SIDES[side][1] or statistic) if statistic == "median" else statistic for side, statistic in columns]
+    table = measures_as_text(_measures(note_figures), headings, list(columns.values()))
+    return "\n".join(
+        [
+            basis(note_figures),
+            table,
+            *telling_lines(note_figures),
+            *tuning_line(note_figures),
+            *dynamics_line(note_figures),
+        ]
+    )
 
 
-def _measures(found: Figures) -> tuple[Measure, ...]:
-    return MEASURES if found["codes"] is None else MEASURES + CODES
+def _measures(note_figures: Figures) -> tuple[Measure, ...]:
+    return MEASURES if note_figures["codes"] is None else MEASURES + CODES
 
 
-def _columns(found: Figures) -> dict[tuple[str, str], Figures]:
+def _columns(note_figures: Figures) -> dict[tuple[str, str], Figures]:
     """Return the medians and worst figures of each side; those of codes stand beside ours."""
     columns = {}
-    for side in (side for side in SIDES if found[side] is not None):
-        figures = dict.fromkeys(str(measure.value) for measure in CODES) | found[side]
+    for side in (side for side in SIDES if note_figures[side] is not None):
+        figures = dict.fromkeys(str(measure.value) for measure in CODES) | note_figures[side]
         if side == "ours":
-            figures |= found["codes"] or {}
-        for which in ("median", "worst"):
-            columns[side, which] = {
-                name: figures[name] and figures[name][which] for name in (str(m.value) for m in MEASURES + CODES)
+            figures |= note_figures["codes"] or {}
+        for statistic in ("median", "worst"):
+            columns[side, statistic] = {
+                name: figures[name] and figures[name][statistic] for name in (str(m.value) for m in MEASURES + CODES)
             }
     return columns
 
 
-def telling_lines(found: Figures) -> list[str]:
+def telling_lines(note_figures: Figures) -> list[str]:
     lines = []
-    if (told := found["told_apart"]) is not None:
+    if (accuracies := note_figures["told_apart"]) is not None:
         lines.append(
-            f"Two classifiers tell ours from recordings in {told['statistics']:.0%} and {told['network']:.0%} (50 % is "
-            "luck): by statistics of bands, and a small network"
+            f"Two classifiers tell ours from recordings in {accuracies['statistics']:.0%} and "
+            f"{accuracies['network']:.0%} (50 % is luck): by statistics of bands, and a small network"
         )
-    if (takes := found["takes_apart"]) is not None:
+    if (takes := note_figures["takes_apart"]) is not None:
         recorded, played = takes["recorded"], takes["played"]
         lines.append(
             f"Two takes of a key and velocity differ by {recorded['shape_db']:.1f} dB in the held part and by "
             f"{recorded['level_db']:.1f} dB in level, two strikes of ours by {played['shape_db']:.1f} and "
             f"{played['level_db']:.1f} dB"
         )
-    if (distance := found["frechet"]) is not None and distance["ratio"] is not None:
+    if (distance := note_figures["frechet"]) is not None and distance["ratio"] is not None:
         lines.append(f"All frames together, ours are {distance['ratio']:.2f} times as far from recorded as a sampler's")
     return lines
 
 
-def tuning_line(found: Figures) -> list[str]:
-    most, median = found["tuning"]["most_cents"], found["tuning"]["median_cents"]
-    if most < OUT_OF_TUNE_CENTS:
+def tuning_line(note_figures: Figures) -> list[str]:
+    most_cents, median_cents = note_figures["tuning"]["most_cents"], note_figures["tuning"]["median_cents"]
+    if most_cents < OUT_OF_TUNE_CENTS:
         return []
     return [
-        f"tuning: recordings lie up to {most:.0f} cents off their keys, {median:+.0f} in the median; notes are played "
-        "in tune, and as recorded where [gesture] intonation = 1"
+        f"tuning: recordings lie up to {most_cents:.0f} cents off their keys, {median_cents:+.0f} in the median; notes "
+        "are played in tune, and as recorded where [gesture] intonation = 1"
     ]
 
 
-def dynamics_line(found: Figures) -> list[str]:
-    return [] if found["dynamics"] is None else [f"dynamics: {in_words(found['dynamics'])}"]
+def dynamics_line(note_figures: Figures) -> list[str]:
+    return [] if note_figures["dynamics"] is None else [f"dynamics: {in_words(note_figures['dynamics'])}"]
 
 
-def in_short(found: Figures) -> str:
-    medians, parts = _columns(found)["ours", "median"], []
+def in_short(note_figures: Figures) -> str:
+    medians, parts = _columns(note_figures)["ours", "median"], []
     for measure in (measure for measure in MEASURES if measure.value in IN_SHORT):
         name, _, unit = measure.label.lower().replace("db", "dB").partition(", ")
         parts.append(f"{name} {measure.cell(medians)}{' ' + unit if unit else ''}")
-    return f"{', '.join(parts)}; medians of {found['notes']} notes it never heard"
+    return f"{', '.join(parts)}; medians of {note_figures['notes']} notes it never heard"

@@ -35,23 +35,23 @@ from .vibrato import vibrato_of
 
 Steps = npt.NDArray[np.int8]
 
-NOTES, OF_MANY = 256, 768  # limits for one instrument, and for several together: a kilobyte per note
+MOST_NOTES, MOST_NOTES_OF_SEVERAL = 256, 768  # limits for one instrument, and for several together: a kilobyte per note
 DIRECTIONS = 6  # of codes: those of the largest movement; keeps files small for any number of latents
 FEWEST_KEYS = 3  # median per instrument: a group with fewer is a single note or an articulation, not an instrument
 SEED = 0  # of the choice of notes
 # Share of notes' codes that key and velocity must predict to select them: near 1 for a flute, three quarters for a
 # clarinet, none for many instruments in one folder. Below it, knobs select the code and notes only move it.
-PREDICTED = 0.4
-STEPS = (6.0, 3.0, 12.0, 24.0, 48.0, 96.0)  # velocity steps that may equal 1.5 semitones; the first is the default
-STRUCK = 0.5  # share of notes that are: partials of blown and bowed ones drift
-MOST_FREE = 0.1  # share of partials' power off harmonics: strings and winds have less, bells more
+PREDICTED_SHARE = 0.4
+VELOCITY_STEPS = (6.0, 3.0, 12.0, 24.0, 48.0, 96.0)  # that may equal 1.5 semitones; the first is the default
+STRUCK_SHARE = 0.5  # share of notes that are: partials of blown and bowed ones drift
+MOST_FREE_SHARE = 0.1  # share of partials' power off harmonics: strings and winds have less, bells more
 NORMAL_MEDIAN = 0.6745  # of the absolute value, in standard deviations
 MOST_TAKES, MOST_STEPS = 16, 40  # pairs of takes, and their largest difference: 20 dB
-JUDGED = 12  # minimum number of notes for this decision: fewer may fit by chance
+FEWEST_JUDGED_NOTES = 12  # minimum number of notes for this decision: fewer may fit by chance
 SLOWEST_HZ, FASTEST_HZ = 0.2, 10.0  # of wander: slower is drift, faster is tremor
-COARSE_SECONDS, MOST_MOVE = 0.1, 12  # `LEVELS_AT` is coarse from here on; steps of 0.5 dB of movement around it
+COARSE_SECONDS, MOST_MOVE_STEPS = 0.1, 12  # `LEVELS_AT` is coarse from here on; steps of 0.5 dB of movement around it
 LOWEST_DB = -120.0  # level of silence
-QUIETEST = 1e-9  # power of a silent decoded frame
+LEAST_POWER = 1e-9  # power of a silent decoded frame
 
 
 def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | None:
@@ -59,13 +59,13 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
 
     ``corpus`` has the model's sample rate.
     """
-    known = _with_attacks(singles(corpus, "train"))
-    if not known or not model.card.keyed:
+    training_notes = _with_attacks(singles(corpus, "train"))
+    if not training_notes or not model.card.keyed:
         return None
-    loudest = loudest_db(corpus, known)
-    chosen = _chosen(known, [_loudness(corpus, single) for single in known])
-    measured = [measured_trajectory(note_of(corpus, single), coder) for single in chosen]
-    notes = _fitted([course for course in measured if course is not None], coder)
+    loudest = loudest_db(corpus, training_notes)
+    selected_notes = _select_notes(training_notes, [_loudness(corpus, single) for single in training_notes])
+    trajectories = [measured_trajectory(note_of(corpus, single), coder) for single in selected_notes]
+    notes = _fit_codes([course for course in trajectories if course is not None], coder)
     if not notes:
         return None
     directions = _directions(notes, model.card)
@@ -89,29 +89,29 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
     )
 
 
-def _with_attacks(known: list[SingleNote]) -> list[SingleNote]:
+def _with_attacks(notes: list[SingleNote]) -> list[SingleNote]:
     """Return notes that are not slurred, if they have enough keys: a key struck alone begins as they do."""
-    attacked = [single for single in known if not single.clip.slurred]
-    return attacked if len({single.key for single in attacked}) >= FEWEST_KEYS else known
+    attacked = [single for single in notes if not single.clip.slurred]
+    return attacked if len({single.key for single in attacked}) >= FEWEST_KEYS else notes
 
 
-def _chosen(known: Sequence[SingleNote], loudness: Sequence[float]) -> list[SingleNote]:
+def _select_notes(candidates: Sequence[SingleNote], loudness: Sequence[float]) -> list[SingleNote]:
     places: dict[tuple[str, int | None], list[int]] = {}
-    for place, single in enumerate(known):
+    for place, single in enumerate(candidates):
         places.setdefault(_instrument_of(single), []).append(place)
-    keys = [len({known[place].key for place in own}) for own in places.values()]
-    most = NOTES if len(places) == 1 else OF_MANY
-    each = max(FEWEST_KEYS, most // len(places))
-    if np.median(keys) < FEWEST_KEYS or each * len(places) > most:
-        return spread(known, most, np.random.default_rng(SEED), loudness)
+    key_counts = [len({candidates[place].key for place in members}) for members in places.values()]
+    note_limit = MOST_NOTES if len(places) == 1 else MOST_NOTES_OF_SEVERAL
+    notes_per_instrument = max(FEWEST_KEYS, note_limit // len(places))
+    if np.median(key_counts) < FEWEST_KEYS or notes_per_instrument * len(places) > note_limit:
+        return spread(candidates, note_limit, np.random.default_rng(SEED), loudness)
     return [
         note
-        for own in places.values()
+        for members in places.values()
         for note in spread(
-            [known[place] for place in own],
-            each,
+            [candidates[place] for place in members],
+            notes_per_instrument,
             np.random.default_rng(SEED),
-            [loudness[place] for place in own],
+            [loudness[place] for place in members],
         )
     ]
 
@@ -131,31 +131,33 @@ class _Note(NamedTuple):
     codes: NoteCodes
 
 
-def _fitted(courses: Sequence[NoteTrajectory], coder: CodeFitter) -> list[_Note]:
+def _fit_codes(courses: Sequence[NoteTrajectory], coder: CodeFitter) -> list[_Note]:
     if not courses:
         return []
     conditions = np.concatenate([np.full(len(course.frames), course.condition) for course in courses])
-    found = coder.fitted(np.concatenate([course.frames for course in courses]), conditions).astype(np.float64)
+    codes = coder.fitted(np.concatenate([course.frames for course in courses]), conditions).astype(np.float64)
     ends = np.cumsum([len(course.frames) for course in courses])
-    parts = np.split(found, ends[:-1])
-    return [_Note(course, codes_of(course, part)) for course, part in zip(courses, parts, strict=True)]
+    codes_by_note = np.split(codes, ends[:-1])
+    return [
+        _Note(course, codes_of(course, note_codes)) for course, note_codes in zip(courses, codes_by_note, strict=True)
+    ]
 
 
 def _directions(notes: Sequence[_Note], card: Card) -> Doubles:
     """Return principal directions of codes along notes, [directions, n_latents], of equal length in deviations."""
-    ways = [note.codes.held for note in notes]
-    ways += [note.codes.released for note in notes if note.codes.released is not None]
+    offsets = [note.codes.held_offsets for note in notes]
+    offsets += [note.codes.release_offsets for note in notes if note.codes.release_offsets is not None]
     scale = in_deviations(card)
-    _, _, axes = np.linalg.svd(np.concatenate(ways) * scale, full_matrices=False)
+    _, _, axes = np.linalg.svd(np.concatenate(offsets) * scale, full_matrices=False)
     deviations = np.array([latent.std for latent in card.latents])
     directions: Doubles = axes[:DIRECTIONS] * deviations
     return directions
 
 
-def _along(codes: Doubles, directions: Doubles, card: Card) -> Doubles:
+def _project(codes: Doubles, directions: Doubles, card: Card) -> Doubles:
     scale = in_deviations(card)
-    along: Doubles = (codes * scale) @ (directions * scale).T
-    return along
+    coordinates: Doubles = (codes * scale) @ (directions * scale).T
+    return coordinates
 
 
 def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], Doubles]]:
@@ -163,17 +165,17 @@ def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], 
 
     The home is the notes' mean, or for the instrument nearest to it the default code.
     """
-    by_name: dict[tuple[str, int | None], list[_Note]] = {}
+    notes_by_instrument: dict[tuple[str, int | None], list[_Note]] = {}
     for note in notes:
-        by_name.setdefault(_instrument_of(note.course.note.single), []).append(note)
-    keys = [len({note.course.note.single.key for note in group}) for group in by_name.values()]
-    if len(by_name) > 1 and np.median(keys) < FEWEST_KEYS:
-        by_name = {("", None): list(notes)}
-    scale, rest = in_deviations(card), np.array([latent.default for latent in card.latents])
-    homes = {name: np.mean([note.codes.own for note in group], axis=0) for name, group in by_name.items()}
-    nearest = min(homes, key=lambda name: float(np.square((homes[name] - rest) * scale).sum()))
-    homes[nearest] = rest
-    return [(name[0], group, homes[name]) for name, group in by_name.items()]
+        notes_by_instrument.setdefault(_instrument_of(note.course.note.single), []).append(note)
+    keys = [len({note.course.note.single.key for note in group}) for group in notes_by_instrument.values()]
+    if len(notes_by_instrument) > 1 and np.median(keys) < FEWEST_KEYS:
+        notes_by_instrument = {("", None): list(notes)}
+    scale, default_code = in_deviations(card), np.array([latent.default for latent in card.latents])
+    homes = {name: np.mean([note.codes.code for note in group], axis=0) for name, group in notes_by_instrument.items()}
+    nearest_name = min(homes, key=lambda name: float(np.square((homes[name] - default_code) * scale).sum()))
+    homes[nearest_name] = default_code
+    return [(name[0], group, homes[name]) for name, group in notes_by_instrument.items()]
 
 
 class _Levels:
@@ -184,70 +186,73 @@ class _Levels:
         self._model = model
         self._low, self._high = np.array([[latent.low, latent.high] for latent in model.card.latents]).T
 
-    def residuals(self, note: RecordedNote, held: Codes, released: Codes | None, modes: Doubles) -> dict[str, Any]:
+    def residuals(
+        self, note: RecordedNote, held_codes: Codes, released_codes: Codes | None, modes: Doubles
+    ) -> dict[str, Any]:
         """Return the fields of a note's residuals, modes and vibrato; none for other models than those of partials.
 
         Notes with modes have no vibrato: their partials beat, each at its own frequency.
         """
         if self.card.partials is None:
             return {}
-        ways = [None if way is None else self._within(way) for way in (held, released)]
-        assert ways[0] is not None
+        clipped_codes = [None if codes is None else self._clip_codes(codes) for codes in (held_codes, released_codes)]
+        assert clipped_codes[0] is not None
         modes = np.round(modes, 4)
-        found = residuals_of(note, ways[0], ways[1], self._model, modes)
+        residuals = residuals_of(note, clipped_codes[0], clipped_codes[1], self._model, modes)
         vibrato = np.zeros(0, np.int8) if len(modes) else vibrato_of(note, self.card.sample_rate)
-        fields = dict(zip(("residual", "release_residual", "vibrato"), map(packed, (*found, vibrato)), strict=True))
+        fields = dict(zip(("residual", "release_residual", "vibrato"), map(packed, (*residuals, vibrato)), strict=True))
         return fields | {"modes": modes.tolist()}
 
-    def loudness(self, course: NoteTrajectory, levels: Doubles, held: Codes, home: Doubles) -> dict[str, Any]:
+    def loudness(self, course: NoteTrajectory, levels: Doubles, held_codes: Codes, home: Doubles) -> dict[str, Any]:
         if self.card.partials is None:
             return {}
-        apart = HOP / self.card.sample_rate
-        count = min(round(min(course.note.held_seconds, LONGEST_SECONDS) / apart), MOST_POINTS)
-        moments = np.arange(count, dtype=np.float64) * apart
-        asked = np.interp(moments, STEP_SECONDS * np.arange(len(course.course)), course.course)
-        codes = self.of(np.concatenate([held(moments), home[np.newaxis]]), course.condition)
-        moves = asked - np.interp(moments, LEVELS_AT, levels) - (codes[:-1] - codes[-1])
+        hop_seconds = HOP / self.card.sample_rate
+        count = min(round(min(course.note.held_seconds, LONGEST_SECONDS) / hop_seconds), MOST_POINTS)
+        moments = np.arange(count, dtype=np.float64) * hop_seconds
+        recorded_levels = np.interp(moments, STEP_SECONDS * np.arange(len(course.course)), course.course)
+        decoded_levels = self.frame_levels(np.concatenate([held_codes(moments), home[np.newaxis]]), course.condition)
+        moves = recorded_levels - np.interp(moments, LEVELS_AT, levels) - (decoded_levels[:-1] - decoded_levels[-1])
         moves[moments < COARSE_SECONDS] = 0.0
-        steps = np.clip(np.round(moves / RESIDUAL_DB), -MOST_MOVE, MOST_MOVE).astype(np.int8)
+        steps = np.clip(np.round(moves / RESIDUAL_DB), -MOST_MOVE_STEPS, MOST_MOVE_STEPS).astype(np.int8)
         return {"loudness": packed(steps if steps.any() else steps[:0])}
 
-    def _within(self, way: Codes) -> Codes:
-        return lambda moments: np.clip(way(moments), self._low, self._high)
+    def _clip_codes(self, codes: Codes) -> Codes:
+        return lambda moments: np.clip(codes(moments), self._low, self._high)
 
-    def of(self, codes: Doubles, condition: float) -> Doubles:
+    def frame_levels(self, codes: Doubles, condition: float) -> Doubles:
         """Return frame levels in dB, [points]."""
-        kept = np.clip(codes, self._low, self._high).astype(np.float32)
-        conditions = np.full(len(kept), round(condition), np.intp)
-        frames = spectra(self.card, self._model.decode(kept, conditions), conditions)
-        found: Doubles = 10 * np.log10(np.maximum(np.square(frames, dtype=np.float64).sum(1), QUIETEST))
-        return found
+        clipped_codes = np.clip(codes, self._low, self._high).astype(np.float32)
+        conditions = np.full(len(clipped_codes), round(condition), np.intp)
+        frames = spectra(self.card, self._model.decode(clipped_codes, conditions), conditions)
+        levels: Doubles = 10 * np.log10(np.maximum(np.square(frames, dtype=np.float64).sum(1), LEAST_POWER))
+        return levels
 
 
 def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: float, decoded: _Levels) -> InstrumentNotes:
-    speeds = [velocity(note.course.note, loudest) for note in notes]
-    places = np.array([(note.course.note.single.pitch, speed) for note, speed in zip(notes, speeds, strict=True)])
+    velocities = [velocity(note.course.note, loudest) for note in notes]
+    places = np.array([(note.course.note.single.pitch, speed) for note, speed in zip(notes, velocities, strict=True)])
     scale = in_deviations(decoded.card)
-    codes = np.array([note.codes.own for note in notes]) * scale
+    codes = np.array([note.codes.code for note in notes]) * scale
     steps = velocity_steps(places, codes)
-    if neighbour_prediction(places, codes, steps) < PREDICTED:
-        notes = [_Note(note.course, note.codes._replace(own=home)) for note in notes]
+    if neighbour_prediction(places, codes, steps) < PREDICTED_SHARE:
+        notes = [_Note(note.course, note.codes._replace(code=home)) for note in notes]
     modes = [modes_of(note.course.note, decoded.card) for note in notes]
-    if np.mean([own.struck for own in modes]) < STRUCK:
+    if np.mean([note_modes.struck for note_modes in modes]) < STRUCK_SHARE:
         modes = [NoteModes() for _ in notes]
     else:
         notes = [_Note(_fading(note.course), note.codes) for note in notes]
-    ways = [
-        _note_way(note, home, speed, decoded, own.modes) for note, speed, own in zip(notes, speeds, modes, strict=True)
+    note_ways = [
+        _note_way(note, home, speed, decoded, note_modes.modes)
+        for note, speed, note_modes in zip(notes, velocities, modes, strict=True)
     ]
-    takes = take_differences(ways, [note.course.note.level_db for note in notes])
+    takes = take_differences(note_ways, [note.course.note.level_db for note in notes])
     return InstrumentNotes(
         label=label,
         home=_rounded(home, 4),
         velocity_steps=steps,
         takes=packed(takes),
-        transposed=bool(np.median([own.free for own in modes]) > MOST_FREE),
-        notes=ways,
+        transposed=bool(np.median([note_modes.free for note_modes in modes]) > MOST_FREE_SHARE),
+        notes=note_ways,
     )
 
 
@@ -256,19 +261,20 @@ def _fading(course: NoteTrajectory) -> NoteTrajectory:
     return course._replace(levels=levels, fall=fall)
 
 
-def take_differences(ways: Sequence[NoteWay], loudest: Sequence[float]) -> Steps:
+def take_differences(notes: Sequence[NoteWay], loudest: Sequence[float]) -> Steps:
     """Return `InstrumentNotes.takes`: differences of successive notes of one key and velocity; ``loudest`` in dB."""
-    takes: dict[tuple[int, int], list[Doubles]] = {}
-    for way, level in zip(ways, loudest, strict=True):
-        if len(way.residual):
-            row = np.concatenate([[level / RESIDUAL_DB], way.residual[:BANDS]])
-            takes.setdefault((round(way.key), way.velocity), []).append(row)
-    pairs = [then - first for rows in takes.values() for first, then in itertools.pairwise(rows)]
-    kept = np.array(pairs[:: -(-len(pairs) // MOST_TAKES)]) if pairs else np.zeros((0, 1 + BANDS))
-    if pairs:  # a few takes are much louder: a normal distribution of the same median
-        levels = np.abs(kept[:, 0])
-        kept[:, 0] *= np.median(levels) / NORMAL_MEDIAN / max(float(np.sqrt(np.square(levels).mean())), 1e-9)
-    steps: Steps = np.clip(np.round(kept), -MOST_STEPS, MOST_STEPS).astype(np.int8)
+    takes_by_key: dict[tuple[int, int], list[Doubles]] = {}
+    for note, level in zip(notes, loudest, strict=True):
+        if len(note.residual):
+            row = np.concatenate([[level / RESIDUAL_DB], note.residual[:BANDS]])
+            takes_by_key.setdefault((round(note.key), note.velocity), []).append(row)
+    differences = [then - first for rows in takes_by_key.values() for first, then in itertools.pairwise(rows)]
+    # Rounded up, the stride leaves at most `MOST_TAKES`.
+    selected = np.array(differences[:: -(-len(differences) // MOST_TAKES)]) if differences else np.zeros((0, 1 + BANDS))
+    if differences:  # a few takes are much louder: a normal distribution of the same median
+        levels = np.abs(selected[:, 0])
+        selected[:, 0] *= np.median(levels) / NORMAL_MEDIAN / max(float(np.sqrt(np.square(levels).mean())), 1e-9)
+    steps: Steps = np.clip(np.round(selected), -MOST_STEPS, MOST_STEPS).astype(np.int8)
     return steps
 
 
@@ -280,71 +286,71 @@ def velocity_steps(places: Doubles, codes: Doubles) -> float:
         codes: in deviations, [notes, n_latents].
     """
     keys = np.floor(places[:, 0] + 0.5)
-    if len(places) < JUDGED or len(set(keys.tolist())) < 2:
-        return STEPS[0]
-    others = keys[:, np.newaxis] != keys
+    if len(places) < FEWEST_JUDGED_NOTES or len(set(keys.tolist())) < 2:
+        return VELOCITY_STEPS[0]
+    other_keys = keys[:, np.newaxis] != keys
     errors = {}
-    for steps in STEPS:
-        near, weights = nearest(np.where(others, _apart(places, steps), np.inf))
-        errors[steps] = float(np.square(np.einsum("ij,ijk->ik", weights, codes[near]) - codes).sum(1).mean())
+    for steps in VELOCITY_STEPS:
+        neighbours, weights = nearest(np.where(other_keys, _squared_distances(places, steps), np.inf))
+        errors[steps] = float(np.square(np.einsum("ij,ijk->ik", weights, codes[neighbours]) - codes).sum(1).mean())
     return min(errors, key=errors.__getitem__)
 
 
-def _apart(places: Doubles, steps: float) -> Doubles:
-    away = (places[:, np.newaxis] - places) / (KEY_SEMITONES, steps)
-    apart: Doubles = np.square(away).sum(2)
-    return apart
+def _squared_distances(places: Doubles, steps: float) -> Doubles:
+    offsets = (places[:, np.newaxis] - places) / (KEY_SEMITONES, steps)
+    squares: Doubles = np.square(offsets).sum(2)
+    return squares
 
 
-def neighbour_prediction(places: Doubles, codes: Doubles, steps: float = STEPS[0]) -> float:
+def neighbour_prediction(places: Doubles, codes: Doubles, steps: float = VELOCITY_STEPS[0]) -> float:
     """Return the least-squares factor from neighbours' blends to notes' codes, 0 to 1.
 
     It is near 0 where notes of several instruments are mixed.
     Arguments are as in `velocity_steps`, which returns ``steps``.
     """
-    if len(places) < JUDGED:
+    if len(places) < FEWEST_JUDGED_NOTES:
         return 1.0
     offsets = codes - codes.mean(0)
-    apart = _apart(places, steps)
-    np.fill_diagonal(apart, np.inf)
-    near, weights = nearest(apart)
-    blends = np.einsum("ij,ijk->ik", weights, offsets[near])
+    distances = _squared_distances(places, steps)
+    np.fill_diagonal(distances, np.inf)
+    neighbours, weights = nearest(distances)
+    blends = np.einsum("ij,ijk->ik", weights, offsets[neighbours])
     return float(np.clip((blends * offsets).sum() / max(np.square(blends).sum(), 1e-12), 0.0, 1.0))
 
 
 def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels, modes: Doubles) -> NoteWay:
-    (course, found), directions = note, decoded.directions
-    codes = _along(found.held, directions, decoded.card)
-    held = _way(found.own, CODES_AT, codes @ directions)
-    louder = decoded.of(np.concatenate([held(LEVELS_AT), home[np.newaxis]]), course.condition)
+    (course, note_codes), directions = note, decoded.directions
+    offsets = _project(note_codes.held_offsets, directions, decoded.card)
+    held_codes = _code_curve(note_codes.code, CODES_AT, offsets @ directions)
+    decoded_levels = decoded.frame_levels(np.concatenate([held_codes(LEVELS_AT), home[np.newaxis]]), course.condition)
     release: dict[str, Any] = {}
-    released = None
-    if course.release_levels is not None and found.released is not None:
-        way = _along(found.released, directions, decoded.card)
+    released_codes = None
+    if course.release_levels is not None and note_codes.release_offsets is not None:
+        release_offsets = _project(note_codes.release_offsets, directions, decoded.card)
         if decoded.card.partials is not None:  # codes come late after a note-off; the residual does not
-            ended = [np.interp(course.note.held_seconds, CODES_AT, column) for column in codes.T]
-            way = np.tile(ended, (len(way), 1))
-        released = _way(found.own, RELEASE_CODES_AT, way @ directions)
-        risen = decoded.of(released(RELEASE_LEVELS_AT), course.condition)
-        levels = np.clip(course.release_levels - (risen - risen[0]), LOWEST_DB, 0.0)
-        release = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(way, 3)}
-    levels = np.maximum(course.levels - (louder[:-1] - louder[-1]), LOWEST_DB)
+            last_offsets = [np.interp(course.note.held_seconds, CODES_AT, column) for column in offsets.T]
+            release_offsets = np.tile(last_offsets, (len(release_offsets), 1))
+        released_codes = _code_curve(note_codes.code, RELEASE_CODES_AT, release_offsets @ directions)
+        decoded_release = decoded.frame_levels(released_codes(RELEASE_LEVELS_AT), course.condition)
+        levels = np.clip(course.release_levels - (decoded_release - decoded_release[0]), LOWEST_DB, 0.0)
+        release = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(release_offsets, 3)}
+    levels = np.maximum(course.levels - (decoded_levels[:-1] - decoded_levels[-1]), LOWEST_DB)
     return NoteWay(
         key=round(course.note.single.pitch, 2),
         velocity=speed,
         held_seconds=round(course.note.held_seconds, 3),
-        code=_rounded(found.own, 4),
+        code=_rounded(note_codes.code, 4),
         levels=_rounded(levels, 1),
-        codes=_rounded(codes, 3),
+        codes=_rounded(offsets, 3),
         fall_db_second=round(course.fall, 1),
         **release,
-        **decoded.residuals(course.note, held, released, modes),
-        **decoded.loudness(course, levels, held, home),
+        **decoded.residuals(course.note, held_codes, released_codes, modes),
+        **decoded.loudness(course, levels, held_codes, home),
     )
 
 
-def _way(own: Doubles, grid: Doubles, offsets: Doubles) -> Codes:
-    return lambda moments: own + np.stack([np.interp(moments, grid, column) for column in offsets.T], axis=1)
+def _code_curve(code: Doubles, grid: Doubles, offsets: Doubles) -> Codes:
+    return lambda moments: code + np.stack([np.interp(moments, grid, column) for column in offsets.T], axis=1)
 
 
 def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeFitter) -> Wander:
@@ -352,32 +358,32 @@ def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeF
     for course in courses:
         if len(course.steady_levels) * STEP_SECONDS < STEADY_SECONDS:
             continue
-        levels.append(_moves(course.steady_levels[:, np.newaxis], STEP_SECONDS))
+        levels.append(_deviation_and_rate(course.steady_levels[:, np.newaxis], STEP_SECONDS))
         if len(course.steady_frames) > 2:
             conditions = np.full(len(course.steady_frames), course.condition)
             steady = coder.encoded(course.steady_frames, conditions).astype(np.float64)
-            codes.append(_moves(_along(steady, directions, coder.card), course.frame_seconds))
-    still = np.stack([np.zeros(len(directions)), np.full(len(directions), 1.0)])
+            codes.append(_deviation_and_rate(_project(steady, directions, coder.card), course.frame_seconds))
+    no_moves = np.stack([np.zeros(len(directions)), np.full(len(directions), 1.0)])
     level = np.median(levels, axis=0)[:, 0] if levels else np.array([0.0, 1.0])
-    along = np.median(codes, axis=0) if codes else still
+    direction_moves = np.median(codes, axis=0) if codes else no_moves
     return Wander(
         level_db=round(float(level[0]), 2),
         level_hz=round(float(level[1]), 2),
-        codes=_rounded(along[0], 4),
-        codes_hz=_rounded(along[1], 2),
+        codes=_rounded(direction_moves[0], 4),
+        codes_hz=_rounded(direction_moves[1], 2),
     )
 
 
-def _moves(values: Doubles, apart: float) -> Doubles:
+def _deviation_and_rate(series: Doubles, step_seconds: float) -> Doubles:
     """Return the deviation of each column from a straight line, and its speed in Hz, [2, columns].
 
     A sum of sines of deviation s, whose slope has deviation d, has a mean square frequency of (d / 2 pi s)^2.
     """
-    times = np.arange(len(values)) - (len(values) - 1) / 2
-    slope = times @ values / np.square(times).sum()
-    left = values - values.mean(0) - np.outer(times, slope)
-    deviation = left.std(0)
-    speed = np.gradient(left, apart, axis=0).std(0)
+    times = np.arange(len(series)) - (len(series) - 1) / 2
+    slope = times @ series / np.square(times).sum()
+    residual = series - series.mean(0) - np.outer(times, slope)
+    deviation = residual.std(0)
+    speed = np.gradient(residual, step_seconds, axis=0).std(0)
     hertz = speed / (2 * np.pi * np.maximum(deviation, 1e-9))
     return np.stack([deviation, np.clip(hertz, SLOWEST_HZ, FASTEST_HZ)])
 

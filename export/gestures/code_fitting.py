@@ -30,10 +30,10 @@ from ..fidelity.notes import RecordedNote, SingleNote, tuned
 
 MEL_BANDS = 64
 FLOOR = 1e-6  # of a frame's power, -60 dB: a softer band counts as empty
-STEPS, RATE = 12, 0.2  # of the search, and the first step in deviations: 16 gained 0.1 dB of a clarinet's shape
-ASIDE = 10.0  # dB^2 of shape: required gain per squared deviation from the encoder's code
-OCTAVE = 100.0  # dB^2 of shape: the weight of an octave of brightness
-ROWS = 512  # per network batch
+SEARCH_STEPS, FIRST_STEP = 12, 0.2  # the first step in deviations; 16 steps gained 0.1 dB of a clarinet's shape
+OFFSET_WEIGHT = 10.0  # dB^2 of shape: required gain per squared deviation from the encoder's code
+OCTAVE_WEIGHT = 100.0  # dB^2 of shape: the weight of an octave of brightness
+BATCH_ROWS = 512  # per network batch
 
 
 class CodeFitter:
@@ -47,12 +47,12 @@ class CodeFitter:
         half = torch.hann_window(length // 2, periodic=True)
         self._window = nn.functional.pad(half, (length // 4, length - length // 4 - length // 2))
 
-    def moved(self, sound: Array, single: SingleNote) -> tuple[Array, float]:
+    def resample_note(self, sound: Array, single: SingleNote) -> tuple[Array, float]:
         """Resample a note to the octave of training; return samples and speed ratio."""
         chroma = self.card.chroma
         assert chroma is not None
-        there = PITCH_CLASSES * (chroma.octave + 1) + single.key % PITCH_CLASSES
-        ratio = semitones_to_ratio(there - single.pitch)
+        target_pitch = PITCH_CLASSES * (chroma.octave + 1) + single.key % PITCH_CLASSES
+        ratio = semitones_to_ratio(target_pitch - single.pitch)
         return soxr.resample(sound, self.card.sample_rate * ratio, self.card.sample_rate).astype(np.float32), ratio
 
     def condition(self, single: SingleNote) -> float:
@@ -61,22 +61,26 @@ class CodeFitter:
     @torch.no_grad()
     def encoded(self, frames: Array, conditions: Doubles) -> Array:
         """Encode frames, [rows, frame_length], under conditions, [rows], to codes, [rows, n_latents]."""
-        parts = [
-            self._encoder(torch.from_numpy(frames[at : at + ROWS]), self._condition(conditions[at : at + ROWS])).numpy()
-            for at in range(0, len(frames), ROWS)
+        batches = [
+            self._encoder(
+                torch.from_numpy(frames[start : start + BATCH_ROWS]),
+                self._condition(conditions[start : start + BATCH_ROWS]),
+            ).numpy()
+            for start in range(0, len(frames), BATCH_ROWS)
         ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.card.latents)), np.float32)
+        return np.concatenate(batches) if batches else np.zeros((0, len(self.card.latents)), np.float32)
 
     def fitted(self, frames: Array, conditions: Doubles) -> Array:
         """Fit codes within the latents' spans; shapes as in `encoded`."""
-        parts = [
-            self._fit(frames[at : at + ROWS], conditions[at : at + ROWS]).numpy() for at in range(0, len(frames), ROWS)
+        batches = [
+            self._fit(frames[start : start + BATCH_ROWS], conditions[start : start + BATCH_ROWS]).numpy()
+            for start in range(0, len(frames), BATCH_ROWS)
         ]
-        return np.concatenate(parts)
+        return np.concatenate(batches)
 
     @torch.enable_grad()
     def _fit(self, frames: Array, conditions: Doubles) -> Tensor:
-        first, told = torch.from_numpy(self.encoded(frames, conditions)), self._condition(conditions)
+        initial_codes, condition = torch.from_numpy(self.encoded(frames, conditions)), self._condition(conditions)
         latents = self.card.latents
         low, high, scale = (
             torch.tensor([getattr(latent, name) for latent in latents]) for name in ("low", "high", "std")
@@ -84,22 +88,24 @@ class CodeFitter:
         with torch.no_grad():
             spectra = torch.fft.rfft(torch.from_numpy(frames) * self._window).abs()
             shape, brightness = self._shape(spectra), self._brightness(spectra)
-        aside = torch.zeros_like(first, requires_grad=True)
-        search = torch.optim.Rprop([aside], lr=RATE)  # rows are independent, and so are Rprop's step sizes
-        for _ in range(STEPS):
-            decoded = self._decoder(torch.clamp(first + aside * scale, low, high), told)
-            found_shape, found_brightness = self._descriptors(decoded, told)
-            lost = (found_shape - shape).square().mean(1) + OCTAVE * (found_brightness - brightness).square()
-            lost = lost + ASIDE * aside.square().sum(1)
-            (aside.grad,) = torch.autograd.grad(lost.sum(), aside)
-            search.step()
-        found: Tensor = torch.clamp(first + aside.detach() * scale, low, high)
-        return found
+        offsets = torch.zeros_like(initial_codes, requires_grad=True)
+        optimiser = torch.optim.Rprop([offsets], lr=FIRST_STEP)  # rows are independent, and so are Rprop's step sizes
+        for _ in range(SEARCH_STEPS):
+            decoded = self._decoder(torch.clamp(initial_codes + offsets * scale, low, high), condition)
+            decoded_shape, decoded_brightness = self._descriptors(decoded, condition)
+            losses = (decoded_shape - shape).square().mean(1) + OCTAVE_WEIGHT * (
+                decoded_brightness - brightness
+            ).square()
+            losses = losses + OFFSET_WEIGHT * offsets.square().sum(1)
+            (offsets.grad,) = torch.autograd.grad(losses.sum(), offsets)
+            optimiser.step()
+        codes: Tensor = torch.clamp(initial_codes + offsets.detach() * scale, low, high)
+        return codes
 
     def _condition(self, conditions: Doubles) -> Tensor:
         return torch.eye(PITCH_CLASSES)[torch.from_numpy(conditions.astype(np.int64))]
 
-    def _descriptors(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+    def _descriptors(self, decoded: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return self._shape(decoded), self._brightness(decoded)
 
     def _shape(self, spectra: Tensor) -> Tensor:
@@ -119,7 +125,7 @@ class PitchedCodeFitter(CodeFitter):
         super().__init__(encoder, decoder, card)
         self._bands = bands
 
-    def moved(self, sound: Array, single: SingleNote) -> tuple[Array, float]:
+    def resample_note(self, sound: Array, single: SingleNote) -> tuple[Array, float]:
         return sound, 1.0
 
     def condition(self, single: SingleNote) -> float:
@@ -128,8 +134,8 @@ class PitchedCodeFitter(CodeFitter):
     def _condition(self, conditions: Doubles) -> Tensor:
         return torch.from_numpy(conditions.astype(np.float32))[:, None]
 
-    def _descriptors(self, decoded: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        pitches = told[:, 0]
+    def _descriptors(self, decoded: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        pitches = condition[:, 0]
         shares = self._bands.shares(decoded, pitches)
         return 10 * torch.log10(shares + FLOOR), torch.log2(self._bands.centroid(decoded, pitches).clamp_min(1.0))
 
@@ -143,7 +149,7 @@ MEAN_DB = 15.0  # of a frame in the mean: more is a band that only one of the tw
 LOUD_DB = 30.0  # below the note's loudest frame: the frames of the mean
 SOFT_DB = 45.0  # below it: those of the movement; attacks begin here, softer frames are the room's
 SILENT_DB = -70.0  # of a frame's power: a band below it in both spectra counts as equal
-SLOW = 9  # moments, 0.1 s at 44.1 kHz, of the mean that attacks and releases leave
+SLOW_MOMENTS = 9  # moments, 0.1 s at 44.1 kHz, of the mean that attacks and releases leave
 NOISE_SECONDS = 6  # of white noise, to measure its fluctuation
 
 
@@ -157,50 +163,59 @@ Codes = Callable[[Doubles], Doubles]  # from seconds, [moments], to codes, [mome
 
 
 def residuals_of(
-    note: RecordedNote, held: Codes, released: Codes | None, model: Model, modes: Doubles
+    note: RecordedNote, held_codes: Codes, released_codes: Codes | None, model: Model, modes: Doubles
 ) -> tuple[Steps, Steps]:
     """Return a note's residual and that of its release, in steps of `RESIDUAL_DB`, [1 + moments, BANDS] and without 1.
 
-    ``held`` and ``released`` are the codes that the model of partials plays, by seconds after note-on and note-off;
-    without ``released`` the second result is empty. ``modes``: as in `NoteWay`.
+    ``held_codes`` and ``released_codes`` are the codes that the model of partials plays, by seconds after note-on and
+    note-off. Without ``released_codes`` the second array is empty. ``modes``: as in `NoteWay`.
     """
     rate = model.card.sample_rate
     sound = tuned(note, rate).sound
-    asked = course(sound, rate)
+    recorded = course(sound, rate)
     last = max(1, 1 + (len(sound) - FRAME // 2) // HOP)  # a frame beyond the end has a click's spectrum
-    off = round(note.held_seconds * rate / HOP)
-    end = off if released is None else off - FRAME // 2 // HOP  # later frames hear the release
+    note_off = round(note.held_seconds * rate / HOP)
+    end = note_off if released_codes is None else note_off - FRAME // 2 // HOP  # later frames hear the release
     longest = min(1 + round(LONGEST_SECONDS * rate / HOP), MOST_POINTS - 1)
-    while_held = np.arange(max(1, min(1 + end, longest, last)))
-    apart, hiss = _apart(asked, while_held, held(while_held * HOP / rate), note.single.key, model, modes)
-    loud = asked.levels[while_held] > asked.levels.max() - LOUD_DB
-    nothing = np.zeros((0, BANDS), np.int8)
+    held_frames = np.arange(max(1, min(1 + end, longest, last)))
+    differences, hiss = _shape_differences(
+        recorded, held_frames, held_codes(held_frames * HOP / rate), note.single.key, model, modes
+    )
+    loud = recorded.levels[held_frames] > recorded.levels.max() - LOUD_DB
+    no_steps = np.zeros((0, BANDS), np.int8)
     if not loud.any():
-        return nothing, nothing
-    mean = np.clip(apart[loud], -MEAN_DB, MEAN_DB).mean(0)
-    soft = asked.levels[while_held] > asked.levels.max() - SOFT_DB
-    moves = np.where(soft[:, np.newaxis], apart - mean, 0.0)
+        return no_steps, no_steps
+    mean = np.clip(differences[loud], -MEAN_DB, MEAN_DB).mean(0)
+    soft = recorded.levels[held_frames] > recorded.levels.max() - SOFT_DB
+    moves = np.where(soft[:, np.newaxis], differences - mean, 0.0)
     # The host's noise fluctuates as any noise does: this part of the movement is left out.
-    known = np.square(hiss.mean(0) * noise_fluctuation(rate))
-    own = np.sqrt(np.clip(1 - known / np.maximum(np.square(_fast(moves))[loud].mean(0), 1e-9), 0.0, 1.0))
-    later = nothing
-    if released is not None:
-        after = np.arange(off, min(off + min(round(RELEASE_SECONDS * rate / HOP), MOST_POINTS - 1), last))
-        after = after[np.logical_and.accumulate(asked.levels[after] > asked.levels.max() - SOFT_DB)]
-        apart, _ = _apart(asked, after, released((after - off) * HOP / rate), note.single.key, model, modes)
-        later = _steps(_sharpened(_steadied(apart - mean, own)))
-    return _steps(np.concatenate([mean[np.newaxis], _sharpened(_steadied(moves, own))])), later
+    noise_power = np.square(hiss.mean(0) * noise_fluctuation(rate))
+    note_shares = np.sqrt(np.clip(1 - noise_power / np.maximum(np.square(_fast(moves))[loud].mean(0), 1e-9), 0.0, 1.0))
+    release_steps = no_steps
+    if released_codes is not None:
+        tail = np.arange(note_off, min(note_off + min(round(RELEASE_SECONDS * rate / HOP), MOST_POINTS - 1), last))
+        tail = tail[np.logical_and.accumulate(recorded.levels[tail] > recorded.levels.max() - SOFT_DB)]
+        differences, _ = _shape_differences(
+            recorded,
+            tail,
+            released_codes((tail - note_off) * HOP / rate),
+            note.single.key,
+            model,
+            modes,
+        )
+        release_steps = _steps(_sharpened(_steadied(differences - mean, note_shares)))
+    return _steps(np.concatenate([mean[np.newaxis], _sharpened(_steadied(moves, note_shares))])), release_steps
 
 
 def _fast(moves: Doubles) -> Doubles:
     if not len(moves):
         return moves
-    fast: Doubles = moves - scipy.ndimage.uniform_filter1d(moves, SLOW, axis=0, mode="nearest")
+    fast: Doubles = moves - scipy.ndimage.uniform_filter1d(moves, SLOW_MOMENTS, axis=0, mode="nearest")
     return fast
 
 
-def _steadied(moves: Doubles, own: Doubles) -> Doubles:
-    return moves - _fast(moves) * (1 - own)
+def _steadied(moves: Doubles, note_shares: Doubles) -> Doubles:
+    return moves - _fast(moves) * (1 - note_shares)
 
 
 def _sharpened(moves: Doubles) -> Doubles:
@@ -215,17 +230,22 @@ def _sharpened(moves: Doubles) -> Doubles:
     return np.clip(sharp, -MOST_DB, MOST_DB)
 
 
-def _apart(
-    asked: SpectralCourse, which: npt.NDArray[np.intp], codes: Doubles, key: int, model: Model, modes: Doubles
+def _shape_differences(
+    recorded: SpectralCourse,
+    rows: npt.NDArray[np.intp],
+    codes: Doubles,
+    key: int,
+    model: Model,
+    modes: Doubles,
 ) -> tuple[Doubles, Doubles]:
     """Return recorded less decoded shapes in dB, and the share of noise in the decoded ones, [rows, BANDS] both."""
-    if not len(which):
+    if not len(rows):
         return np.zeros((0, BANDS)), np.zeros((0, BANDS))
-    keys, shapes = np.full(len(which), key, np.intp), asked.shapes[which]
-    given, hiss = decoded_shapes(model.decode(codes.astype(np.float32), keys), keys, model.card, modes)
-    apart = np.clip(shapes - given, -MOST_DB, MOST_DB)
-    apart[(shapes < SILENT_DB) & (given < SILENT_DB)] = 0.0
-    return apart, hiss
+    keys, shapes = np.full(len(rows), key, np.intp), recorded.shapes[rows]
+    decoded, hiss = decoded_shapes(model.decode(codes.astype(np.float32), keys), keys, model.card, modes)
+    differences = np.clip(shapes - decoded, -MOST_DB, MOST_DB)
+    differences[(shapes < SILENT_DB) & (decoded < SILENT_DB)] = 0.0
+    return differences, hiss
 
 
 def _steps(decibels: Doubles) -> Steps:
@@ -246,16 +266,17 @@ def decoded_shapes(
     heights, power = frames[:, : layout.harmonics], np.square(frames[:, layout.harmonics :], dtype=np.float64)
     places = in_bins(keys, short)[:, np.newaxis] * orders(layout, keys)
     if len(modes):  # of one key
-        placed = placed_modes(modes, orders(layout, keys[:1])[0], card, float(keys[0]))
-        heights, power = placed.applied(heights, power)
-        places = in_bins(keys, short)[:, np.newaxis] * placed.orders
+        placement = placed_modes(modes, orders(layout, keys[:1])[0], card, float(keys[0]))
+        heights, power = placement.applied(heights, power)
+        places = in_bins(keys, short)[:, np.newaxis] * placement.orders
     power = power * (card.frame_length / FRAME)
-    whole, part = (
-        np.square(summed(short, each, places, power), dtype=np.float64) for each in (heights, np.zeros_like(heights))
+    total_power, noise_power = (
+        np.square(summed(short, amplitudes, places, power), dtype=np.float64)
+        for amplitudes in (heights, np.zeros_like(heights))
     )
-    power = whole @ mel(card.sample_rate)
-    shares = power / np.maximum(whole.sum(1, keepdims=True), 1e-30)
-    hiss = (part @ mel(card.sample_rate)) / np.maximum(power, 1e-30)
+    power = total_power @ mel(card.sample_rate)
+    shares = power / np.maximum(total_power.sum(1, keepdims=True), 1e-30)
+    hiss = (noise_power @ mel(card.sample_rate)) / np.maximum(power, 1e-30)
     return 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10))), hiss
 
 
@@ -263,5 +284,5 @@ def decoded_shapes(
 def noise_fluctuation(rate: int) -> Doubles:
     """Return the standard deviation of white noise's levels in each band, in dB, [BANDS]."""
     shapes = course(white_noise(NOISE_SECONDS * rate), rate).shapes
-    deviations: Doubles = _fast(shapes)[SLOW:-SLOW].std(0)
+    deviations: Doubles = _fast(shapes)[SLOW_MOMENTS:-SLOW_MOMENTS].std(0)
     return deviations

@@ -40,7 +40,7 @@ RINGS_DB = -30.0  # relative to the maximum, at release: a softer note rang out 
 SHORTEST_RELEASE = 0.08  # seconds: a shorter recording says nothing about the release
 STEEPEST_DB_SECOND = 300.0  # limit for extrapolated releases
 STEADY = (0.5, 0.9)  # the part of a held note that continues under a longer key: ends before the player stops
-SILENT = 1e-6  # of full scale: a note with a softer loudest frame has no codes
+SILENT_LEVEL = 1e-6  # of full scale: a note with a softer loudest frame has no codes
 STEADY_SECONDS = 0.25  # shortest steady part to measure wander
 SMOOTH_SECONDS = 0.046  # smoothing of power for wander: two periods of the lowest bass, which are not wander
 
@@ -54,7 +54,7 @@ class NoteTrajectory(NamedTuple):
         fall: in dB a second, after ``levels``.
         fading: ``levels`` and ``fall`` if the held note goes on fading, as a struck one does.
         release_levels: in dB relative to the release, [RELEASE_LEVELS_AT]; None if the note rang out or was cut off.
-        frames: [points, frame_length]: the note's own, the first ``held`` of `CODES_AT`, and the first of
+        frames: [points, frame_length]: the note's own, the first ``held_points`` of `CODES_AT`, and the first of
             `RELEASE_CODES_AT`.
         steady_levels: in dB, a millisecond apart.
         steady_frames: [frames, frame_length], ``frame_seconds`` apart.
@@ -68,7 +68,7 @@ class NoteTrajectory(NamedTuple):
     fading: tuple[Doubles, float]
     release_levels: Doubles | None
     frames: Array
-    held: int
+    held_points: int
     steady_levels: Doubles
     steady_frames: Array
     frame_seconds: float
@@ -77,66 +77,71 @@ class NoteTrajectory(NamedTuple):
 class NoteCodes(NamedTuple):
     """A note's own code, [n_latents], and offsets from it at `CODES_AT` and `RELEASE_CODES_AT`, [times, n_latents]."""
 
-    own: Doubles
-    held: Doubles
-    released: Doubles | None
+    code: Doubles
+    held_offsets: Doubles
+    release_offsets: Doubles | None
 
 
 def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory | None:
     """Measure a note at the model's sample rate; None if it is silent."""
     card = coder.card
-    moved, ratio = coder.moved(note.sound, note.single)
+    resampled, ratio = coder.resample_note(note.sound, note.single)
     condition = coder.condition(note.single)
-    apart = card.hop_length / card.sample_rate * ratio
-    seconds = np.arange(0.0, max(len(note.sound) / card.sample_rate, apart), apart)
-    frames = _frames(moved, seconds / ratio, card)
-    loud = frames.std(axis=1)
-    sounding = loud >= QUIET_FRAME * loud.max()
-    if loud.max() < SILENT:
+    frame_seconds = card.hop_length / card.sample_rate * ratio
+    seconds = np.arange(0.0, max(len(note.sound) / card.sample_rate, frame_seconds), frame_seconds)
+    frames = _frames(resampled, seconds / ratio, card)
+    frame_levels = frames.std(axis=1)
+    sounding = frame_levels >= QUIET_FRAME * frame_levels.max()
+    if frame_levels.max() < SILENT_LEVEL:
         return None
     levels = _levels(note, card.sample_rate)
-    held = min(len(levels) - 1, round(note.held_seconds / STEP_SECONDS))
-    own = np.flatnonzero(sounding & ((seconds <= note.held_seconds) | (seconds == seconds[sounding][0])))
-    codes = coder.encoded(frames[own], np.full(len(own), condition)).astype(np.float64)
-    rings = levels[held] <= RINGS_DB
-    decay = _fall(levels[: held + 1])
+    held_steps = min(len(levels) - 1, round(note.held_seconds / STEP_SECONDS))
+    held_frames = np.flatnonzero(sounding & ((seconds <= note.held_seconds) | (seconds == seconds[sounding][0])))
+    codes = coder.encoded(frames[held_frames], np.full(len(held_frames), condition)).astype(np.float64)
+    rings = levels[held_steps] <= RINGS_DB
+    decay = _fall(levels[: held_steps + 1])
     fall = decay if rings else 0.0
-    released = not rings and (len(levels) - 1 - held) * STEP_SECONDS >= SHORTEST_RELEASE
-    inside = CODES_AT[(note.held_seconds > CODES_AT) | (CODES_AT == 0)]
-    after = note.held_seconds + RELEASE_CODES_AT[seconds[sounding][-1] - note.held_seconds >= RELEASE_CODES_AT]
-    points = np.concatenate([inside, after if released else after[:0]])
-    moments = _inside(np.arange(len(levels), dtype=np.float64) * STEP_SECONDS, note.held_seconds)
+    released = not rings and (len(levels) - 1 - held_steps) * STEP_SECONDS >= SHORTEST_RELEASE
+    held_moments = CODES_AT[(note.held_seconds > CODES_AT) | (CODES_AT == 0)]
+    release_moments = (
+        note.held_seconds + RELEASE_CODES_AT[seconds[sounding][-1] - note.held_seconds >= RELEASE_CODES_AT]
+    )
+    code_moments = np.concatenate([held_moments, release_moments if released else release_moments[:0]])
+    steady = _steady_mask(np.arange(len(levels), dtype=np.float64) * STEP_SECONDS, note.held_seconds)
     return NoteTrajectory(
         note=note,
         condition=condition,
-        levels=_held_levels(levels[: held + 1], fall),
-        course=_smooth(levels[: held + 1]),
+        levels=_held_levels(levels[: held_steps + 1], fall),
+        course=_smooth(levels[: held_steps + 1]),
         fall=fall,
-        fading=(_held_levels(levels[: held + 1], decay), decay),
-        release_levels=_release_levels(levels[held:]) if released else None,
+        fading=(_held_levels(levels[: held_steps + 1], decay), decay),
+        release_levels=_release_levels(levels[held_steps:]) if released else None,
         frames=np.concatenate(
-            [frames[own[medoid(codes * in_deviations(card))]][np.newaxis], _frames(moved, points / ratio, card)]
+            [
+                frames[held_frames[medoid(codes * in_deviations(card))]][np.newaxis],
+                _frames(resampled, code_moments / ratio, card),
+            ]
         ),
-        held=len(inside),
-        steady_levels=_smooth(levels)[moments],
-        steady_frames=frames[sounding & _inside(seconds, note.held_seconds)],
-        frame_seconds=apart,
+        held_points=len(held_moments),
+        steady_levels=_smooth(levels)[steady],
+        steady_frames=frames[sounding & _steady_mask(seconds, note.held_seconds)],
+        frame_seconds=frame_seconds,
     )
 
 
-def codes_of(course: NoteTrajectory, found: Doubles) -> NoteCodes:
+def codes_of(course: NoteTrajectory, codes: Doubles) -> NoteCodes:
     """Build a note's codes from its frames' codes, [points, n_latents].
 
     Beyond the recording, a held note has its own code, a release its last.
     """
-    own, held, released = found[0], found[1 : 1 + course.held], found[1 + course.held :]
-    rest = np.broadcast_to(own, (len(CODES_AT) - len(held), len(own)))
-    way = None
+    code, held_codes, recorded_release = codes[0], codes[1 : 1 + course.held_points], codes[1 + course.held_points :]
+    padding = np.broadcast_to(code, (len(CODES_AT) - len(held_codes), len(code)))
+    release_offsets = None
     if course.release_levels is not None:
-        there = released if len(released) else held[-1:]
-        last = np.broadcast_to(there[-1], (len(RELEASE_CODES_AT) - len(there), len(own)))
-        way = np.concatenate([there, last]) - own
-    return NoteCodes(own, np.concatenate([held, rest]) - own, way)
+        release_codes = recorded_release if len(recorded_release) else held_codes[-1:]
+        release_padding = np.broadcast_to(release_codes[-1], (len(RELEASE_CODES_AT) - len(release_codes), len(code)))
+        release_offsets = np.concatenate([release_codes, release_padding]) - code
+    return NoteCodes(code, np.concatenate([held_codes, padding]) - code, release_offsets)
 
 
 def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
@@ -148,30 +153,30 @@ def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
 
 
 def _levels(note: RecordedNote, rate: int) -> Doubles:
-    heard = scipy.signal.sosfilt(scipy.signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
-    levels = envelope_db(heard[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
-    under: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
-    return under
+    audible = scipy.signal.sosfilt(scipy.signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
+    levels = envelope_db(audible[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
+    relative_levels: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
+    return relative_levels
 
 
 def _held_levels(levels: Doubles, fall: float) -> Doubles:
     """Return levels at `LEVELS_AT`; beyond the recording the steady level, or a fall."""
     end = (len(levels) - 1) * STEP_SECONDS
-    first, last = (round(part * (len(levels) - 1)) for part in STEADY)
+    first, last = (round(share * (len(levels) - 1)) for share in STEADY)
     steady = _decibels(levels[first : last + 1])
     beyond = levels[-1] - fall * (LEVELS_AT - end) if fall else np.full(len(LEVELS_AT), steady)
-    found: Doubles = np.where(end >= LEVELS_AT, _means(levels, LEVELS_AT), beyond)
-    return found
+    held_levels: Doubles = np.where(end >= LEVELS_AT, _means(levels, LEVELS_AT), beyond)
+    return held_levels
 
 
 def _release_levels(levels: Doubles) -> Doubles:
     """Return levels at `RELEASE_LEVELS_AT`, from 0 down, extrapolated beyond the recording."""
     end = (len(levels) - 1) * STEP_SECONDS
-    under = np.minimum.accumulate(levels - levels[0])  # a later rise is room noise
-    slope = min(max(-under[-1] / end, 1.0), STEEPEST_DB_SECOND)
-    beyond = under[-1] - slope * (RELEASE_LEVELS_AT - end)
-    found: Doubles = np.where(end >= RELEASE_LEVELS_AT, _means(under, RELEASE_LEVELS_AT), beyond)
-    return np.minimum.accumulate(np.minimum(found, 0.0))
+    relative_levels = np.minimum.accumulate(levels - levels[0])  # a later rise is room noise
+    slope = min(max(-relative_levels[-1] / end, 1.0), STEEPEST_DB_SECOND)
+    beyond = relative_levels[-1] - slope * (RELEASE_LEVELS_AT - end)
+    release_levels: Doubles = np.where(end >= RELEASE_LEVELS_AT, _means(relative_levels, RELEASE_LEVELS_AT), beyond)
+    return np.minimum.accumulate(np.minimum(release_levels, 0.0))
 
 
 def _means(levels: Doubles, moments: Doubles) -> Doubles:
@@ -180,17 +185,17 @@ def _means(levels: Doubles, moments: Doubles) -> Doubles:
     halves = (moments[1:] + moments[:-1]) / 2
     begins, ends = (np.concatenate(edges) for edges in (([0.0], halves), (halves, moments[-1:])))
     first, last = (np.clip(np.round(edge / STEP_SECONDS).astype(int), 0, len(levels)) for edge in (begins, ends))
-    at = np.clip(np.round(moments / STEP_SECONDS).astype(int), 0, len(levels) - 1)
+    indices = np.clip(np.round(moments / STEP_SECONDS).astype(int), 0, len(levels) - 1)
     wide = (moments > SHARP_SECONDS) & (last > first)
     mean = (power[last] - power[first]) / np.maximum(last - first, 1)
-    found: Doubles = np.where(wide, 10 * np.log10(np.maximum(mean, 1e-20)), levels[at])
-    return found
+    means: Doubles = np.where(wide, 10 * np.log10(np.maximum(mean, 1e-20)), levels[indices])
+    return means
 
 
 def _fall(levels: Doubles) -> float:
-    later = levels[len(levels) // 2 :]
-    times = np.arange(len(later)) - (len(later) - 1) / 2
-    return max(0.0, float(-(times @ later) / max(float(times @ times), 1.0)) / STEP_SECONDS)
+    second_half = levels[len(levels) // 2 :]
+    times = np.arange(len(second_half)) - (len(second_half) - 1) / 2
+    return max(0.0, float(-(times @ second_half) / max(float(times @ times), 1.0)) / STEP_SECONDS)
 
 
 def _smooth(levels: Doubles) -> Doubles:
@@ -200,9 +205,9 @@ def _smooth(levels: Doubles) -> Doubles:
     return smooth
 
 
-def _inside(seconds: Doubles, held: float) -> npt.NDArray[np.bool_]:
-    inside: npt.NDArray[np.bool_] = (seconds >= STEADY[0] * held) & (seconds <= STEADY[1] * held)
-    return inside
+def _steady_mask(seconds: Doubles, duration: float) -> npt.NDArray[np.bool_]:
+    steady: npt.NDArray[np.bool_] = (seconds >= STEADY[0] * duration) & (seconds <= STEADY[1] * duration)
+    return steady
 
 
 def _decibels(levels: Doubles) -> float:
@@ -212,12 +217,12 @@ def _decibels(levels: Doubles) -> float:
 FEWEST_PERIODS, MOST_PERIODS = 5, 40  # in a window: partials apart, and a lobe that holds the vibrato
 
 
-MOST = 40  # modes of a note
-STRUCK = 0.2  # of a held note: a struck one is loudest before
-LOBE, SAME = 2.5, 1.0  # bins of a frame: a peak so near to a harmonic is heard as that, and as that alone
-BESIDE = 1.5  # bins of a frame on either side of a mode that hold its energy
-NEAR = 0.15  # of the fundamental, from a harmonic
-APART = 2.0  # bins of a frame between a mode and its free partials
+MOST_MODES = 40  # modes of a note
+STRUCK_SHARE = 0.2  # of a held note: a struck one is loudest before
+LOBE_BINS, SAME_BINS = 2.5, 1.0  # bins of a frame: a peak so near to a harmonic is heard as that, and as that alone
+BESIDE_BINS = 1.5  # bins of a frame on either side of a mode that hold its energy
+NEAR_SHARE = 0.15  # of the fundamental, from a harmonic
+APART_BINS = 2.0  # bins of a frame between a mode and its free partials
 STEADY_SHARE = 0.2  # least share of a band's noise for a mode without a harmonic
 IN_TUNE_CENTS = 0.5  # a harmonic so near to its place stays
 FREE_CENTS = 20.0  # from the nearest harmonic
@@ -244,22 +249,25 @@ def modes_of(note: RecordedNote, card: Card) -> NoteModes:
     sound, key = tuned(note, rate).sound[: round(note.held_seconds * rate)], np.array([note.single.key])
     if layout is None or frames_of(card) is None or len(sound) < card.frame_length:
         return NoteModes()
-    heard = course(sound, rate)
-    if fall_db_second(heard, rate) < RINGING_DB_SECOND or heard.levels.argmax() > STRUCK * len(heard.levels):
+    track = course(sound, rate)
+    if fall_db_second(track, rate) < RINGING_DB_SECOND or track.levels.argmax() > STRUCK_SHARE * len(track.levels):
         return NoteModes()
     peaks = spectral_peaks(sound, rate)
     places = peaks.hertz * card.frame_length / rate
     first, comb = in_bins(key, card)[0], (in_bins(key, card) * orders(layout, key))[0]
     harmonics = _harmonics(places, peaks.clear, comb)
-    own = comb[np.maximum(harmonics, 1) - 1]
-    free_shares, shares = _free_shares(sound, key[0], places, card), _shares(peaks, places, own[harmonics > 0], card)
+    harmonic_bins = comb[np.maximum(harmonics, 1) - 1]
+    free_shares, shares = (
+        _free_shares(sound, key[0], places, card),
+        _shares(peaks, places, harmonic_bins[harmonics > 0], card),
+    )
     shares = np.maximum(free_shares, shares)
-    shares[(shares < STEADY_SHARE) | ((harmonics > 0) & (np.abs(places - own) < SAME))] = 0.0
-    mistuned = np.abs(1200 * np.log2(places / own)) >= IN_TUNE_CENTS
-    kept = np.flatnonzero((shares > 0) | ((harmonics > 0) & mistuned))[:MOST]
+    shares[(shares < STEADY_SHARE) | ((harmonics > 0) & (np.abs(places - harmonic_bins) < SAME_BINS))] = 0.0
+    mistuned = np.abs(1200 * np.log2(places / harmonic_bins)) >= IN_TUNE_CENTS
+    mode_peaks = np.flatnonzero((shares > 0) | ((harmonics > 0) & mistuned))[:MOST_MODES]
     nearest = comb[np.abs(comb - places[:, np.newaxis]).argmin(1)]
     free, power = np.abs(1200 * np.log2(places / nearest)) > FREE_CENTS, 10 ** (peaks.levels / 10)
-    modes = np.stack([places[kept] / first, harmonics[kept], shares[kept]], axis=1)
+    modes = np.stack([places[mode_peaks] / first, harmonics[mode_peaks], shares[mode_peaks]], axis=1)
     return NoteModes(modes, float(power[free].sum() / power.sum()), struck=True)
 
 
@@ -268,14 +276,14 @@ def _harmonics(places: Doubles, clear: npt.NDArray[np.bool_], comb: Doubles) -> 
 
     A peak in a harmonic's lobe comes first. The next one is that harmonic at lower keys, where lobes are wider.
     """
-    found = np.zeros(len(places), np.intp)
-    away = np.abs(comb - places[:, np.newaxis])
-    nearest = away.argmin(1)
-    for reach in (LOBE, max(LOBE, NEAR * comb[0])):
-        for peak in np.flatnonzero(clear & (found == 0) & (away.min(1) <= reach)).tolist():
-            if nearest[peak] + 1 not in found:
-                found[peak] = nearest[peak] + 1
-    return found
+    harmonics = np.zeros(len(places), np.intp)
+    distances = np.abs(comb - places[:, np.newaxis])
+    nearest = distances.argmin(1)
+    for reach in (LOBE_BINS, max(LOBE_BINS, NEAR_SHARE * comb[0])):
+        for peak in np.flatnonzero(clear & (harmonics == 0) & (distances.min(1) <= reach)).tolist():
+            if nearest[peak] + 1 not in harmonics:
+                harmonics[peak] = nearest[peak] + 1
+    return harmonics
 
 
 def _free_shares(sound: Array, key: int, peaks: Doubles, card: Card) -> Doubles:
@@ -284,14 +292,14 @@ def _free_shares(sound: Array, key: int, peaks: Doubles, card: Card) -> Doubles:
     assert frames is not None
     begin = min(int(np.abs(sound).argmax()), len(sound) - card.frame_length)
     pieces = np.lib.stride_tricks.sliding_window_view(sound[begin:], card.frame_length)[:: card.hop_length][:FRAMES]
-    apart, layout, levels = split_frames(pieces, np.full(len(pieces), float(key)), frames)
+    partials, layout, levels = split_frames(pieces, np.full(len(pieces), float(key)), frames)
     weights = np.square(pieces.std(axis=1, dtype=np.float64))[:, np.newaxis]
-    places, strengths = layout.free(apart)
+    places, strengths = layout.free(partials)
     power = np.square(strengths, dtype=np.float64) * weights
     noise = (10 ** (levels[:, layout.harmonics :] / 10) * weights).sum(0) * band_energy(card)
     owner = np.abs(places[:, :, np.newaxis] - peaks).argmin(2)
-    near = np.abs(places - peaks[owner]) <= APART
-    energy = np.bincount(owner[near], power[near], len(peaks))
+    beside_peak = np.abs(places - peaks[owner]) <= APART_BINS
+    energy = np.bincount(owner[beside_peak], power[beside_peak], len(peaks))
     shares: Doubles = np.minimum(energy / np.maximum(noise[_bands(peaks, card)], 1e-20), 1.0)
     return shares
 
@@ -301,11 +309,11 @@ def _shares(peaks: SpectralPeaks, places: Doubles, harmonics: Doubles, card: Car
     bins = np.arange(len(peaks.power)) * peaks.bin_hz * card.frame_length / card.sample_rate
     noise = peaks.power.copy()
     for place in harmonics:
-        noise[np.abs(bins - place) <= LOBE] = 0.0
+        noise[np.abs(bins - place) <= LOBE_BINS] = 0.0
     bands = _bands(bins, card)
-    whole = np.bincount(bands, noise, bands.max() + 1)[_bands(places, card)]
-    energy = np.array([noise[np.abs(bins - place) <= BESIDE].sum() for place in places])
-    shares: Doubles = np.where(peaks.clear, np.minimum(energy / np.maximum(whole, 1e-20), 1.0), 0.0)
+    band_noise = np.bincount(bands, noise, bands.max() + 1)[_bands(places, card)]
+    energy = np.array([noise[np.abs(bins - place) <= BESIDE_BINS].sum() for place in places])
+    shares: Doubles = np.where(peaks.clear, np.minimum(energy / np.maximum(band_noise, 1e-20), 1.0), 0.0)
     return shares
 
 

@@ -33,12 +33,12 @@ class GrainView(View):
 
     def target_sound(self, frames: Array) -> TargetSound:
         middles = torch.from_numpy(frames[:, (frames.shape[1] - self.length) // 2 :][:, : self.length].copy())
-        found = sizes(torch.fft.rfft(middles[:, None] * self._window()))
+        spectra = sizes(torch.fft.rfft(middles[:, None] * self._window()))
         points, envelope = self.card.envelope_points, None
         if points:
             parts = torch.nn.functional.interpolate(middles.square().mean(0)[None, None], points, mode="area")
             envelope = parts[0, 0].sqrt()
-        return TargetSound(found.square().mean(0).sqrt(), None, envelope)
+        return TargetSound(spectra.square().mean(0).sqrt(), None, envelope)
 
     def decoded(self, frames: Tensor) -> Tensor:
         if self.card.domain == "samples":
@@ -49,10 +49,10 @@ class GrainView(View):
         return window_of("hann" if self.card.domain == "samples" else "rectangular", self.length)
 
 
-def _own() -> list[Attribute]:
-    rest = GrainSettings(density=DENSITY)
+def _grain_attributes() -> list[Attribute]:
+    defaults = GrainSettings(density=DENSITY)
     controls = [(name, CONTROLS[f"grain.{name}"]) for name in ("density", "jitter", "spread")]
-    return [Attribute(name, FLOAT, span.low, span.high, getattr(rest, name)) for name, span in controls]
+    return [Attribute(name, FLOAT, span.low, span.high, getattr(defaults, name)) for name, span in controls]
 
 
 class GrainPlayer(NnPlayer):
@@ -61,8 +61,8 @@ class GrainPlayer(NnPlayer):
     waiting: list[list[tuple[int, int, float]]]
     origins: list[float]
     densities: list[float]
-    placed: list[int]
-    drawn: list[int]
+    placed_counts: list[int]
+    draw_counts: list[int]
     keys: list[int]
     primes: list[int]
 
@@ -71,7 +71,7 @@ class GrainPlayer(NnPlayer):
         engine = engine_of_notes(model)
         assert isinstance(engine, GrainEngine)
         card = model.card
-        super().__init__(card, ["(signal) left", "(signal) right"], _own())
+        super().__init__(card, ["(signal) left", "(signal) right"], _grain_attributes())
         self.decoder = decoder
         self.frame_length, self.bins = card.frame_length, card.frame_length // 2 + 1
         self.envelope_points = card.envelope_points
@@ -86,7 +86,7 @@ class GrainPlayer(NnPlayer):
         self.columns, self.when, self.side, self.noises = COLUMNS, WHEN, SIDE, NOISE
         self.primes = list(PRIMES)
         self.waiting, self.origins, self.densities = [[(0, 0, 0.0)]], [0.0], [1.0]
-        self.placed, self.drawn, self.keys = [0], [0], [0]
+        self.placed_counts, self.draw_counts, self.keys = [0], [0], [0]
 
     def longest(self) -> int:
         return math.ceil(self.seconds * self.values[2])
@@ -95,37 +95,37 @@ class GrainPlayer(NnPlayer):
         nothing: list[tuple[int, int, float]] = []
         self.waiting = [nothing.copy() for _ in range(rows)]
         self.origins, self.densities = [0.0] * rows, [1.0] * rows
-        self.placed, self.drawn, self.keys = [0] * rows, [0] * rows, [0] * rows
+        self.placed_counts, self.draw_counts, self.keys = [0] * rows, [0] * rows, [0] * rows
 
     def begin_note(self, row: int, number: int) -> None:
         """Schedule the first grain and those that overlap it, as `GrainEngine`."""
-        on, density = self.onsets[row], self.density()
+        onset, density = self.onsets[row], self.density()
         self.keys[row] = int(mixed(mixed(torch.zeros(1, dtype=torch.int64)) + (number + 1)))
         self.waiting[row].clear()
-        self.drawn[row] = 0
-        self.origins[row], self.densities[row], self.placed[row] = float(on), density, 1
-        self.schedule(row, float(on), density, 0.0)
+        self.draw_counts[row] = 0
+        self.origins[row], self.densities[row], self.placed_counts[row] = float(onset), density, 1
+        self.schedule(row, float(onset), density, 0.0)
         length = self.seconds * self.values[2]
         if density * length > 1.0:
             spaced = min(density, self.fill / length)
-            for before in range(1, math.ceil(spaced * length) + 1):
-                self.schedule(row, on - before / spaced, spaced, self.values[4])
+            for steps_back in range(1, math.ceil(spaced * length) + 1):
+                self.schedule(row, onset - steps_back / spaced, spaced, self.values[4])
 
     def density(self) -> float:
         """Grains per sample."""
         return self.values[3] / self.values[2]
 
     def schedule(self, row: int, place: float, density: float, jitter: float) -> None:
-        number = self.drawn[row]
-        self.drawn[row] += 1
+        number = self.draw_counts[row]
+        self.draw_counts[row] += 1
         late = self.chances(row, number)[self.when] * jitter / density
         self.waiting[row].append((math.floor(place + late + 0.5), number, density))
 
     def chances(self, row: int, number: int) -> list[float]:
         """Return numbers in [0, 1), as `timbrel.host.signal.uniforms`."""
         places = torch.arange(number * self.columns, (number + 1) * self.columns, dtype=torch.int64)
-        drawn: list[float] = (shifted(mixed(places + self.keys[row]), 11).double() / 2.0**53).tolist()
-        return drawn
+        uniforms: list[float] = (shifted(mixed(places + self.keys[row]), 11).double() / 2.0**53).tolist()
+        return uniforms
 
     def keep(self, codes: Tensor) -> None:
         """Grains keep no codes."""
@@ -133,37 +133,37 @@ class GrainPlayer(NnPlayer):
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
         """Each grain has the code at its first sample."""
         self.place(row, end)
-        later: list[tuple[int, int, float]] = []
-        due: list[tuple[int, int, float]] = []
+        waiting: list[tuple[int, int, float]] = []
+        due_grains: list[tuple[int, int, float]] = []
         for grain in self.waiting[row]:
-            (due if grain[0] < end else later).append(grain)
-        self.waiting[row] = later
-        if len(due) == 0:
+            (due_grains if grain[0] < end else waiting).append(grain)
+        self.waiting[row] = waiting
+        if len(due_grains) == 0:
             return
-        times = [max(grain[0], self.onsets[row]) for grain in due]
+        times = [max(grain[0], self.onsets[row]) for grain in due_grains]
         frames = self.decode(codes[:, [time - self.now for time in times]].T)
         for number, frame in enumerate(frames):
-            onset, drawn, density = due[number]
-            chance = self.chances(row, drawn)
+            onset, draw, density = due_grains[number]
+            chance = self.chances(row, draw)
             semitones = self.note_at(pitch, times[number]) - self.middle
             ratio = 2.0 ** (min(max(semitones, -self.furthest), self.furthest) / 12.0)
             sound = self.sound(frame, ratio, density, chance)
             angle = math.pi / 4 * (1.0 + self.values[5] * (2.0 * chance[self.side] - 1.0))
             begin = max(onset, times[number])
             part = sound[begin - onset :]
-            at = begin - self.now
-            pending[0, at : at + part.shape[0]] += part * math.cos(angle)
-            pending[1, at : at + part.shape[0]] += part * math.sin(angle)
+            offset = begin - self.now
+            pending[0, offset : offset + part.shape[0]] += part * math.cos(angle)
+            pending[1, offset : offset + part.shape[0]] += part * math.sin(angle)
 
     def place(self, row: int, end: int) -> None:
         density = self.density()
         if density != self.densities[row]:  # from here on the time to the next grain passes at another rate
             start = float(max(self.now, self.onsets[row]))
-            left = self.placed[row] - (start - self.origins[row]) * self.densities[row]
-            self.origins[row], self.densities[row], self.placed[row] = start + left / density, density, 0
-        while self.origins[row] + self.placed[row] / density < end:
-            self.schedule(row, self.origins[row] + self.placed[row] / density, density, self.values[4])
-            self.placed[row] += 1
+            left = self.placed_counts[row] - (start - self.origins[row]) * self.densities[row]
+            self.origins[row], self.densities[row], self.placed_counts[row] = start + left / density, density, 0
+        while self.origins[row] + self.placed_counts[row] / density < end:
+            self.schedule(row, self.origins[row] + self.placed_counts[row] / density, density, self.values[4])
+            self.placed_counts[row] += 1
 
     def sound(self, frame: Tensor, ratio: float, density: float, chance: list[float]) -> Tensor:
         """Return a windowed grain at the level of its texture, [length].
@@ -184,18 +184,18 @@ class GrainPlayer(NnPlayer):
         if power > self.highest_power:
             level *= math.sqrt(self.highest_power / power)
         if self.of_noise:
-            made = self.of_table(frame, length, ratio / rate, chance) * math.sqrt(rate)
+            source = self.of_table(frame, length, ratio / rate, chance) * math.sqrt(rate)
         else:
-            made = self.cut(frame, length, ratio / rate)
-        sound: Tensor = made * window * level
+            source = self.cut(frame, length, ratio / rate)
+        sound: Tensor = source * window * level
         return sound
 
     def power(self, frame: Tensor, ratio: float, window: Tensor) -> float:
         """Return grains' mean square, as `GrainEngine`'s sources."""
         if not self.of_noise and not self.polar:
             return float(frame.square().mean())
-        heard = self.bins if self.polar else min(self.bins, math.ceil(self.bins / ratio))
-        power = float(frame[:heard].square().sum()) * 2 / self.frame_length**2
+        audible_bins = self.bins if self.polar else min(self.bins, math.ceil(self.bins / ratio))
+        power = float(frame[:audible_bins].square().sum()) * 2 / self.frame_length**2
         if self.polar or self.envelope_points == 0:
             return power if self.polar else power * ratio
         places = torch.linspace(0, window.shape[0] - 1, self.envelope_points, dtype=torch.float64).round().long()
@@ -204,22 +204,22 @@ class GrainPlayer(NnPlayer):
 
     def of_table(self, frame: Tensor, length: int, ratio: float, chance: list[float]) -> Tensor:
         """Return noise with a spectrum and envelope, [length], as `Noise`."""
-        whole = self.fast_length(length)
-        bins = whole // 2 + 1
+        transform_length = self.fast_length(length)
+        bins = transform_length // 2 + 1
         room = self.noise.shape[0] - bins
         first, then = int(chance[self.noises] * room), int(chance[self.noises + 1] * room)
-        cycles = torch.arange(bins, dtype=torch.float64) / whole
+        cycles = torch.arange(bins, dtype=torch.float64) / transform_length
         places = cycles * self.frame_length / ratio
-        gain = math.sqrt(whole / self.frame_length) * (places <= self.frame_length / 2).double()
+        gain = math.sqrt(transform_length / self.frame_length) * (places <= self.frame_length / 2).double()
         gain[0] *= math.sqrt(2.0)
         gain[-1] *= math.sqrt(2.0)
-        heard = between(frame[: self.bins], places, gain)
-        spectrum = self.noise[first : first + bins] * self.phasors[then : then + bins] * heard
-        sound: Tensor = torch.fft.irfft(spectrum, whole)[:length]
+        magnitudes = interpolate(frame[: self.bins], places, gain)
+        spectrum = self.noise[first : first + bins] * self.phasors[then : then + bins] * magnitudes
+        sound: Tensor = torch.fft.irfft(spectrum, transform_length)[:length]
         if self.envelope_points == 0:
             return sound
         along = torch.linspace(0.0, self.envelope_points - 1.0, length, dtype=torch.float64)
-        return sound * between(frame[self.bins :], along, torch.ones_like(along))
+        return sound * interpolate(frame[self.bins :], along, torch.ones_like(along))
 
     def fast_length(self, length: int) -> int:
         """Return the next even length of a fast transform."""
@@ -238,18 +238,21 @@ class GrainPlayer(NnPlayer):
         """Return the transposed middle of a frame of samples, [length], as `Samples`."""
         if self.polar:
             frame = torch.fft.irfft(torch.polar(frame[: self.bins], frame[self.bins :]), self.frame_length)
-        whole = self.frame_length
+        sample_count = self.frame_length
         if ratio != 1.0:
-            lengths = torch.arange(whole, whole + self.tried, dtype=torch.float64)
+            # Padding lets the resampled length be whole: the least error of the ratio wins.
+            lengths = torch.arange(sample_count, sample_count + self.tried, dtype=torch.float64)
             resampled = torch.round(lengths / ratio).clamp_min(2.0)
             best = int(torch.argmin(torch.abs(resampled * ratio / lengths - 1.0)))
-            padded, moved = int(lengths[best]), int(resampled[best])
-            gains = torch.full([min(padded, moved) // 2 + 1], moved / padded, device=frame.device)
-            if min(padded, moved) % 2 == 0 and moved != padded:
-                gains[-1] *= 2.0 if moved < padded else 0.5
-            frame = torch.fft.irfft(torch.fft.rfft(frame, padded)[: gains.shape[0]] * gains, moved)
-            whole = math.floor(whole * moved / padded + 0.5)
-        first = max(0, (whole - length) // 2)
+            padded_length, resampled_length = int(lengths[best]), int(resampled[best])
+            gains = torch.full(
+                [min(padded_length, resampled_length) // 2 + 1], resampled_length / padded_length, device=frame.device
+            )
+            if min(padded_length, resampled_length) % 2 == 0 and resampled_length != padded_length:
+                gains[-1] *= 2.0 if resampled_length < padded_length else 0.5
+            frame = torch.fft.irfft(torch.fft.rfft(frame, padded_length)[: gains.shape[0]] * gains, resampled_length)
+            sample_count = math.floor(sample_count * resampled_length / padded_length + 0.5)
+        first = max(0, (sample_count - length) // 2)
         return frame[first : first + length]
 
     @torch.jit.export
@@ -259,12 +262,12 @@ class GrainPlayer(NnPlayer):
         return frames
 
 
-def between(values: Tensor, places: Tensor, gain: Tensor) -> Tensor:
+def interpolate(values: Tensor, places: Tensor, gain: Tensor) -> Tensor:
     """Interpolate at fractional places, times a gain: [places]."""
-    below = torch.minimum(places.long(), torch.tensor(values.shape[0] - 2))
-    part = places - below
-    first = values[below.to(values.device)] * (gain * (1.0 - part)).to(values.device, values.dtype)
-    return first + values[(below + 1).to(values.device)] * (gain * part).to(values.device, values.dtype)
+    lower = torch.minimum(places.long(), torch.tensor(values.shape[0] - 2))
+    fraction = places - lower
+    first = values[lower.to(values.device)] * (gain * (1.0 - fraction)).to(values.device, values.dtype)
+    return first + values[(lower + 1).to(values.device)] * (gain * fraction).to(values.device, values.dtype)
 
 
 def shifted(value: Tensor, by: int) -> Tensor:
@@ -315,4 +318,4 @@ def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:
     return [*events, up], STEPS * step
 
 
-KIND = ExportKind(GrainKind.name, _preset, _demo, held=True, view=GrainView, player=GrainPlayer)
+KIND = ExportKind(GrainKind.name, _preset, _demo, holds_one_key=True, view=GrainView, player=GrainPlayer)

@@ -25,7 +25,7 @@ class ExportKind:
     Args:
         preset: returns a model's preset: it starts from a real sound, and its knobs span the corpus.
         demo: returns a performance's events and length, in samples at `RATE`, for a patch and a velocity.
-        held: the demo is one held key.
+        holds_one_key: the demo is one held key.
         view: returns the frames' amplitudes; None: codes are not searched.
         player: returns a player with a model's rebuilt decoder; None: nn~ does not play this kind.
     """
@@ -33,7 +33,7 @@ class ExportKind:
     name: str
     preset: Callable[[Model], Preset]
     demo: Callable[[Patch, int], tuple[list[Event], int]]
-    held: bool = False
+    holds_one_key: bool = False
     view: Callable[[Card], View] | None = None
     player: Callable[[Model, nn.Module], NnPlayer] | None = None
 

@@ -23,30 +23,30 @@ def kit(card: Card) -> list[KeySettings]:
     if not card.labels and isinstance(card.prior, UniformPrior):
         return [
             KeySettings(key=FIRST_KEY + place, code=list(card.landmarks[mark].latent))
-            for place, mark in enumerate(_far_apart(card, DRAWN_KEYS))
+            for place, mark in enumerate(_spread_landmarks(card, DRAWN_KEYS))
         ]
-    names = card.labels or [card.landmarks[mark].label for mark in sorted(_far_apart(card, len(KEYS)))]
-    placed = sorted(label_keys(names).items(), key=lambda entry: entry[1])
-    choking = HATS & {key for _, key in placed}
+    names = card.labels or [card.landmarks[mark].label for mark in sorted(_spread_landmarks(card, len(KEYS)))]
+    entries = sorted(label_keys(names).items(), key=lambda entry: entry[1])
+    choking = HATS & {key for _, key in entries}
     hats = {"choke": "hats"} if len(choking) > 1 else {}
     return [
         KeySettings.model_validate({"key": key, "label": label, **(hats if key in HATS else {})})
-        for label, key in placed
+        for label, key in entries
     ]
 
 
-def _far_apart(card: Card, count: int) -> list[int]:
+def _spread_landmarks(card: Card, count: int) -> list[int]:
     """Return indices of landmarks, at most ``count``."""
     scale = in_deviations(card)
     codes = np.array([mark.latent for mark in card.landmarks]) * scale
     middle = np.array([latent.default for latent in card.latents]) * scale
-    chosen = [int(np.square(codes - middle).sum(1).argmin())]
+    indices = [int(np.square(codes - middle).sum(1).argmin())]
     nearest = np.full(len(codes), np.inf)
-    while len(chosen) < min(count, len(codes)):
-        nearest = np.minimum(nearest, np.square(codes - codes[chosen[-1]]).sum(1))
-        nearest[chosen[-1]] = -1.0  # also of equal codes each has its turn
-        chosen.append(int(nearest.argmax()))
-    return chosen
+    while len(indices) < min(count, len(codes)):
+        nearest = np.minimum(nearest, np.square(codes - codes[indices[-1]]).sum(1))
+        nearest[indices[-1]] = -1.0  # also of equal codes each has its turn
+        indices.append(int(nearest.argmax()))
+    return indices
 
 
 def label_keys(labels: Sequence[str]) -> dict[str, int]:
@@ -61,7 +61,7 @@ def label_keys(labels: Sequence[str]) -> dict[str, int]:
 def key_table(keys: Sequence[KeySettings], card: Card) -> str:
     names = {tuple(mark.latent): mark.label for mark in card.landmarks}
     rows = [f"  {entry.key:>3}  {entry.label or names[tuple(entry.code or ())]}" for entry in keys]
-    if len(keys) == len(KEYS) and (left := (len(card.labels) or card.training.clips) - len(keys)) > 0:
-        chosen = "labels" if card.labels else "sounds; knobs reach them, and those farthest apart have keys"
-        rows.append(f"  MIDI has 128 keys, and none for {left} more {chosen}")
+    if len(keys) == len(KEYS) and (excess := (len(card.labels) or card.training.clips) - len(keys)) > 0:
+        noun = "labels" if card.labels else "sounds; knobs reach them, and those farthest apart have keys"
+        rows.append(f"  MIDI has 128 keys, and none for {excess} more {noun}")
     return "\n".join(["keys", *rows])

@@ -25,7 +25,7 @@ from ...host.signal import LOBE_STEPS, from_middle, window_of
 from ...host.units import INAUDIBLE_HZ
 from .kind import ExportKind
 from .player import FramePlayer
-from .search_view import LEAST
+from .search_view import LEAST_POWER
 from .spectrum import SpectraView, preset, scale
 
 
@@ -34,10 +34,10 @@ class PartialsView(SpectraView):
         super().__init__(card)
         self._table = functools.lru_cache(maxsize=4)(self._powers)
 
-    def laid(self, frames: Tensor, told: Tensor) -> Tensor:
-        tables = torch.stack([self._table(key) for key in told.tolist()]).to(frames)
-        found: Tensor = (torch.einsum("rw,rwb->rb", frames.square(), tables) + LEAST).sqrt()
-        return found
+    def convert_frames(self, frames: Tensor, conditions: Tensor) -> Tensor:
+        tables = torch.stack([self._table(key) for key in conditions.tolist()]).to(frames)
+        amplitudes: Tensor = (torch.einsum("rw,rwb->rb", frames.square(), tables) + LEAST_POWER).sqrt()
+        return amplitudes
 
     def unpitched(self, spectra: Array) -> int:
         return round(middle_of(self.card))
@@ -47,8 +47,8 @@ class PartialsView(SpectraView):
 
     def _powers(self, key: int) -> Tensor:
         width = self.card.frame_width
-        each = spectra_of(self.card, np.eye(width, dtype=np.float32), np.full(width, key))
-        return torch.from_numpy(np.square(each))
+        unit_spectra = spectra_of(self.card, np.eye(width, dtype=np.float32), np.full(width, key))
+        return torch.from_numpy(np.square(unit_spectra))
 
 
 class PartialsPlayer(FramePlayer):
@@ -117,40 +117,42 @@ class PartialsPlayer(FramePlayer):
         """As `CoherentVoicing.parts_of`."""
         if self.values[2] != self.tuned_rate:
             self.tune()
-        chosen = torch.tensor(keys, device=codes.device)
+        key_indices = torch.tensor(keys, device=codes.device)
         ratio = exact(ratios).to(codes.device)
-        decoded = self.decode(codes, chosen)
+        decoded = self.decode(codes, key_indices)
         heights, bands = decoded[:, : self.harmonics], decoded[:, self.harmonics :]
         heights = torch.where(heights < self.quietest * heights.amax(1, keepdim=True), 0.0, heights)
-        away = 12 * torch.log2(ratio * (self.values[2] / self.model_rate))
-        beyond = chosen + away - (chosen + away).clamp(self.lowest - 0.5, self.highest + 0.5)
-        kept = torch.exp2(beyond / 12)
-        if self.harmonics > 1 and bool(torch.any(kept != 1.0)):
-            heights = self.formants_kept(heights, kept)
-        first = self.fundamentals[chosen] * ratio
-        places = first[:, None] * self.orders[chosen]
-        turns = self.advance(row, first)[:, None] * self.orders[chosen] + self.phases
+        semitones = 12 * torch.log2(ratio * (self.values[2] / self.model_rate))
+        excess = key_indices + semitones - (key_indices + semitones).clamp(self.lowest - 0.5, self.highest + 0.5)
+        formant_ratio = torch.exp2(excess / 12)
+        if self.harmonics > 1 and bool(torch.any(formant_ratio != 1.0)):
+            heights = self.keep_formants(heights, formant_ratio)
+        fundamental = self.fundamentals[key_indices] * ratio
+        places = fundamental[:, None] * self.orders[key_indices]
+        turns = self.advance(row, fundamental)[:, None] * self.orders[key_indices] + self.phases
         spectra = self.sinusoids(places, turns, heights * (self.amplitude * self.frame_length))
         count = self.noise.shape[0]
-        which = (self.next_noise[row] + torch.arange(len(keys), device=codes.device)) % count
+        noise_rows = (self.next_noise[row] + torch.arange(len(keys), device=codes.device)) % count
         self.next_noise[row] = (self.next_noise[row] + len(keys)) % count
         low_levels = torch.sqrt(torch.square(bands) @ self.low_spread) * self.strength()
-        low = (self.low_noise[which] * low_levels[:, :, None]).sum(1)
+        low = (self.low_noise[noise_rows] * low_levels[:, :, None]).sum(1)
         spectra[:, : low.shape[1]] += low
-        spectra = spectra + self.noise[which] * self.level(bands, ratio * (self.values[2] / self.model_rate) / kept)
+        spectra = spectra + self.noise[noise_rows] * self.level(
+            bands, ratio * (self.values[2] / self.model_rate) / formant_ratio
+        )
         frames: Tensor = torch.fft.irfft(spectra * self.middle_signs, self.frame_length, 1)
         return frames
 
-    def formants_kept(self, heights: Tensor, ratio: Tensor) -> Tensor:
+    def keep_formants(self, heights: Tensor, ratio: Tensor) -> Tensor:
         """Keep the envelope of harmonics, [frames, harmonics], as `CoherentVoicing`."""
         power = nn.functional.pad(torch.square(heights)[:, None], [1, 1], mode="replicate")[:, 0]
         envelope = torch.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + 1e-20) / 2
         count = heights.shape[1]
-        at = (torch.arange(1, count + 1, device=heights.device) * ratio[:, None] - 1).clamp(0, count - 1)
-        low = at.long().clamp(max=count - 2)
-        share = at - low
-        there = torch.gather(envelope, 1, low) * (1 - share) + torch.gather(envelope, 1, low + 1) * share
-        return (heights * torch.exp((there - envelope).clamp(-self.limit, self.limit))).to(heights.dtype)
+        positions = (torch.arange(1, count + 1, device=heights.device) * ratio[:, None] - 1).clamp(0, count - 1)
+        low = positions.long().clamp(max=count - 2)
+        share = positions - low
+        shifted_envelope = torch.gather(envelope, 1, low) * (1 - share) + torch.gather(envelope, 1, low + 1) * share
+        return (heights * torch.exp((shifted_envelope - envelope).clamp(-self.limit, self.limit))).to(heights.dtype)
 
     def advance(self, row: int, first: Tensor) -> Tensor:
         """Return the fundamental's phase in each frame in cycles, [frames], from its frequency in bins.
@@ -180,9 +182,9 @@ class PartialsPlayer(FramePlayer):
         angle = (2 * math.pi * (turns % 1.0)).to(strengths.dtype)
         faded = strengths * ((bins - 1 - places) / self.top_bins).clamp(0.0, 1.0).to(strengths.dtype)
         number = torch.nonzero(faded.flatten()).flatten()
-        at, angle, faded = places.flatten()[number], angle.flatten()[number], faded.flatten()[number]
-        middle = torch.round(at)
-        lobes = self.lobes[torch.round((at - middle + 0.5) * self.steps).long()]
+        centers, angle, faded = places.flatten()[number], angle.flatten()[number], faded.flatten()[number]
+        middle = torch.round(centers)
+        lobes = self.lobes[torch.round((centers - middle + 0.5) * self.steps).long()]
         begin = torch.div(number, places.shape[1], rounding_mode="floor") * width + middle.long()
         reach = torch.arange(2 * self.taps + 1, device=places.device)
         bins_reached = (begin[:, None] + reach).flatten()
@@ -192,8 +194,8 @@ class PartialsPlayer(FramePlayer):
             added.index_add_(0, bins_reached, (lobes * (faded * side)[:, None]).flatten().double())
             parts.append(added.to(strengths.dtype).reshape(rows, width))
         spectra = torch.complex(parts[0], parts[1])
-        below = torch.conj(spectra[:, : self.taps].flip([1])).resolve_conj()  # mirrors bins below 0
-        spectra[:, self.taps + 1 : 2 * self.taps + 1] += below
+        mirrored = torch.conj(spectra[:, : self.taps].flip([1])).resolve_conj()  # mirrors bins below 0
+        spectra[:, self.taps + 1 : 2 * self.taps + 1] += mirrored
         result = spectra[:, self.taps : self.taps + bins].clone()
         result[:, 0] *= 2
         return result
@@ -219,14 +221,14 @@ class PartialsPlayer(FramePlayer):
         rate, length = self.values[2], self.frame_length
         self.tuned_rate = rate
         a_bin, bins = rate / length, length // 2 + 1
-        within = (torch.arange(self.fine, dtype=torch.float64) + 0.5) / self.fine
-        places = (torch.arange(bins, dtype=torch.float64)[:, None] + within - 0.5).flatten().abs()
+        offsets = (torch.arange(self.fine, dtype=torch.float64) + 0.5) / self.fine
+        places = (torch.arange(bins, dtype=torch.float64)[:, None] + offsets - 0.5).flatten().abs()
         self.spread = self.weights(places * a_bin).reshape(-1, bins, self.fine).mean(2)
         first = max(self.fewest_low, math.ceil(float(self.edges[1]) / a_bin + 0.5))
         first = first if first <= self.most_low else self.fewest_low
         self.low_bins, top = first, first * a_bin
-        left = tapered((torch.arange(4 * first) >= first).double()[None])[0]
-        last = int(torch.nonzero(left > 1 - 1e-6)[0])
+        wide_gains = tapered((torch.arange(4 * first) >= first).double()[None])[0]
+        last = int(torch.nonzero(wide_gains > 1 - 1e-6)[0])
         ends: list[float] = [self.inaudible]
         bands: list[float] = self.edges.tolist()
         for edge in bands:
@@ -235,24 +237,25 @@ class PartialsPlayer(FramePlayer):
         ends.append(top)
         count = self.loop.shape[0]
         hertz = torch.arange(count // 2 + 1, dtype=torch.float64) * rate / count
-        at = (hertz / a_bin).clamp(max=float(last))
-        below = at.long().clamp(max=last - 1)
-        part = at - below
-        kept = 1.0 - (left[below] * (1.0 - part) + left[below + 1] * part)
-        whole = torch.fft.rfft(self.loop.double()) * kept
-        around: list[Tensor] = []
+        positions = (hertz / a_bin).clamp(max=float(last))
+        lower = positions.long().clamp(max=last - 1)
+        fraction = positions - lower
+        # The low noise fills what the levels of whole bins leave.
+        low_gains = 1.0 - (wide_gains[lower] * (1.0 - fraction) + wide_gains[lower + 1] * fraction)
+        low_spectrum = torch.fft.rfft(self.loop.double()) * low_gains
+        noise_frames: list[Tensor] = []
         shares: list[Tensor] = []
         for place in range(len(ends) - 1):
             low, high = ends[place], ends[place + 1]
-            shares.append(self.weights(low + (high - low) * within).mean(1))
-            inside = hertz >= low
+            shares.append(self.weights(low + (high - low) * offsets).mean(1))
+            in_band = hertz >= low
             if high < top:
-                inside = inside & (hertz < high)
-            looped = torch.fft.irfft(whole * inside, count)
-            frames = torch.cat([looped, looped[: length - self.hop_length]]).unfold(0, length, self.hop_length)
+                in_band = in_band & (hertz < high)
+            band_noise = torch.fft.irfft(low_spectrum * in_band, count)
+            frames = torch.cat([band_noise, band_noise[: length - self.hop_length]]).unfold(0, length, self.hop_length)
             spectra = torch.fft.rfft(frames * self.window)[:, : last + self.taps + 1]
-            around.append((spectra * self.middle_signs[: spectra.shape[1]]).to(self.low_noise.dtype))
-        self.low_noise, self.low_spread = torch.stack(around, 1), torch.stack(shares, 1)
+            noise_frames.append((spectra * self.middle_signs[: spectra.shape[1]]).to(self.low_noise.dtype))
+        self.low_noise, self.low_spread = torch.stack(noise_frames, 1), torch.stack(shares, 1)
 
     def weights(self, hertz: Tensor) -> Tensor:
         """Return noise weights, [bands, frequencies]; 0 above the model's Nyquist."""
@@ -260,13 +263,13 @@ class PartialsPlayer(FramePlayer):
         middles = (logs[1:] + logs[:-1]) / 2
         last = middles.shape[0] - 1
         log = torch.log(hertz.clamp(min=1.0))
-        below = (torch.searchsorted(middles, log, right=True) - 1).clamp(0, max(last - 1, 0))
-        after = (below + 1).clamp(max=last)
-        part = ((log - middles[below]) / (middles[after] - middles[below]).clamp(min=1e-9)).clamp(0.0, 1.0)
-        at = torch.where(hertz < self.edges[1], 0.0, (below + part).clamp(min=float(min(1, last))))
-        near = (1.0 - (at - torch.arange(last + 1)[:, None]).abs()).clamp(min=0.0)
-        inside = (hertz >= self.edges[0]) & (hertz <= self.model_rate / 2)
-        return (near * inside * self.heard[:, None]).to(self.lobes.dtype)
+        lower = (torch.searchsorted(middles, log, right=True) - 1).clamp(0, max(last - 1, 0))
+        upper = (lower + 1).clamp(max=last)
+        fraction = ((log - middles[lower]) / (middles[upper] - middles[lower]).clamp(min=1e-9)).clamp(0.0, 1.0)
+        positions = torch.where(hertz < self.edges[1], 0.0, (lower + fraction).clamp(min=float(min(1, last))))
+        weights = (1.0 - (positions - torch.arange(last + 1)[:, None]).abs()).clamp(min=0.0)
+        in_range = (hertz >= self.edges[0]) & (hertz <= self.model_rate / 2)
+        return (weights * in_range * self.heard[:, None]).to(self.lobes.dtype)
 
     @torch.jit.export
     def decode(self, codes: Tensor, keys: Tensor) -> Tensor:
@@ -277,16 +280,16 @@ class PartialsPlayer(FramePlayer):
 def tapered(level: Tensor) -> Tensor:
     """Smooth levels, [rows, bins], twice, as `CoherentVoicing`."""
     for _ in range(2):
-        around = nn.functional.pad(level[:, None], [1, 1], mode="reflect")[:, 0]
-        level = 0.5 * level + 0.25 * (around[:, :-2] + around[:, 2:])
+        padded = nn.functional.pad(level[:, None], [1, 1], mode="reflect")[:, 0]
+        level = 0.5 * level + 0.25 * (padded[:, :-2] + padded[:, 2:])
     return level
 
 
 def exact(numbers: list[float]) -> Tensor:
     """TorchScript converts lists to single precision."""
     rounded = torch.tensor(numbers).double()
-    near: list[float] = rounded.tolist()
-    return rounded + torch.tensor([number - near[place] for place, number in enumerate(numbers)]).double()
+    rounded_numbers: list[float] = rounded.tolist()
+    return rounded + torch.tensor([number - rounded_numbers[place] for place, number in enumerate(numbers)]).double()
 
 
 def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:

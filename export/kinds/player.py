@@ -26,40 +26,40 @@ from ...host.units import A4_HZ, MIDDLE_C
 
 INT, FLOAT = 1, 2  # type numbers of nn~; 0 is bool, 3 str
 TOP_NOTE = 127.0  # pitches are clamped to MIDI's range
-WRITTEN = {INT: "int", FLOAT: "float"}
+TYPE_NAMES = {INT: "int", FLOAT: "float"}
 # Reserved knob names: nn~'s own, and those that with get_ or set_ are methods of modules.
-TAKEN = ("methods", "attributes", "none", "submodule", "parameter", "buffer", "extra_state")
+RESERVED_NAMES = ("methods", "attributes", "none", "submodule", "parameter", "buffer", "extra_state")
 
 
 class Attribute(NamedTuple):
-    """A number that messages get and set, ``rest`` by default."""
+    """A number that messages get and set, ``default`` by default."""
 
     name: str
     kind: int
     low: float
     high: float
-    rest: float
+    default: float
 
 
-def named(card: Card, own: Sequence[Attribute] = ()) -> list[Attribute]:
+def list_attributes(card: Card, kind_attributes: Sequence[Attribute] = ()) -> list[Attribute]:
     """Return a model's attributes in the order of `NnPlayer.values`.
 
-    Gain (0), the pitch of A4 (1), the sample rate (2), then a kind's ``own``, then the knobs.
+    Gain (0), the pitch of A4 (1), the sample rate (2), then a kind's ``kind_attributes``, then the knobs.
     """
-    found = [
+    attributes = [
         Attribute("gain_db", FLOAT, -90.0, 24.0, 0.0),
         Attribute("a4_hz", FLOAT, 380.0, 500.0, A4_HZ),  # from below a baroque 392 Hz to above the sharpest organs
         Attribute("sample_rate", INT, 8000.0, 384000.0, card.sample_rate),
-        *own,
+        *kind_attributes,
     ]
     for place, knob in enumerate(card.latents):
         plain = re.sub(r"\W+", "_", knob.name.lower(), flags=re.ASCII).strip("_")
         plain = plain if plain[:1].isalpha() else f"latent_{place}"
-        names, number, name = {*TAKEN, *(attribute.name for attribute in found)}, 2, plain
+        names, number, name = {*RESERVED_NAMES, *(attribute.name for attribute in attributes)}, 2, plain
         while name in names:
             name, number = f"{plain}_{number}", number + 1
-        found.append(Attribute(name, FLOAT, knob.low, knob.high, knob.default))
-    return found
+        attributes.append(Attribute(name, FLOAT, knob.low, knob.high, knob.default))
+    return attributes
 
 
 class NnPlayer(nn.Module):
@@ -81,11 +81,11 @@ class NnPlayer(nn.Module):
     onsets: list[int]
     sounding: list[bool]
 
-    def __init__(self, card: Card, outputs: list[str], own: Sequence[Attribute] = ()) -> None:
+    def __init__(self, card: Card, outputs: list[str], kind_attributes: Sequence[Attribute] = ()) -> None:
         super().__init__()
-        attributes = named(card, own)
+        attributes = list_attributes(card, kind_attributes)
         self.names = [attribute.name for attribute in attributes]
-        self.values = [float(attribute.rest) for attribute in attributes]
+        self.values = [float(attribute.default) for attribute in attributes]
         self.lows = [float(attribute.low) for attribute in attributes]
         self.highs = [float(attribute.high) for attribute in attributes]
         self.forward_input_labels = [
@@ -119,8 +119,8 @@ class NnPlayer(nn.Module):
         codes = self.codes(signals)
         pitch = signals[:, self.latents].clamp(0.0, self.top_note)
         level = signals[:, self.latents + 1].clamp(0.0, 1.0)
-        kept = max(self.longest(), self.pending.shape[2])
-        pending = nn.functional.pad(self.pending, [0, kept + count - self.pending.shape[2]])
+        tail = max(self.longest(), self.pending.shape[2])
+        pending = nn.functional.pad(self.pending, [0, tail + count - self.pending.shape[2]])
         for row in range(rows):
             self.play(row, rows, codes[row], pitch[row], level[row], pending[row])
         self.keep(codes)
@@ -130,18 +130,18 @@ class NnPlayer(nn.Module):
 
     def play(self, row: int, rows: int, codes: Tensor, pitch: Tensor, level: Tensor, pending: Tensor) -> None:
         """Add new sound to ``pending``, [channels, samples]."""
-        heard = level > 0
-        before = torch.cat([torch.full([1], self.sounding[row], device=heard.device), heard[:-1]])
-        turns: list[int] = torch.nonzero(heard != before).flatten().tolist()
-        turns.append(heard.shape[0])
-        for turn in turns:
+        audible = level > 0
+        previous = torch.cat([torch.full([1], self.sounding[row], device=audible.device), audible[:-1]])
+        changes: list[int] = torch.nonzero(audible != previous).flatten().tolist()
+        changes.append(audible.shape[0])
+        for change in changes:
             if self.sounding[row]:
-                self.add(row, codes, pitch, pending, self.now + turn)
-            if turn < heard.shape[0]:
+                self.add(row, codes, pitch, pending, self.now + change)
+            if change < audible.shape[0]:
                 self.sounding[row] = not self.sounding[row]
                 if self.sounding[row]:
-                    pending[:, turn:] = 0
-                    self.onsets[row] = self.now + turn
+                    pending[:, change:] = 0
+                    self.onsets[row] = self.now + change
                     self.begin_note(row, self.notes[row] * rows + row)
                     self.notes[row] += 1
 
@@ -182,10 +182,10 @@ class NnPlayer(nn.Module):
     def codes(self, signals: Tensor) -> Tensor:
         """Return knob positions, [rows, latents, samples]."""
         first = len(self.values) - self.latents
-        rest = torch.tensor(self.values[first:], dtype=signals.dtype, device=signals.device)
+        knob_values = torch.tensor(self.values[first:], dtype=signals.dtype, device=signals.device)
         low = torch.tensor(self.lows[first:], dtype=signals.dtype, device=signals.device)
         high = torch.tensor(self.highs[first:], dtype=signals.dtype, device=signals.device)
-        code = signals[:, : self.latents] + rest[:, None]
+        code = signals[:, : self.latents] + knob_values[:, None]
         return torch.minimum(torch.maximum(code, low[:, None]), high[:, None])
 
     def note_at(self, pitch: Tensor, time: int) -> float:
@@ -194,29 +194,29 @@ class NnPlayer(nn.Module):
 
     def gains(self, count: int, device: torch.device) -> Tensor:
         """Return gains, [samples], ramped to the attribute."""
-        wanted = self.plain_gain * 10.0 ** (self.values[0] / 20.0)
-        if wanted != self.gain_target:
-            self.gain_target = wanted
-            self.gain_step = (wanted - self.gain) / (self.ramp_seconds * self.values[2])
-        if self.gain == wanted:
-            return torch.full([count], wanted, device=device)
+        target = self.plain_gain * 10.0 ** (self.values[0] / 20.0)
+        if target != self.gain_target:
+            self.gain_target = target
+            self.gain_step = (target - self.gain) / (self.ramp_seconds * self.values[2])
+        if self.gain == target:
+            return torch.full([count], target, device=device)
         glide = self.gain + self.gain_step * torch.arange(1, count + 1, device=device)
-        glide = glide.clamp(max=wanted) if self.gain_step > 0 else glide.clamp(min=wanted)
-        self.gain = wanted if bool(glide[-1] == wanted) else float(glide[-1])
+        glide = glide.clamp(max=target) if self.gain_step > 0 else glide.clamp(min=target)
+        self.gain = target if bool(glide[-1] == target) else float(glide[-1])
         return glide
 
 
 def engine_of_notes(model: Model) -> Engine[Any]:
     """Return the host engine that equals an nn~ file: phases are noise for spectra, coherent for partials."""
-    rest = [knob.default for knob in model.card.latents]
-    return engine_of(model, EngineRequest(rest, PlaySettings(phase="noise"), None, 0.0))
+    default_code = [knob.default for knob in model.card.latents]
+    return engine_of(model, EngineRequest(default_code, PlaySettings(phase="noise"), None, 0.0))
 
 
 def script(player: NnPlayer) -> torch.jit.ScriptModule:
     """Compile a player, getters and setters included."""
     scripted = torch.jit.script(player)
     for place, name in enumerate(player.names):
-        kind = WRITTEN[int(getattr(player, f"{name}_params"))]
+        kind = TYPE_NAMES[int(getattr(player, f"{name}_params"))]
         scripted.define(f"def get_{name}(self) -> List[{kind}]:\n    return [{kind}(self.values[{place}])]\n")
         scripted.define(f"def set_{name}(self, value: {kind}) -> int:\n    return self.turn({place}, float(value))\n")
     return scripted
@@ -263,31 +263,31 @@ class FramePlayer(NnPlayer):
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
         """Frames have codes at multiples of the hop, ``delay`` before."""
         places: list[int] = []
-        read: list[Tensor] = []
+        frame_codes: list[Tensor] = []
         ratios: list[float] = []
         keys: list[int] = []
         while self.next_frames[row] < end:
             frame = self.next_frames[row]
-            heard = max(frame, self.onsets[row])  # pitch and knobs are not read before the note
+            pitch_time = max(frame, self.onsets[row])  # pitch and knobs are not read before the note
             knobs = max(frame - self.delay, self.onsets[row])
             knobs -= knobs % self.knob_hop + self.now
-            note = self.note_at(pitch, heard)
+            note = self.note_at(pitch, pitch_time)
             key = math.floor(note + 0.5)
             if self.keyed:
                 key = min(max(key, self.lowest), self.highest)
-                away = note - key
+                semitones = note - key
             elif self.conditioned:
-                away = 12.0 * (key // 12 - 1 - self.octave) + (note - key)
+                semitones = 12.0 * (key // 12 - 1 - self.octave) + (note - key)
             else:
-                away = note - self.middle
+                semitones = note - self.middle
             places.append(frame - self.now)
-            read.append(codes[:, knobs] if knobs >= 0 else self.held[row, :, knobs])
-            ratios.append(2.0 ** (away / 12.0) * self.model_rate / self.values[2])
+            frame_codes.append(codes[:, knobs] if knobs >= 0 else self.held[row, :, knobs])
+            ratios.append(2.0 ** (semitones / 12.0) * self.model_rate / self.values[2])
             keys.append(key)
             self.next_frames[row] += self.hop_length
         if len(places) > 0:
             first = self.onsets[row] - self.now
-            for number, frame in enumerate(self.frames(row, torch.stack(read), keys, ratios)):
+            for number, frame in enumerate(self.frames(row, torch.stack(frame_codes), keys, ratios)):
                 place = places[number]
                 begin = max(place, first)
                 pending[0, begin : place + self.frame_length] += frame[begin - place :]

@@ -14,7 +14,7 @@ from ...host.arrays import Array
 from ...host.model.card import Card
 from ...host.signal import window
 
-LEAST = 1e-12  # power: keeps roots differentiable, and divisors above 0
+LEAST_POWER = 1e-12  # keeps roots differentiable, and divisors above 0
 
 
 class TargetSound(NamedTuple):
@@ -22,12 +22,12 @@ class TargetSound(NamedTuple):
 
     Args:
         amplitudes: [spectra, bins].
-        told: pitch class or key, for models conditioned on it.
+        condition: pitch class or key, for models conditioned on it.
         envelope: root mean square in parts, [points], for models that decode one.
     """
 
     amplitudes: Tensor
-    told: int | None = None
+    condition: int | None = None
     envelope: Tensor | None = None
 
 
@@ -56,8 +56,8 @@ class View(ABC):
     def decoded(self, frames: Tensor) -> Tensor:
         """Return amplitudes, [rows, frame_width] → [rows, spectra, bins]; differentiable."""
 
-    def laid(self, frames: Tensor, told: Tensor) -> Tensor:
-        """Convert frames for `decoded`; ``told``: pitch classes or keys, [rows]."""
+    def convert_frames(self, frames: Tensor, conditions: Tensor) -> Tensor:
+        """Convert frames for `decoded`; ``conditions``: pitch classes or keys, [rows]."""
         return frames
 
     def envelope(self, frames: Tensor) -> Tensor | None:
@@ -73,13 +73,13 @@ def window_of(name: str, length: int) -> Tensor:
 def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
     """Return Hann-windowed spectra, the first centered on the first sample: [rows, spectra, bins]."""
     side = length // 2
-    spectra = sounds.shape[1] // hop + 1
+    count = sounds.shape[1] // hop + 1
     padded = torch.nn.functional.pad(sounds, (side, side + hop))
-    found: Tensor = torch.fft.rfft(padded.unfold(1, length, hop)[:, :spectra] * window_of("hann", length).to(sounds))
-    return found
+    spectra: Tensor = torch.fft.rfft(padded.unfold(1, length, hop)[:, :count] * window_of("hann", length).to(sounds))
+    return spectra
 
 
-def sizes(found: Tensor) -> Tensor:
+def sizes(spectra: Tensor) -> Tensor:
     """Return amplitudes, with finite gradients at 0."""
-    amplitudes: Tensor = (found.real.square() + found.imag.square() + LEAST).sqrt()
+    amplitudes: Tensor = (spectra.real.square() + spectra.imag.square() + LEAST_POWER).sqrt()
     return amplitudes

@@ -20,7 +20,7 @@ from ...host.signal import chroma, window
 from ...host.units import INAUDIBLE_HZ, semitones_to_ratio
 from .kind import RATE, ExportKind, preset_of
 from .player import FramePlayer
-from .search_view import LEAST, TargetSound, View
+from .search_view import LEAST_POWER, TargetSound, View
 
 
 class SpectraView(View):
@@ -29,41 +29,41 @@ class SpectraView(View):
         middles = frames[:, (frames.shape[1] - length) // 2 :][:, :length]
         spectra = np.abs(np.fft.rfft(middles * window(card.window, length))).astype(np.float32)
         if not card.keyed:
-            return TargetSound(_together(spectra))
+            return TargetSound(_combine_spectra(spectra))
         notes = fundamentals(spectra, card.sample_rate) if card.window == "hann" else np.full(len(frames), np.nan)
         if np.isnan(notes).all():
-            return TargetSound(_together(spectra), self.unpitched(spectra))
+            return TargetSound(_combine_spectra(spectra), self.unpitched(spectra))
         note = float(np.nanmedian(notes))
         key, target = self.place(math.floor(note + 0.5))
-        near = np.flatnonzero(np.abs(notes - note) < 1)  # others are detection errors, or of another note
-        moved = [self._moved(frames[row], target - float(notes[row])) for row in near]
-        return TargetSound(_together(np.stack(moved)), key)
+        note_rows = np.flatnonzero(np.abs(notes - note) < 1)  # others are detection errors, or of another note
+        shifted_spectra = [self._shifted_spectrum(frames[row], target - float(notes[row])) for row in note_rows]
+        return TargetSound(_combine_spectra(np.stack(shifted_spectra)), key)
 
     def decoded(self, frames: Tensor) -> Tensor:
         return frames[:, None]
 
     def unpitched(self, spectra: Array) -> int:
-        whole = np.sqrt(np.square(spectra).mean(0))
-        return int(chroma(whole, self.card.sample_rate, self.length).argmax())
+        mean_spectrum = np.sqrt(np.square(spectra).mean(0))
+        return int(chroma(mean_spectrum, self.card.sample_rate, self.length).argmax())
 
     def place(self, key: int) -> tuple[int, int]:
         """Return a key's condition for the model, and the note to transpose to."""
         assert self.card.chroma is not None
-        told = key % PITCH_CLASSES
-        return told, PITCH_CLASSES * (self.card.chroma.octave + 1) + told
+        pitch_class = key % PITCH_CLASSES
+        return pitch_class, PITCH_CLASSES * (self.card.chroma.octave + 1) + pitch_class
 
-    def _moved(self, piece: Array, semitones: float) -> Array:
+    def _shifted_spectrum(self, piece: Array, semitones: float) -> Array:
         length = min(round(self.length * semitones_to_ratio(semitones)), len(piece))
         first = (len(piece) - length) // 2
-        found = np.abs(np.fft.rfft(piece[first : first + length] * window(self.card.window, length)))
+        spectrum = np.abs(np.fft.rfft(piece[first : first + length] * window(self.card.window, length)))
         bins = self.length // 2 + 1
-        return np.pad(found[:bins], (0, max(0, bins - len(found)))).astype(np.float32)
+        return np.pad(spectrum[:bins], (0, max(0, bins - len(spectrum)))).astype(np.float32)
 
 
-def _together(spectra: Array) -> Tensor:
-    each = spectra / np.maximum(spectra.max(1, keepdims=True), LEAST)
-    whole = np.sqrt(np.square(each).mean(0, keepdims=True))
-    return torch.from_numpy((whole / np.maximum(whole.max(), LEAST)).astype(np.float32))
+def _combine_spectra(spectra: Array) -> Tensor:
+    normalised = spectra / np.maximum(spectra.max(1, keepdims=True), LEAST_POWER)
+    combined_spectrum = np.sqrt(np.square(normalised).mean(0, keepdims=True))
+    return torch.from_numpy((combined_spectrum / np.maximum(combined_spectrum.max(), LEAST_POWER)).astype(np.float32))
 
 
 class SpectrumPlayer(FramePlayer):
@@ -90,7 +90,10 @@ class SpectrumPlayer(FramePlayer):
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
         classes, phases = torch.tensor(keys, device=codes.device) % 12, self.next_phases[row]
-        rows = [moved(frame, ratios[number], self.silent) for number, frame in enumerate(self.decode(codes, classes))]
+        rows = [
+            shift_spectrum(frame, ratios[number], self.silent)
+            for number, frame in enumerate(self.decode(codes, classes))
+        ]
         turns = (phases + torch.arange(len(rows), device=codes.device)) % self.loop_frames
         self.next_phases[row] = (phases + len(rows)) % self.loop_frames
         spectra = self.phases[turns] * torch.stack(rows)
@@ -107,20 +110,21 @@ class SpectrumPlayer(FramePlayer):
         return magnitudes
 
 
-def moved(frame: Tensor, ratio: float, silent: float) -> Tensor:
-    """Shift a spectrum, [bins], as the host's `frames.moved`."""
+def shift_spectrum(frame: Tensor, ratio: float, silent: float) -> Tensor:
+    """Shift a spectrum, [bins], as the host's `frames.shift_spectra`."""
     if ratio == 1.0:
         return frame
     bins = frame.shape[0]
     count = min(bins, math.ceil(bins * ratio) + 1)
     taps = min(bins, math.floor(1.0 / ratio) + 2)
+    # A shifted bin covers a span of the old ones: it takes the share of each that lies in its span.
     edge = ((torch.arange(count + 1, dtype=torch.float64) - 0.5) / ratio + 0.5).clamp(0.0, float(bins))
     low, high = edge[:-1], edge[1:]
     indices = torch.minimum(low.long(), torch.tensor(bins - taps)) + torch.arange(taps)[:, None]
     shares = (torch.minimum(high, indices + 1.0) - torch.maximum(low, indices.double())).clamp_min(0.0)
     covered = (frame[indices.to(frame.device)] * shares.to(frame.device, frame.dtype)).sum(0)
-    kept = frame[: int(torch.ceil(edge[-1]))]
-    energy = torch.dot(kept, kept) / torch.dot(covered, covered).clamp_min(silent)
+    remaining = frame[: int(torch.ceil(edge[-1]))]
+    energy = torch.dot(remaining, remaining) / torch.dot(covered, covered).clamp_min(silent)
     return nn.functional.pad(covered * torch.sqrt(energy), [0, bins - count])
 
 

@@ -22,14 +22,14 @@ def _preset(model: Model) -> Preset:
     card, stream = model.card, model.card.stream
     assert stream is not None
     default = np.array([latent.default for latent in card.latents])
-    near = min(card.landmarks, key=lambda mark: float(np.square(np.array(mark.latent) - default).sum()))
+    nearest_mark = min(card.landmarks, key=lambda mark: float(np.square(np.array(mark.latent) - default).sum()))
     tempo = TEMPO_BPM
     if stream.steps_per_beat is not None:
         tempo = 60 * card.sample_rate / (stream.step_length * stream.steps_per_beat)
     return preset_of(
         model,
         play=PlaySettings(mode="poly", voices=4),
-        stream=StreamSettings(seed_landmark=near.label, heat=HEAT),
+        stream=StreamSettings(seed_landmark=nearest_mark.label, heat=HEAT),
         tempo_bpm=round(tempo, 2),
         envelope=EnvelopeSettings(attack_seconds=0.0, decay_seconds=0.1, sustain=1.0, release_seconds=0.05),
         cc=[*default_knobs(card), *KNOBS],
@@ -43,4 +43,4 @@ def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:
     return held_key(length, velocity), length
 
 
-KIND = ExportKind(StreamKind.name, _preset, _demo, held=True)
+KIND = ExportKind(StreamKind.name, _preset, _demo, holds_one_key=True)

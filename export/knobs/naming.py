@@ -21,7 +21,7 @@ from ...train.families.partials.data import rows
 from ...train.families.partials.network import PartialsAutoencoder
 from ...train.families.partials.recipe import PartialsRecipe
 from ...train.sampling import evenly_spaced
-from ..graphs import NARROWEST, SEED
+from ..graphs import NARROWEST_SPAN, SEED
 from ..measures.codes import SPAN
 from ..measures.frames import FrameSample, draw, encode
 from .sensitivity import (
@@ -34,17 +34,17 @@ from .sensitivity import (
     KnobEffect,
     PitchedGround,
     Timbre,
-    held,
-    turned,
+    consistent_share,
+    measure_knobs,
 )
 
 Bools = npt.NDArray[np.bool_]
 Figures = dict[str, Any]
 
 STRIDE = 179  # between the keys of successive codes, a prime: spreads a recording's codes over the range
-CODES = 480  # training frames to test knobs at: shares to a hundredth, some seconds
-SURE = 0.92  # of steps on training codes, for a name and a macro: aims at nine of ten on other notes
-FAINT = 0.2  # correlation: a weaker effect is hardly audible beside the rest of the code
+MOST_CODES = 480  # training frames to test knobs at: shares to a hundredth, some seconds
+SURE_SHARE = 0.92  # of steps on training codes, for a name and a macro: aims at nine of ten on other notes
+FAINT_CORRELATION = 0.2  # a weaker effect is hardly audible beside the rest of the code
 FIRST = 0  # brightness, which players look for first: its best knob gets its name, even if another effect is larger
 MACROS = {"brighter": "brightness", "rougher": "noise"}  # names, and the descriptors that they raise
 HALF = 0.5  # of its span, for the latent that moves most at a macro's end: from its middle, the whole range
@@ -67,9 +67,9 @@ class OrderedLatent:
     @property
     def moves(self) -> str:
         unit = DESCRIPTORS[NAMES.index(self.most)].unit
-        what = "" if self.name else f"most of all {self.most}, "
+        prefix = "" if self.name else f"most of all {self.most}, "
         low, high = self.ends
-        return f"{what}{low:.2f} to {high:.2f} {unit}, correlation {self.correlation:.2f}"
+        return f"{prefix}{low:.2f} to {high:.2f} {unit}, correlation {self.correlation:.2f}"
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,14 @@ def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, t
     in_cube = settings.bottleneck == "sigmoid" and not settings.variational
     if recipe.frames.octave is None or not tonal or not network.conditioned or not in_cube:
         return None
-    sample = draw(corpus, "train", recipe.frames, True, CODES, np.random.default_rng(SEED))
+    sample = draw(corpus, "train", recipe.frames, True, MOST_CODES, np.random.default_rng(SEED))
     if sample is None:
         return None
     return in_order(network, lambda network: ground(network, recipe, sample))
 
 
 def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus) -> OrderedLatents:
-    train = rows(corpus, "train", recipe.frames.model_copy(update={"rows": CODES}))
+    train = rows(corpus, "train", recipe.frames.model_copy(update={"rows": MOST_CODES}))
     return in_order(network, lambda network: pitched_ground(network, *train))
 
 
@@ -107,24 +107,26 @@ def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents
     The largest level change of mel bands per deviation comes first. Named latents that lower their descriptor are
     inverted.
     """
-    measured = turned(ground_of(network))
-    order = np.argsort(-measured.change_db, kind="stable")
-    named = names(measured)
-    flipped = np.array([number in named and measured.rise[number, named[number]] < 0 for number in range(len(order))])
-    knobs = [_knob(measured, int(number), named.get(int(number)), bool(flipped[number])) for number in order]
+    effect = measure_knobs(ground_of(network))
+    order = np.argsort(-effect.change_db, kind="stable")
+    assignment = names(effect)
+    flipped = np.array(
+        [number in assignment and effect.rise[number, assignment[number]] < 0 for number in range(len(order))]
+    )
+    knobs = [_knob(effect, int(number), assignment.get(int(number)), bool(flipped[number])) for number in order]
     network = reordered(network, order, flipped[order])
-    found = ground_of(network)
-    return OrderedLatents(network, knobs, directions(found), found)
+    ordered_ground = ground_of(network)
+    return OrderedLatents(network, knobs, directions(ordered_ground), ordered_ground)
 
 
 def ground(
     network: ChromaAutoencoder, recipe: ChromaRecipe, sample: FrameSample, ends: tuple[Tensor, Tensor] | None = None
 ) -> Ground:
-    """Return codes of at most `CODES` frames, on all keys in turn; ``ends`` default to the sample's."""
+    """Return codes of at most `MOST_CODES` frames, on all keys in turn; ``ends`` default to the sample's."""
     frames = recipe.frames
     assert frames.fold is not None
-    few = evenly_spaced(len(sample), CODES)
-    codes = encode(network, sample.spectra[few], sample.pitch_classes[few])
+    indices = evenly_spaced(len(sample), MOST_CODES)
+    codes = encode(network, sample.spectra[indices], sample.pitch_classes[indices])
     timbre = Timbre(frames.sample_rate, frames.frame_length, frames.fold)
     return ChromaGround(network, torch.from_numpy(codes), *spans(codes, ends), timbre, torch.arange(len(codes)) % 12)
 
@@ -132,36 +134,36 @@ def ground(
 def pitched_ground(
     network: PartialsAutoencoder, levels: Array, pitches: Array, ends: tuple[Tensor, Tensor] | None = None
 ) -> PitchedGround:
-    """Return codes of at most `CODES` rows, at pitches across the recordings' range."""
-    few = evenly_spaced(len(pitches), CODES)
+    """Return codes of at most `MOST_CODES` rows, at pitches across the recordings' range."""
+    indices = evenly_spaced(len(pitches), MOST_CODES)
     with torch.no_grad():
-        codes = network.encode(torch.from_numpy(levels[few]), torch.from_numpy(pitches[few]))
-    notes = torch.linspace(float(pitches.min()), float(pitches.max()), len(few))
-    keys = notes[torch.arange(len(few)) * STRIDE % len(few)]
+        codes = network.encode(torch.from_numpy(levels[indices]), torch.from_numpy(pitches[indices]))
+    notes = torch.linspace(float(pitches.min()), float(pitches.max()), len(indices))
+    keys = notes[torch.arange(len(indices)) * STRIDE % len(indices)]
     return PitchedGround(network, codes, *spans(codes.numpy(), ends), keys)
 
 
 def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
     """Return knob ends, [latents] each: ``ends``, or percentiles of codes, [codes, latents]."""
     low, high = (torch.from_numpy(end).float() for end in np.percentile(codes, SPAN, axis=0)) if ends is None else ends
-    return low, torch.maximum(high, low + NARROWEST)
+    return low, torch.maximum(high, low + NARROWEST_SPAN)
 
 
-def names(measured: KnobEffect) -> dict[int, int]:
+def names(effect: KnobEffect) -> dict[int, int]:
     """Return the descriptor index of each named latent.
 
     Brightness is named first, then the largest effects in deviations.
     """
-    score = measured.score
-    sure = np.maximum(measured.share, 1 - measured.share) >= SURE
-    sure &= np.abs(measured.correlation) >= FAINT
+    score = effect.score
+    sure = np.maximum(effect.share, 1 - effect.share) >= SURE_SHARE
+    sure &= np.abs(effect.correlation) >= FAINT_CORRELATION
     pairs = [divmod(int(place), score.shape[1]) for place in np.argsort(-score, axis=None, kind="stable")]
     pairs.sort(key=lambda pair: pair[1] != FIRST)  # stable sort: the rest keep their order
-    named: dict[int, int] = {}
+    assignment: dict[int, int] = {}
     for latent, descriptor in pairs:
-        if sure[latent, descriptor] and latent not in named and descriptor not in named.values():
-            named[latent] = descriptor
-    return named
+        if sure[latent, descriptor] and latent not in assignment and descriptor not in assignment.values():
+            assignment[latent] = descriptor
+    return assignment
 
 
 def reordered(network: Any, order: Indices, flipped: Bools) -> Any:
@@ -179,73 +181,73 @@ def reordered(network: Any, order: Indices, flipped: Bools) -> Any:
     return network
 
 
-def directions(at: Ground) -> list[Direction]:
+def directions(probe: Ground) -> list[Direction]:
     """Return macro directions that hold on training codes: mean normalised gradients."""
-    scale, found = at.codes.std(0, correction=0), []
+    scale, macros = probe.codes.std(0, correction=0), []
     with torch.enable_grad():
-        codes = at.codes.clone().requires_grad_(True)
-        heard, _ = at.sound(codes, slice(None))
-        heard = heard + 0 * codes.sum()  # keeps a graph, with zero slopes, where a decoder ignores its codes
+        codes = probe.codes.clone().requires_grad_(True)
+        descriptors, _ = probe.sound(codes, slice(None))
+        descriptors = descriptors + 0 * codes.sum()  # keeps a graph of zero slopes, where a decoder ignores its codes
         slopes = [
-            torch.autograd.grad(heard[:, NAMES.index(raised)].sum(), codes, retain_graph=True)[0]
-            for raised in MACROS.values()
+            torch.autograd.grad(descriptors[:, NAMES.index(descriptor)].sum(), codes, retain_graph=True)[0]
+            for descriptor in MACROS.values()
         ]
-    for (name, raised), slope in zip(MACROS.items(), slopes, strict=True):
-        number = NAMES.index(raised)
-        way = torch.nn.functional.normalize(slope * scale, dim=1).mean(0) * scale
-        way = way * (HALF / (way.abs() / (at.high - at.low)).max().clamp_min(1e-9))
-        share = held(at, way * 2 * STEP, number)
-        if share >= SURE:
-            latent = [round(float(value), 5) for value in way]
-            found.append(Direction(name=name, latent=latent, raises=raised, holds=round(share, 4)))
-    return found
+    for (name, descriptor), slope in zip(MACROS.items(), slopes, strict=True):
+        number = NAMES.index(descriptor)
+        direction = torch.nn.functional.normalize(slope * scale, dim=1).mean(0) * scale
+        direction = direction * (HALF / (direction.abs() / (probe.high - probe.low)).max().clamp_min(1e-9))
+        share = consistent_share(probe, direction * 2 * STEP, number)
+        if share >= SURE_SHARE:
+            latent = [round(float(value), 5) for value in direction]
+            macros.append(Direction(name=name, latent=latent, raises=descriptor, holds=round(share, 4)))
+    return macros
 
 
-def _knob(measured: KnobEffect, number: int, named: int | None, flipped: bool) -> OrderedLatent:
-    most = named
+def _knob(effect: KnobEffect, number: int, descriptor: int | None, flipped: bool) -> OrderedLatent:
+    most = descriptor
     if most is None:
-        most = int(measured.score[number].argmax())
-    share, correlation = measured.share[number, most], measured.correlation[number, most]
-    low, high = measured.ends[:, number, most]
+        most = int(effect.score[number].argmax())
+    share, correlation = effect.share[number, most], effect.correlation[number, most]
+    low, high = effect.ends[:, number, most]
     return OrderedLatent(
-        name="" if named is None else NAMES[most],
+        name="" if descriptor is None else NAMES[most],
         most=NAMES[most],
         share=float(max(share, 1 - share)),
         correlation=float(-correlation if flipped else correlation),
         ends=(float(high), float(low)) if flipped else (float(low), float(high)),
-        change_db=float(measured.change_db[number]),
+        change_db=float(effect.change_db[number]),
     )
 
 
-def checked(knobs: OrderedLatents, at: Ground, split: str) -> Figures:
+def checked(knobs: OrderedLatents, probe: Ground, split: str) -> Figures:
     """Check names and directions at a split's codes.
 
     ``holds`` is the share of quarter-range steps that move the descriptor as named; None for nameless ones.
     """
-    measured = turned(at)
-    rows = []
+    effect = measure_knobs(probe)
+    latent_rows = []
     for number, knob in enumerate(knobs.knobs):
-        moved = NAMES.index(knob.most)
-        rows.append(
+        descriptor = NAMES.index(knob.most)
+        latent_rows.append(
             {
                 "name": knob.name or None,
                 "moves": knob.moves,
                 "change_db": knob.change_db,
-                "correlation": float(measured.correlation[number, moved]),
+                "correlation": float(effect.correlation[number, descriptor]),
                 "training": knob.share,
-                "holds": float(measured.share[number, moved]) if knob.name else None,
+                "holds": float(effect.share[number, descriptor]) if knob.name else None,
             }
         )
-    ways = [
+    direction_rows = [
         {
             "name": direction.name,
             "raises": direction.raises,
             "training": direction.holds,
-            "holds": held(at, torch.tensor(direction.latent) * 2 * STEP, NAMES.index(direction.raises)),
+            "holds": consistent_share(probe, torch.tensor(direction.latent) * 2 * STEP, NAMES.index(direction.raises)),
         }
         for direction in knobs.directions
     ]
-    return {"split": split, "codes": len(at.codes), "latents": rows, "directions": ways}
+    return {"split": split, "codes": len(probe.codes), "latents": latent_rows, "directions": direction_rows}
 
 
 SOUND = (
@@ -263,8 +265,8 @@ class DecodedModel:
 
     def __init__(self, model: Model) -> None:
         card = model.card
-        few = evenly_spaced(len(card.landmarks), MARKS)
-        marks = [card.landmarks[place] for place in few]
+        indices = evenly_spaced(len(card.landmarks), MARKS)
+        marks = [card.landmarks[place] for place in indices]
         self._model = model
         self.low = torch.tensor([latent.low for latent in card.latents])
         self.high = torch.tensor([latent.high for latent in card.latents])
@@ -295,11 +297,11 @@ class DecodedModel:
         frames = self._model.decode(codes.numpy(), self._conditions)
         levels, octaves, _ = timbre_of(card, frames, self._conditions)
         if self._timbre is not None:
-            found = self._timbre(torch.from_numpy(frames), torch.from_numpy(self._conditions))
+            descriptors = self._timbre(torch.from_numpy(frames), torch.from_numpy(self._conditions))
         else:
             lengths = [_middle_ms(card, frames)] if _has_length(card) else []
-            found = torch.from_numpy(np.stack([octaves - self._mean, *lengths], 1))
-        return found, torch.from_numpy(levels)
+            descriptors = torch.from_numpy(np.stack([octaves - self._mean, *lengths], 1))
+        return descriptors, torch.from_numpy(levels)
 
 
 def explained(model: Model) -> list[Latent]:
@@ -318,7 +320,7 @@ def explained(model: Model) -> list[Latent]:
             for number, latent in enumerate(latents)
         ]
     decoded = DecodedModel(model)
-    return _explained(latents, nameless, turned(decoded), decoded.descriptors)
+    return _explained(latents, nameless, measure_knobs(decoded), decoded.descriptors)
 
 
 def _has_length(card: Card) -> bool:
@@ -333,35 +335,35 @@ def _middle_ms(card: Card, frames: Array) -> Array:
 
 
 def _explained(
-    latents: Sequence[Latent], nameless: Sequence[int], measured: KnobEffect, descriptors: Sequence[Descriptor]
+    latents: Sequence[Latent], nameless: Sequence[int], effect: KnobEffect, descriptors: Sequence[Descriptor]
 ) -> list[Latent]:
-    taken = {latent.name.removeprefix(LESS) for latent in latents}
-    free = np.array([one.name not in taken for one in descriptors])
+    used_names = {latent.name.removeprefix(LESS) for latent in latents}
+    free = np.array([descriptor.name not in used_names for descriptor in descriptors])
     open_to = np.isin(np.arange(len(latents)), nameless)[:, None] & free
-    named = names(replace(measured, share=np.where(open_to, measured.share, 0.5)))
-    found = []
+    assignment = names(replace(effect, share=np.where(open_to, effect.share, 0.5)))
+    explained_latents = []
     for number, latent in enumerate(latents):
         if number not in nameless:
-            found.append(latent)
+            explained_latents.append(latent)
             continue
-        most = named.get(number, int(measured.score[number].argmax()))
-        one, share = descriptors[most], float(measured.share[number, most])
-        correlation, (low, high) = float(measured.correlation[number, most]), measured.ends[:, number, most]
-        ends = f"{low:.2f} to {high:.2f} {one.unit}, correlation {correlation:.2f}"
-        if number in named:
-            name = one.name if share > 0.5 else f"{LESS}{one.name}"
-            found.append(latent.model_copy(update={"name": name, "moves": ends, "unnamed": ""}))
+        most = assignment.get(number, int(effect.score[number].argmax()))
+        descriptor, share = descriptors[most], float(effect.share[number, most])
+        correlation, (low, high) = float(effect.correlation[number, most]), effect.ends[:, number, most]
+        ends = f"{low:.2f} to {high:.2f} {descriptor.unit}, correlation {correlation:.2f}"
+        if number in assignment:
+            name = descriptor.name if share > 0.5 else f"{LESS}{descriptor.name}"
+            explained_latents.append(latent.model_copy(update={"name": name, "moves": ends, "unnamed": ""}))
         else:
-            reason = _reason(one.name, share, correlation)
-            moves = f"most of all {one.name}, {ends}"
-            found.append(latent.model_copy(update={"moves": moves, "unnamed": reason}))
-    return found
+            reason = _reason(descriptor.name, share, correlation)
+            moves = f"most of all {descriptor.name}, {ends}"
+            explained_latents.append(latent.model_copy(update={"moves": moves, "unnamed": reason}))
+    return explained_latents
 
 
 def _reason(name: str, share: float, correlation: float) -> str:
     share = max(share, 1 - share)
-    if share < SURE:
-        return f"{name} goes one way in {int(100 * share)}% of steps, a name needs {SURE:.0%}"
-    if abs(correlation) < FAINT:
-        return f"{name} correlates with it by {abs(correlation):.2f}, a name needs {FAINT:.2f}"
+    if share < SURE_SHARE:
+        return f"{name} goes one way in {int(100 * share)}% of steps, a name needs {SURE_SHARE:.0%}"
+    if abs(correlation) < FAINT_CORRELATION:
+        return f"{name} correlates with it by {abs(correlation):.2f}, a name needs {FAINT_CORRELATION:.2f}"
     return f"another knob is named {name}"

@@ -21,8 +21,8 @@ from ..measures.frames import ROWS
 from ..reports.measure import Measure, measures_across
 from ..reports.verdict import minus, percent, two_digits
 
-REACH = 2.5  # bins: half the main lobe of a Hann window, two, and a margin for mistuned partials
-SOFTEST = 1e-8  # of a frame's power, -80 dB: softer parts are masked
+REACH_BINS = 2.5  # bins: half the main lobe of a Hann window, two, and a margin for mistuned partials
+SOFTEST_SHARE = 1e-8  # of a frame's power, -80 dB: softer parts are masked
 ODD, EVEN = (3, 5, 7, 9), (2, 4, 6, 8)  # partials; the fundamental would mask the odd ones
 BODY = (2, 3, 4)  # the second tristimulus
 PRESENCE_HZ = 2000.0
@@ -53,22 +53,22 @@ class Timbre:
         fundamental = A4_HZ * 2.0 ** ((keys - 69) / 12)
         place = self._hertz / fundamental[:, None]
         number = place.round()
-        near = (place - number).abs() <= REACH * sample_rate / frame_length / fundamental[:, None]
-        partial = torch.where(near, number, 0.0)  # [12, bins], 0: no partial
+        is_partial = (place - number).abs() <= REACH_BINS * sample_rate / frame_length / fundamental[:, None]
+        partial = torch.where(is_partial, number, 0.0)  # [12, bins], 0: no partial
 
-        def of(*numbers: int) -> Tensor:
+        def partial_mask(*numbers: int) -> Tensor:
             return torch.isin(partial, torch.tensor(numbers, dtype=partial.dtype))
 
         bands = [
-            torch.ones_like(near),
+            torch.ones_like(is_partial),
             partial > 0,
             (partial == 0) & (place > 0.5),  # hum and rumble below the fundamental are not noise of the note
-            of(*ODD),
-            of(*EVEN),
-            of(1),
-            of(*BODY),
-            ((self._hertz >= PRESENCE_HZ) & (self._hertz < AIR_HZ)).expand_as(near),
-            (self._hertz >= AIR_HZ).expand_as(near),
+            partial_mask(*ODD),
+            partial_mask(*EVEN),
+            partial_mask(1),
+            partial_mask(*BODY),
+            ((self._hertz >= PRESENCE_HZ) & (self._hertz < AIR_HZ)).expand_as(is_partial),
+            (self._hertz >= AIR_HZ).expand_as(is_partial),
         ]
         self._bands = torch.stack(bands, 2).float()  # [12, bins, bands]
 
@@ -78,54 +78,62 @@ class Timbre:
         parts = torch.split(power[order], torch.bincount(classes, minlength=12).tolist())
         summed = torch.cat([part @ bands for part, bands in zip(parts, self._bands, strict=True)])
         centroid = (frames @ self._hertz) / frames.sum(1).clamp_min(1e-20)
-        return _described(centroid, summed[order.argsort()])
+        return _descriptors(centroid, summed[order.argsort()])
 
 
 def of_partials(bands: Bands, frames: Tensor, pitches: Tensor) -> Tensor:
     """Return descriptors, [frames, DESCRIPTORS], of partials and noise at MIDI notes, [frames]."""
-    power = HANN_ENERGY * frames[:, : bands.harmonics].square() * bands.inside(pitches)
+    power = HANN_ENERGY * frames[:, : bands.harmonics].square() * bands.below_nyquist(pitches)
     noise = frames[:, bands.harmonics :].square() @ bands.spread
-    hertz, places = torch.arange(noise.shape[1]) / bands.a_hertz, bands.places(pitches) / bands.a_hertz
+    hertz, places = torch.arange(noise.shape[1]) / bands.bins_per_hz, bands.places(pitches) / bands.bins_per_hz
     number = bands.numbers
 
-    def of(*numbers: int) -> Tensor:
+    def partial_power(*numbers: int) -> Tensor:
         return (power * torch.isin(number, torch.tensor(numbers, dtype=number.dtype))).sum(1)
 
-    def above(low: float, high: float = torch.inf) -> Tensor:
-        inside = ((places >= low) & (places < high)).float()
-        return (power * inside).sum(1) + noise @ ((hertz >= low) & (hertz < high)).float()
+    def band_power(low: float, high: float = torch.inf) -> Tensor:
+        in_band = ((places >= low) & (places < high)).float()
+        return (power * in_band).sum(1) + noise @ ((hertz >= low) & (hertz < high)).float()
 
-    between = (noise * (hertz > places[:, :1] / 2)).sum(1)
+    note_noise = (noise * (hertz > places[:, :1] / 2)).sum(1)
     partials = power.sum(1)
-    whole = partials + noise.sum(1)
-    parts = [whole, partials, between, of(*ODD), of(*EVEN), of(1), of(*BODY)]
-    parts += [above(PRESENCE_HZ, AIR_HZ), above(AIR_HZ)]
-    return _described(bands.centroid(frames, pitches), torch.stack(parts, 1))
+    total = partials + noise.sum(1)
+    parts = [
+        total,
+        partials,
+        note_noise,
+        partial_power(*ODD),
+        partial_power(*EVEN),
+        partial_power(1),
+        partial_power(*BODY),
+    ]
+    parts += [band_power(PRESENCE_HZ, AIR_HZ), band_power(AIR_HZ)]
+    return _descriptors(bands.centroid(frames, pitches), torch.stack(parts, 1))
 
 
-def _described(centroid: Tensor, summed: Tensor) -> Tensor:
-    whole, partials, between, odd, even, fundamental, body, presence, air = summed.unbind(1)
-    least = SOFTEST * whole.clamp_min(1e-20)
+def _descriptors(centroid: Tensor, summed: Tensor) -> Tensor:
+    total, partials, noise, odd, even, fundamental, body, presence, air = summed.unbind(1)
+    floor = SOFTEST_SHARE * total.clamp_min(1e-20)
 
-    def ratio(part: Tensor, other: Tensor) -> Tensor:
-        return 10 * torch.log10((part.clamp_min(0.0) + least) / (other.clamp_min(0.0) + least))
+    def ratio(part: Tensor, reference: Tensor) -> Tensor:
+        return 10 * torch.log10((part.clamp_min(0.0) + floor) / (reference.clamp_min(0.0) + floor))
 
     return torch.stack(
         [
             torch.log2(centroid.clamp_min(1.0)),
-            ratio(between, partials),
+            ratio(noise, partials),
             ratio(odd, even),
-            ratio(fundamental, whole - fundamental),
-            ratio(body, whole - body),
-            ratio(presence, whole),
-            ratio(air, whole),
+            ratio(fundamental, total - fundamental),
+            ratio(body, total - body),
+            ratio(presence, total),
+            ratio(air, total),
         ],
         1,
     )
 
 
 STEP = 0.25  # of a knob's span: a typical turn, large enough to be audible
-PLACES = 5  # positions of a knob from end to end, for its correlation with descriptors
+POSITIONS = 5  # positions of a knob from end to end, for its correlation with descriptors
 
 
 @dataclass(frozen=True)
@@ -143,11 +151,11 @@ class Ground(ABC):
 
     @torch.no_grad()
     def measure(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        parts = [
-            self.sound(codes[at : at + ROWS], slice(at, min(at + ROWS, len(codes))))
-            for at in range(0, len(codes), ROWS)
+        batches = [
+            self.sound(codes[start : start + ROWS], slice(start, min(start + ROWS, len(codes))))
+            for start in range(0, len(codes), ROWS)
         ]
-        descriptors, levels = zip(*parts, strict=True)
+        descriptors, levels = zip(*batches, strict=True)
         return torch.cat(descriptors), torch.cat(levels)
 
 
@@ -186,11 +194,11 @@ class Turnable(Protocol):
     def measure(self, codes: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
-def stepped(ground: Turnable, way: Tensor) -> tuple[Tensor, Tensor]:
-    """Return codes after a step along ``way`` [latents], and the mask of whole steps, [codes]."""
-    after = ground.codes + way
-    inside = ((after >= ground.low) & (after <= ground.high))[:, way != 0].all(1)
-    return torch.minimum(torch.maximum(after, ground.low), ground.high), inside if inside.any() else inside | True
+def step_codes(ground: Turnable, step: Tensor) -> tuple[Tensor, Tensor]:
+    """Return codes after ``step`` [latents], and the mask of whole steps, [codes]."""
+    stepped = ground.codes + step
+    in_span = ((stepped >= ground.low) & (stepped <= ground.high))[:, step != 0].all(1)
+    return torch.minimum(torch.maximum(stepped, ground.low), ground.high), in_span if in_span.any() else in_span | True
 
 
 @dataclass(frozen=True)
@@ -220,55 +228,64 @@ class KnobEffect:
         return score
 
 
-def turned(ground: Turnable) -> KnobEffect:
+def measure_knobs(ground: Turnable) -> KnobEffect:
     """Move each knob alone, a step up and down and over its span."""
-    rest, levels = ground.measure(ground.codes)
+    baseline, levels = ground.measure(ground.codes)
     deviation = ground.codes.std(0, correction=0)
     rows = []
     for number in range(ground.codes.shape[1]):
         changes, rises = [], []
         for side in (-STEP, STEP):
-            way = torch.zeros(len(deviation))
-            way[number] = side * (ground.high - ground.low)[number]
-            after, whole = stepped(ground, way)
-            there, at_level = ground.measure(after)
-            rises.append((there - rest)[whole] * np.sign(side))
-            apart = (at_level - levels)[whole].abs().mean(1)
-            changes.append(apart * deviation[number] / way[number].abs())
-        risen = torch.cat(rises).double()
-        rows.append((torch.cat(changes).mean(), risen.mean(0), (risen > 0).double().mean(0), *_swept(ground, number)))
-    parts = [torch.stack(part).double().numpy() for part in zip(*rows, strict=True)]
-    change, rise, share, correlation, ends = parts
-    return KnobEffect(change, rise, share, correlation, ends.swapaxes(0, 1), rest.double().std(0, correction=0).numpy())
+            step = torch.zeros(len(deviation))
+            step[number] = side * (ground.high - ground.low)[number]
+            stepped_codes, whole_steps = step_codes(ground, step)
+            descriptors, stepped_levels = ground.measure(stepped_codes)
+            rises.append((descriptors - baseline)[whole_steps] * np.sign(side))
+            level_changes = (stepped_levels - levels)[whole_steps].abs().mean(1)
+            changes.append(level_changes * deviation[number] / step[number].abs())
+        step_rises = torch.cat(rises).double()
+        rows.append(
+            (
+                torch.cat(changes).mean(),
+                step_rises.mean(0),
+                (step_rises > 0).double().mean(0),
+                *_sweep_knob(ground, number),
+            )
+        )
+    columns = [torch.stack(column).double().numpy() for column in zip(*rows, strict=True)]
+    change, rise, share, correlation, ends = columns
+    return KnobEffect(
+        change, rise, share, correlation, ends.swapaxes(0, 1), baseline.double().std(0, correction=0).numpy()
+    )
 
 
-def _swept(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
-    places = torch.linspace(0, 1, PLACES)
-    heard = []
-    for place in places:
+def _sweep_knob(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
+    positions = torch.linspace(0, 1, POSITIONS)
+    descriptors = []
+    for position in positions:
         codes = ground.codes.clone()
-        codes[:, number] = ground.low[number] + place * (ground.high - ground.low)[number]
-        heard.append(ground.measure(codes)[0].double())
-    values = torch.stack(heard)  # [places, codes, descriptors]
-    away = values - values.mean((0, 1))
-    stands = (places - places.mean()).double()
-    together = torch.einsum("p,pcd->d", stands, away)
-    scale = (stands.square().sum() * values.shape[1] * away.square().sum((0, 1))).sqrt().clamp_min(1e-12)
-    return together / scale, torch.stack([values[0].mean(0), values[-1].mean(0)])
+        codes[:, number] = ground.low[number] + position * (ground.high - ground.low)[number]
+        descriptors.append(ground.measure(codes)[0].double())
+    swept = torch.stack(descriptors)  # [positions, codes, descriptors]
+    deviations = swept - swept.mean((0, 1))
+    offsets = (positions - positions.mean()).double()
+    covariance = torch.einsum("p,pcd->d", offsets, deviations)
+    scale = (offsets.square().sum() * swept.shape[1] * deviations.square().sum((0, 1))).sqrt().clamp_min(1e-12)
+    return covariance / scale, torch.stack([swept[0].mean(0), swept[-1].mean(0)])
 
 
-def held(ground: Turnable, way: Tensor, descriptor: int) -> float:
-    """Return the share of steps along ``way`` [latents], both ways, that move a descriptor in the same direction.
+def consistent_share(ground: Turnable, step: Tensor, descriptor: int) -> float:
+    """Return the share of moves by ``step`` [latents], both ways, that move a descriptor in the same direction.
 
     Steps along one latent count only where its span has room.
     """
-    single = int((way != 0).sum()) == 1
-    rest, right = ground.measure(ground.codes)[0][:, descriptor], []
+    single = int((step != 0).sum()) == 1
+    baseline, agreements = ground.measure(ground.codes)[0][:, descriptor], []
     for side in (-1.0, 1.0):
-        after, whole = stepped(ground, side * way)
-        risen = side * (ground.measure(after)[0][:, descriptor] - rest) > 0
-        right.append(risen[whole] if single else risen)
-    return float(torch.cat(right).double().mean())
+        stepped_codes, whole_steps = step_codes(ground, side * step)
+        rises = side * (ground.measure(stepped_codes)[0][:, descriptor] - baseline) > 0
+        agreements.append(rises[whole_steps] if single else rises)
+    return float(torch.cat(agreements).double().mean())
 
 
 Figures = dict[str, Any]
@@ -286,32 +303,32 @@ LATENT = (
 )
 
 
-def section(found: Figures | None) -> Markup:
-    if found is None:
+def section(knobs: Figures | None) -> Markup:
+    if knobs is None:
         return Markup()
-    rows = [{"number": number, **row} for number, row in enumerate(found["latents"])]
+    rows = [{"number": number, **row} for number, row in enumerate(knobs["latents"])]
     rows += [
-        {"number": "macro", "change_db": None, "moves": f"raises {row['raises']}", **row} for row in found["directions"]
+        {"number": "macro", "change_db": None, "moves": f"raises {row['raises']}", **row} for row in knobs["directions"]
     ]
     measures = (
         *LATENT,
-        Measure(f"Holds in {found['split']}", lambda row: row["holds"] if row["name"] else None, "percent"),
+        Measure(f"Holds in {knobs['split']}", lambda row: row["holds"] if row["name"] else None, "percent"),
         Measure("What it moves, from end to end", lambda row: minus(row["moves"])),
     )
     note = (
         "Holds: the share of steps, a quarter of the knob’s range up or down, in which the named quality moved as "
-        f"named, at training codes and at {found['codes']} codes of the {found['split']} split, on all keys in turn."
+        f"named, at training codes and at {knobs['codes']} codes of the {knobs['split']} split, on all keys in turn."
     )
     return measures_across(measures, rows, note, texts=1, kind="told")
 
 
-def as_text(found: Figures | list[Figures] | None) -> str:
+def as_text(knobs: Figures | list[Figures] | None) -> str:
     """Return a line: the share of steps where each named knob holds, or for loops each knob's correlation."""
-    if found is None:
+    if knobs is None:
         return ""
-    if isinstance(found, list):
-        correlations = ", ".join(f"{row['name']} {two_digits(row['correlation'])}" for row in found)
+    if isinstance(knobs, list):
+        correlations = ", ".join(f"{row['name']} {two_digits(row['correlation'])}" for row in knobs)
         return f"knobs move their quality, by correlation: {correlations}"
-    named = [row for row in (*found["latents"], *found["directions"]) if row["name"]]
-    holds = ", ".join(f"{row['name']} {percent(row['holds'])}" for row in named)
-    return f"knobs and macros hold, at codes of the {found['split']} split: {holds or 'none has a name'}"
+    named_rows = [row for row in (*knobs["latents"], *knobs["directions"]) if row["name"]]
+    holds = ", ".join(f"{row['name']} {percent(row['holds'])}" for row in named_rows)
+    return f"knobs and macros hold, at codes of the {knobs['split']} split: {holds or 'none has a name'}"

@@ -36,11 +36,11 @@ def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
         }
         for i in range(latents.shape[1])
     ]
-    apart = np.abs(correlation - np.eye(len(correlation)))
+    off_diagonal = np.abs(correlation - np.eye(len(correlation)))
     return {
         "codes": len(latents),
         "dimensions": dimensions,
-        "largest_correlation": float(apart.max()),
+        "largest_correlation": float(off_diagonal.max()),
         "correlation": correlation.tolist(),
     }
 
@@ -86,8 +86,8 @@ class CodeDistribution:
 
     def standardised(self, codes: Array) -> Doubles:
         """Return z-scores, [codes, latents]."""
-        apart: Doubles = (codes - self.mean) / np.maximum(self.deviation, DEAD)
-        return apart
+        z_scores: Doubles = (codes - self.mean) / np.maximum(self.deviation, DEAD)
+        return z_scores
 
 
 def prior(latents: int, deviation: float) -> CodeDistribution:
@@ -108,41 +108,45 @@ def distribution(codes: Array, clips: Integers, normal: CodeDistribution, rng: n
     sample, in deviations of ``normal``; at most 1, and 0 only for equal distributions. ``by_chance``: mean distances
     for normal samples, one code per clip.
     """
-    _, which = np.unique(clips, return_inverse=True)
-    count = int(which.max()) + 1
-    drawn = rng.multinomial(count, np.full(count, 1 / count), REPLICATES)
-    times = np.concatenate([np.ones((1, count)), drawn])  # weight of each clip; the first row is the original
-    mean, deviation, correlation = _moments(codes.astype(np.float64), which, times)
-    apart = normal.standardised(codes)
-    steps = np.stack([_kolmogorov_smirnov(x, which, times) for x in apart.T], 1)
-    others = normal.standardised(normal.sample(NORMAL_CODES, rng))
+    _, clip_indices = np.unique(clips, return_inverse=True)
+    clip_count = int(clip_indices.max()) + 1
+    replicates = rng.multinomial(clip_count, np.full(clip_count, 1 / clip_count), REPLICATES)
+    clip_weights = np.concatenate([np.ones((1, clip_count)), replicates])  # the first row is the original
+    mean, deviation, correlation = _moments(codes.astype(np.float64), clip_indices, clip_weights)
+    z_scores = normal.standardised(codes)
+    ks_distances = np.stack([_kolmogorov_smirnov(x, clip_indices, clip_weights) for x in z_scores.T], 1)
+    normal_scores = normal.standardised(normal.sample(NORMAL_CODES, rng))
     paired = evenly_spaced(len(codes), PAIRED_CODES)
     n = codes.shape[1]
     dimensions = [
-        {"mean": _interval(mean[:, i]), "std": _interval(deviation[:, i]), "kolmogorov_smirnov": _interval(steps[:, i])}
+        {
+            "mean": _interval(mean[:, i]),
+            "std": _interval(deviation[:, i]),
+            "kolmogorov_smirnov": _interval(ks_distances[:, i]),
+        }
         for i in range(n)
     ]
     return {
         "codes": len(codes),
-        "clips": count,
+        "clips": clip_count,
         "dimensions": dimensions,
         "largest_mean": _interval(np.abs(mean).max(1)),
         "smallest_std": _interval(deviation.min(1)),
         "largest_std": _interval(deviation.max(1)),
         "largest_correlation": _interval(correlation),
-        "kolmogorov_smirnov": _interval(steps.max(1)),
-        "energy": _interval(_energy(apart[paired], which[paired], times, others)),
-        "by_chance": _by_chance(count, n, rng),
+        "kolmogorov_smirnov": _interval(ks_distances.max(1)),
+        "energy": _interval(_energy(z_scores[paired], clip_indices[paired], clip_weights, normal_scores)),
+        "by_chance": _by_chance(clip_count, n, rng),
     }
 
 
-def reweighted_deviations(codes: Array, levels: Array, wanted: Array) -> Doubles:
-    """Return deviations, [latents], of codes, [windows, latents], reweighted to ``wanted`` levels.
+def reweighted_deviations(codes: Array, levels: Array, target_levels: Array) -> Doubles:
+    """Return deviations, [latents], of codes, [windows, latents], reweighted to ``target_levels``.
 
     Codes of loud windows vary more, for any encoder.
     """
     edges = np.quantile(levels, np.linspace(0, 1, LEVELS + 1)[1:-1])
-    group, shares = np.searchsorted(edges, levels), np.bincount(np.searchsorted(edges, wanted), minlength=LEVELS)
+    group, shares = np.searchsorted(edges, levels), np.bincount(np.searchsorted(edges, target_levels), minlength=LEVELS)
     weights = (shares / np.maximum(np.bincount(group, minlength=LEVELS), 1))[group]
     mean = np.average(codes, axis=0, weights=weights)
     deviations: Doubles = np.sqrt(np.average(np.square(codes - mean), axis=0, weights=weights))
@@ -154,13 +158,13 @@ def _interval(values: Doubles) -> dict[str, float]:
     return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
 
-def _moments(codes: Doubles, which: Integers, times: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+def _moments(codes: Doubles, clip_indices: Integers, clip_weights: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     centre = codes.mean(0)
-    member = np.eye(times.shape[1])[which]  # [codes, clips]
-    total = times @ member.sum(0)
-    first = times @ (member.T @ (codes - centre)) / total[:, None]
+    member = np.eye(clip_weights.shape[1])[clip_indices]  # [codes, clips]
+    total = clip_weights @ member.sum(0)
+    first = clip_weights @ (member.T @ (codes - centre)) / total[:, None]
     products = np.einsum("nc,ni,nj->cij", member, codes - centre, codes - centre, optimize=True)
-    second = np.einsum("rc,cij->rij", times, products) / total[:, None, None]
+    second = np.einsum("rc,cij->rij", clip_weights, products) / total[:, None, None]
     covariance = second - first[:, :, None] * first[:, None]
     deviation = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0))
     alive = np.where(deviation < DEAD, np.inf, deviation)
@@ -169,34 +173,37 @@ def _moments(codes: Doubles, which: Integers, times: Doubles) -> tuple[Doubles, 
     return first + centre, deviation, correlation.max((1, 2))
 
 
-def _kolmogorov_smirnov(values: Doubles, which: Integers, times: Doubles) -> Doubles:
+def _kolmogorov_smirnov(values: Doubles, clip_indices: Integers, clip_weights: Doubles) -> Doubles:
     order = np.argsort(values)
-    weights = times[:, which[order]]
-    above = np.cumsum(weights, 1)
-    total = above[:, -1:]
+    weights = clip_weights[:, clip_indices[order]]
+    cumulative = np.cumsum(weights, 1)
+    total = cumulative[:, -1:]
     expected = ndtr(values[order])
+    # The distribution function jumps at each code: its distance counts before and after the jump.
     distance: Doubles = np.maximum(
-        np.abs(above / total - expected).max(1), np.abs((above - weights) / total - expected).max(1)
+        np.abs(cumulative / total - expected).max(1), np.abs((cumulative - weights) / total - expected).max(1)
     )
     return distance
 
 
-def _energy(apart: Doubles, which: Integers, times: Doubles, others: Doubles) -> Doubles:
-    member = np.eye(times.shape[1])[which]
-    total = times @ member.sum(0)
-    between = times @ (member.T @ cdist(apart, others).mean(1)) / total
-    within = np.einsum("rc,cd,rd->r", times, member.T @ cdist(apart, apart) @ member, times) / np.square(total)
-    among = cdist(others, others).sum() / (len(others) * (len(others) - 1))
-    coefficient: Doubles = np.maximum(2 * between - within - among, 0) / (2 * between)
+def _energy(z_scores: Doubles, clip_indices: Integers, clip_weights: Doubles, normal_scores: Doubles) -> Doubles:
+    member = np.eye(clip_weights.shape[1])[clip_indices]
+    total = clip_weights @ member.sum(0)
+    cross_distance = clip_weights @ (member.T @ cdist(z_scores, normal_scores).mean(1)) / total
+    code_distance = np.einsum(
+        "rc,cd,rd->r", clip_weights, member.T @ cdist(z_scores, z_scores) @ member, clip_weights
+    ) / np.square(total)
+    normal_distance = cdist(normal_scores, normal_scores).sum() / (len(normal_scores) * (len(normal_scores) - 1))
+    coefficient: Doubles = np.maximum(2 * cross_distance - code_distance - normal_distance, 0) / (2 * cross_distance)
     return coefficient
 
 
 def _by_chance(count: int, latents: int, rng: np.random.Generator) -> dict[str, float]:
-    each, once = np.arange(count), np.ones((1, count))
-    others = rng.standard_normal((NORMAL_CODES, latents))
-    steps, energies = [], []
+    clip_indices, clip_weights = np.arange(count), np.ones((1, count))
+    normal_scores = rng.standard_normal((NORMAL_CODES, latents))
+    ks_distances, energies = [], []
     for _ in range(TRIALS):
         codes = rng.standard_normal((count, latents))
-        steps.append(max(float(_kolmogorov_smirnov(x, each, once)[0]) for x in codes.T))
-        energies.append(float(_energy(codes, each, once, others)[0]))
-    return {"kolmogorov_smirnov": math.fsum(steps) / TRIALS, "energy": math.fsum(energies) / TRIALS}
+        ks_distances.append(max(float(_kolmogorov_smirnov(x, clip_indices, clip_weights)[0]) for x in codes.T))
+        energies.append(float(_energy(codes, clip_indices, clip_weights, normal_scores)[0]))
+    return {"kolmogorov_smirnov": math.fsum(ks_distances) / TRIALS, "energy": math.fsum(energies) / TRIALS}

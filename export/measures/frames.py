@@ -24,7 +24,7 @@ PERFECT_DB = -120.0  # of spectral convergence: float32 resolves no less
 LOWEST_DB = -80.0  # floor of log spectra below the frame's maximum: inaudible below
 
 
-def reconstruction(asked: Array, decoded: Array, clips: Integers, means: Array) -> dict[str, dict[str, float]]:
+def reconstruction(target: Array, decoded: Array, clips: Integers, means: Array) -> dict[str, dict[str, float]]:
     """Return distances between frames, over all (``value``), and as mean and deviation over clips.
 
     ``mean_square`` is the publication's (Colonel & Keene 2020, section V). ``spectral_convergence_db`` is the
@@ -32,15 +32,15 @@ def reconstruction(asked: Array, decoded: Array, clips: Integers, means: Array) 
     averaged over frames. ``relative_error`` is the squared error over that of ``means``.
 
     Args:
-        asked, decoded: magnitudes, [frames, bins]; ``asked`` has maximum 1.
+        target, decoded: magnitudes, [frames, bins]; ``target`` has maximum 1.
         clips: clip indices, [frames].
         means: mean training spectrum of each frame's pitch class, [frames, bins].
     """
-    squares = np.square(asked - decoded, dtype=np.float64).sum(1)
-    energy = np.square(asked, dtype=np.float64).sum(1)
-    spread = np.square(asked - means, dtype=np.float64).sum(1)
-    distance = np.sqrt(np.mean(np.square(spectrum_db(asked) - spectrum_db(decoded)), axis=1, dtype=np.float64))
-    count, bins = np.ones(len(asked)), asked.shape[1]
+    squares = np.square(target - decoded, dtype=np.float64).sum(1)
+    energy = np.square(target, dtype=np.float64).sum(1)
+    spread = np.square(target - means, dtype=np.float64).sum(1)
+    distance = np.sqrt(np.mean(np.square(spectrum_db(target) - spectrum_db(decoded)), axis=1, dtype=np.float64))
+    count, bins = np.ones(len(target)), target.shape[1]
     return {
         "mean_square": pooled(squares, count * bins, clips),
         "spectral_convergence_db": pooled(squares, energy, clips, decibels),
@@ -50,13 +50,18 @@ def reconstruction(asked: Array, decoded: Array, clips: Integers, means: Array) 
 
 
 def pooled(
-    above: Doubles, below: Doubles, clips: Integers, unit: Callable[[Doubles], Doubles] = lambda ratio: ratio
+    numerators: Doubles,
+    denominators: Doubles,
+    clips: Integers,
+    unit: Callable[[Doubles], Doubles] = lambda ratio: ratio,
 ) -> dict[str, float]:
     """Return the ratio of two sums [frames], over all (``value``), and its mean and deviation over clips."""
-    _, which = np.unique(clips, return_inverse=True)
-    each = unit(np.bincount(which, above) / np.maximum(np.bincount(which, below), 1e-12))
-    value = unit(above.sum(keepdims=True) / max(below.sum(), 1e-12))
-    return {"value": float(value[0]), "mean": float(each.mean()), "deviation": float(each.std())}
+    _, clip_indices = np.unique(clips, return_inverse=True)
+    clip_ratios = unit(
+        np.bincount(clip_indices, numerators) / np.maximum(np.bincount(clip_indices, denominators), 1e-12)
+    )
+    pooled_ratio = unit(numerators.sum(keepdims=True) / max(denominators.sum(), 1e-12))
+    return {"value": float(pooled_ratio[0]), "mean": float(clip_ratios.mean()), "deviation": float(clip_ratios.std())}
 
 
 def decibels(ratio: Doubles) -> Doubles:
@@ -86,11 +91,11 @@ ROWS = 1024  # per network call: 8 MB per layer, and large enough for efficient 
 class FrameSample:
     """Frames of a split: magnitudes of maximum 1 [frames, bins], pitch classes [frames], and their origins.
 
-    ``found`` counts the split's sounding frames.
+    ``frames_in_split`` counts those that sound.
     """
 
     split: Split
-    found: int
+    frames_in_split: int
     sources: list[FrameOrigin]
     spectra: Array
     pitch_classes: Integers
@@ -111,28 +116,35 @@ def draw(
 
     With ``folded``, each is transposed to its key in octave ``settings.fold``.
     """
-    found = list(sources(corpus, split, settings, tonal=folded))
-    if not found:
+    split_frames = list(sources(corpus, split, settings, tonal=folded))
+    if not split_frames:
         return None
-    return cut(corpus, split, [found[i] for i in random_indices(len(found), count, rng)], settings, folded, len(found))
+    return cut(
+        corpus,
+        split,
+        [split_frames[i] for i in random_indices(len(split_frames), count, rng)],
+        settings,
+        folded,
+        len(split_frames),
+    )
 
 
 def cut(
-    corpus: Corpus, split: Split, found: list[FrameOrigin], settings: ChromaFrames, folded: bool, total: int
+    corpus: Corpus, split: Split, origins: list[FrameOrigin], settings: ChromaFrames, folded: bool, frames_in_split: int
 ) -> FrameSample:
     if folded:
-        keys = np.array([round(source.note) % 12 for source in found], np.int64)
-        return FrameSample(split, total, found, on_keys(corpus, found, keys, settings), keys)
-    spectra = np.stack([moved_frame(corpus.samples(s.clip), s, s.note, settings) for s in found])
+        keys = np.array([round(source.note) % 12 for source in origins], np.int64)
+        return FrameSample(split, frames_in_split, origins, on_keys(corpus, origins, keys, settings), keys)
+    spectra = np.stack([moved_frame(corpus.samples(s.clip), s, s.note, settings) for s in origins])
     strongest = chroma(spectra, settings.sample_rate, settings.frame_length).argmax(1)
-    return FrameSample(split, total, found, spectra, strongest.astype(np.int64))
+    return FrameSample(split, frames_in_split, origins, spectra, strongest.astype(np.int64))
 
 
-def on_keys(corpus: Corpus, found: list[FrameOrigin], keys: Integers, settings: ChromaFrames) -> Array:
+def on_keys(corpus: Corpus, origins: list[FrameOrigin], keys: Integers, settings: ChromaFrames) -> Array:
     """Transpose frames to ``keys`` in octave ``settings.fold``, [frames, bins]."""
     assert settings.fold is not None
     notes = 12 * (settings.fold + 1) + keys
-    return np.stack([moved_frame(corpus.samples(s.clip), s, n, settings) for s, n in zip(found, notes, strict=True)])
+    return np.stack([moved_frame(corpus.samples(s.clip), s, n, settings) for s, n in zip(origins, notes, strict=True)])
 
 
 @torch.no_grad()
@@ -164,30 +176,33 @@ def resynthesised(
     without unpitched frames.
     """
     length, hop = settings.frame_length, settings.frame_length // OVERLAP
-    asked = corpus.samples(clip)[: round(seconds * settings.sample_rate)]
-    padded = np.pad(asked, (length - hop, 2 * length))
-    pitch, middle = corpus.pitch(clip), length // 2 - (length - hop)
-    starts = np.arange(0, len(asked) + length - hop, hop)
-    notes = pitch[np.clip((starts + middle) // HOP, 0, len(pitch) - 1)]
+    source = corpus.samples(clip)[: round(seconds * settings.sample_rate)]
+    padded = np.pad(source, (length - hop, 2 * length))
+    pitch, window_centre = corpus.pitch(clip), length // 2 - (length - hop)
+    starts = np.arange(0, len(source) + length - hop, hop)
+    notes = pitch[np.clip((starts + window_centre) // HOP, 0, len(pitch) - 1)]
     spectra = np.fft.rfft(np.stack([padded[start : start + length] for start in starts]) * window("hann", length))
-    kept = np.flatnonzero(np.any(spectra, axis=1) & (np.isfinite(notes) | (not folded)))
-    made = np.zeros_like(spectra)
-    if len(kept):
+    encoded_rows = np.flatnonzero(np.any(spectra, axis=1) & (np.isfinite(notes) | (not folded)))
+    output_spectra = np.zeros_like(spectra)
+    if len(encoded_rows):
         keys = np.where(np.isfinite(notes), np.round(notes), 0).astype(np.int64) % 12
-        moved = 12 * ((settings.fold or 0) + 1) + keys if folded else notes
-        found = [
-            FrameOrigin(clip, int(start), float(note)) for start, note in zip(starts[kept], notes[kept], strict=True)
+        target_notes = 12 * ((settings.fold or 0) + 1) + keys if folded else notes
+        origins = [
+            FrameOrigin(clip, int(start), float(note))
+            for start, note in zip(starts[encoded_rows], notes[encoded_rows], strict=True)
         ]
-        frames = np.stack([moved_frame(padded, s, m, settings) for s, m in zip(found, moved[kept], strict=True)])
+        frames = np.stack(
+            [moved_frame(padded, s, m, settings) for s, m in zip(origins, target_notes[encoded_rows], strict=True)]
+        )
         if not folded:
-            keys[kept] = chroma(frames, settings.sample_rate, length).argmax(1)
-        decoded = decode(network, encode(network, frames, keys[kept]), keys[kept])
+            keys[encoded_rows] = chroma(frames, settings.sample_rate, length).argmax(1)
+        decoded = decode(network, encode(network, frames, keys[encoded_rows]), keys[encoded_rows])
         bins = np.arange(length // 2 + 1)
-        ratios = 2.0 ** ((moved - notes) / 12) if folded else np.ones(len(notes))
-        for row, change in zip(kept, (decoded + FLOOR) / (frames + FLOOR), strict=True):
-            made[row] = spectra[row] * np.interp(bins * ratios[row], bins, change, right=0.0)
-    given = overlap_add(np.fft.irfft(made, length) * (window("hann", length) / (0.375 * OVERLAP)), hop)
-    return asked, given[length - hop : length - hop + len(asked)]
+        ratios = 2.0 ** ((target_notes - notes) / 12) if folded else np.ones(len(notes))
+        for row, change in zip(encoded_rows, (decoded + FLOOR) / (frames + FLOOR), strict=True):
+            output_spectra[row] = spectra[row] * np.interp(bins * ratios[row], bins, change, right=0.0)
+    remade = overlap_add(np.fft.irfft(output_spectra, length) * (window("hann", length) / (0.375 * OVERLAP)), hop)
+    return source, remade[length - hop : length - hop + len(source)]
 
 
 RARE = 0.01  # of the training frames: rarer pitch classes count as untrained
@@ -216,15 +231,15 @@ def mesh(low: Doubles, high: Doubles, points: int, rng: np.random.Generator) -> 
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, n).astype(np.float32)
 
 
-def strongest(network: ChromaAutoencoder, latents: Array, asked: int, settings: ChromaFrames) -> Integers:
-    """Return each code's strongest pitch class decoded at ``asked``, or `SILENT`, [codes]."""
-    energy = chroma(decode(network, latents, asked), settings.sample_rate, settings.frame_length)
+def strongest(network: ChromaAutoencoder, latents: Array, pitch_class: int, settings: ChromaFrames) -> Integers:
+    """Return each code's strongest pitch class decoded at ``pitch_class``, or `SILENT`, [codes]."""
+    energy = chroma(decode(network, latents, pitch_class), settings.sample_rate, settings.frame_length)
     return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
 
 
 def obedience(answers: dict[int, Integers]) -> dict[str, Any]:
     """Return shares of correct answers, by class and overall; None for untested classes."""
-    shares = {asked: float(np.mean(heard == asked)) for asked, heard in answers.items()}
+    shares = {pitch_class: float(np.mean(answer == pitch_class)) for pitch_class, answer in answers.items()}
     return {
         "overall": float(np.mean(list(shares.values()))),
         "by_pitch_class": {name: shares.get(k) for k, name in enumerate(PITCH_CLASSES)},
@@ -232,7 +247,7 @@ def obedience(answers: dict[int, Integers]) -> dict[str, Any]:
 
 
 def sounding(
-    network: ChromaAutoencoder, latents: Array, asked: list[int], settings: ChromaFrames, folded: bool
+    network: ChromaAutoencoder, latents: Array, pitch_classes: list[int], settings: ChromaFrames, folded: bool
 ) -> dict[str, Any]:
     """Return the share of notes with the right pitch class, and with the right octave (None without one).
 
@@ -240,17 +255,17 @@ def sounding(
     """
     phase = NoisePhase(settings.frame_length, settings.hop_length)
     right = octave = 0
-    for pitch_class in asked:
+    for pitch_class in pitch_classes:
         for frame in decode(network, latents, pitch_class):
-            note = sounding_note(held(frame, phase, settings), settings.sample_rate)
-            away = note - pitch_class
-            right += abs((away + 6) % 12 - 6) < 0.5
-            octave += folded and abs(away - 12 * (settings.fold or 0) - 12) < 0.5
-    notes = len(latents) * len(asked)
+            note = sounding_note(sustain_frame(frame, phase, settings), settings.sample_rate)
+            interval = note - pitch_class
+            right += abs((interval + 6) % 12 - 6) < 0.5
+            octave += folded and abs(interval - 12 * (settings.fold or 0) - 12) < 0.5
+    notes = len(latents) * len(pitch_classes)
     return {"notes": notes, "pitch_class": right / notes, "octave": octave / notes if folded else None}
 
 
-def held(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Array:
+def sustain_frame(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Array:
     """Sustain a frame for `SECONDS`, without the edges, [samples]."""
     length, hop = settings.frame_length, settings.hop_length
     count = round(SECONDS * settings.sample_rate / hop) + length // hop

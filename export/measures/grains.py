@@ -53,7 +53,7 @@ def log_mel(sounds: Array, sample_rate: int) -> Doubles:
     return 10 * np.log10(np.maximum(powers(sounds) @ mel(sample_rate, transform_length(sounds.shape[1])), QUIETEST))
 
 
-def reconstruction(asked: Array, given: Array, clips: Integers, sample_rate: int) -> dict[str, dict[str, float]]:
+def reconstruction(target: Array, decoded: Array, clips: Integers, sample_rate: int) -> dict[str, dict[str, float]]:
     """Return distances between grains, over all (``value``), and as mean and deviation over clips.
 
     ``sample_mean_square`` compares waveforms, [grains, frame_length]; ``sample_error_db`` is its ratio to the target's
@@ -61,19 +61,26 @@ def reconstruction(asked: Array, given: Array, clips: Integers, sample_rate: int
     ``spectral_convergence_db`` is the energy of the magnitudes' difference over the target's.
     ``log_spectral_distance_db`` is the root mean square difference of `log_mel` bands, averaged over grains.
     """
-    squares = np.square(asked - given, dtype=np.float64).sum(1)
-    count = np.ones(len(asked))
-    sought, found = np.sqrt(powers(asked)), np.sqrt(powers(given))
-    apart = np.square(log_mel(asked, sample_rate) - log_mel(given, sample_rate)).mean(1)
+    squares = np.square(target - decoded, dtype=np.float64).sum(1)
+    count = np.ones(len(target))
+    target_magnitudes, decoded_magnitudes = np.sqrt(powers(target)), np.sqrt(powers(decoded))
+    mean_squares_db = np.square(log_mel(target, sample_rate) - log_mel(decoded, sample_rate)).mean(1)
     return {
-        "sample_mean_square": pooled(squares, count * asked.shape[1], clips),
-        "sample_error_db": pooled(squares, np.square(asked, dtype=np.float64).sum(1), clips, decibels),
-        "spectral_convergence_db": pooled(np.square(sought - found).sum(1), np.square(sought).sum(1), clips, decibels),
-        "log_spectral_distance_db": pooled(np.sqrt(apart), count, clips),
+        "sample_mean_square": pooled(squares, count * target.shape[1], clips),
+        "sample_error_db": pooled(squares, np.square(target, dtype=np.float64).sum(1), clips, decibels),
+        "spectral_convergence_db": pooled(
+            np.square(target_magnitudes - decoded_magnitudes).sum(1),
+            np.square(target_magnitudes).sum(1),
+            clips,
+            decibels,
+        ),
+        "log_spectral_distance_db": pooled(np.sqrt(mean_squares_db), count, clips),
     }
 
 
-def bands(asked: Array, given: Array, clips: Integers, sample_rate: int, same_waveform: bool) -> list[dict[str, Any]]:
+def bands(
+    target: Array, decoded: Array, clips: Integers, sample_rate: int, same_waveform: bool
+) -> list[dict[str, Any]]:
     """Return the excess and loss of grains, [grains, frame_length], by band; the last is all above 3 kHz.
 
     Mean spectra per clip suit waveforms and noise alike. Values are means and deviations over clips, relative to the
@@ -81,40 +88,46 @@ def bands(asked: Array, given: Array, clips: Integers, sample_rate: int, same_wa
     Hz, -40 or more. ``noise_db`` is the power incoherent with the target (1 - coherence, over a clip's windows), -40 or
     more; None unless the network reconstructs waveforms.
     """
-    scale = 1 / np.square(_window(asked.shape[1])).sum()
-    hz = np.fft.rfftfreq(transform_length(asked.shape[1]), 1 / sample_rate)
-    sums = []
+    scale = 1 / np.square(_window(target.shape[1])).sum()
+    hz = np.fft.rfftfreq(transform_length(target.shape[1]), 1 / sample_rate)
+    piece_powers = []
     for clip in np.unique(clips):
-        sought, found = (_spectra(sounds[clips == clip]) for sounds in (asked, given))
-        before, after = (scale * np.square(np.abs(x)).mean(0) + QUIETEST for x in (sought, found))
-        shared = scale * np.square(np.abs((sought.conj() * found).mean(0))) * scale / before
-        sums.append(_by_piece(np.stack([before, after, np.maximum(after - shared, 0)]), hz))
-    pieces = np.stack(sums)  # [clips, (asked, given, noise), pieces]
+        target_spectra, decoded_spectra = (_spectra(sounds[clips == clip]) for sounds in (target, decoded))
+        target_power, decoded_power = (
+            scale * np.square(np.abs(x)).mean(0) + QUIETEST for x in (target_spectra, decoded_spectra)
+        )
+        coherent_power = (
+            scale * np.square(np.abs((target_spectra.conj() * decoded_spectra).mean(0))) * scale / target_power
+        )
+        piece_powers.append(
+            _by_piece(np.stack([target_power, decoded_power, np.maximum(decoded_power - coherent_power, 0)]), hz)
+        )
+    pieces = np.stack(piece_powers)  # [clips, (target, decoded, noise), pieces]
     edges = [*(edge for edge in EDGES_HZ if edge < sample_rate / 2), sample_rate / 2]
     starts = np.arange(pieces.shape[2]) * PIECE_HZ
-    found_bands = []
-    above = max(low for low in edges[:-1] if low <= ABOVE_HZ)  # lower where no band begins there
-    for low, high in [*itertools.pairwise(edges), (above, sample_rate / 2)]:
-        before, after, noise = np.moveaxis(pieces[..., (starts >= low) & (starts < high)], 1, 0)
-        asked_for = before.sum(1)
-        added = np.maximum(after - before, 0).sum(1) / asked_for
-        rest = noise.sum(1) / asked_for
-        found_bands.append(
+    band_figures = []
+    high_band_hz = max(low for low in edges[:-1] if low <= ABOVE_HZ)  # lower where no band begins there
+    for low, high in [*itertools.pairwise(edges), (high_band_hz, sample_rate / 2)]:
+        target_power, decoded_power, noise = np.moveaxis(pieces[..., (starts >= low) & (starts < high)], 1, 0)
+        band_power = target_power.sum(1)
+        excess_ratio = np.maximum(decoded_power - target_power, 0).sum(1) / band_power
+        noise_ratio = noise.sum(1) / band_power
+        band_figures.append(
             {
                 "low_hz": low,
                 "high_hz": high,
-                "level_db": _spread(decibels(after.sum(1) / asked_for)),
-                "excess_db": _spread(np.maximum(decibels(added), LEAST_DB)),
-                "noise_db": _spread(np.maximum(decibels(rest), LEAST_DB)) if same_waveform else None,
+                "level_db": _spread(decibels(decoded_power.sum(1) / band_power)),
+                "excess_db": _spread(np.maximum(decibels(excess_ratio), LEAST_DB)),
+                "noise_db": _spread(np.maximum(decibels(noise_ratio), LEAST_DB)) if same_waveform else None,
             }
         )
-    return found_bands
+    return band_figures
 
 
 def _by_piece(spectra: Doubles, hz: npt.NDArray[Any]) -> Doubles:
     starts = np.searchsorted(hz, np.arange(0, hz[-1], PIECE_HZ))
-    sums: Doubles = np.add.reduceat(spectra, starts, axis=-1)
-    return sums
+    piece_powers: Doubles = np.add.reduceat(spectra, starts, axis=-1)
+    return piece_powers
 
 
 def _spread(values: Doubles) -> dict[str, float]:
@@ -124,18 +137,18 @@ def _spread(values: Doubles) -> dict[str, float]:
 Part = Literal["train", "val", "test", "held_out"]  # held_out: the ends of training clips
 
 ROWS = 2048  # per network call
-KEPT = 0.15  # of the bins, as in the post
+KEPT_BINS = 0.15  # of the bins, as in the post
 
 
 @dataclass(frozen=True)
 class GrainSample:
     """Windows of a part of the corpus, [windows, frame_length], and their clip indices, [windows].
 
-    ``found`` counts the part's sounding windows.
+    ``windows_in_part`` counts those that sound.
     """
 
     part: Part
-    found: int
+    windows_in_part: int
     samples: Array
     clips: Integers
 
@@ -145,12 +158,12 @@ class GrainSample:
 
 def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.random.Generator) -> GrainSample | None:
     """Sample up to ``count`` windows of a part, in order; None if none sounds."""
-    found = windows(corpus, _split(part), settings, held_out=part == "held_out")
-    if not len(found):
+    part_windows = windows(corpus, _split(part), settings, held_out=part == "held_out")
+    if not len(part_windows):
         return None
-    places = random_indices(len(found), count, rng)
-    samples = found.take_grains(corpus, places, settings.frame_length)
-    return GrainSample(part, len(found), samples, found.places(places).clip)
+    places = random_indices(len(part_windows), count, rng)
+    samples = part_windows.take_grains(corpus, places, settings.frame_length)
+    return GrainSample(part, len(part_windows), samples, part_windows.places(places).clip)
 
 
 def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -> Array:
@@ -158,9 +171,9 @@ def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -
     sounds = [corpus.samples(clip) for clip in corpus.clips(_split(part))]
     if part == "held_out":
         sounds = [sound[round(len(sound) * (1 - settings.held_out)) :] for sound in sounds]
-    wanted = round(seconds * corpus.rate)
-    count = -(-wanted * len(sounds) // sum(len(sound) for sound in sounds))
-    return np.concatenate([sounds[i] for i in evenly_spaced(len(sounds), count)])[:wanted]
+    length = round(seconds * corpus.rate)
+    count = -(-length * len(sounds) // sum(len(sound) for sound in sounds))
+    return np.concatenate([sounds[i] for i in evenly_spaced(len(sounds), count)])[:length]
 
 
 def sequence(sound: Array, length: int, hop: int) -> Array:
@@ -186,7 +199,7 @@ def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: 
 def filtered(sounds: Array) -> Array:
     """Keep the lower 15 % of bins, as in the post."""
     spectra = np.fft.rfft(sounds)
-    spectra[:, round(KEPT * spectra.shape[1]) :] = 0
+    spectra[:, round(KEPT_BINS * spectra.shape[1]) :] = 0
     return np.fft.irfft(spectra, sounds.shape[1]).astype(np.float32)
 
 

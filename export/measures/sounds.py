@@ -26,13 +26,13 @@ def recordings(corpus: Corpus) -> dict[str, Any]:
     orchestral notes. ``note`` is the median MIDI pitch, None without any.
     """
     clips = corpus.clips("train")
-    few = clips[:: max(1, round(corpus.seconds("train") / LOOKED_AT_SECONDS))]
-    found = [_events(corpus.samples(clip), corpus.rate) for clip in few]
+    sampled_clips = clips[:: max(1, round(corpus.seconds("train") / LOOKED_AT_SECONDS))]
+    clip_events = [_events(corpus.samples(clip), corpus.rate) for clip in sampled_clips]
     pitched, total = pitched_frames(corpus)
     notes = np.concatenate([corpus.pitch(clip) for clip in clips])
     notes = notes[np.isfinite(notes)]
     return {
-        "event_seconds": sum(seconds for seconds, _ in found) / sum(events for _, events in found),
+        "event_seconds": sum(seconds for seconds, _ in clip_events) / sum(events for _, events in clip_events),
         "pitched": pitched / max(total, 1),
         "note": float(np.median(notes)) if len(notes) else None,
     }
@@ -49,8 +49,8 @@ def _events(samples: Array, rate: int) -> tuple[float, int]:
     level = np.pad(10 * np.log10(power + 1e-12), (RISE_STEPS, 0), constant_values=-np.inf)  # silence before the clip
     loud = level > level.max() - LOUD_DB
     rises = np.flatnonzero(loud[RISE_STEPS:] & (level[RISE_STEPS:] > level[:-RISE_STEPS] + RISE_DB))
-    begun = np.sum(np.diff(rises, prepend=-APART_STEPS - 1) > APART_STEPS)
-    return float(loud.sum() * STEP_SECONDS), max(1, int(begun))
+    onset_count = np.sum(np.diff(rises, prepend=-APART_STEPS - 1) > APART_STEPS)
+    return float(loud.sum() * STEP_SECONDS), max(1, int(onset_count))
 
 
 ONSET_HOP_SECONDS, ONSET_WINDOW = 0.005, 4  # of spectra; window length in hops
@@ -74,16 +74,16 @@ def onsets(sound: Array, rate: int) -> Doubles:
     levels = np.log1p(COMPRESSED * magnitudes / max(float(magnitudes.max()), LEAST))
     rise = np.maximum(levels[1:] - levels[:-1], 0).sum(1)
     reach = round(WITHIN_SECONDS / ONSET_HOP_SECONDS)
-    around = np.lib.stride_tricks.sliding_window_view(np.pad(rise, reach), 2 * reach + 1).max(1)
-    found = np.flatnonzero((rise >= around) & (rise > SHARPEST * max(float(rise.max()), LEAST)))
+    neighbourhood_peak = np.lib.stride_tricks.sliding_window_view(np.pad(rise, reach), 2 * reach + 1).max(1)
+    peaks = np.flatnonzero((rise >= neighbourhood_peak) & (rise > SHARPEST * max(float(rise.max()), LEAST)))
     # The window after a rise is centered half a window later, and the first window is one window before the sound.
-    times: Doubles = ((found + 1) * hop - length / 2) / rate
+    times: Doubles = ((peaks + 1) * hop - length / 2) / rate
     return times
 
 
-def onset_measure(asked: Array, given: Array, rate: int) -> float:
+def onset_measure(recording: Array, continuation: Array, rate: int) -> float:
     """Return the F-measure of onsets, 0 to 1."""
-    return f_measure(onsets(asked, rate), onsets(given, rate))
+    return f_measure(onsets(recording, rate), onsets(continuation, rate))
 
 
 def edges_db(sound: Array, rate: int, hop: int, overlap: int) -> float:

@@ -32,13 +32,13 @@ class Backend:
             raise NnRefusal("it has no method with METHOD_params")
 
     def methods(self) -> list[str]:
-        if self._has("get_methods"):
+        if self._has_method("get_methods"):
             return [str(name) for name in self._module.get_methods()]
         names: list[str] = self._module._c._method_names()
         return [name for name in names if hasattr(self._module, f"{name}_params")]
 
     def attributes(self) -> list[str]:
-        if self._has("get_attributes"):
+        if self._has_method("get_attributes"):
             return [str(name) for name in self._module.get_attributes()]
         names = {name for name, _ in (*self._module.named_buffers(), *self._module.named_parameters())}
         return sorted(name.removesuffix("_params") for name in names if name.endswith("_params"))
@@ -52,12 +52,12 @@ class Backend:
 
     def labels(self, method: str) -> tuple[list[str], list[str]]:
         channels_in, _, channels_out, _ = self.params(method)
-        found = []
-        for way, count in (("input", channels_in), ("output", channels_out)):
-            given = getattr(self._module, f"{method}_{way}_labels", [])
-            plain = [f"(signal) model {way} {place}" for place in range(count)]
-            found.append([*given[:count], *plain[len(given) :]])
-        return found[0], found[1]
+        label_lists = []
+        for side, count in (("input", channels_in), ("output", channels_out)):
+            custom_labels = getattr(self._module, f"{method}_{side}_labels", [])
+            default_labels = [f"(signal) model {side} {place}" for place in range(count)]
+            label_lists.append([*custom_labels[:count], *default_labels[len(custom_labels) :]])
+        return label_lists[0], label_lists[1]
 
     def get(self, name: str) -> str:
         types = self._types(name)
@@ -70,12 +70,12 @@ class Backend:
         types = self._types(name)
         if len(words) != len(types):
             raise NnRefusal(f"{name} takes {len(types)} values, {len(words)} were given")
-        given = self._call(f"set_{name}", *(_read(word, kind) for word, kind in zip(words, types, strict=True)))
-        if isinstance(given, bool) or given != 0:
-            raise NnRefusal(f"set_{name} gives {given!r} in place of 0")
+        status = self._call(f"set_{name}", *(_read(word, kind) for word, kind in zip(words, types, strict=True)))
+        if isinstance(status, bool) or status != 0:
+            raise NnRefusal(f"set_{name} gives {status!r} in place of 0")
 
     def set_sample_rate(self, rate: int) -> None:
-        if self._has("set_sample_rate"):
+        if self._has_method("set_sample_rate"):
             self._call("set_sample_rate", rate)
 
     def perform(self, signals: Array, method: str = "forward") -> Array:
@@ -85,23 +85,27 @@ class Backend:
         if count % ratio_in:
             raise NnRefusal(f"blocks of {count} samples are no multiple of its ratio {ratio_in}")
         with torch.inference_mode():
-            given = torch.from_numpy(np.ascontiguousarray(signals[:, :channels_in], np.float32))
-            given = given.reshape(batch, channels_in, count // ratio_in, ratio_in)[..., -1]
-            found = self._call(method, given)
-            if not isinstance(found, torch.Tensor) or found.numel() * ratio_out != batch * channels_out * count:
+            model_input = torch.from_numpy(np.ascontiguousarray(signals[:, :channels_in], np.float32))
+            # nn~ passes the last sample of each stretch of ratio_in samples on
+            model_input = model_input.reshape(batch, channels_in, count // ratio_in, ratio_in)[..., -1]
+            model_output = self._call(method, model_input)
+            if (
+                not isinstance(model_output, torch.Tensor)
+                or model_output.numel() * ratio_out != batch * channels_out * count
+            ):
                 raise NnRefusal(f"{method} does not give {channels_out} channels of {count} samples")
-            held = found.repeat_interleave(ratio_out).reshape(batch, channels_out, count)
-        made: Array = held.numpy()
-        return made
+            upsampled = model_output.repeat_interleave(ratio_out).reshape(batch, channels_out, count)
+        rendered_signals: Array = upsampled.numpy()
+        return rendered_signals
 
-    def _has(self, method: str) -> bool:
+    def _has_method(self, method: str) -> bool:
         return method in self._module._c._method_names()
 
-    def _call(self, method: str, *given: Any) -> Any:
-        if not self._has(method):
+    def _call(self, method: str, *arguments: Any) -> Any:
+        if not self._has_method(method):
             raise NnRefusal(f"it has no {method}")
         try:
-            return getattr(self._module, method)(*given)
+            return getattr(self._module, method)(*arguments)
         except RuntimeError as error:
             raise NnRefusal(f"{method} fails ({str(error).strip().splitlines()[-1]})") from None
 
@@ -113,10 +117,10 @@ class Backend:
         return types
 
     def _numbers(self, name: str, count: int | None = None) -> list[int]:
-        found = getattr(self._module, name, None)
-        if not isinstance(found, torch.Tensor) or found.ndim != 1 or count not in (None, len(found)):
+        attribute = getattr(self._module, name, None)
+        if not isinstance(attribute, torch.Tensor) or attribute.ndim != 1 or count not in (None, len(attribute)):
             raise NnRefusal(f"it has no {name}, or not as numbers in a row")
-        return [int(number) for number in found]
+        return [int(number) for number in attribute]
 
 
 def quiet() -> AbstractContextManager[object]:

@@ -27,8 +27,8 @@ from ..onnx_to_torch import RebuiltDecoder
 from .backend import Backend, NnRefusal, quiet
 
 BATCHES = (1, 2, 7, 64)  # rows per comparison: one, few, an odd number, many
-FRAMES = 2e-5  # of the frames' range: single precision, summed in different orders
-SOUND = 1e-5  # of full scale: -100 dB
+FRAME_TOLERANCE = 2e-5  # of the frames' range: single precision, summed in different orders
+SOUND_TOLERANCE = 1e-5  # of full scale: -100 dB
 BLOCK = 1000  # samples per block, not a power of two
 NOTE, SECONDS, SILENCE = 57.25, 0.5, 0.02  # between keys, so that pitches move; preceded by silence
 
@@ -58,23 +58,23 @@ def check_parity(model: Model, file: Path) -> None:
     """Raise `NnRefusal` if nn~ would refuse a file, `Failure` if frames or sound differ from the model's."""
     backend = Backend(file)
     for name in backend.attributes():
-        before = backend.get(name)
-        backend.set(name, *before.split())
-        if backend.get(name) != before:
-            raise NnRefusal(f"attribute {name} is {backend.get(name)} where {before} was set")
-    expected, found = _frames(model, file)
-    relative = float(np.abs(found - expected).max()) / max(float(np.ptp(expected)), 1e-9)
-    if not relative <= FRAMES:
+        attribute_text = backend.get(name)
+        backend.set(name, *attribute_text.split())
+        if backend.get(name) != attribute_text:
+            raise NnRefusal(f"attribute {name} is {backend.get(name)} where {attribute_text} was set")
+    expected, rebuilt_frames = _frames(model, file)
+    relative = float(np.abs(rebuilt_frames - expected).max()) / max(float(np.ptp(expected)), 1e-9)
+    if not relative <= FRAME_TOLERANCE:
         raise Failure(f"{model.path}: rebuilt, its frames differ by {relative:.2g} of their range; no file was kept")
     signals, sound = note(model, SECONDS)
     blocks = [backend.perform(signals[:, :, start : start + BLOCK]) for start in range(0, signals.shape[2], BLOCK)]
-    apart = float(np.abs(np.concatenate(blocks, axis=2)[0] - sound).max())
-    if not apart <= SOUND * max(1.0, float(np.abs(sound).max())):
-        raise Failure(f"{model.path}: in nn~ a note would differ from the host's by {apart:.2g}; no file was kept")
+    difference = float(np.abs(np.concatenate(blocks, axis=2)[0] - sound).max())
+    if not difference <= SOUND_TOLERANCE * max(1.0, float(np.abs(sound).max())):
+        raise Failure(f"{model.path}: in nn~ a note would differ from the host's by {difference:.2g}; no file was kept")
 
 
 def _frames(model: Model, file: Path) -> tuple[Array, Array]:
-    rng, expected, found = np.random.default_rng(0), [], []
+    rng, expected, rebuilt_frames = np.random.default_rng(0), [], []
     low, high = ([getattr(knob, end) for knob in model.card.latents] for end in ("low", "high"))
     decoder = torch.jit.load(str(file)).eval().decoder  # type: ignore[no-untyped-call]
     for batch in BATCHES:
@@ -82,10 +82,10 @@ def _frames(model: Model, file: Path) -> tuple[Array, Array]:
         notes = rng.integers(KEYS if model.card.partials is not None else PITCH_CLASSES, size=batch)
         expected.append(model.decode(codes, notes))
         try:
-            found.append(decoder(torch.from_numpy(codes), condition_tensor(model, notes)).numpy())
+            rebuilt_frames.append(decoder(torch.from_numpy(codes), condition_tensor(model, notes)).numpy())
         except RuntimeError:  # TorchScript's message has many lines
             raise Failure(f"{model.path}: its graph gives {batch} rows no frames in torch; no file was kept") from None
-    return np.concatenate(expected), np.concatenate(found)
+    return np.concatenate(expected), np.concatenate(rebuilt_frames)
 
 
 def condition_tensor(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
@@ -97,19 +97,20 @@ def condition_tensor(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
 def note(model: Model, seconds: float) -> tuple[Array, Array]:
     """Return signals, [1, latents + 2, samples], and the engine's sound, [channels, samples]."""
     card = model.card
-    on, count = round(SILENCE * card.sample_rate), round(seconds * card.sample_rate)
-    rest, low, high = (
-        np.array([[getattr(knob, of)] for knob in card.latents], np.float32) for of in ("default", "low", "high")
+    onset_sample, count = round(SILENCE * card.sample_rate), round(seconds * card.sample_rate)
+    default_codes, low, high = (
+        np.array([[getattr(knob, field_name)] for knob in card.latents], np.float32)
+        for field_name in ("default", "low", "high")
     )
-    turns = np.linspace(0.0, np.arange(1, len(rest) + 1), count, axis=1)
-    offsets = (low + (high - low) * (0.5 - 0.5 * np.cos(np.pi * turns)) - rest).astype(np.float32)
-    level = (np.arange(count) >= on).astype(np.float32)
+    turns = np.linspace(0.0, np.arange(1, len(default_codes) + 1), count, axis=1)
+    offsets = (low + (high - low) * (0.5 - 0.5 * np.cos(np.pi * turns)) - default_codes).astype(np.float32)
+    level = (np.arange(count) >= onset_sample).astype(np.float32)
     signals = np.concatenate([offsets, np.full((1, count), NOTE, np.float32), level[np.newaxis]])[np.newaxis]
     engine = engine_of_notes(model)
     motion: Any = ParityInputs(
-        np.clip(offsets + rest, low, high)
+        np.clip(offsets + default_codes, low, high)
     )  # the part of a `Motion` that engines of these kinds use
-    stream = engine.start_stream(NOTE, on, round(NOTE))
+    stream = engine.start_stream(NOTE, onset_sample, round(NOTE))
     starts = range(0, count, BLOCK)
     blocks = [engine.render([stream], motion, start, min(BLOCK, count - start))[0].copy() for start in starts]
     sound = np.concatenate(blocks, axis=1) * np.float32(voice_gain(card.loudness_lufs))
@@ -136,9 +137,9 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
     check_name(path, overwrite)
     card = model.card
     if (player := KINDS[card.kind].player) is None:
-        known = ", ".join(name for name, kind in KINDS.items() if kind.player is not None)
+        kind_names = ", ".join(name for name, kind in KINDS.items() if kind.player is not None)
         raise UserError(
-            f"{model.path} is a model of kind {card.kind}, and nn~ plays {known} alone; "
+            f"{model.path} is a model of kind {card.kind}, and nn~ plays {kind_names} alone; "
             "render its notes to sound files, and play these there"
         )
     with replacing(path, overwrite) as file, torch.no_grad(), quiet():
@@ -155,13 +156,13 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
 
 def _pack_anew(file: Path) -> None:
     """Remove this machine's source paths and the temporary name."""
-    kept = {}
+    contents_by_name = {}
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
             if not name.endswith(".debug_pkl"):
-                kept[name.partition("/")[2]] = archive.read(name)
+                contents_by_name[name.partition("/")[2]] = archive.read(name)
     with zipfile.ZipFile(file, "w") as archive:
-        for name, content in kept.items():
+        for name, content in contents_by_name.items():
             archive.writestr(zipfile.ZipInfo(f"{FOLDER}/{name}"), content)
 
 
@@ -187,16 +188,16 @@ def written(
         raise UserError(f"nothing to write of {source}: give -o MODEL.onnx, --nn MODEL.ts, or both")
     if nn is not None:
         check_name(nn, overwrite)
-    made = Path(source) / "model.onnx"  # in a folder of `make`
-    if nn is not None and (made.is_file() or not Path(source).is_dir()):
+    model_file = Path(source) / "model.onnx"  # in a folder of `make`
+    if nn is not None and (model_file.is_file() or not Path(source).is_dir()):
         if output is not None:
             raise UserError(f"-o {output} is written of a run, and {source} is no run folder; leave -o out")
         if labels != LabelInput():
             raise UserError(f"{source} is a model whose card says what it is; words for the card go with a run")
-        yield _for_nn(opened_model(str(made) if made.is_file() else source), nn, overwrite)
+        yield _for_nn(opened_model(str(model_file) if model_file.is_file() else source), nn, overwrite)
         return
-    with tempfile.TemporaryDirectory() as aside:
-        path = output or Path(aside) / f"{nn.stem if nn else ''}.onnx"
+    with tempfile.TemporaryDirectory() as temporary_folder:
+        path = output or Path(temporary_folder) / f"{nn.stem if nn else ''}.onnx"
         card = export(Run.open(Path(source)), path, labels=labels, which=which, weights=weights, overwrite=overwrite)
         if output is not None:
             yield f"{output}: {len(card.latents)} latents, within {card.parity.relative:.1e} of torch"

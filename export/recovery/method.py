@@ -13,32 +13,32 @@ METHODS = ("network", "gradient", "hybrid")
 MISSING = "torch is not installed: pip install 'timbrel[train]'"
 
 
-def chosen_method(asked: str | None, model: Model, say: Callable[[str], None]) -> RecoveryMethod:
-    """Return the method ``asked``: ``network``, ``gradient`` or ``hybrid``; None: the best that is installed.
+def chosen_method(requested: str | None, model: Model, report: Callable[[str], None]) -> RecoveryMethod:
+    """Return the method ``requested``: ``network``, ``gradient`` or ``hybrid``; None: the best that is installed.
 
-    ``say`` receives a note if that is less than a hybrid.
+    ``report`` receives a note if that is less than a hybrid.
 
     Raises:
         UserError: the method cannot search this model, or not here.
     """
-    if asked not in (None, *METHODS):
-        raise UserError(f"method {asked!r}: give one of {', '.join(METHODS)}")
+    if requested not in (None, *METHODS):
+        raise UserError(f"method {requested!r}: give one of {', '.join(METHODS)}")
     encodes = encoder_path(model.path).exists()
-    if encodes and asked in (None, "hybrid") and can_refine(model.card):  # it needs no torch
+    if encodes and requested in (None, "hybrid") and can_refine(model.card):  # it needs no torch
         return RecoveryMethod("hybrid", refined, refines=True)
     searches = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "librosa"))
-    if asked == NETWORK.name or (asked is None and not searches):
-        if asked is None:
-            say(f"{MISSING}; the network's code is not refined")
+    if requested == NETWORK.name or (requested is None and not searches):
+        if requested is None:
+            report(f"{MISSING}; the network's code is not refined")
         return NETWORK
     if not searches:
-        raise UserError(f"method {asked} searches, and {MISSING}; or give network")
-    if asked == "hybrid" and not encodes:
+        raise UserError(f"method {requested} searches, and {MISSING}; or give network")
+    if requested == "hybrid" and not encodes:
         raise UserError(f"method hybrid begins at a network's code, and {model.path} has no encoder; give gradient")
-    if asked is None and not encodes:
-        say(f"{model.path} has no encoder: its code is searched by gradient alone")
+    if requested is None and not encodes:
+        report(f"{model.path} has no encoder: its code is searched by gradient alone")
     from .search import gradient, hybrid
 
-    if asked == "gradient" or not encodes:
+    if requested == "gradient" or not encodes:
         return RecoveryMethod("gradient", gradient)
     return RecoveryMethod("hybrid", hybrid, refines=True)

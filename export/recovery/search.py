@@ -53,36 +53,38 @@ class FrameDistance:
         envelopes = [target.envelope for target in targets if target.envelope is not None]
         self._envelope = _envelope_levels(torch.stack(envelopes)) if envelopes else None
 
-    def difference(self, frames: Tensor, which: Tensor, pooled: int = 1) -> Tensor:
+    def difference(self, frames: Tensor, indices: Tensor, pooled: int = 1) -> Tensor:
         """Return the mean absolute difference of amplitudes, relative to the target's mean, [rows].
 
         (Keyes et al. 2020, equation 1; the divisor does not move the minimum.)
 
         Args:
             frames: decoded, [rows, frame_width].
-            which: target indices, [rows].
+            indices: target indices, [rows].
             pooled: size of average pooling, which removes local minima.
         """
-        given, asked = self._levelled(self._view.decoded(frames)), self._target[which]
+        decoded, target = self._levelled(self._view.decoded(frames)), self._target[indices]
         if pooled > 1:
-            size = (min(pooled, given.shape[1]), pooled)
-            given, asked = (F.avg_pool2d(part[:, None], size, ceil_mode=True)[:, 0] for part in (given, asked))
-        return (given - asked).abs().sum((1, 2)) / asked.sum((1, 2)).clamp_min(1e-12)
+            size = (min(pooled, decoded.shape[1]), pooled)
+            decoded, target = (
+                F.avg_pool2d(amplitudes[:, None], size, ceil_mode=True)[:, 0] for amplitudes in (decoded, target)
+            )
+        return (decoded - target).abs().sum((1, 2)) / target.sum((1, 2)).clamp_min(1e-12)
 
-    def residuals(self, frames: Tensor, which: Tensor) -> Tensor:
+    def residuals(self, frames: Tensor, indices: Tensor) -> Tensor:
         """Return residuals, [rows, m], of mel-band levels, envelopes and, unless noise, roots of amplitudes."""
-        given = self._levelled(self._view.decoded(frames))
-        power = given.square() @ self._mel
-        loudest = power.amax((1, 2), keepdim=True) if not self._view.gain_counts else self._loudest[which]
-        levels = (_log_levels(power, loudest) - self._levels[which]).flatten(1)
+        decoded = self._levelled(self._view.decoded(frames))
+        power = decoded.square() @ self._mel
+        loudest = power.amax((1, 2), keepdim=True) if not self._view.gain_counts else self._loudest[indices]
+        levels = (_log_levels(power, loudest) - self._levels[indices]).flatten(1)
         parts = [levels * (LEVELS / levels.shape[1] ** 0.5)]
         envelope = self._view.envelope(frames)
         if envelope is not None and self._envelope is not None:
-            parts.append((_envelope_levels(envelope) - self._envelope[which]) * (LEVELS / envelope.shape[1] ** 0.5))
+            parts.append((_envelope_levels(envelope) - self._envelope[indices]) * (LEVELS / envelope.shape[1] ** 0.5))
         if not self._view.smooth:
-            parts.append(FINE * ((given + 1e-9).sqrt() / self._size[which] - self._roots[which]).flatten(1))
+            parts.append(FINE * ((decoded + 1e-9).sqrt() / self._size[indices] - self._roots[indices]).flatten(1))
         if self._further is not None:
-            parts.append(self._further(frames, which))
+            parts.append(self._further(frames, indices))
         return torch.cat(parts, 1)
 
     def _levelled(self, amplitudes: Tensor) -> Tensor:
@@ -135,11 +137,11 @@ def _pooled(power: Tensor) -> Tensor:
 
 STARTS = 16  # of a gradient search; at least one per label
 ROUNDS = 20  # evaluations between two progress reports
-FOUND = 3e-3  # of a sound's amplitudes: smaller differences count as found
+FOUND_LOSS = 3e-3  # of a sound's amplitudes: smaller differences count as found
 EVALUATIONS = 80  # of least squares: most need fifteen
-EXACT = 1e-7  # of a sound's roots, squared: -70 dB
-DRAWN, RESTARTS = 128, 6  # random codes, and the nearest of them from which least squares begins again
-TOGETHER = 64  # frames decoded per batch: those of long clips fill memory
+EXACT_LOSS = 1e-7  # of a sound's roots, squared: -70 dB
+RANDOM_CODES, RESTARTS = 128, 6  # random codes, and the nearest of them from which least squares begins again
+BATCH_FRAMES = 64  # frames decoded per batch: those of long clips fill memory
 SEED = 0
 
 Progress = Callable[[float], None]
@@ -150,7 +152,7 @@ class SearchStage(NamedTuple):
 
     evaluations: int
     pooled: int
-    kept: int
+    kept_starts: int
 
 
 STAGES = (SearchStage(40, 4, 4), SearchStage(60, 2, 2), SearchStage(900, 1, 1))
@@ -201,62 +203,64 @@ class CodeSearcher:
         generator = torch.Generator().manual_seed(self.options.seed)
         starts = max(self.options.starts, len(self._card.labels))
         groups = torch.arange(len(sounds)).repeat_interleave(starts)
-        each = torch.arange(starts).repeat(len(sounds)) % max(1, len(self._card.labels))
-        labels = classes[groups] if self._card.keyed else each
+        labels_in_turn = torch.arange(starts).repeat(len(sounds)) % max(1, len(self._card.labels))
+        labels = classes[groups] if self._card.keyed else labels_in_turn
         points = torch.rand(len(groups), len(self._low), generator=generator)
-        total, done = sum(stage.evaluations for stage in self.options.stages), 0
+        total, evaluated = sum(stage.evaluations for stage in self.options.stages), 0
         for stage in self.options.stages:
             objective = self._difference(likeness, groups, labels, stage.pooled)
-            minimiser = Minimiser(objective, points, groups, "stochastic", FOUND, generator)
+            minimiser = Minimiser(objective, points, groups, "stochastic", FOUND_LOSS, generator)
             for first in range(0, stage.evaluations, ROUNDS):
                 ended = minimiser.run(min(ROUNDS, stage.evaluations - first))
-                done += min(ROUNDS, stage.evaluations - first)
+                evaluated += min(ROUNDS, stage.evaluations - first)
                 if progress is not None:
-                    progress(done / total)
-            kept = _best(ended.losses, groups, stage.kept)
-            points, groups, labels = ended.points[kept].float(), groups[kept], labels[kept]
+                    progress(evaluated / total)
+            best_rows = _best_rows(ended.losses, groups, stage.kept_starts)
+            points, groups, labels = ended.points[best_rows].float(), groups[best_rows], labels[best_rows]
         played = self._likeness(sounds)
-        return self._found(points, groups, labels, ended.settled[kept], played, [None] * len(sounds))
+        return self._search_results(points, groups, labels, ended.settled[best_rows], played, [None] * len(sounds))
 
     def hybrid(self, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
         if self._sounding is not None:
             return refined(self._model, sounds, progress, self._further_of_clips())
         played, points, groups, labels = self._starts(sounds)
-        before = self._missed(played, points, groups, labels)
+        encoder_missed = self._missed_shares(played, points, groups, labels)
         ends = []
         for number in range(len(sounds)):
-            ends.append(self._refined(played, number, points[number], labels[number]))
+            ends.append(self._refine_code(played, number, points[number], labels[number]))
             if progress is not None:
                 progress((number + 1) / len(sounds))
-        better = torch.stack([end.point for end in ends])
+        refined_points = torch.stack([end.point for end in ends])
         settled = torch.tensor([end.settled for end in ends])
-        return self._found(better, groups, labels, settled, played, before.tolist())
+        return self._search_results(refined_points, groups, labels, settled, played, encoder_missed.tolist())
 
     def descent(self, sounds: Sequence[SearchTarget], evaluations: int) -> list[SearchResult]:
         """Refine codes by L-BFGS, as the publication's hybrid."""
         played, points, groups, labels = self._starts(sounds)
-        before = self._missed(played, points, groups, labels)
+        encoder_missed = self._missed_shares(played, points, groups, labels)
         objective = self._difference(FrameDistance(self._view, self._targets(sounds)[0]), groups, labels, 1)
         generator = torch.Generator().manual_seed(self.options.seed)
-        ended = Minimiser(objective, points, groups, "stochastic", FOUND, generator).run(evaluations)
-        return self._found(ended.points.float(), groups, labels, ended.settled, played, before.tolist())
+        ended = Minimiser(objective, points, groups, "stochastic", FOUND_LOSS, generator).run(evaluations)
+        return self._search_results(
+            ended.points.float(), groups, labels, ended.settled, played, encoder_missed.tolist()
+        )
 
-    def _refined(self, played: FrameDistance, number: int, point: Tensor, label: Tensor) -> LeastSquares:
-        which = torch.tensor([number])
+    def _refine_code(self, played: FrameDistance, number: int, point: Tensor, label: Tensor) -> LeastSquares:
+        target_index = torch.tensor([number])
 
-        def residuals(at: Tensor) -> Tensor:
-            return played.residuals(self._decoded(at, label.expand(len(at))), which)
+        def residuals(points: Tensor) -> Tensor:
+            return played.residuals(self._decoded(points, label.expand(len(points))), target_index)
 
-        best = least_squares(residuals, point, EVALUATIONS, EXACT)
-        if not self._many_minima or best.loss <= EXACT:
+        best = least_squares(residuals, point, EVALUATIONS, EXACT_LOSS)
+        if not self._many_minima or best.loss <= EXACT_LOSS:
             return best
         generator = torch.Generator().manual_seed(self.options.seed)
-        drawn = torch.rand(DRAWN, len(point), generator=generator)
+        random_points = torch.rand(RANDOM_CODES, len(point), generator=generator)
         with torch.no_grad():
-            losses = residuals(drawn).square().sum(1)
-        for other in drawn[losses.argsort()[:RESTARTS]]:
-            best = min(best, least_squares(residuals, other, EVALUATIONS, EXACT), key=lambda end: end.loss)
-            if best.loss <= EXACT:
+            losses = residuals(random_points).square().sum(1)
+        for start in random_points[losses.argsort()[:RESTARTS]]:
+            best = min(best, least_squares(residuals, start, EVALUATIONS, EXACT_LOSS), key=lambda end: end.loss)
+            if best.loss <= EXACT_LOSS:
                 break
         return best
 
@@ -265,12 +269,12 @@ class CodeSearcher:
         if further is None:
             return None
 
-        def apart(clips: Array, number: int) -> Array:
+        def clip_residuals(clips: Array, number: int) -> Array:
             with torch.no_grad():
-                found: Array = further(torch.from_numpy(clips), torch.tensor([number])).numpy()
-            return found
+                residuals: Array = further(torch.from_numpy(clips), torch.tensor([number])).numpy()
+            return residuals
 
-        return apart
+        return clip_residuals
 
     def _starts(self, sounds: Sequence[SearchTarget]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
         played, groups = self._likeness(sounds), torch.arange(len(sounds))
@@ -280,10 +284,14 @@ class CodeSearcher:
             return played, points, groups, self._targets(sounds)[1]
         if all(sound.label is not None for sound in sounds):
             return played, points, groups, torch.tensor([sound.label for sound in sounds])
-        each = [torch.full_like(groups, label) for label in range(len(self._card.labels))]
-        nearest = torch.stack([self._missed(played, points, groups, labels) for labels in each]).argmin(0)
-        told = [int(near) if sound.label is None else sound.label for sound, near in zip(sounds, nearest, strict=True)]
-        return played, points, groups, torch.tensor(told)
+        constant_labels = [torch.full_like(groups, label) for label in range(len(self._card.labels))]
+        nearest = torch.stack(
+            [self._missed_shares(played, points, groups, labels) for labels in constant_labels]
+        ).argmin(0)
+        start_labels = [
+            int(guess) if sound.label is None else sound.label for sound, guess in zip(sounds, nearest, strict=True)
+        ]
+        return played, points, groups, torch.tensor(start_labels)
 
     def _likeness(self, sounds: Sequence[SearchTarget]) -> FrameDistance:
         return FrameDistance(
@@ -291,47 +299,51 @@ class CodeSearcher:
         )
 
     def _targets(self, sounds: Sequence[SearchTarget]) -> tuple[list[TargetSound], Tensor]:
-        heard = [self._view.target_sound(sound.frames) for sound in sounds]
-        return heard, torch.tensor([sound.told or 0 for sound in heard])
+        targets = [self._view.target_sound(sound.frames) for sound in sounds]
+        return targets, torch.tensor([sound.condition or 0 for sound in targets])
 
     def _decoded(self, points: Tensor, labels: Tensor) -> Tensor:
-        told = labels[:, None].float()
+        conditions = labels[:, None].float()
         if self._card.conditions and self._card.partials is None:
-            told = torch.nn.functional.one_hot(labels, self._card.conditions).float()
-        frames: Tensor = self._decoder((self._low + points * (self._high - self._low)).float(), told)
-        return self._view.laid(frames, labels)
+            conditions = torch.nn.functional.one_hot(labels, self._card.conditions).float()
+        frames: Tensor = self._decoder((self._low + points * (self._high - self._low)).float(), conditions)
+        return self._view.convert_frames(frames, labels)
 
     def _difference(self, likeness: FrameDistance, groups: Tensor, labels: Tensor, pooled: int) -> Objective:
         def difference(points: Tensor, rows: Tensor) -> Tensor:
-            parts = zip(torch.split(points, TOGETHER), torch.split(rows, TOGETHER), strict=True)
-            found = [likeness.difference(self._decoded(at, labels[row]), groups[row], pooled) for at, row in parts]
-            return torch.cat(found)
+            batches = zip(torch.split(points, BATCH_FRAMES), torch.split(rows, BATCH_FRAMES), strict=True)
+            differences = [
+                likeness.difference(self._decoded(batch, labels[row]), groups[row], pooled) for batch, row in batches
+            ]
+            return torch.cat(differences)
 
         return difference
 
-    def _missed(self, played: FrameDistance, points: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
-        found = []
+    def _missed_shares(self, played: FrameDistance, points: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
+        shares = []
         with torch.no_grad():
-            for rows in torch.split(torch.arange(len(points)), TOGETHER):
+            for rows in torch.split(torch.arange(len(points)), BATCH_FRAMES):
                 frames = self._decoded(points[rows], labels[rows])
                 sounds = frames if self._sounding is None else self._sounding.played(frames)
-                found.append(played.difference(sounds, groups[rows]))
-        return torch.cat(found)
+                shares.append(played.difference(sounds, groups[rows]))
+        return torch.cat(shares)
 
-    def _found(
+    def _search_results(
         self,
         points: Tensor,
         groups: Tensor,
         labels: Tensor,
         settled: Tensor,
         played: FrameDistance,
-        before: Sequence[float | None],
+        encoder_missed: Sequence[float | None],
     ) -> list[SearchResult]:
         codes = torch.clamp(self._low + points.double() * (self._high - self._low), self._low, self._high).numpy()
-        after = self._missed(played, points, groups, labels)
+        missed_shares = self._missed_shares(played, points, groups, labels)
         return [
-            SearchResult(code, int(label) if self._card.labels else None, first, float(missed), bool(ended))
-            for code, label, first, missed, ended in zip(codes, labels, before, after, settled, strict=True)
+            SearchResult(code, int(label) if self._card.labels else None, encoder_share, float(missed), bool(converged))
+            for code, label, encoder_share, missed, converged in zip(
+                codes, labels, encoder_missed, missed_shares, settled, strict=True
+            )
         ]
 
 
@@ -340,20 +352,20 @@ def span(card: Card) -> tuple[Tensor, Tensor]:
     return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 
 
-def _best(losses: Tensor, groups: Tensor, count: int) -> Tensor:
+def _best_rows(losses: Tensor, groups: Tensor, count: int) -> Tensor:
     order = sorted(range(len(losses)), key=lambda row: (int(groups[row]), float(losses[row])))
-    seen: dict[int, int] = {}
-    kept = []
+    group_counts: dict[int, int] = {}
+    best_rows = []
     for row in order:
         group = int(groups[row])
-        seen[group] = seen.get(group, 0) + 1
-        if seen[group] <= count:
-            kept.append(row)
-    return torch.tensor(kept)
+        group_counts[group] = group_counts.get(group, 0) + 1
+        if group_counts[group] <= count:
+            best_rows.append(row)
+    return torch.tensor(best_rows)
 
 
 def _view_of(card: Card) -> View:
     if (view := KINDS[card.kind].view) is None:
-        known = ", ".join(repr(name) for name, kind in KINDS.items() if kind.view is not None)
-        raise UserError(f"model {card.name!r} is of kind {card.kind!r}, and codes are searched for models of {known}")
+        kinds = ", ".join(repr(name) for name, kind in KINDS.items() if kind.view is not None)
+        raise UserError(f"model {card.name!r} is of kind {card.kind!r}, and codes are searched for models of {kinds}")
     return view(card)

@@ -30,7 +30,7 @@ class Measure:
     form: str = ""
     meaning: str = ""
 
-    def of(self, figures: Any) -> Any:
+    def read(self, figures: Any) -> Any:
         if callable(self.value):
             return self.value(figures)
         for key in self.value.split("."):
@@ -39,7 +39,7 @@ class Measure:
 
     def cell(self, figures: Any) -> str:
         """Return the value in the measure's format, and below it the second of a pair, a spread or an interval."""
-        return formatted(self.of(figures), self.form)
+        return formatted(self.read(figures), self.form)
 
 
 def formatted(value: Any, form: str) -> str:
@@ -48,12 +48,12 @@ def formatted(value: Any, form: str) -> str:
             return NONE
         case str():
             return value
-        case (own, beside):
-            return noted(formatted(own, form), formatted(beside, form))
-        case {"value": own, "mean": mean, "deviation": deviation}:  # over clips
-            return noted(formatted(own, form), f"{formatted(mean, form)} ± {formatted(deviation, form)}")
-        case {"value": own, "low": low, "high": high}:
-            return noted(formatted(own, form), f"{formatted(low, form)} to {formatted(high, form)}")
+        case (main, second):
+            return noted(formatted(main, form), formatted(second, form))
+        case {"value": main, "mean": mean, "deviation": deviation}:  # over clips
+            return noted(formatted(main, form), f"{formatted(mean, form)} ± {formatted(deviation, form)}")
+        case {"value": main, "low": low, "high": high}:
+            return noted(formatted(main, form), f"{formatted(low, form)} to {formatted(high, form)}")
     if form in PERCENT:
         return percent(value).removesuffix(" %" if form == "bare percent" else "")
     return minus(f"{value:{form}}")
@@ -61,9 +61,11 @@ def formatted(value: Any, form: str) -> str:
 
 def measures_down(measures: Sequence[Measure], columns: Mapping[str, Any], note: str = "") -> Markup:
     """Return a table with a row for each measure, and a column for the figures under each heading."""
-    told = any(measure.meaning for measure in measures)
-    rows = [[measure.label, *map(measure.cell, columns.values()), *[measure.meaning] * told] for measure in measures]
-    html = table(["", *columns, *[MEANING] * told], rows, len(columns), "told" if told else "")
+    has_meanings = any(measure.meaning for measure in measures)
+    rows = [
+        [measure.label, *map(measure.cell, columns.values()), *[measure.meaning] * has_meanings] for measure in measures
+    ]
+    html = table(["", *columns, *[MEANING] * has_meanings], rows, len(columns), "told" if has_meanings else "")
     return html + faint(note) if note else html
 
 

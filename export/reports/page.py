@@ -59,30 +59,30 @@ def document(
 
 
 def report_page(
-    found: Mapping[str, Any],
+    report_figures: Mapping[str, Any],
     listen: Mapping[str, str],
     figures: Mapping[str, str],
     research: Mapping[str, str],
     measured_on: str = "",
 ) -> str:
-    run = found["run"]
+    run = report_figures["run"]
     sections = {
         "Listen": _parts(listen),
-        "Figures": based(measured_on or basis(found), "report.json") + _parts(figures),
+        "Figures": based(measured_on or basis(report_figures), "report.json") + _parts(figures),
         "Research": _parts(research),
     }
     title = f"{run['recipe']} on {run['corpus']}"
-    more = [line for line in found["shortcomings"] if line not in found["verdict"]]
-    return document(title, found["verdict"], "", sections, shortcomings=more)
+    other_shortcomings = [line for line in report_figures["shortcomings"] if line not in report_figures["verdict"]]
+    return document(title, report_figures["verdict"], "", sections, shortcomings=other_shortcomings)
 
 
-def listening(heard: str | None, sounds: Mapping[str, str]) -> dict[str, Markup]:
-    first = players({heard: "The instrument, as its preset plays it."}) if heard else Markup()
-    return {"The instrument": first, "The network": players(sounds)}
+def listening(demo: str | None, sounds: Mapping[str, str]) -> dict[str, Markup]:
+    demo_player = players({demo: "The instrument, as its preset plays it."}) if demo else Markup()
+    return {"The instrument": demo_player, "The network": players(sounds)}
 
 
-def pressed(of: Callable[..., Markup], instrument: Path | None) -> Markup:
-    picture = of("embedding")
+def pressed(render_pictures: Callable[..., Markup], instrument: Path | None) -> Markup:
+    picture = render_pictures("embedding")
     if not picture or instrument is None:
         return picture
     return picture + _part("press", f"timbrel panel {shlex.quote(str(instrument))}")
@@ -96,22 +96,23 @@ def based(basis: str, figures: str) -> Markup:
     return _part("based", basis, figures)
 
 
-def basis(found: Mapping[str, Any]) -> str:
-    run = found["run"]
+def basis(figures: Mapping[str, Any]) -> str:
+    run = figures["run"]
     return (
-        f"Measured on {found['frames']} of {found['frames_in_split']} frames from {found['clips']} clips of "
-        f"{SPLITS[found['split']]}, with the {run['checkpoint']} checkpoint (step {run['step']}){TRIAL * run['trial']}."
+        f"Measured on {figures['frames']} of {figures['frames_in_split']} frames from {figures['clips']} clips of "
+        f"{SPLITS[figures['split']]}, with the {run['checkpoint']} checkpoint (step {run['step']})"
+        f"{TRIAL * run['trial']}."
     )
 
 
-def shown(pictures: Sequence[Picture]) -> Callable[..., Markup]:
+def picture_renderer(pictures: Sequence[Picture]) -> Callable[..., Markup]:
     """Return a function from picture names to HTML."""
-    html = {picture.name: figure(picture.name, picture.caption, picture.width) for picture in pictures}
+    html_by_name = {picture.name: figure(picture.name, picture.caption, picture.width) for picture in pictures}
 
-    def of(*names: str) -> Markup:
-        return joined(html[name] for name in names if name in html)
+    def render_pictures(*names: str) -> Markup:
+        return joined(html_by_name[name] for name in names if name in html_by_name)
 
-    return of
+    return render_pictures
 
 
 def players(sounds: Mapping[str, str]) -> Markup:

@@ -24,7 +24,7 @@ from ...train.run import Run
 
 FORMAT = 1  # of report.json
 DOTS_FORMAT = 1
-MOST = 2000  # dots per picture: enough for one within a few pixels of any position
+MOST_DOTS = 2000  # dots per picture: enough for one within a few pixels of any position
 PLACE_DIGITS = 4  # of the picture's size: a tenth of a pixel
 CODE_DIGITS = 5  # codes are about 1 apart
 
@@ -38,21 +38,21 @@ class Dots:
     pitch_classes: npt.NDArray[np.int64]
 
     def text(self, figure: Figure) -> str:
-        """Return JSON of at most `MOST` dots: ``places`` [axes][dots][x, y], ``codes`` and ``pitch_classes``.
+        """Return JSON of at most `MOST_DOTS` dots: ``places`` [axes][dots][x, y], ``codes`` and ``pitch_classes``.
 
         x and y are shares of the picture from left and top. Save ``figure`` first, to lay out its axes.
         """
-        some = np.unique(np.linspace(0, len(self.codes) - 1, min(MOST, len(self.codes))).round().astype(int))
-        told: dict[str, Any] = {
+        indices = np.unique(np.linspace(0, len(self.codes) - 1, min(MOST_DOTS, len(self.codes))).round().astype(int))
+        document: dict[str, Any] = {
             "format": DOTS_FORMAT,
             "places": [
-                _rounded(axes.transData.transform(points[some]) / figure.bbox.size * (1, -1) + (0, 1), PLACE_DIGITS)
+                _rounded(axes.transData.transform(points[indices]) / figure.bbox.size * (1, -1) + (0, 1), PLACE_DIGITS)
                 for axes, points in zip(figure.axes, self.points, strict=False)
             ],
-            "codes": _rounded(self.codes[some], CODE_DIGITS),
-            "pitch_classes": self.pitch_classes[some].tolist(),
+            "codes": _rounded(self.codes[indices], CODE_DIGITS),
+            "pitch_classes": self.pitch_classes[indices].tolist(),
         }
-        return json.dumps(told, separators=(",", ":"), allow_nan=False) + "\n"
+        return json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _rounded(numbers: npt.NDArray[Any], digits: int) -> list[list[float]]:
@@ -150,9 +150,9 @@ class ReportSound(NamedTuple):
 
 
 class Report(NamedTuple):
-    """``found`` are the figures of report.json, ``pages`` further pages by name."""
+    """``figures`` are those of report.json, ``pages`` further pages by name."""
 
-    found: Figures
+    figures: Figures
     pictures: Sequence[Picture]
     sounds: Sequence[ReportSound]
     page: str
@@ -173,11 +173,11 @@ class ReportRequest:
 
     Args:
         checkpoint: name, best or last.
-        say: receives the share, 0 to 1, and a description.
+        progress: receives the share, 0 to 1, and a description.
         judge: a classifier.
         exported: opens the run's first preset.
         instrument: the report's future folder, as typed, for the page's commands.
-        heard: file of a demo, beside the page.
+        demo: file of a demo, beside the page.
         trial: the run that held keys out.
     """
 
@@ -185,11 +185,11 @@ class ReportRequest:
     network: Any
     checkpoint: str
     step: int
-    say: Progress
+    progress: Progress
     judge: Judge | None = None
     exported: Callable[[], Patch] | None = None
     instrument: Path | None = None
-    heard: str | None = None
+    demo: str | None = None
     trial: HeldOutRun | None = None
 
     def origin(self) -> Figures:
@@ -201,15 +201,15 @@ class ReportRequest:
             "trial": self.run.is_trial,
         }
 
-    def about(self, parameters: int) -> Figures:
+    def training_origin(self, parameters: int) -> Figures:
         """Return `origin` with the number of weights and the seconds of training."""
         logged = self.run.logged()
         seconds = logged[-1]["seconds"] if logged else None
         return {**self.origin(), "parameters": parameters, "seconds": seconds}
 
 
-def as_json(found: Figures) -> str:
-    return json.dumps(found, indent=1, allow_nan=False) + "\n"
+def as_json(figures: Figures) -> str:
+    return json.dumps(figures, indent=1, allow_nan=False) + "\n"
 
 
 def listed(sounds: Sequence[ReportSound]) -> dict[str, str]:
@@ -217,24 +217,24 @@ def listed(sounds: Sequence[ReportSound]) -> dict[str, str]:
 
 
 def evaluated_split(
-    take: Callable[[Split], Found], none: str, enough: Callable[[Found], bool | int] = bool
+    take: Callable[[Split], Found], missing_message: str, enough: Callable[[Found], bool | int] = bool
 ) -> tuple[Split, Found]:
     """Return the first split of test, validation and training with enough data, and the data.
 
     Raises:
-        UserError: ``none``, if no split has enough.
+        UserError: ``missing_message``, if no split has enough.
     """
     for split in EVALUATED_SPLITS:
-        if enough(found := take(split)):
-            return split, found
-    raise UserError(none)
+        if enough(split_rows := take(split)):
+            return split, split_rows
+    raise UserError(missing_message)
 
 
 def judged(verdict: Callable[[Figures], tuple[str, list[str]]], **figures: Any) -> Figures:
     """Return figures under their format, verdict and shortcomings."""
-    found: Figures = {"format": FORMAT, "verdict": "", "shortcomings": [], **figures}
-    found["verdict"], found["shortcomings"] = verdict(found)
-    return found
+    report_figures: Figures = {"format": FORMAT, "verdict": "", "shortcomings": [], **figures}
+    report_figures["verdict"], report_figures["shortcomings"] = verdict(report_figures)
+    return report_figures
 
 
 def losses(run: Run, weighted: BaseModel) -> Figures:

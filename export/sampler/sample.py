@@ -62,7 +62,7 @@ class Layout:
     """``knobs``: name, controller and its value at rest."""
 
     name: str
-    about: Sequence[str]
+    comments: Sequence[str]
     regions: Sequence[Region]
     takes: int
     release_seconds: float
@@ -75,9 +75,9 @@ class Layout:
 
 
 def sfz(layout: Layout) -> str:
-    lines = [f"// {line}" for line in layout.about]
+    lines = [f"// {line}" for line in layout.comments]
     lines += ["<control>", *(["hint_ram_based=1"] if layout.in_memory else [])]
-    lines += [f"set_cc{cc}={rest}" for _, cc, rest in layout.knobs]
+    lines += [f"set_cc{cc}={resting_value}" for _, cc, resting_value in layout.knobs]
     lines += [f"label_cc{cc}={name}" for name, cc, _ in layout.knobs]
     lines += [f"label_key{key}={name}" for key, name in _names(layout.regions).items()]
     lines += [
@@ -107,23 +107,23 @@ def dspreset(layout: Layout) -> str:
 
     A controller sets a group's volume: two cannot multiply.
     """
-    rests = [rest for *_, rest in layout.knobs]
-    regions = [region for region in layout.regions if list(region.layer.at[1:]) == rests[1:]]
+    resting_values = [resting_value for *_, resting_value in layout.knobs]
+    regions = [region for region in layout.regions if list(region.layer.cc_values[1:]) == resting_values[1:]]
     layers = list(dict.fromkeys(region.layer for region in regions))
     zones = list(dict.fromkeys(region.velocity for region in regions))
     groups = [(layer, zone) for layer in layers for zone in zones]
     envelope = {"attack": 0.0, "decay": 0.0, "sustain": 1.0, "release": round(layout.release_seconds, 3)}
-    given = envelope | {"ampVelTrack": float(len(zones) == 1)}
+    group_attributes = envelope | {"ampVelTrack": float(len(zones) == 1)}
     robin = ' seqMode="round_robin"' if layout.takes > 1 else ""
     lines = ['<?xml version="1.0" encoding="UTF-8"?>']
-    about = [*layout.about, *(f"key {key}: {name}" for key, name in _names(layout.regions).items())]
-    lines += [f"<!-- {re.sub('-{2,}', '-', line)} -->" for line in about]
-    lines += ["<DecentSampler>", f"  <groups {_attributes(given)}>"]
+    comments = [*layout.comments, *(f"key {key}: {name}" for key, name in _names(layout.regions).items())]
+    lines += [f"<!-- {re.sub('-{2,}', '-', line)} -->" for line in comments]
+    lines += ["<DecentSampler>", f"  <groups {_attributes(group_attributes)}>"]
     for layer, zone in groups:
-        heard = list(layer.at) == rests
-        lines.append(f'    <group loVel="{zone.low}" hiVel="{zone.high}" volume="{heard:.1f}"{robin}>')
-        own = [region for region in regions if (region.layer, region.velocity) == (layer, zone)]
-        lines += [f"      <sample {_sample(region)}/>" for region in own]
+        is_audible = list(layer.cc_values) == resting_values
+        lines.append(f'    <group loVel="{zone.low}" hiVel="{zone.high}" volume="{is_audible:.1f}"{robin}>')
+        group_regions = [region for region in regions if (region.layer, region.velocity) == (layer, zone)]
+        lines += [f"      <sample {_sample(region)}/>" for region in group_regions]
         lines.append("    </group>")
     lines.append("  </groups>")
     for _, cc, _ in layout.knobs[:1]:
@@ -133,7 +133,7 @@ def dspreset(layout: Layout) -> str:
 
 def _names(regions: Sequence[Region]) -> dict[int, str]:
     """Return names by key, without the characters of SFZ's syntax."""
-    return {one.key.key: re.sub(r"[^\w .,+()'&-]+", "-", one.key.name) for one in regions if one.key.name}
+    return {region.key.key: re.sub(r"[^\w .,+()'&-]+", "-", region.key.name) for region in regions if region.key.name}
 
 
 def _curve(zone: VelocityZone, power: float) -> str:
@@ -144,31 +144,31 @@ def _curve(zone: VelocityZone, power: float) -> str:
 
 def _region(region: Region, layout: Layout) -> str:
     key, loop = region.key, region.loop
-    parts = [f"<region> sample=samples/{region.file} lokey={key.low} hikey={key.high} pitch_keycenter={key.key}"]
+    opcodes = [f"<region> sample=samples/{region.file} lokey={key.low} hikey={key.high} pitch_keycenter={key.key}"]
     if region.channels != 1:
-        parts.append(f"volume={PLAYER_DB[region.channels]:g}")
+        opcodes.append(f"volume={PLAYER_DB[region.channels]:g}")
     if not key.tracked:
-        parts.append("pitch_keytrack=0")
+        opcodes.append("pitch_keytrack=0")
     if region.choke is not None:
-        parts.append(f"group={region.choke} off_by={region.choke}")
+        opcodes.append(f"group={region.choke} off_by={region.choke}")
     if layout.takes > 1:
-        parts.append(f"seq_position={region.take}")
+        opcodes.append(f"seq_position={region.take}")
     if loop is not None:  # the end is the last sample
-        parts.append(f"loop_mode=loop_continuous loop_start={loop.start} loop_end={loop.end - 1}")
-    for (_, cc, _), at, before, after in zip(
-        layout.knobs, region.layer.at, region.layer.before, region.layer.after, strict=True
+        opcodes.append(f"loop_mode=loop_continuous loop_start={loop.start} loop_end={loop.end - 1}")
+    for (_, cc, _), full_value, lower_value, upper_value in zip(
+        layout.knobs, region.layer.cc_values, region.layer.lower_cc_values, region.layer.upper_cc_values, strict=True
     ):
-        if before is not None:
-            parts.append(f"xfin_locc{cc}={before} xfin_hicc{cc}={at}")
-        if after is not None:
-            parts.append(f"xfout_locc{cc}={at} xfout_hicc{cc}={after}")
-    parts += [f"region_label={name}" for name in _names([region]).values()]
-    return " ".join(parts)
+        if lower_value is not None:
+            opcodes.append(f"xfin_locc{cc}={lower_value} xfin_hicc{cc}={full_value}")
+        if upper_value is not None:
+            opcodes.append(f"xfout_locc{cc}={full_value} xfout_hicc{cc}={upper_value}")
+    opcodes += [f"region_label={name}" for name in _names([region]).values()]
+    return " ".join(opcodes)
 
 
 def _sample(region: Region) -> str:
     key, loop = region.key, region.loop
-    given: dict[str, object] = {
+    attributes: dict[str, object] = {
         "path": f"samples/{region.file}",
         "rootNote": key.key,
         "loNote": key.low,
@@ -176,20 +176,20 @@ def _sample(region: Region) -> str:
         "seqPosition": region.take,
     }
     if not key.tracked:
-        given["pitchKeyTrack"] = "0.0"
+        attributes["pitchKeyTrack"] = "0.0"
     if loop is not None:
-        given |= {"loopEnabled": "true", "loopStart": loop.start, "loopEnd": loop.end - 1}
-    return _attributes(given)
+        attributes |= {"loopEnabled": "true", "loopStart": loop.start, "loopEnd": loop.end - 1}
+    return _attributes(attributes)
 
 
-def _attributes(given: Mapping[str, object]) -> str:
-    return " ".join(f"{name}={quoteattr(str(value))}" for name, value in given.items())
+def _attributes(attributes: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={quoteattr(str(value))}" for name, value in attributes.items())
 
 
 def _bindings(cc: int, layers: Sequence[KnobLayer]) -> Iterator[str]:
     yield f'    <cc number="{cc}">'
     for number, layer in enumerate(layers):
-        stops = ((layer.before[0], 0.0), (layer.at[0], 1.0), (layer.after[0], 0.0))
+        stops = ((layer.lower_cc_values[0], 0.0), (layer.cc_values[0], 1.0), (layer.upper_cc_values[0], 0.0))
         text = ";".join(f"{value},{level:g}" for value, level in stops if value is not None)
         yield (
             f'      <binding type="amp" level="group" position="{number}" parameter="AMP_VOLUME" '
@@ -231,30 +231,30 @@ def sample(
     check_new_folder(output)
     if output.resolve() == Path.cwd():
         raise UserError(f"-o {output} is the folder that you are in; give the name of a new one")
-    turned, card = _turned(patch, knobs), patch.model.card
+    knob_controls, card = _map_knobs(patch, knobs), patch.model.card
     zones = key_zones(patch, every, _keys_alike(patch))
-    speeds, layers = velocity_zones(velocities), knob_layers([_position(control) for control, _ in turned])
+    speeds, layers = velocity_zones(velocities), knob_layers([_position(control) for control, _ in knob_controls])
     release = release_seconds(patch, zones[len(zones) // 2].key, 127)
     one_for_all = len(zones) == 1 and not (card.keyed or patch.preset.keys)
-    held = TEXTURE_SECONDS if one_for_all else HELD_SECONDS
+    hold_seconds = TEXTURE_SECONDS if one_for_all else HELD_SECONDS
     name, regions = output.resolve().name, list[Region]()
     with building_folder(output) as folder:
         (folder / "samples").mkdir()
-        asked = list(itertools.product(layers, zones, speeds))
-        for done, (layer, zone, speed) in enumerate(asked):
+        combinations = list(itertools.product(layers, zones, speeds))
+        for number, (layer, zone, speed) in enumerate(combinations):
             values = [
-                (control.target, control.low + at * (control.high - control.low))
-                for (control, _), at in zip(turned, layer.positions, strict=True)
+                (control.target, control.low + position * (control.high - control.low))
+                for (control, _), position in zip(knob_controls, layer.positions, strict=True)
             ]
             strike = Strike(patch, zone.key, speed.high, values, max(REST_SECONDS, release))
-            found = takes_of(strike, takes, held)
-            regions += _written(folder / "samples", zone, speed, layer, found, _chokes(patch))
+            samples = takes_of(strike, takes, hold_seconds)
+            regions += _written(folder / "samples", zone, speed, layer, samples, _chokes(patch))
             if progress is not None:
-                progress((done + 1) / len(asked))
+                progress((number + 1) / len(combinations))
         play = patch.preset.play
         layout = Layout(
             name,
-            _about(patch),
+            _header_lines(patch),
             regions,
             takes,
             release,
@@ -262,7 +262,7 @@ def sample(
             mono=play.mode == "mono",
             velocity_power=2 * play.velocity_curve,
             bend_semitones=play.bend_range_semitones,
-            knobs=[(control.title, cc, controller_value(_position(control))) for control, cc in turned],
+            knobs=[(control.title, cc, controller_value(_position(control))) for control, cc in knob_controls],
             in_memory=sum(file.stat().st_size for file in (folder / "samples").iterdir()) < LARGEST_IN_MEMORY,
         )
         (folder / f"{name}.sfz").write_text(sfz(layout), encoding="utf-8")
@@ -270,7 +270,7 @@ def sample(
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     looped = sum(region.loop is not None for region in regions)
     spread = f"{len(zones)} keys, {len(speeds)} velocities, {takes} takes"
-    spread += "".join(f", {control.title} on CC {cc}" for control, cc in turned)
+    spread += "".join(f", {control.title} on CC {cc}" for control, cc in knob_controls)
     return f"{output / name}.sfz and .dspreset: {len(regions)} samples ({spread}), {looped} looped, {size / 1e6:.0f} MB"
 
 
@@ -283,11 +283,13 @@ def _written(
     chokes: Mapping[int, int],
 ) -> list[Region]:
     regions = []
-    for take, found in enumerate(takes, 1):
+    for take, take_sample in enumerate(takes, 1):
         file = f"{zone.key:03d}-v{speed.high:03d}-{take}{layer.suffix}.flac"
-        with sound_writer(folder / file, RATE, len(found.sound)) as writer:
-            writer.write(found.sound)
-        regions.append(Region(file, len(found.sound), zone, speed, take, layer, found.loop, chokes.get(zone.key)))
+        with sound_writer(folder / file, RATE, len(take_sample.sound)) as writer:
+            writer.write(take_sample.sound)
+        regions.append(
+            Region(file, len(take_sample.sound), zone, speed, take, layer, take_sample.loop, chokes.get(zone.key))
+        )
     return regions
 
 
@@ -298,27 +300,29 @@ def _chokes(patch: Patch) -> dict[int, int]:
     return {key: 1 + names.index(name) for key, name in chokes.items()}
 
 
-def _turned(patch: Patch, names: Sequence[str]) -> list[tuple[ControlView, int]]:
+def _map_knobs(patch: Patch, names: Sequence[str]) -> list[tuple[ControlView, int]]:
     if len(set(names)) < len(names):
         raise UserError(f"--knobs {','.join(names)}: a knob is named twice; name each once")
     if len(names) > MOST_KNOBS:
         raise UserError(f"--knobs {','.join(names)}: layers of {len(names)} knobs are too many; give one or two")
-    known = list(controls(patch.preset, patch.model, ChannelInstrument(patch, RATE).knobs))
-    found: list[ControlView] = []
+    all_controls = list(controls(patch.preset, patch.model, ChannelInstrument(patch, RATE).knobs))
+    chosen_controls: list[ControlView] = []
     for name in names:
-        control = next((one for one in known if name in (one.title, one.target)), None)
+        control = next((candidate for candidate in all_controls if name in (candidate.title, candidate.target)), None)
         if control is None:
-            raise UserError(f"no knob is named {name!r}{nearest(name, [one.title for one in known])}")
-        found.append(control)
-    if len({control.target for control in found}) < len(found):
-        raise UserError(f"--knobs {','.join(names)}: both are {found[0].target}; name another")
-    numbers = {
+            raise UserError(
+                f"no knob is named {name!r}{nearest(name, [candidate.title for candidate in all_controls])}"
+            )
+        chosen_controls.append(control)
+    if len({control.target for control in chosen_controls}) < len(chosen_controls):
+        raise UserError(f"--knobs {','.join(names)}: both are {chosen_controls[0].target}; name another")
+    cc_by_target = {
         entry.target: entry.number for entry in reversed(patch.preset.cc) if entry.number
     }  # the first map counts
-    ccs = [numbers.get(control.target) for control in found]
+    ccs = [cc_by_target.get(control.target) for control in chosen_controls]
     ccs = [None if cc in ccs[:place] else cc for place, cc in enumerate(ccs)]
-    free = iter([cc for cc in FREE_CCS if cc not in ccs])
-    return [(control, next(free) if cc is None else cc) for control, cc in zip(found, ccs, strict=True)]
+    free_ccs = iter([cc for cc in FREE_CCS if cc not in ccs])
+    return [(control, next(free_ccs) if cc is None else cc) for control, cc in zip(chosen_controls, ccs, strict=True)]
 
 
 def _position(control: ControlView) -> float:
@@ -330,7 +334,7 @@ def _keys_alike(patch: Patch) -> bool:
     return bool(np.array_equal(first, second))
 
 
-def _about(patch: Patch) -> list[str]:
+def _header_lines(patch: Patch) -> list[str]:
     card = patch.model.card
     lines = [f"{patch.name}, sampled by timbrel", patch.preset.description or card.description]
     lines += [f"licence of the model: {card.license}"] if card.license else []

@@ -64,13 +64,13 @@ def joined(sound: Array, loop: Loop, rate: int) -> Array:
     """
     fade = min(round(FADE_SECONDS * rate), loop.start, loop.end - loop.start)
     looped = sound[:, : loop.end].copy()
-    out, back = looped[:, -fade:], sound[:, loop.start - fade : loop.start]
-    powers = float(np.square(out).sum()), float(np.square(back).sum())
-    alike = float((out * back).sum()) / max(np.sqrt(powers[0] * powers[1]), TOO_QUIET**2)
+    loop_tail, lead_in = looped[:, -fade:], sound[:, loop.start - fade : loop.start]
+    powers = float(np.square(loop_tail).sum()), float(np.square(lead_in).sum())
+    correlation = float((loop_tail * lead_in).sum()) / max(np.sqrt(powers[0] * powers[1]), TOO_QUIET**2)
     rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 1) / fade)
     fall = 1 - rise
-    scale = np.sqrt(rise**2 + fall**2 + 2 * rise * fall * np.clip(alike, 0, 1))
-    looped[:, -fade:] = ((fall * out + rise * back) / scale).astype(np.float32)
+    scale = np.sqrt(rise**2 + fall**2 + 2 * rise * fall * np.clip(correlation, 0, 1))
+    looped[:, -fade:] = ((fall * loop_tail + rise * lead_in) / scale).astype(np.float32)
     return looped
 
 
@@ -80,8 +80,10 @@ def _likeness(pattern: npt.NDArray[np.float64], region: npt.NDArray[np.float64])
     products = products[: len(region) - len(pattern) + 1]
     sums = np.concatenate([[0.0], np.cumsum(np.square(region))])
     energies = np.maximum(sums[len(pattern) :] - sums[: -len(pattern)], TOO_QUIET**2)
-    own = max(float(np.square(pattern).sum()), TOO_QUIET**2)
-    return (products / np.sqrt(energies * own)).astype(np.float32), (10 * np.log10(energies / own)).astype(np.float32)
+    pattern_energy = max(float(np.square(pattern).sum()), TOO_QUIET**2)
+    return (products / np.sqrt(energies * pattern_energy)).astype(np.float32), (
+        10 * np.log10(energies / pattern_energy)
+    ).astype(np.float32)
 
 
 RATE = 44_100  # Hz
@@ -103,21 +105,21 @@ class Sample(NamedTuple):
 
 
 class Strike(NamedTuple):
-    """``knobs``: targets and values, set before; ``rest``: seconds between strikes."""
+    """``knobs``: targets and values, set before; ``rest_seconds``: between strikes."""
 
     patch: Patch
     key: int
     velocity: int
     knobs: Sequence[tuple[str, float]] = ()
-    rest: float = REST_SECONDS
+    rest_seconds: float = REST_SECONDS
 
 
-def takes_of(strike: Strike, count: int, held: float) -> list[Sample]:
+def takes_of(strike: Strike, count: int, hold_seconds: float) -> list[Sample]:
     """Return the first ``count`` strikes, as `render` plays them, all looped or none as the first one lasts or fades.
 
-    ``held``: seconds of one that lasts.
+    ``hold_seconds``: of one that lasts.
     """
-    sounds = strikes(strike, count, held)
+    sounds = strikes(strike, count, hold_seconds)
     lasts = not strike.patch.preset.keys and _lasts(sounds[0])
     loops = [find_loop(sound, RATE) if lasts else None for sound in sounds]
     if lasts and all(loops):
@@ -126,15 +128,15 @@ def takes_of(strike: Strike, count: int, held: float) -> list[Sample]:
         ]
     if _levels(sounds[0])[-1] > 10 ** (FALLEN_DB / 20) * np.abs(sounds[0]).max():
         sounds = strikes(strike, count, LONGEST_SECONDS)
-    return [Sample(_ended(_narrow(sound)), None) for sound in sounds]
+    return [Sample(_trim_silence(_narrow(sound)), None) for sound in sounds]
 
 
-def strikes(strike: Strike, count: int, held: float) -> list[Array]:
-    """Return strikes of ``held`` seconds, each [2, n] up to its end."""
-    length, step = round(held * RATE), round((held + strike.rest) * RATE)
+def strikes(strike: Strike, count: int, hold_seconds: float) -> list[Array]:
+    """Return strikes of ``hold_seconds``, each [2, n] up to its end."""
+    length, step = round(hold_seconds * RATE), round((hold_seconds + strike.rest_seconds) * RATE)
     events: list[Event] = [ParameterChange(0, 0, target, value) for target, value in strike.knobs]
     for number in range(count):
-        events += _struck(strike.patch, strike.key, strike.velocity, number * step, length)
+        events += _strike_events(strike.patch, strike.key, strike.velocity, number * step, length)
     performance = Performance(events, count * step, [0], [])
     sound = render_samples({0: strike.patch}, performance, sample_rate=RATE, tail_seconds=0.0)
     sound = np.pad(sound, ((0, 0), (0, max(0, count * step - sound.shape[1]))))
@@ -144,16 +146,16 @@ def strikes(strike: Strike, count: int, held: float) -> list[Array]:
 def release_seconds(patch: Patch, key: int, velocity: int) -> float:
     """Return the time after note-off in which a key falls by 60 dB."""
     length = RATE
-    performance = Performance(_struck(patch, key, velocity, 0, length), length, [0], [])
+    performance = Performance(_strike_events(patch, key, velocity, 0, length), length, [0], [])
     sound = render_samples({0: patch}, performance, sample_rate=RATE, tail_seconds=30.0)
     tail = _levels(sound[:, length:], FRAME // 8)
     if not len(tail) or not tail[0]:
         return 0.01
-    heard = np.flatnonzero(tail > 10 ** (RELEASED_DB / 20) * tail[0])
-    return max(0.01, float((heard[-1] + 1) * (FRAME // 8) / RATE))
+    audible_frames = np.flatnonzero(tail > 10 ** (RELEASED_DB / 20) * tail[0])
+    return max(0.01, float((audible_frames[-1] + 1) * (FRAME // 8) / RATE))
 
 
-def _struck(patch: Patch, key: int, velocity: int, start: int, length: int) -> list[Event]:
+def _strike_events(patch: Patch, key: int, velocity: int, start: int, length: int) -> list[Event]:
     """A latched note is ended by a second strike."""
     events: list[Event] = [NoteOn(start, 0, key, velocity), NoteOff(start + length, 0, key)]
     preset, kind = patch.preset, kind_of(patch.model.card)
@@ -176,15 +178,15 @@ def _levels(sound: Array, frame: int = FRAME) -> Array:
     return levels
 
 
-def _ended(sound: Array) -> Array:
+def _trim_silence(sound: Array) -> Array:
     """Up to where the sound has fallen by 70 dB."""
     floor = 10 ** (FALLEN_DB / 20) * float(np.abs(sound).max(initial=0))
-    heard = np.flatnonzero(np.abs(sound).max(axis=0) > floor)
-    end = min(sound.shape[1], (int(heard[-1]) if len(heard) else 0) + FRAME)
-    ended = sound[:, :end].copy()
+    audible_samples = np.flatnonzero(np.abs(sound).max(axis=0) > floor)
+    end = min(sound.shape[1], (int(audible_samples[-1]) if len(audible_samples) else 0) + FRAME)
+    trimmed = sound[:, :end].copy()
     fade = min(FRAME, end)
-    ended[:, end - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return ended
+    trimmed[:, end - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return trimmed
 
 
 def _narrow(sound: Array) -> Array:
@@ -217,17 +219,18 @@ class VelocityZone(NamedTuple):
 class KnobLayer:
     """A sample at ``positions``, 0 to 1 of each knob.
 
-    It sounds where controllers are ``at``, and fades towards its neighbours, ``before`` and ``after``.
+    It sounds where controllers are at ``cc_values``, and fades towards its neighbours, at ``lower_cc_values`` and
+    ``upper_cc_values``.
     """
 
     positions: tuple[float, ...] = ()
-    at: tuple[int, ...] = ()
-    before: tuple[int | None, ...] = ()
-    after: tuple[int | None, ...] = ()
+    cc_values: tuple[int, ...] = ()
+    lower_cc_values: tuple[int | None, ...] = ()
+    upper_cc_values: tuple[int | None, ...] = ()
 
     @property
     def suffix(self) -> str:
-        return "".join(f"-{value:03d}" for value in self.at)
+        return "".join(f"-{value:03d}" for value in self.cc_values)
 
 
 def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
@@ -245,7 +248,7 @@ def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
     keys = list(range(low, high + 1, every))
     if keys[-1] != high and high - keys[-1] > every // 2:
         keys.append(high)
-    middles = [(before + after) // 2 for before, after in itertools.pairwise(keys)]
+    middles = [(lower_key + upper_key) // 2 for lower_key, upper_key in itertools.pairwise(keys)]
     lows = [max(0, low - every // 2), *(middle + 1 for middle in middles)]
     return [KeyZone(*zone) for zone in zip(keys, lows, [*middles, min(127, high + every // 2)], strict=True)]
 
@@ -256,21 +259,21 @@ def velocity_zones(count: int) -> list[VelocityZone]:
     return [VelocityZone(low + 1, high) for low, high in zip([0, *tops[:-1]], tops, strict=True)]
 
 
-def knob_layers(rests: Sequence[float]) -> list[KnobLayer]:
+def knob_layers(resting_positions: Sequence[float]) -> list[KnobLayer]:
     """Return layers at the ends and rest of each knob, in all combinations; a rest near an end is that end."""
     layers = [KnobLayer()]
-    for rest in rests:
-        stops = {0: 0.0, LAST_CC: 1.0, controller_value(rest): rest}
+    for resting_position in resting_positions:
+        stops = {0: 0.0, LAST_CC: 1.0, controller_value(resting_position): resting_position}
         values = sorted(stops)
         layers = [
             KnobLayer(
                 (*layer.positions, stops[value]),
-                (*layer.at, value),
-                (*layer.before, values[place - 1] if place else None),
-                (*layer.after, values[place + 1] if place + 1 < len(values) else None),
+                (*layer.cc_values, value),
+                (*layer.lower_cc_values, values[index - 1] if index else None),
+                (*layer.upper_cc_values, values[index + 1] if index + 1 < len(values) else None),
             )
             for layer in layers
-            for place, value in enumerate(values)
+            for index, value in enumerate(values)
         ]
     return layers
 

@@ -36,7 +36,7 @@ from .chroma_measures import (
     OCTAVES,
     VIOLIN,
     Answers,
-    Named,
+    RunKey,
     TrainingCodes,
     accuracy,
     measure,
@@ -52,12 +52,12 @@ SIDES = {2: 350, 3: 50, 8: 5}  # points along each latent, by the number of late
 LARGEST_MESH = 10_000_000  # points: 320 MB of codes
 
 
-def _rows(corpora: Sequence[str], *recipes: str) -> tuple[Named, ...]:
+def _rows(corpora: Sequence[str], *recipes: str) -> tuple[RunKey, ...]:
     return tuple((corpus, recipe) for corpus in corpora for recipe in recipes)
 
 
 # By name: corpus and recipe of each row, with a tuned recipe beside the paper's. The paper has no beta-VAE table.
-TABLES: dict[str, tuple[Named, ...]] = {
+TABLES: dict[str, tuple[RunKey, ...]] = {
     "1": _rows([OCTAVES], "chroma-8-lrelu-none", "chroma-8-lrelu-difference", "chroma-8-lrelu", "tuned-8"),
     "2": _rows([OCTAVE], "chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2", "tuned-2"),
     "3": _rows([VIOLIN], "chroma-2-lrelu-noskip", "chroma-2-lrelu", "chroma-2-noskip", "chroma-2", "tuned-2"),
@@ -113,14 +113,14 @@ class Job(NamedTuple):
         return self.recipe.training.seed
 
 
-def parse_corpora(given: Sequence[str]) -> dict[str, Path]:
+def parse_corpora(texts: Sequence[str]) -> dict[str, Path]:
     """Parse folders by role from ``"octave=DIR"`` and similar.
 
     Raises:
         UserError: wrong syntax, an unknown role, or a role given twice.
     """
     corpora: dict[str, Path] = {}
-    for text in given:
+    for text in texts:
         name, equals, folder = text.partition("=")
         if not equals or not folder or name not in CORPORA:
             raise UserError(
@@ -174,66 +174,68 @@ OPERATIONS = 1e11  # a second, roughly, of one core; the progress display correc
 MEASURING_SECONDS = 10.0  # rough time for one run
 
 
-def study(asked: ChromaStudyOptions, display: Display) -> bool:
-    tables = _tables(asked)
-    jobs = _jobs(asked, tables)
-    frames = {name: _check_corpus(name, asked.corpora[name], jobs) for name in {job.corpus for job in jobs}}
-    if not (asked.folder / "runs").is_dir():
-        check_new_folder(asked.folder)
+def study(options: ChromaStudyOptions, display: Display) -> bool:
+    tables = _tables(options)
+    jobs = _jobs(options, tables)
+    frames = {name: _check_corpus(name, options.corpora[name], jobs) for name in {job.corpus for job in jobs}}
+    if not (options.folder / "runs").is_dir():
+        check_new_folder(options.folder)
     for job in jobs:
-        check_run(job.folder, job.recipe, asked.corpora[job.corpus])
-    for line in _left_out(asked, tables):
+        check_run(job.folder, job.recipe, options.corpora[job.corpus])
+    for line in _left_out(options, tables):
         display.say(line)
     display.stage("study chroma")
-    if asked.ray is not None:
-        due = [job for job in jobs if not _read(job, "figures.json")]
-        trainings = [Training(job.recipe, asked.corpora[job.corpus], job.folder, train) for job in due]
-        if not train_first(trainings, asked.ray, asked.accelerator, display):
+    if options.ray is not None:
+        unmeasured_jobs = [job for job in jobs if not _read(job, "figures.json")]
+        trainings = [Training(job.recipe, options.corpora[job.corpus], job.folder, train) for job in unmeasured_jobs]
+        if not train_first(trainings, options.ray, options.accelerator, display):
             return False
-    course = StudyProgress(display, {job.folder.name: sum(_seconds(job, frames[job.corpus], asked)) for job in jobs})
-    options = RunOptions(asked.accelerator, asked.devices)
+    course = StudyProgress(display, {job.folder.name: sum(_seconds(job, frames[job.corpus], options)) for job in jobs})
+    run_options = RunOptions(options.accelerator, options.devices)
     for job in jobs:
         course.start_part(job.folder.name)
-        if not _make(job, frames[job.corpus], asked, options, course):
+        if not _make(job, frames[job.corpus], options, run_options, course):
             course.stopped(job.folder)
             return False
-    _write_report(asked, tables, jobs)
+    _write_report(options, tables, jobs)
     return True
 
 
-def _tables(asked: ChromaStudyOptions) -> dict[str, list[Named]]:
-    found = {
-        name: [row for row in rows if row[0] in asked.corpora] for name, rows in TABLES.items() if name in asked.tables
+def _tables(options: ChromaStudyOptions) -> dict[str, list[RunKey]]:
+    rows_by_table = {
+        name: [row for row in rows if row[0] in options.corpora]
+        for name, rows in TABLES.items()
+        if name in options.tables
     }
-    if not any(found.values()):
-        needed = dict.fromkeys(corpus for name in asked.tables for corpus, _ in TABLES[name])
+    if not any(rows_by_table.values()):
+        needed = dict.fromkeys(corpus for name in options.tables for corpus, _ in TABLES[name])
         raise UserError(
-            f"--tables {','.join(asked.tables)} need corpora that are not given; "
+            f"--tables {','.join(options.tables)} need corpora that are not given; "
             f"give {' or '.join(f'--corpus {name}=FOLDER' for name in needed)}"
         )
-    return {name: rows for name, rows in found.items() if rows}
+    return {name: rows for name, rows in rows_by_table.items() if rows}
 
 
-def _left_out(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[str]:
+def _left_out(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]]) -> list[str]:
     lines = []
-    for name in asked.tables:
-        lacking = dict.fromkeys(corpus for corpus, _ in TABLES[name] if corpus not in asked.corpora)
+    for name in options.tables:
+        lacking = dict.fromkeys(corpus for corpus, _ in TABLES[name] if corpus not in options.corpora)
         if lacking:
-            what = f"table {name} lacks its rows on" if name in tables else f"table {name} is left out: it is on"
+            complaint = f"table {name} lacks its rows on" if name in tables else f"table {name} is left out: it is on"
             missing = " and ".join(f"--corpus {corpus}=" for corpus in lacking)
-            lines.append(f"{what} {' and '.join(lacking)}, and {missing} is not given")
+            lines.append(f"{complaint} {' and '.join(lacking)}, and {missing} is not given")
     return lines
 
 
-def _jobs(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]]) -> list[Job]:
+def _jobs(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]]) -> list[Job]:
     """Seed by seed, so that a stopped study has whole tables."""
     jobs = []
-    for seed in range(asked.seeds):
-        changes = [f"training.epochs={asked.epochs}", *asked.changes, f"training.seed={seed}"]
+    for seed in range(options.seeds):
+        changes = [f"training.epochs={options.epochs}", *options.changes, f"training.seed={seed}"]
         for corpus, name in dict.fromkeys(row for rows in tables.values() for row in rows):
             recipe = load_recipe(name, changes)
             assert isinstance(recipe, ChromaRecipe)
-            folder = asked.folder / "runs" / f"{corpus}-{name}-{seed}"
+            folder = options.folder / "runs" / f"{corpus}-{name}-{seed}"
             jobs.append(Job(corpus, recipe, folder, (corpus, name) in tables.get("5", ())))
     return jobs
 
@@ -262,41 +264,41 @@ def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
     return round(corpus.seconds("train") * corpus.rate / frames.hop_length)
 
 
-def _seconds(job: Job, frames: int, asked: ChromaStudyOptions) -> tuple[float, float, float]:
+def _seconds(job: Job, frames: int, options: ChromaStudyOptions) -> tuple[float, float, float]:
     training = job.recipe.training
     weights = sum(p.numel() for p in FAMILIES["chroma"].network(job.recipe).parameters())
     steps = training.steps or (training.epochs or 1) * frames / training.batch_size
-    rows = len(PITCH_CLASSES) * asked.sides.get(job.recipe.network.latents, 0) ** job.recipe.network.latents
-    trained = 6 * weights * steps * training.batch_size / OPERATIONS  # forward, and two products backward
-    meshed = weights * rows / OPERATIONS  # half of the weights, two operations
-    due = not _read(job, "figures.json")
-    return trained * due, MEASURING_SECONDS * due, meshed * _mesh_is_due(job, asked)
+    rows = len(PITCH_CLASSES) * options.sides.get(job.recipe.network.latents, 0) ** job.recipe.network.latents
+    training_seconds = 6 * weights * steps * training.batch_size / OPERATIONS  # forward, and two products backward
+    mesh_seconds = weights * rows / OPERATIONS  # half of the weights, two operations
+    unmeasured = not _read(job, "figures.json")
+    return training_seconds * unmeasured, MEASURING_SECONDS * unmeasured, mesh_seconds * _mesh_is_due(job, options)
 
 
-def _mesh_is_due(job: Job, asked: ChromaStudyOptions) -> bool:
-    figures, found = _read(job, "figures.json"), _read(job, "mesh.json")
+def _mesh_is_due(job: Job, options: ChromaStudyOptions) -> bool:
+    figures, mesh_figures = _read(job, "figures.json"), _read(job, "mesh.json")
     if not job.meshed or (figures and figures["dead"]):
         return False
-    return found is None or found["mesh"] != asked.sides[job.recipe.network.latents]
+    return mesh_figures is None or mesh_figures["mesh"] != options.sides[job.recipe.network.latents]
 
 
-def _make(job: Job, frames: int, asked: ChromaStudyOptions, options: RunOptions, course: StudyProgress) -> bool:
-    parts = _seconds(job, frames, asked)
+def _make(job: Job, frames: int, options: ChromaStudyOptions, run_options: RunOptions, course: StudyProgress) -> bool:
+    parts = _seconds(job, frames, options)
     total = max(sum(parts), 1e-9)
-    trained, measured = parts[0] / total, (parts[0] + parts[1]) / total
+    trained_share, measured_share = parts[0] / total, (parts[0] + parts[1]) / total
     if not _read(job, "figures.json"):
-        if not train(job.recipe, asked.corpora[job.corpus], job.folder, options, course, trained):
+        if not train(job.recipe, options.corpora[job.corpus], job.folder, run_options, course, trained_share):
             return False
-        course.update(trained, "measuring")
+        course.update(trained_share, "measuring")
         figures, codes = measure(Run.open(job.folder))
         _save(job.folder / "codes.npz", latents=codes.latents, notes=codes.notes)
         write_json(job.folder / "figures.json", figures)
-    if _mesh_is_due(job, asked):
-        _account(job, asked, lambda share: course.update(measured + (1 - measured) * share, "mesh"))
+    if _mesh_is_due(job, options):
+        _account(job, options, lambda share: course.update(measured_share + (1 - measured_share) * share, "mesh"))
     return True
 
 
-def _account(job: Job, asked: ChromaStudyOptions, progress: Callable[[float], None]) -> None:
+def _account(job: Job, options: ChromaStudyOptions, progress: Callable[[float], None]) -> None:
     figures = _read(job, "figures.json")
     assert figures is not None
     notes: list[int] = figures["notes"]
@@ -304,22 +306,24 @@ def _account(job: Job, asked: ChromaStudyOptions, progress: Callable[[float], No
     export(Run.open(job.folder), file, weights="float32", overwrite=True)
     model = Model(file)
     latents = job.recipe.network.latents
-    side = asked.sides[latents]
+    side = options.sides[latents]
     points = mesh(side, latents)
     answers: dict[int, Answers] = {}
     for place, note in enumerate(notes):
 
-        def advance(share: float, done: int = place) -> None:
-            progress((done + share) / len(notes))
+        def advance(share: float, note_index: int = place) -> None:
+            progress((note_index + share) / len(notes))
 
         answers[note] = strongest(model, points, note, advance)
     if latents == 2:
-        _save(job.folder / "mesh.npz", **{PITCH_CLASSES[k]: heard for k, heard in answers.items()})
+        _save(
+            job.folder / "mesh.npz", **{PITCH_CLASSES[k]: strongest_classes for k, strongest_classes in answers.items()}
+        )
     write_json(job.folder / "mesh.json", accuracy(answers, side, latents))
 
 
-def _write_report(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job]) -> None:
-    runs: dict[Named, list[Figures]] = {}
+def _write_report(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]], jobs: Sequence[Job]) -> None:
+    runs: dict[RunKey, list[Figures]] = {}
     for job in jobs:
         figures = _read(job, "figures.json")
         assert figures is not None
@@ -327,24 +331,24 @@ def _write_report(asked: ChromaStudyOptions, tables: Mapping[str, Sequence[Named
             {"seed": job.seed, **figures, "mesh": _read(job, "mesh.json") if job.meshed else None}
         )
     claims, undecided = verdicts(runs)
-    found: Figures = {
+    report: Figures = {
         "format": FORMAT,
         "study": "chroma",
-        "seeds": asked.seeds,
+        "seeds": options.seeds,
         "epochs": jobs[0].recipe.training.epochs,
-        "corpora": {name: _corpus(asked.corpora[name]) for name in dict.fromkeys(job.corpus for job in jobs)},
-        "left_out": _left_out(asked, tables),
+        "corpora": {name: _corpus(options.corpora[name]) for name in dict.fromkeys(job.corpus for job in jobs)},
+        "left_out": _left_out(options, tables),
         "claims": claims,
         "undecided": undecided,
         "tables": {name: [list(row) for row in rows] for name, rows in tables.items()},
-        "runs": [{"corpus": c, "recipe": r, **run} for (c, r), each in runs.items() for run in each],
+        "runs": [{"corpus": c, "recipe": r, **run} for (c, r), seeds in runs.items() for run in seeds],
     }
     pictures = _pictures(tables, jobs, runs)
-    with replacing_folder(asked.folder / "report") as folder:
+    with replacing_folder(options.folder / "report") as folder:
         for picture in pictures:
             picture.save(folder)
-        write_json(folder / "report.json", found)
-        (folder / "index.html").write_text(page(found, runs, pictures), encoding="utf-8")
+        write_json(folder / "report.json", report)
+        (folder / "index.html").write_text(page(report, runs, pictures), encoding="utf-8")
 
 
 def _corpus(folder: Path) -> Figures:
@@ -358,7 +362,7 @@ def _corpus(folder: Path) -> Figures:
 
 
 def _pictures(
-    tables: Mapping[str, Sequence[Named]], jobs: Sequence[Job], runs: Mapping[Named, Sequence[Figures]]
+    tables: Mapping[str, Sequence[RunKey]], jobs: Sequence[Job], runs: Mapping[RunKey, Sequence[Figures]]
 ) -> list[Picture]:
     first = {(job.corpus, job.recipe.name): job for job in jobs if job.seed == 0}
     pictures = []
@@ -374,8 +378,8 @@ def _pictures(
         for name in ("chroma-2", "tuned-2"):
             job = first.get((corpus, name))
             if job and job.meshed and (job.folder / "mesh.npz").exists():
-                with np.load(job.folder / "mesh.npz") as kept:
-                    answers = {PITCH_CLASSES.index(note): kept[note] for note in kept.files}
+                with np.load(job.folder / "mesh.npz") as archive:
+                    answers = {PITCH_CLASSES.index(note): archive[note] for note in archive.files}
                 caption = (
                     f"Figure {number}{'' if name == 'chroma-2' else f', the same of {name}'}: the strongest pitch "
                     f"class all over the latent square of {name} on {corpus}, for each one asked; mismatches are "
@@ -388,8 +392,8 @@ def _pictures(
 
 def _panel(job: Job, figures: Figures) -> LatentPanel:
     row, column, words = PANELS[job.recipe.name]
-    with np.load(job.folder / "codes.npz") as kept:
-        codes = TrainingCodes(kept["latents"], kept["notes"])
+    with np.load(job.folder / "codes.npz") as archive:
+        codes = TrainingCodes(archive["latents"], archive["notes"])
     r = figures["latents"]["correlation"][0][1]
     return LatentPanel(row, column, f"{words}: r = {two_digits(r)}", codes)
 
@@ -398,8 +402,8 @@ def _read(job: Job, name: str) -> Figures | None:
     file = job.folder / name
     if not file.exists():
         return None
-    found: Figures = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    figures: Figures = json.loads(file.read_text(encoding="utf-8"))
+    return figures
 
 
 def _save(path: Path, **arrays: Any) -> None:

@@ -28,9 +28,9 @@ from ..reports.report import SEED, Figures
 
 Answers = npt.NDArray[np.int8]
 
-EVERY = 1 << 40  # frames: more than any split has
+ALL_FRAMES = 1 << 40  # frames: more than any split has
 TRAINING_FRAMES = 16384  # codes of an embedding: 134 MB of spectra, more points than a picture shows
-PLAYED = 0.02  # of the pitched frames: rarer pitch classes are errors of the pitch tracker
+PLAYED_SHARE = 0.02  # of the pitched frames: rarer pitch classes are errors of the pitch tracker
 CELLS = 32  # along each of two latents; training codes are many for each of the 1024
 EDGE = 0.1  # of each latent's range, from either end: 36 % of a square
 MOVED_CODES, MOVED_STEPS = 256, 17  # codes whose latents are moved one at a time, and positions over its range
@@ -55,36 +55,38 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
     """
     recipe = run.recipe
     assert isinstance(recipe, ChromaRecipe)
-    network, which, step = trained(run, "best")
+    network, checkpoint_name, step = trained(run, "best")
     assert isinstance(network, ChromaAutoencoder)
     corpus, settings = run.corpus(), recipe.frames
     folded = settings.fold is not None and run.info.tonal
     rng = np.random.default_rng(SEED)
     train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
-    test = draw(corpus, "test", settings, folded, EVERY, rng)
+    test = draw(corpus, "test", settings, folded, ALL_FRAMES, rng)
     if train is None or test is None:
         raise UserError(silence_message(corpus, "test frame"))
-    again = decode(network, encode(network, test.spectra, test.pitch_classes), test.pitch_classes)
+    decoded = decode(network, encode(network, test.spectra, test.pitch_classes), test.pitch_classes)
     codes = TrainingCodes(encode(network, train.spectra, train.pitch_classes), _notes(train))
     latents = latent_statistics.latent_figures(codes.latents, None)
     last = run.logged()[-1]
-    found: Figures = {
-        "checkpoint": which,
+    figures: Figures = {
+        "checkpoint": checkpoint_name,
         "step": step,
         "steps": last["step"],
         "seconds": last["seconds"],
-        "training_frames": train.found,
+        "training_frames": train.frames_in_split,
         "test_frames": len(test),
-        "mean_square": float(np.mean(np.square(test.spectra - again), dtype=np.float64)),
+        "mean_square": float(np.mean(np.square(test.spectra - decoded), dtype=np.float64)),
         "notes": _played(train),
         "bounds": [[float(low), float(high)] for low, high in zip(*_bounds(codes.latents), strict=True)],
         "latents": latents,
         "dead": bool(all(dimension["dead"] for dimension in latents["dimensions"])),
         "filled": filled(codes.latents) if codes.latents.shape[1] == 2 else None,
-        "moved": moved(network, settings.sample_rate, settings.frame_length, codes.latents, train.pitch_classes, rng),
+        "moved": pitch_class_changes(
+            network, settings.sample_rate, settings.frame_length, codes.latents, train.pitch_classes, rng
+        ),
         "posterior": posterior(network, train) if recipe.network.variational else None,
     }
-    return found, codes
+    return figures, codes
 
 
 def _notes(sample: FrameSample) -> Integers:
@@ -95,7 +97,7 @@ def _notes(sample: FrameSample) -> Integers:
 def _played(sample: FrameSample) -> list[int]:
     played = np.array([source.note for source in sample.sources])
     counts = np.bincount(np.round(played[np.isfinite(played)]).astype(np.int64) % 12, minlength=12)
-    return [int(k) for k in np.flatnonzero(counts > PLAYED * counts.sum())]
+    return [int(k) for k in np.flatnonzero(counts > PLAYED_SHARE * counts.sum())]
 
 
 def _bounds(latents: Array) -> tuple[Array, Array]:
@@ -112,7 +114,7 @@ def filled(latents: Array) -> float:
     return float(np.mean(counts > 0))
 
 
-def moved(
+def pitch_class_changes(
     network: ChromaAutoencoder,
     rate: int,
     length: int,
@@ -124,20 +126,20 @@ def moved(
 
     ``latents`` are [frames, latents], decoded in ``pitch_classes`` [frames].
     """
-    some = rng.permutation(len(latents))[:MOVED_CODES]
-    codes, asked = latents[some], pitch_classes[some]
+    indices = rng.permutation(len(latents))[:MOVED_CODES]
+    codes, conditions = latents[indices], pitch_classes[indices]
 
-    def strongest(codes: Array, asked: Integers) -> Integers:
-        classes: Integers = chroma(decode(network, codes, asked), rate, length).argmax(1)
+    def strongest(codes: Array, conditions: Integers) -> Integers:
+        classes: Integers = chroma(decode(network, codes, conditions), rate, length).argmax(1)
         return classes
 
-    before = strongest(codes, asked)
+    original_classes = strongest(codes, conditions)
     shares = []
     for latent, (low, high) in enumerate(np.percentile(latents, latent_statistics.SPAN, axis=0).T):
-        way = np.repeat(codes[None], MOVED_STEPS, 0)
-        way[:, :, latent] = np.linspace(low, high, MOVED_STEPS)[:, None]
-        after = strongest(way.reshape(-1, codes.shape[1]), np.tile(asked, MOVED_STEPS))
-        shares.append(float(np.mean((after.reshape(MOVED_STEPS, -1) != before).any(0))))
+        sweep = np.repeat(codes[None], MOVED_STEPS, 0)
+        sweep[:, :, latent] = np.linspace(low, high, MOVED_STEPS)[:, None]
+        swept_classes = strongest(sweep.reshape(-1, codes.shape[1]), np.tile(conditions, MOVED_STEPS))
+        shares.append(float(np.mean((swept_classes.reshape(MOVED_STEPS, -1) != original_classes).any(0))))
     return shares
 
 
@@ -151,7 +153,7 @@ def posterior(network: ChromaAutoencoder, sample: FrameSample) -> list[Figures]:
     mean, log_variance = network.distribution(torch.from_numpy(sample.spectra), one_hot)
     assert log_variance is not None
     divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
-    each = zip(divergence.mean(0), mean.square().mean(0).sqrt(), log_variance.exp().mean(0), strict=True)
+    statistics = zip(divergence.mean(0), mean.square().mean(0).sqrt(), log_variance.exp().mean(0), strict=True)
     return [
         {
             "divergence": float(d),
@@ -159,7 +161,7 @@ def posterior(network: ChromaAutoencoder, sample: FrameSample) -> list[Figures]:
             "variance": float(v),
             "collapsed": bool(d < latent_statistics.COLLAPSED_NATS),
         }
-        for d, m, v in each
+        for d, m, v in statistics
     ]
 
 
@@ -169,17 +171,17 @@ def mesh(side: int, latents: int) -> Array:
     return np.stack(np.meshgrid(*[axis] * latents, indexing="ij"), -1).reshape(-1, latents)
 
 
-def strongest(model: Model, points: Array, asked: int, progress: Callable[[float], None]) -> Answers:
-    """Return the strongest pitch class of points [points, latents] decoded on ``asked``, or `SILENT`."""
+def strongest(model: Model, points: Array, pitch_class: int, progress: Callable[[float], None]) -> Answers:
+    """Return the strongest pitch class of points [points, latents] decoded on ``pitch_class``, or `SILENT`."""
     card = model.card
-    heard = np.empty(len(points), np.int8)
+    answers = np.empty(len(points), np.int8)
     for first in range(0, len(points), ROWS):
-        part = points[first : first + ROWS]
-        frames = model.decode(part, np.full(len(part), asked))
+        batch = points[first : first + ROWS]
+        frames = model.decode(batch, np.full(len(batch), pitch_class))
         energy = chroma(frames, card.sample_rate, card.frame_length)
-        heard[first : first + ROWS] = np.where(energy.max(1) > 0, energy.argmax(1), SILENT)
-        progress((first + len(part)) / len(points))
-    return heard
+        answers[first : first + ROWS] = np.where(energy.max(1) > 0, energy.argmax(1), SILENT)
+        progress((first + len(batch)) / len(points))
+    return answers
 
 
 def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
@@ -187,8 +189,8 @@ def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
 
     ``edge``, for two latents, is the share of mismatches within `EDGE` of the sides; None without mismatches.
     """
-    wrong = {asked: heard != asked for asked, heard in answers.items()}
-    found: Figures = {
+    wrong = {pitch_class: strongest_classes != pitch_class for pitch_class, strongest_classes in answers.items()}
+    figures: Figures = {
         "mesh": side,
         "overall": float(np.mean([1 - w.mean() for w in wrong.values()])),
         "by_pitch_class": {
@@ -198,16 +200,16 @@ def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
     }
     mismatches = sum(int(w.sum()) for w in wrong.values())
     if latents == 2 and mismatches:
-        apart = np.abs(mesh(side, latents) - 0.5).max(1) > 0.5 - EDGE
-        found["edge"] = sum(int((w & apart).sum()) for w in wrong.values()) / mismatches
-    return found
+        near_edge = np.abs(mesh(side, latents) - 0.5).max(1) > 0.5 - EDGE
+        figures["edge"] = sum(int((w & near_edge).sum()) for w in wrong.values()) / mismatches
+    return figures
 
 
 Verdict = Literal["held", "within deviation", "did not hold"]
 
 VERDICTS: tuple[Verdict, ...] = ("held", "within deviation", "did not hold")  # the worst of several counts
 OCTAVE, OCTAVES, VIOLIN = "octave", "five-octaves", "violin"
-MOST = 0.5  # of all
+MAJORITY = 0.5  # of all
 LARGE, SMALL = 1.0, 0.5  # of means and variances: the deviation of the prior, and half its variance
 
 
@@ -229,7 +231,7 @@ class Values:
 
 
 Pair = tuple[Values, Values]  # the first is claimed to be below the second
-Named = tuple[str, str]  # corpus and recipe
+RunKey = tuple[str, str]  # corpus and recipe
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ class Claim:
     sentence: str
     place: str
     figure: str
-    pairs: Sequence[tuple[Named | float, Named | float]]
+    pairs: Sequence[tuple[RunKey | float, RunKey | float]]
 
 
 def judge(pairs: Sequence[Pair]) -> Verdict:
@@ -248,26 +250,26 @@ def judge(pairs: Sequence[Pair]) -> Verdict:
     return max((_judge(*pair) for pair in pairs), key=VERDICTS.index)
 
 
-def _judge(below: Values, above: Values) -> Verdict:
-    apart = above.mean - below.mean
-    if below.deviation is not None or above.deviation is not None:
-        doubt = math.hypot(below.deviation or 0.0, above.deviation or 0.0)
-        if doubt and abs(apart) <= doubt:
+def _judge(smaller: Values, larger: Values) -> Verdict:
+    difference = larger.mean - smaller.mean
+    if smaller.deviation is not None or larger.deviation is not None:
+        doubt = math.hypot(smaller.deviation or 0.0, larger.deviation or 0.0)
+        if doubt and abs(difference) <= doubt:
             return "within deviation"
-    return "held" if apart > 0 else "did not hold"
+    return "held" if difference > 0 else "did not hold"
 
 
-def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
+def verdicts(runs: Mapping[RunKey, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
     """Return claims' verdicts and values, and the undecided sentences."""
-    found: list[Figures] = []
+    decided_claims: list[Figures] = []
     left_out = []
     for claim in CLAIMS:
         pairs = _pairs(claim, runs)
         if pairs is None:
             left_out.append(claim.sentence)
             continue
-        compared = [{"below": below.figures(), "above": above.figures()} for below, above in pairs]
-        found.append(
+        compared = [{"below": smaller.figures(), "above": larger.figures()} for smaller, larger in pairs]
+        decided_claims.append(
             {
                 "claim": claim.sentence,
                 "place": claim.place,
@@ -276,19 +278,19 @@ def verdicts(runs: Mapping[Named, Sequence[Figures]]) -> tuple[list[Figures], li
                 "compared": compared,
             }
         )
-    return found, left_out
+    return decided_claims, left_out
 
 
-def _pairs(claim: Claim, runs: Mapping[Named, Sequence[Figures]]) -> list[Pair] | None:
-    of = FIGURES[claim.figure]
+def _pairs(claim: Claim, runs: Mapping[RunKey, Sequence[Figures]]) -> list[Pair] | None:
+    read_figure = FIGURES[claim.figure]
 
-    def values(side: Named | float) -> Values:
+    def values(side: RunKey | float) -> Values:
         if isinstance(side, float):
             return Values(f"{side:.3g}", [side])
-        each = [value for run in runs.get(side, ()) if (value := of(run)) is not None]
-        return Values(f"{side[1]}, {side[0]}", each)
+        run_values = [value for run in runs.get(side, ()) if (value := read_figure(run)) is not None]
+        return Values(f"{side[1]}, {side[0]}", run_values)
 
-    pairs = [(values(below), values(above)) for below, above in claim.pairs]
+    pairs = [(values(smaller), values(larger)) for smaller, larger in claim.pairs]
     return pairs if all(side.values for pair in pairs for side in pair) else None
 
 
@@ -296,14 +298,14 @@ def _of_mesh(name: str) -> Callable[[Figures], float | None]:
     return lambda run: run["mesh"][name] if run["mesh"] else None
 
 
-def _of_posterior(of: Callable[[list[Figures]], float | None]) -> Callable[[Figures], float | None]:
-    return lambda run: of(run["posterior"]) if run["posterior"] else None
+def _of_posterior(statistic: Callable[[list[Figures]], float | None]) -> Callable[[Figures], float | None]:
+    return lambda run: statistic(run["posterior"]) if run["posterior"] else None
 
 
-def _used(name: str, of: Callable[[list[float]], float]) -> Callable[[list[Figures]], float | None]:
+def _used(name: str, statistic: Callable[[list[float]], float]) -> Callable[[list[Figures]], float | None]:
     def figure(latents: list[Figures]) -> float | None:
         used = [latent[name] for latent in latents if not latent["collapsed"]]
-        return of(used) if used else None
+        return statistic(used) if used else None
 
     return figure
 
@@ -324,8 +326,8 @@ FIGURES: dict[str, Callable[[Figures], float | None]] = {
 }
 
 
-def _each(corpora: Sequence[str], *recipes: tuple[str, str]) -> list[tuple[Named, Named]]:
-    return [((corpus, below), (corpus, above)) for corpus in corpora for below, above in recipes]
+def _corpus_pairs(corpora: Sequence[str], *recipes: tuple[str, str]) -> list[tuple[RunKey, RunKey]]:
+    return [((corpus, smaller), (corpus, larger)) for corpus in corpora for smaller, larger in recipes]
 
 
 def _mesh_claims(corpus: str, words: str, figure: int) -> list[Claim]:
@@ -335,19 +337,19 @@ def _mesh_claims(corpus: str, words: str, figure: int) -> list[Claim]:
             f"{words}: in most of the latent square the strongest chroma is the asked one.",
             f"Figure {figure}",
             "accuracy over the mesh",
-            [(MOST, two)],
+            [(MAJORITY, two)],
         ),
         Claim(
             f"{words}: most mismatches lie at the edges of the latent square.",
             f"Figure {figure}",
             "share of mismatches at the edges",
-            [(MOST, two)],
+            [(MAJORITY, two)],
         ),
         Claim(
             f"{words}: accuracy falls from two latents to three and to eight.",
             "Table V",
             "accuracy over the mesh",
-            _each([corpus], ("chroma-8", "chroma-3"), ("chroma-3", "chroma-2")),
+            _corpus_pairs([corpus], ("chroma-8", "chroma-3"), ("chroma-3", "chroma-2")),
         ),
     ]
 
@@ -362,7 +364,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Of the three augmentations, the one-hot chroma gives the smallest error.",
         "Table I",
         "test MSE",
-        _each(
+        _corpus_pairs(
             [OCTAVES],
             ("chroma-8-lrelu", "chroma-8-lrelu-none"),
             ("chroma-8-lrelu", "chroma-8-lrelu-difference"),
@@ -372,38 +374,38 @@ CLAIMS: tuple[Claim, ...] = (
         "The one-hot chroma trains faster than the first-order difference.",
         "Table I",
         "seconds of training",
-        _each([OCTAVES], ("chroma-8-lrelu", "chroma-8-lrelu-difference")),
+        _corpus_pairs([OCTAVES], ("chroma-8-lrelu", "chroma-8-lrelu-difference")),
     ),
     Claim(
         "One octave, two latents: both sigmoid networks beat both LReLU networks.",
         "Table II",
         "test MSE",
-        _each([OCTAVE], *product(TWO[:2], TWO[2:])),
+        _corpus_pairs([OCTAVE], *product(TWO[:2], TWO[2:])),
     ),
     Claim(
         "One octave, two latents: sigmoid without skip is the best of the four.",
         "Table II",
         "test MSE",
-        _each([OCTAVE], *(("chroma-2-noskip", other) for other in TWO[1:])),
+        _corpus_pairs([OCTAVE], *(("chroma-2-noskip", recipe) for recipe in TWO[1:])),
     ),
     Claim(
         "Violin, two latents: the skip lowers the error of both bottlenecks.",
         "Table III",
         "test MSE",
-        _each([VIOLIN], *((skip, no_skip) for no_skip, skip in SKIPS)),
+        _corpus_pairs([VIOLIN], *((skip, no_skip) for no_skip, skip in SKIPS)),
     ),
     Claim(
         "Violin, two latents: sigmoid with skip is the best of the four.",
         "Table III",
         "test MSE",
-        _each([VIOLIN], *(("chroma-2", other) for other in TWO if other != "chroma-2")),
+        _corpus_pairs([VIOLIN], *(("chroma-2", recipe) for recipe in TWO if recipe != "chroma-2")),
     ),
     *(
         Claim(
             f"{words}, three latents: the skip lowers the error.",
             "Table IV",
             "test MSE",
-            _each([corpus], ("chroma-3", "chroma-3-noskip")),
+            _corpus_pairs([corpus], ("chroma-3", "chroma-3-noskip")),
         )
         for corpus, words in ((OCTAVE, "One octave"), (VIOLIN, "Violin"))
     ),
@@ -411,19 +413,19 @@ CLAIMS: tuple[Claim, ...] = (
         "The skip makes embeddings denser, for both bottlenecks and corpora.",
         "Figures 2 and 3",
         "share of cells filled",
-        _each([OCTAVE, VIOLIN], *SKIPS),
+        _corpus_pairs([OCTAVE, VIOLIN], *SKIPS),
     ),
     Claim(
         "Sigmoid embeddings are spread more uniformly than those of LReLU.",
         "Figures 2 and 3",
         "share of cells filled",
-        _each([OCTAVE, VIOLIN], *BOTTLENECKS),
+        _corpus_pairs([OCTAVE, VIOLIN], *BOTTLENECKS),
     ),
     Claim(
         "The two LReLU latents correlate, more than those of sigmoid do.",
         "Figures 2 and 3",
         "correlation of the two latents, absolute",
-        _each([OCTAVE, VIOLIN], *((sigmoid, lrelu) for lrelu, sigmoid in BOTTLENECKS)),
+        _corpus_pairs([OCTAVE, VIOLIN], *((sigmoid, lrelu) for lrelu, sigmoid in BOTTLENECKS)),
     ),
     Claim(
         "LReLU embeddings leave the bounds that sigmoid ones have by definition.",
@@ -437,7 +439,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Every beta-VAE has latents that collapsed onto the prior.",
         "Section VI",
         "latents that collapsed",
-        [(MOST, vae) for vae in VAES],
+        [(MAJORITY, vae) for vae in VAES],
     ),
     Claim(
         "The latents that did not collapse have means beyond the prior’s deviation.",
@@ -455,6 +457,6 @@ CLAIMS: tuple[Claim, ...] = (
         "In the beta-VAE that is not conditioned, moving any one latent changes the pitch class of most codes.",
         "Section VI",
         "share of codes whose pitch class a latent changes, least of all latents",
-        [(MOST, (OCTAVE, "chroma-8-vae-noskip"))],
+        [(MAJORITY, (OCTAVE, "chroma-8-vae-noskip"))],
     ),
 )

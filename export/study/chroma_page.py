@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from ...host.units import PITCH_CLASSES
 from ..reports.figures.frames import pitch_class_bar, square
 from ..reports.measure import Measure, measures_across
-from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, shown, table
+from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, picture_renderer, table
 from ..reports.report import WIDTH, Figures, Picture, Theme
 from ..reports.verdict import minus, two_digits
-from .chroma_measures import OCTAVE, OCTAVES, VERDICTS, VIOLIN, Answers, Named, TrainingCodes, Values
+from .chroma_measures import OCTAVE, OCTAVES, VERDICTS, VIOLIN, Answers, RunKey, TrainingCodes, Values
 
-Runs = Mapping[Named, Sequence[Figures]]
+Runs = Mapping[RunKey, Sequence[Figures]]
 
 TITLES = {"1": "Table I", "2": "Table II", "3": "Table III", "4": "Table IV", "5": "Table V", "vae": "The beta-VAE"}
 LABELS = {
@@ -33,7 +33,7 @@ LABELS = {
     "chroma-8-vae": "beta-VAE, chroma",
 }
 # Training minutes in the paper: the ratios of Table II are all 1.
-MINUTES: dict[str, dict[Named, float]] = {
+MINUTES: dict[str, dict[RunKey, float]] = {
     "1": {
         (OCTAVES, "chroma-8-lrelu-none"): 35,
         (OCTAVES, "chroma-8-lrelu-difference"): 44,
@@ -56,55 +56,55 @@ MINUTES: dict[str, dict[Named, float]] = {
 SCALE = 1e4  # of errors in tables
 
 
-def page(found: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
-    of = shown(pictures)
-    tables: dict[str, list[Named]] = {name: [(c, r) for c, r in rows] for name, rows in found["tables"].items()}
-    sections = {"Claims": _claims(found)}
+def page(figures: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
+    render = picture_renderer(pictures)
+    tables: dict[str, list[RunKey]] = {name: [(c, r) for c, r in rows] for name, rows in figures["tables"].items()}
+    sections = {"Claims": _claims(figures)}
     for name, rows in tables.items():
         sections[TITLES[name]] = _accuracies(rows, runs) if name == "5" else _errors(name, rows, runs)
         if name == "vae":
-            sections[TITLES[name]] += _posteriors(rows, runs) + _moved(rows, runs)
+            sections[TITLES[name]] += _posteriors(rows, runs) + _pitch_changes(rows, runs)
     for number, table_name in ((2, "2"), (3, "3")):
         if table_name in tables:
-            sections[f"Figure {number}"] = of(f"figure-{number}") + _embeddings(tables[table_name], runs)
-    sections |= {f"Figure {n}": of(f"figure-{n}", f"figure-{n}-tuned") for n in (4, 5)}
-    return document("Colonel & Keene (2020) on other corpora", _verdict(found), _basis(found), sections)
+            sections[f"Figure {number}"] = render(f"figure-{number}") + _embeddings(tables[table_name], runs)
+    sections |= {f"Figure {n}": render(f"figure-{n}", f"figure-{n}-tuned") for n in (4, 5)}
+    return document("Colonel & Keene (2020) on other corpora", _verdict(figures), _basis(figures), sections)
 
 
-def _verdict(found: Figures) -> str:
-    counts = {verdict: sum(claim["verdict"] == verdict for claim in found["claims"]) for verdict in VERDICTS}
-    held, within, failed = (counts[verdict] for verdict in VERDICTS)
-    text = f"Of {len(found['claims'])} claims of the paper {held} held and {failed} did not"
-    return f"{text}; {within} are within the deviation over seeds." if found["seeds"] > 1 else f"{text}, with one seed."
+def _verdict(figures: Figures) -> str:
+    counts = {verdict: sum(claim["verdict"] == verdict for claim in figures["claims"]) for verdict in VERDICTS}
+    holds, ties, failures = (counts[verdict] for verdict in VERDICTS)
+    text = f"Of {len(figures['claims'])} claims of the paper {holds} held and {failures} did not"
+    return f"{text}; {ties} are within the deviation over seeds." if figures["seeds"] > 1 else f"{text}, with one seed."
 
 
-def _basis(found: Figures) -> str:
+def _basis(figures: Figures) -> str:
     corpora = "; ".join(
         f"{name}: {corpus['seconds'] / 60:.0f} minutes, {'/'.join(str(n) for n in corpus['patches'].values())} patches"
-        for name, corpus in found["corpora"].items()
+        for name, corpus in figures["corpora"].items()
     )
-    long = f"for {_count(found['epochs'], 'epoch')} " if found["epochs"] else ""
-    once = "" if found["seeds"] > 1 else " With one seed there is no deviation, and no verdict can be within it."
-    left_out = "".join(f" T{line[1:]}." for line in found["left_out"])
+    long = f"for {_count(figures['epochs'], 'epoch')} " if figures["epochs"] else ""
+    once = "" if figures["seeds"] > 1 else " With one seed there is no deviation, and no verdict can be within it."
+    left_out = "".join(f" T{line[1:]}." for line in figures["left_out"])
     return (
-        f"Each network was trained {long}with {_count(found['seeds'], 'seed')} on {corpora} (training/"
+        f"Each network was trained {long}with {_count(figures['seeds'], 'seed')} on {corpora} (training/"
         "validation/test). Values of the paper’s tables are lost in the copy at hand, so orderings are compared; its "
         f"times are kept.{once}{left_out}"
     )
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number > 1)}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number > 1)}"
 
 
-def _claims(found: Figures) -> Markup:
+def _claims(figures: Figures) -> Markup:
     rows = []
-    for claim in found["claims"]:
+    for claim in figures["claims"]:
         compared = lines([f"{_side(pair['below'])} < {_side(pair['above'])}" for pair in claim["compared"]])
         rows.append([claim["verdict"], aside(claim["claim"], claim["place"]), noted(f"{claim['figure']}:", compared)])
     text = table(["Verdict", "Claim", "What it says must hold of"], rows, 0)
-    if found["undecided"]:
-        text += faint("Not decided by the tables made: " + " ".join(found["undecided"]))
+    if figures["undecided"]:
+        text += faint("Not decided by the tables made: " + " ".join(figures["undecided"]))
     return text
 
 
@@ -116,20 +116,20 @@ def _side(side: Figures) -> str:
     return f"{side['name']} {value}{deviation}"
 
 
-def _errors(name: str, rows: Sequence[Named], runs: Runs) -> Markup:
-    first: dict[str, Named] = {}
+def _errors(name: str, rows: Sequence[RunKey], runs: Runs) -> Markup:
+    first: dict[str, RunKey] = {}
     for row in rows:
         first.setdefault(row[0], row)
     minutes = MINUTES.get(name, {})
 
-    def seconds(row: Named) -> float:
+    def seconds(row: RunKey) -> float:
         return float(np.mean([run["seconds"] for run in runs[row]]))
 
-    def network(row: Named) -> Markup:
+    def network(row: RunKey) -> Markup:
         dead = sum(run["dead"] for run in runs[row])
         return _label(row) + (" " + bold(f"dead: {dead} of {len(runs[row])}") if dead else "")
 
-    def ratios(row: Named) -> Markup:
+    def ratios(row: RunKey) -> Markup:
         return _value([run["seconds"] / seconds(first[row[0]]) for run in runs[row]], ".2f")
 
     measures = (
@@ -155,14 +155,14 @@ def _errors(name: str, rows: Sequence[Named], runs: Runs) -> Markup:
     return measures_across(measures, rows, note)
 
 
-def _accuracies(rows: Sequence[Named], runs: Runs) -> Markup:
-    def meshes(row: Named) -> list[Figures]:
+def _accuracies(rows: Sequence[RunKey], runs: Runs) -> Markup:
+    def meshes(row: RunKey) -> list[Figures]:
         return [run["mesh"] for run in runs[row] if run["mesh"]]
 
-    def overall(row: Named) -> Markup | None:
+    def overall(row: RunKey) -> Markup | None:
         return _value([100 * mesh["overall"] for mesh in meshes(row)], ".1f") if meshes(row) else None
 
-    def of_class(key: str) -> Callable[[Named], str]:
+    def of_class(key: str) -> Callable[[RunKey], str]:
         return lambda row: _mean_percent([mesh["by_pitch_class"][key] for mesh in meshes(row)])
 
     measures = (
@@ -181,8 +181,8 @@ def _accuracies(rows: Sequence[Named], runs: Runs) -> Markup:
 
 
 def _mean_percent(shares: Sequence[float | None]) -> str:
-    known = [share for share in shares if share is not None]
-    return f"{100 * np.mean(known):.0f}" if known else "–"
+    known_shares = [share for share in shares if share is not None]
+    return f"{100 * np.mean(known_shares):.0f}" if known_shares else "–"
 
 
 POSTERIOR = (
@@ -193,7 +193,7 @@ POSTERIOR = (
 )
 
 
-def _posteriors(rows: Sequence[Named], runs: Runs) -> Markup:
+def _posteriors(rows: Sequence[RunKey], runs: Runs) -> Markup:
     text = Markup()
     for row in rows:
         seeds = [run["posterior"] for run in runs[row] if run["posterior"]]
@@ -211,8 +211,8 @@ def _posteriors(rows: Sequence[Named], runs: Runs) -> Markup:
     return text + faint(note) if text else text
 
 
-def _moved(rows: Sequence[Named], runs: Runs) -> Markup:
-    def of_latent(number: int) -> Callable[[Named], str]:
+def _pitch_changes(rows: Sequence[RunKey], runs: Runs) -> Markup:
+    def of_latent(number: int) -> Callable[[RunKey], str]:
         return lambda row: _mean_percent([run["moved"][number] for run in runs[row]])
 
     latents = max(len(run["moved"]) for row in rows for run in runs[row])
@@ -224,8 +224,8 @@ def _moved(rows: Sequence[Named], runs: Runs) -> Markup:
     return measures_across([Measure("Pitch changes, %", _label), *measures], rows, note, kind="narrow")
 
 
-def _embeddings(rows: Sequence[Named], runs: Runs) -> Markup:
-    def bounds(number: int) -> Callable[[Named], str]:
+def _embeddings(rows: Sequence[RunKey], runs: Runs) -> Markup:
+    def bounds(number: int) -> Callable[[RunKey], str]:
         return lambda row: " to ".join(map(two_digits, runs[row][0]["bounds"][number]))
 
     measures = (
@@ -244,7 +244,7 @@ def _embeddings(rows: Sequence[Named], runs: Runs) -> Markup:
     return measures_across(measures, rows, "Bounds are of the first seed’s training codes.")
 
 
-def _label(row: Named) -> Markup:
+def _label(row: RunKey) -> Markup:
     return aside(LABELS[row[1]], row[1]) if row[1] in LABELS else bold(row[1])
 
 
@@ -288,5 +288,5 @@ def embeddings(number: int, caption: str, panels: Sequence[LatentPanel]) -> Pict
 
 
 def accounting(name: str, caption: str, answers: dict[int, Answers]) -> Picture:
-    heard = {asked: found.astype(np.int64) for asked, found in answers.items()}
-    return replace(square(heard, [0.0, 0.0], [1.0, 1.0]), name=name, caption=caption)
+    classes = {pitch_class: answer.astype(np.int64) for pitch_class, answer in answers.items()}
+    return replace(square(classes, [0.0, 0.0], [1.0, 1.0]), name=name, caption=caption)

@@ -99,8 +99,8 @@ def grain(
     from .grain import study
     from .runs import StudyOptions
 
-    named = comma_separated(recipes)
-    options = StudyOptions(one_corpus(corpus), output, named, change or [], steps, accelerator, devices, ray=ray)
+    recipe_names = comma_separated(recipes)
+    options = StudyOptions(one_corpus(corpus), output, recipe_names, change or [], steps, accelerator, devices, ray=ray)
     run_study(study, options, output / "index.html")
 
 
@@ -121,9 +121,18 @@ def gan(
     from .runs import StudyOptions
 
     check_budget(steps, minutes)
-    named = comma_separated(recipes)
+    recipe_names = comma_separated(recipes)
     options = StudyOptions(
-        one_corpus(corpus), output, named, change or [], steps, accelerator, devices, minutes, classifier, ray=ray
+        one_corpus(corpus),
+        output,
+        recipe_names,
+        change or [],
+        steps,
+        accelerator,
+        devices,
+        minutes,
+        classifier,
+        ray=ray,
     )
     run_study(study, options, output / "index.html")
 
@@ -174,8 +183,10 @@ def sequence(
 
     check_budget(steps, minutes)
     first, *more = corpus
-    named = comma_separated(recipes)
-    options = StudyOptions(first, output, named, change or [], steps, accelerator, devices, minutes, more=more, ray=ray)
+    recipe_names = comma_separated(recipes)
+    options = StudyOptions(
+        first, output, recipe_names, change or [], steps, accelerator, devices, minutes, more=more, ray=ray
+    )
     run_study(study, options, output / "index.html")
 
 

@@ -52,33 +52,33 @@ GAP_SECONDS, PEAK = 0.25, 0.9
 FIRST = "first.ckpt"  # in a run: checkpoint after the first epoch
 
 
-def study(asked: StudyOptions, display: Display) -> bool:
-    corpus = Corpus.open(asked.corpus)
+def study(options: StudyOptions, display: Display) -> bool:
+    corpus = Corpus.open(options.corpus)
     recipes, epochs, seconds = [], {}, {}
-    for recipe in load_recipes(asked, COMPARED, RECIPES, lambda plain: _fitting(plain, corpus), by_steps=False):
+    for recipe in load_recipes(options, COMPARED, RECIPES, lambda plain: _fitting(plain, corpus), by_steps=False):
         recipe = FAMILIES[recipe.family].complete(recipe, corpus)
         FAMILIES[recipe.family].check(corpus, recipe)
         network = FAMILIES[recipe.family].network(recipe)
         data = FAMILIES[recipe.family].data(corpus, recipe, Path(), is_tonal(corpus))  # no family here keeps files
-        epochs[recipe.name] = epoch = _epoch(network, recipe, len(data))
+        epochs[recipe.name] = epoch = _epoch_steps(network, recipe, len(data))
         recipes.append(_counted(recipe, epoch))
         seconds[recipe.name] = _seconds(network.eval(), recipes[-1], data)
-    check_folder(asked, recipes, further=True)
+    check_folder(options, recipes, further=True)
     display.stage("study gan")
-    reports = train_and_evaluate(asked, recipes, seconds, display, _in_stages(epochs))
+    reports = train_and_evaluate(options, recipes, seconds, display, _in_stages(epochs))
     if reports is None:
         return False
-    shown = {name: _shown(asked.folder, name, epochs[name], reports[name]) for name in reports}
-    found = {
+    exhibits = {name: _exhibits(options.folder, name, epochs[name], reports[name]) for name in reports}
+    figures = {
         "format": FORMAT,
         "study": "gan",
         "corpus": corpus.name,
-        "judge": None if asked.classifier is None else Run.open(asked.classifier).recipe.name,
+        "judge": None if options.classifier is None else Run.open(options.classifier).recipe.name,
         "networks": [{"name": name, "epoch_steps": epochs[name], **row(report)} for name, report in reports.items()],
-        "sounds": {file: caption for sounds, _ in shown.values() for file, caption in sounds.items()},
-        "pictures": {picture: caption for _, pictures in shown.values() for picture, caption in pictures.items()},
+        "sounds": {file: caption for sounds, _ in exhibits.values() for file, caption in sounds.items()},
+        "pictures": {picture: caption for _, pictures in exhibits.values() for picture, caption in pictures.items()},
     }
-    write_study(asked.folder, found, page(found, next(iter(reports.values()))))
+    write_study(options.folder, figures, page(figures, next(iter(reports.values()))))
     return True
 
 
@@ -87,9 +87,9 @@ def _fitting(recipe: Recipe, corpus: Corpus) -> list[str]:
     return family.changes(corpus) if family.recipe == recipe.name else []
 
 
-def _epoch(network: Network, recipe: Recipe, found: int) -> int:
+def _epoch_steps(network: Network, recipe: Recipe, clip_count: int) -> int:
     batches = network.batches_a_step
-    return max(1, found // max(1, batches * min(recipe.training.batch_size, found // batches)))
+    return max(1, clip_count // max(1, batches * min(recipe.training.batch_size, clip_count // batches)))
 
 
 def _counted(recipe: Recipe, epoch: int) -> Recipe:
@@ -124,10 +124,10 @@ def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptio
     ) -> bool:
         if recipe.training.schedule != "constant":
             return train(recipe, corpus, folder, options, course, share)
-        for number, (part, done) in enumerate(_stages(recipe, epochs[recipe.name])):
-            if is_trained(folder, part):
+        for number, (stage, stage_share) in enumerate(_stages(recipe, epochs[recipe.name])):
+            if is_trained(folder, stage):
                 continue
-            if not train(part, corpus, folder, options, course, share * done):
+            if not train(stage, corpus, folder, options, course, share * stage_share):
                 return False
             if not number:
                 with replacing(folder / FIRST, overwrite=True) as file:
@@ -149,37 +149,37 @@ def _stages(recipe: Recipe, epoch: int) -> list[tuple[Recipe, float]]:
 
 
 def row(report: Figures) -> Figures:
-    made, again, told = report["generated"], report["reconstruction"], report["generated"]["told"]
-    found: Figures = {
+    generated, reconstruction, judged = report["generated"], report["reconstruction"], report["generated"]["told"]
+    figures: Figures = {
         "split": report["split"],
         "steps": report["run"]["step"],
         "seconds": report["run"]["seconds"],
         "parameters": report["run"]["parameters"],
         "collapsed": report["collapsed"],
-        "frechet_ratio": made["ratio"],
-        "frechet_db2": [made["likeness"]["made"], made["likeness"]["train"]],
-        "nearest_db": [made["nearest"]["median"], made["test_nearest"]["median"]],
-        "diversity_db": [made["diversity_db"], made["test_diversity_db"]],
-        "log_mel_db": again and again["log_mel_db"]["median"],
-        "relative_error": again and again.get("relative_error"),
+        "frechet_ratio": generated["ratio"],
+        "frechet_db2": [generated["likeness"]["made"], generated["likeness"]["train"]],
+        "nearest_db": [generated["nearest"]["median"], generated["test_nearest"]["median"]],
+        "diversity_db": [generated["diversity_db"], generated["test_diversity_db"]],
+        "log_mel_db": reconstruction and reconstruction["log_mel_db"]["median"],
+        "relative_error": reconstruction and reconstruction.get("relative_error"),
         "inception_score": None,
         "frechet_features": None,
         "accuracy": None,
     }
-    if told:
-        found["inception_score"] = [told["score"], told["real_score"]]
-        found["frechet_features"] = [told["likeness"]["made"], told["likeness"]["train"]]
-        found["accuracy"] = told["accuracy"]
-    return found
+    if judged:
+        figures["inception_score"] = [judged["score"], judged["real_score"]]
+        figures["frechet_features"] = [judged["likeness"]["made"], judged["likeness"]["train"]]
+        figures["accuracy"] = judged["accuracy"]
+    return figures
 
 
-def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[str, str], dict[str, str]]:
-    within = f"runs/{name}/report"
-    heard = [file for file in report["sounds"] if file in ("recording-1.wav", "decoded-1.wav")]
-    sounds = {f"{within}/{file}": f"{name}: {report['sounds'][file]}" for file in heard if report["reconstruction"]}
+def _exhibits(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[str, str], dict[str, str]]:
+    subdir = f"runs/{name}/report"
+    files = [file for file in report["sounds"] if file in ("recording-1.wav", "decoded-1.wav")]
+    sounds = {f"{subdir}/{file}": f"{name}: {report['sounds'][file]}" for file in files if report["reconstruction"]}
     pictures = {}
-    if (folder / within / "zoom.png").exists():
-        pictures[f"{within}/zoom"] = f"{name}: twenty milliseconds of recordings, and what is decoded of their codes."
+    if (folder / subdir / "zoom.png").exists():
+        pictures[f"{subdir}/zoom"] = f"{name}: twenty milliseconds of recordings, and what is decoded of their codes."
     run = Run.open(folder / "runs" / name)
     if not isinstance(network := FAMILIES[run.recipe.family].network(run.recipe), ClipGenerator):
         return sounds, pictures
@@ -187,10 +187,10 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
     for picture in [*over_epochs(name, rows, run.recipe.frames.sample_rate), losses(name, report["loss"], epoch)]:
         picture.save(folder)
         pictures[picture.name] = f"{name}: {picture.caption}"
-    for what, clips in rows.items():
-        file = f"{name}-{what.replace(' ', '-')}.wav"
+    for clip_name, clips in rows.items():
+        file = f"{name}-{clip_name.replace(' ', '-')}.wav"
         _write_clips(folder / file, clips, run.recipe.frames.sample_rate)
-        sounds[file] = f"{name}: {what}"
+        sounds[file] = f"{name}: {clip_name}"
     return sounds, pictures
 
 
@@ -198,13 +198,13 @@ def _shown(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[s
 def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
     reporter = generator_reporter(network, run)
     part = evaluated_clips(run.corpus(), reporter, fewest=1)
-    some = evenly_spaced(len(part.clips), SHOWN)
-    rows = {"recordings": part.clips[some]}
-    for what, file in (("first epoch", run.folder / FIRST), ("last epoch", run.last)):
+    indices = evenly_spaced(len(part.clips), SHOWN)
+    rows = {"recordings": part.clips[indices]}
+    for epoch_name, file in (("first epoch", run.folder / FIRST), ("last epoch", run.last)):
         if file.exists():
             checkpoint.restore(file, network)
             network.eval()
-            rows[what] = reporter.generate(part.labels[some], SEED)
+            rows[epoch_name] = reporter.generate(part.labels[indices], SEED)
     return rows
 
 

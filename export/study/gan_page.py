@@ -17,10 +17,10 @@ from ..reports.report import WIDTH, Figures, Picture, Theme
 
 def over_epochs(name: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:
     """Draw clips [clips, samples], a row for each name."""
-    told = "recordings, and clips of the same codes after the first and after the last epoch"
+    subject = "recordings, and clips of the same codes after the first and after the last epoch"
     return [
-        replace(waveforms(rows, rate), name=f"{name}-waveforms", caption=f"Waveforms of {told}, in seconds."),
-        replace(spectrograms(rows, rate), name=f"{name}-spectrograms", caption=f"Levels of mel bands of {told}."),
+        replace(waveforms(rows, rate), name=f"{name}-waveforms", caption=f"Waveforms of {subject}, in seconds."),
+        replace(spectrograms(rows, rate), name=f"{name}-spectrograms", caption=f"Levels of mel bands of {subject}."),
     ]
 
 
@@ -40,28 +40,28 @@ def losses(name: str, logged: Mapping[str, Any], epoch: int) -> Picture:
     return Picture(f"{name}-losses", "Losses of both sides on validation clips, over epochs.", draw)
 
 
-def page(found: Figures, report: Figures) -> str:
+def page(figures: Figures, report: Figures) -> str:
     sections = {
-        "Networks": _networks(found),
-        "Sounds": players(found["sounds"]),
-        "Pictures": joined(figure(path, caption) for path, caption in found["pictures"].items()),
+        "Networks": _networks(figures),
+        "Sounds": players(figures["sounds"]),
+        "Pictures": joined(figure(path, caption) for path, caption in figures["pictures"].items()),
     }
-    return document(f"clips on {found['corpus']}", _verdict(found), _basis(report), sections, "study.json")
+    return document(f"clips on {figures['corpus']}", _verdict(figures), _basis(report), sections, "study.json")
 
 
 def _basis(report: Figures) -> str:
     return f"{basis(report)} That is of {report['run']['recipe']}; each network has its own report."
 
 
-def _verdict(found: Figures) -> str:
-    fallen = [network["name"] for network in found["networks"] if network["collapsed"]]
-    standing = [network for network in found["networks"] if not network["collapsed"]]
-    told = f"{' and '.join(fallen)} {'has' if len(fallen) == 1 else 'have'} collapsed." if fallen else ""
+def _verdict(figures: Figures) -> str:
+    fallen = [network["name"] for network in figures["networks"] if network["collapsed"]]
+    standing = [network for network in figures["networks"] if not network["collapsed"]]
+    collapse_note = f"{' and '.join(fallen)} {'has' if len(fallen) == 1 else 'have'} collapsed." if fallen else ""
     if not standing:
-        return told
+        return collapse_note
     best = min(standing, key=lambda network: float(network["frechet_ratio"]))
-    near = f"Random codes of {best['name']} come nearest to the recordings: {best['frechet_ratio']:.3g} times as far"
-    return f"{near} as these are from each other. {told}".strip()
+    text = f"Random codes of {best['name']} come nearest to the recordings: {best['frechet_ratio']:.3g} times as far"
+    return f"{text} as these are from each other. {collapse_note}".strip()
 
 
 NETWORK = (
@@ -95,13 +95,13 @@ TRAINING = (
 )
 
 
-def _networks(found: Figures) -> Markup:
-    judged = JUDGED if any(network["inception_score"] for network in found["networks"]) else ()
+def _networks(figures: Figures) -> Markup:
+    judged = JUDGED if any(network["inception_score"] for network in figures["networks"]) else ()
     note = (
         "Figures are of clips of random codes; below each stands that of recordings, cut to the network's clip length. "
         "Each name leads to its report."
     )
-    return measures_across([*NETWORK, *judged, *TRAINING], found["networks"], note, kind="narrow")
+    return measures_across([*NETWORK, *judged, *TRAINING], figures["networks"], note, kind="narrow")
 
 
 def _scores(scores: list[list[float]] | None) -> list[str] | None:

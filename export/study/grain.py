@@ -30,7 +30,7 @@ from ..reports.report import FORMAT, SEED, Figures
 from .runs import StudyOptions, check_folder, load_recipes, train_and_evaluate, write_study
 
 
-class Shown(NamedTuple):
+class Panel(NamedTuple):
     number: int
     recipe: str
     picture: str
@@ -38,33 +38,33 @@ class Shown(NamedTuple):
 
 
 FIGURES = (
-    Shown(2, "grain-plain", "waveforms", "windows that went in, and came out of the plain autoencoder"),
-    Shown(4, "grain-adversarial", "loss", "losses of the adversarial autoencoder"),
-    Shown(5, "grain-adversarial", "codes", "codes, against the prior that they are trained toward"),
-    Shown(6, "grain-adversarial", "code_space", "the space of codes; the post’s is hypothetical, this one measured"),
-    Shown(7, "grain-adversarial", "waveforms", "windows that went in, and came out of the adversarial autoencoder"),
-    Shown(8, "grain-adversarial", "resynthesis", "ten seconds, in windows without overlap (Example 1)"),
-    Shown(9, "grain-adversarial", "grain_spectrum", "spectrum of a grain, in and out"),
-    Shown(10, "grain-adversarial", "filtered", "windows without the upper 85 % of the bins of what came out"),
-    Shown(11, "grain-spectral", "phases", "magnitudes, phases and waveform of the spectral autoencoder"),
+    Panel(2, "grain-plain", "waveforms", "windows that went in, and came out of the plain autoencoder"),
+    Panel(4, "grain-adversarial", "loss", "losses of the adversarial autoencoder"),
+    Panel(5, "grain-adversarial", "codes", "codes, against the prior that they are trained toward"),
+    Panel(6, "grain-adversarial", "code_space", "the space of codes; the post’s is hypothetical, this one measured"),
+    Panel(7, "grain-adversarial", "waveforms", "windows that went in, and came out of the adversarial autoencoder"),
+    Panel(8, "grain-adversarial", "resynthesis", "ten seconds, in windows without overlap (Example 1)"),
+    Panel(9, "grain-adversarial", "grain_spectrum", "spectrum of a grain, in and out"),
+    Panel(10, "grain-adversarial", "filtered", "windows without the upper 85 % of the bins of what came out"),
+    Panel(11, "grain-spectral", "phases", "magnitudes, phases and waveform of the spectral autoencoder"),
 )
 
 
-def page(found: Figures, report: Figures, folder: Path) -> str:
+def page(figures: Figures, report: Figures, folder: Path) -> str:
     sections = {
         "Networks": measures_across(
-            NETWORK, found["networks"], "Each name leads to its report, which says more.", kind="narrow"
+            NETWORK, figures["networks"], "Each name leads to its report, which says more.", kind="narrow"
         ),
-        "Codes": _codes(found),
-        "Sounds": players(found["sounds"]),
-        **{f"Figure {shown.number}": html for shown in FIGURES if (html := _figure(found, shown, folder))},
+        "Codes": _codes(figures),
+        "Sounds": players(figures["sounds"]),
+        **{f"Figure {panel.number}": html for panel in FIGURES if (html := _figure(figures, panel, folder))},
     }
-    return document(f"grains on {found['corpus']}", _verdict(found), basis(report), sections, "study.json")
+    return document(f"grains on {figures['corpus']}", _verdict(figures), basis(report), sections, "study.json")
 
 
-def _verdict(found: Figures) -> str:
-    by_name = {network["name"]: network for network in found["networks"]}
-    best, post = by_name[found["best"]], by_name[found["post"]]
+def _verdict(figures: Figures) -> str:
+    by_name = {network["name"]: network for network in figures["networks"]}
+    best, post = by_name[figures["best"]], by_name[figures["post"]]
     text = f"Random codes of {best['name']} come nearest to the recordings"
     if best["spectral_distance_ratio"] is None:
         return f"{text}."
@@ -87,7 +87,9 @@ NETWORK = (
     Measure("Level", "level_above_3_khz_db", "+.1f", "above 3 kHz, in dB against the sound’s own, mean over clips."),
     Measure(
         "Added",
-        lambda network: tuple(_least(network[f"excess_above_3_khz{filtered}_db"]) for filtered in ("", "_filtered")),
+        lambda network: tuple(
+            _bounded_level(network[f"excess_above_3_khz{filtered}_db"]) for filtered in ("", "_filtered")
+        ),
         "",
         "power beyond the sound’s own there, below it that without the upper 85 % of the bins.",
     ),
@@ -107,7 +109,7 @@ NETWORK = (
 )
 
 
-def _codes(found: Figures) -> Markup:
+def _codes(figures: Figures) -> Markup:
     names = {"held_out": "ends", "test": "test", "val": "validation", "train": "training"}
     measures = [
         Measure(
@@ -115,7 +117,7 @@ def _codes(found: Figures) -> Markup:
             lambda network: run_link(network["name"]) + ("" if network["adversarial"] else " (no prior)"),
         )
     ]
-    for part in found["networks"][0]["codes"]:
+    for part in figures["networks"][0]["codes"]:
         measures += [
             Measure(f"Mean, {names[part]}", f"codes.{part}.largest_mean", ".2f"),
             Measure(f"Deviations, {names[part]}", functools.partial(_deviations, part=part)),
@@ -126,7 +128,7 @@ def _codes(found: Figures) -> Markup:
         "the ends of training clips, which were not trained on, and of other clips. Below each: 95 % of a bootstrap "
         "over clips."
     )
-    return measures_across(measures, found["networks"], note, kind="narrow")
+    return measures_across(measures, figures["networks"], note, kind="narrow")
 
 
 def _deviations(network: Figures, part: str) -> tuple[str, str]:
@@ -134,21 +136,21 @@ def _deviations(network: Figures, part: str) -> tuple[str, str]:
     return f"{low['value']:.2f} to {high['value']:.2f}", f"{low['low']:.2f} to {high['high']:.2f}"
 
 
-def _least(level: float) -> str:
+def _bounded_level(level: float) -> str:
     return "≤ −40" if level <= LEAST_DB else signed(level)
 
 
-def _figure(found: Figures, shown: Shown, folder: Path) -> Markup:
-    names = [network["name"] for network in found["networks"]]
-    if shown.recipe not in names:
+def _figure(figures: Figures, panel: Panel, folder: Path) -> Markup:
+    names = [network["name"] for network in figures["networks"]]
+    if panel.recipe not in names:
         return Markup()
-    found_pictures = []
-    for name in dict.fromkeys((shown.recipe, found["best"])):
-        path = f"runs/{name}/report/{shown.picture}"
+    pictures = []
+    for name in dict.fromkeys((panel.recipe, figures["best"])):
+        path = f"runs/{name}/report/{panel.picture}"
         if (folder / f"{path}.png").exists():
-            caption = shown.caption if name == shown.recipe else "the same of the best network"
-            found_pictures.append(figure(path, f"{name}: {caption}."))
-    return joined(found_pictures)
+            caption = panel.caption if name == panel.recipe else "the same of the best network"
+            pictures.append(figure(path, f"{name}: {caption}."))
+    return joined(pictures)
 
 
 POST = "grain-adversarial"
@@ -165,19 +167,19 @@ OPERATIONS = 3e10  # a second, roughly, of one core; the progress display correc
 OVERLAP = 10  # overlapping grains: the post's 90 %
 
 
-def study(asked: StudyOptions, display: Display) -> bool:
-    recipes = load_recipes(asked, ("grain",), RECIPES)
-    check_folder(asked, recipes)
+def study(options: StudyOptions, display: Display) -> bool:
+    recipes = load_recipes(options, ("grain",), RECIPES)
+    check_folder(options, recipes)
     display.stage("study grain")
     seconds = {recipe.name: _operations(recipe) / OPERATIONS for recipe in recipes}
-    reports = train_and_evaluate(asked, recipes, seconds, display)
+    reports = train_and_evaluate(options, recipes, seconds, display)
     if reports is None:
         return False
     post = POST if POST in reports else recipes[0].name
     drawable = [name for name, report in reports.items() if report["run"]["adversarial"]] or list(reports)
     best = min(drawable, key=lambda name: float(reports[name]["spectral_distance"]["generated"]))
-    sounds = _write_sounds(asked.folder, post, best, reports[best]["split"])
-    found = {
+    sounds = _write_sounds(options.folder, post, best, reports[best]["split"])
+    figures = {
         "format": FORMAT,
         "study": "grain",
         "corpus": reports[best]["run"]["corpus"],
@@ -186,7 +188,7 @@ def study(asked: StudyOptions, display: Display) -> bool:
         "networks": [{"name": name, **_row(report)} for name, report in reports.items()],
         "sounds": sounds,
     }
-    write_study(asked.folder, found, page(found, reports[best], asked.folder))
+    write_study(options.folder, figures, page(figures, reports[best], options.folder))
     return True
 
 
@@ -203,8 +205,8 @@ def _operations(recipe: Recipe) -> float:
 
 
 def _row(report: Figures) -> Figures:
-    plain, without = report["reconstruction"]["unfiltered"], report["bands"]["filtered"][-1]
-    above = report["bands"]["unfiltered"][-1]
+    plain, filtered_top = report["reconstruction"]["unfiltered"], report["bands"]["filtered"][-1]
+    top = report["bands"]["unfiltered"][-1]
     names = ("largest_mean", "smallest_std", "largest_std", "largest_correlation", "kolmogorov_smirnov", "energy")
     parts = [part for part in ("held_out", report["split"]) if part in report["codes"]]
     return {
@@ -217,9 +219,9 @@ def _row(report: Figures) -> Figures:
         "sample_error_db": plain["sample_error_db"]["value"],
         "spectral_convergence_db": plain["spectral_convergence_db"]["value"],
         "log_spectral_distance_db": plain["log_spectral_distance_db"]["value"],
-        "level_above_3_khz_db": above["level_db"]["mean"],
-        "excess_above_3_khz_db": above["excess_db"]["mean"],
-        "excess_above_3_khz_filtered_db": without["excess_db"]["mean"],
+        "level_above_3_khz_db": top["level_db"]["mean"],
+        "excess_above_3_khz_db": top["excess_db"]["mean"],
+        "excess_above_3_khz_filtered_db": filtered_top["excess_db"]["mean"],
         "spectral_distance": report["spectral_distance"]["generated"],
         "spectral_distance_ratio": report["spectral_distance"]["ratio"],
         "codes": {part: {name: report["codes"][part][name] for name in names} for part in parts},
@@ -242,12 +244,12 @@ def _write_sounds(folder: Path, post: str, best: str, part: Part) -> dict[str, s
         written[f"example-1-{name}.wav"] = f"Example 1: {name}, windows one after another"
         hop = max(1, length // OVERLAP)
         grains = decode(network, encode(network, sequence(sound, length, hop)), recipe, rng)
-        ways = {"filtered": filtered(grains)} if name == post else {}
+        versions = {"filtered": filtered(grains)} if name == post else {}
         if name == best:
-            ways["unfiltered"] = grains
-        for way, heard in ways.items():
-            _write_sound(folder / f"example-2-{name}-{way}.wav", overlapped(heard, hop, "blackman"), recipe)
-            written[f"example-2-{name}-{way}.wav"] = f"Example 2: {name}, overlapping by 90 %, {way}"
+            versions["unfiltered"] = grains
+        for version, windows in versions.items():
+            _write_sound(folder / f"example-2-{name}-{version}.wav", overlapped(windows, hop, "blackman"), recipe)
+            written[f"example-2-{name}-{version}.wav"] = f"Example 2: {name}, overlapping by 90 %, {version}"
     return dict(sorted(written.items(), key=lambda item: item[0][: len("example-1")]))
 
 

@@ -30,9 +30,9 @@ from .runs import StudyOptions as Trainings
 from .runs import StudyProgress, Training, check_folder, is_trained, load_recipes, train, train_first, write_study
 
 INVERT, TUNED = "invert", "tuned-clip"
-FOUND = "found"  # folder of the measured rows
+ROWS_FOLDER = "found"  # folder of the measured rows
 SECONDS_A_STEP, SECONDS_A_SOUND = 1.5, 20.0  # rough values: the progress display corrects them
-SHOWN = 3  # examples per figure, as in the publication
+EXAMPLES = 3  # examples per figure, as in the publication
 
 
 @dataclass(frozen=True)
@@ -55,107 +55,112 @@ class RecoveryStudyOptions:
     ray: str | None = None
 
 
-def study(asked: RecoveryStudyOptions, display: Display) -> bool:
-    corpus, judge = Corpus.open(asked.corpus), trained(Run.open(asked.classifier), "best")[0]
+def study(options: RecoveryStudyOptions, display: Display) -> bool:
+    corpus, judge = Corpus.open(options.corpus), trained(Run.open(options.classifier), "best")[0]
     if not isinstance(judge, Classifier):
-        raise UserError(f"--classifier {asked.classifier} is no run of a classifier; train one on labelled clips")
+        raise UserError(f"--classifier {options.classifier} is no run of a classifier; train one on labelled clips")
     display.stage("study recovery")
-    if isinstance(asked.subject, Model):
-        bench: RecoveryBench | None = _bench_of(asked.subject, asked, corpus, judge)
-        course = StudyProgress(display, _searches(asked, ROWS))
+    if isinstance(options.subject, Model):
+        bench: RecoveryBench | None = _bench_of(options.subject, options, corpus, judge)
+        course = StudyProgress(display, _searches(options, ROWS))
     else:
-        bench, course = _inverted(asked, asked.subject, corpus, judge, display)
+        bench, course = _inverted(options, options.subject, corpus, judge, display)
     if bench is None:
         return False
-    found = {table: [_table(asked, bench, table, seed, course) for seed in range(asked.seeds)] for table in TABLES}
-    _write_figures(asked, corpus, bench, found)
+    tables = {table: [_table(options, bench, table, seed, course) for seed in range(options.seeds)] for table in TABLES}
+    _write_figures(options, corpus, bench, tables)
     return True
 
 
-def _bench_of(model: Model, asked: RecoveryStudyOptions, corpus: Corpus, judge: Classifier) -> RecoveryBench:
+def _bench_of(model: Model, options: RecoveryStudyOptions, corpus: Corpus, judge: Classifier) -> RecoveryBench:
     card = model.card
     if not kind_of(card).of_clips:
         raise UserError(f"--model {card.name} is of kind {card.kind!r}; give a model of clips")
     if corpus.rate != card.sample_rate:
         raise UserError(
-            f"--corpus {asked.corpus} has {corpus.rate} Hz, and model {card.name!r} {card.sample_rate}; build it with "
-            f"--rate {card.sample_rate}"
+            f"--corpus {options.corpus} has {corpus.rate} Hz, and model {card.name!r} {card.sample_rate}; build it "
+            f"with --rate {card.sample_rate}"
         )
-    if asked.changes or asked.minutes is not None:
+    if options.changes or options.minutes is not None:
         raise UserError("--set and --minutes change trainings, and --model needs none; leave them out")
-    if not (asked.folder / FOUND).is_dir():
-        check_new_folder(asked.folder)
+    if not (options.folder / ROWS_FOLDER).is_dir():
+        check_new_folder(options.folder)
     bench = RecoveryBench(corpus, model, judge)
     if not bench.recordings:
         raise UserError(
-            f"--corpus {asked.corpus} has no recording in its test split with a label of model {card.name!r}; give one "
-            f"with labels such as {', '.join(card.labels[:3])}"
+            f"--corpus {options.corpus} has no recording in its test split with a label of model {card.name!r}; give "
+            f"one with labels such as {', '.join(card.labels[:3])}"
         )
     return bench
 
 
 def _inverted(
-    asked: RecoveryStudyOptions, generator: Path, corpus: Corpus, judge: Classifier, display: Display
+    options: RecoveryStudyOptions, generator: Path, corpus: Corpus, judge: Classifier, display: Display
 ) -> tuple[RecoveryBench | None, StudyProgress]:
-    recipes, others = _recipes(asked, generator, corpus)
-    check_folder(Trainings(asked.corpus, asked.folder, None, asked.changes, None), recipes, further=True)
+    recipes, source_runs = _recipes(options, generator, corpus)
+    check_folder(Trainings(options.corpus, options.folder, None, options.changes, None), recipes, further=True)
     course = StudyProgress(
-        display, {recipe.name: _seconds(recipe) for recipe in recipes} | _searches(asked, InvertedBench.rows)
+        display, {recipe.name: _seconds(recipe) for recipe in recipes} | _searches(options, InvertedBench.rows)
     )
-    runs = {recipe.name: asked.folder / "runs" / recipe.name for recipe in recipes}
-    if asked.ray is not None:
-        due = [recipe for recipe in recipes if not is_trained(runs[recipe.name], recipe)]
-        trainings = [_training(recipe, asked.corpus, runs[recipe.name], others.get(recipe.name, {})) for recipe in due]
-        if not train_first(trainings, asked.ray, asked.accelerator, display):
+    runs = {recipe.name: options.folder / "runs" / recipe.name for recipe in recipes}
+    if options.ray is not None:
+        untrained = [recipe for recipe in recipes if not is_trained(runs[recipe.name], recipe)]
+        trainings = [
+            _training(recipe, options.corpus, runs[recipe.name], source_runs.get(recipe.name, {}))
+            for recipe in untrained
+        ]
+        if not train_first(trainings, options.ray, options.accelerator, display):
             return None, course
     models = {}
     for recipe in recipes:
         run = runs[recipe.name]
         course.start_part(recipe.name)
-        options = RunOptions(asked.accelerator, asked.devices)
+        run_options = RunOptions(options.accelerator, options.devices)
         if not is_trained(run, recipe) and not train(
-            recipe, asked.corpus, run, options, course, 1.0, others.get(recipe.name, {})
+            recipe, options.corpus, run, run_options, course, 1.0, source_runs.get(recipe.name, {})
         ):
             course.stopped(run)
             return None, course
-        models[recipe.name] = _up_to_date(Run.open(run), asked.folder / "models" / f"{recipe.name}.onnx")
+        models[recipe.name] = _up_to_date(Run.open(run), options.folder / "models" / f"{recipe.name}.onnx")
     return InvertedBench(corpus, Run.open(runs[INVERT]), models[INVERT], models[TUNED], judge), course
 
 
-def _training(recipe: Recipe, corpus: Path, run: Path, others: Mapping[str, Path]) -> Training:
+def _training(recipe: Recipe, corpus: Path, run: Path, source_runs: Mapping[str, Path]) -> Training:
     """Other machines have other current folders."""
-    there = {name: folder.resolve() for name, folder in others.items()}
-    return Training(recipe, corpus, run, functools.partial(train, others=there))
+    absolute_runs = {name: folder.resolve() for name, folder in source_runs.items()}
+    return Training(recipe, corpus, run, functools.partial(train, source_runs=absolute_runs))
 
 
-def _searches(asked: RecoveryStudyOptions, rows: Mapping[str, str]) -> dict[str, float]:
-    each = SECONDS_A_SOUND * asked.clips * len(rows)
-    return {f"{table} {seed}": each for table in TABLES for seed in range(asked.seeds)}
+def _searches(options: RecoveryStudyOptions, rows: Mapping[str, str]) -> dict[str, float]:
+    seconds = SECONDS_A_SOUND * options.clips * len(rows)
+    return {f"{table} {seed}": seconds for table in TABLES for seed in range(options.seeds)}
 
 
 def _recipes(
-    asked: RecoveryStudyOptions, generator: Path, corpus: Corpus
+    options: RecoveryStudyOptions, generator: Path, corpus: Corpus
 ) -> tuple[list[Recipe], dict[str, dict[str, Path]]]:
-    others = {"generator": Run.open(generator).recipe, "judge": Run.open(asked.classifier).recipe}
-    FAMILIES[INVERT].follow(load_recipe(INVERT), others)  # refuses unsuitable runs before reading them
-    frames, words = others["generator"].frames, getattr(others["generator"], "network", None)
+    source_recipes = {"generator": Run.open(generator).recipe, "judge": Run.open(options.classifier).recipe}
+    FAMILIES[INVERT].follow(load_recipe(INVERT), source_recipes)  # refuses unsuitable runs before reading them
+    frames, words = source_recipes["generator"].frames, getattr(source_recipes["generator"], "network", None)
     labelled = bool(getattr(words, "words", []))
-    like = [f"frames.{name}={getattr(frames, name)}" for name in ("sample_rate", "frame_length", "hop_length")]
-    like.append(f"network.labels={str(labelled).lower()}")
-    trainings = Trainings(asked.corpus, asked.folder, [INVERT, TUNED], asked.changes, None, minutes=asked.minutes)
+    frame_changes = [f"frames.{name}={getattr(frames, name)}" for name in ("sample_rate", "frame_length", "hop_length")]
+    frame_changes.append(f"network.labels={str(labelled).lower()}")
+    trainings = Trainings(
+        options.corpus, options.folder, [INVERT, TUNED], options.changes, None, minutes=options.minutes
+    )
     recipes = []
     for recipe in load_recipes(
         trainings,
         (INVERT, "clip"),
         (INVERT, TUNED),
-        lambda plain: [] if plain.name == INVERT else [*EXPORTED[plain.family].changes(corpus), *like],
+        lambda plain: [] if plain.name == INVERT else [*EXPORTED[plain.family].changes(corpus), *frame_changes],
         by_steps=False,
     ):
         family = FAMILIES[recipe.family]
-        recipe = family.complete(family.follow(recipe, others) if family.reads else recipe, corpus)
+        recipe = family.complete(family.follow(recipe, source_recipes) if family.reads else recipe, corpus)
         family.check(corpus, recipe)
         recipes.append(recipe)
-    return recipes, {INVERT: {"generator": generator, "judge": asked.classifier}}
+    return recipes, {INVERT: {"generator": generator, "judge": options.classifier}}
 
 
 def _seconds(recipe: Recipe) -> float:
@@ -171,46 +176,46 @@ def _up_to_date(run: Run, path: Path) -> Model:
 
 
 def _table(
-    asked: RecoveryStudyOptions, bench: RecoveryBench, table: str, seed: int, course: StudyProgress
+    options: RecoveryStudyOptions, bench: RecoveryBench, table: str, seed: int, course: StudyProgress
 ) -> dict[str, MeasuredRow]:
-    folder = asked.folder / FOUND
+    folder = options.folder / ROWS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     course.start_part(f"{table} {seed}")
-    found: dict[str, MeasuredRow] = {}
+    rows: dict[str, MeasuredRow] = {}
     for number, row in enumerate(bench.rows):
         file = folder / f"{bench.stamp}-{table}-{seed}-{row}.npz"
         course.update(number / len(bench.rows), row)
-        known = MeasuredRow.read(file, asked.clips)
-        if known is None:
-            known = bench.measured(table, row, seed, asked.clips)
+        measured_row = MeasuredRow.read(file, options.clips)
+        if measured_row is None:
+            measured_row = bench.measured(table, row, seed, options.clips)
             with replacing(file, overwrite=True) as temporary:
-                known.write(temporary)
-        found[row] = known
-    return found
+                measured_row.write(temporary)
+        rows[row] = measured_row
+    return rows
 
 
 def _write_figures(
-    asked: RecoveryStudyOptions,
+    options: RecoveryStudyOptions,
     corpus: Corpus,
     bench: RecoveryBench,
     tables: Mapping[str, list[dict[str, MeasuredRow]]],
 ) -> None:
-    shown: dict[str, str] = {}
+    captions: dict[str, str] = {}
     for number, (table_name, seeds) in enumerate(tables.items()):
-        first = {row: measured.sounds[:SHOWN] for row, measured in seeds[0].items()}
-        for picture in pictures(f"figure-{number + 2}", TABLES[table_name], first, bench.rate):
-            picture.save(asked.folder)
-            shown[picture.name] = picture.caption
-    found: Figures = {
+        examples = {row: measured.sounds[:EXAMPLES] for row, measured in seeds[0].items()}
+        for picture in pictures(f"figure-{number + 2}", TABLES[table_name], examples, bench.rate):
+            picture.save(options.folder)
+            captions[picture.name] = picture.caption
+    figures: Figures = {
         "format": FORMAT,
         "study": "recovery",
         "corpus": corpus.name,
-        "sounds": asked.clips,
-        "seeds": asked.seeds,
+        "sounds": options.clips,
+        "seeds": options.seeds,
         "steps": {
-            name: Run.open(asked.folder / "runs" / name).logged()[-1]["step"]
+            name: Run.open(options.folder / "runs" / name).logged()[-1]["step"]
             for name in (INVERT, TUNED)
-            if not isinstance(asked.subject, Model)
+            if not isinstance(options.subject, Model)
         },
         "rows": dict(bench.rows),
         "tables": {
@@ -220,6 +225,6 @@ def _write_figures(
             }
             for table, seeds in tables.items()
         },
-        "pictures": shown,
+        "pictures": captions,
     }
-    write_study(asked.folder, found, page(found))
+    write_study(options.folder, figures, page(figures))

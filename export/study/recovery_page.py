@@ -13,7 +13,7 @@ from ..reports.measure import Measure, measures_across
 from ..reports.page import document, figure, joined
 from ..reports.report import Figures, Picture
 
-DRAWN = {"asked": "asked for", "network": "network", "gradient": "gradient", "hybrid": "hybrid"}
+ROW_LABELS = {"asked": "asked for", "network": "network", "gradient": "gradient", "hybrid": "hybrid"}
 # Tables 1 and 2 of the publication: inception score, mean squared error of raw audio, SSIM, accuracy.
 PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
     "generated": {
@@ -43,44 +43,48 @@ MEASURES = {
 TITLES = {"generated": "Table 1: generated sounds", "recorded": "Table 2: recordings"}
 
 
-def pictures(name: str, what: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:
-    shown = {told: rows[row] for row, told in DRAWN.items()}
-    caption = f"{what[0].upper()}{what[1:]} above; below, what came of their codes by network, gradient and hybrid"
+def pictures(name: str, subject: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:
+    rows_by_label = {label: rows[row] for row, label in ROW_LABELS.items()}
+    caption = (
+        f"{subject[0].upper()}{subject[1:]} above; below, what came of their codes by network, gradient and hybrid"
+    )
     return [
-        replace(waveforms(shown, rate), name=f"{name}-waveforms", caption=f"{caption}: waveforms, in seconds."),
-        replace(spectrograms(shown, rate), name=f"{name}-spectrograms", caption=f"{caption}: levels of mel bands."),
+        replace(waveforms(rows_by_label, rate), name=f"{name}-waveforms", caption=f"{caption}: waveforms, in seconds."),
+        replace(
+            spectrograms(rows_by_label, rate), name=f"{name}-spectrograms", caption=f"{caption}: levels of mel bands."
+        ),
     ]
 
 
-def page(found: Figures) -> str:
-    sections = {TITLES[name]: _table_of_rows(name, rows, found["rows"]) for name, rows in found["tables"].items()}
-    sections["Examples"] = joined(figure(path, caption) for path, caption in found["pictures"].items())
-    return document(f"recovery on {found['corpus']}", _verdict(found), _basis(found), sections, "study.json")
+def page(figures: Figures) -> str:
+    sections = {TITLES[name]: _table_of_rows(name, rows, figures["rows"]) for name, rows in figures["tables"].items()}
+    sections["Examples"] = joined(figure(path, caption) for path, caption in figures["pictures"].items())
+    return document(f"recovery on {figures['corpus']}", _verdict(figures), _basis(figures), sections, "study.json")
 
 
-def _verdict(found: Figures) -> str:
-    rows = found["tables"]["recorded"]
+def _verdict(figures: Figures) -> str:
+    rows = figures["tables"]["recorded"]
     network, ours = rows["network"], rows["perceptual"]
     share = ours["spectrogram_mse"][0] / network["spectrogram_mse"][0]
-    heard = f"Of recordings the network keeps {network['accuracy'][0]:.0%} of the digits"
-    return f"{heard}, our refinement {ours['accuracy'][0]:.0%} at {share:.2f} of its error."
+    opening = f"Of recordings the network keeps {network['accuracy'][0]:.0%} of the digits"
+    return f"{opening}, our refinement {ours['accuracy'][0]:.0%} at {share:.2f} of its error."
 
 
-def _basis(found: Figures) -> str:
-    steps = " and ".join(f"{name} for {count} steps" for name, count in found["steps"].items())
+def _basis(figures: Figures) -> str:
+    steps = " and ".join(f"{name} for {count} steps" for name, count in figures["steps"].items())
     trained = f"networks were trained once, {steps}" if steps else "nothing was trained for it"
     return (
-        f"{found['sounds']} sounds a table with each of {found['seeds']} seeds; {trained}. "
+        f"{figures['sounds']} sounds a table with each of {figures['seeds']} seeds; {trained}. "
         "The publication has speech commands at 16 kHz (SC09), here are the digits of the corpus."
     )
 
 
-def _table_of_rows(name: str, rows: Mapping[str, Figures], told: Mapping[str, str]) -> Markup:
+def _table_of_rows(name: str, rows: Mapping[str, Figures], labels: Mapping[str, str]) -> Markup:
     def cell(row: str, key: str, form: str) -> Any:
-        own, published = rows[row].get(key), PUBLISHED[name].get(row, {}).get(key)
+        measured, published = rows[row].get(key), PUBLISHED[name].get(row, {}).get(key)
         if row == "asked" and key not in ("inception_score", "accuracy"):
-            own = None
-        text = own and f"{own[0]:{form}} ± {own[1]:{form}}"
+            measured = None
+        text = measured and f"{measured[0]:{form}} ± {measured[1]:{form}}"
         return text if published is None else (text, f"{published:{form}}")
 
     measures = [
@@ -89,4 +93,4 @@ def _table_of_rows(name: str, rows: Mapping[str, Figures], told: Mapping[str, st
         if any(key in row for row in rows.values())
     ]
     note = "Means over seeds and their deviations; below in grey, the publication's."
-    return measures_across([Measure("", told.__getitem__), *measures], list(told), note, kind="narrow")
+    return measures_across([Measure("", labels.__getitem__), *measures], list(labels), note, kind="narrow")

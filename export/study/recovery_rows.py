@@ -21,7 +21,7 @@ from ...train.corpus.store import Corpus
 from ...train.families.classifier.network import Classifier
 from ...train.families.gan.data import places
 from ...train.families.gan.recipe import ClipFrames
-from ...train.families.invert.network import seen
+from ...train.families.invert.network import block_activations
 from ...train.metrics.clips import inception_score
 from ...train.run import Run
 from ...train.sampling import random_indices
@@ -30,7 +30,7 @@ from ..reports.report import Figures
 
 TABLES = {"generated": "sounds that the generator made", "recorded": "recordings of the test split"}
 SLOPES = 200  # of the publication's hybrid
-AGAIN = 0.99  # correlation from which a code counts as recovered
+RECOVERED_CORRELATION = 0.99  # correlation from which a code counts as recovered
 # Rows by name, with descriptions; the first are the publication's.
 ROWS = {
     "asked": "the sounds themselves",
@@ -76,8 +76,8 @@ class MeasuredRow:
         if not path.exists():
             return None
         with np.load(path) as file:
-            found = MeasuredRow(**{field.name: file[field.name] for field in fields(MeasuredRow)})
-        return found if len(found.sounds) == count else None
+            row = MeasuredRow(**{field.name: file[field.name] for field in fields(MeasuredRow)})
+        return row if len(row.sounds) == count else None
 
 
 class RecoveryTargets(NamedTuple):
@@ -112,103 +112,108 @@ class RecoveryBench:
         return len(places(self._corpus, "test", self._frames, self._words))
 
     def measured(self, table: str, row: str, seed: int, count: int) -> MeasuredRow:
-        asked = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
+        targets = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
         began = time.perf_counter()
-        sounds, codes = self._methods(seed)[row](asked)
+        sounds, codes = self._methods(seed)[row](targets)
         seconds = (time.perf_counter() - began) / count
         if not self._levels:
-            sounds = scaled_to_loudness(sounds, asked.sounds)
-        near = [measures(*pair, self.rate, gain_counts=True) for pair in zip(asked.sounds, sounds, strict=True)]
-        told = self._judge.judge(sounds, self.rate).posteriors
+            sounds = scaled_to_loudness(sounds, targets.sounds)
+        distances = [measures(*pair, self.rate, gain_counts=True) for pair in zip(targets.sounds, sounds, strict=True)]
+        posteriors = self._judge.judge(sounds, self.rate).posteriors
         correlation = np.full(count, np.nan)
-        if codes is not None and asked.codes is not None:
-            correlation = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(codes, asked.codes, strict=True)])
+        if codes is not None and targets.codes is not None:
+            correlation = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(codes, targets.codes, strict=True)])
         return MeasuredRow(
             sounds=sounds,
-            mse=np.square(sounds - asked.sounds, dtype=np.float64).mean(1),
-            spectrogram_mse=np.array([found.spectrogram_mse for found in near]),
-            ssim=np.array([found.ssim for found in near]),
-            log_mel_db=np.array([found.log_mel_db for found in near]),
+            mse=np.square(sounds - targets.sounds, dtype=np.float64).mean(1),
+            spectrogram_mse=np.array([distance.spectrogram_mse for distance in distances]),
+            ssim=np.array([distance.ssim for distance in distances]),
+            log_mel_db=np.array([distance.log_mel_db for distance in distances]),
             correlation=correlation,
-            right=np.array([self._judge.words[place] for place in told.argmax(1)]) == self._names(asked.labels),
-            posteriors=told,
+            right=np.array([self._judge.words[place] for place in posteriors.argmax(1)]) == self._names(targets.labels),
+            posteriors=posteriors,
             seconds=np.full(count, seconds),
         )
 
-    def figures(self, seeds: Sequence[MeasuredRow], asked: Sequence[MeasuredRow]) -> Figures:
-        scores = [inception_score(one.posteriors)[0] for one in seeds]
-        each: dict[str, list[float]] = {
+    def figures(self, seeds: Sequence[MeasuredRow], originals: Sequence[MeasuredRow]) -> Figures:
+        scores = [inception_score(row.posteriors)[0] for row in seeds]
+        seed_values: dict[str, list[float]] = {
             "inception_score": scores,
-            "mse": [float(one.mse.mean()) for one in seeds],
-            "spectrogram_mse": [float(one.spectrogram_mse.mean()) for one in seeds],
-            "ssim": [float(one.ssim.mean()) for one in seeds],
-            "log_mel_db": [float(one.log_mel_db.mean()) for one in seeds],
-            "accuracy": [float(one.right.mean()) for one in seeds],
+            "mse": [float(row.mse.mean()) for row in seeds],
+            "spectrogram_mse": [float(row.spectrogram_mse.mean()) for row in seeds],
+            "ssim": [float(row.ssim.mean()) for row in seeds],
+            "log_mel_db": [float(row.log_mel_db.mean()) for row in seeds],
+            "accuracy": [float(row.right.mean()) for row in seeds],
             "share": [
-                float(one.right.mean() / max(float(own.right.mean()), 1e-12))
-                for one, own in zip(seeds, asked, strict=True)
+                float(row.right.mean() / max(float(original.right.mean()), 1e-12))
+                for row, original in zip(seeds, originals, strict=True)
             ],
-            "seconds": [float(one.seconds.mean()) for one in seeds],
+            "seconds": [float(row.seconds.mean()) for row in seeds],
         }
-        if not any(np.isnan(one.correlation).any() for one in seeds):
-            each["found_again"] = [float((one.correlation >= AGAIN).mean()) for one in seeds]
-        return {name: [float(np.mean(values)), float(np.std(values))] for name, values in each.items()}
+        if not any(np.isnan(row.correlation).any() for row in seeds):
+            seed_values["found_again"] = [float((row.correlation >= RECOVERED_CORRELATION).mean()) for row in seeds]
+        return {name: [float(np.mean(values)), float(np.std(values))] for name, values in seed_values.items()}
 
     def _methods(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
         plain = SearchOptions(seed=seed, gain_counts=self._levels)
         return {
-            "asked": lambda asked: (asked.sounds, asked.codes),
-            "gradient": lambda asked: self._decoded(
-                CodeSearcher(self._model, plain).gradient(self._targets(asked, encoded=False))
+            "asked": lambda targets: (targets.sounds, targets.codes),
+            "gradient": lambda targets: self._decoded(
+                CodeSearcher(self._model, plain).gradient(self._targets(targets, encoded=False))
             ),
-            "network": lambda asked: self._decoded(self._encoded(asked)),
-            "hybrid": lambda asked: self._decoded(
-                CodeSearcher(self._model, plain).descent(self._targets(asked), SLOPES)
+            "network": lambda targets: self._decoded(self._encoded(targets)),
+            "hybrid": lambda targets: self._decoded(
+                CodeSearcher(self._model, plain).descent(self._targets(targets), SLOPES)
             ),
-            "least-squares": lambda asked: self._decoded(CodeSearcher(self._model, plain).hybrid(self._targets(asked))),
+            "least-squares": lambda targets: self._decoded(
+                CodeSearcher(self._model, plain).hybrid(self._targets(targets))
+            ),
             "perceptual": self._perceived,
         }
 
-    def _perceived(self, asked: RecoveryTargets) -> tuple[Array, Array | None]:
-        options = SearchOptions(gain_counts=self._levels, further=self._further(asked.sounds))
-        return self._decoded(CodeSearcher(self._model, options).hybrid(self._targets(asked)))
+    def _perceived(self, targets: RecoveryTargets) -> tuple[Array, Array | None]:
+        options = SearchOptions(gain_counts=self._levels, further=self._further(targets.sounds))
+        return self._decoded(CodeSearcher(self._model, options).hybrid(self._targets(targets)))
 
     def _further(self, sounds: Array) -> Further:
         """The squares sum to the perceptual term."""
         with torch.no_grad():
-            wanted = [part.flatten(1) for part in seen(self._judge, torch.from_numpy(sounds), self.rate)]
+            target_activations = [
+                layer.flatten(1) for layer in block_activations(self._judge, torch.from_numpy(sounds), self.rate)
+            ]
 
-        def apart(frames: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-            given = [part.flatten(1) for part in seen(self._judge, frames, self.rate)]
-            scales = [(len(given) * part.shape[1]) ** -0.5 for part in given]
-            parts = zip(given, wanted, scales, strict=True)
-            return torch.cat([(one - part[which]) * scale for one, part, scale in parts], 1)
+        def activation_residuals(frames: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+            activations = [layer.flatten(1) for layer in block_activations(self._judge, frames, self.rate)]
+            scales = [(len(activations) * layer.shape[1]) ** -0.5 for layer in activations]
+            layers = zip(activations, target_activations, scales, strict=True)
+            return torch.cat([(decoded - layer[indices]) * scale for decoded, layer, scale in layers], 1)
 
-        return apart
+        return activation_residuals
 
-    def _targets(self, asked: RecoveryTargets, *, encoded: bool = True) -> list[SearchTarget]:
+    def _targets(self, targets: RecoveryTargets, *, encoded: bool = True) -> list[SearchTarget]:
         if not encoded:
-            return [SearchTarget(sound[np.newaxis], None, None) for sound in asked.sounds]
-        found = self._encoded(asked)
+            return [SearchTarget(sound[np.newaxis], None, None) for sound in targets.sounds]
+        recoveries = self._encoded(targets)
         return [
-            SearchTarget(sound[np.newaxis], one.code, one.label) for sound, one in zip(asked.sounds, found, strict=True)
+            SearchTarget(sound[np.newaxis], recovery.code, recovery.label)
+            for sound, recovery in zip(targets.sounds, recoveries, strict=True)
         ]
 
-    def _encoded(self, asked: RecoveryTargets) -> list[SearchResult]:
-        codes, labels = self._encoder.encode_with_labels(asked.sounds)
-        told = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
+    def _encoded(self, targets: RecoveryTargets) -> list[SearchResult]:
+        codes, labels = self._encoder.encode_with_labels(targets.sounds)
+        label_numbers = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
         return [
             SearchResult(code.astype(np.float64), label, None, np.nan, True)
-            for code, label in zip(codes, told, strict=True)
+            for code, label in zip(codes, label_numbers, strict=True)
         ]
 
-    def _decoded(self, found: Sequence[SearchResult]) -> tuple[Array, Array]:
-        codes = np.stack([one.code for one in found]).astype(np.float32)
-        labels = np.array([one.label or 0 for one in found])
+    def _decoded(self, recoveries: Sequence[SearchResult]) -> tuple[Array, Array]:
+        codes = np.stack([recovery.code for recovery in recoveries]).astype(np.float32)
+        labels = np.array([recovery.label or 0 for recovery in recoveries])
         return sounds_of(self._model, codes, labels), codes
 
     def _generated(self, seed: int, count: int) -> RecoveryTargets:
-        codes = drawn(self._model.card, count, np.random.default_rng([seed, 0]))
+        codes = draw_codes(self._model.card, count, np.random.default_rng([seed, 0]))
         labels = np.arange(count) % max(1, len(self._words))
         sounds = sounds_of(self._model, codes, labels)
         if not self._levels:
@@ -216,10 +221,12 @@ class RecoveryBench:
         return RecoveryTargets(sounds, labels, codes)
 
     def _recorded(self, seed: int, count: int) -> RecoveryTargets:
-        found = places(self._corpus, "test", self._frames, self._words)
-        picked = np.resize(random_indices(len(found), count, np.random.default_rng([seed, 1])), count)
+        clip_places = places(self._corpus, "test", self._frames, self._words)
+        picked = np.resize(random_indices(len(clip_places), count, np.random.default_rng([seed, 1])), count)
         return RecoveryTargets(
-            found.take_clips(self._corpus, picked, self._frames.normalised), found.labels[found.of(picked)], None
+            clip_places.take_clips(self._corpus, picked, self._frames.normalised),
+            clip_places.labels[clip_places.recordings_of(picked)],
+            None,
         )
 
     def _names(self, labels: Integers) -> npt.NDArray[np.str_]:
@@ -238,10 +245,10 @@ class InvertedBench(RecoveryBench):
     def _methods(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
         return super()._methods(seed) | {"tuned-clip": self._tuned_again}
 
-    def _tuned_again(self, asked: RecoveryTargets) -> tuple[Array, Array | None]:
-        codes, labels = Encoder(self._tuned).encode_with_labels(asked.sounds)
-        told = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
-        return scaled_to_loudness(sounds_of(self._tuned, codes, told), asked.sounds), None
+    def _tuned_again(self, targets: RecoveryTargets) -> tuple[Array, Array | None]:
+        codes, labels = Encoder(self._tuned).encode_with_labels(targets.sounds)
+        label_numbers = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
+        return scaled_to_loudness(sounds_of(self._tuned, codes, label_numbers), targets.sounds), None
 
 
 def sounds_of(model: Model, codes: Array, labels: Integers) -> Array:
@@ -253,14 +260,14 @@ def sounds_of(model: Model, codes: Array, labels: Integers) -> Array:
     return sound(frames)
 
 
-def scaled_to_loudness(sounds: Array, others: Array) -> Array:
+def scaled_to_loudness(sounds: Array, references: Array) -> Array:
     """Scale sounds to others' loudness, [sounds, samples] each."""
-    loudness = np.square(others).mean(1) / np.maximum(np.square(sounds).mean(1), 1e-12)
-    brought: Array = (sounds * np.sqrt(loudness)[:, np.newaxis]).astype(np.float32)
-    return brought
+    loudness = np.square(references).mean(1) / np.maximum(np.square(sounds).mean(1), 1e-12)
+    scaled: Array = (sounds * np.sqrt(loudness)[:, np.newaxis]).astype(np.float32)
+    return scaled
 
 
-def drawn(card: Card, count: int, rng: np.random.Generator) -> Array:
+def draw_codes(card: Card, count: int, rng: np.random.Generator) -> Array:
     """Draw codes from a model's prior within knob ranges, [count, n_latents]."""
     shape = (count, len(card.latents))
     if isinstance(card.prior, UniformPrior):

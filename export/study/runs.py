@@ -64,8 +64,8 @@ def train_on_cluster(
         task = ray.remote(num_cpus=1, num_gpus=int(gpus), max_retries=RETRIES)(_train_on_node)
         waiting = {}
         for place, training in enumerate(trainings):
-            whole = training._replace(corpus=training.corpus.resolve(), folder=training.folder.resolve())
-            waiting[task.remote(whole, accelerator, __version__)] = place
+            absolute_training = training._replace(corpus=training.corpus.resolve(), folder=training.folder.resolve())
+            waiting[task.remote(absolute_training, accelerator, __version__)] = place
         try:
             return _outcomes(ray, waiting, progress)
         except KeyboardInterrupt:
@@ -80,19 +80,19 @@ def train_on_cluster(
 def _outcomes(
     ray: Any, waiting: dict[Any, int], progress: Callable[[float, str], None]
 ) -> list[TimbrelError | None] | None:
-    found: dict[int, TimbrelError | None] = {}
-    left, interrupted = list(waiting), False
-    while left:
-        ready, left = ray.wait(left, timeout=LOOK_SECONDS)
+    errors: dict[int, TimbrelError | None] = {}
+    pending, interrupted = list(waiting), False
+    while pending:
+        ready, pending = ray.wait(pending, timeout=LOOK_SECONDS)
         for future in ready:
             try:
                 stopped, error = ray.get(future)
             except ray.exceptions.RayError as trouble:
                 stopped, error = False, Failure(f"the Ray cluster failed: {first_line(trouble)}; run it again to go on")
             interrupted |= stopped
-            found[waiting[future]] = error
-        progress(len(found) / len(waiting), f"{len(found)} of {len(waiting)} trainings are done")
-    return None if interrupted else [found[place] for place in range(len(waiting))]
+            errors[waiting[future]] = error
+        progress(len(errors) / len(waiting), f"{len(errors)} of {len(waiting)} trainings are done")
+    return None if interrupted else [errors[place] for place in range(len(waiting))]
 
 
 def _train_on_node(training: Training, accelerator: str, version: str) -> tuple[bool, TimbrelError | None]:
@@ -113,7 +113,7 @@ def _train_on_node(training: Training, accelerator: str, version: str) -> tuple[
 
 EVALUATION_SECONDS = 15.0  # rough time for one run
 BUDGETS = ("training.steps=", "training.epochs=", "training.minutes=")
-SOON = 5.0  # seconds of work before the pace is reliable
+PACE_SECONDS = 5.0  # seconds of work before the pace is reliable
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class StudyOptions:
 
 
 def load_recipes(
-    asked: StudyOptions,
+    options: StudyOptions,
     families: Sequence[str],
     usual: Sequence[str],
     fitting: Callable[[Recipe], list[str]] = lambda recipe: [],
@@ -149,14 +149,14 @@ def load_recipes(
     Raises:
         UserError: a recipe is unknown, wrong, of another family, repeated, or without a budget of steps.
     """
-    names = list(asked.recipes or usual)
-    budget = [f"training.steps={asked.steps}"] if asked.steps else []
-    budget += [f"training.minutes={asked.minutes}"] if asked.minutes is not None else []
-    own, general = _parted(asked.changes, names)
+    names = list(options.recipes or usual)
+    budget = [f"training.steps={options.steps}"] if options.steps else []
+    budget += [f"training.minutes={options.minutes}"] if options.minutes is not None else []
+    changes_by_recipe, general = _split_changes(options.changes, names)
     recipes = []
     for name in names:
-        has_own = any(change.startswith(BUDGETS) for change in own[name])
-        changes = [*general, *([] if has_own else budget), *own[name]]
+        has_budget = any(change.startswith(BUDGETS) for change in changes_by_recipe[name])
+        changes = [*general, *([] if has_budget else budget), *changes_by_recipe[name]]
         plain = load_recipe(name)
         if plain.family in families:
             changes = [*fitting(plain), *changes]
@@ -169,32 +169,32 @@ def load_recipes(
             )
         if by_steps and recipe.training.steps is None:
             raise UserError(f"recipe {recipe.name} has no training.steps, by which a study counts; give --steps")
-        if recipe.name in (other.name for other in recipes[:number]):
+        if recipe.name in (earlier.name for earlier in recipes[:number]):
             raise UserError(f"recipe {recipe.name} is named twice in --recipes; name it once")
     return recipes
 
 
-def _parted(changes: Sequence[str], names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    own: dict[str, list[str]] = {name: [] for name in names}
+def _split_changes(changes: Sequence[str], names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    changes_by_recipe: dict[str, list[str]] = {name: [] for name in names}
     general = []
     for change in changes:
-        name, colon, rest = change.partition(":")
+        name, colon, assignment = change.partition(":")
         if not colon or "=" in name:
             general.append(change)
-        elif name in own:
-            own[name].append(rest)
+        elif name in changes_by_recipe:
+            changes_by_recipe[name].append(assignment)
         else:
             raise UserError(f"--set {change}: no recipe of this study is named {name!r}{nearest(name, names)}")
-    return own, general
+    return changes_by_recipe, general
 
 
-def check_folder(asked: StudyOptions, recipes: Sequence[Recipe], *, further: bool = False) -> None:
+def check_folder(options: StudyOptions, recipes: Sequence[Recipe], *, further: bool = False) -> None:
     """Raise `UserError` unless the folder is new or has the study's runs, as `check_run`."""
-    runs = asked.folder / "runs"
+    runs = options.folder / "runs"
     if not runs.is_dir():
-        check_new_folder(asked.folder)
+        check_new_folder(options.folder)
     for recipe in recipes:
-        check_run(runs / recipe.name, recipe, asked.corpus, further=further)
+        check_run(runs / recipe.name, recipe, options.corpus, further=further)
 
 
 def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = False) -> None:
@@ -210,24 +210,26 @@ def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = Fal
             f"run {folder} was trained on corpus {run.info.corpus_name}, not on {corpus}; "
             "give that corpus, or another -o"
         )
-    begun, recipe = run.recipe, FAMILIES[recipe.family].complete(recipe, Corpus.open(corpus))
-    if further and _less(begun, recipe):
-        begun = begun.model_copy(update={"training": begun.training.model_copy(update=recipe.training.budget)})
-    if begun != recipe:
+    trained_recipe, recipe = run.recipe, FAMILIES[recipe.family].complete(recipe, Corpus.open(corpus))
+    if further and _has_smaller_budget(trained_recipe, recipe):
+        trained_recipe = trained_recipe.model_copy(
+            update={"training": trained_recipe.training.model_copy(update=recipe.training.budget)}
+        )
+    if trained_recipe != recipe:
         raise UserError(
             f"run {folder} was trained with other settings than are asked for; "
             "give the same --set, --steps and --epochs, or another -o"
         )
 
 
-def _less(begun: Recipe, whole: Recipe) -> bool:
+def _has_smaller_budget(trained_recipe: Recipe, recipe: Recipe) -> bool:
     """Budgets may count in other units, as for a first epoch."""
-    pairs = zip(begun.training.budget.values(), whole.training.budget.values(), strict=True)
-    return all(mine is None or other is None or mine < other for mine, other in pairs)
+    pairs = zip(trained_recipe.training.budget.values(), recipe.training.budget.values(), strict=True)
+    return all(old is None or new is None or old < new for old, new in pairs)
 
 
 def train_and_evaluate(
-    asked: StudyOptions,
+    options: StudyOptions,
     recipes: Sequence[Recipe],
     seconds: Mapping[str, float],
     display: Display,
@@ -236,7 +238,7 @@ def train_and_evaluate(
     """Return runs' figures by recipe name; None after Ctrl-C, with all progress saved.
 
     Args:
-        asked: its folder passes `check_folder`.
+        options: its folder passes `check_folder`.
         recipes: finished runs and reports are kept.
         seconds: approximate training time by name, for progress.
 
@@ -244,33 +246,33 @@ def train_and_evaluate(
         UserError: the corpus cannot be used.
         Failure: a run diverged, or the disk is full.
     """
-    folders = {recipe.name: asked.folder / "runs" / recipe.name for recipe in recipes}
-    judge = None if asked.classifier is None else Run.open(asked.classifier)
+    folders = {recipe.name: options.folder / "runs" / recipe.name for recipe in recipes}
+    judge = None if options.classifier is None else Run.open(options.classifier)
     trained = {recipe.name for recipe in recipes if is_trained(folders[recipe.name], recipe)}
-    if asked.ray is not None:
-        due = [recipe for recipe in recipes if recipe.name not in trained]
-        trainings = [Training(recipe, asked.corpus, folders[recipe.name], trains or train) for recipe in due]
-        if not train_first(trainings, asked.ray, asked.accelerator, display):
+    if options.ray is not None:
+        untrained = [recipe for recipe in recipes if recipe.name not in trained]
+        trainings = [Training(recipe, options.corpus, folders[recipe.name], trains or train) for recipe in untrained]
+        if not train_first(trainings, options.ray, options.accelerator, display):
             return None
         trained = set(folders)
-    found = {name: old for name in trained if (old := _reported(folders[name], judged=judge is not None))}
+    figures = {name: old for name in trained if (old := _reported(folders[name], judged=judge is not None))}
     work = {}
     for name in folders:
-        if name not in found:
+        if name not in figures:
             work[name] = EVALUATION_SECONDS + (0 if name in trained else seconds[name])
     course = StudyProgress(display, work)
     for recipe in recipes:
         name, folder = recipe.name, folders[recipe.name]
-        if name in found:
+        if name in figures:
             continue
         course.start_part(name)
         share = 1 - EVALUATION_SECONDS / work[name]
-        options = RunOptions(asked.accelerator, asked.devices)
-        if name not in trained and not (trains or train)(recipe, asked.corpus, folder, options, course, share):
+        run_options = RunOptions(options.accelerator, options.devices)
+        if name not in trained and not (trains or train)(recipe, options.corpus, folder, run_options, course, share):
             course.stopped(folder)
             return None
-        found[name] = _evaluate(Run.open(folder), judge, course, share)
-    return {name: found[name] for name in folders}
+        figures[name] = _evaluate(Run.open(folder), judge, course, share)
+    return {name: figures[name] for name in folders}
 
 
 def train_first(trainings: Sequence[Training], address: str, accelerator: str, display: Display) -> bool:
@@ -280,11 +282,11 @@ def train_first(trainings: Sequence[Training], address: str, accelerator: str, d
         UserError: no cluster, or a corpus cannot be used there.
         Failure: a run diverged, or a disk is full.
     """
-    found = train_on_cluster(trainings, address, accelerator, display.update) if trainings else []
-    if found is None:
+    errors = train_on_cluster(trainings, address, accelerator, display.update) if trainings else []
+    if errors is None:
         display.say("stopped, all is saved; run the same command again to go on")
         return False
-    for error in found:
+    for error in errors:
         if error is not None:
             raise error
     return True
@@ -297,13 +299,13 @@ def train(
     options: RunOptions,
     course: "StudyProgress",
     share: float,
-    others: Mapping[str, Path] = {},
+    source_runs: Mapping[str, Path] = {},
 ) -> bool:
     """Start or resume a run, the first ``share`` of a part of the progress; return whether it finished.
 
     Args:
         options: several devices show no progress.
-        others: as in `train.launch.start`.
+        source_runs: as in `train.launch.start`.
 
     Raises:
         UserError: the corpus or accelerator cannot be used; no files remain.
@@ -315,7 +317,7 @@ def train(
     def report(now: RunStatus) -> None:
         if also is not None:
             also(now)
-        course.update(share * now.done, f"step {now.step}, loss {now.loss:.4g}")
+        course.update(share * now.budget_share, f"step {now.step}, loss {now.loss:.4g}")
 
     if options.devices == 1:
         options = replace(options, on_report=report, on_message=course.say)
@@ -323,7 +325,7 @@ def train(
         return not resume(folder, recipe, options).interrupted
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return not start(recipe, corpus, folder, options, others).interrupted
+        return not start(recipe, corpus, folder, options, source_runs).interrupted
     except UserError:
         with contextlib.suppress(OSError):  # remove the new folders if empty; those with other runs stay
             folder.parent.rmdir()
@@ -331,20 +333,20 @@ def train(
         raise
 
 
-def write_json(path: Path, found: Figures) -> None:
+def write_json(path: Path, figures: Figures) -> None:
     with replacing(path, overwrite=True) as file:
-        file.write_text(as_json(found), encoding="utf-8")
+        file.write_text(as_json(figures), encoding="utf-8")
 
 
-def write_study(folder: Path, found: Figures, page: str) -> None:
-    write_json(folder / "study.json", found)
+def write_study(folder: Path, figures: Figures, page: str) -> None:
+    write_json(folder / "study.json", figures)
     with replacing(folder / "index.html", overwrite=True) as file:
         file.write_text(page, encoding="utf-8")
 
 
-def _evaluate(run: Run, judge: Run | None, course: "StudyProgress", before: float) -> Figures:
-    def progress(done: float, what: str) -> None:
-        course.update(before + (1 - before) * done, what)
+def _evaluate(run: Run, judge: Run | None, course: "StudyProgress", training_share: float) -> Figures:
+    def progress(share: float, note: str) -> None:
+        course.update(training_share + (1 - training_share) * share, note)
 
     return evaluate(run, classifier=judge, progress=progress)
 
@@ -353,18 +355,22 @@ def is_trained(folder: Path, recipe: Recipe) -> bool:
     last = folder / "last.ckpt"
     if not last.exists():
         return False
-    done, training = checkpoint.progress_of(checkpoint.load(last)), recipe.training
-    return done.seconds >= 60 * training.minutes if training.minutes is not None else done.step >= (training.steps or 0)
+    progress, training = checkpoint.progress_of(checkpoint.load(last)), recipe.training
+    return (
+        progress.seconds >= 60 * training.minutes
+        if training.minutes is not None
+        else progress.step >= (training.steps or 0)
+    )
 
 
 def _reported(folder: Path, *, judged: bool) -> Figures | None:
     file = folder / "report" / "report.json"
     if not file.exists() or file.stat().st_mtime < (folder / "last.ckpt").stat().st_mtime:
         return None
-    found: Figures = json.loads(file.read_text(encoding="utf-8"))
-    if found["format"] != FORMAT or (judged and not found.get("generated", {}).get("told")):
+    figures: Figures = json.loads(file.read_text(encoding="utf-8"))
+    if figures["format"] != FORMAT or (judged and not figures.get("generated", {}).get("told")):
         return None
-    return found
+    return figures
 
 
 # Starts or resumes a run: recipe, corpus, run folder, options, progress, and share of its part.
@@ -377,24 +383,24 @@ class StudyProgress:
     def __init__(self, display: Display, parts: Mapping[str, float]) -> None:
         self.display, self.parts = display, parts
         self.total = sum(parts.values())
-        self.before = self.given = 0.0  # seconds of work: of finished parts, and found done
+        self.finished_seconds = self.skipped_seconds = 0.0  # seconds of work: of finished parts, and found done
         self.part, self.first = "", True
         self.began = time.monotonic()
 
     def start_part(self, part: str) -> None:
-        self.before += self.parts.get(self.part, 0.0)
+        self.finished_seconds += self.parts.get(self.part, 0.0)
         self.part, self.first = part, True
 
     def update(self, share: float, note: str) -> None:
         """Show a part's finished share, 0 to 1."""
         if self.first:
-            self.given += share * self.parts[self.part]
+            self.skipped_seconds += share * self.parts[self.part]
             self.first = False
-        done, elapsed = self.before + share * self.parts[self.part], time.monotonic() - self.began
-        mine = done - self.given
-        pace = elapsed / mine if elapsed > SOON and mine > 0 else 1.0
+        seconds, elapsed = self.finished_seconds + share * self.parts[self.part], time.monotonic() - self.began
+        new_seconds = seconds - self.skipped_seconds
+        pace = elapsed / new_seconds if elapsed > PACE_SECONDS and new_seconds > 0 else 1.0
         number = f"{1 + list(self.parts).index(self.part)} of {len(self.parts)}"
-        self.display.update(done / self.total, f"{self.part} ({number}), {note}", pace * (self.total - done))
+        self.display.update(seconds / self.total, f"{self.part} ({number}), {note}", pace * (self.total - seconds))
 
     def stopped(self, folder: Path) -> None:
         self.display.say(f"stopped, all is saved; run the same command again to resume {folder}")

@@ -31,55 +31,55 @@ def losses(corpus: str, networks: Sequence[Figures], targets: Sequence[float]) -
         figure.legend(loc="outside upper right", ncols=4)
         return figure
 
-    told = ", ".join(f"{target:g}" for target in targets)
-    return Picture(f"{corpus}-losses", f"{corpus}: losses over seconds of training; dotted: {told}.", draw)
+    target_text = ", ".join(f"{target:g}" for target in targets)
+    return Picture(f"{corpus}-losses", f"{corpus}: losses over seconds of training; dotted: {target_text}.", draw)
 
 
 def waveforms(
-    corpus: str, asked: Sequence[Array], continued: Mapping[tuple[str, bool, int], Sequence[Array]], rate: int
+    corpus: str, recordings: Sequence[Array], continued: Mapping[tuple[str, bool, int], Sequence[Array]], rate: int
 ) -> list[Picture]:
-    length, drawn = max(map(len, asked)), []
+    length, pictures = max(map(len, recordings)), []
     for seed in sorted({seed for _, _, seed in continued}):
-        rows = {"recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in asked])}
-        tails = {"recording": asked[0][None]}
-        for (name, restored, of), sounds in continued.items():
-            if of == seed:
+        rows = {"recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in recordings])}
+        tails = {"recording": recordings[0][None]}
+        for (name, restored, run_seed), sounds in continued.items():
+            if run_seed == seed:
                 label = name.removeprefix("sequence-") + ("" if restored else "\nunrestored")
                 rows[label] = np.stack([sound[:length] for sound in sounds])
                 tails[label] = sounds[0][None]
         frames = f"{seed} frame{'s' if seed > 1 else ''}"
-        told = f"{corpus}: recordings, and what follows from {frames} of each, scaling put back or not, in seconds."
-        drawn.append(replace(clip_figures.waveforms(rows, rate, f"{corpus}-from-{seed}"), caption=told))
+        caption = f"{corpus}: recordings, and what follows from {frames} of each, scaling put back or not, in seconds."
+        pictures.append(replace(clip_figures.waveforms(rows, rate, f"{corpus}-from-{seed}"), caption=caption))
         if seed == 1:
             beyond = f"{corpus}: the first of these, and 600 frames after its end."
-            drawn.append(replace(clip_figures.waveforms(tails, rate, f"{corpus}-beyond"), caption=beyond))
-    return drawn
+            pictures.append(replace(clip_figures.waveforms(tails, rate, f"{corpus}-beyond"), caption=beyond))
+    return pictures
 
 
-def page(found: Figures) -> str:
+def page(figures: Figures) -> str:
     sections = {}
-    for corpus in found["corpora"]:
+    for corpus in figures["corpora"]:
         pictures = joined(figure(name, caption) for name, caption in corpus["pictures"].items())
         parts = [
-            _errors(corpus, found["targets"]),
+            _errors(corpus, figures["targets"]),
             measures_across(CONTINUED, summed(corpus["continued"]), "Medians over recordings."),
             pictures,
         ]
         sections[f"{corpus['name']}, {corpus['clips']} sequences"] = joined([*parts, players(corpus["sounds"])])
-    names = " and ".join(corpus["name"] for corpus in found["corpora"])
-    told = "All networks give back what they were trained on; the rows say how long they stay near it."
-    return document(f"sequences on {names}", _verdict(found), told, sections, "study.json")
+    names = " and ".join(corpus["name"] for corpus in figures["corpora"])
+    basis = "All networks give back what they were trained on; the rows say how long they stay near it."
+    return document(f"sequences on {names}", _verdict(figures), basis, sections, "study.json")
 
 
-def _verdict(found: Figures) -> str:
-    told = []
-    for corpus in found["corpora"]:
+def _verdict(figures: Figures) -> str:
+    sentences = []
+    for corpus in figures["corpora"]:
         best = min(corpus["networks"], key=lambda network: float(network["mean_square"]))
-        told.append(f"{best['name']} learns {corpus['name']} to an error of {best['mean_square']:.3g}")
-    return f"{', '.join(told)}."
+        sentences.append(f"{best['name']} learns {corpus['name']} to an error of {best['mean_square']:.3g}")
+    return f"{', '.join(sentences)}."
 
 
-def _reached(place: int) -> Callable[[Figures], Any]:
+def _target_time(place: int) -> Callable[[Figures], Any]:
     return lambda network: network["reached"][place]
 
 
@@ -96,7 +96,7 @@ def _errors(corpus: Figures, targets: Sequence[float]) -> Markup:
         Measure(
             "First", "first", ".2f", "that of the first frame, predicted from a code alone and in no other figure."
         ),
-        *(Measure(f"Seconds to {target:g}", _reached(place), ".0f") for place, target in enumerate(targets)),
+        *(Measure(f"Seconds to {target:g}", _target_time(place), ".0f") for place, target in enumerate(targets)),
         Measure("Seconds", "seconds", ".0f", "of training; to an error, until a batch’s loss first was as small."),
         Measure("Steps", "steps", "d", "of training; also below the seconds to an error."),
         Measure("Weights", lambda network: f"{network['parameters'] / 1e6:.1f} M"),
@@ -110,22 +110,24 @@ def summed(rows: Sequence[Figures]) -> list[Figures]:
     ``worst`` is the recording whose onsets agree least.
     """
 
-    def which(row: Figures) -> tuple[str, bool, int]:
+    def group_key(row: Figures) -> tuple[str, bool, int]:
         return row["recipe"], not row["restored"], row["seed"]
 
-    found = []
-    for (recipe, unrestored, seed), group in groupby(sorted(rows, key=which), which):
-        own = list(group)
-        medians = {name: float(np.median([row[name] for row in own])) for name in ("correlation", "onsets", "edges_db")}
-        rises = [row["tail_db"][1] - row["tail_db"][0] for row in own]
-        over = [row["tail_db"][1] - row["recording_db"] for row in own]
-        worst = min(own, key=lambda row: float(row["onsets"]))
-        found.append(
+    summaries = []
+    for (recipe, unrestored, seed), group in groupby(sorted(rows, key=group_key), group_key):
+        group_rows = list(group)
+        medians = {
+            name: float(np.median([row[name] for row in group_rows])) for name in ("correlation", "onsets", "edges_db")
+        }
+        rises = [row["tail_db"][1] - row["tail_db"][0] for row in group_rows]
+        tail_levels = [row["tail_db"][1] - row["recording_db"] for row in group_rows]
+        worst = min(group_rows, key=lambda row: float(row["onsets"]))
+        summaries.append(
             {"recipe": recipe, "restored": not unrestored, "seed": seed, **medians}
-            | {"rise_db": max(rises), "tail_db": float(np.median(over))}
+            | {"rise_db": max(rises), "tail_db": float(np.median(tail_levels))}
             | {"worst": worst["name"], "worst_onsets": worst["onsets"]}
         )
-    return found
+    return summaries
 
 
 CONTINUED = (

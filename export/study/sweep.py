@@ -24,7 +24,7 @@ from ...train.recipe import Recipe
 from ..reports.page import document, faint, joined, table
 from .runs import StudyProgress, Training, check_run, train, train_on_cluster, write_json
 
-MOST = 1000  # trainings
+MOST_TRAININGS = 1000  # trainings
 LONGEST_NAME = 150  # of a run's folder: file systems allow 255 bytes
 FINISHED = "finished.json"  # in a run that reached its budget, or diverged
 
@@ -47,7 +47,7 @@ class SweptRun(NamedTuple):
     folder: Path
 
 
-def sweep(asked: SweepOptions, display: Display) -> bool:
+def sweep(options: SweepOptions, display: Display) -> bool:
     """Train all runs, and write ``sweep.csv`` and ``index.html``, best first; return False after Ctrl-C.
 
     A run that diverges stays in the table, without a score.
@@ -56,35 +56,35 @@ def sweep(asked: SweepOptions, display: Display) -> bool:
         UserError: a setting, the corpus or the folder does not fit.
         Failure: the disk is full, or a cluster failed; finished runs stay.
     """
-    runs, corpus = swept(asked), Corpus.open(asked.corpus)
-    if not (asked.folder / "runs").is_dir():
-        check_new_folder(asked.folder)
-    elif (asked.folder / "index.html").exists() and not (asked.folder / "sweep.csv").exists():
-        raise UserError(f"{asked.folder} is no sweep; give another folder")
+    runs, corpus = swept_runs(options), Corpus.open(options.corpus)
+    if not (options.folder / "runs").is_dir():
+        check_new_folder(options.folder)
+    elif (options.folder / "index.html").exists() and not (options.folder / "sweep.csv").exists():
+        raise UserError(f"{options.folder} is no sweep; give another folder")
     for run in runs:
         check_fits(run.recipe, corpus)
-        check_run(run.folder, run.recipe, asked.corpus)
-    if not _train(asked, [run for run in runs if not (run.folder / FINISHED).exists()], display):
+        check_run(run.folder, run.recipe, options.corpus)
+    if not _train(options, [run for run in runs if not (run.folder / FINISHED).exists()], display):
         return False
     rows = _rows(runs)
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(HEADER[:1] + list(runs[0].settings) + HEADER[1:])
     writer.writerows(rows)
-    with replacing(asked.folder / "sweep.csv", overwrite=True) as file:
+    with replacing(options.folder / "sweep.csv", overwrite=True) as file:
         file.write_text(text.getvalue(), encoding="utf-8")
-    with replacing(asked.folder / "index.html", overwrite=True) as file:
-        file.write_text(_page(asked, runs, rows), encoding="utf-8")
+    with replacing(options.folder / "index.html", overwrite=True) as file:
+        file.write_text(_page(options, runs, rows), encoding="utf-8")
     return True
 
 
 HEADER = ["place", "score", "steps", "seconds", "run", "remark"]
 
 
-def swept(asked: SweepOptions) -> list[SweptRun]:
+def swept_runs(options: SweepOptions) -> list[SweptRun]:
     """Return all combinations; raise UserError for a wrong setting."""
     values = dict[str, list[str]]()
-    for change in asked.changes:
+    for change in options.changes:
         key, equals, text = change.partition("=")
         if not equals:
             raise UserError(f"--set {change} is no KEY=VALUE; write it as training.seed=0,1,2")
@@ -93,18 +93,18 @@ def swept(asked: SweepOptions) -> list[SweptRun]:
         values[key] = _values(text)
         if len(set(values[key])) < len(values[key]):
             raise UserError(f"--set {change} gives a value twice; give each once")
-    count = math.prod(len(some) for some in values.values())
-    if count > MOST:
-        raise UserError(f"--set makes {count} trainings, at most {MOST} are allowed; give fewer values")
-    found: list[SweptRun] = []
+    count = math.prod(len(choices) for choices in values.values())
+    if count > MOST_TRAININGS:
+        raise UserError(f"--set makes {count} trainings, at most {MOST_TRAININGS} are allowed; give fewer values")
+    runs: list[SweptRun] = []
     for combination in itertools.product(*values.values()):
         changes = [f"{key}={value}" for key, value in zip(values, combination, strict=True)]
         settings = {key: value for key, value in zip(values, combination, strict=True) if len(values[key]) > 1}
-        recipe = load_recipe(asked.recipe, changes)
-        if same := next((run for run in found if run.recipe == recipe), None):
-            raise UserError(f"{_text(same.settings)} and {_text(settings)} are the same; give each value once")
-        found.append(SweptRun(settings, recipe, asked.folder / "runs" / (_name(settings) or recipe.name)))
-    return found
+        recipe = load_recipe(options.recipe, changes)
+        if duplicate := next((run for run in runs if run.recipe == recipe), None):
+            raise UserError(f"{_text(duplicate.settings)} and {_text(settings)} are the same; give each value once")
+        runs.append(SweptRun(settings, recipe, options.folder / "runs" / (_name(settings) or recipe.name)))
+    return runs
 
 
 def _values(text: str) -> list[str]:
@@ -125,24 +125,24 @@ def _name(settings: Mapping[str, str]) -> str:
     return f"{name[:LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _train(asked: SweepOptions, due: Sequence[SweptRun], display: Display) -> bool:
-    if asked.ray is not None and due:
-        trainings = [Training(run.recipe, asked.corpus, run.folder, train) for run in due]
-        found = train_on_cluster(trainings, asked.ray, asked.accelerator, display.update)
-        if found is None:
+def _train(options: SweepOptions, unfinished: Sequence[SweptRun], display: Display) -> bool:
+    if options.ray is not None and unfinished:
+        trainings = [Training(run.recipe, options.corpus, run.folder, train) for run in unfinished]
+        errors = train_on_cluster(trainings, options.ray, options.accelerator, display.update)
+        if errors is None:
             display.say("stopped, all is saved; run the same command again to go on")
             return False
-        for run, error in zip(due, found, strict=True):
+        for run, error in zip(unfinished, errors, strict=True):
             if error is None or isinstance(error, Diverged):
                 _finish(run, error)
-        if wrong := next((error for error in found if error is not None and not isinstance(error, Diverged)), None):
-            raise wrong
+        if failure := next((error for error in errors if error is not None and not isinstance(error, Diverged)), None):
+            raise failure
         return True
-    course = StudyProgress(display, {run.folder.name: 1.0 for run in due})
-    for run in due:
+    course = StudyProgress(display, {run.folder.name: 1.0 for run in unfinished})
+    for run in unfinished:
         course.start_part(run.folder.name)
         try:
-            if not train(run.recipe, asked.corpus, run.folder, RunOptions(asked.accelerator), course, 1.0):
+            if not train(run.recipe, options.corpus, run.folder, RunOptions(options.accelerator), course, 1.0):
                 course.stopped(run.folder)
                 return False
         except Diverged as error:
@@ -158,21 +158,21 @@ def _finish(run: SweptRun, error: TimbrelError | None) -> None:
 
 
 def _rows(runs: Sequence[SweptRun]) -> list[list[str]]:
-    found = []
+    scored_rows = []
     for run in runs:
         last = run.folder / "last.ckpt"
-        done = checkpoint.progress_of(checkpoint.load(last)) if last.exists() else checkpoint.Progress()
+        progress = checkpoint.progress_of(checkpoint.load(last)) if last.exists() else checkpoint.Progress()
         remark: str = json.loads((run.folder / FINISHED).read_text(encoding="utf-8"))["remark"]
-        score = math.inf if remark else done.best
+        score = math.inf if remark else progress.best
         if not remark and score == math.inf:
             remark = "no checkpoint is playable: the latents have stopped varying"
-        cells = [*run.settings.values(), f"{score:.6g}" if score < math.inf else "", str(done.step)]
-        found.append((score, [*cells, f"{done.seconds:.1f}", run.folder.name, remark]))
-    found.sort(key=lambda entry: entry[0])
-    return [[str(place), *cells] for place, (_, cells) in enumerate(found, 1)]
+        cells = [*run.settings.values(), f"{score:.6g}" if score < math.inf else "", str(progress.step)]
+        scored_rows.append((score, [*cells, f"{progress.seconds:.1f}", run.folder.name, remark]))
+    scored_rows.sort(key=lambda entry: entry[0])
+    return [[str(place), *cells] for place, (_, cells) in enumerate(scored_rows, 1)]
 
 
-def _page(asked: SweepOptions, runs: Sequence[SweptRun], rows: Sequence[Sequence[str]]) -> str:
+def _page(options: SweepOptions, runs: Sequence[SweptRun], rows: Sequence[Sequence[str]]) -> str:
     header = ["Place", *runs[0].settings, "Score", "Steps", "Seconds", "Run", "Remark"]
     note = (
         "Score: the least validation loss of a run, as its recipe weighs it; of adversarial networks the Fréchet "
@@ -181,7 +181,7 @@ def _page(asked: SweepOptions, runs: Sequence[SweptRun], rows: Sequence[Sequence
     )
     best = rows[0]
     verdict = f"{best[-2]} has the least score of {len(rows)} runs." if best[-5] else "No run has a score."
-    found = joined([table(header, rows, len(header) - 3), faint(note)])
+    section = joined([table(header, rows, len(header) - 3), faint(note)])
     return document(
-        f"a sweep of {runs[0].recipe.name}", verdict, f"corpus {asked.corpus.name}", {"Runs": found}, "sweep.csv"
+        f"a sweep of {runs[0].recipe.name}", verdict, f"corpus {options.corpus.name}", {"Runs": section}, "sweep.csv"
     )

@@ -22,7 +22,7 @@ import numpy as np
 import soundfile
 
 from ..arrays import Array
-from ..interrupts import held
+from ..interrupts import defer_signals
 
 UNKNOWN = 0xFFFFFFFF  # a size that is not known, or of more than 32 bits
 LARGEST_CHUNK = 1 << 20  # bytes of a fmt chunk: it has some 40
@@ -124,11 +124,11 @@ def _riff(file: BinaryIO, length: int) -> Correction | None:
 def _header(settings: bytes, stated: int, order: Order) -> bytes:
     """Return a WAV file's header, or RF64's for 4 GiB and more."""
     chunk = b"fmt " + len(settings).to_bytes(4, order) + settings + bytes(len(settings) % 2)
-    whole = 4 + len(chunk) + 8 + stated
-    if whole < UNKNOWN:
+    riff_size = 4 + len(chunk) + 8 + stated
+    if riff_size < UNKNOWN:
         magic = b"RIFX" if order == "big" else b"RIFF"
-        return magic + whole.to_bytes(4, order) + b"WAVE" + chunk + b"data" + stated.to_bytes(4, order)
-    sizes = (whole + 36).to_bytes(8, "little") + stated.to_bytes(8, "little") + bytes(12)
+        return magic + riff_size.to_bytes(4, order) + b"WAVE" + chunk + b"data" + stated.to_bytes(4, order)
+    sizes = (riff_size + 36).to_bytes(8, "little") + stated.to_bytes(8, "little") + bytes(12)
     unknown = UNKNOWN.to_bytes(4, "little")
     return b"RF64" + unknown + b"WAVEds64" + len(sizes).to_bytes(4, "little") + sizes + chunk + b"data" + unknown
 
@@ -146,7 +146,7 @@ def _is_sound(file: BinaryIO, position: int, length: int, order: Order) -> bool:
     beginning = _bytes(file, position, 16)
     if beginning.startswith(TAGS) or _is_text(beginning):
         return False
-    return any(any(_bytes(file, at, PIECE)) for at in range(position, length, PIECE))
+    return any(any(_bytes(file, offset, PIECE)) for offset in range(position, length, PIECE))
 
 
 def _is_text(data: bytes) -> bool:
@@ -243,7 +243,7 @@ class PlainFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no 
     def read(self, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self._source, Path):
             return super().read(*args, **kwargs)
-        with held():  # a signal while libsndfile calls Python would be lost
+        with defer_signals():  # a signal while libsndfile calls Python would be lost
             return super().read(*args, **kwargs)
 
     def close(self) -> None:
@@ -335,15 +335,15 @@ class PhoneFile:
         try:
             import av
         except ModuleNotFoundError:
-            told = MISSING.format(name=path.name, stem=path.stem)
-            raise soundfile.SoundFileRuntimeError(told) from None
+            message = MISSING.format(name=path.name, stem=path.stem)
+            raise soundfile.SoundFileRuntimeError(message) from None
         self._fault = (av.FFmpegError, OSError, EOFError, ValueError)
         try:
-            only = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
+            options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
             self._file.seek(0)
             strict = int(av.__version__.split(".")[0]) < TOLERANT
             tags: dict[str, Any] = {"metadata_errors": "replace"} if strict else {}
-            self._container: Any = av.open(self._file, format=container, options=only, **tags)
+            self._container: Any = av.open(self._file, format=container, options=options, **tags)
             if not self._container.streams.audio:
                 raise soundfile.SoundFileRuntimeError("it holds no sound; give a file that does")
             stream: Any = self._container.streams.audio[0]
@@ -372,8 +372,8 @@ class PhoneFile:
             if len(block) != self.channels:
                 raise soundfile.SoundFileRuntimeError("its number of channels changes on the way")
             self._waiting = np.concatenate([self._waiting, block], axis=1)
-        taken, self._waiting = self._waiting[:, :frames], self._waiting[:, frames:]
-        return np.ascontiguousarray(taken.T)
+        samples, self._waiting = self._waiting[:, :frames], self._waiting[:, frames:]
+        return np.ascontiguousarray(samples.T)
 
     def close(self) -> None:
         self._container.close()
@@ -397,12 +397,12 @@ class PhoneFile:
             yield part.to_ndarray()
 
     def _broken(self, error: Exception) -> soundfile.SoundFileRuntimeError:
-        why = getattr(error, "strerror", None) or error
-        return soundfile.SoundFileRuntimeError(f"it cannot be decoded ({why}); give a sound file")
+        reason = getattr(error, "strerror", None) or error
+        return soundfile.SoundFileRuntimeError(f"it cannot be decoded ({reason}); give a sound file")
 
 
 _WAVE = (b"RIFF", b"RF64", b"BW64")
-_PLACES = {b"smpl": (12, "<I"), b"inst": (0, "B"), b"INST": (0, "B")}  # of the key in the chunk
+_KEY_FIELDS = {b"smpl": (12, "<I"), b"inst": (0, "B"), b"INST": (0, "B")}  # of the key in the chunk
 _MOST_CHUNKS = 1000  # a damaged file may seem to have millions
 
 
@@ -426,14 +426,14 @@ def root_key(path: Path) -> int | None:
                 break
             name, size = head[:4], struct.unpack(size_format, head[4:])[0]
             begin = file.tell()
-            content = file.read(min(size, 16)) if name in (*_PLACES, b"ds64") else b""
+            content = file.read(min(size, 16)) if name in (*_KEY_FIELDS, b"ds64") else b""
             if name == b"ds64" and len(content) == 16:  # sizes of files beyond 4 GiB
                 long_data = struct.unpack("<8xQ", content)[0]
-            elif name in _PLACES:
-                place, number = _PLACES[name]
-                if len(content) >= place + struct.calcsize(number):
-                    keys[name] = struct.unpack_from(number, content, place)[0]
+            elif name in _KEY_FIELDS:
+                key_offset, key_format = _KEY_FIELDS[name]
+                if len(content) >= key_offset + struct.calcsize(key_format):
+                    keys[name] = struct.unpack_from(key_format, content, key_offset)[0]
             if name == b"data" and size == 0xFFFFFFFF:
                 size = long_data
             file.seek(begin + size + size % 2)  # chunks lie at even places
-    return next((keys[name] for name in _PLACES if keys.get(name, 128) < 128), None)
+    return next((keys[name] for name in _KEY_FIELDS if keys.get(name, 128) < 128), None)

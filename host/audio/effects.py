@@ -51,7 +51,7 @@ class EffectChain:
             UserError: names the effect and its first fault.
         """
         self._stages = [_load(index, effect, sample_rate, folder, files) for index, effect in enumerate(effects)]
-        self._heard = [stage for stage, effect in zip(self._stages, effects, strict=True) if effect.on]
+        self._active = [stage for stage, effect in zip(self._stages, effects, strict=True) if effect.on]
         self._knobs = {
             f"effects.{index}.{name}": (stage, name) for index, stage in enumerate(self._stages) for name in stage.knobs
         }
@@ -61,16 +61,16 @@ class EffectChain:
 
     @property
     def latency_samples(self) -> int:
-        return sum(stage.latency_samples for stage in self._heard)
+        return sum(stage.latency_samples for stage in self._active)
 
     @property
     def pause_seconds(self) -> float:
         """Longest silence before an echo, at any setting so far; infinite with plugin files."""
-        return sum(stage.pause_seconds for stage in self._heard)
+        return sum(stage.pause_seconds for stage in self._active)
 
     def process(self, audio: Array) -> Array:
         """[2, n]; n may be 0."""
-        for stage in self._heard if audio.shape[1] else ():
+        for stage in self._active if audio.shape[1] else ():
             audio = stage.process(audio)
         return audio
 
@@ -117,16 +117,16 @@ class _Stage:
         if self._holds_back:
             for _ in range(round(SETTLING_SECONDS * self.rate / QUANTUM)):
                 self._quantum(_silence(QUANTUM))
-            self.latency_samples = QUANTUM + self._lacked
+            self.latency_samples = QUANTUM + self._shortfall
             self.reset()
 
     def reset(self) -> None:
         for chain in self._chains:
             chain.reset()
         self._holds_back = self._run(_silence(QUANTUM)).shape[1] < QUANTUM
-        self._lacked = 0
-        self._waiting = _silence(0)
-        self._given = _silence(0)
+        self._shortfall = 0
+        self._buffer = _silence(0)
+        self._leftover = _silence(0)
         self._ready = _silence(QUANTUM)
         if self._holds_back:
             for chain in self._chains:
@@ -140,28 +140,28 @@ class _Stage:
 
     def process(self, audio: Array) -> Array:
         if not self._holds_back:
-            return _late(self._run(audio), audio.shape[1])
-        waiting = np.concatenate([self._waiting, audio], axis=1)
-        whole = waiting.shape[1] // QUANTUM * QUANTUM
-        quanta = [self._quantum(waiting[:, start : start + QUANTUM]) for start in range(0, whole, QUANTUM)]
+            return _pad_start(self._run(audio), audio.shape[1])
+        buffered = np.concatenate([self._buffer, audio], axis=1)
+        whole_length = buffered.shape[1] // QUANTUM * QUANTUM
+        quanta = [self._quantum(buffered[:, start : start + QUANTUM]) for start in range(0, whole_length, QUANTUM)]
         ready = np.concatenate([self._ready, *quanta], axis=1)
-        self._waiting, self._ready = waiting[:, whole:], ready[:, audio.shape[1] :]
+        self._buffer, self._ready = buffered[:, whole_length:], ready[:, audio.shape[1] :]
         return ready[:, : audio.shape[1]]
 
     def _quantum(self, audio: Array) -> Array:
-        given = np.concatenate([self._given, self._run(audio)], axis=1)
-        self._lacked += max(0, QUANTUM - given.shape[1])
-        given = _late(given, QUANTUM)
-        self._given = given[:, QUANTUM:]
-        return given[:, :QUANTUM]
+        processed = np.concatenate([self._leftover, self._run(audio)], axis=1)
+        self._shortfall += max(0, QUANTUM - processed.shape[1])
+        processed = _pad_start(processed, QUANTUM)
+        self._leftover = processed[:, QUANTUM:]
+        return processed[:, :QUANTUM]
 
     def _run(self, audio: Array) -> Array:
         channels = np.split(audio, len(self._chains))
-        given = [
+        outputs = [
             chain.process(channel, self.rate, buffer_size=QUANTUM, reset=False)
             for chain, channel in zip(self._chains, channels, strict=True)
         ]
-        sound: Array = given[0] if len(given) == 1 else np.concatenate(given)
+        sound: Array = outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
         return sound
 
 
@@ -169,7 +169,7 @@ def _silence(count: int) -> Array:
     return np.zeros((2, count), np.float32)
 
 
-def _late(audio: Array, count: int) -> Array:
+def _pad_start(audio: Array, count: int) -> Array:
     lacking = count - audio.shape[1]
     return audio if lacking <= 0 else np.concatenate([_silence(lacking), audio], axis=1)
 
@@ -201,44 +201,44 @@ def effect_faults(effect: Effect) -> Iterator[tuple[str, str]]:
 
 
 def _load(index: int, effect: Effect, rate: int, folder: Path, files: Mapping[str, bytes]) -> _Stage:
-    name, given = effect.plugin, effect.model_extra or {}
-    where = f"[[effects]] {index + 1} ({name})"
+    name, settings = effect.plugin, effect.model_extra or {}
+    label = f"[[effects]] {index + 1} ({name})"
     if name.endswith(PLUGINS):
-        return _load_file(where, folder / name, given, rate)
-    for _, what in effect_faults(effect):
-        raise UserError(f"{where}: {what}")
-    return _load_named(where, name, given, rate, folder, files)
+        return _load_file(label, folder / name, settings, rate)
+    for _, message in effect_faults(effect):
+        raise UserError(f"{label}: {message}")
+    return _load_named(label, name, settings, rate, folder, files)
 
 
 def _load_named(
-    where: str, name: str, given: Mapping[str, Any], rate: int, folder: Path, files: Mapping[str, bytes]
+    label: str, name: str, settings: Mapping[str, Any], rate: int, folder: Path, files: Mapping[str, bytes]
 ) -> _Stage:
     import pedalboard
 
     kind = getattr(pedalboard, name)
     allowed = {**RANGES[name], **SETTINGS.get(name, {})}
     arguments: dict[str, Any] = {}
-    for key, value in given.items():
-        what, limits = f"{where}: {key}", allowed[key]
+    for key, value in settings.items():
+        setting_label, limits = f"{label}: {key}", allowed[key]
         if isinstance(limits, tuple):
-            arguments[key] = _below_nyquist(key, _number(what, value, limits), rate)
+            arguments[key] = _below_nyquist(key, _number(setting_label, value, limits), rate)
         elif isinstance(limits, str):
-            arguments[key] = _choice(what, value, getattr(kind, limits).__members__)
+            arguments[key] = _choice(setting_label, value, getattr(kind, limits).__members__)
         elif limits is bool:
-            arguments[key] = _choice(what, value, {False: False, True: True})
+            arguments[key] = _choice(setting_label, value, {False: False, True: True})
         else:
-            file = _text(what, value)
-            arguments[key], arguments["sample_rate"] = _response(where, as_on_disk(folder / file), files.get(file))
+            file = _text(setting_label, value)
+            arguments[key], arguments["sample_rate"] = _response(label, as_on_disk(folder / file), files.get(file))
     if name == "Convolution" and "sample_rate" not in arguments:
-        raise UserError(f"{where}: impulse_response_filename is missing; name a sound file")
+        raise UserError(f"{label}: impulse_response_filename is missing; name a sound file")
     try:
         plugin = kind(**arguments)
         return _Stage([plugin], rate, RANGES[name], _pause_seconds(plugin, arguments))
     except (ValueError, RuntimeError) as error:  # such as a sample rate that MP3 does not support
-        raise UserError(f"{where}: {_one_line(error)}") from error
+        raise UserError(f"{label}: {_one_line(error)}") from error
 
 
-def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
+def _response(label: str, path: Path, data: bytes | None) -> tuple[Array, int]:
     if data is None:
         check_regular(path, LARGEST_RESPONSE)
     from .sound_files import sound_reader  # lazy: few presets name an impulse response
@@ -250,7 +250,7 @@ def _response(where: str, path: Path, data: bytes | None) -> tuple[Array, int]:
             length += block.shape[1]
             if length > LONGEST_RESPONSE_SECONDS * reader.sample_rate:
                 raise UserError(
-                    f"{where}: impulse response {path} is longer than {LONGEST_RESPONSE_SECONDS:g} seconds; "
+                    f"{label}: impulse response {path} is longer than {LONGEST_RESPONSE_SECONDS:g} seconds; "
                     "give a shorter one"
                 )
     return np.concatenate(blocks, axis=1), reader.sample_rate
@@ -262,24 +262,24 @@ def _pause_seconds(plugin: Any, arguments: Mapping[str, Any]) -> float:
     return getattr(plugin, "delay_seconds", 0.0) if response is None else response.shape[1] / arguments["sample_rate"]
 
 
-def _load_file(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _Stage:
+def _load_file(label: str, path: Path, settings: Mapping[str, Any], rate: int) -> _Stage:
     if not path.exists():
-        raise UserError(f"{where}: there is no plugin at {path}")
+        raise UserError(f"{label}: there is no plugin at {path}")
     if not may_run(path):
         raise UserError(
-            f"{where}: it is native code that has not run here before; if you know where it is from, begin again with "
+            f"{label}: it is native code that has not run here before; if you know where it is from, begin again with "
             "'timbrel play' or 'render', which ask, or give them --trust"
         )
     from .plugin_loading import overheard
 
-    with overheard(where):
-        return _load_trusted(where, path, given, rate)
+    with overheard(label):
+        return _load_trusted(label, path, settings, rate)
 
 
-def _load_trusted(where: str, path: Path, given: Mapping[str, Any], rate: int) -> _Stage:
+def _load_trusted(label: str, path: Path, settings: Mapping[str, Any], rate: int) -> _Stage:
     complaints = []
     for instances in (1, 2):
-        plugins = [_load_instance(where, path, given) for _ in range(instances)]
+        plugins = [_load_instance(label, path, settings) for _ in range(instances)]
         knobs = {
             name: (float(parameter.min_value), float(parameter.max_value))
             for name, parameter in plugins[0].parameters.items()
@@ -289,48 +289,48 @@ def _load_trusted(where: str, path: Path, given: Mapping[str, Any], rate: int) -
             return _Stage(plugins, rate, knobs, math.inf)
         except (ValueError, RuntimeError) as error:
             complaints.append(_one_line(error))
-    raise UserError(f"{where}: it takes neither stereo nor mono: {'; '.join(complaints)}")
+    raise UserError(f"{label}: it takes neither stereo nor mono: {'; '.join(complaints)}")
 
 
-def _load_instance(where: str, path: Path, given: Mapping[str, Any]) -> Any:
+def _load_instance(label: str, path: Path, settings: Mapping[str, Any]) -> Any:
     from pedalboard import load_plugin  # type: ignore[attr-defined]  # exported by a star import
 
     try:
         plugin: Any = load_plugin(str(path))
     except (ImportError, ValueError, RuntimeError) as error:
-        raise UserError(f"{where}: cannot load {path}: {_one_line(error)}") from error
+        raise UserError(f"{label}: cannot load {path}: {_one_line(error)}") from error
     if not plugin.is_effect:
-        raise UserError(f"{where}: {path} is an instrument; give an effect")
-    for key, value in given.items():
+        raise UserError(f"{label}: {path} is an instrument; give an effect")
+    for key, value in settings.items():
         if key not in plugin.parameters:
-            raise UserError(f"{where}: parameter {key!r} does not exist{nearest(key, plugin.parameters)}")
-        parameter, what = plugin.parameters[key], f"{where}: {key}"
+            raise UserError(f"{label}: parameter {key!r} does not exist{nearest(key, plugin.parameters)}")
+        parameter, setting_label = plugin.parameters[key], f"{label}: {key}"
         if parameter.type is float:
-            value = _number(what, value, (parameter.min_value, parameter.max_value))
+            value = _number(setting_label, value, (parameter.min_value, parameter.max_value))
         else:
-            value = _choice(what, value, {choice: choice for choice in parameter.valid_values})
+            value = _choice(setting_label, value, {choice: choice for choice in parameter.valid_values})
         setattr(plugin, key, value)
     return plugin
 
 
-def _number(what: str, value: Any, limits: Range) -> float:
+def _number(label: str, value: Any, limits: Range) -> float:
     low, high = limits
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UserError(f"{what} = {value!r} must be a number from {low:g} to {high:g}")
+        raise UserError(f"{label} = {value!r} must be a number from {low:g} to {high:g}")
     if not low <= value <= high:
-        raise UserError(f"{what} = {value:g} is out of range [{low:g}, {high:g}]")
+        raise UserError(f"{label} = {value:g} is out of range [{low:g}, {high:g}]")
     return float(value)
 
 
-def _choice(what: str, value: Any, choices: Mapping[Any, Any]) -> Any:
+def _choice(label: str, value: Any, choices: Mapping[Any, Any]) -> Any:
     if type(value) not in (bool, str) or value not in choices:
-        raise UserError(f"{what} = {value!r} must be one of {', '.join(map(json.dumps, choices))}")
+        raise UserError(f"{label} = {value!r} must be one of {', '.join(map(json.dumps, choices))}")
     return choices[value]
 
 
-def _text(what: str, value: Any) -> str:
+def _text(label: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise UserError(f"{what} = {value!r} must be the path of a sound file")
+        raise UserError(f"{label} = {value!r} must be the path of a sound file")
     return value
 
 

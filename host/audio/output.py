@@ -37,19 +37,19 @@ class Output:
         self._period, self._source_period = rate // common, source_rate // common  # of the resampler's phase
         self._events: list[Event] = []
         self._moves: list[tuple[int, str, float]] = []
-        self._made = 0  # source samples
+        self._pulled_count = 0  # source samples
         self._converted: Array = np.zeros((2, 0), np.float32)
         self._ready: Array = np.zeros((2, 0), np.float32)
-        self._through = 0  # output samples processed by the effects
+        self._processed_count = 0  # output samples processed by the effects
 
     @property
     def latency_samples(self) -> int:
-        held = 0
+        latency = 0
         if self._resampler is not None:
-            held += self._conversion_delay()
+            latency += self._conversion_delay()
         if self._effects:
-            held += QUANTUM + self._effects.latency_samples
-        return held
+            latency += QUANTUM + self._effects.latency_samples
+        return latency
 
     @property
     def pause_seconds(self) -> float:
@@ -95,42 +95,44 @@ class Output:
         if self._resampler is None:
             return self._pull(count, synthesize)
         if silent and (periods := count // self._period):
-            most = LONGEST // self._source_period
-            for first in range(0, periods, most):
-                self._pull(min(most, periods - first) * self._source_period, synthesize)
+            pull_periods = LONGEST // self._source_period
+            for first in range(0, periods, pull_periods):
+                self._pull(min(pull_periods, periods - first) * self._source_period, synthesize)
             omitted = np.zeros((2, periods * self._period), np.float32)
             return np.concatenate([omitted, self._convert(count - omitted.shape[1], synthesize, silent=False)], axis=1)
         while self._converted.shape[1] < count:
             short = count - self._converted.shape[1]
-            wanted = min(LONGEST, math.ceil(short * self._source_rate / self._rate) + SPARE)
-            pulled = self._pull(wanted, synthesize)
+            source_count = min(LONGEST, math.ceil(short * self._source_rate / self._rate) + SPARE)
+            pulled = self._pull(source_count, synthesize)
             self._converted = np.concatenate([self._converted, self._resampler.process(pulled)], axis=1)
         block, self._converted = self._converted[:, :count], self._converted[:, count:]
         return block
 
     def _pull(self, count: int, synthesize: Source) -> Array:
-        end = self._made + count
-        due = bisect_left(self._events, end, key=lambda event: event.time)
-        events, self._events = self._events[:due], self._events[due:]
-        self._made = end
+        end = self._pulled_count + count
+        event_end = bisect_left(self._events, end, key=lambda event: event.time)
+        events, self._events = self._events[:event_end], self._events[event_end:]
+        self._pulled_count = end
         return synthesize(events, count)
 
     def _affect(self, audio: Array) -> Array:
         if not self._effects:
             return audio
-        start, end = self._through, self._through + audio.shape[1]
+        start, end = self._processed_count, self._processed_count + audio.shape[1]
         pieces: list[Array] = []
         while self._moves and self._moves[0][0] < end:
             quantum = max(start, -(-self._moves[0][0] // QUANTUM) * QUANTUM)
             if quantum >= end:
                 break
             if quantum > start:
-                pieces.append(self._effects.process(audio[:, start - self._through : quantum - self._through]))
+                pieces.append(
+                    self._effects.process(audio[:, start - self._processed_count : quantum - self._processed_count])
+                )
                 start = quantum
             _, target, value = self._moves.pop(0)
             self._effects.set(target, value)
-        pieces.append(self._effects.process(audio[:, start - self._through :]))
-        self._through = end
+        pieces.append(self._effects.process(audio[:, start - self._processed_count :]))
+        self._processed_count = end
         return np.concatenate(pieces, axis=1)
 
 
@@ -141,7 +143,7 @@ PIECE = 1 << 16  # samples read back at once
 class KeptSound:
     def __init__(self, sample_rate: int) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this
-        self._above = Resampler(sample_rate, OVERSAMPLING * sample_rate)
+        self._oversampler = Resampler(sample_rate, OVERSAMPLING * sample_rate)
         self._peak = 0.0
 
     def write(self, block: Array) -> None:
@@ -151,12 +153,12 @@ class KeptSound:
             OSError: the disk is full.
         """
         self._file.write(np.ascontiguousarray(block.T).tobytes())
-        for sound in (block, self._above.process(block)):
-            self._look(sound)
+        for sound in (block, self._oversampler.process(block)):
+            self._track_peak(sound)
 
     def true_peak(self) -> float:
         """Oversampled; write nothing afterwards."""
-        self._look(self._above.flush())
+        self._track_peak(self._oversampler.flush())
         return self._peak
 
     def blocks(self, gain: float) -> Iterator[Array]:
@@ -173,7 +175,7 @@ class KeptSound:
     ) -> None:
         self._file.close()
 
-    def _look(self, sound: Array) -> None:
+    def _track_peak(self, sound: Array) -> None:
         if sound.size:
             self._peak = max(self._peak, float(np.abs(sound).max()))
 

@@ -22,7 +22,7 @@ _one_at_a_time = threading.Lock()
 def overheard(name: str) -> Iterator[None]:
     """Log slow loading of plugin ``name`` in the block, then the first line of its standard error."""
     loaded, ear = threading.Event(), _Ear()
-    teller = threading.Thread(target=_tell, args=(name, loaded, ear), name="overheard", daemon=True)
+    teller = threading.Thread(target=_log_slow_loading, args=(name, loaded, ear), name="overheard", daemon=True)
     try:
         with _one_at_a_time, ear.listening():
             teller.start()
@@ -33,14 +33,14 @@ def overheard(name: str) -> Iterator[None]:
                 teller.join()
     finally:
         if ear.lines:
-            log.warning("%s wrote to standard error as it was loaded: %s", name, ear.said)
+            log.warning("%s wrote to standard error as it was loaded: %s", name, ear.summary)
 
 
-def _tell(name: str, loaded: threading.Event, ear: "_Ear") -> None:
+def _log_slow_loading(name: str, loaded: threading.Event, ear: "_Ear") -> None:
     began, patience = time.monotonic(), TELL_SECONDS
     while not loaded.wait(patience):
         patience = AGAIN_SECONDS
-        writes = f"; it writes to standard error: {ear.said}" if ear.lines else ""
+        writes = f"; it writes to standard error: {ear.summary}" if ear.lines else ""
         log.warning("%s is still being loaded, for %.0f s now%s", name, time.monotonic() - began, writes)
 
 
@@ -55,26 +55,28 @@ class _Ear:
         return self._ends + (self._end != b"\n")
 
     @property
-    def said(self) -> str:
+    def summary(self) -> str:
         first = " ".join(self._start.decode(errors="replace").split("\n")[0].split())
         return repr(first) if self.lines == 1 else f"{first!r} and {self.lines - 1} more lines"
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Redirect native standard error to a pipe; Python's own stays."""
-        heard, written = os.pipe()
-        reader = threading.Thread(target=self._read, args=(heard,), name="ear", daemon=True)
+        read_end, write_end = os.pipe()
+        reader = threading.Thread(target=self._read, args=(read_end,), name="ear", daemon=True)
         reader.start()
-        kept = os.dup(STDERR)
+        saved_stderr = os.dup(STDERR)
         try:
-            with os.fdopen(kept, "w", encoding="utf-8", errors="backslashreplace", buffering=1) as own:
-                os.dup2(written, STDERR)
-                os.close(written)
+            with os.fdopen(
+                saved_stderr, "w", encoding="utf-8", errors="backslashreplace", buffering=1
+            ) as python_stderr:
+                os.dup2(write_end, STDERR)
+                os.close(write_end)
                 try:
-                    with contextlib.redirect_stderr(own) if _shared() else contextlib.nullcontext():
+                    with contextlib.redirect_stderr(python_stderr) if _shared() else contextlib.nullcontext():
                         yield
                 finally:
-                    os.dup2(kept, STDERR)
+                    os.dup2(saved_stderr, STDERR)
         finally:
             reader.join(LEFT_SECONDS)
 

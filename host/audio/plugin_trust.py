@@ -22,13 +22,13 @@ LARGEST_SETTINGS = 1 << 24  # bytes: of 50,000 plugins
 
 
 def may_run(plugin: Path) -> bool:
-    kept = _remembered().get(str(plugin.resolve()))
-    return kept is not None and kept == digest(plugin)
+    approved_digest = _approved_digests().get(str(plugin.resolve()))
+    return approved_digest is not None and approved_digest == digest(plugin)
 
 
 def may_run_by_name(name: str) -> Path | None:
-    known = (Path(path) for path in sorted(_remembered()))
-    return next((path for path in known if path.name == name and path.exists() and may_run(path)), None)
+    paths = (Path(path) for path in sorted(_approved_digests()))
+    return next((path for path in paths if path.name == name and path.exists() and may_run(path)), None)
 
 
 def let_run(plugin: Path) -> None:
@@ -39,7 +39,7 @@ def let_run(plugin: Path) -> None:
         Failure: the disk is full.
     """
     path = _settings()
-    known = _remembered() | {str(plugin.resolve()): digest(plugin)}
+    digests = _approved_digests() | {str(plugin.resolve()): digest(plugin)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -47,7 +47,7 @@ def let_run(plugin: Path) -> None:
             f"cannot remember that {plugin} may run in {path}: {error.strerror}; set XDG_CONFIG_HOME to another folder"
         ) from None
     with replacing(path, overwrite=True) as file:
-        file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
 
 
 def digest(plugin: Path) -> str:
@@ -58,12 +58,12 @@ def digest(plugin: Path) -> str:
     """
     root = plugin.resolve()
     try:
-        found = [root] if root.is_file() else list(itertools.islice(_parts(root), MOST_FILES + 1))
-        stats = [part.stat() for part in found]
-        if len(found) > MOST_FILES or sum(stat.st_size for stat in stats) > MOST_BYTES:
+        parts = [root] if root.is_file() else list(itertools.islice(_parts(root), MOST_FILES + 1))
+        stats = [part.stat() for part in parts]
+        if len(parts) > MOST_FILES or sum(stat.st_size for stat in stats) > MOST_BYTES:
             raise UserError(f"{plugin} holds more than any plugin does; give the plugin's own file or folder")
         return _digest(
-            root, tuple((part, stat.st_size, stat.st_mtime_ns) for part, stat in zip(found, stats, strict=True))
+            root, tuple((part, stat.st_size, stat.st_mtime_ns) for part, stat in zip(parts, stats, strict=True))
         )
     except OSError as error:
         raise UserError(f"{plugin} cannot be read: {error.strerror or error}") from None
@@ -72,35 +72,35 @@ def digest(plugin: Path) -> str:
 @functools.lru_cache(maxsize=64)
 def _digest(root: Path, parts: tuple[tuple[Path, int, int], ...]) -> str:
     """Cached by sizes and times."""
-    whole = hashlib.sha256()
+    checksum = hashlib.sha256()
     for part, *_ in parts:
-        whole.update(os.fsencode(part.relative_to(root)) + b"\0")
+        checksum.update(os.fsencode(part.relative_to(root)) + b"\0")
         if part.is_dir():
-            whole.update(os.fsencode(part.readlink()) + b"\0")
+            checksum.update(os.fsencode(part.readlink()) + b"\0")
             continue
         with part.open("rb") as data:
-            whole.update(hashlib.file_digest(data, "sha256").digest())
-    return whole.hexdigest()
+            checksum.update(hashlib.file_digest(data, "sha256").digest())
+    return checksum.hexdigest()
 
 
 def _parts(bundle: Path) -> Iterator[Path]:
     for folder, names, files in os.walk(bundle):
-        at = Path(folder)
+        parent = Path(folder)
         names.sort()
-        for link in (at / name for name in names if (at / name).is_symlink()):
+        for link in (parent / name for name in names if (parent / name).is_symlink()):
             if not link.resolve().is_relative_to(bundle):
                 raise UserError(f"{link} leads out of the plugin; give a plugin that is whole")
             yield link
-        yield from (at / name for name in sorted(files) if (at / name).is_file())
+        yield from (parent / name for name in sorted(files) if (parent / name).is_file())
 
 
 def _settings() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "timbrel" / "plugins.json"
 
 
-def _remembered() -> dict[str, str]:
+def _approved_digests() -> dict[str, str]:
     try:
-        known = json.loads(read_regular(_settings(), LARGEST_SETTINGS))
+        digests = json.loads(read_regular(_settings(), LARGEST_SETTINGS))
     except (UserError, OSError, ValueError, RecursionError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return digests if isinstance(digests, dict) else {}

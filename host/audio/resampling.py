@@ -18,24 +18,24 @@ class Resampler:
         self._ratio = rate_out / rate_in
         self._channels = channels
         self._resampler = StreamResampler(rate_in, rate_out, channels)
-        self._taken = self._given = 0
+        self._input_count = self._output_count = 0
         self.latency = float(self._resampler.input_latency)
-        held = self.latency * self._ratio
-        self.late = held - round(held)  # StreamResampler itself drops the whole samples of its delay
+        delay = self.latency * self._ratio
+        self.late = delay - round(delay)  # StreamResampler itself drops the whole samples of its delay
         self.process(np.zeros((channels, 0), np.float32))  # fixes the channel axis, ambiguous in one-sample blocks
 
     def process(self, audio: Array) -> Array:
         """[channels, n]; output lengths vary."""
-        given: Array = self._resampler.process(audio)
-        self._taken += audio.shape[1]
-        self._given += given.shape[1]
-        return given
+        output: Array = self._resampler.process(audio)
+        self._input_count += audio.shape[1]
+        self._output_count += output.shape[1]
+        return output
 
     def flush(self) -> Array:
         """The rest, for an exact total length."""
-        left = round(self._taken * self._ratio) - self._given
-        beyond = np.zeros((self._channels, int(self.latency + left / self._ratio) + 2), np.float32)
-        return self.process(beyond)[:, :left]
+        remaining = round(self._input_count * self._ratio) - self._output_count
+        padding = np.zeros((self._channels, int(self.latency + remaining / self._ratio) + 2), np.float32)
+        return self.process(padding)[:, :remaining]
 
 
 def stretched(sound: Array, rate: int, factor: float) -> Array:
@@ -45,5 +45,5 @@ def stretched(sound: Array, rate: int, factor: float) -> Array:
     """
     from pedalboard import time_stretch
 
-    found: Array = time_stretch(sound, float(rate), stretch_factor=factor, use_long_fft_window=False)[0]
-    return found
+    output: Array = time_stretch(sound, float(rate), stretch_factor=factor, use_long_fft_window=False)[0]
+    return output

@@ -22,8 +22,8 @@ SAMPLE_BYTES = 4 * CHANNELS
 RATES = (44100, 48000, 88200, 96000, 176400, 192000)
 SHORT_APIS = {"jack audio connection kit": "jack", "windows wasapi": "wasapi", "windows directsound": "directsound"}
 DEFAULT = "default"  # the name for the system's default input
-HEARD_SECONDS = 1.0  # of input buffered while the render thread is blocked
-SURE = 3  # late input blocks in a row before some are dropped
+INPUT_SECONDS = 1.0  # of input buffered while the render thread is blocked
+LATE_BLOCKS = 3  # late input blocks in a row before some are dropped
 REST_SECONDS = 0.8  # of silence ahead while nothing sounds, looked at each 0.2 s: a busy machine does it late
 LOST_SECONDS = 1.0  # without a callback of the driver: a card that its system still calls active
 FIRST_SECONDS = 20.0  # until its first callback, on a slow or busy machine
@@ -77,8 +77,8 @@ class Sink(Protocol):
     def fill_with_silence(self) -> None:
         """Append silence up to `REST_SECONDS` ahead."""
 
-    def leave_out_silence(self, least: int) -> None:
-        """Withdraw the last appended samples, except ``depth`` - 1 blocks and the first ``least`` of all samples."""
+    def leave_out_silence(self, minimum_written: int) -> None:
+        """Withdraw the last appended samples, but ``depth`` - 1 blocks; leave ``minimum_written`` in all."""
 
     def close(self) -> None: ...
 
@@ -104,30 +104,32 @@ def _portaudio() -> Any:
 
 
 def cards() -> list[SoundCard]:
-    return _known("output")
+    return _list_cards("output")
 
 
 def inputs() -> list[SoundCard]:
-    return _known("input")
+    return _list_cards("input")
 
 
-def _known(way: str) -> list[SoundCard]:
+def _list_cards(direction: str) -> list[SoundCard]:
     portaudio = _portaudio()
-    apis, chosen = portaudio.query_hostapis(), portaudio.default.device[way == "output"]
-    if chosen < 0:  # PortAudio's own choice: the default of the first API that has one
-        chosen = next((a[f"default_{way}_device"] for a in apis if a[f"default_{way}_device"] >= 0), -1)
+    apis, default_index = portaudio.query_hostapis(), portaudio.default.device[direction == "output"]
+    if default_index < 0:  # PortAudio's own choice: the default of the first API that has one
+        default_index = next(
+            (a[f"default_{direction}_device"] for a in apis if a[f"default_{direction}_device"] >= 0), -1
+        )
     return [
         SoundCard(
             index=index,
             name=device["name"],
             api=apis[device["hostapi"]]["name"],
             rate=round(device["default_samplerate"]),
-            channels=device[f"max_{way}_channels"],
-            default=index == chosen,
-            api_default=index == apis[device["hostapi"]][f"default_{way}_device"],
+            channels=device[f"max_{direction}_channels"],
+            default=index == default_index,
+            api_default=index == apis[device["hostapi"]][f"default_{direction}_device"],
         )
         for index, device in enumerate(portaudio.query_devices())
-        if device[f"max_{way}_channels"] > 0
+        if device[f"max_{direction}_channels"] > 0
     ]
 
 
@@ -137,38 +139,40 @@ def find_card(name: str | None) -> SoundCard:
     Raises:
         UserError: none or several match.
     """
-    known = cards()
-    if not known:
+    devices = cards()
+    if not devices:
         raise UserError("no sound card was found; connect one or start JACK, or try --null, which plays to nowhere")
     if name is None:
-        return next((card for card in known if card.default), known[0])
-    return _named(name, known, "--device", "sound card")
+        return next((card for card in devices if card.default), devices[0])
+    return _match_card(name, devices, "--device", "sound card")
 
 
 def find_input(name: str) -> SoundCard:
     """As `find_card`; ``default`` is the system's."""
-    known = inputs()
-    if not known:
+    devices = inputs()
+    if not devices:
         raise UserError(f"--input {name}: no sound input was found; connect one or start JACK")
     if name == DEFAULT:
-        return next((card for card in known if card.default), known[0])
-    return _named(name, known, "--input", "sound input")
+        return next((card for card in devices if card.default), devices[0])
+    return _match_card(name, devices, "--input", "sound input")
 
 
-def _named(name: str, known: Sequence[SoundCard], option: str, kind: str) -> SoundCard:
-    wanted = name.casefold()
-    of_api = [card for card in known if wanted in (card.api.casefold(), SHORT_APIS.get(card.api.casefold()))]
-    if of_api:
-        return next((card for card in of_api if card.api_default), of_api[0])
-    exact = [card for card in known if wanted in (card.name.casefold(), f"{card.name} ({card.api})".casefold())]
-    fitting = exact or [card for card in known if wanted in f"{card.name} ({card.api})".casefold()]
-    names = [card.name for card in known]
-    if not fitting:
+def _match_card(name: str, devices: Sequence[SoundCard], option: str, kind: str) -> SoundCard:
+    folded_name = name.casefold()
+    api_devices = [
+        card for card in devices if folded_name in (card.api.casefold(), SHORT_APIS.get(card.api.casefold()))
+    ]
+    if api_devices:
+        return next((card for card in api_devices if card.api_default), api_devices[0])
+    exact = [card for card in devices if folded_name in (card.name.casefold(), f"{card.name} ({card.api})".casefold())]
+    matches = exact or [card for card in devices if folded_name in f"{card.name} ({card.api})".casefold()]
+    names = [card.name for card in devices]
+    if not matches:
         raise UserError(f"no {kind} is named {name!r}{nearest(name, names)}")
-    if len(fitting) > 1:
-        several = ", ".join(repr(f"{card.name} ({card.api})") for card in fitting)
-        raise UserError(f"{option} {name!r} fits {len(fitting)} {kind.split()[-1]}s: {several}; give more of the name")
-    return fitting[0]
+    if len(matches) > 1:
+        listing = ", ".join(repr(f"{card.name} ({card.api})") for card in matches)
+        raise UserError(f"{option} {name!r} fits {len(matches)} {kind.split()[-1]}s: {listing}; give more of the name")
+    return matches[0]
 
 
 class Ear:
@@ -199,9 +203,9 @@ class Ear:
     def listen(self) -> None:
         """Read a block into `heard`; only when `ready`."""
         block = self._sink.block
-        surplus = int(self._ring.read_available) + self._sink.ahead - self._sink.depth * block
+        surplus = int(self._ring.read_available) + self._sink.queued_samples - self._sink.depth * block
         self._late = self._late + 1 if surplus > 0 else 0
-        if self._late >= SURE:
+        if self._late >= LATE_BLOCKS:
             self._ring.advance_read_index(min(surplus, int(self._ring.read_available) - block))
             self._late = 0
         samples = np.frombuffer(self._ring.read(block), np.float32)
@@ -214,19 +218,19 @@ class ProgressWatch:
     """Finds that a card stands still, which its system may call active."""
 
     def __init__(self) -> None:
-        self._taken: int | None = None
-        self._seen = 0.0
+        self._played_samples: int | None = None
+        self._look_time = 0.0
         self._started = False
         self.seconds = 0.0  # without progress while somebody looked
         self.stuck = False
 
-    def look(self, taken: int, now: float) -> None:
-        """``taken``: samples; ``now``: seconds."""
-        if taken == self._taken:
-            self.seconds += min(now - self._seen, LOOK_SECONDS)
+    def look(self, played_samples: int, now: float) -> None:
+        """``played_samples``: samples; ``now``: seconds."""
+        if played_samples == self._played_samples:
+            self.seconds += min(now - self._look_time, LOOK_SECONDS)
         else:
-            self._started, self.seconds = self._taken is not None, 0.0
-        self._taken, self._seen = taken, now
+            self._started, self.seconds = self._played_samples is not None, 0.0
+        self._played_samples, self._look_time = played_samples, now
         self.stuck |= self.seconds > (LOST_SECONDS if self._started else FIRST_SECONDS)
 
 
@@ -243,7 +247,7 @@ class CardSink:
         check_block(block)
         self.rate, self.block, self.depth, self.underruns = rate, block, depth, 0
         _check_rate(portaudio, card, rate)
-        heard = 0 if source is None else min(source.channels, CHANNELS)
+        input_channels = 0 if source is None else min(source.channels, CHANNELS)
         try:
             if source is None:
                 self._stream = rtmixer.Mixer(
@@ -252,15 +256,15 @@ class CardSink:
             else:
                 self._stream = rtmixer.MixerAndRecorder(
                     device=(source.index, card.index),
-                    channels=(heard, CHANNELS),
+                    channels=(input_channels, CHANNELS),
                     samplerate=rate,
                     blocksize=block,
                     latency="low",
                 )
         except portaudio.PortAudioError as error:
-            both = "" if source is None else f" with input {source.name!r} ({source.api})"
+            input_text = "" if source is None else f" with input {source.name!r} ({source.api})"
             raise UserError(
-                f"sound card {card.name!r}{both} cannot be opened: {_reason(error)}; is it in use?"
+                f"sound card {card.name!r}{input_text} cannot be opened: {_reason(error)}; is it in use?"
                 + (" Inputs go with cards of the same system" if source is not None else "")
             ) from None
         self._rest_samples = _rest_samples(rate, block)
@@ -276,8 +280,8 @@ class CardSink:
         self._watch = ProgressWatch()
         self.ear: Ear | None = None
         if source is not None:
-            room = 1 << round(HEARD_SECONDS * rate).bit_length()
-            self.ear = Ear(self._stream, rtmixer.RingBuffer(4 * heard, room), heard, self)
+            room = 1 << round(INPUT_SECONDS * rate).bit_length()
+            self.ear = Ear(self._stream, rtmixer.RingBuffer(4 * input_channels, room), input_channels, self)
 
     @property
     def latency_seconds(self) -> float:
@@ -285,10 +289,10 @@ class CardSink:
 
     @property
     def taken(self) -> int:
-        return self.written - self.ahead
+        return self.written - self.queued_samples
 
     @property
-    def ahead(self) -> int:
+    def queued_samples(self) -> int:
         return int(self._ring.read_available)
 
     @property
@@ -298,7 +302,7 @@ class CardSink:
             return False
         self._watch.look(self.taken, time.perf_counter())
         if self._watch.seconds > 0:
-            self._begin_again()
+            self._restart_action()
         return not self.stuck
 
     @property
@@ -318,17 +322,17 @@ class CardSink:
         self._interleaved[:] = sound.T
         self._ring.write(self._interleaved)
         self.written += self.block
-        self.underruns += self._begin_again()
+        self.underruns += self._restart_action()
 
     def fill_with_silence(self) -> None:
-        lacking = self._rest_samples - self.ahead
+        lacking = self._rest_samples - self.queued_samples
         if lacking > self._rest_samples // 2:
             self._ring.write(bytes(SAMPLE_BYTES * lacking))
             self.written += lacking
-        self._begin_again()
+        self._restart_action()
         self._next_ring = self._next_ring or self._make_ring()  # an event must not wait for it
 
-    def leave_out_silence(self, least: int) -> None:
+    def leave_out_silence(self, minimum_written: int) -> None:
         """The card changes to another ring with its next block."""
         silent = (self.depth - 1) * self.block
         ring, self._next_ring = self._next_ring or self._make_ring(), None
@@ -337,11 +341,11 @@ class CardSink:
         self._stream.cancel(self._action)
         self._action = self._stream.play_ringbuffer(ring)
         self.written, self._ring = self.taken + silent, ring
-        if least > self.written:
-            ring.write(bytes(SAMPLE_BYTES * (least - self.written)))
-            self.written = least
+        if minimum_written > self.written:
+            ring.write(bytes(SAMPLE_BYTES * (minimum_written - self.written)))
+            self.written = minimum_written
 
-    def _begin_again(self) -> bool:
+    def _restart_action(self) -> bool:
         """Return whether the ring had run empty, where the callback ends the action."""
         ended = self._action not in self._stream.actions
         if ended:
@@ -365,10 +369,10 @@ class NullSink:
 
     @property
     def taken(self) -> int:
-        return min(self._wanted, self.written)
+        return min(self._clock_samples, self.written)
 
     @property
-    def _wanted(self) -> int:
+    def _clock_samples(self) -> int:
         blocks = int((time.perf_counter() - self._began) * self.rate) // self.block
         return (blocks - self.depth) * self.block
 
@@ -377,16 +381,16 @@ class NullSink:
 
     def write(self, sound: Array) -> None:
         self.written += self.block
-        behind = self._wanted - self.written
+        behind = self._clock_samples - self.written
         if behind > 0:
             self.underruns += 1
             self._began += behind / self.rate
 
     def fill_with_silence(self) -> None:
-        self.written = max(self.written, self._wanted + _rest_samples(self.rate, self.block))
+        self.written = max(self.written, self._clock_samples + _rest_samples(self.rate, self.block))
 
-    def leave_out_silence(self, least: int) -> None:
-        self.written = max(least, self.taken + (self.depth - 1) * self.block)
+    def leave_out_silence(self, minimum_written: int) -> None:
+        self.written = max(minimum_written, self.taken + (self.depth - 1) * self.block)
 
     def close(self) -> None: ...
 
@@ -397,18 +401,18 @@ def _rest_samples(rate: int, block: int) -> int:
 
 
 def _check_rate(portaudio: Any, card: SoundCard, rate: int) -> None:
-    if _does(portaudio, card, rate):
+    if _supports_rate(portaudio, card, rate):
         return
-    done = [other for other in RATES if _does(portaudio, card, other)]
-    if not done:
+    supported_rates = [candidate for candidate in RATES if _supports_rate(portaudio, card, candidate)]
+    if not supported_rates:
         raise UserError(f"sound card {card.name!r} plays at no rate that timbrel knows; is it in use?")
     raise UserError(
         f"--rate {rate}: sound card {card.name!r} does not play at this rate; "
-        f"it does {', '.join(map(str, done))} Hz; leave --rate out to take its own"
+        f"it does {', '.join(map(str, supported_rates))} Hz; leave --rate out to take its own"
     )
 
 
-def _does(portaudio: Any, card: SoundCard, rate: int) -> bool:
+def _supports_rate(portaudio: Any, card: SoundCard, rate: int) -> bool:
     try:
         portaudio.check_output_settings(device=card.index, channels=CHANNELS, dtype="float32", samplerate=rate)
     except (portaudio.PortAudioError, ValueError):

@@ -15,7 +15,7 @@ import soundfile
 from ..arrays import Array
 from ..errors import Failure, UserError
 from ..files import check_regular, hushed, replacing
-from ..interrupts import held
+from ..interrupts import defer_signals
 from .decoding import PhoneFile, PlainFile, open_sound
 from .resampling import Resampler
 
@@ -82,15 +82,15 @@ class SoundWriter:
             raise Failure(f"cannot write {self._path}: its sound is not finite; nothing was kept of it")
         self._frames += block.shape[1]
         if self._longest is not None and self._frames > self._longest:
-            instead = "leave out --float, and " if self._file.subtype == FLOAT else ""
+            float_advice = "leave out --float, and " if self._file.subtype == FLOAT else ""
             raise UserError(
-                f"cannot write {self._path}: a WAV file holds at most 4 GiB; {instead}give a name ending in .flac"
+                f"cannot write {self._path}: a WAV file holds at most 4 GiB; {float_advice}give a name ending in .flac"
             )
         while block.shape[1]:
-            taken = block[:, : PIECE - self._filled]
-            self._piece[:, self._filled : self._filled + taken.shape[1]] = taken
-            self._filled += taken.shape[1]
-            block = block[:, taken.shape[1] :]
+            portion = block[:, : PIECE - self._filled]
+            self._piece[:, self._filled : self._filled + portion.shape[1]] = portion
+            self._filled += portion.shape[1]
+            block = block[:, portion.shape[1] :]
             if self._filled == PIECE:
                 with self._naming_the_file():
                     self._flush()
@@ -104,12 +104,12 @@ class SoundWriter:
         if not self._file.closed:
             with self._naming_the_file():
                 self._flush()
-                with held():
+                with defer_signals():
                     self._file.close()
                 self._sink.flush()
 
     def _flush(self) -> None:
-        with held():
+        with defer_signals():
             self._file.write(self._piece[:, : self._filled].T)
             if self._longest is not None:  # WAV: the file of a killed process is whole
                 soundfile._snd.sf_command(self._file._file, UPDATE_HEADER, soundfile._ffi.NULL, 0)
@@ -126,8 +126,8 @@ class SoundWriter:
         reason = self._sink.error or reason
         if reason is not None:
             self._filled, self._sink.error = 0, None  # the blocks before can still be finished
-            what = getattr(reason, "strerror", None) or reason
-            raise Failure(f"cannot write {self._path}: {what}; nothing was kept of it") from reason
+            message = getattr(reason, "strerror", None) or reason
+            raise Failure(f"cannot write {self._path}: {message}; nothing was kept of it") from reason
 
 
 @contextlib.contextmanager
@@ -156,7 +156,7 @@ def sound_writer(
         sink = _Sink(raw)
         file: soundfile.SoundFile | None = None
         try:
-            with held():
+            with defer_signals():
                 file = soundfile.SoundFile(sink, "w", sample_rate, channels, encoding, format=container)
                 if as_float:
                     _leave_out_peaks(file)
@@ -167,7 +167,7 @@ def sound_writer(
             raise Failure(f"cannot write {path}: {sink.error or error}; nothing was kept of it") from error
         finally:
             if file is not None:
-                with held():
+                with defer_signals():
                     file.close()
 
 
@@ -261,7 +261,7 @@ def read_sound(path: Path, data: bytes | None = None) -> tuple[Array, int]:
 def flac_bytes(samples: Array, sample_rate: int) -> bytes:
     """16-bit FLAC of samples, [channels, n], clipped to [-1, 1]."""
     buffer = io.BytesIO()
-    with held():
+    with defer_signals():
         soundfile.write(buffer, np.clip(samples, -1, 1).T, sample_rate, "PCM_16", format="FLAC")
     return buffer.getvalue()
 
@@ -269,7 +269,7 @@ def flac_bytes(samples: Array, sample_rate: int) -> bytes:
 def float_wav_bytes(samples: Array, sample_rate: int) -> bytes:
     """WAV of 32-bit floats of samples, [channels, n]."""
     buffer = io.BytesIO()
-    with held(), soundfile.SoundFile(buffer, "w", sample_rate, len(samples), FLOAT, format="WAV") as file:
+    with defer_signals(), soundfile.SoundFile(buffer, "w", sample_rate, len(samples), FLOAT, format="WAV") as file:
         _leave_out_peaks(file)
         file.write(samples.T)
     return buffer.getvalue()
@@ -353,18 +353,18 @@ def mono(reader: SoundReader, rate: int) -> Iterator[Array]:
         yield resampler.flush()[0]
 
 
-def end_of(sound: Path, rate: int, most: int, data: bytes | None = None) -> Array:
-    """Last samples, [n], 1 to ``most``, in constant memory.
+def end_of(sound: Path, rate: int, limit: int, data: bytes | None = None) -> Array:
+    """Last samples, [n], 1 to ``limit``, in constant memory.
 
     Raises:
         UserError: unreadable, or no regular file of at most `LARGEST_SOUND`.
     """
     if data is None:
         check_regular(sound, LARGEST_SOUND)
-    kept: deque[Array] = deque()
+    blocks: deque[Array] = deque()
     with opened(sound, data) as reader:
         for block in mono(reader, rate):
-            kept.append(block)
-            while sum(map(len, kept)) - len(kept[0]) >= most:
-                kept.popleft()
-    return np.concatenate(kept)[-most:]
+            blocks.append(block)
+            while sum(map(len, blocks)) - len(blocks[0]) >= limit:
+                blocks.popleft()
+    return np.concatenate(blocks)[-limit:]

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def served(
-    asked: bool, lan: bool = False, port: int | None = None, browse: bool = False, report: Path | None = None
+    requested: bool, lan: bool = False, port: int | None = None, browse: bool = False, report: Path | None = None
 ) -> "Iterator[PanelProcess | None]":
-    """The panel's process after printing its address; None unless ``asked``.
+    """The panel's process after printing its address; None unless ``requested``.
 
     ``port``: None for a free one. ``report``: folder of a report to show.
 
     Raises:
         UserError: missing dependency, taken port, or an option without a panel.
     """
-    if not asked:
+    if not requested:
         if lan or port is not None:
             raise UserError(f"{'--lan' if lan else f'--port {port}'} goes with --panel; add that")
         yield None
@@ -141,35 +141,36 @@ def play(
     from ..session.messages import Setup
     from ..session.takes import Recording
 
-    chosen, among = channel_presets(channel or []), presets_in(programs)
-    named = device is not None or rate is not None  # a card that is asked for by name is bad input if it is missing
-    device = device if null else _chosen(device, "device")
-    rate, block = _chosen(rate, "rate"), _chosen(block, "block", BLOCK)
-    _check(block, rate, device if null else None, source, null, bool(chosen))
-    ask_for([preset, *filter(None, chosen.values()), *among], trust)
-    known = _controller(controller)
-    soonest: bool = _chosen(lowest_latency, "lowest_latency", False)
+    names_by_channel, program_presets = channel_presets(channel or []), presets_in(programs)
+    # a card that is asked for by name is bad input if it is missing
+    card_requested = device is not None or rate is not None
+    device = device if null else _option_or_config(device, "device")
+    rate, block = _option_or_config(rate, "rate"), _option_or_config(block, "block", BLOCK)
+    _check(block, rate, device if null else None, source, null, bool(names_by_channel))
+    ask_for([preset, *filter(None, names_by_channel.values()), *program_presets], trust)
+    controller_knobs = _controller(controller)
+    lowest_latency_on: bool = _option_or_config(lowest_latency, "lowest_latency", False)
     with served(panel, lan, port, report=report_beside(preset)) as side, _screen(keys, plain) as screen:
         if side is not None:
             side.say = screen.say
         setup = Setup(
             preset=preset,
-            channels=tuple((number, name) for number, name in chosen.items() if name is not None),
-            silent=tuple(number for number, name in chosen.items() if name is None),
+            channels=tuple((number, name) for number, name in names_by_channel.items() if name is not None),
+            silent=tuple(number for number, name in names_by_channel.items() if name is None),
             device=device,
             null=null,
-            without_card=panel and not named and source is None,
+            without_card=panel and not card_requested and source is None,
             input=source,
             rate=rate,
             block=block,
-            depth=1 if soonest else 2,
+            depth=1 if lowest_latency_on else 2,
             voices=voices,
-            midi_ports=tuple(midi_port or ([] if keys else _chosen(None, "midi_port", []))),
-            midi_api=_chosen(midi_api, "midi_api"),
+            midi_ports=tuple(midi_port or ([] if keys else _option_or_config(None, "midi_port", []))),
+            midi_api=_option_or_config(midi_api, "midi_api"),
             midi=not keys or bool(midi_port),
-            lowest_latency=soonest,
-            programs=among,
-            controller=known,
+            lowest_latency=lowest_latency_on,
+            programs=program_presets,
+            controller=controller_knobs,
         )
         play(setup, screen, Recording(record, record_midi), overwrite, side)
 
@@ -187,18 +188,18 @@ def panel(preset: PresetName, null: Null = False, trust: Trust = False) -> None:
     with served(True, browse=True, report=report_beside(preset)) as side, _screen(keys=False, plain=False) as screen:
         if side is not None:
             side.say = screen.say
-        soonest: bool = _chosen(None, "lowest_latency", False)
+        lowest_latency: bool = _option_or_config(None, "lowest_latency", False)
         setup = Setup(
             preset=preset,
-            device=None if null else _chosen(None, "device"),
+            device=None if null else _option_or_config(None, "device"),
             null=null,
             without_card=True,
-            rate=_chosen(None, "rate"),
-            block=_chosen(None, "block", BLOCK),
-            midi_ports=tuple(_chosen(None, "midi_port", ())),
-            midi_api=_chosen(None, "midi_api"),
-            depth=1 if soonest else 2,
-            lowest_latency=soonest,
+            rate=_option_or_config(None, "rate"),
+            block=_option_or_config(None, "block", BLOCK),
+            midi_ports=tuple(_option_or_config(None, "midi_port", ())),
+            midi_api=_option_or_config(None, "midi_api"),
+            depth=1 if lowest_latency else 2,
+            lowest_latency=lowest_latency,
         )
         _check(setup.block, setup.rate, None, None, null=False, several=False)
         try:
@@ -210,9 +211,9 @@ def panel(preset: PresetName, null: Null = False, trust: Trust = False) -> None:
             raise UserError(*lines, last) from error
 
 
-def _chosen(given: Any, name: str, default: Any = None) -> Any:
-    told = configured("play", name) if given is None else given
-    return default if told is None else told
+def _option_or_config(option: Any, name: str, default: Any = None) -> Any:
+    setting = configured("play", name) if option is None else option
+    return default if setting is None else setting
 
 
 def _check(
@@ -256,15 +257,20 @@ def devices() -> None:
     from ..midi.ports import port_names
     from ..preset.library import read_controller, shipped_controllers
 
-    found = _or_complaint(cards, "no sound card was found; connect one or start JACK, or 'timbrel play gm-keys --null'")
-    heard = inputs() if found else []
-    for kind, option, known in (("sound card ", "--device", found), ("sound input", "--input", heard)):
-        names = [card.name for card in known]
-        for card in known:
+    sound_cards = _list_or_complain(
+        cards, "no sound card was found; connect one or start JACK, or 'timbrel play gm-keys --null'"
+    )
+    sound_inputs = inputs() if sound_cards else []
+    for kind, option, listed_devices in (
+        ("sound card ", "--device", sound_cards),
+        ("sound input", "--input", sound_inputs),
+    ):
+        names = [card.name for card in listed_devices]
+        for card in listed_devices:
             name = card.name if names.count(card.name) == 1 else f"{card.name} ({card.api})"
             mark = "  (default)" if card.default else ""
             print(f'{kind} {option} "{name}"  {card.api}, {card.rate} Hz, {card.channels} channels{mark}')
-    for port in _or_complaint(
+    for port in _list_or_complain(
         port_names, "no MIDI port was found; connect a controller, or 'timbrel play gm-keys --keys'"
     ):
         print(f'MIDI port   --midi-port "{port}"')
@@ -272,16 +278,16 @@ def devices() -> None:
         print(f"controller  --controller {name}  {read_controller(name).name}")
 
 
-def _or_complaint(ask: "Callable[[], list[Any]]", none: str) -> list[Any]:
+def _list_or_complain(list_entries: "Callable[[], list[Any]]", empty_message: str) -> list[Any]:
     try:
         with hushed():
-            found = ask()
+            entries = list_entries()
     except UserError as error:
         print(error)
         return []
-    if not found:
-        print(none)
-    return found
+    if not entries:
+        print(empty_message)
+    return entries
 
 
 @commands.command()
@@ -297,25 +303,27 @@ def learn(
     """Bind the knob that you move to a target, in the preset file. Ctrl-C stops and keeps what was bound."""
     from ..preset.learn import learn
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         print(line, flush=True)
 
-    ports = tuple(midi_port or _chosen(None, "midi_port", ()))
-    if not learn(preset, target, _Moments(ports, _chosen(midi_api, "midi_api"), say), say):
+    ports = tuple(midi_port or _option_or_config(None, "midi_port", ()))
+    if not learn(preset, target, _Moments(ports, _option_or_config(midi_api, "midi_api"), print_line), print_line):
         raise KeyboardInterrupt
 
 
 class _Moments:
-    def __init__(self, names: tuple[str, ...], api: str | None, say: "Callable[[str], None]") -> None:
-        self._names, self._api, self._say = names, api, say
+    def __init__(self, names: tuple[str, ...], api: str | None, show_line: "Callable[[str], None]") -> None:
+        self._names, self._api, self._show_line = names, api, show_line
 
     def __iter__(self) -> "Iterator[Moment]":
         from ..midi.ports import VIRTUAL, Inputs
 
         with hushed():
             inputs = Inputs(self._names, self._api)
-        heard = [name for name in inputs.open if name != VIRTUAL]
-        self._say(f"listening to {', '.join(heard)}" if heard else "no controller is here yet; connect one")
+        input_names = [name for name in inputs.open if name != VIRTUAL]
+        self._show_line(
+            f"listening to {', '.join(input_names)}" if input_names else "no controller is here yet; connect one"
+        )
         return self._moments(inputs)
 
     def _moments(self, inputs: "Inputs") -> "Iterator[Moment]":
@@ -330,7 +338,7 @@ class _Moments:
             if time.monotonic() >= next_scan:
                 next_scan = time.monotonic() + RESCAN_SECONDS
                 for line in inputs.rescan():
-                    self._say(line)
+                    self._show_line(line)
 
 
 @commands.command()

@@ -24,15 +24,15 @@ def info(
     from ..model.pack import SUFFIX, read_manifest
     from ..preset.library import notes_of
 
-    opened = opened_model(model)
-    text = describe(opened.card, opened.path.stat().st_size, opened.gestures, opened.map)
+    loaded_model = opened_model(model)
+    text = describe(loaded_model.card, loaded_model.path.stat().st_size, loaded_model.gestures, loaded_model.map)
     if Path(model).suffix == SUFFIX:
         manifest = read_manifest(Path(model))
-        told = {"pack": manifest.name, "preset": manifest.about.get("description", "")}
-        text = "".join(f"{label:<10} {printable(value)}\n" for label, value in told.items()) + text
+        pack_fields = {"pack": manifest.name, "preset": manifest.metadata.get("description", "")}
+        text = "".join(f"{label:<10} {printable(value)}\n" for label, value in pack_fields.items()) + text
     if notes := notes_of(model):
         text += "".join(["\nnotes of the preset", *(f"\n  {note}" for note in notes)])
-    print(opened.card.model_dump_json(indent=1) if as_json else text)
+    print(loaded_model.card.model_dump_json(indent=1) if as_json else text)
 
 
 @commands.command()
@@ -64,11 +64,11 @@ def version(
 def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=preset_names)]) -> None:
     """Run a model's own reference on this machine; exit status 1 if outputs differ or are not all covered."""
     verdict = opened_model(model).verify()
-    partial = verdict.told < verdict.width
+    partial = verdict.points < verdict.width
     verb = "FAILS" if not verdict.passed else "partial" if partial else "passes"
     outputs = f"all {verdict.width} outputs"
     if partial:
-        outputs = f"{verdict.told} of {verdict.width} outputs, its card tells of no others; export it again"
+        outputs = f"{verdict.points} of {verdict.width} outputs, its card tells of no others; export it again"
     print(f"{model} {verb}: off by {verdict.difference:.2e}, {verdict.tolerance:.0e} allowed, {outputs}")
     if verb != "passes":
         raise typer.Exit(1)
@@ -81,13 +81,13 @@ def presets() -> None:
     from ..preset.shipped import shipped_models, shipped_presets
     from ..preset.user_presets import described_presets
 
-    known = list(described_presets())
-    told = [(name, text) for kind, name, text in known if kind == "shipped"]
-    told += [(name, f"(your own) {text}") for kind, name, text in known if kind == "own"]
+    preset_entries = list(described_presets())
+    preset_lines = [(name, text) for kind, name, text in preset_entries if kind == "shipped"]
+    preset_lines += [(name, f"(your own) {text}") for kind, name, text in preset_entries if kind == "own"]
     models = {name: path for name, path in shipped_models().items() if name not in shipped_presets()}
-    told += [(name, f"(model) {Model(path).card.description}") for name, path in models.items()]
-    width = max(len(name) for name, _ in told)
-    for name, description in told:
+    preset_lines += [(name, f"(model) {Model(path).card.description}") for name, path in models.items()]
+    width = max(len(name) for name, _ in preset_lines)
+    for name, description in preset_lines:
         print(f"{name:<{width}}  {description}")
 
 
@@ -104,7 +104,7 @@ def get(
 
     with Display() as display:
         display.stage("fetching")
-        kept = arrive(url, overwrite, display.update)
-    print(f"{kept.file}: {kept.description}")
-    print(f"licence: {kept.licence}")
-    print(f"next: timbrel play {shlex.quote(kept.name)}")
+        kept_pack = arrive(url, overwrite, display.update)
+    print(f"{kept_pack.file}: {kept_pack.description}")
+    print(f"licence: {kept_pack.licence}")
+    print(f"next: timbrel play {shlex.quote(kept_pack.name)}")

@@ -54,17 +54,17 @@ def opened_model(name: str) -> "Model":
 
 def channel_presets(options: list[str]) -> dict[int, str | None]:
     """Parse ``--channel``: names by channel, 0 to 15; None if muted."""
-    chosen: dict[int, str | None] = {}
+    names_by_channel: dict[int, str | None] = {}
     for option in options:
         number, equals, name = option.partition("=")
         if not (equals and name and number.isdecimal() and 1 <= int(number) <= 16):
             raise UserError(
                 f"--channel {option!r} must be NUMBER=PRESET, NUMBER from 1 to 16, such as 2=gm-keys, or NUMBER=none"
             )
-        if int(number) - 1 in chosen:
+        if int(number) - 1 in names_by_channel:
             raise UserError(f"--channel {option!r} is the second for channel {int(number)}; give one of them")
-        chosen[int(number) - 1] = None if name == "none" else name
-    return chosen
+        names_by_channel[int(number) - 1] = None if name == "none" else name
+    return names_by_channel
 
 
 def presets_in(folder: Path | None) -> tuple[str, ...]:

@@ -98,32 +98,32 @@ def process(
 
     if rate is not None:
         _check_rate(rate)
-    among = presets_in(programs)
-    ask_for([preset, *among], trust)
+    program_presets = presets_in(programs)
+    ask_for([preset, *program_presets], trust)
     numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
-    chosen = {"to": to, "phase": None if phase is None else phase.value}
+    text_options = {"to": to, "phase": None if phase is None else phase.value}
 
     def opened(name: str) -> "Patch":
-        return with_options(open_patch(name), scale or [], shift or [], numbers | chosen)
+        return with_options(open_patch(name), scale or [], shift or [], numbers | text_options)
 
     patch = opened(preset)
     _warn(*patch.warnings)
     with Display() as display:
         display.stage("processing")
-        done = send(
+        outcome = send(
             sound,
             patch,
             output,
             sample_rate=rate,
             events=None if midi is None else lambda rate: read_performance(midi, rate).events,
-            programs=among,
+            programs=program_presets,
             opening=opened,
             say=lambda line: display.say(f"warning: {line}"),
             freeze_seconds=freeze,
             overwrite=overwrite,
             progress=display.update,
         )
-    print(f"{output}: {done.summary}")
+    print(f"{output}: {outcome.summary}")
 
 
 @commands.command()
@@ -201,45 +201,51 @@ def render(
     from ..progress import Display
 
     _check_rate(rate)
-    chosen, among = channel_presets(channel or []), presets_in(programs)
-    ask_for([preset, *filter(None, chosen.values()), *among], trust)
+    names_by_channel, program_presets = channel_presets(channel or []), presets_in(programs)
+    ask_for([preset, *filter(None, names_by_channel.values()), *program_presets], trust)
     options = RenderOptions(rate, tail, stems, normalise, as_float, overwrite)
-    opened, files = open_patch(preset), _midi_files(midi, output, overwrite, stems)
+    patch, files = open_patch(preset), _midi_files(midi, output, overwrite, stems)
     written: list[Path] = []
     try:
         with Display() as display:
             for number, (tune, sound) in enumerate(files, 1):
                 display.stage("rendering" if len(files) == 1 else f"rendering {number} of {len(files)}")
-                written += _rendered(opened, tune, sound, chosen, among, options, display)
+                written += _rendered(patch, tune, sound, names_by_channel, program_presets, options, display)
     finally:  # those before an error or Ctrl-C are whole
         if written:
             print(*written, sep="\n")
 
 
-def _midi_files(given: list[Path], output: Path, overwrite: bool, with_stems: bool) -> list[tuple[Path, Path]]:
+def _midi_files(midi_paths: list[Path], output: Path, overwrite: bool, with_stems: bool) -> list[tuple[Path, Path]]:
     from ..files import check_output
 
-    if len(given) == 1 and not given[0].is_dir():
-        return [(given[0], output)]
+    if len(midi_paths) == 1 and not midi_paths[0].is_dir():
+        return [(midi_paths[0], output)]
     tunes = [
         file
-        for path in given
+        for path in midi_paths
         for file in (
-            sorted(one for one in path.iterdir() if one.suffix.lower() in MIDI_SUFFIXES and one.name[0] != ".")
+            sorted(entry for entry in path.iterdir() if entry.suffix.lower() in MIDI_SUFFIXES and entry.name[0] != ".")
             if path.is_dir()
             else [path]
         )
     ]
     if not tunes:
-        raise UserError(f"no MIDI files (.mid) in {', '.join(map(str, given))}; give some, or a folder of them")
+        raise UserError(f"no MIDI files (.mid) in {', '.join(map(str, midi_paths))}; give some, or a folder of them")
     if missing := [tune for tune in tunes if not tune.is_file()]:
         raise UserError(f"cannot read {missing[0]}: there is no such file")
     stems = [tune.stem for tune in tunes]
-    plain = [stem.casefold() for stem in stems]
-    if twice := [stem for stem in stems if plain.count(stem.casefold()) > 1]:
-        raise UserError(f"two of the files are named {twice[0]}; render them one by one, into different folders")
-    if alike := [one for one in plain if with_stems and any(one.startswith(f"{other}-ch") for other in plain)]:
-        raise UserError(f"{alike[0]} may be a stem of another file; render them one by one, into different folders")
+    folded_stems = [stem.casefold() for stem in stems]
+    if duplicates := [stem for stem in stems if folded_stems.count(stem.casefold()) > 1]:
+        raise UserError(f"two of the files are named {duplicates[0]}; render them one by one, into different folders")
+    if stem_clashes := [
+        folded_stem
+        for folded_stem in folded_stems
+        if with_stems and any(folded_stem.startswith(f"{base_stem}-ch") for base_stem in folded_stems)
+    ]:
+        raise UserError(
+            f"{stem_clashes[0]} may be a stem of another file; render them one by one, into different folders"
+        )
     if output.suffix and not output.is_dir():
         raise UserError(f"-o {output}: several files are rendered into a folder; give its name, without a suffix")
     try:

@@ -39,13 +39,13 @@ Kept = TypeVar("Kept", bound=VoiceSound)
 
 
 class Beginnings(NamedTuple):
-    """Initial codes of future notes while no parameter moves; ``of`` identifies the set.
+    """Initial codes of future notes while no parameter moves; ``identity`` identifies the set.
 
     ``codes``: pitches, 69.0 for 440 Hz, likely ones first, with the codes, [rows, n_latents], that a note may read
     within its first hop.
     """
 
-    of: Hashable
+    identity: Hashable
     codes: Iterator[tuple[float, Array]]
 
 
@@ -141,9 +141,9 @@ MAX_BLOCK = 16384  # samples per computation: 16 hops of 1024 make the largest b
 
 
 class EngineRequest(NamedTuple):
-    rest: Sequence[float]  # latents, for decoding ahead
+    rest_latents: Sequence[float]  # for decoding ahead
     play: PlaySettings
-    own: Any  # from `Kind.own`
+    kind_settings: Any  # from `Kind.select_section`
     bend: float  # range in semitones
     live: bool = False  # the engine must not block on other processes
     sound: npt.NDArray[np.float32] | None = None  # seed at the model's rate, [samples]
@@ -187,20 +187,20 @@ class MixedSound(VoiceSound):
         """Extend the sum by silence to sample ``end``; drop samples before ``now``."""
         if end - self.origin <= self.pending.shape[1]:
             return
-        done = max(0, now - self.origin)
-        self.origin += done
-        ahead, length = self.pending[:, done:].copy(), end - self.origin
+        expired = max(0, now - self.origin)
+        self.origin += expired
+        remaining, length = self.pending[:, expired:].copy(), end - self.origin
         if length > self.pending.shape[1]:
             self.pending = np.empty((len(self.pending), 2 * length), np.float32)  # it seldom grows
-        self.pending[:, : ahead.shape[1]] = ahead
-        self.pending[:, ahead.shape[1] :] = 0
+        self.pending[:, : remaining.shape[1]] = remaining
+        self.pending[:, remaining.shape[1] :] = 0
 
     def block(self, start: int, count: int) -> Array:
         """[channels, count], silent before the note-on."""
-        at = start - self.origin
+        offset = start - self.origin
         if self.on <= start:
-            return self.pending[:, at : at + count]
-        begun = min(self.on - start, count)
+            return self.pending[:, offset : offset + count]
+        silent_count = min(self.on - start, count)
         sound = np.zeros((len(self.pending), count), np.float32)
-        sound[:, begun:] = self.pending[:, at + begun : at + count]
+        sound[:, silent_count:] = self.pending[:, offset + silent_count : offset + count]
         return sound

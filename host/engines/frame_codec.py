@@ -24,18 +24,18 @@ class FrameAnalysis(NamedTuple):
     strongest: Indices  # [rows]: pitch classes
     codes: Array  # [rows, n_latents], bent
     pitches: Doubles  # [rows]: MIDI notes with fractions, NaN where no pitch was detected or needed
-    down: Indices  # [rows]: octaves of downward transposition before encoding
-    told: Doubles  # [rows]: gap-free pitches, as the encoder of a partials model received them
+    octaves_down: Indices  # [rows]: octaves of downward transposition before encoding
+    encoder_pitches: Doubles  # [rows]: gap-free pitches, as the encoder of a partials model received them
 
 
 class FrameCodec(Protocol):
     def level(self, frames: Array, magnitudes: Array) -> Array:
         """Target levels, [rows, 1]."""
 
-    def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
-        """Frames to overlap-add, [rows, frame_length]; ``away`` as from `HarmonicShift.apply`."""
+    def make(self, decoded: Array, analysis: FrameAnalysis, bin_offsets: Doubles | None) -> Array:
+        """Frames to overlap-add, [rows, frame_length]; ``bin_offsets`` as from `HarmonicShift.apply`."""
 
-    def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
+    def compare(self, decoded: Array, frames: Array, analysis: FrameAnalysis) -> tuple[Array, float]:
         """Magnitudes, [rows, bins], and summed mean squared errors at a maximum of 1."""
 
 
@@ -46,11 +46,11 @@ def codec_of(card: Card, phase: str) -> FrameCodec:
         UserError: the kind has none, or the codec refuses frames or phase.
     """
     modules = {name: f"{kind.engines or '.' + name}.frame_codec" for name, kind in KINDS.items()}
-    known = [name for name, module in modules.items() if importlib.util.find_spec(module, __package__)]
-    if card.kind not in known:
+    supported_kinds = [name for name, module in modules.items() if importlib.util.find_spec(module, __package__)]
+    if card.kind not in supported_kinds:
         raise UserError(
             f"no sound can be sent through model {card.name!r} of kind {card.kind!r} yet; give one of kind "
-            f"{' or '.join(map(repr, known))}"
+            f"{' or '.join(map(repr, supported_kinds))}"
         )
     codec: FrameCodec = importlib.import_module(modules[card.kind], __package__).make_codec(card, phase)
     return codec
@@ -62,5 +62,5 @@ def hop_of(card: Card) -> int:
 
 def window_cover(weights: Array, hop: int) -> Array:
     """Overlapped sum of weights at each sample of a frame, [frame_length]."""
-    once = np.pad(weights, (0, -len(weights) % hop)).reshape(-1, hop).sum(axis=0)
-    return np.resize(np.maximum(once, LEAST_COVER * once.max()), len(weights))
+    hop_cover = np.pad(weights, (0, -len(weights) % hop)).reshape(-1, hop).sum(axis=0)
+    return np.resize(np.maximum(hop_cover, LEAST_COVER * hop_cover.max()), len(weights))

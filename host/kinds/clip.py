@@ -40,9 +40,9 @@ class ClipSettings(SettingsSection):
     def _loops_where_it_says_how(self) -> "ClipSettings":
         if self.loop and self.trigger == "one-shot":
             raise ValueError("trigger 'one-shot' and loop, which would never end; use trigger = \"gated\"")
-        given = [name for name in ("loop_start", "crossfade_seconds") if name in self.model_fields_set]
-        if given and not self.loop:
-            raise ValueError(f"{given[0]} without loop; add loop = true, or remove it")
+        loop_settings = [name for name in ("loop_start", "crossfade_seconds") if name in self.model_fields_set]
+        if loop_settings and not self.loop:
+            raise ValueError(f"{loop_settings[0]} without loop; add loop = true, or remove it")
         return self
 
     def values(self) -> dict[str, float]:
@@ -102,19 +102,19 @@ class Hit(NamedTuple):
 
 
 def hits(keys: Sequence[KeySettings], card: KindCard) -> dict[int, Hit]:
-    found = {}
+    hits_by_key = {}
     for entry in keys:
         code = entry.code
         if code is None:
             marks = [mark.latent for mark in card.landmarks if mark.label == entry.label]
             code = marks[medoid(np.array(marks))] if marks else None
         label = card.labels.index(entry.label) if entry.label in card.labels else None
-        found[entry.key] = Hit(None if code is None else tuple(code), label)
-    return found
+        hits_by_key[entry.key] = Hit(None if code is None else tuple(code), label)
+    return hits_by_key
 
 
-def strikes(own: ClipSections, play: Any) -> bool:
-    settings = own.clip or ClipSettings()
+def strikes(section: ClipSections, play: Any) -> bool:
+    settings = section.clip or ClipSettings()
     if settings.trigger is not None:
         return settings.trigger == "one-shot"
     return bool(play.mode == "poly" and not settings.loop)
@@ -122,11 +122,11 @@ def strikes(own: ClipSections, play: Any) -> bool:
 
 class ClipKind(Kind):
     name = "clip"
-    moved = "clip in pitch"
+    moved_property = "clip in pitch"
     settings = ClipSections
     decodes_notes = False
     controls = CONTROLS
-    instead = " ([clip] has what clips can do)"
+    replacement_hint = " ([clip] has what clips can do)"
     enveloped = ("magnitude",)
     most_envelope_points = 1 << 16
     of_clips = True
@@ -170,29 +170,29 @@ class ClipKind(Kind):
                 f"envelope_points {card.envelope_points} of a clip must divide frame_length {card.frame_length}"
             )
 
-    def own(self, sections: ClipSections) -> ClipSections:
+    def select_section(self, sections: ClipSections) -> ClipSections:
         return ClipSections.model_construct(clip=sections.clip, keys=sections.keys)
 
-    def targets(self, own: ClipSections, card: KindCard) -> dict[str, Range]:
-        settings = own.clip or ClipSettings()
+    def targets(self, section: ClipSections, card: KindCard) -> dict[str, Range]:
+        settings = section.clip or ClipSettings()
         spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values()}
         return spans | ({LABEL: (0.0, len(card.labels) - 1.0)} if len(card.labels) > 1 else {})
 
     def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
         return {LABEL: card.labels} if len(card.labels) > 1 else {}
 
-    def faults(self, own: ClipSections, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        settings = own.clip or ClipSettings()
+    def faults(self, section: ClipSections, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+        settings = section.clip or ClipSettings()
         if settings.label is not None and settings.label not in card.labels:
-            known = nearest(settings.label, card.labels) if card.labels else ", which has none; remove it"
-            yield Fault(("clip", "label"), f"clip.label {settings.label!r} is no label of model {card.name!r}{known}")
+            hint = nearest(settings.label, card.labels) if card.labels else ", which has none; remove it"
+            yield Fault(("clip", "label"), f"clip.label {settings.label!r} is no label of model {card.name!r}{hint}")
         if settings.trigger == "one-shot" and play.mode != "poly":
             yield Fault(
                 ("clip", "trigger"),
                 f"clip.trigger 'one-shot' is for play.mode 'poly', where each key is a voice, not "
                 f"{play.mode!r}; change one of them",
             )
-        if not own.keys:
+        if not section.keys:
             return
         if play.mode != "poly":
             yield Fault(
@@ -202,41 +202,45 @@ class ClipKind(Kind):
             )
         if tuning.model_fields_set:
             yield Fault(("tuning",), "[tuning] says what keys sound, and so do [[keys]]; remove [tuning]")
-        for place, entry in enumerate(own.keys):
-            for inside, what in _key_faults(entry, card):
-                yield Fault(("keys", place, inside), f"[[keys]] {place + 1}: {what}")
+        for place, entry in enumerate(section.keys):
+            for field, message in _key_faults(entry, card):
+                yield Fault(("keys", place, field), f"[[keys]] {place + 1}: {message}")
 
-    def keying(self, own: ClipSections, play: Any) -> Keying:
-        chokes = {entry.key: entry.choke for entry in own.keys if entry.choke is not None}
-        gains_db = {entry.key: entry.gain_db for entry in own.keys if entry.gain_db}
-        return Keying(strikes=strikes(own, play), chokes=chokes, gains_db=gains_db)
+    def keying(self, section: ClipSections, play: Any) -> Keying:
+        chokes = {entry.key: entry.choke for entry in section.keys if entry.choke is not None}
+        gains_db = {entry.key: entry.gain_db for entry in section.keys if entry.gain_db}
+        return Keying(strikes=strikes(section, play), chokes=chokes, gains_db=gains_db)
 
-    def pitches(self, own: ClipSections, tuned: Mapping[int, float]) -> Mapping[int, float]:
-        return {entry.key: MIDDLE_C + entry.pitch_semitones for entry in own.keys} or tuned
+    def pitches(self, section: ClipSections, tuned_pitches: Mapping[int, float]) -> Mapping[int, float]:
+        return {entry.key: MIDDLE_C + entry.pitch_semitones for entry in section.keys} or tuned_pitches
 
-    def label(self, own: ClipSections) -> str | None:
-        return own.clip.label if own.clip else None
+    def label(self, section: ClipSections) -> str | None:
+        return section.clip.label if section.clip else None
 
-    def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
-        told = {} if label is None else {"label": label}
-        kept = {"loop": True, "trigger": "gated"} if held else {}
-        return {"clip": ClipSettings.model_validate(told | kept)} if told or kept else {}
+    def tables(self, label: str | None, sustained: bool) -> Mapping[str, Any]:
+        label_setting = {} if label is None else {"label": label}
+        loop_settings = {"loop": True, "trigger": "gated"} if sustained else {}
+        return (
+            {"clip": ClipSettings.model_validate(label_setting | loop_settings)}
+            if label_setting or loop_settings
+            else {}
+        )
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:
         seconds = card.frame_length / card.sample_rate
-        made = "as samples"
+        frame_text = "as samples"
         if card.transform_length is not None:
             spectra, bins = card.frame_length // card.hop_length + 1, card.transform_length // 2 + 1
-            made = (
+            frame_text = (
                 f"of {spectra} spectra of {bins} magnitudes, {1000 * card.hop_length / card.sample_rate:.1f} ms apart"
             )
         if card.envelope_points:
-            made += f", under an envelope of {card.envelope_points} points"
-        told = [
+            frame_text += f", under an envelope of {card.envelope_points} points"
+        descriptions = [
             ("kind", f"clip, {card.sample_rate} Hz"),
-            ("clip", f"{card.frame_length} samples ({seconds:.3g} s) {made}"),
+            ("clip", f"{card.frame_length} samples ({seconds:.3g} s) {frame_text}"),
         ]
-        return told + ([("labels", ", ".join(card.labels))] if card.labels else [])
+        return descriptions + ([("labels", ", ".join(card.labels))] if card.labels else [])
 
 
 def _key_faults(entry: KeySettings, card: KindCard) -> Iterator[tuple[str, str]]:
@@ -245,9 +249,9 @@ def _key_faults(entry: KeySettings, card: KindCard) -> Iterator[tuple[str, str]]
         yield "code", f"code has {len(entry.code)} numbers, model {card.name!r} has {count} latents; give {count}"
     if entry.label is None or entry.label in card.labels:
         return
-    known: Sequence[str] = [*card.labels, *marks]
-    if entry.label not in known:
-        hint = nearest(entry.label, known) if known else ", which has none; give a code"
+    known_labels: Sequence[str] = [*card.labels, *marks]
+    if entry.label not in known_labels:
+        hint = nearest(entry.label, known_labels) if known_labels else ", which has none; give a code"
         yield "label", f"label {entry.label!r} is no label or landmark of model {card.name!r}{hint}"
     elif entry.code is not None:
         yield "label", f"label {entry.label!r} of a landmark and code, which both say the code; give one of them"

@@ -70,9 +70,13 @@ def drum_key(name: str) -> int:
     if name.strip().isdecimal():
         raise ValueError(f"a number has no quotes: {int(name)}")
     hint = nearest(name.casefold(), keys)
-    close = next((drum for drum in DRUMS.values() if repr(drum.casefold()) in hint), None)
-    told = f"; did you mean {close!r}?" if close else ", such as 'Acoustic Snare'; or give a number, 0 to 127"
-    raise ValueError(f"{name!r} is no drum of General MIDI{told}")
+    closest_drum = next((drum for drum in DRUMS.values() if repr(drum.casefold()) in hint), None)
+    correction = (
+        f"; did you mean {closest_drum!r}?"
+        if closest_drum
+        else ", such as 'Acoustic Snare'; or give a number, 0 to 127"
+    )
+    raise ValueError(f"{name!r} is no drum of General MIDI{correction}")
 
 
 # Synonyms in file names. Those of two letters, of drum machines and sample packs, count only in names without a longer
@@ -220,8 +224,8 @@ def _match_drum(name: str) -> tuple[int, tuple[int, ...]]:
     for shortest in (3, 1):  # letters of a synonym
         parts = [part for word in words for part in _unjoined(word)]
         meanings = {word for part in parts for word in (_meaning(part) if len(part) >= shortest else part).split()}
-        beside = [changes for drum, changes in _BESIDE.items() if drum in meanings]
-        meanings |= {changes[word] for changes in beside for word in {*words, *meanings} if word in changes}
+        word_changes = [changes for drum, changes in _BESIDE.items() if drum in meanings]
+        meanings |= {changes[word] for changes in word_changes for word in {*words, *meanings} if word in changes}
         matches = [(len(drum.split()), keys) for drum, keys in _DRUMS if meanings.issuperset(drum.split())]
         if matches:
             return max(matches, key=lambda match: match[0])
@@ -235,8 +239,8 @@ def _split(name: str) -> list[str]:
 
 
 def _unjoined(word: str) -> list[str]:
-    known = word in _SYNONYMS or word in _WORDS
-    return [word] if known or not _JOINED_WORDS.fullmatch(word) else _PART.findall(word)
+    is_known_word = word in _SYNONYMS or word in _WORDS
+    return [word] if is_known_word or not _JOINED_WORDS.fullmatch(word) else _PART.findall(word)
 
 
 def _meaning(word: str) -> str:

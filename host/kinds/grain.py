@@ -50,9 +50,9 @@ class GrainSettings(SettingsSection):
         pace = {"density": DENSITY if self.density is None else self.density}
         if self.overlap is not None:
             pace = {"overlap": self.overlap}
-        own = CONTROLS["grain.length"]
+        length_control = CONTROLS["grain.length"]
         values = pace | {
-            "length": min(max(card.frame_length / card.sample_rate, own.low), own.high)
+            "length": min(max(card.frame_length / card.sample_rate, length_control.low), length_control.high)
             if self.length is None
             else self.length,
             "shape": self.shape,
@@ -76,10 +76,10 @@ LOWPASS = "grain.lowpass_hz"
 
 class GrainKind(Kind):
     name = "grain"
-    moved = "grains in pitch"
+    moved_property = "grains in pitch"
     settings = GrainSections
     controls = CONTROLS
-    instead = " ([grain] has what grains can do)"
+    replacement_hint = " ([grain] has what grains can do)"
     enveloped = ("magnitude",)
 
     def check(self, card: KindCard) -> None:
@@ -94,13 +94,13 @@ class GrainKind(Kind):
         if card.chroma is not None:
             raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
 
-    def targets(self, own: GrainSettings | None, card: KindCard) -> dict[str, Range]:
-        settings = own or GrainSettings()
+    def targets(self, section: GrainSettings | None, card: KindCard) -> dict[str, Range]:
+        settings = section or GrainSettings()
         spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values(card)}
         return spans | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
 
-    def faults(self, own: GrainSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        settings = own or GrainSettings()
+    def faults(self, section: GrainSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+        settings = section or GrainSettings()
         if settings.keys == "hold" and play.mode != "poly":
             yield Fault(
                 ("grain", "keys"),
@@ -115,21 +115,21 @@ class GrainKind(Kind):
                 "give less, or leave it out: open",
             )
 
-    def keying(self, own: GrainSettings | None, play: Any) -> Keying:
-        return Keying(holds=own is not None and own.keys == "hold")
+    def keying(self, section: GrainSettings | None, play: Any) -> Keying:
+        return Keying(holds=section is not None and section.keys == "hold")
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:
         milliseconds, bins = 1000 / card.sample_rate, card.frame_length // 2 + 1
-        made = {
+        frame_text = {
             "samples": "as samples",
             "magnitude_phase": f"of {bins} magnitudes and phases",
             "magnitude": f"of noise, anew each time, through {bins} magnitudes",
         }[card.domain]
         if card.envelope_points:
-            made += f", under an envelope of {card.envelope_points} points"
+            frame_text += f", under an envelope of {card.envelope_points} points"
         return [
             ("kind", f"grain, {card.sample_rate} Hz"),
-            ("grain", f"{card.frame_length} samples ({card.frame_length * milliseconds:.0f} ms) {made}"),
+            ("grain", f"{card.frame_length} samples ({card.frame_length * milliseconds:.0f} ms) {frame_text}"),
         ]
 
     def hop_through(self, card: KindCard) -> int:

@@ -55,14 +55,14 @@ class Kind:
 
     name: ClassVar[str] = ""  # in cards
     engines: ClassVar[str] = ""  # package of its engine and frame codec; empty: its name among the engines
-    moved: ClassVar[str] = "sound"  # for messages: the property that keys change in a model without chroma
+    moved_property: ClassVar[str] = "sound"  # for messages: the property that keys change in a model without chroma
     settings: ClassVar[type[SettingsSection]] = SettingsSection  # preset tables for this kind alone
     played: ClassVar[tuple[str, ...]] = ()  # [play] keys for this kind alone
     controls: ClassVar[Mapping[str, Control]] = {}  # parameters of its section, by target
     sound_key: ClassVar[tuple[str, str] | None] = None  # preset table and key of `sound`
     of_notes: ClassVar[Mapping[str, Control]] = {}  # controls read at note-on, which [[note]] can move
     decodes_notes: ClassVar[bool] = True  # each note-on decodes the note's own code
-    instead: ClassVar[str] = ""  # for messages: its replacement for other kinds' [play] keys
+    replacement_hint: ClassVar[str] = ""  # for messages: its replacement for other kinds' [play] keys
     of_magnitudes: ClassVar[bool] = False  # magnitude frames have a meaningful squared error
     carries_state: ClassVar[bool] = False  # its decoder is recurrent: each step reads the state of the last
     enveloped: ClassVar[tuple[str, ...]] = ()  # domains that allow an envelope at the end of a frame
@@ -92,23 +92,23 @@ class Kind:
                 f"envelope_points do not go with kind {card.kind!r} and domain {card.domain!r}; leave them out"
             )
 
-    def targets(self, own: Any, card: KindCard) -> dict[str, Range]:
-        """Modulation targets; ``own``, here and below, is the result of `own`."""
+    def targets(self, section: Any, card: KindCard) -> dict[str, Range]:
+        """Modulation targets; ``section``, here and below, is the result of `select_section`."""
         return {}
 
     def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
         """Item names of targets that select by number, from 0."""
         return {}
 
-    def faults(self, own: Any, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+    def faults(self, section: Any, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
         """Contradictions in a preset, or with the model; ``play`` and ``tuning`` are its tables."""
         yield from ()
 
-    def own(self, sections: Any) -> Any:
+    def select_section(self, sections: Any) -> Any:
         """The preset's table for this kind."""
         return getattr(sections, self.sections[0]) if self.sections else None
 
-    def sound(self, own: Any) -> str | None:
+    def sound(self, section: Any) -> str | None:
         """File name of the seed sound."""
         return None
 
@@ -116,22 +116,22 @@ class Kind:
         """Maximum samples of the seed."""
         return 0
 
-    def ahead_seconds(self, own: Any, card: KindCard, tempo_bpm: float) -> float | None:
+    def ahead_seconds(self, section: Any, card: KindCard, tempo_bpm: float) -> float | None:
         """Lead of frames over their sound; parameters act after one to two leads. None: at once."""
         return None
 
-    def keying(self, own: Any, play: Any) -> Keying:
+    def keying(self, section: Any, play: Any) -> Keying:
         return Keying()
 
-    def pitches(self, own: Any, tuned: Mapping[int, float]) -> Mapping[int, float]:
-        """Pitches by playable key, 69.0 for 440 Hz; ``tuned``: the preset's tuning."""
-        return tuned
+    def pitches(self, section: Any, tuned_pitches: Mapping[int, float]) -> Mapping[int, float]:
+        """Pitches by playable key, 69.0 for 440 Hz; ``tuned_pitches``: the preset's tuning."""
+        return tuned_pitches
 
-    def label(self, own: Any) -> str | None:
+    def label(self, section: Any) -> str | None:
         return None
 
-    def tables(self, label: str | None, held: bool) -> Mapping[str, Any]:
-        """Preset tables that select a label, and sustain notes if ``held``."""
+    def tables(self, label: str | None, sustained: bool) -> Mapping[str, Any]:
+        """Preset tables that select a label, and sustain notes if ``sustained``."""
         return {}
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:

@@ -9,9 +9,9 @@ from .spectrum import SpectrumKind
 class PartialsKind(SpectrumKind):
     name = "partials"
     engines = ".spectrum"
-    moved = "pitch"
+    moved_property = "pitch"
     played = ("noise", "keep_formants", "unison", "detune_cents", "width")
-    instead = " (its partials have phases of their own)"
+    replacement_hint = " (its partials have phases of their own)"
     of_magnitudes = False
     domain = "partials"
 
@@ -24,5 +24,5 @@ class PartialsKind(SpectrumKind):
 
     def frames(self, card: Any) -> list[tuple[str, str]]:
         [_, frame, hop], layout = super().frames(card), card.partials
-        told = f"partials: {layout.harmonics} harmonics and {layout.bands} bands of noise, {card.sample_rate} Hz"
-        return [("kind", told), frame, hop]
+        kind_text = f"partials: {layout.harmonics} harmonics and {layout.bands} bands of noise, {card.sample_rate} Hz"
+        return [("kind", kind_text), frame, hop]

@@ -39,7 +39,7 @@ CONTROLS = controls_of(GestureSettings, "gesture")  # amount, codes, loudness, r
 
 class SpectrumKind(Kind):
     name = "spectrum"
-    moved = "spectrum as a whole"
+    moved_property = "spectrum as a whole"
     settings: ClassVar[type[SettingsSection]] = GestureSections
     played: ClassVar[tuple[str, ...]] = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")
     controls = of_notes = CONTROLS
@@ -53,5 +53,5 @@ class SpectrumKind(Kind):
                 f"domain {card.domain!r} does not go with kind {self.name!r}, whose frames are {self.domain!r}"
             )
 
-    def targets(self, own: GestureSettings | None, card: KindCard) -> dict[str, Range]:
+    def targets(self, section: GestureSettings | None, card: KindCard) -> dict[str, Range]:
         return {name: (control.low, control.high) for name, control in self.controls.items()}

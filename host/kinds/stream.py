@@ -9,7 +9,7 @@ from ..settings import Fault, Knob, SettingsSection, controls_of
 from ..units import Range
 from .kind import Kind, KindCard
 
-FED = "previous"  # state: the previous frame, as decoder input
+PREVIOUS_FRAME = "previous"  # state: the previous frame, as decoder input
 PLACE = "place"  # state: the position in the bar, 0 to 1
 MOST_SEED = 512  # frames of a seed: earlier ones are forgotten, and a note must not wait for minutes
 MOST_TRIMMED = 64  # maximum frames that rebuild a memory
@@ -67,12 +67,12 @@ def followed_grid(settings: StreamSettings, card: Any) -> float | None:
 
 class StreamKind(Kind):
     name = "stream"
-    moved = "sound in pitch"
+    moved_property = "sound in pitch"
     settings = StreamSections
     sound_key = ("stream", "seed_sound")
     controls = CONTROLS
     decodes_notes = False
-    instead = " ([stream] has what streams can do)"
+    replacement_hint = " ([stream] has what streams can do)"
     carries_state = True
     enveloped = ("magnitude",)
     most_envelope_points = 1 << 16
@@ -86,8 +86,10 @@ class StreamKind(Kind):
         super().check(card)
         if card.stream is None:
             raise ValueError("stream must be given with kind 'stream': how its frames follow one another")
-        if FED not in [state.name for state in card.state]:
-            raise ValueError(f"state has no {FED!r}, the frame before, and a stream's frames follow from one another")
+        if PREVIOUS_FRAME not in [state.name for state in card.state]:
+            raise ValueError(
+                f"state has no {PREVIOUS_FRAME!r}, the frame before, and a stream's frames follow from one another"
+            )
         if card.chroma is not None:
             raise ValueError("chroma must be null with kind 'stream', whose keys move the pitch")
         if card.domain == "magnitude_phase":
@@ -99,32 +101,32 @@ class StreamKind(Kind):
                 f"stream.step_length {card.stream.step_length} must be half of frame_length {card.frame_length} to all"
             )
 
-    def targets(self, own: StreamSettings | None, card: KindCard) -> dict[str, Range]:
+    def targets(self, section: StreamSettings | None, card: KindCard) -> dict[str, Range]:
         return {name: (control.low, control.high) for name, control in CONTROLS.items()}
 
-    def faults(self, own: StreamSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+    def faults(self, section: StreamSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
         labels = [mark.label for mark in card.landmarks]
-        if own is not None and own.seed_landmark is not None and own.seed_landmark not in labels:
+        if section is not None and section.seed_landmark is not None and section.seed_landmark not in labels:
             yield Fault(
                 ("stream", "seed_landmark"),
-                f"stream.seed_landmark {own.seed_landmark!r} is no landmark of model {card.name!r}; "
+                f"stream.seed_landmark {section.seed_landmark!r} is no landmark of model {card.name!r}; "
                 "timbrel info lists them",
             )
 
-    def sound(self, own: StreamSettings | None) -> str | None:
-        return None if own is None else own.seed_sound
+    def sound(self, section: StreamSettings | None) -> str | None:
+        return None if section is None else section.seed_sound
 
     def sound_samples(self, card: Any) -> int:
         return int(MOST_SEED * card.stream.step_length)
 
-    def ahead_seconds(self, own: StreamSettings | None, card: Any, tempo_bpm: float) -> float:
-        grid = followed_grid(own or StreamSettings(), card)
+    def ahead_seconds(self, section: StreamSettings | None, card: Any, tempo_bpm: float) -> float:
+        grid = followed_grid(section or StreamSettings(), card)
         return float(card.stream.step_length / card.sample_rate if grid is None else 60 / (tempo_bpm * grid))
 
     def frames(self, card: Any) -> list[tuple[str, str]]:
         rate, stream = card.sample_rate, card.stream
         step_ms = 1000 * stream.step_length / rate
-        made = [
+        descriptions = [
             ("kind", f"stream of {card.domain} frames, {rate} Hz"),
             ("frame", f"{card.frame_length} samples ({1000 * card.frame_length / rate:.0f} ms)"),
             ("step", f"{stream.step_length} samples ({step_ms:.0f} ms)"),
@@ -132,5 +134,5 @@ class StreamKind(Kind):
         ]
         if stream.steps_per_beat:
             bpm = 60 * rate / (stream.step_length * stream.steps_per_beat)
-            made.append(("grid", f"{stream.steps_per_beat:g} steps a beat, {bpm:.2f} BPM as trained"))
-        return made
+            descriptions.append(("grid", f"{stream.steps_per_beat:g} steps a beat, {bpm:.2f} BPM as trained"))
+        return descriptions

@@ -27,7 +27,7 @@ else:
 
 class Sections(_Tables):
     def of_kind(self, kind: Kind) -> Any:
-        return kind.own(self)
+        return kind.select_section(self)
 
 
 def kind_of(card: KindCard) -> Kind:

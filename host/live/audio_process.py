@@ -138,7 +138,7 @@ def _sound(state: ProcessState) -> None:
         state.rate = sink.rate
         view = view_of(names, patches, rack.knobs) if setup.panel else None
         loop = RenderLoop(
-            Player(rack, sink.rate, setup.before),
+            Player(rack, sink.rate, setup.state_events),
             sink,
             sources,
             setup.lowest_latency,
@@ -224,7 +224,7 @@ def _recorder(state: ProcessState) -> Any:
 def _serve(state: ProcessState, thread: threading.Thread) -> None:
     assert state.loop is not None
     loading: threading.Thread | None = None
-    wanted: dict[Slot, str | Draft] = dict(state.setup.loading)
+    requests: dict[Slot, str | Draft] = dict(state.setup.loading)
     standing: Sequence[Event] = ()
     pace = REPORT_SECONDS
     began = next_scan = next_look = time.monotonic()
@@ -244,7 +244,7 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
         if now >= next_scan:
             next_scan = now + RESCAN_SECONDS
             _rescan(state)
-        wanted |= _programs(state)
+        requests |= _programs(state)
         longest = REST_COMMAND_SECONDS if resting else COMMAND_SECONDS
         for command in _commands(state.pipe, min(longest, max(0.0, last_report + report_seconds - now))):
             match command:
@@ -253,9 +253,9 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
                 case Events(events):
                     state.forwarded.play(events)
                 case Load(presets):
-                    wanted |= presets
-                case Record(on):
-                    state.record(on)
+                    requests |= presets
+                case Record(active):
+                    state.record(active)
                 case Pace(seconds):
                     pace = max(FASTEST_PACE, seconds)
                     state.loop.meters.look_seconds = pace
@@ -263,19 +263,19 @@ def _serve(state: ProcessState, thread: threading.Thread) -> None:
             continue
         if now >= next_look:
             next_look = now + LOOK_SECONDS
-            if not wanted:  # a pending program change may choose another preset
-                wanted = state.presets.edited()
-        if wanted or state.take_wanted:
-            loading = threading.Thread(target=_load, args=(state, wanted), name="load", daemon=True)
-            wanted = {}
+            if not requests:  # a pending program change may choose another preset
+                requests = state.presets.edited()
+        if requests or state.take_wanted:
+            loading = threading.Thread(target=_load, args=(state, requests), name="load", daemon=True)
+            requests = {}
             loading.start()
 
 
 def _send_loss(state: ProcessState) -> None:
     assert state.loop is not None
-    why = "takes no more sound" if state.loop.sink.stuck else "has gone" if state.loop.started else "does not start"
+    reason = "takes no more sound" if state.loop.sink.stuck else "has gone" if state.loop.started else "does not start"
     state.pipe.send(Standing(state.loop.standing))
-    state.pipe.send(Lost(f"{state.device} {why}"))
+    state.pipe.send(Lost(f"{state.device} {reason}"))
 
 
 def _rescan(state: ProcessState) -> None:
@@ -289,8 +289,8 @@ def _rescan(state: ProcessState) -> None:
 def _report(state: ProcessState, standing: Sequence[Event]) -> Sequence[Event]:
     assert state.loop is not None
     state.pipe.send(Report(report(state)))
-    if state.setup.panel and (heard := state.loop.meters.take_events()):
-        state.pipe.send(Heard(heard))
+    if state.setup.panel and (midi_events := state.loop.meters.take_events()):
+        state.pipe.send(Heard(midi_events))
     now = state.loop.standing
     if now != standing:
         state.pipe.send(Standing(now))
@@ -323,48 +323,48 @@ def _flush(state: ProcessState) -> None:
 
 def _programs(state: ProcessState) -> dict[Slot, str]:
     assert state.loop is not None
-    asked = state.loop.programs
-    wanted, lines = state.presets.requested([asked.popleft() for _ in range(len(asked))])
+    program_events = state.loop.programs
+    requests, lines = state.presets.requested([program_events.popleft() for _ in range(len(program_events))])
     for line in lines:
         state.send(Say(line))
-    return wanted
+    return requests
 
 
-def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
+def _load(state: ProcessState, requests: Mapping[Slot, str | Draft]) -> None:
     """With no presets wanted, begin a take."""
     assert state.loop is not None
-    if not wanted:
+    if not requests:
         _begin_take(state)
         return
     state.loop.brace(1)
     try:
-        patches = state.presets.opened(wanted)
+        patches = state.presets.opened(requests)
         rack, digests = _rack(patches, state.rate, state.ear), state.presets.digests
         silent = all(
-            isinstance(asked, Draft) and asked.silent and patches[slot].digest == digests.get(slot)
-            for slot, asked in wanted.items()
+            isinstance(request, Draft) and request.silent and patches[slot].digest == digests.get(slot)
+            for slot, request in requests.items()
         )
         if isinstance(rack, Rack) and not silent:
             prime(rack, state.loop.sink.block)
     except Exception as error:  # any failure: the current presets play on
-        named = ", ".join(name if isinstance(name, str) else name.name for name in wanted.values())
-        fault = "" if isinstance(error, TimbrelError) else f"preset {named}: {type(error).__name__}: "
+        preset_names = ", ".join(name if isinstance(name, str) else name.name for name in requests.values())
+        fault = "" if isinstance(error, TimbrelError) else f"preset {preset_names}: {type(error).__name__}: "
         *lines, last = error.args if isinstance(error, TimbrelError) else (error,)
-        why = [*lines, f"{fault}{last}; the preset before plays on"]
-        state.send(PresetLines(why))
+        refusal_lines = [*lines, f"{fault}{last}; the preset before plays on"]
+        state.send(PresetLines(refusal_lines))
         if state.setup.panel:
-            state.send(Refused(dict(wanted), why))
+            state.send(Refused(dict(requests), refusal_lines))
         state.loop.brace(0)
         return
-    view = view_of({**state.presets.names, **wanted}, patches, rack.knobs) if state.setup.panel else None
+    view = view_of({**state.presets.names, **requests}, patches, rack.knobs) if state.setup.panel else None
     if not silent:
-        state.loop.player.swap(rack, state.presets.channels(wanted), _swap_recorder(state, wanted, patches))
+        state.loop.player.swap(rack, state.presets.channels(requests), _swap_recorder(state, requests, patches))
         state.arrival.set()
-    state.presets.activate(wanted, patches)
-    state.send(Playing(dict(wanted)))
+    state.presets.activate(requests, patches)
+    state.send(Playing(dict(requests)))
     if view is not None:
         state.send(View(view))
-    loaded = [] if silent else [patches[slot] for slot in wanted]
+    loaded = [] if silent else [patches[slot] for slot in requests]
     lines = [f"preset {patch.name!r} is loaded" for patch in loaded]
     state.send(PresetLines([*lines, *(warning for patch in loaded for warning in patch.warnings)]))
     time.sleep(SETTLE_SECONDS)
@@ -372,11 +372,11 @@ def _load(state: ProcessState, wanted: Mapping[Slot, str | Draft]) -> None:
 
 
 def _swap_recorder(
-    state: ProcessState, wanted: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]
+    state: ProcessState, requests: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]
 ) -> Callable[[int, int], None]:
     assert state.loop is not None
     block = state.loop.sink.block
-    presets = [LoadedPreset.of(patches[slot], asked, slot) for slot, asked in wanted.items()]
+    presets = [LoadedPreset.from_patch(patches[slot], request, slot) for slot, request in requests.items()]
 
     def note(time: int, primed: int) -> None:
         if state.recording:
@@ -392,7 +392,9 @@ def _begin_take(state: ProcessState) -> None:
     state.take_wanted = False
     state.loop.brace(1)
     try:
-        loaded = [LoadedPreset.of(presets.patches[slot], asked, slot) for slot, asked in presets.names.items()]
+        loaded = [
+            LoadedPreset.from_patch(presets.patches[slot], request, slot) for slot, request in presets.names.items()
+        ]
         rack = _rack(presets.patches, state.rate, state.ear)
         if isinstance(rack, Rack):
             prime(rack, block)

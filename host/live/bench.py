@@ -64,7 +64,7 @@ def bench(preset: str, seconds: float) -> Iterator[str]:
     low, high = SECONDS
     if not low <= seconds <= high:
         raise UserError(f"--seconds {seconds:g} is out of range [{low:g}, {high:g}]; 3 suit most machines")
-    wanted = open_patch(preset).preset.play.voices
+    preset_voices = open_patch(preset).preset.play.voices
     yield f"{preset}, {RATE} Hz, all knobs move; load is the part of a block's time that rendering takes"
     yield f"{'block':>6}{'voices':>8}{'p50':>8}{'p99':>8}{'p99.9':>8}{'underruns':>11}{'given up':>10}"
     rows: list[BenchRow] = []
@@ -73,36 +73,38 @@ def bench(preset: str, seconds: float) -> Iterator[str]:
         loads = "".join(f"{part:>8.0%}" for part in row.load)
         yield f"{row.block:>6}{row.voices:>8}{loads}{row.underruns:>11}{row.given_up:>10}"
     yield ""
-    yield from verdict(rows, preset, wanted, seconds)
+    yield from verdict(rows, preset, preset_voices, seconds)
 
 
-def verdict(rows: Sequence[BenchRow], preset: str, wanted: int, seconds: float) -> list[str]:
-    held = {block: _most(rows, block) for block in sorted({row.block for row in rows})}
+def verdict(rows: Sequence[BenchRow], preset: str, preset_voices: int, seconds: float) -> list[str]:
+    voices_by_block = {block: _max_voices(rows, block) for block in sorted({row.block for row in rows})}
     lines = [
         f"blocks of {block} ({1000 * block / RATE:.1f} ms): "
         + (f"{voices} voices hold" if voices else f"not even {min(row.voices for row in rows)} voices hold")
-        for block, voices in held.items()
+        for block, voices in voices_by_block.items()
     ]
-    enough = [block for block, voices in held.items() if voices >= wanted]
-    best = max(held, key=lambda block: held[block])
-    if enough:
-        lines.append(f"play {preset} with its {wanted} voices: --block {enough[0]}")
-    elif held[best]:
-        lines.append(f"{wanted} voices are too many for this machine: --voices {held[best]} --block {best}")
+    fitting_blocks = [block for block, voices in voices_by_block.items() if voices >= preset_voices]
+    best = max(voices_by_block, key=lambda block: voices_by_block[block])
+    if fitting_blocks:
+        lines.append(f"play {preset} with its {preset_voices} voices: --block {fitting_blocks[0]}")
+    elif voices_by_block[best]:
+        lines.append(
+            f"{preset_voices} voices are too many for this machine: --voices {voices_by_block[best]} --block {best}"
+        )
     else:
         lines.append(f"this machine does not play {preset} in real time; close other programs and try again")
     lines.append(f"to hold means: not a block came late in {seconds:g} s; leave room for longer and for other programs")
     return lines
 
 
-def _most(rows: Sequence[BenchRow], block: int) -> int:
+def _max_voices(rows: Sequence[BenchRow], block: int) -> int:
     """Largest count that holds, as all smaller ones do; 0 if none."""
-    most = 0
+    max_voices = 0
     for row in sorted((row for row in rows if row.block == block), key=lambda row: row.voices):
         if not row.holds:
             break
-        most = row.voices
-    return most
+        max_voices = row.voices
+    return max_voices
 
 
 def _measured(preset: str, seconds: float) -> Iterator[BenchRow]:
@@ -142,20 +144,20 @@ def _row(patch: Patch, block: int, voices: int, seconds: float) -> BenchRow:
     wait_until_ready(rack)
     player = Player(rack, RATE)
     sink = NullSink(RATE, block, DEPTH)
-    began, before = math.inf, 0
+    began, underruns_before = math.inf, 0
 
     def watch(sound: Array, events: list[Event]) -> None:
-        nonlocal began, before
+        nonlocal began, underruns_before
         now = time.perf_counter()
         if now >= began + seconds:
             loop.stop()
         elif began == math.inf and now >= performer.settled:
-            loop.meters.load, began, before = RenderLoad(), now, sink.underruns
+            loop.meters.load, began, underruns_before = RenderLoad(), now, sink.underruns
 
     loop = RenderLoop(player, sink, [performer], on_block=watch)
     loop.run()
     p50, p99, p999 = loop.meters.load.percentiles(50, 99, 99.9)
-    return BenchRow(block, voices, (p50, p99, p999), sink.underruns - before, player.shed)
+    return BenchRow(block, voices, (p50, p99, p999), sink.underruns - underruns_before, player.shed)
 
 
 def _all_moving(patch: Patch, voices: int) -> Patch:

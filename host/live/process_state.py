@@ -43,9 +43,11 @@ class HeardInputs:
         self._inputs, self._unheard, self._meters = inputs, unheard, meters
 
     def poll(self) -> list[Timed]:
-        heard = [timed for timed in self._inputs.poll() if getattr(timed.event, "channel", None) not in self._unheard]
-        self._meters.add_events(timed.event for timed in heard)
-        return heard
+        timed_events = [
+            timed for timed in self._inputs.poll() if getattr(timed.event, "channel", None) not in self._unheard
+        ]
+        self._meters.add_events(timed.event for timed in timed_events)
+        return timed_events
 
 
 @dataclass
@@ -72,10 +74,10 @@ class ProcessState:
         fitting = LiveOptions(voices=self.setup.voices, controller=self.setup.controller)
         self.presets = ChannelPresets(fitting, self.setup.programs)
 
-    def record(self, on: bool) -> None:
+    def record(self, active: bool) -> None:
         """Have a take begin soon, or end the present one."""
-        self.take_wanted, self.recording = on, False
-        if not on:
+        self.take_wanted, self.recording = active, False
+        if not active:
             self.send(TakeEnd())
 
     def send(self, message: Message) -> None:

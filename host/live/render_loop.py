@@ -57,15 +57,15 @@ class Timeline:
     def __init__(self, sample_rate: int, block: int) -> None:
         self._rate, self._block = sample_rate, block
         self._offset: float | None = None
-        self._seen = 0.0
+        self._last_seconds = 0.0
 
-    def saw(self, taken: int, seconds: float) -> None:
-        least = taken - seconds * self._rate
+    def observe(self, played_samples: int, seconds: float) -> None:
+        lowest_offset = played_samples - seconds * self._rate
         if self._offset is None:
-            self._offset = least
-        self._offset += (least - self._offset) * min(1.0, (seconds - self._seen) / FORGET_SECONDS)
-        self._offset = min(max(self._offset, least), least + self._block)
-        self._seen = seconds
+            self._offset = lowest_offset
+        self._offset += (lowest_offset - self._offset) * min(1.0, (seconds - self._last_seconds) / FORGET_SECONDS)
+        self._offset = min(max(self._offset, lowest_offset), lowest_offset + self._block)
+        self._last_seconds = seconds
 
     def sample(self, seconds: float) -> int:
         return round(seconds * self._rate + (self._offset or 0.0))
@@ -102,7 +102,7 @@ class RenderLoop:
         self.measured: deque[int] = deque(maxlen=64)  # samples from an event's arrival to its effect
         self.programs: deque[Event] = deque(maxlen=64)  # program changes and bank selects, for the preset loader
         self._lowest, self._whole_blocks = lowest_latency, whole_blocks
-        self._in_hand = 0 if lowest_latency or whole_blocks else sink.block
+        self._reserve_samples = 0 if lowest_latency or whole_blocks else sink.block
         self._settled = _settled(sink) if whole_blocks and ear is None else 0.0  # samples
         self._on_block = on_block
         self._ear = ear
@@ -110,13 +110,13 @@ class RenderLoop:
         self._look_seconds = sink.block / sink.rate if arrival is None else REST_LOOK_SECONDS
         self._timeline = Timeline(sink.rate, sink.block)
         self._latest = [0] * len(sources)  # time in samples of each source's last event
-        self._asked_blocks = 0  # added to the ring's depth by `brace`
+        self._braced_blocks = 0  # added to the ring's depth by `brace`
         self._mean_seconds = 0.0  # rendering time of recent blocks
         self._mean_waited_seconds = 0.0  # of it, waiting for the interpreter lock
         self._share_of_waits = 0.0  # share of recent blocks with a long wait
         self._spare_blocks = 0  # added to the ring's depth because of such waits
         self._shedding = LoadShedding()
-        self._taken_at = 0.0  # when the card last read a block
+        self._last_read_time = 0.0  # when the card last read a block
         self._stand_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
         self._count = 0  # blocks rendered
         self.started = False  # the card's driver has returned
@@ -125,7 +125,7 @@ class RenderLoop:
     @property
     def delay_samples(self) -> int:
         """The events' delay: constant, or an upper bound at the lowest latency."""
-        return self.sink.depth * self.sink.block + self._in_hand
+        return self.sink.depth * self.sink.block + self._reserve_samples
 
     @property
     def ring_blocks(self) -> int:
@@ -133,14 +133,14 @@ class RenderLoop:
 
         Constant with audio input, which cannot be rendered ahead.
         """
-        return self.sink.depth + (max(self._asked_blocks, self._spare_blocks) if self._ear is None else 0)
+        return self.sink.depth + (max(self._braced_blocks, self._spare_blocks) if self._ear is None else 0)
 
     def brace(self, blocks: int) -> None:
         """Deepen the ring by ``blocks``, 0 or 1, while other threads are busy; thread-safe.
 
         Events keep their delay if it has a block in reserve.
         """
-        self._asked_blocks = blocks
+        self._braced_blocks = blocks
 
     def stop(self) -> None:
         """Stop after the current block. Thread-safe."""
@@ -154,7 +154,7 @@ class RenderLoop:
             self.started = True
             while not self._ending.is_set() and self.sink.alive:
                 if self.player.resting and self._rests():
-                    self._rest()
+                    self._play_silence()
                 if not self._wait():
                     continue
                 began, worked, gave_way = time.perf_counter(), time.thread_time(), _gave_way()
@@ -167,17 +167,17 @@ class RenderLoop:
                     self.player.prepare()
                 seconds = time.perf_counter() - began
                 self._notice(seconds, time.thread_time() - worked, _gave_way() > gave_way)
-                part = seconds * self.sink.rate / self.sink.block
+                load_ratio = seconds * self.sink.rate / self.sink.block
                 # A deeper ring outlasts more, so there the mean block must be late.
-                self._shedding.add(part, self.player, TIGHT if self.ring_blocks == self.sink.depth else 1.0)
+                self._shedding.add(load_ratio, self.player, TIGHT if self.ring_blocks == self.sink.depth else 1.0)
                 self._count += 1
                 if self._count % self._stand_blocks == 0:
                     self.standing = self.player.standing
-                self.meters.see(self.player, self.sink.rate, sound, part)
+                self.meters.see(self.player, self.sink.rate, sound, load_ratio)
                 if self._on_block is not None:
                     self._on_block(sound, events)
 
-    def _rest(self) -> None:
+    def _play_silence(self) -> None:
         """Play silence from a deep ring, without a thought for each block, until an event arrives.
 
         The samples of it that the card has not read are then left out, so that the event is not late.
@@ -187,41 +187,47 @@ class RenderLoop:
             sink.fill_with_silence()
             self._arrival.wait(self._look_seconds)
             self._arrival.clear()
-            taken = sink.taken
-            self._timeline.saw(taken, time.perf_counter())
+            played_samples = sink.taken
+            self._timeline.observe(played_samples, time.perf_counter())
             if self._listen():
                 break
-            if taken - player.now > REST_LOOK_SECONDS / 2 * sink.rate:  # fewer and longer computations cost less
-                self._pass(taken - player.now)
+            if (
+                played_samples - player.now > REST_LOOK_SECONDS / 2 * sink.rate
+            ):  # fewer and longer computations cost less
+                self._pass(played_samples - player.now)
         sink.leave_out_silence(rendered)
         self._pass(sink.written - player.now)
 
     def _wait(self) -> bool:
         sink, period = self.sink, self.sink.block / self.sink.rate
-        until = time.perf_counter() + PATIENCE_BLOCKS * period
+        deadline = time.perf_counter() + PATIENCE_BLOCKS * period
         while True:
-            now, taken = time.perf_counter(), sink.taken
-            self._timeline.saw(taken, now)
-            if self._lacks_block(taken) and (self._ear is None or self._ear.ready):
-                self._taken_at = now
-                self._settle(taken)
+            now, played_samples = time.perf_counter(), sink.taken
+            self._timeline.observe(played_samples, now)
+            if self._lacks_block(played_samples) and (self._ear is None or self._ear.ready):
+                self._last_read_time = now
+                self._settle(played_samples)
                 return True
-            if now > until:
+            if now > deadline:
                 return False
-            rest = self._taken_at + EARLY * period - now  # sleep most of a period, poll the rest
-            time.sleep(rest if 0 < rest < period else POLL_SECONDS)
+            sleep_seconds = self._last_read_time + EARLY * period - now  # sleep most of a period, poll the rest
+            time.sleep(sleep_seconds if 0 < sleep_seconds < period else POLL_SECONDS)
 
-    def _lacks_block(self, taken: int | None = None) -> bool:
+    def _lacks_block(self, played_samples: int | None = None) -> bool:
         sink = self.sink
-        ahead = sink.written - (sink.taken if taken is None else taken)
-        return ahead <= (self.ring_blocks - 1) * sink.block
+        queued_samples = sink.written - (sink.taken if played_samples is None else played_samples)
+        return queued_samples <= (self.ring_blocks - 1) * sink.block
 
-    def _settle(self, taken: int) -> None:
+    def _settle(self, played_samples: int) -> None:
         """Wait for events sent while the card read its last block, unless this one would end too late."""
         sink = self.sink
-        since = self._timeline.sample(time.perf_counter()) - taken
-        if since < self._settled and not self._spare_blocks and sink.written - taken >= (sink.depth - 1) * sink.block:
-            time.sleep((self._settled - since) / sink.rate)
+        elapsed_samples = self._timeline.sample(time.perf_counter()) - played_samples
+        if (
+            elapsed_samples < self._settled
+            and not self._spare_blocks
+            and sink.written - played_samples >= (sink.depth - 1) * sink.block
+        ):
+            time.sleep((self._settled - elapsed_samples) / sink.rate)
 
     def _notice(self, seconds: float, worked: float, gave_way: bool) -> None:
         """Deepen the ring while other threads delay this one often; events are then later.
@@ -254,24 +260,24 @@ class RenderLoop:
 
     def _listen(self) -> bool:
         """Schedule new events; return whether there were some."""
-        came = False
+        has_events = False
         for index, source in enumerate(self.sources):
             for timed in source.poll():
-                came = True
+                has_events = True
                 # Keep the order of events even if the clock estimate moved back between two of them.
                 time_samples = max(self.player.now, self._latest[index])
                 if not self._lowest:
                     # Count from the start of the block that was playing then: a delay independent of our sleep.
-                    since = self._timeline.sample(timed.seconds) - self.sink.block
+                    sample = self._timeline.sample(timed.seconds) - self.sink.block
                     if self._whole_blocks:  # their stamps are slightly after the block's start
-                        since -= since % self.sink.block
-                    time_samples = max(time_samples, since + self.delay_samples)
+                        sample -= sample % self.sink.block
+                    time_samples = max(time_samples, sample + self.delay_samples)
                 self._latest[index] = time_samples
                 self.player.schedule(replace(timed.event, time=time_samples))
                 self.measured.append(time_samples - self._timeline.sample(timed.seconds))
                 if isinstance(timed.event, ProgramChange) or _selects_bank(timed.event):
                     self.programs.append(timed.event)
-        return came
+        return has_events
 
 
 def _gave_way() -> float:

@@ -87,16 +87,16 @@ class Frontends:
     def __init__(self, screen: Screen, panel: Panel | None) -> None:
         self._screen, self._panel = screen, panel
         self._session: SessionView | None = None  # as shown
-        self.asked: deque[ForParent] = deque()
+        self.parent_commands: deque[ForParent] = deque()
 
     def waitables(self) -> list[Any]:
         return [*self._screen.waitables(), *(() if self._panel is None else self._panel.waitables())]
 
     def commands(self) -> list[Command]:
         """New commands to the audio process; `Stop` is the last."""
-        given = [] if self._panel is None else self._panel.commands()
-        self.asked.extend(command for command in given if isinstance(command, ForParent))
-        commands: list[Command] = [command for command in given if not isinstance(command, ForParent)]
+        panel_commands = [] if self._panel is None else self._panel.commands()
+        self.parent_commands.extend(command for command in panel_commands if isinstance(command, ForParent))
+        commands: list[Command] = [command for command in panel_commands if not isinstance(command, ForParent)]
         for typed in self._screen.typed_keys():
             if isinstance(typed, str):
                 return [*commands, Stop()]
@@ -104,14 +104,14 @@ class Frontends:
             commands.append(Events([NoteOn(0, 0, key, TYPED_VELOCITY) if down else NoteOff(0, 0, key)]))
         return commands
 
-    def keep(self, kept: MessageQueue) -> bool:
+    def keep(self, queue: MessageQueue) -> bool:
         """Queue commands while nothing plays, except events that set no parameter; False on `Stop`."""
         for command in self.commands():
             if isinstance(command, Stop):
                 return False
             if isinstance(command, Events):
                 command = Events([event for event in command.events if isinstance(event, ParameterChange)])
-            kept.put_command(command)
+            queue.put_command(command)
         return True
 
     def say(self, line: str) -> None:
@@ -158,8 +158,8 @@ def changed(setup: Setup, changes: Mapping[str, Any]) -> Setup:
     return replace(setup, **fields)
 
 
-def with_settings_of(setup: Setup, other: Setup) -> Setup:
-    return replace(setup, **{name: getattr(other, name) for name in FIELDS})
+def with_settings_of(setup: Setup, source: Setup) -> Setup:
+    return replace(setup, **{name: getattr(source, name) for name in FIELDS})
 
 
 def session_view(setup: Setup, takes: Takes, restarting: bool = False) -> SessionView:
@@ -172,7 +172,7 @@ def session_view(setup: Setup, takes: Takes, restarting: bool = False) -> Sessio
         card_fault=setup.card_fault,
         restarting=restarting,
         recording=takes.state,
-        since=takes.since,
+        start_time=takes.start_time,
         files=takes.files,
     )
 
@@ -222,7 +222,7 @@ TRIAL_SECONDS = 3.0  # of playing with new settings: if the card goes within the
 
 def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
     """Play until SIGINT, SIGTERM, SIGHUP or the quit key; errors as in `play_until`."""
-    with _asked_to_stop() as stop:
+    with _stop_on_signals() as stop:
         play_until(stop, setup, screen, recording, overwrite, panel)
 
 
@@ -241,34 +241,34 @@ def play_until(
         Failure: the card or the sound process is lost before it plays.
     """
     recording.check(overwrite)
-    frontends, kept = Frontends(screen, panel), MessageQueue()
+    frontends, queue = Frontends(screen, panel), MessageQueue()
     with Takes(recording, overwrite, frontends.say, frontends.warn) as takes:
         setup = replace(setup, panel=panel is not None)
         underruns = 0
-        came_up = away = False
-        before, trial_ends = setup, 0.0  # to go back to, if new settings fail before
+        came_up = card_lost = False
+        previous_setup, trial_ends = setup, 0.0  # to go back to, if new settings fail before
         while not stop.is_set():
             if came_up and (changes := _changes(frontends, takes, None)):
-                before, setup, trial_ends = setup, changed(setup, changes), math.inf
+                previous_setup, setup, trial_ends = setup, changed(setup, changes), math.inf
             if trial_ends == math.inf:
                 frontends.show_session(session_view(setup, takes, restarting=True))
             audio = _AudioProcess(replace(setup, recording=takes.writing))
             try:
-                ready = audio.wait_until_ready(stop, frontends, kept)
+                ready = audio.wait_until_ready(stop, frontends, queue)
                 if ready is None:
                     return
                 frontends.show(Ready(replace(ready, underruns=ready.underruns + underruns)))
-                for line in _news(ready, came_up, away, trial_ends):
+                for line in _ready_lines(ready, came_up, card_lost, trial_ends):
                     frontends.say(line)
-                came_up, away = True, False
+                came_up, card_lost = True, False
                 if trial_ends:
                     trial_ends = time.monotonic() + TRIAL_SECONDS
                 takes.ready(setup, ready)
-                for command in kept.take_all():
+                for command in queue.take_all():
                     audio.send(command)
                 changes = _watch(audio, frontends, stop, ready, takes, underruns)
                 underruns += audio.underruns
-                before, setup, trial_ends = audio.setup, changed(audio.setup, changes), math.inf
+                previous_setup, setup, trial_ends = audio.setup, changed(audio.setup, changes), math.inf
                 continue
             except (_Lost, UserError, Failure) as error:
                 if not came_up and isinstance(error, _Lost):
@@ -277,19 +277,19 @@ def play_until(
                     setup = _without_card(audio.setup, error, frontends)
                     continue
                 if time.monotonic() < trial_ends:
-                    setup, trial_ends = with_settings_of(audio.setup, before), 0.0
+                    setup, trial_ends = with_settings_of(audio.setup, previous_setup), 0.0
                     frontends.warn(f"{error}; the settings before play on")
                     continue
                 if not came_up or isinstance(error, Failure):
                     raise
                 setup, trial_ends = audio.setup, 0.0
-                if not away:
-                    away = True
+                if not card_lost:
+                    card_lost = True
                     underruns += audio.underruns
                     frontends.show(Lost(str(error)))
             finally:
                 audio.end()
-            _pause(frontends, kept, stop)
+            _pause(frontends, queue, stop)
 
 
 def _without_card(setup: Setup, error: UserError, frontends: Frontends) -> Setup:
@@ -300,10 +300,10 @@ def _without_card(setup: Setup, error: UserError, frontends: Frontends) -> Setup
 
 def _changes(frontends: Frontends, takes: Takes, send: Callable[[Command], None] | None) -> dict[str, Any]:
     changes: dict[str, Any] = {}
-    while frontends.asked:
-        command = frontends.asked.popleft()
+    while frontends.parent_commands:
+        command = frontends.parent_commands.popleft()
         if isinstance(command, Record):
-            takes.ask(command.on, send)
+            takes.ask(command.active, send)
         elif takes.state != "off":
             frontends.say("the settings stay as they are while a recording runs")
         else:
@@ -311,18 +311,18 @@ def _changes(frontends: Frontends, takes: Takes, send: Callable[[Command], None]
     return changes
 
 
-def _news(ready: LiveStatus, came_up: bool, away: bool, trial_ends: float) -> list[str]:
+def _ready_lines(ready: LiveStatus, came_up: bool, card_lost: bool, trial_ends: float) -> list[str]:
     if not came_up:
         return [*advice(), *bluetooth(ready.device)]
     if trial_ends:
         return [f"{ready.device} plays, in blocks of {ready.block}"]
-    return [f"{ready.device} is back"] if away else []
+    return [f"{ready.device} is back"] if card_lost else []
 
 
-def _pause(frontends: Frontends, kept: MessageQueue, stop: threading.Event) -> None:
-    until = time.monotonic() + AGAIN_SECONDS
-    while time.monotonic() < until and not stop.wait(MOMENT_SECONDS):
-        if not frontends.keep(kept):
+def _pause(frontends: Frontends, queue: MessageQueue, stop: threading.Event) -> None:
+    deadline = time.monotonic() + AGAIN_SECONDS
+    while time.monotonic() < deadline and not stop.wait(MOMENT_SECONDS):
+        if not frontends.keep(queue):
             stop.set()
 
 
@@ -347,12 +347,12 @@ class _AudioProcess:
             self._child = ChildProcess(_sound, setup, name="sound")
         self._pipe = self._child.pipe
         self._writer = PipeWriter(self._pipe)
-        self._heard = time.monotonic()
+        self._last_message_time = time.monotonic()
         self._patience = math.inf  # seconds without a message; finite while the process calls a driver
         self.underruns = 0
         self.setup = setup  # with the current presets
 
-    def wait_until_ready(self, stop: threading.Event, frontends: Frontends, kept: MessageQueue) -> LiveStatus | None:
+    def wait_until_ready(self, stop: threading.Event, frontends: Frontends, queue: MessageQueue) -> LiveStatus | None:
         """None if stopped; shows messages and queues commands meanwhile."""
         while not stop.is_set():
             self.wait(MOMENT_SECONDS)
@@ -361,23 +361,23 @@ class _AudioProcess:
                     frontends.show(message)
                 if isinstance(message, Ready):
                     return message.status
-            if not frontends.keep(kept):
+            if not frontends.keep(queue):
                 stop.set()
         return None
 
-    def wait(self, seconds: float, others: Sequence[Any] = ()) -> None:
-        wait([self._pipe, *others], seconds)
+    def wait(self, seconds: float, waitables: Sequence[Any] = ()) -> None:
+        wait([self._pipe, *waitables], seconds)
 
     def messages(self) -> Iterator[Message]:
         """At most `MOST_MESSAGES`; raise `_Lost`, or the process's UserError or Failure."""
         try:
             if not self._pipe.poll(0):
-                if time.monotonic() - self._heard > self._patience:
+                if time.monotonic() - self._last_message_time > self._patience:
                     raise _Lost("the sound card's driver no longer answers")
                 return
             for _ in range(MOST_MESSAGES):
                 message: Message = self._pipe.recv()
-                self._heard = time.monotonic()
+                self._last_message_time = time.monotonic()
                 self.setup = _went_on(self.setup, message)
                 match message:
                     case Lost(reason):
@@ -402,11 +402,11 @@ class _AudioProcess:
             self.setup = replace(self.setup, loading={**self.setup.loading, **command.presets})
         self._writer.put_command(command)
 
-    def rest(self) -> Iterator[Message]:
+    def drain(self) -> Iterator[Message]:
         self.send(Stop())
-        until = time.monotonic() + REST_SECONDS
+        deadline = time.monotonic() + REST_SECONDS
         with contextlib.suppress(EOFError, ConnectionError):
-            while (left := until - time.monotonic()) > 0 and self._pipe.poll(left):
+            while (remaining := deadline - time.monotonic()) > 0 and self._pipe.poll(remaining):
                 message: Message = self._pipe.recv()
                 self.setup = _went_on(self.setup, message)
                 yield message
@@ -423,7 +423,7 @@ def _for_audio() -> Iterator[None]:
     """Huge pages, and no main module: importing it would run a user's script again."""
     with _STARTING:
         main = sys.modules["__main__"]
-        kept: dict[str, object] = {
+        main_attributes: dict[str, object] = {
             name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__
         }
         pages = os.environ.get(HUGE_PAGES[0])
@@ -433,7 +433,7 @@ def _for_audio() -> Iterator[None]:
             os.environ.setdefault(*HUGE_PAGES)
             yield
         finally:
-            main.__dict__.update(kept)
+            main.__dict__.update(main_attributes)
             if pages is None:
                 del os.environ[HUGE_PAGES[0]]
 
@@ -463,7 +463,7 @@ def _watch(
                     takes.record(message)
                 case _:
                     frontends.show(message)
-    for message in audio.rest():
+    for message in audio.drain():
         if isinstance(message, Recorded):
             takes.record(message)
     return changes
@@ -479,23 +479,23 @@ def _went_on(setup: Setup, message: Message) -> Setup:
         case Refused(presets):
             return replace(setup, loading={slot: name for slot, name in setup.loading.items() if slot not in presets})
         case Standing(events):  # keys and pedals may be released while no sound plays
-            before = [*(event for event in events if not isinstance(event, ParameterTouch)), *hands_off()]
-            return replace(setup, before=before)
+            state_events = [*(event for event in events if not isinstance(event, ParameterTouch)), *hands_off()]
+            return replace(setup, state_events=state_events)
     return setup
 
 
 @contextlib.contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
+def _stop_on_signals() -> Iterator[threading.Event]:
     """SIGINT, SIGTERM and SIGHUP set it, unless ignored as in `interrupts.listening`."""
     stop = threading.Event()
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         stop.set()
 
-    asks = [signal.SIGINT, signal.SIGTERM]
+    signal_numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
-        asks.append(signal.SIGHUP)
-    old = {number: signal.signal(number, ask) for number in asks}
+        signal_numbers.append(signal.SIGHUP)
+    old = {number: signal.signal(number, handle) for number in signal_numbers}
     try:
         yield stop
     finally:

@@ -57,7 +57,7 @@ class Typist:
 class Piano:
     def __init__(self) -> None:
         self._base = MIDDLE
-        self._until: dict[int, float] = {}
+        self._release_times: dict[int, float] = {}
 
     def moves(self, typed: str, now: float) -> Iterator[tuple[int, bool]]:
         for letter in typed.casefold():
@@ -65,11 +65,11 @@ class Piano:
                 self._base = min(96, max(12, self._base + (12 if letter == "x" else -12)))
             elif letter in OCTAVE_KEYS:
                 key = self._base + OCTAVE_KEYS.index(letter)
-                if key not in self._until:
+                if key not in self._release_times:
                     yield key, True
-                self._until[key] = now + NOTE_SECONDS
-        for key in [key for key, until in self._until.items() if until < now]:
-            del self._until[key]
+                self._release_times[key] = now + NOTE_SECONDS
+        for key in [key for key, release_time in self._release_times.items() if release_time < now]:
+            del self._release_times[key]
             yield key, False
 
 
@@ -109,12 +109,12 @@ def raw_terminal() -> Iterator[None]:
     import tty
 
     terminal = sys.stdin.fileno()
-    before = termios.tcgetattr(terminal)
+    old_attributes = termios.tcgetattr(terminal)
     try:
         tty.setcbreak(terminal)
         yield
     finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, old_attributes)
 
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ if TYPE_CHECKING:
     import rich.text
 
 LINE_SECONDS = 1.0
-SAID = 4  # message lines, always drawn so that the lines below do not move
+MESSAGE_LINES = 4  # always drawn, so that the lines below do not move
 WIDTH = 79  # columns at most, including `LABEL` and two spaces for the names
 LABEL = 8
 METER_DB, METER_WIDTH = 48, 16
@@ -131,7 +131,7 @@ KNOBS = 16  # latents shown
 MACROS, FEW_KNOBS = 6, 8  # macros shown; knobs up to this number have room for their names
 KNOB_WIDTH, KNOB_COLUMNS, NUMBER = 5, 15, 2  # columns of a bar, of a knob without its name, and of a number
 OLDEST_MS = 9999  # largest age shown
-HELD = 12  # keys shown
+SHOWN_KEYS = 12
 SILENT_DB = -100
 DUMB = ("", "dumb", "unknown")  # terminals that cannot move the cursor up
 
@@ -195,7 +195,7 @@ def summary(report: LiveStatus) -> str:
     return "  ".join(parts) + (f"  {report.last}" if report.last else "")
 
 
-class _Said(NamedTuple):
+class _MessageLine(NamedTuple):
     line: str
     of_preset: bool
 
@@ -206,7 +206,7 @@ class FullScreen(_TypingScreen):
 
         super().__init__(typist)
         self._hint = typist.hint
-        self._said: deque[_Said] = deque(maxlen=SAID)
+        self._message_lines: deque[_MessageLine] = deque(maxlen=MESSAGE_LINES)
         self._report: LiveStatus | None = None
         self._live: rich.live.Live = Live(auto_refresh=False, vertical_overflow="crop")
 
@@ -217,26 +217,26 @@ class FullScreen(_TypingScreen):
         self._draw()
 
     def say(self, line: str) -> None:
-        self._said.append(_Said(line, of_preset=False))
+        self._message_lines.append(_MessageLine(line, of_preset=False))
         self._draw()
 
     def show_preset_lines(self, lines: list[str]) -> None:
-        kept = [said for said in self._said if not said.of_preset]
-        self._said.clear()
-        self._said.extend(kept)
-        self._said.extend(_Said(line, of_preset=True) for line in lines)
+        session_lines = [message for message in self._message_lines if not message.of_preset]
+        self._message_lines.clear()
+        self._message_lines.extend(session_lines)
+        self._message_lines.extend(_MessageLine(line, of_preset=True) for line in lines)
         self._draw()
 
     def _draw(self) -> None:
         if self._report is not None:
-            page = _Page(self._hint, self._report, [said.line for said in self._said])
+            page = _Page(self._hint, self._report, [message.line for message in self._message_lines])
             self._live.update(page, refresh=True)
 
 
 class _Page(NamedTuple):
     hint: str
     report: LiveStatus
-    said: list[str]
+    messages: list[str]
 
     def __rich_console__(
         self, console: "rich.console.Console", options: "rich.console.ConsoleOptions"
@@ -244,10 +244,10 @@ class _Page(NamedTuple):
         from rich.text import Text
 
         width = min(WIDTH, options.max_width)
-        said = [part for line in self.said for part in textwrap.wrap(line, width)][-SAID:]
+        wrapped_lines = [part for line in self.messages for part in textwrap.wrap(line, width)][-MESSAGE_LINES:]
         lines = [Text(self.hint, style="dim")]  # first, so that a small window shows it
         lines += [Text.assemble((f"{name:>{LABEL}}", "dim"), f"  {value}") for name, value in rows(self.report, width)]
-        lines += [Text(line, style="yellow") for line in said + [""] * (SAID - len(said))]
+        lines += [Text(line, style="yellow") for line in wrapped_lines + [""] * (MESSAGE_LINES - len(wrapped_lines))]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"
             line.truncate(width, overflow="ellipsis")
@@ -261,7 +261,9 @@ def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
     parts = " + ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
     measured = "-" if report.measured_ms is None else f"{report.measured_ms:.1f} ms from a key's arrival to the card"
     meter = _bar((max(report.peaks_db) + METER_DB) / METER_DB, METER_WIDTH)
-    held = " ".join(note_name(key) for key in report.held[:HELD]) + (" ..." if len(report.held) > HELD else "")
+    key_names = " ".join(note_name(key) for key in report.held[:SHOWN_KEYS]) + (
+        " ..." if len(report.held) > SHOWN_KEYS else ""
+    )
     return [
         ("preset", _presets(report)),
         ("card", f"{report.rate} Hz, blocks of {report.block}, {report.device}"),
@@ -270,7 +272,7 @@ def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
         ("measured", measured),
         ("load", f"{p50:4.0%} of a block, p99 {p99:4.0%}; underruns {report.underruns}"),
         ("voices", f"{report.voices:2d}" + (f"  ({report.shed} given up)" if report.shed else "") + _age(report)),
-        ("keys", held or "-"),
+        ("keys", key_names or "-"),
         *(("latents" if index == 0 else "", line) for index, line in enumerate(_latents(report, room))),
         *(("macros" if index == 0 else "", line) for index, line in enumerate(_macros(report, room))),
         ("level", f"[{meter}] {_decibels(max(report.peaks_db))}{_too_loud(report)}"),
@@ -281,8 +283,8 @@ def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
 
 def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, str]]:
     first = textwrap.wrap(value, room)[: count - 1]
-    rest = value[len(" ".join(first)) :].strip()
-    parts = [*first, rest, *[""] * (count - 1 - len(first))]
+    tail = value[len(" ".join(first)) :].strip()
+    parts = [*first, tail, *[""] * (count - 1 - len(first))]
     return [(name if index == 0 else "", part) for index, part in enumerate(parts)]
 
 
@@ -299,15 +301,15 @@ def _too_loud(report: LiveStatus) -> str:
 
 
 def _presets(report: LiveStatus) -> str:
-    others = [f"{slot + 1}={name}" for slot, name in report.presets.items() if slot is not None]
-    return " ".join([report.presets[None], *others])
+    channel_presets = [f"{slot + 1}={name}" for slot, name in report.presets.items() if slot is not None]
+    return " ".join([report.presets[None], *channel_presets])
 
 
 def _latents(report: LiveStatus, room: int) -> list[str]:
     count = min(len(report.latents), len(report.spans))
     titles = [name or str(index) for index, name in enumerate([*report.names, *[""] * count][:count])]
-    known = zip(titles, report.latents, report.spans, strict=False)
-    parts = [(name, value, (value - low) / (high - low) if high > low else 0.0) for name, value, (low, high) in known]
+    entries = zip(titles, report.latents, report.spans, strict=False)
+    parts = [(name, value, (value - low) / (high - low) if high > low else 0.0) for name, value, (low, high) in entries]
     return _knobs(parts, room, KNOBS)
 
 
@@ -315,14 +317,14 @@ def _macros(report: LiveStatus, room: int) -> list[str]:
     return _knobs([(name, place, place) for name, place in report.macros], room, MACROS)
 
 
-def _knobs(known: Sequence[tuple[str, float, float]], room: int, most: int) -> list[str]:
-    columns = 2 if len(known) <= FEW_KNOBS else 3
-    width = min(max((len(name) for name, *_ in known), default=0), (room + 1) // columns - KNOB_COLUMNS)
+def _knobs(entries: Sequence[tuple[str, float, float]], room: int, limit: int) -> list[str]:
+    columns = 2 if len(entries) <= FEW_KNOBS else 3
+    width = min(max((len(name) for name, *_ in entries), default=0), (room + 1) // columns - KNOB_COLUMNS)
     width = max(width, NUMBER)
-    knobs = [f"{name[:width]:>{width}} [{_bar(part, KNOB_WIDTH)}]{value:+6.2f}" for name, value, part in known]
+    knobs = [f"{name[:width]:>{width}} [{_bar(part, KNOB_WIDTH)}]{value:+6.2f}" for name, value, part in entries]
     a_row = max(1, (room + 1) // (width + KNOB_COLUMNS))
-    lines = [" ".join(knobs[start : min(start + a_row, most)]) for start in range(0, min(most, len(knobs)), a_row)]
-    return [*lines, f"and {len(knobs) - most} more"] if len(knobs) > most else lines
+    lines = [" ".join(knobs[start : min(start + a_row, limit)]) for start in range(0, min(limit, len(knobs)), a_row)]
+    return [*lines, f"and {len(knobs) - limit} more"] if len(knobs) > limit else lines
 
 
 def _bar(part: float, width: int) -> str:

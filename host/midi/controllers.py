@@ -77,7 +77,7 @@ class ControllerReader:
 
     def selected(self) -> list[Event]:
         """Messages that restore selected parameters."""
-        return [event for channel, which in self._selected.items() for event in selecting(channel, *which)]
+        return [event for channel, selection in self._selected.items() for event in selecting(channel, *selection)]
 
     def _select(self, channel: int, number: int, value: int) -> None:
         registered, parameter = self._selected.get(channel, NOTHING)
@@ -93,11 +93,11 @@ def selecting(channel: int, registered: bool, parameter: int) -> list[Event]:
     return [ControlChange(0, channel, coarse, parameter >> 7), ControlChange(0, channel, fine, parameter & 127)]
 
 
-def bend_range(before: float, entry: DataEntry) -> float:
+def bend_range(previous_range: float, entry: DataEntry) -> float:
     """Bend range in semitones after data entry: new semitones reset cents to 0."""
     if entry.part == "coarse":
         return float(entry.value)
-    return int(before) + min(entry.value, 99) / 100 if entry.part == "fine" else before
+    return int(previous_range) + min(entry.value, 99) / 100 if entry.part == "fine" else previous_range
 
 
 class Tuning:
@@ -136,9 +136,9 @@ class Tuning:
 def resized(sizes: Mapping[int, int], master: int, members: int) -> dict[int, int]:
     """Zone sizes by master after a resize: the other zone shrinks (MPE 1.0, 2.1.1)."""
     members = min(members, MOST_MEMBERS)
-    other = UPPER if master == LOWER else LOWER
-    left = max(0, MOST_MEMBERS - 1 - members) if members else MOST_MEMBERS
-    return {other: min(sizes[other], left), master: members}
+    opposite_master = UPPER if master == LOWER else LOWER
+    remaining = max(0, MOST_MEMBERS - 1 - members) if members else MOST_MEMBERS
+    return {opposite_master: min(sizes[opposite_master], remaining), master: members}
 
 
 def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
@@ -159,7 +159,7 @@ class _Subject(NamedTuple):
     channel: int
     member: bool
     kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone", "turn", "hold", "tuning", "system"]
-    which: int | str = 0
+    identifier: int | str = 0
 
 
 class ControllerState:
@@ -200,7 +200,11 @@ class ControllerState:
                 self._keep(event.time, _Subject(0, False, "system"), event)
             case AllOff(_, channel) if not self._is_member(channel):
                 group = group_of(self._sizes, channel)
-                self._keys = {at: note for at, note in self._keys.items() if group_of(self._sizes, at[0]) != group}
+                self._keys = {
+                    channel_key: note
+                    for channel_key, note in self._keys.items()
+                    if group_of(self._sizes, channel_key[0]) != group
+                }
             case ControllersReset(_, channel):
                 self._keep(event.time, _Subject(channel, self._is_member(channel), "controller", RESET), event)
             case ControlChange(_, channel, number) if number == SLIDE or not self._is_member(channel):
@@ -221,15 +225,19 @@ class ControllerState:
             for subject, events in self._messages.items()
             if subject.channel not in channels
             or not (subject.kind in ("NRPN", "turn", "hold") or (subject.kind == "controller" and not subject.member))
-            or (subject.kind == "controller" and subject.which in PLAYED)
+            or (subject.kind == "controller" and subject.identifier in PLAYED)
         }
 
-    def everything(self, stood: Sequence[ParameterChange] = (), since: int = 0) -> list[Event]:
-        """Events at sample 0; ``stood`` replaces parameter changes before sample ``since``."""
-        said = [event for events in self._messages.values() for event in events]
-        before = [event for event in said if event.time < since and not isinstance(event, ParameterChange)]
-        after = [event for event in said if event.time >= since]
-        return [replace(event, time=0) for event in (*before, *stood, *after)] + self._reader.selected()
+    def everything(self, parameter_changes: Sequence[ParameterChange] = (), start_time: int = 0) -> list[Event]:
+        """Events at sample 0; ``parameter_changes`` replaces those before sample ``start_time``."""
+        stored_events = [event for messages in self._messages.values() for event in messages]
+        events_before = [
+            event for event in stored_events if event.time < start_time and not isinstance(event, ParameterChange)
+        ]
+        events_after = [event for event in stored_events if event.time >= start_time]
+        return [
+            replace(event, time=0) for event in (*events_before, *parameter_changes, *events_after)
+        ] + self._reader.selected()
 
     def _is_member(self, channel: int) -> bool:
         return zone_of(self._sizes, channel) not in (None, channel)
@@ -253,11 +261,11 @@ class ControllerState:
             self._keep(entry.time, subject, *select, *(halves[n] for n in sorted(halves)))
 
     def _configure(self, time: int, master: int, members: int) -> None:
-        before, self._sizes = self._sizes, resized(self._sizes, master, members)
+        old_sizes, self._sizes = self._sizes, resized(self._sizes, master, members)
         for zone, size in self._sizes.items():  # a shrunk zone before the one that grows
-            if zone == master or size != before[zone]:
+            if zone == master or size != old_sizes[zone]:
                 for subject in list(self._messages):
-                    if subject.member and zone_of(before, subject.channel) == zone:
+                    if subject.member and zone_of(old_sizes, subject.channel) == zone:
                         del self._messages[subject]
                 size_message = ControlChange(0, zone, COARSE, size)
                 self._keep(time, _Subject(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_message)
@@ -294,34 +302,36 @@ class HeldEvents:
                 self._hold(down, ParameterTouch(0, channel, target, False), target)
             case SystemReset():
                 self._releases = {
-                    which: rest for which, rest in self._releases.items() if isinstance(rest, ParameterTouch)
+                    hold_key: release
+                    for hold_key, release in self._releases.items()
+                    if isinstance(release, ParameterTouch)
                 }
             case ControlChange(_, channel, number, value) if number in PEDALS:
                 self._hold(value != 0, ControlChange(0, channel, number, 0), number)
             case ControlChange(_, channel, number):
                 if number == RESET or number in ALL_OFF:
                     self._releases = {
-                        which: rest
-                        for which, rest in self._releases.items()
-                        if which[1] != channel
-                        or isinstance(rest, ParameterTouch)
-                        or isinstance(rest, NoteOff) == (number == RESET)
+                        hold_key: release
+                        for hold_key, release in self._releases.items()
+                        if hold_key[1] != channel
+                        or isinstance(release, ParameterTouch)
+                        or isinstance(release, NoteOff) == (number == RESET)
                     }
 
-    def join(self, other: "HeldEvents") -> None:
-        self._releases |= other._releases
+    def join(self, source: "HeldEvents") -> None:
+        self._releases |= source._releases
 
-    def let_go(self, others: Iterable["HeldEvents"]) -> list[Event]:
-        """Releases of holds not in ``others``: keys first, so that pedals then end notes."""
-        kept = set().union(*(other._releases for other in others))
-        events = [rest for which, rest in self._releases.items() if which not in kept]
+    def take_releases(self, other_holds: Iterable["HeldEvents"]) -> list[Event]:
+        """Releases of holds not in ``other_holds``: keys first, so that pedals then end notes."""
+        held_keys = set().union(*(holds._releases for holds in other_holds))
+        events = [release for hold_key, release in self._releases.items() if hold_key not in held_keys]
         self._releases.clear()
         return sorted(events, key=lambda event: not isinstance(event, NoteOff))
 
-    def _hold(self, held: bool, rest: Event, *number: int | str) -> None:
-        assert not isinstance(rest, Timing)
-        which = (type(rest), rest.channel, *number)
-        if held:
-            self._releases[which] = rest
+    def _hold(self, is_held: bool, release: Event, *number: int | str) -> None:
+        assert not isinstance(release, Timing)
+        hold_key = (type(release), release.channel, *number)
+        if is_held:
+            self._releases[hold_key] = release
         else:
-            self._releases.pop(which, None)
+            self._releases.pop(hold_key, None)

@@ -87,7 +87,7 @@ class MidiDecoder:
                 self._exclusive = bytearray() if byte == EXCLUSIVE else None
             elif byte == SYSTEM_RESET:
                 self._status, self._first, self._exclusive = 0, None, None
-                events += let_go(time)
+                events += reset_events(time)
         return events
 
 
@@ -113,8 +113,10 @@ def channel_event(time: int, status: int, first: int, second: int) -> Event:
 
 def exclusive_event(time: int, data: Sequence[int]) -> MasterTuning | SystemReset | None:
     """The meaning of a system exclusive message; ``data``: its bytes between status and end."""
-    for known in RESETS:
-        if len(data) == len(known) and all(byte in (mine, None) for byte, mine in zip(known, data, strict=True)):
+    for pattern in RESETS:
+        if len(data) == len(pattern) and all(
+            expected in (received, None) for expected, received in zip(pattern, data, strict=True)
+        ):
             return SystemReset(time)
     match list(data):
         case [group, _, *address, low, high] if (group, *address) in TUNINGS:
@@ -130,7 +132,7 @@ def exclusive_bytes(event: MasterTuning | SystemReset) -> bytes:
     return bytes([EXCLUSIVE, group, ALL_DEVICES, *address, event.value & 0x7F, event.value >> 7, EXCLUSIVE_END])
 
 
-def let_go(time: int) -> list[Event]:
+def reset_events(time: int) -> list[Event]:
     """Events that reset controllers and release notes on all channels."""
     numbers = (RESET_CONTROLLERS, ALL_NOTES_OFF)
     return [ControlChange(time, channel, number, 0) for channel in range(16) for number in numbers]

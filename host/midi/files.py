@@ -80,13 +80,15 @@ class Performance(NamedTuple):
     recorded: bool = False  # by timbrel, live; one preset receives all channels without their own
     notes: Sequence[tuple[int, str]] = ()  # annotations for `read_notes` of host.preset.recording_notes
 
-    def without(self, channels: Collection[int]) -> "Performance":
-        left = [channel for channel in self.channels if channel not in channels]
+    def without_channels(self, channels: Collection[int]) -> "Performance":
+        remaining_channels = [channel for channel in self.channels if channel not in channels]
         silent = (
-            ["every channel that has notes is left out: the output is silence"] if self.channels and not left else []
+            ["every channel that has notes is left out: the output is silence"]
+            if self.channels and not remaining_channels
+            else []
         )
         events = [event for event in self.events if isinstance(event, Timing) or event.channel not in channels]
-        return self._replace(events=events, channels=left, warnings=[*self.warnings, *silent])
+        return self._replace(events=events, channels=remaining_channels, warnings=[*self.warnings, *silent])
 
 
 def read_performance(path: Path, sample_rate: int) -> Performance:
@@ -101,7 +103,7 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
     data = _read_midi_bytes(path)
     try:
         kind, division, tracks, remarks = parse(data)
-        clock = _Clock.of(division)
+        clock = _Clock.from_division(division)
         sequences = [[track] for track in tracks] if kind == 2 else [tracks]
         performance = _perform(sequences, clock, sample_rate)
     except SmfError as problem:
@@ -116,7 +118,7 @@ class _Clock(NamedTuple):
     follows_tempo: bool
 
     @classmethod
-    def of(cls, division: int) -> "_Clock":
+    def from_division(cls, division: int) -> "_Clock":
         if not division & 0x8000:
             if division == 0:
                 raise SmfError("0 ticks a quarter note in its header; at least 1 is needed")
@@ -142,8 +144,8 @@ class _TempoMap:
             self._tempos.append(tempo)
 
     def units(self, tick: int) -> int:
-        at = bisect_right(self._ticks, tick) - 1
-        return self._units[at] + (tick - self._ticks[at]) * self._tempos[at]
+        index = bisect_right(self._ticks, tick) - 1
+        return self._units[index] + (tick - self._ticks[index]) * self._tempos[index]
 
 
 def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rate: int) -> Performance:
@@ -190,8 +192,8 @@ def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rat
     if unreleased:
         warnings.append(f"{unreleased} note{'s' * (unreleased > 1)} without a note-off: released at the end")
     if pressed:
-        named = f"channel{'s' * (len(pressed) > 1)} {', '.join(str(channel + 1) for channel in sorted(pressed))}"
-        warnings.append(f"a pedal of {named} is never lifted: lifted at the end")
+        channel_list = f"channel{'s' * (len(pressed) > 1)} {', '.join(str(channel + 1) for channel in sorted(pressed))}"
+        warnings.append(f"a pedal of {channel_list} is never lifted: lifted at the end")
     recorded = any(track.in_order for sequence in sequences for track in sequence)
     return Performance(events, _round(samples_a_unit * start), channels, warnings, recorded, notes)
 
@@ -257,9 +259,9 @@ def _left_down(events: Iterable[Event]) -> tuple[dict[tuple[int, int], bool], li
                     pedals[channel, number] = None
             case AllOff(_, channel):
                 group = group_of(sizes, channel)
-                keys = {at: down and group_of(sizes, at[0]) != group for at, down in keys.items()}
+                keys = {address: down and group_of(sizes, address[0]) != group for address, down in keys.items()}
             case ControllersReset(_, channel):
-                pedals = {at: None for at in pedals if at[0] != channel}
+                pedals = {address: None for address in pedals if address[0] != channel}
             case DataEntry(_, channel, True, parameter, "coarse", members) if parameter == CONFIGURATION:
                 sizes = resized(sizes, channel, members) if channel in sizes else sizes
     return keys, list(pedals)

@@ -53,7 +53,7 @@ def parse(data: bytes) -> tuple[int, int, list[MidiTrack], list[str]]:
     if data.startswith(RIFF):
         data = _riff_content(data)
         remarks.append("a RIFF around a MIDI file (RMID): the file in it is played")
-    header, at = _chunk(data, 0)
+    header, position = _chunk(data, 0)
     if len(header) < 6:
         raise SmfError(f"its header holds {len(header)} bytes; 6 are needed")
     kind, declared, division = unpack(">HHH", header[:6])
@@ -62,20 +62,20 @@ def parse(data: bytes) -> tuple[int, int, list[MidiTrack], list[str]]:
     tracks: list[MidiTrack] = []
     stray, mismatched = 0, list[int]()  # bytes; numbers of tracks with a wrong length
     while len(tracks) < declared:
-        start = _next_chunk(data, at)
+        start = _next_chunk(data, position)
         if start == len(data):
             raise SmfError(f"it holds {len(tracks)} of its {declared} tracks: it was cut off")
-        stray += start - at
+        stray += start - position
         if data[start : start + 4] != TRACK:  # the format requires to skip other chunks
-            _, at = _chunk(data, start)
+            _, position = _chunk(data, start)
             continue
-        track, at, length_fits = _track(data, start, len(tracks) + 1)
+        track, position, length_fits = _track(data, start, len(tracks) + 1)
         tracks.append(track)
         if not length_fits:
             mismatched.append(len(tracks))
     if mismatched:
-        others = f" and {len(mismatched) - 1} more" if len(mismatched) > 1 else ""
-        remarks.append(f"the length of track {mismatched[0]}{others} is wrong: all events are whole, and played")
+        more_tracks = f" and {len(mismatched) - 1} more" if len(mismatched) > 1 else ""
+        remarks.append(f"the length of track {mismatched[0]}{more_tracks} is wrong: all events are whole, and played")
     if stray:
         remarks.append(f"{stray} stray byte{'s' * (stray > 1)} between tracks: skipped")
     return kind, division, tracks, remarks
@@ -83,50 +83,52 @@ def parse(data: bytes) -> tuple[int, int, list[MidiTrack], list[str]]:
 
 def _riff_content(data: bytes) -> bytes:
     """The MIDI file in a RIFF file."""
-    at = 12  # bytes of RIFF's head: its name, size and form
-    while at + 8 <= len(data):
-        name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        content = data[at + 8 : at + 8 + length]
+    position = 12  # bytes of RIFF's head: its name, size and form
+    while position + 8 <= len(data):
+        name, length = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
+        content = data[position + 8 : position + 8 + length]
         if name == b"data" and content.startswith(HEADER):
             return content
-        at += 8 + length + length % 2  # chunks begin at even bytes
+        position += 8 + length + length % 2  # chunks begin at even bytes
     raise SmfError("a RIFF file without a MIDI file in it")
 
 
-def _chunk(data: bytes, at: int) -> tuple[bytes, int]:
+def _chunk(data: bytes, position: int) -> tuple[bytes, int]:
     """Content and end of a chunk."""
-    if at + 8 > len(data):
-        raise SmfError(f"cut off: the chunk at byte {at} holds {len(data) - at} of the 8 bytes of its head")
-    end = at + 8 + int.from_bytes(data[at + 4 : at + 8])
+    if position + 8 > len(data):
+        raise SmfError(f"cut off: the chunk at byte {position} holds {len(data) - position} of the 8 bytes of its head")
+    end = position + 8 + int.from_bytes(data[position + 4 : position + 8])
     if end > len(data):
-        raise SmfError(f"cut off: the chunk at byte {at} holds {len(data) - at - 8} of {end - at - 8} bytes")
-    return data[at + 8 : end], end
+        raise SmfError(
+            f"cut off: the chunk at byte {position} holds {len(data) - position - 8} of {end - position - 8} bytes"
+        )
+    return data[position + 8 : end], end
 
 
-def _next_chunk(data: bytes, at: int) -> int:
-    """Start of the chunk at ``at``, or after stray bytes; the end of the data if there is none."""
-    if _is_chunk(data, at):
-        return at
-    start = data.find(TRACK, at)
+def _next_chunk(data: bytes, position: int) -> int:
+    """Start of the chunk at ``position``, or after stray bytes; the end of the data if there is none."""
+    if _is_chunk(data, position):
+        return position
+    start = data.find(TRACK, position)
     if start >= 0:
         return start
-    if len(data) - at >= 8 and not data[at : at + 4].isalnum():
-        raise SmfError(f"{len(data) - at} stray bytes at byte {at}, and no track after them: it is damaged")
-    _chunk(data, at)  # raises the reason
-    return at
+    if len(data) - position >= 8 and not data[position : position + 4].isalnum():
+        raise SmfError(f"{len(data) - position} stray bytes at byte {position}, and no track after them: it is damaged")
+    _chunk(data, position)  # raises the reason
+    return position
 
 
-def _is_chunk(data: bytes, at: int) -> bool:
+def _is_chunk(data: bytes, position: int) -> bool:
     """Return whether a chunk or the end of the data is here; a track's length may be wrong."""
-    name = data[at : at + 4]
-    whole = at + 8 <= len(data) and at + 8 + int.from_bytes(data[at + 4 : at + 8]) <= len(data)
-    return at == len(data) or name == TRACK or (whole and name.isascii() and name.decode().isprintable())
+    name = data[position : position + 4]
+    fits = position + 8 <= len(data) and position + 8 + int.from_bytes(data[position + 4 : position + 8]) <= len(data)
+    return position == len(data) or name == TRACK or (fits and name.isascii() and name.decode().isprintable())
 
 
-def _track(data: bytes, at: int, number: int) -> tuple[MidiTrack, int, bool]:
+def _track(data: bytes, position: int, number: int) -> tuple[MidiTrack, int, bool]:
     """Return the track whose chunk is here, its end, and whether its length is right."""
-    start = at + 8
-    stop = start + int.from_bytes(data[at + 4 : start])
+    start = position + 8
+    stop = start + int.from_bytes(data[position + 4 : start])
     at_chunk = stop <= len(data) and _is_chunk(data, stop)
     problem = SmfError(f"track {number} has no end")
     try:
@@ -141,7 +143,7 @@ def _track(data: bytes, at: int, number: int) -> tuple[MidiTrack, int, bool]:
         track, end = _parse_track(data, start, len(data), number)
         if end is not None:
             return track, end, False
-    _chunk(data, at)  # a file that was cut off says so
+    _chunk(data, position)  # a file that was cut off says so
     raise problem
 
 
@@ -161,11 +163,11 @@ def _parse_track(data: bytes, start: int, stop: int, number: int) -> tuple[MidiT
                     track.messages += [(track.end, byte, b"") for byte in body if byte in CLOCK]
             elif status == 0xFF and body.startswith(OURS):
                 track.in_order = True
-                said = body[len(OURS) :]
-                if said and said[0] < OWN_EVENTS:
-                    track.messages.append((track.end, OWN, said))
-                elif said:
-                    track.notes.append((track.end, said.decode(errors="replace")))
+                annotation = body[len(OURS) :]
+                if annotation and annotation[0] < OWN_EVENTS:
+                    track.messages.append((track.end, OWN, annotation))
+                elif annotation:
+                    track.notes.append((track.end, annotation.decode(errors="replace")))
             elif status == 0xFF and body[0] == 0x2F:
                 return track, end
             elif status == 0xFF and body[0] == 0x51:
@@ -181,43 +183,43 @@ def _parse_track(data: bytes, start: int, stop: int, number: int) -> tuple[MidiT
 
 def _raw_events(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, bytes, int]]:
     """Yield tick, status, body and end of each event."""
-    at, tick, running = start, 0, 0
-    while at < stop:
-        delta, at = _variable_length(data, at, stop)
+    position, tick, running = start, 0, 0
+    while position < stop:
+        delta, position = _variable_length(data, position, stop)
         tick += delta
-        if at >= stop:
+        if position >= stop:
             raise IndexError
-        status = data[at]
+        status = data[position]
         if status >= 0x80:
-            at += 1
+            position += 1
         elif running:  # kept across meta and system exclusive events: more files rely on it than break
             status = running
         else:
-            raise SmfError(f"0x{status:02x} at byte {at - start}, where a status must be")
+            raise SmfError(f"0x{status:02x} at byte {position - start}, where a status must be")
         if status < 0xF0:
             running = status
-            begin, length = at, MESSAGE_LENGTHS[status >> 4]
+            begin, length = position, MESSAGE_LENGTHS[status >> 4]
         elif status in (0xF0, 0xF7):
-            length, begin = _variable_length(data, at, stop)
+            length, begin = _variable_length(data, position, stop)
         elif status == 0xFF:
-            length, begin = _variable_length(data, at + 1, stop)
+            length, begin = _variable_length(data, position + 1, stop)
         else:
-            raise SmfError(f"status 0x{status:02x} before byte {at - start}, which no file may hold")
+            raise SmfError(f"status 0x{status:02x} before byte {position - start}, which no file may hold")
         end = begin + length
         if end > stop:
             raise IndexError
         if status < 0xF0 and max(data[begin:end]) > 0x7F:
-            raise SmfError(f"a message of status 0x{status:02x} with data above 0x7f at byte {at - start}")
-        yield tick, status, data[at : at + 1] + data[begin:end] if status == 0xFF else data[begin:end], end
-        at = end
+            raise SmfError(f"a message of status 0x{status:02x} with data above 0x7f at byte {position - start}")
+        yield tick, status, data[position : position + 1] + data[begin:end] if status == 0xFF else data[begin:end], end
+        position = end
 
 
-def _variable_length(data: bytes, at: int, stop: int) -> tuple[int, int]:
+def _variable_length(data: bytes, position: int, stop: int) -> tuple[int, int]:
     value = 0
-    for place in range(at, at + 4):
-        if place >= stop:
+    for byte_position in range(position, position + 4):
+        if byte_position >= stop:
             raise IndexError
-        value = value << 7 | data[place] & 0x7F
-        if data[place] < 0x80:
-            return value, place + 1
-    raise SmfError(f"a number of more than four bytes at byte {at}")
+        value = value << 7 | data[byte_position] & 0x7F
+        if data[byte_position] < 0x80:
+            return value, byte_position + 1
+    raise SmfError(f"a number of more than four bytes at byte {position}")

@@ -51,7 +51,9 @@ class JackInput:
         self._messages: deque[tuple[bytes, float]] = deque(maxlen=queue)
         self._last: float | None = None  # seconds of the last message that was read
         leaving = _Leaving(jack.CallbackExit)
-        self._client.set_process_callback(functools.partial(_hear, self._ports, self._messages, arrival, leaving))
+        self._client.set_process_callback(
+            functools.partial(_collect_messages, self._ports, self._messages, arrival, leaving)
+        )
         self._client.activate()  # before there is an input: senders may be connected as soon as there is one
         # At exit at the latest: JACK's thread calls Python.
         weakref.finalize(self, _close, self._client, self._ports, leaving)
@@ -95,20 +97,20 @@ def _close(client: Any, ports: Sequence[Any], leaving: _Leaving) -> None:
         with contextlib.suppress(jack.JackError):
             port.disconnect()
     leaving.end_requested = True
-    _look(lambda: leaving.thread is not None, CALL_LOOKS)
+    _wait_until(lambda: leaving.thread is not None, CALL_LOOKS)
     if leaving.thread is not None:
-        _look(leaving.ended, END_LOOKS)
+        _wait_until(leaving.ended, END_LOOKS)
     client.close()
 
 
-def _look(has_ended: Callable[[], bool], times: int) -> None:
+def _wait_until(has_ended: Callable[[], bool], times: int) -> None:
     for _ in range(times):
         if has_ended():
             return
         time.sleep(LOOK_SECONDS)
 
 
-def _hear(
+def _collect_messages(
     ports: Sequence[Any],
     messages: deque[tuple[bytes, float]],
     arrival: threading.Event,
@@ -178,12 +180,12 @@ class JackConnections:
         except ImportError:
             raise UserError("MIDI over JACK needs JACK-Client; install it with: pip install 'timbrel[live]'") from None
         except OSError as error:  # the system's library
-            raise _silent(error) from None
+            raise _no_server_error(error) from None
         self._jack: Any = jack
         try:
             self._client = jack.Client(name, no_start_server=True)
         except jack.JackOpenError as error:
-            raise _silent(error) from None
+            raise _no_server_error(error) from None
 
     def get_ports(self) -> list[str]:
         """Names of all senders, as RtMidi lists them."""
@@ -196,7 +198,7 @@ class JackConnections:
         if port is None:
             return None
         try:
-            return {other.name for other in self._client.get_all_connections(self._client.get_port_by_name(port))}
+            return {sender.name for sender in self._client.get_all_connections(self._client.get_port_by_name(port))}
         except self._jack.JackError:
             return set()
 
@@ -214,7 +216,7 @@ class JackConnections:
             self._client.disconnect(sender, port)
 
 
-def _silent(error: Exception) -> UserError:
+def _no_server_error(error: Exception) -> UserError:
     return UserError(f"JACK does not answer ({error}); start it, or give --midi-api or --keys")
 
 
@@ -249,29 +251,29 @@ class _Port:
     decoder: MidiDecoder = field(default_factory=MidiDecoder)
     clock: float = 0.0  # seconds: sum of RtMidi's intervals between messages
     offset: float | None = None  # least difference of our clock to `clock`: of messages without delay
-    seen: float = 0.0
+    last_time: float = 0.0
     holds: HeldEvents = field(default_factory=HeldEvents)
 
     def poll(self) -> list[Timed]:
         arrived: list[Timed] = []
         while (message := self.source.get_message()) is not None:
-            data, since = message
+            data, interval = message
             now = time.perf_counter()
-            self.clock += since
+            self.clock += interval
             lead = now - self.clock
             if self.offset is None or lead < self.offset:
                 self.offset = lead
             else:
-                self.offset += (lead - self.offset) * min(1.0, (now - self.seen) / FORGET_SECONDS)
-            self.seen = now
+                self.offset += (lead - self.offset) * min(1.0, (now - self.last_time) / FORGET_SECONDS)
+            self.last_time = now
             for event in self.decoder.feed(bytes(data), 0):
                 self.holds.apply(event)
                 arrived.append(Timed(self.clock + self.offset, event))
         return arrived
 
-    def released(self, others: Sequence["_Port"]) -> list[Timed]:
+    def released(self, ports: Sequence["_Port"]) -> list[Timed]:
         now = time.perf_counter()
-        events = self.holds.let_go(port.holds for port in others if port is not self)
+        events = self.holds.take_releases(port.holds for port in ports if port is not self)
         return [Timed(now, event) for event in events]
 
 
@@ -296,7 +298,7 @@ class Inputs:
         self._names = tuple(names)
         self._arrival = arrival or threading.Event()
         self._ports: tuple[_Port, ...] = ()
-        self._gone: deque[tuple[_Port, _Port | None]] = deque()  # with the port that now receives its sender
+        self._departures: deque[tuple[_Port, _Port | None]] = deque()  # with the port that now receives its sender
         self._closing: list[_Port] = []  # until rendering has released them
         self._idle: list[Any] = []  # inputs to reuse: creating one blocks all threads for 25 ms
         self._refused: dict[str, str] = {}  # ports locked by other programs, with the message
@@ -338,8 +340,8 @@ class Inputs:
     def poll(self) -> list[Timed]:
         """New events, in order of time per port."""
         arrived: list[Timed] = []
-        while self._gone:
-            port, heir = self._gone.popleft()
+        while self._departures:
+            port, heir = self._departures.popleft()
             if heir is None:
                 if port in self._ports:  # the input stays; read the sender's last messages first
                     arrived += port.poll()
@@ -360,34 +362,34 @@ class Inputs:
         listed = _listed(self._finder)
         self._close()
         self._refused = {name: line for name, line in self._refused.items() if name in listed}
-        said = self._see_guests()
+        messages = self._see_guests()
         for port in self._ports:
             if port.name in (VIRTUAL, None):
                 continue
-            host = next((other for other in self._ports if port.name in other.guests), None)
+            host = next((candidate for candidate in self._ports if port.name in candidate.guests), None)
             wired = self._wires.into(port.place)
             connected = wired is None or port.name in wired
             if port.name not in listed or (not connected and port.patience == 0):
-                said.append(self._drop(port, None))
+                messages.append(self._drop(port, None))
             elif host is not None:
-                said.append(self._drop(port, host))
+                messages.append(self._drop(port, host))
             port.patience = 0 if connected else max(0, port.patience - 1)
         for index, name in enumerate(listed):
-            if _foreign(name) and self._wanted(name) and name not in self.open:
+            if _foreign(name) and self._is_selected(name) and name not in self.open:
                 try:
                     self._open(name, index)
                 except (UserError, self._rtmidi.SystemError, self._rtmidi.RtMidiError) as error:
                     line = f"MIDI port {name!r} cannot be opened ({error}); close the program that uses it"
-                    said += [] if name in self._refused else [line]
+                    messages += [] if name in self._refused else [line]
                     self._refused[name] = line
                     continue
                 self._refused.pop(name, None)
-                said.append(f"MIDI port {name!r} is here")
-        return said
+                messages.append(f"MIDI port {name!r} is here")
+        return messages
 
     def _close(self) -> None:
-        held = {port for port, _ in tuple(self._gone)}
-        for port in [port for port in self._closing if port not in held]:
+        releasing_ports = {port for port, _ in tuple(self._departures)}
+        for port in [port for port in self._closing if port not in releasing_ports]:
             self._closing.remove(port)
             port.source.close_port()
             while port.source.get_message() is not None:
@@ -395,18 +397,18 @@ class Inputs:
             self._idle.append(port.source)
 
     def _see_guests(self) -> list[str]:
-        said: list[str] = []
+        messages: list[str] = []
         for port in self._ports:
             senders = frozenset(self._wires.into(port.place) or ())
             if port.leaving not in senders:
                 port.leaving = None
             guests = senders - {port.name, port.leaving}
-            left = sorted(port.guests - guests)
+            departed = sorted(port.guests - guests)
             port.guests = guests
-            if left:
-                self._gone.append((port, None))
-                said += [_farewell(name) for name in left]
-        return said
+            if departed:
+                self._departures.append((port, None))
+                messages += [_farewell(name) for name in departed]
+        return messages
 
     def _guests(self) -> set[str]:
         return {name for port in self._ports for name in port.guests}
@@ -417,9 +419,9 @@ class Inputs:
             self._wires.disconnect(name, port.place)
             port.name, port.leaving = None, name
         else:
-            self._ports = tuple(other for other in self._ports if other is not port)
+            self._ports = tuple(open_port for open_port in self._ports if open_port is not port)
             self._closing.append(port)
-        self._gone.append((port, heir))
+        self._departures.append((port, heir))
         if heir is None:
             return _farewell(name)
         return f"MIDI port {name!r} is connected by hand as well; it is heard there alone"
@@ -436,20 +438,20 @@ class Inputs:
         self._ports += (_Port(name, self._idle.pop()),)
 
     def _free(self) -> _Port:
-        held = {port for port, _ in tuple(self._gone)}
+        releasing_ports = {port for port, _ in tuple(self._departures)}
         for port in self._ports:
-            if port.name is None and port.leaving is None and not port.guests and port not in held:
+            if port.name is None and port.leaving is None and not port.guests and port not in releasing_ports:
                 return port
         return self._register(None)
 
     def _register(self, name: str | None) -> _Port:
-        before = self._wires.ports(CLIENT)
+        ports_before = self._wires.ports(CLIENT)
         if self._wires.permanent:
             source: Any = JackInput(f"{CLIENT}-in", QUEUE, self._arrival)
         else:
             source = _client(self._rtmidi, self._api, "in")
         source.open_virtual_port("in")
-        new = sorted(self._wires.ports(CLIENT) - before)
+        new = sorted(self._wires.ports(CLIENT) - ports_before)
         port = _Port(name, source, new[0] if new else None)
         self._ports += (port,)
         return port
@@ -461,10 +463,10 @@ class Inputs:
             if self._names:
                 raise UserError(f"a virtual MIDI port cannot be opened here: {error}; name a port instead") from None
 
-    def _wanted(self, name: str) -> bool:
+    def _is_selected(self, name: str) -> bool:
         if not self._names:
             return True
-        return any(name in _fitting(wanted, [name]) for wanted in self._names if wanted != VIRTUAL)
+        return any(name in _fitting(pattern, [name]) for pattern in self._names if pattern != VIRTUAL)
 
 
 def port_names(api: str | None = None) -> list[str]:
@@ -500,21 +502,21 @@ def _choose(rtmidi: Any, api: str | None) -> int:
         "winmm": rtmidi.API_WINDOWS_MM,
     }
     compiled = rtmidi.get_compiled_api()
-    here = [name for name in APIS if numbers[name] in compiled and (name != "alsa" or SEQUENCER.exists())]
+    available = [name for name in APIS if numbers[name] in compiled and (name != "alsa" or SEQUENCER.exists())]
     if api is not None:
         if api not in APIS:
             raise UserError(f"--midi-api {api!r} is not one of {', '.join(APIS)}; choose one of them")
-        if api not in here:
-            raise UserError(f"--midi-api {api} does not work on this machine; here: {', '.join(here) or 'none'}")
+        if api not in available:
+            raise UserError(f"--midi-api {api} does not work on this machine; here: {', '.join(available) or 'none'}")
         return int(numbers[api])
-    if not here:
+    if not available:
         raise UserError(f"this machine has no MIDI system; start JACK, or {BY_HAND}")
-    return int(numbers[here[0]])
+    return int(numbers[available[0]])
 
 
-def _client(rtmidi: Any, api: int, what: str) -> Any:
+def _client(rtmidi: Any, api: int, role: str) -> Any:
     try:
-        client = rtmidi.MidiIn(api, name=f"{CLIENT}-{what}", queue_size_limit=QUEUE)
+        client = rtmidi.MidiIn(api, name=f"{CLIENT}-{role}", queue_size_limit=QUEUE)
     except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
         raise UserError(f"no MIDI port can be opened ({error}); start JACK, give --midi-api, or {BY_HAND}") from None
     client.ignore_types(sysex=False, timing=False, active_sense=True)
@@ -529,5 +531,5 @@ def _foreign(name: str) -> bool:
     return not name.startswith(CLIENT) and THROUGH not in name.casefold()
 
 
-def _fitting(wanted: str, names: Sequence[str]) -> list[str]:
-    return [name for name in names if wanted.casefold() in name.casefold()]
+def _fitting(pattern: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if pattern.casefold() in name.casefold()]

@@ -139,8 +139,8 @@ class Recorder:
 
     def _ticks(self, samples: int) -> int:
         """Within half a sample, so that reading restores it."""
-        above, below = self._scale
-        return (2 * samples * above + below) // (2 * below)
+        numerator, denominator = self._scale
+        return (2 * samples * numerator + denominator) // (2 * denominator)
 
     def _write(self, events: bytes, tick: int) -> None:
         track_end = _delta(max(0, self._ticks(self._length) - tick)) + TRACK_END
@@ -157,8 +157,8 @@ class Recorder:
 def _grid(sample_rate: int) -> tuple[int, int]:
     """Ticks and microseconds a quarter note; a tick is at most a sample."""
     for tempo in (500_000, 250_000, 125_000, 1_000_000):
-        division, rest = divmod(tempo * sample_rate, 1_000_000)
-        if rest == 0 and division <= MOST_TICKS:
+        division, remainder = divmod(tempo * sample_rate, 1_000_000)
+        if remainder == 0 and division <= MOST_TICKS:
             return division, tempo
     return MOST_TICKS, MOST_TICKS * 1_000_000 // sample_rate
 

@@ -54,7 +54,7 @@ class Latent(_Part):
     unnamed: str = ""
 
     @property
-    def about(self) -> str:
+    def remark(self) -> str:
         return "; ".join(part for part in (self.moves, self.unnamed and f"no name: {self.unnamed}") if part)
 
     @model_validator(mode="after")
@@ -108,7 +108,7 @@ class PartialsLayout(_Part):
 
     @model_validator(mode="after")
     def _rises(self) -> "PartialsLayout":
-        if any(after <= before for before, after in itertools.pairwise(self.edges_hz)):
+        if any(upper_hz <= lower_hz for lower_hz, upper_hz in itertools.pairwise(self.edges_hz)):
             raise ValueError("partials: edges_hz must rise")
         if self.stretch is not None and not all(
             self.stretch[0] + self.stretch[1] * key <= math.log(MOST_STRETCHED) for key in (0, KEYS - 1)
@@ -382,23 +382,23 @@ def in_deviations(card: Card) -> npt.NDArray[np.float64]:
     return scale
 
 
-def unknown_fields(part: BaseModel, where: str = "") -> list[str]:
+def unknown_fields(part: BaseModel, prefix: str = "") -> list[str]:
     """Fields of a newer timbrel, as ``part.field``, each once."""
-    names = dict.fromkeys(f"{where}{name}" for name in part.model_extra or {})
+    names = dict.fromkeys(f"{prefix}{name}" for name in part.model_extra or {})
     for name, value in part:
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, BaseModel):
-                names |= dict.fromkeys(unknown_fields(inner, f"{where}{name}."))
+                names |= dict.fromkeys(unknown_fields(inner, f"{prefix}{name}."))
     return list(names)
 
 
 def first_complaint(error: ValidationError) -> str:
     """Pydantic's first error as ``where: what (got value)``."""
     detail = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in detail["loc"])
-    what = detail["msg"].removeprefix("Value error, ")
-    got = repr(detail.get("input"))
-    if len(got) > 60:
-        got = got[:57] + "..."
-    text = f"{what} (got {got})" if where else what
-    return f"{where}: {text}" if where else text
+    key_path = ".".join(str(part) for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    input_text = repr(detail.get("input"))
+    if len(input_text) > 60:
+        input_text = input_text[:57] + "..."
+    text = f"{message} (got {input_text})" if key_path else message
+    return f"{key_path}: {text}" if key_path else text

@@ -14,12 +14,12 @@ COLUMNS = 100  # of a line of labels
 
 def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plane: CodeMap | None = None) -> str:
     kind = kind_of(card)
-    chroma = f"none: keys move the {kind.moved}"
+    chroma = f"none: keys move the {kind.moved_property}"
     if card.chroma is not None:
-        heard = (
+        trained_classes = (
             "all twelve" if len(card.chroma.trained) == 12 else " ".join(PITCH_CLASSES[p] for p in card.chroma.trained)
         )
-        chroma = f"{heard} pitch classes, sounding in octave {card.chroma.octave}"
+        chroma = f"{trained_classes} pitch classes, sounding in octave {card.chroma.octave}"
     if (partials := card.partials) is not None:
         ends = [note_name(round(note)) for note in (partials.low, partials.high)]
         chroma = f"none: keys choose the pitch; recorded from {ends[0]} to {ends[1]}"
@@ -44,33 +44,33 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plan
         ("prior", prior),
         ("loudness", f"{card.loudness_lufs:.1f} LUFS at full velocity"),
         ("parity", f"{card.parity.relative:.1e} of the output's range, batches of {card.parity.batch_sizes}"),
-        ("landmarks", _landmarks(card)),
+        ("landmarks", _landmarks_line(card)),
         *([("macros", ", ".join(direction.name for direction in card.directions))] if card.directions else []),
-        *([("gestures", gestures.summary()), *_instruments(gestures)] if gestures else []),
-        ("map", _map(card, plane)),
+        *([("gestures", gestures.summary()), *_instrument_lines(gestures)] if gestures else []),
+        ("map", _map_line(card, plane)),
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]
     text = "\n".join(f"{name:<11}{printable(value)}" for name, value in lines)
-    knobs = "\n".join(
+    latent_lines = "\n".join(
         f"  {index:>2}  {printable(latent.name):<12}{latent.low:8.3f} to {latent.high:7.3f}   "
-        f"default {latent.default:7.3f}{printable(latent.about and f'   {latent.about}')}"
+        f"default {latent.default:7.3f}{printable(latent.remark and f'   {latent.remark}')}"
         for index, latent in enumerate(card.latents)
     )
-    return f"{text}\nlatents\n{knobs}"
+    return f"{text}\nlatents\n{latent_lines}"
 
 
-def _instruments(gestures: Gestures) -> list[tuple[str, str]]:
-    labels = sorted(one.label for one in gestures.instruments if one.label)
+def _instrument_lines(gestures: Gestures) -> list[tuple[str, str]]:
+    labels = sorted(instrument.label for instrument in gestures.instruments if instrument.label)
     return [("" if number else "of", line) for number, line in enumerate(textwrap.wrap(", ".join(labels), COLUMNS))]
 
 
-def _map(card: Card, plane: CodeMap | None) -> str:
+def _map_line(card: Card, plane: CodeMap | None) -> str:
     if plane is None:
         return "made of the landmarks when it is shown" if card.landmarks else "none"
     return plane.summary()
 
 
-def _landmarks(card: Card) -> str:
+def _landmarks_line(card: Card) -> str:
     count = len(card.landmarks)
     if not count:
         return "none"

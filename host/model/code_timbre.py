@@ -15,7 +15,7 @@ BANDS = 32  # a quarter octave each: resolves timbres, not notes
 LOWEST_HZ, HIGHEST_HZ = 40.0, 16000.0
 PARTS = 4  # of a clip, in time order, from attack to end
 FLOOR_DB = -60.0  # below the loudest band, which masks softer ones
-NUMBERS = 1 << 22  # of frames decoded in one batch: 17 MB
+BATCH_NUMBERS = 1 << 22  # of frames decoded in one batch: 17 MB
 SILENT = 1e-20
 
 
@@ -33,10 +33,10 @@ def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timb
     card = model.card
     if card.state:
         return None
-    rows = max(1, NUMBERS // card.frame_width)
-    parts = (slice(first, first + rows) for first in range(0, len(codes), rows))
-    found = (timbre_of(card, model.decode(codes[part], conditions[part]), conditions[part]) for part in parts)
-    return Timbre(*(np.concatenate(numbers) for numbers in zip(*found, strict=True)))
+    rows = max(1, BATCH_NUMBERS // card.frame_width)
+    batches = (slice(first, first + rows) for first in range(0, len(codes), rows))
+    timbres = (timbre_of(card, model.decode(codes[batch], conditions[batch]), conditions[batch]) for batch in batches)
+    return Timbre(*(np.concatenate(numbers) for numbers in zip(*timbres, strict=True)))
 
 
 def timbre_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Timbre:
@@ -54,12 +54,12 @@ def timbre_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Ti
 
 def _bands(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
     power = _spectra(card, frames, conditions)
-    bins, half = power.shape[-1], card.sample_rate / 2
-    hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, half), BANDS + 1)
-    edges = np.unique(np.clip(np.round(hz / half * (bins - 1)), 1, bins - 1).astype(np.intp))
+    bins, nyquist_hz = power.shape[-1], card.sample_rate / 2
+    edges_hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, nyquist_hz), BANDS + 1)
+    edges = np.unique(np.clip(np.round(edges_hz / nyquist_hz * (bins - 1)), 1, bins - 1).astype(np.intp))
     banded = np.add.reduceat(power[..., : edges[-1] + 1], edges[:-1] if len(edges) > 1 else edges, axis=-1)
-    middle = np.log2(edges[:-1] + np.diff(edges) / 2) if len(edges) > 1 else np.log2(edges)
-    return banded, middle.astype(np.float32)
+    band_octaves = np.log2(edges[:-1] + np.diff(edges) / 2) if len(edges) > 1 else np.log2(edges)
+    return banded, band_octaves.astype(np.float32)
 
 
 def _spectra(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Array:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ..arrays import Array
 from ..errors import Failure, UserError
-from ..kinds.stream import FED
+from ..kinds.stream import PREVIOUS_FRAME
 from ..signal import chroma, window
 from .model import ONE_HOT, Model, check_types, metadata, open_session, run
 
@@ -39,47 +39,47 @@ class Encoder:
         silence = np.zeros((2, model.card.frame_length), np.float32)
         self.encode(silence, np.zeros(2, np.intp))  # reject a wrong graph early
 
-    def encode(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None) -> Array:
+    def encode(self, frames: Array, condition: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None) -> Array:
         """Latents, [frames, n_latents], of unwindowed samples, [frames, frame_length], at the model's rate.
 
-        ``told``: pitch classes, [frames]; default: each frame's strongest, as in training (Colonel & Keene 2020,
+        ``condition``: pitch classes, [frames]; default: each frame's strongest, as in training (Colonel & Keene 2020,
         section III-B). Models of partials need MIDI notes, fractions allowed.
 
         Raises:
             UserError: as `run`.
             Failure: an output is not finite, or exceeds `LARGEST`.
         """
-        return self.encode_with_labels(frames, told)[0]
+        return self.encode_with_labels(frames, condition)[0]
 
     def encode_with_labels(
-        self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None
+        self, frames: Array, condition: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None
     ) -> tuple[Array, Array | None]:
         """`encode`, and label probabilities, [frames, labels], None without labels."""
-        found = self._run(frames, told)
-        return found["latent"], found.get("label")
+        outputs = self._run(frames, condition)
+        return outputs["latent"], outputs.get("label")
 
-    def fed(self, frames: Array) -> tuple[Array, Array]:
+    def encode_with_states(self, frames: Array) -> tuple[Array, Array]:
         """`encode`, and the decoder's state ``previous`` after each frame, [frames, *shape].
 
         A clip's code is the mean of its frames.
         """
-        found = self._run(frames, None)
-        return found["latent"], found[FED]
+        outputs = self._run(frames, None)
+        return outputs["latent"], outputs[PREVIOUS_FRAME]
 
-    def _run(self, frames: Array, told: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None) -> dict[str, Array]:
+    def _run(self, frames: Array, condition: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None) -> dict[str, Array]:
         feeds = {"audio": np.ascontiguousarray(frames)}
         if self._wants_chroma:
-            feeds["chroma"] = ONE_HOT[self._strongest_classes(frames) if told is None else told]
+            feeds["chroma"] = ONE_HOT[self._strongest_classes(frames) if condition is None else condition]
         if self._card.partials is not None:
-            assert told is not None
-            feeds["pitch"] = told.astype(np.float32)[:, np.newaxis]
-        found = dict(zip(self._outputs, run(self._session, self.path, self._outputs, feeds), strict=True))
-        for name, values in found.items():
+            assert condition is not None
+            feeds["pitch"] = condition.astype(np.float32)[:, np.newaxis]
+        outputs = dict(zip(self._outputs, run(self._session, self.path, self._outputs, feeds), strict=True))
+        for name, values in outputs.items():
             if not np.isfinite(values).all():
                 raise Failure(f"{self.path} gives {name}s that are not finite; export the model again")
             if (largest := float(np.abs(values).max(initial=0.0))) > LARGEST:
                 raise Failure(f"{self.path} gives {name}s of up to {largest:.1g}; export the model again")
-        return found
+        return outputs
 
     def _strongest_classes(self, frames: Array) -> npt.NDArray[np.intp]:
         length = self._card.frame_length
@@ -92,28 +92,28 @@ class Encoder:
         if text is None:
             raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")
         try:
-            about = json.loads(text)
+            encoder_card = json.loads(text)
         except (ValueError, RecursionError):
-            about = None
-        if not isinstance(about, dict):
+            encoder_card = None
+        if not isinstance(encoder_card, dict):
             raise UserError(f"{self.path}: what it says of itself is not a JSON object; export the model again")
         check_types(self._session, self.path)
         inputs, outputs = (
-            {put.name: list(put.shape[1:]) for put in puts}
-            for puts in (self._session.get_inputs(), self._session.get_outputs())
+            {port.name: list(port.shape[1:]) for port in ports}
+            for ports in (self._session.get_inputs(), self._session.get_outputs())
         )
-        digest = about.get("decoder_sha256")  # older encoders have none
+        digest = encoder_card.get("decoder_sha256")  # older encoders have none
         conditioned = inputs.pop("chroma", None) == [12]
-        wanted = {"latent": [len(card.latents)]} | {
-            state.name: state.shape for state in card.state if state.name == FED
+        expected_outputs = {"latent": [len(card.latents)]} | {
+            state.name: state.shape for state in card.state if state.name == PREVIOUS_FRAME
         }
         if "label" in outputs:
-            wanted["label"] = [len(card.labels)]
-        asked = {"audio": [card.frame_length]} | ({"pitch": [1]} if card.partials is not None else {})
-        fits = inputs == asked and outputs == wanted
-        if not fits or (about.get("model"), about.get("sample_rate")) != (card.name, card.sample_rate):
+            expected_outputs["label"] = [len(card.labels)]
+        expected_inputs = {"audio": [card.frame_length]} | ({"pitch": [1]} if card.partials is not None else {})
+        fits = inputs == expected_inputs and outputs == expected_outputs
+        if not fits or (encoder_card.get("model"), encoder_card.get("sample_rate")) != (card.name, card.sample_rate):
             raise UserError(
-                f"{self.path} is the encoder of another model, {about.get('model')!r}, not of {card.name!r}; "
+                f"{self.path} is the encoder of another model, {encoder_card.get('model')!r}, not of {card.name!r}; "
                 "export the model again"
             )
         if digest is not None and digest != self._model.graph_sha256:
@@ -121,4 +121,4 @@ class Encoder:
                 f"{self.path} places sounds for another decoder than {self._model.path}, of the same name; "
                 "export both from one run again"
             )
-        return conditioned, wanted
+        return conditioned, expected_outputs

@@ -19,7 +19,7 @@ from .pack import LARGEST, SUFFIX
 
 HUB = "hf:"  # hf:OWNER/REPOSITORY, or hf:OWNER/REPOSITORY/FILE.timbrel
 SILENT_SECONDS = 30.0  # without a byte
-PIECE = 1 << 16
+PIECE_BYTES = 1 << 16
 BUSY, SERVER_ERROR = (408, 429), 500  # statuses after which a download may be resumed
 MOST_REDIRECTIONS = 5
 DIGEST = re.compile(r"sha256=([0-9a-f]{64})")
@@ -60,17 +60,17 @@ def fetch(url: str, progress: Callable[[float], None]) -> Path:
         raise UserError(f"{address} gives an answer that makes no sense: {printable(str(error))}") from None
     except (urllib.error.URLError, HTTPException, TimeoutError, ssl.SSLError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
-        kept = "; run it again to resume" if partial.exists() else "; check the address and the connection"
-        raise Failure(f"cannot get {address}: {printable(str(reason))}{kept}") from None
+        advice = "; run it again to resume" if partial.exists() else "; check the address and the connection"
+        raise Failure(f"cannot get {address}: {printable(str(reason))}{advice}") from None
     except OSError as error:
         raise Failure(f"cannot write {partial}: {error.strerror or error}") from None
-    whole = partial.with_suffix(SUFFIX)
-    found = _digest(partial)
-    if digest is not None and found != digest[1]:
+    pack_file = partial.with_suffix(SUFFIX)
+    actual_digest = _digest(partial)
+    if digest is not None and actual_digest != digest[1]:
         partial.unlink()
-        raise UserError(f"{address} has the SHA-256 {found}, not the one asked for; it was not kept")
-    partial.replace(whole)
-    return whole
+        raise UserError(f"{address} has the SHA-256 {actual_digest}, not the one asked for; it was not kept")
+    partial.replace(pack_file)
+    return pack_file
 
 
 def _quoted(address: str) -> str:
@@ -78,9 +78,9 @@ def _quoted(address: str) -> str:
         parts = urllib.parse.urlsplit(address)
         path = urllib.parse.quote(parts.path, safe="/%:@!$&'()*+,;=~")
         host = (parts.hostname or "").encode("idna").decode()
-        found = parts._replace(netloc=host + (f":{parts.port}" if parts.port else ""), path=path)
+        quoted_parts = parts._replace(netloc=host + (f":{parts.port}" if parts.port else ""), path=path)
         if parts.scheme == "https" and host:
-            return urllib.parse.urlunsplit(found)
+            return urllib.parse.urlunsplit(quoted_parts)
     except ValueError:  # also of UnicodeError
         pass
     raise UserError(f"{printable(address)} is no address of https://; give one, or {HUB}OWNER/REPOSITORY")
@@ -98,36 +98,39 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
 
 
 def _download(address: str, partial: Path, progress: Callable[[float], None]) -> None:
-    begun = partial.stat().st_size if partial.exists() else 0
+    resume_bytes = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(address, headers={"User-Agent": "timbrel", "Accept-Encoding": "identity"})
-    if begun:
-        request.add_header("Range", f"bytes={begun}-")
+    if resume_bytes:
+        request.add_header("Range", f"bytes={resume_bytes}-")
     opener = urllib.request.build_opener(_OnlyHttps)
     try:
         answer = opener.open(request, timeout=SILENT_SECONDS)
     except urllib.error.HTTPError as error:
-        if error.code != 416 or not begun:  # the part is no beginning of this file
+        if error.code != 416 or not resume_bytes:  # the part is no beginning of this file
             raise
         partial.unlink()
         _download(address, partial, progress)
         return
     with answer:
-        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {begun}-")
-        size = int(answer.headers.get("Content-Length") or 0) + (begun if resumed else 0)
-        if size > LARGEST:
-            raise UserError(f"{address} has {size >> 20} MiB, a pack at most {LARGEST >> 20}; it was not fetched")
-        done = begun if resumed else 0
+        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {resume_bytes}-")
+        total_bytes = int(answer.headers.get("Content-Length") or 0) + (resume_bytes if resumed else 0)
+        if total_bytes > LARGEST:
+            raise UserError(
+                f"{address} has {total_bytes >> 20} MiB, a pack at most {LARGEST >> 20}; it was not fetched"
+            )
+        received_bytes = resume_bytes if resumed else 0
         with partial.open("ab" if resumed else "wb") as file:
-            while piece := answer.read(PIECE):
-                done += len(piece)
-                if done > LARGEST:
+            while piece := answer.read(PIECE_BYTES):
+                received_bytes += len(piece)
+                if received_bytes > LARGEST:
                     raise UserError(f"{address} has more than {LARGEST >> 20} MiB, a pack at most so many")
                 file.write(piece)
-                if size:
-                    progress(min(1.0, done / size))
-        if size and done < size:
+                if total_bytes:
+                    progress(min(1.0, received_bytes / total_bytes))
+        if total_bytes and received_bytes < total_bytes:
             raise Failure(
-                f"cannot get {address}: the connection ended after {done} of {size} bytes; run it again to resume"
+                f"cannot get {address}: the connection ended after {received_bytes} of {total_bytes} bytes; "
+                "run it again to resume"
             )
 
 
@@ -144,7 +147,7 @@ def _of_hub(name: str) -> str:
     repository, file = "/".join(parts[:2]), "/".join(parts[2:])
     if not file:
         try:
-            packs = [one for one in HfApi().list_repo_files(repository) if one.endswith(SUFFIX)]
+            packs = [entry for entry in HfApi().list_repo_files(repository) if entry.endswith(SUFFIX)]
         except Exception as error:  # the library's errors have no common class
             line = printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
             raise UserError(f"{name} cannot be listed: {line}; check its name and the connection") from None

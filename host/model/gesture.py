@@ -58,25 +58,25 @@ def packed(numbers: npt.NDArray[np.int8]) -> Any:
 
 
 def _unpacked(text: str) -> npt.NDArray[np.int8]:
-    most = MOST_POINTS * MOST_BANDS
+    most_numbers = MOST_POINTS * MOST_BANDS
     if not text:
         return np.zeros(0, np.int8)
     stream = zlib.decompressobj()
     try:
-        given = stream.decompress(base64.b64decode(text, validate=True), most + 1)
+        unpacked_bytes = stream.decompress(base64.b64decode(text, validate=True), most_numbers + 1)
     except (ValueError, zlib.error):
         raise ValueError("it must be compressed bytes in base64") from None
-    if not stream.eof and len(given) <= most:
+    if not stream.eof and len(unpacked_bytes) <= most_numbers:
         raise ValueError("it must be compressed bytes in base64, and whole")
-    if len(given) > most:
-        raise ValueError(f"it has more than {most} numbers")
-    return np.frombuffer(given, np.int8)
+    if len(unpacked_bytes) > most_numbers:
+        raise ValueError(f"it has more than {most_numbers} numbers")
+    return np.frombuffer(unpacked_bytes, np.int8)
 
 
 Residual = Annotated[npt.NDArray[np.int8], _PackedBytes()]
 Seconds = Annotated[list[Annotated[float, Field(ge=0, le=600)]], Field(min_length=1, max_length=MOST_POINTS)]
 Decibels = Annotated[Doubles, _ArrayOf(list[Annotated[float, Field(ge=-200, le=60)]])]
-Way = Annotated[Doubles, _ArrayOf(list[list[float]])]
+CodePath = Annotated[Doubles, _ArrayOf(list[list[float]])]
 Code = Annotated[Doubles, _ArrayOf(list[float])]
 Mode = tuple[Annotated[float, Field(gt=0, le=1000)], Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]]
 Modes = Annotated[Doubles, _ArrayOf(Annotated[list[Mode], Field(max_length=MOST_MODES)])]
@@ -98,7 +98,7 @@ class Grid(_Part):
     @model_validator(mode="after")
     def _rises(self) -> "Grid":
         for name, moments in self:
-            if moments[0] != 0 or any(after <= before for before, after in itertools.pairwise(moments)):
+            if moments[0] != 0 or any(next_moment <= moment for moment, next_moment in itertools.pairwise(moments)):
                 raise ValueError(f"{name} must begin with 0 and rise")
         return self
 
@@ -130,10 +130,10 @@ class NoteWay(_Part):
     held_seconds: Annotated[float, Field(gt=0, le=600)]
     code: Code
     levels: Decibels
-    codes: Way
+    codes: CodePath
     fall_db_second: Annotated[float, Field(ge=0, le=1000)] = 0.0
     release_levels: Decibels = np.zeros(0)
-    release_codes: Way = np.zeros((0, 0))
+    release_codes: CodePath = np.zeros((0, 0))
     residual: Residual = np.zeros(0, np.int8)
     release_residual: Residual = np.zeros(0, np.int8)
     modes: Modes = np.zeros((0, 3))
@@ -179,7 +179,9 @@ class Gestures(_Part):
             raise ValueError("directions must be of one length")
         if len(self.wander.codes) != k or len(self.wander.codes_hz) != k:
             raise ValueError(f"wander must have {k} numbers, one a direction")
-        if len(self.bands_hz) == 1 or any(after <= before for before, after in itertools.pairwise(self.bands_hz)):
+        if len(self.bands_hz) == 1 or any(
+            upper_hz <= lower_hz for lower_hz, upper_hz in itertools.pairwise(self.bands_hz)
+        ):
             raise ValueError("bands_hz must be two or more numbers that rise")
         if sum(len(instrument.notes) for instrument in self.instruments) > MOST_NOTES:
             raise ValueError(f"more than {MOST_NOTES} notes")
@@ -206,12 +208,15 @@ class Gestures(_Part):
             if len(getattr(note, name)) != points:
                 raise ValueError(f"{name} of a note must have {points} points, as the grid has")
         bands = len(self.bands_hz)
-        if any(one.size and (not bands or one.size % bands) for one in (note.residual, note.release_residual)):
+        if any(
+            residual.size and (not bands or residual.size % bands)
+            for residual in (note.residual, note.release_residual)
+        ):
             raise ValueError(f"residuals of a note must have rows of {bands} numbers, one a band")
         for name in ("vibrato", "loudness"):
             if len(getattr(note, name)) > MOST_POINTS:
                 raise ValueError(f"{name} of a note must have {MOST_POINTS} points at most")
-        if any(way.size != len(way) * k for way in (note.codes, note.release_codes)):
+        if any(path.size != len(path) * k for path in (note.codes, note.release_codes)):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 
     @property
@@ -221,19 +226,24 @@ class Gestures(_Part):
     def summary(self) -> str:
         notes = [note for instrument in self.instruments for note in instrument.notes]
         keys = [round(note.key) for note in notes]
-        of = f" of {len(self.instruments)} instruments" if len(self.instruments) > 1 else ""
-        loud = [note.velocity for note in notes]
-        count = f"{len(notes)} recorded note{'s' * (len(notes) > 1)}{of}"
-        return f"{count}, {note_name(min(keys))} to {note_name(max(keys))}, velocity {min(loud)} to {max(loud)}"
+        instruments_text = f" of {len(self.instruments)} instruments" if len(self.instruments) > 1 else ""
+        velocities = [note.velocity for note in notes]
+        count = f"{len(notes)} recorded note{'s' * (len(notes) > 1)}{instruments_text}"
+        return (
+            f"{count}, {note_name(min(keys))} to {note_name(max(keys))}, "
+            f"velocity {min(velocities)} to {max(velocities)}"
+        )
 
 
-def instrument_of(gestures: Gestures, rest: Doubles, scale: Doubles, label: str | None = None) -> InstrumentNotes:
-    """Return the instrument ``label``; None: that with the home nearest to the code ``rest``, [n_latents].
+def instrument_of(gestures: Gestures, rest_code: Doubles, scale: Doubles, label: str | None = None) -> InstrumentNotes:
+    """Return the instrument ``label``; None: that with the home nearest to the code ``rest_code``, [n_latents].
 
     ``scale``, [n_latents], weights the distance.
     """
-    known = [one for one in gestures.instruments if label in (None, one.label)]
-    return min(known, key=lambda one: float(np.square((np.array(one.home) - rest) * scale).sum()))
+    candidates = [instrument for instrument in gestures.instruments if label in (None, instrument.label)]
+    return min(
+        candidates, key=lambda instrument: float(np.square((np.array(instrument.home) - rest_code) * scale).sum())
+    )
 
 
 def read_gestures(text: str, card: Card, source: str) -> Gestures:
@@ -242,27 +252,29 @@ def read_gestures(text: str, card: Card, source: str) -> Gestures:
     Raises:
         UserError: not JSON, of a newer timbrel, or invalid.
     """
-    what = f"{source}: its gestures ({GESTURE_KEY})"
+    subject = f"{source}: its gestures ({GESTURE_KEY})"
     try:
         gestures = Gestures.model_validate_json(text)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            raise UserError(f"{what} are not JSON: {first_complaint(error)}; export the model again") from None
-        version = next((wrong["input"] for wrong in error.errors() if wrong["loc"] == ("format",)), None)
+            raise UserError(f"{subject} are not JSON: {first_complaint(error)}; export the model again") from None
+        version = next((detail["input"] for detail in error.errors() if detail["loc"] == ("format",)), None)
         if isinstance(version, int) and version > FORMAT:
             raise UserError(
-                f"{what} have format {version}, newer than this timbrel reads ({FORMAT}); update timbrel"
+                f"{subject} have format {version}, newer than this timbrel reads ({FORMAT}); update timbrel"
             ) from None
-        raise UserError(f"{what} are not valid: {first_complaint(error)}; export the model again") from None
-    most = 0 if card.partials is None else card.partials.harmonics
+        raise UserError(f"{subject} are not valid: {first_complaint(error)}; export the model again") from None
+    highest_harmonic = 0 if card.partials is None else card.partials.harmonics
     for note in (note for instrument in gestures.instruments for note in instrument.notes if len(note.modes)):
         harmonics = note.modes[note.modes[:, 1] > 0, 1]
-        if harmonics.max(initial=0) > most or len(np.unique(harmonics)) < len(harmonics):
-            asked = f"modes must replace one of {most} harmonics each"
-            raise UserError(f"{what} are not valid: {asked}; export the model again")
+        if harmonics.max(initial=0) > highest_harmonic or len(np.unique(harmonics)) < len(harmonics):
+            requirement = f"modes must replace one of {highest_harmonic} harmonics each"
+            raise UserError(f"{subject} are not valid: {requirement}; export the model again")
     if not card.keyed or len(gestures.directions[0]) != len(card.latents):
-        asked = "keys that choose the note" if not card.keyed else f"{len(gestures.directions[0])} latents"
-        raise UserError(f"{what} are of a model with {asked}, this one has another card; export the model again")
+        requirement = "keys that choose the note" if not card.keyed else f"{len(gestures.directions[0])} latents"
+        raise UserError(
+            f"{subject} are of a model with {requirement}, this one has another card; export the model again"
+        )
     return gestures
 
 
@@ -274,18 +286,18 @@ class PlacedModes(NamedTuple):
     takers: Indices  # partials that take power from noise, as places in ``orders``, [takers]
     bands: Indices  # from which they take it, [takers]
     energy: Array  # squared height of their lobes, relative to the band's squared level, [takers]
-    left: Array  # share of each band's power that remains noise, [bands]
+    noise_shares: Array  # share of each band's power that remains noise, [bands]
 
     def applied(self, heights: Array, power: Array) -> tuple[Array, Array]:
         """Magnitudes of partials, [rows, partials], and powers of noise.
 
         ``heights``: of harmonics, [rows, harmonics]; ``power``: of noise, [rows, bands].
         """
-        more = len(self.orders) - heights.shape[1]
-        partials = np.pad(heights, ((0, 0), (0, more)))
-        own = partials[:, self.takers]
-        partials[:, self.takers] = np.sqrt(own * own + self.energy * power[:, self.bands])
-        return partials, power * self.left
+        extra_partials = len(self.orders) - heights.shape[1]
+        partials = np.pad(heights, ((0, 0), (0, extra_partials)))
+        taker_heights = partials[:, self.takers]
+        partials[:, self.takers] = np.sqrt(taker_heights * taker_heights + self.energy * power[:, self.bands])
+        return partials, power * self.noise_shares
 
 
 def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> PlacedModes:
@@ -297,15 +309,15 @@ def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> Pla
     assert layout is not None
     harmonic = modes[:, 1].astype(np.intp)
     places = np.where(harmonic > 0, harmonic - 1, len(orders) + np.cumsum(harmonic == 0) - 1)
-    found = np.concatenate([orders, modes[harmonic == 0, 0]])
-    found[places] = modes[:, 0]
+    partial_orders = np.concatenate([orders, modes[harmonic == 0, 0]])
+    partial_orders[places] = modes[:, 0]
     bands = np.searchsorted(layout.edges_hz, modes[:, 0] * midi_to_hz(key), side="right") - 1
     takes = np.flatnonzero((modes[:, 2] > 0) & (bands >= 0) & (bands < layout.bands))
     bands, shares = bands[takes], modes[takes, 2]
-    whole = np.bincount(bands, shares, layout.bands)
-    energy = shares / np.maximum(whole[bands], 1.0) * band_energy(card)[bands]
-    left = 1 - np.minimum(whole, 1.0)
-    return PlacedModes(found, places[takes], bands, energy.astype(np.float32), left.astype(np.float32))
+    band_shares = np.bincount(bands, shares, layout.bands)
+    energy = shares / np.maximum(band_shares[bands], 1.0) * band_energy(card)[bands]
+    noise_shares = 1 - np.minimum(band_shares, 1.0)
+    return PlacedModes(partial_orders, places[takes], bands, energy.astype(np.float32), noise_shares.astype(np.float32))
 
 
 def band_energy(card: Card) -> Doubles:

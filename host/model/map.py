@@ -22,7 +22,7 @@ MOST_DOTS = 1 << 16
 LARGEST_PLACE = np.float32(65535)  # stored value of a position of 1
 LARGEST_BRIGHTNESS = np.float32(255)
 NO_NOTE = -1
-AT_ONCE = 1024  # codes a batch of distances to all nodes: 7 MB
+BATCH_CODES = 1024  # codes a batch of distances to all nodes: 7 MB
 SWEEPS = 8  # alternating over a cell's two axes: these are nearly orthogonal, so each sweep at least halves the error
 
 
@@ -43,13 +43,13 @@ class CodeMap:
     def code_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
         """Interpolate codes bilinearly, [..., n_latents], at positions clamped to the plane."""
         last = len(self.surface) - 1
-        across, down = (np.clip(np.asarray(at, np.float64), 0.0, 1.0) * last for at in (x, y))
-        column, row = (np.minimum(at.astype(np.intp), last - 1) for at in (across, down))
+        across, down = (np.clip(np.asarray(coordinate, np.float64), 0.0, 1.0) * last for coordinate in (x, y))
+        column, row = (np.minimum(position.astype(np.intp), last - 1) for position in (across, down))
         u, v = (across - column)[..., None], (down - row)[..., None]
-        above, below = (
+        top_edge, bottom_edge = (
             self.surface[row + step, column] * (1 - u) + self.surface[row + step, column + 1] * u for step in (0, 1)
         )
-        code: Array = (above * (1 - v) + below * v).astype(np.float32)
+        code: Array = (top_edge * (1 - v) + bottom_edge * v).astype(np.float32)
         return code
 
     def place_of(self, codes: Array) -> Array:
@@ -58,43 +58,46 @@ class CodeMap:
         Searches nodes, in standard deviations, then the cells around the nearest.
         """
         shape = codes.shape[:-1]
-        wanted = (codes * self.scale).reshape(-1, codes.shape[-1]).astype(np.float32)
-        parts = [self._places(wanted[first : first + AT_ONCE]) for first in range(0, len(wanted), AT_ONCE)]
-        return np.concatenate(parts or [np.zeros((0, 2), np.float32)]).reshape(*shape, 2)
+        scaled_codes = (codes * self.scale).reshape(-1, codes.shape[-1]).astype(np.float32)
+        batches = [
+            self._places(scaled_codes[first : first + BATCH_CODES])
+            for first in range(0, len(scaled_codes), BATCH_CODES)
+        ]
+        return np.concatenate(batches or [np.zeros((0, 2), np.float32)]).reshape(*shape, 2)
 
-    def _places(self, wanted: Array) -> Array:
-        scaled = (self.surface * self.scale).astype(np.float32)
-        side = len(scaled)
-        node = nearest(wanted, scaled.reshape(side * side, -1))
+    def _places(self, scaled_codes: Array) -> Array:
+        scaled_nodes = (self.surface * self.scale).astype(np.float32)
+        side = len(scaled_nodes)
+        node = nearest(scaled_codes, scaled_nodes.reshape(side * side, -1))
         # [codes, 4 cells]
         row = np.clip(node[:, None] // side - (0, 0, 1, 1), 0, side - 2)
         column = np.clip(node[:, None] % side - (0, 1, 0, 1), 0, side - 2)
-        corner = scaled[row, column]
-        right, down = scaled[row, column + 1] - corner, scaled[row + 1, column] - corner
-        twist = scaled[row + 1, column + 1] - scaled[row, column + 1] - down
-        away = wanted[:, None] - corner
+        corner = scaled_nodes[row, column]
+        right, down = scaled_nodes[row, column + 1] - corner, scaled_nodes[row + 1, column] - corner
+        twist = scaled_nodes[row + 1, column + 1] - scaled_nodes[row, column + 1] - down
+        offset = scaled_codes[:, None] - corner
         v = (node[:, None] // side - row).astype(np.float32)
         for _ in range(SWEEPS):
-            u = _along(away - v[..., None] * down, right + v[..., None] * twist)
-            v = _along(away - u[..., None] * right, down + u[..., None] * twist)
-        left = away - u[..., None] * right - v[..., None] * down - (u * v)[..., None] * twist
-        best = np.square(left).sum(-1).argmin(1)
-        of = np.arange(len(wanted))
-        place = np.stack([(column + u)[of, best], (row + v)[of, best]], 1) / (side - 1)
+            u = _along(offset - v[..., None] * down, right + v[..., None] * twist)
+            v = _along(offset - u[..., None] * right, down + u[..., None] * twist)
+        residual = offset - u[..., None] * right - v[..., None] * down - (u * v)[..., None] * twist
+        best = np.square(residual).sum(-1).argmin(1)
+        code_indices = np.arange(len(scaled_codes))
+        place = np.stack([(column + u)[code_indices, best], (row + v)[code_indices, best]], 1) / (side - 1)
         return place.astype(np.float32)
 
     def thinned(self, dots: int) -> "CodeMap":
-        kept = np.unique(np.linspace(0, len(self.codes) - 1, min(dots, len(self.codes))).astype(np.intp))
-        used, label = np.unique(self.label[kept], return_inverse=True)
+        indices = np.unique(np.linspace(0, len(self.codes) - 1, min(dots, len(self.codes))).astype(np.intp))
+        used, label = np.unique(self.label[indices], return_inverse=True)
         return CodeMap(
             self.surface,
-            self.places[kept],
-            self.codes[kept],
-            self.notes[kept],
-            self.brightness[kept],
+            self.places[indices],
+            self.codes[indices],
+            self.notes[indices],
+            self.brightness[indices],
             label.astype(np.intp),
             tuple(self.labels[index] for index in used),
-            self.loudness[kept],
+            self.loudness[indices],
             self.scale,
         )
 
@@ -140,23 +143,27 @@ class CodeMap:
 
 def nearest(points: Array, nodes: Array) -> Indices:
     """Index of the nearest node, [nodes, n], for each point, [points, n]."""
-    half = np.square(nodes).sum(1) / 2
-    parts = [(half - points[first : first + AT_ONCE] @ nodes.T).argmin(1) for first in range(0, len(points), AT_ONCE)]
-    return np.concatenate(parts)
+    # Half the squared distance, without the point's own square: that moves no minimum.
+    half_squares = np.square(nodes).sum(1) / 2
+    batches = [
+        (half_squares - points[first : first + BATCH_CODES] @ nodes.T).argmin(1)
+        for first in range(0, len(points), BATCH_CODES)
+    ]
+    return np.concatenate(batches)
 
 
-def _along(away: Array, way: Array) -> Array:
-    """Position, 0 to 1, on the segment ``way`` nearest to ``away``."""
-    length = np.square(way).sum(-1)
-    part: Array = np.clip((away * way).sum(-1) / np.maximum(length, np.float32(1e-20)), 0, 1)
-    return part
+def _along(offset: Array, segment: Array) -> Array:
+    """Position, 0 to 1, on ``segment`` nearest to ``offset``; both start at one corner."""
+    squared_length = np.square(segment).sum(-1)
+    position: Array = np.clip((offset * segment).sum(-1) / np.maximum(squared_length, np.float32(1e-20)), 0, 1)
+    return position
 
 
-def within(codes: Array, card: Card) -> Array:
+def within_spans(codes: Array, card: Card) -> Array:
     """Clamp codes, [..., n_latents], to the latents' ranges."""
     low, high = np.array(card.spans, np.float32).T
-    inside: Array = np.clip(codes, low, high).astype(np.float32, copy=False)
-    return inside
+    clamped: Array = np.clip(codes, low, high).astype(np.float32, copy=False)
+    return clamped
 
 
 class _Stored(BaseModel):
@@ -178,25 +185,25 @@ def read_map(text: str, card: Card, source: str) -> CodeMap:
     Raises:
         UserError: not JSON, of a newer timbrel, or invalid.
     """
-    what = f"{source}: its map ({MAP_KEY})"
+    subject = f"{source}: its map ({MAP_KEY})"
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:  # as in `read_card`
-        raise UserError(f"{what} is not JSON ({error}); export the model again") from None
+        raise UserError(f"{subject} is not JSON ({error}); export the model again") from None
     version = fields.get("format") if isinstance(fields, dict) else None
     if isinstance(version, int) and version > FORMAT:
-        raise UserError(f"{what} has format {version}, newer than this timbrel reads ({FORMAT}); update timbrel")
+        raise UserError(f"{subject} has format {version}, newer than this timbrel reads ({FORMAT}); update timbrel")
     try:
         stored = _Stored.model_validate(fields)
         surface, places, codes, notes, brightness, label = _unpacked(stored, len(card.latents))
     except ValidationError as error:
-        raise UserError(f"{what} is not valid: {first_complaint(error)}; export the model again") from None
+        raise UserError(f"{subject} is not valid: {first_complaint(error)}; export the model again") from None
     except ValueError as error:
-        raise UserError(f"{what} is not valid: {error}; export the model again") from None
+        raise UserError(f"{subject} is not valid: {error}; export the model again") from None
     return CodeMap(
-        surface=within(surface.astype(np.float32), card),
+        surface=within_spans(surface.astype(np.float32), card),
         places=places.astype(np.float32) / LARGEST_PLACE,
-        codes=within(codes.astype(np.float32), card),
+        codes=within_spans(codes.astype(np.float32), card),
         notes=notes.astype(np.intp),
         brightness=brightness.astype(np.float32) / LARGEST_BRIGHTNESS,
         label=label.astype(np.intp),
@@ -219,15 +226,15 @@ def _unpacked(stored: _Stored, n: int) -> Sequence[npt.NDArray[np.generic]]:
     if len(data) != sum(sizes):
         raise ValueError(f"arrays must be those of {side} x {side} nodes and {dots} dots of {n} latents")
     ends = np.cumsum(sizes)
-    found = [
+    arrays = [
         np.frombuffer(data[end - size : end], kind).reshape(shape)
         for (kind, shape), size, end in zip(shapes, sizes, ends, strict=True)
     ]
-    surface, _, codes, notes, _, label = found
+    surface, _, codes, notes, _, label = arrays
     if not (np.isfinite(surface).all() and np.isfinite(codes).all()):
         raise ValueError("codes must be finite numbers")
     if notes.min() < NO_NOTE or notes.max() > 11:
         raise ValueError(f"notes must lie in 0 to 11, or be {NO_NOTE} where there is none")
     if label.max() >= len(stored.labels):
         raise ValueError(f"label must be a number below {len(stored.labels)}, of one of the labels")
-    return found
+    return arrays

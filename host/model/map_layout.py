@@ -9,14 +9,14 @@ import numpy.typing as npt
 from ..arrays import Array
 from .card import Card, in_deviations
 from .code_timbre import timbre
-from .map import AT_ONCE, NO_NOTE, CodeMap, nearest, within
+from .map import BATCH_CODES, NO_NOTE, CodeMap, nearest, within_spans
 from .model import Model
 
 RADIUS = 2.5  # nodes: of the window around the nearest node; without it, folds of the plane draw dots to their middle
 NEAREST = 20  # nodes of the window that share the weight
 SETTLING_ROUNDS = 6  # of settling; more lower trustworthiness
 NEIGHBOURS = 12  # in the codes, to which a dot is drawn
-DRAWN = 0.1  # of the way to them in a round
+ATTRACTION = 0.1  # of the way to them in a round
 REACH = 0.08  # of the map: neighbours farther than this do not draw
 MOST_SETTLED = 5000  # dots; more overlap anyway
 GOLDEN = np.pi * (3 - np.sqrt(5))  # radians between directions of dots on one place
@@ -28,25 +28,25 @@ def dot_places(plane: CodeMap) -> Array:
         return plane.place_of(plane.codes)
     codes = (plane.codes * plane.scale).astype(np.float32)
     nodes = plane.surface * plane.scale
-    parts = [_between_nodes(codes[first : first + AT_ONCE], nodes) for first in range(0, len(codes), AT_ONCE)]
-    places = np.concatenate(parts)
+    batches = [_between_nodes(codes[first : first + BATCH_CODES], nodes) for first in range(0, len(codes), BATCH_CODES)]
+    places = np.concatenate(batches)
     return places if len(places) > MOST_SETTLED else _settled(places, codes)
 
 
 def _between_nodes(codes: Array, nodes: Array) -> Array:
     side = len(nodes)
     flat = nodes.reshape(side * side, -1)
-    far = np.square(flat).sum(1) - 2 * codes @ flat.T
-    best = far.argmin(1)
+    distances = np.square(flat).sum(1) - 2 * codes @ flat.T  # squared, less the code's own square: moves no minimum
+    nearest_nodes = distances.argmin(1)
     steps = np.arange(-round(2 * RADIUS), round(2 * RADIUS) + 1)
-    down, across = (step.ravel() for step in np.meshgrid(steps, steps, indexing="ij"))
-    row, column = (best // side)[:, None] + down, (best % side)[:, None] + across
-    inside = (np.minimum(row, column) >= 0) & (np.maximum(row, column) < side)
-    gap = np.take_along_axis(far, np.clip(row, 0, side - 1) * side + np.clip(column, 0, side - 1), 1)
-    gap = np.where(inside, gap - far.min(1)[:, None], np.float32(np.inf))
-    width = np.sort(gap, axis=1)[:, [min(NEAREST, side * side) - 1]]
-    window = np.exp((np.square(down) + np.square(across)) / (-2 * RADIUS**2))
-    weight = window * np.exp(-gap / np.maximum(width, 1e-12))
+    row_steps, column_steps = (step.ravel() for step in np.meshgrid(steps, steps, indexing="ij"))
+    row, column = (nearest_nodes // side)[:, None] + row_steps, (nearest_nodes % side)[:, None] + column_steps
+    on_plane = (np.minimum(row, column) >= 0) & (np.maximum(row, column) < side)
+    gap = np.take_along_axis(distances, np.clip(row, 0, side - 1) * side + np.clip(column, 0, side - 1), 1)
+    gap = np.where(on_plane, gap - distances.min(1)[:, None], np.float32(np.inf))
+    widest_gap = np.sort(gap, axis=1)[:, [min(NEAREST, side * side) - 1]]
+    window = np.exp((np.square(row_steps) + np.square(column_steps)) / (-2 * RADIUS**2))
+    weight = window * np.exp(-gap / np.maximum(widest_gap, 1e-12))
     mean = np.stack([(weight * column).sum(1), (weight * row).sum(1)], 1) / weight.sum(1, keepdims=True)
     places: Array = (mean / (side - 1)).astype(np.float32)
     return places
@@ -57,57 +57,60 @@ def _settled(places: Array, codes: Array) -> Array:
     count = len(places)
     if count == 1:
         return places
-    far = 1 / np.sqrt(count)  # between dots, were they even
+    spacing = 1 / np.sqrt(count)  # between dots, were they even
     similar = _similar(codes, min(NEIGHBOURS, count - 1))
     for _ in range(SETTLING_ROUNDS):
         move = np.zeros_like(places)
-        one, other = _near_pairs(places, far)
-        way = places[one] - places[other]
-        apart = np.hypot(*way.T)[:, None]
-        turn = GOLDEN * np.arange(len(way))
-        way = np.where(apart > 1e-9, way / np.maximum(apart, 1e-9), np.stack([np.cos(turn), np.sin(turn)], 1))
-        push = way * np.maximum(far - apart, 0) / 4
-        np.add.at(move, one, push)
-        np.add.at(move, other, -push)
-        move += (np.maximum(far / 2 - places, 0) - np.maximum(places + far / 2 - 1, 0)) / 2  # off the rim
-        way = places[similar] - places[:, None]
-        near = np.hypot(*way.transpose(2, 0, 1)) < REACH
-        move += DRAWN * (way * near[..., None]).sum(1) / np.maximum(near.sum(1), 1)[:, None]
+        dots, partners = _near_pairs(places, spacing)
+        offsets = places[dots] - places[partners]
+        distances = np.hypot(*offsets.T)[:, None]
+        angles = GOLDEN * np.arange(len(offsets))
+        offsets = np.where(
+            distances > 1e-9, offsets / np.maximum(distances, 1e-9), np.stack([np.cos(angles), np.sin(angles)], 1)
+        )
+        push = offsets * np.maximum(spacing - distances, 0) / 4
+        np.add.at(move, dots, push)
+        np.add.at(move, partners, -push)
+        move += (np.maximum(spacing / 2 - places, 0) - np.maximum(places + spacing / 2 - 1, 0)) / 2  # off the rim
+        offsets = places[similar] - places[:, None]
+        in_reach = np.hypot(*offsets.transpose(2, 0, 1)) < REACH
+        move += ATTRACTION * (offsets * in_reach[..., None]).sum(1) / np.maximum(in_reach.sum(1), 1)[:, None]
         places = np.clip(places + move, 0, 1).astype(np.float32)
     return places
 
 
 def _similar(codes: Array, count: int) -> npt.NDArray[np.intp]:
-    half = np.square(codes).sum(1) / 2
-    found = []
-    for first in range(0, len(codes), AT_ONCE):
-        part = codes[first : first + AT_ONCE]
-        far = half - part @ codes.T
-        far[np.arange(len(part)), first + np.arange(len(part))] = np.inf
-        found.append(np.argpartition(far, count - 1, axis=1)[:, :count])
-    return np.concatenate(found)
+    half_squares = np.square(codes).sum(1) / 2
+    neighbours = []
+    for first in range(0, len(codes), BATCH_CODES):
+        batch = codes[first : first + BATCH_CODES]
+        distances = half_squares - batch @ codes.T
+        distances[np.arange(len(batch)), first + np.arange(len(batch))] = np.inf
+        neighbours.append(np.argpartition(distances, count - 1, axis=1)[:, :count])
+    return np.concatenate(neighbours)
 
 
-def _near_pairs(places: Array, far: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """And some others, by cells of width ``far``."""
-    column, row = np.floor(places / far).astype(np.intp).T
-    wide = column.max() + 3  # so that no row reaches into the next
-    cell = row * wide + column
+def _near_pairs(places: Array, spacing: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """And some others, by cells of width ``spacing``."""
+    column, row = np.floor(places / spacing).astype(np.intp).T
+    row_length = column.max() + 3  # so that no row reaches into the next
+    cell = row * row_length + column
     order = np.argsort(cell, kind="stable")
     cell, index = cell[order], np.arange(len(places))
     pairs = []
-    for step in (0, 1, wide - 1, wide, wide + 1):
+    # Each pair of adjacent cells once: the cell itself, the next one, and three of the next row.
+    for step in (0, 1, row_length - 1, row_length, row_length + 1):
         first = index + 1 if step == 0 else np.searchsorted(cell, cell + step)
         count = np.searchsorted(cell, cell + step, "right") - first
         ends = np.cumsum(count)
-        other = np.arange(ends[-1]) + np.repeat(first - (ends - count), count)
-        pairs.append(order[np.stack([np.repeat(index, count), other])])
-    one, other = np.concatenate(pairs, axis=1)
-    return one, other
+        partners = np.arange(ends[-1]) + np.repeat(first - (ends - count), count)
+        pairs.append(order[np.stack([np.repeat(index, count), partners])])
+    dots, partners = np.concatenate(pairs, axis=1)
+    return dots, partners
 
 
 MAP_ROUNDS = 60  # half as many shorten the map's reach by .02 deviations
-EASED = 200  # maximum rounds of easing; one or two are usual
+MOST_EASING_ROUNDS = 200  # one or two are usual
 WIDEST = 0.5  # of a side: the neighbourhood's initial radius
 NARROWEST = 0.5  # of the node distance: final radius; .7 shortens the map's reach by .1 deviations
 EMPTY = 1e-12  # weight of points below which a node does not move
@@ -120,18 +123,19 @@ def unfolding(points: Array, side: int) -> Iterator[Array]:
     move all nodes at once. Distances are Euclidean; ``side`` is at least 2.
     """
     nodes = _flat(points, side)
-    at = np.arange(side)
-    apart = np.square(at[:, None] - at)
+    indices = np.arange(side)
+    squared_distances = np.square(indices[:, None] - indices)
     for radius in np.geomspace(max(WIDEST * side, NARROWEST), NARROWEST, MAP_ROUNDS):
-        near = np.exp(apart / (-2 * radius**2))
-        best = nearest(points, nodes.reshape(side * side, -1))
-        count = np.bincount(best, minlength=side * side)
-        total = np.stack([np.bincount(best, column, side * side) for column in points.T], axis=-1)
-        weight = near @ count.reshape(side, side) @ near
-        moved = np.tensordot(near, total.reshape(side, side, -1), 1)
-        moved = np.einsum("ab,cbn->can", near, moved, optimize=True)
-        bent = moved / np.maximum(weight, EMPTY)[..., None]
-        nodes = np.where(weight[..., None] > EMPTY, bent, nodes).astype(np.float32)
+        kernel = np.exp(squared_distances / (-2 * radius**2))
+        nearest_nodes = nearest(points, nodes.reshape(side * side, -1))
+        node_counts = np.bincount(nearest_nodes, minlength=side * side)
+        node_sums = np.stack([np.bincount(nearest_nodes, column, side * side) for column in points.T], axis=-1)
+        weight = kernel @ node_counts.reshape(side, side) @ kernel
+        # A Gaussian of the plane is one along rows times one along columns.
+        weighted_sums = np.tensordot(kernel, node_sums.reshape(side, side, -1), 1)
+        weighted_sums = np.einsum("ab,cbn->can", kernel, weighted_sums, optimize=True)
+        means = weighted_sums / np.maximum(weight, EMPTY)[..., None]
+        nodes = np.where(weight[..., None] > EMPTY, means, nodes).astype(np.float32)
         yield nodes
 
 
@@ -141,24 +145,26 @@ def eased(nodes: Array, longest: float) -> Array:
     Both move equally; a node with several such neighbours moves by the mean.
     """
     nodes = nodes.copy()
-    for _ in range(EASED):
-        moves, drawn, far = np.zeros_like(nodes), np.zeros(nodes.shape[:2], np.float32), False
+    for _ in range(MOST_EASING_ROUNDS):
+        moves, pull_counts, any_long = np.zeros_like(nodes), np.zeros(nodes.shape[:2], np.float32), False
         for axis in (0, 1):
-            way = np.diff(nodes, axis=axis)
-            apart = np.sqrt(np.square(way).sum(-1))
-            over = apart > longest
-            far |= bool(over.any())
+            differences = np.diff(nodes, axis=axis)
+            lengths = np.sqrt(np.square(differences).sum(-1))
+            too_long = lengths > longest
+            any_long |= bool(too_long.any())
             # Overshoot by a hundredth, or the last steps would become ever smaller.
-            half = way * np.where(over, (1 - 0.99 * longest / np.maximum(apart, EMPTY)) / 2, 0)[..., None]
-            before, after = [slice(None)] * 2, [slice(None)] * 2
-            before[axis], after[axis] = slice(None, -1), slice(1, None)
-            moves[*before] += half
-            moves[*after] -= half
-            drawn[*before] += over
-            drawn[*after] += over
-        if not far:
+            half_excess = (
+                differences * np.where(too_long, (1 - 0.99 * longest / np.maximum(lengths, EMPTY)) / 2, 0)[..., None]
+            )
+            lower_nodes, upper_nodes = [slice(None)] * 2, [slice(None)] * 2
+            lower_nodes[axis], upper_nodes[axis] = slice(None, -1), slice(1, None)
+            moves[*lower_nodes] += half_excess
+            moves[*upper_nodes] -= half_excess
+            pull_counts[*lower_nodes] += too_long
+            pull_counts[*upper_nodes] += too_long
+        if not any_long:
             break
-        nodes += moves / np.maximum(drawn, 1)[..., None]
+        nodes += moves / np.maximum(pull_counts, 1)[..., None]
     return nodes
 
 
@@ -176,19 +182,19 @@ def _flat(points: Array, side: int) -> Array:
 SIDE = 40  # nodes a side: 15 pixels apart on a map of 600; finer is not visible
 LARGEST_STEP = 0.14  # standard deviations a pixel of 600: larger steps are audible jumps in a drag
 PIXELS = 600
-LONG = 0.01  # share of steps that may be longer while the plane is fitted; they are shortened afterwards
+LONG_SHARE = 0.01  # share of steps that may be longer while the plane is fitted; they are shortened afterwards
 DOTS = 3000  # in a file; more would overlap
 BYTES = 160_000  # of the map in a file, as text
 SURFACE_BYTES = 60_000  # of these, for the nodes before compression: models of many latents have fewer nodes
-SOUND = 0.5  # weight of sound relative to codes: with .3, the largest step is .8 dB a pixel, not .6
-SOUNDS = 8  # principal components of the levels: 97 % of their variance for gm-chroma-8
+SOUND_WEIGHT = 0.5  # weight of sound relative to codes: with .3, the largest step is .8 dB a pixel, not .6
+SOUND_COMPONENTS = 8  # principal components of the levels: 97 % of their variance for gm-chroma-8
 LOWEST, HIGHEST = 2.0, 98.0  # percentiles of brightness and loudness that are shown as 0 and 1
 
 
 def map_of(model: Model) -> CodeMap | None:
     """The file's map, or one of its landmarks; None without either."""
     if model.map is not None:
-        return shown(model, model.map)
+        return updated_map(model, model.map)
     marks = model.card.landmarks
     if not marks:
         return None
@@ -204,41 +210,45 @@ def make_code_map(model: Model, codes: Array, labels: Sequence[str], notes: npt.
     bounded steps. ``notes``: pitch classes or `NO_NOTE`, [codes].
     """
     card = model.card
-    codes = within(codes, card)
-    heard = timbre(model, codes, _conditions(card, labels))
+    codes = within_spans(codes, card)
+    timbres = timbre(model, codes, _conditions(card, labels))
     surface = (
-        _latents(card) if len(card.latents) <= 2 else _through(card, codes, None if heard is None else heard.levels)
+        _latents(card)
+        if len(card.latents) <= 2
+        else _fitted_surface(card, codes, None if timbres is None else timbres.levels)
     )
-    known, label = np.unique(np.array(labels), return_inverse=True)
+    unique_labels, label = np.unique(np.array(labels), return_inverse=True)
     bare = CodeMap(
-        surface=within(surface, card),
+        surface=within_spans(surface, card),
         places=np.zeros((len(codes), 2), np.float32),
         codes=codes,
         notes=notes,
-        brightness=_scaled(np.zeros(len(codes), np.float32) if heard is None else heard.brightness),
+        brightness=_scaled(np.zeros(len(codes), np.float32) if timbres is None else timbres.brightness),
         label=label.astype(np.intp),
-        labels=tuple(known.tolist()),
-        loudness=_scaled(np.zeros(len(codes), np.float32) if heard is None else heard.loudness),
+        labels=tuple(unique_labels.tolist()),
+        loudness=_scaled(np.zeros(len(codes), np.float32) if timbres is None else timbres.loudness),
         scale=in_deviations(card).astype(np.float32),
     )
     return replace(bare, places=dot_places(bare))
 
 
-def shown(model: Model, read: CodeMap) -> CodeMap:
+def updated_map(model: Model, read: CodeMap) -> CodeMap:
     """A file's map with loudness, and places by this timbrel's method."""
     labels = [read.labels[index] for index in read.label]
-    heard = timbre(model, read.codes, _conditions(model.card, labels))
-    return replace(read, places=dot_places(read), loudness=read.loudness if heard is None else _scaled(heard.loudness))
+    timbres = timbre(model, read.codes, _conditions(model.card, labels))
+    return replace(
+        read, places=dot_places(read), loudness=read.loudness if timbres is None else _scaled(timbres.loudness)
+    )
 
 
 def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> str:
     """Text of a map, at most `BYTES`, of evenly chosen codes."""
-    kept = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), DOTS)).astype(np.intp))
-    found = make_code_map(model, codes[kept], [labels[index] for index in kept], notes[kept])
-    text = found.text()
+    indices = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), DOTS)).astype(np.intp))
+    plane = make_code_map(model, codes[indices], [labels[index] for index in indices], notes[indices])
+    text = plane.text()
     while len(text.encode()) > BYTES:
-        found = found.thinned(len(found.codes) * 9 // 10)
-        text = found.text()
+        plane = plane.thinned(len(plane.codes) * 9 // 10)
+        text = plane.text()
     return text
 
 
@@ -252,38 +262,38 @@ def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
 
 
 def _latents(card: Card) -> Array:
-    across = np.tile(np.array([0.0, 1.0], np.float32), (2, 1))
-    parts = np.stack([across, 1 - across.T], axis=-1)[..., : len(card.latents)]
+    corners = np.tile(np.array([0.0, 1.0], np.float32), (2, 1))
+    positions = np.stack([corners, 1 - corners.T], axis=-1)[..., : len(card.latents)]
     low, high = np.array(card.spans, np.float32).T
-    plane: Array = low + parts * (high - low)
+    plane: Array = low + positions * (high - low)
     return plane
 
 
-def _through(card: Card, codes: Array, heard: Array | None) -> Array:
+def _fitted_surface(card: Card, codes: Array, levels: Array | None) -> Array:
     n = codes.shape[1]
     side = int(np.clip(np.sqrt(SURFACE_BYTES / (2 * n)), 2, SIDE))
     mean, scale = codes.mean(0), in_deviations(card)
     points = (codes - mean) * scale
-    if heard is not None:
-        size = np.sqrt(np.square(points).sum(1).mean())
-        points = np.concatenate([points, SOUND * size * _principal(heard)], axis=1)
+    if levels is not None:
+        code_rms = np.sqrt(np.square(points).sum(1).mean())
+        points = np.concatenate([points, SOUND_WEIGHT * code_rms * _principal(levels)], axis=1)
     longest = LARGEST_STEP * PIXELS / (side - 1)
     plane = np.zeros((side, side, n), np.float32)
     for nodes in unfolding(points.astype(np.float32), side):
-        apart = [np.sqrt(np.square(np.diff(nodes[..., :n], axis=axis)).sum(-1)).ravel() for axis in (0, 1)]
-        if np.mean(np.concatenate(apart) > longest) <= LONG:
+        step_lengths = [np.sqrt(np.square(np.diff(nodes[..., :n], axis=axis)).sum(-1)).ravel() for axis in (0, 1)]
+        if np.mean(np.concatenate(step_lengths) > longest) <= LONG_SHARE:
             plane = nodes[..., :n]
     deviations = np.array([latent.std for latent in card.latents], np.float32)
-    through: Array = mean + eased(plane, longest) * deviations
-    return through
+    surface: Array = mean + eased(plane, longest) * deviations
+    return surface
 
 
-def _principal(heard: Array) -> Array:
-    apart = heard - heard.mean(0)
-    _, axes = np.linalg.eigh(apart.T @ apart)
-    found: Array = apart @ axes[:, -SOUNDS:]
-    width = np.sqrt(np.square(found).sum(1).mean())
-    return found / np.float32(max(width, 1e-9))
+def _principal(levels: Array) -> Array:
+    centered = levels - levels.mean(0)
+    _, axes = np.linalg.eigh(centered.T @ centered)
+    components: Array = centered @ axes[:, -SOUND_COMPONENTS:]
+    component_rms = np.sqrt(np.square(components).sum(1).mean())
+    return components / np.float32(max(component_rms, 1e-9))
 
 
 def _scaled(numbers: Array) -> Array:

@@ -26,14 +26,14 @@ States = dict[str, Array]  # recurrent state of a decoder, by name, [voice, *sha
 
 
 class ParityResult(NamedTuple):
-    """Largest difference from the card's reference, which has ``told`` of ``width`` outputs.
+    """Largest difference from the card's reference, which has ``points`` of ``width`` outputs.
 
     Faint outputs' differences weigh up to 1 / `FAINT` times as much.
     """
 
     difference: float
     tolerance: float
-    told: int
+    points: int
     width: int
 
     @property
@@ -58,21 +58,23 @@ class Model:
         # Stamped before reading, so that a change while reading is detected.
         self.stamp = stamp(path) if data is None else None
         self.session = open_session(path, data=data)
-        about = metadata(self.session, path)
-        text = about.get(METADATA_KEY)
-        if text is None:
+        file_metadata = metadata(self.session, path)
+        card_text = file_metadata.get(METADATA_KEY)
+        if card_text is None:
             raise UserError(f"{path} is an ONNX file without a timbrel card; make one with 'timbrel export'")
-        self.card: Card = read_card(text, str(path))
+        self.card: Card = read_card(card_text, str(path))
         self.warnings = _card_warnings(self.card, path)
         self._one_hot = np.eye(self.card.conditions, dtype=np.float32)
         self._outputs = {"frame": [self.card.frame_width]} | {f"{s.name}_next": s.shape for s in self.card.state}
         self._noise = self.card.stream.noise if self.card.stream else 0
         self._check_graph()
         self._try_ends()
-        ways = about.get(GESTURE_KEY)
-        self.gestures: Gestures | None = None if ways is None else read_gestures(ways, self.card, str(path))
-        plane = about.get(MAP_KEY)
-        self.map: CodeMap | None = None if plane is None else read_map(plane, self.card, str(path))
+        gesture_text = file_metadata.get(GESTURE_KEY)
+        self.gestures: Gestures | None = (
+            None if gesture_text is None else read_gestures(gesture_text, self.card, str(path))
+        )
+        map_text = file_metadata.get(MAP_KEY)
+        self.map: CodeMap | None = None if map_text is None else read_map(map_text, self.card, str(path))
 
     def __reduce__(self) -> tuple[type["Model"], tuple[Path, bytes | None]]:
         return Model, (self.path, self._data)
@@ -111,8 +113,8 @@ class Model:
         feeds = {"latent": latent} | state | self.condition_inputs(condition)
         if self._noise:
             feeds["noise"] = np.zeros((len(latent), self._noise), np.float32) if noise is None else noise
-        frame, *after = run(self.session, self.path, self._outputs, feeds)
-        return frame, dict(zip(state, after, strict=True))
+        frame, *next_states = run(self.session, self.path, self._outputs, feeds)
+        return frame, dict(zip(state, next_states, strict=True))
 
     def condition_inputs(self, condition: npt.NDArray[np.intp] | Array) -> dict[str, Array]:
         """Graph inputs, by name, of a ``condition`` as in `step`."""
@@ -136,18 +138,20 @@ class Model:
     def verify(self) -> ParityResult:
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
-        told = reference.chroma or reference.label or reference.key or [0] * len(latent)
-        condition = np.asarray(told, np.intp)
+        reference_conditions = reference.chroma or reference.label or reference.key or [0] * len(latent)
+        condition = np.asarray(reference_conditions, np.intp)
         frame, width = self.after(reference.steps, latent, condition), self.card.frame_width
         differences = np.abs(frame[:, reference.points] - np.asarray(reference.frame, np.float32))
         points = len(set(reference.points))
         if reference.peaks is not None:
-            rows, values = reference.unpack_peaks(width)
+            peak_rows, values = reference.unpack_peaks(width)
             expected = np.frombuffer(values, "<f2").astype(np.float32)
-            apart = np.abs(frame[np.frombuffer(rows, np.uint8), np.arange(width)] - expected)
-            size = np.abs(expected)
-            apart = np.maximum(apart - size * HALF_ROUNDS - HALF_STEPS, 0.0)
-            differences = np.append(differences, apart / np.minimum(size / max(size.max(), HALF_STEPS) + FAINT, 1.0))
+            peak_errors = np.abs(frame[np.frombuffer(peak_rows, np.uint8), np.arange(width)] - expected)
+            magnitudes = np.abs(expected)
+            peak_errors = np.maximum(peak_errors - magnitudes * HALF_ROUNDS - HALF_STEPS, 0.0)
+            differences = np.append(
+                differences, peak_errors / np.minimum(magnitudes / max(magnitudes.max(), HALF_STEPS) + FAINT, 1.0)
+            )
             points = width
         return ParityResult(float(differences.max()), reference.tolerance, points, width)
 
@@ -157,16 +161,21 @@ class Model:
         inputs = {i.name: i.shape for i in self.session.get_inputs()}
         outputs = {o.name: o.shape for o in self.session.get_outputs()}
         expected_inputs: dict[str, list[int]] = {"latent": [len(card.latents)]}
-        told = self.condition_inputs(np.zeros(1, np.intp))
-        expected_inputs |= {name: list(given.shape[1:]) for name, given in told.items()}
+        condition_feeds = self.condition_inputs(np.zeros(1, np.intp))
+        expected_inputs |= {name: list(feed.shape[1:]) for name, feed in condition_feeds.items()}
         if self._noise:
             expected_inputs["noise"] = [self._noise]
         expected_inputs |= {state.name: state.shape for state in card.state}
-        for what, found, expected in (("inputs", inputs, expected_inputs), ("outputs", outputs, self._outputs)):
-            shapes = {name: list(shape[1:]) for name, shape in found.items()}
+        for direction, graph_shapes, expected in (
+            ("inputs", inputs, expected_inputs),
+            ("outputs", outputs, self._outputs),
+        ):
+            shapes = {name: list(shape[1:]) for name, shape in graph_shapes.items()}
             if shapes != expected:
-                raise UserError(f"{path}: its graph's {what} {shapes} are not the card's {expected}; export it again")
-            fixed = [name for name, shape in found.items() if isinstance(shape[0], int)]
+                raise UserError(
+                    f"{path}: its graph's {direction} {shapes} are not the card's {expected}; export it again"
+                )
+            fixed = [name for name, shape in graph_shapes.items() if isinstance(shape[0], int)]
             if fixed:
                 raise UserError(f"{path}: the voice axis of {fixed[0]!r} is fixed, it must be dynamic; export it again")
 
@@ -231,10 +240,10 @@ def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, s
         UserError: not UTF-8.
     """
     try:
-        found: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        entries: dict[str, str] = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError:
         raise _not_onnx(path, "its metadata are no UTF-8") from None
-    return found
+    return entries
 
 
 def run(
@@ -249,17 +258,17 @@ def run(
         UserError: the graph cannot run, such as for lack of memory, or returns another shape.
     """
     try:
-        given: list[Array] = session.run(list(outputs), feeds)
+        arrays: list[Array] = session.run(list(outputs), feeds)
     except Exception as error:  # as in `open_session`
         raise UserError(f"{path} cannot be run ({_reason(error)}); export it again") from None
     rows = len(next(iter(feeds.values())))
-    for (name, shape), found in zip(outputs.items(), given, strict=True):
-        if found.shape != (rows, *shape):
+    for (name, shape), array in zip(outputs.items(), arrays, strict=True):
+        if array.shape != (rows, *shape):
             raise UserError(
-                f"{path}: its graph gives a {name} of shape {list(found.shape)} where it says {[rows, *shape]}; "
+                f"{path}: its graph gives a {name} of shape {list(array.shape)} where it says {[rows, *shape]}; "
                 "export it again"
             )
-    return given
+    return arrays
 
 
 def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
@@ -269,10 +278,10 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
         UserError: names the first that is not.
     """
     try:
-        puts = [(put.name, put.type, put.shape) for put in (*session.get_inputs(), *session.get_outputs())]
+        ports = [(port.name, port.type, port.shape) for port in (*session.get_inputs(), *session.get_outputs())]
     except UnicodeDecodeError:
         raise _not_onnx(path, "a name in its graph is no UTF-8") from None
-    for name, kind, shape in puts:
+    for name, kind, shape in ports:
         if kind != "tensor(float)" or not shape:
             raise UserError(f"{path}: {name!r} of its graph is no batch of float32 numbers; export it again")
 
@@ -308,15 +317,15 @@ def _check_file(path: Path) -> None:
 
 def _check_bytes(path: Path, data: bytes) -> None:
     try:
-        elsewhere, endless = leads_out(data), repeats(data)
+        has_external_data, may_not_end = leads_out(data), repeats(data)
     except NotONNX as problem:
         raise _not_onnx(path, str(problem)) from None
-    if elsewhere:
+    if has_external_data:
         raise UserError(
             f"{path} keeps weights in other files (ONNX external data), and a model must be one file; "
             "export it again with its weights in it"
         )
-    if endless:
+    if may_not_end:
         raise _not_onnx(path, "it has functions, or a node with a graph of its own such as Loop, which may never end")
 
 
@@ -325,7 +334,9 @@ def _not_onnx(path: Path, reason: str) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    asked = re.search(r"requested bytes of (\d+)", str(error))  # the arena's message, among lines of C++
-    if asked:
-        return f"it asks for {int(asked[1]) / 1e9:.3g} GB of memory, all models have {RUN_BYTES / 1e9:.3g} GB together"
+    request = re.search(r"requested bytes of (\d+)", str(error))  # the arena's message, among lines of C++
+    if request:
+        return (
+            f"it asks for {int(request[1]) / 1e9:.3g} GB of memory, all models have {RUN_BYTES / 1e9:.3g} GB together"
+        )
     return (str(error).splitlines() or [""])[0].rsplit(" : ", 1)[-1][:120]

@@ -63,16 +63,16 @@ def _parts(data: bytes) -> Iterator[tuple[str, int, int]]:
     """All fields in messages that lead to tensors: message type, field number, value of a varint."""
     waiting, fields = [(0, len(data), "model", 1)], 0
     while waiting:
-        at, end, message, depth = waiting.pop()
+        begin, end, message, depth = waiting.pop()
         if depth > DEEPEST:
             raise NotONNX(f"its messages nest more than {DEEPEST} deep")
-        for number, wire, value, begin, length in _fields(data, at, end):
+        for number, wire, value, content_begin, length in _fields(data, begin, end):
             fields += 1
             if fields > MOST_FIELDS:
                 raise NotONNX(f"it has more than {MOST_FIELDS} parts")
             yield message, number, value
             if wire == BYTES and number in HOLDS[message]:
-                waiting.append((begin, begin + length, HOLDS[message][number], depth + 1))
+                waiting.append((content_begin, content_begin + length, HOLDS[message][number], depth + 1))
 
 
 def graph_of(data: bytes) -> bytes:
@@ -102,36 +102,39 @@ def card_of(file: Path) -> str:
             if count == MOST_MODEL_FIELDS:
                 raise NotONNX(f"it has more than {MOST_MODEL_FIELDS} parts")
             if number == METADATA and wire == BYTES:
-                entry = {field: data[at : at + size] for field, _, _, at, size in _fields(data, begin, begin + length)}
+                entry = {
+                    field: data[offset : offset + size]
+                    for field, _, _, offset, size in _fields(data, begin, begin + length)
+                }
                 if entry.get(KEY) == CARD:
                     return entry.get(VALUE, b"").decode()
     return ""
 
 
-def _fields(data: bytes | mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+def _fields(data: bytes | mmap.mmap, offset: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Number, wire type, value of a varint, and the content's first byte and length."""
-    while at < end:
-        tag, at = _varint(data, at, end)
+    while offset < end:
+        tag, offset = _varint(data, offset, end)
         if tag >> 32:  # onnxruntime would drop the upper bits and read another field
-            raise NotONNX(f"a field of an impossible number at byte {at}")
+            raise NotONNX(f"a field of an impossible number at byte {offset}")
         wire, value = tag & 7, 0
         length = {FIXED64: 8, FIXED32: 4}.get(wire, 0)
         if wire == VARINT:
-            value, at = _varint(data, at, end)
+            value, offset = _varint(data, offset, end)
         elif wire == BYTES:
-            length, at = _varint(data, at, end)
+            length, offset = _varint(data, offset, end)
         elif not length:
-            raise NotONNX(f"wire type {wire} at byte {at}")
-        if length > end - at:
-            raise NotONNX(f"it was cut off: {length} bytes announced at byte {at}, {end - at} are there")
-        yield tag >> 3, wire, value, at, length
-        at += length
+            raise NotONNX(f"wire type {wire} at byte {offset}")
+        if length > end - offset:
+            raise NotONNX(f"it was cut off: {length} bytes announced at byte {offset}, {end - offset} are there")
+        yield tag >> 3, wire, value, offset, length
+        offset += length
 
 
-def _varint(data: bytes | mmap.mmap, at: int, end: int) -> tuple[int, int]:
+def _varint(data: bytes | mmap.mmap, offset: int, end: int) -> tuple[int, int]:
     value = 0
-    for place in range(at, min(at + 10, end)):
-        value |= (data[place] & 0x7F) << 7 * (place - at)
-        if data[place] < 0x80:
-            return value, place + 1
-    raise NotONNX(f"a broken number at byte {at}")
+    for position in range(offset, min(offset + 10, end)):
+        value |= (data[position] & 0x7F) << 7 * (position - offset)
+        if data[position] < 0x80:
+            return value, position + 1
+    raise NotONNX(f"a broken number at byte {offset}")

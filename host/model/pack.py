@@ -33,11 +33,11 @@ DEEPEST = 8  # folders in one another
 LONGEST_NAME = 200  # bytes of a pack's name, or of a part of a file's
 LARGEST_DIRECTORY = 1 << 22  # bytes of a zip file's list of entries
 PROVED = ".proved"  # suffix of a file beside the unpacked folder, once its model gave its reference here
-LEFT_SECONDS = 3600.0  # the age of leftovers of interrupted processes, for removal
+LEFTOVER_SECONDS = 3600.0  # the age of leftovers of interrupted processes, for removal
 RECORD, LOCATOR = 22, 20  # bytes of a zip file's end record, and of the locator of a zip64 one before it
 LONGEST_END = LOCATOR + RECORD + (1 << 16)  # and a comment
-PIECE = 1 << 20
-ONCE_MORE = "get it again, or ask its maker"
+PIECE_BYTES = 1 << 20
+RETRY_ADVICE = "get it again, or ask its maker"
 # Of damaged entries, unknown methods and encryption; `zipfile` raises them while it reads.
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError, RuntimeError)
 
@@ -49,7 +49,7 @@ class PackedFile(NamedTuple):
 
 class PackManifest(NamedTuple):
     name: str
-    about: Mapping[str, str]  # description, licence, credits, kind and the version of timbrel
+    metadata: Mapping[str, str]  # description, licence, credits, kind and the version of timbrel
     files: Mapping[str, PackedFile]  # by path in the pack
 
 
@@ -109,12 +109,12 @@ def _is_whole(folder: Path, manifest: PackManifest) -> bool:
 
 def _clear(home: Path, folder: Path, manifest: PackManifest) -> None:
     """Also removes old leftovers of interrupted processes."""
-    for left in home.iterdir():
+    for entry in home.iterdir():
         with contextlib.suppress(OSError):
-            broken = left == folder and not _is_whole(folder, manifest)  # another process may just have finished it
-            old = left.name.startswith(".") and time.time() - left.stat().st_mtime > LEFT_SECONDS
+            broken = entry == folder and not _is_whole(folder, manifest)  # another process may just have finished it
+            old = entry.name.startswith(".") and time.time() - entry.stat().st_mtime > LEFTOVER_SECONDS
             if broken or old:
-                shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(entry, ignore_errors=True)
 
 
 def digest_of(file: Path) -> str | None:
@@ -160,8 +160,8 @@ def _packs() -> Path:
 
 def _home(file: Path) -> Path | None:
     packs, place = _packs(), file.resolve()
-    within = packs in place.parents and place.relative_to(packs).parts
-    return packs / within[0] if within else None
+    inner_parts = packs in place.parents and place.relative_to(packs).parts
+    return packs / inner_parts[0] if inner_parts else None
 
 
 class _opened:
@@ -186,35 +186,35 @@ class _opened:
             length = file.seek(0, os.SEEK_END)
             file.seek(max(0, length - LONGEST_END))
             end = file.read()
-        places = {len(end) - RECORD, end.rfind(b"PK\x05\x06")}  # zipfile takes the first if nothing follows it
-        for at in places:
-            if at < 0 or end[at : at + 4] != b"PK\x05\x06":
+        end_offsets = {len(end) - RECORD, end.rfind(b"PK\x05\x06")}  # zipfile takes the first if nothing follows it
+        for offset in end_offsets:
+            if offset < 0 or end[offset : offset + 4] != b"PK\x05\x06":
                 continue
-            if end[max(0, at - LOCATOR) : at].startswith(b"PK\x06\x07"):  # its sizes would count
+            if end[max(0, offset - LOCATOR) : offset].startswith(b"PK\x06\x07"):  # its sizes would count
                 raise zipfile.BadZipFile("it is of format zip64, which packs do not need")
-            if int.from_bytes(end[at + 12 : at + 16], "little") > LARGEST_DIRECTORY:
+            if int.from_bytes(end[offset + 12 : offset + 16], "little") > LARGEST_DIRECTORY:
                 raise zipfile.BadZipFile("it lists too many files")
 
     def __exit__(self, *error: object) -> None:
         self._archive.close()
 
 
-def damaged(path: Path, why: str) -> UserError:
-    return UserError(f"{path} is no pack, or damaged ({printable(why)}); {ONCE_MORE}")
+def damaged(path: Path, reason: str) -> UserError:
+    return UserError(f"{path} is no pack, or damaged ({printable(reason)}); {RETRY_ADVICE}")
 
 
 def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
     try:
-        text = b"".join(_pieces(archive, MANIFEST, LARGEST_MANIFEST))
-        told: Any = json.loads(text)
-        version = told["format"]
+        text = b"".join(_read_pieces(archive, MANIFEST, LARGEST_MANIFEST))
+        fields: Any = json.loads(text)
+        version = fields["format"]
         if isinstance(version, int) and version > FORMAT:
             raise UserError(f"{path} has format {version}, this timbrel reads {FORMAT}; update timbrel")
         files = {
-            str(name): PackedFile(int(entry["bytes"]), str(entry["sha256"])) for name, entry in told["files"].items()
+            str(name): PackedFile(int(entry["bytes"]), str(entry["sha256"])) for name, entry in fields["files"].items()
         }
-        about = {str(key): str(value) for key, value in told["about"].items()}
-        name = str(told["name"])
+        metadata = {str(key): str(value) for key, value in fields["about"].items()}
+        name = str(fields["name"])
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, *ZIP_ERRORS) as error:
@@ -223,13 +223,13 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
         raise damaged(path, "its name is no name of a folder")
     if not 1 <= len(files) <= MOST_FILES:
         raise damaged(path, f"it names {len(files)} files, at most {MOST_FILES} are possible")
-    if wrong := [one for one in files if not _is_plain(one)]:
+    if wrong := [member for member in files if not _is_plain(member)]:
         raise damaged(path, f"{wrong[0]!r} is no name of a file in it")
     if any(file.size < 0 for file in files.values()) or sum(file.size for file in files.values()) > LARGEST:
-        raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB, which is no instrument; {ONCE_MORE}")
-    if len({one.casefold() for one in files}) < len(files):
+        raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB, which is no instrument; {RETRY_ADVICE}")
+    if len({member.casefold() for member in files}) < len(files):
         raise damaged(path, "two of its files have one name")
-    return PackManifest(name, about, files)
+    return PackManifest(name, metadata, files)
 
 
 def _is_plain(name: str) -> bool:
@@ -251,7 +251,7 @@ def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile
     place, digest, size = folder / name, hashlib.sha256(), 0
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.open("xb") as file:
-        pieces = _pieces(archive, name, packed.size)
+        pieces = _read_pieces(archive, name, packed.size)
         while True:
             try:
                 piece = next(pieces, b"")
@@ -266,12 +266,12 @@ def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile
         raise damaged(path, f"{name} is not the file that {MANIFEST} tells of")
 
 
-def _pieces(archive: zipfile.ZipFile, name: str, most: int) -> Iterator[bytes]:
-    """Raise ValueError at more than ``most`` bytes, in spite of the header."""
-    left = most
+def _read_pieces(archive: zipfile.ZipFile, name: str, limit: int) -> Iterator[bytes]:
+    """Raise ValueError at more than ``limit`` bytes, in spite of the header."""
+    remaining = limit
     with archive.open(name) as file:
-        while piece := file.read(min(PIECE, left + 1)):
-            if len(piece) > left:
-                raise ValueError(f"longer than {most} bytes")
-            left -= len(piece)
+        while piece := file.read(min(PIECE_BYTES, remaining + 1)):
+            if len(piece) > remaining:
+                raise ValueError(f"longer than {limit} bytes")
+            remaining -= len(piece)
             yield piece

@@ -21,11 +21,11 @@ def spread(partials: PartialsLayout, hertz: Doubles) -> Array:
     """
     edges = np.maximum(np.array(partials.edges_hz), 1.0)
     middles = np.sqrt(edges[1:] * edges[:-1])
-    at = np.interp(np.log(np.maximum(hertz, 1.0)), np.log(middles), np.arange(len(middles)))
-    at = np.where(hertz < edges[1], 0.0, np.maximum(at, min(1.0, len(middles) - 1)))
-    weights = np.maximum(0.0, 1 - np.abs(at - np.arange(len(middles))[:, np.newaxis]))
-    found: Array = (weights * (hertz >= partials.edges_hz[0])).astype(np.float32)
-    return found
+    band_position = np.interp(np.log(np.maximum(hertz, 1.0)), np.log(middles), np.arange(len(middles)))
+    band_position = np.where(hertz < edges[1], 0.0, np.maximum(band_position, min(1.0, len(middles) - 1)))
+    weights = np.maximum(0.0, 1 - np.abs(band_position - np.arange(len(middles))[:, np.newaxis]))
+    band_weights: Array = (weights * (hertz >= partials.edges_hz[0])).astype(np.float32)
+    return band_weights
 
 
 def in_bins(keys: npt.NDArray[np.intp] | Doubles, card: Card) -> Doubles:
@@ -45,32 +45,32 @@ def spectra(card: Card, frames: Array, condition: Indices | Doubles) -> Array:
     return summed(card, heights, in_bins(condition, card)[:, np.newaxis] * orders(layout, condition), noise)
 
 
-def summed(card: Card, heights: Array, places: Doubles, noise: Doubles) -> Array:
+def summed(card: Card, heights: Array, center_bins: Doubles, noise: Doubles) -> Array:
     """Magnitude spectra, [rows, bins], of lobes and of bands' powers, [rows, bands].
 
-    ``heights`` of lobes and ``places`` in bins: [rows, partials].
+    ``heights`` of lobes and ``center_bins`` in bins: [rows, partials].
     """
     assert card.partials is not None
     bins = card.frame_length // 2 + 1
     hertz = np.arange(bins) * card.sample_rate / card.frame_length
     power = noise @ spread(card.partials, hertz)
     power[:, hertz < INAUDIBLE_HZ] = 0.0  # inaudible, and not synthesized by voices
-    rows, numbers = np.nonzero(places < bins - 1)
-    at = places[rows, numbers]
-    middle = np.rint(at).astype(np.intp)
-    energy = np.square(heights[rows, numbers], dtype=np.float64)
+    rows, partials = np.nonzero(center_bins < bins - 1)
+    centers = center_bins[rows, partials]
+    nearest_bins = np.rint(centers).astype(np.intp)
+    energy = np.square(heights[rows, partials], dtype=np.float64)
     for step in range(-LOBE_REACH, LOBE_REACH + 1):
-        inside = np.flatnonzero((middle + step >= 0) & (middle + step < bins))
-        lobe = hann_lobe(middle[inside] + step - at[inside])
-        np.add.at(power, (rows[inside], middle[inside] + step), energy[inside] * np.square(lobe))
-    found: Array = np.sqrt(power).astype(np.float32)
-    return found
+        in_spectrum = np.flatnonzero((nearest_bins + step >= 0) & (nearest_bins + step < bins))
+        lobe = hann_lobe(nearest_bins[in_spectrum] + step - centers[in_spectrum])
+        np.add.at(power, (rows[in_spectrum], nearest_bins[in_spectrum] + step), energy[in_spectrum] * np.square(lobe))
+    magnitudes: Array = np.sqrt(power).astype(np.float32)
+    return magnitudes
 
 
-def hann_lobe(away: Doubles) -> Doubles:
-    """The Hann window's main lobe ``away`` bins from its centre, where it is 1."""
-    beside = np.abs(np.abs(away) - 1) < 1e-9
-    lobe: Doubles = np.where(beside, 0.5, np.sinc(away) / np.where(beside, 1.0, 1 - np.square(away)))
+def hann_lobe(offset_bins: Doubles) -> Doubles:
+    """The Hann window's main lobe ``offset_bins`` bins from its centre, where it is 1."""
+    singular = np.abs(np.abs(offset_bins) - 1) < 1e-9  # 0 / 0, whose limit is 0.5
+    lobe: Doubles = np.where(singular, 0.5, np.sinc(offset_bins) / np.where(singular, 1.0, 1 - np.square(offset_bins)))
     return lobe
 
 
@@ -82,5 +82,5 @@ def orders(partials: PartialsLayout, keys: Indices | Doubles) -> Doubles:
 
 def stretched(number: npt.NDArray[Any], stiffness: Any) -> Doubles:
     """Frequency ratios of partials for inharmonicity B (Fletcher, J. Acoust. Soc. Am. 36, 1964)."""
-    found: Doubles = number * np.sqrt((1 + stiffness * np.square(number, dtype=np.float64)) / (1 + stiffness))
-    return found
+    ratios: Doubles = number * np.sqrt((1 + stiffness * np.square(number, dtype=np.float64)) / (1 + stiffness))
+    return ratios

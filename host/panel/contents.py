@@ -58,7 +58,7 @@ def control(view: ControlView, value: float, default: float, moving: bool) -> di
         "log": view.group not in EVEN and view.low > 0 and view.high / view.low >= LOG_RATIO,
         "maps": [{name: getattr(entry, name) for name in MAP} for entry in view.maps],
         "choices": [printable(choice) for choice in view.choices],
-        "about": view.about,
+        "about": view.description,
         "moving": moving,
         "sources": [source._asdict() for source in view.sources],
     }
@@ -94,7 +94,7 @@ def snapshots(fields: Mapping[str, Any], controls: Mapping[str, ControlView]) ->
     """By slot, with values within ranges of present controls."""
     return {
         snapshot["slot"]: {
-            target: _within(controls[target], value)
+            target: _clamp_to_range(controls[target], value)
             for target, value in snapshot["values"].items()
             if target in controls
         }
@@ -102,7 +102,7 @@ def snapshots(fields: Mapping[str, Any], controls: Mapping[str, ControlView]) ->
     }
 
 
-def _within(control: ControlView, value: float | str) -> float:
+def _clamp_to_range(control: ControlView, value: float | str) -> float:
     number = control.choices.index(value) if isinstance(value, str) else value
     return min(max(number, control.low), control.high)
 
@@ -143,22 +143,22 @@ def meters(status: LiveStatus) -> dict[str, Any]:
 
 
 def waiting(status: LiveStatus) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    for (target, source), stands in status.waiting.items():
-        found.setdefault(target, {})[source] = stands
-    return found
+    positions: dict[str, dict[str, float]] = {}
+    for (target, source), position in status.waiting.items():
+        positions.setdefault(target, {})[source] = position
+    return positions
 
 
-def sound(status: LiveStatus | None, away: str) -> dict[str, Any]:
-    """Audio device and MIDI ports; ``away``: the reason for which the sound has stopped, or ""."""
+def sound(status: LiveStatus | None, lost_reason: str) -> dict[str, Any]:
+    """Audio device and MIDI ports; ``lost_reason``: why the sound has stopped, or ""."""
     if status is None:
-        return {"device": "", "rate": 0, "block": 0, "ports": [], "away": away}
+        return {"device": "", "rate": 0, "block": 0, "ports": [], "away": lost_reason}
     return {
         "device": status.device,
         "rate": status.rate,
         "block": status.block,
         "ports": list(status.ports),
-        "away": away,
+        "away": lost_reason,
     }
 
 
@@ -174,7 +174,7 @@ def session(view: SessionView | None) -> dict[str, Any] | None:
         "card_fault": view.card_fault,
         "restarting": view.restarting,
         "recording": view.recording,
-        "seconds": time.monotonic() - view.since if view.recording == "on" else 0.0,
+        "seconds": time.monotonic() - view.start_time if view.recording == "on" else 0.0,
         "files": view.files,
     }
 

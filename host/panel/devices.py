@@ -16,14 +16,14 @@ LIST_SECONDS = 10.0  # for a driver to answer
 async def list_devices(midi_api: str | None) -> dict[str, Any]:
     """Names of cards and ports as a message to a page, without those that do not answer."""
     child = ChildProcess(_list, midi_api, name="devices", daemon=True)
-    found: dict[str, list[str]] = {"cards": [], "ports": []}
+    names_by_kind: dict[str, list[str]] = {"cards": [], "ports": []}
     try:
         with contextlib.suppress(EOFError, OSError, TimeoutError):
-            for kind in found:
-                found[kind] = await asyncio.wait_for(asyncio.to_thread(child.pipe.recv), LIST_SECONDS)
+            for kind in names_by_kind:
+                names_by_kind[kind] = await asyncio.wait_for(asyncio.to_thread(child.pipe.recv), LIST_SECONDS)
     finally:
         await asyncio.to_thread(child.end)
-    return {"t": "devices", **found}
+    return {"t": "devices", **names_by_kind}
 
 
 def _list(pipe: Connection, midi_api: str | None) -> None:
@@ -60,20 +60,20 @@ class MapProcess:
     def stop(self) -> None:
         self._child.process.kill()
 
-    async def made(self) -> Map | None:
+    async def receive_map(self) -> Map | None:
         """Wait for the map; None if the model has none, or its file is missing.
 
         Raises:
             Failure: the process exited without one.
         """
         try:
-            made: Map | None = await asyncio.to_thread(self._child.pipe.recv)
+            received_map: Map | None = await asyncio.to_thread(self._child.pipe.recv)
         except (EOFError, OSError):
             await asyncio.to_thread(self._child.process.join)
             raise Failure(f"the map could not be made: its process ended with {self._child.process.exitcode}") from None
         finally:
             await asyncio.to_thread(self._child.end, END_SECONDS)
-        return made
+        return received_map
 
 
 def _make(pipe: Connection, model: Path, data: bytes | None) -> None:

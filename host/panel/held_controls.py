@@ -19,22 +19,22 @@ class HeldControls:
 
     def key(self, page: Hashable, key: int, velocity: int) -> None:
         """Velocity 0 releases the key."""
-        own = self._keys.setdefault(page, set())
+        page_keys = self._keys.setdefault(page, set())
         if velocity:
-            own.add(key)
+            page_keys.add(key)
             self._play(NoteOn(0, self.channel, key, velocity))
-        elif key in own:
-            own.remove(key)
+        elif key in page_keys:
+            page_keys.remove(key)
             if not any(key in keys for keys in self._keys.values()):
                 self._play(NoteOff(0, self.channel, key))
 
     def pedal(self, page: Hashable, down: bool) -> None:
-        before = bool(self._pedals)
+        was_down = bool(self._pedals)
         if down:
             self._pedals.add(page)
         else:
             self._pedals.discard(page)
-        if bool(self._pedals) != before:
+        if bool(self._pedals) != was_down:
             self._play(ControlChange(0, self.channel, SUSTAIN, 127 * bool(self._pedals)))
 
     @property
@@ -48,21 +48,21 @@ class HeldControls:
             self._play(ControlChange(0, self.channel, number, 0))
 
     def grab(self, page: Hashable, values: Mapping[str, float]) -> None:
-        own = self._holds.setdefault(page, {})
+        page_grabs = self._holds.setdefault(page, {})
         for target, value in values.items():
-            if not self.held(target):
+            if not self.is_held(target):
                 self._play(ParameterTouch(0, self.channel, target, True))
-            own.setdefault(target, value)
+            page_grabs.setdefault(target, value)
 
     def drop(self, page: Hashable, targets: Iterable[str]) -> dict[str, float]:
         """Release targets; return their values when grabbed."""
-        own, before = self._holds.get(page, {}), {}
+        page_grabs, grab_values = self._holds.get(page, {}), {}
         for target in targets:
-            if target in own:
-                before[target] = own.pop(target)
-                if not self.held(target):
+            if target in page_grabs:
+                grab_values[target] = page_grabs.pop(target)
+                if not self.is_held(target):
                     self._play(ParameterTouch(0, self.channel, target, False))
-        return before
+        return grab_values
 
     def release_keys(self, page: Hashable) -> None:
         for key in sorted(self._keys.get(page, ())):
@@ -72,25 +72,25 @@ class HeldControls:
         """Release all controls of a page; return as `drop`."""
         self.release_keys(page)
         self.pedal(page, False)
-        before = self.drop(page, list(self._holds.get(page, {})))
+        grab_values = self.drop(page, list(self._holds.get(page, {})))
         self._keys.pop(page, None)
         self._holds.pop(page, None)
-        return before
+        return grab_values
 
     def holds(self, page: Hashable, target: str) -> bool:
         return target in self._holds.get(page, {})
 
-    def held(self, target: str) -> bool:
-        return any(target in own for own in self._holds.values())
+    def is_held(self, target: str) -> bool:
+        return any(target in page_grabs for page_grabs in self._holds.values())
 
-    def again(self, targets: Iterable[str], channel: int) -> None:
+    def retouch(self, targets: Iterable[str], channel: int) -> None:
         """Touch held targets again in another rack; forget those that it lacks."""
         self.channel = channel
-        known = set(targets)
-        for own in self._holds.values():
-            for target in [target for target in own if target not in known]:
-                del own[target]
-        for target in sorted({target for own in self._holds.values() for target in own}):
+        rack_targets = set(targets)
+        for page_grabs in self._holds.values():
+            for target in [target for target in page_grabs if target not in rack_targets]:
+                del page_grabs[target]
+        for target in sorted({target for page_grabs in self._holds.values() for target in page_grabs}):
             self._play(ParameterTouch(0, channel, target, True))
 
     def forget_keys(self) -> None:

@@ -227,5 +227,5 @@ _DECODER = msgspec.json.Decoder(PageMessage)
 
 def read_message(text: str) -> PageMessage:
     """Raise ValueError with a line of text if invalid."""
-    word: PageMessage = _DECODER.decode(text)
-    return word
+    message: PageMessage = _DECODER.decode(text)
+    return message

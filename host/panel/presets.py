@@ -52,35 +52,36 @@ class PresetFolder:
         never_changed = folder == PRESETS or digest_of(folder / MADE) is not None
         self.folder = home.resolve() if never_changed else folder
         self._list: list[Listed] = []
-        self._until, self._changed = 0.0, [0]  # when the list is read again, if its folders do not change before
+        # The list is read again once it expires, or when one of its folders changes.
+        self._list_expires, self._folder_mtimes = 0.0, [0]
 
     def listed(self) -> list[Listed]:
         """Loadable presets: the folder's, the user's own, the shipped ones, each sorted by name."""
         folders = (self.folder, own_folder("presets"), _favourites())
-        now, changed = time.monotonic(), [_changed(folder) for folder in folders]
-        if now >= self._until or changed != self._changed:
-            self._list, self._until, self._changed = self._read(), now + LISTED_SECONDS, changed
+        now, mtimes = time.monotonic(), [_mtime_ns(folder) for folder in folders]
+        if now >= self._list_expires or mtimes != self._folder_mtimes:
+            self._list, self._list_expires, self._folder_mtimes = self._read(), now + LISTED_SECONDS, mtimes
         return self._list
 
     def _read(self) -> list[Listed]:
-        found = []
+        entries = []
         for path in sorted(self.folder.glob("*.toml"))[:MOST_LISTED]:
             entry = _listed(path, path.stem, shipped=False)
             if entry is not None and path.stem not in shipped_presets():
-                found.append(entry)
-        known = {entry.name for entry in found}
-        for name, path in _own():
+                entries.append(entry)
+        folder_names = {entry.name for entry in entries}
+        for name, path in _user_presets():
             entry = _listed(path, name, shipped=False)
-            if entry is not None and name not in known:
-                found.append(replace(entry, name=name))
+            if entry is not None and name not in folder_names:
+                entries.append(replace(entry, name=name))
         for name, path in shipped_presets().items():
             entry = _listed(path, name, shipped=True)
             if entry is not None:
-                found.append(entry)
+                entries.append(entry)
         favourites = _favourite_names()
-        return [replace(entry, favourite=entry.name in favourites) for entry in found]
+        return [replace(entry, favourite=entry.name in favourites) for entry in entries]
 
-    def favour(self, name: str, on: bool) -> None:
+    def favour(self, name: str, favourite: bool) -> None:
         """Keep or forget a favourite, for all browsers and sessions of this user.
 
         Raises:
@@ -88,7 +89,7 @@ class PresetFolder:
             Failure: cannot be written.
         """
         self.find(name)
-        names = _favourite_names() - {name} | ({name} if on else set())
+        names = _favourite_names() - {name} | ({name} if favourite else set())
         folder = _favourites().parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,7 @@ class PresetFolder:
             raise Failure(f"favourites cannot be kept in {folder}: {error.strerror or error}") from None
         with replacing(_favourites(), overwrite=True) as file:
             file.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
-        self._until = 0.0
+        self._list_expires = 0.0
 
     def find(self, name: str) -> str:
         """Path or name that loads a preset; UserError if the list lacks it."""
@@ -118,25 +119,26 @@ class PresetFolder:
         path = self.place(name)
         if path.exists() and not overwrite:
             raise UserError(f"{name!r} exists in {self.folder}; give another name, or replace it")
-        laid: dict[Path, bytes] = {}
+        data_by_path: dict[Path, bytes] = {}
         names: dict[str, str] = {}  # only where it differs from the text's
-        model, own = tomllib.loads(text).get("model"), files.keys() - shipped_presets().keys()
-        for file in sorted(words_in(text) & own, key=lambda file: (file != model, file)):  # others name the model, too
-            data = _calling(files[file], names)
-            place = self._place_beside(file, data, {path, *laid})
-            laid[place] = data
+        model, unshipped_files = tomllib.loads(text).get("model"), files.keys() - shipped_presets().keys()
+        # The model comes first: other files name it, and need its new name.
+        for file in sorted(words_in(text) & unshipped_files, key=lambda file: (file != model, file)):
+            data = _rename_files(files[file], names)
+            place = self._place_beside(file, data, {path, *data_by_path})
+            data_by_path[place] = data
             if place.name != file:
                 names[file] = place.name
         text = with_words(text, names)
-        self._until = 0.0
-        with contextlib.ExitStack() as written:
-            written.enter_context(replacing(path, overwrite)).write_bytes(text.encode())
-            for place, data in laid.items():
+        self._list_expires = 0.0
+        with contextlib.ExitStack() as replacements:
+            replacements.enter_context(replacing(path, overwrite)).write_bytes(text.encode())
+            for place, data in data_by_path.items():
                 if not place.exists():
-                    written.enter_context(replacing(place)).write_bytes(data)
+                    replacements.enter_context(replacing(place)).write_bytes(data)
         return path, text
 
-    def _place_beside(self, name: str, data: bytes, taken: Collection[Path]) -> Path:
+    def _place_beside(self, name: str, data: bytes, claimed_paths: Collection[Path]) -> Path:
         """With a number if other data has the untrusted name."""
         if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
             name = "file"
@@ -144,8 +146,8 @@ class PresetFolder:
             name = f"{name}.onnx"
         stem, suffix = Path(name).stem, Path(name).suffix
         places = (self.folder / (name if number == 1 else f"{stem}-{number}{suffix}") for number in itertools.count(1))
-        free = (place for place in places if not os.path.lexists(place) or _has(place, data))
-        return next(place for place in free if place not in taken)
+        free = (place for place in places if not os.path.lexists(place) or _has_content(place, data))
+        return next(place for place in free if place not in claimed_paths)
 
     def place(self, name: str) -> Path:
         """A preset's file in the folder; UserError for an invalid name or a shipped one."""
@@ -170,7 +172,7 @@ def _favourite_names() -> set[str]:
 
 
 @functools.lru_cache(maxsize=MOST_LISTED)
-def _kind(model: Path, changed: int) -> str:
+def _kind(model: Path, mtime_ns: int) -> str:
     try:
         kind = json.loads(card_of(model)).get("kind", "")
     except (UserError, OSError, ValueError, RecursionError, NotONNX, AttributeError):
@@ -178,14 +180,14 @@ def _kind(model: Path, changed: int) -> str:
     return kind if isinstance(kind, str) else ""
 
 
-def _changed(folder: Path) -> int:
+def _mtime_ns(folder: Path) -> int:
     try:
         return folder.stat().st_mtime_ns
     except OSError:
         return 0
 
 
-def _own() -> Iterator[tuple[str, Path]]:
+def _user_presets() -> Iterator[tuple[str, Path]]:
     """This process opens no preset."""
     try:
         entries = sorted(own_folder("presets").iterdir())[:MOST_LISTED]
@@ -201,7 +203,7 @@ def _own() -> Iterator[tuple[str, Path]]:
                 yield name, path
 
 
-def _calling(data: bytes, names: Mapping[str, str]) -> bytes:
+def _rename_files(data: bytes, names: Mapping[str, str]) -> bytes:
     """Renames files in presets; other data stay."""
     try:
         return with_words(data.decode(), names).encode()
@@ -209,7 +211,7 @@ def _calling(data: bytes, names: Mapping[str, str]) -> bytes:
         return data
 
 
-def _has(path: Path, data: bytes) -> bool:
+def _has_content(path: Path, data: bytes) -> bool:
     try:
         return read_regular(path, len(data)) == data
     except (UserError, OSError):
@@ -227,7 +229,7 @@ def _listed(path: Path, name: str, shipped: bool) -> Listed | None:
     fits = model in shipped_models() or model.startswith(BY_DIGEST) or (path.parent / model).is_file()
     title = path.resolve().parent.name if path.name == MADE else name
     file = shipped_models().get(model, path.parent / model)
-    kind = _kind(file, _changed(file))
+    kind = _kind(file, _mtime_ns(file))
     return Listed(title, description, Path(model).stem, shipped, fits, name if shipped else str(path), kind)
 
 
@@ -245,36 +247,40 @@ class PresetState(NamedTuple):
 
 
 class HistoryEntry(NamedTuple):
-    before: PresetState | Values
-    after: PresetState | Values
+    state_before: PresetState | Values
+    state_after: PresetState | Values
 
 
 @dataclass
 class History:
-    done: list[HistoryEntry] = field(default_factory=list)
-    undone: list[HistoryEntry] = field(default_factory=list)
+    undo_steps: list[HistoryEntry] = field(default_factory=list)
+    redo_steps: list[HistoryEntry] = field(default_factory=list)
 
     def add(self, step: HistoryEntry) -> None:
-        self.done.append(step)
-        del self.done[:-MOST_STEPS]
-        self.undone.clear()
+        self.undo_steps.append(step)
+        del self.undo_steps[:-MOST_STEPS]
+        self.redo_steps.clear()
 
     def forget(self, text: str | None) -> None:
         """Remove the last step if it led to this unplayable text."""
-        if self.done and isinstance(self.done[-1].after, PresetState) and self.done[-1].after.text == text:
-            self.done.pop()
+        if (
+            self.undo_steps
+            and isinstance(self.undo_steps[-1].state_after, PresetState)
+            and self.undo_steps[-1].state_after.text == text
+        ):
+            self.undo_steps.pop()
 
     def undo(self) -> PresetState | Values | None:
-        if not self.done:
+        if not self.undo_steps:
             return None
-        self.undone.append(self.done.pop())
-        return self.undone[-1].before
+        self.redo_steps.append(self.undo_steps.pop())
+        return self.redo_steps[-1].state_before
 
     def redo(self) -> PresetState | Values | None:
-        if not self.undone:
+        if not self.redo_steps:
             return None
-        self.done.append(self.undone.pop())
-        return self.done[-1].after
+        self.undo_steps.append(self.redo_steps.pop())
+        return self.undo_steps[-1].state_after
 
 
 EFFECTS = "effects."
@@ -291,45 +297,47 @@ def baked(state: PresetState, targets: Collection[str], controls: Mapping[str, C
     Raises:
         UserError: the text cannot be edited without changing more.
     """
-    moved: dict[tuple[str | int, ...], float | str] = {}
+    values_by_place: dict[tuple[str | int, ...], float | str] = {}
     for target in targets:
         value, control = state.values[target], controls.get(target)
         place = _in_effects(target) if control is None else control.place
         if place and value != state.rests.get(target, value):
-            moved[place] = control.choices[round(value)] if control is not None and control.choices else value
+            values_by_place[place] = control.choices[round(value)] if control is not None and control.choices else value
     codes = [state.rests[target] for target in state.rests if target.startswith("latent.")]
-    return editing.with_values(state.text, moved, codes)
+    return editing.with_values(state.text, values_by_place, codes)
 
 
-def with_range(text: str, word: messages.BindingMessage, control: ControlView) -> str:
+def with_range(text: str, message: messages.BindingMessage, control: ControlView) -> str:
     """Set a controller's range and curve.
 
     Raises:
         UserError: a number is out of range, or the control has no such controller.
     """
-    found = _map(word, control)
-    for name, value in (("low", word.low), ("high", word.high)):
+    binding = _map(message, control)
+    for name, value in (("low", message.low), ("high", message.high)):
         if not control.low <= value <= control.high:
             span = f"[{control.low:g}, {control.high:g}] {control.unit}".rstrip()
-            raise UserError(f"{name} {value:g} of {found.source} is out of range {span}; give a value in it")
-    if not 0 < word.curve <= STEEPEST:
+            raise UserError(f"{name} {value:g} of {binding.source} is out of range {span}; give a value in it")
+    if not 0 < message.curve <= STEEPEST:
         raise UserError(
-            f"curve {word.curve:g} of {found.source} is out of range (0, {STEEPEST:g}]; give 1 for a straight line"
+            f"curve {message.curve:g} of {binding.source} is out of range (0, {STEEPEST:g}]; give 1 for a straight line"
         )
-    before, shape = ({name: getattr(one, name) for name in ("low", "high", "curve")} for one in (found, word))
-    return cc_binding.shaped(text, word.target, found.controller, before, shape)
+    old_shape, new_shape = (
+        {name: getattr(mapping, name) for name in ("low", "high", "curve")} for mapping in (binding, message)
+    )
+    return cc_binding.shaped(text, message.target, binding.controller, old_shape, new_shape)
 
 
-def without_map(text: str, word: messages.UnlearnMessage, control: ControlView) -> str:
+def without_map(text: str, message: messages.UnlearnMessage, control: ControlView) -> str:
     """Remove a control's controller; errors as in `with_range`."""
-    return cc_binding.unbound(text, word.target, _map(word, control).controller)
+    return cc_binding.unbound(text, message.target, _map(message, control).controller)
 
 
-def _map(word: messages.BindingMessage | messages.UnlearnMessage, control: ControlView) -> MapView:
+def _map(message: messages.BindingMessage | messages.UnlearnMessage, control: ControlView) -> MapView:
     for entry in control.maps:
-        if (entry.source, entry.channel) == (word.source, word.channel):
+        if (entry.source, entry.channel) == (message.source, message.channel):
             return entry
-    raise UserError(f"{word.source} does not move {control.title}; choose one of its controllers")
+    raise UserError(f"{message.source} does not move {control.title}; choose one of its controllers")
 
 
 def stored(values: Values, controls: Mapping[str, ControlView]) -> dict[str, float | str]:
@@ -339,65 +347,65 @@ def stored(values: Values, controls: Mapping[str, ControlView]) -> dict[str, flo
     return {target: choices[target][round(values[target])] if choices[target] else values[target] for target in targets}
 
 
-def with_path(text: str, word: messages.PathMessage, latents: int) -> str:
+def with_path(text: str, message: messages.PathMessage, latents: int) -> str:
     """Set or change the path; a new length keeps the rhythm of its times.
 
     Raises:
         UserError: a point has another number of latents, the length is out of range, or no path is there to change.
     """
-    if word.points is None:
+    if message.points is None:
         return editing.with_path(text, None)
     for unit, (low, high) in LENGTHS.items():
-        length = getattr(word, unit)
+        length = getattr(message, unit)
         if length is not None and not low <= length <= high:
             raise UserError(f"a path of {length:g} {unit} is out of range [{low:g}, {high:g}]; give a length in it")
-    if word.points is UNSET:
-        before = contents.path_motion(tomllib.loads(text))
-        if before is None:
+    if message.points is UNSET:
+        base_motion = contents.path_motion(tomllib.loads(text))
+        if base_motion is None:
             raise UserError("the preset has no path; draw one on the map")
-    elif any(len(point) != latents for point in word.points):
+    elif any(len(point) != latents for point in message.points):
         raise UserError(f"a code of the path needs {latents} numbers, one a latent")
     else:
-        before = {"path": word.points, "beats": 1.0}
-    motion: dict[str, Any] = {key: before[key] for key in ("path", "legs") if key in before}
-    present = contents.path(before)
-    loop = present["loop"] if word.loop is None else word.loop
-    if word.beats is not None:
-        return editing.with_path(text, motion | {"beats": word.beats})
-    if word.seconds is None and ("beats" in present or loop == present["loop"]):
+        base_motion = {"path": message.points, "beats": 1.0}
+    motion: dict[str, Any] = {key: base_motion[key] for key in ("path", "legs") if key in base_motion}
+    base_path = contents.path(base_motion)
+    loop = base_path["loop"] if message.loop is None else message.loop
+    if message.beats is not None:
+        return editing.with_path(text, motion | {"beats": message.beats})
+    if message.seconds is None and ("beats" in base_path or loop == base_path["loop"]):
         return text
-    seconds = present["seconds"] if word.seconds is None else word.seconds
-    motion["times"] = _times(before.get("times", ()), seconds, len(before["path"]) - (not loop))
-    start = {"start": before["start"]} if "start" in before else {}
+    seconds = base_path["seconds"] if message.seconds is None else message.seconds
+    motion["times"] = _times(base_motion.get("times", ()), seconds, len(base_motion["path"]) - (not loop))
+    start = {"start": base_motion["start"]} if "start" in base_motion else {}
     return editing.with_path(text, motion | start | ({"loop": True} if loop else {}))
 
 
-def _times(before: Sequence[float], seconds: float, count: int) -> list[float]:
-    """Legs keep the rhythm of the times before."""
-    legs = [end - begin for begin, end in itertools.pairwise(before)] or [1.0]
+def _times(old_times: Sequence[float], seconds: float, count: int) -> list[float]:
+    """Legs keep the rhythm of ``old_times``."""
+    legs = [end - begin for begin, end in itertools.pairwise(old_times)] or [1.0]
     legs = (legs + [sum(legs) / len(legs)] * count)[:count]
-    scale, start = seconds / sum(legs), before[0] if before else 0.0
+    scale, start = seconds / sum(legs), old_times[0] if old_times else 0.0
     return [round(start + scale * time, 6) for time in itertools.accumulate(legs, initial=0.0)]
 
 
-def with_effect(text: str, word: messages.EffectMessage) -> str:
+def with_effect(text: str, message: messages.EffectMessage) -> str:
     """Raises UserError for an unavailable effect or an index out of range."""
     count = len(tomllib.loads(text).get("effects", []))
-    if word.do == "add":
-        if word.plugin not in contents.available_effects():
-            raise UserError(f"effect {word.plugin!r} cannot be added; choose one of the list")
-        return editing.with_effect(text, word.plugin)
-    if max(word.index, word.to if word.do == "move" else 0) >= count:
+    if message.do == "add":
+        if message.plugin not in contents.available_effects():
+            raise UserError(f"effect {message.plugin!r} cannot be added; choose one of the list")
+        return editing.with_effect(text, message.plugin)
+    if max(message.index, message.to if message.do == "move" else 0) >= count:
         raise UserError(f"the preset has {count} effects; choose one of them")
-    match word.do:
+    match message.do:
         case "remove":
-            return editing.without_effect(text, word.index)
+            return editing.without_effect(text, message.index)
         case "move":
-            return editing.with_effect_moved(text, word.index, word.to)
+            return editing.with_effect_moved(text, message.index, message.to)
         case _:
-            return editing.with_effect_on(text, word.index, word.on)
+            return editing.with_effect_on(text, message.index, message.on)
 
 
 def _in_effects(target: str) -> tuple[str | int, ...]:
-    found = editing.effect_target(target)
-    return () if found is None else ("effects", *found)
+    effect_place = editing.effect_target(target)
+    return () if effect_place is None else ("effects", *effect_place)

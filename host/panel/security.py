@@ -18,8 +18,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-WORDS_A_SECOND = 400.0  # messages a second of a page, on average: two users of a mouse of 200 Hz
-MOST_AT_ONCE = 800.0  # after a page stalled for two seconds
+MESSAGES_A_SECOND = 400.0  # messages a second of a page, on average: two users of a mouse of 200 Hz
+MOST_IN_BURST = 800.0  # after a page stalled for two seconds
 MOST_STRANGERS = 128  # connections of each stage without a token: a page that loads opens six
 POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -45,7 +45,7 @@ class AccessControl:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         if scope["type"] == "websocket":
-            if self._own_page(headers):
+            if self._is_own_page(headers):
                 await self._app(scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": 1008})  # before it is accepted: 403
@@ -59,17 +59,17 @@ class AccessControl:
             await send(message)
 
         with contextlib.suppress(LocalProtocolError):  # the input was not HTTP; it gets no reply
-            if self._asked(headers) is None:
+            if self._requested_host(headers) is None:
                 await PlainTextResponse("this is not the panel's address\n", 403)(scope, receive, guarded)
             else:
                 await self._app(scope, receive, guarded)
 
-    def _asked(self, headers: Headers) -> str | None:
-        given = headers.getlist("host")
-        return given[0] if len(given) == 1 and given[0] in self._hosts else None
+    def _requested_host(self, headers: Headers) -> str | None:
+        host_headers = headers.getlist("host")
+        return host_headers[0] if len(host_headers) == 1 and host_headers[0] in self._hosts else None
 
-    def _own_page(self, headers: Headers) -> bool:
-        host = self._asked(headers)
+    def _is_own_page(self, headers: Headers) -> bool:
+        host = self._requested_host(headers)
         return host is not None and headers.getlist("origin") == [f"http://{host}"]
 
 
@@ -86,10 +86,10 @@ class Strangers:
         if len(self._connections) <= MOST_STRANGERS:
             return
         self._connections = {
-            address: each for address, each in self._connections.items() if not each.transport.is_closing()
+            address: stranger for address, stranger in self._connections.items() if not stranger.transport.is_closing()
         }
         if len(self._connections) > MOST_STRANGERS:
-            oldest = next((each for each in self._connections.values() if each.idle), None)
+            oldest = next((stranger for stranger in self._connections.values() if stranger.idle), None)
             oldest = oldest or next(iter(self._connections.values()))
             self.remove(oldest.client)
             oldest.transport.abort()
@@ -131,22 +131,22 @@ class PageConnection(H11Protocol):
         cls._greeting.remove(client)
 
 
-def is_token(given: str, token: str) -> bool:
+def is_token(received_token: str, token: str) -> bool:
     """In constant time."""
-    return hmac.compare_digest(given.encode(), token.encode())
+    return hmac.compare_digest(received_token.encode(), token.encode())
 
 
 class RateLimit:
     """Rate limit of a page's messages (token bucket): ``rate`` a second on average, ``most`` in a burst."""
 
-    def __init__(self, rate: float = WORDS_A_SECOND, most: float = MOST_AT_ONCE) -> None:
+    def __init__(self, rate: float = MESSAGES_A_SECOND, most: float = MOST_IN_BURST) -> None:
         self._rate, self._most = rate, most
-        self._left, self._then = most, time.monotonic()
+        self._allowance, self._last_refill = most, time.monotonic()
 
     def spend(self) -> bool:
         """Count a message; False above the limit."""
         now = time.monotonic()
-        self._left = min(self._most, self._left + (now - self._then) * self._rate)
-        self._then = now
-        self._left -= 1
-        return self._left >= 0
+        self._allowance = min(self._most, self._allowance + (now - self._last_refill) * self._rate)
+        self._last_refill = now
+        self._allowance -= 1
+        return self._allowance >= 0

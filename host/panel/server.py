@@ -60,8 +60,8 @@ class PageAssets(StaticFiles):
         path = Path(full_path)
         if not isinstance(response, FileResponse) or path.suffix not in WITH_COMMENTS:
             return response  # or it has not changed
-        kept = {name: response.headers[name] for name in ("etag", "last-modified")}
-        return Response(without_comments(path.read_text("utf-8")), status_code, kept, response.media_type)
+        cache_headers = {name: response.headers[name] for name in ("etag", "last-modified")}
+        return Response(without_comments(path.read_text("utf-8")), status_code, cache_headers, response.media_type)
 
 
 def without_comments(text: str) -> str:
@@ -77,16 +77,19 @@ class PageFiles(ABC):
         self._name, self._token, self._types, self._headers = name, token, types, headers
         path = f"/{name}"
         self._cookie = hmac.new(token.encode(), path.encode(), hashlib.sha256).hexdigest()
-        self.routes = [Route(path, self._enter, methods=["POST"]), Route(path + "/{name}", self._give, methods=["GET"])]
+        self.routes = [
+            Route(path, self._enter, methods=["POST"]),
+            Route(path + "/{name}", self._send_file, methods=["GET"]),
+        ]
 
     @abstractmethod
     def path(self, name: str) -> Path | None:
         """Path of a file that pages may have."""
 
     async def _enter(self, request: Request) -> Response:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        own = request.headers.getlist("origin") == [f"http://{request.headers['host']}"]
-        if not own or scheme != "Bearer" or not is_token(given, self._token):
+        scheme, _, received_token = request.headers.get("authorization", "").partition(" ")
+        same_origin = request.headers.getlist("origin") == [f"http://{request.headers['host']}"]
+        if not same_origin or scheme != "Bearer" or not is_token(received_token, self._token):
             return self._refused()
         answer = Response(status_code=204)
         answer.set_cookie(
@@ -94,7 +97,7 @@ class PageFiles(ABC):
         )
         return answer
 
-    async def _give(self, request: Request) -> Response:
+    async def _send_file(self, request: Request) -> Response:
         if not is_token(request.cookies.get(self._cookie_name(request), ""), self._cookie):
             return self._refused()
         path = self.path(request.path_params["name"])
@@ -225,7 +228,7 @@ class Page:
         self._binary.append(data)
         self.news.set()
 
-    def taken(self) -> list[str | bytes]:
+    def take_frames(self) -> list[str | bytes]:
         self.news.clear()
         messages = [*self._lines, *(self._latest[kind] for kind in LATEST if kind in self._latest)]
         frames: list[str | bytes] = [json.dumps(message, allow_nan=False) for message in messages]
@@ -283,9 +286,9 @@ class PanelServer:
         self._curious.clear()
 
     def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
-        for each in list(self._pages) if page is None else [page]:
-            if isinstance(each, Page):
-                each.put(message)
+        for receiver in list(self._pages) if page is None else [page]:
+            if isinstance(receiver, Page):
+                receiver.put(message)
 
     def show_map(self, model: Path, data: bytes | None) -> None:
         self._model, self._map = model, None
@@ -297,19 +300,19 @@ class PanelServer:
 
     async def _show_map(self, making: MapProcess) -> None:
         try:
-            made = await making.made()
+            received_map = await making.receive_map()
         except Failure as failure:
-            made = None
+            received_map = None
             if self._making is making:
                 self.log(str(failure))
         if self._making is not making:  # replaced by a newer request
             return
         self._making = None
-        if made is not None:
-            self._map = made
+        if received_map is not None:
+            self._map = received_map
             self.send({"t": "state", "state": {"map": self._map_state()}})
             for page in self._pages:
-                page.put_bytes(made.frame)
+                page.put_bytes(received_map.frame)
 
     def _map_state(self) -> dict[str, Any] | None:
         return None if self._map is None else {"side": self._map.side, "labels": self._map.labels}
@@ -357,10 +360,10 @@ class PanelServer:
 
     async def _knows_token(self, websocket: WebSocket) -> bool:
         try:
-            first = read_message(await asyncio.wait_for(websocket.receive_text(), HELLO_SECONDS))
+            hello = read_message(await asyncio.wait_for(websocket.receive_text(), HELLO_SECONDS))
         except (TimeoutError, ValueError, KeyError):  # KeyError: a binary frame
             return False
-        return isinstance(first, HelloMessage) and is_token(first.token, self._token)
+        return isinstance(hello, HelloMessage) and is_token(hello.token, self._token)
 
     async def _listen(self, websocket: WebSocket, page: Page) -> None:
         allowance, clock, loop = RateLimit(), PageClock(), asyncio.get_running_loop()
@@ -374,32 +377,34 @@ class PanelServer:
                 await websocket.close(CLOSE_POLICY)
                 return
             try:
-                word = read_message(text)
+                message = read_message(text)
             except ValueError as error:
                 self.log(f"a page sent an invalid message: {error}")
                 await websocket.close(CLOSE_BAD)
                 return
-            if isinstance(word, HelloMessage):
+            if isinstance(message, HelloMessage):
                 await websocket.close(CLOSE_POLICY)
                 return
-            if isinstance(word, PingMessage):
-                clock.add_ping(word.at, time.monotonic())
+            if isinstance(message, PingMessage):
+                clock.add_ping(message.at, time.monotonic())
                 page.watch(loop.call_later(SILENT_SECONDS, self._state.release_keys, page))
-                page.put({"t": "pong", "at": word.at})
-            elif isinstance(word, SpectrumMessage):
-                page.spectrum = word.on
-            elif not (isinstance(word, NoteMessage) and word.velocity and clock.is_late(word.at, time.monotonic())):
-                self._state.apply(page, word)
+                page.put({"t": "pong", "at": message.at})
+            elif isinstance(message, SpectrumMessage):
+                page.spectrum = message.on
+            elif not (
+                isinstance(message, NoteMessage) and message.velocity and clock.is_late(message.at, time.monotonic())
+            ):
+                self._state.apply(page, message)
 
     async def _send_messages(self, websocket: WebSocket, page: Page) -> None:
-        sent = 0.0
+        last_sent = 0.0
         with contextlib.suppress(*GONE):
             while True:
                 await page.news.wait()
-                if (rest := sent + FRAME_SECONDS - time.monotonic()) > 0:
-                    await asyncio.sleep(rest)
-                sent = time.monotonic()
-                for frame in page.taken():
+                if (wait_seconds := last_sent + FRAME_SECONDS - time.monotonic()) > 0:
+                    await asyncio.sleep(wait_seconds)
+                last_sent = time.monotonic()
+                for frame in page.take_frames():
                     if isinstance(frame, bytes):
                         await websocket.send_bytes(frame)
                     else:
@@ -475,11 +480,11 @@ class _Quiet(uvicorn.Server):
 
 
 class _ErrorLog(logging.Handler):
-    def __init__(self, say: Any) -> None:
+    def __init__(self, log_line: Any) -> None:
         super().__init__(logging.ERROR)
-        self._say = say
+        self._log_line = log_line
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         cause = f": {type(error).__name__}: {error}" if error else ""
-        self._say(f"{record.getMessage().splitlines()[0]}{cause}")
+        self._log_line(f"{record.getMessage().splitlines()[0]}{cause}")

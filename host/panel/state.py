@@ -39,18 +39,18 @@ from .presets import History, HistoryEntry, PresetFolder, PresetState, Values
 
 
 class MidiLearn:
-    def __init__(self, bind: Callable[[LearnedKnob, str], str], changed: Callable[[], None]) -> None:
-        """``bind(knob, target)`` binds a controller and returns a message; ``changed()`` is called on changes."""
-        self._bind, self._changed = bind, changed
+    def __init__(self, bind: Callable[[LearnedKnob, str], str], on_change: Callable[[], None]) -> None:
+        """``bind(knob, target)`` binds a controller and returns a message; ``on_change()`` is called on changes."""
+        self._bind, self._on_change = bind, on_change
         self.target: str | None = None
-        self.said = ""
+        self.status_line = ""
         self._reader = ControllerReader()
         self._knob = MovedKnob({}, self._pass_over)
 
     def want(self, target: str | None) -> None:
-        self.target, self.said = target, ""
+        self.target, self.status_line = target, ""
         self._knob = MovedKnob({}, self._pass_over)
-        self._changed()
+        self._on_change()
 
     def add_event(self, seconds: float, event: Event | None) -> None:
         """Process an event, or None as time passes."""
@@ -61,12 +61,12 @@ class MidiLearn:
         knob = self._knob.add_event(seconds, event)
         if knob is not None:
             target, self.target = self.target, None
-            self.said = self._bind(knob, target)
-            self._changed()
+            self.status_line = self._bind(knob, target)
+            self._on_change()
 
     def _pass_over(self, line: str) -> None:
-        self.said = line
-        self._changed()
+        self.status_line = line
+        self._on_change()
 
 
 STAY_SECONDS = 2.0  # for which a path or a walk leaves a code that was clicked or typed
@@ -97,10 +97,10 @@ class PanelOutput(Protocol):
 class PanelState:
     """The preset on the panel, and its edits; a page is any hashable object."""
 
-    def __init__(self, out: PanelOutput, home: Path) -> None:
-        self._out, self._home = out, home
+    def __init__(self, output: PanelOutput, home: Path) -> None:
+        self._output, self._home = output, home
         self._presets = PresetFolder(home, home)
-        self._held = HeldControls(lambda event: out.play([event]))
+        self._held = HeldControls(lambda event: output.play([event]))
         self._learning = MidiLearn(self._bind, lambda: self._send_state(learn=self._learn_state()))
         self._view: PresetView | None = None
         self._controls: dict[str, ControlView] = {}
@@ -116,7 +116,7 @@ class PanelState:
         self._in_flight: dict[str, tuple[float, float]] = {}  # sent values, and until when reports may lack them
         self._histories = {"A": History(), "B": History()}
         self._side: Literal["A", "B"] = "A"
-        self._other: PresetState | None = None
+        self._other_state: PresetState | None = None
         self._status: LiveStatus | None = None
         self._session: SessionView | None = None  # None in a plugin, whose host has the card
         self._lost_reason = ""  # "" while the sound plays
@@ -124,13 +124,13 @@ class PanelState:
 
     # messages of pages
 
-    def apply(self, page: Hashable, word: messages.PageMessage) -> None:
+    def apply(self, page: Hashable, message: messages.PageMessage) -> None:
         """Process a page's message; return errors to it."""
         try:
-            self._do(page, word)
+            self._do(page, message)
         except TimbrelError as error:
             for line in error.args:
-                self._say(str(line), "error", page)
+                self._send_line(str(line), "error", page)
 
     def leave(self, page: Hashable, last: bool = False) -> None:
         """Release all that a page holds; with the ``last`` one, Hold."""
@@ -141,8 +141,8 @@ class PanelState:
     def release_keys(self, page: Hashable) -> None:
         self._held.release_keys(page)
 
-    def _do(self, page: Hashable, word: messages.PageMessage) -> None:
-        match word:
+    def _do(self, page: Hashable, message: messages.PageMessage) -> None:
+        match message:
             case messages.NoteMessage(key=key, velocity=velocity):
                 self._held.key(page, key, velocity)
             case messages.SustainMessage(down=down):
@@ -152,7 +152,7 @@ class PanelState:
                 self._send_state(hold=down)
             case messages.PanicMessage():
                 self._held.panic()
-                self._out.send({"t": "panic"})
+                self._output.send({"t": "panic"})
                 self._send_state(hold=False)
             case messages.PresetsMessage():
                 self._list(page)
@@ -160,38 +160,38 @@ class PanelState:
                 self._presets.favour(name, on)
                 self._list()
             case messages.LoadMessage(name=name):
-                self._out.load(self._presets.find(name))
+                self._output.load(self._presets.find(name))
                 self._draft_text = None
             case messages.DevicesMessage() | messages.SettingsMessage() | messages.RecordMessage():
                 if self._session is not None:
-                    self._arrange(page, word, self._session)
+                    self._arrange(page, message, self._session)
             case _ if self._view is not None:
-                self._change(page, word, self._view)
+                self._change(page, message, self._view)
 
-    def _arrange(self, page: Hashable, word: messages.PageMessage, session: SessionView) -> None:
-        match word:
+    def _arrange(self, page: Hashable, message: messages.PageMessage, session: SessionView) -> None:
+        match message:
             case messages.DevicesMessage():
-                self._out.list_devices(page, session.midi_api)
+                self._output.list_devices(page, session.midi_api)
             case messages.SettingsMessage():
-                given = {name: getattr(word, name) for name in word.__struct_fields__}
-                self._out.ask(Settings({name: value for name, value in given.items() if value is not UNSET}))
+                settings = {name: getattr(message, name) for name in message.__struct_fields__}
+                self._output.ask(Settings({name: value for name, value in settings.items() if value is not UNSET}))
             case messages.RecordMessage(on=on):
-                self._out.ask(Record(on))
+                self._output.ask(Record(on))
 
-    def _change(self, page: Hashable, word: messages.PageMessage, view: PresetView) -> None:
-        match word:
+    def _change(self, page: Hashable, message: messages.PageMessage, view: PresetView) -> None:
+        match message:
             case messages.GrabMessage(targets=targets):
-                self._held.grab(page, {target: self._values[target] for target in self._known(targets)})
+                self._held.grab(page, {target: self._values[target] for target in self._present_targets(targets)})
             case messages.MoveMessage(values=values):
-                held = [target for target in self._known(values) if self._held.holds(page, target)]
-                self._turn({target: values[target] for target in held})
+                grabbed_targets = [target for target in self._present_targets(values) if self._held.holds(page, target)]
+                self._turn({target: values[target] for target in grabbed_targets})
             case messages.DropMessage(targets=targets):
                 self._step(self._held.drop(page, targets))
             case messages.SetMessage(values=values):
-                before = {target: self._values[target] for target in self._known(values)}
-                self._stay(before)
-                self._turn({target: values[target] for target in before})
-                self._step(before)
+                old_values = {target: self._values[target] for target in self._present_targets(values)}
+                self._stay(old_values)
+                self._turn({target: values[target] for target in old_values})
+                self._step(old_values)
             case messages.UndoMessage():
                 self._go(self._history.undo())
             case messages.RedoMessage():
@@ -203,17 +203,17 @@ class PanelState:
             case messages.UnlearnMessage(target=target, source=None):
                 self._edit(editing.without_maps(self._now(), target))
             case messages.UnlearnMessage(target=target) if target in self._controls:
-                self._edit(presets.without_map(self._now(), word, self._controls[target]))
+                self._edit(presets.without_map(self._now(), message, self._controls[target]))
             case messages.BindingMessage(target=target) if target in self._controls:
-                self._edit(presets.with_range(self._now(), word, self._controls[target]))
+                self._edit(presets.with_range(self._now(), message, self._controls[target]))
             case messages.SaveMessage(name=name, overwrite=overwrite):
                 self._save(name, overwrite, view.files)
             case messages.SnapshotMessage(slot=slot, clear=clear):
                 self._store(slot, None if clear else presets.stored(self._values, self._controls))
             case messages.PathMessage():
-                self._edit(presets.with_path(self._now(), word, len(view.latents)))
+                self._edit(presets.with_path(self._now(), message, len(view.latents)))
             case messages.EffectMessage():
-                self._edit(presets.with_effect(self._now(), word))
+                self._edit(presets.with_effect(self._now(), message))
 
     def _stay(self, values: Values) -> None:
         """A path or walk would silence a click."""
@@ -221,26 +221,28 @@ class PanelState:
             self._held.grab(self, {target: value for target, value in values.items() if target.startswith("latent.")})
             self._stay_until = time.monotonic() + STAY_SECONDS
 
-    def _known(self, targets: Iterable[str]) -> list[str]:
+    def _present_targets(self, targets: Iterable[str]) -> list[str]:
         return [target for target in targets if target in self._controls]
 
     def _turn(self, values: Values) -> None:
-        reached: dict[str, float] = {}
-        until = time.monotonic() + IN_FLIGHT_SECONDS
+        clamped_values: dict[str, float] = {}
+        expiry_time = time.monotonic() + IN_FLIGHT_SECONDS
         for target, value in values.items():
             control = self._controls[target]
-            reached[target] = min(max(value, control.low), control.high)
-            self._in_flight[target] = reached[target], until
-        if reached:
-            self._out.play([ParameterChange(0, self._held.channel, target, value) for target, value in reached.items()])
-        self._show(reached)
+            clamped_values[target] = min(max(value, control.low), control.high)
+            self._in_flight[target] = clamped_values[target], expiry_time
+        if clamped_values:
+            self._output.play(
+                [ParameterChange(0, self._held.channel, target, value) for target, value in clamped_values.items()]
+            )
+        self._show(clamped_values)
 
     def _show(self, values: Values) -> None:
         fresh = {target: value for target, value in values.items() if self._values.get(target) != value}
         if fresh:
             self._values.update(fresh)
             self._number += 1
-            self._out.send({"t": "values", "n": self._number, "values": fresh})
+            self._output.send({"t": "values", "n": self._number, "values": fresh})
 
     # undo and redo
 
@@ -248,8 +250,8 @@ class PanelState:
     def _history(self) -> History:
         return self._histories[self._side]
 
-    def _step(self, before: Values) -> None:
-        changed = {target: value for target, value in before.items() if self._values.get(target, value) != value}
+    def _step(self, old_values: Values) -> None:
+        changed = {target: value for target, value in old_values.items() if self._values.get(target, value) != value}
         if changed:
             self._history.add(HistoryEntry(changed, {target: self._values[target] for target in changed}))
             self._send_state(preset=self._preset_state())
@@ -261,23 +263,25 @@ class PanelState:
         if isinstance(to, PresetState):
             self._become(to)
         elif to is not None:
-            self._turn({target: to[target] for target in self._known(to)})
+            self._turn({target: to[target] for target in self._present_targets(to)})
         self._send_state(preset=self._preset_state())
 
     def _compare(self, side: Literal["A", "B"]) -> None:
         if side == self._side:
             return
-        here, there = self._state(), self._other
-        self._side, self._other = side, here
-        if there is not None:
-            self._become(there)
+        this_state, other_state = self._state(), self._other_state
+        self._side, self._other_state = side, this_state
+        if other_state is not None:
+            self._become(other_state)
         self._send_state(preset=self._preset_state())
 
     def _become(self, state: PresetState) -> None:
-        same = state.text == self._text
-        if same or (self._sounds_as(state.text) and state.rests == self._file_values):
-            self._turn({t: state.values[t] for t in self._known(state.values) if state.values[t] != self._values[t]})
-            if not same:
+        same_text = state.text == self._text
+        if same_text or (self._sounds_as(state.text) and state.rests == self._file_values):
+            self._turn(
+                {t: state.values[t] for t in self._present_targets(state.values) if state.values[t] != self._values[t]}
+            )
+            if not same_text:
                 self._draft(state.text, silent=True)
         else:
             self._draft(self._baked(state))
@@ -285,9 +289,9 @@ class PanelState:
     def _edit(self, text: str) -> None:
         if text == self._now():
             return
-        before = self._state()
+        old_state = self._state()
         self._draft(text)
-        self._history.add(HistoryEntry(before, self._state()))
+        self._history.add(HistoryEntry(old_state, self._state()))
         self._send_state(preset=self._preset_state())
 
     def _draft(self, text: str, silent: bool = False) -> None:
@@ -296,7 +300,7 @@ class PanelState:
         self._draft_silent = silent
         if not silent:
             self._file_values = dict(self._values)
-        self._out.load(Draft(self._name, text, self._view.folder, silent=silent))
+        self._output.load(Draft(self._name, text, self._view.folder, silent=silent))
 
     def _sounds_as(self, text: str) -> bool:
         """Differs in snapshots alone, and the present text plays."""
@@ -308,9 +312,9 @@ class PanelState:
         if self._draft_text is not None and not self._draft_silent:
             self._edit(editing.with_snapshot(self._now(), slot, values))
             return
-        before = self._state()
+        old_state = self._state()
         self._draft(editing.with_snapshot(self._text, slot, values), silent=True)
-        self._history.add(HistoryEntry(before, self._state()))
+        self._history.add(HistoryEntry(old_state, self._state()))
         self._send_state(preset=self._preset_state())
 
     def _now(self) -> str:
@@ -318,22 +322,22 @@ class PanelState:
 
     def _baked(self, state: PresetState) -> str:
         numbers_change = self._draft_text is not None and not self._draft_silent  # of effects, while a draft is loading
-        kept = {target for target in state.values if not (numbers_change and target.startswith(presets.EFFECTS))}
-        return presets.baked(state, kept, self._controls)
+        targets = {target for target in state.values if not (numbers_change and target.startswith(presets.EFFECTS))}
+        return presets.baked(state, targets, self._controls)
 
     def _save(self, name: str, overwrite: bool, files: Mapping[str, bytes]) -> None:
         text = self._now()
         path, saved = self._presets.save(name, text, overwrite, files)
         if saved != text:  # with renamed files: earlier steps cannot be undone in it
             self._draft_text = None
-            self._out.load(str(path))
-            self._say(f"saved as {path}")
+            self._output.load(str(path))
+            self._send_line(f"saved as {path}")
             return
         self._saved_text = self._text = self._draft_text = text
         self._file_values = self._defaults = dict(self._values)
         self._name = path.stem
-        self._out.load(str(path))
-        self._say(f"saved as {path}")
+        self._output.load(str(path))
+        self._send_line(f"saved as {path}")
         self._send_state(preset=self._preset_state())
 
     def _bind(self, knob: LearnedKnob, target: str) -> str:
@@ -341,12 +345,12 @@ class PanelState:
         if control is None:
             return f"{target} is gone"
         try:
-            text, others = bound(self._now(), knob.keys, target, (control.low, control.high))
+            text, siblings = bound(self._now(), knob.keys, target, (control.low, control.high))
         except UserError:
             return f"the preset cannot be edited for {knob}; add a [[cc]] to its file by hand"
         self._edit(text)
-        also = [self._controls[other].title if other in self._controls else other for other in others]
-        return f"{knob} moves {control.title}{''.join(f', and {other} as before' for other in also)}"
+        titles = [self._controls[sibling].title if sibling in self._controls else sibling for sibling in siblings]
+        return f"{knob} moves {control.title}{''.join(f', and {title} as before' for title in titles)}"
 
     # reports of the audio process
 
@@ -355,9 +359,11 @@ class PanelState:
             case Ready(status):
                 self._held.forget_keys()
                 self._send_state(hold=False)
-                self._held.again(self._controls, status.channel)
-                known = self._known(status.values)
-                self._turn({target: own for target in known if status.values[target] != (own := self._values[target])})
+                self._held.retouch(self._controls, status.channel)
+                targets = self._present_targets(status.values)
+                self._turn(
+                    {target: value for target in targets if status.values[target] != (value := self._values[target])}
+                )
                 self._report(status)
             case Report(status):
                 self._report(status)
@@ -377,81 +383,85 @@ class PanelState:
                 for event in events:
                     self._learning.add_event(time.monotonic(), event)
             case Say(line):
-                self._say(line)
+                self._send_line(line)
             case Warn(line):
-                self._say(line, "warning")
+                self._send_line(line, "warning")
             case Lost(reason):
                 self._lost_reason = reason
                 self._send_state(sound=contents.sound(self._status, self._lost_reason))
 
     def _report(self, status: LiveStatus) -> None:
-        before = contents.sound(self._status, self._lost_reason)
+        old_sound = contents.sound(self._status, self._lost_reason)
         self._status, self._lost_reason = status, ""
         self._held.channel = status.channel
-        if contents.sound(status, "") != before:
+        if contents.sound(status, "") != old_sound:
             self._send_state(sound=contents.sound(status, ""))
         now = time.monotonic()
         if now >= self._stay_until:
             self._held.leave(self)
         self._learning.add_event(now, None)  # a controller that rests has been moved
         values = {}
-        for target in self._known(status.values):
-            value, until = self._in_flight.get(target, (None, 0.0))
-            if value == status.values[target] or now >= until:
+        for target in self._present_targets(status.values):
+            value, expiry_time = self._in_flight.get(target, (None, 0.0))
+            if value == status.values[target] or now >= expiry_time:
                 self._in_flight.pop(target, None)
-                if not self._held.held(target):
+                if not self._held.is_held(target):
                     values[target] = status.values[target]
         if self._draft_text is None:
-            changed = self._changed
+            was_dirty = self._is_dirty
             self._show(values)
-            if self._changed != changed:
+            if self._is_dirty != was_dirty:
                 self._send_state(preset=self._preset_state())
         if (waiting := contents.waiting(status)) != self._waiting:
             self._waiting = waiting
             self._send_state(waiting=waiting)
-        self._out.send(contents.meters(status))
+        self._output.send(contents.meters(status))
 
     def _take_view(self, view: PresetView) -> None:
         if self._draft_text is not None and view.text != self._draft_text:
             return  # an earlier request
-        asked, silent = self._draft_text is not None, self._draft_text is not None and self._draft_silent
-        own = asked or (view.text == self._text and not self._next_is_new)
-        before, model = self._view, (view.model, view.model_data)
-        model_stays = before is not None and (before.model, before.model_data) == model
+        is_draft, silent = self._draft_text is not None, self._draft_text is not None and self._draft_silent
+        same_preset = is_draft or (view.text == self._text and not self._next_is_new)
+        old_view, model = self._view, (view.model, view.model_data)
+        model_stays = old_view is not None and (old_view.model, old_view.model_data) == model
         self._view, self._draft_text, self._next_is_new, self._text = view, None, False, view.text
         self._controls = {control.target: control for control in view.controls}
         self._file_values = {control.target: control.rest for control in view.controls}
-        if own:
-            stays = {
+        if same_preset:
+            kept_values = {
                 target: value
                 for target, value in self._values.items()
                 if silent or not target.startswith(presets.EFFECTS)
             }
-            self._defaults = {target: self._defaults.get(target, rest) for target, rest in self._file_values.items()}
+            self._defaults = {
+                target: self._defaults.get(target, default) for target, default in self._file_values.items()
+            }
         else:
-            stays = {}
+            kept_values = {}
             self._name, self._saved_text, self._presets = view.name, view.text, PresetFolder(view.folder, self._home)
-            self._histories, self._side, self._other = {"A": History(), "B": History()}, "A", None
+            self._histories, self._side, self._other_state = {"A": History(), "B": History()}, "A", None
             self._defaults = dict(self._file_values)
-        stays = {target: value for target, value in stays.items() if value != self._file_values.get(target, value)}
+        kept_values = {
+            target: value for target, value in kept_values.items() if value != self._file_values.get(target, value)
+        }
         self._waiting = {}
-        self._held.again(self._controls, view.channel)
-        if asked and not silent:
+        self._held.retouch(self._controls, view.channel)
+        if is_draft and not silent:
             self._values = dict(self._file_values)
-            self._turn(stays)
+            self._turn(kept_values)
         else:  # the same sound, or that of another process, not ready yet
-            self._values = self._file_values | stays
-        if not own or (self._learning.target is not None and self._learning.target not in self._controls):
+            self._values = self._file_values | kept_values
+        if not same_preset or (self._learning.target is not None and self._learning.target not in self._controls):
             self._learning.want(None)
         self._send_state(**self.state())
         if not model_stays:
             self._send_state(map=None)
-            self._out.show_map(*model)
+            self._output.show_map(*model)
 
-    def _refused(self, wanted: Mapping[Any, Any], lines: Iterable[str]) -> None:
+    def _refused(self, requested_presets: Mapping[Any, Any], lines: Iterable[str]) -> None:
         for line in lines:
-            self._say(line, "error")
-        texts = [preset.text for preset in wanted.values() if isinstance(preset, Draft)]
+            self._send_line(line, "error")
+        texts = [preset.text for preset in requested_presets.values() if isinstance(preset, Draft)]
         if self._draft_text in texts and self._view is not None:
             self._history.forget(self._draft_text)
             self._draft_text, self._text = None, self._view.text
@@ -483,7 +493,7 @@ class PanelState:
         }
 
     @property
-    def _changed(self) -> bool:
+    def _is_dirty(self) -> bool:
         return self._text != self._saved_text or self._values != self._file_values
 
     def _preset_state(self) -> dict[str, Any]:
@@ -492,9 +502,9 @@ class PanelState:
         return {
             "name": self._name,
             "description": str(fields.get("description", "")),
-            "dirty": self._changed,
-            "can_undo": bool(self._history.done),
-            "can_redo": bool(self._history.undone),
+            "dirty": self._is_dirty,
+            "can_undo": bool(self._history.undo_steps),
+            "can_redo": bool(self._history.redo_steps),
             "side": self._side,
             "warnings": [] if self._view is None else list(self._view.warnings),
             "motion": bool(fields.get("motion")),
@@ -503,13 +513,13 @@ class PanelState:
         }
 
     def _learn_state(self) -> dict[str, Any]:
-        return {"target": self._learning.target, "said": self._learning.said}
+        return {"target": self._learning.target, "said": self._learning.status_line}
 
     def _send_state(self, **parts: Any) -> None:
-        self._out.send({"t": "state", "state": parts})
+        self._output.send({"t": "state", "state": parts})
 
     def _list(self, page: Hashable | None = None) -> None:
-        self._out.send({"t": "presets", "list": [vars(one) for one in self._presets.listed()]}, page)
+        self._output.send({"t": "presets", "list": [vars(entry) for entry in self._presets.listed()]}, page)
 
-    def _say(self, line: str, kind: str = "note", page: Hashable | None = None) -> None:
-        self._out.send({"t": "say", "line": line, "kind": kind}, page)
+    def _send_line(self, line: str, kind: str = "note", page: Hashable | None = None) -> None:
+        self._output.send({"t": "say", "line": line, "kind": kind}, page)

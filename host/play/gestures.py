@@ -203,7 +203,7 @@ class GesturePlayer:
 
     def _value(self, target: str, time: int, added: float) -> float:
         value = self.targets[target].value(time)
-        return CONTROLS[target].within(value + added) if added else value
+        return CONTROLS[target].clamp(value + added) if added else value
 
     def forget(self, time: int) -> None:
         for ramp in self.targets.values():

@@ -258,7 +258,7 @@ class Latents:
         parts = np.zeros((len(times), len(self.knobs)))
         for target, grip in self._grips.items():
             if target in self._places:
-                parts[:, self._places[target]] = grip.share.at(times)
+                parts[:, self._places[target]] = grip.share.values(times)
         return parts
 
     def clock(self, event: Clock) -> None:

@@ -224,7 +224,7 @@ class CommonMotion:
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
         if self._one_bend and self._bends:
-            return self._bends[0].at(times)
+            return self._bends[0].values(times)
         return np.array([self._bends[voice].value(time) for voice, time in zip(voices, times.tolist(), strict=True)])
 
     def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
@@ -350,7 +350,7 @@ class Parameters(ParameterSet):
 
     def _with(self, added: Mapping[str, float], name: str) -> float:
         value = self._values[name]
-        return PLAY_CONTROLS[name].within(value + added[name]) if name in added else value
+        return PLAY_CONTROLS[name].clamp(value + added[name]) if name in added else value
 
     def _set_gain(self, time: int, level: Level) -> None:
         left, right = self._gains(level)

@@ -29,7 +29,7 @@ class ChannelInstrument:
             UserError: the preset does not fit the model or its effects.
         """
         card = patch.model.card
-        effects = EffectChain(patch.preset.effects, sample_rate, patch.folder, patch.kept)
+        effects = EffectChain(patch.preset.effects, sample_rate, patch.folder, patch.draft_files)
         check(patch.preset, card, effects.targets())
         self._elsewhere, self._samples_read = elsewhere, 0
         self.moves = any(motion.start == "play" for motion in patch.preset.motion)  # also while no note sounds

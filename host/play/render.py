@@ -281,7 +281,7 @@ def arrange(
         UserError: as `open_patch`, or the recording's notes are broken.
     """
     chosen = channels or {}
-    performance = performance.without({number for number, name in chosen.items() if name is None})
+    performance = performance.without_channels({number for number, name in chosen.items() if name is None})
     notes = read_notes(performance.notes, source)
     default = notes.fitting.fit(preset)
     others = {number: notes.fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}

@@ -98,7 +98,7 @@ class _Batch:
         self._mixes = [np.zeros((engine.channels, self._end - self._origin), np.float32) for _ in notes]
 
     def _prepared(self, patch: Patch, note: SeparateNote, sample_rate: int) -> _Playing:
-        effects = EffectChain(patch.preset.effects, sample_rate, patch.folder, patch.kept)
+        effects = EffectChain(patch.preset.effects, sample_rate, patch.folder, patch.draft_files)
         output = Output(patch.model.card.sample_rate, sample_rate, effects)
 
         def move_effect(time: int, target: str, value: float) -> None:

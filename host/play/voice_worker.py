@@ -27,7 +27,7 @@ from ..arrays import Array
 from ..engines.engine import MAX_BLOCK, VoiceSound
 from ..errors import Failure
 from ..events import Event
-from ..interrupts import SIGNALS, held
+from ..interrupts import SIGNALS, defer_signals
 from ..preset.library import Patch
 from .events import engine_and_processor
 from .synthesis import Synthesis, share
@@ -84,7 +84,7 @@ class Worker:
         self._process = context.Process(
             target=_work, args=(theirs, self._connection, rooms, patches, parts), name="voices", daemon=True
         )
-        with held():  # no signal before the process has set its handlers
+        with defer_signals():  # no signal before the process has set its handlers
             self._process.start()
         theirs.close()
 

@@ -28,7 +28,7 @@ MOST_LIVE = 2048  # samples per live render call: a pending reset or preset wait
 # Live sound up to this late is caught up, faster than real time. Beyond it, catching up would take so long that the
 # sound is late again, and current playing matters more than the past.
 HOPELESS_SECONDS = 0.5
-MOST_BY_HAND = 4096  # panel events queued while the host requests no sound; the oldest are dropped
+MOST_PANEL_EVENTS = 4096  # panel events queued while the host requests no sound; the oldest are dropped
 
 
 class PatchKeeper(Protocol):
@@ -37,7 +37,7 @@ class PatchKeeper(Protocol):
     def loaded_after(self, loads: int) -> LoadedPatch:
         """The patch after this number of load messages."""
 
-    def has(self, number: int) -> bool: ...
+    def is_loaded(self, number: int) -> bool: ...
 
     def take_loaded(self, number: int) -> tuple[LoadedPatch, Rack] | None:
         """Load a preset and return it with a rack for the current mode, or None after reporting why to `say`."""
@@ -45,7 +45,7 @@ class PatchKeeper(Protocol):
     def choose(self, number: int) -> None:
         """Queue a preset for loading, unless it is loaded by then; `AudioThread.offer` receives it."""
 
-    def say(self, line: str) -> None: ...
+    def send_line(self, line: str) -> None: ...
 
     def open_panel(self) -> None: ...
 
@@ -60,14 +60,14 @@ class AudioThread:
     def __init__(self, memory: SharedMemory, keeper: PatchKeeper) -> None:
         self._memory, self._keeper = memory, keeper
         self._waiting: deque[ReceivedEvent] = deque()  # of this epoch, not yet processed
-        self._by_hand: deque[Event] = deque(maxlen=MOST_BY_HAND)  # from a panel, played at once
+        self._panel_events: deque[Event] = deque(maxlen=MOST_PANEL_EVENTS)  # from a panel, played at once
         self._offered: deque[tuple[Mode, LoadedPatch, Rack]] = deque()
         self._epoch = 0
-        self._made = 0  # samples of this epoch
-        self._skipped = 0  # of these, samples that the player has skipped
+        self._rendered_samples = 0  # samples of this epoch
+        self._skipped_samples = 0  # of these, samples that the player has skipped
         self._panel_open = False
         self._programs, self._exclusive = Programs(), MidiDecoder()
-        self._moved: dict[int, float] = {}  # macro to value, as moved by the host in this epoch
+        self._macro_values: dict[int, float] = {}  # macro to value, as moved by the host in this epoch
         self._shedding = LoadShedding()
         self._warm: LoadedPatch | None = None  # warmed up on this thread
         self.mode: Mode | None = None  # None before the first reset
@@ -87,16 +87,18 @@ class AudioThread:
         """Render some requested samples; False if none are due."""
         complete = self._memory.complete
         events = self._memory.read_events()
-        last = max((place for place, event in enumerate(events) if event.kind == EventKind.RESET), default=None)
-        if last is not None:
+        last_reset = max((place for place, event in enumerate(events) if event.kind == EventKind.RESET), default=None)
+        if last_reset is not None:
             self._waiting.clear()
-            self._begin(events[last])
-            events = events[last + 1 :]
+            self._begin(events[last_reset])
+            events = events[last_reset + 1 :]
         self._waiting.extend(events)
-        if self.mode is None or complete.epoch != self._epoch or complete.samples <= self._made:
+        if self.mode is None or complete.epoch != self._epoch or complete.samples <= self._rendered_samples:
             return False
         if self.mode.offline:
-            self._make(min(complete.samples, self._made + LOOK_SAMPLES - self._made % LOOK_SAMPLES))
+            self._make(
+                min(complete.samples, self._rendered_samples + LOOK_SAMPLES - self._rendered_samples % LOOK_SAMPLES)
+            )
         else:
             self._make_live(complete.samples)
         return True
@@ -107,7 +109,7 @@ class AudioThread:
 
     def play(self, events: Iterable[Event]) -> None:
         """Play events live on arrival, ignoring times; thread-safe. Those from before an epoch are dropped."""
-        self._by_hand.extend(events)
+        self._panel_events.extend(events)
 
     def _begin(self, reset: ReceivedEvent) -> None:
         loaded = self._keeper.loaded_after(reset.loads)
@@ -117,12 +119,12 @@ class AudioThread:
             hurry_no_more()
         else:
             hurry(SOUND)
-        self._epoch, self._made, self._skipped = reset.epoch, 0, 0
+        self._epoch, self._rendered_samples, self._skipped_samples = reset.epoch, 0, 0
         self._bpm, self._shedding = None, LoadShedding()
         self._programs, self._exclusive = Programs(), MidiDecoder()
-        self._moved.clear()
+        self._macro_values.clear()
         self._offered.clear()
-        self._by_hand.clear()
+        self._panel_events.clear()
         self.player = self.playing = None
         try:
             if not self.mode.offline and loaded is not self._warm:
@@ -130,7 +132,7 @@ class AudioThread:
                 self._warm = loaded
             self._open(loaded, rack_of(loaded.patch, self.mode))
         except UserError as error:  # such as an effect that does not support this rate
-            self._keeper.say(f"{error}; nothing is heard")
+            self._keeper.send_line(f"{error}; nothing is heard")
         self._memory.write_made(Position(self._epoch, 0))
 
     def _open(self, loaded: LoadedPatch, rack: Rack) -> None:
@@ -148,8 +150,12 @@ class AudioThread:
     def _set(self, loaded: LoadedPatch, rack: Rack) -> None:
         assert self.player is not None
         now = self.player.now
-        moved = [loaded.slots[macro].turn(now, at) for macro, at in self._moved.items() if macro < len(loaded.slots)]
-        for turn in (*loaded.turns(now), *moved):
+        macro_changes = [
+            loaded.slots[macro].turn(now, macro_value)
+            for macro, macro_value in self._macro_values.items()
+            if macro < len(loaded.slots)
+        ]
+        for turn in (*loaded.turns(now), *macro_changes):
             self.player.schedule(turn)
         if self._bpm is not None:
             self.player.schedule(Tempo(now, self._bpm))
@@ -162,130 +168,132 @@ class AudioThread:
         for mode, loaded, rack in offered[-1:]:  # the reset of an epoch may have loaded it already
             if mode == self.mode and loaded is not self.playing:
                 self._follow(loaded, rack)
-        if end - self._made > HOPELESS_SECONDS * self.mode.rate:
+        if end - self._rendered_samples > HOPELESS_SECONDS * self.mode.rate:
             self._skip(end)
             return
-        while self._by_hand and self.player is not None:
-            self._play_by_hand(self._by_hand.popleft(), self.player)
-        part = self._make(min(end, self._made + MOST_LIVE))
+        while self._panel_events and self.player is not None:
+            self._play_panel_event(self._panel_events.popleft(), self.player)
+        load_ratio = self._make(min(end, self._rendered_samples + MOST_LIVE))
         if self.player is not None:
-            self._shedding.add(part, self.player)
+            self._shedding.add(load_ratio, self.player)
 
-    def _play_by_hand(self, event: Event, player: Player) -> None:
+    def _play_panel_event(self, event: Event, player: Player) -> None:
         player.schedule(replace(event, time=player.now))
         if isinstance(event, ParameterChange) and self.playing is not None:
             for macro, slot in enumerate(self.playing.slots):
                 if slot.target == event.target:
-                    self._moved.pop(macro, None)
+                    self._macro_values.pop(macro, None)
 
     def _make(self, end: int) -> float:
         """Up to ``end``, or offline to a preset change; return the share of real time."""
         assert self.mode is not None
-        began, due = time.perf_counter(), list[Event]()
+        begin_time, due_events = time.perf_counter(), list[Event]()
         while self._waiting and self._waiting[0].time < end:
             if self._changes_preset(self._waiting[0]):
-                if self._waiting[0].time > self._made:
+                if self._waiting[0].time > self._rendered_samples:
                     end = self._waiting[0].time
                     break
-                if self._change_preset(self._waiting.popleft()):
-                    due = [event for event in due if not isinstance(event, ParameterChange)]  # of the preset before
+                if self._change_preset(self._waiting.popleft()):  # the parameter changes are of the preset before
+                    due_events = [event for event in due_events if not isinstance(event, ParameterChange)]
                 continue
-            due += self._events(self._waiting.popleft())
+            due_events += self._events(self._waiting.popleft())
         if self.player is None:
-            sound = np.zeros((2, end - self._made), np.float32)
+            sound = np.zeros((2, end - self._rendered_samples), np.float32)
         else:
-            for event in due:
+            for event in due_events:
                 self.player.schedule(event)
-            sound, _ = self.player.block(end - self._made)
-        self._memory.put(self._made, sound)
-        self._made = end
+            sound, _ = self.player.block(end - self._rendered_samples)
+        self._memory.put(self._rendered_samples, sound)
+        self._rendered_samples = end
         self._memory.write_made(Position(self._epoch, end))
         if self.player is not None and not self.mode.offline:
             if self._memory.complete.samples > end:  # the next block is due already
                 self.player.put_off()
             else:
                 self.player.prepare()
-        part = (time.perf_counter() - began) * self.mode.rate / sound.shape[1]
+        load_ratio = (time.perf_counter() - begin_time) * self.mode.rate / sound.shape[1]
         if (meters := self.meters) is not None and self.player is not None and self.playing is not None:
-            meters.add_events(due)
-            meters.see(self.player, self.mode.rate, sound, part, self.playing.patch)
-        return part
+            meters.add_events(due_events)
+            meters.see(self.player, self.mode.rate, sound, load_ratio, self.playing.patch)
+        return load_ratio
 
     def _skip(self, end: int) -> None:
-        due: list[Event] = []
+        due_events: list[Event] = []
         while self._waiting and self._waiting[0].time < end:
-            due += self._events(self._waiting.popleft())
-        ended: set[tuple[int, int]] = set()
-        heard: list[Event] = []
-        for event in reversed(due):
+            due_events += self._events(self._waiting.popleft())
+        ended_notes: set[tuple[int, int]] = set()
+        audible_events: list[Event] = []
+        for event in reversed(due_events):
             if isinstance(event, NoteOff):
-                ended.add((event.channel, event.key))
-            if not isinstance(event, NoteOn) or (event.channel, event.key) not in ended:
-                heard.append(event)
-        self._skipped += end - self._made
+                ended_notes.add((event.channel, event.key))
+            if not isinstance(event, NoteOn) or (event.channel, event.key) not in ended_notes:
+                audible_events.append(event)
+        self._skipped_samples += end - self._rendered_samples
         if self.player is not None:
-            for event in reversed(heard):
+            for event in reversed(audible_events):
                 self.player.schedule(replace(event, time=self.player.now))
-        silent = min(end - self._made, RING)
+        silent = min(end - self._rendered_samples, RING)
         self._memory.put(end - silent, np.zeros((2, silent), np.float32))
-        self._made = end
+        self._rendered_samples = end
         self._memory.write_made(Position(self._epoch, end))
 
-    def _chosen(self, received: ReceivedEvent) -> int:
+    def _preset_number(self, received: ReceivedEvent) -> int:
         if received.kind == EventKind.PARAMETER and received.number == Parameter.PRESET:
-            return max(0, _whole(received.value))
+            return max(0, _round_finite(received.value))
         if received.kind == EventKind.MIDI and received.status & 0xF0 == PROGRAM_CHANGE:
             return 1 + self._programs.number(received.first & 127)
         return 0
 
     def _changes_preset(self, received: ReceivedEvent) -> bool:
         assert self.mode is not None
-        number = self._chosen(received)
-        return self.mode.offline and number > 0 and not self._keeper.has(number)
+        number = self._preset_number(received)
+        return self.mode.offline and number > 0 and not self._keeper.is_loaded(number)
 
     def _change_preset(self, received: ReceivedEvent) -> bool:
         if received.kind == EventKind.PARAMETER:
-            self._moved.clear()  # as the plugin does
-        taken = self._keeper.take_loaded(self._chosen(received))
-        if taken is not None:
-            self._follow(*taken)
-        return taken is not None
+            self._macro_values.clear()  # as the plugin does
+        patch_and_rack = self._keeper.take_loaded(self._preset_number(received))
+        if patch_and_rack is not None:
+            self._follow(*patch_and_rack)
+        return patch_and_rack is not None
 
     def _events(self, received: ReceivedEvent) -> list[Event]:
-        at = received.time - self._skipped
+        player_time = received.time - self._skipped_samples
         match received.kind:
             case EventKind.MIDI if 0x80 <= received.status < 0xF0:
-                event = channel_event(at, received.status, received.first & 127, received.second & 127)
+                event = channel_event(player_time, received.status, received.first & 127, received.second & 127)
                 self._programs.apply(event)
                 if isinstance(event, ProgramChange):
-                    self._keeper.choose(self._chosen(received))
+                    self._keeper.choose(self._preset_number(received))
                 return [event]
             case EventKind.EXCLUSIVE:
-                part = bytes([received.status, received.first, received.second][: received.number])
-                return self._exclusive.feed(part, at)
+                chunk = bytes([received.status, received.first, received.second][: received.number])
+                return self._exclusive.feed(chunk, player_time)
             case EventKind.TEMPO if SLOWEST_BPM <= received.value <= FASTEST_BPM:
                 self._bpm = received.value
-                return [Tempo(at, received.value)]
+                return [Tempo(player_time, received.value)]
             case EventKind.TRANSPORT if received.number == FROM_THE_BEGINNING and self.playing is not None:
                 # A beat without a clock continues at the tempo, even while the transport is stopped.
                 bpm = self._bpm or self.playing.patch.preset.tempo_bpm
-                return [Clock(at, "start"), Tempo(at, bpm)]
+                return [Clock(player_time, "start"), Tempo(player_time, bpm)]
             case EventKind.PARAMETER if received.number < MACROS:
-                self._moved[received.number] = received.value
+                self._macro_values[received.number] = received.value
                 slots = () if self.playing is None else self.playing.slots
-                return [slots[received.number].turn(at, received.value)] if received.number < len(slots) else []
+                return (
+                    [slots[received.number].turn(player_time, received.value)] if received.number < len(slots) else []
+                )
             case EventKind.PARAMETER if received.number == Parameter.PRESET:
-                if (number := self._chosen(received)) > 0:
-                    self._moved.clear()  # as the plugin does: a preset chosen here starts from its saved values
+                if (number := self._preset_number(received)) > 0:
+                    self._macro_values.clear()  # as the plugin does: a preset chosen here starts from its saved values
                     self._keeper.choose(number)
-                    if self._keeper.has(number) and self.playing is not None:
-                        return self.playing.rests(at)
+                    if self._keeper.is_loaded(number) and self.playing is not None:
+                        return self.playing.rests(player_time)
             case EventKind.PARAMETER if received.number == Parameter.PANEL:
-                before, self._panel_open = self._panel_open, received.value >= 0.5
-                if self._panel_open and not before:
+                was_open, self._panel_open = self._panel_open, received.value >= 0.5
+                if self._panel_open and not was_open:
                     self._keeper.open_panel()
         return []
 
 
-def _whole(value: float) -> int:
+def _round_finite(value: float) -> int:
     return round(value) if math.isfinite(value) else 0

@@ -53,10 +53,10 @@ def bundles() -> tuple[Bundle, ...]:
 def how_to_build() -> str:
     if sys.platform != "linux":
         return "it is built on Linux alone"
-    missing = list(_missing())
-    packages = f"install {', '.join(missing)} (Debian's names), then " if missing else ""
-    again = "run 'make plugin'" if (NATIVE / "Makefile").is_file() else "install timbrel again, from its source"
-    return packages + again
+    missing_packages = list(_missing())
+    install_step = f"install {', '.join(missing_packages)} (Debian's names), then " if missing_packages else ""
+    build_step = "run 'make plugin'" if (NATIVE / "Makefile").is_file() else "install timbrel again, from its source"
+    return install_step + build_step
 
 
 def _missing() -> Iterator[str]:
@@ -105,12 +105,12 @@ def _standing(bundle: Bundle) -> str:
 def _served_by(interpreter: str) -> str:
     if not os.access(interpreter, os.X_OK) or Path(interpreter).is_dir():
         return "is no program that can be run; 'timbrel plugin install' names this one"
-    asks = f"import timbrel, {SERVER}; print(timbrel.__version__)"
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
+    probe_code = f"import timbrel, {SERVER}; print(timbrel.__version__)"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LD_"))}
     try:
-        done = subprocess.run(
-            [interpreter, "-I", "-c", asks],
-            env=plain,
+        process = subprocess.run(
+            [interpreter, "-I", "-c", probe_code],
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -121,10 +121,10 @@ def _served_by(interpreter: str) -> str:
         return f"cannot be run: {error.strerror}; 'timbrel plugin install' names this one"
     except subprocess.TimeoutExpired:
         return f"does not answer within {SERVE_SECONDS:.0f} seconds"
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        return f"cannot serve them: {said[-1]}; install timbrel there, or run 'timbrel plugin install' here"
-    version = done.stdout.strip()
+    if process.returncode:
+        error_lines = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
+        return f"cannot serve them: {error_lines[-1]}; install timbrel there, or run 'timbrel plugin install' here"
+    version = process.stdout.strip()
     if version != __version__:
         return f"serves them with timbrel {version}, this is {__version__}; 'timbrel plugin install' names this one"
     return f"serves them with timbrel {version}"

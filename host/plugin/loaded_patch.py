@@ -14,7 +14,7 @@ from ..preset.validation import check_real_time
 from ..session.realtime import let_memory_go
 from ..session.view import PresetView
 from ..session.view_builder import view_of_patch
-from .project import ProjectPreset, ProjectState, kept
+from .project import ProjectPreset, ProjectState, collect_preset
 from .wire import PluginParameter, slots_of
 
 CHANNEL = 0  # of the rack; the preset receives all channels on it
@@ -31,20 +31,20 @@ class LoadedPatch:
     patch: Patch
     view: PresetView
     slots: Sequence[PluginParameter]
-    kept: ProjectPreset
+    project_preset: ProjectPreset
     listed_name: str | None = None  # in the preset list
-    turned: dict[str, float] = field(default_factory=dict)  # values set on the panel, by target
+    panel_values: dict[str, float] = field(default_factory=dict)  # values set on the panel, by target
 
     @property
     def state(self) -> ProjectState:
-        return ProjectState(self.kept, self.listed_name, dict(self.turned))
+        return ProjectState(self.project_preset, self.listed_name, dict(self.panel_values))
 
     def rests(self, time: int) -> list[Event]:
-        kept = [slot for slot in self.slots if slot.target not in self.turned]
-        return [*(ParameterChange(time, CHANNEL, slot.target, slot.rest) for slot in kept), *self.turns(time)]
+        resting_slots = [slot for slot in self.slots if slot.target not in self.panel_values]
+        return [*(ParameterChange(time, CHANNEL, slot.target, slot.rest) for slot in resting_slots), *self.turns(time)]
 
     def turns(self, time: int) -> list[Event]:
-        return [ParameterChange(time, CHANNEL, target, value) for target, value in sorted(self.turned.items())]
+        return [ParameterChange(time, CHANNEL, target, value) for target, value in sorted(self.panel_values.items())]
 
 
 def rack_of(patch: Patch, mode: Mode) -> Rack:
@@ -67,9 +67,11 @@ def warm_up_for(patch: Patch, mode: Mode) -> None:
     let_memory_go()
 
 
-def loaded(
-    patch: Patch, rack: Rack, name: str | Draft, listed_name: str | None, turned: Mapping[str, float]
+def make_loaded_patch(
+    patch: Patch, rack: Rack, name: str | Draft, listed_name: str | None, panel_values: Mapping[str, float]
 ) -> LoadedPatch:
-    """A patch opened from ``name``, whose rack has played only silence; errors as `kept`."""
+    """A patch opened from ``name``, whose rack has played only silence; errors as `collect_preset`."""
     view = view_of_patch(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
-    return LoadedPatch(patch, view, slots_of(patch.preset, view.controls), kept(patch), listed_name, dict(turned))
+    return LoadedPatch(
+        patch, view, slots_of(patch.preset, view.controls), collect_preset(patch), listed_name, dict(panel_values)
+    )

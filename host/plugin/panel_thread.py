@@ -31,7 +31,7 @@ PATIENCE_SECONDS = 0.3  # for the panel to exit
 class Instance(Protocol):
     """The panel's plugin instance. Nothing here may block."""
 
-    def say(self, line: str) -> None: ...
+    def send_line(self, line: str) -> None: ...
 
     def play(self, events: Iterable[Event]) -> None: ...
 
@@ -52,7 +52,7 @@ class PluginPanel:
         self._closing = False
         self._page_wanted = threading.Event()  # set until the page is opened
         self._page_wanted.set()
-        self._turned: float | None = None  # time of the last parameter change not yet in the project's state
+        self._unsaved_change_time: float | None = None  # of the last parameter change not in the project's state yet
         self._project_updated = 0.0
         self._thread = threading.Thread(target=self._run, name="panel", daemon=True)
         self._thread.start()
@@ -67,9 +67,9 @@ class PluginPanel:
     def follow(self, loaded: LoadedPatch) -> None:
         self._outcomes.append(loaded)
 
-    def refuse(self, wanted: str | Draft | None, why: Sequence[str]) -> None:
+    def refuse(self, request: str | Draft | None, error_lines: Sequence[str]) -> None:
         """Report a failed load of ``wanted`` from the panel, or of another's request (None)."""
-        self._outcomes.append(Refused({None: wanted}, why))
+        self._outcomes.append(Refused({None: request}, error_lines))
 
     def close(self) -> None:
         self._closing = True
@@ -81,16 +81,16 @@ class PluginPanel:
             with contextlib.suppress(OSError):  # saving there reports the error
                 home.mkdir(parents=True, exist_ok=True)
             with (
-                PanelProcess(self._main, say=self._instance.say, home=home) as panel,
+                PanelProcess(self._main, say=self._instance.send_line, home=home) as panel,
                 leading_to(panel.url()) as address,
             ):
                 self._audio.meters = self._meters
                 self._serve(panel, address)
         except TimbrelError as error:
-            self._instance.say(f"panel: {error}")
+            self._instance.send_line(f"panel: {error}")
         except Exception as error:
             traceback.print_exc()
-            self._instance.say(f"panel: internal error: {type(error).__name__}: {error}")
+            self._instance.send_line(f"panel: internal error: {type(error).__name__}: {error}")
         finally:
             self._audio.meters = None
 
@@ -122,7 +122,7 @@ class PluginPanel:
         match command:
             case Events(events):
                 if any(isinstance(event, ParameterChange) for event in events):
-                    self._turned = time.monotonic()
+                    self._unsaved_change_time = time.monotonic()
                 self._instance.play(events)
             case Load(presets):
                 for preset in presets.values():
@@ -132,30 +132,35 @@ class PluginPanel:
         return pace
 
     def _report(self, panel: PanelProcess) -> None:
-        if heard := self._meters.take_events():
-            panel.show(Heard(heard))
+        if events := self._meters.take_events():
+            panel.show(Heard(events))
         panel.show(Report(report(self._loaded, self._meters)))
 
     def _update_project(self, now: float) -> None:
-        if self._turned is None or now < max(self._turned + REST_SECONDS, self._project_updated + APART_SECONDS):
+        if self._unsaved_change_time is None or now < max(
+            self._unsaved_change_time + REST_SECONDS, self._project_updated + APART_SECONDS
+        ):
             return
-        self._turned, self._project_updated = None, now
+        self._unsaved_change_time, self._project_updated = None, now
         self._instance.send_state()
 
     def _open(self, url: str, address: str) -> None:
-        self._instance.say(f"panel: {url}")
+        self._instance.send_line(f"panel: {url}")
         if has_display():
             threading.Thread(target=_browse, args=(address,), name="browser", daemon=True).start()
 
 
 def report(loaded: LoadedPatch, meters: Meters) -> LiveStatus:
     """A patch's status; at rest until the host requests sound."""
-    patch, seen = loaded.patch, meters.seen
-    rest = status_at_rest(patch, CHANNEL, NAME)
-    if seen is None or seen.patch is not patch:
-        return replace(rest, values={control.target: control.rest for control in loaded.view.controls} | loaded.turned)
-    playing = status(rest, patch, seen.player, meters, seen.sample_rate, seen.samples)
-    last = "" if meters.last is None else last_moved(meters.last, patch, seen.player.rack.latent_values(CHANNEL))
+    patch, block = loaded.patch, meters.last_block
+    resting_status = status_at_rest(patch, CHANNEL, NAME)
+    if block is None or block.patch is not patch:
+        return replace(
+            resting_status,
+            values={control.target: control.rest for control in loaded.view.controls} | loaded.panel_values,
+        )
+    playing = status(resting_status, patch, block.player, meters, block.sample_rate, block.samples)
+    last = "" if meters.last is None else last_moved(meters.last, patch, block.player.rack.latent_values(CHANNEL))
     return replace(playing, last=last, spectrum_db=meters.spectrum_db())
 
 

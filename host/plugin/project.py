@@ -43,16 +43,20 @@ class ProjectPreset(NamedTuple):
     model_sha256: str
 
 
-def kept(patch: Patch) -> ProjectPreset:
+def collect_preset(patch: Patch) -> ProjectPreset:
     """A patch as stored in a project, from its current files.
 
     Raises:
         UserError: a file was deleted since the patch was opened, or is too large.
         Failure: a large model cannot be copied to the user's folder.
     """
-    found, model = collect(patch), _model(patch)
-    files = dict(found.files) if model is None else {found.model: model, **found.files}
-    return ProjectPreset(patch.name, found.text, files, found.model, patch.model.sha256)
+    collected_preset, model_data = collect(patch), _model(patch)
+    files = (
+        dict(collected_preset.files)
+        if model_data is None
+        else {collected_preset.model: model_data, **collected_preset.files}
+    )
+    return ProjectPreset(patch.name, collected_preset.text, files, collected_preset.model, patch.model.sha256)
 
 
 def ships(name: str, sha256: str) -> bool:
@@ -121,9 +125,9 @@ PLACEHOLDER = "Gain"  # a bypassed pedalboard effect in place of a missing one: 
 
 
 class ProjectState(NamedTuple):
-    kept: ProjectPreset
+    preset: ProjectPreset
     listed_name: str | None  # in the preset list
-    turned: Mapping[str, float]  # values set on the panel, by target
+    panel_values: Mapping[str, float]  # values set on the panel, by target
 
 
 class _File(BaseModel):
@@ -148,23 +152,23 @@ class _Head(BaseModel):
 
 def pack(state: ProjectState) -> bytes:
     """Bytes of a state, a shipped model as name and digest; UserError above `LARGEST` bytes."""
-    kept, files = state.kept, state.kept.files
-    if kept.model_name not in files:
-        lay_aside(kept.model_name, kept.model_sha256)
+    preset, files = state.preset, state.preset.files
+    if preset.model_name not in files:
+        lay_aside(preset.model_name, preset.model_sha256)
     head = _Head(
-        name=kept.name,
-        text=kept.text,
-        model_name=kept.model_name,
-        model_sha256=kept.model_sha256,
+        name=preset.name,
+        text=preset.text,
+        model_name=preset.model_name,
+        model_sha256=preset.model_sha256,
         files=[_File(name=name, size=len(data)) for name, data in files.items()],
         shipped=state.listed_name,
-        turned=dict(state.turned),
+        turned=dict(state.panel_values),
     )
-    written = head.model_dump_json().encode()
-    whole = b"".join([LENGTH.pack(len(written)), written, *files.values()])
-    if len(whole) > LARGEST:
-        raise UserError(f"preset {kept.name!r} takes {len(whole) >> 20} MiB, a project holds {LARGEST >> 20}")
-    packed = zlib.compress(whole, LEVEL)
+    head_json = head.model_dump_json().encode()
+    payload = b"".join([LENGTH.pack(len(head_json)), head_json, *files.values()])
+    if len(payload) > LARGEST:
+        raise UserError(f"preset {preset.name!r} takes {len(payload) >> 20} MiB, a project holds {LARGEST >> 20}")
+    packed = zlib.compress(payload, LEVEL)
     return BEGIN.pack(MAGIC, VERSION, hashlib.sha256(packed).digest()) + packed
 
 
@@ -180,53 +184,55 @@ def unpack(data: bytes) -> ProjectState:
         raise _damaged("its digest is another")
     try:
         inflating = zlib.decompressobj()
-        whole = inflating.decompress(packed, LARGEST + 1)
-        if len(whole) > LARGEST or not inflating.eof or len(whole) < LENGTH.size:
+        payload = inflating.decompress(packed, LARGEST + 1)
+        if len(payload) > LARGEST or not inflating.eof or len(payload) < LENGTH.size:
             raise _damaged("it is too long or too short")
-        (length,) = LENGTH.unpack_from(whole)
-        head = _Head.model_validate_json(whole[LENGTH.size : LENGTH.size + length])
+        (length,) = LENGTH.unpack_from(payload)
+        head = _Head.model_validate_json(payload[LENGTH.size : LENGTH.size + length])
     except (zlib.error, ValidationError) as error:
         raise _damaged(str(error).splitlines()[0]) from None
-    at, files = LENGTH.size + length, dict[str, bytes]()
+    offset, files = LENGTH.size + length, dict[str, bytes]()
     for file in head.files:
-        files[file.name] = whole[at : at + file.size]
-        at += file.size
-    if at != len(whole):
+        files[file.name] = payload[offset : offset + file.size]
+        offset += file.size
+    if offset != len(payload):
         raise _damaged("its files have other sizes")
-    kept = ProjectPreset(head.name, head.text, files, head.model_name, head.model_sha256)
-    return ProjectState(kept, head.shipped, head.turned)
+    preset = ProjectPreset(head.name, head.text, files, head.model_name, head.model_sha256)
+    return ProjectState(preset, head.shipped, head.turned)
 
 
-def check_whole(kept: ProjectPreset) -> None:
+def check_whole(project_preset: ProjectPreset) -> None:
     """UserError if a project's preset is invalid or names files outside, before opening reads any."""
-    preset = read_preset(PROJECT / f"{kept.name}.toml", kept.text)
-    held = {*kept.files, kept.model_name, *shipped_presets()}
-    outside = [name for name in (preset.model, *files_of(preset)) if name not in held]
-    if preset.morph is not None and preset.morph.to is not None and preset.morph.to not in held:
-        outside.append(preset.morph.to)
+    preset = read_preset(PROJECT / f"{project_preset.name}.toml", project_preset.text)
+    available_names = {*project_preset.files, project_preset.model_name, *shipped_presets()}
+    outside_names = [name for name in (preset.model, *files_of(preset)) if name not in available_names]
+    if preset.morph is not None and preset.morph.to is not None and preset.morph.to not in available_names:
+        outside_names.append(preset.morph.to)
     end = preset.process.to  # or a landmark
-    if end is not None and end not in held and preset_file(str(PROJECT / end)) is not None:
-        outside.append(end)
-    if outside:
-        raise UserError(f"the project's preset {kept.name!r} names {outside[0]!r}, which the project does not hold")
+    if end is not None and end not in available_names and preset_file(str(PROJECT / end)) is not None:
+        outside_names.append(end)
+    if outside_names:
+        raise UserError(
+            f"the project's preset {project_preset.name!r} names {outside_names[0]!r}, which the project does not hold"
+        )
 
 
-def opened(kept: ProjectPreset, say: Callable[[str], None]) -> Patch:
-    """Open a project's preset; ``say`` receives a line for each effect whose plugin is missing or untrusted.
+def open_project_preset(preset: ProjectPreset, report_line: Callable[[str], None]) -> Patch:
+    """Open a project's preset; ``report_line`` receives a line for each effect whose plugin is missing or untrusted.
 
     Raises:
         UserError: the preset cannot be used, or its model is missing.
     """
-    files = dict(kept.files)
-    if ships(kept.model_name, kept.model_sha256):
-        files.pop(kept.model_name, None)  # the same bytes, not needed in memory
-    elif kept.model_name not in files:
-        files[kept.model_name] = model_bytes(kept.model_name, kept.model_sha256)
-    plugins = _plugins(kept.text)
+    files = dict(preset.files)
+    if ships(preset.model_name, preset.model_sha256):
+        files.pop(preset.model_name, None)  # the same bytes, not needed in memory
+    elif preset.model_name not in files:
+        files[preset.model_name] = model_bytes(preset.model_name, preset.model_sha256)
+    plugins = _plugins(preset.text)
     if not plugins:
-        return open_patch(Draft(kept.name, kept.text, PROJECT, files))
-    patch = open_patch(Draft(kept.name, _with_plugins(kept.text, plugins, say), PROJECT, files))
-    return replace(patch, text=kept.text)
+        return open_patch(Draft(preset.name, preset.text, PROJECT, files))
+    patch = open_patch(Draft(preset.name, _with_plugins(preset.text, plugins, report_line), PROJECT, files))
+    return replace(patch, text=preset.text)
 
 
 def _plugins(text: str) -> dict[int, str]:
@@ -239,7 +245,7 @@ def _plugins(text: str) -> dict[int, str]:
     return {number: name for number, name in names.items() if isinstance(name, str) and name.endswith(PLUGINS)}
 
 
-def _with_plugins(text: str, plugins: Mapping[int, str], say: Callable[[str], None]) -> str:
+def _with_plugins(text: str, plugins: Mapping[int, str], report_line: Callable[[str], None]) -> str:
     import tomlkit  # lazy: few presets have such effects
 
     fields = tomllib.loads(text)
@@ -248,28 +254,28 @@ def _with_plugins(text: str, plugins: Mapping[int, str], say: Callable[[str], No
         if path is not None:
             fields["effects"][number]["plugin"] = str(path)
             continue
-        say(
+        report_line(
             f"[[effects]] {number + 1}: {name} is not here, or has not been let run; it is left out. Install it, and "
             "play a preset with it once by 'timbrel play', which asks"
         )
         fields["effects"][number] = {"plugin": PLACEHOLDER, "on": False}
-        _without(fields, f"effects.{number}.")
+        _remove_targets(fields, f"effects.{number}.")
     return tomlkit.dumps(fields)
 
 
-def _without(fields: dict[str, Any], section: str) -> None:
+def _remove_targets(fields: dict[str, Any], section: str) -> None:
     """Macros keep their numbers."""
     try:
         if "cc" in fields:
             fields["cc"] = [entry for entry in fields["cc"] if not entry["target"].startswith(section)]
         for macro in fields.get("macro", []):
-            left = [entry for entry in macro["targets"] if not entry["target"].startswith(section)]
-            macro["targets"] = left or [NOTHING]
+            remaining_entries = [entry for entry in macro["targets"] if not entry["target"].startswith(section)]
+            macro["targets"] = remaining_entries or [NOTHING]
     except (AttributeError, KeyError, TypeError):
         return  # opening it reports the error
 
 
-def _damaged(why: str) -> UserError:
+def _damaged(reason: str) -> UserError:
     return UserError(
-        f"the project's state of timbrel is damaged ({why}); load a preset, or an earlier version of the project"
+        f"the project's state of timbrel is damaged ({reason}); load a preset, or an earlier version of the project"
     )

@@ -19,8 +19,8 @@ from ..preset.shipped import KEYS, Draft, preset_file, shipped_presets
 from ..preset.user_presets import own_presets
 from ..session.realtime import BESIDES, hurry, let_memory_go
 from .audio_thread import AudioThread
-from .loaded_patch import LoadedPatch, Mode, loaded, rack_of
-from .project import PROJECT, check_whole, opened, pack, unpack
+from .loaded_patch import LoadedPatch, Mode, make_loaded_patch, rack_of
+from .project import PROJECT, check_whole, open_project_preset, pack, unpack
 from .wire import ControlSocket, Message, SharedMemory, ToPlugin, ToServer
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .panel_thread import PluginPanel
 
 Opening = Callable[[], "OpenedPatch"]
-Tried = tuple[LoadedPatch, Mode, Rack]  # a patch, and its rack for a mode
+LoadedRack = tuple[LoadedPatch, Mode, Rack]  # a patch, and its rack for a mode
 FIRST_MODE = Mode(48000, offline=False)  # for loading presets before the first reset of a host
 
 
@@ -44,7 +44,7 @@ def serve(memory: int, socket: int, panel: "PanelMain") -> None:
         while (message := talk.receive()) is not None:
             server.process(message)
     except TimbrelError as error:
-        talk.say(str(error))
+        talk.send_line(str(error))
     finally:
         if server is not None:
             server.close()
@@ -57,7 +57,7 @@ class OpenedPatch(NamedTuple):
     patch: Patch
     name: str | Draft  # that opened it
     listed_name: str | None = None  # in the preset list
-    turned: Mapping[str, float] = MappingProxyType({})  # values set on the panel, by target
+    panel_values: Mapping[str, float] = MappingProxyType({})  # values set on the panel, by target
 
 
 class PluginServer:
@@ -68,11 +68,11 @@ class PluginServer:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._loads = 0  # load messages processed
         self._load_done = threading.Condition()
-        self._own = own_presets()
-        self._names = [*shipped_presets(), *self._own]  # the list that the host chooses from
+        self._user_presets = own_presets()
+        self._names = [*shipped_presets(), *self._user_presets]  # the list that the host chooses from
         self._window: PluginPanel | None = None
         self._unplayed: bytes | None = None  # a project's state that cannot be played here: saving returns it unchanged
-        self._loaded, *_ = self._tried(OpenedPatch(open_patch(KEYS), KEYS, KEYS))
+        self._loaded, *_ = self._load_patch(OpenedPatch(open_patch(KEYS), KEYS, KEYS))
         let_memory_go()
         self._jobs.put(self._greet)
         for work, name in ((self._work, "loads"), (self._sound, "sound")):
@@ -98,14 +98,14 @@ class PluginServer:
             self._load_done.wait_for(lambda: self._loads >= loads)
             return self._loaded
 
-    def has(self, number: int) -> bool:
+    def is_loaded(self, number: int) -> bool:
         return 0 < number <= len(self._names) and self._loaded.listed_name == self._names[number - 1]
 
     def take_loaded(self, number: int) -> tuple[LoadedPatch, Rack] | None:
-        tried = self._try(lambda: self._open_numbered(number))
-        if tried is None:
+        loaded_rack = self._try(lambda: self._open_numbered(number))
+        if loaded_rack is None:
             return None
-        self._loaded, _, rack = tried
+        self._loaded, _, rack = loaded_rack
         self._unplayed = None
         self._jobs.put(self._send_loaded)
         return self._loaded, rack
@@ -113,8 +113,8 @@ class PluginServer:
     def choose(self, number: int) -> None:
         self._jobs.put(lambda: self._choose(number))
 
-    def say(self, line: str) -> None:
-        self._jobs.put(lambda: self._talk.say(line))
+    def send_line(self, line: str) -> None:
+        self._jobs.put(lambda: self._talk.send_line(line))
 
     def open_panel(self) -> None:
         self._jobs.put(self._open_panel)
@@ -127,9 +127,9 @@ class PluginServer:
         if mode is not None and mode.offline:
             return
         events = list(events)
-        known = {control.target for control in loaded.view.controls}
-        turns = [event for event in events if isinstance(event, ParameterChange) and event.target in known]
-        loaded.turned.update({turn.target: turn.value for turn in turns})
+        targets = {control.target for control in loaded.view.controls}
+        turns = [event for event in events if isinstance(event, ParameterChange) and event.target in targets]
+        loaded.panel_values.update({turn.target: turn.value for turn in turns})
         self._audio.play(events)
 
     def load(self, preset: str | Draft) -> None:
@@ -154,7 +154,7 @@ class PluginServer:
                 job()
             except Exception as error:
                 traceback.print_exc()
-                self._talk.say(f"internal error: {type(error).__name__}: {error}")
+                self._talk.send_line(f"internal error: {type(error).__name__}: {error}")
 
     def _greet(self) -> None:
         self._talk.send(ToPlugin.READY)
@@ -177,7 +177,7 @@ class PluginServer:
         self._load_for_host(lambda: self._open_saved(data))
 
     def _choose(self, number: int) -> None:
-        if not self.has(number) and self._offer(lambda: self._open_numbered(number)):
+        if not self.is_loaded(number) and self._offer(lambda: self._open_numbered(number)):
             self._send_loaded()
 
     def _load(self, preset: str | Draft) -> None:
@@ -188,7 +188,7 @@ class PluginServer:
         from ..session.panel_process import missing  # lazy, as `PluginPanel`: few instances open a panel
 
         if (line := missing()) is not None:
-            self._talk.say(f"panel: {line}")
+            self._talk.send_line(f"panel: {line}")
         elif self._window is not None and not self._window.ended:
             self._window.open()
         else:
@@ -196,50 +196,53 @@ class PluginServer:
 
             self._window = PluginPanel(self, self._audio, self._loaded, self._panel_main)
 
-    def _offer(self, opening: Opening, wanted: str | Draft | None = None) -> bool:
-        tried = self._try(opening, wanted)
-        if tried is not None:
-            self._loaded, mode, rack = tried
+    def _offer(self, opening: Opening, request: str | Draft | None = None) -> bool:
+        loaded_rack = self._try(opening, request)
+        if loaded_rack is not None:
+            self._loaded, mode, rack = loaded_rack
             self._unplayed = None
             self._audio.offer(mode, self._loaded, rack)
-        return tried is not None
+        return loaded_rack is not None
 
-    def _try(self, opening: Opening, wanted: str | Draft | None = None) -> Tried | None:
+    def _try(self, opening: Opening, request: str | Draft | None = None) -> LoadedRack | None:
         try:
-            return self._tried(opening())
+            return self._load_patch(opening())
         except UserError as error:
             *lines, last = map(str, error.args)
-            why = [*lines, f"{last}; the preset before plays on"]
-            for line in why:
-                self._talk.say(line)
+            error_lines = [*lines, f"{last}; the preset before plays on"]
+            for line in error_lines:
+                self._talk.send_line(line)
             if self._window is not None:
-                self._window.refuse(wanted, why)
+                self._window.refuse(request, error_lines)
             return None
 
-    def _tried(self, opened: OpenedPatch) -> Tried:
+    def _load_patch(self, opened: OpenedPatch) -> LoadedRack:
         mode = self._audio.mode or FIRST_MODE
         rack = rack_of(opened.patch, mode)
-        tried = loaded(opened.patch, rack, opened.name, opened.listed_name, opened.turned)
+        loaded = make_loaded_patch(opened.patch, rack, opened.name, opened.listed_name, opened.panel_values)
         for warning in opened.patch.warnings:
-            self._talk.say(warning)
-        return tried, mode, rack
+            self._talk.send_line(warning)
+        return loaded, mode, rack
 
     def _open_saved(self, data: bytes) -> OpenedPatch:
         state = unpack(data)
-        check_whole(state.kept)
-        patch, name = opened(state.kept, self._talk.say), Draft(state.kept.name, state.kept.text, own_folder("presets"))
-        return OpenedPatch(patch, name, state.listed_name, state.turned)
+        check_whole(state.preset)
+        patch, name = (
+            open_project_preset(state.preset, self._talk.send_line),
+            Draft(state.preset.name, state.preset.text, own_folder("presets")),
+        )
+        return OpenedPatch(patch, name, state.listed_name, state.panel_values)
 
     def _open_for_panel(self, preset: str | Draft) -> OpenedPatch:
         if preset in self._names:
             return self._open_listed(preset)
         if isinstance(preset, str):
             return OpenedPatch(open_patch(preset), preset)
-        turned = self._loaded.turned if preset.silent else {}
+        panel_values = self._loaded.panel_values if preset.silent else {}
         if self._loaded.patch.folder != PROJECT:
-            return OpenedPatch(open_patch(preset), preset, turned=turned)
-        kept = self._loaded.kept._replace(name=preset.name, text=preset.text)
-        return OpenedPatch(opened(kept, self._talk.say), preset, turned=turned)
+            return OpenedPatch(open_patch(preset), preset, panel_values=panel_values)
+        project_preset = self._loaded.project_preset._replace(name=preset.name, text=preset.text)
+        return OpenedPatch(open_project_preset(project_preset, self._talk.send_line), preset, panel_values=panel_values)
 
     def _open_named(self, data: bytes) -> OpenedPatch:
         """Errors never quote a file's content, since hosts log them."""
@@ -265,7 +268,7 @@ class PluginServer:
         return self._open_listed(self._names[number - 1])
 
     def _open_listed(self, name: str) -> OpenedPatch:
-        path = str(self._own[name]) if name in self._own else name
+        path = str(self._user_presets[name]) if name in self._user_presets else name
         return OpenedPatch(open_patch(path), path, name)
 
     def _send_loaded(self) -> None:

@@ -132,7 +132,7 @@ class Position(NamedTuple):
     samples: int
 
     @classmethod
-    def of(cls, number: int) -> "Position":
+    def from_number(cls, number: int) -> "Position":
         return cls(number >> EPOCH_BITS, number & ((1 << EPOCH_BITS) - 1))
 
     @property
@@ -171,14 +171,14 @@ _EVENT = np.dtype(
 class SharedMemory:
     def __init__(self, descriptor: int) -> None:
         """Map a plugin's memory; Failure for another version or size, or unless on Linux on x86-64 or ARM."""
-        number = SYS_FUTEX.get(platform.machine()) if sys.platform == "linux" else None
-        if number is None:
+        futex_number = SYS_FUTEX.get(platform.machine()) if sys.platform == "linux" else None
+        if futex_number is None:
             raise Failure(f"plugins play on Linux on x86-64 and ARM, not on {sys.platform} on {platform.machine()}")
         size = ctypes.sizeof(WireMemory)
         if os.fstat(descriptor).st_size < size:
             raise Failure("the plugin's memory is too small; install the plugin anew with 'timbrel plugin install'")
         self._map = mmap.mmap(descriptor, size)
-        self._futex_number = number
+        self._futex_number = futex_number
         self._wire = WireMemory.from_buffer(self._map)
         if (self._wire.magic, self._wire.version) != (MAGIC, VERSION):
             raise Failure(
@@ -188,9 +188,9 @@ class SharedMemory:
         self._events: npt.NDArray[Any] = np.frombuffer(self._map, _EVENT, EVENTS, WireMemory.events.offset)
         self._sound: Array = np.frombuffer(self._map, np.float32, 2 * RING, WireMemory.sound.offset).reshape(2, RING)
         self._syscall = ctypes.CDLL(None).syscall
-        begins = ctypes.addressof(self._wire)
-        self._server_bell = ctypes.c_void_p(begins + WireMemory.server_bell.offset)
-        self._plugin_bell = ctypes.c_void_p(begins + WireMemory.plugin_bell.offset)
+        base_address = ctypes.addressof(self._wire)
+        self._server_bell = ctypes.c_void_p(base_address + WireMemory.server_bell.offset)
+        self._plugin_bell = ctypes.c_void_p(base_address + WireMemory.plugin_bell.offset)
 
     @property
     def rung(self) -> int:
@@ -199,28 +199,28 @@ class SharedMemory:
 
     @property
     def complete(self) -> Position:
-        return Position.of(self._wire.complete)
+        return Position.from_number(self._wire.complete)
 
     def read_events(self) -> list[ReceivedEvent]:
         self._order()
         head, tail = self._wire.event_head, self._wire.event_tail
         self._order()
-        taken: list[ReceivedEvent] = []
+        received_events: list[ReceivedEvent] = []
         while tail < head:
-            at = tail % EVENTS
-            part = self._events[at : min(EVENTS, at + head - tail)]
-            taken += [ReceivedEvent(*event) for event in part.tolist()]
-            tail += len(part)
+            ring_index = tail % EVENTS
+            chunk = self._events[ring_index : min(EVENTS, ring_index + head - tail)]
+            received_events += [ReceivedEvent(*event) for event in chunk.tolist()]
+            tail += len(chunk)
         self._order()
         self._wire.event_tail = tail
-        return taken
+        return received_events
 
-    def put(self, at: int, sound: Array) -> None:
-        """Write samples, [2, n] with n at most `RING`, at sample ``at``."""
-        begin = at % RING
-        first = min(sound.shape[1], RING - begin)
-        self._sound[:, begin : begin + first] = sound[:, :first]
-        self._sound[:, : sound.shape[1] - first] = sound[:, first:]
+    def put(self, begin_sample: int, sound: Array) -> None:
+        """Write samples, [2, n] with n at most `RING`, at sample ``begin_sample``."""
+        ring_index = begin_sample % RING
+        first_samples = min(sound.shape[1], RING - ring_index)
+        self._sound[:, ring_index : ring_index + first_samples] = sound[:, :first_samples]
+        self._sound[:, : sound.shape[1] - first_samples] = sound[:, first_samples:]
 
     def write_latency(self, samples: int) -> None:
         """Call before the first samples of an epoch."""
@@ -241,8 +241,10 @@ class SharedMemory:
         self._wire.server_sleeps = 0
 
     def _futex(self, word: ctypes.c_void_p, operation: int, value: int) -> None:
-        nothing = ctypes.c_void_p()
-        self._syscall(ctypes.c_long(self._futex_number), word, operation, ctypes.c_uint32(value), nothing, nothing, 0)
+        null_pointer = ctypes.c_void_p()
+        self._syscall(
+            ctypes.c_long(self._futex_number), word, operation, ctypes.c_uint32(value), null_pointer, null_pointer, 0
+        )
 
     def _order(self) -> None:
         if not STORES_IN_ORDER:
@@ -274,12 +276,13 @@ def slots_of(preset: Preset, controls: Iterable[ControlView]) -> list[PluginPara
     if macros := preset.macro:
         targets = macro_targets(macros)
         return [
-            PluginParameter(one.name, target, 0.0, 1.0, one.start) for one, target in zip(macros, targets, strict=True)
+            PluginParameter(macro.name, target, 0.0, 1.0, macro.start)
+            for macro, target in zip(macros, targets, strict=True)
         ]
-    kept = [one for one in controls if one.high > one.low and one.target != OWN_GAIN]
+    adjustable_controls = [control for control in controls if control.high > control.low and control.target != OWN_GAIN]
     return [
         PluginParameter(control.title, control.target, control.low, control.high, control.rest)
-        for control in kept[:MACROS]
+        for control in adjustable_controls[:MACROS]
     ]
 
 
@@ -315,7 +318,7 @@ class ControlSocket:
         with self._sending, contextlib.suppress(OSError):
             self._socket.sendall(HEAD.pack(kind, number, len(data)) + data)
 
-    def say(self, line: str) -> None:
+    def send_line(self, line: str) -> None:
         self.send(ToPlugin.SAY, cut(printable(line), LONGEST_LINE))
 
     def send_parameters(self, slots: Sequence[PluginParameter]) -> None:
@@ -328,17 +331,17 @@ class ControlSocket:
         self.send(ToPlugin.PRESETS, b"".join(name.encode() + b"\0" for name in names))
 
     def _bytes(self, count: int) -> bytes | None:
-        found = bytearray(count)
-        left = memoryview(found)
-        while left:
+        buffer = bytearray(count)
+        free_space = memoryview(buffer)
+        while free_space:
             try:
-                got = self._socket.recv_into(left)
+                received_bytes = self._socket.recv_into(free_space)
             except OSError:
                 return None
-            if not got:
+            if not received_bytes:
                 return None
-            left = left[got:]
-        return bytes(found)
+            free_space = free_space[received_bytes:]
+        return bytes(buffer)
 
 
 def cut(text: str, count: int) -> bytes:

@@ -38,21 +38,21 @@ def bound(
     """
     fields = tomllib.loads(text)
     knobs = [f"latent.{index}" for index in range(len(fields.get("knobs", [])))]
-    spellings = [target, *(name for name, named in names.items() if named == target)]
-    own = [
+    spellings = [target, *(name for name, named_target in names.items() if named_target == target)]
+    map_places = [
         place
         for place, entry in enumerate(fields.get("cc", []))
         if any(is_knob_of(entry, spelling) for spelling in spellings)
     ]
     if target in knobs and controller.keys() == {"number"}:
         text = with_value(text, ("knobs", knobs.index(target)), controller["number"])
-    elif own:
-        text = without_entries(text, "cc", lambda place, entry: place in own[1:])
+    elif map_places:
+        text = without_entries(text, "cc", lambda place, entry: place in map_places[1:])
         for key, value in controller.items():
-            text = with_value(text, ("cc", own[0], key), value)
+            text = with_value(text, ("cc", map_places[0], key), value)
         for key in OF_A_KNOB:
-            if key in fields["cc"][own[0]] and key not in controller:
-                text = without_entry(text, ("cc", own[0], key))
+            if key in fields["cc"][map_places[0]] and key not in controller:
+                text = without_entry(text, ("cc", map_places[0], key))
     else:
         if target in knobs:
             text = without_knob(text, knobs.index(target))
@@ -63,20 +63,20 @@ def bound(
 
 
 def shaped(
-    text: str, target: str, controller: Controller, before: Mapping[str, float], shape: Mapping[str, float]
+    text: str, target: str, controller: Controller, default_shape: Mapping[str, float], shape: Mapping[str, float]
 ) -> str:
     """Set ``low``, ``high`` and ``curve`` of a target's controller; errors as in `text`.
 
-    ``before``: values of keys that the text omits, and still omits where they stay.
+    ``default_shape``: values of keys that the text omits, and still omits where they stay.
     """
     fields = tomllib.loads(text)
     if (knob := _knob(fields, target, controller)) is not None:
-        changed = {key: value for key, value in shape.items() if value != before[key]}
+        changed = {key: value for key, value in shape.items() if value != default_shape[key]}
         fresh = {"number": controller["number"], "target": target, **changed}
         return appended(without_knob(text, knob), "cc", fresh) if changed else text
     place, entry = _table(fields, target, controller)
     for key, value in shape.items():
-        if value != entry.get(key, before[key]):
+        if value != entry.get(key, default_shape[key]):
             text = with_value(text, ("cc", place, key), value)
     return text
 

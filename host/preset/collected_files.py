@@ -12,7 +12,7 @@ from ..kinds.table import kind_of
 from ..model.pack import BY_DIGEST
 from .library import Patch
 from .preset import Preset, files_of
-from .validation import named
+from .validation import names_by_target
 
 FORBIDDEN = re.compile(r'[\x00-\x1f\x7f:*?"<>|]')
 LARGEST_FILE = 6_000_000  # bytes: a host may save its project every few minutes
@@ -34,31 +34,31 @@ def collect(patch: Patch, model: str | None = None, reserved: Collection[str] = 
     text = patch.text
     if text is None:  # a bare model, named by its path
         preset = preset.model_copy(update={"model": patch.model.path.name})
-        text = preset.to_toml(names=named(preset, patch.model.card))
-    own = patch.model.path.name if preset.model.startswith(BY_DIGEST) else preset.model
-    flat: dict[str, str] = {preset.model: model or _flat(own, ())}
+        text = preset.to_toml(names=names_by_target(preset, patch.model.card))
+    model_name = patch.model.path.name if preset.model.startswith(BY_DIGEST) else preset.model
+    flat: dict[str, str] = {preset.model: model or _flat(model_name, ())}
     files: dict[str, bytes] = {}
-    for name, data in _named(patch, preset, flat[preset.model]):
+    for name, data in _named_files(patch, preset, flat[preset.model]):
         flat.setdefault(name, _flat(name, [*flat.values(), *reserved]))
         files[flat[name]] = data
     for name in (effect.plugin for effect in preset.effects if effect.plugin.endswith(PLUGINS)):
         flat.setdefault(name, name.replace("\\", "/").rpartition("/")[2])
-    moved = {name: other for name, other in flat.items() if name != other}
-    if moved:
+    new_names = {name: new_name for name, new_name in flat.items() if name != new_name}
+    if new_names:
         from .text import with_words  # lazy: tomlkit takes a megabyte of each instance
 
-        text = with_words(text, moved)
+        text = with_words(text, new_names)
     return CollectedPreset(text, files, flat[preset.model])
 
 
-def beside(patch: Patch) -> Iterator[tuple[str, bytes]]:
+def referenced_files(patch: Patch) -> Iterator[tuple[str, bytes]]:
     """Sounds and scales that a preset names, with contents; errors as in `collect`."""
     for name in files_of(patch.preset):
         yield name, _read(patch, name)
 
 
-def _named(patch: Patch, preset: Preset, model: str) -> Iterator[tuple[str, bytes]]:
-    yield from beside(patch)
+def _named_files(patch: Patch, preset: Preset, model: str) -> Iterator[tuple[str, bytes]]:
+    yield from referenced_files(patch)
     if preset.morph is not None and preset.morph.to is not None and patch.morph is not None:
         yield preset.morph.to, _code(patch, patch.morph.end, patch.morph.label, model)
     end, marks = patch.process_end, patch.model.card.landmarks
@@ -67,8 +67,8 @@ def _named(patch: Patch, preset: Preset, model: str) -> Iterator[tuple[str, byte
 
 
 def _read(patch: Patch, name: str) -> bytes:
-    if name in patch.kept:
-        return patch.kept[name]
+    if name in patch.draft_files:
+        return patch.draft_files[name]
     path = as_on_disk(patch.folder / name)
     try:
         if path.stat().st_size >= LARGEST_FILE:
@@ -90,10 +90,10 @@ def _code(patch: Patch, code: Sequence[float], label: str | None, model: str) ->
     return "\n".join(lines).encode()
 
 
-def _flat(name: str, taken: Collection[str]) -> str:
-    """Every system allows it; none of ``taken`` in any case."""
+def _flat(name: str, used_names: Collection[str]) -> str:
+    """Every system allows it; none of ``used_names`` in any case."""
     flat = FORBIDDEN.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(". ") or "file"
-    used = {one.casefold() for one in taken}
-    while flat.casefold() in used:
+    folded_names = {used_name.casefold() for used_name in used_names}
+    while flat.casefold() in folded_names:
         flat = f"other-{flat}"
     return flat

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from ..errors import nearest
 from ..kinds.table import kind_of
 from ..model.card import LONGEST_NAME, Card
-from ..ramps import between
+from ..ramps import position_to_value
 from ..settings import Misplaced, SettingsSection
 from ..units import Range
 from .shipped import SLOTS
@@ -27,9 +27,11 @@ class MacroTarget(SettingsSection):
     high: float
     curve: Annotated[float, Field(gt=0, le=16)] = 1.0
 
-    def added(self, position: float, rest: float) -> float:
-        here, there = (between(place, self.low, self.high, self.curve) for place in (position, rest))
-        return here - there
+    def added(self, position: float, rest_position: float) -> float:
+        offset, rest_offset = (
+            position_to_value(place, self.low, self.high, self.curve) for place in (position, rest_position)
+        )
+        return offset - rest_offset
 
 
 class MacroSettings(SettingsSection):
@@ -50,11 +52,11 @@ def _named_apart(macros: list[MacroSettings]) -> list[MacroSettings]:
     for place, macro in enumerate(macros):
         if macro.name in names[:place]:
             raise Misplaced(("macro", place, "name"), f"two macros are named {macro.name!r}; give each its own name")
-        moved = [entry.target for entry in macro.targets]
-        for number, target in enumerate(moved):
-            if target in moved[:number]:
-                where = ("macro", place, "targets", number)
-                raise Misplaced(where, f"{target!r} is moved by another one of the targets too; remove one")
+        targets = [entry.target for entry in macro.targets]
+        for number, target in enumerate(targets):
+            if target in targets[:number]:
+                path = ("macro", place, "targets", number)
+                raise Misplaced(path, f"{target!r} is moved by another one of the targets too; remove one")
     return macros
 
 
@@ -85,17 +87,19 @@ class NoteSettings(SettingsSection):
 
     @model_validator(mode="after")
     def _one_way(self) -> "NoteSettings":
-        if given := sorted({"key_low", "key_high"} & self.model_fields_set if self.source == "velocity" else ()):
-            raise ValueError(f"{' and '.join(given)} of a source of velocity; give source = 'key', or leave it out")
+        if key_settings := sorted({"key_low", "key_high"} & self.model_fields_set if self.source == "velocity" else ()):
+            raise ValueError(
+                f"{' and '.join(key_settings)} of a source of velocity; give source = 'key', or leave it out"
+            )
         if self.key_low >= self.key_high:
             raise ValueError(f"key_low {self.key_low} must be below key_high {self.key_high}")
         return self
 
     def added(self, velocity: int, key: int) -> float:
         first, last = (1, 127) if self.source == "velocity" else (self.key_low, self.key_high)
-        value = velocity if self.source == "velocity" else key
-        part: float = min(max((value - first) / (last - first), 0.0), 1.0) ** self.curve
-        return self.low * (1.0 - part) + self.high * part
+        source_value = velocity if self.source == "velocity" else key
+        position: float = min(max((source_value - first) / (last - first), 0.0), 1.0) ** self.curve
+        return self.low * (1.0 - position) + self.high * position
 
     def text(self) -> str:
         ends = "" if self.source == "velocity" else f" {self.key_low} to {self.key_high}"
@@ -108,8 +112,8 @@ def each_once(notes: list[NoteSettings]) -> list[NoteSettings]:
     Raises:
         Misplaced: at the second.
     """
-    for (_, entry), (place, other) in itertools.combinations(enumerate(notes), 2):
-        if (entry.source, entry.target) == (other.source, other.target):
+    for (_, entry), (place, later_entry) in itertools.combinations(enumerate(notes), 2):
+        if (entry.source, entry.target) == (later_entry.source, later_entry.target):
             raise Misplaced(("note", place), f"{entry.source} moves {entry.target!r} twice; remove one [[note]]")
     return notes
 
@@ -122,7 +126,7 @@ def _number_or_name(value: Any) -> float | str:
     return value
 
 
-def _some(values: dict[str, float | str]) -> dict[str, float | str]:
+def _not_empty(values: dict[str, float | str]) -> dict[str, float | str]:
     if not values:
         raise ValueError("empty; add the value of a target, or remove the table")
     return values
@@ -132,13 +136,15 @@ class SnapshotSettings(SettingsSection):
     """A [[snapshot]] table: values by target, names for choices."""
 
     slot: Annotated[int, Field(ge=1, le=SLOTS)]
-    values: Annotated[dict[str, Annotated[float | str, PlainValidator(_number_or_name)]], AfterValidator(_some)]
+    values: Annotated[dict[str, Annotated[float | str, PlainValidator(_number_or_name)]], AfterValidator(_not_empty)]
 
 
 def _slots_apart(snapshots: list[SnapshotSettings]) -> list[SnapshotSettings]:
-    for one, (place, other) in itertools.combinations(enumerate(snapshots), 2):
-        if one[1].slot == other.slot:
-            raise Misplaced(("snapshot", place, "slot"), f"two snapshots are in slot {other.slot}; move or remove one")
+    for earlier, (place, snapshot) in itertools.combinations(enumerate(snapshots), 2):
+        if earlier[1].slot == snapshot.slot:
+            raise Misplaced(
+                ("snapshot", place, "slot"), f"two snapshots are in slot {snapshot.slot}; move or remove one"
+            )
     return snapshots
 
 
@@ -146,17 +152,17 @@ Snapshots = Annotated[list[SnapshotSettings], AfterValidator(_slots_apart)]
 
 
 def snapshot_faults(
-    snapshot: SnapshotSettings, card: Card, known: Mapping[str, Range | None]
+    snapshot: SnapshotSettings, card: Card, target_ranges: Mapping[str, Range | None]
 ) -> Iterator[tuple[str, str]]:
     """Yield faulty targets and faults; latents may lie outside the training range, as in [latent]."""
     choices = kind_of(card).choices(card)
     for target, value in snapshot.values.items():
-        span = known.get(target)
+        span = target_ranges.get(target)
         if target in choices:
             if value not in choices[target]:
                 yield target, f"{target} = {value!r} is none of its choices{nearest(str(value), choices[target])}"
-        elif target not in known:
-            yield target, f"target {target!r} does not exist{nearest(target, known)}"
+        elif target not in target_ranges:
+            yield target, f"target {target!r} does not exist{nearest(target, target_ranges)}"
         elif isinstance(value, str):
             yield target, f"{target} = {value!r} must be a number"
         elif span is not None and not target.startswith("latent.") and not span[0] <= value <= span[1]:

@@ -36,6 +36,6 @@ def _sends(encoder: Encoder, values: Sequence[int]) -> bool:
     steps = [encoder_steps(encoder, value) for value in values]
     if not all(0 < abs(step) <= FASTEST for step in steps):
         return False
-    leaps = any(abs(after - before) > 2 * FASTEST for before, after in pairwise(values))  # between up and down
-    repeats = sum(before == after for before, after in pairwise(values))
+    leaps = any(abs(next_value - value) > 2 * FASTEST for value, next_value in pairwise(values))  # between up and down
+    repeats = sum(value == next_value for value, next_value in pairwise(values))
     return leaps or repeats >= REPEATS * (len(steps) - 1)

@@ -52,15 +52,15 @@ def arrive(url: str, overwrite: bool, progress: Callable[[float], None]) -> Kept
         name = manifest.name
         if name in shipped_presets() | shipped_models():  # which its name would open
             name += f"-{hashlib.sha256(fetched.read_bytes()).hexdigest()[:6]}"
-        kept = own_folder("presets") / f"{name}{SUFFIX}"
-        if kept.exists() and not overwrite and kept.read_bytes() != fetched.read_bytes():
-            raise UserError(f"{kept} exists, and is another pack; --overwrite replaces it")
-        other = own_preset(name) if not kept.exists() else None
-        if other is not None:
-            raise UserError(f"{other} has the name {name!r} already; rename it, then get the pack again")
+        pack_file = own_folder("presets") / f"{name}{SUFFIX}"
+        if pack_file.exists() and not overwrite and pack_file.read_bytes() != fetched.read_bytes():
+            raise UserError(f"{pack_file} exists, and is another pack; --overwrite replaces it")
+        namesake = own_preset(name) if not pack_file.exists() else None
+        if namesake is not None:
+            raise UserError(f"{namesake} has the name {name!r} already; rename it, then get the pack again")
         open_patch(str(fetched))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(kept, overwrite=True) as file:  # perhaps on another disk
+        pack_file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(pack_file, overwrite=True) as file:  # perhaps on another disk
             shutil.copyfile(fetched, file)
-    about = manifest.about
-    return KeptPack(name, kept, about.get("description", ""), about.get("licence") or "not told")
+    metadata = manifest.metadata
+    return KeptPack(name, pack_file, metadata.get("description", ""), metadata.get("licence") or "not told")

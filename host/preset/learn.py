@@ -18,13 +18,13 @@ from .loading import read_preset
 from .midi_learn import LearnedKnob, MovedKnob
 from .preset import MORPH, NO_MORPH
 from .shipped import preset_file, preset_text, shipped_models, shipped_presets
-from .validation import ANY_RATE, check, named, ranges, targets_by_name, titled
+from .validation import ANY_RATE, check, names_by_target, ranges, targets_by_name, titled
 
 Moment = tuple[float, Event | None]  # seconds, and the event received then; None if only time passed
 
 
 def learn(
-    preset: str, target: str | None, moments: Iterable[Moment], say: Callable[[str], None], folder: Path = Path()
+    preset: str, target: str | None, moments: Iterable[Moment], report: Callable[[str], None], folder: Path = Path()
 ) -> list[str]:
     """Bind a moved controller to a target, or one to each latent in turn; save each at once.
 
@@ -49,21 +49,28 @@ def learn(
     if target is not None and target not in ranges:
         raise UserError(f"target {target!r} does not exist{nearest(target, [*ranges, *names])}")
     file = _open(preset, patch, folder)
-    wanted = patch.model.card.latent_targets if target is None else [target]
+    targets = patch.model.card.latent_targets if target is None else [target]
     incoming = iter(moments)
     learned: list[str] = []
-    taken: dict[str, str] = {}
+    bound_targets: dict[str, str] = {}
     with contextlib.suppress(KeyboardInterrupt):  # safe at any point: each binding is written completely or not at all
-        for place, name in enumerate(wanted):
+        for place, name in enumerate(targets):
             title = titled(name, patch.preset, patch.model.card)
-            say(f"{title}: move the knob for it")
-            knob = _moved(incoming, MovedKnob(taken, say))
+            report(f"{title}: move the knob for it")
+            knob = _moved_knob(incoming, MovedKnob(bound_targets, report))
             if knob is None:
                 break
-            others = [other for other in file.bind(knob, name, ranges[name], names) if other not in wanted[place:]]
-            taken[knob.source] = name
+            other_targets = [
+                other_target
+                for other_target in file.bind(knob, name, ranges[name], names)
+                if other_target not in targets[place:]
+            ]
+            bound_targets[knob.source] = name
             learned.append(f"{knob} moves {title}")
-            say(f"{learned[-1]}{''.join(f', and {other} as before' for other in others)} ({file.path})")
+            report(
+                f"{learned[-1]}{''.join(f', and {other_target} as before' for other_target in other_targets)}"
+                f" ({file.path})"
+            )
     return learned
 
 
@@ -73,7 +80,7 @@ def _ranges(patch: Patch) -> dict[str, Range]:
     return {target: span for target, span in ranges(patch.preset, card).items() if span is not None} | effects
 
 
-def _moved(moments: Iterator[Moment], knob: MovedKnob) -> LearnedKnob | None:
+def _moved_knob(moments: Iterator[Moment], knob: MovedKnob) -> LearnedKnob | None:
     for seconds, event in moments:
         learned = knob.add_event(seconds, event)
         if learned is not None:
@@ -93,7 +100,7 @@ class _File:
             read_preset(self.path)  # the user may have edited it meanwhile
         text = self.copy if self.copy is not None else preset_text(self.path)
         try:
-            edited, others = bound(text, knob.keys, target, span, names)
+            edited, other_targets = bound(text, knob.keys, target, span, names)
         except UserError:
             raise Failure(
                 f"cannot edit {self.path} without changing more of it; add a [[cc]] of {knob} and target = {target!r} "
@@ -103,19 +110,19 @@ class _File:
             temporary.write_bytes(edited.encode())
             read_preset(temporary)
         self.copy = None
-        return others
+        return other_targets
 
 
 def _open(preset: str, patch: Patch, folder: Path) -> _File:
-    given, shipped = Path(preset), shipped_presets()
-    source = shipped.get(preset) or next((path for path in shipped.values() if path == given.resolve()), None)
+    preset_path, shipped = Path(preset), shipped_presets()
+    source = shipped.get(preset) or next((path for path in shipped.values() if path == preset_path.resolve()), None)
     if source is not None:
         copy = preset_text(source)
-    elif preset in shipped_models() or given.suffix == ".onnx":
-        model = preset if preset in shipped_models() else os.path.relpath(given, folder)
-        names = named(patch.preset, patch.model.card)
+    elif preset in shipped_models() or preset_path.suffix == ".onnx":
+        model = preset if preset in shipped_models() else os.path.relpath(preset_path, folder)
+        names = names_by_target(patch.preset, patch.model.card)
         copy = patch.preset.model_copy(update={"model": model}).to_toml(names=names)
-    elif (file := preset_file(preset) or given) and digest_of(file) is not None and patch.text is not None:
+    elif (file := preset_file(preset) or preset_path) and digest_of(file) is not None and patch.text is not None:
         copy = patch.text
     else:
         check_output(file.resolve(), overwrite=True)

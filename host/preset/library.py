@@ -173,32 +173,37 @@ def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FI
     presets = shipped_presets()
     if name in files or name in presets or preset_file(str(folder / name)) is not None:
         return _rest_of(name, card, folder, "process.to", files)[0]
-    known = sorted({mark.label for mark in card.landmarks} | set(presets))
-    raise UserError(f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, known)}")
+    candidates = sorted({mark.label for mark in card.landmarks} | set(presets))
+    raise UserError(
+        f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, candidates)}"
+    )
 
 
 def _rest_of(name: str, card: Card, folder: Path, key: str, files: Files) -> tuple[list[float], str | None]:
     """Without a code in ``files``, the default of ``card``."""
-    given = f"{key} {name!r}"
+    subject = f"{key} {name!r}"
     path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name
     try:
         if name in files:
-            other = read_preset(folder / name, files[name].decode(errors="replace"))
-            values = other.latent_values(card)
+            source_preset = read_preset(folder / name, files[name].decode(errors="replace"))
+            values = source_preset.latent_values(card)
         else:
-            other = read_preset(path)
-            values = other.latent_values(open_model(model_path(other.model, path.parent).resolve()).card)
+            source_preset = read_preset(path)
+            values = source_preset.latent_values(
+                open_model(model_path(source_preset.model, path.parent).resolve()).card
+            )
     except UserError as error:
-        raise UserError(f"{given}: {error}") from None
+        raise UserError(f"{subject}: {error}") from None
     kind = kind_of(card)
-    label = kind.label(other.of_kind(kind))
-    return _checked(values, card, given), label if label in card.labels else None
+    label = kind.label(source_preset.of_kind(kind))
+    return _checked(values, card, subject), label if label in card.labels else None
 
 
-def _checked(values: list[float], card: Card, given: str) -> list[float]:
+def _checked(values: list[float], card: Card, subject: str) -> list[float]:
     if len(values) != len(card.latents):
         raise UserError(
-            f"{given} has {len(values)} latents, model {card.name!r} has {len(card.latents)}; lead to a code of as many"
+            f"{subject} has {len(values)} latents, model {card.name!r} has {len(card.latents)}; "
+            "lead to a code of as many"
         )
     return values
 
@@ -214,11 +219,11 @@ def prove(file: Path) -> None:
     try:
         preset = read_preset(file)
         model = model_path(preset.model, file.parent)
-        others = [*files_of(preset), *filter(None, [preset.morph.to if preset.morph else None])]
+        file_names = [*files_of(preset), *filter(None, [preset.morph.to if preset.morph else None])]
         end = preset.process.to  # or a landmark
         if end is not None and preset_file(str(file.parent / end)) is not None:
-            others.append(end)
-        outside = [name for name in (preset.model, *others) if not _inside(file.parent, name)]
+            file_names.append(end)
+        outside = [name for name in (preset.model, *file_names) if not _in_folder(file.parent, name)]
         if outside:
             raise UserError(f"its preset names {outside[0]!r}, which it does not hold")
         if any(effect.plugin.endswith(PLUGINS) for effect in preset.effects):
@@ -231,7 +236,7 @@ def prove(file: Path) -> None:
     mark_proved(file)
 
 
-def _inside(folder: Path, name: str) -> bool:
+def _in_folder(folder: Path, name: str) -> bool:
     place = (folder / name).resolve()
     return name in shipped_presets() or (folder.resolve() in place.parents and place.is_file())
 
@@ -259,7 +264,7 @@ class Patch:
     warnings: tuple[str, ...] = ()
     files: Mapping[Path, Stamp | None] = field(default_factory=dict)  # read ones, with stamps
     text: str | None = field(repr=False, default=None)  # None for a model
-    kept: Mapping[str, bytes] = field(repr=False, default_factory=dict)  # files of a `Draft`
+    draft_files: Mapping[str, bytes] = field(repr=False, default_factory=dict)  # files of a `Draft`
     tuning: Mapping[int, float] = field(init=False, repr=False)  # pitches of playable MIDI keys
     morph: MorphTarget | None = field(init=False, repr=False)
     process_end: Sequence[float] | None = field(init=False, repr=False)  # target code of processed audio
@@ -268,10 +273,10 @@ class Patch:
     def __post_init__(self) -> None:
         preset, card = self.preset, self.model.card
         try:
-            kind, tuned = kind_of(card), tuned_keys(preset.tuning, self.folder, self.kept)
+            kind, tuned = kind_of(card), tuned_keys(preset.tuning, self.folder, self.draft_files)
             object.__setattr__(self, "tuning", kind.pitches(preset.of_kind(kind), tuned))
-            object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder, self.kept))
-            object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder, self.kept))
+            object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder, self.draft_files))
+            object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder, self.draft_files))
             if (sound := kind.sound(preset.of_kind(kind))) is not None:
                 self._read_sound(sound, kind.sound_samples(card))
         except UserError as error:
@@ -283,19 +288,19 @@ class Patch:
         silent = {"description", "model", "snapshot"}
         settings = self.preset.model_dump(mode="json", exclude_defaults=True, exclude=silent)
         end = None if self.morph is None else list(self.morph.end)
-        said = [settings, self.model.sha256, sorted(self.tuning.items()), end]
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        digest_fields = [settings, self.model.sha256, sorted(self.tuning.items()), end]
+        return hashlib.sha256(json.dumps(digest_fields, sort_keys=True).encode()).hexdigest()
 
     def _read_sound(self, name: str, samples: int) -> None:
         from ..audio.sound_files import end_of  # lazy: few presets name a sound
 
-        rate, most = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
-        sound = end_of(as_on_disk(self.folder / name), rate, most + 1, self.kept.get(name))
-        object.__setattr__(self, "sound", sound[-most:])
-        if len(sound) > most:
+        rate, most_samples = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
+        sound = end_of(as_on_disk(self.folder / name), rate, most_samples + 1, self.draft_files.get(name))
+        object.__setattr__(self, "sound", sound[-most_samples:])
+        if len(sound) > most_samples:
             line = (
                 f"preset {self.name!r}: the sound {name!r} is longer than the memory takes; "
-                f"its last {most / rate:.1f} seconds are used"
+                f"its last {most_samples / rate:.1f} seconds are used"
             )
             object.__setattr__(self, "warnings", tuple(dict.fromkeys((*self.warnings, line))))  # once for copies
 
@@ -358,12 +363,18 @@ def default_knobs(card: Card) -> list[CCMap]:
 
 def default_macros(card: Card) -> list[MacroSettings]:
     """A macro for each direction of the card, centred."""
-    least = [LEAST_PART * (latent.high - latent.low) for latent in card.latents]
+    least_components = [LEAST_PART * (latent.high - latent.low) for latent in card.latents]
     macros = []
     for direction in card.directions:
-        parts = [(index, added) for index, added in enumerate(direction.latent) if abs(added) >= least[index]]
-        if parts:
-            targets = [MacroTarget(target=f"latent.{index}", low=-added, high=added) for index, added in parts]
+        components = [
+            (index, component)
+            for index, component in enumerate(direction.latent)
+            if abs(component) >= least_components[index]
+        ]
+        if components:
+            targets = [
+                MacroTarget(target=f"latent.{index}", low=-component, high=component) for index, component in components
+            ]
             macros.append(MacroSettings(name=direction.name, targets=targets[:MOST_TARGETS]))
     return macros
 
@@ -374,9 +385,9 @@ def macro_knobs(card: Card) -> list[CCMap]:
     return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(count)]
 
 
-def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] = MappingProxyType({})) -> Patch:
+def _open_preset(path: Path, text: str | None = None, draft_files: Mapping[str, bytes] = MappingProxyType({})) -> Patch:
     prove(path)
-    written = {path: stamp(path)} if text is None else {}
+    preset_files = {path: stamp(path)} if text is None else {}
     text = preset_text(path) if text is None else text
     unknown_keys: Sequence[Fault] = ()
     try:
@@ -387,8 +398,8 @@ def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] 
         text = named_from_outside(text, preset, path.parent, digest)
         preset = read_preset(path, text)
     try:
-        if preset.model in kept:
-            model = open_model(Path(preset.model), kept[preset.model])
+        if preset.model in draft_files:
+            model = open_model(Path(preset.model), draft_files[preset.model])
         else:
             model = open_model(model_path(preset.model, path.parent).resolve())
     except UserError as error:
@@ -400,23 +411,29 @@ def _open_preset(path: Path, text: str | None = None, kept: Mapping[str, bytes] 
             "it may sound different; set model_sha256 to "
             f"{model.sha256} to accept it"
         )
-    if found := [*unknown_keys, *faults(preset, model.card, known_effects(preset)), *gesture_faults(preset, model)]:
-        raise UserError(*complaints(path, found, text))
+    if all_faults := [
+        *unknown_keys,
+        *faults(preset, model.card, known_effects(preset)),
+        *gesture_faults(preset, model),
+    ]:
+        raise UserError(*complaints(path, all_faults, text))
     warnings += [
         f"{line}; it may not be heard as it stands" for line in complaints(path, strays(preset, model.card), text)
     ]
-    of_gestures = ["[gesture]"] * (preset.gesture is not None)
-    of_gestures += [f"[[note]] of {note.target}" for note in preset.note if note.target in kind_of(model.card).of_notes]
+    gesture_tables = ["[gesture]"] * (preset.gesture is not None)
+    gesture_tables += [
+        f"[[note]] of {note.target}" for note in preset.note if note.target in kind_of(model.card).of_notes
+    ]
     if model.gestures is None:
-        has = f"model {model.path} has no gestures: it does nothing"
-        warnings += [f"preset {path.stem!r} has {table}, and {has}" for table in of_gestures]
+        lack = f"model {model.path} has no gestures: it does nothing"
+        warnings += [f"preset {path.stem!r} has {table}, and {lack}" for table in gesture_tables]
     elif preset.gesture and "vibrato" in preset.gesture.model_fields_set and not model.gestures.vibrates:
-        has = f"model {model.path} has no vibrato: export its run again if the recordings have any"
-        warnings.append(f"preset {path.stem!r} has gesture.vibrato, and {has}")
-    preset = fitted(preset, model.card, path.parent, kept)
+        lack = f"model {model.path} has no vibrato: export its run again if the recordings have any"
+        warnings.append(f"preset {path.stem!r} has gesture.vibrato, and {lack}")
+    preset = fitted(preset, model.card, path.parent, draft_files)
     name = path.resolve().parent.name if path.name == MADE else path.stem
-    read = written if preset.model in kept else {**written, model.path: model.stamp}
-    return Patch(name, preset, model, path.parent, tuple(warnings), read, text, dict(kept))
+    read_files = preset_files if preset.model in draft_files else {**preset_files, model.path: model.stamp}
+    return Patch(name, preset, model, path.parent, tuple(warnings), read_files, text, dict(draft_files))
 
 
 def _default_patch(path: Path) -> Patch:
@@ -446,13 +463,15 @@ class LiveOptions(BaseModel):
 
 
 def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
-    own = [entry for entry in patch.preset.cc if entry.number is not None]
-    taken = {entry.number for entry in own} | {(entry.number or 0) + 32 for entry in own if entry.bits == 14}
-    maps = {entry.target: entry for entry in reversed(own)}
+    cc_maps = [entry for entry in patch.preset.cc if entry.number is not None]
+    used_numbers = {entry.number for entry in cc_maps} | {
+        (entry.number or 0) + 32 for entry in cc_maps if entry.bits == 14
+    }
+    maps = {entry.target: entry for entry in reversed(cc_maps)}
     return [
         maps.get(entry.target, entry).model_copy(
             update={"number": entry.number, "bits": 7, "relative": None, "channel": None}
         )
         for entry in bindings(controller, patch.model.card)
-        if entry.number not in taken
+        if entry.number not in used_numbers
     ]

@@ -59,14 +59,14 @@ class LearnedKnob:
 
 @dataclass
 class _Turn:
-    """``stands``: value without flicker; ``steps``: NRPN increments and decrements.
+    """``steady_value``: value without flicker; ``steps``: NRPN increments and decrements.
 
     ``values``: none of reserved controllers, of which many repeat, such as the number of an NRPN.
     """
 
     low: int
     high: int
-    stands: int
+    steady_value: int
     seconds: float
     values: list[int] = field(default_factory=list)
     steps: int = 0
@@ -92,23 +92,23 @@ class _Turn:
         self.low, self.high = min(self.low, value), max(self.high, value)
         if not reserved:
             self.values = [*self.values[1 - MOST_VALUES :], value]
-        if abs(value - self.stands) > FLICKER or self.encoders:
-            self.stands, self.seconds = value, seconds
+        if abs(value - self.steady_value) > FLICKER or self.encoders:
+            self.steady_value, self.seconds = value, seconds
 
     def step(self, seconds: float) -> None:
         self.steps, self.seconds = self.steps + 1, seconds
 
 
 class MovedKnob:
-    def __init__(self, taken: Mapping[str, str], say: Callable[[str], None]) -> None:
-        """``taken``: rejected controllers, by `LearnedKnob.source`, and their targets; ``say`` receives reasons."""
-        self._taken, self._say = taken, say
+    def __init__(self, bound_targets: Mapping[str, str], report: Callable[[str], None]) -> None:
+        """``bound_targets``: those of rejected controllers, by `LearnedKnob.source`; ``report`` receives reasons."""
+        self._bound_targets, self._report = bound_targets, report
         self._turns: dict[LearnedKnob, _Turn] = {}  # ordered by last event
         self._unclear: set[LearnedKnob] = set()  # encoders that the user was told to turn both ways
 
     def add_event(self, seconds: float, event: Event | None) -> LearnedKnob | None:
         """Return the controller once found; ``event``: from `ControllerReader.knob`, or None as time passes."""
-        if _rested(self._turns, seconds):
+        if _at_rest(self._turns, seconds):
             knob = self.choice()
             if knob is not None:
                 return knob
@@ -136,24 +136,28 @@ class MovedKnob:
         together = {knob: turn for knob, turn in wide.items() if end - turn.seconds <= TOGETHER_SECONDS}
         # Skip the LSB of a 14-bit controller.
         coarse = [knob for knob in together if _coarse_half(knob) not in together]
-        free = [knob for knob in coarse if knob.number not in RESERVED_CC and knob.source not in self._taken]
+        free = [knob for knob in coarse if knob.number not in RESERVED_CC and knob.source not in self._bound_targets]
         ranked = sorted(free or coarse, key=lambda knob: together[knob].travel)  # stable: latest of equals last
         if free:
-            return self._told(ranked[-1], together[ranked[-1]])
+            return self._with_encoder(ranked[-1], together[ranked[-1]])
         if ranked:
-            source, number, taken = ranked[-1].source, ranked[-1].number, self._taken
+            source, number, bound_targets = ranked[-1].source, ranked[-1].number, self._bound_targets
             meaning = "" if number is None else MEANINGS.get(number, "")
-            why = f"moves {taken[source]} already" if source in taken else f"is {meaning} in MIDI, not for maps"
-            self._say(f"{source} {why}; move another knob")
+            reason = (
+                f"moves {bound_targets[source]} already"
+                if source in bound_targets
+                else f"is {meaning} in MIDI, not for maps"
+            )
+            self._report(f"{source} {reason}; move another knob")
         return None
 
-    def _told(self, knob: LearnedKnob, turn: _Turn) -> LearnedKnob | None:
+    def _with_encoder(self, knob: LearnedKnob, turn: _Turn) -> LearnedKnob | None:
         """With the kind of encoder, or None if both directions must tell it."""
         encoders = [] if knob.number is None else turn.encoders
         if len(encoders) > 1:
             if knob not in self._unclear:
                 self._unclear.add(knob)
-                self._say(f"{knob.source} sends steps, {' or '.join(encoders)}; turn it the other way as well")
+                self._report(f"{knob.source} sends steps, {' or '.join(encoders)}; turn it the other way as well")
             return None
         return LearnedKnob(knob.number, knob.nrpn, encoders[0] if encoders else None)
 
@@ -162,6 +166,6 @@ def _coarse_half(knob: LearnedKnob) -> LearnedKnob | None:
     return LearnedKnob(knob.number - 32) if knob.number is not None and 32 <= knob.number < 64 else None
 
 
-def _rested(turns: Mapping[LearnedKnob, _Turn], now: float) -> bool:
+def _at_rest(turns: Mapping[LearnedKnob, _Turn], now: float) -> bool:
     moves = [turn.seconds for turn in turns.values() if turn.travel >= LEAST_TRAVEL]
     return bool(moves) and now - max(moves) >= REST_SECONDS

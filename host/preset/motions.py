@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ..settings import SettingsSection
 
-Way = Literal["linear", "spherical"]
+Interpolation = Literal["linear", "spherical"]
 TEMPO_BPM = 120.0  # of motion in beats without a MIDI clock
 
 
@@ -17,7 +17,7 @@ class MorphSettings(SettingsSection):
 
     to: str | None = None
     values: list[float] | None = None
-    shape: Way = "linear"
+    shape: Interpolation = "linear"
     position: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")
@@ -31,7 +31,7 @@ class MorphTarget(NamedTuple):
     """``end``: one number a latent; ``label`` None keeps the current one."""
 
     end: Sequence[float]
-    shape: Way
+    shape: Interpolation
     label: str | None = None
     position: float = 0.0
 
@@ -75,7 +75,7 @@ class MotionSettings(SettingsSection):
     low: float | None = None
     high: float | None = None
     path: Annotated[list[list[float]], Field(min_length=2)] | None = None
-    legs: Way = "linear"
+    legs: Interpolation = "linear"
     times: list[Annotated[float, Field(ge=0, le=1e6)]] | None = None  # more than eleven days
     loop: bool = False
     start: Literal["play", "note"] = "play"
@@ -92,20 +92,20 @@ class MotionSettings(SettingsSection):
         return self.low or 0.0, self.high or 0.0
 
     @model_validator(mode="after")
-    def _whole(self) -> "MotionSettings":
-        given = {name for name, value in self if name in self.model_fields_set and value is not None}
-        kinds = given & {"target", "path", "walk"}
+    def _check_fields(self) -> "MotionSettings":
+        set_fields = {name for name, value in self if name in self.model_fields_set and value is not None}
+        kinds = set_fields & {"target", "path", "walk"}
         if len(kinds) != 1:
             raise ValueError("give one of target (a latent), path (a list of codes) and walk (its speed and bound)")
         (kind,) = kinds
         if kind == "path":
-            kind += " with times" if "times" in given else " without times"
-        if foreign := sorted(given - _OF_MOTION[kind]):
+            kind += " with times" if "times" in set_fields else " without times"
+        if foreign := sorted(set_fields - _OF_MOTION[kind]):
             raise ValueError(f"a {kind} has no {' and no '.join(foreign)}; leave it out")
-        if "rate_hz" in _OF_MOTION[kind] and len(given & {"rate_hz", "beats"}) != 1:
-            other = "" if self.path is None else ", or times (seconds, one a code)"
-            raise ValueError(f"give one of rate_hz (cycles a second) and beats (quarter notes a cycle){other}")
-        if self.target is not None and given & {"depth", "low", "high"} not in ({"depth"}, {"low", "high"}):
+        if "rate_hz" in _OF_MOTION[kind] and len(set_fields & {"rate_hz", "beats"}) != 1:
+            times_hint = "" if self.path is None else ", or times (seconds, one a code)"
+            raise ValueError(f"give one of rate_hz (cycles a second) and beats (quarter notes a cycle){times_hint}")
+        if self.target is not None and set_fields & {"depth", "low", "high"} not in ({"depth"}, {"low", "high"}):
             raise ValueError("give depth, or low and high: what is added to the knob's value")
         return self
 
@@ -115,14 +115,15 @@ class MotionSettings(SettingsSection):
             return self
         count = len(self.path) + self.loop
         if len(self.times) != count:
-            back = ", and one when the loop is back at the first" if self.loop else ""
+            loop_hint = ", and one when the loop is back at the first" if self.loop else ""
             raise ValueError(
-                f"times has {len(self.times)} numbers, path has {len(self.path)} codes; give {count}, one a code{back}"
+                f"times has {len(self.times)} numbers, path has {len(self.path)} codes; "
+                f"give {count}, one a code{loop_hint}"
             )
-        for index, (before, time) in enumerate(itertools.pairwise(self.times), 1):
-            if time <= before:
+        for index, (previous, time) in enumerate(itertools.pairwise(self.times), 1):
+            if time <= previous:
                 raise ValueError(
-                    f"number {index + 1} of times, {time:g}, does not come after the one before, {before:g}; "
+                    f"number {index + 1} of times, {time:g}, does not come after the one before, {previous:g}; "
                     "give seconds that rise"
                 )
         return self

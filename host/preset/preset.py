@@ -179,9 +179,9 @@ class CCMap(SettingsSection):
 
     @model_validator(mode="after")
     def _one_source(self) -> "CCMap":
-        given = [name for name in SOURCES if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"{' and '.join(given) or 'nothing'} to listen to; give one of number, nrpn, pressure")
+        sources = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(sources) != 1:
+            raise ValueError(f"{' and '.join(sources) or 'nothing'} to listen to; give one of number, nrpn, pressure")
         if self.bits == 14 and (self.number is None or self.number > 31):
             raise ValueError(f"bits = 14 goes with number 1 to 31, whose fine half is 32 above, not with {self.source}")
         if self.relative is not None and (self.number is None or self.bits == 14):
@@ -214,16 +214,16 @@ class Preset(Sections):
 
     @model_validator(mode="after")
     def _one_map_a_target(self) -> "Preset":
-        for (_, entry), (place, other) in itertools.combinations(enumerate(self.cc), 2):
-            if None not in (entry.channel, other.channel) and entry.channel != other.channel:
+        for (_, entry), (place, later_entry) in itertools.combinations(enumerate(self.cc), 2):
+            if None not in (entry.channel, later_entry.channel) and entry.channel != later_entry.channel:
                 continue
-            if (entry.source, entry.target) == (other.source, other.target):
+            if (entry.source, entry.target) == (later_entry.source, later_entry.target):
                 raise Misplaced(("cc", place), f"{entry.source} is mapped to {entry.target!r} twice; remove one [[cc]]")
-            for whole, half in ((entry, other), (other, entry)):
-                if whole.bits == 14 and whole.number is not None and half.number == whole.number + 32:
+            for coarse, fine in ((entry, later_entry), (later_entry, entry)):
+                if coarse.bits == 14 and coarse.number is not None and fine.number == coarse.number + 32:
                     raise Misplaced(
                         ("cc", place),
-                        f"{half.source} is the fine half of {whole.source}, which has bits = 14; use another",
+                        f"{fine.source} is the fine half of {coarse.source}, which has bits = 14; use another",
                     )
         return self
 
@@ -239,10 +239,10 @@ class Preset(Sections):
 
     @model_validator(mode="after")
     def _one_path(self) -> "Preset":
-        whole = [place for place, motion in enumerate(self.motion) if motion.target is None]
-        if len(whole) > 1:
+        path_places = [place for place, motion in enumerate(self.motion) if motion.target is None]
+        if len(path_places) > 1:
             raise Misplaced(
-                ("motion", whole[1]), "two motions have a path or a walk, which moves all latents; keep one"
+                ("motion", path_places[1]), "two motions have a path or a walk, which moves all latents; keep one"
             )
         return self
 
@@ -314,7 +314,9 @@ def files_of(preset: Preset) -> Iterator[str]:
     sounds = [kind.sound(preset.of_kind(kind)) for kind in KINDS.values()]
     for effect in preset.effects:
         settings = SETTINGS.get(effect.plugin, {})
-        sounds += [(effect.model_extra or {}).get(key) for key, what in settings.items() if what is Path]
+        sounds += [
+            (effect.model_extra or {}).get(key) for key, setting_type in settings.items() if setting_type is Path
+        ]
     yield from (name for name in (preset.tuning.scale, preset.tuning.keymap, *sounds) if isinstance(name, str))
 
 

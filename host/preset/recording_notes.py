@@ -23,8 +23,8 @@ class LoadedPreset(BaseModel):
     folder: str = ""
 
     @classmethod
-    def of(cls, patch: Patch, asked: str | Draft, slot: int | None) -> "LoadedPreset":
-        name = asked if patch.text is None and isinstance(asked, str) else patch.name
+    def from_patch(cls, patch: Patch, requested: str | Draft, slot: int | None) -> "LoadedPreset":
+        name = requested if patch.text is None and isinstance(requested, str) else patch.name
         channel = None if slot is None else slot + 1
         return cls(name=name, channel=channel, text=patch.text, folder=str(patch.folder.resolve()))
 
@@ -97,26 +97,26 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
     )
 
 
-def edits(notes: Notes, default: Patch, others: Mapping[int, Patch]) -> list[str]:
-    """A line for each preset changed since a recording; ``others``: by channel, 0 to 15."""
+def edits(notes: Notes, default: Patch, channel_patches: Mapping[int, Patch]) -> list[str]:
+    """A line for each preset changed since a recording; ``channel_patches``: by channel, 0 to 15."""
     lines = []
     for opening in notes.opening:
-        patch = default if opening.channel is None else others.get(opening.channel - 1)
+        patch = default if opening.channel is None else channel_patches.get(opening.channel - 1)
         if patch is None or patch.digest == opening.digest:
             continue
-        where = "" if opening.channel is None else f" on channel {opening.channel}"
+        channel_text = "" if opening.channel is None else f" on channel {opening.channel}"
         if patch.name == opening.name:
             lines.append(
-                f"preset {patch.name!r} or its model was changed since it was played{where}: it sounds different"
+                f"preset {patch.name!r} or its model was changed since it was played{channel_text}: it sounds different"
             )
         else:
-            lines.append(f"it was played with {opening.name!r}{where}, and {patch.name!r} sounds different here")
+            lines.append(f"it was played with {opening.name!r}{channel_text}, and {patch.name!r} sounds different here")
     return lines
 
 
-def differences(fitting: LiveOptions, given: Mapping[int, str]) -> list[str]:
+def differences(fitting: LiveOptions, channel_presets: Mapping[int, str]) -> list[str]:
     """A line if presets by channel (1 to 16) differ from a recording's."""
-    if fitting.presets == dict(given):
+    if fitting.presets == dict(channel_presets):
         return []
     played = " ".join(f"--channel {channel}={name!r}" for channel, name in fitting.presets.items())
     return [f"it was played {f'with {played}' if played else 'without --channel'}, and sounds different here"]

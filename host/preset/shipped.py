@@ -16,7 +16,7 @@ DEMO = "five-systems"  # the tune of `timbrel demo`
 # The presets of each shipped tune that has several, by MIDI channel from 1 on.
 PARTS = {DEMO: {1: "gm-keys", 2: "lakeside-knobs", 3: "digits-keys", 4: "gm-oboe", 5: "drum-loops"}}
 KEYS = "gm-keys"  # plays demo.mid
-LATER = ("digits-gan",)  # presets at the end of the list, so that earlier ones keep their program numbers
+LAST_PRESETS = ("digits-gan",)  # presets at the end of the list, so that earlier ones keep their program numbers
 LONGEST_PRESET = 1 << 20  # bytes of a preset file: at least 100 times any shipped one
 SLOTS = 8  # for snapshots in a preset
 MADE = "preset.toml"  # preset name in the folder of `timbrel make`
@@ -39,7 +39,7 @@ class Draft:
 def shipped_presets() -> dict[str, Path]:
     """By name, then the later ones."""
     files = {path.stem: path for path in sorted(PRESETS.glob("*.toml"))}
-    return {name: files[name] for name in [*(name for name in files if name not in LATER), *LATER]}
+    return {name: files[name] for name in [*(name for name in files if name not in LAST_PRESETS), *LAST_PRESETS]}
 
 
 def shipped_models() -> dict[str, Path]:

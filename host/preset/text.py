@@ -13,7 +13,7 @@ import tomlkit
 
 from ..errors import UserError, printable
 
-Where = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 MOST_LINES = 400  # of a statement: a long path has a code a line
 LONGEST = 60  # characters of a value in a message
@@ -29,7 +29,7 @@ class BrokenLine(NamedTuple):
 
     number: int
     key: str
-    what: str
+    complaint: str
 
 
 class Statement(NamedTuple):
@@ -45,118 +45,118 @@ def statements(text: str) -> Iterator[Statement | BrokenLine]:
     lines = text.replace("\r\n", "\n").split("\n")
     start = 0
     while start < len(lines):
-        end, trouble = start + 1, ""
+        end, first_error = start + 1, ""
         while True:
-            piece = "\n".join(lines[start:end])
+            candidate = "\n".join(lines[start:end])
             try:
-                fields = tomllib.loads(piece)
+                fields = tomllib.loads(candidate)
                 if fields:
-                    yield Statement(start + 1, piece.strip(), fields)
+                    yield Statement(start + 1, candidate.strip(), fields)
                 break
             except (ValueError, RecursionError) as error:
-                trouble = trouble or str(error)
+                first_error = first_error or str(error)
                 if not str(error).endswith(UNFINISHED) or end == len(lines) or end - start == MOST_LINES:
-                    yield _broken(start + 1, lines[start], trouble)
+                    yield _broken(start + 1, lines[start], first_error)
                     end = start + 1
                     break
             end += 1
         start = end
 
 
-def _broken(number: int, line: str, trouble: str) -> BrokenLine:
-    given = KEY.fullmatch(line)
-    what = re.sub(r" \(at .*\)", "", trouble)
-    if given is None:
-        shown = printable(line.strip())[:LONGEST]
-        hint = "write KEY = VALUE, or [TABLE]" if "=" not in line and not line.lstrip().startswith("[") else what
+def _broken(number: int, line: str, error: str) -> BrokenLine:
+    match = KEY.fullmatch(line)
+    complaint = re.sub(r" \(at .*\)", "", error)
+    if match is None:
+        excerpt = printable(line.strip())[:LONGEST]
+        hint = "write KEY = VALUE, or [TABLE]" if "=" not in line and not line.lstrip().startswith("[") else complaint
         # Keys after a broken header belong to no known table.
-        return BrokenLine(number, shown[:1] if shown.startswith("[") else "", f"{shown!r}: {hint}")
-    key, value = given.groups()
+        return BrokenLine(number, excerpt[:1] if excerpt.startswith("[") else "", f"{excerpt!r}: {hint}")
+    key, value = match.groups()
     if value.casefold() in SWITCHES:
-        what = f"write {key} = {SWITCHES[value.casefold()]}"
+        complaint = f"write {key} = {SWITCHES[value.casefold()]}"
     elif WORD.fullmatch(value):
-        what = f'text is written in quotes: {key} = "{value}"'
+        complaint = f'text is written in quotes: {key} = "{value}"'
     elif DECIMAL_COMMA.fullmatch(value):
-        what = f"decimals have a point: {key} = {value.replace(',', '.')}"
+        complaint = f"decimals have a point: {key} = {value.replace(',', '.')}"
     elif not value:
-        what = f"{key} has no value; give one, or remove the line"
-    return BrokenLine(number, key.rpartition(".")[2], printable(f"{line.strip()[:LONGEST]!r}: {what}"))
+        complaint = f"{key} has no value; give one, or remove the line"
+    return BrokenLine(number, key.rpartition(".")[2], printable(f"{line.strip()[:LONGEST]!r}: {complaint}"))
 
 
-def lines_of(text: str) -> dict[Where, int]:
+def lines_of(text: str) -> dict[KeyPath, int]:
     """Line of each table, key and list entry, from 1."""
-    lines: dict[Where, int] = {}
-    counts: dict[Where, int] = {}
-    table: Where = ()
-    for part in statements(text):
-        if isinstance(part, BrokenLine):
+    lines: dict[KeyPath, int] = {}
+    counts: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    for statement in statements(text):
+        if isinstance(statement, BrokenLine):
             continue
-        if part.text.startswith("["):
-            table = header(part, counts)
-            lines.setdefault(table, part.number)
-            lines.setdefault(table[:-1], part.number)
+        if statement.text.startswith("["):
+            table = header(statement, counts)
+            lines.setdefault(table, statement.number)
+            lines.setdefault(table[:-1], statement.number)
         else:
-            for where in _keys(part.fields):
-                lines.setdefault((*table, *where), part.number)
+            for path in _keys(statement.fields):
+                lines.setdefault((*table, *path), statement.number)
     return lines
 
 
-def header(part: Statement, counts: dict[Where, int]) -> Where:
+def header(statement: Statement, counts: dict[KeyPath, int]) -> KeyPath:
     """Path of a table, with the current index in arrays, kept in ``counts``."""
     keys: list[str] = []
-    inner: Any = part.fields
-    while inner:
-        inner = inner[0] if isinstance(inner, list) else inner
-        if not inner:
+    level: Any = statement.fields
+    while level:
+        level = level[0] if isinstance(level, list) else level
+        if not level:
             break
-        (key,) = inner
+        (key,) = level
         keys.append(key)
-        inner = inner[key]
-    path: Where = ()
+        level = level[key]
+    path: KeyPath = ()
     for place, key in enumerate(keys):
         path = (*path, key)
-        if place == len(keys) - 1 and part.text.startswith("[["):
+        if place == len(keys) - 1 and statement.text.startswith("[["):
             counts[path] = counts.get(path, 0) + 1
         if path in counts:
             path = (*path, counts[path] - 1)
     return path
 
 
-def _keys(value: Any) -> Iterator[Where]:
-    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in inside:
+def _keys(value: Any) -> Iterator[KeyPath]:
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, entry in entries:
         yield (key,)
-        for where in _keys(inner):
-            yield (key, *where)
+        for path in _keys(entry):
+            yield (key, *path)
 
 
 Fields = dict[str, Any]
-GONE = object()  # marks a removed value
+REMOVED = object()  # marks a removed value
 
 
-def with_values(text: str, values: Mapping[Where, float | str], codes: Sequence[float]) -> str:
+def with_values(text: str, values: Mapping[KeyPath, float | str], codes: Sequence[float]) -> str:
     """Set values by key path, such as ``("envelope", "sustain")``.
 
     ``codes``: the ``latent.values`` of a text without them.
     """
-    latents = {where: value for where, value in values.items() if where[:2] == ("latent", "values")}
+    latents = {path: value for path, value in values.items() if path[:2] == ("latent", "values")}
     if latents and "values" not in tomllib.loads(text).get("latent", {}):
         text = with_value(text, ("latent", "values"), list(codes))
-    for where, value in values.items():
-        text = with_value(text, where, value)
+    for path, value in values.items():
+        text = with_value(text, path, value)
     return text
 
 
-def with_value(text: str, where: Where, value: Any) -> str:
+def with_value(text: str, path: KeyPath, value: Any) -> str:
     """Set a value by key path; list entries count from 0."""
 
     def change(fields: Fields) -> None:
-        inner: Any = fields
-        for key in where[:-1]:
-            inner = inner.setdefault(key, {}) if isinstance(inner, dict) else inner[key]
-        inner[where[-1]] = value
+        parent: Any = fields
+        for key in path[:-1]:
+            parent = parent.setdefault(key, {}) if isinstance(parent, dict) else parent[key]
+        parent[path[-1]] = value
 
-    return _checked(_set(text, where, value), change, text, ".".join(map(str, where)))
+    return _checked(_set(text, path, value), change, text, ".".join(map(str, path)))
 
 
 def words_in(text: str) -> set[str]:
@@ -166,9 +166,9 @@ def words_in(text: str) -> set[str]:
 
 def with_words(text: str, words: Mapping[str, str]) -> str:
     """Replace some of `words_in` everywhere."""
-    for where, word in _words(tomllib.loads(text)):
+    for path, word in _words(tomllib.loads(text)):
         if word in words:
-            text = with_value(text, where, words[word])
+            text = with_value(text, path, words[word])
     return text
 
 
@@ -186,11 +186,11 @@ def is_knob_of(entry: Mapping[str, Any], target: str) -> bool:
     return entry.get("target") == target and "pressure" not in entry
 
 
-def without_knob(text: str, at: int) -> str:
+def without_knob(text: str, index: int) -> str:
     """Remove a controller from the list ``knobs``, which has no gaps: those after it become ``[[cc]]`` tables."""
     knobs = tomllib.loads(text)["knobs"]
-    text = with_value(text, ("knobs",), knobs[:at])
-    for number, knob in enumerate(knobs[at + 1 :], at + 1):
+    text = with_value(text, ("knobs",), knobs[:index])
+    for number, knob in enumerate(knobs[index + 1 :], index + 1):
         text = appended(text, "cc", {"number": knob, "target": f"latent.{number}"})
     return text
 
@@ -220,8 +220,8 @@ def with_effect(text: str, plugin: str) -> str:
     return appended(text, "effects", {"plugin": plugin})
 
 
-def with_effect_on(text: str, index: int, on: bool) -> str:
-    return with_value(text, ("effects", index, "on"), on)
+def with_effect_on(text: str, index: int, enabled: bool) -> str:
+    return with_value(text, ("effects", index, "on"), enabled)
 
 
 def without_effect(text: str, index: int) -> str:
@@ -230,19 +230,19 @@ def without_effect(text: str, index: int) -> str:
     Raises:
         UserError: a macro has no other targets.
     """
-    own = f"effects.{index}."
+    prefix = f"effects.{index}."
     for number, macro in enumerate(tomllib.loads(text).get("macro", [])):
-        gone = [place for place, entry in enumerate(macro["targets"]) if entry["target"].startswith(own)]
-        if len(gone) == len(macro["targets"]):
+        removed_places = [place for place, entry in enumerate(macro["targets"]) if entry["target"].startswith(prefix)]
+        if len(removed_places) == len(macro["targets"]):
             raise UserError(f"macro {macro['name']!r} moves nothing but this effect; remove the macro first")
-        for place in reversed(gone):
+        for place in reversed(removed_places):
             text = without_entry(text, ("macro", number, "targets", place))
-    text = without_entries(text, "cc", lambda place, entry: str(entry.get("target", "")).startswith(own))
+    text = without_entries(text, "cc", lambda place, entry: str(entry.get("target", "")).startswith(prefix))
     text = without_entries(text, "effects", lambda place, entry: place == index)
     for snapshot in tomllib.loads(text).get("snapshot", []):
-        if any(target.startswith(own) for target in snapshot["values"]):
-            kept = {target: value for target, value in snapshot["values"].items() if not target.startswith(own)}
-            text = with_snapshot(text, snapshot["slot"], kept or None)
+        if any(target.startswith(prefix) for target in snapshot["values"]):
+            remaining = {target: value for target, value in snapshot["values"].items() if not target.startswith(prefix)}
+            text = with_snapshot(text, snapshot["slot"], remaining or None)
     count = len(tomllib.loads(text).get("effects", []))
     return _renumbered(text, {place + 1: place for place in range(index, count)})
 
@@ -255,43 +255,43 @@ def with_effect_moved(text: str, index: int, to: int) -> str:
     return _renumbered(text, {old: place for place, old in enumerate(order)})
 
 
-def _words(fields: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
+def _words(fields: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     for key, value in fields.items() if isinstance(fields, dict) else enumerate(fields):
-        if isinstance(value, str) and (*where, key) != ("description",):
-            yield (*where, key), value
+        if isinstance(value, str) and (*path, key) != ("description",):
+            yield (*path, key), value
         elif isinstance(value, dict | list):
-            yield from _words(value, (*where, key))
+            yield from _words(value, (*path, key))
 
 
-def without_entry(text: str, where: Where) -> str:
+def without_entry(text: str, path: KeyPath) -> str:
     def change(fields: Fields) -> None:
-        inner: Any = fields
-        for key in where[:-1]:
-            inner = inner[key]
-        del inner[where[-1]]
+        parent: Any = fields
+        for key in path[:-1]:
+            parent = parent[key]
+        del parent[path[-1]]
 
-    return _checked(_set(text, where, GONE), change, text, ".".join(map(str, where)))
+    return _checked(_set(text, path, REMOVED), change, text, ".".join(map(str, path)))
 
 
 def _renumbered(text: str, places: Mapping[int, int]) -> str:
     def renamed(target: str) -> str:
-        if (found := effect_target(target)) is None:
+        if (effect := effect_target(target)) is None:
             return target
-        number, parameter = found
+        number, parameter = effect
         return f"effects.{places.get(number, number)}.{parameter}"
 
     fields = tomllib.loads(text)
-    named: list[tuple[Where, str]] = [
+    targets: list[tuple[KeyPath, str]] = [
         (("cc", place, "target"), entry["target"]) for place, entry in enumerate(fields.get("cc", []))
     ]
     for place, macro in enumerate(fields.get("macro", [])):
-        named += [
+        targets += [
             (("macro", place, "targets", number, "target"), entry["target"])
             for number, entry in enumerate(macro["targets"])
         ]
-    for where, target in named:
+    for path, target in targets:
         if renamed(target) != target:
-            text = with_value(text, where, renamed(target))
+            text = with_value(text, path, renamed(target))
     for snapshot in fields.get("snapshot", []):
         values = {renamed(target): value for target, value in snapshot["values"].items()}
         if values != snapshot["values"]:
@@ -301,26 +301,26 @@ def _renumbered(text: str, places: Mapping[int, int]) -> str:
 
 def effect_target(target: str) -> tuple[int, str] | None:
     """Number and parameter of a target ``effects.N.parameter``."""
-    section, _, rest = target.partition(".")
-    number, _, parameter = rest.partition(".")
+    section, _, suffix = target.partition(".")
+    number, _, parameter = suffix.partition(".")
     return (int(number), parameter) if section == "effects" and number.isdecimal() else None
 
 
 def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:
     """Remove ``[[name]]`` tables that ``doomed`` selects."""
     entries = tomllib.loads(text).get(name, [])
-    gone = [place for place, entry in enumerate(entries) if doomed(place, entry)]
-    if not gone:
+    removed_places = [place for place, entry in enumerate(entries) if doomed(place, entry)]
+    if not removed_places:
         return text
     spans = _spans(text, name)
     if spans is None:
         document = tomlkit.parse(text)
-        for place in reversed(gone):
+        for place in reversed(removed_places):
             del document[name][place]
         edited = tomlkit.dumps(document)
     else:
         lines = text.split("\n")
-        for place in reversed(gone):
+        for place in reversed(removed_places):
             start, end = spans[place]
             while start and not lines[start - 1].strip():
                 start -= 1
@@ -328,9 +328,9 @@ def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool])
         edited = "\n".join(lines)
 
     def change(fields: Fields) -> None:
-        kept = [entry for place, entry in enumerate(entries) if place not in gone]
-        fields[name] = kept
-        if not kept:
+        remaining = [entry for place, entry in enumerate(entries) if place not in removed_places]
+        fields[name] = remaining
+        if not remaining:
             del fields[name]
 
     return _checked(edited, change, text, name)
@@ -382,20 +382,20 @@ def _ordered(text: str, name: str, order: Sequence[int]) -> str:
 def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
     """With subtables and trailing comments; None if written as one list."""
     lines = text.split("\n")
-    counts: dict[Where, int] = {}
-    heads: list[tuple[int, Where, bool]] = []  # line, path, and whether it starts a table of the list
-    for part in statements(text):
-        if isinstance(part, BrokenLine):
+    counts: dict[KeyPath, int] = {}
+    heads: list[tuple[int, KeyPath, bool]] = []  # line, path, and whether it starts a table of the list
+    for statement in statements(text):
+        if isinstance(statement, BrokenLine):
             continue
-        if part.text.startswith("["):
-            heads.append((part.number - 1, header(part, counts), part.text.startswith("[[")))
-        elif not heads and name in part.fields:
+        if statement.text.startswith("["):
+            heads.append((statement.number - 1, header(statement, counts), statement.text.startswith("[[")))
+        elif not heads and name in statement.fields:
             return None
     spans = []
     for place, (start, path, begins) in enumerate(heads):
         if path[:1] != (name,) or len(path) != 2 or not begins:
             continue
-        after = [line for line, other, _ in heads[place + 1 :] if other[:2] != path]
+        after = [line for line, next_path, _ in heads[place + 1 :] if next_path[:2] != path]
         spans.append((start, _end(lines, start, after[0] if after else len(lines))))
     return spans
 
@@ -411,40 +411,40 @@ def _end(lines: Sequence[str], start: int, most: int) -> int:
     return comments if comments == len(lines) or not lines[comments].strip() else end
 
 
-def _set(text: str, where: Where, value: Any) -> str:
+def _set(text: str, path: KeyPath, value: Any) -> str:
     lines = text.split("\n")
-    counts: dict[Where, int] = {}
-    table: Where = ()
-    last: int | None = None  # the line after the last key of the value's table
-    inside: tuple[slice, Where] | None = None  # a statement that contains the value's parent
-    for part in statements(text):
-        if isinstance(part, BrokenLine):
+    counts: dict[KeyPath, int] = {}
+    table: KeyPath = ()
+    table_end: int | None = None  # the line after the last key of the value's table
+    containing: tuple[slice, KeyPath] | None = None  # a statement that contains the value's parent
+    for statement in statements(text):
+        if isinstance(statement, BrokenLine):
             continue
-        span = slice(part.number - 1, part.number + part.text.count("\n"))
-        if part.text.startswith("["):
-            table = header(part, counts)
-        elif table == where[: len(table)]:
-            rest = where[len(table) :]
-            if _holds(part.fields, rest):
-                return _edited(lines, span, rest, value)
-            if len(rest) > 1 and _holds(part.fields, rest[:-1]):
-                inside = span, rest
-        if table == where[:-1]:
-            last = span.stop
-    if inside is not None:
-        return _edited(lines, *inside, value)
+        span = slice(statement.number - 1, statement.number + statement.text.count("\n"))
+        if statement.text.startswith("["):
+            table = header(statement, counts)
+        elif table == path[: len(table)]:
+            inner_path = path[len(table) :]
+            if _holds(statement.fields, inner_path):
+                return _edited(lines, span, inner_path, value)
+            if len(inner_path) > 1 and _holds(statement.fields, inner_path[:-1]):
+                containing = span, inner_path
+        if table == path[:-1]:
+            table_end = span.stop
+    if containing is not None:
+        return _edited(lines, *containing, value)
     carriage = "\r" if "\r\n" in text else ""
-    line = f"{where[-1]} = {tomlkit.item(value).as_string()}{carriage}"
-    if last is not None:
-        lines[last:last] = [line]
+    line = f"{path[-1]} = {tomlkit.item(value).as_string()}{carriage}"
+    if table_end is not None:
+        lines[table_end:table_end] = [line]
     else:
         end = len(text.rstrip().split("\n"))
-        lines[end:end] = [carriage, f"[{where[0]}]{carriage}", line]
+        lines[end:end] = [carriage, f"[{path[0]}]{carriage}", line]
     return "\n".join(lines)
 
 
-def _holds(fields: Any, where: Where) -> bool:
-    for key in where:
+def _holds(fields: Any, path: KeyPath) -> bool:
+    for key in path:
         if isinstance(key, int):
             if not isinstance(fields, list) or key >= len(fields):
                 return False
@@ -454,26 +454,26 @@ def _holds(fields: Any, where: Where) -> bool:
     return True
 
 
-def _edited(lines: list[str], span: slice, where: Where, value: Any) -> str:
-    part = tomlkit.parse("\n".join(lines[span]) + "\n")
-    inner: Any = part
-    for key in where[:-1]:
-        inner = inner[key]
-    if value is GONE:
-        del inner[where[-1]]
+def _edited(lines: list[str], span: slice, path: KeyPath, value: Any) -> str:
+    document = tomlkit.parse("\n".join(lines[span]) + "\n")
+    parent: Any = document
+    for key in path[:-1]:
+        parent = parent[key]
+    if value is REMOVED:
+        del parent[path[-1]]
     else:
-        inner[where[-1]] = value
-    lines[span] = tomlkit.dumps(part).removesuffix("\n").split("\n")
+        parent[path[-1]] = value
+    lines[span] = tomlkit.dumps(document).removesuffix("\n").split("\n")
     return "\n".join(lines)
 
 
-def _checked(edited: str, change: Callable[[Fields], None], text: str, what: str) -> str:
+def _checked(edited: str, change: Callable[[Fields], None], text: str, subject: str) -> str:
     fields = tomllib.loads(text)
     change(fields)
     try:
-        right = tomllib.loads(edited) == fields
+        matches = tomllib.loads(edited) == fields
     except ValueError:
-        right = False
-    if not right:
-        raise UserError(f"cannot edit {what} of the preset without changing more of it; edit its file by hand")
+        matches = False
+    if not matches:
+        raise UserError(f"cannot edit {subject} of the preset without changing more of it; edit its file by hand")
     return edited

@@ -21,7 +21,7 @@ FIRST_KEY = 60  # degree 0 of a scale without a keyboard map
 LOWEST_HZ, HIGHEST_HZ = 1.0, 30_000.0  # inaudible beyond
 MOST_CENTS = 120_000.0  # of one note of a scale: 100 octaves, far beyond hearing
 LONGEST_FILE = 1 << 20  # bytes; the longest scale of Scala's archive has 100 000
-SHOWN = 40  # characters of an invalid word in a message
+EXCERPT_LENGTH = 40  # characters of an invalid word in a message
 
 # Compiled on the first file read: most presets have no Scala files, and rendering should start fast.
 CENTS = r"[+-]?(\d+\.\d*|\.\d+)"
@@ -51,10 +51,10 @@ def tuned_keys(
         path = as_on_disk(folder / settings.keymap)
         tuned = read_keymap(path, files.get(settings.keymap)).tune(scale)
     lowest, highest = hz_to_midi(LOWEST_HZ), hz_to_midi(HIGHEST_HZ)
-    heard = {key: pitch for key, pitch in tuned.items() if lowest <= pitch <= highest}
-    if not heard:
+    audible = {key: pitch for key, pitch in tuned.items() if lowest <= pitch <= highest}
+    if not audible:
         raise UserError(f"{path}: no key is tuned to {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz, so none would sound")
-    return heard
+    return audible
 
 
 class Scale(NamedTuple):
@@ -86,15 +86,15 @@ class Keymap(NamedTuple):
         Raises:
             UserError: the reference key is not mapped.
         """
-        start = self._pitch(self.reference, scale)
-        if start is None:
+        scale_pitch = self._pitch(self.reference, scale)
+        if scale_pitch is None:
             raise UserError(
                 f"{self.path}: the reference key {self.reference} is not mapped, so {self.reference_hz:g} Hz tunes "
                 "nothing; map it, or refer to a key that is"
             )
         pitches = {key: self._pitch(key, scale) for key in range(self.first, self.last + 1)}
-        at = hz_to_midi(self.reference_hz)
-        return {key: at + (pitch - start) for key, pitch in pitches.items() if pitch is not None}
+        reference_pitch = hz_to_midi(self.reference_hz)
+        return {key: reference_pitch + (pitch - scale_pitch) for key, pitch in pitches.items() if pitch is not None}
 
     def _pitch(self, key: int, scale: Scale) -> float | None:
         if self.size == 0:
@@ -112,27 +112,27 @@ def read_scale(path: Path, data: bytes | None = None) -> Scale:
     """
     lines = _Lines(path, "scale", data)
     lines.next("a description", blank=True)
-    count = lines.whole("the number of notes", 1, LONGEST_FILE)
+    count = lines.read_integer("the number of notes", 1, LONGEST_FILE)
     return Scale([_note(lines, lines.next(f"note {place} of {count}")) for place in range(1, count + 1)])
 
 
 def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
     """Read a Scala keyboard map, .kbm; arguments and errors as in `read_scale`."""
-    lines, most = _Lines(path, "keymap", data), 10**9 - 1
-    size = lines.whole("the size of the map", 0, most)
-    first = lines.whole("the first key", 0, KEYS[-1])
-    last = lines.whole("the last key", first, KEYS[-1])
-    middle = lines.whole("the middle key", 0, KEYS[-1])
-    reference = lines.whole("the reference key", 0, KEYS[-1])
+    lines, highest_number = _Lines(path, "keymap", data), 10**9 - 1
+    size = lines.read_integer("the size of the map", 0, highest_number)
+    first = lines.read_integer("the first key", 0, KEYS[-1])
+    last = lines.read_integer("the last key", first, KEYS[-1])
+    middle = lines.read_integer("the middle key", 0, KEYS[-1])
+    reference = lines.read_integer("the reference key", 0, KEYS[-1])
     hertz = lines.next("the reference frequency")
     if not re.fullmatch(HERTZ, hertz) or not LOWEST_HZ <= float(hertz) <= HIGHEST_HZ:
-        raise lines.wrong(hertz, f"the reference frequency is {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz, such as 440.0")
-    octave = lines.whole("the degree of the formal octave", 0, most)
+        raise lines.fault(hertz, f"the reference frequency is {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz, such as 440.0")
+    octave = lines.read_integer("the degree of the formal octave", 0, highest_number)
     degrees: list[int | None] = []
-    while len(degrees) < size and lines.left:
+    while len(degrees) < size and lines.has_words:
         degree = lines.next("a degree")
         if degree not in ("x", "X") and not re.fullmatch(WHOLE, degree):
-            raise lines.wrong(degree, "a key of the map is a degree, 0 or more, or x")
+            raise lines.fault(degree, "a key of the map is a degree, 0 or more, or x")
         degrees.append(int(degree) if re.fullmatch(WHOLE, degree) else None)
     return Keymap(path, size, first, last, middle, reference, float(hertz), octave, degrees)
 
@@ -160,26 +160,26 @@ class _Lines:
             raise UserError(f"tuning.{key}: {path} cannot be read: {error.strerror or error}") from None
 
     @property
-    def left(self) -> bool:
+    def has_words(self) -> bool:
         return any(text.split() for _, text in reversed(self._lines))
 
-    def next(self, what: str, blank: bool = False) -> str:
+    def next(self, expected: str, blank: bool = False) -> str:
         while self._lines:
             self._line, text = self._lines.pop()
             words = text.split(maxsplit=1)
             if words or blank:
                 return words[0].decode("latin-1") if words else ""  # Scala specifies no encoding; values are ASCII
-        raise UserError(f"{self._path}: the file ends before {what}; write one value a line")
+        raise UserError(f"{self._path}: the file ends before {expected}; write one value a line")
 
-    def whole(self, what: str, low: int, high: int) -> int:
-        word = self.next(what)
+    def read_integer(self, quantity: str, low: int, high: int) -> int:
+        word = self.next(quantity)
         if not re.fullmatch(WHOLE, word) or not low <= int(word) <= high:
-            raise self.wrong(word, f"{what} is a whole number, {low} to {high}")
+            raise self.fault(word, f"{quantity} is a whole number, {low} to {high}")
         return int(word)
 
-    def wrong(self, word: str, allowed: str) -> UserError:
-        shown = word if len(word) <= SHOWN else word[:SHOWN] + "…"
-        return UserError(f"{self._path}, line {self._line}: {allowed} (got {shown!r})")
+    def fault(self, word: str, allowed: str) -> UserError:
+        excerpt = word if len(word) <= EXCERPT_LENGTH else word[:EXCERPT_LENGTH] + "…"
+        return UserError(f"{self._path}, line {self._line}: {allowed} (got {excerpt!r})")
 
 
 def _note(lines: _Lines, word: str) -> float:
@@ -191,6 +191,6 @@ def _note(lines: _Lines, word: str) -> float:
         over, under = int(parts[1]), int(parts[2] or 1)
         if over > 0 and under > 0:
             return 12 * (math.log2(over) - math.log2(under))
-    raise lines.wrong(
+    raise lines.fault(
         word, f"a note is cents with a point, up to {MOST_CENTS:g}, or a ratio above 0, such as 701.955 or 3/2"
     )

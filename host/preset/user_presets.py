@@ -25,26 +25,26 @@ def own_presets() -> dict[str, Path]:
     except OSError:
         return {}
     names = sorted({entry.stem if entry.suffix in (".toml", SUFFIX) else entry.name for entry in entries})
-    ships = shipped_presets().keys() | shipped_models().keys()
-    files = {name: file for name in names if name not in ships and (file := _file(name)) is not None}
-    return {name: file for name, file in files.items() if name == printable(name) and _is(file)}
+    shipped_names = shipped_presets().keys() | shipped_models().keys()
+    files = {name: file for name in names if name not in shipped_names and (file := _readable_file(name)) is not None}
+    return {name: file for name, file in files.items() if name == printable(name) and _is_preset(file)}
 
 
 def described_presets() -> Iterator[tuple[str, str, str]]:
     """Yield ``shipped`` or ``own``, name and description of each readable preset."""
-    for kind, found in (("shipped", shipped_presets()), ("own", own_presets())):
-        for name, path in found.items():
+    for kind, files in (("shipped", shipped_presets()), ("own", own_presets())):
+        for name, path in files.items():
             with contextlib.suppress(UserError):  # the user's own; loading it reports the error
                 yield kind, name, read_preset(path).description
 
 
-def _file(name: str) -> Path | None:
+def _readable_file(name: str) -> Path | None:
     with contextlib.suppress(TimbrelError, OSError, ValueError):  # opening it reports the error
         return own_preset(name)
     return None
 
 
-def _is(file: Path) -> bool:
+def _is_preset(file: Path) -> bool:
     if file.suffix != ".toml" or not file.is_file():
         return False
     try:

@@ -18,7 +18,7 @@ from ..preset.library import Patch
 from ..ramps import RAMP_SECONDS, Ramp
 
 WET = "process.wet"
-HELD = 0.5  # position of the freeze knob that starts the freeze
+FREEZE_THRESHOLD = 0.5  # position of the freeze knob that starts the freeze
 
 
 class HeldKey(NamedTuple):
@@ -43,21 +43,21 @@ class CodeTransform:
         preset, card = patch.preset, patch.model.card
         settings, rate = preset.process, card.sample_rate
         ramp = round(RAMP_SECONDS * rate)
-        rest = preset.latent_values(card)
-        self.knobs = Latents(rest, card, preset.motion, preset.tempo_bpm, patch.morph)
+        rest_values = preset.latent_values(card)
+        self.knobs = Latents(rest_values, card, preset.motion, preset.tempo_bpm, patch.morph)
         self.ramps = {name: Ramp(value, ramp) for name, value in settings.values().items() if name != WET}
-        self._rest = np.array(rest)
+        self._rest = np.array(rest_values)
         self._centre = np.array([latent.mean for latent in card.latents])
         if preset.latent.values is not None:
             self._centre = self._rest
-        self._scales = _one_a_latent(settings.scales, "scales", card, 1.0)
-        self._shift = _one_a_latent(settings.shift, "shift", card, 0.0)
-        self._far = None if patch.process_end is None else np.array(patch.process_end)
+        self._scales = _per_latent(settings.scales, "scales", card, 1.0)
+        self._shift = _per_latent(settings.shift, "shift", card, 0.0)
+        self._end_code = None if patch.process_end is None else np.array(patch.process_end)
         self._low = np.array([latent.low for latent in card.latents])
         self._high = np.array([latent.high for latent in card.latents])
         self._hop_seconds = hop_of(card) / rate
         self._freeze_at = math.inf if freeze_seconds is None else freeze_seconds * rate
-        self._own_code: Doubles | None = None  # the sound's own code, smoothed or frozen
+        self._smoothed_code: Doubles | None = None  # the sound's own code, smoothed or frozen
         self._tuning = patch.tuning
         self.mpe = mpe_channels_of(preset.mpe, preset.play.bend_range_semitones, card)
         self.wheels = ChannelWheels(0.0, ramp, self.mpe.master_tuning)
@@ -68,29 +68,29 @@ class CodeTransform:
 
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
         moments = np.maximum(times, 0)
-        own = np.empty(codes.shape)
+        smoothed = np.empty(codes.shape)
         for row, (time, sounds) in enumerate(zip(moments.tolist(), sounding.tolist(), strict=True)):
-            own[row] = self._follow(codes[row].astype(np.float64), sounds, time)
-        scale = self.ramps["process.scale"].at(moments)[:, np.newaxis] * self._scales
-        bent = self._centre + scale * (own - self._centre) + self._shift + (self.knobs.at(moments) - self._rest)
-        if self._far is not None:
-            bent += self.ramps["process.amount"].at(moments)[:, np.newaxis] * (self._far - bent)
+            smoothed[row] = self._follow(codes[row].astype(np.float64), sounds, time)
+        scale = self.ramps["process.scale"].values(moments)[:, np.newaxis] * self._scales
+        bent = self._centre + scale * (smoothed - self._centre) + self._shift + (self.knobs.at(moments) - self._rest)
+        if self._end_code is not None:
+            bent += self.ramps["process.amount"].values(moments)[:, np.newaxis] * (self._end_code - bent)
         if any(key is not None and key.touch is not None for _, key in self._played):
             self._express(bent, moments.tolist())
         # The transform never leaves the span; a sound that lies beyond it may stay there.
-        bent = np.clip(bent, np.minimum(self._low, own), np.maximum(self._high, own))
+        bent = np.clip(bent, np.minimum(self._low, smoothed), np.maximum(self._high, smoothed))
         self.last = bent[-1].tolist()
-        given: Array = bent.astype(np.float32)
-        return given
+        transformed: Array = bent.astype(np.float32)
+        return transformed
 
-    def pitches(self, heard: Doubles, times: Times) -> Doubles:
+    def pitches(self, detected_pitches: Doubles, times: Times) -> Doubles:
         if len(self._played) == 1 and self._played[0][1] is None:
-            return heard
-        chosen = heard.copy()
+            return detected_pitches
+        pitches = detected_pitches.copy()
         for row, time in enumerate(times.tolist()):
             if (key := self._key_at(time)) is not None:
-                chosen[row] = key.pitch + key.bend(time)
-        return chosen
+                pitches[row] = key.pitch + key.bend(time)
+        return pitches
 
     def press(self, time: int, channel: int, key: int, touch: NoteExpression | None) -> None:
         """Times never decrease."""
@@ -100,11 +100,11 @@ class CodeTransform:
         self._note_key(time)
 
     def release(self, time: int, channel: int, key: int) -> None:
-        self.down = [other for other in self.down if (other.channel, other.key) != (channel, key)]
+        self.down = [pressed for pressed in self.down if (pressed.channel, pressed.key) != (channel, key)]
         self._note_key(time)
 
-    def release_all(self, time: int, those: Callable[[int], bool]) -> None:
-        self.down = [key for key in self.down if not those(key.channel)]
+    def release_all(self, time: int, in_group: Callable[[int], bool]) -> None:
+        self.down = [key for key in self.down if not in_group(key.channel)]
         self._note_key(time)
 
     def touches(self, channel: int) -> list[NoteExpression]:
@@ -136,18 +136,18 @@ class CodeTransform:
 
     def _follow(self, code: Doubles, sounds: bool, time: int) -> Doubles:
         """In silence, the last code."""
-        if self._own_code is None:
+        if self._smoothed_code is None:
             if sounds:
-                self._own_code = code
+                self._smoothed_code = code
             return code
-        if sounds and time < self._freeze_at and self.ramps["process.freeze"].value(time) < HELD:
+        if sounds and time < self._freeze_at and self.ramps["process.freeze"].value(time) < FREEZE_THRESHOLD:
             seconds = self.ramps["process.smooth_seconds"].value(time)
-            kept = math.exp(-self._hop_seconds / seconds) if seconds > 0 else 0.0
-            self._own_code = kept * self._own_code + (1.0 - kept) * code
-        return self._own_code
+            decay = math.exp(-self._hop_seconds / seconds) if seconds > 0 else 0.0
+            self._smoothed_code = decay * self._smoothed_code + (1.0 - decay) * code
+        return self._smoothed_code
 
 
-def _one_a_latent(values: list[float] | None, key: str, card: Card, default: float) -> Doubles:
+def _per_latent(values: list[float] | None, key: str, card: Card, default: float) -> Doubles:
     count = len(card.latents)
     if values is not None and len(values) != count:
         raise UserError(

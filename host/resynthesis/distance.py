@@ -34,8 +34,8 @@ def mel(rate: int) -> Array:
 
 
 def _mels(hertz: Doubles) -> Doubles:
-    above = np.maximum(hertz, KNEE_HZ)
-    mels: Doubles = np.minimum(hertz, KNEE_HZ) / MEL_HZ + np.log(above / KNEE_HZ) / MEL_STEP
+    high_hz = np.maximum(hertz, KNEE_HZ)
+    mels: Doubles = np.minimum(hertz, KNEE_HZ) / MEL_HZ + np.log(high_hz / KNEE_HZ) / MEL_STEP
     return mels
 
 
@@ -72,43 +72,43 @@ def sounding(levels: Array) -> npt.NDArray[np.bool_]:
     return levels > -RANGE_DB
 
 
-def distance_db(asked: Array, given: Array) -> Array:
+def distance_db(target_levels: Array, levels: Array) -> Array:
     """Log-mel distances of clips from targets, in dB: [clips], from levels, [clips, frames, bands].
 
     RMS level difference over the target's `sounding` cells: ignores gain, trailing silence, and sound added where the
     target is silent. It is below 90 dB, and 0 from a silent target.
     """
-    cells = sounding(asked)
-    squares = np.square(asked - given, dtype=np.float64, where=cells, out=np.zeros(asked.shape))
-    apart: Array = np.sqrt(squares.sum((1, 2)) / np.maximum(cells.sum((1, 2)), 1)).astype(np.float32)
-    return apart
+    cells = sounding(target_levels)
+    squares = np.square(target_levels - levels, dtype=np.float64, where=cells, out=np.zeros(target_levels.shape))
+    distances: Array = np.sqrt(squares.sum((1, 2)) / np.maximum(cells.sum((1, 2)), 1)).astype(np.float32)
+    return distances
 
 
-def distances_db(asked: Array, given: Array) -> Array:
+def distances_db(target_levels: Array, levels: Array) -> Array:
     """`distance_db` of all pairs, [asked clips, given clips], of equal length.
 
     Expanding the squares is a hundred times faster, but distances below .05 dB are inexact.
     """
     middle = np.float32(LOWEST_DB / 2)  # centres levels at 0, which makes their squares more exact
-    cells = sounding(asked).reshape(len(asked), -1).astype(np.float32)
-    a = (asked.reshape(len(asked), -1) - middle) * cells
-    b = given.reshape(len(given), -1) - middle
+    cells = sounding(target_levels).reshape(len(target_levels), -1).astype(np.float32)
+    a = (target_levels.reshape(len(target_levels), -1) - middle) * cells
+    b = levels.reshape(len(levels), -1) - middle
     squares = np.square(a).sum(1)[:, None] - 2 * (a @ b.T) + cells @ np.square(b).T
-    apart: Array = np.sqrt(np.maximum(squares, 0) / np.maximum(cells.sum(1), 1)[:, None])
-    return apart
+    distances: Array = np.sqrt(np.maximum(squares, 0) / np.maximum(cells.sum(1), 1)[:, None])
+    return distances
 
 
 def sounding_frames(levels: Array) -> Doubles:
     """Frames with a sounding band, clamped to -40 dB: [frames, bands]."""
     frames = levels.reshape(-1, levels.shape[-1])
-    kept: Doubles = np.maximum(frames[frames.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
-    return kept
+    clamped: Doubles = np.maximum(frames[frames.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
+    return clamped
 
 
 WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectrograms: 512 samples every 128 at 16 kHz, 1024 every 256 at 44.1 kHz
 SIDE = 7  # cells, width of the SSIM window: scikit-image's default
 K1, K2 = 0.01, 0.03  # constants of the structural similarity (Wang et al. 2004, section III-C)
-LEAST = 1e-12  # keeps divisors above 0
+TINY = 1e-12  # keeps divisors above 0
 
 
 class Measures(NamedTuple):
@@ -117,16 +117,18 @@ class Measures(NamedTuple):
     log_mel_db: float  # log-mel distance
 
 
-def measures(asked: Array, given: Array, rate: int, *, gain_counts: bool = False) -> Measures:
+def measures(target: Array, sound: Array, rate: int, *, gain_counts: bool = False) -> Measures:
     """Compare two sounds, [n] both, after the gain that fits best unless ``gain_counts``."""
-    first, second = spectrogram(asked, rate), spectrogram(given, rate)
+    target_magnitudes, magnitudes = spectrogram(target, rate), spectrogram(sound, rate)
     if not gain_counts:
-        second = second * float((first * second).sum() / max(float(np.square(second).sum()), LEAST))
-    scale = 1 / max(float(first.max()), LEAST)
-    levels = log_mel(np.stack([asked, given]), rate)
+        magnitudes = magnitudes * float(
+            (target_magnitudes * magnitudes).sum() / max(float(np.square(magnitudes).sum()), TINY)
+        )
+    scale = 1 / max(float(target_magnitudes.max()), TINY)
+    levels = log_mel(np.stack([target, sound]), rate)
     return Measures(
-        spectrogram_mse=float(np.square(scale * (first - second)).mean()),
-        ssim=similarity(scale * first, scale * second),
+        spectrogram_mse=float(np.square(scale * (target_magnitudes - magnitudes)).mean()),
+        ssim=similarity(scale * target_magnitudes, scale * magnitudes),
         log_mel_db=float(distance_db(levels[:1], levels[1:])[0]),
     )
 
@@ -139,8 +141,8 @@ def spectrogram(sound: Array, rate: int) -> Doubles:
     length = 2 ** round(np.log2(rate * WINDOW_SECONDS))
     padded = np.pad(sound, length // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, length)[:: length // OVERLAP]
-    found: Doubles = np.abs(np.fft.rfft(frames * window("hann", length))).astype(np.float64)
-    return found
+    magnitudes: Doubles = np.abs(np.fft.rfft(frames * window("hann", length))).astype(np.float64)
+    return magnitudes
 
 
 def similarity(first: Doubles, second: Doubles) -> float:
@@ -161,9 +163,9 @@ def similarity(first: Doubles, second: Doubles) -> float:
     ]
     covariance = unbiased * (_local(first * second) - means[0] * means[1])
     c1, c2 = K1**2, K2**2
-    above = (2 * means[0] * means[1] + c1) * (2 * covariance + c2)
-    below = (np.square(means[0]) + np.square(means[1]) + c1) * (variances[0] + variances[1] + c2)
-    return float((above / below).mean())
+    numerator = (2 * means[0] * means[1] + c1) * (2 * covariance + c2)
+    denominator = (np.square(means[0]) + np.square(means[1]) + c1) * (variances[0] + variances[1] + c2)
+    return float((numerator / denominator).mean())
 
 
 def _local(picture: Doubles) -> Doubles:

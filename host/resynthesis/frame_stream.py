@@ -30,7 +30,7 @@ class Bend(Protocol):
     def codes(self, codes: Array, sounding: npt.NDArray[np.bool_], times: Times) -> Array:
         """Transformed codes, [rows, n_latents]; ``times``: frames' middles, in samples."""
 
-    def pitches(self, heard: Doubles, times: Times) -> Doubles:
+    def pitches(self, detected_pitches: Doubles, times: Times) -> Doubles:
         """Pitches to synthesize: fractional MIDI notes, [rows], NaN for none."""
 
 
@@ -59,7 +59,7 @@ class _Job:
     start: int
     frames: Array
     times: Times
-    heard: FrameAnalysis | None = None
+    analysis: FrameAnalysis | None = None
     pitches: Doubles = field(default_factory=lambda: np.zeros(0))  # from `Bend.pitches`
     decoded: Array | None = None
 
@@ -89,10 +89,10 @@ class FrameStream:
         self._encoder = Encoder(model)
         self._codec = codec_of(card, phase)
         self._length, self._hop = card.frame_length, hop_of(card)
-        self._note, self._laid = note, PartialSpectra(card) if card.partials is not None else None
+        self._note, self._partial_spectra = note, PartialSpectra(card) if card.partials is not None else None
         moves = note is None and card.chroma is not None and card.window == "hann"
-        self._relaid = HarmonicShift(card) if moves else None
-        self._listens = moves or (note is None and self._laid is not None)
+        self._harmonic_shift = HarmonicShift(card) if moves else None
+        self._detects_pitch = moves or (note is None and self._partial_spectra is not None)
         self._analysis = window(kind_of(card).window_through(card), self._length)
         self._next = start + self._hop - self._length  # start of the next frame, in samples
         self._waiting = np.zeros(self._length - self._hop, np.float32)
@@ -131,26 +131,28 @@ class FrameStream:
             self._step()
         if len(self._pending) < len(sound):
             self._pending = np.concatenate([self._pending, np.zeros(len(sound) - len(self._pending), np.float32)])
-        done, self._pending = self._pending[: len(sound)], self._pending[len(sound) :]
+        output, self._pending = self._pending[: len(sound)], self._pending[len(sound) :]
         self._origin = end
-        return done
+        return output
 
     def _step(self) -> None:
         job = self._jobs[0]
-        if job.heard is None:
+        if job.analysis is None:
             self._encode(job)
         elif job.decoded is None:
-            self._decode(job, job.heard)
+            self._decode(job, job.analysis)
         else:
-            decoded, away = job.decoded, None
-            if self._relaid is not None:
-                decoded, away = self._relaid.apply(decoded, job.pitches, job.heard.down)
-            elif self._laid is not None:
-                decoded, away = self._laid.apply(decoded, job.pitches, self._sung(job.pitches, job.heard))
-            made = self._codec.make(decoded, job.heard, away)
+            decoded, bin_offsets = job.decoded, None
+            if self._harmonic_shift is not None:
+                decoded, bin_offsets = self._harmonic_shift.apply(decoded, job.pitches, job.analysis.octaves_down)
+            elif self._partial_spectra is not None:
+                decoded, bin_offsets = self._partial_spectra.apply(
+                    decoded, job.pitches, self._voiced_pitches(job.pitches, job.analysis)
+                )
+            frames = self._codec.make(decoded, job.analysis, bin_offsets)
             if self.fit is not None:
-                self._measure(decoded, made, job.heard)
-            for row, frame in enumerate(made):
+                self._measure(decoded, frames, job.analysis)
+            for row, frame in enumerate(frames):
                 self._add(job.start + row * self._hop, frame)
             self._jobs.popleft()
 
@@ -161,46 +163,50 @@ class FrameStream:
         strongest = chroma(magnitudes, self._model.card.sample_rate, self._length).argmax(1)
         sounding = job.frames.std(axis=1) > SILENT
         self.heard_any |= bool(sounding.any())
-        pitches, down, frames = np.full(len(sounding), np.nan), np.zeros(len(sounding), np.intp), job.frames
-        if self._listens:
+        pitches, octaves_down, frames = np.full(len(sounding), np.nan), np.zeros(len(sounding), np.intp), job.frames
+        if self._detects_pitch:
             pitches = np.where(sounding, fundamentals(magnitudes, self._model.card.sample_rate), np.nan)
         elif self._note is not None:
             pitches[:] = self._note
-        if self._relaid is not None:
-            down = octaves_above(pitches, self._model.card)
-            frames = moved_down(frames, down)
-        without_gaps = pitches if self._laid is None else self._laid.filled_pitches(pitches)
-        encoded = self._encoder.encode(frames, strongest if self._laid is None else without_gaps)
+        if self._harmonic_shift is not None:
+            octaves_down = octaves_above(pitches, self._model.card)
+            frames = moved_down(frames, octaves_down)
+        without_gaps = pitches if self._partial_spectra is None else self._partial_spectra.filled_pitches(pitches)
+        encoded = self._encoder.encode(frames, strongest if self._partial_spectra is None else without_gaps)
         codes = self._bend.codes(encoded, sounding, job.times)
         level = self._codec.level(windowed, magnitudes)
-        job.heard = FrameAnalysis(sounding, level, spectra, magnitudes, strongest, codes, pitches, down, without_gaps)
+        job.analysis = FrameAnalysis(
+            sounding, level, spectra, magnitudes, strongest, codes, pitches, octaves_down, without_gaps
+        )
 
-    def _decode(self, job: _Job, heard: FrameAnalysis) -> None:
-        job.pitches = self._bend.pitches(heard.pitches, job.times)
-        if self._laid is not None:
-            job.decoded = self._model.decode(heard.codes, self._sung(job.pitches, heard).astype(np.float32))
+    def _decode(self, job: _Job, analysis: FrameAnalysis) -> None:
+        job.pitches = self._bend.pitches(analysis.pitches, job.times)
+        if self._partial_spectra is not None:
+            job.decoded = self._model.decode(
+                analysis.codes, self._voiced_pitches(job.pitches, analysis).astype(np.float32)
+            )
         else:
             nearest = np.floor(job.pitches + 0.5) % 12
-            classes = np.where(np.isnan(job.pitches), heard.strongest, nearest).astype(np.intp)
-            job.decoded = self._model.decode(heard.codes, classes)
+            classes = np.where(np.isnan(job.pitches), analysis.strongest, nearest).astype(np.intp)
+            job.decoded = self._model.decode(analysis.codes, classes)
         if not max(job.decoded.max(), -job.decoded.min()) <= LOUDEST:
             raise Failure(f"{self._model.path} gives frames that are no sound, or beyond all; export the model again")
 
-    def _sung(self, pitches: Doubles, heard: FrameAnalysis) -> Doubles:
-        return np.where(np.isnan(pitches), heard.told, pitches)
+    def _voiced_pitches(self, pitches: Doubles, analysis: FrameAnalysis) -> Doubles:
+        return np.where(np.isnan(pitches), analysis.encoder_pitches, pitches)
 
-    def _measure(self, decoded: Array, made: Array, heard: FrameAnalysis) -> None:
+    def _measure(self, decoded: Array, frames: Array, analysis: FrameAnalysis) -> None:
         assert self.fit is not None
-        rows = heard.sounding
-        found, squares = self._codec.compare(decoded, made, heard)
-        self.fit.error += float(np.square(found - heard.magnitudes, dtype=np.float64)[rows].sum())
-        self.fit.energy += float(np.square(heard.magnitudes, dtype=np.float64)[rows].sum())
+        rows = analysis.sounding
+        decoded_magnitudes, squares = self._codec.compare(decoded, frames, analysis)
+        self.fit.error += float(np.square(decoded_magnitudes - analysis.magnitudes, dtype=np.float64)[rows].sum())
+        self.fit.energy += float(np.square(analysis.magnitudes, dtype=np.float64)[rows].sum())
         self.fit.squares += squares
         self.fit.frames += int(rows.sum())
 
     def _add(self, start: int, frame: Array) -> None:
-        at = start - self._origin
-        lacking = at + len(frame) - len(self._pending)
+        offset = start - self._origin
+        lacking = offset + len(frame) - len(self._pending)
         if lacking > 0:
             self._pending = np.concatenate([self._pending, np.zeros(lacking, np.float32)])
-        self._pending[at : at + len(frame)] += frame
+        self._pending[offset : offset + len(frame)] += frame

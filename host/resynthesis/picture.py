@@ -174,8 +174,8 @@ def spectrogram(audio: Array, rate: int) -> npt.NDArray[np.float64]:
     power = np.abs(np.fft.rfft(frames * np.hanning(length).astype(np.float32))) ** 2
     edges = np.geomspace(LOWEST_HZ, rate / 2, ROWS + 1) * (length / rate)  # in bins
     summed = np.pad(np.cumsum(power, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
-    below = np.floor(edges + 0.5).astype(int).clip(max=length // 2)  # a bin reaches half a bin to either side
-    upto = summed[:, below] + (edges + 0.5 - below) * (summed[:, below + 1] - summed[:, below])
+    edge_bins = np.floor(edges + 0.5).astype(int).clip(max=length // 2)  # a bin reaches half a bin to either side
+    upto = summed[:, edge_bins] + (edges + 0.5 - edge_bins) * (summed[:, edge_bins + 1] - summed[:, edge_bins])
     bands = np.diff(upto, axis=1).T / np.diff(edges)[:, None]
     levels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(bands / max(bands.max(), 1e-12), 10 ** (-RANGE_DB / 10)))
     return levels
@@ -193,10 +193,10 @@ def _draw_spectrogram(panel: "Axes", key: "Axes", audio: Array, rate: int, secon
         vmin=-RANGE_DB,
         vmax=0,
     )
-    shown = [frequency for frequency in FREQUENCIES_HZ if frequency < rate / 2]
+    tick_frequencies = [frequency for frequency in FREQUENCIES_HZ if frequency < rate / 2]
     panel.set_yticks(
-        [float(np.log2(frequency)) for frequency in shown],
-        [f"{frequency // 1000}k" if frequency >= 1000 else str(frequency) for frequency in shown],
+        [float(np.log2(frequency)) for frequency in tick_frequencies],
+        [f"{frequency // 1000}k" if frequency >= 1000 else str(frequency) for frequency in tick_frequencies],
     )
     panel.set_ylabel("Hz")
     bar = panel.figure.colorbar(image, cax=key, ticks=[-80, -60, -40, -20, 0])
@@ -210,9 +210,9 @@ def note_spans(events: Sequence[Event], length: int) -> list[tuple[int, int, int
     down: dict[tuple[int, int], NoteOn] = {}
     for event in events:
         if isinstance(event, NoteOn | NoteOff):
-            begun = down.pop((event.channel, event.key), None)
-            if begun is not None:
-                spans.append((begun.time, event.time, begun.key, begun.velocity))
+            note_on = down.pop((event.channel, event.key), None)
+            if note_on is not None:
+                spans.append((note_on.time, event.time, note_on.key, note_on.velocity))
             if isinstance(event, NoteOn):
                 down[event.channel, event.key] = event
     spans += [(note.time, length, note.key, note.velocity) for note in down.values()]
@@ -293,10 +293,12 @@ class LatentPlane:
         if len(names) != 2:
             scale = in_deviations(card)
             self._centre = marks.mean(axis=0) if len(marks) else np.zeros(len(names))
-            _, sizes, turned = np.linalg.svd((marks - self._centre) * scale)
-            axes = np.pad(turned[:2], ((0, max(0, 2 - len(names))), (0, 0)))
+            _, singular_values, directions = np.linalg.svd((marks - self._centre) * scale)
+            axes = np.pad(directions[:2], ((0, max(0, 2 - len(names))), (0, 0)))
             self._axes = (axes * scale).T
-            shares = np.pad(np.square(sizes), (0, 2))[:2] / max(float(np.square(sizes).sum()), 1e-12)
+            shares = np.pad(np.square(singular_values), (0, 2))[:2] / max(
+                float(np.square(singular_values).sum()), 1e-12
+            )
             self.labels = [
                 f"principal axis {number}: {share:.0%} of the training codes' variance, in deviations"
                 for number, share in enumerate(shares.tolist(), 1)
@@ -309,13 +311,18 @@ class LatentPlane:
 
 
 def draw_way(
-    path: Path, card: Card, sounds: Sequence[tuple[str, Doubles]], way: Doubles, title: str, overwrite: bool = False
+    path: Path,
+    card: Card,
+    sounds: Sequence[tuple[str, Doubles]],
+    path_codes: Doubles,
+    title: str,
+    overwrite: bool = False,
 ) -> None:
     """Draw a PNG of 1200 by 1200 pixels: training codes with their sounds' names, the sounds' codes, and a path.
 
     Args:
         sounds: names and frames' codes, [frames, n_latents]; the heading names the first and last.
-        way: codes evenly spaced in time, [rows, n_latents].
+        path_codes: codes evenly spaced in time, [rows, n_latents].
 
     Raises:
         UserError: as `picture.check_picture` and `host.files.check_output`.
@@ -334,12 +341,12 @@ def draw_way(
         _fit(figure.text(LEFT, 0.932, "", fontsize=9, parse_math=False), [title], "")
         marks = plane.places(landmark_codes(card))
         axes.scatter(marks[:, 0], marks[:, 1], s=20, color=CODES, linewidths=0, label="training codes")
-        line = plane.places(way)
+        line = plane.places(path_codes)
         for (name, codes), colour in zip(sounds, PATHS[1::2], strict=False):
             places = plane.places(codes)
             axes.scatter(places[:, 0], places[:, 1], s=7, color=colour, alpha=0.35, linewidths=0)
-            shown = shortened(name, LONGEST_MAP_NAME // 2).replace("$", r"\$")
-            axes.plot([], [], "o", color=colour, label=shown, markersize=5)
+            legend_name = shortened(name, LONGEST_MAP_NAME // 2).replace("$", r"\$")
+            axes.plot([], [], "o", color=colour, label=legend_name, markersize=5)
         axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=1.6)
         dots = line[np.linspace(0, len(line) - 1, MARKS).round().astype(int)]
         sizes = np.linspace(18, 60, MARKS)
@@ -351,8 +358,8 @@ def draw_way(
         axes.margins(0.05)
         legend = axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor=FAINT, handletextpad=0.2)
         figure.draw_without_rendering()  # computes the layout
-        taken = [legend.get_window_extent(), *(_box_of_dot(place) for place in axes.transData.transform(dots))]
-        _name(axes, marks, [mark.label for mark in card.landmarks], line, taken)
+        occupied_boxes = [legend.get_window_extent(), *(_box_of_dot(place) for place in axes.transData.transform(dots))]
+        _name(axes, marks, [mark.label for mark in card.landmarks], line, occupied_boxes)
         figure.savefig(temporary, format="png")
 
 
@@ -363,11 +370,11 @@ def shortened(name: str, letters: int) -> str:
     return f"{name[: letters - 1 - end]}…{name[len(name) - end :]}"
 
 
-def _fit(text: "Text", names: Sequence[str], between: str) -> None:
+def _fit(text: "Text", names: Sequence[str], separator: str) -> None:
     assert text.figure is not None
     room = RIGHT * text.figure.bbox.width
     for letters in range(LONGEST_MAP_NAME * 3 // (1 + len(names)), 3, -1):
-        text.set_text(between.join(shortened(name, letters) for name in names))
+        text.set_text(separator.join(shortened(name, letters) for name in names))
         if text.get_window_extent().x1 <= room:
             return
 
@@ -378,20 +385,20 @@ def _box_of_dot(place: Doubles) -> "Bbox":
     return Bbox([place - DOT, place + DOT])
 
 
-def _name(axes: "Axes", marks: Doubles, labels: Sequence[str], line: Doubles, taken: "list[Bbox]") -> None:
+def _name(axes: "Axes", marks: Doubles, labels: Sequence[str], line: Doubles, occupied_boxes: "list[Bbox]") -> None:
     """Each training sound once, at its mark nearest to the path, where space is free."""
-    away = distances(marks, line) if len(marks) else np.zeros(0)
-    named: set[str] = set()
-    for number in np.argsort(away).tolist():
-        if labels[number] in named or not labels[number]:
+    path_distances = distances(marks, line) if len(marks) else np.zeros(0)
+    placed_labels: set[str] = set()
+    for number in np.argsort(path_distances).tolist():
+        if labels[number] in placed_labels or not labels[number]:
             continue
         text = axes.annotate(
             shortened(labels[number], NAME_DOTS), tuple(marks[number]), (4, 3), textcoords="offset points", fontsize=7,
             color=NAMES, parse_math=False,
         )  # fmt: skip
         box = text.get_window_extent().padded(2)
-        if box.x1 > axes.bbox.x1 or box.y1 > axes.bbox.y1 or any(box.overlaps(other) for other in taken):
+        if box.x1 > axes.bbox.x1 or box.y1 > axes.bbox.y1 or any(box.overlaps(occupied) for occupied in occupied_boxes):
             text.remove()
             continue
-        named.add(labels[number])
-        taken.append(box)
+        placed_labels.add(labels[number])
+        occupied_boxes.append(box)

@@ -89,18 +89,18 @@ def process(
                 f"{sound} has a rate of {reader.sample_rate} Hz; give a sound of {RATES[0]} to {RATES[1]} Hz"
             )
         rate = sample_rate or reader.sample_rate
-        whole = reader.length * rate / reader.sample_rate
-        played = [] if events is None else events(rate)
-        effects = _Effects(patch, played, programs, rate, freeze_seconds, opening, say)
-        fit = effects.first.measure() if not played and _plain(patch) and freeze_seconds is None else None
+        expected_length = reader.length * rate / reader.sample_rate
+        timed_events = [] if events is None else events(rate)
+        effects = _Effects(patch, timed_events, programs, rate, freeze_seconds, opening, say)
+        fit = effects.first.measure() if not timed_events and _plain(patch) and freeze_seconds is None else None
         channels = 2 if effects.any_effects else 1
         length = 0
         with sound_writer(output, rate, channels, overwrite, as_float) as writer, warn_if_slow(lambda: length / rate):
-            for block in _through(effects, _cut(mono(reader, rate)), played):
+            for block in _process_blocks(effects, _split_blocks(mono(reader, rate)), timed_events):
                 writer.write(block[:channels])
                 length += block.shape[1]
                 if progress is not None:
-                    progress(min(1.0, length / max(1, whole)))
+                    progress(min(1.0, length / max(1, expected_length)))
             if length * card.sample_rate < card.frame_length * rate:
                 raise too_short(sound, length / rate, card)
             if not effects.heard_any:
@@ -111,22 +111,22 @@ def process(
     return Processed(length / rate, effects.first.latency_samples / rate, fit, kind_of(card).of_magnitudes)
 
 
-def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], others: Mapping[str, Any]) -> Patch:
+def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], options: Mapping[str, Any]) -> Patch:
     """A patch with [process] settings from the command line; UserError for a faulty option.
 
     Args:
         scales, shifts: ``N=V`` for latent N; a scale without ``N=`` is for all.
-        others: by the names of `ProcessSettings`; None is ignored. ``to`` may be a preset in the working folder.
+        options: by the names of `ProcessSettings`; None is ignored. ``to`` may be a preset in the working folder.
     """
     settings, count = patch.preset.process, len(patch.model.card.latents)
-    changes = {key: value for key, value in others.items() if value is not None}
+    changes = {key: value for key, value in options.items() if value is not None}
     labels, to = {mark.label for mark in patch.model.card.landmarks}, changes.get("to", "")
     if to not in labels | set(shipped_presets()) and (file := preset_file(to)) is not None:
         changes["to"] = str(file.resolve())
     if "amount" in changes and (changes.get("to") or settings.to) is None:
         raise UserError(f"--amount {changes['amount']:g} of which way? give --to, a landmark's label or a preset")
-    if whole := [text for text in scales if "=" not in text]:
-        changes["scale"] = _option("--scale", whole[-1], whole[-1])
+    if common_scales := [text for text in scales if "=" not in text]:
+        changes["scale"] = _option("--scale", common_scales[-1], common_scales[-1])
     for option, key, texts, default in (("--scale", "scales", scales, 1.0), ("--shift", "shift", shifts, 0.0)):
         values = list(getattr(settings, key) or [default] * count)
         for text in texts:
@@ -154,7 +154,7 @@ def _option(option: str, text: str, value: str) -> float:
         raise UserError(f"{option} {text}: {value!r} is no number; give one, such as 0.5") from None
 
 
-def _cut(sound: Iterator[Array]) -> Iterator[Array]:
+def _split_blocks(sound: Iterator[Array]) -> Iterator[Array]:
     for block in sound:
         for start in range(0, len(block), BLOCK):
             yield block[start : start + BLOCK]
@@ -175,19 +175,21 @@ class _Effects:
         self._rate, self._freeze = sample_rate, freeze_seconds
         self._waiting = self.heard
         self._racks: list[EffectRack] = []
-        later: list[Successor] = []
+        successors: list[Successor] = []
         if programs:  # all channels play one effect
-            on_one = [event if isinstance(event, Timing) else replace(event, channel=CHANNEL) for event in events]
-            opened, later = programmed({CHANNEL: patch}, on_one, programs, say, opening)
+            merged_events = [
+                event if isinstance(event, Timing) else replace(event, channel=CHANNEL) for event in events
+            ]
+            opened, successors = programmed({CHANNEL: patch}, merged_events, programs, say, opening)
             patch = opened[CHANNEL]
-        patches = [patch, *(successor.patches[CHANNEL] for successor in later)]
-        self.any_effects = any(each.preset.effects for each in patches)
+        patches = [patch, *(successor.patches[CHANNEL] for successor in successors)]
+        self.any_effects = any(candidate.preset.effects for candidate in patches)
         self.latency_samples = 0
-        if later:  # each preset's sound stays in step with the file
-            self.latency_samples = max(Processor(each, sample_rate).latency_samples for each in patches)
+        if successors:  # each preset's sound stays in step with the file
+            self.latency_samples = max(Processor(candidate, sample_rate).latency_samples for candidate in patches)
         first = self._make({CHANNEL: patch})
         self.first, self.latency_samples = first.processor, first.latency_samples
-        self._succession = Succession(first, later, sample_rate, self._make, listen=self._listen)
+        self._succession = Succession(first, successors, sample_rate, self._make, listen=self._listen)
 
     @property
     def heard_any(self) -> bool:
@@ -205,38 +207,38 @@ class _Effects:
         self.heard, self._waiting = self._waiting[:count], self._waiting[count:]
 
     def _make(self, patches: Mapping[int, Patch]) -> EffectRack:
-        patch, begun = patches[CHANNEL], self._succession.played / self._rate if self._racks else 0.0
-        freeze = None if self._freeze is None else max(0.0, self._freeze - begun)
+        patch, start_seconds = patches[CHANNEL], self._succession.played / self._rate if self._racks else 0.0
+        freeze = None if self._freeze is None else max(0.0, self._freeze - start_seconds)
         fades, latency = bool(self._racks), self.latency_samples
         rack = EffectRack(patch, self._rate, self, fades=fades, latency=latency, freeze_seconds=freeze)
         self._racks.append(rack)
         return rack
 
 
-def _through(effects: _Effects, sound: Iterator[Array], events: Sequence[Event]) -> Iterator[Array]:
-    at, taken, late = 0, 0, effects.latency_samples
-    silence = (np.zeros(min(BLOCK, late - start), np.float32) for start in range(0, late, BLOCK))
+def _process_blocks(effects: _Effects, sound: Iterator[Array], events: Sequence[Event]) -> Iterator[Array]:
+    event_index, read_length, latency = 0, 0, effects.latency_samples
+    silence = (np.zeros(min(BLOCK, latency - start), np.float32) for start in range(0, latency, BLOCK))
     for block in itertools.chain(sound, silence):
-        due = bisect_left(events, taken + len(block), lo=at, key=lambda event: event.time)
-        given = effects.process(events[at:due], block)
-        skip = max(0, late - taken)
-        at, taken = due, taken + len(block)
+        event_end = bisect_left(events, read_length + len(block), lo=event_index, key=lambda event: event.time)
+        output = effects.process(events[event_index:event_end], block)
+        skip = max(0, latency - read_length)
+        event_index, read_length = event_end, read_length + len(block)
         if skip < len(block):
-            yield given[:, skip:]
+            yield output[:, skip:]
 
 
 def _tail(effects: _Effects, sample_rate: int) -> Iterator[Array]:
-    held: list[Array] = []  # silent blocks, dropped unless sound returns
+    silent_blocks: list[Array] = []  # dropped unless sound returns
     for _ in range(math.ceil(LONGEST_TAIL_SECONDS * sample_rate / BLOCK)):
-        held.append(effects.process([], np.zeros(BLOCK, np.float32)))
-        if float(np.abs(held[-1]).max()) >= SILENCE:
-            yield from held
-            held.clear()
-        elif len(held) * BLOCK >= (SILENT_SECONDS + effects.pause_seconds) * sample_rate:
+        silent_blocks.append(effects.process([], np.zeros(BLOCK, np.float32)))
+        if float(np.abs(silent_blocks[-1]).max()) >= SILENCE:
+            yield from silent_blocks
+            silent_blocks.clear()
+        elif len(silent_blocks) * BLOCK >= (SILENT_SECONDS + effects.pause_seconds) * sample_rate:
             return
 
 
 def _plain(patch: Patch) -> bool:
-    settings, plain = patch.preset.process, ProcessSettings()
-    unmoved = all(getattr(settings, name) == getattr(plain, name) for name in ("scale", "smooth_seconds", "freeze"))
+    settings, defaults = patch.preset.process, ProcessSettings()
+    unmoved = all(getattr(settings, name) == getattr(defaults, name) for name in ("scale", "smooth_seconds", "freeze"))
     return unmoved and not (settings.scales or settings.shift or settings.to or patch.preset.motion)

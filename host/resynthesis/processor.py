@@ -78,17 +78,17 @@ class Processor:
         preset, model = patch.preset, patch.model
         if reason := kind_of(model.card).takes_no_sound:
             raise UserError(f"{model.path}: no sound can be sent through a model of kind {model.card.kind!r}: {reason}")
-        effects = EffectChain(preset.effects, sample_rate, patch.folder, patch.kept)
+        effects = EffectChain(preset.effects, sample_rate, patch.folder, patch.draft_files)
         check(preset, model.card, effects.targets())
         self._card = model.card
-        self._rate, self._own_rate = sample_rate, model.card.sample_rate
-        self._resampler = Resampler(sample_rate, self._own_rate, 1) if sample_rate != self._own_rate else None
-        self._output = Output(self._own_rate, sample_rate, effects)
+        self._rate, self._model_rate = sample_rate, model.card.sample_rate
+        self._resampler = Resampler(sample_rate, self._model_rate, 1) if sample_rate != self._model_rate else None
+        self._output = Output(self._model_rate, sample_rate, effects)
         self._codes = CodeTransform(patch, freeze_seconds)
         self._mpe = self._codes.mpe
-        self._silence_samples, late = self._line_up(self._output.latency_samples - effects.latency_samples)
-        self._through = FrameStream(model, self._codes, preset.process.phase, -self._silence_samples)
-        self.latency_samples = late + effects.latency_samples
+        self._silence_samples, stream_latency = self._line_up(self._output.latency_samples - effects.latency_samples)
+        self._stream = FrameStream(model, self._codes, preset.process.phase, -self._silence_samples)
+        self.latency_samples = stream_latency + effects.latency_samples
         self._wet = _MixRamp(preset.process.wet, sample_rate, self.latency_samples)
         self._waiting = np.zeros(self._silence_samples, np.float32)
         self._dry = np.zeros(self.latency_samples, np.float32)
@@ -98,8 +98,8 @@ class Processor:
         late_effects = _LateEffects(self._output, self._silence_samples + latency_of(model.card))
         codes, effect_values = self._codes.knobs, effects.values() | preset.effect_values()
         parameters = ParameterSet(codes, {WET: self._wet, **self._codes.ramps}, effect_values, late_effects.move)
-        moved = macro_targets(preset.macro)
-        entries = [entry for entry in preset.cc if entry.target in parameters or entry.target in moved]
+        macro_names = macro_targets(preset.macro)
+        entries = [entry for entry in preset.cc if entry.target in parameters or entry.target in macro_names]
         self._controls = PresetControls(preset, model.card, effects.targets(), codes, parameters, entries)
         self.knobs = self._controls.knobs
 
@@ -110,11 +110,11 @@ class Processor:
     @property
     def heard_any(self) -> bool:
         """Return whether any frame was sounding."""
-        return self._through.heard_any
+        return self._stream.heard_any
 
     def measure(self) -> Fit:
-        self._through.fit = Fit()
-        return self._through.fit
+        self._stream.fit = Fit()
+        return self._stream.fit
 
     def latent_values(self) -> list[float]:
         return [knob.target for knob in self._codes.knobs.knobs]
@@ -125,15 +125,15 @@ class Processor:
     def process(self, events: Sequence[Event], sound: Array) -> Array:
         """Next block, [2, count], for ``sound``, [count]; the wet sound is limited."""
         for event in events:
-            for _, heard in self._zones.route(event):
-                self._wet.event_time = heard.time
-                self._apply(replace(heard, time=round(heard.time * self._own_rate / self._rate)))
+            for _, routed in self._zones.route(event):
+                self._wet.event_time = routed.time
+                self._apply(replace(routed, time=round(routed.time * self._model_rate / self._rate)))
         start, count = self._now, len(sound)
         self._now += count
-        taken = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
-        self._waiting = np.concatenate([self._waiting, taken])
+        resampled = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
+        self._waiting = np.concatenate([self._waiting, resampled])
         wet = limit(self._output.read(count, self._synthesize))
-        self._codes.forget(max(0, self._through.earliest))
+        self._codes.forget(max(0, self._stream.earliest))
         self._dry = np.concatenate([self._dry, sound])
         dry, self._dry = self._dry[:count], self._dry[count:]
         share = self._wet.block(start, count)
@@ -145,22 +145,23 @@ class Processor:
         """Silence in model samples covers those ``pulled``, and makes the latency whole output samples: dry and wet
         align.
         """
-        ratio, late, after = self._own_rate / self._rate, float(latency_of(self._card)), 0.0
-        held = pulled * ratio
+        ratio, latency, output_delay = self._model_rate / self._rate, float(latency_of(self._card)), 0.0
+        lead = pulled * ratio
         if self._resampler is not None:
-            held += self._resampler.latency * ratio + ROUNDING
-            late += self._resampler.late
-            after = Resampler(self._own_rate, self._rate, 1).late
-        least = math.ceil(held)
-        step = self._own_rate // math.gcd(self._own_rate, self._rate)
-        totals = (least + np.arange(step) + late) / ratio + after
+            lead += self._resampler.latency * ratio + ROUNDING
+            latency += self._resampler.late
+            output_delay = Resampler(self._model_rate, self._rate, 1).late
+        shortest = math.ceil(lead)
+        # After so many model samples the two rates' grids meet again: one of these latencies is nearest to whole.
+        step = self._model_rate // math.gcd(self._model_rate, self._rate)
+        totals = (shortest + np.arange(step) + latency) / ratio + output_delay
         best = int(np.abs(totals - np.round(totals)).argmin())
-        return least + best, round(totals[best])
+        return shortest + best, round(totals[best])
 
     def _synthesize(self, events: Sequence[Event], count: int) -> Array:
         assert count <= len(self._waiting)
         sound, self._waiting = self._waiting[:count], self._waiting[count:]
-        wet = self._through.process(sound)
+        wet = self._stream.process(sound)
         return np.stack([wet, wet])
 
     def _apply(self, event: Event) -> None:
@@ -288,5 +289,5 @@ class EffectRack:
             sound = np.concatenate([self._late, sound])
             sound, self._late = sound[:count], sound[count:]
             events = [replace(event, time=event.time + delay) for event in events]
-        given = self.processor.process(events, sound)
-        return given, {CHANNEL: given}
+        mix = self.processor.process(events, sound)
+        return mix, {CHANNEL: mix}

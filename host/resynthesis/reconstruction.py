@@ -34,8 +34,8 @@ VELOCITY = 100
 class Reconstruction(NamedTuple):
     """A target sound and its reconstruction, [samples] both, and their distance."""
 
-    asked: Array
-    given: Array
+    target: Array
+    rendition: Array
     measures: Measures
 
 
@@ -46,10 +46,10 @@ class Outputs(NamedTuple):
     figures: Path
 
     @staticmethod
-    def of(preset: Path, asked: Path) -> "Outputs":
+    def beside_preset(preset: Path, target: Path) -> "Outputs":
         """Files beside a preset; never the target's path."""
         sound = preset.with_suffix(".wav")
-        if sound.resolve() == asked.resolve():
+        if sound.resolve() == target.resolve():
             sound = preset.with_name(f"{preset.stem}-recovered.wav")
         return Outputs(preset, sound, preset.with_suffix(".png"), preset.with_suffix(".json"))
 
@@ -59,7 +59,7 @@ class Outputs(NamedTuple):
             check_output(file, overwrite)
 
     def write(
-        self, preset: Preset, parts: Sequence[Reconstruction], card: Card, about: Mapping[str, object], overwrite: bool
+        self, preset: Preset, parts: Sequence[Reconstruction], card: Card, report: Mapping[str, object], overwrite: bool
     ) -> list[str]:
         """Write all files or none; return warnings.
 
@@ -68,16 +68,16 @@ class Outputs(NamedTuple):
             Failure: one cannot be written.
         """
         warnings = []
-        asked = np.concatenate([_levelled(part.asked) for part in parts])
-        given = np.concatenate([_levelled(part.given) for part in parts])
+        target = np.concatenate([_levelled(part.target) for part in parts])
+        rendition = np.concatenate([_levelled(part.rendition) for part in parts])
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(replacing(self.preset, overwrite))
             file.write_text(preset.to_toml(), encoding="utf-8")
             figures = stack.enter_context(replacing(self.figures, overwrite))
-            figures.write_text(json.dumps(about, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            figures.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
             rate = int(np.clip(card.sample_rate, *RATES))
             writer = stack.enter_context(sound_writer(self.sound, rate, 1, overwrite))
-            writer.write(_at_rate(given[np.newaxis], card.sample_rate, rate))
+            writer.write(_at_rate(rendition[np.newaxis], card.sample_rate, rate))
             writer.finish()
             try:
                 check_picture(self.picture)
@@ -86,45 +86,45 @@ class Outputs(NamedTuple):
             else:
                 titles = ("as it was", f"as {card.name} plays it")
                 draw_spectrograms(
-                    self.picture, dict(zip(titles, (asked, given), strict=True)), card.sample_rate, overwrite
+                    self.picture, dict(zip(titles, (target, rendition), strict=True)), card.sample_rate, overwrite
                 )
         return warnings
 
 
-def again_of(sound: Path, track: CodeTrack, preset: Preset, model: Model, output: Path) -> Reconstruction:
+def reconstruct(sound: Path, track: CodeTrack, preset: Preset, model: Model, output: Path) -> Reconstruction:
     """Render a preset's clip, or a note of the sound's length, at most 30 s.
 
     The note is the sound's own if the model is keyed, else middle C.
     """
     card = model.card
     if track.clip is not None:
-        return kit_again([track], preset, model, output)[0]
+        return reconstruct_kit([track], preset, model, output)[0]
     half = card.frame_length / 2 / card.sample_rate
     begin, end = float(track.seconds[0]) - half, float(track.seconds[-1]) + half
-    asked = part_of(sound, card, max(0.0, begin), min(end, begin + LONGEST_SECONDS))
+    target = part_of(sound, card, max(0.0, begin), min(end, begin + LONGEST_SECONDS))
     key = MIDDLE_C
     if card.keyed:
-        key = int(np.clip(np.floor(sounding_note(asked, card.sample_rate) + 0.5), 0, KEYS - 1))
-    events: list[Event] = [NoteOn(0, 0, key, VELOCITY), NoteOff(len(asked), 0, key)]
-    given = _played(preset, model, output, events, len(asked))
-    return Reconstruction(asked, given, measures(asked, given, card.sample_rate))
+        key = int(np.clip(np.floor(sounding_note(target, card.sample_rate) + 0.5), 0, KEYS - 1))
+    events: list[Event] = [NoteOn(0, 0, key, VELOCITY), NoteOff(len(target), 0, key)]
+    rendition = _render(preset, model, output, events, len(target))
+    return Reconstruction(target, rendition, measures(target, rendition, card.sample_rate))
 
 
-def kit_again(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output: Path) -> list[Reconstruction]:
+def reconstruct_kit(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output: Path) -> list[Reconstruction]:
     card, length = model.card, model.card.frame_length
     keys = [entry.key for entry in preset.keys] or [MIDDLE_C]
     events: list[Event] = []
     for number, key in enumerate(keys):
         events += [NoteOn(number * length, 0, key, VELOCITY), NoteOff((number + 1) * length - 1, 0, key)]
-    given = _played(preset, model, output, events, len(keys) * length)
-    found = []
-    for track, part in zip(tracks, given.reshape(len(keys), length), strict=True):
+    rendition = _render(preset, model, output, events, len(keys) * length)
+    reconstructions = []
+    for track, part in zip(tracks, rendition.reshape(len(keys), length), strict=True):
         assert track.clip is not None
-        found.append(Reconstruction(track.clip, part, measures(track.clip, part, card.sample_rate)))
-    return found
+        reconstructions.append(Reconstruction(track.clip, part, measures(track.clip, part, card.sample_rate)))
+    return reconstructions
 
 
-def _played(preset: Preset, model: Model, output: Path, events: list[Event], length: int) -> Array:
+def _render(preset: Preset, model: Model, output: Path, events: list[Event], length: int) -> Array:
     patch = Patch(output.stem, preset, model, output.parent)
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, model.card.sample_rate)) as rack:
@@ -133,10 +133,10 @@ def _played(preset: Preset, model: Model, output: Path, events: list[Event], len
     return np.pad(sound, (0, length - len(sound)))
 
 
-def _at_rate(sound: Array, rate: int, wanted: int) -> Array:
-    if rate == wanted:
+def _at_rate(sound: Array, rate: int, output_rate: int) -> Array:
+    if rate == output_rate:
         return sound
-    resampler = Resampler(rate, wanted, 1)
+    resampler = Resampler(rate, output_rate, 1)
     return np.concatenate([resampler.process(sound), resampler.flush()], axis=1)
 
 

@@ -28,15 +28,15 @@ from .codes import (
     Span,
     clip_of,
     distances,
-    drawn,
+    interpolate_path,
     landmark_codes,
+    latents_outside,
     listen,
-    outside,
     pieces,
     simplified,
     smoothed,
 )
-from .reconstruction import Outputs, Reconstruction, again_of, kit_again
+from .reconstruction import Outputs, Reconstruction, reconstruct, reconstruct_kit
 from .refinement import MARGIN, Search, SearchResult, SearchTarget, can_refine
 
 SMOOTHED_SECONDS = 0.2  # of the median filter along a path: removes frame-to-frame jitter that noise causes
@@ -65,7 +65,7 @@ NETWORK = RecoveryMethod("network")
 class _Code(NamedTuple):
     code: Doubles
     label: str | None
-    found: SearchResult | None = None
+    search_result: SearchResult | None = None
 
 
 def recover(
@@ -99,18 +99,20 @@ def recover(
     """
     if output.suffix != ".toml":
         raise UserError(f"-o {output} must be a preset's name, such as {output.stem or 'preset'}.toml")
-    outputs = Outputs.of(output, sound)
+    outputs = Outputs.beside_preset(output, sound)
     outputs.check(overwrite)
     if reason := kind_of(model.card).finds_no_code:
         raise UserError(f"{model.path}: no sound can be recovered by a model of kind {model.card.kind!r}: {reason}")
-    encoder, share = _encoder(model, method, path=points is not None), progress or (lambda done: None)
+    encoder, report_share = _encoder(model, method, path=points is not None), progress or (lambda fraction: None)
     if sound.is_dir() and kind_of(model.card).of_clips:
-        return _kit(sound, model, outputs, method, encoder, overwrite, share)
-    track = listen(sound, model.card, encoder, lambda done: share((0.2 if method.search else 0.8) * done))
-    return _one(sound, track, model, outputs, method, points, overwrite, share)
+        return _recover_kit(sound, model, outputs, method, encoder, overwrite, report_share)
+    track = listen(
+        sound, model.card, encoder, lambda fraction: report_share((0.2 if method.search else 0.8) * fraction)
+    )
+    return _recover_sound(sound, track, model, outputs, method, points, overwrite, report_share)
 
 
-def _one(
+def _recover_sound(
     sound: Path,
     track: CodeTrack,
     model: Model,
@@ -118,42 +120,42 @@ def _one(
     method: RecoveryMethod,
     points: int | None,
     overwrite: bool,
-    share: Callable[[float], None],
+    report_share: Callable[[float], None],
 ) -> Recovered:
     card, output, scale = model.card, outputs.preset, in_deviations(model.card)
 
-    def played(code: _Code) -> tuple[Preset, Reconstruction]:
-        made = _preset_of(sound, model, output).model_copy(
+    def render_code(code: _Code) -> tuple[Preset, Reconstruction]:
+        code_preset = _preset_of(sound, model, output).model_copy(
             update={"latent": LatentSettings(values=_rounded(code.code))}
         )
-        tables = dict(kind_of(card).tables(code.label, held=False)) | _gesture(track, code, model)
-        made = made.model_copy(update=tables)
-        return made, again_of(sound, track, made, model, output)
+        tables = dict(kind_of(card).tables(code.label, sustained=False)) | _gesture(track, code, model)
+        code_preset = code_preset.model_copy(update=tables)
+        return code_preset, reconstruct(sound, track, code_preset, model, output)
 
-    rest = _rest(sound, track, model, method, lambda done: share(0.2 + 0.6 * done))
-    preset, again = played(rest)
-    own, by_network = _networks(track, rest, card), None
-    if method.refines and own is not None:
-        before = played(own)
-        by_network = before[1].measures.log_mel_db
-        if by_network < again.measures.log_mel_db:
-            rest, (preset, again) = own, before
-    lines = [track.taken or f"{len(track.codes)} of {track.found} frames in {track.length_seconds:.1f} s sound"]
+    resting_code = _resting_code(sound, track, model, method, lambda fraction: report_share(0.2 + 0.6 * fraction))
+    preset, reconstruction = render_code(resting_code)
+    network_code, network_db = _network_code(track, resting_code, card), None
+    if method.refines and network_code is not None:
+        network_render = render_code(network_code)
+        network_db = network_render[1].measures.log_mel_db
+        if network_db < reconstruction.measures.log_mel_db:
+            resting_code, (preset, reconstruction) = network_code, network_render
+    lines = [track.excerpt or f"{len(track.codes)} of {track.frame_count} frames in {track.length_seconds:.1f} s sound"]
     if card.landmarks and track.codes.shape[1] and track.clip is None:  # a clip has one code, reported below
-        away = distances(track.codes * scale, landmark_codes(card) * scale)
-        lines.append(f"half of their codes lie within {np.median(away):.2f} deviations of a training code")
-    warnings = _doubts(sound, track, rest, card)
+        deviations = distances(track.codes * scale, landmark_codes(card) * scale)
+        lines.append(f"half of their codes lie within {np.median(deviations):.2f} deviations of a training code")
+    warnings = _code_warnings(sound, track, resting_code, card)
     if points is not None:
-        path, fits, beyond = _path(sound, track, model, scale, points, method)
+        path, path_summary, path_warnings = _path(sound, track, model, scale, points, method)
         preset = preset.model_copy(update={"motion": [path]})
-        lines.append(fits)
-        warnings += beyond
-        again = again_of(sound, track, preset, model, output)
-    entry = _entry(sound.name, rest, card, again, by_network)
-    about = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
-    warnings += outputs.write(preset, [again], card, about | entry, overwrite)
-    share(1.0)
-    return Recovered(f"{output}: {'; '.join(lines)}\n{_measured(output, entry)}", tuple(warnings))
+        lines.append(path_summary)
+        warnings += path_warnings
+        reconstruction = reconstruct(sound, track, preset, model, output)
+    entry = _entry(sound.name, resting_code, card, reconstruction, network_db)
+    report = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
+    warnings += outputs.write(preset, [reconstruction], card, report | entry, overwrite)
+    report_share(1.0)
+    return Recovered(f"{output}: {'; '.join(lines)}\n{_measures_text(output, entry)}", tuple(warnings))
 
 
 def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | None:
@@ -167,62 +169,72 @@ def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | N
     return Encoder(model)
 
 
-def _rest(sound: Path, track: CodeTrack, model: Model, method: RecoveryMethod, share: Callable[[float], None]) -> _Code:
-    card, own = model.card, _encoder_code(track, model.card)
+def _resting_code(
+    sound: Path, track: CodeTrack, model: Model, method: RecoveryMethod, report_share: Callable[[float], None]
+) -> _Code:
+    card, encoder_code = model.card, _encoder_code(track, model.card)
     if method.search is None:
-        assert own is not None
-        return _Code(own, track.label)
-    chosen = track.seconds[np.unique(np.linspace(0, len(track.seconds) - 1, FRAMES).astype(int))]
-    [found] = method.search(model, [_sought(sound, track, card, chosen, own)], share)
-    return _code_of(found, card)
+        assert encoder_code is not None
+        return _Code(encoder_code, track.label)
+    frame_seconds = track.seconds[np.unique(np.linspace(0, len(track.seconds) - 1, FRAMES).astype(int))]
+    [search_result] = method.search(
+        model, [_search_target(sound, track, card, frame_seconds, encoder_code)], report_share
+    )
+    return _code_of(search_result, card)
 
 
 def _encoder_code(track: CodeTrack, card: Card) -> Doubles | None:
     if not track.codes.shape[1]:
         return None
-    own: Doubles = track.codes[medoid(track.codes * in_deviations(card))]
-    return Span(card).into(own) if can_refine(card) else own
+    code: Doubles = track.codes[medoid(track.codes * in_deviations(card))]
+    return Span(card).into(code) if can_refine(card) else code
 
 
-def _networks(track: CodeTrack, found: _Code, card: Card) -> _Code | None:
-    own = _encoder_code(track, card)
-    if own is None or found.found is None:
+def _network_code(track: CodeTrack, searched_code: _Code, card: Card) -> _Code | None:
+    code = _encoder_code(track, card)
+    if code is None or searched_code.search_result is None:
         return None
-    return _Code(own, found.label, found.found._replace(code=own, after=found.found.before))
+    return _Code(
+        code,
+        searched_code.label,
+        searched_code.search_result._replace(code=code, missed=searched_code.search_result.encoder_missed),
+    )
 
 
-def _sought(
-    sound: Path, track: CodeTrack, card: Card, seconds: Sequence[float] | Doubles, own: Doubles | None
+def _search_target(
+    sound: Path, track: CodeTrack, card: Card, seconds: Sequence[float] | Doubles, code: Doubles | None
 ) -> SearchTarget:
     label = None if track.label is None else card.labels.index(track.label)
     if track.clip is not None:
-        return SearchTarget(track.clip[np.newaxis], own, label)
-    return SearchTarget(pieces(sound, card, seconds, MARGIN * card.frame_length), own, label)
+        return SearchTarget(track.clip[np.newaxis], code, label)
+    return SearchTarget(pieces(sound, card, seconds, MARGIN * card.frame_length), code, label)
 
 
-def _code_of(found: SearchResult, card: Card) -> _Code:
-    return _Code(found.code, None if found.label is None else card.labels[found.label], found)
+def _code_of(search_result: SearchResult, card: Card) -> _Code:
+    return _Code(
+        search_result.code, None if search_result.label is None else card.labels[search_result.label], search_result
+    )
 
 
-def _doubts(sound: Path, track: CodeTrack, code: _Code, card: Card) -> list[str]:
+def _code_warnings(sound: Path, track: CodeTrack, code: _Code, card: Card) -> list[str]:
     lines = []
-    brought = track.clip is not None and code.found is None and can_refine(card)
-    if beyond := outside(track.codes[0] if brought else code.code, card):
-        line = f"{sound} is unlike the training sounds: its code lies outside the span of {beyond}"
-        lines.append(line + ("; the preset rests at the nearest code inside" if brought else ""))
-    if code.found is not None and not code.found.settled:
+    clamped = track.clip is not None and code.search_result is None and can_refine(card)
+    if latent_names := latents_outside(track.codes[0] if clamped else code.code, card):
+        line = f"{sound} is unlike the training sounds: its code lies outside the span of {latent_names}"
+        lines.append(line + ("; the preset rests at the nearest code inside" if clamped else ""))
+    if code.search_result is not None and not code.search_result.settled:
         lines.append(f"{sound}: the search did not come to its end; this is the best code that it met")
     return lines
 
 
-def _kit(
+def _recover_kit(
     folder: Path,
     model: Model,
     outputs: Outputs,
     method: RecoveryMethod,
     encoder: Encoder | None,
     overwrite: bool,
-    share: Callable[[float], None],
+    report_share: Callable[[float], None],
 ) -> Recovered:
     card, output = model.card, outputs.preset
     sounds = sorted(path for path in folder.iterdir() if path.suffix[1:].casefold() in SOUNDS)
@@ -231,45 +243,61 @@ def _kit(
             f"{folder} holds {len(sounds)} sounds; a kit has 1 to {LAST_KEY - FIRST_KEY + 1}, give a folder of so many"
         )
     tracks = [clip_of(sound, card, encoder) for sound in sounds]
-    share(0.2)
+    report_share(0.2)
     if method.search is None:
-        codes = [_Code(own, track.label) for track in tracks if (own := _encoder_code(track, card)) is not None]
+        codes = [
+            _Code(medoid_code, track.label)
+            for track in tracks
+            if (medoid_code := _encoder_code(track, card)) is not None
+        ]
     else:
-        placed = [_encoder_code(track, card) for track in tracks]
-        asked = [_sought(sound, track, card, [], own) for sound, track, own in zip(sounds, tracks, placed, strict=True)]
-        codes = [_code_of(found, card) for found in method.search(model, asked, lambda done: share(0.2 + 0.6 * done))]
+        encoder_codes = [_encoder_code(track, card) for track in tracks]
+        targets = [
+            _search_target(sound, track, card, [], code)
+            for sound, track, code in zip(sounds, tracks, encoder_codes, strict=True)
+        ]
+        codes = [
+            _code_of(search_result, card)
+            for search_result in method.search(model, targets, lambda fraction: report_share(0.2 + 0.6 * fraction))
+        ]
 
-    def played(codes: Sequence[_Code]) -> tuple[Preset, list[Reconstruction]]:
+    def render_kit(codes: Sequence[_Code]) -> tuple[Preset, list[Reconstruction]]:
         keys = [
             KeySettings(key=FIRST_KEY + number, code=_rounded(code.code), label=code.label)
             for number, code in enumerate(codes)
         ]
-        made = _preset_of(folder, model, output).model_copy(update={"keys": keys})
-        return made, kit_again(tracks, made, model, output)
+        kit_preset = _preset_of(folder, model, output).model_copy(update={"keys": keys})
+        return kit_preset, reconstruct_kit(tracks, kit_preset, model, output)
 
-    preset, parts = played(codes)
-    before: list[float | None] = [None] * len(codes)
+    preset, reconstructions = render_kit(codes)
+    network_dbs: list[float | None] = [None] * len(codes)
     if method.refines:
-        by_network = [_networks(track, code, card) or code for track, code in zip(tracks, codes, strict=True)]
-        others = played(by_network)[1]
-        before = [part.measures.log_mel_db for part in others]
-        nearer = [
-            other.measures.log_mel_db < part.measures.log_mel_db for other, part in zip(others, parts, strict=True)
+        network_codes = [_network_code(track, code, card) or code for track, code in zip(tracks, codes, strict=True)]
+        network_reconstructions = render_kit(network_codes)[1]
+        network_dbs = [reconstruction.measures.log_mel_db for reconstruction in network_reconstructions]
+        network_wins = [
+            rival.measures.log_mel_db < reconstruction.measures.log_mel_db
+            for rival, reconstruction in zip(network_reconstructions, reconstructions, strict=True)
         ]
-        codes = [first if near else code for near, first, code in zip(nearer, by_network, codes, strict=True)]
-        if any(nearer):
-            preset, parts = played(codes)
+        codes = [
+            network_code if wins else code
+            for wins, network_code, code in zip(network_wins, network_codes, codes, strict=True)
+        ]
+        if any(network_wins):
+            preset, reconstructions = render_kit(codes)
     entries = [
-        _entry(sound.name, code, card, part, first)
-        for sound, code, part, first in zip(sounds, codes, parts, before, strict=True)
+        _entry(sound.name, code, card, reconstruction, network_db)
+        for sound, code, reconstruction, network_db in zip(sounds, codes, reconstructions, network_dbs, strict=True)
     ]
     lines, warnings = [], []
     for sound, track, code, key, entry in zip(sounds, tracks, codes, preset.keys, entries, strict=True):
-        lines.append(f"{output}: key {key.key} has {sound.name}: {track.taken}; {_measured(output, entry, short=True)}")
-        warnings += _doubts(sound, track, code, card)
-    about = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
-    about["keys"] = [{"key": key.key} | entry for key, entry in zip(preset.keys, entries, strict=True)]
-    warnings += outputs.write(preset, parts, card, about, overwrite)
+        lines.append(
+            f"{output}: key {key.key} has {sound.name}: {track.excerpt}; {_measures_text(output, entry, short=True)}"
+        )
+        warnings += _code_warnings(sound, track, code, card)
+    report = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
+    report["keys"] = [{"key": key.key} | entry for key, entry in zip(preset.keys, entries, strict=True)]
+    warnings += outputs.write(preset, reconstructions, card, report, overwrite)
     return Recovered("\n".join(lines), tuple(warnings))
 
 
@@ -289,9 +317,9 @@ def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSe
         return {}
     settings = GestureSettings(codes=0.0)
     if model.card.landmarks:
-        heard = _encoder_code(track, model.card)
-        label, _ = _nearest(code if heard is None else _Code(heard, code.label), model.card)
-        if label and label in {one.label for one in model.gestures.instruments}:
+        encoder_code = _encoder_code(track, model.card)
+        label, _ = _nearest(code if encoder_code is None else _Code(encoder_code, code.label), model.card)
+        if label and label in {instrument.label for instrument in model.gestures.instruments}:
             settings = GestureSettings(codes=0.0, instrument=label)
     return {"gesture": settings}
 
@@ -303,44 +331,54 @@ def _path(
     if len(track.codes) < 2:
         raise UserError(f"{sound} has one frame that sounds, and a path needs two; leave --path out")
     smooth = smoothed(track.codes, SMOOTHED_SECONDS * card.sample_rate / card.hop_length)
-    chosen = simplified(track.seconds, smooth * scale, points)
-    error = drawn(track.seconds, track.seconds[chosen], smooth[chosen] * scale) - smooth * scale
-    fits = f"a path of {len(chosen)} codes follows them within {np.sqrt(np.square(error).sum(1).mean()):.2f}"
-    codes = smooth[chosen]
+    vertices = simplified(track.seconds, smooth * scale, points)
+    error = interpolate_path(track.seconds, track.seconds[vertices], smooth[vertices] * scale) - smooth * scale
+    summary = f"a path of {len(vertices)} codes follows them within {np.sqrt(np.square(error).sum(1).mean()):.2f}"
+    codes = smooth[vertices]
     if method.search is not None:
-        near = [np.argsort(np.abs(np.arange(len(track.codes)) - middle))[:AROUND] for middle in chosen]
-        frames = pieces(sound, card, track.seconds[np.concatenate(near)].tolist(), MARGIN * card.frame_length)
-        parts = np.split(frames, np.cumsum([len(part) for part in near])[:-1])
-        asked = [SearchTarget(part, code, None) for part, code in zip(parts, codes, strict=True)]
-        codes = np.stack([found.code for found in method.search(model, asked)])
-    times = [round(second, 6) for second in track.seconds[chosen].tolist()]
-    own = {"start": "note"} if kind_of(card).decodes_notes else {}
-    path = MotionSettings.model_validate({"path": [_rounded(code) for code in codes], "times": times} | own)
-    beyond = sum(bool(outside(code, card)) for code in codes)
-    warning = f"{beyond} of {len(chosen)} codes of the path lie outside the latents' spans, where playing keeps them"
-    return path, fits, [warning] if beyond else []
+        neighbours = [np.argsort(np.abs(np.arange(len(track.codes)) - middle))[:AROUND] for middle in vertices]
+        frames = pieces(sound, card, track.seconds[np.concatenate(neighbours)].tolist(), MARGIN * card.frame_length)
+        parts = np.split(frames, np.cumsum([len(part) for part in neighbours])[:-1])
+        targets = [SearchTarget(part, code, None) for part, code in zip(parts, codes, strict=True)]
+        codes = np.stack([search_result.code for search_result in method.search(model, targets)])
+    times = [round(second, 6) for second in track.seconds[vertices].tolist()]
+    start = {"start": "note"} if kind_of(card).decodes_notes else {}
+    path = MotionSettings.model_validate({"path": [_rounded(code) for code in codes], "times": times} | start)
+    outside_count = sum(bool(latents_outside(code, card)) for code in codes)
+    warning = (
+        f"{outside_count} of {len(vertices)} codes of the path lie outside the latents' spans, where playing keeps them"
+    )
+    return path, summary, [warning] if outside_count else []
 
 
-def _entry(sound: str, code: _Code, card: Card, again: Reconstruction, by_network: float | None) -> dict[str, object]:
+def _entry(
+    sound: str, code: _Code, card: Card, reconstruction: Reconstruction, network_db: float | None
+) -> dict[str, object]:
     entry: dict[str, object] = {"sound": sound, "code": _rounded(code.code), "label": code.label}
-    entry |= {name: round(value, 6) for name, value in again.measures._asdict().items()}
+    entry |= {name: round(value, 6) for name, value in reconstruction.measures._asdict().items()}
     if card.landmarks:
-        label, away = _nearest(code, card)
-        entry["nearest"] = {"label": label, "deviations": round(away, 4)}
-    if by_network is not None:
-        entry["log_mel_db_by_network"] = round(by_network, 6)
-    if code.found is not None:
-        entry |= {"missed_by_network": code.found.before, "missed": code.found.after, "settled": code.found.settled}
+        label, deviations = _nearest(code, card)
+        entry["nearest"] = {"label": label, "deviations": round(deviations, 4)}
+    if network_db is not None:
+        entry["log_mel_db_by_network"] = round(network_db, 6)
+    if code.search_result is not None:
+        entry |= {
+            "missed_by_network": code.search_result.encoder_missed,
+            "missed": code.search_result.missed,
+            "settled": code.search_result.settled,
+        }
     return entry
 
 
 def _nearest(code: _Code, card: Card) -> tuple[str, float]:
     marks = [mark for mark in card.landmarks if mark.label == code.label] or card.landmarks
-    away = np.sqrt(np.square((np.array([mark.latent for mark in marks]) - code.code) * in_deviations(card)).sum(1))
-    return marks[int(away.argmin())].label, float(away.min())
+    deviations = np.sqrt(
+        np.square((np.array([mark.latent for mark in marks]) - code.code) * in_deviations(card)).sum(1)
+    )
+    return marks[int(deviations.argmin())].label, float(deviations.min())
 
 
-def _measured(output: Path, entry: dict[str, object], *, short: bool = False) -> str:
+def _measures_text(output: Path, entry: dict[str, object], *, short: bool = False) -> str:
     text = f"log-mel distance {entry['log_mel_db']:.1f} dB, spectrogram MSE {entry['spectrogram_mse']:.2g}, "
     text += f"SSIM {entry['ssim']:.3f}"
     nearest = entry.get("nearest")

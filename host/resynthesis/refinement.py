@@ -32,12 +32,12 @@ class SearchTarget(NamedTuple):
 
 
 class SearchResult(NamedTuple):
-    """``before`` and ``after`` are None without the encoder's code, or if the search minimises the printed distance."""
+    """The missed shares are None without the encoder's code, or if the search minimises the printed distance."""
 
     code: Doubles
     label: int | None  # its number
-    before: float | None  # share of the sound that the encoder's code misses
-    after: float | None  # the same of this code
+    encoder_missed: float | None  # share of the sound that the encoder's code misses
+    missed: float | None  # the same of this code
     settled: bool  # the search converged
 
 
@@ -134,7 +134,7 @@ class _Refining:
             return target.residuals(self._sound(self._decoded(codes, label)))
 
         def as_recorded(codes: Doubles) -> Array:
-            return target.residuals(self._sound.held(self._decoded(codes, label), recorded_phasors), to_end=True)
+            return target.residuals(self._sound.at_phasors(self._decoded(codes, label), recorded_phasors), to_end=True)
 
         first, _ = self._descend(code, FIRST_STEPS, as_recorded, lambda _: as_recorded, full_jacobians=1)
         code = min((code, first), key=lambda candidate: _loss(played(candidate[np.newaxis])[0]))
@@ -178,7 +178,7 @@ class _Refining:
 
     def _residuals_at(self, target: _Target, code: Doubles, label: int | None) -> Residuals:
         phasors = self._cut(target, self._sound.phasors(self._decoded(code[np.newaxis], label)[0]))
-        return lambda codes: target.residuals(self._sound.held(self._decoded(codes, label), phasors), to_end=True)
+        return lambda codes: target.residuals(self._sound.at_phasors(self._decoded(codes, label), phasors), to_end=True)
 
     def _cut(self, target: _Target, phasors: Spectrum) -> Spectrum:
         return phasors if target.whole else phasors[: target.spectra]

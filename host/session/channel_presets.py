@@ -22,8 +22,8 @@ class ChannelPresets:
         self.patches: dict[Slot, Patch] = {}
         self.digests: dict[Slot, str] = {}
         self._files: dict[Slot, dict[Path, Stamp | None]] = {}  # stamps when opened
-        self._seen: dict[Slot, dict[Path, Stamp | None]] = {}  # stamps at the last scan
-        self._counted: defaultdict[Slot, Programs] = defaultdict(Programs)
+        self._last_stamps: dict[Slot, dict[Path, Stamp | None]] = {}  # stamps at the last scan
+        self._program_counters: defaultdict[Slot, Programs] = defaultdict(Programs)
 
     def opened(self, names: Mapping[Slot, str | Draft]) -> dict[Slot, Patch]:
         """All patches, with those of ``names`` reopened, for `activate`.
@@ -42,30 +42,34 @@ class ChannelPresets:
     def edited(self) -> dict[Slot, str | Draft]:
         """Presets whose files changed, then stayed for one scan: a program may empty a file before writing it."""
         now = {
-            slot: {path: stamp(path) or before for path, before in files.items()}  # a missing file is being replaced
+            slot: {
+                path: stamp(path) or old_stamp for path, old_stamp in files.items()
+            }  # a missing file is being replaced
             for slot, files in self._files.items()
         }
-        edited = [slot for slot, files in now.items() if files != self._files[slot] and files == self._seen.get(slot)]
-        self._seen = now
+        edited = [
+            slot for slot, files in now.items() if files != self._files[slot] and files == self._last_stamps.get(slot)
+        ]
+        self._last_stamps = now
         self._files |= {slot: now[slot] for slot in edited}
         return {slot: self.names[slot] for slot in edited}
 
     def requested(self, events: Iterable[Event]) -> tuple[dict[Slot, str], list[str]]:
         """Presets requested by program changes, by slot, and lines for missing ones."""
-        wanted: dict[Slot, str] = {}
+        requests: dict[Slot, str] = {}
         lines: list[str] = []
         for event in events:
             if not isinstance(event, ControlChange | ProgramChange):
                 continue
             slot = self._slot(event.channel)
-            self._counted[slot].apply(event)
+            self._program_counters[slot].apply(event)
             if isinstance(event, ProgramChange) and self._programs:
-                number = self._counted[slot].number(event.program)
+                number = self._program_counters[slot].number(event.program)
                 if number < len(self._programs):
-                    wanted[slot] = self._programs[number]
+                    requests[slot] = self._programs[number]
                 else:
                     lines.append(missing_program(number, len(self._programs)))
-        return wanted, lines
+        return requests, lines
 
     def patch_of(self, channel: int) -> tuple[int, Patch]:
         """Rack channel and patch of a MIDI channel."""

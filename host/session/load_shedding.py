@@ -24,19 +24,21 @@ class RenderLoad:
         self.parts[self.count % REMEMBERED] = part
         self.count += 1
 
-    def percentiles(self, *which: float) -> list[float]:
+    def percentiles(self, *percentages: float) -> list[float]:
         """0 before the first block."""
-        known = self.parts[: min(self.count, REMEMBERED)]
-        return [float(value) for value in np.percentile(known, which)] if len(known) else [0.0] * len(which)
+        recent = self.parts[: min(self.count, REMEMBERED)]
+        return (
+            [float(value) for value in np.percentile(recent, percentages)] if len(recent) else [0.0] * len(percentages)
+        )
 
 
 class LoadShedding:
     def __init__(self) -> None:
         self._strain = 0.0  # mean load of recent blocks
 
-    def add(self, part: float, player: Player, most: float = TIGHT) -> None:
-        """Add a block's load; steal a voice if the mean exceeds ``most``."""
+    def add(self, part: float, player: Player, limit: float = TIGHT) -> None:
+        """Add a block's load; steal a voice if the mean exceeds ``limit``."""
         self._strain += (min(part, LONGEST_PART) - self._strain) / STRAIN_BLOCKS
-        if self._strain > most:
+        if self._strain > limit:
             player.give_up_a_voice()
             self._strain = 0.5 * TIGHT  # observe the effect before stealing another voice

@@ -36,14 +36,14 @@ class Setup:
     controller: "Controller | None" = None
     recording: bool = False
     panel: bool = False  # a panel shows MIDI input
-    before: Sequence[Event] = ()  # events that restore the player state of an ended process
+    state_events: Sequence[Event] = ()  # events that restore the player state of an ended process
     loading: Mapping[int | None, str | Draft] = field(default_factory=dict)  # presets that it had yet to load
 
     @property
     def unheard(self) -> set[int]:
         """Channels whose MIDI is left out."""
-        others = set() if self.only is None else set(range(16)) - {self.only} - dict(self.channels).keys()
-        return others | set(self.silent)
+        muted = set() if self.only is None else set(range(16)) - {self.only} - dict(self.channels).keys()
+        return muted | set(self.silent)
 
 
 @dataclass
@@ -88,7 +88,7 @@ class SessionView:
     card_fault: str = ""  # as `Setup.card_fault`
     restarting: bool = False  # with new settings
     recording: Literal["off", "coming", "on", "option"] = "off"  # option: since the start, by --record
-    since: float = 0.0  # when it began, by time.monotonic
+    start_time: float = 0.0  # when it began, by time.monotonic
     files: tuple[str, ...] = ()  # names of the last recording
 
 
@@ -143,10 +143,10 @@ class Standing:
 
 @dataclass(frozen=True)
 class View:
-    """The view of the displayed preset; ``again``: the same, to a panel process that was restarted."""
+    """The view of the displayed preset; ``repeated``: the same, to a panel process that was restarted."""
 
     view: "PresetView"
-    again: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Record:
-    on: bool
+    active: bool
 
 
 @dataclass(frozen=True)

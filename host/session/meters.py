@@ -15,7 +15,7 @@ from ..kinds.table import kind_of
 from ..play.player import PlayableRack, Player
 from ..preset.library import Patch
 from ..preset.preset import CCMap
-from ..preset.validation import named, titled
+from ..preset.validation import names_by_target, titled
 from ..ramps import knob
 from ..units import gain_to_db
 from .load_shedding import RenderLoad
@@ -49,13 +49,13 @@ class Meters:
         self.look_seconds = LOOK_SECONDS
         self.latents: list[float] = []
         self.moved: dict[str, float] = {}  # sounding values of modulated targets
-        self.seen: SeenBlock | None = None
+        self.last_block: SeenBlock | None = None
         self.last: ControlChange | None = None
         self._rack: PlayableRack | None = None
         self._peaks = np.zeros(2, np.float32)
         self._recent: Array | None = None  # the last samples, mono, from the first request for a spectrum on
         self._unseen = 0  # samples since the last look at the latents
-        self._heard: deque[Event] = deque(maxlen=MOST_HEARD)
+        self._midi_events: deque[Event] = deque(maxlen=MOST_HEARD)
 
     def add_events(self, events: Iterable[Event]) -> None:
         """Add MIDI input; skip clock and automation."""
@@ -63,11 +63,13 @@ class Meters:
             if isinstance(event, ControlChange):
                 self.last = event
             if not isinstance(event, Timing | ParameterChange):
-                self._heard.append(event)
+                self._midi_events.append(event)
 
-    def see(self, player: Player, sample_rate: int, sound: Array, part: float, patch: Patch | None = None) -> None:
-        """Add a block, [2, n]; ``part``: rendering time relative to its duration."""
-        self.load.add(part)
+    def see(
+        self, player: Player, sample_rate: int, sound: Array, load_ratio: float, patch: Patch | None = None
+    ) -> None:
+        """Add a block, [2, n]; ``load_ratio``: rendering time relative to its duration."""
+        self.load.add(load_ratio)
         peaks = np.maximum(sound.max(1), -sound.min(1))
         self._peaks = np.maximum(self._peaks, peaks)
         if self._recent is not None:
@@ -90,11 +92,11 @@ class Meters:
             self._rack, self._unseen = player.rack, 0
             self.latents = player.rack.current_latents(self._channel)
             self.moved = player.rack.moved(self._channel)
-        self.seen = SeenBlock(player, patch, sample_rate, count)
+        self.last_block = SeenBlock(player, patch, sample_rate, count)
 
     def take_events(self) -> list[Event]:
         """New MIDI input, at most the last `MOST_HEARD` events."""
-        return [self._heard.popleft() for _ in range(len(self._heard))]
+        return [self._midi_events.popleft() for _ in range(len(self._midi_events))]
 
     def peaks_db(self) -> tuple[float, float]:
         """Left and right peaks since the last call."""
@@ -106,13 +108,13 @@ class Meters:
 
         Empty before the second call: samples are kept only for a display.
         """
-        recent, seen = self._recent, self.seen
-        if recent is None or seen is None:
+        recent, block = self._recent, self.last_block
+        if recent is None or block is None:
             self._recent = np.zeros(SPECTRUM_SAMPLES, np.float32)
             return ()
         amplitude = np.abs(np.fft.rfft(recent * WINDOW)) * (2 / WINDOW.sum())
         hz = np.geomspace(*SPECTRUM_HZ, SPECTRUM_BANDS + 1)
-        edges = np.minimum(np.round(hz * SPECTRUM_SAMPLES / seen.sample_rate), len(amplitude) - 1).astype(np.intp)
+        edges = np.minimum(np.round(hz * SPECTRUM_SAMPLES / block.sample_rate), len(amplitude) - 1).astype(np.intp)
         loudest = np.maximum.reduceat(amplitude[: edges[-1] + 1], edges[:-1])
         levels: list[int] = (
             np.rint(20 * np.log10(np.maximum(loudest, 10 ** (SPECTRUM_FLOOR_DB / 20)))).astype(int).tolist()
@@ -133,7 +135,7 @@ USUAL = {
 
 def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
     """Before the first block; ``channel``: of the rack, 0 to 15."""
-    latents, names = patch.model.card.latents, named(patch.preset, patch.model.card)
+    latents, names = patch.model.card.latents, names_by_target(patch.preset, patch.model.card)
     return LiveStatus(
         device=device,
         rate=0,
@@ -158,12 +160,14 @@ def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
     )
 
 
-def status(rest: LiveStatus, patch: Patch, player: Player, meters: Meters, sample_rate: int, block: int) -> LiveStatus:
-    """After a block; ``rest``: from `status_at_rest`."""
-    knobs = player.rack.knobs.get(rest.channel)
+def status(
+    resting_status: LiveStatus, patch: Patch, player: Player, meters: Meters, sample_rate: int, block: int
+) -> LiveStatus:
+    """After a block; ``resting_status``: from `status_at_rest`."""
+    knobs = player.rack.knobs.get(resting_status.channel)
     p50, p99 = meters.load.percentiles(50, 99)
     playing = replace(
-        rest,
+        resting_status,
         rate=sample_rate,
         block=block,
         latency_ms={"instrument": 1000 * player.rack.latency_samples / sample_rate},
@@ -172,7 +176,7 @@ def status(rest: LiveStatus, patch: Patch, player: Player, meters: Meters, sampl
         shed=player.shed,
         held=player.held,
         sounding=player.sounding_keys,
-        latents=meters.latents or rest.latents,  # none before the first block
+        latents=meters.latents or resting_status.latents,  # none before the first block
         moved=meters.moved,
         peaks_db=meters.peaks_db(),
         limited=meters.limited,
@@ -194,19 +198,19 @@ def ahead_ms(patch: Patch) -> float | None:
 
 def last_moved(event: ControlChange, patch: Patch, values: Sequence[float]) -> str:
     """A controller's move and effect; ``values``: latents' targets."""
-    did = [
+    effects = [
         _effect(entry, event, values, titled(entry.target, patch.preset, patch.model.card))
         for entry in patch.preset.cc
         if event.number in (entry.number, (entry.number or 0) + 32 if entry.bits == 14 else None)
         and entry.channel in (None, event.channel + 1)
     ]
-    return f"CC {event.number} = {event.value} -> {', '.join(did) or USUAL.get(event.number, 'nothing')}"
+    return f"CC {event.number} = {event.value} -> {', '.join(effects) or USUAL.get(event.number, 'nothing')}"
 
 
 def _effect(entry: CCMap, event: ControlChange, latents: Sequence[float], name: str) -> str:
-    kind, _, rest = entry.target.partition(".")
-    if kind == "latent" and int(rest) < len(latents):  # else a preset swap is in progress
-        return f"{name} = {latents[int(rest)]:.3g}"
+    kind, _, suffix = entry.target.partition(".")
+    if kind == "latent" and int(suffix) < len(latents):  # else a preset swap is in progress
+        return f"{name} = {latents[int(suffix)]:.3g}"
     if entry.takeover == "jump" and entry.bits == 7:
         return f"{name} = {knob(event.value, *entry.ends, entry.curve):.3g}"
     return name

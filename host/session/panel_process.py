@@ -51,9 +51,9 @@ class MessageQueue:
             self.put(message, replaces)
 
     def take_all(self) -> list[Any]:
-        taken = list(self._waiting.values())
+        messages = list(self._waiting.values())
         self._waiting.clear()
-        return taken
+        return messages
 
 
 def parts_of(command: Command) -> list[tuple[Command, Hashable]]:
@@ -92,13 +92,13 @@ class PipeWriter:
 
     def _put_all(self, messages: Sequence[tuple[Any, Hashable]]) -> None:
         with self._news:
-            if not self._waiting and not self._sending and self._sent([message for message, _ in messages]):
+            if not self._waiting and not self._sending and self._try_send([message for message, _ in messages]):
                 return
             for message, replaces in messages:
                 self._waiting.put(message, replaces)
             self._news.notify()
 
-    def _sent(self, messages: list[Any]) -> bool:
+    def _try_send(self, messages: list[Any]) -> bool:
         if self._closed or not self._room:
             return False
         data = ForkingPickler.dumps(messages)
@@ -170,7 +170,7 @@ class PanelProcess:
             UserError: the port is taken.
         """
         self._main = main
-        self._sockets = _listening([EVERYWHERE] if lan else LOOPBACK, port)
+        self._sockets = _listening_sockets([EVERYWHERE] if lan else LOOPBACK, port)
         self.port = self._sockets[0].getsockname()[1]
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.addresses = _own_addresses() if lan else []
@@ -179,8 +179,8 @@ class PanelProcess:
         self._home, self._report = home, report
         self.begun: Callable[[], object] | None = None  # called once, on its own thread, when the preset plays
         self._holds = HeldEvents()
-        self._kept: dict[type[Message], Message] = {}  # the first messages to a restarted process
-        self._asked: deque[Command] = deque()
+        self._restart_messages: dict[type[Message], Message] = {}  # the first messages to a restarted process
+        self._commands: deque[Command] = deque()
         self._began = 0.0
         self._child: ChildProcess | None = None
         self._writer: PipeWriter | None = None
@@ -191,8 +191,8 @@ class PanelProcess:
 
     def __exit__(self, *error: Any) -> None:
         self._end(PATIENCE_SECONDS)
-        for each in self._sockets:
-            each.close()
+        for listener in self._sockets:
+            listener.close()
 
     def url(self, host: str = LOOPBACK[0]) -> str:
         """The page's URL with its token; ``host``: this machine, for the browser."""
@@ -212,30 +212,30 @@ class PanelProcess:
                     if isinstance(command, Events):
                         for event in command.events:
                             self._holds.apply(event)
-                    self._asked.append(command)
+                    self._commands.append(command)
         except (EOFError, OSError):
             self._end(patience=0.0)
             self._log("its process has ended; it begins again, and pages come back by themselves")
-            if released := self._holds.let_go(()):
-                self._asked.append(Events(released))
+            if released := self._holds.take_releases(()):
+                self._commands.append(Events(released))
         if self._child is None and time.monotonic() - self._began >= AGAIN_SECONDS:
             self._begin()
-        asked = list(self._asked)
-        self._asked.clear()
-        return asked
+        commands = list(self._commands)
+        self._commands.clear()
+        return commands
 
     def show(self, message: Message) -> None:
         match message:
             case Ready(status):
-                self._kept[Report] = Report(status)
-                self._asked.append(Pace(PACE_SECONDS))  # of another audio process, perhaps
+                self._restart_messages[Report] = Report(status)
+                self._commands.append(Pace(PACE_SECONDS))  # of another audio process, perhaps
                 if self.begun is not None:
                     threading.Thread(target=self.begun, name="begun", daemon=True).start()
                     self.begun = None
             case View(view):
-                self._kept[View] = View(view, again=True)
+                self._restart_messages[View] = View(view, repeated=True)
             case Report() | Session():
-                self._kept[type(message)] = message
+                self._restart_messages[type(message)] = message
         if self._writer is not None:
             self._writer.put(message, replaces=Report if isinstance(message, Report) else None)
 
@@ -247,14 +247,14 @@ class PanelProcess:
             self.say(f"panel: {line}")
 
     def _begin(self) -> None:
-        given = self._sockets, self.token, self._hosts, self._home, self._report
-        self._child = ChildProcess(self._main, *given, name="panel")
+        arguments = self._sockets, self.token, self._hosts, self._home, self._report
+        self._child = ChildProcess(self._main, *arguments, name="panel")
         self._began = time.monotonic()
         self._writer = PipeWriter(self._child.pipe)
         for kind in (View, Session, Report):
-            if kind in self._kept:
-                self._writer.put(self._kept[kind])
-        self._asked.append(Pace(PACE_SECONDS))
+            if kind in self._restart_messages:
+                self._writer.put(self._restart_messages[kind])
+        self._commands.append(Pace(PACE_SECONDS))
 
     def _end(self, patience: float) -> None:
         if self._writer is not None:
@@ -265,26 +265,26 @@ class PanelProcess:
         self._child = self._writer = None
 
 
-def _listening(hosts: Sequence[str], port: int) -> list[socket.socket]:
-    found: list[socket.socket] = []
+def _listening_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
     for host in hosts:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             # With TCP named, asyncio sends at once (TCP_NODELAY); else a reply may wait 40 ms for an acknowledgement.
-            each = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             if os.name == "posix":  # other systems would let another program share the port
-                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            each.bind((host, port))
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((host, port))
         except OSError as error:
-            if found:  # IPv4 alone is enough
+            if sockets:  # IPv4 alone is enough
                 continue
             raise UserError(f"--port {port} cannot be used: {error.strerror}; give another, or leave it out") from None
-        each.listen(BACKLOG)
-        found.append(each)
-        port = port or each.getsockname()[1]
-    return found
+        listener.listen(BACKLOG)
+        sockets.append(listener)
+        port = port or listener.getsockname()[1]
+    return sockets
 
 
 def _hosts(names: Sequence[str], port: int) -> list[str]:
@@ -296,13 +296,13 @@ def _hosts(names: Sequence[str], port: int) -> list[str]:
 def _own_addresses() -> list[str]:
     import psutil
 
-    found = [
+    ipv4_addresses = [
         address.address
         for addresses in psutil.net_if_addrs().values()
         for address in addresses
         if address.family == socket.AF_INET and not address.address.startswith("127.")
     ]
-    return sorted(set(found))
+    return sorted(set(ipv4_addresses))
 
 
 def missing() -> str | None:

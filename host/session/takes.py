@@ -113,8 +113,8 @@ class SessionRecorder:
         """Continue with a restarted process, which counts from 0 without held keys."""
         self._began = self._samples
         if self._midi is not None:
-            held = [event for event in self._holds.let_go(()) if isinstance(event, ParameterTouch)]
-            self._midi.add(replace(event, time=self._began) for event in (*held, *hands_off()))
+            touch_releases = [event for event in self._holds.take_releases(()) if isinstance(event, ParameterTouch)]
+            self._midi.add(replace(event, time=self._began) for event in (*touch_releases, *hands_off()))
 
     def record(self, message: Recorded) -> None:
         match message:
@@ -124,10 +124,10 @@ class SessionRecorder:
                 self._midi.add(replace(event, time=event.time + self._began) for event in events)
                 for event in events:
                     self._holds.apply(event)
-            case Swapped(at, swap) if self._midi is not None:
+            case Swapped(sample, swap) if self._midi is not None:
                 from ..preset.recording_notes import RecordingNotes
 
-                self._midi.note(at + self._began, RecordingNotes(swap=swap).text())
+                self._midi.note(sample + self._began, RecordingNotes(swap=swap).text())
 
     def _record_sound(self, data: bytes) -> None:
         import numpy as np
@@ -150,32 +150,32 @@ class Takes:
     """One recording at a time; a fault ends a take, never the sound."""
 
     def __init__(
-        self, recording: Recording, overwrite: bool, say: Callable[[str], None], warn: Callable[[str], None]
+        self, recording: Recording, overwrite: bool, report_line: Callable[[str], None], warn: Callable[[str], None]
     ) -> None:
         """``recording``: files for all that is played; without them pages may record."""
         self.state: Literal["off", "coming", "on", "option"] = "option" if recording else "off"
-        self.since = 0.0  # when the take began, by time.monotonic
+        self.start_time = 0.0  # when the take began, by time.monotonic
         self.files: tuple[str, ...] = ()  # names of the last take's
-        self._recording, self._overwrite, self._say, self._warn = recording, overwrite, say, warn
+        self._recording, self._overwrite, self._say, self._warn = recording, overwrite, report_line, warn
         self._recorder: SessionRecorder | None = None
 
     @property
     def writing(self) -> bool:
         return self.state in ("on", "option")
 
-    def ask(self, on: bool, send: Callable[[Command], None] | None) -> None:
+    def ask(self, active: bool, send: Callable[[Command], None] | None) -> None:
         """Begin or end a take; ``send`` takes commands to the audio process, None while there is none."""
         if self.state == "option":
             self._say("--record writes all that is played, until timbrel ends")
         elif send is None:
-            if on:
+            if active:
                 self._say("nothing plays now: press Record once the sound is there")
             elif self.state == "on":
                 self.end(None)
-        elif on and self.state == "off":
+        elif active and self.state == "off":
             self.state = "coming"
             send(Record(True))
-        elif not on and self.state == "on":
+        elif not active and self.state == "on":
             send(Record(False))
 
     def ready(self, setup: Setup, status: LiveStatus) -> None:
@@ -198,7 +198,7 @@ class Takes:
         except (TimbrelError, OSError) as error:
             self.end(f"cannot record: {error}")
             return
-        self.state, self.since, self.files = "on", time.monotonic(), ()
+        self.state, self.start_time, self.files = "on", time.monotonic(), ()
 
     def record(self, message: Recorded) -> None:
         if self._recorder is None:

@@ -42,7 +42,7 @@ class ControlView:
     place: tuple[str | int, ...]  # keys of its rest value in the file, empty without
     maps: tuple[MapView, ...]
     choices: tuple[str, ...] = ()  # names that the file has for numbers
-    about: str = ""  # description of a latent
+    description: str = ""  # description of a latent
     sources: tuple[SourceView, ...] = ()  # modulations
 
 

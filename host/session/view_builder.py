@@ -17,7 +17,7 @@ from ..preset.library import Patch
 from ..preset.modulation import Modulation, modulations
 from ..preset.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, SOURCES, CCMap, PlaySettings, Preset
 from ..preset.shipped import Draft, preset_file, preset_text, shipped_models
-from ..preset.validation import named, targets_by_name
+from ..preset.validation import names_by_target, targets_by_name
 from ..settings import Control, controls_of
 from .channel_presets import Slot, by_channel
 from .view import ControlView, MapView, PresetView, SourceView
@@ -57,7 +57,7 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
         keys={key: labels.get(key, "") for key in sorted(patch.tuning)},
         controls=list(controls(preset, patch.model, knobs, modulations(patch))),
         warnings=patch.warnings,
-        files=patch.kept,
+        files=patch.draft_files,
         draft=isinstance(name, Draft),
     )
 
@@ -69,8 +69,8 @@ def controls(
     card = model.card
     idle = kind_of(card).of_notes if model.gestures is None else {} if model.gestures.vibrates else {VIBRATO}
     reach = {target: span for target, span in knobs.reach.items() if target not in idle}
-    places, titles, choices = _places(preset, card), named(preset, card), kind_of(card).choices(card)
-    about = {f"latent.{number}": printable(latent.about) for number, latent in enumerate(card.latents)}
+    places, titles, choices = _places(preset, card), names_by_target(preset, card), kind_of(card).choices(card)
+    descriptions = {f"latent.{number}": printable(latent.remark) for number, latent in enumerate(card.latents)}
     for target, (low, high) in sorted(reach.items(), key=lambda entry: _order(entry[0], places)):
         group, control, place = places.get(target, ("effects", None, _in_effects(target)))
         yield ControlView(
@@ -84,7 +84,7 @@ def controls(
             place=place,
             choices=tuple(choices.get(target, ())),
             maps=tuple(_map(entry) for entry in preset.cc if entry.target == target),
-            about=about.get(target, ""),
+            description=descriptions.get(target, ""),
             sources=tuple(SourceView(*source) for source in sources.get(target, ())),
         )
 
@@ -116,8 +116,8 @@ def _places(preset: Preset, card: Card) -> dict[str, Place]:
 
 
 def _in_effects(target: str) -> tuple[str | int, ...]:
-    section, _, rest = target.partition(".")
-    number, _, parameter = rest.partition(".")
+    section, _, parameter_path = target.partition(".")
+    number, _, parameter = parameter_path.partition(".")
     return (section, int(number), parameter) if number.isdecimal() else ()
 
 
@@ -154,17 +154,17 @@ def _card(card: Card) -> list[tuple[str, str]]:
 def _source(name: str | Draft, patch: Patch, home: Path) -> tuple[Path | None, Path, str]:
     if isinstance(name, Draft):
         return None, name.folder, name.text
-    given = Path(name)
+    path = Path(name)
     file = preset_file(name)
-    if file is None and name not in shipped_models() and given.suffix != ".onnx":
-        file = given
+    if file is None and name not in shipped_models() and path.suffix != ".onnx":
+        file = path
     if file is not None and digest_of(file) is not None and patch.text is not None:
         return file, file.parent, patch.text
     if file is not None:
         return file, file.parent, preset_text(file)
-    model = name if name in shipped_models() else os.path.relpath(given, home)
+    model = name if name in shipped_models() else os.path.relpath(path, home)
     return (
         None,
         home,
-        patch.preset.model_copy(update={"model": model}).to_toml(names=named(patch.preset, patch.model.card)),
+        patch.preset.model_copy(update={"model": model}).to_toml(names=names_by_target(patch.preset, patch.model.card)),
     )

@@ -122,11 +122,13 @@ print(f"{count} clips open in {seconds:.2f} s, {int(most) / 1e3:.0f} MB in all")
 def many(folder: Path) -> None:
     path = folder / "millions"
     path.mkdir()
-    made = ClipTable.of([Clip(name="a", start=0, length=1, group="a")])
+    made = ClipTable.from_clips([Clip(name="a", start=0, length=1, group="a")])
     numbers = {name: np.repeat(column, MILLIONS) for name, column in made.numbers.items()}
     numbers["start"] = np.arange(MILLIONS, dtype="<i8")
-    names = Texts.of(f"speaker-{number % 977}/recording-{number:08}.flac" for number in range(MILLIONS))
-    table = Table.of(ClipTable(numbers, {"name": names, "group": names, "label": names}), np.zeros(MILLIONS, "<f4"), [])
+    names = Texts.encode(f"speaker-{number % 977}/recording-{number:08}.flac" for number in range(MILLIONS))
+    table = Table.from_clips(
+        ClipTable(numbers, {"name": names, "group": names, "label": names}), np.zeros(MILLIONS, "<f4"), []
+    )
     np.zeros(MILLIONS, "<f4").tofile(path / "audio-00000.f32")
     shards = [Shard(file="audio-00000.f32", length=MILLIONS)]
     replace_files(path, Manifest(name="many", rate=RATE, shards=shards, table="", report=CorpusReport()), {}, table)

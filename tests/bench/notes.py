@@ -73,7 +73,7 @@ def main() -> None:
 
 def row(name: str) -> str:
     patch = open_patch(name)
-    job = Job.of([name], [patch], DatasetSettings(), BATCH * (ROUNDS + 1))
+    job = Job.for_patches([name], [patch], DatasetSettings(), BATCH * (ROUNDS + 1))
     size = sum(len(member.data) for member in render_batch(job, 0)) / BATCH
     spectra = hasattr(engine_for(patch), "_voicing")
     rounds = []

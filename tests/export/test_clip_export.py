@@ -51,7 +51,7 @@ def test_the_decoder_gives_what_torch_gives(both):
     assert found.shape == (5, model.card.frame_width)
     assert np.abs(found - expected).max() < 5e-3 * expected.max()
     assert model.verify().passed
-    assert model.verify().told == model.card.frame_width
+    assert model.verify().points == model.card.frame_width
 
 
 def test_clips_of_all_codes_and_labels_are_as_loud_as_each_other(both):

@@ -117,7 +117,7 @@ def test_random_clips_follow_from_codes_and_labels_and_the_seed(reported):
 def test_a_run_whose_codes_all_sound_alike_has_collapsed(reported):
     run, reporter = reported
     same = replace(reporter, generate=lambda labels, seed: np.repeat(clips(2)[:1], len(labels), 0))
-    found = clip_report(request(run), same).found
+    found = clip_report(request(run), same).figures
     assert found["collapsed"]
     (line,) = [line for line in found["shortcomings"] if "collapsed" in line]
     assert line in found["verdict"]
@@ -129,7 +129,7 @@ def test_recordings_given_as_random_clips_are_no_collapse_but_remembered(reporte
     run, reporter = reported
     part = hits(run.corpus(), "train", reporter.words)
     known = part.take_clips(run.corpus(), np.arange(8), LENGTH)
-    found = clip_report(request(run), replace(reporter, generate=lambda labels, seed: known[: len(labels)])).found
+    found = clip_report(request(run), replace(reporter, generate=lambda labels, seed: known[: len(labels)])).figures
     assert not found["collapsed"]
     assert any("some are remembered" in line for line in found["shortcomings"])
 
@@ -137,7 +137,7 @@ def test_recordings_given_as_random_clips_are_no_collapse_but_remembered(reporte
 def test_a_network_without_encoder_has_no_reconstruction(reported):
     run, reporter = reported
     report = clip_report(request(run), replace(reporter, reconstruct=None))
-    assert report.found["reconstruction"] is None
+    assert report.figures["reconstruction"] is None
     assert not [sound for sound in report.sounds if sound.name.startswith("decoded")]
 
 
@@ -146,7 +146,7 @@ def test_a_corpus_none_of_whose_clips_sounds_is_refused(reported):
 
     def none(corpus, split):
         part = reporter.sample(corpus, split)
-        return replace(part, clips=part.clips[:0], names=[], labels=part.labels[:0], found=0)
+        return replace(part, clips=part.clips[:0], names=[], labels=part.labels[:0], clips_in_split=0)
 
     with pytest.raises(UserError, match="has no clip that sounds; add louder sounds"):
         clip_report(request(run), replace(reporter, sample=none))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from timbrel.export.reports import report
 from timbrel.export.reports.figures.frames import embedding
-from timbrel.export.reports.report import MOST, THEMES
+from timbrel.export.reports.report import MOST_DOTS, THEMES
 
 DPI = report.DPI  # before the tests of reports have theirs drawn with fewer dots
 
@@ -45,9 +45,9 @@ def test_at_the_place_of_each_dot_its_colour_is_in_the_picture(tmp_path, latents
 
 
 def test_of_many_dots_some_are_told_all_over_the_sample(tmp_path):
-    codes = np.linspace(-1, 1, 3 * MOST, dtype=np.float32)[:, None].repeat(2, 1)
-    dots = told(tmp_path, codes, np.zeros(3 * MOST, int))
+    codes = np.linspace(-1, 1, 3 * MOST_DOTS, dtype=np.float32)[:, None].repeat(2, 1)
+    dots = told(tmp_path, codes, np.zeros(3 * MOST_DOTS, int))
     shown = np.array(dots["codes"])[:, 0]
-    assert len(shown) == len(dots["places"][0]) == len(dots["pitch_classes"]) == MOST
-    assert np.diff(shown) == pytest.approx(2 / MOST, rel=0.5)
+    assert len(shown) == len(dots["places"][0]) == len(dots["pitch_classes"]) == MOST_DOTS
+    assert np.diff(shown) == pytest.approx(2 / MOST_DOTS, rel=0.5)
     assert (tmp_path / "embedding.json").stat().st_size < 200_000

@@ -143,7 +143,7 @@ def test_any_host_can_prove_the_file_with_its_reference(chroma_model, small_mode
         assert len(reference["peaks"]) < 4096 + 3 * width
         verdict = Model(path).verify()
         assert verdict.passed
-        assert verdict.told == verdict.width == width
+        assert verdict.points == verdict.width == width
 
 
 def test_a_file_of_before_is_proved_again_and_its_graph_stays(small_model, tmp_path):
@@ -156,7 +156,7 @@ def test_a_file_of_before_is_proved_again_and_its_graph_stays(small_model, tmp_p
     model.metadata_props.add(key="someone.else", value="kept")
     path = tmp_path / "old.onnx"
     onnx.save(model, path)
-    assert Model(path).verify().told == len(made["points"])
+    assert Model(path).verify().points == len(made["points"])
     update_reference(path)
     assert plain_card(path) == plain_card(small_model)
     again = onnx.load(path)
@@ -181,7 +181,7 @@ def test_models_that_ship_are_accountable_for_every_output():
     for path in shipped_models().values():
         verdict = Model(path).verify()
         assert verdict.passed, path
-        assert verdict.told == verdict.width, path
+        assert verdict.points == verdict.width, path
 
 
 def test_a_wrong_weight_does_not_pass_its_reference(chroma_model, tmp_path):

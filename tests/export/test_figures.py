@@ -112,7 +112,7 @@ def test_pictured_frames_are_of_different_sounds_and_of_none_twice(monkeypatch, 
     some = frame_sample.FrameSample(
         "test", len(found), found, np.zeros((len(found), 1)), np.zeros(len(found), np.int64)
     )
-    assert "".join(labels[i] for i in chroma_report._spread(some)) == wanted
+    assert "".join(labels[i] for i in chroma_report._pictured_frames(some)) == wanted
 
 
 def test_texts_on_a_page_are_never_taken_for_html():

@@ -261,7 +261,7 @@ def test_grains_that_overlap_are_as_loud_as_they_are_alone(strangers):
 @pytest.mark.parametrize(("clips", "pictured"), [(1, 1), (4, 4), (40, 6)])
 def test_no_window_of_a_clip_is_pictured_twice(clips, pictured):
     of = np.repeat(np.arange(clips), 10)
-    chosen = grain_report._spread(GrainSample("test", len(of), np.zeros((len(of), 4), np.float32), of))
+    chosen = grain_report._pictured_windows(GrainSample("test", len(of), np.zeros((len(of), 4), np.float32), of))
     assert len(chosen) == len(set(of[chosen])) == pictured
     drawn = grain_figures.grain_waveforms(np.zeros((pictured, 4)), np.zeros((pictured, 4)), RATE, "waves", "").draw(
         report.LIGHT

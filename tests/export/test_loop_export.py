@@ -37,7 +37,7 @@ NO_LABEL = np.zeros(3, np.intp)
 def few_codes():
     """Play fewer codes to name the knobs."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(steering_rotation, "DRAWN", 32)
+        patched.setattr(steering_rotation, "RANDOM_CODES", 32)
         yield
 
 
@@ -96,7 +96,9 @@ def test_two_hundred_frames_of_the_file_are_those_of_torch_from_choice_to_choice
         steered = torch.from_numpy((rotation.middle + knobs @ rotation.directions).astype(np.float32))
         told = torch.from_numpy(np.stack(fed, 1)), torch.from_numpy(np.stack(places, 1))
         after, _ = network.remembered(*told, steered)
-        codes = network.bent(after, network.drawn(after, torch.from_numpy(noise.transpose(1, 0, 2)), steered), steered)
+        codes = network.bent(
+            after, network.sample_prototypes(after, torch.from_numpy(noise.transpose(1, 0, 2)), steered), steered
+        )
         late = network.late(steered)[:, None] * (torch.arange(200) % 2)[:, None]
         slices = network.decoded(codes.flatten(0, 1)), network.decoded(told[0].flatten(0, 1))
         expected = network.features.frames(network.features.delayed(*slices, late.flatten(0, 1))).numpy()
@@ -110,7 +112,7 @@ def test_the_encoder_gives_a_loops_landmark_and_what_the_decoder_is_fed(model, r
     network = trained(run, "best")[0]
     clip = corpus.clips("train")[3]
     cut = sliced(corpus.samples(clip), run.recipe)
-    latents, fed = encoder.fed(cut)
+    latents, fed = encoder.encode_with_states(cut)
     assert np.abs(latents.mean(0) - np.array(model.card.landmarks[3].latent)).max() < 0.02
     with torch.no_grad():
         codes = network.coded(network.features.raw(torch.from_numpy(cut))).numpy()

@@ -214,7 +214,7 @@ def test_steps_beside_other_programs_are_said_with_those_of_an_idle_core(steps, 
 
 
 def test_steps_of_a_trial_and_of_the_instrument_count_together():
-    both = making._in_all([Outcome(5, 0.0, False, False, 5, 50), Outcome(7, 0.5, True, False, 7, 70)])
+    both = making._sum_outcomes([Outcome(5, 0.0, False, False, 5, 50), Outcome(7, 0.5, True, False, 7, 70)])
     assert both == Outcome(7, 0.5, True, False, 12, 120)
 
 
@@ -272,8 +272,8 @@ def test_what_cannot_be_made_leaves_everything_as_it_was(tmp_path, minutes, exis
 class Dead(PartialsAutoencoder):
     """Its encoder has stopped listening."""
 
-    def placed(self, levels, pitches):
-        return super().placed(levels, pitches) * 0 + 0.5
+    def encode_levels(self, levels, pitches):
+        return super().encode_levels(levels, pitches) * 0 + 0.5
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -44,7 +44,7 @@ def test_its_card_says_how_its_frames_are_laid_out_and_its_reference_holds(run, 
     assert (card.partials.low, card.partials.high) == pytest.approx((57, 70), abs=0.1)
     verdict = model.verify()
     assert verdict.passed
-    assert verdict.told == 85
+    assert verdict.points == 85
     assert card.reference.key[0] == 57
     assert card.parity.relative < 5e-3
     assert model.gestures.residual_seconds == 512 / card.sample_rate
@@ -62,7 +62,7 @@ def test_the_file_gives_what_torch_gives_for_any_pitch(run, model):
 
 
 def test_its_encoder_places_a_sound_of_a_pitch_where_training_did(run, model):
-    from timbrel.train.families.partials.data import pieces, taken
+    from timbrel.train.families.partials.data import measure_levels, pieces
     from timbrel.train.frames import sources
 
     network = in_order(run)
@@ -70,7 +70,7 @@ def test_its_encoder_places_a_sound_of_a_pitch_where_training_did(run, model):
     few = list(sources(run.corpus(), "train", frames, tonal=True))[::7]
     sound, pitches = pieces(run.corpus(), few, frames), np.array([one.note for one in few])
     with torch.no_grad():
-        rows = torch.from_numpy(taken(sound, pitches, frames))
+        rows = torch.from_numpy(measure_levels(sound, pitches, frames))
         asked = network.encode(rows, torch.from_numpy(pitches).float()).numpy()
     found = Encoder(model).encode(sound, pitches)
     assert np.median(np.abs(found - asked)) < 0.03  # frames' own bands, and those of their rows

@@ -138,7 +138,7 @@ def test_a_search_compares_what_is_decoded_with_the_sound_at_its_own_key(partial
     searcher = CodeSearcher(partials_model)
     frames = tone(65.2, card.sample_rate, 1.0)[: 7 * card.frame_length][np.newaxis]
     heard = searcher._view.target_sound(frames)
-    assert heard.told == 65
+    assert heard.condition == 65
     at = float(heard.amplitudes[0].argmax()) * card.sample_rate / card.frame_length
     assert at == pytest.approx(midi_to_hz(65), abs=card.sample_rate / card.frame_length)
 
@@ -154,9 +154,9 @@ def test_a_note_of_its_own_codes_is_nearer_frame_by_frame_than_of_one_code(patch
     rate = patch.model.card.sample_rate
     note = tone(64.2, rate, 1.0)
     coded = CodedNotes(patch)
-    moved = coded.moved(note, 64.2)
+    moved = coded.transpose(note, 64.2)
     assert (moved.note, moved.key) == (64, 64)
     own = course(note, rate)
-    each, one = (shape_db(own, course(of(moved), rate)) for of in (coded.each, coded.one))
+    each, one = (shape_db(own, course(of(moved), rate)) for of in (coded.decode_frames, coded.decode_single_code))
     assert each < 12
     assert each <= one + 0.5

@@ -106,7 +106,7 @@ def test_what_is_put_in_place_of_the_frame_before_is_what_goes_on(both, struck):
     network, file = both
     piece = pieces(struck, "train", load_recipe("sequence-samples", SMALL).frames)[0]
     frames = cut(struck, piece, load_recipe("sequence-samples", SMALL).frames)
-    latent, fed = Encoder(file).fed(frames)
+    latent, fed = Encoder(file).encode_with_states(frames)
     assert np.all(latent == 0)
     standard = network.standard(torch.from_numpy(frames))
     assert fed == pytest.approx(standard.numpy(), abs=2e-4)
@@ -269,7 +269,7 @@ def test_a_network_that_gives_back_what_it_heard_has_nothing_to_be_desired(run_o
         return torch.cat([frames, frames[-1:].expand(count - len(frames), -1)])[None]
 
     monkeypatch.setattr(network, "continued", perfect)
-    monkeypatch.setattr(reporting, "mean_squares", lambda *arguments, known: (0.001, 0.001))
+    monkeypatch.setattr(reporting, "mean_squares", lambda *arguments, with_codes: (0.001, 0.001))
     found = evaluate(run)
     for row in found["continued"]:
         assert row["correlation"] == pytest.approx(1)

@@ -311,7 +311,9 @@ def test_a_latent_that_turns_the_pitch_is_told_from_one_that_does_not():
             return frames
 
     codes = np.random.default_rng(0).random((500, 2)).astype(np.float32)
-    shares = study_measures.moved(Turning(), rate, length, codes, np.zeros(500, np.int64), np.random.default_rng(1))
+    shares = study_measures.pitch_class_changes(
+        Turning(), rate, length, codes, np.zeros(500, np.int64), np.random.default_rng(1)
+    )
     assert shares == [0.0, 1.0]
 
 

@@ -10,7 +10,7 @@ from timbrel.export.families import sequence as reporting
 from timbrel.export.reports import report as picture
 from timbrel.export.study import sequence as studying
 from timbrel.export.study.runs import StudyOptions
-from timbrel.export.study.sequence import COURSE, reached, read_losses, study
+from timbrel.export.study.sequence import COURSE, read_losses, study, target_times
 from timbrel.export.study.sequence_page import losses, summed, waveforms
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
@@ -155,7 +155,7 @@ def test_losses_are_kept_with_the_seconds_of_all_training(kicks, tmp_path, monke
 
 def test_an_error_is_reached_when_a_loss_first_is_as_small():
     course = [{"seconds": n / 2, "step": n, "loss": loss} for n, loss in enumerate((1.0, 0.2, 0.15, 0.3, 0.04))]
-    assert reached(course) == [[1.0, 2], [2.0, 4], None]
+    assert target_times(course) == [[1.0, 2], [2.0, 4], None]
 
 
 def test_rows_are_medians_over_recordings_the_highest_rise_and_the_worst_recording():

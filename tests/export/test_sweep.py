@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from timbrel.export.study import runs
-from timbrel.export.study.sweep import SweepOptions, sweep, swept
+from timbrel.export.study.sweep import SweepOptions, sweep, swept_runs
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.progress import Display
 from timbrel.train.corpus.store import writing
@@ -154,15 +154,17 @@ def test_a_study_is_not_written_over(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_folders_differ_and_do_not_depend_on_the_order(corpus: Path, tmp_path: Path) -> None:
-    first = swept(SweepOptions("grain-plain", corpus, tmp_path, ["training.seed=0,1", "training.batch_size=8,16"]))
-    other = swept(SweepOptions("grain-plain", corpus, tmp_path, ["training.batch_size=8,16", "training.seed=0,1"]))
+    first = swept_runs(SweepOptions("grain-plain", corpus, tmp_path, ["training.seed=0,1", "training.batch_size=8,16"]))
+    other = swept_runs(SweepOptions("grain-plain", corpus, tmp_path, ["training.batch_size=8,16", "training.seed=0,1"]))
     assert {run.folder for run in first} == {run.folder for run in other}
     long = ["network.hidden=" + ",".join(f"[{'1024, ' * 15}{width}]" for width in (16, 32, 48)), "description=a/b,a b"]
-    assert len({run.folder for run in swept(SweepOptions("grain-plain", corpus, tmp_path, long))}) == 6
+    assert len({run.folder for run in swept_runs(SweepOptions("grain-plain", corpus, tmp_path, long))}) == 6
 
 
 def test_values_with_commas_stay_together(corpus: Path, tmp_path: Path) -> None:
-    found = swept(SweepOptions("grain-plain", corpus, tmp_path, ["network.hidden=[16, 8],[32]", "training.steps=5"]))
+    found = swept_runs(
+        SweepOptions("grain-plain", corpus, tmp_path, ["network.hidden=[16, 8],[32]", "training.steps=5"])
+    )
     assert [list(run.recipe.network.hidden) for run in found] == [[16, 8], [32]]
     assert len({run.folder for run in found}) == 2
 
@@ -180,7 +182,7 @@ def test_values_with_commas_stay_together(corpus: Path, tmp_path: Path) -> None:
 )
 def test_wrong_settings_are_one_line(corpus: Path, tmp_path: Path, changes: list[str], said: str) -> None:
     with pytest.raises(UserError) as told:
-        swept(SweepOptions("grain-plain", corpus, tmp_path, changes))
+        swept_runs(SweepOptions("grain-plain", corpus, tmp_path, changes))
     assert str(told.value).startswith(said)
 
 

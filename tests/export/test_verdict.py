@@ -178,9 +178,9 @@ def judged(accuracy):
     [
         (lambda off: kit(off=off), verdict.CAME_BACK_DB, 0.1),
         (lambda ratio: kit(ratio=ratio), verdict.ALIKE, 0.1),
-        (lambda share: loops_told(within=share), loops.WITHIN, -0.01),
-        (lambda share: loops_told(beat=share), loops.KEPT, -0.01),
-        (judged, classifier.HIGH, -0.01),
+        (lambda share: loops_told(within=share), loops.LEAST_ALIKE, -0.01),
+        (lambda share: loops_told(beat=share), loops.LEAST_BEAT, -0.01),
+        (judged, classifier.HIGH_ACCURACY, -0.01),
     ],
 )
 def test_the_sentence_that_a_verdict_says_badly_is_a_shortcoming_from_the_same_figure_on(given, limit, step):

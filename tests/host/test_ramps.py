@@ -29,14 +29,14 @@ def test_a_ramp_rests_at_its_last_target_exactly(value, length, moves):
     last = moves[-1][1] if moves else value
     end = (times[-1] if times else 0) + length
     assert ramp.target == last
-    assert np.all(ramp.at(np.arange(end, end + 5)) == last)
+    assert np.all(ramp.values(np.arange(end, end + 5)) == last)
 
 
 @given(VALUES, LENGTHS, MOVES)
 def test_a_ramp_never_steps_further_than_its_range_over_its_length(value, length, moves):
     ramp, times = moved(value, length, moves)
     spread = np.ptp([value, *(target for _, target in moves)])
-    path = ramp.at(np.arange(0, (times[-1] if times else 0) + length + 5))
+    path = ramp.values(np.arange(0, (times[-1] if times else 0) + length + 5))
     assert np.abs(np.diff(path)).max() <= spread / length + 1e-9
     assert path.min() >= min([value, *(t for _, t in moves)]) - 1e-9
     assert path.max() <= max([value, *(t for _, t in moves)]) + 1e-9
@@ -46,7 +46,7 @@ def test_a_ramp_never_steps_further_than_its_range_over_its_length(value, length
 def test_one_move_is_a_straight_line(value, length, target):
     ramp, _ = moved(value, length, [(7, target)])
     time = np.arange(0, length + 20)
-    assert ramp.at(time) == pytest.approx(np.interp(time, [7, 7 + length], [value, target]), abs=1e-9)
+    assert ramp.values(time) == pytest.approx(np.interp(time, [7, 7 + length], [value, target]), abs=1e-9)
 
 
 @given(VALUES, LENGTHS, MOVES)
@@ -54,16 +54,16 @@ def test_moves_do_not_change_what_was_before_them(value, length, moves):
     ramp, time = Ramp(value, length), 0
     for wait, target in moves:
         time += wait
-        before = ramp.at(np.arange(0, time + 1))
+        before = ramp.values(np.arange(0, time + 1))
         ramp.move(time, target)
-        assert np.array_equal(ramp.at(np.arange(0, time + 1)), before)
+        assert np.array_equal(ramp.values(np.arange(0, time + 1)), before)
 
 
 @given(VALUES, LENGTHS, MOVES, st.lists(st.integers(1, 70), min_size=1, max_size=10))
 def test_blocks_give_the_samples_of_the_whole_to_the_bit(value, length, moves, sizes):
     whole, times = moved(value, length, moves)
     end = (times[-1] if times else 0) + length + 50
-    expected = whole.at(np.arange(end)).astype(np.float32)
+    expected = whole.values(np.arange(end)).astype(np.float32)
     ramp, at, turn, blocks = Ramp(value, length), 0, 0, []
     pending = list(zip(times, [target for _, target in moves], strict=True))
     while at < end:
@@ -84,7 +84,7 @@ def test_of_moves_at_one_sample_the_last_counts(targets):
     for target in targets:
         ramp.move(10, target)
     straight.move(10, targets[-1])
-    assert ramp.at(np.arange(60)) == pytest.approx(straight.at(np.arange(60)), abs=1e-12)
+    assert ramp.values(np.arange(60)) == pytest.approx(straight.values(np.arange(60)), abs=1e-12)
 
 
 def test_a_ramp_that_rests_gives_one_number_a_block():
@@ -145,19 +145,19 @@ def test_one_value_is_to_the_bit_what_an_array_of_times_gives(value, length, mov
     ramp, times = moved(value, length, moves)
     ramp.forget(forgotten)
     ahead = np.arange(forgotten, (times[-1] if times else 0) + forgotten + length + 5)
-    assert [ramp.value(int(time)) for time in ahead] == ramp.at(ahead).tolist()
+    assert [ramp.value(int(time)) for time in ahead] == ramp.values(ahead).tolist()
 
 
 @given(VALUES, LENGTHS, MOVES, VALUES)
 def test_a_jump_is_there_at_once_and_a_move_after_it_begins_there(value, length, moves, target):
     ramp, times = moved(value, length, moves)
     time = (times[-1] if times else 0) + 3
-    before = ramp.at(np.arange(time))
+    before = ramp.values(np.arange(time))
     ramp.jump(time, target)
     assert ramp.value(time) == ramp.value(time + 1000) == ramp.target == target
     ramp.move(time, target + 10.0)
     assert ramp.value(time) == target
-    assert np.array_equal(ramp.at(np.arange(time)), before)
+    assert np.array_equal(ramp.values(np.arange(time)), before)
 
 
 def test_a_move_may_take_a_time_of_its_own():

@@ -62,7 +62,7 @@ def test_every_start_is_in_one_piece_and_short_recordings_are_one(corpus, hop):
                 return np.full(count, share)
 
         for piece, row in zip(pieces[:50], found.take_clips(corpus, pieces[:50], False, Chance()), strict=True):
-            number = int(found.of(np.array([piece]))[0])
+            number = int(found.recordings_of(np.array([piece]))[0])
             start = round((float(row[0]) - (number + 1) * 0.1) / 1e-6)
             size = SIZES[number]
             assert 0 <= start <= max(0, size - LENGTH)

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 from timbrel.train.families.clip import features
-from timbrel.train.families.clip.features import SpreadLoss, apart, envelope_apart, pooled, sounding, unlike
+from timbrel.train.families.clip.features import (
+    SpreadLoss,
+    envelope_distance,
+    pooled,
+    rms_level_distance,
+    sliced_wasserstein,
+    sounding,
+)
 from timbrel.train.metrics.clips import frechet
 
 
@@ -27,9 +34,9 @@ def _one_thread(one_thread):
     ],
 )
 def test_levels_are_apart_by_their_weighted_root_mean_square(asked, given, expected):
-    found = apart(torch.tensor([given]), torch.tensor([asked]))
+    found = rms_level_distance(torch.tensor([given]), torch.tensor([asked]))
     assert float(found) == pytest.approx(expected, abs=2e-3)
-    both = apart(torch.tensor([given, [5.0, 0.0]]), torch.tensor([asked, [5.0, 0.0]]))
+    both = rms_level_distance(torch.tensor([given, [5.0, 0.0]]), torch.tensor([asked, [5.0, 0.0]]))
     assert float(both) == pytest.approx(expected / 2, abs=2e-3)
 
 
@@ -45,9 +52,9 @@ def test_levels_are_apart_by_their_weighted_root_mean_square(asked, given, expec
     ],
 )
 def test_courses_of_loudness_are_apart_as_the_envelope_distance_has_it(asked, given, expected):
-    assert float(envelope_apart(torch.tensor([given]), torch.tensor([asked]))) == pytest.approx(expected, abs=2e-3)
+    assert float(envelope_distance(torch.tensor([given]), torch.tensor([asked]))) == pytest.approx(expected, abs=2e-3)
     soft = [-60.0] * len(asked)  # heard all the same: each clip counts from its own loudest on
-    both = envelope_apart(torch.tensor([given, [level + 2 for level in soft]]), torch.tensor([asked, soft]))
+    both = envelope_distance(torch.tensor([given, [level + 2 for level in soft]]), torch.tensor([asked, soft]))
     assert float(both) == pytest.approx((expected + 2) / 2, abs=2e-3)
 
 
@@ -100,17 +107,18 @@ def test_clips_are_unlike_by_the_mean_square_of_sorted_differences_in_directions
     """All directions of a common shift see the part of it that lies in them: on average its mean square."""
     mel = -20 * torch.rand(6, 9, 40, generator=torch.Generator().manual_seed(1))
     mel[:, 0, 0] = 0
-    assert float(unlike(mel, mel.flip(0), torch.Generator().manual_seed(2))) < 0.3
+    assert float(sliced_wasserstein(mel, mel.flip(0), torch.Generator().manual_seed(2))) < 0.3
     shifted = mel - 6
     shifted[:, 0, 0] = 0
-    assert float(unlike(shifted, mel, torch.Generator().manual_seed(2))) == pytest.approx(6, rel=0.2)
+    assert float(sliced_wasserstein(shifted, mel, torch.Generator().manual_seed(2))) == pytest.approx(6, rel=0.2)
     softer = mel - 6 * torch.arange(6)[:, None, None]
-    assert float(unlike(softer, mel, torch.Generator().manual_seed(2))) < 0.3  # each is as loud as any
+    assert float(sliced_wasserstein(softer, mel, torch.Generator().manual_seed(2))) < 0.3  # each is as loud as any
 
 
 def test_of_clips_that_are_compared_a_sample_is_drawn_that_follows_from_the_generator(monkeypatch):
     mel = -20 * torch.rand(6, 9, 40, generator=torch.Generator().manual_seed(1))
-    found = [float(unlike(mel, mel[:2], torch.Generator().manual_seed(seed))) for seed in (2, 2, 3)]
+    found = [float(sliced_wasserstein(mel, mel[:2], torch.Generator().manual_seed(seed))) for seed in (2, 2, 3)]
     assert found[0] == found[1] != found[2]
     monkeypatch.setattr(features, "MOST_SPECTRA", 2)
-    assert float(unlike(mel, mel, torch.Generator().manual_seed(2))) > 1  # two of 54 are not two others of them
+    # Two of 54 are not two others of them.
+    assert float(sliced_wasserstein(mel, mel, torch.Generator().manual_seed(2))) > 1

@@ -12,8 +12,8 @@ from timbrel.host.resynthesis.distance import distance_db, log_mel
 from timbrel.train import checkpoint, loop
 from timbrel.train.families import FAMILIES
 from timbrel.train.families.clip.data import hits
-from timbrel.train.families.clip.features import ClipFeatures, risen
-from timbrel.train.families.clip.network import LOUDNESS, TOLD, ClipAutoencoder, Flow
+from timbrel.train.families.clip.features import ClipFeatures, attack_parts
+from timbrel.train.families.clip.network import ATTACK_WEIGHT, LOUDNESS, ClipAutoencoder, Flow
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
 from timbrel.train.run import Run
@@ -147,11 +147,11 @@ def test_outer_layers_begin_as_principal_components_scaled_alike():
     network, rows = network_of("network.components=8"), clips(40)
     network.initialise(Rows(rows))
     features = network.features(torch.from_numpy(rows))[0]
-    attacks = risen(network.features.parts(features)[1]).double()
+    attacks = attack_parts(network.features.parts(features)[1]).double()
     alike = (attacks - attacks.mean()) / attacks.std().clamp_min(1)
     wide = network.features.width
     told = torch.cat([features, alike], 1).numpy().astype(np.float64)
-    middle, counts = told.mean(0), np.concatenate([np.ones(wide), [TOLD * np.sqrt(wide + 1)]])
+    middle, counts = told.mean(0), np.concatenate([np.ones(wide), [ATTACK_WEIGHT * np.sqrt(wide + 1)]])
     counts[wide - network.features.points : wide] = LOUDNESS
     _, sizes, axes = np.linalg.svd((told - middle) * counts, full_matrices=False)
     assert network.middle.numpy() == pytest.approx(middle, abs=1e-4)
@@ -227,10 +227,10 @@ def test_a_step_shows_its_latents_to_the_map_of_codes_and_validation_does_not():
     network = network_of()
     given = *network.features(torch.from_numpy(clips())), torch.zeros(6, dtype=torch.int64)
     network.eval().reconstruction(*given, torch.Generator())
-    network.moved()
+    network.follow_weights()
     assert int(network.flow.steps) == 0
     network.train().reconstruction(*given, torch.Generator())
-    network.moved()
+    network.follow_weights()
     assert int(network.flow.steps) == 1
     with torch.no_grad():
         told = network.encoder(network._components(given[0]))[:, :4]
@@ -264,7 +264,7 @@ def test_terms_are_those_that_have_weights_and_all_are_finite_numbers():
 def test_a_clip_that_comes_back_as_it_was_has_lost_nothing(monkeypatch):
     network, given = network_of(), torch.from_numpy(clips())
     given = network.features(given)
-    features, attacks = given[0], risen(network.features.parts(given[0])[1])
+    features, attacks = given[0], attack_parts(network.features.parts(given[0])[1])
     monkeypatch.setattr(network, "_features", lambda latents, told: (features, attacks))
     terms = network.reconstruction(*given, torch.zeros(6, dtype=torch.int64), torch.Generator())
     assert float(terms["spectrum"]) == pytest.approx(0, abs=2e-3)
@@ -415,12 +415,12 @@ def test_what_is_decoded_rises_when_the_decoder_says(monkeypatch):
     network, rows = network_of("network.components=24"), clips(3)
     network.initialise(Rows(rows))
     features = network.features(torch.from_numpy(rows))[0]
-    asked = risen(network.features.parts(features)[1])
+    asked = attack_parts(network.features.parts(features)[1])
     with torch.no_grad():
         monkeypatch.setattr(network, "_bent", lambda latents, told: network._components(features))
         given, attacks = network._features(torch.zeros(3, 4), torch.ones(3, 1))
     assert attacks.numpy() == pytest.approx(asked.numpy(), abs=0.1)
-    assert (risen(network.features.parts(given)[1]) - asked).abs().max() <= 1
+    assert (attack_parts(network.features.parts(given)[1]) - asked).abs().max() <= 1
 
 
 def test_an_attack_that_is_told_wrong_counts_in_milliseconds(monkeypatch):
@@ -442,7 +442,7 @@ def test_dull_spectra_teach_it_contrast(monkeypatch):
     network.initialise(Rows(clips()))
     bands, levels = network.features.parts(given[0])
     dull = 0.5 * (bands + torch.nn.functional.avg_pool1d(bands, 9, 1, 4, count_include_pad=False))
-    given_back = torch.cat([dull.flatten(1), levels], 1), risen(levels)
+    given_back = torch.cat([dull.flatten(1), levels], 1), attack_parts(levels)
     monkeypatch.setattr(network, "_features", lambda latents, told: given_back)
     network.reconstruction(*given, torch.zeros(6, dtype=torch.int64), torch.Generator())["sharpness"].backward()
     assert network.contrast.grad is not None

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from timbrel.train.corpus.content import LOUD_DB, CorpusContent, dying_seconds, listened
+from timbrel.train.corpus.content import LOUD_DB, CorpusContent, corpus_content, dying_seconds
 
 from .struck import corpus_of, hat
 
@@ -95,17 +95,19 @@ def long_hit(number):
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_hits_and_words_are_told_from_notes_loops_and_textures(tmp_path, make, short, onsets, held):
-    heard = listened(corpus_of(tmp_path / "c", [make(number) for number in range(6)], rate=RATE, pitched=True))
+    heard = corpus_content(corpus_of(tmp_path / "c", [make(number) for number in range(6)], rate=RATE, pitched=True))
     assert heard.short is short
     assert heard.onsets == onsets
-    assert held is None or heard.held == held
+    assert held is None or heard.held_share == held
     assert heard.clips == 6
 
 
 def test_one_note_struck_again_and_again_is_a_hit_and_a_scale_is_an_instrument(tmp_path):
-    one = listened(corpus_of(tmp_path / "one", [bell(4)] * 6, rate=RATE, pitched=True))
-    assert (one.held, one.notes, one.median_note, one.short) == (1.0, 1, pytest.approx(68, abs=0.1), True)
-    scale = listened(corpus_of(tmp_path / "scale", [bell(number) for number in range(6)], rate=RATE, pitched=True))
+    one = corpus_content(corpus_of(tmp_path / "one", [bell(4)] * 6, rate=RATE, pitched=True))
+    assert (one.held_share, one.notes, one.median_note, one.short) == (1.0, 1, pytest.approx(68, abs=0.1), True)
+    scale = corpus_content(
+        corpus_of(tmp_path / "scale", [bell(number) for number in range(6)], rate=RATE, pitched=True)
+    )
     assert (scale.notes, scale.median_note, scale.short) == (6, pytest.approx(65, abs=0.1), False)
 
 
@@ -126,7 +128,7 @@ def test_one_note_struck_again_and_again_is_a_hit_and_a_scale_is_an_instrument(t
 )
 def test_a_folder_of_mixed_kinds_is_said_to_be_one(tmp_path, makers, mixed):
     clips = [make(number) for number, make in enumerate(makers)]
-    heard = listened(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
+    heard = corpus_content(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
     assert bool(heard.mixed) is mixed
     assert not mixed or "sort them into folders" in heard.mixed
 
@@ -134,21 +136,29 @@ def test_a_folder_of_mixed_kinds_is_said_to_be_one(tmp_path, makers, mixed):
 def test_the_shares_of_mixed_kinds_add_up_and_a_short_note_counts_once(tmp_path):
     makers = [bell, bell, bell, organ, noisy, noisy, rain, rain, rain]  # bells are notes that die away
     clips = [make(number) for number, make in enumerate(makers)]
-    heard = listened(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
-    assert (heard.hits, heard.held) == (pytest.approx(5 / 9), pytest.approx(4 / 9))
+    heard = corpus_content(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
+    assert (heard.hit_share, heard.held_share) == (pytest.approx(5 / 9), pytest.approx(4 / 9))
     shares = [int(share) for share in re.findall(r"(\d+) %", heard.mixed)]
     assert shares == [44, 23, 33]
 
 
 def test_why_is_said_in_figures(tmp_path):
     clips = [noisy(number) for number in range(4)] + [bell(number) for number in range(4)]
-    heard = listened(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
+    heard = corpus_content(corpus_of(tmp_path / "c", clips, rate=RATE, pitched=True))
     assert heard.text() == (
         f"8 clips of {heard.seconds:.2g} s with 1 onset, 50 % of them steady notes, on 4 different pitches"
     )
     assert heard.short
     two = CorpusContent(
-        clips=3, seconds=0.4567, onsets=2.5, held=0.0, notes=0, median_note=np.nan, dying=1.0, hits=1.0, others=0.0
+        clips=3,
+        seconds=0.4567,
+        onsets=2.5,
+        held_share=0.0,
+        notes=0,
+        median_note=np.nan,
+        dying_share=1.0,
+        hit_share=1.0,
+        other_share=0.0,
     )
     assert two.text() == "3 clips of 0.46 s with 2.5 onsets, 0 % of them steady notes, on 0 different pitches"
 
@@ -159,7 +169,7 @@ def test_a_clip_has_died_away_when_it_lies_sixty_decibels_under_its_loudest(tmp_
     seconds = LOUD_DB / 20 * np.log(10) / rates
     clips = [np.exp(-rate * times(1.0)) * np.sin(2 * np.pi * 2000 * times(1.0)) for rate in rates]
     corpus = corpus_of(tmp_path / "c", clips, rate=RATE)
-    assert listened(corpus).seconds == pytest.approx(np.median(seconds), abs=0.011)
+    assert corpus_content(corpus).seconds == pytest.approx(np.median(seconds), abs=0.011)
     for share in (0.0, 0.5, 0.9, 1.0):
         assert dying_seconds(corpus, share) == pytest.approx(np.quantile(seconds, share), abs=0.011)
 
@@ -167,10 +177,10 @@ def test_a_clip_has_died_away_when_it_lies_sixty_decibels_under_its_loudest(tmp_
 def test_a_sound_that_ends_within_a_step_is_not_dying(tmp_path):
     """A step is a hundredth of a second; the last one has three samples, which are as loud as the others."""
     steady = 0.1 * (-1.0) ** np.arange(100 * round(RATE / 100) + 3)
-    assert listened(corpus_of(tmp_path, [steady, steady[::-1] / 2], rate=RATE)).dying == 0.0
+    assert corpus_content(corpus_of(tmp_path, [steady, steady[::-1] / 2], rate=RATE)).dying_share == 0.0
 
 
 def test_a_silent_clip_is_no_trouble(tmp_path):
-    heard = listened(corpus_of(tmp_path / "c", [np.zeros(5000), *map(noisy, range(4))], rate=RATE))
+    heard = corpus_content(corpus_of(tmp_path / "c", [np.zeros(5000), *map(noisy, range(4))], rate=RATE))
     assert heard.onsets == 1
     assert heard.short

@@ -103,15 +103,15 @@ def test_labels_are_the_corpus_s_and_stand_in_the_run(contest, digits):
 
 def test_the_checkpoints_of_the_last_validations_are_kept_and_can_be_gone_back_to(contest, often):
     run = contest("training.keep=2", "training.steps=5")
-    names = [path.name for path in sorted(run.kept.iterdir())]
+    names = [path.name for path in sorted(run.kept_checkpoints.iterdir())]
     assert names == ["step-000000004.ckpt", "step-000000005.ckpt"]
     network = FAMILIES["gan"].network(run.recipe)
-    assert checkpoint.restore(run.kept / names[0], network).step == 4
+    assert checkpoint.restore(run.kept_checkpoints / names[0], network).step == 4
     assert not any("keep" in line for line in (load_recipe("chroma-8").to_toml(), load_recipe("texture-10").to_toml()))
 
 
 def test_recipes_of_other_families_keep_none(contest):
-    assert contest().kept.is_dir()
+    assert contest().kept_checkpoints.is_dir()
     assert load_recipe("chroma-8").training.keep is None
 
 

@@ -11,8 +11,8 @@ from timbrel.train.corpus import loops as module
 from timbrel.train.corpus.build import build
 from timbrel.train.corpus.clip_table import LoopGrid
 from timbrel.train.corpus.content import are_loops
-from timbrel.train.corpus.loop_rendering import Kits, grooves, mixed, strokes
-from timbrel.train.corpus.loops import TempoEstimate, beat_of, fitted, has_beat, labelled_tempo, named_numbers
+from timbrel.train.corpus.loop_rendering import Kits, grooves, mix_loop, strokes
+from timbrel.train.corpus.loops import TempoEstimate, beat_of, fit_to_grid, has_beat, labelled_tempo, named_numbers
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.metrics.rhythm import f_measure, onset_seconds
 
@@ -105,19 +105,19 @@ def test_a_number_in_a_name_decides_between_a_tempo_and_its_half_or_double():
     assert beat_of(loop(84), RATE).beats == 8
     for name, tempo, beats in (("breaks168.wav", 168, 16), ("breaks84.wav", 84, 8), ("breaks168/a.wav", 168, 16)):
         found = beat_of(loop(84), RATE, name)
-        assert (found.tempo_bpm, found.beats, found.how) == (pytest.approx(tempo, rel=1e-3), beats, "from the name")
+        assert (found.tempo_bpm, found.beats, found.origin) == (pytest.approx(tempo, rel=1e-3), beats, "from the name")
         assert found.doubt == ""
 
 
 def test_beats_decide_where_two_of_them_repeat_better():
     """A kick, then a snare: what follows a beat later is another sound, two beats later the same."""
     found = beat_of(loop(150, hats=False), RATE, "breaks150.wav")
-    assert (found.tempo_bpm, found.beats, found.how) == (pytest.approx(150, rel=1e-3), 8, "from the name")
+    assert (found.tempo_bpm, found.beats, found.origin) == (pytest.approx(150, rel=1e-3), 8, "from the name")
 
 
 def test_a_number_near_the_tempo_of_whole_beats_takes_it_exactly():
     found = beat_of(loop(168.6, 16), RATE, "breaks165.wav")
-    assert (found.tempo_bpm, found.beats, found.how) == (pytest.approx(168.6, rel=1e-3), 16, "from the name")
+    assert (found.tempo_bpm, found.beats, found.origin) == (pytest.approx(168.6, rel=1e-3), 16, "from the name")
 
 
 def test_a_number_in_a_name_decides_where_the_loop_was_cut_between_beats():
@@ -125,21 +125,21 @@ def test_a_number_in_a_name_decides_where_the_loop_was_cut_between_beats():
     cut = whole[: round(15.6 / 16 * len(whole))]
     assert beat_of(cut, RATE) is None
     found = beat_of(cut, RATE, "breaks157.wav")
-    assert (found.tempo_bpm, found.beats, found.how) == (157, 16, "from the name")
+    assert (found.tempo_bpm, found.beats, found.origin) == (157, 16, "from the name")
     assert "15.60 beats at 157 bpm" in found.doubt
 
 
 @pytest.mark.parametrize("name", ["take 77.wav", "funk133.wav", "75_x.wav", "110 loop.wav", "112/loop.wav"])
 def test_a_number_that_does_not_fit_the_onsets_is_no_tempo(name):
     found = beat_of(loop(100), RATE, name)
-    assert (found.tempo_bpm, found.how) == (pytest.approx(100, rel=1e-3), "estimated")
+    assert (found.tempo_bpm, found.origin) == (pytest.approx(100, rel=1e-3), "estimated")
 
 
 @pytest.mark.parametrize("tempo", [78, 90, 103, 120, 137, 149])
 @pytest.mark.parametrize("beats", [4, 8, 16])
 def test_a_tempo_that_no_name_says_is_heard(tempo, beats):
     found = beat_of(loop(tempo, beats), RATE)
-    assert (found.tempo_bpm, found.beats, found.how) == (pytest.approx(tempo, rel=1e-3), beats, "estimated")
+    assert (found.tempo_bpm, found.beats, found.origin) == (pytest.approx(tempo, rel=1e-3), beats, "estimated")
 
 
 def test_five_and_a_third_seconds_are_eight_beats_and_not_sixteen():
@@ -161,8 +161,8 @@ def test_tempos_of_all_grooves_are_heard_as_they_were_played():
     table = grooves()
     kits = Kits(FONT, RATE, table)
     for number, groove in enumerate(table):
-        hits, kit = strokes(groove, False, np.random.default_rng(number)), kits.of(groove.kits[0])
-        found = beat_of(mixed(hits, kit, 32, 15 * RATE / groove.tempo_bpm, RATE), RATE)
+        hits, kit = strokes(groove, False, np.random.default_rng(number)), kits.kit(groove.kits[0])
+        found = beat_of(mix_loop(hits, kit, 32, 15 * RATE / groove.tempo_bpm, RATE), RATE)
         assert found.tempo_bpm == pytest.approx(groove.tempo_bpm, rel=1e-3), groove.name
 
 
@@ -190,7 +190,7 @@ def test_a_loop_whose_ends_were_cut_has_its_beat_still():
 @pytest.mark.parametrize("tempo", [80, 100, 117, 140])
 def test_a_stretched_loop_has_its_hits_on_the_grid_and_its_pitch(tempo):
     grid = LoopGrid(step_length=3072)
-    found = fitted(loop(tempo), RATE, TempoEstimate(tempo, 8, "estimated"), grid)
+    found = fit_to_grid(loop(tempo), RATE, TempoEstimate(tempo, 8, "estimated"), grid)
     assert len(found) == 32 * 3072
     there = np.arange(16) * 2 * 3072 / RATE
     heard = onset_seconds(np.concatenate([found, found]), RATE) - len(found) / RATE
@@ -206,10 +206,10 @@ def test_what_lies_on_the_grid_keeps_every_sample():
     for off in (0, 15):
         sound = loop(grid.tempo_bpm(RATE))
         beat = TempoEstimate(60 * RATE * 8 / (len(sound) + off), 8, "estimated")
-        kept = fitted(np.pad(sound, (0, off)), RATE, beat, grid)
+        kept = fit_to_grid(np.pad(sound, (0, off)), RATE, beat, grid)
         assert np.array_equal(kept, sound)
     beat = TempoEstimate(60 * RATE * 8 / (len(sound) + 40), 8, "estimated")
-    assert not np.array_equal(fitted(np.pad(sound, (0, 40)), RATE, beat, grid), sound)
+    assert not np.array_equal(fit_to_grid(np.pad(sound, (0, 40)), RATE, beat, grid), sound)
 
 
 def test_silence_before_the_first_hit_goes_unless_it_is_meant():
@@ -218,7 +218,7 @@ def test_silence_before_the_first_hit_goes_unless_it_is_meant():
     beat = TempoEstimate(grid.tempo_bpm(RATE), 8, "from the name")
     begin = int(np.argmax(np.abs(sound) > 0.01 * np.abs(sound).max()))
     for late, kept in ((800, True), (3000, False), (60, False)):
-        found = fitted(np.concatenate([np.zeros(late, np.float32), sound]), RATE, beat, grid)
+        found = fit_to_grid(np.concatenate([np.zeros(late, np.float32), sound]), RATE, beat, grid)
         assert np.argmax(np.abs(found) > 0.01 * np.abs(sound).max()) == (0 if kept else late + begin)
 
 
@@ -226,7 +226,7 @@ def test_a_loop_that_lacks_its_end_is_filled_up_to_whole_beats():
     grid = LoopGrid(step_length=3072)
     tempo = grid.tempo_bpm(RATE)
     sound = loop(tempo)[:-3000]
-    found = fitted(sound, RATE, beat_of(sound, RATE, f"{tempo:.2f} bpm.wav"), grid)
+    found = fit_to_grid(sound, RATE, beat_of(sound, RATE, f"{tempo:.2f} bpm.wav"), grid)
     assert len(found) == 32 * 3072
     assert not found[-2900:].any()
 
@@ -302,11 +302,11 @@ def test_loops_are_heard_as_loops_and_other_sounds_are_not(tmp_path):
 
     loops = heard("loops", [loop(tempo, seed=tempo) for tempo in (85, 100, 120, 140)])
     assert loops.loops
-    assert loops.why == "100 % of 4 clips of 4.4 s have a steady beat"
+    assert loops.reason == "100 % of 4 clips of 4.4 s have a steady beat"
     assert not heard("rain", [noise()] * 3).loops
     hits = are_loops(drums(tmp_path / "hits", each=4))
     assert not hits.loops
-    assert hits.why == "clips last 0.4 s, loops 1.5 s and more"
+    assert hits.reason == "clips last 0.4 s, loops 1.5 s and more"
 
 
 def test_an_even_scale_is_notes_though_it_has_a_beat(tmp_path):
@@ -318,7 +318,7 @@ def test_an_even_scale_is_notes_though_it_has_a_beat(tmp_path):
     assert has_beat(scale, RATE)
     found = are_loops(corpus_of(tmp_path / "scale", [scale] * 2, rate=RATE, pitched=True))
     assert not found.loops
-    assert "of the sound has a pitch" in found.why
+    assert "of the sound has a pitch" in found.reason
 
 
 def test_a_value_that_no_grid_has_makes_a_corpus_damaged(folder, tmp_path):

@@ -132,7 +132,7 @@ def test_clips_are_the_rows_of_their_columns(corpus):
     assert clips.take(np.array([3, 1])) == [clips[3], clips[1]]
     assert clips.take(clips.lengths > 0) == clips
     assert clips[-1] == clips[len(clips) - 1]
-    assert clips.without(clips[1:]) == [clips[0]]
+    assert clips.excluding(clips[1:]) == [clips[0]]
     assert [len(opened.clips(split)) for split in ("train", "val", "test")] == [8, 1, 1]
     for clip, peak in zip(clips, clips.peaks, strict=True):
         assert peak == np.abs(opened.samples(clip)).max()
@@ -147,8 +147,8 @@ def test_many_clips_open_in_little_memory_and_not_one_by_one(tmp_path, monkeypat
         "start": np.arange(count, dtype="<i8"),
         "length": np.ones(count, "<i8"),
     }
-    names = Texts.of(f"a/{number}" for number in range(count))
-    table = Table.of(ClipTable(numbers, dict.fromkeys(TEXTS, names)), np.zeros(count, np.float32), [])
+    names = Texts.encode(f"a/{number}" for number in range(count))
+    table = Table.from_clips(ClipTable(numbers, dict.fromkeys(TEXTS, names)), np.zeros(count, np.float32), [])
     np.zeros(count, "<f4").tofile(tmp_path / "audio-00000.f32")
     manifest = Manifest(
         name="many", rate=8000, shards=[Shard(file="audio-00000.f32", length=count)], table="", report=CorpusReport()

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.train.corpus.content import surveyed
+from timbrel.train.corpus.content import survey_sounds
 
 from .sounds import sine, write
 from .struck import tom
@@ -35,7 +35,7 @@ def test_what_cannot_become_an_instrument_is_refused_with_what_to_do(tmp_path, s
     for name, samples in sounds.items():
         write(tmp_path / "sounds" / name, samples)
     with pytest.raises(UserError) as caught:
-        surveyed([tmp_path / "sounds"])
+        survey_sounds([tmp_path / "sounds"])
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -43,7 +43,7 @@ def test_what_cannot_become_an_instrument_is_refused_with_what_to_do(tmp_path, s
 def test_files_that_cannot_be_read_are_refused_with_their_reason(tmp_path):
     (tmp_path / "text.wav").write_text("this is no sound")
     with pytest.raises(UserError, match=r"1 unreadable \(text\.wav: "):
-        surveyed([tmp_path])
+        survey_sounds([tmp_path])
 
 
 @pytest.mark.parametrize(
@@ -57,29 +57,29 @@ def test_files_that_cannot_be_read_are_refused_with_their_reason(tmp_path):
 def test_sounds_that_can_be_used_are_counted(tmp_path, sounds, line):
     for name, samples in sounds.items():
         write(tmp_path / name, samples)
-    assert surveyed([tmp_path]) == line
+    assert survey_sounds([tmp_path]) == line
 
 
 def test_rates_are_named(tmp_path):
     for rate in (96000, 22050):
         write(tmp_path / f"{rate}.wav", rate=rate)
-    assert surveyed([tmp_path]) == "2 sounds, 1.0 s, 22050 Hz and 96000 Hz"
+    assert survey_sounds([tmp_path]) == "2 sounds, 1.0 s, 22050 Hz and 96000 Hz"
 
 
 def test_one_note_alone_can_become_a_texture(tmp_path):
     write(tmp_path / "a.wav", sine(220, 4.0))
-    assert surveyed([tmp_path], alone=True) == "1 sound, 4.0 s, 44100 Hz"
+    assert survey_sounds([tmp_path], alone=True) == "1 sound, 4.0 s, 44100 Hz"
 
 
 def test_only_as_many_files_are_decoded_as_it_takes(tmp_path, monkeypatch):
     for number in range(6):
         write(tmp_path / f"{number}.wav", tom(number))
     decoded = []
-    mono = surveyed.__globals__["SoundFile"].mono
+    mono = survey_sounds.__globals__["SoundFile"].mono
     monkeypatch.setattr(
-        surveyed.__globals__["SoundFile"], "mono", lambda self, rate: decoded.append(self) or mono(self, rate)
+        survey_sounds.__globals__["SoundFile"], "mono", lambda self, rate: decoded.append(self) or mono(self, rate)
     )
-    surveyed([tmp_path])
+    survey_sounds([tmp_path])
     assert len(decoded) == 2
 
 

@@ -199,7 +199,7 @@ def test_the_likelihood_is_least_at_the_filter_that_the_noise_came_through():
     taps = scipy.signal.firwin2(65, [0, 0.1, 0.4, 1], [1, 1, 0.2, 0.1])
     white = np.random.default_rng(0).standard_normal((4000, LENGTH + 64)) * 0.1
     windows = torch.from_numpy(scipy.signal.lfilter(taps, 1, white)[:, 64:].astype(np.float32))
-    decoded = torch.zeros(1, domain.decoded, requires_grad=True)
+    decoded = torch.zeros(1, domain.output_width, requires_grad=True)
     adam = torch.optim.Adam([decoded], lr=0.04)
     for step in range(200):
         part = windows[step % 40 * 100 :][:100]
@@ -219,7 +219,7 @@ def test_the_envelope_follows_where_a_burst_lies_in_the_grain():
     domain = NoiseDomain(RATE, LENGTH, 20, 16)
     burst = np.where((np.arange(LENGTH) > 600) & (np.arange(LENGTH) < 700), 1.0, 0.05)
     windows = noise(4000) * torch.from_numpy(burst.astype(np.float32))
-    decoded = torch.zeros(1, domain.decoded, requires_grad=True)
+    decoded = torch.zeros(1, domain.output_width, requires_grad=True)
     adam = torch.optim.Adam([decoded], lr=0.03)
     for step in range(300):
         part = windows[step % 40 * 100 :][:100]

@@ -79,6 +79,6 @@ def test_clips_that_are_dealt_anew_stay_so_in_the_file_and_its_report(corpus_of)
         assert [clip.split for clip in found.clips()] == ["train", "test", "train"]
         assert found.report.split_clips == {"train": 2, "test": 1}
         assert found.report.split_seconds == {"train": pytest.approx(2 * 8192 / RATE), "test": 8192 / RATE}
-    whole = dealt.whole()
+    whole = dealt.all_for_training()
     assert len(whole.clips("train")) == 3
     assert [clip.split for clip in Corpus.open(corpus.folder).clips()] == ["train", "test", "train"]

@@ -145,7 +145,7 @@ def test_peaks_that_are_off_by_as_many_hertz_count_by_their_numbers():
     ours, plain = [], []
     for _ in range(200):
         off = places + rng.normal(0, 0.3, len(places))
-        ours.append(stiffs._fitted(number, off)[1])
+        ours.append(stiffs._fit_string(number, off)[1])
         slope, base = np.polyfit(number.astype(float) ** 2, np.square(off / number), 1)
         plain.append(slope / base)
     assert np.mean(ours) == pytest.approx(3e-4, rel=0.01)

@@ -98,7 +98,7 @@ def test_the_penalty_comes_at_every_sixteenth_step_and_in_validation_always():
     found = []
     for _ in range(2 * PENALTY_STEPS):
         found.append(float(network.criticism(clips(), LABELS, chance())["penalty"].detach()))
-        network.moved()
+        network.follow_weights()
     assert found == pytest.approx(([PENALTY_STEPS * slope] + (PENALTY_STEPS - 1) * [0]) * 2, rel=1e-4)
     assert float(network.eval().criticism(clips(), LABELS, chance())["penalty"].detach()) == pytest.approx(slope)
     network.steps += 1

@@ -276,10 +276,10 @@ def test_reports_say_where_it_is_and_when_it_ends(train, monkeypatch):
     train("tuned-8", options=RunOptions("cpu", on_report=reports.append))
     assert len(reports) > 3
     assert [r.step for r in reports] == sorted({r.step for r in reports})
-    assert all(r.done == pytest.approx(r.step / 60) for r in reports)
+    assert all(r.budget_share == pytest.approx(r.step / 60) for r in reports)
     assert all(r.loss > 0 and r.examples_per_second > 0 for r in reports)
     # The clock ticks a steady number of times a step, so the time left falls straight to zero.
-    ends = [r.seconds_left / (1 - r.done) for r in reports if r.done < 1]
+    ends = [r.seconds_left / (1 - r.budget_share) for r in reports if r.budget_share < 1]
     assert max(ends) < 1.5 * min(ends)
 
 

@@ -8,7 +8,16 @@ import torch
 from timbrel.host.engines.clip.synthesis import SpectraSound
 from timbrel.host.errors import UserError
 from timbrel.train.families import FAMILIES
-from timbrel.train.families.loops.data import LATE, THIN, THINNER, loops, retimed, sliced, taken, tilted
+from timbrel.train.families.loops.data import (
+    OFFBEAT_DELAYS,
+    THIN,
+    THINNER,
+    extract_slices,
+    loops,
+    retimed,
+    sliced,
+    tilted,
+)
 from timbrel.train.families.loops.network import LoopNetwork, SliceFeatures, harmonics, medoids
 from timbrel.train.families.loops.synthesis import joined, sound_of
 from timbrel.train.families.recipes import load_recipe
@@ -89,7 +98,7 @@ def test_where_slices_are_not_alike_their_powers_add_up_to_one():
 def test_sequences_go_round_their_loop_from_each_bar_on(corpus):
     recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", ["network.bars=3"]), corpus)
     assert len(FAMILIES["loops"].data(corpus, recipe, corpus.folder, False)) == 24
-    slices = taken(corpus, loops(corpus, "train", recipe), recipe)
+    slices = extract_slices(corpus, loops(corpus, "train", recipe), recipe)
     first, second = slices.take_slices(np.array([0, 1]), 48, np.zeros(2, np.int64))
     assert len(first) == 48
     assert torch.equal(first[:16], first[32:])
@@ -99,18 +108,18 @@ def test_sequences_go_round_their_loop_from_each_bar_on(corpus):
 
 def test_what_follows_is_straight_and_what_is_heard_and_fed_are_variants_of_it(corpus):
     recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", SMALL), corpus)
-    slices = taken(corpus, loops(corpus, "train", recipe), recipe)
+    slices = extract_slices(corpus, loops(corpus, "train", recipe), recipe)
     data = FAMILIES["loops"].data(corpus, recipe, corpus.folder, False)
     chosen = np.repeat(np.arange(4), 64)
     told, heard, fed, tilts, late, density = data.batch(chosen, np.random.default_rng(1))
-    kinds = [slices.take_slices(chosen, BAR, np.full(256, number)) for number in range(len(LATE))]
+    kinds = [slices.take_slices(chosen, BAR, np.full(256, number)) for number in range(len(OFFBEAT_DELAYS))]
     are = [torch.stack([(given == kind).all(2).all(1) for kind in kinds]) for given in (told, heard, fed)]
     assert torch.equal(are[0].any(0), torch.ones(256, dtype=torch.bool))
     thin = late.isnan()
     assert 0.3 < thin.float().mean() < 0.5
     assert are[0][0][~thin].all()
     assert are[0][-2:].any(0)[thin].all()
-    assert (are[1][LATE.index(0.3)] == ((late - 0.3).abs() < 1e-6))[chosen % 2 == 0].all()
+    assert (are[1][OFFBEAT_DELAYS.index(0.3)] == ((late - 0.3).abs() < 1e-6))[chosen % 2 == 0].all()
     other = (are[2] != are[1]).any(0).float().mean()
     assert other > 0.6
     assert np.corrcoef(tilts.T)[0, 1] == pytest.approx(0, abs=0.15)
@@ -169,7 +178,7 @@ def test_of_silence_nothing_is_heard_and_loud_slices_stay_loud(tmp_path):
     for clip in corpus.clips():
         sound = corpus.samples(clip)
         with torch.no_grad():
-            codes = network.coded(taken(corpus, [clip], recipe).raw[0].float())
+            codes = network.coded(extract_slices(corpus, [clip], recipe).raw[0].float())
         given = sound_of(network, recipe, codes)
         levels = [np.sqrt(np.square(part.reshape(-1, STEP)).mean(1)) for part in (sound, given)]
         silent, loud = levels[0] < 1e-6, levels[0] > 0.1 * levels[0].max()
@@ -198,8 +207,8 @@ def test_a_choice_with_noise_is_drawn_nearly_as_a_softmax_draws(corpus):
     with torch.no_grad():
         asked = torch.softmax(network.chances(after), 1)[0]
         noise = torch.randn(40000, len(asked), generator=torch.Generator().manual_seed(4))
-        drawn = torch.bincount(network.drawn(after, noise, steered), minlength=len(asked)) / len(noise)
-        assert int(network.drawn(after, 0 * noise[:1], steered)) == int(asked.argmax())
+        drawn = torch.bincount(network.sample_prototypes(after, noise, steered), minlength=len(asked)) / len(noise)
+        assert int(network.sample_prototypes(after, 0 * noise[:1], steered)) == int(asked.argmax())
     assert 0.5 * float((drawn - asked).abs().sum()) < 0.03  # total variation; normal noise of Gumbel's deviation has .1
     entropies = [float(-(p * p.clamp_min(1e-9).log()).sum()) for p in (drawn, asked)]
     assert abs(entropies[0] - entropies[1]) < 0.1
@@ -214,7 +223,7 @@ def test_codes_of_dense_loops_favour_hits_and_codes_of_others_what_goes_on(corpu
         for asked in (-1.5, 0.0, 1.5):
             network.density.weight.zero_()
             network.density.bias.fill_(asked)
-            hits.append(float(network.hits[network.drawn(after, noise, torch.zeros(4000, 4))].mean()))
+            hits.append(float(network.hits[network.sample_prototypes(after, noise, torch.zeros(4000, 4))].mean()))
     assert hits[0] < hits[1] - 0.5 < hits[2] - 1.0
     ends = network.prototypes[torch.stack([network.hits.argmax(), network.hits.argmin()])]
     levels = network.features.parts(network.features.bounded(network.decoded(ends)))[1].detach().numpy()
@@ -238,7 +247,7 @@ def test_codes_of_a_stretch_played_on_lie_at_slices_and_do_not_stand(network):
     far = torch.cdist(made.flatten(0, 1), network.prototypes).min(1).values
     apart = torch.cdist(network.prototypes, network.prototypes)
     assert far.max() < apart.max() / 2
-    chosen = network.chosen(made)
+    chosen = network.nearest_prototypes(made)
     assert all(len(part.unique()) > 4 for part in chosen.split(100, 1))
     assert not torch.equal(chosen[0], chosen[1])
     cold = [network.continued(seed, steered, 40, 0.0, torch.Generator().manual_seed(n)) for n in (1, 2)]

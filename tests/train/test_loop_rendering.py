@@ -21,7 +21,7 @@ from timbrel.train.corpus.loop_rendering import (
     Kits,
     Stroke,
     grooves,
-    mixed,
+    mix_loop,
     render_loops,
     split_of,
     strokes,
@@ -132,7 +132,7 @@ def test_chance_moves_velocities_and_nothing_else():
 def test_hits_lie_on_their_samples_and_ring_over_the_end_into_the_beginning():
     tail = np.linspace(1, 0, 3000, endpoint=False, dtype=np.float32)
     kit = Kit({(36, level): tail * (level / 120) ** 2 for level in LEVELS})
-    found = mixed([Stroke(0, 36, 120), Stroke(6.5, 36, 60)], kit, 8, 500, RATE)
+    found = mix_loop([Stroke(0, 36, 120), Stroke(6.5, 36, 60)], kit, 8, 500, RATE)
     expected = np.zeros(4000)
     for first, gain in ((0, 1.0), (3250, 0.25)):
         expected[(first + np.arange(3000)) % 4000] += gain * tail
@@ -142,7 +142,7 @@ def test_hits_lie_on_their_samples_and_ring_over_the_end_into_the_beginning():
 def test_a_hat_that_closes_ends_the_open_one_also_across_the_end():
     held = np.ones(3 * RATE, np.float32)
     kit = Kit({(46, level): held for level in LEVELS} | {(42, level): 0 * held for level in LEVELS})
-    found = mixed([Stroke(0, 42, 124), Stroke(6, 46, 124), Stroke(4, 42, 124)], kit, 8, 1000, RATE)
+    found = mix_loop([Stroke(0, 42, 124), Stroke(6, 46, 124), Stroke(4, 42, 124)], kit, 8, 1000, RATE)
     fade = round(0.015 * RATE)
     assert not found[fade:6000].any()
     assert np.ptp(found[6000:]) == 0 < found[6000]
@@ -153,7 +153,7 @@ def test_a_hat_that_closes_ends_the_open_one_also_across_the_end():
 def test_a_loop_sounds_as_fluidsynth_plays_the_same_strokes(tmp_path):
     """A MIDI file of the groove played three times, the second of which is compared with the loop."""
     hits, step_seconds = strokes(groove("rock eighths"), False, np.random.default_rng(0)), 0.14
-    found = mixed(hits, Kits(FONT, 44100, GROOVES[:1]).of(0), 32, step_seconds * 44100, 44100)
+    found = mix_loop(hits, Kits(FONT, 44100, GROOVES[:1]).kit(0), 32, step_seconds * 44100, 44100)
     track, now = mido.MidiTrack([mido.Message("program_change", channel=9, program=0)]), 0
     for start in (0, 32, 64):
         for hit in hits:
@@ -173,7 +173,7 @@ def test_a_loop_sounds_as_fluidsynth_plays_the_same_strokes(tmp_path):
 def test_a_velocity_that_was_not_played_is_as_loud_as_fluidsynth_plays_it():
     pairs = [(38, 85), (36, 115), (42, 55)]
     heard = dict(play_notes(fluidsynth(), FONT, 9, 0, pairs, 0.5, RATE))
-    kit = Kits(FONT, RATE, GROOVES[:1]).of(0)
+    kit = Kits(FONT, RATE, GROOVES[:1]).kit(0)
     for key, velocity in pairs:
         given, asked = kit.sound(key, velocity)[: RATE // 4], heard[key, velocity][: RATE // 4]
         assert 20 * np.log10(given.std() / asked.std()) == pytest.approx(0, abs=1.0)

@@ -224,7 +224,7 @@ def test_a_note_in_a_melodys_name_corrects_none_of_its_octaves(tmp_path):
 def test_without_being_asked_a_melody_stays_whole(sounds, tmp_path):
     report = build([sounds], tmp_path / "corpus")
     assert (report.clips, report.melodies) == (2, {})
-    assert melodic_share(Corpus.open(tmp_path / "corpus").whole()) == 0.5
+    assert melodic_share(Corpus.open(tmp_path / "corpus").all_for_training()) == 0.5
 
 
 def test_notes_have_the_split_that_a_file_gives_their_recording(sounds, tmp_path):

@@ -256,4 +256,4 @@ def test_a_run_of_before_is_built_on_none(small_run, tmp_path):
     fields = json.loads(file.read_text(encoding="utf-8"))
     assert fields.pop("others") == {}
     file.write_text(json.dumps(fields), encoding="utf-8")
-    assert Run.open(tmp_path / "run").others() == {}
+    assert Run.open(tmp_path / "run").source_runs() == {}

@@ -10,7 +10,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.units import midi_to_hz
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.families import FAMILIES
-from timbrel.train.families.partials.data import PartialsData, PartialsRows, pieces, rows, shifted, taken
+from timbrel.train.families.partials.data import PartialsData, PartialsRows, measure_levels, pieces, rows, shifted
 from timbrel.train.families.partials.network import Bands, PartialsAutoencoder, magnitudes
 from timbrel.train.families.recipes import load_recipe
 
@@ -37,7 +37,7 @@ def tone(pitch, noise=0.0, seed=0, heights_db=HEIGHTS_DB):
 @pytest.mark.parametrize("pitch", [43, 55.3, 60, 71.8, 84, 95])
 def test_harmonics_are_as_high_as_they_were_made_beside_each_other(pitch):
     sound, there = tone(pitch, noise=1e-4)
-    [levels] = taken(sound[np.newaxis].astype(np.float32), np.array([pitch]), FRAMES)
+    [levels] = measure_levels(sound[np.newaxis].astype(np.float32), np.array([pitch]), FRAMES)
     found = levels[: len(there)][there]
     assert found - found[0] == pytest.approx(HEIGHTS_DB[there], abs=0.6)
     power = 1.5 * np.sum(10 ** (found / 10))
@@ -49,7 +49,7 @@ def test_harmonics_are_as_high_as_they_were_made_beside_each_other(pitch):
 def test_an_offset_of_a_recording_is_no_part_of_a_row(offset):
     sound, _ = tone(60, noise=0.003)
     [plain], [shifted_up] = (
-        taken((sound + by)[np.newaxis].astype(np.float32), np.array([60]), FRAMES) for by in (0, offset)
+        measure_levels((sound + by)[np.newaxis].astype(np.float32), np.array([60]), FRAMES) for by in (0, offset)
     )
     assert shifted_up == pytest.approx(plain, abs=0.1)
     bands = Bands(FRAMES)
@@ -61,7 +61,7 @@ def test_an_offset_of_a_recording_is_no_part_of_a_row(offset):
 @pytest.mark.parametrize("pitch", [55, 72])
 def test_noise_between_harmonics_is_as_strong_as_it_was_made(pitch):
     frames = np.stack([tone(pitch, noise=0.05, seed=seed)[0] for seed in range(40)]).astype(np.float32)
-    levels = taken(frames, np.full(40, pitch), FRAMES)
+    levels = measure_levels(frames, np.full(40, pitch), FRAMES)
     power = np.mean(10 ** (levels[:, FRAMES.harmonics :] / 10), axis=0)
     spectra = np.abs(np.fft.rfft(frames * np.hanning(LENGTH + 1)[:-1])) ** 2
     asked = 0.05**2 * 0.375 * LENGTH / spectra.sum(1).mean()  # of a bin of white noise under a Hann window
@@ -84,7 +84,7 @@ def test_a_shifted_row_is_that_of_the_sound_played_faster_or_slower(semitones):
 
     def row(sound, pitch):
         frames = sound[: len(sound) // LENGTH * LENGTH].reshape(-1, LENGTH)
-        levels = taken(frames.astype(np.float32), np.full(len(frames), pitch), FRAMES)
+        levels = measure_levels(frames.astype(np.float32), np.full(len(frames), pitch), FRAMES)
         return 10 * np.log10(np.mean(10 ** (levels / 10), axis=0))[np.newaxis].astype(np.float32)
 
     found = shifted(row(noise, 60.0), np.array([semitones]), FRAMES)[0, FRAMES.harmonics :]
@@ -100,7 +100,7 @@ def test_bands_of_a_row_are_librosas_of_its_sound(pitch):
     power = np.abs(np.fft.rfft(sound * np.hanning(LENGTH + 1)[:-1])) ** 2
     mel = librosa.filters.mel(sr=RATE, n_fft=LENGTH, n_mels=64, norm=None)
     asked = 10 * np.log10(mel @ power / power.sum())
-    row = torch.from_numpy(taken(sound[np.newaxis].astype(np.float32), np.array([pitch]), FRAMES))
+    row = torch.from_numpy(measure_levels(sound[np.newaxis].astype(np.float32), np.array([pitch]), FRAMES))
     bands = Bands(FRAMES)
     [found] = bands(magnitudes(row), torch.tensor([float(pitch)])).numpy()
     loud = asked > -40
@@ -204,7 +204,9 @@ def test_a_partial_between_harmonics_counts_as_noise_of_its_power():
     sound, _ = tone(60)
     time = np.arange(LENGTH) / RATE
     other = sound + 0.1 * np.cos(2 * np.pi * midi_to_hz(60) * 10.5 * time)
-    plain, found = taken(np.stack([sound, other]).astype(np.float32), np.full(2, 60.0), FRAMES)[:, FRAMES.harmonics :]
+    plain, found = measure_levels(np.stack([sound, other]).astype(np.float32), np.full(2, 60.0), FRAMES)[
+        :, FRAMES.harmonics :
+    ]
     edges, hz = np.array(FRAMES.edges_hz), midi_to_hz(60) * 10.5
     band = int(np.searchsorted(edges, hz)) - 1
     hertz = np.fft.rfftfreq(LENGTH, 1 / RATE)

@@ -117,7 +117,7 @@ def test_mean_and_deviation_of_each_position_are_those_of_all_frames(corpus, nam
     if name == "sequence-fft":  # no part of a real sound is imaginary at 0 Hz and at the highest
         assert np.all(frames.std(0)[[LENGTH // 2 + 1, -1]] < 1e-9)
     given = torch.from_numpy(np.concatenate([cut(corpus, piece, asked.frames) for piece in data.train]))
-    assert torch.allclose(standard.back(standard(given)), given, atol=1e-5)
+    assert torch.allclose(standard.to_samples(standard(given)), given, atol=1e-5)
     seen = standard(given)
     assert torch.allclose(seen.mean(0), torch.zeros(standard.width), atol=1e-3)
 
@@ -128,7 +128,7 @@ def test_without_restoring_one_deviation_serves_all_positions():
     standard.deviation.copy_(torch.linspace(1, 3, LENGTH))
     frames = torch.randn(4, LENGTH)
     usual = np.sqrt(np.mean(np.linspace(1, 3, LENGTH) ** 2))
-    assert torch.allclose(standard.back(frames, restored=False), frames * usual, rtol=1e-4)
+    assert torch.allclose(standard.to_samples(frames, restored=False), frames * usual, rtol=1e-4)
 
 
 # ---- what is learned
@@ -240,7 +240,7 @@ def test_own_frames_come_in_by_a_share_that_grows_and_rest_stays_rest():
     shares = []
     for step in (0, 5, 10, 1000):
         network.steps.fill_(step)
-        fed = network._disturbed(true, codes, torch.Generator().manual_seed(step))
+        fed = network._disturb_inputs(true, codes, torch.Generator().manual_seed(step))
         is_own = (fed == own).all(2)[:, 1:]
         assert torch.equal(fed[:, 1:][~is_own], true[:, 1:][~is_own])
         assert torch.all(fed[:, 0] == 0)
@@ -252,7 +252,7 @@ def test_noise_is_added_to_what_is_fed_in_training_alone(corpus):
     asked = recipe("network.noise=0.3")
     network = network_of("network.noise=0.3")
     true, codes = delayed(torch.randn(40, 30, LENGTH)), torch.zeros(40, 2)
-    added = network._disturbed(true, codes, torch.Generator().manual_seed(0)) - true
+    added = network._disturb_inputs(true, codes, torch.Generator().manual_seed(0)) - true
     assert torch.all(added[:, 0] == 0)
     assert float(added[:, 1:].std()) == pytest.approx(0.3, rel=0.02)
     batch = [part.double() if part.is_floating_point() else part for part in batch_of(corpus, network, asked)]
@@ -277,7 +277,7 @@ def test_a_few_sounds_are_learned_by_heart_and_follow_from_their_codes(tmp_path,
     with torch.no_grad():
         assert float(network.reconstruction(sounds, counts, numbers, torch.Generator())["mean_square"]) < 0.02
     rest = torch.zeros(3, 0, network.standard.width)
-    made = network.standard.back(network.continued(rest, network.codes(numbers), sounds.shape[1])).numpy()
+    made = network.standard.to_samples(network.continued(rest, network.codes(numbers), sounds.shape[1])).numpy()
     for piece, frames in zip(data.train, made, strict=True):
         sound = corpus.samples(piece.clip)
         given = joined(frames, HOP)[: len(sound)]

@@ -28,7 +28,7 @@ def write(folder: Path, text: str, *sounds: str) -> Path:
 def read(folder: Path, text: str, *names: str) -> list[SfzSample | None]:
     """Return the samples of files by their names in the folder."""
     found = sfz_samples([write(folder, text)])
-    return [found.of(folder / name) for name in names]
+    return [found.sample(folder / name) for name in names]
 
 
 def test_regions_inherit_from_groups_masters_and_global(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_the_first_region_of_a_sample_counts_in_the_instrument_and_the_corpus(tm
     text += "<region> sample=../s/b.wav trigger=release\n<region> sample=b.wav key=58\n"
     folder = write(tmp_path / "s", text, "a.wav", "b.wav")
     found = sfz_samples([folder])
-    assert (found.of(folder / "a.wav"), found.of(folder / "b.wav")) == (SfzSample(57, None, ""), None)
+    assert (found.sample(folder / "a.wav"), found.sample(folder / "b.wav")) == (SfzSample(57, None, ""), None)
     assert [found.is_release(folder / name) for name in ("a.wav", "b.wav", "c.wav")] == [False, True, False]
     build([folder], tmp_path / "corpus", rate=RATE, split="1/0/0")
     assert [(clip.name, clip.key) for clip in Corpus.open(tmp_path / "corpus").clips()] == [("a.wav", 57)]

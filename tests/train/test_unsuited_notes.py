@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from timbrel.host.errors import UserError
 from timbrel.train.corpus.build import build
-from timbrel.train.corpus.content import changes_colour, one_note_share, surveyed, unsuited_notes
+from timbrel.train.corpus.content import changes_colour, one_note_share, survey_sounds, unsuited_notes
 from timbrel.train.corpus.store import Corpus
 
 RATE = 44100
@@ -98,8 +98,8 @@ def test_notes_are_not_warned_of(corpus_of):
 def test_one_note_that_changes_colour_is_refused_with_the_family_that_keeps_its_colours(tmp_path):
     soundfile.write(tmp_path / "sweep.wav", sweep(), RATE)
     with pytest.raises(UserError, match=r"one note that changes colour: A2, .*; give --family grain"):
-        surveyed([tmp_path / "sweep.wav"])
-    assert "1 sound" in surveyed([tmp_path / "sweep.wav"], alone=True)
+        survey_sounds([tmp_path / "sweep.wav"])
+    assert "1 sound" in survey_sounds([tmp_path / "sweep.wav"], alone=True)
 
 
 def test_a_decaying_note_and_silence_do_not_change_colour():

@@ -246,7 +246,7 @@ def test_mean_weights_are_those_of_a_plain_loop():
         with torch.no_grad():
             for parameter in network.generator.parameters():
                 parameter.add_(0.01 * torch.randn(parameter.shape, generator=chance(step)))
-        network.moved()
+        network.follow_weights()
         now = torch.cat([p.detach().flatten().double() for p in network.generator.parameters()])
         kept = min(0.9, step / (step + 10))
         expected = now if expected is None else kept * expected + (1 - kept) * now
@@ -280,7 +280,7 @@ def test_mean_weights_are_in_the_checkpoint_and_take_no_part_in_training(tmp_pat
     }
     moved = {id(p) for o in optimizers.values() for group in o.param_groups for p in group["params"]}
     assert not moved & {id(p) for p in network.averaged.parameters()}
-    network.moved()
+    network.follow_weights()
     checkpoint.save(tmp_path / "a.ckpt", network, optimizers, checkpoint.Progress(3))
     other = wavegan("network.average=0.9")
     checkpoint.restore(tmp_path / "a.ckpt", other)
@@ -291,6 +291,6 @@ def test_mean_weights_are_in_the_checkpoint_and_take_no_part_in_training(tmp_pat
 
 def test_without_them_there_is_one_generator():
     network = wavegan()
-    network.moved()
+    network.follow_weights()
     assert network.averaged is None
     assert not any("averaged" in name for name in network.state_dict())

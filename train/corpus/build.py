@@ -15,7 +15,18 @@ from ...host.errors import Failure, UserError
 from ...host.files import check_new_folder, claimed
 from ...host.workers import task_runner
 from .chunks import Chunk, ReadClip, ReadingSettings, ReadSound, SoundToRead, chunks_of, known_chunk, read_chunk
-from .clip_table import AGAIN, FLOAT, MANIFEST, NO_DIGEST, SPLITS, Clip, Samples, SourceFile, Split, recording_of
+from .clip_table import (
+    CONTINUE_HINT,
+    FLOAT,
+    MANIFEST,
+    NO_DIGEST,
+    SPLITS,
+    Clip,
+    Samples,
+    SourceFile,
+    Split,
+    recording_of,
+)
 from .file_names import Names, velocities
 from .loops import append_loops
 from .named_pitches import settle_octaves, take_named_pitches
@@ -45,29 +56,29 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
 
 
 def assign(
-    groups: Mapping[str, str], fractions: Sequence[float], seed: int, known: Sequence[Clip] = ()
+    groups: Mapping[str, str], fractions: Sequence[float], seed: int, base_clips: Sequence[Clip] = ()
 ) -> dict[str, Split]:
     """Return splits by clip name; ``groups``, by clip name, stay whole.
 
-    The first shuffled group goes to train, each further one to the split furthest below its share. ``known`` clips
+    The first shuffled group goes to train, each further one to the split furthest below its share. ``base_clips``
     count, and attract new ones of their groups.
     """
     sizes = Counter(groups.values())
     order = sorted(sizes)
     random.Random(seed).shuffle(order)
-    lacking = [fraction * (len(groups) + len(known)) for fraction in fractions]
-    chosen: dict[str, Split] = {}
-    for clip in known:
-        chosen[clip.group] = clip.split
-        lacking[SPLITS.index(clip.split)] -= 1
+    missing_clips = [fraction * (len(groups) + len(base_clips)) for fraction in fractions]
+    split_by_group: dict[str, Split] = {}
+    for clip in base_clips:
+        split_by_group[clip.group] = clip.split
+        missing_clips[SPLITS.index(clip.split)] -= 1
     for group in order:
-        if group in chosen:
-            lacking[SPLITS.index(chosen[group])] -= sizes[group]
+        if group in split_by_group:
+            missing_clips[SPLITS.index(split_by_group[group])] -= sizes[group]
             continue
-        index = lacking.index(max(lacking)) if chosen else 0
-        chosen[group] = SPLITS[index]
-        lacking[index] -= sizes[group]
-    return {name: chosen[group] for name, group in groups.items()}
+        index = missing_clips.index(max(missing_clips)) if split_by_group else 0
+        split_by_group[group] = SPLITS[index]
+        missing_clips[index] -= sizes[group]
+    return {name: split_by_group[group] for name, group in groups.items()}
 
 
 class _SplitFile(BaseModel):
@@ -93,8 +104,8 @@ def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
         for name in getattr(listed, split):
             if splits.setdefault(name, split) != split:
                 raise UserError(f"split file {path} lists {name!r} under {splits[name]} and {split}; list it once")
-    places = ((name, splits.get(name) or splits.get(PurePosixPath(name).name)) for name in names)
-    return {name: split for name, split in places if split}
+    name_splits = ((name, splits.get(name) or splits.get(PurePosixPath(name).name)) for name in names)
+    return {name: split for name, split in name_splits if split}
 
 
 _RATES = (8000, 192000)  # Hz: from telephones to the fastest sound cards
@@ -148,33 +159,33 @@ def build(
     """
     rate_hz = _rate(rate, destination, append)
     names, shortest = Names(group, label), _shortest(shortest_seconds, rate_hz)
-    say = progress or no_progress
+    report_progress = progress or no_progress
     fractions = None if split.endswith(".json") else parse_fractions(split)
-    sampled = sfz_samples(sources)
-    found = {name: path for name, path in some_sounds(sources).items() if not sampled.is_release(path)}
-    if not found:
+    sfz = sfz_samples(sources)
+    sounds = {name: path for name, path in some_sounds(sources).items() if not sfz.is_release(path)}
+    if not sounds:
         raise UserError(f"all sounds of {', '.join(map(str, sources))} are releases; give the sounds of notes too")
-    listed = {} if fractions else listed_splits(Path(split), found)
-    wanted = {name: path for name, path in found.items() if fractions or name in listed}
+    listed = {} if fractions else listed_splits(Path(split), sounds)
+    chosen_sounds = {name: path for name, path in sounds.items() if fractions or name in listed}
     if fractions is None and not append and "train" not in listed.values():
-        lacking = CorpusReport(left_out=len(found) - len(wanted)).left_out_line() or "none is listed"
-        raise UserError(f"nothing under train in {split} can be used ({lacking}); list others")
+        reason = CorpusReport(left_out=len(sounds) - len(chosen_sounds)).left_out_line() or "none is listed"
+        raise UserError(f"nothing under train in {split} can be used ({reason}); list others")
     if loops and append:
         raise UserError(f"loops of one grid cannot be added to {destination}; build a new corpus of all of them")
     opening = writing(destination, rate_hz) if loops else _growing(destination, rate_hz, append)
     with opening as writer:
-        name = _kept("name", name, writer) or destination.resolve().name
-        licence = _kept("licence", licence, writer)
+        name = _option_or_base("name", name, writer) or destination.resolve().name
+        licence = _option_or_base("licence", licence, writer)
         if writer.base is None:
-            writer.report.left_out = len(found) - len(wanted)
+            writer.report.left_out = len(sounds) - len(chosen_sounds)
         else:
             _check_fits(writer.base, label)
-            wanted = _new_ones(wanted, writer.base)
+            chosen_sounds = _new_sounds(chosen_sounds, writer.base)
         if loops:
-            grid, files = append_loops(writer, wanted, names, say), _sources(wanted)
+            grid, files = append_loops(writer, chosen_sounds, names, report_progress), _sources(chosen_sounds)
         else:
             settings = ReadingSettings(rate_hz, shortest, melodies, group, label)
-            grid, files = None, _read(writer, wanted, sampled, settings, workers, ray, say)
+            grid, files = None, _read(writer, chosen_sounds, sfz, settings, workers, ray, report_progress)
         if not writer.clips and writer.base is not None:
             raise Unusable(
                 f"{destination} grows by none of these sounds: they are copies of its own, or cannot be used"
@@ -182,7 +193,7 @@ def build(
         if not writer.clips:
             raise unusable(writer.report, sources, "a beat" if loops else f"{shortest} samples at {rate_hz} Hz")
         if not loops:
-            roots = _root_keys(wanted)
+            roots = _root_keys(chosen_sounds)
             take_named_pitches(writer, roots)
             settle_octaves(writer, roots)
         counts = Counter(writer.report.labels)
@@ -195,7 +206,7 @@ def build(
         )
         _check_trained(writer, splits, split)
         report = writer.finish(splits, name=name, licence=licence, files=files, loops=grid)
-    say(1.0, "done")
+    report_progress(1.0, "done")
     return report
 
 
@@ -212,42 +223,48 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
     except OSError as error:
         raise UserError(f"cannot make folder {destination}: {error.strerror or error}; choose another place") from error
     try:
-        with claimed(destination), _tidied(destination, base, fresh), Writer(destination, rate, base) as writer:
+        with claimed(destination), _remove_partial(destination, base, fresh), Writer(destination, rate, base) as writer:
             yield writer
             shutil.rmtree(reading, ignore_errors=True)
     except OSError as error:
-        raise Failure(f"cannot write {destination}: {error.strerror or error}; make room, and {AGAIN}") from error
+        raise Failure(
+            f"cannot write {destination}: {error.strerror or error}; make room, and {CONTINUE_HINT}"
+        ) from error
 
 
 @contextlib.contextmanager
-def _tidied(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[None]:
+def _remove_partial(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
         if isinstance(error, Unusable) or not any((destination / READING).glob("*.json")):
-            kept = {shard.file for shard in base.shards} if base else set[str]()
+            base_files = {shard.file for shard in base.shards} if base else set[str]()
             for file in destination.glob("audio-*.f32"):
-                if file.name not in kept:
+                if file.name not in base_files:
                     file.unlink()
             shutil.rmtree(destination if fresh else destination / READING, ignore_errors=True)
         raise
 
 
-def _new_ones(sounds: Mapping[str, Path], base: Corpus) -> dict[str, Path]:
+def _new_sounds(sounds: Mapping[str, Path], base: Corpus) -> dict[str, Path]:
     """Raise UserError if a known sound changed, or none is new."""
-    used = {recording_of(clip) for clip in base.clips()}
-    known = {file.name: file.sha256 for file in base.source_files() if file.decoded != NO_DIGEST or file.name in used}
-    found = {}
+    clip_recordings = {recording_of(clip) for clip in base.clips()}
+    known_digests = {
+        file.name: file.sha256
+        for file in base.source_files()
+        if file.decoded != NO_DIGEST or file.name in clip_recordings
+    }
+    new_sounds = {}
     for name, path in sounds.items():
-        if name not in known:
-            found[name] = path
-        elif readable_digest(path) != known[name]:
+        if name not in known_digests:
+            new_sounds[name] = path
+        elif readable_digest(path) != known_digests[name]:
             raise UserError(
                 f"{path} differs from the sound of that name in {base.folder}; rename it, or build a new corpus"
             )
-    if not found:
+    if not new_sounds:
         raise UserError(f"{base.folder} has all these sounds already; give new ones")
-    return found
+    return new_sounds
 
 
 def _sources(sounds: Mapping[str, Path]) -> list[SourceFile]:
@@ -266,26 +283,28 @@ def _root_keys(sounds: Mapping[str, Path]) -> dict[str, int]:
 def _read(
     writer: Writer,
     sounds: Mapping[str, Path],
-    sampled: SfzSamples,
+    sfz: SfzSamples,
     settings: ReadingSettings,
     workers: int,
     ray: str | None,
-    say: Progress,
+    report_progress: Progress,
 ) -> list[SourceFile]:
-    played = velocities([*(writer.base.files if writer.base else ()), *sounds])
-    due = {}
+    velocity_by_name = velocities([*(writer.base.files if writer.base else ()), *sounds])
+    sounds_to_read = {}
     for name, path in sounds.items():
-        told = sampled.of(path) or SfzSample(None, None, "")
+        sample = sfz.sample(path) or SfzSample(None, None, "")
         try:
-            due[name] = SoundToRead.of(name, path, told, told.velocity or played.get(name))
+            sounds_to_read[name] = SoundToRead.from_file(
+                name, path, sample, sample.velocity or velocity_by_name.get(name)
+            )
         except OSError as error:
             writer.report.unreadable[name] = error.strerror or str(error)
     first, folder = writer.next_shard, writer.folder.absolute()  # a cluster's processes work in folders of their own
     chunks = [
         Chunk(part, settings, folder / READING, folder / shard_name(first + number))
-        for number, part in enumerate(chunks_of(due))
+        for number, part in enumerate(chunks_of(sounds_to_read))
     ]
-    _read_chunks(chunks, workers, ray, say)
+    _read_chunks(chunks, workers, ray, report_progress)
     copies, files = Copies(), list[SourceFile]()
     for file in writer.base.source_files() if writer.base else ():
         if file.decoded != NO_DIGEST:
@@ -295,40 +314,40 @@ def _read(
     return files
 
 
-def _read_chunks(chunks: Sequence[Chunk], workers: int, ray: str | None, say: Progress) -> None:
-    due = [chunk for chunk in chunks if known_chunk(chunk) is None]
-    sizes = [sum(sound.size for sound in chunk.sounds) + 1 for chunk in due]
-    total, done = max(1, sum(sizes)), 0
-    processes = min(len(due), workers)
+def _read_chunks(chunks: Sequence[Chunk], workers: int, ray: str | None, report_progress: Progress) -> None:
+    unread_chunks = [chunk for chunk in chunks if known_chunk(chunk) is None]
+    sizes = [sum(sound.size for sound in chunk.sounds) + 1 for chunk in unread_chunks]
+    total_bytes, read_bytes = max(1, sum(sizes)), 0
+    processes = min(len(unread_chunks), workers)
     if ray is None and processes <= 1:
-        for chunk, size in zip(due, sizes, strict=True):
-            read_chunk(chunk, _telling(say, done / total, size / total))
-            done += size
-    elif due:
-        with task_runner(read_chunk, processes, ray, AGAIN) as run:
-            for chunk, size, _ in zip(due, sizes, run(due), strict=True):
-                done += size
-                say(done / total, chunk.sounds[-1].name)
+        for chunk, size in zip(unread_chunks, sizes, strict=True):
+            read_chunk(chunk, _chunk_progress(report_progress, read_bytes / total_bytes, size / total_bytes))
+            read_bytes += size
+    elif unread_chunks:
+        with task_runner(read_chunk, processes, ray, CONTINUE_HINT) as run:
+            for chunk, size, _ in zip(unread_chunks, sizes, run(unread_chunks), strict=True):
+                read_bytes += size
+                report_progress(read_bytes / total_bytes, chunk.sounds[-1].name)
 
 
-def _telling(say: Progress, before: float, share: float) -> Callable[[float, str], None]:
-    return lambda part, name: say(before + share * part, name)
+def _chunk_progress(report_progress: Progress, start_share: float, chunk_share: float) -> Callable[[float, str], None]:
+    return lambda share, name: report_progress(start_share + chunk_share * share, name)
 
 
 def _add_chunk(writer: Writer, chunk: Chunk, copies: Copies) -> Iterator[SourceFile]:
-    read = known_chunk(chunk)
-    if read is None:
-        raise Failure(f"files of {chunk.shard.parent} changed while they were read; {AGAIN}")
+    description = known_chunk(chunk)
+    if description is None:
+        raise Failure(f"files of {chunk.shard.parent} changed while they were read; {CONTINUE_HINT}")
     tracks = np.fromfile(chunk.pitch, FLOAT)
     shard: int | None = None
-    for sound in read.sounds:
+    for sound in description.sounds:
         decoded = bytes.fromhex(sound.decoded) or NO_DIGEST
         yield SourceFile(sound.name, sound.sha256 or NO_DIGEST.hex(), decoded)
         earlier = None if decoded == NO_DIGEST else copies.earlier(sound.name, decoded)
         _count(writer.report, sound, earlier)
         for clip in () if earlier else sound.clips:
             if shard is None:
-                shard = writer.add_shard(chunk.shard.name, read.length)
+                shard = writer.add_shard(chunk.shard.name, description.length)
             _add_clip(writer, clip, shard, tracks)
 
 
@@ -370,21 +389,23 @@ def _check_fits(base: Corpus, label: str | None) -> None:
         raise UserError(f"the clips of {base.folder} have labels; give --label, as when it was built")
 
 
-def _kept(option: str, given: str | None, writer: Writer) -> str | None:
+def _option_or_base(option: str, requested: str | None, writer: Writer) -> str | None:
     """Raise UserError if the growing corpus has another value."""
-    known: str | None = getattr(writer.base, option, None)
-    if given is not None and known is not None and given != known:
-        raise UserError(f"--{option} {given!r} differs from {known!r}, that of {writer.folder}; leave it out")
-    return given or known
+    base_setting: str | None = getattr(writer.base, option, None)
+    if requested is not None and base_setting is not None and requested != base_setting:
+        raise UserError(
+            f"--{option} {requested!r} differs from {base_setting!r}, that of {writer.folder}; leave it out"
+        )
+    return requested or base_setting
 
 
 def _rate(rate: int | None, destination: Path, append: bool) -> int:
-    known = Corpus.open(destination).rate if append else None
+    base_rate = Corpus.open(destination).rate if append else None
     if rate is not None and not _RATES[0] <= rate <= _RATES[1]:
         raise UserError(f"rate {rate} Hz is out of range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
-    if known is not None and rate not in (None, known):
-        raise UserError(f"--rate {rate} differs from {known} Hz, that of {destination}; leave it out")
-    return known or rate or 44100
+    if base_rate is not None and rate not in (None, base_rate):
+        raise UserError(f"--rate {rate} differs from {base_rate} Hz, that of {destination}; leave it out")
+    return base_rate or rate or 44100
 
 
 def _check_trained(writer: Writer, splits: Mapping[str, Split], split: str) -> None:
@@ -401,20 +422,20 @@ def _shortest(seconds: float | None, rate: int) -> int:
     return round(seconds * rate)
 
 
-EVERY = 6  # every sixth key is held out
-FEWEST = 5  # minimum number of keys to spare one
+KEY_INTERVAL = 6  # every sixth key is held out
+FEWEST_KEYS = 5  # minimum number of keys to spare one
 
 
 def held_keys(corpus: Corpus) -> list[int]:
     """Return every sixth key, never the lowest or highest; [] for too few."""
     keys = sorted(set(_keys(corpus).values()))
-    return keys[EVERY // 2 : -1 : EVERY] if len(keys) >= FEWEST else []
+    return keys[KEY_INTERVAL // 2 : -1 : KEY_INTERVAL] if len(keys) >= FEWEST_KEYS else []
 
 
 def key_splits(corpus: Corpus, keys: list[int]) -> dict[str, Split]:
     """Return splits by clip name, with all notes on ``keys`` under test."""
-    of = _keys(corpus)
-    return {clip.name: "test" if of.get(clip.name) in keys else "train" for clip in corpus.clips()}
+    key_by_clip = _keys(corpus)
+    return {clip.name: "test" if key_by_clip.get(clip.name) in keys else "train" for clip in corpus.clips()}
 
 
 def clip_splits(corpus: Corpus) -> dict[str, Split]:
@@ -428,5 +449,5 @@ def clip_splits(corpus: Corpus) -> dict[str, Split]:
 
 
 def _keys(corpus: Corpus) -> dict[str, int]:
-    heard = {clip.name: single_note(corpus.pitch(clip)) for clip in corpus.clips()}
-    return {name: int(np.floor(note + 0.5)) for name, note in heard.items() if note is not None}
+    note_by_clip = {clip.name: single_note(corpus.pitch(clip)) for clip in corpus.clips()}
+    return {name: int(np.floor(note + 0.5)) for name, note in note_by_clip.items() if note is not None}

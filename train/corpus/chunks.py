@@ -18,23 +18,20 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ... import __version__
 from ...host.arrays import Array
 from ...host.errors import Failure
-from .clip_table import AGAIN, FLOAT
+from .clip_table import CONTINUE_HINT, FLOAT
 from .file_names import Names
 from .inharmonicity import by_partials
 from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .pitch import Samples, Sliceable, frame_count, pitch_track, track_at_key
 from .sfz import SfzSample
-from .sound_files import Copies, FloatFile, SoundFile, Unreadable, file_digest, samples_digest, trimmed
+from .sound_files import Copies, FloatFile, SoundFile, Unreadable, file_digest, samples_digest, trim_silence
 from .store import write_samples
 
 HOP_SECONDS, HOPS = 0.01, 3  # between frames, and in a frame
-BANDS, LOWEST_HZ, BAND_BINS = (
-    24,
-    60.0,
-    3,
-)  # of equal ratios, at least so wide; a tone rises in one, long before all do
-EDGE = 25  # frames of an edge whose spectrum is the noise's; a breath is shorter, as are most attacks
-AHEAD, LOWER = 20, 2  # of so many frames from one on, the third softest counts: it drops clicks and keeps tones
+# Bands have equal ratios, and are at least so wide. A tone rises in one, long before all do.
+BANDS, LOWEST_HZ, BAND_BINS = 24, 60.0, 3
+EDGE_FRAMES = 25  # frames of an edge whose spectrum is the noise's; a breath is shorter, as are most attacks
+RANK_FRAMES, RANK = 20, 2  # of so many frames from one on, the third softest counts: it drops clicks and keeps tones
 RANGE_DB = 30.0  # bands so far below the noise's mean band count little, such as those above a codec's cut
 STEADY_DB = 3.0  # of the mean band, in either direction
 LOUDER_DB, PARTIAL_DB = 2.0, 9.0  # above the noise in the mean band, and in one: a broadband sound and a tone begin
@@ -92,8 +89,8 @@ class _Edge:
             size for power in range(32) for size in (2**power, 3 * 2**power) if size >= self._width
         )  # fast
         hertz = np.geomspace(LOWEST_HZ, rate / 2, BANDS + 1)[:-1]
-        least = (2 + BAND_BINS * np.arange(BANDS)) * rate / self._width  # without the mean's bins
-        bins = np.round(np.maximum(hertz, least) * self._size / rate).astype(int)
+        lowest_hz = (2 + BAND_BINS * np.arange(BANDS)) * rate / self._width  # without the mean's bins
+        bins = np.round(np.maximum(hertz, lowest_hz) * self._size / rate).astype(int)
         self._bins = bins[bins < self._size // 2 - BAND_BINS]
         self._steps = steps[::-1] if backwards else steps
 
@@ -101,53 +98,57 @@ class _Edge:
         """Return the power of each band: [count, bands], fewer at the other edge."""
         count = min(count, self.count - first)
         begin = self.count - first - count if self._backwards else first
-        part = self._sound[begin * self._hop : (begin + count - 1) * self._hop + self._width]
-        cut = np.lib.stride_tricks.sliding_window_view(part, self._width)[:: self._hop]
-        spectra = np.square(np.abs(np.fft.rfft((cut - cut.mean(axis=1, keepdims=True)) * self._window, self._size)))
+        samples = self._sound[begin * self._hop : (begin + count - 1) * self._hop + self._width]
+        frames = np.lib.stride_tricks.sliding_window_view(samples, self._width)[:: self._hop]
+        spectra = np.square(
+            np.abs(np.fft.rfft((frames - frames.mean(axis=1, keepdims=True)) * self._window, self._size))
+        )
         powers = np.add.reduceat(spectra, self._bins, axis=1).astype(np.float32)
         return powers[::-1] if self._backwards else powers
 
     def hits(self) -> npt.NDArray[np.bool_]:
         """Return the frames, [count], where a short sound begins that is louder than clicks."""
         totals = np.convolve(self._steps, np.full(HOPS, 1 / HOPS, np.float32), "valid")
-        noise, loudest = float(np.median(totals[:EDGE])), float(totals.max())
-        lasting = _ahead(self._steps[:, np.newaxis], HIT_HOPS, 0)[: self.count, 0]
+        noise, loudest = float(np.median(totals[:EDGE_FRAMES])), float(totals.max())
+        lasting = _rank_filter(self._steps[:, np.newaxis], HIT_HOPS, 0)[: self.count, 0]
         ticks = totals > max(noise * _ratio(TICK_DB), loudest) / _ratio(TICK_RANGE_DB)
         return np.asarray(ticks | (lasting > noise * _ratio(HIT_DB)))
 
 
 def _noise_run(edge: _Edge) -> _NoiseRun | None:
     """Return the noise from an edge on; None without."""
-    if edge.count < 3 * EDGE:
+    if edge.count < 3 * EDGE_FRAMES:
         return None
-    beginning = _ahead(edge.powers(0, EDGE), AHEAD, LOWER)[: EDGE - AHEAD + 1]
+    beginning = _rank_filter(edge.powers(0, EDGE_FRAMES), RANK_FRAMES, RANK)[: EDGE_FRAMES - RANK_FRAMES + 1]
     noise = np.median(beginning, axis=0)
     if np.abs(_decibels(beginning, noise).mean(axis=1)).max() > STEADY_DB:
         return None
     hits, length, contrast_db = edge.hits(), 0, 0.0
     for first in range(0, edge.count, PIECE):
-        powers = edge.powers(first, PIECE + AHEAD - 1)
-        above = _decibels(_ahead(powers, AHEAD, LOWER), noise)[:PIECE]
-        brief = float(_decibels(_ahead(powers, HIT_HOPS + 1, 0), noise).max())
-        contrast_db = max(contrast_db, float(above.max()), brief - (HIT_CONTRAST_DB - CONTRAST_DB))
-        mean = above.mean(axis=1)
-        if mean.min() < -STEADY_DB:
+        powers = edge.powers(first, PIECE + RANK_FRAMES - 1)
+        excess_db = _decibels(_rank_filter(powers, RANK_FRAMES, RANK), noise)[:PIECE]
+        brief_db = float(_decibels(_rank_filter(powers, HIT_HOPS + 1, 0), noise).max())
+        contrast_db = max(contrast_db, float(excess_db.max()), brief_db - (HIT_CONTRAST_DB - CONTRAST_DB))
+        mean_db = excess_db.mean(axis=1)
+        if mean_db.min() < -STEADY_DB:
             return None
-        sounding = (mean > LOUDER_DB) | (above.max(axis=1) > PARTIAL_DB) | hits[first : first + PIECE]
+        sounding = (mean_db > LOUDER_DB) | (excess_db.max(axis=1) > PARTIAL_DB) | hits[first : first + PIECE]
         if not length and sounding.any():
             length = first + int(sounding.argmax())
-            if length <= EDGE:
+            if length <= EDGE_FRAMES:
                 return None
     if not length or contrast_db < CONTRAST_DB:
         return None
     if not _is_steady(edge, length, noise):
         return None
-    return _NoiseRun(length, contrast_db, np.median(_ahead(edge.powers(0, min(length, PIECE)), AHEAD, LOWER), axis=0))
+    return _NoiseRun(
+        length, contrast_db, np.median(_rank_filter(edge.powers(0, min(length, PIECE)), RANK_FRAMES, RANK), axis=0)
+    )
 
 
 def _is_steady(edge: _Edge, length: int, noise: Array) -> bool:
     third = min(length // 3, PIECE)
-    outer, inner = (edge.powers(first, third + AHEAD - 1) for first in (0, length - third))
+    outer, inner = (edge.powers(first, third + RANK_FRAMES - 1) for first in (0, length - third))
     outer_sum, inner_sum = (part.sum(axis=1, keepdims=True) for part in (outer, inner))
     return (
         _trend_db(outer, inner, third, noise) <= BAND_TREND_DB
@@ -158,28 +159,28 @@ def _is_steady(edge: _Edge, length: int, noise: Array) -> bool:
 def _trend_db(outer: Array, inner: Array, count: int, noise: Array) -> float:
     """Return the largest change of a band that two measures agree on: clicks move the one, beats of hum the other."""
     outer_median, inner_median = (np.median(part[:count], axis=0) for part in (outer, inner))
-    outer_mean, inner_mean = (_ahead(part, AHEAD, LOWER)[:count].mean(axis=0) for part in (outer, inner))
+    outer_mean, inner_mean = (_rank_filter(part, RANK_FRAMES, RANK)[:count].mean(axis=0) for part in (outer, inner))
     medians, means = _decibels(outer_median, inner_median, noise), _decibels(outer_mean, inner_mean, noise)
     return float(np.minimum(np.abs(medians), np.abs(means)).max())
 
 
 def _is_clear(run: _NoiseRun) -> bool:
-    return run.contrast_db >= CLEAR_DB and run.frames >= 2 * EDGE
+    return run.contrast_db >= CLEAR_DB and run.frames >= 2 * EDGE_FRAMES
 
 
 def _is_same(first: _NoiseRun, last: _NoiseRun) -> bool:
     return bool(np.abs(_decibels(first.powers, last.powers)).max() <= SAME_DB)
 
 
-def _ahead(powers: Array, count: int, rank: int) -> Array:
+def _rank_filter(powers: Array, count: int, rank: int) -> Array:
     """Return the value of a rank, from the softest, among each frame and those after it: [frames, bands]."""
     padded = np.pad(powers, ((0, count - 1), (0, 0)), mode="edge")
     return np.partition(np.lib.stride_tricks.sliding_window_view(padded, count, axis=0), rank, axis=-1)[..., rank]
 
 
 def _decibels(powers: Array, reference: Array, noise: Array | None = None) -> Array:
-    least = (reference if noise is None else noise).mean() / _ratio(RANGE_DB) + np.float32(1e-20)
-    return np.asarray(10 * np.log10((powers + least) / (reference + least)))
+    floor_power = (reference if noise is None else noise).mean() / _ratio(RANGE_DB) + np.float32(1e-20)
+    return np.asarray(10 * np.log10((powers + floor_power) / (reference + floor_power)))
 
 
 def _ratio(decibels: float) -> float:
@@ -196,7 +197,7 @@ def _step_powers(sound: Sliceable, hop: int) -> Array:
 CHUNK_BYTES = 64 << 20  # of sound files: some minutes of sound, lost at most when a build is killed
 CHUNK_FILES = 1024
 
-Tell = Callable[[float, str], None]  # receives the share of a chunk, 0 to 1, and a file's name
+ChunkProgress = Callable[[float, str], None]  # receives the share of a chunk, 0 to 1, and a file's name
 
 
 @dataclass(frozen=True)
@@ -217,13 +218,13 @@ class SoundToRead:
     name: str
     path: Path
     stamp: tuple[int, int, int, int]
-    told: SfzSample
+    sfz_sample: SfzSample
     velocity: int | None
 
     @classmethod
-    def of(cls, name: str, path: Path, told: SfzSample, velocity: int | None) -> "SoundToRead":
+    def from_file(cls, name: str, path: Path, sfz_sample: SfzSample, velocity: int | None) -> "SoundToRead":
         """Raise OSError if the file is gone."""
-        return cls(name, path.absolute(), _stamp(path), told, velocity)
+        return cls(name, path.absolute(), _stamp(path), sfz_sample, velocity)
 
     @property
     def size(self) -> int:
@@ -238,8 +239,8 @@ class SoundToRead:
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int]:
-    now = path.stat()
-    return now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ class Chunk:
     @property
     def digest(self) -> str:
         """SHA-256 of files and settings."""
-        files = [(one.name, str(one.path), one.stamp, one.told, one.velocity) for one in self.sounds]
+        files = [(sound.name, str(sound.path), sound.stamp, sound.sfz_sample, sound.velocity) for sound in self.sounds]
         return hashlib.sha256(repr((__version__, self.settings, files)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -319,27 +320,27 @@ class ReadChunk(BaseModel):
 
 
 def chunks_of(sounds: Mapping[str, SoundToRead]) -> Iterator[tuple[SoundToRead, ...]]:
-    taken, size = list[SoundToRead](), 0
+    chunk_sounds, chunk_bytes = list[SoundToRead](), 0
     for sound in sounds.values():
-        if taken and (size + sound.size > CHUNK_BYTES or len(taken) == CHUNK_FILES):
-            yield tuple(taken)
-            taken, size = [], 0
-        taken.append(sound)
-        size += sound.size
-    if taken:
-        yield tuple(taken)
+        if chunk_sounds and (chunk_bytes + sound.size > CHUNK_BYTES or len(chunk_sounds) == CHUNK_FILES):
+            yield tuple(chunk_sounds)
+            chunk_sounds, chunk_bytes = [], 0
+        chunk_sounds.append(sound)
+        chunk_bytes += sound.size
+    if chunk_sounds:
+        yield tuple(chunk_sounds)
 
 
 def known_chunk(chunk: Chunk) -> ReadChunk | None:
     """Return a read chunk's description; None if its files or settings changed."""
     try:
-        found = ReadChunk.model_validate_json(chunk.description.read_bytes())
+        record = ReadChunk.model_validate_json(chunk.description.read_bytes())
     except (OSError, ValidationError):
         return None
-    return found if found.fits(chunk) else None
+    return record if record.fits(chunk) else None
 
 
-def read_chunk(chunk: Chunk, tell: Tell | None = None) -> None:
+def read_chunk(chunk: Chunk, report_progress: ChunkProgress | None = None) -> None:
     """Read a chunk's files, unless they were read before; the description is written last.
 
     Raises:
@@ -350,24 +351,26 @@ def read_chunk(chunk: Chunk, tell: Tell | None = None) -> None:
     chunk.description.unlink(missing_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=chunk.folder) as name:
-            room = Path(name)
-            audio, pitch, description = room / "audio", room / "pitch", room / "description"
-            with audio.open("wb") as audio_file, pitch.open("wb") as pitch_file, (room / "scratch").open("w+b") as raw:
+            work = Path(name)
+            audio, pitch, description = work / "audio", work / "pitch", work / "description"
+            with audio.open("wb") as audio_file, pitch.open("wb") as pitch_file, (work / "scratch").open("w+b") as raw:
                 reader = _Reader(chunk.settings, audio_file, pitch_file, raw)
                 sounds = []
                 for number, sound in enumerate(chunk.sounds):
-                    if tell is not None:
-                        tell(number / len(chunk.sounds), sound.name)
+                    if report_progress is not None:
+                        report_progress(number / len(chunk.sounds), sound.name)
                     sounds.append(reader.read(sound))
                     if sound.has_changed:
-                        raise Failure(f"{sound.path} changed while it was read; {AGAIN}")
-            found = ReadChunk(digest=chunk.digest, length=reader.length, frames=reader.frames, sounds=sounds)
-            description.write_text(found.model_dump_json(), encoding="utf-8")
+                        raise Failure(f"{sound.path} changed while it was read; {CONTINUE_HINT}")
+            record = ReadChunk(digest=chunk.digest, length=reader.length, frames=reader.frames, sounds=sounds)
+            description.write_text(record.model_dump_json(), encoding="utf-8")
             audio.replace(chunk.shard)
             pitch.replace(chunk.pitch)
             description.replace(chunk.description)
     except OSError as error:
-        raise Failure(f"cannot write {chunk.shard}: {error.strerror or error}; make room, and {AGAIN}") from error
+        raise Failure(
+            f"cannot write {chunk.shard}: {error.strerror or error}; make room, and {CONTINUE_HINT}"
+        ) from error
 
 
 class _Reader:
@@ -390,48 +393,54 @@ class _Reader:
             return ReadSound(name=name, sha256=sha256, fault="unreadable", detail=str(error))
         if len(samples) < settings.shortest:
             return ReadSound(name=name, sha256=sha256, fault="too short")
-        if (kept := trimmed(samples, settings.rate, settings.shortest)) is None:
+        if (trimmed_sound := trim_silence(samples, settings.rate, settings.shortest)) is None:
             return ReadSound(name=name, sha256=sha256, fault="silent")
         decoded = samples_digest(samples)
-        if first := self._copies.earlier(name, decoded):
-            return ReadSound(name=name, sha256=sha256, decoded=decoded.hex(), fault="identical", detail=first)
-        kept, noise = without_noise(kept, settings.rate, settings.shortest)
-        track = by_partials(kept, settings.rate, pitch_track(kept, settings.rate, noise))
-        found = ReadSound(name=name, sha256=sha256, decoded=decoded.hex(), rate=file.rate, clipped=file.clipped)
-        found = found.model_copy(update={"remarks": file.remarks})
-        cut = segment_notes(kept, settings.rate) if settings.melodies and is_melody(kept, track, settings.rate) else []
-        if notes := [note for note in cut if note.stop - note.start >= settings.shortest]:
-            clips = [*self._notes(kept, notes, sound, noise)]
-            return found.model_copy(update={"melody": True, "clips": clips})
-        told = sound.told
-        if told.key is not None:
-            track = track_at_key(track, kept, settings.rate, told.key, noise)
-        clip = self._written(
-            kept,
+        if original := self._copies.earlier(name, decoded):
+            return ReadSound(name=name, sha256=sha256, decoded=decoded.hex(), fault="identical", detail=original)
+        trimmed_sound, noise = without_noise(trimmed_sound, settings.rate, settings.shortest)
+        track = by_partials(trimmed_sound, settings.rate, pitch_track(trimmed_sound, settings.rate, noise))
+        report = ReadSound(name=name, sha256=sha256, decoded=decoded.hex(), rate=file.rate, clipped=file.clipped)
+        report = report.model_copy(update={"remarks": file.remarks})
+        segments = (
+            segment_notes(trimmed_sound, settings.rate)
+            if settings.melodies and is_melody(trimmed_sound, track, settings.rate)
+            else []
+        )
+        if notes := [note for note in segments if note.stop - note.start >= settings.shortest]:
+            clips = [*self._notes(trimmed_sound, notes, sound, noise)]
+            return report.model_copy(update={"melody": True, "clips": clips})
+        sfz_sample = sound.sfz_sample
+        if sfz_sample.key is not None:
+            track = track_at_key(track, trimmed_sound, settings.rate, sfz_sample.key, noise)
+        clip = self._write_clip(
+            trimmed_sound,
             track,
             name=name,
             group=self._names.group(name),
-            label=self._names.label(sound.path) or told.label,
-            key=told.key,
+            label=self._names.label(sound.path) or sfz_sample.label,
+            key=sfz_sample.key,
             velocity=sound.velocity,
         )
-        return found.model_copy(update={"clips": [clip]})
+        return report.model_copy(update={"clips": [clip]})
 
-    def _notes(self, sound: FloatFile, notes: list[NoteSegment], of: SoundToRead, noise: float) -> Iterator[ReadClip]:
+    def _notes(
+        self, sound: FloatFile, notes: list[NoteSegment], source: SoundToRead, noise: float
+    ) -> Iterator[ReadClip]:
         """A mark in a melody's name is not each note's velocity."""
         for number, note in enumerate(notes, 1):
-            part, own = sound.stretch(note.start, note.stop), f"{of.name}#{number:0{len(str(len(notes)))}}"
-            yield self._written(
-                part,
-                by_partials(part, self._settings.rate, pitch_track(part, self._settings.rate, noise)),
-                name=own,
-                group=self._names.group(own),
-                label=self._names.label(of.path),
+            note_sound, name = sound.stretch(note.start, note.stop), f"{source.name}#{number:0{len(str(len(notes)))}}"
+            yield self._write_clip(
+                note_sound,
+                by_partials(note_sound, self._settings.rate, pitch_track(note_sound, self._settings.rate, noise)),
+                name=name,
+                group=self._names.group(name),
+                label=self._names.label(source.path),
                 onset_seconds=note.start / self._settings.rate,
                 slurred=note.slurred,
             )
 
-    def _written(self, samples: FloatFile, track: Samples, **labels: object) -> ReadClip:
+    def _write_clip(self, samples: FloatFile, track: Samples, **labels: object) -> ReadClip:
         assert len(track) == frame_count(len(samples))
         start, frame = self.length, self.frames
         peak = write_samples(self._audio, samples)

@@ -70,7 +70,7 @@ class Texts:
     utf8: Array
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Self:
+    def encode(cls, texts: Iterable[str]) -> Self:
         encoded = [text.encode() for text in texts]
         ends = np.cumsum([len(text) for text in encoded], dtype="<i8")
         return cls(ends, np.frombuffer(b"".join(encoded), np.uint8))
@@ -82,9 +82,9 @@ class Texts:
         start = int(self.ends[row - 1]) if row else 0
         return self.utf8[start : int(self.ends[row])].tobytes().decode()
 
-    def __add__(self, other: "Texts") -> "Texts":
-        before = int(self.ends[-1]) if len(self) else 0
-        return Texts(np.concatenate([self.ends, other.ends + before]), np.concatenate([self.utf8, other.utf8]))
+    def __add__(self, texts: "Texts") -> "Texts":
+        byte_count = int(self.ends[-1]) if len(self) else 0
+        return Texts(np.concatenate([self.ends, texts.ends + byte_count]), np.concatenate([self.utf8, texts.utf8]))
 
     @property
     def sound(self) -> bool:
@@ -100,20 +100,20 @@ class ClipTable:
     texts: dict[str, Texts]
 
     @classmethod
-    def of(cls, clips: Sequence[Clip]) -> Self:
+    def from_clips(cls, clips: Sequence[Clip]) -> Self:
         numbers = {
             name: np.array([_number(getattr(clip, name), kind) for clip in clips], kind)
             for name, kind in _NUMBERS.items()
         }
-        return cls(numbers, {name: Texts.of(getattr(clip, name) for clip in clips) for name in TEXTS})
+        return cls(numbers, {name: Texts.encode(getattr(clip, name) for clip in clips) for name in TEXTS})
 
     def __len__(self) -> int:
         return len(self.numbers["start"])
 
-    def __add__(self, other: "ClipTable") -> "ClipTable":
+    def __add__(self, table: "ClipTable") -> "ClipTable":
         return ClipTable(
-            {name: np.concatenate([column, other.numbers[name]]) for name, column in self.numbers.items()},
-            {name: column + other.texts[name] for name, column in self.texts.items()},
+            {name: np.concatenate([column, table.numbers[name]]) for name, column in self.numbers.items()},
+            {name: column + table.texts[name] for name, column in self.texts.items()},
         )
 
     @functools.cached_property
@@ -130,7 +130,7 @@ class ClipTable:
         first = int(self.first_frames[clip.row])
         return slice(first, first + frame_count(clip.length))
 
-    def dealt(self, splits: npt.NDArray[np.uint8]) -> "ClipTable":
+    def with_splits(self, splits: npt.NDArray[np.uint8]) -> "ClipTable":
         return replace(self, numbers=self.numbers | {"split": splits})
 
     def beginning(self, count: int) -> "ClipTable":
@@ -138,9 +138,9 @@ class ClipTable:
         return ClipTable({name: column[:count] for name, column in self.numbers.items()}, texts)
 
     def clip(self, row: int) -> Clip:
-        found: dict[str, Any] = {name: _value(column[row]) for name, column in self.numbers.items()}
-        found |= {name: texts[row] for name, texts in self.texts.items()}
-        return Clip(row=row, **found | {"split": SPLITS[found["split"]]})
+        fields: dict[str, Any] = {name: _value(column[row]) for name, column in self.numbers.items()}
+        fields |= {name: texts[row] for name, texts in self.texts.items()}
+        return Clip(row=row, **fields | {"split": SPLITS[fields["split"]]})
 
     def rows(self, split: Split | None) -> Integers:
         if split is None:
@@ -163,15 +163,15 @@ class ClipTable:
             return mapped_array(folder / f"{name}.npy")
 
         texts = {name: Texts(mapped(f"{name}_ends"), mapped(f"{name}_utf8")) for name in TEXTS}
-        found = cls({name: mapped(name) for name in _NUMBERS}, texts)
-        kinds = [(found.numbers[name].dtype, np.dtype(kind)) for name, kind in _NUMBERS.items()]
-        if any(have != wanted for have, wanted in kinds):
+        table = cls({name: mapped(name) for name in _NUMBERS}, texts)
+        dtypes = [(table.numbers[name].dtype, np.dtype(kind)) for name, kind in _NUMBERS.items()]
+        if any(dtype != expected for dtype, expected in dtypes):
             raise ValueError("a column is of another type")
-        if len({*map(len, found.numbers.values()), *map(len, texts.values())}) != 1:
+        if len({*map(len, table.numbers.values()), *map(len, texts.values())}) != 1:
             raise ValueError("its columns are of different lengths")
         if not all(text.sound for text in texts.values()):
             raise ValueError("a column of text is cut off")
-        return found
+        return table
 
     def _columns(self) -> dict[str, Array]:
         ends = {f"{name}_ends": texts.ends for name, texts in self.texts.items()}
@@ -196,18 +196,18 @@ class Clips(Sequence[Clip]):
             return Clips(self._table, self._rows[index])
         return self._table.clip(int(self._rows[index]))
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and len(self) == len(other) and all(map(Clip.__eq__, self, other))
+    def __eq__(self, clips: object) -> bool:
+        return isinstance(clips, Sequence) and len(self) == len(clips) and all(map(Clip.__eq__, self, clips))
 
-    def __add__(self, other: "Clips") -> "Clips":
-        return Clips(self._table, np.concatenate([self._rows, other._rows]))
+    def __add__(self, clips: "Clips") -> "Clips":
+        return Clips(self._table, np.concatenate([self._rows, clips._rows]))
 
-    def take(self, chosen: Integers | npt.NDArray[np.bool_]) -> "Clips":
+    def take(self, selection: Integers | npt.NDArray[np.bool_]) -> "Clips":
         """Select clips by indices or a mask [clips]."""
-        return Clips(self._table, self._rows[chosen])
+        return Clips(self._table, self._rows[selection])
 
-    def without(self, others: "Clips") -> "Clips":
-        return Clips(self._table, np.setdiff1d(self._rows, others._rows))
+    def excluding(self, clips: "Clips") -> "Clips":
+        return Clips(self._table, np.setdiff1d(self._rows, clips._rows))
 
     @property
     def lengths(self) -> Integers:
@@ -241,14 +241,14 @@ def parts_of(column: Array) -> Iterator[Array]:
 def mapped_array(path: Path) -> Array:
     """Map a NumPy file; raise `ValueError` if it is damaged."""
     try:
-        found: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise ValueError(f"{path.name} is missing") from None
     except (OSError, EOFError) as error:
         raise ValueError(f"{path.name}: {error}") from None
     except ValueError:  # an empty array cannot be mapped
-        found = np.load(path, allow_pickle=False)
-    return found.view(np.ndarray)  # twice as fast to index
+        array = np.load(path, allow_pickle=False)
+    return array.view(np.ndarray)  # twice as fast to index
 
 
 def _number(value: object, kind: str) -> object:
@@ -257,21 +257,21 @@ def _number(value: object, kind: str) -> object:
     return SPLITS.index(value) if value in SPLITS else value
 
 
-def _value(number: Any) -> Any:
-    found = number.item()
-    if isinstance(found, float):
-        return None if np.isnan(found) else found
-    return None if found == -1 else found
+def _value(stored: Any) -> Any:
+    number = stored.item()
+    if isinstance(number, float):
+        return None if np.isnan(number) else number
+    return None if number == -1 else number
 
 
 FORMAT: Literal[2] = 2
 Samples = npt.NDArray[np.float32]
 
 MANIFEST = "corpus.json"
-AGAIN = "run the same command again to go on"
+CONTINUE_HINT = "run the same command again to go on"
 FLOAT = np.dtype("<f4")
 NO_DIGEST = bytes(32)
-_OTHERS = ("pitch", "file_name_ends", "file_name_utf8", "file_digests")  # columns of the table, beside its clips'
+_TABLE_COLUMNS = ("pitch", "file_name_ends", "file_name_utf8", "file_digests")  # beside those of its clips
 
 
 class LoopGrid(BaseModel):
@@ -325,39 +325,39 @@ class Table:
     file_digests: npt.NDArray[np.uint8]  # [files, 2, 32]: of bytes, and of samples
 
     @classmethod
-    def of(cls, clips: ClipTable, pitch: Samples, files: Sequence[SourceFile]) -> Self:
+    def from_clips(cls, clips: ClipTable, pitch: Samples, files: Sequence[SourceFile]) -> Self:
         digests = b"".join(bytes.fromhex(file.sha256) + file.decoded for file in files)
-        names = Texts.of(file.name for file in files)
+        names = Texts.encode(file.name for file in files)
         return cls(clips, pitch, names, np.frombuffer(digests, np.uint8).reshape(-1, 2, 32))
 
-    def __add__(self, other: "Table") -> "Table":
+    def __add__(self, table: "Table") -> "Table":
         return Table(
-            self.clips + other.clips,
-            np.concatenate([self.pitch, other.pitch]),
-            self.file_names + other.file_names,
-            np.concatenate([self.file_digests, other.file_digests]),
+            self.clips + table.clips,
+            np.concatenate([self.pitch, table.pitch]),
+            self.file_names + table.file_names,
+            np.concatenate([self.file_digests, table.file_digests]),
         )
 
     def save(self, folder: Path) -> None:
         self.clips.save(folder)
-        for name, column in self._others().items():
+        for name, column in self._other_columns().items():
             np.save(folder / f"{name}.npy", column, allow_pickle=False)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        pitch, ends, utf8, digests = (mapped_array(folder / f"{name}.npy") for name in _OTHERS)
-        found = cls(ClipTable.open(folder), pitch, Texts(ends, utf8), digests)
+        pitch, ends, utf8, digests = (mapped_array(folder / f"{name}.npy") for name in _TABLE_COLUMNS)
+        table = cls(ClipTable.open(folder), pitch, Texts(ends, utf8), digests)
         if pitch.dtype != FLOAT or digests.dtype != np.uint8:
             raise ValueError("a column is of another type")
-        if len(pitch) != found.clips.frame_count:
+        if len(pitch) != table.clips.frame_count:
             raise ValueError("its pitch has another number of frames than its clips")
-        if digests.shape != (len(ends), 2, 32) or not found.file_names.sound:
+        if digests.shape != (len(ends), 2, 32) or not table.file_names.sound:
             raise ValueError("its source files are cut off")
-        return found
+        return table
 
-    def _others(self) -> dict[str, npt.NDArray[Any]]:
+    def _other_columns(self) -> dict[str, npt.NDArray[Any]]:
         columns = (self.pitch.astype(FLOAT, copy=False), self.file_names.ends, self.file_names.utf8, self.file_digests)
-        return dict(zip(_OTHERS, columns, strict=True))
+        return dict(zip(_TABLE_COLUMNS, columns, strict=True))
 
     def files(self) -> Iterator[SourceFile]:
         for row, (sha256, decoded) in enumerate(self.file_digests):
@@ -372,8 +372,8 @@ def replace_files(
     while (folder / f"clips-{number}").exists():
         number += 1
     manifest = manifest.model_copy(update={**changes, "table": f"clips-{number}"})
-    with building_folder(folder / manifest.table) as new:
-        table.save(new)
+    with building_folder(folder / manifest.table) as table_folder:
+        table.save(table_folder)
     try:
         with replacing(folder / MANIFEST, overwrite=True) as file:
             file.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
@@ -395,22 +395,22 @@ def check_shards(folder: Path, shards: Sequence[Shard], clips: ClipTable) -> Non
         check_size(folder / shard.file, shard.length)
     lengths = np.array([shard.length for shard in shards])
     columns = (parts_of(clips.numbers[name]) for name in ("shard", "start", "length"))
-    if not len(clips) or not all(_inside(lengths, *part) for part in zip(*columns, strict=True)):
+    if not len(clips) or not all(_are_inside(lengths, *part) for part in zip(*columns, strict=True)):
         raise UserError(f"{folder / MANIFEST} is damaged (a clip lies outside its shard); build the corpus again")
 
 
-def _inside(
+def _are_inside(
     lengths: npt.NDArray[Any], shard: npt.NDArray[Any], start: npt.NDArray[Any], length: npt.NDArray[Any]
 ) -> bool:
-    known = shard.min() >= 0 and shard.max() < len(lengths) and start.min() >= 0 and length.min() > 0
-    return bool(known and (start <= lengths[shard] - length).all())
+    in_shards = shard.min() >= 0 and shard.max() < len(lengths) and start.min() >= 0 and length.min() > 0
+    return bool(in_shards and (start <= lengths[shard] - length).all())
 
 
 def check_size(path: Path, length: int) -> None:
-    found = path.stat().st_size if path.is_file() else 0
-    if found != length * FLOAT.itemsize:
+    size = path.stat().st_size if path.is_file() else 0
+    if size != length * FLOAT.itemsize:
         raise UserError(
-            f"{path} has {found} bytes where its {MANIFEST} expects {length * FLOAT.itemsize}; build the corpus again"
+            f"{path} has {size} bytes where its {MANIFEST} expects {length * FLOAT.itemsize}; build the corpus again"
         )
 
 
@@ -427,17 +427,17 @@ class ColumnFile:
 
     def __init__(self, folder: Path | None, kind: str) -> None:
         self._folder, self._kind = folder, np.dtype(kind)
-        with self._told():
+        with self._disk_failure():
             self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # `__exit__` closes it
         self._length = 0
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _disk_failure(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            where = self._folder or tempfile.gettempdir()
-            raise Failure(f"cannot list frames in {where}: {error.strerror or error}; make room there") from error
+            folder = self._folder or tempfile.gettempdir()
+            raise Failure(f"cannot list frames in {folder}: {error.strerror or error}; make room there") from error
 
     def __enter__(self) -> Self:
         return self
@@ -448,7 +448,7 @@ class ColumnFile:
         self._file.close()
 
     def append(self, values: AnyArray) -> None:
-        with self._told():
+        with self._disk_failure():
             self._file.write(values.astype(self._kind).tobytes())
         self._length += len(values)
 
@@ -456,7 +456,7 @@ class ColumnFile:
         """The file may be closed."""
         if not self._length:
             return np.zeros(0, self._kind)
-        with self._told():
+        with self._disk_failure():
             self._file.flush()
         return np.memmap(self._file, self._kind, "r")
 

@@ -20,7 +20,7 @@ from .sound_files import Copies, SoundFile, Unreadable, samples_digest, some_sou
 from .store import Corpus
 
 SHORT_SECONDS = 2.0  # until a clip has died away: true of hits and words, not of loops and textures
-HELD = 0.6  # share of a clip's pitched frames that must be steady for a held note
+STEADY_SHARE = 0.6  # share of a clip's pitched frames that must be steady for a held note
 LOUD_DB = 60.0  # under a clip's loudest: softer sound has died away
 STEP_SECONDS = 0.01  # resolution of the loudness
 RISE_DB, RISE_STEPS = 10.0, 5  # an onset: the loudness rises by this much within this many steps
@@ -30,8 +30,8 @@ CUT_SECONDS = 0.1  # a shorter clip is no note and no texture, such as a truncat
 APART_STEPS = 8  # between onsets: a sooner rise is the same onset
 ONSETS = 3  # at most, in a hit or a word: two syllables and one more
 NOTES = 3  # different pitches, in whole semitones, that mark recordings as an instrument's notes
-PITCHED = 0.5  # of the sound; above it a beat is a melody's, as drum loops stay below a third
-MOSTLY = 0.75  # of clips: nearly all of an instrument's are held notes, half of a drum machine's
+PITCHED_SHARE = 0.5  # of the sound; above it a beat is a melody's, as drum loops stay below a third
+MAJORITY = 0.75  # of clips: nearly all of an instrument's are held notes, half of a drum machine's
 LOWEST_NOTE = 40  # E2, the guitar's lowest: kicks are lower, and few instruments have only lower notes
 LOOP_SECONDS = 1.5  # at least, of a loop: a bar at 160 bpm
 LOOPS_HEARD = 60  # clips tested for a beat: shares to an eighth
@@ -45,76 +45,76 @@ class CorpusContent:
 
     Args:
         seconds: until a clip has died away.
-        held: share of steady notes.
+        held_share: of steady notes.
         notes: number of their pitches, in semitones.
         median_note: their median MIDI pitch; NaN without any.
-        dying: share of clips that end well below their peak.
-        hits: share of short and dying clips: all hits and words, some notes.
-        others: share of other clips, such as textures.
+        dying_share: of clips that end well below their peak.
+        hit_share: of short and dying clips: all hits and words, some notes.
+        other_share: of other clips, such as textures.
     """
 
     clips: int
     seconds: float
     onsets: float
-    held: float
+    held_share: float
     notes: int
     median_note: float
-    dying: float
-    hits: float
-    others: float
+    dying_share: float
+    hit_share: float
+    other_share: float
 
     @property
     def short(self) -> bool:
         """Clips are hits or words, not an instrument's notes."""
         cut = self.seconds <= CUT_SECONDS
-        single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying >= MOSTLY)
-        scale = not cut and self.held >= MOSTLY and self.notes >= NOTES and self.median_note >= LOWEST_NOTE
+        single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying_share >= MAJORITY)
+        scale = not cut and self.held_share >= MAJORITY and self.notes >= NOTES and self.median_note >= LOWEST_NOTE
         return single and not scale
 
     @property
     def mixed(self) -> str:
         """Describe the mix if no kind makes up three quarters."""
-        if max(self.hits, self.held, self.others) >= MOSTLY:
+        if max(self.hit_share, self.held_share, self.other_share) >= MAJORITY:
             return ""
-        notes, others = round(100 * self.held), round(100 * self.others)
+        notes, texture = round(100 * self.held_share), round(100 * self.other_share)
         return (
-            f"mixed kinds: of {self.clips} sounds {notes} % are steady notes, {100 - notes - others} % other sounds "
-            f"that die away within {SHORT_SECONDS:g} s, {others} % neither; sort them into folders, an instrument each"
+            f"mixed kinds: of {self.clips} sounds {notes} % are steady notes, {100 - notes - texture} % other sounds "
+            f"that die away within {SHORT_SECONDS:g} s, {texture} % neither; sort them into folders, an instrument each"
         )
 
     def text(self) -> str:
         plural = "" if self.onsets == 1 else "s"
         return (
             f"{self.clips} clips of {self.seconds:.2g} s with {self.onsets:g} onset{plural}, "
-            f"{100 * self.held:.0f} % of them steady notes, on {self.notes} different pitches"
+            f"{100 * self.held_share:.0f} % of them steady notes, on {self.notes} different pitches"
         )
 
 
-def listened(corpus: Corpus) -> CorpusContent:
+def corpus_content(corpus: Corpus) -> CorpusContent:
     clips = thinned(corpus.clips("train"), MOST_CLIPS)
     levels = [_loudness(corpus.samples(clip), corpus.rate) for clip in clips]
-    heard = [single_note(corpus.pitch(clip), HELD) for clip in clips]
-    notes = np.array([np.nan if note is None else note for note in heard])
-    known = notes[np.isfinite(notes)]
+    clip_notes = [single_note(corpus.pitch(clip), STEADY_SHARE) for clip in clips]
+    notes = np.array([np.nan if note is None else note for note in clip_notes])
+    pitched_notes = notes[np.isfinite(notes)]
     seconds = np.array([_sounding_seconds(level) for level in levels])
-    dying = np.array([level[-1] <= level.max() - DYING_DB for level in levels])
-    hits = (seconds <= SHORT_SECONDS) & (dying | (seconds <= CUT_SECONDS))
+    dying_mask = np.array([level[-1] <= level.max() - DYING_DB for level in levels])
+    hit_mask = (seconds <= SHORT_SECONDS) & (dying_mask | (seconds <= CUT_SECONDS))
     return CorpusContent(
         clips=len(clips),
         seconds=float(np.median(seconds)),
         onsets=float(np.median([_onsets(level) for level in levels])),
-        held=len(known) / len(clips),
-        notes=len(np.unique(np.round(known))),
-        median_note=float(np.median(known)) if len(known) else float("nan"),
-        dying=float(dying.mean()),
-        hits=float(hits.mean()),
-        others=float(np.mean(~hits & ~np.isfinite(notes))),
+        held_share=len(pitched_notes) / len(clips),
+        notes=len(np.unique(np.round(pitched_notes))),
+        median_note=float(np.median(pitched_notes)) if len(pitched_notes) else float("nan"),
+        dying_share=float(dying_mask.mean()),
+        hit_share=float(hit_mask.mean()),
+        other_share=float(np.mean(~hit_mask & ~np.isfinite(notes))),
     )
 
 
 class LoopVerdict(NamedTuple):
     loops: bool
-    why: str
+    reason: str
 
 
 def are_loops(corpus: Corpus) -> LoopVerdict:
@@ -125,10 +125,10 @@ def are_loops(corpus: Corpus) -> LoopVerdict:
         return LoopVerdict(False, f"clips last {seconds:.2g} s, loops {LOOP_SECONDS:g} s and more")
     share = np.mean([has_beat(corpus.samples(clip), corpus.rate) for clip in clips])
     pitched = np.mean(np.isfinite(np.concatenate([corpus.pitch(clip) for clip in clips])))
-    why = f"{100 * share:.0f} % of {len(clips)} clips of {seconds:.2g} s have a steady beat"
-    if pitched > PITCHED:
-        return LoopVerdict(False, f"{why}, but {100 * pitched:.0f} % of the sound has a pitch")
-    return LoopVerdict(bool(share >= MOSTLY), why)
+    reason = f"{100 * share:.0f} % of {len(clips)} clips of {seconds:.2g} s have a steady beat"
+    if pitched > PITCHED_SHARE:
+        return LoopVerdict(False, f"{reason}, but {100 * pitched:.0f} % of the sound has a pitch")
+    return LoopVerdict(bool(share >= MAJORITY), reason)
 
 
 def melodic_share(corpus: Corpus) -> float:
@@ -155,8 +155,8 @@ def _sounding_seconds(levels: Array) -> float:
 
 
 def _onsets(levels: Array) -> int:
-    before = np.concatenate([np.full(RISE_STEPS, levels.min() - RISE_DB), levels])
-    lowest = np.lib.stride_tricks.sliding_window_view(before, RISE_STEPS)[: len(levels)].min(1)
+    padded_levels = np.concatenate([np.full(RISE_STEPS, levels.min() - RISE_DB), levels])
+    lowest = np.lib.stride_tricks.sliding_window_view(padded_levels, RISE_STEPS)[: len(levels)].min(1)
     rising = np.flatnonzero((levels - lowest >= RISE_DB) & (levels > levels.max() - STRONG_DB))
     return int(1 + np.sum(np.diff(rising) > APART_STEPS)) if len(rising) else 1
 
@@ -172,7 +172,7 @@ PARTIALS = {1: 24, 2: 16, 3: 12}  # by that number: many partials of a low funda
 TUNING_CENTS, STRETCH_CENTS = 35.0, 1.5  # of a partial, and more for each of its number: strings are stiff
 ONE_NOTE = 0.8  # median share of amplitudes in the partials of one note: notes .92 to 1, triads and sevenths .67
 GLIDE_SEMITONES = 0.25  # from frame to frame, 23 ms: wide vibrato moves less
-GLIDING = 0.2  # share of pitched frames that glide: speech .22 to .54, phrases up to .10, a double bass .14
+GLIDING_SHARE = 0.2  # share of pitched frames that glide: speech .22 to .54, phrases up to .10, a double bass .14
 SYLLABLES = 2.0  # pitched stretches a second: speech 3 to 5
 SPOKEN_SECONDS = 2.0  # a shorter sound is a word
 COLOUR_OCTAVES = 2.0  # of the spectral centroid: more than a struck note loses while it is loud
@@ -202,53 +202,53 @@ def _is_spoken(track: Samples, seconds: float) -> bool:
     steps = steps[np.isfinite(steps)]
     if seconds < SPOKEN_SECONDS or not len(steps):
         return False
-    return bool(stretches >= SYLLABLES * seconds and np.mean(steps > GLIDE_SEMITONES) >= GLIDING)
+    return bool(stretches >= SYLLABLES * seconds and np.mean(steps > GLIDE_SEMITONES) >= GLIDING_SHARE)
 
 
 def one_note_share(samples: Samples, rate: int) -> float | None:
     """Return the median share of amplitudes that the partials of one note explain, 0 to 1; None without partials."""
     length = 2 * round(WINDOW_SECONDS * rate / 2)
-    shares = [_explained(frame, rate) for frame in _loud_frames(samples, length, FRAMES)]
-    known = [share for share in shares if share is not None]
-    return float(np.median(known)) if known else None
+    shares = [_explained_share(frame, rate) for frame in _loud_frames(samples, length, FRAMES)]
+    measured_shares = [share for share in shares if share is not None]
+    return float(np.median(measured_shares)) if measured_shares else None
 
 
-def _loud_frames(samples: Samples, length: int, most: int) -> list[Samples]:
+def _loud_frames(samples: Samples, length: int, most_frames: int) -> list[Samples]:
     starts = range(0, max(1, len(samples) - length + 1), length // 2)
     levels = [float(np.square(samples[start : start + length], dtype=np.float64).mean()) for start in starts]
     loud = [start for start, level in zip(starts, levels, strict=True) if level > max(levels) * 10 ** (-TOP_DB / 10)]
-    frames = [samples[start : start + length] for start in thinned(loud, most)]
+    frames = [samples[start : start + length] for start in thinned(loud, most_frames)]
     return [np.pad(frame, (0, length - len(frame))) for frame in frames]
 
 
-def _explained(frame: Samples, rate: int) -> float | None:
-    step = rate / len(frame)  # Hz a bin
-    sizes = np.abs(np.fft.rfft(frame * np.hanning(len(frame))))[: round(HIGHEST_HZ / step)].astype(np.float64)
-    sizes[: round(LOWEST_HZ / step)] = 0
-    middle = sizes[1:-1]
-    top = (middle > sizes[:-2]) & (middle >= sizes[2:]) & (middle > sizes.max() * 10 ** (-PEAK_DB / 20))
-    peaks = np.flatnonzero(top) + 1
+def _explained_share(frame: Samples, rate: int) -> float | None:
+    bin_hz = rate / len(frame)  # Hz a bin
+    magnitudes = np.abs(np.fft.rfft(frame * np.hanning(len(frame))))[: round(HIGHEST_HZ / bin_hz)].astype(np.float64)
+    magnitudes[: round(LOWEST_HZ / bin_hz)] = 0
+    inner = magnitudes[1:-1]
+    is_peak = (inner > magnitudes[:-2]) & (inner >= magnitudes[2:]) & (inner > magnitudes.max() * 10 ** (-PEAK_DB / 20))
+    peaks = np.flatnonzero(is_peak) + 1
     if not len(peaks):
         return None
-    below, here, above = (np.log(sizes[peaks + aside] + 1e-12) for aside in (-1, 0, 1))
-    bend = np.minimum(below - 2 * here + above, -1e-9)
-    hertz, amplitudes = (peaks + (below - above) / (2 * bend)) * step, sizes[peaks]
+    left, centre, right = (np.log(magnitudes[peaks + offset] + 1e-12) for offset in (-1, 0, 1))
+    curvature = np.minimum(left - 2 * centre + right, -1e-9)
+    hertz, amplitudes = (peaks + (left - right) / (2 * curvature)) * bin_hz, magnitudes[peaks]
     strong = hertz[amplitudes > amplitudes.max() * 10 ** (-STRONG_NOTE_DB / 20)][:FUNDAMENTALS]
     shares = [
-        amplitudes[_belongs(hertz, partial / number, most, step)].sum()
+        amplitudes[_is_partial(hertz, partial / number, partial_count, bin_hz)].sum()
         for partial in strong
-        for number, most in PARTIALS.items()
+        for number, partial_count in PARTIALS.items()
         if partial / number >= LOWEST_HZ
     ]
     return float(max(shares, default=0.0) / amplitudes.sum())
 
 
-def _belongs(hertz: Doubles, fundamental: float, most: int, step: float) -> npt.NDArray[np.bool_]:
+def _is_partial(hertz: Doubles, fundamental: float, partial_count: int, bin_hz: float) -> npt.NDArray[np.bool_]:
     numbers = np.maximum(1, np.round(hertz / fundamental))
     cents = np.abs(1200 * np.log2(hertz / (numbers * fundamental)))
-    tolerance = np.maximum(TUNING_CENTS, 1200 * np.log2(1 + step / hertz)) + STRETCH_CENTS * numbers
-    near: npt.NDArray[np.bool_] = (cents < tolerance) & (numbers <= most)
-    return near
+    tolerance = np.maximum(TUNING_CENTS, 1200 * np.log2(1 + bin_hz / hertz)) + STRETCH_CENTS * numbers
+    matching: npt.NDArray[np.bool_] = (cents < tolerance) & (numbers <= partial_count)
+    return matching
 
 
 def changes_colour(samples: Samples, rate: int) -> bool:
@@ -256,8 +256,8 @@ def changes_colour(samples: Samples, rate: int) -> bool:
     if is_silent(samples):
         return False
     length = 2 * round(WINDOW_SECONDS * rate / 2)
-    sizes = np.abs(np.fft.rfft(np.stack(_loud_frames(samples, length, 100)) * np.hanning(length)))
-    centroids = sizes @ np.arange(sizes.shape[1]) / np.maximum(sizes.sum(1), 1e-12)
+    magnitudes = np.abs(np.fft.rfft(np.stack(_loud_frames(samples, length, 100)) * np.hanning(length)))
+    centroids = magnitudes @ np.arange(magnitudes.shape[1]) / np.maximum(magnitudes.sum(1), 1e-12)
     low, high = np.quantile(centroids, (0.05, 0.95))
     return bool(high >= low * 2**COLOUR_OCTAVES)
 
@@ -268,7 +268,7 @@ TEXTURE_SECONDS = 3.0  # a shorter single sound has too few grains for a texture
 HIT_SECONDS = 2.0  # a single sound up to this long is a hit or a word, and no kit
 
 
-def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
+def survey_sounds(sources: Sequence[Path], *, alone: bool = False) -> str:
     """Summarize the number, duration, rates and channels of sounds.
 
     ``sources`` are files, and folders to search. ``alone`` accepts a single note, hit or word.
@@ -277,8 +277,8 @@ def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
         UserError: a source is missing; all sounds are unreadable, silent or shorter than 0.02 s, or the same note, hit
             or word.
     """
-    found, report, headers = some_sounds(sources), CorpusReport(), {}
-    for name, path in found.items():
+    sounds, report, headers = some_sounds(sources), CorpusReport(), {}
+    for name, path in sounds.items():
         try:
             sound = SoundFile(path)
             sound.close()
@@ -289,16 +289,16 @@ def surveyed(sources: Sequence[Path], *, alone: bool = False) -> str:
             report.too_short.append(name)
         else:
             headers[name] = sound
-    different = _different({name: found[name] for name in headers}, report)
-    if not different:
+    different_sounds = _different_sounds({name: sounds[name] for name in headers}, report)
+    if not different_sounds:
         raise unusable(report, sources, f"{SHORTEST_SECONDS:g} s")
-    if len(different) == 1 and not alone:
-        _check_alone(*different[0], bool(report.identical))
+    if len(different_sounds) == 1 and not alone:
+        _check_alone(*different_sounds[0], bool(report.identical))
     return _text(list(headers.values()))
 
 
-def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[str, Samples, int]]:
-    copies, kept = Copies(), []
+def _different_sounds(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[str, Samples, int]]:
+    copies, different_sounds = Copies(), []
     for name, path in sounds.items():
         try:
             sound = SoundFile(path)
@@ -308,13 +308,13 @@ def _different(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[s
             continue
         if is_silent(samples):
             report.silent.append(name)
-        elif first := copies.earlier(name, samples_digest(samples)):
-            report.identical[name] = first
+        elif original := copies.earlier(name, samples_digest(samples)):
+            report.identical[name] = original
         else:
-            kept.append((name, samples, sound.rate))
-        if len(kept) == 2:
+            different_sounds.append((name, samples, sound.rate))
+        if len(different_sounds) == 2:
             break
-    return kept
+    return different_sounds
 
 
 def _check_alone(name: str, samples: Samples, rate: int, copies: bool) -> None:

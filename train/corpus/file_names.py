@@ -38,8 +38,8 @@ class Names:
         self._words = None if self._folder else _pattern(label, "label", "^([a-z]+)")
 
     def group(self, name: str) -> str:
-        found = _matched(name, self._group)
-        return name if found is None else found
+        group_name = _matched(name, self._group)
+        return name if group_name is None else group_name
 
     def label(self, path: Path) -> str:
         if self._folder:
@@ -68,11 +68,11 @@ def as_text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def _pattern(text: str | None, what: str, example: str) -> re.Pattern[str] | None:
+def _pattern(text: str | None, option: str, example: str) -> re.Pattern[str] | None:
     try:
         return None if text is None else re.compile(text)
     except re.error as error:
-        raise UserError(f"{what} {text!r} is no regular expression ({error}); for example {example!r}") from error
+        raise UserError(f"{option} {text!r} is no regular expression ({error}); for example {example!r}") from error
 
 
 def _matched(name: str, pattern: re.Pattern[str] | None) -> str | None:
@@ -207,9 +207,9 @@ def best_reading(readings: Iterable[Reading], pitches: Mapping[str, float]) -> R
     return max(readings, key=lambda reading: (*reading.rank, len(reading.agreeing_notes(pitches))), default=None)
 
 
-def class_distance(note: float, other: float) -> float:
+def class_distance(note: float, pitch: float) -> float:
     """Return the semitones between two pitch classes, 0 to 6."""
-    return abs((other - note + 6) % 12 - 6)
+    return abs((pitch - note + 6) % 12 - 6)
 
 
 def _stems(names: Iterable[str]) -> dict[str, str]:

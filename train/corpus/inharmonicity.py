@@ -19,20 +19,20 @@ from .pitch import Samples, Sliceable, single_note
 from .store import Corpus
 
 LONGEST, SHORTEST = 32768, 4096  # samples of a spectrum: bins of 1.3 Hz at 44.1 kHz, where notes are long enough
-LISTENED = 1 << 19  # samples of a clip to search, 12 s at 44.1 kHz
+SEARCHED_SAMPLES = 1 << 19  # samples of a clip to search, 12 s at 44.1 kHz
 AFTER_SECONDS = 0.05  # after the loudest moment: attacks are out of tune
 PARTIALS = 24  # at most; higher ones are faint, and these suffice for B
 NEAR_CENTS = 25.0  # around the frequency that the current fit predicts for a partial
 FIRST_CENTS = 60.0  # around the pitch track's frequency, for the first partial
 CLEAR_DB, LOUD_DB = 15.0, -60.0  # over the surrounding level, and under the highest peak; other peaks are no partials
 MISFIT_CENTS = 6.0  # from the line: such a peak has another source
-FEWEST = 3  # partials for a pitch
-ENOUGH = 12  # partials for a stiffness
+FEWEST_PARTIALS = 3  # partials for a pitch
+STIFFNESS_PARTIALS = 12  # partials for a stiffness
 STIFF_CENTS = 2.0  # median rise of the tenth partial in stiff strings
 SHARP_CENTS = 4.0  # rise of the tenth partial that makes the period a wrong measure of pitch
-MOST = math.log(MOST_STRETCHED) - 1e-3  # of ln B, which is rounded
-FLEXIBLE = 1e-6  # of B: a lower value counts as none, and its logarithm means nothing
-NOTES = 160  # measured in a corpus, at most
+LARGEST_LOG_B = math.log(MOST_STRETCHED) - 1e-3  # of ln B, which is rounded
+LEAST_B = 1e-6  # a lower value counts as none, and its logarithm means nothing
+MOST_NOTES = 160  # that are measured in a corpus, at most
 FEWEST_NOTES = 4  # for a line
 
 
@@ -49,34 +49,40 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
 
     ``note`` is its MIDI note, to half a semitone.
     """
-    part = steady(samples, rate)
-    if part is None:
+    steady_samples = steady(samples, rate)
+    if steady_samples is None:
         return None
-    length, levels = len(part), spectrum_db(part)
-    floor, a_bin = float(levels.max()) + LOUD_DB, rate / length
-    number: list[int] = []
-    found: list[float] = []
-    first, stiff = midi_to_hz(note), 0.0
+    length, levels = len(steady_samples), spectrum_db(steady_samples)
+    floor_db, bin_hz = float(levels.max()) + LOUD_DB, rate / length
+    numbers: list[int] = []
+    peaks_hz: list[float] = []
+    fundamental_hz, inharmonicity = midi_to_hz(note), 0.0
     for n in range(1, PARTIALS + 1):
-        wanted = first * float(stretched(np.array(n), stiff))
-        cents = FIRST_CENTS if not found else NEAR_CENTS
-        if wanted * 2 ** (cents / 1200) > 0.45 * rate:
+        predicted_hz = fundamental_hz * float(stretched(np.array(n), inharmonicity))
+        search_cents = FIRST_CENTS if not peaks_hz else NEAR_CENTS
+        if predicted_hz * 2 ** (search_cents / 1200) > 0.45 * rate:
             break
-        place = _peak(levels, wanted / a_bin, wanted / a_bin * (2 ** (cents / 1200) - 1), first / a_bin / 3, floor)
-        if place is None:
+        peak_bin = _peak(
+            levels,
+            predicted_hz / bin_hz,
+            predicted_hz / bin_hz * (2 ** (search_cents / 1200) - 1),
+            fundamental_hz / bin_hz / 3,
+            floor_db,
+        )
+        if peak_bin is None:
             continue
-        number.append(n)
-        found.append(place * a_bin)
-        first, stiff = _fitted(np.array(number), np.array(found))
-    kept, places = np.array(number), np.array(found)
-    if len(kept) >= FEWEST:
-        asked = first * stretched(kept, stiff)
-        right = np.abs(1200 * np.log2(places / asked)) < MISFIT_CENTS
-        kept, places = kept[right], places[right]
-    if len(kept) < FEWEST:
+        numbers.append(n)
+        peaks_hz.append(peak_bin * bin_hz)
+        fundamental_hz, inharmonicity = _fit_string(np.array(numbers), np.array(peaks_hz))
+    partials, partials_hz = np.array(numbers), np.array(peaks_hz)
+    if len(partials) >= FEWEST_PARTIALS:
+        fitted_hz = fundamental_hz * stretched(partials, inharmonicity)
+        fitting = np.abs(1200 * np.log2(partials_hz / fitted_hz)) < MISFIT_CENTS
+        partials, partials_hz = partials[fitting], partials_hz[fitting]
+    if len(partials) < FEWEST_PARTIALS:
         return None
-    first, stiff = _fitted(kept, places)
-    return StiffString(69 + 12 * math.log2(first / 440), stiff, len(kept))
+    fundamental_hz, inharmonicity = _fit_string(partials, partials_hz)
+    return StiffString(69 + 12 * math.log2(fundamental_hz / 440), inharmonicity, len(partials))
 
 
 def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
@@ -85,10 +91,15 @@ def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
     Its period is sharp, by 17 cents on some pianos.
     """
     note = single_note(track)
-    found = None if note is None else stiffness(samples, rate, note)
-    if note is None or found is None or found.partials < ENOUGH or raised_cents(found.inharmonicity) < SHARP_CENTS:
+    string = None if note is None else stiffness(samples, rate, note)
+    if (
+        note is None
+        or string is None
+        or string.partials < STIFFNESS_PARTIALS
+        or raised_cents(string.inharmonicity) < SHARP_CENTS
+    ):
         return track
-    return track + np.float32(found.pitch - note)
+    return track + np.float32(string.pitch - note)
 
 
 def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
@@ -98,21 +109,28 @@ def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
     """
     clips = corpus.clips()
     notes = [(row, note) for row, clip in enumerate(clips) if (note := single_note(corpus.pitch(clip))) is not None]
-    few = notes[:: max(1, -(-len(notes) // NOTES))]
-    measured = [stiffness(corpus.samples(clips[row]), corpus.rate, note) for row, note in few]
-    told = [one for one in measured if one is not None and one.partials >= ENOUGH]
-    if len(told) < FEWEST_NOTES or np.median([raised_cents(one.inharmonicity) for one in told]) < STIFF_CENTS:
+    thinned_notes = notes[:: max(1, -(-len(notes) // MOST_NOTES))]
+    strings = [stiffness(corpus.samples(clips[row]), corpus.rate, note) for row, note in thinned_notes]
+    clear_strings = [string for string in strings if string is not None and string.partials >= STIFFNESS_PARTIALS]
+    if (
+        len(clear_strings) < FEWEST_NOTES
+        or np.median([raised_cents(string.inharmonicity) for string in clear_strings]) < STIFF_CENTS
+    ):
         return None
-    stiff = [one for one in told if one.inharmonicity > FLEXIBLE]
-    keys, values = np.array([one.pitch for one in stiff]), np.log([one.inharmonicity for one in stiff])
-    above, below = np.triu_indices(len(keys), 1)
-    apart = keys[below] - keys[above]
-    slopes = (values[below] - values[above])[np.abs(apart) > 0.5] / apart[np.abs(apart) > 0.5]
+    stiff = [string for string in clear_strings if string.inharmonicity > LEAST_B]
+    keys, log_b = np.array([string.pitch for string in stiff]), np.log([string.inharmonicity for string in stiff])
+    first, second = np.triu_indices(len(keys), 1)
+    key_distances = keys[second] - keys[first]
+    slopes = (log_b[second] - log_b[first])[np.abs(key_distances) > 0.5] / key_distances[np.abs(key_distances) > 0.5]
     slope = float(np.median(slopes)) if len(slopes) else 0.0
-    middle = float(np.median(keys))
-    value = min(float(np.median(values - slope * (keys - middle))), MOST)
-    slope = min(max(slope, (value - MOST) / middle), (MOST - value) / (KEYS - 1 - middle))
-    return round(value - slope * middle, 5), round(slope, 6)
+    middle_key = float(np.median(keys))
+    middle_log_b = min(float(np.median(log_b - slope * (keys - middle_key))), LARGEST_LOG_B)
+    # The line stays under the largest ln B on the lowest and on the highest key.
+    slope = min(
+        max(slope, (middle_log_b - LARGEST_LOG_B) / middle_key),
+        (LARGEST_LOG_B - middle_log_b) / (KEYS - 1 - middle_key),
+    )
+    return round(middle_log_b - slope * middle_key, 5), round(slope, 6)
 
 
 def raised_cents(inharmonicity: float, partial: int = 10) -> float:
@@ -121,7 +139,7 @@ def raised_cents(inharmonicity: float, partial: int = 10) -> float:
 
 def steady(samples: Sliceable, rate: int) -> Samples | None:
     """Return a power of two samples after the loudest moment; None if too short."""
-    hop, beginning = SHORTEST // 4, samples[: min(len(samples), LISTENED)]
+    hop, beginning = SHORTEST // 4, samples[: min(len(samples), SEARCHED_SAMPLES)]
     if len(beginning) < SHORTEST:
         return None
     squares = np.square(beginning[: len(beginning) // hop * hop]).reshape(-1, hop).mean(1)
@@ -135,29 +153,37 @@ def spectrum_db(samples: Samples) -> Doubles:
     return np.asarray(20 * np.log10(np.maximum(magnitudes, 1e-9)))
 
 
-def _peak(levels: Doubles, wanted: float, near: float, around: float, floor: float) -> float | None:
-    low, high = math.floor(wanted - max(near, 1.5)), math.ceil(wanted + max(near, 1.5))
+def _peak(
+    levels: Doubles, predicted_bin: float, search_bins: float, surround_bins: float, floor_db: float
+) -> float | None:
+    low, high = math.floor(predicted_bin - max(search_bins, 1.5)), math.ceil(predicted_bin + max(search_bins, 1.5))
     if low < 1 or high >= len(levels) - 1:
         return None
-    at = low + int(levels[low : high + 1].argmax())
-    below, here, above = levels[at - 1 : at + 2]
-    beside = levels[max(0, round(wanted - around)) : round(wanted + around) + 1]
-    if here < floor or here < np.median(beside) + CLEAR_DB or not (here > below and here >= above):
+    peak_bin = low + int(levels[low : high + 1].argmax())
+    left_db, peak_db, right_db = levels[peak_bin - 1 : peak_bin + 2]
+    surround_db = levels[max(0, round(predicted_bin - surround_bins)) : round(predicted_bin + surround_bins) + 1]
+    if (
+        peak_db < floor_db
+        or peak_db < np.median(surround_db) + CLEAR_DB
+        or not (peak_db > left_db and peak_db >= right_db)
+    ):
         return None
-    curve = below - 2 * here + above
-    return at + 0.5 * float((below - above) / curve)
+    curve = left_db - 2 * peak_db + right_db
+    return peak_bin + 0.5 * float((left_db - right_db) / curve)
 
 
-def _fitted(number: npt.NDArray[np.int64], places: Doubles) -> tuple[float, float]:
-    square = np.square(number, dtype=np.float64)
-    ratio = np.square(places / number)
-    if len(number) < FEWEST:
-        return float(np.sqrt(np.mean(ratio))), 0.0
-    weight = square  # an error of a bin is an error of 1 / n of the fundamental
-    mean, level = np.average(square, weights=weight), np.average(ratio, weights=weight)
-    slope = np.sum(weight * (square - mean) * (ratio - level)) / np.sum(weight * np.square(square - mean))
+def _fit_string(numbers: npt.NDArray[np.int64], partials_hz: Doubles) -> tuple[float, float]:
+    n_squared = np.square(numbers, dtype=np.float64)
+    ratios = np.square(partials_hz / numbers)
+    if len(numbers) < FEWEST_PARTIALS:
+        return float(np.sqrt(np.mean(ratios))), 0.0
+    weight = n_squared  # an error of a bin is an error of 1 / n of the fundamental
+    mean_square, mean_ratio = np.average(n_squared, weights=weight), np.average(ratios, weights=weight)
+    slope = np.sum(weight * (n_squared - mean_square) * (ratios - mean_ratio)) / np.sum(
+        weight * np.square(n_squared - mean_square)
+    )
     slope = max(slope, 0.0)
-    base = level - slope * mean
-    if base <= 0:
-        return float(np.sqrt(level)), 0.0
-    return float(np.sqrt(base + slope)), float(slope / base)
+    intercept = mean_ratio - slope * mean_square
+    if intercept <= 0:
+        return float(np.sqrt(mean_ratio)), 0.0
+    return float(np.sqrt(intercept + slope)), float(slope / intercept)

@@ -52,13 +52,13 @@ class DrumPattern:
 
 
 def grooves() -> list[DrumPattern]:
-    fills = {head: _rows(lines) for head, lines in _parts(_FILLS)}
-    found = []
-    for head, lines in _parts(_GROOVES):
-        match = _HEAD.fullmatch(head)
-        assert match is not None, head
+    fills = {heading: _rows(lines) for heading, lines in _parts(_FILLS)}
+    patterns = []
+    for heading, lines in _parts(_GROOVES):
+        match = _HEAD.fullmatch(heading)
+        assert match is not None, heading
         name, tempo, plain, full, fill, swing, pair = match.groups()
-        found.append(
+        patterns.append(
             DrumPattern(
                 name,
                 float(tempo),
@@ -70,7 +70,7 @@ def grooves() -> list[DrumPattern]:
                 int(pair or 2),
             )
         )
-    return found
+    return patterns
 
 
 def _parts(text: str) -> list[tuple[str, list[str]]]:
@@ -282,10 +282,10 @@ octave disco: 110 bpm, kits 16 0, fill snare
 LEVEL, PEAK = 0.08, 0.95  # RMS of a loop, -22 dB, unless peaks limit it: kits differ in loudness by up to 12 dB
 HIT_SECONDS = 3.0  # until a cymbal has died away by 40 dB
 LEVELS = (40, 80, 120)  # rendered velocities; others scale the nearest of these
-LOOSE = 6.0  # deviation of velocities, as of human players
+VELOCITY_DEVIATION = 6.0  # deviation of velocities, as of human players
 CHOKES = {KEYS["open"]: (KEYS["hat"], KEYS["pedal"])}  # a closing hat ends an open one (General MIDI)
 CHOKE_SECONDS = 0.015  # the time of a pedal's stroke
-HELD_OUT, WATCHED = 6, 10  # every sixth groove is for the test, of the others every tenth for validation
+TEST_INTERVAL, VALIDATION_INTERVAL = 6, 10  # grooves: every sixth is for the test, of the others every tenth
 
 
 @dataclass(frozen=True)
@@ -315,20 +315,22 @@ def render_loops(
         Failure: FluidSynth fails, or the disk is full.
     """
     check_rate(rate)
-    table = grooves()
-    _check_kits(soundfont, table)
-    kits, say = Kits(soundfont, rate, table), progress or no_progress
-    grid = grid_of([groove.tempo_bpm for groove in table], rate)
+    patterns = grooves()
+    _check_kits(soundfont, patterns)
+    kits, report_progress = Kits(soundfont, rate, patterns), progress or no_progress
+    grid = grid_of([groove.tempo_bpm for groove in patterns], rate)
     splits: dict[str, Split] = {}
     with writing(destination, rate) as writer:
-        for number, (groove, full) in enumerate(product(table, (False, True))):
-            say(number / len(table) / 2, groove.name)
+        for number, (groove, full) in enumerate(product(patterns, (False, True))):
+            report_progress(number / len(patterns) / 2, groove.name)
             clip = f"{groove.name}/{'full' if full else 'plain'} {grid.tempo_bpm(rate):.2f}bpm"
             bars, rng = 4 if full else 2, np.random.default_rng((seed, number))
-            found = mixed(strokes(groove, full, rng), kits.of(groove.kits[full]), bars * STEPS, grid.step_length, rate)
+            loop = mix_loop(
+                strokes(groove, full, rng), kits.kit(groove.kits[full]), bars * STEPS, grid.step_length, rate
+            )
             writer.append(
-                found,
-                pitch_track(found, rate),
+                loop,
+                pitch_track(loop, rate),
                 name=clip,
                 group=groove.name,
                 label=groove.name,
@@ -338,31 +340,31 @@ def render_loops(
             )
             splits[clip] = split_of(number // 2)
         report = writer.finish(splits, name=name or destination.resolve().name, licence=licence, loops=grid)
-    say(1.0, "done")
+    report_progress(1.0, "done")
     return report
 
 
 def split_of(number: int) -> Split:
-    if number % HELD_OUT == HELD_OUT - 1:
+    if number % TEST_INTERVAL == TEST_INTERVAL - 1:
         return "test"
-    return "val" if number % WATCHED == WATCHED - 1 else "train"
+    return "val" if number % VALIDATION_INTERVAL == VALIDATION_INTERVAL - 1 else "train"
 
 
 def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[Stroke]:
-    found = list(_hits(groove.rows, 0))
+    hits = list(_hits(groove.rows, 0))
     if full:
-        found = [hit for start in (0, 2 * STEPS) for part in (groove.rows, groove.more) for hit in _hits(part, start)]
-        found = [hit for hit in found if hit[0] < 3 * STEPS] + list(_hits(groove.fill, 3 * STEPS))
+        hits = [hit for start in (0, 2 * STEPS) for rows in (groove.rows, groove.more) for hit in _hits(rows, start)]
+        hits = [hit for hit in hits if hit[0] < 3 * STEPS] + list(_hits(groove.fill, 3 * STEPS))
     loudest: dict[tuple[int, int], int] = {}
-    for step, key, velocity in found:
+    for step, key, velocity in hits:
         loudest[step, key] = max(velocity, loudest.get((step, key), 0))
     return [
-        Stroke(_swung(step, groove), key, float(np.clip(velocity + LOOSE * rng.standard_normal(), 1, 127)))
+        Stroke(_swung(step, groove), key, float(np.clip(velocity + VELOCITY_DEVIATION * rng.standard_normal(), 1, 127)))
         for (step, key), velocity in sorted(loudest.items())
     ]
 
 
-def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
+def mix_loop(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
     """Mix a loop's hits [samples]; tails wrap around. ``step_length`` is in samples."""
     hits = list(hits)
     length = round(steps * step_length)
@@ -370,32 +372,34 @@ def mixed(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, ra
     sound = np.zeros(rounds * length, np.float32)
     for hit in hits:
         samples = kit.sound(hit.key, hit.velocity)
-        closing = [(other.step - hit.step) % steps for other in hits if other.key in CHOKES.get(hit.key, ())]
-        if closing:
-            samples = _choked(samples, round(min(closing) * step_length), rate)
+        closing_steps = [
+            (closing_hit.step - hit.step) % steps for closing_hit in hits if closing_hit.key in CHOKES.get(hit.key, ())
+        ]
+        if closing_steps:
+            samples = _choke(samples, round(min(closing_steps) * step_length), rate)
         start = round(hit.step * step_length)
         sound[start : start + len(samples)] += samples
-    found = sound.reshape(rounds, length).sum(0)
-    gain = min(LEVEL / np.sqrt(np.square(found).mean()), PEAK / np.abs(found).max())
-    return np.asarray(gain * found, np.float32)
+    loop = sound.reshape(rounds, length).sum(0)
+    gain = min(LEVEL / np.sqrt(np.square(loop).mean()), PEAK / np.abs(loop).max())
+    return np.asarray(gain * loop, np.float32)
 
 
 class Kits:
-    def __init__(self, soundfont: Path, rate: int, table: Iterable[DrumPattern]) -> None:
+    def __init__(self, soundfont: Path, rate: int, patterns: Iterable[DrumPattern]) -> None:
         self._soundfont, self._rate = soundfont, rate
         self._player = fluidsynth()
         self._keys: dict[int, set[int]] = {}
-        for groove in table:
+        for groove in patterns:
             for kit, rows in zip(groove.kits, ([groove.rows], [groove.rows, groove.more, groove.fill]), strict=True):
                 self._keys.setdefault(kit, set()).update(*rows)
-        self._played: dict[int, Kit] = {}
+        self._kits: dict[int, Kit] = {}
 
-    def of(self, program: int) -> "Kit":
-        if program not in self._played:
+    def kit(self, program: int) -> "Kit":
+        if program not in self._kits:
             pairs = list(product(sorted(self._keys[program]), LEVELS))
             hits = play_notes(self._player, self._soundfont, DRUM_CHANNEL, program, pairs, HIT_SECONDS, self._rate)
-            self._played[program] = Kit({pair: _without_leading_zeros(samples) for pair, samples in hits})
-        return self._played[program]
+            self._kits[program] = Kit({pair: _without_leading_zeros(samples) for pair, samples in hits})
+        return self._kits[program]
 
 
 class Kit:
@@ -411,11 +415,11 @@ class Kit:
         return np.asarray(self._sounds[key, nearest] * np.float32((velocity / nearest) ** 2))
 
 
-def _check_kits(soundfont: Path, table: Iterable[DrumPattern]) -> None:
-    wanted = sorted({kit for groove in table for kit in groove.kits})
-    if missing := sorted(set(wanted) - programs_of(soundfont, PERCUSSION)):
+def _check_kits(soundfont: Path, patterns: Iterable[DrumPattern]) -> None:
+    programs = sorted({kit for groove in patterns for kit in groove.kits})
+    if missing := sorted(set(programs) - programs_of(soundfont, PERCUSSION)):
         raise UserError(
-            f"{soundfont} has no drum kit {missing[0]}; loops are played on kits {', '.join(map(str, wanted))}: "
+            f"{soundfont} has no drum kit {missing[0]}; loops are played on kits {', '.join(map(str, programs))}: "
             "give a soundfont of General MIDI, such as FluidR3_GM.sf2"
         )
 
@@ -439,8 +443,8 @@ def _without_leading_zeros(samples: Samples) -> Samples:
     return samples[sounding[0] :] if len(sounding) else samples[:0]
 
 
-def _choked(samples: Samples, at: int, rate: int) -> Samples:
+def _choke(samples: Samples, start: int, rate: int) -> Samples:
     fade = np.linspace(1, 0, round(CHOKE_SECONDS * rate), dtype=np.float32)
-    kept = samples[: at + len(fade)].copy()
-    kept[at:] *= fade[: len(kept) - at] if len(kept) > at else 1
-    return kept
+    choked = samples[: start + len(fade)].copy()
+    choked[start:] *= fade[: len(choked) - start] if len(choked) > start else 1
+    return choked

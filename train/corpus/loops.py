@@ -23,17 +23,18 @@ SLOWEST, FASTEST = 60.0, 200.0  # bpm
 USUAL_BPM, OCTAVES = 110.0, 0.6  # of loops: centre of the prior on estimated tempos, and its deviation in octaves
 BARS = ((4, 1.0), (2, 0.8), (1, 0.6))  # likelihood of a number of beats divisible by these: most loops are whole bars
 LOOSE_SECONDS = 0.02  # timing deviation of players; onsets are blurred by it
-PEAKED = 4.0  # times the mean, the strongest onsets of drums: 7 to 13; of rain, sea and noise 2 to 2.7
-STEADY = 0.2  # correlation from beat to beat: drums .6 to .95, a played break .33, rain and notes up to .15
-ONSETS = 4  # of a sound that has a beat
-CLEAR = 0.75  # of the best likelihood; a second one above it puts the tempo in doubt
-FITTING = 0.06  # beats; a loop's length further off its named tempo puts that in doubt
+PEAK_RATIO = 4.0  # times the mean, the strongest onsets of drums: 7 to 13; of rain, sea and noise 2 to 2.7
+STEADY_CORRELATION = 0.2  # correlation from beat to beat: drums .6 to .95, a played break .33, rain and notes up to .15
+FEWEST_ONSETS = 4  # of a sound that has a beat
+DOUBT_RATIO = 0.75  # of the best likelihood; a second one above it puts the tempo in doubt
+MISFIT_BEATS = 0.06  # beats; a loop's length further off its named tempo puts that in doubt
 
-NEAR = 0.03  # tolerance around a named tempo: round numbers are 2 % off
-NEIGHBOURS = 2**0.45  # times slower and faster: excludes half and double tempo, which the name alone decides
-FITS = 0.9  # of the best neighbour's score: right tempos reach 1, three quarters and four thirds of them .9 at most
-LAGS = 8  # beats, the longest lag to compare: two bars
-OVERLAP = 0.6  # of a sound: the largest lag that leaves enough to compare
+TEMPO_TOLERANCE = 0.03  # tolerance around a named tempo: round numbers are 2 % off
+NEIGHBOUR_RATIO = 2**0.45  # times slower and faster: excludes half and double tempo, which the name alone decides
+# Of the best neighbour's score: right tempos reach 1, three quarters and four thirds of them .9 at most.
+FIT_RATIO = 0.9
+LONGEST_LAG_BEATS = 8  # beats, the longest lag to compare: two bars
+OVERLAP_SHARE = 0.6  # of a sound: the largest lag that leaves enough to compare
 
 _LABELLED = re.compile(r"(?<![\d.])(\d{2,3}(?:\.\d+)?)[ _-]*bpm(?![a-z])|(?<![a-z])bpm[ _-]*(\d{2,3}(?:\.\d+)?)(?!\d)")
 _NUMBER = re.compile(r"(?<![\d.])([1-9]\d{1,2}(?:\.\d+)?)(?![\d.]| ?k?hz| ?k(?:bps)?\b| ?bits?\b)")
@@ -45,15 +46,15 @@ class TempoEstimate:
 
     tempo_bpm: float
     beats: int
-    how: str
+    origin: str
     doubt: str = ""
 
 
 def labelled_tempo(name: str) -> float | None:
     """Return the bpm in a file's name, 60 to 200; None for none or two."""
     labels = {float(first or second) for first, second in _LABELLED.findall(_stem(name))}
-    found = {tempo for tempo in labels if SLOWEST <= tempo <= FASTEST}
-    return found.pop() if len(found) == 1 else None
+    tempos = {tempo for tempo in labels if SLOWEST <= tempo <= FASTEST}
+    return tempos.pop() if len(tempos) == 1 else None
 
 
 def named_numbers(name: str) -> list[float]:
@@ -63,9 +64,9 @@ def named_numbers(name: str) -> list[float]:
     """
     path = PurePath(name)
     for text in (_stem(name), path.parent.name.lower()):
-        found = [float(number) for number in _NUMBER.findall(text)]
-        if kept := [number for number in found if SLOWEST <= number <= FASTEST]:
-            return kept
+        numbers = [float(number) for number in _NUMBER.findall(text)]
+        if tempos := [number for number in numbers if SLOWEST <= number <= FASTEST]:
+            return tempos
     return []
 
 
@@ -82,110 +83,125 @@ def beat_of(sound: Array, rate: int, name: str = "") -> TempoEstimate | None:
     Otherwise beats are whole: the likeliest number repeats onsets best, near 110 bpm, in whole bars.
     """
     strength = onset_strength(sound, rate)
-    if not _struck(strength) or len(onset_seconds(sound, rate)) < 2:
+    if not _has_hits(strength) or len(onset_seconds(sound, rate)) < 2:
         return None
-    seconds, labelled = len(sound) / rate, labelled_tempo(name)
-    if labelled is not None:
-        return _named(labelled, seconds)
-    if (fitting := _fitting(strength, seconds, named_numbers(name))) is not None:
-        return _named(fitting, seconds)
-    return _estimated(strength, seconds)
+    seconds, labelled_bpm = len(sound) / rate, labelled_tempo(name)
+    if labelled_bpm is not None:
+        return _tempo_from_name(labelled_bpm, seconds)
+    if (confirmed_bpm := _confirmed_tempo(strength, seconds, named_numbers(name))) is not None:
+        return _tempo_from_name(confirmed_bpm, seconds)
+    return _estimated_tempo(strength, seconds)
 
 
-def _named(tempo: float, seconds: float) -> TempoEstimate:
-    beats = seconds * tempo / 60
-    off = abs(beats - round(beats))
-    doubt = f"its {seconds:.2f} s are {beats:.2f} beats at {tempo:g} bpm" if off > FITTING else ""
-    return TempoEstimate(tempo, max(1, round(beats)), "from the name", doubt)
+def _tempo_from_name(tempo_bpm: float, seconds: float) -> TempoEstimate:
+    beats = seconds * tempo_bpm / 60
+    misfit_beats = abs(beats - round(beats))
+    doubt = f"its {seconds:.2f} s are {beats:.2f} beats at {tempo_bpm:g} bpm" if misfit_beats > MISFIT_BEATS else ""
+    return TempoEstimate(tempo_bpm, max(1, round(beats)), "from the name", doubt)
 
 
-def _fitting(strength: Doubles, seconds: float, numbers: list[float]) -> float | None:
-    later = _later(strength)
-    fits = {tempo: _score(later, _around(tempo, 1 + NEAR)).max() for tempo in numbers}
-    fits = {
-        tempo: score
-        for tempo, score in fits.items()
-        if score >= STEADY and score >= FITS * _score(later, _around(tempo, NEIGHBOURS)).max()
+def _confirmed_tempo(strength: Doubles, seconds: float, numbers: list[float]) -> float | None:
+    autocorrelation = _autocorrelation(strength)
+    scores = {
+        tempo: _repetition_scores(autocorrelation, _tempos_around(tempo, 1 + TEMPO_TOLERANCE)).max()
+        for tempo in numbers
     }
-    if not fits:
+    scores = {
+        tempo: score
+        for tempo, score in scores.items()
+        if score >= STEADY_CORRELATION
+        and score >= FIT_RATIO * _repetition_scores(autocorrelation, _tempos_around(tempo, NEIGHBOUR_RATIO)).max()
+    }
+    if not scores:
         return None
-    named = max(fits, key=lambda tempo: fits[tempo])
-    whole = 60 * max(1, round(seconds * named / 60)) / seconds
-    scores = _score(later, np.array([named, whole]))
-    return whole if abs(whole / named - 1) <= NEAR and scores[1] >= scores[0] else named
+    best_tempo = max(scores, key=lambda tempo: scores[tempo])
+    whole_beat_tempo = 60 * max(1, round(seconds * best_tempo / 60)) / seconds
+    pair_scores = _repetition_scores(autocorrelation, np.array([best_tempo, whole_beat_tempo]))
+    return (
+        whole_beat_tempo
+        if abs(whole_beat_tempo / best_tempo - 1) <= TEMPO_TOLERANCE and pair_scores[1] >= pair_scores[0]
+        else best_tempo
+    )
 
 
-def _around(tempo: float, ratio: float) -> Doubles:
+def _tempos_around(tempo: float, ratio: float) -> Doubles:
     steps = int(np.log(ratio) / np.log(1.005)) + 1
     return np.asarray(tempo * ratio ** np.linspace(-1, 1, 2 * steps + 1))
 
 
-def _score(later: Doubles, tempos_bpm: Doubles) -> Doubles:
+def _repetition_scores(autocorrelation: Doubles, tempos_bpm: Doubles) -> Doubles:
     """Mean correlation of onsets some beats apart, [tempos]; -1 for too slow tempos."""
-    lags = np.arange(1, LAGS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
-    found = np.interp(lags, np.arange(len(later)), later)
-    kept = lags < OVERLAP * len(later)
-    return np.asarray(np.where(kept[:, 0], (found * kept).sum(1) / np.maximum(kept.sum(1), 1), -1.0))
+    lags = np.arange(1, LONGEST_LAG_BEATS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
+    lag_correlations = np.interp(lags, np.arange(len(autocorrelation)), autocorrelation)
+    overlapping = lags < OVERLAP_SHARE * len(autocorrelation)
+    return np.asarray(
+        np.where(overlapping[:, 0], (lag_correlations * overlapping).sum(1) / np.maximum(overlapping.sum(1), 1), -1.0)
+    )
 
 
 def has_beat(sound: Array, rate: int) -> bool:
     """Return whether onsets repeat steadily."""
     strength = onset_strength(sound, rate)
-    if not _struck(strength) or len(onset_seconds(sound, rate)) < ONSETS:
+    if not _has_hits(strength) or len(onset_seconds(sound, rate)) < FEWEST_ONSETS:
         return False
     lags = np.arange(round(60 / FASTEST * ONSET_RATE), min(round(60 / SLOWEST * ONSET_RATE), len(strength) // 2) + 1)
-    return bool(len(lags) and np.max(_later(strength)[lags]) >= STEADY)
+    return bool(len(lags) and np.max(_autocorrelation(strength)[lags]) >= STEADY_CORRELATION)
 
 
-def _struck(strength: Doubles) -> bool:
-    return bool(np.quantile(strength, 0.98) >= PEAKED * strength.mean() > 0)
+def _has_hits(strength: Doubles) -> bool:
+    return bool(np.quantile(strength, 0.98) >= PEAK_RATIO * strength.mean() > 0)
 
 
-def _estimated(strength: Doubles, seconds: float) -> TempoEstimate | None:
-    around = _repeating(strength)
-    found = []
+def _estimated_tempo(strength: Doubles, seconds: float) -> TempoEstimate | None:
+    autocorrelation = _circular_autocorrelation(strength)
+    candidates = []
     for beats in range(max(2, int(np.ceil(seconds * SLOWEST / 60))), int(seconds * FASTEST / 60) + 1):
-        steady, halves = (_correlation(around, parts) for parts in (beats, 2 * beats))
-        if steady >= STEADY:
+        beat_correlation, half_beat_correlation = (
+            _part_correlation(autocorrelation, part_count) for part_count in (beats, 2 * beats)
+        )
+        if beat_correlation >= STEADY_CORRELATION:
             tempo = 60 * beats / seconds
-            usual = np.exp(-0.5 * (np.log2(tempo / USUAL_BPM) / OCTAVES) ** 2)
-            bars = next(share for number, share in BARS if beats % number == 0)
-            found.append((float(usual * bars * (steady + max(halves, 0))), tempo, beats))
-    if not found:
+            tempo_prior = np.exp(-0.5 * (np.log2(tempo / USUAL_BPM) / OCTAVES) ** 2)
+            bar_prior = next(share for number, share in BARS if beats % number == 0)
+            candidates.append(
+                (float(tempo_prior * bar_prior * (beat_correlation + max(half_beat_correlation, 0))), tempo, beats)
+            )
+    if not candidates:
         return None
-    found.sort(reverse=True)
-    (best, tempo, beats), others = found[0], found[1:]
-    doubt = f"it may be {others[0][1]:.5g} bpm" if others and others[0][0] > CLEAR * best else ""
+    candidates.sort(reverse=True)
+    (best, tempo, beats), runners_up = candidates[0], candidates[1:]
+    doubt = f"it may be {runners_up[0][1]:.5g} bpm" if runners_up and runners_up[0][0] > DOUBT_RATIO * best else ""
     return TempoEstimate(tempo, beats, "estimated", doubt)
 
 
-def _repeating(strength: Doubles) -> Doubles:
+def _circular_autocorrelation(strength: Doubles) -> Doubles:
     level = np.minimum(strength, 3 * np.quantile(strength, 0.98))  # limits the first onset, which rises out of silence
     spectrum = np.fft.rfft(level - level.mean())
     hertz = np.fft.rfftfreq(len(level), 1 / ONSET_RATE)
-    blurred = spectrum * np.exp(-0.5 * (2 * np.pi * hertz * LOOSE_SECONDS) ** 2)
-    around = np.fft.irfft(np.abs(blurred) ** 2, len(level))
-    return np.asarray(around / max(around[0], 1e-12))
+    smoothed_spectrum = spectrum * np.exp(-0.5 * (2 * np.pi * hertz * LOOSE_SECONDS) ** 2)
+    # The power spectrum is the transform of the autocorrelation (Wiener and Khinchin).
+    autocorrelation = np.fft.irfft(np.abs(smoothed_spectrum) ** 2, len(level))
+    return np.asarray(autocorrelation / max(autocorrelation[0], 1e-12))
 
 
-def _later(strength: Doubles) -> Doubles:
+def _autocorrelation(strength: Doubles) -> Doubles:
     """Over the shared part, as ends may be cut."""
-    around = _repeating(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
+    autocorrelation = _circular_autocorrelation(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
     shared = 1 - np.arange(len(strength)) / len(strength)
-    return np.asarray(around[: len(strength)] / shared)
+    return np.asarray(autocorrelation[: len(strength)] / shared)
 
 
-def _correlation(around: Doubles, parts: int) -> float:
-    lags = np.round(np.arange(1, parts) * len(around) / parts).astype(np.int64)
-    return float(around[lags % len(around)].mean())
+def _part_correlation(autocorrelation: Doubles, part_count: int) -> float:
+    lags = np.round(np.arange(1, part_count) * len(autocorrelation) / part_count).astype(np.int64)
+    return float(autocorrelation[lags % len(autocorrelation)].mean())
 
 
 WINDOW_SECONDS = 0.05  # of the networks' spectra, see `ClipFeatures`; a step is a whole number of their hops
 HOPS = 4  # per window
-THERE = 2e-4  # of a loop's length: closer loops stay as they are, off by a millisecond in five seconds
+GRID_TOLERANCE = 2e-4  # of a loop's length: closer loops stay as they are, off by a millisecond in five seconds
 LONGEST_SECONDS = 60.0  # of a loop: longer sounds are pieces of music, and would fill memory
 LATE_SECONDS = (0.005, 0.05)  # of silence before the first hit: from encoders and careless cuts
-ATTACK = 0.01  # of a loop's peak, -40 dB, where its first hit begins
+ATTACK_LEVEL = 0.01  # of a loop's peak, -40 dB, where its first hit begins
 SHORTEST_STEPS = 2  # of a loop
 
 
@@ -197,8 +213,8 @@ def spectra_hop(rate: int) -> int:
 def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
     """Return the grid nearest to the median tempo, with whole hops in a step."""
     hop = spectra_hop(rate)
-    wanted = 60 * rate / (median(tempos_bpm) * LoopGrid(step_length=hop).steps_per_beat)
-    return LoopGrid(step_length=max(1, round(wanted / hop)) * hop)
+    step_samples = 60 * rate / (median(tempos_bpm) * LoopGrid(step_length=hop).steps_per_beat)
+    return LoopGrid(step_length=max(1, round(step_samples / hop)) * hop)
 
 
 def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress) -> LoopGrid | None:
@@ -215,17 +231,17 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
     for number, (name, beat) in enumerate(beats.items()):
         progress(0.5 + number / len(beats) / 2, name)
         sound = SoundFile(sounds[name])
-        kept = fitted(sound.beginning(writer.rate, LONGEST_SECONDS), writer.rate, beat, grid)
+        loop_samples = fit_to_grid(sound.beginning(writer.rate, LONGEST_SECONDS), writer.rate, beat, grid)
         writer.append(
-            kept,
-            pitch_track(kept, writer.rate),
+            loop_samples,
+            pitch_track(loop_samples, writer.rate),
             name=name,
             group=names.group(name),
             label=names.label(sounds[name]),
             tempo_bpm=beat.tempo_bpm,
             beats=beat.beats,
         )
-        writer.report.tempos[name] = f"{beat.tempo_bpm:.5g} bpm {beat.how}, {beat.beats} beats"
+        writer.report.tempos[name] = f"{beat.tempo_bpm:.5g} bpm {beat.origin}, {beat.beats} beats"
         writer.report.rates[sound.rate] = writer.report.rates.get(sound.rate, 0) + 1
         if sound.remarks:
             writer.report.remarks[name] = "; ".join(sound.remarks)
@@ -236,22 +252,23 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
     return grid
 
 
-def fitted(samples: Samples, rate: int, beat: TempoEstimate, grid: LoopGrid) -> Samples:
+def fit_to_grid(samples: Samples, rate: int, beat: TempoEstimate, grid: LoopGrid) -> Samples:
     """Fit a loop to the grid: whole beats, its first hit at the start, its pitch kept.
 
     Loops within 0.02 % of the grid keep their samples; others are stretched seamlessly. Silence fills an incomplete
     last beat.
     """
-    wanted = beat.beats * grid.steps_per_beat * grid.step_length
-    length = beat.beats * 60 / beat.tempo_bpm * rate
-    samples = np.roll(samples, -_late(samples, rate))
-    if abs(wanted / length - 1) <= THERE:
-        return _as_long(samples, wanted)
-    whole = _as_long(samples, round(length))
-    around = min(len(whole), rate)
-    context = np.concatenate([whole[-around:], whole, whole[:around]])
-    found = stretched(context, rate, length / wanted)
-    return _as_long(found[round(around * wanted / length) :], wanted)
+    target_length = beat.beats * grid.steps_per_beat * grid.step_length
+    loop_length = beat.beats * 60 / beat.tempo_bpm * rate
+    samples = np.roll(samples, -_leading_silence(samples, rate))
+    if abs(target_length / loop_length - 1) <= GRID_TOLERANCE:
+        return _with_length(samples, target_length)
+    loop = _with_length(samples, round(loop_length))
+    context_length = min(len(loop), rate)
+    # The loop's neighbours are its own ends, so the stretched loop wraps around without a seam.
+    context = np.concatenate([loop[-context_length:], loop, loop[:context_length]])
+    stretched_context = stretched(context, rate, loop_length / target_length)
+    return _with_length(stretched_context[round(context_length * target_length / loop_length) :], target_length)
 
 
 def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> TempoEstimate | None:
@@ -275,10 +292,10 @@ def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copie
     return None
 
 
-def _late(samples: Samples, rate: int) -> int:
-    first = int(np.argmax(np.abs(samples) > ATTACK * np.abs(samples).max()))
+def _leading_silence(samples: Samples, rate: int) -> int:
+    first = int(np.argmax(np.abs(samples) > ATTACK_LEVEL * np.abs(samples).max()))
     return first if LATE_SECONDS[0] <= first / rate < LATE_SECONDS[1] else 0
 
 
-def _as_long(samples: Samples, length: int) -> Samples:
+def _with_length(samples: Samples, length: int) -> Samples:
     return np.pad(samples[:length], (0, max(0, length - len(samples))))

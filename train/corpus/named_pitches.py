@@ -20,10 +20,10 @@ from .note_segmentation import is_melody, segment_notes
 from .pitch import DETUNED, Samples, single_note, track_at_key
 from .store import Writer
 
-FEWEST, AGREE = 4, 0.75  # files with a note in their names, and the share of them whose sound must agree
+FEWEST_FILES, AGREEING_SHARE = 4, 0.75  # files with a note in their names, and the share of them whose sound must agree
 CLEAR_DB, LOUD_DB = 12.0, -45.0  # over the surrounding level, and under the highest partial; fainter peaks do not count
-ODD = 3  # partials of the lower note alone that decide for it
-LOOKED_AT = 6
+FEWEST_ODD_PARTIALS = 3  # partials of the lower note alone that decide for it
+TESTED_PARTIALS = 6
 
 
 def settle_octaves(writer: Writer, roots: Mapping[str, int]) -> None:
@@ -32,71 +32,71 @@ def settle_octaves(writer: Writer, roots: Mapping[str, int]) -> None:
     pitches = {clip.name: note for clip in played if (note := single_note(writer.pitch(clip))) is not None}
     writer.report.misnamed |= contradictions(pitches)
     clips = {clip.name: clip for clip in played if clip.key is None}  # a sampler's key is surer
-    heard = {name: note for name, note in pitches.items() if name in clips}
-    for name, octaves in _otherwise(heard, roots).items():
+    measured_notes = {name: note for name, note in pitches.items() if name in clips}
+    for name, octaves in _octave_corrections(measured_notes, roots).items():
         clip = clips[name]
-        note, asked = heard[name], heard[name] + 12 * octaves
-        low, high = sorted((note, asked))
-        right = low if _has_lower(writer.samples(clip), writer.rate, low, high) else high
-        if right == asked:
+        note, corrected_note = measured_notes[name], measured_notes[name] + 12 * octaves
+        low, high = sorted((note, corrected_note))
+        true_note = low if _has_lower(writer.samples(clip), writer.rate, low, high) else high
+        if true_note == corrected_note:
             writer.retune(clip, 12.0 * octaves)
-            writer.report.corrected[name] = f"{note_name(round(asked))}, heard as {note_name(round(note))}"
+            writer.report.corrected[name] = f"{note_name(round(corrected_note))}, heard as {note_name(round(note))}"
         else:
             writer.report.misnamed[name] = f"{note_name(round(note))} is heard"
 
 
-def contradictions(heard: Mapping[str, float]) -> dict[str, str]:
+def contradictions(measured_notes: Mapping[str, float]) -> dict[str, str]:
     """Describe measured notes, by file name, whose names have only notes of other pitch classes."""
-    reading = best_reading(spelling_readings(heard), heard)
-    agreeing = reading.agreeing_notes(heard) if reading else {}
+    reading = best_reading(spelling_readings(measured_notes), measured_notes)
+    agreeing = reading.agreeing_notes(measured_notes) if reading else {}
     return {
-        name: f"{note_name(round(heard[name]))} is heard"
+        name: f"{note_name(round(measured_notes[name]))} is heard"
         for name in (reading.notes if reading else ())
         if name not in agreeing
     }
 
 
-def _otherwise(heard: Mapping[str, float], roots: Mapping[str, int]) -> dict[str, int]:
+def _octave_corrections(measured_notes: Mapping[str, float], roots: Mapping[str, int]) -> dict[str, int]:
     """Return the octaves from the measured to the named note, by name, where most names have other octaves."""
-    for readings in ([root_reading(roots)], spelling_readings(heard), number_readings(heard)):
-        reading = best_reading(readings, heard)
-        alike = reading.agreeing_notes(heard) if reading else {}
-        named = sum(name in heard for name in reading.notes) if reading else 0
-        if named < FEWEST or len(alike) < AGREE * named:
+    for readings in ([root_reading(roots)], spelling_readings(measured_notes), number_readings(measured_notes)):
+        reading = best_reading(readings, measured_notes)
+        agreeing_notes = reading.agreeing_notes(measured_notes) if reading else {}
+        named_count = sum(name in measured_notes for name in reading.notes) if reading else 0
+        if named_count < FEWEST_FILES or len(agreeing_notes) < AGREEING_SHARE * named_count:
             continue
-        octaves = {name: round((heard[name] - note) / 12) for name, note in alike.items()}
-        usual = round(float(np.median(list(octaves.values()))))
-        return {name: usual - octave for name, octave in octaves.items() if octave != usual}
+        octaves = {name: round((measured_notes[name] - note) / 12) for name, note in agreeing_notes.items()}
+        usual_octave = round(float(np.median(list(octaves.values()))))
+        return {name: usual_octave - octave for name, octave in octaves.items() if octave != usual_octave}
     return {}
 
 
 def _has_lower(samples: Samples, rate: int, low: float, high: float) -> bool:
-    part = steady(samples, rate)
-    if part is None:
+    steady_samples = steady(samples, rate)
+    if steady_samples is None:
         return True
-    length, levels = len(part), spectrum_db(part)
-    first, times = midi_to_hz(low) * length / rate, 2 ** round((high - low) / 12)
-    own = [number for number in range(1, times * LOOKED_AT) if number % times][: 2 * LOOKED_AT]
-    found = 0
-    for number in own:
-        middle, near = number * first, max(2.0, number * first * 0.015)
-        around = levels[max(0, round(middle - first / 3)) : round(middle + first / 3) + 1]
-        peak = levels[max(0, round(middle - near)) : round(middle + near) + 1]
-        if len(peak) and len(around):
-            found += bool(peak.max() > max(np.median(around) + CLEAR_DB, levels.max() + LOUD_DB))
-    return found >= ODD
+    length, levels = len(steady_samples), spectrum_db(steady_samples)
+    f0_bin, ratio = midi_to_hz(low) * length / rate, 2 ** round((high - low) / 12)
+    lower_partials = [number for number in range(1, ratio * TESTED_PARTIALS) if number % ratio][: 2 * TESTED_PARTIALS]
+    audible_partials = 0
+    for number in lower_partials:
+        partial_bin, search_bins = number * f0_bin, max(2.0, number * f0_bin * 0.015)
+        surround_db = levels[max(0, round(partial_bin - f0_bin / 3)) : round(partial_bin + f0_bin / 3) + 1]
+        peak_db = levels[max(0, round(partial_bin - search_bins)) : round(partial_bin + search_bins) + 1]
+        if len(peak_db) and len(surround_db):
+            audible_partials += bool(peak_db.max() > max(np.median(surround_db) + CLEAR_DB, levels.max() + LOUD_DB))
+    return audible_partials >= FEWEST_ODD_PARTIALS
 
 
-NAMED = 0.8  # of the clips have one note in their names
-HARMONIC = 0.5  # of them have a pitch that their partials confirm; of bells, less
+NAMED_SHARE = 0.8  # of the clips have one note in their names
+CONFIRMED_SHARE = 0.5  # of them have a pitch that their partials confirm; of bells, less
 TONE_DB = -20.0  # the flatness of a spectrum: peaks, not noise
 MOST_MELODIES = 20  # of unsure clips, evenly spaced, that are cut into notes: a second each
-MELODIC = 1 / 3  # of these; phrases beside trills and glides have .4, bells .3 at most
+MELODIC_SHARE = 1 / 3  # of these; phrases beside trills and glides have .4, bells .3 at most
 MOST_CLIPS = 160  # of a folder, evenly spaced, whose partials are measured: shares to a part in ten
 PEAK_DB = -30.0  # under the highest peak of a spectrum: fainter ones do not confirm a pitch
 NEAR_CENTS, NEAR_BINS = 20.0, 2.0  # from a multiple of the pitch, the wider of both; stiff strings rise by so much
 LOW_PARTIALS = 2  # one of them is loud in notes; bells seem to have a low pitch without
-CONFIRMED = 0.5  # of the power of all peaks lies on multiples: a flute has .9, tubular bells .2
+CONFIRMED_POWER = 0.5  # of the power of all peaks lies on multiples: a flute has .9, tubular bells .2
 
 
 def take_named_pitches(writer: Writer, roots: Mapping[str, int]) -> None:
@@ -130,11 +130,13 @@ def _are_bells(
     contradictions = sum(
         sure and not _agrees(notes[clip.name], pitches[clip.name]) for clip, sure in zip(clips, confirmed, strict=True)
     )
-    if not clips or sum(confirmed) > HARMONIC * len(clips) or contradictions > (1 - AGREE) * len(clips):
+    if not clips or sum(confirmed) > CONFIRMED_SHARE * len(clips) or contradictions > (1 - AGREEING_SHARE) * len(clips):
         return False
-    others = thinned([clip for clip, sure in zip(clips, confirmed, strict=True) if not sure], MOST_MELODIES)
-    melodies = sum(_is_harmonic_melody(writer.samples(clip), writer.pitch(clip), writer.rate) for clip in others)
-    return melodies <= MELODIC * len(others)
+    unconfirmed_clips = thinned([clip for clip, sure in zip(clips, confirmed, strict=True) if not sure], MOST_MELODIES)
+    melodies = sum(
+        _is_harmonic_melody(writer.samples(clip), writer.pitch(clip), writer.rate) for clip in unconfirmed_clips
+    )
+    return melodies <= MELODIC_SHARE * len(unconfirmed_clips)
 
 
 def _agrees(key: int, pitch: float | None) -> bool:
@@ -151,7 +153,7 @@ def _notes(names: list[str], roots: Mapping[str, int]) -> Iterator[dict[str, int
         reading = best_reading(readings, {})
         notes = reading.single_notes() if reading else {}
         takes = sum(levels.get(name) == usual_level for name in notes)  # of phrases, many begin with one note
-        if len(notes) >= NAMED * len(names) and len(set(notes.values())) >= max(FEWEST, takes / 2):
+        if len(notes) >= NAMED_SHARE * len(names) and len(set(notes.values())) >= max(FEWEST_FILES, takes / 2):
             yield notes
 
 
@@ -163,14 +165,14 @@ def _octaves(notes: Mapping[str, int], pitches: Mapping[str, float | None]) -> i
         if pitch is not None and _agrees(notes[name], pitch)
     ]
     pitched = sum(pitch is not None for pitch in pitches.values())
-    return int(len(octaves) >= max(FEWEST, AGREE * pitched) and float(np.median(octaves)) == 1)
+    return int(len(octaves) >= max(FEWEST_FILES, AGREEING_SHARE * pitched) and float(np.median(octaves)) == 1)
 
 
 def _is_tone(samples: Samples, rate: int) -> bool:
-    part = steady(samples, rate)
-    if part is None:
+    steady_samples = steady(samples, rate)
+    if steady_samples is None:
         return False
-    levels = spectrum_db(part)
+    levels = spectrum_db(steady_samples)
     return float(levels.mean() - 10 * np.log10(np.mean(10 ** (levels / 10)))) < TONE_DB
 
 
@@ -186,15 +188,15 @@ def _is_confirmed(samples: Samples, rate: int, pitch: float | None) -> bool:
     """Whether loud peaks of a spectrum lie on multiples of the measured pitch, and one is a low partial."""
     if pitch is None:
         return False
-    part = steady(samples, rate)
-    if part is None:
+    steady_samples = steady(samples, rate)
+    if steady_samples is None:
         return True
-    levels, first = spectrum_db(part), midi_to_hz(pitch) * len(part) / rate
-    middle = levels[1:-1]
-    loud = (middle > levels[:-2]) & (middle >= levels[2:]) & (middle > levels.max() + PEAK_DB)
-    bins = np.flatnonzero(loud) + 1
-    partials = np.maximum(np.round(bins / first), 1)
-    near = np.maximum(NEAR_BINS, partials * first * (2 ** (NEAR_CENTS / 1200) - 1))
-    fits = np.abs(bins - partials * first) < near
+    levels, f0_bin = spectrum_db(steady_samples), midi_to_hz(pitch) * len(steady_samples) / rate
+    inner = levels[1:-1]
+    is_peak = (inner > levels[:-2]) & (inner >= levels[2:]) & (inner > levels.max() + PEAK_DB)
+    bins = np.flatnonzero(is_peak) + 1
+    partials = np.maximum(np.round(bins / f0_bin), 1)
+    tolerance_bins = np.maximum(NEAR_BINS, partials * f0_bin * (2 ** (NEAR_CENTS / 1200) - 1))
+    fits = np.abs(bins - partials * f0_bin) < tolerance_bins
     power = 10 ** (levels[bins] / 10)
-    return bool(power[fits].sum() >= CONFIRMED * power.sum() and (partials[fits] <= LOW_PARTIALS).any())
+    return bool(power[fits].sum() >= CONFIRMED_POWER * power.sum() and (partials[fits] <= LOW_PARTIALS).any())

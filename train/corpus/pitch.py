@@ -75,9 +75,9 @@ def track_at_key(track: Samples, samples: Sliceable, rate: int, key: int, noise:
 
     Shapes are as in `pitch_track`. A bell's period may be two octaves and more below its note, so it moves no key.
     """
-    heard = single_note(track)
-    octaves = 0 if heard is None else round((key - heard) / 12)
-    if heard is not None and abs(heard + 12 * octaves - key) < DETUNED:
+    note = single_note(track)
+    octaves = 0 if note is None else round((key - note) / 12)
+    if note is not None and abs(note + 12 * octaves - key) < DETUNED:
         return (track + np.float32(12 * octaves)).astype(np.float32)
     _, sounding = _measure(samples, rate, LOWEST_HZ, noise)
     return np.where(sounding, key, np.nan).astype(np.float32)
@@ -88,11 +88,11 @@ def single_note(track: Samples, steady: float = _STEADY) -> float | None:
 
     At least half of its ``track`` [frames] is pitched, the share ``steady`` of it within half a semitone of the median.
     """
-    heard = track[np.isfinite(track)]
-    if not len(heard) or len(heard) < _PITCHED * len(track):
+    voiced = track[np.isfinite(track)]
+    if not len(voiced) or len(voiced) < _PITCHED * len(track):
         return None
-    pitch = float(np.median(heard))
-    return pitch if np.mean(np.abs(heard - pitch) < _TUNING) >= steady else None
+    pitch = float(np.median(voiced))
+    return pitch if np.mean(np.abs(voiced - pitch) < _TUNING) >= steady else None
 
 
 def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
@@ -112,11 +112,11 @@ def _measure(samples: Sliceable, rate: int, lowest_hz: float, noise: float) -> t
     for first in range(0, frames, _PIECE):
         last = min(first + _PIECE, frames)
         # YIN compares a window's head with later samples; half the longest lag ahead, the head is centred.
-        cut = windows(samples, first * HOP + longest // 2, last - first, HOP, WINDOW)
-        peak = max(peak, float(np.abs(cut).max()))
-        level[first:last] = np.sqrt(np.mean(cut**2, axis=1))
-        found, depth = yin(cut, rate, longest)
-        notes[first:last] = np.where(depth < VOICED, found, np.nan)
+        piece = windows(samples, first * HOP + longest // 2, last - first, HOP, WINDOW)
+        peak = max(peak, float(np.abs(piece).max()))
+        level[first:last] = np.sqrt(np.mean(piece**2, axis=1))
+        piece_notes, depth = yin(piece, rate, longest)
+        notes[first:last] = np.where(depth < VOICED, piece_notes, np.nan)
     sounding = level > max(silence_level(peak), NOISE_RATIO * noise)
     notes[~sounding] = np.nan
     return _without_jumps(notes), sounding
@@ -126,10 +126,10 @@ def windows(samples: Sliceable, centre: int, count: int, hop: int, width: int) -
     """Return windows without mean, [count, width], ``hop`` apart, the first around ``centre``."""
     start = centre - width // 2
     stop = start + (count - 1) * hop + width
-    inside = samples[max(start, 0) : min(stop, len(samples))]
-    padded = np.pad(inside, (max(-start, 0), max(stop - len(samples), 0)), mode="edge")
-    cut = np.lib.stride_tricks.sliding_window_view(padded, width)[::hop]
-    return np.asarray(cut - cut.mean(axis=1, keepdims=True))
+    available = samples[max(start, 0) : min(stop, len(samples))]
+    padded = np.pad(available, (max(-start, 0), max(stop - len(samples), 0)), mode="edge")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, width)[::hop]
+    return np.asarray(frames - frames.mean(axis=1, keepdims=True))
 
 
 def yin(windows: Samples, rate: int, longest: int) -> tuple[Samples, Samples]:
@@ -140,17 +140,17 @@ def yin(windows: Samples, rate: int, longest: int) -> tuple[Samples, Samples]:
         longest: lag in samples, at most half of the width.
     """
     depth = _normalised_difference(windows, longest)
-    before, at, after = depth[:, :-2], depth[:, 1:-1], depth[:, 2:]
-    dipping = (at < before) & (at <= after)
+    left, centre, right = depth[:, :-2], depth[:, 1:-1], depth[:, 2:]
+    dipping = (centre < left) & (centre <= right)
     dipping[:, : max(int(rate / HIGHEST_HZ) - 1, 0)] = False
     # YIN's step 5: a parabola through each dip; in the top octaves the samples around it alone miss its depth.
-    slope, curve = before - after, np.where(dipping, before - 2 * at + after, 1)
-    dips = np.where(dipping, at - slope**2 / (8 * curve), np.inf)
+    slope, curve = left - right, np.where(dipping, left - 2 * centre + right, 1)
+    dips = np.where(dipping, centre - slope**2 / (8 * curve), np.inf)
     first = np.argmax(dips <= np.maximum(dips.min(axis=1, keepdims=True), _DIP), axis=1)
-    chosen = np.arange(len(depth)), first
-    period = 1 + first + slope[chosen] / (2 * curve[chosen])
+    dip_index = np.arange(len(depth)), first
+    period = 1 + first + slope[dip_index] / (2 * curve[dip_index])
     notes = 69 + 12 * np.log2(rate / period / 440)
-    return notes.astype(np.float32), dips[chosen]
+    return notes.astype(np.float32), dips[dip_index]
 
 
 def _normalised_difference(windows: Samples, longest: int) -> Samples:
@@ -172,7 +172,7 @@ def _normalised_difference(windows: Samples, longest: int) -> Samples:
 
 def _without_jumps(notes: Samples) -> Samples:
     padded = np.pad(notes, _MEDIAN // 2, constant_values=np.nan)
-    around = np.sort(np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN), axis=1)  # NaN sorts last
-    voiced = np.isfinite(around).sum(axis=1)
-    median = around[np.arange(len(notes)), np.maximum(voiced - 1, 0) // 2]
+    neighbours = np.sort(np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN), axis=1)  # NaN sorts last
+    voiced = np.isfinite(neighbours).sum(axis=1)
+    median = neighbours[np.arange(len(notes)), np.maximum(voiced - 1, 0) // 2]
     return np.where(np.abs(notes - median) > _JUMP, median, notes)

@@ -12,9 +12,9 @@ from ...host.units import PITCH_CLASSES
 
 Progress = Callable[[float, str], None]  # receives the completed share, 0 to 1, and a description
 
-_NAMED = 20  # files of a kind listed by name; the rest are counted
-_TONAL = 0.01  # share of pitched sound below which a histogram would show tracking errors alone
-_BAR = 32  # characters of the histogram's longest bar
+_MOST_NAMES = 20  # files of a kind listed by name; the rest are counted
+_TONAL_SHARE = 0.01  # share of pitched sound below which a histogram would show tracking errors alone
+_BAR_WIDTH = 32  # characters of the histogram's longest bar
 
 
 class CorpusReport(BaseModel):
@@ -69,7 +69,7 @@ class CorpusReport(BaseModel):
         self.unpitched_seconds += (len(track) - len(voiced)) * frame_seconds
         frames = np.bincount(np.round(voiced).astype(int) % 12, minlength=12)
         self.pitch_classes = [
-            have + int(more) * frame_seconds for have, more in zip(self.pitch_classes, frames, strict=True)
+            seconds + int(count) * frame_seconds for seconds, count in zip(self.pitch_classes, frames, strict=True)
         ]
 
     def count_split(self, split: str, seconds: float) -> None:
@@ -92,29 +92,35 @@ class CorpusReport(BaseModel):
             seconds = self.split_seconds.get(split, 0.0)
             lines.append(f"  {split:10}{self.split_clips.get(split, 0):6}  {duration(seconds)}")
         lines += self._loop_lines()
-        lines += _named(
+        lines += _section_lines(
             "melodies", [f"{name}: {count} notes" for name, count in self.melodies.items()], "cut into notes"
         )
         lines += self._pitch_lines()
         lines += self._label_lines()
-        marked = [f"velocity {velocity}: {count}" for velocity, count in sorted(self.velocities.items())]
-        lines += _named("dynamics", marked, "by their names")
+        velocity_counts = [f"velocity {velocity}: {count}" for velocity, count in sorted(self.velocities.items())]
+        lines += _section_lines("dynamics", velocity_counts, "by their names")
         if len(self.rates) > 1:
-            lines += _named("rates", [f"{rate} Hz: {count}" for rate, count in self.rates.items()], "all made one")
-        lines += _named("silent", self.silent)
-        lines += _named("too short", self.too_short)
-        lines += _named("unreadable", [f"{name}: {reason}" for name, reason in self.unreadable.items()])
-        lines += _named("remarks", [f"{name}: {remark}" for name, remark in self.remarks.items()], "kept")
-        lines += _named("clipped", self.clipped, note="kept")
-        lines += _named("identical", [f"{name}: {first}" for name, first in self.identical.items()], "counted once")
-        lines += _named("repeated", self.repeated, note="left out: an earlier one of this key differs in level alone")
-        lines += _named(
-            "misnamed", [f"{name}: {heard}" for name, heard in self.misnamed.items()], "what is heard counts"
+            lines += _section_lines(
+                "rates", [f"{rate} Hz: {count}" for rate, count in self.rates.items()], "all made one"
+            )
+        lines += _section_lines("silent", self.silent)
+        lines += _section_lines("too short", self.too_short)
+        lines += _section_lines("unreadable", [f"{name}: {reason}" for name, reason in self.unreadable.items()])
+        lines += _section_lines("remarks", [f"{name}: {remark}" for name, remark in self.remarks.items()], "kept")
+        lines += _section_lines("clipped", self.clipped, note="kept")
+        lines += _section_lines(
+            "identical", [f"{name}: {first}" for name, first in self.identical.items()], "counted once"
         )
-        told = [f"{name}: {note}" for name, note in self.corrected.items()]
-        lines += _named("corrected", told, "octaves as their names say")
-        told = [f"{name}: {note}" for name, note in self.named.items()]
-        lines += _named("named", told, "without a pitch of their own, as their names say")
+        lines += _section_lines(
+            "repeated", self.repeated, note="left out: an earlier one of this key differs in level alone"
+        )
+        lines += _section_lines(
+            "misnamed", [f"{name}: {note}" for name, note in self.misnamed.items()], "what is heard counts"
+        )
+        entries = [f"{name}: {note}" for name, note in self.corrected.items()]
+        lines += _section_lines("corrected", entries, "octaves as their names say")
+        entries = [f"{name}: {note}" for name, note in self.named.items()]
+        lines += _section_lines("named", entries, "without a pitch of their own, as their names say")
         if self.left_out:
             lines += ["", f"left out    {self.left_out:6}  not listed in the split file"]
         return "\n".join(lines[1:])
@@ -123,31 +129,31 @@ class CorpusReport(BaseModel):
         if self.grid_bpm is None:
             return []
         lines = ["", f"grid        {self.grid_bpm:6.2f}  bpm"]
-        lines += _named("tempos", [f"{name}: {found}" for name, found in self.tempos.items()])
-        lines += _named("doubtful", [f"{name}: {why}" for name, why in self.doubtful.items()], "kept")
-        lines += _named("no beat", [f"{name}: {why}" for name, why in self.beatless.items()], "left out")
+        lines += _section_lines("tempos", [f"{name}: {tempo}" for name, tempo in self.tempos.items()])
+        lines += _section_lines("doubtful", [f"{name}: {reason}" for name, reason in self.doubtful.items()], "kept")
+        lines += _section_lines("no beat", [f"{name}: {reason}" for name, reason in self.beatless.items()], "left out")
         return lines
 
     def _label_lines(self) -> list[str]:
-        named = [f"{label}: {count}" for label, count in self.labels.items() if label]
-        lines = _named("labels", named)
-        if without := self.labels.get("", 0):
-            lines += ["", f"no label    {without:6}  their names do not match"]
+        label_counts = [f"{label}: {count}" for label, count in self.labels.items() if label]
+        lines = _section_lines("labels", label_counts)
+        if unlabelled := self.labels.get("", 0):
+            lines += ["", f"no label    {unlabelled:6}  their names do not match"]
         return lines
 
     def _pitch_lines(self) -> list[str]:
-        whole = max(self.seconds, 1e-9)
+        total_seconds = max(self.seconds, 1e-9)
         lines = [
             "",
-            f"pitched     {self.pitched_seconds / whole:6.0%}  {duration(self.pitched_seconds)}",
-            f"unpitched   {self.unpitched_seconds / whole:6.0%}  {duration(self.unpitched_seconds)}",
+            f"pitched     {self.pitched_seconds / total_seconds:6.0%}  {duration(self.pitched_seconds)}",
+            f"unpitched   {self.unpitched_seconds / total_seconds:6.0%}  {duration(self.unpitched_seconds)}",
         ]
-        if self.pitched_seconds / whole < _TONAL:
+        if self.pitched_seconds / total_seconds < _TONAL_SHARE:
             return lines
-        most = max(self.pitch_classes)
+        longest = max(self.pitch_classes)
         lines.append("")
         for name, seconds in zip(PITCH_CLASSES, self.pitch_classes, strict=True):
-            lines.append(f"  {name:2}{duration(seconds):>14}  {'=' * round(_BAR * seconds / most)}".rstrip())
+            lines.append(f"  {name:2}{duration(seconds):>14}  {'=' * round(_BAR_WIDTH * seconds / longest)}".rstrip())
         return lines
 
 
@@ -160,16 +166,18 @@ class Unusable(UserError):
 
 
 def unusable(report: CorpusReport, sources: Sequence[Path], needed: str) -> Unusable:
-    where, why = ", ".join(map(str, sources)), report.left_out_line()
-    return Unusable(f"nothing in {where} can be used: {why}; a clip needs {needed} and a format that can be read")
+    source_names, reasons = ", ".join(map(str, sources)), report.left_out_line()
+    return Unusable(
+        f"nothing in {source_names} can be used: {reasons}; a clip needs {needed} and a format that can be read"
+    )
 
 
-def _named(kind: str, names: Sequence[str], note: str = "") -> list[str]:
+def _section_lines(kind: str, names: Sequence[str], note: str = "") -> list[str]:
     if not names:
         return []
-    lines = ["", f"{kind:12}{len(names):6}  {note}".rstrip(), *(f"  {name}" for name in names[:_NAMED])]
-    if len(names) > _NAMED:
-        lines.append(f"  and {len(names) - _NAMED} more")
+    lines = ["", f"{kind:12}{len(names):6}  {note}".rstrip(), *(f"  {name}" for name in names[:_MOST_NAMES])]
+    if len(names) > _MOST_NAMES:
+        lines.append(f"  and {len(names) - _MOST_NAMES} more")
     return lines
 
 
@@ -177,7 +185,7 @@ def duration(seconds: float) -> str:
     """Format seconds as ``"59.9 s"`` or ``"10 h 02 min"``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest:02} s"
+        return f"{minutes} min {remainder:02} s"
     return f"{minutes // 60} h {minutes % 60:02} min"

@@ -39,17 +39,17 @@ class SfzSamples:
     """Samples by path; letter case does not matter, as on most makers' systems."""
 
     def __init__(self) -> None:
-        self._known: dict[str, SfzSample | None] = {}
+        self._samples: dict[str, SfzSample | None] = {}
 
     def add(self, path: Path, sample: SfzSample | None) -> None:
         """The first region counts; None is a release's."""
-        self._known.setdefault(str(path.resolve()).casefold(), sample)
+        self._samples.setdefault(str(path.resolve()).casefold(), sample)
 
-    def of(self, path: Path) -> SfzSample | None:
-        return self._known.get(str(path.resolve()).casefold())
+    def sample(self, path: Path) -> SfzSample | None:
+        return self._samples.get(str(path.resolve()).casefold())
 
     def is_release(self, path: Path) -> bool:
-        return self._known.get(str(path.resolve()).casefold(), ...) is None
+        return self._samples.get(str(path.resolve()).casefold(), ...) is None
 
 
 def sfz_samples(sources: Sequence[Path]) -> SfzSamples:
@@ -75,21 +75,23 @@ def sfz_samples(sources: Sequence[Path]) -> SfzSamples:
             text.read(file)
         except UserError as error:  # a part of another file may not stand alone
             broken[file] = error
-    included = {one for file, text in texts.items() for one in text.included if one != file}
+    included = {child for file, text in texts.items() for child in text.included if child != file}
     instruments = {file: text for file, text in texts.items() if file not in included}
     for file in instruments.keys() & broken.keys():
         raise broken[file]
-    found = SfzSamples()
+    samples = SfzSamples()
     for file, text in instruments.items():
         for opcodes in _regions("\n".join(text.lines)):
             name = opcodes.get("sample", "*")
             if name.startswith("*") or "\0" in name:  # a generator's
                 continue
             path = file.parent / (opcodes.get("default_path", "") + name).replace("\\", "/")
-            label = next((opcodes[one] for one in NAMES if one in opcodes), file.stem if len(instruments) > 1 else "")
-            released = opcodes.get("trigger", "").startswith("release")
-            found.add(path, None if released else SfzSample(_key(opcodes), _velocity(opcodes), label))
-    return found
+            label = next(
+                (opcodes[opcode] for opcode in NAMES if opcode in opcodes), file.stem if len(instruments) > 1 else ""
+            )
+            is_release = opcodes.get("trigger", "").startswith("release")
+            samples.add(path, None if is_release else SfzSample(_key(opcodes), _velocity(opcodes), label))
+    return samples
 
 
 @dataclass
@@ -122,14 +124,14 @@ class _Text:
                 self._include(self._substituted(directive[5]), depth)
 
     def _include(self, name: str, depth: int) -> None:
-        other = (self.file.resolve().parent / name.replace("\\", "/").replace("\0", "")).resolve()
-        if self.source not in other.parents:
+        included_file = (self.file.resolve().parent / name.replace("\\", "/").replace("\0", "")).resolve()
+        if self.source not in included_file.parents:
             raise UserError(
                 f"{self.file} includes {printable(name)!r}, which lies outside of {self.source}; "
                 "give the folder that has both"
             )
-        self.included.add(other)
-        self.read(other, depth + 1)
+        self.included.add(included_file)
+        self.read(included_file, depth + 1)
 
     def _substituted(self, line: str, depth: int = 0) -> str:
         """Replace variables by their values, and variables in these; the longest defined name counts."""
@@ -157,37 +159,37 @@ class _Text:
 
 
 def _regions(text: str) -> Iterator[Mapping[str, str]]:
-    told: dict[str, dict[str, str]] = {level: {} for level in (*LEVELS, "")}
-    at = "control"
-    found = list(HEADER_OR_OPCODE.finditer(text))
-    for number, match in enumerate(found):
+    opcodes: dict[str, dict[str, str]] = {level: {} for level in (*LEVELS, "")}
+    section = "control"
+    matches = list(HEADER_OR_OPCODE.finditer(text))
+    for number, match in enumerate(matches):
         header, opcode = match.groups()
         if opcode:
-            end = found[number + 1].start() if number + 1 < len(found) else len(text)
+            end = matches[number + 1].start() if number + 1 < len(matches) else len(text)
             if opcode in OPCODES:
                 value = text[match.end() : end].partition("\n")[0].strip()
-                told[at]["pitch_keycenter" if opcode == "key" else opcode] = value  # the later of both counts
+                opcodes[section]["pitch_keycenter" if opcode == "key" else opcode] = value  # the later of both counts
             continue
-        if at == "region":
-            yield _joined(told)
-        at = header if header in LEVELS else ""  # others, such as effect, say nothing of samples
-        for level in LEVELS[LEVELS.index(at) :] if at not in ("", "control") else ():
-            told[level] = {}
-    if at == "region":
-        yield _joined(told)
+        if section == "region":
+            yield _joined(opcodes)
+        section = header if header in LEVELS else ""  # others, such as effect, say nothing of samples
+        for level in LEVELS[LEVELS.index(section) :] if section not in ("", "control") else ():
+            opcodes[level] = {}
+    if section == "region":
+        yield _joined(opcodes)
 
 
-def _joined(told: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    return {opcode: value for level in LEVELS for opcode, value in told[level].items()}
+def _joined(opcodes: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {opcode: value for level in LEVELS for opcode, value in opcodes[level].items()}
 
 
 def _key(opcodes: Mapping[str, str]) -> int | None:
     if opcodes.get("pitch_keytrack") == "0":
         return None
-    told = opcodes.get("pitch_keycenter", "60")
-    if NUMBER.fullmatch(told):
-        key = int(told)
-    elif note := NOTE.fullmatch(told):
+    keycenter = opcodes.get("pitch_keycenter", "60")
+    if NUMBER.fullmatch(keycenter):
+        key = int(keycenter)
+    elif note := NOTE.fullmatch(keycenter):
         letter, sign, octave = note.groups()
         key = 12 * (int(octave) + 1) + PITCH_CLASSES.index(letter.upper()) + ACCIDENTALS[sign.lower()]
     else:  # "sample": the file's own

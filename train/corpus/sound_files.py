@@ -73,7 +73,7 @@ class SoundFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._file = path, _opened(path)
+        self._path, self._file = path, _open(path)
         if self._file.samplerate < _LOWEST_RATE:
             self._file.close()
             raise Unreadable(f"claims a rate of {self._file.samplerate} Hz")
@@ -117,7 +117,7 @@ class SoundFile:
     def _mix_signs(self) -> Samples | None:
         if self.channels == 1:
             return None
-        with _opened(self._path) as file:  # a pass of its own: some decoders cannot seek
+        with _open(self._path) as file:  # a pass of its own: some decoders cannot seek
             signs = mix_signs(_blocks(file), self.channels)
         if signs is not None:
             self.remarks.append(antiphase_remark(signs))
@@ -130,7 +130,7 @@ class SoundFile:
         self.clipped = self.clipped or bool(run.any())
 
 
-def _opened(path: Path) -> PlainFile | PhoneFile:
+def _open(path: Path) -> PlainFile | PhoneFile:
     try:
         with hushed():
             return open_sound(path)
@@ -164,8 +164,8 @@ class Copies:
         self._names: dict[bytes, str] = {}
 
     def earlier(self, name: str, digest: bytes) -> str | None:
-        known = self._names.setdefault(digest, name)
-        return None if known == name else known
+        first_name = self._names.setdefault(digest, name)
+        return None if first_name == name else first_name
 
 
 def samples_digest(samples: Sliceable) -> bytes:
@@ -183,29 +183,29 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
     Raises:
         UserError: a source does not exist.
     """
-    found: dict[Path, tuple[Path, str]] = {}  # root of the name, and the name
+    names_by_path: dict[Path, tuple[Path, str]] = {}  # root of the name, and the name
     for source in sources:
         if not source.exists():
             raise UserError(f"{source} does not exist; give sound files or folders of them")
         root = source.parent if source.is_file() else source
-        for path in [source] if source.is_file() else _within(source):
-            found.setdefault(path.resolve(), (root, as_text(path.relative_to(root).as_posix())))
-    shared = Counter(name for _, name in found.values())
-    named: dict[str, Path] = {}
-    for path, (root, name) in found.items():
-        wanted = name if shared[name] == 1 else f"{root.resolve().name}/{name}"
-        copies = (f"{wanted} ({number})" for number in count(2))
-        named[wanted if wanted not in named else next(copy for copy in copies if copy not in named)] = path
-    return dict(sorted(named.items()))
+        for path in [source] if source.is_file() else _sounds_in(source):
+            names_by_path.setdefault(path.resolve(), (root, as_text(path.relative_to(root).as_posix())))
+    name_counts = Counter(name for _, name in names_by_path.values())
+    sounds: dict[str, Path] = {}
+    for path, (root, name) in names_by_path.items():
+        base_name = name if name_counts[name] == 1 else f"{root.resolve().name}/{name}"
+        copies = (f"{base_name} ({number})" for number in count(2))
+        sounds[base_name if base_name not in sounds else next(copy for copy in copies if copy not in sounds)] = path
+    return dict(sorted(sounds.items()))
 
 
 def some_sounds(sources: Sequence[Path]) -> dict[str, Path]:
     """Find sounds as `find_sounds`; raise UserError for none."""
-    found = find_sounds(sources)
-    if not found:
-        where = ", ".join(map(str, sources))
-        raise UserError(f"no sounds in {where}; give files or folders of wav, flac, ogg, mp3, aiff or the like")
-    return found
+    sounds = find_sounds(sources)
+    if not sounds:
+        source_names = ", ".join(map(str, sources))
+        raise UserError(f"no sounds in {source_names}; give files or folders of wav, flac, ogg, mp3, aiff or the like")
+    return sounds
 
 
 def digests(sounds: Mapping[str, Path]) -> dict[str, str]:
@@ -233,7 +233,7 @@ def own_rate(sources: Sequence[Path]) -> int:
     return max(rates)
 
 
-def trimmed(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile | None:
+def trim_silence(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile | None:
     """Trim silence from both ends to no less than ``shortest`` samples; None for silence.
 
     Peak-to-peak ranges within 10 ms ignore DC.
@@ -251,7 +251,7 @@ def trimmed(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile 
     return sound.stretch(int(loud[0]) * step, min(int(loud[-1] + 1) * step, len(sound)), shortest)
 
 
-def _within(folder: Path) -> list[Path]:
+def _sounds_in(folder: Path) -> list[Path]:
     paths = ((path, path.relative_to(folder).parts) for path in folder.rglob("*"))
     return sorted(
         path
@@ -262,8 +262,8 @@ def _within(folder: Path) -> list[Path]:
 
 def _may_be_sound(path: Path) -> bool:
     suffix = path.suffix[1:].lower()
-    known = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
-    if suffix in known | _ALIASES | FOREIGN:
+    suffixes = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
+    if suffix in suffixes | _ALIASES | FOREIGN:
         return True
     kind, _ = mimetypes.guess_type(path.name)
     if kind is not None and not kind.startswith("audio/"):

@@ -70,7 +70,7 @@ def programs_of(soundfont: Path, of_bank: int = MELODIC) -> set[int]:
             if kind == b"phdr":
                 records = file.read(size)
                 if len(records) == size and size >= 76:  # one preset and the record that ends the list
-                    presets = (struct.unpack_from("<HH", records, at + 20) for at in range(0, size - 38, 38))
+                    presets = (struct.unpack_from("<HH", records, offset + 20) for offset in range(0, size - 38, 38))
                     return {preset for preset, bank in presets if bank == of_bank}
             elif kind == b"LIST":
                 if file.read(4) == b"pdta":
@@ -99,13 +99,13 @@ def play_notes(
     fade = np.linspace(1, 0, round(_FADE_SECONDS * rate), dtype=np.float32)
     notes_a_run = int(_RUN_SECONDS / slot_seconds)
     for first in range(0, len(pairs), notes_a_run):
-        part = pairs[first : first + notes_a_run]
+        batch = pairs[first : first + notes_a_run]
         with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:
             midi, wav = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
-            _score(channel, program, part, seconds).save(midi)
-            _run(program_path, soundfont, midi, wav, rate, least=round(len(part) * slot_seconds * rate))
+            _score(channel, program, batch, seconds).save(midi)
+            _run(program_path, soundfont, midi, wav, rate, least_frames=round(len(batch) * slot_seconds * rate))
             with soundfile.SoundFile(wav) as sound:
-                for index, pair in enumerate(part):
+                for index, pair in enumerate(batch):
                     sound.seek(round((_GAP_SECONDS + index * slot_seconds) * rate))
                     sides = sound.read(length, dtype="float32", always_2d=True)
                     signs = mix_signs([sides], sound.channels)
@@ -125,10 +125,10 @@ def _score(channel: int, program: int, pairs: Sequence[tuple[int, int]], seconds
     return mido.MidiFile(type=0, ticks_per_beat=_TICKS, tracks=[track])
 
 
-def _run(program_path: str, soundfont: Path, midi: Path, wav: Path, rate: int, least: int) -> None:
+def _run(program_path: str, soundfont: Path, midi: Path, wav: Path, rate: int, least_frames: int) -> None:
     options = ["-n", "-i", "-q", "-f", os.devnull, "-R", "0", "-C", "0", "-g", "1.0", "-r", str(rate)]
     settings = ["-o", "synth.dynamic-sample-loading=1", "-o", "synth.cpu-cores=1", "-T", "wav", "-O", "float"]
-    done = subprocess.run(
+    completed = subprocess.run(
         [program_path, *options, *settings, "-F", str(wav), str(soundfont), str(midi)],
         capture_output=True,
         text=True,
@@ -138,9 +138,9 @@ def _run(program_path: str, soundfont: Path, midi: Path, wav: Path, rate: int, l
         frames = soundfile.info(wav).frames
     except soundfile.SoundFileError:
         frames = 0
-    if done.returncode or frames < least:
-        said = [*done.stderr.strip().splitlines(), "it wrote too little, and no reason"][0]
-        raise Failure(f"FluidSynth could not play {soundfont} (status {done.returncode}): {said}")
+    if completed.returncode or frames < least_frames:
+        error_line = [*completed.stderr.strip().splitlines(), "it wrote too little, and no reason"][0]
+        raise Failure(f"FluidSynth could not play {soundfont} (status {completed.returncode}): {error_line}")
 
 
 PROGRAM_NAMES = (
@@ -200,7 +200,7 @@ _CLASSES = {
 }
 DRUM_CLASSES = {key: name for name, keys in _CLASSES.items() for key in keys}
 # General MIDI 2's sound set: the brush kit has a slap on the clap's key, the orchestra kit timpani and concert cymbals.
-_OTHERWISE = {
+_GM2_DRUMS = {
     range(40, 48): {39: "snare"},
     range(48, 56): dict.fromkeys(range(41, 54), "timpani") | {59: "crash"},
 }
@@ -208,14 +208,14 @@ _OTHERWISE = {
 
 def drum_class(kit: int, key: int) -> str:
     """Return a key's kind of drum."""
-    return next((drums[key] for kits, drums in _OTHERWISE.items() if kit in kits and key in drums), DRUM_CLASSES[key])
+    return next((drums[key] for kits, drums in _GM2_DRUMS.items() if kit in kits and key in drums), DRUM_CLASSES[key])
 
 
 Append = Callable[[Writer, Samples, int, int, int], None]  # writer, samples, program, note, velocity
 
 _LONGEST_SECONDS = 60.0
-_KNOWN_SECONDS = 0.5  # of a hit, for the fingerprint that finds repeats
-_SAME = 0.9995  # cosine of magnitudes: a repeated hit has 0.9999, FluidR3's other kicks 0.9994 and less
+_FINGERPRINT_SECONDS = 0.5  # of a hit, for the fingerprint that finds repeats
+_REPEAT_COSINE = 0.9995  # cosine of magnitudes: a repeated hit has 0.9999, FluidR3's other kicks 0.9994 and less
 
 
 def parse_numbers(text: str) -> list[int]:
@@ -270,16 +270,16 @@ def render_soundfont(
         UserError: a value, the soundfont or the destination is unusable, nothing sounds, or FluidSynth is missing.
         Failure: FluidSynth fails, or the disk is full.
     """
-    fractions, say = parse_fractions(split), progress or no_progress
+    fractions, report_progress = parse_fractions(split), progress or no_progress
     _check(programs, notes, velocities, seconds, rate, kits)
-    at_hand, player = programs_of(soundfont, PERCUSSION if kits else MELODIC), fluidsynth()
+    available_programs, player = programs_of(soundfont, PERCUSSION if kits else MELODIC), fluidsynth()
     programs, pairs = sorted(set(programs)), list(product(sorted(set(notes)), sorted(set(velocities))))
     with writing(destination, rate) as writer:
         append = _appending_hits() if kits else _appending_notes(by_note=len(programs) == 1)
         channel = DRUM_CHANNEL if kits else 0
-        for done, program in enumerate(programs):
-            say(done / len(programs), f"kit {program}" if kits else f"{program} {PROGRAM_NAMES[program]}")
-            if program in at_hand:
+        for number, program in enumerate(programs):
+            report_progress(number / len(programs), f"kit {program}" if kits else f"{program} {PROGRAM_NAMES[program]}")
+            if program in available_programs:
                 for (note, velocity), samples in play_notes(player, soundfont, channel, program, pairs, seconds, rate):
                     append(writer, samples, program, note, velocity)
             else:
@@ -288,7 +288,7 @@ def render_soundfont(
         writer.report.labels = dict(sorted(Counter(clip.label for clip in writer.clips).items())) if kits else {}
         splits = assign({clip.name: clip.group for clip in writer.clips}, fractions, seed)
         report = writer.finish(splits, name=name or destination.resolve().name, licence=licence)
-    say(1.0, "done")
+    report_progress(1.0, "done")
     return report
 
 
@@ -336,19 +336,19 @@ def _appending_notes(*, by_note: bool) -> Append:
 
 
 def _appending_hits() -> Append:
-    known: dict[int, list[Samples]] = {}
+    fingerprints_by_key: dict[int, list[Samples]] = {}
 
     def append(writer: Writer, samples: Samples, program: int, note: int, velocity: int) -> None:
         name = f"kit {program:03d}/{note:03d}_{velocity:03d}"
         if _silent(samples):
             writer.report.silent.append(name)
             return
-        heard = _known_by(samples, writer.rate)
-        before = known.setdefault(note, [])
-        if any(float(heard @ other) > _SAME for other in before):
+        fingerprint = _fingerprint(samples, writer.rate)
+        key_fingerprints = fingerprints_by_key.setdefault(note, [])
+        if any(float(fingerprint @ earlier) > _REPEAT_COSINE for earlier in key_fingerprints):
             writer.report.repeated.append(name)
             return
-        before.append(heard)
+        key_fingerprints.append(fingerprint)
         writer.append(
             samples,
             pitch_track(samples, writer.rate),
@@ -363,9 +363,9 @@ def _appending_hits() -> Append:
     return append
 
 
-def _known_by(samples: Samples, rate: int) -> Samples:
+def _fingerprint(samples: Samples, rate: int) -> Samples:
     """Magnitudes of energy 1: notes begin anywhere in FluidSynth's blocks."""
-    count = round(_KNOWN_SECONDS * rate)
+    count = round(_FINGERPRINT_SECONDS * rate)
     fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(count) / count)
     beginning = samples[:count]
     magnitudes = np.abs(np.fft.rfft(beginning * fade[: len(beginning)], count)).astype(np.float32)
@@ -376,9 +376,9 @@ def _silent(samples: Samples) -> bool:
     return float(np.abs(samples).max()) <= silence_level(0.0)
 
 
-def _check_numbers(what: str, numbers: Sequence[int], lowest: int = 0) -> None:
+def _check_numbers(kind: str, numbers: Sequence[int], lowest: int = 0) -> None:
     if not numbers:
-        raise UserError(f"no {what} is given; give at least one from {lowest} to 127")
+        raise UserError(f"no {kind} is given; give at least one from {lowest} to 127")
     for number in numbers:
         if not lowest <= number <= 127:
-            raise UserError(f"{what} {number} is out of range; {lowest} to 127 are allowed")
+            raise UserError(f"{kind} {number} is out of range; {lowest} to 127 are allowed")

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ...host.errors import UserError
 from ...host.files import building_folder
 from .clip_table import (
-    AGAIN,
+    CONTINUE_HINT,
     FLOAT,
     FORMAT,
     MANIFEST,
@@ -90,7 +90,7 @@ class _Manifest1(BaseModel):
 
 def read_format_1(folder: Path, text: str) -> tuple[Manifest, Table]:
     old = _Manifest1.model_validate_json(text)
-    clips = ClipTable.of([Clip(row=row, **clip.model_dump()) for row, clip in enumerate(old.clips)])
+    clips = ClipTable.from_clips([Clip(row=row, **clip.model_dump()) for row, clip in enumerate(old.clips)])
     check_size(folder / "pitch.f32", clips.frame_count)
     pitch = np.memmap(folder / "pitch.f32", FLOAT, mode="r")
     manifest = Manifest(
@@ -102,7 +102,7 @@ def read_format_1(folder: Path, text: str) -> tuple[Manifest, Table]:
         report=old.report,
         loops=old.loops,
     )
-    return manifest, Table.of(clips, pitch, [SourceFile(name, digest) for name, digest in old.files.items()])
+    return manifest, Table.from_clips(clips, pitch, [SourceFile(name, digest) for name, digest in old.files.items()])
 
 
 READING = ".reading"  # folder in a corpus that is built, of descriptions of its sounds
@@ -123,7 +123,7 @@ class Corpus:
         self.loops = manifest.loops  # None where clips are not loops
         self.shards = manifest.shards
         self._mapped: dict[int, np.memmap[Any, np.dtype[np.float32]]] = {}  # by shard; the last used at the end
-        self._taken_bytes = 0
+        self._mapped_bytes = 0
         self._lock = threading.Lock()  # of both: batches are cut beside a validation
         check_shards(folder, manifest.shards, table.clips)
 
@@ -138,29 +138,29 @@ class Corpus:
             raise UserError(f"corpus {folder} does not exist; build one with: timbrel corpus build SOUNDS -o {folder}")
         path = folder / MANIFEST
         if (folder / READING).is_dir() and not path.is_file():
-            raise UserError(f"corpus {folder} is not finished: its build was stopped; {AGAIN}")
+            raise UserError(f"corpus {folder} is not finished: its build was stopped; {CONTINUE_HINT}")
         if not path.is_file():
             raise UserError(f"{folder} is no corpus: it has no {MANIFEST}; build one with: timbrel corpus build")
         return cls(folder, *_read(path))
 
-    def whole(self) -> "Corpus":
+    def all_for_training(self) -> "Corpus":
         """Return the corpus with all clips under train; files stay."""
-        return self._dealt(np.zeros(len(self._table.clips), np.uint8))
+        return self._with_splits(np.zeros(len(self._table.clips), np.uint8))
 
     def deal(self, splits: Mapping[str, Split]) -> "Corpus":
         """Assign splits by clip name, also on disk; raises as `host.files.replacing`."""
         clips = self.clips()
-        dealt = self._dealt(np.array([SPLITS.index(splits[name]) for name in clips.names], np.uint8))
+        new_corpus = self._with_splits(np.array([SPLITS.index(splits[name]) for name in clips.names], np.uint8))
         report = self.report.model_copy(update={"split_clips": {}, "split_seconds": {}})
-        _count_splits(report, dealt._table.clips, self.rate)
-        table = dealt._table.clips
+        _count_splits(report, new_corpus._table.clips, self.rate)
+        table = new_corpus._table.clips
         return Corpus(
             self.folder,
             *replace_files(self.folder, self._manifest, {"report": report}, replace(self._table, clips=table)),
         )
 
-    def _dealt(self, splits: npt.NDArray[np.uint8]) -> "Corpus":
-        return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.dealt(splits)))
+    def _with_splits(self, splits: npt.NDArray[np.uint8]) -> "Corpus":
+        return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.with_splits(splits)))
 
     def beginning(self, count: int) -> "Corpus":
         return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.beginning(count)))
@@ -183,17 +183,18 @@ class Corpus:
         size = max(0, end - first) * FLOAT.itemsize
         shard = self._shard(clip.shard, size)
         if hasattr(mmap, "MADV_WILLNEED") and 0 < size < READ_AHEAD_BYTES:  # else it comes page by page
-            before = first * FLOAT.itemsize % mmap.PAGESIZE
-            begin = first * FLOAT.itemsize - before
-            shard._mmap.madvise(mmap.MADV_WILLNEED, begin, size + before)  # type: ignore[attr-defined]
+            # madvise takes whole pages.
+            page_offset = first * FLOAT.itemsize % mmap.PAGESIZE
+            begin = first * FLOAT.itemsize - page_offset
+            shard._mmap.madvise(mmap.MADV_WILLNEED, begin, size + page_offset)  # type: ignore[attr-defined]
         return shard[first:end]
 
     def _shard(self, number: int, size: int) -> np.memmap[Any, np.dtype[np.float32]]:
         """Unmaps pages and shards that were used long ago."""
         with self._lock:
-            self._taken_bytes += size
-            if self._taken_bytes > MAPPED_BYTES:
-                self._taken_bytes = 0
+            self._mapped_bytes += size
+            if self._mapped_bytes > MAPPED_BYTES:
+                self._mapped_bytes = 0
                 release(*self._mapped.values())
             shard = self._mapped.pop(number, None)
             if shard is None:
@@ -220,7 +221,7 @@ class Writer:
         self.report = base.report.model_copy(deep=True) if base else CorpusReport()
         self._shards: list[Shard] = [*base.shards] if base else []
         self._tracks: list[Samples] = []
-        self._before = len(base._table.clips) if base else 0
+        self._base_count = len(base._table.clips) if base else 0
         self._audio = contextlib.ExitStack()
         self._file: Any = None
         self._length = 0  # of the shard that is written
@@ -266,7 +267,7 @@ class Writer:
         """Add a clip in a known shard; its row is set here."""
         assert len(track) == frame_count(clip.length)
         self.report.count_clip(clip.length, track, self.rate)
-        self.clips.append(replace(clip, row=self._before + len(self.clips)))
+        self.clips.append(replace(clip, row=self._base_count + len(self.clips)))
         self._tracks.append(track.astype(FLOAT))
 
     @property
@@ -292,7 +293,7 @@ class Writer:
         return np.fromfile(self.folder / self._shards[clip.shard].file, FLOAT, clip.length, offset=offset)
 
     def pitch(self, clip: Clip) -> Samples:
-        return self._tracks[clip.row - self._before]
+        return self._tracks[clip.row - self._base_count]
 
     def retune(self, clip: Clip, semitones: float) -> None:
         self.set_pitch(clip, self.pitch(clip) + np.float32(semitones))
@@ -300,7 +301,7 @@ class Writer:
     def set_pitch(self, clip: Clip, track: Samples) -> None:
         self.report.count_pitch(self.pitch(clip), clip.length, self.rate, -1)
         self.report.count_pitch(track, clip.length, self.rate)
-        self._tracks[clip.row - self._before] = track.astype(FLOAT)
+        self._tracks[clip.row - self._base_count] = track.astype(FLOAT)
 
     def finish(
         self,
@@ -313,7 +314,7 @@ class Writer:
     ) -> CorpusReport:
         """Write the table and ``corpus.json``; ``splits`` are new clips', by name."""
         self._audio.close()
-        clips = ClipTable.of([replace(clip, split=splits[clip.name]) for clip in self.clips])
+        clips = ClipTable.from_clips([replace(clip, split=splits[clip.name]) for clip in self.clips])
         _count_splits(self.report, clips, self.rate)
         self.report.grid_bpm = loops.tempo_bpm(self.rate) if loops else None
         manifest = Manifest(
@@ -325,7 +326,7 @@ class Writer:
             report=self.report,
             loops=loops,
         )
-        table = Table.of(clips, np.concatenate([np.zeros(0, FLOAT), *self._tracks]), files)
+        table = Table.from_clips(clips, np.concatenate([np.zeros(0, FLOAT), *self._tracks]), files)
         replace_files(self.folder, manifest, {}, self.base._table + table if self.base else table)
         return self.report
 
@@ -359,12 +360,12 @@ def _count_splits(report: CorpusReport, clips: ClipTable, rate: int) -> None:
 def _read(path: Path) -> tuple[Manifest, Table]:
     try:
         text = path.read_text(encoding="utf-8")
-        found = _Format.model_validate_json(text).format
-        if found == 1:
+        version = _Format.model_validate_json(text).format
+        if version == 1:
             return read_format_1(path.parent, text)
-        if found != FORMAT:
+        if version != FORMAT:
             raise UserError(
-                f"corpus {path.parent} has format {found}, this timbrel reads formats 1 and {FORMAT}; "
+                f"corpus {path.parent} has format {version}, this timbrel reads formats 1 and {FORMAT}; "
                 "build the corpus again"
             )
         manifest = Manifest.model_validate_json(text)

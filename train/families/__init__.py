@@ -34,14 +34,14 @@ class _Recipes(dict[str, "type[Recipe]"]):
     """Classes of recipes by family; they need no torch."""
 
     def __missing__(self, family: str) -> "type[Recipe]":
-        found: type[Recipe] = class_of(family, __name__ + ".{}.recipe", "Recipe")
-        return self.setdefault(family, found)
+        recipe_class: type[Recipe] = class_of(family, __name__ + ".{}.recipe", "Recipe")
+        return self.setdefault(family, recipe_class)
 
 
 class _Families(dict[str, "Family[Recipe, Network]"]):
     def __missing__(self, family: str) -> "Family[Recipe, Network]":
-        found: Family[Recipe, Network] = class_of(family, __name__ + ".{}.data", "Family")()
-        return self.setdefault(family, found)
+        instance: Family[Recipe, Network] = class_of(family, __name__ + ".{}.data", "Family")()
+        return self.setdefault(family, instance)
 
 
 RECIPES, FAMILIES = _Recipes(), _Families()

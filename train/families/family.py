@@ -51,7 +51,7 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
         """Fill in missing values, such as labels, from the corpus."""
         return recipe
 
-    def follow(self, recipe: RecipeT, others: Mapping[str, Recipe]) -> RecipeT:
+    def follow(self, recipe: RecipeT, recipes: Mapping[str, Recipe]) -> RecipeT:
         """Fill in values from the recipes of the runs in ``reads``, or raise UserError."""
         return recipe
 

@@ -36,14 +36,14 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     path = shipped.get(name, Path(name))
     if name not in shipped and path.suffix != ".toml":
         raise UserError(f"no recipe is named {name!r}{nearest(name, shipped)} (or give a .toml file)")
-    fields = _read_with_base(path, seen=())
+    fields = _read_with_base(path, visited=())
     fields.setdefault("name", path.stem)
     for change in changes:
         _apply(fields, change)
     family = fields.get("family")
     if str(family) not in FOLDERS:
-        wrong = "family is missing" if family is None else f"family is unknown (got {family!r})"
-        raise UserError(f"recipe {name}: {wrong}; give {' or '.join(FOLDERS)}, or a base that has one")
+        problem = "family is missing" if family is None else f"family is unknown (got {family!r})"
+        raise UserError(f"recipe {name}: {problem}; give {' or '.join(FOLDERS)}, or a base that has one")
     recipe_class = RECIPES[str(family)]
     try:
         return recipe_class.model_validate(fields)
@@ -51,7 +51,7 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
         raise UserError(f"recipe {name}: {_explain(error, recipe_class)}") from None
 
 
-def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+def _read_with_base(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
     try:
         fields = tomllib.loads(toml_text(read_regular(path, LARGEST), f"recipe {path}"))
     except FileNotFoundError:
@@ -61,18 +61,18 @@ def _read_with_base(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     base = fields.pop("base", None)
     if base is None:
         return fields
-    if path in seen:
+    if path in visited:
         raise UserError(f"recipe {path} is its own base; correct 'base'")
     base_path = _files().get(base, path.parent / f"{base}.toml")
-    return _merge(_read_with_base(base_path, (*seen, path)), fields)
+    return _merge(_read_with_base(base_path, (*visited, path)), fields)
 
 
 def _merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
     """A budget replaces the base's."""
     merged = dict(base)
     for key, value in difference.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        base_value = merged.get(key)
+        merged[key] = _merge(base_value, value) if isinstance(base_value, dict) and isinstance(value, dict) else value
     budgets = [name for name in BUDGETS if name in difference]
     if len(budgets) == 1:
         for name in set(BUDGETS) - set(budgets):
@@ -99,7 +99,7 @@ def _explain(error: ValidationError, family: type[Recipe]) -> str:
     detail = error.errors(include_url=False)[0]
     if detail["type"] != "extra_forbidden":
         return first_complaint(error)
-    *parents, key = (str(part) for part in detail["loc"])
-    part = family.model_fields[parents[0]].annotation if parents else family
-    known = getattr(part, "model_fields", {})
-    return f"unknown key {'.'.join([*parents, key])!r}{nearest(key, known)}"
+    *parents, key = (str(name) for name in detail["loc"])
+    section = family.model_fields[parents[0]].annotation if parents else family
+    known_keys = getattr(section, "model_fields", {})
+    return f"unknown key {'.'.join([*parents, key])!r}{nearest(key, known_keys)}"

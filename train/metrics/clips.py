@@ -14,7 +14,7 @@ from ..sampling import evenly_spaced
 
 Vectors = Array | Doubles
 
-LEAST = 1e-12  # a probability: lower ones add nothing to an entropy
+LEAST_PROBABILITY = 1e-12  # a probability: lower ones add nothing to an entropy
 
 
 def frechet(first: Vectors, second: Vectors) -> float:
@@ -28,13 +28,13 @@ def frechet(first: Vectors, second: Vectors) -> float:
     a, b = np.atleast_2d(np.cov(first.T)), np.atleast_2d(np.cov(second.T))
     values, axes = np.linalg.eigh(a)
     root = (axes * np.sqrt(np.maximum(values, 0))) @ axes.T
-    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ b @ root), 0)).sum()
-    apart = np.square(first.mean(0) - second.mean(0)).sum()
-    return float(max(apart + np.trace(a) + np.trace(b) - 2 * shared, 0.0))
+    cross_trace = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ b @ root), 0)).sum()
+    mean_shift = np.square(first.mean(0) - second.mean(0)).sum()
+    return float(max(mean_shift + np.trace(a) + np.trace(b) - 2 * cross_trace, 0.0))
 
 
 def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
-    """Return the inception score of ``posteriors`` [things, labels], the mean over parts, and its deviation.
+    """Return the inception score of ``posteriors`` [clips, labels], the mean over parts, and its deviation.
 
     (Salimans et al., NIPS 2016, section 4.) Exp of the mean divergence of posteriors from the marginal is from 1 to the
     number of labels. Compare sets of equal size. Rows are shuffled, since corpora are sorted.
@@ -44,7 +44,9 @@ def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
     scores = []
     for part in parts:
         marginal = part.mean(0, keepdims=True)
-        divergence = part * (np.log(np.maximum(part, LEAST)) - np.log(np.maximum(marginal, LEAST)))
+        divergence = part * (
+            np.log(np.maximum(part, LEAST_PROBABILITY)) - np.log(np.maximum(marginal, LEAST_PROBABILITY))
+        )
         scores.append(np.exp(divergence.sum(1).mean()))
     return float(np.mean(scores)), float(np.std(scores))
 
@@ -144,66 +146,70 @@ class Recordings:
         self.rate, self.judge = rate, judge
         self.train, self.test = log_mel(train, rate), log_mel(test, rate)
         self.judged = (judge(train, rate), judge(test, rate)) if judge else None
-        self.test_nearest = _nearness(distances_db(self.test, self.train))
-        apart = distances_db(self.test, self.test)
-        self.test_diversity_db = pairwise(apart)
-        self.test_label_diversity_db = None if labels is None else pairwise_within(apart, labels)
+        self.test_nearest = _nearest_distances(distances_db(self.test, self.train))
+        test_distances = distances_db(self.test, self.test)
+        self.test_diversity_db = pairwise(test_distances)
+        self.test_label_diversity_db = None if labels is None else pairwise_within(test_distances, labels)
 
-    def figures(self, made: Array, labels: Integers | None = None) -> Figures:
+    def figures(self, clips: Array, labels: Integers | None = None) -> Figures:
         """Return figures of at least two clips [clips, samples]; ``labels`` are requested indices [clips]."""
-        levels = log_mel(made, self.rate)
-        apart = distances_db(levels, levels)
-        drawn = [sounding_frames(self.train[some]) for some in drawings(len(self.train), len(made))]
+        levels = log_mel(clips, self.rate)
+        distances = distances_db(levels, levels)
+        training_draws = [sounding_frames(self.train[indices]) for indices in drawings(len(self.train), len(clips))]
         return Figures(
-            clips=len(made),
-            likeness=likeness(sounding_frames(_as_many(levels, self.train)), drawn, sounding_frames(self.test)),
-            nearest=_nearness(distances_db(levels, self.train)),
+            clips=len(clips),
+            likeness=likeness(
+                sounding_frames(_match_count(levels, self.train)), training_draws, sounding_frames(self.test)
+            ),
+            nearest=_nearest_distances(distances_db(levels, self.train)),
             test_nearest=self.test_nearest,
-            diversity_db=pairwise(apart),
+            diversity_db=pairwise(distances),
             test_diversity_db=self.test_diversity_db,
-            label_diversity_db=None if labels is None else pairwise_within(apart, labels),
+            label_diversity_db=None if labels is None else pairwise_within(distances, labels),
             test_label_diversity_db=self.test_label_diversity_db,
-            told=self._judged(made, labels),
+            told=self._judged(clips, labels),
         )
 
-    def _judged(self, made: Array, labels: Integers | None) -> ClassifierFigures | None:
+    def _judged(self, clips: Array, labels: Integers | None) -> ClassifierFigures | None:
         if self.judge is None or self.judged is None:
             return None
-        (train, test), now = self.judged, self.judge(made, self.rate)
-        drawn = [train.features[some] for some in drawings(len(train.features), len(made))]
+        (train, test), judged = self.judged, self.judge(clips, self.rate)
+        training_draws = [train.features[indices] for indices in drawings(len(train.features), len(clips))]
         return ClassifierFigures(
-            score=inception_score(_as_many(now.posteriors, test.posteriors)),
-            real_score=inception_score(_as_many(test.posteriors, now.posteriors)),
-            likeness=likeness(_as_many(now.features, train.features), drawn, test.features),
-            accuracy=None if labels is None else float((now.posteriors.argmax(1) == labels).mean()),
+            score=inception_score(_match_count(judged.posteriors, test.posteriors)),
+            real_score=inception_score(_match_count(test.posteriors, judged.posteriors)),
+            likeness=likeness(_match_count(judged.features, train.features), training_draws, test.features),
+            accuracy=None if labels is None else float((judged.posteriors.argmax(1) == labels).mean()),
         )
 
 
-def likeness(made: Vectors, trains: Sequence[Vectors], test: Vectors) -> FrechetDistances:
+def likeness(generated: Vectors, trains: Sequence[Vectors], test: Vectors) -> FrechetDistances:
     """Return distances of made and training vectors to test vectors, [vectors, dimensions].
 
     Fewer than two vectors count as zeros.
     """
-    made, test, *trains = [part if len(part) > 1 else np.zeros((2, part.shape[1])) for part in (made, test, *trains)]
-    return FrechetDistances(frechet(made, test), float(np.mean([frechet(train, test) for train in trains])))
+    generated, test, *trains = [
+        vectors if len(vectors) > 1 else np.zeros((2, vectors.shape[1])) for vectors in (generated, test, *trains)
+    ]
+    return FrechetDistances(frechet(generated, test), float(np.mean([frechet(train, test) for train in trains])))
 
 
-def drawings(found: int, wanted: int) -> list[Integers]:
-    """Return indices of random clips: five times ``wanted``, or all once.
+def drawings(available: int, drawn_count: int) -> list[Integers]:
+    """Return indices of random clips: five times ``drawn_count``, or all once.
 
     Evenly spaced ones would be nearer to the test's.
     """
-    if wanted >= found:
-        return [np.arange(found)]
+    if drawn_count >= available:
+        return [np.arange(available)]
     rng = np.random.default_rng(0)
-    return [rng.choice(found, wanted, replace=False) for _ in range(DRAWINGS)]
+    return [rng.choice(available, drawn_count, replace=False) for _ in range(DRAWINGS)]
 
 
-def _as_many(some: Array, others: Array) -> Array:
-    return some[evenly_spaced(len(some), len(others))]
+def _match_count(vectors: Array, reference: Array) -> Array:
+    return vectors[evenly_spaced(len(vectors), len(reference))]
 
 
-def _nearness(distances: Array) -> NearestClipDistances:
+def _nearest_distances(distances: Array) -> NearestClipDistances:
     nearest = distances.min(1)
     return NearestClipDistances(float(np.median(nearest)), float(np.quantile(nearest, 0.1)))
 
@@ -233,28 +239,28 @@ def envelope_db(clips: Array, rate: int) -> Array:
 def attack_seconds(clips: Array, rate: int) -> Array:
     """Return seconds until clips first come within 3 dB of their loudest moment: [clips]."""
     levels = envelope_db(clips, rate)
-    risen = (levels >= levels.max(1, keepdims=True) - ATTACK_DB).argmax(1)
-    seconds: Array = (risen * STEP_SECONDS).astype(np.float32)
+    attack_steps = (levels >= levels.max(1, keepdims=True) - ATTACK_DB).argmax(1)
+    seconds: Array = (attack_steps * STEP_SECONDS).astype(np.float32)
     return seconds
 
 
-def envelope_distance_db(asked: Array, given: Array, rate: int) -> Array:
+def envelope_distance_db(target: Array, rendered: Array, rate: int) -> Array:
     """Return the RMS difference of envelopes of clips [clips, samples]: [clips].
 
-    It covers moments where either is less than 50 dB under the asked clip's loudest; softer levels count as that floor.
+    It covers moments where either is less than 50 dB under the target's loudest; softer levels count as that floor.
     """
-    first, second = envelope_db(asked, rate), envelope_db(given, rate)
-    floor = np.maximum(first.max(1, keepdims=True) - LOUDNESS_RANGE_DB, SILENT_DB)
-    sounding = np.maximum(first, second) > floor
-    apart = np.where(sounding, np.maximum(first, floor) - np.maximum(second, floor), 0)
-    distance: Array = np.sqrt(np.square(apart).sum(1) / np.maximum(sounding.sum(1), 1))
+    target_db, rendered_db = envelope_db(target, rate), envelope_db(rendered, rate)
+    floor = np.maximum(target_db.max(1, keepdims=True) - LOUDNESS_RANGE_DB, SILENT_DB)
+    sounding = np.maximum(target_db, rendered_db) > floor
+    difference_db = np.where(sounding, np.maximum(target_db, floor) - np.maximum(rendered_db, floor), 0)
+    distance: Array = np.sqrt(np.square(difference_db).sum(1) / np.maximum(sounding.sum(1), 1))
     return distance
 
 
 LOWEST_DB = -80.0  # of full scale, the floor: drums mask softer sound
-TOGETHER = 4096  # spectra in memory at once: 32 MB
+BATCH_SPECTRA = 4096  # spectra in memory at once: 32 MB
 CELLS = 1 << 24  # distances in memory at once: 64 MB
-QUANTILE = 0.99  # of the distances between recordings: those of their own rarest moments
+THRESHOLD_QUANTILE = 0.99  # of the distances between recordings: those of their own rarest moments
 
 
 def mel_frames(sound: Array, rate: int, hop: int) -> Array:
@@ -267,10 +273,10 @@ def mel_frames(sound: Array, rate: int, hop: int) -> Array:
     pieces = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::hop]
     weights = mel(rate) / np.maximum(mel(rate).max(0), 1e-12)
     levels = np.empty((len(pieces), weights.shape[1]), np.float32)
-    for first in range(0, len(pieces), TOGETHER):
-        spectra = np.fft.rfft(pieces[first : first + TOGETHER] * shape)
+    for first in range(0, len(pieces), BATCH_SPECTRA):
+        spectra = np.fft.rfft(pieces[first : first + BATCH_SPECTRA] * shape)
         power = (np.square(spectra.real) + np.square(spectra.imag)) @ weights * (2 / shape.sum()) ** 2
-        levels[first : first + TOGETHER] = 10 * np.log10(np.maximum(power, 10 ** (LOWEST_DB / 10)))
+        levels[first : first + BATCH_SPECTRA] = 10 * np.log10(np.maximum(power, 10 ** (LOWEST_DB / 10)))
     return levels
 
 
@@ -284,8 +290,8 @@ class KnownFrames:
         self.rate, self.hop = rate, hop
         frames = [mel_frames(clip, rate, hop) for clip in clips]
         self._frames = np.concatenate(frames)
-        owners = np.repeat(np.arange(len(frames)), [len(part) for part in frames])
-        self.threshold_db = float(np.quantile(self._nearest(self._frames, owners, owners), QUANTILE))
+        owners = np.repeat(np.arange(len(frames)), [len(clip_frames) for clip_frames in frames])
+        self.threshold_db = float(np.quantile(self._nearest(self._frames, owners, owners), THRESHOLD_QUANTILE))
 
     def distances_db(self, sound: Array) -> Array:
         """Return each frame's RMS distance to the nearest known frame."""
@@ -294,17 +300,17 @@ class KnownFrames:
     def share_within(self, sound: Array) -> float:
         return float(np.mean(self.distances_db(sound) <= self.threshold_db))
 
-    def _nearest(self, frames: Array, mine: Integers | None = None, owners: Integers | None = None) -> Array:
+    def _nearest(self, frames: Array, frame_owners: Integers | None = None, owners: Integers | None = None) -> Array:
         """Squares are expanded around the levels' middle, where they are small and so exact."""
-        known = self._frames - np.float32(LOWEST_DB / 2)
-        squares = np.square(known).sum(1)
+        references = self._frames - np.float32(LOWEST_DB / 2)
+        squares = np.square(references).sum(1)
         nearest = np.empty(len(frames), np.float32)
-        step = max(1, CELLS // len(known))
+        step = max(1, CELLS // len(references))
         for first in range(0, len(frames), step):
-            part = frames[first : first + step] - np.float32(LOWEST_DB / 2)
-            apart = np.square(part).sum(1)[:, np.newaxis] - 2 * (part @ known.T) + squares
-            if mine is not None and owners is not None:
-                apart[mine[first : first + step, np.newaxis] == owners] = np.inf
-            nearest[first : first + step] = apart.min(1)
-        distances: Array = np.sqrt(np.maximum(nearest, 0) / known.shape[1])
+            queries = frames[first : first + step] - np.float32(LOWEST_DB / 2)
+            square_distances = np.square(queries).sum(1)[:, np.newaxis] - 2 * (queries @ references.T) + squares
+            if frame_owners is not None and owners is not None:
+                square_distances[frame_owners[first : first + step, np.newaxis] == owners] = np.inf
+            nearest[first : first + step] = square_distances.min(1)
+        distances: Array = np.sqrt(np.maximum(nearest, 0) / references.shape[1])
         return distances

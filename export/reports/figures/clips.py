@@ -21,11 +21,11 @@ ZOOMED, ZOOM_SECONDS = 3, 0.02  # clips, and seconds of each: a few periods reve
 WAVE_COLUMNS = 600  # pairs of minimum and maximum sample per waveform: more than its picture has columns
 
 
-def pictures(asked: Array, again: Array | None, made: Array, rate: int, *, zoomed: bool) -> list[Picture]:
+def pictures(recordings: Array, decoded: Array | None, generated: Array, rate: int, *, zoomed: bool) -> list[Picture]:
     """Draw clips [clips, samples], ``zoomed`` also sample by sample."""
-    rows = {"recording": asked} | ({} if again is None else {"decoded": again}) | {"random code": made}
-    drawn = [waveforms(rows, rate), spectrograms(rows, rate)]
-    return drawn if again is None or not zoomed else [*drawn, zoom(asked, again, rate)]
+    rows = {"recording": recordings} | ({} if decoded is None else {"decoded": decoded}) | {"random code": generated}
+    clip_pictures = [waveforms(rows, rate), spectrograms(rows, rate)]
+    return clip_pictures if decoded is None or not zoomed else [*clip_pictures, zoom(recordings, decoded, rate)]
 
 
 def waveforms(rows: Mapping[str, Array], rate: int, name: str = "waveforms") -> Picture:
@@ -38,18 +38,20 @@ def spectrograms(rows: Mapping[str, Array], rate: int, name: str = "spectrograms
     return Picture(name, caption, _spectrograms(rows, rate))
 
 
-def zoom(asked: Array, again: Array, rate: int) -> Picture:
+def zoom(recordings: Array, decoded: Array, rate: int) -> Picture:
     """Draw periods around each clip's loudest sample, [clips, samples]."""
-    some, length = slice(0, ZOOMED), round(ZOOM_SECONDS * rate)
+    zoomed_clips, length = slice(0, ZOOMED), round(ZOOM_SECONDS * rate)
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.6), layout="constrained")
-        for axes, clip, back in zip(np.ravel(figure.subplots(1, ZOOMED)), asked[some], again[some], strict=False):
+        for axes, clip, decoded_clip in zip(
+            np.ravel(figure.subplots(1, ZOOMED)), recordings[zoomed_clips], decoded[zoomed_clips], strict=False
+        ):
             start = int(np.clip(np.abs(clip).argmax() - length // 2, 0, max(0, len(clip) - length)))
             part = slice(start, start + length)
             seconds = np.arange(len(clip))[part] / rate
             axes.plot(seconds, clip[part], linewidth=1, color=theme.first, label="recording")
-            axes.plot(seconds, back[part], linewidth=1, color=theme.second, label="decoded")
+            axes.plot(seconds, decoded_clip[part], linewidth=1, color=theme.second, label="decoded")
             axes.locator_params(axis="x", nbins=4)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         return figure
@@ -60,21 +62,24 @@ def zoom(asked: Array, again: Array, rate: int) -> Picture:
     return Picture("zoom", caption, draw)
 
 
-def loss(logged: Mapping[str, Any], at: int) -> Picture:
-    """Draw losses together, and health metrics separately; ``at`` is the checkpoint's step.
+def loss(loss_figures: Mapping[str, Any], checkpoint_step: int) -> Picture:
+    """Draw losses together, and health metrics separately; a dotted line marks ``checkpoint_step``.
 
-    ``logged`` has ``steps``, ``terms`` or adversarial ``sides``, and ``health``.
+    ``loss_figures`` has ``steps``, ``terms`` or adversarial ``sides``, and ``health``.
     """
-    panels = [logged["sides"] or logged["terms"], *({name: values} for name, values in logged["health"].items())]
+    panels = [
+        loss_figures["sides"] or loss_figures["terms"],
+        *({name: values} for name, values in loss_figures["health"].items()),
+    ]
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 1.3 * len(panels) + 1.3), layout="constrained")
         grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, lines in zip(grid, panels, strict=True):
             for (name, values), colour in zip(lines.items(), line_colours(len(lines)), strict=True):
-                shown = name.replace("_", " ")
-                axes.plot(logged["steps"], values, ".-", color=colour, linewidth=1.2, label=shown)
-            axes.axvline(at, color=theme.second, linewidth=1, linestyle=":")
+                label = name.replace("_", " ")
+                axes.plot(loss_figures["steps"], values, ".-", color=colour, linewidth=1.2, label=label)
+            axes.axvline(checkpoint_step, color=theme.second, linewidth=1, linestyle=":")
             axes.grid(axis="y")
             axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6)
         grid[-1].set_xlabel("step")
@@ -129,18 +134,18 @@ def _grid(rows: Mapping[str, Array]) -> tuple[Figure, list[list[Axes]]]:
 
 Floats = npt.NDArray[np.floating[Any]]
 
-PHASED = ("adjudication", "adversarial")  # terms of the codes, not of the sound
-FEWEST = 9  # validations for a plot in three parts
+CODE_TERMS = ("adjudication", "adversarial")  # terms of the codes, not of the sound
+FEWEST_VALIDATIONS = 9  # validations for a plot in three parts
 WAVE_POINTS = 3000  # pairs of minimum and maximum sample: more than the picture has columns
 DYNAMIC_DB = 80.0  # range below the maximum
 ALL_LATENTS = 11  # latents up to which each has its own histogram
 
 
-def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: int) -> Picture:
-    """Draw losses in three parts (Figure 4); ``at`` is the checkpoint's step."""
-    rows = [[n for n in terms if n not in (*PHASED, "total")], [n for n in terms if n in PHASED]]
+def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], checkpoint_step: int) -> Picture:
+    """Draw losses in three parts (Figure 4); a dotted line marks ``checkpoint_step``."""
+    rows = [[n for n in terms if n not in (*CODE_TERMS, "total")], [n for n in terms if n in CODE_TERMS]]
     rows = [names for names in rows if names]
-    ends = np.linspace(0, len(steps), 4).astype(int) if len(steps) >= FEWEST else np.array([0, len(steps)])
+    ends = np.linspace(0, len(steps), 4).astype(int) if len(steps) >= FEWEST_VALIDATIONS else np.array([0, len(steps)])
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 1.9 * len(rows) + 0.5), layout="constrained")
@@ -150,11 +155,11 @@ def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: i
             for axes, begin, end in zip(line, ends, ends[1:], strict=False):
                 for name in names:
                     # parts share a point, so that the curve has no gap
-                    shown = slice(max(begin - 1, 0), end)
+                    points = slice(max(begin - 1, 0), end)
                     label = name.replace("_", " ") if begin == 0 else None
-                    axes.plot(steps[shown], terms[name][shown], ".-", color=colours[name], linewidth=1.2, label=label)
-                if steps[max(begin - 1, 0)] <= at <= steps[end - 1]:
-                    axes.axvline(at, color=theme.second, linewidth=1, linestyle=":")
+                    axes.plot(steps[points], terms[name][points], ".-", color=colours[name], linewidth=1.2, label=label)
+                if steps[max(begin - 1, 0)] <= checkpoint_step <= steps[end - 1]:
+                    axes.axvline(checkpoint_step, color=theme.second, linewidth=1, linestyle=":")
                 axes.grid(axis="y")
         for axes in grid[-1]:
             axes.set_xlabel("step")
@@ -170,21 +175,21 @@ def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], at: i
     )
 
 
-def grain_waveforms(asked: Array, given: Array, sample_rate: int, name: str, caption: str) -> Picture:
+def grain_waveforms(sources: Array, decoded: Array, sample_rate: int, name: str, caption: str) -> Picture:
     """Draw windows before and after (Figures 2, 7 and 10)."""
 
     def draw(theme: Theme) -> Figure:
-        columns = min(2, len(asked))
-        rows = -(-len(asked) // columns)
+        columns = min(2, len(sources))
+        rows = -(-len(sources) // columns)
         figure = Figure((WIDTH, 1.35 * rows + 0.6), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
-        milliseconds = 1000 * np.arange(asked.shape[1]) / sample_rate
-        for axes, before, after in zip(grid, asked, given, strict=False):
-            axes.plot(milliseconds, before, color=theme.second, linewidth=0.7, alpha=0.85, label="in")
-            axes.plot(milliseconds, after, color=theme.first, linewidth=0.9, label="out")
+        milliseconds = 1000 * np.arange(sources.shape[1]) / sample_rate
+        for axes, source, output in zip(grid, sources, decoded, strict=False):
+            axes.plot(milliseconds, source, color=theme.second, linewidth=0.7, alpha=0.85, label="in")
+            axes.plot(milliseconds, output, color=theme.first, linewidth=0.9, label="out")
             axes.set_xlim(0, milliseconds[-1])
             axes.locator_params(axis="y", nbins=3)
-        for axes in grid[len(asked) :]:
+        for axes in grid[len(sources) :]:
             axes.set_visible(False)
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.supxlabel("ms", fontsize=9)
@@ -196,7 +201,7 @@ def grain_waveforms(asked: Array, given: Array, sample_rate: int, name: str, cap
 def code_histograms(codes: Mapping[str, Array], normal: CodeDistribution) -> Picture:
     """Draw codes [codes, latents] with the normal density (Figure 5)."""
     n = len(normal.mean)
-    shown = list(range(n)) if n <= ALL_LATENTS else []
+    single_latents = list(range(n)) if n <= ALL_LATENTS else []
     reach = 4 * float(normal.deviation.max()) + float(np.abs(normal.mean).max())
     ends = np.linspace(-reach, reach, 61)
 
@@ -206,9 +211,9 @@ def code_histograms(codes: Mapping[str, Array], normal: CodeDistribution) -> Pic
         average: Doubles = density.mean(0)
         return average
 
-    def one(axes: Axes, latents: Sequence[int], title: str, theme: Theme) -> None:
-        for (name, found), colour in zip(codes.items(), (theme.first, theme.second), strict=False):
-            values = np.clip(found[:, latents].ravel(), ends[0], ends[-1])
+    def draw_histogram(axes: Axes, latents: Sequence[int], title: str, theme: Theme) -> None:
+        for (name, part_codes), colour in zip(codes.items(), (theme.first, theme.second), strict=False):
+            values = np.clip(part_codes[:, latents].ravel(), ends[0], ends[-1])
             axes.hist(values, ends.tolist(), density=True, histtype="step", color=colour, linewidth=1.2, label=name)
         axes.plot(ends, curve(latents), color=theme.ink, linewidth=1, linestyle="--", label="normal")
         axes.set_title(title)
@@ -216,30 +221,30 @@ def code_histograms(codes: Mapping[str, Array], normal: CodeDistribution) -> Pic
         axes.spines["left"].set_visible(False)
 
     def draw(theme: Theme) -> Figure:
-        columns = min(4, 1 + len(shown))
-        rows = -(-(1 + len(shown)) // columns)
+        columns = min(4, 1 + len(single_latents))
+        rows = -(-(1 + len(single_latents)) // columns)
         figure = Figure((WIDTH, 1.5 * rows + 0.5), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
-        one(grid[0], range(n), "all latents", theme)
-        for axes, latent in zip(grid[1:], shown, strict=False):
-            one(axes, [latent], f"latent {latent}", theme)
-        for axes in grid[1 + len(shown) :]:
+        draw_histogram(grid[0], range(n), "all latents", theme)
+        for axes, latent in zip(grid[1:], single_latents, strict=False):
+            draw_histogram(axes, [latent], f"latent {latent}", theme)
+        for axes in grid[1 + len(single_latents) :]:
             axes.set_visible(False)
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
         return figure
 
-    what = "that they were trained toward" if normal.prior else "fitted to training codes, as none was trained toward"
-    return Picture("codes", f"How codes are spread; dashed, the normal distribution {what}.", draw)
+    origin = "that they were trained toward" if normal.prior else "fitted to training codes, as none was trained toward"
+    return Picture("codes", f"How codes are spread; dashed, the normal distribution {origin}.", draw)
 
 
-def resynthesis(asked: Array, given: Array, sample_rate: int) -> Picture:
+def resynthesis(source: Array, remade: Array, sample_rate: int) -> Picture:
     """Draw a sound [samples] and its reconstruction (Figure 8)."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 3.0), layout="constrained")
         pair = figure.subplots(2, 1, sharex=True, sharey=True)
         for axes, sound, name, colour in zip(
-            pair, (given, asked), ("out", "in"), (theme.first, theme.second), strict=True
+            pair, (remade, source), ("out", "in"), (theme.first, theme.second), strict=True
         ):
             step = max(1, len(sound) // WAVE_POINTS)
             parts = sound[: len(sound) // step * step].reshape(-1, step)
@@ -247,7 +252,7 @@ def resynthesis(asked: Array, given: Array, sample_rate: int) -> Picture:
             axes.fill_between(seconds, parts.min(1), parts.max(1), color=colour, linewidth=0.3)
             axes.set_title(name)
         pair[1].set_xlabel("seconds")
-        pair[1].set_xlim(0, len(asked) / sample_rate)
+        pair[1].set_xlim(0, len(source) / sample_rate)
         return figure
 
     return Picture(
@@ -277,19 +282,19 @@ def spectra(levels: Mapping[str, Doubles], hz: Floats, name: str, caption: str) 
     return Picture(name, caption, draw)
 
 
-def phases(asked: tuple[Array, Array], given: tuple[Array, Array], hz: Floats, waves: Sequence[Array]) -> Picture:
+def phases(source: tuple[Array, Array], decoded: tuple[Array, Array], hz: Floats, waves: Sequence[Array]) -> Picture:
     """Draw a window's magnitudes, unwrapped phases [bins] and waveforms (Figure 11)."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 4.2), layout="constrained")
-        places = figure.subplot_mosaic([["magnitude", "phase, radians"], ["waveform", "waveform"]])
-        for title, before, after in zip(("magnitude", "phase, radians"), asked, given, strict=True):
-            axes = places[title]
-            axes.plot(hz / 1000, before, color=theme.second, linewidth=0.9)
-            axes.plot(hz / 1000, after, color=theme.first, linewidth=0.9)
+        panels = figure.subplot_mosaic([["magnitude", "phase, radians"], ["waveform", "waveform"]])
+        for title, source_curve, decoded_curve in zip(("magnitude", "phase, radians"), source, decoded, strict=True):
+            axes = panels[title]
+            axes.plot(hz / 1000, source_curve, color=theme.second, linewidth=0.9)
+            axes.plot(hz / 1000, decoded_curve, color=theme.first, linewidth=0.9)
             axes.set_title(title)
             axes.set_xlabel("kHz")
-        axes = places["waveform"]
+        axes = panels["waveform"]
         for wave, colour, label in zip(waves, (theme.second, theme.first), ("in", "out"), strict=True):
             axes.plot(wave, color=colour, linewidth=0.9, label=label)
         axes.set_title("waveform")
@@ -308,21 +313,23 @@ def code_space(codes: Array, sounds: Sequence[str], path: Array) -> Picture:
     """Draw codes [codes, latents] by kind of sound, with a path (Figure 6)."""
     centre = codes.mean(0)
     _, axes_of = np.linalg.eigh(np.atleast_2d(np.cov(codes.T)))
-    two = axes_of[:, ::-1][:, :2] if codes.shape[1] > 1 else np.array([[1.0, 0.0]])
+    principal_axes = axes_of[:, ::-1][:, :2] if codes.shape[1] > 1 else np.array([[1.0, 0.0]])
     kinds = sorted(set(sounds))
     kind_of = np.array([kinds.index(sound) for sound in sounds])
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((6.4, 4.6), layout="constrained")
         axes = figure.subplots()
-        places = (codes - centre) @ two
+        points = (codes - centre) @ principal_axes
         colours = matplotlib.colormaps["viridis"](np.linspace(theme.span[0], 0.8, max(2, len(kinds))))
         for number, kind in enumerate(kinds):
-            mine = places[kind_of == number]
-            axes.scatter(mine[:, 0], mine[:, 1], s=4, linewidths=0, alpha=0.6, color=colours[number], label=kind)
-        way = (path - centre) @ two
-        axes.plot(way[:, 0], way[:, 1], color=theme.second, linewidth=1.4)
-        axes.plot(*way[0], "o", color=theme.second, label="a recording’s way")
+            kind_points = points[kind_of == number]
+            axes.scatter(
+                kind_points[:, 0], kind_points[:, 1], s=4, linewidths=0, alpha=0.6, color=colours[number], label=kind
+            )
+        path_points = (path - centre) @ principal_axes
+        axes.plot(path_points[:, 0], path_points[:, 1], color=theme.second, linewidth=1.4)
+        axes.plot(*path_points[0], "o", color=theme.second, label="a recording’s way")
         axes.set(xlabel="component 1", ylabel="component 2")
         figure.legend(loc="outside upper right", ncols=min(4, len(kinds) + 1), markerscale=1.5)
         return figure

@@ -25,24 +25,26 @@ LOWEST_TERM = 1e-3  # of the total: smaller terms of the loss would clutter the 
 LARGEST_TABLE = 12  # latents up to which a correlation matrix has room for its numbers
 
 
-def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_rate: int) -> Picture:
+def reconstructions(targets: Array, decoded: Array, titles: Sequence[str], sample_rate: int) -> Picture:
     """Draw spectra [frames, bins] before and after."""
 
     def draw(theme: Theme) -> Figure:
-        hz = np.linspace(0, sample_rate / 2, asked.shape[1])
-        columns = min(2, len(asked))
-        rows = -(-len(asked) // columns)
+        hz = np.linspace(0, sample_rate / 2, targets.shape[1])
+        columns = min(2, len(targets))
+        rows = -(-len(targets) // columns)
         figure = Figure((WIDTH, 1.45 * rows + 0.6), layout="constrained")
         grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, above, below, title in zip(grid, asked, decoded, titles, strict=False):
-            axes.fill_between(hz, LOWEST_DB, spectrum_db(above), color=theme.faint, alpha=0.75, linewidth=0, label="in")
-            axes.plot(hz, spectrum_db(below), color=theme.second, linewidth=0.8, label="out")
+        for axes, target, output, title in zip(grid, targets, decoded, titles, strict=False):
+            axes.fill_between(
+                hz, LOWEST_DB, spectrum_db(target), color=theme.faint, alpha=0.75, linewidth=0, label="in"
+            )
+            axes.plot(hz, spectrum_db(output), color=theme.second, linewidth=0.8, label="out")
             axes.set_title(_literal(title))
             axes.set_xscale("log")
             axes.set(xlim=(LOWEST_HZ, sample_rate / 2), ylim=(LOWEST_DB, 6), yticks=(-80, -60, -40, -20, 0))
-            shown = [hz for hz in (100, 1000, 10000) if hz < sample_rate / 2]
-            axes.set_xticks(shown, [FREQUENCIES_HZ[hz] for hz in shown])
-        for axes in grid[len(asked) :]:
+            ticks_hz = [hz for hz in (100, 1000, 10000) if hz < sample_rate / 2]
+            axes.set_xticks(ticks_hz, [FREQUENCIES_HZ[hz] for hz in ticks_hz])
+        for axes in grid[len(targets) :]:
             axes.set_visible(False)
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.supxlabel("Hz", fontsize=9)
@@ -57,18 +59,18 @@ def reconstructions(asked: Array, decoded: Array, titles: Sequence[str], sample_
 
 
 def spectrogram(
-    asked: Array, decoded: Array, times: npt.NDArray[np.float64], hop_seconds: float, title: str, sample_rate: int
+    targets: Array, decoded: Array, times: npt.NDArray[np.float64], hop_seconds: float, title: str, sample_rate: int
 ) -> Picture:
     """Draw a clip [frames, bins] before and after; ``times`` are frame starts in seconds."""
     seconds = float(times[-1]) + hop_seconds
     moments = np.linspace(0, seconds, 480, endpoint=False)
-    which = np.maximum(np.searchsorted(times, moments, side="right") - 1, 0)
-    left_out = (moments < times[which]) | (moments > times[which] + 1.5 * hop_seconds)
+    frame_indices = np.maximum(np.searchsorted(times, moments, side="right") - 1, 0)
+    left_out = (moments < times[frame_indices]) | (moments > times[frame_indices] + 1.5 * hop_seconds)
     octaves = np.linspace(np.log2(LOWEST_HZ), np.log2(sample_rate / 2), 320)
-    hz = np.linspace(0, sample_rate / 2, asked.shape[1])
+    hz = np.linspace(0, sample_rate / 2, targets.shape[1])
 
     def image(spectra: Array) -> Array:
-        level = np.stack([np.interp(2**octaves, hz, spectrum) for spectrum in spectrum_db(spectra)])[which]
+        level = np.stack([np.interp(2**octaves, hz, spectrum) for spectrum in spectrum_db(spectra)])[frame_indices]
         level[left_out] = LOWEST_DB
         return level.T
 
@@ -76,16 +78,16 @@ def spectrogram(
         figure = Figure((WIDTH, 3.3), layout="constrained")
         pair = figure.subplots(1, 2, sharey=True)
         extent = (0, seconds, octaves[0], octaves[-1])
-        for axes, spectra, name in zip(pair, (asked, decoded), ("in", "out"), strict=True):
-            shown = axes.imshow(
+        for axes, spectra, name in zip(pair, (targets, decoded), ("in", "out"), strict=True):
+            axes_image = axes.imshow(
                 image(spectra), cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
             )
             axes.set_title(_literal(f"{title}: {name}"))
             axes.set_xlabel("seconds")
-            marked = [hz for hz in FREQUENCIES_HZ if LOWEST_HZ <= hz <= sample_rate / 2]
-            axes.set_yticks(np.log2(marked), [FREQUENCIES_HZ[hz] for hz in marked])
+            ticks_hz = [hz for hz in FREQUENCIES_HZ if LOWEST_HZ <= hz <= sample_rate / 2]
+            axes.set_yticks(np.log2(ticks_hz), [FREQUENCIES_HZ[hz] for hz in ticks_hz])
         pair[0].set_ylabel("Hz")
-        figure.colorbar(shown, ax=list(pair), label="dB", pad=0.01).outline.set_visible(False)
+        figure.colorbar(axes_image, ax=list(pair), label="dB", pad=0.01).outline.set_visible(False)
         return figure
 
     return Picture(
@@ -134,10 +136,10 @@ def square(answers: dict[int, Integers], low: Sequence[float], high: Sequence[fl
         figure = Figure((WIDTH, 2.05 * rows + 0.35), layout="constrained")
         grid = figure.subplots(rows, 4, sharex=True, sharey=True, squeeze=False).ravel()
         extent = (low[0], high[0], low[1], high[1])
-        for axes, (asked, heard) in zip(grid, answers.items(), strict=False):
-            side = round(len(heard) ** 0.5)
+        for axes, (pitch_class, strongest) in zip(grid, answers.items(), strict=False):
+            side = round(len(strongest) ** 0.5)
             axes.imshow(
-                np.ma.masked_less(heard.reshape(side, side).T, 0),  # puts the first latent on x
+                np.ma.masked_less(strongest.reshape(side, side).T, 0),  # puts the first latent on x
                 cmap=theme.pitch_classes(),
                 vmin=-0.5,
                 vmax=11.5,
@@ -146,14 +148,16 @@ def square(answers: dict[int, Integers], low: Sequence[float], high: Sequence[fl
                 aspect="auto",
                 interpolation="nearest",
             )
-            wrong = (heard != asked).reshape(side, side).T
+            wrong = (strongest != pitch_class).reshape(side, side).T
             if wrong.any():
                 hatched = axes.contourf(
                     wrong, [0.5, 1.5], colors="none", hatches=["////"], origin="lower", extent=extent
                 )
                 hatched.set_edgecolor(theme.second)
                 hatched.set_linewidth(0)
-            axes.set_title(f"{PITCH_CLASSES[asked]} asked: {percent(float(np.mean(heard == asked)))} right")
+            axes.set_title(
+                f"{PITCH_CLASSES[pitch_class]} asked: {percent(float(np.mean(strongest == pitch_class)))} right"
+            )
         for axes in grid[len(answers) :]:
             axes.set_visible(False)
         figure.supxlabel("latent 0", fontsize=9)
@@ -169,16 +173,16 @@ def square(answers: dict[int, Integers], low: Sequence[float], high: Sequence[fl
     )
 
 
-def latent_pictures(codes: Array, pitch_classes: Integers, found: Mapping[str, Any]) -> list[Picture]:
+def latent_pictures(codes: Array, pitch_classes: Integers, latent_figures: Mapping[str, Any]) -> list[Picture]:
     """Draw training codes [frames, latents]; a single latent has only a histogram."""
-    pictures = [histograms(codes, *knob_ends(found))]
+    pictures = [histograms(codes, *knob_ends(latent_figures))]
     if codes.shape[1] > 1:
-        pictures = [embedding(codes, pitch_classes), *pictures, correlation(found["correlation"])]
+        pictures = [embedding(codes, pitch_classes), *pictures, correlation(latent_figures["correlation"])]
     return pictures
 
 
-def knob_ends(found: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    dimensions = found["dimensions"]
+def knob_ends(latent_figures: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    dimensions = latent_figures["dimensions"]
     return [dimension["low"] for dimension in dimensions], [dimension["high"] for dimension in dimensions]
 
 
@@ -186,21 +190,25 @@ def embedding(latents: Array, pitch_classes: Integers) -> Picture:
     """Draw codes [frames, latents] by two latents, or beyond three by principal components."""
     n = latents.shape[1]
     if n > 3:
-        shown, names, way = _principal(latents), ["component 1", "component 2"], "their two principal components"
+        coordinates, names, projection = (
+            _principal(latents),
+            ["component 1", "component 2"],
+            "their two principal components",
+        )
     else:
-        shown, names, way = latents, [f"latent {i}" for i in range(n)], "two latents at a time"
+        coordinates, names, projection = latents, [f"latent {i}" for i in range(n)], "two latents at a time"
 
-    pairs = list(combinations(range(shown.shape[1]), 2))
+    pairs = list(combinations(range(coordinates.shape[1]), 2))
     width, height = (5.6, 4.4) if len(pairs) == 1 else (WIDTH, 3.0)
-    dots = Dots(tuple(shown[:, pair] for pair in pairs), latents, pitch_classes)
+    dots = Dots(tuple(coordinates[:, pair] for pair in pairs), latents, pitch_classes)
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((width, height), layout="constrained")
         grid = list(figure.subplots(1, len(pairs), squeeze=False).ravel())
         for axes, (x, y) in zip(grid, pairs, strict=True):
             axes.scatter(
-                shown[:, x], shown[:, y], c=pitch_classes, cmap=theme.pitch_classes(), vmin=-0.5, vmax=11.5, s=5,
-                alpha=0.8, linewidths=0,
+                coordinates[:, x], coordinates[:, y], c=pitch_classes, cmap=theme.pitch_classes(), vmin=-0.5, vmax=11.5,
+                s=5, alpha=0.8, linewidths=0,
             )  # fmt: skip
             axes.set(xlabel=names[x], ylabel=names[y])
         pitch_class_bar(figure, grid, theme)
@@ -208,7 +216,7 @@ def embedding(latents: Array, pitch_classes: Integers) -> Picture:
 
     return Picture(
         "embedding",
-        f"Training codes, by {way}, coloured by pitch class. Where keys decide the pitch, colours mix; "
+        f"Training codes, by {projection}, coloured by pitch class. Where keys decide the pitch, colours mix; "
         "islands of one colour mean that the latents hold the pitch too.",
         draw,
         width,
@@ -271,17 +279,17 @@ def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
     )
 
 
-def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], at: int) -> Picture:
-    """Draw weighted terms; ``at`` is the checkpoint's step."""
+def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], checkpoint_step: int) -> Picture:
+    """Draw weighted terms, and a dotted line at ``checkpoint_step``."""
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.8), layout="constrained")
         axes = figure.subplots()
-        others = [name for name in terms if name != "total"] if len(terms) > 2 else []
-        for name, colour in zip(others, line_colours(len(others)), strict=True):
+        term_names = [name for name in terms if name != "total"] if len(terms) > 2 else []
+        for name, colour in zip(term_names, line_colours(len(term_names)), strict=True):
             axes.plot(steps, terms[name], color=colour, linewidth=1.2, label=name.replace("_", " "), marker=".")
         axes.plot(steps, terms["total"], color=theme.ink, linewidth=2, label="total", marker="o", markersize=3)
-        axes.axvline(at, color=theme.second, linewidth=1, linestyle=":", label="this checkpoint")
+        axes.axvline(checkpoint_step, color=theme.second, linewidth=1, linestyle=":", label="this checkpoint")
         axes.set_yscale("log")
         axes.set_ylim(bottom=max(axes.get_ylim()[0], LOWEST_TERM * min(terms["total"])))
         axes.set_xlabel("step")
@@ -300,8 +308,8 @@ def _principal(latents: Array) -> Array:
     """The largest weight is positive: runs are not mirrored."""
     centred = latents - latents.mean(0)
     _, axes = np.linalg.eigh(centred.T @ centred)  # ascending order
-    two = axes[:, :-3:-1]
-    components: Array = centred @ (two * np.sign(two[np.abs(two).argmax(0), [0, 1]]))
+    principal_axes = axes[:, :-3:-1]
+    components: Array = centred @ (principal_axes * np.sign(principal_axes[np.abs(principal_axes).argmax(0), [0, 1]]))
     return components
 
 

@@ -25,39 +25,39 @@ STEPS = 64  # between two labels
 
 
 class Between(NamedTuple):
-    """A label between two, in `STEPS` from ``one`` to ``other``."""
+    """A label between two, in `STEPS` from ``first`` to ``second``."""
 
-    one: int
-    other: int
+    first: int
+    second: int
     steps: int
 
     def shares(self, labels: int) -> Array:
         """Weights, [1, labels]."""
-        found = np.zeros((1, labels), np.float32)
-        found[0, [self.one, self.other]] = 1 - self.steps / STEPS, self.steps / STEPS
-        return found
+        weights = np.zeros((1, labels), np.float32)
+        weights[0, [self.first, self.second]] = 1 - self.steps / STEPS, self.steps / STEPS
+        return weights
 
 
 Label = int | Between  # a label number, 0 if the model has none
 Name = tuple[Label, bytes]  # label and code, the decoder's inputs
 
 
-def label_between(one: int, other: int, share: float) -> Label:
+def label_between(first: int, second: int, share: float) -> Label:
     """Interpolate labels; ``share`` 0 and 1 return plain numbers."""
     steps = round(share * STEPS)
-    if one == other or steps == 0:
-        return one
-    return other if steps == STEPS else Between(one, other, steps)
+    if first == second or steps == 0:
+        return first
+    return second if steps == STEPS else Between(first, second, steps)
 
 
 class ClipRequest(NamedTuple):
-    """A clip to decode for a key slot; latents ``knobs`` selected it at sample ``said``."""
+    """A clip to decode for a key slot; latents ``knobs`` selected it at sample ``current_time``."""
 
     slot: int
     label: Label
     code: Array
     knobs: bytes
-    said: int
+    current_time: int
 
     @property
     def name(self) -> Name:
@@ -66,12 +66,12 @@ class ClipRequest(NamedTuple):
 
 @dataclass(slots=True)
 class ReadyClip:
-    """A decoded clip; ``knobs`` were last current at sample ``said``; later requests have larger numbers."""
+    """A decoded clip; ``knobs`` were last current at sample ``current_time``; later requests have larger numbers."""
 
     name: Name
     number: int
     knobs: bytes
-    said: int
+    current_time: int
     clip: ResampledClip
 
 
@@ -96,7 +96,7 @@ class SingleClipDecoder:
 
 class BlockingClipCache:
     def __init__(self, decoder: SingleClipDecoder, clip_bytes: int) -> None:
-        self._decoder, self._most = decoder, max(NEWEST, MOST_CACHED_BYTES // clip_bytes)
+        self._decoder, self._max_clips = decoder, max(NEWEST, MOST_CACHED_BYTES // clip_bytes)
         self._clips: dict[Name, ResampledClip] = {}
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
@@ -105,7 +105,7 @@ class BlockingClipCache:
         if clip is None:
             clip = self._decoder.clip(label, code)
         self._clips[name] = clip
-        while len(self._clips) > self._most:
+        while len(self._clips) > self._max_clips:
             del self._clips[next(iter(self._clips))]
         return clip
 
@@ -115,7 +115,7 @@ class PrefetchClipCache:
 
     def __init__(self, decoder: Decodes) -> None:
         self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
-        self._asked: list[Name] = []
+        self._requested_names: list[Name] = []
         self._last: Future[None] | None = None
 
     @property
@@ -133,18 +133,18 @@ class PrefetchClipCache:
         The thread decodes one per key before any key's next: moving codes starve no key.
         """
         names = [want.name for want in wants]
-        if names != self._asked:
-            self._asked, self._work.newest = names, wants
-            self._last = self._thread.submit(self._work.through, wants)
+        if names != self._requested_names:
+            self._requested_names, self._work.newest = names, wants
+            self._last = self._thread.submit(self._work.decode_all, wants)
 
     def mark_current(self, knobs: bytes, now: int) -> None:
         self._check()
-        for some in list(self._work.ready.values()):  # copied: the thread may add a key meanwhile
-            for kept in some:
-                if kept.knobs == knobs:
-                    kept.said = now
+        for clips in list(self._work.ready.values()):  # copied: the thread may add a key meanwhile
+            for clip in clips:
+                if clip.knobs == knobs:
+                    clip.current_time = now
 
-    def of(self, slot: int) -> Sequence[ReadyClip]:
+    def ready_clips(self, slot: int) -> Sequence[ReadyClip]:
         """A key's ready clips, newest last."""
         self._check()
         return self._work.ready.get(slot, ())
@@ -165,31 +165,34 @@ class _Work:
         self.seconds, self._count = 0.0, 0
         self.problem: Exception | None = None
 
-    def through(self, wants: Sequence[ClipRequest]) -> None:
+    def decode_all(self, wants: Sequence[ClipRequest]) -> None:
         try:
             for want in wants:
                 self._renew(want)
-            while self.newest is wants and (left := [want for want in wants if not self._is_ready(want)]):
-                fresh = [want for want in left if want.slot not in self._served]
+            while self.newest is wants and (missing := [want for want in wants if not self._is_ready(want)]):
+                fresh = [want for want in missing if want.slot not in self._served]
                 if not fresh:
                     self._served.clear()
-                want = (fresh or left)[0]
+                want = (fresh or missing)[0]
                 self._make(want)
                 self._served.add(want.slot)
         except Exception as error:  # the next call from the player raises it
             self.problem = error.with_traceback(None)
 
     def _is_ready(self, want: ClipRequest) -> bool:
-        return any(kept.name == want.name for kept in self.ready.get(want.slot, ()))
+        return any(clip.name == want.name for clip in self.ready.get(want.slot, ()))
 
     def _renew(self, want: ClipRequest) -> None:
-        for kept in self.ready.get(want.slot, ()):
-            if kept.name == want.name:
+        for clip in self.ready.get(want.slot, ()):
+            if clip.name == want.name:
                 self._count += 1
-                kept.number, kept.knobs, kept.said = self._count, want.knobs, want.said
+                clip.number, clip.knobs, clip.current_time = self._count, want.knobs, want.current_time
 
     def _make(self, want: ClipRequest) -> None:
-        clip = next((kept.clip for some in self.ready.values() for kept in some if kept.name == want.name), None)
+        clip = next(
+            (ready_clip.clip for clips in self.ready.values() for ready_clip in clips if ready_clip.name == want.name),
+            None,
+        )
         if clip is None:
             began = time.perf_counter()
             clip = self._decoder.clip(want.label, want.code)
@@ -197,9 +200,9 @@ class _Work:
             took = time.perf_counter() - began
             self.seconds += (took - self.seconds) * (SETTLING if self.seconds else 1.0)
         self._count += 1
-        kept = ReadyClip(want.name, self._count, want.knobs, want.said, clip)
-        others = sorted(self.ready.get(want.slot, ()), key=lambda other: other.number)
-        self.ready[want.slot] = (*others, kept)[-NEWEST:]
+        ready_clip = ReadyClip(want.name, self._count, want.knobs, want.current_time, clip)
+        older_clips = sorted(self.ready.get(want.slot, ()), key=lambda older_clip: older_clip.number)
+        self.ready[want.slot] = (*older_clips, ready_clip)[-NEWEST:]
 
 
 MOST_SHARED_BYTES = 1 << 28  # of shared clip memory
@@ -231,8 +234,8 @@ class ClipDecodeWorker:
         return clip
 
 
-def _put(decoder: SingleClipDecoder, asked: tuple[int, Label, Array], arena: Arena, size: int) -> None:
-    number, label, code = asked
+def _put(decoder: SingleClipDecoder, question: tuple[int, Label, Array], arena: Arena, size: int) -> None:
+    number, label, code = question
     decoder.clip(label, code).put(_rooms(arena, size)[number])
 
 

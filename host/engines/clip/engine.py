@@ -34,15 +34,15 @@ MORPH_SECONDS = 0.05  # crossfade between clips of a gated sound whose code move
 SPREAD_SECONDS = 0.02  # spread of the crossfades' starts by key, to distribute their load over blocks
 APART = 977  # samples between the starts of adjacent keys, modulo that spread
 FADE_SECONDS = 0.005  # fade-out of a segment that ends before the clip
-MOST_AT_ONCE = 2048  # samples of a voice: their taps fit the CPU cache
-HEARD = 16  # clips still playing after newer ones replaced them
+CHUNK_SAMPLES = 2048  # samples of a voice: their taps fit the CPU cache
+PLAYING_CLIPS = 16  # clips still playing after newer ones replaced them
 KNOBS = -1  # slot of the clips that all keys share, at the code of the latents
 
 
 class ClipPlaySettings(NamedTuple):
     settings: ClipSettings
     kit: Mapping[int, Hit]  # clips by key; empty if all keys play the latents' code
-    rest: Sequence[float]
+    rest_latents: Sequence[float]
     gated: bool  # clips follow their code and may sustain
     lowest: float  # downward bend range in semitones
     glides: bool  # pitch may glide from any key
@@ -50,30 +50,30 @@ class ClipPlaySettings(NamedTuple):
 
 
 class PendingRead(NamedTuple):
-    """A read whose samples times ``weight``, [n], are added to ``out``, [n]."""
+    """A read whose samples times ``weight``, [n], are added to ``output``, [n]."""
 
     request: Request | Stretch
-    out: Array
+    output: Array
     weight: Array | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class ClipStream(VoiceSound):
-    """A voice's clip; its step is constant before sample ``until``, if bend and code are."""
+    """A voice's clip; its step is constant before sample ``steady_until``, if bend and code are."""
 
     slot: int
     label: int
     shift: float  # semitones added to its pitch
     part: ClipSegment
     turn: int  # samples after a grid point, when ``next`` takes over
-    at: int = 0  # fixed-point position of the next sample, `ONE` a sample
+    position: int = 0  # fixed-point position of the next sample, `ONE` a sample
     step: int = 0  # of its last samples if constant, as is the bend
     bend: float = 0.0
-    until: int = 0  # first sample that needs a new step
+    steady_until: int = 0  # first sample that needs a new step
     clip: ResampledClip | None = None
     name: Name | None = None
-    coming: ResampledClip | None = None  # crossfades in from sample ``since`` on, then ``next``
-    since: int = 0
+    coming: ResampledClip | None = None  # crossfades in from sample ``fade_start`` on, then ``next``
+    fade_start: int = 0
     next: tuple[ResampledClip, Name | None] | None = None
     finished: bool = False
 
@@ -93,7 +93,7 @@ class ClipEngine:
 
     def __init__(self, model: Model, sound: ClipSound, playing: ClipPlaySettings, live: bool) -> None:
         card = model.card
-        self._rate, self._whole, self._playing = card.sample_rate, card.frame_length, playing
+        self._rate, self._clip_length, self._playing = card.sample_rate, card.frame_length, playing
         self._ramp = round(RAMP_SECONDS * self._rate)
         self.targets = {name: Ramp(value, self._ramp) for name, value in playing.settings.values().items()}
         label = playing.settings.label
@@ -101,35 +101,39 @@ class ClipEngine:
         if len(card.labels) > 1:
             self.targets[LABEL] = self._label
         self._slots = list(playing.kit) or [KNOBS]  # last struck first
-        self._rest = np.array(playing.rest, np.float32)
+        self._rest = np.array(playing.rest_latents, np.float32)
         low, high = (np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high"))
         hits = list(playing.kit.values()) or [Hit(None, None)]
-        self._rows = {slot: row for row, slot in enumerate(self._slots)}  # of `_own`, by slot
-        self._own = np.array([playing.rest if hit.code is None else hit.code for hit in hits], np.float32)
+        self._rows = {slot: row for row, slot in enumerate(self._slots)}  # of `_slot_codes`, by slot
+        self._slot_codes = np.array(
+            [playing.rest_latents if hit.code is None else hit.code for hit in hits], np.float32
+        )
         self._bare = [row for row, hit in enumerate(hits) if hit.code is None]  # rows of keys without a code
-        self._low, self._high = np.minimum(low, self._own), np.maximum(high, self._own)
+        self._low, self._high = np.minimum(low, self._slot_codes), np.maximum(high, self._slot_codes)
         self._fade = max(1, round(FADE_SECONDS * self._rate))
         self._grid = max(1, round(MORPH_SECONDS * self._rate))
         self._spread = max(1, round(SPREAD_SECONDS * self._rate))
         self._shares = (0.5 - 0.5 * np.cos(np.arange(self._grid) * (np.pi / self._grid))).astype(np.float32)
-        self._coded = b"", self._own  # latents, and the codes of all slots at them
+        self._cached_codes = b"", self._slot_codes  # latents, and the codes of all slots at them
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         decoder = SingleClipDecoder(model, sound)
-        self._waiting = None if live else BlockingClipCache(decoder, 4 * self._whole)
+        self._blocking_cache = None if live else BlockingClipCache(decoder, 4 * self._clip_length)
         self._ahead = (
-            PrefetchClipCache(ClipDecodeWorker(decoder, self._whole, (NEWEST + 1) * len(self._slots) + HEARD))
+            PrefetchClipCache(
+                ClipDecodeWorker(decoder, self._clip_length, (NEWEST + 1) * len(self._slots) + PLAYING_CLIPS)
+            )
             if live
             else None
         )
         # of the last look: latents, labels and slot order
-        self._wanted: tuple[bytes, tuple[Label, ...], tuple[int, ...]] | None = None
+        self._requested: tuple[bytes, tuple[Label, ...], tuple[int, ...]] | None = None
         self._age_ms = 0.0
         if self._ahead is not None:
             self._ahead.ask(self._wants(self._rest, [self._label_of(slot, 0) for slot in self._slots], 0))
 
     @property
     def ready(self) -> bool:
-        return self._ahead is None or all(self._ahead.of(slot) for slot in self._slots)
+        return self._ahead is None or all(self._ahead.ready_clips(slot) for slot in self._slots)
 
     @property
     def idle(self) -> bool:
@@ -141,7 +145,7 @@ class ClipEngine:
 
     def start_stream(self, pitch: float, time: int, key: int) -> ClipStream:
         playing, values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
-        part = ClipSegment.of(self._whole, values, playing.settings.loop, self._rate, self._fade)
+        part = ClipSegment.from_values(self._clip_length, values, playing.settings.loop, self._rate, self._fade)
         shift = values["clip.pitch"] - MIDDLE_C
         slot = key if key in playing.kit else KNOBS
         self._slots.remove(slot)
@@ -176,22 +180,22 @@ class ClipEngine:
         fades: list[tuple[Array, Array]] = []
         for voice, stream in enumerate(streams):
             if not codes and self._goes_on(voice, stream, motion, start, end):
-                request = self._straight(stream, stream.step, start, count, stream.at)
+                request = self._straight(stream, stream.step, start, count, stream.position)
                 assert request is not None
-                stream.at = stream.part.wrapped(stream.at + stream.step * count)
+                stream.position = stream.part.wrapped(stream.position + stream.step * count)
                 asks.append(PendingRead(request, sounds[voice, 0]))
                 continue
             first, last = max(start, stream.on), min(end, stream.end or end, stream.over or end)
             if not stream.finished and first < last:
-                out = sounds[voice, 0, first - start : last - start]
-                self._play(voice, stream, motion, first, last, codes, out, asks)
+                output = sounds[voice, 0, first - start : last - start]
+                self._play(voice, stream, motion, first, last, codes, output, asks)
                 if stream.over is not None and last > stream.over - self._fade:
-                    left = (stream.over - np.arange(first, last)) / self._fade
-                    fades.append((out, np.clip(left, 0.0, 1.0).astype(np.float32)))
+                    remaining = (stream.over - np.arange(first, last)) / self._fade
+                    fades.append((output, np.clip(remaining, 0.0, 1.0).astype(np.float32)))
         for ask, sound in zip(asks, read([ask.request for ask in asks]), strict=True):
-            ask.out[:] += sound if ask.weight is None else sound * ask.weight
-        for out, share in fades:
-            out *= share
+            ask.output[:] += sound if ask.weight is None else sound * ask.weight
+        for output, share in fades:
+            output *= share
         for ramp in self.targets.values():
             ramp.forget(end)
         return list(sounds)
@@ -200,7 +204,7 @@ class ClipEngine:
         """Do nothing."""
 
     def _goes_on(self, voice: int, stream: ClipStream, motion: Motion, start: int, end: int) -> bool:
-        if end > stream.until or start <= stream.on or (stream.end is not None and end > stream.end):
+        if end > stream.steady_until or start <= stream.on or (stream.end is not None and end > stream.end):
             return False
         bend = motion.bend_of(voice, start, end - start)
         return bend.ndim == 0 and bend == stream.bend
@@ -221,7 +225,7 @@ class ClipEngine:
         first: int,
         last: int,
         codes: Codes,
-        out: Array,
+        output: Array,
         asks: list[PendingRead],
     ) -> None:
         if first == stream.on:
@@ -232,7 +236,7 @@ class ClipEngine:
             return
         turns = range(first + (stream.turn - first) % self._grid, last, self._grid) if self._playing.gated else ()
         if not (codes or turns):
-            self._piece(voice, stream, motion, first, out, asks)
+            self._piece(voice, stream, motion, first, output, asks)
             return
         looks = [time for time in codes if stream.on < time < last]
         begins = sorted({first, *turns})
@@ -241,7 +245,7 @@ class ClipEngine:
                 self._look_for(stream, codes[looks[0]][voice], motion, looks.pop(0))
             if begin in turns:
                 self._go_over(stream, begin)
-            self._piece(voice, stream, motion, begin, out[begin - first : stop - first], asks)
+            self._piece(voice, stream, motion, begin, output[begin - first : stop - first], asks)
             if stream.finished:
                 return
         for time in looks:
@@ -258,73 +262,79 @@ class ClipEngine:
         if stream.next is not None:
             clip, name = stream.next
             if name != stream.name:
-                stream.coming, stream.name, stream.since = clip, name, time
+                stream.coming, stream.name, stream.fade_start = clip, name, time
             stream.next = None
 
     def _clip_for(
         self, stream: ClipStream, knobs: Array, motion: Motion, time: int
     ) -> tuple[ResampledClip | None, Name | None]:
         code = self._codes(knobs)[self._rows[stream.slot]]
-        label = self._led(stream.slot, stream.label, motion, time)
+        label = self._morphed_label(stream.slot, stream.label, motion, time)
         name = label, code.tobytes()
-        if self._waiting is not None:
-            return self._waiting.clip(label, code), name
+        if self._blocking_cache is not None:
+            return self._blocking_cache.clip(label, code), name
         assert self._ahead is not None
-        ready = self._ahead.of(stream.slot)
+        ready = self._ahead.ready_clips(stream.slot)
         # Prefer the exact code, then the newest clip of the label, then the newest clip.
-        kept = max(ready, key=lambda kept: (kept.name == name, kept.name[0] == label, kept.number), default=None)
-        if kept is None:
+        ready_clip = max(
+            ready,
+            key=lambda ready_clip: (ready_clip.name == name, ready_clip.name[0] == label, ready_clip.number),
+            default=None,
+        )
+        if ready_clip is None:
             return None, None
         if time == stream.on:
-            self._age_ms = 0.0 if kept.name == name else max(0, time - kept.said) / self._rate * 1000
-        return kept.clip, kept.name
+            self._age_ms = (
+                0.0 if ready_clip.name == name else max(0, time - ready_clip.current_time) / self._rate * 1000
+            )
+        return ready_clip.clip, ready_clip.name
 
     def _piece(
-        self, voice: int, stream: ClipStream, motion: Motion, begin: int, out: Array, asks: list[PendingRead]
+        self, voice: int, stream: ClipStream, motion: Motion, begin: int, output: Array, asks: list[PendingRead]
     ) -> None:
-        count = len(out)
+        count = len(output)
         pitch = stream.key if stream.pitch is None else stream.pitch.block(begin, count)
         bend = motion.bend_of(voice, begin, count)
         semitones = np.float64(stream.shift) + pitch + bend
         step = steady(float(semitones)) if semitones.ndim == 0 else steps(semitones)
-        stream.until = 0
+        stream.steady_until = 0
         if isinstance(step, int) and stream.pitch is None:
             stream.step, stream.bend = step, float(bend)
-            stream.until = begin + stream.part.ahead(stream.at, step)
+            stream.steady_until = begin + stream.part.count_straight(stream.position, step)
             if stream.over is not None:
-                stream.until = min(stream.until, stream.over - self._fade)
+                stream.steady_until = min(stream.steady_until, stream.over - self._fade)
             if self._playing.gated:
-                stream.until = min(stream.until, begin + 1 + (stream.turn - begin - 1) % self._grid)
-        for first in range(0, count, MOST_AT_ONCE):
-            there = step if isinstance(step, int) else step[first : first + MOST_AT_ONCE]
-            self._ask(stream, there, begin + first, out[first : first + MOST_AT_ONCE], asks)
+                stream.steady_until = min(stream.steady_until, begin + 1 + (stream.turn - begin - 1) % self._grid)
+        for first in range(0, count, CHUNK_SAMPLES):
+            chunk_step = step if isinstance(step, int) else step[first : first + CHUNK_SAMPLES]
+            self._ask(stream, chunk_step, begin + first, output[first : first + CHUNK_SAMPLES], asks)
 
-    def _ask(self, stream: ClipStream, step: int | Places, begin: int, out: Array, asks: list[PendingRead]) -> None:
-        part, at, inside = stream.part, stream.at, len(out)
+    def _ask(self, stream: ClipStream, step: int | Places, begin: int, output: Array, asks: list[PendingRead]) -> None:
+        part, position, inside_count = stream.part, stream.position, len(output)
         if isinstance(step, int):
-            after = at + step * inside
-            inside = part.inside(at, step, inside)
+            after = position + step * inside_count
+            inside_count = part.count_inside(position, step, inside_count)
         else:
-            places = at + np.concatenate([np.zeros(1, np.int64), np.cumsum(step)])
+            places = position + np.concatenate([np.zeros(1, np.int64), np.cumsum(step)])
             after = int(places[-1])
-            inside = inside if part.period else int(np.searchsorted(places[:-1], part.length << BITS))
-        stream.at, stream.finished = part.wrapped(after), inside < len(out)
-        if inside == 0:
+            inside_count = inside_count if part.period else int(np.searchsorted(places[:-1], part.length << BITS))
+        stream.position, stream.finished = part.wrapped(after), inside_count < len(output)
+        if inside_count == 0:
             return
         if isinstance(step, int):
-            if (straight := self._straight(stream, step, begin, inside, at)) is not None:
-                asks.append(PendingRead(straight, out[:inside]))
+            if (straight := self._straight(stream, step, begin, inside_count, position)) is not None:
+                asks.append(PendingRead(straight, output[:inside_count]))
                 return
-            places, step = at + step * np.arange(inside), np.array([step])
+            places, step = position + step * np.arange(inside_count), np.array([step])
         else:
-            places, step = places[:inside], step[:inside]
+            places, step = places[:inside_count], step[:inside_count]
         assert stream.clip is not None
-        share = self._share(stream, begin, inside)
-        for request, first, weight in part.asks(stream.clip, stream.coming, share, places, step):
-            asks.append(PendingRead(request, out[first : first + len(request.places)], weight))
+        share = self._share(stream, begin, inside_count)
+        for request, first, weight in part.requests(stream.clip, stream.coming, share, places, step):
+            asks.append(PendingRead(request, output[first : first + len(request.places)], weight))
 
-    def _straight(self, stream: ClipStream, step: int, begin: int, count: int, at: int) -> Stretch | None:
-        straight = stream.part.straight(at, step, count)
+    def _straight(self, stream: ClipStream, step: int, begin: int, count: int, position: int) -> Stretch | None:
+        straight = stream.part.straight(position, step, count)
         if straight is None:
             return None
         assert stream.clip is not None
@@ -333,18 +343,20 @@ class ClipEngine:
     def _share(self, stream: ClipStream, begin: int, count: int) -> Array | None:
         if stream.coming is None:
             return None
-        share: Array = self._shares[begin - stream.since : begin - stream.since + count]
+        share: Array = self._shares[begin - stream.fade_start : begin - stream.fade_start + count]
         return share
 
-    def _look(self, ahead: PrefetchClipCache, motion: Motion, voice: int, now: int) -> None:
-        lead = max(self._ramp, round(ahead.seconds * self._rate))
-        here, there = motion.latents([voice, voice], np.array([now, now + lead], np.int64))
-        ahead.mark_current(here.tobytes(), now)
-        labels = [self._led(slot, self._label_of(slot, now + lead), motion, now + lead) for slot in self._slots]
-        wanted = there.tobytes(), tuple(labels), tuple(self._slots)
-        if wanted != self._wanted:
-            self._wanted = wanted
-            ahead.ask(self._wants(there, labels, now + lead))
+    def _look(self, cache: PrefetchClipCache, motion: Motion, voice: int, now: int) -> None:
+        lead = max(self._ramp, round(cache.seconds * self._rate))
+        current_code, future_code = motion.latents([voice, voice], np.array([now, now + lead], np.int64))
+        cache.mark_current(current_code.tobytes(), now)
+        labels = [
+            self._morphed_label(slot, self._label_of(slot, now + lead), motion, now + lead) for slot in self._slots
+        ]
+        request_key = future_code.tobytes(), tuple(labels), tuple(self._slots)
+        if request_key != self._requested:
+            self._requested = request_key
+            cache.ask(self._wants(future_code, labels, now + lead))
 
     def _wants(self, base: Array, labels: Sequence[Label], time: int) -> list[ClipRequest]:
         codes, knobs = self._codes(base), base.tobytes()
@@ -353,17 +365,17 @@ class ClipEngine:
 
     def _codes(self, base: Array) -> Array:
         knobs = base.tobytes()
-        if knobs != self._coded[0]:
-            codes = np.minimum(np.maximum(self._own + (base - self._rest), self._low), self._high)
+        if knobs != self._cached_codes[0]:
+            codes = np.minimum(np.maximum(self._slot_codes + (base - self._rest), self._low), self._high)
             codes[self._bare] = base
-            self._coded = knobs, codes
-        return self._coded[1]
+            self._cached_codes = knobs, codes
+        return self._cached_codes[1]
 
     def _label_of(self, slot: int, time: int) -> int:
         label = None if slot == KNOBS else self._playing.kit[slot].label
         return round(self._label.value(time)) if label is None else label
 
-    def _led(self, slot: int, label: int, motion: Motion, time: int) -> Label:
+    def _morphed_label(self, slot: int, label: int, motion: Motion, time: int) -> Label:
         """Labels of [[keys]] do not morph."""
         end = self._playing.morph_label
         if end is None or (slot != KNOBS and self._playing.kit[slot].label is not None):
@@ -372,12 +384,12 @@ class ClipEngine:
 
 
 def make_engine(model: Model, request: EngineRequest) -> ClipEngine:
-    own, play = request.own, request.play
+    kind_settings, play = request.kind_settings, request.play
     playing = ClipPlaySettings(
-        own.clip or ClipSettings(),
-        hits(own.keys, model.card),
-        request.rest,
-        gated=not strikes(own, play),
+        kind_settings.clip or ClipSettings(),
+        hits(kind_settings.keys, model.card),
+        request.rest_latents,
+        gated=not strikes(kind_settings, play),
         lowest=request.bend,
         glides=play.mode != "poly",
         morph_label=None if request.morph_label is None else model.card.labels.index(request.morph_label),

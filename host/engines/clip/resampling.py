@@ -17,9 +17,9 @@ from ...arrays import Array
 from ...signal import fast_length
 
 TAPS = 48  # samples per interpolated sample: clean up to 0.83 of half the rate, see `_kernel` of `resampling`
-BESIDE = 4  # successive samples computed together, because they share most taps
-WINDOW = TAPS + BESIDE - 1
-PIECE = 8 * BESIDE  # samples always read together, aligned to the memory's start
+GROUP = 4  # successive samples computed together, because they share most taps
+WINDOW = TAPS + GROUP - 1
+PIECE = 8 * GROUP  # samples always read together, aligned to the memory's start
 PRIMES = (2, 3, 5)  # prime factors of fast transforms
 OCTAVES = 6  # maximum transposition: 72 semitones
 TAPER = 0.9  # of a copy's band: start of its fade-out
@@ -93,7 +93,7 @@ class ResampledClip:
 
 
 def _copies(memory: ClipMemory, begin: int, length: int) -> list[Copy]:
-    return [Copy(memory, begin + each + TAPS // 2 + 1) for each in _begins(length)[:-1]]
+    return [Copy(memory, begin + offset + TAPS // 2 + 1) for offset in _begins(length)[:-1]]
 
 
 @functools.lru_cache(maxsize=64)
@@ -109,8 +109,8 @@ def _pad(samples: Array, room: Array) -> None:
 
 
 def _octaves(samples: Array) -> list[Array]:
-    whole = 1 << OCTAVES
-    padded = fast_length(math.ceil((len(samples) + TAPS * whole) / whole), PRIMES) * whole
+    decimation = 1 << OCTAVES
+    padded = fast_length(math.ceil((len(samples) + TAPS * decimation) / decimation), PRIMES) * decimation
     spectrum = np.fft.rfft(samples, padded)
     copies = []
     for octave in range(1, OCTAVES):
@@ -154,7 +154,7 @@ class Stretch(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A request's part for one low-pass; ``there`` masks positions, None: all."""
+    """A request's part for one low-pass; ``mask`` selects positions, None: all."""
 
     band: int
     number: int
@@ -165,7 +165,7 @@ class _Row(NamedTuple):
     first: int = 0
     step: int = 0
     places: Places | None = None
-    there: npt.NDArray[np.bool_] | None = None
+    mask: npt.NDArray[np.bool_] | None = None
 
 
 def steps(semitones: npt.ArrayLike) -> Places:
@@ -185,41 +185,41 @@ def read(requests: Sequence[Request | Stretch]) -> list[Array]:
 
     All voices share a batch: most of the cost is per call.
     """
-    found: list[Array] = []
+    sounds: list[Array] = []
     rows: list[_Row] = []
     for number, request in enumerate(requests):
         if isinstance(request, Stretch):
             clip, first, step, length, coming, share = request
             if (step == ONE or step == -ONE) and not first & (ONE - 1):
-                found.append(_as_it_is(request))
+                sounds.append(_read_unresampled(request))
             else:
-                found.append(_NOTHING)
+                sounds.append(_NOTHING)
                 rows.append(_Row(_band(abs(step)), number, clip, coming, share, length, first, step))
         else:
-            found.append(np.empty(len(request.places), np.float32))
+            sounds.append(np.empty(len(request.places), np.float32))
             rows += _rows(number, request)
     if rows:
         rows.sort()  # by band and number, whose pairs are unique
-        for row, sound in zip(rows, _between(rows), strict=True):
-            if row.there is not None:
-                found[row.number][row.there] = sound[: row.length]
+        for row, sound in zip(rows, _interpolate(rows), strict=True):
+            if row.mask is not None:
+                sounds[row.number][row.mask] = sound[: row.length]
             else:
-                found[row.number] = sound[: row.length]
-    return found
+                sounds[row.number] = sound[: row.length]
+    return sounds
 
 
 _NOTHING: Array = np.zeros(0, np.float32)
 
 
-def _as_it_is(stretch: Stretch) -> Array:
+def _read_unresampled(stretch: Stretch) -> Array:
     _, first, step, length, coming, share = stretch
-    at = first >> BITS
-    there = slice(at, at + length) if step > 0 else slice(at, at - length if at >= length else None, -1)
-    samples = stretch.clip.samples[there]
+    start = first >> BITS
+    span = slice(start, start + length) if step > 0 else slice(start, start - length if start >= length else None, -1)
+    samples = stretch.clip.samples[span]
     if coming is None:
         return samples
     assert share is not None
-    return _mixed(samples, coming.samples[there], share)
+    return _mixed(samples, coming.samples[span], share)
 
 
 def _mixed(samples: Array, coming: Array, share: Array) -> Array:
@@ -236,13 +236,13 @@ def _rows(number: int, request: Request) -> Iterator[_Row]:
         return
     bands = _bands(step)
     for band in np.unique(bands).tolist():
-        there = bands == band
-        own = None if share is None else share[there]
-        mine = places[there]
-        yield _Row(band, number, clip, coming, own, len(mine), places=mine, there=there)
+        mask = bands == band
+        gains = None if share is None else share[mask]
+        positions = places[mask]
+        yield _Row(band, number, clip, coming, gains, len(positions), places=positions, mask=mask)
 
 
-def _between(rows: Sequence[_Row]) -> Array:
+def _interpolate(rows: Sequence[_Row]) -> Array:
     """Undefined beyond a row's length. Whole pieces, since only matrix products of equal sizes are bit-identical."""
     sides = [[row.clip.copy(row.band // BANDS) for row in rows]]
     if any(row.coming is not None for row in rows):
@@ -254,22 +254,22 @@ def _between(rows: Sequence[_Row]) -> Array:
     pieces = numbers // PIECE
     begins = np.ones(pieces.shape, np.bool_)
     np.not_equal(pieces[:, 1:], pieces[:, :-1], out=begins[:, 1:])
-    which: Places = np.cumsum(begins, dtype=np.int64).reshape(pieces.shape)
-    which -= 1
-    terms = _terms(rows, sides, pieces[begins], [*which[:, 0].tolist(), int(which[-1, -1]) + 1], firsts)
-    which *= PIECE
-    which += numbers & (PIECE - 1)
-    sounds, exact = _summed(np.moveaxis(terms.take(which, axis=1), -1, 0), places)
+    piece_indices: Places = np.cumsum(begins, dtype=np.int64).reshape(pieces.shape)
+    piece_indices -= 1
+    terms = _terms(rows, sides, pieces[begins], [*piece_indices[:, 0].tolist(), int(piece_indices[-1, -1]) + 1], firsts)
+    piece_indices *= PIECE
+    piece_indices += numbers & (PIECE - 1)
+    sounds, exact = _summed(np.moveaxis(terms.take(piece_indices, axis=1), -1, 0), places)
     if exact.any():
-        for copies, own, sound in zip(sides, firsts, sounds, strict=True):
+        for copies, side_firsts, sound in zip(sides, firsts, sounds, strict=True):
             for number in np.flatnonzero(exact.any(axis=1)).tolist():
                 if not rows[number].band:
-                    there = exact[number]
-                    samples = numbers[number, there] + (own[number] - firsts[0, number] + TAPS // 2 - 1)
-                    sound[number, there] = copies[number].memory.flat[samples]
+                    mask = exact[number]
+                    samples = numbers[number, mask] + (side_firsts[number] - firsts[0, number] + TAPS // 2 - 1)
+                    sound[number, mask] = copies[number].memory.flat[samples]
     if len(sides) == 1:
-        only: Array = sounds[0]
-        return only
+        main_sound: Array = sounds[0]
+        return main_sound
     shares = np.zeros(places.shape, np.float32)
     for row, share in zip(rows, shares, strict=True):
         if row.share is not None:
@@ -297,10 +297,10 @@ def _terms(
     rows: Sequence[_Row], sides: Sequence[Sequence[Copy]], pieces: Places, ends: Sequence[int], firsts: Places
 ) -> Array:
     """[sides, samples, DEGREE + 1], for ``rows`` sorted by band."""
-    windows = (pieces * PIECE)[:, np.newaxis] + np.arange(0, PIECE, BESIDE)
+    windows = (pieces * PIECE)[:, np.newaxis] + np.arange(0, PIECE, GROUP)
     if len(sides) == 2:
-        other = windows + np.repeat(firsts[1] - firsts[0], np.diff(ends))[:, np.newaxis]
-        windows = np.stack([windows, other])
+        coming_windows = windows + np.repeat(firsts[1] - firsts[0], np.diff(ends))[:, np.newaxis]
+        windows = np.stack([windows, coming_windows])
     else:
         windows = windows[np.newaxis]
     memory = sides[0][0].memory
@@ -311,26 +311,26 @@ def _terms(
         for copies, numbers, room in zip(sides, windows, samples, strict=True):
             for copy, (begin, end) in zip(copies, itertools.pairwise(ends), strict=True):
                 room[begin:end] = copy.memory.windows[numbers[begin:end]]
-    terms = np.empty((*windows.shape, BESIDE * (DEGREE + 1)), np.float32)
+    terms = np.empty((*windows.shape, GROUP * (DEGREE + 1)), np.float32)
     first = 0
     for number, row in enumerate(rows, 1):
         if number == len(rows) or rows[number].band != row.band:
-            there = slice(ends[first], ends[number])
-            np.matmul(samples[:, there], _kernels()[row.band % BANDS], out=terms[:, there])
+            band_span = slice(ends[first], ends[number])
+            np.matmul(samples[:, band_span], _kernels()[row.band % BANDS], out=terms[:, band_span])
             first = number
     return terms.reshape(len(sides), -1, DEGREE + 1)
 
 
 def _summed(terms: Array, places: Places) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Values at ``places``, and a mask of integer positions."""
-    way = (places & (ONE - 1)).astype(np.float32)
-    exact = way == 0.0
-    way *= np.float32(1.0 / ONE)
-    way -= np.float32(0.5)
-    sound: Array = terms[DEGREE] * way
+    fraction = (places & (ONE - 1)).astype(np.float32)
+    exact = fraction == 0.0
+    fraction *= np.float32(1.0 / ONE)
+    fraction -= np.float32(0.5)
+    sound: Array = terms[DEGREE] * fraction
     for power in range(DEGREE - 1, 0, -1):
         sound += terms[power]
-        sound *= way
+        sound *= fraction
     sound += terms[0]
     return sound, exact
 
@@ -350,21 +350,21 @@ def _bands(step: Places) -> Places:
 
 @functools.cache
 def _kernels() -> Array:
-    kernels = np.zeros((BANDS, WINDOW, BESIDE, DEGREE + 1), np.float32)
+    kernels = np.zeros((BANDS, WINDOW, GROUP, DEGREE + 1), np.float32)
     for low in range(BANDS):
-        for later in range(BESIDE):
-            kernels[low, later : later + TAPS, later] = _kernel(low)
+        for shift in range(GROUP):
+            kernels[low, shift : shift + TAPS, shift] = _kernel(low)
     return kernels.reshape(BANDS, WINDOW, -1)
 
 
 def _kernel(low: int) -> Array:
     """Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate, over the position less 1/2."""
     cutoff = 2.0 ** (-low / AN_OCTAVE)  # of half the rate
-    ways = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2  # Chebyshev nodes: an even error between them
-    away = np.arange(TAPS)[:, np.newaxis] - (TAPS // 2 - 1) - (ways + 0.5)
-    shape = np.i0(DECAY * np.sqrt(np.maximum(0.0, 1.0 - (away / (TAPS / 2)) ** 2))) / np.i0(DECAY)
-    weights = cutoff * np.sinc(cutoff * away) * shape
-    powers = np.vander(ways, DEGREE + 1, increasing=True)
+    fractions = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2  # Chebyshev nodes: an even error between them
+    distances = np.arange(TAPS)[:, np.newaxis] - (TAPS // 2 - 1) - (fractions + 0.5)
+    shape = np.i0(DECAY * np.sqrt(np.maximum(0.0, 1.0 - (distances / (TAPS / 2)) ** 2))) / np.i0(DECAY)
+    weights = cutoff * np.sinc(cutoff * distances) * shape
+    powers = np.vander(fractions, DEGREE + 1, increasing=True)
     fitted: npt.NDArray[np.float64] = np.linalg.lstsq(powers, weights.T, rcond=None)[0]
     return np.ascontiguousarray(fitted.T.astype(np.float32))
 
@@ -381,12 +381,14 @@ class ClipSegment(NamedTuple):
     cross: int = 0  # samples at its end that fade out over its first ones
 
     @classmethod
-    def of(cls, whole: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int) -> "ClipSegment":
-        first = min(round(values["clip.start"] * whole), whole - 1)
-        length = max(1, min(round(values["clip.length"] * whole), whole - first))
+    def from_values(
+        cls, clip_length: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int
+    ) -> "ClipSegment":
+        first = min(round(values["clip.start"] * clip_length), clip_length - 1)
+        length = max(1, min(round(values["clip.length"] * clip_length), clip_length - first))
         backwards = values["clip.reverse"] >= 0.5
         if not loops:
-            as_recorded = not backwards and first + length == whole
+            as_recorded = not backwards and first + length == clip_length
             return cls(first, length, backwards, 0 if as_recorded else min(fade, length // 2))
         loop = min(round(values["clip.loop_start"] * length), length - 1)
         cross = min(round(values["clip.crossfade_seconds"] * sample_rate), (length - loop) // 2)
@@ -394,10 +396,10 @@ class ClipSegment(NamedTuple):
 
     def wrapped(self, place: int) -> int:
         """Equivalent position in the loop's first two passes."""
-        turn, since = self.period << BITS, place - (self.loop << BITS)
-        return place if not self.period or since < turn else (self.loop << BITS) + turn + since % turn
+        turn, loop_position = self.period << BITS, place - (self.loop << BITS)
+        return place if not self.period or loop_position < turn else (self.loop << BITS) + turn + loop_position % turn
 
-    def inside(self, place: int, step: int, count: int) -> int:
+    def count_inside(self, place: int, step: int, count: int) -> int:
         """Count positions in the segment, ``step`` apart."""
         if self.period:
             return count
@@ -409,22 +411,22 @@ class ClipSegment(NamedTuple):
         """
         last = place + step * (count - 1)
         if last >= (self.loop + self.period if self.period else self.length - self.fade) << BITS:
-            turn, since = self.period << BITS, (self.loop + self.period) << BITS
-            if not self.period or place - since < self.cross << BITS or last - since >= turn:
+            turn, loop_end = self.period << BITS, (self.loop + self.period) << BITS
+            if not self.period or place - loop_end < self.cross << BITS or last - loop_end >= turn:
                 return None
             place -= turn
         if self.backwards:
             return ((self.first + self.length - 1) << BITS) - place, -step
         return (self.first << BITS) + place, step
 
-    def ahead(self, place: int, step: int) -> int:
+    def count_straight(self, place: int, step: int) -> int:
         """Number of `straight` positions from ``place`` on, ``step`` apart."""
         end = (self.loop + self.period if self.period else self.length - self.fade) << BITS
         if self.period and place >= end + (self.cross << BITS):
             end += self.period << BITS
         return max(0, -((place - end) // step))
 
-    def asks(
+    def requests(
         self, clip: ResampledClip, coming: ResampledClip | None, share: Array | None, places: Places, step: Places
     ) -> list[tuple[Request, int, Array | None]]:
         """Requests, first places and weights, [n] each, whose weighted sum is the sound at ``places``, [n].
@@ -434,33 +436,33 @@ class ClipSegment(NamedTuple):
         if not self.period:
             weight = None
             if self.fade and places[-1] >= (self.length - self.fade) << BITS:
-                left = ((self.length << BITS) - places) * (1.0 / (self.fade << BITS))
-                weight = np.minimum(left, 1.0).astype(np.float32)
-            return [(Request(clip, self._of_clip(places), step, coming, share), 0, weight)]
+                remaining = ((self.length << BITS) - places) * (1.0 / (self.fade << BITS))
+                weight = np.minimum(remaining, 1.0).astype(np.float32)
+            return [(Request(clip, self._clip_places(places), step, coming, share), 0, weight)]
         begin, turn, cross = self.loop << BITS, self.period << BITS, self.cross << BITS
-        since = places - begin
-        again = since >= turn
-        since = np.where(again, since % turn, since)
-        fading = again & (since < cross)
-        head = Request(clip, self._of_clip(begin + since), step, coming, share)
+        loop_positions = places - begin
+        repeated = loop_positions >= turn
+        loop_positions = np.where(repeated, loop_positions % turn, loop_positions)
+        fading = repeated & (loop_positions < cross)
+        head = Request(clip, self._clip_places(begin + loop_positions), step, coming, share)
         if not fading.any():
             return [(head, 0, None)]
-        angle = np.where(fading, since, 0) * (np.pi / 2 / cross)
+        angle = np.where(fading, loop_positions, 0) * (np.pi / 2 / cross)
         rise = np.where(fading, np.sin(angle), 1.0).astype(np.float32)
         fall = np.where(fading, np.cos(angle), 0.0).astype(np.float32)
-        there = np.flatnonzero(fading)
-        first, last = int(there[0]), int(there[-1]) + 1
-        late = begin + turn + np.where(fading, since, 0)[first:last]
+        fading_places = np.flatnonzero(fading)
+        first, last = int(fading_places[0]), int(fading_places[-1]) + 1
+        late = begin + turn + np.where(fading, loop_positions, 0)[first:last]
         tail = Request(
             clip,
-            self._of_clip(late),
+            self._clip_places(late),
             step if len(step) == 1 else step[first:last],
             coming,
             None if share is None else share[first:last],
         )
         return [(head, 0, rise), (tail, first, fall[first:last])]
 
-    def _of_clip(self, places: Places) -> Places:
+    def _clip_places(self, places: Places) -> Places:
         if self.backwards:
             return ((self.first + self.length - 1) << BITS) - places
         return (self.first << BITS) + places

@@ -54,17 +54,17 @@ class SpectraSound:
     def _sound(self, frame: Array) -> Array:
         magnitudes, levels = self._audible(frame)
         sound = np.zeros(self._length, np.float32)
-        made = self._levelled(self._added(magnitudes * self._fitted(magnitudes, levels)), levels, POOLED)
-        sound[: len(made)] = made
+        levelled = self._levelled(self._added(magnitudes * self._fitted(magnitudes, levels)), levels, POOLED)
+        sound[: len(levelled)] = levelled
         return sound
 
-    def held(self, frames: Array, phasors: Spectrum) -> Array:
+    def at_phasors(self, frames: Array, phasors: Spectrum) -> Array:
         """Clips, [clips, length], at fixed ``phasors``, [spectra, bins]: smooth in ``frames``."""
         bins, count = self._bins * self._count, len(phasors)
         magnitudes = frames[:, :bins].reshape(len(frames), self._count, self._bins)[:, :count]
         sounds = np.zeros((len(frames), self._length), np.float32)
-        for sound, made, levels in zip(sounds, self._added(magnitudes * phasors), frames[:, bins:], strict=True):
-            sound[: len(made)] = self._levelled(made, levels[: len(made) // self._part], POOLED)
+        for sound, overlapped, levels in zip(sounds, self._added(magnitudes * phasors), frames[:, bins:], strict=True):
+            sound[: len(overlapped)] = self._levelled(overlapped, levels[: len(overlapped) // self._part], POOLED)
         return sounds
 
     def phasors(self, frame: Array) -> Spectrum:
@@ -81,19 +81,21 @@ class SpectraSound:
         spectra = self._bins * self._count
         magnitudes, levels = frame[:spectra].reshape(self._count, self._bins), frame[spectra:]
         if self._trims:
-            heard = np.flatnonzero(magnitudes.max(1) > AUDIBLE * magnitudes.max())
-            count = max(int(heard[-1]) + 1 if len(heard) else 0, FEWEST)
+            audible_spectra = np.flatnonzero(magnitudes.max(1) > AUDIBLE * magnitudes.max())
+            count = max(int(audible_spectra[-1]) + 1 if len(audible_spectra) else 0, FEWEST)
             magnitudes, levels = magnitudes[:count], levels[: (count - 1) * self._hop // self._part]
         return magnitudes, levels
 
     def _fitted(self, magnitudes: Array, levels: Array) -> Spectrum:
         fitted: Spectrum = magnitudes * self._first_phases(magnitudes)
-        before: Spectrum | None = None
+        previous: Spectrum | None = None
         for _ in range(self._turns):
-            given = self._transformed(self._levelled(self._added(fitted), levels))
-            led = given if before is None else given + MOMENTUM * (given - before)
-            phasors = (led / np.maximum(np.abs(led), np.float32(1e-12))).astype(np.complex64, copy=False)
-            fitted, before = magnitudes * phasors, given
+            spectra = self._transformed(self._levelled(self._added(fitted), levels))
+            accelerated = spectra if previous is None else spectra + MOMENTUM * (spectra - previous)
+            phasors = (accelerated / np.maximum(np.abs(accelerated), np.float32(1e-12))).astype(
+                np.complex64, copy=False
+            )
+            fitted, previous = magnitudes * phasors, spectra
         return phasors
 
     def _first_phases(self, magnitudes: Array) -> Spectrum:
@@ -134,11 +136,13 @@ class SpectraSound:
         """Scale parts to their root mean squares, averaged over ``pooled`` parts, an odd number."""
         if not self._points:
             return sound
-        found = np.sqrt(np.square(sound).reshape(len(levels), self._part).mean(1))
+        current_levels = np.sqrt(np.square(sound).reshape(len(levels), self._part).mean(1))
         if pooled > 1:
-            around = np.ones(pooled) / pooled
-            found, levels = (np.sqrt(np.convolve(np.square(level), around, "same")) for level in (found, levels))
-        gains = np.log(np.clip(levels / np.maximum(found, QUIETEST), 1 / MOST_GAIN, MOST_GAIN))
+            kernel = np.ones(pooled) / pooled
+            current_levels, levels = (
+                np.sqrt(np.convolve(np.square(level), kernel, "same")) for level in (current_levels, levels)
+            )
+        gains = np.log(np.clip(levels / np.maximum(current_levels, QUIETEST), 1 / MOST_GAIN, MOST_GAIN))
         middles = (np.arange(len(levels)) + 0.5) * self._part
         raised: Array = sound * np.exp(np.interp(np.arange(len(sound)), middles, gains)).astype(np.float32)
         return raised

@@ -77,14 +77,14 @@ class ResampledFrames:
         return [self._cut(frame, *cut) for frame, cut in zip(frames, cuts, strict=True)]
 
     def _cut(self, frame: Array, length: int, ratio: float, lowpass: float) -> Array:
-        whole = self._length
+        full_length = self._length
         if ratio != 1.0 or lowpass < OPEN:
-            padded, moved = _lengths(self._length, ratio)
-            gains = _resampling(padded, moved, lowpass)
+            padded, resampled_length = _lengths(self._length, ratio)
+            gains = _resampling(padded, resampled_length, lowpass)
             spectrum = np.fft.rfft(frame, padded)[: len(gains)] * gains
-            frame = np.fft.irfft(spectrum, moved).astype(np.float32, copy=False)
-            whole = round(self._length * moved / padded)
-        first = max(0, (whole - length) // 2)
+            frame = np.fft.irfft(spectrum, resampled_length).astype(np.float32, copy=False)
+            full_length = round(self._length * resampled_length / padded)
+        first = max(0, (full_length - length) // 2)
         return frame[first : first + length]
 
 
@@ -109,8 +109,8 @@ class NoiseFrames:
 
     def power(self, frame: Array, ratio: float, window: Array) -> float:
         """Higher pitches widen the spectrum at equal density, up to half the rate."""
-        heard = frame[: min(self._bins, math.ceil(self._bins / ratio))]
-        power = float(np.square(heard).sum()) * 2 * ratio / self._frame_length**2
+        audible_bins = frame[: min(self._bins, math.ceil(self._bins / ratio))]
+        power = float(np.square(audible_bins).sum()) * 2 * ratio / self._frame_length**2
         if not self._envelope_points:
             return power
         weights = np.square(window[_point_samples(self._envelope_points, len(window))])
@@ -118,21 +118,23 @@ class NoiseFrames:
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
         lengths = [_even_length(cut.length) for cut in cuts]
-        made: list[Array] = [frames[0]] * len(cuts)
+        grains: list[Array] = [frames[0]] * len(cuts)
         for length in dict.fromkeys(lengths):
-            rows = [row for row, other in enumerate(lengths) if other == length]
+            rows = [row for row, candidate in enumerate(lengths) if candidate == length]
             bins = length // 2 + 1
             room = len(self._table) - bins
             spectra = np.empty((len(rows), bins), np.complex64)
             for spectrum, row in zip(spectra, rows, strict=True):
-                first, then = (int(place * room) for place in places[row])
-                np.multiply(self._table[first : first + bins], self._phasors[then : then + bins], out=spectrum)
+                first, phasor_first = (int(place * room) for place in places[row])
+                np.multiply(
+                    self._table[first : first + bins], self._phasors[phasor_first : phasor_first + bins], out=spectrum
+                )
                 _, ratio, lowpass = cuts[row]
                 spectrum *= _interpolated(frames[row], *_filtering(self._frame_length, length, ratio, lowpass))
             sounds = np.fft.irfft(spectra, length)
             for sound, row in zip(sounds, rows, strict=True):
-                made[row] = self._shaped(sound[: cuts[row].length], frames[row])
-        return made
+                grains[row] = self._shaped(sound[: cuts[row].length], frames[row])
+        return grains
 
     def _shaped(self, sound: Array, frame: Array) -> Array:
         if not self._envelope_points:
@@ -152,25 +154,25 @@ def _lengths(length: int, ratio: float) -> tuple[int, int]:
     if ratio == 1.0:
         return length, length
     padded = np.arange(length, length + TRIED)
-    moved = np.maximum(np.round(padded / ratio), 2)
-    best = int(np.argmin(np.abs(moved * ratio / padded - 1.0)))
-    return int(padded[best]), int(moved[best])
+    resampled = np.maximum(np.round(padded / ratio), 2)
+    best = int(np.argmin(np.abs(resampled * ratio / padded - 1.0)))
+    return int(padded[best]), int(resampled[best])
 
 
 @functools.lru_cache(maxsize=64)
-def _resampling(length: int, moved: int, lowpass: float) -> Array:
-    shorter = min(length, moved)
-    gains = np.full(shorter // 2 + 1, moved / length)
-    if shorter % 2 == 0 and moved != length:  # its last bin counts twice, or half
-        gains[-1] *= 2.0 if moved < length else 0.5
-    return (gains * _butterworth(np.arange(len(gains)) / moved, lowpass)).astype(np.float32)
+def _resampling(length: int, resampled: int, lowpass: float) -> Array:
+    shorter = min(length, resampled)
+    gains = np.full(shorter // 2 + 1, resampled / length)
+    if shorter % 2 == 0 and resampled != length:  # its last bin counts twice, or half
+        gains[-1] *= 2.0 if resampled < length else 0.5
+    return (gains * _butterworth(np.arange(len(gains)) / resampled, lowpass)).astype(np.float32)
 
 
-def _interpolated(values: Array, below: Indices, at: Array, above: Array) -> Array:
-    result: Array = values.take(below)
-    result *= at
-    upper = values[1:].take(below)
-    upper *= above
+def _interpolated(values: Array, lower_bins: Indices, lower_weights: Array, upper_weights: Array) -> Array:
+    result: Array = values.take(lower_bins)
+    result *= lower_weights
+    upper = values[1:].take(lower_bins)
+    upper *= upper_weights
     result += upper
     return result
 
@@ -179,19 +181,19 @@ def _interpolated(values: Array, below: Indices, at: Array, above: Array) -> Arr
 def _filtering(frame: int, length: int, ratio: float, lowpass: float) -> tuple[Indices, Array, Array]:
     cycles = np.arange(length // 2 + 1) / length
     places = cycles * frame / ratio
-    below = np.minimum(places.astype(np.intp), frame // 2 - 1)
-    part = places - below
+    lower_bins = np.minimum(places.astype(np.intp), frame // 2 - 1)
+    part = places - lower_bins
     gain = math.sqrt(length / frame) * _butterworth(cycles, lowpass) * (places <= frame / 2)
     gain[[0, -1]] *= math.sqrt(2.0)  # only the real part counts there, half the power
-    return below, (gain * (1.0 - part)).astype(np.float32), (gain * part).astype(np.float32)
+    return lower_bins, (gain * (1.0 - part)).astype(np.float32), (gain * part).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=16)
 def _stretching(points: int, length: int) -> tuple[Indices, Array, Array]:
     places = np.linspace(0.0, points - 1.0, length)
-    below = np.minimum(places.astype(np.intp), points - 2)
-    part = (places - below).astype(np.float32)
-    return below, 1 - part, part
+    lower_bins = np.minimum(places.astype(np.intp), points - 2)
+    part = (places - lower_bins).astype(np.float32)
+    return lower_bins, 1 - part, part
 
 
 @functools.lru_cache(maxsize=256)
@@ -235,11 +237,11 @@ class GrainClock:
             self._times.append(time)
             self._densities.append(density(time))
 
-    def at(self, time: int) -> tuple[float, float]:
+    def count_at(self, time: int) -> tuple[float, float]:
         step = bisect_right(self._times, time) - 1
         return self._counts[step] + self._densities[step] * (time - self._times[step]), self._densities[step]
 
-    def when(self, count: float) -> tuple[float, float]:
+    def time_of(self, count: float) -> tuple[float, float]:
         """Fractional sample of a count, and the density there."""
         step = bisect_right(self._counts, count) - 1
         return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
@@ -257,7 +259,7 @@ class GrainStream(MixedSound):
     note: int
     next_count: float | None = None  # `GrainClock` count of its next grain; None before the first
     waiting: list[PlannedGrain] = field(default_factory=list)
-    drawn: int = 0
+    grain_count: int = 0
     chances: list[list[float]] = field(default_factory=list)
 
 
@@ -323,16 +325,16 @@ class GrainEngine:
         assert count <= self._max_block
         end = start + count
         self._pace.advance(end, self._density)
-        due: list[Due] = []
+        due_grains: list[Due] = []
         for voice, stream in enumerate(streams):
             self._schedule(stream, end)
             last = end if stream.end is None else min(end, stream.end)
             ready = sorted(grain for grain in stream.waiting if grain.onset < last)
             if ready:
                 stream.waiting = [grain for grain in stream.waiting if grain.onset >= last]
-                due += [(voice, stream, grain) for grain in ready]
-        if due:
-            self._add(due, motion, start)
+                due_grains += [(voice, stream, grain) for grain in ready]
+        if due_grains:
+            self._add(due_grains, motion, start)
         for ramp in self.targets.values():
             ramp.forget(end)
         for stream in streams:
@@ -352,40 +354,40 @@ class GrainEngine:
         if stream.next_count is None:
             stream.next_count = self._schedule_onset(stream)
         while True:
-            place, density = self._pace.when(stream.next_count)
+            place, density = self._pace.time_of(stream.next_count)
             if place >= end:
                 return
             self._schedule_grain(stream, place, density, self._jitter.value(math.floor(place)))
             stream.next_count += 1.0
 
     def _schedule_onset(self, stream: GrainStream) -> float:
-        count, density = self._pace.at(stream.on)
+        count, density = self._pace.count_at(stream.on)
         jitter = self._jitter.value(stream.on)
         length = min(self._length.value(stream.on) * self._rate, self._source.longest(1.0))
         self._schedule_grain(stream, stream.on, density, 0.0)
         if density * length > 1.0:
             spaced = min(density, FILL / length)
-            for before in range(1, math.ceil(spaced * length) + 1):
-                self._schedule_grain(stream, stream.on - before / spaced, spaced, jitter)
+            for intervals in range(1, math.ceil(spaced * length) + 1):
+                self._schedule_grain(stream, stream.on - intervals / spaced, spaced, jitter)
         return count + 1.0
 
     def _schedule_grain(self, stream: GrainStream, place: float, density: float, jitter: float) -> None:
-        number = stream.drawn
+        number = stream.grain_count
         if number % DRAWS == 0:
             stream.chances = uniforms(self._seed, stream.note, number, DRAWS, COLUMNS).tolist()
         chance = stream.chances[number % DRAWS]
-        stream.drawn += 1
+        stream.grain_count += 1
         onset = math.floor(place + chance[WHEN] * jitter / density + 0.5)
         stream.waiting.append(PlannedGrain(onset, number, density, chance))
 
-    def _add(self, due: list[Due], motion: Motion, start: int) -> None:
-        voices = [voice for voice, _, _ in due]
-        times = [max(grain.onset, stream.on) for _, stream, grain in due]
+    def _add(self, due_grains: list[Due], motion: Motion, start: int) -> None:
+        voices = [voice for voice, _, _ in due_grains]
+        times = [max(grain.onset, stream.on) for _, stream, grain in due_grains]
         moments = np.array(times, np.int64)
         bends = motion.bend_semitones(voices, moments).tolist()
         codes = motion.latents(voices, moments)
         cuts, windows, sides, jittered = [], [], [], []
-        for (_, stream, grain), time, bend in zip(due, times, bends, strict=True):
+        for (_, stream, grain), time, bend in zip(due_grains, times, bends, strict=True):
             length, shape, pitch, spread, level_jitter, code_jitter, lowpass = [r.value(time) for r in self._at_onset]
             pitch += bend
             if self._transposing:
@@ -400,14 +402,14 @@ class GrainEngine:
             windows.append(window)
             sides.append((level * math.cos(angle), level * math.sin(angle)))
             jittered.append(code_jitter)
-        chances = [grain.chance for _, _, grain in due]
+        chances = [grain.chance for _, _, grain in due_grains]
         if any(jittered):
             frames = self._model.decode(self._jittered(codes, jittered, chances), self._no_chroma)
         else:
             frames = self._decode(codes)
         sounds = self._source.grains(frames, cuts, [chance[NOISE:] for chance in chances])
         for (_, stream, grain), frame, cut, sound, window, gains in zip(
-            due, frames, cuts, sounds, windows, sides, strict=True
+            due_grains, frames, cuts, sounds, windows, sides, strict=True
         ):
             power = self._source.power(frame, cut.ratio, window)
             if power > self.highest_power:
@@ -420,11 +422,11 @@ class GrainEngine:
         for code, amount, chance in zip(codes, amounts, chances, strict=True):
             if amount > 0.0:
                 place = int(chance[CODE] * room)
-                moved = self._code_noise[place : place + latents] * self._deviations
-                moved *= amount
-                moved += code
-                np.maximum(moved, self._low, out=moved)
-                np.minimum(moved, self._high, out=code)
+                jittered_code = self._code_noise[place : place + latents] * self._deviations
+                jittered_code *= amount
+                jittered_code += code
+                np.maximum(jittered_code, self._low, out=jittered_code)
+                np.minimum(jittered_code, self._high, out=code)
         return codes
 
     def _decode(self, codes: Array) -> Array:
@@ -444,9 +446,9 @@ class GrainEngine:
         if onset < stream.on:
             sound, onset = sound[stream.on - onset :], stream.on
         stream.make_room(start, onset + len(sound))
-        at = onset - stream.origin
+        offset = onset - stream.origin
         for side, gain in zip(stream.pending, gains, strict=True):
-            side[at : at + len(sound)] += sound * gain
+            side[offset : offset + len(sound)] += sound * gain
 
 
 @functools.lru_cache(maxsize=256)
@@ -464,4 +466,4 @@ def _window(length: int, shape: int) -> tuple[Array, float]:
 
 def make_engine(model: Model, request: EngineRequest) -> GrainEngine:
     loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
-    return GrainEngine(model, request.own or GrainSettings(), MAX_BLOCK, loudest)
+    return GrainEngine(model, request.kind_settings or GrainSettings(), MAX_BLOCK, loudest)

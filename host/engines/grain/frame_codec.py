@@ -24,28 +24,28 @@ class GrainCodec:
         noise = card.domain == "magnitude"  # uncorrelated grains add in power, others in amplitude
         cover = np.sqrt(window_cover(np.square(self._shape), hop)) if noise else window_cover(self._shape, hop)
         self._cover = cover.astype(np.float32)
-        self._made = 0
+        self._grain_count = 0
 
     def level(self, frames: Array, magnitudes: Array) -> Array:
         return _root_mean_square(frames)
 
-    def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
-        places = uniforms(0, 0, self._made, len(decoded), 2).tolist()
-        self._made += len(decoded)
+    def make(self, decoded: Array, analysis: FrameAnalysis, bin_offsets: Doubles | None) -> Array:
+        places = uniforms(0, 0, self._grain_count, len(decoded), 2).tolist()
+        self._grain_count += len(decoded)
         grains = np.stack(self._source.grains(decoded, [Cut(self._length, 1.0, OPEN)] * len(decoded), places))
         grains = grains * self._shape
-        gain = heard.level / np.maximum(_root_mean_square(grains), np.maximum(heard.level / MOST_GAIN, TINY))
-        made: Array = grains * gain / self._cover
-        return made
+        gain = analysis.level / np.maximum(_root_mean_square(grains), np.maximum(analysis.level / MOST_GAIN, TINY))
+        frames: Array = grains * gain / self._cover
+        return frames
 
-    def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
-        found: Array = np.abs(np.fft.rfft(made * self._cover))
-        return found, 0.0
+    def compare(self, decoded: Array, frames: Array, analysis: FrameAnalysis) -> tuple[Array, float]:
+        magnitudes: Array = np.abs(np.fft.rfft(frames * self._cover))
+        return magnitudes, 0.0
 
 
 make_codec = GrainCodec
 
 
 def _root_mean_square(frames: Array) -> Array:
-    value: Array = np.sqrt(np.square(frames).mean(axis=1, keepdims=True))
-    return value
+    rms: Array = np.sqrt(np.square(frames).mean(axis=1, keepdims=True))
+    return rms

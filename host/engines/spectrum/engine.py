@@ -209,7 +209,7 @@ class SpectrumEngine:
             mine.rows = None
         if hop != mine.hop:
             mine.hop, found = hop, motion.beginnings(hop) if motion.own_codes else None
-            of = None if found is None else found.of
+            of = None if found is None else found.identity
             if of != mine.of:
                 mine.of, mine.codes, mine.rested = of, None, 0
                 self._voicing.let_go()

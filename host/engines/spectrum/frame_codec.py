@@ -27,20 +27,20 @@ class SpectrumCodec:
         largest: Array = magnitudes.max(axis=1, keepdims=True)
         return largest
 
-    def make(self, decoded: Array, heard: FrameAnalysis, away: Doubles | None) -> Array:
-        wanted = decoded * heard.level
+    def make(self, decoded: Array, analysis: FrameAnalysis, bin_offsets: Doubles | None) -> Array:
+        wanted = decoded * analysis.level
         if self._own is not None and self._voice is not None:
-            spectra = self._own.apply(wanted, [self._voice] * len(wanted), away)
+            spectra = self._own.apply(wanted, [self._voice] * len(wanted), bin_offsets)
         else:
-            spectra = heard.spectra * (wanted / np.maximum(np.abs(heard.spectra), TINY))
+            spectra = analysis.spectra * (wanted / np.maximum(np.abs(analysis.spectra), TINY))
         frames: Array = np.fft.irfft(spectra, self._length).astype(np.float32, copy=False)
         frames *= self._synthesis
         return frames
 
-    def compare(self, decoded: Array, made: Array, heard: FrameAnalysis) -> tuple[Array, float]:
-        given = np.abs(heard.spectra[heard.sounding]) / np.maximum(heard.level[heard.sounding], TINY)
-        squares = np.square(decoded[heard.sounding] - given, dtype=np.float64).mean(axis=1).sum()
-        return decoded * heard.level, float(squares)
+    def compare(self, decoded: Array, frames: Array, analysis: FrameAnalysis) -> tuple[Array, float]:
+        given = np.abs(analysis.spectra[analysis.sounding]) / np.maximum(analysis.level[analysis.sounding], TINY)
+        squares = np.square(decoded[analysis.sounding] - given, dtype=np.float64).mean(axis=1).sum()
+        return decoded * analysis.level, float(squares)
 
 
 class PartialsCodec(SpectrumCodec):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Array
-from ...kinds.stream import FED, MOST_TRIMMED, PLACE, StreamSettings, followed_grid
+from ...kinds.stream import MOST_TRIMMED, PLACE, PREVIOUS_FRAME, StreamSettings, followed_grid
 from ...model.model import Model, States
 from ...ramps import RAMP_SECONDS, Ramp
 from ...signal import normals
@@ -20,7 +20,7 @@ from ...units import MIDDLE_C
 from ..engine import EngineRequest, Motion, VoiceSound
 from .frames import FrameInputs, FrameMaker, MadeFrame, Seed, StreamDecodeWorker, seeds_of
 
-MOST = 32  # cached first frames
+MAX_FIRST_FRAMES = 32  # cached first frames
 
 
 class FirstFrame(NamedTuple):
@@ -35,10 +35,10 @@ class FirstFrame(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Kept:
+class _CachedFrame:
     first: FirstFrame
-    made: "Future[MadeFrame]"
-    said: int  # the last sample at which it was current
+    future: "Future[MadeFrame]"
+    current_time: int  # the last sample at which it was current
 
 
 class FirstFrameCache:
@@ -46,73 +46,75 @@ class FirstFrameCache:
 
     def __init__(self, aside: StreamDecodeWorker) -> None:
         self.aside = aside
-        self._kept: dict[tuple[int, float, int, bytes], _Kept] = {}
-        self._asked: object = ()
-        self._wanted: list[_Kept] = []  # already requested of the list
+        self._frames: dict[tuple[int, float, int, bytes], _CachedFrame] = {}
+        self._list_key: object = ()
+        self._requested: list[_CachedFrame] = []  # already requested of the list
 
     @property
     def any_ready(self) -> bool:
-        return any(kept.made.done() for kept in self._kept.values())
+        return any(cached.future.done() for cached in self._frames.values())
 
     @property
     def idle(self) -> bool:
-        return all(kept.made.done() for kept in self._kept.values())
+        return all(cached.future.done() for cached in self._frames.values())
 
-    def want(self, asked: object, firsts: Sequence[Callable[[], FirstFrame]], time: int) -> None:
+    def want(self, list_key: object, firsts: Sequence[Callable[[], FirstFrame]], time: int) -> None:
         """Request the next missing frame; mark requested ones as current at sample ``time``.
 
-        A new value of ``asked`` restarts the list.
+        A new value of ``list_key`` restarts the list.
         """
-        if asked != self._asked:
-            self._asked, self._wanted = asked, []
-        for kept in self._wanted:
-            kept.said = time
-        while len(self._wanted) < len(firsts) and self.idle:
-            first = firsts[len(self._wanted)]()
-            if first.name not in self._kept:
+        if list_key != self._list_key:
+            self._list_key, self._requested = list_key, []
+        for cached in self._requested:
+            cached.current_time = time
+        while len(self._requested) < len(firsts) and self.idle:
+            first = firsts[len(self._requested)]()
+            if first.name not in self._frames:
                 self._keep(first, time)
-            self._wanted.append(self._kept[first.name])
+            self._requested.append(self._frames[first.name])
 
     def take_frame(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[MadeFrame], int]":
         """A note's first frame, or the newest ready one of its key, and its age in samples.
 
         A key without one gets a late frame.
         """
-        if first.name not in self._kept:
-            others = [kept for name, kept in self._kept.items() if name[:2] == first.name[:2] and kept.made.done()]
-            if others:
-                newest = max(others, key=lambda kept: kept.said)
-                return newest.first, newest.made, max(0, time - newest.said)
+        if first.name not in self._frames:
+            candidates = [
+                cached for name, cached in self._frames.items() if name[:2] == first.name[:2] and cached.future.done()
+            ]
+            if candidates:
+                newest = max(candidates, key=lambda cached: cached.current_time)
+                return newest.first, newest.future, max(0, time - newest.current_time)
             self._keep(first, time)
-        kept = self._kept[first.name]
-        return kept.first, kept.made, 0
+        cached = self._frames[first.name]
+        return cached.first, cached.future, 0
 
     def _keep(self, first: FirstFrame, time: int) -> None:
-        self._kept[first.name] = _Kept(first, self.aside.ask(first.step), time)
-        while len(self._kept) > MOST:
-            del self._kept[next(iter(self._kept))]
+        self._frames[first.name] = _CachedFrame(first, self.aside.ask(first.step), time)
+        while len(self._frames) > MAX_FIRST_FRAMES:
+            del self._frames[next(iter(self._frames))]
 
 
 LOOK_SECONDS = 0.01  # interval of live requests for first frames
 LATE_SECONDS = 0.003  # fade-in of a late frame
-KEPT = 8  # last struck keys whose first frames are made ahead, live
+PREFETCHED_KEYS = 8  # last struck keys whose first frames are made ahead, live
 PULL = 0.25  # of a step: maximum correction of a frame's timing
-FROM = 0.5  # threshold of a switch
+SWITCH_THRESHOLD = 0.5
 
 
 class Plan(NamedTuple):
-    """A frame starts at sample ``begin``, fades in over ``fade`` samples and ends at ``until``, a fractional sample."""
+    """A frame starts at sample ``begin`` and fades in over ``fade`` samples; ``exact_end`` is a fractional sample."""
 
     begin: int
     fade: int
-    until: float
+    exact_end: float
 
     @property
     def end(self) -> int:
-        return math.ceil(self.until)
+        return math.ceil(self.exact_end)
 
     @property
-    def on(self) -> int:
+    def step_time(self) -> int:
         """Sample of its musical step."""
         return self.begin + self.fade
 
@@ -120,17 +122,17 @@ class Plan(NamedTuple):
 @dataclass(slots=True)
 class Frame:
     plan: Plan
-    asked: "Future[MadeFrame] | MadeFrame"
-    made: MadeFrame | None = None
+    pending: "Future[MadeFrame] | MadeFrame"
+    decoded: MadeFrame | None = None
     late: int | None = None  # first audible sample if it was late
 
     def ready(self) -> MadeFrame | None:
-        if self.made is None:
-            if isinstance(self.asked, MadeFrame):
-                self.made = self.asked
-            elif self.asked.done():
-                self.made = self.asked.result()
-        return self.made
+        if self.decoded is None:
+            if isinstance(self.pending, MadeFrame):
+                self.decoded = self.pending
+            elif self.pending.done():
+                self.decoded = self.pending.result()
+        return self.decoded
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,7 +161,7 @@ class StreamEngine:
     lookback = 0
 
     def __init__(
-        self, model: Model, settings: StreamSettings, seeds: Sequence[Seed], rest: Sequence[float], live: bool
+        self, model: Model, settings: StreamSettings, seeds: Sequence[Seed], rest_latents: Sequence[float], live: bool
     ) -> None:
         card = model.card
         assert card.stream is not None
@@ -171,7 +173,7 @@ class StreamEngine:
         self._low, self._high = (
             np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high")
         )
-        codes = [np.array(rest, np.float32) + seed.offset for seed in seeds]
+        codes = [np.array(rest_latents, np.float32) + seed.offset for seed in seeds]
         self._low, self._high = np.minimum(self._low, np.min(codes, 0)), np.maximum(self._high, np.max(codes, 0))
         ramp = round(RAMP_SECONDS * self._rate)
         self.targets = {name: Ramp(value, ramp) for name, value in settings.values().items()}
@@ -180,9 +182,9 @@ class StreamEngine:
         self._firsts = FirstFrameCache(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
-        self._struck = [float(MIDDLE_C)]  # pitches, the last first
+        self._struck_pitches = [float(MIDDLE_C)]  # the last first
         self._age_ms = 0.0
-        self._rest = np.array(rest, np.float32)
+        self._rest = np.array(rest_latents, np.float32)
         if self._firsts is not None:
             self._firsts.want(None, [functools.partial(self._first, MIDDLE_C, 0, self._rest, self._step)], 0)
 
@@ -200,10 +202,10 @@ class StreamEngine:
 
     def start_stream(self, pitch: float, time: int, key: int) -> StreamSound:
         self._notes += 1
-        if pitch in self._struck:
-            self._struck.remove(pitch)
-        self._struck.insert(0, pitch)
-        del self._struck[KEPT:]
+        if pitch in self._struck_pitches:
+            self._struck_pitches.remove(pitch)
+        self._struck_pitches.insert(0, pitch)
+        del self._struck_pitches[PREFETCHED_KEYS:]
         return StreamSound(key=pitch, on=time, note=self._notes, slot=self._slot(key))
 
     def number_next(self, number: int) -> None:
@@ -216,11 +218,11 @@ class StreamEngine:
             self._look(self._firsts, motion, max(0, len(streams) - 1), end - 1)
         sounds = []
         for voice, stream in enumerate(streams):
-            out = np.zeros((1, count), np.float32)
+            output = np.zeros((1, count), np.float32)
             first, last = max(start, stream.on), min(end, stream.end or end)
             if first < last:
-                self._play(voice, stream, motion, first, last, out[0, first - start :])
-            sounds.append(out)
+                self._play(voice, stream, motion, first, last, output[0, first - start :])
+            sounds.append(output)
         for ramp in self.targets.values():
             ramp.forget(end)
         return sounds
@@ -228,85 +230,88 @@ class StreamEngine:
     def prepare(self, streams: Sequence[StreamSound], motion: Motion, now: int) -> None:
         """Do nothing."""
 
-    def _play(self, voice: int, stream: StreamSound, motion: Motion, first: int, last: int, out: Array) -> None:
+    def _play(self, voice: int, stream: StreamSound, motion: Motion, first: int, last: int, output: Array) -> None:
         if stream.now is None:
             self._start(voice, stream, motion, first)
-        at = first
-        while at < last:
+        position = first
+        while position < last:
             now = stream.now
             assert now is not None
-            if stream.next is None and at >= now.plan.on and now.ready() is not None:
-                stream.next = self._ask(voice, stream, motion, max(now.plan.on, first), now)
+            if stream.next is None and position >= now.plan.step_time and now.ready() is not None:
+                stream.next = self._ask(voice, stream, motion, max(now.plan.step_time, first), now)
             stop = min(last, now.plan.end)
-            if stream.next is None and at < now.plan.on:
-                stop = min(stop, now.plan.on)
-            self._add(now, stream.next, at, stop, out[at - first : stop - first])
+            if stream.next is None and position < now.plan.step_time:
+                stop = min(stop, now.plan.step_time)
+            self._add(now, stream.next, position, stop, output[position - first : stop - first])
             if stream.next is not None and stop > stream.next.plan.begin:
-                begin = max(at, stream.next.plan.begin)
-                self._add(stream.next, None, begin, stop, out[begin - first : stop - first])
+                begin = max(position, stream.next.plan.begin)
+                self._add(stream.next, None, begin, stop, output[begin - first : stop - first])
             if stop == now.plan.end:
                 if stream.next is not None:
                     stream.now, stream.next = stream.next, None
                 else:  # live, a whole frame late: delay all later frames equally
-                    now.plan = Plan(now.plan.end, 0, now.plan.end + now.plan.end - now.plan.on)
+                    now.plan = Plan(now.plan.end, 0, now.plan.end + now.plan.end - now.plan.step_time)
                     now.late = None
-            at = stop
+            position = stop
 
     def _start(self, voice: int, stream: StreamSound, motion: Motion, time: int) -> None:
         stream.first_beat = motion.beat(time)
         pitch, code = self._pitch(stream, motion, voice, time), self._code(motion, voice, time)
         step = self._samples(motion, stream, time, time, pitch)
-        wanted = self._first(pitch, stream.slot, code, step)
+        first_frame = self._first(pitch, stream.slot, code, step)
         if self._firsts is None:
-            asked: Future[MadeFrame] | MadeFrame = self._maker.make(wanted.step)
+            pending: Future[MadeFrame] | MadeFrame = self._maker.make(first_frame.step)
         else:
-            wanted, asked, late = self._firsts.take_frame(wanted, time)
-            self._age_ms = late / self._rate * 1000
-        stream.history.append(_fed(wanted.step.state))
+            first_frame, pending, age = self._firsts.take_frame(first_frame, time)
+            self._age_ms = age / self._rate * 1000
+        stream.history.append(_recurrent_inputs(first_frame.step.state))
         stream.count, stream.switches = 1, self._switches(time)
-        stream.now = Frame(Plan(time, 0, time + wanted.samples), asked)
+        stream.now = Frame(Plan(time, 0, time + first_frame.samples), pending)
 
     def _ask(self, voice: int, stream: StreamSound, motion: Motion, time: int, now: Frame) -> Frame:
-        made = now.ready()
-        assert made is not None
-        on, pitch = now.plan.end, self._pitch(stream, motion, voice, time)
-        ratio, until = self._ratio(pitch), now.plan.until + self._samples(motion, stream, time, on, pitch)
+        frame = now.ready()
+        assert frame is not None
+        step_time, pitch = now.plan.end, self._pitch(stream, motion, voice, time)
+        ratio, exact_end = (
+            self._ratio(pitch),
+            now.plan.exact_end + self._samples(motion, stream, time, step_time, pitch),
+        )
         fade = min(self._fade(ratio), now.plan.end - now.plan.begin)
-        stream.history.append(_fed(made.state))
-        wanted = FrameInputs(
-            state=made.state,
+        stream.history.append(_recurrent_inputs(frame.state))
+        inputs = FrameInputs(
+            state=frame.state,
             code=self._coded(self._code(motion, voice, time), stream.slot),
             noise=self._noise_of(stream.note, stream.count, time),
-            keeps=self.targets["stream.freeze"].value(time) >= FROM,
+            keeps=self.targets["stream.freeze"].value(time) >= SWITCH_THRESHOLD,
             history=self._history(stream, time),
-            first=0.0 if self._of_magnitudes else self._overlap - (fade + now.plan.until - on) * ratio,
-            length=fade + math.ceil(until) - on,
+            first=0.0 if self._of_magnitudes else self._overlap - (fade + now.plan.exact_end - step_time) * ratio,
+            length=fade + math.ceil(exact_end) - step_time,
             ratio=ratio,
         )
         stream.count += 1
-        asked = self._maker.make(wanted) if self._firsts is None else self._firsts.aside.ask(wanted)
-        return Frame(Plan(on - fade, fade, until), asked)
+        pending = self._maker.make(inputs) if self._firsts is None else self._firsts.aside.ask(inputs)
+        return Frame(Plan(step_time - fade, fade, exact_end), pending)
 
     def _first(self, pitch: float, slot: int, code: Array, samples: float) -> FirstFrame:
         """Without noise, so that it can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
         fade = self._fade(ratio)
         first = 0.0 if self._of_magnitudes else self._overlap - fade * ratio
-        made_of = FrameInputs(
+        inputs = FrameInputs(
             seed.state, self._coded(code, slot), None, False, None, first, fade + math.ceil(samples), ratio
         )
-        return FirstFrame(slot, pitch, samples, made_of)
+        return FirstFrame(slot, pitch, samples, inputs)
 
     def _slot(self, key: int) -> int:
         return (key - MIDDLE_C) % len(self._seeds)
 
-    def _samples(self, motion: Motion, stream: StreamSound, time: int, on: int, pitch: float) -> float:
+    def _samples(self, motion: Motion, stream: StreamSound, time: int, step_time: int, pitch: float) -> float:
         if self._grid is None:
             return self._own_samples(pitch)
         steps = motion.beat_samples(time) / self._grid
-        passed = (motion.beat(time) - stream.first_beat) * self._grid + (on - time) / steps
-        ahead = passed - round(passed)
-        return max(1, round(steps * (1.0 - min(max(ahead, -PULL), PULL))))
+        passed = (motion.beat(time) - stream.first_beat) * self._grid + (step_time - time) / steps
+        lead = passed - round(passed)
+        return max(1, round(steps * (1.0 - min(max(lead, -PULL), PULL))))
 
     def _own_samples(self, pitch: float) -> float:
         return self._step / (1.0 if self._of_magnitudes else self._ratio(pitch))
@@ -337,43 +342,43 @@ class StreamEngine:
         return normals(self._settings.seed, note, frame, self._noise) * np.float32(heat)
 
     def _switches(self, time: int) -> tuple[bool, bool]:
-        reset, trim = (self.targets[f"stream.{name}"].value(time) >= FROM for name in ("reset", "trim"))
+        reset, trim = (self.targets[f"stream.{name}"].value(time) >= SWITCH_THRESHOLD for name in ("reset", "trim"))
         return reset, trim
 
     def _history(self, stream: StreamSound, time: int) -> list[States] | None:
-        was, stream.switches = stream.switches, self._switches(time)
-        reset, trim = (now and not before for now, before in zip(stream.switches, was, strict=True))
+        previous, stream.switches = stream.switches, self._switches(time)
+        reset, trim = (now and not past for now, past in zip(stream.switches, previous, strict=True))
         if reset:
             stream.history.clear()
             return []
         return list(stream.history)[-self._settings.trim_frames :] if trim else None
 
-    def _add(self, frame: Frame, after: Frame | None, begin: int, end: int, out: Array) -> None:
-        made, plan = frame.ready(), frame.plan
-        if made is None:
+    def _add(self, frame: Frame, next_frame: Frame | None, begin: int, end: int, output: Array) -> None:
+        decoded, plan = frame.ready(), frame.plan
+        if decoded is None:
             frame.late = end
             return
-        offset = len(made.sound) - (plan.end - plan.begin)  # skips the part of a first frame before its note-on
-        piece = made.sound[offset + begin - plan.begin : offset + end - plan.begin]
-        if plan.fade and begin < plan.on:
+        offset = len(decoded.sound) - (plan.end - plan.begin)  # skips the part of a first frame before its note-on
+        piece = decoded.sound[offset + begin - plan.begin : offset + end - plan.begin]
+        if plan.fade and begin < plan.step_time:
             piece = piece * self._rising(np.arange(begin, end), plan.begin, plan.fade)
-        if after is not None and end > after.plan.begin:
-            piece = piece * self._rising(np.arange(begin, end), after.plan.on, -after.plan.fade)
+        if next_frame is not None and end > next_frame.plan.begin:
+            piece = piece * self._rising(np.arange(begin, end), next_frame.plan.step_time, -next_frame.plan.fade)
         if frame.late is not None and begin < frame.late + self._late_samples:
-            since = (np.arange(begin, end) - frame.late + 1) / self._late_samples
-            piece = piece * np.clip(since, 0.0, 1.0).astype(np.float32)
-        out[: len(piece)] += piece
+            fade_share = (np.arange(begin, end) - frame.late + 1) / self._late_samples
+            piece = piece * np.clip(fade_share, 0.0, 1.0).astype(np.float32)
+        output[: len(piece)] += piece
 
-    def _rising(self, times: npt.NDArray[np.int64], since: int, samples: int) -> Array:
-        """From ``since``, or out to it if ``samples`` < 0."""
-        share = np.clip((times - since + 0.5) / samples, 0.0, 1.0)
+    def _rising(self, times: npt.NDArray[np.int64], fade_start: int, samples: int) -> Array:
+        """From ``fade_start``, or out to it if ``samples`` < 0."""
+        share = np.clip((times - fade_start + 0.5) / samples, 0.0, 1.0)
         return (np.sin(share * (math.pi / 2)) if self._of_magnitudes else share).astype(np.float32)
 
     def _look(self, firsts: FirstFrameCache, motion: Motion, voice: int, now: int) -> None:
         code = self._code(motion, voice, now)
         step = None if self._grid is None else round(motion.beat_samples(now) / self._grid)
         firsts.want(
-            (code.tobytes(), step, tuple(self._struck)),
+            (code.tobytes(), step, tuple(self._struck_pitches)),
             [
                 functools.partial(
                     self._first,
@@ -382,17 +387,17 @@ class StreamEngine:
                     code,
                     self._own_samples(pitch) if step is None else step,
                 )
-                for pitch in self._struck
+                for pitch in self._struck_pitches
             ],
             now,
         )
 
 
-def _fed(state: States) -> States:
-    return {name: state[name] for name in (FED, PLACE) if name in state}
+def _recurrent_inputs(state: States) -> States:
+    return {name: state[name] for name in (PREVIOUS_FRAME, PLACE) if name in state}
 
 
 def make_engine(model: Model, request: EngineRequest) -> StreamEngine:
-    settings = request.own or StreamSettings()
-    seeds = seeds_of(model, settings, request.sound, request.rest)
-    return StreamEngine(model, settings, seeds, request.rest, request.live)
+    settings = request.kind_settings or StreamSettings()
+    seeds = seeds_of(model, settings, request.sound, request.rest_latents)
+    return StreamEngine(model, settings, seeds, request.rest_latents, request.live)

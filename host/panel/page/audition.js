@@ -9,61 +9,61 @@ const LONGEST = 8000; // for which the code waits for the sound to end
 const REST = 150;
 
 export function audition(state, notes) {
-  let heard = [], own = null, timer = 0, resting = 0, wanted = null, lent = null;
+  let keysInSound = [], dotKey = null, noteTimer = 0, restTimer = 0, waitingDot = null, loan = null;
 
-  const others = () => notes.sustained || [...heard, ...notes.keys()].some((key) => key !== own);
+  const othersSound = () => notes.sustained || [...keysInSound, ...notes.keys()].some((key) => key !== dotKey);
 
   /** The key of a dot's label, else of its pitch near the middle of the keys, else the middle. */
   function keyOf({ label, note }) {
     const { center, labels } = state.keys;
-    const named = Object.keys(labels).find((key) => label && labels[key] === label);
-    if (named) return Number(named);
+    const labelKey = Object.keys(labels).find((key) => label && labels[key] === label);
+    if (labelKey) return Number(labelKey);
     return [note < 0 ? center : center + ((((note - center) % 12) + 18) % 12) - 6, center].find((key) => state.plays(key)) ?? null;
   }
 
   function play(dot) {
-    own = keyOf(dot);
-    if (own === null) return;
-    notes.press(HOLDER, own, VELOCITY);
-    clearTimeout(timer);
-    timer = setTimeout(() => notes.release(HOLDER), SHORT);
+    dotKey = keyOf(dot);
+    if (dotKey === null) return;
+    notes.press(HOLDER, dotKey, VELOCITY);
+    clearTimeout(noteTimer);
+    noteTimer = setTimeout(() => notes.release(HOLDER), SHORT);
   }
 
   function lend() {
-    if (!wanted || lent || heard.length || notes.holds(HOLDER)) return;
-    const { values } = wanted, knobs = state.knobs();
+    if (!waitingDot || loan || keysInSound.length || notes.holds(HOLDER)) return;
+    const { values } = waitingDot, knobs = state.knobs();
     const targets = Object.keys(values);
-    const before = Object.fromEntries(targets.map((target, index) => [target, knobs[index]]));
-    lent = { targets, before, preset: state.preset.name, at: performance.now() };
+    const knobValues = Object.fromEntries(targets.map((target, index) => [target, knobs[index]]));
+    loan = { targets, knobValues, preset: state.preset.name, startTime: performance.now() };
     state.grab(targets);
     state.move(values);
-    play(wanted);
-    wanted = null;
+    play(waitingDot);
+    waitingDot = null;
   }
 
   /** Ends the gesture where it began, so that it is no step of undo. */
   function giveBack() {
-    wanted = null;
-    if (!lent) return;
-    const { targets, before, preset } = lent;
-    lent = null;
+    waitingDot = null;
+    if (!loan) return;
+    const { targets, knobValues, preset } = loan;
+    loan = null;
     notes.release(HOLDER);
     if (preset === state.preset.name) {
-      for (const target of targets) state.values.set(target, before[target]);
-      state.move(before);
+      for (const target of targets) state.values.set(target, knobValues[target]);
+      state.move(knobValues);
     }
     state.drop(targets);
   }
 
   state.link.on("meters", ({ held, sounding }) => {
-    heard = [...held, ...sounding];
-    if (others()) wanted = null;
-    if (!heard.length && !notes.holds(HOLDER)) own = null;
-    const age = lent ? performance.now() - lent.at : 0;
-    if (age > LONGEST || (lent && others()) || (age > SHORT + SURE && !heard.length)) giveBack();
+    keysInSound = [...held, ...sounding];
+    if (othersSound()) waitingDot = null;
+    if (!keysInSound.length && !notes.holds(HOLDER)) dotKey = null;
+    const age = loan ? performance.now() - loan.startTime : 0;
+    if (age > LONGEST || (loan && othersSound()) || (age > SHORT + SURE && !keysInSound.length)) giveBack();
     lend();
   });
-  for (const any of ["pointerdown", "keydown", "blur", "pagehide"]) addEventListener(any, giveBack, true); // before a hand finds other knobs
+  for (const eventType of ["pointerdown", "keydown", "blur", "pagehide"]) addEventListener(eventType, giveBack, true); // before a hand finds other knobs
 
   const listens = () => $("preview").ariaPressed === "true";
   press($("preview"), remembered("preview"));
@@ -75,15 +75,15 @@ export function audition(state, notes) {
   return {
     /** Plays a dot whose code is set. */
     tap(dot) {
-      if (!others()) play(dot);
+      if (!othersSound()) play(dot);
     },
     /** Plays a dot that the pointer rests on; null: none. */
     rest(dot) {
-      clearTimeout(resting);
-      wanted = null;
+      clearTimeout(restTimer);
+      waitingDot = null;
       if (!dot || !listens()) return;
-      resting = setTimeout(() => {
-        wanted = others() ? null : dot; // waits for its own last sound alone
+      restTimer = setTimeout(() => {
+        waitingDot = othersSound() ? null : dot; // waits for its own last sound alone
         lend();
       }, REST);
     },

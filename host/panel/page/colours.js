@@ -9,9 +9,9 @@ const CIVIDIS = [
 ];
 
 export function cividis(place) {
-  const at = Math.min(Math.max(place, 0), 1) * (CIVIDIS.length - 1);
-  const low = Math.min(Math.floor(at), CIVIDIS.length - 2);
-  const mix = CIVIDIS[low].map((first, channel) => Math.round(first + (CIVIDIS[low + 1][channel] - first) * (at - low)));
+  const position = Math.min(Math.max(place, 0), 1) * (CIVIDIS.length - 1);
+  const low = Math.min(Math.floor(position), CIVIDIS.length - 2);
+  const mix = CIVIDIS[low].map((first, channel) => Math.round(first + (CIVIDIS[low + 1][channel] - first) * (position - low)));
   return `rgb(${mix.join(" ")})`;
 }
 
@@ -40,14 +40,14 @@ export function choices({ groups: { label, family }, ends, notes }) {
 export function dotColour(surface, dot, by) {
   if (by in RAMPS) return ramp(Math.round(surface.level(RAMPS[by][0], dot) * (LEVELS - 1)));
   if (by === "pitch") return surface.notes[dot] < 0 ? null : pitch(surface.notes[dot]);
-  const of = surface.groups[by]?.of[surface.label[dot]] ?? -1;
-  return of < 0 ? null : group(of, surface.groups[by].names.length);
+  const nameIndex = surface.groups[by]?.indexByLabel[surface.label[dot]] ?? -1;
+  return nameIndex < 0 ? null : group(nameIndex, surface.groups[by].names.length);
 }
 
 /** What the colours mean: texts, and pairs of a colour and its text. */
 export function legend(surface, by) {
   if (by === "pitch") return Array.from({ length: 12 }, (_, note) => [pitch(note), noteClass(note)]);
-  if (by in RAMPS) return [RAMPS[by][1], ...Array.from({ length: 8 }, (_, at) => [ramp((at / 7) * (LEVELS - 1)), ""]), RAMPS[by][2]];
+  if (by in RAMPS) return [RAMPS[by][1], ...Array.from({ length: 8 }, (_, step) => [ramp((step / 7) * (LEVELS - 1)), ""]), RAMPS[by][2]];
   const names = surface.groups[by]?.names ?? [];
   return names.length > NAMED ? [`${names.length} colours: point at a dot for its name`] : names.map((name, index) => [group(index, names.length), name]);
 }

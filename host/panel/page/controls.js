@@ -10,22 +10,22 @@ const TITLES = { latent: "Latents", macro: "Macros", process: "Sound that comes 
 const FORM = ["target", "title", "group", "effect", "low", "high", "default", "unit", "log", "about"];
 
 export function controls(state, learn, pane, sliders) {
-  const opened = new Set(remembered("opened") ?? []);
+  const openGroups = new Set(remembered("opened") ?? []);
   let form = "";
-  let made = [];
+  let columnSliders = [];
 
   function build() {
     const now = JSON.stringify([state.controls.map((control) => FORM.map((name) => control[name])), state.effects, state.available_effects]);
     if (now === form) return;
     form = now;
-    made = [];
+    columnSliders = [];
     const focused = pane.contains(document.activeElement) ? document.activeElement.id : "";
     const groups = new Map();
     for (const control of state.controls) groups.set(control.group, [...(groups.get(control.group) ?? []), control]);
     if (state.available_effects.length && !groups.has("effects")) groups.set("effects", []);
     const names = [...new Set([...GROUPS, ...groups.keys()])].filter((name) => groups.has(name));
     pane.replaceChildren(...names.map((name) => group(name, groups.get(name))));
-    sliders.put("column", made);
+    sliders.put("column", columnSliders);
     if (focused) document.getElementById(focused)?.focus();
     learn.show();
   }
@@ -33,16 +33,16 @@ export function controls(state, learn, pane, sliders) {
   function group(name, members) {
     const rows = members.map((control) => {
       const slider = new Slider(control, state, learn);
-      made.push(slider);
+      columnSliders.push(slider);
       return [control, slider.element];
     });
-    const inside = name === "effects" ? effects(state, rows) : rows.map(([, element]) => element);
-    const body = make("div", { className: "rows" }, ...inside);
+    const rowElements = name === "effects" ? effects(state, rows) : rows.map(([, element]) => element);
+    const body = make("div", { className: "rows" }, ...rowElements);
     const title = TITLES[name] ?? capital(name);
-    const details = make("details", { open: opened.has(name) }, make("summary", {}, make("h2", { textContent: title })), body);
+    const details = make("details", { open: openGroups.has(name) }, make("summary", {}, make("h2", { textContent: title })), body);
     details.addEventListener("toggle", () => {
-      opened[details.open ? "add" : "delete"](name);
-      remember("opened", [...opened]);
+      openGroups[details.open ? "add" : "delete"](name);
+      remember("opened", [...openGroups]);
     });
     return details;
   }

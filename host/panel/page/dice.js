@@ -10,17 +10,17 @@ export function dice(state) {
   const percent = make("output");
 
   function roll() {
-    const of = (group) => state.controls.filter((control) => control.group === group);
-    const part = amount.valueAsNumber / 100;
-    state.set(Object.fromEntries((of("macro").length ? of("macro") : of("latent")).map((control) => {
+    const controlsOf = (group) => state.controls.filter((control) => control.group === group);
+    const reach = amount.valueAsNumber / 100;
+    state.set(Object.fromEntries((controlsOf("macro").length ? controlsOf("macro") : controlsOf("latent")).map((control) => {
       const place = placeOf(state.values.get(control.target), control);
-      const [low, high] = [Math.max(place - part, 0), Math.min(place + part, 1)];
+      const [low, high] = [Math.max(place - reach, 0), Math.min(place + reach, 1)];
       return [control.target, valueAt(low + (high - low) * Math.random(), control)];
     })));
   }
 
-  const tell = () => (percent.textContent = `${amount.value} %`);
-  amount.addEventListener("input", () => (tell(), remember("dice", amount.valueAsNumber)));
-  tell();
+  const showPercent = () => (percent.textContent = `${amount.value} %`);
+  amount.addEventListener("input", () => (showPercent(), remember("dice", amount.valueAsNumber)));
+  showPercent();
   return [make("button", { id: "dice", textContent: "Dice", title: "New values of the macros, or of the latents", onclick: roll }), make("label", {}, "Amount ", percent, amount)];
 }

@@ -22,7 +22,7 @@ export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /** A value with as many decimals as a hand can set in its range. */
-export function shown(value, { low, high, log, unit }) {
+export function valueText(value, { low, high, log, unit }) {
   const span = (log || unit === "s" ? Math.abs(value) : Math.abs(high - low)) || 1;
   const decimals = clamp(2 - Math.floor(Math.log10(span)), 0, 3);
   const text = value.toFixed(decimals);
@@ -50,12 +50,12 @@ export function remembered(name) {
 
 /** Calls `draw` before the next picture, once however often it is asked. */
 export function eachFrame(draw) {
-  let asked = false;
+  let pending = false;
   return () => {
-    if (asked) return;
-    asked = true;
+    if (pending) return;
+    pending = true;
     requestAnimationFrame(() => {
-      asked = false;
+      pending = false;
       draw();
     });
   };

@@ -26,59 +26,59 @@ export function drawDots(canvas, surface, view, scale, by, lit) {
     if (!stamps.has(name)) stamps.set(name, disc(name, size));
     return stamps.get(name);
   };
-  const last = [];
+  const litDots = [];
   const put = (dot, name, size) => {
     const image = stamp(name, size);
-    const [x, y] = view.at(surface.dotPlace(dot));
+    const [x, y] = view.toPixels(surface.dotPlace(dot));
     context.drawImage(image, x * scale - image.width / 2, y * scale - image.height / 2);
   };
   for (let dot = 0; dot < surface.count; dot++) {
     if (lit) {
-      if (lit.has(surface.label[dot])) last.push(dot);
+      if (lit.has(surface.label[dot])) litDots.push(dot);
       else put(dot, grey, radius * 0.8);
     } else put(dot, dotColour(surface, dot, by) ?? grey, radius);
   }
   const light = colour("--lit");
-  for (const dot of last) put(dot, light, radius * 1.6);
+  for (const dot of litDots) put(dot, light, radius * 1.6);
   context.setTransform(scale, 0, 0, scale, 0, 0);
   write(context, surface, view, lit);
 }
 
 /** Writes names in the middle of dots together, those of most first, where they hide no name. */
 function write(context, surface, view, lit) {
-  const { names, of } = surface.groups.label;
-  const total = names.map(() => 0), heaps = new Map();
+  const { names, indexByLabel } = surface.groups.label;
+  const totals = names.map(() => 0), clusters = new Map();
   for (let dot = 0; dot < surface.count; dot++) {
-    const name = of[surface.label[dot]] ?? -1;
+    const name = indexByLabel[surface.label[dot]] ?? -1;
     if (name < 0 || (lit && !lit.has(surface.label[dot]))) continue;
-    total[name]++;
-    const [x, y] = view.at(surface.dotPlace(dot));
+    totals[name]++;
+    const [x, y] = view.toPixels(surface.dotPlace(dot));
     if (x < 0 || y < 0 || x > view.size[0] || y > view.size[1]) continue;
-    const key = [name, ...[x, y].map((at) => Math.floor(at / TOGETHER))].join();
-    const [count, right, down] = heaps.get(key)?.slice(1) ?? [0, 0, 0];
-    heaps.set(key, [name, count + 1, right + x, down + y]);
+    const key = [name, ...[x, y].map((coordinate) => Math.floor(coordinate / TOGETHER))].join();
+    const [count, right, down] = clusters.get(key)?.slice(1) ?? [0, 0, 0];
+    clusters.set(key, [name, count + 1, right + x, down + y]);
   }
-  const apart = crowd(view, surface.count) * view.zoom;
-  const fewest = clamp(Math.round((FEWEST * SPARSE) / apart), 1, FEWEST);
-  const room = ROOM + clamp(CROWDED - apart, 0, CROWDED) / 2;
+  const spacing = crowd(view, surface.count) * view.zoom;
+  const fewest = clamp(Math.round((FEWEST * SPARSE) / spacing), 1, FEWEST);
+  const room = ROOM + clamp(CROWDED - spacing, 0, CROWDED) / 2;
   const corner = $("zoom");
-  const size = 0.8125 * parseFloat(getComputedStyle(document.documentElement).fontSize), taken = [];
+  const size = 0.8125 * parseFloat(getComputedStyle(document.documentElement).fontSize), placedNames = [];
   context.font = `500 ${size}px system-ui, sans-serif`;
   context.textAlign = "center";
   context.lineWidth = 4;
   context.lineJoin = "round";
   context.strokeStyle = colour("--ground");
   context.fillStyle = colour("--text");
-  for (const [name, count, right, down] of [...heaps.values()].sort((one, other) => other[1] - one[1])) {
-    if (count < Math.min(fewest, total[name])) continue;
+  for (const [name, count, right, down] of [...clusters.values()].sort((first, second) => second[1] - first[1])) {
+    if (count < Math.min(fewest, totals[name])) continue;
     const half = context.measureText(names[name]).width / 2;
     const x = clamp(right / count, half + 4, view.size[0] - half - 4);
     const y = clamp(down / count + (count > 1 ? 0.35 : -0.7) * size, size, view.size[1] - 4);
     if (x + half > corner.offsetLeft && y > corner.offsetTop) continue;
-    const hides = ([other, left, base, wide]) =>
-      other === name ? Math.hypot(left - x, base - y) < 1.5 * TOGETHER : Math.abs(left - x) < half + wide + 2 * room && Math.abs(base - y) < size + room;
-    if (taken.some(hides)) continue;
-    taken.push([name, x, y, half]);
+    const hides = ([placedName, left, base, wide]) =>
+      placedName === name ? Math.hypot(left - x, base - y) < 1.5 * TOGETHER : Math.abs(left - x) < half + wide + 2 * room && Math.abs(base - y) < size + room;
+    if (placedNames.some(hides)) continue;
+    placedNames.push([name, x, y, half]);
     context.strokeText(names[name], x, y);
     context.fillText(names[name], x, y);
   }

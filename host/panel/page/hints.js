@@ -5,21 +5,21 @@ import { make, remember, remembered } from "./dom.js";
 const FOLLOWED = { map: "#point", knobs: "#knobs .control", keys: "#piano" };
 
 export function hints(notes) {
-  const gone = new Set(remembered("hints") ?? []);
-  const shown = new Map();
+  const closedHints = new Set(remembered("hints") ?? []);
+  const hintByName = new Map();
 
   /** Takes a hint away; one that was followed leaves its room until the next visit, so that nothing moves under a hand. */
   function close(name, followed) {
-    if (gone.has(name)) return;
-    if (followed) shown.get(name).classList.add("followed");
-    else shown.get(name).hidden = true;
-    gone.add(name);
-    remember("hints", [...gone]);
+    if (closedHints.has(name)) return;
+    if (followed) hintByName.get(name).classList.add("followed");
+    else hintByName.get(name).hidden = true;
+    closedHints.add(name);
+    remember("hints", [...closedHints]);
   }
   for (const hint of document.querySelectorAll("[data-hint]")) {
     const { hint: name } = hint.dataset;
-    shown.set(name, hint);
-    hint.hidden = gone.has(name);
+    hintByName.set(name, hint);
+    hint.hidden = closedHints.has(name);
     hint.append(make("button", { textContent: "✕", "aria-label": "Close the hint", onclick: () => close(name) }));
   }
   addEventListener("pointerup", ({ target }) => {

@@ -11,21 +11,21 @@ const FILL = ["envelope", "grain", "clip", "stream", "play", "effects"];
 export function knobs(state, learn, sliders) {
   let form = "";
 
-  function chosen() {
-    const of = (groups) => groups.flatMap((group) => state.controls.filter((control) => control.group === group && control.target !== "gain"));
-    const first = of(ORDER).slice(0, MOST);
-    return first.length < LEAST ? [...first, ...of(FILL)].slice(0, LEAST) : first;
+  function largeControls() {
+    const controlsIn = (groups) => groups.flatMap((group) => state.controls.filter((control) => control.group === group && control.target !== "gain"));
+    const leading = controlsIn(ORDER).slice(0, MOST);
+    return leading.length < LEAST ? [...leading, ...controlsIn(FILL)].slice(0, LEAST) : leading;
   }
 
   function build() {
-    const [volume, large] = [state.controls.filter(({ target }) => target === "gain"), chosen()];
+    const [volume, large] = [state.controls.filter(({ target }) => target === "gain"), largeControls()];
     const now = JSON.stringify([volume, large].map((controls) => controls.map(({ target, title, low, high, unit, log }) => [target, title, low, high, unit, log])));
     if (now === form) return;
     form = now;
     for (const [place, controls] of Object.entries({ volume, large })) {
-      const made = controls.map((control) => new Slider(control, state, learn, { large: true }));
-      sliders.put(place, made);
-      $(place).replaceChildren(...made.map(({ element }) => element));
+      const knobSliders = controls.map((control) => new Slider(control, state, learn, { large: true }));
+      sliders.put(place, knobSliders);
+      $(place).replaceChildren(...knobSliders.map(({ element }) => element));
     }
     learn.show();
   }

@@ -30,4 +30,4 @@ export function shownName(label) {
 
 /** The family of a name: of General MIDI, else what stands before a digit or a separator. */
 export const family = (name) =>
-  Object.keys(FAMILIES).find((each) => FAMILIES[each].test(name)) ?? (name.match(/^[^\d\s_/.-]+/)?.[0] ?? name).toLowerCase();
+  Object.keys(FAMILIES).find((candidate) => FAMILIES[candidate].test(name)) ?? (name.match(/^[^\d\s_/.-]+/)?.[0] ?? name).toLowerCase();

@@ -3,25 +3,25 @@
 import { $, capital, press } from "./dom.js";
 
 export function learn(state) {
-  let on = false;
+  let active = false;
 
   const mode = {
     pick(target) {
-      on = true;
+      active = true;
       state.link.send({ t: "learn", target: state.learn.target === target ? null : target });
       mode.show();
     },
     forget: (target) => state.link.send({ t: "unlearn", target }),
     leave() {
-      if (!mode.on()) return false;
-      on = false;
+      if (!mode.active()) return false;
+      active = false;
       state.link.send({ t: "learn", target: null });
       mode.show();
       return true;
     },
-    on: () => on || state.learn.target !== null,
+    active: () => active || state.learn.target !== null,
     show() {
-      const now = mode.on();
+      const now = mode.active();
       press($("learn"), now);
       document.body.classList.toggle("learning", now);
       for (const element of document.querySelectorAll(".control")) {
@@ -31,11 +31,11 @@ export function learn(state) {
       }
       $("learning").hidden = !now;
       const title = state.byTarget.get(state.learn.target)?.title;
-      const said = title ? `${capital(title)} waits: move a knob` : "pick a control, then move a knob";
-      $("learning").textContent = `Learn: ${state.learn.said || said}. Escape or Learn leaves.`;
+      const instruction = title ? `${capital(title)} waits: move a knob` : "pick a control, then move a knob";
+      $("learning").textContent = `Learn: ${state.learn.said || instruction}. Escape or Learn leaves.`;
     },
   };
-  $("learn").addEventListener("click", () => mode.leave() || ((on = true), mode.show()));
+  $("learn").addEventListener("click", () => mode.leave() || ((active = true), mode.show()));
   state.on("learn", mode.show);
   return mode;
 }

@@ -12,17 +12,17 @@ const READ = 250; // milliseconds between numbers: faster than this nobody reads
 
 export function levelMeter(state) {
   const bars = [0, 1].map(() => ({ level: FLOOR, peak: FLOOR, peaked: 0 }));
-  let latest = null, before = performance.now(), read = -READ, bands = [];
-  const on = () => $("spectrum-on").ariaPressed === "true";
+  let latest = null, previousTime = performance.now(), readTime = -READ, bands = [];
+  const spectrumOn = () => $("spectrum-on").ariaPressed === "true";
   press($("spectrum-on"), remembered("spectrum") !== false);
 
   function context(canvas) {
     const scale = devicePixelRatio || 1;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((size) => Math.round(size * scale));
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
-    const found = canvas.getContext("2d");
-    found.clearRect(0, 0, width, height);
-    return found;
+    const brush = canvas.getContext("2d");
+    brush.clearRect(0, 0, width, height);
+    return brush;
   }
 
   const draw = eachFrame(() => {
@@ -40,13 +40,13 @@ export function levelMeter(state) {
       brush.fillStyle = colour("--text");
       if (bar.peak > FLOOR) brush.fillRect(place(bar.peak) - 2, y, 2, thick);
     }
-    if (now - read >= READ) {
-      read = now;
+    if (now - readTime >= READ) {
+      readTime = now;
       const highest = Math.max(...bars.map(({ peak }) => peak));
       $("level-number").textContent = highest > FLOOR ? `${highest.toFixed(0)} dB` : "silent";
       $("level").setAttribute("aria-label", `Level: ${$("level-number").textContent}`);
     }
-    if (on()) spectrum();
+    if (spectrumOn()) spectrum();
   });
 
   function spectrum() {
@@ -66,24 +66,24 @@ export function levelMeter(state) {
 
   state.link.on("meters", (message) => {
     const now = performance.now();
-    const fallen = (FALL * (now - before)) / 1000;
+    const fallen = (FALL * (now - previousTime)) / 1000;
     for (const [channel, bar] of bars.entries()) {
       const db = message.peaks_db[channel];
       bar.level = Math.max(db, bar.level - fallen, FLOOR);
       if (message.stopped) bar.level = bar.peak = FLOOR;
       else if (db >= bar.peak || now - bar.peaked > HOLD) [bar.peak, bar.peaked] = [bar.level, now];
     }
-    [latest, before, bands] = [message, now, message.spectrum_db ?? []];
-    if (message.stopped) read = -READ;
+    [latest, previousTime, bands] = [message, now, message.spectrum_db ?? []];
+    if (message.stopped) readTime = -READ;
     if ($("level-number").textContent !== "silent" || bars.some(({ peak }) => peak > FLOOR)) draw();
   });
   $("spectrum-on").addEventListener("click", () => {
-    press($("spectrum-on"), !on());
-    remember("spectrum", on());
+    press($("spectrum-on"), !spectrumOn());
+    remember("spectrum", spectrumOn());
     ask();
     context($("spectrum"));
   });
-  const ask = () => state.link.send({ t: "spectrum", on: on() });
+  const ask = () => state.link.send({ t: "spectrum", on: spectrumOn() });
   state.link.on("welcome", ask);
   dark.addEventListener("change", () => latest && draw());
 }

@@ -17,32 +17,32 @@ const WHEEL = { 0: 0.002, 1: 0.03, 2: 0.5 }; // by the wheel's unit: pixels, lin
 
 export function map(state, notes) {
   const [dots, top, plane] = [$("dots"), $("point"), $("plane")];
-  let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, key = null, moved = false, pointed = -1;
+  let surface = null, lit = null, place = [0.5, 0.5], ghost = null, grip = null, key = null, moved = false, pointedDot = -1;
   let rem = 1, inks = {}; // a usual pixel in pixels, and colours by name: each question for them would lay the page out
   const view = new View(), fingers = new Map(); // on the map: by pointer, where it is in pixels
   const hearing = audition(state, notes);
   const drawing = path(state, () => surface, () => draw());
 
-  const { at } = view;
+  const { toPixels } = view;
   const pixels = (event) => {
-    const { left, top: above } = top.getBoundingClientRect();
-    return [event.clientX - left, event.clientY - above];
+    const { left, top: canvasTop } = top.getBoundingClientRect();
+    return [event.clientX - left, event.clientY - canvasTop];
   };
   const toPlane = (event) => view.place(pixels(event));
   /** The dot at a place, no further than some pixels away; -1 where there is none. */
-  const dotAt = (there, reach) => surface.nearest(...there, ...view.size.map((length) => (view.zoom * length) / reach));
+  const dotAt = (spot, reach) => surface.nearest(...spot, ...view.size.map((length) => (view.zoom * length) / reach));
   const targets = () => state.latents().map((_, index) => `latent.${index}`);
   const asValues = (code) => Object.fromEntries(code.map((value, index) => {
     const { low, high } = state.latents()[index];
     return [`latent.${index}`, clamp(value, low, high)];
   }));
 
-  const still = eachFrame(() => {
+  const drawStill = eachFrame(() => {
     const scale = devicePixelRatio || 1;
     const [width, height] = (view.size = [plane.clientWidth, plane.clientHeight]);
     if (!width || !height) return;
     rem = parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
-    inks = Object.fromEntries(["ghost", "ground", "point", "text"].map((one) => [one, colour(`--${one}`)]));
+    inks = Object.fromEntries(["ghost", "ground", "point", "text"].map((ink) => [ink, colour(`--${ink}`)]));
     for (const canvas of [dots, top]) [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
     top.getContext("2d").font = `bold ${13 * rem}px system-ui`;
     if (surface) drawDots(dots, surface, view, scale, $("colour").value, lit);
@@ -55,12 +55,12 @@ export function map(state, notes) {
     context.setTransform(top.width / width, 0, 0, top.height / height, 0, 0);
     context.clearRect(0, 0, width, height);
     if (!surface) return;
-    drawing.draw(context, at);
-    if (pointed >= 0) {
-      ring(context, at(surface.dotPlace(pointed)), dotRadius(view, surface.count) + 3, inks.text, 2);
+    drawing.draw(context, toPixels);
+    if (pointedDot >= 0) {
+      ring(context, toPixels(surface.dotPlace(pointedDot)), dotRadius(view, surface.count) + 3, inks.text, 2);
     }
-    if (ghost) ring(context, at(ghost), 9 * rem, inks.ghost, 2);
-    const [x, y] = at(place);
+    if (ghost) ring(context, toPixels(ghost), 9 * rem, inks.ghost, 2);
+    const [x, y] = toPixels(place);
     ring(context, [x, y], 11 * rem, inks.ground, 5);
     ring(context, [x, y], 11 * rem, inks.point, 2.5);
     context.fillStyle = inks.point;
@@ -84,27 +84,27 @@ export function map(state, notes) {
     return [surface.names[surface.label[dot]], note].filter(Boolean).join(" · ") || "a sound without a name";
   }
 
-  const sound = (dot) => ({ label: surface.labels[surface.label[dot]], note: surface.notes[dot], values: asValues(surface.dotCode(dot)) });
+  const soundOf = (dot) => ({ label: surface.labels[surface.label[dot]], note: surface.notes[dot], values: asValues(surface.dotCode(dot)) });
 
   function take(dot) {
     place = surface.dotPlace(dot);
     view.show(place);
-    state.set(sound(dot).values);
-    hearing.tap(sound(dot));
+    state.set(soundOf(dot).values);
+    hearing.tap(soundOf(dot));
     $("there").textContent = words(dot);
-    still();
+    drawStill();
   }
 
   // On the grab, the difference between the surface and the code that is there is kept, so that nothing jumps.
   function grab(from) {
-    const now = state.preset.motion && state.code ? state.code : state.knobs();
-    const under = surface.code(...from);
-    grip = { from, shift: now.map((value, index) => value - under[index]) };
+    const soundingCode = state.preset.motion && state.code ? state.code : state.knobs();
+    const surfaceCode = surface.code(...from);
+    grip = { from, shift: soundingCode.map((value, index) => value - surfaceCode[index]) };
     state.grab(targets());
   }
 
   function follow(to) {
-    place = to.map((one) => clamp(one, 0, 1));
+    place = to.map((coordinate) => clamp(coordinate, 0, 1));
     state.move(asValues(surface.code(...place).map((value, index) => value + grip.shift[index])));
     draw();
   }
@@ -116,34 +116,34 @@ export function map(state, notes) {
 
   /** Marks a dot and says what it is; -1: none. */
   function point(dot) {
-    if (pointed !== dot) {
+    if (pointedDot !== dot) {
       draw();
-      hearing.rest(dot < 0 ? null : sound(dot));
+      hearing.rest(dot < 0 ? null : soundOf(dot));
     }
-    pointed = dot;
+    pointedDot = dot;
     $("hover").hidden = dot < 0;
     if (dot < 0) return;
     $("hover").textContent = words(dot);
-    const [x, y] = at(surface.dotPlace(dot));
+    const [x, y] = toPixels(surface.dotPlace(dot));
     const half = $("hover").offsetWidth / 2;
     $("hover").style.left = `${clamp(x, half, view.size[0] - half)}px`;
     $("hover").style.top = `${y}px`;
     $("hover").classList.toggle("under", y < 50);
   }
 
-  function zoom(factor, about) {
+  function zoom(factor, center) {
     point(-1);
-    view.scale(factor, about);
-    still();
+    view.scale(factor, center);
+    drawStill();
   }
 
   /** Carries the map along with fingers that moved. */
-  function carry(before, after) {
-    const middle = (points) => [0, 1].map((axis) => points.reduce((sum, one) => sum + one[axis], 0) / points.length);
-    const spread = ([one, other]) => (other && Math.hypot(one[0] - other[0], one[1] - other[1])) || 1;
-    const held = view.place(middle(before));
-    zoom(spread(after) / spread(before), middle(before));
-    view.carry(held, middle(after));
+  function carry(oldFingers, newFingers) {
+    const middle = (points) => [0, 1].map((axis) => points.reduce((sum, touch) => sum + touch[axis], 0) / points.length);
+    const spread = ([first, second]) => (second && Math.hypot(first[0] - second[0], first[1] - second[1])) || 1;
+    const anchor = view.place(middle(oldFingers));
+    zoom(spread(newFingers) / spread(oldFingers), middle(oldFingers));
+    view.carry(anchor, middle(newFingers));
   }
 
   let finger = null; // that moves the sound; without it fingers move the map
@@ -153,19 +153,19 @@ export function map(state, notes) {
     point(-1);
     fingers.set(event.pointerId, pixels(event));
     if (fingers.size > 1 || event.shiftKey) {
-      if (finger && drawing.on()) drawing.cancel();
+      if (finger && drawing.active()) drawing.cancel();
       finger = null;
       return release();
     }
     finger = { id: event.pointerId, x: event.clientX, y: event.clientY, from: toPlane(event), dragged: false };
-    if (drawing.on()) drawing.begin(toPlane(event));
+    if (drawing.active()) drawing.begin(toPlane(event));
   });
   top.addEventListener(MOVES, (event) => {
     if (!fingers.has(event.pointerId)) return;
-    const before = [...fingers.values()];
+    const oldFingers = [...fingers.values()];
     fingers.set(event.pointerId, pixels(event));
-    if (!finger) return carry(before, [...fingers.values()]);
-    if (drawing.on()) return drawing.add(toPlane(event), view.zoom);
+    if (!finger) return carry(oldFingers, [...fingers.values()]);
+    if (drawing.active()) return drawing.add(toPlane(event), view.zoom);
     if (!finger.dragged && Math.hypot(event.clientX - finger.x, event.clientY - finger.y) <= CLICK) return;
     if (!finger.dragged) grab(finger.from);
     finger.dragged = true;
@@ -176,12 +176,12 @@ export function map(state, notes) {
     if (finger?.id !== event.pointerId) return;
     const { dragged } = finger;
     finger = null;
-    if (drawing.on()) return drawing.end();
+    if (drawing.active()) return drawing.end();
     if (dragged) return release();
-    const there = toPlane(event);
-    const dot = dotAt(there, REACH[event.pointerType]);
+    const spot = toPlane(event);
+    const dot = dotAt(spot, REACH[event.pointerType]);
     if (dot >= 0) return take(dot);
-    place = there.map((one) => clamp(one, 0, 1));
+    place = spot.map((coordinate) => clamp(coordinate, 0, 1));
     state.set(asValues(surface.code(...place)));
     $("there").textContent = "between the sounds";
     draw();
@@ -189,7 +189,7 @@ export function map(state, notes) {
   for (const name of ["pointercancel", "lostpointercapture"]) {
     top.addEventListener(name, (event) => {
       fingers.delete(event.pointerId);
-      if (finger && drawing.on()) drawing.end();
+      if (finger && drawing.active()) drawing.end();
       finger = null;
       release();
     });
@@ -201,8 +201,8 @@ export function map(state, notes) {
   top.addEventListener("pointerleave", () => point(-1));
   top.addEventListener("wheel", (event) => {
     event.preventDefault();
-    const much = event.ctrlKey ? 5 : 1; // as two fingers on a touchpad are told
-    zoom(Math.exp(-event.deltaY * WHEEL[event.deltaMode] * much), pixels(event));
+    const gain = event.ctrlKey ? 5 : 1; // as two fingers on a touchpad are told
+    zoom(Math.exp(-event.deltaY * WHEEL[event.deltaMode] * gain), pixels(event));
   });
   const zooms = { "zoom-in": CLOSER, "zoom-out": 1 / CLOSER, "zoom-whole": 0 };
   for (const [id, factor] of Object.entries(zooms)) $(id).addEventListener("click", () => zoom(factor));
@@ -212,7 +212,7 @@ export function map(state, notes) {
     const closer = { "+": CLOSER, "=": CLOSER, "-": 1 / CLOSER }[event.key];
     if (closer && !event.ctrlKey && !event.metaKey) {
       event.stopPropagation(); // elsewhere these keys move the octave
-      return zoom(closer, at(place));
+      return zoom(closer, toPixels(place));
     }
     const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!step) return;
@@ -221,25 +221,25 @@ export function map(state, notes) {
       grab(place);
       key = event.key;
     }
-    follow(place.map((one, axis) => one + (step[axis] * STEP * (event.shiftKey ? 0.2 : 1)) / view.zoom));
+    follow(place.map((coordinate, axis) => coordinate + (step[axis] * STEP * (event.shiftKey ? 0.2 : 1)) / view.zoom));
     view.show(place);
-    still();
+    drawStill();
   });
   top.addEventListener("keyup", (event) => event.key === key && release());
   top.addEventListener("blur", () => key && release());
 
   function search() {
-    const asked = $("search").value.trim().toLowerCase();
+    const query = $("search").value.trim().toLowerCase();
     lit = null;
-    if (surface && asked) {
-      const named = surface.names.map((name, index) => [name.toLowerCase(), index]);
-      const exact = named.filter(([name]) => name === asked);
-      lit = new Set((exact.length ? exact : named.filter(([name]) => name.includes(asked))).map(([, index]) => index));
+    if (surface && query) {
+      const entries = surface.names.map((name, index) => [name.toLowerCase(), index]);
+      const exactEntries = entries.filter(([name]) => name === query);
+      lit = new Set((exactEntries.length ? exactEntries : entries.filter(([name]) => name.includes(query))).map(([, index]) => index));
       const count = surface.label.reduce((sum, label) => sum + lit.has(label), 0);
       const names = [...new Set([...lit].map((index) => surface.names[index]))];
       $("there").textContent = count ? `${names.slice(0, 3).join(", ")}${names.length > 3 ? " …" : ""}: ${count} lit` : `no sound is called ${$("search").value.trim()}`;
     } else $("there").textContent = "";
-    still();
+    drawStill();
   }
   $("search").addEventListener("input", search);
   $("search").addEventListener("keydown", (event) => {
@@ -265,8 +265,8 @@ export function map(state, notes) {
     const entries = surface ? legend(surface, $("colour").value) : [];
     $("key").replaceChildren(...entries.map((entry) => (typeof entry === "string" ? entry : swatch(entry))));
   }
-  $("colour").addEventListener("change", () => (remember("colour", $("colour").value), explain(), still()));
-  dark.addEventListener("change", () => (explain(), still()));
+  $("colour").addEventListener("change", () => (remember("colour", $("colour").value), explain(), drawStill()));
+  dark.addEventListener("change", () => (explain(), drawStill()));
 
   state.link.on("binary", (buffer) => {
     surface = new Surface(buffer, state.map?.labels ?? []);
@@ -274,7 +274,7 @@ export function map(state, notes) {
     place = surface.find(state.knobs(), place);
     $("labels").replaceChildren(...surface.groups.label.names.map((value) => make("option", { value })));
     $("no-map").hidden = true;
-    drawing.again();
+    drawing.relocate();
     offer();
     search();
   });
@@ -284,7 +284,7 @@ export function map(state, notes) {
     surface = null;
     $("no-map").hidden = false;
     offer();
-    still();
+    drawStill();
   });
   // Where another hand moves the knobs, the point goes along.
   state.on("value controls", (target) => (moved ||= !target || target.startsWith("latent.")));
@@ -292,30 +292,30 @@ export function map(state, notes) {
     if (!surface || !view.size[0]) return;
     if (moved && !grip) place = surface.find(state.knobs(), place);
     const knobs = state.knobs();
-    const apart = state.code?.length === surface.latents && surface.apart(state.code, knobs);
-    const before = ghost;
-    if (apart) {
-      const there = surface.find(state.code, ghost ?? place);
-      ghost = ghost && !calm.matches ? ghost.map((one, axis) => one + (there[axis] - one) * 0.5) : there;
+    const codeDiffers = state.code?.length === surface.latents && surface.differs(state.code, knobs);
+    const oldGhost = ghost;
+    if (codeDiffers) {
+      const codePlace = surface.find(state.code, ghost ?? place);
+      ghost = ghost && !calm.matches ? ghost.map((coordinate, axis) => coordinate + (codePlace[axis] - coordinate) * 0.5) : codePlace;
     } else ghost = null;
-    if (ghost || before || moved) draw();
+    if (ghost || oldGhost || moved) draw();
     moved = false;
   });
-  new ResizeObserver(still).observe(plane);
+  new ResizeObserver(drawStill).observe(plane);
 
   const marks = new Map(); // by place: the numbers of the snapshots with latents there
   function mark() {
     marks.clear();
     for (const [slot, values] of Object.entries(surface ? state.preset.snapshots ?? {} : {})) {
       if (!Object.keys(values).some((target) => target.startsWith("latent."))) continue;
-      const where = surface.find(state.latents().map((latent, index) => values[`latent.${index}`] ?? latent.default)).join();
-      marks.set(where, [...(marks.get(where) ?? []), slot]);
+      const placeKey = surface.find(state.latents().map((latent, index) => values[`latent.${index}`] ?? latent.default)).join();
+      marks.set(placeKey, [...(marks.get(placeKey) ?? []), slot]);
     }
     draw();
   }
   function numbers(context) {
     Object.assign(context, { textAlign: "center", textBaseline: "middle", lineWidth: 4, strokeStyle: inks.ground, fillStyle: inks.text });
-    for (const [where, slots] of marks) for (const write of ["strokeText", "fillText"]) context[write](slots.join(" "), ...at(where.split(",")));
+    for (const [placeKey, slots] of marks) for (const write of ["strokeText", "fillText"]) context[write](slots.join(" "), ...toPixels(placeKey.split(",")));
   }
   state.on("preset map", mark);
   state.link.on("binary", mark);

@@ -10,10 +10,10 @@ const FINEST = 1 / 2048; // of the plane: the last step with which a code is loo
 export class Surface {
   constructor(buffer, labels) {
     const [side, latents, count] = new Uint32Array(buffer, 0, 3);
-    let at = HEADER;
+    let offset = HEADER;
     const take = (Kind, length) => {
-      const array = new Kind(buffer, at, length);
-      at += 4 * length;
+      const array = new Kind(buffer, offset, length);
+      offset += 4 * length;
       return array;
     };
     Object.assign(this, { side, latents, count, labels });
@@ -27,7 +27,7 @@ export class Surface {
     this.scale = take(Float32Array, latents);
     this.scaled = this.nodes.map((value, index) => value * this.scale[index % latents]);
     this.names = labels.map(shownName);
-    this.groups = { label: grouped(this.names), family: grouped(this.names.map(family)) };
+    this.groups = { label: groupNames(this.names), family: groupNames(this.names.map(family)) };
     this.ends = { brightness: ends(this.brightness), loudness: ends(this.loudness) };
   }
 
@@ -37,61 +37,61 @@ export class Surface {
     const [u, v] = [x, y].map((place) => clamp(place, 0, 1) * (side - 1));
     const [column, row] = [u, v].map((place) => Math.min(Math.floor(place), side - 2));
     const [a, b] = [u - column, v - row];
-    const first = (row * side + column) * latents;
-    const below = first + side * latents;
+    const upper = (row * side + column) * latents;
+    const lower = upper + side * latents;
     return Array.from({ length: latents }, (_, k) =>
-      (nodes[first + k] * (1 - a) + nodes[first + latents + k] * a) * (1 - b) +
-      (nodes[below + k] * (1 - a) + nodes[below + latents + k] * a) * b);
+      (nodes[upper + k] * (1 - a) + nodes[upper + latents + k] * a) * (1 - b) +
+      (nodes[lower + k] * (1 - a) + nodes[lower + latents + k] * a) * b);
   }
 
   /** Whether two codes differ by more than rounding; the second may stand in a longer array. */
-  apart(code, other, first = 0) {
-    return this.scale.some((scale, k) => Math.abs(code[k] - other[first + k]) * scale > SAME);
+  differs(code, otherCode, offset = 0) {
+    return this.scale.some((scale, k) => Math.abs(code[k] - otherCode[offset + k]) * scale > SAME);
   }
 
   /** The place of a code: of a dot which has it, else the nearest in deviations; of equals the nearest to `near`. */
   find(code, near = [0.5, 0.5]) {
     const { side, latents, scaled, scale } = this;
-    const far = ([x, y]) => (x - near[0]) ** 2 + (y - near[1]) ** 2;
+    const squaredDistance = ([x, y]) => (x - near[0]) ** 2 + (y - near[1]) ** 2;
     let place = null;
     for (let dot = 0; dot < this.count; dot++) {
-      if (Math.abs(code[0] - this.codes[dot * latents]) * scale[0] > SAME || this.apart(code, this.codes, dot * latents)) continue;
-      if (!place || far(this.dotPlace(dot)) < far(place)) place = this.dotPlace(dot);
+      if (Math.abs(code[0] - this.codes[dot * latents]) * scale[0] > SAME || this.differs(code, this.codes, dot * latents)) continue;
+      if (!place || squaredDistance(this.dotPlace(dot)) < squaredDistance(place)) place = this.dotPlace(dot);
     }
     if (place) return place;
-    const wanted = Float32Array.from(code, (value, k) => value * scale[k]);
+    const scaledCode = Float32Array.from(code, (value, k) => value * scale[k]);
     const last = side - 1;
     const begin = Math.round(clamp(near[1], 0, 1) * last) * side + Math.round(clamp(near[0], 0, 1) * last); // so that most others end early
     let best = Infinity;
     for (let step = 0; step < side * side; step++) {
       const node = (begin + step) % (side * side);
-      const there = [(node % side) / last, Math.floor(node / side) / last];
-      let sum = 1e-3 * far(there);
-      for (let k = 0; k < latents && sum < best; k++) sum += (scaled[node * latents + k] - wanted[k]) ** 2;
-      if (sum < best) [best, place] = [sum, there];
+      const nodePlace = [(node % side) / last, Math.floor(node / side) / last];
+      let sum = 1e-3 * squaredDistance(nodePlace);
+      for (let k = 0; k < latents && sum < best; k++) sum += (scaled[node * latents + k] - scaledCode[k]) ** 2;
+      if (sum < best) [best, place] = [sum, nodePlace];
     }
-    const away = ([x, y]) => this.code(x, y).reduce((sum, value, k) => sum + ((value - code[k]) * scale[k]) ** 2, 0);
-    best = away(place);
+    const mismatch = ([x, y]) => this.code(x, y).reduce((sum, value, k) => sum + ((value - code[k]) * scale[k]) ** 2, 0);
+    best = mismatch(place);
     for (let step = 0.5 / last; step > FINEST; ) {
-      const better = [[step, 0], [-step, 0], [0, step], [0, -step]].some((way) => {
-        const next = place.map((at, axis) => clamp(at + way[axis], 0, 1));
-        const sum = away(next);
-        if (sum < best) [best, place] = [sum, next];
-        return place === next;
+      const improved = [[step, 0], [-step, 0], [0, step], [0, -step]].some((direction) => {
+        const candidate = place.map((coordinate, axis) => clamp(coordinate + direction[axis], 0, 1));
+        const sum = mismatch(candidate);
+        if (sum < best) [best, place] = [sum, candidate];
+        return place === candidate;
       });
-      if (!better) step /= 2;
+      if (!improved) step /= 2;
     }
     return place;
   }
 
   /** The dot nearest to a place where each axis is as long as is said, no further than 1 or, among `lit` labels, at all; -1: none. */
   nearest(x, y, width, height, lit = null) {
-    let best = lit ? Infinity : 1, found = -1;
+    let best = lit ? Infinity : 1, nearestDot = -1;
     for (let dot = 0; dot < this.count; dot++) {
-      const far = ((this.places[2 * dot] - x) * width) ** 2 + ((this.places[2 * dot + 1] - y) * height) ** 2;
-      if (far <= best && (!lit || lit.has(this.label[dot]))) [best, found] = [far, dot];
+      const squaredDistance = ((this.places[2 * dot] - x) * width) ** 2 + ((this.places[2 * dot + 1] - y) * height) ** 2;
+      if (squaredDistance <= best && (!lit || lit.has(this.label[dot]))) [best, nearestDot] = [squaredDistance, dot];
     }
-    return found;
+    return nearestDot;
   }
 
   /** How bright or loud a dot is among the others, 0 to 1. */
@@ -112,11 +112,11 @@ export class Surface {
 /** The low and the high end of values, without the few that would make all others alike. */
 function ends(values) {
   const sorted = values.toSorted();
-  return [0.02, 0.98].map((part) => sorted[Math.floor(part * values.length)]);
+  return [0.02, 0.98].map((quantile) => sorted[Math.floor(quantile * values.length)]);
 }
 
 /** The names, and by label the index of its name, -1 without. */
-function grouped(each) {
-  const names = [...new Set(each)].filter(Boolean).sort();
-  return { names, of: each.map((name) => names.indexOf(name)) };
+function groupNames(nameByLabel) {
+  const names = [...new Set(nameByLabel)].filter(Boolean).sort();
+  return { names, indexByLabel: nameByLabel.map((name) => names.indexOf(name)) };
 }

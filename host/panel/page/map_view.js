@@ -11,14 +11,14 @@ export class View {
   #span = (axis) => this.zoom * (this.size[axis] - 2 * EDGE);
 
   /** The pixels of a place of the plane. */
-  at = (place) => place.map((at, axis) => EDGE + (clamp(at, 0, 1) - this.begin[axis]) * this.#span(axis));
+  toPixels = (place) => place.map((coordinate, axis) => EDGE + (clamp(coordinate, 0, 1) - this.begin[axis]) * this.#span(axis));
 
   /** The place at pixels. */
-  place = (pixels) => pixels.map((at, axis) => this.begin[axis] + (at - EDGE) / this.#span(axis));
+  place = (pixels) => pixels.map((pixel, axis) => this.begin[axis] + (pixel - EDGE) / this.#span(axis));
 
   /** Brings a place under pixels, as far as the plane fills the canvas. */
   carry(place, pixels = this.size.map((length) => length / 2)) {
-    this.begin = pixels.map((at, axis) => clamp(place[axis] - (at - EDGE) / this.#span(axis), 0, 1 - 1 / this.zoom));
+    this.begin = pixels.map((pixel, axis) => clamp(place[axis] - (pixel - EDGE) / this.#span(axis), 0, 1 - 1 / this.zoom));
   }
 
   /** Zooms about pixels, the middle of the canvas where none are given. */
@@ -30,6 +30,6 @@ export class View {
 
   /** Brings a place into sight. */
   show(place) {
-    if (place.some((at, axis) => at < this.begin[axis] || at > this.begin[axis] + 1 / this.zoom)) this.carry(place);
+    if (place.some((coordinate, axis) => coordinate < this.begin[axis] || coordinate > this.begin[axis] + 1 / this.zoom)) this.carry(place);
   }
 }

@@ -1,7 +1,7 @@
 // The menu of a control: by a right click, a long press, the menu key or Shift F10.
 
-import { clamp, make, shown } from "./dom.js";
-import { typed, wanted } from "./typed_values.js";
+import { clamp, make, valueText } from "./dom.js";
+import { parseValue, valueHint } from "./typed_values.js";
 
 const LONG = 500; // milliseconds of a long press
 const STILL = 8; // pixels that the finger may go in one
@@ -9,18 +9,18 @@ const EDGE = 8; // pixels from the menu to the window's edge
 const CURVE = { log: true, unit: "" };
 
 export function menu(state, learn, sliders) {
-  const said = make("p", { role: "alert" });
+  const alertText = make("p", { role: "alert" });
   const box = make("dialog", { className: "menu" });
   document.body.append(box);
   let slider = null; // whose menu is open
   let press = null; // of a finger: its timer, its slider and where it began
   let form = "";
 
-  function open(of, x, y) {
+  function open(newSlider, x, y) {
     if (slider) close();
-    if (!of.element.contains(document.activeElement)) of.range.focus({ preventScroll: true }); // to come back to
-    slider = of;
-    said.textContent = form = "";
+    if (!newSlider.element.contains(document.activeElement)) newSlider.range.focus({ preventScroll: true }); // to come back to
+    slider = newSlider;
+    alertText.textContent = form = "";
     show();
     box.show();
     const { width, height } = box.getBoundingClientRect();
@@ -30,27 +30,27 @@ export function menu(state, learn, sliders) {
 
   /** Gives the focus back; returns the slider whose menu it was. */
   function close() {
-    const left = slider;
+    const closedSlider = slider;
     slider = null;
     box.close();
-    return left;
+    return closedSlider;
   }
 
   const button = (id, textContent, onclick) => make("button", { id: `menu-${id}`, textContent, onclick });
 
   function show() {
     const { control, unit } = slider;
-    const now = JSON.stringify([control.default, control.maps]);
-    if (now === form) return;
-    form = now;
+    const newForm = JSON.stringify([control.default, control.maps]);
+    if (newForm === form) return;
+    form = newForm;
     const focused = box.contains(document.activeElement) && document.activeElement.id;
     box.setAttribute("aria-label", control.title);
     box.replaceChildren(
-      button("reset", `Reset to ${shown(control.default, control)} ${unit.textContent}`.trim(), () => close().reset()),
+      button("reset", `Reset to ${valueText(control.default, control)} ${unit.textContent}`.trim(), () => close().reset()),
       button("type", "Type a value", () => close().number.focus()),
       button("learn", control.maps.length ? "Learn another knob" : "Learn a knob", () => learn.pick(close().control.target)),
       ...control.maps.map((map, index) => binding(control, map, index)),
-      said,
+      alertText,
     );
     if (focused) (document.getElementById(focused) ?? box.querySelector("button")).focus();
   }
@@ -59,15 +59,15 @@ export function menu(state, learn, sliders) {
   function binding(control, map, index) {
     const { source, channel, low, high, curve } = map;
     const send = (t, more) => state.link.send({ t, target: control.target, source, channel, ...more });
-    const field = (textContent, name, of) => {
-      const before = shown(map[name], of);
-      const input = make("input", { id: `menu-${name}-${index}`, value: before, autocomplete: "off" });
+    const field = (textContent, name, scale) => {
+      const oldText = valueText(map[name], scale);
+      const input = make("input", { id: `menu-${name}-${index}`, value: oldText, autocomplete: "off" });
       input.addEventListener("change", () => {
         if (!slider) return; // Escape closed the menu
-        const value = typed(input.value, of);
-        said.textContent = value === null ? wanted(before, of) : "";
+        const value = parseValue(input.value, scale);
+        alertText.textContent = value === null ? valueHint(oldText, scale) : "";
         if (value !== null) send("binding", { low, high, curve, [name]: value });
-        input.value = before;
+        input.value = oldText;
       });
       return make("label", { textContent }, input);
     };
@@ -76,22 +76,22 @@ export function menu(state, learn, sliders) {
       button(`forget-${index}`, `Forget ${source}`, () => send("unlearn")));
   }
 
-  const under = ({ target }) => !target.closest?.(".typed") && sliders.of(target.closest?.(".control"));
+  const sliderUnder = ({ target }) => !target.closest?.(".typed") && sliders.of(target.closest?.(".control"));
 
   function ask(event, x, y) {
-    const found = under(event);
-    if (!found) return;
+    const pointedSlider = sliderUnder(event);
+    if (!pointedSlider) return;
     event.preventDefault();
     if (press) return long();
-    found.release();
-    open(found, x, y);
+    pointedSlider.release();
+    open(pointedSlider, x, y);
   }
 
   function long() {
-    const { found, x, y } = press;
+    const { pressedSlider, x, y } = press;
     lift();
-    found.hush();
-    open(found, x, y);
+    pressedSlider.hush();
+    open(pressedSlider, x, y);
     addEventListener("click", swallow, { capture: true, once: true }); // that of the finger when it is lifted
   }
 
@@ -122,12 +122,12 @@ export function menu(state, learn, sliders) {
       document.activeElement.blur(); // takes what was typed
       close();
     }
-    const found = event.pointerType === "touch" && under(event);
-    if (found) press = { found, x: event.clientX, y: event.clientY, timer: setTimeout(long, LONG) };
+    const pressedSlider = event.pointerType === "touch" && sliderUnder(event);
+    if (pressedSlider) press = { pressedSlider, x: event.clientX, y: event.clientY, timer: setTimeout(long, LONG) };
   }, { capture: true });
   addEventListener("pointermove", (event) => press && Math.hypot(event.clientX - press.x, event.clientY - press.y) > STILL && lift());
   for (const name of ["pointerup", "pointercancel"]) addEventListener(name, lift);
   addEventListener("focusin", ({ target }) => slider && !box.contains(target) && close());
-  state.link.on("say", ({ line, kind }) => slider && kind === "error" && (said.textContent = line));
+  state.link.on("say", ({ line, kind }) => slider && kind === "error" && (alertText.textContent = line));
   state.on("controls", () => slider && (sliders.of(slider.element) ? show() : close()));
 }

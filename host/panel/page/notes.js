@@ -28,7 +28,7 @@ export class Notes extends EventTarget {
   #hear({ hold = this.latched }) {
     if (hold === this.latched) return;
     this.latched = hold;
-    this.#say();
+    this.#notifyChange();
   }
 
   keys() {
@@ -40,7 +40,7 @@ export class Notes extends EventTarget {
   }
 
   #velocity(key) {
-    return [...this.#down.values()].find(([other]) => other === key)[1];
+    return [...this.#down.values()].find(([heldKey]) => heldKey === key)[1];
   }
 
   press(holder, key, velocity) {
@@ -48,15 +48,15 @@ export class Notes extends EventTarget {
     this.release(holder);
     this.#down.set(holder, [key, velocity]);
     this.link.send({ t: "note", key, velocity, at: performance.now() });
-    this.#say();
+    this.#notifyChange();
   }
 
   release(holder) {
-    const held = this.#down.get(holder);
-    if (!held) return;
+    const note = this.#down.get(holder);
+    if (!note) return;
     this.#down.delete(holder);
-    if (!this.keys().has(held[0])) this.link.send({ t: "note", key: held[0], velocity: 0 });
-    this.#say();
+    if (!this.keys().has(note[0])) this.link.send({ t: "note", key: note[0], velocity: 0 });
+    this.#notifyChange();
   }
 
   releaseAll() {
@@ -72,7 +72,7 @@ export class Notes extends EventTarget {
   hold(down) {
     this.latched = down;
     this.link.send({ t: "hold", down });
-    this.#say();
+    this.#notifyChange();
   }
 
   panic() {
@@ -80,10 +80,10 @@ export class Notes extends EventTarget {
     this.#pedal = this.latched = false;
     this.#echoes++;
     this.link.send({ t: "panic" });
-    this.#say();
+    this.#notifyChange();
   }
 
-  #say() {
+  #notifyChange() {
     this.dispatchEvent(new Event("change"));
   }
 }

@@ -21,7 +21,7 @@ import { Sliders } from "./sliders.js";
 import { snapshots } from "./snapshots.js";
 import { State } from "./state.js";
 
-const told = new Set(); // warnings that were shown: each appears once
+const shownWarnings = new Set(); // warnings that were shown: each appears once
 const READ = 6000; // milliseconds for which a note is shown; warnings and errors stay until they are clicked away
 
 // An installed page has no token in its address: it takes the last that was good at this address, and each newer one.
@@ -55,16 +55,16 @@ function banner(kind, close, props = {}) {
   return element;
 }
 
-function say(element, text) {
+function showText(element, text) {
   const span = element.firstChild;
   element.hidden = !text;
   if (span.textContent !== text) span.textContent = span.title = text;
 }
 
 function line(text, kind) {
-  for (const other of $("lines").children) if (!other.id && other.firstChild.textContent === text) other.remove();
+  for (const oldBanner of $("lines").children) if (!oldBanner.id && oldBanner.firstChild.textContent === text) oldBanner.remove();
   const element = banner(kind, () => element.remove());
-  say(element, text);
+  showText(element, text);
   $("lines").append(element);
   if (kind === "note") setTimeout(() => element.remove(), READ);
 }
@@ -74,21 +74,21 @@ const DOWN = {
   ended: "timbrel has ended: start it again, then open the address that it prints.",
   none: "No connection to timbrel. Held notes are released; this page tries again by itself.",
 };
-const standing = (id) => banner("error", (element) => (element.hidden = true), { id, hidden: true });
-const [soundless, lost] = ["soundless", "lost"].map(standing);
+const standingBanner = (id) => banner("error", (element) => (element.hidden = true), { id, hidden: true });
+const [soundless, lost] = ["soundless", "lost"].map(standingBanner);
 $("lines").append(soundless, lost);
 state.on("model", () => document.body.classList.toggle("loading", !state.model.name));
 state.on("sound session", () => {
-  const [away, fault] = [state.sound?.away, state.session?.card_fault];
-  if (away) say(soundless, `${capital(away)}: playing goes on as soon as the sound is back, or with another card of Session.`);
-  else say(soundless, fault ? `No sound: ${fault}. Choose a card in Session.` : "");
+  const [lostReason, fault] = [state.sound?.away, state.session?.card_fault];
+  if (lostReason) showText(soundless, `${capital(lostReason)}: playing goes on as soon as the sound is back, or with another card of Session.`);
+  else showText(soundless, fault ? `No sound: ${fault}. Choose a card in Session.` : "");
 });
 link.on("down", ({ reason }) => {
   document.body.classList.add("lost");
-  say(lost, DOWN[reason]);
+  showText(lost, DOWN[reason]);
 });
 link.on("welcome", () => {
-  say(lost, "");
+  showText(lost, "");
   document.body.classList.remove("lost");
   document.body.dataset.ready = "";
   remember("token", token);
@@ -96,8 +96,8 @@ link.on("welcome", () => {
 link.on("say", ({ line: text, kind }) => line(text, kind));
 state.on("preset", () => {
   for (const warning of state.preset.warnings ?? []) {
-    if (!told.has(warning)) line(warning, "warning");
-    told.add(warning);
+    if (!shownWarnings.has(warning)) line(warning, "warning");
+    shownWarnings.add(warning);
   }
 });
 for (const view of ["map", "controls"]) {

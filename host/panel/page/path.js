@@ -7,19 +7,19 @@ const USUAL = 8; // seconds or beats, where none are typed
 const NEAR = 0.004; // of what is seen: places nearer than this to the last add nothing
 
 export function path(state, surface, redraw) {
-  let places = [], shown = null, drawn = null, known = "null", typing = false; // drawn: not in the preset yet
+  let places = [], shownPlaces = null, drawnPlaces = null, knownPoints = "null", typing = false; // drawnPlaces: not in the preset yet
   const [length, unit, loop] = [$("path-length"), $("path-unit"), $("path-loop")];
 
-  const on = () => $("draw").getAttribute("aria-pressed") === "true";
+  const active = () => $("draw").getAttribute("aria-pressed") === "true";
   $("draw").addEventListener("click", () => {
-    press($("draw"), !on());
-    $("drawing").hidden = !on();
-    $("point").classList.toggle("draws", on());
+    press($("draw"), !active());
+    $("drawing").hidden = !active();
+    $("point").classList.toggle("draws", active());
   });
   $("path-remove").addEventListener("click", () => state.link.send({ t: "path", points: null }));
   length.addEventListener("input", () => (typing = true));
-  for (const done of ["change", "blur"]) length.addEventListener(done, () => (typing = false));
-  for (const changed of [length, unit]) changed.addEventListener("change", () => send(timing()));
+  for (const eventType of ["change", "blur"]) length.addEventListener(eventType, () => (typing = false));
+  for (const field of [length, unit]) field.addEventListener("change", () => send(timing()));
   loop.addEventListener("change", () => send({ loop: loop.checked }));
   length.addEventListener("blur", show);
 
@@ -31,7 +31,7 @@ export function path(state, surface, redraw) {
   }
 
   function send(change) {
-    const points = drawn?.map((place) => surface().code(...place));
+    const points = drawnPlaces?.map((place) => surface().code(...place));
     if (points) state.link.send({ t: "path", points, ...timing(), loop: loop.checked });
     else if (state.preset.path) state.link.send({ t: "path", ...change });
     loop.disabled = unit.value === "beats";
@@ -39,7 +39,7 @@ export function path(state, surface, redraw) {
 
   /** Shows the length of the preset's path; what is typed stays. */
   function show() {
-    const path = drawn ? null : state.preset.path;
+    const path = drawnPlaces ? null : state.preset.path;
     if (path && !typing) {
       unit.value = "beats" in path ? "beats" : "seconds";
       length.value = Number(path[unit.value].toFixed(3));
@@ -50,37 +50,37 @@ export function path(state, surface, redraw) {
   state.link.on("say", ({ kind }) => kind === "error" && show());
 
   // What this page drew stays as it was drawn; a path from elsewhere is looked for on the surface, once.
-  function look() {
+  function lookUpPath() {
     const points = state.preset.path?.points ?? null;
     $("path-remove").disabled = !points;
     const now = JSON.stringify(points);
-    if (now !== known && surface()) {
-      known = now;
-      shown = drawn && points ? drawn : (points?.reduce((places, code) => [...places, surface().find(code, places.at(-1))], []) ?? null);
-      drawn = null;
+    if (now !== knownPoints && surface()) {
+      knownPoints = now;
+      shownPlaces = drawnPlaces && points ? drawnPlaces : (points?.reduce((places, code) => [...places, surface().find(code, places.at(-1))], []) ?? null);
+      drawnPlaces = null;
     }
     show();
   }
-  state.on("preset", look);
+  state.on("preset", lookUpPath);
 
   return {
-    on,
+    active,
     /** Looks for the path on another surface. */
-    again() {
-      known = "null";
-      look();
+    relocate() {
+      knownPoints = "null";
+      lookUpPath();
     },
     begin(place) {
       places = [place];
     },
     add(place, zoom) {
       const [x, y] = places.at(-1);
-      if (Math.hypot(place[0] - x, place[1] - y) > NEAR / zoom) places.push(place.map((at) => Math.min(Math.max(at, 0), 1)));
+      if (Math.hypot(place[0] - x, place[1] - y) > NEAR / zoom) places.push(place.map((coordinate) => Math.min(Math.max(coordinate, 0), 1)));
       redraw();
     },
     end() {
       if (places.length > 2) {
-        shown = drawn = evenly(places, POINTS);
+        shownPlaces = drawnPlaces = evenly(places, POINTS);
         send();
       }
       places = [];
@@ -90,15 +90,15 @@ export function path(state, surface, redraw) {
       places = [];
       redraw();
     },
-    draw(context, at) {
-      const line = places.length ? places : shown;
+    draw(context, toPixels) {
+      const line = places.length ? places : shownPlaces;
       if (!line) return;
       context.strokeStyle = colour("--ghost");
       context.lineWidth = 2;
       context.globalAlpha = places.length ? 1 : 0.7;
       context.lineJoin = "round";
       context.beginPath();
-      for (const place of line) context.lineTo(...at(place));
+      for (const place of line) context.lineTo(...toPixels(place));
       if (!places.length && $("path-loop").checked) context.closePath();
       context.stroke();
       context.globalAlpha = 1;
@@ -108,13 +108,13 @@ export function path(state, surface, redraw) {
 
 /** Places evenly along a line of places, its two ends among them. */
 export function evenly(line, count) {
-  const far = [0];
-  for (let i = 1; i < line.length; i++) far.push(far[i - 1] + Math.hypot(line[i][0] - line[i - 1][0], line[i][1] - line[i - 1][1]));
+  const distances = [0];
+  for (let i = 1; i < line.length; i++) distances.push(distances[i - 1] + Math.hypot(line[i][0] - line[i - 1][0], line[i][1] - line[i - 1][1]));
   let i = 1;
   return Array.from({ length: count }, (_, step) => {
-    const goal = (far.at(-1) * step) / (count - 1);
-    while (i < line.length - 1 && far[i] < goal) i++;
-    const part = (goal - far[i - 1]) / (far[i] - far[i - 1] || 1);
-    return line[i].map((at, axis) => line[i - 1][axis] + (at - line[i - 1][axis]) * part);
+    const goal = (distances.at(-1) * step) / (count - 1);
+    while (i < line.length - 1 && distances[i] < goal) i++;
+    const fraction = (goal - distances[i - 1]) / (distances[i] - distances[i - 1] || 1);
+    return line[i].map((coordinate, axis) => line[i - 1][axis] + (coordinate - line[i - 1][axis]) * fraction);
   });
 }

@@ -12,7 +12,7 @@ const SHORT = 2; // letters of a label that stand side by side on a key
 const MOVES = "onpointerrawupdate" in window ? "pointerrawupdate" : "pointermove";
 
 export function piano(state, notes, box) {
-  let lowest = 48, chroma = remembered("chroma") === true, octaves = 0, focus = 60, drawn = "", heard = [], sounds = [];
+  let lowest = 48, chroma = remembered("chroma") === true, octaves = 0, focus = 60, drawnForm = "", heldKeys = [], soundingKeys = [];
   let range = ""; // of the preset's keys
 
   const width = () => (box.clientWidth / parseFloat(getComputedStyle(document.documentElement).fontSize)) * 16;
@@ -24,16 +24,16 @@ export function piano(state, notes, box) {
     octaves = count;
     lowest = Math.min(lowest, 12 * (11 - octaves) > 0 ? 12 * (11 - octaves) : 0);
     const form = JSON.stringify([lowest, chroma, octaves, rows(), state.keys]);
-    if (form === drawn) return;
-    drawn = form;
+    if (form === drawnForm) return;
+    drawnForm = form;
     box.className = chroma ? "row" : rows() === 2 ? "stacked" : "";
     if (focus < lowest || focus >= lowest + 12 * octaves) focus = lowest;
-    const each = Array.from({ length: octaves }, (_, octave) => {
+    const octaveElements = Array.from({ length: octaves }, (_, octave) => {
       const start = lowest + 12 * octave;
       const keys = Array.from({ length: 12 }, (_, step) => key(start + step));
       return make("div", { className: "octave" }, ...keys.filter(Boolean));
     });
-    box.replaceChildren(...(rows() === 2 ? each.reverse() : each));
+    box.replaceChildren(...(rows() === 2 ? octaveElements.reverse() : octaveElements));
     $("octave").textContent = noteName(lowest);
     light();
   }
@@ -54,17 +54,17 @@ export function piano(state, notes, box) {
   }
 
   function light() {
-    const own = notes.keys();
+    const ownKeys = notes.keys();
     for (const element of box.querySelectorAll(".key")) {
       const number = Number(element.dataset.key);
-      const down = own.has(number) || heard.includes(number);
+      const down = ownKeys.has(number) || heldKeys.includes(number);
       if ((element.ariaPressed === "true") !== down) press(element, down);
-      element.classList.toggle("sounds", !down && sounds.includes(number));
+      element.classList.toggle("sounds", !down && soundingKeys.includes(number));
     }
     press($("hold"), notes.latched);
   }
 
-  function under(event) {
+  function keyUnder(event) {
     const element = document.elementFromPoint(event.clientX, event.clientY)?.closest?.("#piano .key");
     if (!element || element.disabled) return null;
     const { top, height } = element.getBoundingClientRect();
@@ -73,7 +73,7 @@ export function piano(state, notes, box) {
   }
 
   function touch(event) {
-    const [number, velocity] = under(event) ?? [];
+    const [number, velocity] = keyUnder(event) ?? [];
     if (number === undefined) notes.release(event.pointerId);
     else notes.press(event.pointerId, number, velocity);
   }
@@ -133,8 +133,8 @@ export function piano(state, notes, box) {
   $("panic").addEventListener("click", () => notes.panic());
   notes.addEventListener("change", light);
   state.link.on("meters", ({ held, sounding }) => {
-    if (String(held) === String(heard) && String(sounding) === String(sounds)) return;
-    [heard, sounds] = [held, sounding];
+    if (String(held) === String(heldKeys) && String(sounding) === String(soundingKeys)) return;
+    [heldKeys, soundingKeys] = [held, sounding];
     light();
   });
   state.on("keys", () => {
@@ -142,17 +142,17 @@ export function piano(state, notes, box) {
     const { low, high, center, labels } = state.keys;
     if (range !== `${low}-${high}`) { // each edit sends the keys again
       range = `${low}-${high}`;
-      const kept = remembered("octave");
+      const savedOctave = remembered("octave");
       const octaveOf = (key) => 12 * Math.floor(key / 12);
-      const named = Object.keys(labels).map(Number); // of a kit, which begins with its first sound
-      const first = named.length ? octaveOf(Math.min(...named)) : Math.max(octaveOf(center) - (octaves > 2 ? 12 : 0), octaveOf(low));
-      lowest = kept?.range === range ? kept.lowest : first;
+      const labelledKeys = Object.keys(labels).map(Number); // of a kit, which begins with its first sound
+      const first = labelledKeys.length ? octaveOf(Math.min(...labelledKeys)) : Math.max(octaveOf(center) - (octaves > 2 ? 12 : 0), octaveOf(low));
+      lowest = savedOctave?.range === range ? savedOctave.lowest : first;
     }
     build();
   });
   new ResizeObserver(build).observe(box);
   readLayout().then(() => {
-    drawn = "";
+    drawnForm = "";
     build();
   });
   return { shift, lowest: () => lowest };

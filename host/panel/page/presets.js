@@ -8,16 +8,16 @@ const TAGS = [["Favourites"], ["My own", "Shipped"], [...new Set(Object.values(K
 const tagsOf = ({ kind, shipped, favourite }) => [favourite && "Favourites", shipped ? "Shipped" : "My own", KINDS[kind]];
 
 export function presets(state) {
-  let list = null, found = [], chosen = 0; // the entry of the found ones that Enter loads
-  let going = null, after = null; // the preset that loads, and that which loads once changes are saved
-  let steps = 0; // that wait for the list
-  let proposed = ""; // name to save under
+  let list = null, matches = [], chosenIndex = 0; // the index of the match that Enter loads
+  let loadingName = null, nextName = null; // the preset that loads, and that which loads once changes are saved
+  let pendingSteps = 0; // that wait for the list
+  let proposedName = ""; // name to save under
   const tags = new Set();
-  const say = (message) => state.link.send(message);
+  const send = (message) => state.link.send(message);
 
   function title() {
     const { name, dirty } = state.preset;
-    const loading = going !== null && `loading ${going} …`;
+    const loading = loadingName !== null && `loading ${loadingName} …`;
     $("preset-name").textContent = loading || (name ?? "timbrel");
     $("preset").setAttribute("aria-busy", String(Boolean(loading)));
     $("preset").setAttribute("aria-label", loading || `Preset ${name}${dirty ? ", changed" : ""}`);
@@ -32,157 +32,157 @@ export function presets(state) {
     press($("side-a"), side !== "B");
     press($("side-b"), side === "B");
     document.title = `${dirty ? "* " : ""}${name ?? ""} – timbrel`;
-    if ($("saving").open && !dirty && name === $("save-name").value) saved();
+    if ($("saving").open && !dirty && name === $("save-name").value) finishSaving();
   });
-  $("undo").addEventListener("click", () => say({ t: "undo" }));
-  $("redo").addEventListener("click", () => say({ t: "redo" }));
-  $("side-a").addEventListener("click", () => say({ t: "side", side: "A" }));
-  $("side-b").addEventListener("click", () => say({ t: "side", side: "B" }));
+  $("undo").addEventListener("click", () => send({ t: "undo" }));
+  $("redo").addEventListener("click", () => send({ t: "redo" }));
+  $("side-a").addEventListener("click", () => send({ t: "side", side: "A" }));
+  $("side-b").addEventListener("click", () => send({ t: "side", side: "B" }));
 
   /** Loads a preset, after a question where changes would be lost: no undo brings them back. */
   function load(name) {
     if (!state.preset.dirty) return go(name);
-    after = name;
+    nextName = name;
     $("unsaved-title").textContent = `Save the changes of ${state.preset.name}?`;
     $("unsaved").returnValue = "cancel";
     $("unsaved").showModal();
   }
   function go(name) {
-    going = name;
-    after = null;
+    loadingName = name;
+    nextName = null;
     title();
-    say({ t: "load", name });
+    send({ t: "load", name });
   }
-  function came() {
-    going = null;
+  function finishLoading() {
+    loadingName = null;
     title();
   }
-  state.on("controls", came);
-  state.link.on("down", came);
+  state.on("controls", finishLoading);
+  state.link.on("down", finishLoading);
   $("unsaved").addEventListener("close", () => {
     const answer = $("unsaved").returnValue;
     if (answer === "save") save();
-    else if (answer === "discard") go(after);
-    else after = null;
+    else if (answer === "discard") go(nextName);
+    else nextName = null;
   });
 
   function search() {
-    const asked = $("preset-find").value.trim().toLowerCase();
+    const query = $("preset-find").value.trim().toLowerCase();
     const rows = TAGS.map((row) => row.filter((tag) => tags.has(tag))).filter((row) => row.length);
-    found = (list ?? []).filter((one) => `${one.name} ${one.description} ${one.model}`.toLowerCase().includes(asked))
-      .filter((one) => rows.every((row) => row.some((tag) => tagsOf(one).includes(tag))));
+    matches = (list ?? []).filter((entry) => `${entry.name} ${entry.description} ${entry.model}`.toLowerCase().includes(query))
+      .filter((entry) => rows.every((row) => row.some((tag) => tagsOf(entry).includes(tag))));
   }
 
   function show() {
     search();
-    const known = new Set((list ?? []).flatMap(tagsOf));
-    $("preset-tags").replaceChildren(...TAGS.flat().filter((tag) => known.has(tag) || tags.has(tag)).map((tag) =>
-      make("button", { textContent: tag, "aria-pressed": String(tags.has(tag)), onclick: () => narrow(tag) })));
-    $("preset-list").replaceChildren(...found.map((one, index) => {
-      const { name, description, model, shipped, fits, favourite } = one;
-      const about = [description, model, shipped ? "shipped" : "in this folder", fits === false && "another model", favourite && "favourite"].filter(Boolean).join(" · ");
-      const star = make("span", { className: "star", textContent: favourite ? "★" : "☆", title: "Favourite", "aria-hidden": "true", onclick: (event) => (event.stopPropagation(), favour(one)) });
+    const usedTags = new Set((list ?? []).flatMap(tagsOf));
+    $("preset-tags").replaceChildren(...TAGS.flat().filter((tag) => usedTags.has(tag) || tags.has(tag)).map((tag) =>
+      make("button", { textContent: tag, "aria-pressed": String(tags.has(tag)), onclick: () => toggleTag(tag) })));
+    $("preset-list").replaceChildren(...matches.map((entry, index) => {
+      const { name, description, model, shipped, fits, favourite } = entry;
+      const summary = [description, model, shipped ? "shipped" : "in this folder", fits === false && "another model", favourite && "favourite"].filter(Boolean).join(" · ");
+      const star = make("span", { className: "star", textContent: favourite ? "★" : "☆", title: "Favourite", "aria-hidden": "true", onclick: (event) => (event.stopPropagation(), favour(entry)) });
       const row = make("div", { role: "option", id: `preset-${index}`, onclick: () => ($("presets").close(), load(name)) },
-        make("b", { textContent: name }), make("small", { textContent: about }), star);
+        make("b", { textContent: name }), make("small", { textContent: summary }), star);
       if (name === state.preset.name) row.setAttribute("aria-current", "true");
       return row;
     }));
-    $("no-preset").textContent = found.length ? "" : list ? "No preset of this name or kind." : "Reading …";
+    $("no-preset").textContent = matches.length ? "" : list ? "No preset of this name or kind." : "Reading …";
   }
 
-  function narrow(tag) {
+  function toggleTag(tag) {
     tags[tags.has(tag) ? "delete" : "add"](tag);
-    const within = [...tags].join(", ");
-    for (const [id, words] of [["preset-previous", "Previous preset"], ["preset-next", "Next preset"]]) $(id).title = words + (within && ` of: ${within}`);
-    fresh();
+    const tagList = [...tags].join(", ");
+    for (const [id, words] of [["preset-previous", "Previous preset"], ["preset-next", "Next preset"]]) $(id).title = words + (tagList && ` of: ${tagList}`);
+    refresh();
     [...$("preset-tags").children].find(({ textContent }) => textContent === tag)?.focus();
   }
-  function fresh() {
+  function refresh() {
     show();
-    choose(Math.max($("preset-find").value.trim() ? 0 : found.findIndex(({ name }) => name === state.preset.name), 0));
+    choose(Math.max($("preset-find").value.trim() ? 0 : matches.findIndex(({ name }) => name === state.preset.name), 0));
   }
-  const favour = ({ name, favourite }) => say({ t: "favourite", name, on: !favourite });
+  const favour = ({ name, favourite }) => send({ t: "favourite", name, on: !favourite });
 
   function choose(index) {
     const rows = [...$("preset-list").children];
-    chosen = clamp(index, 0, rows.length - 1);
-    rows.forEach((row, at) => row.setAttribute("aria-selected", String(at === chosen)));
-    $("preset-find").setAttribute("aria-activedescendant", rows[chosen]?.id ?? "");
-    rows[chosen]?.scrollIntoView({ block: "nearest" });
+    chosenIndex = clamp(index, 0, rows.length - 1);
+    rows.forEach((row, place) => row.setAttribute("aria-selected", String(place === chosenIndex)));
+    $("preset-find").setAttribute("aria-activedescendant", rows[chosenIndex]?.id ?? "");
+    rows[chosenIndex]?.scrollIntoView({ block: "nearest" });
   }
   state.link.on("presets", (message) => {
-    const before = list && found[chosen]?.name;
+    const chosenName = list && matches[chosenIndex]?.name;
     list = message.list;
-    fresh();
-    if (before) choose(found.findIndex(({ name }) => name === before)); // a star moves nothing
-    if (steps) step(steps);
-    if ($("saving").open && $("save-name").value === proposed) propose();
+    refresh();
+    if (chosenName) choose(matches.findIndex(({ name }) => name === chosenName)); // a star moves nothing
+    if (pendingSteps) step(pendingSteps);
+    if ($("saving").open && $("save-name").value === proposedName) propose();
   });
   $("preset").addEventListener("click", () => {
-    say({ t: "presets" });
-    fresh();
+    send({ t: "presets" });
+    refresh();
     $("presets").showModal();
   });
   $("presets").addEventListener("close", () => ($("preset-find").value = ""));
-  $("preset-find").addEventListener("input", fresh);
+  $("preset-find").addEventListener("input", refresh);
   $("preset-find").addEventListener("keydown", (event) => {
-    const to = { ArrowDown: chosen + 1, ArrowUp: chosen - 1, Home: 0, End: found.length - 1 }[event.key];
+    const to = { ArrowDown: chosenIndex + 1, ArrowUp: chosenIndex - 1, Home: 0, End: matches.length - 1 }[event.key];
     if (to !== undefined) choose(to);
-    else if (event.key === "Enter" && event.ctrlKey) found[chosen] && favour(found[chosen]);
-    else if (event.key === "Enter") $(`preset-${chosen}`)?.click();
+    else if (event.key === "Enter" && event.ctrlKey) matches[chosenIndex] && favour(matches[chosenIndex]);
+    else if (event.key === "Enter") $(`preset-${chosenIndex}`)?.click();
     else return;
     event.preventDefault();
   });
 
   /** Goes to the next preset (1) or the previous one (-1) of the narrowed list, round and round. */
   function step(by) {
-    steps = list ? 0 : by;
-    if (!list) return say({ t: "presets" });
+    pendingSteps = list ? 0 : by;
+    if (!list) return send({ t: "presets" });
     search();
-    const names = found.filter(({ fits }) => fits !== false).map(({ name }) => name);
-    const at = names.indexOf(going ?? state.preset.name);
-    if (names.length) load(names[at < 0 ? (by > 0 ? 0 : names.length - 1) : (at + by + names.length) % names.length]);
+    const names = matches.filter(({ fits }) => fits !== false).map(({ name }) => name);
+    const position = names.indexOf(loadingName ?? state.preset.name);
+    if (names.length) load(names[position < 0 ? (by > 0 ? 0 : names.length - 1) : (position + by + names.length) % names.length]);
   }
   $("preset-previous").addEventListener("click", () => step(-1));
   $("preset-next").addEventListener("click", () => step(1));
 
-  const own = () => !(list ?? []).some(({ name, shipped }) => shipped && name === state.preset.name);
+  const isOwn = () => !(list ?? []).some(({ name, shipped }) => shipped && name === state.preset.name);
   /** Proposes a name that is free: "pad", "pad 2", "pad 3"; to replace the user's own preset, its name. */
   function propose() {
-    const taken = new Set((list ?? []).map(({ name }) => name));
+    const takenNames = new Set((list ?? []).map(({ name }) => name));
     const [, stem, number] = /^(.*?)(?: (\d+))?$/.exec(state.preset.name ?? "mine");
-    let next = Number(number ?? 1);
-    do proposed = `${stem} ${++next}`;
-    while (taken.has(proposed));
-    if ($("save-over").checked && own()) proposed = state.preset.name;
-    $("save-name").value = proposed;
+    let nextNumber = Number(number ?? 1);
+    do proposedName = `${stem} ${++nextNumber}`;
+    while (takenNames.has(proposedName));
+    if ($("save-over").checked && isOwn()) proposedName = state.preset.name;
+    $("save-name").value = proposedName;
     $("save-name").select();
   }
   function save() {
     $("save-over").checked = false;
     $("save-said").textContent = "";
-    say({ t: "presets" });
+    send({ t: "presets" });
     propose();
     $("saving").showModal();
     $("save-name").select();
   }
-  function saved() {
-    const next = after;
+  function finishSaving() {
+    const name = nextName;
     $("saving").close();
-    if (next !== null) go(next);
+    if (name !== null) go(name);
   }
   $("save").addEventListener("click", save);
-  $("saving").addEventListener("close", () => (after = null));
-  $("save-over").addEventListener("change", () => $("save-name").value === proposed && propose());
+  $("saving").addEventListener("close", () => (nextName = null));
+  $("save-over").addEventListener("change", () => $("save-name").value === proposedName && propose());
   $("save-form").addEventListener("submit", (event) => {
     event.preventDefault();
     $("save-said").textContent = "";
-    say({ t: "save", name: $("save-name").value.trim(), overwrite: $("save-over").checked });
+    send({ t: "save", name: $("save-name").value.trim(), overwrite: $("save-over").checked });
   });
   state.link.on("say", ({ line, kind }) => {
-    if (kind === "error") came();
+    if (kind === "error") finishLoading();
     if (!$("saving").open) return;
     if (kind === "error") $("save-said").textContent = line;
-    else if (line.startsWith("saved as")) saved();
+    else if (line.startsWith("saved as")) finishSaving();
   });
 }

@@ -8,20 +8,20 @@ const ALL = "all", NONE = "none";
 export function session(state, token) {
   const [form, button] = [$("settings"), $("record")];
   const fields = form.elements, edited = new Set();
-  let began = 0, shown = "", devices = { cards: [], ports: [] };
+  let recordingStart = 0, buttonText = "", devices = { cards: [], ports: [] };
 
   const clock = () => {
-    const seconds = Math.floor((performance.now() - began) / 1000);
+    const seconds = Math.floor((performance.now() - recordingStart) / 1000);
     return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   };
 
   function tick() {
     const text = { on: clock(), coming: "…", option: "Recording" }[state.session?.recording] ?? "Record";
-    if (text !== shown) button.textContent = shown = text;
+    if (text !== buttonText) button.textContent = buttonText = text;
   }
 
   /** The settings as they are, each as the value of its field. */
-  function present() {
+  function currentSettings() {
     const { ports, channel, block, lowest_latency } = state.session;
     const device = state.sound?.device ?? "";
     return {
@@ -32,14 +32,14 @@ export function session(state, token) {
   }
 
   function offer(select, values, now, text = (value) => value) {
-    const chosen = edited.has(select.name) ? select.value : now;
+    const selection = edited.has(select.name) ? select.value : now;
     const all = values.includes(now) ? values : [now, ...values];
     select.replaceChildren(...all.map((value) => make("option", { value, textContent: text(value) })));
-    select.value = all.includes(chosen) ? chosen : now;
+    select.value = all.includes(selection) ? selection : now;
   }
 
   function fill() {
-    const now = present();
+    const now = currentSettings();
     offer(fields.device, devices.cards, now.device);
     offer(fields.ports, [ALL, NONE, ...devices.ports], now.ports);
     offer(fields.channel, [ALL, ...Array.from({ length: 16 }, (_, index) => String(index))], now.channel, (value) => (value === ALL ? ALL : Number(value) + 1));
@@ -48,22 +48,22 @@ export function session(state, token) {
     compare();
   }
 
-  const chosen = () => ({ ...Object.fromEntries(new FormData(form)), lowest_latency: fields.lowest_latency.checked });
+  const formSettings = () => ({ ...Object.fromEntries(new FormData(form)), lowest_latency: fields.lowest_latency.checked });
 
   /** What of the settings is chosen otherwise. */
   function changes() {
-    const now = present();
-    return Object.entries(chosen()).filter(([name, value]) => value !== now[name]);
+    const now = currentSettings();
+    return Object.entries(formSettings()).filter(([name, value]) => value !== now[name]);
   }
 
   function compare() {
     const { restarting, recording } = state.session;
-    const stays = recording !== "off";
-    $("settings-said").textContent = restarting ? "The sound begins again…" : stays ? "The settings stay as they are while a recording runs." : "";
-    fields.apply.disabled = restarting || stays || !changes().length;
+    const recordingRuns = recording !== "off";
+    $("settings-said").textContent = restarting ? "The sound begins again…" : recordingRuns ? "The settings stay as they are while a recording runs." : "";
+    fields.apply.disabled = restarting || recordingRuns || !changes().length;
   }
 
-  const asked = {
+  const parsers = {
     device: String, lowest_latency: Boolean, block: Number,
     ports: (value) => (value === NONE ? null : value === ALL ? [] : [value]),
     channel: (value) => (value === ALL ? null : Number(value)),
@@ -74,9 +74,9 @@ export function session(state, token) {
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const told = changes().map(([name, value]) => [name, asked[name](value)]);
+    const settings = changes().map(([name, value]) => [name, parsers[name](value)]);
     edited.clear();
-    if (told.length) state.link.send({ t: "settings", ...Object.fromEntries(told) });
+    if (settings.length) state.link.send({ t: "settings", ...Object.fromEntries(settings) });
   });
 
   function files() {
@@ -88,9 +88,9 @@ export function session(state, token) {
 
   state.on("session", () => {
     const { session } = state;
-    for (const part of [form, button, $("session")]) part.hidden = !session;
+    for (const element of [form, button, $("session")]) element.hidden = !session;
     if (!session) return;
-    began = performance.now() - 1000 * session.seconds;
+    recordingStart = performance.now() - 1000 * session.seconds;
     press(button, session.recording !== "off");
     button.disabled = session.recording === "coming";
     button.title = session.recording === "off" ? "Record sound and MIDI" : session.recording === "option" ? "--record writes all that is played" : "Stop recording";

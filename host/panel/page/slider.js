@@ -1,7 +1,7 @@
 // One control: a label, a native slider, a number that can be typed, and the badge of the knob that turns it.
 
-import { clamp, make, shown } from "./dom.js";
-import { typed, wanted } from "./typed_values.js";
+import { clamp, make, valueText } from "./dom.js";
+import { parseValue, valueHint } from "./typed_values.js";
 
 const LONGEST_UNIT = 3; // characters that have room behind the number; longer ones are said where the pointer rests
 const BEND = 3; // of sliders of seconds that begin at 0: the middle is an eighth of the range
@@ -15,10 +15,10 @@ const READ = 4000; // milliseconds for which a refusal stays once the field is l
 const STEPS = { ArrowUp: 0.01, ArrowRight: 0.01, ArrowDown: -0.01, ArrowLeft: -0.01, PageUp: 0.1, PageDown: -0.1 };
 
 /** Whether a part of the page around an element is longer than it can show. */
-function scrolls({ parentElement: around }) {
-  if (!around) return false;
-  const may = around === document.documentElement || getComputedStyle(around).overflowY === "auto";
-  return (may && around.scrollHeight > around.clientHeight + 1) || scrolls(around);
+function scrolls({ parentElement: ancestor }) {
+  if (!ancestor) return false;
+  const scrollable = ancestor === document.documentElement || getComputedStyle(ancestor).overflowY === "auto";
+  return (scrollable && ancestor.scrollHeight > ancestor.clientHeight + 1) || scrolls(ancestor);
 }
 
 const bend = ({ unit, low }) => (unit === "s" && low === 0 ? BEND : 1);
@@ -105,15 +105,15 @@ export class Slider {
     this.badge.textContent = map ? (waits ? "⇥ " : "") + map.source + (maps.length > 1 ? " +" : "") : "+";
     this.badge.classList.toggle("bound", Boolean(map));
     this.badge.classList.toggle("waits", Boolean(waits));
-    let said = `${this.#sources()} turns this`;
+    let description = `${this.#sources()} turns this`;
     if (waits) {
-      const until = waits.takeover === "scale" ? "turns this by a part of its way until both meet" : "waits until it passes this value";
-      said = `${map.source} stands at ${shown(waiting[map.source], this.control)} and ${until} (${map.takeover})`;
+      const takeoverText = waits.takeover === "scale" ? "turns this by a part of its way until both meet" : "waits until it passes this value";
+      description = `${map.source} stands at ${valueText(waiting[map.source], this.control)} and ${takeoverText} (${map.takeover})`;
       this.stands.style.setProperty("--at", this.#place(waiting[map.source]));
     }
     this.stands.hidden = !waits;
-    this.badge.title = map ? `${said}; click to learn another knob` : "Click, then move a knob";
-    this.badge.setAttribute("aria-label", `${title}: ${map ? `${said}; learn another` : "learn a knob"}`);
+    this.badge.title = map ? `${description}; click to learn another knob` : "Click, then move a knob";
+    this.badge.setAttribute("aria-label", `${title}: ${map ? `${description}; learn another` : "learn a knob"}`);
   }
 
   #place(value) {
@@ -132,27 +132,27 @@ export class Slider {
   show(value) {
     this.value = value;
     const { unit } = this.control;
-    const text = shown(value, this.control);
+    const text = valueText(value, this.control);
     this.range.value = this.#place(value);
     this.range.setAttribute("aria-valuetext", unit ? `${text} ${unit}` : text);
-    const at = this.range.valueAsNumber;
-    this.range.style.setProperty("--from", Math.min(at, this.#middle()));
-    this.range.style.setProperty("--to", Math.max(at, this.#middle()));
+    const position = this.range.valueAsNumber;
+    this.range.style.setProperty("--from", Math.min(position, this.#middle()));
+    this.range.style.setProperty("--to", Math.max(position, this.#middle()));
     if (document.activeElement !== this.number) this.number.value = text;
     this.#spread();
   }
 
   /** Shows where the value sounds when motions or gestures carry it away from its knob; null hides it. */
   sounds(value) {
-    const apart = value !== null && Math.abs(this.#place(value) - this.#place(this.value)) > 0.004;
-    this.ghost.hidden = !apart;
-    if (apart) this.ghost.style.setProperty("--at", this.#place(value));
+    const carried = value !== null && Math.abs(this.#place(value) - this.#place(this.value)) > 0.004;
+    this.ghost.hidden = !carried;
+    if (carried) this.ghost.style.setProperty("--at", this.#place(value));
   }
 
   /** Lets go only when no second click or notch can follow: all that they do together is one step. */
-  #releaseLater(rest) {
+  #releaseLater(delay) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.release(), rest);
+    this.#timer = setTimeout(() => this.release(), delay);
   }
 
   release() {
@@ -195,19 +195,19 @@ export class Slider {
   #listen() {
     const { range, number } = this;
     let fine = false;
-    let pressed = null; // where a click began, until it is a drag
+    let pressX = null; // where a click began, until it is a drag
     range.addEventListener("pointerdown", (event) => {
       this.#hushed = false;
       if (event.button) return;
       clearTimeout(this.#timer);
-      pressed = event.clientX;
+      pressX = event.clientX;
       fine = event.shiftKey;
       this.#raw = fine ? null : undefined;
       this.#grab();
     });
     range.addEventListener("pointermove", (event) => {
       fine = event.shiftKey;
-      if (Math.abs(event.clientX - pressed) > CLICK) pressed = null;
+      if (Math.abs(event.clientX - pressX) > CLICK) pressX = null;
     });
     range.addEventListener("input", () => {
       if (this.#hushed) return this.show(this.value);
@@ -216,15 +216,15 @@ export class Slider {
       const from = this.#place(this.value);
       const shift = this.#raw == null ? (this.#raw === null ? 0 : raw - from) : (raw - this.#raw) * (fine ? FINE : 1);
       this.#raw = raw;
-      const once = !this.#grabbed; // by a reader of the screen, which neither presses nor lets go
+      const byScreenReader = !this.#grabbed; // by a reader of the screen, which neither presses nor lets go
       this.#grab();
       this.#move(this.#value(clamp(from + shift, 0, 1)));
-      if (once) this.release();
+      if (byScreenReader) this.release();
     });
     range.addEventListener("pointercancel", () => this.#back()); // the finger scrolled the page
     for (const name of ["pointerup", "change"]) range.addEventListener(name, () => {
       this.#hushed = false;
-      if (pressed === null) this.release();
+      if (pressX === null) this.release();
       else this.#releaseLater(DOUBLE_CLICK);
     });
     range.addEventListener("blur", () => this.release());
@@ -243,22 +243,22 @@ export class Slider {
     range.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     number.addEventListener("focus", () => number.select());
     number.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") number.value = shown(this.value, this.control);
+      if (event.key === "Escape") number.value = valueText(this.value, this.control);
       if (event.key === "Enter" || event.key === "Escape") number.blur();
       event.stopPropagation();
     });
     number.addEventListener("input", () => (this.refused.textContent = ""));
     number.addEventListener("change", () => {
-      const value = typed(number.value, this.control);
+      const value = parseValue(number.value, this.control);
       const { low, high } = this.control;
-      if (value === null) this.refused.textContent = wanted(shown(this.value, this.control), this.control);
+      if (value === null) this.refused.textContent = valueHint(valueText(this.value, this.control), this.control);
       else this.#set(clamp(value, Math.min(low, high), Math.max(low, high)));
     });
-    let closing = 0; // the timer of a refusal
+    let refusalTimer = 0;
     number.addEventListener("blur", () => {
       this.show(this.value);
-      clearTimeout(closing);
-      closing = setTimeout(() => (this.refused.textContent = ""), READ);
+      clearTimeout(refusalTimer);
+      refusalTimer = setTimeout(() => (this.refused.textContent = ""), READ);
     });
   }
 

@@ -16,7 +16,7 @@ export function snapshots(state) {
   const corners = () => CORNERS.filter((slot) => slot in stored());
 
   function button(slot) {
-    let timer = 0, pointer = "", done = false; // whether a long press has stored
+    let timer = 0, pointer = "", storedByPress = false; // whether a long press has stored
     const store = () => state.link.send({ t: "snapshot", slot });
     const clear = () => slot in stored() && state.link.send({ t: "snapshot", slot, clear: true });
     const stop = () => clearTimeout(timer);
@@ -24,11 +24,11 @@ export function snapshots(state) {
       textContent: slot, id: `slot-${slot}`, onpointerleave: stop, onpointercancel: stop, onpointerup: stop,
       onpointerdown: (event) => {
         pointer = event.pointerType;
-        done = false;
-        if (!event.button) timer = setTimeout(() => (store(), (done = true)), LONG);
+        storedByPress = false;
+        if (!event.button) timer = setTimeout(() => (store(), (storedByPress = true)), LONG);
       },
       onclick: (event) => {
-        if (done) done = false;
+        if (storedByPress) storedByPress = false;
         else if (event.shiftKey || !(slot in stored())) store();
         else state.set(stored()[slot]);
       },
@@ -58,28 +58,28 @@ export function snapshots(state) {
     show();
   });
 
-  let [x, y] = [0.5, 0.5], held = [], key = null;
+  let [x, y] = [0.5, 0.5], blendTargets = [], key = null;
 
   /** The shares of the stored corners at the pad's place: bilinear, of one sum. */
   function shares() {
-    const [right, low] = [x, y].map((at) => clamp(at, RIM, 1 - RIM));
-    const found = corners().map((slot) => [slot, (slot % 2 ? 1 - right : right) * (slot > 2 ? low : 1 - low)]);
-    const sum = found.reduce((sum, [, share]) => sum + share, 0);
-    return found.map(([slot, share]) => [slot, share / sum]);
+    const [right, low] = [x, y].map((coordinate) => clamp(coordinate, RIM, 1 - RIM));
+    const weights = corners().map((slot) => [slot, (slot % 2 ? 1 - right : right) * (slot > 2 ? low : 1 - low)]);
+    const sum = weights.reduce((sum, [, share]) => sum + share, 0);
+    return weights.map(([slot, share]) => [slot, share / sum]);
   }
 
   function blend() {
-    const found = {};
-    for (const target of held) {
+    const values = {};
+    for (const target of blendTargets) {
       const control = state.byTarget.get(target);
-      const own = shares().filter(([slot]) => target in (stored()[slot] ?? {})).map(([slot, share]) => [stored()[slot][target], share]);
-      if (!control || !own.length) continue;
-      const sum = own.reduce((sum, [, share]) => sum + share, 0);
-      const [value, most] = own.reduce((best, one) => (one[1] > best[1] ? one : best));
-      if (control.choices?.length || most > WHOLE * sum) found[target] = value;
-      else found[target] = valueAt(own.reduce((place, [value, share]) => place + placeOf(value, control) * share, 0) / sum, control);
+      const cornerValues = shares().filter(([slot]) => target in (stored()[slot] ?? {})).map(([slot, share]) => [stored()[slot][target], share]);
+      if (!control || !cornerValues.length) continue;
+      const sum = cornerValues.reduce((sum, [, share]) => sum + share, 0);
+      const [value, largestShare] = cornerValues.reduce((best, corner) => (corner[1] > best[1] ? corner : best));
+      if (control.choices?.length || largestShare > WHOLE * sum) values[target] = value;
+      else values[target] = valueAt(cornerValues.reduce((place, [value, share]) => place + placeOf(value, control) * share, 0) / sum, control);
     }
-    return found;
+    return values;
   }
 
   function show() {
@@ -90,18 +90,18 @@ export function snapshots(state) {
   }
 
   function follow(to) {
-    if (!held.length) {
-      held = [...new Set(corners().flatMap((slot) => Object.keys(stored()[slot])))];
-      state.grab(held);
+    if (!blendTargets.length) {
+      blendTargets = [...new Set(corners().flatMap((slot) => Object.keys(stored()[slot])))];
+      state.grab(blendTargets);
     }
-    [x, y] = to.map((at) => clamp(at, 0, 1));
+    [x, y] = to.map((coordinate) => clamp(coordinate, 0, 1));
     show();
     state.move(blend());
   }
 
   function release() {
-    if (held.length) state.drop(held);
-    held = [];
+    if (blendTargets.length) state.drop(blendTargets);
+    blendTargets = [];
     key = null;
   }
 
@@ -110,19 +110,19 @@ export function snapshots(state) {
     follow([(clientX - left) / width, (clientY - top) / height]);
   };
   pad.addEventListener("pointerdown", (event) => {
-    if (event.button || held.length || corners().length < 2) return;
+    if (event.button || blendTargets.length || corners().length < 2) return;
     pad.setPointerCapture(event.pointerId);
     drag(event);
   });
-  pad.addEventListener("pointermove", (event) => held.length && pad.hasPointerCapture(event.pointerId) && drag(event));
+  pad.addEventListener("pointermove", (event) => blendTargets.length && pad.hasPointerCapture(event.pointerId) && drag(event));
   for (const name of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) pad.addEventListener(name, release);
   addEventListener("blur", release);
   pad.addEventListener("keydown", (event) => {
-    const way = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (!way || corners().length < 2) return;
+    const direction = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!direction || corners().length < 2) return;
     event.preventDefault();
-    if (!held.length) key = event.key;
-    follow([x, y].map((place, axis) => place + way[axis] * STEP * (event.shiftKey ? 0.2 : 1)));
+    if (!blendTargets.length) key = event.key;
+    follow([x, y].map((place, axis) => place + direction[axis] * STEP * (event.shiftKey ? 0.2 : 1)));
   });
   pad.addEventListener("keyup", (event) => event.key === key && release());
 }

@@ -11,9 +11,9 @@ export class Link extends EventTarget {
   #socket = null;
   #wait = FIRST_WAIT;
   #retry = 0;
-  #held = new Map(); // targets in a hand, with their latest values
+  #heldValues = new Map(); // targets in a hand, with their latest values
   #moves = new Map();
-  #moved = 0;
+  #lastMoveTime = 0;
   #timer = 0;
   #beats = 0; // since the last message
   #awaited = []; // times of pings, and calls that wait for their answers
@@ -57,17 +57,17 @@ export class Link extends EventTarget {
 
   #hear(data) {
     this.#beats = 0;
-    if (typeof data !== "string") return this.#say("binary", data);
+    if (typeof data !== "string") return this.#dispatch("binary", data);
     const message = JSON.parse(data);
     if (message.t === "pong") this.#settle(message.at);
     if (message.t === "welcome") {
       this.up = true;
       this.#wait = FIRST_WAIT;
     }
-    this.#say(message.t, message);
-    if (message.t === "welcome" && this.#held.size) {
-      this.send({ t: "grab", targets: [...this.#held.keys()] });
-      const values = Object.fromEntries([...this.#held].filter(([, value]) => value !== null));
+    this.#dispatch(message.t, message);
+    if (message.t === "welcome" && this.#heldValues.size) {
+      this.send({ t: "grab", targets: [...this.#heldValues.keys()] });
+      const values = Object.fromEntries([...this.#heldValues].filter(([, value]) => value !== null));
       if (Object.keys(values).length) this.send({ t: "move", values });
     }
   }
@@ -77,7 +77,7 @@ export class Link extends EventTarget {
     this.#socket = null;
     this.#moves.clear();
     this.#settle(Infinity);
-    this.#say("down", { reason: FINAL[code] ?? "none" });
+    this.#dispatch("down", { reason: FINAL[code] ?? "none" });
     if (FINAL[code]) return;
     this.#retry = setTimeout(() => this.#open(), this.#wait * (0.75 + Math.random() / 2)); // pages do not come back at once
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
@@ -85,19 +85,19 @@ export class Link extends EventTarget {
 
   /** Calls once the panel has answered all that was sent before, or the link is down. */
   answered(call) {
-    const at = performance.now();
-    this.#awaited.push([at, call]);
-    if (this.up) this.send({ t: "ping", at });
-    else this.#settle(at);
+    const sentTime = performance.now();
+    this.#awaited.push([sentTime, call]);
+    if (this.up) this.send({ t: "ping", at: sentTime });
+    else this.#settle(sentTime);
   }
 
-  #settle(until) {
-    const due = this.#awaited.filter(([at]) => at <= until);
-    this.#awaited = this.#awaited.filter(([at]) => at > until);
-    for (const [, call] of due) call();
+  #settle(latestTime) {
+    const answeredPings = this.#awaited.filter(([pingTime]) => pingTime <= latestTime);
+    this.#awaited = this.#awaited.filter(([pingTime]) => pingTime > latestTime);
+    for (const [, call] of answeredPings) call();
   }
 
-  #say(type, detail) {
+  #dispatch(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
@@ -110,32 +110,32 @@ export class Link extends EventTarget {
   }
 
   grab(targets) {
-    for (const target of targets) this.#held.set(target, null);
+    for (const target of targets) this.#heldValues.set(target, null);
     this.send({ t: "grab", targets });
   }
 
   move(values) {
     for (const [target, value] of Object.entries(values)) {
-      if (this.#held.has(target)) this.#held.set(target, value);
+      if (this.#heldValues.has(target)) this.#heldValues.set(target, value);
       this.#moves.set(target, value);
     }
-    const rest = this.#moved + GAP - performance.now();
-    if (rest <= 0) this.#flush();
-    else this.#timer ||= setTimeout(() => this.#flush(), rest);
+    const delay = this.#lastMoveTime + GAP - performance.now();
+    if (delay <= 0) this.#flush();
+    else this.#timer ||= setTimeout(() => this.#flush(), delay);
   }
 
   #flush() {
     clearTimeout(this.#timer);
     this.#timer = 0;
     if (!this.#moves.size) return;
-    this.#moved = performance.now();
+    this.#lastMoveTime = performance.now();
     this.send({ t: "move", values: Object.fromEntries(this.#moves) });
     this.#moves.clear();
   }
 
   drop(targets) {
     this.#flush();
-    for (const target of targets) this.#held.delete(target);
+    for (const target of targets) this.#heldValues.delete(target);
     this.send({ t: "drop", targets });
   }
 

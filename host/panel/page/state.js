@@ -74,8 +74,8 @@ export class State extends EventTarget {
     this.link.drop(targets);
     this.link.answered(() => { // until then older values may arrive
       for (const target of targets) {
-        const left = (this.#hands.get(target) ?? 1) - 1;
-        if (left) this.#hands.set(target, left);
+        const handCount = (this.#hands.get(target) ?? 1) - 1;
+        if (handCount) this.#hands.set(target, handCount);
         else this.#hands.delete(target);
         this.#changed(target);
       }

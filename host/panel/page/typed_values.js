@@ -7,19 +7,19 @@ const UNITS = new Map(Object.entries({
 }));
 const NUMBER = /^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(\D*)$/;
 
-const first = (unit) => unit.split(/[ ,]/)[0];
-const known = (unit) => UNITS.get(first(unit).toLowerCase());
+const baseUnit = (unit) => unit.split(/[ ,]/)[0];
+const lookUpUnit = (unit) => UNITS.get(baseUnit(unit).toLowerCase());
 
 /** Returns the typed value of a control in its own unit; null if the text is none. */
-export function typed(text, { unit }) {
-  const [, digits, given] = NUMBER.exec(text.trim().toLowerCase().replace(",", ".").replace("−", "-")) ?? [];
+export function parseValue(text, { unit }) {
+  const [, digits, typedUnit] = NUMBER.exec(text.trim().toLowerCase().replace(",", ".").replace("−", "-")) ?? [];
   if (!digits) return null;
-  const own = known(unit), number = Number(digits);
-  if (!given) return number;
-  if (!own && given === "%") return number / 100;
-  const [what, size] = UNITS.get(given) ?? [];
-  return (own ? what === own[0] : given === "k") ? (number * size) / (own?.[1] ?? 1) : null;
+  const controlUnit = lookUpUnit(unit), number = Number(digits);
+  if (!typedUnit) return number;
+  if (!controlUnit && typedUnit === "%") return number / 100;
+  const [quantity, size] = UNITS.get(typedUnit) ?? [];
+  return (controlUnit ? quantity === controlUnit[0] : typedUnit === "k") ? (number * size) / (controlUnit?.[1] ?? 1) : null;
 }
 
 /** Says how a value of a control is typed. */
-export const wanted = (example, { unit }) => `Type a number, such as ${example}${known(unit) ? ` ${first(unit)}` : ""}`;
+export const valueHint = (example, { unit }) => `Type a number, such as ${example}${lookUpUnit(unit) ? ` ${baseUnit(unit)}` : ""}`;

@@ -9,7 +9,7 @@
 #include "wire.h"
 
 typedef struct {
-	uint8_t *at;
+	uint8_t *start;
 	size_t count, room;
 } bytes;
 
@@ -18,13 +18,13 @@ static inline void *bytes_room(bytes *bytes, size_t more)
 {
 	if (bytes->count + more > bytes->room) {
 		size_t room = 2 * bytes->room + more;
-		uint8_t *at = bytes->count <= WIRE_LONGEST_MESSAGE ? realloc(bytes->at, room) : NULL;
-		if (!at)
+		uint8_t *grown = bytes->count <= WIRE_LONGEST_MESSAGE ? realloc(bytes->start, room) : NULL;
+		if (!grown)
 			return NULL;
-		bytes->at = at;
+		bytes->start = grown;
 		bytes->room = room;
 	}
-	return bytes->at + bytes->count;
+	return bytes->start + bytes->count;
 }
 
 #endif

@@ -22,7 +22,7 @@ typedef struct {
 	instance instance;
 	_Atomic bool offline;
 	bool reset; /* all sound ends, and controllers rest, before the next events */
-	double told[OWN_PARAMETERS]; /* of those that the host reads: their values in the last event */
+	double reported_values[OWN_PARAMETERS]; /* of those that the host reads: their values in the last event */
 } timbrel;
 
 static timbrel *of(const clap_plugin_t *plugin)
@@ -140,8 +140,8 @@ static void tell_readouts(timbrel *timbrel, const clap_output_events_t *events)
 			.key = -1,
 			.value = value,
 		};
-		if (value != timbrel->told[i] && events->try_push(events, &event.header))
-			timbrel->told[i] = value;
+		if (value != timbrel->reported_values[i] && events->try_push(events, &event.header))
+			timbrel->reported_values[i] = value;
 	}
 }
 
@@ -163,9 +163,9 @@ static clap_process_status process(const clap_plugin_t *plugin, const clap_proce
 	if (process->transport)
 		take_transport(instance, process->transport, 0);
 	take_events(instance, process->in_events);
-	bool whole = instance_run(instance, left, right, process->frames_count);
+	bool complete = instance_run(instance, left, right, process->frames_count);
 	tell_readouts(timbrel, process->out_events);
-	return whole ? CLAP_PROCESS_CONTINUE : CLAP_PROCESS_ERROR;
+	return complete ? CLAP_PROCESS_CONTINUE : CLAP_PROCESS_ERROR;
 }
 
 /* ---- extensions ---- */
@@ -176,12 +176,12 @@ static uint32_t count_audio_ports(const clap_plugin_t *plugin, bool input)
 	return input ? 0 : 1;
 }
 
-static bool get_audio_port(const clap_plugin_t *plugin, uint32_t index, bool input, clap_audio_port_info_t *told)
+static bool get_audio_port(const clap_plugin_t *plugin, uint32_t index, bool input, clap_audio_port_info_t *port)
 {
 	(void)plugin;
 	if (input || index)
 		return false;
-	*told = (clap_audio_port_info_t){
+	*port = (clap_audio_port_info_t){
 		.name = "Output",
 		.flags = CLAP_AUDIO_PORT_IS_MAIN,
 		.channel_count = 2,
@@ -197,12 +197,12 @@ static uint32_t count_note_ports(const clap_plugin_t *plugin, bool input)
 	return input ? 1 : 0;
 }
 
-static bool get_note_port(const clap_plugin_t *plugin, uint32_t index, bool input, clap_note_port_info_t *told)
+static bool get_note_port(const clap_plugin_t *plugin, uint32_t index, bool input, clap_note_port_info_t *port)
 {
 	(void)plugin;
 	if (!input || index)
 		return false;
-	*told = (clap_note_port_info_t){
+	*port = (clap_note_port_info_t){
 		.supported_dialects = CLAP_NOTE_DIALECT_CLAP | CLAP_NOTE_DIALECT_MIDI | CLAP_NOTE_DIALECT_MIDI_MPE,
 		.preferred_dialect = CLAP_NOTE_DIALECT_MIDI, /* controllers and pedals come with the notes */
 		.name = "Notes",
@@ -216,60 +216,60 @@ static uint32_t count_parameters(const clap_plugin_t *plugin)
 	return OWN_PARAMETERS;
 }
 
-static bool get_parameter(const clap_plugin_t *plugin, uint32_t index, clap_param_info_t *told)
+static bool get_parameter(const clap_plugin_t *plugin, uint32_t index, clap_param_info_t *parameter)
 {
 	parameter_range range;
 	if (!parameter_range_of(index, &range))
 		return false;
-	*told = (clap_param_info_t){.id = parameter_id(index), .min_value = range.low, .max_value = range.high};
-	bool used = parameter_describe(of(plugin)->instance.core, index, told->name, &told->default_value);
+	*parameter = (clap_param_info_t){.id = parameter_id(index), .min_value = range.low, .max_value = range.high};
+	bool used = parameter_describe(of(plugin)->instance.core, index, parameter->name, &parameter->default_value);
 	if (index >= WIRE_PARAMETER_COUNT)
-		told->flags |= CLAP_PARAM_IS_READONLY;
+		parameter->flags |= CLAP_PARAM_IS_READONLY;
 	else if (index != WIRE_PANEL)
-		told->flags |= CLAP_PARAM_IS_AUTOMATABLE;
+		parameter->flags |= CLAP_PARAM_IS_AUTOMATABLE;
 	if (range.stepped)
-		told->flags |= CLAP_PARAM_IS_STEPPED;
+		parameter->flags |= CLAP_PARAM_IS_STEPPED;
 	if (!used)
-		told->flags |= CLAP_PARAM_IS_HIDDEN;
+		parameter->flags |= CLAP_PARAM_IS_HIDDEN;
 	return true;
 }
 
-static bool get_value(const clap_plugin_t *plugin, clap_id id, double *told)
+static bool get_value(const clap_plugin_t *plugin, clap_id id, double *value)
 {
 	uint32_t index = parameter_of_id(id);
 	if (index < OWN_PARAMETERS)
-		*told = parameter_now(of(plugin)->instance.core, index);
+		*value = parameter_now(of(plugin)->instance.core, index);
 	return index < OWN_PARAMETERS;
 }
 
-static bool value_to_text(const clap_plugin_t *plugin, clap_id id, double value, char *told, uint32_t size)
+static bool value_to_text(const clap_plugin_t *plugin, clap_id id, double value, char *text, uint32_t size)
 {
-	return parameter_text(of(plugin)->instance.core, parameter_of_id(id), value, told, size);
+	return parameter_text(of(plugin)->instance.core, parameter_of_id(id), value, text, size);
 }
 
-static bool text_to_value(const clap_plugin_t *plugin, clap_id id, const char *text, double *told)
+static bool text_to_value(const clap_plugin_t *plugin, clap_id id, const char *text, double *value)
 {
-	return parameter_value(of(plugin)->instance.core, parameter_of_id(id), text, told);
+	return parameter_value(of(plugin)->instance.core, parameter_of_id(id), text, value);
 }
 
-static void flush(const clap_plugin_t *plugin, const clap_input_events_t *in, const clap_output_events_t *out)
+static void flush(const clap_plugin_t *plugin, const clap_input_events_t *input, const clap_output_events_t *output)
 {
-	take_events(&of(plugin)->instance, in);
-	tell_readouts(of(plugin), out);
+	take_events(&of(plugin)->instance, input);
+	tell_readouts(of(plugin), output);
 }
 
 static bool save(const clap_plugin_t *plugin, const clap_ostream_t *stream)
 {
 	void *bytes = NULL;
-	size_t count = core_save(of(plugin)->instance.core, &bytes), done = 0;
-	while (done < count) {
-		int64_t written = stream->write(stream, (const char *)bytes + done, count - done);
-		if (written <= 0 || (uint64_t)written > count - done)
+	size_t count = core_save(of(plugin)->instance.core, &bytes), position = 0;
+	while (position < count) {
+		int64_t written = stream->write(stream, (const char *)bytes + position, count - position);
+		if (written <= 0 || (uint64_t)written > count - position)
 			break;
-		done += (size_t)written;
+		position += (size_t)written;
 	}
 	free(bytes);
-	return count && done == count;
+	return count && position == count;
 }
 
 static bool load(const clap_plugin_t *plugin, const clap_istream_t *stream)
@@ -279,8 +279,8 @@ static bool load(const clap_plugin_t *plugin, const clap_istream_t *stream)
 	void *room;
 	while ((room = bytes_room(&state, 65536)) && (read = stream->read(stream, room, 65536)) > 0 && read <= 65536)
 		state.count += (size_t)read;
-	bool loaded = read == 0 && core_load(of(plugin)->instance.core, state.at, state.count);
-	free(state.at);
+	bool loaded = read == 0 && core_load(of(plugin)->instance.core, state.start, state.count);
+	free(state.start);
 	return loaded;
 }
 
@@ -354,7 +354,7 @@ static void request_callback(void *self)
 	timbrel->host->request_callback(timbrel->host);
 }
 
-static void say(void *self, bool urgent, const char *line)
+static void log_line(void *self, bool urgent, const char *line)
 {
 	const timbrel *timbrel = self;
 	const clap_host_log_t *log = host_extension(timbrel, CLAP_EXT_LOG);
@@ -379,11 +379,11 @@ static bool activate(const clap_plugin_t *plugin, double rate, uint32_t shortest
 {
 	(void)shortest;
 	timbrel *timbrel = of(plugin);
-	uint32_t before = atomic_load(&timbrel->instance.latency);
+	uint32_t old_latency = atomic_load(&timbrel->instance.latency);
 	if (!instance_activate(&timbrel->instance, rate, longest, atomic_load(&timbrel->offline)))
 		return false;
 	const clap_host_latency_t *host = host_extension(timbrel, CLAP_EXT_LATENCY);
-	if (host && atomic_load(&timbrel->instance.latency) != before)
+	if (host && atomic_load(&timbrel->instance.latency) != old_latency)
 		host->changed(timbrel->host);
 	return true;
 }
@@ -458,7 +458,7 @@ static const clap_plugin_t *create(const clap_plugin_factory_t *factory, const c
 	timbrel->host = host;
 	timbrel->instance.host = timbrel;
 	timbrel->instance.changed = request_callback;
-	timbrel->instance.say = say;
+	timbrel->instance.say = log_line;
 	timbrel->plugin = (clap_plugin_t){
 		.desc = &descriptor,
 		.plugin_data = timbrel,

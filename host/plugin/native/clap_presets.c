@@ -42,35 +42,35 @@ static void destroy(const clap_preset_provider_t *provider)
 }
 
 /* A line is `shipped` or `own`, the preset's name and its description, a tab between each. */
-static bool tell(char *line, const clap_preset_receiver_t *to)
+static bool announce_preset(char *line, const clap_preset_receiver_t *receiver)
 {
 	line[strcspn(line, "\r\n")] = 0;
 	const char *kind = strsep(&line, "\t"), *name = strsep(&line, "\t");
 	if (!name || !name[0])
 		return true;
-	if (!to->begin_preset(to, name, name))
+	if (!receiver->begin_preset(receiver, name, name))
 		return false;
-	to->add_plugin_id(to, &(clap_universal_plugin_id_t){"clap", "timbrel.instrument"});
-	to->set_flags(to, strcmp(kind, "own") == 0 ? CLAP_PRESET_IS_THE_USERS : CLAP_PRESET_IS_SHIPPED);
+	receiver->add_plugin_id(receiver, &(clap_universal_plugin_id_t){"clap", "timbrel.instrument"});
+	receiver->set_flags(receiver, strcmp(kind, "own") == 0 ? CLAP_PRESET_IS_THE_USERS : CLAP_PRESET_IS_SHIPPED);
 	if (line && line[0])
-		to->set_description(to, line);
+		receiver->set_description(receiver, line);
 	return true;
 }
 
 static bool get_metadata(
-	const clap_preset_provider_t *provider, uint32_t kind, const char *location, const clap_preset_receiver_t *to)
+	const clap_preset_provider_t *provider, uint32_t kind, const char *location, const clap_preset_receiver_t *receiver)
 {
 	(void)provider, (void)location;
 	if (kind != CLAP_PRESET_IN_PLUGIN)
 		return false;
 	FILE *file = path[0] ? fopen(path, "re") : NULL;
 	if (!file) {
-		to->on_error(to, errno, "no presets are listed beside the plugin; `timbrel plugin install` lists them");
+		receiver->on_error(receiver, errno, "no presets are listed beside the plugin; `timbrel plugin install` lists them");
 		return false;
 	}
 	char *line = NULL;
 	size_t size = 0;
-	while (getline(&line, &size, file) >= 0 && tell(line, to))
+	while (getline(&line, &size, file) >= 0 && announce_preset(line, receiver))
 		continue;
 	free(line);
 	fclose(file);

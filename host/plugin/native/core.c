@@ -44,32 +44,32 @@ bool core_spoilt(const core *c) { return c->spoilt; }
 float core_get(const core *c, uint32_t parameter)
 {
 	if (parameter >= WIRE_PARAMETER_COUNT) return 0;
-	bool rests = parameter < WIRE_MACROS && !(c->moved >> parameter & 1);
+	bool rests = parameter < WIRE_MACROS && !(c->moved_macros >> parameter & 1);
 	return rests ? c->rests[parameter] : c->values[parameter];
 }
 
-void core_parameter(const core *c, uint32_t parameter, wire_parameter *told)
+void core_parameter(const core *c, uint32_t parameter, wire_parameter *description)
 {
-	static const char *const own[] = {"Gain", "Preset", "Open panel"};
-	*told = (wire_parameter){.rest = core_get(c, parameter), .used = 1};
+	static const char *const titles[] = {"Gain", "Preset", "Open panel"};
+	*description = (wire_parameter){.rest = core_get(c, parameter), .used = 1};
 	if (parameter >= WIRE_MACROS) {
-		if (parameter < WIRE_PARAMETER_COUNT) strcpy(told->name, own[parameter - WIRE_GAIN]);
+		if (parameter < WIRE_PARAMETER_COUNT) strcpy(description->name, titles[parameter - WIRE_GAIN]);
 		return;
 	}
 	keeper *k = (keeper *)&c->keeper;
 	pthread_mutex_lock(&k->mutex);
-	*told = k->parameters[parameter];
+	*description = k->parameters[parameter];
 	pthread_mutex_unlock(&k->mutex);
 }
 
 /* The name with a number from 1 on, and how many there are; with the mutex held. */
 static const char *find_preset(const keeper *k, uint32_t number, uint32_t *count)
 {
-	const char *found = NULL;
+	const char *name = NULL;
 	*count = 0;
-	for (size_t at = 0; at < k->presets_length; at += strlen(k->presets + at) + 1)
-		if (++*count == number) found = k->presets + at;
-	return found;
+	for (size_t offset = 0; offset < k->presets_length; offset += strlen(k->presets + offset) + 1)
+		if (++*count == number) name = k->presets + offset;
+	return name;
 }
 
 uint32_t core_presets(const core *c)
@@ -82,7 +82,7 @@ uint32_t core_presets(const core *c)
 	return count;
 }
 
-bool core_preset_name(const core *c, uint32_t number, char told[64])
+bool core_preset_name(const core *c, uint32_t number, char text[64])
 {
 	keeper *k = (keeper *)&c->keeper;
 	uint32_t count;
@@ -92,8 +92,8 @@ bool core_preset_name(const core *c, uint32_t number, char told[64])
 		size_t length = strnlen(name, 63);
 		/* A name that is too long is cut between its characters, not within one. */
 		while (length && (name[length] & 0xc0) == 0x80) --length;
-		memcpy(told, name, length);
-		told[length] = 0;
+		memcpy(text, name, length);
+		text[length] = 0;
 	}
 	pthread_mutex_unlock(&k->mutex);
 	return name != NULL;

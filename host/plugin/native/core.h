@@ -48,9 +48,9 @@ void core_offline(core *, bool offline);
 void core_midi(core *, uint32_t offset, const uint8_t *bytes, uint32_t count);
 void core_set(core *, uint32_t offset, uint32_t parameter, float value);
 void core_tempo(core *, uint32_t offset, double bpm);
-/* `ahead`: where a bounce's transport starts, the samples of the song that have passed; the latency, if a host has said
- * nothing else. */
-void core_transport(core *, uint32_t offset, bool rolling, bool from_the_beginning, uint32_t ahead);
+/* `song_samples`: where a bounce's transport starts, the samples of the song that have passed; the latency, if a host has
+ * said nothing else. */
+void core_transport(core *, uint32_t offset, bool rolling, bool from_the_beginning, uint32_t song_samples);
 void core_run(core *, float *left, float *right, uint32_t count);
 
 /* Any thread. */
@@ -63,9 +63,9 @@ enum core_standing core_standing(const core *);
  * stays so until the core is activated again, or told again whether it bounces. */
 bool core_spoilt(const core *);
 float core_get(const core *, uint32_t parameter); /* where it stands: what the host set, else where it rests */
-void core_parameter(const core *, uint32_t parameter, wire_parameter *told);
+void core_parameter(const core *, uint32_t parameter, wire_parameter *description);
 uint32_t core_presets(const core *);                               /* how many there are */
-bool core_preset_name(const core *, uint32_t number, char told[64]); /* from 1 on */
+bool core_preset_name(const core *, uint32_t number, char text[64]); /* from 1 on */
 
 /* Not in the thread of sound. */
 size_t core_save(core *, void **bytes); /* to be freed by the caller; 0 where there is no memory */

@@ -20,7 +20,7 @@
 /* An event of the block that the host fills, and where its parameter stood before it. */
 typedef struct {
 	wire_event event; /* its time: the offset */
-	float before;
+	float old_value;
 	bool had_moved;
 } noted_event;
 
@@ -30,10 +30,10 @@ typedef struct {
 	bool active, offline;
 	bool begins; /* the next block begins an epoch */
 	bool lost;   /* events did not fit into the memory */
-	bool heard;  /* a server has made sound since activation */
+	bool sounded; /* a server has made sound since activation */
 	bool missed; /* that one has ended, and none has made sound since */
 	bool rolled; /* the transport has rolled in this epoch, or did when it began */
-	uint32_t early_heard;
+	uint32_t early_count; /* messages since the reset, of which `early` holds the last */
 	wire_event early[EARLY]; /* the last MIDI of a bounce that has not rolled */
 	double rate;
 	uint32_t block; /* samples that the host asks for at once, as far as is known */
@@ -42,7 +42,7 @@ typedef struct {
 	uint32_t rack_latency, least_latency;
 	double tempo, told_tempo; /* as the server knows it, and as the host last said; 0: unknown */
 	bool rolling, told_rolling;
-	uint32_t ahead; /* samples of the song that have passed where the transport last started */
+	uint32_t song_samples; /* that had passed where the transport last started */
 	gain gain;
 	gap gap;
 	uint32_t noted, taken; /* events of this block, and how many of these have been sent */
@@ -69,8 +69,8 @@ typedef struct {
 	outbox out;
 	inbox in; /* the keeper's own */
 	bool ready;
-	uint32_t asked, answered; /* questions, by number */
-	uint32_t settled;         /* the question after the last load: what a server says before its answer is old */
+	uint32_t last_question, last_answer; /* by number */
+	uint32_t settled;                    /* the question after the last load: what a server says before its answer is old */
 	patch patch;
 	bool nameless; /* a project was saved without the server's word of the patch */
 	wire_parameter parameters[WIRE_MACROS];
@@ -90,8 +90,8 @@ struct core {
 	core_listener listener;
 	_Atomic float values[WIRE_PARAMETER_COUNT];
 	_Atomic float rests[WIRE_MACROS];
-	_Atomic uint32_t moved;   /* a bit for each macro that does not rest where the preset has it */
-	_Atomic bool chooses;     /* a preset has been chosen that no server has been told */
+	_Atomic uint32_t moved_macros; /* a bit for each macro that does not rest where the preset has it */
+	_Atomic bool chooses;          /* a preset has been chosen that no server has been told */
 	_Atomic uint32_t latency;
 	/* How late the rack is, as was last told or loaded, so that a host knows before there is a server: the sampling rate
 	 * in Hz << 32 | samples at that rate. A rate of 0: unknown. */

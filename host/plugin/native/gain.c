@@ -10,7 +10,7 @@ void gain_start(gain *g, double rate, float decibels)
 {
 	g->now = g->from = g->to = factor(decibels);
 	g->length = (uint32_t)(rate * RAMP_SECONDS + 0.5);
-	g->done = g->length;
+	g->ramp_sample = g->length;
 	g->head = g->tail = 0;
 }
 
@@ -27,11 +27,11 @@ void gain_apply(gain *g, int64_t time, float *left, float *right, uint32_t count
 		while (g->tail != g->head && g->changes[g->tail % GAIN_CHANGES].time <= time + i) {
 			g->from = g->now;
 			g->to = g->changes[g->tail++ % GAIN_CHANGES].gain;
-			g->done = 0;
+			g->ramp_sample = 0;
 		}
-		if (g->done < g->length) {
-			++g->done;
-			g->now = g->done == g->length ? g->to : g->from + (g->to - g->from) * (float)g->done / (float)g->length;
+		if (g->ramp_sample < g->length) {
+			++g->ramp_sample;
+			g->now = g->ramp_sample == g->length ? g->to : g->from + (g->to - g->from) * (float)g->ramp_sample / (float)g->length;
 		}
 		left[i] *= g->now;
 		right[i] *= g->now;

@@ -13,7 +13,7 @@ typedef struct {
 
 typedef struct {
 	float now, from, to; /* factors */
-	uint32_t done, length; /* samples of the ramp */
+	uint32_t ramp_sample, length; /* of the ramp: samples that are over, and all */
 	gain_change changes[GAIN_CHANGES];
 	uint32_t head, tail;
 } gain;

@@ -18,29 +18,29 @@ static void fade_out(gap *g)
 	for (uint32_t side = 0; side < 2; ++side)
 		for (uint32_t i = 0; i < g->length; ++i)
 			g->fade[side][i] =
-			    g->past[side][(g->heard - 1 - i) % GAP_LONGEST] * ((float)(g->length - i) / (float)(g->length + 1));
+			    g->past[side][(g->output_samples - 1 - i) % GAP_LONGEST] * ((float)(g->length - i) / (float)(g->length + 1));
 	g->left = g->length;
 	g->open = true;
 }
 
-void gap_mend(gap *g, float *left, float *right, uint32_t count, uint32_t there)
+void gap_mend(gap *g, float *left, float *right, uint32_t count, uint32_t present_count)
 {
 	float *sides[2] = {left, right};
 	for (uint32_t i = 0; i < count; ++i) {
-		bool is = i < there;
-		if (!is && !g->open) fade_out(g);
-		if (is && g->open) {
+		bool present = i < present_count;
+		if (!present && !g->open) fade_out(g);
+		if (present && g->open) {
 			g->open = false;
 			g->risen = 0;
 		}
-		float in = !is ? 0.0f : g->risen < g->length ? (float)++g->risen / (float)g->length : 1.0f;
+		float in = !present ? 0.0f : g->risen < g->length ? (float)++g->risen / (float)g->length : 1.0f;
 		for (uint32_t side = 0; side < 2; ++side) {
 			float *sample = &sides[side][i];
-			*sample = is ? *sample * in : 0.0f;
+			*sample = present ? *sample * in : 0.0f;
 			if (g->left) *sample += g->fade[side][g->length - g->left];
-			g->past[side][g->heard % GAP_LONGEST] = *sample;
+			g->past[side][g->output_samples % GAP_LONGEST] = *sample;
 		}
 		g->left -= g->left > 0;
-		g->heard += 1;
+		g->output_samples += 1;
 	}
 }

@@ -9,7 +9,7 @@
 
 typedef struct {
 	uint32_t length; /* samples of a fade */
-	uint32_t heard;  /* samples given out; the last of them are in `past` */
+	uint32_t output_samples; /* given out; the last of them are in `past` */
 	uint32_t left;   /* of the fade out, which is in `fade` */
 	uint32_t risen;  /* of the fade in */
 	bool open;       /* samples are missing */
@@ -18,7 +18,8 @@ typedef struct {
 
 void gap_start(gap *, double rate); /* nothing has sounded */
 
-/* Mends the next samples in place, of which the first `there` are there. Nothing is changed where none are missing. */
-void gap_mend(gap *, float *left, float *right, uint32_t count, uint32_t there);
+/* Mends the next samples in place, of which the first `present_count` are there. Nothing is changed where none are
+ * missing. */
+void gap_mend(gap *, float *left, float *right, uint32_t count, uint32_t present_count);
 
 #endif

@@ -31,7 +31,7 @@ static void state_changed(void *self)
 	note(self, CHANGED_STATE);
 }
 
-static void say(void *self, bool urgent, const char *line)
+static void say_line(void *self, bool urgent, const char *line)
 {
 	instance *instance = self;
 	if (instance->say)
@@ -51,7 +51,7 @@ static bool find_folder(char folder[PATH_MAX])
 bool instance_start(instance *instance)
 {
 	char folder[PATH_MAX];
-	core_listener listener = {instance, parameters_changed, latency_changed, state_changed, say};
+	core_listener listener = {instance, parameters_changed, latency_changed, state_changed, say_line};
 	instance->core = core_new(find_folder(folder) ? folder : "", &listener);
 	return instance->core != NULL;
 }

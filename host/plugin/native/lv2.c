@@ -44,15 +44,15 @@ typedef struct {
 	bool active;
 	double beats_per_minute, beat_unit;
 	bool rolling;
-	_Atomic bool restored;             /* since the last block */
-	float stood[WIRE_PARAMETER_COUNT]; /* the ports, as the core knows them */
+	_Atomic bool restored;                   /* since the last block */
+	float port_values[WIRE_PARAMETER_COUNT]; /* the ports, as the core knows them */
 	const LV2_Atom_Sequence *events;
 	float *sound[2];
 	const float *parameters[WIRE_PARAMETER_COUNT], *freewheel;
 	float *latency, *late, *status;
 } plugin;
 
-static void say(void *self, bool urgent, const char *line)
+static void log_line(void *self, bool urgent, const char *line)
 {
 	const plugin *p = self;
 	if (p->log) p->log->printf(p->log->handle, urgent ? p->urids.error : p->urids.warning, "%s\n", line);
@@ -82,7 +82,7 @@ static void take_options(plugin *p, const LV2_Options_Option *options)
 /* The core is told again of each macro that does not stand at its default. */
 static void forget_macros(plugin *p)
 {
-	for (uint32_t i = 0; i < WIRE_MACROS; ++i) p->stood[i] = 0.5f;
+	for (uint32_t i = 0; i < WIRE_MACROS; ++i) p->port_values[i] = 0.5f;
 }
 
 static LV2_Handle instantiate(const LV2_Descriptor *descriptor, double rate, const char *folder,
@@ -124,7 +124,7 @@ static LV2_Handle instantiate(const LV2_Descriptor *descriptor, double rate, con
 	p->beat_unit = 4;
 	take_options(p, feature(features, LV2_OPTIONS__options));
 	forget_macros(p);
-	p->core = core_new(folder, &(core_listener){.self = p, .say = say});
+	p->core = core_new(folder, &(core_listener){.self = p, .say = log_line});
 	if (p->core) return p;
 	free(p);
 	return NULL;
@@ -195,13 +195,13 @@ static void take_ports(plugin *p)
 	if (atomic_exchange(&p->restored, false)) {
 		/* What has been restored is more than its number, and opens no panel. A knob stands where it is seen to stand. */
 		for (uint32_t i = WIRE_PRESET; i <= WIRE_PANEL; ++i)
-			if (p->parameters[i]) p->stood[i] = *p->parameters[i];
+			if (p->parameters[i]) p->port_values[i] = *p->parameters[i];
 		forget_macros(p);
 	}
 	for (uint32_t i = WIRE_PARAMETER_COUNT; i-- > 0;) { /* the preset before the macros, which it puts where it has them */
-		if (!p->parameters[i] || *p->parameters[i] == p->stood[i]) continue;
-		p->stood[i] = *p->parameters[i];
-		core_set(p->core, 0, i, p->stood[i]);
+		if (!p->parameters[i] || *p->parameters[i] == p->port_values[i]) continue;
+		p->port_values[i] = *p->parameters[i];
+		core_set(p->core, 0, i, p->port_values[i]);
 		if (i == WIRE_PRESET) forget_macros(p);
 	}
 }
@@ -286,9 +286,9 @@ static uint32_t get_options(LV2_Handle self, LV2_Options_Option *options)
 static uint32_t set_options(LV2_Handle self, const LV2_Options_Option *options)
 {
 	plugin *p = self;
-	uint32_t before = p->block;
+	uint32_t old_block = p->block;
 	take_options(p, options);
-	if (p->active && p->block != before) core_activate(p->core, p->rate, p->block);
+	if (p->active && p->block != old_block) core_activate(p->core, p->rate, p->block);
 	return LV2_OPTIONS_SUCCESS;
 }
 

@@ -7,33 +7,34 @@
 
 bool outbox_put(outbox *box, uint32_t kind, uint32_t number, const void *bytes, size_t length)
 {
-	letter *one = malloc(sizeof *one + length);
-	if (!one) return false;
-	*one = (letter){.head = {kind, number, (uint32_t)length}};
-	if (length) memcpy(one->bytes, bytes, length);
-	if (box->last) box->last->next = one;
-	else box->first = one;
-	box->last = one;
+	letter *message = malloc(sizeof *message + length);
+	if (!message) return false;
+	*message = (letter){.head = {kind, number, (uint32_t)length}};
+	if (length) memcpy(message->bytes, bytes, length);
+	if (box->last) box->last->next = message;
+	else box->first = message;
+	box->last = message;
 	return true;
 }
 
 bool outbox_send(outbox *box, int socket)
 {
-	for (letter *one = box->first; one; one = box->first) {
-		bool heading = one->sent < sizeof one->head;
-		size_t before = heading ? 0 : sizeof one->head; /* bytes before the part that is sent now */
-		const unsigned char *part = heading ? (const unsigned char *)&one->head : one->bytes;
-		size_t length = heading ? sizeof one->head : one->head.length;
-		ssize_t sent = send(socket, part + (one->sent - before), before + length - one->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (sent < 0) {
+	for (letter *message = box->first; message; message = box->first) {
+		bool heading = message->sent_bytes < sizeof message->head;
+		size_t head_bytes = heading ? 0 : sizeof message->head; /* bytes before the part that is sent now */
+		const unsigned char *part = heading ? (const unsigned char *)&message->head : message->bytes;
+		size_t length = heading ? sizeof message->head : message->head.length;
+		ssize_t sent_bytes = send(socket, part + (message->sent_bytes - head_bytes),
+		                          head_bytes + length - message->sent_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (sent_bytes < 0) {
 			if (errno == EINTR) continue;
 			return errno == EAGAIN || errno == EWOULDBLOCK;
 		}
-		one->sent += (size_t)sent;
-		if (one->sent == sizeof one->head + one->head.length) {
-			box->first = one->next;
+		message->sent_bytes += (size_t)sent_bytes;
+		if (message->sent_bytes == sizeof message->head + message->head.length) {
+			box->first = message->next;
 			if (!box->first) box->last = NULL;
-			free(one);
+			free(message);
 		}
 	}
 	return true;
@@ -42,16 +43,16 @@ bool outbox_send(outbox *box, int socket)
 bool outbox_withdraw(outbox *box, uint32_t kind, uint32_t or_kind)
 {
 	/* Only the first can be on its way, and then it goes on. */
-	letter *sending = box->first && box->first->sent ? box->first : NULL, *next = sending ? sending->next : box->first;
-	bool found = false;
-	for (letter *one = next; one; one = next) {
-		next = one->next;
-		found |= one->head.kind == kind || one->head.kind == or_kind;
-		free(one);
+	letter *sending = box->first && box->first->sent_bytes ? box->first : NULL, *next = sending ? sending->next : box->first;
+	bool withdrawn = false;
+	for (letter *message = next; message; message = next) {
+		next = message->next;
+		withdrawn |= message->head.kind == kind || message->head.kind == or_kind;
+		free(message);
 	}
 	box->first = box->last = sending;
 	if (sending) sending->next = NULL;
-	return found;
+	return withdrawn;
 }
 
 void outbox_empty(outbox *box)
@@ -63,27 +64,29 @@ void outbox_empty(outbox *box)
 
 enum inbox_answer inbox_take(inbox *box, int socket)
 {
-	if (box->got && box->got == sizeof box->head + box->head.length) inbox_empty(box);
+	if (box->received_bytes && box->received_bytes == sizeof box->head + box->head.length) inbox_empty(box);
 	for (;;) {
-		bool heading = box->got < sizeof box->head;
-		size_t before = heading ? 0 : sizeof box->head;
+		bool heading = box->received_bytes < sizeof box->head;
+		size_t head_bytes = heading ? 0 : sizeof box->head;
 		unsigned char *part = heading ? (unsigned char *)&box->head : box->bytes;
 		size_t length = heading ? sizeof box->head : box->head.length;
-		ssize_t got = recv(socket, part + (box->got - before), before + length - box->got, MSG_DONTWAIT);
-		if (got < 0 && errno == EINTR) continue;
-		if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return INBOX_WAITS;
-		if (got <= 0) return INBOX_ENDED;
-		box->got += (size_t)got;
-		if (heading && box->got == sizeof box->head) {
+		ssize_t received_bytes = recv(socket, part + (box->received_bytes - head_bytes),
+		                              head_bytes + length - box->received_bytes, MSG_DONTWAIT);
+		if (received_bytes < 0 && errno == EINTR) continue;
+		if (received_bytes < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return INBOX_WAITS;
+		if (received_bytes <= 0) return INBOX_ENDED;
+		box->received_bytes += (size_t)received_bytes;
+		if (heading && box->received_bytes == sizeof box->head) {
 			if (box->head.length > WIRE_LONGEST_MESSAGE) return INBOX_ENDED;
 			if (box->head.length && !(box->bytes = malloc(box->head.length))) return INBOX_ENDED;
 		}
-		if (box->got >= sizeof box->head && box->got == sizeof box->head + box->head.length) return INBOX_MESSAGE;
+		if (box->received_bytes >= sizeof box->head && box->received_bytes == sizeof box->head + box->head.length)
+			return INBOX_MESSAGE;
 	}
 }
 
 void inbox_empty(inbox *box)
 {
 	free(box->bytes);
-	*box = (inbox){.got = 0};
+	*box = (inbox){.received_bytes = 0};
 }

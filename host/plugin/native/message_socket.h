@@ -10,7 +10,7 @@
 typedef struct letter {
 	struct letter *next;
 	wire_message head;
-	size_t sent; /* bytes, the head's included */
+	size_t sent_bytes; /* the head's included */
 	unsigned char bytes[];
 } letter;
 
@@ -25,7 +25,7 @@ void outbox_empty(outbox *);
 
 typedef struct {
 	wire_message head;
-	size_t got; /* bytes, the head's included */
+	size_t received_bytes; /* the head's included */
 	unsigned char *bytes;
 } inbox;
 

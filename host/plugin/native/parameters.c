@@ -28,35 +28,35 @@ double parameter_now(const core *core, uint32_t parameter)
 	return parameter == READOUT_STATUS ? (double)core_standing(core) : core_get(core, parameter);
 }
 
-bool parameter_range_of(uint32_t parameter, parameter_range *told)
+bool parameter_range_of(uint32_t parameter, parameter_range *range)
 {
-	*told = (parameter_range){0, 1, parameter > WIRE_GAIN};
+	*range = (parameter_range){0, 1, parameter > WIRE_GAIN};
 	if (parameter == WIRE_GAIN)
-		*told = (parameter_range){-60, 12, false};
+		*range = (parameter_range){-60, 12, false};
 	if (parameter == WIRE_PRESET)
-		told->high = PARAMETER_PRESETS;
+		range->high = PARAMETER_PRESETS;
 	if (parameter == READOUT_LATE)
-		told->high = MOST_LATE;
+		range->high = MOST_LATE;
 	if (parameter == READOUT_STATUS)
-		told->high = CORE_SILENT;
+		range->high = CORE_SILENT;
 	return parameter < OWN_PARAMETERS;
 }
 
-bool parameter_describe(const core *core, uint32_t parameter, char name[64], double *rest)
+bool parameter_describe(const core *core, uint32_t parameter, char name[64], double *default_value)
 {
-	wire_parameter is = {0};
+	wire_parameter description = {0};
 	if (parameter >= WIRE_PARAMETER_COUNT) {
 		snprintf(name, 64, "%s", parameter == READOUT_LATE ? "Late blocks" : "Status");
-		*rest = 0;
+		*default_value = 0;
 		return true;
 	}
-	core_parameter(core, parameter, &is);
-	if (is.name[0])
-		snprintf(name, 64, "%.63s", is.name);
+	core_parameter(core, parameter, &description);
+	if (description.name[0])
+		snprintf(name, 64, "%.63s", description.name);
 	else
 		snprintf(name, 64, "Macro %u", parameter + 1);
-	*rest = parameter < WIRE_MACROS ? parameter_within(is.rest, 0, 1) : 0;
-	return is.used != 0;
+	*default_value = parameter < WIRE_MACROS ? parameter_within(description.rest, 0, 1) : 0;
+	return description.used != 0;
 }
 
 double parameter_within(double value, double low, double high)
@@ -65,16 +65,16 @@ double parameter_within(double value, double low, double high)
 }
 
 /* A number with a point whatever the locale, so that a project's texts mean the same everywhere. */
-static void write_number(char *told, size_t size, double value, int places, const char *unit)
+static void write_number(char *text, size_t size, double value, int places, const char *unit)
 {
 	long scale = 1;
 	for (int i = 0; i < places; i++)
 		scale *= 10;
 	long parts = lround(fabs(value) * (double)scale);
-	snprintf(told, size, "%s%ld.%0*ld%s", value < 0 && parts ? "-" : "", parts / scale, places, parts % scale, unit);
+	snprintf(text, size, "%s%ld.%0*ld%s", value < 0 && parts ? "-" : "", parts / scale, places, parts % scale, unit);
 }
 
-static bool read_number(const char *text, double *told)
+static bool read_number(const char *text, double *number)
 {
 	text += strspn(text, " \t");
 	bool negative = *text == '-';
@@ -90,7 +90,7 @@ static bool read_number(const char *text, double *told)
 		value = value * 10 + (*text - '0');
 		place *= fraction ? 10 : 1;
 	}
-	*told = (negative ? -value : value) / place;
+	*number = (negative ? -value : value) / place;
 	return any;
 }
 
@@ -100,47 +100,47 @@ static const char *const standings[] = {
 	[CORE_SILENT] = "silent: see timbrel plugin status",
 };
 
-bool parameter_text(const core *core, uint32_t parameter, double value, char *told, size_t size)
+bool parameter_text(const core *core, uint32_t parameter, double value, char *text, size_t size)
 {
-	parameter_range is;
+	parameter_range range;
 	char name[64];
-	if (!size || !parameter_range_of(parameter, &is))
+	if (!size || !parameter_range_of(parameter, &range))
 		return false;
-	value = parameter_within(value, is.low, is.high);
+	value = parameter_within(value, range.low, range.high);
 	if (parameter == WIRE_GAIN)
-		write_number(told, size, value, 2, " dB");
+		write_number(text, size, value, 2, " dB");
 	else if (parameter == WIRE_PANEL)
-		snprintf(told, size, "%s", value >= 1 ? "on" : "off");
+		snprintf(text, size, "%s", value >= 1 ? "on" : "off");
 	else if (parameter == READOUT_LATE)
-		snprintf(told, size, "%ld", lround(value));
+		snprintf(text, size, "%ld", lround(value));
 	else if (parameter == READOUT_STATUS)
-		snprintf(told, size, "%s", standings[(int)value]);
+		snprintf(text, size, "%s", standings[(int)value]);
 	else if (parameter != WIRE_PRESET)
-		write_number(told, size, value, 3, "");
+		write_number(text, size, value, 3, "");
 	else if (value < 1)
-		snprintf(told, size, AS_SAVED);
+		snprintf(text, size, AS_SAVED);
 	else
-		snprintf(told, size, "%s", core_preset_name(core, (uint32_t)value, name) ? name : NONE);
+		snprintf(text, size, "%s", core_preset_name(core, (uint32_t)value, name) ? name : NONE);
 	return true;
 }
 
-bool parameter_value(const core *core, uint32_t parameter, const char *text, double *told)
+bool parameter_value(const core *core, uint32_t parameter, const char *text, double *plain)
 {
-	parameter_range is;
+	parameter_range range;
 	char choice[64];
-	if (!parameter_range_of(parameter, &is))
+	if (!parameter_range_of(parameter, &range))
 		return false;
-	if (is.stepped && parameter != READOUT_LATE) {
-		for (double value = is.low; value <= is.high; value++) {
+	if (range.stepped && parameter != READOUT_LATE) {
+		for (double value = range.low; value <= range.high; value++) {
 			if (parameter_text(core, parameter, value, choice, sizeof choice) && strcmp(choice, text) == 0 &&
 			    strcmp(choice, NONE) != 0) {
-				*told = value;
+				*plain = value;
 				return true;
 			}
 		}
 	}
-	if (!read_number(text, told))
+	if (!read_number(text, plain))
 		return false;
-	*told = parameter_within(is.stepped ? floor(*told) : *told, is.low, is.high);
+	*plain = parameter_within(range.stepped ? floor(*plain) : *plain, range.low, range.high);
 	return true;
 }

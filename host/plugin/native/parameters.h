@@ -27,16 +27,16 @@ typedef struct {
 	bool stepped;     /* whole numbers only */
 } parameter_range;
 
-bool parameter_range_of(uint32_t parameter, parameter_range *told); /* false: there is no such parameter */
+bool parameter_range_of(uint32_t parameter, parameter_range *range); /* false: there is no such parameter */
 
 /* The name of one that there is, UTF-8, and where it rests; false if it is a macro that moves nothing. */
-bool parameter_describe(const core *, uint32_t parameter, char name[64], double *rest);
+bool parameter_describe(const core *, uint32_t parameter, char name[64], double *default_value);
 
 /* Text of a value, UTF-8, cut to `size` bytes with the zero at its end; false if there is no such parameter. */
-bool parameter_text(const core *, uint32_t parameter, double value, char *told, size_t size);
+bool parameter_text(const core *, uint32_t parameter, double value, char *text, size_t size);
 
 /* The value of a text, within the range; false if it is none. */
-bool parameter_value(const core *, uint32_t parameter, const char *text, double *told);
+bool parameter_value(const core *, uint32_t parameter, const char *text, double *plain);
 
 double parameter_within(double value, double low, double high); /* `low` for what is no number */
 

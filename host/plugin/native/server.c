@@ -26,9 +26,10 @@ enum { MEMORY = 3, SOCKET = 4 };
 int server_log(char *path, size_t size)
 {
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	bool own = state && state[0] == '/';
-	if (!own && !(home && home[0] == '/')) return -1;
-	int length = snprintf(path, size, "%s%s/timbrel/plugin.log", own ? state : home, own ? "" : "/.local/state");
+	bool has_state_home = state && state[0] == '/';
+	if (!has_state_home && !(home && home[0] == '/')) return -1;
+	int length = snprintf(path, size, "%s%s/timbrel/plugin.log", has_state_home ? state : home,
+	                      has_state_home ? "" : "/.local/state");
 	if (length < 0 || (size_t)length >= size) return -1;
 	for (char *slash = path + 1; (slash = strchr(slash, '/')); *slash++ = '/') {
 		*slash = 0;
@@ -67,8 +68,8 @@ static char **plain_environment(void)
 	size_t count = 0;
 	while (environ[count]) ++count;
 	char **plain = calloc(count + 1, sizeof *plain);
-	for (size_t i = 0, kept = 0; plain && i < count; ++i)
-		if (strncmp(environ[i], "PYTHON", 6) != 0 && strncmp(environ[i], "LD_", 3) != 0) plain[kept++] = environ[i];
+	for (size_t i = 0, plain_count = 0; plain && i < count; ++i)
+		if (strncmp(environ[i], "PYTHON", 6) != 0 && strncmp(environ[i], "LD_", 3) != 0) plain[plain_count++] = environ[i];
 	return plain;
 }
 
@@ -106,54 +107,54 @@ static int spawn(pid_t *process, const char *interpreter, int memory, int socket
 	return wrong;
 }
 
-server *server_new(const char *interpreter, int log, char *why, size_t size)
+server *server_new(const char *interpreter, int log, char *reason, size_t size)
 {
-	server *one = calloc(1, sizeof *one);
+	server *child = calloc(1, sizeof *child);
 	int sockets[2] = {-1, -1}, memory = -1, wrong = 0;
-	if (one && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0 && (memory = shared_memory()) >= 0) {
-		one->socket = sockets[0];
+	if (child && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) == 0 && (memory = shared_memory()) >= 0) {
+		child->socket = sockets[0];
 		sockets[1] = lifted(sockets[1]);
-		void *where = mmap(NULL, sizeof(wire_memory), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-		one->memory = where == MAP_FAILED ? NULL : where;
-		if (sockets[1] >= 0 && one->memory) {
-			one->memory->magic = WIRE_MAGIC;
-			one->memory->version = WIRE_VERSION;
-			wrong = spawn(&one->process, interpreter, memory, sockets[1], log);
+		void *mapping = mmap(NULL, sizeof(wire_memory), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+		child->memory = mapping == MAP_FAILED ? NULL : mapping;
+		if (sockets[1] >= 0 && child->memory) {
+			child->memory->magic = WIRE_MAGIC;
+			child->memory->version = WIRE_VERSION;
+			wrong = spawn(&child->process, interpreter, memory, sockets[1], log);
 		} else wrong = errno;
 	} else wrong = errno ? errno : ENOMEM;
 	if (memory >= 0) close(memory);
 	if (sockets[1] >= 0) close(sockets[1]);
-	if (!wrong) return one;
-	snprintf(why, size, "%s", strerror(wrong));
+	if (!wrong) return child;
+	snprintf(reason, size, "%s", strerror(wrong));
 	if (sockets[0] >= 0) close(sockets[0]);
-	server_free(one);
+	server_free(child);
 	return NULL;
 }
 
-bool server_has_ended(const server *one)
+bool server_has_ended(const server *child)
 {
-	siginfo_t about = {.si_pid = 0};
+	siginfo_t child_info = {.si_pid = 0};
 	/* One that cannot be waited for has been waited for by the host, and so has ended too. */
-	return waitid(P_PID, (id_t)one->process, &about, WEXITED | WNOHANG | WNOWAIT) != 0 || about.si_pid != 0;
+	return waitid(P_PID, (id_t)child->process, &child_info, WEXITED | WNOHANG | WNOWAIT) != 0 || child_info.si_pid != 0;
 }
 
-int server_end(server *one, int patience)
+int server_end(server *child, int patience)
 {
-	close(one->socket);
-	for (int waited = 0; waited < patience && !server_has_ended(one); waited += 5)
+	close(child->socket);
+	for (int waited_ms = 0; waited_ms < patience && !server_has_ended(child); waited_ms += 5)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	/* Until it is waited for its number is its own, and so is its group's. */
-	siginfo_t about;
-	if (waitid(P_PID, (id_t)one->process, &about, WEXITED | WNOHANG | WNOWAIT) != 0) return -1;
-	kill(-one->process, SIGKILL);
+	siginfo_t child_info;
+	if (waitid(P_PID, (id_t)child->process, &child_info, WEXITED | WNOHANG | WNOWAIT) != 0) return -1;
+	kill(-child->process, SIGKILL);
 	int status = -1;
-	while (waitpid(one->process, &status, 0) < 0)
+	while (waitpid(child->process, &status, 0) < 0)
 		if (errno != EINTR) return -1;
 	return status;
 }
 
-void server_free(server *one)
+void server_free(server *child)
 {
-	if (one && one->memory) munmap(one->memory, sizeof(wire_memory));
-	free(one);
+	if (child && child->memory) munmap(child->memory, sizeof(wire_memory));
+	free(child);
 }

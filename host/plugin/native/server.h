@@ -20,9 +20,9 @@ typedef struct {
  * descriptor, or -1. `path` is told where it lies. */
 int server_log(char *path, size_t size);
 
-/* A new process of `interpreter`, whose output goes to the descriptor `log`. Null where there can be none: `why` is told
+/* A new process of `interpreter`, whose output goes to the descriptor `log`. Null where there can be none: `reason` is told
  * a few words. */
-server *server_new(const char *interpreter, int log, char *why, size_t size);
+server *server_new(const char *interpreter, int log, char *reason, size_t size);
 
 bool server_has_ended(const server *); /* its process */
 

@@ -25,15 +25,15 @@
 
 static void say_line(core *c, bool urgent, const char *line)
 {
-	char ended[LONGEST_LINE + 1];
+	char log_line[LONGEST_LINE + 1];
 	if (c->listener.say) c->listener.say(c->listener.self, urgent, line);
-	int length = snprintf(ended, sizeof ended, "%s\n", line);
-	if (c->keeper.log >= 0) (void)!write(c->keeper.log, ended, (size_t)length);
+	int length = snprintf(log_line, sizeof log_line, "%s\n", line);
+	if (c->keeper.log >= 0) (void)!write(c->keeper.log, log_line, (size_t)length);
 }
 
-static void say(core *c, bool urgent, const char *form, ...) __attribute__((format(printf, 3, 4)));
+static void say_format(core *c, bool urgent, const char *form, ...) __attribute__((format(printf, 3, 4)));
 
-static void say(core *c, bool urgent, const char *form, ...)
+static void say_format(core *c, bool urgent, const char *form, ...)
 {
 	char line[LONGEST_LINE];
 	va_list arguments;
@@ -70,13 +70,13 @@ static void give_up(core *c, const char *form, ...) __attribute__((format(printf
 
 static void give_up(core *c, const char *form, ...)
 {
-	char why[LONGEST_LINE];
+	char reason[LONGEST_LINE];
 	va_list arguments;
 	va_start(arguments, form);
-	vsnprintf(why, sizeof why, form, arguments);
+	vsnprintf(reason, sizeof reason, form, arguments);
 	va_end(arguments);
-	if (strcmp(why, c->keeper.silent) != 0) say_line(c, true, why);
-	strcpy(c->keeper.silent, why);
+	if (strcmp(reason, c->keeper.silent) != 0) say_line(c, true, reason);
+	strcpy(c->keeper.silent, reason);
 	c->coming = false;
 	tell_sound(c);
 }
@@ -84,26 +84,26 @@ static void give_up(core *c, const char *form, ...)
 static void start(core *c)
 {
 	keeper *k = &c->keeper;
-	char interpreter[4096], why[256] = "";
+	char interpreter[4096], reason[256] = "";
 	k->started = now_ms();
 	if (!read_interpreter(c, interpreter, sizeof interpreter)) {
 		give_up(c, "timbrel is silent: no Python is named in %s/interpreter; `timbrel plugin install` writes it", c->folder);
 		return;
 	}
-	server *one = server_new(interpreter, k->log, why, sizeof why);
-	if (!one) {
-		give_up(c, "timbrel is silent: %s does not start: %s; `timbrel plugin install` names another", interpreter, why);
+	server *new_server = server_new(interpreter, k->log, reason, sizeof reason);
+	if (!new_server) {
+		give_up(c, "timbrel is silent: %s does not start: %s; `timbrel plugin install` names another", interpreter, reason);
 		return;
 	}
 	pthread_mutex_lock(&k->mutex);
-	k->server = one;
+	k->server = new_server;
 	k->ready = false;
-	patch again = k->patch;
+	patch old_patch = k->patch;
 	k->patch = (patch){.kind = PATCH_DEFAULT};
-	if (again.kind != PATCH_DEFAULT) keeper_load(c, again);
+	if (old_patch.kind != PATCH_DEFAULT) keeper_load(c, old_patch);
 	pthread_mutex_unlock(&k->mutex);
 	collect(c);
-	server_free(atomic_exchange(&c->offered, one)); /* one that the thread of sound has never taken */
+	server_free(atomic_exchange(&c->offered, new_server)); /* one that the thread of sound has never taken */
 	tell_sound(c);
 }
 
@@ -117,25 +117,25 @@ static void describe_end(int status, char *text, size_t size)
 static void end(core *c, int patience)
 {
 	keeper *k = &c->keeper;
-	server *one = k->server;
+	server *old_server = k->server;
 	pthread_mutex_lock(&k->mutex);
 	k->server = NULL;
 	outbox_empty(&k->out);
 	pthread_cond_broadcast(&k->answer);
 	pthread_mutex_unlock(&k->mutex);
 	inbox_empty(&k->in);
-	bool nonsense = one->nonsense;
-	char how[32];
-	describe_end(server_end(one, patience), how, sizeof how);
+	bool nonsense = old_server->nonsense;
+	char end_text[32];
+	describe_end(server_end(old_server, patience), end_text, sizeof end_text);
 	collect(c);
-	one->ended = true; /* from here on it is the thread of sound that lets it go, or the next offer */
-	futex_wake(&one->memory->plugin_bell);
+	old_server->ended = true; /* from here on it is the thread of sound that lets it go, or the next offer */
+	futex_wake(&old_server->memory->plugin_bell);
 	if (k->quits) return;
 	if (k->ready && !nonsense && now_ms() - k->started > USEFUL) k->failures = 0;
 	if (++k->failures >= FAILURES) {
-		give_up(c, "timbrel is silent: its server has ended %d times (%s); `timbrel plugin status` says more%s%s", FAILURES, how,
+		give_up(c, "timbrel is silent: its server has ended %d times (%s); `timbrel plugin status` says more%s%s", FAILURES, end_text,
 		        k->log >= 0 ? ", and so does " : "", k->log >= 0 ? k->log_path : "");
-	} else if (k->ready) say(c, true, "timbrel's server has ended (%s)%s; it starts again", how, nonsense ? " after a fault" : "");
+	} else if (k->ready) say_format(c, true, "timbrel's server has ended (%s)%s; it starts again", end_text, nonsense ? " after a fault" : "");
 }
 
 /* ---- messages */
@@ -143,19 +143,19 @@ static void end(core *c, int patience)
 static void keep_patch(core *c, uint32_t number, const void *bytes, size_t length, bool *changed)
 {
 	keeper *k = &c->keeper;
-	if (number > k->asked) return;
-	if (number > k->answered) k->answered = number;
+	if (number > k->last_question) return;
+	if (number > k->last_answer) k->last_answer = number;
 	/* What the server said before it came to the last load is not what the host has loaded. */
-	if (k->answered < k->settled) return;
-	bool known = k->patch.kind != PATCH_DEFAULT; /* what plays from the beginning is no change */
-	bool same = k->patch.kind == PATCH_STATE && k->patch.length == length
+	if (k->last_answer < k->settled) return;
+	bool had_patch = k->patch.kind != PATCH_DEFAULT; /* what plays from the beginning is no change */
+	bool same_state = k->patch.kind == PATCH_STATE && k->patch.length == length
 	            && (!length || memcmp(k->patch.bytes, bytes, length) == 0);
-	void *copy = same ? NULL : malloc(length ? length : 1);
+	void *copy = same_state ? NULL : malloc(length ? length : 1);
 	if (copy) {
 		if (length) memcpy(copy, bytes, length);
 		free(k->patch.bytes);
 		k->patch = (patch){PATCH_STATE, copy, length};
-		*changed = (known && number == 0) || k->nameless;
+		*changed = (had_patch && number == 0) || k->nameless;
 		k->nameless = false;
 	}
 	pthread_cond_broadcast(&k->answer);
@@ -163,14 +163,16 @@ static void keep_patch(core *c, uint32_t number, const void *bytes, size_t lengt
 
 static bool keep_parameters(core *c, const unsigned char *bytes, size_t length)
 {
-	wire_parameter told[WIRE_MACROS];
-	if (length != sizeof told) return false;
-	memcpy(told, bytes, sizeof told);
+	wire_parameter parameters[WIRE_MACROS];
+	if (length != sizeof parameters) return false;
+	memcpy(parameters, bytes, sizeof parameters);
 	for (uint32_t i = 0; i < WIRE_MACROS; ++i) {
-		if (!(told[i].rest >= 0 && told[i].rest <= 1) || !memchr(told[i].name, 0, sizeof told[i].name)) return false;
-		c->rests[i] = told[i].rest;
+		if (!(parameters[i].rest >= 0 && parameters[i].rest <= 1)
+		    || !memchr(parameters[i].name, 0, sizeof parameters[i].name))
+			return false;
+		c->rests[i] = parameters[i].rest;
 	}
-	memcpy(c->keeper.parameters, told, sizeof told);
+	memcpy(c->keeper.parameters, parameters, sizeof parameters);
 	return true;
 }
 
@@ -203,7 +205,7 @@ static bool obey(core *c, const inbox *in)
 {
 	keeper *k = &c->keeper;
 	const core_listener *l = &c->listener;
-	bool right = true, changed = false, parameters = false;
+	bool valid = true, changed = false, parameters = false;
 	if (in->head.kind == WIRE_SAY) return pass_on(c, in->bytes, in->head.length);
 	pthread_mutex_lock(&k->mutex);
 	switch (in->head.kind) {
@@ -212,14 +214,14 @@ static bool obey(core *c, const inbox *in)
 		k->silent[0] = 0;
 		break;
 	case WIRE_STATE: keep_patch(c, in->head.number, in->bytes, in->head.length, &changed); break;
-	case WIRE_PARAMETERS: parameters = right = keep_parameters(c, in->bytes, in->head.length); break;
-	case WIRE_PRESETS: parameters = right = keep_presets(c, in->bytes, in->head.length); break;
+	case WIRE_PARAMETERS: parameters = valid = keep_parameters(c, in->bytes, in->head.length); break;
+	case WIRE_PRESETS: parameters = valid = keep_presets(c, in->bytes, in->head.length); break;
 	default: break; /* a kind that a later server knows */
 	}
 	pthread_mutex_unlock(&k->mutex);
 	if (parameters && l->parameters_changed) l->parameters_changed(l->self);
 	if (changed && l->state_changed) l->state_changed(l->self);
-	return right;
+	return valid;
 }
 
 /* False where the server is gone, or talks nonsense. */
@@ -227,7 +229,7 @@ static bool exchange(core *c)
 {
 	keeper *k = &c->keeper;
 	pthread_mutex_lock(&k->mutex);
-	bool there = outbox_send(&k->out, k->server->socket);
+	bool connected = outbox_send(&k->out, k->server->socket);
 	pthread_mutex_unlock(&k->mutex);
 	for (int i = 0; i < AT_ONCE; ++i) {
 		enum inbox_answer answer = inbox_take(&k->in, k->server->socket);
@@ -238,26 +240,26 @@ static bool exchange(core *c)
 			return false;
 		}
 	}
-	return there;
+	return connected;
 }
 
 /* ---- the thread */
 
-static void rest(core *c)
+static void wait_for_work(core *c)
 {
 	keeper *k = &c->keeper;
 	pthread_mutex_lock(&k->mutex);
-	struct pollfd on[2] = {{.fd = k->wake, .events = POLLIN}, {.fd = -1}};
+	struct pollfd polls[2] = {{.fd = k->wake, .events = POLLIN}, {.fd = -1}};
 	int patience = -1;
 	if (k->server) {
-		on[1] = (struct pollfd){.fd = k->server->socket, .events = POLLIN | (k->out.first ? POLLOUT : 0)};
+		polls[1] = (struct pollfd){.fd = k->server->socket, .events = POLLIN | (k->out.first ? POLLOUT : 0)};
 		patience = LOOK_ROUND;
 	} else if (c->coming) {
-		int64_t left = k->started + BETWEEN_STARTS - now_ms();
-		patience = left > 0 ? (int)left : 0;
+		int64_t left_ms = k->started + BETWEEN_STARTS - now_ms();
+		patience = left_ms > 0 ? (int)left_ms : 0;
 	}
 	pthread_mutex_unlock(&k->mutex);
-	poll(on, 2, patience);
+	poll(polls, 2, patience);
 	uint64_t count;
 	(void)!read(k->wake, &count, sizeof count);
 }
@@ -267,15 +269,15 @@ static void report(core *c)
 {
 	keeper *k = &c->keeper;
 	if (c->lost != k->lost) {
-		say(c, true, "timbrel's server could not follow: %llu events are lost", (unsigned long long)(c->lost - k->lost));
+		say_format(c, true, "timbrel's server could not follow: %llu events are lost", (unsigned long long)(c->lost - k->lost));
 		k->lost = c->lost;
 	}
 	if (c->spoils != k->spoils) {
 		k->spoils = c->spoils;
-		say(c, true, "timbrel lacks sound in this bounce: it had no server, or lost it; run `timbrel plugin status`, then bounce again");
+		say_format(c, true, "timbrel lacks sound in this bounce: it had no server, or lost it; run `timbrel plugin status`, then bounce again");
 	}
 	if (atomic_exchange(&c->unknown, false))
-		say(c, true, "timbrel's patch is not in the project that was saved: its server has not answered yet; save again once it plays");
+		say_format(c, true, "timbrel's patch is not in the project that was saved: its server has not answered yet; save again once it plays");
 }
 
 static void *keep(void *self)
@@ -285,7 +287,7 @@ static void *keep(void *self)
 	k->log = server_log(k->log_path, sizeof k->log_path);
 	start(c);
 	for (;;) {
-		rest(c);
+		wait_for_work(c);
 		if (k->quits) break;
 		if (atomic_exchange(&c->revived, false)) k->failures = 0;
 		if (!k->server && c->coming && now_ms() - k->started >= BETWEEN_STARTS) start(c);
@@ -312,13 +314,13 @@ bool keeper_start(core *c)
 	pthread_cond_init(&k->answer, &clock);
 	pthread_condattr_destroy(&clock);
 	/* The host's signals are for the host's threads. */
-	sigset_t all, before;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int wrong = pthread_create(&k->thread, NULL, keep, c);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (wrong) close(k->wake);
-	return !wrong;
+	sigset_t all_signals, host_mask;
+	sigfillset(&all_signals);
+	pthread_sigmask(SIG_SETMASK, &all_signals, &host_mask);
+	int error = pthread_create(&k->thread, NULL, keep, c);
+	pthread_sigmask(SIG_SETMASK, &host_mask, NULL);
+	if (error) close(k->wake);
+	return !error;
 }
 
 void keeper_stop(core *c)
@@ -354,15 +356,15 @@ void keeper_load(core *c, patch loaded)
 	/* A load that nobody has read yet gives its place and its number to this one. */
 	if (!outbox_withdraw(&k->out, WIRE_LOAD_STATE, WIRE_LOAD_PRESET)) k->server->loads += 1;
 	uint32_t kind = loaded.kind == PATCH_STATE ? WIRE_LOAD_STATE : WIRE_LOAD_PRESET;
-	bool put = outbox_put(&k->out, kind, k->server->loads, loaded.bytes, loaded.length);
-	k->settled = ++k->asked;
-	put = put && outbox_put(&k->out, WIRE_SAVE, k->settled, NULL, 0);
-	if (!put) k->server->nonsense = true; /* no memory: the next server gets it */
+	bool queued = outbox_put(&k->out, kind, k->server->loads, loaded.bytes, loaded.length);
+	k->settled = ++k->last_question;
+	queued = queued && outbox_put(&k->out, WIRE_SAVE, k->settled, NULL, 0);
+	if (!queued) k->server->nonsense = true; /* no memory: the next server gets it */
 	keeper_wake(c);
 }
 
 void keeper_wake(core *c)
 {
-	uint64_t one = 1;
-	(void)!write(c->keeper.wake, &one, sizeof one);
+	uint64_t increment = 1;
+	(void)!write(c->keeper.wake, &increment, sizeof increment);
 }

@@ -15,18 +15,18 @@
 #define MOST_TEMPO 1000.0
 #define SAME_TEMPO 1e-3
 
-static bool usable(const server *one) { return !one->ended && !one->nonsense; }
+static bool usable(const server *candidate) { return !candidate->ended && !candidate->nonsense; }
 
 static bool plays(const sound *s) { return s->server && !s->begins && usable(s->server); }
 
 static void new_latency(core *c)
 {
 	const sound *s = &c->sound;
-	uint32_t own = s->block >= SHORT_BLOCK * s->rate ? s->block : 2 * s->block;
-	while (own < LONGEST_LATENCY && own < LEAST_TIME * s->rate && s->block) own += s->block;
-	if (s->offline) own = 0;
-	if (own + s->rack_latency < s->least_latency) own = s->least_latency - s->rack_latency;
-	uint32_t latency = (own < LONGEST_LATENCY ? own : LONGEST_LATENCY) + s->rack_latency;
+	uint32_t block_latency = s->block >= SHORT_BLOCK * s->rate ? s->block : 2 * s->block;
+	while (block_latency < LONGEST_LATENCY && block_latency < LEAST_TIME * s->rate && s->block) block_latency += s->block;
+	if (s->offline) block_latency = 0;
+	if (block_latency + s->rack_latency < s->least_latency) block_latency = s->least_latency - s->rack_latency;
+	uint32_t latency = (block_latency < LONGEST_LATENCY ? block_latency : LONGEST_LATENCY) + s->rack_latency;
 	if (atomic_exchange(&c->latency, latency) != latency && c->listener.latency_changed)
 		c->listener.latency_changed(c->listener.self);
 }
@@ -41,8 +41,8 @@ static uint32_t whole_rate(const sound *s)
 static void expect_rack_latency(core *c)
 {
 	sound *s = &c->sound;
-	uint64_t kept = c->kept_latency;
-	if (kept >> 32 && kept >> 32 == whole_rate(s)) s->rack_latency = (uint32_t)kept;
+	uint64_t rate_and_latency = c->kept_latency;
+	if (rate_and_latency >> 32 && rate_and_latency >> 32 == whole_rate(s)) s->rack_latency = (uint32_t)rate_and_latency;
 }
 
 void core_activate(core *c, double rate, uint32_t block)
@@ -57,7 +57,7 @@ void core_activate(core *c, double rate, uint32_t block)
 	s->least_latency = 0;
 	s->told_tempo = s->tempo;
 	s->told_rolling = s->rolling;
-	s->heard = s->missed = false;
+	s->sounded = s->missed = false;
 	c->spoilt = false;
 	c->late = 0;
 	gap_start(&s->gap, rate);
@@ -81,7 +81,7 @@ void core_offline(core *c, bool offline)
 
 /* ---- a block's events are noted */
 
-static void note(core *c, uint32_t offset, noted_event one)
+static void note(core *c, uint32_t offset, noted_event entry)
 {
 	sound *s = &c->sound;
 	if (!s->active) return;
@@ -90,9 +90,9 @@ static void note(core *c, uint32_t offset, noted_event one)
 		c->lost += 1;
 		return;
 	}
-	uint64_t before = s->noted ? s->events[s->noted - 1].event.time : 0;
-	one.event.time = offset > before ? offset : before;
-	s->events[s->noted++] = one;
+	uint64_t previous_time = s->noted ? s->events[s->noted - 1].event.time : 0;
+	entry.event.time = offset > previous_time ? offset : previous_time;
+	s->events[s->noted++] = entry;
 }
 
 #define LONGEST_EXCLUSIVE 18u /* bytes of a message that may mean something to the server */
@@ -101,10 +101,10 @@ static void note_exclusive(core *c, uint32_t offset, const uint8_t *bytes, uint3
 {
 	if (count > LONGEST_EXCLUSIVE || bytes[count - 1] != 0xf7) return;
 	for (uint32_t i = 0; i < count; i += 3) {
-		uint32_t part = count - i < 3 ? count - i : 3;
-		noted_event one = {.event = {.kind = WIRE_EXCLUSIVE, .number = (uint16_t)part}};
-		memcpy(one.event.data, bytes + i, part);
-		note(c, offset, one);
+		uint32_t chunk_bytes = count - i < 3 ? count - i : 3;
+		noted_event entry = {.event = {.kind = WIRE_EXCLUSIVE, .number = (uint16_t)chunk_bytes}};
+		memcpy(entry.event.data, bytes + i, chunk_bytes);
+		note(c, offset, entry);
 	}
 }
 
@@ -112,14 +112,14 @@ void core_midi(core *c, uint32_t offset, const uint8_t *bytes, uint32_t count)
 {
 	if (count > 0 && bytes[0] == 0xf0) note_exclusive(c, offset, bytes, count);
 	if (count < 1 || bytes[0] < 0x80 || bytes[0] >= 0xf0) return; /* messages of a channel alone */
-	bool two = bytes[0] >= 0xc0 && bytes[0] < 0xe0;
-	if (count != (two ? 2 : 3) || bytes[1] > 0x7f || (!two && bytes[2] > 0x7f)) return;
+	bool two_bytes = bytes[0] >= 0xc0 && bytes[0] < 0xe0;
+	if (count != (two_bytes ? 2 : 3) || bytes[1] > 0x7f || (!two_bytes && bytes[2] > 0x7f)) return;
 	/* The server does what a program change asks. The parameter goes to what the project has: else a host could not choose
 	 * by it what it chose before. */
 	if ((bytes[0] & 0xf0) == 0xc0 && !c->chooses) c->values[WIRE_PRESET] = 0;
-	noted_event one = {.event = {.kind = WIRE_MIDI, .number = (uint16_t)count}};
-	memcpy(one.event.data, bytes, count);
-	note(c, offset, one);
+	noted_event entry = {.event = {.kind = WIRE_MIDI, .number = (uint16_t)count}};
+	memcpy(entry.event.data, bytes, count);
+	note(c, offset, entry);
 }
 
 float sound_allowed(uint32_t parameter, float value)
@@ -134,13 +134,13 @@ void core_set(core *c, uint32_t offset, uint32_t parameter, float value)
 {
 	if (parameter >= WIRE_PARAMETER_COUNT || !isfinite(value)) return;
 	value = sound_allowed(parameter, value);
-	uint32_t bit = parameter < WIRE_MACROS ? 1u << parameter : 0, moved = c->moved;
-	float before = atomic_exchange(&c->values[parameter], value);
-	if (!bit && value == before) return;
-	if (bit) atomic_fetch_or(&c->moved, bit);
+	uint32_t bit = parameter < WIRE_MACROS ? 1u << parameter : 0, moved_macros = c->moved_macros;
+	float old_value = atomic_exchange(&c->values[parameter], value);
+	if (!bit && value == old_value) return;
+	if (bit) atomic_fetch_or(&c->moved_macros, bit);
 	if (parameter == WIRE_PRESET && value > 0) {
 		/* It sounds as it was made, whatever was moved before. */
-		c->moved = 0;
+		c->moved_macros = 0;
 		for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->values[i] = MACRO_DEFAULT;
 		if (!c->sound.active || !plays(&c->sound)) {
 			c->chooses = true; /* what no server hears now is said when an epoch begins */
@@ -150,8 +150,8 @@ void core_set(core *c, uint32_t offset, uint32_t parameter, float value)
 	}
 	note(c, offset,
 	     (noted_event){.event = {.kind = WIRE_PARAMETER, .number = (uint16_t)parameter, .value = value},
-	                   .before = before,
-	                   .had_moved = (moved & bit) != 0});
+	                   .old_value = old_value,
+	                   .had_moved = (moved_macros & bit) != 0});
 }
 
 void core_tempo(core *c, uint32_t offset, double bpm)
@@ -162,12 +162,12 @@ void core_tempo(core *c, uint32_t offset, double bpm)
 	note(c, offset, (noted_event){.event = {.kind = WIRE_TEMPO, .value = (float)bpm}});
 }
 
-void core_transport(core *c, uint32_t offset, bool rolling, bool from_the_beginning, uint32_t ahead)
+void core_transport(core *c, uint32_t offset, bool rolling, bool from_the_beginning, uint32_t song_samples)
 {
 	sound *s = &c->sound;
 	if (rolling == s->told_rolling && !(rolling && from_the_beginning)) return;
 	s->told_rolling = rolling;
-	if (rolling) s->ahead = ahead;
+	if (rolling) s->song_samples = song_samples;
 	uint16_t number = !rolling ? 0 : from_the_beginning ? 1 : 2;
 	note(c, offset, (noted_event){.event = {.kind = WIRE_TRANSPORT, .number = number}});
 }
@@ -193,15 +193,15 @@ static void send_event(sound *s, uint64_t time, wire_event event)
 }
 
 /* Where a parameter stood before this block, and whether a macro had moved. */
-static float stood(const core *c, uint32_t parameter, bool *moved)
+static float value_before_block(const core *c, uint32_t parameter, bool *has_moved)
 {
 	const sound *s = &c->sound;
 	for (uint32_t i = 0; i < s->noted; ++i)
 		if (s->events[i].event.kind == WIRE_PARAMETER && s->events[i].event.number == parameter) {
-			*moved = s->events[i].had_moved;
-			return s->events[i].before;
+			*has_moved = s->events[i].had_moved;
+			return s->events[i].old_value;
 		}
-	*moved = parameter < WIRE_MACROS && (c->moved >> parameter & 1);
+	*has_moved = parameter < WIRE_MACROS && (c->moved_macros >> parameter & 1);
 	return c->values[parameter];
 }
 
@@ -210,9 +210,9 @@ static float stood(const core *c, uint32_t parameter, bool *moved)
 static void send_moved(core *c, uint64_t time)
 {
 	for (uint32_t i = 0; i < WIRE_MACROS; ++i) {
-		bool moved;
-		float value = stood(c, i, &moved);
-		if (moved)
+		bool has_moved;
+		float value = value_before_block(c, i, &has_moved);
+		if (has_moved)
 			send_event(&c->sound, time, (wire_event){.kind = WIRE_PARAMETER, .number = (uint16_t)i, .value = value});
 	}
 }
@@ -226,14 +226,14 @@ static bool begin_epoch(core *c)
 	s->position = 0;
 	s->begins = s->lost = false;
 	s->rolled = s->rolling;
-	s->early_heard = 0;
+	s->early_count = 0;
 	send_event(s, 0, (wire_event){.kind = WIRE_RESET, .value = (float)s->rate, .number = s->offline ? WIRE_OFFLINE : 0,
 	                              .epoch = s->epoch, .loads = s->server->loads, .block = s->block});
 	if (atomic_exchange(&c->chooses, false))
 		send_event(s, 0, (wire_event){.kind = WIRE_PARAMETER, .number = WIRE_PRESET, .value = c->values[WIRE_PRESET]});
 	send_moved(c, 0);
-	bool moved;
-	gain_start(&s->gain, s->rate, stood(c, WIRE_GAIN, &moved));
+	bool has_moved;
+	gain_start(&s->gain, s->rate, value_before_block(c, WIRE_GAIN, &has_moved));
 	if (s->tempo > 0) send_event(s, 0, (wire_event){.kind = WIRE_TEMPO, .value = (float)s->tempo});
 	if (s->rolling) send_event(s, 0, (wire_event){.kind = WIRE_TRANSPORT, .number = 2});
 	return true;
@@ -253,15 +253,15 @@ static bool starts_to_roll(const sound *s)
 static void begin_where_it_rolls(core *c)
 {
 	sound *s = &c->sound;
-	uint64_t ahead = s->position < s->ahead ? s->position : s->ahead, from = s->position - ahead;
-	uint32_t heard = s->early_heard;
+	uint64_t song_samples = s->position < s->song_samples ? s->position : s->song_samples, from = s->position - song_samples;
+	uint32_t early_count = s->early_count;
 	if (!begin_epoch(c)) return;
-	for (uint32_t i = heard > EARLY ? heard - EARLY : 0; i < heard && room(s) > 0; ++i) {
+	for (uint32_t i = early_count > EARLY ? early_count - EARLY : 0; i < early_count && room(s) > 0; ++i) {
 		const wire_event *e = &s->early[i % EARLY];
 		bool note = e->kind == WIRE_MIDI && e->data[0] < 0xa0;
 		if (!note || e->time >= from) send_event(s, e->time > from ? e->time - from : 0, *e);
 	}
-	s->position = ahead;
+	s->position = song_samples;
 }
 
 /* The notes whose ends were lost end, pedals come up, and macros go where they should stand. */
@@ -280,24 +280,24 @@ static void make_good(core *c, uint64_t time)
 static uint32_t send_events(core *c, uint32_t from, uint32_t count, bool last)
 {
 	sound *s = &c->sound;
-	bool heard = plays(s);
+	bool playing = plays(s);
 	for (; s->taken < s->noted; ++s->taken) {
 		const wire_event *e = &s->events[s->taken].event;
 		uint32_t offset = e->time < from + count ? (uint32_t)e->time - from : count - (count > 0);
 		if (!last && e->time >= from + count) break;
 		uint64_t time = s->position + offset;
-		if (heard && e->kind == WIRE_PARAMETER && e->number == WIRE_GAIN) {
+		if (playing && e->kind == WIRE_PARAMETER && e->number == WIRE_GAIN) {
 			if (time == 0) gain_start(&s->gain, s->rate, e->value);
 			else gain_set(&s->gain, (int64_t)time + s->rack_latency, e->value);
 			continue;
 		}
-		if (heard && s->offline && !s->rolled && (e->kind == WIRE_MIDI || e->kind == WIRE_EXCLUSIVE)) {
-			s->early[s->early_heard % EARLY] = *e;
-			s->early[s->early_heard++ % EARLY].time = time;
+		if (playing && s->offline && !s->rolled && (e->kind == WIRE_MIDI || e->kind == WIRE_EXCLUSIVE)) {
+			s->early[s->early_count % EARLY] = *e;
+			s->early[s->early_count++ % EARLY].time = time;
 		}
-		if (heard && room(s) > 0) send_event(s, time, *e);
-		else if (heard && s->offline && offset > 0) return offset;
-		else if (heard) {
+		if (playing && room(s) > 0) send_event(s, time, *e);
+		else if (playing && s->offline && offset > 0) return offset;
+		else if (playing) {
 			s->lost = true;
 			c->lost += 1;
 		}
@@ -305,14 +305,14 @@ static uint32_t send_events(core *c, uint32_t from, uint32_t count, bool last)
 		if (e->kind == WIRE_TRANSPORT) s->rolling = e->number != 0;
 		s->rolled |= s->rolling;
 	}
-	if (heard && s->lost && room(s) >= OPENING) make_good(c, s->position + count);
+	if (playing && s->lost && room(s) >= OPENING) make_good(c, s->position + count);
 	return count;
 }
 
 /* ---- samples */
 
 /* How many samples of this epoch are made. */
-static uint64_t made(const sound *s)
+static uint64_t made_samples(const sound *s)
 {
 	uint64_t position = s->server->memory->made;
 	if (WIRE_EPOCH(position) != s->epoch) return 0;
@@ -330,16 +330,16 @@ static void ring(_Atomic uint32_t *bell, _Atomic uint32_t *sleeps)
 static void wait_until_made(sound *s)
 {
 	wire_memory *m = s->server->memory;
-	uint64_t so_far = made(s);
-	int64_t since = now_ms();
-	while (so_far < s->position && plays(s)) {
+	uint64_t sample_count = made_samples(s);
+	int64_t progress_ms = now_ms();
+	while (sample_count < s->position && plays(s)) {
 		uint32_t bell = m->plugin_bell;
 		m->plugin_sleeps = 1;
-		uint64_t more = made(s);
-		if (more > so_far) since = now_ms();
-		else if (now_ms() - since > PATIENCE) s->server->nonsense = true;
+		uint64_t new_count = made_samples(s);
+		if (new_count > sample_count) progress_ms = now_ms();
+		else if (now_ms() - progress_ms > PATIENCE) s->server->nonsense = true;
 		else futex_wait(&m->plugin_bell, bell, NAP);
-		so_far = more;
+		sample_count = new_count;
 	}
 	m->plugin_sleeps = 0;
 }
@@ -350,11 +350,11 @@ static bool give_out(core *c, float *left, float *right, uint32_t count)
 	sound *s = &c->sound;
 	const wire_memory *m = s->server->memory;
 	if (s->offline) wait_until_made(s);
-	uint64_t there = made(s);
-	bool begun = WIRE_EPOCH(m->made) == s->epoch;
-	uint32_t rack = begun ? m->rack_latency : s->rack_latency;
+	uint64_t sample_count = made_samples(s);
+	bool epoch_begun = WIRE_EPOCH(m->made) == s->epoch;
+	uint32_t rack = epoch_begun ? m->rack_latency : s->rack_latency;
 	if (rack > LONGEST_RACK_LATENCY) s->server->nonsense = true;
-	else if (begun) {
+	else if (epoch_begun) {
 		c->kept_latency = (uint64_t)whole_rate(s) << 32 | rack;
 		if (rack != s->rack_latency) {
 			s->rack_latency = rack;
@@ -364,20 +364,20 @@ static bool give_out(core *c, float *left, float *right, uint32_t count)
 	int64_t first = (int64_t)s->position - count - (c->latency - s->rack_latency);
 	for (uint32_t i = 0; i < count; ++i) {
 		int64_t sample = first + i;
-		bool is = sample >= 0 && (uint64_t)sample < there;
-		float l = is ? m->sound[0][sample % WIRE_RING] : 0.0f, r = is ? m->sound[1][sample % WIRE_RING] : 0.0f;
+		bool present = sample >= 0 && (uint64_t)sample < sample_count;
+		float l = present ? m->sound[0][sample % WIRE_RING] : 0.0f, r = present ? m->sound[1][sample % WIRE_RING] : 0.0f;
 		left[i] = isfinite(l) ? l : 0.0f;
 		right[i] = isfinite(r) ? r : 0.0f;
 	}
 	gain_apply(&s->gain, first, left, right, count);
-	int64_t whole = (int64_t)there - first; /* before sample 0 all is there: silence */
-	gap_mend(&s->gap, left, right, count, whole < 0 ? 0 : whole < count ? (uint32_t)whole : count);
-	if (begun) {
-		s->heard = true;
+	int64_t present_count = (int64_t)sample_count - first; /* before sample 0 all is there: silence */
+	gap_mend(&s->gap, left, right, count, present_count < 0 ? 0 : present_count < count ? (uint32_t)present_count : count);
+	if (epoch_begun) {
+		s->sounded = true;
 		s->missed = false;
 	}
-	c->sounds = begun;
-	return begun ? first + count <= (int64_t)there : !s->missed;
+	c->sounds = epoch_begun;
+	return epoch_begun ? first + count <= (int64_t)sample_count : !s->missed;
 }
 
 /* False where samples are missing: all but those before the first server has made any. */
@@ -385,7 +385,7 @@ static bool give_silence(core *c, float *left, float *right, uint32_t count)
 {
 	sound *s = &c->sound;
 	gap_mend(&s->gap, left, right, count, 0);
-	s->missed |= s->heard;
+	s->missed |= s->sounded;
 	c->sounds = false;
 	return !s->missed && c->coming;
 }
@@ -412,11 +412,11 @@ static void take_server(core *c)
 
 static void wait_for_server(core *c)
 {
-	int64_t since = now_ms();
+	int64_t start_ms = now_ms();
 	for (;;) {
 		uint32_t news = c->news;
 		take_server(c);
-		if ((c->sound.server && usable(c->sound.server)) || !c->coming || now_ms() - since > PATIENCE) return;
+		if ((c->sound.server && usable(c->sound.server)) || !c->coming || now_ms() - start_ms > PATIENCE) return;
 		futex_wait(&c->news, news, NAP);
 	}
 }
@@ -429,16 +429,17 @@ void core_run(core *c, float *left, float *right, uint32_t count)
 		memset(right, 0, count * sizeof *right);
 		return;
 	}
-	server *before = s->server;
+	server *old_server = s->server;
 	if (s->offline) wait_for_server(c);
 	else take_server(c);
-	if (s->offline && s->server != before && !s->begins && s->position > 0) spoil(c); /* it does not know the notes before */
+	if (s->offline && s->server != old_server && !s->begins && s->position > 0)
+		spoil(c); /* it does not know the notes before */
 	if (atomic_exchange(&c->reloaded, false)) {
 		s->begins = true;
 		expect_rack_latency(c);
 		new_latency(c);
 	}
-	s->begins |= s->server != before;
+	s->begins |= s->server != old_server;
 	if (count > s->block && !s->offline) {
 		s->block = count;
 		s->begins = true;
@@ -446,20 +447,20 @@ void core_run(core *c, float *left, float *right, uint32_t count)
 	}
 	if (s->begins && s->server && usable(s->server)) begin_epoch(c);
 	else if (s->offline && s->position > 0 && !s->rolled && plays(s) && starts_to_roll(s)) begin_where_it_rolls(c);
-	uint32_t done = 0;
-	bool whole = true;
+	uint32_t offset = 0;
+	bool complete = true;
 	do {
-		uint32_t part = count - done < WIRE_LONGEST_BLOCK ? count - done : WIRE_LONGEST_BLOCK;
-		part = send_events(c, done, part, done + part == count);
+		uint32_t chunk = count - offset < WIRE_LONGEST_BLOCK ? count - offset : WIRE_LONGEST_BLOCK;
+		chunk = send_events(c, offset, chunk, offset + chunk == count);
 		if (plays(s)) {
-			s->position += part;
+			s->position += chunk;
 			s->server->memory->complete = WIRE_POSITION(s->epoch, s->position);
 			ring(&s->server->memory->server_bell, &s->server->memory->server_sleeps);
-			whole &= give_out(c, left + done, right + done, part);
-		} else whole &= give_silence(c, left + done, right + done, part);
+			complete &= give_out(c, left + offset, right + offset, chunk);
+		} else complete &= give_silence(c, left + offset, right + offset, chunk);
 		if (s->offline && !plays(s)) spoil(c);
-		done += part;
-	} while (done < count);
-	c->late += !whole;
+		offset += chunk;
+	} while (offset < count);
+	c->late += !complete;
 	s->noted = s->taken = 0;
 }

@@ -34,17 +34,17 @@ typedef uint32_t head[WORDS];
 static void ask(core *c)
 {
 	keeper *k = &c->keeper;
-	server *asked = k->server;
+	server *asked_server = k->server;
 	/* One that is not ready has nothing to add to a state that it has been told to load. */
-	if (!asked || (!k->ready && k->patch.kind == PATCH_STATE)) return;
-	uint32_t question = ++k->asked;
+	if (!asked_server || (!k->ready && k->patch.kind == PATCH_STATE)) return;
+	uint32_t question = ++k->last_question;
 	if (!outbox_put(&k->out, WIRE_SAVE, question, NULL, 0)) return;
 	keeper_wake(c);
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ANSWER_MS / 1000;
-	while (k->answered < question && k->server == asked)
-		if (pthread_cond_timedwait(&k->answer, &k->mutex, &until) == ETIMEDOUT) return;
+	struct timespec deadline;
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_sec += ANSWER_MS / 1000;
+	while (k->last_answer < question && k->server == asked_server)
+		if (pthread_cond_timedwait(&k->answer, &k->mutex, &deadline) == ETIMEDOUT) return;
 }
 
 size_t core_save(core *c, void **bytes)
@@ -57,24 +57,24 @@ size_t core_save(core *c, void **bytes)
 		k->nameless = true;
 		keeper_wake(c);
 	}
-	uint64_t kept = c->kept_latency;
+	uint64_t rate_and_latency = c->kept_latency;
 	size_t count = sizeof(head) + k->patch.length;
-	unsigned char *all = malloc(count);
-	if (all) {
-		head h = {STATE_MAGIC, STATE_VERSION, k->patch.kind, (uint32_t)k->patch.length, c->moved};
+	unsigned char *state = malloc(count);
+	if (state) {
+		head h = {STATE_MAGIC, STATE_VERSION, k->patch.kind, (uint32_t)k->patch.length, c->moved_macros};
 		for (uint32_t i = 0; i < WIRE_PARAMETER_COUNT; ++i) {
 			float value = i == WIRE_PANEL ? 0.0f : c->values[i]; /* a project that is opened opens no panel */
 			memcpy(&h[VALUES + i], &value, sizeof value);
 		}
-		h[RATE] = (uint32_t)(kept >> 32);
-		h[RACK_LATENCY] = (uint32_t)kept;
+		h[RATE] = (uint32_t)(rate_and_latency >> 32);
+		h[RACK_LATENCY] = (uint32_t)rate_and_latency;
 		for (uint32_t i = 0; i < WORDS; ++i) h[i] = htole32(h[i]);
-		memcpy(all, h, sizeof h);
-		if (k->patch.length) memcpy(all + sizeof h, k->patch.bytes, k->patch.length);
+		memcpy(state, h, sizeof h);
+		if (k->patch.length) memcpy(state + sizeof h, k->patch.bytes, k->patch.length);
 	}
 	pthread_mutex_unlock(&k->mutex);
-	*bytes = all;
-	return all ? count : 0;
+	*bytes = state;
+	return state ? count : 0;
 }
 
 static bool is_name(const char *name, size_t length)
@@ -128,7 +128,7 @@ bool core_load(core *c, const void *bytes, size_t count)
 		if (sound_allowed(i, values[i]) != values[i]) return false;
 	if (!load(c, h[KIND], body, h[LENGTH])) return false;
 	for (uint32_t i = 0; i < WIRE_PARAMETER_COUNT; ++i) c->values[i] = values[i];
-	c->moved = h[MOVED];
+	c->moved_macros = h[MOVED];
 	if (h[KIND] != PATCH_DEFAULT) c->kept_latency = (uint64_t)h[RATE] << 32 | h[RACK_LATENCY];
 	c->chooses = false;
 	c->reloaded = true;
@@ -140,7 +140,7 @@ bool core_load_preset(core *c, const char *name)
 	if (!is_name(name, strlen(name)) || !load(c, PATCH_PRESET, name, strlen(name))) return false;
 	for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->values[i] = MACRO_DEFAULT;
 	c->values[WIRE_PRESET] = 0;
-	c->moved = 0;
+	c->moved_macros = 0;
 	c->kept_latency = 0;
 	c->chooses = false;
 	c->reloaded = true;

@@ -38,7 +38,7 @@ v3_result V3_API query_interface(void *self, const v3_tuid iid, void **to)
 	static const struct {
 		const uint8_t *iid;
 		interface_name name;
-	} known[] = {
+	} table[] = {
 		{v3_funknown_iid, COMPONENT},
 		{v3_plugin_base_iid, COMPONENT},
 		{v3_component_iid, COMPONENT},
@@ -49,9 +49,9 @@ v3_result V3_API query_interface(void *self, const v3_tuid iid, void **to)
 		{v3_unit_information_iid, UNITS},
 	};
 	*to = NULL;
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-		if (v3_tuid_match(iid, known[i].iid)) {
-			*to = &of(self)->interfaces[known[i].name];
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		if (v3_tuid_match(iid, table[i].iid)) {
+			*to = &of(self)->interfaces[table[i].name];
 			add_reference(self);
 			return V3_OK;
 		}
@@ -59,7 +59,7 @@ v3_result V3_API query_interface(void *self, const v3_tuid iid, void **to)
 	return V3_NO_INTERFACE;
 }
 
-static void say(void *host, bool urgent, const char *line)
+static void log_line(void *host, bool urgent, const char *line)
 {
 	(void)host, (void)urgent;
 	fprintf(stderr, "%s\n", line);
@@ -69,7 +69,7 @@ v3_result V3_API initialize(void *self, struct v3_funknown **context)
 {
 	(void)context;
 	plugin *plugin = of(self);
-	plugin->instance.say = say;
+	plugin->instance.say = log_line;
 	controller_start(plugin);
 	return plugin->instance.core || instance_start(&plugin->instance) ? V3_OK : V3_NOMEM;
 }
@@ -83,9 +83,9 @@ v3_result V3_API terminate(void *self)
 
 /* ---- the component */
 
-static v3_result V3_API get_controller_class_id(void *self, v3_tuid told)
+static v3_result V3_API get_controller_class_id(void *self, v3_tuid id)
 {
-	(void)self, (void)told;
+	(void)self, (void)id;
 	return V3_NOT_IMPLEMENTED; /* it is the same object */
 }
 
@@ -107,19 +107,19 @@ static int32_t V3_API get_bus_count(void *self, int32_t type, int32_t direction)
 }
 
 static v3_result V3_API get_bus_info(void *self, int32_t type, int32_t direction, int32_t index,
-                                     struct v3_bus_info *told)
+                                     struct v3_bus_info *bus)
 {
 	(void)self;
 	if (!has_bus(type, direction, index))
 		return V3_INVALID_ARG;
-	*told = (struct v3_bus_info){
+	*bus = (struct v3_bus_info){
 		.media_type = type,
 		.direction = direction,
 		.channel_count = type == V3_AUDIO ? 2 : 16,
 		.bus_type = V3_MAIN,
 		.flags = V3_DEFAULT_ACTIVE,
 	};
-	to_utf16(type == V3_AUDIO ? "Output" : "Notes", told->bus_name, 128);
+	to_utf16(type == V3_AUDIO ? "Output" : "Notes", bus->bus_name, 128);
 	return V3_OK;
 }
 
@@ -157,8 +157,8 @@ static v3_result V3_API set_state(void *self, struct v3_bstream **stream)
 	while ((room = bytes_room(&state, 65536)) && (*stream)->read(stream, room, 65536, &count) == V3_OK && count > 0 &&
 	       count <= 65536)
 		state.count += (size_t)count;
-	bool loaded = room && core_load(core, state.at, state.count);
-	free(state.at);
+	bool loaded = room && core_load(core, state.start, state.count);
+	free(state.start);
 	if (loaded)
 		controller_forget(of(self));
 	return loaded ? V3_OK : V3_FALSE;
@@ -207,12 +207,13 @@ static v3_result V3_API set_bus_arrangements(void *self, v3_speaker_arrangement 
 	return input_count == 0 && output_count == 1 && outputs[0] == STEREO ? V3_OK : V3_FALSE;
 }
 
-static v3_result V3_API get_bus_arrangement(void *self, int32_t direction, int32_t index, v3_speaker_arrangement *told)
+static v3_result V3_API get_bus_arrangement(void *self, int32_t direction, int32_t index,
+                                            v3_speaker_arrangement *arrangement)
 {
 	(void)self;
 	if (!has_bus(V3_AUDIO, direction, index))
 		return V3_INVALID_ARG;
-	*told = STEREO;
+	*arrangement = STEREO;
 	return V3_OK;
 }
 
@@ -228,7 +229,7 @@ static uint32_t V3_API get_latency_samples(void *self)
 	plugin *plugin = of(self);
 	const instance *instance = &plugin->instance;
 	uint32_t latency = instance->core && !instance->active ? core_latency(instance->core) : instance->latency;
-	atomic_store(&plugin->asked, latency);
+	atomic_store(&plugin->reported_latency, latency);
 	return latency;
 }
 
@@ -262,10 +263,10 @@ static void move(struct v3_param_changes **changes, v3_param_id id, double norma
 /* The host calls the controller with it in its main thread, the only one in which it may be told of changes. */
 static void move_changes(plugin *plugin, struct v3_param_changes **changes)
 {
-	bool are = changes_wait(plugin);
-	if (are != plugin->told)
-		move(changes, ID_CHANGES, are);
-	plugin->told = are;
+	bool waiting = changes_wait(plugin);
+	if (waiting != plugin->changes_moved)
+		move(changes, ID_CHANGES, waiting);
+	plugin->changes_moved = waiting;
 }
 
 /* Says to the host how the parameters stand that it reads. */
@@ -294,12 +295,12 @@ static v3_result V3_API process(void *self, struct v3_process_data *data)
 		right = data->outputs[0].channel_buffers_32[1];
 		data->outputs[0].channel_silence_bitset = 0;
 	}
-	bool whole = instance_run(instance, left, right, data->nframes > 0 ? (uint32_t)data->nframes : 0);
+	bool complete = instance_run(instance, left, right, data->nframes > 0 ? (uint32_t)data->nframes : 0);
 	if (data->output_params) {
 		move_changes(plugin, data->output_params);
 		move_readouts(plugin, data->output_params);
 	}
-	return whole ? V3_OK : V3_INTERNAL_ERR;
+	return complete ? V3_OK : V3_INTERNAL_ERR;
 }
 
 static uint32_t V3_API get_tail_samples(void *self)
@@ -339,10 +340,10 @@ static const struct v3_process_context_requirements requirements = {
 
 static v3_result V3_API find_factory(void *self, const v3_tuid iid, void **to)
 {
-	bool known = v3_tuid_match(iid, v3_funknown_iid) || v3_tuid_match(iid, v3_plugin_factory_iid) ||
+	bool supported = v3_tuid_match(iid, v3_funknown_iid) || v3_tuid_match(iid, v3_plugin_factory_iid) ||
 	             v3_tuid_match(iid, v3_plugin_factory_2_iid) || v3_tuid_match(iid, v3_plugin_factory_3_iid);
-	*to = known ? self : NULL;
-	return known ? V3_OK : V3_NO_INTERFACE;
+	*to = supported ? self : NULL;
+	return supported ? V3_OK : V3_NO_INTERFACE;
 }
 
 static uint32_t V3_API factory_reference(void *self)
@@ -351,10 +352,10 @@ static uint32_t V3_API factory_reference(void *self)
 	return 1; /* it lives as long as the binary */
 }
 
-static v3_result V3_API get_factory_info(void *self, struct v3_factory_info *told)
+static v3_result V3_API get_factory_info(void *self, struct v3_factory_info *factory)
 {
 	(void)self;
-	*told = (struct v3_factory_info){.vendor = NAME, .flags = 0x10}; /* texts are Unicode */
+	*factory = (struct v3_factory_info){.vendor = NAME, .flags = 0x10}; /* texts are Unicode */
 	return V3_OK;
 }
 
@@ -369,22 +370,22 @@ static int32_t V3_API num_classes(void *self)
 #define CARDINALITY 0x7fffffff /* as many as there shall be */
 #define SDK_VERSION "VST 3.7.4"
 
-static v3_result V3_API get_class_info(void *self, int32_t index, struct v3_class_info *told)
+static v3_result V3_API get_class_info(void *self, int32_t index, struct v3_class_info *class_info)
 {
 	(void)self;
 	if (index)
 		return V3_INVALID_ARG;
-	*told = (struct v3_class_info){.cardinality = CARDINALITY, .category = CATEGORY, .name = NAME};
-	memcpy(told->class_id, class_id, sizeof class_id);
+	*class_info = (struct v3_class_info){.cardinality = CARDINALITY, .category = CATEGORY, .name = NAME};
+	memcpy(class_info->class_id, class_id, sizeof class_id);
 	return V3_OK;
 }
 
-static v3_result V3_API get_class_info_2(void *self, int32_t index, struct v3_class_info_2 *told)
+static v3_result V3_API get_class_info_2(void *self, int32_t index, struct v3_class_info_2 *class_info)
 {
 	(void)self;
 	if (index)
 		return V3_INVALID_ARG;
-	*told = (struct v3_class_info_2){
+	*class_info = (struct v3_class_info_2){
 		.cardinality = CARDINALITY,
 		.category = CATEGORY,
 		.name = NAME,
@@ -393,25 +394,25 @@ static v3_result V3_API get_class_info_2(void *self, int32_t index, struct v3_cl
 		.version = TIMBREL_VERSION,
 		.sdk_version = SDK_VERSION,
 	};
-	memcpy(told->class_id, class_id, sizeof class_id);
+	memcpy(class_info->class_id, class_id, sizeof class_id);
 	return V3_OK;
 }
 
-static v3_result V3_API get_class_info_utf16(void *self, int32_t index, struct v3_class_info_3 *told)
+static v3_result V3_API get_class_info_utf16(void *self, int32_t index, struct v3_class_info_3 *class_info)
 {
 	(void)self;
 	if (index)
 		return V3_INVALID_ARG;
-	*told = (struct v3_class_info_3){
+	*class_info = (struct v3_class_info_3){
 		.cardinality = CARDINALITY,
 		.category = CATEGORY,
 		.sub_categories = SUBCATEGORIES,
 	};
-	memcpy(told->class_id, class_id, sizeof class_id);
-	to_utf16(NAME, told->name, 64);
-	to_utf16(NAME, told->vendor, 64);
-	to_utf16(TIMBREL_VERSION, told->version, 64);
-	to_utf16(SDK_VERSION, told->sdk_version, 64);
+	memcpy(class_info->class_id, class_id, sizeof class_id);
+	to_utf16(NAME, class_info->name, 64);
+	to_utf16(NAME, class_info->vendor, 64);
+	to_utf16(TIMBREL_VERSION, class_info->version, 64);
+	to_utf16(SDK_VERSION, class_info->sdk_version, 64);
 	return V3_OK;
 }
 

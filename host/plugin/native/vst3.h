@@ -63,14 +63,14 @@ struct plugin {
 	double rate; /* what setup_processing said */
 	uint32_t block;
 	bool offline;
-	_Atomic uint32_t asked; /* the latency that the host was told when it last asked for it */
+	_Atomic uint32_t reported_latency; /* the latency that the host was told when it last asked for it */
 	struct v3_component_handler **handler;
-	_Atomic float shown[PARAMETERS]; /* what the controller shows, 0 to 1; NaN: what the core says */
+	_Atomic float shown_values[PARAMETERS]; /* what the controller shows, 0 to 1; NaN: what the core says */
 	/* The unset value that the host was given for a macro last, or one of the numbers above; and the one before. */
-	_Atomic float given[WIRE_MACROS], given_before[WIRE_MACROS];
+	_Atomic float unset_values[WIRE_MACROS], older_unset_values[WIRE_MACROS];
 	bool lead_in;                    /* the transport rolls towards the song's beginning, or was at it last */
 	double read[READOUTS];           /* where those stood that the host reads, when it was told last */
-	_Atomic bool told;               /* whether ID_CHANGES has moved since there are changes */
+	_Atomic bool changes_moved;      /* whether ID_CHANGES has moved since there are changes */
 	point points[2][MOST_POINTS];    /* of a block, and room to sort them */
 };
 
@@ -103,7 +103,7 @@ void controller_forget(plugin *); /* what it shows: another state is loaded */
 void controller_end(plugin *);
 
 /* utf16.c: UTF-8 into UTF-16 and back, cut to `size` units with the zero at their end. */
-void to_utf16(const char *text, int16_t *told, size_t size);
-void from_utf16(const int16_t *text, char *told, size_t size);
+void to_utf16(const char *text, int16_t *utf16, size_t size);
+void from_utf16(const int16_t *text, char *utf8, size_t size);
 
 #endif

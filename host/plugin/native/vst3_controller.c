@@ -26,8 +26,8 @@ uint32_t parameter_index(v3_param_id id)
 		return INDEX_CHANGES;
 	if (id >= ID_MIDI && id < ID_MIDI + MIDI_PARAMETERS)
 		return INDEX_CHANGES + 1 + (id - ID_MIDI);
-	uint32_t own = parameter_of_id(id);
-	return own < OWN_PARAMETERS ? own : PARAMETERS;
+	uint32_t index = parameter_of_id(id);
+	return index < OWN_PARAMETERS ? index : PARAMETERS;
 }
 
 static v3_param_id id_of(uint32_t index)
@@ -59,9 +59,9 @@ double parameter_normalised(uint32_t parameter, double plain)
 
 /* The value of what nobody has set: of a controller, or of a macro that rests there. Ardour, as it opens a project, may
  * give back what it found before the project's preset was there, whose macros rest elsewhere. */
-static double unset(double rest)
+static double unset(double value)
 {
-	return rest > .5 ? rest - UNSET : rest + UNSET;
+	return value > .5 ? value - UNSET : value + UNSET;
 }
 
 static double unset_controller(uint32_t index)
@@ -72,33 +72,33 @@ static double unset_controller(uint32_t index)
 bool parameter_unset(const plugin *plugin, uint32_t index, double normalised)
 {
 	if (index < WIRE_MACROS)
-		return (float)normalised == atomic_load(&plugin->given[index]) ||
-		       (atomic_load(&plugin->given[index]) != HOST_HAS_SET &&
-		        (float)normalised == atomic_load(&plugin->given_before[index]));
+		return (float)normalised == atomic_load(&plugin->unset_values[index]) ||
+		       (atomic_load(&plugin->unset_values[index]) != HOST_HAS_SET &&
+		        (float)normalised == atomic_load(&plugin->older_unset_values[index]));
 	return index > INDEX_CHANGES && (float)normalised == (float)unset_controller(index);
 }
 
-static double shown(plugin *plugin, uint32_t index)
+static double shown_value(plugin *plugin, uint32_t index)
 {
-	float shown = atomic_load(&plugin->shown[index]);
+	float stored_value = atomic_load(&plugin->shown_values[index]);
 	if (index >= WIRE_PARAMETER_COUNT && index < OWN_PARAMETERS)
 		return parameter_normalised(index, parameter_now(plugin->instance.core, index));
-	if (!isnan(shown))
-		return shown;
+	if (!isnan(stored_value))
+		return stored_value;
 	if (index == INDEX_CHANGES)
 		return 0;
 	if (index > INDEX_CHANGES)
 		return unset_controller(index);
 	double value = parameter_normalised(index, core_get(plugin->instance.core, index));
-	if (index >= WIRE_MACROS || atomic_load(&plugin->given[index]) == HOST_HAS_SET)
+	if (index >= WIRE_MACROS || atomic_load(&plugin->unset_values[index]) == HOST_HAS_SET)
 		return value;
-	float before = atomic_exchange(&plugin->given[index], (float)unset(value));
-	if (before != (float)unset(value))
-		atomic_store(&plugin->given_before[index], before);
+	float old_unset = atomic_exchange(&plugin->unset_values[index], (float)unset(value));
+	if (old_unset != (float)unset(value))
+		atomic_store(&plugin->older_unset_values[index], old_unset);
 	return unset(value);
 }
 
-static void describe_controller(uint32_t index, struct v3_param_info *told)
+static void describe_controller(uint32_t index, struct v3_param_info *parameter)
 {
 	uint32_t number = index - INDEX_CHANGES - 1, controller = number % CONTROLLERS;
 	char title[64];
@@ -110,25 +110,25 @@ static void describe_controller(uint32_t index, struct v3_param_info *told)
 		snprintf(title, sizeof title, "MIDI CC channel %u program", number / CONTROLLERS + 1);
 	else
 		snprintf(title, sizeof title, "MIDI CC channel %u number %u", number / CONTROLLERS + 1, controller);
-	to_utf16(title, told->title, 128);
-	told->default_normalised_value = unset_controller(index);
-	told->flags = V3_PARAM_IS_HIDDEN;
+	to_utf16(title, parameter->title, 128);
+	parameter->default_normalised_value = unset_controller(index);
+	parameter->flags = V3_PARAM_IS_HIDDEN;
 }
 
-static void describe_own(plugin *plugin, uint32_t index, struct v3_param_info *told)
+static void describe_own(plugin *plugin, uint32_t index, struct v3_param_info *parameter)
 {
 	char name[64];
-	double rest;
+	double default_value;
 	parameter_range range;
 	parameter_range_of(index, &range);
-	bool used = parameter_describe(plugin->instance.core, index, name, &rest);
-	to_utf16(name, told->title, 128);
-	to_utf16(index == WIRE_GAIN ? "dB" : "", told->units, 128);
-	told->step_count = range.stepped ? (int32_t)(range.high - range.low) : 0;
-	told->default_normalised_value = used ? parameter_normalised(index, rest) : shown(plugin, index);
-	told->flags = index >= WIRE_PARAMETER_COUNT ? V3_PARAM_READ_ONLY : index == WIRE_PANEL ? 0 : V3_PARAM_CAN_AUTOMATE;
+	bool used = parameter_describe(plugin->instance.core, index, name, &default_value);
+	to_utf16(name, parameter->title, 128);
+	to_utf16(index == WIRE_GAIN ? "dB" : "", parameter->units, 128);
+	parameter->step_count = range.stepped ? (int32_t)(range.high - range.low) : 0;
+	parameter->default_normalised_value = used ? parameter_normalised(index, default_value) : shown_value(plugin, index);
+	parameter->flags = index >= WIRE_PARAMETER_COUNT ? V3_PARAM_READ_ONLY : index == WIRE_PANEL ? 0 : V3_PARAM_CAN_AUTOMATE;
 	if (index == WIRE_PRESET)
-		told->flags |= V3_PARAM_IS_LIST | V3_PARAM_PROGRAM_CHANGE;
+		parameter->flags |= V3_PARAM_IS_LIST | V3_PARAM_PROGRAM_CHANGE;
 }
 
 static int32_t V3_API get_parameter_count(void *self)
@@ -137,24 +137,24 @@ static int32_t V3_API get_parameter_count(void *self)
 	return PARAMETERS;
 }
 
-static v3_result V3_API get_parameter_info(void *self, int32_t index, struct v3_param_info *told)
+static v3_result V3_API get_parameter_info(void *self, int32_t index, struct v3_param_info *parameter)
 {
 	if (index < 0 || (uint32_t)index >= PARAMETERS || !of(self)->instance.core)
 		return V3_INVALID_ARG;
-	*told = (struct v3_param_info){.param_id = id_of((uint32_t)index), .unit_id = ROOT};
+	*parameter = (struct v3_param_info){.param_id = id_of((uint32_t)index), .unit_id = ROOT};
 	if (index < OWN_PARAMETERS) {
-		describe_own(of(self), (uint32_t)index, told);
+		describe_own(of(self), (uint32_t)index, parameter);
 	} else if ((uint32_t)index > INDEX_CHANGES) {
-		describe_controller((uint32_t)index, told);
+		describe_controller((uint32_t)index, parameter);
 	} else {
-		to_utf16("MIDI CC none: changes", told->title, 128);
-		told->flags = V3_PARAM_READ_ONLY | V3_PARAM_IS_HIDDEN;
+		to_utf16("MIDI CC none: changes", parameter->title, 128);
+		parameter->flags = V3_PARAM_READ_ONLY | V3_PARAM_IS_HIDDEN;
 	}
-	memcpy(told->short_title, told->title, sizeof told->title);
+	memcpy(parameter->short_title, parameter->title, sizeof parameter->title);
 	return V3_OK;
 }
 
-static v3_result V3_API get_text(void *self, v3_param_id id, double normalised, v3_str_128 told)
+static v3_result V3_API get_text(void *self, v3_param_id id, double normalised, v3_str_128 utf16)
 {
 	char text[128] = "";
 	uint32_t index = parameter_index(id);
@@ -162,11 +162,11 @@ static v3_result V3_API get_text(void *self, v3_param_id id, double normalised, 
 		return V3_INVALID_ARG;
 	if (index < OWN_PARAMETERS)
 		parameter_text(of(self)->instance.core, index, parameter_plain(index, normalised), text, sizeof text);
-	to_utf16(text, told, 128);
+	to_utf16(text, utf16, 128);
 	return V3_OK;
 }
 
-static v3_result V3_API get_value(void *self, v3_param_id id, int16_t *text, double *told)
+static v3_result V3_API get_value(void *self, v3_param_id id, int16_t *text, double *normalised)
 {
 	char utf8[512];
 	double plain;
@@ -176,7 +176,7 @@ static v3_result V3_API get_value(void *self, v3_param_id id, int16_t *text, dou
 	from_utf16(text, utf8, sizeof utf8);
 	if (!parameter_value(of(self)->instance.core, index, utf8, &plain))
 		return V3_FALSE;
-	*told = parameter_normalised(index, plain);
+	*normalised = parameter_normalised(index, plain);
 	return V3_OK;
 }
 
@@ -197,7 +197,7 @@ static double V3_API to_normalised(void *self, v3_param_id id, double plain)
 static double V3_API get_normalised(void *self, v3_param_id id)
 {
 	uint32_t index = parameter_index(id);
-	return index < PARAMETERS && of(self)->instance.core ? shown(of(self), index) : 0;
+	return index < PARAMETERS && of(self)->instance.core ? shown_value(of(self), index) : 0;
 }
 
 /* ---- what the host is told, in its main thread */
@@ -210,7 +210,7 @@ static void *handler_part(const plugin *plugin, const v3_tuid iid)
 
 static bool latency_is_another(plugin *plugin)
 {
-	return plugin->instance.active && atomic_load(&plugin->asked) != atomic_load(&plugin->instance.latency);
+	return plugin->instance.active && atomic_load(&plugin->reported_latency) != atomic_load(&plugin->instance.latency);
 }
 
 bool changes_wait(plugin *plugin)
@@ -249,7 +249,7 @@ static v3_result V3_API set_normalised(void *self, v3_param_id id, double normal
 	uint32_t index = parameter_index(id);
 	if (index == PARAMETERS || isnan(normalised))
 		return V3_INVALID_ARG;
-	atomic_store(&of(self)->shown[index], (float)parameter_within(normalised, 0, 1));
+	atomic_store(&of(self)->shown_values[index], (float)parameter_within(normalised, 0, 1));
 	if (id == ID_CHANGES)
 		tell_changes(of(self));
 	return V3_OK;
@@ -290,14 +290,14 @@ static struct v3_plugin_view **V3_API create_view(void *self, const char *name)
 void controller_forget(plugin *plugin)
 {
 	for (uint32_t i = 0; i < PARAMETERS; i++)
-		atomic_store(&plugin->shown[i], NAN);
+		atomic_store(&plugin->shown_values[i], NAN);
 }
 
 void controller_start(plugin *plugin)
 {
 	controller_forget(plugin);
 	for (uint32_t i = 0; i < WIRE_MACROS; i++)
-		plugin->given[i] = plugin->given_before[i] = NOT_GIVEN;
+		plugin->unset_values[i] = plugin->older_unset_values[i] = NOT_GIVEN;
 }
 
 void controller_end(plugin *plugin)
@@ -330,12 +330,13 @@ const struct v3_edit_controller controller = {
 
 /* ---- MIDI */
 
-static v3_result V3_API get_assignment(void *self, int32_t bus, int16_t channel, int16_t controller, v3_param_id *told)
+static v3_result V3_API get_assignment(void *self, int32_t bus, int16_t channel, int16_t controller,
+                                       v3_param_id *assigned_id)
 {
 	(void)self;
 	if (bus || channel < 0 || channel > 15 || controller < 0 || controller >= CONTROLLERS)
 		return V3_FALSE;
-	*told = ID_MIDI + (uint32_t)channel * CONTROLLERS + (uint32_t)controller;
+	*assigned_id = ID_MIDI + (uint32_t)channel * CONTROLLERS + (uint32_t)controller;
 	return V3_OK;
 }
 
@@ -348,47 +349,47 @@ const struct v3_midi_mapping midi_mapping = {
 
 /* ---- programs */
 
-static int32_t V3_API one(void *self)
+static int32_t V3_API count_one(void *self)
 {
 	(void)self;
 	return 1;
 }
 
-static v3_result V3_API get_unit_info(void *self, int32_t index, v3_unit_info *told)
+static v3_result V3_API get_unit_info(void *self, int32_t index, v3_unit_info *unit)
 {
 	(void)self;
 	if (index)
 		return V3_INVALID_ARG;
-	*told = (v3_unit_info){.id = ROOT, .parent_unit_id = -1, .program_list_id = PROGRAMS};
-	to_utf16("timbrel", told->name, 128);
+	*unit = (v3_unit_info){.id = ROOT, .parent_unit_id = -1, .program_list_id = PROGRAMS};
+	to_utf16("timbrel", unit->name, 128);
 	return V3_OK;
 }
 
-static v3_result V3_API get_program_list_info(void *self, int32_t index, v3_program_list_info *told)
+static v3_result V3_API get_program_list_info(void *self, int32_t index, v3_program_list_info *program_list)
 {
 	(void)self;
 	if (index)
 		return V3_INVALID_ARG;
-	*told = (v3_program_list_info){.id = PROGRAMS, .programCount = PROGRAM_COUNT};
-	to_utf16("Presets", told->name, 128);
+	*program_list = (v3_program_list_info){.id = PROGRAMS, .programCount = PROGRAM_COUNT};
+	to_utf16("Presets", program_list->name, 128);
 	return V3_OK;
 }
 
-static v3_result V3_API get_program_name(void *self, int32_t list, int32_t program, v3_str_128 told)
+static v3_result V3_API get_program_name(void *self, int32_t list, int32_t program, v3_str_128 utf16)
 {
 	char text[128];
 	const core *core = of(self)->instance.core;
 	if (list != PROGRAMS || program < 0 || program >= PROGRAM_COUNT || !core)
 		return V3_INVALID_ARG;
 	parameter_text(core, WIRE_PRESET, program, text, sizeof text);
-	to_utf16(text, told, 128);
+	to_utf16(text, utf16, 128);
 	return V3_OK;
 }
 
 static v3_result V3_API get_program_info(void *self, int32_t list, int32_t program, const char *attribute,
-                                         v3_str_128 told)
+                                         v3_str_128 value)
 {
-	(void)self, (void)list, (void)program, (void)attribute, (void)told;
+	(void)self, (void)list, (void)program, (void)attribute, (void)value;
 	return V3_NOT_IMPLEMENTED;
 }
 
@@ -398,9 +399,9 @@ static v3_result V3_API has_pitch_names(void *self, int32_t list, int32_t progra
 	return V3_FALSE;
 }
 
-static v3_result V3_API get_pitch_name(void *self, int32_t list, int32_t program, int16_t pitch, v3_str_128 told)
+static v3_result V3_API get_pitch_name(void *self, int32_t list, int32_t program, int16_t pitch, v3_str_128 name)
 {
-	(void)self, (void)list, (void)program, (void)pitch, (void)told;
+	(void)self, (void)list, (void)program, (void)pitch, (void)name;
 	return V3_NOT_IMPLEMENTED;
 }
 
@@ -417,10 +418,10 @@ static v3_result V3_API select_unit(void *self, int32_t unit)
 }
 
 static v3_result V3_API get_unit_by_bus(void *self, int32_t type, int32_t direction, int32_t bus, int32_t channel,
-                                        int32_t *told)
+                                        int32_t *unit)
 {
 	(void)self, (void)type, (void)direction, (void)channel;
-	*told = ROOT;
+	*unit = ROOT;
 	return bus ? V3_INVALID_ARG : V3_OK;
 }
 
@@ -434,9 +435,9 @@ const struct v3_unit_information units = {
 	.query_interface = query_interface,
 	.ref = add_reference,
 	.unref = drop_reference,
-	.get_unit_count = one,
+	.get_unit_count = count_one,
 	.get_unit_info = get_unit_info,
-	.get_program_list_count = one,
+	.get_program_list_count = count_one,
 	.get_program_list_info = get_program_list_info,
 	.get_program_name = get_program_name,
 	.get_program_info = get_program_info,

@@ -47,12 +47,12 @@ static void add_value(plugin *plugin, score *score, int32_t offset, uint32_t ind
 		return;
 	if (index < WIRE_PARAMETER_COUNT) {
 		add(score, offset, (point){.parameter = (uint16_t)index, .value = (float)parameter_plain(index, value)});
-		atomic_store(&plugin->shown[index], NAN);
+		atomic_store(&plugin->shown_values[index], NAN);
 		if (index < WIRE_MACROS)
-			atomic_store(&plugin->given[index], HOST_HAS_SET);
+			atomic_store(&plugin->unset_values[index], HOST_HAS_SET);
 	} else if (index > INDEX_CHANGES) {
 		add_controller(score, offset, index - INDEX_CHANGES - 1, value);
-		atomic_store(&plugin->shown[index], (float)value);
+		atomic_store(&plugin->shown_values[index], (float)value);
 	}
 }
 
@@ -121,11 +121,12 @@ static void take_time(plugin *plugin, const struct v3_process_context *context)
 	core *core = plugin->instance.core;
 	bool rolling = context->state & V3_PROCESS_CTX_PLAYING;
 	int64_t time = context->project_time_in_samples, latency = core_latency(core);
-	int64_t ahead = time < 0 ? latency + time : latency;
+	int64_t song_samples = time < 0 ? latency + time : latency;
 	plugin->lead_in = rolling && (time < 0 || (plugin->lead_in && time == 0));
 	if (context->state & V3_PROCESS_CTX_TEMPO_VALID)
 		core_tempo(core, 0, context->bpm);
-	core_transport(core, 0, rolling, plugin->lead_in ? ahead == 0 : time == 0, ahead > 0 ? (uint32_t)ahead : 0);
+	core_transport(core, 0, rolling, plugin->lead_in ? song_samples == 0 : time == 0,
+	               song_samples > 0 ? (uint32_t)song_samples : 0);
 }
 
 void take_events(plugin *plugin, struct v3_process_data *data)

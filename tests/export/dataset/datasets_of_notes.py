@@ -15,7 +15,7 @@ SMALL: dict[str, Any] = {"seconds": 0.5, "sample_rate": 16000, "shard_notes": 64
 
 
 def small(folder: Path, notes: int = 130, names: tuple[str, ...] = ("gm-oboe",), **more: Any) -> Path:
-    workers = {name: more.pop(name) for name in ("workers", "ray", "say", "progress") if name in more}
+    workers = {name: more.pop(name) for name in ("workers", "ray", "warn", "progress") if name in more}
     make_dataset(names, folder, DatasetSettings(**{**SMALL, **more}), notes, **workers)
     return folder
 

@@ -93,7 +93,7 @@ def test_a_damaged_shard_is_rendered_again(whole: Path, tmp_path: Path, harm: st
     else:
         shard.write_bytes(data if harm == "flipped" else data[:-512])
     said: list[str] = []
-    assert bytes_of(small(folder, say=said.append)) == bytes_of(whole)
+    assert bytes_of(small(folder, warn=said.append)) == bytes_of(whole)
     told = {"flipped": "is damaged", "shorter": "has N bytes in place of N", "gone": "is missing"}[harm]
     [line] = said
     assert re.sub(r"\d{4,}", "N", line.removeprefix(str(folder))) == f"/notes-N.tar {told}; it is rendered again"
@@ -176,7 +176,7 @@ def test_a_silent_note_has_no_loudness(tmp_path: Path) -> None:
 
 def test_another_version_or_model_is_refused_by_a_worker() -> None:
     patch, settings = open_patch("gm-oboe"), DatasetSettings(**SMALL)
-    job = Job.of(["gm-oboe"], [patch], settings, 64)
+    job = Job.for_patches(["gm-oboe"], [patch], settings, 64)
     with pytest.raises(UserError, match=r"timbrel 0.1.0 cannot go on with the notes of 9\.9; install the same version"):
         render_batch(job._replace(version="9.9"), 0)
     with pytest.raises(UserError, match="gm-oboe is another preset or model here than at the start"):
@@ -313,7 +313,7 @@ def test_two_runs_into_one_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_mono_note_is_the_mean_of_both_sides() -> None:
     sound = np.stack([np.full(4000, 0.5), np.full(4000, -0.1)]).astype(np.float32)
-    mono, stereo = (shards._placed(sound, 100, DatasetSettings(**SMALL, stereo=wide)) for wide in (False, True))
+    mono, stereo = (shards._shift_to_onset(sound, 100, DatasetSettings(**SMALL, stereo=wide)) for wide in (False, True))
     np.testing.assert_allclose(mono[0, 100:3000], 0.2, atol=1e-7)
     np.testing.assert_allclose(stereo[:, 100:3000], sound[:, 100:3000])
     assert not mono[:, :100].any()

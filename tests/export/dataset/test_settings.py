@@ -8,13 +8,13 @@ from timbrel.host.errors import UserError
 
 
 def test_a_span_is_drawn_with_both_ends_and_evenly() -> None:
-    drawn = [Choice("36-39", whole=True).draw(place / 4000) for place in range(4000)]
+    drawn = [Choice("36-39", integers=True).draw(place / 4000) for place in range(4000)]
     assert [drawn.count(value) for value in (36, 37, 38, 39)] == [1000] * 4
-    assert Choice("0.5-1.5", whole=False).draw(0.25) == 0.75
+    assert Choice("0.5-1.5", integers=False).draw(0.25) == 0.75
 
 
 def test_a_list_is_drawn_evenly_and_keeps_its_values() -> None:
-    choice = Choice("25, 50,127", whole=True)
+    choice = Choice("25, 50,127", integers=True)
     assert [choice.draw(place) for place in (0, 0.34, 0.67, 0.999)] == [25, 50, 127, 127]
     assert choice.among([24, 25, 26, 127]) == [25, 127]
 

@@ -8,7 +8,7 @@ import scipy.signal
 import scipy.stats
 import torch
 from timbrel.export.measures import frames as frame_sample
-from timbrel.export.measures.frames import SECONDS, held, mesh, obedience, sounding, strongest, trained_classes
+from timbrel.export.measures.frames import SECONDS, mesh, obedience, sounding, strongest, sustain_frame, trained_classes
 from timbrel.host.engines.spectrum.noise_voicing import NoisePhase
 from timbrel.host.signal import sounding_note
 from timbrel.host.units import PITCH_CLASSES, midi_to_hz
@@ -56,7 +56,7 @@ def test_drawn_frames_are_scipys_and_no_frame_is_drawn_twice(corpus):
     drawn = frame_sample.draw(opened, "test", SETTINGS, False, 40, np.random.default_rng(0))
     assert len(drawn) == 40
     assert len({(s.clip.name, s.start) for s in drawn.sources}) == 40
-    assert drawn.found == len(list(sources(opened, "test", SETTINGS, tonal=False)))
+    assert drawn.frames_in_split == len(list(sources(opened, "test", SETTINGS, tonal=False)))
     for source, spectrum, pitch_class in zip(drawn.sources, drawn.spectra, drawn.pitch_classes, strict=True):
         piece = opened.samples(source.clip)[source.start : source.start + FRAME]
         magnitude = np.abs(scipy.signal.stft(piece, nperseg=FRAME, boundary=None, padded=False)[2][:, 0])
@@ -143,7 +143,7 @@ def test_only_pitch_classes_heard_in_training_are_asked_for():
 
 def test_a_held_frame_has_the_spectrum_of_the_frame():
     frame = Organ(60).decode(None, torch.eye(12)[[7]])[0].numpy()
-    sound = held(frame, NoisePhase(FRAME, HOP), SETTINGS)
+    sound = sustain_frame(frame, NoisePhase(FRAME, HOP), SETTINGS)
     assert len(sound) / RATE == pytest.approx(SECONDS, abs=3 * FRAME / RATE)
     hz, power = scipy.signal.welch(sound, RATE, nperseg=FRAME)
     partials = [np.abs(hz - k * midi_to_hz(67)) < 30 for k in range(1, 8)]

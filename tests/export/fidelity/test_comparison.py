@@ -40,7 +40,7 @@ def test_an_instrument_that_has_the_notes_spectrum_is_near_and_one_that_has_anot
     clips = note_corpus(tmp_path / "c", KEYS)
     slow = EnvelopeSettings(attack_seconds=0.02, release_seconds=0.2)
     near, sharp = (
-        comparison.beside(patched(model, envelope=slow), clips, 0, lambda done, what: None).found
+        comparison.compare_notes(patched(model, envelope=slow), clips, 0, lambda done, what: None).figures
         for model in (analytic(), analytic(semitones=(5,) * 12, name="sharp"))
     )
     assert near["notes"] == 2
@@ -55,7 +55,7 @@ def test_an_instrument_that_has_the_notes_spectrum_is_near_and_one_that_has_anot
 
 def test_a_sampler_has_every_training_note_and_plays_a_key_that_it_has_as_it_is(analytic, tmp_path):
     clips = note_corpus(tmp_path / "c", [*KEYS, ("train", 62, {"velocity": 90})])
-    found = comparison.beside(patched(analytic()), clips, 0, lambda done, what: None).found
+    found = comparison.compare_notes(patched(analytic()), clips, 0, lambda done, what: None).figures
     apart = {row["key"]: abs(round(row["sampler"]["semitones"])) for row in found["each"]}
     assert apart == {62: 0, 64: 2}
     assert found["unheard_keys"] == 1
@@ -65,7 +65,7 @@ def test_a_sampler_has_every_training_note_and_plays_a_key_that_it_has_as_it_is(
 
 def test_recordings_are_tuned_to_their_keys(analytic, tmp_path):
     clips = note_corpus(tmp_path / "c", [("train", 60, {}), ("test", 62.4, {}), ("test", 64, {})])
-    found = comparison.beside(patched(analytic()), clips, 0, lambda done, what: None).found
+    found = comparison.compare_notes(patched(analytic()), clips, 0, lambda done, what: None).figures
     off, plain = sorted(found["each"], key=lambda row: row["key"])
     assert off["cents"] == pytest.approx(40, abs=6)
     assert off["ours"]["sustain_db"] == pytest.approx(plain["ours"]["sustain_db"], abs=1.0)
@@ -74,7 +74,9 @@ def test_recordings_are_tuned_to_their_keys(analytic, tmp_path):
 def test_a_second_take_of_a_key_and_velocity_stands_beside_and_so_do_notes_that_training_heard(analytic, tmp_path):
     clips = [("train", 60, {"velocity": 90}), ("test", 62, {"velocity": 50}), ("val", 62, {"velocity": 50})]
     clips += [("test", 64, {"velocity": 50}), ("train", 64, {"velocity": 90, "fall": 0.4})]
-    found = comparison.beside(patched(analytic()), note_corpus(tmp_path / "c", clips), 0, lambda done, what: None).found
+    found = comparison.compare_notes(
+        patched(analytic()), note_corpus(tmp_path / "c", clips), 0, lambda done, what: None
+    ).figures
     takes = {row["recording"]: row["take"] and row["take"]["recording"] for row in found["each"]}
     assert takes == {"1": "2", "2": "1", "3": None}  # of another velocity is no second take
     assert found["takes"] == 2
@@ -90,7 +92,7 @@ def test_a_second_take_of_a_key_and_velocity_stands_beside_and_so_do_notes_that_
 def test_time_of_attack_is_the_presets(analytic, tmp_path):
     clips = note_corpus(tmp_path / "c", KEYS)
     slow = EnvelopeSettings(attack_seconds=0.32, release_seconds=0.2)
-    found = comparison.beside(patched(analytic(), envelope=slow), clips, 0, lambda done, what: None).found
+    found = comparison.compare_notes(patched(analytic(), envelope=slow), clips, 0, lambda done, what: None).figures
     assert found["ours"]["attack_ms"]["median"] == pytest.approx(0.71 * 300, abs=15)
     assert found["sampler"]["attack_ms"]["median"] <= 10
 
@@ -231,7 +233,9 @@ def test_takes_are_compared_while_both_are_held(analytic, tmp_path):
         ("test", 62, {"velocity": 50}),
         ("val", 62, {"velocity": 50, "held": 0.5}),
     ]
-    found = comparison.beside(patched(analytic()), note_corpus(tmp_path / "c", clips), 0, lambda done, what: None).found
+    found = comparison.compare_notes(
+        patched(analytic()), note_corpus(tmp_path / "c", clips), 0, lambda done, what: None
+    ).figures
     assert found["takes_apart"]["pairs"] == 1
     assert max(found["takes_apart"]["recorded"].values()) < 0.2
     assert found["take"]["envelope_db"]["worst"] > 3  # their releases differ

@@ -173,7 +173,7 @@ def test_labels_say_the_velocity_where_there_are_some(patched, tmp_path):
 
 def test_a_corpus_without_training_notes_says_nothing(patched, tmp_path):
     corpus = note_corpus(tmp_path / "c", [("train", None, {}), ("test", 61, {}), ("test", 62, {})])
-    found = comparison.beside(patched(), corpus, 0, lambda done, what: None).found
+    found = comparison.compare_notes(patched(), corpus, 0, lambda done, what: None).figures
     assert found["dynamics"] is None
     assert dynamics_line(found) == []
     assert "dynamics" not in as_text(found)
@@ -182,7 +182,7 @@ def test_a_corpus_without_training_notes_says_nothing(patched, tmp_path):
 def test_the_comparison_with_recordings_tells_of_dynamics(patched, tmp_path):
     corpus = corpus_of(tmp_path / "c", lambda key: [SOFT, LOUD])
     shares = []
-    found = comparison.beside(patched(), corpus, 0, lambda done, what: shares.append(done)).found
+    found = comparison.compare_notes(patched(), corpus, 0, lambda done, what: shares.append(done)).figures
     assert as_text(found).splitlines()[-1] == f"dynamics: {in_words(found['dynamics'])}"
     assert shares == sorted(shares)
     assert 0.7 < shares[-1] < 1

@@ -37,6 +37,7 @@ def test_a_decoder_that_gives_each_frame_back_is_at_no_distance_at_the_notes_own
     """Also below the first partial and between partials, where the host makes noise of its own."""
     pitch = 64.0 + 12 * octaves
     note = tone(pitch) + np.random.default_rng(0).normal(0, 1e-3, RATE).astype(np.float32)
-    moved = echo.moved(note, pitch)
+    moved = echo.transpose(note, pitch)
     assert len(moved.sound) == RATE * 2**octaves
-    assert shape_db(course(note, RATE), course(echo.each(moved), RATE)) < 0.4  # resampling ends below half the rate
+    # resampling ends below half the rate
+    assert shape_db(course(note, RATE), course(echo.decode_frames(moved), RATE)) < 0.4

@@ -71,8 +71,8 @@ def test_instruments_are_told_apart_by_label(tmp_path):
 
 
 def test_each_of_many_instruments_keeps_notes_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "NOTES", 9)
-    monkeypatch.setattr(build, "OF_MANY", 9)
+    monkeypatch.setattr(build, "MOST_NOTES", 9)
+    monkeypatch.setattr(build, "MOST_NOTES_OF_SEVERAL", 9)
     clips = [("train", key, {"label": name}) for name in ("oboe", "horn", "viol") for key in (58, 60, 62, 64, 66)]
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
@@ -81,8 +81,8 @@ def test_each_of_many_instruments_keeps_notes_of_its_own(tmp_path, monkeypatch):
 
 
 def test_so_many_instruments_that_each_would_have_too_few_notes_share_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "NOTES", 8)
-    monkeypatch.setattr(build, "OF_MANY", 8)
+    monkeypatch.setattr(build, "MOST_NOTES", 8)
+    monkeypatch.setattr(build, "MOST_NOTES_OF_SEVERAL", 8)
     clips = [("train", key, {"label": name}) for name in ("oboe", "horn", "viol") for key in (58, 60, 62, 64, 66)]
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
@@ -101,8 +101,8 @@ def test_one_note_alone_is_a_gesture(tmp_path):
 
 
 def test_many_notes_are_spread_over_keys_and_stay_small(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "NOTES", 4)
-    monkeypatch.setattr(build, "OF_MANY", 4)
+    monkeypatch.setattr(build, "MOST_NOTES", 4)
+    monkeypatch.setattr(build, "MOST_NOTES_OF_SEVERAL", 4)
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", [KEYS[0]] * 3 + KEYS), network, model)
     notes = found.instruments[0].notes
@@ -195,4 +195,4 @@ def test_velocity_counts_as_far_as_the_notes_of_other_keys_tell():
     assert build.velocity_steps(np.stack([keys, speeds], axis=1), codes) <= 12
     by_key = np.stack([keys, keys], axis=1)
     assert build.velocity_steps(np.stack([keys, speeds], axis=1), by_key) >= 24
-    assert build.velocity_steps(np.array([[60.0, 64.0]]), codes[:1]) == build.STEPS[0]
+    assert build.velocity_steps(np.array([[60.0, 64.0]]), codes[:1]) == build.VELOCITY_STEPS[0]

@@ -90,9 +90,9 @@ def test_codes_follow_a_sweep_of_brightness_in_any_octave(pitch):
     conditions = np.full(len(course.frames), course.condition)
     codes = codes_of(course, network.fitted(course.frames, conditions).astype(np.float64))
     moments = CODES_AT[(CODES_AT >= 0.1) & (CODES_AT <= 1.0)]
-    found = LOW + (HIGH - LOW) * (codes.own + codes.held)[:, 0]
+    found = LOW + (HIGH - LOW) * (codes.code + codes.held_offsets)[:, 0]
     assert found[np.isin(CODES_AT, moments)] == pytest.approx(falls(moments), abs=0.06)
-    released = LOW + (HIGH - LOW) * (codes.own + codes.released)[:, 0]
+    released = LOW + (HIGH - LOW) * (codes.code + codes.release_offsets)[:, 0]
     assert released[RELEASE_CODES_AT <= 0.1] == pytest.approx(0.8, abs=0.06)
 
 
@@ -106,4 +106,4 @@ def test_silence_has_no_way():
 def test_a_note_shorter_than_a_frame_has_a_way_too(seconds):
     course = measured(tone(60, seconds=seconds, held=9.0, rise=0.005))
     assert np.isfinite(course.levels).all()
-    assert course.held >= 1
+    assert course.held_points >= 1

@@ -43,8 +43,8 @@ def test_a_knob_without_a_name_has_the_reason_and_one_with_a_name_has_none():
     assert [bool(latent.unnamed) for latent in found] == [False, False, True, True]
     assert "a name needs" in found[2].unnamed
     assert found[3].unnamed == "another knob is named brightness"
-    assert found[3].about.endswith("; no name: another knob is named brightness")
-    assert found[0].about == found[0].moves
+    assert found[3].remark.endswith("; no name: another knob is named brightness")
+    assert found[0].remark == found[0].moves
 
 
 def test_names_that_a_card_has_stay_and_are_not_given_again():

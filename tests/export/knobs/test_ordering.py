@@ -5,17 +5,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.knobs.naming import SURE, directions, names, reordered
+from timbrel.export.knobs.naming import SURE_SHARE, directions, names, reordered
 from timbrel.export.knobs.sensitivity import (
     NAMES,
     ChromaGround,
     PitchedGround,
     Timbre,
     as_text,
-    held,
+    consistent_share,
+    measure_knobs,
     of_partials,
     section,
-    turned,
 )
 from timbrel.host.model.card import PartialsLayout
 from timbrel.host.model.partials import spectra
@@ -58,7 +58,7 @@ def ground(count=96, seed=0):
 
 @pytest.fixture(scope="module")
 def measured():
-    return turned(ground())
+    return measure_knobs(ground())
 
 
 def test_the_knob_that_changes_levels_more_comes_first_and_one_that_does_nothing_last(measured):
@@ -83,7 +83,7 @@ def test_no_two_knobs_have_one_name(measured):
 
 
 def test_a_knob_that_goes_its_way_in_too_few_codes_has_no_name(measured):
-    measured.share[0, BRIGHTNESS] = 1 - SURE + 0.01
+    measured.share[0, BRIGHTNESS] = 1 - SURE_SHARE + 0.01
     try:
         assert names(measured).get(0) != BRIGHTNESS
     finally:
@@ -106,9 +106,9 @@ def test_macros_go_where_what_they_raise_rises_in_all_codes_and_in_others():
     assert max(abs(np.array(brighter.latent))) == pytest.approx(0.5, abs=1e-4)
     assert rougher.latent[1] < -0.4
     other = ground(seed=1)
-    assert held(other, torch.tensor(brighter.latent) / 2, BRIGHTNESS) > 0.95
-    assert held(other, torch.tensor(rougher.latent) / 2, NOISE) > 0.95
-    assert held(other, -torch.tensor(rougher.latent) / 2, NOISE) < 0.05
+    assert consistent_share(other, torch.tensor(brighter.latent) / 2, BRIGHTNESS) > 0.95
+    assert consistent_share(other, torch.tensor(rougher.latent) / 2, NOISE) > 0.95
+    assert consistent_share(other, -torch.tensor(rougher.latent) / 2, NOISE) < 0.05
 
 
 @pytest.mark.parametrize("augmentation", ["chroma", "difference"])
@@ -153,7 +153,7 @@ def test_knobs_of_partials_are_named_by_what_they_move_at_any_pitch():
     recipe = load_recipe("tuned-partials", ["frames.low=40", "frames.high=80"])
     codes = torch.rand(64, 3, generator=torch.Generator().manual_seed(0))
     ends = torch.zeros(3), torch.ones(3)
-    measured = turned(PitchedGround(Rows(recipe.frames), codes, *ends, torch.linspace(40, 80, 64)))
+    measured = measure_knobs(PitchedGround(Rows(recipe.frames), codes, *ends, torch.linspace(40, 80, 64)))
     named = names(measured)
     assert named[0] == NOISE
     assert measured.rise[0, NOISE] < 0

@@ -78,7 +78,7 @@ def test_a_pack_sounds_alike_without_the_files_that_it_was_made_of(reed: Path, t
 def test_a_pack_tells_of_itself_and_can_be_heard_and_seen(reed: Path, tmp_path: Path) -> None:
     pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
     manifest = read_manifest(tmp_path / "sent.timbrel")
-    assert (manifest.name, manifest.about["kind"], manifest.about["licence"]) == ("sent", "partials", "MIT")
+    assert (manifest.name, manifest.metadata["kind"], manifest.metadata["licence"]) == ("sent", "partials", "MIT")
     assert set(manifest.files) == {
         "preset.toml", "model.onnx", "model.encoder.onnx", "licence.txt", "preview.flac", "preview.png", "ten.scl",
         "room.wav", "gm-strings",

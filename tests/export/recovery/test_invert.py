@@ -15,7 +15,7 @@ from timbrel.host.model.model import Model
 from timbrel.host.preset.library import open_patch
 from timbrel.train import checkpoint
 from timbrel.train.families.classifier.network import Block
-from timbrel.train.families.invert.network import Inverter, brought
+from timbrel.train.families.invert.network import Inverter, fit_clips
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
 from timbrel.train.run import Run, trained
@@ -70,7 +70,7 @@ def test_its_terms_are_those_of_the_publication(inverted, name):
     assert terms.keys() == {"latent", "generated"} | ({"generated_label"} if name == "labelled" else set())
     if name == "labelled":
         assert float(terms["generated_label"]) == pytest.approx(
-            float(torch.nn.functional.cross_entropy(network.placed(made)[1], labels)), rel=1e-4
+            float(torch.nn.functional.cross_entropy(network.predict_codes(made)[1], labels)), rel=1e-4
         )
 
 
@@ -91,7 +91,7 @@ def test_sounds_reach_a_classifier_of_another_rate_with_their_slopes(inverted):
     network = network_of(inverted("plain"))
     network.classifier.rate = RATE // 2
     tone = torch.sin(2 * torch.pi * 440 * torch.arange(LENGTH) / RATE)[None].requires_grad_()
-    heard = brought(network.classifier, tone, network.rate)
+    heard = fit_clips(network.classifier, tone, network.rate)
     assert heard.shape == (1, network.classifier.clip_length)
     expected = torch.sin(2 * torch.pi * 440 * torch.arange(8192) / (RATE // 2))
     assert float((heard[0] - expected)[100:-100].abs().max()) < 0.02
@@ -157,7 +157,7 @@ def test_it_is_exported_as_its_generators_encoder_with_the_spectrogram_inside(in
     sounds = clips(3)
     codes, labels = encoder.encode_with_labels(sounds.numpy())
     with torch.no_grad():
-        expected, scores = network.placed(sounds)
+        expected, scores = network.predict_codes(sounds)
     assert codes == pytest.approx(expected.numpy(), abs=5e-3)
     if name == "labelled":
         assert labels == pytest.approx(torch.softmax(scores, 1).numpy(), abs=5e-3)

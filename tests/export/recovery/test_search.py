@@ -98,7 +98,7 @@ def test_the_code_of_a_decoded_frame_is_found_from_one_nearby(name):
     for found, code in zip(Given(model, labels).hybrid(sought), codes, strict=True):
         assert found.settled
         if model.card.transform_length is None:
-            assert found.after < min(MISSED, 0.5 * found.before)
+            assert found.missed < min(MISSED, 0.5 * found.encoder_missed)
         if name not in ("gm-drums", "digits-gan"):  # cymbals' noise and a GAN's words sound alike of several codes
             assert correlation(found.code, code, model.card) > 0.95
 
@@ -109,9 +109,9 @@ def test_a_code_of_a_gan_is_found_from_afar_too(monkeypatch):
     sought = [
         SearchTarget(clip[None], code, int(label)) for clip, code, label in zip(clips, -codes, labels, strict=True)
     ]
-    found = [one.after for one in search.hybrid(model, sought)]
+    found = [one.missed for one in search.hybrid(model, sought)]
     monkeypatch.setattr(search, "RESTARTS", 0)
-    alone = [one.after for one in search.hybrid(model, sought)]
+    alone = [one.missed for one in search.hybrid(model, sought)]
     assert max(found) < MISSED
     assert max(alone) > 4 * MISSED
 
@@ -132,7 +132,7 @@ def test_the_code_and_the_label_of_a_decoded_frame_are_found_from_nowhere(name):
     assert told == sorted(told)
     assert told[-1] == 1
     for one, code, label in zip(found, codes, labels, strict=True):
-        assert one.after < 0.01
+        assert one.missed < 0.01
         assert one.label == (label if model.card.labels else None)
         assert correlation(one.code, code, model.card) > 0.98
 
@@ -143,7 +143,7 @@ def test_a_search_that_is_cut_short_says_so_and_keeps_the_best():
     short = SearchOptions(stages=[SearchStage(3, 4, 4), SearchStage(3, 1, 1)], starts=10)
     [found] = Given(model, labels, short).gradient([SearchTarget(frames, None, None)])
     assert not found.settled
-    assert np.isfinite(found.after)
+    assert np.isfinite(found.missed)
 
 
 def test_the_same_seed_finds_the_same():
@@ -162,7 +162,7 @@ def test_a_note_of_any_octave_is_looked_for_at_the_key_that_the_model_knows(make
     sound = make_tone(note, 1.5, 44100)
     frames = np.stack([sound[start : start + 7 * length] for start in (9000, 18000, 30000)])
     heard = searcher._view.target_sound(frames)
-    assert heard.told == note % 12
+    assert heard.condition == note % 12
     octave = model.card.chroma.octave
     strongest = float(heard.amplitudes[0].argmax()) * 44100 / length
     hz = 440 * 2 ** ((12 * (octave + 1) + note % 12 - 69) / 12)

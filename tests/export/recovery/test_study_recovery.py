@@ -11,7 +11,7 @@ from timbrel.export.recovery.search import SearchOptions, SearchStage
 from timbrel.export.study import recovery, recovery_rows
 from timbrel.export.study.recovery import RecoveryStudyOptions, study
 from timbrel.export.study.recovery_page import PUBLISHED
-from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, RecoveryBench, drawn
+from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, RecoveryBench, draw_codes
 from timbrel.host.model.card import UniformPrior
 from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import shipped_models
@@ -131,12 +131,14 @@ def test_a_model_that_is_there_has_its_tables_and_our_search_finds_its_codes(spo
 
 def test_codes_are_drawn_from_the_prior_within_the_knobs_spans():
     card = Model(shipped_models()["digits-spoken"]).card
-    codes = drawn(card, 400, np.random.default_rng(0))
+    codes = draw_codes(card, 400, np.random.default_rng(0))
     low, high = (np.array([getattr(latent, end) for latent in card.latents]) for end in ("low", "high"))
     assert ((codes >= low) & (codes <= high)).all()
     theirs = scipy.stats.truncnorm(low, high).std()
     assert codes.std(0) == pytest.approx(theirs, rel=0.2)
-    uniform = drawn(card.model_copy(update={"prior": UniformPrior(uniform=(-3, 1))}), 400, np.random.default_rng(0))
+    uniform = draw_codes(
+        card.model_copy(update={"prior": UniformPrior(uniform=(-3, 1))}), 400, np.random.default_rng(0)
+    )
     assert (uniform.min(), uniform.max()) == pytest.approx((-3, 1), abs=0.01)
 
 

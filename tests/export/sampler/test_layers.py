@@ -30,8 +30,12 @@ def test_a_kit_has_its_keys_and_a_sound_of_one_pitch_one_zone() -> None:
 def test_knobs_have_layers_at_ends_and_rest() -> None:
     assert knob_layers([]) == [KnobLayer()]
     one = knob_layers([0.25])
-    assert [(layer.positions, layer.at) for layer in one] == [((0.0,), (0,)), ((0.25,), (32,)), ((1.0,), (127,))]
-    assert [(layer.before, layer.after) for layer in one] == [((None,), (32,)), ((0,), (127,)), ((32,), (None,))]
+    assert [(layer.positions, layer.cc_values) for layer in one] == [((0.0,), (0,)), ((0.25,), (32,)), ((1.0,), (127,))]
+    assert [(layer.lower_cc_values, layer.upper_cc_values) for layer in one] == [
+        ((None,), (32,)),
+        ((0,), (127,)),
+        ((32,), (None,)),
+    ]
     both = knob_layers([0.5, 0.0])
     assert len(both) == 6
     assert len({layer.suffix for layer in both}) == 6

@@ -9,7 +9,7 @@ import pysfizz
 import pytest
 import soundfile
 import timbrel
-from timbrel.export.sampler.sample import Layout, Region, _turned, dspreset, sample, sfz
+from timbrel.export.sampler.sample import Layout, Region, _map_knobs, dspreset, sample, sfz
 from timbrel.export.sampler.strikes import KeyZone, KnobLayer, Strike, VelocityZone, strikes
 from timbrel.host.errors import UserError
 from timbrel.host.preset.library import open_patch
@@ -137,7 +137,10 @@ def test_a_knob_that_rests_near_an_end_is_heard_once(tmp_path: Path) -> None:
 
 
 def test_a_second_knob_rests_in_the_format_that_cannot_multiply_volumes() -> None:
-    layers = [KnobLayer(at=at, before=(None, None), after=(None, None)) for at in ((0, 64), (127, 64), (0, 0))]
+    layers = [
+        KnobLayer(cc_values=at, lower_cc_values=(None, None), upper_cc_values=(None, None))
+        for at in ((0, 64), (127, 64), (0, 0))
+    ]
     zone, velocity = KeyZone(60, 60, 60), VelocityZone(1, 127)
     found = [Region("-".join(map(str, one.at)), 1, zone, velocity, 1, one, None) for one in layers]
     knobs = [("brightness", 70, 127), ("breath", 2, 64)]
@@ -148,11 +151,11 @@ def test_a_second_knob_rests_in_the_format_that_cannot_multiply_volumes() -> Non
 
 def test_knobs_have_controllers_of_their_own(tmp_path: Path) -> None:
     for knobs in (["gain", "latent 4"], ["latent 4", "gain"]):
-        ccs = [cc for _, cc in _turned(open_patch("gm-keys"), knobs)]
+        ccs = [cc for _, cc in _map_knobs(open_patch("gm-keys"), knobs)]
         assert len(set(ccs)) == 2
         assert 74 in ccs
     with pytest.raises(UserError, match="a knob is named twice"):
-        _turned(open_patch("gm-keys"), ["gain", "gain"])
+        _map_knobs(open_patch("gm-keys"), ["gain", "gain"])
 
 
 def test_the_other_format_names_the_same_samples(oboe: Path) -> None:
@@ -197,7 +200,7 @@ def test_keys_of_a_kit_carry_their_names_into_samplers_and_corpora(tmp_path: Pat
     assert "label_key36=my kick -2-x\nlabel_key38=trommel 3 ö\n<global>" in sfz(layout)
     assert "<!-- key 36: my kick -2-x -->" in dspreset(layout)
     read = sfz_samples([tmp_path])
-    labels = [read.of(tmp_path / "samples" / f"{zone.key}.flac") for zone in zones]
+    labels = [read.sample(tmp_path / "samples" / f"{zone.key}.flac") for zone in zones]
     assert [one and one.label for one in labels] == ["my kick -2-x", "trommel 3 ö", ""]
 
 
@@ -209,7 +212,7 @@ def test_a_texture_is_one_long_loop_for_all_keys(tmp_path: Path) -> None:
     release = re.search(r"ampeg_release=([0-9.]+)", (tmp_path / "t" / "t.sfz").read_text())
     assert release is not None
     assert 1 < float(release[1]) < 8  # its preset's is 4, and a second press ends its notes
-    first, second = strikes(Strike(open_patch("lakeside-soundscape"), 60, 127, rest=6.0), 2, 6.0)
+    first, second = strikes(Strike(open_patch("lakeside-soundscape"), 60, 127, rest_seconds=6.0), 2, 6.0)
     assert second[:, RATE : 5 * RATE].std() > 0.5 * first[:, RATE : 5 * RATE].std()
 
 

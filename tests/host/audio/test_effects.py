@@ -401,7 +401,7 @@ def test_a_resampler_keeps_back_no_more_than_its_latency(noise, rate_in, rate_ou
     for start in range(0, noise.shape[1], 100):
         resampler.process(noise[:, start : start + 100])
         due = (start + 100 - resampler.latency) * rate_out / rate_in
-        assert resampler._given >= due - 1 - rate_out / rate_in
+        assert resampler._output_count >= due - 1 - rate_out / rate_in
 
 
 def test_a_resampler_of_nothing_or_of_one_sample_ends_with_the_right_length():

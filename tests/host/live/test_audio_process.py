@@ -138,7 +138,7 @@ def test_a_process_plays_what_it_is_set_up_with_and_hears_all_channels_but_the_s
     monkeypatch.setattr(audio_process, "hurry", lambda priority: None)
     knob = ControlChange(0, 4, 7, 50)
     setup = Setup(str(first), null=True, recording=True, block=1024, channels=((4, str(second)),), silent=(9,))
-    state = ProcessState(replace(setup, before=[knob], panel=True), None)
+    state = ProcessState(replace(setup, state_events=[knob], panel=True), None)
     sounding = threading.Thread(target=audio_process._sound, args=(state,), daemon=True)
     sounding.start()
     assert state.ready.wait(PATIENCE_SECONDS)

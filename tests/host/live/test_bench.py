@@ -24,7 +24,7 @@ def row(block, voices, underruns=0, given_up=0):
 def test_voices_hold_where_they_and_all_fewer_do(held):
     rows = [row(block, voices, underruns=0 if holds else 1) for (block, voices), holds in held.items()]
     for block in {block for block, _ in held}:
-        most = bench._most(rows, block)
+        most = bench._max_voices(rows, block)
         tried = sorted(voices for other, voices in held if other == block)
         assert all(held[block, voices] for voices in tried if voices <= most)
         more = [voices for voices in tried if voices > most]

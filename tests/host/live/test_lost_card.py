@@ -74,18 +74,18 @@ def test_a_card_that_never_starts_is_lost(monkeypatch):
 def test_a_process_may_take_its_time_except_within_calls_of_a_driver():
     audio = object.__new__(session._AudioProcess)
     audio._pipe, process = Pipe()
-    audio._heard, audio._patience, audio.setup = LONG_AGO, math.inf, Setup("p")
+    audio._last_message_time, audio._patience, audio.setup = LONG_AGO, math.inf, Setup("p")
     assert list(audio.messages()) == []
     process.send(DriverCall(audio_process.START_SECONDS))
     process.send(Say("hello"))
     assert list(audio.messages()) == [Say("hello")]
     assert list(audio.messages()) == []
-    audio._heard = time.monotonic() - audio_process.START_SECONDS - 1
+    audio._last_message_time = time.monotonic() - audio_process.START_SECONDS - 1
     with pytest.raises(session._Lost, match="no longer answers"):
         list(audio.messages())
     process.send(DriverCall(None))
     assert list(audio.messages()) == []
-    audio._heard = LONG_AGO
+    audio._last_message_time = LONG_AGO
     assert list(audio.messages()) == []
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.audio.sound_card import SURE, Ear
+from timbrel.host.audio.sound_card import LATE_BLOCKS, Ear
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.play.player import Player
 from timbrel.host.resynthesis.processor import EffectRack
@@ -51,7 +51,7 @@ class Stream:
 class Sink:
     """A sink whose ring is as deep as it should be."""
 
-    rate, block, depth, ahead = RATE, BLOCK, 2, BLOCK
+    rate, block, depth, queued_samples = RATE, BLOCK, 2, BLOCK
 
 
 @pytest.fixture
@@ -82,12 +82,12 @@ def test_what_waits_too_long_is_dropped_but_not_for_one_look_at_the_wrong_moment
         ear._ring.come(block)
         if number == 5:
             continue  # held up once
-        ear._sink.ahead = 2 * BLOCK if number == 20 else BLOCK  # a look between two counters
+        ear._sink.queued_samples = 2 * BLOCK if number == 20 else BLOCK  # a look between two counters
         ear.listen()
         heard.append(int(ear.heard[0]))
     assert heard[:5] == [0, 1, 2, 3, 4]
-    assert heard[5 : 5 + SURE - 1] == list(range(5, 5 + SURE - 1))
-    assert heard[5 + SURE - 1 :] == list(range(5 + SURE, 40))
+    assert heard[5 : 5 + LATE_BLOCKS - 1] == list(range(5, 5 + LATE_BLOCKS - 1))
+    assert heard[5 + LATE_BLOCKS - 1 :] == list(range(5 + LATE_BLOCKS, 40))
 
 
 def test_a_ring_that_was_full_is_recorded_into_again(ear):

@@ -80,7 +80,7 @@ def sounding(monkeypatch):
             def __init__(self, setup):
                 self.waiting, self.setup = list(left.pop(0)), setup
                 begun.append((setup.preset, *setup.channels))
-                sent.openings.append(setup.before)
+                sent.openings.append(setup.state_events)
                 sent.setups.append(setup)
 
             def wait_until_ready(self, stop, views, kept):
@@ -102,7 +102,7 @@ def sounding(monkeypatch):
             def send(self, command):
                 sent.append(command)
 
-            def rest(self):
+            def drain(self):
                 return iter(())
 
             def end(self):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend
-from timbrel.host.midi.decode import MidiDecoder, let_go
+from timbrel.host.midi.decode import MidiDecoder, reset_events
 from timbrel.host.midi.files import Performance, read_performance
 from timbrel.host.midi.recorder import Recorder
 from timbrel.host.play.player import NEW_NOTES, Player
@@ -40,7 +40,7 @@ def performance(rate, seconds=0.8):
             ParameterChange(int(time), 0, target, most * float(random.random())) for time in random.integers(0, end, 4)
         ]
     events += [Clock(0, "start"), *(Clock(round(t * rate / 44), "tick") for t in range(1, 30)), Clock(end // 2, "stop")]
-    events += [event for event in let_go(end) if event.channel == 0]
+    events += [event for event in reset_events(end) if event.channel == 0]
     return sorted(events, key=lambda event: event.time)
 
 
@@ -255,7 +255,7 @@ def test_no_bytes_stop_the_sound_and_after_all_notes_off_it_is_silent_within_the
         assert np.isfinite(sound).all()
         assert np.abs(sound).max() <= 1.0
     player.block(400)
-    for event in let_go(player.now):
+    for event in reset_events(player.now):
         player.schedule(event)
     player.block(1000)
     player.block(round(0.05 * RATE) + 50)  # and the notes that had to wait for their block

@@ -145,7 +145,7 @@ def test_what_is_told_of_a_preset_clears_what_was_told_of_the_one_before_and_not
     text = " ".join(drawn(REPORT, told=told[:2], monkeypatch=monkeypatch))
     assert "the preset before plays on" in text
     assert "differs" not in text
-    last = drawn(REPORT, told=told, monkeypatch=monkeypatch)[-screen.SAID :]
+    last = drawn(REPORT, told=told, monkeypatch=monkeypatch)[-screen.MESSAGE_LINES :]
     assert [line.strip() for line in last] == ["before anything is shown", "preset 'live' is loaded", "it is soft", ""]
 
 

@@ -45,7 +45,7 @@ def test_the_timeline_is_within_a_block_of_a_card_that_jitters_drifts_and_stalls
     timeline, now = Timeline(48000, block), 1e-9
     while now < card.begins[-1]:
         taken = card.taken(now)
-        timeline.saw(taken, now)
+        timeline.observe(taken, now)
         assert taken - 1 <= timeline.sample(now) <= taken + block + 1
         now += random.uniform(0, 1.5) * block / 48000
 
@@ -55,7 +55,7 @@ def test_the_timeline_tells_moments_apart_that_lie_in_one_block():
     card = Card(48000, 128, 1e-4, random.uniform(0, 0.02, 4500), {})  # twelve seconds: it forgets after ten
     timeline, offsets, now = Timeline(48000, 128), [], 1e-9
     while now < card.begins[-1]:
-        timeline.saw(card.taken(now), now)
+        timeline.observe(card.taken(now), now)
         offsets.append(timeline.sample(now) - card.rate * now)
         now += random.uniform(0, 0.9) * 128 / 48000
     settled = np.array(offsets[len(offsets) // 2 :])
@@ -67,7 +67,7 @@ def test_the_timeline_follows_a_card_that_is_slower_though_it_is_only_seen_just_
     rate, block, drift = 48000, 128, 5e-5
     timeline, period = Timeline(rate, block), 128 / 48000 / (1 - drift)
     for index in range(round(60 / period)):
-        timeline.saw(block * (index + 1), index * period + 0.05 * period)
+        timeline.observe(block * (index + 1), index * period + 0.05 * period)
     now = index * period + 0.05 * period
     place = block * (index + 1) + 0.05 * block
     assert abs(timeline.sample(now) - place) < 40  # what it drifts in the ten seconds after which it forgets: 24
@@ -174,7 +174,7 @@ def test_a_loop_that_is_kept_waiting_does_not_wait_for_events(make_patch, hours)
 
     def waits(late):
         loop._timeline = Timeline(48000, 128)
-        loop._timeline.saw(0, hours.now)
+        loop._timeline.observe(0, hours.now)
         hours.now += late / 48000
         before = hours.now
         loop._settle(0)

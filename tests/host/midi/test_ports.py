@@ -450,11 +450,13 @@ class _Port:
 def test_long_events_and_those_that_nobody_needs_are_passed_over():
     kept, arrival = deque(), threading.Event()
     events = [(0, b"\x90\x3c\x64"), (3, b""), (5, b"\xf0\x01\xf7"), (6, b"\xfe"), (7, bytes(300)), (9, b"\xf8")]
-    jack_input._hear([_Port(*events), _Port((2, b"\x80\x3c\x00"))], kept, arrival, jack_input._Leaving(Exception), 128)
+    jack_input._collect_messages(
+        [_Port(*events), _Port((2, b"\x80\x3c\x00"))], kept, arrival, jack_input._Leaving(Exception), 128
+    )
     assert [data for data, _ in kept] == [b"\x90\x3c\x64", b"\xf0\x01\xf7", b"\xf8", b"\x80\x3c\x00"]
     assert arrival.is_set()
     arrival.clear()
-    jack_input._hear([_Port((0, b"\xfe"))], kept, arrival, jack_input._Leaving(Exception), 128)
+    jack_input._collect_messages([_Port((0, b"\xfe"))], kept, arrival, jack_input._Leaving(Exception), 128)
     assert not arrival.is_set()
 
 

@@ -46,7 +46,7 @@ def test_a_pack_is_unpacked_once_under_its_digest(home: Path, tmp_path: Path) ->
     (folder / "preset.toml").unlink()
     (folder / "model.onnx").write_bytes(b"damaged")
     assert contents(unpacked(path)) == FILES
-    assert read_manifest(path).about == {"licence": "CC0"}
+    assert read_manifest(path).metadata == {"licence": "CC0"}
 
 
 def test_a_pack_is_unproved_until_it_is_marked(home: Path, tmp_path: Path) -> None:

@@ -286,13 +286,13 @@ def test_a_model_proves_itself(tiny):
     verdict = tiny().verify()
     assert verdict.passed
     assert verdict.difference <= verdict.tolerance == 1e-5
-    assert verdict.told == verdict.width == 513
+    assert verdict.points == verdict.width == 513
 
 
 def test_a_card_of_before_tells_of_a_part(path, analytic):
     verdict = Model(analytic().save(path, analytic().card())).verify()
     assert verdict.passed
-    assert (verdict.told, verdict.width) == (6, 513)
+    assert (verdict.points, verdict.width) == (6, 513)
 
 
 OTHERS = {  # what becomes of the outputs that the points do not tell of

@@ -49,7 +49,7 @@ def test_power_that_a_mode_takes_is_gone_from_its_band(card):
 
 def test_shares_of_a_band_are_1_together_at_most(card):
     placed = placed_modes(np.array([[1.1, 0, 0.9], [1.2, 0, 0.6]]), ORDERS, card, 60)
-    assert placed.left[1] == 0
+    assert placed.noise_shares[1] == 0
     assert placed.energy == pytest.approx(np.array([0.6, 0.4]) * 20.0)
 
 

@@ -19,7 +19,7 @@ def hands(played):
 @pytest.mark.parametrize("channel", [None, 5])
 def test_keys_pedal_and_panic_are_events_of_this_moment_on_the_channel_of_the_preset(hands, played, channel):
     if channel is not None:
-        hands.again([], channel)
+        hands.retouch([], channel)
     hands.key("one", 60, 100)
     hands.key("one", 60, 0)
     hands.pedal("one", True)
@@ -43,7 +43,7 @@ def test_a_page_that_leaves_returns_the_values_of_what_it_held_and_is_forgotten(
     assert not hands.holds("one", "gain")
     assert hands.leave("one") == hands.drop("none", ["gain"]) == {}
     assert hands.leave("two") == {"gain": -2.0, "pan": 0.5}
-    assert not hands.held("gain")
+    assert not hands.is_held("gain")
     assert [event for event in played if isinstance(event, NoteOff)] == [NoteOff(0, 0, 60)]
     downs = [(event.target, event.down) for event in played if isinstance(event, ParameterTouch)]
     assert downs == [("gain", True), ("pan", True), ("gain", False), ("pan", False)]

@@ -15,7 +15,7 @@ def test_a_model_that_lies_nowhere_has_the_map_of_its_file(tmp_path):
 
     async def maps():
         given = (model, None), (gone, model.read_bytes()), (gone, None)
-        return [await MapProcess(*each).made() for each in given]
+        return [await MapProcess(*each).receive_map() for each in given]
 
     with ThreadPoolExecutor() as pool:  # the loop of a browser's tests may run on this thread
         of_file, of_bytes, of_none = pool.submit(lambda: asyncio.run(maps())).result()
@@ -28,7 +28,7 @@ def test_a_map_that_is_stopped_says_so():
     async def stopped():
         making = MapProcess(shipped_models()["gm-chroma-8"], None)
         making.stop()
-        return await making.made()
+        return await making.receive_map()
 
     with ThreadPoolExecutor() as pool, pytest.raises(Failure, match="its process ended with -9"):
         pool.submit(lambda: asyncio.run(stopped())).result()

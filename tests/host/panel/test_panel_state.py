@@ -23,7 +23,7 @@ def test_only_a_session_with_a_card_of_its_own_has_settings_devices_and_recordin
     assert out.asked == [Settings({"block": 256, "ports": None}), Record(True), ("one", "jack")]
     assert (out.shown("session")["block"], board.state()["session"]["seconds"]) == (128, 0.0)
     since = time.monotonic() - 30
-    board.apply_report(Session(dataclasses.replace(shown, recording="on", since=since)))
+    board.apply_report(Session(dataclasses.replace(shown, recording="on", start_time=since)))
     assert 30 <= board.state()["session"]["seconds"] < 3000
 
 
@@ -70,10 +70,10 @@ def test_another_process_shows_unsaved_changes_as_such(stage, tmp_path):
         (TEXT, False, RESTS | {"gain": -3.0}, True),
     ):
         again = PanelState(out, tmp_path)
-        again.apply_report(View(dataclasses.replace(view(text, folder=tmp_path), draft=draft), again=True))
+        again.apply_report(View(dataclasses.replace(view(text, folder=tmp_path), draft=draft), repeated=True))
         again.apply_report(Report(status(values)))
         assert out.shown("preset")["dirty"] is again.state()["preset"]["dirty"] is changed
-    again.apply_report(View(dataclasses.replace(view(folder=tmp_path), draft=True), again=True))
+    again.apply_report(View(dataclasses.replace(view(folder=tmp_path), draft=True), repeated=True))
     again.apply(1, read_message('{"t": "save", "name": "mine"}'))
     assert not out.shown("preset")["dirty"]
 

@@ -70,7 +70,7 @@ def test_another_process_shows_the_snapshots_of_the_draft_and_saves_them(stage, 
     _board, say, out = stage
     say("snapshot", slot=3)
     again = PanelState(other := Out(), tmp_path)
-    again.apply_report(View(view(played(out).text, folder=tmp_path), again=True))
+    again.apply_report(View(view(played(out).text, folder=tmp_path), repeated=True))
     again.apply_report(Report(status(RESTS)))
     assert other.shown("preset")["snapshots"] == {3: STORED}
     again.apply(1, read_message(json.dumps({"t": "save", "name": "mine"})))

@@ -150,7 +150,7 @@ def test_hands_that_are_gone_let_go_of_all_but_knobs():
     for event in [*held, *hands_off()]:
         holds.apply(event)
         desk.apply(event)
-    assert holds.let_go([]) == []
+    assert holds.take_releases([]) == []
     assert desk.keys == []
     assert {(e.number, e.value) for e in desk.everything() if isinstance(e, ControlChange) and e.channel == 0} == {
         *((74, 100), (1, 60), (7, 90)),
@@ -199,7 +199,7 @@ def test_what_a_controller_keeps_from_rest_is_let_go_keys_first():
     pedals = cc(0, (64, 127), (66, 1), (67, 9), (69, 127), (64, 0)) + cc(3, (64, 30), (7, 20), (1, 90))
     others = [PitchBend(0, 1, 500), PitchBend(0, 2, -5), PitchBend(0, 2, 0), ChannelPressure(0, 4, 1)]
     holds = held(*pedals, *others, *keys)
-    assert holds.let_go([]) == [
+    assert holds.take_releases([]) == [
         NoteOff(0, 0, 60),
         NoteOff(0, 3, 61),
         *cc(0, (66, 0), (67, 0), (69, 0)),
@@ -207,20 +207,20 @@ def test_what_a_controller_keeps_from_rest_is_let_go_keys_first():
         PitchBend(0, 1, 0),
         ChannelPressure(0, 4, 0),
     ]
-    assert holds.let_go([]) == []
+    assert holds.take_releases([]) == []
 
 
 def test_what_another_controller_holds_too_stays_held():
     mine = held(NoteOn(0, 0, 60, 1), NoteOn(0, 0, 64, 1), PitchBend(0, 0, 9), *cc(0, (64, 127)), *cc(1, (64, 127)))
     other = held(NoteOn(0, 0, 64, 1), PitchBend(0, 0, -9), *cc(0, (64, 127)))
-    assert mine.let_go([other, held()]) == [NoteOff(0, 0, 60), *cc(1, (64, 0))]
-    assert other.let_go([]) == [NoteOff(0, 0, 64), PitchBend(0, 0, 0), *cc(0, (64, 0))]
+    assert mine.take_releases([other, held()]) == [NoteOff(0, 0, 60), *cc(1, (64, 0))]
+    assert other.take_releases([]) == [NoteOff(0, 0, 64), PitchBend(0, 0, 0), *cc(0, (64, 0))]
 
 
 def test_a_reset_lets_pedals_go_and_all_notes_off_keys_on_their_channel_alone():
     begun = [NoteOn(0, 0, 60, 1), NoteOn(0, 1, 60, 1), *cc(0, (64, 9)), *cc(1, (64, 9)), PitchBend(0, 0, 9)]
-    assert held(*begun, *cc(0, (121, 0))).let_go([]) == [NoteOff(0, 0, 60), NoteOff(0, 1, 60), *cc(1, (64, 0))]
-    assert held(*begun, *cc(0, (123, 0))).let_go([]) == [
+    assert held(*begun, *cc(0, (121, 0))).take_releases([]) == [NoteOff(0, 0, 60), NoteOff(0, 1, 60), *cc(1, (64, 0))]
+    assert held(*begun, *cc(0, (123, 0))).take_releases([]) == [
         NoteOff(0, 1, 60),
         *cc(0, (64, 0)),
         *cc(1, (64, 0)),
@@ -231,7 +231,7 @@ def test_a_reset_lets_pedals_go_and_all_notes_off_keys_on_their_channel_alone():
 def test_what_one_controller_takes_over_from_another_it_lets_go():
     heir = held(NoteOn(0, 0, 60, 1))
     heir.join(held(NoteOn(0, 0, 64, 1), *cc(0, (64, 127))))
-    assert heir.let_go([]) == [NoteOff(0, 0, 60), NoteOff(0, 0, 64), *cc(0, (64, 0))]
+    assert heir.take_releases([]) == [NoteOff(0, 0, 60), NoteOff(0, 0, 64), *cc(0, (64, 0))]
 
 
 def test_all_notes_off_leaves_the_keys_of_other_channels():

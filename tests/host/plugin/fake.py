@@ -135,9 +135,9 @@ class FakePlugin:
     def wait_for(self, samples):
         """Wait until the samples of this epoch before one are made."""
         until = time.monotonic() + PATIENCE_SECONDS
-        while Position.of(self.memory.made) < Position(self.epoch, samples):
+        while Position.from_number(self.memory.made) < Position(self.epoch, samples):
             if self.process.poll() is not None or time.monotonic() > until:
-                raise AssertionError(f"made {Position.of(self.memory.made)} of {samples}: {self.logged()}")
+                raise AssertionError(f"made {Position.from_number(self.memory.made)} of {samples}: {self.logged()}")
             if select.select([self.socket], [], [], 0.0002)[0]:  # who is not listened to waits
                 self._take()
 

@@ -119,7 +119,7 @@ def shown(tmp_path_factory):
 def load(shown, name):
     plugin, page, _, _ = shown
     page.say("load", name=name)
-    told(plugin, lambda state: state.kept.name == name and not state.turned)
+    told(plugin, lambda state: state.preset.name == name and not state.panel_values)
     wait_until_all_that_was_said_has_come(*shown)  # of the same name, the preset before looks as new
     assert page.state["preset"]["name"] == name
 
@@ -181,7 +181,7 @@ def test_the_page_sees_and_hears_what_the_host_plays(shown):
     for value in range(20, 100, 10):
         plugin.midi(plugin.position, 0xB0, 85, value)
         plugin.block(512)
-    told(plugin, lambda state: "number = 85" in state.kept.text)
+    told(plugin, lambda state: "number = 85" in state.preset.text)
 
 
 def test_keys_of_the_page_sound_in_the_next_block(shown):
@@ -202,9 +202,9 @@ def test_what_is_turned_on_the_page_is_told_once_the_hand_rests_and_saved_and_so
     plain = unpack(mine.save())
     for value in np.linspace(0.1, 0.5, 9):
         page.say("set", values={"latent.0": value, "gain": -3.0})
-    state = told(mine, lambda state: state.turned)
-    assert state.turned == {"latent.0": 0.5, "gain": -3.0}
-    assert state._replace(turned={}) == plain
+    state = told(mine, lambda state: state.panel_values)
+    assert state.panel_values == {"latent.0": 0.5, "gain": -3.0}
+    assert state._replace(panel_values={}) == plain
     assert state.listed_name == "gm-pad"
     saved = mine.save()
     assert unpack(saved) == state
@@ -230,7 +230,7 @@ def test_a_save_right_after_a_key_that_was_heard_holds_what_was_turned_before_it
         page.say("set", values={"latent.1": value})
         page.say("note", key=60, velocity=100)
         until(lambda: plugin.block(64).any(), "sound")
-        assert unpack(plugin.save()).turned == {"latent.1": value}
+        assert unpack(plugin.save()).panel_values == {"latent.1": value}
         page.say("note", key=60, velocity=0)
 
 
@@ -257,18 +257,18 @@ def test_what_the_page_edits_is_in_the_project_and_so_is_an_edit_of_what_a_proje
     load(shown, "gm-pad")
     page.say("effect", do="add", plugin="Chorus")
     once = told(plugin, lambda state: state.listed_name is None)
-    assert once.kept.text.rstrip().endswith('[[effects]]\nplugin = "Chorus"')
+    assert once.preset.text.rstrip().endswith('[[effects]]\nplugin = "Chorus"')
     data = plugin.save()
     load(shown, "gm-keys")
     plugin.load(data)
     told(plugin, lambda state: state == once)
     page.see("effects", lambda effects: len(effects) == 1)
     page.say("effect", do="add", plugin="Gain")
-    told(plugin, lambda state: state.kept.text.count("[[effects]]") == 2)
+    told(plugin, lambda state: state.preset.text.count("[[effects]]") == 2)
     page.say("undo")
-    told(plugin, lambda state: state.kept.text.count("[[effects]]") == 1)
+    told(plugin, lambda state: state.preset.text.count("[[effects]]") == 1)
     page.say("save", name="mine")
-    assert told(plugin, lambda state: state.kept.name == "mine").kept.text == once.kept.text
+    assert told(plugin, lambda state: state.preset.name == "mine").preset.text == once.preset.text
     assert "Chorus" in (shown[3] / "timbrel" / "presets" / "mine.toml").read_text()
 
 
@@ -285,13 +285,13 @@ def test_a_preset_that_is_saved_from_a_project_plays_without_it(shown, plugin, t
     project = plugin.save()
     shutil.rmtree(tmp_path)
     mine.load(project)
-    told(mine, lambda state: "model.onnx" in state.kept.files)
+    told(mine, lambda state: "model.onnx" in state.preset.files)
     page.see("preset", lambda preset: preset["name"] == tmp_path.name)
     page.say("effect", do="add", plugin="Chorus")
-    told(mine, lambda state: "Chorus" in state.kept.text)
+    told(mine, lambda state: "Chorus" in state.preset.text)
     page.say("save", name="from project")
-    state = told(mine, lambda state: state.kept.name == "from project")
-    assert 'model = "model-2.onnx"' in state.kept.text
+    state = told(mine, lambda state: state.preset.name == "from project")
+    assert 'model = "model-2.onnx"' in state.preset.text
     page.see("preset", lambda preset: (preset["name"], preset["can_undo"]) == ("from project", False))
     assert (home / "model.onnx").read_bytes() == b"of another preset"
     tune, out = folder / "tune.mid", folder / "out.wav"
@@ -360,9 +360,9 @@ def test_a_load_and_the_refusal_of_the_next_are_shown_in_their_order(monkeypatch
     monkeypatch.setattr(panel_thread, "report", lambda *_: None)
     monkeypatch.setattr(panel_thread, "has_display", lambda: False)
     first, second = (
-        LoadedPatch(None, SimpleNamespace(name=name), slots=[], kept=None) for name in ("gm-keys", "gm-pad")
+        LoadedPatch(None, SimpleNamespace(name=name), slots=[], project_preset=None) for name in ("gm-keys", "gm-pad")
     )
-    instance, audio = SimpleNamespace(say=lambda _: None), SimpleNamespace()
+    instance, audio = SimpleNamespace(send_line=lambda _: None), SimpleNamespace()
     panel = panel_thread.PluginPanel(instance, audio, first, main=None)
     panel.refuse("broken", ["gone.onnx"])
     panel.follow(second)
@@ -390,6 +390,6 @@ def test_a_snapshot_is_kept_in_the_project_and_what_was_turned_stays(shown):
     load(shown, "gm-pad")
     page.say("set", values={"pan": 0.5})
     page.say("snapshot", slot=5)
-    state = told(shown[0], lambda state: "slot = 5" in state.kept.text)
-    assert state.turned == {"pan": 0.5}
+    state = told(shown[0], lambda state: "slot = 5" in state.preset.text)
+    assert state.panel_values == {"pan": 0.5}
     assert page.see("preset", lambda preset: "5" in preset["snapshots"])["snapshots"]["5"]["pan"] == 0.5

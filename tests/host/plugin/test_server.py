@@ -79,7 +79,7 @@ def test_an_epoch_that_goes_on_where_another_was_left_is_not_confused_with_it(pl
     plugin.midi(0, 0x90, 60, 100)
     sound = plugin.block(4096)
     assert np.abs(sound[:, 1000:]).max() > 0.01
-    assert Position.of(plugin.memory.made) == Position(plugin.epoch, 4096)
+    assert Position.from_number(plugin.memory.made) == Position(plugin.epoch, 4096)
 
 
 def test_many_events_that_mean_nothing_are_passed_over(plugin):

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.plugin import project
-from timbrel.host.plugin.project import BEGIN, LENGTH, MAGIC, ProjectState, kept, opened, pack, unpack
+from timbrel.host.plugin.project import (
+    BEGIN,
+    LENGTH,
+    MAGIC,
+    ProjectState,
+    collect_preset,
+    open_project_preset,
+    pack,
+    unpack,
+)
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.shipped import MODELS, PRESETS
 
@@ -77,7 +86,7 @@ def own(tmp_path):
 
 
 def saved(patch, turned=None, shipped=None):
-    return pack(ProjectState(kept(patch), shipped, turned or {}))
+    return pack(ProjectState(collect_preset(patch), shipped, turned or {}))
 
 
 def head_of(data):
@@ -128,7 +137,7 @@ def test_two_files_of_one_name_in_two_folders_are_kept_apart(own):
     (folder / "scales" / "far.toml").write_text(FAR.replace("0.9", "0.8"))
     own.write_text(own.read_text().replace('[process]\nto = "far.toml"', '[process]\nto = "scales/far.toml"'))
     before = open_patch(str(own))
-    after = opened(unpack(saved(before)).kept, print)
+    after = open_project_preset(unpack(saved(before)).preset, print)
     assert after.morph.end == before.morph.end == [0.9, 0.1, 0.7, 0.3, 0.5, 0.6, 0.2, 0.8]
     assert after.process_end == before.process_end == [0.8, 0.1, 0.7, 0.3, 0.5, 0.6, 0.2, 0.8]
 
@@ -139,7 +148,7 @@ def test_a_bare_model_is_kept_as_it_plays(tmp_path):
     before = open_patch(str(path))
     data = saved(before)
     path.unlink()
-    after = opened(unpack(data).kept, print)
+    after = open_project_preset(unpack(data).preset, print)
     assert after.model.sha256 == before.model.sha256
     assert after.preset.cc == before.preset.cc
     assert after.preset.macro == before.preset.macro
@@ -148,7 +157,7 @@ def test_a_bare_model_is_kept_as_it_plays(tmp_path):
 @pytest.mark.parametrize("name", sorted(path.stem for path in PRESETS.glob("*.toml")))
 def test_each_preset_that_ships_comes_back_as_it_was(name):
     before = open_patch(name)
-    after = opened(kept(before), print)
+    after = open_project_preset(collect_preset(before), print)
     assert (after.name, after.text, after.preset) == (before.name, before.text, before.preset)
     assert (after.morph, after.process_end, dict(after.tuning)) == (
         before.morph,
@@ -171,7 +180,7 @@ def test_a_model_that_ships_otherwise_by_now_is_that_of_the_project(monkeypatch,
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     data = saved(open_patch("lakeside-knobs"))
     monkeypatch.setattr(project, "shipped_models", lambda: {"lakeside-10": MODELS / "gm-loops.onnx"})
-    patch = opened(unpack(data).kept, print)
+    patch = open_project_preset(unpack(data).preset, print)
     assert patch.model.sha256 == hashlib.sha256((MODELS / "lakeside-10.onnx").read_bytes()).hexdigest()
     head = head_of(saved(patch))
     assert (head["text"], head["model_sha256"]) == (head_of(data)["text"], head_of(data)["model_sha256"])
@@ -183,7 +192,7 @@ def test_a_shipped_model_that_cannot_be_laid_aside_is_saved_and_missed_by_a_timb
     data = saved(open_patch("lakeside-knobs"))
     monkeypatch.setattr(project, "shipped_models", dict)
     with pytest.raises(UserError, match=r"'lakeside-10' of the project neither ships .*; copy [0-9a-f]{64}\.onnx from"):
-        opened(unpack(data).kept, print)
+        open_project_preset(unpack(data).preset, print)
 
 
 def test_a_large_model_is_laid_aside_and_missed_where_it_is_not(monkeypatch, tmp_path):
@@ -197,16 +206,16 @@ def test_a_large_model_is_laid_aside_and_missed_where_it_is_not(monkeypatch, tmp
         data = saved(open_patch(str(path)))
         path.unlink()
         assert len(data) < 20_000
-        assert opened(unpack(data).kept, print).model.read_bytes() == source
+        assert open_project_preset(unpack(data).preset, print).model.read_bytes() == source
         shutil.rmtree(tmp_path / "data")
         with pytest.raises(UserError, match=r"'large\.onnx' of the project neither ships .* nor is in .*data"):
-            opened(unpack(data).kept, print)
-    assert opened(unpack(data).kept, print).model.read_bytes() == source  # it ships, by its digest
+            open_project_preset(unpack(data).preset, print)
+    assert open_project_preset(unpack(data).preset, print).model.read_bytes() == source  # it ships, by its digest
 
 
 def test_what_hands_have_turned_is_saved_and_comes_back():
     found = unpack(saved(open_patch("lakeside-knobs"), {"latent.3": 0.1, "gain": -3.5}, "lakeside-knobs"))
-    assert (found.turned, found.listed_name) == ({"latent.3": 0.1, "gain": -3.5}, "lakeside-knobs")
+    assert (found.panel_values, found.listed_name) == ({"latent.3": 0.1, "gain": -3.5}, "lakeside-knobs")
 
 
 def test_an_effect_that_is_not_here_is_named_and_left_out(tmp_path, monkeypatch):
@@ -233,16 +242,16 @@ mix = 0.5
 [[effects]]
 plugin = "Reverb"
 """
-    before = kept(open_patch("lakeside-knobs"))._replace(text=text)
+    before = collect_preset(open_patch("lakeside-knobs"))._replace(text=text)
     lines = []
-    patch = opened(before, lines.append)
+    patch = open_project_preset(before, lines.append)
     assert len(lines) == 1
     assert lines[0].startswith("[[effects]] 1: Nobody.vst3 is not here, or has not been let run; it is left out.")
     assert [(effect.plugin, effect.on) for effect in patch.preset.effects] == [("Gain", False), ("Reverb", True)]
     assert [entry.target for entry in patch.preset.cc if entry.number in (90, 91)] == ["effects.1.wet_level"]
     assert [macro.name for macro in patch.preset.macro] == ["gone", "half"]
     assert [entry.target for entry in patch.preset.macro[1].targets] == ["pan"]
-    assert kept(patch).text == text  # where it is, it is heard again
+    assert collect_preset(patch).text == text  # where it is, it is heard again
 
 
 @pytest.mark.parametrize(
@@ -261,7 +270,7 @@ plugin = "Reverb"
 def test_a_project_that_names_a_file_of_this_machine_is_refused(plugin, named, beside):
     model = "gm-chroma-8" if beside else named
     text = f'format = 1\nmodel = "{model}"\n{beside or ""}\n'
-    kept = SMALL.kept._replace(name="sent", text=text, files={"five.scl": SCALE.encode()}, model_name="gm-chroma-8")
+    kept = SMALL.preset._replace(name="sent", text=text, files={"five.scl": SCALE.encode()}, model_name="gm-chroma-8")
     plugin.settle()
     plugin.load(pack(ProjectState(kept._replace(model_sha256=open_patch("gm-keys").model.sha256), None, {})))
     plugin.listen(lambda: plugin.said)
@@ -300,13 +309,13 @@ def test_broken_states_are_refused_in_words():
         assert "\n" not in line
 
 
-SMALL = ProjectState(kept(open_patch("lakeside-knobs")), None, {})
+SMALL = ProjectState(collect_preset(open_patch("lakeside-knobs")), None, {})
 
 
 @given(data=st.data())
 def test_whatever_a_state_holds_it_opens_or_is_refused(data):
     """Its preset and its model are changed at random, its digest is right."""
-    text = bytearray(SMALL.kept.text.encode())
+    text = bytearray(SMALL.preset.text.encode())
     model = bytearray(MODELS.joinpath("lakeside-10.onnx").read_bytes())
     for changed in (text, model):
         for _ in range(data.draw(st.integers(0, 6))):
@@ -316,7 +325,7 @@ def test_whatever_a_state_holds_it_opens_or_is_refused(data):
     written = json.dumps(head).encode()
     whole = LENGTH.pack(len(written)) + written + bytes(model)
     with contextlib.suppress(UserError):
-        assert opened(unpack(made(whole)).kept, lambda line: None).name == "lakeside-knobs"
+        assert open_project_preset(unpack(made(whole)).preset, lambda line: None).name == "lakeside-knobs"
 
 
 def test_a_server_passes_over_broken_states_and_saves_while_it_plays(plugin):
@@ -348,7 +357,7 @@ def test_each_load_tells_its_state_unasked_and_each_question_is_answered_by_its_
     plugin.load("gm-pad")
     plugin.settle()
     unasked = plugin.states[0]
-    assert unpack(unasked).kept.name == "gm-pad"
+    assert unpack(unasked).preset.name == "gm-pad"
     assert plugin.save() == unasked
     assert plugin.save() == unasked
     plugin.reset()

@@ -48,7 +48,7 @@ def test_a_plugin_lists_own_presets_after_those_that_ship_and_plays_them_by_numb
     plugin.midi(0, 0x90, 60, 100)
     assert np.abs(plugin.block(8192)).max() > 0.01
     state = unpack(plugin.save())
-    assert (state.kept.name, list(state.kept.files)) == ("violin", ["violin.onnx"])
+    assert (state.preset.name, list(state.preset.files)) == ("violin", ["violin.onnx"])
     (folder / "mine.toml").write_text("format = 1\nmodel = 3\n")  # a list is made where an instance begins
     plugin.load("mine")
     plugin.listen(lambda: plugin.said)

@@ -5,7 +5,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.preset.library import default_macros, macro_knobs, open_patch
 from timbrel.host.preset.loading import read_preset
 from timbrel.host.preset.preset import Preset
-from timbrel.host.preset.validation import named, titled
+from timbrel.host.preset.validation import names_by_target, titled
 
 HEAD = 'format = 1\nmodel = "gm-chroma-2"\n'
 GOOD = '[[macro]]\nname = "wide"\ntargets = [{ target = "latent.0", low = -0.3, high = 0.3 }]\n'
@@ -98,7 +98,7 @@ def test_latents_and_macros_are_told_by_name_and_numbers_are_no_names(tiny):
     card = card_of(tiny, latents=latents)
     preset = Preset.model_validate({"format": 1, "model": "m", "macro": [{"name": "wide", "targets": [
         {"target": "latent.0", "low": 0.0, "high": 1.0}]}]})  # fmt: skip
-    assert named(preset, card) == {"latent.0": "bright ness", "macro.0": "wide"}
+    assert names_by_target(preset, card) == {"latent.0": "bright ness", "macro.0": "wide"}
     assert titled("latent.0", preset, card) == "latent.0 (bright ness)"
     assert titled("latent.1", preset, card) == "latent.1"
     assert titled("macro.0", preset, card) == "macro.0 (wide)"

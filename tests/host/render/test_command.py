@@ -105,7 +105,7 @@ def test_leaving_out_every_channel_gives_silence_that_is_told(timbrel, preset, s
 def test_what_is_recorded_of_all_channels_is_rendered_without_the_one_of_none(rendered, make_patch):
     events = sorted([*note(60, 0, 9000), *note(67, 100, 9000, channel=3), Clock(50, "tick")], key=lambda e: e.time)
     tune = performance(events, 0.3, (0, 3))._replace(recorded=True)
-    left = tune.without({3})
+    left = tune.without_channels({3})
     assert (left.channels, left.length, left.recorded) == ([0], tune.length, True)
     sound, _ = rendered({0: make_patch(envelope=SHORT)}, left, omni=True)
     alone, _ = rendered({0: make_patch(envelope=SHORT)}, performance(note(60, 0, 9000), 0.3), "alone.wav")

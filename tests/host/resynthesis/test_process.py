@@ -73,7 +73,7 @@ def test_what_comes_out_live_is_late_by_the_latency_stated(allpass, make_patch, 
     given = run(processor, np.concatenate([samples, np.zeros(late, np.float32)]), [128])[:, late:]
     inside = slice(rate // 20, -rate // 20)
     assert decibels((given - samples)[:, inside], samples[inside]) < -55
-    least = latency_of(processor._through._model.card) * rate / RATE
+    least = latency_of(processor._stream._model.card) * rate / RATE
     assert least <= late < least + 0.012 * rate  # conversion, effects and what makes it a whole number
 
 
@@ -197,7 +197,7 @@ def test_an_effects_file_that_a_draft_holds_is_heard(allpass, make_patch, sound_
         effects=[{"plugin": "Convolution", "impulse_response_filename": "echo.wav", "mix": 1.0}],
     )
     echo = sound_of([1.0, *[0.0] * 99, 0.5], name="echo.wav")
-    held = dataclasses.replace(patch, kept={"echo.wav": echo.read_bytes()})
+    held = dataclasses.replace(patch, draft_files={"echo.wav": echo.read_bytes()})
     assert np.abs(run(Processor(held, RATE), noise(RATE // 2), [777])).max() > 0.05
 
 

@@ -21,7 +21,7 @@ def part(rate, seconds=0.2):
 
 @pytest.mark.parametrize(("rate", "written"), [(4000, 8000), (384000, 192000)])
 def test_the_sound_is_written_at_a_rate_that_files_have_and_as_loud_as_any(tmp_path, rate, written):
-    outputs = Outputs.of(tmp_path / "a.toml", tmp_path / "sound.wav")
+    outputs = Outputs.beside_preset(tmp_path / "a.toml", tmp_path / "sound.wav")
     card = SimpleNamespace(name="model", sample_rate=rate)
     assert outputs.write(PRESET, [part(rate), part(rate)], card, {"format": 1}, overwrite=False) == []
     sound, found = soundfile.read(outputs.sound)
@@ -35,13 +35,13 @@ def test_the_sound_is_written_at_a_rate_that_files_have_and_as_loud_as_any(tmp_p
 
 def test_the_sound_that_is_given_keeps_its_place(tmp_path):
     given = tmp_path / "kick.wav"
-    assert Outputs.of(tmp_path / "kick.toml", given).sound == tmp_path / "kick-recovered.wav"
-    assert Outputs.of(tmp_path / "other.toml", given).sound == tmp_path / "other.wav"
+    assert Outputs.beside_preset(tmp_path / "kick.toml", given).sound == tmp_path / "kick-recovered.wav"
+    assert Outputs.beside_preset(tmp_path / "other.toml", given).sound == tmp_path / "other.wav"
 
 
 @pytest.mark.parametrize("suffix", [".toml", ".wav", ".png", ".json"])
 def test_nothing_is_written_where_one_of_the_files_exists(tmp_path, suffix):
-    outputs = Outputs.of(tmp_path / "a.toml", tmp_path / "sound.wav")
+    outputs = Outputs.beside_preset(tmp_path / "a.toml", tmp_path / "sound.wav")
     (tmp_path / f"a{suffix}").write_text("old", encoding="utf-8")
     with pytest.raises(UserError, match=f"a{suffix} exists"):
         outputs.check(overwrite=False)

@@ -96,7 +96,7 @@ def test_each_frame_a_hop_apart_is_encoded_whatever_the_blocks_that_it_is_read_i
     track = follow(sound_of(samples), pair)
     assert track.codes == pytest.approx(in_closed_form(samples), abs=1e-6)
     assert track.seconds == pytest.approx((np.arange(len(track.codes)) * HOP + LENGTH / 2) / RATE)
-    assert (track.found, track.length_seconds) == (len(track.codes), count / RATE)
+    assert (track.frame_count, track.length_seconds) == (len(track.codes), count / RATE)
 
 
 def test_channels_are_mixed(pair, sound_of):
@@ -121,7 +121,7 @@ def test_silent_frames_are_left_out_and_the_others_keep_their_places(pair, sound
     track = follow(sound_of(samples), pair)
     starts = np.arange(0, len(samples) - LENGTH + 1, HOP)
     loud = np.array([samples[start : start + LENGTH].std() for start in starts]) > 0.29 / 10 ** (50 / 20)
-    assert track.found == len(starts)
+    assert track.frame_count == len(starts)
     assert 40 < loud.sum() < len(starts) - 40  # DC, and noise at -60 dB, are silence
     assert track.seconds == pytest.approx((starts[loud] + LENGTH / 2) / RATE)
     assert track.codes == pytest.approx(in_closed_form(samples)[loud], abs=1e-6)

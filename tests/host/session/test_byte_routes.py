@@ -8,7 +8,7 @@ from timbrel.host.midi.recorder import Recorder
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.plugin.audio_thread import AudioThread
-from timbrel.host.plugin.loaded_patch import Mode, loaded, rack_of
+from timbrel.host.plugin.loaded_patch import Mode, make_loaded_patch, rack_of
 from timbrel.host.plugin.wire import EventKind, Position, ReceivedEvent
 from timbrel.host.preset.library import open_patch
 from timbrel.host.resynthesis.processor import Processor
@@ -86,7 +86,7 @@ class Memory:
 class Keeper:
     def __init__(self, patch):
         rack = rack_of(patch, Mode(RATE, offline=True))
-        self.patch = loaded(patch, rack, str(patch.folder / f"{patch.name}.toml"), None, {})
+        self.patch = make_loaded_patch(patch, rack, str(patch.folder / f"{patch.name}.toml"), None, {})
 
     def loaded_after(self, loads):
         return self.patch
@@ -109,7 +109,7 @@ def plugged(patch, messages, folder):
 def processed(patch, messages, folder):
     processor = Processor(patch, RATE)
     processor.process(written(messages, folder).events, np.zeros(len(messages) * APART, np.float32))
-    codes, now = processor._codes, round(len(messages) * APART * processor._own_rate / RATE)
+    codes, now = processor._codes, round(len(messages) * APART * processor._model_rate / RATE)
     keys = {key.channel: {"key": key.key, "semitones": key.bend(now)} for key in codes.down}
     return keys, processor.knobs.at("latent.0")
 

@@ -77,4 +77,4 @@ class ClipEngine:
 
 
 def make_engine(model, request):
-    return ClipEngine(model, request.live, request.rest)
+    return ClipEngine(model, request.live, request.rest_latents)

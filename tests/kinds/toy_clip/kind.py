@@ -6,4 +6,4 @@ from timbrel.host.kinds.kind import Kind
 class ToyClipKind(Kind):
     name = "toy-clip"
     engines = __package__
-    moved = "nothing"
+    moved_property = "nothing"

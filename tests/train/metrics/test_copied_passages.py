@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.train.metrics.streams import _longest, longest_verbatim
+from timbrel.train.metrics.streams import _longest_match, longest_verbatim
 
 RATE, BEAT = 11025, 4096
 
@@ -84,4 +84,4 @@ def test_the_longest_run_is_that_of_all_pairs_of_ends():
             ),
             default=0,
         )
-        assert _longest(own, its, both) == expected
+        assert _longest_match(own, its, both) == expected

@@ -35,7 +35,7 @@ def test_a_sine_of_full_scale_is_0_db_and_silence_the_lowest():
 def test_a_long_sound_s_frames_are_those_of_its_parts(monkeypatch):
     sound = noises(1)[0]
     whole = mel_frames(sound, RATE, 100)
-    monkeypatch.setattr(module, "TOGETHER", 7)
+    monkeypatch.setattr(module, "BATCH_SPECTRA", 7)
     assert mel_frames(sound, RATE, 100) == pytest.approx(whole, abs=1e-4)
 
 

@@ -51,12 +51,12 @@ class FrameStore:
         self, frames: npt.NDArray[np.int64], views: npt.NDArray[np.int64]
     ) -> tuple[Array, npt.NDArray[np.int64]]:
         """Return spectra [rows, bins] and pitch classes [rows]."""
-        taken = np.empty((len(frames), self.rows.shape[2]), np.float32)
+        spectra = np.empty((len(frames), self.rows.shape[2]), np.float32)
         for first in range(0, len(frames), TAKE):
-            part = slice(first, first + TAKE)
-            torch.from_numpy(taken[part]).copy_(torch.from_numpy(self.rows[frames[part], views[part]]))
+            batch = slice(first, first + TAKE)
+            torch.from_numpy(spectra[batch]).copy_(torch.from_numpy(self.rows[frames[batch], views[batch]]))
             release(self.rows)
-        return taken, self.pitch_classes[frames, views].astype(np.int64)
+        return spectra, self.pitch_classes[frames, views].astype(np.int64)
 
 
 def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, seed: int) -> FrameStore:
@@ -71,34 +71,34 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
     """
     fold = settings.fold is not None and is_tonal(corpus)
     views = settings.views if fold else 1
-    found = spread_sources(corpus, split, settings, fold, max(1, settings.rows // views), folder)
+    origins = spread_sources(corpus, split, settings, fold, max(1, settings.rows // views), folder)
     bins = settings.frame_length // 2 + 1
     rng = np.random.default_rng([seed, len(split)])
-    shape = (len(found), views, bins)
+    shape = (len(origins), views, bins)
     rows = np.zeros(shape, np.float16) if 2 * np.prod(shape) <= IN_MEMORY_BYTES else _mapped(folder, shape)
-    pitch_classes = np.zeros((len(found), views), np.int8)
-    often = max(1, RELEASE_BYTES // (views * (2 * bins + 4 * settings.frame_length)))
+    pitch_classes = np.zeros((len(origins), views), np.int8)
+    release_interval = max(1, RELEASE_BYTES // (views * (2 * bins + 4 * settings.frame_length)))
     clip: Clip | None = None
     samples = np.zeros(0, np.float32)
-    for index, source in enumerate(found):
-        if source.clip is not clip:
-            clip, samples = source.clip, corpus.samples(source.clip)
-        if index % often == 0:
+    for index, origin in enumerate(origins):
+        if origin.clip is not clip:
+            clip, samples = origin.clip, corpus.samples(origin.clip)
+        if index % release_interval == 0:
             release(rows, samples)
-            found.release()
+            origins.release()
         if fold:
             assert settings.fold is not None
-            keys = _keys(source.note, views, rng)
+            keys = _keys(origin.note, views, rng)
             pitch_classes[index] = keys
             lowest = 12 * (settings.fold + 1)
             for view, key in enumerate(keys):
-                rows[index, view] = _halved(moved_frame(samples, source, lowest + key, settings))
+                rows[index, view] = _halved(moved_frame(samples, origin, lowest + key, settings))
         else:
-            frame = moved_frame(samples, source, source.note, settings)
+            frame = moved_frame(samples, origin, origin.note, settings)
             rows[index, 0] = _halved(frame)
             pitch_classes[index, 0] = int(chroma(frame, settings.sample_rate, settings.frame_length).argmax())
-    found.release()
-    return FrameStore(rows, pitch_classes, found)
+    origins.release()
+    return FrameStore(rows, pitch_classes, origins)
 
 
 def _halved(frame: Array) -> npt.NDArray[np.float16]:
@@ -126,14 +126,16 @@ def moved_frame(samples: Array, source: FrameOrigin, note: float, settings: Chro
 
     Partials above half the sampling rate are dropped.
     """
-    moves = np.isfinite(source.note) and note != source.note
-    length = round(settings.frame_length * semitones_to_ratio(note - source.note)) if moves else settings.frame_length
+    transposes = np.isfinite(source.note) and note != source.note
+    length = (
+        round(settings.frame_length * semitones_to_ratio(note - source.note)) if transposes else settings.frame_length
+    )
     centre = source.start + settings.frame_length // 2
     first = min(max(0, centre - length // 2), max(0, len(samples) - length))
-    piece = samples[first : first + length]
-    if len(piece) < length:  # clips shorter than the window are zero-padded
-        piece = np.pad(piece, (0, length - len(piece)))
-    spectrum = np.abs(np.fft.rfft(piece * window("hann", length)))
+    excerpt = samples[first : first + length]
+    if len(excerpt) < length:  # clips shorter than the window are zero-padded
+        excerpt = np.pad(excerpt, (0, length - len(excerpt)))
+    spectrum = np.abs(np.fft.rfft(excerpt * window("hann", length)))
     bins = settings.frame_length // 2 + 1
     frame = np.zeros(bins, np.float32)
     frame[: min(bins, len(spectrum))] = spectrum[:bins]
@@ -141,13 +143,13 @@ def moved_frame(samples: Array, source: FrameOrigin, note: float, settings: Chro
 
 
 def _keys(note: float, views: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    own = round(note) % 12
-    others = rng.permutation(np.delete(np.arange(12), own))[: views - 1]
-    return np.concatenate([[own], others]).astype(np.int64)
+    pitch_class = round(note) % 12
+    other_classes = rng.permutation(np.delete(np.arange(12), pitch_class))[: views - 1]
+    return np.concatenate([[pitch_class], other_classes]).astype(np.int64)
 
 
-LOW = 0.05  # quantile of pitches that counts as the corpus's lowest note
-HEARD = 20_000  # clips, at most, for it
+LOWEST_NOTE_QUANTILE = 0.05  # of pitches: counts as the corpus's lowest note
+PITCH_CLIPS = 20_000  # clips, at most, for it
 OCTAVES = 3, 5  # range of octaves chosen from the corpus
 VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, with little variance
 
@@ -168,25 +170,25 @@ class ChromaData:
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
         store = self.val if len(self.val) else self.train
-        chosen = evenly_spaced(len(store), limit)
+        indices = evenly_spaced(len(store), limit)
         rng = np.random.default_rng(0)
-        return (_pairs(store, chosen[i : i + 512], rng) for i in range(0, len(chosen), 512))
+        return (_pairs(store, indices[i : i + 512], rng) for i in range(0, len(indices), 512))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        chosen = evenly_spaced(len(self.train), limit)
-        frames, pitch_classes = self.train.take_frames(chosen, np.zeros_like(chosen))
+        indices = evenly_spaced(len(self.train), limit)
+        frames, pitch_classes = self.train.take_frames(indices, np.zeros_like(indices))
         return torch.from_numpy(frames), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
 
 
 def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
     views = rng.integers(store.views, size=len(frames))
-    others = (views + rng.integers(1, store.views, size=len(frames))) % store.views if store.views > 1 else views
+    target_views = (views + rng.integers(1, store.views, size=len(frames))) % store.views if store.views > 1 else views
     inputs, pitch_classes = store.take_frames(frames, views)
     chroma = torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
     if store.views == 1:
-        same = torch.from_numpy(inputs)
-        return same, chroma, same, chroma
-    targets, target_classes = store.take_frames(frames, others)
+        spectra = torch.from_numpy(inputs)
+        return spectra, chroma, spectra, chroma
+    targets, target_classes = store.take_frames(frames, target_views)
     target_chroma = torch.nn.functional.one_hot(torch.from_numpy(target_classes), 12).float()
     return torch.from_numpy(inputs), chroma, torch.from_numpy(targets), target_chroma
 
@@ -212,9 +214,9 @@ class ChromaFamily(Family[ChromaRecipe, ChromaAutoencoder]):
         """
         if recipe.frames.octave != "lowest":
             return recipe
-        tracks = [corpus.pitch(clip) for clip in thinned(corpus.clips("train"), HEARD)]
+        tracks = [corpus.pitch(clip) for clip in thinned(corpus.clips("train"), PITCH_CLIPS)]
         notes = np.concatenate([track[np.isfinite(track)] for track in tracks]) if tracks else np.zeros(0)
-        octave = octave_of(round(float(np.quantile(notes, LOW)))) if len(notes) else OCTAVES[0]
+        octave = octave_of(round(float(np.quantile(notes, LOWEST_NOTE_QUANTILE)))) if len(notes) else OCTAVES[0]
         frames = recipe.frames.model_copy(update={"octave": int(np.clip(octave, *OCTAVES))})
         return recipe.model_copy(update={"frames": frames})
 

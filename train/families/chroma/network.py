@@ -23,10 +23,10 @@ from ...network import (
 from ...shared_random import rand_examples, randint_examples, randn_examples
 from .recipe import ChromaRecipe
 
-ASKED = 4  # frames per random code of the consistency term: a code costs as much as a frame, and keys are learned fast
+FRAMES_PER_CODE = 4  # of the consistency term: a random code costs as much as a frame, and keys are learned fast
 GROUP = 4  # bins: harmonics of middle C lie six groups apart, and a group's noise level is accurate to 3 dB
 HIGHEST = 1.0  # nepers re full scale: no frame is louder, and arbitrary codes cannot overflow
-MOST = 4096  # training frames for means
+MEAN_FRAMES = 4096  # training frames for means
 
 
 class ChromaAutoencoder(Autoencoder):
@@ -46,10 +46,10 @@ class ChromaAutoencoder(Autoencoder):
         bins = recipe.frames.frame_length // 2 + 1
         n = self.settings.latents
         self.levels = Levels(recipe.frames.sample_rate, recipe.frames.frame_length)
-        seen = BANDS if self.in_levels else bins
-        extra = {"none": 0, "difference": seen - 1, "chroma": 12}[self.settings.augmentation]
+        input_width = BANDS if self.in_levels else bins
+        extra_width = {"none": 0, "difference": input_width - 1, "chroma": 12}[self.settings.augmentation]
         conditions = 12 if self.settings.skip else 0
-        self.encoder = dense([seen + extra, *self.settings.hidden])
+        self.encoder = dense([input_width + extra_width, *self.settings.hidden])
         self.bottleneck = nn.Linear(self.settings.hidden[-1], 2 * n if self.settings.variational else n)
         self.decoder = dense([n + conditions, *reversed(self.settings.hidden)])
         self.output = nn.Linear(self.settings.hidden[0], bins)
@@ -70,7 +70,7 @@ class ChromaAutoencoder(Autoencoder):
         if not self.in_levels:
             return
         rng = np.random.default_rng(0)
-        frames, chroma = (part.to(self.means) for part in data.batch(rng.permutation(len(data))[:MOST], rng)[:2])
+        frames, chroma = (part.to(self.means) for part in data.batch(rng.permutation(len(data))[:MEAN_FRAMES], rng)[:2])
         levels = self.levels(frames)
         self.middle.copy_(levels.mean(0))
         self.spread.copy_(levels.std(0, correction=0).clamp_min(1.0))
@@ -100,8 +100,8 @@ class ChromaAutoencoder(Autoencoder):
         latents = mean
         terms: dict[str, Tensor] = {}
         if log_variance is not None:
-            draw = randn_examples(*mean.shape, generator=generator).to(mean)
-            latents = mean + torch.exp(0.5 * log_variance) * draw
+            noise = randn_examples(*mean.shape, generator=generator).to(mean)
+            latents = mean + torch.exp(0.5 * log_variance) * noise
             terms["divergence"] = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         decoded = self.decode(latents, target_chroma)
         difference = (decoded - targets).square()
@@ -114,19 +114,19 @@ class ChromaAutoencoder(Autoencoder):
         if self.weights.groups:
             terms["groups"] = level_distance(self.levels.groups(decoded), self.levels.groups(targets))
         if self.weights.consistency:
-            terms["consistency"] = self._consistency(-(-len(frames) // ASKED), generator)
+            terms["consistency"] = self._consistency(-(-len(frames) // FRAMES_PER_CODE), generator)
         if self.weights.uniformity:
             terms["uniformity"] = uniformity(latents, generator)
         return terms
 
     def distribution(self, frames: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return latents, and log variances if variational."""
-        value = self._seen(frames)
+        encoder_input = self._encoder_input(frames)
         if self.settings.augmentation == "difference":
-            value = torch.cat([value, value[:, 1:] - value[:, :-1]], 1)
+            encoder_input = torch.cat([encoder_input, encoder_input[:, 1:] - encoder_input[:, :-1]], 1)
         elif self.settings.augmentation == "chroma":
-            value = torch.cat([value, chroma], 1)
-        code = self.bottleneck(self.encoder(value))
+            encoder_input = torch.cat([encoder_input, chroma], 1)
+        code = self.bottleneck(self.encoder(encoder_input))
         if self.settings.variational:
             mean, log_variance = code.chunk(2, 1)
             return mean, log_variance
@@ -134,7 +134,7 @@ class ChromaAutoencoder(Autoencoder):
             return torch.sigmoid(code), None
         return F.leaky_relu(code, LEAK), None
 
-    def _seen(self, frames: Tensor) -> Tensor:
+    def _encoder_input(self, frames: Tensor) -> Tensor:
         if self.in_levels:
             levels: Tensor = self.levels(frames)
             return (levels - self.middle) / self.spread

@@ -28,13 +28,13 @@ FEWEST = 2  # labels
 class LabelledData:
     """Batches of (audio [batch, clip_length], label indices [batch]).
 
-    Training clips have random delays of up to ``later`` samples.
+    Training clips have random delays of up to ``max_delay`` samples.
     """
 
     corpus: Corpus
     words: list[str]
     length: int
-    later: int
+    max_delay: int
     train: Clips
     val: Clips
 
@@ -43,12 +43,12 @@ class LabelledData:
 
     def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         clips = self.train.take(frames)
-        starts = rng.integers(0, self.later + 1, len(frames))
+        starts = rng.integers(0, self.max_delay + 1, len(frames))
         return torch.from_numpy(clips_of(self.corpus, clips, self.length, starts)), self._labels(clips)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        chosen = self.val.take(evenly_spaced(len(self.val), limit))
-        return (self._as_they_are(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
+        clips = self.val.take(evenly_spaced(len(self.val), limit))
+        return (self._as_they_are(clips[first : first + BATCH]) for first in range(0, len(clips), BATCH))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self._as_they_are(self.train.take(evenly_spaced(len(self.train), limit)))
@@ -72,17 +72,17 @@ class ClassifierFamily(Family[ClassifierRecipe, Classifier]):
     def check(self, corpus: Corpus, recipe: ClassifierRecipe) -> None:
         words = words_of(corpus)
         if len(words) < FEWEST:
-            found = ", ".join(map(repr, words)) or "none"
+            label_names = ", ".join(map(repr, words)) or "none"
             raise UserError(
                 f"recipe {recipe.name} tells labels apart, and the training clips of corpus {corpus.folder} "
-                f"have {found}; build it with --label folder or --label REGEX"
+                f"have {label_names}; build it with --label folder or --label REGEX"
             )
 
     def data(self, corpus: Corpus, recipe: ClassifierRecipe, folder: Path, tonal: bool) -> LabelledData:
         frames, words = recipe.frames, recipe.network.words
         train, val = (labelled(corpus, split, words) for split in ("train", "val"))
-        later = round(frames.later_seconds * frames.sample_rate)
-        return LabelledData(corpus, words, frames.clip_length, later, train, val if len(val) else train)
+        max_delay = round(frames.later_seconds * frames.sample_rate)
+        return LabelledData(corpus, words, frames.clip_length, max_delay, train, val if len(val) else train)
 
     def complete(self, recipe: ClassifierRecipe, corpus: Corpus) -> ClassifierRecipe:
         return with_words(recipe, corpus)

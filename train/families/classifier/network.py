@@ -21,7 +21,7 @@ STAGES = 4  # each with twice the channels and half the resolution of the one be
 SOFTEST_DB = -80.0  # below a clip's loudest cell: the noise floor of 16 bits
 CENTRE_DB, SPREAD_DB = -40.0, 20.0  # typical levels of recordings: scales inputs to about 1
 SILENT = 1e-10  # power of a cell in a silent clip
-TOGETHER = 64  # clips judged at a time
+CLIP_BATCH = 64  # clips judged at a time
 
 
 class Spectrogram(nn.Module):
@@ -39,21 +39,21 @@ class Spectrogram(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         padded = F.pad(audio, (self.frame_length // 2, self.frame_length // 2))
-        pieces = padded.unfold(1, self.frame_length, self.hop_length) * self.window
-        parts = torch.view_as_real(torch.fft.rfft(pieces))  # torch.stft cannot be exported to ONNX
-        power = self.mel @ (parts * parts).sum(-1).transpose(1, 2)
+        windows = padded.unfold(1, self.frame_length, self.hop_length) * self.window
+        real_imaginary = torch.view_as_real(torch.fft.rfft(windows))  # torch.stft cannot be exported to ONNX
+        power = self.mel @ (real_imaginary * real_imaginary).sum(-1).transpose(1, 2)
         loudest = power.amax((1, 2), keepdim=True).clamp_min(SILENT)
         levels = 10 * (power / loudest).clamp_min(10 ** (SOFTEST_DB / 10)).log10()
         return ((levels - CENTRE_DB) / SPREAD_DB)[:, None]
 
 
 class Block(nn.Module):
-    def __init__(self, before: int, after: int, stride: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        self.first = _convolution(before, after, 3, stride)
-        self.second = _convolution(after, after, 3, 1)
-        same = stride == 1 and before == after
-        self.shortcut = nn.Identity() if same else _convolution(before, after, 1, stride)
+        self.first = _convolution(in_channels, out_channels, 3, stride)
+        self.second = _convolution(out_channels, out_channels, 3, 1)
+        same_shape = stride == 1 and in_channels == out_channels
+        self.shortcut = nn.Identity() if same_shape else _convolution(in_channels, out_channels, 1, stride)
 
     def forward(self, pictures: Tensor) -> Tensor:
         return F.relu(self.second(F.relu(self.first(pictures))) + self.shortcut(pictures))
@@ -80,16 +80,16 @@ class Classifier(Network):
     def features(self, audio: Tensor) -> list[Tensor]:
         """Return blocks' activations, [batch, channels, bands, frames], then the last's means, [batch, features]."""
         pictures = self.stem(self.spectrogram(audio))
-        found = []
+        activations = []
         for block in self.blocks:
             pictures = block(pictures)
-            found.append(pictures)
-        return [*found, pictures.mean((2, 3))]
+            activations.append(pictures)
+        return [*activations, pictures.mean((2, 3))]
 
     def classification(self, audio: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         scores = self.scores(self.features(audio)[-1])
-        right = (scores.argmax(1) == labels).float().mean()
-        return {"cross_entropy": F.cross_entropy(scores, labels), "accuracy": right.detach()}
+        accuracy = (scores.argmax(1) == labels).float().mean()
+        return {"cross_entropy": F.cross_entropy(scores, labels), "accuracy": accuracy.detach()}
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """Return the cross entropy; accuracy is informative only."""
@@ -100,19 +100,19 @@ class Classifier(Network):
         """Return label probabilities and penultimate features of clips, [clips, samples]."""
         device = next(self.parameters()).device
         posteriors, features = [], []
-        for first in range(0, len(clips), TOGETHER):
-            audio = torch.from_numpy(self.resampled(clips[first : first + TOGETHER], rate)).to(device)
-            seen = self.features(audio)[-1]
-            posteriors.append(self.scores(seen).softmax(1).cpu().numpy())
-            features.append(seen.cpu().numpy())
+        for first in range(0, len(clips), CLIP_BATCH):
+            audio = torch.from_numpy(self.resampled(clips[first : first + CLIP_BATCH], rate)).to(device)
+            penultimate = self.features(audio)[-1]
+            posteriors.append(self.scores(penultimate).softmax(1).cpu().numpy())
+            features.append(penultimate.cpu().numpy())
         return JudgedClips(np.concatenate(posteriors), np.concatenate(features))
 
     def resampled(self, clips: Array, rate: int) -> Array:
         """Return [clips, clip_length] at the network's rate, cut or zero-padded."""
         if rate != self.rate:
             clips = soxr.resample(clips.T, rate, self.rate).T
-        kept = clips[:, : self.clip_length]
-        padded: Array = np.pad(kept, ((0, 0), (0, self.clip_length - kept.shape[1]))).astype(np.float32)
+        trimmed = clips[:, : self.clip_length]
+        padded: Array = np.pad(trimmed, ((0, 0), (0, self.clip_length - trimmed.shape[1]))).astype(np.float32)
         return padded
 
 
@@ -120,10 +120,10 @@ def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:
     stem = nn.Sequential(_convolution(1, width, 7, 2), nn.ReLU(), nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
     blocks, channels = [], width
     for stage in range(STAGES):
-        for place in range(BLOCKS):
-            after = width << stage
-            blocks.append(Block(channels, after, 2 if stage and not place else 1))
-            channels = after
+        for block in range(BLOCKS):
+            out_channels = width << stage
+            blocks.append(Block(channels, out_channels, 2 if stage and not block else 1))
+            channels = out_channels
     return stem, nn.ModuleList(blocks), channels
 
 
@@ -133,6 +133,6 @@ def initialise_weights(network: nn.Module) -> None:
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
 
-def _convolution(before: int, after: int, size: int, stride: int) -> nn.Module:
-    convolution = nn.Conv2d(before, after, size, stride, padding=size // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(after))
+def _convolution(in_channels: int, out_channels: int, size: int, stride: int) -> nn.Module:
+    convolution = nn.Conv2d(in_channels, out_channels, size, stride, padding=size // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels))

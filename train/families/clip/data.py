@@ -30,10 +30,10 @@ DEAD = 60 / 20 * math.log(10)  # nepers below the peak: a clip has decayed
 SLOWER = 0.5  # largest fraction of DEAD by which a lengthened clip decays less
 NEARLY_ALL = 0.95  # of clips decay within the model's length
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.1, 2.0  # of a model's clip: longer sounds are not hits and train slowly
-FADED = 1.04  # times that length: makes room for the fade-out
+FADE_ROOM = 1.04  # times that length: makes room for the fade-out
 BATCH = 64  # clips at a time
 MOST_VALIDATED = 1024  # validation clips
-VARIED = 17  # second seed of the random variation
+VARIATION_SEED = 17  # second seed of the random variation
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Hits:
     clips: Clips
     labels: Integers
 
-    def take_clips(self, corpus: Corpus, chosen: Integers, length: int) -> Array:
-        """Return samples [chosen, length], zero-padded."""
-        return clips_of(corpus, self.clips.take(chosen), length)
+    def take_clips(self, corpus: Corpus, indices: Integers, length: int) -> Array:
+        """Return samples [indices, length], zero-padded."""
+        return clips_of(corpus, self.clips.take(indices), length)
 
 
 class HitData:
@@ -57,46 +57,48 @@ class HitData:
         self._corpus, self._settings = corpus, recipe.frames
         self._features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
         times = max(1, math.ceil(recipe.frames.enough / len(train.clips)))
-        rng = np.random.default_rng([recipe.training.seed, VARIED]) if times > 1 else None
+        rng = np.random.default_rng([recipe.training.seed, VARIATION_SEED]) if times > 1 else None
         self._hits, self._val_hits = train, val
-        first = self._taken(train, np.zeros(1, np.int64))
-        large = times == 1 and len(train.clips) * sum(part.nbytes for part in first) > IN_MEMORY_BYTES
-        self._train = None if large else self._taken(train, np.tile(np.arange(len(train.clips)), times), rng)
+        example = self._load_features(train, np.zeros(1, np.int64))
+        large = times == 1 and len(train.clips) * sum(column.nbytes for column in example) > IN_MEMORY_BYTES
+        self._train = None if large else self._load_features(train, np.tile(np.arange(len(train.clips)), times), rng)
         self._validated = evenly_spaced(len(val.clips), MOST_VALIDATED)
-        self._val = None if large else self._taken(val, self._validated)
+        self._val = None if large else self._load_features(val, self._validated)
 
     def __len__(self) -> int:
         return len(self._hits.clips) if self._train is None else len(self._train[0])
 
     def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         if self._train is None:
-            return self._taken(self._hits, frames)
-        chosen = torch.from_numpy(frames)
-        return tuple(part[chosen] for part in self._train)
+            return self._load_features(self._hits, frames)
+        indices = torch.from_numpy(frames)
+        return tuple(column[indices] for column in self._train)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        chosen = evenly_spaced(len(self._validated), limit)
-        for first in range(0, len(chosen), BATCH):
-            rows = chosen[first : first + BATCH]
+        indices = evenly_spaced(len(self._validated), limit)
+        for first in range(0, len(indices), BATCH):
+            rows = indices[first : first + BATCH]
             if self._val is None:
-                yield self._taken(self._val_hits, self._validated[rows])
+                yield self._load_features(self._val_hits, self._validated[rows])
             else:
-                yield tuple(part[torch.from_numpy(rows)] for part in self._val)
+                yield tuple(column[torch.from_numpy(rows)] for column in self._val)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self.batch(evenly_spaced(len(self), limit), np.random.default_rng(0))
 
     @torch.no_grad()
-    def _taken(self, part: Hits, chosen: Integers, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
+    def _load_features(
+        self, source: Hits, indices: Integers, rng: np.random.Generator | None = None
+    ) -> tuple[Tensor, ...]:
         features, mel = [], []
-        for first in range(0, len(chosen), BATCH):
-            clips = part.take_clips(self._corpus, chosen[first : first + BATCH], self._settings.frame_length)
+        for first in range(0, len(indices), BATCH):
+            clips = source.take_clips(self._corpus, indices[first : first + BATCH], self._settings.frame_length)
             if rng is not None:
                 clips = varied(clips, self._settings, rng)
-            seen = self._features(torch.from_numpy(clips))
-            features.append(seen[0].half())
-            mel.append(seen[1].half())
-        return torch.cat(features), torch.cat(mel), torch.from_numpy(part.labels[chosen])
+            batch_features = self._features(torch.from_numpy(clips))
+            features.append(batch_features[0].half())
+            mel.append(batch_features[1].half())
+        return torch.cat(features), torch.cat(mel), torch.from_numpy(source.labels[indices])
 
 
 def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
@@ -106,21 +108,21 @@ def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
 def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array:
     """Vary clips in pitch and damping, [clips, length]."""
     count, length = clips.shape
-    moved = rng.random(count) < 0.7
-    ratios = 2.0 ** (rng.uniform(-settings.semitones, settings.semitones, count) * moved / 12)
+    transposed = rng.random(count) < 0.7
+    ratios = 2.0 ** (rng.uniform(-settings.semitones, settings.semitones, count) * transposed / 12)
     damped = (rng.random(count) < 0.6) & (settings.damping > 0)
     fastest = max(settings.damping, SLOWEST)
     rates = damped * SLOWEST * np.power(fastest / SLOWEST, rng.random(count))
-    chance = np.where(damped | (rng.random(count) < 0.5), 0.0, rng.random(count))
+    lengthening = np.where(damped | (rng.random(count) < 0.5), 0.0, rng.random(count))
     time = np.arange(length)
     rows = np.stack([np.interp(time * ratio, time, clip, right=0.0) for clip, ratio in zip(clips, ratios, strict=True)])
-    ends = np.array([_dead_at(row) for row in rows])[:, None]
-    risen = SLOWER * DEAD * chance[:, None] * np.minimum(time / ends, 1.0)
-    rows *= np.exp(risen - rates[:, None] * time / settings.sample_rate)
+    ends = np.array([_decay_end(row) for row in rows])[:, None]
+    rise = SLOWER * DEAD * lengthening[:, None] * np.minimum(time / ends, 1.0)
+    rows *= np.exp(rise - rates[:, None] * time / settings.sample_rate)
     return rows.astype(np.float32)
 
 
-def _dead_at(clip: npt.NDArray[np.float64]) -> int:
+def _decay_end(clip: npt.NDArray[np.float64]) -> int:
     loud = np.flatnonzero(np.abs(clip) > np.abs(clip).max() * np.exp(-DEAD))
     return max(1, int(loud[-1]) if len(loud) else 1)
 
@@ -129,7 +131,7 @@ def hit_changes(corpus: Corpus) -> list[str]:
     """Return ``key=value`` changes: rate, a length in which 95 % of clips decay, labels if several."""
     rate = corpus.rate
     seconds = min(max(dying_seconds(corpus, NEARLY_ALL), SHORTEST_SECONDS), LONGEST_SECONDS)
-    length = math.ceil(seconds * FADED * rate / UNIT) * UNIT
+    length = math.ceil(seconds * FADE_ROOM * rate / UNIT) * UNIT
     changes = [f"frames.{name}={value}" for name, value in (("sample_rate", rate), ("frame_length", length))]
     changes.append(f"frames.hop_length={length}")
     return [*changes, "network.labels=true"] if len(words_of(corpus)) > 1 else changes
@@ -140,11 +142,11 @@ class ClipFamily(Family[ClipRecipe, ClipAutoencoder]):
 
     def check(self, corpus: Corpus, recipe: ClipRecipe) -> None:
         check_words(corpus, recipe)
-        found = len(hits(corpus, "train", words_of(corpus) if recipe.network.labels else []).clips)
-        if found < FEWEST:
+        clip_count = len(hits(corpus, "train", words_of(corpus) if recipe.network.labels else []).clips)
+        if clip_count < FEWEST:
             raise UserError(
-                f"corpus {corpus.folder} has {counted(found, 'training clip')} that "
-                f"{'sounds' if found == 1 else 'sound'}, and {FEWEST} are the least; add sounds"
+                f"corpus {corpus.folder} has {counted(clip_count, 'training clip')} that "
+                f"{'sounds' if clip_count == 1 else 'sound'}, and {FEWEST} are the least; add sounds"
             )
 
     def data(self, corpus: Corpus, recipe: ClipRecipe, folder: Path, tonal: bool) -> HitData:
@@ -156,21 +158,26 @@ class ClipFamily(Family[ClipRecipe, ClipAutoencoder]):
 
     def describe(self, corpus: Corpus, recipe: ClipRecipe) -> str:
         frames = recipe.frames
-        audible, used = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
+        audible, training_clips = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
         seconds = frames.frame_length / frames.sample_rate
-        parts = [f"clips of {frames.frame_length} samples ({seconds:.2g} s): {counted(len(used), 'recording')}"]
-        if longer := int((used.lengths > frames.frame_length).sum()):
+        parts = [
+            f"clips of {frames.frame_length} samples ({seconds:.2g} s): {counted(len(training_clips), 'recording')}"
+        ]
+        if longer := int((training_clips.lengths > frames.frame_length).sum()):
             parts.append(f"{longer} {are(longer)} longer, and cut with a fade")
-        if len(used) < frames.enough:
+        if len(training_clips) < frames.enough:
             parts.append("with so few, each is varied in pitch and decay")
-        return "; ".join(parts + left_out(corpus, audible, used))
+        return "; ".join(parts + left_out(corpus, audible, training_clips))
 
     def preview(self, network: ClipAutoencoder, recipe: ClipRecipe, batch: list[torch.Tensor]) -> list[Array]:
         features, _, labels = batch
         features, words = features.float(), len(network.settings.words)
-        told = torch.nn.functional.one_hot(labels, words).to(features) if words else None
-        taken = network.features
-        sound = SpectraSound(taken.length, taken.transform, taken.hop, taken.points)
-        asked, made = taken.frames(features), network.decode(network.encode(features), told)
-        pairs = zip(sound(asked.cpu().numpy()), sound(made.cpu().numpy()), strict=True)
+        label_weights = torch.nn.functional.one_hot(labels, words).to(features) if words else None
+        analysis = network.features
+        sound = SpectraSound(analysis.length, analysis.transform, analysis.hop, analysis.points)
+        original_frames, decoded_frames = (
+            analysis.frames(features),
+            network.decode(network.encode(features), label_weights),
+        )
+        pairs = zip(sound(original_frames.cpu().numpy()), sound(decoded_frames.cpu().numpy()), strict=True)
         return [clip for pair in pairs for clip in pair]

@@ -62,9 +62,9 @@ class ClipFeatures(nn.Module):
     def powers(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return powers of bands [clips, spectra, bands], mel bands, and parts [clips, points]."""
         padded = F.pad(clips, (self.transform // 2, self.transform // 2 + self.hop))
-        pieces = padded.unfold(1, self.transform, self.hop)[:, : self.spectra]
-        numbers = torch.view_as_real(torch.fft.rfft(pieces * self.window))
-        power = (numbers * numbers).sum(-1)
+        windows = padded.unfold(1, self.transform, self.hop)[:, : self.spectra]
+        spectra = torch.view_as_real(torch.fft.rfft(windows * self.window))
+        power = (spectra * spectra).sum(-1)
         return power @ self.into.T, power @ self.mel, clips.view(-1, self.points, self.part).square().mean(2)
 
     def parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,11 +97,11 @@ def _tables(rate: int, transform: int, length: int) -> dict[str, Tensor]:
     from librosa.filters import mel
 
     hertz = np.arange(transform // 2 + 1) * rate / transform
-    middles = [0.0]
-    while middles[-1] < rate / 2:
-        middles.append(middles[-1] + max(rate / transform, BAND_SHARE * (middles[-1] + BAND_HZ)))
-    middles[-1] = rate / 2
-    hats = np.stack([np.interp(hertz, middles, row) for row in np.eye(len(middles))])
+    centres = [0.0]
+    while centres[-1] < rate / 2:
+        centres.append(centres[-1] + max(rate / transform, BAND_SHARE * (centres[-1] + BAND_HZ)))
+    centres[-1] = rate / 2
+    hats = np.stack([np.interp(hertz, centres, row) for row in np.eye(len(centres))])
     fade = np.ones(length)
     fade[-(length // 32) :] = np.linspace(1, 0, length // 32)
     tables = {
@@ -115,7 +115,7 @@ def _tables(rate: int, transform: int, length: int) -> dict[str, Tensor]:
 
 
 POOLED = 5  # parts, ten milliseconds
-LOUD_DB, SOFT = 40.0, 0.1  # below a clip's maximum: deeper levels weigh a tenth
+LOUD_DB, SOFT_WEIGHT = 40.0, 0.1  # below a clip's maximum: deeper levels weigh a tenth
 ENVELOPE_DB = 50.0  # below a clip's maximum: range of the audible loudness curve
 DECIBELS = 20 / math.log(10)  # per neper
 LEAK = 0.1
@@ -125,23 +125,29 @@ PROJECTIONS = 64  # random directions of the sliced distance
 MOST_SPECTRA = 1024  # sample size of a comparison
 
 
-def apart(given: Tensor, asked: Tensor) -> Tensor:
+def rms_level_distance(decoded: Tensor, target: Tensor) -> Tensor:
     """Return clips' mean RMS level difference in dB; soft levels weigh less."""
-    given, asked = given.flatten(1), asked.flatten(1)
-    top = asked.amax(1, keepdim=True)
+    decoded, target = decoded.flatten(1), target.flatten(1)
+    top = target.amax(1, keepdim=True)
     floor = top - RANGE * DECIBELS
-    asked, given = torch.maximum(asked, floor), torch.maximum(given, floor) + LEAK * torch.clamp_max(given - floor, 0)
-    weight = torch.where(asked > top - LOUD_DB, 1.0, SOFT)
-    squares = ((given - asked).square() * weight).sum(1) / weight.sum(1)
+    target, decoded = (
+        torch.maximum(target, floor),
+        torch.maximum(decoded, floor) + LEAK * torch.clamp_max(decoded - floor, 0),
+    )
+    weight = torch.where(target > top - LOUD_DB, 1.0, SOFT_WEIGHT)
+    squares = ((decoded - target).square() * weight).sum(1) / weight.sum(1)
     return (squares + 1e-6).sqrt().mean()
 
 
-def envelope_apart(given: Tensor, asked: Tensor) -> Tensor:
+def envelope_distance(decoded: Tensor, target: Tensor) -> Tensor:
     """Return the mean distance of loudness curves in dB [clips, moments]."""
-    floor = asked.amax(1, keepdim=True) - ENVELOPE_DB
-    heard = torch.maximum(given, asked) > floor
-    given, asked = torch.maximum(given, floor) + LEAK * torch.clamp_max(given - floor, 0), torch.maximum(asked, floor)
-    squares = ((given - asked).square() * heard).sum(1) / heard.sum(1).clamp_min(1)
+    floor = target.amax(1, keepdim=True) - ENVELOPE_DB
+    audible = torch.maximum(decoded, target) > floor
+    decoded, target = (
+        torch.maximum(decoded, floor) + LEAK * torch.clamp_max(decoded - floor, 0),
+        torch.maximum(target, floor),
+    )
+    squares = ((decoded - target).square() * audible).sum(1) / audible.sum(1).clamp_min(1)
     return (squares + 1e-6).sqrt().mean()
 
 
@@ -160,17 +166,18 @@ def sounding(mel: Tensor) -> Tensor:
     return spectra[spectra.amax(1) > -LOUD_DB]
 
 
-def unlike(given: Tensor, asked: Tensor, generator: torch.Generator) -> Tensor:
+def sliced_wasserstein(decoded: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
     """Return the sliced Wasserstein distance in dB of clips' audible spectra, [clips, spectra, bands].
 
     After Kolouri et al. (ICLR 2019). Levels are relative to each clip's maximum.
     """
-    heard = [sounding(levels - levels.amax((1, 2), keepdim=True)) for levels in (given, asked)]
-    count = min(*map(len, heard), MOST_SPECTRA)
-    directions = F.normalize(torch.randn(given.shape[2], PROJECTIONS, generator=generator), dim=0).to(given)
-    some = [part[torch.randperm(len(part), generator=generator)[:count]] for part in heard]
-    sides = [(part @ directions).T.contiguous().sort(1).values for part in some]  # rows are sorted faster
-    return ((sides[0] - sides[1]).square().mean() + 1e-6).sqrt()
+    audible_spectra = [sounding(levels - levels.amax((1, 2), keepdim=True)) for levels in (decoded, target)]
+    count = min(*map(len, audible_spectra), MOST_SPECTRA)
+    directions = F.normalize(torch.randn(decoded.shape[2], PROJECTIONS, generator=generator), dim=0).to(decoded)
+    samples = [spectra[torch.randperm(len(spectra), generator=generator)[:count]] for spectra in audible_spectra]
+    # Rows are sorted faster than columns.
+    projections = [(spectra @ directions).T.contiguous().sort(1).values for spectra in samples]
+    return ((projections[0] - projections[1]).square().mean() + 1e-6).sqrt()
 
 
 class SpreadLoss(nn.Module):
@@ -209,12 +216,12 @@ class SpreadLoss(nn.Module):
         return distance
 
 
-RISEN = 3 / 20 * math.log(10)  # nepers below the maximum, as in `metrics.loudness`
-FLAT, AROUND = POOLED // 2, 10.0  # parts: full correction over 10 ms, fading to none 20 ms further
-MOST = 2 / 20 * math.log(10)  # nepers: larger corrections click
-UNDER = 0.05  # nepers, .4 dB: margin below the threshold before the rise, and above it at the rise
-DOUBTED = 0.5 / 20 * math.log(10)  # nepers, width of the soft threshold around 3 dB
-SURE = 1 - 1e-6  # keeps log(1 - share) finite
+ATTACK_NEPERS = 3 / 20 * math.log(10)  # below the maximum, as in `metrics.loudness`
+FLAT_PARTS, FADE_PARTS = POOLED // 2, 10.0  # parts: full correction over 10 ms, fading to none 20 ms further
+MAX_CORRECTION = 2 / 20 * math.log(10)  # nepers: larger corrections click
+THRESHOLD_MARGIN = 0.05  # nepers, .4 dB: margin below the threshold before the rise, and above it at the rise
+THRESHOLD_WIDTH = 0.5 / 20 * math.log(10)  # nepers, width of the soft threshold around 3 dB
+MAX_SHARE = 1 - 1e-6  # keeps log(1 - share) finite
 
 
 def loudness(levels: Tensor) -> Tensor:
@@ -223,30 +230,31 @@ def loudness(levels: Tensor) -> Tensor:
     return logarithm(power)
 
 
-def risen(levels: Tensor) -> Tensor:
+def attack_parts(levels: Tensor) -> Tensor:
     """Return the part at which each clip first comes within 3 dB of its maximum, [clips, 1].
 
     The differentiable threshold is half a decibel wide; a pause just below moves the result.
     """
     loud = loudness(levels)
-    there = _share(0.5 + (loud - loud.amax(1, keepdim=True) + RISEN) / DOUBTED)
-    before = torch.cumsum(torch.log(1 - there * SURE), 1)
-    return torch.exp(before).sum(1, keepdim=True)
+    crossing = _share(0.5 + (loud - loud.amax(1, keepdim=True) + ATTACK_NEPERS) / THRESHOLD_WIDTH)
+    log_below = torch.cumsum(torch.log(1 - crossing * MAX_SHARE), 1)
+    # The chances that levels stay below up to each part add up to the expected part.
+    return torch.exp(log_below).sum(1, keepdim=True)
 
 
-def made_to_rise(levels: Tensor, parts: Tensor) -> Tensor:
+def impose_attack(levels: Tensor, parts: Tensor) -> Tensor:
     """Return levels [clips, points] raised by up to 2 dB at a part, [clips, 1], to 3 dB below the maximum.
 
     Earlier levels are limited to that.
     """
     time = torch.arange(levels.shape[1], dtype=levels.dtype, device=levels.device) - parts
     loud = loudness(levels)
-    asked = loud.amax(1, keepdim=True) - RISEN
-    there = (loud * (1 - time.abs()).clamp_min(0)).sum(1, keepdim=True)
-    near = _share(1 - (time.abs() - FLAT) / AROUND)
-    raised = (asked + 2 * UNDER - there).clamp_min(0).clamp_max(MOST) * near
-    above = (loud + raised - asked + UNDER).clamp_min(0) * _share(FLAT - 0.5 - time)
-    return levels + raised - above
+    threshold = loud.amax(1, keepdim=True) - ATTACK_NEPERS
+    attack_level = (loud * (1 - time.abs()).clamp_min(0)).sum(1, keepdim=True)
+    correction_share = _share(1 - (time.abs() - FLAT_PARTS) / FADE_PARTS)
+    boost = (threshold + 2 * THRESHOLD_MARGIN - attack_level).clamp_min(0).clamp_max(MAX_CORRECTION) * correction_share
+    excess = (loud + boost - threshold + THRESHOLD_MARGIN).clamp_min(0) * _share(FLAT_PARTS - 0.5 - time)
+    return levels + boost - excess
 
 
 def _share(values: Tensor) -> Tensor:

@@ -26,13 +26,13 @@ from .features import (
     MEL_BANDS,
     ClipFeatures,
     SpreadLoss,
-    apart,
-    envelope_apart,
-    made_to_rise,
+    attack_parts,
+    envelope_distance,
+    impose_attack,
     pooled,
-    risen,
+    rms_level_distance,
+    sliced_wasserstein,
     sounding,
-    unlike,
 )
 from .recipe import ClipRecipe
 
@@ -51,7 +51,7 @@ PROBE = 0.5  # deviations: step of the finite differences, the scale of a knob
 class Flow(nn.Module):
     """Maps latents to codes and back.
 
-    Shapes: latents, codes [batch, n]; told [batch, words], weights of labels, or ones [batch, 1].
+    Shapes: latents, codes [batch, n]; label_weights [batch, words], or ones [batch, 1].
     """
 
     middles: Tensor
@@ -80,61 +80,67 @@ class Flow(nn.Module):
         share = max(SLOWNESS, 1 / (1 + int(self.steps)))
         self.steps += 1
         for label in set(labels.tolist()):
-            these = latents[labels == label]
-            self.middles[label].lerp_(these.mean(0), share)
-            beside = these - self.middles[label]
-            self.covariance[label].lerp_(beside.T @ beside / len(beside), share)
-        least = LEAST * torch.eye(latents.shape[1]).to(latents)
-        whole = (1 - SHARED) * self.covariance + SHARED * self.covariance.mean(0) + least
-        root = torch.linalg.cholesky(whole)
+            label_latents = latents[labels == label]
+            self.middles[label].lerp_(label_latents.mean(0), share)
+            deviations = label_latents - self.middles[label]
+            self.covariance[label].lerp_(deviations.T @ deviations / len(deviations), share)
+        variance_floor = LEAST * torch.eye(latents.shape[1]).to(latents)
+        shrunk = (1 - SHARED) * self.covariance + SHARED * self.covariance.mean(0) + variance_floor
+        root = torch.linalg.cholesky(shrunk)
         self.root.copy_(root)
         self.inverse.copy_(torch.linalg.inv(root))
 
     @torch.no_grad()
     def turn(self, decoded: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Rotate codes: the first changes ``decoded(latents, told)`` most."""
+        """Rotate codes: the first changes ``decoded(latents, label_weights)`` most."""
         generator, (words, n) = torch.Generator().manual_seed(0), self.middles.shape
         codes = torch.randn(PROBES, n, generator=generator).to(self.middles)
-        told = torch.eye(words).to(codes)[torch.arange(PROBES) % words]
-        here = decoded(self._placed(codes, told), told)
-        slopes = [decoded(self._placed(codes + PROBE * axis, told), told) - here for axis in torch.eye(n).to(codes)]
-        moved = torch.stack(slopes).flatten(1)
-        axes = torch.linalg.eigh(moved @ moved.T)[1].flip(1)
+        label_weights = torch.eye(words).to(codes)[torch.arange(PROBES) % words]
+        baseline = decoded(self._denormalise(codes, label_weights), label_weights)
+        slopes = [
+            decoded(self._denormalise(codes + PROBE * axis, label_weights), label_weights) - baseline
+            for axis in torch.eye(n).to(codes)
+        ]
+        jacobian = torch.stack(slopes).flatten(1)
+        axes = torch.linalg.eigh(jacobian @ jacobian.T)[1].flip(1)  # largest eigenvalue first
         largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
         self.axes.copy_(axes * largest.sign())
 
-    def surprise(self, latents: Tensor, told: Tensor) -> Tensor:
+    def surprise(self, latents: Tensor, label_weights: Tensor) -> Tensor:
         """Return the mean negative log density in nats, up to a constant."""
-        normal, volume = self._normal(latents, told)
+        normal, volume = self._normalise(latents, label_weights)
         surprise: Tensor = (0.5 * normal.square().sum(1) - volume).mean()
         return surprise
 
-    def codes(self, latents: Tensor, told: Tensor) -> Tensor:
-        return self._normal(latents, told)[0] @ self.axes
+    def codes(self, latents: Tensor, label_weights: Tensor) -> Tensor:
+        return self._normalise(latents, label_weights)[0] @ self.axes
 
-    def latents(self, codes: Tensor, told: Tensor) -> Tensor:
+    def latents(self, codes: Tensor, label_weights: Tensor) -> Tensor:
         """Return latents, clamped to radius ``reach``."""
-        far = codes.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
-        near = codes * (self.reach / far).clamp_max(1)
-        return self._placed(near @ self.axes.T, told)
+        radius = codes.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
+        clamped = codes * (self.reach / radius).clamp_max(1)
+        return self._denormalise(clamped @ self.axes.T, label_weights)
 
-    def _normal(self, latents: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        values, volume = _by(self.inverse, latents - told @ self.middles, told), latents.new_zeros(())
+    def _normalise(self, latents: Tensor, label_weights: Tensor) -> tuple[Tensor, Tensor]:
+        normal, log_volume = (
+            _apply_label_matrices(self.inverse, latents - label_weights @ self.middles, label_weights),
+            latents.new_zeros(()),
+        )
         for coupling in self.couplings:
-            values, stretched = coupling(values, told)
-            volume = volume + stretched
-        return values, volume
+            normal, log_determinant = coupling(normal, label_weights)
+            log_volume = log_volume + log_determinant
+        return normal, log_volume
 
-    def _placed(self, normal: Tensor, told: Tensor) -> Tensor:
+    def _denormalise(self, normal: Tensor, label_weights: Tensor) -> Tensor:
         for coupling in reversed(self.couplings):
             assert isinstance(coupling, Coupling)
-            normal = coupling.back(normal, told)
-        return _by(self.root, normal, told) + told @ self.middles
+            normal = coupling.invert(normal, label_weights)
+        return _apply_label_matrices(self.root, normal, label_weights) + label_weights @ self.middles
 
 
-def _by(matrices: Tensor, values: Tensor, told: Tensor) -> Tensor:
-    chosen = (told @ matrices.flatten(1)).view(-1, *matrices.shape[1:])
-    return (chosen @ values[:, :, None])[:, :, 0]
+def _apply_label_matrices(matrices: Tensor, values: Tensor, label_weights: Tensor) -> Tensor:
+    blended = (label_weights @ matrices.flatten(1)).view(-1, *matrices.shape[1:])
+    return (blended @ values[:, :, None])[:, :, 0]
 
 
 class Coupling(nn.Module):
@@ -157,32 +163,32 @@ class Coupling(nn.Module):
             nn.Linear(half + words, HIDDEN), nn.LeakyReLU(SLOPE), nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(SLOPE), last
         )
 
-    def forward(self, values: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, values: Tensor, label_weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return values and log determinant, [batch]."""
-        kept = values[:, self.stays]
-        stretch, shift = self._change(kept, told)
-        moved = (values[:, self.moves] - shift) * torch.exp(-stretch)
-        return torch.cat([kept, moved], 1)[:, self.places], -stretch.sum(1)
+        fixed_half = values[:, self.stays]
+        stretch, shift = self._change(fixed_half, label_weights)
+        mapped_half = (values[:, self.moves] - shift) * torch.exp(-stretch)
+        return torch.cat([fixed_half, mapped_half], 1)[:, self.places], -stretch.sum(1)
 
-    def back(self, values: Tensor, told: Tensor) -> Tensor:
-        kept = values[:, self.stays]
-        stretch, shift = self._change(kept, told)
-        return torch.cat([kept, values[:, self.moves] * torch.exp(stretch) + shift], 1)[:, self.places]
+    def invert(self, values: Tensor, label_weights: Tensor) -> Tensor:
+        fixed_half = values[:, self.stays]
+        stretch, shift = self._change(fixed_half, label_weights)
+        return torch.cat([fixed_half, values[:, self.moves] * torch.exp(stretch) + shift], 1)[:, self.places]
 
-    def _change(self, kept: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        stretch, shift = self.told(torch.cat([kept, told], 1)).chunk(2, 1)
+    def _change(self, fixed_half: Tensor, label_weights: Tensor) -> tuple[Tensor, Tensor]:
+        stretch, shift = self.told(torch.cat([fixed_half, label_weights], 1)).chunk(2, 1)
         return STEEPEST * torch.tanh(stretch / STEEPEST), shift
 
 
-MOST = 4096  # clips for the principal components
+BASIS_CLIPS = 4096  # clips for the principal components
 LOUDNESS = 3.0  # weight: a tenth of the features carries about a third of the perceived sound
-EXACT, DEAF = -12.0, 2.0  # smallest and largest log variance of a latent
-SURE = -3.0  # initial log variance
-AROUND = 9  # bands: two harmonics of a low voice fit in
-RESTORED = 1.5  # times the learned contrast: inconsistent spectra overlap-add to a duller sound
-DEEPEST = -6.0  # nepers, -52 dB: softer bands get no contrast
-TURNED = 100  # steps between rotations of the codes
-TOLD = 0.25  # times the root of the number of features: raises the weight of the single attack feature
+MIN_LOG_VARIANCE, MAX_LOG_VARIANCE = -12.0, 2.0  # of a latent
+INITIAL_LOG_VARIANCE = -3.0
+CONTRAST_BANDS = 9  # bands: two harmonics of a low voice fit in
+CONTRAST_GAIN = 1.5  # times the learned contrast: inconsistent spectra overlap-add to a duller sound
+CONTRAST_FLOOR = -6.0  # nepers, -52 dB: softer bands get no contrast
+ROTATION_STEPS = 100  # steps between rotations of the codes
+ATTACK_WEIGHT = 0.25  # times the root of the number of features: raises the weight of the single attack feature
 
 
 class ClipAutoencoder(Autoencoder):
@@ -205,37 +211,37 @@ class ClipAutoencoder(Autoencoder):
         self.inner = nn.Linear(width, self.settings.components)
         self.outer = nn.Linear(self.settings.components, width)
         self.encoder = BentCodes(self.settings.components, hidden, 2 * n)
-        nn.init.constant_(self.encoder.straight.bias[n:], SURE)
+        nn.init.constant_(self.encoder.straight.bias[n:], INITIAL_LOG_VARIANCE)
         self.decoder = BentCodes(n + words, hidden, self.settings.components)
         self.listener = BentCodes(self.settings.components, hidden, words) if words else None
         self.flow = Flow(n, max(words, 1))
         self.recordings = SpreadLoss(MEL_BANDS)
         self.contrast = nn.Parameter(torch.zeros(()))
         self.register_buffer("attack", torch.tensor([0.0, 1.0]))  # mean and deviation, in parts
-        self._seen: tuple[Tensor, Tensor] | None = None  # latents and labels of a training step
+        self._step_latents: tuple[Tensor, Tensor] | None = None  # latents and labels of a training step
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
-        numbers = np.random.default_rng(0).permutation(len(data))[:MOST]
+        numbers = np.random.default_rng(0).permutation(len(data))[:BASIS_CLIPS]
         features, mel = (part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))[:2])
         self.recordings.measure(sounding(mel))
         attacks = self._attacks(features)
         self.attack.copy_(torch.stack([attacks.mean(), attacks.std().clamp_min(1.0)]))
         rows = self._with_attack(features)
         middle = rows.mean(0)
-        counts = torch.ones_like(middle)
-        counts[-1 - self.features.points : -1] = LOUDNESS
-        counts[-1] = TOLD * math.sqrt(len(middle))
-        asked = min(self.settings.components, *rows.shape)
+        feature_weights = torch.ones_like(middle)
+        feature_weights[-1 - self.features.points : -1] = LOUDNESS
+        feature_weights[-1] = ATTACK_WEIGHT * math.sqrt(len(middle))
+        rank = min(self.settings.components, *rows.shape)
         torch.manual_seed(0)
-        apart = (rows - middle) * counts
-        axes = torch.svd_lowrank(apart, q=asked, niter=3)[2]
-        scale = (apart @ axes).std(0).mean().clamp_min(1e-6)
+        weighted_rows = (rows - middle) * feature_weights
+        axes = torch.svd_lowrank(weighted_rows, q=rank, niter=3)[2]
+        scale = (weighted_rows @ axes).std(0).mean().clamp_min(1e-6)
         for weight in (self.inner.weight, self.inner.bias, self.outer.weight):
             nn.init.zeros_(weight)
-        self.inner.weight[:asked] = axes.T * counts / scale * self.spread
+        self.inner.weight[:rank] = axes.T * feature_weights / scale * self.spread
         self.middle.copy_(middle)
-        self.outer.weight[:, :asked] = axes * scale / counts[:, None]
+        self.outer.weight[:, :rank] = axes * scale / feature_weights[:, None]
         self.outer.bias.copy_(middle)
 
     def encode(self, *inputs: Tensor) -> Tensor:
@@ -243,22 +249,22 @@ class ClipAutoencoder(Autoencoder):
         components = self._components(inputs[0])
         latents = self.encoder(components)[:, : self.settings.latents]
         if self.listener is None:
-            return self.flow.codes(latents, _one(latents))
-        heard = self.listener(components)
-        return self.flow.codes(latents, (heard == heard.amax(1, keepdim=True)).to(latents))
+            return self.flow.codes(latents, _unit_label(latents))
+        label_scores = self.listener(components)
+        return self.flow.codes(latents, (label_scores == label_scores.amax(1, keepdim=True)).to(latents))
 
     def label_probabilities(self, features: Tensor) -> Tensor:
         assert self.listener is not None
-        taken: Tensor = torch.softmax(self.listener(self._components(features)), 1)
-        return taken
+        probabilities: Tensor = torch.softmax(self.listener(self._components(features)), 1)
+        return probabilities
 
     def decode(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return a clip card's frames, [batch, spectra × bins + points]."""
         return self.features.frames(self.decoded(codes, labels))
 
     def decoded(self, codes: Tensor, labels: Tensor | None) -> Tensor:
-        told = labels if labels is not None and self.settings.words else _one(codes)
-        return self._sharpened(self._features(self.flow.latents(codes, told), told)[0], RESTORED)
+        label_weights = labels if labels is not None and self.settings.words else _unit_label(codes)
+        return self._sharpened(self._features(self.flow.latents(codes, label_weights), label_weights)[0], CONTRAST_GAIN)
 
     def reconstruction(
         self, features: Tensor, mel: Tensor, labels: Tensor, generator: torch.Generator
@@ -266,92 +272,94 @@ class ClipAutoencoder(Autoencoder):
         """Return the terms of features, possibly in half precision, and label indices [batch]."""
         features, mel = features.to(self.middle), mel.to(self.middle)
         labels = labels if self.settings.words else torch.zeros_like(labels)
-        told = F.one_hot(labels, max(len(self.settings.words), 1)).to(features)
-        inner = self._components(features)
-        latents, variance = self.encoder(inner).chunk(2, 1)
-        variance = variance.clamp(EXACT, DEAF)
-        chance = randn_examples(*latents.shape, generator=generator).to(latents)
-        varied = latents + chance * torch.exp(variance / 2)
+        label_weights = F.one_hot(labels, max(len(self.settings.words), 1)).to(features)
+        components = self._components(features)
+        latents, log_variance = self.encoder(components).chunk(2, 1)
+        log_variance = log_variance.clamp(MIN_LOG_VARIANCE, MAX_LOG_VARIANCE)
+        noise = randn_examples(*latents.shape, generator=generator).to(latents)
+        sampled_latents = latents + noise * torch.exp(log_variance / 2)
         if self.training:
-            self._seen = varied.detach(), labels
-        given, attacks = self._features(varied, told)
-        bands, levels = self.features.parts(given)
+            self._step_latents = sampled_latents.detach(), labels
+        decoded_features, attacks = self._features(sampled_latents, label_weights)
+        bands, levels = self.features.parts(decoded_features)
         true_bands, true_levels = self.features.parts(features)
         terms = {
-            "mel": apart(self.features.mel_decibels(bands), mel),
-            "spectrum": apart(DECIBELS * bands, DECIBELS * true_bands),
-            "loudness": apart(DECIBELS * levels, DECIBELS * true_levels),
-            "envelope": envelope_apart(pooled(levels), pooled(true_levels)),
+            "mel": rms_level_distance(self.features.mel_decibels(bands), mel),
+            "spectrum": rms_level_distance(DECIBELS * bands, DECIBELS * true_bands),
+            "loudness": rms_level_distance(DECIBELS * levels, DECIBELS * true_levels),
+            "envelope": envelope_distance(pooled(levels), pooled(true_levels)),
             "attack": (attacks - self._attacks(features)).abs().mean() * self.features.part_ms,
-            "distribution": 0.5 * (latents.square() + variance.exp() - 1 - variance).sum(1).mean(),
-            "sharpness": self.recordings.distance(sounding(self._mel(self._sharpened(given)))),
-            "surprise": self.flow.surprise(varied.detach(), told),
+            "distribution": 0.5 * (latents.square() + log_variance.exp() - 1 - log_variance).sum(1).mean(),
+            "sharpness": self.recordings.distance(sounding(self._mel(self._sharpened(decoded_features)))),
+            "surprise": self.flow.surprise(sampled_latents.detach(), label_weights),
         }
         with torch.no_grad():
-            placed = self.flow.latents(randn_examples(*latents.shape, generator=generator).to(latents), told)
-        made = self._sharpened(self._features(placed, told)[0])
-        terms["likeness"] = unlike(self._mel(made), mel, generator)
+            prior_latents = self.flow.latents(
+                randn_examples(*latents.shape, generator=generator).to(latents), label_weights
+            )
+        prior_features = self._sharpened(self._features(prior_latents, label_weights)[0])
+        terms["likeness"] = sliced_wasserstein(self._mel(prior_features), mel, generator)
         if self.listener is not None:
-            terms["label"] = F.cross_entropy(self.listener(inner), labels)
-            terms["obedience"] = self._obedience(made, labels)
+            terms["label"] = F.cross_entropy(self.listener(components), labels)
+            terms["obedience"] = self._obedience(prior_features, labels)
         return terms
 
-    def moved(self) -> None:
-        if self._seen is not None:
-            self.flow.note(*self._seen)
-        if int(self.flow.steps) % TURNED == 1:
+    def follow_weights(self) -> None:
+        if self._step_latents is not None:
+            self.flow.note(*self._step_latents)
+        if int(self.flow.steps) % ROTATION_STEPS == 1:
             self.flow.turn(self._bent)
 
     def _with_attack(self, features: Tensor) -> Tensor:
         return torch.cat([features, (self._attacks(features) - self.attack[0]) / self.attack[1]], 1)
 
     def _attacks(self, features: Tensor) -> Tensor:
-        return risen(self.features.parts(features.detach())[1])
+        return attack_parts(self.features.parts(features.detach())[1])
 
-    def _features(self, latents: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        given = self.outer(self._bent(latents, told))
-        features, attacks = given[:, :-1], given[:, -1:] * self.attack[1] + self.attack[0]
+    def _features(self, latents: Tensor, label_weights: Tensor) -> tuple[Tensor, Tensor]:
+        decoded_rows = self.outer(self._bent(latents, label_weights))
+        features, attacks = decoded_rows[:, :-1], decoded_rows[:, -1:] * self.attack[1] + self.attack[0]
         bands, levels = self.features.parts(features)
-        return torch.cat([bands.flatten(1), made_to_rise(levels, attacks)], 1), attacks
+        return torch.cat([bands.flatten(1), impose_attack(levels, attacks)], 1), attacks
 
     def _sharpened(self, features: Tensor, times: float = 1.0) -> Tensor:
         """Raise contrast of neighbouring bands: means blur harmonics (Toda and Tokuda, IEICE Trans. E90-D:5, 2007)."""
         bands, levels = self.features.parts(features)
-        heard = bands.clamp_min(DEEPEST)
-        around = F.avg_pool1d(heard, AROUND, 1, AROUND // 2, count_include_pad=False)
-        return torch.cat([(bands + times * self.contrast * (heard - around)).flatten(1), levels], 1)
+        floored = bands.clamp_min(CONTRAST_FLOOR)
+        local_mean = F.avg_pool1d(floored, CONTRAST_BANDS, 1, CONTRAST_BANDS // 2, count_include_pad=False)
+        return torch.cat([(bands + times * self.contrast * (floored - local_mean)).flatten(1), levels], 1)
 
     def _mel(self, features: Tensor) -> Tensor:
         return self.features.mel_decibels(self.features.parts(features)[0])
 
-    def _bent(self, latents: Tensor, told: Tensor) -> Tensor:
-        components: Tensor = self.decoder(torch.cat([latents, told], 1) if self.settings.words else latents)
+    def _bent(self, latents: Tensor, label_weights: Tensor) -> Tensor:
+        components: Tensor = self.decoder(torch.cat([latents, label_weights], 1) if self.settings.words else latents)
         return components
 
-    def _obedience(self, features: Tensor, asked: Tensor) -> Tensor:
+    def _obedience(self, features: Tensor, labels: Tensor) -> Tensor:
         assert self.listener is not None
         components = frozen(self.inner, (self._with_attack(features) - self.middle) / self.spread)
-        return F.cross_entropy(frozen(self.listener, components), asked)
+        return F.cross_entropy(frozen(self.listener, components), labels)
 
     def _components(self, features: Tensor) -> Tensor:
         components: Tensor = self.inner((self._with_attack(features) - self.middle) / self.spread)
         return components
 
 
-def _one(like: Tensor) -> Tensor:
+def _unit_label(like: Tensor) -> Tensor:
     return torch.ones_like(like[:, :1])
 
 
 class BentCodes(nn.Module):
-    def __init__(self, inside: int, hidden: int, outside: int) -> None:
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
-        self.straight = nn.Linear(inside, outside)
+        self.straight = nn.Linear(inputs, outputs)
         self.bend = nn.Sequential(
-            nn.Linear(inside, hidden),
+            nn.Linear(inputs, hidden),
             nn.LeakyReLU(LEAK),
             nn.Linear(hidden, hidden),
             nn.LeakyReLU(LEAK),
-            nn.Linear(hidden, outside),
+            nn.Linear(hidden, outputs),
         )
 
     def forward(self, values: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class Places:
     def __len__(self) -> int:
         return int(self.firsts[-1])
 
-    def of(self, pieces: Integers) -> Integers:
+    def recordings_of(self, pieces: Integers) -> Integers:
         """Return recording indices, [pieces]."""
         return np.searchsorted(self.firsts, pieces, side="right") - 1
 
@@ -56,20 +56,20 @@ class Places:
 
         Starts are random within each piece's range, the earliest if ``rng`` is None.
         """
-        found = np.zeros((len(pieces), self.length), np.float32)
-        chance = np.zeros(len(pieces)) if rng is None else rng.random(len(pieces))
-        cut = []
-        for piece, recording, share in zip(pieces, self.of(pieces).tolist(), chance, strict=True):
+        waveforms = np.zeros((len(pieces), self.length), np.float32)
+        fractions = np.zeros(len(pieces)) if rng is None else rng.random(len(pieces))
+        excerpts = []
+        for piece, recording, fraction in zip(pieces, self.recordings_of(pieces).tolist(), fractions, strict=True):
             clip = self.clips[recording]
             starts = max(0, clip.length - self.length) + 1  # possible starts; each piece has an equal share
-            parts = int(self.firsts[recording + 1] - self.firsts[recording])
-            start = int((piece - self.firsts[recording] + share) * starts / parts)
-            cut.append(corpus.samples(clip, start, start + self.length))  # the disk is asked for all at once
-        for row, samples in zip(found, cut, strict=True):
-            row[: len(samples)] = samples
+            piece_count = int(self.firsts[recording + 1] - self.firsts[recording])
+            start = int((piece - self.firsts[recording] + fraction) * starts / piece_count)
+            excerpts.append(corpus.samples(clip, start, start + self.length))  # the disk is asked for all at once
+        for waveform, samples in zip(waveforms, excerpts, strict=True):
+            waveform[: len(samples)] = samples
         if normalised:
-            found /= np.maximum(np.abs(found).max(1, keepdims=True), SILENT)
-        return found
+            waveforms /= np.maximum(np.abs(waveforms).max(1, keepdims=True), SILENT)
+        return waveforms
 
 
 def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str]) -> Places:
@@ -92,21 +92,23 @@ class ClipData:
         return len(self.train)
 
     def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        return self._taken(self.train, frames, rng)
+        return self._load_batch(self.train, frames, rng)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        chosen = evenly_spaced(len(self.val), limit)
-        return (self._taken(self.val, chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
+        pieces = evenly_spaced(len(self.val), limit)
+        return (self._load_batch(self.val, pieces[first : first + BATCH]) for first in range(0, len(pieces), BATCH))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return self._taken(self.train, evenly_spaced(len(self.train), limit))
+        return self._load_batch(self.train, evenly_spaced(len(self.train), limit))
 
-    def _taken(self, of: Places, pieces: Integers, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
-        labels = of.labels[of.of(pieces)]
-        return torch.from_numpy(of.take_clips(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(labels)
+    def _load_batch(
+        self, source: Places, pieces: Integers, rng: np.random.Generator | None = None
+    ) -> tuple[Tensor, ...]:
+        labels = source.labels[source.recordings_of(pieces)]
+        return torch.from_numpy(source.take_clips(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(labels)
 
 
-def _it(count: int) -> str:
+def _pronoun(count: int) -> str:
     return "it" if count == 1 else "them"
 
 
@@ -133,18 +135,18 @@ class PieceFamily(Family[RecipeT, NetworkT]):
     def describe(self, corpus: Corpus, recipe: RecipeT) -> str:
         frames, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
         assert isinstance(frames, ClipFrames)
-        audible = places(corpus, "train", frames, [])
-        used = places(corpus, "train", frames, words)
-        lengths = used.clips.lengths
+        audible_pieces = places(corpus, "train", frames, [])
+        training_pieces = places(corpus, "train", frames, words)
+        lengths = training_pieces.clips.lengths
         seconds = frames.frame_length / frames.sample_rate
         parts = [f"clips of {frames.frame_length} samples ({seconds:.2f} s): {counted(len(lengths), 'recording')}"]
         if shorter := int((lengths < frames.frame_length).sum()):
             parts.append(f"{shorter} {are(shorter)} shorter, and followed by silence")
         if longer := int((lengths > frames.frame_length).sum()):
             gives = "gives" if longer == 1 else "give"
-            parts.append(f"{longer} {are(longer)} longer, and {gives} pieces from anywhere in {_it(longer)}")
-        parts += left_out(corpus, audible.clips, used.clips)
-        if len(used) < FEW:
+            parts.append(f"{longer} {are(longer)} longer, and {gives} pieces from anywhere in {_pronoun(longer)}")
+        parts += left_out(corpus, audible_pieces.clips, training_pieces.clips)
+        if len(training_pieces) < FEW:
             parts.append("with so few, it learns these by heart")
         return "; ".join(parts)
 
@@ -186,5 +188,5 @@ class HalvesFamily(PieceFamily[HalvesRecipe, Halves]):
     network = Halves
 
     def preview(self, network: Halves, recipe: HalvesRecipe, batch: list[torch.Tensor]) -> list[Array]:
-        made = network.decode(network.encode(batch[0])).cpu().numpy()
-        return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
+        reconstructed = network.decode(network.encode(batch[0])).cpu().numpy()
+        return [sound for pair in zip(batch[0].cpu().numpy(), reconstructed, strict=True) for sound in pair]

@@ -49,8 +49,8 @@ class DCGAN(ClipGenerator):
         codes = self.draw(len(clips), generator).to(clips)
         with seeded_dropout(generator, clips.device):
             with torch.no_grad():
-                made = self.decode(codes)
-            return {"real": F.softplus(-self._judge(clips)).mean(), "made": F.softplus(self._judge(made)).mean()}
+                generated = self.decode(codes)
+            return {"real": F.softplus(-self._judge(clips)).mean(), "made": F.softplus(self._judge(generated)).mean()}
 
     def deception(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         codes = self.draw(len(clips), generator).to(clips)
@@ -68,8 +68,8 @@ class _Judge(nn.Module):
         self.trunk, self.verdict = trunk, verdict
 
     def forward(self, clips: Tensor) -> Tensor:
-        judged: Tensor = self.verdict(self.trunk(clips))[:, 0]
-        return judged
+        scores: Tensor = self.verdict(self.trunk(clips))[:, 0]
+        return scores
 
 
 class Halves(Autoencoder):
@@ -96,26 +96,34 @@ class Halves(Autoencoder):
 def generator(settings: DCGANNetwork, length: int) -> nn.Sequential:
     """Codes [batch, latents] → clips [batch, length] in ±1."""
     widths = [*reversed(settings.channels), 1]
-    short = length // STRIDE ** len(settings.channels)
+    shortest = length // STRIDE ** len(settings.channels)
     layers: list[nn.Module] = [
-        nn.Linear(settings.latents, widths[0] * short),
+        nn.Linear(settings.latents, widths[0] * shortest),
         nn.LeakyReLU(LEAK),
-        nn.Unflatten(1, (widths[0], short)),
+        nn.Unflatten(1, (widths[0], shortest)),
     ]
-    for before, after in itertools.pairwise(widths):
-        layers += [Lengthening(before, after, KERNEL, STRIDE), nn.ReLU(), *_between(after, settings)]
+    for in_channels, out_channels in itertools.pairwise(widths):
+        layers += [
+            Lengthening(in_channels, out_channels, KERNEL, STRIDE),
+            nn.ReLU(),
+            *_normalisation(out_channels, settings),
+        ]
     return nn.Sequential(*layers[:-3], nn.Tanh(), nn.Flatten())
 
 
 def trunk(settings: DCGANNetwork, length: int) -> nn.Sequential:
     """Clips [batch, length] → codes [batch, latents]."""
     widths = [1, *settings.channels]
-    short = length // STRIDE ** len(settings.channels)
+    shortest = length // STRIDE ** len(settings.channels)
     layers: list[nn.Module] = [nn.Unflatten(1, (1, length))]
-    for before, after in itertools.pairwise(widths):
-        layers += [Shortening(before, after, KERNEL, STRIDE), nn.ReLU(), *_between(after, settings)]
-    return nn.Sequential(*layers[:-2], nn.Flatten(), nn.Linear(widths[-1] * short, settings.latents))
+    for in_channels, out_channels in itertools.pairwise(widths):
+        layers += [
+            Shortening(in_channels, out_channels, KERNEL, STRIDE),
+            nn.ReLU(),
+            *_normalisation(out_channels, settings),
+        ]
+    return nn.Sequential(*layers[:-2], nn.Flatten(), nn.Linear(widths[-1] * shortest, settings.latents))
 
 
-def _between(width: int, settings: DCGANNetwork) -> list[nn.Module]:
+def _normalisation(width: int, settings: DCGANNetwork) -> list[nn.Module]:
     return [nn.BatchNorm1d(width), nn.Dropout(settings.dropout)]

@@ -20,47 +20,47 @@ def measure_health(network: ClipGenerator, data: Data, sample_rate: int) -> dict
 
     Returns:
         ``estimate``: the judge's mean output for real less made clips, as by Wasserstein critics. ``diversity``:
-        `apart` of made clips relative to real ones. ``frechet``: of non-silent frames, in dB².
+        `mean_pair_distance` of made clips relative to real ones. ``frechet``: of non-silent frames, in dB².
     """
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(0)
     answers: list[tuple[float, float]] = []
     real: list[Array] = []
-    made: list[Array] = []
+    generated: list[Array] = []
     for clips, labels in data.validation(CLIPS):
         rows = network.rows(labels.to(device))
-        given = network.decode(network.draw(len(clips), generator).to(device), rows)
-        answers += zip(*(network.judge(which, rows).tolist() for which in (clips.to(device), given)), strict=True)
+        decoded = network.decode(network.draw(len(clips), generator).to(device), rows)
+        answers += zip(*(network.judge(judged, rows).tolist() for judged in (clips.to(device), decoded)), strict=True)
         real.append(clips.numpy())
-        made.append(given.cpu().numpy())
-    levels = [log_mel(np.concatenate(sounds), sample_rate) for sounds in (real, made)]
+        generated.append(decoded.cpu().numpy())
+    levels = [log_mel(np.concatenate(sounds), sample_rate) for sounds in (real, generated)]
     return {
         "estimate": float(np.mean([true - false for true, false in answers])),
-        "diversity": apart(levels[1]) / max(apart(levels[0]), 1e-9),
+        "diversity": mean_pair_distance(levels[1]) / max(mean_pair_distance(levels[0]), 1e-9),
         "frechet": frechet(*map(frames, levels)),
     }
 
 
-def apart(levels: Array) -> float:
+def mean_pair_distance(levels: Array) -> float:
     """Return the mean distance of all pairs [clips, frames, bands], in dB."""
     return pairwise(distances_db(levels, levels))
 
 
 def frames(levels: Array) -> Doubles:
     """Return non-silent frames, [frames, bands]; placeholders for silence."""
-    found = sounding_frames(levels)
-    return found if len(found) > 1 else np.full((2, BANDS), -RANGE_DB)
+    audible_frames = sounding_frames(levels)
+    return audible_frames if len(audible_frames) > 1 else np.full((2, BANDS), -RANGE_DB)
 
 
 def collapsed(diversity: float) -> bool:
     return diversity < COLLAPSED
 
 
-def health_line(found: dict[str, float]) -> str:
+def health_line(figures: dict[str, float]) -> str:
     line = (
-        f"the critic tells real from made by {found['estimate']:.3g}, made clips lie {found['diversity']:.2f} times "
-        f"as far apart as recordings, Fréchet distance {found['frechet']:.4g} dB²"
+        f"the critic tells real from made by {figures['estimate']:.3g}, made clips lie {figures['diversity']:.2f} "
+        f"times as far apart as recordings, Fréchet distance {figures['frechet']:.4g} dB²"
     )
-    if not collapsed(found["diversity"]):
+    if not collapsed(figures["diversity"]):
         return line
     return f"{line}; that is {ALIKE}: if this lasts the run has collapsed: stop it, and {REMEDY}"

@@ -44,7 +44,7 @@ class GANRecipe(Recipe):
     loss: WaveGANLoss
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_length_and_words(self) -> Self:
         if self.frames.frame_length not in LENGTHS:
             allowed = ", ".join(map(str, LENGTHS))
             raise ValueError(f"frames.frame_length {self.frames.frame_length} must be one of {allowed}")
@@ -108,11 +108,11 @@ class DCGANRecipe(Recipe):
     loss: DCGANLoss = DCGANLoss()
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
-        length, parts = self.frames.frame_length, STRIDE ** len(self.network.channels)
-        if length % parts:
+    def _check_length(self) -> Self:
+        length, multiple = self.frames.frame_length, STRIDE ** len(self.network.channels)
+        if length % multiple:
             raise ValueError(
-                f"frames.frame_length {length} must be a multiple of {parts}, "
+                f"frames.frame_length {length} must be a multiple of {multiple}, "
                 f"by which {len(self.network.channels)} layers shorten it"
             )
         return self

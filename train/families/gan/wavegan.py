@@ -64,34 +64,34 @@ class WaveGAN(ClipGenerator):
 
     def judge(self, clips: Tensor, label: Tensor | None) -> Tensor:
         """Return unbounded scores; only differences are meaningful."""
-        judged: Tensor = self.critic(clips, label, torch.Generator())
-        return judged
+        scores: Tensor = self.critic(clips, label, torch.Generator())
+        return scores
 
     def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the negated Wasserstein estimate, and the gradient penalty."""
         label = self.rows(labels)
         with torch.no_grad():
-            made = self._generate(clips, label, generator)
-        share = rand_examples(len(clips), 1, generator=generator).to(clips)
-        between = torch.lerp(made, clips, share).requires_grad_()
-        judged = self.critic(between, label, generator)
-        (slope,) = torch.autograd.grad(judged.sum(), between, create_graph=True)
-        distance = self.critic(made, label, generator).mean() - self.critic(clips, label, generator).mean()
+            generated = self._generate(clips, label, generator)
+        mix = rand_examples(len(clips), 1, generator=generator).to(clips)
+        interpolated = torch.lerp(generated, clips, mix).requires_grad_()
+        scores = self.critic(interpolated, label, generator)
+        (slope,) = torch.autograd.grad(scores.sum(), interpolated, create_graph=True)
+        distance = self.critic(generated, label, generator).mean() - self.critic(clips, label, generator).mean()
         return {"distance": distance, "penalty": penalty(slope)}
 
     def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         label = self.rows(labels)
-        made = self._generate(clips, label, generator)
-        return {"persuasion": -frozen(self.critic, made, label, generator).mean()}
+        generated = self._generate(clips, label, generator)
+        return {"persuasion": -frozen(self.critic, generated, label, generator).mean()}
 
     @torch.no_grad()
-    def moved(self) -> None:
+    def follow_weights(self) -> None:
         if self.averaged is None:
             return
         share = max(1 - self.settings.average, RECENT / (float(self.moves) + RECENT))
         self.moves += 1
-        for mean, now in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(now, share)
+        for mean, weight in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
+            mean.lerp_(weight, share)
 
     def _generate(self, like: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
         codes = self.draw(len(like), generator).to(like)
@@ -103,8 +103,8 @@ class WaveGAN(ClipGenerator):
 
 def penalty(slope: Tensor) -> Tensor:
     """Return the mean square deviation of norms from 1, of ``slope`` [batch, samples] (Gulrajani et al., 2017)."""
-    away: Tensor = slope.norm(dim=1) - 1
-    return away.square().mean()
+    deviation: Tensor = slope.norm(dim=1) - 1
+    return deviation.square().mean()
 
 
 class Generator(nn.Module):
@@ -114,11 +114,11 @@ class Generator(nn.Module):
         super().__init__()
         strides, size, words = LENGTHS[length], settings.model_size, len(settings.words)
         self.embedding = nn.Linear(words, LABEL_WIDTH, bias=False) if words else None
-        widths = [*(size << place for place in reversed(range(len(strides)))), 1]
-        inside = settings.latents + (LABEL_WIDTH if words else 0)
-        layers: list[nn.Module] = [nn.Linear(inside, FIRST * widths[0]), nn.Unflatten(1, (widths[0], FIRST))]
-        for (before, after), stride in zip(itertools.pairwise(widths), strides, strict=True):
-            layers += [nn.ReLU(), Lengthening(before, after, KERNEL, stride)]
+        widths = [*(size << layer for layer in reversed(range(len(strides)))), 1]
+        input_width = settings.latents + (LABEL_WIDTH if words else 0)
+        layers: list[nn.Module] = [nn.Linear(input_width, FIRST * widths[0]), nn.Unflatten(1, (widths[0], FIRST))]
+        for (in_channels, out_channels), stride in zip(itertools.pairwise(widths), strides, strict=True):
+            layers += [nn.ReLU(), Lengthening(in_channels, out_channels, KERNEL, stride)]
         self.layers = nn.Sequential(*layers, nn.Tanh(), nn.Flatten())
 
     def forward(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
@@ -133,39 +133,39 @@ class Critic(nn.Module):
     def __init__(self, settings: WaveGANNetwork, length: int) -> None:
         super().__init__()
         strides, size, words = LENGTHS[length][::-1], settings.model_size, len(settings.words)
-        self.moved = settings.phase_shuffle
-        widths = [1, *(size << place for place in range(len(strides)))]
+        self.largest_shift = settings.phase_shuffle
+        widths = [1, *(size << layer for layer in range(len(strides)))]
         self.layers = nn.ModuleList(
-            Shortening(before, after, KERNEL, stride)
-            for (before, after), stride in zip(itertools.pairwise(widths), strides, strict=True)
+            Shortening(in_channels, out_channels, KERNEL, stride)
+            for (in_channels, out_channels), stride in zip(itertools.pairwise(widths), strides, strict=True)
         )
-        seen = FIRST * widths[-1]
-        self.judge = nn.Linear(seen, 1)
-        self.projection = nn.Linear(words, seen, bias=False) if words else None
+        feature_width = FIRST * widths[-1]
+        self.judge = nn.Linear(feature_width, 1)
+        self.projection = nn.Linear(words, feature_width, bias=False) if words else None
 
     def forward(self, clips: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
-        value = clips[:, None]
-        for place, layer in enumerate(self.layers):
-            if place and self.training:  # shuffled in training only
-                value = phase_shuffled(value, self.moved, generator)
-            value = F.leaky_relu(layer(value), LEAK)
-        value = value.flatten(1)
-        judged: Tensor = self.judge(value)[:, 0]
+        features = clips[:, None]
+        for depth, layer in enumerate(self.layers):
+            if depth and self.training:  # shuffled in training only
+                features = phase_shuffled(features, self.largest_shift, generator)
+            features = F.leaky_relu(layer(features), LEAK)
+        features = features.flatten(1)
+        scores: Tensor = self.judge(features)[:, 0]
         if self.projection is not None:
             assert label is not None
             # Scaled like attention: the sum of products then starts no larger than the judge's score.
-            judged = judged + (value * self.projection(label)).sum(1) / math.sqrt(value.shape[1])
-        return judged
+            scores = scores + (features * self.projection(label)).sum(1) / math.sqrt(features.shape[1])
+        return scores
 
 
-def phase_shuffled(value: Tensor, most: int, generator: torch.Generator) -> Tensor:
+def phase_shuffled(signal: Tensor, largest_shift: int, generator: torch.Generator) -> Tensor:
     """Shift [batch, channels, samples] at random by ±most samples for all the batch, padding by reflection."""
-    by = int(torch.randint(-most, most + 1, (), generator=generator)) if most else 0
-    if not by:
-        return value
-    length = value.shape[2]
-    padded = F.pad(value, (max(by, 0), max(-by, 0)), mode="reflect")
-    return padded[:, :, :length] if by > 0 else padded[:, :, -length:]
+    shift = int(torch.randint(-largest_shift, largest_shift + 1, (), generator=generator)) if largest_shift else 0
+    if not shift:
+        return signal
+    length = signal.shape[2]
+    padded = F.pad(signal, (max(shift, 0), max(-shift, 0)), mode="reflect")
+    return padded[:, :, :length] if shift > 0 else padded[:, :, -length:]
 
 
 LOGISTIC_BETAS = (0.0, 0.99)  # of both Adams, as of StyleGAN2
@@ -220,31 +220,34 @@ class LogisticGAN(WaveGAN):
         """
         label = self.rows(labels)
         with torch.no_grad():
-            made = self._augmented(self._generate(clips, label, generator), generator)
+            generated = self._augmented(self._generate(clips, label, generator), generator)
         real = self._augmented(clips, generator)
         penalised = not self.training or int(self.steps) % PENALTY_STEPS == 0
-        true, odds = self._judged(real.requires_grad_(penalised), label, generator)
-        false, _ = self._judged(made, label, generator)
+        real_scores, odds = self._judged(real.requires_grad_(penalised), label, generator)
+        generated_scores, _ = self._judged(generated, label, generator)
         penalty = torch.zeros(()).to(clips)
         if penalised:
-            (slope,) = torch.autograd.grad(true.sum(), real, create_graph=True)
+            (slope,) = torch.autograd.grad(real_scores.sum(), real, create_graph=True)
             penalty = slope.square().sum(1).mean() / 2 * (PENALTY_STEPS if self.training else 1)
-        terms = {"distance": (F.softplus(false) + F.softplus(-true)).mean(1).sum(), "penalty": penalty}
+        terms = {
+            "distance": (F.softplus(generated_scores) + F.softplus(-real_scores)).mean(1).sum(),
+            "penalty": penalty,
+        }
         return terms | ({"classification": F.cross_entropy(odds, labels)} if odds is not None else {})
 
     def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the critics' summed surprise that clips are real, the labels' cross entropy, and the sameness."""
         label = self.rows(labels)
-        made = self._generate(clips, label, generator)
-        scores, odds = self._judged(self._augmented(made, generator), label, generator, frozen)
+        generated = self._generate(clips, label, generator)
+        scores, odds = self._judged(self._augmented(generated, generator), label, generator, frozen)
         terms = {"persuasion": F.softplus(-scores).mean(1).sum()}
         if self.keeps_apart:
-            terms["sameness"] = sameness(made, clips, labels)
+            terms["sameness"] = sameness(generated, clips, labels)
         return terms | ({"recognition": F.cross_entropy(odds, labels)} if odds is not None else {})
 
     @torch.no_grad()
-    def moved(self) -> None:
-        super().moved()
+    def follow_weights(self) -> None:
+        super().follow_weights()
         self.steps += 1
 
     def _judged(
@@ -272,10 +275,10 @@ class SpectralCritic(nn.Module):
 
     def __init__(self, settings: LogisticGANNetwork, *, classifies: bool) -> None:
         super().__init__()
-        widths = [1, *(settings.spectral_size << place for place in range(SPECTRAL_LAYERS))]
+        widths = [1, *(settings.spectral_size << layer for layer in range(SPECTRAL_LAYERS))]
         self.layers = nn.ModuleList(
-            nn.Conv2d(before, after, SPECTRAL_KERNEL, 2, SPECTRAL_KERNEL // 2)
-            for before, after in itertools.pairwise(widths)
+            nn.Conv2d(in_channels, out_channels, SPECTRAL_KERNEL, 2, SPECTRAL_KERNEL // 2)
+            for in_channels, out_channels in itertools.pairwise(widths)
         )
         words = len(settings.words)
         self.judge = nn.Linear(widths[-1], 1)
@@ -283,37 +286,37 @@ class SpectralCritic(nn.Module):
         self.classes = nn.Linear(widths[-1], words) if words and classifies else None
 
     def forward(self, clips: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        value = (decibels(spectral_power(clips))[:, None] - LEVEL_DB) / LEVEL_RANGE_DB
+        features = (decibels(spectral_power(clips))[:, None] - LEVEL_DB) / LEVEL_RANGE_DB
         for layer in self.layers:
-            value = F.leaky_relu(layer(value), LEAK)
-        value = value.mean((2, 3))
-        judged: Tensor = self.judge(value)[:, 0]
+            features = F.leaky_relu(layer(features), LEAK)
+        features = features.mean((2, 3))
+        scores: Tensor = self.judge(features)[:, 0]
         if self.projection is not None:
             assert label is not None
-            judged = judged + (value * self.projection(label)).sum(1) / math.sqrt(value.shape[1])
-        return judged, None if self.classes is None else self.classes(value)
+            scores = scores + (features * self.projection(label)).sum(1) / math.sqrt(features.shape[1])
+        return scores, None if self.classes is None else self.classes(features)
 
 
 def augmented(clips: Tensor, generator: torch.Generator) -> Tensor:
     """Shift clips [batch, samples] by up to ±`SHIFT` of their length, with silence, and scale by ±`GAIN_DB`."""
     count, length = clips.shape
-    most = round(SHIFT * length)
-    by = randint_examples(-most, most + 1, count, 1, generator=generator)
+    largest_shift = round(SHIFT * length)
+    shifts = randint_examples(-largest_shift, largest_shift + 1, count, 1, generator=generator)
     gain = 10 ** (GAIN_DB / 20 * (2 * rand_examples(count, 1, generator=generator) - 1))
-    places = (torch.arange(length) - by + most).to(clips.device)
-    return F.pad(clips, (most, most)).gather(1, places) * gain.to(clips)
+    sources = (torch.arange(length) - shifts + largest_shift).to(clips.device)
+    return F.pad(clips, (largest_shift, largest_shift)).gather(1, sources) * gain.to(clips)
 
 
-def sameness(made: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
+def sameness(generated: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
     """Return the share of the mean distance between recordings of a label that generated clips lack, 0 to 1.
 
-    ``made`` and ``clips`` are [batch, samples], ``labels`` indices of both, [batch].
+    ``generated`` and ``clips`` are [batch, samples], ``labels`` indices of both, [batch].
     """
     pairs = (labels[:, None] == labels).triu(1).nonzero(as_tuple=True)
     if not len(pairs[0]):
-        return made.new_zeros(())
-    given, asked = (mean_distance(sounds, pairs) for sounds in (made, clips))
-    return F.relu(1 - given / asked)
+        return generated.new_zeros(())
+    generated_distance, recorded_distance = (mean_distance(sounds, pairs) for sounds in (generated, clips))
+    return F.relu(1 - generated_distance / recorded_distance)
 
 
 def mean_distance(clips: Tensor, pairs: tuple[Tensor, ...]) -> Tensor:
@@ -324,8 +327,8 @@ def mean_distance(clips: Tensor, pairs: tuple[Tensor, ...]) -> Tensor:
     """
     power = F.avg_pool2d(spectral_power(clips)[:, None], CELL)
     levels = decibels(power).clamp(min=LEVEL_DB).flatten(1)
-    one, other = (levels[places] for places in pairs)
-    return ((one - other).square().mean(1) + 1e-3).sqrt().mean()
+    first, second = (levels[clip_indices] for clip_indices in pairs)
+    return ((first - second).square().mean(1) + 1e-3).sqrt().mean()
 
 
 def spectral_power(clips: Tensor) -> Tensor:

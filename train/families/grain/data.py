@@ -53,21 +53,22 @@ class Windows:
     def __len__(self) -> int:
         return int(self.ends[-1]) if len(self.ends) else 0
 
-    def places(self, chosen: Integers | None = None) -> WindowPlaces:
-        numbers = np.arange(len(self)) if chosen is None else chosen
-        runs = np.searchsorted(self.ends, numbers, side="right")
-        before = np.where(runs > 0, self.ends[runs - 1], 0)
-        starts = self.starts[runs] + self.step * (numbers - before)
+    def places(self, indices: Integers | None = None) -> WindowPlaces:
+        window_indices = np.arange(len(self)) if indices is None else indices
+        runs = np.searchsorted(self.ends, window_indices, side="right")
+        run_firsts = np.where(runs > 0, self.ends[runs - 1], 0)
+        starts = self.starts[runs] + self.step * (window_indices - run_firsts)
         return WindowPlaces(self.clip[runs], starts, self.signs[runs].astype(np.float32))
 
-    def take_grains(self, corpus: Corpus, chosen: Integers, length: int) -> Array:
-        places = self.places(chosen)
-        taken = np.empty((len(chosen), length), np.float32)
-        where = zip(places.clip.tolist(), places.starts.tolist(), strict=True)
-        parts = [corpus.samples(self.clips[clip], start, start + length) for clip, start in where]  # asks the disk once
-        for row, part in zip(taken, parts, strict=True):
-            row[:] = part
-        return taken * places.signs[:, None]
+    def take_grains(self, corpus: Corpus, indices: Integers, length: int) -> Array:
+        places = self.places(indices)
+        waveforms = np.empty((len(indices), length), np.float32)
+        clip_starts = zip(places.clip.tolist(), places.starts.tolist(), strict=True)
+        # A list asks the disk once.
+        excerpts = [corpus.samples(self.clips[clip], start, start + length) for clip, start in clip_starts]
+        for waveform, excerpt in zip(waveforms, excerpts, strict=True):
+            waveform[:] = excerpt
+        return waveforms * places.signs[:, None]
 
 
 @dataclass
@@ -88,17 +89,17 @@ class GrainData:
         return len(self.train)
 
     def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        taken = self.train.take_grains(self.corpus, frames, self.length)
+        waveforms = self.train.take_grains(self.corpus, frames, self.length)
         if not self.upright:
-            taken *= rng.choice(np.array([-1, 1], np.float32), (len(frames), 1))
+            waveforms *= rng.choice(np.array([-1, 1], np.float32), (len(frames), 1))
         if self.softer_db:
-            taken *= (10 ** (-self.softer_db * rng.random((len(frames), 1)) / 20)).astype(np.float32)
-        return (torch.from_numpy(taken),)
+            waveforms *= (10 ** (-self.softer_db * rng.random((len(frames), 1)) / 20)).astype(np.float32)
+        return (torch.from_numpy(waveforms),)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        chosen = evenly_spaced(len(self.val), limit)
-        parts = (chosen[first : first + 512] for first in range(0, len(chosen), 512))
-        return ((torch.from_numpy(self.val.take_grains(self.corpus, part, self.length)),) for part in parts)
+        indices = evenly_spaced(len(self.val), limit)
+        batches = (indices[first : first + 512] for first in range(0, len(indices), 512))
+        return ((torch.from_numpy(self.val.take_grains(self.corpus, batch, self.length)),) for batch in batches)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return (
@@ -150,10 +151,10 @@ def _aligned(samples: Array, starts: Integers, length: int, begin: int, end: int
     levels = np.lib.stride_tricks.sliding_window_view(np.abs(samples), length)
     while True:
         peaks = np.array([start + int(levels[start].argmax()) for start in starts])
-        moved = np.clip(peaks - length // PLACE, begin, end - length)
-        if np.array_equal(moved, starts):
+        aligned_starts = np.clip(peaks - length // PLACE, begin, end - length)
+        if np.array_equal(aligned_starts, starts):
             return starts, np.sign(samples[peaks]).astype(np.float32)
-        starts = moved
+        starts = aligned_starts
 
 
 def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
@@ -162,14 +163,14 @@ def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Arra
     if domain == "samples":
         return frames
     bins = length // 2 + 1
-    first, then = frames[:, :bins], frames[:, bins:]
+    magnitudes, phases_or_envelopes = frames[:, :bins], frames[:, bins:]
     if domain == "magnitude_phase":
-        waves: Array = np.fft.irfft(first * np.exp(1j * then), length).astype(np.float32)
+        waves: Array = np.fft.irfft(magnitudes * np.exp(1j * phases_or_envelopes), length).astype(np.float32)
         return waves
-    parts = rng.standard_normal((2, *first.shape))
-    noise = np.fft.irfft(first * (parts[0] + 1j * parts[1]) / np.sqrt(2), length)
-    points = np.linspace(0, length - 1, then.shape[1])
-    envelopes = np.stack([np.interp(np.arange(length), points, envelope) for envelope in then])
+    gaussian = rng.standard_normal((2, *magnitudes.shape))
+    noise = np.fft.irfft(magnitudes * (gaussian[0] + 1j * gaussian[1]) / np.sqrt(2), length)
+    points = np.linspace(0, length - 1, phases_or_envelopes.shape[1])
+    envelopes = np.stack([np.interp(np.arange(length), points, envelope) for envelope in phases_or_envelopes])
     filtered: Array = (noise * envelopes).astype(np.float32)
     return filtered
 

@@ -51,8 +51,8 @@ class GrainAutoencoder(Autoencoder):
         if self.settings.body == "convolutional":
             self.encoder, self.decoder = _convolutions(length, hidden, n), _transposed(length, hidden, n)
         else:
-            self.encoder = dense([self.domain.seen, *hidden, n], linear_end=True)
-            self.decoder = dense([n, *reversed(hidden), self.domain.decoded], linear_end=True)
+            self.encoder = dense([self.domain.input_width, *hidden, n], linear_end=True)
+            self.decoder = dense([n, *reversed(hidden), self.domain.output_width], linear_end=True)
         self.code = Whitening(n) if self.settings.whitened else nn.Identity()
         if self.settings.adjudicator:
             self.objectives = (Objective("reconstruction"), Objective("adjudication"), Objective("persuasion"))
@@ -77,8 +77,8 @@ class GrainAutoencoder(Autoencoder):
         with torch.no_grad():
             codes = self._code(windows)
         prior = randn_examples(*codes.shape, generator=generator).to(codes)
-        wrong = F.softplus(-self.adjudicator(prior)).mean() + F.softplus(self.adjudicator(codes)).mean()
-        return {"adjudication": wrong}
+        cross_entropy = F.softplus(-self.adjudicator(prior)).mean() + F.softplus(self.adjudicator(codes)).mean()
+        return {"adjudication": cross_entropy}
 
     def persuasion(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         return {"adversarial": F.softplus(-frozen(self.adjudicator, self._code(windows))).mean()}
@@ -102,8 +102,8 @@ class Whitening(nn.Module):
         self.covariance: Tensor
         self.matrix: Tensor
         self.rotation: Tensor
-        turned = scipy.fft.dct(np.eye(latents), norm="ortho", axis=0)
-        self.register_buffer("rotation", torch.from_numpy(turned.astype(np.float32)), persistent=False)
+        dct_matrix = scipy.fft.dct(np.eye(latents), norm="ortho", axis=0)
+        self.register_buffer("rotation", torch.from_numpy(dct_matrix.astype(np.float32)), persistent=False)
         self.register_buffer("batches", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(latents))
         self.register_buffer("covariance", torch.eye(latents))
@@ -117,30 +117,30 @@ class Whitening(nn.Module):
         if not self.training or len(codes) <= codes.shape[1]:
             return (codes - self.mean) @ self.matrix.T
         mean = codes.mean(0)
-        apart = codes - mean
-        covariance = apart.T @ apart / len(codes)
+        centred = codes - mean
+        covariance = centred.T @ centred / len(codes)
         if torch.is_grad_enabled():
             share = (RECENT / (self.batches + RECENT)).clamp_min(MEMORY)
             self.batches += 1
             self.mean.lerp_(mean.detach(), share)
             self.covariance.lerp_(covariance.detach(), share)
             self.matrix.copy_(self.rotation @ _inverse_factor(self.covariance))
-        return apart @ (self.rotation @ _inverse_factor(covariance)).T
+        return centred @ (self.rotation @ _inverse_factor(covariance)).T
 
 
 class Domain(nn.Module, ABC):
-    """Representation of a grain: ``seen`` encoder inputs, ``decoded`` decoder outputs."""
+    """Representation of a grain: ``input_width`` encoder inputs, ``output_width`` decoder outputs."""
 
-    seen: int
-    decoded: int
+    input_width: int
+    output_width: int
 
     @abstractmethod
     def features(self, windows: Tensor) -> Tensor:
-        """Return the encoder's input, [batch, seen]."""
+        """Return the encoder's input, [batch, input_width]."""
 
     @abstractmethod
     def frame(self, decoded: Tensor) -> Tensor:
-        """Return the contract's frame of [batch, decoded]."""
+        """Return the contract's frame of [batch, output_width]."""
 
     def compare(self, windows: Tensor, decoded: Tensor) -> dict[str, Tensor]:
         return {"mean_square": (decoded - self.features(windows)).square().mean()}
@@ -149,7 +149,7 @@ class Domain(nn.Module, ABC):
 class SampleDomain(Domain):
     def __init__(self, length: int) -> None:
         super().__init__()
-        self.seen = self.decoded = length
+        self.input_width = self.output_width = length
 
     def features(self, windows: Tensor) -> Tensor:
         return windows / LEVEL
@@ -167,17 +167,18 @@ class MagnitudePhase(Domain):
     def __init__(self, length: int) -> None:
         super().__init__()
         self.length, self.bins = length, length // 2 + 1
-        self.seen = self.decoded = 2 * self.bins
+        self.input_width = self.output_width = 2 * self.bins
         self.magnitude_scale = LEVEL * math.sqrt(length)
         self.phase_scale = math.pi * math.sqrt(self.bins)  # deviation of a random walk over the bins
 
     def features(self, windows: Tensor) -> Tensor:
         # Double precision: rounding errors would unwrap phases to other multiples.
-        parts = torch.view_as_real(torch.fft.rfft(windows.double())).float()
-        magnitude = (parts.square().sum(-1) + QUIETEST).sqrt()
-        real, across = parts.unbind(-1)
-        across = torch.cat([across[:, :1].abs(), across[:, 1:-1], across[:, -1:].abs()], 1)  # -0 would flip the phase
-        phase = torch.atan2(across, real)
+        real_imaginary = torch.view_as_real(torch.fft.rfft(windows.double())).float()
+        magnitude = (real_imaginary.square().sum(-1) + QUIETEST).sqrt()
+        real, imaginary = real_imaginary.unbind(-1)
+        # -0 would flip the phase.
+        imaginary = torch.cat([imaginary[:, :1].abs(), imaginary[:, 1:-1], imaginary[:, -1:].abs()], 1)
+        phase = torch.atan2(imaginary, real)
         steps = phase[:, 1:] - phase[:, :-1]
         steps = steps - 2 * math.pi * torch.round(steps / (2 * math.pi))
         unwrapped = torch.cat([phase[:, :1], phase[:, :1] + steps.cumsum(1)], 1)
@@ -200,9 +201,9 @@ class NoiseDomain(Domain):
         self.length, self.bands = length, bands
         self.short = 2 * (length // PARTS)
         self.starts = range(0, length - self.short + 1, self.short // 2)
-        self.seen, self.decoded = bands + len(self.starts), bands + points
+        self.input_width, self.output_width = bands + len(self.starts), bands + points
         centres = [(start + self.short / 2) / (length - 1) * (points - 1) for start in self.starts]
-        places = _band_places(sample_rate, bands)
+        band_hz = _band_places(sample_rate, bands)
         self.window: Tensor
         self.short_window: Tensor
         self.to_frame: Tensor
@@ -212,21 +213,23 @@ class NoiseDomain(Domain):
         self.over_time: Tensor
         self._keep("window", np.hanning(length + 1)[:-1])
         self._keep("short_window", np.hanning(self.short + 1)[:-1])
-        self._keep("to_frame", _hats(places, np.fft.rfftfreq(length, 1 / sample_rate)))  # [bands, bins]
+        self._keep("to_frame", _hats(band_hz, np.fft.rfftfreq(length, 1 / sample_rate)))  # [bands, bins]
         hz = np.fft.rfftfreq(_padded(length), 1 / sample_rate)
-        bins = _hats(places, hz)
+        bins = _hats(band_hz, hz)
         self._keep("to_bins", bins)  # from here on for transforms of padded length
-        self._keep("to_short", _hats(places, np.fft.rfftfreq(_padded(self.short), 1 / sample_rate)))
+        self._keep("to_short", _hats(band_hz, np.fft.rfftfreq(_padded(self.short), 1 / sample_rate)))
         shares = bins.sum(1)
-        between = _hats(hz, places).T  # for bands too narrow to contain a bin
-        self._keep("from_bins", np.where(shares[:, None] > 0, bins / np.maximum(shares, 1e-9)[:, None], between).T)
+        interpolation = _hats(hz, band_hz).T  # for bands too narrow to contain a bin
+        self._keep(
+            "from_bins", np.where(shares[:, None] > 0, bins / np.maximum(shares, 1e-9)[:, None], interpolation).T
+        )
         self._keep("over_time", _hats(np.arange(points), np.array(centres)))  # [points, short windows]
 
     def features(self, windows: Tensor) -> Tensor:
         bands = _log(self._powers(windows, self.window) @ self.from_bins)
-        parts = _log(self._short_powers(windows).mean(2))
+        envelope = _log(self._short_powers(windows).mean(2))
         return torch.cat(
-            [(bands - POWER_CENTRE) / POWER_SPREAD, (parts - parts.mean(1, keepdim=True)) / POWER_SPREAD], 1
+            [(bands - POWER_CENTRE) / POWER_SPREAD, (envelope - envelope.mean(1, keepdim=True)) / POWER_SPREAD], 1
         )
 
     def frame(self, decoded: Tensor) -> Tensor:
@@ -238,9 +241,9 @@ class NoiseDomain(Domain):
     def compare(self, windows: Tensor, decoded: Tensor) -> dict[str, Tensor]:
         levels, envelope = self._levels(decoded), self._envelope(decoded)
         envelope = envelope - envelope.exp().mean(1, keepdim=True).log()
-        short = (levels @ self.to_short)[:, None] + (envelope @ self.over_time)[:, :, None]
-        whole = _itakura_saito(self._powers(windows, self.window), levels @ self.to_bins)
-        return {"likelihood": whole + _itakura_saito(self._short_powers(windows), short)}
+        short_levels = (levels @ self.to_short)[:, None] + (envelope @ self.over_time)[:, :, None]
+        spectrum_loss = _itakura_saito(self._powers(windows, self.window), levels @ self.to_bins)
+        return {"likelihood": spectrum_loss + _itakura_saito(self._short_powers(windows), short_levels)}
 
     def _levels(self, decoded: Tensor) -> Tensor:
         return POWER_SPREAD * decoded[:, : self.bands] + POWER_CENTRE
@@ -254,8 +257,8 @@ class NoiseDomain(Domain):
 
     def _powers(self, windows: Tensor, window: Tensor) -> Tensor:
         """Padded to a power of two: at other lengths, onnxruntime errs by -60 dB in quiet bins."""
-        parts = torch.view_as_real(torch.fft.rfft(windows * window, _padded(windows.shape[-1])))
-        return parts.square().sum(-1) / window.square().sum()
+        real_imaginary = torch.view_as_real(torch.fft.rfft(windows * window, _padded(windows.shape[-1])))
+        return real_imaginary.square().sum(-1) / window.square().sum()
 
     def _keep(self, name: str, table: np.ndarray) -> None:
         self.register_buffer(name, torch.from_numpy(table.astype(np.float32)), persistent=False)
@@ -296,22 +299,22 @@ def _band_places(sample_rate: int, bands: int) -> np.ndarray:
     return KNEE_HZ * np.expm1(np.linspace(0, math.log1p(sample_rate / 2 / KNEE_HZ), bands))
 
 
-def _hats(places: np.ndarray, at: np.ndarray) -> np.ndarray:
-    return np.stack([np.interp(at, places, row) for row in np.eye(len(places))])
+def _hats(centres: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    return np.stack([np.interp(positions, centres, row) for row in np.eye(len(centres))])
 
 
 def _convolutions(length: int, channels: list[int], latents: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Unflatten(1, (1, length))]
-    for inside, outside in itertools.pairwise([1, *channels]):
-        layers += [nn.Conv1d(inside, outside, 2 * STRIDE + 1, STRIDE, STRIDE), nn.LeakyReLU(LEAK)]
+    for in_channels, out_channels in itertools.pairwise([1, *channels]):
+        layers += [nn.Conv1d(in_channels, out_channels, 2 * STRIDE + 1, STRIDE, STRIDE), nn.LeakyReLU(LEAK)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * _shrunk(length, len(channels)), latents))
 
 
 def _transposed(length: int, channels: list[int], latents: int) -> nn.Sequential:
     short = _shrunk(length, len(channels))
     layers: list[nn.Module] = [nn.Linear(latents, channels[-1] * short), nn.Unflatten(1, (channels[-1], short))]
-    for inside, outside in itertools.pairwise([*reversed(channels), 1]):
-        layers += [nn.LeakyReLU(LEAK), nn.ConvTranspose1d(inside, outside, 2 * STRIDE + 1, STRIDE, STRIDE)]
+    for in_channels, out_channels in itertools.pairwise([*reversed(channels), 1]):
+        layers += [nn.LeakyReLU(LEAK), nn.ConvTranspose1d(in_channels, out_channels, 2 * STRIDE + 1, STRIDE, STRIDE)]
     longer = short
     for _ in channels:
         longer = STRIDE * (longer - 1) + 1
@@ -319,9 +322,9 @@ def _transposed(length: int, channels: list[int], latents: int) -> nn.Sequential
 
 
 class _Fit(nn.Module):
-    def __init__(self, length: int, wanted: int) -> None:
+    def __init__(self, length: int, target_length: int) -> None:
         super().__init__()
-        self.missing = wanted - length
+        self.missing = target_length - length
 
     def forward(self, sounds: Tensor) -> Tensor:
         return F.pad(sounds, (0, self.missing)) if self.missing > 0 else sounds[:, : sounds.shape[1] + self.missing]

@@ -33,9 +33,9 @@ class GrainNetwork(RecipeSection):
     whitened: bool  # a layer with running mean and covariance centres and decorrelates codes
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
-        given = self.bands is not None and self.envelope_points is not None
-        if self.domain == "noise" and not given:
+    def _check_domain(self) -> Self:
+        has_noise_settings = self.bands is not None and self.envelope_points is not None
+        if self.domain == "noise" and not has_noise_settings:
             raise ValueError("domain 'noise' needs bands and envelope_points, such as 80 and 16")
         if self.body == "convolutional" and self.domain != "samples":
             raise ValueError("body 'convolutional' goes with domain 'samples'; use 'dense'")
@@ -56,7 +56,7 @@ class GrainRecipe(Recipe):
     loss: GrainLoss
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _check_terms(self) -> Self:
         loss, noise = self.loss, self.network.domain == "noise"
         if noise != bool(loss.likelihood) or noise == bool(loss.mean_square):
             raise ValueError(

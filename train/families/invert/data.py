@@ -18,31 +18,31 @@ class InvertFamily(PieceFamily[InvertRecipe, Inverter]):
     network = Inverter
     reads = ("generator", "judge")
 
-    def follow(self, recipe: InvertRecipe, others: Mapping[str, Recipe]) -> InvertRecipe:
+    def follow(self, recipe: InvertRecipe, recipes: Mapping[str, Recipe]) -> InvertRecipe:
         """Return the recipe with its generator's frames and labels.
 
         Raises:
             UserError: the others are not an adversarial clip generator and a classifier, or no objective uses
                 recordings.
         """
-        made, judged = others["generator"], others["judge"]
-        if not isinstance(made, GANRecipe | DCGANRecipe) or isinstance(made, HalvesRecipe):
+        generator, classifier = recipes["generator"], recipes["judge"]
+        if not isinstance(generator, GANRecipe | DCGANRecipe) or isinstance(generator, HalvesRecipe):
             raise UserError(
-                f"--generator is a run of {made.name}, which makes no clips of codes in a contest; give one of "
+                f"--generator is a run of {generator.name}, which makes no clips of codes in a contest; give one of "
                 "clip-wavegan or clip-dcgan"
             )
-        if not isinstance(judged, ClassifierRecipe):
+        if not isinstance(classifier, ClassifierRecipe):
             raise UserError(
-                f"--classifier is a run of {judged.name}, which tells no labels; give one of digits-classifier"
+                f"--classifier is a run of {classifier.name}, which tells no labels; give one of digits-classifier"
             )
-        words = list(getattr(made.network, "words", []))
+        words = list(getattr(generator.network, "words", []))
         if not words and not recipe.loss.recorded:
             raise UserError(
                 "loss.recorded=0 leaves recordings without an objective, as the generator has no labels; leave it out"
             )
         network = recipe.network.model_copy(update={"words": words})
-        return recipe.model_copy(update={"frames": made.frames, "network": network})
+        return recipe.model_copy(update={"frames": generator.frames, "network": network})
 
     def preview(self, network: Inverter, recipe: InvertRecipe, batch: list[torch.Tensor]) -> list[Array]:
-        made = network.again(*batch).cpu().numpy()
-        return [sound for pair in zip(batch[0].cpu().numpy(), made, strict=True) for sound in pair]
+        reconstructed = network.reconstruct(*batch).cpu().numpy()
+        return [sound for pair in zip(batch[0].cpu().numpy(), reconstructed, strict=True) for sound in pair]

@@ -35,48 +35,52 @@ class Inverter(Network):
         return False
 
     def encode(self, clips: Tensor) -> Tensor:
-        return self.placed(clips)[0]
+        return self.predict_codes(clips)[0]
 
-    def placed(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        found: Tensor = self.network(clips)
-        return found[:, : self.generator.latents], found[:, self.generator.latents :]
+    def predict_codes(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        outputs: Tensor = self.network(clips)
+        return outputs[:, : self.generator.latents], outputs[:, self.generator.latents :]
 
-    def again(self, clips: Tensor, labels: Tensor) -> Tensor:
+    def reconstruct(self, clips: Tensor, labels: Tensor) -> Tensor:
         return self.generator.decode(self.encode(clips), self.generator.rows(labels))
 
     def recordings(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        codes, scores = self.placed(clips)
-        found = {"label": F.cross_entropy(scores, labels)} if scores.shape[1] else {}
+        codes, scores = self.predict_codes(clips)
+        terms = {"label": F.cross_entropy(scores, labels)} if scores.shape[1] else {}
         if self.weights.recorded:
-            found["recorded"] = self._apart(clips, self.generator.decode(codes, self.generator.rows(labels)))
-        return found
+            terms["recorded"] = self._perceptual_distance(
+                clips, self.generator.decode(codes, self.generator.rows(labels))
+            )
+        return terms
 
     def generation(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         codes, rows = self.generator.draw(len(clips), generator).to(clips), self.generator.rows(labels)
         with torch.no_grad():
-            made = self.generator.decode(codes, rows)
-        placed, scores = self.placed(made)
-        found = {"latent": F.mse_loss(placed, codes)}
+            generated = self.generator.decode(codes, rows)
+        predicted, scores = self.predict_codes(generated)
+        terms = {"latent": F.mse_loss(predicted, codes)}
         if scores.shape[1]:
-            found["generated_label"] = self.weights.label * F.cross_entropy(scores, labels)
+            terms["generated_label"] = self.weights.label * F.cross_entropy(scores, labels)
         if self.weights.generated:
-            found["generated"] = self._apart(made, self.generator.decode(placed, rows))
-        return found
+            terms["generated"] = self._perceptual_distance(generated, self.generator.decode(predicted, rows))
+        return terms
 
-    def _apart(self, asked: Tensor, given: Tensor) -> Tensor:
+    def _perceptual_distance(self, clips: Tensor, reconstructed: Tensor) -> Tensor:
         """Section 3.2.1 leaves the norm open: squares, as Bayat et al. ("Inverse mapping of face GANs", 2020)."""
         with torch.no_grad():
-            wanted = seen(self.classifier, asked, self.rate)
-        found = seen(self.classifier, given, self.rate)
-        return torch.stack([F.mse_loss(a, b) for a, b in zip(found, wanted, strict=True)]).mean()
+            target_activations = block_activations(self.classifier, clips, self.rate)
+        activations = block_activations(self.classifier, reconstructed, self.rate)
+        return torch.stack(
+            [F.mse_loss(activation, target) for activation, target in zip(activations, target_activations, strict=True)]
+        ).mean()
 
 
-def seen(classifier: Classifier, clips: Tensor, rate: int) -> list[Tensor]:
+def block_activations(classifier: Classifier, clips: Tensor, rate: int) -> list[Tensor]:
     """Return each block's activations, [batch, channels, bands, frames], differentiable."""
-    return classifier.features(brought(classifier, clips, rate))[:-1]
+    return classifier.features(fit_clips(classifier, clips, rate))[:-1]
 
 
-def brought(classifier: Classifier, clips: Tensor, rate: int) -> Tensor:
+def fit_clips(classifier: Classifier, clips: Tensor, rate: int) -> Tensor:
     """Fit clips to a classifier's input, differentiable."""
     if rate != classifier.rate:
         samples = round(clips.shape[1] * classifier.rate / rate)
@@ -100,5 +104,5 @@ class CodePlacement(nn.Module):
         pictures = self.stem(self.spectrogram(clips))
         for block in self.blocks:
             pictures = block(pictures)
-        placed: Tensor = self.last(pictures.mean((2, 3)))
-        return placed
+        outputs: Tensor = self.last(pictures.mean((2, 3)))
+        return outputs

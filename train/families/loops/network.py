@@ -22,8 +22,8 @@ from .recipe import LoopRecipe
 
 OCTAVES = (-4.0, 3.5)  # around the pivot of tilts: gains are constant beyond
 PIVOT_HZ = 1000.0
-NEPERS = math.log(10) / 20  # per decibel
-FALL = 40 * NEPERS  # per step: decay of a slice that continues because the next one is late
+NEPERS_PER_DB = math.log(10) / 20
+DECAY_NEPERS = 40 * NEPERS_PER_DB  # per step: decay of a slice that continues because the next one is late
 
 
 class SliceFeatures(ClipFeatures):
@@ -62,15 +62,15 @@ class SliceFeatures(ClipFeatures):
     def tilted(self, raw: Tensor, db_per_octave: Tensor) -> Tensor:
         """Tilt spectra of [batch, steps, width] at unchanged loudness; ``db_per_octave`` is [batch]."""
         bands, levels = self.parts(raw.flatten(0, 1))
-        gains = (db_per_octave * NEPERS)[:, None] * self.slope
-        more = bands + gains.repeat_interleave(raw.shape[1], 0)[:, None]
-        before, after = ((2 * part).exp() @ self.bins for part in (bands, more))
-        rise = 0.5 * torch.log(after.clamp_min(LEAST) / before.clamp_min(LEAST))
+        gains = (db_per_octave * NEPERS_PER_DB)[:, None] * self.slope
+        tilted_bands = bands + gains.repeat_interleave(raw.shape[1], 0)[:, None]
+        untilted_power, tilted_power = ((2 * part).exp() @ self.bins for part in (bands, tilted_bands))
+        rise = 0.5 * torch.log(tilted_power.clamp_min(LEAST) / untilted_power.clamp_min(LEAST))
         rise = F.interpolate(rise[:, None], self.points, mode="linear", align_corners=True)[:, 0]
-        made = torch.cat([more.flatten(1), levels + rise], 1).view(raw.shape)
-        power = [(2 * part).exp().view(len(raw), -1).sum(1) for part in (levels, levels + rise)]
-        louder = 0.5 * torch.log(power[0] / power[1])
-        return made + louder[:, None, None]
+        tilted = torch.cat([tilted_bands.flatten(1), levels + rise], 1).view(raw.shape)
+        powers = [(2 * part).exp().view(len(raw), -1).sum(1) for part in (levels, levels + rise)]
+        makeup_gain = 0.5 * torch.log(powers[0] / powers[1])
+        return tilted + makeup_gain[:, None, None]
 
     def rises(self, features: Tensor) -> Tensor:
         """Return slices' level increase, the mean over bands in nepers, [slices]."""
@@ -78,15 +78,15 @@ class SliceFeatures(ClipFeatures):
         rises: Tensor = bands.diff(dim=1).clamp_min(0).sum(1).mean(1)
         return rises
 
-    def delayed(self, features: Tensor, before: Tensor, steps: Tensor) -> Tensor:
-        """Delay features [slices, width] by a fraction of a step, [slices, 1], while slices ``before`` decay."""
-        a_step = self.length // self.hop - 1
-        (bands, levels), (bands_before, levels_before) = self.parts(features), self.parts(before)
-        a_part = a_step * self.hop // self.part
+    def delayed(self, features: Tensor, previous: Tensor, steps: Tensor) -> Tensor:
+        """Delay features [slices, width] by a fraction of a step, [slices, 1], while slices ``previous`` decay."""
+        spectra_per_step = self.length // self.hop - 1
+        (bands, levels), (previous_bands, previous_levels) = self.parts(features), self.parts(previous)
+        parts_per_step = spectra_per_step * self.hop // self.part
         return torch.cat(
             [
-                _later(bands, bands_before, steps, a_step).flatten(1),
-                _later(levels[..., None], levels_before[..., None], steps, a_part)[..., 0],
+                _delay_rows(bands, previous_bands, steps, spectra_per_step).flatten(1),
+                _delay_rows(levels[..., None], previous_levels[..., None], steps, parts_per_step)[..., 0],
             ],
             1,
         )
@@ -94,47 +94,49 @@ class SliceFeatures(ClipFeatures):
     def frames(self, features: Tensor) -> Tensor:
         """Return frames of domain magnitude; silence is zero."""
         bands, levels = self.parts(features)
-        silent, quiet = (self.loudest - RANGE).unbind()
+        band_floor, level_floor = (self.loudest - RANGE).unbind()
         nepers = [(bands @ self.out_of).flatten(1), levels]
-        heard = [
-            _over(part, floor, top) for part, floor, top in zip(nepers, (silent, quiet), self.loudest, strict=True)
+        magnitudes = [
+            _magnitudes_above(part, floor, top)
+            for part, floor, top in zip(nepers, (band_floor, level_floor), self.loudest, strict=True)
         ]
-        return torch.cat(heard, 1)
+        return torch.cat(magnitudes, 1)
 
 
 def octaves(hertz: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
     """Return clamped octaves from the tilt's pivot."""
-    found: npt.NDArray[np.float64] = np.clip(np.log2(np.maximum(hertz, 1.0) / PIVOT_HZ), *OCTAVES)
-    return found
+    clipped: npt.NDArray[np.float64] = np.clip(np.log2(np.maximum(hertz, 1.0) / PIVOT_HZ), *OCTAVES)
+    return clipped
 
 
-def _later(rows: Tensor, before: Tensor, steps: Tensor, step: int) -> Tensor:
+def _delay_rows(rows: Tensor, previous: Tensor, steps: Tensor, rows_per_step: int) -> Tensor:
+    # Fractional delays interpolate linearly. Weights that miss the first row belong to the end of the previous slice.
     count = rows.shape[1]
-    places = torch.arange(count, device=rows.device)
-    own = (1 - (places[:, None] - (steps * step)[..., None] - places).abs()).clamp_min(0)
-    held = (places + step).clamp_max(count - 1)
-    falling = (places + step - held) * (FALL / step)
-    return own @ rows + (1 - own.sum(2, keepdim=True)) * (before[:, held] - falling[:, None])
+    positions = torch.arange(count, device=rows.device)
+    weights = (1 - (positions[:, None] - (steps * rows_per_step)[..., None] - positions).abs()).clamp_min(0)
+    source_rows = (positions + rows_per_step).clamp_max(count - 1)
+    decay = (positions + rows_per_step - source_rows) * (DECAY_NEPERS / rows_per_step)
+    return weights @ rows + (1 - weights.sum(2, keepdim=True)) * (previous[:, source_rows] - decay[:, None])
 
 
-def _over(nepers: Tensor, floor: Tensor, top: Tensor) -> Tensor:
+def _magnitudes_above(nepers: Tensor, floor: Tensor, top: Tensor) -> Tensor:
     power = torch.exp(2 * torch.minimum(nepers, top + HIGHEST)) - torch.exp(2 * floor)
     return power.clamp_min(0).sqrt()
 
 
-MOST = 1 << 13  # slices for the principal components and prototypes
+FIT_SLICES = 1 << 13  # slices for the principal components and prototypes
 LOUDNESS = 3.0  # weight of loudness relative to its share of the features, as for clips
 LARGEST_NORM = 1.0  # of gradients
-SOFT = 2.0  # variance of a code within which prototypes are equally good targets
-HEARD = 64  # hidden units of the steering encoder
-BENT = 256  # hidden units of the slice bender
+TARGET_VARIANCE = 2.0  # of a code, within which prototypes are equally good targets
+STEERING_UNITS = 64  # hidden units of the steering encoder
+BENDER_UNITS = 256  # hidden units of the slice bender
 # Polynomial that maps normal noise to Gumbel noise for sampling from log-odds (Gumbel, 1954): -log(-log(CDF)), within
 # .06 from -3 to 4 up to a constant, and monotone.
 GUMBEL = (1.15869, 0.2193, 0.02814)
-TURNS = 25  # k-means iterations
-FAVOUR = 1.5  # nats, per deviation of hit strength and per deviation of loop density
-LATEST = 0.4  # of a step: later onsets are not late off-beats
-DEVIATION = 0.12  # of off-beat delays in training, in steps: an error of this size counts 1
+KMEANS_ITERATIONS = 25
+HIT_BIAS_NATS = 1.5  # per deviation of hit strength and per deviation of loop density
+MAX_OFFBEAT_DELAY = 0.4  # of a step: later onsets are not late off-beats
+TIMING_DEVIATION = 0.12  # of off-beat delays in training, in steps: an error of this size counts 1
 
 
 class LoopNetwork(Autoencoder):
@@ -167,42 +169,49 @@ class LoopNetwork(Autoencoder):
         latents = self.settings.latents
         self.register_buffer("usual", torch.tensor([0.0, 1.0]))  # mean and deviation of density, onsets a beat
         self.register_buffer("hits", torch.zeros(self.settings.prototypes))  # hit strength of each prototype
-        told = n + 2 * (self.bar // 2) + latents
-        self.memory = nn.LSTM(told, size, batch_first=True)
+        input_width = n + 2 * (self.bar // 2) + latents
+        self.memory = nn.LSTM(input_width, size, batch_first=True)
         self.dropped = nn.Dropout(self.settings.dropout)
         self.chances = nn.Linear(size, self.settings.prototypes)
-        self.bender = nn.Sequential(nn.Linear(size + n + latents, BENT), nn.LeakyReLU(0.1), nn.Linear(BENT, n))
-        self.steering = nn.Sequential(nn.Linear(n, HEARD), nn.LeakyReLU(0.1), nn.Linear(HEARD, latents))
+        self.bender = nn.Sequential(
+            nn.Linear(size + n + latents, BENDER_UNITS), nn.LeakyReLU(0.1), nn.Linear(BENDER_UNITS, n)
+        )
+        self.steering = nn.Sequential(
+            nn.Linear(n, STEERING_UNITS), nn.LeakyReLU(0.1), nn.Linear(STEERING_UNITS, latents)
+        )
         self.timing = nn.Linear(latents, 1)
         self.density = nn.Linear(latents, 1)
         self.vague = nn.Parameter(torch.full((latents,), -2.0))  # log variances of the steering codes
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
-        numbers = np.random.default_rng(0).permutation(len(data))[: MOST // self.bar]
-        told, heard, _, tilts, _, density = (
-            part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))
+        numbers = np.random.default_rng(0).permutation(len(data))[: FIT_SLICES // self.bar]
+        target_raw, steering_raw, _, tilts, _, density = (
+            sequences.to(self.middle) for sequences in data.batch(numbers, np.random.default_rng(0))
         )
-        bars = told[:, : self.bar]  # each bar once: every sequence begins with one
+        bars = target_raw[:, : self.bar]  # each bar once: every sequence begins with one
         raw = bars.flatten(0, 1)
         self.features.learn(raw)
         self.usual.copy_(torch.stack([density.mean(), density.std(correction=0).clamp_min(1e-3)]))
-        all_kinds = [self.features.tilted(part[:, : self.bar], tilts[:, 0]).flatten(0, 1) for part in (told, heard)]
-        rows = self.features.bounded(torch.cat(all_kinds))
+        tilted_rows = [
+            self.features.tilted(sequences[:, : self.bar], tilts[:, 0]).flatten(0, 1)
+            for sequences in (target_raw, steering_raw)
+        ]
+        rows = self.features.bounded(torch.cat(tilted_rows))
         self.middle.copy_(rows.mean(0))
         self.counts.fill_(1.0)
         self.counts[-self.features.points :] = LOUDNESS
-        apart = (rows - self.middle) * self.counts
+        weighted_rows = (rows - self.middle) * self.counts
         torch.manual_seed(0)
-        found = min(self.settings.components, *rows.shape)
+        rank = min(self.settings.components, *rows.shape)
         self.axes.zero_()
-        self.axes[:found] = torch.svd_lowrank(apart, q=found, niter=4)[2].T
-        self.scale.copy_((apart @ self.axes.T).std(0).square().mean().sqrt().clamp_min(1e-6))
+        self.axes[:rank] = torch.svd_lowrank(weighted_rows, q=rank, niter=4)[2].T
+        self.scale.copy_((weighted_rows @ self.axes.T).std(0).square().mean().sqrt().clamp_min(1e-6))
         codes = self.coded(raw)  # prototypes stay untilted: the bender applies tilts
         self.prototypes.copy_(medoids(codes, self.settings.prototypes))
         rises = self.features.rises(self.decoded(self.prototypes))
         self.hits.copy_((rises - rises.mean()) / rises.std().clamp_min(1e-6))
-        self.spread.copy_((codes - self.prototypes[self.chosen(codes)]).square().mean().clamp_min(1e-4))
+        self.spread.copy_((codes - self.prototypes[self.nearest_prototypes(codes)]).square().mean().clamp_min(1e-4))
 
     def coded(self, raw: Tensor) -> Tensor:
         return ((self.features.bounded(raw) - self.middle) * self.counts) @ self.axes.T / self.scale
@@ -210,21 +219,21 @@ class LoopNetwork(Autoencoder):
     def decoded(self, codes: Tensor) -> Tensor:
         return codes * self.scale @ self.axes / self.counts + self.middle
 
-    def chosen(self, codes: Tensor) -> Tensor:
+    def nearest_prototypes(self, codes: Tensor) -> Tensor:
         return torch.cdist(codes.flatten(0, -2), self.prototypes).argmin(1).view(codes.shape[:-1])
 
     def steering_codes(self, codes: Tensor) -> Tensor:
-        found: Tensor = self.steering(codes)
-        return found
+        steering: Tensor = self.steering(codes)
+        return steering
 
     def encode(self, *inputs: Tensor) -> Tensor:
         return self.steering_codes(self.coded(inputs[0].to(self.middle))).mean(1)
 
     def reconstruction(
         self,
-        told: Tensor,
-        heard: Tensor,
-        fed: Tensor,
+        target_raw: Tensor,
+        steering_raw: Tensor,
+        previous: Tensor,
         tilts: Tensor,
         late: Tensor,
         density: Tensor,
@@ -233,84 +242,89 @@ class LoopNetwork(Autoencoder):
         """Return the loss terms, in the units of `LoopLoss`.
 
         Args:
-            told: raw features of the targets, in straight timing.
-            heard: raw features behind the steering codes.
-            fed: raw features of the previous slices.
-            tilts: in dB an octave, [batch, 2]: of ``told`` and ``heard``, and of ``fed``.
-            late: off-beat delay of ``heard``, in steps, [batch]; NaN without off-beats.
-            density: of ``heard``, in onsets a beat, [batch].
+            target_raw: raw features of the targets, in straight timing.
+            steering_raw: raw features behind the steering codes.
+            previous: raw features of the previous slices.
+            tilts: in dB an octave, [batch, 2]: of ``target_raw`` and ``steering_raw``, and of ``previous``.
+            late: off-beat delay of ``steering_raw``, in steps, [batch]; NaN without off-beats.
+            density: of ``steering_raw``, in onsets a beat, [batch].
         """
-        told, heard, fed = (raw.to(self.middle) for raw in (told, heard, fed))
-        apart = torch.cdist(self.coded(told), self.prototypes).square()
-        codes, steering, before = (
-            self.coded(self.features.tilted(raw, tilts[:, side])) for raw, side in ((told, 0), (heard, 0), (fed, 1))
+        target_raw, steering_raw, previous = (raw.to(self.middle) for raw in (target_raw, steering_raw, previous))
+        distances = torch.cdist(self.coded(target_raw), self.prototypes).square()
+        codes, steering_slices, previous_codes = (
+            self.coded(self.features.tilted(raw, tilts[:, column]))
+            for raw, column in ((target_raw, 0), (steering_raw, 0), (previous, 1))
         )
         batch, steps, _ = codes.shape
-        target = apart.argmin(2)
-        likely = torch.softmax(-apart / (2 * SOFT), 2)
-        means = self.steering_codes(steering).mean(1)
-        steered = means + randn_examples(*means.shape, generator=generator).to(means) * torch.exp(self.vague / 2)
-        place = (torch.arange(steps) % self.bar / self.bar).to(codes).expand(batch, -1)
-        fed = F.pad(before, (0, 0, 1, 0))[:, :-1]
+        target_indices = distances.argmin(2)
+        target_probabilities = torch.softmax(-distances / (2 * TARGET_VARIANCE), 2)
+        means = self.steering_codes(steering_slices).mean(1)
+        steering = means + randn_examples(*means.shape, generator=generator).to(means) * torch.exp(self.vague / 2)
+        bar_phase = (torch.arange(steps) % self.bar / self.bar).to(codes).expand(batch, -1)
+        previous = F.pad(previous_codes, (0, 0, 1, 0))[:, :-1]
         if self.training:
-            fed = self._disturbed(fed, place, steered, generator)
-        after, _ = self.remembered(fed, place, steered)
-        with seeded_dropout(generator, after.device):
-            after = self.dropped(after)
-        left = (codes - self.bent(after, target, steered)).square().mean() / self.spread
-        kept = 0.5 * (means.square() + self.vague.exp() - 1 - self.vague).sum(1)
+            previous = self._disturb_inputs(previous, bar_phase, steering, generator)
+        hidden, _ = self.remembered(previous, bar_phase, steering)
+        with seeded_dropout(generator, hidden.device):
+            hidden = self.dropped(hidden)
+        bend_error = (codes - self.bent(hidden, target_indices, steering)).square().mean() / self.spread
+        divergence = 0.5 * (means.square() + self.vague.exp() - 1 - self.vague).sum(1)
         return {
-            "choice": F.cross_entropy(self.chances(after).flatten(0, 1), likely.flatten(0, 1)),
-            "bend": left,
-            "timing": self._mistimed(steered, late),
-            "density": ((density - self.usual[0]) / self.usual[1] - self.density(steered)[:, 0]).square().mean(),
-            "distribution": kept.mean() / steps,
+            "choice": F.cross_entropy(self.chances(hidden).flatten(0, 1), target_probabilities.flatten(0, 1)),
+            "bend": bend_error,
+            "timing": self._timing_error(steering, late),
+            "density": ((density - self.usual[0]) / self.usual[1] - self.density(steering)[:, 0]).square().mean(),
+            "distribution": divergence.mean() / steps,
         }
 
     def remembered(
-        self, fed: Tensor, place: Tensor, steered: Tensor, state: tuple[Tensor, Tensor] | None = None
+        self, previous: Tensor, bar_phase: Tensor, steering: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the LSTM's outputs, [batch, steps, size], and final state, two of [1, batch, size], initially zero.
 
-        ``fed`` are previous codes, zeros before the first; ``place`` is the position in the bar, 0 to 1, [batch,
-        steps].
+        ``previous`` are previous codes, zeros before the first. ``bar_phase`` is the position in the bar, 0 to 1,
+        [batch, steps].
         """
-        told = [fed, harmonics(place, self.bar // 2), steered[:, None].expand(-1, fed.shape[1], -1)]
-        given, state = self.memory(torch.cat(told, 2), state)
-        return given, state
+        lstm_inputs = [
+            previous,
+            harmonics(bar_phase, self.bar // 2),
+            steering[:, None].expand(-1, previous.shape[1], -1),
+        ]
+        hidden, state = self.memory(torch.cat(lstm_inputs, 2), state)
+        return hidden, state
 
-    def bent(self, after: Tensor, target: Tensor, steered: Tensor) -> Tensor:
+    def bent(self, hidden: Tensor, indices: Tensor, steering: Tensor) -> Tensor:
         """Adapt chosen slices to the LSTM's output and steering codes [batch, latents].
 
-        ``after`` and ``target`` are [batch, ..] or [batch, steps, ..].
+        ``hidden`` and ``indices`` are [batch, ..] or [batch, steps, ..].
         """
-        slices = self.prototypes[target]
-        if after.ndim > steered.ndim:
-            steered = steered[:, None].expand(-1, after.shape[1], -1)
-        moved: Tensor = slices + self.bender(torch.cat([after, slices, steered], -1))
-        return moved
+        slices = self.prototypes[indices]
+        if hidden.ndim > steering.ndim:
+            steering = steering[:, None].expand(-1, hidden.shape[1], -1)
+        adapted: Tensor = slices + self.bender(torch.cat([hidden, slices, steering], -1))
+        return adapted
 
-    def late(self, steered: Tensor) -> Tensor:
+    def late(self, steering: Tensor) -> Tensor:
         """Return the off-beat delay in steps, [.., 1]."""
-        said: Tensor = self.timing(steered)
-        return said.clamp(0.0, LATEST)
+        delay_steps: Tensor = self.timing(steering)
+        return delay_steps.clamp(0.0, MAX_OFFBEAT_DELAY)
 
-    def drawn(self, after: Tensor, noise: Tensor, steered: Tensor) -> Tensor:
+    def sample_prototypes(self, hidden: Tensor, noise: Tensor, steering: Tensor) -> Tensor:
         """Sample prototype indices with normal noise [.., prototypes] of deviation 1.
 
         Codes [batch, latents] of dense loops favour hits.
         """
         first, second, third = GUMBEL
-        dense = FAVOUR * self.density(steered)
-        if after.ndim > steered.ndim:
-            dense = dense[:, None]
-        chances = self.chances(after) + dense * self.hits + noise * (first + noise * (second + noise * third))
-        chosen: Tensor = chances.argmax(-1)
-        return chosen
+        hit_bias = HIT_BIAS_NATS * self.density(steering)
+        if hidden.ndim > steering.ndim:
+            hit_bias = hit_bias[:, None]
+        logits = self.chances(hidden) + hit_bias * self.hits + noise * (first + noise * (second + noise * third))
+        indices: Tensor = logits.argmax(-1)
+        return indices
 
     @torch.no_grad()
     def continued(
-        self, seed: Tensor, steered: Tensor, count: int, heat: float, generator: torch.Generator | None = None
+        self, seed: Tensor, steering: Tensor, count: int, heat: float, generator: torch.Generator | None = None
     ) -> Tensor:
         """Return the codes of ``count`` slices that follow a seed, [batch, count, components].
 
@@ -318,29 +332,35 @@ class LoopNetwork(Autoencoder):
             seed: [batch, steps, components], from the start of a bar; steps may be 0.
             heat: 0 chooses the likeliest slices, 1 samples with learned probabilities.
         """
-        fed, state, found = F.pad(seed, (0, 0, 1, 0)), None, list[Tensor]()
+        previous, state, continuation = F.pad(seed, (0, 0, 1, 0)), None, list[Tensor]()
         for step in range(seed.shape[1], seed.shape[1] + count):
-            places = torch.arange(step + 1 - fed.shape[1], step + 1).to(seed) % self.bar / self.bar
-            after, state = self.remembered(fed, places.expand(len(seed), -1), steered, state)
+            bar_phases = torch.arange(step + 1 - previous.shape[1], step + 1).to(seed) % self.bar / self.bar
+            hidden, state = self.remembered(previous, bar_phases.expand(len(seed), -1), steering, state)
             noise = heat * torch.randn(len(seed), len(self.prototypes), generator=generator).to(seed)
-            fed = self.bent(after[:, -1], self.drawn(after[:, -1], noise, steered), steered)[:, None]
-            found.append(fed)
-        return torch.cat(found, 1)
+            previous = self.bent(hidden[:, -1], self.sample_prototypes(hidden[:, -1], noise, steering), steering)[
+                :, None
+            ]
+            continuation.append(previous)
+        return torch.cat(continuation, 1)
 
-    def _mistimed(self, steered: Tensor, late: Tensor) -> Tensor:
-        known = ~late.isnan()
-        errors = (self.timing(steered)[:, 0] - late.nan_to_num()) * known / DEVIATION
-        wrong: Tensor = errors.square().sum() / known.sum().clamp_min(1)
-        return wrong
+    def _timing_error(self, steering: Tensor, late: Tensor) -> Tensor:
+        has_offbeats = ~late.isnan()
+        errors = (self.timing(steering)[:, 0] - late.nan_to_num()) * has_offbeats / TIMING_DEVIATION
+        mean_square: Tensor = errors.square().sum() / has_offbeats.sum().clamp_min(1)
+        return mean_square
 
-    def _disturbed(self, fed: Tensor, place: Tensor, steered: Tensor, generator: torch.Generator) -> Tensor:
-        chance = rand_examples(*fed.shape[:2], 1, generator=generator).to(fed)
+    def _disturb_inputs(
+        self, previous: Tensor, bar_phase: Tensor, steering: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        uniform = rand_examples(*previous.shape[:2], 1, generator=generator).to(previous)
         with torch.no_grad():
-            after, _ = self.remembered(fed, place, steered)
-            noise = randn_examples(*fed.shape[:2], len(self.prototypes), generator=generator).to(fed)
-            own = F.pad(self.bent(after, self.drawn(after, noise, steered), steered), (0, 0, 1, 0))[:, :-1]
-        fed = torch.where(chance < self.settings.own, own, fed)
-        return torch.where(chance > 1 - self.settings.forgotten, torch.zeros_like(fed), fed)
+            hidden, _ = self.remembered(previous, bar_phase, steering)
+            noise = randn_examples(*previous.shape[:2], len(self.prototypes), generator=generator).to(previous)
+            predicted = F.pad(
+                self.bent(hidden, self.sample_prototypes(hidden, noise, steering), steering), (0, 0, 1, 0)
+            )[:, :-1]
+        previous = torch.where(uniform < self.settings.own, predicted, previous)
+        return torch.where(uniform > 1 - self.settings.forgotten, torch.zeros_like(previous), previous)
 
 
 def medoids(codes: Tensor, count: int) -> Tensor:
@@ -349,20 +369,20 @@ def medoids(codes: Tensor, count: int) -> Tensor:
     Arthur and Vassilvitskii, "k-means++", SODA 2007; Lloyd, IEEE Transactions on Information Theory 28:2, 1982.
     """
     generator = torch.Generator().manual_seed(0)
-    middles = codes[torch.randint(len(codes), (1,), generator=generator)]
-    nearest = torch.cdist(codes, middles)[:, 0].square()
-    while len(middles) < count:
-        drawn = torch.multinomial(nearest.cpu() + 1e-9, 1, generator=generator)
-        middles = torch.cat([middles, codes[drawn]])
-        nearest = torch.minimum(nearest, torch.cdist(codes, middles[-1:])[:, 0].square())
-    for _ in range(TURNS):
-        belongs = F.one_hot(torch.cdist(codes, middles).argmin(1), count).to(codes)
-        sizes = belongs.sum(0)[:, None]
-        middles = torch.where(sizes > 0, belongs.T @ codes / sizes.clamp_min(1), middles)
-    return codes[torch.cdist(middles, codes).argmin(1)]
+    centres = codes[torch.randint(len(codes), (1,), generator=generator)]
+    nearest = torch.cdist(codes, centres)[:, 0].square()
+    while len(centres) < count:
+        index = torch.multinomial(nearest.cpu() + 1e-9, 1, generator=generator)
+        centres = torch.cat([centres, codes[index]])
+        nearest = torch.minimum(nearest, torch.cdist(codes, centres[-1:])[:, 0].square())
+    for _ in range(KMEANS_ITERATIONS):
+        memberships = F.one_hot(torch.cdist(codes, centres).argmin(1), count).to(codes)
+        sizes = memberships.sum(0)[:, None]
+        centres = torch.where(sizes > 0, memberships.T @ codes / sizes.clamp_min(1), centres)
+    return codes[torch.cdist(centres, codes).argmin(1)]
 
 
-def harmonics(place: Tensor, count: int) -> Tensor:
+def harmonics(bar_phase: Tensor, count: int) -> Tensor:
     """Return cosines and sines of ``count`` multiples, [.., 2 * count]."""
-    angles = 2 * math.pi * place[..., None] * torch.arange(1, count + 1, device=place.device)
+    angles = 2 * math.pi * bar_phase[..., None] * torch.arange(1, count + 1, device=bar_phase.device)
     return torch.cat([angles.cos(), angles.sin()], -1)

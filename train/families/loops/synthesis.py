@@ -29,14 +29,14 @@ def sound_of(
         loudest_db: limit of each slice's RMS in dB of full scale.
         late: delay of every other slice, from the second on, in steps.
     """
-    seen = network.features
-    made = SpectraSound(seen.length, seen.transform, seen.hop, seen.points, turns)
+    analysis = network.features
+    resynthesise = SpectraSound(analysis.length, analysis.transform, analysis.hop, analysis.points, turns)
     features = network.decoded(codes)
     if late:
-        shares = late * (torch.arange(len(codes)) % 2).to(features)[:, None]
-        features = seen.delayed(features, features.roll(1, 0), shares)
-    frames = seen.frames(features).cpu().numpy()
-    slices = made(frames)
+        delays = late * (torch.arange(len(codes)) % 2).to(features)[:, None]
+        features = analysis.delayed(features, features.roll(1, 0), delays)
+    frames = analysis.frames(features).cpu().numpy()
+    slices = resynthesise(frames)
     levels = np.sqrt(np.square(slices).mean(1, keepdims=True))
     slices *= np.minimum(1.0, 10 ** (loudest_db / 20) / np.maximum(levels, SILENT)).astype(np.float32)
     return joined(slices, recipe.frames.hop_length)
@@ -49,9 +49,9 @@ def joined(slices: Array, step: int) -> Array:
     """
     overlap = slices.shape[1] - step
     angles = (np.arange(overlap, dtype=np.float32) + 0.5) * np.float32(np.pi / 2 / max(1, overlap))
-    shape = np.ones(slices.shape[1], np.float32)
-    shape[:overlap], shape[step:] = np.sin(angles), np.cos(angles)
-    whole = np.zeros(overlap + len(slices) * step, np.float32)
+    crossfade = np.ones(slices.shape[1], np.float32)
+    crossfade[:overlap], crossfade[step:] = np.sin(angles), np.cos(angles)
+    sound = np.zeros(overlap + len(slices) * step, np.float32)
     for number, piece in enumerate(slices):
-        whole[number * step : number * step + len(piece)] += shape * piece
-    return whole[overlap:]
+        sound[number * step : number * step + len(piece)] += crossfade * piece
+    return sound[overlap:]

@@ -31,9 +31,9 @@ from .recipe import PartialsFrames, PartialsRecipe
 SOFTEST_DB = -120.0  # of a level, relative to frame power
 CENTS = 100  # per semitone, pitch resolution: well below the width of a partial's lobe
 SHIFT = 3.0  # semitones, largest shift of each side of a pair, up or down
-SHIFTED = 0.5  # of all pairs
+SHIFTED_SHARE = 0.5  # of all pairs
 VALIDATION_FRAMES = 4096
-TOGETHER = 256  # frames analysed at a time
+FRAME_BATCH = 256  # frames analysed at a time
 
 
 class PartialsRows(NamedTuple):
@@ -55,57 +55,62 @@ class PartialsData:
 
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Return levels [rows, width] and pitches [rows] to encode, then those to decode."""
-        levels, pitches = (part[frames] for part in self.train)
-        shifts = rng.uniform(-SHIFT, SHIFT, (2, len(frames))) * (rng.random(len(frames)) < SHIFTED)
-        found = []
+        levels, pitches = (column[frames] for column in self.train)
+        shifts = rng.uniform(-SHIFT, SHIFT, (2, len(frames))) * (rng.random(len(frames)) < SHIFTED_SHARE)
+        pair = []
         for shift in shifts.astype(np.float32):
-            found += [shifted(levels, shift, self.frames), pitches + shift]
-        return tuple(map(torch.from_numpy, found))
+            pair += [shifted(levels, shift, self.frames), pitches + shift]
+        return tuple(map(torch.from_numpy, pair))
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        row = self.val if len(self.val.pitches) else self.train
-        chosen = evenly_spaced(len(row.pitches), limit)
-        parts = (chosen[at : at + 512] for at in range(0, len(chosen), 512))
-        pairs = (tuple(torch.from_numpy(each[part]) for each in row) for part in parts)
+        validation_rows = self.val if len(self.val.pitches) else self.train
+        indices = evenly_spaced(len(validation_rows.pitches), limit)
+        batches = (indices[first : first + 512] for first in range(0, len(indices), 512))
+        pairs = (tuple(torch.from_numpy(column[batch]) for column in validation_rows) for batch in batches)
         return ((levels, pitches, levels, pitches) for levels, pitches in pairs)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        chosen = evenly_spaced(len(self), limit)
-        return tuple(torch.from_numpy(part[chosen]) for part in self.train)
+        indices = evenly_spaced(len(self), limit)
+        return tuple(torch.from_numpy(column[indices]) for column in self.train)
 
 
 def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
     """Shift noise of rows [rows, width] by semitones [rows], up as in faster playback."""
     count, edges = frames.harmonics, frames.edges_hz
-    a_band = 12 * np.log2(edges[-1] / edges[1]) / (len(edges) - 2)  # semitones
-    at = np.arange(frames.bands) - semitones[:, np.newaxis] / a_band
-    at[:, 0] = 0.0
-    at = np.clip(at, 0, frames.bands - 1)
-    low = np.minimum(at.astype(np.intp), frames.bands - 2)
-    part = (at - low).astype(np.float32)
+    semitones_per_band = 12 * np.log2(edges[-1] / edges[1]) / (len(edges) - 2)
+    band_positions = np.arange(frames.bands) - semitones[:, np.newaxis] / semitones_per_band
+    band_positions[:, 0] = 0.0
+    band_positions = np.clip(band_positions, 0, frames.bands - 1)
+    lower_band = np.minimum(band_positions.astype(np.intp), frames.bands - 2)
+    fraction = (band_positions - lower_band).astype(np.float32)
     noise = levels[:, count:]
-    moved = np.take_along_axis(noise, low, 1) * (1 - part) + np.take_along_axis(noise, low + 1, 1) * part
-    return np.concatenate([levels[:, :count], moved], axis=1)
+    shifted_noise = (
+        np.take_along_axis(noise, lower_band, 1) * (1 - fraction)
+        + np.take_along_axis(noise, lower_band + 1, 1) * fraction
+    )
+    return np.concatenate([levels[:, :count], shifted_noise], axis=1)
 
 
 def rows(corpus: Corpus, split: Split, frames: PartialsFrames, folder: Path | None = None) -> PartialsRows:
     """Return audible, pitched frames; beyond ``frames.rows``, every n-th. ``folder`` lists all."""
-    found = spread_sources(corpus, split, frames, True, frames.rows, folder)
-    levels = np.zeros((len(found), frames.harmonics + frames.bands), np.float32)
-    pitches = np.array([round(source.note * CENTS) / CENTS for source in found], np.float32)
-    for at in range(0, len(found), TOGETHER):
-        part = slice(at, at + TOGETHER)
-        levels[part] = taken(pieces(corpus, found[part], frames), pitches[part], frames)
-    found.release()
+    origins = spread_sources(corpus, split, frames, True, frames.rows, folder)
+    levels = np.zeros((len(origins), frames.harmonics + frames.bands), np.float32)
+    pitches = np.array([round(origin.note * CENTS) / CENTS for origin in origins], np.float32)
+    for first in range(0, len(origins), FRAME_BATCH):
+        batch = slice(first, first + FRAME_BATCH)
+        levels[batch] = measure_levels(pieces(corpus, origins[batch], frames), pitches[batch], frames)
+    origins.release()
     return PartialsRows(levels, pitches)
 
 
-def pieces(corpus: Corpus, found: Sequence[FrameOrigin], frames: PartialsFrames) -> Array:
+def pieces(corpus: Corpus, origins: Sequence[FrameOrigin], frames: PartialsFrames) -> Array:
     """Return samples, [frames, frame_length]."""
-    return np.stack([corpus.samples(one.clip, one.start, one.start + frames.frame_length) for one in found])
+    return np.stack(
+        [corpus.samples(origin.clip, origin.start, origin.start + frames.frame_length) for origin in origins]
+    )
 
 
-def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
+def measure_levels(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
     """Return levels of sound [frames, frame_length] at MIDI notes [frames], in dB re frame power, at least -120.
 
     Harmonics are lobe heights, noise mean bin powers between them, inharmonic partials included.
@@ -114,46 +119,46 @@ def taken(sound: Array, pitches: Array, frames: PartialsFrames) -> Array:
 
 
 def split_frames(sound: Array, pitches: Array | Doubles, frames: PartialsFrames) -> tuple[Array, Layout, Array]:
-    """Return `split_partials` at energy 1, its layout, and levels as `taken`."""
-    apart, layout = _apart(sound, pitches, frames)
-    power = np.square(layout.residue(apart)).astype(np.float64)
-    places, strengths = layout.free(apart)
+    """Return `split_partials` at energy 1, its layout, and levels as `measure_levels`."""
+    partial_frames, layout = _split_normalised(sound, pitches, frames)
+    power = np.square(layout.residue(partial_frames)).astype(np.float64)
+    positions, strengths = layout.free(partial_frames)
     row, slot = np.nonzero(strengths)
-    middles = np.rint(places[row, slot]).astype(np.intp)
-    np.add.at(power, (row, middles), HANN_ENERGY * np.square(strengths[row, slot], dtype=np.float64))
-    both = np.concatenate([np.square(layout.harmonic(apart)), power @ _means(frames)], axis=1)
-    levels: Array = (10 * np.log10(np.maximum(both, 10 ** (SOFTEST_DB / 10)))).astype(np.float32)
-    return apart, layout, levels
+    bins = np.rint(positions[row, slot]).astype(np.intp)
+    np.add.at(power, (row, bins), HANN_ENERGY * np.square(strengths[row, slot], dtype=np.float64))
+    powers = np.concatenate([np.square(layout.harmonic(partial_frames)), power @ _band_means(frames)], axis=1)
+    levels: Array = (10 * np.log10(np.maximum(powers, 10 ** (SOFTEST_DB / 10)))).astype(np.float32)
+    return partial_frames, layout, levels
 
 
 def first_audible_bin(frames: PartialsFrames) -> int:
     return math.ceil(INAUDIBLE_HZ * frames.frame_length / frames.sample_rate)
 
 
-def _apart(sound: Array, pitches: Array | Doubles, frames: PartialsFrames) -> tuple[Array, Layout]:
+def _split_normalised(sound: Array, pitches: Array | Doubles, frames: PartialsFrames) -> tuple[Array, Layout]:
     """Energy is 1 above 20 Hz."""
     length = frames.frame_length
     spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
-    first = first_audible_bin(frames)  # an offset may lie below
-    spectra /= np.sqrt(np.maximum(np.square(spectra[:, first:]).sum(axis=1, keepdims=True), 1e-20))
-    spectra[:, :first] = spectra[:, first, np.newaxis]
+    first_bin = first_audible_bin(frames)  # an offset may lie below
+    spectra /= np.sqrt(np.maximum(np.square(spectra[:, first_bin:]).sum(axis=1, keepdims=True), 1e-20))
+    spectra[:, :first_bin] = spectra[:, first_bin, np.newaxis]
     fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate
     layout = Layout(frames.harmonics, length // 2 + 1, 1.0)
-    stiff = np.array([frames.layout.inharmonicity(float(pitch)) for pitch in pitches])
-    return split_partials(spectra, fundamentals, layout, stiff), layout
+    inharmonicities = np.array([frames.layout.inharmonicity(float(pitch)) for pitch in pitches])
+    return split_partials(spectra, fundamentals, layout, inharmonicities), layout
 
 
-def _means(frames: PartialsFrames) -> Doubles:
+def _band_means(frames: PartialsFrames) -> Doubles:
     """A narrow band uses the nearest bin."""
     bins = frames.frame_length // 2 + 1
     hertz = np.arange(bins) * frames.sample_rate / frames.frame_length
     weights = np.zeros((bins, frames.bands))
     edges = frames.edges_hz
     for band, (low, high) in enumerate(itertools.pairwise(edges)):
-        inside = np.flatnonzero((hertz >= low) & (hertz < high))
-        if not len(inside):
-            inside = np.array([np.abs(hertz - np.sqrt(max(low, 1.0) * high)).argmin()])
-        weights[inside, band] = 1 / len(inside)
+        band_bins = np.flatnonzero((hertz >= low) & (hertz < high))
+        if not len(band_bins):
+            band_bins = np.array([np.abs(hertz - np.sqrt(max(low, 1.0) * high)).argmin()])
+        weights[band_bins, band] = 1 / len(band_bins)
     return weights
 
 
@@ -172,20 +177,22 @@ class PartialsFamily(Family[PartialsRecipe, PartialsAutoencoder]):
 
     def data(self, corpus: Corpus, recipe: PartialsRecipe, folder: Path, tonal: bool) -> PartialsData:
         frames = recipe.frames
-        few = frames.model_copy(update={"rows": VALIDATION_FRAMES})
-        return PartialsData(frames, rows(corpus, "train", frames, folder), rows(corpus, "val", few, folder))
+        validation_frames = frames.model_copy(update={"rows": VALIDATION_FRAMES})
+        return PartialsData(
+            frames, rows(corpus, "train", frames, folder), rows(corpus, "val", validation_frames, folder)
+        )
 
     def complete(self, recipe: PartialsRecipe, corpus: Corpus) -> PartialsRecipe:
         frames = recipe.frames
-        found: dict[str, object] = {}
+        updates: dict[str, object] = {}
         if frames.low is None or frames.high is None:
-            heard = [note for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
-            if not heard:
+            notes = [note for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
+            if not notes:
                 tracks = (corpus.pitch(clip) for clip in corpus.clips())
                 voiced = (track[np.isfinite(track)] for track in tracks)
-                heard = [float(note) for track in voiced if len(track) for note in (track.min(), track.max())] or [60.0]
-            ends = {"low": round(float(min(heard)), 2), "high": round(float(max(heard)), 2)}
-            found |= {name: value for name, value in ends.items() if getattr(frames, name) is None}
+                notes = [float(note) for track in voiced if len(track) for note in (track.min(), track.max())] or [60.0]
+            span = {"low": round(float(min(notes)), 2), "high": round(float(max(notes)), 2)}
+            updates |= {name: value for name, value in span.items() if getattr(frames, name) is None}
         if frames.stretch is True:
-            found["stretch"] = stretch_of(corpus) or False
-        return recipe.model_copy(update={"frames": frames.model_copy(update=found)})
+            updates["stretch"] = stretch_of(corpus) or False
+        return recipe.model_copy(update={"frames": frames.model_copy(update=updates)})

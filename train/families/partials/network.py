@@ -12,10 +12,10 @@ from ...data import Data
 from ...network import BANDS, SOFTEST, Autoencoder, decibels, dense, initialise_by_glorot, level_distance, uniformity
 from .recipe import PartialsFrames, PartialsRecipe
 
-APART = 2.0  # semitones between pitch features, triangles twice as wide
-STEPS = 2  # table entries per bin for the bands of a lobe
+FEATURE_SEMITONES = 2.0  # between pitch features, triangles twice as wide
+POSITIONS_PER_BIN = 2  # table entries per bin for the bands of a lobe
 HIGHEST = 1.0  # nepers above a frame's power: prevents overflow for arbitrary codes
-MOST = 8192  # training frames for means
+MEAN_FRAMES = 8192  # training frames for means
 NEPER_DB = 20 / math.log(10)
 
 
@@ -48,7 +48,7 @@ class PartialsAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
-        rows, pitches = (part.to(self.means) for part in data.spread(MOST))
+        rows, pitches = (part.to(self.means) for part in data.spread(MEAN_FRAMES))
         levels = self.bands(magnitudes(rows), pitches)
         self.middle.copy_(levels.mean(0))
         self.deviation.copy_(levels.std(0, correction=0).clamp_min(1.0))
@@ -56,37 +56,37 @@ class PartialsAutoencoder(Autoencoder):
 
     def encode(self, *inputs: Tensor) -> Tensor:
         rows, pitches = inputs
-        return self.placed(self.bands(magnitudes(rows), pitches), pitches)
+        return self.encode_levels(self.bands(magnitudes(rows), pitches), pitches)
 
-    def placed(self, levels: Tensor, pitches: Tensor) -> Tensor:
+    def encode_levels(self, levels: Tensor, pitches: Tensor) -> Tensor:
         """Return the latents of mel band levels, [batch, 64]."""
-        seen = torch.cat([(levels - self.middle) / self.deviation, self.pitch(pitches)], 1)
-        return torch.sigmoid(self.bottleneck(self.encoder(seen)))
+        features = torch.cat([(levels - self.middle) / self.deviation, self.pitch(pitches)], 1)
+        return torch.sigmoid(self.bottleneck(self.encoder(features)))
 
     def decode(self, latents: Tensor, pitches: Tensor) -> Tensor:
         return self.nepers(latents, pitches).exp()
 
     def nepers(self, latents: Tensor, pitches: Tensor) -> Tensor:
-        value: Tensor = self.output(self.decoder(torch.cat([latents, self.pitch(pitches)], 1)))
-        return (value + self.means).clamp_max(HIGHEST)
+        offsets: Tensor = self.output(self.decoder(torch.cat([latents, self.pitch(pitches)], 1)))
+        return (offsets + self.means).clamp_max(HIGHEST)
 
     def reconstruction(
         self, rows: Tensor, pitches: Tensor, targets: Tensor, target_pitches: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Return the terms of the same sounds with another shift."""
         latents = self.encode(rows, pitches)
-        given = self.nepers(latents, target_pitches)
+        decoded_nepers = self.nepers(latents, target_pitches)
         terms: dict[str, Tensor] = {}
         if self.weights.bands:
-            asked = self.bands(magnitudes(targets), target_pitches)
-            terms["bands"] = level_distance(self.bands(given.exp(), target_pitches), asked)
-        levels_db = NEPER_DB * given
+            target_levels = self.bands(magnitudes(targets), target_pitches)
+            terms["bands"] = level_distance(self.bands(decoded_nepers.exp(), target_pitches), target_levels)
+        levels_db = NEPER_DB * decoded_nepers
         count = self.harmonics
         if self.weights.harmonics:
             floor = 10 * math.log10(SOFTEST)
-            heard = ((targets[:, :count] > floor) & self.bands.inside(target_pitches)).float()
-            off = (levels_db[:, :count].clamp_min(floor) - targets[:, :count]).square() * heard
-            terms["harmonics"] = (off.sum(1) / heard.sum(1).clamp_min(1) + 1e-6).sqrt().mean()
+            audible = ((targets[:, :count] > floor) & self.bands.below_nyquist(target_pitches)).float()
+            squared_errors = (levels_db[:, :count].clamp_min(floor) - targets[:, :count]).square() * audible
+            terms["harmonics"] = (squared_errors.sum(1) / audible.sum(1).clamp_min(1) + 1e-6).sqrt().mean()
         if self.weights.noise:
             terms["noise"] = level_distance(levels_db[:, count:], targets[:, count:])
         if self.weights.uniformity:
@@ -101,12 +101,12 @@ class PitchFeatures(nn.Module):
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
-        points = max(2, math.ceil((high - low) / APART) + 1)
-        self.register_buffer("middles", low + APART * torch.arange(points), persistent=False)
+        points = max(2, math.ceil((high - low) / FEATURE_SEMITONES) + 1)
+        self.register_buffer("middles", low + FEATURE_SEMITONES * torch.arange(points), persistent=False)
 
     def forward(self, pitches: Tensor) -> Tensor:
-        kept = pitches.clamp(self.middles[0], self.middles[-1])
-        return (1 - (kept[:, None] - self.middles).abs() / APART).clamp_min(0)
+        clamped = pitches.clamp(self.middles[0], self.middles[-1])
+        return (1 - (clamped[:, None] - self.middles).abs() / FEATURE_SEMITONES).clamp_min(0)
 
 
 class Bands(nn.Module):
@@ -129,14 +129,14 @@ class Bands(nn.Module):
         layout = frames.layout
         self.stretch = layout.stretch
         hertz = np.arange(bins) * frames.sample_rate / length
-        places = np.arange((bins + 1) * STEPS) / STEPS
-        around = np.rint(places).astype(np.intp)[:, np.newaxis] + np.arange(-LOBE_REACH, LOBE_REACH + 1)
-        heights = hann_lobe(around - places[:, np.newaxis])
-        inside = (around >= 0) & (around < bins)
-        lobes = np.einsum("pa,pam->pm", np.square(heights) * inside, weights[np.clip(around, 0, bins - 1)])
+        positions = np.arange((bins + 1) * POSITIONS_PER_BIN) / POSITIONS_PER_BIN
+        lobe_bins = np.rint(positions).astype(np.intp)[:, np.newaxis] + np.arange(-LOBE_REACH, LOBE_REACH + 1)
+        heights = hann_lobe(lobe_bins - positions[:, np.newaxis])
+        in_spectrum = (lobe_bins >= 0) & (lobe_bins < bins)
+        lobes = np.einsum("pa,pam->pm", np.square(heights) * in_spectrum, weights[np.clip(lobe_bins, 0, bins - 1)])
         self.harmonics, self.top = frames.harmonics, float(bins - 1)
         self.first = math.ceil(INAUDIBLE_HZ * length / frames.sample_rate)
-        self.a_hertz = length / frames.sample_rate
+        self.bins_per_hz = length / frames.sample_rate
         for name, table in {
             "mel": weights,
             "lobes": lobes,
@@ -150,30 +150,30 @@ class Bands(nn.Module):
 
     def shares(self, frames: Tensor, pitches: Tensor) -> Tensor:
         """Return shares of frame power, [batch, 64]."""
-        power = frames[:, : self.harmonics].square() * self.inside(pitches)
-        at = (self.places(pitches) * STEPS).round().clamp_max(len(self.lobes) - 1).long()
+        power = frames[:, : self.harmonics].square() * self.below_nyquist(pitches)
+        table_rows = (self.places(pitches) * POSITIONS_PER_BIN).round().clamp_max(len(self.lobes) - 1).long()
         noise = frames[:, self.harmonics :].square() @ self.spread
-        shares = torch.einsum("bh,bhm->bm", power, self.lobes[at]) + noise @ self.mel
-        whole = HANN_ENERGY * power.sum(1) + noise.sum(1)
-        return shares / whole[:, None].clamp_min(1e-20)
+        shares = torch.einsum("bh,bhm->bm", power, self.lobes[table_rows]) + noise @ self.mel
+        total_power = HANN_ENERGY * power.sum(1) + noise.sum(1)
+        return shares / total_power[:, None].clamp_min(1e-20)
 
     def centroid(self, frames: Tensor, pitches: Tensor) -> Tensor:
         """Return the magnitude-weighted centroid in Hz, [batch]; a lobe's bins sum to twice its height."""
-        heights = 2 * frames[:, : self.harmonics] * self.inside(pitches)
+        heights = 2 * frames[:, : self.harmonics] * self.below_nyquist(pitches)
         noise = (frames[:, self.harmonics :].square() @ self.spread + 1e-20).sqrt()
-        hertz = torch.arange(noise.shape[1]) / self.a_hertz
-        whole = heights.sum(1) + noise.sum(1)
-        return ((heights * self.places(pitches) / self.a_hertz).sum(1) + noise @ hertz) / whole.clamp_min(1e-20)
+        hertz = torch.arange(noise.shape[1]) / self.bins_per_hz
+        total = heights.sum(1) + noise.sum(1)
+        return ((heights * self.places(pitches) / self.bins_per_hz).sum(1) + noise @ hertz) / total.clamp_min(1e-20)
 
     def places(self, pitches: Tensor) -> Tensor:
         """Return harmonics' bin positions, [batch, harmonics]."""
-        first = (440 * torch.exp2((pitches - 69) / 12) * self.a_hertz)[:, None]
+        fundamental = (440 * torch.exp2((pitches - 69) / 12) * self.bins_per_hz)[:, None]
         if self.stretch is None:
-            return first * self.numbers
-        stiff = torch.exp(self.stretch[0] + self.stretch[1] * pitches)[:, None]
-        return first * self.numbers * ((1 + stiff * self.numbers.square()) / (1 + stiff)).sqrt()
+            return fundamental * self.numbers
+        inharmonicity = torch.exp(self.stretch[0] + self.stretch[1] * pitches)[:, None]
+        return fundamental * self.numbers * ((1 + inharmonicity * self.numbers.square()) / (1 + inharmonicity)).sqrt()
 
-    def inside(self, pitches: Tensor) -> Tensor:
+    def below_nyquist(self, pitches: Tensor) -> Tensor:
         """Return whether harmonics are below Nyquist, [batch, harmonics]."""
         return self.places(pitches) < self.top
 

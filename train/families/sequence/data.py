@@ -36,10 +36,15 @@ class Piece(NamedTuple):
 class Pieces(Sequence[Piece]):
     def __init__(self, clips: Clips, settings: SequenceFrames) -> None:
         self._settings = settings
-        longest, wholes = settings.longest, -(-clips.lengths // settings.hop_length)
-        counts = wholes // longest + (wholes % longest >= FEWEST)  # a rest of one frame has no successor
-        kept = counts > 0
-        self._clips, self._wholes, self._ends = clips.take(kept), wholes[kept], np.cumsum(counts[kept])
+        longest, recording_frames = settings.longest, -(-clips.lengths // settings.hop_length)
+        # A rest of one frame has no successor.
+        counts = recording_frames // longest + (recording_frames % longest >= FEWEST)
+        long_enough = counts > 0
+        self._clips, self._recording_frames, self._ends = (
+            clips.take(long_enough),
+            recording_frames[long_enough],
+            np.cumsum(counts[long_enough]),
+        )
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -47,9 +52,9 @@ class Pieces(Sequence[Piece]):
     @functools.cached_property
     def frame_counts(self) -> Integers:
         counts = np.full(len(self), self._settings.longest)
-        rests = self._wholes - (np.diff(self._ends, prepend=0) - 1) * self._settings.longest
-        ends = rests <= self._settings.longest  # else one frame is left, and left out
-        counts[self._ends - 1] = np.where(ends, rests + self._settings.silence, self._settings.longest)
+        last_counts = self._recording_frames - (np.diff(self._ends, prepend=0) - 1) * self._settings.longest
+        ends_recording = last_counts <= self._settings.longest  # else one frame is left, and left out
+        counts[self._ends - 1] = np.where(ends_recording, last_counts + self._settings.silence, self._settings.longest)
         return counts
 
     @overload
@@ -62,12 +67,16 @@ class Pieces(Sequence[Piece]):
         index += len(self) if index < 0 else 0
         if not 0 <= index < len(self):
             raise IndexError(index)
-        row = int(np.searchsorted(self._ends, index, side="right"))
-        number = index - (int(self._ends[row - 1]) if row else 0)
-        clip, whole, longest = self._clips[row], int(self._wholes[row]), self._settings.longest
+        recording = int(np.searchsorted(self._ends, index, side="right"))
+        number = index - (int(self._ends[recording - 1]) if recording else 0)
+        clip, recording_frames, longest = (
+            self._clips[recording],
+            int(self._recording_frames[recording]),
+            self._settings.longest,
+        )
         first = number * longest
-        frames = min(longest, whole - first)
-        silence = self._settings.silence if first + frames == whole else 0
+        frames = min(longest, recording_frames - first)
+        silence = self._settings.silence if first + frames == recording_frames else 0
         name = clip.name if not number else f"{clip.name} {number + 1}"
         return Piece(clip, first * self._settings.hop_length, frames + silence, name)
 
@@ -86,9 +95,9 @@ def cut(corpus: Corpus, piece: Piece, settings: SequenceFrames) -> Array:
     overlap = length - hop
     begin, end = piece.start - overlap, piece.start + piece.frames * hop
     samples = corpus.samples(piece.clip, max(0, begin), end)
-    whole = np.zeros(end - begin, np.float32)
-    whole[max(0, -begin) :][: len(samples)] = samples
-    return np.lib.stride_tricks.sliding_window_view(whole, length)[::hop].copy()
+    zero_padded = np.zeros(end - begin, np.float32)
+    zero_padded[max(0, -begin) :][: len(samples)] = samples
+    return np.lib.stride_tricks.sliding_window_view(zero_padded, length)[::hop].copy()
 
 
 def joined(frames: Array, hop: int) -> Array:
@@ -99,15 +108,15 @@ def joined(frames: Array, hop: int) -> Array:
     length = frames.shape[1]
     overlap = length - hop
     rise = (np.arange(overlap, dtype=np.float32) + 0.5) / max(1, overlap)
-    shape = np.ones(length, np.float32)
-    shape[:overlap] *= rise
-    shape[hop:] *= rise[::-1]
-    whole = np.zeros(overlap + len(frames) * hop, np.float32)
+    crossfade = np.ones(length, np.float32)
+    crossfade[:overlap] *= rise
+    crossfade[hop:] *= rise[::-1]
+    sound = np.zeros(overlap + len(frames) * hop, np.float32)
     for number, frame in enumerate(frames):
-        whole[number * hop : number * hop + length] += shape * frame
+        sound[number * hop : number * hop + length] += crossfade * frame
     if overlap:
-        whole[-overlap:] = frames[-1, hop:]  # nothing follows it
-    return whole[overlap:]
+        sound[-overlap:] = frames[-1, hop:]  # nothing follows it
+    return sound[overlap:]
 
 
 @dataclass
@@ -125,30 +134,30 @@ class SequenceData:
         return len(self.train)
 
     def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        return self._taken(frames)
+        return self._load_batch(frames)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        most = max(1, limit // int(self.train.frame_counts.max()))
-        chosen = evenly_spaced(len(self.train), most)
-        return (self._taken(chosen[first : first + BATCH]) for first in range(0, len(chosen), BATCH))
+        sequence_count = max(1, limit // int(self.train.frame_counts.max()))
+        indices = evenly_spaced(len(self.train), sequence_count)
+        return (self._load_batch(indices[first : first + BATCH]) for first in range(0, len(indices), BATCH))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return next(self.validation(limit))
 
-    def _taken(self, chosen: Integers) -> tuple[Tensor, ...]:
+    def _load_batch(self, indices: Integers) -> tuple[Tensor, ...]:
         return (
-            *padded(self.corpus, [self.train[number] for number in chosen], self.settings),
-            torch.from_numpy(chosen),
+            *padded(self.corpus, [self.train[number] for number in indices], self.settings),
+            torch.from_numpy(indices),
         )
 
 
-def padded(corpus: Corpus, chosen: Sequence[Piece], settings: SequenceFrames) -> tuple[Tensor, Tensor]:
+def padded(corpus: Corpus, sequences: Sequence[Piece], settings: SequenceFrames) -> tuple[Tensor, Tensor]:
     """Return frames, [sequences, most frames, frame_length], and their counts."""
-    counts = [piece.frames for piece in chosen]
-    found = np.zeros((len(chosen), max(counts), settings.frame_length), np.float32)
-    for row, piece in zip(found, chosen, strict=True):
+    counts = [piece.frames for piece in sequences]
+    batch = np.zeros((len(sequences), max(counts), settings.frame_length), np.float32)
+    for row, piece in zip(batch, sequences, strict=True):
         row[: piece.frames] = cut(corpus, piece, settings)
-    return torch.from_numpy(found), torch.tensor(counts)
+    return torch.from_numpy(batch), torch.tensor(counts)
 
 
 class SequenceFamily(Family[SequenceRecipe, RecurrentNetwork]):
@@ -173,25 +182,27 @@ class SequenceFamily(Family[SequenceRecipe, RecurrentNetwork]):
 
     def describe(self, corpus: Corpus, recipe: SequenceRecipe) -> str:
         settings = recipe.frames
-        found = pieces(corpus, "train", settings)
+        sequences = pieces(corpus, "train", settings)
         sounding = audible(corpus, "train")
         short = sounding.take(sounding.lengths <= (FEWEST - 1) * settings.hop_length)
-        counts = np.sort(found.frame_counts)
-        told = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
-        parts = [f"{counted(len(found), 'training sequence')} of {told} frames of {settings.frame_length} samples"]
+        counts = np.sort(sequences.frame_counts)
+        count_range = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
+        parts = [
+            f"{counted(len(sequences), 'training sequence')} of {count_range} frames of {settings.frame_length} samples"
+        ]
         if counts[0] < counts[-1]:
             parts.append("shorter ones are padded, and the padding does not count")
-        if len(found) > len(sounding) - len(short):
+        if len(sequences) > len(sounding) - len(short):
             parts.append(f"recordings of more than {settings.longest} frames are cut into several")
         if len(short):
-            left = counted(len(short), "short clip")
-            parts.append(f"{left}, of less than {FEWEST} frames, {are(len(short))} left out ({short[0].name!r})")
+            short_clips = counted(len(short), "short clip")
+            parts.append(f"{short_clips}, of less than {FEWEST} frames, {are(len(short))} left out ({short[0].name!r})")
         return "; ".join(parts + left_out(corpus, sounding, sounding))
 
     def preview(self, network: RecurrentNetwork, recipe: SequenceRecipe, batch: list[torch.Tensor]) -> list[Array]:
         sounds, counts, numbers = batch
         frames = network.standard(sounds)
-        made = network.continued(frames[:, :1], network.codes(numbers), frames.shape[1])
-        heard = zip(sounds, network.standard.back(made), counts.tolist(), strict=True)
-        pairs = ((part[:count].cpu().numpy() for part in parts) for *parts, count in heard)
+        continuation = network.continued(frames[:, :1], network.codes(numbers), frames.shape[1])
+        triples = zip(sounds, network.standard.to_samples(continuation), counts.tolist(), strict=True)
+        pairs = ((part[:count].cpu().numpy() for part in parts) for *parts, count in triples)
         return [joined(part, recipe.frames.hop_length) for pair in pairs for part in pair]

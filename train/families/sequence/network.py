@@ -17,7 +17,7 @@ from .recipe import SequenceFrames, SequenceRecipe
 
 LARGEST_NORM = 1.0  # of gradients: single steps through a long memory reach a hundred times the usual norm
 LEAST = 1e-3  # of the deviation of all positions: avoids amplifying nearly constant ones
-HEARD = 3.0  # initial gain of codes: two inputs among two thousand would have no effect at first
+CODE_GAIN = 3.0  # initial gain of codes: two inputs among two thousand would have no effect at first
 UNKNOWN = -1  # index of a sequence without a code: uses the mean code
 
 
@@ -35,20 +35,20 @@ class Standard(nn.Module):
         self.register_buffer("deviation", torch.ones(self.width))
 
     def forward(self, frames: Tensor) -> Tensor:
-        return (self.seen(frames) - self.mean) / self.deviation
+        return (self.components(frames) - self.mean) / self.deviation
 
-    def seen(self, frames: Tensor) -> Tensor:
+    def components(self, frames: Tensor) -> Tensor:
         """Return samples, or real then imaginary parts."""
         if not self.transformed:
             return frames
         return torch.view_as_real(torch.fft.rfft(frames)).transpose(-1, -2).flatten(-2)
 
-    def back(self, frames: Tensor, *, restored: bool = True) -> Tensor:
+    def to_samples(self, frames: Tensor, *, restored: bool = True) -> Tensor:
         """Return samples; unless ``restored``, one deviation serves all positions."""
-        given = frames * self.deviation + self.mean if restored else frames * self.deviation.square().mean().sqrt()
+        components = frames * self.deviation + self.mean if restored else frames * self.deviation.square().mean().sqrt()
         if not self.transformed:
-            return given
-        real, imaginary = given.chunk(2, -1)
+            return components
+        real, imaginary = components.chunk(2, -1)
         sound: Tensor = torch.fft.irfft(torch.complex(real, imaginary), n=self.length)
         return sound
 
@@ -57,9 +57,9 @@ class Standard(nn.Module):
         sums, count = torch.zeros(2, self.width, dtype=torch.float64), 0
         for number in range(len(data)):
             frames, *_ = data.batch(np.array([number]), np.random.default_rng(0))
-            seen = self.seen(frames[0]).double()
-            sums += torch.stack([seen.sum(0), seen.square().sum(0)])
-            count += len(seen)
+            components = self.components(frames[0]).double()
+            sums += torch.stack([components.sum(0), components.square().sum(0)])
+            count += len(components)
         mean, squares = sums / count
         variance = (squares - mean.square()).clamp_min(0)
         self.mean.copy_(mean)
@@ -82,7 +82,7 @@ class RecurrentNetwork(Network):
         width, size, latents = self.standard.width, self.settings.size, self.settings.latents
         self.table = nn.Parameter(torch.randn(self.settings.clips, latents))
         self.into = nn.Linear(width + latents, size)
-        reach = HEARD / latents**0.5
+        reach = CODE_GAIN / latents**0.5
         nn.init.uniform_(self.into.weight[:, width:], -reach, reach)
         self.memory = nn.LSTM(size, size, self.settings.layers, batch_first=True)
         self.out = nn.Linear(size, width)
@@ -91,7 +91,7 @@ class RecurrentNetwork(Network):
     def initialise(self, data: Data) -> None:
         self.standard.measure(data)
 
-    def moved(self) -> None:
+    def follow_weights(self) -> None:
         self.steps += 1
 
     def codes(self, numbers: Tensor) -> Tensor:
@@ -103,10 +103,10 @@ class RecurrentNetwork(Network):
     ) -> dict[str, Tensor]:
         """Return the loss terms; first frames, which GRUV omits, depend on the code alone and are learned late."""
         frames, codes = self.standard(sounds), self.codes(numbers)
-        fed = delayed(frames)
+        inputs = delayed(frames)
         if self.training:
-            fed = self._disturbed(fed, codes, generator)
-        error = (self.predict(fed, codes)[0] - frames).square().mean(2)
+            inputs = self._disturb_inputs(inputs, codes, generator)
+        error = (self.predict(inputs, codes)[0] - frames).square().mean(2)
         return {
             "mean_square": error[following(error, counts)].mean(),
             "first": error[:, 0].mean(),
@@ -114,20 +114,20 @@ class RecurrentNetwork(Network):
         }
 
     def predict(
-        self, fed: Tensor, codes: Tensor, state: tuple[Tensor, Tensor] | None = None
+        self, inputs: Tensor, codes: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the next frames and the final LSTM state, initially zero.
 
         Gradients go back ``reach`` frames.
         """
-        told = self.into(torch.cat([fed, codes[:, None].expand(-1, fed.shape[1], -1)], 2))
-        given = []
-        for part in told.split(self.settings.reach, 1):
-            after, (h, c) = self.memory(part, state)
+        lstm_inputs = self.into(torch.cat([inputs, codes[:, None].expand(-1, inputs.shape[1], -1)], 2))
+        outputs = []
+        for chunk in lstm_inputs.split(self.settings.reach, 1):
+            output, (h, c) = self.memory(chunk, state)
             state = h.detach(), c.detach()
-            given.append(after)
+            outputs.append(output)
         assert state is not None
-        return self.out(torch.cat(given, 1)), state
+        return self.out(torch.cat(outputs, 1)), state
 
     @torch.no_grad()
     def continued(self, seed: Tensor, codes: Tensor, count: int) -> Tensor:
@@ -135,33 +135,33 @@ class RecurrentNetwork(Network):
         predicted, (h, c) = self.predict(F.pad(seed, (0, 0, 1, 0)), codes)
         frames, layers = [*seed.unbind(1), predicted[:, -1]], list(zip(h, c, strict=True))
         while len(frames) < count:
-            value = self.into(torch.cat([frames[-1], codes], 1))
+            hidden = self.into(torch.cat([frames[-1], codes], 1))
             # Cell by cell: torch's LSTM lays out its weights again at every call.
             for layer, weights in enumerate(self.memory.all_weights):
-                layers[layer] = torch.lstm_cell(value, layers[layer], *weights)
-                value = layers[layer][0]
-            frames.append(self.out(value))
+                layers[layer] = torch.lstm_cell(hidden, layers[layer], *weights)
+                hidden = layers[layer][0]
+            frames.append(self.out(hidden))
         return torch.stack(frames[:count], 1)
 
-    def _disturbed(self, fed: Tensor, codes: Tensor, generator: torch.Generator) -> Tensor:
+    def _disturb_inputs(self, inputs: Tensor, codes: Tensor, generator: torch.Generator) -> Tensor:
         """Parallel scheduled sampling (Bengio et al., NeurIPS 2015; Duckworth et al., 2019), with noise."""
         settings = self.settings
         share = settings.own_share * min(1.0, float(self.steps) / settings.own_steps)
         if share:
             with torch.no_grad():
-                own = delayed(self.predict(fed, codes)[0])
-            chosen = rand_examples(*fed.shape[:2], 1, generator=generator).to(fed) < share
-            fed = torch.where(chosen, own, fed)
+                predicted = delayed(self.predict(inputs, codes)[0])
+            replaced = rand_examples(*inputs.shape[:2], 1, generator=generator).to(inputs) < share
+            inputs = torch.where(replaced, predicted, inputs)
         if settings.noise:
-            noise = settings.noise * randn_examples(*fed.shape, generator=generator).to(fed)
-            fed = torch.cat([fed[:, :1], (fed + noise)[:, 1:]], 1)
-        return fed
+            noise = settings.noise * randn_examples(*inputs.shape, generator=generator).to(inputs)
+            inputs = torch.cat([inputs[:, :1], (inputs + noise)[:, 1:]], 1)
+        return inputs
 
 
 def following(errors: Tensor, counts: Tensor) -> Tensor:
     """Mask unpadded frames after the first, [batch, frames]."""
-    places = torch.arange(errors.shape[1], device=errors.device)
-    return (places > 0) & (places < counts.to(errors.device)[:, None])
+    positions = torch.arange(errors.shape[1], device=errors.device)
+    return (positions > 0) & (positions < counts.to(errors.device)[:, None])
 
 
 def delayed(frames: Tensor) -> Tensor:

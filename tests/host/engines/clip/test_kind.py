@@ -143,7 +143,7 @@ KEY = {"key": 36, "code": [0.0] * LATENTS}
     ],
 )
 def test_a_preset_that_does_not_fit_its_model_is_told_in_a_line(keys, labels, expected):
-    found = [fault.what for fault in faults(preset(**keys), card(labels=labels), {})]
+    found = [fault.message for fault in faults(preset(**keys), card(labels=labels), {})]
     assert len(found) == 1
     assert expected in found[0]
 
@@ -154,7 +154,7 @@ def test_the_tables_of_clips_are_refused_with_other_kinds(analytic, keys):
     (fault,) = faults(preset(**keys), other, {})
     (name,) = keys
     table = f"[[{name}]]" if name == "keys" else f"[{name}]"
-    assert f"{table} is for models of kind 'clip', 'analytic' is of kind 'spectrum'; remove {table}" in fault.what
+    assert f"{table} is for models of kind 'clip', 'analytic' is of kind 'spectrum'; remove {table}" in fault.message
 
 
 def test_a_key_s_clip_is_that_of_its_code_its_landmark_or_its_label():

@@ -208,14 +208,14 @@ def test_what_is_asked_for_anew_takes_the_place_of_what_has_not_begun(model, gat
     gate.set()
     until(lambda: ahead.idle)
     assert len(gate.decoded) <= 2
-    assert ahead.of(0)[-1].said == 49
+    assert ahead.ready_clips(0)[-1].current_time == 49
 
 
 def test_few_clips_are_kept_however_far_a_knob_turns(patch):
     playing = Playing(patch())
     for value in range(0, 127, 3):
         playing.play([ControlChange(0, 0, 20, value)], 400, settled=True)
-    assert len(playing.engine._ahead.of(-1)) == NEWEST
+    assert len(playing.engine._ahead.ready_clips(-1)) == NEWEST
 
 
 def test_a_decoder_that_fails_is_heard_of_by_who_plays_on(patch, monkeypatch):

@@ -44,8 +44,8 @@ def test_the_pace_is_the_integral_of_the_density(moves):
         pace.advance(now + length, lambda time: density.value(time) / RATE)
         steps += [density.value(time) / RATE for time in range(now + 1, now + length + 1)]
         now += length
-        assert pace.when(pace.at(now - 1)[0])[0] == pytest.approx(now - 1, abs=1e-3)
-    count, _ = pace.at(now - 1)
+        assert pace.time_of(pace.count_at(now - 1)[0])[0] == pytest.approx(now - 1, abs=1e-3)
+    count, _ = pace.count_at(now - 1)
     taken = np.cumsum(steps)[now - 1]
     most = max(100.0, *(value for _, value in moves)) / RATE
     assert abs(count - taken) <= STEP * most * len(moves) + 1e-6  # a step is as its beginning is

@@ -90,7 +90,7 @@ def test_settings_that_contradict_each_other_are_refused(stream, expected):
 
 def test_a_landmark_that_is_not_there_is_a_fault_and_knobs_have_their_ranges():
     found = faults(preset(stream={"seed_landmark": "none"}), card(), {})
-    assert [fault.what for fault in found] == [
+    assert [fault.message for fault in found] == [
         "stream.seed_landmark 'none' is no landmark of model 'clips'; timbrel info lists them"
     ]
     asked = ranges(preset(stream={}), card())
