@@ -8,7 +8,7 @@ import os
 import re
 import time
 import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,20 +16,20 @@ from typing import Any, NamedTuple
 from msgspec import UNSET
 
 from ..config import own_folder
-from ..errors import Failure, TimbrelError, UserError
+from ..errors import Failure, UserError
 from ..files import read_regular, replacing
 from ..model.onnx_bytes import NotONNX, card_of
-from ..model.pack import BY_DIGEST, SUFFIX, digest_of
+from ..model.pack import BY_DIGEST, digest_of
 from ..preset import cc_binding
 from ..preset import text as editing
-from ..preset.shipped import LONGEST_PRESET, MADE, PRESETS, own_preset, preset_text, shipped_models, shipped_presets
+from ..preset.shipped import LONGEST_PRESET, MADE, PRESETS, preset_text, shipped_models, shipped_presets
 from ..preset.text import with_words, words_in
+from ..preset.user_presets import MOST_LISTED, own_presets
 from ..session.view import ControlView, MapView
 from . import contents, messages
 
 NAME = re.compile(r"\w[\w .+#-]{0,63}")  # valid in every file system, and not a path
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # by Windows
-MOST_LISTED = 1000  # of a folder
 LISTED_SECONDS = 1.0  # for which a list is kept: a page may ask a thousand times, and reading takes milliseconds
 
 
@@ -70,7 +70,7 @@ class PresetFolder:
             if entry is not None and path.stem not in shipped_presets():
                 entries.append(entry)
         folder_names = {entry.name for entry in entries}
-        for name, path in _user_presets():
+        for name, path in own_presets().items():
             entry = _listed(path, name, shipped=False)
             if entry is not None and name not in folder_names:
                 entries.append(replace(entry, name=name))
@@ -187,22 +187,6 @@ def _mtime_ns(folder: Path) -> int:
         return 0
 
 
-def _user_presets() -> Iterator[tuple[str, Path]]:
-    """This process opens no preset."""
-    try:
-        entries = sorted(own_folder("presets").iterdir())[:MOST_LISTED]
-    except OSError:
-        return
-    for entry in entries:
-        name = entry.stem if entry.suffix in (".toml", SUFFIX) else entry.name
-        if name in shipped_presets() or name in shipped_models():
-            continue
-        with contextlib.suppress(TimbrelError, OSError, ValueError):  # opening it reports the error
-            path = own_preset(name)
-            if path is not None:
-                yield name, path
-
-
 def _rename_files(data: bytes, names: Mapping[str, str]) -> bytes:
     """Renames files in presets; other data stay."""
     try:
@@ -300,7 +284,7 @@ def baked(state: PresetState, targets: Collection[str], controls: Mapping[str, C
     values_by_place: dict[tuple[str | int, ...], float | str] = {}
     for target in targets:
         value, control = state.values[target], controls.get(target)
-        place = _in_effects(target) if control is None else control.place
+        place = editing.effect_place(target) if control is None else control.place
         if place and value != state.rests.get(target, value):
             values_by_place[place] = control.choices[round(value)] if control is not None and control.choices else value
     codes = [state.rests[target] for target in state.rests if target.startswith("latent.")]
@@ -404,8 +388,3 @@ def with_effect(text: str, message: messages.EffectMessage) -> str:
             return editing.with_effect_moved(text, message.index, message.to)
         case _:
             return editing.with_effect_on(text, message.index, message.on)
-
-
-def _in_effects(target: str) -> tuple[str | int, ...]:
-    effect_place = editing.effect_target(target)
-    return () if effect_place is None else ("effects", *effect_place)

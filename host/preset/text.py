@@ -306,6 +306,12 @@ def effect_target(target: str) -> tuple[int, str] | None:
     return (int(number), parameter) if section == "effects" and number.isdecimal() else None
 
 
+def effect_place(target: str) -> tuple[str | int, ...]:
+    """Place of a target ``effects.N.parameter`` in a preset, as `with_values`; empty for other targets."""
+    number_and_parameter = effect_target(target)
+    return () if number_and_parameter is None else ("effects", *number_and_parameter)
+
+
 def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:
     """Remove ``[[name]]`` tables that ``doomed`` selects."""
     entries = tomllib.loads(text).get(name, [])

@@ -8,7 +8,6 @@ from pathlib import Path
 from ..config import own_folder
 from ..errors import TimbrelError, UserError, printable
 from ..model.pack import SUFFIX
-from .loading import read_preset
 from .shipped import own_preset, preset_text, shipped_models, shipped_presets
 
 MOST_LISTED = 1000  # presets
@@ -32,6 +31,8 @@ def own_presets() -> dict[str, Path]:
 
 def described_presets() -> Iterator[tuple[str, str, str]]:
     """Yield ``shipped`` or ``own``, name and description of each readable preset."""
+    from .loading import read_preset  # the panel's process lists presets, and opens none
+
     for kind, files in (("shipped", shipped_presets()), ("own", own_presets())):
         for name, path in files.items():
             with contextlib.suppress(UserError):  # the user's own; loading it reports the error

@@ -17,6 +17,7 @@ from ..preset.library import Patch
 from ..preset.modulation import Modulation, modulations
 from ..preset.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, SOURCES, CCMap, PlaySettings, Preset
 from ..preset.shipped import Draft, preset_file, preset_text, shipped_models
+from ..preset.text import effect_place
 from ..preset.validation import names_by_target, targets_by_name
 from ..settings import Control, controls_of
 from .channel_presets import Slot, by_channel
@@ -72,7 +73,7 @@ def controls(
     places, titles, choices = _places(preset, card), names_by_target(preset, card), kind_of(card).choices(card)
     descriptions = {f"latent.{number}": printable(latent.remark) for number, latent in enumerate(card.latents)}
     for target, (low, high) in sorted(reach.items(), key=lambda entry: _order(entry[0], places)):
-        group, control, place = places.get(target, ("effects", None, _in_effects(target)))
+        group, control, place = places.get(target, ("effects", None, effect_place(target)))
         yield ControlView(
             target=target,
             title=titles.get(target) or _title(target, preset),
@@ -115,16 +116,10 @@ def _places(preset: Preset, card: Card) -> dict[str, Place]:
     return places
 
 
-def _in_effects(target: str) -> tuple[str | int, ...]:
-    section, _, parameter_path = target.partition(".")
-    number, _, parameter = parameter_path.partition(".")
-    return (section, int(number), parameter) if number.isdecimal() else ()
-
-
 def _order(target: str, places: Mapping[str, Place]) -> tuple[int, tuple[str | int, ...]]:
     if target in places:
         return list(places).index(target), ()
-    return len(places), _in_effects(target)[1:2]
+    return len(places), effect_place(target)[1:2]
 
 
 def _title(target: str, preset: Preset) -> str:
