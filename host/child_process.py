@@ -20,9 +20,10 @@ class ChildProcess:
         child_end.close()
 
     def end(self, patience: float = 0.0) -> None:
-        """Wait so many seconds for its exit, then kill it; close the pipe."""
+        """Wait so many seconds for its exit, then kill it; close the pipe, and all that the system keeps for it."""
         self.process.join(patience)
         if self.process.exitcode is None:
             self.process.kill()
             self.process.join()
+        self.process.close()
         self.pipe.close()

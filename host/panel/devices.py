@@ -58,7 +58,8 @@ class MapProcess:
         self._child = ChildProcess(_make, model, data, name="map", daemon=True)
 
     def stop(self) -> None:
-        self._child.process.kill()
+        with contextlib.suppress(ValueError):  # it has ended
+            self._child.process.kill()
 
     async def receive_map(self) -> Map | None:
         """Wait for the map; None if the model has none, or its file is missing.
