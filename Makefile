@@ -129,6 +129,7 @@ system:
 	@$(BIN)/python $(INSTALL) --editable '.[dev]'
 	@$(BIN)/python $(INSTALL) --only-binary dawdreamer dawdreamer 2>/dev/null \
 		|| echo "could not install dawdreamer: tests in this host of plugins are skipped"
+	@NUMBA_CACHE_DIR=.venv/numba/installed $(BIN)/python -c 'import librosa.core.pitch, librosa.util.utils'  # compiles
 	@touch $@ .venv/base.done
 
 .venv/mutants.done: .venv/dev.done
