@@ -1,4 +1,4 @@
-// Hearing dots in silence: a click plays a short note; with Preview on so does a resting pointer, which then gives the code back.
+// A click on a dot plays a short note; with Preview on, a resting pointer does, and then restores the code.
 
 import { $, press, remember, remembered } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Colours of the dots: pitches go round a circle of hues of one lightness, groups in three; timbre and loudness go along cividis.
+// Colours of dots: hues of one lightness for pitches, of three for groups; cividis for timbre and loudness.
 
 import { dark, noteClass } from "./dom.js";
 

@@ -1,10 +1,10 @@
-// All controls by groups, folded until they are opened; the effects have a place of their own in it.
+// Controls by groups, folded at first; effects have their own place.
 
 import { capital, make, remember, remembered } from "./dom.js";
 import { effects } from "./effects.js";
 import { Slider } from "./slider.js";
 
-// The groups in their order, and those whose title is not their name.
+// The groups in order, and titles other than their names.
 const GROUPS = ["latent", "morph", "macro", "play", "envelope", "gesture", "grain", "clip", "stream", "process", "effects"];
 const TITLES = { latent: "Latents", macro: "Macros", process: "Sound that comes in" };
 const FORM = ["target", "title", "group", "effect", "low", "high", "default", "unit", "log", "about"];

@@ -1,4 +1,4 @@
-// The dice: new values of the macros, or of the latents, near the ones that sound.
+// The dice: new values of macros or latents near the present ones.
 
 import { make, remember, remembered } from "./dom.js";
 import { placeOf, valueAt } from "./slider.js";

@@ -1,4 +1,4 @@
-// The still canvas: every dot once and names of dots together, drawn anew only where size, theme, colours, zoom or what is lit change.
+// The still canvas: dots and their names, drawn anew when size, theme, colours, zoom or highlight change.
 
 import { $, clamp, colour } from "./dom.js";
 import { dotColour } from "./colours.js";

@@ -1,4 +1,4 @@
-// The chain of effects: what it holds in order, each with its parameters.
+// The chain of effects, each with its parameters.
 
 import { make, press } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Three hints for the first run: each goes for good once it was followed or closed.
+// Three hints for the first run: each goes for good once followed or closed.
 
 import { make, remember, remembered } from "./dom.js";
 

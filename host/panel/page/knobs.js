@@ -1,4 +1,4 @@
-// The large sliders: the volume at the top, and beside the map macros first, then morph and latents.
+// The large sliders: the volume; beside the map macros, morph and latents.
 
 import { $ } from "./dom.js";
 import { Slider } from "./slider.js";

@@ -1,6 +1,6 @@
 // Names on the map, and the families of instruments.
 
-// Of General MIDI, tried in this order: "Voice Lead" is a synth, "English Horn" a reed, "Bassoon" no bass.
+// Of General MIDI, in this order: "Voice Lead" is a synth, "English Horn" a reed, "Bassoon" no bass.
 const FAMILIES = {
   synth: /\b(lead|pad)\b|^fx /i,
   voice: /voice|oohs|aahs|choir/i,

@@ -1,4 +1,4 @@
-// Binding knobs by click: pick a control, move a knob; it stays on until it is left.
+// Binding knobs: pick a control, move a knob.
 
 import { $, capital, press } from "./dom.js";
 

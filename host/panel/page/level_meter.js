@@ -1,4 +1,4 @@
-// The output at the top: a level meter for both channels, and the spectrum of what sounds.
+// The output: a level meter for both channels, and the spectrum.
 
 import { $, clamp, colour, dark, eachFrame, press, remember, remembered } from "./dom.js";
 

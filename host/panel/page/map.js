@@ -1,4 +1,4 @@
-// The map: a still canvas of dots, and one above it with the point, the path and the ghost of the code that sounds.
+// The map: a still canvas of dots; above it the point, the path and the ghost of the sounding code.
 
 import { $, calm, clamp, colour, dark, eachFrame, make, noteClass, remember, remembered } from "./dom.js";
 import { audition } from "./audition.js";
@@ -95,7 +95,7 @@ export function map(state, notes) {
     drawStill();
   }
 
-  // On the grab, the difference between the surface and the code that is there is kept, so that nothing jumps.
+  // A grab keeps the difference between surface and code, so that nothing jumps.
   function grab(from) {
     const soundingCode = state.preset.motion && state.code ? state.code : state.knobs();
     const surfaceCode = surface.code(...from);

@@ -1,4 +1,4 @@
-// The map as it comes in one binary frame: a surface of codes, read bilinearly, and the codes of training as dots.
+// The map's binary frame: a surface of codes, read bilinearly, and training codes as dots.
 
 import { clamp } from "./dom.js";
 import { family, shownName } from "./label_families.js";

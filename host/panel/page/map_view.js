@@ -1,4 +1,4 @@
-// What part of the map is seen: its zoom, and where on the plane it begins.
+// The visible part of the map: zoom and corner.
 
 import { clamp } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// The menu of a control: by a right click, a long press, the menu key or Shift F10.
+// A control's menu: by right click, long press, the menu key or Shift F10.
 
 import { clamp, make, valueText } from "./dom.js";
 import { parseValue, valueHint } from "./typed_values.js";

@@ -1,4 +1,4 @@
-// The meters beside the keys, and what stands behind them: latency by its parts, the model's card.
+// The meters beside the keys; latency by its parts, the model's card.
 
 import { $, colour, dark, eachFrame, make } from "./dom.js";
 

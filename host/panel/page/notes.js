@@ -1,4 +1,4 @@
-// The notes that this page's hands hold: each key sounds while at least one finger, mouse or key of the computer is on it.
+// Held notes: a key sounds while a finger, the mouse or a key of the computer is on it.
 
 export class Notes extends EventTarget {
   #down = new Map(); // who holds, and which key with which velocity

@@ -24,7 +24,7 @@ import { State } from "./state.js";
 const shownWarnings = new Set(); // warnings that were shown: each appears once
 const READ = 6000; // milliseconds for which a note is shown; warnings and errors stay until they are clicked away
 
-// An installed page has no token in its address: it takes the last that was good at this address, and each newer one.
+// An installed page has no token in its address: it takes the newest that was good there.
 const token = decodeURIComponent(location.hash.slice(1)) || remembered("token") || "";
 addEventListener("hashchange", () => location.reload()); // another token
 addEventListener("storage", ({ key }) => key === "timbrel.token" && !location.hash && location.reload());

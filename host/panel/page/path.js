@@ -1,4 +1,4 @@
-// Paths: drawn on the map, sent as codes, followed by the sound until they are removed.
+// Paths: drawn on the map, sent as codes, followed until removed.
 
 import { $, colour, press } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// The keys on the screen: a piano of two to four octaves or one octave as a row of twelve, for mouse and many fingers.
+// The piano: two to four octaves, or twelve keys in a row, for mouse and fingers.
 
 import { letter, readLayout } from "./keyboard.js";
 import { $, clamp, make, noteClass, noteName, press, remember, remembered } from "./dom.js";

@@ -1,4 +1,4 @@
-// Presets: what there is, which one plays, and under which name it is kept; undo, redo and the two sides to compare.
+// Presets: the list, the present one, its name; undo, redo and the two sides to compare.
 
 import { $, clamp, make, press } from "./dom.js";
 

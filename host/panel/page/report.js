@@ -1,4 +1,4 @@
-// The report on the model, in a frame: scripts of this page alone make its picture of training codes an instrument.
+// The report on the model, in a frame: this page's scripts make its picture of codes playable.
 
 import { $, make } from "./dom.js";
 
@@ -15,7 +15,7 @@ export function report(state, notes, token) {
 
   state.on("report", () => (open.hidden = !state.report));
   open.addEventListener("click", async () => {
-    // a frame can show no token with what it asks for: this gives it a cookie for its files alone
+    // a frame's requests carry no token: this gives it a cookie for its files alone
     const entered = await fetch("report", { method: "POST", headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
     if (!entered?.ok) return; // the page says already that timbrel is not there
     frame.src = "report/index.html";

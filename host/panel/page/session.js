@@ -1,4 +1,4 @@
-// The session: card, MIDI and block in the dialog of the sound, and the recording. A plugin's panel has none of it.
+// The session: card, MIDI, block and recording. A plugin's panel has none of it.
 
 import { $, make, press } from "./dom.js";
 

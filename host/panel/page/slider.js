@@ -1,4 +1,4 @@
-// One control: a label, a native slider, a number that can be typed, and the badge of the knob that turns it.
+// A control: label, native slider, typed number, and the badge of its knob.
 
 import { clamp, make, valueText } from "./dom.js";
 import { parseValue, valueHint } from "./typed_values.js";

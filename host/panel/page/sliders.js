@@ -1,4 +1,4 @@
-// All sliders on the page by their targets: a control may have several, such as a large one beside the map.
+// Sliders by target: a control may have several, such as a large one beside the map.
 
 import { calm, eachFrame } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// Snapshots: eight slots that store and recall the controls, and a pad that blends the first four.
+// Snapshots: eight slots that store and recall controls; a pad blends four.
 
 import { dice } from "./dice.js";
 import { $, clamp, make } from "./dom.js";

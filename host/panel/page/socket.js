@@ -1,4 +1,4 @@
-// The socket to the panel: it says who it is, sends moves no faster than they are heard, and connects again by itself.
+// The socket to the panel: sends moves no faster than they sound, and reconnects.
 
 const FIRST_WAIT = 250, LONGEST_WAIT = 5000; // milliseconds from one attempt to the next, doubled each time
 const GAP = 8; // milliseconds between frames of moves: 125 a second of the 400 that a page may send

@@ -1,4 +1,4 @@
-// What the panel says is so, and what this page's hands hold: everything on the page is drawn from here.
+// The panel's state and the page's held controls, from which all is drawn.
 
 const KEYS = { low: 0, high: 127, center: 60, silent: [], labels: {} };
 const NOTHING = { model: {}, preset: {}, keys: KEYS }; // while nothing plays yet

@@ -1,4 +1,4 @@
-// Reads values as musicians type them: a number, and a unit if they like.
+// Reads typed values: a number, and perhaps a unit.
 
 // By what is typed, in lower case: what it measures, and how much of that.
 const UNITS = new Map(Object.entries({

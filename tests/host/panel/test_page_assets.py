@@ -7,7 +7,7 @@ from timbrel.host.panel.server import without_comments
 
 from .browser.conftest import PAGE
 
-MOST_SENT = 62_000  # bytes of all files
+MOST_SENT = 60_000  # bytes of all files
 
 
 def fetched(panel, name, **headers):
