@@ -142,7 +142,7 @@ def test_a_second_knob_rests_in_the_format_that_cannot_multiply_volumes() -> Non
         for at in ((0, 64), (127, 64), (0, 0))
     ]
     zone, velocity = KeyZone(60, 60, 60), VelocityZone(1, 127)
-    found = [Region("-".join(map(str, one.at)), 1, zone, velocity, 1, one, None) for one in layers]
+    found = [Region("-".join(map(str, one.cc_values)), 1, zone, velocity, 1, one, None) for one in layers]
     knobs = [("brightness", 70, 127), ("breath", 2, 64)]
     tree = ElementTree.fromstring(dspreset(Layout("oboe", [], found, 1, 0.1, False, False, 2.0, 2.0, knobs)))
     assert [one.attrib["number"] for one in tree.iter("cc")] == ["70"]

@@ -246,5 +246,5 @@ def test_who_leaves_lets_go_of_all_targets_but_those_that_another_holds():
     mine.apply(ParameterTouch(3, 2, "morph", True))
     mine.apply(ParameterTouch(4, 2, "morph", False))
     other.apply(ParameterTouch(0, 2, "latent.1", True))
-    assert mine.let_go([other]) == [ParameterTouch(0, 2, "latent.0", False)]
-    assert mine.let_go([]) == []
+    assert mine.take_releases([other]) == [ParameterTouch(0, 2, "latent.0", False)]
+    assert mine.take_releases([]) == []

@@ -122,7 +122,7 @@ def test_an_effect_that_alone_is_moved_by_a_macro_stays():
 @pytest.mark.parametrize("text", [TEXT, INLINE, 'format = 1\nmodel = "m"\n'])
 def test_an_effect_that_is_added_and_passed_by_is_the_last(text):
     count = len(read(text).get("effects", []))
-    edited = editing.with_effect_on(editing.with_effect(text, "Delay"), count, on=False)
+    edited = editing.with_effect_on(editing.with_effect(text, "Delay"), count, enabled=False)
     assert read(edited)["effects"][count] == {"plugin": "Delay", "on": False}
     assert read(editing.without_effect(edited, count)) == read(text)
 
