@@ -22,8 +22,8 @@ study_commands = typer.Typer(
     help="Repeat a publication's tables and figures, and add better networks. Ctrl-C saves; run it again to resume.",
 )
 commands.add_typer(study_commands, name="study")
-for study in STUDIES:
-    study_commands.command()(study)
+for run_study in STUDIES:
+    study_commands.command()(run_study)
 
 MADE = {row.called: row for row in MADE_FAMILIES.values()}
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ def export(
     from .export import LabelInput
     from .nn.write import written
 
-    labels = LabelInput(name, description, license, credits)
+    card_texts = LabelInput(name, description, license, credits)
     export_options: Any = {"which": checkpoint.value, "weights": weights.value, "overwrite": overwrite}
     with Display() as display:
         display.stage("exporting")
-        for line in written(source, output, nn, labels=labels, **export_options):
-            print(line)
+        for written_line in written(source, output, nn, labels=card_texts, **export_options):
+            print(written_line)
 
 
 @commands.command()
@@ -119,11 +119,11 @@ def sweep(
 
     with Display() as display:
         display.stage("sweeping")
-        finished = train_all(SweepOptions(recipe, corpus, output, change or [], accelerator, ray), display)
-    if not finished:
+        is_finished = train_all(SweepOptions(recipe, corpus, output, change or [], accelerator, ray), display)
+    if not is_finished:
         raise typer.Exit(130)  # what shells expect after Ctrl-C
-    table = output / "sweep.csv"
-    print(table.read_text(encoding="utf-8"), end="")
+    table_file = output / "sweep.csv"
+    print(table_file.read_text(encoding="utf-8"), end="")
     print(output / "index.html")
 
 
@@ -144,7 +144,7 @@ def evaluate(
     from ..host.progress import Display
     from ..train.run import Run
     from .evaluate import evaluate
-    from .knobs.sensitivity import as_text as knobs
+    from .knobs.sensitivity import as_text as knobs_text
 
     if corpus is not None:
         _compare_with_corpus(run, corpus, output, checkpoint or classifier)
@@ -155,17 +155,21 @@ def evaluate(
         raise UserError(_no_run(run))
     with Display() as display:
         display.stage("evaluating")
-        judge = None if classifier is None else Run.open(classifier)
+        classifier_run = None if classifier is None else Run.open(classifier)
         figures = evaluate(
-            Run.open(run), checkpoint=(checkpoint or Which.best).value, classifier=judge, progress=display.update
+            Run.open(run),
+            checkpoint=(checkpoint or Which.best).value,
+            classifier=classifier_run,
+            progress=display.update,
         )
     _tell_notes(figures)
     if figures.get("knobs"):
-        print(knobs(figures["knobs"]))
+        print(knobs_text(figures["knobs"]))
     print(f"{run / 'report' / 'index.html'}")
 
 
 def _no_run(instrument: Path) -> str:
+    """Say that an instrument is no run, and how to evaluate it."""
     run_folder = instrument / "run"
     run_hint = (
         f"; its run is {run_folder}: timbrel evaluate {shlex.quote(str(run_folder))}"
@@ -176,6 +180,7 @@ def _no_run(instrument: Path) -> str:
 
 
 def _compare_with_corpus(instrument: Path, corpus: Path, output: Path | None, run_option: object) -> None:
+    """Write a report of an instrument's notes beside held-out ones, and print how they compare."""
     from ..host.preset.library import open_patch
     from ..host.progress import Display
     from ..train.corpus.store import Corpus
@@ -187,13 +192,14 @@ def _compare_with_corpus(instrument: Path, corpus: Path, output: Path | None, ru
         raise UserError("--checkpoint and --classifier are for runs, and --corpus is for instruments; leave either out")
     with Display() as display:
         display.stage("evaluating")
-        patch, held_out = open_patch(str(instrument)), Corpus.open(corpus)
-        figures = evaluate_instrument(patch, held_out, output, progress=display.update)
+        patch, held_out_corpus = open_patch(str(instrument)), Corpus.open(corpus)
+        figures = evaluate_instrument(patch, held_out_corpus, output, progress=display.update)
     _tell_notes(figures)
     print(f"{output / 'index.html'}")
 
 
 def _tell_notes(figures: Mapping[str, Any]) -> None:
+    """Print how an instrument's notes compare, if the report says so."""
     from .fidelity.page import as_text
 
     if "notes" in figures:
@@ -216,7 +222,7 @@ def sample(
     from ..host.preset.library import open_patch
     from ..host.preset.plugin_consent import ask_for
     from ..host.progress import Display
-    from .sampler.sample import sample as write
+    from .sampler.sample import sample as write_samples
 
     ask_for([preset], trust)
     patch = open_patch(preset)
@@ -225,7 +231,7 @@ def sample(
     with Display() as display:
         display.stage("sampling")
         knob_names = [name.strip() for name in knobs.split(",")] if knobs else []
-        summary = write(
+        summary = write_samples(
             patch, output, knobs=knob_names, every=every, velocities=velocities, takes=takes, progress=display.update
         )
     print(summary)
@@ -271,7 +277,7 @@ def dataset(
     from .dataset.drawing import read_settings
 
     ask_for(presets, trust)
-    options = {
+    settings_by_name = {
         "keys": keys,
         "velocities": velocities,
         "seconds": seconds,
@@ -284,7 +290,7 @@ def dataset(
         "shard_notes": shard,
         "seed": seed,
     }
-    overrides: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    overrides: dict[str, Any] = {name: value for name, value in settings_by_name.items() if value is not None}
     overrides["knobs"] = _positions(knob or [])
     dataset_settings = read_settings(settings, overrides)
     with Display() as display:
@@ -303,15 +309,16 @@ def dataset(
 
 
 def _positions(knob_options: list[str]) -> dict[str, str]:
-    knobs = dict[str, str]()
+    """Parse ``--knob``: positions by the knob's name."""
+    positions_by_knob = dict[str, str]()
     for option in knob_options:
-        name, equals, positions = option.rpartition("=")
-        if not equals or not name or not positions:
+        name, equals_sign, positions = option.rpartition("=")
+        if not equals_sign or not name or not positions:
             raise UserError(f"--knob {option!r} is no NAME=POSITIONS; write it as brightness=0-1")
-        if name in knobs:
+        if name in positions_by_knob:
             raise UserError(f"--knob {option!r}: a knob is named twice; name each once")
-        knobs[name] = positions
-    return knobs
+        positions_by_knob[name] = positions
+    return positions_by_knob
 
 
 @commands.command()
@@ -323,12 +330,12 @@ def pack(
 ) -> None:
     """Pack an instrument into one file: preset, model, encoder, all that it names, a preview and a picture."""
     from ..host.preset.library import open_patch
-    from .pack import pack as write
+    from .pack import pack as write_pack
 
     patch = open_patch(preset)
     for warning in patch.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(write(patch, output, with_run=with_run, overwrite=overwrite))
+    print(write_pack(patch, output, with_run=with_run, overwrite=overwrite))
 
 
 @commands.command()
@@ -348,13 +355,13 @@ def recover(
     # Set before numpy is imported: its threads wait by spinning, and quadruple the time on a busy machine.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from ..host.progress import Display
-    from ..host.resynthesis.recover import recover as write
+    from ..host.resynthesis.recover import recover as recover_sound
     from .recovery.method import chosen_method
 
     loaded_model = opened_model(model)
     with Display() as display:
         display.stage("listening")
-        recovered = write(
+        recovered = recover_sound(
             sound,
             loaded_model,
             output,

@@ -67,22 +67,24 @@ def evaluate(
     report_progress = progress or (lambda share, stage: None)
     family, trial_run = FAMILIES[run.recipe.family], run.trial()
     measured_run = run if trial_run is None or family.keyed else trial_run
-    request = ReportRequest(measured_run, *trained(measured_run, checkpoint), report_progress, _judged(run, classifier))
+    report_request = ReportRequest(
+        measured_run, *trained(measured_run, checkpoint), report_progress, _judged(run, classifier)
+    )
     with contextlib.ExitStack() as stack:
         if instrument is not None and family.demo:
-            request = replace(request, demo=family.demo)
+            report_request = replace(report_request, demo=family.demo)
         if family.played:
             if exported is None or measured_run is not run:
                 export_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
                 exported = functools.partial(exported_patch, measured_run, export_folder, which=checkpoint)
-            request = replace(request, instrument=instrument, exported=exported)
+            report_request = replace(report_request, instrument=instrument, exported=exported)
         if family.keyed and trial_run is not None:
             export_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             open_trial = functools.partial(exported_patch, trial_run, export_folder, which=checkpoint)
-            request = replace(
-                request, trial=HeldOutRun(trial_run.corpus(), trained(trial_run, checkpoint)[0], open_trial)
+            report_request = replace(
+                report_request, trial=HeldOutRun(trial_run.corpus(), trained(trial_run, checkpoint)[0], open_trial)
             )
-        report = family.report(request)
+        report = family.report(report_request)
         report_progress(0.75, "drawing")
         _save(stack.enter_context(replacing_folder(run.folder / "report")), report)
     report_progress(1.0, "done")
@@ -108,9 +110,9 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
             f"corpus {corpus.folder} has {corpus.rate} Hz and model {card.name!r} {card.sample_rate} Hz; build the "
             f"corpus with --rate {card.sample_rate}"
         )
-    with building_folder(output) as folder:
-        notes = compare_notes(patch, corpus, SEED, report_progress)
-        if notes is None:
+    with building_folder(output) as report_folder:
+        comparison = compare_notes(patch, corpus, SEED, report_progress)
+        if comparison is None:
             raise UserError(
                 f"corpus {corpus.folder} holds no single note under test or val; build one of recordings of single "
                 "notes, with --split"
@@ -120,10 +122,12 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
             "instrument": patch.name,
             "model": card.name,
             "corpus": corpus.name,
-            "notes": notes.figures,
+            "notes": comparison.figures,
         }
-        text = instrument_page(patch.name, corpus.name, notes.figures, notes.pictures, listed(notes.sounds))
-        _save(folder, Report(figures, notes.pictures, notes.sounds, text, notes.pages))
+        page_html = instrument_page(
+            patch.name, corpus.name, comparison.figures, comparison.pictures, listed(comparison.sounds)
+        )
+        _save(report_folder, Report(figures, comparison.pictures, comparison.sounds, page_html, comparison.pages))
     report_progress(1.0, "done")
     return figures
 
@@ -136,15 +140,17 @@ def exported_patch(run: Run, folder: Path, name: str = "preset", **options: Any)
 
 
 def _save(folder: Path, report: Report) -> None:
+    """Write a report's pictures, sounds, figures and pages into a folder."""
     for picture in report.pictures:
         picture.save(folder)
     _write_sounds(folder, report.sounds)
     (folder / "report.json").write_text(as_json(report.figures), encoding="utf-8")
-    for name, page in {"index.html": report.page, **report.pages}.items():
-        (folder / name).write_text(page, encoding="utf-8")
+    for file_name, page_html in {"index.html": report.page, **report.pages}.items():
+        (folder / file_name).write_text(page_html, encoding="utf-8")
 
 
 def _judged(run: Run, classifier: Run | None) -> Judge | None:
+    """Return a classifier's judge, its labels in the run's order."""
     if classifier is None:
         return None
     if not FAMILIES[run.recipe.family].judged:
@@ -153,33 +159,34 @@ def _judged(run: Run, classifier: Run | None) -> Judge | None:
     judge = getattr(network, "judge", None)
     if judge is None:
         raise UserError(f"--classifier {classifier.folder} is no run of a classifier; train one on labelled clips")
-    run_words, classifier_words = (
+    run_labels, classifier_labels = (
         getattr(getattr(labelled_run.recipe, "network", None), "words", []) for labelled_run in (run, classifier)
     )
-    if unknown_words := [word for word in run_words if word not in classifier_words]:
+    if extra_labels := [label for label in run_labels if label not in classifier_labels]:
         raise UserError(
-            f"--classifier {classifier.folder} does not know label {unknown_words[0]!r}; train one on clips with these "
+            f"--classifier {classifier.folder} does not know label {extra_labels[0]!r}; train one on clips with these "
             "labels"
         )
-    return _in_order(judge, classifier_words, run_words)
+    return _in_order(judge, classifier_labels, run_labels)
 
 
-def _in_order(judge: Judge, judge_words: Sequence[str], run_words: Sequence[str]) -> Judge:
-    order = [
-        *map(judge_words.index, run_words),
-        *(number for number, word in enumerate(judge_words) if word not in run_words),
+def _in_order(judge: Judge, judge_labels: Sequence[str], run_labels: Sequence[str]) -> Judge:
+    """Reorder a judge's posteriors: the run's labels first."""
+    label_indices = [
+        *map(judge_labels.index, run_labels),
+        *(label_index for label_index, label in enumerate(judge_labels) if label not in run_labels),
     ]
 
-    def judged(clips: Array, rate: int) -> JudgedClips:
-        judgement = judge(clips, rate)
-        return judgement._replace(posteriors=judgement.posteriors[:, order])
+    def judge_in_order(clips: Array, rate: int) -> JudgedClips:
+        judged_clips = judge(clips, rate)
+        return judged_clips._replace(posteriors=judged_clips.posteriors[:, label_indices])
 
-    return judged
+    return judge_in_order
 
 
 def _write_sounds(folder: Path, sounds: Sequence[ReportSound]) -> None:
     """One gain for all, so that levels compare."""
     gain = PEAK / max([PEAK, *(float(np.abs(sound.samples).max()) for sound in sounds)])
     for sound in sounds:
-        with sound_writer(folder / f"{sound.name}.wav", sound.rate, channels=1) as file:
-            file.write((gain * sound.samples[None]).astype(np.float32))
+        with sound_writer(folder / f"{sound.name}.wav", sound.rate, channels=1) as writer:
+            writer.write((gain * sound.samples[None]).astype(np.float32))

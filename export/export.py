@@ -94,7 +94,7 @@ def export(
         )
     check_output(path, overwrite)
     check_output(encoder_path(path), overwrite)
-    network, _, step = trained(run, which)
+    network, _, training_step = trained(run, which)
     corpus = run.corpus()
     graphs = family.graphs(network, run.recipe, corpus, run.info.tonal)
     if not np.isfinite(graphs.codes.latents).all():
@@ -110,7 +110,7 @@ def export(
         torch.no_grad(),
     ):
         decoder_file = stack.enter_context(replacing(path, overwrite))
-        card = _write_decoder(run, graphs, corpus, labels or LabelInput(), step, weights, decoder_file, path)
+        card = _write_decoder(run, graphs, corpus, labels or LabelInput(), training_step, weights, decoder_file, path)
         if graphs.encoder is not None:
             encoder_file = stack.enter_context(replacing(encoder_path(path), overwrite))
             _write_encoder(graphs, graphs.encoder, corpus, weights, encoder_file, path, Model(decoder_file))
@@ -123,62 +123,65 @@ def _write_decoder(
     run: Run,
     graphs: Graphs,
     corpus: Corpus,
-    labels: LabelInput,
-    step: int,
+    card_texts: LabelInput,
+    training_step: int,
     weights: Weights,
-    file: Path,
+    temporary_file: Path,
     target_path: Path,
 ) -> Card:
+    """Write the decoder with its card, prove it, and return the card."""
     codes = graphs.codes
-    n = codes.latents.shape[1]
-    inputs = {"latent": torch.rand(3, n)} | ({"chroma": torch.eye(12)[:3]} if graphs.decoder_chroma else {})
+    latent_count = codes.latents.shape[1]
+    example_inputs = {"latent": torch.rand(3, latent_count)} | (
+        {"chroma": torch.eye(12)[:3]} if graphs.decoder_chroma else {}
+    )
     if graphs.pitched:
-        inputs["pitch"] = 60 + torch.rand(3, 1)
-    if words := graphs.card.get("labels"):
-        inputs["label"] = torch.rand(3, len(words))
-    if noise := _noise(graphs):
-        inputs["noise"] = torch.rand(3, noise)
-    inputs |= {state.name: torch.rand(3, *state.shape) for state in graphs.state}
-    graph = trace(graphs.decoder, inputs, ["frame", *(f"{state.name}_next" for state in graphs.state)], "voice")
-    marks = landmarks(codes, words or ())
-    knobs = latents(codes, starting_point(codes, marks))
+        example_inputs["pitch"] = 60 + torch.rand(3, 1)
+    if label_words := graphs.card.get("labels"):
+        example_inputs["label"] = torch.rand(3, len(label_words))
+    if noise_count := _noise(graphs):
+        example_inputs["noise"] = torch.rand(3, noise_count)
+    example_inputs |= {state.name: torch.rand(3, *state.shape) for state in graphs.state}
+    graph = trace(graphs.decoder, example_inputs, ["frame", *(f"{state.name}_next" for state in graphs.state)], "voice")
+    card_landmarks = landmarks(codes, label_words or ())
+    card_latents = latents(codes, starting_point(codes, card_landmarks))
     recipe = run.recipe
     card = Card(
         format=1,
-        name=labels.name or target_path.stem,
-        description=labels.description or f"{recipe.description}; trained on {run.info.corpus_name}",
-        license=labels.license or corpus.licence or "unknown",
-        credits=labels.credits or "",
+        name=card_texts.name or target_path.stem,
+        description=card_texts.description or f"{recipe.description}; trained on {run.info.corpus_name}",
+        license=card_texts.license or corpus.licence or "unknown",
+        credits=card_texts.credits or "",
         created=datetime.date.today().isoformat(),
         sample_rate=recipe.frames.sample_rate,
         frame_length=recipe.frames.frame_length,
-        latents=knobs,
+        latents=card_latents,
         loudness_lufs=PLAIN_LUFS,
-        landmarks=marks,
-        training=_training(run, step),
+        landmarks=card_landmarks,
+        training=_training(run, training_step),
         parity=Parity(absolute=0.0, relative=0.0, batch_sizes=list(BATCHES)),
         reference=Reference(
-            latent=[[0.0] * n], chroma=[0], label=[0], key=[0], points=[0], frame=[[0.0]], tolerance=0.0
+            latent=[[0.0] * latent_count], chroma=[0], label=[0], key=[0], points=[0], frame=[[0.0]], tolerance=0.0
         ),
         state=list(graphs.state),
         **graphs.card,
     )
 
     def prove(graph: onnx.ModelProto, weights: Weights) -> tuple[onnx.ModelProto, Model, Parity]:
-        save(graph, file, {METADATA_KEY: card.model_dump_json()})
-        model = Model(file)  # the file as written, as hosts load it
+        save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()})
+        model = Model(temporary_file)  # the file as written, as hosts load it
         return graph, model, _parity(graphs, model, weights)
 
     graph, model, parity = _proven(graph, weights, graphs.exact, f"{target_path}", prove)
     card = card.model_copy(update={"parity": parity, "reference": reference(model), "latents": explained(model)})
     extra_metadata = _beside_the_card(graphs, model)
-    save(graph, file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)
-    lufs = model_loudness_lufs(Model(file))  # with gestures
-    if lufs < SILENT_LUFS:
+    save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)
+    loudness_lufs = model_loudness_lufs(Model(temporary_file))  # with gestures
+    if loudness_lufs < SILENT_LUFS:
         raise Failure(f"run {run.folder}: its model is silent; train it longer, or again with louder sounds")
-    card = card.model_copy(update={"loudness_lufs": round(lufs, 2)})
-    save(graph, file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)
-    verdict = Model(file).verify()
+    card = card.model_copy(update={"loudness_lufs": round(loudness_lufs, 2)})
+    save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)
+    verdict = Model(temporary_file).verify()
     if not verdict.passed:
         raise Failure(f"{target_path}: the file does not give its own reference (off by {verdict.difference:.2g})")
     return card
@@ -187,183 +190,218 @@ def _write_decoder(
 def _proven(
     graph: onnx.ModelProto,
     weights: Weights,
-    exact: int,
-    name: str,
+    largest_exact_size: int,
+    file_name: str,
     prove: Callable[[onnx.ModelProto, Weights], Proof],
 ) -> Proof:
     """Prove the graph with ``weights``, or in float32 if float16 is inexact: networks choose how well they round."""
     if weights == "float16":
-        half = onnx.ModelProto()
-        half.CopyFrom(graph)
-        store_half(half, exact)
+        half_graph = onnx.ModelProto()
+        half_graph.CopyFrom(graph)
+        store_half(half_graph, largest_exact_size)
         try:
-            return prove(half, "float16")
+            return prove(half_graph, "float16")
         except Inexact as error:
-            log.warning("%s: with float16 weights %s; it has float32 weights, twice the file", name, error)
+            log.warning("%s: with float16 weights %s; it has float32 weights, twice the file", file_name, error)
     try:
         return prove(graph, "float32")
     except Inexact as error:
-        raise Failure(f"{name}: {error}; no file was kept, the run is; train it further and export it again") from None
+        raise Failure(
+            f"{file_name}: {error}; no file was kept, the run is; train it further and export it again"
+        ) from None
 
 
 def _beside_the_card(graphs: Graphs, model: Model) -> dict[str, str]:
+    """Return a model's gestures and map as metadata."""
     codes, metadata = graphs.codes, {}
     if (gestures := graphs.gestures(model)) is not None:
         metadata[GESTURE_KEY] = gestures.model_dump_json(exclude_unset=True)
-    notes = np.full(len(codes.labels), NO_NOTE) if codes.pitch_classes is None else codes.pitch_classes
-    return metadata | {MAP_KEY: text_of(model, codes.latents, codes.labels, notes)}
+    pitch_classes = np.full(len(codes.labels), NO_NOTE) if codes.pitch_classes is None else codes.pitch_classes
+    return metadata | {MAP_KEY: text_of(model, codes.latents, codes.labels, pitch_classes)}
 
 
-def _training(run: Run, step: int) -> Provenance:
-    log_entries = [entry for entry in run.logged() if entry["step"] <= step]
-    validation = (
+def _training(run: Run, training_step: int) -> Provenance:
+    """Return the card's account of the training up to a step."""
+    log_entries = [entry for entry in run.logged() if entry["step"] <= training_step]
+    validation_figures = (
         {k: round(float(v), 6) for k, v in log_entries[-1].items() if k not in ("step", "seconds")}
         if log_entries
         else {}
     )
     return Provenance(
         recipe=run.recipe.name,
-        steps=step,
+        steps=training_step,
         seed=run.recipe.training.seed,
         corpus=run.info.corpus_name,
         clips=run.info.clips,
         seconds=round(run.info.seconds, 1),
-        validation=validation,
+        validation=validation_figures,
         versions={**run.info.versions, "onnx": version("onnx"), "timbrel": __version__},
         hardware=run.info.hardware,
     )
 
 
 def probes(
-    codes: EncodedFrames, count: int, seed: int, conditions: int = PITCH_CLASSES
+    codes: EncodedFrames, count: int, seed: int, condition_count: int = PITCH_CLASSES
 ) -> tuple[Array, npt.NDArray[np.intp]]:
     """Return latents, inside and at the range's edges, [count, n], and conditions, [count]."""
     rng = np.random.default_rng(seed)
     low, high = codes.latents.min(0), codes.latents.max(0)
-    interior = rng.uniform(low, high, (count, len(low)))
-    edges = rng.random((count, len(low))) < 0.5
-    at_edge = rng.random(count) < 0.5
-    corner = np.where(rng.random((count, len(low))) < 0.5, low, high)
-    latent = np.where(edges & at_edge[:, None], corner, interior).astype(np.float32)
-    return latent, rng.integers(conditions, size=count).astype(np.intp)
+    interior_codes = rng.uniform(low, high, (count, len(low)))
+    is_edge_latent = rng.random((count, len(low))) < 0.5
+    is_edge_code = rng.random(count) < 0.5
+    corner_codes = np.where(rng.random((count, len(low))) < 0.5, low, high)
+    probe_codes = np.where(is_edge_latent & is_edge_code[:, None], corner_codes, interior_codes).astype(np.float32)
+    return probe_codes, rng.integers(condition_count, size=count).astype(np.intp)
 
 
 def _parity(graphs: Graphs, model: Model, weights: Weights) -> Parity:
-    differences, span = [], 0.0
-    for batch in BATCHES:
-        for seed in range(1 if graphs.state else max(1, 64 // batch)):  # stateful models run many steps instead
-            for expected, file_frame in _step_pairs(graphs, model, batch, seed, together=weights == "float16"):
-                differences += np.abs(file_frame - expected).max(1).tolist()
-                span = max(span, float(np.ptp(expected)))
-    deviations = np.sort(differences)  # NaN last
-    absolute = float(deviations[-1 - math.floor(graphs.strays * np.isfinite(deviations).all() * len(deviations))])
-    relative = absolute / max(span, 1e-9)
+    """Return how far the file's frames are from torch's; raise `Inexact` beyond the tolerance."""
+    frame_differences, output_range = [], 0.0
+    for batch_size in BATCHES:
+        for seed in range(1 if graphs.state else max(1, 64 // batch_size)):  # stateful models run many steps instead
+            for torch_frames, file_frames in _step_pairs(
+                graphs, model, batch_size, seed, together=weights == "float16"
+            ):
+                frame_differences += np.abs(file_frames - torch_frames).max(1).tolist()
+                output_range = max(output_range, float(np.ptp(torch_frames)))
+    sorted_differences = np.sort(frame_differences)  # NaN last
+    absolute_error = float(
+        sorted_differences[
+            -1 - math.floor(graphs.strays * np.isfinite(sorted_differences).all() * len(sorted_differences))
+        ]
+    )
+    relative_error = absolute_error / max(output_range, 1e-9)
     tolerance = max(TOLERANCES[weights], STEPPED_TOLERANCE if graphs.state else 0.0)
-    if not relative <= tolerance:
+    if not relative_error <= tolerance:
         raise Inexact(
-            f"onnxruntime differs from torch by {relative:.2g} of the output's range, {tolerance:g} is allowed"
+            f"onnxruntime differs from torch by {relative_error:.2g} of the output's range, {tolerance:g} is allowed"
         )
-    return Parity(absolute=absolute, relative=relative, batch_sizes=list(BATCHES))
+    return Parity(absolute=absolute_error, relative=relative_error, batch_sizes=list(BATCHES))
 
 
 def _step_pairs(
-    graphs: Graphs, model: Model, batch: int, seed: int, *, together: bool
+    graphs: Graphs, model: Model, batch_size: int, seed: int, *, together: bool
 ) -> Iterator[tuple[Array, Array]]:
     """With ``together`` the file steps from torch's states: rounded weights diverge."""
-    file_states = model.at_rest(batch)
+    file_states = model.at_rest(batch_size)
     torch_states = [torch.from_numpy(state) for state in file_states.values()]
     for step in range(STEPS if graphs.state else 1):
-        conditions = model.card.conditions
-        latent, condition = probes(graphs.codes, batch, seed + step * len(BATCHES) * 64, conditions or PITCH_CLASSES)
-        inputs = [latent, *model.condition_inputs(condition).values()]
-        noise = np.random.default_rng([seed, step]).standard_normal((batch, _noise(graphs)), np.float32)
+        condition_count = model.card.conditions
+        probe_codes, condition_indices = probes(
+            graphs.codes, batch_size, seed + step * len(BATCHES) * 64, condition_count or PITCH_CLASSES
+        )
+        decoder_inputs = [probe_codes, *model.condition_inputs(condition_indices).values()]
+        noise = np.random.default_rng([seed, step]).standard_normal((batch_size, _noise(graphs)), np.float32)
         if noise.size:
-            inputs.append(noise)
-        outputs = graphs.decoder(*map(torch.from_numpy, inputs), *torch_states)
-        frame, *torch_states = outputs if graphs.state else (outputs,)
-        if not torch.isfinite(frame).all():
+            decoder_inputs.append(noise)
+        decoder_outputs = graphs.decoder(*map(torch.from_numpy, decoder_inputs), *torch_states)
+        torch_frames, *torch_states = decoder_outputs if graphs.state else (decoder_outputs,)
+        if not torch.isfinite(torch_frames).all():
             raise Failure(f"the network's frames are not finite; {LOWER_RATE}")
-        file_frame, file_states = model.step(latent, condition, file_states, noise)
-        yield frame.numpy(), file_frame
+        file_frames, file_states = model.step(probe_codes, condition_indices, file_states, noise)
+        yield torch_frames.numpy(), file_frames
         if together:
             file_states = {name: state.numpy() for name, state in zip(file_states, torch_states, strict=True)}
 
 
 def _noise(graphs: Graphs) -> int:
+    """Return how many noise inputs a stream's decoder reads."""
     stream = graphs.card.get("stream")
     return stream.noise if stream else 0
 
 
 def _write_encoder(
-    graphs: Graphs, encoder: nn.Module, corpus: Corpus, weights: Weights, file: Path, target_path: Path, decoder: Model
+    graphs: Graphs,
+    encoder: nn.Module,
+    corpus: Corpus,
+    weights: Weights,
+    temporary_file: Path,
+    target_path: Path,
+    decoder_model: Model,
 ) -> None:
-    card, length = decoder.card, decoder.card.frame_length
-    inputs = {"audio": torch.rand(3, length)} | ({"chroma": torch.eye(12)[:3]} if graphs.encoder_chroma else {})
+    """Write the encoder of a decoder's model, and prove it."""
+    card, frame_length = decoder_model.card, decoder_model.card.frame_length
+    example_inputs = {"audio": torch.rand(3, frame_length)} | (
+        {"chroma": torch.eye(12)[:3]} if graphs.encoder_chroma else {}
+    )
     if graphs.pitched:
-        inputs["pitch"] = 60 + torch.rand(3, 1)
-    outputs = ["latent", *(state.name for state in graphs.state if state.name == PREVIOUS_FRAME)]
-    outputs += ["label"] if graphs.encoder_labels else []
-    graph = trace(encoder, inputs, outputs, "batch")
+        example_inputs["pitch"] = 60 + torch.rand(3, 1)
+    output_names = ["latent", *(state.name for state in graphs.state if state.name == PREVIOUS_FRAME)]
+    output_names += ["label"] if graphs.encoder_labels else []
+    graph = trace(encoder, example_inputs, output_names, "batch")
     encoder_card = {
         "format": 1,
         "model": card.name,
         "sample_rate": card.sample_rate,
-        "frame_length": length,
+        "frame_length": frame_length,
         "latents": len(card.latents),
         "license": card.license,
-        "decoder_sha256": decoder.graph_sha256,
+        "decoder_sha256": decoder_model.graph_sha256,
     }
-    pairs = list(_encoded_pairs(graphs, encoder, corpus, length))
+    encoded_pairs = list(_encoded_pairs(graphs, encoder, corpus, frame_length))
 
     def prove(graph: onnx.ModelProto, weights: Weights) -> None:
-        save(graph, file, {ENCODER_KEY: json.dumps(encoder_card)})
-        _check_encoder(graphs, open_session(file), outputs, pairs, ENCODER_TOLERANCES[weights])
+        save(graph, temporary_file, {ENCODER_KEY: json.dumps(encoder_card)})
+        _check_encoder(graphs, open_session(temporary_file), output_names, encoded_pairs, ENCODER_TOLERANCES[weights])
 
     _proven(graph, weights, graphs.exact, f"{encoder_path(target_path)}", prove)
 
 
 def _encoded_pairs(
-    graphs: Graphs, encoder: nn.Module, corpus: Corpus, length: int
+    graphs: Graphs, encoder: nn.Module, corpus: Corpus, frame_length: int
 ) -> Iterator[tuple[dict[str, Array], tuple[Array, ...]]]:
     """Yield an encoder's inputs by name, and torch's outputs."""
-    for batch in BATCHES:
-        feeds = {"audio": _sounds(corpus, length, batch)}
+    for batch_size in BATCHES:
+        inputs_by_name = {"audio": _sounds(corpus, frame_length, batch_size)}
         if graphs.encoder_chroma:
-            feeds["chroma"] = ONE_HOT[np.arange(batch) % 12]
+            inputs_by_name["chroma"] = ONE_HOT[np.arange(batch_size) % 12]
         if graphs.pitched:
-            feeds["pitch"] = np.linspace(40, 90, batch, dtype=np.float32)[:, np.newaxis]
-        encoded = encoder(*map(torch.from_numpy, feeds.values()))
-        yield feeds, tuple(part.numpy() for part in (encoded if isinstance(encoded, tuple) else (encoded,)))
+            inputs_by_name["pitch"] = np.linspace(40, 90, batch_size, dtype=np.float32)[:, np.newaxis]
+        encoder_output = encoder(*map(torch.from_numpy, inputs_by_name.values()))
+        yield (
+            inputs_by_name,
+            tuple(
+                output.numpy()
+                for output in (encoder_output if isinstance(encoder_output, tuple) else (encoder_output,))
+            ),
+        )
 
 
 def _check_encoder(
     graphs: Graphs,
     session: Any,
-    outputs: Sequence[str],
-    pairs: Sequence[tuple[dict[str, Array], tuple[Array, ...]]],
+    output_names: Sequence[str],
+    encoded_pairs: Sequence[tuple[dict[str, Array], tuple[Array, ...]]],
     tolerance: float,
 ) -> None:
-    span = float(np.ptp(graphs.codes.latents))
-    for feeds, expected in pairs:
-        for name, torch_output, file_output in zip(outputs, expected, session.run(outputs, feeds), strict=True):
-            deviations = np.sort(np.abs(file_output - torch_output).max(1))
-            ranges_by_output = {"latent": span, "label": 1.0}  # shares of labels sum to 1
+    """Raise `Inexact` if the file's outputs differ from torch's by more than the tolerance."""
+    latent_range = float(np.ptp(graphs.codes.latents))
+    for inputs_by_name, torch_outputs in encoded_pairs:
+        for name, torch_output, file_output in zip(
+            output_names, torch_outputs, session.run(output_names, inputs_by_name), strict=True
+        ):
+            sorted_differences = np.sort(np.abs(file_output - torch_output).max(1))
+            ranges_by_output = {"latent": latent_range, "label": 1.0}  # shares of labels sum to 1
             output_range = max(ranges_by_output.get(name, float(np.ptp(torch_output))), 1e-9)
-            relative = float(deviations[-1 - math.floor(graphs.strays * len(deviations))]) / output_range
-            if not relative <= tolerance:
+            relative_error = (
+                float(sorted_differences[-1 - math.floor(graphs.strays * len(sorted_differences))]) / output_range
+            )
+            if not relative_error <= tolerance:
                 raise Inexact(
-                    f"the encoder in onnxruntime differs from torch by {relative:.2g} of the {name}s' range, "
+                    f"the encoder in onnxruntime differs from torch by {relative_error:.2g} of the {name}s' range, "
                     f"{tolerance:g} is allowed"
                 )
 
 
 def _sounds(corpus: Corpus, length: int, count: int) -> Array:
+    """Return excerpts of random training clips, [count, length]."""
     rng = np.random.default_rng(count)
     clips = corpus.clips("train")
-    pieces = np.zeros((count, length), np.float32)
-    for row in pieces:
+    excerpts = np.zeros((count, length), np.float32)
+    for excerpt in excerpts:
         samples = corpus.samples(clips[int(rng.integers(len(clips)))])
-        start = int(rng.integers(max(1, len(samples) - length)))
-        piece = samples[start : start + length]
-        row[: len(piece)] = piece
-    return pieces
+        start_sample = int(rng.integers(max(1, len(samples) - length)))
+        clip_excerpt = samples[start_sample : start_sample + length]
+        excerpt[: len(clip_excerpt)] = clip_excerpt
+    return excerpts

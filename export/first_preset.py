@@ -30,8 +30,9 @@ VELOCITY = 100  # default
 
 
 def demo(patch: Patch, velocity: int = VELOCITY) -> Performance:
-    events, samples = KINDS[patch.model.card.kind].demo(patch, velocity)
-    return Performance(events=events, length=samples, channels=[0], warnings=[])
+    """Return the notes that show an instrument."""
+    events, sample_count = KINDS[patch.model.card.kind].demo(patch, velocity)
+    return Performance(events=events, length=sample_count, channels=[0], warnings=[])
 
 
 def keys_of(patch: Patch) -> list[int]:
@@ -56,8 +57,8 @@ def demo_loudness_lufs(patch: Patch, velocity: int = VELOCITY) -> float:
 
     performance = demo(patch, velocity)
     sound = played(patch, performance.events, performance.length).astype(np.float64)
-    level = pyloudnorm.Meter(RATE).integrated_loudness(sound.T * 10 ** (LIFT_DB / 20)) - LIFT_DB
-    return float(max(level, SILENT_LUFS))
+    loudness_lufs = pyloudnorm.Meter(RATE).integrated_loudness(sound.T * 10 ** (LIFT_DB / 20)) - LIFT_DB
+    return float(max(loudness_lufs, SILENT_LUFS))
 
 
 def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
@@ -75,23 +76,26 @@ def peaks_dbfs(patch: Patch, keys: Sequence[int] = ()) -> dict[int, float]:
 def single(patch: Patch, key: int, velocity: int) -> Array:
     """Render a key held for a second, or a whole clip, [2, samples]."""
     card = patch.model.card
-    seconds = HELD_SECONDS + RINGS_SECONDS
+    rendered_seconds = HELD_SECONDS + RINGS_SECONDS
     if kind_of(card).of_clips:
-        seconds = max(seconds, card.frame_length / card.sample_rate)
+        rendered_seconds = max(rendered_seconds, card.frame_length / card.sample_rate)
     events: list[Event] = [NoteOn(0, 0, key, velocity), NoteOff(round(HELD_SECONDS * RATE), 0, key)]
-    return played(patch, events, round(seconds * RATE))
+    return played(patch, events, round(rendered_seconds * RATE))
 
 
-def played(patch: Patch, events: Sequence[Event], samples: int) -> Array:
+def played(patch: Patch, events: Sequence[Event], sample_count: int) -> Array:
     """Render events before the limiter, [2, samples] at `RATE`."""
     instrument = ChannelInstrument(patch, RATE)
-    length = samples + instrument.latency_samples
-    instrument.schedule(sorted(events, key=lambda event: event.time), length)
-    blocks = [instrument.read(min(BLOCK, length - first)) for first in range(0, length, BLOCK)]
+    length_samples = sample_count + instrument.latency_samples
+    instrument.schedule(sorted(events, key=lambda event: event.time), length_samples)
+    blocks = [
+        instrument.read(min(BLOCK, length_samples - block_start)) for block_start in range(0, length_samples, BLOCK)
+    ]
     return np.concatenate(blocks, axis=1)[:, instrument.latency_samples :]
 
 
 def _louder_take_db(patch: Patch) -> float:
+    """Return how much louder than the measured take the loudest may be."""
     gestures = patch.model.gestures
     if gestures is None or not any(len(instrument.takes) for instrument in gestures.instruments):
         return 0.0
@@ -107,13 +111,17 @@ def first_preset(model: Model) -> Preset:
     preset = untrimmed(model)
     if not preset.keys:
         return preset
-    peaks = peaks_dbfs(Patch("measured", preset, model, model.path.parent))
-    too_loud = {key: math.floor(10 * (HIGHEST_DBFS - peak)) / 10 for key, peak in peaks.items() if peak > HIGHEST_DBFS}
-    keys = [
-        entry.model_copy(update={"gain_db": too_loud[entry.key]} if entry.key in too_loud else {})
+    peaks_by_key = peaks_dbfs(Patch("measured", preset, model, model.path.parent))
+    gains_db = {
+        key: math.floor(10 * (HIGHEST_DBFS - peak_dbfs)) / 10
+        for key, peak_dbfs in peaks_by_key.items()
+        if peak_dbfs > HIGHEST_DBFS
+    }
+    key_settings = [
+        entry.model_copy(update={"gain_db": gains_db[entry.key]} if entry.key in gains_db else {})
         for entry in preset.keys
     ]
-    return preset.model_copy(update={"keys": keys})
+    return preset.model_copy(update={"keys": key_settings})
 
 
 def untrimmed(model: Model) -> Preset:
@@ -127,18 +135,21 @@ def model_loudness_lufs(model: Model) -> float:
     Key peaks over -1 dBFS are added, except for kits. ``model``'s card must state `PLAIN_LUFS`.
     """
     patch = Patch("measured", untrimmed(model), model, Path())
-    softer_db = 40 * patch.preset.play.velocity_curve * math.log10(FULL_VELOCITY / VELOCITY)
-    loud = demo_loudness_lufs(patch) + softer_db
+    velocity_gain_db = 40 * patch.preset.play.velocity_curve * math.log10(FULL_VELOCITY / VELOCITY)
+    loudness_lufs = demo_loudness_lufs(patch) + velocity_gain_db
     if patch.preset.keys:
-        return loud
-    return max(loud, max(peaks_dbfs(patch).values()) - HIGHEST_DBFS + VOICE_LUFS)
+        return loudness_lufs
+    return max(loudness_lufs, max(peaks_dbfs(patch).values()) - HIGHEST_DBFS + VOICE_LUFS)
 
 
 def as_text(preset: Preset, card: Card) -> str:
-    values = preset.latent_values(card)
-    nearest = min(card.landmarks, key=lambda mark: float(np.sum(np.square(np.subtract(mark.latent, values)))))
+    """Return a preset as TOML, with comments on its knobs and the nearest landmark."""
+    latent_values = preset.latent_values(card)
+    nearest_landmark = min(
+        card.landmarks, key=lambda landmark: float(np.sum(np.square(np.subtract(landmark.latent, latent_values))))
+    )
     return preset.to_toml(
-        f"Starts from a moment of {nearest.label}; each knob spans what the recordings span.",
+        f"Starts from a moment of {nearest_landmark.label}; each knob spans what the recordings span.",
         names_by_target(preset, card),
     )
 

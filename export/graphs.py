@@ -28,18 +28,20 @@ OPSET = 18
 Weights = Literal["float16", "float32"]
 
 
-def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str], axis: str) -> onnx.ModelProto:
+def trace(
+    module: nn.Module, inputs: Mapping[str, torch.Tensor], output_names: Sequence[str], axis: str
+) -> onnx.ModelProto:
     """Return the graph of ``module(*inputs)``; its first axis, named ``axis``, is dynamic."""
     module.eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators that are not in the graph
     dimension = torch.export.Dim(axis, min=1, max=1 << 20)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations
-        program = torch.onnx.export(
+        onnx_program = torch.onnx.export(
             module,
             tuple(inputs.values()),
             input_names=list(inputs),
-            output_names=list(outputs),
+            output_names=list(output_names),
             dynamic_shapes=tuple({0: dimension} for _ in inputs),
             opset_version=OPSET,
             dynamo=True,
@@ -47,25 +49,25 @@ def trace(module: nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequen
             verbose=False,
             optimize=True,
         )
-    assert program is not None
-    return program.model_proto
+    assert onnx_program is not None
+    return onnx_program.model_proto
 
 
-def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
+def store_half(model: onnx.ModelProto, largest_exact_size: int = 0) -> None:
     """Store float32 matrices as float16, each with a Cast that onnxruntime folds at load.
 
-    Vectors and matrices up to ``exact`` elements stay float32: a rounded window leaks at -70 dB, and moves codes by a
-    tenth of their range.
+    Vectors and matrices up to ``largest_exact_size`` elements stay float32: a rounded window leaks at -70 dB, and moves
+    codes by a tenth of their range.
     """
     initializers, casts = [], []
     for tensor in model.graph.initializer:
         is_matrix = sum(size > 1 for size in tensor.dims) > 1
-        if tensor.data_type != TensorProto.FLOAT or not is_matrix or math.prod(tensor.dims) <= exact:
+        if tensor.data_type != TensorProto.FLOAT or not is_matrix or math.prod(tensor.dims) <= largest_exact_size:
             initializers.append(tensor)
             continue
-        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.half")
-        initializers.append(half)
-        casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+        half_tensor = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}.half")
+        initializers.append(half_tensor)
+        casts.append(helper.make_node("Cast", [half_tensor.name], [tensor.name], to=TensorProto.FLOAT))
     nodes = list(model.graph.node)
     del model.graph.initializer[:], model.graph.node[:]
     model.graph.initializer.extend(initializers)
@@ -73,12 +75,13 @@ def store_half(model: onnx.ModelProto, exact: int = 0) -> None:
 
 
 def save(model: onnx.ModelProto, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a checked ONNX file without traces of this machine."""
     helper.set_model_props(model, dict(metadata))
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]  # traces of the exporting machine
-    for value in model.graph.value_info:
-        del value.metadata_props[:]
+    for value_info in model.graph.value_info:
+        del value_info.metadata_props[:]
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
@@ -114,8 +117,8 @@ class EncodedFrames:
         if self.span is None:
             low, high = np.percentile(self.latents, SPAN if len(self.latents) >= FEWEST_CODES else (0, 100), axis=0)
             return low, high
-        n = self.latents.shape[1]
-        return np.full(n, self.span[0]), np.full(n, self.span[1])
+        latent_count = self.latents.shape[1]
+        return np.full(latent_count, self.span[0]), np.full(latent_count, self.span[1])
 
 
 def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]:
@@ -138,11 +141,11 @@ def landmarks(codes: EncodedFrames, words: Sequence[str] = ()) -> list[Landmark]
     }
     return [
         Landmark(
-            latent=[round(float(v), 5) for v in clamped_codes[i]],
-            chroma=None if codes.pitch_classes is None else int(codes.pitch_classes[i]),
-            label=codes.labels[i],
+            latent=[round(float(v), 5) for v in clamped_codes[row]],
+            chroma=None if codes.pitch_classes is None else int(codes.pitch_classes[row]),
+            label=codes.labels[row],
         )
-        for i in sorted(chosen_rows)
+        for row in sorted(chosen_rows)
     ]
 
 
@@ -154,27 +157,30 @@ def starting_point(codes: EncodedFrames, marks: list[Landmark]) -> list[float]:
     if codes.sound is not None:
         landmark_features = codes.sound(np.array([mark.latent for mark in marks], np.float32))
         return list(marks[medoid(landmark_features.astype(np.float64))].latent)
-    median = np.median(codes.latents, axis=0)
-    scale = codes.latents.std(0) + 1e-9
-    distances = [float(np.sum(np.square((np.array(mark.latent) - median) / scale))) for mark in marks]
-    return list(marks[int(np.argmin(distances))].latent)
+    median_code = np.median(codes.latents, axis=0)
+    code_deviations = codes.latents.std(0) + 1e-9
+    landmark_distances = [
+        float(np.sum(np.square((np.array(mark.latent) - median_code) / code_deviations))) for mark in marks
+    ]
+    return list(marks[int(np.argmin(landmark_distances))].latent)
 
 
 def latents(codes: EncodedFrames, defaults: list[float]) -> list[Latent]:
+    """Return the card's latents, with spans and statistics of the codes."""
     low, high = codes.ends()
-    middle = (low + high) / 2
-    low, high = np.minimum(low, middle - NARROWEST_SPAN / 2), np.maximum(high, middle + NARROWEST_SPAN / 2)
+    middles = (low + high) / 2
+    low, high = np.minimum(low, middles - NARROWEST_SPAN / 2), np.maximum(high, middles + NARROWEST_SPAN / 2)
     return [
         Latent(
-            name=codes.names[i] if codes.names else f"latent {i}",
-            low=round(float(low[i]), 5),
-            high=round(float(high[i]), 5),
-            default=float(np.clip(default, round(float(low[i]), 5), round(float(high[i]), 5))),
-            mean=round(float(codes.latents[:, i].mean()), 5),
-            std=round(float(codes.latents[:, i].std()), 5),
-            moves=codes.moves.get(codes.names[i], "") if codes.names else "",
+            name=codes.names[latent_index] if codes.names else f"latent {latent_index}",
+            low=round(float(low[latent_index]), 5),
+            high=round(float(high[latent_index]), 5),
+            default=float(np.clip(default, round(float(low[latent_index]), 5), round(float(high[latent_index]), 5))),
+            mean=round(float(codes.latents[:, latent_index].mean()), 5),
+            std=round(float(codes.latents[:, latent_index].std()), 5),
+            moves=codes.moves.get(codes.names[latent_index], "") if codes.names else "",
         )
-        for i, default in enumerate(defaults)
+        for latent_index, default in enumerate(defaults)
     ]
 
 

@@ -83,9 +83,9 @@ def make(
     family = family_named(family)
     if more_minutes is None:
         run, outcome = _begin(sounds, output, minutes, family, label, display)
-        edited = False
+        is_edited = False
     else:
-        edited = (output / PRESET).exists() and _is_edited(output)
+        is_edited = (output / PRESET).exists() and _is_edited(output)
         run, outcome = _train_more(sounds, output, more_minutes, family, display)
     if outcome.interrupted:
         raise MakeStopped(f"stopped at step {outcome.step}, all is saved; run the same command again to resume")
@@ -97,7 +97,7 @@ def make(
         if (output / "report").exists():
             # the page plays it, in the panel too
             shutil.copyfile(output / export_family.demo, output / "report" / export_family.demo)
-        if edited:
+        if is_edited:
             display.say(f"{output / PRESET} was edited: it is kept as {_kept_copy(output)}, for a model that has gone")
         with replacing(output / PRESET, overwrite=True) as file:  # last: a preset marks a complete instrument
             file.write_text(as_text(preset, model.card), encoding="utf-8")
@@ -119,11 +119,13 @@ def _training_kept(output: Path) -> Iterator[None]:
 
 
 def _exported(run: Run, output: Path, display: Display) -> Patch:
+    """Export the run into the instrument's folder."""
     display.stage("exporting")
     return exported_patch(run, output, PRESET, labels=LabelInput(name=output.resolve().name), overwrite=True)
 
 
 def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch] | None) -> Figures:
+    """Write the report, and return its figures."""
     display.stage("evaluating")
     shutil.rmtree(output / "report", ignore_errors=True)  # of the instrument before
     try:
@@ -131,14 +133,15 @@ def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], 
         shutil.move(run.folder / "report", output / "report")
     except Exception as error:  # of any class: the instrument plays without a report
         reason = str(error) if isinstance(error, TimbrelError) else f"{type(error).__name__}: {error}"
-        remedy = f"for another try: timbrel evaluate {shlex.quote(str(run.folder))}"
-        return {"verdict": "", "shortcomings": [f"It has no report ({' '.join(reason.split())}); {remedy}."]}
+        remedy_text = f"for another try: timbrel evaluate {shlex.quote(str(run.folder))}"
+        return {"verdict": "", "shortcomings": [f"It has no report ({' '.join(reason.split())}); {remedy_text}."]}
     return figures
 
 
 def _begin(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, label: str | None, display: Display
 ) -> tuple[Run, Outcome]:
+    """Build the corpus and train, or go on where a call was stopped."""
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
     check_minutes("--minutes", minutes)
@@ -159,6 +162,7 @@ def _begin(
 
 
 def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> Corpus:
+    """Open the corpus of a stopped call, or build it."""
     if (output / PRESET).exists():
         raise UserError(
             f"{output} holds an instrument already; give another name, delete it first, or train it further with "
@@ -171,14 +175,14 @@ def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None
         return corpus
     if not (output / "corpus" / READING).is_dir():  # a stopped call left it
         check_new_folder(output)
-    new = not output.exists()
+    is_new_folder = not output.exists()
     output.mkdir(exist_ok=True)
     try:
         report = _read(sounds, output, family, label, display)
     except BaseException as error:
         if isinstance(error, UserError):
             shutil.rmtree(output / "corpus", ignore_errors=True)
-        if new:
+        if is_new_folder:
             with contextlib.suppress(OSError):  # sounds that were read stay after a stop
                 output.rmdir()
         raise
@@ -188,37 +192,42 @@ def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None
 
 def _read(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> CorpusReport:
     """Accept clicks if all sounds are too short for notes."""
-    read = functools.partial(
+    build_corpus = functools.partial(
         build, sounds, output / "corpus", name=output.resolve().name, label=label, progress=display.update
     )
     try:
-        return read()
+        return build_corpus()
     except UserError:
         if family != "auto" and not FAMILIES[family].whole_clips:
             raise
-        return read(shortest_seconds=SHORTEST_SECONDS)
+        return build_corpus(shortest_seconds=SHORTEST_SECONDS)
 
 
 def _check_same(corpus: Corpus, sounds: Sequence[Path], output: Path) -> None:
+    """Raise UserError if the sounds are not those of the corpus."""
     sound_digests, corpus_digests = digests(find_sounds(sounds)), corpus.files
-    missing, added = sorted(set(corpus_digests) - set(sound_digests)), sorted(set(sound_digests) - set(corpus_digests))
-    changed = sorted(
+    missing_names, added_names = (
+        sorted(set(corpus_digests) - set(sound_digests)),
+        sorted(set(sound_digests) - set(corpus_digests)),
+    )
+    changed_names = sorted(
         name for name in set(sound_digests) & set(corpus_digests) if sound_digests[name] != corpus_digests[name]
     )
-    names_by_change = {"missing": missing, "new": added, "changed": changed}
-    differences = [
-        f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)} {kind}"
-        for kind, names in names_by_change.items()
+    names_by_change = {"missing": missing_names, "new": added_names, "changed": changed_names}
+    difference_texts = [
+        f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)} {change}"
+        for change, names in names_by_change.items()
         if names
     ]
-    if differences:
+    if difference_texts:
         raise UserError(
-            f"{output} was begun with other sounds than {', '.join(map(str, sounds))} ({', '.join(differences)}); "
+            f"{output} was begun with other sounds than {', '.join(map(str, sounds))} ({', '.join(difference_texts)}); "
             "give the same ones to go on, or another -o"
         )
 
 
 def _select_family(corpus: Corpus, output: Path, family: str, display: Display) -> str:
+    """Return the family of a begun run, the requested one, or one that suits the sounds."""
     if (run_folder := _begun_run(output)) is not None:
         return _family_of(Run.open(run_folder), output, family)
     tonal = is_tonal(corpus)
@@ -235,6 +244,7 @@ def _select_family(corpus: Corpus, output: Path, family: str, display: Display) 
 
 
 def _chosen_family(corpus: Corpus, tonal: bool) -> tuple[str, str, str]:
+    """Return a family, the reason for it, and a note on mixed sounds or nothing."""
     loop_verdict = are_loops(corpus)
     if loop_verdict.loops:
         return LOOPS, loop_verdict.reason, ""
@@ -253,21 +263,24 @@ def _rebuild_for_family(
     label: str | None,
     display: Display,
 ) -> Corpus:
+    """Build the corpus again as the family needs it: whole clips, or loops."""
     if not export_family.whole_clips and not export_family.gridded:
         return corpus
     rate = min(max(own_rate(sounds), LOWEST_RATE), corpus.rate)
-    rebuild = functools.partial(build, sounds, rate=rate, name=corpus.name, label=label, progress=display.update)
+    build_corpus = functools.partial(build, sounds, rate=rate, name=corpus.name, label=label, progress=display.update)
     with replacing_folder(corpus.folder) as folder:
         if export_family.gridded:
-            report = rebuild(folder, loops=True)
+            corpus_report = build_corpus(folder, loops=True)
         else:
-            rebuild(folder, shortest_seconds=SHORTEST_SECONDS)
+            build_corpus(folder, shortest_seconds=SHORTEST_SECONDS)
     if export_family.gridded:
-        display.say(report.text())
+        display.say(corpus_report.text())
     else:
         clip_corpus = Corpus.open(corpus.folder)
-        copies = len(clip_corpus.report.identical)
-        copies_text = f"; {copies} identical to others {'is' if copies == 1 else 'are'} left out" if copies else ""
+        copy_count = len(clip_corpus.report.identical)
+        copies_text = (
+            f"; {copy_count} identical to others {'is' if copy_count == 1 else 'are'} left out" if copy_count else ""
+        )
         unused_text = f"; not used: {unusable}" if (unusable := clip_corpus.report.left_out_line()) else ""
         display.say(f"clips are kept whole, at {rate} Hz: {len(clip_corpus.clips())} of them{copies_text}{unused_text}")
     return Corpus.open(corpus.folder)
@@ -277,16 +290,19 @@ def _cut(corpus: Corpus, family: str, sounds: Sequence[Path], label: str | None,
     """Cut melodies into notes, if most sounds are melodies or the others notes."""
     if family != "auto" and not FAMILIES[family].played:
         return corpus
-    share = melodic_share(corpus)
-    if share == 0 or (share < MELODIC_SHARE and (corpus_content(corpus).short or are_loops(corpus).loops)):
+    melody_share = melodic_share(corpus)
+    if melody_share == 0 or (
+        melody_share < MELODIC_SHARE and (corpus_content(corpus).short or are_loops(corpus).loops)
+    ):
         return corpus
     with replacing_folder(corpus.folder) as folder:
-        report = build(sounds, folder, name=corpus.name, label=label, melodies=True, progress=display.update)
-    display.say(report.text())
+        corpus_report = build(sounds, folder, name=corpus.name, label=label, melodies=True, progress=display.update)
+    display.say(corpus_report.text())
     return Corpus.open(corpus.folder)
 
 
 def _begun_run(output: Path) -> Path | None:
+    """Return the folder of the run, or of the trial before it; None if neither was begun."""
     return next((output / name for name in ("run", "trial") if (output / name).exists()), None)
 
 
@@ -295,43 +311,49 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
     export_family, has_trial = FAMILIES[family], (output / "trial").exists()
     if _begun_run(output) is None:
         corpus, has_trial = _held_out(corpus, export_family, display)
-    share = minutes * TRIAL_SHARE if has_trial else minutes
-    changes = [f"training.minutes={share}", *export_family.changes(corpus.all_for_training())]
-    stages = [("trial", None), ("run", output / "trial")] if has_trial else [("run", None)]
+    stage_minutes = minutes * TRIAL_SHARE if has_trial else minutes
+    recipe_changes = [f"training.minutes={stage_minutes}", *export_family.changes(corpus.all_for_training())]
+    stage_trials = [("trial", None), ("run", output / "trial")] if has_trial else [("run", None)]
     outcomes = []
-    for name, trial in stages:
-        recipe = load_recipe(export_family.recipe, [*changes, *(export_family.completing if trial else ())])
-        folder, options = output / name, _options(recipe, display, WITHOUT_HELD_OUT if name == "trial" else "")
-        if folder.exists():
-            outcome = resume(folder, recipe, options)
+    for name, trial_folder in stage_trials:
+        recipe = load_recipe(
+            export_family.recipe, [*recipe_changes, *(export_family.completing if trial_folder else ())]
+        )
+        run_folder, run_options = output / name, _options(recipe, display, WITHOUT_HELD_OUT if name == "trial" else "")
+        if run_folder.exists():
+            outcome = resume(run_folder, recipe, run_options)
         else:
-            outcome = start(recipe, output / "corpus", folder, options, trial=trial)
+            outcome = start(recipe, output / "corpus", run_folder, run_options, trial=trial_folder)
         outcomes.append(outcome)
         if outcome.interrupted:
             break
-    return Run.open(folder), _sum_outcomes(outcomes)
+    return Run.open(run_folder), _sum_outcomes(outcomes)
 
 
 def _held_out(corpus: Corpus, export_family: ExportFamily[Recipe, Network], display: Display) -> tuple[Corpus, bool]:
     """Hold sounds out of the trial; return the corpus and whether there is a trial."""
-    keys = held_keys(corpus) if export_family.keyed else []
-    corpus = corpus.deal(key_splits(corpus, keys) if export_family.keyed else clip_splits(corpus))
-    clips = [clip.name for clip in corpus.clips() if clip.split != "train"]
-    if keys:
-        sounds = f"keys held out for the report: {', '.join(map(note_name, keys))}"
-    elif clips:
-        sounds = f"held out for the report: {clips[0]}{f' and {len(clips) - 1} more' * (len(clips) > 1)}"
+    held_out_keys = held_keys(corpus) if export_family.keyed else []
+    corpus = corpus.deal(key_splits(corpus, held_out_keys) if export_family.keyed else clip_splits(corpus))
+    held_out_names = [clip.name for clip in corpus.clips() if clip.split != "train"]
+    if held_out_keys:
+        held_out_text = f"keys held out for the report: {', '.join(map(note_name, held_out_keys))}"
+    elif held_out_names:
+        held_out_text = (
+            f"held out for the report: {held_out_names[0]}"
+            f"{f' and {len(held_out_names) - 1} more' * (len(held_out_names) > 1)}"
+        )
     elif export_family.completing:
-        sounds = "ends of the sounds are held out for the report"
+        held_out_text = "ends of the sounds are held out for the report"
     else:
         return corpus, False
-    display.say(f"{sounds}; the instrument learns them after a trial without")
+    display.say(f"{held_out_text}; the instrument learns them after a trial without")
     return corpus, True
 
 
 def _train_more(
     sounds: Sequence[Path], output: Path, minutes: float, family: str, display: Display
 ) -> tuple[Run, Outcome]:
+    """Train a finished instrument further, or finish that."""
     check_minutes("--more-minutes", minutes)
     if not (output / PRESET).exists() and not _is_trained(output):
         raise UserError(
@@ -349,13 +371,13 @@ def _train_more(
     if max(minutes_left) > 0:
         display.say(f"{sum(minutes_left):.1f} minutes of those asked for last time are left, and are trained now")
     else:  # all budgets grow before training, so that the next call can finish an interrupted one
-        shares = [minutes] if trial is None else [TRIAL_SHARE * minutes, (1 - TRIAL_SHARE) * minutes]
-        runs = [_extend_budget(current_run, share) for current_run, share in zip(runs, shares, strict=True)]
+        added_minutes = [minutes] if trial is None else [TRIAL_SHARE * minutes, (1 - TRIAL_SHARE) * minutes]
+        runs = [_extend_budget(current_run, share) for current_run, share in zip(runs, added_minutes, strict=True)]
     outcomes = []
     for current_run in runs:
         is_trial = trial is not None and current_run.folder == trial.folder
-        options = _options(current_run.recipe, display, WITHOUT_HELD_OUT if is_trial else "")
-        outcome = resume(current_run.folder, current_run.recipe, options)
+        run_options = _options(current_run.recipe, display, WITHOUT_HELD_OUT if is_trial else "")
+        outcome = resume(current_run.folder, current_run.recipe, run_options)
         outcomes.append(outcome)
         if outcome.interrupted:
             break
@@ -374,16 +396,19 @@ def _is_trained(output: Path) -> bool:
 
 
 def _minutes_left(run: Run) -> float:
+    """Return the minutes of the run's budget that are not trained yet."""
     return max((run.recipe.training.minutes or 0.0) - progress_of(load(run.last)).seconds / 60, 0.0)
 
 
 def _extend_budget(run: Run, minutes: float) -> Run:
+    """Return the run with a budget of so many minutes more."""
     total_minutes = progress_of(load(run.last)).seconds / 60 + minutes
-    training = run.recipe.training.model_copy(update={"minutes": total_minutes})
-    return run.with_recipe(run.recipe.model_copy(update={"training": training}))
+    training_settings = run.recipe.training.model_copy(update={"minutes": total_minutes})
+    return run.with_recipe(run.recipe.model_copy(update={"training": training_settings}))
 
 
 def _family_of(run: Run, output: Path, family: str) -> str:
+    """Return the run's family; raise UserError if another is requested."""
     if family not in ("auto", run.recipe.family):
         raise UserError(
             f"--family {name_for_users(family)}: {output} was begun as {name_for_users(run.recipe.family)}; "
@@ -393,15 +418,16 @@ def _family_of(run: Run, output: Path, family: str) -> str:
 
 
 def _options(recipe: Recipe, display: Display, stage_suffix: str = "") -> RunOptions:
-    def report(status: RunStatus) -> None:
-        note = f"loss {status.loss:.4g}, {status.examples_per_second:.0f} examples/s"
-        display.update(status.budget_share, note, status.seconds_left)
+    def show_status(status: RunStatus) -> None:
+        status_text = f"loss {status.loss:.4g}, {status.examples_per_second:.0f} examples/s"
+        display.update(status.budget_share, status_text, status.seconds_left)
 
     display.stage(f"training {recipe.name}{stage_suffix}")
-    return RunOptions(on_report=report, on_message=display.say)
+    return RunOptions(on_report=show_status, on_message=display.say)
 
 
 def _is_edited(output: Path) -> bool:
+    """Return whether the preset differs from the one that was written."""
     try:
         model = Model(output / "model.onnx")
         return preset_text(output / PRESET) != as_text(first_preset(model), model.card)
@@ -410,8 +436,9 @@ def _is_edited(output: Path) -> bool:
 
 
 def _kept_copy(output: Path) -> Path:
-    names = (output / f"preset-before{number}.toml" for number in ("", *range(2, 1000)))
-    copy_path = next(name for name in names if not name.exists())
+    """Copy an edited preset to a free name beside it; return this path."""
+    candidate_paths = (output / f"preset-before{number}.toml" for number in ("", *range(2, 1000)))
+    copy_path = next(candidate_path for candidate_path in candidate_paths if not candidate_path.exists())
     shutil.copyfile(output / PRESET, copy_path)
     return copy_path
 
@@ -420,32 +447,37 @@ def _pace(outcome: Outcome, folder: str) -> tuple[list[str], list[str]]:
     """Return a weakness, if other programs took most of the minutes, else a line on the steps; none without steps."""
     if not outcome.steps:
         return [], []
-    idle = f"an idle core does about {outcome.idle_steps} in these minutes"
+    idle_text = f"an idle core does about {outcome.idle_steps} in these minutes"
     if outcome.steps >= LEAST_PACE * outcome.idle_steps:
-        return [], [f"steps:    {outcome.steps}; {idle}"]
-    further = f"go on with timbrel make -o {folder} --more-minutes {MINUTES:g}"
-    return [f"Other programs slowed the training: {outcome.steps} steps, where {idle}; {further}."], []
+        return [], [f"steps:    {outcome.steps}; {idle_text}"]
+    remedy_text = f"go on with timbrel make -o {folder} --more-minutes {MINUTES:g}"
+    return [f"Other programs slowed the training: {outcome.steps} steps, where {idle_text}; {remedy_text}."], []
 
 
 def _share(corpus: Corpus) -> str:
-    pitched, total = pitched_frames(corpus)
-    return f"{100 * pitched / max(total, 1):.0f} %"
+    """Return the pitched share of the frames as a percentage."""
+    pitched_count, frame_count = pitched_frames(corpus)
+    return f"{100 * pitched_count / max(frame_count, 1):.0f} %"
 
 
 def _summary(output: Path, card: Card, playing_text: str, demo_file: Path, figures: Figures, outcome: Outcome) -> str:
     """Return the lines for the user, weaknesses first."""
-    notes, folder = figures.get("notes"), shlex.quote(str(output))
-    pace_warnings, steps = _pace(outcome, folder)
+    note_figures, quoted_folder = figures.get("notes"), shlex.quote(str(output))
+    pace_warnings, step_lines = _pace(outcome, quoted_folder)
     return "\n".join(
         [
             *(f"but:      {line}" for line in [*pace_warnings, *figures["shortcomings"]]),
             f"{output}: an instrument with {len(default_knobs(card))} knobs; {playing_text}",
-            *([f"verdict:  {good}"] if (good := good_news(figures)) else []),
-            *steps,
-            *([f"notes:    {in_short(notes)}", *tuning_line(notes), *dynamics_line(notes)] if notes else []),
+            *([f"verdict:  {good_news_text}"] if (good_news_text := good_news(figures)) else []),
+            *step_lines,
+            *(
+                [f"notes:    {in_short(note_figures)}", *tuning_line(note_figures), *dynamics_line(note_figures)]
+                if note_figures
+                else []
+            ),
             f"hear it:  {demo_file}",
-            *([f"see it:   {page}"] if (page := output / "report" / "index.html").exists() else []),
-            f"play it:  timbrel panel {folder}, or timbrel render {folder} YOUR.mid -o OUT.wav",
-            f"further:  timbrel make -o {folder} --more-minutes {MINUTES:g}",
+            *([f"see it:   {page_file}"] if (page_file := output / "report" / "index.html").exists() else []),
+            f"play it:  timbrel panel {quoted_folder}, or timbrel render {quoted_folder} YOUR.mid -o OUT.wav",
+            f"further:  timbrel make -o {quoted_folder} --more-minutes {MINUTES:g}",
         ]
     )

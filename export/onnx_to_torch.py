@@ -43,19 +43,20 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {name: value.decode() if isinstance(value, bytes) else value for name, value in raw_attributes.items()}
 
 
-def _optional_input(values: Values, place: int) -> Tensor | None:
-    return values[place] if place < len(values) else None
+def _optional_input(values: Values, input_index: int) -> Tensor | None:
+    return values[input_index] if input_index < len(values) else None
 
 
-def _required_input(values: Values, place: int) -> Tensor:
-    value = _optional_input(values, place)
-    if value is None:
-        raise Unsupported(f"a node lacks its input {place + 1}")
-    return value
+def _required_input(values: Values, input_index: int) -> Tensor:
+    tensor = _optional_input(values, input_index)
+    if tensor is None:
+        raise Unsupported(f"a node lacks its input {input_index + 1}")
+    return tensor
 
 
-def _integers(values: Values, place: int) -> list[int]:
-    integers: list[int] = _required_input(values, place).flatten().tolist()
+def _integers(values: Values, input_index: int) -> list[int]:
+    """Return an input as integers."""
+    integers: list[int] = _required_input(values, input_index).flatten().tolist()
     return integers
 
 
@@ -69,25 +70,27 @@ def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
 
 def _variadic(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     def computed(values: Values, settings: Mapping[str, Any]) -> Tensor:
-        total = _required_input(values, 0)
-        for place in range(1, len(values)):
-            total = function(total, _required_input(values, place))
-        return total
+        accumulated = _required_input(values, 0)
+        for input_index in range(1, len(values)):
+            accumulated = function(accumulated, _required_input(values, input_index))
+        return accumulated
 
     return computed
 
 
 def _gemm(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    first, second, bias = _required_input(values, 0), _required_input(values, 1), _optional_input(values, 2)
-    first = first.T if settings.get("transA") else first
-    second = second.T if settings.get("transB") else second
+    """Multiply matrices, and add a bias."""
+    left_matrix, right_matrix, bias = _required_input(values, 0), _required_input(values, 1), _optional_input(values, 2)
+    left_matrix = left_matrix.T if settings.get("transA") else left_matrix
+    right_matrix = right_matrix.T if settings.get("transB") else right_matrix
     alpha, beta = settings.get("alpha", 1.0), settings.get("beta", 1.0)
-    product = first @ second
+    product = left_matrix @ right_matrix
     product = product if alpha == 1 else alpha * product
     return product if bias is None else product + (bias if beta == 1 else beta * bias)
 
 
 def _axes(values: Values, settings: Mapping[str, Any]) -> list[int]:
+    """Return the axes of a reduction: an input, an attribute, or all."""
     if _optional_input(values, 1) is not None:
         return _integers(values, 1)
     return list(settings.get("axes", range(_required_input(values, 0).ndim)))
@@ -105,28 +108,28 @@ def _clip(values: Values, settings: Mapping[str, Any]) -> Tensor:
 
 
 def _cast(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, dtype = _required_input(values, 0), CASTS.get(settings["to"])
+    tensor, dtype = _required_input(values, 0), CASTS.get(settings["to"])
     if dtype is None:
         raise Unsupported(f"its graph casts to type {settings['to']}")
     # float32 of the file is computed in the precision of the inputs
-    return value if value.is_floating_point() and dtype == torch.float32 else value.to(dtype)
+    return tensor if tensor.is_floating_point() and dtype == torch.float32 else tensor.to(dtype)
 
 
 def _reshape(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, shape = _required_input(values, 0), _integers(values, 1)
+    tensor, shape = _required_input(values, 0), _integers(values, 1)
     if not settings.get("allowzero"):
-        shape = [value.shape[place] if size == 0 else size for place, size in enumerate(shape)]
-    return value.reshape(shape)
+        shape = [tensor.shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
+    return tensor.reshape(shape)
 
 
 def _flatten(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, axis = _required_input(values, 0), settings.get("axis", 1)
-    return value.reshape(math.prod(value.shape[:axis]), -1)
+    tensor, axis = _required_input(values, 0), settings.get("axis", 1)
+    return tensor.reshape(math.prod(tensor.shape[:axis]), -1)
 
 
 def _transpose(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value = _required_input(values, 0)
-    return value.permute(settings.get("perm", list(reversed(range(value.ndim)))))
+    tensor = _required_input(values, 0)
+    return tensor.permute(settings.get("perm", list(reversed(range(tensor.ndim)))))
 
 
 def _squeeze(values: Values, settings: Mapping[str, Any]) -> Tensor:
@@ -134,111 +137,119 @@ def _squeeze(values: Values, settings: Mapping[str, Any]) -> Tensor:
 
 
 def _unsqueeze(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, axes = _required_input(values, 0), _integers(values, 1)
-    rank = value.ndim + len(axes)
+    tensor, axes = _required_input(values, 0), _integers(values, 1)
+    rank = tensor.ndim + len(axes)
     for axis in sorted(axis % rank for axis in axes):
-        value = value.unsqueeze(axis)
-    return value
+        tensor = tensor.unsqueeze(axis)
+    return tensor
 
 
 def _slice(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value = _required_input(values, 0)
+    tensor = _required_input(values, 0)
     starts, ends = _integers(values, 1), _integers(values, 2)
     axes = _integers(values, 3) if _optional_input(values, 3) is not None else list(range(len(starts)))
     steps = _integers(values, 4) if _optional_input(values, 4) is not None else [1] * len(starts)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        indices = range(value.shape[axis])[start:end:step]  # Python clamps ends as ONNX does
-        value = value.index_select(axis, torch.tensor(indices, dtype=torch.long, device=value.device))
-    return value
+    for slice_start, slice_end, axis, slice_step in zip(starts, ends, axes, steps, strict=True):
+        kept_indices = range(tensor.shape[axis])[slice_start:slice_end:slice_step]  # Python clamps ends as ONNX does
+        tensor = tensor.index_select(axis, torch.tensor(kept_indices, dtype=torch.long, device=tensor.device))
+    return tensor
 
 
 def _split(values: Values, settings: Mapping[str, Any]) -> tuple[Tensor, ...]:
-    value, axis = _required_input(values, 0), settings.get("axis", 0)
+    tensor, axis = _required_input(values, 0), settings.get("axis", 0)
     if _optional_input(values, 1) is not None:
-        return torch.split_with_sizes(value, _integers(values, 1), axis)
-    axis_size, count = value.shape[axis], settings["num_outputs"]
-    chunk_size = -(-axis_size // count)
-    return torch.split_with_sizes(value, [chunk_size] * (count - 1) + [axis_size - chunk_size * (count - 1)], axis)
+        return torch.split_with_sizes(tensor, _integers(values, 1), axis)
+    axis_size, chunk_count = tensor.shape[axis], settings["num_outputs"]
+    chunk_size = -(-axis_size // chunk_count)
+    return torch.split_with_sizes(
+        tensor, [chunk_size] * (chunk_count - 1) + [axis_size - chunk_size * (chunk_count - 1)], axis
+    )
 
 
 def _gather(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, indices, axis = _required_input(values, 0), _required_input(values, 1).long(), settings.get("axis", 0)
-    axis %= value.ndim
-    gathered = value.index_select(axis, indices.flatten() % value.shape[axis])
-    return gathered.reshape(*value.shape[:axis], *indices.shape, *value.shape[axis + 1 :])
+    tensor, indices, axis = _required_input(values, 0), _required_input(values, 1).long(), settings.get("axis", 0)
+    axis %= tensor.ndim
+    gathered = tensor.index_select(axis, indices.flatten() % tensor.shape[axis])
+    return gathered.reshape(*tensor.shape[:axis], *indices.shape, *tensor.shape[axis + 1 :])
 
 
 def _concat(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    return torch.cat([_required_input(values, place) for place in range(len(values))], settings["axis"])
+    return torch.cat([_required_input(values, input_index) for input_index in range(len(values))], settings["axis"])
 
 
 def _pad(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, pads = _required_input(values, 0), _integers(values, 1)
+    tensor, pads = _required_input(values, 0), _integers(values, 1)
     if settings.get("mode", "constant") != "constant":
         raise Unsupported(f"its graph pads by mode {settings['mode']!r}")
-    axes = _integers(values, 3) if _optional_input(values, 3) is not None else list(range(value.ndim))
+    axes = _integers(values, 3) if _optional_input(values, 3) is not None else list(range(tensor.ndim))
     fill_value = _optional_input(values, 2)
-    pads_by_axis = [[0, 0] for _ in range(value.ndim)]
-    for place, axis in enumerate(axes):
-        pads_by_axis[axis] = [pads[place], pads[place + len(axes)]]
+    pads_by_axis = [[0, 0] for _ in range(tensor.ndim)]
+    for pad_index, axis in enumerate(axes):
+        pads_by_axis[axis] = [pads[pad_index], pads[pad_index + len(axes)]]
     # torch takes the pads of the last axis first
-    torch_pads = [size for pair in reversed(pads_by_axis) for size in pair]
-    return F.pad(value, torch_pads, value=0.0 if fill_value is None else float(fill_value))
+    torch_pads = [pad for pair in reversed(pads_by_axis) for pad in pair]
+    return F.pad(tensor, torch_pads, value=0.0 if fill_value is None else float(fill_value))
 
 
 def _expand(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, shape = _required_input(values, 0), _integers(values, 1)
-    return value * value.new_ones(shape)  # both may broadcast
+    tensor, shape = _required_input(values, 0), _integers(values, 1)
+    return tensor * tensor.new_ones(shape)  # both may broadcast
 
 
-def _symmetric_padding(settings: Mapping[str, Any], dimensions: int) -> list[int]:
-    pads = settings.get("pads", [0] * 2 * dimensions)
-    if settings.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or list(pads[:dimensions]) != list(
-        pads[dimensions:]
+def _symmetric_padding(settings: Mapping[str, Any], dimension_count: int) -> list[int]:
+    """Return the padding of each dimension; raise `Unsupported` if its ends differ."""
+    pads = settings.get("pads", [0] * 2 * dimension_count)
+    if settings.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or list(pads[:dimension_count]) != list(
+        pads[dimension_count:]
     ):
         raise Unsupported("its graph has a convolution that pads one side more than the other")
-    return list(pads[:dimensions])
+    return list(pads[:dimension_count])
 
 
 def _convolution(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, weight = _required_input(values, 0), _required_input(values, 1)
-    dimensions = weight.ndim - 2
-    convolve: Callable[..., Tensor] = {1: F.conv1d, 2: F.conv2d}[dimensions]
-    ones = [1] * dimensions
+    tensor, weight = _required_input(values, 0), _required_input(values, 1)
+    dimension_count = weight.ndim - 2
+    convolve: Callable[..., Tensor] = {1: F.conv1d, 2: F.conv2d}[dimension_count]
+    ones = [1] * dimension_count
     strides, dilations = list(settings.get("strides", ones)), list(settings.get("dilations", ones))
-    padding, groups = _symmetric_padding(settings, dimensions), settings.get("group", 1)
-    return convolve(value, weight, _optional_input(values, 2), strides, padding, dilations, groups)
+    padding, group_count = _symmetric_padding(settings, dimension_count), settings.get("group", 1)
+    return convolve(tensor, weight, _optional_input(values, 2), strides, padding, dilations, group_count)
 
 
 def _transposed_convolution(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, weight = _required_input(values, 0), _required_input(values, 1)
-    dimensions = weight.ndim - 2
-    convolve: Callable[..., Tensor] = {1: F.conv_transpose1d, 2: F.conv_transpose2d}[dimensions]
-    ones = [1] * dimensions
+    tensor, weight = _required_input(values, 0), _required_input(values, 1)
+    dimension_count = weight.ndim - 2
+    convolve: Callable[..., Tensor] = {1: F.conv_transpose1d, 2: F.conv_transpose2d}[dimension_count]
+    ones = [1] * dimension_count
     strides, dilations = list(settings.get("strides", ones)), list(settings.get("dilations", ones))
-    output_padding = list(settings.get("output_padding", [0] * dimensions))
-    padding, groups = _symmetric_padding(settings, dimensions), settings.get("group", 1)
-    return convolve(value, weight, _optional_input(values, 2), strides, padding, output_padding, groups, dilations)
+    output_padding = list(settings.get("output_padding", [0] * dimension_count))
+    padding, group_count = _symmetric_padding(settings, dimension_count), settings.get("group", 1)
+    return convolve(
+        tensor, weight, _optional_input(values, 2), strides, padding, output_padding, group_count, dilations
+    )
 
 
 def _batch_normalised(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, scale, bias, mean, variance = (_required_input(values, place) for place in range(5))
-    return F.batch_norm(value, mean, variance, scale, bias, eps=settings.get("epsilon", 1e-5))
+    tensor, scale, bias, mean, variance = (_required_input(values, input_index) for input_index in range(5))
+    return F.batch_norm(tensor, mean, variance, scale, bias, eps=settings.get("epsilon", 1e-5))
 
 
 def _gather_nd(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, indices = _required_input(values, 0), _required_input(values, 1)
+    tensor, indices = _required_input(values, 0), _required_input(values, 1)
     if settings.get("batch_dims", 0):
         raise Unsupported("its graph gathers from each row of a batch by itself")
-    return value[tuple(indices.unbind(-1))]
+    return tensor[tuple(indices.unbind(-1))]
 
 
 def _average_pool(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    value, kernel = _required_input(values, 0), list(settings["kernel_shape"])
-    pool: Callable[..., Tensor] = {1: F.avg_pool1d, 2: F.avg_pool2d}[len(kernel)]
-    padding, strides = _symmetric_padding(settings, len(kernel)), list(settings.get("strides", [1] * len(kernel)))
+    tensor, kernel_shape = _required_input(values, 0), list(settings["kernel_shape"])
+    pool: Callable[..., Tensor] = {1: F.avg_pool1d, 2: F.avg_pool2d}[len(kernel_shape)]
+    padding, strides = (
+        _symmetric_padding(settings, len(kernel_shape)),
+        list(settings.get("strides", [1] * len(kernel_shape))),
+    )
     ceil_mode, count_include_pad = bool(settings.get("ceil_mode")), bool(settings.get("count_include_pad"))
-    return pool(value, kernel, strides, padding, ceil_mode, count_include_pad)
+    return pool(tensor, kernel_shape, strides, padding, ceil_mode, count_include_pad)
 
 
 def _constant(values: Values, settings: Mapping[str, Any]) -> Tensor:
@@ -298,6 +309,8 @@ OPERATORS: dict[str, Operator] = {
 
 
 class GraphNode:
+    """A node: its operator, its attributes, and the names of its inputs and outputs."""
+
     def __init__(self, node: onnx.NodeProto) -> None:
         if node.domain not in ("", "ai.onnx"):
             raise Unsupported(f"its graph has operator {node.op_type!r} of domain {node.domain!r}")
@@ -305,11 +318,11 @@ class GraphNode:
         self.settings: dict[str, Any] = attributes(node)
         self.inputs, self.outputs = list(node.input), list(node.output)
 
-    def run(self, values: dict[str, Tensor]) -> None:
-        inputs: Values = [values[name] if name else None for name in self.inputs]
+    def run(self, tensors_by_name: dict[str, Tensor]) -> None:
+        inputs: Values = [tensors_by_name[name] if name else None for name in self.inputs]
         outputs = self.compute(inputs, self.settings)
-        for name, value in zip(self.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True):
-            values[name] = value
+        for name, tensor in zip(self.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True):
+            tensors_by_name[name] = tensor
 
 
 class Graph(nn.Module):
@@ -318,37 +331,37 @@ class Graph(nn.Module):
     Weights are buffers in the file's precision (float16 becomes float32). The first axis is dynamic.
     """
 
-    def __init__(self, path: Path, output: str) -> None:
+    def __init__(self, path: Path, output_name: str) -> None:
         """Read a graph opened by `open_session`; raise `UserError` for an unknown operator."""
         super().__init__()
-        self._output, self._path = output, path
+        self._output, self._path = output_name, path
         graph = onnx.load(path).graph
         constants = {tensor.name: _tensor(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
         self._steps: list[GraphNode] = []
         try:
-            for step in map(GraphNode, graph.node):
-                if all(name in constants or not name for name in step.inputs):
-                    step.run(constants)
+            for node in map(GraphNode, graph.node):
+                if all(name in constants or not name for name in node.inputs):
+                    node.run(constants)
                 else:
-                    self._steps.append(step)
+                    self._steps.append(node)
         except Unsupported as problem:
             raise self._unsupported_error(problem) from None
-        needed_names = {output, *(name for step in self._steps for name in step.inputs)}
+        needed_names = {output_name, *(name for step in self._steps for name in step.inputs)}
         self._names = {
             name: f"constant_{number}" for number, name in enumerate(sorted(needed_names & constants.keys()))
         }
-        for name, buffer in self._names.items():
-            value = constants[name]
-            self.register_buffer(buffer, value.float() if value.dtype == torch.float16 else value)
+        for name, buffer_name in self._names.items():
+            constant = constants[name]
+            self.register_buffer(buffer_name, constant.float() if constant.dtype == torch.float16 else constant)
 
     def forward(self, **inputs: Tensor) -> Tensor:
-        values = {name: self.get_buffer(buffer) for name, buffer in self._names.items()} | inputs
+        tensors_by_name = {name: self.get_buffer(buffer_name) for name, buffer_name in self._names.items()} | inputs
         try:
-            for step in self._steps:
-                step.run(values)
+            for node in self._steps:
+                node.run(tensors_by_name)
         except Unsupported as problem:
             raise self._unsupported_error(problem) from None
-        return values[self._output]
+        return tensors_by_name[self._output]
 
     def _unsupported_error(self, problem: Unsupported) -> UserError:
         return UserError(
@@ -381,5 +394,5 @@ class RebuiltDecoder(nn.Module):
         return frames
 
 
-def _tensor(value: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(value))
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(array))

@@ -46,26 +46,26 @@ def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool 
     """
     if output.suffix != SUFFIX:
         raise UserError(f"-o {output} must be a pack's name, such as {output.stem or 'instrument'}{SUFFIX}")
-    if plugins := [effect.plugin for effect in patch.preset.effects if effect.plugin.endswith(PLUGINS)]:
+    if plugin_paths := [effect.plugin for effect in patch.preset.effects if effect.plugin.endswith(PLUGINS)]:
         raise UserError(
-            f"preset {patch.name!r} runs {plugins[0]}, and nothing in a pack can run; take it out of the preset"
+            f"preset {patch.name!r} runs {plugin_paths[0]}, and nothing in a pack can run; take it out of the preset"
         )
     if not is_name(output.stem):
         raise UserError(f"-o {output}: {output.stem!r} is no name for a pack on every system; give a plainer one")
     collected, card = collect(patch, MODEL, RESERVED), patch.model.card
-    files = {MADE: collected.text.encode(), MODEL: patch.model.read_bytes(), **collected.files}
+    contents_by_name = {MADE: collected.text.encode(), MODEL: patch.model.read_bytes(), **collected.files}
     if encoder_path(patch.model.path).exists():
-        files[encoder_path(Path(MODEL)).name] = encoder_path(patch.model.path).read_bytes()
-    lines = [card.license or "no licence is told", *([card.credits] if card.credits else [])]
-    files[LICENCE] = ("\n".join(lines) + "\n").encode()
-    files |= _preview(patch)
-    entries: dict[str, bytes | Path] = {**files, **(_run(patch) if with_run else {})}
-    sizes = {
+        contents_by_name[encoder_path(Path(MODEL)).name] = encoder_path(patch.model.path).read_bytes()
+    licence_lines = [card.license or "no licence is told", *([card.credits] if card.credits else [])]
+    contents_by_name[LICENCE] = ("\n".join(licence_lines) + "\n").encode()
+    contents_by_name |= _preview(patch)
+    entries: dict[str, bytes | Path] = {**contents_by_name, **(_run(patch) if with_run else {})}
+    bytes_by_name = {
         name: len(content) if isinstance(content, bytes) else content.stat().st_size
         for name, content in entries.items()
     }
-    if (size := sum(sizes.values())) > LARGEST:
-        raise UserError(f"{patch.name} takes {size >> 20} MiB, a pack holds {LARGEST >> 20}")
+    if (total_bytes := sum(bytes_by_name.values())) > LARGEST:
+        raise UserError(f"{patch.name} takes {total_bytes >> 20} MiB, a pack holds {LARGEST >> 20}")
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": output.stem,
@@ -77,9 +77,11 @@ def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool 
             "model": patch.model.sha256,
             "timbrel": __version__,
         },
-        "files": {name: {"bytes": sizes[name], "sha256": _digest(content)} for name, content in entries.items()},
+        "files": {
+            name: {"bytes": bytes_by_name[name], "sha256": _digest(content)} for name, content in entries.items()
+        },
     }
-    with replacing(output, overwrite) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with replacing(output, overwrite) as temporary_file, zipfile.ZipFile(temporary_file, "w") as archive:
         _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
         for name, content in entries.items():
             _add(archive, name, content)
@@ -89,12 +91,13 @@ def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool 
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes | Path) -> None:
-    entry = zipfile.ZipInfo(name, ENTRY_TIME)
-    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    """Add an entry to the archive, equal for equal contents."""
+    zip_entry = zipfile.ZipInfo(name, ENTRY_TIME)
+    zip_entry.compress_type, zip_entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
     if isinstance(content, bytes):
-        archive.writestr(entry, content)
+        archive.writestr(zip_entry, content)
         return
-    with content.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
+    with content.open("rb") as source, archive.open(zip_entry, "w", force_zip64=True) as target:
         shutil.copyfileobj(source, target, PIECE_BYTES)
 
 
@@ -107,31 +110,32 @@ def _digest(content: bytes | Path) -> str:
 
 def _run(patch: Patch) -> dict[str, bytes | Path]:
     """Runs go without previews and kept checkpoints."""
-    run, corpus = patch.folder / "run", patch.folder / "corpus"
-    if not run.is_dir() or not corpus.is_dir():
+    run_folder, corpus_folder = patch.folder / "run", patch.folder / "corpus"
+    if not run_folder.is_dir() or not corpus_folder.is_dir():
         raise UserError(f"{patch.folder} has no run and corpus; give the folder of an instrument that make wrote")
-    runs = [folder for folder in (run, patch.folder / "trial") if folder.is_dir()]
-    files = [path for folder in runs for path in sorted(folder.iterdir()) if path.is_file()]
-    files += [path for path in sorted(corpus.rglob("*")) if path.is_file()]
-    relative_paths = {path: path.relative_to(patch.folder) for path in files}
+    run_folders = [folder for folder in (run_folder, patch.folder / "trial") if folder.is_dir()]
+    file_paths = [path for folder in run_folders for path in sorted(folder.iterdir()) if path.is_file()]
+    file_paths += [path for path in sorted(corpus_folder.rglob("*")) if path.is_file()]
+    relative_paths = {path: path.relative_to(patch.folder) for path in file_paths}
     return {
         relative_path.as_posix(): path
         for path, relative_path in relative_paths.items()
-        if not any(p.startswith(".") for p in relative_path.parts)
+        if not any(part.startswith(".") for part in relative_path.parts)
     }
 
 
 def _preview(patch: Patch) -> dict[str, bytes]:
+    """Return a sound of some notes, and its picture, by name."""
     keys = [entry.key for entry in patch.preset.keys] or [key for key in PREVIEW_KEYS if key in patch.tuning]
-    notes = [Note(key, number * PREVIEW_STEP_SECONDS, PREVIEW_STEP_SECONDS) for number, key in enumerate(keys)]
+    notes = [Note(key, note_index * PREVIEW_STEP_SECONDS, PREVIEW_STEP_SECONDS) for note_index, key in enumerate(keys)]
     performance = performance_of(notes, PREVIEW_RATE)
     sound = render_samples({0: patch}, performance, sample_rate=PREVIEW_RATE, tail_seconds=TAIL_SECONDS)
-    files = {PREVIEW: flac_bytes(sound.mean(axis=0, keepdims=True), PREVIEW_RATE)}
+    contents_by_name = {PREVIEW: flac_bytes(sound.mean(axis=0, keepdims=True), PREVIEW_RATE)}
     if importlib.util.find_spec("matplotlib"):
         with tempfile.TemporaryDirectory() as folder:
             picture_file = Path(folder) / PICTURE
             draw_spectrograms(
                 picture_file, {patch.name: sound.mean(axis=0)}, PREVIEW_RATE, dots_per_inch=SMALL_DOTS_PER_INCH
             )
-            files[PICTURE] = picture_file.read_bytes()
-    return files
+            contents_by_name[PICTURE] = picture_file.read_bytes()
+    return contents_by_name

@@ -27,26 +27,26 @@ def reference(model: Model) -> Reference:
     rng = np.random.default_rng(1)
     low = [latent.low for latent in model.card.latents]
     high = [latent.high for latent in model.card.latents]
-    latent = np.round(rng.uniform(low, high, (ROWS, len(low))), 4).astype(np.float32)
-    steps = STEPS if model.card.state else 1
-    conditions = model.card.conditions
-    condition = np.arange(ROWS) % max(1, conditions)
+    codes = np.round(rng.uniform(low, high, (ROWS, len(low))), 4).astype(np.float32)
+    step_count = STEPS if model.card.state else 1
+    condition_count = model.card.conditions
+    row_conditions = np.arange(ROWS) % max(1, condition_count)
     if (partials := model.card.partials) is not None:
-        condition = np.linspace(partials.low, partials.high, ROWS).round().astype(np.intp)
-    frame = model.after(steps, latent, condition)
-    points = np.unique(np.argsort(frame.max(0))[-POINTS:])
-    rows = np.abs(frame).argmax(0)
-    peaks = frame[rows, np.arange(frame.shape[1])]
+        row_conditions = np.linspace(partials.low, partials.high, ROWS).round().astype(np.intp)
+    frames = model.after(step_count, codes, row_conditions)
+    point_indices = np.unique(np.argsort(frames.max(0))[-POINTS:])
+    peak_rows = np.abs(frames).argmax(0)
+    peaks = frames[peak_rows, np.arange(frames.shape[1])]
     return Reference(
-        latent=[[round(float(v), 4) for v in row] for row in latent],
-        chroma=condition.tolist() if model.card.chroma is not None else None,
-        label=condition.tolist() if model.card.labels else None,
-        key=condition.tolist() if model.card.partials is not None else None,
-        points=[int(p) for p in points],
-        frame=[[round(float(v), 6) for v in row[points]] for row in frame],
-        tolerance=round(TOLERANCE * max(1.0, float(frame.max())), 6),
-        steps=steps,
-        peaks=pack_peaks(rows.astype(np.uint8).tobytes(), peaks.astype("<f2").tobytes()),
+        latent=[[round(float(v), 4) for v in row] for row in codes],
+        chroma=row_conditions.tolist() if model.card.chroma is not None else None,
+        label=row_conditions.tolist() if model.card.labels else None,
+        key=row_conditions.tolist() if model.card.partials is not None else None,
+        points=[int(p) for p in point_indices],
+        frame=[[round(float(v), 6) for v in row[point_indices]] for row in frames],
+        tolerance=round(TOLERANCE * max(1.0, float(frames.max())), 6),
+        steps=step_count,
+        peaks=pack_peaks(peak_rows.astype(np.uint8).tobytes(), peaks.astype("<f2").tobytes()),
     )
 
 

@@ -13,9 +13,9 @@ class ChildProcess:
 
     def __init__(self, main: Callable[..., None], *arguments: Any, name: str, daemon: bool = False) -> None:
         """Start it; ``main`` is importable by name."""
-        context = multiprocessing.get_context("spawn")  # ONNX Runtime's threads do not survive a fork
-        self.pipe, child_end = context.Pipe()
-        self.process = context.Process(target=main, args=(child_end, *arguments), name=name, daemon=daemon)
+        spawn_context = multiprocessing.get_context("spawn")  # ONNX Runtime's threads do not survive a fork
+        self.pipe, child_end = spawn_context.Pipe()
+        self.process = spawn_context.Process(target=main, args=(child_end, *arguments), name=name, daemon=daemon)
         self.process.start()
         child_end.close()
 

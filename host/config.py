@@ -23,17 +23,17 @@ def toml_text(data: bytes, name: str) -> str:
     Raises:
         UserError: another encoding, or as `check_keys`.
     """
-    zeros = data[:BEGINNING].count(0)
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 2 * zeros >= len(data[:BEGINNING]) > 1:
+    zero_count = data[:BEGINNING].count(0)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 2 * zero_count >= len(data[:BEGINNING]) > 1:
         raise UserError(f"{name} is text in UTF-16; save it as UTF-8")
     try:
         text = data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line_number = data.count(b"\n", 0, error.start) + 1
         byte = data[error.start]
         raise UserError(
-            f"{name} is not UTF-8 in line {line} (byte {byte:#x}, {bytes([byte]).decode('latin-1')!r} in Latin-1); "
-            "save it as UTF-8"
+            f"{name} is not UTF-8 in line {line_number} (byte {byte:#x}, "
+            f"{bytes([byte]).decode('latin-1')!r} in Latin-1); save it as UTF-8"
         ) from None
     check_keys(text, name)
     return text
@@ -41,9 +41,9 @@ def toml_text(data: bytes, name: str) -> str:
 
 def check_keys(text: str, name: str) -> None:
     """Raise UserError for a dotted key of more than `MOST_PARTS` parts."""
-    if long_key := LONG_KEY.search(text):
-        line = text.count("\n", 0, long_key.start()) + 1
-        raise UserError(f"{name} is not TOML in line {line}: a key has more than {MOST_PARTS} parts")
+    if long_key_match := LONG_KEY.search(text):
+        line_number = text.count("\n", 0, long_key_match.start()) + 1
+        raise UserError(f"{name} is not TOML in line {line_number}: a key has more than {MOST_PARTS} parts")
 
 
 LARGEST_BYTES = 1 << 16  # bytes
@@ -71,6 +71,7 @@ def configured(table: str, name: str) -> Any:
 
 @functools.cache
 def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the checked tables of a configuration file; none if it is missing."""
     try:
         tables = tomllib.loads(toml_text(read_regular(path, LARGEST_BYTES), str(path)))
     except (FileNotFoundError, NotADirectoryError):
@@ -79,17 +80,17 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
         raise UserError(f"cannot read {path}: {error.strerror or error}; make it readable, or remove it") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
-    for table, entries in tables.items():
-        if table not in KEY_TYPES or not isinstance(entries, dict):
-            raise UserError(f"{path}: unknown table [{table}]{nearest(table, KEY_TYPES)}")
-        for name, value in entries.items():
-            if name not in KEY_TYPES[table]:
-                raise UserError(f"{path}: unknown key {table}.{name}{nearest(name, KEY_TYPES[table])}")
-            expected_type = KEY_TYPES[table][name]
+    for table_name, entries in tables.items():
+        if table_name not in KEY_TYPES or not isinstance(entries, dict):
+            raise UserError(f"{path}: unknown table [{table_name}]{nearest(table_name, KEY_TYPES)}")
+        for key, value in entries.items():
+            if key not in KEY_TYPES[table_name]:
+                raise UserError(f"{path}: unknown key {table_name}.{key}{nearest(key, KEY_TYPES[table_name])}")
+            expected_type = KEY_TYPES[table_name][key]
             if type(value) is not expected_type or (
                 isinstance(value, list) and not all(isinstance(element, str) for element in value)
             ):
-                raise UserError(f"{path}: {table}.{name} = {value!r} should be {TYPE_NAMES[expected_type]}")
+                raise UserError(f"{path}: {table_name}.{key} = {value!r} should be {TYPE_NAMES[expected_type]}")
     return tables
 
 
@@ -109,5 +110,5 @@ def own_folder(name: str) -> Path:
                 f"{config_file()}: presets.folder = {folder_setting!r} should be a full path, or begin with ~/"
             )
         return folder
-    data = Path(os.environ.get("XDG_DATA_HOME") or "")  # which counts only if absolute, says its specification
-    return (data if data.is_absolute() else Path.home() / ".local/share") / "timbrel" / name
+    data_folder = Path(os.environ.get("XDG_DATA_HOME") or "")  # which counts only if absolute, says its specification
+    return (data_folder if data_folder.is_absolute() else Path.home() / ".local/share") / "timbrel" / name

@@ -32,11 +32,11 @@ def nearest(word: str, known_words: Iterable[str]) -> str:
     """Hint for a misspelt word: ``"; did you mean 'x'?"``, or the known words."""
     from difflib import get_close_matches  # lazy: for mistakes alone
 
-    names = sorted(set(known_words))
-    close = get_close_matches(word, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(names)}" if names else ""
+    sorted_words = sorted(set(known_words))
+    close_words = get_close_matches(word, sorted_words, n=1, cutoff=0.5)
+    if close_words:
+        return f"; did you mean {close_words[0]!r}?"
+    return f"; known: {', '.join(sorted_words)}" if sorted_words else ""
 
 
 # The modules that each extra installs, the smallest extra first.
@@ -57,8 +57,8 @@ MODULES = {
 def how_to_install(module: str) -> str:
     """Return a line that names the extra of ``module``; modules of no extra come with timbrel itself."""
     package = module.partition(".")[0]
-    extra = next((f"[{extra}]" for extra, modules in MODULES.items() if package in modules), "")
-    return f"{package} is not installed; install it with: pip install 'timbrel{extra}'"
+    extra_text = next((f"[{extra}]" for extra, modules in MODULES.items() if package in modules), "")
+    return f"{package} is not installed; install it with: pip install 'timbrel{extra_text}'"
 
 
 @contextlib.contextmanager

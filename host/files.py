@@ -71,17 +71,17 @@ def as_on_disk(path: Path) -> Path:
     """
     if str(path).isascii() or os.path.lexists(path):
         return path
-    place = Path(path.anchor)
-    for part in path.parts[bool(path.anchor) :]:
-        if not part.isascii() and not os.path.lexists(place / part):
-            composed = unicodedata.normalize("NFC", part)
+    folder = Path(path.anchor)
+    for name in path.parts[bool(path.anchor) :]:
+        if not name.isascii() and not os.path.lexists(folder / name):
+            composed_name = unicodedata.normalize("NFC", name)
             with contextlib.suppress(OSError):
-                same_names = [
-                    path.name for path in place.iterdir() if unicodedata.normalize("NFC", path.name) == composed
+                equal_names = [
+                    path.name for path in folder.iterdir() if unicodedata.normalize("NFC", path.name) == composed_name
                 ]
-                part = same_names[0] if len(same_names) == 1 else part
-        place /= part
-    return place if os.path.lexists(place) else path
+                name = equal_names[0] if len(equal_names) == 1 else name
+        folder /= name
+    return folder if os.path.lexists(folder) else path
 
 
 def read_regular(path: Path, most: int) -> bytes:
@@ -99,9 +99,12 @@ def read_regular(path: Path, most: int) -> bytes:
     return data
 
 
-def _too_large(path: Path, size: int, most: int) -> UserError:
-    unit, shift = ("MiB", 20) if most >> 20 else ("KiB", 10)
-    return UserError(f"{path} has {size >> shift} {unit}, at most {most >> shift} are read; give a smaller file")
+def _too_large(path: Path, size_bytes: int, most: int) -> UserError:
+    """Return the error of a file of more than ``most`` bytes."""
+    unit, unit_bits = ("MiB", 20) if most >> 20 else ("KiB", 10)
+    return UserError(
+        f"{path} has {size_bytes >> unit_bits} {unit}, at most {most >> unit_bits} are read; give a smaller file"
+    )
 
 
 def check_output(path: Path, overwrite: bool = False) -> None:
@@ -148,12 +151,12 @@ def replacing(path: Path, overwrite: bool = False) -> Iterator[Path]:
         Failure: the file cannot be written.
     """
     check_output(path, overwrite)
-    with _reporting_failure(path, "nothing was kept of it"), _temporary(path, _new_file, _unlink) as temporary:
-        yield temporary
-        _share_like_new(temporary)
+    with _reporting_failure(path, "nothing was kept of it"), _temporary(path, _new_file, _unlink) as temporary_file:
+        yield temporary_file
+        _share_like_new(temporary_file)
         if overwrite:
-            temporary.replace(path)
-        elif (actual_path := _place_new(temporary, path)) != path:
+            temporary_file.replace(path)
+        elif (actual_path := _place_new(temporary_file, path)) != path:
             raise _name_taken_error(path, actual_path)
 
 
@@ -167,10 +170,13 @@ def building_folder(path: Path) -> Iterator[Path]:
     """
     check_new_folder(path)
     path = _followed(path)
-    with _reporting_failure(path, "nothing was kept of it"), _temporary(path, _new_folder, _remove_folder) as temporary:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if (actual_path := _place_new_folder(temporary, path)) != path:
+    with (
+        _reporting_failure(path, "nothing was kept of it"),
+        _temporary(path, _new_folder, _remove_folder) as temporary_folder,
+    ):
+        yield temporary_folder
+        temporary_folder.chmod(0o777 & ~_umask())
+        if (actual_path := _place_new_folder(temporary_folder, path)) != path:
             raise _name_taken_error(path, actual_path)
 
 
@@ -185,21 +191,21 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     path = _followed(path)
     try:
         with (
-            _temporary(path, _new_folder, _remove_folder) as temporary,
+            _temporary(path, _new_folder, _remove_folder) as temporary_folder,
             _reporting_failure(path, "what was there is kept"),
         ):
-            new, old = temporary / "new", temporary / "old"
-            new.mkdir()
-            yield new
+            new_folder, old_folder = temporary_folder / "new", temporary_folder / "old"
+            new_folder.mkdir()
+            yield new_folder
             with defer_signals():
                 if path.exists():
-                    path.rename(old)
+                    path.rename(old_folder)
                 try:
-                    new.rename(path)
+                    new_folder.rename(path)
                 finally:
-                    if old.exists() and not path.exists():
-                        old.rename(path)
-                _remove_folder(temporary)
+                    if old_folder.exists() and not path.exists():
+                        old_folder.rename(path)
+                _remove_folder(temporary_folder)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; make {path.parent} writable or copy it") from None
 
@@ -232,8 +238,8 @@ def remove_at_once(path: Path) -> None:
         Failure: it cannot be removed.
     """
     try:
-        with _temporary(path, _new_folder, _remove_folder) as temporary, defer_signals():
-            path.rename(temporary / "old")
+        with _temporary(path, _new_folder, _remove_folder) as temporary_folder, defer_signals():
+            path.rename(temporary_folder / "old")
     except OSError as error:
         raise Failure(f"cannot remove {path}: {error.strerror}; make {path.parent} writable") from error
 
@@ -241,20 +247,20 @@ def remove_at_once(path: Path) -> None:
 @contextlib.contextmanager
 def _temporary(path: Path, make: Callable[[Path], Path], remove: Callable[[Path], None]) -> Iterator[Path]:
     """Signals wait while the file is made, so that it is always removed."""
-    temporary: Path | None = None
+    temporary_path: Path | None = None
     try:
         with defer_signals():
-            temporary = make(path)
-        yield temporary
+            temporary_path = make(path)
+        yield temporary_path
     finally:
-        if temporary is not None:
-            remove(temporary)
+        if temporary_path is not None:
+            remove(temporary_path)
 
 
 def _new_file(path: Path) -> Path:
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= LONGEST_SUFFIX else ""
-    handle, name = tempfile.mkstemp(prefix=_prefix(path.stem), suffix=suffix, dir=path.parent)
-    os.close(handle)
+    descriptor, name = tempfile.mkstemp(prefix=_prefix(path.stem), suffix=suffix, dir=path.parent)
+    os.close(descriptor)
     return Path(name)
 
 
@@ -274,36 +280,38 @@ def _followed(path: Path) -> Path:
 
 def _place_new(temporary: Path, path: Path) -> Path:
     """Move a file to ``path``, or if another program has taken this name, to the first free one after it."""
-    for name in _names_from(path):
+    for candidate_path in _names_from(path):
         try:
-            os.link(temporary, name)  # unlike a rename, it replaces nothing
+            os.link(temporary, candidate_path)  # unlike a rename, it replaces nothing
         except FileExistsError:
             continue
         except OSError:  # a file system without hard links, such as that of a USB stick
-            if os.path.lexists(name):
+            if os.path.lexists(candidate_path):
                 continue
-            temporary.replace(name)
-        return name
+            temporary.replace(candidate_path)
+        return candidate_path
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 def _place_new_folder(temporary: Path, path: Path) -> Path:
-    for name in _names_from(path):
+    """Move a folder as `_place_new` a file."""
+    for candidate_path in _names_from(path):
         try:
-            if name.is_dir():
-                name.rmdir()  # only an empty one
-            elif os.path.lexists(name):
+            if candidate_path.is_dir():
+                candidate_path.rmdir()  # only an empty one
+            elif os.path.lexists(candidate_path):
                 continue
-            temporary.replace(name)
+            temporary.replace(candidate_path)
         except OSError:
-            if os.path.lexists(name):
+            if os.path.lexists(candidate_path):
                 continue
             raise
-        return name
+        return candidate_path
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
 
 
 def _names_from(path: Path) -> Iterator[Path]:
+    """Yield a path, then the same with numbers behind its name."""
     yield path
     yield from (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(2, 100))
 
@@ -322,6 +330,7 @@ def _remove_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def _reporting_failure(path: Path, kept_note: str) -> Iterator[None]:
+    """Turn the block's OSError into a Failure."""
     try:
         yield
     except OSError as error:

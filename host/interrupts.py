@@ -32,15 +32,15 @@ def listening() -> Iterator[None]:
     An ignored SIGINT raises too: shells start background jobs ignoring it, but they must save their work.
     """
     _signal_state.number, _signal_state.received_seconds, _signal_state.pending = None, -AGAIN_SECONDS, False
-    caught_signals = [
+    caught_numbers = [
         number for number in SIGNALS if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN
     ]
-    old_handlers = {number: signal.signal(number, _ask) for number in caught_signals}
+    old_handlers = {number: signal.signal(number, _ask) for number in caught_numbers}
     try:
         yield
     finally:
-        for number, handler in old_handlers.items():
-            signal.signal(number, handler)
+        for signal_number, handler in old_handlers.items():
+            signal.signal(signal_number, handler)
 
 
 @contextlib.contextmanager
@@ -60,6 +60,7 @@ def defer_signals() -> Iterator[None]:
 
 
 def note(number: int) -> None:
+    """Remember the signal that ends the command, for `exit_status`."""
     _signal_state.number = number
 
 
@@ -69,10 +70,11 @@ def exit_status(status: int) -> int:
 
 
 def _ask(number: int, frame: FrameType | None) -> None:
-    now = time.monotonic()
-    if now - _signal_state.received_seconds < AGAIN_SECONDS:
+    """Raise KeyboardInterrupt for a signal, at once or after the block of `defer_signals`."""
+    now_seconds = time.monotonic()
+    if now_seconds - _signal_state.received_seconds < AGAIN_SECONDS:
         return
-    _signal_state.number, _signal_state.received_seconds = number, now
+    _signal_state.number, _signal_state.received_seconds = number, now_seconds
     if _signal_state.defer_depth:
         _signal_state.pending = True
         return

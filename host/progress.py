@@ -32,11 +32,11 @@ def clock(seconds: float) -> str:
 @contextlib.contextmanager
 def warn_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
     """Log a warning if the block renders `SLOW` times slower than real time."""
-    ended = threading.Event()
+    block_ended = threading.Event()
 
     def watch() -> None:
         start_seconds = time.monotonic()
-        while not ended.wait(LOOK_SECONDS):
+        while not block_ended.wait(LOOK_SECONDS):
             elapsed_seconds, rendered_seconds = time.monotonic() - start_seconds, seconds_made()
             if rendered_seconds * SLOW < elapsed_seconds:
                 log.warning(
@@ -51,7 +51,7 @@ def warn_if_slow(seconds_made: Callable[[], float]) -> Iterator[None]:
     try:
         yield
     finally:
-        ended.set()
+        block_ended.set()
         watcher.join()
 
 
@@ -114,12 +114,13 @@ class Display:
             self._reminder.join()
 
     def stage(self, name: str) -> None:
+        """Begin a stage."""
         with self._turn:
-            first = not self._stage
+            is_first = not self._stage
             self._stage, self._state, self._began = name, "", time.monotonic()
             self._spoke = self._began
         if self._bar is None:
-            if not first:
+            if not is_first:
                 self.say(name)
         else:
             if self._task is not None:
@@ -128,25 +129,28 @@ class Display:
 
     def update(self, share: float, note: str = "", seconds_left: float | None = None) -> None:
         """Show ``share``, 0 to 1, and the remaining time, estimated by default."""
-        now = time.monotonic()
+        now_seconds = time.monotonic()
         if seconds_left is None and share > 0.02:
-            seconds_left = (now - self._began) * (1 - share) / share
-        text = note if seconds_left is None else f"{note + ', ' if note else ''}{clock(seconds_left)} left"
+            seconds_left = (now_seconds - self._began) * (1 - share) / share
+        note_text = note if seconds_left is None else f"{note + ', ' if note else ''}{clock(seconds_left)} left"
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=share, note=text)
+            self._bar.update(self._task, completed=share, note=note_text)
         with self._turn:
             self._state = f"{100 * share:.0f} %{', ' + note if note else ''}"
-            if self._bar is None and now - self._spoke >= LOG_SECONDS:
-                self._spoke = now
-                self.say(f"{self._stage}: {100 * share:.0f} %{', ' + text if text else ''}")
+            if self._bar is None and now_seconds - self._spoke >= LOG_SECONDS:
+                self._spoke = now_seconds
+                self.say(f"{self._stage}: {100 * share:.0f} %{', ' + note_text if note_text else ''}")
 
     def remind(self) -> None:
         """Say the stage and its time, if no line was said for `LOG_SECONDS`."""
         with self._turn:
-            now = time.monotonic()
-            if self._stage and now - self._spoke >= LOG_SECONDS:
-                self._spoke = now
-                self.say(f"{self._stage}: {self._state + ', ' if self._state else ''}{clock(now - self._began)} so far")
+            now_seconds = time.monotonic()
+            if self._stage and now_seconds - self._spoke >= LOG_SECONDS:
+                self._spoke = now_seconds
+                self.say(
+                    f"{self._stage}: {self._state + ', ' if self._state else ''}"
+                    f"{clock(now_seconds - self._began)} so far"
+                )
 
     def _remind_until_end(self) -> None:
         while not self._ended.wait(REMIND_SECONDS):

@@ -38,9 +38,9 @@ class Ramp:
         self._segments = [_Segment(0, 1, value, value)]
 
     def copy(self) -> "Ramp":
-        twin = Ramp(0.0, self._ramp_samples)
-        twin._segments = list(self._segments)
-        return twin
+        ramp_copy = Ramp(0.0, self._ramp_samples)
+        ramp_copy._segments = list(self._segments)
+        return ramp_copy
 
     @property
     def target(self) -> float:
@@ -48,11 +48,11 @@ class Ramp:
 
     def move(self, time: int, value: float, samples: float | None = None) -> None:
         """Glide to ``value`` from sample ``time`` on, in ``samples`` > 0 or the ramp's own; times never decrease."""
-        last = self._segments[-1]
-        if value == last.last:
+        last_segment = self._segments[-1]
+        if value == last_segment.last:
             return
-        first = last.value(time)
-        self._segments.append(_Segment(time, samples or self._ramp_samples, first, value))
+        start_value = last_segment.value(time)
+        self._segments.append(_Segment(time, samples or self._ramp_samples, start_value, value))
 
     def jump(self, time: int, value: float) -> None:
         """Set ``value`` from sample ``time`` on, where a step is inaudible."""
@@ -61,8 +61,8 @@ class Ramp:
     def value(self, time: int) -> float:
         """Value at a sample, bit-identical to `values`."""
         if len(self._segments) == 1:
-            start, length, _, last = segment = self._segments[0]
-            return last if time - start >= length else segment.value(time)
+            start_sample, length, _, end_value = segment = self._segments[0]
+            return end_value if time - start_sample >= length else segment.value(time)
         return self._segments[max(0, bisect_right(self._segments, time, key=_start) - 1)].value(time)
 
     def values(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -71,23 +71,25 @@ class Ramp:
             return np.array([self.value(time) for time in times.tolist()], np.float64)
         if len(self._segments) == 1:
             return _glide(times, *self._segments[0])
-        columns = [np.array(column) for column in zip(*self._segments, strict=True)]
-        segment_numbers = np.maximum(np.searchsorted(columns[0], times, side="right") - 1, 0)
-        return _glide(times, *(column[segment_numbers] for column in columns))
+        segment_columns = [np.array(column) for column in zip(*self._segments, strict=True)]
+        segment_indices = np.maximum(np.searchsorted(segment_columns[0], times, side="right") - 1, 0)
+        return _glide(times, *(column[segment_indices] for column in segment_columns))
 
     def block(self, start: int, count: int) -> np.float32 | npt.NDArray[np.float32]:
         """[count], or a scalar if constant."""
-        only = self._segments[0]
-        if len(self._segments) == 1 and start >= only.start + only.length:
-            return np.float32(only.last)
+        first_segment = self._segments[0]
+        if len(self._segments) == 1 and start >= first_segment.start + first_segment.length:
+            return np.float32(first_segment.last)
         return self.values(np.arange(start, start + count)).astype(np.float32)
 
     def forget(self, time: int) -> None:
+        """Drop the segments that have ended before ``time``."""
         while len(self._segments) > 1 and self._segments[1].start <= time:
             del self._segments[0]
 
 
 def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDArray[np.float64]:
+    """Values at ``time`` of segments that go from ``first`` to ``last`` within ``length``."""
     progress = np.clip((time - start) / length, 0.0, 1.0)
     values: npt.NDArray[np.float64] = np.where(progress < 1.0, first + (last - first) * progress, last)
     return values
@@ -106,12 +108,12 @@ def nudge(value: float, steps: int, low: float, high: float, curve: float) -> fl
     """Move a controller by ``steps`` 127ths of its travel, clamped."""
     if low == high:
         return low
-    place = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / curve)
-    return position_to_value(min(max(place + steps / 127, 0.0), 1.0), low, high, curve)
+    position = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / curve)
+    return position_to_value(min(max(position + steps / 127, 0.0), 1.0), low, high, curve)
 
 
-def position_to_value(place: float, low: float, high: float, curve: float) -> float:
+def position_to_value(position: float, low: float, high: float, curve: float) -> float:
     """As `knob`, for a position from 0 to 1."""
-    weight = float(place**curve)
+    weight = float(position**curve)
     value = low * (1.0 - weight) + high * weight
     return min(max(value, min(low, high)), max(low, high))

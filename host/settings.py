@@ -51,20 +51,23 @@ class Control(NamedTuple):
 def controls_of(table: type[SettingsSection], section: str = "") -> dict[str, Control]:
     """Numbers annotated with `Knob`, by target; ``section``: prefix of targets."""
     controls = {}
-    for field, info in table.model_fields.items():
-        marks = list(_marks(info))
-        for knob in (mark for mark in marks if isinstance(mark, Knob)):
-            name = knob.target or (f"{section}.{field}" if section else field)
-            low = next(float(str(mark.ge)) for mark in marks if isinstance(mark, Ge))
-            high = next((float(str(mark.le)) for mark in marks if isinstance(mark, Le)), knob.highest)
+    for field_name, field_info in table.model_fields.items():
+        annotations = list(_marks(field_info))
+        for knob in (annotation for annotation in annotations if isinstance(annotation, Knob)):
+            target = knob.target or (f"{section}.{field_name}" if section else field_name)
+            low = next(float(str(annotation.ge)) for annotation in annotations if isinstance(annotation, Ge))
+            high = next(
+                (float(str(annotation.le)) for annotation in annotations if isinstance(annotation, Le)), knob.highest
+            )
             assert high is not None
-            controls[name] = Control(name, low, high, knob.unit, field)
+            controls[target] = Control(target, low, high, knob.unit, field_name)
     return controls
 
 
-def _marks(info: FieldInfo) -> Iterator[Any]:
-    yield from info.metadata
-    for part in get_args(info.annotation):
-        if get_origin(part) is Annotated:
-            for mark in part.__metadata__:
-                yield from mark.metadata if isinstance(mark, FieldInfo) else [mark]
+def _marks(field_info: FieldInfo) -> Iterator[Any]:
+    """Yield the annotations of a field, also those inside a union."""
+    yield from field_info.metadata
+    for union_member in get_args(field_info.annotation):
+        if get_origin(union_member) is Annotated:
+            for annotation in union_member.__metadata__:
+                yield from annotation.metadata if isinstance(annotation, FieldInfo) else [annotation]

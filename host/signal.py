@@ -17,15 +17,15 @@ HIGHEST_HZ = 4186.01  # C8, its highest
 @functools.cache
 def window(name: str, length: int) -> Array:
     """Periodic, [length]."""
-    t = 2.0 * np.pi * np.arange(length) / length
-    shapes = {
-        "hann": 0.5 - 0.5 * np.cos(t),
-        "blackman": 0.42 - 0.5 * np.cos(t) + 0.08 * np.cos(2 * t),
+    phases = 2.0 * np.pi * np.arange(length) / length
+    windows_by_name = {
+        "hann": 0.5 - 0.5 * np.cos(phases),
+        "blackman": 0.42 - 0.5 * np.cos(phases) + 0.08 * np.cos(2 * phases),
         "rectangular": np.ones(length),
     }
-    shape = shapes[name].astype(np.float32)
-    shape.setflags(write=False)
-    return shape
+    named_window = windows_by_name[name].astype(np.float32)
+    named_window.setflags(write=False)
+    return named_window
 
 
 def stft(signal: Array, frame_length: int, hop_length: int, window_name: str = "hann") -> npt.NDArray[np.complex64]:
@@ -51,14 +51,14 @@ def chroma_bins(sample_rate: int, frame_length: int) -> Array:
 
     Colonel & Keene 2020, section III-B: sums energy over bands around 88 notes.
     """
-    hz = np.fft.rfftfreq(frame_length, 1.0 / sample_rate)
+    bin_hz = np.fft.rfftfreq(frame_length, 1.0 / sample_rate)
     half_semitone = 2.0 ** (1 / 24)
-    in_range = (hz > LOWEST_HZ / half_semitone) & (hz < HIGHEST_HZ * half_semitone)
-    note = np.round(69 + 12 * np.log2(np.where(in_range, hz, A4_HZ) / A4_HZ)).astype(int)
-    bins = np.zeros((len(hz), 12), np.float32)
-    bins[in_range, note[in_range] % 12] = 1.0
-    bins.setflags(write=False)
-    return bins
+    is_in_range = (bin_hz > LOWEST_HZ / half_semitone) & (bin_hz < HIGHEST_HZ * half_semitone)
+    bin_notes = np.round(69 + 12 * np.log2(np.where(is_in_range, bin_hz, A4_HZ) / A4_HZ)).astype(int)
+    one_hot = np.zeros((len(bin_hz), 12), np.float32)
+    one_hot[is_in_range, bin_notes[is_in_range] % 12] = 1.0
+    one_hot.setflags(write=False)
+    return one_hot
 
 
 def chroma(magnitudes: Array, sample_rate: int, frame_length: int) -> Array:
@@ -68,21 +68,21 @@ def chroma(magnitudes: Array, sample_rate: int, frame_length: int) -> Array:
 
 def overlapped_hops(frames: Array, hop: int) -> Array:
     """Overlap-add [..., n, length] to [..., hops, hop], all first hops of frames before all second ones."""
-    count, length = frames.shape[-2:]
-    hops = np.zeros((*frames.shape[:-2], count - 1 - -length // hop, hop), np.float32)
-    for row, begin in enumerate(range(0, length, hop)):
-        hop_parts = frames[..., begin : begin + hop]
-        hops[..., row : row + count, : hop_parts.shape[-1]] += hop_parts
+    frame_count, frame_length = frames.shape[-2:]
+    hops = np.zeros((*frames.shape[:-2], frame_count - 1 - -frame_length // hop, hop), np.float32)
+    for hop_index, begin_sample in enumerate(range(0, frame_length, hop)):
+        hop_parts = frames[..., begin_sample : begin_sample + hop]
+        hops[..., hop_index : hop_index + frame_count, : hop_parts.shape[-1]] += hop_parts
     return hops
 
 
 def overlap_add(pieces: npt.NDArray[np.floating[Any]], hop: int) -> Array:
     """[n, length] to [(n - 1) * hop + length]."""
-    count, length = pieces.shape
-    total = np.zeros((count - 1) * hop + length, np.float32)
-    for number, piece in enumerate(pieces):
-        total[number * hop : number * hop + length] += piece
-    return total
+    piece_count, piece_length = pieces.shape
+    overlapped_sum = np.zeros((piece_count - 1) * hop + piece_length, np.float32)
+    for piece_index, piece in enumerate(pieces):
+        overlapped_sum[piece_index * hop : piece_index * hop + piece_length] += piece
+    return overlapped_sum
 
 
 def fast_length(length: int, primes: Sequence[int], step: int = 1) -> int:
@@ -94,6 +94,7 @@ def fast_length(length: int, primes: Sequence[int], step: int = 1) -> int:
 
 
 def _divide_out(primes: Sequence[int], number: int) -> int:
+    """Divide a number by the primes as often as they divide it."""
     for prime in primes:
         while number % prime == 0:
             number //= prime
@@ -105,16 +106,16 @@ SEED = 2020  # of reproducible noise
 
 def splitmix64(counters: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Hash counters to random numbers (Steele, Lea and Flood, OOPSLA 2014)."""
-    value = counters * np.uint64(0x9E3779B97F4A7C15)
+    hashes = counters * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        value = (value ^ (value >> np.uint64(shift))) * np.uint64(factor)
-    return value ^ (value >> np.uint64(31))
+        hashes = (hashes ^ (hashes >> np.uint64(shift))) * np.uint64(factor)
+    return hashes ^ (hashes >> np.uint64(31))
 
 
 def white_noise(count: int) -> Array:
     """Uniform noise on [-1, 1), [count], independent of library versions."""
-    value = splitmix64(np.arange(SEED, SEED + count, dtype=np.uint64))
-    return (value.astype(np.float64) / 2.0**63 - 1.0).astype(np.float32)
+    hashes = splitmix64(np.arange(SEED, SEED + count, dtype=np.uint64))
+    return (hashes.astype(np.float64) / 2.0**63 - 1.0).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=4)
@@ -132,20 +133,21 @@ def gaussian_noise(count: int) -> npt.NDArray[np.complex64]:
 
 def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.NDArray[np.float64]:
     """Random numbers on [0, 1), [count, columns], from row ``first`` on; a row depends on its index only."""
-    key = splitmix64(splitmix64(np.array([seed], np.uint64)) + np.uint64(note))
-    places = np.arange(first * columns, (first + count) * columns, dtype=np.uint64)
-    return _uniform(splitmix64(key + places)).reshape(count, columns)
+    hashed_seed = splitmix64(splitmix64(np.array([seed], np.uint64)) + np.uint64(note))
+    number_indices = np.arange(first * columns, (first + count) * columns, dtype=np.uint64)
+    return _uniform(splitmix64(hashed_seed + number_indices)).reshape(count, columns)
 
 
 def normals(seed: int, note: int, frame: int, count: int) -> Array:
     """[count] numbers (Box and Muller 1958)."""
-    pairs = -(-count // 2)
-    radius_uniform, angle_uniform = uniforms(seed, note, frame, 1, 2 * pairs).reshape(2, pairs)
+    pair_count = -(-count // 2)
+    radius_uniform, angle_uniform = uniforms(seed, note, frame, 1, 2 * pair_count).reshape(2, pair_count)
     radius, angle = np.sqrt(-2.0 * np.log1p(-radius_uniform)), 2.0 * np.pi * angle_uniform
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count].astype(np.float32)
 
 
 def _uniform(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    """Map random bits to numbers on [0, 1)."""
     return (bits >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
@@ -164,23 +166,37 @@ def sounding_note(sound: Array, sample_rate: int) -> float:
     """
     if len(sound) < FRAME:
         sound = np.pad(sound, (0, FRAME - len(sound)))
-    starts = range(0, len(sound) - FRAME + 1, FRAME // 4)
-    shape = np.hanning(FRAME)
-    power = np.mean([np.square(np.abs(np.fft.rfft(sound[s : s + FRAME] * shape))) for s in starts], axis=0)
-    if power.max() <= 0:
+    frame_starts = range(0, len(sound) - FRAME + 1, FRAME // 4)
+    hann_window = np.hanning(FRAME)
+    power_spectrum = np.mean(
+        [
+            np.square(np.abs(np.fft.rfft(sound[frame_start : frame_start + FRAME] * hann_window)))
+            for frame_start in frame_starts
+        ],
+        axis=0,
+    )
+    if power_spectrum.max() <= 0:
         return float("nan")
-    level = (power / power.max()) ** 0.25  # square root of magnitude: weak harmonics count too
+    # square root of magnitude: weak harmonics count too
+    compressed_spectrum = (power_spectrum / power_spectrum.max()) ** 0.25
     harmonic_bins, gap_bins, weights = _combs(sample_rate)
-    score = (_interpolate_levels(level, harmonic_bins) - _interpolate_levels(level, gap_bins)) @ weights
-    return LOWEST + float(np.argmax(score)) / STEPS
+    note_scores = (
+        _interpolate_levels(compressed_spectrum, harmonic_bins) - _interpolate_levels(compressed_spectrum, gap_bins)
+    ) @ weights
+    return LOWEST + float(np.argmax(note_scores)) / STEPS
 
 
 @functools.cache
 def _combs(sample_rate: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    notes = np.arange((HIGHEST - LOWEST) * STEPS) / STEPS + LOWEST
-    bins = np.array([midi_to_hz(note) for note in notes]) * FRAME / sample_rate
-    order = np.arange(1.0, HARMONICS + 1)
-    return bins[:, None] * order, bins[:, None] * (order - 0.5), np.power(DECAY, order - 1.0)
+    """Return harmonics and the gaps below them in bins, [notes, HARMONICS], and the harmonics' weights."""
+    candidate_notes = np.arange((HIGHEST - LOWEST) * STEPS) / STEPS + LOWEST
+    fundamental_bins = np.array([midi_to_hz(note) for note in candidate_notes]) * FRAME / sample_rate
+    harmonic_numbers = np.arange(1.0, HARMONICS + 1)
+    return (
+        fundamental_bins[:, None] * harmonic_numbers,
+        fundamental_bins[:, None] * (harmonic_numbers - 0.5),
+        np.power(DECAY, harmonic_numbers - 1.0),
+    )
 
 
 def _interpolate_levels(level: npt.NDArray[np.float64], bins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -210,13 +226,17 @@ def lobes(shape: FrameShape) -> Array:
     A sinusoid's positive-frequency transform per sample of a frame, for frames that overlap-add to amplitude 1.
     """
     bin_offsets = np.arange(-shape.taps, shape.taps + 1) - np.linspace(-0.5, 0.5, LOBE_STEPS + 1)[:, np.newaxis]
-    lobe = shape.terms[0] * np.sinc(bin_offsets)
-    for term, share in enumerate(shape.terms[1:], start=1):
-        lobe += share / 2 * (np.sinc(bin_offsets - term) + np.sinc(bin_offsets + term))
-    return (lobe / (2 * shape.overlap * shape.terms[0])).astype(np.float32)
+    lobe_table = shape.terms[0] * np.sinc(bin_offsets)
+    for term_number, term_share in enumerate(shape.terms[1:], start=1):
+        lobe_table += term_share / 2 * (np.sinc(bin_offsets - term_number) + np.sinc(bin_offsets + term_number))
+    return (lobe_table / (2 * shape.overlap * shape.terms[0])).astype(np.float32)
 
 
 def window_of(shape: FrameShape) -> Array:
-    turn = 2 * np.pi * np.arange(shape.length) / shape.length
-    window: Array = sum((-1) ** term * share * np.cos(term * turn) for term, share in enumerate(shape.terms))
-    return window.astype(np.float32)
+    """Return the window, [length]."""
+    phases = 2 * np.pi * np.arange(shape.length) / shape.length
+    cosine_sum: Array = sum(
+        (-1) ** term_number * term_share * np.cos(term_number * phases)
+        for term_number, term_share in enumerate(shape.terms)
+    )
+    return cosine_sum.astype(np.float32)

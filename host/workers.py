@@ -43,8 +43,8 @@ def connect(address: str) -> Any:
         raise UserError("--ray needs Ray; install it with: pip install 'timbrel[scale]'") from None
     try:
         cluster_address = current_address() if address == "auto" else address
-        host, colon, port = cluster_address.rpartition(":")
-        if not colon:
+        host, separator, port = cluster_address.rpartition(":")
+        if not separator:
             raise ValueError("an address is HOST:PORT, or auto")
         socket.create_connection((host, int(port)), timeout=CONNECTING_SECONDS).close()  # Ray tries for ten minutes
         old_handler = signal.getsignal(signal.SIGTERM)
@@ -52,9 +52,9 @@ def connect(address: str) -> Any:
         if threading.current_thread() is threading.main_thread():  # Ray's own handler would end without cleaning up
             signal.signal(signal.SIGTERM, old_handler)
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or first_line(error)
+        reason_text = getattr(error, "strerror", None) or first_line(error)
         raise UserError(
-            f"no Ray cluster answers at {address!r} ({reason}); start one with 'ray start --head'"
+            f"no Ray cluster answers at {address!r} ({reason_text}); start one with 'ray start --head'"
         ) from None
     return ray
 
@@ -105,36 +105,38 @@ def task_runner(
         Failure: a worker died.
     """
     if ray is not None:
-        with _cluster(work, ray, resume_hint) as run:
-            yield run
+        with _cluster(work, ray, resume_hint) as run_tasks:
+            yield run_tasks
     elif workers > 1:
-        with _processes(work, workers, resume_hint) as run:
-            yield run
+        with _processes(work, workers, resume_hint) as run_tasks:
+            yield run_tasks
     else:
         yield lambda tasks: map(work, tasks)
 
 
 def _in_order(
-    tasks: Iterable[Task], queue_length: int, submit: Callable[[Task], Any], result: Callable[[Any], Result]
+    tasks: Iterable[Task], queue_length: int, submit: Callable[[Task], Any], take_result: Callable[[Any], Result]
 ) -> Iterator[Result]:
-    waiting: deque[Any] = deque()
+    """Yield results in the order of tasks, with so many more of them submitted."""
+    pending: deque[Any] = deque()
     for task in tasks:
-        waiting.append(submit(task))
-        if len(waiting) > queue_length:
-            yield result(waiting.popleft())
-    while waiting:
-        yield result(waiting.popleft())
+        pending.append(submit(task))
+        if len(pending) > queue_length:
+            yield take_result(pending.popleft())
+    while pending:
+        yield take_result(pending.popleft())
 
 
 @contextlib.contextmanager
 def _processes(
     work: Callable[[Task], Result], workers: int, resume_hint: str
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[Result]]]:
-    context = multiprocessing.get_context("spawn")  # ONNX Runtime's threads do not survive a fork
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+    """Yield a function that runs tasks in processes of this machine."""
+    spawn_context = multiprocessing.get_context("spawn")  # ONNX Runtime's threads do not survive a fork
+    executor = ProcessPoolExecutor(workers, mp_context=spawn_context, initializer=_begin)
     try:
         yield lambda tasks: _in_order(
-            tasks, TASKS_AHEAD * workers, lambda task: pool.submit(work, task), lambda future: future.result()
+            tasks, TASKS_AHEAD * workers, lambda task: executor.submit(work, task), lambda future: future.result()
         )
     except BrokenProcessPool:
         raise Failure(
@@ -142,17 +144,18 @@ def _processes(
             'if __name__ == "__main__": around its beginning)'
         ) from None
     except BaseException:
-        for process in [*pool._processes.values()]:  # they would finish their tasks first
+        for process in [*executor._processes.values()]:  # they would finish their tasks first
             process.terminate()
         raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        executor.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:
+    """Set a worker process up: it ends with its parent, and heeds SIGTERM alone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for number in SIGNALS:  # the terminal sends them to all; the first process ends the others, by SIGTERM
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+    for signal_number in SIGNALS:  # the terminal sends them to all; the first process ends the others, by SIGTERM
+        signal.signal(signal_number, signal.SIG_DFL if signal_number == signal.SIGTERM else signal.SIG_IGN)
 
 
 def _end_with_parent() -> None:
@@ -167,21 +170,24 @@ def _end_with_parent() -> None:
 def _cluster(
     work: Callable[[Task], Result], address: str, resume_hint: str
 ) -> Iterator[Callable[[Iterable[Task]], Iterator[Result]]]:
+    """Yield a function that runs tasks in a Ray cluster."""
     ray = connect(address)
-    on_node = ray.remote(num_cpus=1, max_retries=RETRIES)(_work_on_node)
+    remote_work = ray.remote(num_cpus=1, max_retries=RETRIES)(_work_on_node)
 
-    def result(future: Any) -> Any:
+    def take_result(future: Any) -> Any:
         try:
-            task_result, fault = ray.get(future)
+            task_result, task_error = ray.get(future)
         except ray.exceptions.RayError as error:
             raise Failure(f"the Ray cluster failed: {first_line(error)}; {resume_hint}") from None
-        if fault is not None:
-            raise fault
+        if task_error is not None:
+            raise task_error
         return task_result
 
     try:
-        processors = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        yield lambda tasks: _in_order(tasks, TASKS_AHEAD * processors, lambda task: on_node.remote(work, task), result)
+        core_count = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        yield lambda tasks: _in_order(
+            tasks, TASKS_AHEAD * core_count, lambda task: remote_work.remote(work, task), take_result
+        )
     finally:
         ray.shutdown()
 
@@ -200,30 +206,32 @@ GLANCE_SECONDS = 0.1  # ten ticks of most systems: a busy process uses nine of t
 
 def processors_worked() -> Callable[[], float]:
     """A function that totals our cores' busy seconds, without time stolen by a VM host."""
-    allowed = _allowed()
+    core_indices = _allowed()
 
-    def worked() -> float:
-        times = psutil.cpu_times(percpu=True)
-        return sum(_worked(times[number]) for number in allowed if number < len(times))
+    def total_busy_seconds() -> float:
+        core_times = psutil.cpu_times(percpu=True)
+        return sum(_worked(core_times[core_index]) for core_index in core_indices if core_index < len(core_times))
 
-    return worked
+    return total_busy_seconds
 
 
 def free_processors() -> int:
     """This process's idle cores, at least one; sleeps for `GLANCE_SECONDS`."""
-    worked = processors_worked()
-    start_seconds, busy_at_start = time.perf_counter(), worked()
+    total_busy_seconds = processors_worked()
+    start_seconds, busy_seconds_at_start = time.perf_counter(), total_busy_seconds()
     time.sleep(GLANCE_SECONDS)
-    busy_cores = (worked() - busy_at_start) / (time.perf_counter() - start_seconds)
+    busy_cores = (total_busy_seconds() - busy_seconds_at_start) / (time.perf_counter() - start_seconds)
     return max(1, math.floor(len(_allowed()) - busy_cores + SLACK))
 
 
 def _allowed() -> list[int]:
+    """Return the indices of the cores that this process may use."""
     process = psutil.Process()
     if hasattr(process, "cpu_affinity"):
         return list(process.cpu_affinity())
     return list(range(psutil.cpu_count() or 1))
 
 
-def _worked(times: object) -> float:
-    return sum(getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq"))
+def _worked(core_times: object) -> float:
+    """Return the seconds that a core was busy."""
+    return sum(getattr(core_times, field_name, 0.0) for field_name in ("user", "nice", "system", "irq", "softirq"))

@@ -27,8 +27,8 @@ from .pantry import contents, stock_models, stock_music, stock_sounds, stock_tra
 RATE = 44100
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime themselves
-# A folder of compiled code for each process, a copy of the one that the Makefile fills: where two fill one at once, numba
-# may pair the index of the one with the code of the other, and crash with it ever after.
+# A folder of compiled code for each process, a copy of the one that the Makefile fills: where two fill one at once,
+# numba may pair the index of the one with the code of the other, and crash with it ever after.
 COMPILED = Path(sys.prefix, "numba")
 os.environ["NUMBA_CACHE_DIR"] = str(COMPILED / os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
 if (COMPILED / "installed").is_dir() and not Path(os.environ["NUMBA_CACHE_DIR"]).exists():

@@ -25,33 +25,34 @@ class Progress:
 
 def save(path: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
     """Write a checkpoint, whole or not at all; raise `Failure` if that fails."""
-    temporary = path.with_suffix(".partial")
-    states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
+    partial_path = path.with_suffix(".partial")
+    optimizer_states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
     content = {
         "format": FORMAT,
         "model": model.state_dict(),
-        "optimizer": states if len(states) > 1 else next(iter(states.values())),
+        "optimizer": optimizer_states if len(optimizer_states) > 1 else next(iter(optimizer_states.values())),
         "progress": asdict(progress),
     }
     try:
-        with temporary.open("wb") as file:
+        with partial_path.open("wb") as file:
             torch.save(content, file)
-        temporary.replace(path)
+        partial_path.replace(path)
     except (OSError, RuntimeError) as error:  # torch's writer replaces the disk's error by its own
-        reason = error if isinstance(error, OSError) else error.__context__ or error
+        cause = error if isinstance(error, OSError) else error.__context__ or error
         raise Failure(
-            f"cannot write {path}: {getattr(reason, 'strerror', None) or reason}; "
+            f"cannot write {path}: {getattr(cause, 'strerror', None) or cause}; "
             "what was saved before is kept: make room and go on with --resume"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        partial_path.unlink(missing_ok=True)
 
 
 def keep(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progress, count: int) -> None:
+    """Save a checkpoint of this step, and remove all but the last ``count``."""
     folder.mkdir(exist_ok=True)
     save(folder / f"step-{progress.step:09d}.ckpt", model, optimizers, progress)
-    for older in sorted(folder.glob("step-*.ckpt"))[:-count]:
-        older.unlink()
+    for older_path in sorted(folder.glob("step-*.ckpt"))[:-count]:
+        older_path.unlink()
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -82,9 +83,11 @@ def restore(path: Path, model: nn.Module, optimizers: Optimizers | None = None) 
     try:
         model.load_state_dict(content["model"])
         if optimizers is not None:
-            states = content["optimizer"] if len(optimizers) > 1 else dict.fromkeys(optimizers, content["optimizer"])
-            for name in {*states, *optimizers}:  # a name in only one of them is an error
-                optimizers[name].load_state_dict(states[name])
+            optimizer_states = (
+                content["optimizer"] if len(optimizers) > 1 else dict.fromkeys(optimizers, content["optimizer"])
+            )
+            for name in {*optimizer_states, *optimizers}:  # a name in only one of them is an error
+                optimizers[name].load_state_dict(optimizer_states[name])
         return progress_of(content)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError):  # torch's errors for a mismatch
         raise UserError(
@@ -93,4 +96,5 @@ def restore(path: Path, model: nn.Module, optimizers: Optimizers | None = None) 
 
 
 def progress_of(content: dict[str, Any]) -> Progress:
+    """Return the progress that a loaded checkpoint holds."""
     return Progress(**{field.name: content["progress"][field.name] for field in fields(Progress)})

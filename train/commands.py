@@ -209,8 +209,8 @@ def train(
     """Train a recipe on a corpus. Ctrl-C saves and stops."""
     changes = list(change or [])
     if minutes is not None:
-        if setting := next((c for c in changes if c.partition("=")[0] in BUDGETS), None):
-            raise UserError(f"--minutes {minutes:g} and --set {setting} are two budgets; give one of them")
+        if budget_change := next((c for c in changes if c.partition("=")[0] in BUDGETS), None):
+            raise UserError(f"--minutes {minutes:g} and --set {budget_change} are two budgets; give one of them")
         changes.append(f"training.minutes={minutes}")
 
     from ..host.progress import Display
@@ -220,30 +220,38 @@ def train(
     from .launch import start
     from .loop import RunOptions
 
-    loaded = load_recipe(recipe, changes)
-    sources = _source_folders(loaded.name, FAMILIES[loaded.family].reads, resume, generator=generator, judge=classifier)
+    loaded_recipe = load_recipe(recipe, changes)
+    source_folders = _source_folders(
+        loaded_recipe.name, FAMILIES[loaded_recipe.family].reads, resume, generator=generator, judge=classifier
+    )
     with Display() as display:
-        display.stage(f"training {loaded.name}")
-        options = RunOptions(accelerator, devices, tensorboard, *_reporters(display, devices * nodes), nodes=nodes)
-        outcome = go_on(output, loaded, options) if resume else start(loaded, corpus, output, options, sources)
-    _end_of_training(outcome, output, corpus, FAMILIES[loaded.family].previewed)
+        display.stage(f"training {loaded_recipe.name}")
+        run_options = RunOptions(accelerator, devices, tensorboard, *_reporters(display, devices * nodes), nodes=nodes)
+        outcome = (
+            go_on(output, loaded_recipe, run_options)
+            if resume
+            else start(loaded_recipe, corpus, output, run_options, source_folders)
+        )
+    _end_of_training(outcome, output, corpus, FAMILIES[loaded_recipe.family].previewed)
 
 
-def _source_folders(recipe: str, reads: Sequence[str], resume: bool, **folders: Path | None) -> dict[str, Path]:
-    sources = {name: path for name, path in folders.items() if path is not None}
+def _source_folders(recipe_name: str, reads: Sequence[str], resume: bool, **folders: Path | None) -> dict[str, Path]:
+    """Return the folders of the runs that a recipe reads, by name; raise UserError for a missing or surplus one."""
+    source_folders = {name: path for name, path in folders.items() if path is not None}
     if resume:
-        for name, path in sources.items():
+        for name, path in source_folders.items():
             raise UserError(f"{OPTIONS[name]} {path} and --resume, which goes on with the run's own; give one of them")
         return {}
     for name in reads:
-        if name not in sources:
+        if name not in source_folders:
             raise UserError(
-                f"recipe {recipe} is built on other runs; give {' RUN and '.join(OPTIONS[name] for name in reads)} RUN"
+                f"recipe {recipe_name} is built on other runs; "
+                f"give {' RUN and '.join(OPTIONS[name] for name in reads)} RUN"
             )
-    for name, path in sources.items():
+    for name, path in source_folders.items():
         if name not in reads:
-            raise UserError(f"{OPTIONS[name]} {path} is no option of recipe {recipe}; leave it out")
-    return sources
+            raise UserError(f"{OPTIONS[name]} {path} is no option of recipe {recipe_name}; leave it out")
+    return source_folders
 
 
 def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
@@ -252,18 +260,21 @@ def _reporters(display: "Display", devices: int) -> tuple[Any, Any]:
         return None, None
 
     def report(status: "RunStatus") -> None:
-        note = f"step {status.step}, loss {status.loss:.4g}, {status.examples_per_second:.0f} examples/s"
-        display.update(status.budget_share, note, status.seconds_left)
+        status_line = f"step {status.step}, loss {status.loss:.4g}, {status.examples_per_second:.0f} examples/s"
+        display.update(status.budget_share, status_line, status.seconds_left)
 
     return report, display.say
 
 
-def _end_of_training(outcome: "Outcome", run: Path, corpus: Path, sounds: bool) -> None:
+def _end_of_training(outcome: "Outcome", run: Path, corpus: Path, is_playable: bool) -> None:
+    """Print the result and the next command; exit with 130 after an interruption."""
     print(f"{run}: {outcome.step} steps, validation loss {outcome.validation:.4g}")
     if outcome.interrupted:
-        recipe = run / "recipe.toml"  # it includes all --set options
-        words = ["timbrel", "train", recipe, "--corpus", corpus, "-o", run, "--resume"]
-        print(f"stopped before its end; go on with: {shlex.join(map(str, words))}")
+        recipe_path = run / "recipe.toml"  # it includes all --set options
+        command_words = ["timbrel", "train", recipe_path, "--corpus", corpus, "-o", run, "--resume"]
+        print(f"stopped before its end; go on with: {shlex.join(map(str, command_words))}")
         raise typer.Exit(130)  # what shells expect after Ctrl-C
-    quoted = shlex.quote(str(run))
-    print(f"next: timbrel evaluate {quoted}{f', or timbrel export {quoted} -o MODEL.onnx' if sounds else ''}")
+    quoted_run = shlex.quote(str(run))
+    print(
+        f"next: timbrel evaluate {quoted_run}{f', or timbrel export {quoted_run} -o MODEL.onnx' if is_playable else ''}"
+    )

@@ -34,25 +34,30 @@ class Data(Protocol):
 def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[Clips, Integers]:
     """Return a split's audible clips, with one of ``words`` if given, and their label indices."""
     clips = audible(corpus, split)
-    labels = clips.label_numbers(words) if words else np.zeros(len(clips), np.int64)
-    return clips.take(labels >= 0), labels[labels >= 0]
+    label_indices = clips.label_numbers(words) if words else np.zeros(len(clips), np.int64)
+    return clips.take(label_indices >= 0), label_indices[label_indices >= 0]
 
 
 def audible(corpus: Corpus, split: Split) -> Clips:
+    """Return a split's clips whose peak is not silent."""
     clips, peaks = corpus.clips(split), corpus.clips(split).peaks
-    for number in np.flatnonzero(np.isnan(peaks)).tolist():  # not measured when the corpus was built
-        samples = corpus.samples(clips[number])
-        peaks[number] = max(samples.max(), -samples.min())
+    for clip_index in np.flatnonzero(np.isnan(peaks)).tolist():  # not measured when the corpus was built
+        samples = corpus.samples(clips[clip_index])
+        peaks[clip_index] = max(samples.max(), -samples.min())
     return clips.take(peaks > SILENT)
 
 
 def clips_of(corpus: Corpus, clips: Sequence[Clip], length: int, starts: Integers | None = None) -> Array:
     """Return samples [clips, length], cut or padded, after ``starts`` [clips] samples of silence."""
     batch = np.zeros((len(clips), length), np.float32)
-    silences = [0] * len(clips) if starts is None else starts.tolist()
-    parts = [corpus.samples(clip, 0, max(0, length - start)) for clip, start in zip(clips, silences, strict=True)]
-    for row, samples, start in zip(batch, parts, silences, strict=True):  # the disk was asked for all at once
-        row[start : start + len(samples)] = samples
+    silence_lengths = [0] * len(clips) if starts is None else starts.tolist()
+    clip_samples = [
+        corpus.samples(clip, 0, max(0, length - silence_length))
+        for clip, silence_length in zip(clips, silence_lengths, strict=True)
+    ]
+    # The disk was asked for all at once.
+    for batch_row, samples, silence_length in zip(batch, clip_samples, silence_lengths, strict=True):
+        batch_row[silence_length : silence_length + len(samples)] = samples
     return batch
 
 
@@ -63,14 +68,14 @@ def words_of(corpus: Corpus) -> list[str]:
 
 def check_words(corpus: Corpus, recipe: Recipe) -> None:
     """Raise UserError if a conditional recipe finds fewer than two labels, or the recipe's words are missing."""
-    network, labels = getattr(recipe, "network", None), words_of(corpus)
-    if getattr(network, "labels", False) and len(labels) < 2:
-        label_list = ", ".join(map(repr, labels)) or "none"
+    network_settings, labels = getattr(recipe, "network", None), words_of(corpus)
+    if getattr(network_settings, "labels", False) and len(labels) < 2:
+        label_text = ", ".join(map(repr, labels)) or "none"
         raise UserError(
-            f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {label_list}; "
+            f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {label_text}; "
             "build it with --label folder or --label REGEX, or set network.labels = false"
         )
-    if unknown_words := sorted(set(getattr(network, "words", [])) - set(labels)):
+    if unknown_words := sorted(set(getattr(network_settings, "words", [])) - set(labels)):
         raise UserError(
             f"network.words has {unknown_words[0]!r}, and no training clip of corpus {corpus.folder} is labelled so; "
             f"its labels are {', '.join(map(repr, labels))}"
@@ -79,23 +84,30 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
 
 def with_words(recipe: RecipeT, corpus: Corpus) -> RecipeT:
     """Fill in the labels of a recipe whose network has ``words``."""
-    network: Any = recipe.network  # type: ignore[attr-defined]
-    if not getattr(network, "labels", True) or network.words:  # classifiers always need labels
+    network_settings: Any = recipe.network  # type: ignore[attr-defined]
+    if not getattr(network_settings, "labels", True) or network_settings.words:  # classifiers always need labels
         return recipe
-    network = network.model_copy(update={"words": words_of(corpus)})
-    return recipe.model_copy(update={"network": network})
+    network_settings = network_settings.model_copy(update={"words": words_of(corpus)})
+    return recipe.model_copy(update={"network": network_settings})
 
 
 def left_out(corpus: Corpus, audible: Clips, used: Clips) -> list[str]:
-    parts = []
-    if len(silent := corpus.clips("train").excluding(audible)):
-        parts.append(f"{counted(len(silent), 'silent clip')} {are(len(silent))} left out ({silent[0].name!r})")
-    if len(bare := audible.excluding(used)):
-        parts.append(f"{counted(len(bare), 'unlabelled clip')} {are(len(bare))} left out ({bare[0].name!r})")
-    return parts
+    """Describe the training clips that are not used: silent ones, and those without a label."""
+    remarks = []
+    if len(silent_clips := corpus.clips("train").excluding(audible)):
+        remarks.append(
+            f"{counted(len(silent_clips), 'silent clip')} {are(len(silent_clips))} left out ({silent_clips[0].name!r})"
+        )
+    if len(unlabelled_clips := audible.excluding(used)):
+        remarks.append(
+            f"{counted(len(unlabelled_clips), 'unlabelled clip')} {are(len(unlabelled_clips))} left out "
+            f"({unlabelled_clips[0].name!r})"
+        )
+    return remarks
 
 
 def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless it is 1."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 

@@ -34,15 +34,15 @@ class FrameOrigin:
 class FrameOrigins(Sequence[FrameOrigin]):
     """Frames by columns: index into ``clips``, first sample and note, [frames] each."""
 
-    def __init__(self, clips: Clips, clip: Integers, starts: Integers, notes: Array) -> None:
-        self._clips, self._clip, self._starts, self._notes = clips, clip, starts, notes
+    def __init__(self, clips: Clips, clip_indices: Integers, starts: Integers, notes: Array) -> None:
+        self._clips, self._clip_indices, self._starts, self._notes = clips, clip_indices, starts, notes
         self._last: tuple[int, Clip] | None = None  # frames in order are of one clip many times
 
     def __len__(self) -> int:
         return len(self._starts)
 
     def release(self) -> None:
-        release(self._clip, self._starts, self._notes)
+        release(self._clip_indices, self._starts, self._notes)
 
     @overload
     def __getitem__(self, index: int, /) -> FrameOrigin: ...
@@ -50,54 +50,55 @@ class FrameOrigins(Sequence[FrameOrigin]):
     def __getitem__(self, index: slice, /) -> "FrameOrigins": ...
     def __getitem__(self, index: int | slice, /) -> "FrameOrigin | FrameOrigins":
         if isinstance(index, slice):
-            return FrameOrigins(self._clips, self._clip[index], self._starts[index], self._notes[index])
-        number = int(self._clip[index])
-        if self._last is None or self._last[0] != number:
-            self._last = number, self._clips[number]
+            return FrameOrigins(self._clips, self._clip_indices[index], self._starts[index], self._notes[index])
+        clip_index = int(self._clip_indices[index])
+        if self._last is None or self._last[0] != clip_index:
+            self._last = clip_index, self._clips[clip_index]
         return FrameOrigin(self._last[1], int(self._starts[index]), float(self._notes[index]))
 
 
 def is_tonal(corpus: Corpus) -> bool:
     """Return whether at least half of the training pitch tracks is pitched."""
-    pitched, total = pitched_frames(corpus)
-    return pitched >= total / 2
+    pitched_count, total_count = pitched_frames(corpus)
+    return pitched_count >= total_count / 2
 
 
 def pitched_frames(corpus: Corpus) -> tuple[int, int]:
     """Count pitched and all values in training clips' pitch tracks."""
-    pitched, total = 0, 0
+    pitched_count, total_count = 0, 0
     for clip in corpus.clips("train"):
         track = corpus.pitch(clip)
-        pitched, total = pitched + int(np.isfinite(track).sum()), total + len(track)
-    return pitched, total
+        pitched_count, total_count = pitched_count + int(np.isfinite(track).sum()), total_count + len(track)
+    return pitched_count, total_count
 
 
 def sources(corpus: Corpus, split: Split, settings: Frames, tonal: bool) -> Iterator[FrameOrigin]:
     """Yield a split's audible frames; with ``tonal``, only pitched ones: all of a single-note clip."""
     clips = corpus.clips(split)
-    for number, starts, notes in _audible(corpus, clips, settings, tonal):
-        clip = clips[number]
-        for start, note in zip(starts, notes, strict=True):
-            yield FrameOrigin(clip, int(start), float(note))
+    for clip_index, frame_starts, notes in _audible(corpus, clips, settings, tonal):
+        clip = clips[clip_index]
+        for frame_start, note in zip(frame_starts, notes, strict=True):
+            yield FrameOrigin(clip, int(frame_start), float(note))
 
 
 Audible = tuple[int, Integers, Array]  # a clip's index, first samples and notes of its frames
 
 
 def _audible(corpus: Corpus, clips: Clips, settings: Frames, tonal: bool) -> Iterator[Audible]:
-    for number, clip in enumerate(clips):
-        samples, pitch = corpus.samples(clip), corpus.pitch(clip)
-        starts = np.arange(0, len(samples) - settings.frame_length + 1, settings.hop_length)
-        if not len(starts):
+    """Yield the loud frames of each clip; with ``tonal``, those with a note."""
+    for clip_index, clip in enumerate(clips):
+        samples, track = corpus.samples(clip), corpus.pitch(clip)
+        frame_starts = np.arange(0, len(samples) - settings.frame_length + 1, settings.hop_length)
+        if not len(frame_starts):
             continue
-        rms = _levels(samples, settings)
-        loud = rms > max(SILENT, QUIET * float(rms.max()))
-        centres = np.minimum((starts + settings.frame_length // 2) // HOP, len(pitch) - 1)
-        notes = pitch[centres]
-        if tonal and (note := single_note(pitch)) is not None:
+        frame_rms = _levels(samples, settings)
+        is_loud = frame_rms > max(SILENT, QUIET * float(frame_rms.max()))
+        centre_indices = np.minimum((frame_starts + settings.frame_length // 2) // HOP, len(track) - 1)
+        notes = track[centre_indices]
+        if tonal and (note := single_note(track)) is not None:
             notes = np.where(np.isfinite(notes), notes, np.float32(note))
-        keep = loud & np.isfinite(notes) if tonal else loud
-        yield number, starts[keep], notes[keep]
+        is_kept = is_loud & np.isfinite(notes) if tonal else is_loud
+        yield clip_index, frame_starts[is_kept], notes[is_kept]
 
 
 def spread_sources(
@@ -109,24 +110,32 @@ def spread_sources(
         Failure: no disk space.
     """
     clips = corpus.clips(split)
-    with ColumnFile(folder, "<i4") as clip, ColumnFile(folder, "<i8") as first, ColumnFile(folder, "<f4") as note:
-        for number, starts, notes in _audible(corpus, clips, settings, tonal):
-            clip.append(np.full(len(starts), number))
-            first.append(starts)
-            note.append(notes)
-        origins = FrameOrigins(clips, clip.mapped(), first.mapped(), note.mapped())
+    with (
+        ColumnFile(folder, "<i4") as clip_column,
+        ColumnFile(folder, "<i8") as start_column,
+        ColumnFile(folder, "<f4") as note_column,
+    ):
+        for clip_index, frame_starts, notes in _audible(corpus, clips, settings, tonal):
+            clip_column.append(np.full(len(frame_starts), clip_index))
+            start_column.append(frame_starts)
+            note_column.append(notes)
+        origins = FrameOrigins(clips, clip_column.mapped(), start_column.mapped(), note_column.mapped())
     return origins[:: max(1, -(-len(origins) // most_frames))]
 
 
 def check_audible(corpus: Corpus, settings: Frames, tonal: bool) -> None:
+    """Raise UserError if no training frame sounds."""
     if next(sources(corpus, "train", settings, tonal), None) is None:
         raise UserError(f"corpus {corpus.folder} has no training frame that sounds; add longer or louder sounds")
 
 
 def _levels(samples: Array, settings: Frames) -> npt.NDArray[np.float64]:
-    views = np.lib.stride_tricks.sliding_window_view(samples, settings.frame_length)[:: settings.hop_length]
-    levels = np.empty(len(views))
-    for first in range(0, len(views), PIECE):
-        levels[first : first + PIECE] = [np.mean(np.square(view)) for view in views[first : first + PIECE]]
+    """Return the RMS of each frame."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples, settings.frame_length)[:: settings.hop_length]
+    mean_squares = np.empty(len(frames))
+    for first_frame in range(0, len(frames), PIECE):
+        mean_squares[first_frame : first_frame + PIECE] = [
+            np.mean(np.square(frame)) for frame in frames[first_frame : first_frame + PIECE]
+        ]
         release(samples)
-    return np.sqrt(levels)
+    return np.sqrt(mean_squares)

@@ -51,9 +51,11 @@ def start(
         fabric = _fabric(options, recipe)
         if launched():
             fabric.launch()
-        prepared = together(lambda: _prepare_run(recipe, corpus_folder, folder, sources, trial, fabric.world_size))
-        assert prepared is not None
-        together(lambda: Run.create(folder, *prepared), first_alone=True)
+        recipe_and_info = together(
+            lambda: _prepare_run(recipe, corpus_folder, folder, sources, trial, fabric.world_size)
+        )
+        assert recipe_and_info is not None
+        together(lambda: Run.create(folder, *recipe_and_info), first_alone=True)
         run = together(lambda: Run.open(folder))
         assert run is not None
         return _launch(fabric, run, options)
@@ -65,18 +67,19 @@ def _prepare_run(
     folder: Path,
     sources: Mapping[str, Path],
     trial: Path | None,
-    processes: int,
+    process_count: int,
 ) -> tuple[Recipe, RunInfo]:
+    """Check the corpus, recipe and sources; return the complete recipe and the facts of the run."""
     corpus = Corpus.open(corpus_folder) if trial is None else Corpus.open(corpus_folder).all_for_training()
     recipe = _recipe_after_sources(recipe, sources)
     check_fits(recipe, corpus)
-    if recipe.training.batch_size % processes:
+    if recipe.training.batch_size % process_count:
         raise UserError(
-            f"training.batch_size {recipe.training.batch_size} cannot be shared evenly by {processes} processes; "
+            f"training.batch_size {recipe.training.batch_size} cannot be shared evenly by {process_count} processes; "
             "set another"
         )
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
-    info = RunInfo(
+    run_info = RunInfo(
         format=FORMAT,
         corpus=relative_to(corpus_folder, folder),
         corpus_name=corpus.name,
@@ -85,10 +88,10 @@ def _prepare_run(
         tonal=is_tonal(corpus),
         versions={"python": platform.python_version(), "torch": version("torch"), "numpy": version("numpy")},
         hardware=hardware(),
-        others={name: relative_to(source, folder) for name, source in sources.items()},
+        others={name: relative_to(source_folder, folder) for name, source_folder in sources.items()},
         trial=None if trial is None else relative_to(trial, folder),
     )
-    return recipe, info
+    return recipe, run_info
 
 
 def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
@@ -123,14 +126,15 @@ def check_fits(recipe: Recipe, corpus: Corpus) -> None:
 
 
 def _resumed_run(folder: Path, recipe: Recipe) -> Run:
+    """Open a run with the given recipe's budget; raise UserError if the recipes differ otherwise."""
     run = Run.open(folder)
     corpus = run.corpus()
     recipe = FAMILIES[recipe.family].complete(recipe, corpus)
     trained_sources(run)
     source_recipes = {name: source_run.recipe for name, source_run in run.source_runs().items()}
     recipe = FAMILIES[recipe.family].follow(recipe, source_recipes)
-    budget = {"training": recipe.training.model_copy(update=run.recipe.training.budget)}
-    if recipe.model_copy(update=budget) != run.recipe:
+    budget_update = {"training": recipe.training.model_copy(update=run.recipe.training.budget)}
+    if recipe.model_copy(update=budget_update) != run.recipe:
         raise UserError(
             f"run {folder} was trained with another recipe than the one given; --resume goes on with its own: "
             f"give {folder / 'recipe.toml'}, or train into a new folder"
@@ -140,19 +144,21 @@ def _resumed_run(folder: Path, recipe: Recipe) -> Run:
 
 
 def _recipe_after_sources(recipe: Recipe, sources: Mapping[str, Path]) -> Recipe:
-    reads = FAMILIES[recipe.family].reads
-    if set(reads) != set(sources):
+    """Return the recipe as its sources require; raise UserError for a missing or surplus one."""
+    required_names = FAMILIES[recipe.family].reads
+    if set(required_names) != set(sources):
         raise UserError(
-            f"recipe {recipe.name} is built on {' and '.join(reads) or 'no other run'}, "
+            f"recipe {recipe.name} is built on {' and '.join(required_names) or 'no other run'}, "
             f"given is {' and '.join(sources) or 'none'}; give the folder of a trained run for each, and no other"
         )
-    runs = {name: Run.open(source) for name, source in sources.items()}
-    for run in runs.values():
+    source_runs = {name: Run.open(source_folder) for name, source_folder in sources.items()}
+    for run in source_runs.values():
         trained(run, "best")
-    return FAMILIES[recipe.family].follow(recipe, {name: run.recipe for name, run in runs.items()})
+    return FAMILIES[recipe.family].follow(recipe, {name: run.recipe for name, run in source_runs.items()})
 
 
 def hardware() -> str:
+    """Return the name of the GPU, or the number of CPU cores."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"
@@ -161,12 +167,12 @@ def hardware() -> str:
 def _fabric(options: RunOptions, recipe: Recipe) -> Fabric:
     try:
         # An objective may use only some weights.
-        parallel = DDPStrategy(start_method="spawn", find_unused_parameters=True)
+        ddp_strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
         if launched():
-            parallel = DDPStrategy(find_unused_parameters=True)
-            if (started := processes()) != options.devices * options.nodes:
+            ddp_strategy = DDPStrategy(find_unused_parameters=True)
+            if (process_count := processes()) != options.devices * options.nodes:
                 raise UserError(
-                    f"{started} processes were started, --devices {options.devices} --nodes {options.nodes} make "
+                    f"{process_count} processes were started, --devices {options.devices} --nodes {options.nodes} make "
                     f"{options.devices * options.nodes}; give the numbers of torchrun or Slurm"
                 )
         elif options.nodes > 1:
@@ -174,7 +180,7 @@ def _fabric(options: RunOptions, recipe: Recipe) -> Fabric:
                 f"--nodes {options.nodes} needs a launcher that starts timbrel on each machine, torchrun or Slurm's "
                 "srun: see docs/scale.md"
             )
-        strategy = parallel if options.devices * options.nodes > 1 else "auto"
+        strategy = ddp_strategy if options.devices * options.nodes > 1 else "auto"
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of precision
         return Fabric(
             accelerator=options.accelerator,
@@ -184,8 +190,10 @@ def _fabric(options: RunOptions, recipe: Recipe) -> Fabric:
             precision=PRECISIONS[recipe.training.precision],
         )
     except (ValueError, RuntimeError) as error:
-        nodes = f" --nodes {options.nodes}" if options.nodes > 1 else ""
-        raise UserError(f"--accelerator {options.accelerator} --devices {options.devices}{nodes}: {error}") from None
+        nodes_option = f" --nodes {options.nodes}" if options.nodes > 1 else ""
+        raise UserError(
+            f"--accelerator {options.accelerator} --devices {options.devices}{nodes_option}: {error}"
+        ) from None
 
 
 def _launch(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:

@@ -55,21 +55,22 @@ class ExampleOrder:
         if self._listed is not None:
             return self._listed[places]
         numbers = np.arange(*places.indices(self._count), dtype=np.uint64)
-        outside = np.ones(len(numbers), bool)
-        while outside.any():
-            numbers[outside] = self._permute(numbers[outside])
-            outside = numbers >= self._count
+        is_outside = np.ones(len(numbers), bool)
+        while is_outside.any():
+            numbers[is_outside] = self._permute(numbers[is_outside])
+            is_outside = numbers >= self._count
         return numbers.astype(np.int64)
 
     def _permute(self, numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """Permute numbers by the rounds of the Feistel network."""
         assert self._keys is not None
-        mask = (np.uint64(1) << self._half) - np.uint64(1)
-        left, right = numbers >> self._half, numbers & mask
-        for key in self._keys:
-            mixed = (right + key) * _MIX[0]
-            mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX[1]
-            left, right = right, left ^ ((mixed >> np.uint64(32)) & mask)
-        return (left << self._half) | right
+        half_mask = (np.uint64(1) << self._half) - np.uint64(1)
+        left_halves, right_halves = numbers >> self._half, numbers & half_mask
+        for round_key in self._keys:
+            mixed_bits = (right_halves + round_key) * _MIX[0]
+            mixed_bits = (mixed_bits ^ (mixed_bits >> np.uint64(29))) * _MIX[1]
+            left_halves, right_halves = right_halves, left_halves ^ ((mixed_bits >> np.uint64(32)) & half_mask)
+        return (left_halves << self._half) | right_halves
 
 
 AHEAD = 4  # steps that are in memory
@@ -91,10 +92,10 @@ class BatchLoader:
 
     def take(self, step: int) -> Batches:
         """Return a step's batches, and begin to cut the next ones; raise `Failure` for an unreadable corpus."""
-        end = step + AHEAD if self.steps is None else min(step + AHEAD, max(self.steps, step + 1))
+        end_step = step + AHEAD if self.steps is None else min(step + AHEAD, max(self.steps, step + 1))
         self._ahead = {
             ahead_step: self._ahead.get(ahead_step) or self._pool.submit(self._cut, ahead_step)
-            for ahead_step in range(step, end)
+            for ahead_step in range(step, end_step)
         }
         try:
             return self._ahead[step].result()
@@ -105,17 +106,20 @@ class BatchLoader:
         self._pool.shutdown(cancel_futures=True)
 
     def _cut(self, step: int) -> Batches:
-        epoch, place = divmod(step, self.epoch_steps)
+        """Return the batches of a step, by the order of its epoch."""
+        epoch, epoch_step = divmod(step, self.epoch_steps)
         if self._order is None or self._order[0] != epoch:
             self._order = epoch, ExampleOrder(len(self._data), np.random.default_rng([self._seed, epoch, 1]))
-        indices = self._order[1][place * self.step_examples : (place + 1) * self.step_examples]
+        example_indices = self._order[1][epoch_step * self.step_examples : (epoch_step + 1) * self.step_examples]
         return [
-            self._data.batch(part, np.random.default_rng(self.seeds(step, number)))
-            for number, part in enumerate(indices.reshape(self._batches, -1))
+            self._data.batch(batch_indices, np.random.default_rng(self.seeds(step, batch_index)))
+            for batch_index, batch_indices in enumerate(example_indices.reshape(self._batches, -1))
         ]
 
-    def seeds(self, step: int, number: int) -> list[int]:
-        return [self._seed, step, *([0, number] if number else [])]  # an order has another number in this place
+    def seeds(self, step: int, batch_index: int) -> list[int]:
+        """Return the seeds of a step's batch."""
+        # An order has another number in this place.
+        return [self._seed, step, *([0, batch_index] if batch_index else [])]
 
 
 VALIDATION_FRAMES = 4096  # evenly spaced: evaluated within a fraction of a second, with little variance
@@ -179,56 +183,64 @@ class Stop:
     _old_handlers: dict[int, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "Stop":
-        for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                self._old_handlers[number] = signal.signal(number, self._ask)
+        for signal_number in SIGNALS:
+            if signal.getsignal(signal_number) is not signal.SIG_IGN:
+                self._old_handlers[signal_number] = signal.signal(signal_number, self._ask)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._old_handlers.items():
-            signal.signal(number, handler)
+        for signal_number, old_handler in self._old_handlers.items():
+            signal.signal(signal_number, old_handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        note(number)
+    def _ask(self, signal_number: int, frame: FrameType | None) -> None:
+        note(signal_number)
         if self.forward:
             for child in multiprocessing.active_children():
                 child.terminate()  # SIGTERM
-        if self.requested and number == signal.SIGINT:  # a closing terminal sends several other signals
+        if self.requested and signal_number == signal.SIGINT:  # a closing terminal sends several other signals
             raise KeyboardInterrupt
         self.requested = True
 
 
 def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
+    """Train a run from its last checkpoint until its budget is spent or a signal stops it."""
     recipe = run.recipe
     source_networks = trained_sources(run)
     torch.manual_seed(recipe.training.seed)
     family = FAMILIES[recipe.family]
-    plain = family.network(recipe, **source_networks)
-    optimizers = {name: adam.over(plain, recipe.training) for name, adam in plain.optimisers.items()}
-    network, *stepping = fabric.setup(plain, *optimizers.values())  # before restoring: moves state to the device
-    progress = checkpoint.restore(run.last, plain, optimizers) if run.last.exists() else Progress()
+    plain_network = family.network(recipe, **source_networks)
+    optimizers = {
+        name: adam_settings.over(plain_network, recipe.training)
+        for name, adam_settings in plain_network.optimisers.items()
+    }
+    # Setup moves the state to the device, and so comes before restoring.
+    wrapped_network, *wrapped_optimizers = fabric.setup(plain_network, *optimizers.values())
+    progress = checkpoint.restore(run.last, plain_network, optimizers) if run.last.exists() else Progress()
     if options.on_message and not progress.step:
         options.on_message(family.describe(run.corpus(), recipe))
     data = together(lambda: family.data(run.corpus(), recipe, run.folder, run.info.tonal))
     assert data is not None
-    if min(len(data) // plain.batches_a_step, recipe.training.batch_size) < fabric.world_size:
+    if min(len(data) // plain_network.batches_a_step, recipe.training.batch_size) < fabric.world_size:
         raise UserError(
-            f"corpus {run.info.corpus_name} has {len(data)} training frames, and a step takes {plain.batches_a_step} "
-            f"batches of at least {fabric.world_size} of up to {recipe.training.batch_size}; "
+            f"corpus {run.info.corpus_name} has {len(data)} training frames, and a step takes "
+            f"{plain_network.batches_a_step} batches of at least {fabric.world_size} of up to "
+            f"{recipe.training.batch_size}; "
             + ("add sounds" if fabric.world_size == 1 else "train with fewer processes, or add sounds")
         )
     if not progress.step:
-        trial = run.trial()
+        trial_run = run.trial()
         # A trial whose latents never varied has no best checkpoint.
-        if trial is not None and trial.best.exists() and not family.measured:
-            checkpoint.restore(trial.best, plain)
+        if trial_run is not None and trial_run.best.exists() and not family.measured:
+            checkpoint.restore(trial_run.best, plain_network)
         else:
-            plain.initialise(data)
+            plain_network.initialise(data)
     torch.set_flush_denormal(True)  # small weights under the penalty would slow every step
     try:
         with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:
-            wrapped = (network, dict(zip(optimizers, stepping, strict=True)))
-            loop = _Loop(fabric, run, options, (plain, optimizers), wrapped, progress, data, stop, threads)
+            network_and_optimizers = (wrapped_network, dict(zip(optimizers, wrapped_optimizers, strict=True)))
+            loop = _Loop(
+                fabric, run, options, (plain_network, optimizers), network_and_optimizers, progress, data, stop, threads
+            )
             with contextlib.closing(loop.loader):
                 return loop.run()
     finally:
@@ -254,12 +266,16 @@ class _Loop:
         self.progress = progress
         self.plain, self.plain_optimizers = plain
         self.network, self.optimizers = wrapped
-        training, batches = self.recipe.training, self.plain.batches_a_step
-        batch = min(training.batch_size, len(data) // batches) // fabric.world_size * fabric.world_size
-        self.loader = BatchLoader(data, training.seed, batch, batches)
+        training_settings, batch_count = self.recipe.training, self.plain.batches_a_step
+        batch_size = (
+            min(training_settings.batch_size, len(data) // batch_count) // fabric.world_size * fabric.world_size
+        )
+        self.loader = BatchLoader(data, training_settings.seed, batch_size, batch_count)
         self.epoch_steps = self.loader.epoch_steps
         self.validation_steps = min(self.epoch_steps * math.ceil(VALIDATION_STEPS / self.epoch_steps), LONGEST_STEPS)
-        self.last_step = training.steps or (training.epochs and training.epochs * self.epoch_steps)
+        self.last_step = training_settings.steps or (
+            training_settings.epochs and training_settings.epochs * self.epoch_steps
+        )
         self.loader.steps = self.last_step
         self.began = time.monotonic() - progress.seconds
         self.saved = self.previewed = time.monotonic()
@@ -270,19 +286,19 @@ class _Loop:
 
     def run(self) -> Outcome:
         loss = torch.zeros(())
-        began, worked, first_step = time.monotonic(), thread_time(), self.progress.step
-        reported, reported_step = time.monotonic(), self.progress.step
+        start_seconds, start_cpu_seconds, first_step = time.monotonic(), thread_time(), self.progress.step
+        last_report_seconds, last_report_step = time.monotonic(), self.progress.step
         while True:
-            budget_share, stop = self._agreed_progress(loss)
-            if budget_share >= 1.0 or stop:
+            budget_share, stop_requested = self._agreed_progress(loss)
+            if budget_share >= 1.0 or stop_requested:
                 break
             with self.threads.step():
                 loss = self._step(budget_share)
             self.progress.step += 1
             now = time.monotonic()
-            if now - reported > 0.5:
-                self._report(float(loss), (self.progress.step - reported_step) / (now - reported))
-                reported, reported_step = now, self.progress.step
+            if now - last_report_seconds > 0.5:
+                self._report(float(loss), (self.progress.step - last_report_step) / (now - last_report_seconds))
+                last_report_seconds, last_report_step = now, self.progress.step
             if self.progress.step % self.validation_steps == 0:
                 self._validate()
             if self.progress.step % min(self.epoch_steps, self.validation_steps) == 0:
@@ -295,51 +311,61 @@ class _Loop:
         self._save()
         if self.writer:
             self.writer.close()
-        steps = self.progress.step - first_step
-        core_share = min(1.0, max(thread_time() - worked, 1e-9) / max(time.monotonic() - began, 1e-9))
+        step_count = self.progress.step - first_step
+        core_share = min(
+            1.0, max(thread_time() - start_cpu_seconds, 1e-9) / max(time.monotonic() - start_seconds, 1e-9)
+        )
         return Outcome(
             self.progress.step,
             self.validation,
             self.dead,
             interrupted=min(budget_share, 1.0) < 1.0 and self._spent_share() < 1.0,
-            steps=steps,
-            idle_steps=round(steps / core_share),
+            steps=step_count,
+            idle_steps=round(step_count / core_share),
         )
 
     def _step(self, budget_share: float) -> Tensor:
+        """Move the weights by each objective in turn; return the first one's loss."""
         for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = self._learning_rate(self.plain.optimisers[name].rate(self.recipe.training), budget_share)
+            for parameter_group in optimizer.param_groups:
+                parameter_group["lr"] = self._learning_rate(
+                    self.plain.optimisers[name].rate(self.recipe.training), budget_share
+                )
         batches = map(self._process_examples, itertools.count(), self.loader.take(self.progress.step))
         objectives = self.plain.objectives
-        shared = [] if all(objective.batches for objective in objectives) else [next(batches)]
+        shared_batches = [] if all(objective.batches for objective in objectives) else [next(batches)]
         losses = [
             self._move(objective, *batch)
             for objective in objectives
-            for batch in (itertools.islice(batches, objective.batches) if objective.batches else shared)
+            for batch in (itertools.islice(batches, objective.batches) if objective.batches else shared_batches)
         ]
         self.plain.follow_weights()
         return losses[0]
 
-    def _process_examples(self, number: int, batch: tuple[Tensor, ...]) -> tuple[list[Tensor], ExampleGenerator]:
-        rank, world = self.fabric.global_rank, self.fabric.world_size
-        seeds = self.loader.seeds(self.progress.step, number)
-        examples = [part[rank::world].to(self.fabric.device) for part in batch]
+    def _process_examples(self, batch_index: int, batch: tuple[Tensor, ...]) -> tuple[list[Tensor], ExampleGenerator]:
+        """Return this process's examples of a batch, on its device, and their generator."""
+        rank, world_size = self.fabric.global_rank, self.fabric.world_size
+        seeds = self.loader.seeds(self.progress.step, batch_index)
+        examples = [batch_tensor[rank::world_size].to(self.fabric.device) for batch_tensor in batch]
         generator = ExampleGenerator()
         generator.manual_seed(hash((*seeds, 0)) & 0x7FFFFFFFFFFFFFFF)
-        generator.rank, generator.processes = rank, world
+        generator.rank, generator.processes = rank, world_size
         return examples, generator
 
     def _move(self, objective: Objective, batch: list[Tensor], generator: torch.Generator) -> Tensor:
+        """Move the weights by one objective's gradient; return its loss."""
         terms = self.network(objective.name, *batch, generator)
         loss = self.plain.total(terms)
         if objective is self.plain.objectives[0]:
             self.terms = {name: term.detach() for name, term in terms.items()}
         self.plain.zero_grad()
         self.fabric.backward(loss)
-        optimizer, norm = self.optimizers[objective.optimiser], self.plain.optimisers[objective.optimiser].largest_norm
-        if norm is not None:  # `_check` reports a loss that is not finite
-            self.fabric.clip_gradients(self.network, optimizer, max_norm=norm, error_if_nonfinite=False)
+        optimizer, largest_norm = (
+            self.optimizers[objective.optimiser],
+            self.plain.optimisers[objective.optimiser].largest_norm,
+        )
+        if largest_norm is not None:  # `_check` reports a loss that is not finite
+            self.fabric.clip_gradients(self.network, optimizer, max_norm=largest_norm, error_if_nonfinite=False)
         optimizer.step()
         return loss.detach()
 
@@ -353,32 +379,35 @@ class _Loop:
         """Processes agree on the share of the budget and on stopping; all raise for an infinite loss."""
         if self.fabric.world_size == 1:
             return self._spent_share(), self.stop.requested
-        state = torch.tensor([self._spent_share(), float(self.stop.requested), float(not math.isfinite(loss))])
-        agreed = self.fabric.all_reduce(state, reduce_op="max")
-        assert isinstance(agreed, Tensor)
-        budget_share, stop_requested, diverged = agreed.tolist()
-        self._check(math.nan if diverged else 0.0)
+        local_state = torch.tensor([self._spent_share(), float(self.stop.requested), float(not math.isfinite(loss))])
+        agreed_state = self.fabric.all_reduce(local_state, reduce_op="max")
+        assert isinstance(agreed_state, Tensor)
+        budget_share, stop_requested, has_diverged = agreed_state.tolist()
+        self._check(math.nan if has_diverged else 0.0)
         return budget_share, bool(stop_requested)
 
-    def _learning_rate(self, rate: float, budget_share: float) -> float:
+    def _learning_rate(self, highest_rate: float, budget_share: float) -> float:
         if self.recipe.training.schedule == "constant":
-            return rate
-        cosine = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * budget_share))
-        return rate * min(1.0, budget_share / WARM_UP + 0.01) * cosine
+            return highest_rate
+        cosine_factor = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * budget_share))
+        return highest_rate * min(1.0, budget_share / WARM_UP + 0.01) * cosine_factor
 
     def _report(self, loss: float, steps_per_second: float) -> None:
         if self.fabric.world_size == 1:
             self._check(loss)
         if self.options.on_report and self.fabric.is_global_zero:
             budget_share = self._spent_share()
-            elapsed = time.monotonic() - self.began
-            seconds_left = elapsed * (1 - budget_share) / max(budget_share, 1e-9)
+            elapsed_seconds = time.monotonic() - self.began
+            seconds_left = elapsed_seconds * (1 - budget_share) / max(budget_share, 1e-9)
             terms = {name: float(term) for name, term in self.terms.items()}
-            speed = steps_per_second * self.loader.step_examples
-            status = RunStatus(self.progress.step, min(1.0, budget_share), loss, speed, seconds_left, terms)
+            examples_per_second = steps_per_second * self.loader.step_examples
+            status = RunStatus(
+                self.progress.step, min(1.0, budget_share), loss, examples_per_second, seconds_left, terms
+            )
             self.options.on_report(status)
 
     def _check(self, loss: float) -> None:
+        """Raise `Diverged` for a loss that is not finite."""
         if not math.isfinite(loss):
             hint = f"; the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else ""
             raise Diverged(
@@ -389,54 +418,57 @@ class _Loop:
     @torch.no_grad()
     def _validate(self, may_be_best: bool = True) -> None:
         with _evaluating(self.plain):
-            means = self._validation_means()
-            inputs = [part.to(self.fabric.device) for part in self.data.spread(DEAD_FRAMES)]
-            self.dead = not self.plain.varies(*inputs)
-            health = self._health()
-        self._check(means["total"])
-        means |= health
-        self.validation = means["total"]
+            mean_terms = self._validation_means()
+            spread_inputs = [batch_tensor.to(self.fabric.device) for batch_tensor in self.data.spread(DEAD_FRAMES)]
+            self.dead = not self.plain.varies(*spread_inputs)
+            health_figures = self._health()
+        self._check(mean_terms["total"])
+        mean_terms |= health_figures
+        self.validation = mean_terms["total"]
         self.progress.seconds = time.monotonic() - self.began
         if not self.fabric.is_global_zero:
             return
-        self.folder.log({"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **means})
+        self.folder.log({"step": self.progress.step, "seconds": round(self.progress.seconds, 3), **mean_terms})
         if self.writer:
-            for name, value in means.items():
-                self.writer.add_scalar(f"val/{name}", value, self.progress.step)
+            for term_name, mean_term in mean_terms.items():
+                self.writer.add_scalar(f"val/{term_name}", mean_term, self.progress.step)
         if self.dead and self.options.on_message:
             self.options.on_message(
                 f"step {self.progress.step}: the latents have stopped varying, every sound gets the same code, and "
                 "knobs do nothing: if this lasts, train with another training.seed or a lower learning rate"
             )
         # Adversarial losses do not measure quality: without another measure, the newest checkpoint counts as the best.
-        score = health.get("frechet", means["total"])
-        better = (not health and self.plain.adversarial) or score < self.progress.best
-        if may_be_best and better and not self.dead:
+        score = health_figures.get("frechet", mean_terms["total"])
+        is_better = (not health_figures and self.plain.adversarial) or score < self.progress.best
+        if may_be_best and is_better and not self.dead:
             self.progress.best = score
             checkpoint.save(self.folder.best, self.plain, self.plain_optimizers, self.progress)
-        if count := self.recipe.training.keep:
-            checkpoint.keep(self.folder.kept_checkpoints, self.plain, self.plain_optimizers, self.progress, count)
+        if checkpoint_count := self.recipe.training.keep:
+            checkpoint.keep(
+                self.folder.kept_checkpoints, self.plain, self.plain_optimizers, self.progress, checkpoint_count
+            )
         family = FAMILIES[self.recipe.family]
         if family.previewed and time.monotonic() - self.previewed > PREVIEW_SECONDS:
             self.previewed = time.monotonic()
-            folder, step = self.folder.folder / "preview", self.progress.step
+            preview_folder, step = self.folder.folder / "preview", self.progress.step
             sounds = family.preview_sounds(self.plain, self.recipe, self.data)
-            write_preview(folder, sounds, self.recipe.frames.sample_rate, step, pictured=family.pictured)
+            write_preview(preview_folder, sounds, self.recipe.frames.sample_rate, step, pictured=family.pictured)
 
     def _health(self) -> dict[str, float]:
         if not self.fabric.is_global_zero:
             return {}
         family = FAMILIES[self.recipe.family]
-        figures = family.health(self.plain, self.data, self.recipe.frames.sample_rate)
-        if figures and self.options.on_message:
-            self.options.on_message(f"step {self.progress.step}: {family.health_line(figures)}")
-        return figures
+        health_figures = family.health(self.plain, self.data, self.recipe.frames.sample_rate)
+        if health_figures and self.options.on_message:
+            self.options.on_message(f"step {self.progress.step}: {family.health_line(health_figures)}")
+        return health_figures
 
     def _validation_means(self) -> dict[str, float]:
-        sums: dict[str, float] = {}
-        count = 0
+        """Return the mean of each loss term over the validation frames, and of their total."""
+        term_sums: dict[str, float] = {}
+        example_count = 0
         for batch in self.data.validation(VALIDATION_FRAMES):
-            examples = [part.to(self.fabric.device) for part in batch]
+            examples = [batch_tensor.to(self.fabric.device) for batch_tensor in batch]
             terms: dict[str, Tensor] = {}
             for objective in self.plain.objectives:
                 with torch.set_grad_enabled(objective.differentiates):
@@ -446,11 +478,12 @@ class _Loop:
                     {"total": self.plain.total(objective_terms)} | objective_terms if not terms else objective_terms
                 )
             for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + float(term) * len(examples[0])
-            count += len(examples[0])
-        return {name: value / count for name, value in sums.items()}
+                term_sums[name] = term_sums.get(name, 0.0) + float(term) * len(examples[0])
+            example_count += len(examples[0])
+        return {name: term_sum / example_count for name, term_sum in term_sums.items()}
 
     def _save(self, only_if_due: bool = False) -> None:
+        """Save the last checkpoint, unless a weight is not finite."""
         now = time.monotonic()
         if not self.fabric.is_global_zero or (only_if_due and now - self.saved < SAVE_SECONDS):
             return
@@ -469,8 +502,9 @@ class _Loop:
 
 @contextlib.contextmanager
 def _evaluating(network: nn.Module) -> Iterator[None]:
-    training = [module for module in network.modules() if module.training]
+    """Put a network in evaluation mode, and its modules back in theirs."""
+    training_modules = [module for module in network.modules() if module.training]
     network.eval()
     yield
-    for module in training:
+    for module in training_modules:
         module.training = True

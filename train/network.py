@@ -61,8 +61,11 @@ class Adam:
         parameters = [parameter for module in modules for parameter in module.parameters()]
         weights = [p for p in parameters if p.ndim > 1]
         biases = [p for p in parameters if p.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": 2 * training.l2}, {"params": biases, "weight_decay": 0.0}]
-        return torch.optim.Adam(groups, lr=self.rate(training), betas=self.betas, fused=True)
+        parameter_groups = [
+            {"params": weights, "weight_decay": 2 * training.l2},
+            {"params": biases, "weight_decay": 0.0},
+        ]
+        return torch.optim.Adam(parameter_groups, lr=self.rate(training), betas=self.betas, fused=True)
 
 
 class Network(nn.Module):
@@ -100,8 +103,8 @@ class Network(nn.Module):
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
         """Return the sum of terms by their weights, 1 by default."""
-        weights = self.weights.model_dump()
-        return torch.stack([w * term for name, term in terms.items() if (w := weights.get(name, 1.0))]).sum()
+        weight_by_term = self.weights.model_dump()
+        return torch.stack([w * term for name, term in terms.items() if (w := weight_by_term.get(name, 1.0))]).sum()
 
 
 class Autoencoder(Network, ABC):
@@ -130,6 +133,7 @@ PROJECTIONS = 32  # random directions of the uniformity term; more have no effec
 
 
 def dense(widths: list[int], linear_end: bool = False) -> nn.Sequential:
+    """Return linear layers of ``widths``, each with LeakyReLU; ``linear_end`` spares the last one."""
     layers: list[nn.Module] = []
     for input_width, output_width in itertools.pairwise(widths):
         layers += [nn.Linear(input_width, output_width), nn.LeakyReLU(LEAK)]
@@ -146,8 +150,8 @@ def initialise_by_glorot(network: nn.Module) -> None:
 
 def frozen(network: nn.Module, *inputs: Any) -> Any:
     """Return a network's output, with gradients for inputs but not for weights."""
-    constants = {name: value.detach() for name, value in network.named_parameters()}
-    return functional_call(network, constants, inputs)
+    detached_weights = {name: weight.detach() for name, weight in network.named_parameters()}
+    return functional_call(network, detached_weights, inputs)
 
 
 def decibels(power: Tensor) -> Tensor:
@@ -164,5 +168,5 @@ def uniformity(latents: Tensor, generator: torch.Generator) -> Tensor:
     latents = all_examples(latents, generator)
     directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator)
     directions = F.normalize(directions, dim=0).to(latents)
-    cube = torch.rand(latents.shape, generator=generator).to(latents)
-    return ((latents @ directions).sort(0).values - (cube @ directions).sort(0).values).square().mean()
+    cube_points = torch.rand(latents.shape, generator=generator).to(latents)
+    return ((latents @ directions).sort(0).values - (cube_points @ directions).sort(0).values).square().mean()

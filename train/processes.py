@@ -18,10 +18,12 @@ Result = TypeVar("Result")
 
 
 def launched() -> bool:
+    """Return whether torchrun or Slurm started this process."""
     return TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
 
 
 def processes() -> int:
+    """Return the number of processes that torchrun or Slurm started."""
     return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1")))
 
 
@@ -43,6 +45,7 @@ def one_voice() -> Iterator[None]:
 
 
 def _translate(error: BaseException) -> None:
+    """Raise SystemExit or `Failure` in place of an error that another process shows or caused."""
     if isinstance(error, TimbrelError) and not is_first():
         raise SystemExit(error.exit_status) from None
     if isinstance(error, RuntimeError) and any(word in str(error).casefold() for word in LOST):
@@ -64,16 +67,23 @@ def together(work: Callable[[], Result], first_alone: bool = False) -> Result | 
     except TimbrelError as raised:
         error = raised
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        errors: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(errors, _plain(error))
-        failed = next((rank for rank, rank_error in enumerate(errors) if rank_error is not None), None)
-        if failed is not None:
-            kind, lines, host = errors[failed]
-            raise kind(*(lines if failed == 0 else (f"process {failed} on {host}: {line}" for line in lines)))
+        rank_errors: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(rank_errors, _plain(error))
+        failed_rank = next((rank for rank, rank_error in enumerate(rank_errors) if rank_error is not None), None)
+        if failed_rank is not None:
+            error_class, error_lines, host_name = rank_errors[failed_rank]
+            raise error_class(
+                *(
+                    error_lines
+                    if failed_rank == 0
+                    else (f"process {failed_rank} on {host_name}: {line}" for line in error_lines)
+                )
+            )
     if error is not None:
         raise error
     return result
 
 
 def _plain(error: TimbrelError | None) -> tuple[type[TimbrelError], tuple[Any, ...], str] | None:
+    """Return an error's class, arguments and host, which can be pickled."""
     return None if error is None else (type(error), error.args, socket.gethostname())

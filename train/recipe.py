@@ -35,9 +35,9 @@ class TrainingSettings(RecipeSection):
 
     @model_validator(mode="after")
     def _one_budget(self) -> Self:
-        budgets = [name for name, value in self.budget.items() if value is not None]
-        if len(budgets) != 1:
-            raise ValueError(f"set one budget of epochs, steps and minutes, not {' and '.join(budgets) or 'none'}")
+        budget_names = [name for name, limit in self.budget.items() if limit is not None]
+        if len(budget_names) != 1:
+            raise ValueError(f"set one budget of epochs, steps and minutes, not {' and '.join(budget_names) or 'none'}")
         return self
 
     @property

@@ -71,9 +71,9 @@ class Run:
             UserError: it is not empty or not writable.
             Failure: the disk is full.
         """
-        with building_folder(folder) as new:
-            (new / "run.json").write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            (new / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+        with building_folder(folder) as new_folder:
+            (new_folder / "run.json").write_text(info.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            (new_folder / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
         return Run(folder, recipe, info)
 
     @staticmethod
@@ -88,24 +88,24 @@ class Run:
                 f"run {folder} does not exist; "
                 f"make one with: timbrel train RECIPE --corpus CORPUS -o {shlex.quote(str(folder))}"
             )
-        file = folder / "run.json"
-        if not file.exists():
+        info_path = folder / "run.json"
+        if not info_path.exists():
             raise UserError(f"{folder} is not a run (no run.json in it); give the folder that 'timbrel train' wrote")
         try:
-            fields = json.loads(file.read_text(encoding="utf-8"))
-            if isinstance(fields, dict) and fields.get("format") != FORMAT:
+            info_fields = json.loads(info_path.read_text(encoding="utf-8"))
+            if isinstance(info_fields, dict) and info_fields.get("format") != FORMAT:
                 raise UserError(
-                    f"run {folder} has format {fields.get('format')}, this timbrel reads {FORMAT}; train again"
+                    f"run {folder} has format {info_fields.get('format')}, this timbrel reads {FORMAT}; train again"
                 )
-            info = RunInfo.model_validate(fields)
+            info = RunInfo.model_validate(info_fields)
         except (ValidationError, ValueError) as error:
-            raise UserError(f"{file} is damaged ({str(error).splitlines()[0]}); train again") from None
+            raise UserError(f"{info_path} is damaged ({str(error).splitlines()[0]}); train again") from None
         return Run(folder, load_recipe(str(folder / "recipe.toml")), info)
 
     def with_recipe(self, recipe: Recipe) -> "Run":
         """Replace the recipe, also on disk."""
-        with replacing(self.folder / "recipe.toml", overwrite=True) as file:
-            file.write_text(recipe.to_toml(), encoding="utf-8")
+        with replacing(self.folder / "recipe.toml", overwrite=True) as recipe_path:
+            recipe_path.write_text(recipe.to_toml(), encoding="utf-8")
         return Run(self.folder, recipe, self.info)
 
     def corpus(self) -> Corpus:
@@ -126,18 +126,21 @@ class Run:
         """Return the run without held-out sounds; raises as `open`."""
         if self.info.trial is None:
             return None
-        trial = self._source_run(self.info.trial, "trial")
-        return Run(trial.folder, trial.recipe, trial.info, is_trial=True)
+        trial_run = self._source_run(self.info.trial, "trial")
+        return Run(trial_run.folder, trial_run.recipe, trial_run.info, is_trial=True)
 
     def source_runs(self) -> dict[str, "Run"]:
         """Return the runs that the network builds on, by name; raises as `open`."""
         return {name: self._source_run(path, name) for name, path in self.info.others.items()}
 
     def _source_run(self, path: str, name: str) -> "Run":
-        folder = (self.folder / path).resolve()
-        if not folder.is_dir():
-            raise UserError(f"run {self.folder} has its {name} from run {folder}, which is gone; put it back there")
-        return Run.open(folder)
+        """Open a run by its path relative to this one; ``name`` is for the message."""
+        source_folder = (self.folder / path).resolve()
+        if not source_folder.is_dir():
+            raise UserError(
+                f"run {self.folder} has its {name} from run {source_folder}, which is gone; put it back there"
+            )
+        return Run.open(source_folder)
 
     def log(self, entry: dict[str, Any]) -> None:
         """Append a line to ``log.jsonl``.
@@ -145,17 +148,18 @@ class Run:
         Raises:
             Failure: the file cannot be written.
         """
-        path = self.folder / "log.jsonl"
+        log_path = self.folder / "log.jsonl"
         try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+            with log_path.open("a", encoding="utf-8") as log_file:
+                log_file.write(json.dumps(entry) + "\n")
         except OSError as error:
-            raise Failure(f"cannot write {path}: {error.strerror or error}; go on with --resume") from error
+            raise Failure(f"cannot write {log_path}: {error.strerror or error}; go on with --resume") from error
 
     def logged(self) -> list[dict[str, Any]]:
-        file = self.folder / "log.jsonl"
+        """Return the entries of ``log.jsonl`` without damaged lines."""
+        log_path = self.folder / "log.jsonl"
         entries = []
-        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        for line in log_path.read_text(encoding="utf-8").splitlines() if log_path.exists() else []:
             with contextlib.suppress(json.JSONDecodeError):
                 entries.append(json.loads(line))
         return entries
@@ -172,7 +176,9 @@ def trained_sources(run: Run) -> dict[str, Network]:
     Raises:
         UserError: a run or its checkpoint is missing.
     """
-    return {name: trained(source, "best")[0].requires_grad_(False) for name, source in run.source_runs().items()}
+    return {
+        name: trained(source_run, "best")[0].requires_grad_(False) for name, source_run in run.source_runs().items()
+    }
 
 
 def trained(run: Run, checkpoint_name: Literal["best", "last"]) -> tuple[Network, str, int]:
@@ -181,8 +187,8 @@ def trained(run: Run, checkpoint_name: Literal["best", "last"]) -> tuple[Network
     Raises:
         UserError: no checkpoint, or as `trained_sources`.
     """
-    file = run.best if checkpoint_name == "best" and run.best.exists() else run.last
+    checkpoint_path = run.best if checkpoint_name == "best" and run.best.exists() else run.last
     network = FAMILIES[run.recipe.family].network(run.recipe, **trained_sources(run))
-    step = checkpoint.restore(file, network).step
+    step = checkpoint.restore(checkpoint_path, network).step
     network.eval()
-    return network, file.stem, step
+    return network, checkpoint_path.stem, step

@@ -10,10 +10,12 @@ Item = TypeVar("Item")
 
 
 def evenly_spaced(count: int, most: int) -> npt.NDArray[np.int64]:
+    """Return at most ``most`` of ``count`` indices, evenly spaced."""
     return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
 
 
 def thinned(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most ``most`` items, evenly spaced."""
     return [items[index] for index in evenly_spaced(len(items), most)]
 
 

@@ -42,11 +42,13 @@ def all_examples(examples: Tensor, generator: torch.Generator) -> Tensor:
 def _draw_examples(
     draw: Callable[[tuple[int, ...]], Tensor], shape: tuple[int, ...], generator: torch.Generator
 ) -> Tensor:
-    rank, processes = _share(generator)
-    return draw((shape[0] * processes, *shape[1:]))[rank::processes]
+    """Draw numbers for all processes' examples; return this one's rows."""
+    rank, process_count = _share(generator)
+    return draw((shape[0] * process_count, *shape[1:]))[rank::process_count]
 
 
 def _share(generator: torch.Generator) -> tuple[int, int]:
+    """Return the rank of this process and the number of processes."""
     if isinstance(generator, ExampleGenerator):
         return generator.rank, generator.processes
     return 0, 1

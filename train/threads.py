@@ -35,14 +35,14 @@ class Threads:
         """
         self._clock, self._process_seconds, self._use = clock, process_seconds, use
         self._system_seconds = system_seconds or processors_worked()
-        self._most = self._count = torch.get_num_threads()
-        self._follows = self._most > 1 and device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ
-        self._others = deque[float](maxlen=WINDOWS)  # cores busy with other processes, in each window
-        self._ended = -math.inf  # when the last step ended
-        self._since = (0.0, 0.0, 0.0)  # start of the window, and CPU seconds of all and of this process then
+        self._most_threads = self._thread_count = torch.get_num_threads()
+        self._follows = self._most_threads > 1 and device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ
+        self._other_cores = deque[float](maxlen=WINDOWS)  # cores busy with other processes, in each window
+        self._step_ended = -math.inf  # when the last step ended
+        self._window_readings = (0.0, 0.0, 0.0)  # start of the window, and CPU seconds of all and of this process then
 
     def close(self) -> None:
-        self._take(self._most)
+        self._take(self._most_threads)
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -50,26 +50,30 @@ class Threads:
         if not self._follows:
             yield
             return
-        if self._clock() - self._ended > WINDOW_SECONDS:
-            self._since = self._look()
+        if self._clock() - self._step_ended > WINDOW_SECONDS:
+            self._window_readings = self._look()
         yield
-        self._ended = self._clock()
-        if self._ended - self._since[0] >= WINDOW_SECONDS:
+        self._step_ended = self._clock()
+        if self._step_ended - self._window_readings[0] >= WINDOW_SECONDS:
             self._follow()
 
     def _look(self) -> tuple[float, float, float]:
+        """Return the time, and CPU seconds of all processes and of this one."""
         return self._clock(), self._system_seconds(), self._process_seconds()
 
     def _follow(self) -> None:
-        measured = self._look()
-        seconds, system_seconds, process_seconds = (
-            end - start for end, start in zip(measured, self._since, strict=True)
+        """End a window: use the cores that other processes left idle in the last ones."""
+        clock_readings = self._look()
+        window_seconds, system_seconds, process_seconds = (
+            end_reading - start_reading
+            for end_reading, start_reading in zip(clock_readings, self._window_readings, strict=True)
         )
-        self._since = measured
-        self._others.append((system_seconds - process_seconds) / seconds)
-        self._take(max(1, min(self._most, math.floor(self._most - max(self._others) + SLACK))))
+        self._window_readings = clock_readings
+        self._other_cores.append((system_seconds - process_seconds) / window_seconds)
+        self._take(max(1, min(self._most_threads, math.floor(self._most_threads - max(self._other_cores) + SLACK))))
 
-    def _take(self, count: int) -> None:
-        if count != self._count:
-            self._use(count)
-            self._count = count
+    def _take(self, thread_count: int) -> None:
+        """Set the number of torch threads."""
+        if thread_count != self._thread_count:
+            self._use(thread_count)
+            self._thread_count = thread_count

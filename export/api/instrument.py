@@ -82,7 +82,10 @@ class Instrument:
     @property
     def latents(self) -> tuple[str, ...]:
         """Names, ``latent N`` for nameless ones."""
-        return tuple(latent.name or f"latent {number}" for number, latent in enumerate(self._patch.model.card.latents))
+        return tuple(
+            latent.name or f"latent {latent_index}"
+            for latent_index, latent in enumerate(self._patch.model.card.latents)
+        )
 
     @functools.cached_property
     def knobs(self) -> Mapping[str, KnobRange]:
@@ -119,19 +122,22 @@ class Instrument:
         sample_rate = _checked_rate(sample_rate)
         if not 0 <= number("tail_seconds", tail_seconds) <= LONGEST_TAIL_SECONDS:
             raise UserError(f"tail_seconds {tail_seconds!r} is out of range; give 0 to {LONGEST_TAIL_SECONDS:g}")
-        source = os.fspath(music) if isinstance(music, str | os.PathLike) else "the notes"
+        music_name = os.fspath(music) if isinstance(music, str | os.PathLike) else "the notes"
         if isinstance(music, str | os.PathLike):
             performance = read_performance(Path(music), sample_rate)
         else:
             performance = performance_of([music] if isinstance(music, Note) else music, sample_rate)
-        arranged = arrange(performance, self._patch, source, _channels(channels or {}))
+        arranged = arrange(performance, self._patch, music_name, _channels(channels or {}))
         _warn(arranged.warnings)
         performance = arranged.performance
         if knobs:
-            mine = [channel for channel, patch in arranged.patches.items() if patch.preset is self._patch.preset]
-            moves = knob_changes(knobs, self.knobs, mine, sample_rate)
-            events = sorted([*moves, *performance.events], key=lambda event: event.time)  # stable: knobs move first
-            performance = performance._replace(events=events)
+            own_channels = [
+                channel for channel, patch in arranged.patches.items() if patch.preset is self._patch.preset
+            ]
+            knob_events = knob_changes(knobs, self.knobs, own_channels, sample_rate)
+            # stable: knobs move first
+            sorted_events = sorted([*knob_events, *performance.events], key=lambda event: event.time)
+            performance = performance._replace(events=sorted_events)
         samples = render_samples(
             arranged.patches,
             performance,
@@ -152,13 +158,15 @@ class Instrument:
         """
         self._check_codes()
         with _file(recording, sample_rate) as path:
-            track = follow(path, self._patch.model)
-        if track.clip is not None:
-            return track.codes.astype(np.float32)
+            code_track = follow(path, self._patch.model)
+        if code_track.clip is not None:
+            return code_track.codes.astype(np.float32)
         card = self._patch.model.card
-        frames = np.rint((track.seconds * card.sample_rate - card.frame_length / 2) / card.hop_length).astype(int)
-        newest = np.searchsorted(frames, np.arange(track.frame_count), side="right") - 1
-        return track.codes[np.maximum(newest, 0)].astype(np.float32)
+        frame_indices = np.rint(
+            (code_track.seconds * card.sample_rate - card.frame_length / 2) / card.hop_length
+        ).astype(int)
+        newest_code_indices = np.searchsorted(frame_indices, np.arange(code_track.frame_count), side="right") - 1
+        return code_track.codes[np.maximum(newest_code_indices, 0)].astype(np.float32)
 
     def decode(
         self, codes: npt.ArrayLike, key: int = 60, *, velocity: int = 100, label: str | None = None,
@@ -176,38 +184,49 @@ class Instrument:
         sample_rate = _checked_rate(sample_rate)
         model, card = self._patch.model, self._patch.model.card
         try:
-            rows = np.atleast_2d(np.asarray(codes, np.float64))
+            code_frames = np.atleast_2d(np.asarray(codes, np.float64))
         except (TypeError, ValueError):
             raise UserError(f"codes {codes!r} are no numbers; give [frames, {len(card.latents)}]") from None
-        if rows.ndim != 2 or rows.shape[1] != len(card.latents) or not len(rows) or not np.isfinite(rows).all():
+        if (
+            code_frames.ndim != 2
+            or code_frames.shape[1] != len(card.latents)
+            or not len(code_frames)
+            or not np.isfinite(code_frames).all()
+        ):
             raise UserError(
                 f"codes of shape {np.shape(codes)}: model {card.name!r} takes finite numbers, "
                 f"[frames, {len(card.latents)}]"
             )
         if label is not None and label not in card.labels:
             raise UserError(f"label {label!r}: model {card.name!r} has {', '.join(card.labels) or 'no labels'}")
-        clip = kind_of(card).of_clips
-        if clip and len(rows) > 1:
-            raise UserError(f"{len(rows)} codes: a clip of model {card.name!r} has one; decode them one by one")
-        hop = (card.frame_length if clip else card.hop_length if len(rows) > 1 else card.sample_rate) / card.sample_rate
-        note = Note(key, 0.0, len(rows) * hop, velocity)
-        low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
-        resting_code = np.clip(rows[0], low, high).tolist()
-        tables = dict(kind_of(card).tables(label, sustained=not clip))
+        is_clip = kind_of(card).of_clips
+        if is_clip and len(code_frames) > 1:
+            raise UserError(f"{len(code_frames)} codes: a clip of model {card.name!r} has one; decode them one by one")
+        hop_seconds = (
+            card.frame_length if is_clip else card.hop_length if len(code_frames) > 1 else card.sample_rate
+        ) / card.sample_rate
+        note = Note(key, 0.0, len(code_frames) * hop_seconds, velocity)
+        low, high = ([getattr(latent, field_name) for latent in card.latents] for field_name in ("low", "high"))
+        resting_code = np.clip(code_frames[0], low, high).tolist()
+        preset_tables = dict(kind_of(card).tables(label, sustained=not is_clip))
         if model.gestures is not None:  # the codes have the note's movement already
-            tables["gesture"] = GestureSettings(amount=0.0)
+            preset_tables["gesture"] = GestureSettings(amount=0.0)
         preset = Preset(format=1, model=str(model.path), latent=LatentSettings(values=resting_code)).model_copy(
-            update=tables
+            update=preset_tables
         )
         events: list[Event] = [NoteOn(0, 0, note.key, note.velocity)]
-        for frame, row in enumerate(rows[1:], 1):
-            time = round(frame * hop * sample_rate)
-            events += [ParameterChange(time, 0, f"latent.{place}", value) for place, value in enumerate(row.tolist())]
-        length = round(note.duration * sample_rate)
-        events.append(NoteOff(length, 0, note.key))
+        for frame_index, frame_code in enumerate(code_frames[1:], 1):
+            time_samples = round(frame_index * hop_seconds * sample_rate)
+            events += [
+                ParameterChange(time_samples, 0, f"latent.{latent_index}", value)
+                for latent_index, value in enumerate(frame_code.tolist())
+            ]
+        length_samples = round(note.duration * sample_rate)
+        events.append(NoteOff(length_samples, 0, note.key))
         patch = Patch(self.name, preset, model, self._patch.folder)
         return Sound(
-            render_samples({0: patch}, Performance(events, length, [0], []), sample_rate=sample_rate), sample_rate
+            render_samples({0: patch}, Performance(events, length_samples, [0], []), sample_rate=sample_rate),
+            sample_rate,
         )
 
     def recover(
@@ -218,16 +237,19 @@ class Instrument:
         Raises:
             UserError: the recording or the method cannot be used.
         """
-        notes: list[str] = []
+        note_lines: list[str] = []
         with tempfile.TemporaryDirectory() as folder, _file(recording, sample_rate) as path:
-            output = Path(folder) / "recovered.toml"
+            recovered_file = Path(folder) / "recovered.toml"
             recovery = recover(
-                path, self._patch.model, output, method=chosen_method(method, self._patch.model, notes.append)
+                path,
+                self._patch.model,
+                recovered_file,
+                method=chosen_method(method, self._patch.model, note_lines.append),
             )
-            preset, card = read_preset(output), self._patch.model.card
-            sound, rate = read_sound(output.with_suffix(".wav"))
-            figures = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
-        _warn([*notes, *recovery.warnings])
+            preset, card = read_preset(recovered_file), self._patch.model.card
+            sound, rate = read_sound(recovered_file.with_suffix(".wav"))
+            figures = json.loads(recovered_file.with_suffix(".json").read_text(encoding="utf-8"))
+        _warn([*note_lines, *recovery.warnings])
         label = figures.get("label")
         return RecoveredSound(
             np.array(preset.latent_values(card), np.float32), label, Sound(sound, rate), MappingProxyType(figures)
@@ -251,32 +273,33 @@ class Instrument:
         Raises:
             UserError: the recording, a setting or the model cannot be used.
         """
-        options = {"smooth_seconds": smooth_seconds, "amount": amount, "wet": wet, "to": to and os.fspath(to)}
-        patch = with_options(self._patch, [], [], options)
+        preset_options = {"smooth_seconds": smooth_seconds, "amount": amount, "wet": wet, "to": to and os.fspath(to)}
+        patch = with_options(self._patch, [], [], preset_options)
         warning_lines: list[str] = []
         with tempfile.TemporaryDirectory() as folder, _file(recording, sample_rate) as path:
-            output = Path(folder) / "processed.wav"
-            process(path, patch, output, say=warning_lines.append, as_float=True)
-            sound, rate = read_sound(output)
+            processed_file = Path(folder) / "processed.wav"
+            process(path, patch, processed_file, say=warning_lines.append, as_float=True)
+            sound, rate = read_sound(processed_file)
         _warn(warning_lines)
         return Sound(sound, rate)
 
     def _check_codes(self) -> None:
-        if reason := kind_of(self._patch.model.card).finds_no_code:
-            raise UserError(f"{self.name}: models of kind {self.kind!r} have no codes of sounds: {reason}")
+        """Raise UserError if no code of a sound can be found."""
+        if reason_text := kind_of(self._patch.model.card).finds_no_code:
+            raise UserError(f"{self.name}: models of kind {self.kind!r} have no codes of sounds: {reason_text}")
 
     def __repr__(self) -> str:
         return f"<timbrel.Instrument {self.name!r}: {self.kind}, {len(self.latents)} latents>"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
+        table_rows = "".join(
             f"<tr><td>{html.escape(name)}</td><td>{html.escape(knob.target)}</td>"
             f"<td>{knob.low:g} to {knob.high:g} {html.escape(knob.unit)}</td><td>{knob.rest:g}</td></tr>"
             for name, knob in self.knobs.items()
         )
         return (
             f"<b>{html.escape(self.name)}</b> {html.escape(self.description)}"
-            f"<table><tr><th>knob</th><th>target</th><th>range</th><th>at rest</th></tr>{rows}</table>"
+            f"<table><tr><th>knob</th><th>target</th><th>range</th><th>at rest</th></tr>{table_rows}</table>"
         )
 
 
@@ -341,13 +364,15 @@ def play(
     Raises:
         UserError: the card, a port or the preset cannot be used.
     """
-    opened = instrument if isinstance(instrument, Instrument) else open_instrument(instrument)
+    opened_instrument = instrument if isinstance(instrument, Instrument) else open_instrument(instrument)
     check_block(block)
     if rate is not None and not FILE_RATES[0] <= number("rate", rate) <= FILE_RATES[1]:
         raise UserError(f"rate {rate!r} is out of range; give {FILE_RATES[0]} to {FILE_RATES[1]} Hz")
-    ports = (midi_ports,) if isinstance(midi_ports, str) else tuple(midi_ports)
-    setup = Setup(preset=opened._opened, device=device, null=null, rate=rate, block=block, midi_ports=ports)
-    return LivePlayer(setup, opened.knobs)
+    port_names = (midi_ports,) if isinstance(midi_ports, str) else tuple(midi_ports)
+    setup = Setup(
+        preset=opened_instrument._opened, device=device, null=null, rate=rate, block=block, midi_ports=port_names
+    )
+    return LivePlayer(setup, opened_instrument.knobs)
 
 
 def _checked_rate(rate: float) -> int:
@@ -357,6 +382,7 @@ def _checked_rate(rate: float) -> int:
 
 
 def _channels(presets_by_channel: Mapping[int, PathLike | Instrument | None]) -> dict[int, str | None]:
+    """Return names of presets by channel, counted from 0; None mutes one."""
     names_by_channel: dict[int, str | None] = {}
     for channel, preset in presets_by_channel.items():
         if not isinstance(channel, int) or not 1 <= channel <= 16:
@@ -368,6 +394,7 @@ def _channels(presets_by_channel: Mapping[int, PathLike | Instrument | None]) ->
 
 @contextlib.contextmanager
 def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
+    """Yield the file of a recording; samples are written to a temporary one."""
     if isinstance(recording, str | os.PathLike):
         yield Path(recording)
         return
@@ -397,5 +424,6 @@ def _file(recording: Recording, sample_rate: int | None) -> Iterator[Path]:
 
 
 def _warn(lines: Iterable[str]) -> None:
+    """Warn the caller of the public function."""
     for line in lines:
         warnings.warn(line, stacklevel=3)

@@ -38,14 +38,14 @@ class Note:
     velocity: int = 100
 
     def __post_init__(self) -> None:
-        for name, low, high in (("key", 0, 127), ("velocity", 1, 127)):
-            value = getattr(self, name)
+        for field_name, low, high in (("key", 0, 127), ("velocity", 1, 127)):
+            value = getattr(self, field_name)
             try:
                 integer = index(value)
             except TypeError:
-                raise UserError(f"Note: {name} {value!r} is not a whole number; give {low} to {high}") from None
+                raise UserError(f"Note: {field_name} {value!r} is not a whole number; give {low} to {high}") from None
             if not low <= integer <= high:
-                raise UserError(f"Note: {name} {value!r} is out of range; give {low} to {high}")
+                raise UserError(f"Note: {field_name} {value!r} is out of range; give {low} to {high}")
         if not 0 <= number("Note: start", self.start) <= LONGEST_SECONDS:
             raise UserError(f"Note: start {self.start!r} is out of range; give 0 to {LONGEST_SECONDS} seconds")
         if not 0 < number("Note: duration", self.duration) <= LONGEST_SECONDS:
@@ -73,21 +73,23 @@ def performance_of(notes: Iterable[Note], sample_rate: int) -> Performance:
         if not isinstance(note, Note):
             raise UserError(f"{note!r} is no timbrel.Note; give notes, or the path of a MIDI file")
     timed_events: list[tuple[int, int, int, Event]] = []
-    next_starts: dict[int, int] = {}  # the start of each key's next note
-    length = 0
+    next_start_samples: dict[int, int] = {}  # the start of each key's next note
+    length_samples = 0
     for note in sorted(note_list, key=lambda note: (note.start, note.duration), reverse=True):
-        key, start = index(note.key), round(float(note.start) * sample_rate)
-        end = max(start + 1, round((float(note.start) + float(note.duration)) * sample_rate))
-        length = max(length, end)
-        next_start = next_starts.get(key, end)
-        next_starts[key] = start
-        if next_start == start:  # of strikes at once the longest counts
+        key, start_sample = index(note.key), round(float(note.start) * sample_rate)
+        end_sample = max(start_sample + 1, round((float(note.start) + float(note.duration)) * sample_rate))
+        length_samples = max(length_samples, end_sample)
+        next_start_sample = next_start_samples.get(key, end_sample)
+        next_start_samples[key] = start_sample
+        if next_start_sample == start_sample:  # of strikes at once the longest counts
             continue
-        timed_events.append((start, 1, key, NoteOn(start, 0, key, index(note.velocity))))
-        timed_events.append((min(end, next_start), 0, key, NoteOff(min(end, next_start), 0, key)))
+        timed_events.append((start_sample, 1, key, NoteOn(start_sample, 0, key, index(note.velocity))))
+        timed_events.append(
+            (min(end_sample, next_start_sample), 0, key, NoteOff(min(end_sample, next_start_sample), 0, key))
+        )
     timed_events.sort(key=lambda entry: entry[:3])
     warnings = [] if timed_events else ["no notes: the output is silence"]
-    return Performance([event for *_, event in timed_events], length, [0] if timed_events else [], warnings)
+    return Performance([event for *_, event in timed_events], length_samples, [0] if timed_events else [], warnings)
 
 
 def knob_changes(
@@ -100,46 +102,54 @@ def knob_changes(
     Raises:
         UserError: an unknown knob, or points that are not in order of time.
     """
-    targets = {knob.target: knob for knob in ranges.values()}
+    ranges_by_target = {knob.target: knob for knob in ranges.values()}
     changes: list[ParameterChange] = []
     channel_list = list(channels)
-    for name, points in knobs.items():
-        knob = ranges.get(name) or targets.get(name)
-        if knob is None:
-            raise UserError(f"no knob is named {name!r}{nearest(name, [*ranges, *targets])}")
-        for seconds, position in _moments(name, points):
-            value = knob.low + position * (knob.high - knob.low)
+    for knob_name, points in knobs.items():
+        knob_range = ranges.get(knob_name) or ranges_by_target.get(knob_name)
+        if knob_range is None:
+            raise UserError(f"no knob is named {knob_name!r}{nearest(knob_name, [*ranges, *ranges_by_target])}")
+        for seconds, position in _moments(knob_name, points):
+            value = knob_range.low + position * (knob_range.high - knob_range.low)
             changes += [
-                ParameterChange(round(seconds * sample_rate), channel, knob.target, value) for channel in channel_list
+                ParameterChange(round(seconds * sample_rate), channel, knob_range.target, value)
+                for channel in channel_list
             ]
     return sorted(changes, key=lambda change: change.time)
 
 
-def _moments(name: str, points: Points) -> list[tuple[float, float]]:
+def _moments(knob_name: str, points: Points) -> list[tuple[float, float]]:
+    """Return (seconds, position) pairs that lie close enough to sound like the lines between the points."""
     pairs: list[Any] = [(0.0, points)]
     if isinstance(points, Iterable) and np.ndim(points) > 0:  # an array of numpy may be one number
         pairs = list(points)
     if not pairs:
-        raise UserError(f"knob {name!r} has no points; give (seconds, position) pairs, or one position")
+        raise UserError(f"knob {knob_name!r} has no points; give (seconds, position) pairs, or one position")
     for pair in pairs:
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-            raise UserError(f"knob {name!r}: {pair!r} is no pair; give (seconds, position)")
-        seconds, position = (number(f"knob {name!r}: ", coordinate) for coordinate in pair)
+            raise UserError(f"knob {knob_name!r}: {pair!r} is no pair; give (seconds, position)")
+        seconds, position = (number(f"knob {knob_name!r}: ", coordinate) for coordinate in pair)
         if not 0 <= position <= 1:
-            raise UserError(f"knob {name!r}: position {position:g} is out of range; give 0 to 1 of its range")
+            raise UserError(f"knob {knob_name!r}: position {position:g} is out of range; give 0 to 1 of its range")
         if not 0 <= seconds <= LONGEST_SECONDS:
-            raise UserError(f"knob {name!r}: {seconds:g} s is out of range; give 0 to {LONGEST_SECONDS} seconds")
+            raise UserError(f"knob {knob_name!r}: {seconds:g} s is out of range; give 0 to {LONGEST_SECONDS} seconds")
     pairs = [(float(seconds), float(position)) for seconds, position in pairs]
     moments = [(0.0, pairs[0][1])]
-    for (start_seconds, low), (end_seconds, high) in itertools.pairwise(pairs):
+    for (start_seconds, start_position), (end_seconds, end_position) in itertools.pairwise(pairs):
         if end_seconds < start_seconds:
             raise UserError(
-                f"knob {name!r}: {end_seconds:g} s comes after {start_seconds:g} s; give points in order of time"
+                f"knob {knob_name!r}: {end_seconds:g} s comes after {start_seconds:g} s; give points in order of time"
             )
-        steps = max(1, math.ceil((end_seconds - start_seconds) / STEP_SECONDS)) if high != low else 1
-        fractions = np.arange(1, steps + 1) / steps
+        step_count = (
+            max(1, math.ceil((end_seconds - start_seconds) / STEP_SECONDS)) if end_position != start_position else 1
+        )
+        fractions = np.arange(1, step_count + 1) / step_count
         moments += [
-            (float(start_seconds + p * (end_seconds - start_seconds)), float(low + p * (high - low))) for p in fractions
+            (
+                float(start_seconds + fraction * (end_seconds - start_seconds)),
+                float(start_position + fraction * (end_position - start_position)),
+            )
+            for fraction in fractions
         ]
     return moments
 
@@ -243,6 +253,8 @@ class LivePlayer:
 
 
 class _Reports:
+    """What a session reports: its newest status, and lines."""
+
     def __init__(self, changed: threading.Event) -> None:
         self.newest: LiveStatus | None = None
         self.lines: list[str] = []
@@ -266,6 +278,8 @@ class _Reports:
 
 
 class _Commands:
+    """Commands on their way to a session."""
+
     def __init__(self) -> None:
         self._receiver, self._sender = Pipe(duplex=False)
         self._sending = threading.Lock()

@@ -31,10 +31,10 @@ def make_instrument(
     Raises:
         UserError, Failure, MakeStopped: as `make.make`.
     """
-    paths, budget = [Path(sound) for sound in sounds], MINUTES if minutes is None else minutes
+    paths, budget_minutes = [Path(sound) for sound in sounds], MINUTES if minutes is None else minutes
     with Display() as display:
         if paths and more_minutes is None and not output.exists():
-            check_minutes("--minutes", budget)
+            check_minutes("--minutes", budget_minutes)
             check_new_folder(output)
             display.stage("checking the sounds")
             families_by_name = {row.called: row for row in MADE.values()}
@@ -44,14 +44,21 @@ def make_instrument(
         from ..make import make  # importing torch takes seconds: unusable sounds are rejected before
 
         return make(
-            paths, output, minutes=budget, more_minutes=more_minutes, family=family, label=label, display=display
+            paths,
+            output,
+            minutes=budget_minutes,
+            more_minutes=more_minutes,
+            family=family,
+            label=label,
+            display=display,
         )
 
 
 def _unpack(pack: Path, output: Path) -> None:
-    file = preset_file(str(pack))
-    assert file is not None
-    if not (file.parent / "run").is_dir():
+    """Copy the instrument of a pack, with its run, into a new folder."""
+    pack_preset_file = preset_file(str(pack))
+    assert pack_preset_file is not None
+    if not (pack_preset_file.parent / "run").is_dir():
         raise UserError(f"{pack} holds no run to go on from; ask its maker for one of 'timbrel pack --run'")
     with building_folder(output) as folder:
-        shutil.copytree(file.parent, folder, dirs_exist_ok=True)
+        shutil.copytree(pack_preset_file.parent, folder, dirs_exist_ok=True)

@@ -42,11 +42,11 @@ class Sound(Samples):
         self.sample_rate = getattr(like, "sample_rate", 0)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
-        rate = _rate_of(inputs)
+        common_rate = _rate_of(inputs)
         if out:
             options["out"] = tuple(map(_plain, out))
         ufunc_output = getattr(ufunc, method)(*map(_plain, inputs), **options)
-        return out[0] if out else _as_sound(ufunc_output, rate or self.sample_rate)
+        return out[0] if out else _as_sound(ufunc_output, common_rate or self.sample_rate)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
         function_output = super().__array_function__(function, types, args, options)
@@ -96,10 +96,12 @@ class Sound(Samples):
 
 
 def _plain(operand: Any) -> Any:
+    """Return a sound as a plain array, all else as it is."""
     return operand.view(np.ndarray) if isinstance(operand, Sound) else operand
 
 
 def _as_sound(array: Any, rate: int) -> Any:
+    """Return an array as a sound, all else as it is."""
     if not isinstance(array, np.ndarray):
         return array
     sound = array.view(Sound)
@@ -108,6 +110,7 @@ def _as_sound(array: Any, rate: int) -> Any:
 
 
 def _rate_of(arguments: Any) -> int | None:
+    """Return the rate of all sounds among arguments; None if there are none."""
     rates = set(_rates(arguments))
     if len(rates) > 1:
         raise UserError(f"sounds of {' and '.join(f'{rate} Hz' for rate in sorted(rates))}: render them at one rate")
@@ -115,6 +118,7 @@ def _rate_of(arguments: Any) -> int | None:
 
 
 def _rates(argument: Any) -> Iterator[int]:
+    """Yield the rates of the sounds in an argument, in lists and tuples too."""
     if isinstance(argument, Sound):
         yield from [argument.sample_rate] if argument.sample_rate else []
     elif isinstance(argument, tuple | list):
@@ -123,7 +127,10 @@ def _rates(argument: Any) -> Iterator[int]:
 
 
 def _picture(samples: npt.NDArray[np.float32], sound: Sound) -> str:
+    """Return a spectrogram, a PNG in base64."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sound.png"
-        draw_spectrograms(path, {"": samples.mean(axis=0)}, sound.sample_rate, dots_per_inch=SMALL_DOTS_PER_INCH)
-        return base64.b64encode(path.read_bytes()).decode()
+        picture_file = Path(folder) / "sound.png"
+        draw_spectrograms(
+            picture_file, {"": samples.mean(axis=0)}, sound.sample_rate, dots_per_inch=SMALL_DOTS_PER_INCH
+        )
+        return base64.b64encode(picture_file.read_bytes()).decode()

@@ -51,28 +51,31 @@ def make_dataset(
             emit_warning(warning)
         DatasetPreset(patch, settings)
     preset_names = [patch.name for patch in patches]
-    if duplicate := next((name for name in preset_names if preset_names.count(name) > 1), None):
-        raise UserError(f"two presets are named {duplicate!r}, by which labels tell them apart; rename one")
+    if duplicate_name := next((name for name in preset_names if preset_names.count(name) > 1), None):
+        raise UserError(f"two presets are named {duplicate_name!r}, by which labels tell them apart; rename one")
     job = Job.for_patches(names, patches, settings, notes)
     index = Index.open(output, job, emit_warning)
-    missing = index.missing
-    numbers = [number for shard in missing for number in index.batches_of(shard)]
-    if missing:
-        work = functools.partial(render_batch, job)
-        with task_runner(work, min(workers, len(numbers)), ray, RESUME_HINT) as render:
+    missing_shards = index.missing
+    batch_numbers = [number for shard in missing_shards for number in index.batches_of(shard)]
+    if missing_shards:
+        render_one = functools.partial(render_batch, job)
+        with task_runner(render_one, min(workers, len(batch_numbers)), ray, RESUME_HINT) as render_batches:
             index.make_folder()
             with claimed(output):
                 index.remove_leftovers()
-                batches = _counted(render(numbers), len(numbers), progress)
-                for shard in missing:
+                batches = _counted(render_batches(batch_numbers), len(batch_numbers), progress)
+                for shard in missing_shards:
                     index.add(shard, itertools.islice(batches, len(index.batches_of(shard))))
-    size = sum(shard.bytes for shard in index.shards.values())
-    new_notes = sum(index.notes_of(shard) for shard in missing)
-    return f"{output}: {notes} notes in {len(index.shards)} shards, {size / 1e6:.1f} MB; {new_notes} are new"
+    total_bytes = sum(shard.bytes for shard in index.shards.values())
+    new_note_count = sum(index.notes_of(shard) for shard in missing_shards)
+    return (
+        f"{output}: {notes} notes in {len(index.shards)} shards, {total_bytes / 1e6:.1f} MB; {new_note_count} are new"
+    )
 
 
-def _counted(batches: Batches, count: int, progress: Callable[[float], None] | None) -> Batches:
-    for finished_batches, batch in enumerate(batches, 1):
+def _counted(batches: Batches, batch_count: int, progress: Callable[[float], None] | None) -> Batches:
+    """Yield the batches, and report the share that is done."""
+    for finished_count, batch in enumerate(batches, 1):
         if progress is not None:
-            progress(finished_batches / count)
+            progress(finished_count / batch_count)
         yield batch

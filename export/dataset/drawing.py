@@ -40,26 +40,30 @@ class Choice:
     def __init__(self, text: str, integers: bool) -> None:
         """Raise ValueError for unreadable text."""
         self.text, self._integers = text, integers
-        span = SPAN.fullmatch(text.strip())
+        range_match = SPAN.fullmatch(text.strip())
         try:
-            values = [_number(part, integers) for part in (span.groups() if span else text.split(","))]
+            values = [
+                _number(number_text, integers)
+                for number_text in (range_match.groups() if range_match else text.split(","))
+            ]
         except ValueError:
-            kind = "whole numbers" if integers else "numbers"
-            raise ValueError(f"{text!r} gives no {kind}; write LOW-HIGH, or one or several: A,B,C") from None
-        if span and values[0] > values[1]:
+            kind_text = "whole numbers" if integers else "numbers"
+            raise ValueError(f"{text!r} gives no {kind_text}; write LOW-HIGH, or one or several: A,B,C") from None
+        if range_match and values[0] > values[1]:
             raise ValueError(f"{text!r} runs backwards; write the lower end first")
         self.low, self.high = min(values), max(values)
-        self._listed_values = None if span else values
+        self._listed_values = None if range_match else values
 
-    def draw(self, place: float) -> float:
-        """Return the value at ``place``, 0 to below 1."""
+    def draw(self, fraction: float) -> float:
+        """Return the value at ``fraction``, 0 to below 1."""
         if self._listed_values is not None:
-            return self._listed_values[math.floor(place * len(self._listed_values))]
+            return self._listed_values[math.floor(fraction * len(self._listed_values))]
         if self._integers:
-            return self.low + math.floor(place * (self.high - self.low + 1))
-        return self.low + place * (self.high - self.low)
+            return self.low + math.floor(fraction * (self.high - self.low + 1))
+        return self.low + fraction * (self.high - self.low)
 
     def among(self, values: list[int]) -> list[int]:
+        """Return those of the values that the choice allows."""
         return [
             value
             for value in values
@@ -84,10 +88,11 @@ def _range_validator(low: float, high: float, integers: bool = False) -> AfterVa
 
 
 def _latent_ranges_text(text: str) -> str:
+    """Return the text if it says how to draw latents; raise ValueError for all else."""
     if text in ("preset", "uniform", "landmarks"):
         return text
-    name, _, steps = text.partition(":")
-    if name == "grid" and steps.isascii() and steps.isdecimal() and 2 <= int(steps) <= 1000:
+    method_name, _, steps_text = text.partition(":")
+    if method_name == "grid" and steps_text.isascii() and steps_text.isdecimal() and 2 <= int(steps_text) <= 1000:
         return text
     raise ValueError(f"{text!r} is unknown; give preset, uniform, landmarks, or grid:STEPS with 2 to 1000 steps")
 
@@ -136,20 +141,22 @@ def read_settings(file: Path | None, overrides: Mapping[str, Any]) -> DatasetSet
         UserError: unreadable, unknown or contradicting settings.
     """
     file_settings = {} if file is None else _read(file)
-    texts = {**file_settings, **overrides}
-    if isinstance(table := file_settings.get("knobs", {}), dict):
-        texts["knobs"] = {name: _as_text(value) for name, value in (table | overrides.get("knobs", {})).items()}
+    settings_by_name = {**file_settings, **overrides}
+    if isinstance(knob_table := file_settings.get("knobs", {}), dict):
+        settings_by_name["knobs"] = {
+            name: _as_text(value) for name, value in (knob_table | overrides.get("knobs", {})).items()
+        }
     else:
-        texts["knobs"] = table
-    for name in ("keys", "velocities", "held_seconds", "onset_seconds"):
-        if name in texts:
-            texts[name] = _as_text(texts[name])
+        settings_by_name["knobs"] = knob_table
+    for setting_name in ("keys", "velocities", "held_seconds", "onset_seconds"):
+        if setting_name in settings_by_name:
+            settings_by_name[setting_name] = _as_text(settings_by_name[setting_name])
     try:
-        return DatasetSettings(**texts)
+        return DatasetSettings(**settings_by_name)
     except ValidationError as error:
         file_note = "" if file is None else f" ({file})"
         raise UserError(
-            *(f"{_error_text(detail)}{file_note}" for detail in error.errors(include_url=False)[:8])
+            *(f"{_error_text(error_detail)}{file_note}" for error_detail in error.errors(include_url=False)[:8])
         ) from None
 
 
@@ -163,12 +170,14 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _as_text(value: object) -> object:
+    """Return a number, or a list of them, as the text of a `Choice`; all else as it is."""
     if isinstance(value, list):
         return ",".join(str(_as_text(element)) for element in value)
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _error_text(detail: Any) -> str:
+    """Return a line for one of pydantic's errors."""
     key_path = ".".join(map(str, detail["loc"]))
     cause = detail.get("ctx", {}).get("error")
     if detail["type"] == "extra_forbidden":
@@ -231,29 +240,30 @@ class DatasetPreset:
 
 
 def draw(number: int, presets: Sequence[DatasetPreset], settings: DatasetSettings) -> DrawnNote:
-    draws = uniforms(settings.seed, number, 0, 1, COLUMNS)[0].tolist()
-    preset_index = math.floor(draws[PRESET] * len(presets))
+    """Draw the note of this number."""
+    uniform_draws = uniforms(settings.seed, number, 0, 1, COLUMNS)[0].tolist()
+    preset_index = math.floor(uniform_draws[PRESET] * len(presets))
     preset = presets[preset_index]
-    key = preset.keys[math.floor(draws[KEY] * len(preset.keys))]
-    onset = round(_choice(settings.onset_seconds).draw(draws[ONSET]) * settings.sample_rate)
+    key = preset.keys[math.floor(uniform_draws[KEY] * len(preset.keys))]
+    onset_samples = round(_choice(settings.onset_seconds).draw(uniform_draws[ONSET]) * settings.sample_rate)
     held_seconds = 0.75 * settings.seconds
     if settings.held_seconds is not None:
-        held_seconds = _choice(settings.held_seconds).draw(draws[HELD])
-    velocity = round(_choice(settings.velocities, integers=True).draw(draws[VELOCITY]))
-    latents, landmark = _latents(number, preset, settings, draws[LANDMARK])
-    knobs = (
+        held_seconds = _choice(settings.held_seconds).draw(uniform_draws[HELD])
+    velocity = round(_choice(settings.velocities, integers=True).draw(uniform_draws[VELOCITY]))
+    latents, landmark = _latents(number, preset, settings, uniform_draws[LANDMARK])
+    knob_values = (
         {}
         if latents is None
-        else {f"latent.{latent_number}": value for latent_number, value in enumerate(latents.tolist())}
+        else {f"latent.{latent_index}": value for latent_index, value in enumerate(latents.tolist())}
     )
     positions = {}
-    for name, text in settings.knobs.items():
+    for name, choice_text in settings.knobs.items():
         knob_draw = float(uniforms(settings.seed, number, _column(name), 1, 1)[0, 0])
-        knob, position = preset.knobs[name], _choice(text).draw(knob_draw)
+        knob_range, position = preset.knobs[name], _choice(choice_text).draw(knob_draw)
         positions[name] = position
-        knobs[knob.target] = knob.low + position * (knob.high - knob.low)
-    note = SeparateNote(key, velocity, held_seconds, knobs, 1 + math.floor(draws[NUMBER] * PHASES))
-    return DrawnNote(number, preset_index, note, onset, latents, landmark, positions)
+        knob_values[knob_range.target] = knob_range.low + position * (knob_range.high - knob_range.low)
+    note = SeparateNote(key, velocity, held_seconds, knob_values, 1 + math.floor(uniform_draws[NUMBER] * PHASES))
+    return DrawnNote(number, preset_index, note, onset_samples, latents, landmark, positions)
 
 
 @functools.lru_cache(maxsize=256)
@@ -270,27 +280,29 @@ def _choice(text: str, integers: bool = False) -> Choice:
 def _latents(
     number: int, preset: DatasetPreset, settings: DatasetSettings, landmark_draw: float
 ) -> tuple[Doubles | None, str | None]:
+    """Return a note's latents, and the label of a landmark's; None for the preset's own."""
     low, high = np.array(preset.patch.model.card.spans).T
     if settings.latents == "uniform":
         fractions = uniforms(settings.seed, number, 1, 1, WIDE)[0, : len(low)]
     elif settings.latents == "landmarks":
-        mark = preset.landmarks[math.floor(landmark_draw * len(preset.landmarks))]
-        return np.array(mark.latent, np.float64), mark.label
+        landmark = preset.landmarks[math.floor(landmark_draw * len(preset.landmarks))]
+        return np.array(landmark.latent, np.float64), landmark.label
     elif settings.latents == "preset":
         return None, None
     else:
-        steps, quotient, digits = int(settings.latents.removeprefix("grid:")), number, []
+        grid_steps, quotient, grid_fractions = int(settings.latents.removeprefix("grid:")), number, []
         for _ in low:
-            quotient, digit = divmod(quotient, steps)
-            digits.append(digit / (steps - 1))
-        fractions = np.array(digits)
+            quotient, digit = divmod(quotient, grid_steps)
+            grid_fractions.append(digit / (grid_steps - 1))
+        fractions = np.array(grid_fractions)
     return low + fractions * (high - low), None
 
 
 def _keys(patch: Patch, settings: DatasetSettings) -> list[int]:
-    kit = [entry.key for entry in patch.preset.keys]
-    low, high = (-math.inf, math.inf) if kit or settings.keys is not None else recorded_keys(patch)
-    keys = kit or [key for key, pitch in sorted(patch.tuning.items()) if low - 0.5 <= pitch <= high + 0.5]
+    """Return the preset's keys that the settings allow."""
+    kit_keys = [entry.key for entry in patch.preset.keys]
+    low, high = (-math.inf, math.inf) if kit_keys or settings.keys is not None else recorded_keys(patch)
+    keys = kit_keys or [key for key, pitch in sorted(patch.tuning.items()) if low - 0.5 <= pitch <= high + 0.5]
     if settings.keys is not None:
         keys = _choice(settings.keys, integers=True).among(keys)
     if not keys:
@@ -299,6 +311,7 @@ def _keys(patch: Patch, settings: DatasetSettings) -> list[int]:
 
 
 def _knobs(patch: Patch, names: Sequence[str]) -> dict[str, KnobRange]:
+    """Return the ranges of knobs by name."""
     ranges_by_name: dict[str, list[KnobRange]] = {}
     for control in controls(patch.preset, patch.model, ChannelInstrument(patch, 44100).knobs):
         for name in {control.title, control.target}:
@@ -310,9 +323,9 @@ def _knobs(patch: Patch, names: Sequence[str]) -> dict[str, KnobRange]:
         targets = [knob.target for knob in ranges_by_name[name]]
         if len(targets) > 1:
             raise UserError(f"{patch.name} has several knobs named {name!r}; name one of {', '.join(targets)}")
-        if duplicate := next(
+        if duplicate_name := next(
             (earlier_name for earlier_name, knob in knobs_by_name.items() if knob.target == targets[0]), None
         ):
-            raise UserError(f"knobs {duplicate!r} and {name!r} of {patch.name} are one; name it once")
+            raise UserError(f"knobs {duplicate_name!r} and {name!r} of {patch.name} are one; name it once")
         knobs_by_name[name] = ranges_by_name[name][0]
     return knobs_by_name

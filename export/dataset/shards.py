@@ -42,20 +42,21 @@ SHELF_SLOPE = 0.4996667741545416
 
 def loudness_lufs(sound: Array, rate: int) -> float | None:
     """Return the integrated loudness of [channels, n] in LUFS; None below the gate, or under 400 ms."""
-    size = round(PART_SECONDS * rate)
-    count = sound.shape[1] // size
-    if count < PARTS:
+    part_length = round(PART_SECONDS * rate)
+    part_count = sound.shape[1] // part_length
+    if part_count < PARTS:
         return None
-    spectra = np.fft.rfft(sound[:, : count * size].reshape(len(sound), count, size))
+    spectra = np.fft.rfft(sound[:, : part_count * part_length].reshape(len(sound), part_count, part_length))
     powers = np.square(spectra.real) + np.square(spectra.imag)
-    energies = (powers * _weights(rate, size)).sum(axis=(0, 2), dtype=np.float64)  # mean squares of both channels
-    sums = np.concatenate([[0.0], np.cumsum(energies)])
-    blocks = (sums[PARTS:] - sums[:-PARTS]) / PARTS
-    loud = blocks[blocks > _mean_square(ABSOLUTE_LUFS)]
-    if not len(loud):
+    # mean squares of both channels
+    part_energies = (powers * _weights(rate, part_length)).sum(axis=(0, 2), dtype=np.float64)
+    cumulative_energies = np.concatenate([[0.0], np.cumsum(part_energies)])
+    block_energies = (cumulative_energies[PARTS:] - cumulative_energies[:-PARTS]) / PARTS
+    loud_energies = block_energies[block_energies > _mean_square(ABSOLUTE_LUFS)]
+    if not len(loud_energies):
         return None
-    gated = loud[loud > loud.mean() * 10 ** (RELATIVE_LU / 10)]
-    return float(OFFSET_DB + 10 * np.log10(gated.mean()))
+    gated_energies = loud_energies[loud_energies > loud_energies.mean() * 10 ** (RELATIVE_LU / 10)]
+    return float(OFFSET_DB + 10 * np.log10(gated_energies.mean()))
 
 
 def _mean_square(lufs: float) -> float:
@@ -64,37 +65,44 @@ def _mean_square(lufs: float) -> float:
 
 @functools.lru_cache(maxsize=8)
 def _weights(rate: int, size: int) -> Array:
-    gain = np.square(np.abs(_response(np.arange(size // 2 + 1) * rate / size, rate)))
-    sides = np.full(size // 2 + 1, 2.0)
-    sides[0] = 1.0
+    """Return each bin's weight in the mean square of ``size`` filtered samples."""
+    power_gain = np.square(np.abs(_response(np.arange(size // 2 + 1) * rate / size, rate)))
+    side_counts = np.full(size // 2 + 1, 2.0)
+    side_counts[0] = 1.0
     if size % 2 == 0:
-        sides[-1] = 1.0
-    weights: Array = (gain * sides / size**2).astype(np.float32)
+        side_counts[-1] = 1.0
+    weights: Array = (power_gain * side_counts / size**2).astype(np.float32)
     return weights
 
 
 def _response(hertz: Doubles, rate: int) -> npt.NDArray[np.complex128]:
+    """Return the response of the standard's two filters."""
     z = np.exp(-2j * np.pi * hertz / rate)
-    k, high = math.tan(math.pi * SHELF_HZ / rate), 10 ** (SHELF_DB / 20)
-    middle = high**SHELF_SLOPE
-    shelf = _biquad(
+    k, shelf_gain = math.tan(math.pi * SHELF_HZ / rate), 10 ** (SHELF_DB / 20)
+    middle_gain = shelf_gain**SHELF_SLOPE
+    shelf_response = _biquad(
         z,
-        (high + middle * k / SHELF_Q + k * k, 2 * (k * k - high), high - middle * k / SHELF_Q + k * k),
+        (
+            shelf_gain + middle_gain * k / SHELF_Q + k * k,
+            2 * (k * k - shelf_gain),
+            shelf_gain - middle_gain * k / SHELF_Q + k * k,
+        ),
         (1 + k / SHELF_Q + k * k, 2 * (k * k - 1), 1 - k / SHELF_Q + k * k),
     )
     k = math.tan(math.pi * PASS_HZ / rate)
     scale = 1 + k / PASS_Q + k * k
-    passed = _biquad(z, (scale, -2 * scale, scale), (scale, 2 * (k * k - 1), 1 - k / PASS_Q + k * k))
-    return shelf * passed
+    high_pass_response = _biquad(z, (scale, -2 * scale, scale), (scale, 2 * (k * k - 1), 1 - k / PASS_Q + k * k))
+    return shelf_response * high_pass_response
 
 
 def _biquad(
     z: npt.NDArray[np.complex128], feedforward: tuple[float, float, float], feedback: tuple[float, float, float]
 ) -> npt.NDArray[np.complex128]:
+    """Return the response of a filter of second order."""
     numerator = feedforward[0] + feedforward[1] * z + feedforward[2] * z * z
     denominator = feedback[0] + feedback[1] * z + feedback[2] * z * z
-    ratio: npt.NDArray[np.complex128] = numerator / denominator
-    return ratio
+    response: npt.NDArray[np.complex128] = numerator / denominator
+    return response
 
 
 ALLOCATED_BYTES = (32 << 20) - (1 << 16)  # bytes, just below the largest that glibc ever keeps when it is freed
@@ -125,11 +133,11 @@ class Job(NamedTuple):
         cls, names: Sequence[str], patches: Sequence[Patch], settings: DatasetSettings, notes: int
     ) -> "Job":
         shipped_names = {*shipped_presets(), *shipped_models()}
-        locations = [
+        preset_locations = [
             name if name in shipped_names or not Path(name).exists() else str(Path(name).absolute()) for name in names
         ]
         digests = tuple(_digest(patch) for patch in patches)
-        return cls(tuple(locations), digests, settings.model_dump_json(), notes, __version__)
+        return cls(tuple(preset_locations), digests, settings.model_dump_json(), notes, __version__)
 
     @property
     def batches(self) -> int:
@@ -137,11 +145,11 @@ class Job(NamedTuple):
 
 
 def _digest(patch: Patch) -> str:
-    files = {name: hashlib.sha256(data).hexdigest() for name, data in referenced_files(patch)}
-    return hashlib.sha256(json.dumps([patch.digest, files], sort_keys=True).encode()).hexdigest()
+    digests_by_file = {name: hashlib.sha256(content).hexdigest() for name, content in referenced_files(patch)}
+    return hashlib.sha256(json.dumps([patch.digest, digests_by_file], sort_keys=True).encode()).hexdigest()
 
 
-def render_batch(job: Job, number: int) -> list[Member]:
+def render_batch(job: Job, batch_number: int) -> list[Member]:
     """Return the files of a batch's notes, in their order.
 
     Raises:
@@ -149,26 +157,30 @@ def render_batch(job: Job, number: int) -> list[Member]:
         Failure: a sound is not finite.
     """
     presets, settings = _opened(job)
-    first = number * BATCH
-    drawn_notes = [draw(note_number, presets, settings) for note_number in range(first, min(first + BATCH, job.notes))]
-    members: dict[int, list[Member]] = {}
+    first_note_number = batch_number * BATCH
+    drawn_notes = [
+        draw(note_number, presets, settings)
+        for note_number in range(first_note_number, min(first_note_number + BATCH, job.notes))
+    ]
+    members_by_note: dict[int, list[Member]] = {}
     for preset_index in sorted({note.preset for note in drawn_notes}):
         preset_notes = [note for note in drawn_notes if note.preset == preset_index]
-        length = round(settings.seconds * settings.sample_rate)
+        length_samples = round(settings.seconds * settings.sample_rate)
         sounds = render_notes(
-            presets[preset_index].patch, [note.note for note in preset_notes], length, settings.sample_rate
+            presets[preset_index].patch, [note.note for note in preset_notes], length_samples, settings.sample_rate
         )
-        for position, sound in sounds:
-            note = preset_notes[position]
+        for note_index, sound in sounds:
+            note = preset_notes[note_index]
             samples = _shift_to_onset(sound.samples, note.onset_samples, settings)
             labels = _labels(note, presets[preset_index].patch, sound.pitch, samples, settings)
-            members[note.number] = list(_members(note.number, samples, labels, settings))
-    return [member for note in drawn_notes for member in members[note.number]]
+            members_by_note[note.number] = list(_members(note.number, samples, labels, settings))
+    return [member for note in drawn_notes for member in members_by_note[note.number]]
 
 
 @functools.lru_cache(maxsize=2)
 def _opened(job: Job) -> tuple[list[DatasetPreset], DatasetSettings]:
     # once it is freed, glibc keeps smaller arrays for reuse: a fifth of the time otherwise
+    """Return the job's presets and settings, in this process."""
     np.empty(ALLOCATED_BYTES, np.uint8)
     if job.version != __version__:
         raise UserError(f"timbrel {__version__} cannot go on with the notes of {job.version}; install the same version")
@@ -182,19 +194,22 @@ def _opened(job: Job) -> tuple[list[DatasetPreset], DatasetSettings]:
     return presets, settings
 
 
-def _shift_to_onset(sound: Array, onset: int, settings: DatasetSettings) -> Array:
-    length = sound.shape[1]
-    shifted = np.zeros((2 if settings.stereo else 1, length), np.float32)
-    shifted[:, onset:] = (sound if settings.stereo else sound.mean(axis=0, keepdims=True))[:, : length - onset]
-    fade = round(FADE_SECONDS * settings.sample_rate)
-    shifted[:, length - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return shifted
+def _shift_to_onset(sound: Array, onset_samples: int, settings: DatasetSettings) -> Array:
+    length_samples = sound.shape[1]
+    shifted_sound = np.zeros((2 if settings.stereo else 1, length_samples), np.float32)
+    shifted_sound[:, onset_samples:] = (sound if settings.stereo else sound.mean(axis=0, keepdims=True))[
+        :, : length_samples - onset_samples
+    ]
+    fade_samples = round(FADE_SECONDS * settings.sample_rate)
+    shifted_sound[:, length_samples - fade_samples :] *= np.linspace(1, 0, fade_samples, dtype=np.float32)
+    return shifted_sound
 
 
 def _labels(note: DrawnNote, patch: Patch, pitch: float, samples: Array, settings: DatasetSettings) -> dict[str, Any]:
+    """Return what a note's .json says."""
     if not np.isfinite(samples).all():
         raise Failure(f"note {note.number} of {patch.name} is not finite; leave out the knobs that lead there")
-    loudness = loudness_lufs(samples, settings.sample_rate)
+    measured_lufs = loudness_lufs(samples, settings.sample_rate)
     has_pitch = patch.model.card.keyed and math.isfinite(pitch)
     labels: dict[str, Any] = {
         "number": note.number,
@@ -207,7 +222,7 @@ def _labels(note: DrawnNote, patch: Patch, pitch: float, samples: Array, setting
         "held_seconds": round(note.note.held_seconds, 6),
         "sample_rate": settings.sample_rate,
         "latents": _code(note, patch),
-        "loudness_lufs": None if loudness is None else round(loudness, 2),
+        "loudness_lufs": None if measured_lufs is None else round(measured_lufs, 2),
         "peak_dbfs": round(max(gain_to_db(float(np.abs(samples).max())), SILENT_DB), 2),
     }
     if (
@@ -227,18 +242,19 @@ def _code(note: DrawnNote, patch: Patch) -> list[float] | None:
         return None
     default_code = patch.preset.latent_values(patch.model.card)
     return [
-        round(note.note.knobs.get(f"latent.{latent_number}", value), 6)
-        for latent_number, value in enumerate(default_code)
+        round(note.note.knobs.get(f"latent.{latent_index}", value), 6)
+        for latent_index, value in enumerate(default_code)
     ]
 
 
 def _members(number: int, samples: Array, labels: dict[str, Any], settings: DatasetSettings) -> Iterator[Member]:
-    name = f"{number:09d}"
+    """Yield a note's sound file and its labels."""
+    stem = f"{number:09d}"
     if settings.as_float:
-        yield Member(f"{name}.wav", float_wav_bytes(samples, settings.sample_rate))
+        yield Member(f"{stem}.wav", float_wav_bytes(samples, settings.sample_rate))
     else:
-        yield Member(f"{name}.flac", flac_bytes(samples, settings.sample_rate))
-    yield Member(f"{name}.json", json.dumps(labels, ensure_ascii=False).encode())
+        yield Member(f"{stem}.flac", flac_bytes(samples, settings.sample_rate))
+    yield Member(f"{stem}.json", json.dumps(labels, ensure_ascii=False).encode())
 
 
 INDEX = "index.json"
@@ -301,13 +317,13 @@ class Index:
                 f"{folder} is of {stored_index.notes} notes; ask for as many or more, or give another folder"
             )
         for shard in stored_index.shards:
-            number = shard.first // index.shard_notes
-            if shard.notes != index.notes_of(number):
+            shard_index = shard.first // index.shard_notes
+            if shard.notes != index.notes_of(shard_index):
                 continue  # the last one, which grows
-            if fault := _fault(folder / shard.file, shard):
-                warn(f"{folder / shard.file} {fault}; it is rendered again")
+            if fault_text := _fault(folder / shard.file, shard):
+                warn(f"{folder / shard.file} {fault_text}; it is rendered again")
             else:
-                index.shards[number] = shard
+                index.shards[shard_index] = shard
         return index
 
     @property
@@ -316,35 +332,45 @@ class Index:
 
     @property
     def missing(self) -> list[int]:
-        return [number for number in range(-(-self.job.notes // self.shard_notes)) if number not in self.shards]
+        """Indices of shards that are not whole."""
+        return [
+            shard_index
+            for shard_index in range(-(-self.job.notes // self.shard_notes))
+            if shard_index not in self.shards
+        ]
 
-    def batches_of(self, shard: int) -> range:
-        return range(shard * self.shard_notes // BATCH, min((shard + 1) * self.shard_notes // BATCH, self.job.batches))
+    def batches_of(self, shard_index: int) -> range:
+        """Return the numbers of a shard's batches."""
+        return range(
+            shard_index * self.shard_notes // BATCH,
+            min((shard_index + 1) * self.shard_notes // BATCH, self.job.batches),
+        )
 
-    def notes_of(self, shard: int) -> int:
-        return min(self.shard_notes, self.job.notes - shard * self.shard_notes)
+    def notes_of(self, shard_index: int) -> int:
+        """Return how many notes a shard has."""
+        return min(self.shard_notes, self.job.notes - shard_index * self.shard_notes)
 
-    def add(self, shard: int, batches: Iterable[list[Member]]) -> None:
+    def add(self, shard_index: int, batches: Iterable[list[Member]]) -> None:
         """Write a shard and then the index.
 
         Raises:
             Failure: it cannot be written; earlier shards stay.
         """
-        name = f"notes-{shard:06d}.tar"
-        with replacing(self.folder / name, overwrite=True) as temporary, temporary.open("wb") as file:
-            sink = _Digest(file)
-            with tarfile.open(fileobj=sink, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
+        file_name = f"notes-{shard_index:06d}.tar"
+        with replacing(self.folder / file_name, overwrite=True) as temporary_file, temporary_file.open("wb") as file:
+            digesting_file = _Digest(file)
+            with tarfile.open(fileobj=digesting_file, mode="w|", format=tarfile.USTAR_FORMAT) as archive:
                 for batch in batches:
                     for member in batch:
-                        info = tarfile.TarInfo(member.name)
-                        info.size = len(member.data)
-                        archive.addfile(info, io.BytesIO(member.data))
-        self.shards[shard] = Shard(
-            file=name,
-            first=shard * self.shard_notes,
-            notes=self.notes_of(shard),
-            bytes=sink.count,
-            sha256=sink.digest.hexdigest(),
+                        tar_entry = tarfile.TarInfo(member.name)
+                        tar_entry.size = len(member.data)
+                        archive.addfile(tar_entry, io.BytesIO(member.data))
+        self.shards[shard_index] = Shard(
+            file=file_name,
+            first=shard_index * self.shard_notes,
+            notes=self.notes_of(shard_index),
+            bytes=digesting_file.count,
+            sha256=digesting_file.digest.hexdigest(),
         )
         self._write()
 
@@ -364,12 +390,13 @@ class Index:
             names=[Path(name).name for name in self.job.presets],
             made_by=self._made_by(),
             notes=self.job.notes,
-            shards=[self.shards[number] for number in sorted(self.shards)],
+            shards=[self.shards[shard_index] for shard_index in sorted(self.shards)],
         )
-        with replacing(self.folder / INDEX, overwrite=True) as temporary:
-            temporary.write_text(stored_index.model_dump_json(indent=1), encoding="utf-8")
+        with replacing(self.folder / INDEX, overwrite=True) as temporary_file:
+            temporary_file.write_text(stored_index.model_dump_json(indent=1), encoding="utf-8")
 
     def _made_by(self) -> dict[str, Any]:
+        """Return all that decides the notes."""
         settings = json.loads(self.job.settings)
         return {"timbrel": self.job.version, "presets": list(self.job.digests), **settings}
 
@@ -399,6 +426,7 @@ class _Digest(io.BytesIO):
 
 
 def _fault(path: Path, shard: Shard) -> str:
+    """Say what is wrong with a shard's file; nothing if it is whole."""
     try:
         if path.stat().st_size != shard.bytes:
             return f"has {path.stat().st_size} bytes in place of {shard.bytes}"
@@ -411,6 +439,7 @@ def _fault(path: Path, shard: Shard) -> str:
 
 
 def _difference(stored_settings: dict[str, Any], job_settings: dict[str, Any]) -> str:
+    """Say which setting differs from the stored one."""
     for name, value in job_settings.items():
         if stored_settings.get(name) != value:
             if name == "presets":

@@ -29,11 +29,13 @@ TONAL, TEXTURE, SHORT, LOOPS = "partials", "grain", "clip", "loops"
 
 
 def name_for_users(family: str) -> str:
+    """Return a family's name for users."""
     return MADE[family].called
 
 
 def family_named(name: str) -> str:
-    return next((family for family, entry in MADE.items() if entry.called == name), name)
+    """Return the family with a name for users, or the name itself."""
+    return next((family for family, made_family in MADE.items() if made_family.called == name), name)
 
 
 class _Families(dict[str, "ExportFamily[Recipe, Network]"]):

@@ -110,8 +110,10 @@ class ChromaEncoder(nn.Module):
     def forward(self, audio: Tensor, chroma: Tensor | None = None) -> Tensor:
         spectrum = torch.view_as_real(torch.fft.rfft(audio * self.window))
         magnitude = spectrum.square().sum(-1).sqrt()
-        frames = magnitude / magnitude.amax(1, keepdim=True).clamp_min(DIVISOR)
-        return self.network.encode(frames, chroma if chroma is not None else audio.new_zeros(audio.shape[0], 12))
+        normalised_frames = magnitude / magnitude.amax(1, keepdim=True).clamp_min(DIVISOR)
+        return self.network.encode(
+            normalised_frames, chroma if chroma is not None else audio.new_zeros(audio.shape[0], 12)
+        )
 
 
 MIDDLE_OCTAVE = octave_of(60)  # the nominal octave of unpitched sounds
@@ -164,6 +166,7 @@ def page(
     notes: Mapping[str, str] = MappingProxyType({}),
     demo: str | None = None,
 ) -> str:
+    """Return the report page as HTML."""
     render_pictures, has_notes = picture_renderer(pictures), "notes" in figures
     players_by_title = listening(demo, figures["sounds"])
     return report_page(
@@ -191,12 +194,17 @@ def page(
 
 
 def _sound(figures: Figures) -> Markup:
-    headings = {"same_key": "Same key", "another_key": "Another key"}
-    columns = {headings[name]: errors for name, errors in figures["reconstruction"].items() if name in headings}
-    note = "Below each figure: mean ± standard deviation of the clips’ own."
-    if len(columns) > 1:
-        note += " Another key: the sound is encoded on its own key and must come out on another one."
-    return measures_down(RECONSTRUCTION, columns, note)
+    """Return the table of reconstruction errors."""
+    headings_by_set = {"same_key": "Same key", "another_key": "Another key"}
+    errors_by_heading = {
+        headings_by_set[set_name]: set_errors
+        for set_name, set_errors in figures["reconstruction"].items()
+        if set_name in headings_by_set
+    }
+    table_note = "Below each figure: mean ± standard deviation of the clips’ own."
+    if len(errors_by_heading) > 1:
+        table_note += " Another key: the sound is encoded on its own key and must come out on another one."
+    return measures_down(RECONSTRUCTION, errors_by_heading, table_note)
 
 
 KEYS = (
@@ -213,22 +221,23 @@ KEYS_BY_CLASS = (
 
 
 def _key_rows(figures: Figures) -> Markup:
-    keys = figures["keys"]
-    if keys is None:
+    """Return the tables on how keys are obeyed."""
+    key_figures = figures["keys"]
+    if key_figures is None:
         return paragraphs(["The decoder has no chroma input, so there is nothing to ask for."])
-    labels = {"training_codes": "Sounds of the corpus", "mesh": "Wherever the knobs stand"}
-    rows = [{"label": label} | keys[code_set] for code_set, label in labels.items()]
-    sounded = keys["mesh"]["sounding"]
+    labels_by_code_set = {"training_codes": "Sounds of the corpus", "mesh": "Wherever the knobs stand"}
+    table_rows = [{"label": label} | key_figures[code_set] for code_set, label in labels_by_code_set.items()]
+    sounding_figures = key_figures["mesh"]["sounding"]
     pitch_basis = (
-        f"the pitch found in {sounded['notes']} notes as they are played"
-        if sounded
+        f"the pitch found in {sounding_figures['notes']} notes as they are played"
+        if sounding_figures
         else "not asked without clear pitch"
     )
-    note = (
+    table_note = (
         "Every code is decoded on every pitch class heard in training. Strongest pitch class: the publication’s "
         f"measure, on the decoded frame alone. Note heard: {pitch_basis}."
     )
-    return measures_across(KEYS, rows, note) + measures_across(KEYS_BY_CLASS, rows, kind="narrow")
+    return measures_across(KEYS, table_rows, table_note) + measures_across(KEYS_BY_CLASS, table_rows, kind="narrow")
 
 
 TRAINING_FRAMES = 4096  # percentiles to a part in a hundred
@@ -241,7 +250,9 @@ PICTURED_SECONDS = 8.0  # of a clip: a longer picture is too narrow to read
 
 
 @dataclass(frozen=True)
-class _Work:
+class _ReportInputs:
+    """What all parts of a report read: the run, its network, and frames of training and of an unseen split."""
+
     run: Run
     recipe: ChromaRecipe
     corpus: Corpus
@@ -253,223 +264,271 @@ class _Work:
     knobs: OrderedLatents | None
 
 
-def _prepare(run: Run, network: ChromaAutoencoder) -> _Work:
+def _prepare(run: Run, network: ChromaAutoencoder) -> _ReportInputs:
+    """Draw the frames of the report, and arrange the latents."""
     recipe = run.recipe
     assert isinstance(recipe, ChromaRecipe)
-    corpus, settings, rng = run.corpus(), recipe.frames, np.random.default_rng(REPORT_SEED)
-    folded = settings.fold is not None and run.info.tonal
-    train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
-    if train is None:
+    corpus, frame_settings, rng = run.corpus(), recipe.frames, np.random.default_rng(REPORT_SEED)
+    folded = frame_settings.fold is not None and run.info.tonal
+    training_sample = draw(corpus, "train", frame_settings, folded, TRAINING_FRAMES, rng)
+    if training_sample is None:
         raise UserError(silence_message(corpus, "training frame"))
-    test_samples = (draw(corpus, split, settings, folded, TEST_FRAMES, rng) for split in HELD_OUT)
-    test = next((sample for sample in test_samples if sample is not None), None)
-    if test is None:
-        test_sources = [train.sources[i] for i in random_indices(len(train), TEST_FRAMES, rng)]
-        test = cut(corpus, "train", test_sources, settings, folded, train.frames_in_split)
-    knobs = arranged(network, recipe, corpus, run.info.tonal)
-    network = network if knobs is None else knobs.network
-    return _Work(run, recipe, corpus, network, folded, train, test, rng, knobs)
+    test_samples = (draw(corpus, split, frame_settings, folded, TEST_FRAMES, rng) for split in HELD_OUT)
+    test_sample = next((sample for sample in test_samples if sample is not None), None)
+    if test_sample is None:
+        test_sources = [training_sample.sources[i] for i in random_indices(len(training_sample), TEST_FRAMES, rng)]
+        test_sample = cut(corpus, "train", test_sources, frame_settings, folded, training_sample.frames_in_split)
+    ordered_latents = arranged(network, recipe, corpus, run.info.tonal)
+    network = network if ordered_latents is None else ordered_latents.network
+    return _ReportInputs(run, recipe, corpus, network, folded, training_sample, test_sample, rng, ordered_latents)
 
 
-def _figures(work: _Work, request: ReportRequest) -> tuple[Figures, list[Picture], list[ReportSound]]:
-    reconstruction, pictures, sounds = _reconstruction(work)
-    codes = encode(work.network, work.train.spectra, work.train.pitch_classes)
-    latents = latent_statistics.latent_figures(codes, _divergence(work))
-    distance = _spectral_distance(work, latents)
+def _figures(inputs: _ReportInputs, request: ReportRequest) -> tuple[Figures, list[Picture], list[ReportSound]]:
+    """Measure the network; return the report's figures, pictures and sounds."""
+    reconstruction_figures, reconstruction_pictures, sounds = _reconstruction(inputs)
+    training_codes = encode(inputs.network, inputs.train.spectra, inputs.train.pitch_classes)
+    latent_figures = latent_statistics.latent_figures(training_codes, _divergence(inputs))
+    distance_figures = _spectral_distance(inputs, latent_figures)
     request.progress(0.4, "trying the keys")
-    key_figures, key_pictures = _keys(work, codes, latents)
-    loss = losses(work.run, work.recipe.loss)
-    loss_pictures = [frame_figures.loss_curve(loss["steps"], loss["terms"], request.step)] if loss["steps"] else []
-    latent_pictures = frame_figures.latent_pictures(codes, work.train.pitch_classes, latents)
-    test = work.test
+    key_figures, key_pictures = _keys(inputs, training_codes, latent_figures)
+    loss_figures = losses(inputs.run, inputs.recipe.loss)
+    loss_pictures = (
+        [frame_figures.loss_curve(loss_figures["steps"], loss_figures["terms"], request.step)]
+        if loss_figures["steps"]
+        else []
+    )
+    latent_pictures = frame_figures.latent_pictures(training_codes, inputs.train.pitch_classes, latent_figures)
+    test_sample = inputs.test
     figures = judged(
         verdict,
         run={
             **request.origin(),
-            "tonal": work.run.info.tonal,
-            "octave": work.recipe.frames.fold if work.folded else None,
+            "tonal": inputs.run.info.tonal,
+            "octave": inputs.recipe.frames.fold if inputs.folded else None,
         },
-        split=test.split,
-        clips=int(test.clips.max()) + 1,
-        frames=len(test),
-        frames_in_split=test.frames_in_split,
+        split=test_sample.split,
+        clips=int(test_sample.clips.max()) + 1,
+        frames=len(test_sample),
+        frames_in_split=test_sample.frames_in_split,
         sounds=listed(sounds),
-        recordings=recordings(work.corpus),
-        reconstruction=reconstruction,
-        spectral_distance=distance,
+        recordings=recordings(inputs.corpus),
+        reconstruction=reconstruction_figures,
+        spectral_distance=distance_figures,
         keys=key_figures,
-        latents=latents,
-        knobs=_knob_figures(work),
-        loss=loss,
+        latents=latent_figures,
+        knobs=_knob_figures(inputs),
+        loss=loss_figures,
     )
-    return figures, [*pictures, *key_pictures, *latent_pictures, *loss_pictures], sounds
+    return figures, [*reconstruction_pictures, *key_pictures, *latent_pictures, *loss_pictures], sounds
 
 
-def _knob_figures(work: _Work) -> Figures | None:
-    if work.knobs is None:
+def _knob_figures(inputs: _ReportInputs) -> Figures | None:
+    """Return figures of the arranged knobs on test frames; None without arrangement."""
+    if inputs.knobs is None:
         return None
-    ends = work.knobs.ground.low, work.knobs.ground.high
-    return checked(work.knobs, ground(work.network, work.recipe, work.test, ends), work.test.split)
+    knob_ends = inputs.knobs.ground.low, inputs.knobs.ground.high
+    return checked(inputs.knobs, ground(inputs.network, inputs.recipe, inputs.test, knob_ends), inputs.test.split)
 
 
-def _reconstruction(work: _Work) -> tuple[Figures, list[Picture], list[ReportSound]]:
-    settings, network, test = work.recipe.frames, work.network, work.test
-    means = _means(work)
-    latents = encode(network, test.spectra, test.pitch_classes)
-    decoded = decode(network, latents, test.pitch_classes)
-    errors = {
-        "same_key": measures.reconstruction(test.spectra, decoded, test.clips, means[test.pitch_classes]),
+def _reconstruction(inputs: _ReportInputs) -> tuple[Figures, list[Picture], list[ReportSound]]:
+    """Decode the test frames on their own and on other keys; return errors, pictures and sounds."""
+    frame_settings, network, test_sample = inputs.recipe.frames, inputs.network, inputs.test
+    class_means = _means(inputs)
+    test_codes = encode(network, test_sample.spectra, test_sample.pitch_classes)
+    decoded_spectra = decode(network, test_codes, test_sample.pitch_classes)
+    error_figures = {
+        "same_key": measures.reconstruction(
+            test_sample.spectra, decoded_spectra, test_sample.clips, class_means[test_sample.pitch_classes]
+        ),
     }
-    if _transposes_frames(work):
-        other_classes = (test.pitch_classes + work.rng.integers(1, 12, len(test))) % 12
-        target_spectra = on_keys(work.corpus, test.sources, other_classes, settings)
-        errors["another_key"] = measures.reconstruction(
-            target_spectra, decode(network, latents, other_classes), test.clips, means[other_classes]
+    if _transposes_frames(inputs):
+        other_pitch_classes = (test_sample.pitch_classes + inputs.rng.integers(1, 12, len(test_sample))) % 12
+        target_spectra = on_keys(inputs.corpus, test_sample.sources, other_pitch_classes, frame_settings)
+        error_figures["another_key"] = measures.reconstruction(
+            target_spectra,
+            decode(network, test_codes, other_pitch_classes),
+            test_sample.clips,
+            class_means[other_pitch_classes],
         )
-    pictured_frames = _pictured_frames(test)
-    titles = [_title(test, i, work.folded) for i in pictured_frames]
-    clip = _typical_clip(work, decoded)
+    pictured_indices = _pictured_frames(test_sample)
+    frame_titles = [_title(test_sample, i, inputs.folded) for i in pictured_indices]
+    typical_clip = _typical_clip(inputs, decoded_spectra)
     pictures = [
         frame_figures.reconstructions(
-            test.spectra[pictured_frames], decoded[pictured_frames], titles, settings.sample_rate
+            test_sample.spectra[pictured_indices],
+            decoded_spectra[pictured_indices],
+            frame_titles,
+            frame_settings.sample_rate,
         ),
-        _spectrogram(work, clip),
+        _spectrogram(inputs, typical_clip),
     ]
-    return errors, pictures, _sounds(work, clip)
+    return error_figures, pictures, _sounds(inputs, typical_clip)
 
 
-def _transposes_frames(work: _Work) -> bool:
-    return work.folded and work.recipe.frames.views > 1 and work.network.conditioned
+def _transposes_frames(inputs: _ReportInputs) -> bool:
+    return inputs.folded and inputs.recipe.frames.views > 1 and inputs.network.conditioned
 
 
-def _means(work: _Work) -> Array:
-    """Folded corpora count every frame on a second key too."""
-    train = work.train
-    if not _transposes_frames(work):
-        return measures.mean_spectra(train.spectra, train.pitch_classes)
-    second_classes = (train.pitch_classes + work.rng.integers(1, 12, len(train))) % 12
-    transposed_spectra = on_keys(work.corpus, train.sources, second_classes, work.recipe.frames)
+def _means(inputs: _ReportInputs) -> Array:
+    """Return mean spectra by pitch class; folded corpora count every frame on a second key too."""
+    training_sample = inputs.train
+    if not _transposes_frames(inputs):
+        return measures.mean_spectra(training_sample.spectra, training_sample.pitch_classes)
+    second_pitch_classes = (training_sample.pitch_classes + inputs.rng.integers(1, 12, len(training_sample))) % 12
+    transposed_spectra = on_keys(inputs.corpus, training_sample.sources, second_pitch_classes, inputs.recipe.frames)
     return measures.mean_spectra(
-        np.concatenate([train.spectra, transposed_spectra]), np.concatenate([train.pitch_classes, second_classes])
+        np.concatenate([training_sample.spectra, transposed_spectra]),
+        np.concatenate([training_sample.pitch_classes, second_pitch_classes]),
     )
 
 
 def _pictured_frames(sample: FrameSample) -> list[int]:
+    """Return indices of a few frames, spread over the sounds of a sample."""
     indices_by_sound: dict[tuple[str, int], list[int]] = {}
-    for i, source in enumerate(sample.sources):
-        note = round(source.note) if np.isfinite(source.note) else -1
-        indices_by_sound.setdefault((source.clip.label or source.clip.name, note), []).append(i)
-    middle_frames = [indices[len(indices) // 2] for indices in indices_by_sound.values()]
-    return [middle_frames[i] for i in evenly_spaced(len(middle_frames), PICTURED_FRAMES)]
+    for i, origin in enumerate(sample.sources):
+        midi_note = round(origin.note) if np.isfinite(origin.note) else -1
+        indices_by_sound.setdefault((origin.clip.label or origin.clip.name, midi_note), []).append(i)
+    middle_indices = [sound_indices[len(sound_indices) // 2] for sound_indices in indices_by_sound.values()]
+    return [middle_indices[i] for i in evenly_spaced(len(middle_indices), PICTURED_FRAMES)]
 
 
 def _title(sample: FrameSample, index: int, folded: bool) -> str:
-    source = sample.sources[index]
-    key = PITCH_CLASSES[sample.pitch_classes[index]]
-    note = note_name(round(source.note)) if np.isfinite(source.note) else key
-    transposition = f", moved to {key}" if folded else ""
-    return f"{_short(source.clip.label or source.clip.name)} · {note}{transposition}"
+    origin = sample.sources[index]
+    key_name = PITCH_CLASSES[sample.pitch_classes[index]]
+    note_text = note_name(round(origin.note)) if np.isfinite(origin.note) else key_name
+    transposition_text = f", moved to {key_name}" if folded else ""
+    return f"{_short(origin.clip.label or origin.clip.name)} · {note_text}{transposition_text}"
 
 
 def _short(name: str, longest: int = 30) -> str:
+    """Cut the start off a name that is too long."""
     return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
-def _typical_clip(work: _Work, decoded: Array) -> Clip:
-    test = work.test
-    errors = np.bincount(test.clips, np.square(test.spectra - decoded).mean(1)) / np.bincount(test.clips)
-    middle = int(np.argsort(errors)[len(errors) // 2])
-    return test.sources[int(np.argmax(test.clips == middle))].clip
+def _typical_clip(inputs: _ReportInputs, decoded: Array) -> Clip:
+    """Return the test clip whose error is the median."""
+    test_sample = inputs.test
+    clip_errors = np.bincount(test_sample.clips, np.square(test_sample.spectra - decoded).mean(1)) / np.bincount(
+        test_sample.clips
+    )
+    median_clip_index = int(np.argsort(clip_errors)[len(clip_errors) // 2])
+    return test_sample.sources[int(np.argmax(test_sample.clips == median_clip_index))].clip
 
 
-def _sounds(work: _Work, clip: Clip) -> list[ReportSound]:
-    settings = work.recipe.frames
-    pair = resynthesised(work.corpus, clip, work.network, settings, work.folded, PICTURED_SECONDS)
-    transposition = " and moved back to its pitch" if work.folded else ""
-    captions = {
+def _sounds(inputs: _ReportInputs, clip: Clip) -> list[ReportSound]:
+    """Return the start of a clip, and what the network makes of it."""
+    frame_settings = inputs.recipe.frames
+    sound_pair = resynthesised(inputs.corpus, clip, inputs.network, frame_settings, inputs.folded, PICTURED_SECONDS)
+    transposition_text = " and moved back to its pitch" if inputs.folded else ""
+    captions_by_name = {
         "source": f"The source: {clip.label or clip.name}, whose error is the median of all clips’.",
-        "remade": f"What the model made of it: encoded, decoded{transposition}, with the source’s levels and phases.",
+        "remade": f"What the model made of it: encoded, decoded{transposition_text}, with the source’s levels and "
+        "phases.",
     }
     return [
-        ReportSound(name, caption, sound, settings.sample_rate)
-        for (name, caption), sound in zip(captions.items(), pair, strict=True)
+        ReportSound(name, caption, sound, frame_settings.sample_rate)
+        for (name, caption), sound in zip(captions_by_name.items(), sound_pair, strict=True)
     ]
 
 
-def _spectrogram(work: _Work, clip: Clip) -> Picture:
-    settings, test = work.recipe.frames, work.test
-    last_start = PICTURED_SECONDS * settings.sample_rate - settings.frame_length
-    split_frames = sources(work.corpus, test.split, settings, tonal=work.folded)
-    clip_frames = [
-        source for source in split_frames if source.clip.name == clip.name and source.start <= max(last_start, 0)
+def _spectrogram(inputs: _ReportInputs, clip: Clip) -> Picture:
+    """Draw the start of a clip before and after the network."""
+    frame_settings, test_sample = inputs.recipe.frames, inputs.test
+    last_start_sample = PICTURED_SECONDS * frame_settings.sample_rate - frame_settings.frame_length
+    split_origins = sources(inputs.corpus, test_sample.split, frame_settings, tonal=inputs.folded)
+    clip_origins = [
+        origin
+        for origin in split_origins
+        if origin.clip.name == clip.name and origin.start <= max(last_start_sample, 0)
     ]
-    sample = cut(work.corpus, test.split, clip_frames, settings, work.folded, test.frames_in_split)
-    decoded = decode(work.network, encode(work.network, sample.spectra, sample.pitch_classes), sample.pitch_classes)
-    times = np.array([source.start for source in clip_frames]) / settings.sample_rate
-    hop_seconds = settings.hop_length / settings.sample_rate
+    sample = cut(
+        inputs.corpus, test_sample.split, clip_origins, frame_settings, inputs.folded, test_sample.frames_in_split
+    )
+    decoded_spectra = decode(
+        inputs.network, encode(inputs.network, sample.spectra, sample.pitch_classes), sample.pitch_classes
+    )
+    start_seconds = np.array([origin.start for origin in clip_origins]) / frame_settings.sample_rate
+    hop_seconds = frame_settings.hop_length / frame_settings.sample_rate
     title = _short(clip.label or clip.name)
-    return frame_figures.spectrogram(sample.spectra, decoded, times, hop_seconds, title, settings.sample_rate)
+    return frame_figures.spectrogram(
+        sample.spectra, decoded_spectra, start_seconds, hop_seconds, title, frame_settings.sample_rate
+    )
 
 
 @torch.no_grad()
-def _divergence(work: _Work) -> Array | None:
-    one_hot = np.eye(12, dtype=np.float32)[work.train.pitch_classes]
-    mean, log_variance = work.network.distribution(torch.from_numpy(work.train.spectra), torch.from_numpy(one_hot))
+def _divergence(inputs: _ReportInputs) -> Array | None:
+    """Return latents' mean divergence from the prior over training frames, in nats; None unless variational."""
+    one_hot_classes = np.eye(12, dtype=np.float32)[inputs.train.pitch_classes]
+    mean, log_variance = inputs.network.distribution(
+        torch.from_numpy(inputs.train.spectra), torch.from_numpy(one_hot_classes)
+    )
     if log_variance is None:
         return None
     divergence: Array = (0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)).mean(0).numpy()
     return divergence
 
 
-def _spectral_distance(work: _Work, latents: Figures) -> Figures:
-    """Pitch classes are equal, as the ratio would otherwise compare keys."""
-    rate, test = work.recipe.frames.sample_rate, work.test
-    low, high = frame_figures.knob_ends(latents)
-    random_codes = work.rng.uniform(low, high, (len(test), len(low))).astype(np.float32)
-    train_indices = work.rng.integers(len(work.train), size=len(test))
-    if work.folded:
-        classes = test.pitch_classes
-        train = on_keys(work.corpus, [work.train.sources[i] for i in train_indices], classes, work.recipe.frames)
+def _spectral_distance(inputs: _ReportInputs, latents: Figures) -> Figures:
+    """Return Fréchet distances; pitch classes are equal, as the ratio would otherwise compare keys."""
+    rate, test_sample = inputs.recipe.frames.sample_rate, inputs.test
+    low_ends, high_ends = frame_figures.knob_ends(latents)
+    random_codes = inputs.rng.uniform(low_ends, high_ends, (len(test_sample), len(low_ends))).astype(np.float32)
+    training_indices = inputs.rng.integers(len(inputs.train), size=len(test_sample))
+    if inputs.folded:
+        pitch_classes = test_sample.pitch_classes
+        training_spectra = on_keys(
+            inputs.corpus, [inputs.train.sources[i] for i in training_indices], pitch_classes, inputs.recipe.frames
+        )
     else:
-        train, classes = work.train.spectra[train_indices], work.train.pitch_classes[train_indices]
-    sets = {
-        "train": train,
+        training_spectra, pitch_classes = (
+            inputs.train.spectra[training_indices],
+            inputs.train.pitch_classes[training_indices],
+        )
+    spectra_by_set = {
+        "train": training_spectra,
         "reconstruction": decode(
-            work.network, encode(work.network, test.spectra, test.pitch_classes), test.pitch_classes
+            inputs.network,
+            encode(inputs.network, test_sample.spectra, test_sample.pitch_classes),
+            test_sample.pitch_classes,
         ),
-        "generated": decode(work.network, random_codes, classes),
+        "generated": decode(inputs.network, random_codes, pitch_classes),
     }
-    test_levels = mel_levels(test.spectra, rate)
-    distances: Figures = {name: frechet(mel_levels(spectra, rate), test_levels) for name, spectra in sets.items()}
+    test_levels = mel_levels(test_sample.spectra, rate)
+    distances: Figures = {
+        set_name: frechet(mel_levels(spectra, rate), test_levels) for set_name, spectra in spectra_by_set.items()
+    }
     distances["ratio"] = (
-        distances["generated"] / distances["train"] if test.split != "train" and distances["train"] else None
+        distances["generated"] / distances["train"] if test_sample.split != "train" and distances["train"] else None
     )
     return distances
 
 
-def _keys(work: _Work, codes: Array, latents: Figures) -> tuple[Figures | None, list[Picture]]:
-    if not work.network.conditioned:
+def _keys(inputs: _ReportInputs, codes: Array, latents: Figures) -> tuple[Figures | None, list[Picture]]:
+    """Decode training codes and a mesh of codes on every key; return figures and pictures."""
+    if not inputs.network.conditioned:
         return None, []
-    settings = work.recipe.frames
-    low, high = frame_figures.knob_ends(latents)
-    training_codes = codes[random_indices(len(codes), KEY_CODES, work.rng)]
-    mesh_codes = mesh(np.array(low), np.array(high), MESH_POINTS, work.rng)
-    tested_classes = trained_classes(work.train.pitch_classes, settings, work.folded)
-    key_figures: Figures = {"trained": [PITCH_CLASSES[k] for k in tested_classes]}
-    answers: dict[int, Integers] = {}
-    for code_set, points in (("training_codes", training_codes), ("mesh", mesh_codes)):
-        answers = {k: strongest(work.network, points, k, settings) for k in tested_classes}
-        sounded_codes = points[random_indices(len(points), HEARD_CODES, work.rng)]
-        tonal = work.run.info.tonal
+    frame_settings = inputs.recipe.frames
+    low_ends, high_ends = frame_figures.knob_ends(latents)
+    training_codes = codes[random_indices(len(codes), KEY_CODES, inputs.rng)]
+    mesh_codes = mesh(np.array(low_ends), np.array(high_ends), MESH_POINTS, inputs.rng)
+    tested_pitch_classes = trained_classes(inputs.train.pitch_classes, frame_settings, inputs.folded)
+    key_figures: Figures = {"trained": [PITCH_CLASSES[k] for k in tested_pitch_classes]}
+    strongest_by_class: dict[int, Integers] = {}
+    for code_set, set_codes in (("training_codes", training_codes), ("mesh", mesh_codes)):
+        strongest_by_class = {k: strongest(inputs.network, set_codes, k, frame_settings) for k in tested_pitch_classes}
+        sounded_codes = set_codes[random_indices(len(set_codes), HEARD_CODES, inputs.rng)]
+        tonal = inputs.run.info.tonal
         key_figures[code_set] = {
-            "codes": len(points),
-            "strongest": obedience(answers),
-            "sounding": sounding(work.network, sounded_codes, tested_classes, settings, work.folded) if tonal else None,
+            "codes": len(set_codes),
+            "strongest": obedience(strongest_by_class),
+            "sounding": sounding(inputs.network, sounded_codes, tested_pitch_classes, frame_settings, inputs.folded)
+            if tonal
+            else None,
         }
-    shares = [key_figures[code_set]["strongest"]["by_pitch_class"] for code_set in ("training_codes", "mesh")]
-    pictures = [frame_figures.key_bars(*shares)]
-    if len(low) == 2 and all(end > start for start, end in zip(low, high, strict=True)):
-        pictures.append(frame_figures.square(answers, low, high))
+    class_shares = [key_figures[code_set]["strongest"]["by_pitch_class"] for code_set in ("training_codes", "mesh")]
+    pictures = [frame_figures.key_bars(*class_shares)]
+    if len(low_ends) == 2 and all(high_end > low_end for low_end, high_end in zip(low_ends, high_ends, strict=True)):
+        pictures.append(frame_figures.square(strongest_by_class, low_ends, high_ends))
     return key_figures, pictures
 
 
@@ -479,14 +538,19 @@ SHARE_OBEYED, SHARE_MOSTLY_OBEYED = 0.95, 0.8
 
 
 def _keys_obeyed(figures: Figures) -> Sentence:
+    """Say how often the pitch of a note is that of its key."""
     if not figures["run"]["tonal"]:
         return Sentence("The recordings have no clear pitch: keys choose colour, not pitch.")
     if figures["keys"] is None:
         return Sentence(
             "Keys do nothing here: this network decodes without a chroma, so the knobs alone choose pitch and colour."
         )
-    corpus_notes, anywhere = (figures["keys"][place]["sounding"] for place in ("training_codes", "mesh"))
-    shares = [place[name] for place in (corpus_notes, anywhere) for name in ("pitch_class", "octave")]
+    corpus_sounding, mesh_sounding = (figures["keys"][code_set]["sounding"] for code_set in ("training_codes", "mesh"))
+    shares = [
+        sounding_figures[share_name]
+        for sounding_figures in (corpus_sounding, mesh_sounding)
+        for share_name in ("pitch_class", "octave")
+    ]
     smallest_share = min(share for share in shares if share is not None)
     obedience_text = (
         "obeyed"
@@ -495,47 +559,57 @@ def _keys_obeyed(figures: Figures) -> Sentence:
         if smallest_share >= SHARE_MOSTLY_OBEYED
         else "not obeyed"
     )
-    help_ = "" if smallest_share >= SHARE_OBEYED else " Train longer, or give recordings of single notes."
+    help_text = "" if smallest_share >= SHARE_OBEYED else " Train longer, or give recordings of single notes."
     return Sentence(
-        f"Keys are {obedience_text}: the note is the key's in {_share_in_words(corpus_notes)} on sounds of the corpus, "
-        f"and in {_share_in_words(anywhere)} wherever the knobs stand.{help_}",
+        f"Keys are {obedience_text}: the note is the key's in {_share_in_words(corpus_sounding)} on sounds of the "
+        f"corpus, and in {_share_in_words(mesh_sounding)} wherever the knobs stand.{help_text}",
         smallest_share >= SHARE_OBEYED,
     )
 
 
 def _octave(figures: Figures) -> list[str]:
-    """A shift down loses nothing."""
-    octave, note = figures["run"]["octave"], figures["recordings"]["note"]
-    if octave is None or note is None:
+    """Say how far up the recordings were moved, if they were; a shift down loses nothing."""
+    trained_octave, median_note = figures["run"]["octave"], figures["recordings"]["note"]
+    if trained_octave is None or median_note is None:
         return []
-    lowest, median_octave = 12 * (octave + 1), octave_of(round(note))
-    if note >= lowest - SHIFT_SEMITONES:
+    lowest_note, median_octave = 12 * (trained_octave + 1), octave_of(round(median_note))
+    if median_note >= lowest_note - SHIFT_SEMITONES:
         return []
-    octaves = octave - median_octave
+    octaves_up = trained_octave - median_octave
     return [
-        f"The recordings lie around {note_name(round(note))} ({midi_to_hz(note):.0f} Hz), and were moved "
-        f"{'an octave' if octaves == 1 else f'{octaves} octaves'} up, into {note_name(lowest)} to "
-        f"{note_name(lowest + 11)}, where "
-        f"{'their highest octave has' if octaves == 1 else f'their {octaves} highest octaves have'} no room; "
+        f"The recordings lie around {note_name(round(median_note))} ({midi_to_hz(median_note):.0f} Hz), and were moved "
+        f"{'an octave' if octaves_up == 1 else f'{octaves_up} octaves'} up, into {note_name(lowest_note)} to "
+        f"{note_name(lowest_note + 11)}, where "
+        f"{'their highest octave has' if octaves_up == 1 else f'their {octaves_up} highest octaves have'} no room; "
         f"'timbrel train' with --set frames.octave={median_octave} leaves them where they are."
     ]
 
 
 def _share_in_words(sounding: Figures) -> str:
-    share, octave = sounding["pitch_class"], sounding["octave"]
-    if octave is None:
-        return f"{percent(share)} of cases"
-    return f"{percent(share)} of cases ({'' if octave == share else f'{percent(octave)} '}octave included)"
+    """Word the share of notes with the right pitch class, and that with the right octave too."""
+    pitch_class_share, octave_share = sounding["pitch_class"], sounding["octave"]
+    if octave_share is None:
+        return f"{percent(pitch_class_share)} of cases"
+    return (
+        f"{percent(pitch_class_share)} of cases "
+        f"({'' if octave_share == pitch_class_share else f'{percent(octave_share)} '}octave included)"
+    )
 
 
 def verdict(figures: Figures) -> Verdict:
+    """Say how well keys and knobs work, and what is wrong."""
     if not alive(figures):
         return verdict_of([dead(figures)])
-    error = figures["reconstruction"]["same_key"]["relative_error"]["value"]
-    worst = learned(error, "spectra of the recordings are no nearer than their mean would be")
-    short = short_events(figures, "a key holds one moment of a sound, and knobs go from colour to colour")
-    more = [*unlike(figures), *short, *_octave(figures), *(left_out(figures) if figures["run"]["tonal"] else [])]
-    return verdict_of([_keys_obeyed(figures), knobs_in_use(figures)], more, worst)
+    relative_error = figures["reconstruction"]["same_key"]["relative_error"]["value"]
+    worst_shortcomings = learned(relative_error, "spectra of the recordings are no nearer than their mean would be")
+    event_shortcomings = short_events(figures, "a key holds one moment of a sound, and knobs go from colour to colour")
+    other_shortcomings = [
+        *unlike(figures),
+        *event_shortcomings,
+        *_octave(figures),
+        *(left_out(figures) if figures["run"]["tonal"] else []),
+    ]
+    return verdict_of([_keys_obeyed(figures), knobs_in_use(figures)], other_shortcomings, worst_shortcomings)
 
 
 class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
@@ -548,34 +622,42 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
     def graphs(self, network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> Graphs:
         """Return the graphs; `arranged` sorts and names latents where keys choose the note."""
         folded = recipe.frames.fold is not None and tonal
-        sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
-        if sample is None:
+        training_sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
+        if training_sample is None:
             raise UserError(silence_message(corpus, "training frame"))
-        knobs = arranged(network, recipe, corpus, tonal)
-        network = network if knobs is None else knobs.network
-        octaves = [octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in sample.sources]
-        labels = [source.clip.label or source.clip.name for source in sample.sources]
-        octave = recipe.frames.fold if folded and recipe.frames.fold is not None else int(np.median(octaves))
-        decoder, encoder = ChromaDecoder(network), ChromaEncoder(network, recipe)
-        chroma = Chroma(
-            trained=trained_classes(sample.pitch_classes, recipe.frames, folded), octave=octave, folded=folded
+        ordered_latents = arranged(network, recipe, corpus, tonal)
+        network = network if ordered_latents is None else ordered_latents.network
+        frame_octaves = [
+            octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in training_sample.sources
+        ]
+        frame_labels = [source.clip.label or source.clip.name for source in training_sample.sources]
+        nominal_octave = (
+            recipe.frames.fold if folded and recipe.frames.fold is not None else int(np.median(frame_octaves))
         )
-        codes = EncodedFrames(
-            encode(network, sample.spectra, sample.pitch_classes),
-            labels,
-            sample.pitch_classes,
-            names=[] if knobs is None else knobs.names,
+        decoder, encoder = ChromaDecoder(network), ChromaEncoder(network, recipe)
+        chroma_settings = Chroma(
+            trained=trained_classes(training_sample.pitch_classes, recipe.frames, folded),
+            octave=nominal_octave,
+            folded=folded,
+        )
+        encoded_frames = EncodedFrames(
+            encode(network, training_sample.spectra, training_sample.pitch_classes),
+            frame_labels,
+            training_sample.pitch_classes,
+            names=[] if ordered_latents is None else ordered_latents.names,
             moves={}
-            if knobs is None
-            else {name: knob.moves for name, knob in zip(knobs.names, knobs.knobs, strict=True)},
-            sound=lambda codes: network.levels(torch.from_numpy(decode(network, codes, chroma.trained[0]))).numpy(),
+            if ordered_latents is None
+            else {name: knob.moves for name, knob in zip(ordered_latents.names, ordered_latents.knobs, strict=True)},
+            sound=lambda codes: network.levels(
+                torch.from_numpy(decode(network, codes, chroma_settings.trained[0]))
+            ).numpy(),
         )
         return Graphs(
             decoder=decoder,
             encoder=encoder,
             decoder_chroma=network.conditioned,
             encoder_chroma=network.settings.augmentation == "chroma",
-            codes=codes,
+            codes=encoded_frames,
             gestures=lambda model: (
                 gestures_of(corpus, CodeFitter(encoder, decoder, model.card), model) if folded else None
             ),
@@ -585,29 +667,33 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
                 "hop_length": recipe.frames.hop_length,
                 "window": "hann",
                 "prior": _prior(network),
-                "chroma": chroma if network.conditioned else None,
-                "directions": [] if knobs is None else knobs.directions,
+                "chroma": chroma_settings if network.conditioned else None,
+                "directions": [] if ordered_latents is None else ordered_latents.directions,
             },
         )
 
     def report(self, request: ReportRequest) -> Report:
         run, network, progress = request.run, request.network, request.progress
         progress(0.0, "cutting frames")
-        work = _prepare(run, network)
+        inputs = _prepare(run, network)
         progress(0.3, "decoding the test frames")
-        figures, pictures, sounds = _figures(work, request)
-        notes = None
-        if request.exported is not None and work.folded and network.conditioned and alive(figures):
-            notes = compare_notes(
+        figures, pictures, sounds = _figures(inputs, request)
+        note_comparison = None
+        if request.exported is not None and inputs.folded and network.conditioned and alive(figures):
+            note_comparison = compare_notes(
                 request.exported(),
-                work.corpus,
+                inputs.corpus,
                 REPORT_SEED,
                 lambda share, description: progress(0.5 + 0.25 * share, description),
                 NOTES,
             )
-            figures["notes"] = None if notes is None else notes.figures
+            figures["notes"] = None if note_comparison is None else note_comparison.figures
         return with_notes(
-            Report(figures, pictures, sounds, ""), notes, page, instrument=request.instrument, demo=request.demo
+            Report(figures, pictures, sounds, ""),
+            note_comparison,
+            page,
+            instrument=request.instrument,
+            demo=request.demo,
         )
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:

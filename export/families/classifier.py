@@ -21,25 +21,30 @@ from .family import ExportFamily
 def confusion_counts(network: Classifier, corpus: Corpus, clips: Sequence[Clip]) -> Integers:
     """Return clip counts, [labels, labels]: true labels by row."""
     audio = clips_of(corpus, clips, network.clip_length)
-    predicted = network.judge(audio, corpus.rate).posteriors.argmax(1)
+    predicted_indices = network.judge(audio, corpus.rate).posteriors.argmax(1)
     counts = np.zeros((len(network.words),) * 2, np.int64)
-    np.add.at(counts, (np.array([network.words.index(clip.label) for clip in clips]), predicted), 1)
+    np.add.at(counts, (np.array([network.words.index(clip.label) for clip in clips]), predicted_indices), 1)
     return counts
 
 
 def _page(figures: Figures, pictures: Sequence[Picture]) -> str:
-    run, words = figures["run"], figures["words"]
+    """Return the report page as HTML."""
+    run_figures, words = figures["run"], figures["words"]
     basis = (
-        f"Measured on {figures['clips']} clips of {SPLITS[figures['split']]}, with the {run['checkpoint']} checkpoint "
-        f"(step {run['step']})."
+        f"Measured on {figures['clips']} clips of {SPLITS[figures['split']]}, with the "
+        f"{run_figures['checkpoint']} checkpoint (step {run_figures['step']})."
     )
-    rows = [
-        [word, "–" if share is None else percent(share), *(str(count) if count else "·" for count in counts)]
-        for word, share, counts in zip(words, figures["accuracies"], figures["confusion"], strict=True)
+    table_rows = [
+        [
+            word,
+            "–" if accuracy is None else percent(accuracy),
+            *(str(count) if count else "·" for count in confusion_row),
+        ]
+        for word, accuracy, confusion_row in zip(words, figures["accuracies"], figures["confusion"], strict=True)
     ]
-    confusion = table(["", "Right", *words], rows, len(words) + 1, "narrow")
+    confusion_table = table(["", "Right", *words], table_rows, len(words) + 1, "narrow")
     note = faint("Each row has the clips of a label, each column what they were taken for.")
-    confusion_section = {"What is taken for what": confusion + note}
+    confusion_section = {"What is taken for what": confusion_table + note}
     return report_page(figures, {}, confusion_section, {"Training": picture_renderer(pictures)("loss")}, basis)
 
 
@@ -48,21 +53,27 @@ HIGH_ACCURACY = 0.97  # the classifier's answers on generated clips then compare
 
 
 def verdict(figures: Figures) -> Verdict:
-    accuracy, count, worst, more = figures["accuracy"], figures["clips"], [], []
-    right = (
-        f"{percent(accuracy)} of clips are taken for what they are: {round((1 - accuracy) * count)} of {count} are not."
+    """Say how many clips are recognised, and what is wrong."""
+    accuracy, clip_count, worst_shortcomings, other_shortcomings = figures["accuracy"], figures["clips"], [], []
+    accuracy_text = (
+        f"{percent(accuracy)} of clips are taken for what they are: "
+        f"{round((1 - accuracy) * clip_count)} of {clip_count} are not."
     )
-    sentences = [Sentence(right)]
+    sentences = [Sentence(accuracy_text)]
     if accuracy < HIGH_ACCURACY:
         sentences.append(
             Sentence(f"Under {percent(HIGH_ACCURACY)}, what it says of generated clips is not worth much.", False)
         )
     if figures["split"] == "train":
-        worst.append("The corpus has no clips that it was not trained on: expect worse of others.")
-    clip_counts = [sum(row) for row in figures["confusion"]]
-    if rare_words := [word for word, clips in zip(figures["words"], clip_counts, strict=True) if clips < FEWEST_CLIPS]:
-        more.append(f"There are fewer than {FEWEST_CLIPS} clips to judge by of {', '.join(rare_words)}.")
-    return verdict_of(sentences, more, worst)
+        worst_shortcomings.append("The corpus has no clips that it was not trained on: expect worse of others.")
+    clips_by_label = [sum(row) for row in figures["confusion"]]
+    if rare_words := [
+        word
+        for word, label_clip_count in zip(figures["words"], clips_by_label, strict=True)
+        if label_clip_count < FEWEST_CLIPS
+    ]:
+        other_shortcomings.append(f"There are fewer than {FEWEST_CLIPS} clips to judge by of {', '.join(rare_words)}.")
+    return verdict_of(sentences, other_shortcomings, worst_shortcomings)
 
 
 class ClassifierExport(ExportFamily[ClassifierRecipe, Classifier]):
@@ -78,8 +89,8 @@ class ClassifierExport(ExportFamily[ClassifierRecipe, Classifier]):
             "build it with the labels that it was trained with",
         )
         progress(0.2, "listening")
-        confusion = confusion_counts(network, corpus, clips)
-        correct_counts, logged = np.diag(confusion), run.logged()
+        confusion_matrix = confusion_counts(network, corpus, clips)
+        correct_counts, log_lines = np.diag(confusion_matrix), run.logged()
         figures = judged(
             verdict,
             run=request.training_origin(sum(p.numel() for p in network.parameters())),
@@ -89,12 +100,15 @@ class ClassifierExport(ExportFamily[ClassifierRecipe, Classifier]):
             words=words,
             accuracy=float(correct_counts.sum() / len(clips)),
             accuracies=[
-                float(correct / total) if total else None
-                for correct, total in zip(correct_counts, confusion.sum(1), strict=True)
+                float(correct_count / label_clip_count) if label_clip_count else None
+                for correct_count, label_clip_count in zip(correct_counts, confusion_matrix.sum(1), strict=True)
             ],
-            confusion=confusion.tolist(),
-            loss={"steps": [line["step"] for line in logged], "terms": {"total": [line["total"] for line in logged]}},
+            confusion=confusion_matrix.tolist(),
+            loss={
+                "steps": [line["step"] for line in log_lines],
+                "terms": {"total": [line["total"] for line in log_lines]},
+            },
         )
-        loss = figures["loss"]
-        pictures = [loss_curve(loss["steps"], loss["terms"], request.step)] if logged else []
+        loss_figures = figures["loss"]
+        pictures = [loss_curve(loss_figures["steps"], loss_figures["terms"], request.step)] if log_lines else []
         return Report(figures, pictures, [], _page(figures, pictures))

@@ -71,8 +71,8 @@ class ClipDecoder(nn.Module):
         super().__init__()
         self.network = network
         features, rate = network.features, network.features.sample_rate
-        hertz = np.arange(features.transform // 2 + 1) * rate / features.transform
-        self.register_buffer("weights", torch.from_numpy(k_weights(hertz)).float())
+        bins_hz = np.arange(features.transform // 2 + 1) * rate / features.transform
+        self.register_buffer("weights", torch.from_numpy(k_weights(bins_hz)).float())
         self.hops = max(1, round(MOMENT_SECONDS * rate / features.hop))
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
@@ -80,24 +80,25 @@ class ClipDecoder(nn.Module):
         return frame / (self._loudest(frame) / CLIP_LEVEL)
 
     def _loudest(self, frame: Tensor) -> Tensor:
+        """Return the weighted root mean square of the loudest moment, [voice, 1]."""
         features = self.network.features
-        hops = features.spectra - 1
-        power = frame[:, : -features.points].reshape(-1, features.spectra, len(self.weights))[:, :-1].square()
-        k_weighted_share = (power @ self.weights) / power.sum(2).clamp_min(SILENT_POWER)
-        hop_powers = frame[:, -features.points :].reshape(-1, hops, features.points // hops).square().mean(2)
-        window_hops = min(self.hops, hops)
-        window_powers = F.avg_pool1d((hop_powers * k_weighted_share)[:, None], window_hops, 1)[:, 0] * (
+        hop_count = features.spectra - 1
+        bin_powers = frame[:, : -features.points].reshape(-1, features.spectra, len(self.weights))[:, :-1].square()
+        k_weighted_shares = (bin_powers @ self.weights) / bin_powers.sum(2).clamp_min(SILENT_POWER)
+        hop_powers = frame[:, -features.points :].reshape(-1, hop_count, features.points // hop_count).square().mean(2)
+        window_hops = min(self.hops, hop_count)
+        window_powers = F.avg_pool1d((hop_powers * k_weighted_shares)[:, None], window_hops, 1)[:, 0] * (
             window_hops / self.hops
         )
-        loudest: Tensor = window_powers.amax(1, keepdim=True).clamp_min(SILENT_POWER).sqrt()
-        return loudest
+        loudest_rms: Tensor = window_powers.amax(1, keepdim=True).clamp_min(SILENT_POWER).sqrt()
+        return loudest_rms
 
 
 def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return BS.1770's K-weighting of power at frequencies in Hz, within 0.05 dB from 20 Hz to 20 kHz."""
-    high_pass = np.square(np.square(hertz) / (np.square(hertz) + 38.1**2))
-    shelf = 1 + 1.51 * hertz**4 / (hertz**4 + 1700.0**4)
-    weights: npt.NDArray[np.float64] = high_pass * shelf
+    high_pass_weights = np.square(np.square(hertz) / (np.square(hertz) + 38.1**2))
+    shelf_weights = 1 + 1.51 * hertz**4 / (hertz**4 + 1700.0**4)
+    weights: npt.NDArray[np.float64] = high_pass_weights * shelf_weights
     return weights
 
 
@@ -117,8 +118,8 @@ class ClipEncoder(nn.Module):
 def short_names(names: Sequence[str]) -> list[str]:
     """Return files' names without folder and suffix, or whole where others have the same."""
     stems = [PurePosixPath(name).stem for name in names]
-    counts = Counter(stems)
-    return [stem if counts[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
+    stem_counts = Counter(stems)
+    return [stem if stem_counts[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
 
 
 RECONSTRUCTION = (
@@ -148,6 +149,7 @@ GENERATED = (
 
 
 def page(figures: Figures, pictures: Sequence[Picture], demo: str | None = None) -> str:
+    """Return the report page as HTML."""
     render_pictures = picture_renderer(pictures)
     return report_page(
         figures,
@@ -162,19 +164,24 @@ def page(figures: Figures, pictures: Sequence[Picture], demo: str | None = None)
 
 
 def _reconstruction_text(figures: Figures, render_pictures: Callable[..., Markup]) -> Markup:
-    errors = figures["reconstruction"]
-    if errors is None:
+    """Return the table and the pictures of reconstruction; nothing without an encoder."""
+    error_figures = figures["reconstruction"]
+    if error_figures is None:
         return Markup()
-    measures = [*RECONSTRUCTION, RELATIVE_ERROR] if "relative_error" in errors else RECONSTRUCTION
-    columns = {
-        heading: {name: error[statistic] if isinstance(error, dict) else error for name, error in errors.items()}
+    measures = [*RECONSTRUCTION, RELATIVE_ERROR] if "relative_error" in error_figures else RECONSTRUCTION
+    errors_by_heading = {
+        heading: {
+            error_name: error_statistics[statistic] if isinstance(error_statistics, dict) else error_statistics
+            for error_name, error_statistics in error_figures.items()
+        }
         for heading, statistic in (("Median", "median"), ("Nine of ten", "ninth_decile"))
     }
-    columns["Nine of ten"]["relative_error"] = ""
-    return measures_down(measures, columns) + render_pictures("waveforms", "spectrograms", "zoom")
+    errors_by_heading["Nine of ten"]["relative_error"] = ""
+    return measures_down(measures, errors_by_heading) + render_pictures("waveforms", "spectrograms", "zoom")
 
 
 def _generated(generated: Figures, code_note: str) -> Markup:
+    """Return the table that compares clips of random codes with recordings."""
     generated_column = {
         "frechet": generated["likeness"]["made"],
         "nearest": generated["nearest"],
@@ -187,23 +194,26 @@ def _generated(generated: Figures, code_note: str) -> Markup:
         "diversity": generated["test_diversity_db"],
         "label_diversity": generated["test_label_diversity_db"],
     }
-    classified = generated["told"] or {
+    classifier_figures = generated["told"] or {
         "score": None,
         "real_score": None,
         "likeness": {"made": None, "train": None},
         "accuracy": None,
     }
-    for column, score, features in ((generated_column, "score", "made"), (recorded_column, "real_score", "train")):
-        column["score"] = classified[score] and "{:.2f} ± {:.2f}".format(*classified[score])
-        column["features"] = classified["likeness"][features]
-    generated_column["accuracy"], recorded_column["accuracy"] = classified["accuracy"], None
+    for column, score_key, features_key in (
+        (generated_column, "score", "made"),
+        (recorded_column, "real_score", "train"),
+    ):
+        column["score"] = classifier_figures[score_key] and "{:.2f} ± {:.2f}".format(*classifier_figures[score_key])
+        column["features"] = classifier_figures["likeness"][features_key]
+    generated_column["accuracy"], recorded_column["accuracy"] = classifier_figures["accuracy"], None
     measures = [measure for measure in GENERATED if measure.read(generated_column) is not None]
-    note = (
+    table_note = (
         "Beside each figure, that of recordings: of as many training clips for the Fréchet distances, and of the clips "
         "of the split for the others. A nearest clip nearer than theirs would be one that is remembered."
     )
     return measures_down(
-        measures, {"Random codes": generated_column, "Recordings": recorded_column}, f"{note} {code_note}".strip()
+        measures, {"Random codes": generated_column, "Recordings": recorded_column}, f"{table_note} {code_note}".strip()
     )
 
 
@@ -256,106 +266,118 @@ class ClipReporter:
 
 
 def most_clips(length: int) -> int:
+    """Return the most clips of a length in samples that are measured."""
     return min(MOST_CLIPS, max(FEWEST_CLIPS, MOST_SAMPLES // length))
 
 
 def clip_reporter(network: ClipAutoencoder, run: Run) -> ClipReporter:
+    """Return the functions with which a clip report tests an autoencoder."""
     recipe = run.recipe
     assert isinstance(recipe, ClipRecipe)
-    latents, words, features = recipe.network.latents, recipe.network.words, network.features
+    latent_count, words, features = recipe.network.latents, recipe.network.words, network.features
     synthesize = SpectraSound(features.length, features.transform, features.hop, features.points)
 
     def sample(corpus: Corpus, split: Split) -> SplitSample:
         split_hits = hits(corpus, split, words)
-        indices = evenly_spaced(len(split_hits.clips), most_clips(features.length))
-        clips, names = (
-            split_hits.take_clips(corpus, indices, features.length),
-            [split_hits.clips[index].name for index in indices],
+        hit_indices = evenly_spaced(len(split_hits.clips), most_clips(features.length))
+        clips, clip_names = (
+            split_hits.take_clips(corpus, hit_indices, features.length),
+            [split_hits.clips[hit_index].name for hit_index in hit_indices],
         )
-        return SplitSample(split, clips, names, split_hits.labels[indices], len(split_hits.clips))
+        return SplitSample(split, clips, clip_names, split_hits.labels[hit_indices], len(split_hits.clips))
 
     def one_hot(labels: Integers) -> torch.Tensor | None:
         return torch.nn.functional.one_hot(torch.from_numpy(labels), len(words)).float() if words else None
 
     @torch.no_grad()
     def generate(labels: Integers, seed: int) -> Array:
-        codes = torch.randn(len(labels), latents, generator=torch.Generator().manual_seed(seed))
+        codes = torch.randn(len(labels), latent_count, generator=torch.Generator().manual_seed(seed))
         return synthesize(network.decode(codes, one_hot(labels)).numpy())
 
     @torch.no_grad()
     def reconstruct(clips: Array, labels: Integers) -> Array:
         return synthesize(network.decode(network.encode(features(torch.from_numpy(clips))[0]), one_hot(labels)).numpy())
 
-    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    return ClipReporter(sample, words, generate, reconstruct, recipe.loss, parameters)
+    parameter_count = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return ClipReporter(sample, words, generate, reconstruct, recipe.loss, parameter_count)
 
 
 def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
+    """Compare a network's clips with recordings of an unseen split."""
     run, progress, judge = request.run, request.progress, request.judge
     progress(0.0, "reading clips")
     corpus = run.corpus()
-    train, test = reporter.sample(corpus, "train"), evaluated_clips(corpus, reporter, FEWEST_CLIPS)
-    recordings, labels = test.clips, test.labels
+    training_sample, test_sample = reporter.sample(corpus, "train"), evaluated_clips(corpus, reporter, FEWEST_CLIPS)
+    test_clips, test_labels = test_sample.clips, test_sample.labels
     progress(0.2, "making clips")
-    generated = _in_parts(lambda part: reporter.generate(labels[part], REPORT_SEED + int(part[0])), len(recordings))
-    known_labels = labels if reporter.words else None
-    generated_figures = Recordings(train.clips, recordings, corpus.rate, judge, known_labels).figures(
-        generated, known_labels
+    generated_clips = _in_parts(
+        lambda batch_indices: reporter.generate(test_labels[batch_indices], REPORT_SEED + int(batch_indices[0])),
+        len(test_clips),
     )
-    decoded = None
+    known_labels = test_labels if reporter.words else None
+    generated_figures = Recordings(training_sample.clips, test_clips, corpus.rate, judge, known_labels).figures(
+        generated_clips, known_labels
+    )
+    decoded_clips = None
     if (reconstruct := reporter.reconstruct) is not None:
         progress(0.4, "encoding and decoding clips")
-        decoded = _in_parts(lambda part: reconstruct(recordings[part], labels[part]), len(recordings))
+        decoded_clips = _in_parts(
+            lambda batch_indices: reconstruct(test_clips[batch_indices], test_labels[batch_indices]), len(test_clips)
+        )
     figures = judged(
         verdict,
         run=request.training_origin(reporter.parameters) | {"tonal": run.info.tonal},
-        split=test.split,
-        clips=len(set(test.names)),
-        frames=len(recordings),
-        frames_in_split=test.clips_in_split,
-        trained=train.clips_in_split,
+        split=test_sample.split,
+        clips=len(set(test_sample.names)),
+        frames=len(test_clips),
+        frames_in_split=test_sample.clips_in_split,
+        trained=training_sample.clips_in_split,
         labels=reporter.words,
         drawn=reporter.code_note,
         reconstruction=None
-        if decoded is None
-        else _decoding_errors(recordings, decoded, corpus.rate, reporter.of_samples),
+        if decoded_clips is None
+        else _decoding_errors(test_clips, decoded_clips, corpus.rate, reporter.of_samples),
         generated=asdict(generated_figures) | {"ratio": generated_figures.likeness.ratio},
         loss=_loss_figures(run, reporter),
         collapsed=bool(generated_figures.test_diversity_db)
         and collapsed(generated_figures.diversity_db / generated_figures.test_diversity_db),
     )
-    shown_indices = evenly_spaced(len(recordings), SHOWN_CLIPS)
+    shown_indices = evenly_spaced(len(test_clips), SHOWN_CLIPS)
     shown_clips = (
-        recordings[shown_indices],
-        None if decoded is None else decoded[shown_indices],
-        generated[shown_indices],
+        test_clips[shown_indices],
+        None if decoded_clips is None else decoded_clips[shown_indices],
+        generated_clips[shown_indices],
     )
     pictures = clip_figures.pictures(*shown_clips, corpus.rate, zoomed=reporter.of_samples)
     if figures["loss"]["steps"]:
         pictures.append(clip_figures.loss(figures["loss"], request.step))
-    sounds = _sounds([test.names[index] for index in shown_indices], *shown_clips, corpus.rate)
+    sounds = _sounds([test_sample.names[index] for index in shown_indices], *shown_clips, corpus.rate)
     figures["sounds"] = listed(sounds)
     return Report(figures, pictures, sounds, page(figures, pictures, request.demo))
 
 
 def _decoding_errors(recordings: Array, decoded: Array, rate: int, of_samples: bool) -> Figures:
-    errors = reconstruction(recordings, decoded, rate)
+    """Return `reconstruction`, and with ``of_samples`` also the relative error of samples."""
+    error_figures = reconstruction(recordings, decoded, rate)
     if not of_samples:
-        return errors
-    error, energy = (np.square(part, dtype=np.float64).sum() for part in (recordings - decoded, recordings))
-    return errors | {"relative_error": float(error / max(energy, 1e-12))}
+        return error_figures
+    error_energy, recorded_energy = (
+        np.square(clips, dtype=np.float64).sum() for clips in (recordings - decoded, recordings)
+    )
+    return error_figures | {"relative_error": float(error_energy / max(recorded_energy, 1e-12))}
 
 
 def _loss_figures(run: Run, reporter: ClipReporter) -> Figures:
-    loss = losses(run, reporter.loss_weights)
-    terms = loss["terms"]
-    health = {name: terms.pop(name) for name in HEALTH if name in terms}
-    sides = {
-        side: np.sum([terms[name] for name in names if name in terms], axis=0).tolist()
-        for side, names in reporter.sides.items()
-        if any(name in terms for name in names)
+    """Return logged losses, summed by side of adversarial training, apart from other metrics."""
+    loss_figures = losses(run, reporter.loss_weights)
+    loss_terms = loss_figures["terms"]
+    health_metrics = {metric_name: loss_terms.pop(metric_name) for metric_name in HEALTH if metric_name in loss_terms}
+    losses_by_side = {
+        side: np.sum([loss_terms[term_name] for term_name in term_names if term_name in loss_terms], axis=0).tolist()
+        for side, term_names in reporter.sides.items()
+        if any(term_name in loss_terms for term_name in term_names)
     }
-    return loss | {"sides": sides, "health": health}
+    return loss_figures | {"sides": losses_by_side, "health": health_metrics}
 
 
 def reconstruction(recordings: Array, decoded: Array, rate: int) -> Figures:
@@ -363,16 +385,16 @@ def reconstruction(recordings: Array, decoded: Array, rate: int) -> Figures:
 
     Clips are scaled to their recordings' energy.
     """
-    energies = [np.sqrt(np.square(part, dtype=np.float64).sum(1)) for part in (recordings, decoded)]
-    decoded = (decoded * (energies[0] / np.maximum(energies[1], 1e-12))[:, None]).astype(np.float32)
-    columns = {
+    root_energies = [np.sqrt(np.square(clips, dtype=np.float64).sum(1)) for clips in (recordings, decoded)]
+    decoded = (decoded * (root_energies[0] / np.maximum(root_energies[1], 1e-12))[:, None]).astype(np.float32)
+    errors_by_measure = {
         "log_mel_db": distance_db(log_mel(recordings, rate), log_mel(decoded, rate)),
         "attack_ms": 1000 * np.abs(attack_seconds(recordings, rate) - attack_seconds(decoded, rate)),
         "envelope_db": envelope_distance_db(recordings, decoded, rate),
     }
     return {
-        name: {"median": float(np.median(values)), "ninth_decile": float(np.quantile(values, 0.9))}
-        for name, values in columns.items()
+        measure_name: {"median": float(np.median(clip_errors)), "ninth_decile": float(np.quantile(clip_errors, 0.9))}
+        for measure_name, clip_errors in errors_by_measure.items()
     }
 
 
@@ -387,10 +409,11 @@ def evaluated_clips(corpus: Corpus, reporter: ClipReporter, fewest: int) -> Spli
 
 
 def _in_parts(make_clips: Callable[[Integers], Array], count: int) -> Array:
+    """Make clips in batches, each from its indices below ``count``."""
     return np.concatenate(
         [
-            make_clips(np.arange(first, min(first + GENERATED_BATCH, count)))
-            for first in range(0, count, GENERATED_BATCH)
+            make_clips(np.arange(batch_start, min(batch_start + GENERATED_BATCH, count)))
+            for batch_start in range(0, count, GENERATED_BATCH)
         ]
     )
 
@@ -398,14 +421,18 @@ def _in_parts(make_clips: Callable[[Integers], Array], count: int) -> Array:
 def _sounds(
     names: list[str], recordings: Array, decoded: Array | None, generated: Array, rate: int
 ) -> list[ReportSound]:
-    rows: list[tuple[str, str, Array]] = []
-    for number, name in enumerate(names):
-        rows.append((f"recording-{number + 1}", f"Recording {name}", recordings[number]))
+    """Return recordings, decoded clips and random clips for the page, with peaks of 1."""
+    captioned_clips: list[tuple[str, str, Array]] = []
+    for clip_index, name in enumerate(names):
+        captioned_clips.append((f"recording-{clip_index + 1}", f"Recording {name}", recordings[clip_index]))
         if decoded is not None:
-            rows.append((f"decoded-{number + 1}", f"Its code, decoded ({name})", decoded[number]))
-    rows += [(f"random-{number + 1}", f"Random code {number + 1}", clip) for number, clip in enumerate(generated)]
+            captioned_clips.append((f"decoded-{clip_index + 1}", f"Its code, decoded ({name})", decoded[clip_index]))
+    captioned_clips += [
+        (f"random-{clip_index + 1}", f"Random code {clip_index + 1}", clip) for clip_index, clip in enumerate(generated)
+    ]
     return [
-        ReportSound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows
+        ReportSound(sound_name, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate)
+        for sound_name, caption, clip in captioned_clips
     ]
 
 
@@ -413,41 +440,60 @@ LABEL_DIVERSITY = 0.5  # of recordings' within a label: with less, knobs change 
 
 
 def _came_back_sentence(errors: Figures) -> Sentence:
+    """Say how well recordings come back."""
     error_db = errors["log_mel_db"]["median"]
-    error = f", with {errors['relative_error']:.0%} of their energy in error" if "relative_error" in errors else ""
-    good = error_db <= CAME_BACK_DB
-    advice = "" if good else f"; more than {CAME_BACK_DB:g} dB is another sound. Train longer, or give more sounds"
-    return Sentence(f"Recordings come back {error_db:.1f} dB off{error}{advice}.", good)
+    error_text = f", with {errors['relative_error']:.0%} of their energy in error" if "relative_error" in errors else ""
+    is_good = error_db <= CAME_BACK_DB
+    advice_text = (
+        "" if is_good else f"; more than {CAME_BACK_DB:g} dB is another sound. Train longer, or give more sounds"
+    )
+    return Sentence(f"Recordings come back {error_db:.1f} dB off{error_text}{advice_text}.", is_good)
 
 
 def verdict(figures: Figures) -> Verdict:
-    generated, errors, sentences, worst, more = figures["generated"], figures["reconstruction"], [], [], []
-    if errors is not None:
-        sentences.append(_came_back_sentence(errors))
-        if errors.get("relative_error", 0.0) > NOTHING:
-            worst.append("It has learned nothing: silence would be nearer to the recordings. Train longer.")
+    """Say how well recordings come back, how like them random clips are, and what is wrong."""
+    generated_figures, error_figures, sentences, worst_shortcomings, other_shortcomings = (
+        figures["generated"],
+        figures["reconstruction"],
+        [],
+        [],
+        [],
+    )
+    if error_figures is not None:
+        sentences.append(_came_back_sentence(error_figures))
+        if error_figures.get("relative_error", 0.0) > NOTHING:
+            worst_shortcomings.append(
+                "It has learned nothing: silence would be nearer to the recordings. Train longer."
+            )
     if figures["collapsed"]:
-        distances = (
-            f"random codes lie {generated['diversity_db']:.1f} dB apart, recordings "
-            f"{generated['test_diversity_db']:.1f} dB"
+        distances_text = (
+            f"random codes lie {generated_figures['diversity_db']:.1f} dB apart, recordings "
+            f"{generated_figures['test_diversity_db']:.1f} dB"
         )
-        collapse = f"It has collapsed: whatever the code, it makes {ALIKE} ({distances})"
-        sentences.append(Sentence(f"{collapse}; train longer, {REMEDY}.", False))
+        collapse_text = f"It has collapsed: whatever the code, it makes {ALIKE} ({distances_text})"
+        sentences.append(Sentence(f"{collapse_text}; train longer, {REMEDY}.", False))
     else:
-        sentences.append(likeness_sentence(None if figures["split"] == "train" else generated["ratio"]))
-        diversity_db, recorded_diversity_db = generated["label_diversity_db"], generated["test_label_diversity_db"]
+        sentences.append(likeness_sentence(None if figures["split"] == "train" else generated_figures["ratio"]))
+        diversity_db, recorded_diversity_db = (
+            generated_figures["label_diversity_db"],
+            generated_figures["test_label_diversity_db"],
+        )
         if (
             diversity_db is not None
             and recorded_diversity_db is not None
             and diversity_db < LABEL_DIVERSITY * recorded_diversity_db
         ):
-            distances = f"clips of one label lie {diversity_db:.1f} dB apart, recordings {recorded_diversity_db:.1f} dB"
-            more.append(f"Its codes change little: {distances}.")
-        if generated["nearest"]["median"] < generated["test_nearest"]["median"]:
-            more.append("Random codes come nearer to training clips than unheard recordings do: some are remembered.")
+            distances_text = (
+                f"clips of one label lie {diversity_db:.1f} dB apart, recordings {recorded_diversity_db:.1f} dB"
+            )
+            other_shortcomings.append(f"Its codes change little: {distances_text}.")
+        if generated_figures["nearest"]["median"] < generated_figures["test_nearest"]["median"]:
+            other_shortcomings.append(
+                "Random codes come nearer to training clips than unheard recordings do: some are remembered."
+            )
     if figures["trained"] < FEWEST_CLIPS:
-        more.append("It was trained on one recording, and can make no other.")
-    return verdict_of(sentences, more, worst)
+        other_shortcomings.append("It was trained on one recording, and can make no other.")
+    return verdict_of(sentences, other_shortcomings, worst_shortcomings)
 
 
 class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
@@ -463,19 +509,19 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
         training_hits = hits(corpus, "train", words)
         if not training_hits.clips:
             raise UserError(silence_message(corpus, "training clip", "add louder sounds"))
-        indices = random_indices(len(training_hits.clips), CODES, np.random.default_rng(SEED))
+        hit_indices = random_indices(len(training_hits.clips), CODES, np.random.default_rng(SEED))
         codes = np.concatenate(
             [
                 network.encode(
                     network.features(
-                        torch.from_numpy(training_hits.take_clips(corpus, part, recipe.frames.frame_length))
+                        torch.from_numpy(training_hits.take_clips(corpus, batch_indices, recipe.frames.frame_length))
                     )[0]
                 ).numpy()
-                for part in np.array_split(indices, -(-len(indices) // ENCODED_BATCH))
+                for batch_indices in np.array_split(hit_indices, -(-len(hit_indices) // ENCODED_BATCH))
             ]
         )
-        clips = [training_hits.clips[index] for index in indices]
-        all_landmarks = len(codes) <= LANDMARKS  # each is a landmark, and knobs reach it
+        encoded_clips = [training_hits.clips[hit_index] for hit_index in hit_indices]
+        are_all_landmarks = len(codes) <= LANDMARKS  # each is a landmark, and knobs reach it
         return Graphs(
             decoder=ClipDecoder(network),
             encoder=ClipEncoder(network, bool(words)),
@@ -485,8 +531,8 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
             encoder_chroma=False,
             codes=EncodedFrames(
                 codes,
-                [clip.label for clip in clips] if words else short_names([clip.name for clip in clips]),
-                span=(codes.min(0), codes.max(0)) if all_landmarks else None,
+                [clip.label for clip in encoded_clips] if words else short_names([clip.name for clip in encoded_clips]),
+                span=(codes.min(0), codes.max(0)) if are_all_landmarks else None,
             ),
             card={
                 "kind": "clip",
@@ -505,8 +551,8 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
         return clip_report(request, clip_reporter(request.network, request.run))
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
-        keys = [entry.key for entry in preset.keys]
-        return f"{len(keys)} keys from {keys[0]} to {keys[-1]} play its clips, knobs bend them"
+        key_names = [key_settings.key for key_settings in preset.keys]
+        return f"{len(key_names)} keys from {key_names[0]} to {key_names[-1]} play its clips, knobs bend them"
 
     def changes(self, corpus: Corpus) -> list[str]:
         return hit_changes(corpus)

@@ -55,6 +55,7 @@ def gan_graphs(network: ClipGenerator, recipe: Recipe) -> Graphs:
 
 
 def _card(recipe: Recipe) -> dict[str, object]:
+    """Return the card fields that all generators share."""
     assert isinstance(recipe.frames, ClipFrames)
     return {
         "kind": "clip",
@@ -74,9 +75,10 @@ def spread(count: int, latents: int) -> Array:
 
 
 def names(count: int, words: list[str]) -> list[str]:
+    """Name codes by number, or by label and number."""
     if not words:
-        return [f"code {number + 1}" for number in range(count)]
-    return [f"{words[number % len(words)]} no. {number // len(words) + 1}" for number in range(count)]
+        return [f"code {code_index + 1}" for code_index in range(count)]
+    return [f"{words[code_index % len(words)]} no. {code_index // len(words) + 1}" for code_index in range(count)]
 
 
 FITTED = (
@@ -86,33 +88,48 @@ FITTED = (
 
 
 def piece_sampler(settings: ClipFrames, words: list[str]) -> Callable[[Corpus, Split], SplitSample]:
+    """Return a function that reads evenly spaced clips of a split."""
+
     def sample(corpus: Corpus, split: Split) -> SplitSample:
         split_pieces = places(corpus, split, settings, words)
-        indices = evenly_spaced(len(split_pieces), most_clips(settings.frame_length))
-        recordings = split_pieces.recordings_of(indices)
-        clips = split_pieces.take_clips(corpus, indices, settings.normalised)
-        names = [split_pieces.clips[recording].name for recording in recordings]
-        return SplitSample(split, clips, names, split_pieces.labels[recordings], len(split_pieces))
+        piece_indices = evenly_spaced(len(split_pieces), most_clips(settings.frame_length))
+        recording_indices = split_pieces.recordings_of(piece_indices)
+        clips = split_pieces.take_clips(corpus, piece_indices, settings.normalised)
+        clip_names = [split_pieces.clips[recording_index].name for recording_index in recording_indices]
+        return SplitSample(split, clips, clip_names, split_pieces.labels[recording_indices], len(split_pieces))
 
     return sample
 
 
 def generator_reporter(network: ClipGenerator | Halves, run: Run) -> ClipReporter:
+    """Return the functions with which a clip report tests a generator."""
     recipe: Any = run.recipe
     words = list(getattr(recipe.network, "words", []))
-    sample = piece_sampler(recipe.frames, words)
-    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    sample_split = piece_sampler(recipe.frames, words)
+    parameter_count = sum(p.numel() for p in network.parameters() if p.requires_grad)
     if isinstance(network, Halves):
-        generate, reconstruct = _fitted(network, lambda: sample(run.corpus(), "train").clips), _reconstructed(network)
+        generate, reconstruct = (
+            _fitted(network, lambda: sample_split(run.corpus(), "train").clips),
+            _reconstructed(network),
+        )
         return ClipReporter(
-            sample, words, generate, reconstruct, recipe.loss, parameters, of_samples=True, code_note=FITTED
+            sample_split, words, generate, reconstruct, recipe.loss, parameter_count, of_samples=True, code_note=FITTED
         )
     return ClipReporter(
-        sample, words, from_prior(network), None, recipe.loss, parameters, of_samples=True, sides=network.sides
+        sample_split,
+        words,
+        from_prior(network),
+        None,
+        recipe.loss,
+        parameter_count,
+        of_samples=True,
+        sides=network.sides,
     )
 
 
 def from_prior(network: ClipGenerator) -> Callable[[Integers, int], Array]:
+    """Return a function that generates clips of codes drawn from the prior."""
+
     @torch.no_grad()
     def generate(labels: Integers, seed: int) -> Array:
         codes = network.draw(len(labels), torch.Generator().manual_seed(seed))
@@ -122,22 +139,28 @@ def from_prior(network: ClipGenerator) -> Callable[[Integers, int], Array]:
 
 
 def _fitted(network: Halves, training_clips: Callable[[], Array]) -> Callable[[Integers, int], Array]:
-    """Sums of training codes' deviations times normal numbers have the codes' covariance."""
-    codes: list[torch.Tensor] = []
+    """Return a function that generates clips of codes drawn from a normal distribution fitted to training codes."""
+    code_batches: list[torch.Tensor] = []
 
     @torch.no_grad()
     def generate(labels: Integers, seed: int) -> Array:
-        if not codes:
-            codes.extend(network.encode(part) for part in torch.split(torch.from_numpy(training_clips()), BATCH))
-        training_codes = torch.cat(codes)
-        mean = training_codes.mean(0)
-        shares = torch.randn(len(labels), len(training_codes), generator=torch.Generator().manual_seed(seed))
-        return network.decode(mean + shares @ (training_codes - mean) / max(len(training_codes) - 1, 1) ** 0.5).numpy()
+        if not code_batches:
+            code_batches.extend(
+                network.encode(clip_batch) for clip_batch in torch.split(torch.from_numpy(training_clips()), BATCH)
+            )
+        training_codes = torch.cat(code_batches)
+        mean_code = training_codes.mean(0)
+        random_weights = torch.randn(len(labels), len(training_codes), generator=torch.Generator().manual_seed(seed))
+        return network.decode(
+            mean_code + random_weights @ (training_codes - mean_code) / max(len(training_codes) - 1, 1) ** 0.5
+        ).numpy()
 
     return generate
 
 
 def _reconstructed(network: Halves) -> Callable[[Array, Integers], Array]:
+    """Return a function that encodes and decodes clips."""
+
     @torch.no_grad()
     def reconstruct(clips: Array, labels: Integers) -> Array:
         return network.decode(network.encode(torch.from_numpy(clips))).numpy()
@@ -164,17 +187,23 @@ class HalvesExport(ExportFamily[HalvesRecipe, Halves]):
     @torch.no_grad()
     def graphs(self, network: Halves, recipe: HalvesRecipe, corpus: Corpus, tonal: bool) -> Graphs:
         training_pieces = places(corpus, "train", recipe.frames, [])
-        indices = evenly_spaced(len(training_pieces), ENCODED_CLIPS)
-        batches = (indices[first : first + BATCH] for first in range(0, len(indices), BATCH))
-        sounds = (training_pieces.take_clips(corpus, batch, recipe.frames.normalised) for batch in batches)
-        codes = np.concatenate([network.encode(torch.from_numpy(sound)).numpy() for sound in sounds])
-        clips = [training_pieces.clips[number] for number in training_pieces.recordings_of(indices)]
+        piece_indices = evenly_spaced(len(training_pieces), ENCODED_CLIPS)
+        index_batches = (
+            piece_indices[batch_start : batch_start + BATCH] for batch_start in range(0, len(piece_indices), BATCH)
+        )
+        clip_batches = (
+            training_pieces.take_clips(corpus, index_batch, recipe.frames.normalised) for index_batch in index_batches
+        )
+        codes = np.concatenate([network.encode(torch.from_numpy(clip_batch)).numpy() for clip_batch in clip_batches])
+        encoded_clips = [
+            training_pieces.clips[recording_index] for recording_index in training_pieces.recordings_of(piece_indices)
+        ]
         return Graphs(
             decoder=NetworkDecoder(network),
             encoder=GanEncoder(network, recipe.frames.normalised),
             decoder_chroma=False,
             encoder_chroma=False,
-            codes=EncodedFrames(codes, [clip.label or clip.name for clip in clips]),
+            codes=EncodedFrames(codes, [clip.label or clip.name for clip in encoded_clips]),
             card=_card(recipe) | {"prior": None},
         )
 

@@ -107,6 +107,7 @@ PARTS = {
 
 
 def page(figures: Figures, pictures: Sequence[Picture], demo: str | None = None) -> str:
+    """Return the report page as HTML."""
     render_pictures = picture_renderer(pictures)
     return report_page(
         figures,
@@ -127,13 +128,17 @@ def page(figures: Figures, pictures: Sequence[Picture], demo: str | None = None)
 
 
 def _sound(figures: Figures) -> Markup:
-    columns = {"As decoded": figures["reconstruction"]["unfiltered"], "Filtered": figures["reconstruction"]["filtered"]}
-    note = (
+    """Return the table of reconstruction errors."""
+    errors_by_heading = {
+        "As decoded": figures["reconstruction"]["unfiltered"],
+        "Filtered": figures["reconstruction"]["filtered"],
+    }
+    table_note = (
         f"Relative error on levels of 40 mel bands: {figures['relative_error']:.2f}, where 1 has learned nothing. "
         "Below each figure: mean ± standard deviation of the clips’ own. Filtered: without the upper 85 % of the bins, "
         "as the post did."
     )
-    return measures_down(RECONSTRUCTION, columns, note)
+    return measures_down(RECONSTRUCTION, errors_by_heading, table_note)
 
 
 BANDS = (
@@ -154,10 +159,11 @@ BANDS = (
 
 
 def _bands(figures: Figures) -> Markup:
-    pairs = zip(figures["bands"]["unfiltered"], figures["bands"]["filtered"], strict=True)
-    rows = [{**band, "name": _band_name(band), "filtered": filtered_band} for band, filtered_band in pairs]
-    rows[-1]["name"] = f"All above {rows[-1]['name'].split(' ')[0]}"
-    return measures_across(BANDS, rows, "Mean over clips, in dB.")
+    """Return the table of levels by frequency band."""
+    band_pairs = zip(figures["bands"]["unfiltered"], figures["bands"]["filtered"], strict=True)
+    table_rows = [{**band, "name": _band_name(band), "filtered": filtered_band} for band, filtered_band in band_pairs]
+    table_rows[-1]["name"] = f"All above {table_rows[-1]['name'].split(' ')[0]}"
+    return measures_across(BANDS, table_rows, "Mean over clips, in dB.")
 
 
 def _band_name(band: Figures) -> str:
@@ -173,22 +179,26 @@ def _level_text(figure: dict[str, float]) -> str:
 
 
 def _texture(figures: Figures) -> Markup:
-    distance = figures["spectral_distance"]
-    code_source = "the prior" if distance["drawn_from"] == "prior" else "a normal distribution fitted to training codes"
-    names = {
+    """Return the table of spectral distances."""
+    distance_figures = figures["spectral_distance"]
+    code_source = (
+        "the prior" if distance_figures["drawn_from"] == "prior" else "a normal distribution fitted to training codes"
+    )
+    labels_by_set = {
         "train": "Training windows",
         "reconstruction": "Decoded windows of the split",
         "filtered": "The same, filtered",
         "generated": f"Random codes, drawn from {code_source}",
     }
-    return likeness(distance, names, "windows")
+    return likeness(distance_figures, labels_by_set, "windows")
 
 
 def _code_rows(figures: Figures) -> Markup:
-    codes = figures["codes"]
-    parts = [part for part in PARTS if part in codes]
-    normal = codes["normal"]
-    labels = {
+    """Return the table on the distribution of codes, with its explanation."""
+    code_figures = figures["codes"]
+    part_names = [part_name for part_name in PARTS if part_name in code_figures]
+    normal_figures = code_figures["normal"]
+    row_labels = {
         "largest_mean": "Largest mean of a latent",
         "smallest_std": "Smallest deviation",
         "largest_std": "Largest deviation",
@@ -196,52 +206,70 @@ def _code_rows(figures: Figures) -> Markup:
         "kolmogorov_smirnov": "Kolmogorov–Smirnov distance, worst latent",
         "energy": "Energy coefficient, jointly",
     }
-    rows = []
-    for name, label in labels.items():
+    table_rows = []
+    for measure_name, row_label in row_labels.items():
         cells: list[str] = []
-        for part in parts:
-            by_chance = codes[part]["by_chance"]
-            digits = 3 if name == "energy" else 2
-            chance = f"{by_chance[name]:.{digits}f} by chance" if name in by_chance else ""
-            cells.append(noted(_interval(codes[part][name], digits), chance))
-        rows.append([label, *cells])
-    deviations = [[f"{codes[part]['as_loud'][name]:.2f}" for name in ("smallest_std", "largest_std")] for part in parts]
-    rows.append(["Deviations of training windows that are as loud", *(" to ".join(pair) for pair in deviations)])
-    shares = table(["", *(PARTS[part] for part in parts)], rows, len(parts))
-    clips = " and ".join(f"{codes[part]['clips']} {PARTS[part].lower()}" for part in parts)
-    reference = (
-        f"the prior, mean 0 and deviation {normal['deviation'][0]:g}"
-        if normal["prior"]
+        for part_name in part_names:
+            chance_figures = code_figures[part_name]["by_chance"]
+            digits = 3 if measure_name == "energy" else 2
+            chance_text = (
+                f"{chance_figures[measure_name]:.{digits}f} by chance" if measure_name in chance_figures else ""
+            )
+            cells.append(noted(_interval(code_figures[part_name][measure_name], digits), chance_text))
+        table_rows.append([row_label, *cells])
+    deviation_texts = [
+        [f"{code_figures[part_name]['as_loud'][measure_name]:.2f}" for measure_name in ("smallest_std", "largest_std")]
+        for part_name in part_names
+    ]
+    table_rows.append(
+        ["Deviations of training windows that are as loud", *(" to ".join(pair) for pair in deviation_texts)]
+    )
+    codes_table = table(["", *(PARTS[part_name] for part_name in part_names)], table_rows, len(part_names))
+    clips_text = " and ".join(
+        f"{code_figures[part_name]['clips']} {PARTS[part_name].lower()}" for part_name in part_names
+    )
+    reference_text = (
+        f"the prior, mean 0 and deviation {normal_figures['deviation'][0]:g}"
+        if normal_figures["prior"]
         else "a normal distribution fitted to training codes: no prior was trained toward"
     )
-    return shares + faint(
-        f"95 % intervals are a bootstrap over clips ({clips}). Distances are to {reference}; 0 is the same, 1 is "
-        "apart. By chance: the distance of truly normal codes, one a clip."
+    return codes_table + faint(
+        f"95 % intervals are a bootstrap over clips ({clips_text}). Distances are to {reference_text}; 0 is the same, "
+        "1 is apart. By chance: the distance of truly normal codes, one a clip."
     )
 
 
 def _interval(figure: dict[str, float], digits: int) -> str:
-    value, low, high = (minus(f"{figure[name]:.{digits}f}") for name in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+    """Word a value with its interval."""
+    value_text, low_text, high_text = (
+        minus(f"{figure[figure_name]:.{digits}f}") for figure_name in ("value", "low", "high")
+    )
+    return f"{value_text} ({low_text} to {high_text})"
 
 
 def _latents(figures: Figures) -> Markup:
-    part = next(part for part in PARTS if part in figures["codes"])
-    distances = [dimension["kolmogorov_smirnov"]["value"] for dimension in figures["codes"][part]["dimensions"]]
-    meaning = f"Kolmogorov–Smirnov, {PARTS[part].lower()}."
-    distance = Measure("Distance", lambda latent: distances[int(latent["number"])], ".3f", meaning)
-    return latents_table(figures["latents"], "windows", [distance])
+    """Return the table of latents, with the distance of each to the normal distribution."""
+    part_name = next(part_name for part_name in PARTS if part_name in figures["codes"])
+    latent_distances = [
+        dimension["kolmogorov_smirnov"]["value"] for dimension in figures["codes"][part_name]["dimensions"]
+    ]
+    meaning = f"Kolmogorov–Smirnov, {PARTS[part_name].lower()}."
+    distance_measure = Measure("Distance", lambda latent: latent_distances[int(latent["number"])], ".3f", meaning)
+    return latents_table(figures["latents"], "windows", [distance_measure])
 
 
 def _phase_rows(figures: Figures) -> Markup:
+    """Say how many neighbouring phases are far apart; nothing for networks without phases."""
     if figures["phases"] is None:
         return Markup()
-    share = figures["phases"]["far_apart"]
-    source, reconstruction = (percent(share[name]) for name in ("source", "reconstruction"))
+    far_apart_shares = figures["phases"]["far_apart"]
+    source_percent, reconstruction_percent = (
+        percent(far_apart_shares[sound_name]) for sound_name in ("source", "reconstruction")
+    )
     text = (
-        f"After unwrapping, {source} of neighbouring phases of the sounds are more than π/2 apart, and "
-        f"{reconstruction} of those that come out. The post wants none; multiples of 2π can only bring neighbours "
-        "within π, and those of noise lie anywhere."
+        f"After unwrapping, {source_percent} of neighbouring phases of the sounds are more than π/2 apart, and "
+        f"{reconstruction_percent} of those that come out. The post wants none; multiples of 2π can only bring "
+        "neighbours within π, and those of noise lie anywhere."
     )
     return paragraphs([text])
 
@@ -257,7 +285,9 @@ FALLBACKS: tuple[Part, ...] = ("test", "val", "held_out")
 
 
 @dataclass(frozen=True)
-class _Work:
+class _ReportInputs:
+    """What all parts of a report read: the run, its network, windows drawn from the corpus, and training codes."""
+
     run: Run
     recipe: GrainRecipe
     corpus: Corpus
@@ -273,172 +303,223 @@ class _Work:
         return decode(self.network, latents, self.recipe, self.rng)
 
 
-def _prepare(run: Run, network: GrainAutoencoder) -> _Work:
+def _prepare(run: Run, network: GrainAutoencoder) -> _ReportInputs:
+    """Draw the windows of the report, and encode the training windows."""
     recipe = run.recipe
     assert isinstance(recipe, GrainRecipe)
-    corpus, settings, rng = run.corpus(), recipe.frames, np.random.default_rng(REPORT_SEED)
-    train = draw(corpus, "train", settings, TRAINING_WINDOWS, rng)
-    if train is None or len(train) < FEWEST_WINDOWS:
+    corpus, frame_settings, rng = run.corpus(), recipe.frames, np.random.default_rng(REPORT_SEED)
+    training_sample = draw(corpus, "train", frame_settings, TRAINING_WINDOWS, rng)
+    if training_sample is None or len(training_sample) < FEWEST_WINDOWS:
         raise UserError(silence_message(corpus, "training window"))
-    counts = {part: HELD_WINDOWS if part == "held_out" else TEST_WINDOWS for part in FALLBACKS}
-    samples_by_part = {part: draw(corpus, part, settings, count, rng) for part, count in counts.items()}
+    window_counts = {part: HELD_WINDOWS if part == "held_out" else TEST_WINDOWS for part in FALLBACKS}
+    samples_by_part = {part: draw(corpus, part, frame_settings, count, rng) for part, count in window_counts.items()}
     large_samples = (
         sample for sample in samples_by_part.values() if sample is not None and len(sample) >= FEWEST_WINDOWS
     )
-    test = next(large_samples, train)
-    latents = encode(network, train.samples)
-    adversarial = bool(recipe.network.adjudicator)
-    normal = prior(latents.shape[1], recipe.network.deviation) if adversarial else fitted(latents)
-    return _Work(run, recipe, corpus, network, train, samples_by_part["held_out"], test, latents, normal, rng)
+    test_sample = next(large_samples, training_sample)
+    training_codes = encode(network, training_sample.samples)
+    is_adversarial = bool(recipe.network.adjudicator)
+    code_distribution = (
+        prior(training_codes.shape[1], recipe.network.deviation) if is_adversarial else fitted(training_codes)
+    )
+    return _ReportInputs(
+        run,
+        recipe,
+        corpus,
+        network,
+        training_sample,
+        samples_by_part["held_out"],
+        test_sample,
+        training_codes,
+        code_distribution,
+        rng,
+    )
 
 
-def _figures(work: _Work, request: ReportRequest) -> tuple[Figures, list[Picture], list[ReportSound]]:
-    test, logged = work.test, work.run.logged()
-    test_codes = encode(work.network, test.samples)
-    decoded = work.decoded(test_codes)
-    generated = work.decoded(work.normal.sample(TRAINING_WINDOWS, work.rng))
-    reconstruction, bands = _reconstruction(work, decoded)
+def _figures(inputs: _ReportInputs, request: ReportRequest) -> tuple[Figures, list[Picture], list[ReportSound]]:
+    """Measure the network; return the report's figures, pictures and sounds."""
+    test_sample, log_lines = inputs.test, inputs.run.logged()
+    test_codes = encode(inputs.network, test_sample.samples)
+    decoded_grains = inputs.decoded(test_codes)
+    generated_grains = inputs.decoded(inputs.normal.sample(TRAINING_WINDOWS, inputs.rng))
+    reconstruction_figures, band_figures = _reconstruction(inputs, decoded_grains)
     request.progress(0.5, "comparing textures")
-    distance = _spectral_distance(work, decoded, generated)
+    distance_figures = _spectral_distance(inputs, decoded_grains, generated_grains)
     request.progress(0.6, "comparing codes")
-    distributions, code_pictures = _codes(work, test_codes)
-    latents = latent_statistics.latent_figures(work.codes, None)
-    loss = losses(work.run, work.recipe.loss)
-    loss_pictures = [grain_figures.loss_parts(loss["steps"], loss["terms"], request.step)] if loss["steps"] else []
-    phases, phase_pictures = _phases(work)
-    sounds = _report_sounds(work, generated)
+    code_figures, code_pictures = _codes(inputs, test_codes)
+    latent_figures = latent_statistics.latent_figures(inputs.codes, None)
+    loss_figures = losses(inputs.run, inputs.recipe.loss)
+    loss_pictures = (
+        [grain_figures.loss_parts(loss_figures["steps"], loss_figures["terms"], request.step)]
+        if loss_figures["steps"]
+        else []
+    )
+    phase_figures, phase_pictures = _phases(inputs)
+    sounds = _report_sounds(inputs, generated_grains)
     figures = judged(
         verdict,
         run={
             **request.origin(),
-            "tonal": work.run.info.tonal,
-            "domain": work.recipe.network.domain,
-            "adversarial": work.normal.prior,
-            "parameters": sum(p.numel() for p in work.network.parameters()),
-            "seconds": logged[-1]["seconds"] if logged else None,
+            "tonal": inputs.run.info.tonal,
+            "domain": inputs.recipe.network.domain,
+            "adversarial": inputs.normal.prior,
+            "parameters": sum(p.numel() for p in inputs.network.parameters()),
+            "seconds": log_lines[-1]["seconds"] if log_lines else None,
         },
-        split=test.part,
-        clips=len(np.unique(test.clips)),
-        frames=len(test),
-        frames_in_split=test.windows_in_part,
+        split=test_sample.part,
+        clips=len(np.unique(test_sample.clips)),
+        frames=len(test_sample),
+        frames_in_split=test_sample.windows_in_part,
         sounds=listed(sounds),
-        recordings=recordings(work.corpus),
-        relative_error=_relative_error(work, decoded),
-        reconstruction=reconstruction,
-        bands=bands,
-        spectral_distance=distance,
-        codes=distributions,
-        phases=phases,
-        latents=latents,
-        loss=loss,
+        recordings=recordings(inputs.corpus),
+        relative_error=_relative_error(inputs, decoded_grains),
+        reconstruction=reconstruction_figures,
+        bands=band_figures,
+        spectral_distance=distance_figures,
+        codes=code_figures,
+        phases=phase_figures,
+        latents=latent_figures,
+        loss=loss_figures,
     )
-    pictures = [*_sound_pictures(work, decoded, generated), *code_pictures, *phase_pictures, *loss_pictures]
-    if latents["codes"] and work.codes.shape[1] > 1:
-        pictures.append(frame_figures.correlation(latents["correlation"]))
+    pictures = [
+        *_sound_pictures(inputs, decoded_grains, generated_grains),
+        *code_pictures,
+        *phase_pictures,
+        *loss_pictures,
+    ]
+    if latent_figures["codes"] and inputs.codes.shape[1] > 1:
+        pictures.append(frame_figures.correlation(latent_figures["correlation"]))
     return figures, pictures, sounds
 
 
-def _reconstruction(work: _Work, decoded: Array) -> tuple[Figures, Figures]:
-    test, rate = work.test, work.recipe.frames.sample_rate
-    decodings = {"unfiltered": decoded, "filtered": filtered(decoded)}
-    keeps_waveform = work.recipe.network.domain != "noise"
+def _reconstruction(inputs: _ReportInputs, decoded: Array) -> tuple[Figures, Figures]:
+    """Return reconstruction errors and bands of decoded test windows, unfiltered and filtered."""
+    test_sample, rate = inputs.test, inputs.recipe.frames.sample_rate
+    grains_by_filter = {"unfiltered": decoded, "filtered": filtered(decoded)}
+    keeps_waveform = inputs.recipe.network.domain != "noise"
     return (
-        {name: textures.reconstruction(test.samples, grains, test.clips, rate) for name, grains in decodings.items()},
         {
-            name: textures.bands(test.samples, grains, test.clips, rate, keeps_waveform)
-            for name, grains in decodings.items()
+            filter_name: textures.reconstruction(test_sample.samples, grains, test_sample.clips, rate)
+            for filter_name, grains in grains_by_filter.items()
+        },
+        {
+            filter_name: textures.bands(test_sample.samples, grains, test_sample.clips, rate, keeps_waveform)
+            for filter_name, grains in grains_by_filter.items()
         },
     )
 
 
-def _relative_error(work: _Work, decoded: Array) -> float:
-    """1 means nothing learned."""
-    rate = work.recipe.frames.sample_rate
+def _relative_error(inputs: _ReportInputs, decoded: Array) -> float:
+    """Return the squared error of mel levels, as a share of that of the training mean."""
+    rate = inputs.recipe.frames.sample_rate
     train_levels, test_levels, decoded_levels = (
-        textures.log_mel(sounds, rate) for sounds in (work.train.samples, work.test.samples, decoded)
+        textures.log_mel(sounds, rate) for sounds in (inputs.train.samples, inputs.test.samples, decoded)
     )
     return float(np.square(test_levels - decoded_levels).sum() / np.square(test_levels - train_levels.mean(0)).sum())
 
 
-def _spectral_distance(work: _Work, decoded: Array, generated: Array) -> Figures:
-    rate = work.recipe.frames.sample_rate
-    test_levels = textures.log_mel(work.test.samples, rate)
-    sets = {
-        "train": work.train.samples,
+def _spectral_distance(inputs: _ReportInputs, decoded: Array, generated: Array) -> Figures:
+    """Return Fréchet distances to the test windows."""
+    rate = inputs.recipe.frames.sample_rate
+    test_levels = textures.log_mel(inputs.test.samples, rate)
+    sounds_by_set = {
+        "train": inputs.train.samples,
         "reconstruction": decoded,
         "filtered": filtered(decoded),
         "generated": generated,
     }
-    distances: Figures = {name: frechet(textures.log_mel(x, rate), test_levels) for name, x in sets.items()}
-    distances["ratio"] = distances["generated"] / distances["train"] if work.test is not work.train else None
-    distances["drawn_from"] = "prior" if work.normal.prior else "fit"
+    distances: Figures = {
+        set_name: frechet(textures.log_mel(x, rate), test_levels) for set_name, x in sounds_by_set.items()
+    }
+    distances["ratio"] = distances["generated"] / distances["train"] if inputs.test is not inputs.train else None
+    distances["drawn_from"] = "prior" if inputs.normal.prior else "fit"
     return distances
 
 
-def _codes(work: _Work, test_codes: Array) -> tuple[Figures, list[Picture]]:
-    samples = {work.test.part: (test_codes, work.test)}
-    if work.held_out is not None:
-        samples = {"held_out": (encode(work.network, work.held_out.samples), work.held_out), **samples}
+def _codes(inputs: _ReportInputs, test_codes: Array) -> tuple[Figures, list[Picture]]:
+    """Compare codes with their normal distribution; return figures and pictures."""
+    coded_samples = {inputs.test.part: (test_codes, inputs.test)}
+    if inputs.held_out is not None:
+        coded_samples = {
+            "held_out": (encode(inputs.network, inputs.held_out.samples), inputs.held_out),
+            **coded_samples,
+        }
     code_figures: Figures = {
-        part: distribution(latents, sample.clips, work.normal, work.rng) for part, (latents, sample) in samples.items()
+        part: distribution(part_codes, sample.clips, inputs.normal, inputs.rng)
+        for part, (part_codes, sample) in coded_samples.items()
     }
-    training = _levels(work.train.samples)
-    for part, (_, sample) in samples.items():
-        deviations = reweighted_deviations(work.codes, training, _levels(sample.samples))
+    training_levels = _levels(inputs.train.samples)
+    for part, (_, sample) in coded_samples.items():
+        latent_deviations = reweighted_deviations(inputs.codes, training_levels, _levels(sample.samples))
         code_figures[part]["as_loud"] = {
-            "smallest_std": float(deviations.min()),
-            "largest_std": float(deviations.max()),
+            "smallest_std": float(latent_deviations.min()),
+            "largest_std": float(latent_deviations.max()),
         }
     code_figures["normal"] = {
-        "prior": work.normal.prior,
-        "mean": work.normal.mean.tolist(),
-        "deviation": work.normal.deviation.tolist(),
+        "prior": inputs.normal.prior,
+        "mean": inputs.normal.mean.tolist(),
+        "deviation": inputs.normal.deviation.tolist(),
     }
-    names = {"held_out": "ends of training clips", "test": "test clips", "val": "validation clips", "train": "training"}
-    codes_by_label = {names[part]: latents for part, (latents, _) in samples.items()}
-    kinds = [_kind(work.corpus.clips("train")[clip].name) for clip in work.train.clips]
-    length = work.recipe.frames.frame_length
-    sound = stretch(work.corpus, work.test.part, work.recipe.frames, PICTURED_SECONDS)
-    path = encode(work.network, sequence(sound, length, length))
+    labels_by_part = {
+        "held_out": "ends of training clips",
+        "test": "test clips",
+        "val": "validation clips",
+        "train": "training",
+    }
+    codes_by_label = {labels_by_part[part]: part_codes for part, (part_codes, _) in coded_samples.items()}
+    sound_kinds = [_kind(inputs.corpus.clips("train")[clip_index].name) for clip_index in inputs.train.clips]
+    frame_length = inputs.recipe.frames.frame_length
+    pictured_sound = stretch(inputs.corpus, inputs.test.part, inputs.recipe.frames, PICTURED_SECONDS)
+    code_path = encode(inputs.network, sequence(pictured_sound, frame_length, frame_length))
     return code_figures, [
-        grain_figures.code_histograms(codes_by_label, work.normal),
-        grain_figures.code_space(work.codes, kinds, _smoothed(path)),
+        grain_figures.code_histograms(codes_by_label, inputs.normal),
+        grain_figures.code_space(inputs.codes, sound_kinds, _smoothed(code_path)),
     ]
 
 
 def _levels(samples: Array) -> Array:
+    """Return root mean squares of windows, [windows]."""
     levels: Array = np.sqrt(np.square(samples).mean(1))
     return levels
 
 
 def _kind(name: str) -> str:
-    letters = "".join(letter if letter.isalpha() else " " for letter in name).split()
-    return letters[0].lower() if letters else name
+    """Return the first word of a sound's name."""
+    words = "".join(character if character.isalpha() else " " for character in name).split()
+    return words[0].lower() if words else name
 
 
 def _smoothed(path: Array, places: int = 24) -> Array:
+    """Return means of about equal sections of a path of codes, [places, latents]."""
     return np.stack([section.mean(0) for section in np.array_split(path, min(places, len(path)))])
 
 
 @torch.no_grad()
-def _phases(work: _Work) -> tuple[Figures | None, list[Picture]]:
-    domain = work.network.domain
+def _phases(inputs: _ReportInputs) -> tuple[Figures | None, list[Picture]]:
+    """Compare neighbouring phases before and after the network; return figures and a picture, if it has phases."""
+    domain = inputs.network.domain
     if not isinstance(domain, MagnitudePhase):
         return None, []
-    windows = torch.from_numpy(work.test.samples)
-    source_frames = domain.frame(domain.features(windows)).numpy()
-    decoded_frames = work.network.decode(work.network.encode(windows)).numpy()
-    share = {
-        name: float(np.mean(np.abs(np.diff(frames[:, domain.bins :])) > np.pi / 2))
-        for name, frames in (("source", source_frames), ("reconstruction", decoded_frames))
+    test_windows = torch.from_numpy(inputs.test.samples)
+    source_frames = domain.frame(domain.features(test_windows)).numpy()
+    decoded_frames = inputs.network.decode(inputs.network.encode(test_windows)).numpy()
+    far_apart_shares = {
+        sound_name: float(np.mean(np.abs(np.diff(frames[:, domain.bins :])) > np.pi / 2))
+        for sound_name, frames in (("source", source_frames), ("reconstruction", decoded_frames))
     }
-    middle = _typical_window(work)
-    waves = [work.test.samples[middle], np.fft.irfft(_complex(decoded_frames[middle], domain.bins), domain.length)]
-    pair = [
-        (frames[middle, : domain.bins], frames[middle, domain.bins :]) for frames in (source_frames, decoded_frames)
+    typical_index = _typical_window(inputs)
+    waveforms = [
+        inputs.test.samples[typical_index],
+        np.fft.irfft(_complex(decoded_frames[typical_index], domain.bins), domain.length),
     ]
-    hz = np.fft.rfftfreq(domain.length, 1 / work.recipe.frames.sample_rate)
-    return {"far_apart": share}, [grain_figures.phases(pair[0], pair[1], hz, waves)]
+    magnitude_phase_pairs = [
+        (frames[typical_index, : domain.bins], frames[typical_index, domain.bins :])
+        for frames in (source_frames, decoded_frames)
+    ]
+    bins_hz = np.fft.rfftfreq(domain.length, 1 / inputs.recipe.frames.sample_rate)
+    return {"far_apart": far_apart_shares}, [
+        grain_figures.phases(magnitude_phase_pairs[0], magnitude_phase_pairs[1], bins_hz, waveforms)
+    ]
 
 
 def _complex(frame: Array, bins: int) -> npt.NDArray[Any]:
@@ -446,66 +527,75 @@ def _complex(frame: Array, bins: int) -> npt.NDArray[Any]:
     return spectrum
 
 
-def _typical_window(work: _Work) -> int:
-    energy = np.square(work.test.samples).sum(1)
-    return int(np.argsort(energy)[len(energy) // 2])
+def _typical_window(inputs: _ReportInputs) -> int:
+    """Return the index of the test window of median energy."""
+    window_energies = np.square(inputs.test.samples).sum(1)
+    return int(np.argsort(window_energies)[len(window_energies) // 2])
 
 
-def _report_sounds(work: _Work, generated: Array) -> list[ReportSound]:
-    frames = work.recipe.frames
-    hop = frames.frame_length // OVERLAP
-    sound = stretch(work.corpus, work.test.part, frames, PICTURED_SECONDS)
-    decoded = work.decoded(encode(work.network, sequence(sound, frames.frame_length, hop)))
-    noise = work.recipe.network.domain == "noise"
-    captions = {
-        "source": ("The source.", sound),
+def _report_sounds(inputs: _ReportInputs, generated: Array) -> list[ReportSound]:
+    """Return a stretch of the split, what the network makes of it, and random grains."""
+    frame_settings = inputs.recipe.frames
+    hop = frame_settings.frame_length // OVERLAP
+    source_sound = stretch(inputs.corpus, inputs.test.part, frame_settings, PICTURED_SECONDS)
+    decoded_grains = inputs.decoded(encode(inputs.network, sequence(source_sound, frame_settings.frame_length, hop)))
+    is_noise = inputs.recipe.network.domain == "noise"
+    captioned_sounds = {
+        "source": ("The source.", source_sound),
         "remade": (
             "What the model made of it: each grain encoded and decoded.",
-            overlapped(decoded, hop, "hann", noise),
+            overlapped(decoded_grains, hop, "hann", is_noise),
         ),
         "random": (
             "Grains of random codes: the sound of random knob positions.",
-            overlapped(generated[: len(decoded)], hop, "hann", True),
+            overlapped(generated[: len(decoded_grains)], hop, "hann", True),
         ),
     }
-    return [ReportSound(name, caption, samples, frames.sample_rate) for name, (caption, samples) in captions.items()]
+    return [
+        ReportSound(name, caption, samples, frame_settings.sample_rate)
+        for name, (caption, samples) in captioned_sounds.items()
+    ]
 
 
-def _sound_pictures(work: _Work, decoded: Array, generated: Array) -> list[Picture]:
-    test, frames = work.test, work.recipe.frames
-    rate, length = frames.sample_rate, frames.frame_length
-    pictured = _pictured_windows(test)
-    sound = stretch(work.corpus, test.part, frames, PICTURED_SECONDS)
-    remade = resynthesised(work.network, work.recipe, sound, work.rng)
-    hz = np.fft.rfftfreq(textures.transform_length(length), 1 / rate)
-    middle = _typical_window(work)
-    grain = {"in": test.samples[middle : middle + 1], "out": decoded[middle : middle + 1]}
-    means = {"source": test.samples, "reconstruction": decoded, "random codes": generated}
+def _sound_pictures(inputs: _ReportInputs, decoded: Array, generated: Array) -> list[Picture]:
+    """Draw waveforms and spectra of test windows, decoded windows and random grains."""
+    test_sample, frame_settings = inputs.test, inputs.recipe.frames
+    rate, frame_length = frame_settings.sample_rate, frame_settings.frame_length
+    pictured_indices = _pictured_windows(test_sample)
+    source_sound = stretch(inputs.corpus, test_sample.part, frame_settings, PICTURED_SECONDS)
+    resynthesis = resynthesised(inputs.network, inputs.recipe, source_sound, inputs.rng)
+    bins_hz = np.fft.rfftfreq(textures.transform_length(frame_length), 1 / rate)
+    typical_index = _typical_window(inputs)
+    typical_grains = {
+        "in": test_sample.samples[typical_index : typical_index + 1],
+        "out": decoded[typical_index : typical_index + 1],
+    }
+    sounds_by_name = {"source": test_sample.samples, "reconstruction": decoded, "random codes": generated}
     return [
         grain_figures.grain_waveforms(
-            test.samples[pictured],
-            decoded[pictured],
+            test_sample.samples[pictured_indices],
+            decoded[pictured_indices],
             rate,
             "waveforms",
             "Windows of the split, of as many clips as there are: what went in, and what came out.",
         ),
         grain_figures.grain_waveforms(
-            test.samples[pictured],
-            filtered(decoded[pictured]),
+            test_sample.samples[pictured_indices],
+            filtered(decoded[pictured_indices]),
             rate,
             "filtered",
             "The same windows, the upper 85 % of the bins of what came out set to zero, as the post did.",
         ),
-        grain_figures.resynthesis(sound[: len(remade)], remade, rate),
+        grain_figures.resynthesis(source_sound[: len(resynthesis)], resynthesis, rate),
         grain_figures.spectra(
-            {name: textures.powers(x)[0] for name, x in grain.items()},
-            hz,
+            {sound_name: textures.powers(x)[0] for sound_name, x in typical_grains.items()},
+            bins_hz,
             "grain_spectrum",
             "Spectrum of one window of middling level, in and out, in dB under the loudest bin that went in.",
         ),
         grain_figures.spectra(
-            {name: textures.powers(x).mean(0) for name, x in means.items()},
-            hz,
+            {sound_name: textures.powers(x).mean(0) for sound_name, x in sounds_by_name.items()},
+            bins_hz,
             "average_spectrum",
             "Mean spectra of all measured windows, of what is decoded of them, and of what random codes give.",
         ),
@@ -514,14 +604,17 @@ def _sound_pictures(work: _Work, decoded: Array, generated: Array) -> list[Pictu
 
 def resynthesised(network: GrainAutoencoder, recipe: GrainRecipe, sound: Array, rng: np.random.Generator) -> Array:
     """Encode and decode windows without overlap: [samples]."""
-    length = recipe.frames.frame_length
-    return decode(network, encode(network, sequence(sound, length, length)), recipe, rng).ravel()
+    frame_length = recipe.frames.frame_length
+    return decode(network, encode(network, sequence(sound, frame_length, frame_length)), recipe, rng).ravel()
 
 
 def _pictured_windows(sample: GrainSample) -> list[int]:
-    clips = np.unique(sample.clips)
-    windows_per_clip = (np.flatnonzero(sample.clips == clips[i]) for i in evenly_spaced(len(clips), PICTURED_WINDOWS))
-    return [int(clip_windows[len(clip_windows) // 2]) for clip_windows in windows_per_clip]
+    """Return indices of a few windows, each of another clip."""
+    clip_indices = np.unique(sample.clips)
+    window_indices_by_clip = (
+        np.flatnonzero(sample.clips == clip_indices[i]) for i in evenly_spaced(len(clip_indices), PICTURED_WINDOWS)
+    )
+    return [int(clip_window_indices[len(clip_window_indices) // 2]) for clip_window_indices in window_indices_by_clip]
 
 
 DULL_DB = 6.0  # half of the amplitude missing is clearly audible
@@ -531,10 +624,11 @@ DEVIATION_TOLERANCE, LARGEST_CORRELATION = 0.05, 0.15
 
 
 def _faults(figures: Figures) -> list[str]:
+    """Name what is wrong above 3 kHz."""
     high_band = figures["bands"]["unfiltered"][-1]
     level_db, excess_db = high_band["level_db"]["mean"], high_band["excess_db"]["mean"]
-    dull = [f"dull ({-level_db:.0f} dB too quiet above 3 kHz)"] if level_db <= -DULL_DB else []
-    return dull + ([f"noisy ({_excess_text(excess_db)} above 3 kHz)"] if excess_db >= -NOISY_DB else [])
+    dull_faults = [f"dull ({-level_db:.0f} dB too quiet above 3 kHz)"] if level_db <= -DULL_DB else []
+    return dull_faults + ([f"noisy ({_excess_text(excess_db)} above 3 kHz)"] if excess_db >= -NOISY_DB else [])
 
 
 def _excess_text(excess_db: float) -> str:
@@ -542,35 +636,48 @@ def _excess_text(excess_db: float) -> str:
 
 
 def _prior_sentence(figures: Figures) -> Sentence:
+    """Say whether codes fill the prior."""
     if not figures["run"]["adversarial"]:
         return Sentence("Codes were trained toward no prior: play those of sounds, as drawn ones may lie between them.")
-    codes = figures["codes"]
-    part = next(part for part in ("held_out", figures["split"]) if part in codes)
-    spread, prior_deviation = codes[part], codes["normal"]["deviation"][0]
-    mean, correlation = spread["largest_mean"]["value"], spread["largest_correlation"]["value"]
-    low, high = spread["smallest_std"]["value"], spread["largest_std"]["value"]
-    near_prior = (
-        mean <= DEVIATION_TOLERANCE * prior_deviation
-        and low >= (1 - DEVIATION_TOLERANCE) * prior_deviation
-        and high <= (1 + DEVIATION_TOLERANCE) * prior_deviation
+    code_figures = figures["codes"]
+    part_name = next(part_name for part_name in ("held_out", figures["split"]) if part_name in code_figures)
+    part_figures, prior_deviation = code_figures[part_name], code_figures["normal"]["deviation"][0]
+    largest_mean, largest_correlation = (
+        part_figures["largest_mean"]["value"],
+        part_figures["largest_correlation"]["value"],
     )
-    good = near_prior and correlation <= LARGEST_CORRELATION
-    fills = "Codes fill" if good else "Codes do not quite fill"
+    smallest_deviation, largest_deviation = part_figures["smallest_std"]["value"], part_figures["largest_std"]["value"]
+    is_near_prior = (
+        largest_mean <= DEVIATION_TOLERANCE * prior_deviation
+        and smallest_deviation >= (1 - DEVIATION_TOLERANCE) * prior_deviation
+        and largest_deviation <= (1 + DEVIATION_TOLERANCE) * prior_deviation
+    )
+    is_good = is_near_prior and largest_correlation <= LARGEST_CORRELATION
+    opening_text = "Codes fill" if is_good else "Codes do not quite fill"
     return Sentence(
-        f"{fills} the prior: deviations of {low:.2f} to {high:.2f} where {prior_deviation:g} is wanted.", good
+        f"{opening_text} the prior: deviations of {smallest_deviation:.2f} to {largest_deviation:.2f} where "
+        f"{prior_deviation:g} is wanted.",
+        is_good,
     )
 
 
 def verdict(figures: Figures) -> Verdict:
+    """Say how like the recordings random grains are, and what is wrong."""
     if not alive(figures):
         return verdict_of([dead(figures)])
-    worst = learned(figures["relative_error"], "grains of the recordings are no nearer than their mean would be")
-    more = short_events(figures, "grains keep the colour of a sound and scatter its moments")
+    worst_shortcomings = learned(
+        figures["relative_error"], "grains of the recordings are no nearer than their mean would be"
+    )
+    other_shortcomings = short_events(figures, "grains keep the colour of a sound and scatter its moments")
     if figures["run"]["tonal"]:
-        pitched = percent(figures["recordings"]["pitched"])
-        more.append(f"Melodies are lost: {pitched} of the sound has a pitch, and keys do not choose it.")
-    likeness = likeness_sentence(figures["spectral_distance"]["ratio"], _faults(figures))
-    return verdict_of([likeness, _prior_sentence(figures), knobs_in_use(figures)], more, worst)
+        pitched_percent = percent(figures["recordings"]["pitched"])
+        other_shortcomings.append(
+            f"Melodies are lost: {pitched_percent} of the sound has a pitch, and keys do not choose it."
+        )
+    alike_sentence = likeness_sentence(figures["spectral_distance"]["ratio"], _faults(figures))
+    return verdict_of(
+        [alike_sentence, _prior_sentence(figures), knobs_in_use(figures)], other_shortcomings, worst_shortcomings
+    )
 
 
 class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
@@ -582,22 +689,28 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
     @torch.no_grad()
     def graphs(self, network: GrainAutoencoder, recipe: GrainRecipe, corpus: Corpus, tonal: bool) -> Graphs:
         training_windows = windows(corpus, "train", recipe.frames)
-        places = random_indices(len(training_windows), CODES, np.random.default_rng(SEED))
-        sounds = torch.from_numpy(training_windows.take_grains(corpus, places, recipe.frames.frame_length))
-        clips = [training_windows.clips[number] for number in training_windows.places(places).clip.tolist()]
-        adversarial = bool(network.settings.adjudicator)
+        window_indices = random_indices(len(training_windows), CODES, np.random.default_rng(SEED))
+        encoded_windows = torch.from_numpy(
+            training_windows.take_grains(corpus, window_indices, recipe.frames.frame_length)
+        )
+        window_clips = [
+            training_windows.clips[clip_index] for clip_index in training_windows.places(window_indices).clip.tolist()
+        ]
+        is_adversarial = bool(network.settings.adjudicator)
         return Graphs(
             decoder=NetworkDecoder(network),
             encoder=GrainEncoder(network),
             decoder_chroma=False,
             encoder_chroma=False,
-            codes=EncodedFrames(network.encode(sounds).numpy(), [clip.label or clip.name for clip in clips]),
+            codes=EncodedFrames(
+                network.encode(encoded_windows).numpy(), [clip.label or clip.name for clip in window_clips]
+            ),
             card={
                 "kind": "grain",
                 "domain": DOMAINS[network.settings.domain],
                 "hop_length": recipe.frames.frame_length // HOPS,
                 "window": "blackman",
-                "prior": NormalPrior(normal=(0.0, network.settings.deviation)) if adversarial else None,
+                "prior": NormalPrior(normal=(0.0, network.settings.deviation)) if is_adversarial else None,
                 "chroma": None,
                 "envelope_points": network.settings.envelope_points or 0,
             },
@@ -607,9 +720,9 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
     def report(self, request: ReportRequest) -> Report:
         run, network, progress = request.run, request.network, request.progress
         progress(0.0, "cutting windows")
-        work = _prepare(run, network)
+        inputs = _prepare(run, network)
         progress(0.3, "decoding the test windows")
-        figures, pictures, sounds = _figures(work, request)
+        figures, pictures, sounds = _figures(inputs, request)
         return Report(figures, pictures, sounds, page(figures, pictures, request.demo))
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:

@@ -31,10 +31,14 @@ class InverseEncoder(nn.Module):
 
 
 def _inverted(network: Inverter) -> Callable[[Array, Integers], Array]:
+    """Return a function that encodes and decodes clips in batches."""
+
     @torch.no_grad()
     def reconstruct(clips: Array, labels: Integers) -> Array:
-        pairs = zip(*(torch.split(torch.from_numpy(part), BATCH) for part in (clips, labels)), strict=True)
-        return torch.cat([network.reconstruct(*pair) for pair in pairs]).numpy()
+        labelled_batches = zip(
+            *(torch.split(torch.from_numpy(whole_array), BATCH) for whole_array in (clips, labels)), strict=True
+        )
+        return torch.cat([network.reconstruct(*clips_and_labels) for clips_and_labels in labelled_batches]).numpy()
 
     return reconstruct
 
@@ -50,10 +54,10 @@ class InvertExport(ExportFamily[InvertRecipe, Inverter]):
     def report(self, request: ReportRequest) -> Report:
         network, recipe = request.network, request.run.recipe
         assert isinstance(recipe, InvertRecipe)
-        sample = piece_sampler(recipe.frames, recipe.network.words)
+        sample_split = piece_sampler(recipe.frames, recipe.network.words)
         generate, reconstruct = from_prior(network.generator), _inverted(network)
-        weights = sum(p.numel() for p in network.network.parameters())
+        weight_count = sum(p.numel() for p in network.network.parameters())
         reporter = ClipReporter(
-            sample, recipe.network.words, generate, reconstruct, recipe.loss, weights, of_samples=True
+            sample_split, recipe.network.words, generate, reconstruct, recipe.loss, weight_count, of_samples=True
         )
         return clip_report(request, reporter)

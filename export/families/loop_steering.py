@@ -39,9 +39,9 @@ def played(
         codes: from the start of a bar.
         loudest_db: as in `sound_of`.
     """
-    generator = torch.Generator().manual_seed(seed)
-    count = round(bars * recipe.frames.bar)
-    slice_codes = network.continued(codes[None], steered[None], count, HEAT, generator)[0]
+    random_generator = torch.Generator().manual_seed(seed)
+    slice_count = round(bars * recipe.frames.bar)
+    slice_codes = network.continued(codes[None], steered[None], slice_count, HEAT, random_generator)[0]
     return sound_of(network, recipe, slice_codes, loudest_db, float(network.late(steered)))
 
 
@@ -49,12 +49,12 @@ def played(
 def all_played(network: LoopNetwork, recipe: LoopRecipe, steered: Tensor, bars: int, seed: int) -> list[Array]:
     """Generate sounds from an empty seed, per steering code [codes, latents]."""
     empty_seed = torch.zeros(len(steered), 0, recipe.network.components)
-    generator = torch.Generator().manual_seed(seed)
-    slice_codes = network.continued(empty_seed, steered, bars * recipe.frames.bar, HEAT, generator)
-    late = network.late(steered)
+    random_generator = torch.Generator().manual_seed(seed)
+    slice_codes = network.continued(empty_seed, steered, bars * recipe.frames.bar, HEAT, random_generator)
+    late_steps = network.late(steered)
     return [
-        sound_of(network, recipe, codes, late=float(late[number]), turns=COARSE)
-        for number, codes in enumerate(slice_codes)
+        sound_of(network, recipe, loop_codes, late=float(late_steps[code_index]), turns=COARSE)
+        for code_index, loop_codes in enumerate(slice_codes)
     ]
 
 
@@ -93,33 +93,36 @@ def fit_rotation(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> St
 
     Recorded loops' codes may describe ignored features.
     """
-    codes = training_codes(network, recipe, corpus)
-    middle, root, _ = _whitening(codes, tolerated_variances(network))
+    loop_codes = training_codes(network, recipe, corpus)
+    mean_code, covariance_root, _ = _whitening(loop_codes, tolerated_variances(network))
     random_codes = (
-        middle
+        mean_code
         + np.random.default_rng(SEED)
-        .standard_normal((RANDOM_CODES, len(middle)))
+        .standard_normal((RANDOM_CODES, len(mean_code)))
         .clip(-MOST_DEVIATIONS, MOST_DEVIATIONS)
-        @ root
+        @ covariance_root
     )
     sounds = all_played(network, recipe, torch.from_numpy(random_codes).float(), RANDOM_BARS, SEED)
-    frames = recipe.frames
-    measures = [groove(sound, frames.sample_rate, frames.hop_length, frames.steps_per_beat) for sound in sounds]
-    return rotation_of(codes, random_codes, measures, tolerated_variances(network))
+    frame_settings = recipe.frames
+    measures = [
+        groove(sound, frame_settings.sample_rate, frame_settings.hop_length, frame_settings.steps_per_beat)
+        for sound in sounds
+    ]
+    return rotation_of(loop_codes, random_codes, measures, tolerated_variances(network))
 
 
 def training_codes(network: LoopNetwork, recipe: LoopRecipe, corpus: Corpus) -> Doubles:
     """Return training loops' steering codes, tilted and in all timings, [loops, latents]."""
     training_loops, codes = thinned(loops(corpus, "train", recipe), MOST_LOOPS), []
-    timings, step = lateness(recipe), recipe.frames.hop_length
-    tilts = np.linspace(*TILTS_DB, len(timings))
-    for number, clip in enumerate(training_loops):
+    delays_steps, step_samples = lateness(recipe), recipe.frames.hop_length
+    tilts_db = np.linspace(*TILTS_DB, len(delays_steps))
+    for loop_index, clip in enumerate(training_loops):
         sound = np.array(corpus.samples(clip))
-        for place, late in enumerate(timings):
-            tilt = tilts[(number + place) % len(timings)]
-            samples = tilted(retimed(sound, corpus.rate, step, late), corpus.rate, tilt)
-            raw = network.features.raw(torch.from_numpy(sliced(samples, recipe)))
-            codes.append(network.encode(raw[None])[0].double().numpy())
+        for delay_index, delay_steps in enumerate(delays_steps):
+            tilt_db = tilts_db[(loop_index + delay_index) % len(delays_steps)]
+            samples = tilted(retimed(sound, corpus.rate, step_samples, delay_steps), corpus.rate, tilt_db)
+            raw_features = network.features.raw(torch.from_numpy(sliced(samples, recipe)))
+            codes.append(network.encode(raw_features[None])[0].double().numpy())
     return np.array(codes)
 
 
@@ -136,58 +139,82 @@ def rotation_of(
 
     Codes are whitened as if within ``variances`` [latents], then rotated: no knob moves along two directions.
     """
-    middle, root, whitening = _whitening(codes, variances)
-    whitened = (random_codes - middle) @ whitening
-    directions, names = [], []
-    for number, name in enumerate(NAMES):
-        direction = _direction(whitened, np.array([measure[number] for measure in measures]))
+    mean_code, covariance_root, whitening_matrix = _whitening(codes, variances)
+    whitened_codes = (random_codes - mean_code) @ whitening_matrix
+    directions, knob_names = [], []
+    for measure_index, knob_name in enumerate(NAMES):
+        direction = _direction(whitened_codes, np.array([measure[measure_index] for measure in measures]))
         if direction is not None:
             directions.append(direction)
-            names.append(name)
-    basis = _basis(np.array(directions).reshape(-1, len(middle)))
+            knob_names.append(knob_name)
+    rotation_matrix = _basis(np.array(directions).reshape(-1, len(mean_code)))
     correlations = {
-        name: _correlation(whitened @ basis[place], np.array([m[NAMES.index(name)] for m in measures]))
-        for place, name in enumerate(names)
+        knob_name: _correlation(
+            whitened_codes @ rotation_matrix[knob_index], np.array([m[NAMES.index(knob_name)] for m in measures])
+        )
+        for knob_index, knob_name in enumerate(knob_names)
     }
-    unnamed = [f"latent {place}" for place in range(len(names), len(middle))]
-    knobs = (codes - middle) @ whitening @ basis.T
-    ends = np.stack([knobs.min(0), knobs.max(0)])
-    return SteeringRotation(middle, basis @ root, whitening @ basis.T, names + unnamed, correlations, ends)
+    unnamed_knobs = [f"latent {knob_index}" for knob_index in range(len(knob_names), len(mean_code))]
+    knob_positions = (codes - mean_code) @ whitening_matrix @ rotation_matrix.T
+    knob_ends = np.stack([knob_positions.min(0), knob_positions.max(0)])
+    return SteeringRotation(
+        mean_code,
+        rotation_matrix @ covariance_root,
+        whitening_matrix @ rotation_matrix.T,
+        knob_names + unnamed_knobs,
+        correlations,
+        knob_ends,
+    )
 
 
 def _whitening(codes: Doubles, variances: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    middle = codes.mean(0)
-    covariance = (codes - middle).T @ (codes - middle) / len(codes) + np.diag(variances)
-    eigenvalues, axes = np.linalg.eigh(covariance)
-    return middle, (axes * np.sqrt(eigenvalues)) @ axes.T, (axes / np.sqrt(eigenvalues)) @ axes.T
+    """Return the mean of codes, the root of their covariance plus ``variances``, and the root's inverse."""
+    mean_code = codes.mean(0)
+    covariance = (codes - mean_code).T @ (codes - mean_code) / len(codes) + np.diag(variances)
+    eigenvalues, eigenvectors = np.linalg.eigh(covariance)
+    return (
+        mean_code,
+        (eigenvectors * np.sqrt(eigenvalues)) @ eigenvectors.T,
+        (eigenvectors / np.sqrt(eigenvalues)) @ eigenvectors.T,
+    )
 
 
 def _direction(whitened: Doubles, measured: Doubles) -> Doubles | None:
-    """By ridge regression; None if unclear."""
-    defined = np.isfinite(measured)
-    if defined.sum() < 2 or measured[defined].std() < NEGLIGIBLE:
+    """Return the unit direction of whitened codes along which a measure grows, by ridge regression; None if unclear."""
+    is_defined = np.isfinite(measured)
+    if is_defined.sum() < 2 or measured[is_defined].std() < NEGLIGIBLE:
         return None
-    codes, scores = whitened[defined], (measured[defined] - measured[defined].mean()) / measured[defined].std()
-    codes = codes - codes.mean(0)
-    direction = np.linalg.solve(codes.T @ codes + RIDGE * np.eye(codes.shape[1]), codes.T @ scores)
-    length = float(np.linalg.norm(direction))
-    if length < NEGLIGIBLE or _correlation(codes @ direction, scores) < LEAST_CORRELATION:
+    defined_codes, standard_scores = (
+        whitened[is_defined],
+        (measured[is_defined] - measured[is_defined].mean()) / measured[is_defined].std(),
+    )
+    defined_codes = defined_codes - defined_codes.mean(0)
+    direction = np.linalg.solve(
+        defined_codes.T @ defined_codes + RIDGE * np.eye(defined_codes.shape[1]), defined_codes.T @ standard_scores
+    )
+    direction_length = float(np.linalg.norm(direction))
+    if direction_length < NEGLIGIBLE or _correlation(defined_codes @ direction, standard_scores) < LEAST_CORRELATION:
         return None
-    return np.asarray(direction / length)
+    return np.asarray(direction / direction_length)
 
 
 def _basis(directions: Doubles) -> Doubles:
-    """Orthonormal: the directions, rotated as little as possible (Löwdin, 1950), and others."""
-    count, n = directions.shape
-    left, _, right = np.linalg.svd(directions, full_matrices=True)
-    return np.concatenate([left @ right[:count], right[count:]]) if count else np.eye(n)
+    """Return an orthonormal basis: the directions, rotated as little as possible (Löwdin, 1950), and others."""
+    direction_count, n = directions.shape
+    left_vectors, _, right_vectors = np.linalg.svd(directions, full_matrices=True)
+    return (
+        np.concatenate([left_vectors @ right_vectors[:direction_count], right_vectors[direction_count:]])
+        if direction_count
+        else np.eye(n)
+    )
 
 
 def _correlation(first: Doubles, second: Doubles) -> float:
-    defined = np.isfinite(second)
-    if min(first[defined].std(), second[defined].std()) < NEGLIGIBLE:
+    """Return the correlation where the second is defined; 0 if one is constant."""
+    is_defined = np.isfinite(second)
+    if min(first[is_defined].std(), second[is_defined].std()) < NEGLIGIBLE:
         return 0.0
-    return float(np.corrcoef(first[defined], second[defined])[0, 1])
+    return float(np.corrcoef(first[is_defined], second[is_defined])[0, 1])
 
 
 STEERED_BARS = 16  # measured at each end of a knob
@@ -199,25 +226,37 @@ def steering(
     network: LoopNetwork, recipe: LoopRecipe, rotation: SteeringRotation
 ) -> dict[str, dict[str, float | None]]:
     """Return named knobs' measures at low end, middle and high end; None if undefined."""
-    step, rate = recipe.frames.hop_length, recipe.frames.sample_rate
+    step_samples, rate = recipe.frames.hop_length, recipe.frames.sample_rate
     measures_by_knob: dict[str, dict[str, float | None]] = {}
     empty_seed = torch.zeros(0, recipe.network.components)
 
-    def measure_knob(number: int, position: float) -> LoopMeasures:
-        code = torch.from_numpy(rotation.middle + position * rotation.directions[number]).float()
-        sound = played(network, recipe, empty_seed, code, STEERED_BARS, SEED)
-        return groove(sound, rate, step, recipe.frames.steps_per_beat)
+    def measure_knob(knob_index: int, position: float) -> LoopMeasures:
+        steering_code = torch.from_numpy(rotation.middle + position * rotation.directions[knob_index]).float()
+        sound = played(network, recipe, empty_seed, steering_code, STEERED_BARS, SEED)
+        return groove(sound, rate, step_samples, recipe.frames.steps_per_beat)
 
-    middle = measure_knob(0, 0.0)
-    for number, name in enumerate(rotation.correlations):
-        low, high = (measure_knob(number, end) for end in rotation.ends[:, number])
-        measured = {"low": getattr(low, name), "middle": getattr(middle, name), "high": getattr(high, name)}
-        measures_by_knob[name] = {end: float(value) if np.isfinite(value) else None for end, value in measured.items()}
+    middle_measures = measure_knob(0, 0.0)
+    for knob_index, knob_name in enumerate(rotation.correlations):
+        low_measures, high_measures = (
+            measure_knob(knob_index, end_position) for end_position in rotation.ends[:, knob_index]
+        )
+        measure_by_end = {
+            "low": getattr(low_measures, knob_name),
+            "middle": getattr(middle_measures, knob_name),
+            "high": getattr(high_measures, knob_name),
+        }
+        measures_by_knob[knob_name] = {
+            end: float(measure) if np.isfinite(measure) else None for end, measure in measure_by_end.items()
+        }
     return measures_by_knob
 
 
-def effects(rows: dict[str, dict[str, float | None]]) -> dict[str, str]:
-    return {name: f"{_number(row['low'])} to {_number(row['high'])} {UNITS[name]}" for name, row in rows.items()}
+def effects(measures_by_knob: dict[str, dict[str, float | None]]) -> dict[str, str]:
+    """Describe what each named knob changes, from the figures of `steering`."""
+    return {
+        knob_name: f"{_number(measure_by_end['low'])} to {_number(measure_by_end['high'])} {UNITS[knob_name]}"
+        for knob_name, measure_by_end in measures_by_knob.items()
+    }
 
 
 def _number(value: float | None) -> str:

@@ -68,19 +68,22 @@ class LoopDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         network = self.network
         steering_code = self.middle + latent @ self.ways
-        inputs = torch.cat([previous, harmonics(place[:, 0], network.bar // 2), steering_code], 1)
+        lstm_inputs = torch.cat([previous, harmonics(place[:, 0], network.bar // 2), steering_code], 1)
         input_weights, recurrent_weights, input_bias, recurrent_bias = network.memory.all_weights[0]
-        gates = inputs @ input_weights.T + h[:, 0] @ recurrent_weights.T + (input_bias + recurrent_bias)
-        input_gate, forget_gate, candidate, output_gate = gates.chunk(4, 1)
-        cell_state = torch.sigmoid(forget_gate) * c[:, 0] + torch.sigmoid(input_gate) * torch.tanh(candidate)
-        hidden = torch.sigmoid(output_gate) * torch.tanh(cell_state)
-        codes = network.bent(hidden, network.sample_prototypes(hidden, noise, steering_code), steering_code)
+        gates = lstm_inputs @ input_weights.T + h[:, 0] @ recurrent_weights.T + (input_bias + recurrent_bias)
+        input_gate, forget_gate, cell_candidate, output_gate = gates.chunk(4, 1)
+        cell_state = torch.sigmoid(forget_gate) * c[:, 0] + torch.sigmoid(input_gate) * torch.tanh(cell_candidate)
+        hidden_state = torch.sigmoid(output_gate) * torch.tanh(cell_state)
+        slice_codes = network.bent(
+            hidden_state, network.sample_prototypes(hidden_state, noise, steering_code), steering_code
+        )
         next_place = place + 1 / network.bar
-        step = torch.round(place * network.bar)
-        late = network.late(steering_code) * (step - 2 * torch.floor(step / 2))  # odd steps alone are late
-        slices = network.features.delayed(network.decoded(codes), network.decoded(previous), late)
+        step_index = torch.round(place * network.bar)
+        # odd steps alone are late
+        late_steps = network.late(steering_code) * (step_index - 2 * torch.floor(step_index / 2))
+        slices = network.features.delayed(network.decoded(slice_codes), network.decoded(previous), late_steps)
         frame = network.features.frames(slices)
-        return frame, codes, next_place - torch.floor(next_place), hidden[:, None], cell_state[:, None]
+        return frame, slice_codes, next_place - torch.floor(next_place), hidden_state[:, None], cell_state[:, None]
 
 
 class LoopEncoder(nn.Module):
@@ -96,23 +99,24 @@ class LoopEncoder(nn.Module):
         self.register_buffer("back", torch.from_numpy(rotation.inverse).float())
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        codes = self.network.coded(self.network.features.raw(audio))
-        return (self.network.steering_codes(codes) - self.middle) @ self.back, codes
+        slice_codes = self.network.coded(self.network.features.raw(audio))
+        return (self.network.steering_codes(slice_codes) - self.middle) @ self.back, slice_codes
 
 
 def rounded(network: LoopNetwork) -> LoopNetwork:
-    copied = copy.deepcopy(network)
-    for values in (*copied.parameters(), *copied.buffers()):
-        if values.ndim > 1:
-            values.copy_(values.half().float())
-    return copied
+    """Return a copy whose matrices are rounded to half precision."""
+    network_copy = copy.deepcopy(network)
+    for tensor in (*network_copy.parameters(), *network_copy.buffers()):
+        if tensor.ndim > 1:
+            tensor.copy_(tensor.half().float())
+    return network_copy
 
 
 def level_range(slices: Sequence[Tensor]) -> tuple[float, float]:
     """Return the RMS range of slices [steps, samples], in dB of full scale."""
-    power = torch.cat([loop.square().mean(1) for loop in slices])
-    low, high = np.percentile(10 * power.clamp_min(10 ** (QUIETEST_DB / 10)).log10().numpy(), LEVELS)
-    return float(low), float(high)
+    slice_powers = torch.cat([loop.square().mean(1) for loop in slices])
+    low_db, high_db = np.percentile(10 * slice_powers.clamp_min(10 ** (QUIETEST_DB / 10)).log10().numpy(), LEVELS)
+    return float(low_db), float(high_db)
 
 
 SEED_BARS, BARS = 1, 8  # given as the seed, and generated
@@ -125,22 +129,23 @@ HOP_SECONDS = 0.0232  # between frames whose nearest training frame is searched
 def played_on(network: LoopNetwork, recipe: LoopRecipe, source: Array, seed: int) -> Array:
     """Continue a loop's first bars, at their steering code: [samples]."""
     seed_slices = sliced(source, recipe)[: SEED_BARS * recipe.frames.bar]
-    codes = network.coded(network.features.raw(torch.from_numpy(seed_slices)))
-    return played(network, recipe, codes, network.steering_codes(codes).mean(0), BARS, seed)
+    seed_codes = network.coded(network.features.raw(torch.from_numpy(seed_slices)))
+    return played(network, recipe, seed_codes, network.steering_codes(seed_codes).mean(0), BARS, seed)
 
 
 def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array], Figures]:
-    rate, beat = recipe.frames.sample_rate, recipe.frames.hop_length * recipe.frames.steps_per_beat
+    """Return a function that compares a continuation with its source loop; ``sounds`` are the training loops."""
+    rate, beat_samples = recipe.frames.sample_rate, recipe.frames.hop_length * recipe.frames.steps_per_beat
     training_frames = KnownFrames(sounds, rate, round(HOP_SECONDS * rate)) if len(sounds) > 1 else None
 
     def measure(continuation: Array, source: Array) -> Figures:
         continuation_copy, source_copy = (
-            longest_verbatim(sound, sounds, rate, beat) for sound in (continuation, source)
+            longest_verbatim(sound, sounds, rate, beat_samples) for sound in (continuation, source)
         )
         return {
             "within": training_frames.share_within(continuation) if training_frames else None,
             "source_within": training_frames.share_within(source) if training_frames else None,
-            "beat": beat_kept(continuation, source, rate, beat / rate),
+            "beat": beat_kept(continuation, source, rate, beat_samples / rate),
             "copied_beats": continuation_copy._asdict(),
             "source_copied_beats": source_copy._asdict(),
         }
@@ -151,28 +156,29 @@ def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array]
 @torch.no_grad()
 def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Figures:
     """Measure ten minutes from an empty seed at the middle code, limited as by hosts."""
-    step, rate = recipe.frames.hop_length, recipe.frames.sample_rate
-    bars = MINUTES * 60 * rate / (step * recipe.frames.bar)
-    nothing = torch.zeros(0, recipe.network.components)
-    loudest = level_range([torch.from_numpy(sliced(sound, recipe)) for sound in sounds])[1]
-    sound = played(network, recipe, nothing, torch.zeros(recipe.network.latents), bars, SEED, loudest)
-    low, high = loudness_range(sounds, step)
+    step_samples, rate = recipe.frames.hop_length, recipe.frames.sample_rate
+    bar_count = MINUTES * 60 * rate / (step_samples * recipe.frames.bar)
+    empty_seed = torch.zeros(0, recipe.network.components)
+    loudest_db = level_range([torch.from_numpy(sliced(sound, recipe)) for sound in sounds])[1]
+    sound = played(network, recipe, empty_seed, torch.zeros(recipe.network.latents), bar_count, SEED, loudest_db)
+    low_db, high_db = loudness_range(sounds, step_samples)
     return {
         "minutes": MINUTES,
-        "in_range": share_in_range(sound, step, low, high),
-        "range_db": [low, high],
-        "constant": constant_share(sound, rate, step),
-        "repeating": repeating_share(sound, step),
+        "in_range": share_in_range(sound, step_samples, low_db, high_db),
+        "range_db": [low_db, high_db],
+        "constant": constant_share(sound, rate, step_samples),
+        "repeating": repeating_share(sound, step_samples),
     }
 
 
 def page(figures: Figures, pictures: list[Picture], demo: str | None = None) -> str:
-    following = f"All of the {BARS} bars that follow the first of a loop, at a heat of {figures['heat']:g}."
+    """Return the report page as HTML."""
+    table_note = f"All of the {BARS} bars that follow the first of a loop, at a heat of {figures['heat']:g}."
     return report_page(
         figures,
         listening(demo, figures["sounds"]),
         {
-            "Played on": measures_across(PLAYED_ON, figures["played_on"], following),
+            "Played on": measures_across(PLAYED_ON, figures["played_on"], table_note),
             "Ten minutes": measures_down(TEN_MINUTES, {"Share": figures["endless"]}),
             "Knobs": measures_across(KNOBS, figures["knobs"], KNOBS_NOTE) if figures["knobs"] else "",
         },
@@ -220,11 +226,14 @@ KNOBS_NOTE = (
 
 
 def _sounds(continuations: list[tuple[str, Array, Array]], rate: int) -> list[ReportSound]:
-    rows = []
-    for number, (name, source, continuation) in enumerate(continuations, 1):
-        rows.append(ReportSound(f"loop-{number}", f"Loop {name}", source, rate))
-        rows.append(ReportSound(f"played-on-{number}", f"What follows its first bar ({name})", continuation, rate))
-    return rows
+    """Return loops and their continuations for the page."""
+    report_sounds = []
+    for loop_number, (name, source, continuation) in enumerate(continuations, 1):
+        report_sounds.append(ReportSound(f"loop-{loop_number}", f"Loop {name}", source, rate))
+        report_sounds.append(
+            ReportSound(f"played-on-{loop_number}", f"What follows its first bar ({name})", continuation, rate)
+        )
+    return report_sounds
 
 
 # Of loops: frames alike, the beat, copies, ten minutes.
@@ -232,29 +241,34 @@ LEAST_ALIKE, LEAST_BEAT, COPIED_BEATS, LEAST_STEADY = 0.95, 0.5, 2.0, 0.999
 
 
 def _knob_effect(row: Figures) -> float:
+    """Return how much a knob raises its measure from end to end; NaN if undefined."""
     return float("nan") if None in (row["high"], row["low"]) else float(row["high"] - row["low"])
 
 
 def verdict(figures: Figures) -> Verdict:
-    rows, endless, sentences, more = figures["played_on"], figures["endless"], [], []
-    alike_shares = [row["within"] for row in rows if row["within"] is not None]
-    beat_ratio = float(np.median([row["beat"] for row in rows]))
+    """Say how like training loops continuations are, and what is wrong."""
+    continuation_figures, endless_figures, sentences, shortcomings = figures["played_on"], figures["endless"], [], []
+    alike_shares = [row_figures["within"] for row_figures in continuation_figures if row_figures["within"] is not None]
+    beat_ratio = float(np.median([row_figures["beat"] for row_figures in continuation_figures]))
     if alike_shares:
-        share = float(np.mean(alike_shares))
-        sentences.append(Sentence(f"{share:.0%} of what follows is like training loops.", share >= LEAST_ALIKE))
+        mean_share = float(np.mean(alike_shares))
+        sentences.append(
+            Sentence(f"{mean_share:.0%} of what follows is like training loops.", mean_share >= LEAST_ALIKE)
+        )
     sentences.append(
         Sentence(
             f"The beat is {beat_ratio:.2f} times as strong as in the loops that it was given.", beat_ratio >= LEAST_BEAT
         )
     )
-    copied = max(max(row["copied_beats"].values()) for row in rows)  # phases are new, levels may be copied
-    if copied >= COPIED_BEATS:
-        more.append(f"{copied:.1f} beats of it are a copy of a training loop.")
-    if endless["in_range"] < LEAST_STEADY or endless["constant"] or endless["repeating"]:
-        more.append("Within ten minutes it leaves the loudness of its loops, or stands still.")
-    if weak := [row["name"] for row in figures["knobs"] if _knob_effect(row) <= 0]:
-        more.append(f"Knobs that do not move what they are named for: {', '.join(weak)}.")
-    return verdict_of(sentences, more)
+    # phases are new, levels may be copied
+    copied_beats = max(max(row_figures["copied_beats"].values()) for row_figures in continuation_figures)
+    if copied_beats >= COPIED_BEATS:
+        shortcomings.append(f"{copied_beats:.1f} beats of it are a copy of a training loop.")
+    if endless_figures["in_range"] < LEAST_STEADY or endless_figures["constant"] or endless_figures["repeating"]:
+        shortcomings.append("Within ten minutes it leaves the loudness of its loops, or stands still.")
+    if weak_knobs := [row_figures["name"] for row_figures in figures["knobs"] if _knob_effect(row_figures) <= 0]:
+        shortcomings.append(f"Knobs that do not move what they are named for: {', '.join(weak_knobs)}.")
+    return verdict_of(sentences, shortcomings)
 
 
 class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
@@ -275,11 +289,11 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
         network = rounded(network)
         rotation = fit_rotation(network, recipe, corpus)
         encoder = LoopEncoder(network, rotation)
-        slices = [torch.from_numpy(sliced(corpus.samples(clip), recipe)) for clip in training_loops]
-        codes = np.stack([encoder(loop)[0].mean(0).numpy() for loop in slices])
-        low, high = level_range(slices)
-        features, settings, frames = network.features, recipe.network, recipe.frames
-        size = [1, settings.size]
+        loop_slices = [torch.from_numpy(sliced(corpus.samples(clip), recipe)) for clip in training_loops]
+        loop_codes = np.stack([encoder(loop)[0].mean(0).numpy() for loop in loop_slices])
+        low_db, high_db = level_range(loop_slices)
+        features, network_settings, frame_settings = network.features, recipe.network, recipe.frames
+        state_shape = [1, network_settings.size]
         return Graphs(
             decoder=LoopDecoder(network, rotation),
             encoder=encoder,
@@ -287,9 +301,9 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
             decoder_chroma=False,
             encoder_chroma=False,
             codes=EncodedFrames(
-                codes,
+                loop_codes,
                 [clip.name for clip in training_loops],
-                span=(np.minimum(rotation.ends[0], codes.min(0)), np.maximum(rotation.ends[1], codes.max(0))),
+                span=(np.minimum(rotation.ends[0], loop_codes.min(0)), np.maximum(rotation.ends[1], loop_codes.max(0))),
                 names=rotation.names,
                 moves=effects(steering(network, recipe, rotation)),
             ),
@@ -303,18 +317,18 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
                 "prior": NormalPrior(normal=(0.0, 1.0)),
                 "chroma": None,
                 "stream": StreamLayout(
-                    step_length=frames.hop_length,
-                    steps_per_beat=frames.steps_per_beat,
-                    beats_per_bar=frames.beats_per_bar,
-                    noise=settings.prototypes,
-                    levels_db=(round(low, 2), round(high, 2)),
+                    step_length=frame_settings.hop_length,
+                    steps_per_beat=frame_settings.steps_per_beat,
+                    beats_per_bar=frame_settings.beats_per_bar,
+                    noise=network_settings.prototypes,
+                    levels_db=(round(low_db, 2), round(high_db, 2)),
                 ),
             },
             state=[
-                RecurrentState(name=PREVIOUS_FRAME, shape=[settings.components]),
+                RecurrentState(name=PREVIOUS_FRAME, shape=[network_settings.components]),
                 RecurrentState(name=PLACE, shape=[1]),
-                RecurrentState(name="h", shape=size),
-                RecurrentState(name="c", shape=size),
+                RecurrentState(name="h", shape=state_shape),
+                RecurrentState(name="c", shape=state_shape),
             ],
         )
 
@@ -322,47 +336,50 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
         run, network, progress = request.run, request.network, request.progress
         recipe, corpus = run.recipe, run.corpus()
         assert isinstance(recipe, LoopRecipe)
-        train = loops(corpus, "train", recipe)
+        training_loops = loops(corpus, "train", recipe)
         split, split_loops = evaluated_split(
             lambda split: loops(corpus, split, recipe), silence_message(corpus, "loop", "add loops")
         )
-        test = [split_loops[place] for place in evenly_spaced(len(split_loops), CONTINUED_LOOPS)]
-        sounds = [np.array(corpus.samples(clip)) for clip in train]
-        rows, continuations = [], []
-        measure = _measure(sounds, recipe)
-        for number, clip in enumerate(test):
-            progress(0.1 + 0.4 * number / len(test), f"playing on from {clip.name}")
-            source = np.array(corpus.samples(clip))
-            continuation = played_on(network, recipe, source, SEED + number)
-            rows.append({"name": clip.name, **measure(continuation, source)})
-            continuations.append((clip.name, source, continuation))
+        test_loops = [split_loops[spaced_index] for spaced_index in evenly_spaced(len(split_loops), CONTINUED_LOOPS)]
+        training_sounds = [np.array(corpus.samples(clip)) for clip in training_loops]
+        continuation_figures, continuations = [], []
+        measure_continuation = _measure(training_sounds, recipe)
+        for loop_index, clip in enumerate(test_loops):
+            progress(0.1 + 0.4 * loop_index / len(test_loops), f"playing on from {clip.name}")
+            loop_sound = np.array(corpus.samples(clip))
+            continuation = played_on(network, recipe, loop_sound, SEED + loop_index)
+            continuation_figures.append({"name": clip.name, **measure_continuation(continuation, loop_sound)})
+            continuations.append((clip.name, loop_sound, continuation))
         progress(0.5, "playing for ten minutes")
         rotation = fit_rotation(network, recipe, corpus)
-        endless = steady(network, recipe, sounds)
+        endless_figures = steady(network, recipe, training_sounds)
         progress(0.65, "turning knobs")
-        knobs = steering(network, recipe, rotation)
+        measures_by_knob = steering(network, recipe, rotation)
         figures = judged(
             verdict,
             run=request.training_origin(sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
             split=split,
-            clips=len(test),
-            frames=sum(clip.length // recipe.frames.hop_length for clip in test),
+            clips=len(test_loops),
+            frames=sum(clip.length // recipe.frames.hop_length for clip in test_loops),
             frames_in_split=sum(clip.length // recipe.frames.hop_length for clip in split_loops),
             heat=HEAT,
-            played_on=rows,
-            endless=endless,
-            knobs=[{"name": name, "correlation": rotation.correlations[name], **row} for name, row in knobs.items()],
+            played_on=continuation_figures,
+            endless=endless_figures,
+            knobs=[
+                {"name": knob_name, "correlation": rotation.correlations[knob_name], **measure_by_end}
+                for knob_name, measure_by_end in measures_by_knob.items()
+            ],
             loss=losses(run, recipe.loss) | {"sides": {}, "health": {}},
         )
         pictures: list[Picture] = [clip_figures.loss(figures["loss"], request.step)] if figures["loss"]["steps"] else []
-        played_sounds = _sounds(continuations, corpus.rate)
-        figures["sounds"] = listed(played_sounds)
-        return Report(figures, pictures, played_sounds, page(figures, pictures, request.demo))
+        report_sounds = _sounds(continuations, corpus.rate)
+        figures["sounds"] = listed(report_sounds)
+        return Report(figures, pictures, report_sounds, page(figures, pictures, request.demo))
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
         knob_names = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
-        steers = f"; knobs steer its {', '.join(knob_names)}" if knob_names else ""
-        return f"a held key plays on at {preset.tempo_bpm:g} BPM{steers}"
+        steering_text = f"; knobs steer its {', '.join(knob_names)}" if knob_names else ""
+        return f"a held key plays on at {preset.tempo_bpm:g} BPM{steering_text}"
 
     def changes(self, corpus: Corpus) -> list[str]:
         return [f"frames.sample_rate={corpus.rate}"]

@@ -82,8 +82,8 @@ class PartialsEncoder(nn.Module):
 
     def forward(self, audio: Tensor, pitch: Tensor) -> Tensor:
         spectrum = torch.view_as_real(torch.fft.rfft(audio * self.window))
-        levels = self.network.bands.of_power(spectrum.square().sum(-1))
-        return self.network.encode_levels(levels, pitch[:, 0])
+        band_levels = self.network.bands.of_power(spectrum.square().sum(-1))
+        return self.network.encode_levels(band_levels, pitch[:, 0])
 
 
 RECONSTRUCTION = (
@@ -113,6 +113,7 @@ def page(
     notes: Mapping[str, str] = MappingProxyType({}),
     demo: str | None = None,
 ) -> str:
+    """Return the report page as HTML."""
     render_pictures = picture_renderer(pictures)
     return report_page(
         figures,
@@ -139,41 +140,50 @@ QUIETEST_DB = -60.0  # below a frame's highest band: softer bands are masked by 
 
 
 def _decoding_errors(network: PartialsAutoencoder, levels: torch.Tensor, pitches: torch.Tensor) -> Figures:
-    decoded = network.decode(network.encode(levels, pitches), pitches)
-    target_bands, decoded_bands = (network.bands(frames, pitches) for frames in (magnitudes(levels), decoded))
-    errors_db = 20 * torch.log10(decoded.clamp_min(1e-6)) - levels.clamp_min(-120.0)
-    harmonics = network.harmonics
-    audible = (levels[:, :harmonics] > -80.0) & network.bands.below_nyquist(pitches)
+    """Return the errors of decoded test frames, in dB."""
+    decoded_frames = network.decode(network.encode(levels, pitches), pitches)
+    target_bands, decoded_bands = (network.bands(frames, pitches) for frames in (magnitudes(levels), decoded_frames))
+    errors_db = 20 * torch.log10(decoded_frames.clamp_min(1e-6)) - levels.clamp_min(-120.0)
+    harmonic_count = network.harmonics
+    audible = (levels[:, :harmonic_count] > -80.0) & network.bands.below_nyquist(pitches)
     return {
         "bands_db": float((decoded_bands - target_bands).square().mean(1).sqrt().mean()),
-        "harmonics_db": float(errors_db[:, :harmonics][audible].square().mean().sqrt()),
-        "noise_db": float(errors_db[:, harmonics:].square().mean(1).sqrt().mean()),
+        "harmonics_db": float(errors_db[:, :harmonic_count][audible].square().mean().sqrt()),
+        "noise_db": float(errors_db[:, harmonic_count:].square().mean(1).sqrt().mean()),
     }
 
 
 def _distance(
     network: PartialsAutoencoder, train: PartialsRows, test: PartialsRows, split: Split, frames: PartialsFrames
 ) -> Figures:
-    """Training frames, from the eighth nearest in pitch, are resampled to the test pitch, as in a sampler."""
-    rng, count = np.random.default_rng(REPORT_SEED), len(test.pitches)
-    neighbours = max(1, len(train.pitches) // NEAREST)
-    order = np.argsort(train.pitches, kind="stable")
-    first = np.clip(np.searchsorted(train.pitches[order], test.pitches) - neighbours // 2, 0, len(order) - neighbours)
-    picked_rows = order[first + rng.integers(neighbours, size=count)]
-    shifted_levels = shifted(train.levels[picked_rows], test.pitches - train.pitches[picked_rows], frames)
-    levels, pitches = map(torch.from_numpy, test)
-    codes = network.encode(levels, pitches)
+    """Return Fréchet distances to the test frames.
+
+    Training frames, from the eighth nearest in pitch, are resampled to the test pitch, as in a sampler.
+    """
+    rng, test_count = np.random.default_rng(REPORT_SEED), len(test.pitches)
+    neighbour_count = max(1, len(train.pitches) // NEAREST)
+    pitch_order = np.argsort(train.pitches, kind="stable")
+    first_neighbours = np.clip(
+        np.searchsorted(train.pitches[pitch_order], test.pitches) - neighbour_count // 2,
+        0,
+        len(pitch_order) - neighbour_count,
+    )
+    picked_indices = pitch_order[first_neighbours + rng.integers(neighbour_count, size=test_count)]
+    shifted_levels = shifted(train.levels[picked_indices], test.pitches - train.pitches[picked_indices], frames)
+    frame_levels, test_pitches = map(torch.from_numpy, test)
+    test_codes = network.encode(frame_levels, test_pitches)
     training_codes = network.encode(*map(torch.from_numpy, train)).numpy()
-    low, high = np.percentile(training_codes, latent_statistics.SPAN, axis=0)
-    random_codes = torch.from_numpy(rng.uniform(low, high, codes.shape).astype(np.float32))
-    sets = {
-        "train": (magnitudes(torch.from_numpy(shifted_levels)), pitches),
-        "reconstruction": (network.decode(codes, pitches), pitches),
-        "generated": (network.decode(random_codes, pitches), pitches),
+    low_ends, high_ends = np.percentile(training_codes, latent_statistics.SPAN, axis=0)
+    random_codes = torch.from_numpy(rng.uniform(low_ends, high_ends, test_codes.shape).astype(np.float32))
+    frames_by_set = {
+        "train": (magnitudes(torch.from_numpy(shifted_levels)), test_pitches),
+        "reconstruction": (network.decode(test_codes, test_pitches), test_pitches),
+        "generated": (network.decode(random_codes, test_pitches), test_pitches),
     }
-    test_levels = _levels(network, magnitudes(levels), pitches)
+    test_band_levels = _levels(network, magnitudes(frame_levels), test_pitches)
     distances: Figures = {
-        name: frechet(_levels(network, *pitched_frames), test_levels) for name, pitched_frames in sets.items()
+        set_name: frechet(_levels(network, *pitched_frames), test_band_levels)
+        for set_name, pitched_frames in frames_by_set.items()
     }
     distances["ratio"] = (
         distances["generated"] / distances["train"] if split != "train" and distances["train"] else None
@@ -182,24 +192,27 @@ def _distance(
 
 
 def _levels(network: PartialsAutoencoder, frames: torch.Tensor, pitches: torch.Tensor) -> Doubles:
-    """In dB below each frame's highest, at least -60."""
-    levels = network.bands(frames, pitches).numpy().astype(np.float64)
-    levels -= levels.max(1, keepdims=True)
-    floored_levels: Doubles = np.maximum(levels, QUIETEST_DB)
+    """Return mel-band levels in dB below each frame's highest, at least -60."""
+    band_levels = network.bands(frames, pitches).numpy().astype(np.float64)
+    band_levels -= band_levels.max(1, keepdims=True)
+    floored_levels: Doubles = np.maximum(band_levels, QUIETEST_DB)
     return floored_levels
 
 
 def verdict(figures: Figures) -> Verdict:
+    """Say how well frames come back and knobs work, and what is wrong."""
     if not alive(figures):
         return verdict_of([dead(figures)])
     error_db = figures["reconstruction"]["bands_db"]
-    statement = (
+    statement_text = (
         f"Frames of {'recordings' if figures['split'] == 'train' else 'unheard recordings'} come back "
         f"{error_db:.1f} dB off"
     )
-    good = error_db <= CAME_BACK_DB
-    came_back = Sentence(f"{statement}." if good else f"{statement}: train longer, or with more recordings.", good)
-    return verdict_of([came_back, knobs_in_use(figures)], [*unlike(figures), *left_out(figures)])
+    is_good = error_db <= CAME_BACK_DB
+    came_back_sentence = Sentence(
+        f"{statement_text}." if is_good else f"{statement_text}: train longer, or with more recordings.", is_good
+    )
+    return verdict_of([came_back_sentence, knobs_in_use(figures)], [*unlike(figures), *left_out(figures)])
 
 
 class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
@@ -210,37 +223,39 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
     played = True
 
     def graphs(self, network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-        frames = recipe.frames
-        training_frames = list(sources(corpus, "train", frames, tonal=True))
-        if not training_frames:
+        frame_settings = recipe.frames
+        training_origins = list(sources(corpus, "train", frame_settings, tonal=True))
+        if not training_origins:
             raise UserError(silence_message(corpus, "training frame"))
-        encoded_frames = [
-            training_frames[i] for i in random_indices(len(training_frames), CODES, np.random.default_rng(SEED))
+        encoded_origins = [
+            training_origins[i] for i in random_indices(len(training_origins), CODES, np.random.default_rng(SEED))
         ]
-        knobs = arranged_partials(network, recipe, corpus)
-        network = knobs.network
-        pitches = np.array([source.note for source in encoded_frames], np.float32)
+        ordered_latents = arranged_partials(network, recipe, corpus)
+        network = ordered_latents.network
+        pitches = np.array([origin.note for origin in encoded_origins], np.float32)
         with torch.no_grad():
-            levels = torch.from_numpy(measure_levels(pieces(corpus, encoded_frames, frames), pitches, frames))
-            latents = network.encode(levels, torch.from_numpy(pitches)).numpy()
-        low, high = frames.span
-        middle = torch.tensor([(low + high) / 2])
+            levels = torch.from_numpy(
+                measure_levels(pieces(corpus, encoded_origins, frame_settings), pitches, frame_settings)
+            )
+            training_codes = network.encode(levels, torch.from_numpy(pitches)).numpy()
+        lowest_pitch, highest_pitch = frame_settings.span
+        middle_pitch = torch.tensor([(lowest_pitch + highest_pitch) / 2])
         decoder, encoder = PartialsDecoder(network), PartialsEncoder(network, recipe)
 
         @torch.no_grad()
         def sound(codes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-            pitch = middle.expand(len(codes))
-            levels: npt.NDArray[np.float32] = network.bands(
-                network.decode(torch.from_numpy(codes), pitch), pitch
+            middle_pitches = middle_pitch.expand(len(codes))
+            band_levels: npt.NDArray[np.float32] = network.bands(
+                network.decode(torch.from_numpy(codes), middle_pitches), middle_pitches
             ).numpy()
-            return levels
+            return band_levels
 
-        codes = EncodedFrames(
-            latents,
-            [source.clip.label or source.clip.name for source in encoded_frames],
+        encoded_frames = EncodedFrames(
+            training_codes,
+            [origin.clip.label or origin.clip.name for origin in encoded_origins],
             np.round(pitches).astype(np.int64) % PITCH_CLASSES,
-            names=knobs.names,
-            moves={name: knob.moves for name, knob in zip(knobs.names, knobs.knobs, strict=True)},
+            names=ordered_latents.names,
+            moves={name: knob.moves for name, knob in zip(ordered_latents.names, ordered_latents.knobs, strict=True)},
             sound=sound,
         )
         return Graphs(
@@ -249,19 +264,19 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
             decoder_chroma=False,
             encoder_chroma=False,
             pitched=True,
-            codes=codes,
+            codes=encoded_frames,
             gestures=lambda model: gestures_of(
                 corpus, PitchedCodeFitter(encoder, decoder, model.card, network.bands), model
             ),
             card={
                 "kind": "partials",
                 "domain": "partials",
-                "hop_length": frames.hop_length,
+                "hop_length": frame_settings.hop_length,
                 "window": "hann",
                 "prior": UniformPrior(uniform=(0.0, 1.0)),
                 "chroma": None,
-                "directions": knobs.directions,
-                "partials": frames.layout,
+                "directions": ordered_latents.directions,
+                "partials": frame_settings.layout,
             },
         )
 
@@ -272,48 +287,52 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
         assert isinstance(recipe, PartialsRecipe)
         progress(0.0, "taking frames apart")
         tested_corpus = corpus if trial is None else trial.corpus
-        report_frames = recipe.frames.model_copy(update={"rows": REPORT_CODES})
+        report_frame_settings = recipe.frames.model_copy(update={"rows": REPORT_CODES})
         no_frames_message = silence_message(corpus, "training frame")
-        split, test = evaluated_split(
-            lambda split: rows(tested_corpus, split, report_frames),
+        split, test_rows = evaluated_split(
+            lambda split: rows(tested_corpus, split, report_frame_settings),
             no_frames_message,
             lambda split_rows: len(split_rows.pitches),
         )
-        train = rows(corpus, "train", report_frames)
-        if not len(train.pitches):
+        training_rows = rows(corpus, "train", report_frame_settings)
+        if not len(training_rows.pitches):
             raise UserError(no_frames_message)
-        knobs = arranged_partials(network, recipe, corpus)
-        network = knobs.network
+        ordered_latents = arranged_partials(network, recipe, corpus)
+        network = ordered_latents.network
         with torch.no_grad():
-            codes = network.encode(*map(torch.from_numpy, train)).numpy()
+            training_codes = network.encode(*map(torch.from_numpy, training_rows)).numpy()
             tested_network = network if trial is None else trial.network
-            decoding_errors = _decoding_errors(tested_network, *map(torch.from_numpy, test))
-            learned_rows = train if trial is None else rows(tested_corpus, "train", report_frames)
-            distance = _distance(tested_network, learned_rows, test, split, recipe.frames)
-        latents, loss = latent_statistics.latent_figures(codes, None), losses(run, recipe.loss)
+            decoding_errors = _decoding_errors(tested_network, *map(torch.from_numpy, test_rows))
+            learned_rows = training_rows if trial is None else rows(tested_corpus, "train", report_frame_settings)
+            distance_figures = _distance(tested_network, learned_rows, test_rows, split, recipe.frames)
+        latent_figures, loss_figures = latent_statistics.latent_figures(training_codes, None), losses(run, recipe.loss)
         pictures = frame_figures.latent_pictures(
-            codes, np.floor(train.pitches + 0.5).astype(np.int64) % PITCH_CLASSES, latents
+            training_codes, np.floor(training_rows.pitches + 0.5).astype(np.int64) % PITCH_CLASSES, latent_figures
         )
-        if loss["steps"]:
-            pictures.append(frame_figures.loss_curve(loss["steps"], loss["terms"], request.step))
+        if loss_figures["steps"]:
+            pictures.append(frame_figures.loss_curve(loss_figures["steps"], loss_figures["terms"], request.step))
         figures = judged(
             verdict,
             run=request.origin(),
             split=split,
             clips=len(tested_corpus.clips(split)),
-            frames=len(test[1]),
+            frames=len(test_rows[1]),
             frames_in_split=sum(1 for _ in sources(tested_corpus, split, recipe.frames, tonal=True)),
             sounds={},
             recordings=recordings(corpus),
             reconstruction=decoding_errors,
-            spectral_distance=distance,
-            latents=latents,
-            knobs=checked(knobs, pitched_ground(network, *test, (knobs.ground.low, knobs.ground.high)), split),
-            loss=loss,
+            spectral_distance=distance_figures,
+            latents=latent_figures,
+            knobs=checked(
+                ordered_latents,
+                pitched_ground(network, *test_rows, (ordered_latents.ground.low, ordered_latents.ground.high)),
+                split,
+            ),
+            loss=loss_figures,
         )
-        notes = None
+        note_comparison = None
         if request.exported is not None and alive(figures):
-            notes = compare_notes(
+            note_comparison = compare_notes(
                 request.exported(),
                 tested_corpus,
                 REPORT_SEED,
@@ -321,9 +340,9 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
                 NOTES,
                 None if trial is None else trial.exported(),
             )
-        figures["notes"] = None if notes is None else notes.figures
+        figures["notes"] = None if note_comparison is None else note_comparison.figures
         return with_notes(
-            Report(figures, pictures, [], ""), notes, page, instrument=request.instrument, demo=request.demo
+            Report(figures, pictures, [], ""), note_comparison, page, instrument=request.instrument, demo=request.demo
         )
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:

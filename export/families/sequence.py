@@ -49,18 +49,27 @@ class SequenceDecoder(nn.Module):
         self, latent: Tensor, noise: Tensor, previous: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         memory = self.network.memory
-        activation = self.network.into(torch.cat([previous, latent], 1))
+        layer_activation = self.network.into(torch.cat([previous, latent], 1))
         hidden_states, cell_states = [], []
-        for layer in range(memory.num_layers):
-            weights = (getattr(memory, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-            input_weights, recurrent_weights, input_bias, recurrent_bias = weights
-            gates = activation @ input_weights.T + h[:, layer] @ recurrent_weights.T + (input_bias + recurrent_bias)
-            input_gate, forget_gate, candidate, output_gate = gates.chunk(4, 1)
-            cell_state = torch.sigmoid(forget_gate) * c[:, layer] + torch.sigmoid(input_gate) * torch.tanh(candidate)
-            activation = torch.sigmoid(output_gate) * torch.tanh(cell_state)
-            hidden_states.append(activation)
+        for layer_index in range(memory.num_layers):
+            layer_weights = (
+                getattr(memory, f"{weight_name}_l{layer_index}")
+                for weight_name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+            input_weights, recurrent_weights, input_bias, recurrent_bias = layer_weights
+            gates = (
+                layer_activation @ input_weights.T
+                + h[:, layer_index] @ recurrent_weights.T
+                + (input_bias + recurrent_bias)
+            )
+            input_gate, forget_gate, cell_candidate, output_gate = gates.chunk(4, 1)
+            cell_state = torch.sigmoid(forget_gate) * c[:, layer_index] + torch.sigmoid(input_gate) * torch.tanh(
+                cell_candidate
+            )
+            layer_activation = torch.sigmoid(output_gate) * torch.tanh(cell_state)
+            hidden_states.append(layer_activation)
             cell_states.append(cell_state)
-        frame = self.network.out(activation) + noise * self.residual
+        frame = self.network.out(layer_activation) + noise * self.residual
         return frame, frame.clone(), torch.stack(hidden_states, 1), torch.stack(cell_states, 1)
 
 
@@ -79,26 +88,38 @@ def residual_and_levels(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus, training_pieces: Sequence[Piece]
 ) -> tuple[Tensor, tuple[float, float]]:
     """Return the prediction error's deviation, [width], and the range of frame levels in dB."""
-    squares, count, levels = torch.zeros(network.standard.width), 0, []
-    for sounds, counts, numbers in _sampled_batches(corpus, recipe, training_pieces):
-        frames = network.standard(sounds)
-        error = (network.predict(delayed(frames), network.codes(numbers))[0] - frames).square()
-        followed = following(error, counts)
-        squares, count = squares + error[followed].sum(0), count + int(followed.sum())
-        levels += [sound[:frames].square().mean(1) for sound, frames in zip(sounds, counts.tolist(), strict=True)]
-    decibels = 10 * torch.cat(levels).clamp_min(10 ** (QUIETEST_DB / 10)).log10().numpy()
-    low, high = np.percentile(decibels, LEVELS)
-    return (squares / count).sqrt(), (round(float(low), 2), round(float(high), 2))
+    squared_error_sums, predicted_count, power_batches = torch.zeros(network.standard.width), 0, []
+    for padded_sounds, frame_counts, piece_indices in _sampled_batches(corpus, recipe, training_pieces):
+        standard_frames = network.standard(padded_sounds)
+        squared_errors = (
+            network.predict(delayed(standard_frames), network.codes(piece_indices))[0] - standard_frames
+        ).square()
+        is_followed = following(squared_errors, frame_counts)
+        squared_error_sums, predicted_count = (
+            squared_error_sums + squared_errors[is_followed].sum(0),
+            predicted_count + int(is_followed.sum()),
+        )
+        power_batches += [
+            sound[:frame_count].square().mean(1)
+            for sound, frame_count in zip(padded_sounds, frame_counts.tolist(), strict=True)
+        ]
+    levels_db = 10 * torch.cat(power_batches).clamp_min(10 ** (QUIETEST_DB / 10)).log10().numpy()
+    low_db, high_db = np.percentile(levels_db, LEVELS)
+    return (squared_error_sums / predicted_count).sqrt(), (round(float(low_db), 2), round(float(high_db), 2))
 
 
 def _sampled_batches(
     corpus: Corpus, recipe: SequenceRecipe, training_pieces: Sequence[Piece]
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    count = max(1, CODES * len(training_pieces) // sum(piece.frames for piece in training_pieces))
-    indices = np.unique(evenly_spaced(len(training_pieces), count))
-    for first in range(0, len(indices), BATCH):
-        batch = indices[first : first + BATCH]
-        yield *padded(corpus, [training_pieces[number] for number in batch], recipe.frames), torch.from_numpy(batch)
+    """Yield padded sounds, frame counts and indices of evenly spaced pieces, batch by batch."""
+    piece_count = max(1, CODES * len(training_pieces) // sum(piece.frames for piece in training_pieces))
+    piece_indices = np.unique(evenly_spaced(len(training_pieces), piece_count))
+    for batch_start in range(0, len(piece_indices), BATCH):
+        batch_indices = piece_indices[batch_start : batch_start + BATCH]
+        yield (
+            *padded(corpus, [training_pieces[piece_index] for piece_index in batch_indices], recipe.frames),
+            torch.from_numpy(batch_indices),
+        )
 
 
 SHOWN = 4  # recordings to continue
@@ -118,11 +139,12 @@ def frames_after(
         number: index of the sequence, for its code.
         seed, tail: in frames.
     """
-    frames = network.standard(torch.from_numpy(cut(corpus, piece, recipe.frames)))[None]
-    return network.continued(frames[:, :seed], network.codes(torch.tensor([number])), piece.frames + tail)[0]
+    recorded_frames = network.standard(torch.from_numpy(cut(corpus, piece, recipe.frames)))[None]
+    return network.continued(recorded_frames[:, :seed], network.codes(torch.tensor([number])), piece.frames + tail)[0]
 
 
 def recording(corpus: Corpus, piece: Piece, recipe: SequenceRecipe) -> Array:
+    """Return a piece's recording, [samples]."""
     return joined(cut(corpus, piece, recipe.frames), recipe.frames.hop_length)
 
 
@@ -131,16 +153,18 @@ def compared(corpus: Corpus, piece: Piece, sound: Array, recipe: SequenceRecipe)
 
     ``edges_db``: the level at frame borders relative to inside frames, minus the recording's.
     """
-    source, rate, hop = recording(corpus, piece, recipe), recipe.frames.sample_rate, recipe.frames.hop_length
-    continuation, tail = sound[: len(source)], sound[len(source) :]
-    edges = [edges_db(part, rate, hop, recipe.frames.frame_length - hop) for part in (continuation, source)]
-    parts = tail[: PART * hop], tail[-PART * hop :]
+    recorded_sound, rate, hop = recording(corpus, piece, recipe), recipe.frames.sample_rate, recipe.frames.hop_length
+    continuation, tail = sound[: len(recorded_sound)], sound[len(recorded_sound) :]
+    edge_levels_db = [
+        edges_db(section, rate, hop, recipe.frames.frame_length - hop) for section in (continuation, recorded_sound)
+    ]
+    tail_ends = tail[: PART * hop], tail[-PART * hop :]
     return {
-        "correlation": envelope_correlation(source, continuation, rate),
-        "onsets": onset_measure(source, continuation, rate),
-        "edges_db": edges[0] - edges[1],
-        "recording_db": rms_db(source),
-        "tail_db": [rms_db(part) for part in parts],
+        "correlation": envelope_correlation(recorded_sound, continuation, rate),
+        "onsets": onset_measure(recorded_sound, continuation, rate),
+        "edges_db": edge_levels_db[0] - edge_levels_db[1],
+        "recording_db": rms_db(recorded_sound),
+        "tail_db": [rms_db(section) for section in tail_ends],
     }
 
 
@@ -157,33 +181,41 @@ def mean_squares(
 
     Without ``with_codes``, sequences use the mean code.
     """
-    count = max(1, MEASURED * len(split_pieces) // sum(piece.frames for piece in split_pieces))
-    indices, errors, firsts = evenly_spaced(len(split_pieces), count).tolist(), [], []
-    for first in range(0, len(indices), BATCH):
-        numbers = indices[first : first + BATCH]
-        sounds, counts = padded(corpus, [split_pieces[number] for number in numbers], recipe.frames)
-        frames = network.standard(sounds)
-        codes = network.codes(torch.tensor(numbers if with_codes else [UNKNOWN] * len(numbers)))
-        error = (network.predict(delayed(frames), codes)[0] - frames).square().mean(2)
-        errors.append(error[following(error, counts)])
-        firsts.append(error[:, 0])
-    return float(torch.cat(errors).mean()), float(torch.cat(firsts).mean())
+    piece_count = max(1, MEASURED * len(split_pieces) // sum(piece.frames for piece in split_pieces))
+    piece_indices, next_frame_errors, first_frame_errors = (
+        evenly_spaced(len(split_pieces), piece_count).tolist(),
+        [],
+        [],
+    )
+    for batch_start in range(0, len(piece_indices), BATCH):
+        batch_indices = piece_indices[batch_start : batch_start + BATCH]
+        padded_sounds, frame_counts = padded(
+            corpus, [split_pieces[piece_index] for piece_index in batch_indices], recipe.frames
+        )
+        standard_frames = network.standard(padded_sounds)
+        codes = network.codes(torch.tensor(batch_indices if with_codes else [UNKNOWN] * len(batch_indices)))
+        squared_errors = (network.predict(delayed(standard_frames), codes)[0] - standard_frames).square().mean(2)
+        next_frame_errors.append(squared_errors[following(squared_errors, frame_counts)])
+        first_frame_errors.append(squared_errors[:, 0])
+    return float(torch.cat(next_frame_errors).mean()), float(torch.cat(first_frame_errors).mean())
 
 
 def waveforms(
     corpus: Corpus, continued_pieces: Sequence[Piece], continuations: Sequence[Array], recipe: SequenceRecipe
 ) -> Picture:
-    sources = [recording(corpus, piece, recipe) for piece in continued_pieces]
-    length = max(map(len, sources))
-    pairs = {
-        "recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in sources]),
-        "continued": np.stack([sound[:length] for sound in continuations]),
+    """Draw recordings above their continuations."""
+    recorded_sounds = [recording(corpus, piece, recipe) for piece in continued_pieces]
+    longest_samples = max(map(len, recorded_sounds))
+    sounds_by_row = {
+        "recording": np.stack([np.pad(sound, (0, longest_samples - len(sound))) for sound in recorded_sounds]),
+        "continued": np.stack([sound[:longest_samples] for sound in continuations]),
     }
-    picture = clip_figures.waveforms(pairs, recipe.frames.sample_rate)
+    picture = clip_figures.waveforms(sounds_by_row, recipe.frames.sample_rate)
     return replace(picture, caption="Recordings above, what follows from the first frame of each below, in seconds.")
 
 
 def page(figures: Figures, pictures: Sequence[Picture]) -> str:
+    """Return the report page as HTML."""
     render_pictures = picture_renderer(pictures)
     return report_page(
         figures,
@@ -216,23 +248,30 @@ ERRORS = (
 
 
 def _errors(figures: Figures) -> Markup:
-    errors = [measure for measure in ERRORS if measure.read(figures) is not None]
-    note = "Of standard frames: 1 is what a network has that always predicts the mean."
-    return measures_down(errors, {"Mean square error": figures}, note)
+    """Return the table of prediction errors."""
+    error_measures = [measure for measure in ERRORS if measure.read(figures) is not None]
+    table_note = "Of standard frames: 1 is what a network has that always predicts the mean."
+    return measures_down(error_measures, {"Mean square error": figures}, table_note)
 
 
 def _sounds(
     corpus: Corpus, continued_pieces: Sequence[Piece], continuations: Sequence[Array], recipe: SequenceRecipe
 ) -> list[ReportSound]:
-    rows, rate = [], recipe.frames.sample_rate
-    for number, (piece, sound) in enumerate(zip(continued_pieces, continuations, strict=True), 1):
-        source = recording(corpus, piece, recipe)
-        rows.append((f"recording-{number}", f"Recording {piece.name}", source))
-        rows.append(
-            (f"continued-{number}", f"What follows from its first frame ({piece.name})", sound[: 2 * len(source)])
+    """Return recordings and their continuations for the page, with peaks of 1."""
+    captioned_sounds, rate = [], recipe.frames.sample_rate
+    for sound_number, (piece, sound) in enumerate(zip(continued_pieces, continuations, strict=True), 1):
+        recorded_sound = recording(corpus, piece, recipe)
+        captioned_sounds.append((f"recording-{sound_number}", f"Recording {piece.name}", recorded_sound))
+        captioned_sounds.append(
+            (
+                f"continued-{sound_number}",
+                f"What follows from its first frame ({piece.name})",
+                sound[: 2 * len(recorded_sound)],
+            )
         )
     return [
-        ReportSound(file, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate) for file, caption, clip in rows
+        ReportSound(sound_name, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate)
+        for sound_name, caption, clip in captioned_sounds
     ]
 
 
@@ -242,26 +281,39 @@ RISES_DB = 3.0  # rise within a tail, from its first to its last part
 
 
 def verdict(figures: Figures) -> Verdict:
-    rows, more = [row for row in figures["continued"] if row["seed"] == 1], []
-    envelope_match, onset_match = (float(np.median([row[name] for row in rows])) for name in ("correlation", "onsets"))
-    if rising := [row["name"] for row in rows if row["tail_db"][1] > row["tail_db"][0] + RISES_DB]:
-        more.append(f"After its end, {rising[0]} gets louder and louder; a host’s limiter holds it.")
-    error = figures["mean_square"]
-    predicts = f"Told all before it, a frame is predicted with a mean square error of {error:.3g}"
-    follows = (
-        f"From one frame on, envelopes correlate {envelope_match:.3f} with the recordings’, onsets agree by "
-        f"{onset_match:.2f}"
+    """Say how well frames are predicted and recordings continued."""
+    continuation_figures, shortcomings = (
+        [row_figures for row_figures in figures["continued"] if row_figures["seed"] == 1],
+        [],
+    )
+    median_correlation, median_onset_measure = (
+        float(np.median([row_figures[figure_name] for row_figures in continuation_figures]))
+        for figure_name in ("correlation", "onsets")
+    )
+    if rising_names := [
+        row_figures["name"]
+        for row_figures in continuation_figures
+        if row_figures["tail_db"][1] > row_figures["tail_db"][0] + RISES_DB
+    ]:
+        shortcomings.append(f"After its end, {rising_names[0]} gets louder and louder; a host’s limiter holds it.")
+    mean_square_error = figures["mean_square"]
+    prediction_text = f"Told all before it, a frame is predicted with a mean square error of {mean_square_error:.3g}"
+    continuation_text = (
+        f"From one frame on, envelopes correlate {median_correlation:.3f} with the recordings’, onsets agree by "
+        f"{median_onset_measure:.2f}"
     )
     return verdict_of(
         [
-            Sentence(f"{predicts}.")
-            if error <= PREDICTED
-            else Sentence(f"{predicts}, over {PREDICTED:g}, where the post stopped: train longer.", False),
-            Sentence(f"{follows}.")
-            if envelope_match >= FOLLOWED
-            else Sentence(f"{follows}: it goes another way than they do. Train longer, or with noise.", False),
+            Sentence(f"{prediction_text}.")
+            if mean_square_error <= PREDICTED
+            else Sentence(f"{prediction_text}, over {PREDICTED:g}, where the post stopped: train longer.", False),
+            Sentence(f"{continuation_text}.")
+            if median_correlation >= FOLLOWED
+            else Sentence(
+                f"{continuation_text}: it goes another way than they do. Train longer, or with noise.", False
+            ),
         ],
-        more,
+        shortcomings,
     )
 
 
@@ -273,15 +325,15 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
         Raises:
             UserError: the corpus is not the training corpus.
         """
-        training_pieces, settings = pieces(corpus, "train", recipe.frames), recipe.network
-        if len(training_pieces) != settings.clips:
+        training_pieces, network_settings = pieces(corpus, "train", recipe.frames), recipe.network
+        if len(training_pieces) != network_settings.clips:
             raise UserError(
                 f"corpus {corpus.folder} has {len(training_pieces)} training sequences, and the run has codes for "
-                f"{settings.clips}; put the corpus back that it was trained on"
+                f"{network_settings.clips}; put the corpus back that it was trained on"
             )
-        standard, width = network.standard, network.standard.width
-        residual, levels = residual_and_levels(network, recipe, corpus, training_pieces)
-        shape = [settings.layers, settings.size]
+        standardiser, frame_width = network.standard, network.standard.width
+        residual, level_range_db = residual_and_levels(network, recipe, corpus, training_pieces)
+        state_shape = [network_settings.layers, network_settings.size]
         return Graphs(
             decoder=SequenceDecoder(network, residual),
             encoder=SequenceEncoder(network),
@@ -297,13 +349,15 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
                 "window": "rectangular",
                 "prior": None,
                 "chroma": None,
-                "scaling": Scaling(mean=standard.mean.tolist(), deviation=standard.deviation.tolist()),
-                "stream": StreamLayout(step_length=recipe.frames.hop_length, noise=width, levels_db=levels),
+                "scaling": Scaling(mean=standardiser.mean.tolist(), deviation=standardiser.deviation.tolist()),
+                "stream": StreamLayout(
+                    step_length=recipe.frames.hop_length, noise=frame_width, levels_db=level_range_db
+                ),
             },
             state=[
-                RecurrentState(name=PREVIOUS_FRAME, shape=[width]),
-                RecurrentState(name="h", shape=shape),
-                RecurrentState(name="c", shape=shape),
+                RecurrentState(name=PREVIOUS_FRAME, shape=[frame_width]),
+                RecurrentState(name="h", shape=state_shape),
+                RecurrentState(name="c", shape=state_shape),
             ],
         )
 
@@ -311,30 +365,38 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
         run, network, progress = request.run, request.network, request.progress
         recipe, corpus = run.recipe, run.corpus()
         assert isinstance(recipe, SequenceRecipe)
-        train, test = (pieces(corpus, split, recipe.frames) for split in ("train", "test"))
+        training_pieces, test_pieces = (pieces(corpus, split, recipe.frames) for split in ("train", "test"))
         progress(0.1, "reading on")
-        continued_pieces = [train[number] for number in evenly_spaced(len(train), SHOWN)]
-        rows, continuations = [], []
-        for place, piece in enumerate(continued_pieces):
-            progress(0.2 + 0.5 * place / len(continued_pieces), f"continuing {piece.name}")
-            for seed in SEEDS:
-                frames = frames_after(network, recipe, corpus, piece, train.index(piece), seed, TAIL)
-                sound = joined(network.standard.to_samples(frames).numpy(), recipe.frames.hop_length)
-                rows.append({"name": piece.name, "seed": seed, **compared(corpus, piece, sound, recipe)})
-                if seed == 1:
+        continued_pieces = [
+            training_pieces[spaced_index] for spaced_index in evenly_spaced(len(training_pieces), SHOWN)
+        ]
+        continuation_figures, continuations = [], []
+        for piece_index, piece in enumerate(continued_pieces):
+            progress(0.2 + 0.5 * piece_index / len(continued_pieces), f"continuing {piece.name}")
+            for seed_frames in SEEDS:
+                continued_frames = frames_after(
+                    network, recipe, corpus, piece, training_pieces.index(piece), seed_frames, TAIL
+                )
+                sound = joined(network.standard.to_samples(continued_frames).numpy(), recipe.frames.hop_length)
+                continuation_figures.append(
+                    {"name": piece.name, "seed": seed_frames, **compared(corpus, piece, sound, recipe)}
+                )
+                if seed_frames == 1:
                     continuations.append(sound)
-        error, first = mean_squares(network, recipe, corpus, train, with_codes=True)
+        mean_square_error, first_frame_error = mean_squares(network, recipe, corpus, training_pieces, with_codes=True)
         figures = judged(
             verdict,
             run=request.training_origin(sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
             split="train",
-            clips=len({piece.clip.name for piece in train}),
-            frames=sum(piece.frames for piece in train),
-            frames_in_split=sum(piece.frames for piece in train),
-            mean_square=error,
-            first=first,
-            mean_square_unheard=mean_squares(network, recipe, corpus, test, with_codes=False)[0] if test else None,
-            continued=rows,
+            clips=len({piece.clip.name for piece in training_pieces}),
+            frames=sum(piece.frames for piece in training_pieces),
+            frames_in_split=sum(piece.frames for piece in training_pieces),
+            mean_square=mean_square_error,
+            first=first_frame_error,
+            mean_square_unheard=mean_squares(network, recipe, corpus, test_pieces, with_codes=False)[0]
+            if test_pieces
+            else None,
+            continued=continuation_figures,
             loss=losses(run, recipe.loss) | {"sides": {}, "health": {}},
         )
         pictures = [waveforms(corpus, continued_pieces, continuations, recipe)]

@@ -39,23 +39,27 @@ MARKED_HZ = {200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: 
 
 def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) -> Picture:
     """Plot mel bands of sounds, [samples] each."""
-    images = {who: levels(course(sound, rate)) for who, sound in sounds.items()}
-    longest = max(len(image) for image in images.values()) * HOP / rate
-    bands = librosa.mel_frequencies(BANDS + 2, fmin=0.0, fmax=rate / 2)[1:-1]
-    marked = {hz: text for hz, text in MARKED_HZ.items() if bands[0] <= hz <= bands[-1]}
+    levels_by_sound = {sound_name: levels(course(sound, rate)) for sound_name, sound in sounds.items()}
+    longest_seconds = max(len(image) for image in levels_by_sound.values()) * HOP / rate
+    band_centres_hz = librosa.mel_frequencies(BANDS + 2, fmin=0.0, fmax=rate / 2)[1:-1]
+    labels_by_hz = {
+        hz: hz_label for hz, hz_label in MARKED_HZ.items() if band_centres_hz[0] <= hz <= band_centres_hz[-1]
+    }
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.7), layout="constrained")
-        row = figure.subplots(1, len(images), sharey=True, squeeze=False)[0]
-        for axes, (who, image) in zip(row, images.items(), strict=True):
-            extent = (0, len(image) * HOP / rate, -0.5, BANDS - 0.5)
+        axes_row = figure.subplots(1, len(levels_by_sound), sharey=True, squeeze=False)[0]
+        for axes, (sound_name, band_levels) in zip(axes_row, levels_by_sound.items(), strict=True):
+            extent = (0, len(band_levels) * HOP / rate, -0.5, BANDS - 0.5)
             axes_image = axes.imshow(
-                image.T, cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
+                band_levels.T, cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
             )
-            axes.set(xlim=(0, longest), xlabel="seconds", title=who)
-            axes.set_yticks(np.interp(list(marked), bands, np.arange(BANDS)), list(marked.values()))
-        row[0].set_ylabel("Hz")
-        figure.colorbar(axes_image, ax=list(row), label="dB", pad=0.01).outline.set_visible(False)
+            axes.set(xlim=(0, longest_seconds), xlabel="seconds", title=sound_name)
+            axes.set_yticks(
+                np.interp(list(labels_by_hz), band_centres_hz, np.arange(BANDS)), list(labels_by_hz.values())
+            )
+        axes_row[0].set_ylabel("Hz")
+        figure.colorbar(axes_image, ax=list(axes_row), label="dB", pad=0.01).outline.set_visible(False)
         return figure
 
     return Picture(name, f"{title}: 64 mel bands, in dB under each sound’s loudest.", draw)
@@ -78,8 +82,8 @@ class AbxTrial(NamedTuple):
 
 def abx_page(name: str, trials: Sequence[AbxTrial]) -> str:
     """Return the page of at least one trial; it needs only the sounds beside it."""
-    notes = [{"a": trial.recording, "b": trial.rendition} for trial in trials]
-    return rendered("abx.html", title=f"{name}: can you tell it from the recordings?", trials=trials, notes=notes)
+    note_files = [{"a": trial.recording, "b": trial.rendition} for trial in trials]
+    return rendered("abx.html", title=f"{name}: can you tell it from the recordings?", trials=trials, notes=note_files)
 
 
 NOTES = 24  # gives a median to a tenth of the notes' spread, in about ten seconds
@@ -125,32 +129,36 @@ def compare_notes(
     if not held_out_notes:
         return None
     training_notes = singles(corpus, "train")
-    loudest = loudest_db(corpus, training_notes or held_out_notes)
+    loudest_moment_db = loudest_db(corpus, training_notes or held_out_notes)
     all_notes = [*training_notes, *(single for split in HELD_OUT for single in singles(corpus, split))]
     tested_patch = patch if trial is None else trial
-    coded = CodedNotes(tested_patch) if has_encoder(tested_patch) else None
+    coded_notes = CodedNotes(tested_patch) if has_encoder(tested_patch) else None
     learned_notes = spread(training_notes if trial is None else all_notes, notes, np.random.default_rng(seed))
-    compared, learned_comparisons = [], []
-    for place, single in enumerate(held_out_notes):
-        progress(0.5 * place / len(held_out_notes), "playing notes")
-        compared.append(_compare_note(tested_patch, coded, corpus, single, training_notes, all_notes, loudest))
-    for place, single in enumerate(learned_notes):
-        progress(0.5 + 0.2 * place / len(learned_notes), "playing notes that training heard")
-        learned_comparisons.append(_compare_note(patch, None, corpus, single, (), all_notes, loudest))
+    comparisons, learned_comparisons = [], []
+    for note_index, single in enumerate(held_out_notes):
+        progress(0.5 * note_index / len(held_out_notes), "playing notes")
+        comparisons.append(
+            _compare_note(tested_patch, coded_notes, corpus, single, training_notes, all_notes, loudest_moment_db)
+        )
+    for note_index, single in enumerate(learned_notes):
+        progress(0.5 + 0.2 * note_index / len(learned_notes), "playing notes that training heard")
+        learned_comparisons.append(_compare_note(patch, None, corpus, single, (), all_notes, loudest_moment_db))
         if can_be_stored(patch.model.card):
-            recording = learned_comparisons[-1].note.sound
-            resynthesis = from_partials(recording, single.key, patch.model.card)
-            learned_comparisons[-1].row["stored"] = nearness(recording, resynthesis, corpus.rate)._asdict()
-    compared.sort(key=lambda comparison: -comparison.row["ours"]["shape_db"])
+            recorded_sound = learned_comparisons[-1].note.sound
+            resynthesis = from_partials(recorded_sound, single.key, patch.model.card)
+            learned_comparisons[-1].row["stored"] = nearness(recorded_sound, resynthesis, corpus.rate)._asdict()
+    comparisons.sort(key=lambda comparison: -comparison.row["ours"]["shape_db"])
     # worst, median, nearest
-    abx_comparisons = [compared[i] for i in sorted({0, len(compared) // 2, len(compared) - 1})]
-    presented = [
+    abx_comparisons = [comparisons[i] for i in sorted({0, len(comparisons) // 2, len(comparisons) - 1})]
+    presented_comparisons = [
         comparison
-        for place, comparison in enumerate(compared)
-        if place < WORST or any(comparison is abx_comparison for abx_comparison in abx_comparisons)
+        for note_index, comparison in enumerate(comparisons)
+        if note_index < WORST or any(comparison is abx_comparison for abx_comparison in abx_comparisons)
     ]
-    numbers = {comparison.note.single.clip.name: number for number, comparison in enumerate(presented, 1)}
-    figures = _figures(compared, min(WORST, len(compared)))
+    numbers_by_clip = {
+        comparison.note.single.clip.name: number for number, comparison in enumerate(presented_comparisons, 1)
+    }
+    figures = _figures(comparisons, min(WORST, len(comparisons)))
     figures["tuning"] = _tuning(all_notes)
     figures["trial"] = trial is not None
     figures["unheard_keys"] = len({single.key for single in held_out_notes} - {single.key for single in training_notes})
@@ -158,33 +166,33 @@ def compare_notes(
     figures["stored"] = _summary(
         [comparison.row["stored"] for comparison in learned_comparisons if "stored" in comparison.row]
     )
-    figures["frechet"] = _frechet(compared, corpus.rate)
+    figures["frechet"] = _frechet(comparisons, corpus.rate)
     figures["told_apart"] = classifier_accuracy(
         [
             pair_of(comparison.row["key"], comparison.note.sound, comparison.ours, corpus.rate)
-            for comparison in [*compared, *learned_comparisons]
+            for comparison in [*comparisons, *learned_comparisons]
         ]
     )
-    known_notes = [(comparison.note, comparison.row["velocity"]) for comparison in [*learned_comparisons, *compared]]
+    known_notes = [(comparison.note, comparison.row["velocity"]) for comparison in [*learned_comparisons, *comparisons]]
     figures["takes_apart"] = take_variety(patch, corpus, known_notes, all_notes)
     figures["dynamics"] = dynamics(
         patch, corpus, training_notes, seed, lambda share: progress(0.7 + 0.3 * share, "playing dynamics")
     )
     rate, sounds = corpus.rate, []
-    for comparison in presented:
-        sounds += _sounds(comparison, numbers[comparison.note.single.clip.name], rate)
+    for comparison in presented_comparisons:
+        sounds += _sounds(comparison, numbers_by_clip[comparison.note.single.clip.name], rate)
     pictures = [
         note_picture(f"note-{number}", title(comparison.row), _panels(comparison), rate)
-        for number, comparison in enumerate(compared[:WORST], 1)
+        for number, comparison in enumerate(comparisons[:WORST], 1)
     ]
-    trials = [
+    abx_trials = [
         AbxTrial(
             title(comparison.row),
-            *(f"note-{numbers[comparison.note.single.clip.name]}-{who}.wav" for who in ("recording", "ours")),
+            *(f"note-{numbers_by_clip[comparison.note.single.clip.name]}-{side}.wav" for side in ("recording", "ours")),
         )
         for comparison in abx_comparisons
     ]
-    return Comparison(figures, pictures, sounds, {ABX: abx_page(patch.model.card.name, trials)})
+    return Comparison(figures, pictures, sounds, {ABX: abx_page(patch.model.card.name, abx_trials)})
 
 
 def with_notes(report: Report, notes: Comparison | None, page: Callable[..., str], **options: Any) -> Report:
@@ -196,6 +204,7 @@ def with_notes(report: Report, notes: Comparison | None, page: Callable[..., str
 
 
 def title(row: Figures) -> str:
+    """Name a note's key, velocity and recording."""
     return f"{note_name(row['key'])}, velocity {row['velocity']}: {row['recording']}"
 
 
@@ -208,148 +217,175 @@ def _compare_note(
     all_notes: Sequence[SingleNote],
     loudest: float,
 ) -> _Compared:
-    rate, recorded = corpus.rate, note_of(corpus, single)
-    note = tuned(recorded, rate)
-    recording = note.sound
-    note_velocity = velocity(note, loudest)
-    ours = played(patch, single.key, note_velocity, note.held_seconds, len(recording))
-    row: Figures = {
+    """Play a recorded note, by the instrument, a sampler of ``rivals`` and a second take, and measure each."""
+    rate, recorded_note = corpus.rate, note_of(corpus, single)
+    tuned_note = tuned(recorded_note, rate)
+    recorded_sound = tuned_note.sound
+    note_velocity = velocity(tuned_note, loudest)
+    rendition = played(patch, single.key, note_velocity, tuned_note.held_seconds, len(recorded_sound))
+    note_figures: Figures = {
         "recording": single.clip.name,
         "split": single.clip.split,
         "key": single.key,
         "cents": 100 * (single.pitch - single.key),
         "velocity": note_velocity,
-        "seconds": len(recording) / rate,
-        "held_seconds": note.held_seconds,
-        "ours": nearness(recording, ours, rate)._asdict(),
+        "seconds": len(recorded_sound) / rate,
+        "held_seconds": tuned_note.held_seconds,
+        "ours": nearness(recorded_sound, rendition, rate)._asdict(),
         "sampler": None,
         "take": None,
         "codes": None,
     }
-    sampler_note = sampled(corpus, note, rivals)
+    sampler_note = sampled(corpus, tuned_note, rivals)
     if sampler_note is not None:
-        row["sampler"] = _while_it_sounds(recording, sampler_note.sound, rate)
-        row["sampler"] |= {
+        note_figures["sampler"] = _while_it_sounds(recorded_sound, sampler_note.sound, rate)
+        note_figures["sampler"] |= {
             "recording": sampler_note.single.clip.name,
             "semitones": single.key - sampler_note.single.pitch,
         }
-    if (take := second_take(corpus, note, all_notes)) is not None:
-        row["take"] = _while_it_sounds(recording, take.sound, rate) | {"recording": take.single.clip.name}
+    if (second_note := second_take(corpus, tuned_note, all_notes)) is not None:
+        note_figures["take"] = _while_it_sounds(recorded_sound, second_note.sound, rate) | {
+            "recording": second_note.single.clip.name
+        }
     if coded is not None:
-        row["codes"] = _code_figures(coded, recorded, rate)
-    return _Compared(note, ours, None if sampler_note is None else sampler_note.sound[: len(recording)], row)
+        note_figures["codes"] = _code_figures(coded, recorded_note, rate)
+    return _Compared(
+        tuned_note, rendition, None if sampler_note is None else sampler_note.sound[: len(recorded_sound)], note_figures
+    )
 
 
 def _while_it_sounds(recording: Array, rendition: Array, rate: int) -> Figures:
-    sounding = rendition[: len(recording)]
-    return nearness(recording[: len(sounding)], sounding, rate)._asdict()
+    """Compare the shorter of two sounds with as much of the recording."""
+    shortened_rendition = rendition[: len(recording)]
+    return nearness(recording[: len(shortened_rendition)], shortened_rendition, rate)._asdict()
 
 
 def _code_figures(coded: CodedNotes, note: RecordedNote, rate: int) -> dict[str, float]:
-    transposed, recorded_course = coded.transpose(note.sound, note.single.pitch), course(note.sound, rate)
+    """Return the shape distances of notes resynthesized from codes of all frames, and from one code."""
+    transposed_note, recorded_course = coded.transpose(note.sound, note.single.pitch), course(note.sound, rate)
     return {
-        "each_frame": shape_db(recorded_course, course(coded.decode_frames(transposed), rate)),
-        "one": shape_db(recorded_course, course(coded.decode_single_code(transposed), rate)),
-        "one_played": shape_db(recorded_course, course(coded.played(transposed, len(note.sound)), rate)),
+        "each_frame": shape_db(recorded_course, course(coded.decode_frames(transposed_note), rate)),
+        "one": shape_db(recorded_course, course(coded.decode_single_code(transposed_note), rate)),
+        "one_played": shape_db(recorded_course, course(coded.played(transposed_note, len(note.sound)), rate)),
     }
 
 
 def _figures(compared: Sequence[_Compared], worst: int) -> Figures:
-    rows = [comparison.row for comparison in compared]
-    codes = [row["codes"] for row in rows if row["codes"] is not None]
+    note_rows = [comparison.row for comparison in compared]
+    code_rows = [note_row["codes"] for note_row in note_rows if note_row["codes"] is not None]
     return {
-        "notes": len(rows),
-        "splits": {split: sum(row["split"] == split for row in rows) for split in ("test", "val")},
-        "ours": _summary([row["ours"] for row in rows]),
-        "sampler": _summary([row["sampler"] for row in rows if row["sampler"] is not None]),
-        "take": _summary([row["take"] for row in rows if row["take"] is not None]),
-        "takes": sum(row["take"] is not None for row in rows),
-        "codes": {name: middle([code[name] for code in codes]) for name in codes[0]} if codes else None,
+        "notes": len(note_rows),
+        "splits": {split: sum(note_row["split"] == split for note_row in note_rows) for split in ("test", "val")},
+        "ours": _summary([note_row["ours"] for note_row in note_rows]),
+        "sampler": _summary([note_row["sampler"] for note_row in note_rows if note_row["sampler"] is not None]),
+        "take": _summary([note_row["take"] for note_row in note_rows if note_row["take"] is not None]),
+        "takes": sum(note_row["take"] is not None for note_row in note_rows),
+        "codes": {
+            measure_name: middle([code_row[measure_name] for code_row in code_rows]) for measure_name in code_rows[0]
+        }
+        if code_rows
+        else None,
         "worst": worst,
-        "each": rows,
+        "each": note_rows,
     }
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
+    """Return the median and worst value of each measure; None without rows."""
     if not rows:
         return None
     return {
-        name: middle(
-            [row[name] for row in rows], lower_is_worse=name in ("brightness", "change", "slow_change", "vibrato")
+        measure_name: middle(
+            [row[measure_name] for row in rows],
+            lower_is_worse=measure_name in ("brightness", "change", "slow_change", "vibrato"),
         )
-        for name in NoteDistance._fields
+        for measure_name in NoteDistance._fields
     }
 
 
 def middle(values: Sequence[float | None], *, lower_is_worse: bool = False) -> dict[str, float] | None:
     """Return the median and the worst value: the largest, or the smallest with ``lower_is_worse``; None without any."""
-    numbers = [value for value in values if value is not None]
-    if not numbers:
+    defined_values = [value for value in values if value is not None]
+    if not defined_values:
         return None
-    return {"median": float(np.median(numbers)), "worst": float(min(numbers) if lower_is_worse else max(numbers))}
+    return {
+        "median": float(np.median(defined_values)),
+        "worst": float(min(defined_values) if lower_is_worse else max(defined_values)),
+    }
 
 
 def _tuning(all_notes: Sequence[SingleNote]) -> dict[str, float]:
-    cents = np.array([100 * (single.pitch - single.key) for single in all_notes])
-    return {"median_cents": float(np.median(cents)), "most_cents": float(np.percentile(np.abs(cents), 95))}
+    """Return how far notes lie off their keys."""
+    note_cents = np.array([100 * (single.pitch - single.key) for single in all_notes])
+    return {"median_cents": float(np.median(note_cents)), "most_cents": float(np.percentile(np.abs(note_cents), 95))}
 
 
 def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:
-    sounds = {
+    """Return Fréchet distances of held frames to the recordings'; None with too few frames."""
+    sounds_by_side = {
         "recorded": [comparison.note.sound for comparison in compared],
         "ours": [comparison.ours for comparison in compared],
         "sampler": [comparison.sampler for comparison in compared if comparison.sampler is not None],
     }
-    frames = {name: _held_levels(note_sounds, rate) for name, note_sounds in sounds.items()}
-    if min(len(frames["recorded"]), len(frames["ours"])) < 2:
+    levels_by_side = {side: _held_levels(note_sounds, rate) for side, note_sounds in sounds_by_side.items()}
+    if min(len(levels_by_side["recorded"]), len(levels_by_side["ours"])) < 2:
         return None
-    distances: Figures = {"ours": frechet(frames["ours"], frames["recorded"]), "sampler": None, "ratio": None}
-    if len(frames["sampler"]) > 1:
-        distances["sampler"] = frechet(frames["sampler"], frames["recorded"])
+    distances: Figures = {
+        "ours": frechet(levels_by_side["ours"], levels_by_side["recorded"]),
+        "sampler": None,
+        "ratio": None,
+    }
+    if len(levels_by_side["sampler"]) > 1:
+        distances["sampler"] = frechet(levels_by_side["sampler"], levels_by_side["recorded"])
         distances["ratio"] = distances["ours"] / distances["sampler"] if distances["sampler"] else None
     return distances
 
 
 def _held_levels(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
     """Return mel-band levels of held frames, in dB below each frame's highest: [frames, 64]."""
-    parts = [np.zeros((0, BANDS))]
+    level_parts = [np.zeros((0, BANDS))]
     for sound in sounds:
-        levels = held_shapes(sound, rate)
-        parts.append(np.maximum(levels - levels.max(1, keepdims=True), COVERED_DB))
-    return np.concatenate(parts)
+        frame_levels = held_shapes(sound, rate)
+        level_parts.append(np.maximum(frame_levels - frame_levels.max(1, keepdims=True), COVERED_DB))
+    return np.concatenate(level_parts)
 
 
 def _equally_loud(comparison: _Compared, rate: int) -> dict[str, Array]:
+    """Return the sounds of a comparison by side, at one level: listeners prefer the louder of two."""
     # listeners prefer the louder of two
     recorded_course = course(comparison.note.sound, rate)
-    counted_frames = counted(recorded_course)
-    sounds = {"recording": comparison.note.sound, "ours": comparison.ours} | (
+    is_counted = counted(recorded_course)
+    sounds_by_side = {"recording": comparison.note.sound, "ours": comparison.ours} | (
         {} if comparison.sampler is None else {"sampler": comparison.sampler}
     )
-    levelled = {}
-    for who, sound in sounds.items():
-        levels = course(sound, rate).levels[: len(counted_frames)]
-        lacking = float(
-            (recorded_course.levels - recorded_course.levels.max())[: len(levels)][counted_frames[: len(levels)]].mean()
+    levelled_sounds = {}
+    for side, sound in sounds_by_side.items():
+        frame_levels = course(sound, rate).levels[: len(is_counted)]
+        relative_level_db = float(
+            (recorded_course.levels - recorded_course.levels.max())[: len(frame_levels)][
+                is_counted[: len(frame_levels)]
+            ].mean()
         )
-        gain = LOUDEST_DB + lacking - float(levels[counted_frames[: len(levels)]].mean())
-        levelled[who] = (sound * 10 ** (gain / 20)).astype(np.float32)
-    return levelled
+        gain_db = LOUDEST_DB + relative_level_db - float(frame_levels[is_counted[: len(frame_levels)]].mean())
+        levelled_sounds[side] = (sound * 10 ** (gain_db / 20)).astype(np.float32)
+    return levelled_sounds
 
 
 def _sounds(comparison: _Compared, number: int, rate: int) -> list[ReportSound]:
-    captions = {"recording": "The recording.", "ours": "As the instrument plays it."}
+    """Return the sounds of a comparison for the page."""
+    captions_by_side = {"recording": "The recording.", "ours": "As the instrument plays it."}
     if comparison.row["sampler"] is not None:
-        sampler_row = comparison.row["sampler"]
-        captions["sampler"] = (
-            f"As a sampler plays it: {sampler_row['recording']}, {sampler_row['semitones']:+.1f} semitones."
+        sampler_figures = comparison.row["sampler"]
+        captions_by_side["sampler"] = (
+            f"As a sampler plays it: {sampler_figures['recording']}, {sampler_figures['semitones']:+.1f} semitones."
         )
     return [
-        ReportSound(f"note-{number}-{who}", f"{title(comparison.row)}. {captions[who]}", sound, rate)
-        for who, sound in _equally_loud(comparison, rate).items()
+        ReportSound(f"note-{number}-{side}", f"{title(comparison.row)}. {captions_by_side[side]}", sound, rate)
+        for side, sound in _equally_loud(comparison, rate).items()
     ]
 
 
 def _panels(comparison: _Compared) -> dict[str, Array]:
-    panels = {"recording": comparison.note.sound, "instrument": comparison.ours}
-    return panels | ({} if comparison.sampler is None else {"sampler": comparison.sampler})
+    """Return the sounds of a comparison by panel title."""
+    sounds_by_panel = {"recording": comparison.note.sound, "instrument": comparison.ours}
+    return sounds_by_panel | ({} if comparison.sampler is None else {"sampler": comparison.sampler})

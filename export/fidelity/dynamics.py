@@ -39,8 +39,8 @@ def played(patch: Patch, key: int, velocity: int, held_seconds: float, length: i
     events: list[Event] = [NoteOn(0, 0, key, velocity), NoteOff(max(1, round(held_seconds * rate)), 0, key)]
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, rate)) as rack:
-        parts = [mix for _, mix, _ in blocks(rack, performance, 0.0, rate)]
-    sound = np.concatenate([np.zeros((2, 0), np.float32), *parts], axis=1).mean(0)[:length]
+        block_mixes = [mix for _, mix, _ in blocks(rack, performance, 0.0, rate)]
+    sound = np.concatenate([np.zeros((2, 0), np.float32), *block_mixes], axis=1).mean(0)[:length]
     return np.pad(sound, (0, length - len(sound)))
 
 
@@ -58,16 +58,21 @@ class CodedNotes:
         Its code is the frame's nearest to the median of all frames' codes, as in `timbrel recover --method network`.
         """
         card = self._model.card
-        key = note = int(np.floor(pitch + 0.5))
+        key = encoded_note = int(np.floor(pitch + 0.5))
         if card.chroma is not None:
-            note = PITCH_CLASSES * (card.chroma.octave + 1) + key % PITCH_CLASSES
-        ratio = semitones_to_ratio(note - pitch)
-        transposed_sound = soxr.resample(sound, card.sample_rate * ratio, card.sample_rate).astype(np.float32)
-        frames = _frames(transposed_sound, card)
-        frame_pitches = None if card.partials is None else np.full(len(frames), float(note))
-        codes = self._encoder.encode(frames, frame_pitches).astype(np.float64)
+            encoded_note = PITCH_CLASSES * (card.chroma.octave + 1) + key % PITCH_CLASSES
+        speed_ratio = semitones_to_ratio(encoded_note - pitch)
+        transposed_sound = soxr.resample(sound, card.sample_rate * speed_ratio, card.sample_rate).astype(np.float32)
+        loud_frames = _frames(transposed_sound, card)
+        frame_pitches = None if card.partials is None else np.full(len(loud_frames), float(encoded_note))
+        frame_codes = self._encoder.encode(loud_frames, frame_pitches).astype(np.float64)
         return TransposedNote(
-            transposed_sound, note, key, codes[medoid(codes * in_deviations(card))], ratio, len(sound)
+            transposed_sound,
+            encoded_note,
+            key,
+            frame_codes[medoid(frame_codes * in_deviations(card))],
+            speed_ratio,
+            len(sound),
         )
 
     def decode_frames(self, transposed: "TransposedNote") -> Array:
@@ -80,19 +85,19 @@ class CodedNotes:
 
     def played(self, transposed: "TransposedNote", length: int) -> Array:
         """Play the note's key at its code with default settings, [length]."""
-        latent = LatentSettings(values=transposed.code.tolist())
-        still = GestureSettings(amount=0.0)
-        preset = Preset(format=1, model=self._model.path.name, latent=latent, gesture=still)
+        latent_settings = LatentSettings(values=transposed.code.tolist())
+        gesture_settings = GestureSettings(amount=0.0)
+        preset = Preset(format=1, model=self._model.path.name, latent=latent_settings, gesture=gesture_settings)
         patch = Patch("plain", preset, self._model, self._folder)
         return played(patch, transposed.key, VELOCITY, length / self._model.card.sample_rate, length)
 
     def _resynthesize(self, transposed: "TransposedNote", code: Doubles | None) -> Array:
-        latency = latency_of(self._model.card)
+        latency_samples = latency_of(self._model.card)
         stream = FrameStream(self._model, _FixedPitch(transposed.note, code), "original", note=transposed.note)
-        sound = stream.process(np.pad(transposed.sound, (0, latency)))[latency:]
+        sound = stream.process(np.pad(transposed.sound, (0, latency_samples)))[latency_samples:]
         rate = self._model.card.sample_rate
-        restored = soxr.resample(sound, rate, rate * transposed.ratio)[: transposed.length].astype(np.float32)
-        return np.pad(restored, (0, transposed.length - len(restored)))
+        restored_sound = soxr.resample(sound, rate, rate * transposed.ratio)[: transposed.length].astype(np.float32)
+        return np.pad(restored_sound, (0, transposed.length - len(restored_sound)))
 
 
 class TransposedNote(NamedTuple):
@@ -128,11 +133,11 @@ def has_encoder(patch: Patch) -> bool:
 
 def _frames(sound: Array, card: Card) -> Array:
     """Return the loud frames of a sound: [frames, frame_length]."""
-    padded = np.pad(sound, (0, max(0, card.frame_length - len(sound))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, card.frame_length)[:: card.hop_length]
-    levels = frames.std(axis=1)
-    loud: Array = frames[levels >= QUIET_FRAME * levels.max()]
-    return loud
+    padded_sound = np.pad(sound, (0, max(0, card.frame_length - len(sound))))
+    frames = np.lib.stride_tricks.sliding_window_view(padded_sound, card.frame_length)[:: card.hop_length]
+    frame_levels = frames.std(axis=1)
+    loud_frames: Array = frames[frame_levels >= QUIET_FRAME * frame_levels.max()]
+    return loud_frames
 
 
 Figures = dict[str, Any]
@@ -186,43 +191,46 @@ def dynamics(
     if not training_notes:
         return None
     picked_notes = spread(training_notes, NOTES, np.random.default_rng(seed))
-    loudest = loudest_db(corpus, training_notes)
-    measured_notes = [_measure_note(corpus, single, loudest) for single in picked_notes]
-    pairs = _pairs(measured_notes)
-    gaps = [_level_gap_db(loud, soft) for soft, loud in pairs]
-    level_gap_db = float(np.median(gaps)) if gaps else None
-    dynamic = level_gap_db is not None and level_gap_db >= DYNAMIC_DB
-    requests: list[tuple[_MeasuredNote, int, float | None, str]]
-    if dynamic:
-        requests = [
-            (measured, measured.velocity, measured.hz, side)
-            for pair in pairs
-            for side, measured in zip("sl", pair, strict=True)
+    loudest_moment_db = loudest_db(corpus, training_notes)
+    measured_notes = [_measure_note(corpus, single, loudest_moment_db) for single in picked_notes]
+    note_pairs = _pairs(measured_notes)
+    gaps_db = [_level_gap_db(loud, soft) for soft, loud in note_pairs]
+    level_gap_db = float(np.median(gaps_db)) if gaps_db else None
+    has_dynamics = level_gap_db is not None and level_gap_db >= DYNAMIC_DB
+    play_requests: list[tuple[_MeasuredNote, int, float | None, str]]
+    if has_dynamics:
+        play_requests = [
+            (measured_note, measured_note.velocity, measured_note.hz, side)
+            for note_pair in note_pairs
+            for side, measured_note in zip("sl", note_pair, strict=True)
         ]
     else:
         sampled_notes = [
             measured_notes[int(i)]
             for i in np.linspace(0, len(measured_notes) - 1, min(PAIRS, len(measured_notes))).round()
         ]
-        requests = [
-            (measured, note_velocity, None, side)
-            for measured in sampled_notes
+        play_requests = [
+            (measured_note, note_velocity, None, side)
+            for measured_note in sampled_notes
             for side, note_velocity in (("s", SOFT), ("l", LOUD))
         ]
-    rows = []
-    for number, (measured, note_velocity, hz, side) in enumerate(requests):
-        progress(number / len(requests))
-        rows.append(_play_note(patch, corpus.rate, measured, note_velocity) | {"recorded_hz": hz, "loud": side == "l"})
+    rendition_rows = []
+    for request_index, (measured_note, note_velocity, recorded_hz, side) in enumerate(play_requests):
+        progress(request_index / len(play_requests))
+        rendition_rows.append(
+            _play_note(patch, corpus.rate, measured_note, note_velocity)
+            | {"recorded_hz": recorded_hz, "loud": side == "l"}
+        )
     return {
-        "dynamics": dynamic,
+        "dynamics": has_dynamics,
         "levelled": _are_levelled(measured_notes),
         "notes": len(measured_notes),
         "apart_db": level_gap_db,
-        "softest": min(measured.velocity for measured in measured_notes),
-        "loudest": max(measured.velocity for measured in measured_notes),
-        "soft": _mean([row for row in rows if not row["loud"]]),
-        "loud": _mean([row for row in rows if row["loud"]]),
-        "each": rows,
+        "softest": min(measured_note.velocity for measured_note in measured_notes),
+        "loudest": max(measured_note.velocity for measured_note in measured_notes),
+        "soft": _mean([row for row in rendition_rows if not row["loud"]]),
+        "loud": _mean([row for row in rendition_rows if row["loud"]]),
+        "each": rendition_rows,
     }
 
 
@@ -231,56 +239,63 @@ def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
 
     Power instead of magnitude: room noise, stronger in soft recordings, is faint in each bin, and there are a thousand.
     """
-    shape = window("hann", FRAME)
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * shape
-    hertz = np.linspace(0, rate / 2, FRAME // 2 + 1)
-    power = np.square(np.abs(np.fft.rfft(frames)), dtype=np.float64) * (hertz > LOWEST * midi_to_hz(pitch))
-    frame_power = power.sum(1)
-    loud = frame_power > frame_power.max() * 10 ** (-SOUNDING_DB / 10)
-    if not loud.any():
+    window_shape = window("hann", FRAME)
+    windowed_frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * window_shape
+    bins_hz = np.linspace(0, rate / 2, FRAME // 2 + 1)
+    bin_powers = np.square(np.abs(np.fft.rfft(windowed_frames)), dtype=np.float64) * (
+        bins_hz > LOWEST * midi_to_hz(pitch)
+    )
+    frame_powers = bin_powers.sum(1)
+    is_loud = frame_powers > frame_powers.max() * 10 ** (-SOUNDING_DB / 10)
+    if not is_loud.any():
         return 0.0
-    return _geometric(power[loud] @ hertz / frame_power[loud])
+    return _geometric(bin_powers[is_loud] @ bins_hz / frame_powers[is_loud])
 
 
 def in_words(figures: Figures) -> str:
-    soft, loud = figures["soft"], figures["loud"]
+    """Say how dynamics were recorded and are played."""
+    soft_figures, loud_figures = figures["soft"], figures["loud"]
     if figures["dynamics"]:
-        level_alone = " differ in level alone" if _alike(soft["recorded_hz"], loud["recorded_hz"]) else ""
+        level_alone_text = (
+            " differ in level alone" if _alike(soft_figures["recorded_hz"], loud_figures["recorded_hz"]) else ""
+        )
         return (
-            f"recordings from velocity {figures['softest']} to {figures['loudest']}{level_alone}; soft notes average "
-            f"{soft['recorded_hz']:.0f} Hz, loud ones {loud['recorded_hz']:.0f}; it plays {soft['played_hz']:.0f} and "
-            f"{loud['played_hz']:.0f}"
+            f"recordings from velocity {figures['softest']} to {figures['loudest']}{level_alone_text}; soft notes "
+            f"average {soft_figures['recorded_hz']:.0f} Hz, loud ones {loud_figures['recorded_hz']:.0f}; it plays "
+            f"{soft_figures['played_hz']:.0f} and {loud_figures['played_hz']:.0f}"
         )
     if figures["levelled"]:
-        cause = "all recordings were made as loud as each other"
+        cause_text = "all recordings were made as loud as each other"
     elif figures["apart_db"] is None:
-        cause = "no key was recorded twice"
+        cause_text = "no key was recorded twice"
     else:
-        cause = f"all recordings of a key are about as loud as each other (within {figures['apart_db']:.0f} dB)"
-    if _alike(soft["played_hz"], loud["played_hz"]):
-        return f"{cause}: velocity changes the loudness of notes, not their brightness"
+        cause_text = f"all recordings of a key are about as loud as each other (within {figures['apart_db']:.0f} dB)"
+    if _alike(soft_figures["played_hz"], loud_figures["played_hz"]):
+        return f"{cause_text}: velocity changes the loudness of notes, not their brightness"
     return (
-        f"{cause}; yet velocity changes brightness too: notes average {soft['played_hz']:.0f} Hz at velocity {SOFT}, "
-        f"{loud['played_hz']:.0f} Hz at {LOUD}"
+        f"{cause_text}; yet velocity changes brightness too: notes average "
+        f"{soft_figures['played_hz']:.0f} Hz at velocity {SOFT}, {loud_figures['played_hz']:.0f} Hz at {LOUD}"
     )
 
 
 def _alike(first_hz: float, second_hz: float) -> bool:
+    """Return whether two centroids count as equal."""
     return 1 / ALIKE < second_hz / max(first_hz, 1.0) < ALIKE
 
 
 def _measure_note(corpus: Corpus, single: SingleNote, loudest: float) -> _MeasuredNote:
-    note = note_of(corpus, single)
-    peak = float(np.abs(note.sound).max(initial=0.0))
+    recorded_note = note_of(corpus, single)
+    peak_amplitude = float(np.abs(recorded_note.sound).max(initial=0.0))
     return _MeasuredNote(
-        note,
-        velocity(note, loudest),
-        centroid_hz(note.sound[: _held_samples(note, corpus.rate)], corpus.rate, single.pitch),
-        20 * float(np.log10(max(peak, 1e-9))),
+        recorded_note,
+        velocity(recorded_note, loudest),
+        centroid_hz(recorded_note.sound[: _held_samples(recorded_note, corpus.rate)], corpus.rate, single.pitch),
+        20 * float(np.log10(max(peak_amplitude, 1e-9))),
     )
 
 
 def _held_samples(note: RecordedNote, rate: int) -> int:
+    """Return how many samples of a note's held part are measured."""
     return max(FRAME, round(min(note.held_seconds, LONGEST_SECONDS) * rate))
 
 
@@ -290,34 +305,38 @@ def _level_gap_db(loud: _MeasuredNote, soft: _MeasuredNote) -> float:
 
 
 def _pairs(measured_notes: Sequence[_MeasuredNote]) -> list[tuple[_MeasuredNote, _MeasuredNote]]:
-    candidates = [
+    """Return pairs of a soft and a loud note, of nearby keys, spaced over the keys."""
+    candidate_pairs = [
         (soft, loud)
         for soft in measured_notes
         for loud in measured_notes
         if soft is not loud and soft.velocity <= loud.velocity and abs(soft.key - loud.key) <= NEAR_KEYS
     ]
-    candidates.sort(key=lambda pair: KEY_DB * abs(pair[0].key - pair[1].key) - _level_gap_db(pair[1], pair[0]))
+    candidate_pairs.sort(key=lambda pair: KEY_DB * abs(pair[0].key - pair[1].key) - _level_gap_db(pair[1], pair[0]))
     spaced_pairs: list[tuple[_MeasuredNote, _MeasuredNote]] = []
-    for pair in candidates:
-        middle = sum(measured.key for measured in pair) / 2
+    for pair in candidate_pairs:
+        middle_key = sum(measured_note.key for measured_note in pair) / 2
         if len(spaced_pairs) < PAIRS and all(
-            abs(sum(measured.key for measured in accepted) / 2 - middle) > NEAR_KEYS for accepted in spaced_pairs
+            abs(sum(measured_note.key for measured_note in accepted_pair) / 2 - middle_key) > NEAR_KEYS
+            for accepted_pair in spaced_pairs
         ):
             spaced_pairs.append(pair)
     return spaced_pairs
 
 
 def _are_levelled(measured_notes: Sequence[_MeasuredNote]) -> bool:
-    levels = [
+    """Return whether all notes have the same loudness or the same peak."""
+    level_lists_db = [
         [measured.note.level_db for measured in measured_notes],
         [measured.peak_db for measured in measured_notes],
     ]
-    return len(measured_notes) > 1 and min(float(np.std(values)) for values in levels) < LEVELLED_DB
+    return len(measured_notes) > 1 and min(float(np.std(levels_db)) for levels_db in level_lists_db) < LEVELLED_DB
 
 
 def _play_note(patch: Patch, rate: int, measured: _MeasuredNote, note_velocity: int) -> Figures:
-    samples = _held_samples(measured.note, rate)
-    sound = played(patch, measured.key, note_velocity, samples / rate, samples)
+    """Play a measured note's key, and measure its brightness."""
+    held_samples = _held_samples(measured.note, rate)
+    sound = played(patch, measured.key, note_velocity, held_samples / rate, held_samples)
     return {
         "recording": measured.note.single.clip.name,
         "key": measured.key,
@@ -327,13 +346,15 @@ def _play_note(patch: Patch, rate: int, measured: _MeasuredNote, note_velocity: 
 
 
 def _mean(rows: Sequence[Figures]) -> Figures:
-    recorded = [row["recorded_hz"] for row in rows]
+    """Return mean velocity and brightness of soft or loud notes."""
+    recorded_hz = [row["recorded_hz"] for row in rows]
     return {
         "velocity": float(np.mean([row["velocity"] for row in rows])),
-        "recorded_hz": None if None in recorded else _geometric(recorded),
+        "recorded_hz": None if None in recorded_hz else _geometric(recorded_hz),
         "played_hz": _geometric([row["played_hz"] for row in rows]),
     }
 
 
 def _geometric(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
+    """Return the geometric mean of values, at least 1 each."""
     return float(np.exp(np.log(np.maximum(values, 1.0)).mean()))

@@ -44,31 +44,31 @@ def take_variety(
         candidates: notes that may be their second takes.
     """
     rate = corpus.rate
-    pairs: dict[frozenset[str], tuple[RecordedNote, RecordedNote, int]] = {}
+    take_pairs: dict[frozenset[str], tuple[RecordedNote, RecordedNote, int]] = {}
     for note, velocity in notes:
         take = second_take(corpus, note, candidates)
-        if take is not None and len(pairs) < PAIRS:
-            pairs.setdefault(frozenset({note.single.clip.name, take.single.clip.name}), (note, take, velocity))
-    if not pairs:
+        if take is not None and len(take_pairs) < PAIRS:
+            take_pairs.setdefault(frozenset({note.single.clip.name, take.single.clip.name}), (note, take, velocity))
+    if not take_pairs:
         return None
     keystrokes = [
         (note.single.key, velocity, min(note.held_seconds, take.held_seconds))
-        for note, take, velocity in pairs.values()
+        for note, take, velocity in take_pairs.values()
     ]
-    recorded, played = [], []
+    recorded_distances, played_distances = [], []
     for (note, take, _), (_, _, held_seconds), strike_sounds in zip(
-        pairs.values(), keystrokes, strikes(patch, keystrokes, STRIKES), strict=True
+        take_pairs.values(), keystrokes, strikes(patch, keystrokes, STRIKES), strict=True
     ):
-        length = round(COMMON * held_seconds * rate)
-        recorded.append(_take_distance(note.sound[:length], take.sound[:length], rate))
-        played += [
-            _take_distance(first[:length], second[:length], rate)
-            for first, second in itertools.combinations(strike_sounds, 2)
+        compared_samples = round(COMMON * held_seconds * rate)
+        recorded_distances.append(_take_distance(note.sound[:compared_samples], take.sound[:compared_samples], rate))
+        played_distances += [
+            _take_distance(first_strike[:compared_samples], second_strike[:compared_samples], rate)
+            for first_strike, second_strike in itertools.combinations(strike_sounds, 2)
         ]
-    figures: Figures = {"pairs": len(recorded)}
-    for name, rows in (("recorded", recorded), ("played", played)):
-        shape, level = np.median(rows, axis=0).tolist()
-        figures[name] = {"shape_db": shape, "level_db": level}
+    figures: Figures = {"pairs": len(recorded_distances)}
+    for side, take_distances in (("recorded", recorded_distances), ("played", played_distances)):
+        median_shape_db, median_level_db = np.median(take_distances, axis=0).tolist()
+        figures[side] = {"shape_db": median_shape_db, "level_db": median_level_db}
     return figures
 
 
@@ -80,25 +80,26 @@ def strikes(patch: Patch, notes: Sequence[tuple[int, int, float]], count: int) -
     """
     rate = patch.model.card.sample_rate
     events: list[Event] = []
-    spans: list[tuple[int, int]] = []
+    strike_spans: list[tuple[int, int]] = []
     start_sample = 0
-    for key, velocity, seconds in [notes[0], *(note for note in notes for _ in range(count))]:
-        held_samples = max(1, round(seconds * rate))
+    for key, velocity, held_seconds in [notes[0], *(note for note in notes for _ in range(count))]:
+        held_samples = max(1, round(held_seconds * rate))
         events += [NoteOn(start_sample, 0, key, velocity), NoteOff(start_sample + held_samples, 0, key)]
-        spans.append((start_sample, start_sample + held_samples))
+        strike_spans.append((start_sample, start_sample + held_samples))
         start_sample += held_samples + round(REST_SECONDS * rate)
     performance = Performance(events=events, length=start_sample, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, rate)) as rack:
         mixes = np.concatenate([mix for _, mix, _ in blocks(rack, performance, 0.0, rate)], axis=1)
     sound = mixes.mean(0, dtype=np.float32)
-    strike_sounds = [sound[begin:end] for begin, end in spans[1:]]
-    return [strike_sounds[first : first + count] for first in range(0, len(strike_sounds), count)]
+    strike_sounds = [sound[start:stop] for start, stop in strike_spans[1:]]
+    return [strike_sounds[first_index : first_index + count] for first_index in range(0, len(strike_sounds), count)]
 
 
 def _take_distance(first: Array, second: Array, rate: int) -> tuple[float, float]:
-    count = min(len(first), len(second))
-    levels = [float(envelope_db(sound[np.newaxis], rate)[0].max()) for sound in (first, second)]
-    return sustain_db(first[:count], second[:count], rate), abs(levels[0] - levels[1])
+    """Return the differences of two sounds in shape of the held part and in level, in dB."""
+    sample_count = min(len(first), len(second))
+    levels_db = [float(envelope_db(sound[np.newaxis], rate)[0].max()) for sound in (first, second)]
+    return sustain_db(first[:sample_count], second[:sample_count], rate), abs(levels_db[0] - levels_db[1])
 
 
 FEWEST_ROWS = 1000  # the least that a recipe allows; unused here
@@ -125,7 +126,7 @@ def frames_of(card: Card) -> PartialsFrames | None:
     if layout is None:
         return None
     try:
-        frames = PartialsFrames(
+        frame_settings = PartialsFrames(
             sample_rate=card.sample_rate,
             frame_length=card.frame_length,
             hop_length=card.hop_length,
@@ -138,7 +139,7 @@ def frames_of(card: Card) -> PartialsFrames | None:
         )
     except ValidationError:
         return None
-    return frames if np.allclose(frames.edges_hz, layout.edges_hz, rtol=1e-6) else None
+    return frame_settings if np.allclose(frame_settings.edges_hz, layout.edges_hz, rtol=1e-6) else None
 
 
 def from_partials(sound: Array, key: int, card: Card) -> Array:
@@ -146,28 +147,37 @@ def from_partials(sound: Array, key: int, card: Card) -> Array:
 
     Each frame is analyzed from the card's frame length around its center. The card must pass `can_be_stored`.
     """
-    frames, length = frames_of(card), card.frame_length
-    assert frames is not None
+    frame_settings, frame_length = frames_of(card), card.frame_length
+    assert frame_settings is not None
     empty_model: Any = _StoredFrames(card, np.zeros((0, card.frame_width), np.float32))
-    times = CoherentVoicing(empty_model, PLAIN)
-    hop, size = times.hop_length, times.frame_length
-    count = -(-(len(sound) + size) // hop)
-    padded = np.pad(sound, (length // 2, length + size)).astype(np.float32)
-    pieces = np.lib.stride_tricks.sliding_window_view(padded, length)[: count * hop : hop]
-    keys = np.full(count, key)
-    magnitudes = np.abs(np.fft.rfft(pieces * window("hann", length)))[:, first_audible_bin(frames) :]
-    strengths = np.sqrt(np.square(magnitudes).sum(1, keepdims=True))
-    heights = 10 ** (measure_levels(pieces, keys.astype(np.float32), frames) / 20) * strengths
-    stored: Any = _StoredFrames(card, heights.astype(np.float32))
-    voicing = CoherentVoicing(stored, PLAIN)
-    state, numbers = voicing.start_state(), np.arange(count, dtype=np.float32)[:, np.newaxis]
-    resynthesis = np.zeros(count * hop + size, np.float32)
-    for first in range(0, count, BATCH):
-        batch = slice(first, first + BATCH)
-        rows = voicing.make(numbers[batch], keys[batch], np.ones(len(keys[batch])), [state] * len(keys[batch]))
-        for number, frame in enumerate(rows[:, 0], first):
-            resynthesis[number * hop : number * hop + size] += frame
-    return resynthesis[size // 2 : size // 2 + len(sound)]
+    empty_voicing = CoherentVoicing(empty_model, PLAIN)
+    hop, voiced_length = empty_voicing.hop_length, empty_voicing.frame_length
+    frame_count = -(-(len(sound) + voiced_length) // hop)
+    padded_sound = np.pad(sound, (frame_length // 2, frame_length + voiced_length)).astype(np.float32)
+    analysis_frames = np.lib.stride_tricks.sliding_window_view(padded_sound, frame_length)[: frame_count * hop : hop]
+    frame_keys = np.full(frame_count, key)
+    magnitudes = np.abs(np.fft.rfft(analysis_frames * window("hann", frame_length)))[
+        :, first_audible_bin(frame_settings) :
+    ]
+    frame_strengths = np.sqrt(np.square(magnitudes).sum(1, keepdims=True))
+    partial_heights = (
+        10 ** (measure_levels(analysis_frames, frame_keys.astype(np.float32), frame_settings) / 20) * frame_strengths
+    )
+    stored_model: Any = _StoredFrames(card, partial_heights.astype(np.float32))
+    voicing = CoherentVoicing(stored_model, PLAIN)
+    voice_state, frame_codes = voicing.start_state(), np.arange(frame_count, dtype=np.float32)[:, np.newaxis]
+    resynthesis = np.zeros(frame_count * hop + voiced_length, np.float32)
+    for batch_start in range(0, frame_count, BATCH):
+        batch_slice = slice(batch_start, batch_start + BATCH)
+        voiced_frames = voicing.make(
+            frame_codes[batch_slice],
+            frame_keys[batch_slice],
+            np.ones(len(frame_keys[batch_slice])),
+            [voice_state] * len(frame_keys[batch_slice]),
+        )
+        for frame_index, frame in enumerate(voiced_frames[:, 0], batch_start):
+            resynthesis[frame_index * hop : frame_index * hop + voiced_length] += frame
+    return resynthesis[voiced_length // 2 : voiced_length // 2 + len(sound)]
 
 
 FOLDS = 5  # cross-validation over keys: train on four parts, test on the fifth
@@ -196,41 +206,46 @@ def classifier_accuracy(pairs: Sequence[NotePair]) -> dict[str, float] | None:
     keys = sorted({pair.key for pair in pairs})
     if len(pairs) < FEWEST or len(keys) < FOLDS:
         return None
-    fold = np.array([keys.index(pair.key) % FOLDS for pair in pairs])
-    right = {"statistics": 0.0, "network": 0.0}
-    for number in range(FOLDS):
-        training_pairs = [pair for pair, pair_fold in zip(pairs, fold, strict=True) if pair_fold != number]
-        test_pairs = [pair for pair, pair_fold in zip(pairs, fold, strict=True) if pair_fold == number]
-        for name, answers in (("statistics", _by_statistics), ("network", _by_network)):
-            right[name] += float(np.sum(answers(training_pairs, test_pairs) == np.tile([0, 1], len(test_pairs))))
-    return {name: count / (2 * len(pairs)) for name, count in right.items()}
+    pair_folds = np.array([keys.index(pair.key) % FOLDS for pair in pairs])
+    right_counts = {"statistics": 0.0, "network": 0.0}
+    for test_fold in range(FOLDS):
+        training_pairs = [pair for pair, pair_fold in zip(pairs, pair_folds, strict=True) if pair_fold != test_fold]
+        test_pairs = [pair for pair, pair_fold in zip(pairs, pair_folds, strict=True) if pair_fold == test_fold]
+        for classifier_name, classify in (("statistics", _by_statistics), ("network", _by_network)):
+            right_counts[classifier_name] += float(
+                np.sum(classify(training_pairs, test_pairs) == np.tile([0, 1], len(test_pairs)))
+            )
+    return {classifier_name: right_count / (2 * len(pairs)) for classifier_name, right_count in right_counts.items()}
 
 
 def _statistics(levels: Array) -> Doubles:
-    change = np.abs(np.diff(levels, axis=0)).mean(0) if len(levels) > 1 else np.zeros(levels.shape[1])
-    return np.concatenate([levels.mean(0), levels.std(0), change]).astype(np.float64)
+    """Return means, deviations and mean changes of bands over frames, [3 x bands]."""
+    mean_changes = np.abs(np.diff(levels, axis=0)).mean(0) if len(levels) > 1 else np.zeros(levels.shape[1])
+    return np.concatenate([levels.mean(0), levels.std(0), mean_changes]).astype(np.float64)
 
 
 def _by_statistics(training_pairs: Sequence[NotePair], test_pairs: Sequence[NotePair]) -> Indices:
+    """Classify test notes by logistic regression on statistics; 1 is a rendition, [2 x test pairs]."""
     from sklearn.linear_model import LogisticRegression
 
-    training_rows, test_rows = (
+    training_statistics, test_statistics = (
         np.array([_statistics(levels) for pair in pairs for levels in (pair.recorded, pair.played)])
         for pairs in (training_pairs, test_pairs)
     )
-    middle, spread = training_rows.mean(0), np.maximum(training_rows.std(0), 1e-3)
-    model = LogisticRegression(C=STRENGTH, max_iter=2000)
-    model.fit((training_rows - middle) / spread, np.tile([0, 1], len(training_pairs)))
-    answers: Indices = model.predict((test_rows - middle) / spread)
-    return answers
+    means, deviations = training_statistics.mean(0), np.maximum(training_statistics.std(0), 1e-3)
+    regression = LogisticRegression(C=STRENGTH, max_iter=2000)
+    regression.fit((training_statistics - means) / deviations, np.tile([0, 1], len(training_pairs)))
+    predicted_labels: Indices = regression.predict((test_statistics - means) / deviations)
+    return predicted_labels
 
 
 def _by_network(training_pairs: Sequence[NotePair], test_pairs: Sequence[NotePair]) -> Indices:
-    sounds = [_long_enough(levels) for pair in training_pairs for levels in (pair.recorded, pair.played)]
-    training_levels = np.concatenate(sounds)
-    middle, spread = training_levels.mean(0), np.maximum(training_levels.std(0), 1e-3)
-    sounds = [np.divide(levels - middle, spread) for levels in sounds]
-    rng, labels = np.random.default_rng(SEED), np.tile([0.0, 1.0], len(training_pairs)).astype(np.float32)
+    """Classify test notes by a small network on levels; 1 is a rendition, [2 x test pairs]."""
+    note_levels = [_long_enough(levels) for pair in training_pairs for levels in (pair.recorded, pair.played)]
+    training_levels = np.concatenate(note_levels)
+    mean_levels, deviations = training_levels.mean(0), np.maximum(training_levels.std(0), 1e-3)
+    note_levels = [np.divide(levels - mean_levels, deviations) for levels in note_levels]
+    rng, sound_labels = np.random.default_rng(SEED), np.tile([0.0, 1.0], len(training_pairs)).astype(np.float32)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(SEED)
         network = nn.Sequential(
@@ -245,25 +260,29 @@ def _by_network(training_pairs: Sequence[NotePair], test_pairs: Sequence[NotePai
         )
         optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=0.01)
         for _ in range(STEPS):
-            batch_indices = rng.integers(len(sounds), size=TRAINING_BATCH)
-            starts = [int(rng.integers(len(sounds[i]) - WINDOW + 1)) for i in batch_indices]
-            batch = np.stack(
-                [sounds[i][start : start + WINDOW] for i, start in zip(batch_indices, starts, strict=True)]
+            batch_indices = rng.integers(len(note_levels), size=TRAINING_BATCH)
+            window_starts = [int(rng.integers(len(note_levels[i]) - WINDOW + 1)) for i in batch_indices]
+            batch_levels = np.stack(
+                [
+                    note_levels[i][window_start : window_start + WINDOW]
+                    for i, window_start in zip(batch_indices, window_starts, strict=True)
+                ]
             )
-            logits = network(torch.from_numpy(batch.swapaxes(1, 2).copy()))[:, 0]
-            loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(labels[batch_indices]))
+            logits = network(torch.from_numpy(batch_levels.swapaxes(1, 2).copy()))[:, 0]
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(sound_labels[batch_indices]))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     network.eval()
-    answers = []
+    predicted_labels = []
     with torch.no_grad():
         for pair in test_pairs:
             for levels in (pair.recorded, pair.played):
-                scaled_levels = (_long_enough(levels) - middle) / spread
-                answers.append(float(network(torch.from_numpy(scaled_levels.T[np.newaxis].copy()))[0, 0]) > 0)
-    return np.array(answers, np.intp)
+                scaled_levels = (_long_enough(levels) - mean_levels) / deviations
+                predicted_labels.append(float(network(torch.from_numpy(scaled_levels.T[np.newaxis].copy()))[0, 0]) > 0)
+    return np.array(predicted_labels, np.intp)
 
 
 def _long_enough(levels: Array) -> Array:
+    """Repeat levels up to the length of the network's window."""
     return np.resize(levels, (max(len(levels), WINDOW), levels.shape[1])).astype(np.float32)

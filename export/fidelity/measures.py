@@ -45,32 +45,39 @@ def spectral_peaks(sound: Array, rate: int) -> SpectralPeaks:
     """Return the peaks of the first 0.75 s after a note's loudest sample."""
     sound = np.pad(sound, (0, max(SHORTEST - len(sound), 0)))
     sound = sound[min(int(np.abs(sound).argmax()), len(sound) - SHORTEST) :][: round(SECONDS * rate)]
-    size = PADDED * len(sound)
-    power = np.square(np.abs(np.fft.rfft(sound.astype(np.float64) * window("hann", len(sound)), size)))
-    levels = 10 * np.log10(np.maximum(power, 1e-24))
-    bin_hz = rate / size
-    bins = np.arange(int(APART_HZ / 2 / bin_hz), len(levels) - 1)
-    maxima = bins[(levels[bins] > levels[bins - 1]) & (levels[bins] >= levels[bins + 1])]
-    maxima = maxima[levels[maxima] > levels.max() - SOFTEST_DB]
+    transform_length = PADDED * len(sound)
+    bin_powers = np.square(np.abs(np.fft.rfft(sound.astype(np.float64) * window("hann", len(sound)), transform_length)))
+    bin_levels = 10 * np.log10(np.maximum(bin_powers, 1e-24))
+    bin_hz = rate / transform_length
+    searched_bins = np.arange(int(APART_HZ / 2 / bin_hz), len(bin_levels) - 1)
+    maximum_bins = searched_bins[
+        (bin_levels[searched_bins] > bin_levels[searched_bins - 1])
+        & (bin_levels[searched_bins] >= bin_levels[searched_bins + 1])
+    ]
+    maximum_bins = maximum_bins[bin_levels[maximum_bins] > bin_levels.max() - SOFTEST_DB]
     peak_bins: list[int] = []
-    for peak_bin in maxima[np.argsort(-levels[maxima])].tolist():
+    for peak_bin in maximum_bins[np.argsort(-bin_levels[maximum_bins])].tolist():
         if all(abs(peak_bin - stronger_bin) > APART_HZ / bin_hz for stronger_bin in peak_bins):
             peak_bins.append(peak_bin)
     centre_bins = np.array(peak_bins, np.intp)
-    left_levels, peak_levels, right_levels = levels[centre_bins - 1], levels[centre_bins], levels[centre_bins + 1]
+    left_levels, peak_levels, right_levels = (
+        bin_levels[centre_bins - 1],
+        bin_levels[centre_bins],
+        bin_levels[centre_bins + 1],
+    )
     # The vertex of a parabola through the three levels lies between bins.
     bin_offsets = np.clip(
         (left_levels - right_levels) / np.minimum(2 * (left_levels - 2 * peak_levels + right_levels), -1e-9), -0.5, 0.5
     )
-    reach = int(AROUND_HZ / bin_hz)
+    reach_bins = int(AROUND_HZ / bin_hz)
     surrounding_levels = np.array(
-        [np.median(levels[max(peak_bin - reach, 0) : peak_bin + reach]) for peak_bin in peak_bins]
+        [np.median(bin_levels[max(peak_bin - reach_bins, 0) : peak_bin + reach_bins]) for peak_bin in peak_bins]
     )
     return SpectralPeaks(
         (centre_bins + bin_offsets) * bin_hz,
         peak_levels - peak_levels.max(initial=-240.0),
         peak_levels - surrounding_levels > STANDS_OUT_DB,
-        power,
+        bin_powers,
         bin_hz,
     )
 
@@ -84,8 +91,8 @@ def partial_cents(recording: Array, rendition: Array, rate: int) -> float | None
     recorded_hz = recorded_peaks.hertz[recorded_peaks.clear & (recorded_peaks.levels > -LOUD_DB)]
     if not len(recorded_hz) or not len(played_peaks.hertz):
         return None
-    cents = np.abs(1200 * np.log2(played_peaks.hertz / recorded_hz[:, np.newaxis])).min(1)
-    return float(np.median(np.minimum(cents, FAR_CENTS)))
+    distances_cents = np.abs(1200 * np.log2(played_peaks.hertz / recorded_hz[:, np.newaxis])).min(1)
+    return float(np.median(np.minimum(distances_cents, FAR_CENTS)))
 
 
 FRAME, HOP, BANDS = 2048, 512, 64  # samples, samples, mel bands
@@ -147,26 +154,27 @@ def course(sound: Array, rate: int) -> SpectralCourse:
 
     The padding is silence, whose shape is -80 dB in all bands.
     """
-    shape = window("hann", FRAME)
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * shape
-    magnitudes = np.abs(np.fft.rfft(frames)).astype(np.float64)
-    power = np.square(magnitudes)
-    total_power = 2 * power.sum(1) - power[:, 0] - power[:, -1]  # over all bins, including negative frequencies
-    mean_square = total_power / (FRAME * np.square(shape, dtype=np.float64).sum())
-    shares = 2 * (power @ mel(rate)) / np.maximum(total_power, SILENT)[:, np.newaxis]
-    hertz = np.linspace(0, rate / 2, FRAME // 2 + 1)
-    centroid = (magnitudes @ hertz) / np.maximum(magnitudes.sum(1), SILENT)
+    window_shape = window("hann", FRAME)
+    windowed_frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * window_shape
+    magnitudes = np.abs(np.fft.rfft(windowed_frames)).astype(np.float64)
+    bin_powers = np.square(magnitudes)
+    # over all bins, including negative frequencies
+    total_powers = 2 * bin_powers.sum(1) - bin_powers[:, 0] - bin_powers[:, -1]
+    mean_squares = total_powers / (FRAME * np.square(window_shape, dtype=np.float64).sum())
+    band_shares = 2 * (bin_powers @ mel(rate)) / np.maximum(total_powers, SILENT)[:, np.newaxis]
+    bins_hz = np.linspace(0, rate / 2, FRAME // 2 + 1)
+    centroids_hz = (magnitudes @ bins_hz) / np.maximum(magnitudes.sum(1), SILENT)
     return SpectralCourse(
-        levels=10 * np.log10(np.maximum(mean_square, SILENT)),
-        shapes=10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10))),
-        brightness=np.log2(np.maximum(centroid, 1.0)),
+        levels=10 * np.log10(np.maximum(mean_squares, SILENT)),
+        shapes=10 * np.log10(np.maximum(band_shares, 10 ** (FLOOR_DB / 10))),
+        brightness=np.log2(np.maximum(centroids_hz, 1.0)),
     )
 
 
 def counted(recording: SpectralCourse) -> npt.NDArray[np.bool_]:
     """Return a mask of the frames within 50 dB of the loudest, [frames]."""
-    loud: npt.NDArray[np.bool_] = recording.levels > recording.levels.max() - RANGE_DB
-    return loud
+    is_loud: npt.NDArray[np.bool_] = recording.levels > recording.levels.max() - RANGE_DB
+    return is_loud
 
 
 def alike(recording: SpectralCourse, rendition: SpectralCourse) -> npt.NDArray[np.bool_]:
@@ -175,31 +183,35 @@ def alike(recording: SpectralCourse, rendition: SpectralCourse) -> npt.NDArray[n
     Silent frames are 80 dB below its loudest: `envelope_db` measures an early end. If they are more than half of the
     counted frames, all of these are compared.
     """
-    counted_frames = counted(recording)
-    audible_frames = counted_frames & (rendition.levels > rendition.levels.max() + FLOOR_DB)
-    return audible_frames if 2 * audible_frames.sum() >= counted_frames.sum() else counted_frames
+    is_counted = counted(recording)
+    is_audible = is_counted & (rendition.levels > rendition.levels.max() + FLOOR_DB)
+    return is_audible if 2 * is_audible.sum() >= is_counted.sum() else is_counted
 
 
 def held_shapes(sound: Array, rate: int) -> Doubles:
     """Return `SpectralCourse.shapes` of the frames within 20 dB of the loudest, [frames, 64]."""
-    measured = course(sound, rate)
-    return measured.shapes[_loud(measured.levels)]
+    sound_course = course(sound, rate)
+    return sound_course.shapes[_loud(sound_course.levels)]
 
 
 def _loud(levels: Doubles) -> npt.NDArray[np.bool_]:
-    loud: npt.NDArray[np.bool_] = levels > levels.max() - SUSTAIN_RANGE_DB
-    return loud
+    """Return a mask of the frames within 20 dB of the loudest, [frames]."""
+    is_loud: npt.NDArray[np.bool_] = levels > levels.max() - SUSTAIN_RANGE_DB
+    return is_loud
 
 
 def _held_length(samples: int) -> int:
+    """Return how many of a sound's samples its held part has."""
     return max(1, round(SUSTAINED * samples))
 
 
 def _held_db(measure: Callable[[Array], tuple[Doubles, Doubles]], recording: Array, rendition: Array) -> float:
     """Return the distance of the held parts' shapes; ``measure`` returns levels, [frames], and shapes."""
-    length = _held_length(len(recording))
-    (levels, first), (_, second) = (measure(sound[:length]) for sound in (recording, rendition))
-    return float(np.sqrt(np.square(first - second).mean(1))[_loud(levels)].mean())
+    held_samples = _held_length(len(recording))
+    (recorded_levels, recorded_shapes), (_, rendered_shapes) = (
+        measure(sound[:held_samples]) for sound in (recording, rendition)
+    )
+    return float(np.sqrt(np.square(recorded_shapes - rendered_shapes).mean(1))[_loud(recorded_levels)].mean())
 
 
 def shape_db(recording: SpectralCourse, rendition: SpectralCourse) -> float:
@@ -214,9 +226,9 @@ def shape_db(recording: SpectralCourse, rendition: SpectralCourse) -> float:
 def onset_db(recording: SpectralCourse, rendition: SpectralCourse, rate: int) -> float:
     """Return `shape_db` of the frames of the first 46 ms."""
     distances_db = np.sqrt(np.square(recording.shapes - rendition.shapes).mean(1))
-    onset_frames = np.arange(len(distances_db)) * HOP <= ONSET_SECONDS * rate
-    compared_frames = onset_frames & alike(recording, rendition)
-    return float(distances_db[compared_frames if compared_frames.any() else onset_frames].mean())
+    is_onset = np.arange(len(distances_db)) * HOP <= ONSET_SECONDS * rate
+    is_compared = is_onset & alike(recording, rendition)
+    return float(distances_db[is_compared if is_compared.any() else is_onset].mean())
 
 
 def sustain_db(recording: Array, rendition: Array, rate: int) -> float:
@@ -230,10 +242,10 @@ def sustain_db(recording: Array, rendition: Array, rate: int) -> float:
 @functools.cache
 def quarter_tones(rate: int) -> Doubles:
     """Return quarter-tone filters from 370 Hz to Nyquist, [bins, bands]: 1 where a bin's center is in a band."""
-    bands = int(24 * np.log2(rate / 2 / QUARTER_HZ))
-    edges = QUARTER_HZ * 2 ** (np.arange(bands + 1) / 24)
-    band = np.searchsorted(edges, np.arange(LONG // 2 + 1) * rate / LONG, side="right") - 1
-    weights: Doubles = (band[:, np.newaxis] == np.arange(bands)).astype(np.float64)
+    band_count = int(24 * np.log2(rate / 2 / QUARTER_HZ))
+    edges_hz = QUARTER_HZ * 2 ** (np.arange(band_count + 1) / 24)
+    band_indices = np.searchsorted(edges_hz, np.arange(LONG // 2 + 1) * rate / LONG, side="right") - 1
+    weights: Doubles = (band_indices[:, np.newaxis] == np.arange(band_count)).astype(np.float64)
     return weights
 
 
@@ -248,10 +260,10 @@ def quarter_db(recording: Array, rendition: Array, rate: int) -> float:
 def _quarters(sound: Array, rate: int) -> tuple[Doubles, Doubles]:
     """Return frame levels, and shares of power in quarter tones, [frames, bands], both in dB."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, LONG // 2), LONG)[:: LONG // 4]
-    power = np.square(np.abs(np.fft.rfft(frames * window("hann", LONG)))).astype(np.float64)
-    total_power = np.maximum(power.sum(1), SILENT)
-    shares = power @ quarter_tones(rate) / total_power[:, np.newaxis]
-    return 10 * np.log10(total_power), 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10)))
+    bin_powers = np.square(np.abs(np.fft.rfft(frames * window("hann", LONG)))).astype(np.float64)
+    total_powers = np.maximum(bin_powers.sum(1), SILENT)
+    band_shares = bin_powers @ quarter_tones(rate) / total_powers[:, np.newaxis]
+    return 10 * np.log10(total_powers), 10 * np.log10(np.maximum(band_shares, 10 ** (FLOOR_DB / 10)))
 
 
 def change_db(sound: Array, rate: int) -> float | None:
@@ -259,22 +271,24 @@ def change_db(sound: Array, rate: int) -> float | None:
 
     The held part is as in `sustain_db`.
     """
-    measured = course(sound[: _held_length(len(sound))], rate)
-    loud = _loud(measured.levels)
-    loud_pairs = loud[1:] & loud[:-1]
-    changes = np.abs(np.diff(measured.shapes[:, CHANGING], axis=0))[loud_pairs]
-    return float(changes.mean()) if len(changes) else None
+    held_course = course(sound[: _held_length(len(sound))], rate)
+    is_loud = _loud(held_course.levels)
+    are_both_loud = is_loud[1:] & is_loud[:-1]
+    band_changes_db = np.abs(np.diff(held_course.shapes[:, CHANGING], axis=0))[are_both_loud]
+    return float(band_changes_db.mean()) if len(band_changes_db) else None
 
 
 def slow_change_db(sound: Array, rate: int) -> float | None:
     """Return the mean deviation of bands' levels, means of 0.1 s, from lines in the held part: beats, in dB."""
-    measured = course(sound[: _held_length(len(sound))], rate)
-    loud = np.flatnonzero(_loud(measured.levels))
-    levels = (measured.levels[:, np.newaxis] + measured.shapes)[loud[0] + SLOW : loud[-1] + 1, BEATING]
-    if len(levels) < 2 * SLOW:
+    held_course = course(sound[: _held_length(len(sound))], rate)
+    loud_indices = np.flatnonzero(_loud(held_course.levels))
+    band_levels = (held_course.levels[:, np.newaxis] + held_course.shapes)[
+        loud_indices[0] + SLOW : loud_indices[-1] + 1, BEATING
+    ]
+    if len(band_levels) < 2 * SLOW:
         return None
-    smooth = scipy.ndimage.uniform_filter1d(levels, SLOW, axis=0)
-    return float(scipy.signal.detrend(smooth, axis=0).std(0).mean())
+    smoothed_levels = scipy.ndimage.uniform_filter1d(band_levels, SLOW, axis=0)
+    return float(scipy.signal.detrend(smoothed_levels, axis=0).std(0).mean())
 
 
 def vibrato_cents(sound: Array, rate: int) -> float:
@@ -282,11 +296,11 @@ def vibrato_cents(sound: Array, rate: int) -> float:
 
     Its windows of 93 ms (at 44.1 kHz) smooth a vibrato of 6 Hz to half.
     """
-    track = 100 * pitch_track(sound[: _held_length(len(sound))], rate).astype(np.float64)
-    voiced_cents = track[np.isfinite(track)]
-    deviations = voiced_cents - np.median(voiced_cents) if len(voiced_cents) else voiced_cents
-    deviations = deviations[np.abs(deviations) < SAME_NOTE_CENTS]
-    return float(deviations.std()) if len(deviations) >= FEWEST_FRAMES else 0.0
+    track_cents = 100 * pitch_track(sound[: _held_length(len(sound))], rate).astype(np.float64)
+    voiced_cents = track_cents[np.isfinite(track_cents)]
+    deviations_cents = voiced_cents - np.median(voiced_cents) if len(voiced_cents) else voiced_cents
+    deviations_cents = deviations_cents[np.abs(deviations_cents) < SAME_NOTE_CENTS]
+    return float(deviations_cents.std()) if len(deviations_cents) >= FEWEST_FRAMES else 0.0
 
 
 def envelope_db(recording: SpectralCourse, rendition: SpectralCourse) -> float:
@@ -294,12 +308,12 @@ def envelope_db(recording: SpectralCourse, rendition: SpectralCourse) -> float:
 
     Over the recording's counted frames, relative to each sound's loudest of these, -50 dB at least.
     """
-    counted_frames = counted(recording)
-    first, second = (
-        np.maximum(side.levels[counted_frames] - side.levels[counted_frames].max(), -RANGE_DB)
+    is_counted = counted(recording)
+    recorded_levels, rendered_levels = (
+        np.maximum(side.levels[is_counted] - side.levels[is_counted].max(), -RANGE_DB)
         for side in (recording, rendition)
     )
-    return float((first - second).std())
+    return float((recorded_levels - rendered_levels).std())
 
 
 def decay_percent(recording: SpectralCourse, rendition: SpectralCourse, rate: int) -> float | None:
@@ -308,25 +322,27 @@ def decay_percent(recording: SpectralCourse, rendition: SpectralCourse, rate: in
     Rates are slopes of straight lines through levels, from the loudest frame over four fifths of the rest, while both
     are counted.
     """
-    begin = int(recording.levels.argmax())
-    shared_frames = (counted(recording) & counted(rendition))[begin:]
-    first, second = (_fall(side.levels[begin:], shared_frames, rate) for side in (recording, rendition))
-    return None if first < RINGING_DB_SECOND else float(100 * abs(second / first - 1))
+    loudest_frame_index = int(recording.levels.argmax())
+    are_both_counted = (counted(recording) & counted(rendition))[loudest_frame_index:]
+    recorded_fall, rendered_fall = (
+        _fall(side.levels[loudest_frame_index:], are_both_counted, rate) for side in (recording, rendition)
+    )
+    return None if recorded_fall < RINGING_DB_SECOND else float(100 * abs(rendered_fall / recorded_fall - 1))
 
 
 def fall_db_second(sound_course: SpectralCourse, rate: int) -> float:
     """Return the rate of a sound's decay as `decay_percent` measures it, in dB a second; 0 for a short one."""
-    begin = int(sound_course.levels.argmax())
-    return _fall(sound_course.levels[begin:], counted(sound_course)[begin:], rate)
+    loudest_frame_index = int(sound_course.levels.argmax())
+    return _fall(sound_course.levels[loudest_frame_index:], counted(sound_course)[loudest_frame_index:], rate)
 
 
 def _fall(levels: Doubles, counted_frames: npt.NDArray[np.bool_], rate: int) -> float:
     """Return the slope of a line through four fifths of the first levels in the mask, [frames]."""
-    count = int(SUSTAINED * (counted_frames.argmin() if not counted_frames.all() else len(counted_frames)))
-    if count < FEWEST_FRAMES:
+    fitted_count = int(SUSTAINED * (counted_frames.argmin() if not counted_frames.all() else len(counted_frames)))
+    if fitted_count < FEWEST_FRAMES:
         return 0.0
-    times = (np.arange(count) - (count - 1) / 2) * HOP / rate
-    return float(-(times @ levels[:count]) / np.square(times).sum())
+    centred_seconds = (np.arange(fitted_count) - (fitted_count - 1) / 2) * HOP / rate
+    return float(-(centred_seconds @ levels[:fitted_count]) / np.square(centred_seconds).sum())
 
 
 def brightness(recording: SpectralCourse, rendition: SpectralCourse) -> float | None:
@@ -334,11 +350,11 @@ def brightness(recording: SpectralCourse, rendition: SpectralCourse) -> float | 
 
     0 if only the other sound's is constant; None if the recording's is.
     """
-    compared_frames = alike(recording, rendition)
-    first, second = recording.brightness[compared_frames], rendition.brightness[compared_frames]
-    if first.std() < STILL:
+    is_compared = alike(recording, rendition)
+    recorded_octaves, rendered_octaves = recording.brightness[is_compared], rendition.brightness[is_compared]
+    if recorded_octaves.std() < STILL:
         return None
-    return 0.0 if second.std() < STILL else float(np.corrcoef(first, second)[0, 1])
+    return 0.0 if rendered_octaves.std() < STILL else float(np.corrcoef(recorded_octaves, rendered_octaves)[0, 1])
 
 
 def nearness(recording: Array, rendition: Array, rate: int) -> NoteDistance:
@@ -347,22 +363,22 @@ def nearness(recording: Array, rendition: Array, rate: int) -> NoteDistance:
     ``attack_ms`` is the difference of the times to within 3 dB of the loudest moment; ``change``, ``slow_change`` and
     ``vibrato`` (None for a steady recording) are ratios to the recording's.
     """
-    first, second = course(recording, rate), course(rendition, rate)
-    attacks = attack_seconds(np.stack([recording, rendition]), rate)
-    vibratos = vibrato_cents(recording, rate), vibrato_cents(rendition, rate)
+    recorded_course, rendered_course = course(recording, rate), course(rendition, rate)
+    attacks_seconds = attack_seconds(np.stack([recording, rendition]), rate)
+    vibratos_cents = vibrato_cents(recording, rate), vibrato_cents(rendition, rate)
     return NoteDistance(
-        shape_db(first, second),
+        shape_db(recorded_course, rendered_course),
         sustain_db(recording, rendition, rate),
         quarter_db(recording, rendition, rate),
-        onset_db(first, second, rate),
+        onset_db(recorded_course, rendered_course, rate),
         _ratio(change_db(recording, rate), change_db(rendition, rate)),
         _ratio(slow_change_db(recording, rate), slow_change_db(rendition, rate)),
-        vibratos[1] / vibratos[0] if vibratos[0] >= STEADY_CENTS else None,
-        envelope_db(first, second),
-        decay_percent(first, second, rate),
+        vibratos_cents[1] / vibratos_cents[0] if vibratos_cents[0] >= STEADY_CENTS else None,
+        envelope_db(recorded_course, rendered_course),
+        decay_percent(recorded_course, rendered_course, rate),
         partial_cents(recording, rendition, rate),
-        1000 * abs(float(attacks[0]) - float(attacks[1])),
-        brightness(first, second),
+        1000 * abs(float(attacks_seconds[0]) - float(attacks_seconds[1])),
+        brightness(recorded_course, rendered_course),
     )
 
 

@@ -65,10 +65,10 @@ def held_out(corpus: Corpus, count: int, seed: int) -> list[SingleNote]:
     """
     picked_notes: list[SingleNote] = []
     rng = np.random.default_rng(seed)
-    trained = {single.key for single in singles(corpus, "train")}
+    trained_keys = {single.key for single in singles(corpus, "train")}
     for split in HELD_OUT:
         picked_notes += spread(singles(corpus, split), count - len(picked_notes), rng)
-        if trained and picked_notes and not trained & {single.key for single in picked_notes}:
+        if trained_keys and picked_notes and not trained_keys & {single.key for single in picked_notes}:
             break
     return sorted(picked_notes, key=lambda note: (note.key, note.clip.name))
 
@@ -85,28 +85,36 @@ def spread(
         keys = sorted({note.key for note in notes})
         if FEWEST_OF_TWO <= count < 2 * len(keys):
             kept_keys = {keys[int(i)] for i in np.linspace(0, len(keys) - 1, count // 2).round()}
-            places = [place for place, note in enumerate(notes) if note.key in kept_keys]
-            notes, loudness = [notes[place] for place in places], [loudness[place] for place in places]
-    rounds: dict[int, list[SingleNote]] = {}
+            kept_indices = [note_index for note_index, note in enumerate(notes) if note.key in kept_keys]
+            notes, loudness = (
+                [notes[note_index] for note_index in kept_indices],
+                [loudness[note_index] for note_index in kept_indices],
+            )
+    notes_by_round: dict[int, list[SingleNote]] = {}
     counts_by_key: dict[int, int] = {}
-    order = [int(place) for place in rng.permutation(len(notes))]
+    note_order = [int(note_index) for note_index in rng.permutation(len(notes))]
     if len(loudness):
-        order.sort(key=lambda place: loudness[place])
-        places_by_key = {
-            key: [place for place in order if notes[place].key == key] for key in {note.key for note in notes}
+        note_order.sort(key=lambda note_index: loudness[note_index])
+        indices_by_key = {
+            key: [note_index for note_index in note_order if notes[note_index].key == key]
+            for key in {note.key for note in notes}
         }
-        ends = {place for places in places_by_key.values() for place in (places[0], places[-1])}
-        middle_places = [int(place) for place in rng.permutation(len(notes)) if int(place) not in ends]
-        order = [place for place in order if place in ends] + middle_places
-    for place in order:
-        note = notes[place]
+        end_indices = {
+            note_index for key_indices in indices_by_key.values() for note_index in (key_indices[0], key_indices[-1])
+        }
+        middle_indices = [
+            int(note_index) for note_index in rng.permutation(len(notes)) if int(note_index) not in end_indices
+        ]
+        note_order = [note_index for note_index in note_order if note_index in end_indices] + middle_indices
+    for note_index in note_order:
+        note = notes[note_index]
         counts_by_key[note.key] = counts_by_key.get(note.key, 0) + 1
-        rounds.setdefault(counts_by_key[note.key], []).append(note)
+        notes_by_round.setdefault(counts_by_key[note.key], []).append(note)
     picked_notes: list[SingleNote] = []
-    for turn in sorted(rounds):
-        ordered = sorted(rounds[turn], key=lambda note: note.key)
-        room = min(count - len(picked_notes), len(ordered))
-        picked_notes += [ordered[int(i)] for i in np.linspace(0, len(ordered) - 1, room).round()]
+    for round_number in sorted(notes_by_round):
+        round_notes = sorted(notes_by_round[round_number], key=lambda note: note.key)
+        picked_count = min(count - len(picked_notes), len(round_notes))
+        picked_notes += [round_notes[int(i)] for i in np.linspace(0, len(round_notes) - 1, picked_count).round()]
     return picked_notes
 
 
@@ -123,28 +131,34 @@ def note_of(corpus: Corpus, single: SingleNote) -> RecordedNote:
 
 def cut(single: SingleNote, sound: Array, rate: int) -> RecordedNote:
     """Return the note in a sound, [samples], as `note_of` does."""
-    levels = envelope_db(sound[np.newaxis], rate)[0].astype(np.float64)
-    loudest = float(levels.max())
-    first = int(np.argmax(levels > loudest - ONSET_DB))
-    last = int(np.flatnonzero(levels > loudest - RANGE_DB)[-1])
-    note_levels = levels[first : last + 1]
+    step_levels = envelope_db(sound[np.newaxis], rate)[0].astype(np.float64)
+    loudest_level = float(step_levels.max())
+    first_step = int(np.argmax(step_levels > loudest_level - ONSET_DB))
+    last_step = int(np.flatnonzero(step_levels > loudest_level - RANGE_DB)[-1])
+    note_levels = step_levels[first_step : last_step + 1]
     # The slope puts the maximum where the level starts to fall faster than it until the end.
     tilted_levels = note_levels + RELEASED_DB_SECOND * STEP_SECONDS * np.arange(len(note_levels))
     release_step = int(np.argmax(tilted_levels))
-    sounding = note_levels > loudest - SUSTAINED_DB
-    sounding[: int(np.argmax(note_levels > loudest - RISEN_DB)) + round(STRUCK_SECONDS / STEP_SECONDS)] = False
-    stop_step = int(np.argmax(np.where(sounding, tilted_levels, -np.inf)))
+    is_sounding = note_levels > loudest_level - SUSTAINED_DB
+    is_sounding[: int(np.argmax(note_levels > loudest_level - RISEN_DB)) + round(STRUCK_SECONDS / STEP_SECONDS)] = False
+    stop_step = int(np.argmax(np.where(is_sounding, tilted_levels, -np.inf)))
     fallen_step = stop_step + round(RELEASED_DB / RELEASED_DB_SECOND / STEP_SECONDS)
-    if sounding.any() and note_levels[fallen_step:].max(initial=-np.inf) <= note_levels[stop_step] - RELEASED_DB:
+    if is_sounding.any() and note_levels[fallen_step:].max(initial=-np.inf) <= note_levels[stop_step] - RELEASED_DB:
         release_step = stop_step
-    begin, end = (round(moment * STEP_SECONDS * rate) for moment in (first, last + 1))
-    return RecordedNote(single, np.array(sound[begin:end], np.float32), max(release_step, 1) * STEP_SECONDS, loudest)
+    start_sample, stop_sample = (round(step * STEP_SECONDS * rate) for step in (first_step, last_step + 1))
+    return RecordedNote(
+        single,
+        np.array(sound[start_sample:stop_sample], np.float32),
+        max(release_step, 1) * STEP_SECONDS,
+        loudest_level,
+    )
 
 
 def velocity(note: RecordedNote, loudest_db: float) -> int:
-    labelled = note.single.clip.velocity
-    if labelled is not None:
-        return max(1, labelled)
+    """Return a note's labelled velocity, or the one that its level gives."""
+    labelled_velocity = note.single.clip.velocity
+    if labelled_velocity is not None:
+        return max(1, labelled_velocity)
     return int(np.clip(round(LOUDEST * 10 ** ((note.level_db - loudest_db) / SQUARED_DB)), 1, LOUDEST))
 
 
@@ -155,6 +169,7 @@ def loudest_db(corpus: Corpus, notes: Sequence[SingleNote]) -> float:
 
 
 def tuned(note: RecordedNote, rate: int) -> RecordedNote:
+    """Return a note resampled to its key."""
     return _tuned_to(note, note.single.key, rate)
 
 
@@ -165,25 +180,25 @@ def sampled(corpus: Corpus, note: RecordedNote, training_notes: Sequence[SingleN
     labeled, sufficient length (else the longest), then level, since dynamics follow loudness. The recording is
     resampled to the key's pitch, and faded at the release.
     """
-    target = note.single
-    candidates = [single for single in training_notes if single.clip.name != target.clip.name]
-    candidates = [single for single in candidates if _same_instrument(single, target)] or candidates
+    target_note = note.single
+    candidates = [single for single in training_notes if single.clip.name != target_note.clip.name]
+    candidates = [single for single in candidates if _same_instrument(single, target_note)] or candidates
     if not candidates:
         return None
-    nearest_distance = min(abs(single.key - target.key) for single in candidates)
-    nearest_notes = [single for single in candidates if abs(single.key - target.key) == nearest_distance]
+    nearest_semitones = min(abs(single.key - target_note.key) for single in candidates)
+    nearest_notes = [single for single in candidates if abs(single.key - target_note.key) == nearest_semitones]
     sampled_notes = nearest_notes[:: max(1, -(-len(nearest_notes) // LISTENED))]
-    tuned_notes = [_tuned_to(note_of(corpus, single), target.key, corpus.rate) for single in sampled_notes]
-    longest = min(note.held_seconds, max(candidate.held_seconds for candidate in tuned_notes))
-    best = min(
+    tuned_notes = [_tuned_to(note_of(corpus, single), target_note.key, corpus.rate) for single in sampled_notes]
+    longest_held_seconds = min(note.held_seconds, max(candidate.held_seconds for candidate in tuned_notes))
+    best_note = min(
         tuned_notes,
         key=lambda candidate: (
             _velocity_gap(candidate, note),
-            candidate.held_seconds < longest,
+            candidate.held_seconds < longest_held_seconds,
             abs(candidate.level_db - note.level_db),
         ),
     )
-    return _release(best, note.held_seconds, corpus.rate)
+    return _release(best_note, note.held_seconds, corpus.rate)
 
 
 def second_take(corpus: Corpus, note: RecordedNote, notes: Sequence[SingleNote]) -> RecordedNote | None:
@@ -191,15 +206,15 @@ def second_take(corpus: Corpus, note: RecordedNote, notes: Sequence[SingleNote])
 
     Of the same instrument, with the nearest held duration.
     """
-    target = note.single
-    if target.clip.velocity is None:
+    target_note = note.single
+    if target_note.clip.velocity is None:
         return None
     takes = [
         tuned(note_of(corpus, single), corpus.rate)
         for single in notes
-        if single.clip.name != target.clip.name
-        and (single.key, single.clip.velocity) == (target.key, target.clip.velocity)
-        and _same_instrument(single, target)
+        if single.clip.name != target_note.clip.name
+        and (single.key, single.clip.velocity) == (target_note.key, target_note.clip.velocity)
+        and _same_instrument(single, target_note)
     ]
     return min(takes, key=lambda take: abs(take.held_seconds - note.held_seconds), default=None)
 
@@ -209,19 +224,22 @@ def _same_instrument(first: SingleNote, second: SingleNote) -> bool:
 
 
 def _velocity_gap(candidate: RecordedNote, note: RecordedNote) -> int:
-    first, second = candidate.single.clip.velocity, note.single.clip.velocity
-    return 0 if first is None or second is None else abs(first - second)
+    """Return the difference of labelled velocities; 0 without labels."""
+    candidate_velocity, note_velocity = candidate.single.clip.velocity, note.single.clip.velocity
+    return 0 if candidate_velocity is None or note_velocity is None else abs(candidate_velocity - note_velocity)
 
 
 def _tuned_to(note: RecordedNote, pitch: float, rate: int) -> RecordedNote:
-    ratio = semitones_to_ratio(pitch - note.single.pitch)
-    sound = soxr.resample(note.sound, rate * ratio, rate).astype(np.float32)
-    return RecordedNote(note.single, sound, note.held_seconds / ratio, note.level_db)
+    """Return a note resampled to a pitch."""
+    speed_ratio = semitones_to_ratio(pitch - note.single.pitch)
+    sound = soxr.resample(note.sound, rate * speed_ratio, rate).astype(np.float32)
+    return RecordedNote(note.single, sound, note.held_seconds / speed_ratio, note.level_db)
 
 
 def _release(note: RecordedNote, held_seconds: float, rate: int) -> RecordedNote:
+    """Fade a note that is held longer than ``held_seconds``."""
     if note.held_seconds <= held_seconds:
         return note
-    seconds = np.arange(len(note.sound)) / rate - held_seconds
-    fade = np.clip(1 - seconds / FADE_SECONDS, 0, 1) ** 3
-    return RecordedNote(note.single, (note.sound * fade).astype(np.float32), held_seconds, note.level_db)
+    seconds_after_release = np.arange(len(note.sound)) / rate - held_seconds
+    fade_gains = np.clip(1 - seconds_after_release / FADE_SECONDS, 0, 1) ** 3
+    return RecordedNote(note.single, (note.sound * fade_gains).astype(np.float32), held_seconds, note.level_db)

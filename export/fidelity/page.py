@@ -115,46 +115,55 @@ def notes_section(
     """Return the notes, worst first, and the link to the ABX page; ``sounds`` are captions by file."""
     if note_figures is None:
         return Markup()
-    notes = []
-    for number, row in enumerate(note_figures["each"][: note_figures["worst"]], 1):
-        note_sounds = {file: caption for file, caption in sounds.items() if file.startswith(f"note-{number}-")}
-        notes.append((title(row), players(note_sounds) + render_pictures(f"note-{number}")))
-    return heard_notes(ABX, notes)
+    titled_notes = []
+    for note_number, note_row in enumerate(note_figures["each"][: note_figures["worst"]], 1):
+        note_captions = {
+            file_name: caption for file_name, caption in sounds.items() if file_name.startswith(f"note-{note_number}-")
+        }
+        titled_notes.append((title(note_row), players(note_captions) + render_pictures(f"note-{note_number}")))
+    return heard_notes(ABX, titled_notes)
 
 
 def figures_section(note_figures: Figures | None) -> Markup:
+    """Return the table of measures, with its explanation."""
     if note_figures is None:
         return paragraphs([NONE])
-    note = (
+    table_note = (
         f"{basis(note_figures)} Each was played by key and velocity from the preset, and let go when the recording was."
     )
-    note += " All recordings are tuned to their keys."
+    table_note += " All recordings are tuned to their keys."
     if note_figures["sampler"] is not None:
-        note += (
+        table_note += (
             f" Training has none of {note_figures['unheard_keys']} of their keys. The sampler plays the nearest"
             " training note, of the nearest velocity, faster or slower, and is measured while it sounds."
         )
     if note_figures["trial"]:
-        note += (
+        table_note += (
             " A trial that learned without these keys played them; the instrument learned all keys after it, and played"
             " the notes heard."
         )
     if note_figures["take"] is not None:
-        note += (
+        table_note += (
             f" A second take is another recording of the same key and velocity; {note_figures['takes']} notes have one."
         )
     if note_figures["stored"] is not None:
-        note += " Of their own partials, notes are put together again by the same voice, without a network."
-    note += "".join(f" {line}." for line in telling_lines(note_figures))
-    dynamics = paragraphs([f"{line}." for line in [*tuning_line(note_figures), *dynamics_line(note_figures)]])
-    columns = {f"{SIDES[side][0]}{statistic}": column for (side, statistic), column in _columns(note_figures).items()}
-    headed = {heading[0].upper() + heading[1:]: column for heading, column in columns.items()}
-    return measures_down(_measures(note_figures), headed, note) + dynamics
+        table_note += " Of their own partials, notes are put together again by the same voice, without a network."
+    table_note += "".join(f" {line}." for line in telling_lines(note_figures))
+    dynamics_html = paragraphs([f"{line}." for line in [*tuning_line(note_figures), *dynamics_line(note_figures)]])
+    figures_by_heading = {
+        f"{SIDES[side][0]}{statistic}": side_figures
+        for (side, statistic), side_figures in _columns(note_figures).items()
+    }
+    capitalised_figures = {
+        heading[0].upper() + heading[1:]: side_figures for heading, side_figures in figures_by_heading.items()
+    }
+    return measures_down(_measures(note_figures), capitalised_figures, table_note) + dynamics_html
 
 
 def instrument_page(
     instrument: str, corpus: str, note_figures: Figures, pictures: Sequence[Picture], sounds: Mapping[str, str]
 ) -> str:
+    """Return the page of an instrument's notes beside a corpus."""
     sections = {
         "Listen": notes_section(note_figures, sounds, picture_renderer(pictures)),
         "Figures": based(basis(note_figures), "report.json") + figures_section(note_figures),
@@ -163,21 +172,27 @@ def instrument_page(
 
 
 def basis(note_figures: Figures) -> str:
-    names = {"test": "the test split", "val": "the validation split"}
-    parts = [f"{count} of {names[split]}" for split, count in note_figures["splits"].items() if count]
-    return f"{note_figures['notes']} recorded notes that training never saw ({', '.join(parts)})."
+    """Say how many notes of which splits were compared."""
+    split_names = {"test": "the test split", "val": "the validation split"}
+    split_texts = [
+        f"{note_count} of {split_names[split]}" for split, note_count in note_figures["splits"].items() if note_count
+    ]
+    return f"{note_figures['notes']} recorded notes that training never saw ({', '.join(split_texts)})."
 
 
 def as_text(note_figures: Figures | None) -> str:
+    """Return the measures for the terminal."""
     if note_figures is None:
         return NONE
-    columns = _columns(note_figures)
-    headings = [(SIDES[side][1] or statistic) if statistic == "median" else statistic for side, statistic in columns]
-    table = measures_as_text(_measures(note_figures), headings, list(columns.values()))
+    figures_by_column = _columns(note_figures)
+    headings = [
+        (SIDES[side][1] or statistic) if statistic == "median" else statistic for side, statistic in figures_by_column
+    ]
+    table_text = measures_as_text(_measures(note_figures), headings, list(figures_by_column.values()))
     return "\n".join(
         [
             basis(note_figures),
-            table,
+            table_text,
             *telling_lines(note_figures),
             *tuning_line(note_figures),
             *dynamics_line(note_figures),
@@ -191,38 +206,43 @@ def _measures(note_figures: Figures) -> tuple[Measure, ...]:
 
 def _columns(note_figures: Figures) -> dict[tuple[str, str], Figures]:
     """Return the medians and worst figures of each side; those of codes stand beside ours."""
-    columns = {}
+    figures_by_column = {}
     for side in (side for side in SIDES if note_figures[side] is not None):
-        figures = dict.fromkeys(str(measure.value) for measure in CODES) | note_figures[side]
+        side_figures = dict.fromkeys(str(measure.value) for measure in CODES) | note_figures[side]
         if side == "ours":
-            figures |= note_figures["codes"] or {}
+            side_figures |= note_figures["codes"] or {}
         for statistic in ("median", "worst"):
-            columns[side, statistic] = {
-                name: figures[name] and figures[name][statistic] for name in (str(m.value) for m in MEASURES + CODES)
+            figures_by_column[side, statistic] = {
+                measure_name: side_figures[measure_name] and side_figures[measure_name][statistic]
+                for measure_name in (str(m.value) for m in MEASURES + CODES)
             }
-    return columns
+    return figures_by_column
 
 
 def telling_lines(note_figures: Figures) -> list[str]:
+    """Say how well classifiers tell renditions from recordings, and how takes differ."""
     lines = []
     if (accuracies := note_figures["told_apart"]) is not None:
         lines.append(
             f"Two classifiers tell ours from recordings in {accuracies['statistics']:.0%} and "
             f"{accuracies['network']:.0%} (50 % is luck): by statistics of bands, and a small network"
         )
-    if (takes := note_figures["takes_apart"]) is not None:
-        recorded, played = takes["recorded"], takes["played"]
+    if (take_figures := note_figures["takes_apart"]) is not None:
+        recorded_takes, played_takes = take_figures["recorded"], take_figures["played"]
         lines.append(
-            f"Two takes of a key and velocity differ by {recorded['shape_db']:.1f} dB in the held part and by "
-            f"{recorded['level_db']:.1f} dB in level, two strikes of ours by {played['shape_db']:.1f} and "
-            f"{played['level_db']:.1f} dB"
+            f"Two takes of a key and velocity differ by {recorded_takes['shape_db']:.1f} dB in the held part and by "
+            f"{recorded_takes['level_db']:.1f} dB in level, two strikes of ours by {played_takes['shape_db']:.1f} and "
+            f"{played_takes['level_db']:.1f} dB"
         )
-    if (distance := note_figures["frechet"]) is not None and distance["ratio"] is not None:
-        lines.append(f"All frames together, ours are {distance['ratio']:.2f} times as far from recorded as a sampler's")
+    if (distance_figures := note_figures["frechet"]) is not None and distance_figures["ratio"] is not None:
+        lines.append(
+            f"All frames together, ours are {distance_figures['ratio']:.2f} times as far from recorded as a sampler's"
+        )
     return lines
 
 
 def tuning_line(note_figures: Figures) -> list[str]:
+    """Say how far recordings lie off their keys, if they are out of tune."""
     most_cents, median_cents = note_figures["tuning"]["most_cents"], note_figures["tuning"]["median_cents"]
     if most_cents < OUT_OF_TUNE_CENTS:
         return []
@@ -233,12 +253,14 @@ def tuning_line(note_figures: Figures) -> list[str]:
 
 
 def dynamics_line(note_figures: Figures) -> list[str]:
+    """Say how dynamics were recorded and are played, if measured."""
     return [] if note_figures["dynamics"] is None else [f"dynamics: {in_words(note_figures['dynamics'])}"]
 
 
 def in_short(note_figures: Figures) -> str:
-    medians, parts = _columns(note_figures)["ours", "median"], []
+    """Return the medians of a few measures in one line."""
+    medians, measure_texts = _columns(note_figures)["ours", "median"], []
     for measure in (measure for measure in MEASURES if measure.value in IN_SHORT):
         name, _, unit = measure.label.lower().replace("db", "dB").partition(", ")
-        parts.append(f"{name} {measure.cell(medians)}{' ' + unit if unit else ''}")
-    return f"{', '.join(parts)}; medians of {note_figures['notes']} notes it never heard"
+        measure_texts.append(f"{name} {measure.cell(medians)}{' ' + unit if unit else ''}")
+    return f"{', '.join(measure_texts)}; medians of {note_figures['notes']} notes it never heard"

@@ -62,16 +62,17 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
     training_notes = _with_attacks(singles(corpus, "train"))
     if not training_notes or not model.card.keyed:
         return None
-    loudest = loudest_db(corpus, training_notes)
+    corpus_peak_db = loudest_db(corpus, training_notes)
     selected_notes = _select_notes(training_notes, [_loudness(corpus, single) for single in training_notes])
     trajectories = [measured_trajectory(note_of(corpus, single), coder) for single in selected_notes]
     notes = _fit_codes([course for course in trajectories if course is not None], coder)
     if not notes:
         return None
     directions = _directions(notes, model.card)
-    levels = _Levels(model, directions)
+    code_levels = _Levels(model, directions)
     instruments = [
-        _instrument(label, group, home, loudest, levels) for label, group, home in _groups(notes, model.card)
+        _instrument(label, group, home, corpus_peak_db, code_levels)
+        for label, group, home in _groups(notes, model.card)
     ]
     return Gestures(
         format=1,
@@ -96,22 +97,26 @@ def _with_attacks(notes: list[SingleNote]) -> list[SingleNote]:
 
 
 def _select_notes(candidates: Sequence[SingleNote], loudness: Sequence[float]) -> list[SingleNote]:
-    places: dict[tuple[str, int | None], list[int]] = {}
-    for place, single in enumerate(candidates):
-        places.setdefault(_instrument_of(single), []).append(place)
-    key_counts = [len({candidates[place].key for place in members}) for members in places.values()]
-    note_limit = MOST_NOTES if len(places) == 1 else MOST_NOTES_OF_SEVERAL
-    notes_per_instrument = max(FEWEST_KEYS, note_limit // len(places))
-    if np.median(key_counts) < FEWEST_KEYS or notes_per_instrument * len(places) > note_limit:
+    """Select notes that spread over keys and loudness, as many of each instrument."""
+    indices_by_instrument: dict[tuple[str, int | None], list[int]] = {}
+    for note_index, single in enumerate(candidates):
+        indices_by_instrument.setdefault(_instrument_of(single), []).append(note_index)
+    key_counts = [
+        len({candidates[note_index].key for note_index in note_indices})
+        for note_indices in indices_by_instrument.values()
+    ]
+    note_limit = MOST_NOTES if len(indices_by_instrument) == 1 else MOST_NOTES_OF_SEVERAL
+    notes_per_instrument = max(FEWEST_KEYS, note_limit // len(indices_by_instrument))
+    if np.median(key_counts) < FEWEST_KEYS or notes_per_instrument * len(indices_by_instrument) > note_limit:
         return spread(candidates, note_limit, np.random.default_rng(SEED), loudness)
     return [
         note
-        for members in places.values()
+        for note_indices in indices_by_instrument.values()
         for note in spread(
-            [candidates[place] for place in members],
+            [candidates[note_index] for note_index in note_indices],
             notes_per_instrument,
             np.random.default_rng(SEED),
-            [loudness[place] for place in members],
+            [loudness[note_index] for note_index in note_indices],
         )
     ]
 
@@ -121,6 +126,7 @@ def _instrument_of(single: SingleNote) -> tuple[str, int | None]:
 
 
 def _loudness(corpus: Corpus, single: SingleNote) -> float:
+    """Return a note's velocity, or the peak of its samples without one."""
     if single.clip.velocity is not None:
         return float(single.clip.velocity)
     return float(np.abs(corpus.samples(single.clip)).max())
@@ -136,8 +142,8 @@ def _fit_codes(courses: Sequence[NoteTrajectory], coder: CodeFitter) -> list[_No
         return []
     conditions = np.concatenate([np.full(len(course.frames), course.condition) for course in courses])
     codes = coder.fitted(np.concatenate([course.frames for course in courses]), conditions).astype(np.float64)
-    ends = np.cumsum([len(course.frames) for course in courses])
-    codes_by_note = np.split(codes, ends[:-1])
+    frame_ends = np.cumsum([len(course.frames) for course in courses])
+    codes_by_note = np.split(codes, frame_ends[:-1])
     return [
         _Note(course, codes_of(course, note_codes)) for course, note_codes in zip(courses, codes_by_note, strict=True)
     ]
@@ -155,6 +161,7 @@ def _directions(notes: Sequence[_Note], card: Card) -> Doubles:
 
 
 def _project(codes: Doubles, directions: Doubles, card: Card) -> Doubles:
+    """Return coordinates of codes along directions, [rows, directions]."""
     scale = in_deviations(card)
     coordinates: Doubles = (codes * scale) @ (directions * scale).T
     return coordinates
@@ -168,14 +175,19 @@ def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], 
     notes_by_instrument: dict[tuple[str, int | None], list[_Note]] = {}
     for note in notes:
         notes_by_instrument.setdefault(_instrument_of(note.course.note.single), []).append(note)
-    keys = [len({note.course.note.single.key for note in group}) for group in notes_by_instrument.values()]
-    if len(notes_by_instrument) > 1 and np.median(keys) < FEWEST_KEYS:
+    key_counts = [len({note.course.note.single.key for note in group}) for group in notes_by_instrument.values()]
+    if len(notes_by_instrument) > 1 and np.median(key_counts) < FEWEST_KEYS:
         notes_by_instrument = {("", None): list(notes)}
     scale, default_code = in_deviations(card), np.array([latent.default for latent in card.latents])
-    homes = {name: np.mean([note.codes.code for note in group], axis=0) for name, group in notes_by_instrument.items()}
-    nearest_name = min(homes, key=lambda name: float(np.square((homes[name] - default_code) * scale).sum()))
-    homes[nearest_name] = default_code
-    return [(name[0], group, homes[name]) for name, group in notes_by_instrument.items()]
+    home_codes = {
+        instrument: np.mean([note.codes.code for note in group], axis=0)
+        for instrument, group in notes_by_instrument.items()
+    }
+    nearest_instrument = min(
+        home_codes, key=lambda instrument: float(np.square((home_codes[instrument] - default_code) * scale).sum())
+    )
+    home_codes[nearest_instrument] = default_code
+    return [(instrument[0], group, home_codes[instrument]) for instrument, group in notes_by_instrument.items()]
 
 
 class _Levels:
@@ -195,26 +207,33 @@ class _Levels:
         """
         if self.card.partials is None:
             return {}
-        clipped_codes = [None if codes is None else self._clip_codes(codes) for codes in (held_codes, released_codes)]
-        assert clipped_codes[0] is not None
+        clipped_curves = [None if codes is None else self._clip_codes(codes) for codes in (held_codes, released_codes)]
+        assert clipped_curves[0] is not None
         modes = np.round(modes, 4)
-        residuals = residuals_of(note, clipped_codes[0], clipped_codes[1], self._model, modes)
+        residuals = residuals_of(note, clipped_curves[0], clipped_curves[1], self._model, modes)
         vibrato = np.zeros(0, np.int8) if len(modes) else vibrato_of(note, self.card.sample_rate)
-        fields = dict(zip(("residual", "release_residual", "vibrato"), map(packed, (*residuals, vibrato)), strict=True))
-        return fields | {"modes": modes.tolist()}
+        residual_fields = dict(
+            zip(("residual", "release_residual", "vibrato"), map(packed, (*residuals, vibrato)), strict=True)
+        )
+        return residual_fields | {"modes": modes.tolist()}
 
     def loudness(self, course: NoteTrajectory, levels: Doubles, held_codes: Codes, home: Doubles) -> dict[str, Any]:
+        """Return the field of a held note's loudness: its movement that levels and codes leave, in steps."""
         if self.card.partials is None:
             return {}
         hop_seconds = HOP / self.card.sample_rate
-        count = min(round(min(course.note.held_seconds, LONGEST_SECONDS) / hop_seconds), MOST_POINTS)
-        moments = np.arange(count, dtype=np.float64) * hop_seconds
-        recorded_levels = np.interp(moments, STEP_SECONDS * np.arange(len(course.course)), course.course)
-        decoded_levels = self.frame_levels(np.concatenate([held_codes(moments), home[np.newaxis]]), course.condition)
-        moves = recorded_levels - np.interp(moments, LEVELS_AT, levels) - (decoded_levels[:-1] - decoded_levels[-1])
-        moves[moments < COARSE_SECONDS] = 0.0
-        steps = np.clip(np.round(moves / RESIDUAL_DB), -MOST_MOVE_STEPS, MOST_MOVE_STEPS).astype(np.int8)
-        return {"loudness": packed(steps if steps.any() else steps[:0])}
+        moment_count = min(round(min(course.note.held_seconds, LONGEST_SECONDS) / hop_seconds), MOST_POINTS)
+        moment_seconds = np.arange(moment_count, dtype=np.float64) * hop_seconds
+        recorded_levels = np.interp(moment_seconds, STEP_SECONDS * np.arange(len(course.course)), course.course)
+        decoded_levels = self.frame_levels(
+            np.concatenate([held_codes(moment_seconds), home[np.newaxis]]), course.condition
+        )
+        moves_db = (
+            recorded_levels - np.interp(moment_seconds, LEVELS_AT, levels) - (decoded_levels[:-1] - decoded_levels[-1])
+        )
+        moves_db[moment_seconds < COARSE_SECONDS] = 0.0
+        move_steps = np.clip(np.round(moves_db / RESIDUAL_DB), -MOST_MOVE_STEPS, MOST_MOVE_STEPS).astype(np.int8)
+        return {"loudness": packed(move_steps if move_steps.any() else move_steps[:0])}
 
     def _clip_codes(self, codes: Codes) -> Codes:
         return lambda moments: np.clip(codes(moments), self._low, self._high)
@@ -228,53 +247,69 @@ class _Levels:
         return levels
 
 
-def _instrument(label: str, notes: Sequence[_Note], home: Doubles, loudest: float, decoded: _Levels) -> InstrumentNotes:
-    velocities = [velocity(note.course.note, loudest) for note in notes]
-    places = np.array([(note.course.note.single.pitch, speed) for note, speed in zip(notes, velocities, strict=True)])
-    scale = in_deviations(decoded.card)
-    codes = np.array([note.codes.code for note in notes]) * scale
-    steps = velocity_steps(places, codes)
-    if neighbour_prediction(places, codes, steps) < PREDICTED_SHARE:
+def _instrument(
+    label: str, notes: Sequence[_Note], home: Doubles, corpus_peak_db: float, code_levels: _Levels
+) -> InstrumentNotes:
+    """Build an instrument's notes around its home code."""
+    velocities = [velocity(note.course.note, corpus_peak_db) for note in notes]
+    keys_and_velocities = np.array(
+        [(note.course.note.single.pitch, note_velocity) for note, note_velocity in zip(notes, velocities, strict=True)]
+    )
+    scale = in_deviations(code_levels.card)
+    scaled_codes = np.array([note.codes.code for note in notes]) * scale
+    key_velocity_steps = velocity_steps(keys_and_velocities, scaled_codes)
+    if neighbour_prediction(keys_and_velocities, scaled_codes, key_velocity_steps) < PREDICTED_SHARE:
         notes = [_Note(note.course, note.codes._replace(code=home)) for note in notes]
-    modes = [modes_of(note.course.note, decoded.card) for note in notes]
-    if np.mean([note_modes.struck for note_modes in modes]) < STRUCK_SHARE:
-        modes = [NoteModes() for _ in notes]
+    modes_by_note = [modes_of(note.course.note, code_levels.card) for note in notes]
+    if np.mean([note_modes.struck for note_modes in modes_by_note]) < STRUCK_SHARE:
+        modes_by_note = [NoteModes() for _ in notes]
     else:
         notes = [_Note(_fading(note.course), note.codes) for note in notes]
     note_ways = [
-        _note_way(note, home, speed, decoded, note_modes.modes)
-        for note, speed, note_modes in zip(notes, velocities, modes, strict=True)
+        _note_way(note, home, note_velocity, code_levels, note_modes.modes)
+        for note, note_velocity, note_modes in zip(notes, velocities, modes_by_note, strict=True)
     ]
     takes = take_differences(note_ways, [note.course.note.level_db for note in notes])
     return InstrumentNotes(
         label=label,
         home=_rounded(home, 4),
-        velocity_steps=steps,
+        velocity_steps=key_velocity_steps,
         takes=packed(takes),
-        transposed=bool(np.median([note_modes.free for note_modes in modes]) > MOST_FREE_SHARE),
+        transposed=bool(np.median([note_modes.free for note_modes in modes_by_note]) > MOST_FREE_SHARE),
         notes=note_ways,
     )
 
 
 def _fading(course: NoteTrajectory) -> NoteTrajectory:
+    """Return a trajectory whose levels go on fading, as a struck note's do."""
     levels, fall = course.fading
     return course._replace(levels=levels, fall=fall)
 
 
-def take_differences(notes: Sequence[NoteWay], loudest: Sequence[float]) -> Steps:
-    """Return `InstrumentNotes.takes`: differences of successive notes of one key and velocity; ``loudest`` in dB."""
+def take_differences(notes: Sequence[NoteWay], note_levels_db: Sequence[float]) -> Steps:
+    """Return `InstrumentNotes.takes`: differences of successive notes of one key and velocity."""
     takes_by_key: dict[tuple[int, int], list[Doubles]] = {}
-    for note, level in zip(notes, loudest, strict=True):
+    for note, level_db in zip(notes, note_levels_db, strict=True):
         if len(note.residual):
-            row = np.concatenate([[level / RESIDUAL_DB], note.residual[:BANDS]])
-            takes_by_key.setdefault((round(note.key), note.velocity), []).append(row)
-    differences = [then - first for rows in takes_by_key.values() for first, then in itertools.pairwise(rows)]
+            take_row = np.concatenate([[level_db / RESIDUAL_DB], note.residual[:BANDS]])
+            takes_by_key.setdefault((round(note.key), note.velocity), []).append(take_row)
+    differences = [
+        next_row - earlier_row
+        for take_rows in takes_by_key.values()
+        for earlier_row, next_row in itertools.pairwise(take_rows)
+    ]
     # Rounded up, the stride leaves at most `MOST_TAKES`.
-    selected = np.array(differences[:: -(-len(differences) // MOST_TAKES)]) if differences else np.zeros((0, 1 + BANDS))
+    selected_differences = (
+        np.array(differences[:: -(-len(differences) // MOST_TAKES)]) if differences else np.zeros((0, 1 + BANDS))
+    )
     if differences:  # a few takes are much louder: a normal distribution of the same median
-        levels = np.abs(selected[:, 0])
-        selected[:, 0] *= np.median(levels) / NORMAL_MEDIAN / max(float(np.sqrt(np.square(levels).mean())), 1e-9)
-    steps: Steps = np.clip(np.round(selected), -MOST_STEPS, MOST_STEPS).astype(np.int8)
+        level_differences = np.abs(selected_differences[:, 0])
+        selected_differences[:, 0] *= (
+            np.median(level_differences)
+            / NORMAL_MEDIAN
+            / max(float(np.sqrt(np.square(level_differences).mean())), 1e-9)
+        )
+    steps: Steps = np.clip(np.round(selected_differences), -MOST_STEPS, MOST_STEPS).astype(np.int8)
     return steps
 
 
@@ -289,11 +324,13 @@ def velocity_steps(places: Doubles, codes: Doubles) -> float:
     if len(places) < FEWEST_JUDGED_NOTES or len(set(keys.tolist())) < 2:
         return VELOCITY_STEPS[0]
     other_keys = keys[:, np.newaxis] != keys
-    errors = {}
+    error_by_steps = {}
     for steps in VELOCITY_STEPS:
-        neighbours, weights = nearest(np.where(other_keys, _squared_distances(places, steps), np.inf))
-        errors[steps] = float(np.square(np.einsum("ij,ijk->ik", weights, codes[neighbours]) - codes).sum(1).mean())
-    return min(errors, key=errors.__getitem__)
+        neighbour_indices, weights = nearest(np.where(other_keys, _squared_distances(places, steps), np.inf))
+        error_by_steps[steps] = float(
+            np.square(np.einsum("ij,ijk->ik", weights, codes[neighbour_indices]) - codes).sum(1).mean()
+        )
+    return min(error_by_steps, key=error_by_steps.__getitem__)
 
 
 def _squared_distances(places: Doubles, steps: float) -> Doubles:
@@ -310,67 +347,74 @@ def neighbour_prediction(places: Doubles, codes: Doubles, steps: float = VELOCIT
     """
     if len(places) < FEWEST_JUDGED_NOTES:
         return 1.0
-    offsets = codes - codes.mean(0)
+    code_offsets = codes - codes.mean(0)
     distances = _squared_distances(places, steps)
     np.fill_diagonal(distances, np.inf)
-    neighbours, weights = nearest(distances)
-    blends = np.einsum("ij,ijk->ik", weights, offsets[neighbours])
-    return float(np.clip((blends * offsets).sum() / max(np.square(blends).sum(), 1e-12), 0.0, 1.0))
-
-
-def _note_way(note: _Note, home: Doubles, speed: int, decoded: _Levels, modes: Doubles) -> NoteWay:
-    (course, note_codes), directions = note, decoded.directions
-    offsets = _project(note_codes.held_offsets, directions, decoded.card)
-    held_codes = _code_curve(note_codes.code, CODES_AT, offsets @ directions)
-    decoded_levels = decoded.frame_levels(np.concatenate([held_codes(LEVELS_AT), home[np.newaxis]]), course.condition)
-    release: dict[str, Any] = {}
-    released_codes = None
-    if course.release_levels is not None and note_codes.release_offsets is not None:
-        release_offsets = _project(note_codes.release_offsets, directions, decoded.card)
-        if decoded.card.partials is not None:  # codes come late after a note-off; the residual does not
-            last_offsets = [np.interp(course.note.held_seconds, CODES_AT, column) for column in offsets.T]
-            release_offsets = np.tile(last_offsets, (len(release_offsets), 1))
-        released_codes = _code_curve(note_codes.code, RELEASE_CODES_AT, release_offsets @ directions)
-        decoded_release = decoded.frame_levels(released_codes(RELEASE_LEVELS_AT), course.condition)
-        levels = np.clip(course.release_levels - (decoded_release - decoded_release[0]), LOWEST_DB, 0.0)
-        release = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(release_offsets, 3)}
-    levels = np.maximum(course.levels - (decoded_levels[:-1] - decoded_levels[-1]), LOWEST_DB)
-    return NoteWay(
-        key=round(course.note.single.pitch, 2),
-        velocity=speed,
-        held_seconds=round(course.note.held_seconds, 3),
-        code=_rounded(note_codes.code, 4),
-        levels=_rounded(levels, 1),
-        codes=_rounded(offsets, 3),
-        fall_db_second=round(course.fall, 1),
-        **release,
-        **decoded.residuals(course.note, held_codes, released_codes, modes),
-        **decoded.loudness(course, levels, held_codes, home),
+    neighbour_indices, weights = nearest(distances)
+    blended_offsets = np.einsum("ij,ijk->ik", weights, code_offsets[neighbour_indices])
+    return float(
+        np.clip((blended_offsets * code_offsets).sum() / max(np.square(blended_offsets).sum(), 1e-12), 0.0, 1.0)
     )
 
 
-def _code_curve(code: Doubles, grid: Doubles, offsets: Doubles) -> Codes:
-    return lambda moments: code + np.stack([np.interp(moments, grid, column) for column in offsets.T], axis=1)
+def _note_way(note: _Note, home: Doubles, note_velocity: int, code_levels: _Levels, modes: Doubles) -> NoteWay:
+    """Build a note of an instrument; its levels are those that codes do not give already."""
+    (course, note_codes), directions = note, code_levels.directions
+    held_coordinates = _project(note_codes.held_offsets, directions, code_levels.card)
+    held_codes = _code_curve(note_codes.code, CODES_AT, held_coordinates @ directions)
+    decoded_levels = code_levels.frame_levels(
+        np.concatenate([held_codes(LEVELS_AT), home[np.newaxis]]), course.condition
+    )
+    release_fields: dict[str, Any] = {}
+    released_codes = None
+    if course.release_levels is not None and note_codes.release_offsets is not None:
+        release_coordinates = _project(note_codes.release_offsets, directions, code_levels.card)
+        if code_levels.card.partials is not None:  # codes come late after a note-off; the residual does not
+            last_coordinates = [np.interp(course.note.held_seconds, CODES_AT, column) for column in held_coordinates.T]
+            release_coordinates = np.tile(last_coordinates, (len(release_coordinates), 1))
+        released_codes = _code_curve(note_codes.code, RELEASE_CODES_AT, release_coordinates @ directions)
+        decoded_release_levels = code_levels.frame_levels(released_codes(RELEASE_LEVELS_AT), course.condition)
+        levels = np.clip(course.release_levels - (decoded_release_levels - decoded_release_levels[0]), LOWEST_DB, 0.0)
+        release_fields = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(release_coordinates, 3)}
+    levels = np.maximum(course.levels - (decoded_levels[:-1] - decoded_levels[-1]), LOWEST_DB)
+    return NoteWay(
+        key=round(course.note.single.pitch, 2),
+        velocity=note_velocity,
+        held_seconds=round(course.note.held_seconds, 3),
+        code=_rounded(note_codes.code, 4),
+        levels=_rounded(levels, 1),
+        codes=_rounded(held_coordinates, 3),
+        fall_db_second=round(course.fall, 1),
+        **release_fields,
+        **code_levels.residuals(course.note, held_codes, released_codes, modes),
+        **code_levels.loudness(course, levels, held_codes, home),
+    )
+
+
+def _code_curve(code: Doubles, grid_seconds: Doubles, offsets: Doubles) -> Codes:
+    """Return codes by time: ``code`` plus offsets, [times, n_latents], interpolated on a grid."""
+    return lambda moments: code + np.stack([np.interp(moments, grid_seconds, column) for column in offsets.T], axis=1)
 
 
 def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeFitter) -> Wander:
-    levels, codes = [], []
+    """Return medians over notes of how far and how fast levels and codes move while steady."""
+    level_moves, code_moves = [], []
     for course in courses:
         if len(course.steady_levels) * STEP_SECONDS < STEADY_SECONDS:
             continue
-        levels.append(_deviation_and_rate(course.steady_levels[:, np.newaxis], STEP_SECONDS))
+        level_moves.append(_deviation_and_rate(course.steady_levels[:, np.newaxis], STEP_SECONDS))
         if len(course.steady_frames) > 2:
             conditions = np.full(len(course.steady_frames), course.condition)
-            steady = coder.encoded(course.steady_frames, conditions).astype(np.float64)
-            codes.append(_deviation_and_rate(_project(steady, directions, coder.card), course.frame_seconds))
+            steady_codes = coder.encoded(course.steady_frames, conditions).astype(np.float64)
+            code_moves.append(_deviation_and_rate(_project(steady_codes, directions, coder.card), course.frame_seconds))
     no_moves = np.stack([np.zeros(len(directions)), np.full(len(directions), 1.0)])
-    level = np.median(levels, axis=0)[:, 0] if levels else np.array([0.0, 1.0])
-    direction_moves = np.median(codes, axis=0) if codes else no_moves
+    median_level_move = np.median(level_moves, axis=0)[:, 0] if level_moves else np.array([0.0, 1.0])
+    median_code_moves = np.median(code_moves, axis=0) if code_moves else no_moves
     return Wander(
-        level_db=round(float(level[0]), 2),
-        level_hz=round(float(level[1]), 2),
-        codes=_rounded(direction_moves[0], 4),
-        codes_hz=_rounded(direction_moves[1], 2),
+        level_db=round(float(median_level_move[0]), 2),
+        level_hz=round(float(median_level_move[1]), 2),
+        codes=_rounded(median_code_moves[0], 4),
+        codes_hz=_rounded(median_code_moves[1], 2),
     )
 
 
@@ -379,13 +423,13 @@ def _deviation_and_rate(series: Doubles, step_seconds: float) -> Doubles:
 
     A sum of sines of deviation s, whose slope has deviation d, has a mean square frequency of (d / 2 pi s)^2.
     """
-    times = np.arange(len(series)) - (len(series) - 1) / 2
-    slope = times @ series / np.square(times).sum()
-    residual = series - series.mean(0) - np.outer(times, slope)
+    centred_steps = np.arange(len(series)) - (len(series) - 1) / 2
+    slope = centred_steps @ series / np.square(centred_steps).sum()
+    residual = series - series.mean(0) - np.outer(centred_steps, slope)
     deviation = residual.std(0)
-    speed = np.gradient(residual, step_seconds, axis=0).std(0)
-    hertz = speed / (2 * np.pi * np.maximum(deviation, 1e-9))
-    return np.stack([deviation, np.clip(hertz, SLOWEST_HZ, FASTEST_HZ)])
+    slope_deviation = np.gradient(residual, step_seconds, axis=0).std(0)
+    rate_hz = slope_deviation / (2 * np.pi * np.maximum(deviation, 1e-9))
+    return np.stack([deviation, np.clip(rate_hz, SLOWEST_HZ, FASTEST_HZ)])
 
 
 def _rounded(values: Doubles, digits: int) -> Any:

@@ -44,8 +44,8 @@ class CodeFitter:
         length, rate = card.frame_length, card.sample_rate
         self._mel = torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=length, n_mels=MEL_BANDS, norm=None).T.copy())
         self._hertz = torch.fft.rfftfreq(length, 1 / rate)
-        half = torch.hann_window(length // 2, periodic=True)
-        self._window = nn.functional.pad(half, (length // 4, length - length // 4 - length // 2))
+        half_window = torch.hann_window(length // 2, periodic=True)
+        self._window = nn.functional.pad(half_window, (length // 4, length - length // 4 - length // 2))
 
     def resample_note(self, sound: Array, single: SingleNote) -> tuple[Array, float]:
         """Resample a note to the octave of training; return samples and speed ratio."""
@@ -80,21 +80,24 @@ class CodeFitter:
 
     @torch.enable_grad()
     def _fit(self, frames: Array, conditions: Doubles) -> Tensor:
-        initial_codes, condition = torch.from_numpy(self.encoded(frames, conditions)), self._condition(conditions)
+        initial_codes, network_condition = (
+            torch.from_numpy(self.encoded(frames, conditions)),
+            self._condition(conditions),
+        )
         latents = self.card.latents
         low, high, scale = (
             torch.tensor([getattr(latent, name) for latent in latents]) for name in ("low", "high", "std")
         )
         with torch.no_grad():
             spectra = torch.fft.rfft(torch.from_numpy(frames) * self._window).abs()
-            shape, brightness = self._shape(spectra), self._brightness(spectra)
+            target_shape, target_brightness = self._shape(spectra), self._brightness(spectra)
         offsets = torch.zeros_like(initial_codes, requires_grad=True)
         optimiser = torch.optim.Rprop([offsets], lr=FIRST_STEP)  # rows are independent, and so are Rprop's step sizes
         for _ in range(SEARCH_STEPS):
-            decoded = self._decoder(torch.clamp(initial_codes + offsets * scale, low, high), condition)
-            decoded_shape, decoded_brightness = self._descriptors(decoded, condition)
-            losses = (decoded_shape - shape).square().mean(1) + OCTAVE_WEIGHT * (
-                decoded_brightness - brightness
+            decoded = self._decoder(torch.clamp(initial_codes + offsets * scale, low, high), network_condition)
+            decoded_shape, decoded_brightness = self._descriptors(decoded, network_condition)
+            losses = (decoded_shape - target_shape).square().mean(1) + OCTAVE_WEIGHT * (
+                decoded_brightness - target_brightness
             ).square()
             losses = losses + OFFSET_WEIGHT * offsets.square().sum(1)
             (offsets.grad,) = torch.autograd.grad(losses.sum(), offsets)
@@ -103,17 +106,21 @@ class CodeFitter:
         return codes
 
     def _condition(self, conditions: Doubles) -> Tensor:
+        """Return conditions as the network's input, [rows, columns]."""
         return torch.eye(PITCH_CLASSES)[torch.from_numpy(conditions.astype(np.int64))]
 
     def _descriptors(self, decoded: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the shape, [rows, bands], and the brightness, [rows], of decoded frames."""
         return self._shape(decoded), self._brightness(decoded)
 
     def _shape(self, spectra: Tensor) -> Tensor:
+        """Return the levels of mel bands relative to the frame's power in dB, [rows, bands]."""
         power = spectra.square()
         shares = power @ self._mel / power.sum(1, keepdim=True).clamp_min(1e-20)
         return 10 * torch.log10(shares + FLOOR)
 
     def _brightness(self, spectra: Tensor) -> Tensor:
+        """Return the spectral centroid in octaves, [rows]."""
         centroid = (spectra @ self._hertz) / spectra.sum(1).clamp_min(1e-20)
         return torch.log2(centroid.clamp_min(1.0))
 
@@ -172,42 +179,50 @@ def residuals_of(
     """
     rate = model.card.sample_rate
     sound = tuned(note, rate).sound
-    recorded = course(sound, rate)
-    last = max(1, 1 + (len(sound) - FRAME // 2) // HOP)  # a frame beyond the end has a click's spectrum
-    note_off = round(note.held_seconds * rate / HOP)
-    end = note_off if released_codes is None else note_off - FRAME // 2 // HOP  # later frames hear the release
-    longest = min(1 + round(LONGEST_SECONDS * rate / HOP), MOST_POINTS - 1)
-    held_frames = np.arange(max(1, min(1 + end, longest, last)))
-    differences, hiss = _shape_differences(
-        recorded, held_frames, held_codes(held_frames * HOP / rate), note.single.key, model, modes
+    recorded_course = course(sound, rate)
+    frame_count = max(1, 1 + (len(sound) - FRAME // 2) // HOP)  # a frame beyond the end has a click's spectrum
+    note_off_frame = round(note.held_seconds * rate / HOP)
+    # Later frames hear the release.
+    held_end_frame = note_off_frame if released_codes is None else note_off_frame - FRAME // 2 // HOP
+    most_frames = min(1 + round(LONGEST_SECONDS * rate / HOP), MOST_POINTS - 1)
+    held_frames = np.arange(max(1, min(1 + held_end_frame, most_frames, frame_count)))
+    differences, noise_shares = _shape_differences(
+        recorded_course, held_frames, held_codes(held_frames * HOP / rate), note.single.key, model, modes
     )
-    loud = recorded.levels[held_frames] > recorded.levels.max() - LOUD_DB
+    is_loud = recorded_course.levels[held_frames] > recorded_course.levels.max() - LOUD_DB
     no_steps = np.zeros((0, BANDS), np.int8)
-    if not loud.any():
+    if not is_loud.any():
         return no_steps, no_steps
-    mean = np.clip(differences[loud], -MEAN_DB, MEAN_DB).mean(0)
-    soft = recorded.levels[held_frames] > recorded.levels.max() - SOFT_DB
-    moves = np.where(soft[:, np.newaxis], differences - mean, 0.0)
+    mean_db = np.clip(differences[is_loud], -MEAN_DB, MEAN_DB).mean(0)
+    is_audible = recorded_course.levels[held_frames] > recorded_course.levels.max() - SOFT_DB
+    moves_db = np.where(is_audible[:, np.newaxis], differences - mean_db, 0.0)
     # The host's noise fluctuates as any noise does: this part of the movement is left out.
-    noise_power = np.square(hiss.mean(0) * noise_fluctuation(rate))
-    note_shares = np.sqrt(np.clip(1 - noise_power / np.maximum(np.square(_fast(moves))[loud].mean(0), 1e-9), 0.0, 1.0))
+    noise_variance = np.square(noise_shares.mean(0) * noise_fluctuation(rate))
+    note_shares = np.sqrt(
+        np.clip(1 - noise_variance / np.maximum(np.square(_fast(moves_db))[is_loud].mean(0), 1e-9), 0.0, 1.0)
+    )
     release_steps = no_steps
     if released_codes is not None:
-        tail = np.arange(note_off, min(note_off + min(round(RELEASE_SECONDS * rate / HOP), MOST_POINTS - 1), last))
-        tail = tail[np.logical_and.accumulate(recorded.levels[tail] > recorded.levels.max() - SOFT_DB)]
+        release_frames = np.arange(
+            note_off_frame, min(note_off_frame + min(round(RELEASE_SECONDS * rate / HOP), MOST_POINTS - 1), frame_count)
+        )
+        release_frames = release_frames[
+            np.logical_and.accumulate(recorded_course.levels[release_frames] > recorded_course.levels.max() - SOFT_DB)
+        ]
         differences, _ = _shape_differences(
-            recorded,
-            tail,
-            released_codes((tail - note_off) * HOP / rate),
+            recorded_course,
+            release_frames,
+            released_codes((release_frames - note_off_frame) * HOP / rate),
             note.single.key,
             model,
             modes,
         )
-        release_steps = _steps(_sharpened(_steadied(differences - mean, note_shares)))
-    return _steps(np.concatenate([mean[np.newaxis], _sharpened(_steadied(moves, note_shares))])), release_steps
+        release_steps = _steps(_sharpened(_steadied(differences - mean_db, note_shares)))
+    return _steps(np.concatenate([mean_db[np.newaxis], _sharpened(_steadied(moves_db, note_shares))])), release_steps
 
 
 def _fast(moves: Doubles) -> Doubles:
+    """Return movement less its mean over `SLOW_MOMENTS`, [moments, bands]."""
     if not len(moves):
         return moves
     fast: Doubles = moves - scipy.ndimage.uniform_filter1d(moves, SLOW_MOMENTS, axis=0, mode="nearest")
@@ -215,6 +230,7 @@ def _fast(moves: Doubles) -> Doubles:
 
 
 def _steadied(moves: Doubles, note_shares: Doubles) -> Doubles:
+    """Keep only a note's share of the fast movement of each band."""
     return moves - _fast(moves) * (1 - note_shares)
 
 
@@ -232,23 +248,24 @@ def _sharpened(moves: Doubles) -> Doubles:
 
 def _shape_differences(
     recorded: SpectralCourse,
-    rows: npt.NDArray[np.intp],
+    frame_indices: npt.NDArray[np.intp],
     codes: Doubles,
     key: int,
     model: Model,
     modes: Doubles,
 ) -> tuple[Doubles, Doubles]:
     """Return recorded less decoded shapes in dB, and the share of noise in the decoded ones, [rows, BANDS] both."""
-    if not len(rows):
+    if not len(frame_indices):
         return np.zeros((0, BANDS)), np.zeros((0, BANDS))
-    keys, shapes = np.full(len(rows), key, np.intp), recorded.shapes[rows]
-    decoded, hiss = decoded_shapes(model.decode(codes.astype(np.float32), keys), keys, model.card, modes)
-    differences = np.clip(shapes - decoded, -MOST_DB, MOST_DB)
-    differences[(shapes < SILENT_DB) & (decoded < SILENT_DB)] = 0.0
-    return differences, hiss
+    keys, recorded_levels = np.full(len(frame_indices), key, np.intp), recorded.shapes[frame_indices]
+    decoded_levels, noise_shares = decoded_shapes(model.decode(codes.astype(np.float32), keys), keys, model.card, modes)
+    differences = np.clip(recorded_levels - decoded_levels, -MOST_DB, MOST_DB)
+    differences[(recorded_levels < SILENT_DB) & (decoded_levels < SILENT_DB)] = 0.0
+    return differences, noise_shares
 
 
 def _steps(decibels: Doubles) -> Steps:
+    """Round decibels to steps of `RESIDUAL_DB`."""
     steps: Steps = np.round(decibels / RESIDUAL_DB).astype(np.int8)
     return steps
 
@@ -262,22 +279,25 @@ def decoded_shapes(
     """
     layout = card.partials
     assert layout is not None
-    short = card.model_copy(update={"frame_length": FRAME})
-    heights, power = frames[:, : layout.harmonics], np.square(frames[:, layout.harmonics :], dtype=np.float64)
-    places = in_bins(keys, short)[:, np.newaxis] * orders(layout, keys)
+    short_card = card.model_copy(update={"frame_length": FRAME})
+    partial_amplitudes, band_power = (
+        frames[:, : layout.harmonics],
+        np.square(frames[:, layout.harmonics :], dtype=np.float64),
+    )
+    partial_bins = in_bins(keys, short_card)[:, np.newaxis] * orders(layout, keys)
     if len(modes):  # of one key
         placement = placed_modes(modes, orders(layout, keys[:1])[0], card, float(keys[0]))
-        heights, power = placement.applied(heights, power)
-        places = in_bins(keys, short)[:, np.newaxis] * placement.orders
-    power = power * (card.frame_length / FRAME)
+        partial_amplitudes, band_power = placement.applied(partial_amplitudes, band_power)
+        partial_bins = in_bins(keys, short_card)[:, np.newaxis] * placement.orders
+    band_power = band_power * (card.frame_length / FRAME)
     total_power, noise_power = (
-        np.square(summed(short, amplitudes, places, power), dtype=np.float64)
-        for amplitudes in (heights, np.zeros_like(heights))
+        np.square(summed(short_card, amplitudes, partial_bins, band_power), dtype=np.float64)
+        for amplitudes in (partial_amplitudes, np.zeros_like(partial_amplitudes))
     )
-    power = total_power @ mel(card.sample_rate)
-    shares = power / np.maximum(total_power.sum(1, keepdims=True), 1e-30)
-    hiss = (noise_power @ mel(card.sample_rate)) / np.maximum(power, 1e-30)
-    return 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10))), hiss
+    band_power = total_power @ mel(card.sample_rate)
+    power_shares = band_power / np.maximum(total_power.sum(1, keepdims=True), 1e-30)
+    noise_shares = (noise_power @ mel(card.sample_rate)) / np.maximum(band_power, 1e-30)
+    return 10 * np.log10(np.maximum(power_shares, 10 ** (FLOOR_DB / 10))), noise_shares
 
 
 @functools.cache

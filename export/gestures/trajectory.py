@@ -85,46 +85,48 @@ class NoteCodes(NamedTuple):
 def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory | None:
     """Measure a note at the model's sample rate; None if it is silent."""
     card = coder.card
-    resampled, ratio = coder.resample_note(note.sound, note.single)
+    resampled_sound, speed_ratio = coder.resample_note(note.sound, note.single)
     condition = coder.condition(note.single)
-    frame_seconds = card.hop_length / card.sample_rate * ratio
-    seconds = np.arange(0.0, max(len(note.sound) / card.sample_rate, frame_seconds), frame_seconds)
-    frames = _frames(resampled, seconds / ratio, card)
+    frame_seconds = card.hop_length / card.sample_rate * speed_ratio
+    frame_times = np.arange(0.0, max(len(note.sound) / card.sample_rate, frame_seconds), frame_seconds)
+    frames = _frames(resampled_sound, frame_times / speed_ratio, card)
     frame_levels = frames.std(axis=1)
-    sounding = frame_levels >= QUIET_FRAME * frame_levels.max()
+    is_sounding = frame_levels >= QUIET_FRAME * frame_levels.max()
     if frame_levels.max() < SILENT_LEVEL:
         return None
     levels = _levels(note, card.sample_rate)
-    held_steps = min(len(levels) - 1, round(note.held_seconds / STEP_SECONDS))
-    held_frames = np.flatnonzero(sounding & ((seconds <= note.held_seconds) | (seconds == seconds[sounding][0])))
-    codes = coder.encoded(frames[held_frames], np.full(len(held_frames), condition)).astype(np.float64)
-    rings = levels[held_steps] <= RINGS_DB
-    decay = _fall(levels[: held_steps + 1])
-    fall = decay if rings else 0.0
-    released = not rings and (len(levels) - 1 - held_steps) * STEP_SECONDS >= SHORTEST_RELEASE
-    held_moments = CODES_AT[(note.held_seconds > CODES_AT) | (CODES_AT == 0)]
-    release_moments = (
-        note.held_seconds + RELEASE_CODES_AT[seconds[sounding][-1] - note.held_seconds >= RELEASE_CODES_AT]
+    release_index = min(len(levels) - 1, round(note.held_seconds / STEP_SECONDS))
+    held_frames = np.flatnonzero(
+        is_sounding & ((frame_times <= note.held_seconds) | (frame_times == frame_times[is_sounding][0]))
     )
-    code_moments = np.concatenate([held_moments, release_moments if released else release_moments[:0]])
-    steady = _steady_mask(np.arange(len(levels), dtype=np.float64) * STEP_SECONDS, note.held_seconds)
+    held_codes = coder.encoded(frames[held_frames], np.full(len(held_frames), condition)).astype(np.float64)
+    has_rung_out = levels[release_index] <= RINGS_DB
+    decay_db_second = _fall(levels[: release_index + 1])
+    fall = decay_db_second if has_rung_out else 0.0
+    is_released = not has_rung_out and (len(levels) - 1 - release_index) * STEP_SECONDS >= SHORTEST_RELEASE
+    held_code_times = CODES_AT[(note.held_seconds > CODES_AT) | (CODES_AT == 0)]
+    release_code_times = (
+        note.held_seconds + RELEASE_CODES_AT[frame_times[is_sounding][-1] - note.held_seconds >= RELEASE_CODES_AT]
+    )
+    code_times = np.concatenate([held_code_times, release_code_times if is_released else release_code_times[:0]])
+    is_steady = _steady_mask(np.arange(len(levels), dtype=np.float64) * STEP_SECONDS, note.held_seconds)
     return NoteTrajectory(
         note=note,
         condition=condition,
-        levels=_held_levels(levels[: held_steps + 1], fall),
-        course=_smooth(levels[: held_steps + 1]),
+        levels=_held_levels(levels[: release_index + 1], fall),
+        course=_smooth(levels[: release_index + 1]),
         fall=fall,
-        fading=(_held_levels(levels[: held_steps + 1], decay), decay),
-        release_levels=_release_levels(levels[held_steps:]) if released else None,
+        fading=(_held_levels(levels[: release_index + 1], decay_db_second), decay_db_second),
+        release_levels=_release_levels(levels[release_index:]) if is_released else None,
         frames=np.concatenate(
             [
-                frames[held_frames[medoid(codes * in_deviations(card))]][np.newaxis],
-                _frames(resampled, code_moments / ratio, card),
+                frames[held_frames[medoid(held_codes * in_deviations(card))]][np.newaxis],
+                _frames(resampled_sound, code_times / speed_ratio, card),
             ]
         ),
-        held_points=len(held_moments),
-        steady_levels=_smooth(levels)[steady],
-        steady_frames=frames[sounding & _steady_mask(seconds, note.held_seconds)],
+        held_points=len(held_code_times),
+        steady_levels=_smooth(levels)[is_steady],
+        steady_frames=frames[is_sounding & _steady_mask(frame_times, note.held_seconds)],
         frame_seconds=frame_seconds,
     )
 
@@ -135,86 +137,100 @@ def codes_of(course: NoteTrajectory, codes: Doubles) -> NoteCodes:
     Beyond the recording, a held note has its own code, a release its last.
     """
     code, held_codes, recorded_release = codes[0], codes[1 : 1 + course.held_points], codes[1 + course.held_points :]
-    padding = np.broadcast_to(code, (len(CODES_AT) - len(held_codes), len(code)))
+    held_padding = np.broadcast_to(code, (len(CODES_AT) - len(held_codes), len(code)))
     release_offsets = None
     if course.release_levels is not None:
         release_codes = recorded_release if len(recorded_release) else held_codes[-1:]
         release_padding = np.broadcast_to(release_codes[-1], (len(RELEASE_CODES_AT) - len(release_codes), len(code)))
         release_offsets = np.concatenate([release_codes, release_padding]) - code
-    return NoteCodes(code, np.concatenate([held_codes, padding]) - code, release_offsets)
+    return NoteCodes(code, np.concatenate([held_codes, held_padding]) - code, release_offsets)
 
 
-def _frames(sound: Array, middles: Doubles, card: Card) -> Array:
-    half = card.frame_length // 2
-    padded = np.pad(sound, (half, card.frame_length))
-    starts = np.clip(np.round(middles * card.sample_rate).astype(np.int64), 0, len(sound))
+def _frames(sound: Array, middle_seconds: Doubles, card: Card) -> Array:
+    """Cut frames around moments in seconds, [moments, frame_length]."""
+    half_length = card.frame_length // 2
+    padded = np.pad(sound, (half_length, card.frame_length))
+    starts = np.clip(np.round(middle_seconds * card.sample_rate).astype(np.int64), 0, len(sound))
     frames: Array = np.lib.stride_tricks.sliding_window_view(padded, card.frame_length)[starts]
     return frames
 
 
 def _levels(note: RecordedNote, rate: int) -> Doubles:
-    audible = scipy.signal.sosfilt(scipy.signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound)
-    levels = envelope_db(audible[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
+    """Return a note's levels in dB relative to the loudest, `STEP_SECONDS` apart."""
+    highpassed_sound = scipy.signal.sosfilt(
+        scipy.signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound
+    )
+    levels = envelope_db(highpassed_sound[np.newaxis].astype(np.float32), rate)[0].astype(np.float64)
     relative_levels: Doubles = np.maximum(levels - levels.max(), SILENT_DB)
     return relative_levels
 
 
 def _held_levels(levels: Doubles, fall: float) -> Doubles:
     """Return levels at `LEVELS_AT`; beyond the recording the steady level, or a fall."""
-    end = (len(levels) - 1) * STEP_SECONDS
-    first, last = (round(share * (len(levels) - 1)) for share in STEADY)
-    steady = _decibels(levels[first : last + 1])
-    beyond = levels[-1] - fall * (LEVELS_AT - end) if fall else np.full(len(LEVELS_AT), steady)
-    held_levels: Doubles = np.where(end >= LEVELS_AT, _means(levels, LEVELS_AT), beyond)
+    end_seconds = (len(levels) - 1) * STEP_SECONDS
+    steady_start, steady_end = (round(share * (len(levels) - 1)) for share in STEADY)
+    steady_level = _decibels(levels[steady_start : steady_end + 1])
+    later_levels = levels[-1] - fall * (LEVELS_AT - end_seconds) if fall else np.full(len(LEVELS_AT), steady_level)
+    held_levels: Doubles = np.where(end_seconds >= LEVELS_AT, _means(levels, LEVELS_AT), later_levels)
     return held_levels
 
 
 def _release_levels(levels: Doubles) -> Doubles:
     """Return levels at `RELEASE_LEVELS_AT`, from 0 down, extrapolated beyond the recording."""
-    end = (len(levels) - 1) * STEP_SECONDS
+    end_seconds = (len(levels) - 1) * STEP_SECONDS
     relative_levels = np.minimum.accumulate(levels - levels[0])  # a later rise is room noise
-    slope = min(max(-relative_levels[-1] / end, 1.0), STEEPEST_DB_SECOND)
-    beyond = relative_levels[-1] - slope * (RELEASE_LEVELS_AT - end)
-    release_levels: Doubles = np.where(end >= RELEASE_LEVELS_AT, _means(relative_levels, RELEASE_LEVELS_AT), beyond)
+    slope_db_second = min(max(-relative_levels[-1] / end_seconds, 1.0), STEEPEST_DB_SECOND)
+    later_levels = relative_levels[-1] - slope_db_second * (RELEASE_LEVELS_AT - end_seconds)
+    release_levels: Doubles = np.where(
+        end_seconds >= RELEASE_LEVELS_AT, _means(relative_levels, RELEASE_LEVELS_AT), later_levels
+    )
     return np.minimum.accumulate(np.minimum(release_levels, 0.0))
 
 
 def _means(levels: Doubles, moments: Doubles) -> Doubles:
     """Return the mean power around moments in seconds, up to halfway between them, in dB."""
-    power = np.concatenate([[0.0], np.cumsum(10 ** (levels / 10))])
-    halves = (moments[1:] + moments[:-1]) / 2
-    begins, ends = (np.concatenate(edges) for edges in (([0.0], halves), (halves, moments[-1:])))
-    first, last = (np.clip(np.round(edge / STEP_SECONDS).astype(int), 0, len(levels)) for edge in (begins, ends))
-    indices = np.clip(np.round(moments / STEP_SECONDS).astype(int), 0, len(levels) - 1)
-    wide = (moments > SHARP_SECONDS) & (last > first)
-    mean = (power[last] - power[first]) / np.maximum(last - first, 1)
-    means: Doubles = np.where(wide, 10 * np.log10(np.maximum(mean, 1e-20)), levels[indices])
+    cumulative_power = np.concatenate([[0.0], np.cumsum(10 ** (levels / 10))])
+    midpoints = (moments[1:] + moments[:-1]) / 2
+    begin_seconds, end_seconds = (np.concatenate(edges) for edges in (([0.0], midpoints), (midpoints, moments[-1:])))
+    begin_indices, end_indices = (
+        np.clip(np.round(edge_seconds / STEP_SECONDS).astype(int), 0, len(levels))
+        for edge_seconds in (begin_seconds, end_seconds)
+    )
+    moment_indices = np.clip(np.round(moments / STEP_SECONDS).astype(int), 0, len(levels) - 1)
+    is_wide = (moments > SHARP_SECONDS) & (end_indices > begin_indices)
+    mean_power = (cumulative_power[end_indices] - cumulative_power[begin_indices]) / np.maximum(
+        end_indices - begin_indices, 1
+    )
+    means: Doubles = np.where(is_wide, 10 * np.log10(np.maximum(mean_power, 1e-20)), levels[moment_indices])
     return means
 
 
 def _fall(levels: Doubles) -> float:
+    """Return how fast the second half of levels falls, in dB a second."""
     second_half = levels[len(levels) // 2 :]
-    times = np.arange(len(second_half)) - (len(second_half) - 1) / 2
-    return max(0.0, float(-(times @ second_half) / max(float(times @ times), 1.0)) / STEP_SECONDS)
+    centred_steps = np.arange(len(second_half)) - (len(second_half) - 1) / 2
+    return max(
+        0.0, float(-(centred_steps @ second_half) / max(float(centred_steps @ centred_steps), 1.0)) / STEP_SECONDS
+    )
 
 
 def _smooth(levels: Doubles) -> Doubles:
-    width = round(SMOOTH_SECONDS / STEP_SECONDS)
-    power = scipy.ndimage.uniform_filter1d(10 ** (levels / 10), width, mode="nearest", origin=width % 2 - 1)
+    """Smooth the power of levels over `SMOOTH_SECONDS`."""
+    width_steps = round(SMOOTH_SECONDS / STEP_SECONDS)
+    power = scipy.ndimage.uniform_filter1d(10 ** (levels / 10), width_steps, mode="nearest", origin=width_steps % 2 - 1)
     smooth: Doubles = 10 * np.log10(np.maximum(power, 1e-20))
     return smooth
 
 
 def _steady_mask(seconds: Doubles, duration: float) -> npt.NDArray[np.bool_]:
-    steady: npt.NDArray[np.bool_] = (seconds >= STEADY[0] * duration) & (seconds <= STEADY[1] * duration)
-    return steady
+    """Return the mask of moments in the steady part of a note."""
+    is_steady: npt.NDArray[np.bool_] = (seconds >= STEADY[0] * duration) & (seconds <= STEADY[1] * duration)
+    return is_steady
 
 
 def _decibels(levels: Doubles) -> float:
+    """Return the level of the mean power of levels."""
     return float(10 * np.log10(np.mean(10 ** (levels / 10))))
-
-
-FEWEST_PERIODS, MOST_PERIODS = 5, 40  # in a window: partials apart, and a lobe that holds the vibrato
 
 
 MOST_MODES = 40  # modes of a note
@@ -246,78 +262,92 @@ class NoteModes(NamedTuple):
 def modes_of(note: RecordedNote, card: Card) -> NoteModes:
     """Return the modes of a note at the card's rate; none unless it is struck."""
     layout, rate = card.partials, card.sample_rate
-    sound, key = tuned(note, rate).sound[: round(note.held_seconds * rate)], np.array([note.single.key])
+    sound, keys = tuned(note, rate).sound[: round(note.held_seconds * rate)], np.array([note.single.key])
     if layout is None or frames_of(card) is None or len(sound) < card.frame_length:
         return NoteModes()
-    track = course(sound, rate)
-    if fall_db_second(track, rate) < RINGING_DB_SECOND or track.levels.argmax() > STRUCK_SHARE * len(track.levels):
+    note_course = course(sound, rate)
+    if fall_db_second(note_course, rate) < RINGING_DB_SECOND or note_course.levels.argmax() > STRUCK_SHARE * len(
+        note_course.levels
+    ):
         return NoteModes()
     peaks = spectral_peaks(sound, rate)
-    places = peaks.hertz * card.frame_length / rate
-    first, comb = in_bins(key, card)[0], (in_bins(key, card) * orders(layout, key))[0]
-    harmonics = _harmonics(places, peaks.clear, comb)
-    harmonic_bins = comb[np.maximum(harmonics, 1) - 1]
-    free_shares, shares = (
-        _free_shares(sound, key[0], places, card),
-        _shares(peaks, places, harmonic_bins[harmonics > 0], card),
+    peak_bins = peaks.hertz * card.frame_length / rate
+    fundamental_bin, comb_bins = in_bins(keys, card)[0], (in_bins(keys, card) * orders(layout, keys))[0]
+    harmonics = _harmonics(peak_bins, peaks.clear, comb_bins)
+    harmonic_bins = comb_bins[np.maximum(harmonics, 1) - 1]
+    free_shares, noise_shares = (
+        _free_shares(sound, keys[0], peak_bins, card),
+        _shares(peaks, peak_bins, harmonic_bins[harmonics > 0], card),
     )
-    shares = np.maximum(free_shares, shares)
-    shares[(shares < STEADY_SHARE) | ((harmonics > 0) & (np.abs(places - harmonic_bins) < SAME_BINS))] = 0.0
-    mistuned = np.abs(1200 * np.log2(places / harmonic_bins)) >= IN_TUNE_CENTS
-    mode_peaks = np.flatnonzero((shares > 0) | ((harmonics > 0) & mistuned))[:MOST_MODES]
-    nearest = comb[np.abs(comb - places[:, np.newaxis]).argmin(1)]
-    free, power = np.abs(1200 * np.log2(places / nearest)) > FREE_CENTS, 10 ** (peaks.levels / 10)
-    modes = np.stack([places[mode_peaks] / first, harmonics[mode_peaks], shares[mode_peaks]], axis=1)
-    return NoteModes(modes, float(power[free].sum() / power.sum()), struck=True)
+    noise_shares = np.maximum(free_shares, noise_shares)
+    noise_shares[
+        (noise_shares < STEADY_SHARE) | ((harmonics > 0) & (np.abs(peak_bins - harmonic_bins) < SAME_BINS))
+    ] = 0.0
+    is_mistuned = np.abs(1200 * np.log2(peak_bins / harmonic_bins)) >= IN_TUNE_CENTS
+    mode_peak_indices = np.flatnonzero((noise_shares > 0) | ((harmonics > 0) & is_mistuned))[:MOST_MODES]
+    nearest_bins = comb_bins[np.abs(comb_bins - peak_bins[:, np.newaxis]).argmin(1)]
+    is_free, peak_power = np.abs(1200 * np.log2(peak_bins / nearest_bins)) > FREE_CENTS, 10 ** (peaks.levels / 10)
+    modes = np.stack(
+        [peak_bins[mode_peak_indices] / fundamental_bin, harmonics[mode_peak_indices], noise_shares[mode_peak_indices]],
+        axis=1,
+    )
+    return NoteModes(modes, float(peak_power[is_free].sum() / peak_power.sum()), struck=True)
 
 
-def _harmonics(places: Doubles, clear: npt.NDArray[np.bool_], comb: Doubles) -> Indices:
-    """Return the harmonic, counted from 1, that each peak is decoded as, or 0, [peaks]; ``comb`` in bins.
+def _harmonics(peak_bins: Doubles, is_clear: npt.NDArray[np.bool_], comb_bins: Doubles) -> Indices:
+    """Return the harmonic, counted from 1, that each peak is decoded as, or 0, [peaks]; ``comb_bins``: all harmonics.
 
     A peak in a harmonic's lobe comes first. The next one is that harmonic at lower keys, where lobes are wider.
     """
-    harmonics = np.zeros(len(places), np.intp)
-    distances = np.abs(comb - places[:, np.newaxis])
-    nearest = distances.argmin(1)
-    for reach in (LOBE_BINS, max(LOBE_BINS, NEAR_SHARE * comb[0])):
-        for peak in np.flatnonzero(clear & (harmonics == 0) & (distances.min(1) <= reach)).tolist():
-            if nearest[peak] + 1 not in harmonics:
-                harmonics[peak] = nearest[peak] + 1
+    harmonics = np.zeros(len(peak_bins), np.intp)
+    distances = np.abs(comb_bins - peak_bins[:, np.newaxis])
+    nearest_indices = distances.argmin(1)
+    for reach_bins in (LOBE_BINS, max(LOBE_BINS, NEAR_SHARE * comb_bins[0])):
+        for peak_index in np.flatnonzero(is_clear & (harmonics == 0) & (distances.min(1) <= reach_bins)).tolist():
+            if nearest_indices[peak_index] + 1 not in harmonics:
+                harmonics[peak_index] = nearest_indices[peak_index] + 1
     return harmonics
 
 
-def _free_shares(sound: Array, key: int, peaks: Doubles, card: Card) -> Doubles:
+def _free_shares(sound: Array, key: int, peak_bins: Doubles, card: Card) -> Doubles:
     """Return the share of free partials at each peak in the noise of its band, [peaks]."""
-    frames = frames_of(card)
-    assert frames is not None
-    begin = min(int(np.abs(sound).argmax()), len(sound) - card.frame_length)
-    pieces = np.lib.stride_tricks.sliding_window_view(sound[begin:], card.frame_length)[:: card.hop_length][:FRAMES]
-    partials, layout, levels = split_frames(pieces, np.full(len(pieces), float(key)), frames)
-    weights = np.square(pieces.std(axis=1, dtype=np.float64))[:, np.newaxis]
-    places, strengths = layout.free(partials)
-    power = np.square(strengths, dtype=np.float64) * weights
-    noise = (10 ** (levels[:, layout.harmonics :] / 10) * weights).sum(0) * band_energy(card)
-    owner = np.abs(places[:, :, np.newaxis] - peaks).argmin(2)
-    beside_peak = np.abs(places - peaks[owner]) <= APART_BINS
-    energy = np.bincount(owner[beside_peak], power[beside_peak], len(peaks))
-    shares: Doubles = np.minimum(energy / np.maximum(noise[_bands(peaks, card)], 1e-20), 1.0)
+    frame_settings = frames_of(card)
+    assert frame_settings is not None
+    loudest_start = min(int(np.abs(sound).argmax()), len(sound) - card.frame_length)
+    short_frames = np.lib.stride_tricks.sliding_window_view(sound[loudest_start:], card.frame_length)[
+        :: card.hop_length
+    ][:FRAMES]
+    partials, layout, levels = split_frames(short_frames, np.full(len(short_frames), float(key)), frame_settings)
+    frame_powers = np.square(short_frames.std(axis=1, dtype=np.float64))[:, np.newaxis]
+    partial_bins, strengths = layout.free(partials)
+    power = np.square(strengths, dtype=np.float64) * frame_powers
+    band_noise = (10 ** (levels[:, layout.harmonics :] / 10) * frame_powers).sum(0) * band_energy(card)
+    nearest_peak_indices = np.abs(partial_bins[:, :, np.newaxis] - peak_bins).argmin(2)
+    is_beside_peak = np.abs(partial_bins - peak_bins[nearest_peak_indices]) <= APART_BINS
+    energy_by_peak = np.bincount(nearest_peak_indices[is_beside_peak], power[is_beside_peak], len(peak_bins))
+    shares: Doubles = np.minimum(energy_by_peak / np.maximum(band_noise[_bands(peak_bins, card)], 1e-20), 1.0)
     return shares
 
 
-def _shares(peaks: SpectralPeaks, places: Doubles, harmonics: Doubles, card: Card) -> Doubles:
-    """Return the share of clear peaks in the long spectrum of their bands, without ``harmonics``, [peaks]."""
-    bins = np.arange(len(peaks.power)) * peaks.bin_hz * card.frame_length / card.sample_rate
-    noise = peaks.power.copy()
-    for place in harmonics:
-        noise[np.abs(bins - place) <= LOBE_BINS] = 0.0
-    bands = _bands(bins, card)
-    band_noise = np.bincount(bands, noise, bands.max() + 1)[_bands(places, card)]
-    energy = np.array([noise[np.abs(bins - place) <= BESIDE_BINS].sum() for place in places])
-    shares: Doubles = np.where(peaks.clear, np.minimum(energy / np.maximum(band_noise, 1e-20), 1.0), 0.0)
+def _shares(peaks: SpectralPeaks, peak_bins: Doubles, harmonic_bins: Doubles, card: Card) -> Doubles:
+    """Return the share of clear peaks in the long spectrum of their bands, without ``harmonic_bins``, [peaks]."""
+    spectrum_bins = np.arange(len(peaks.power)) * peaks.bin_hz * card.frame_length / card.sample_rate
+    noise_power = peaks.power.copy()
+    for center_bin in harmonic_bins:
+        noise_power[np.abs(spectrum_bins - center_bin) <= LOBE_BINS] = 0.0
+    band_indices = _bands(spectrum_bins, card)
+    band_noise = np.bincount(band_indices, noise_power, band_indices.max() + 1)[_bands(peak_bins, card)]
+    peak_energy = np.array(
+        [noise_power[np.abs(spectrum_bins - center_bin) <= BESIDE_BINS].sum() for center_bin in peak_bins]
+    )
+    shares: Doubles = np.where(peaks.clear, np.minimum(peak_energy / np.maximum(band_noise, 1e-20), 1.0), 0.0)
     return shares
 
 
-def _bands(places: Doubles, card: Card) -> Indices:
+def _bands(frequency_bins: Doubles, card: Card) -> Indices:
+    """Return the noise band of each frequency in bins."""
     assert card.partials is not None
-    bands = np.searchsorted(card.partials.edges_hz, places * card.sample_rate / card.frame_length, side="right") - 1
-    return np.clip(bands, 0, card.partials.bands - 1)
+    band_indices = (
+        np.searchsorted(card.partials.edges_hz, frequency_bins * card.sample_rate / card.frame_length, side="right") - 1
+    )
+    return np.clip(band_indices, 0, card.partials.bands - 1)

@@ -40,13 +40,13 @@ class MagnitudeView(View):
         self.length = card.transform_length
 
     def target_sound(self, frames: Array) -> TargetSound:
-        sounds, points = torch.from_numpy(frames), self.card.envelope_points
-        envelope = sounds[0].view(points, -1).square().mean(1).sqrt() if points else None
+        sounds, point_count = torch.from_numpy(frames), self.card.envelope_points
+        envelope = sounds[0].view(point_count, -1).square().mean(1).sqrt() if point_count else None
         return TargetSound(sizes(short_spectra(sounds, self.length, self.card.hop_length))[0], None, envelope)
 
     def decoded(self, frames: Tensor) -> Tensor:
-        bins = self.length // 2 + 1
-        return frames[:, : self.card.spectra * bins].reshape(-1, self.card.spectra, bins)
+        bin_count = self.length // 2 + 1
+        return frames[:, : self.card.spectra * bin_count].reshape(-1, self.card.spectra, bin_count)
 
 
 KNOBS = (
@@ -75,17 +75,20 @@ def _preset(model: Model) -> Preset:
 
 
 def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:
-    step = round(HIT_SECONDS * RATE)
+    step_samples = round(HIT_SECONDS * RATE)
     keys = sorted(entry.key for entry in patch.preset.keys) or [MIDDLE_C]
-    hits = [(2 * place, key, velocity) for place, key in enumerate(keys)]
-    bar = 2 * len(keys)
-    for part, (drums, beats, softer) in enumerate(PATTERN):
-        key = next((drum for drum in drums if drum in keys), keys[part % len(keys)])
-        hits += [(bar + beat, key, max(1, round(softer * velocity))) for beat in beats]
+    hits = [(2 * key_index, key, velocity) for key_index, key in enumerate(keys)]
+    bar_start = 2 * len(keys)
+    for part_index, (candidate_keys, beats, relative_velocity) in enumerate(PATTERN):
+        key = next((drum for drum in candidate_keys if drum in keys), keys[part_index % len(keys)])
+        hits += [(bar_start + beat, key, max(1, round(relative_velocity * velocity))) for beat in beats]
     events: list[Event] = []
-    for beat, key, loud in sorted(hits):
-        events += [NoteOn(beat * step, 0, key, loud), NoteOff(beat * step + step // 2, 0, key)]
-    return events, (bar + BAR_STEPS + REST_STEPS) * step
+    for beat, key, hit_velocity in sorted(hits):
+        events += [
+            NoteOn(beat * step_samples, 0, key, hit_velocity),
+            NoteOff(beat * step_samples + step_samples // 2, 0, key),
+        ]
+    return events, (bar_start + BAR_STEPS + REST_STEPS) * step_samples
 
 
 def _view(card: Card) -> View:

@@ -34,10 +34,12 @@ class GrainView(View):
     def target_sound(self, frames: Array) -> TargetSound:
         middles = torch.from_numpy(frames[:, (frames.shape[1] - self.length) // 2 :][:, : self.length].copy())
         spectra = sizes(torch.fft.rfft(middles[:, None] * self._window()))
-        points, envelope = self.card.envelope_points, None
-        if points:
-            parts = torch.nn.functional.interpolate(middles.square().mean(0)[None, None], points, mode="area")
-            envelope = parts[0, 0].sqrt()
+        point_count, envelope = self.card.envelope_points, None
+        if point_count:
+            point_powers = torch.nn.functional.interpolate(
+                middles.square().mean(0)[None, None], point_count, mode="area"
+            )
+            envelope = point_powers[0, 0].sqrt()
         return TargetSound(spectra.square().mean(0).sqrt(), None, envelope)
 
     def decoded(self, frames: Tensor) -> Tensor:
@@ -76,8 +78,8 @@ class GrainPlayer(NnPlayer):
         self.frame_length, self.bins = card.frame_length, card.frame_length // 2 + 1
         self.envelope_points = card.envelope_points
         self.of_noise, self.polar = card.domain == "magnitude", card.domain == "magnitude_phase"
-        longest = math.ceil(CONTROLS["grain.length"].high * card.sample_rate)
-        noise = gaussian_noise(1 << longest.bit_length() if self.of_noise else 1)
+        longest_samples = math.ceil(CONTROLS["grain.length"].high * card.sample_rate)
+        noise = gaussian_noise(1 << longest_samples.bit_length() if self.of_noise else 1)
         self.register_buffer("noise", torch.from_numpy(noise.copy()))
         self.register_buffer("phasors", torch.from_numpy(noise / abs(noise)))
         self.highest_power = engine.highest_power
@@ -92,8 +94,8 @@ class GrainPlayer(NnPlayer):
         return math.ceil(self.seconds * self.values[2])
 
     def begin_rows(self, rows: int, device: torch.device) -> None:
-        nothing: list[tuple[int, int, float]] = []
-        self.waiting = [nothing.copy() for _ in range(rows)]
+        no_grains: list[tuple[int, int, float]] = []
+        self.waiting = [no_grains.copy() for _ in range(rows)]
         self.origins, self.densities = [0.0] * rows, [1.0] * rows
         self.placed_counts, self.draw_counts, self.keys = [0] * rows, [0] * rows, [0] * rows
 
@@ -105,26 +107,27 @@ class GrainPlayer(NnPlayer):
         self.draw_counts[row] = 0
         self.origins[row], self.densities[row], self.placed_counts[row] = float(onset), density, 1
         self.schedule(row, float(onset), density, 0.0)
-        length = self.seconds * self.values[2]
-        if density * length > 1.0:
-            spaced = min(density, self.fill / length)
-            for steps_back in range(1, math.ceil(spaced * length) + 1):
-                self.schedule(row, onset - steps_back / spaced, spaced, self.values[4])
+        grain_samples = self.seconds * self.values[2]
+        if density * grain_samples > 1.0:
+            spaced_density = min(density, self.fill / grain_samples)
+            for steps_back in range(1, math.ceil(spaced_density * grain_samples) + 1):
+                self.schedule(row, onset - steps_back / spaced_density, spaced_density, self.values[4])
 
     def density(self) -> float:
         """Grains per sample."""
         return self.values[3] / self.values[2]
 
-    def schedule(self, row: int, place: float, density: float, jitter: float) -> None:
-        number = self.draw_counts[row]
+    def schedule(self, row: int, grain_time: float, density: float, jitter: float) -> None:
+        """Schedule a grain at a time in samples, late by chance; ``density``: of the grains around it."""
+        draw_index = self.draw_counts[row]
         self.draw_counts[row] += 1
-        late = self.chances(row, number)[self.when] * jitter / density
-        self.waiting[row].append((math.floor(place + late + 0.5), number, density))
+        delay_samples = self.chances(row, draw_index)[self.when] * jitter / density
+        self.waiting[row].append((math.floor(grain_time + delay_samples + 0.5), draw_index, density))
 
-    def chances(self, row: int, number: int) -> list[float]:
+    def chances(self, row: int, draw_index: int) -> list[float]:
         """Return numbers in [0, 1), as `timbrel.host.signal.uniforms`."""
-        places = torch.arange(number * self.columns, (number + 1) * self.columns, dtype=torch.int64)
-        uniforms: list[float] = (shifted(mixed(places + self.keys[row]), 11).double() / 2.0**53).tolist()
+        counters = torch.arange(draw_index * self.columns, (draw_index + 1) * self.columns, dtype=torch.int64)
+        uniforms: list[float] = (shifted(mixed(counters + self.keys[row]), 11).double() / 2.0**53).tolist()
         return uniforms
 
     def keep(self, codes: Tensor) -> None:
@@ -140,53 +143,58 @@ class GrainPlayer(NnPlayer):
         self.waiting[row] = waiting
         if len(due_grains) == 0:
             return
-        times = [max(grain[0], self.onsets[row]) for grain in due_grains]
-        frames = self.decode(codes[:, [time - self.now for time in times]].T)
-        for number, frame in enumerate(frames):
-            onset, draw, density = due_grains[number]
-            chance = self.chances(row, draw)
-            semitones = self.note_at(pitch, times[number]) - self.middle
-            ratio = 2.0 ** (min(max(semitones, -self.furthest), self.furthest) / 12.0)
-            sound = self.sound(frame, ratio, density, chance)
-            angle = math.pi / 4 * (1.0 + self.values[5] * (2.0 * chance[self.side] - 1.0))
-            begin = max(onset, times[number])
-            part = sound[begin - onset :]
-            offset = begin - self.now
-            pending[0, offset : offset + part.shape[0]] += part * math.cos(angle)
-            pending[1, offset : offset + part.shape[0]] += part * math.sin(angle)
+        start_times = [max(grain[0], self.onsets[row]) for grain in due_grains]
+        frames = self.decode(codes[:, [time - self.now for time in start_times]].T)
+        for grain_index, frame in enumerate(frames):
+            onset, draw_index, density = due_grains[grain_index]
+            uniforms = self.chances(row, draw_index)
+            semitones = self.note_at(pitch, start_times[grain_index]) - self.middle
+            pitch_ratio = 2.0 ** (min(max(semitones, -self.furthest), self.furthest) / 12.0)
+            sound = self.sound(frame, pitch_ratio, density, uniforms)
+            pan_angle = math.pi / 4 * (1.0 + self.values[5] * (2.0 * uniforms[self.side] - 1.0))
+            start_time = max(onset, start_times[grain_index])
+            grain_tail = sound[start_time - onset :]
+            offset = start_time - self.now
+            pending[0, offset : offset + grain_tail.shape[0]] += grain_tail * math.cos(pan_angle)
+            pending[1, offset : offset + grain_tail.shape[0]] += grain_tail * math.sin(pan_angle)
 
     def place(self, row: int, end: int) -> None:
+        """Schedule the grains that begin before sample ``end``."""
         density = self.density()
         if density != self.densities[row]:  # from here on the time to the next grain passes at another rate
-            start = float(max(self.now, self.onsets[row]))
-            left = self.placed_counts[row] - (start - self.origins[row]) * self.densities[row]
-            self.origins[row], self.densities[row], self.placed_counts[row] = start + left / density, density, 0
+            change_time = float(max(self.now, self.onsets[row]))
+            remaining_grains = self.placed_counts[row] - (change_time - self.origins[row]) * self.densities[row]
+            self.origins[row], self.densities[row], self.placed_counts[row] = (
+                change_time + remaining_grains / density,
+                density,
+                0,
+            )
         while self.origins[row] + self.placed_counts[row] / density < end:
             self.schedule(row, self.origins[row] + self.placed_counts[row] / density, density, self.values[4])
             self.placed_counts[row] += 1
 
-    def sound(self, frame: Tensor, ratio: float, density: float, chance: list[float]) -> Tensor:
+    def sound(self, frame: Tensor, ratio: float, density: float, uniforms: list[float]) -> Tensor:
         """Return a windowed grain at the level of its texture, [length].
 
         Args:
             ratio: of the grain's pitch to the frame's.
             density: of the surrounding grains, per sample.
         """
-        rate = self.values[2] / self.model_rate
+        rate_ratio = self.values[2] / self.model_rate
         length = max(2, math.floor(self.seconds * self.values[2] + 0.5))
         if not self.of_noise:
-            length = min(length, max(2, math.floor(self.frame_length * rate / ratio)))
-        turn = 2 * math.pi * (torch.arange(length, dtype=torch.float64) + 0.5) / length
-        blackman = 0.5 - 0.5 * torch.cos(turn) - 0.08 * (1 - torch.cos(2 * turn))
+            length = min(length, max(2, math.floor(self.frame_length * rate_ratio / ratio)))
+        window_phase = 2 * math.pi * (torch.arange(length, dtype=torch.float64) + 0.5) / length
+        blackman = 0.5 - 0.5 * torch.cos(window_phase) - 0.08 * (1 - torch.cos(2 * window_phase))
         window = blackman.to(frame.device, frame.dtype)
         level = math.sqrt(2.0 / max(1.0, density * float(torch.dot(window, window))))
         power = self.power(frame, ratio, window)
         if power > self.highest_power:
             level *= math.sqrt(self.highest_power / power)
         if self.of_noise:
-            source = self.of_table(frame, length, ratio / rate, chance) * math.sqrt(rate)
+            source = self.of_table(frame, length, ratio / rate_ratio, uniforms) * math.sqrt(rate_ratio)
         else:
-            source = self.cut(frame, length, ratio / rate)
+            source = self.cut(frame, length, ratio / rate_ratio)
         sound: Tensor = source * window * level
         return sound
 
@@ -198,28 +206,35 @@ class GrainPlayer(NnPlayer):
         power = float(frame[:audible_bins].square().sum()) * 2 / self.frame_length**2
         if self.polar or self.envelope_points == 0:
             return power if self.polar else power * ratio
-        places = torch.linspace(0, window.shape[0] - 1, self.envelope_points, dtype=torch.float64).round().long()
-        weights = window[places.to(window.device)].square()
+        window_indices = (
+            torch.linspace(0, window.shape[0] - 1, self.envelope_points, dtype=torch.float64).round().long()
+        )
+        weights = window[window_indices.to(window.device)].square()
         return power * ratio * float((weights * frame[self.bins :].square()).sum() / weights.sum())
 
-    def of_table(self, frame: Tensor, length: int, ratio: float, chance: list[float]) -> Tensor:
+    def of_table(self, frame: Tensor, length: int, ratio: float, uniforms: list[float]) -> Tensor:
         """Return noise with a spectrum and envelope, [length], as `Noise`."""
         transform_length = self.fast_length(length)
         bins = transform_length // 2 + 1
-        room = self.noise.shape[0] - bins
-        first, then = int(chance[self.noises] * room), int(chance[self.noises + 1] * room)
+        start_limit = self.noise.shape[0] - bins
+        noise_start, phasor_start = (
+            int(uniforms[self.noises] * start_limit),
+            int(uniforms[self.noises + 1] * start_limit),
+        )
         cycles = torch.arange(bins, dtype=torch.float64) / transform_length
-        places = cycles * self.frame_length / ratio
-        gain = math.sqrt(transform_length / self.frame_length) * (places <= self.frame_length / 2).double()
-        gain[0] *= math.sqrt(2.0)
-        gain[-1] *= math.sqrt(2.0)
-        magnitudes = interpolate(frame[: self.bins], places, gain)
-        spectrum = self.noise[first : first + bins] * self.phasors[then : then + bins] * magnitudes
+        frame_bins = cycles * self.frame_length / ratio
+        gains = math.sqrt(transform_length / self.frame_length) * (frame_bins <= self.frame_length / 2).double()
+        gains[0] *= math.sqrt(2.0)
+        gains[-1] *= math.sqrt(2.0)
+        magnitudes = interpolate(frame[: self.bins], frame_bins, gains)
+        spectrum = (
+            self.noise[noise_start : noise_start + bins] * self.phasors[phasor_start : phasor_start + bins] * magnitudes
+        )
         sound: Tensor = torch.fft.irfft(spectrum, transform_length)[:length]
         if self.envelope_points == 0:
             return sound
-        along = torch.linspace(0.0, self.envelope_points - 1.0, length, dtype=torch.float64)
-        return sound * interpolate(frame[self.bins :], along, torch.ones_like(along))
+        envelope_positions = torch.linspace(0.0, self.envelope_points - 1.0, length, dtype=torch.float64)
+        return sound * interpolate(frame[self.bins :], envelope_positions, torch.ones_like(envelope_positions))
 
     def fast_length(self, length: int) -> int:
         """Return the next even length of a fast transform."""
@@ -241,10 +256,10 @@ class GrainPlayer(NnPlayer):
         sample_count = self.frame_length
         if ratio != 1.0:
             # Padding lets the resampled length be whole: the least error of the ratio wins.
-            lengths = torch.arange(sample_count, sample_count + self.tried, dtype=torch.float64)
-            resampled = torch.round(lengths / ratio).clamp_min(2.0)
-            best = int(torch.argmin(torch.abs(resampled * ratio / lengths - 1.0)))
-            padded_length, resampled_length = int(lengths[best]), int(resampled[best])
+            padded_lengths = torch.arange(sample_count, sample_count + self.tried, dtype=torch.float64)
+            resampled_lengths = torch.round(padded_lengths / ratio).clamp_min(2.0)
+            best_index = int(torch.argmin(torch.abs(resampled_lengths * ratio / padded_lengths - 1.0)))
+            padded_length, resampled_length = int(padded_lengths[best_index]), int(resampled_lengths[best_index])
             gains = torch.full(
                 [min(padded_length, resampled_length) // 2 + 1], resampled_length / padded_length, device=frame.device
             )
@@ -252,22 +267,24 @@ class GrainPlayer(NnPlayer):
                 gains[-1] *= 2.0 if resampled_length < padded_length else 0.5
             frame = torch.fft.irfft(torch.fft.rfft(frame, padded_length)[: gains.shape[0]] * gains, resampled_length)
             sample_count = math.floor(sample_count * resampled_length / padded_length + 0.5)
-        first = max(0, (sample_count - length) // 2)
-        return frame[first : first + length]
+        start = max(0, (sample_count - length) // 2)
+        return frame[start : start + length]
 
     @torch.jit.export
     def decode(self, codes: Tensor) -> Tensor:
-        unheard = torch.zeros(codes.shape[0], 12, dtype=codes.dtype, device=codes.device)
-        frames: Tensor = self.decoder(codes, unheard)
+        ignored_chroma = torch.zeros(codes.shape[0], 12, dtype=codes.dtype, device=codes.device)
+        frames: Tensor = self.decoder(codes, ignored_chroma)
         return frames
 
 
 def interpolate(values: Tensor, places: Tensor, gain: Tensor) -> Tensor:
     """Interpolate at fractional places, times a gain: [places]."""
-    lower = torch.minimum(places.long(), torch.tensor(values.shape[0] - 2))
-    fraction = places - lower
-    first = values[lower.to(values.device)] * (gain * (1.0 - fraction)).to(values.device, values.dtype)
-    return first + values[(lower + 1).to(values.device)] * (gain * fraction).to(values.device, values.dtype)
+    lower_indices = torch.minimum(places.long(), torch.tensor(values.shape[0] - 2))
+    fraction = places - lower_indices
+    lower_terms = values[lower_indices.to(values.device)] * (gain * (1.0 - fraction)).to(values.device, values.dtype)
+    return lower_terms + values[(lower_indices + 1).to(values.device)] * (gain * fraction).to(
+        values.device, values.dtype
+    )
 
 
 def shifted(value: Tensor, by: int) -> Tensor:
@@ -305,17 +322,19 @@ def _preset(model: Model) -> Preset:
 
 
 def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:
-    step, marks = round(STEP_SECONDS * RATE), patch.model.card.landmarks
-    down, up = held_key(STEPS * step, velocity)
+    step_samples, landmarks = round(STEP_SECONDS * RATE), patch.model.card.landmarks
+    down, up = held_key(STEPS * step_samples, velocity)
     events = [down]
-    for index, mark in enumerate(np.linspace(0, len(marks) - 1, STEPS).astype(int).tolist() if marks else []):
+    for step_index, mark_index in enumerate(
+        np.linspace(0, len(landmarks) - 1, STEPS).astype(int).tolist() if landmarks else []
+    ):
         for knob in patch.preset.cc:
-            number = knob.target.removeprefix("latent.")
-            if knob.number is not None and number.isdecimal():
+            latent_text = knob.target.removeprefix("latent.")
+            if knob.number is not None and latent_text.isdecimal():
                 low, high = knob.ends
-                place = round(127 * (marks[mark].latent[int(number)] - low) / (high - low))
-                events.append(ControlChange(index * step, 0, knob.number, min(max(place, 0), 127)))
-    return [*events, up], STEPS * step
+                cc_value = round(127 * (landmarks[mark_index].latent[int(latent_text)] - low) / (high - low))
+                events.append(ControlChange(step_index * step_samples, 0, knob.number, min(max(cc_value, 0), 127)))
+    return [*events, up], STEPS * step_samples
 
 
 KIND = ExportKind(GrainKind.name, _preset, _demo, holds_one_key=True, view=GrainView, player=GrainPlayer)

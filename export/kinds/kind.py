@@ -39,12 +39,13 @@ class ExportKind:
 
 
 def preset_of(model: Model, **parts: Any) -> Preset:
+    """Return a preset of a model's default code; ``parts`` are its other fields."""
     card = model.card
-    last = FIRST_KNOB_CC + len(default_knobs(card)) - 1
+    last_cc = FIRST_KNOB_CC + len(default_knobs(card)) - 1
     return Preset(
         format=1,
         model=model.path.name,
-        description=f"{card.name}: knobs on CC {FIRST_KNOB_CC} to {last}",
+        description=f"{card.name}: knobs on CC {FIRST_KNOB_CC} to {last_cc}",
         model_sha256=model.sha256,
         latent=LatentSettings(values=[latent.default for latent in card.latents]),
         **parts,
@@ -52,4 +53,5 @@ def preset_of(model: Model, **parts: Any) -> Preset:
 
 
 def held_key(samples: int, velocity: int) -> list[Event]:
+    """Return a middle C as long as ``samples``."""
     return [NoteOn(0, 0, MIDDLE_C, velocity), NoteOff(samples, 0, MIDDLE_C)]

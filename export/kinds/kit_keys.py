@@ -22,15 +22,17 @@ def kit(card: Card) -> list[KeySettings]:
     """
     if not card.labels and isinstance(card.prior, UniformPrior):
         return [
-            KeySettings(key=FIRST_KEY + place, code=list(card.landmarks[mark].latent))
-            for place, mark in enumerate(_spread_landmarks(card, DRAWN_KEYS))
+            KeySettings(key=FIRST_KEY + key_offset, code=list(card.landmarks[mark_index].latent))
+            for key_offset, mark_index in enumerate(_spread_landmarks(card, DRAWN_KEYS))
         ]
-    names = card.labels or [card.landmarks[mark].label for mark in sorted(_spread_landmarks(card, len(KEYS)))]
-    entries = sorted(label_keys(names).items(), key=lambda entry: entry[1])
-    choking = HATS & {key for _, key in entries}
-    hats = {"choke": "hats"} if len(choking) > 1 else {}
+    key_labels = card.labels or [
+        card.landmarks[mark_index].label for mark_index in sorted(_spread_landmarks(card, len(KEYS)))
+    ]
+    entries = sorted(label_keys(key_labels).items(), key=lambda entry: entry[1])
+    hat_keys = HATS & {key for _, key in entries}
+    choke_settings = {"choke": "hats"} if len(hat_keys) > 1 else {}
     return [
-        KeySettings.model_validate({"key": key, "label": label, **(hats if key in HATS else {})})
+        KeySettings.model_validate({"key": key, "label": label, **(choke_settings if key in HATS else {})})
         for label, key in entries
     ]
 
@@ -39,13 +41,13 @@ def _spread_landmarks(card: Card, count: int) -> list[int]:
     """Return indices of landmarks, at most ``count``."""
     scale = in_deviations(card)
     codes = np.array([mark.latent for mark in card.landmarks]) * scale
-    middle = np.array([latent.default for latent in card.latents]) * scale
-    indices = [int(np.square(codes - middle).sum(1).argmin())]
-    nearest = np.full(len(codes), np.inf)
+    default_code = np.array([latent.default for latent in card.latents]) * scale
+    indices = [int(np.square(codes - default_code).sum(1).argmin())]
+    nearest_distances = np.full(len(codes), np.inf)
     while len(indices) < min(count, len(codes)):
-        nearest = np.minimum(nearest, np.square(codes - codes[indices[-1]]).sum(1))
-        nearest[indices[-1]] = -1.0  # also of equal codes each has its turn
-        indices.append(int(nearest.argmax()))
+        nearest_distances = np.minimum(nearest_distances, np.square(codes - codes[indices[-1]]).sum(1))
+        nearest_distances[indices[-1]] = -1.0  # also of equal codes each has its turn
+        indices.append(int(nearest_distances.argmax()))
     return indices
 
 
@@ -53,15 +55,16 @@ def label_keys(labels: Sequence[str]) -> dict[str, int]:
     """Return each label's key: its drum's in General MIDI, or the next free one upward from the bass drum's."""
     keys = hit_keys(labels)
     for label in labels:
-        free = [key for key in KEYS if key not in keys.values()] if label not in keys else []
-        keys |= {label: free[0]} if free else {}
+        free_keys = [key for key in KEYS if key not in keys.values()] if label not in keys else []
+        keys |= {label: free_keys[0]} if free_keys else {}
     return keys
 
 
 def key_table(keys: Sequence[KeySettings], card: Card) -> str:
-    names = {tuple(mark.latent): mark.label for mark in card.landmarks}
-    rows = [f"  {entry.key:>3}  {entry.label or names[tuple(entry.code or ())]}" for entry in keys]
-    if len(keys) == len(KEYS) and (excess := (len(card.labels) or card.training.clips) - len(keys)) > 0:
+    """Return lines of keys and their sounds, and of how many sounds have no key."""
+    labels_by_code = {tuple(mark.latent): mark.label for mark in card.landmarks}
+    key_lines = [f"  {entry.key:>3}  {entry.label or labels_by_code[tuple(entry.code or ())]}" for entry in keys]
+    if len(keys) == len(KEYS) and (excess_count := (len(card.labels) or card.training.clips) - len(keys)) > 0:
         noun = "labels" if card.labels else "sounds; knobs reach them, and those farthest apart have keys"
-        rows.append(f"  MIDI has 128 keys, and none for {excess} more {noun}")
-    return "\n".join(["keys", *rows])
+        key_lines.append(f"  MIDI has 128 keys, and none for {excess_count} more {noun}")
+    return "\n".join(["keys", *key_lines])

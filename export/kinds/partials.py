@@ -35,8 +35,8 @@ class PartialsView(SpectraView):
         self._table = functools.lru_cache(maxsize=4)(self._powers)
 
     def convert_frames(self, frames: Tensor, conditions: Tensor) -> Tensor:
-        tables = torch.stack([self._table(key) for key in conditions.tolist()]).to(frames)
-        amplitudes: Tensor = (torch.einsum("rw,rwb->rb", frames.square(), tables) + LEAST_POWER).sqrt()
+        power_tables = torch.stack([self._table(key) for key in conditions.tolist()]).to(frames)
+        amplitudes: Tensor = (torch.einsum("rw,rwb->rb", frames.square(), power_tables) + LEAST_POWER).sqrt()
         return amplitudes
 
     def unpitched(self, spectra: Array) -> int:
@@ -46,6 +46,7 @@ class PartialsView(SpectraView):
         return key, key
 
     def _powers(self, key: int) -> Tensor:
+        """Return the power spectra of a key's partials and bands at amplitude 1, [frame_width, bins]."""
         width = self.card.frame_width
         unit_spectra = spectra_of(self.card, np.eye(width, dtype=np.float32), np.full(width, key))
         return torch.from_numpy(np.square(unit_spectra))
@@ -74,32 +75,37 @@ class PartialsPlayer(FramePlayer):
         card, voicing = model.card, CoherentVoicing(model, PLAIN)
         assert card.partials is not None
         super().__init__(card, voicing)
-        self.decoder, shape = decoder, voicing.shape
+        self.decoder, window_shape = decoder, voicing.shape
         self.harmonics = card.partials.harmonics
-        bins, scale = self.frame_length // 2 + 1, self.frame_length / card.frame_length
-        parts = PartialsOfFrames(card, card.partials, bins, scale)
+        bin_count, length_ratio = self.frame_length // 2 + 1, self.frame_length / card.frame_length
+        frame_partials = PartialsOfFrames(card, card.partials, bin_count, length_ratio)
         assert voicing.low_noise is not None
-        orders = np.broadcast_to(parts.orders, (KEYS, self.harmonics))
+        orders = np.broadcast_to(frame_partials.orders, (KEYS, self.harmonics))
         tables: dict[str, npt.NDArray[Any]] = {
             "lobes": voicing.lobes,
             "noise": voicing.noise_frames,
-            "fundamentals": parts.fundamentals(np.arange(KEYS)) * scale,
+            "fundamentals": frame_partials.fundamentals(np.arange(KEYS)) * length_ratio,
             "orders": orders,
-            "spread": parts.spread,
+            "spread": frame_partials.spread,
             "low_noise": voicing.low_noise,
-            "low_spread": parts.low_spread,
+            "low_spread": frame_partials.low_spread,
             "edges": np.array(card.partials.edges_hz),
-            "heard": parts.heard,
-            "loop": white_loop(shape),
-            "window": window_of(shape) / (shape.overlap * shape.terms[0]),
+            "heard": frame_partials.heard,
+            "loop": white_loop(window_shape),
+            "window": window_of(window_shape) / (window_shape.overlap * window_shape.terms[0]),
             "phases": voicing.harmonic_phases[: self.harmonics],
-            "middle_signs": from_middle(bins),
+            "middle_signs": from_middle(bin_count),
         }
         for name, table in tables.items():
             self.register_buffer(name, torch.from_numpy(table.copy()))
         self.amplitude, self.hiss = float(voicing.amplitude), float(voicing.hiss)
-        self.overlap, self.taps, self.steps, self.top_bins = shape.overlap, shape.taps, LOBE_STEPS, TOP_BINS
-        self.low_bins, self.fine, self.inaudible = round(parts.low_edges[-1]), FINE, INAUDIBLE_HZ
+        self.overlap, self.taps, self.steps, self.top_bins = (
+            window_shape.overlap,
+            window_shape.taps,
+            LOBE_STEPS,
+            TOP_BINS,
+        )
+        self.low_bins, self.fine, self.inaudible = round(frame_partials.low_edges[-1]), FINE, INAUDIBLE_HZ
         self.fewest_low, self.most_low = FEWEST_LOW_BINS, MOST_LOW_BINS
         self.tuned_rate = self.values[2]
         self.quietest, self.golden, self.stride = QUIETEST, GOLDEN, STRIDE
@@ -118,56 +124,63 @@ class PartialsPlayer(FramePlayer):
         if self.values[2] != self.tuned_rate:
             self.tune()
         key_indices = torch.tensor(keys, device=codes.device)
-        ratio = exact(ratios).to(codes.device)
-        decoded = self.decode(codes, key_indices)
-        heights, bands = decoded[:, : self.harmonics], decoded[:, self.harmonics :]
+        frequency_ratios = exact(ratios).to(codes.device)
+        decoded_frames = self.decode(codes, key_indices)
+        heights, noise_bands = decoded_frames[:, : self.harmonics], decoded_frames[:, self.harmonics :]
         heights = torch.where(heights < self.quietest * heights.amax(1, keepdim=True), 0.0, heights)
-        semitones = 12 * torch.log2(ratio * (self.values[2] / self.model_rate))
-        excess = key_indices + semitones - (key_indices + semitones).clamp(self.lowest - 0.5, self.highest + 0.5)
-        formant_ratio = torch.exp2(excess / 12)
-        if self.harmonics > 1 and bool(torch.any(formant_ratio != 1.0)):
-            heights = self.keep_formants(heights, formant_ratio)
-        fundamental = self.fundamentals[key_indices] * ratio
-        places = fundamental[:, None] * self.orders[key_indices]
-        turns = self.advance(row, fundamental)[:, None] * self.orders[key_indices] + self.phases
-        spectra = self.sinusoids(places, turns, heights * (self.amplitude * self.frame_length))
-        count = self.noise.shape[0]
-        noise_rows = (self.next_noise[row] + torch.arange(len(keys), device=codes.device)) % count
-        self.next_noise[row] = (self.next_noise[row] + len(keys)) % count
-        low_levels = torch.sqrt(torch.square(bands) @ self.low_spread) * self.strength()
-        low = (self.low_noise[noise_rows] * low_levels[:, :, None]).sum(1)
-        spectra[:, : low.shape[1]] += low
+        semitones = 12 * torch.log2(frequency_ratios * (self.values[2] / self.model_rate))
+        excess_semitones = (
+            key_indices + semitones - (key_indices + semitones).clamp(self.lowest - 0.5, self.highest + 0.5)
+        )
+        formant_ratios = torch.exp2(excess_semitones / 12)
+        if self.harmonics > 1 and bool(torch.any(formant_ratios != 1.0)):
+            heights = self.keep_formants(heights, formant_ratios)
+        fundamental_bins = self.fundamentals[key_indices] * frequency_ratios
+        partial_bins = fundamental_bins[:, None] * self.orders[key_indices]
+        phase_cycles = self.advance(row, fundamental_bins)[:, None] * self.orders[key_indices] + self.phases
+        spectra = self.sinusoids(partial_bins, phase_cycles, heights * (self.amplitude * self.frame_length))
+        noise_count = self.noise.shape[0]
+        noise_rows = (self.next_noise[row] + torch.arange(len(keys), device=codes.device)) % noise_count
+        self.next_noise[row] = (self.next_noise[row] + len(keys)) % noise_count
+        low_levels = torch.sqrt(torch.square(noise_bands) @ self.low_spread) * self.strength()
+        low_spectra = (self.low_noise[noise_rows] * low_levels[:, :, None]).sum(1)
+        spectra[:, : low_spectra.shape[1]] += low_spectra
         spectra = spectra + self.noise[noise_rows] * self.level(
-            bands, ratio * (self.values[2] / self.model_rate) / formant_ratio
+            noise_bands, frequency_ratios * (self.values[2] / self.model_rate) / formant_ratios
         )
         frames: Tensor = torch.fft.irfft(spectra * self.middle_signs, self.frame_length, 1)
         return frames
 
-    def keep_formants(self, heights: Tensor, ratio: Tensor) -> Tensor:
+    def keep_formants(self, heights: Tensor, ratios: Tensor) -> Tensor:
         """Keep the envelope of harmonics, [frames, harmonics], as `CoherentVoicing`."""
-        power = nn.functional.pad(torch.square(heights)[:, None], [1, 1], mode="replicate")[:, 0]
-        envelope = torch.log(power[:, :-2] + power[:, 1:-1] + power[:, 2:] + 1e-20) / 2
-        count = heights.shape[1]
-        positions = (torch.arange(1, count + 1, device=heights.device) * ratio[:, None] - 1).clamp(0, count - 1)
-        low = positions.long().clamp(max=count - 2)
-        share = positions - low
-        shifted_envelope = torch.gather(envelope, 1, low) * (1 - share) + torch.gather(envelope, 1, low + 1) * share
-        return (heights * torch.exp((shifted_envelope - envelope).clamp(-self.limit, self.limit))).to(heights.dtype)
+        padded_power = nn.functional.pad(torch.square(heights)[:, None], [1, 1], mode="replicate")[:, 0]
+        log_envelope = torch.log(padded_power[:, :-2] + padded_power[:, 1:-1] + padded_power[:, 2:] + 1e-20) / 2
+        harmonic_count = heights.shape[1]
+        positions = (torch.arange(1, harmonic_count + 1, device=heights.device) * ratios[:, None] - 1).clamp(
+            0, harmonic_count - 1
+        )
+        lower_indices = positions.long().clamp(max=harmonic_count - 2)
+        upper_shares = positions - lower_indices
+        shifted_envelope = (
+            torch.gather(log_envelope, 1, lower_indices) * (1 - upper_shares)
+            + torch.gather(log_envelope, 1, lower_indices + 1) * upper_shares
+        )
+        return (heights * torch.exp((shifted_envelope - log_envelope).clamp(-self.limit, self.limit))).to(heights.dtype)
 
-    def advance(self, row: int, first: Tensor) -> Tensor:
+    def advance(self, row: int, fundamental_bins: Tensor) -> Tensor:
         """Return the fundamental's phase in each frame in cycles, [frames], from its frequency in bins.
 
         The frequency is interpolated linearly between frame centers.
         """
-        turn, last = self.turns[row], self.lasts[row]
-        turns: list[float] = []
-        places: list[float] = first.tolist()
-        for place in places:
-            turn += ((last if last > 0 else place) + place) / (2 * self.overlap)
-            last = place
-            turns.append(turn)
-        self.turns[row], self.lasts[row] = turn, last
-        return exact(turns).to(first.device)
+        phase_cycles, last_bin = self.turns[row], self.lasts[row]
+        frame_phases: list[float] = []
+        frame_bins: list[float] = fundamental_bins.tolist()
+        for frame_bin in frame_bins:
+            phase_cycles += ((last_bin if last_bin > 0 else frame_bin) + frame_bin) / (2 * self.overlap)
+            last_bin = frame_bin
+            frame_phases.append(phase_cycles)
+        self.turns[row], self.lasts[row] = phase_cycles, last_bin
+        return exact(frame_phases).to(fundamental_bins.device)
 
     def sinusoids(self, places: Tensor, turns: Tensor, strengths: Tensor) -> Tensor:
         """Return the spectra of partials around frame centers, [frames, bins].
@@ -177,40 +190,46 @@ class PartialsPlayer(FramePlayer):
             turns: phases in cycles, [frames, harmonics].
             strengths: amplitudes times ``frame_length``, [frames, harmonics].
         """
-        rows, bins = places.shape[0], self.frame_length // 2 + 1
-        width = bins + 2 * self.taps
-        angle = (2 * math.pi * (turns % 1.0)).to(strengths.dtype)
-        faded = strengths * ((bins - 1 - places) / self.top_bins).clamp(0.0, 1.0).to(strengths.dtype)
-        number = torch.nonzero(faded.flatten()).flatten()
-        centers, angle, faded = places.flatten()[number], angle.flatten()[number], faded.flatten()[number]
-        middle = torch.round(centers)
-        lobes = self.lobes[torch.round((centers - middle + 0.5) * self.steps).long()]
-        begin = torch.div(number, places.shape[1], rounding_mode="floor") * width + middle.long()
-        reach = torch.arange(2 * self.taps + 1, device=places.device)
-        bins_reached = (begin[:, None] + reach).flatten()
-        parts: list[Tensor] = []
-        for side in (torch.cos(angle), torch.sin(angle)):
-            added = torch.zeros(rows * width, dtype=torch.float64, device=places.device)
-            added.index_add_(0, bins_reached, (lobes * (faded * side)[:, None]).flatten().double())
-            parts.append(added.to(strengths.dtype).reshape(rows, width))
-        spectra = torch.complex(parts[0], parts[1])
+        row_count, bin_count = places.shape[0], self.frame_length // 2 + 1
+        row_width = bin_count + 2 * self.taps
+        angles = (2 * math.pi * (turns % 1.0)).to(strengths.dtype)
+        faded_strengths = strengths * ((bin_count - 1 - places) / self.top_bins).clamp(0.0, 1.0).to(strengths.dtype)
+        partial_indices = torch.nonzero(faded_strengths.flatten()).flatten()
+        center_bins, angles, faded_strengths = (
+            places.flatten()[partial_indices],
+            angles.flatten()[partial_indices],
+            faded_strengths.flatten()[partial_indices],
+        )
+        nearest_bins = torch.round(center_bins)
+        lobes = self.lobes[torch.round((center_bins - nearest_bins + 0.5) * self.steps).long()]
+        first_indices = (
+            torch.div(partial_indices, places.shape[1], rounding_mode="floor") * row_width + nearest_bins.long()
+        )
+        lobe_offsets = torch.arange(2 * self.taps + 1, device=places.device)
+        flat_indices = (first_indices[:, None] + lobe_offsets).flatten()
+        complex_parts: list[Tensor] = []
+        for quadrature in (torch.cos(angles), torch.sin(angles)):
+            sums = torch.zeros(row_count * row_width, dtype=torch.float64, device=places.device)
+            sums.index_add_(0, flat_indices, (lobes * (faded_strengths * quadrature)[:, None]).flatten().double())
+            complex_parts.append(sums.to(strengths.dtype).reshape(row_count, row_width))
+        spectra = torch.complex(complex_parts[0], complex_parts[1])
         mirrored = torch.conj(spectra[:, : self.taps].flip([1])).resolve_conj()  # mirrors bins below 0
         spectra[:, self.taps + 1 : 2 * self.taps + 1] += mirrored
-        result = spectra[:, self.taps : self.taps + bins].clone()
-        result[:, 0] *= 2
-        return result
+        partial_spectra = spectra[:, self.taps : self.taps + bin_count].clone()
+        partial_spectra[:, 0] *= 2
+        return partial_spectra
 
     def level(self, bands: Tensor, ratio: Tensor) -> Tensor:
         """Return noise levels, [frames, bins], of notes bent by ratios."""
-        level = torch.sqrt(torch.square(bands) @ self.spread) * self.strength()
-        level[:, : self.low_bins] = level[:, self.low_bins : self.low_bins + 1]
+        levels = torch.sqrt(torch.square(bands) @ self.spread) * self.strength()
+        levels[:, : self.low_bins] = levels[:, self.low_bins : self.low_bins + 1]
         if bool(torch.any(ratio != 1.0)):
-            bins = level.shape[1]
-            source = torch.round(torch.arange(bins, device=bands.device) / ratio[:, None]).long()
-            gain = (source < bins).to(level.dtype) / torch.sqrt(ratio)[:, None].to(level.dtype)
-            level = torch.gather(level, 1, source.clamp(max=bins - 1)) * gain
-        level[:, : self.low_bins] = 0.0
-        return tapered(level)
+            bin_count = levels.shape[1]
+            source_bins = torch.round(torch.arange(bin_count, device=bands.device) / ratio[:, None]).long()
+            gains = (source_bins < bin_count).to(levels.dtype) / torch.sqrt(ratio)[:, None].to(levels.dtype)
+            levels = torch.gather(levels, 1, source_bins.clamp(max=bin_count - 1)) * gains
+        levels[:, : self.low_bins] = 0.0
+        return tapered(levels)
 
     def strength(self) -> float:
         """A wider spectrum has more noise in total."""
@@ -220,56 +239,60 @@ class PartialsPlayer(FramePlayer):
         """Recompute noise tables for a sample rate, as `PartialsOfFrames` and `CoherentVoicing`."""
         rate, length = self.values[2], self.frame_length
         self.tuned_rate = rate
-        a_bin, bins = rate / length, length // 2 + 1
-        offsets = (torch.arange(self.fine, dtype=torch.float64) + 0.5) / self.fine
-        places = (torch.arange(bins, dtype=torch.float64)[:, None] + offsets - 0.5).flatten().abs()
-        self.spread = self.weights(places * a_bin).reshape(-1, bins, self.fine).mean(2)
-        first = max(self.fewest_low, math.ceil(float(self.edges[1]) / a_bin + 0.5))
-        first = first if first <= self.most_low else self.fewest_low
-        self.low_bins, top = first, first * a_bin
-        wide_gains = tapered((torch.arange(4 * first) >= first).double()[None])[0]
-        last = int(torch.nonzero(wide_gains > 1 - 1e-6)[0])
-        ends: list[float] = [self.inaudible]
-        bands: list[float] = self.edges.tolist()
-        for edge in bands:
-            if self.inaudible < edge and edge < top:
-                ends.append(edge)
-        ends.append(top)
-        count = self.loop.shape[0]
-        hertz = torch.arange(count // 2 + 1, dtype=torch.float64) * rate / count
-        positions = (hertz / a_bin).clamp(max=float(last))
-        lower = positions.long().clamp(max=last - 1)
-        fraction = positions - lower
+        bin_hz, bin_count = rate / length, length // 2 + 1
+        fine_offsets = (torch.arange(self.fine, dtype=torch.float64) + 0.5) / self.fine
+        fine_bins = (torch.arange(bin_count, dtype=torch.float64)[:, None] + fine_offsets - 0.5).flatten().abs()
+        self.spread = self.weights(fine_bins * bin_hz).reshape(-1, bin_count, self.fine).mean(2)
+        first_bin = max(self.fewest_low, math.ceil(float(self.edges[1]) / bin_hz + 0.5))
+        first_bin = first_bin if first_bin <= self.most_low else self.fewest_low
+        self.low_bins, top_hz = first_bin, first_bin * bin_hz
+        wide_gains = tapered((torch.arange(4 * first_bin) >= first_bin).double()[None])[0]
+        last_bin = int(torch.nonzero(wide_gains > 1 - 1e-6)[0])
+        band_edges_hz: list[float] = [self.inaudible]
+        edges_hz: list[float] = self.edges.tolist()
+        for edge_hz in edges_hz:
+            if self.inaudible < edge_hz and edge_hz < top_hz:
+                band_edges_hz.append(edge_hz)
+        band_edges_hz.append(top_hz)
+        loop_samples = self.loop.shape[0]
+        hertz = torch.arange(loop_samples // 2 + 1, dtype=torch.float64) * rate / loop_samples
+        bin_positions = (hertz / bin_hz).clamp(max=float(last_bin))
+        lower_bins = bin_positions.long().clamp(max=last_bin - 1)
+        fraction = bin_positions - lower_bins
         # The low noise fills what the levels of whole bins leave.
-        low_gains = 1.0 - (wide_gains[lower] * (1.0 - fraction) + wide_gains[lower + 1] * fraction)
+        low_gains = 1.0 - (wide_gains[lower_bins] * (1.0 - fraction) + wide_gains[lower_bins + 1] * fraction)
         low_spectrum = torch.fft.rfft(self.loop.double()) * low_gains
         noise_frames: list[Tensor] = []
-        shares: list[Tensor] = []
-        for place in range(len(ends) - 1):
-            low, high = ends[place], ends[place + 1]
-            shares.append(self.weights(low + (high - low) * offsets).mean(1))
-            in_band = hertz >= low
-            if high < top:
-                in_band = in_band & (hertz < high)
-            band_noise = torch.fft.irfft(low_spectrum * in_band, count)
+        band_shares: list[Tensor] = []
+        for band_index in range(len(band_edges_hz) - 1):
+            low_hz, high_hz = band_edges_hz[band_index], band_edges_hz[band_index + 1]
+            band_shares.append(self.weights(low_hz + (high_hz - low_hz) * fine_offsets).mean(1))
+            is_in_band = hertz >= low_hz
+            if high_hz < top_hz:
+                is_in_band = is_in_band & (hertz < high_hz)
+            band_noise = torch.fft.irfft(low_spectrum * is_in_band, loop_samples)
             frames = torch.cat([band_noise, band_noise[: length - self.hop_length]]).unfold(0, length, self.hop_length)
-            spectra = torch.fft.rfft(frames * self.window)[:, : last + self.taps + 1]
+            spectra = torch.fft.rfft(frames * self.window)[:, : last_bin + self.taps + 1]
             noise_frames.append((spectra * self.middle_signs[: spectra.shape[1]]).to(self.low_noise.dtype))
-        self.low_noise, self.low_spread = torch.stack(noise_frames, 1), torch.stack(shares, 1)
+        self.low_noise, self.low_spread = torch.stack(noise_frames, 1), torch.stack(band_shares, 1)
 
     def weights(self, hertz: Tensor) -> Tensor:
         """Return noise weights, [bands, frequencies]; 0 above the model's Nyquist."""
-        logs = torch.log(self.edges.clamp(min=1.0))
-        middles = (logs[1:] + logs[:-1]) / 2
-        last = middles.shape[0] - 1
-        log = torch.log(hertz.clamp(min=1.0))
-        lower = (torch.searchsorted(middles, log, right=True) - 1).clamp(0, max(last - 1, 0))
-        upper = (lower + 1).clamp(max=last)
-        fraction = ((log - middles[lower]) / (middles[upper] - middles[lower]).clamp(min=1e-9)).clamp(0.0, 1.0)
-        positions = torch.where(hertz < self.edges[1], 0.0, (lower + fraction).clamp(min=float(min(1, last))))
-        weights = (1.0 - (positions - torch.arange(last + 1)[:, None]).abs()).clamp(min=0.0)
-        in_range = (hertz >= self.edges[0]) & (hertz <= self.model_rate / 2)
-        return (weights * in_range * self.heard[:, None]).to(self.lobes.dtype)
+        log_edges = torch.log(self.edges.clamp(min=1.0))
+        log_middles = (log_edges[1:] + log_edges[:-1]) / 2
+        last_band = log_middles.shape[0] - 1
+        log_hz = torch.log(hertz.clamp(min=1.0))
+        lower_bands = (torch.searchsorted(log_middles, log_hz, right=True) - 1).clamp(0, max(last_band - 1, 0))
+        upper_bands = (lower_bands + 1).clamp(max=last_band)
+        fraction = (
+            (log_hz - log_middles[lower_bands]) / (log_middles[upper_bands] - log_middles[lower_bands]).clamp(min=1e-9)
+        ).clamp(0.0, 1.0)
+        band_positions = torch.where(
+            hertz < self.edges[1], 0.0, (lower_bands + fraction).clamp(min=float(min(1, last_band)))
+        )
+        weights = (1.0 - (band_positions - torch.arange(last_band + 1)[:, None]).abs()).clamp(min=0.0)
+        is_in_range = (hertz >= self.edges[0]) & (hertz <= self.model_rate / 2)
+        return (weights * is_in_range * self.heard[:, None]).to(self.lobes.dtype)
 
     @torch.jit.export
     def decode(self, codes: Tensor, keys: Tensor) -> Tensor:
@@ -277,19 +300,22 @@ class PartialsPlayer(FramePlayer):
         return frames
 
 
-def tapered(level: Tensor) -> Tensor:
+def tapered(levels: Tensor) -> Tensor:
     """Smooth levels, [rows, bins], twice, as `CoherentVoicing`."""
     for _ in range(2):
-        padded = nn.functional.pad(level[:, None], [1, 1], mode="reflect")[:, 0]
-        level = 0.5 * level + 0.25 * (padded[:, :-2] + padded[:, 2:])
-    return level
+        padded = nn.functional.pad(levels[:, None], [1, 1], mode="reflect")[:, 0]
+        levels = 0.5 * levels + 0.25 * (padded[:, :-2] + padded[:, 2:])
+    return levels
 
 
 def exact(numbers: list[float]) -> Tensor:
     """TorchScript converts lists to single precision."""
-    rounded = torch.tensor(numbers).double()
-    rounded_numbers: list[float] = rounded.tolist()
-    return rounded + torch.tensor([number - rounded_numbers[place] for place, number in enumerate(numbers)]).double()
+    rounded_tensor = torch.tensor(numbers).double()
+    rounded_numbers: list[float] = rounded_tensor.tolist()
+    return (
+        rounded_tensor
+        + torch.tensor([number - rounded_numbers[index] for index, number in enumerate(numbers)]).double()
+    )
 
 
 def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:

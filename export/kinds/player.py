@@ -52,12 +52,16 @@ def list_attributes(card: Card, kind_attributes: Sequence[Attribute] = ()) -> li
         Attribute("sample_rate", INT, 8000.0, 384000.0, card.sample_rate),
         *kind_attributes,
     ]
-    for place, knob in enumerate(card.latents):
-        plain = re.sub(r"\W+", "_", knob.name.lower(), flags=re.ASCII).strip("_")
-        plain = plain if plain[:1].isalpha() else f"latent_{place}"
-        names, number, name = {*RESERVED_NAMES, *(attribute.name for attribute in attributes)}, 2, plain
-        while name in names:
-            name, number = f"{plain}_{number}", number + 1
+    for latent_index, knob in enumerate(card.latents):
+        plain_name = re.sub(r"\W+", "_", knob.name.lower(), flags=re.ASCII).strip("_")
+        plain_name = plain_name if plain_name[:1].isalpha() else f"latent_{latent_index}"
+        used_names, suffix_number, name = (
+            {*RESERVED_NAMES, *(attribute.name for attribute in attributes)},
+            2,
+            plain_name,
+        )
+        while name in used_names:
+            name, suffix_number = f"{plain_name}_{suffix_number}", suffix_number + 1
         attributes.append(Attribute(name, FLOAT, knob.low, knob.high, knob.default))
     return attributes
 
@@ -110,39 +114,39 @@ class NnPlayer(nn.Module):
 
     def forward(self, signals: Tensor) -> Tensor:
         """Return samples, [rows, channels, samples]."""
-        rows, count = signals.shape[0], signals.shape[2]
-        if rows != len(self.notes):
-            self.now, self.notes, self.onsets, self.sounding = 0, [0] * rows, [0] * rows, [False] * rows
-            self.pending = torch.zeros(rows, self.pending.shape[1], 0, device=signals.device)
-            self.begin_rows(rows, signals.device)
+        row_count, sample_count = signals.shape[0], signals.shape[2]
+        if row_count != len(self.notes):
+            self.now, self.notes, self.onsets, self.sounding = 0, [0] * row_count, [0] * row_count, [False] * row_count
+            self.pending = torch.zeros(row_count, self.pending.shape[1], 0, device=signals.device)
+            self.begin_rows(row_count, signals.device)
         signals = torch.nan_to_num(signals)
         codes = self.codes(signals)
         pitch = signals[:, self.latents].clamp(0.0, self.top_note)
         level = signals[:, self.latents + 1].clamp(0.0, 1.0)
-        tail = max(self.longest(), self.pending.shape[2])
-        pending = nn.functional.pad(self.pending, [0, tail + count - self.pending.shape[2]])
-        for row in range(rows):
-            self.play(row, rows, codes[row], pitch[row], level[row], pending[row])
+        tail_samples = max(self.longest(), self.pending.shape[2])
+        pending = nn.functional.pad(self.pending, [0, tail_samples + sample_count - self.pending.shape[2]])
+        for row in range(row_count):
+            self.play(row, row_count, codes[row], pitch[row], level[row], pending[row])
         self.keep(codes)
-        self.pending = pending[:, :, count:].clone()
-        self.now += count
-        return pending[:, :, :count] * (level * self.gains(count, signals.device))[:, None]
+        self.pending = pending[:, :, sample_count:].clone()
+        self.now += sample_count
+        return pending[:, :, :sample_count] * (level * self.gains(sample_count, signals.device))[:, None]
 
-    def play(self, row: int, rows: int, codes: Tensor, pitch: Tensor, level: Tensor, pending: Tensor) -> None:
+    def play(self, row: int, row_count: int, codes: Tensor, pitch: Tensor, level: Tensor, pending: Tensor) -> None:
         """Add new sound to ``pending``, [channels, samples]."""
-        audible = level > 0
-        previous = torch.cat([torch.full([1], self.sounding[row], device=audible.device), audible[:-1]])
-        changes: list[int] = torch.nonzero(audible != previous).flatten().tolist()
-        changes.append(audible.shape[0])
-        for change in changes:
+        is_audible = level > 0
+        was_audible = torch.cat([torch.full([1], self.sounding[row], device=is_audible.device), is_audible[:-1]])
+        change_offsets: list[int] = torch.nonzero(is_audible != was_audible).flatten().tolist()
+        change_offsets.append(is_audible.shape[0])
+        for change_offset in change_offsets:
             if self.sounding[row]:
-                self.add(row, codes, pitch, pending, self.now + change)
-            if change < audible.shape[0]:
+                self.add(row, codes, pitch, pending, self.now + change_offset)
+            if change_offset < is_audible.shape[0]:
                 self.sounding[row] = not self.sounding[row]
                 if self.sounding[row]:
-                    pending[:, change:] = 0
-                    self.onsets[row] = self.now + change
-                    self.begin_note(row, self.notes[row] * rows + row)
+                    pending[:, change_offset:] = 0
+                    self.onsets[row] = self.now + change_offset
+                    self.begin_note(row, self.notes[row] * row_count + row)
                     self.notes[row] += 1
 
     def longest(self) -> int:
@@ -150,6 +154,7 @@ class NnPlayer(nn.Module):
         raise NotImplementedError
 
     def begin_rows(self, rows: int, device: torch.device) -> None:
+        """Begin the state of as many ``rows``."""
         raise NotImplementedError
 
     def begin_note(self, row: int, number: int) -> None:
@@ -173,37 +178,39 @@ class NnPlayer(nn.Module):
         return self.names
 
     @torch.jit.export
-    def turn(self, place: int, value: float) -> int:
+    def turn(self, attribute_index: int, value: float) -> int:
         """Set a clamped attribute; skip infinities and NaN."""
         if math.isfinite(value):
-            self.values[place] = min(max(value, self.lows[place]), self.highs[place])
+            self.values[attribute_index] = min(max(value, self.lows[attribute_index]), self.highs[attribute_index])
         return 0
 
     def codes(self, signals: Tensor) -> Tensor:
         """Return knob positions, [rows, latents, samples]."""
-        first = len(self.values) - self.latents
-        knob_values = torch.tensor(self.values[first:], dtype=signals.dtype, device=signals.device)
-        low = torch.tensor(self.lows[first:], dtype=signals.dtype, device=signals.device)
-        high = torch.tensor(self.highs[first:], dtype=signals.dtype, device=signals.device)
-        code = signals[:, : self.latents] + knob_values[:, None]
-        return torch.minimum(torch.maximum(code, low[:, None]), high[:, None])
+        first_knob_index = len(self.values) - self.latents
+        knob_values = torch.tensor(self.values[first_knob_index:], dtype=signals.dtype, device=signals.device)
+        low = torch.tensor(self.lows[first_knob_index:], dtype=signals.dtype, device=signals.device)
+        high = torch.tensor(self.highs[first_knob_index:], dtype=signals.dtype, device=signals.device)
+        knob_codes = signals[:, : self.latents] + knob_values[:, None]
+        return torch.minimum(torch.maximum(knob_codes, low[:, None]), high[:, None])
 
     def note_at(self, pitch: Tensor, time: int) -> float:
         """Return the pitch under the A4 tuning, as a MIDI note (69 = 440 Hz)."""
         return float(pitch[time - self.now]) + 12.0 * math.log(self.values[1] / 440.0) / math.log(2.0)
 
-    def gains(self, count: int, device: torch.device) -> Tensor:
+    def gains(self, sample_count: int, device: torch.device) -> Tensor:
         """Return gains, [samples], ramped to the attribute."""
-        target = self.plain_gain * 10.0 ** (self.values[0] / 20.0)
-        if target != self.gain_target:
-            self.gain_target = target
-            self.gain_step = (target - self.gain) / (self.ramp_seconds * self.values[2])
-        if self.gain == target:
-            return torch.full([count], target, device=device)
-        glide = self.gain + self.gain_step * torch.arange(1, count + 1, device=device)
-        glide = glide.clamp(max=target) if self.gain_step > 0 else glide.clamp(min=target)
-        self.gain = target if bool(glide[-1] == target) else float(glide[-1])
-        return glide
+        target_gain = self.plain_gain * 10.0 ** (self.values[0] / 20.0)
+        if target_gain != self.gain_target:
+            self.gain_target = target_gain
+            self.gain_step = (target_gain - self.gain) / (self.ramp_seconds * self.values[2])
+        if self.gain == target_gain:
+            return torch.full([sample_count], target_gain, device=device)
+        gliding_gains = self.gain + self.gain_step * torch.arange(1, sample_count + 1, device=device)
+        gliding_gains = (
+            gliding_gains.clamp(max=target_gain) if self.gain_step > 0 else gliding_gains.clamp(min=target_gain)
+        )
+        self.gain = target_gain if bool(gliding_gains[-1] == target_gain) else float(gliding_gains[-1])
+        return gliding_gains
 
 
 def engine_of_notes(model: Model) -> Engine[Any]:
@@ -215,10 +222,14 @@ def engine_of_notes(model: Model) -> Engine[Any]:
 def script(player: NnPlayer) -> torch.jit.ScriptModule:
     """Compile a player, getters and setters included."""
     scripted = torch.jit.script(player)
-    for place, name in enumerate(player.names):
-        kind = TYPE_NAMES[int(getattr(player, f"{name}_params"))]
-        scripted.define(f"def get_{name}(self) -> List[{kind}]:\n    return [{kind}(self.values[{place}])]\n")
-        scripted.define(f"def set_{name}(self, value: {kind}) -> int:\n    return self.turn({place}, float(value))\n")
+    for attribute_index, name in enumerate(player.names):
+        type_name = TYPE_NAMES[int(getattr(player, f"{name}_params"))]
+        scripted.define(
+            f"def get_{name}(self) -> List[{type_name}]:\n    return [{type_name}(self.values[{attribute_index}])]\n"
+        )
+        scripted.define(
+            f"def set_{name}(self, value: {type_name}) -> int:\n    return self.turn({attribute_index}, float(value))\n"
+        )
     return scripted
 
 
@@ -252,9 +263,11 @@ class FramePlayer(NnPlayer):
 
     def begin_note(self, row: int, number: int) -> None:
         """Schedule frames that overlap the first sample, as `SpectrumEngine.start_stream`."""
-        moment = self.moments[number // self.together % len(self.moments)]
-        silent = self.onsets[row] - self.frame_length
-        self.next_frames[row] = silent + self.hop_length - (silent - moment) % self.hop_length
+        start_offset = self.moments[number // self.together % len(self.moments)]
+        silent_frame_start = self.onsets[row] - self.frame_length
+        self.next_frames[row] = (
+            silent_frame_start + self.hop_length - (silent_frame_start - start_offset) % self.hop_length
+        )
         self.begin_state(row, number + 1)
 
     def keep(self, codes: Tensor) -> None:
@@ -262,15 +275,15 @@ class FramePlayer(NnPlayer):
 
     def add(self, row: int, codes: Tensor, pitch: Tensor, pending: Tensor, end: int) -> None:
         """Frames have codes at multiples of the hop, ``delay`` before."""
-        places: list[int] = []
+        frame_offsets: list[int] = []
         frame_codes: list[Tensor] = []
         ratios: list[float] = []
         keys: list[int] = []
         while self.next_frames[row] < end:
             frame = self.next_frames[row]
             pitch_time = max(frame, self.onsets[row])  # pitch and knobs are not read before the note
-            knobs = max(frame - self.delay, self.onsets[row])
-            knobs -= knobs % self.knob_hop + self.now
+            knob_offset = max(frame - self.delay, self.onsets[row])
+            knob_offset -= knob_offset % self.knob_hop + self.now
             note = self.note_at(pitch, pitch_time)
             key = math.floor(note + 0.5)
             if self.keyed:
@@ -280,19 +293,20 @@ class FramePlayer(NnPlayer):
                 semitones = 12.0 * (key // 12 - 1 - self.octave) + (note - key)
             else:
                 semitones = note - self.middle
-            places.append(frame - self.now)
-            frame_codes.append(codes[:, knobs] if knobs >= 0 else self.held[row, :, knobs])
+            frame_offsets.append(frame - self.now)
+            frame_codes.append(codes[:, knob_offset] if knob_offset >= 0 else self.held[row, :, knob_offset])
             ratios.append(2.0 ** (semitones / 12.0) * self.model_rate / self.values[2])
             keys.append(key)
             self.next_frames[row] += self.hop_length
-        if len(places) > 0:
-            first = self.onsets[row] - self.now
-            for number, frame in enumerate(self.frames(row, torch.stack(frame_codes), keys, ratios)):
-                place = places[number]
-                begin = max(place, first)
-                pending[0, begin : place + self.frame_length] += frame[begin - place :]
+        if len(frame_offsets) > 0:
+            onset_offset = self.onsets[row] - self.now
+            for frame_index, frame in enumerate(self.frames(row, torch.stack(frame_codes), keys, ratios)):
+                frame_offset = frame_offsets[frame_index]
+                begin_offset = max(frame_offset, onset_offset)
+                pending[0, begin_offset : frame_offset + self.frame_length] += frame[begin_offset - frame_offset :]
 
     def begin_states(self, rows: int) -> None:
+        """Begin the voicing state of as many ``rows``."""
         raise NotImplementedError
 
     def begin_state(self, row: int, number: int) -> None:

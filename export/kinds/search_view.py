@@ -61,8 +61,8 @@ class View(ABC):
         return frames
 
     def envelope(self, frames: Tensor) -> Tensor | None:
-        points = self.card.envelope_points
-        return frames[:, -points:] if points else None
+        point_count = self.card.envelope_points
+        return frames[:, -point_count:] if point_count else None
 
 
 @functools.cache
@@ -72,10 +72,12 @@ def window_of(name: str, length: int) -> Tensor:
 
 def short_spectra(sounds: Tensor, length: int, hop: int) -> Tensor:
     """Return Hann-windowed spectra, the first centered on the first sample: [rows, spectra, bins]."""
-    side = length // 2
-    count = sounds.shape[1] // hop + 1
-    padded = torch.nn.functional.pad(sounds, (side, side + hop))
-    spectra: Tensor = torch.fft.rfft(padded.unfold(1, length, hop)[:, :count] * window_of("hann", length).to(sounds))
+    half_length = length // 2
+    spectrum_count = sounds.shape[1] // hop + 1
+    padded = torch.nn.functional.pad(sounds, (half_length, half_length + hop))
+    spectra: Tensor = torch.fft.rfft(
+        padded.unfold(1, length, hop)[:, :spectrum_count] * window_of("hann", length).to(sounds)
+    )
     return spectra
 
 

@@ -30,19 +30,24 @@ class SpectraView(View):
         spectra = np.abs(np.fft.rfft(middles * window(card.window, length))).astype(np.float32)
         if not card.keyed:
             return TargetSound(_combine_spectra(spectra))
-        notes = fundamentals(spectra, card.sample_rate) if card.window == "hann" else np.full(len(frames), np.nan)
-        if np.isnan(notes).all():
+        frame_notes = fundamentals(spectra, card.sample_rate) if card.window == "hann" else np.full(len(frames), np.nan)
+        if np.isnan(frame_notes).all():
             return TargetSound(_combine_spectra(spectra), self.unpitched(spectra))
-        note = float(np.nanmedian(notes))
-        key, target = self.place(math.floor(note + 0.5))
-        note_rows = np.flatnonzero(np.abs(notes - note) < 1)  # others are detection errors, or of another note
-        shifted_spectra = [self._shifted_spectrum(frames[row], target - float(notes[row])) for row in note_rows]
-        return TargetSound(_combine_spectra(np.stack(shifted_spectra)), key)
+        median_note = float(np.nanmedian(frame_notes))
+        condition, target_note = self.place(math.floor(median_note + 0.5))
+        # Others are detection errors, or of another note.
+        note_frame_indices = np.flatnonzero(np.abs(frame_notes - median_note) < 1)
+        shifted_spectra = [
+            self._shifted_spectrum(frames[frame_index], target_note - float(frame_notes[frame_index]))
+            for frame_index in note_frame_indices
+        ]
+        return TargetSound(_combine_spectra(np.stack(shifted_spectra)), condition)
 
     def decoded(self, frames: Tensor) -> Tensor:
         return frames[:, None]
 
     def unpitched(self, spectra: Array) -> int:
+        """Return a condition for spectra without a pitch."""
         mean_spectrum = np.sqrt(np.square(spectra).mean(0))
         return int(chroma(mean_spectrum, self.card.sample_rate, self.length).argmax())
 
@@ -52,15 +57,19 @@ class SpectraView(View):
         pitch_class = key % PITCH_CLASSES
         return pitch_class, PITCH_CLASSES * (self.card.chroma.octave + 1) + pitch_class
 
-    def _shifted_spectrum(self, piece: Array, semitones: float) -> Array:
-        length = min(round(self.length * semitones_to_ratio(semitones)), len(piece))
-        first = (len(piece) - length) // 2
-        spectrum = np.abs(np.fft.rfft(piece[first : first + length] * window(self.card.window, length)))
-        bins = self.length // 2 + 1
-        return np.pad(spectrum[:bins], (0, max(0, bins - len(spectrum)))).astype(np.float32)
+    def _shifted_spectrum(self, frame: Array, semitones: float) -> Array:
+        """Return the amplitude spectrum of a frame, transposed by resampling its middle."""
+        stretched_length = min(round(self.length * semitones_to_ratio(semitones)), len(frame))
+        start = (len(frame) - stretched_length) // 2
+        spectrum = np.abs(
+            np.fft.rfft(frame[start : start + stretched_length] * window(self.card.window, stretched_length))
+        )
+        bin_count = self.length // 2 + 1
+        return np.pad(spectrum[:bin_count], (0, max(0, bin_count - len(spectrum)))).astype(np.float32)
 
 
 def _combine_spectra(spectra: Array) -> Tensor:
+    """Return the root mean power of spectra, each scaled to a peak of 1."""
     normalised = spectra / np.maximum(spectra.max(1, keepdims=True), LEAST_POWER)
     combined_spectrum = np.sqrt(np.square(normalised).mean(0, keepdims=True))
     return torch.from_numpy((combined_spectrum / np.maximum(combined_spectrum.max(), LEAST_POWER)).astype(np.float32))
@@ -89,17 +98,17 @@ class SpectrumPlayer(FramePlayer):
         self.next_phases[row] = number * self.stride % self.loop_frames
 
     def frames(self, row: int, codes: Tensor, keys: list[int], ratios: list[float]) -> Tensor:
-        classes, phases = torch.tensor(keys, device=codes.device) % 12, self.next_phases[row]
-        rows = [
-            shift_spectrum(frame, ratios[number], self.silent)
-            for number, frame in enumerate(self.decode(codes, classes))
+        pitch_classes, phase_index = torch.tensor(keys, device=codes.device) % 12, self.next_phases[row]
+        magnitude_rows = [
+            shift_spectrum(frame, ratios[frame_index], self.silent)
+            for frame_index, frame in enumerate(self.decode(codes, pitch_classes))
         ]
-        turns = (phases + torch.arange(len(rows), device=codes.device)) % self.loop_frames
-        self.next_phases[row] = (phases + len(rows)) % self.loop_frames
-        spectra = self.phases[turns] * torch.stack(rows)
-        lowest = math.ceil(self.inaudible * self.frame_length / self.values[2])
-        spectra[:, :lowest] = 0
-        if lowest == 1:
+        phase_indices = (phase_index + torch.arange(len(magnitude_rows), device=codes.device)) % self.loop_frames
+        self.next_phases[row] = (phase_index + len(magnitude_rows)) % self.loop_frames
+        spectra = self.phases[phase_indices] * torch.stack(magnitude_rows)
+        lowest_bin = math.ceil(self.inaudible * self.frame_length / self.values[2])
+        spectra[:, :lowest_bin] = 0
+        if lowest_bin == 1:
             spectra[:, 0] = self.leakage * torch.real(spectra[:, 1])
         frames: Tensor = torch.fft.irfft(spectra, self.frame_length, 1) * self.window
         return frames
@@ -115,17 +124,21 @@ def shift_spectrum(frame: Tensor, ratio: float, silent: float) -> Tensor:
     if ratio == 1.0:
         return frame
     bins = frame.shape[0]
-    count = min(bins, math.ceil(bins * ratio) + 1)
-    taps = min(bins, math.floor(1.0 / ratio) + 2)
+    shifted_count = min(bins, math.ceil(bins * ratio) + 1)
+    tap_count = min(bins, math.floor(1.0 / ratio) + 2)
     # A shifted bin covers a span of the old ones: it takes the share of each that lies in its span.
-    edge = ((torch.arange(count + 1, dtype=torch.float64) - 0.5) / ratio + 0.5).clamp(0.0, float(bins))
-    low, high = edge[:-1], edge[1:]
-    indices = torch.minimum(low.long(), torch.tensor(bins - taps)) + torch.arange(taps)[:, None]
-    shares = (torch.minimum(high, indices + 1.0) - torch.maximum(low, indices.double())).clamp_min(0.0)
-    covered = (frame[indices.to(frame.device)] * shares.to(frame.device, frame.dtype)).sum(0)
-    remaining = frame[: int(torch.ceil(edge[-1]))]
-    energy = torch.dot(remaining, remaining) / torch.dot(covered, covered).clamp_min(silent)
-    return nn.functional.pad(covered * torch.sqrt(energy), [0, bins - count])
+    edge_bins = ((torch.arange(shifted_count + 1, dtype=torch.float64) - 0.5) / ratio + 0.5).clamp(0.0, float(bins))
+    low_bins, high_bins = edge_bins[:-1], edge_bins[1:]
+    covered_bins = torch.minimum(low_bins.long(), torch.tensor(bins - tap_count)) + torch.arange(tap_count)[:, None]
+    shares = (torch.minimum(high_bins, covered_bins + 1.0) - torch.maximum(low_bins, covered_bins.double())).clamp_min(
+        0.0
+    )
+    shifted_magnitudes = (frame[covered_bins.to(frame.device)] * shares.to(frame.device, frame.dtype)).sum(0)
+    source_magnitudes = frame[: int(torch.ceil(edge_bins[-1]))]
+    energy = torch.dot(source_magnitudes, source_magnitudes) / torch.dot(
+        shifted_magnitudes, shifted_magnitudes
+    ).clamp_min(silent)
+    return nn.functional.pad(shifted_magnitudes * torch.sqrt(energy), [0, bins - shifted_count])
 
 
 SCALE = (0, 2, 4, 5, 7, 9, 11, 12)
@@ -133,23 +146,24 @@ NOTE_SECONDS = 0.5
 
 
 def preset(model: Model) -> Preset:
-    edges = {} if model.gestures else {"attack_seconds": 0.005, "release_seconds": 0.2}  # notes have their own
+    edge_seconds = {} if model.gestures else {"attack_seconds": 0.005, "release_seconds": 0.2}  # notes have their own
     return preset_of(
         model,
         play=PlaySettings(mode="poly", voices=16),
-        envelope=EnvelopeSettings(decay_seconds=0.1, sustain=1.0, **edges),
+        envelope=EnvelopeSettings(decay_seconds=0.1, sustain=1.0, **edge_seconds),
         cc=[*default_knobs(model.card), *macro_knobs(model.card)],
         macro=default_macros(model.card),
     )
 
 
-def scale(lowest: int, velocity: int) -> tuple[list[Event], int]:
-    length = round(NOTE_SECONDS * RATE)
+def scale(lowest_key: int, velocity: int) -> tuple[list[Event], int]:
+    """Return the events of a major scale and its length in samples."""
+    note_samples = round(NOTE_SECONDS * RATE)
     events: list[Event] = []
-    for index, step in enumerate(SCALE):
-        events.append(NoteOn(index * length, 0, lowest + step, velocity))
-        events.append(NoteOff((index + 1) * length - length // 8, 0, lowest + step))
-    return events, len(SCALE) * length
+    for note_index, semitones in enumerate(SCALE):
+        events.append(NoteOn(note_index * note_samples, 0, lowest_key + semitones, velocity))
+        events.append(NoteOff((note_index + 1) * note_samples - note_samples // 8, 0, lowest_key + semitones))
+    return events, len(SCALE) * note_samples
 
 
 def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:

@@ -21,8 +21,8 @@ KNOBS = (
 def _preset(model: Model) -> Preset:
     card, stream = model.card, model.card.stream
     assert stream is not None
-    default = np.array([latent.default for latent in card.latents])
-    nearest_mark = min(card.landmarks, key=lambda mark: float(np.square(np.array(mark.latent) - default).sum()))
+    default_code = np.array([latent.default for latent in card.latents])
+    nearest_mark = min(card.landmarks, key=lambda mark: float(np.square(np.array(mark.latent) - default_code).sum()))
     tempo = TEMPO_BPM
     if stream.steps_per_beat is not None:
         tempo = 60 * card.sample_rate / (stream.step_length * stream.steps_per_beat)
@@ -39,8 +39,8 @@ def _preset(model: Model) -> Preset:
 def _demo(patch: Patch, velocity: int) -> tuple[list[Event], int]:
     stream = patch.model.card.stream
     assert stream is not None
-    length = round(BARS * stream.beats_per_bar * 60 / patch.preset.tempo_bpm * RATE)
-    return held_key(length, velocity), length
+    length_samples = round(BARS * stream.beats_per_bar * 60 / patch.preset.tempo_bpm * RATE)
+    return held_key(length_samples, velocity), length_samples
 
 
 KIND = ExportKind(StreamKind.name, _preset, _demo, holds_one_key=True)

@@ -86,9 +86,9 @@ class OrderedLatents:
 
 def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, tonal: bool) -> OrderedLatents | None:
     """Sort a network's latents; None if keys choose no note, codes fill no cube, or no frame sounds."""
-    settings = network.settings
-    in_cube = settings.bottleneck == "sigmoid" and not settings.variational
-    if recipe.frames.octave is None or not tonal or not network.conditioned or not in_cube:
+    network_settings = network.settings
+    fills_cube = network_settings.bottleneck == "sigmoid" and not network_settings.variational
+    if recipe.frames.octave is None or not tonal or not network.conditioned or not fills_cube:
         return None
     sample = draw(corpus, "train", recipe.frames, True, MOST_CODES, np.random.default_rng(SEED))
     if sample is None:
@@ -97,8 +97,9 @@ def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, t
 
 
 def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus) -> OrderedLatents:
-    train = rows(corpus, "train", recipe.frames.model_copy(update={"rows": MOST_CODES}))
-    return in_order(network, lambda network: pitched_ground(network, *train))
+    """Sort a network's latents by training rows."""
+    training_rows = rows(corpus, "train", recipe.frames.model_copy(update={"rows": MOST_CODES}))
+    return in_order(network, lambda network: pitched_ground(network, *training_rows))
 
 
 def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents:
@@ -108,13 +109,19 @@ def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents
     inverted.
     """
     effect = measure_knobs(ground_of(network))
-    order = np.argsort(-effect.change_db, kind="stable")
-    assignment = names(effect)
-    flipped = np.array(
-        [number in assignment and effect.rise[number, assignment[number]] < 0 for number in range(len(order))]
+    old_indices = np.argsort(-effect.change_db, kind="stable")
+    descriptor_by_latent = names(effect)
+    is_flipped = np.array(
+        [
+            latent_index in descriptor_by_latent and effect.rise[latent_index, descriptor_by_latent[latent_index]] < 0
+            for latent_index in range(len(old_indices))
+        ]
     )
-    knobs = [_knob(effect, int(number), assignment.get(int(number)), bool(flipped[number])) for number in order]
-    network = reordered(network, order, flipped[order])
+    knobs = [
+        _knob(effect, int(latent_index), descriptor_by_latent.get(int(latent_index)), bool(is_flipped[latent_index]))
+        for latent_index in old_indices
+    ]
+    network = reordered(network, old_indices, is_flipped[old_indices])
     ordered_ground = ground_of(network)
     return OrderedLatents(network, knobs, directions(ordered_ground), ordered_ground)
 
@@ -123,11 +130,11 @@ def ground(
     network: ChromaAutoencoder, recipe: ChromaRecipe, sample: FrameSample, ends: tuple[Tensor, Tensor] | None = None
 ) -> Ground:
     """Return codes of at most `MOST_CODES` frames, on all keys in turn; ``ends`` default to the sample's."""
-    frames = recipe.frames
-    assert frames.fold is not None
-    indices = evenly_spaced(len(sample), MOST_CODES)
-    codes = encode(network, sample.spectra[indices], sample.pitch_classes[indices])
-    timbre = Timbre(frames.sample_rate, frames.frame_length, frames.fold)
+    frame_settings = recipe.frames
+    assert frame_settings.fold is not None
+    frame_indices = evenly_spaced(len(sample), MOST_CODES)
+    codes = encode(network, sample.spectra[frame_indices], sample.pitch_classes[frame_indices])
+    timbre = Timbre(frame_settings.sample_rate, frame_settings.frame_length, frame_settings.fold)
     return ChromaGround(network, torch.from_numpy(codes), *spans(codes, ends), timbre, torch.arange(len(codes)) % 12)
 
 
@@ -135,12 +142,12 @@ def pitched_ground(
     network: PartialsAutoencoder, levels: Array, pitches: Array, ends: tuple[Tensor, Tensor] | None = None
 ) -> PitchedGround:
     """Return codes of at most `MOST_CODES` rows, at pitches across the recordings' range."""
-    indices = evenly_spaced(len(pitches), MOST_CODES)
+    row_indices = evenly_spaced(len(pitches), MOST_CODES)
     with torch.no_grad():
-        codes = network.encode(torch.from_numpy(levels[indices]), torch.from_numpy(pitches[indices]))
-    notes = torch.linspace(float(pitches.min()), float(pitches.max()), len(indices))
-    keys = notes[torch.arange(len(indices)) * STRIDE % len(indices)]
-    return PitchedGround(network, codes, *spans(codes.numpy(), ends), keys)
+        codes = network.encode(torch.from_numpy(levels[row_indices]), torch.from_numpy(pitches[row_indices]))
+    pitch_grid = torch.linspace(float(pitches.min()), float(pitches.max()), len(row_indices))
+    code_pitches = pitch_grid[torch.arange(len(row_indices)) * STRIDE % len(row_indices)]
+    return PitchedGround(network, codes, *spans(codes.numpy(), ends), code_pitches)
 
 
 def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
@@ -155,35 +162,41 @@ def names(effect: KnobEffect) -> dict[int, int]:
     Brightness is named first, then the largest effects in deviations.
     """
     score = effect.score
-    sure = np.maximum(effect.share, 1 - effect.share) >= SURE_SHARE
-    sure &= np.abs(effect.correlation) >= FAINT_CORRELATION
-    pairs = [divmod(int(place), score.shape[1]) for place in np.argsort(-score, axis=None, kind="stable")]
-    pairs.sort(key=lambda pair: pair[1] != FIRST)  # stable sort: the rest keep their order
-    assignment: dict[int, int] = {}
-    for latent, descriptor in pairs:
-        if sure[latent, descriptor] and latent not in assignment and descriptor not in assignment.values():
-            assignment[latent] = descriptor
-    return assignment
+    is_sure = np.maximum(effect.share, 1 - effect.share) >= SURE_SHARE
+    is_sure &= np.abs(effect.correlation) >= FAINT_CORRELATION
+    index_pairs = [
+        divmod(int(flat_index), score.shape[1]) for flat_index in np.argsort(-score, axis=None, kind="stable")
+    ]
+    index_pairs.sort(key=lambda pair: pair[1] != FIRST)  # stable sort: the rest keep their order
+    descriptor_by_latent: dict[int, int] = {}
+    for latent_index, descriptor_index in index_pairs:
+        if (
+            is_sure[latent_index, descriptor_index]
+            and latent_index not in descriptor_by_latent
+            and descriptor_index not in descriptor_by_latent.values()
+        ):
+            descriptor_by_latent[latent_index] = descriptor_index
+    return descriptor_by_latent
 
 
 def reordered(network: Any, order: Indices, flipped: Bools) -> Any:
     """``order`` lists old indices; ``flipped`` new latents are 1 - x."""
     network = copy.deepcopy(network)
-    first, places = network.decoder[0], torch.from_numpy(np.array(order))
-    assert isinstance(first, torch.nn.Linear)
-    sign = torch.from_numpy(np.where(flipped, -1.0, 1.0)).float()
+    first_layer, old_indices = network.decoder[0], torch.from_numpy(np.array(order))
+    assert isinstance(first_layer, torch.nn.Linear)
+    signs = torch.from_numpy(np.where(flipped, -1.0, 1.0)).float()
     with torch.no_grad():
-        network.bottleneck.weight.copy_(network.bottleneck.weight[places] * sign[:, None])
-        network.bottleneck.bias.copy_(network.bottleneck.bias[places] * sign)
-        columns = first.weight[:, places]
-        first.bias.add_(columns[:, sign < 0].sum(1))
-        first.weight[:, : len(places)] = columns * sign
+        network.bottleneck.weight.copy_(network.bottleneck.weight[old_indices] * signs[:, None])
+        network.bottleneck.bias.copy_(network.bottleneck.bias[old_indices] * signs)
+        columns = first_layer.weight[:, old_indices]
+        first_layer.bias.add_(columns[:, signs < 0].sum(1))
+        first_layer.weight[:, : len(old_indices)] = columns * signs
     return network
 
 
 def directions(probe: Ground) -> list[Direction]:
     """Return macro directions that hold on training codes: mean normalised gradients."""
-    scale, macros = probe.codes.std(0, correction=0), []
+    deviations, macros = probe.codes.std(0, correction=0), []
     with torch.enable_grad():
         codes = probe.codes.clone().requires_grad_(True)
         descriptors, _ = probe.sound(codes, slice(None))
@@ -193,29 +206,33 @@ def directions(probe: Ground) -> list[Direction]:
             for descriptor in MACROS.values()
         ]
     for (name, descriptor), slope in zip(MACROS.items(), slopes, strict=True):
-        number = NAMES.index(descriptor)
-        direction = torch.nn.functional.normalize(slope * scale, dim=1).mean(0) * scale
+        descriptor_index = NAMES.index(descriptor)
+        direction = torch.nn.functional.normalize(slope * deviations, dim=1).mean(0) * deviations
         direction = direction * (HALF / (direction.abs() / (probe.high - probe.low)).max().clamp_min(1e-9))
-        share = consistent_share(probe, direction * 2 * STEP, number)
+        share = consistent_share(probe, direction * 2 * STEP, descriptor_index)
         if share >= SURE_SHARE:
-            latent = [round(float(value), 5) for value in direction]
-            macros.append(Direction(name=name, latent=latent, raises=descriptor, holds=round(share, 4)))
+            latent_offsets = [round(float(value), 5) for value in direction]
+            macros.append(Direction(name=name, latent=latent_offsets, raises=descriptor, holds=round(share, 4)))
     return macros
 
 
-def _knob(effect: KnobEffect, number: int, descriptor: int | None, flipped: bool) -> OrderedLatent:
-    most = descriptor
-    if most is None:
-        most = int(effect.score[number].argmax())
-    share, correlation = effect.share[number, most], effect.correlation[number, most]
-    low, high = effect.ends[:, number, most]
+def _knob(effect: KnobEffect, latent_index: int, descriptor: int | None, flipped: bool) -> OrderedLatent:
+    """Describe a latent; without a ``descriptor`` that names it, by the one that it moves most."""
+    descriptor_index = descriptor
+    if descriptor_index is None:
+        descriptor_index = int(effect.score[latent_index].argmax())
+    share, correlation = (
+        effect.share[latent_index, descriptor_index],
+        effect.correlation[latent_index, descriptor_index],
+    )
+    low, high = effect.ends[:, latent_index, descriptor_index]
     return OrderedLatent(
-        name="" if descriptor is None else NAMES[most],
-        most=NAMES[most],
+        name="" if descriptor is None else NAMES[descriptor_index],
+        most=NAMES[descriptor_index],
         share=float(max(share, 1 - share)),
         correlation=float(-correlation if flipped else correlation),
         ends=(float(high), float(low)) if flipped else (float(low), float(high)),
-        change_db=float(effect.change_db[number]),
+        change_db=float(effect.change_db[latent_index]),
     )
 
 
@@ -226,16 +243,16 @@ def checked(knobs: OrderedLatents, probe: Ground, split: str) -> Figures:
     """
     effect = measure_knobs(probe)
     latent_rows = []
-    for number, knob in enumerate(knobs.knobs):
-        descriptor = NAMES.index(knob.most)
+    for latent_index, knob in enumerate(knobs.knobs):
+        descriptor_index = NAMES.index(knob.most)
         latent_rows.append(
             {
                 "name": knob.name or None,
                 "moves": knob.moves,
                 "change_db": knob.change_db,
-                "correlation": float(effect.correlation[number, descriptor]),
+                "correlation": float(effect.correlation[latent_index, descriptor_index]),
                 "training": knob.share,
-                "holds": float(effect.share[number, descriptor]) if knob.name else None,
+                "holds": float(effect.share[latent_index, descriptor_index]) if knob.name else None,
             }
         )
     direction_rows = [
@@ -265,8 +282,8 @@ class DecodedModel:
 
     def __init__(self, model: Model) -> None:
         card = model.card
-        indices = evenly_spaced(len(card.landmarks), MARKS)
-        marks = [card.landmarks[place] for place in indices]
+        landmark_indices = evenly_spaced(len(card.landmarks), MARKS)
+        marks = [card.landmarks[mark_index] for mark_index in landmark_indices]
         self._model = model
         self.low = torch.tensor([latent.low for latent in card.latents])
         self.high = torch.tensor([latent.high for latent in card.latents])
@@ -275,9 +292,9 @@ class DecodedModel:
         conditions = np.arange(len(marks)) % max(1, card.conditions)  # cycle through pitch classes or labels
         if card.partials is not None:
             conditions = np.linspace(card.partials.low, card.partials.high, len(marks)).round().astype(np.intp)
-        for place, mark in enumerate(marks):
+        for mark_index, mark in enumerate(marks):
             if mark.label in card.labels:
-                conditions[place] = card.labels.index(mark.label)
+                conditions[mark_index] = card.labels.index(mark.label)
         self._conditions = conditions
         chroma = card.chroma
         self._timbre = (
@@ -299,8 +316,8 @@ class DecodedModel:
         if self._timbre is not None:
             descriptors = self._timbre(torch.from_numpy(frames), torch.from_numpy(self._conditions))
         else:
-            lengths = [_middle_ms(card, frames)] if _has_length(card) else []
-            descriptors = torch.from_numpy(np.stack([octaves - self._mean, *lengths], 1))
+            length_columns = [_middle_ms(card, frames)] if _has_length(card) else []
+            descriptors = torch.from_numpy(np.stack([octaves - self._mean, *length_columns], 1))
         return descriptors, torch.from_numpy(levels)
 
 
@@ -310,17 +327,19 @@ def explained(model: Model) -> list[Latent]:
     Knobs that lower their descriptor get a prefix, as a file's cannot be inverted.
     """
     latents = model.card.latents
-    nameless = [number for number, latent in enumerate(latents) if latent.name == f"latent {number}"]
-    if not nameless:
+    nameless_indices = [
+        latent_index for latent_index, latent in enumerate(latents) if latent.name == f"latent {latent_index}"
+    ]
+    if not nameless_indices:
         return latents
     reason = WITH_STATE if model.card.state else WITHOUT_CODES if not model.card.landmarks else ""
     if reason:
         return [
-            latent.model_copy(update={"unnamed": reason}) if number in nameless else latent
-            for number, latent in enumerate(latents)
+            latent.model_copy(update={"unnamed": reason}) if latent_index in nameless_indices else latent
+            for latent_index, latent in enumerate(latents)
         ]
-    decoded = DecodedModel(model)
-    return _explained(latents, nameless, measure_knobs(decoded), decoded.descriptors)
+    decoded_model = DecodedModel(model)
+    return _explained(latents, nameless_indices, measure_knobs(decoded_model), decoded_model.descriptors)
 
 
 def _has_length(card: Card) -> bool:
@@ -328,39 +347,45 @@ def _has_length(card: Card) -> bool:
 
 
 def _middle_ms(card: Card, frames: Array) -> Array:
+    """Return the middle of each frame's energy in ms, [frames]."""
     power = np.square(frames[:, -card.envelope_points :] if card.envelope_points else frames).astype(np.float64)
-    moments = (np.arange(power.shape[1]) + 0.5) / power.shape[1] * 1000 * card.frame_length / card.sample_rate
-    middle: Array = ((power @ moments) / np.maximum(power.sum(1), 1e-20)).astype(np.float32)
-    return middle
+    moments_ms = (np.arange(power.shape[1]) + 0.5) / power.shape[1] * 1000 * card.frame_length / card.sample_rate
+    middles_ms: Array = ((power @ moments_ms) / np.maximum(power.sum(1), 1e-20)).astype(np.float32)
+    return middles_ms
 
 
 def _explained(
-    latents: Sequence[Latent], nameless: Sequence[int], effect: KnobEffect, descriptors: Sequence[Descriptor]
+    latents: Sequence[Latent], nameless_indices: Sequence[int], effect: KnobEffect, descriptors: Sequence[Descriptor]
 ) -> list[Latent]:
+    """Name nameless latents by their effects, or give the reason for having no name."""
     used_names = {latent.name.removeprefix(LESS) for latent in latents}
-    free = np.array([descriptor.name not in used_names for descriptor in descriptors])
-    open_to = np.isin(np.arange(len(latents)), nameless)[:, None] & free
-    assignment = names(replace(effect, share=np.where(open_to, effect.share, 0.5)))
+    is_free = np.array([descriptor.name not in used_names for descriptor in descriptors])
+    is_open = np.isin(np.arange(len(latents)), nameless_indices)[:, None] & is_free
+    descriptor_by_latent = names(replace(effect, share=np.where(is_open, effect.share, 0.5)))
     explained_latents = []
-    for number, latent in enumerate(latents):
-        if number not in nameless:
+    for latent_index, latent in enumerate(latents):
+        if latent_index not in nameless_indices:
             explained_latents.append(latent)
             continue
-        most = assignment.get(number, int(effect.score[number].argmax()))
-        descriptor, share = descriptors[most], float(effect.share[number, most])
-        correlation, (low, high) = float(effect.correlation[number, most]), effect.ends[:, number, most]
-        ends = f"{low:.2f} to {high:.2f} {descriptor.unit}, correlation {correlation:.2f}"
-        if number in assignment:
+        descriptor_index = descriptor_by_latent.get(latent_index, int(effect.score[latent_index].argmax()))
+        descriptor, share = descriptors[descriptor_index], float(effect.share[latent_index, descriptor_index])
+        correlation, (low, high) = (
+            float(effect.correlation[latent_index, descriptor_index]),
+            effect.ends[:, latent_index, descriptor_index],
+        )
+        range_text = f"{low:.2f} to {high:.2f} {descriptor.unit}, correlation {correlation:.2f}"
+        if latent_index in descriptor_by_latent:
             name = descriptor.name if share > 0.5 else f"{LESS}{descriptor.name}"
-            explained_latents.append(latent.model_copy(update={"name": name, "moves": ends, "unnamed": ""}))
+            explained_latents.append(latent.model_copy(update={"name": name, "moves": range_text, "unnamed": ""}))
         else:
             reason = _reason(descriptor.name, share, correlation)
-            moves = f"most of all {descriptor.name}, {ends}"
+            moves = f"most of all {descriptor.name}, {range_text}"
             explained_latents.append(latent.model_copy(update={"moves": moves, "unnamed": reason}))
     return explained_latents
 
 
 def _reason(name: str, share: float, correlation: float) -> str:
+    """Say why a knob has no name."""
     share = max(share, 1 - share)
     if share < SURE_SHARE:
         return f"{name} goes one way in {int(100 * share)}% of steps, a name needs {SURE_SHARE:.0%}"

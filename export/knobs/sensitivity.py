@@ -50,19 +50,22 @@ class Timbre:
     def __init__(self, sample_rate: int, frame_length: int, octave: int) -> None:
         self._hertz = torch.fft.rfftfreq(frame_length, 1 / sample_rate)
         keys = torch.arange(12) + 12 * (octave + 1)
-        fundamental = A4_HZ * 2.0 ** ((keys - 69) / 12)
-        place = self._hertz / fundamental[:, None]
-        number = place.round()
-        is_partial = (place - number).abs() <= REACH_BINS * sample_rate / frame_length / fundamental[:, None]
-        partial = torch.where(is_partial, number, 0.0)  # [12, bins], 0: no partial
+        fundamentals_hz = A4_HZ * 2.0 ** ((keys - 69) / 12)
+        harmonic_ratios = self._hertz / fundamentals_hz[:, None]
+        nearest_harmonics = harmonic_ratios.round()
+        is_partial = (
+            harmonic_ratios - nearest_harmonics
+        ).abs() <= REACH_BINS * sample_rate / frame_length / fundamentals_hz[:, None]
+        partial_numbers = torch.where(is_partial, nearest_harmonics, 0.0)  # [12, bins], 0: no partial
 
         def partial_mask(*numbers: int) -> Tensor:
-            return torch.isin(partial, torch.tensor(numbers, dtype=partial.dtype))
+            return torch.isin(partial_numbers, torch.tensor(numbers, dtype=partial_numbers.dtype))
 
-        bands = [
+        band_masks = [
             torch.ones_like(is_partial),
-            partial > 0,
-            (partial == 0) & (place > 0.5),  # hum and rumble below the fundamental are not noise of the note
+            partial_numbers > 0,
+            # Hum and rumble below the fundamental are not noise of the note.
+            (partial_numbers == 0) & (harmonic_ratios > 0.5),
             partial_mask(*ODD),
             partial_mask(*EVEN),
             partial_mask(1),
@@ -70,63 +73,69 @@ class Timbre:
             ((self._hertz >= PRESENCE_HZ) & (self._hertz < AIR_HZ)).expand_as(is_partial),
             (self._hertz >= AIR_HZ).expand_as(is_partial),
         ]
-        self._bands = torch.stack(bands, 2).float()  # [12, bins, bands]
+        self._bands = torch.stack(band_masks, 2).float()  # [12, bins, bands]
 
     def __call__(self, frames: Tensor, classes: Tensor) -> Tensor:
         """Return descriptors, [frames, DESCRIPTORS], of magnitudes [frames, bins] and pitch classes [frames]."""
-        order, power = classes.argsort(stable=True), frames.square()
-        parts = torch.split(power[order], torch.bincount(classes, minlength=12).tolist())
-        summed = torch.cat([part @ bands for part, bands in zip(parts, self._bands, strict=True)])
+        class_order, power = classes.argsort(stable=True), frames.square()
+        power_by_class = torch.split(power[class_order], torch.bincount(classes, minlength=12).tolist())
+        band_powers = torch.cat(
+            [class_power @ bands for class_power, bands in zip(power_by_class, self._bands, strict=True)]
+        )
         centroid = (frames @ self._hertz) / frames.sum(1).clamp_min(1e-20)
-        return _descriptors(centroid, summed[order.argsort()])
+        return _descriptors(centroid, band_powers[class_order.argsort()])
 
 
 def of_partials(bands: Bands, frames: Tensor, pitches: Tensor) -> Tensor:
     """Return descriptors, [frames, DESCRIPTORS], of partials and noise at MIDI notes, [frames]."""
-    power = HANN_ENERGY * frames[:, : bands.harmonics].square() * bands.below_nyquist(pitches)
-    noise = frames[:, bands.harmonics :].square() @ bands.spread
-    hertz, places = torch.arange(noise.shape[1]) / bands.bins_per_hz, bands.places(pitches) / bands.bins_per_hz
-    number = bands.numbers
+    partial_powers = HANN_ENERGY * frames[:, : bands.harmonics].square() * bands.below_nyquist(pitches)
+    noise_powers = frames[:, bands.harmonics :].square() @ bands.spread
+    noise_hz, partial_hz = (
+        torch.arange(noise_powers.shape[1]) / bands.bins_per_hz,
+        bands.places(pitches) / bands.bins_per_hz,
+    )
+    partial_numbers = bands.numbers
 
     def partial_power(*numbers: int) -> Tensor:
-        return (power * torch.isin(number, torch.tensor(numbers, dtype=number.dtype))).sum(1)
+        return (partial_powers * torch.isin(partial_numbers, torch.tensor(numbers, dtype=partial_numbers.dtype))).sum(1)
 
     def band_power(low: float, high: float = torch.inf) -> Tensor:
-        in_band = ((places >= low) & (places < high)).float()
-        return (power * in_band).sum(1) + noise @ ((hertz >= low) & (hertz < high)).float()
+        is_in_band = ((partial_hz >= low) & (partial_hz < high)).float()
+        return (partial_powers * is_in_band).sum(1) + noise_powers @ ((noise_hz >= low) & (noise_hz < high)).float()
 
-    note_noise = (noise * (hertz > places[:, :1] / 2)).sum(1)
-    partials = power.sum(1)
-    total = partials + noise.sum(1)
-    parts = [
-        total,
-        partials,
+    note_noise = (noise_powers * (noise_hz > partial_hz[:, :1] / 2)).sum(1)
+    partials_total = partial_powers.sum(1)
+    total_power = partials_total + noise_powers.sum(1)
+    band_powers = [
+        total_power,
+        partials_total,
         note_noise,
         partial_power(*ODD),
         partial_power(*EVEN),
         partial_power(1),
         partial_power(*BODY),
     ]
-    parts += [band_power(PRESENCE_HZ, AIR_HZ), band_power(AIR_HZ)]
-    return _descriptors(bands.centroid(frames, pitches), torch.stack(parts, 1))
+    band_powers += [band_power(PRESENCE_HZ, AIR_HZ), band_power(AIR_HZ)]
+    return _descriptors(bands.centroid(frames, pitches), torch.stack(band_powers, 1))
 
 
-def _descriptors(centroid: Tensor, summed: Tensor) -> Tensor:
-    total, partials, noise, odd, even, fundamental, body, presence, air = summed.unbind(1)
+def _descriptors(centroid: Tensor, band_powers: Tensor) -> Tensor:
+    """Return descriptors, [frames, DESCRIPTORS], of centroids in Hz and band powers in the order of `Timbre`."""
+    total, partials, noise, odd, even, fundamental, body, presence, air = band_powers.unbind(1)
     floor = SOFTEST_SHARE * total.clamp_min(1e-20)
 
-    def ratio(part: Tensor, reference: Tensor) -> Tensor:
-        return 10 * torch.log10((part.clamp_min(0.0) + floor) / (reference.clamp_min(0.0) + floor))
+    def level_db(part_power: Tensor, reference: Tensor) -> Tensor:
+        return 10 * torch.log10((part_power.clamp_min(0.0) + floor) / (reference.clamp_min(0.0) + floor))
 
     return torch.stack(
         [
             torch.log2(centroid.clamp_min(1.0)),
-            ratio(noise, partials),
-            ratio(odd, even),
-            ratio(fundamental, total - fundamental),
-            ratio(body, total - body),
-            ratio(presence, total),
-            ratio(air, total),
+            level_db(noise, partials),
+            level_db(odd, even),
+            level_db(fundamental, total - fundamental),
+            level_db(body, total - body),
+            level_db(presence, total),
+            level_db(air, total),
         ],
         1,
     )
@@ -230,61 +239,69 @@ class KnobEffect:
 
 def measure_knobs(ground: Turnable) -> KnobEffect:
     """Move each knob alone, a step up and down and over its span."""
-    baseline, levels = ground.measure(ground.codes)
-    deviation = ground.codes.std(0, correction=0)
-    rows = []
-    for number in range(ground.codes.shape[1]):
-        changes, rises = [], []
-        for side in (-STEP, STEP):
-            step = torch.zeros(len(deviation))
-            step[number] = side * (ground.high - ground.low)[number]
-            stepped_codes, whole_steps = step_codes(ground, step)
+    baseline_descriptors, baseline_levels = ground.measure(ground.codes)
+    deviations = ground.codes.std(0, correction=0)
+    effect_rows = []
+    for latent_index in range(ground.codes.shape[1]):
+        deviation_changes, descriptor_rises = [], []
+        for signed_share in (-STEP, STEP):
+            step = torch.zeros(len(deviations))
+            step[latent_index] = signed_share * (ground.high - ground.low)[latent_index]
+            stepped_codes, is_whole = step_codes(ground, step)
             descriptors, stepped_levels = ground.measure(stepped_codes)
-            rises.append((descriptors - baseline)[whole_steps] * np.sign(side))
-            level_changes = (stepped_levels - levels)[whole_steps].abs().mean(1)
-            changes.append(level_changes * deviation[number] / step[number].abs())
-        step_rises = torch.cat(rises).double()
-        rows.append(
+            descriptor_rises.append((descriptors - baseline_descriptors)[is_whole] * np.sign(signed_share))
+            level_changes = (stepped_levels - baseline_levels)[is_whole].abs().mean(1)
+            deviation_changes.append(level_changes * deviations[latent_index] / step[latent_index].abs())
+        step_rises = torch.cat(descriptor_rises).double()
+        effect_rows.append(
             (
-                torch.cat(changes).mean(),
+                torch.cat(deviation_changes).mean(),
                 step_rises.mean(0),
                 (step_rises > 0).double().mean(0),
-                *_sweep_knob(ground, number),
+                *_sweep_knob(ground, latent_index),
             )
         )
-    columns = [torch.stack(column).double().numpy() for column in zip(*rows, strict=True)]
+    columns = [torch.stack(column).double().numpy() for column in zip(*effect_rows, strict=True)]
     change, rise, share, correlation, ends = columns
     return KnobEffect(
-        change, rise, share, correlation, ends.swapaxes(0, 1), baseline.double().std(0, correction=0).numpy()
+        change,
+        rise,
+        share,
+        correlation,
+        ends.swapaxes(0, 1),
+        baseline_descriptors.double().std(0, correction=0).numpy(),
     )
 
 
-def _sweep_knob(ground: Turnable, number: int) -> tuple[Tensor, Tensor]:
+def _sweep_knob(ground: Turnable, latent_index: int) -> tuple[Tensor, Tensor]:
+    """Return the correlation of a knob's position with descriptors, and descriptors' means at both its ends."""
     positions = torch.linspace(0, 1, POSITIONS)
     descriptors = []
     for position in positions:
         codes = ground.codes.clone()
-        codes[:, number] = ground.low[number] + position * (ground.high - ground.low)[number]
+        codes[:, latent_index] = ground.low[latent_index] + position * (ground.high - ground.low)[latent_index]
         descriptors.append(ground.measure(codes)[0].double())
-    swept = torch.stack(descriptors)  # [positions, codes, descriptors]
-    deviations = swept - swept.mean((0, 1))
+    swept_descriptors = torch.stack(descriptors)  # [positions, codes, descriptors]
+    deviations = swept_descriptors - swept_descriptors.mean((0, 1))
     offsets = (positions - positions.mean()).double()
     covariance = torch.einsum("p,pcd->d", offsets, deviations)
-    scale = (offsets.square().sum() * swept.shape[1] * deviations.square().sum((0, 1))).sqrt().clamp_min(1e-12)
-    return covariance / scale, torch.stack([swept[0].mean(0), swept[-1].mean(0)])
+    scale = (
+        (offsets.square().sum() * swept_descriptors.shape[1] * deviations.square().sum((0, 1))).sqrt().clamp_min(1e-12)
+    )
+    return covariance / scale, torch.stack([swept_descriptors[0].mean(0), swept_descriptors[-1].mean(0)])
 
 
-def consistent_share(ground: Turnable, step: Tensor, descriptor: int) -> float:
+def consistent_share(ground: Turnable, step: Tensor, descriptor_index: int) -> float:
     """Return the share of moves by ``step`` [latents], both ways, that move a descriptor in the same direction.
 
     Steps along one latent count only where its span has room.
     """
-    single = int((step != 0).sum()) == 1
-    baseline, agreements = ground.measure(ground.codes)[0][:, descriptor], []
-    for side in (-1.0, 1.0):
-        stepped_codes, whole_steps = step_codes(ground, side * step)
-        rises = side * (ground.measure(stepped_codes)[0][:, descriptor] - baseline) > 0
-        agreements.append(rises[whole_steps] if single else rises)
+    is_single = int((step != 0).sum()) == 1
+    baseline_values, agreements = ground.measure(ground.codes)[0][:, descriptor_index], []
+    for sign in (-1.0, 1.0):
+        stepped_codes, is_whole = step_codes(ground, sign * step)
+        is_rising = sign * (ground.measure(stepped_codes)[0][:, descriptor_index] - baseline_values) > 0
+        agreements.append(is_rising[is_whole] if is_single else is_rising)
     return float(torch.cat(agreements).double().mean())
 
 
@@ -304,10 +321,11 @@ LATENT = (
 
 
 def section(knobs: Figures | None) -> Markup:
+    """Return the report's table of knobs and macros; empty without knobs."""
     if knobs is None:
         return Markup()
-    rows = [{"number": number, **row} for number, row in enumerate(knobs["latents"])]
-    rows += [
+    table_rows = [{"number": number, **row} for number, row in enumerate(knobs["latents"])]
+    table_rows += [
         {"number": "macro", "change_db": None, "moves": f"raises {row['raises']}", **row} for row in knobs["directions"]
     ]
     measures = (
@@ -319,7 +337,7 @@ def section(knobs: Figures | None) -> Markup:
         "Holds: the share of steps, a quarter of the knob’s range up or down, in which the named quality moved as "
         f"named, at training codes and at {knobs['codes']} codes of the {knobs['split']} split, on all keys in turn."
     )
-    return measures_across(measures, rows, note, texts=1, kind="told")
+    return measures_across(measures, table_rows, note, texts=1, kind="told")
 
 
 def as_text(knobs: Figures | list[Figures] | None) -> str:
@@ -327,8 +345,8 @@ def as_text(knobs: Figures | list[Figures] | None) -> str:
     if knobs is None:
         return ""
     if isinstance(knobs, list):
-        correlations = ", ".join(f"{row['name']} {two_digits(row['correlation'])}" for row in knobs)
-        return f"knobs move their quality, by correlation: {correlations}"
+        correlations_text = ", ".join(f"{row['name']} {two_digits(row['correlation'])}" for row in knobs)
+        return f"knobs move their quality, by correlation: {correlations_text}"
     named_rows = [row for row in (*knobs["latents"], *knobs["directions"]) if row["name"]]
-    holds = ", ".join(f"{row['name']} {percent(row['holds'])}" for row in named_rows)
-    return f"knobs and macros hold, at codes of the {knobs['split']} split: {holds or 'none has a name'}"
+    holds_text = ", ".join(f"{row['name']} {percent(row['holds'])}" for row in named_rows)
+    return f"knobs and macros hold, at codes of the {knobs['split']} split: {holds_text or 'none has a name'}"

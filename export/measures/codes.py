@@ -21,38 +21,38 @@ def latent_figures(latents: Array, divergence: Array | None) -> dict[str, Any]:
 
     ``divergence`` from the standard normal prior is in nats, [latents]; None unless variational.
     """
-    low, high = np.percentile(latents, SPAN, axis=0)
-    deviation = latents.std(0, dtype=np.float64)
-    mean = latents.mean(0, dtype=np.float64)
-    correlation = correlations(latents)
+    low_ends, high_ends = np.percentile(latents, SPAN, axis=0)
+    deviations = latents.std(0, dtype=np.float64)
+    means = latents.mean(0, dtype=np.float64)
+    correlation_matrix = correlations(latents)
     dimensions = [
         {
-            "low": float(low[i]),
-            "high": float(high[i]),
-            "mean": float(mean[i]),
-            "std": float(deviation[i]),
-            "dead": bool(deviation[i] < DEAD or (divergence is not None and divergence[i] < COLLAPSED_NATS)),
+            "low": float(low_ends[i]),
+            "high": float(high_ends[i]),
+            "mean": float(means[i]),
+            "std": float(deviations[i]),
+            "dead": bool(deviations[i] < DEAD or (divergence is not None and divergence[i] < COLLAPSED_NATS)),
             **({} if divergence is None else {"divergence": float(divergence[i])}),
         }
         for i in range(latents.shape[1])
     ]
-    off_diagonal = np.abs(correlation - np.eye(len(correlation)))
+    off_diagonal = np.abs(correlation_matrix - np.eye(len(correlation_matrix)))
     return {
         "codes": len(latents),
         "dimensions": dimensions,
         "largest_correlation": float(off_diagonal.max()),
-        "correlation": correlation.tolist(),
+        "correlation": correlation_matrix.tolist(),
     }
 
 
 def correlations(latents: Array) -> Doubles:
     """Return Pearson's correlations, [latents, latents]; 0 for dead latents."""
-    centred = latents - latents.mean(0, dtype=np.float64)
-    deviation = centred.std(0)
-    scaled = np.where(deviation < DEAD, 0.0, centred / np.maximum(deviation, DEAD))
-    matrix: Doubles = scaled.T @ scaled / len(latents)
-    np.fill_diagonal(matrix, 1.0)
-    return matrix
+    centred_codes = latents - latents.mean(0, dtype=np.float64)
+    deviations = centred_codes.std(0)
+    standardised_codes = np.where(deviations < DEAD, 0.0, centred_codes / np.maximum(deviations, DEAD))
+    correlation_matrix: Doubles = standardised_codes.T @ standardised_codes / len(latents)
+    np.fill_diagonal(correlation_matrix, 1.0)
+    return correlation_matrix
 
 
 REPLICATES = 400  # of the bootstrap: ends of a 95 % interval to a tenth of its width
@@ -91,12 +91,16 @@ class CodeDistribution:
 
 
 def prior(latents: int, deviation: float) -> CodeDistribution:
+    """Return the normal distribution of mean 0 that training imposes."""
     return CodeDistribution(np.zeros(latents), deviation * np.eye(latents), prior=True)
 
 
 def fitted(codes: Array) -> CodeDistribution:
-    values, axes = np.linalg.eigh(np.atleast_2d(np.cov(codes.T.astype(np.float64))))
-    return CodeDistribution(codes.mean(0, dtype=np.float64), axes * np.sqrt(np.maximum(values, 0)), prior=False)
+    """Return the normal distribution that has the mean and covariance of codes."""
+    eigenvalues, eigenvectors = np.linalg.eigh(np.atleast_2d(np.cov(codes.T.astype(np.float64))))
+    return CodeDistribution(
+        codes.mean(0, dtype=np.float64), eigenvectors * np.sqrt(np.maximum(eigenvalues, 0)), prior=False
+    )
 
 
 def distribution(codes: Array, clips: Integers, normal: CodeDistribution, rng: np.random.Generator) -> dict[str, Any]:
@@ -110,18 +114,20 @@ def distribution(codes: Array, clips: Integers, normal: CodeDistribution, rng: n
     """
     _, clip_indices = np.unique(clips, return_inverse=True)
     clip_count = int(clip_indices.max()) + 1
-    replicates = rng.multinomial(clip_count, np.full(clip_count, 1 / clip_count), REPLICATES)
-    clip_weights = np.concatenate([np.ones((1, clip_count)), replicates])  # the first row is the original
-    mean, deviation, correlation = _moments(codes.astype(np.float64), clip_indices, clip_weights)
+    replicate_counts = rng.multinomial(clip_count, np.full(clip_count, 1 / clip_count), REPLICATES)
+    clip_weights = np.concatenate([np.ones((1, clip_count)), replicate_counts])  # the first row is the original
+    replicate_means, replicate_deviations, largest_correlations = _moments(
+        codes.astype(np.float64), clip_indices, clip_weights
+    )
     z_scores = normal.standardised(codes)
     ks_distances = np.stack([_kolmogorov_smirnov(x, clip_indices, clip_weights) for x in z_scores.T], 1)
     normal_scores = normal.standardised(normal.sample(NORMAL_CODES, rng))
-    paired = evenly_spaced(len(codes), PAIRED_CODES)
+    paired_indices = evenly_spaced(len(codes), PAIRED_CODES)
     n = codes.shape[1]
     dimensions = [
         {
-            "mean": _interval(mean[:, i]),
-            "std": _interval(deviation[:, i]),
+            "mean": _interval(replicate_means[:, i]),
+            "std": _interval(replicate_deviations[:, i]),
             "kolmogorov_smirnov": _interval(ks_distances[:, i]),
         }
         for i in range(n)
@@ -130,12 +136,14 @@ def distribution(codes: Array, clips: Integers, normal: CodeDistribution, rng: n
         "codes": len(codes),
         "clips": clip_count,
         "dimensions": dimensions,
-        "largest_mean": _interval(np.abs(mean).max(1)),
-        "smallest_std": _interval(deviation.min(1)),
-        "largest_std": _interval(deviation.max(1)),
-        "largest_correlation": _interval(correlation),
+        "largest_mean": _interval(np.abs(replicate_means).max(1)),
+        "smallest_std": _interval(replicate_deviations.min(1)),
+        "largest_std": _interval(replicate_deviations.max(1)),
+        "largest_correlation": _interval(largest_correlations),
         "kolmogorov_smirnov": _interval(ks_distances.max(1)),
-        "energy": _interval(_energy(z_scores[paired], clip_indices[paired], clip_weights, normal_scores)),
+        "energy": _interval(
+            _energy(z_scores[paired_indices], clip_indices[paired_indices], clip_weights, normal_scores)
+        ),
         "by_chance": _by_chance(clip_count, n, rng),
     }
 
@@ -145,60 +153,71 @@ def reweighted_deviations(codes: Array, levels: Array, target_levels: Array) -> 
 
     Codes of loud windows vary more, for any encoder.
     """
-    edges = np.quantile(levels, np.linspace(0, 1, LEVELS + 1)[1:-1])
-    group, shares = np.searchsorted(edges, levels), np.bincount(np.searchsorted(edges, target_levels), minlength=LEVELS)
-    weights = (shares / np.maximum(np.bincount(group, minlength=LEVELS), 1))[group]
-    mean = np.average(codes, axis=0, weights=weights)
-    deviations: Doubles = np.sqrt(np.average(np.square(codes - mean), axis=0, weights=weights))
+    level_edges = np.quantile(levels, np.linspace(0, 1, LEVELS + 1)[1:-1])
+    level_groups, target_counts = (
+        np.searchsorted(level_edges, levels),
+        np.bincount(np.searchsorted(level_edges, target_levels), minlength=LEVELS),
+    )
+    window_weights = (target_counts / np.maximum(np.bincount(level_groups, minlength=LEVELS), 1))[level_groups]
+    weighted_mean = np.average(codes, axis=0, weights=window_weights)
+    deviations: Doubles = np.sqrt(np.average(np.square(codes - weighted_mean), axis=0, weights=window_weights))
     return deviations
 
 
 def _interval(values: Doubles) -> dict[str, float]:
+    """Return the first value, and the 95 % interval of the others, which are of bootstrap replicates."""
     low, high = np.percentile(values[1:], INTERVAL)
     return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
 
 def _moments(codes: Doubles, clip_indices: Integers, clip_weights: Doubles) -> tuple[Doubles, Doubles, Doubles]:
-    centre = codes.mean(0)
-    member = np.eye(clip_weights.shape[1])[clip_indices]  # [codes, clips]
-    total = clip_weights @ member.sum(0)
-    first = clip_weights @ (member.T @ (codes - centre)) / total[:, None]
-    products = np.einsum("nc,ni,nj->cij", member, codes - centre, codes - centre, optimize=True)
-    second = np.einsum("rc,cij->rij", clip_weights, products) / total[:, None, None]
-    covariance = second - first[:, :, None] * first[:, None]
-    deviation = np.sqrt(np.maximum(np.diagonal(covariance, axis1=1, axis2=2), 0))
-    alive = np.where(deviation < DEAD, np.inf, deviation)
-    correlation = np.abs(covariance / (alive[:, :, None] * alive[:, None]))
-    correlation[:, np.arange(codes.shape[1]), np.arange(codes.shape[1])] = 0
-    return first + centre, deviation, correlation.max((1, 2))
+    """Return means and deviations, [replicates, latents], and largest correlations, [replicates]."""
+    mean_code = codes.mean(0)
+    clip_membership = np.eye(clip_weights.shape[1])[clip_indices]  # [codes, clips]
+    total_weights = clip_weights @ clip_membership.sum(0)
+    first_moments = clip_weights @ (clip_membership.T @ (codes - mean_code)) / total_weights[:, None]
+    products = np.einsum("nc,ni,nj->cij", clip_membership, codes - mean_code, codes - mean_code, optimize=True)
+    second_moments = np.einsum("rc,cij->rij", clip_weights, products) / total_weights[:, None, None]
+    covariances = second_moments - first_moments[:, :, None] * first_moments[:, None]
+    deviations = np.sqrt(np.maximum(np.diagonal(covariances, axis1=1, axis2=2), 0))
+    alive_deviations = np.where(deviations < DEAD, np.inf, deviations)
+    absolute_correlations = np.abs(covariances / (alive_deviations[:, :, None] * alive_deviations[:, None]))
+    absolute_correlations[:, np.arange(codes.shape[1]), np.arange(codes.shape[1])] = 0
+    return first_moments + mean_code, deviations, absolute_correlations.max((1, 2))
 
 
 def _kolmogorov_smirnov(values: Doubles, clip_indices: Integers, clip_weights: Doubles) -> Doubles:
-    order = np.argsort(values)
-    weights = clip_weights[:, clip_indices[order]]
-    cumulative = np.cumsum(weights, 1)
-    total = cumulative[:, -1:]
-    expected = ndtr(values[order])
+    """Return the distance of one latent's z-scores to the standard normal distribution, [replicates]."""
+    value_order = np.argsort(values)
+    sorted_weights = clip_weights[:, clip_indices[value_order]]
+    cumulative_weights = np.cumsum(sorted_weights, 1)
+    total_weights = cumulative_weights[:, -1:]
+    normal_probabilities = ndtr(values[value_order])
     # The distribution function jumps at each code: its distance counts before and after the jump.
-    distance: Doubles = np.maximum(
-        np.abs(cumulative / total - expected).max(1), np.abs((cumulative - weights) / total - expected).max(1)
+    distances: Doubles = np.maximum(
+        np.abs(cumulative_weights / total_weights - normal_probabilities).max(1),
+        np.abs((cumulative_weights - sorted_weights) / total_weights - normal_probabilities).max(1),
     )
-    return distance
+    return distances
 
 
 def _energy(z_scores: Doubles, clip_indices: Integers, clip_weights: Doubles, normal_scores: Doubles) -> Doubles:
-    member = np.eye(clip_weights.shape[1])[clip_indices]
-    total = clip_weights @ member.sum(0)
-    cross_distance = clip_weights @ (member.T @ cdist(z_scores, normal_scores).mean(1)) / total
-    code_distance = np.einsum(
-        "rc,cd,rd->r", clip_weights, member.T @ cdist(z_scores, z_scores) @ member, clip_weights
-    ) / np.square(total)
+    """Return the energy coefficient of codes and normal samples, [replicates]."""
+    clip_membership = np.eye(clip_weights.shape[1])[clip_indices]
+    total_weights = clip_weights @ clip_membership.sum(0)
+    cross_distances = clip_weights @ (clip_membership.T @ cdist(z_scores, normal_scores).mean(1)) / total_weights
+    code_distances = np.einsum(
+        "rc,cd,rd->r", clip_weights, clip_membership.T @ cdist(z_scores, z_scores) @ clip_membership, clip_weights
+    ) / np.square(total_weights)
     normal_distance = cdist(normal_scores, normal_scores).sum() / (len(normal_scores) * (len(normal_scores) - 1))
-    coefficient: Doubles = np.maximum(2 * cross_distance - code_distance - normal_distance, 0) / (2 * cross_distance)
-    return coefficient
+    coefficients: Doubles = np.maximum(2 * cross_distances - code_distances - normal_distance, 0) / (
+        2 * cross_distances
+    )
+    return coefficients
 
 
 def _by_chance(count: int, latents: int, rng: np.random.Generator) -> dict[str, float]:
+    """Return the mean distances that normal codes have by chance."""
     clip_indices, clip_weights = np.arange(count), np.ones((1, count))
     normal_scores = rng.standard_normal((NORMAL_CODES, latents))
     ks_distances, energies = [], []

@@ -36,16 +36,16 @@ def reconstruction(target: Array, decoded: Array, clips: Integers, means: Array)
         clips: clip indices, [frames].
         means: mean training spectrum of each frame's pitch class, [frames, bins].
     """
-    squares = np.square(target - decoded, dtype=np.float64).sum(1)
-    energy = np.square(target, dtype=np.float64).sum(1)
-    spread = np.square(target - means, dtype=np.float64).sum(1)
-    distance = np.sqrt(np.mean(np.square(spectrum_db(target) - spectrum_db(decoded)), axis=1, dtype=np.float64))
-    count, bins = np.ones(len(target)), target.shape[1]
+    squared_errors = np.square(target - decoded, dtype=np.float64).sum(1)
+    target_energies = np.square(target, dtype=np.float64).sum(1)
+    mean_spectrum_errors = np.square(target - means, dtype=np.float64).sum(1)
+    log_distances_db = np.sqrt(np.mean(np.square(spectrum_db(target) - spectrum_db(decoded)), axis=1, dtype=np.float64))
+    unit_weights, bin_count = np.ones(len(target)), target.shape[1]
     return {
-        "mean_square": pooled(squares, count * bins, clips),
-        "spectral_convergence_db": pooled(squares, energy, clips, decibels),
-        "log_spectral_distance_db": pooled(distance, count, clips),
-        "relative_error": pooled(squares, spread, clips),
+        "mean_square": pooled(squared_errors, unit_weights * bin_count, clips),
+        "spectral_convergence_db": pooled(squared_errors, target_energies, clips, decibels),
+        "log_spectral_distance_db": pooled(log_distances_db, unit_weights, clips),
+        "relative_error": pooled(squared_errors, mean_spectrum_errors, clips),
     }
 
 
@@ -72,10 +72,10 @@ def decibels(ratio: Doubles) -> Doubles:
 
 def mean_spectra(spectra: Array, pitch_classes: Integers) -> Array:
     """Return mean spectra, [12, bins]; of all frames for an empty class."""
-    means = np.repeat(spectra.mean(0, keepdims=True), 12, axis=0)
+    class_means = np.repeat(spectra.mean(0, keepdims=True), 12, axis=0)
     for pitch_class in np.unique(pitch_classes):
-        means[pitch_class] = spectra[pitch_classes == pitch_class].mean(0)
-    return means
+        class_means[pitch_class] = spectra[pitch_classes == pitch_class].mean(0)
+    return class_means
 
 
 def spectrum_db(magnitudes: Array) -> Array:
@@ -105,8 +105,8 @@ class FrameSample:
 
     @property
     def clips(self) -> Integers:
-        names = [source.clip.name for source in self.sources]
-        return np.unique(names, return_inverse=True)[1].astype(np.int64)
+        clip_names = [source.clip.name for source in self.sources]
+        return np.unique(clip_names, return_inverse=True)[1].astype(np.int64)
 
 
 def draw(
@@ -116,44 +116,50 @@ def draw(
 
     With ``folded``, each is transposed to its key in octave ``settings.fold``.
     """
-    split_frames = list(sources(corpus, split, settings, tonal=folded))
-    if not split_frames:
+    split_origins = list(sources(corpus, split, settings, tonal=folded))
+    if not split_origins:
         return None
     return cut(
         corpus,
         split,
-        [split_frames[i] for i in random_indices(len(split_frames), count, rng)],
+        [split_origins[i] for i in random_indices(len(split_origins), count, rng)],
         settings,
         folded,
-        len(split_frames),
+        len(split_origins),
     )
 
 
 def cut(
     corpus: Corpus, split: Split, origins: list[FrameOrigin], settings: ChromaFrames, folded: bool, frames_in_split: int
 ) -> FrameSample:
+    """Read the frames at ``origins``; with ``folded``, each on its key."""
     if folded:
-        keys = np.array([round(source.note) % 12 for source in origins], np.int64)
-        return FrameSample(split, frames_in_split, origins, on_keys(corpus, origins, keys, settings), keys)
+        pitch_classes = np.array([round(source.note) % 12 for source in origins], np.int64)
+        return FrameSample(
+            split, frames_in_split, origins, on_keys(corpus, origins, pitch_classes, settings), pitch_classes
+        )
     spectra = np.stack([moved_frame(corpus.samples(s.clip), s, s.note, settings) for s in origins])
-    strongest = chroma(spectra, settings.sample_rate, settings.frame_length).argmax(1)
-    return FrameSample(split, frames_in_split, origins, spectra, strongest.astype(np.int64))
+    strongest_classes = chroma(spectra, settings.sample_rate, settings.frame_length).argmax(1)
+    return FrameSample(split, frames_in_split, origins, spectra, strongest_classes.astype(np.int64))
 
 
 def on_keys(corpus: Corpus, origins: list[FrameOrigin], keys: Integers, settings: ChromaFrames) -> Array:
     """Transpose frames to ``keys`` in octave ``settings.fold``, [frames, bins]."""
     assert settings.fold is not None
-    notes = 12 * (settings.fold + 1) + keys
-    return np.stack([moved_frame(corpus.samples(s.clip), s, n, settings) for s, n in zip(origins, notes, strict=True)])
+    target_notes = 12 * (settings.fold + 1) + keys
+    return np.stack(
+        [moved_frame(corpus.samples(s.clip), s, n, settings) for s, n in zip(origins, target_notes, strict=True)]
+    )
 
 
 @torch.no_grad()
 def in_batches(compute: Callable[..., torch.Tensor], rows: int, *inputs: Array) -> Array:
-    parts = [
-        compute(*(torch.from_numpy(values[first : first + rows]) for values in inputs)).numpy()
-        for first in range(0, len(inputs[0]), rows)
+    """Apply a function to ``rows`` rows of its inputs at a time."""
+    output_batches = [
+        compute(*(torch.from_numpy(input_rows[batch_start : batch_start + rows]) for input_rows in inputs)).numpy()
+        for batch_start in range(0, len(inputs[0]), rows)
     ]
-    return np.concatenate(parts)
+    return np.concatenate(output_batches)
 
 
 def encode(network: ChromaAutoencoder, spectra: Array, pitch_classes: Integers) -> Array:
@@ -175,34 +181,48 @@ def resynthesised(
     The network's gain of magnitudes is applied to the clip's spectra; with ``folded`` in the octave of training,
     without unpitched frames.
     """
-    length, hop = settings.frame_length, settings.frame_length // OVERLAP
-    source = corpus.samples(clip)[: round(seconds * settings.sample_rate)]
-    padded = np.pad(source, (length - hop, 2 * length))
-    pitch, window_centre = corpus.pitch(clip), length // 2 - (length - hop)
-    starts = np.arange(0, len(source) + length - hop, hop)
-    notes = pitch[np.clip((starts + window_centre) // HOP, 0, len(pitch) - 1)]
-    spectra = np.fft.rfft(np.stack([padded[start : start + length] for start in starts]) * window("hann", length))
-    encoded_rows = np.flatnonzero(np.any(spectra, axis=1) & (np.isfinite(notes) | (not folded)))
+    frame_length, hop = settings.frame_length, settings.frame_length // OVERLAP
+    source_sound = corpus.samples(clip)[: round(seconds * settings.sample_rate)]
+    padded_sound = np.pad(source_sound, (frame_length - hop, 2 * frame_length))
+    pitch_track, centre_offset = corpus.pitch(clip), frame_length // 2 - (frame_length - hop)
+    frame_starts = np.arange(0, len(source_sound) + frame_length - hop, hop)
+    frame_notes = pitch_track[np.clip((frame_starts + centre_offset) // HOP, 0, len(pitch_track) - 1)]
+    spectra = np.fft.rfft(
+        np.stack([padded_sound[frame_start : frame_start + frame_length] for frame_start in frame_starts])
+        * window("hann", frame_length)
+    )
+    encoded_indices = np.flatnonzero(np.any(spectra, axis=1) & (np.isfinite(frame_notes) | (not folded)))
     output_spectra = np.zeros_like(spectra)
-    if len(encoded_rows):
-        keys = np.where(np.isfinite(notes), np.round(notes), 0).astype(np.int64) % 12
-        target_notes = 12 * ((settings.fold or 0) + 1) + keys if folded else notes
-        origins = [
-            FrameOrigin(clip, int(start), float(note))
-            for start, note in zip(starts[encoded_rows], notes[encoded_rows], strict=True)
+    if len(encoded_indices):
+        pitch_classes = np.where(np.isfinite(frame_notes), np.round(frame_notes), 0).astype(np.int64) % 12
+        target_notes = 12 * ((settings.fold or 0) + 1) + pitch_classes if folded else frame_notes
+        frame_origins = [
+            FrameOrigin(clip, int(frame_start), float(note))
+            for frame_start, note in zip(frame_starts[encoded_indices], frame_notes[encoded_indices], strict=True)
         ]
-        frames = np.stack(
-            [moved_frame(padded, s, m, settings) for s, m in zip(origins, target_notes[encoded_rows], strict=True)]
+        encoded_frames = np.stack(
+            [
+                moved_frame(padded_sound, s, m, settings)
+                for s, m in zip(frame_origins, target_notes[encoded_indices], strict=True)
+            ]
         )
         if not folded:
-            keys[encoded_rows] = chroma(frames, settings.sample_rate, length).argmax(1)
-        decoded = decode(network, encode(network, frames, keys[encoded_rows]), keys[encoded_rows])
-        bins = np.arange(length // 2 + 1)
-        ratios = 2.0 ** ((target_notes - notes) / 12) if folded else np.ones(len(notes))
-        for row, change in zip(encoded_rows, (decoded + FLOOR) / (frames + FLOOR), strict=True):
-            output_spectra[row] = spectra[row] * np.interp(bins * ratios[row], bins, change, right=0.0)
-    remade = overlap_add(np.fft.irfft(output_spectra, length) * (window("hann", length) / (0.375 * OVERLAP)), hop)
-    return source, remade[length - hop : length - hop + len(source)]
+            pitch_classes[encoded_indices] = chroma(encoded_frames, settings.sample_rate, frame_length).argmax(1)
+        decoded_frames = decode(
+            network, encode(network, encoded_frames, pitch_classes[encoded_indices]), pitch_classes[encoded_indices]
+        )
+        bin_indices = np.arange(frame_length // 2 + 1)
+        pitch_ratios = 2.0 ** ((target_notes - frame_notes) / 12) if folded else np.ones(len(frame_notes))
+        for frame_index, bin_gains in zip(
+            encoded_indices, (decoded_frames + FLOOR) / (encoded_frames + FLOOR), strict=True
+        ):
+            output_spectra[frame_index] = spectra[frame_index] * np.interp(
+                bin_indices * pitch_ratios[frame_index], bin_indices, bin_gains, right=0.0
+            )
+    resynthesis = overlap_add(
+        np.fft.irfft(output_spectra, frame_length) * (window("hann", frame_length) / (0.375 * OVERLAP)), hop
+    )
+    return source_sound, resynthesis[frame_length - hop : frame_length - hop + len(source_sound)]
 
 
 RARE = 0.01  # of the training frames: rarer pitch classes count as untrained
@@ -211,10 +231,11 @@ SILENT = -1  # pitch class of a frame without sound between A0 and C8
 
 
 def trained_classes(pitch_classes: Integers, settings: ChromaFrames, folded: bool) -> list[int]:
+    """Return the pitch classes that training frames had; all, if it transposed them."""
     if folded and settings.views > 1:
         return list(range(12))
-    counts = np.bincount(pitch_classes, minlength=12)
-    return [int(k) for k in np.flatnonzero(counts >= RARE * len(pitch_classes))]
+    class_counts = np.bincount(pitch_classes, minlength=12)
+    return [int(k) for k in np.flatnonzero(class_counts >= RARE * len(pitch_classes))]
 
 
 def mesh(low: Doubles, high: Doubles, points: int, rng: np.random.Generator) -> Array:
@@ -226,23 +247,26 @@ def mesh(low: Doubles, high: Doubles, points: int, rng: np.random.Generator) -> 
     n = len(low)
     if n > 3:
         return rng.uniform(low, high, (points, n)).astype(np.float32)
-    side = max(2, round(points ** (1 / n)))
-    axes = [np.linspace(low[i], high[i], side) for i in range(n)]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, n).astype(np.float32)
+    side_points = max(2, round(points ** (1 / n)))
+    axis_positions = [np.linspace(low[i], high[i], side_points) for i in range(n)]
+    return np.stack(np.meshgrid(*axis_positions, indexing="ij"), -1).reshape(-1, n).astype(np.float32)
 
 
 def strongest(network: ChromaAutoencoder, latents: Array, pitch_class: int, settings: ChromaFrames) -> Integers:
     """Return each code's strongest pitch class decoded at ``pitch_class``, or `SILENT`, [codes]."""
-    energy = chroma(decode(network, latents, pitch_class), settings.sample_rate, settings.frame_length)
-    return np.where(energy.max(1) > 0, energy.argmax(1), SILENT).astype(np.int64)
+    chroma_energies = chroma(decode(network, latents, pitch_class), settings.sample_rate, settings.frame_length)
+    return np.where(chroma_energies.max(1) > 0, chroma_energies.argmax(1), SILENT).astype(np.int64)
 
 
 def obedience(answers: dict[int, Integers]) -> dict[str, Any]:
     """Return shares of correct answers, by class and overall; None for untested classes."""
-    shares = {pitch_class: float(np.mean(answer == pitch_class)) for pitch_class, answer in answers.items()}
+    shares_by_class = {
+        pitch_class: float(np.mean(strongest_classes == pitch_class))
+        for pitch_class, strongest_classes in answers.items()
+    }
     return {
-        "overall": float(np.mean(list(shares.values()))),
-        "by_pitch_class": {name: shares.get(k) for k, name in enumerate(PITCH_CLASSES)},
+        "overall": float(np.mean(list(shares_by_class.values()))),
+        "by_pitch_class": {name: shares_by_class.get(k) for k, name in enumerate(PITCH_CLASSES)},
     }
 
 
@@ -253,22 +277,26 @@ def sounding(
 
     Noise phase keeps a frame's own pitch.
     """
-    phase = NoisePhase(settings.frame_length, settings.hop_length)
-    right = octave = 0
+    noise_phase = NoisePhase(settings.frame_length, settings.hop_length)
+    right_count = octave_count = 0
     for pitch_class in pitch_classes:
         for frame in decode(network, latents, pitch_class):
-            note = sounding_note(sustain_frame(frame, phase, settings), settings.sample_rate)
-            interval = note - pitch_class
-            right += abs((interval + 6) % 12 - 6) < 0.5
-            octave += folded and abs(interval - 12 * (settings.fold or 0) - 12) < 0.5
-    notes = len(latents) * len(pitch_classes)
-    return {"notes": notes, "pitch_class": right / notes, "octave": octave / notes if folded else None}
+            sounded_note = sounding_note(sustain_frame(frame, noise_phase, settings), settings.sample_rate)
+            semitones = sounded_note - pitch_class
+            right_count += abs((semitones + 6) % 12 - 6) < 0.5
+            octave_count += folded and abs(semitones - 12 * (settings.fold or 0) - 12) < 0.5
+    note_count = len(latents) * len(pitch_classes)
+    return {
+        "notes": note_count,
+        "pitch_class": right_count / note_count,
+        "octave": octave_count / note_count if folded else None,
+    }
 
 
 def sustain_frame(frame: Array, phase: NoisePhase, settings: ChromaFrames) -> Array:
     """Sustain a frame for `SECONDS`, without the edges, [samples]."""
-    length, hop = settings.frame_length, settings.hop_length
-    count = round(SECONDS * settings.sample_rate / hop) + length // hop
-    spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.start_state()] * count)
-    sound = overlap_add(np.fft.irfft(spectra) * window("hann", length), hop)
-    return sound[length - hop : (count - 1) * hop + hop]
+    frame_length, hop = settings.frame_length, settings.hop_length
+    frame_count = round(SECONDS * settings.sample_rate / hop) + frame_length // hop
+    spectra = phase.apply(np.repeat(frame[None], frame_count, 0), [phase.start_state()] * frame_count)
+    sound = overlap_add(np.fft.irfft(spectra) * window("hann", frame_length), hop)
+    return sound[frame_length - hop : (frame_count - 1) * hop + hop]

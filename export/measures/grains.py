@@ -32,8 +32,10 @@ def powers(sounds: Array) -> Doubles:
     White noise of power 1 has mean 1.
     """
     spectra = _spectra(sounds)
-    power: Doubles = (np.square(spectra.real) + np.square(spectra.imag)) / np.square(_window(sounds.shape[1])).sum()
-    return power
+    power_spectra: Doubles = (np.square(spectra.real) + np.square(spectra.imag)) / np.square(
+        _window(sounds.shape[1])
+    ).sum()
+    return power_spectra
 
 
 def _spectra(sounds: Array) -> npt.NDArray[Any]:
@@ -61,20 +63,20 @@ def reconstruction(target: Array, decoded: Array, clips: Integers, sample_rate: 
     ``spectral_convergence_db`` is the energy of the magnitudes' difference over the target's.
     ``log_spectral_distance_db`` is the root mean square difference of `log_mel` bands, averaged over grains.
     """
-    squares = np.square(target - decoded, dtype=np.float64).sum(1)
-    count = np.ones(len(target))
+    squared_errors = np.square(target - decoded, dtype=np.float64).sum(1)
+    unit_weights = np.ones(len(target))
     target_magnitudes, decoded_magnitudes = np.sqrt(powers(target)), np.sqrt(powers(decoded))
     mean_squares_db = np.square(log_mel(target, sample_rate) - log_mel(decoded, sample_rate)).mean(1)
     return {
-        "sample_mean_square": pooled(squares, count * target.shape[1], clips),
-        "sample_error_db": pooled(squares, np.square(target, dtype=np.float64).sum(1), clips, decibels),
+        "sample_mean_square": pooled(squared_errors, unit_weights * target.shape[1], clips),
+        "sample_error_db": pooled(squared_errors, np.square(target, dtype=np.float64).sum(1), clips, decibels),
         "spectral_convergence_db": pooled(
             np.square(target_magnitudes - decoded_magnitudes).sum(1),
             np.square(target_magnitudes).sum(1),
             clips,
             decibels,
         ),
-        "log_spectral_distance_db": pooled(np.sqrt(mean_squares_db), count, clips),
+        "log_spectral_distance_db": pooled(np.sqrt(mean_squares_db), unit_weights, clips),
     }
 
 
@@ -88,35 +90,41 @@ def bands(
     Hz, -40 or more. ``noise_db`` is the power incoherent with the target (1 - coherence, over a clip's windows), -40 or
     more; None unless the network reconstructs waveforms.
     """
-    scale = 1 / np.square(_window(target.shape[1])).sum()
-    hz = np.fft.rfftfreq(transform_length(target.shape[1]), 1 / sample_rate)
-    piece_powers = []
-    for clip in np.unique(clips):
-        target_spectra, decoded_spectra = (_spectra(sounds[clips == clip]) for sounds in (target, decoded))
+    power_scale = 1 / np.square(_window(target.shape[1])).sum()
+    bins_hz = np.fft.rfftfreq(transform_length(target.shape[1]), 1 / sample_rate)
+    clip_piece_powers = []
+    for clip_index in np.unique(clips):
+        target_spectra, decoded_spectra = (_spectra(sounds[clips == clip_index]) for sounds in (target, decoded))
         target_power, decoded_power = (
-            scale * np.square(np.abs(x)).mean(0) + QUIETEST for x in (target_spectra, decoded_spectra)
+            power_scale * np.square(np.abs(x)).mean(0) + QUIETEST for x in (target_spectra, decoded_spectra)
         )
         coherent_power = (
-            scale * np.square(np.abs((target_spectra.conj() * decoded_spectra).mean(0))) * scale / target_power
+            power_scale
+            * np.square(np.abs((target_spectra.conj() * decoded_spectra).mean(0)))
+            * power_scale
+            / target_power
         )
-        piece_powers.append(
-            _by_piece(np.stack([target_power, decoded_power, np.maximum(decoded_power - coherent_power, 0)]), hz)
+        clip_piece_powers.append(
+            _by_piece(np.stack([target_power, decoded_power, np.maximum(decoded_power - coherent_power, 0)]), bins_hz)
         )
-    pieces = np.stack(piece_powers)  # [clips, (target, decoded, noise), pieces]
-    edges = [*(edge for edge in EDGES_HZ if edge < sample_rate / 2), sample_rate / 2]
-    starts = np.arange(pieces.shape[2]) * PIECE_HZ
+    piece_powers = np.stack(clip_piece_powers)  # [clips, (target, decoded, noise), pieces]
+    band_edges_hz = [*(edge_hz for edge_hz in EDGES_HZ if edge_hz < sample_rate / 2), sample_rate / 2]
+    piece_starts_hz = np.arange(piece_powers.shape[2]) * PIECE_HZ
     band_figures = []
-    high_band_hz = max(low for low in edges[:-1] if low <= ABOVE_HZ)  # lower where no band begins there
-    for low, high in [*itertools.pairwise(edges), (high_band_hz, sample_rate / 2)]:
-        target_power, decoded_power, noise = np.moveaxis(pieces[..., (starts >= low) & (starts < high)], 1, 0)
-        band_power = target_power.sum(1)
-        excess_ratio = np.maximum(decoded_power - target_power, 0).sum(1) / band_power
-        noise_ratio = noise.sum(1) / band_power
+    # lower than ABOVE_HZ where no band begins there
+    high_band_hz = max(low_hz for low_hz in band_edges_hz[:-1] if low_hz <= ABOVE_HZ)
+    for low_hz, high_hz in [*itertools.pairwise(band_edges_hz), (high_band_hz, sample_rate / 2)]:
+        target_power, decoded_power, noise_power = np.moveaxis(
+            piece_powers[..., (piece_starts_hz >= low_hz) & (piece_starts_hz < high_hz)], 1, 0
+        )
+        target_band_power = target_power.sum(1)
+        excess_ratio = np.maximum(decoded_power - target_power, 0).sum(1) / target_band_power
+        noise_ratio = noise_power.sum(1) / target_band_power
         band_figures.append(
             {
-                "low_hz": low,
-                "high_hz": high,
-                "level_db": _spread(decibels(decoded_power.sum(1) / band_power)),
+                "low_hz": low_hz,
+                "high_hz": high_hz,
+                "level_db": _spread(decibels(decoded_power.sum(1) / target_band_power)),
                 "excess_db": _spread(np.maximum(decibels(excess_ratio), LEAST_DB)),
                 "noise_db": _spread(np.maximum(decibels(noise_ratio), LEAST_DB)) if same_waveform else None,
             }
@@ -125,8 +133,9 @@ def bands(
 
 
 def _by_piece(spectra: Doubles, hz: npt.NDArray[Any]) -> Doubles:
-    starts = np.searchsorted(hz, np.arange(0, hz[-1], PIECE_HZ))
-    piece_powers: Doubles = np.add.reduceat(spectra, starts, axis=-1)
+    """Sum spectra over pieces of 100 Hz."""
+    piece_start_bins = np.searchsorted(hz, np.arange(0, hz[-1], PIECE_HZ))
+    piece_powers: Doubles = np.add.reduceat(spectra, piece_start_bins, axis=-1)
     return piece_powers
 
 
@@ -161,25 +170,25 @@ def draw(corpus: Corpus, part: Part, settings: GrainFrames, count: int, rng: np.
     part_windows = windows(corpus, _split(part), settings, held_out=part == "held_out")
     if not len(part_windows):
         return None
-    places = random_indices(len(part_windows), count, rng)
-    samples = part_windows.take_grains(corpus, places, settings.frame_length)
-    return GrainSample(part, len(part_windows), samples, part_windows.places(places).clip)
+    window_indices = random_indices(len(part_windows), count, rng)
+    samples = part_windows.take_grains(corpus, window_indices, settings.frame_length)
+    return GrainSample(part, len(part_windows), samples, part_windows.places(window_indices).clip)
 
 
 def stretch(corpus: Corpus, part: Part, settings: GrainFrames, seconds: float) -> Array:
     """Return up to ``seconds`` of evenly spaced clips, concatenated, [samples]."""
-    sounds = [corpus.samples(clip) for clip in corpus.clips(_split(part))]
+    clip_sounds = [corpus.samples(clip) for clip in corpus.clips(_split(part))]
     if part == "held_out":
-        sounds = [sound[round(len(sound) * (1 - settings.held_out)) :] for sound in sounds]
-    length = round(seconds * corpus.rate)
-    count = -(-length * len(sounds) // sum(len(sound) for sound in sounds))
-    return np.concatenate([sounds[i] for i in evenly_spaced(len(sounds), count)])[:length]
+        clip_sounds = [clip_sound[round(len(clip_sound) * (1 - settings.held_out)) :] for clip_sound in clip_sounds]
+    stretch_samples = round(seconds * corpus.rate)
+    clip_count = -(-stretch_samples * len(clip_sounds) // sum(len(clip_sound) for clip_sound in clip_sounds))
+    return np.concatenate([clip_sounds[i] for i in evenly_spaced(len(clip_sounds), clip_count)])[:stretch_samples]
 
 
 def sequence(sound: Array, length: int, hop: int) -> Array:
     """Return windows ``hop`` apart, zero-padded if short, [windows, length]."""
-    padded = np.pad(sound, (0, max(0, length - len(sound))))
-    return np.lib.stride_tricks.sliding_window_view(padded, length)[::hop].copy()
+    padded_sound = np.pad(sound, (0, max(0, length - len(sound))))
+    return np.lib.stride_tricks.sliding_window_view(padded_sound, length)[::hop].copy()
 
 
 def encode(network: GrainAutoencoder, samples: Array) -> Array:
@@ -190,8 +199,8 @@ def encode(network: GrainAutoencoder, samples: Array) -> Array:
 def decode(network: GrainAutoencoder, latents: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
     """Return unwindowed samples, [grains, frame_length]."""
 
-    def samples(part: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(grains(network.decode(part).numpy(), recipe, rng))
+    def samples(code_batch: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(grains(network.decode(code_batch).numpy(), recipe, rng))
 
     return in_batches(samples, ROWS, latents)
 

@@ -28,13 +28,14 @@ def recordings(corpus: Corpus) -> dict[str, Any]:
     clips = corpus.clips("train")
     sampled_clips = clips[:: max(1, round(corpus.seconds("train") / LOOKED_AT_SECONDS))]
     clip_events = [_events(corpus.samples(clip), corpus.rate) for clip in sampled_clips]
-    pitched, total = pitched_frames(corpus)
-    notes = np.concatenate([corpus.pitch(clip) for clip in clips])
-    notes = notes[np.isfinite(notes)]
+    pitched_count, frame_count = pitched_frames(corpus)
+    frame_pitches = np.concatenate([corpus.pitch(clip) for clip in clips])
+    frame_pitches = frame_pitches[np.isfinite(frame_pitches)]
     return {
-        "event_seconds": sum(seconds for seconds, _ in clip_events) / sum(events for _, events in clip_events),
-        "pitched": pitched / max(total, 1),
-        "note": float(np.median(notes)) if len(notes) else None,
+        "event_seconds": sum(loud_seconds for loud_seconds, _ in clip_events)
+        / sum(event_count for _, event_count in clip_events),
+        "pitched": pitched_count / max(frame_count, 1),
+        "note": float(np.median(frame_pitches)) if len(frame_pitches) else None,
     }
 
 
@@ -43,14 +44,16 @@ def silence_message(corpus: Corpus, noun: str, remedy: str = "add longer or loud
 
 
 def _events(samples: Array, rate: int) -> tuple[float, int]:
-    step = round(STEP_SECONDS * rate)
-    steps = samples[: len(samples) // step * step].reshape(-1, step)
-    power = np.convolve(np.square(steps, dtype=np.float64).mean(1), np.ones(3) / 3, "same")
-    level = np.pad(10 * np.log10(power + 1e-12), (RISE_STEPS, 0), constant_values=-np.inf)  # silence before the clip
-    loud = level > level.max() - LOUD_DB
-    rises = np.flatnonzero(loud[RISE_STEPS:] & (level[RISE_STEPS:] > level[:-RISE_STEPS] + RISE_DB))
-    onset_count = np.sum(np.diff(rises, prepend=-APART_STEPS - 1) > APART_STEPS)
-    return float(loud.sum() * STEP_SECONDS), max(1, int(onset_count))
+    """Return the seconds that a clip is loud, and how many events it has."""
+    step_samples = round(STEP_SECONDS * rate)
+    sample_steps = samples[: len(samples) // step_samples * step_samples].reshape(-1, step_samples)
+    step_powers = np.convolve(np.square(sample_steps, dtype=np.float64).mean(1), np.ones(3) / 3, "same")
+    # silence before the clip
+    levels_db = np.pad(10 * np.log10(step_powers + 1e-12), (RISE_STEPS, 0), constant_values=-np.inf)
+    is_loud = levels_db > levels_db.max() - LOUD_DB
+    rise_steps = np.flatnonzero(is_loud[RISE_STEPS:] & (levels_db[RISE_STEPS:] > levels_db[:-RISE_STEPS] + RISE_DB))
+    onset_count = np.sum(np.diff(rise_steps, prepend=-APART_STEPS - 1) > APART_STEPS)
+    return float(is_loud.sum() * STEP_SECONDS), max(1, int(onset_count))
 
 
 ONSET_HOP_SECONDS, ONSET_WINDOW = 0.005, 4  # of spectra; window length in hops
@@ -67,18 +70,24 @@ def onsets(sound: Array, rate: int) -> Doubles:
     The flux sums rises of log magnitudes over bins (Bello et al., IEEE TSAP 13:5, 2005).
     """
     hop = max(1, round(ONSET_HOP_SECONDS * rate))
-    length = ONSET_WINDOW * hop
-    padded = np.pad(sound, (length, length))
-    pieces = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop] * window("hann", length)
-    magnitudes = np.abs(np.fft.rfft(pieces))
-    levels = np.log1p(COMPRESSED * magnitudes / max(float(magnitudes.max()), LEAST))
-    rise = np.maximum(levels[1:] - levels[:-1], 0).sum(1)
-    reach = round(WITHIN_SECONDS / ONSET_HOP_SECONDS)
-    neighbourhood_peak = np.lib.stride_tricks.sliding_window_view(np.pad(rise, reach), 2 * reach + 1).max(1)
-    peaks = np.flatnonzero((rise >= neighbourhood_peak) & (rise > SHARPEST * max(float(rise.max()), LEAST)))
+    window_samples = ONSET_WINDOW * hop
+    padded_sound = np.pad(sound, (window_samples, window_samples))
+    windowed_frames = np.lib.stride_tricks.sliding_window_view(padded_sound, window_samples)[::hop] * window(
+        "hann", window_samples
+    )
+    magnitudes = np.abs(np.fft.rfft(windowed_frames))
+    log_magnitudes = np.log1p(COMPRESSED * magnitudes / max(float(magnitudes.max()), LEAST))
+    spectral_flux = np.maximum(log_magnitudes[1:] - log_magnitudes[:-1], 0).sum(1)
+    reach_hops = round(WITHIN_SECONDS / ONSET_HOP_SECONDS)
+    largest_nearby_flux = np.lib.stride_tricks.sliding_window_view(
+        np.pad(spectral_flux, reach_hops), 2 * reach_hops + 1
+    ).max(1)
+    peak_hops = np.flatnonzero(
+        (spectral_flux >= largest_nearby_flux) & (spectral_flux > SHARPEST * max(float(spectral_flux.max()), LEAST))
+    )
     # The window after a rise is centered half a window later, and the first window is one window before the sound.
-    times: Doubles = ((peaks + 1) * hop - length / 2) / rate
-    return times
+    onset_seconds: Doubles = ((peak_hops + 1) * hop - window_samples / 2) / rate
+    return onset_seconds
 
 
 def onset_measure(recording: Array, continuation: Array, rate: int) -> float:
@@ -93,11 +102,13 @@ def edges_db(sound: Array, rate: int, hop: int, overlap: int) -> float:
     """
     spectrum = np.fft.rfft(sound.astype(np.float64))
     spectrum[np.fft.rfftfreq(len(sound), 1 / rate) < HIGH_HZ] = 0
-    power = np.square(np.fft.irfft(spectrum, len(sound)))
-    click = max(1, round(rate / HIGH_HZ))
-    place = (np.arange(len(sound)) + overlap + click) % hop
-    meets = place < overlap + 2 * click
-    return 10 * float(np.log10((power[meets].mean() + LEAST) / (power[~meets].mean() + LEAST)))
+    sample_powers = np.square(np.fft.irfft(spectrum, len(sound)))
+    click_samples = max(1, round(rate / HIGH_HZ))
+    hop_positions = (np.arange(len(sound)) + overlap + click_samples) % hop
+    is_boundary = hop_positions < overlap + 2 * click_samples
+    return 10 * float(
+        np.log10((sample_powers[is_boundary].mean() + LEAST) / (sample_powers[~is_boundary].mean() + LEAST))
+    )
 
 
 def rms_db(sound: Array) -> float:
@@ -113,12 +124,12 @@ QUIETEST = 1e-6  # of the maximum's power: 60 dB below is masked, and irrelevant
 def mel(sample_rate: int, n_fft: int) -> Doubles:
     """Return the mel filter bank, [bins, bands], each band of sum 1."""
     weights = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=MEL_BANDS, norm=None, dtype=np.float64).T
-    shares: Doubles = weights / np.maximum(weights.sum(0), 1e-12)  # a band too narrow for a bin stays empty
-    return shares
+    normalised_weights: Doubles = weights / np.maximum(weights.sum(0), 1e-12)  # a band too narrow for a bin stays empty
+    return normalised_weights
 
 
 def mel_levels(spectra: Array, sample_rate: int) -> Doubles:
     """Return 40 mel bands of magnitudes [frames, bins], in dB below a frame's maximum, -60 or more: [frames, 40]."""
-    power = np.square(spectra / np.maximum(spectra.max(1, keepdims=True), 1e-12), dtype=np.float64)
-    levels: Doubles = 10 * np.log10(np.maximum(power @ mel(sample_rate, 2 * (spectra.shape[1] - 1)), QUIETEST))
+    bin_powers = np.square(spectra / np.maximum(spectra.max(1, keepdims=True), 1e-12), dtype=np.float64)
+    levels: Doubles = 10 * np.log10(np.maximum(bin_powers @ mel(sample_rate, 2 * (spectra.shape[1] - 1)), QUIETEST))
     return levels

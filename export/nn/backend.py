@@ -51,28 +51,33 @@ class Backend:
         return channels_in, ratio_in, channels_out, ratio_out
 
     def labels(self, method: str) -> tuple[list[str], list[str]]:
+        """Return the labels of a method's inputs and outputs."""
         channels_in, _, channels_out, _ = self.params(method)
-        label_lists = []
-        for side, count in (("input", channels_in), ("output", channels_out)):
-            custom_labels = getattr(self._module, f"{method}_{side}_labels", [])
-            default_labels = [f"(signal) model {side} {place}" for place in range(count)]
-            label_lists.append([*custom_labels[:count], *default_labels[len(custom_labels) :]])
-        return label_lists[0], label_lists[1]
+        labels_by_direction = []
+        for direction, channel_count in (("input", channels_in), ("output", channels_out)):
+            custom_labels = getattr(self._module, f"{method}_{direction}_labels", [])
+            default_labels = [f"(signal) model {direction} {channel_index}" for channel_index in range(channel_count)]
+            labels_by_direction.append([*custom_labels[:channel_count], *default_labels[len(custom_labels) :]])
+        return labels_by_direction[0], labels_by_direction[1]
 
     def get(self, name: str) -> str:
-        types = self._types(name)
+        """Return an attribute's values as text."""
+        type_numbers = self._types(name)
         values = self._call(f"get_{name}")
-        if not isinstance(values, list | tuple) or len(values) < len(types):
-            raise NnRefusal(f"get_{name} gives {values!r}, no list of {len(types)}")
-        return " ".join(_printed(value, kind) for value, kind in zip(values, types, strict=False))
+        if not isinstance(values, list | tuple) or len(values) < len(type_numbers):
+            raise NnRefusal(f"get_{name} gives {values!r}, no list of {len(type_numbers)}")
+        return " ".join(_printed(value, type_number) for value, type_number in zip(values, type_numbers, strict=False))
 
     def set(self, name: str, *words: str) -> None:
-        types = self._types(name)
-        if len(words) != len(types):
-            raise NnRefusal(f"{name} takes {len(types)} values, {len(words)} were given")
-        status = self._call(f"set_{name}", *(_read(word, kind) for word, kind in zip(words, types, strict=True)))
-        if isinstance(status, bool) or status != 0:
-            raise NnRefusal(f"set_{name} gives {status!r} in place of 0")
+        """Set an attribute to values in text."""
+        type_numbers = self._types(name)
+        if len(words) != len(type_numbers):
+            raise NnRefusal(f"{name} takes {len(type_numbers)} values, {len(words)} were given")
+        status_code = self._call(
+            f"set_{name}", *(_read(word, type_number) for word, type_number in zip(words, type_numbers, strict=True))
+        )
+        if isinstance(status_code, bool) or status_code != 0:
+            raise NnRefusal(f"set_{name} gives {status_code!r} in place of 0")
 
     def set_sample_rate(self, rate: int) -> None:
         if self._has_method("set_sample_rate"):
@@ -81,20 +86,20 @@ class Backend:
     def perform(self, signals: Array, method: str = "forward") -> Array:
         """Render [batch, channels in, samples] to [batch, channels out, samples]."""
         channels_in, ratio_in, channels_out, ratio_out = self.params(method)
-        batch, _, count = signals.shape
-        if count % ratio_in:
-            raise NnRefusal(f"blocks of {count} samples are no multiple of its ratio {ratio_in}")
+        batch_size, _, sample_count = signals.shape
+        if sample_count % ratio_in:
+            raise NnRefusal(f"blocks of {sample_count} samples are no multiple of its ratio {ratio_in}")
         with torch.inference_mode():
             model_input = torch.from_numpy(np.ascontiguousarray(signals[:, :channels_in], np.float32))
             # nn~ passes the last sample of each stretch of ratio_in samples on
-            model_input = model_input.reshape(batch, channels_in, count // ratio_in, ratio_in)[..., -1]
+            model_input = model_input.reshape(batch_size, channels_in, sample_count // ratio_in, ratio_in)[..., -1]
             model_output = self._call(method, model_input)
             if (
                 not isinstance(model_output, torch.Tensor)
-                or model_output.numel() * ratio_out != batch * channels_out * count
+                or model_output.numel() * ratio_out != batch_size * channels_out * sample_count
             ):
-                raise NnRefusal(f"{method} does not give {channels_out} channels of {count} samples")
-            upsampled = model_output.repeat_interleave(ratio_out).reshape(batch, channels_out, count)
+                raise NnRefusal(f"{method} does not give {channels_out} channels of {sample_count} samples")
+            upsampled = model_output.repeat_interleave(ratio_out).reshape(batch_size, channels_out, sample_count)
         rendered_signals: Array = upsampled.numpy()
         return rendered_signals
 
@@ -110,17 +115,23 @@ class Backend:
             raise NnRefusal(f"{method} fails ({str(error).strip().splitlines()[-1]})") from None
 
     def _types(self, name: str) -> list[int]:
-        types = self._numbers(f"{name}_params")
-        for kind in types:
-            if kind not in (BOOL, INT, FLOAT, STRING):
-                raise NnRefusal(f"{name}_params has the unknown type {kind}")
-        return types
+        """Return the type number of each of an attribute's values."""
+        type_numbers = self._numbers(f"{name}_params")
+        for type_number in type_numbers:
+            if type_number not in (BOOL, INT, FLOAT, STRING):
+                raise NnRefusal(f"{name}_params has the unknown type {type_number}")
+        return type_numbers
 
     def _numbers(self, name: str, count: int | None = None) -> list[int]:
-        attribute = getattr(self._module, name, None)
-        if not isinstance(attribute, torch.Tensor) or attribute.ndim != 1 or count not in (None, len(attribute)):
+        """Return a tensor of the module as integers."""
+        number_tensor = getattr(self._module, name, None)
+        if (
+            not isinstance(number_tensor, torch.Tensor)
+            or number_tensor.ndim != 1
+            or count not in (None, len(number_tensor))
+        ):
             raise NnRefusal(f"it has no {name}, or not as numbers in a row")
-        return [int(number) for number in attribute]
+        return [int(number) for number in number_tensor]
 
 
 def quiet() -> AbstractContextManager[object]:
@@ -128,19 +139,21 @@ def quiet() -> AbstractContextManager[object]:
     return warnings.catch_warnings(action="ignore")
 
 
-def _printed(value: Any, kind: int) -> str:
-    python = (bool, int, float, str)[kind]
-    if type(value) is not python:
-        raise NnRefusal(f"a getter gives {value!r} where its type is {python.__name__}")
-    return f"{value:.6f}" if kind == FLOAT else str(value).lower() if kind == BOOL else str(value)
+def _printed(value: Any, type_number: int) -> str:
+    """Return a value as nn~ prints it."""
+    python_type = (bool, int, float, str)[type_number]
+    if type(value) is not python_type:
+        raise NnRefusal(f"a getter gives {value!r} where its type is {python_type.__name__}")
+    return f"{value:.6f}" if type_number == FLOAT else str(value).lower() if type_number == BOOL else str(value)
 
 
-def _read(word: str, kind: int) -> bool | int | float | str:
-    if kind == STRING:
+def _read(word: str, type_number: int) -> bool | int | float | str:
+    """Parse a value as nn~ does."""
+    if type_number == STRING:
         return word
-    if kind == BOOL:
+    if type_number == BOOL:
         return word.lower() == "true"
-    number = NUMBER.match(word)
-    if number is None:
+    number_match = NUMBER.match(word)
+    if number_match is None:
         raise NnRefusal(f"{word!r} is no number")
-    return int(float(number[0])) if kind == INT else float(np.float32(number[0]))
+    return int(float(number_match[0])) if type_number == INT else float(np.float32(number_match[0]))

@@ -62,30 +62,40 @@ def check_parity(model: Model, file: Path) -> None:
         backend.set(name, *attribute_text.split())
         if backend.get(name) != attribute_text:
             raise NnRefusal(f"attribute {name} is {backend.get(name)} where {attribute_text} was set")
-    expected, rebuilt_frames = _frames(model, file)
-    relative = float(np.abs(rebuilt_frames - expected).max()) / max(float(np.ptp(expected)), 1e-9)
-    if not relative <= FRAME_TOLERANCE:
-        raise Failure(f"{model.path}: rebuilt, its frames differ by {relative:.2g} of their range; no file was kept")
-    signals, sound = note(model, SECONDS)
-    blocks = [backend.perform(signals[:, :, start : start + BLOCK]) for start in range(0, signals.shape[2], BLOCK)]
-    difference = float(np.abs(np.concatenate(blocks, axis=2)[0] - sound).max())
-    if not difference <= SOUND_TOLERANCE * max(1.0, float(np.abs(sound).max())):
-        raise Failure(f"{model.path}: in nn~ a note would differ from the host's by {difference:.2g}; no file was kept")
+    model_frames, rebuilt_frames = _frames(model, file)
+    relative_difference = float(np.abs(rebuilt_frames - model_frames).max()) / max(float(np.ptp(model_frames)), 1e-9)
+    if not relative_difference <= FRAME_TOLERANCE:
+        raise Failure(
+            f"{model.path}: rebuilt, its frames differ by {relative_difference:.2g} of their range; no file was kept"
+        )
+    signals, host_sound = note(model, SECONDS)
+    backend_blocks = [
+        backend.perform(signals[:, :, block_start : block_start + BLOCK])
+        for block_start in range(0, signals.shape[2], BLOCK)
+    ]
+    sound_difference = float(np.abs(np.concatenate(backend_blocks, axis=2)[0] - host_sound).max())
+    if not sound_difference <= SOUND_TOLERANCE * max(1.0, float(np.abs(host_sound).max())):
+        raise Failure(
+            f"{model.path}: in nn~ a note would differ from the host's by {sound_difference:.2g}; no file was kept"
+        )
 
 
 def _frames(model: Model, file: Path) -> tuple[Array, Array]:
-    rng, expected, rebuilt_frames = np.random.default_rng(0), [], []
-    low, high = ([getattr(knob, end) for knob in model.card.latents] for end in ("low", "high"))
+    """Return frames of random codes: the model's, and those of the file's decoder."""
+    rng, model_frames, rebuilt_frames = np.random.default_rng(0), [], []
+    low, high = ([getattr(knob, field_name) for knob in model.card.latents] for field_name in ("low", "high"))
     decoder = torch.jit.load(str(file)).eval().decoder  # type: ignore[no-untyped-call]
-    for batch in BATCHES:
-        codes = rng.uniform(low, high, (batch, len(low))).astype(np.float32)
-        notes = rng.integers(KEYS if model.card.partials is not None else PITCH_CLASSES, size=batch)
-        expected.append(model.decode(codes, notes))
+    for batch_size in BATCHES:
+        codes = rng.uniform(low, high, (batch_size, len(low))).astype(np.float32)
+        conditions = rng.integers(KEYS if model.card.partials is not None else PITCH_CLASSES, size=batch_size)
+        model_frames.append(model.decode(codes, conditions))
         try:
-            rebuilt_frames.append(decoder(torch.from_numpy(codes), condition_tensor(model, notes)).numpy())
+            rebuilt_frames.append(decoder(torch.from_numpy(codes), condition_tensor(model, conditions)).numpy())
         except RuntimeError:  # TorchScript's message has many lines
-            raise Failure(f"{model.path}: its graph gives {batch} rows no frames in torch; no file was kept") from None
-    return np.concatenate(expected), np.concatenate(rebuilt_frames)
+            raise Failure(
+                f"{model.path}: its graph gives {batch_size} rows no frames in torch; no file was kept"
+            ) from None
+    return np.concatenate(model_frames), np.concatenate(rebuilt_frames)
 
 
 def condition_tensor(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
@@ -97,22 +107,27 @@ def condition_tensor(model: Model, notes: npt.NDArray[np.intp]) -> torch.Tensor:
 def note(model: Model, seconds: float) -> tuple[Array, Array]:
     """Return signals, [1, latents + 2, samples], and the engine's sound, [channels, samples]."""
     card = model.card
-    onset_sample, count = round(SILENCE * card.sample_rate), round(seconds * card.sample_rate)
+    onset_sample, sample_count = round(SILENCE * card.sample_rate), round(seconds * card.sample_rate)
     default_codes, low, high = (
         np.array([[getattr(knob, field_name)] for knob in card.latents], np.float32)
         for field_name in ("default", "low", "high")
     )
-    turns = np.linspace(0.0, np.arange(1, len(default_codes) + 1), count, axis=1)
-    offsets = (low + (high - low) * (0.5 - 0.5 * np.cos(np.pi * turns)) - default_codes).astype(np.float32)
-    level = (np.arange(count) >= onset_sample).astype(np.float32)
-    signals = np.concatenate([offsets, np.full((1, count), NOTE, np.float32), level[np.newaxis]])[np.newaxis]
+    half_turns = np.linspace(0.0, np.arange(1, len(default_codes) + 1), sample_count, axis=1)
+    code_offsets = (low + (high - low) * (0.5 - 0.5 * np.cos(np.pi * half_turns)) - default_codes).astype(np.float32)
+    level_signal = (np.arange(sample_count) >= onset_sample).astype(np.float32)
+    signals = np.concatenate([code_offsets, np.full((1, sample_count), NOTE, np.float32), level_signal[np.newaxis]])[
+        np.newaxis
+    ]
     engine = engine_of_notes(model)
     motion: Any = ParityInputs(
-        np.clip(offsets + default_codes, low, high)
+        np.clip(code_offsets + default_codes, low, high)
     )  # the part of a `Motion` that engines of these kinds use
-    stream = engine.start_stream(NOTE, onset_sample, round(NOTE))
-    starts = range(0, count, BLOCK)
-    blocks = [engine.render([stream], motion, start, min(BLOCK, count - start))[0].copy() for start in starts]
+    voice_stream = engine.start_stream(NOTE, onset_sample, round(NOTE))
+    block_starts = range(0, sample_count, BLOCK)
+    blocks = [
+        engine.render([voice_stream], motion, block_start, min(BLOCK, sample_count - block_start))[0].copy()
+        for block_start in block_starts
+    ]
     sound = np.concatenate(blocks, axis=1) * np.float32(voice_gain(card.loudness_lufs))
     return signals, sound
 
@@ -142,16 +157,16 @@ def write(model: Model, path: Path, overwrite: bool = False) -> None:
             f"{model.path} is a model of kind {card.kind}, and nn~ plays {kind_names} alone; "
             "render its notes to sound files, and play these there"
         )
-    with replacing(path, overwrite) as file, torch.no_grad(), quiet():
-        example = torch.zeros(3, len(card.latents)), condition_tensor(model, np.arange(3))
-        decoder = torch.jit.trace(RebuiltDecoder(model).eval(), example)  # type: ignore[no-untyped-call]
-        scripted = script(player(model, decoder).eval())
-        torch.jit.save(scripted, str(file), _extra_files={METADATA_KEY: card.model_dump_json()})
-        _pack_anew(file)
+    with replacing(path, overwrite) as temporary_file, torch.no_grad(), quiet():
+        example_inputs = torch.zeros(3, len(card.latents)), condition_tensor(model, np.arange(3))
+        traced_decoder = torch.jit.trace(RebuiltDecoder(model).eval(), example_inputs)  # type: ignore[no-untyped-call]
+        scripted_player = script(player(model, traced_decoder).eval())
+        torch.jit.save(scripted_player, str(temporary_file), _extra_files={METADATA_KEY: card.model_dump_json()})
+        _pack_anew(temporary_file)
         try:
-            check_parity(model, file)
-        except NnRefusal as reason:
-            raise Failure(f"nn~ would not play what was written of {model.path}: {reason}; no file was kept") from None
+            check_parity(model, temporary_file)
+        except NnRefusal as refusal:
+            raise Failure(f"nn~ would not play what was written of {model.path}: {refusal}; no file was kept") from None
 
 
 def _pack_anew(file: Path) -> None:
@@ -197,16 +212,19 @@ def written(
         yield _for_nn(opened_model(str(model_file) if model_file.is_file() else source), nn, overwrite)
         return
     with tempfile.TemporaryDirectory() as temporary_folder:
-        path = output or Path(temporary_folder) / f"{nn.stem if nn else ''}.onnx"
-        card = export(Run.open(Path(source)), path, labels=labels, which=which, weights=weights, overwrite=overwrite)
+        onnx_path = output or Path(temporary_folder) / f"{nn.stem if nn else ''}.onnx"
+        card = export(
+            Run.open(Path(source)), onnx_path, labels=labels, which=which, weights=weights, overwrite=overwrite
+        )
         if output is not None:
             yield f"{output}: {len(card.latents)} latents, within {card.parity.relative:.1e} of torch"
             if encoder_path(output).exists():
                 yield f"{encoder_path(output)}: its encoder"
         if nn is not None:
-            yield _for_nn(Model(path), nn, overwrite)
+            yield _for_nn(Model(onnx_path), nn, overwrite)
 
 
 def _for_nn(model: Model, path: Path, overwrite: bool) -> str:
+    """Write a model for nn~, and return a message."""
     write(model, path, overwrite)
     return f"{path}: for nn~ in Max and Pd, {len(model.card.latents)} latents, a pitch and a level as signals"

@@ -23,22 +23,22 @@ def chosen_method(requested: str | None, model: Model, report: Callable[[str], N
     """
     if requested not in (None, *METHODS):
         raise UserError(f"method {requested!r}: give one of {', '.join(METHODS)}")
-    encodes = encoder_path(model.path).exists()
-    if encodes and requested in (None, "hybrid") and can_refine(model.card):  # it needs no torch
+    has_encoder = encoder_path(model.path).exists()
+    if has_encoder and requested in (None, "hybrid") and can_refine(model.card):  # it needs no torch
         return RecoveryMethod("hybrid", refined, refines=True)
-    searches = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "librosa"))
-    if requested == NETWORK.name or (requested is None and not searches):
+    can_search = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "librosa"))
+    if requested == NETWORK.name or (requested is None and not can_search):
         if requested is None:
             report(f"{MISSING}; the network's code is not refined")
         return NETWORK
-    if not searches:
+    if not can_search:
         raise UserError(f"method {requested} searches, and {MISSING}; or give network")
-    if requested == "hybrid" and not encodes:
+    if requested == "hybrid" and not has_encoder:
         raise UserError(f"method hybrid begins at a network's code, and {model.path} has no encoder; give gradient")
-    if requested is None and not encodes:
+    if requested is None and not has_encoder:
         report(f"{model.path} has no encoder: its code is searched by gradient alone")
     from .search import gradient, hybrid
 
-    if requested == "gradient" or not encodes:
+    if requested == "gradient" or not has_encoder:
         return RecoveryMethod("gradient", gradient)
     return RecoveryMethod("hybrid", hybrid, refines=True)

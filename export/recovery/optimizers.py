@@ -67,20 +67,22 @@ class Minimiser:
         """
         self._objective, self._groups, self._goal, self._generator = objective, groups, goal, generator
         self._jumps = clipping == "stochastic"
-        rows, n = points.shape
+        row_count, n = points.shape
         self._x = points.double().clamp(0, 1)
         self._slope, self._direction = torch.zeros_like(self._x), torch.zeros_like(self._x)
-        self._loss = torch.full((rows,), torch.inf).double()
-        self._stride, self._low_stride = torch.zeros(rows).double(), torch.zeros(rows).double()
-        self._high_stride = torch.full((rows,), torch.inf).double()
-        self._tries = torch.zeros(rows, dtype=torch.long)
-        self._new = torch.ones(rows, dtype=torch.bool)  # loss and slope at x are unknown
-        self._moves = torch.zeros(MEMORY, rows, n).double()  # the newest last
-        self._slope_changes = torch.zeros(MEMORY, rows, n).double()  # change of the slope over each move
-        self._recent_losses = torch.full((PATIENCE, rows), torch.inf).double()  # losses after the last moves
-        self._active = torch.ones(rows, dtype=torch.bool)
-        no_evaluations = torch.zeros(rows, dtype=torch.long)
-        self.ended = SearchEnd(self._x.clone(), self._loss.clone(), no_evaluations, torch.zeros(rows, dtype=torch.bool))
+        self._loss = torch.full((row_count,), torch.inf).double()
+        self._stride, self._low_stride = torch.zeros(row_count).double(), torch.zeros(row_count).double()
+        self._high_stride = torch.full((row_count,), torch.inf).double()
+        self._tries = torch.zeros(row_count, dtype=torch.long)
+        self._new = torch.ones(row_count, dtype=torch.bool)  # loss and slope at x are unknown
+        self._moves = torch.zeros(MEMORY, row_count, n).double()  # the newest last
+        self._slope_changes = torch.zeros(MEMORY, row_count, n).double()  # change of the slope over each move
+        self._recent_losses = torch.full((PATIENCE, row_count), torch.inf).double()  # losses after the last moves
+        self._active = torch.ones(row_count, dtype=torch.bool)
+        no_evaluations = torch.zeros(row_count, dtype=torch.long)
+        self.ended = SearchEnd(
+            self._x.clone(), self._loss.clone(), no_evaluations, torch.zeros(row_count, dtype=torch.bool)
+        )
 
     def run(self, evaluations: int) -> SearchEnd:
         """Evaluate active rows up to this many more times; return the best points so far."""
@@ -92,107 +94,116 @@ class Minimiser:
         return self.ended
 
     def _evaluate(self, rows: Tensor) -> None:
-        unclamped = self._x[rows] + self._stride[rows, None] * self._direction[rows]
-        trial = unclamped if self._jumps else unclamped.clamp(0, 1)
+        """Try the next step of rows, by index."""
+        unclamped_points = self._x[rows] + self._stride[rows, None] * self._direction[rows]
+        trial_points = unclamped_points if self._jumps else unclamped_points.clamp(0, 1)
         with torch.enable_grad():
-            leaf = trial.clone().requires_grad_()
-            raw_loss = self._objective(leaf, rows)
-            (slope,) = torch.autograd.grad(raw_loss.sum(), leaf)
-        loss = torch.where(torch.isfinite(slope).all(1), raw_loss.detach().double(), torch.inf)
-        loss = torch.where(torch.isfinite(loss), loss, torch.inf)
+            leaf_points = trial_points.clone().requires_grad_()
+            raw_losses = self._objective(leaf_points, rows)
+            (slope,) = torch.autograd.grad(raw_losses.sum(), leaf_points)
+        losses = torch.where(torch.isfinite(slope).all(1), raw_losses.detach().double(), torch.inf)
+        losses = torch.where(torch.isfinite(losses), losses, torch.inf)
         self.ended.evaluations[rows] += 1
-        self._note_best(rows, trial, loss)
-        step, new = trial - self._x[rows], self._new[rows]
+        self._note_best(rows, trial_points, losses)
+        step, is_new = trial_points - self._x[rows], self._new[rows]
         downhill = (self._slope[rows] * step).sum(1)
-        gains = loss <= self._loss[rows] + ARMIJO * downhill
-        flattens = ((slope * step).sum(1) >= WOLFE * downhill) | (trial != unclamped).any(1)
-        accepted = new | (gains & flattens)
-        self._accept_steps(rows[accepted], trial[accepted], loss[accepted], slope[accepted])
-        self._adjust_strides(rows[~accepted], gains[~accepted])
+        has_gained = losses <= self._loss[rows] + ARMIJO * downhill
+        has_flattened = ((slope * step).sum(1) >= WOLFE * downhill) | (trial_points != unclamped_points).any(1)
+        is_accepted = is_new | (has_gained & has_flattened)
+        self._accept_steps(rows[is_accepted], trial_points[is_accepted], losses[is_accepted], slope[is_accepted])
+        self._adjust_strides(rows[~is_accepted], has_gained[~is_accepted])
         finished_groups = self._groups[rows[self.ended.losses[rows] <= self._goal]]
         if len(finished_groups):
             self._settle(torch.isin(self._groups, finished_groups).nonzero()[:, 0])
 
-    def _note_best(self, rows: Tensor, points: Tensor, loss: Tensor) -> None:
-        better = (loss < self.ended.losses[rows]) & (points >= 0).all(1) & (points <= 1).all(1)
-        self.ended.points[rows[better]], self.ended.losses[rows[better]] = points[better], loss[better]
+    def _note_best(self, rows: Tensor, points: Tensor, losses: Tensor) -> None:
+        """Note points, [rows, n], that are the best of their rows so far."""
+        is_better = (losses < self.ended.losses[rows]) & (points >= 0).all(1) & (points <= 1).all(1)
+        self.ended.points[rows[is_better]], self.ended.losses[rows[is_better]] = points[is_better], losses[is_better]
 
     def _settle(self, rows: Tensor) -> None:
+        """End the search of rows."""
         self.ended.settled[rows] = True
         self._active[rows] = False
 
-    def _accept_steps(self, rows: Tensor, points: Tensor, loss: Tensor, slope: Tensor) -> None:
+    def _accept_steps(self, rows: Tensor, points: Tensor, losses: Tensor, slope: Tensor) -> None:
+        """Move rows to points, note losses and slopes there, and aim again."""
         step, slope_change = points - self._x[rows], slope - self._slope[rows]
-        curved = ~self._new[rows] & ((step * slope_change).sum(1) > TINY)
-        curved_rows = rows[curved]
-        self._moves[:, curved_rows] = torch.cat([self._moves[1:, curved_rows], step[None, curved]])
+        is_curved = ~self._new[rows] & ((step * slope_change).sum(1) > TINY)
+        curved_rows = rows[is_curved]
+        self._moves[:, curved_rows] = torch.cat([self._moves[1:, curved_rows], step[None, is_curved]])
         self._slope_changes[:, curved_rows] = torch.cat(
-            [self._slope_changes[1:, curved_rows], slope_change[None, curved]]
+            [self._slope_changes[1:, curved_rows], slope_change[None, is_curved]]
         )
-        self._x[rows], self._loss[rows], self._slope[rows], self._new[rows] = points, loss, slope, False
-        converged = (loss >= (1 - GAIN) * self._recent_losses[0, rows]) | ~torch.isfinite(loss)
-        self._recent_losses[:, rows] = torch.cat([self._recent_losses[1:, rows], loss[None]])
-        self._settle(rows[converged])
-        self._aim(rows[~converged])
+        self._x[rows], self._loss[rows], self._slope[rows], self._new[rows] = points, losses, slope, False
+        is_converged = (losses >= (1 - GAIN) * self._recent_losses[0, rows]) | ~torch.isfinite(losses)
+        self._recent_losses[:, rows] = torch.cat([self._recent_losses[1:, rows], losses[None]])
+        self._settle(rows[is_converged])
+        self._aim(rows[~is_converged])
         if self._jumps:
-            self._jump(rows[~converged])
+            self._jump(rows[~is_converged])
 
     def _jump(self, rows: Tensor) -> None:
+        """Replace coordinates outside the box by random ones."""
         points = self._x[rows]
-        outside = (points < 0) | (points > 1)
-        jumping = outside.any(1)
+        is_outside = (points < 0) | (points > 1)
+        is_jumping = is_outside.any(1)
         random_points = torch.rand(points.shape, generator=self._generator, dtype=points.dtype)
-        rows = rows[jumping]
-        self._x[rows] = torch.where(outside, random_points, points)[jumping]
+        rows = rows[is_jumping]
+        self._x[rows] = torch.where(is_outside, random_points, points)[is_jumping]
         self._forget(rows)
         self._new[rows], self._stride[rows], self._recent_losses[:, rows] = True, 0.0, torch.inf
 
     def _forget(self, rows: Tensor) -> None:
+        """Forget the moves of rows."""
         self._moves[:, rows], self._slope_changes[:, rows] = 0.0, 0.0
 
     def _aim(self, rows: Tensor) -> None:
-        bounded = self._bounded(rows)
-        direction = torch.where(bounded, 0.0, self._slope[rows])
+        """Choose the direction and the first stride of rows."""
+        is_bounded = self._bounded(rows)
+        direction = torch.where(is_bounded, 0.0, self._slope[rows])
         # The two-loop recursion (Nocedal and Wright 2006, algorithm 7.4): newest move first, then back.
-        moves, turns = self._moves[:, rows], self._slope_changes[:, rows]
-        products = (moves * turns).sum(2)
-        stored = products > 0  # empty entries are zero
+        moves, slope_changes = self._moves[:, rows], self._slope_changes[:, rows]
+        products = (moves * slope_changes).sum(2)
+        are_stored = products > 0  # empty entries are zero
         weights = []
-        for move, turn, product, is_stored in zip(
-            *(history.flip(0) for history in (moves, turns, products, stored)), strict=True
+        for move, slope_change, product, is_stored in zip(
+            *(history.flip(0) for history in (moves, slope_changes, products, are_stored)), strict=True
         ):
             weights.append(torch.where(is_stored, (move * direction).sum(1) / (product + TINY), 0.0))
-            direction = direction - weights[-1][:, None] * turn
-        curvature, curved = turns[-1].square().sum(1), stored[-1]
-        steep = direction.norm(dim=1).clamp_min(TINY)
-        first_stride = FIRST_STEP * direction.shape[1] ** 0.5 / steep
-        direction = direction * torch.where(curved, products[-1] / (curvature + TINY), first_stride)[:, None]
-        for move, turn, product, is_stored, weight in zip(
-            moves, turns, products, stored, reversed(weights), strict=True
+            direction = direction - weights[-1][:, None] * slope_change
+        curvature, is_curved = slope_changes[-1].square().sum(1), are_stored[-1]
+        steepness = direction.norm(dim=1).clamp_min(TINY)
+        first_stride = FIRST_STEP * direction.shape[1] ** 0.5 / steepness
+        direction = direction * torch.where(is_curved, products[-1] / (curvature + TINY), first_stride)[:, None]
+        for move, slope_change, product, is_stored, weight in zip(
+            moves, slope_changes, products, are_stored, reversed(weights), strict=True
         ):
-            correction = torch.where(is_stored, (turn * direction).sum(1) / (product + TINY), 0.0)
+            correction = torch.where(is_stored, (slope_change * direction).sum(1) / (product + TINY), 0.0)
             direction = direction + torch.where(is_stored, weight - correction, 0.0)[:, None] * move
-        self._direction[rows] = torch.where(bounded, 0.0, -direction)
+        self._direction[rows] = torch.where(is_bounded, 0.0, -direction)
         self._stride[rows], self._low_stride[rows], self._high_stride[rows], self._tries[rows] = 1.0, 0.0, torch.inf, 0
 
     def _bounded(self, rows: Tensor) -> Tensor:
+        """Return the mask of coordinates held at a bound, [rows, n]."""
         if self._jumps:
             return torch.zeros(len(rows), self._x.shape[1], dtype=torch.bool)
         return held_at_bounds(self._x[rows], self._slope[rows])
 
-    def _adjust_strides(self, rows: Tensor, gained: Tensor) -> None:
+    def _adjust_strides(self, rows: Tensor, has_gained: Tensor) -> None:
+        """Double or halve strides of rows, some of which gained by their last one."""
         stride = self._stride[rows]
-        self._low_stride[rows] = torch.where(gained, stride, self._low_stride[rows])
-        self._high_stride[rows] = torch.where(gained, self._high_stride[rows], stride)
-        low, high = self._low_stride[rows], self._high_stride[rows]
-        self._stride[rows] = torch.where(torch.isinf(high), 2 * stride, (low + high) / 2)
+        self._low_stride[rows] = torch.where(has_gained, stride, self._low_stride[rows])
+        self._high_stride[rows] = torch.where(has_gained, self._high_stride[rows], stride)
+        low_strides, high_strides = self._low_stride[rows], self._high_stride[rows]
+        self._stride[rows] = torch.where(torch.isinf(high_strides), 2 * stride, (low_strides + high_strides) / 2)
         self._tries[rows] += 1
-        stuck = rows[self._tries[rows] >= TRIES]
-        fresh = (self._moves[-1, stuck] == 0).all(1)
-        self._settle(stuck[fresh])  # even steepest descent gains nothing
-        restarted = stuck[~fresh]
-        self._forget(restarted)
-        self._aim(restarted)
+        stuck_rows = rows[self._tries[rows] >= TRIES]
+        is_fresh = (self._moves[-1, stuck_rows] == 0).all(1)
+        self._settle(stuck_rows[is_fresh])  # even steepest descent gains nothing
+        restarted_rows = stuck_rows[~is_fresh]
+        self._forget(restarted_rows)
+        self._aim(restarted_rows)
 
 
 Residuals = Callable[[Tensor], Tensor]  # points [some, n] → residuals [some, m]
@@ -222,22 +233,27 @@ def least_squares(residuals: Residuals, point: Tensor, evaluations: int, goal: f
         point: the start, [n], 0 to 1.
         goal: a sum of squares that ends the search.
     """
-    best = point.float().clamp(0, 1)[None]
+    best_point = point.float().clamp(0, 1)[None]
     with torch.no_grad():
-        best_residuals = residuals(best)
-        jacobian, jacobian_count = _jacobian(residuals, best), 1
-        loss, damping, idle = float(best_residuals.square().sum()), DAMPING, 0
-        for count in range(1, evaluations):
+        best_residuals = residuals(best_point)
+        jacobian, jacobian_count = _jacobian(residuals, best_point), 1
+        loss, damping, idle_steps = float(best_residuals.square().sum()), DAMPING, 0
+        for evaluation_count in range(1, evaluations):
             if loss <= goal:
-                return LeastSquares(best[0], loss, count, True)
-            if idle == STALE_STEPS:
+                return LeastSquares(best_point[0], loss, evaluation_count, True)
+            if idle_steps == STALE_STEPS:
                 if jacobian_count == JACOBIANS:
-                    return LeastSquares(best[0], loss, count, True)
-                jacobian, jacobian_count, damping, idle = _jacobian(residuals, best), jacobian_count + 1, DAMPING, 0
-            trial = _damped_step(best[0], best_residuals[0], jacobian, damping)[None]
-            step, trial_residuals = trial - best, residuals(trial)
+                    return LeastSquares(best_point[0], loss, evaluation_count, True)
+                jacobian, jacobian_count, damping, idle_steps = (
+                    _jacobian(residuals, best_point),
+                    jacobian_count + 1,
+                    DAMPING,
+                    0,
+                )
+            trial_point = _damped_step(best_point[0], best_residuals[0], jacobian, damping)[None]
+            step, trial_residuals = trial_point - best_point, residuals(trial_point)
             trial_loss = float(trial_residuals.square().sum())
-            idle = 0 if trial_loss < (1 - LEAST_STEP_GAIN) * loss else idle + 1
+            idle_steps = 0 if trial_loss < (1 - LEAST_STEP_GAIN) * loss else idle_steps + 1
             if torch.isfinite(trial_residuals).all():  # Broyden's update: the Jacobian explains the last step
                 jacobian += (
                     step.T
@@ -245,30 +261,32 @@ def least_squares(residuals: Residuals, point: Tensor, evaluations: int, goal: f
                     @ (trial_residuals - best_residuals - step @ jacobian)
                 )
             if trial_loss < loss:
-                best, best_residuals, loss, damping = (
-                    trial,
+                best_point, best_residuals, loss, damping = (
+                    trial_point,
                     trial_residuals,
                     trial_loss,
                     max(damping * EASIER, LEAST_DAMPING),
                 )
             else:
                 damping = min(damping * HARDER, MOST_DAMPING)
-    return LeastSquares(best[0], loss, evaluations, loss <= goal)
+    return LeastSquares(best_point[0], loss, evaluations, loss <= goal)
 
 
 def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
-    offset = torch.where(point > 0.5, -DIFFERENCE_STEP, DIFFERENCE_STEP)  # inside the box
-    points = point + torch.diag(offset[0])
+    """Return the Jacobian by finite differences, [n, m]."""
+    offsets = torch.where(point > 0.5, -DIFFERENCE_STEP, DIFFERENCE_STEP)  # inside the box
+    points = point + torch.diag(offsets[0])
     moved_residuals = torch.cat([residuals(batch) for batch in torch.split(points, BATCH_COLUMNS)])
-    return (moved_residuals - residuals(point)) / offset.T
+    return (moved_residuals - residuals(point)) / offsets.T
 
 
 def _damped_step(point: Tensor, residuals: Tensor, jacobian: Tensor, damping: float) -> Tensor:
+    """Return the point after a damped step against the slope of squared residuals."""
     slope = jacobian @ residuals
-    bounded = held_at_bounds(point, slope)
-    free_jacobian = jacobian.masked_fill(bounded[:, None], 0.0)
+    is_bounded = held_at_bounds(point, slope)
+    free_jacobian = jacobian.masked_fill(is_bounded[:, None], 0.0)
     curvature = free_jacobian @ free_jacobian.T
     mean_curvature = curvature.diagonal().mean().clamp_min(1e-30)
-    damped = curvature + damping * mean_curvature * torch.eye(len(point))
-    step: Tensor = torch.linalg.solve(damped, slope.masked_fill(bounded, 0.0))
+    damped_curvature = curvature + damping * mean_curvature * torch.eye(len(point))
+    step: Tensor = torch.linalg.solve(damped_curvature, slope.masked_fill(is_bounded, 0.0))
     return (point - step).clamp(0, 1)

@@ -41,15 +41,15 @@ class FrameDistance:
     def __init__(self, view: View, targets: Sequence[TargetSound], further: Further | None = None) -> None:
         self._view, self._further = view, further
         self._target = self._levelled(torch.stack([target.amplitudes for target in targets]))
-        bands = min(BANDS, view.length // 4)
-        mel = librosa.filters.mel(sr=view.card.sample_rate, n_fft=view.length, n_mels=bands)
-        self._mel = torch.from_numpy(mel.T[:, mel.any(1)].copy())
-        power = self._target.square() @ self._mel
-        self._loudest = power.amax((1, 2), keepdim=True).clamp_min(1e-12)
-        self._levels = _log_levels(power, self._loudest)
-        roots = self._target.sqrt()
-        self._size = roots.square().sum((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
-        self._roots = roots / self._size
+        band_count = min(BANDS, view.length // 4)
+        mel_filters = librosa.filters.mel(sr=view.card.sample_rate, n_fft=view.length, n_mels=band_count)
+        self._mel = torch.from_numpy(mel_filters.T[:, mel_filters.any(1)].copy())
+        target_power = self._target.square() @ self._mel
+        self._loudest = target_power.amax((1, 2), keepdim=True).clamp_min(1e-12)
+        self._levels = _log_levels(target_power, self._loudest)
+        target_roots = self._target.sqrt()
+        self._size = target_roots.square().sum((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
+        self._roots = target_roots / self._size
         envelopes = [target.envelope for target in targets if target.envelope is not None]
         self._envelope = _envelope_levels(torch.stack(envelopes)) if envelopes else None
 
@@ -65,29 +65,39 @@ class FrameDistance:
         """
         decoded, target = self._levelled(self._view.decoded(frames)), self._target[indices]
         if pooled > 1:
-            size = (min(pooled, decoded.shape[1]), pooled)
+            pool_size = (min(pooled, decoded.shape[1]), pooled)
             decoded, target = (
-                F.avg_pool2d(amplitudes[:, None], size, ceil_mode=True)[:, 0] for amplitudes in (decoded, target)
+                F.avg_pool2d(amplitudes[:, None], pool_size, ceil_mode=True)[:, 0] for amplitudes in (decoded, target)
             )
         return (decoded - target).abs().sum((1, 2)) / target.sum((1, 2)).clamp_min(1e-12)
 
-    def residuals(self, frames: Tensor, indices: Tensor) -> Tensor:
+    def residuals(self, frames: Tensor, target_indices: Tensor) -> Tensor:
         """Return residuals, [rows, m], of mel-band levels, envelopes and, unless noise, roots of amplitudes."""
-        decoded = self._levelled(self._view.decoded(frames))
-        power = decoded.square() @ self._mel
-        loudest = power.amax((1, 2), keepdim=True) if not self._view.gain_counts else self._loudest[indices]
-        levels = (_log_levels(power, loudest) - self._levels[indices]).flatten(1)
-        parts = [levels * (LEVELS / levels.shape[1] ** 0.5)]
+        decoded_amplitudes = self._levelled(self._view.decoded(frames))
+        power = decoded_amplitudes.square() @ self._mel
+        loudest_power = (
+            power.amax((1, 2), keepdim=True) if not self._view.gain_counts else self._loudest[target_indices]
+        )
+        level_differences = (_log_levels(power, loudest_power) - self._levels[target_indices]).flatten(1)
+        residual_parts = [level_differences * (LEVELS / level_differences.shape[1] ** 0.5)]
         envelope = self._view.envelope(frames)
         if envelope is not None and self._envelope is not None:
-            parts.append((_envelope_levels(envelope) - self._envelope[indices]) * (LEVELS / envelope.shape[1] ** 0.5))
+            residual_parts.append(
+                (_envelope_levels(envelope) - self._envelope[target_indices]) * (LEVELS / envelope.shape[1] ** 0.5)
+            )
         if not self._view.smooth:
-            parts.append(FINE * ((decoded + 1e-9).sqrt() / self._size[indices] - self._roots[indices]).flatten(1))
+            residual_parts.append(
+                FINE
+                * (
+                    (decoded_amplitudes + 1e-9).sqrt() / self._size[target_indices] - self._roots[target_indices]
+                ).flatten(1)
+            )
         if self._further is not None:
-            parts.append(self._further(frames, indices))
-        return torch.cat(parts, 1)
+            residual_parts.append(self._further(frames, target_indices))
+        return torch.cat(residual_parts, 1)
 
     def _levelled(self, amplitudes: Tensor) -> Tensor:
+        """Scale amplitudes to equal energy unless gain counts."""
         if self._view.gain_counts:
             return amplitudes
         energy = amplitudes.square().sum((1, 2), keepdim=True)
@@ -95,6 +105,7 @@ class FrameDistance:
 
 
 def _log_levels(power: Tensor, loudest: Tensor) -> Tensor:
+    """Return logarithms of power relative to the loudest, soft ones masked."""
     return (power / (loudest + 1e-12) + SOFTEST).log10()
 
 
@@ -122,8 +133,8 @@ class ClipSoundView(View):
 
     def envelope(self, frames: Tensor) -> Tensor | None:
         """Return envelopes, smooth as the host's, [rows, points]."""
-        points = self.card.envelope_points
-        return _pooled(frames.view(len(frames), points, -1).square().mean(2)) if points else None
+        point_count = self.card.envelope_points
+        return _pooled(frames.view(len(frames), point_count, -1).square().mean(2)) if point_count else None
 
     def played(self, frames: Tensor) -> Tensor:
         """Synthesize as hosts do, [rows, frame_length]; not differentiable."""
@@ -131,8 +142,9 @@ class ClipSoundView(View):
 
 
 def _pooled(power: Tensor) -> Tensor:
-    mean = F.avg_pool1d(power[:, None], POOLED, 1, POOLED // 2)[:, 0]
-    return (mean + float(QUIETEST) ** 2).sqrt()
+    """Return root mean squares, smoothed over `POOLED` points."""
+    mean_power = F.avg_pool1d(power[:, None], POOLED, 1, POOLED // 2)[:, 0]
+    return (mean_power + float(QUIETEST) ** 2).sqrt()
 
 
 STARTS = 16  # of a gradient search; at least one per label
@@ -198,134 +210,161 @@ class CodeSearcher:
 
     def gradient(self, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
         """Search from random codes, at least one for each label."""
-        targets, classes = self._targets(sounds)
-        likeness = FrameDistance(self._view, targets)
+        targets, conditions = self._targets(sounds)
+        frame_distance = FrameDistance(self._view, targets)
         generator = torch.Generator().manual_seed(self.options.seed)
-        starts = max(self.options.starts, len(self._card.labels))
-        groups = torch.arange(len(sounds)).repeat_interleave(starts)
-        labels_in_turn = torch.arange(starts).repeat(len(sounds)) % max(1, len(self._card.labels))
-        labels = classes[groups] if self._card.keyed else labels_in_turn
+        start_count = max(self.options.starts, len(self._card.labels))
+        groups = torch.arange(len(sounds)).repeat_interleave(start_count)
+        labels_in_turn = torch.arange(start_count).repeat(len(sounds)) % max(1, len(self._card.labels))
+        labels = conditions[groups] if self._card.keyed else labels_in_turn
         points = torch.rand(len(groups), len(self._low), generator=generator)
-        total, evaluated = sum(stage.evaluations for stage in self.options.stages), 0
+        total_evaluations, evaluated_count = sum(stage.evaluations for stage in self.options.stages), 0
         for stage in self.options.stages:
-            objective = self._difference(likeness, groups, labels, stage.pooled)
+            objective = self._difference(frame_distance, groups, labels, stage.pooled)
             minimiser = Minimiser(objective, points, groups, "stochastic", FOUND_LOSS, generator)
-            for first in range(0, stage.evaluations, ROUNDS):
-                ended = minimiser.run(min(ROUNDS, stage.evaluations - first))
-                evaluated += min(ROUNDS, stage.evaluations - first)
+            for round_start in range(0, stage.evaluations, ROUNDS):
+                search_end = minimiser.run(min(ROUNDS, stage.evaluations - round_start))
+                evaluated_count += min(ROUNDS, stage.evaluations - round_start)
                 if progress is not None:
-                    progress(evaluated / total)
-            best_rows = _best_rows(ended.losses, groups, stage.kept_starts)
-            points, groups, labels = ended.points[best_rows].float(), groups[best_rows], labels[best_rows]
-        played = self._likeness(sounds)
-        return self._search_results(points, groups, labels, ended.settled[best_rows], played, [None] * len(sounds))
+                    progress(evaluated_count / total_evaluations)
+            best_rows = _best_rows(search_end.losses, groups, stage.kept_starts)
+            points, groups, labels = search_end.points[best_rows].float(), groups[best_rows], labels[best_rows]
+        played_distance = self._likeness(sounds)
+        return self._search_results(
+            points, groups, labels, search_end.settled[best_rows], played_distance, [None] * len(sounds)
+        )
 
     def hybrid(self, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
+        """Refine the codes of encoders by least squares."""
         if self._sounding is not None:
             return refined(self._model, sounds, progress, self._further_of_clips())
-        played, points, groups, labels = self._starts(sounds)
-        encoder_missed = self._missed_shares(played, points, groups, labels)
-        ends = []
-        for number in range(len(sounds)):
-            ends.append(self._refine_code(played, number, points[number], labels[number]))
+        played_distance, points, groups, labels = self._starts(sounds)
+        encoder_missed_shares = self._missed_shares(played_distance, points, groups, labels)
+        search_ends = []
+        for sound_index in range(len(sounds)):
+            search_ends.append(
+                self._refine_code(played_distance, sound_index, points[sound_index], labels[sound_index])
+            )
             if progress is not None:
-                progress((number + 1) / len(sounds))
-        refined_points = torch.stack([end.point for end in ends])
-        settled = torch.tensor([end.settled for end in ends])
-        return self._search_results(refined_points, groups, labels, settled, played, encoder_missed.tolist())
+                progress((sound_index + 1) / len(sounds))
+        refined_points = torch.stack([end.point for end in search_ends])
+        are_settled = torch.tensor([end.settled for end in search_ends])
+        return self._search_results(
+            refined_points, groups, labels, are_settled, played_distance, encoder_missed_shares.tolist()
+        )
 
     def descent(self, sounds: Sequence[SearchTarget], evaluations: int) -> list[SearchResult]:
         """Refine codes by L-BFGS, as the publication's hybrid."""
-        played, points, groups, labels = self._starts(sounds)
-        encoder_missed = self._missed_shares(played, points, groups, labels)
+        played_distance, points, groups, labels = self._starts(sounds)
+        encoder_missed_shares = self._missed_shares(played_distance, points, groups, labels)
         objective = self._difference(FrameDistance(self._view, self._targets(sounds)[0]), groups, labels, 1)
         generator = torch.Generator().manual_seed(self.options.seed)
-        ended = Minimiser(objective, points, groups, "stochastic", FOUND_LOSS, generator).run(evaluations)
+        search_end = Minimiser(objective, points, groups, "stochastic", FOUND_LOSS, generator).run(evaluations)
         return self._search_results(
-            ended.points.float(), groups, labels, ended.settled, played, encoder_missed.tolist()
+            search_end.points.float(),
+            groups,
+            labels,
+            search_end.settled,
+            played_distance,
+            encoder_missed_shares.tolist(),
         )
 
-    def _refine_code(self, played: FrameDistance, number: int, point: Tensor, label: Tensor) -> LeastSquares:
-        target_index = torch.tensor([number])
+    def _refine_code(
+        self, played_distance: FrameDistance, sound_index: int, point: Tensor, label: Tensor
+    ) -> LeastSquares:
+        """Refine a code by least squares, begun again from random codes where there are several minima."""
+        target_index = torch.tensor([sound_index])
 
         def residuals(points: Tensor) -> Tensor:
-            return played.residuals(self._decoded(points, label.expand(len(points))), target_index)
+            return played_distance.residuals(self._decoded(points, label.expand(len(points))), target_index)
 
-        best = least_squares(residuals, point, EVALUATIONS, EXACT_LOSS)
-        if not self._many_minima or best.loss <= EXACT_LOSS:
-            return best
+        best_end = least_squares(residuals, point, EVALUATIONS, EXACT_LOSS)
+        if not self._many_minima or best_end.loss <= EXACT_LOSS:
+            return best_end
         generator = torch.Generator().manual_seed(self.options.seed)
         random_points = torch.rand(RANDOM_CODES, len(point), generator=generator)
         with torch.no_grad():
             losses = residuals(random_points).square().sum(1)
-        for start in random_points[losses.argsort()[:RESTARTS]]:
-            best = min(best, least_squares(residuals, start, EVALUATIONS, EXACT_LOSS), key=lambda end: end.loss)
-            if best.loss <= EXACT_LOSS:
+        for start_point in random_points[losses.argsort()[:RESTARTS]]:
+            best_end = min(
+                best_end, least_squares(residuals, start_point, EVALUATIONS, EXACT_LOSS), key=lambda end: end.loss
+            )
+            if best_end.loss <= EXACT_LOSS:
                 break
-        return best
+        return best_end
 
     def _further_of_clips(self) -> Callable[[Array, int], Array] | None:
+        """Return `SearchOptions.further` for clips of one target and its index; None without it."""
         further = self.options.further
         if further is None:
             return None
 
-        def clip_residuals(clips: Array, number: int) -> Array:
+        def clip_residuals(clips: Array, sound_index: int) -> Array:
             with torch.no_grad():
-                residuals: Array = further(torch.from_numpy(clips), torch.tensor([number])).numpy()
+                residuals: Array = further(torch.from_numpy(clips), torch.tensor([sound_index])).numpy()
             return residuals
 
         return clip_residuals
 
     def _starts(self, sounds: Sequence[SearchTarget]) -> tuple[FrameDistance, Tensor, Tensor, Tensor]:
-        played, groups = self._likeness(sounds), torch.arange(len(sounds))
+        """Return the distance of played sounds, encoders' points in the unit box, their groups and labels."""
+        played_distance, groups = self._likeness(sounds), torch.arange(len(sounds))
         codes = torch.tensor(np.stack([sound.code for sound in sounds if sound.code is not None]))
         points = ((codes - self._low) / (self._high - self._low)).clamp(0, 1).float()
         if not self._card.labels:
-            return played, points, groups, self._targets(sounds)[1]
+            return played_distance, points, groups, self._targets(sounds)[1]
         if all(sound.label is not None for sound in sounds):
-            return played, points, groups, torch.tensor([sound.label for sound in sounds])
+            return played_distance, points, groups, torch.tensor([sound.label for sound in sounds])
         constant_labels = [torch.full_like(groups, label) for label in range(len(self._card.labels))]
-        nearest = torch.stack(
-            [self._missed_shares(played, points, groups, labels) for labels in constant_labels]
+        nearest_labels = torch.stack(
+            [self._missed_shares(played_distance, points, groups, labels) for labels in constant_labels]
         ).argmin(0)
         start_labels = [
-            int(guess) if sound.label is None else sound.label for sound, guess in zip(sounds, nearest, strict=True)
+            int(nearest_label) if sound.label is None else sound.label
+            for sound, nearest_label in zip(sounds, nearest_labels, strict=True)
         ]
-        return played, points, groups, torch.tensor(start_labels)
+        return played_distance, points, groups, torch.tensor(start_labels)
 
     def _likeness(self, sounds: Sequence[SearchTarget]) -> FrameDistance:
+        """Return the distance to sounds as hosts play them."""
         return FrameDistance(
             self._played, [self._played.target_sound(sound.frames) for sound in sounds], self.options.further
         )
 
     def _targets(self, sounds: Sequence[SearchTarget]) -> tuple[list[TargetSound], Tensor]:
+        """Return sounds in the view's terms, and their conditions."""
         targets = [self._view.target_sound(sound.frames) for sound in sounds]
         return targets, torch.tensor([sound.condition or 0 for sound in targets])
 
     def _decoded(self, points: Tensor, labels: Tensor) -> Tensor:
+        """Decode points of the unit box, [rows, n], to the view's frames."""
         conditions = labels[:, None].float()
         if self._card.conditions and self._card.partials is None:
             conditions = torch.nn.functional.one_hot(labels, self._card.conditions).float()
         frames: Tensor = self._decoder((self._low + points * (self._high - self._low)).float(), conditions)
         return self._view.convert_frames(frames, labels)
 
-    def _difference(self, likeness: FrameDistance, groups: Tensor, labels: Tensor, pooled: int) -> Objective:
-        def difference(points: Tensor, rows: Tensor) -> Tensor:
-            batches = zip(torch.split(points, BATCH_FRAMES), torch.split(rows, BATCH_FRAMES), strict=True)
+    def _difference(self, frame_distance: FrameDistance, groups: Tensor, labels: Tensor, pooled: int) -> Objective:
+        """Return losses of points by rows, to minimise."""
+
+        def difference(points: Tensor, row_indices: Tensor) -> Tensor:
+            batches = zip(torch.split(points, BATCH_FRAMES), torch.split(row_indices, BATCH_FRAMES), strict=True)
             differences = [
-                likeness.difference(self._decoded(batch, labels[row]), groups[row], pooled) for batch, row in batches
+                frame_distance.difference(self._decoded(batch_points, labels[batch_rows]), groups[batch_rows], pooled)
+                for batch_points, batch_rows in batches
             ]
             return torch.cat(differences)
 
         return difference
 
-    def _missed_shares(self, played: FrameDistance, points: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
+    def _missed_shares(self, played_distance: FrameDistance, points: Tensor, groups: Tensor, labels: Tensor) -> Tensor:
+        """Return the difference of points' played sounds from their targets, [rows]."""
         shares = []
         with torch.no_grad():
-            for rows in torch.split(torch.arange(len(points)), BATCH_FRAMES):
-                frames = self._decoded(points[rows], labels[rows])
+            for row_indices in torch.split(torch.arange(len(points)), BATCH_FRAMES):
+                frames = self._decoded(points[row_indices], labels[row_indices])
                 sounds = frames if self._sounding is None else self._sounding.played(frames)
-                shares.append(played.difference(sounds, groups[rows]))
+                shares.append(played_distance.difference(sounds, groups[row_indices]))
         return torch.cat(shares)
 
     def _search_results(
@@ -333,30 +372,39 @@ class CodeSearcher:
         points: Tensor,
         groups: Tensor,
         labels: Tensor,
-        settled: Tensor,
-        played: FrameDistance,
-        encoder_missed: Sequence[float | None],
+        are_settled: Tensor,
+        played_distance: FrameDistance,
+        encoder_missed_shares: Sequence[float | None],
     ) -> list[SearchResult]:
+        """Return a result for each point."""
         codes = torch.clamp(self._low + points.double() * (self._high - self._low), self._low, self._high).numpy()
-        missed_shares = self._missed_shares(played, points, groups, labels)
+        missed_shares = self._missed_shares(played_distance, points, groups, labels)
         return [
-            SearchResult(code, int(label) if self._card.labels else None, encoder_share, float(missed), bool(converged))
-            for code, label, encoder_share, missed, converged in zip(
-                codes, labels, encoder_missed, missed_shares, settled, strict=True
+            SearchResult(
+                code,
+                int(label) if self._card.labels else None,
+                encoder_missed_share,
+                float(missed_share),
+                bool(converged),
+            )
+            for code, label, encoder_missed_share, missed_share, converged in zip(
+                codes, labels, encoder_missed_shares, missed_shares, are_settled, strict=True
             )
         ]
 
 
 def span(card: Card) -> tuple[Tensor, Tensor]:
+    """Return knobs' low and high ends, [latents] each."""
     low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
     return torch.tensor(low, dtype=torch.float64), torch.tensor(high, dtype=torch.float64)
 
 
 def _best_rows(losses: Tensor, groups: Tensor, count: int) -> Tensor:
-    order = sorted(range(len(losses)), key=lambda row: (int(groups[row]), float(losses[row])))
+    """Return the indices of the ``count`` best rows of each group."""
+    sorted_rows = sorted(range(len(losses)), key=lambda row: (int(groups[row]), float(losses[row])))
     group_counts: dict[int, int] = {}
     best_rows = []
-    for row in order:
+    for row in sorted_rows:
         group = int(groups[row])
         group_counts[group] = group_counts.get(group, 0) + 1
         if group_counts[group] <= count:

@@ -43,6 +43,7 @@ class Measure:
 
 
 def formatted(value: Any, form: str) -> str:
+    """Return a figure in a format; below it the second of a pair, or the spread or interval of a dictionary."""
     match value:
         case None:
             return NONE
@@ -62,11 +63,13 @@ def formatted(value: Any, form: str) -> str:
 def measures_down(measures: Sequence[Measure], columns: Mapping[str, Any], note: str = "") -> Markup:
     """Return a table with a row for each measure, and a column for the figures under each heading."""
     has_meanings = any(measure.meaning for measure in measures)
-    rows = [
+    table_rows = [
         [measure.label, *map(measure.cell, columns.values()), *[measure.meaning] * has_meanings] for measure in measures
     ]
-    html = table(["", *columns, *[MEANING] * has_meanings], rows, len(columns), "told" if has_meanings else "")
-    return html + faint(note) if note else html
+    table_html = table(
+        ["", *columns, *[MEANING] * has_meanings], table_rows, len(columns), "told" if has_meanings else ""
+    )
+    return table_html + faint(note) if note else table_html
 
 
 def measures_across(
@@ -76,16 +79,16 @@ def measures_across(
 
     The first measure is the row's name; the last ``texts`` are no numbers.
     """
-    cells = [[measure.cell(row) for measure in measures] for row in rows]
-    meanings = [f"{measure.label.partition(',')[0]}: {measure.meaning}" for measure in measures if measure.meaning]
-    html = table([measure.label for measure in measures], cells, len(measures) - 1 - texts, kind)
-    return html + faint(" ".join([*meanings, note]).strip()) if note or meanings else html
+    table_cells = [[measure.cell(row_figures) for measure in measures] for row_figures in rows]
+    meaning_texts = [f"{measure.label.partition(',')[0]}: {measure.meaning}" for measure in measures if measure.meaning]
+    table_html = table([measure.label for measure in measures], table_cells, len(measures) - 1 - texts, kind)
+    return table_html + faint(" ".join([*meaning_texts, note]).strip()) if note or meaning_texts else table_html
 
 
 def measures_as_text(measures: Sequence[Measure], headings: Sequence[str], columns: Sequence[Any]) -> str:
     """Return lines for the terminal: a row for each measure, a column for each figures."""
-    rows = [["", *headings], *([measure.label, *map(measure.cell, columns)] for measure in measures)]
-    return "\n".join(f"{label:34}{''.join(f'{cell:>10}' for cell in cells)}" for label, *cells in rows)
+    table_rows = [["", *headings], *([measure.label, *map(measure.cell, columns)] for measure in measures)]
+    return "\n".join(f"{label:34}{''.join(f'{cell:>10}' for cell in cells)}" for label, *cells in table_rows)
 
 
 LATENT = (
@@ -106,14 +109,16 @@ DEAD = Measure("", lambda latent: "dead" if latent["dead"] else "")
 
 def latents_table(latents: Mapping[str, Any], frames: str = "frames", more: Sequence[Measure] = ()) -> Markup:
     """Return the spans of training codes of ``frames``, ``more`` measures of each latent, and those that are dead."""
-    rows = [{"number": str(number), **latent} for number, latent in enumerate(latents["dimensions"])]
-    if "divergence" in rows[0]:
+    latent_rows = [
+        {"number": str(latent_index), **dimension} for latent_index, dimension in enumerate(latents["dimensions"])
+    ]
+    if "divergence" in latent_rows[0]:
         more = [*more, DIVERGENCE]
-    note = (
+    table_note = (
         f"Codes of {latents['codes']} training {frames}. A knob spans from low to high. Largest correlation of two: "
         f"{latents['largest_correlation']:.2f}."
     )
-    return measures_across([*LATENT, *more, DEAD], rows, note, texts=1)
+    return measures_across([*LATENT, *more, DEAD], latent_rows, table_note, texts=1)
 
 
 def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str) -> Markup:
@@ -121,14 +126,17 @@ def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str)
 
     ``names`` are labels in row order. ``ratio`` is None without sounds to compare with.
     """
-    train = distance["train"] if distance["ratio"] is not None else None
+    training_distance = distance["train"] if distance["ratio"] is not None else None
     measures = (
         Measure("", lambda name: names[name]),
         Measure("Distance", lambda name: distance[name], ".0f"),
-        Measure("Against training", lambda name: f"{distance[name] / train:.2f} ×" if train else None),
+        Measure(
+            "Against training",
+            lambda name: f"{distance[name] / training_distance:.2f} ×" if training_distance else None,
+        ),
     )
-    note = (
+    table_note = (
         "Fréchet distance on levels of 40 mel bands, in dB², to the sounds of the split: 0 if they were spread alike. "
         f"Random codes are taken for the recordings up to {ALIKE:g} times what training {pieces} have."
     )
-    return measures_across(measures, list(names), note)
+    return measures_across(measures, list(names), table_note)

@@ -65,27 +65,32 @@ def report_page(
     research: Mapping[str, str],
     measured_on: str = "",
 ) -> str:
-    run = report_figures["run"]
-    sections = {
+    """Return the page of a report, from its figures and three groups of sections."""
+    run_figures = report_figures["run"]
+    groups_by_heading = {
         "Listen": _parts(listen),
         "Figures": based(measured_on or basis(report_figures), "report.json") + _parts(figures),
         "Research": _parts(research),
     }
-    title = f"{run['recipe']} on {run['corpus']}"
-    other_shortcomings = [line for line in report_figures["shortcomings"] if line not in report_figures["verdict"]]
-    return document(title, report_figures["verdict"], "", sections, shortcomings=other_shortcomings)
+    title = f"{run_figures['recipe']} on {run_figures['corpus']}"
+    other_shortcomings = [
+        shortcoming for shortcoming in report_figures["shortcomings"] if shortcoming not in report_figures["verdict"]
+    ]
+    return document(title, report_figures["verdict"], "", groups_by_heading, shortcomings=other_shortcomings)
 
 
 def listening(demo: str | None, sounds: Mapping[str, str]) -> dict[str, Markup]:
+    """Return players of the demo and of the network's sounds, by heading."""
     demo_player = players({demo: "The instrument, as its preset plays it."}) if demo else Markup()
     return {"The instrument": demo_player, "The network": players(sounds)}
 
 
 def pressed(render_pictures: Callable[..., Markup], instrument: Path | None) -> Markup:
-    picture = render_pictures("embedding")
-    if not picture or instrument is None:
-        return picture
-    return picture + _part("press", f"timbrel panel {shlex.quote(str(instrument))}")
+    """Return the picture of codes, with the command that makes its dots playable."""
+    picture_html = render_pictures("embedding")
+    if not picture_html or instrument is None:
+        return picture_html
+    return picture_html + _part("press", f"timbrel panel {shlex.quote(str(instrument))}")
 
 
 def _parts(parts: Mapping[str, str]) -> Markup:
@@ -93,15 +98,17 @@ def _parts(parts: Mapping[str, str]) -> Markup:
 
 
 def based(basis: str, figures: str) -> Markup:
+    """Return the line on what was measured, with a link to the figures."""
     return _part("based", basis, figures)
 
 
 def basis(figures: Mapping[str, Any]) -> str:
-    run = figures["run"]
+    """Say how many frames and clips of which split were measured."""
+    run_figures = figures["run"]
     return (
         f"Measured on {figures['frames']} of {figures['frames_in_split']} frames from {figures['clips']} clips of "
-        f"{SPLITS[figures['split']]}, with the {run['checkpoint']} checkpoint (step {run['step']})"
-        f"{TRIAL * run['trial']}."
+        f"{SPLITS[figures['split']]}, with the {run_figures['checkpoint']} checkpoint (step {run_figures['step']})"
+        f"{TRIAL * run_figures['trial']}."
     )
 
 

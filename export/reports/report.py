@@ -42,22 +42,27 @@ class Dots:
 
         x and y are shares of the picture from left and top. Save ``figure`` first, to lay out its axes.
         """
-        indices = np.unique(np.linspace(0, len(self.codes) - 1, min(MOST_DOTS, len(self.codes))).round().astype(int))
-        document: dict[str, Any] = {
+        dot_indices = np.unique(
+            np.linspace(0, len(self.codes) - 1, min(MOST_DOTS, len(self.codes))).round().astype(int)
+        )
+        dots_document: dict[str, Any] = {
             "format": DOTS_FORMAT,
             "places": [
-                _rounded(axes.transData.transform(points[indices]) / figure.bbox.size * (1, -1) + (0, 1), PLACE_DIGITS)
-                for axes, points in zip(figure.axes, self.points, strict=False)
+                _rounded(
+                    axes.transData.transform(axes_points[dot_indices]) / figure.bbox.size * (1, -1) + (0, 1),
+                    PLACE_DIGITS,
+                )
+                for axes, axes_points in zip(figure.axes, self.points, strict=False)
             ],
-            "codes": _rounded(self.codes[indices], CODE_DIGITS),
-            "pitch_classes": self.pitch_classes[indices].tolist(),
+            "codes": _rounded(self.codes[dot_indices], CODE_DIGITS),
+            "pitch_classes": self.pitch_classes[dot_indices].tolist(),
         }
-        return json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n"
+        return json.dumps(dots_document, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _rounded(numbers: npt.NDArray[Any], digits: int) -> list[list[float]]:
-    rounded: list[list[float]] = np.asarray(numbers, np.float64).round(digits).tolist()
-    return rounded
+    rounded_rows: list[list[float]] = np.asarray(numbers, np.float64).round(digits).tolist()
+    return rounded_rows
 
 
 WIDTH = 9.0  # inches
@@ -203,9 +208,9 @@ class ReportRequest:
 
     def training_origin(self, parameters: int) -> Figures:
         """Return `origin` with the number of weights and the seconds of training."""
-        logged = self.run.logged()
-        seconds = logged[-1]["seconds"] if logged else None
-        return {**self.origin(), "parameters": parameters, "seconds": seconds}
+        log_lines = self.run.logged()
+        training_seconds = log_lines[-1]["seconds"] if log_lines else None
+        return {**self.origin(), "parameters": parameters, "seconds": training_seconds}
 
 
 def as_json(figures: Figures) -> str:
@@ -239,11 +244,17 @@ def judged(verdict: Callable[[Figures], tuple[str, list[str]]], **figures: Any) 
 
 def losses(run: Run, weighted: BaseModel) -> Figures:
     """Return weighted validation losses, by default with weight 1."""
-    lines = run.logged()
-    if not lines:
+    log_lines = run.logged()
+    if not log_lines:
         return {"steps": [], "terms": {}}
-    weights = weighted.model_dump()
-    shared = [name for name in lines[0] if name not in NO_TERMS and all(name in line for line in lines)]
-    terms = {n: [weights.get(n, 1.0) * line[n] for line in lines] for n in shared if weights.get(n, 1.0)}
-    terms["total"] = [line["total"] for line in lines]
-    return {"steps": [line["step"] for line in lines], "terms": terms}
+    loss_weights = weighted.model_dump()
+    shared_names = [
+        name for name in log_lines[0] if name not in NO_TERMS and all(name in log_line for log_line in log_lines)
+    ]
+    weighted_terms = {
+        n: [loss_weights.get(n, 1.0) * log_line[n] for log_line in log_lines]
+        for n in shared_names
+        if loss_weights.get(n, 1.0)
+    }
+    weighted_terms["total"] = [log_line["total"] for log_line in log_lines]
+    return {"steps": [log_line["step"] for log_line in log_lines], "terms": weighted_terms}

@@ -10,6 +10,7 @@ def percent(share: float) -> str:
 
 
 def minus(text: str) -> str:
+    """Replace hyphens by minus signs."""
     return text.replace("-", "−")
 
 
@@ -38,6 +39,7 @@ class Sentence(NamedTuple):
 
 
 def verdict_of(sentences: Sequence[Sentence], more: Sequence[str] = (), worst: Sequence[str] = ()) -> Verdict:
+    """Join sentences to a verdict; its shortcomings are the worst, bad sentences, and more."""
     return Verdict(
         " ".join(sentence.text for sentence in sentences),
         [*worst, *(sentence.text for sentence in sentences if not sentence.good), *more],
@@ -45,33 +47,42 @@ def verdict_of(sentences: Sequence[Sentence], more: Sequence[str] = (), worst: S
 
 
 def good_news(figures: Figures) -> str:
+    """Return a verdict without its bad sentences."""
     text = figures["verdict"]
-    for line in figures["shortcomings"]:
-        text = text.replace(line, "")
+    for shortcoming in figures["shortcomings"]:
+        text = text.replace(shortcoming, "")
     return " ".join(text.split())
 
 
 def learned(error: float, explanation: str) -> list[str]:
+    """Return the shortcoming of a network that is no better than the mean, if it is."""
     if error < NOTHING:
         return []
     return [f"It has learned nothing: {explanation} (relative error {error:.2f}). Train longer, or give more sounds."]
 
 
 def unlike(figures: Figures) -> list[str]:
-    ratio = figures["spectral_distance"]["ratio"]
-    return [] if sounds_alike(ratio) else [likeness_sentence(ratio).text]
+    """Return the shortcoming of random codes that sound unlike the recordings, if they do."""
+    distance_ratio = figures["spectral_distance"]["ratio"]
+    return [] if sounds_alike(distance_ratio) else [likeness_sentence(distance_ratio).text]
 
 
 def left_out(figures: Figures) -> list[str]:
-    share = 1 - figures["recordings"]["pitched"]
-    return [f"What has no pitch is left out: {percent(share)} of the sound."] if share > 1 - LEAST_PITCHED else []
+    """Return the shortcoming of sound without pitch, if there is much."""
+    unpitched_share = 1 - figures["recordings"]["pitched"]
+    return (
+        [f"What has no pitch is left out: {percent(unpitched_share)} of the sound."]
+        if unpitched_share > 1 - LEAST_PITCHED
+        else []
+    )
 
 
 def short_events(figures: Figures, explanation: str) -> list[str]:
-    seconds = figures["recordings"]["event_seconds"]
-    if seconds >= SHORT_SECONDS:
+    """Return the shortcoming of recordings whose sounds are too short, if they are."""
+    event_seconds = figures["recordings"]["event_seconds"]
+    if event_seconds >= SHORT_SECONDS:
         return []
-    return [f"Hits and words are lost: the recordings' sounds last {seconds:.2f} s each, and {explanation}."]
+    return [f"Hits and words are lost: the recordings' sounds last {event_seconds:.2f} s each, and {explanation}."]
 
 
 def alive(figures: Figures) -> bool:
@@ -79,21 +90,26 @@ def alive(figures: Figures) -> bool:
 
 
 def dead(figures: Figures) -> Sentence:
-    divergence = "divergence" in figures["latents"]["dimensions"][0]
-    remedy = "a smaller loss.divergence" if divergence else "another training.seed or learning rate"
+    has_divergence = "divergence" in figures["latents"]["dimensions"][0]
+    remedy = "a smaller loss.divergence" if has_divergence else "another training.seed or learning rate"
     return Sentence(
         f"Its knobs do nothing: every sound gets the same code. Train longer, or again with {remedy}.", False
     )
 
 
 def knobs_in_use(figures: Figures) -> Sentence:
+    """Say how many knobs change the sound."""
     dimensions = figures["latents"]["dimensions"]
-    silent = [str(i) for i, dimension in enumerate(dimensions) if dimension["dead"]]
-    count = len(dimensions)
-    if silent:
-        return Sentence(f"{len(silent)} of {count} knobs do nothing (latent {', '.join(silent)}).", False)
+    dead_latents = [str(i) for i, dimension in enumerate(dimensions) if dimension["dead"]]
+    latent_count = len(dimensions)
+    if dead_latents:
+        return Sentence(
+            f"{len(dead_latents)} of {latent_count} knobs do nothing (latent {', '.join(dead_latents)}).", False
+        )
     return Sentence(
-        {1: "The knob is in use.", 2: "Both knobs are in use."}.get(count, f"All {count} knobs are in use.")
+        {1: "The knob is in use.", 2: "Both knobs are in use."}.get(
+            latent_count, f"All {latent_count} knobs are in use."
+        )
     )
 
 
@@ -103,9 +119,9 @@ def sounds_alike(ratio: float | None) -> bool:
 
 def likeness_sentence(ratio: float | None, faults: Sequence[str] = ()) -> Sentence:
     faults_clause = f"; what it makes is {' and '.join(faults)}" if faults else ""
-    good = sounds_alike(ratio) and not faults
+    is_good = sounds_alike(ratio) and not faults
     if ratio is None:
-        return Sentence(f"There are no other sounds to compare with{faults_clause}.", good)
+        return Sentence(f"There are no other sounds to compare with{faults_clause}.", is_good)
     verb = "sound" if sounds_alike(ratio) else "do not sound"
-    distance = f"{ratio:.1f} times as far from unheard ones as training’s"
-    return Sentence(f"Random codes {verb} like the recordings ({distance}){faults_clause}.", good)
+    distance_text = f"{ratio:.1f} times as far from unheard ones as training’s"
+    return Sentence(f"Random codes {verb} like the recordings ({distance_text}){faults_clause}.", is_good)

@@ -40,21 +40,23 @@ def find_loop(sound: Array, rate: int) -> Loop | None:
     Likeness is the normalised cross-correlation of samples before, less a term for levels.
     """
     mono = sound.mean(axis=0, dtype=np.float64)
-    window, first = round(WINDOW_SECONDS * rate), round(SETTLED_SECONDS * rate)
-    shortest = round(SHORTEST_SECONDS * rate)
-    best: Loop | None = None
+    window_samples, earliest_start = round(WINDOW_SECONDS * rate), round(SETTLED_SECONDS * rate)
+    shortest_samples = round(SHORTEST_SECONDS * rate)
+    best_loop: Loop | None = None
     best_score = -np.inf
-    for end in np.linspace(len(mono) - END_SECONDS * rate, len(mono), ENDS).astype(int):
-        if end - shortest < first + window:
+    for loop_end in np.linspace(len(mono) - END_SECONDS * rate, len(mono), ENDS).astype(int):
+        if loop_end - shortest_samples < earliest_start + window_samples:
             continue
-        pattern, region = mono[end - window : end], mono[first : end - shortest]
-        likeness, level = _likeness(pattern, region)
-        score = likeness - LEVEL_WEIGHT * np.abs(level)
-        place = int(score.argmax())
-        if score[place] > best_score:
-            best_score = float(score[place])
-            best = Loop(first + place + window, int(end), float(likeness[place]))
-    return best
+        pattern, region = mono[loop_end - window_samples : loop_end], mono[earliest_start : loop_end - shortest_samples]
+        likenesses, level_differences_db = _likeness(pattern, region)
+        scores = likenesses - LEVEL_WEIGHT * np.abs(level_differences_db)
+        best_offset = int(scores.argmax())
+        if scores[best_offset] > best_score:
+            best_score = float(scores[best_offset])
+            best_loop = Loop(
+                earliest_start + best_offset + window_samples, int(loop_end), float(likenesses[best_offset])
+            )
+    return best_loop
 
 
 def joined(sound: Array, loop: Loop, rate: int) -> Array:
@@ -62,27 +64,30 @@ def joined(sound: Array, loop: Loop, rate: int) -> Array:
 
     By the parts' correlation, alike ones fade by amplitude, unlike ones by power.
     """
-    fade = min(round(FADE_SECONDS * rate), loop.start, loop.end - loop.start)
-    looped = sound[:, : loop.end].copy()
-    loop_tail, lead_in = looped[:, -fade:], sound[:, loop.start - fade : loop.start]
-    powers = float(np.square(loop_tail).sum()), float(np.square(lead_in).sum())
-    correlation = float((loop_tail * lead_in).sum()) / max(np.sqrt(powers[0] * powers[1]), TOO_QUIET**2)
-    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 1) / fade)
-    fall = 1 - rise
-    scale = np.sqrt(rise**2 + fall**2 + 2 * rise * fall * np.clip(correlation, 0, 1))
-    looped[:, -fade:] = ((fall * loop_tail + rise * lead_in) / scale).astype(np.float32)
-    return looped
+    fade_samples = min(round(FADE_SECONDS * rate), loop.start, loop.end - loop.start)
+    looped_sound = sound[:, : loop.end].copy()
+    loop_tail, lead_in = looped_sound[:, -fade_samples:], sound[:, loop.start - fade_samples : loop.start]
+    energies = float(np.square(loop_tail).sum()), float(np.square(lead_in).sum())
+    correlation = float((loop_tail * lead_in).sum()) / max(np.sqrt(energies[0] * energies[1]), TOO_QUIET**2)
+    rise_gains = 0.5 - 0.5 * np.cos(np.pi * (np.arange(fade_samples) + 1) / fade_samples)
+    fall_gains = 1 - rise_gains
+    gain_scales = np.sqrt(rise_gains**2 + fall_gains**2 + 2 * rise_gains * fall_gains * np.clip(correlation, 0, 1))
+    looped_sound[:, -fade_samples:] = ((fall_gains * loop_tail + rise_gains * lead_in) / gain_scales).astype(np.float32)
+    return looped_sound
 
 
 def _likeness(pattern: npt.NDArray[np.float64], region: npt.NDArray[np.float64]) -> tuple[Array, Array]:
-    size = 1 << int(np.ceil(np.log2(len(region) + len(pattern))))
-    products = np.fft.irfft(np.fft.rfft(region, size) * np.conj(np.fft.rfft(pattern, size)), size)
-    products = products[: len(region) - len(pattern) + 1]
-    sums = np.concatenate([[0.0], np.cumsum(np.square(region))])
-    energies = np.maximum(sums[len(pattern) :] - sums[: -len(pattern)], TOO_QUIET**2)
+    """Return the likeness of a pattern at each place of a region, and the level difference in dB."""
+    fft_length = 1 << int(np.ceil(np.log2(len(region) + len(pattern))))
+    correlations = np.fft.irfft(np.fft.rfft(region, fft_length) * np.conj(np.fft.rfft(pattern, fft_length)), fft_length)
+    correlations = correlations[: len(region) - len(pattern) + 1]
+    cumulative_energies = np.concatenate([[0.0], np.cumsum(np.square(region))])
+    window_energies = np.maximum(
+        cumulative_energies[len(pattern) :] - cumulative_energies[: -len(pattern)], TOO_QUIET**2
+    )
     pattern_energy = max(float(np.square(pattern).sum()), TOO_QUIET**2)
-    return (products / np.sqrt(energies * pattern_energy)).astype(np.float32), (
-        10 * np.log10(energies / pattern_energy)
+    return (correlations / np.sqrt(window_energies * pattern_energy)).astype(np.float32), (
+        10 * np.log10(window_energies / pattern_energy)
     ).astype(np.float32)
 
 
@@ -133,63 +138,77 @@ def takes_of(strike: Strike, count: int, hold_seconds: float) -> list[Sample]:
 
 def strikes(strike: Strike, count: int, hold_seconds: float) -> list[Array]:
     """Return strikes of ``hold_seconds``, each [2, n] up to its end."""
-    length, step = round(hold_seconds * RATE), round((hold_seconds + strike.rest_seconds) * RATE)
+    length_samples, step_samples = round(hold_seconds * RATE), round((hold_seconds + strike.rest_seconds) * RATE)
     events: list[Event] = [ParameterChange(0, 0, target, value) for target, value in strike.knobs]
-    for number in range(count):
-        events += _strike_events(strike.patch, strike.key, strike.velocity, number * step, length)
-    performance = Performance(events, count * step, [0], [])
+    for strike_index in range(count):
+        events += _strike_events(strike.patch, strike.key, strike.velocity, strike_index * step_samples, length_samples)
+    performance = Performance(events, count * step_samples, [0], [])
     sound = render_samples({0: strike.patch}, performance, sample_rate=RATE, tail_seconds=0.0)
-    sound = np.pad(sound, ((0, 0), (0, max(0, count * step - sound.shape[1]))))
-    return [sound[:, number * step : number * step + length] for number in range(count)]
+    sound = np.pad(sound, ((0, 0), (0, max(0, count * step_samples - sound.shape[1]))))
+    return [
+        sound[:, strike_index * step_samples : strike_index * step_samples + length_samples]
+        for strike_index in range(count)
+    ]
 
 
 def release_seconds(patch: Patch, key: int, velocity: int) -> float:
     """Return the time after note-off in which a key falls by 60 dB."""
-    length = RATE
-    performance = Performance(_strike_events(patch, key, velocity, 0, length), length, [0], [])
+    held_samples = RATE
+    performance = Performance(_strike_events(patch, key, velocity, 0, held_samples), held_samples, [0], [])
     sound = render_samples({0: patch}, performance, sample_rate=RATE, tail_seconds=30.0)
-    tail = _levels(sound[:, length:], FRAME // 8)
-    if not len(tail) or not tail[0]:
+    tail_levels = _levels(sound[:, held_samples:], FRAME // 8)
+    if not len(tail_levels) or not tail_levels[0]:
         return 0.01
-    audible_frames = np.flatnonzero(tail > 10 ** (RELEASED_DB / 20) * tail[0])
+    audible_frames = np.flatnonzero(tail_levels > 10 ** (RELEASED_DB / 20) * tail_levels[0])
     return max(0.01, float((audible_frames[-1] + 1) * (FRAME // 8) / RATE))
 
 
-def _strike_events(patch: Patch, key: int, velocity: int, start: int, length: int) -> list[Event]:
+def _strike_events(patch: Patch, key: int, velocity: int, start_sample: int, length_samples: int) -> list[Event]:
     """A latched note is ended by a second strike."""
-    events: list[Event] = [NoteOn(start, 0, key, velocity), NoteOff(start + length, 0, key)]
+    events: list[Event] = [NoteOn(start_sample, 0, key, velocity), NoteOff(start_sample + length_samples, 0, key)]
     preset, kind = patch.preset, kind_of(patch.model.card)
     if kind.keying(preset.of_kind(kind), preset.play).holds:
-        events += [NoteOn(start + length, 0, key, velocity), NoteOff(start + length + 1, 0, key)]
+        events += [
+            NoteOn(start_sample + length_samples, 0, key, velocity),
+            NoteOff(start_sample + length_samples + 1, 0, key),
+        ]
     return events
 
 
 def _lasts(sound: Array) -> bool:
-    levels = 20 * np.log10(_levels(sound) + 1e-9)
-    seconds = FRAME / RATE
-    late, early = (levels[round(start / seconds) : round((start + 0.5) / seconds)] for start in (4.0, 2.0))
-    return bool(early.mean() - late.mean() < FALL_DB and late.mean() > levels.max() - 30)
+    """Return whether a held note hardly falls between its third and its fifth second."""
+    levels_db = 20 * np.log10(_levels(sound) + 1e-9)
+    frame_seconds = FRAME / RATE
+    late_levels_db, early_levels_db = (
+        levels_db[round(start_seconds / frame_seconds) : round((start_seconds + 0.5) / frame_seconds)]
+        for start_seconds in (4.0, 2.0)
+    )
+    return bool(
+        early_levels_db.mean() - late_levels_db.mean() < FALL_DB and late_levels_db.mean() > levels_db.max() - 30
+    )
 
 
-def _levels(sound: Array, frame: int = FRAME) -> Array:
-    count = sound.shape[1] // frame
-    frames = sound[:, : count * frame].reshape(len(sound), count, frame)
+def _levels(sound: Array, frame_length: int = FRAME) -> Array:
+    """Return the root mean square of each frame."""
+    frame_count = sound.shape[1] // frame_length
+    frames = sound[:, : frame_count * frame_length].reshape(len(sound), frame_count, frame_length)
     levels: Array = np.sqrt(np.square(frames, dtype=np.float64).mean(axis=(0, 2))).astype(np.float32)
     return levels
 
 
 def _trim_silence(sound: Array) -> Array:
     """Up to where the sound has fallen by 70 dB."""
-    floor = 10 ** (FALLEN_DB / 20) * float(np.abs(sound).max(initial=0))
-    audible_samples = np.flatnonzero(np.abs(sound).max(axis=0) > floor)
-    end = min(sound.shape[1], (int(audible_samples[-1]) if len(audible_samples) else 0) + FRAME)
-    trimmed = sound[:, :end].copy()
-    fade = min(FRAME, end)
-    trimmed[:, end - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return trimmed
+    floor_level = 10 ** (FALLEN_DB / 20) * float(np.abs(sound).max(initial=0))
+    audible_samples = np.flatnonzero(np.abs(sound).max(axis=0) > floor_level)
+    end_sample = min(sound.shape[1], (int(audible_samples[-1]) if len(audible_samples) else 0) + FRAME)
+    trimmed_sound = sound[:, :end_sample].copy()
+    fade_samples = min(FRAME, end_sample)
+    trimmed_sound[:, end_sample - fade_samples :] *= np.linspace(1, 0, fade_samples, dtype=np.float32)
+    return trimmed_sound
 
 
 def _narrow(sound: Array) -> Array:
+    """Return one channel if both are equal."""
     return sound[:1] if np.array_equal(sound[0], sound[1]) else sound
 
 
@@ -242,38 +261,47 @@ def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
         return [KeyZone(entry.key, entry.key, entry.key, False, entry.label or "") for entry in patch.preset.keys]
     if alike:
         return [KeyZone(MIDDLE_C, 0, 127, tracked=False)]
-    low, high = recorded_keys(patch)
+    lowest_recorded_key, highest_recorded_key = recorded_keys(patch)
     if not _is_equal(patch):
-        return [KeyZone(key, key, key, tracked=False) for key in range(low, high + 1) if key in patch.tuning]
-    keys = list(range(low, high + 1, every))
-    if keys[-1] != high and high - keys[-1] > every // 2:
-        keys.append(high)
-    middles = [(lower_key + upper_key) // 2 for lower_key, upper_key in itertools.pairwise(keys)]
-    lows = [max(0, low - every // 2), *(middle + 1 for middle in middles)]
-    return [KeyZone(*zone) for zone in zip(keys, lows, [*middles, min(127, high + every // 2)], strict=True)]
+        return [
+            KeyZone(key, key, key, tracked=False)
+            for key in range(lowest_recorded_key, highest_recorded_key + 1)
+            if key in patch.tuning
+        ]
+    sampled_keys = list(range(lowest_recorded_key, highest_recorded_key + 1, every))
+    if sampled_keys[-1] != highest_recorded_key and highest_recorded_key - sampled_keys[-1] > every // 2:
+        sampled_keys.append(highest_recorded_key)
+    middle_keys = [(lower_key + upper_key) // 2 for lower_key, upper_key in itertools.pairwise(sampled_keys)]
+    lowest_keys = [max(0, lowest_recorded_key - every // 2), *(middle + 1 for middle in middle_keys)]
+    return [
+        KeyZone(*zone)
+        for zone in zip(
+            sampled_keys, lowest_keys, [*middle_keys, min(127, highest_recorded_key + every // 2)], strict=True
+        )
+    ]
 
 
 def velocity_zones(count: int) -> list[VelocityZone]:
     """Return zones of about equal width up to 127."""
-    tops = [round(127 * number / count) for number in range(1, count + 1)]
-    return [VelocityZone(low + 1, high) for low, high in zip([0, *tops[:-1]], tops, strict=True)]
+    top_velocities = [round(127 * number / count) for number in range(1, count + 1)]
+    return [VelocityZone(low + 1, high) for low, high in zip([0, *top_velocities[:-1]], top_velocities, strict=True)]
 
 
 def knob_layers(resting_positions: Sequence[float]) -> list[KnobLayer]:
     """Return layers at the ends and rest of each knob, in all combinations; a rest near an end is that end."""
     layers = [KnobLayer()]
     for resting_position in resting_positions:
-        stops = {0: 0.0, LAST_CC: 1.0, controller_value(resting_position): resting_position}
-        values = sorted(stops)
+        positions_by_cc_value = {0: 0.0, LAST_CC: 1.0, controller_value(resting_position): resting_position}
+        cc_values = sorted(positions_by_cc_value)
         layers = [
             KnobLayer(
-                (*layer.positions, stops[value]),
-                (*layer.cc_values, value),
-                (*layer.lower_cc_values, values[index - 1] if index else None),
-                (*layer.upper_cc_values, values[index + 1] if index + 1 < len(values) else None),
+                (*layer.positions, positions_by_cc_value[cc_value]),
+                (*layer.cc_values, cc_value),
+                (*layer.lower_cc_values, cc_values[value_index - 1] if value_index else None),
+                (*layer.upper_cc_values, cc_values[value_index + 1] if value_index + 1 < len(cc_values) else None),
             )
             for layer in layers
-            for index, value in enumerate(values)
+            for value_index, cc_value in enumerate(cc_values)
         ]
     return layers
 
@@ -284,5 +312,5 @@ def controller_value(position: float) -> int:
 
 def _is_equal(patch: Patch) -> bool:
     """Return whether all keys are semitones apart, as samplers transpose them."""
-    offsets = [pitch - key for key, pitch in patch.tuning.items()]
-    return max(offsets) - min(offsets) < SAME_SEMITONES
+    offset_semitones = [pitch - key for key, pitch in patch.tuning.items()]
+    return max(offset_semitones) - min(offset_semitones) < SAME_SEMITONES

@@ -139,10 +139,10 @@ def parse_tables(text: str) -> list[str]:
         UserError: a table is unknown or named twice.
     """
     names = [part.strip() for part in text.split(",")]
-    for number, name in enumerate(names):
+    for table_index, name in enumerate(names):
         if name not in TABLES:
             raise UserError(f"--tables {text!r}: no table is named {name!r}; choose from {','.join(TABLES)}")
-        if name in names[:number]:
+        if name in names[:table_index]:
             raise UserError(f"--tables {text!r} names {name} twice; name it once")
     return names
 
@@ -153,13 +153,15 @@ def parse_mesh(text: str) -> dict[int, int]:
     Raises:
         UserError: not three integers of at least 2, or a mesh too large for memory.
     """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != len(SIDES) or not all(part.isdecimal() and len(part) < 6 and int(part) >= 2 for part in parts):
+    number_texts = [number_text.strip() for number_text in text.split(",")]
+    if len(number_texts) != len(SIDES) or not all(
+        number_text.isdecimal() and len(number_text) < 6 and int(number_text) >= 2 for number_text in number_texts
+    ):
         raise UserError(
             f"--mesh {text!r} must be three whole numbers from 2 on: points along each of 2, 3 and 8 latents, "
             "such as 350,50,5"
         )
-    sides = dict(zip(SIDES, map(int, parts), strict=True))
+    sides = dict(zip(SIDES, map(int, number_texts), strict=True))
     for latents, side in sides.items():
         if side**latents > LARGEST_MESH:
             raise UserError(
@@ -177,7 +179,7 @@ MEASURING_SECONDS = 10.0  # rough time for one run
 def study(options: ChromaStudyOptions, display: Display) -> bool:
     tables = _tables(options)
     jobs = _jobs(options, tables)
-    frames = {name: _check_corpus(name, options.corpora[name], jobs) for name in {job.corpus for job in jobs}}
+    frame_counts = {name: _check_corpus(name, options.corpora[name], jobs) for name in {job.corpus for job in jobs}}
     if not (options.folder / "runs").is_dir():
         check_new_folder(options.folder)
     for job in jobs:
@@ -190,40 +192,43 @@ def study(options: ChromaStudyOptions, display: Display) -> bool:
         trainings = [Training(job.recipe, options.corpora[job.corpus], job.folder, train) for job in unmeasured_jobs]
         if not train_first(trainings, options.ray, options.accelerator, display):
             return False
-    course = StudyProgress(display, {job.folder.name: sum(_seconds(job, frames[job.corpus], options)) for job in jobs})
+    progress = StudyProgress(
+        display, {job.folder.name: sum(_seconds(job, frame_counts[job.corpus], options)) for job in jobs}
+    )
     run_options = RunOptions(options.accelerator, options.devices)
     for job in jobs:
-        course.start_part(job.folder.name)
-        if not _make(job, frames[job.corpus], options, run_options, course):
-            course.stopped(job.folder)
+        progress.start_part(job.folder.name)
+        if not _make(job, frame_counts[job.corpus], options, run_options, progress):
+            progress.stopped(job.folder)
             return False
     _write_report(options, tables, jobs)
     return True
 
 
 def _tables(options: ChromaStudyOptions) -> dict[str, list[RunKey]]:
-    rows_by_table = {
-        name: [row for row in rows if row[0] in options.corpora]
-        for name, rows in TABLES.items()
+    run_keys_by_table = {
+        name: [run_key for run_key in run_keys if run_key[0] in options.corpora]
+        for name, run_keys in TABLES.items()
         if name in options.tables
     }
-    if not any(rows_by_table.values()):
-        needed = dict.fromkeys(corpus for name in options.tables for corpus, _ in TABLES[name])
+    if not any(run_keys_by_table.values()):
+        needed_corpora = dict.fromkeys(corpus for name in options.tables for corpus, _ in TABLES[name])
         raise UserError(
             f"--tables {','.join(options.tables)} need corpora that are not given; "
-            f"give {' or '.join(f'--corpus {name}=FOLDER' for name in needed)}"
+            f"give {' or '.join(f'--corpus {name}=FOLDER' for name in needed_corpora)}"
         )
-    return {name: rows for name, rows in rows_by_table.items() if rows}
+    return {name: run_keys for name, run_keys in run_keys_by_table.items() if run_keys}
 
 
 def _left_out(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]]) -> list[str]:
+    """Return a sentence for each table that lacks rows, or all of them, for want of a corpus."""
     lines = []
     for name in options.tables:
-        lacking = dict.fromkeys(corpus for corpus, _ in TABLES[name] if corpus not in options.corpora)
-        if lacking:
+        lacking_corpora = dict.fromkeys(corpus for corpus, _ in TABLES[name] if corpus not in options.corpora)
+        if lacking_corpora:
             complaint = f"table {name} lacks its rows on" if name in tables else f"table {name} is left out: it is on"
-            missing = " and ".join(f"--corpus {corpus}=" for corpus in lacking)
-            lines.append(f"{complaint} {' and '.join(lacking)}, and {missing} is not given")
+            missing_options = " and ".join(f"--corpus {corpus}=" for corpus in lacking_corpora)
+            lines.append(f"{complaint} {' and '.join(lacking_corpora)}, and {missing_options} is not given")
     return lines
 
 
@@ -232,28 +237,28 @@ def _jobs(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]]) -
     jobs = []
     for seed in range(options.seeds):
         changes = [f"training.epochs={options.epochs}", *options.changes, f"training.seed={seed}"]
-        for corpus, name in dict.fromkeys(row for rows in tables.values() for row in rows):
-            recipe = load_recipe(name, changes)
+        for corpus, recipe_name in dict.fromkeys(run_key for run_keys in tables.values() for run_key in run_keys):
+            recipe = load_recipe(recipe_name, changes)
             assert isinstance(recipe, ChromaRecipe)
-            folder = options.folder / "runs" / f"{corpus}-{name}-{seed}"
-            jobs.append(Job(corpus, recipe, folder, (corpus, name) in tables.get("5", ())))
+            folder = options.folder / "runs" / f"{corpus}-{recipe_name}-{seed}"
+            jobs.append(Job(corpus, recipe, folder, (corpus, recipe_name) in tables.get("5", ())))
     return jobs
 
 
 def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
     """Estimate the number of training frames; raise `UserError` for an unusable corpus."""
     corpus = Corpus.open(folder)
-    frames = next(job.recipe.frames for job in jobs if job.corpus == name)
-    if corpus.rate != frames.sample_rate:
+    frame_settings = next(job.recipe.frames for job in jobs if job.corpus == name)
+    if corpus.rate != frame_settings.sample_rate:
         raise UserError(
-            f"corpus {folder} is at {corpus.rate} Hz, the recipes want {frames.sample_rate}; "
-            f"build it with --rate {frames.sample_rate}"
+            f"corpus {folder} is at {corpus.rate} Hz, the recipes want {frame_settings.sample_rate}; "
+            f"build it with --rate {frame_settings.sample_rate}"
         )
     for split in SPLITS:
         if not corpus.clips(split):
-            patches = len({clip.group for clip in corpus.clips()})
+            patch_count = len({clip.group for clip in corpus.clips()})
             raise UserError(
-                f"corpus {folder} has no clip in its part {split!r} (patches: {patches}); the study needs some in "
+                f"corpus {folder} has no clip in its part {split!r} (patches: {patch_count}); the study needs some in "
                 f"each of {', '.join(SPLITS)}: build it from more patches, with --split 0.875/0.0625/0.0625"
             )
     if not is_tonal(corpus):
@@ -261,18 +266,24 @@ def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
             f"corpus {folder} has no pitch in most of its sound, but --corpus {name} must say which notes sound; "
             "give recordings of single notes"
         )
-    return round(corpus.seconds("train") * corpus.rate / frames.hop_length)
+    return round(corpus.seconds("train") * corpus.rate / frame_settings.hop_length)
 
 
-def _seconds(job: Job, frames: int, options: ChromaStudyOptions) -> tuple[float, float, float]:
-    training = job.recipe.training
-    weights = sum(p.numel() for p in FAMILIES["chroma"].network(job.recipe).parameters())
-    steps = training.steps or (training.epochs or 1) * frames / training.batch_size
-    rows = len(PITCH_CLASSES) * options.sides.get(job.recipe.network.latents, 0) ** job.recipe.network.latents
-    training_seconds = 6 * weights * steps * training.batch_size / OPERATIONS  # forward, and two products backward
-    mesh_seconds = weights * rows / OPERATIONS  # half of the weights, two operations
-    unmeasured = not _read(job, "figures.json")
-    return training_seconds * unmeasured, MEASURING_SECONDS * unmeasured, mesh_seconds * _mesh_is_due(job, options)
+def _seconds(job: Job, frame_count: int, options: ChromaStudyOptions) -> tuple[float, float, float]:
+    """Estimate the seconds of training, of measuring and of the mesh, each 0 if it is done."""
+    training_settings = job.recipe.training
+    weight_count = sum(p.numel() for p in FAMILIES["chroma"].network(job.recipe).parameters())
+    step_count = training_settings.steps or (training_settings.epochs or 1) * frame_count / training_settings.batch_size
+    decoded_rows = len(PITCH_CLASSES) * options.sides.get(job.recipe.network.latents, 0) ** job.recipe.network.latents
+    # Forward, and two products backward.
+    training_seconds = 6 * weight_count * step_count * training_settings.batch_size / OPERATIONS
+    mesh_seconds = weight_count * decoded_rows / OPERATIONS  # half of the weights, two operations
+    is_unmeasured = not _read(job, "figures.json")
+    return (
+        training_seconds * is_unmeasured,
+        MEASURING_SECONDS * is_unmeasured,
+        mesh_seconds * _mesh_is_due(job, options),
+    )
 
 
 def _mesh_is_due(job: Job, options: ChromaStudyOptions) -> bool:
@@ -282,10 +293,13 @@ def _mesh_is_due(job: Job, options: ChromaStudyOptions) -> bool:
     return mesh_figures is None or mesh_figures["mesh"] != options.sides[job.recipe.network.latents]
 
 
-def _make(job: Job, frames: int, options: ChromaStudyOptions, run_options: RunOptions, course: StudyProgress) -> bool:
-    parts = _seconds(job, frames, options)
-    total = max(sum(parts), 1e-9)
-    trained_share, measured_share = parts[0] / total, (parts[0] + parts[1]) / total
+def _make(
+    job: Job, frame_count: int, options: ChromaStudyOptions, run_options: RunOptions, course: StudyProgress
+) -> bool:
+    """Train, measure and mesh what is due of a job; return False after Ctrl-C."""
+    part_seconds = _seconds(job, frame_count, options)
+    total_seconds = max(sum(part_seconds), 1e-9)
+    trained_share, measured_share = part_seconds[0] / total_seconds, (part_seconds[0] + part_seconds[1]) / total_seconds
     if not _read(job, "figures.json"):
         if not train(job.recipe, options.corpora[job.corpus], job.folder, run_options, course, trained_share):
             return False
@@ -299,38 +313,39 @@ def _make(job: Job, frames: int, options: ChromaStudyOptions, run_options: RunOp
 
 
 def _account(job: Job, options: ChromaStudyOptions, progress: Callable[[float], None]) -> None:
+    """Write the accuracy of a job's exported model on the mesh."""
     figures = _read(job, "figures.json")
     assert figures is not None
-    notes: list[int] = figures["notes"]
-    file = job.folder / "model.onnx"
-    export(Run.open(job.folder), file, weights="float32", overwrite=True)
-    model = Model(file)
-    latents = job.recipe.network.latents
-    side = options.sides[latents]
-    points = mesh(side, latents)
+    pitch_classes: list[int] = figures["notes"]
+    model_path = job.folder / "model.onnx"
+    export(Run.open(job.folder), model_path, weights="float32", overwrite=True)
+    model = Model(model_path)
+    latent_count = job.recipe.network.latents
+    side = options.sides[latent_count]
+    points = mesh(side, latent_count)
     answers: dict[int, Answers] = {}
-    for place, note in enumerate(notes):
+    for note_index, pitch_class in enumerate(pitch_classes):
 
-        def advance(share: float, note_index: int = place) -> None:
-            progress((note_index + share) / len(notes))
+        def advance(share: float, finished_notes: int = note_index) -> None:
+            progress((finished_notes + share) / len(pitch_classes))
 
-        answers[note] = strongest(model, points, note, advance)
-    if latents == 2:
+        answers[pitch_class] = strongest(model, points, pitch_class, advance)
+    if latent_count == 2:
         _save(
             job.folder / "mesh.npz", **{PITCH_CLASSES[k]: strongest_classes for k, strongest_classes in answers.items()}
         )
-    write_json(job.folder / "mesh.json", accuracy(answers, side, latents))
+    write_json(job.folder / "mesh.json", accuracy(answers, side, latent_count))
 
 
 def _write_report(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]], jobs: Sequence[Job]) -> None:
-    runs: dict[RunKey, list[Figures]] = {}
+    figures_by_run: dict[RunKey, list[Figures]] = {}
     for job in jobs:
         figures = _read(job, "figures.json")
         assert figures is not None
-        runs.setdefault((job.corpus, job.recipe.name), []).append(
+        figures_by_run.setdefault((job.corpus, job.recipe.name), []).append(
             {"seed": job.seed, **figures, "mesh": _read(job, "mesh.json") if job.meshed else None}
         )
-    claims, undecided = verdicts(runs)
+    claims, undecided = verdicts(figures_by_run)
     report: Figures = {
         "format": FORMAT,
         "study": "chroma",
@@ -341,68 +356,75 @@ def _write_report(options: ChromaStudyOptions, tables: Mapping[str, Sequence[Run
         "claims": claims,
         "undecided": undecided,
         "tables": {name: [list(row) for row in rows] for name, rows in tables.items()},
-        "runs": [{"corpus": c, "recipe": r, **run} for (c, r), seeds in runs.items() for run in seeds],
+        "runs": [
+            {"corpus": c, "recipe": r, **run} for (c, r), seed_figures in figures_by_run.items() for run in seed_figures
+        ],
     }
-    pictures = _pictures(tables, jobs, runs)
+    pictures = _pictures(tables, jobs, figures_by_run)
     with replacing_folder(options.folder / "report") as folder:
         for picture in pictures:
             picture.save(folder)
         write_json(folder / "report.json", report)
-        (folder / "index.html").write_text(page(report, runs, pictures), encoding="utf-8")
+        (folder / "index.html").write_text(page(report, figures_by_run, pictures), encoding="utf-8")
 
 
 def _corpus(folder: Path) -> Figures:
+    """Return a corpus's name, seconds, and patches by split."""
     corpus = Corpus.open(folder)
-    parts = {split: corpus.clips(split) for split in SPLITS}
+    clips_by_split = {split: corpus.clips(split) for split in SPLITS}
     return {
         "name": corpus.name,
         "seconds": corpus.seconds(),
-        "patches": {split: len({clip.group for clip in clips}) for split, clips in parts.items()},
+        "patches": {split: len({clip.group for clip in clips}) for split, clips in clips_by_split.items()},
     }
 
 
 def _pictures(
     tables: Mapping[str, Sequence[RunKey]], jobs: Sequence[Job], runs: Mapping[RunKey, Sequence[Figures]]
 ) -> list[Picture]:
-    first = {(job.corpus, job.recipe.name): job for job in jobs if job.seed == 0}
+    first_jobs = {(job.corpus, job.recipe.name): job for job in jobs if job.seed == 0}
     pictures = []
-    for number, (table, corpus) in EMBEDDINGS.items():
-        if table in tables:
-            panels = [_panel(first[corpus, name], runs[corpus, name][0]) for _, name in tables[table]]
+    for figure_number, (table_name, corpus) in EMBEDDINGS.items():
+        if table_name in tables:
+            panels = [
+                _panel(first_jobs[corpus, recipe_name], runs[corpus, recipe_name][0])
+                for _, recipe_name in tables[table_name]
+            ]
             caption = (
-                f"Figure {number}: training codes on {corpus}, coloured by the note that sounded; r is the correlation "
-                "of the two latents."
+                f"Figure {figure_number}: training codes on {corpus}, coloured by the note that sounded; r is the "
+                "correlation of the two latents."
             )
-            pictures.append(embeddings(number, caption, panels))
-    for number, corpus in ACCOUNTS.items():
-        for name in ("chroma-2", "tuned-2"):
-            job = first.get((corpus, name))
+            pictures.append(embeddings(figure_number, caption, panels))
+    for figure_number, corpus in ACCOUNTS.items():
+        for recipe_name in ("chroma-2", "tuned-2"):
+            job = first_jobs.get((corpus, recipe_name))
             if job and job.meshed and (job.folder / "mesh.npz").exists():
                 with np.load(job.folder / "mesh.npz") as archive:
-                    answers = {PITCH_CLASSES.index(note): archive[note] for note in archive.files}
+                    answers_by_class = {PITCH_CLASSES.index(note): archive[note] for note in archive.files}
                 caption = (
-                    f"Figure {number}{'' if name == 'chroma-2' else f', the same of {name}'}: the strongest pitch "
-                    f"class all over the latent square of {name} on {corpus}, for each one asked; mismatches are "
-                    "hatched."
+                    f"Figure {figure_number}{'' if recipe_name == 'chroma-2' else f', the same of {recipe_name}'}: the "
+                    f"strongest pitch class all over the latent square of {recipe_name} on {corpus}, for each one "
+                    "asked; mismatches are hatched."
                 )
-                suffix = "" if name == "chroma-2" else "-tuned"
-                pictures.append(accounting(f"figure-{number}{suffix}", caption, answers))
+                suffix = "" if recipe_name == "chroma-2" else "-tuned"
+                pictures.append(accounting(f"figure-{figure_number}{suffix}", caption, answers_by_class))
     return pictures
 
 
 def _panel(job: Job, figures: Figures) -> LatentPanel:
-    row, column, words = PANELS[job.recipe.name]
+    row, column, title_start = PANELS[job.recipe.name]
     with np.load(job.folder / "codes.npz") as archive:
         codes = TrainingCodes(archive["latents"], archive["notes"])
-    r = figures["latents"]["correlation"][0][1]
-    return LatentPanel(row, column, f"{words}: r = {two_digits(r)}", codes)
+    correlation = figures["latents"]["correlation"][0][1]
+    return LatentPanel(row, column, f"{title_start}: r = {two_digits(correlation)}", codes)
 
 
-def _read(job: Job, name: str) -> Figures | None:
-    file = job.folder / name
-    if not file.exists():
+def _read(job: Job, file_name: str) -> Figures | None:
+    """Read a JSON file of a job's run; None if it is missing."""
+    path = job.folder / file_name
+    if not path.exists():
         return None
-    figures: Figures = json.loads(file.read_text(encoding="utf-8"))
+    figures: Figures = json.loads(path.read_text(encoding="utf-8"))
     return figures
 
 

@@ -57,47 +57,58 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
     assert isinstance(recipe, ChromaRecipe)
     network, checkpoint_name, step = trained(run, "best")
     assert isinstance(network, ChromaAutoencoder)
-    corpus, settings = run.corpus(), recipe.frames
-    folded = settings.fold is not None and run.info.tonal
+    corpus, frame_settings = run.corpus(), recipe.frames
+    is_folded = frame_settings.fold is not None and run.info.tonal
     rng = np.random.default_rng(SEED)
-    train = draw(corpus, "train", settings, folded, TRAINING_FRAMES, rng)
-    test = draw(corpus, "test", settings, folded, ALL_FRAMES, rng)
-    if train is None or test is None:
+    train_sample = draw(corpus, "train", frame_settings, is_folded, TRAINING_FRAMES, rng)
+    test_sample = draw(corpus, "test", frame_settings, is_folded, ALL_FRAMES, rng)
+    if train_sample is None or test_sample is None:
         raise UserError(silence_message(corpus, "test frame"))
-    decoded = decode(network, encode(network, test.spectra, test.pitch_classes), test.pitch_classes)
-    codes = TrainingCodes(encode(network, train.spectra, train.pitch_classes), _notes(train))
-    latents = latent_statistics.latent_figures(codes.latents, None)
-    last = run.logged()[-1]
+    decoded_spectra = decode(
+        network, encode(network, test_sample.spectra, test_sample.pitch_classes), test_sample.pitch_classes
+    )
+    codes = TrainingCodes(encode(network, train_sample.spectra, train_sample.pitch_classes), _notes(train_sample))
+    latent_figures = latent_statistics.latent_figures(codes.latents, None)
+    last_log = run.logged()[-1]
     figures: Figures = {
         "checkpoint": checkpoint_name,
         "step": step,
-        "steps": last["step"],
-        "seconds": last["seconds"],
-        "training_frames": train.frames_in_split,
-        "test_frames": len(test),
-        "mean_square": float(np.mean(np.square(test.spectra - decoded), dtype=np.float64)),
-        "notes": _played(train),
+        "steps": last_log["step"],
+        "seconds": last_log["seconds"],
+        "training_frames": train_sample.frames_in_split,
+        "test_frames": len(test_sample),
+        "mean_square": float(np.mean(np.square(test_sample.spectra - decoded_spectra), dtype=np.float64)),
+        "notes": _played(train_sample),
         "bounds": [[float(low), float(high)] for low, high in zip(*_bounds(codes.latents), strict=True)],
-        "latents": latents,
-        "dead": bool(all(dimension["dead"] for dimension in latents["dimensions"])),
+        "latents": latent_figures,
+        "dead": bool(all(dimension["dead"] for dimension in latent_figures["dimensions"])),
         "filled": filled(codes.latents) if codes.latents.shape[1] == 2 else None,
         "moved": pitch_class_changes(
-            network, settings.sample_rate, settings.frame_length, codes.latents, train.pitch_classes, rng
+            network,
+            frame_settings.sample_rate,
+            frame_settings.frame_length,
+            codes.latents,
+            train_sample.pitch_classes,
+            rng,
         ),
-        "posterior": posterior(network, train) if recipe.network.variational else None,
+        "posterior": posterior(network, train_sample) if recipe.network.variational else None,
     }
     return figures, codes
 
 
 def _notes(sample: FrameSample) -> Integers:
-    played = np.array([source.note for source in sample.sources])
-    return np.where(np.isfinite(played), np.round(np.nan_to_num(played)) % 12, sample.pitch_classes).astype(np.int64)
+    """Return the pitch class of each frame's note, or the tracked one where its recording has no note, [frames]."""
+    source_notes = np.array([source.note for source in sample.sources])
+    return np.where(np.isfinite(source_notes), np.round(np.nan_to_num(source_notes)) % 12, sample.pitch_classes).astype(
+        np.int64
+    )
 
 
 def _played(sample: FrameSample) -> list[int]:
-    played = np.array([source.note for source in sample.sources])
-    counts = np.bincount(np.round(played[np.isfinite(played)]).astype(np.int64) % 12, minlength=12)
-    return [int(k) for k in np.flatnonzero(counts > PLAYED_SHARE * counts.sum())]
+    """Return the pitch classes that are played often enough."""
+    source_notes = np.array([source.note for source in sample.sources])
+    class_counts = np.bincount(np.round(source_notes[np.isfinite(source_notes)]).astype(np.int64) % 12, minlength=12)
+    return [int(k) for k in np.flatnonzero(class_counts > PLAYED_SHARE * class_counts.sum())]
 
 
 def _bounds(latents: Array) -> tuple[Array, Array]:
@@ -109,9 +120,9 @@ def filled(latents: Array) -> float:
     low, high = np.percentile(latents, latent_statistics.SPAN, axis=0)
     if np.any(high - low < latent_statistics.DEAD):
         return 0.0
-    places = (latents - low) / (high - low)
-    counts, _, _ = np.histogram2d(places[:, 0], places[:, 1], CELLS, ((0, 1), (0, 1)))
-    return float(np.mean(counts > 0))
+    grid_positions = (latents - low) / (high - low)
+    cell_counts, _, _ = np.histogram2d(grid_positions[:, 0], grid_positions[:, 1], CELLS, ((0, 1), (0, 1)))
+    return float(np.mean(cell_counts > 0))
 
 
 def pitch_class_changes(
@@ -126,8 +137,8 @@ def pitch_class_changes(
 
     ``latents`` are [frames, latents], decoded in ``pitch_classes`` [frames].
     """
-    indices = rng.permutation(len(latents))[:MOVED_CODES]
-    codes, conditions = latents[indices], pitch_classes[indices]
+    code_indices = rng.permutation(len(latents))[:MOVED_CODES]
+    codes, conditions = latents[code_indices], pitch_classes[code_indices]
 
     def strongest(codes: Array, conditions: Integers) -> Integers:
         classes: Integers = chroma(decode(network, codes, conditions), rate, length).argmax(1)
@@ -135,10 +146,10 @@ def pitch_class_changes(
 
     original_classes = strongest(codes, conditions)
     shares = []
-    for latent, (low, high) in enumerate(np.percentile(latents, latent_statistics.SPAN, axis=0).T):
-        sweep = np.repeat(codes[None], MOVED_STEPS, 0)
-        sweep[:, :, latent] = np.linspace(low, high, MOVED_STEPS)[:, None]
-        swept_classes = strongest(sweep.reshape(-1, codes.shape[1]), np.tile(conditions, MOVED_STEPS))
+    for latent_index, (low, high) in enumerate(np.percentile(latents, latent_statistics.SPAN, axis=0).T):
+        swept_codes = np.repeat(codes[None], MOVED_STEPS, 0)
+        swept_codes[:, :, latent_index] = np.linspace(low, high, MOVED_STEPS)[:, None]
+        swept_classes = strongest(swept_codes.reshape(-1, codes.shape[1]), np.tile(conditions, MOVED_STEPS))
         shares.append(float(np.mean((swept_classes.reshape(MOVED_STEPS, -1) != original_classes).any(0))))
     return shares
 
@@ -175,12 +186,12 @@ def strongest(model: Model, points: Array, pitch_class: int, progress: Callable[
     """Return the strongest pitch class of points [points, latents] decoded on ``pitch_class``, or `SILENT`."""
     card = model.card
     answers = np.empty(len(points), np.int8)
-    for first in range(0, len(points), ROWS):
-        batch = points[first : first + ROWS]
+    for batch_start in range(0, len(points), ROWS):
+        batch = points[batch_start : batch_start + ROWS]
         frames = model.decode(batch, np.full(len(batch), pitch_class))
-        energy = chroma(frames, card.sample_rate, card.frame_length)
-        answers[first : first + ROWS] = np.where(energy.max(1) > 0, energy.argmax(1), SILENT)
-        progress((first + len(batch)) / len(points))
+        chroma_energy = chroma(frames, card.sample_rate, card.frame_length)
+        answers[batch_start : batch_start + ROWS] = np.where(chroma_energy.max(1) > 0, chroma_energy.argmax(1), SILENT)
+        progress((batch_start + len(batch)) / len(points))
     return answers
 
 
@@ -189,19 +200,22 @@ def accuracy(answers: dict[int, Answers], side: int, latents: int) -> Figures:
 
     ``edge``, for two latents, is the share of mismatches within `EDGE` of the sides; None without mismatches.
     """
-    wrong = {pitch_class: strongest_classes != pitch_class for pitch_class, strongest_classes in answers.items()}
+    mismatch_masks = {
+        pitch_class: strongest_classes != pitch_class for pitch_class, strongest_classes in answers.items()
+    }
     figures: Figures = {
         "mesh": side,
-        "overall": float(np.mean([1 - w.mean() for w in wrong.values()])),
+        "overall": float(np.mean([1 - w.mean() for w in mismatch_masks.values()])),
         "by_pitch_class": {
-            name: float(1 - wrong[k].mean()) if k in wrong else None for k, name in enumerate(PITCH_CLASSES)
+            name: float(1 - mismatch_masks[k].mean()) if k in mismatch_masks else None
+            for k, name in enumerate(PITCH_CLASSES)
         },
         "edge": None,
     }
-    mismatches = sum(int(w.sum()) for w in wrong.values())
-    if latents == 2 and mismatches:
-        near_edge = np.abs(mesh(side, latents) - 0.5).max(1) > 0.5 - EDGE
-        figures["edge"] = sum(int((w & near_edge).sum()) for w in wrong.values()) / mismatches
+    mismatch_count = sum(int(w.sum()) for w in mismatch_masks.values())
+    if latents == 2 and mismatch_count:
+        is_near_edge = np.abs(mesh(side, latents) - 0.5).max(1) > 0.5 - EDGE
+        figures["edge"] = sum(int((w & is_near_edge).sum()) for w in mismatch_masks.values()) / mismatch_count
     return figures
 
 
@@ -251,37 +265,38 @@ def judge(pairs: Sequence[Pair]) -> Verdict:
 
 
 def _judge(smaller: Values, larger: Values) -> Verdict:
-    difference = larger.mean - smaller.mean
+    mean_difference = larger.mean - smaller.mean
     if smaller.deviation is not None or larger.deviation is not None:
-        doubt = math.hypot(smaller.deviation or 0.0, larger.deviation or 0.0)
-        if doubt and abs(difference) <= doubt:
+        combined_deviation = math.hypot(smaller.deviation or 0.0, larger.deviation or 0.0)
+        if combined_deviation and abs(mean_difference) <= combined_deviation:
             return "within deviation"
-    return "held" if difference > 0 else "did not hold"
+    return "held" if mean_difference > 0 else "did not hold"
 
 
 def verdicts(runs: Mapping[RunKey, Sequence[Figures]]) -> tuple[list[Figures], list[str]]:
     """Return claims' verdicts and values, and the undecided sentences."""
     decided_claims: list[Figures] = []
-    left_out = []
+    undecided_sentences = []
     for claim in CLAIMS:
         pairs = _pairs(claim, runs)
         if pairs is None:
-            left_out.append(claim.sentence)
+            undecided_sentences.append(claim.sentence)
             continue
-        compared = [{"below": smaller.figures(), "above": larger.figures()} for smaller, larger in pairs]
+        compared_figures = [{"below": smaller.figures(), "above": larger.figures()} for smaller, larger in pairs]
         decided_claims.append(
             {
                 "claim": claim.sentence,
                 "place": claim.place,
                 "figure": claim.figure,
                 "verdict": judge(pairs),
-                "compared": compared,
+                "compared": compared_figures,
             }
         )
-    return decided_claims, left_out
+    return decided_claims, undecided_sentences
 
 
 def _pairs(claim: Claim, runs: Mapping[RunKey, Sequence[Figures]]) -> list[Pair] | None:
+    """Return a claim's pairs of values; None if a run that it compares is missing."""
     read_figure = FIGURES[claim.figure]
 
     def values(side: RunKey | float) -> Values:
@@ -303,9 +318,11 @@ def _of_posterior(statistic: Callable[[list[Figures]], float | None]) -> Callabl
 
 
 def _used(name: str, statistic: Callable[[list[float]], float]) -> Callable[[list[Figures]], float | None]:
+    """Return a function from latents to a statistic of a figure, over those that did not collapse."""
+
     def figure(latents: list[Figures]) -> float | None:
-        used = [latent[name] for latent in latents if not latent["collapsed"]]
-        return statistic(used) if used else None
+        used_figures = [latent[name] for latent in latents if not latent["collapsed"]]
+        return statistic(used_figures) if used_figures else None
 
     return figure
 
@@ -330,23 +347,23 @@ def _corpus_pairs(corpora: Sequence[str], *recipes: tuple[str, str]) -> list[tup
     return [((corpus, smaller), (corpus, larger)) for corpus in corpora for smaller, larger in recipes]
 
 
-def _mesh_claims(corpus: str, words: str, figure: int) -> list[Claim]:
-    two = (corpus, "chroma-2")
+def _mesh_claims(corpus: str, opening: str, figure: int) -> list[Claim]:
+    run_key = (corpus, "chroma-2")
     return [
         Claim(
-            f"{words}: in most of the latent square the strongest chroma is the asked one.",
+            f"{opening}: in most of the latent square the strongest chroma is the asked one.",
             f"Figure {figure}",
             "accuracy over the mesh",
-            [(MAJORITY, two)],
+            [(MAJORITY, run_key)],
         ),
         Claim(
-            f"{words}: most mismatches lie at the edges of the latent square.",
+            f"{opening}: most mismatches lie at the edges of the latent square.",
             f"Figure {figure}",
             "share of mismatches at the edges",
-            [(MAJORITY, two)],
+            [(MAJORITY, run_key)],
         ),
         Claim(
-            f"{words}: accuracy falls from two latents to three and to eight.",
+            f"{opening}: accuracy falls from two latents to three and to eight.",
             "Table V",
             "accuracy over the mesh",
             _corpus_pairs([corpus], ("chroma-8", "chroma-3"), ("chroma-3", "chroma-2")),

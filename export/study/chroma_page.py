@@ -58,38 +58,48 @@ SCALE = 1e4  # of errors in tables
 
 def page(figures: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
     render = picture_renderer(pictures)
-    tables: dict[str, list[RunKey]] = {name: [(c, r) for c, r in rows] for name, rows in figures["tables"].items()}
+    tables: dict[str, list[RunKey]] = {
+        name: [(c, r) for c, r in run_keys] for name, run_keys in figures["tables"].items()
+    }
     sections = {"Claims": _claims(figures)}
-    for name, rows in tables.items():
-        sections[TITLES[name]] = _accuracies(rows, runs) if name == "5" else _errors(name, rows, runs)
+    for name, run_keys in tables.items():
+        sections[TITLES[name]] = _accuracies(run_keys, runs) if name == "5" else _errors(name, run_keys, runs)
         if name == "vae":
-            sections[TITLES[name]] += _posteriors(rows, runs) + _pitch_changes(rows, runs)
-    for number, table_name in ((2, "2"), (3, "3")):
+            sections[TITLES[name]] += _posteriors(run_keys, runs) + _pitch_changes(run_keys, runs)
+    for figure_number, table_name in ((2, "2"), (3, "3")):
         if table_name in tables:
-            sections[f"Figure {number}"] = render(f"figure-{number}") + _embeddings(tables[table_name], runs)
+            sections[f"Figure {figure_number}"] = render(f"figure-{figure_number}") + _embeddings(
+                tables[table_name], runs
+            )
     sections |= {f"Figure {n}": render(f"figure-{n}", f"figure-{n}-tuned") for n in (4, 5)}
     return document("Colonel & Keene (2020) on other corpora", _verdict(figures), _basis(figures), sections)
 
 
 def _verdict(figures: Figures) -> str:
-    counts = {verdict: sum(claim["verdict"] == verdict for claim in figures["claims"]) for verdict in VERDICTS}
-    holds, ties, failures = (counts[verdict] for verdict in VERDICTS)
-    text = f"Of {len(figures['claims'])} claims of the paper {holds} held and {failures} did not"
-    return f"{text}; {ties} are within the deviation over seeds." if figures["seeds"] > 1 else f"{text}, with one seed."
+    claim_counts = {verdict: sum(claim["verdict"] == verdict for claim in figures["claims"]) for verdict in VERDICTS}
+    held_count, tied_count, failed_count = (claim_counts[verdict] for verdict in VERDICTS)
+    opening = f"Of {len(figures['claims'])} claims of the paper {held_count} held and {failed_count} did not"
+    return (
+        f"{opening}; {tied_count} are within the deviation over seeds."
+        if figures["seeds"] > 1
+        else f"{opening}, with one seed."
+    )
 
 
 def _basis(figures: Figures) -> str:
-    corpora = "; ".join(
+    corpora_text = "; ".join(
         f"{name}: {corpus['seconds'] / 60:.0f} minutes, {'/'.join(str(n) for n in corpus['patches'].values())} patches"
         for name, corpus in figures["corpora"].items()
     )
-    long = f"for {_count(figures['epochs'], 'epoch')} " if figures["epochs"] else ""
-    once = "" if figures["seeds"] > 1 else " With one seed there is no deviation, and no verdict can be within it."
-    left_out = "".join(f" T{line[1:]}." for line in figures["left_out"])
+    duration_text = f"for {_count(figures['epochs'], 'epoch')} " if figures["epochs"] else ""
+    one_seed_note = (
+        "" if figures["seeds"] > 1 else " With one seed there is no deviation, and no verdict can be within it."
+    )
+    left_out_sentences = "".join(f" T{line[1:]}." for line in figures["left_out"])
     return (
-        f"Each network was trained {long}with {_count(figures['seeds'], 'seed')} on {corpora} (training/"
+        f"Each network was trained {duration_text}with {_count(figures['seeds'], 'seed')} on {corpora_text} (training/"
         "validation/test). Values of the paper’s tables are lost in the copy at hand, so orderings are compared; its "
-        f"times are kept.{once}{left_out}"
+        f"times are kept.{one_seed_note}{left_out_sentences}"
     )
 
 
@@ -98,86 +108,94 @@ def _count(number: int, noun: str) -> str:
 
 
 def _claims(figures: Figures) -> Markup:
-    rows = []
+    table_rows = []
     for claim in figures["claims"]:
-        compared = lines([f"{_side(pair['below'])} < {_side(pair['above'])}" for pair in claim["compared"]])
-        rows.append([claim["verdict"], aside(claim["claim"], claim["place"]), noted(f"{claim['figure']}:", compared)])
-    text = table(["Verdict", "Claim", "What it says must hold of"], rows, 0)
+        orderings = lines([f"{_side(pair['below'])} < {_side(pair['above'])}" for pair in claim["compared"]])
+        table_rows.append(
+            [claim["verdict"], aside(claim["claim"], claim["place"]), noted(f"{claim['figure']}:", orderings)]
+        )
+    table_markup = table(["Verdict", "Claim", "What it says must hold of"], table_rows, 0)
     if figures["undecided"]:
-        text += faint("Not decided by the tables made: " + " ".join(figures["undecided"]))
-    return text
+        table_markup += faint("Not decided by the tables made: " + " ".join(figures["undecided"]))
+    return table_markup
 
 
 def _side(side: Figures) -> str:
-    value = f"{side['mean']:.3g}"
-    if side["name"] == value:
-        return value
-    deviation = "" if side["deviation"] is None else f" ± {side['deviation']:.1g}"
-    return f"{side['name']} {value}{deviation}"
+    mean_text = f"{side['mean']:.3g}"
+    if side["name"] == mean_text:
+        return mean_text
+    deviation_text = "" if side["deviation"] is None else f" ± {side['deviation']:.1g}"
+    return f"{side['name']} {mean_text}{deviation_text}"
 
 
-def _errors(name: str, rows: Sequence[RunKey], runs: Runs) -> Markup:
-    first: dict[str, RunKey] = {}
-    for row in rows:
-        first.setdefault(row[0], row)
-    minutes = MINUTES.get(name, {})
+def _errors(table_name: str, run_keys: Sequence[RunKey], runs: Runs) -> Markup:
+    first_by_corpus: dict[str, RunKey] = {}
+    for run_key in run_keys:
+        first_by_corpus.setdefault(run_key[0], run_key)
+    paper_minutes = MINUTES.get(table_name, {})
 
-    def seconds(row: RunKey) -> float:
-        return float(np.mean([run["seconds"] for run in runs[row]]))
+    def mean_seconds(run_key: RunKey) -> float:
+        return float(np.mean([run["seconds"] for run in runs[run_key]]))
 
-    def network(row: RunKey) -> Markup:
-        dead = sum(run["dead"] for run in runs[row])
-        return _label(row) + (" " + bold(f"dead: {dead} of {len(runs[row])}") if dead else "")
+    def network_markup(run_key: RunKey) -> Markup:
+        dead_count = sum(run["dead"] for run in runs[run_key])
+        return _label(run_key) + (" " + bold(f"dead: {dead_count} of {len(runs[run_key])}") if dead_count else "")
 
-    def ratios(row: RunKey) -> Markup:
-        return _value([run["seconds"] / seconds(first[row[0]]) for run in runs[row]], ".2f")
+    def time_ratio(run_key: RunKey) -> Markup:
+        return _value([run["seconds"] / mean_seconds(first_by_corpus[run_key[0]]) for run in runs[run_key]], ".2f")
 
     measures = (
-        Measure("Network", network),
-        Measure("Corpus", lambda row: row[0]),
+        Measure("Network", network_markup),
+        Measure("Corpus", lambda run_key: run_key[0]),
         Measure(
             "Test MSE",
-            lambda row: _value([SCALE * run["mean_square"] for run in runs[row]], ".2f"),
+            lambda run_key: _value([SCALE * run["mean_square"] for run in runs[run_key]], ".2f"),
             "",
             "in 10⁻⁴, over all bins of all test frames, of the checkpoint that is best on the validation split; mean "
             "and deviation over seeds.",
         ),
-        Measure("Time", ratios, "", "of training, against the corpus’s first row."),
+        Measure("Time", time_ratio, "", "of training, against the corpus’s first row."),
         Measure(
             "Paper’s",
-            lambda row: minutes[row] / minutes[first[row[0]]] if row in minutes else None,
+            lambda run_key: (
+                paper_minutes[run_key] / paper_minutes[first_by_corpus[run_key[0]]]
+                if run_key in paper_minutes
+                else None
+            ),
             ".2f",
             "from its minutes.",
         ),
-        Measure("Minutes", lambda row: seconds(row) / 60, ".1f"),
+        Measure("Minutes", lambda run_key: mean_seconds(run_key) / 60, ".1f"),
     )
     note = "Test frames of tuned recipes are moved into one octave, so their errors compare only roughly."
-    return measures_across(measures, rows, note)
+    return measures_across(measures, run_keys, note)
 
 
-def _accuracies(rows: Sequence[RunKey], runs: Runs) -> Markup:
-    def meshes(row: RunKey) -> list[Figures]:
-        return [run["mesh"] for run in runs[row] if run["mesh"]]
+def _accuracies(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
+    def mesh_figures(run_key: RunKey) -> list[Figures]:
+        return [run["mesh"] for run in runs[run_key] if run["mesh"]]
 
-    def overall(row: RunKey) -> Markup | None:
-        return _value([100 * mesh["overall"] for mesh in meshes(row)], ".1f") if meshes(row) else None
+    def overall_percent(run_key: RunKey) -> Markup | None:
+        return (
+            _value([100 * mesh["overall"] for mesh in mesh_figures(run_key)], ".1f") if mesh_figures(run_key) else None
+        )
 
-    def of_class(key: str) -> Callable[[RunKey], str]:
-        return lambda row: _mean_percent([mesh["by_pitch_class"][key] for mesh in meshes(row)])
+    def of_class(class_name: str) -> Callable[[RunKey], str]:
+        return lambda run_key: _mean_percent([mesh["by_pitch_class"][class_name] for mesh in mesh_figures(run_key)])
 
     measures = (
-        Measure("Network", lambda row: aside(f"{len(runs[row][0]['bounds'])} latents", row[1])),
-        Measure("Corpus", lambda row: row[0]),
-        Measure("Mesh", lambda row: str(meshes(row)[0]["mesh"]) if meshes(row) else "dead"),
-        Measure("All", overall),
-        *(Measure(key, of_class(key)) for key in PITCH_CLASSES),
+        Measure("Network", lambda run_key: aside(f"{len(runs[run_key][0]['bounds'])} latents", run_key[1])),
+        Measure("Corpus", lambda run_key: run_key[0]),
+        Measure("Mesh", lambda run_key: str(mesh_figures(run_key)[0]["mesh"]) if mesh_figures(run_key) else "dead"),
+        Measure("All", overall_percent),
+        *(Measure(class_name, of_class(class_name)) for class_name in PITCH_CLASSES),
     )
     note = (
         "How often, in %, the strongest chroma bin of a decoded frame is the asked one, over a regular mesh of so many "
         "points along each latent, from 0 to 1: all rows went through the exported ONNX file. – is not among the "
         "corpus’s notes."
     )
-    return measures_across(measures, rows, note, kind="narrow")
+    return measures_across(measures, run_keys, note, kind="narrow")
 
 
 def _mean_percent(shares: Sequence[float | None]) -> str:
@@ -193,65 +211,75 @@ POSTERIOR = (
 )
 
 
-def _posteriors(rows: Sequence[RunKey], runs: Runs) -> Markup:
-    text = Markup()
-    for row in rows:
-        seeds = [run["posterior"] for run in runs[row] if run["posterior"]]
-        if not seeds:
+def _posteriors(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
+    markup = Markup()
+    for run_key in run_keys:
+        seed_posteriors = [run["posterior"] for run in runs[run_key] if run["posterior"]]
+        if not seed_posteriors:
             continue
-        counts = [sum(latent["collapsed"] for latent in seed) for seed in seeds]
-        text += paragraphs([_label(row) + ": " + _value(counts, ".1f") + f" of {len(seeds[0])} latents collapsed."])
-        latents = [{"number": number, **latent} for number, latent in enumerate(seeds[0])]
-        text += measures_across(POSTERIOR, latents, kind="narrow")
+        collapsed_counts = [sum(latent["collapsed"] for latent in seed_latents) for seed_latents in seed_posteriors]
+        markup += paragraphs(
+            [
+                _label(run_key)
+                + ": "
+                + _value(collapsed_counts, ".1f")
+                + f" of {len(seed_posteriors[0])} latents collapsed."
+            ]
+        )
+        latent_rows = [{"number": latent_index, **latent} for latent_index, latent in enumerate(seed_posteriors[0])]
+        markup += measures_across(POSTERIOR, latent_rows, kind="narrow")
     note = (
         "Divergence of the encoder’s distribution from the standard normal prior, in nats, a mean over training "
         "frames: below 0.01 a latent has collapsed onto the prior and says nothing. Means: their root mean square; the "
         "prior’s variance is 1."
     )
-    return text + faint(note) if text else text
+    return markup + faint(note) if markup else markup
 
 
-def _pitch_changes(rows: Sequence[RunKey], runs: Runs) -> Markup:
-    def of_latent(number: int) -> Callable[[RunKey], str]:
-        return lambda row: _mean_percent([run["moved"][number] for run in runs[row]])
+def _pitch_changes(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
+    def of_latent(latent_index: int) -> Callable[[RunKey], str]:
+        return lambda run_key: _mean_percent([run["moved"][latent_index] for run in runs[run_key]])
 
-    latents = max(len(run["moved"]) for row in rows for run in runs[row])
+    latent_count = max(len(run["moved"]) for run_key in run_keys for run in runs[run_key])
     note = (
         "Of training codes, how many change their strongest pitch class somewhere as one latent alone goes through its "
         "span (1 % to 99 %) and the chroma stays."
     )
-    measures = [Measure(f"latent {number}", of_latent(number)) for number in range(latents)]
-    return measures_across([Measure("Pitch changes, %", _label), *measures], rows, note, kind="narrow")
+    measures = [Measure(f"latent {latent_index}", of_latent(latent_index)) for latent_index in range(latent_count)]
+    return measures_across([Measure("Pitch changes, %", _label), *measures], run_keys, note, kind="narrow")
 
 
-def _embeddings(rows: Sequence[RunKey], runs: Runs) -> Markup:
-    def bounds(number: int) -> Callable[[RunKey], str]:
-        return lambda row: " to ".join(map(two_digits, runs[row][0]["bounds"][number]))
+def _embeddings(run_keys: Sequence[RunKey], runs: Runs) -> Markup:
+    def bounds(latent_index: int) -> Callable[[RunKey], str]:
+        return lambda run_key: " to ".join(map(two_digits, runs[run_key][0]["bounds"][latent_index]))
 
     measures = (
         Measure("Network", _label),
         Measure("Latent 0", bounds(0)),
         Measure("Latent 1", bounds(1)),
-        Measure("Correlation", lambda row: _value([run["latents"]["correlation"][0][1] for run in runs[row]], ".2f")),
+        Measure(
+            "Correlation", lambda run_key: _value([run["latents"]["correlation"][0][1] for run in runs[run_key]], ".2f")
+        ),
         Measure(
             "Filled",
-            lambda row: _value([100 * run["filled"] for run in runs[row]], ".0f"),
+            lambda run_key: _value([100 * run["filled"] for run in runs[run_key]], ".0f"),
             "",
             "cells, in %, of a grid of 32 × 32 over the latents’ spans (1 % to 99 %) in which a training code lies: a "
             "dense embedding fills most.",
         ),
     )
-    return measures_across(measures, rows, "Bounds are of the first seed’s training codes.")
+    return measures_across(measures, run_keys, "Bounds are of the first seed’s training codes.")
 
 
-def _label(row: RunKey) -> Markup:
-    return aside(LABELS[row[1]], row[1]) if row[1] in LABELS else bold(row[1])
+def _label(run_key: RunKey) -> Markup:
+    return aside(LABELS[run_key[1]], run_key[1]) if run_key[1] in LABELS else bold(run_key[1])
 
 
-def _value(seeds: Sequence[float], digits: str) -> Markup:
-    values = Values("", list(seeds))
-    mean = minus(f"{values.mean:{digits}}")
-    return Markup(mean) if values.deviation is None else aside(mean, f"± {values.deviation:{digits}}")
+def _value(seed_figures: Sequence[float], number_format: str) -> Markup:
+    """Write the mean of a figure over seeds, and its deviation."""
+    values = Values("", list(seed_figures))
+    mean_text = minus(f"{values.mean:{number_format}}")
+    return Markup(mean_text) if values.deviation is None else aside(mean_text, f"± {values.deviation:{number_format}}")
 
 
 ROWS, COLUMNS = 2, 3
@@ -265,14 +293,14 @@ class LatentPanel:
     codes: TrainingCodes
 
 
-def embeddings(number: int, caption: str, panels: Sequence[LatentPanel]) -> Picture:
+def embeddings(figure_number: int, caption: str, panels: Sequence[LatentPanel]) -> Picture:
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 6.0), layout="constrained")
-        grid = figure.subplots(ROWS, COLUMNS, squeeze=False)
-        for axes in grid.ravel():
+        axes_grid = figure.subplots(ROWS, COLUMNS, squeeze=False)
+        for axes in axes_grid.ravel():
             axes.set_visible(False)
         for panel in panels:
-            axes = grid[panel.row, panel.column]
+            axes = axes_grid[panel.row, panel.column]
             axes.set_visible(True)
             axes.scatter(
                 *panel.codes.latents.T, c=panel.codes.notes, cmap=theme.pitch_classes(), vmin=-0.5, vmax=11.5, s=2,
@@ -281,12 +309,12 @@ def embeddings(number: int, caption: str, panels: Sequence[LatentPanel]) -> Pict
             axes.set_title(panel.title)
         figure.supxlabel("latent 0", fontsize=9)
         figure.supylabel("latent 1", fontsize=9)
-        pitch_class_bar(figure, list(grid.ravel()), theme)
+        pitch_class_bar(figure, list(axes_grid.ravel()), theme)
         return figure
 
-    return Picture(f"figure-{number}", caption, draw)
+    return Picture(f"figure-{figure_number}", caption, draw)
 
 
 def accounting(name: str, caption: str, answers: dict[int, Answers]) -> Picture:
-    classes = {pitch_class: answer.astype(np.int64) for pitch_class, answer in answers.items()}
-    return replace(square(classes, [0.0, 0.0], [1.0, 1.0]), name=name, caption=caption)
+    strongest_by_class = {pitch_class: answer.astype(np.int64) for pitch_class, answer in answers.items()}
+    return replace(square(strongest_by_class, [0.0, 0.0], [1.0, 1.0]), name=name, caption=caption)

@@ -182,10 +182,19 @@ def sequence(
     from .sequence import study
 
     check_budget(steps, minutes)
-    first, *more = corpus
+    first_corpus, *other_corpora = corpus
     recipe_names = comma_separated(recipes)
     options = StudyOptions(
-        first, output, recipe_names, change or [], steps, accelerator, devices, minutes, more=more, ray=ray
+        first_corpus,
+        output,
+        recipe_names,
+        change or [],
+        steps,
+        accelerator,
+        devices,
+        minutes,
+        more=other_corpora,
+        ray=ray,
     )
     run_study(study, options, output / "index.html")
 

@@ -54,27 +54,31 @@ FIRST = "first.ckpt"  # in a run: checkpoint after the first epoch
 
 def study(options: StudyOptions, display: Display) -> bool:
     corpus = Corpus.open(options.corpus)
-    recipes, epochs, seconds = [], {}, {}
-    for recipe in load_recipes(options, COMPARED, RECIPES, lambda plain: _fitting(plain, corpus), by_steps=False):
+    recipes, steps_per_epoch, training_seconds = [], {}, {}
+    for recipe in load_recipes(
+        options, COMPARED, RECIPES, lambda plain_recipe: _fitting(plain_recipe, corpus), by_steps=False
+    ):
         recipe = FAMILIES[recipe.family].complete(recipe, corpus)
         FAMILIES[recipe.family].check(corpus, recipe)
         network = FAMILIES[recipe.family].network(recipe)
         data = FAMILIES[recipe.family].data(corpus, recipe, Path(), is_tonal(corpus))  # no family here keeps files
-        epochs[recipe.name] = epoch = _epoch_steps(network, recipe, len(data))
-        recipes.append(_counted(recipe, epoch))
-        seconds[recipe.name] = _seconds(network.eval(), recipes[-1], data)
+        steps_per_epoch[recipe.name] = epoch_steps = _epoch_steps(network, recipe, len(data))
+        recipes.append(_counted(recipe, epoch_steps))
+        training_seconds[recipe.name] = _seconds(network.eval(), recipes[-1], data)
     check_folder(options, recipes, further=True)
     display.stage("study gan")
-    reports = train_and_evaluate(options, recipes, seconds, display, _in_stages(epochs))
+    reports = train_and_evaluate(options, recipes, training_seconds, display, _in_stages(steps_per_epoch))
     if reports is None:
         return False
-    exhibits = {name: _exhibits(options.folder, name, epochs[name], reports[name]) for name in reports}
+    exhibits = {name: _exhibits(options.folder, name, steps_per_epoch[name], reports[name]) for name in reports}
     figures = {
         "format": FORMAT,
         "study": "gan",
         "corpus": corpus.name,
         "judge": None if options.classifier is None else Run.open(options.classifier).recipe.name,
-        "networks": [{"name": name, "epoch_steps": epochs[name], **row(report)} for name, report in reports.items()],
+        "networks": [
+            {"name": name, "epoch_steps": steps_per_epoch[name], **row(report)} for name, report in reports.items()
+        ],
         "sounds": {file: caption for sounds, _ in exhibits.values() for file, caption in sounds.items()},
         "pictures": {picture: caption for _, pictures in exhibits.values() for picture, caption in pictures.items()},
     }
@@ -83,73 +87,96 @@ def study(options: StudyOptions, display: Display) -> bool:
 
 
 def _fitting(recipe: Recipe, corpus: Corpus) -> list[str]:
+    """Return the changes by which export fits its recipe to a corpus."""
     family = EXPORTED[recipe.family]
     return family.changes(corpus) if family.recipe == recipe.name else []
 
 
 def _epoch_steps(network: Network, recipe: Recipe, clip_count: int) -> int:
-    batches = network.batches_a_step
-    return max(1, clip_count // max(1, batches * min(recipe.training.batch_size, clip_count // batches)))
+    batches_per_step = network.batches_a_step
+    return max(
+        1, clip_count // max(1, batches_per_step * min(recipe.training.batch_size, clip_count // batches_per_step))
+    )
 
 
-def _counted(recipe: Recipe, epoch: int) -> Recipe:
+def _counted(recipe: Recipe, epoch_steps: int) -> Recipe:
+    """Convert a budget of epochs to steps."""
     if recipe.training.epochs is None:
         return recipe
-    return _budgeted(recipe, steps=recipe.training.epochs * epoch)
+    return _budgeted(recipe, steps=recipe.training.epochs * epoch_steps)
 
 
 def _budgeted(recipe: Recipe, steps: int | None = None, minutes: float | None = None) -> Recipe:
-    training = recipe.training.model_copy(update={"epochs": None, "steps": steps, "minutes": minutes})
-    return recipe.model_copy(update={"training": training})
+    """Replace a recipe's budget."""
+    training_settings = recipe.training.model_copy(update={"epochs": None, "steps": steps, "minutes": minutes})
+    return recipe.model_copy(update={"training": training_settings})
 
 
 def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
+    """Estimate a training's seconds by one step on a single clip."""
     if recipe.training.minutes is not None:
         return 60 * recipe.training.minutes
     assert recipe.training.steps is not None
     network.initialise(data)
     batch = data.batch(np.zeros(1, np.int64), np.random.default_rng(0))
-    began = time.monotonic()
-    for turn in network.objectives:
-        for _ in range(max(1, turn.batches)):
-            network.total(network(turn.name, *batch, torch.Generator().manual_seed(0))).backward()  # type: ignore[no-untyped-call]
-    return (time.monotonic() - began) * ALONE * recipe.training.batch_size * recipe.training.steps
+    start_time = time.monotonic()
+    for objective in network.objectives:
+        for _ in range(max(1, objective.batches)):
+            network.total(network(objective.name, *batch, torch.Generator().manual_seed(0))).backward()  # type: ignore[no-untyped-call]
+    return (time.monotonic() - start_time) * ALONE * recipe.training.batch_size * recipe.training.steps
 
 
-def _in_stages(epochs: dict[str, int]) -> Callable[[Recipe, Path, Path, RunOptions, StudyProgress, float], bool]:
+def _in_stages(
+    steps_per_epoch: dict[str, int],
+) -> Callable[[Recipe, Path, Path, RunOptions, StudyProgress, float], bool]:
     """A falling learning rate needs one part."""
 
-    def trained(
+    def train_stages(
         recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
     ) -> bool:
         if recipe.training.schedule != "constant":
             return train(recipe, corpus, folder, options, course, share)
-        for number, (stage, stage_share) in enumerate(_stages(recipe, epochs[recipe.name])):
-            if is_trained(folder, stage):
+        for stage_index, (stage_recipe, stage_share) in enumerate(_stages(recipe, steps_per_epoch[recipe.name])):
+            if is_trained(folder, stage_recipe):
                 continue
-            if not train(stage, corpus, folder, options, course, share * stage_share):
+            if not train(stage_recipe, corpus, folder, options, course, share * stage_share):
                 return False
-            if not number:
+            if not stage_index:
                 with replacing(folder / FIRST, overwrite=True) as file:
                     shutil.copyfile(folder / "last.ckpt", file)
         return True
 
-    return trained
+    return train_stages
 
 
-def _stages(recipe: Recipe, epoch: int) -> list[tuple[Recipe, float]]:
+def _stages(recipe: Recipe, epoch_steps: int) -> list[tuple[Recipe, float]]:
     """Stops: one epoch, and each tenth."""
     steps, minutes = recipe.training.steps, recipe.training.minutes
     if steps is None:
         assert minutes is not None
-        tenths = [(_budgeted(recipe, minutes=minutes * part / STAGES), part / STAGES) for part in range(1, STAGES + 1)]
-        return [(_budgeted(recipe, steps=epoch), 0.0), *tenths]
-    places = {min(epoch, steps), *(max(1, steps * part // STAGES) for part in range(1, STAGES + 1))}
-    return [(_budgeted(recipe, steps=place), place / steps) for place in sorted(places) if place >= min(epoch, steps)]
+        timed_stages = [
+            (_budgeted(recipe, minutes=minutes * stage_number / STAGES), stage_number / STAGES)
+            for stage_number in range(1, STAGES + 1)
+        ]
+        return [(_budgeted(recipe, steps=epoch_steps), 0.0), *timed_stages]
+    stop_steps = {
+        min(epoch_steps, steps),
+        *(max(1, steps * stage_number // STAGES) for stage_number in range(1, STAGES + 1)),
+    }
+    return [
+        (_budgeted(recipe, steps=stop_step), stop_step / steps)
+        for stop_step in sorted(stop_steps)
+        if stop_step >= min(epoch_steps, steps)
+    ]
 
 
 def row(report: Figures) -> Figures:
-    generated, reconstruction, judged = report["generated"], report["reconstruction"], report["generated"]["told"]
+    """Return a network's row of figures from its report."""
+    generated, reconstruction, judged_figures = (
+        report["generated"],
+        report["reconstruction"],
+        report["generated"]["told"],
+    )
     figures: Figures = {
         "split": report["split"],
         "steps": report["run"]["step"],
@@ -166,28 +193,36 @@ def row(report: Figures) -> Figures:
         "frechet_features": None,
         "accuracy": None,
     }
-    if judged:
-        figures["inception_score"] = [judged["score"], judged["real_score"]]
-        figures["frechet_features"] = [judged["likeness"]["made"], judged["likeness"]["train"]]
-        figures["accuracy"] = judged["accuracy"]
+    if judged_figures:
+        figures["inception_score"] = [judged_figures["score"], judged_figures["real_score"]]
+        figures["frechet_features"] = [judged_figures["likeness"]["made"], judged_figures["likeness"]["train"]]
+        figures["accuracy"] = judged_figures["accuracy"]
     return figures
 
 
-def _exhibits(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dict[str, str], dict[str, str]]:
-    subdir = f"runs/{name}/report"
-    files = [file for file in report["sounds"] if file in ("recording-1.wav", "decoded-1.wav")]
-    sounds = {f"{subdir}/{file}": f"{name}: {report['sounds'][file]}" for file in files if report["reconstruction"]}
+def _exhibits(folder: Path, name: str, epoch_steps: int, report: Figures) -> tuple[dict[str, str], dict[str, str]]:
+    """Write a run's sounds and pictures; return their captions by file."""
+    report_path = f"runs/{name}/report"
+    sound_files = [file for file in report["sounds"] if file in ("recording-1.wav", "decoded-1.wav")]
+    sounds = {
+        f"{report_path}/{file}": f"{name}: {report['sounds'][file]}" for file in sound_files if report["reconstruction"]
+    }
     pictures = {}
-    if (folder / subdir / "zoom.png").exists():
-        pictures[f"{subdir}/zoom"] = f"{name}: twenty milliseconds of recordings, and what is decoded of their codes."
+    if (folder / report_path / "zoom.png").exists():
+        pictures[f"{report_path}/zoom"] = (
+            f"{name}: twenty milliseconds of recordings, and what is decoded of their codes."
+        )
     run = Run.open(folder / "runs" / name)
     if not isinstance(network := FAMILIES[run.recipe.family].network(run.recipe), ClipGenerator):
         return sounds, pictures
-    rows = _rows(run, network)
-    for picture in [*over_epochs(name, rows, run.recipe.frames.sample_rate), losses(name, report["loss"], epoch)]:
+    clips_by_name = _rows(run, network)
+    for picture in [
+        *over_epochs(name, clips_by_name, run.recipe.frames.sample_rate),
+        losses(name, report["loss"], epoch_steps),
+    ]:
         picture.save(folder)
         pictures[picture.name] = f"{name}: {picture.caption}"
-    for clip_name, clips in rows.items():
+    for clip_name, clips in clips_by_name.items():
         file = f"{name}-{clip_name.replace(' ', '-')}.wav"
         _write_clips(folder / file, clips, run.recipe.frames.sample_rate)
         sounds[file] = f"{name}: {clip_name}"
@@ -196,20 +231,21 @@ def _exhibits(folder: Path, name: str, epoch: int, report: Figures) -> tuple[dic
 
 @torch.no_grad()
 def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
+    """Return recordings, and clips generated after the first and the last epoch, [clips, samples], by caption."""
     reporter = generator_reporter(network, run)
-    part = evaluated_clips(run.corpus(), reporter, fewest=1)
-    indices = evenly_spaced(len(part.clips), SHOWN)
-    rows = {"recordings": part.clips[indices]}
-    for epoch_name, file in (("first epoch", run.folder / FIRST), ("last epoch", run.last)):
-        if file.exists():
-            checkpoint.restore(file, network)
+    split_sample = evaluated_clips(run.corpus(), reporter, fewest=1)
+    clip_indices = evenly_spaced(len(split_sample.clips), SHOWN)
+    clips_by_name = {"recordings": split_sample.clips[clip_indices]}
+    for epoch_name, checkpoint_path in (("first epoch", run.folder / FIRST), ("last epoch", run.last)):
+        if checkpoint_path.exists():
+            checkpoint.restore(checkpoint_path, network)
             network.eval()
-            rows[epoch_name] = reporter.generate(part.labels[indices], SEED)
-    return rows
+            clips_by_name[epoch_name] = reporter.generate(split_sample.labels[clip_indices], SEED)
+    return clips_by_name
 
 
 def _write_clips(path: Path, clips: Array, rate: int) -> None:
-    loudest = np.maximum(np.abs(clips).max(1, keepdims=True), 1e-9)
-    gaps = ((0, 0), (0, round(GAP_SECONDS * rate)))
+    clip_peaks = np.maximum(np.abs(clips).max(1, keepdims=True), 1e-9)
+    gap_padding = ((0, 0), (0, round(GAP_SECONDS * rate)))
     with sound_writer(path, rate, channels=1, overwrite=True) as file:
-        file.write(np.pad(PEAK * clips / loudest, gaps).astype(np.float32).reshape(1, -1))
+        file.write(np.pad(PEAK * clips / clip_peaks, gap_padding).astype(np.float32).reshape(1, -1))

@@ -15,23 +15,27 @@ from ..reports.page import basis, document, figure, joined, players, run_link
 from ..reports.report import WIDTH, Figures, Picture, Theme
 
 
-def over_epochs(name: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:
+def over_epochs(name: str, clips_by_name: Mapping[str, Array], rate: int) -> list[Picture]:
     """Draw clips [clips, samples], a row for each name."""
     subject = "recordings, and clips of the same codes after the first and after the last epoch"
     return [
-        replace(waveforms(rows, rate), name=f"{name}-waveforms", caption=f"Waveforms of {subject}, in seconds."),
-        replace(spectrograms(rows, rate), name=f"{name}-spectrograms", caption=f"Levels of mel bands of {subject}."),
+        replace(
+            waveforms(clips_by_name, rate), name=f"{name}-waveforms", caption=f"Waveforms of {subject}, in seconds."
+        ),
+        replace(
+            spectrograms(clips_by_name, rate), name=f"{name}-spectrograms", caption=f"Levels of mel bands of {subject}."
+        ),
     ]
 
 
-def losses(name: str, logged: Mapping[str, Any], epoch: int) -> Picture:
-    epochs = np.array(logged["steps"]) / epoch
+def losses(name: str, logged: Mapping[str, Any], epoch_steps: int) -> Picture:
+    logged_epochs = np.array(logged["steps"]) / epoch_steps
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.6), layout="constrained")
         axes = figure.subplots()
-        for (side, values), colour in zip(logged["sides"].items(), (theme.second, theme.first), strict=True):
-            axes.plot(epochs, values, ".-", color=colour, linewidth=1.2, label=side)
+        for (side, side_losses), colour in zip(logged["sides"].items(), (theme.second, theme.first), strict=True):
+            axes.plot(logged_epochs, side_losses, ".-", color=colour, linewidth=1.2, label=side)
         axes.set_xlabel("epoch")
         axes.grid(axis="y")
         figure.legend(loc="outside upper right", ncols=2)
@@ -54,12 +58,16 @@ def _basis(report: Figures) -> str:
 
 
 def _verdict(figures: Figures) -> str:
-    fallen = [network["name"] for network in figures["networks"] if network["collapsed"]]
-    standing = [network for network in figures["networks"] if not network["collapsed"]]
-    collapse_note = f"{' and '.join(fallen)} {'has' if len(fallen) == 1 else 'have'} collapsed." if fallen else ""
-    if not standing:
+    collapsed_names = [network["name"] for network in figures["networks"] if network["collapsed"]]
+    standing_networks = [network for network in figures["networks"] if not network["collapsed"]]
+    collapse_note = (
+        f"{' and '.join(collapsed_names)} {'has' if len(collapsed_names) == 1 else 'have'} collapsed."
+        if collapsed_names
+        else ""
+    )
+    if not standing_networks:
         return collapse_note
-    best = min(standing, key=lambda network: float(network["frechet_ratio"]))
+    best = min(standing_networks, key=lambda network: float(network["frechet_ratio"]))
     text = f"Random codes of {best['name']} come nearest to the recordings: {best['frechet_ratio']:.3g} times as far"
     return f"{text} as these are from each other. {collapse_note}".strip()
 
@@ -96,12 +104,12 @@ TRAINING = (
 
 
 def _networks(figures: Figures) -> Markup:
-    judged = JUDGED if any(network["inception_score"] for network in figures["networks"]) else ()
+    judged_measures = JUDGED if any(network["inception_score"] for network in figures["networks"]) else ()
     note = (
         "Figures are of clips of random codes; below each stands that of recordings, cut to the network's clip length. "
         "Each name leads to its report."
     )
-    return measures_across([*NETWORK, *judged, *TRAINING], figures["networks"], note, kind="narrow")
+    return measures_across([*NETWORK, *judged_measures, *TRAINING], figures["networks"], note, kind="narrow")
 
 
 def _scores(scores: list[list[float]] | None) -> list[str] | None:

@@ -63,14 +63,14 @@ def page(figures: Figures, report: Figures, folder: Path) -> str:
 
 
 def _verdict(figures: Figures) -> str:
-    by_name = {network["name"]: network for network in figures["networks"]}
-    best, post = by_name[figures["best"]], by_name[figures["post"]]
-    text = f"Random codes of {best['name']} come nearest to the recordings"
-    if best["spectral_distance_ratio"] is None:
+    networks_by_name = {network["name"]: network for network in figures["networks"]}
+    best_network, post_network = networks_by_name[figures["best"]], networks_by_name[figures["post"]]
+    text = f"Random codes of {best_network['name']} come nearest to the recordings"
+    if best_network["spectral_distance_ratio"] is None:
         return f"{text}."
-    text += f": {best['spectral_distance_ratio']:.1f} times as far from unheard ones as training’s"
-    if best is not post:
-        text += f", where those of {post['name']} are {post['spectral_distance_ratio']:.1f} times"
+    text += f": {best_network['spectral_distance_ratio']:.1f} times as far from unheard ones as training’s"
+    if best_network is not post_network:
+        text += f", where those of {post_network['name']} are {post_network['spectral_distance_ratio']:.1f} times"
     return f"{text}."
 
 
@@ -110,18 +110,18 @@ NETWORK = (
 
 
 def _codes(figures: Figures) -> Markup:
-    names = {"held_out": "ends", "test": "test", "val": "validation", "train": "training"}
+    split_labels = {"held_out": "ends", "test": "test", "val": "validation", "train": "training"}
     measures = [
         Measure(
             "Network",
             lambda network: run_link(network["name"]) + ("" if network["adversarial"] else " (no prior)"),
         )
     ]
-    for part in figures["networks"][0]["codes"]:
+    for split in figures["networks"][0]["codes"]:
         measures += [
-            Measure(f"Mean, {names[part]}", f"codes.{part}.largest_mean", ".2f"),
-            Measure(f"Deviations, {names[part]}", functools.partial(_deviations, part=part)),
-            Measure(f"Correlation, {names[part]}", f"codes.{part}.largest_correlation", ".2f"),
+            Measure(f"Mean, {split_labels[split]}", f"codes.{split}.largest_mean", ".2f"),
+            Measure(f"Deviations, {split_labels[split]}", functools.partial(_deviations, split=split)),
+            Measure(f"Correlation, {split_labels[split]}", f"codes.{split}.largest_correlation", ".2f"),
         ]
     note = (
         "The largest mean of a latent, the smallest and largest deviation, the largest correlation of two: of codes at "
@@ -131,9 +131,10 @@ def _codes(figures: Figures) -> Markup:
     return measures_across(measures, figures["networks"], note, kind="narrow")
 
 
-def _deviations(network: Figures, part: str) -> tuple[str, str]:
-    low, high = network["codes"][part]["smallest_std"], network["codes"][part]["largest_std"]
-    return f"{low['value']:.2f} to {high['value']:.2f}", f"{low['low']:.2f} to {high['high']:.2f}"
+def _deviations(network: Figures, split: str) -> tuple[str, str]:
+    """Return the smallest and largest deviation of a latent, and below it their bootstrap bounds."""
+    smallest, largest = network["codes"][split]["smallest_std"], network["codes"][split]["largest_std"]
+    return f"{smallest['value']:.2f} to {largest['value']:.2f}", f"{smallest['low']:.2f} to {largest['high']:.2f}"
 
 
 def _bounded_level(level: float) -> str:
@@ -141,15 +142,16 @@ def _bounded_level(level: float) -> str:
 
 
 def _figure(figures: Figures, panel: Panel, folder: Path) -> Markup:
-    names = [network["name"] for network in figures["networks"]]
-    if panel.recipe not in names:
+    """Show a picture of a panel's recipe beside that of the best network; empty if the recipe is missing."""
+    network_names = [network["name"] for network in figures["networks"]]
+    if panel.recipe not in network_names:
         return Markup()
     pictures = []
     for name in dict.fromkeys((panel.recipe, figures["best"])):
-        path = f"runs/{name}/report/{panel.picture}"
-        if (folder / f"{path}.png").exists():
+        picture_path = f"runs/{name}/report/{panel.picture}"
+        if (folder / f"{picture_path}.png").exists():
             caption = panel.caption if name == panel.recipe else "the same of the best network"
-            pictures.append(figure(path, f"{name}: {caption}."))
+            pictures.append(figure(picture_path, f"{name}: {caption}."))
     return joined(pictures)
 
 
@@ -171,86 +173,95 @@ def study(options: StudyOptions, display: Display) -> bool:
     recipes = load_recipes(options, ("grain",), RECIPES)
     check_folder(options, recipes)
     display.stage("study grain")
-    seconds = {recipe.name: _operations(recipe) / OPERATIONS for recipe in recipes}
-    reports = train_and_evaluate(options, recipes, seconds, display)
+    training_seconds = {recipe.name: _operations(recipe) / OPERATIONS for recipe in recipes}
+    reports = train_and_evaluate(options, recipes, training_seconds, display)
     if reports is None:
         return False
-    post = POST if POST in reports else recipes[0].name
-    drawable = [name for name, report in reports.items() if report["run"]["adversarial"]] or list(reports)
-    best = min(drawable, key=lambda name: float(reports[name]["spectral_distance"]["generated"]))
-    sounds = _write_sounds(options.folder, post, best, reports[best]["split"])
+    post_name = POST if POST in reports else recipes[0].name
+    candidate_names = [name for name, report in reports.items() if report["run"]["adversarial"]] or list(reports)
+    best_name = min(candidate_names, key=lambda name: float(reports[name]["spectral_distance"]["generated"]))
+    sounds = _write_sounds(options.folder, post_name, best_name, reports[best_name]["split"])
     figures = {
         "format": FORMAT,
         "study": "grain",
-        "corpus": reports[best]["run"]["corpus"],
-        "post": post,
-        "best": best,
+        "corpus": reports[best_name]["run"]["corpus"],
+        "post": post_name,
+        "best": best_name,
         "networks": [{"name": name, **_row(report)} for name, report in reports.items()],
         "sounds": sounds,
     }
-    write_study(options.folder, figures, page(figures, reports[best], options.folder))
+    write_study(options.folder, figures, page(figures, reports[best_name], options.folder))
     return True
 
 
 def _operations(recipe: Recipe) -> float:
+    """Count the floating-point operations of a training."""
     assert isinstance(recipe, GrainRecipe)
     assert recipe.training.steps is not None
     network = FAMILIES["grain"].network(recipe).eval()
     windows = torch.zeros(recipe.training.batch_size, recipe.frames.frame_length)
     generator = torch.Generator().manual_seed(0)
     with FlopCounterMode(display=False) as counter:
-        for turn in network.objectives:
-            network.total(network(turn.name, windows, generator)).backward()  # type: ignore[no-untyped-call]
+        for objective in network.objectives:
+            network.total(network(objective.name, windows, generator)).backward()  # type: ignore[no-untyped-call]
     return float(counter.get_total_flops()) * recipe.training.steps
 
 
 def _row(report: Figures) -> Figures:
-    plain, filtered_top = report["reconstruction"]["unfiltered"], report["bands"]["filtered"][-1]
-    top = report["bands"]["unfiltered"][-1]
-    names = ("largest_mean", "smallest_std", "largest_std", "largest_correlation", "kolmogorov_smirnov", "energy")
-    parts = [part for part in ("held_out", report["split"]) if part in report["codes"]]
+    """Return a network's row of figures from its report."""
+    error_figures, filtered_top_band = report["reconstruction"]["unfiltered"], report["bands"]["filtered"][-1]
+    top_band = report["bands"]["unfiltered"][-1]
+    code_figure_names = (
+        "largest_mean",
+        "smallest_std",
+        "largest_std",
+        "largest_correlation",
+        "kolmogorov_smirnov",
+        "energy",
+    )
+    splits = [split for split in ("held_out", report["split"]) if split in report["codes"]]
     return {
         "split": report["split"],
         "adversarial": report["run"]["adversarial"],
         "steps": report["run"]["step"],
         "seconds": report["run"]["seconds"],
         "parameters": report["run"]["parameters"],
-        "sample_mean_square": plain["sample_mean_square"]["value"],
-        "sample_error_db": plain["sample_error_db"]["value"],
-        "spectral_convergence_db": plain["spectral_convergence_db"]["value"],
-        "log_spectral_distance_db": plain["log_spectral_distance_db"]["value"],
-        "level_above_3_khz_db": top["level_db"]["mean"],
-        "excess_above_3_khz_db": top["excess_db"]["mean"],
-        "excess_above_3_khz_filtered_db": filtered_top["excess_db"]["mean"],
+        "sample_mean_square": error_figures["sample_mean_square"]["value"],
+        "sample_error_db": error_figures["sample_error_db"]["value"],
+        "spectral_convergence_db": error_figures["spectral_convergence_db"]["value"],
+        "log_spectral_distance_db": error_figures["log_spectral_distance_db"]["value"],
+        "level_above_3_khz_db": top_band["level_db"]["mean"],
+        "excess_above_3_khz_db": top_band["excess_db"]["mean"],
+        "excess_above_3_khz_filtered_db": filtered_top_band["excess_db"]["mean"],
         "spectral_distance": report["spectral_distance"]["generated"],
         "spectral_distance_ratio": report["spectral_distance"]["ratio"],
-        "codes": {part: {name: report["codes"][part][name] for name in names} for part in parts},
+        "codes": {split: {name: report["codes"][split][name] for name in code_figure_names} for split in splits},
     }
 
 
-def _write_sounds(folder: Path, post: str, best: str, part: Part) -> dict[str, str]:
+def _write_sounds(folder: Path, post_name: str, best_name: str, split: Part) -> dict[str, str]:
     """The post's Example 2 lacks the upper 85 % of bins."""
-    written = {"example-1-source.wav": "Example 1: the recording"}
-    for name in dict.fromkeys((post, best)):
+    captions_by_file = {"example-1-source.wav": "Example 1: the recording"}
+    for name in dict.fromkeys((post_name, best_name)):
         run = Run.open(folder / "runs" / name)
         network, recipe = trained(run, "best")[0], run.recipe
         assert isinstance(network, GrainAutoencoder)
         assert isinstance(recipe, GrainRecipe)
         rng, length = np.random.default_rng(SEED), recipe.frames.frame_length
-        sound = stretch(run.corpus(), part, recipe.frames, PICTURED_SECONDS)
-        if name == post:
+        sound = stretch(run.corpus(), split, recipe.frames, PICTURED_SECONDS)
+        if name == post_name:
             _write_sound(folder / "example-1-source.wav", sound, recipe)
         _write_sound(folder / f"example-1-{name}.wav", resynthesised(network, recipe, sound, rng), recipe)
-        written[f"example-1-{name}.wav"] = f"Example 1: {name}, windows one after another"
+        captions_by_file[f"example-1-{name}.wav"] = f"Example 1: {name}, windows one after another"
         hop = max(1, length // OVERLAP)
         grains = decode(network, encode(network, sequence(sound, length, hop)), recipe, rng)
-        versions = {"filtered": filtered(grains)} if name == post else {}
-        if name == best:
-            versions["unfiltered"] = grains
-        for version, windows in versions.items():
+        grains_by_version = {"filtered": filtered(grains)} if name == post_name else {}
+        if name == best_name:
+            grains_by_version["unfiltered"] = grains
+        for version, windows in grains_by_version.items():
             _write_sound(folder / f"example-2-{name}-{version}.wav", overlapped(windows, hop, "blackman"), recipe)
-            written[f"example-2-{name}-{version}.wav"] = f"Example 2: {name}, overlapping by 90 %, {version}"
-    return dict(sorted(written.items(), key=lambda item: item[0][: len("example-1")]))
+            captions_by_file[f"example-2-{name}-{version}.wav"] = f"Example 2: {name}, overlapping by 90 %, {version}"
+    return dict(sorted(captions_by_file.items(), key=lambda item: item[0][: len("example-1")]))
 
 
 def _write_sound(path: Path, sound: Array, recipe: GrainRecipe) -> None:

@@ -62,12 +62,14 @@ def study(options: RecoveryStudyOptions, display: Display) -> bool:
     display.stage("study recovery")
     if isinstance(options.subject, Model):
         bench: RecoveryBench | None = _bench_of(options.subject, options, corpus, judge)
-        course = StudyProgress(display, _searches(options, ROWS))
+        progress = StudyProgress(display, _searches(options, ROWS))
     else:
-        bench, course = _inverted(options, options.subject, corpus, judge, display)
+        bench, progress = _inverted(options, options.subject, corpus, judge, display)
     if bench is None:
         return False
-    tables = {table: [_table(options, bench, table, seed, course) for seed in range(options.seeds)] for table in TABLES}
+    tables = {
+        table: [_table(options, bench, table, seed, progress) for seed in range(options.seeds)] for table in TABLES
+    }
     _write_figures(options, corpus, bench, tables)
     return True
 
@@ -97,63 +99,73 @@ def _bench_of(model: Model, options: RecoveryStudyOptions, corpus: Corpus, judge
 def _inverted(
     options: RecoveryStudyOptions, generator: Path, corpus: Corpus, judge: Classifier, display: Display
 ) -> tuple[RecoveryBench | None, StudyProgress]:
+    """Train the inverting network and the tuned autoencoder; return their bench, None after Ctrl-C, and progress."""
     recipes, source_runs = _recipes(options, generator, corpus)
     check_folder(Trainings(options.corpus, options.folder, None, options.changes, None), recipes, further=True)
-    course = StudyProgress(
+    progress = StudyProgress(
         display, {recipe.name: _seconds(recipe) for recipe in recipes} | _searches(options, InvertedBench.rows)
     )
-    runs = {recipe.name: options.folder / "runs" / recipe.name for recipe in recipes}
+    run_folders = {recipe.name: options.folder / "runs" / recipe.name for recipe in recipes}
     if options.ray is not None:
-        untrained = [recipe for recipe in recipes if not is_trained(runs[recipe.name], recipe)]
+        untrained_recipes = [recipe for recipe in recipes if not is_trained(run_folders[recipe.name], recipe)]
         trainings = [
-            _training(recipe, options.corpus, runs[recipe.name], source_runs.get(recipe.name, {}))
-            for recipe in untrained
+            _training(recipe, options.corpus, run_folders[recipe.name], source_runs.get(recipe.name, {}))
+            for recipe in untrained_recipes
         ]
         if not train_first(trainings, options.ray, options.accelerator, display):
-            return None, course
+            return None, progress
     models = {}
     for recipe in recipes:
-        run = runs[recipe.name]
-        course.start_part(recipe.name)
+        run_folder = run_folders[recipe.name]
+        progress.start_part(recipe.name)
         run_options = RunOptions(options.accelerator, options.devices)
-        if not is_trained(run, recipe) and not train(
-            recipe, options.corpus, run, run_options, course, 1.0, source_runs.get(recipe.name, {})
+        if not is_trained(run_folder, recipe) and not train(
+            recipe, options.corpus, run_folder, run_options, progress, 1.0, source_runs.get(recipe.name, {})
         ):
-            course.stopped(run)
-            return None, course
-        models[recipe.name] = _up_to_date(Run.open(run), options.folder / "models" / f"{recipe.name}.onnx")
-    return InvertedBench(corpus, Run.open(runs[INVERT]), models[INVERT], models[TUNED], judge), course
+            progress.stopped(run_folder)
+            return None, progress
+        models[recipe.name] = _up_to_date(Run.open(run_folder), options.folder / "models" / f"{recipe.name}.onnx")
+    return InvertedBench(corpus, Run.open(run_folders[INVERT]), models[INVERT], models[TUNED], judge), progress
 
 
-def _training(recipe: Recipe, corpus: Path, run: Path, source_runs: Mapping[str, Path]) -> Training:
+def _training(recipe: Recipe, corpus: Path, run_folder: Path, source_runs: Mapping[str, Path]) -> Training:
     """Other machines have other current folders."""
     absolute_runs = {name: folder.resolve() for name, folder in source_runs.items()}
-    return Training(recipe, corpus, run, functools.partial(train, source_runs=absolute_runs))
+    return Training(recipe, corpus, run_folder, functools.partial(train, source_runs=absolute_runs))
 
 
 def _searches(options: RecoveryStudyOptions, rows: Mapping[str, str]) -> dict[str, float]:
-    seconds = SECONDS_A_SOUND * options.clips * len(rows)
-    return {f"{table} {seed}": seconds for table in TABLES for seed in range(options.seeds)}
+    """Return the estimated seconds of each table's searches, by progress part."""
+    table_seconds = SECONDS_A_SOUND * options.clips * len(rows)
+    return {f"{table} {seed}": table_seconds for table in TABLES for seed in range(options.seeds)}
 
 
 def _recipes(
     options: RecoveryStudyOptions, generator: Path, corpus: Corpus
 ) -> tuple[list[Recipe], dict[str, dict[str, Path]]]:
+    """Load both recipes; return with them the folders of the runs that one reads, by recipe and role."""
     source_recipes = {"generator": Run.open(generator).recipe, "judge": Run.open(options.classifier).recipe}
     FAMILIES[INVERT].follow(load_recipe(INVERT), source_recipes)  # refuses unsuitable runs before reading them
-    frames, words = source_recipes["generator"].frames, getattr(source_recipes["generator"], "network", None)
-    labelled = bool(getattr(words, "words", []))
-    frame_changes = [f"frames.{name}={getattr(frames, name)}" for name in ("sample_rate", "frame_length", "hop_length")]
-    frame_changes.append(f"network.labels={str(labelled).lower()}")
-    trainings = Trainings(
+    frame_settings, network_settings = (
+        source_recipes["generator"].frames,
+        getattr(source_recipes["generator"], "network", None),
+    )
+    has_labels = bool(getattr(network_settings, "words", []))
+    frame_changes = [
+        f"frames.{name}={getattr(frame_settings, name)}" for name in ("sample_rate", "frame_length", "hop_length")
+    ]
+    frame_changes.append(f"network.labels={str(has_labels).lower()}")
+    training_options = Trainings(
         options.corpus, options.folder, [INVERT, TUNED], options.changes, None, minutes=options.minutes
     )
     recipes = []
     for recipe in load_recipes(
-        trainings,
+        training_options,
         (INVERT, "clip"),
         (INVERT, TUNED),
-        lambda plain: [] if plain.name == INVERT else [*EXPORTED[plain.family].changes(corpus), *frame_changes],
+        lambda plain_recipe: (
+            [] if plain_recipe.name == INVERT else [*EXPORTED[plain_recipe.family].changes(corpus), *frame_changes]
+        ),
         by_steps=False,
     ):
         family = FAMILIES[recipe.family]
@@ -164,11 +176,16 @@ def _recipes(
 
 
 def _seconds(recipe: Recipe) -> float:
-    training = recipe.training
-    return 60 * training.minutes if training.minutes else SECONDS_A_STEP * (training.steps or 10_000)
+    training_settings = recipe.training
+    return (
+        60 * training_settings.minutes
+        if training_settings.minutes
+        else SECONDS_A_STEP * (training_settings.steps or 10_000)
+    )
 
 
 def _up_to_date(run: Run, path: Path) -> Model:
+    """Open a run's exported model; export it first if the run is newer."""
     if not path.exists() or path.stat().st_mtime < run.last.stat().st_mtime:
         path.parent.mkdir(exist_ok=True)
         export(run, path, overwrite=True)
@@ -178,20 +195,21 @@ def _up_to_date(run: Run, path: Path) -> Model:
 def _table(
     options: RecoveryStudyOptions, bench: RecoveryBench, table: str, seed: int, course: StudyProgress
 ) -> dict[str, MeasuredRow]:
+    """Return a table's measured rows by name; measure those that no file holds."""
     folder = options.folder / ROWS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     course.start_part(f"{table} {seed}")
-    rows: dict[str, MeasuredRow] = {}
-    for number, row in enumerate(bench.rows):
-        file = folder / f"{bench.stamp}-{table}-{seed}-{row}.npz"
-        course.update(number / len(bench.rows), row)
-        measured_row = MeasuredRow.read(file, options.clips)
+    measured_rows: dict[str, MeasuredRow] = {}
+    for row_index, row_name in enumerate(bench.rows):
+        row_path = folder / f"{bench.stamp}-{table}-{seed}-{row_name}.npz"
+        course.update(row_index / len(bench.rows), row_name)
+        measured_row = MeasuredRow.read(row_path, options.clips)
         if measured_row is None:
-            measured_row = bench.measured(table, row, seed, options.clips)
-            with replacing(file, overwrite=True) as temporary:
-                measured_row.write(temporary)
-        rows[row] = measured_row
-    return rows
+            measured_row = bench.measured(table, row_name, seed, options.clips)
+            with replacing(row_path, overwrite=True) as temporary_path:
+                measured_row.write(temporary_path)
+        measured_rows[row_name] = measured_row
+    return measured_rows
 
 
 def _write_figures(
@@ -201,9 +219,11 @@ def _write_figures(
     tables: Mapping[str, list[dict[str, MeasuredRow]]],
 ) -> None:
     captions: dict[str, str] = {}
-    for number, (table_name, seeds) in enumerate(tables.items()):
-        examples = {row: measured.sounds[:EXAMPLES] for row, measured in seeds[0].items()}
-        for picture in pictures(f"figure-{number + 2}", TABLES[table_name], examples, bench.rate):
+    for table_index, (table_name, rows_by_seed) in enumerate(tables.items()):
+        example_sounds = {
+            row_name: measured_row.sounds[:EXAMPLES] for row_name, measured_row in rows_by_seed[0].items()
+        }
+        for picture in pictures(f"figure-{table_index + 2}", TABLES[table_name], example_sounds, bench.rate):
             picture.save(options.folder)
             captions[picture.name] = picture.caption
     figures: Figures = {
@@ -220,10 +240,13 @@ def _write_figures(
         "rows": dict(bench.rows),
         "tables": {
             table: {
-                row: bench.figures([seed[row] for seed in seeds], [seed["asked"] for seed in seeds])
-                for row in bench.rows
+                row_name: bench.figures(
+                    [seed_rows[row_name] for seed_rows in rows_by_seed],
+                    [seed_rows["asked"] for seed_rows in rows_by_seed],
+                )
+                for row_name in bench.rows
             }
-            for table, seeds in tables.items()
+            for table, rows_by_seed in tables.items()
         },
         "pictures": captions,
     }

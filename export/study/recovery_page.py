@@ -43,15 +43,17 @@ MEASURES = {
 TITLES = {"generated": "Table 1: generated sounds", "recorded": "Table 2: recordings"}
 
 
-def pictures(name: str, subject: str, rows: Mapping[str, Array], rate: int) -> list[Picture]:
-    rows_by_label = {label: rows[row] for row, label in ROW_LABELS.items()}
+def pictures(name: str, subject: str, sounds_by_row: Mapping[str, Array], rate: int) -> list[Picture]:
+    sounds_by_label = {label: sounds_by_row[row] for row, label in ROW_LABELS.items()}
     caption = (
         f"{subject[0].upper()}{subject[1:]} above; below, what came of their codes by network, gradient and hybrid"
     )
     return [
-        replace(waveforms(rows_by_label, rate), name=f"{name}-waveforms", caption=f"{caption}: waveforms, in seconds."),
         replace(
-            spectrograms(rows_by_label, rate), name=f"{name}-spectrograms", caption=f"{caption}: levels of mel bands."
+            waveforms(sounds_by_label, rate), name=f"{name}-waveforms", caption=f"{caption}: waveforms, in seconds."
+        ),
+        replace(
+            spectrograms(sounds_by_label, rate), name=f"{name}-spectrograms", caption=f"{caption}: levels of mel bands."
         ),
     ]
 
@@ -63,34 +65,34 @@ def page(figures: Figures) -> str:
 
 
 def _verdict(figures: Figures) -> str:
-    rows = figures["tables"]["recorded"]
-    network, ours = rows["network"], rows["perceptual"]
-    share = ours["spectrogram_mse"][0] / network["spectrogram_mse"][0]
-    opening = f"Of recordings the network keeps {network['accuracy'][0]:.0%} of the digits"
-    return f"{opening}, our refinement {ours['accuracy'][0]:.0%} at {share:.2f} of its error."
+    figures_by_row = figures["tables"]["recorded"]
+    network_figures, our_figures = figures_by_row["network"], figures_by_row["perceptual"]
+    error_ratio = our_figures["spectrogram_mse"][0] / network_figures["spectrogram_mse"][0]
+    opening = f"Of recordings the network keeps {network_figures['accuracy'][0]:.0%} of the digits"
+    return f"{opening}, our refinement {our_figures['accuracy'][0]:.0%} at {error_ratio:.2f} of its error."
 
 
 def _basis(figures: Figures) -> str:
-    steps = " and ".join(f"{name} for {count} steps" for name, count in figures["steps"].items())
-    trained = f"networks were trained once, {steps}" if steps else "nothing was trained for it"
+    steps_text = " and ".join(f"{name} for {step_count} steps" for name, step_count in figures["steps"].items())
+    training_text = f"networks were trained once, {steps_text}" if steps_text else "nothing was trained for it"
     return (
-        f"{figures['sounds']} sounds a table with each of {figures['seeds']} seeds; {trained}. "
+        f"{figures['sounds']} sounds a table with each of {figures['seeds']} seeds; {training_text}. "
         "The publication has speech commands at 16 kHz (SC09), here are the digits of the corpus."
     )
 
 
-def _table_of_rows(name: str, rows: Mapping[str, Figures], labels: Mapping[str, str]) -> Markup:
-    def cell(row: str, key: str, form: str) -> Any:
-        measured, published = rows[row].get(key), PUBLISHED[name].get(row, {}).get(key)
+def _table_of_rows(name: str, figures_by_row: Mapping[str, Figures], labels: Mapping[str, str]) -> Markup:
+    def cell(row: str, key: str, number_format: str) -> Any:
+        measured_figure, published_figure = figures_by_row[row].get(key), PUBLISHED[name].get(row, {}).get(key)
         if row == "asked" and key not in ("inception_score", "accuracy"):
-            measured = None
-        text = measured and f"{measured[0]:{form}} ± {measured[1]:{form}}"
-        return text if published is None else (text, f"{published:{form}}")
+            measured_figure = None
+        text = measured_figure and f"{measured_figure[0]:{number_format}} ± {measured_figure[1]:{number_format}}"
+        return text if published_figure is None else (text, f"{published_figure:{number_format}}")
 
     measures = [
-        Measure(label, functools.partial(cell, key=key, form=form), "", meaning)
-        for key, (label, form, meaning) in MEASURES.items()
-        if any(key in row for row in rows.values())
+        Measure(label, functools.partial(cell, key=key, number_format=number_format), "", explanation)
+        for key, (label, number_format, explanation) in MEASURES.items()
+        if any(key in row for row in figures_by_row.values())
     ]
     note = "Means over seeds and their deviations; below in grey, the publication's."
     return measures_across([Measure("", labels.__getitem__), *measures], list(labels), note, kind="narrow")

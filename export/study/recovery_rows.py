@@ -111,67 +111,73 @@ class RecoveryBench:
     def recordings(self) -> int:
         return len(places(self._corpus, "test", self._frames, self._words))
 
-    def measured(self, table: str, row: str, seed: int, count: int) -> MeasuredRow:
+    def measured(self, table: str, row_name: str, seed: int, count: int) -> MeasuredRow:
         targets = self._generated(seed, count) if table == "generated" else self._recorded(seed, count)
-        began = time.perf_counter()
-        sounds, codes = self._methods(seed)[row](targets)
-        seconds = (time.perf_counter() - began) / count
+        start_time = time.perf_counter()
+        sounds, codes = self._methods(seed)[row_name](targets)
+        seconds_per_sound = (time.perf_counter() - start_time) / count
         if not self._levels:
             sounds = scaled_to_loudness(sounds, targets.sounds)
         distances = [measures(*pair, self.rate, gain_counts=True) for pair in zip(targets.sounds, sounds, strict=True)]
         posteriors = self._judge.judge(sounds, self.rate).posteriors
-        correlation = np.full(count, np.nan)
+        correlations = np.full(count, np.nan)
         if codes is not None and targets.codes is not None:
-            correlation = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(codes, targets.codes, strict=True)])
+            correlations = np.array([np.corrcoef(*pair)[0, 1] for pair in zip(codes, targets.codes, strict=True)])
         return MeasuredRow(
             sounds=sounds,
             mse=np.square(sounds - targets.sounds, dtype=np.float64).mean(1),
             spectrogram_mse=np.array([distance.spectrogram_mse for distance in distances]),
             ssim=np.array([distance.ssim for distance in distances]),
             log_mel_db=np.array([distance.log_mel_db for distance in distances]),
-            correlation=correlation,
-            right=np.array([self._judge.words[place] for place in posteriors.argmax(1)]) == self._names(targets.labels),
+            correlation=correlations,
+            right=np.array([self._judge.words[label_index] for label_index in posteriors.argmax(1)])
+            == self._names(targets.labels),
             posteriors=posteriors,
-            seconds=np.full(count, seconds),
+            seconds=np.full(count, seconds_per_sound),
         )
 
-    def figures(self, seeds: Sequence[MeasuredRow], originals: Sequence[MeasuredRow]) -> Figures:
-        scores = [inception_score(row.posteriors)[0] for row in seeds]
+    def figures(self, rows_by_seed: Sequence[MeasuredRow], original_rows: Sequence[MeasuredRow]) -> Figures:
+        """Return the mean of each figure over seeds, and its deviation."""
+        scores = [inception_score(row.posteriors)[0] for row in rows_by_seed]
         seed_values: dict[str, list[float]] = {
             "inception_score": scores,
-            "mse": [float(row.mse.mean()) for row in seeds],
-            "spectrogram_mse": [float(row.spectrogram_mse.mean()) for row in seeds],
-            "ssim": [float(row.ssim.mean()) for row in seeds],
-            "log_mel_db": [float(row.log_mel_db.mean()) for row in seeds],
-            "accuracy": [float(row.right.mean()) for row in seeds],
+            "mse": [float(row.mse.mean()) for row in rows_by_seed],
+            "spectrogram_mse": [float(row.spectrogram_mse.mean()) for row in rows_by_seed],
+            "ssim": [float(row.ssim.mean()) for row in rows_by_seed],
+            "log_mel_db": [float(row.log_mel_db.mean()) for row in rows_by_seed],
+            "accuracy": [float(row.right.mean()) for row in rows_by_seed],
             "share": [
                 float(row.right.mean() / max(float(original.right.mean()), 1e-12))
-                for row, original in zip(seeds, originals, strict=True)
+                for row, original in zip(rows_by_seed, original_rows, strict=True)
             ],
-            "seconds": [float(row.seconds.mean()) for row in seeds],
+            "seconds": [float(row.seconds.mean()) for row in rows_by_seed],
         }
-        if not any(np.isnan(row.correlation).any() for row in seeds):
-            seed_values["found_again"] = [float((row.correlation >= RECOVERED_CORRELATION).mean()) for row in seeds]
+        if not any(np.isnan(row.correlation).any() for row in rows_by_seed):
+            seed_values["found_again"] = [
+                float((row.correlation >= RECOVERED_CORRELATION).mean()) for row in rows_by_seed
+            ]
         return {name: [float(np.mean(values)), float(np.std(values))] for name, values in seed_values.items()}
 
     def _methods(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
-        plain = SearchOptions(seed=seed, gain_counts=self._levels)
+        """Return by row name a search for targets: decoded sounds, and codes if they compare with the targets'."""
+        search_options = SearchOptions(seed=seed, gain_counts=self._levels)
         return {
             "asked": lambda targets: (targets.sounds, targets.codes),
             "gradient": lambda targets: self._decoded(
-                CodeSearcher(self._model, plain).gradient(self._targets(targets, encoded=False))
+                CodeSearcher(self._model, search_options).gradient(self._targets(targets, encoded=False))
             ),
             "network": lambda targets: self._decoded(self._encoded(targets)),
             "hybrid": lambda targets: self._decoded(
-                CodeSearcher(self._model, plain).descent(self._targets(targets), SLOPES)
+                CodeSearcher(self._model, search_options).descent(self._targets(targets), SLOPES)
             ),
             "least-squares": lambda targets: self._decoded(
-                CodeSearcher(self._model, plain).hybrid(self._targets(targets))
+                CodeSearcher(self._model, search_options).hybrid(self._targets(targets))
             ),
             "perceptual": self._perceived,
         }
 
     def _perceived(self, targets: RecoveryTargets) -> tuple[Array, Array | None]:
+        """Search by least squares with the perceptual term."""
         options = SearchOptions(gain_counts=self._levels, further=self._further(targets.sounds))
         return self._decoded(CodeSearcher(self._model, options).hybrid(self._targets(targets)))
 
@@ -185,52 +191,54 @@ class RecoveryBench:
         def activation_residuals(frames: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
             activations = [layer.flatten(1) for layer in block_activations(self._judge, frames, self.rate)]
             scales = [(len(activations) * layer.shape[1]) ** -0.5 for layer in activations]
-            layers = zip(activations, target_activations, scales, strict=True)
-            return torch.cat([(decoded - layer[indices]) * scale for decoded, layer, scale in layers], 1)
+            layer_triples = zip(activations, target_activations, scales, strict=True)
+            return torch.cat([(decoded - layer[indices]) * scale for decoded, layer, scale in layer_triples], 1)
 
         return activation_residuals
 
     def _targets(self, targets: RecoveryTargets, *, encoded: bool = True) -> list[SearchTarget]:
         if not encoded:
             return [SearchTarget(sound[np.newaxis], None, None) for sound in targets.sounds]
-        recoveries = self._encoded(targets)
+        encoder_results = self._encoded(targets)
         return [
             SearchTarget(sound[np.newaxis], recovery.code, recovery.label)
-            for sound, recovery in zip(targets.sounds, recoveries, strict=True)
+            for sound, recovery in zip(targets.sounds, encoder_results, strict=True)
         ]
 
     def _encoded(self, targets: RecoveryTargets) -> list[SearchResult]:
+        """Return the encoder's codes and labels as search results."""
         codes, labels = self._encoder.encode_with_labels(targets.sounds)
-        label_numbers = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
+        label_indices = [None] * len(codes) if labels is None else [int(row.argmax()) for row in labels]
         return [
             SearchResult(code.astype(np.float64), label, None, np.nan, True)
-            for code, label in zip(codes, label_numbers, strict=True)
+            for code, label in zip(codes, label_indices, strict=True)
         ]
 
-    def _decoded(self, recoveries: Sequence[SearchResult]) -> tuple[Array, Array]:
-        codes = np.stack([recovery.code for recovery in recoveries]).astype(np.float32)
-        labels = np.array([recovery.label or 0 for recovery in recoveries])
-        return sounds_of(self._model, codes, labels), codes
+    def _decoded(self, search_results: Sequence[SearchResult]) -> tuple[Array, Array]:
+        """Return the sounds and codes of search results."""
+        codes = np.stack([recovery.code for recovery in search_results]).astype(np.float32)
+        label_indices = np.array([recovery.label or 0 for recovery in search_results])
+        return sounds_of(self._model, codes, label_indices), codes
 
     def _generated(self, seed: int, count: int) -> RecoveryTargets:
         codes = draw_codes(self._model.card, count, np.random.default_rng([seed, 0]))
-        labels = np.arange(count) % max(1, len(self._words))
-        sounds = sounds_of(self._model, codes, labels)
+        label_indices = np.arange(count) % max(1, len(self._words))
+        sounds = sounds_of(self._model, codes, label_indices)
         if not self._levels:
             sounds = np.divide(sounds, np.abs(sounds).max(1, keepdims=True))
-        return RecoveryTargets(sounds, labels, codes)
+        return RecoveryTargets(sounds, label_indices, codes)
 
     def _recorded(self, seed: int, count: int) -> RecoveryTargets:
         clip_places = places(self._corpus, "test", self._frames, self._words)
-        picked = np.resize(random_indices(len(clip_places), count, np.random.default_rng([seed, 1])), count)
+        clip_indices = np.resize(random_indices(len(clip_places), count, np.random.default_rng([seed, 1])), count)
         return RecoveryTargets(
-            clip_places.take_clips(self._corpus, picked, self._frames.normalised),
-            clip_places.labels[clip_places.recordings_of(picked)],
+            clip_places.take_clips(self._corpus, clip_indices, self._frames.normalised),
+            clip_places.labels[clip_places.recordings_of(clip_indices)],
             None,
         )
 
-    def _names(self, labels: Integers) -> npt.NDArray[np.str_]:
-        return np.array([self._words[label] if self._words else "" for label in labels])
+    def _names(self, label_indices: Integers) -> npt.NDArray[np.str_]:
+        return np.array([self._words[label] if self._words else "" for label in label_indices])
 
 
 class InvertedBench(RecoveryBench):
@@ -246,9 +254,10 @@ class InvertedBench(RecoveryBench):
         return super()._methods(seed) | {"tuned-clip": self._tuned_again}
 
     def _tuned_again(self, targets: RecoveryTargets) -> tuple[Array, Array | None]:
+        """Encode targets and decode them by `tuned-clip`."""
         codes, labels = Encoder(self._tuned).encode_with_labels(targets.sounds)
-        label_numbers = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
-        return scaled_to_loudness(sounds_of(self._tuned, codes, label_numbers), targets.sounds), None
+        label_indices = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
+        return scaled_to_loudness(sounds_of(self._tuned, codes, label_indices), targets.sounds), None
 
 
 def sounds_of(model: Model, codes: Array, labels: Integers) -> Array:
@@ -256,14 +265,14 @@ def sounds_of(model: Model, codes: Array, labels: Integers) -> Array:
     card, frames = model.card, model.decode(codes, labels)
     if card.transform_length is None:
         return frames
-    sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
-    return sound(frames)
+    synthesise = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
+    return synthesise(frames)
 
 
 def scaled_to_loudness(sounds: Array, references: Array) -> Array:
     """Scale sounds to others' loudness, [sounds, samples] each."""
-    loudness = np.square(references).mean(1) / np.maximum(np.square(sounds).mean(1), 1e-12)
-    scaled: Array = (sounds * np.sqrt(loudness)[:, np.newaxis]).astype(np.float32)
+    power_ratios = np.square(references).mean(1) / np.maximum(np.square(sounds).mean(1), 1e-12)
+    scaled: Array = (sounds * np.sqrt(power_ratios)[:, np.newaxis]).astype(np.float32)
     return scaled
 
 
@@ -275,6 +284,6 @@ def draw_codes(card: Card, count: int, rng: np.random.Generator) -> Array:
     mean, deviation = (0.0, 1.0) if card.prior is None else card.prior.normal
     low, high = ([getattr(latent, end) for latent in card.latents] for end in ("low", "high"))
     codes = rng.normal(mean, deviation, shape)
-    while (beyond := (codes < low) | (codes > high)).any():
-        codes = np.where(beyond, rng.normal(mean, deviation, shape), codes)
+    while (is_outside := (codes < low) | (codes > high)).any():
+        codes = np.where(is_outside, rng.normal(mean, deviation, shape), codes)
     return codes.astype(np.float32)

@@ -60,39 +60,48 @@ def train_on_cluster(
     """
     ray = connect(address)
     try:
-        gpus = accelerator != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
-        task = ray.remote(num_cpus=1, num_gpus=int(gpus), max_retries=RETRIES)(_train_on_node)
-        waiting = {}
-        for place, training in enumerate(trainings):
+        needs_gpu = accelerator != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+        remote_task = ray.remote(num_cpus=1, num_gpus=int(needs_gpu), max_retries=RETRIES)(_train_on_node)
+        index_by_future = {}
+        for training_index, training in enumerate(trainings):
             absolute_training = training._replace(corpus=training.corpus.resolve(), folder=training.folder.resolve())
-            waiting[task.remote(absolute_training, accelerator, __version__)] = place
+            index_by_future[remote_task.remote(absolute_training, accelerator, __version__)] = training_index
         try:
-            return _outcomes(ray, waiting, progress)
+            return _outcomes(ray, index_by_future, progress)
         except KeyboardInterrupt:
-            for future in waiting:
+            for future in index_by_future:
                 ray.cancel(future, recursive=False)
-            ray.wait(list(waiting), num_returns=len(waiting), timeout=STOPPING_SECONDS)
+            ray.wait(list(index_by_future), num_returns=len(index_by_future), timeout=STOPPING_SECONDS)
             return None
     finally:
         ray.shutdown()
 
 
 def _outcomes(
-    ray: Any, waiting: dict[Any, int], progress: Callable[[float, str], None]
+    ray: Any, index_by_future: dict[Any, int], progress: Callable[[float, str], None]
 ) -> list[TimbrelError | None] | None:
-    errors: dict[int, TimbrelError | None] = {}
-    pending, interrupted = list(waiting), False
-    while pending:
-        ready, pending = ray.wait(pending, timeout=LOOK_SECONDS)
-        for future in ready:
+    """Wait for tasks; return each training's error in order, or None if one was interrupted."""
+    errors_by_index: dict[int, TimbrelError | None] = {}
+    pending_futures, was_interrupted = list(index_by_future), False
+    while pending_futures:
+        ready_futures, pending_futures = ray.wait(pending_futures, timeout=LOOK_SECONDS)
+        for future in ready_futures:
             try:
-                stopped, error = ray.get(future)
-            except ray.exceptions.RayError as trouble:
-                stopped, error = False, Failure(f"the Ray cluster failed: {first_line(trouble)}; run it again to go on")
-            interrupted |= stopped
-            errors[waiting[future]] = error
-        progress(len(errors) / len(waiting), f"{len(errors)} of {len(waiting)} trainings are done")
-    return None if interrupted else [errors[place] for place in range(len(waiting))]
+                was_stopped, error = ray.get(future)
+            except ray.exceptions.RayError as ray_error:
+                was_stopped, error = (
+                    False,
+                    Failure(f"the Ray cluster failed: {first_line(ray_error)}; run it again to go on"),
+                )
+            was_interrupted |= was_stopped
+            errors_by_index[index_by_future[future]] = error
+        progress(
+            len(errors_by_index) / len(index_by_future),
+            f"{len(errors_by_index)} of {len(index_by_future)} trainings are done",
+        )
+    return (
+        None if was_interrupted else [errors_by_index[training_index] for training_index in range(len(index_by_future))]
+    )
 
 
 def _train_on_node(training: Training, accelerator: str, version: str) -> tuple[bool, TimbrelError | None]:
@@ -150,18 +159,18 @@ def load_recipes(
         UserError: a recipe is unknown, wrong, of another family, repeated, or without a budget of steps.
     """
     names = list(options.recipes or usual)
-    budget = [f"training.steps={options.steps}"] if options.steps else []
-    budget += [f"training.minutes={options.minutes}"] if options.minutes is not None else []
-    changes_by_recipe, general = _split_changes(options.changes, names)
+    budget_changes = [f"training.steps={options.steps}"] if options.steps else []
+    budget_changes += [f"training.minutes={options.minutes}"] if options.minutes is not None else []
+    changes_by_recipe, general_changes = _split_changes(options.changes, names)
     recipes = []
     for name in names:
         has_budget = any(change.startswith(BUDGETS) for change in changes_by_recipe[name])
-        changes = [*general, *([] if has_budget else budget), *changes_by_recipe[name]]
-        plain = load_recipe(name)
-        if plain.family in families:
-            changes = [*fitting(plain), *changes]
+        changes = [*general_changes, *([] if has_budget else budget_changes), *changes_by_recipe[name]]
+        plain_recipe = load_recipe(name)
+        if plain_recipe.family in families:
+            changes = [*fitting(plain_recipe), *changes]
         recipes.append(load_recipe(name, changes))
-    for number, recipe in enumerate(recipes):
+    for recipe_index, recipe in enumerate(recipes):
         if recipe.family not in families:
             raise UserError(
                 f"recipe {recipe.name} is of family {recipe.family!r}, this study compares "
@@ -169,32 +178,35 @@ def load_recipes(
             )
         if by_steps and recipe.training.steps is None:
             raise UserError(f"recipe {recipe.name} has no training.steps, by which a study counts; give --steps")
-        if recipe.name in (earlier.name for earlier in recipes[:number]):
+        if recipe.name in (earlier.name for earlier in recipes[:recipe_index]):
             raise UserError(f"recipe {recipe.name} is named twice in --recipes; name it once")
     return recipes
 
 
-def _split_changes(changes: Sequence[str], names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    changes_by_recipe: dict[str, list[str]] = {name: [] for name in names}
-    general = []
+def _split_changes(changes: Sequence[str], recipe_names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the changes of each recipe by its name, and those of all recipes."""
+    changes_by_recipe: dict[str, list[str]] = {recipe_name: [] for recipe_name in recipe_names}
+    general_changes = []
     for change in changes:
-        name, colon, assignment = change.partition(":")
-        if not colon or "=" in name:
-            general.append(change)
-        elif name in changes_by_recipe:
-            changes_by_recipe[name].append(assignment)
+        recipe_name, colon, assignment = change.partition(":")
+        if not colon or "=" in recipe_name:
+            general_changes.append(change)
+        elif recipe_name in changes_by_recipe:
+            changes_by_recipe[recipe_name].append(assignment)
         else:
-            raise UserError(f"--set {change}: no recipe of this study is named {name!r}{nearest(name, names)}")
-    return changes_by_recipe, general
+            raise UserError(
+                f"--set {change}: no recipe of this study is named {recipe_name!r}{nearest(recipe_name, recipe_names)}"
+            )
+    return changes_by_recipe, general_changes
 
 
 def check_folder(options: StudyOptions, recipes: Sequence[Recipe], *, further: bool = False) -> None:
     """Raise `UserError` unless the folder is new or has the study's runs, as `check_run`."""
-    runs = options.folder / "runs"
-    if not runs.is_dir():
+    runs_folder = options.folder / "runs"
+    if not runs_folder.is_dir():
         check_new_folder(options.folder)
     for recipe in recipes:
-        check_run(runs / recipe.name, recipe, options.corpus, further=further)
+        check_run(runs_folder / recipe.name, recipe, options.corpus, further=further)
 
 
 def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = False) -> None:
@@ -224,8 +236,8 @@ def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = Fal
 
 def _has_smaller_budget(trained_recipe: Recipe, recipe: Recipe) -> bool:
     """Budgets may count in other units, as for a first epoch."""
-    pairs = zip(trained_recipe.training.budget.values(), recipe.training.budget.values(), strict=True)
-    return all(old is None or new is None or old < new for old, new in pairs)
+    budget_pairs = zip(trained_recipe.training.budget.values(), recipe.training.budget.values(), strict=True)
+    return all(old is None or new is None or old < new for old, new in budget_pairs)
 
 
 def train_and_evaluate(
@@ -248,30 +260,38 @@ def train_and_evaluate(
     """
     folders = {recipe.name: options.folder / "runs" / recipe.name for recipe in recipes}
     judge = None if options.classifier is None else Run.open(options.classifier)
-    trained = {recipe.name for recipe in recipes if is_trained(folders[recipe.name], recipe)}
+    trained_names = {recipe.name for recipe in recipes if is_trained(folders[recipe.name], recipe)}
     if options.ray is not None:
-        untrained = [recipe for recipe in recipes if recipe.name not in trained]
-        trainings = [Training(recipe, options.corpus, folders[recipe.name], trains or train) for recipe in untrained]
+        untrained_recipes = [recipe for recipe in recipes if recipe.name not in trained_names]
+        trainings = [
+            Training(recipe, options.corpus, folders[recipe.name], trains or train) for recipe in untrained_recipes
+        ]
         if not train_first(trainings, options.ray, options.accelerator, display):
             return None
-        trained = set(folders)
-    figures = {name: old for name in trained if (old := _reported(folders[name], judged=judge is not None))}
-    work = {}
+        trained_names = set(folders)
+    figures = {
+        name: old_figures
+        for name in trained_names
+        if (old_figures := _reported(folders[name], judged=judge is not None))
+    }
+    part_seconds = {}
     for name in folders:
         if name not in figures:
-            work[name] = EVALUATION_SECONDS + (0 if name in trained else seconds[name])
-    course = StudyProgress(display, work)
+            part_seconds[name] = EVALUATION_SECONDS + (0 if name in trained_names else seconds[name])
+    progress = StudyProgress(display, part_seconds)
     for recipe in recipes:
         name, folder = recipe.name, folders[recipe.name]
         if name in figures:
             continue
-        course.start_part(name)
-        share = 1 - EVALUATION_SECONDS / work[name]
+        progress.start_part(name)
+        training_share = 1 - EVALUATION_SECONDS / part_seconds[name]
         run_options = RunOptions(options.accelerator, options.devices)
-        if name not in trained and not (trains or train)(recipe, options.corpus, folder, run_options, course, share):
-            course.stopped(folder)
+        if name not in trained_names and not (trains or train)(
+            recipe, options.corpus, folder, run_options, progress, training_share
+        ):
+            progress.stopped(folder)
             return None
-        figures[name] = _evaluate(Run.open(folder), judge, course, share)
+        figures[name] = _evaluate(Run.open(folder), judge, progress, training_share)
     return {name: figures[name] for name in folders}
 
 
@@ -312,12 +332,12 @@ def train(
         Failure: the run diverged, or the disk is full.
     """
 
-    also = options.on_report
+    caller_report = options.on_report
 
-    def report(now: RunStatus) -> None:
-        if also is not None:
-            also(now)
-        course.update(share * now.budget_share, f"step {now.step}, loss {now.loss:.4g}")
+    def report(status: RunStatus) -> None:
+        if caller_report is not None:
+            caller_report(status)
+        course.update(share * status.budget_share, f"step {status.step}, loss {status.loss:.4g}")
 
     if options.devices == 1:
         options = replace(options, on_report=report, on_message=course.say)
@@ -352,22 +372,23 @@ def _evaluate(run: Run, judge: Run | None, course: "StudyProgress", training_sha
 
 
 def is_trained(folder: Path, recipe: Recipe) -> bool:
-    last = folder / "last.ckpt"
-    if not last.exists():
+    checkpoint_path = folder / "last.ckpt"
+    if not checkpoint_path.exists():
         return False
-    progress, training = checkpoint.progress_of(checkpoint.load(last)), recipe.training
+    progress, training_settings = checkpoint.progress_of(checkpoint.load(checkpoint_path)), recipe.training
     return (
-        progress.seconds >= 60 * training.minutes
-        if training.minutes is not None
-        else progress.step >= (training.steps or 0)
+        progress.seconds >= 60 * training_settings.minutes
+        if training_settings.minutes is not None
+        else progress.step >= (training_settings.steps or 0)
     )
 
 
 def _reported(folder: Path, *, judged: bool) -> Figures | None:
-    file = folder / "report" / "report.json"
-    if not file.exists() or file.stat().st_mtime < (folder / "last.ckpt").stat().st_mtime:
+    """Return the figures of a run's report; None if it is missing, outdated, or lacks a judge's figures."""
+    report_path = folder / "report" / "report.json"
+    if not report_path.exists() or report_path.stat().st_mtime < (folder / "last.ckpt").stat().st_mtime:
         return None
-    figures: Figures = json.loads(file.read_text(encoding="utf-8"))
+    figures: Figures = json.loads(report_path.read_text(encoding="utf-8"))
     if figures["format"] != FORMAT or (judged and not figures.get("generated", {}).get("told")):
         return None
     return figures
@@ -396,11 +417,13 @@ class StudyProgress:
         if self.first:
             self.skipped_seconds += share * self.parts[self.part]
             self.first = False
-        seconds, elapsed = self.finished_seconds + share * self.parts[self.part], time.monotonic() - self.began
-        new_seconds = seconds - self.skipped_seconds
-        pace = elapsed / new_seconds if elapsed > PACE_SECONDS and new_seconds > 0 else 1.0
-        number = f"{1 + list(self.parts).index(self.part)} of {len(self.parts)}"
-        self.display.update(seconds / self.total, f"{self.part} ({number}), {note}", pace * (self.total - seconds))
+        done_seconds, elapsed = self.finished_seconds + share * self.parts[self.part], time.monotonic() - self.began
+        worked_seconds = done_seconds - self.skipped_seconds
+        pace = elapsed / worked_seconds if elapsed > PACE_SECONDS and worked_seconds > 0 else 1.0
+        position_text = f"{1 + list(self.parts).index(self.part)} of {len(self.parts)}"
+        self.display.update(
+            done_seconds / self.total, f"{self.part} ({position_text}), {note}", pace * (self.total - done_seconds)
+        )
 
     def stopped(self, folder: Path) -> None:
         self.display.say(f"stopped, all is saved; run the same command again to resume {folder}")

@@ -60,8 +60,8 @@ def study(options: StudyOptions, display: Display) -> bool:
     for corpus in corpora:
         corpus_options, recipes = plans[corpus.name]
         display.stage(f"study sequence, {corpus.name}")
-        seconds = {recipe.name: _seconds(recipe) for recipe in recipes}
-        reports = train_and_evaluate(corpus_options, recipes, seconds, display, _timed)
+        training_seconds = {recipe.name: _seconds(recipe) for recipe in recipes}
+        reports = train_and_evaluate(corpus_options, recipes, training_seconds, display, _timed)
         if reports is None:
             return False
         display.say(f"{corpus.name}: continuing from {', '.join(map(str, SEEDS))} frames")
@@ -71,9 +71,10 @@ def study(options: StudyOptions, display: Display) -> bool:
 
 
 def _plan(options: StudyOptions, corpus: Corpus) -> tuple[StudyOptions, list[Recipe]]:
+    """Return a corpus's options and its recipes."""
     corpus_options = replace(options, corpus=corpus.folder, folder=options.folder / corpus.name, more=())
-    fit = f"frames.sample_rate={corpus.rate}"
-    recipes = load_recipes(corpus_options, ("sequence",), RECIPES, lambda plain: [fit], by_steps=False)
+    rate_change = f"frames.sample_rate={corpus.rate}"
+    recipes = load_recipes(corpus_options, ("sequence",), RECIPES, lambda plain_recipe: [rate_change], by_steps=False)
     return corpus_options, [FAMILIES[recipe.family].complete(recipe, corpus) for recipe in recipes]
 
 
@@ -85,14 +86,15 @@ def _seconds(recipe: Recipe) -> float:
 def _timed(
     recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
 ) -> bool:
-    lines = read_losses(folder)
-    earlier_seconds, began = lines[-1]["seconds"] if lines else 0.0, time.monotonic()
+    """Train, and append each report's loss and the seconds of training so far to `COURSE`."""
+    earlier_lines = read_losses(folder)
+    earlier_seconds, start_time = earlier_lines[-1]["seconds"] if earlier_lines else 0.0, time.monotonic()
 
-    def report(now: RunStatus) -> None:
+    def report(status: RunStatus) -> None:
         line = {
-            "step": now.step,
-            "seconds": round(earlier_seconds + time.monotonic() - began, 2),
-            "loss": now.terms["mean_square"],
+            "step": status.step,
+            "seconds": round(earlier_seconds + time.monotonic() - start_time, 2),
+            "loss": status.terms["mean_square"],
         }
         with (folder / COURSE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -101,51 +103,63 @@ def _timed(
 
 
 def read_losses(folder: Path) -> list[Figures]:
-    file = folder / COURSE
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    log_path = folder / COURSE
+    return [json.loads(line) for line in log_path.read_text(encoding="utf-8").splitlines()] if log_path.exists() else []
 
 
-def target_times(course: Sequence[Figures]) -> list[list[float] | None]:
+def target_times(logged_lines: Sequence[Figures]) -> list[list[float] | None]:
     """Return seconds and steps until the loss reached `TARGETS`."""
     return [
-        next(([line["seconds"], line["step"]] for line in course if line["loss"] <= target), None) for target in TARGETS
+        next(
+            (
+                [logged_line["seconds"], logged_line["step"]]
+                for logged_line in logged_lines
+                if logged_line["loss"] <= target
+            ),
+            None,
+        )
+        for target in TARGETS
     ]
 
 
 def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -> Figures:
-    networks, rows, recordings, count = [], [], [], 0
+    """Continue recordings by each network; write pictures and sounds, and return a corpus's figures."""
+    network_figures, continuation_rows, recordings, clip_count = [], [], [], 0
     continued: Continued = {}
     for name, report in reports.items():
         run = Run.open(folder / corpus.name / "runs" / name)
         network, _, step = trained(run, "best")
         assert isinstance(network, RecurrentNetwork)
         assert isinstance(run.recipe, SequenceRecipe)
-        examples, continuations, compare = _continue(network, run.recipe, corpus)
-        recordings, count = [recording(corpus, piece, run.recipe) for piece in examples], run.recipe.network.clips
-        rows += [{"recipe": name, **row} for row in compare]
+        example_pieces, continuations, comparison_rows = _continue(network, run.recipe, corpus)
+        recordings, clip_count = (
+            [recording(corpus, piece, run.recipe) for piece in example_pieces],
+            run.recipe.network.clips,
+        )
+        continuation_rows += [{"recipe": name, **row} for row in comparison_rows]
         continued |= {(name, restored, seed): sounds for (restored, seed), sounds in continuations.items()}
-        course = read_losses(run.folder)
-        networks.append(
+        logged_lines = read_losses(run.folder)
+        network_figures.append(
             {
                 "name": name,
                 "parameters": report["run"]["parameters"],
                 "steps": step,
-                "seconds": course[-1]["seconds"] if course else None,
+                "seconds": logged_lines[-1]["seconds"] if logged_lines else None,
                 "mean_square": report["mean_square"],
                 "first": report["first"],
-                "reached": target_times(course),
-                "course": [[line["seconds"], line["loss"]] for line in course],
+                "reached": target_times(logged_lines),
+                "course": [[line["seconds"], line["loss"]] for line in logged_lines],
             }
         )
-    pictures = [losses(corpus.name, networks, TARGETS)]
+    pictures = [losses(corpus.name, network_figures, TARGETS)]
     pictures += waveforms(corpus.name, recordings, continued, corpus.rate)
     for picture in pictures:
         picture.save(folder)
     return {
         "name": corpus.name,
-        "clips": count,
-        "networks": networks,
-        "continued": rows,
+        "clips": clip_count,
+        "networks": network_figures,
+        "continued": continuation_rows,
         "pictures": {picture.name: picture.caption for picture in pictures},
         "sounds": _write_sounds(folder, corpus, recordings[0], continued),
     }
@@ -155,34 +169,37 @@ def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -
 def _continue(
     network: RecurrentNetwork, recipe: SequenceRecipe, corpus: Corpus
 ) -> tuple[list[Piece], dict[tuple[bool, int], list[Array]], list[Figures]]:
+    """Continue pieces; return them, sounds by restored scaling and seed, and comparisons with the recordings."""
     train_pieces = pieces(corpus, "train", recipe.frames)
-    numbers = evenly_spaced(len(train_pieces), SHOWN).tolist()
+    piece_indices = evenly_spaced(len(train_pieces), SHOWN).tolist()
     continuations: dict[tuple[bool, int], list[Array]] = {
         (restored, seed): [] for restored in (True, False) for seed in SEEDS
     }
-    rows = []
+    comparison_rows = []
     for seed in SEEDS:
-        for number in numbers:
-            frames = frames_after(network, recipe, corpus, train_pieces[number], number, seed, TAIL)
+        for piece_index in piece_indices:
+            frames = frames_after(network, recipe, corpus, train_pieces[piece_index], piece_index, seed, TAIL)
             for restored in (True, False):
                 sound = joined_pieces(
                     network.standard.to_samples(frames, restored=restored).numpy(), recipe.frames.hop_length
                 )
                 continuations[restored, seed].append(sound)
-                figures = compared(corpus, train_pieces[number], sound, recipe)
-                rows.append({"name": train_pieces[number].name, "seed": seed, "restored": restored, **figures})
-    return [train_pieces[number] for number in numbers], continuations, rows
+                figures = compared(corpus, train_pieces[piece_index], sound, recipe)
+                comparison_rows.append(
+                    {"name": train_pieces[piece_index].name, "seed": seed, "restored": restored, **figures}
+                )
+    return [train_pieces[piece_index] for piece_index in piece_indices], continuations, comparison_rows
 
 
-def _write_sounds(folder: Path, corpus: Corpus, source: Array, continued: Continued) -> dict[str, str]:
-    sound_files: list[tuple[str, str, Array]] = [(f"{corpus.name}-recording", "The recording", source)]
+def _write_sounds(folder: Path, corpus: Corpus, recording_sound: Array, continued: Continued) -> dict[str, str]:
+    sound_files: list[tuple[str, str, Array]] = [(f"{corpus.name}-recording", "The recording", recording_sound)]
     for (name, restored, seed), sounds in continued.items():
         if seed == SEEDS[0]:
             remark = "" if restored else ", scaling not put back"
             ending = "" if restored else "-unrestored"
             sound_files.append((f"{corpus.name}-{name}{ending}", f"{name}{remark}, from one frame on", sounds[0]))
-    for file, _, sound in sound_files:
+    for file_stem, _, sound in sound_files:
         excerpt = sound[: round(LONGEST_SECONDS * corpus.rate)]
-        with sound_writer(folder / f"{file}.wav", corpus.rate, channels=1, overwrite=True) as opened:
-            opened.write((PEAK * excerpt / max(float(np.abs(excerpt).max()), 1e-9))[None].astype(np.float32))
-    return {f"{file}.wav": f"{corpus.name}: {caption}" for file, caption, _ in sound_files}
+        with sound_writer(folder / f"{file_stem}.wav", corpus.rate, channels=1, overwrite=True) as sound_file:
+            sound_file.write((PEAK * excerpt / max(float(np.abs(excerpt).max()), 1e-9))[None].astype(np.float32))
+    return {f"{file_stem}.wav": f"{corpus.name}: {caption}" for file_stem, caption, _ in sound_files}

@@ -21,8 +21,8 @@ def losses(corpus: str, networks: Sequence[Figures], targets: Sequence[float]) -
         figure = Figure((WIDTH, 2.8), layout="constrained")
         axes = figure.subplots()
         for network, colour in zip(networks, (theme.first, theme.second, theme.ink, theme.faint) * 4, strict=False):
-            course = np.array(network["course"], float).reshape(-1, 2)
-            axes.plot(course[:, 0], course[:, 1], color=colour, linewidth=1.2, label=network["name"])
+            loss_points = np.array(network["course"], float).reshape(-1, 2)
+            axes.plot(loss_points[:, 0], loss_points[:, 1], color=colour, linewidth=1.2, label=network["name"])
         for target in targets:
             axes.axhline(target, color=theme.faint, linewidth=0.8, linestyle=":")
         axes.set_yscale("log")
@@ -38,21 +38,29 @@ def losses(corpus: str, networks: Sequence[Figures], targets: Sequence[float]) -
 def waveforms(
     corpus: str, recordings: Sequence[Array], continued: Mapping[tuple[str, bool, int], Sequence[Array]], rate: int
 ) -> list[Picture]:
-    length, pictures = max(map(len, recordings)), []
+    longest_samples, pictures = max(map(len, recordings)), []
     for seed in sorted({seed for _, _, seed in continued}):
-        rows = {"recording": np.stack([np.pad(sound, (0, length - len(sound))) for sound in recordings])}
-        tails = {"recording": recordings[0][None]}
+        sounds_by_label = {
+            "recording": np.stack([np.pad(sound, (0, longest_samples - len(sound))) for sound in recordings])
+        }
+        first_sounds = {"recording": recordings[0][None]}
         for (name, restored, run_seed), sounds in continued.items():
             if run_seed == seed:
                 label = name.removeprefix("sequence-") + ("" if restored else "\nunrestored")
-                rows[label] = np.stack([sound[:length] for sound in sounds])
-                tails[label] = sounds[0][None]
-        frames = f"{seed} frame{'s' if seed > 1 else ''}"
-        caption = f"{corpus}: recordings, and what follows from {frames} of each, scaling put back or not, in seconds."
-        pictures.append(replace(clip_figures.waveforms(rows, rate, f"{corpus}-from-{seed}"), caption=caption))
+                sounds_by_label[label] = np.stack([sound[:longest_samples] for sound in sounds])
+                first_sounds[label] = sounds[0][None]
+        frames_text = f"{seed} frame{'s' if seed > 1 else ''}"
+        caption = (
+            f"{corpus}: recordings, and what follows from {frames_text} of each, scaling put back or not, in seconds."
+        )
+        pictures.append(
+            replace(clip_figures.waveforms(sounds_by_label, rate, f"{corpus}-from-{seed}"), caption=caption)
+        )
         if seed == 1:
-            beyond = f"{corpus}: the first of these, and 600 frames after its end."
-            pictures.append(replace(clip_figures.waveforms(tails, rate, f"{corpus}-beyond"), caption=beyond))
+            beyond_caption = f"{corpus}: the first of these, and 600 frames after its end."
+            pictures.append(
+                replace(clip_figures.waveforms(first_sounds, rate, f"{corpus}-beyond"), caption=beyond_caption)
+            )
     return pictures
 
 
@@ -60,27 +68,29 @@ def page(figures: Figures) -> str:
     sections = {}
     for corpus in figures["corpora"]:
         pictures = joined(figure(name, caption) for name, caption in corpus["pictures"].items())
-        parts = [
+        markups = [
             _errors(corpus, figures["targets"]),
             measures_across(CONTINUED, summed(corpus["continued"]), "Medians over recordings."),
             pictures,
         ]
-        sections[f"{corpus['name']}, {corpus['clips']} sequences"] = joined([*parts, players(corpus["sounds"])])
-    names = " and ".join(corpus["name"] for corpus in figures["corpora"])
-    basis = "All networks give back what they were trained on; the rows say how long they stay near it."
-    return document(f"sequences on {names}", _verdict(figures), basis, sections, "study.json")
+        sections[f"{corpus['name']}, {corpus['clips']} sequences"] = joined([*markups, players(corpus["sounds"])])
+    corpus_names = " and ".join(corpus["name"] for corpus in figures["corpora"])
+    basis_text = "All networks give back what they were trained on; the rows say how long they stay near it."
+    return document(f"sequences on {corpus_names}", _verdict(figures), basis_text, sections, "study.json")
 
 
 def _verdict(figures: Figures) -> str:
     sentences = []
     for corpus in figures["corpora"]:
-        best = min(corpus["networks"], key=lambda network: float(network["mean_square"]))
-        sentences.append(f"{best['name']} learns {corpus['name']} to an error of {best['mean_square']:.3g}")
+        best_network = min(corpus["networks"], key=lambda network: float(network["mean_square"]))
+        sentences.append(
+            f"{best_network['name']} learns {corpus['name']} to an error of {best_network['mean_square']:.3g}"
+        )
     return f"{', '.join(sentences)}."
 
 
-def _target_time(place: int) -> Callable[[Figures], Any]:
-    return lambda network: network["reached"][place]
+def _target_time(target_index: int) -> Callable[[Figures], Any]:
+    return lambda network: network["reached"][target_index]
 
 
 def _errors(corpus: Figures, targets: Sequence[float]) -> Markup:
@@ -96,7 +106,10 @@ def _errors(corpus: Figures, targets: Sequence[float]) -> Markup:
         Measure(
             "First", "first", ".2f", "that of the first frame, predicted from a code alone and in no other figure."
         ),
-        *(Measure(f"Seconds to {target:g}", _target_time(place), ".0f") for place, target in enumerate(targets)),
+        *(
+            Measure(f"Seconds to {target:g}", _target_time(target_index), ".0f")
+            for target_index, target in enumerate(targets)
+        ),
         Measure("Seconds", "seconds", ".0f", "of training; to an error, until a batch’s loss first was as small."),
         Measure("Steps", "steps", "d", "of training; also below the seconds to an error."),
         Measure("Weights", lambda network: f"{network['parameters'] / 1e6:.1f} M"),
@@ -119,13 +132,13 @@ def summed(rows: Sequence[Figures]) -> list[Figures]:
         medians = {
             name: float(np.median([row[name] for row in group_rows])) for name in ("correlation", "onsets", "edges_db")
         }
-        rises = [row["tail_db"][1] - row["tail_db"][0] for row in group_rows]
-        tail_levels = [row["tail_db"][1] - row["recording_db"] for row in group_rows]
-        worst = min(group_rows, key=lambda row: float(row["onsets"]))
+        rises_db = [row["tail_db"][1] - row["tail_db"][0] for row in group_rows]
+        tail_levels_db = [row["tail_db"][1] - row["recording_db"] for row in group_rows]
+        worst_row = min(group_rows, key=lambda row: float(row["onsets"]))
         summaries.append(
             {"recipe": recipe, "restored": not unrestored, "seed": seed, **medians}
-            | {"rise_db": max(rises), "tail_db": float(np.median(tail_levels))}
-            | {"worst": worst["name"], "worst_onsets": worst["onsets"]}
+            | {"rise_db": max(rises_db), "tail_db": float(np.median(tail_levels_db))}
+            | {"worst": worst_row["name"], "worst_onsets": worst_row["onsets"]}
         )
     return summaries
 

@@ -66,15 +66,15 @@ def sweep(options: SweepOptions, display: Display) -> bool:
         check_run(run.folder, run.recipe, options.corpus)
     if not _train(options, [run for run in runs if not (run.folder / FINISHED).exists()], display):
         return False
-    rows = _rows(runs)
-    text = io.StringIO()
-    writer = csv.writer(text)
+    table_rows = _rows(runs)
+    csv_buffer = io.StringIO()
+    writer = csv.writer(csv_buffer)
     writer.writerow(HEADER[:1] + list(runs[0].settings) + HEADER[1:])
-    writer.writerows(rows)
+    writer.writerows(table_rows)
     with replacing(options.folder / "sweep.csv", overwrite=True) as file:
-        file.write_text(text.getvalue(), encoding="utf-8")
+        file.write_text(csv_buffer.getvalue(), encoding="utf-8")
     with replacing(options.folder / "index.html", overwrite=True) as file:
-        file.write_text(_page(options, runs, rows), encoding="utf-8")
+        file.write_text(_page(options, runs, table_rows), encoding="utf-8")
     return True
 
 
@@ -83,23 +83,27 @@ HEADER = ["place", "score", "steps", "seconds", "run", "remark"]
 
 def swept_runs(options: SweepOptions) -> list[SweptRun]:
     """Return all combinations; raise UserError for a wrong setting."""
-    values = dict[str, list[str]]()
+    values_by_key = dict[str, list[str]]()
     for change in options.changes:
-        key, equals, text = change.partition("=")
+        key, equals, values_text = change.partition("=")
         if not equals:
             raise UserError(f"--set {change} is no KEY=VALUE; write it as training.seed=0,1,2")
-        if key in values:
+        if key in values_by_key:
             raise UserError(f"--set {change}: {key} is set twice; give all its values at once")
-        values[key] = _values(text)
-        if len(set(values[key])) < len(values[key]):
+        values_by_key[key] = _values(values_text)
+        if len(set(values_by_key[key])) < len(values_by_key[key]):
             raise UserError(f"--set {change} gives a value twice; give each once")
-    count = math.prod(len(choices) for choices in values.values())
-    if count > MOST_TRAININGS:
-        raise UserError(f"--set makes {count} trainings, at most {MOST_TRAININGS} are allowed; give fewer values")
+    training_count = math.prod(len(choices) for choices in values_by_key.values())
+    if training_count > MOST_TRAININGS:
+        raise UserError(
+            f"--set makes {training_count} trainings, at most {MOST_TRAININGS} are allowed; give fewer values"
+        )
     runs: list[SweptRun] = []
-    for combination in itertools.product(*values.values()):
-        changes = [f"{key}={value}" for key, value in zip(values, combination, strict=True)]
-        settings = {key: value for key, value in zip(values, combination, strict=True) if len(values[key]) > 1}
+    for combination in itertools.product(*values_by_key.values()):
+        changes = [f"{key}={value}" for key, value in zip(values_by_key, combination, strict=True)]
+        settings = {
+            key: value for key, value in zip(values_by_key, combination, strict=True) if len(values_by_key[key]) > 1
+        }
         recipe = load_recipe(options.recipe, changes)
         if duplicate := next((run for run in runs if run.recipe == recipe), None):
             raise UserError(f"{_text(duplicate.settings)} and {_text(settings)} are the same; give each value once")
@@ -109,23 +113,25 @@ def swept_runs(options: SweepOptions) -> list[SweptRun]:
 
 def _values(text: str) -> list[str]:
     """Split at commas outside brackets and quotes."""
-    return [part.strip() for part in re.findall(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^,])+""", text)] or [""]
+    return [value_text.strip() for value_text in re.findall(r"""(?:\[[^\]]*\]|"[^"]*"|'[^']*'|[^,])+""", text)] or [""]
 
 
 def _text(settings: Mapping[str, str]) -> str:
+    """Write settings as KEY=VALUE, by key."""
     return " ".join(f"{key}={value}" for key, value in sorted(settings.items()))
 
 
 def _name(settings: Mapping[str, str]) -> str:
     """A digest replaces characters that folders cannot have."""
-    text = _text(settings)
-    name = re.sub(r"[^\w.=+-]", "_", text)
-    if name.replace("_", " ") == text.replace("_", " ") and len(name) <= LONGEST_NAME:
-        return name
-    return f"{name[:LONGEST_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    settings_text = _text(settings)
+    folder_name = re.sub(r"[^\w.=+-]", "_", settings_text)
+    if folder_name.replace("_", " ") == settings_text.replace("_", " ") and len(folder_name) <= LONGEST_NAME:
+        return folder_name
+    return f"{folder_name[:LONGEST_NAME]}-{hashlib.sha256(settings_text.encode()).hexdigest()[:8]}"
 
 
 def _train(options: SweepOptions, unfinished: Sequence[SweptRun], display: Display) -> bool:
+    """Train runs here or on a cluster; return False after Ctrl-C."""
     if options.ray is not None and unfinished:
         trainings = [Training(run.recipe, options.corpus, run.folder, train) for run in unfinished]
         errors = train_on_cluster(trainings, options.ray, options.accelerator, display.update)
@@ -138,12 +144,12 @@ def _train(options: SweepOptions, unfinished: Sequence[SweptRun], display: Displ
         if failure := next((error for error in errors if error is not None and not isinstance(error, Diverged)), None):
             raise failure
         return True
-    course = StudyProgress(display, {run.folder.name: 1.0 for run in unfinished})
+    progress = StudyProgress(display, {run.folder.name: 1.0 for run in unfinished})
     for run in unfinished:
-        course.start_part(run.folder.name)
+        progress.start_part(run.folder.name)
         try:
-            if not train(run.recipe, options.corpus, run.folder, RunOptions(options.accelerator), course, 1.0):
-                course.stopped(run.folder)
+            if not train(run.recipe, options.corpus, run.folder, RunOptions(options.accelerator), progress, 1.0):
+                progress.stopped(run.folder)
                 return False
         except Diverged as error:
             _finish(run, error)
@@ -158,10 +164,15 @@ def _finish(run: SweptRun, error: TimbrelError | None) -> None:
 
 
 def _rows(runs: Sequence[SweptRun]) -> list[list[str]]:
+    """Return the table's rows, best first."""
     scored_rows = []
     for run in runs:
-        last = run.folder / "last.ckpt"
-        progress = checkpoint.progress_of(checkpoint.load(last)) if last.exists() else checkpoint.Progress()
+        checkpoint_path = run.folder / "last.ckpt"
+        progress = (
+            checkpoint.progress_of(checkpoint.load(checkpoint_path))
+            if checkpoint_path.exists()
+            else checkpoint.Progress()
+        )
         remark: str = json.loads((run.folder / FINISHED).read_text(encoding="utf-8"))["remark"]
         score = math.inf if remark else progress.best
         if not remark and score == math.inf:
@@ -169,7 +180,7 @@ def _rows(runs: Sequence[SweptRun]) -> list[list[str]]:
         cells = [*run.settings.values(), f"{score:.6g}" if score < math.inf else "", str(progress.step)]
         scored_rows.append((score, [*cells, f"{progress.seconds:.1f}", run.folder.name, remark]))
     scored_rows.sort(key=lambda entry: entry[0])
-    return [[str(place), *cells] for place, (_, cells) in enumerate(scored_rows, 1)]
+    return [[str(rank), *cells] for rank, (_, cells) in enumerate(scored_rows, 1)]
 
 
 def _page(options: SweepOptions, runs: Sequence[SweptRun], rows: Sequence[Sequence[str]]) -> str:
@@ -179,8 +190,8 @@ def _page(options: SweepOptions, runs: Sequence[SweptRun], rows: Sequence[Sequen
         "distance that chose their best checkpoint, or their last loss. Runs with other weights of the loss do not "
         "compare."
     )
-    best = rows[0]
-    verdict = f"{best[-2]} has the least score of {len(rows)} runs." if best[-5] else "No run has a score."
+    best_row = rows[0]
+    verdict = f"{best_row[-2]} has the least score of {len(rows)} runs." if best_row[-5] else "No run has a score."
     section = joined([table(header, rows, len(header) - 3), faint(note)])
     return document(
         f"a sweep of {runs[0].recipe.name}", verdict, f"corpus {options.corpus.name}", {"Runs": section}, "sweep.csv"

@@ -49,8 +49,8 @@ class SplicedFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
-        self._position = max(0, base + offset)
+        base_position = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        self._position = max(0, base_position + offset)
         return self._position
 
     def tell(self) -> int:
@@ -59,14 +59,14 @@ class SplicedFile(io.RawIOBase):
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill the buffer up to the end of the file: libsndfile takes less for the end."""
         view = memoryview(buffer).cast("B")
-        head = self._header[self._position : self._position + len(view)]
-        view[: len(head)] = head
+        header_part = self._header[self._position : self._position + len(view)]
+        view[: len(header_part)] = header_part
         self._file.seek(self._start + max(self._position - len(self._header), 0))
-        tail = self._file.read(len(view) - len(head))
-        count = len(head) + len(tail)
-        view[len(head) : count] = tail
-        self._position += count
-        return count
+        file_part = self._file.read(len(view) - len(header_part))
+        byte_count = len(header_part) + len(file_part)
+        view[len(header_part) : byte_count] = file_part
+        self._position += byte_count
+        return byte_count
 
     def close(self) -> None:
         self._file.close()
@@ -84,98 +84,124 @@ class Correction:
 
 def correction(file: BinaryIO) -> Correction | None:
     """Return the correction of a header; None if libsndfile reads the whole sound as it is, or no such file."""
-    length = file.seek(0, os.SEEK_END)
+    file_length = file.seek(0, os.SEEK_END)
     reader = _READERS.get(_bytes(file, 0, 4))
-    return None if reader is None else reader(file, length)
+    return None if reader is None else reader(file, file_length)
 
 
-def _riff(file: BinaryIO, length: int) -> Correction | None:
+def _riff(file: BinaryIO, file_length: int) -> Correction | None:
+    """Correct a file of the RIFF family, if it must be."""
     magic = _bytes(file, 0, 4)
     order: Order = "big" if magic == b"RIFX" else "little"
     if _bytes(file, 8, 4) != b"WAVE":
         return None
-    settings, size64, position, padded = b"", None, 12, True
+    fmt_bytes, data_size64, position, is_padded = b"", None, 12, True
     for _ in range(LONGEST_HEADER):
-        name, size = _bytes(file, position, 4), _number(file, position + 4, 4, order)
-        if len(name) < 4 or name == b"data":
+        chunk_name, chunk_size = _bytes(file, position, 4), _number(file, position + 4, 4, order)
+        if len(chunk_name) < 4 or chunk_name == b"data":
             break
-        if name == b"fmt ":
-            settings = _bytes(file, position + 8, min(size, LARGEST_CHUNK))
-        elif name == b"ds64":
-            size64 = _number(file, position + 16, 8, order)
-        position += 8 + size
-        if size % 2 and not _is_chunk(file, position + 1, length, order) and _is_chunk(file, position, length, order):
-            padded = False  # against the standard, which libsndfile keeps
-        elif size % 2:
+        if chunk_name == b"fmt ":
+            fmt_bytes = _bytes(file, position + 8, min(chunk_size, LARGEST_CHUNK))
+        elif chunk_name == b"ds64":
+            data_size64 = _number(file, position + 16, 8, order)
+        position += 8 + chunk_size
+        if (
+            chunk_size % 2
+            and not _is_chunk(file, position + 1, file_length, order)
+            and _is_chunk(file, position, file_length, order)
+        ):
+            is_padded = False  # against the standard, which libsndfile keeps
+        elif chunk_size % 2:
             position += 1
-    if name != b"data" or not settings:
+    if chunk_name != b"data" or not fmt_bytes:
         return None
-    start = position + 8
-    declared = size64 if size in (0, UNKNOWN) and size64 is not None else size
-    sounding = length - start
-    finished = declared >= sounding or not _is_sound(file, start + declared, length, order)
-    if finished and padded and magic != b"BW64":
+    sound_start = position + 8
+    declared_bytes = data_size64 if chunk_size in (0, UNKNOWN) and data_size64 is not None else chunk_size
+    sound_bytes = file_length - sound_start
+    is_finished = declared_bytes >= sound_bytes or not _is_sound(file, sound_start + declared_bytes, file_length, order)
+    if is_finished and is_padded and magic != b"BW64":
         return None
-    stated = min(declared, sounding) if finished else sounding
-    remark = "" if finished else _remark(declared, sounding)
-    return Correction(_header(settings, stated, order), start, remark)
+    stated_bytes = min(declared_bytes, sound_bytes) if is_finished else sound_bytes
+    remark = "" if is_finished else _remark(declared_bytes, sound_bytes)
+    return Correction(_header(fmt_bytes, stated_bytes, order), sound_start, remark)
 
 
-def _header(settings: bytes, stated: int, order: Order) -> bytes:
+def _header(fmt_bytes: bytes, stated_bytes: int, order: Order) -> bytes:
     """Return a WAV file's header, or RF64's for 4 GiB and more."""
-    chunk = b"fmt " + len(settings).to_bytes(4, order) + settings + bytes(len(settings) % 2)
-    riff_size = 4 + len(chunk) + 8 + stated
+    fmt_chunk = b"fmt " + len(fmt_bytes).to_bytes(4, order) + fmt_bytes + bytes(len(fmt_bytes) % 2)
+    riff_size = 4 + len(fmt_chunk) + 8 + stated_bytes
     if riff_size < UNKNOWN:
         magic = b"RIFX" if order == "big" else b"RIFF"
-        return magic + riff_size.to_bytes(4, order) + b"WAVE" + chunk + b"data" + stated.to_bytes(4, order)
-    sizes = (riff_size + 36).to_bytes(8, "little") + stated.to_bytes(8, "little") + bytes(12)
-    unknown = UNKNOWN.to_bytes(4, "little")
-    return b"RF64" + unknown + b"WAVEds64" + len(sizes).to_bytes(4, "little") + sizes + chunk + b"data" + unknown
-
-
-def _is_chunk(file: BinaryIO, position: int, length: int, order: Order) -> bool:
-    """Return whether a chunk that the file has room for, or that holds the sound, begins here."""
-    name, size = _bytes(file, position, 4), _number(file, position + 4, 4, order)
-    return len(name) == 4 and _is_text(name) and (name == b"data" or position + 8 + size <= length)
-
-
-def _is_sound(file: BinaryIO, position: int, length: int, order: Order) -> bool:
-    """Return whether bytes behind the stated end are sound: no chunks, tags, text or padding."""
-    if length - position < 8 or any(_is_chunk(file, position + pad, length, order) for pad in (0, 1)):
-        return False
-    beginning = _bytes(file, position, 16)
-    if beginning.startswith(TAGS) or _is_text(beginning):
-        return False
-    return any(any(_bytes(file, offset, PIECE)) for offset in range(position, length, PIECE))
-
-
-def _is_text(data: bytes) -> bool:
-    return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in data)
-
-
-def _caf(file: BinaryIO, length: int) -> Correction | None:
-    position = 8
-    for _ in range(LONGEST_HEADER):
-        name, size = _bytes(file, position, 4), _number(file, position + 4, 8, "big")
-        if len(name) < 4 or name == b"data":
-            break
-        position += 12 + size
-    start = position + 12
-    if name != b"data" or size not in (0, (1 << 64) - 1) or start > LARGEST_CHUNK:  # -1: up to the end of the file
-        return None
-    sounding = length - start
-    return Correction(
-        _bytes(file, 0, start - 8) + sounding.to_bytes(8, "big"), start, "" if size else _remark(0, sounding)
+        return magic + riff_size.to_bytes(4, order) + b"WAVE" + fmt_chunk + b"data" + stated_bytes.to_bytes(4, order)
+    ds64_content = (riff_size + 36).to_bytes(8, "little") + stated_bytes.to_bytes(8, "little") + bytes(12)
+    unknown_size = UNKNOWN.to_bytes(4, "little")
+    return (
+        b"RF64"
+        + unknown_size
+        + b"WAVEds64"
+        + len(ds64_content).to_bytes(4, "little")
+        + ds64_content
+        + fmt_chunk
+        + b"data"
+        + unknown_size
     )
 
 
-def _au(file: BinaryIO, length: int) -> Correction | None:
-    start = _number(file, 4, 4, "big")
-    if _number(file, 8, 4, "big") or not 24 <= start < min(length, LARGEST_CHUNK):
+def _is_chunk(file: BinaryIO, position: int, file_length: int, order: Order) -> bool:
+    """Return whether a chunk that the file has room for, or that holds the sound, begins here."""
+    chunk_name, chunk_size = _bytes(file, position, 4), _number(file, position + 4, 4, order)
+    return (
+        len(chunk_name) == 4
+        and _is_text(chunk_name)
+        and (chunk_name == b"data" or position + 8 + chunk_size <= file_length)
+    )
+
+
+def _is_sound(file: BinaryIO, position: int, file_length: int, order: Order) -> bool:
+    """Return whether bytes behind the stated end are sound: no chunks, tags, text or padding."""
+    if file_length - position < 8 or any(
+        _is_chunk(file, position + pad_bytes, file_length, order) for pad_bytes in (0, 1)
+    ):
+        return False
+    first_bytes = _bytes(file, position, 16)
+    if first_bytes.startswith(TAGS) or _is_text(first_bytes):
+        return False
+    return any(any(_bytes(file, offset, PIECE)) for offset in range(position, file_length, PIECE))
+
+
+def _is_text(data: bytes) -> bool:
+    """Return whether bytes are printable ASCII."""
+    return all(32 <= byte < 127 or byte in b"\t\r\n" for byte in data)
+
+
+def _caf(file: BinaryIO, file_length: int) -> Correction | None:
+    """Correct a CAF file, if it must be."""
+    position = 8
+    for _ in range(LONGEST_HEADER):
+        chunk_name, chunk_size = _bytes(file, position, 4), _number(file, position + 4, 8, "big")
+        if len(chunk_name) < 4 or chunk_name == b"data":
+            break
+        position += 12 + chunk_size
+    sound_start = position + 12
+    # A size of -1 is up to the end of the file.
+    if chunk_name != b"data" or chunk_size not in (0, (1 << 64) - 1) or sound_start > LARGEST_CHUNK:
         return None
-    header = bytearray(_bytes(file, 0, start))
+    sound_bytes = file_length - sound_start
+    return Correction(
+        _bytes(file, 0, sound_start - 8) + sound_bytes.to_bytes(8, "big"),
+        sound_start,
+        "" if chunk_size else _remark(0, sound_bytes),
+    )
+
+
+def _au(file: BinaryIO, file_length: int) -> Correction | None:
+    """Correct an AU file, if it must be."""
+    sound_start = _number(file, 4, 4, "big")
+    if _number(file, 8, 4, "big") or not 24 <= sound_start < min(file_length, LARGEST_CHUNK):
+        return None
+    header = bytearray(_bytes(file, 0, sound_start))
     header[8:12] = UNKNOWN.to_bytes(4, "big")
-    return Correction(bytes(header), start, _remark(0, length - start))
+    return Correction(bytes(header), sound_start, _remark(0, file_length - sound_start))
 
 
 _READERS: dict[bytes, Callable[[BinaryIO, int], Correction | None]] = {
@@ -185,9 +211,9 @@ _READERS: dict[bytes, Callable[[BinaryIO, int], Correction | None]] = {
 }
 
 
-def _remark(declared: int, sounding: int) -> str:
+def _remark(declared_bytes: int, sound_bytes: int) -> str:
     return (
-        f"its header counts {declared} of {sounding} bytes of sound, as after a crash of the recorder; "
+        f"its header counts {declared_bytes} of {sound_bytes} bytes of sound, as after a crash of the recorder; "
         "it is read to the end of the file"
     )
 
@@ -267,14 +293,14 @@ def open_sound(path: Path, data: bytes | None = None) -> "PlainFile | PhoneFile"
         file.close()
         return PlainFile(path)
     try:
-        container, corrected = phone_container(file), correction(file)
+        container_name, header_correction = phone_container(file), correction(file)
     except OSError:
         file.close()
         raise
-    if container is not None:
-        return PhoneFile(path, file, container)
+    if container_name is not None:
+        return PhoneFile(path, file, container_name)
     try:
-        return _plain_file(path, file, corrected)
+        return _plain_file(path, file, header_correction)
     except soundfile.LibsndfileError:
         if path.suffix[1:].lower() not in FOREIGN:
             raise
@@ -288,25 +314,26 @@ def _bytes_of(path: Path, data: bytes | None) -> BinaryIO:
 def phone_container(file: BinaryIO) -> str | None:
     """FFmpeg's name of a container in `CONTAINERS` by its first bytes; None for other files."""
     file.seek(0)
-    head = file.read(32)
+    first_bytes = file.read(32)
     for offset, signature, name in SIGNATURES:
-        if head.startswith(signature, offset):
+        if first_bytes.startswith(signature, offset):
             return name
-    if head.startswith(b"ID3"):
-        size = 0
-        for byte in head[6:ID3_BYTES]:
-            size = size << 7 | byte & 0x7F
-        file.seek(ID3_BYTES + size)
-        head = file.read(2)
-    return "aac" if int.from_bytes(head[:2], "big") & ADTS_BITS == ADTS else None
+    if first_bytes.startswith(b"ID3"):
+        tag_size = 0
+        for byte in first_bytes[6:ID3_BYTES]:
+            tag_size = tag_size << 7 | byte & 0x7F
+        file.seek(ID3_BYTES + tag_size)
+        first_bytes = file.read(2)
+    return "aac" if int.from_bytes(first_bytes[:2], "big") & ADTS_BITS == ADTS else None
 
 
-def _plain_file(path: Path, file: BinaryIO, corrected: Correction | None) -> PlainFile:
-    if corrected is not None:
-        return PlainFile(SplicedFile(file, corrected.header, corrected.start), corrected.remark)
+def _plain_file(path: Path, file: BinaryIO, header_correction: Correction | None) -> PlainFile:
+    """Open a file by libsndfile, after a corrected header if there is one."""
+    if header_correction is not None:
+        return PlainFile(SplicedFile(file, header_correction.header, header_correction.start), header_correction.remark)
     file.seek(0)
-    raw = path.suffix.lower() == ".raw" and not file.read(4).startswith(NAMED_FORMATS)
-    if isinstance(file, io.BytesIO) or (path.suffix.lower() == ".raw" and not raw):
+    is_raw = path.suffix.lower() == ".raw" and not file.read(4).startswith(NAMED_FORMATS)
+    if isinstance(file, io.BytesIO) or (path.suffix.lower() == ".raw" and not is_raw):
         return PlainFile(SplicedFile(file))  # it has no name: the suffix .raw would forbid a header
     file.close()
     return PlainFile(path)
@@ -331,29 +358,30 @@ class PhoneFile:
             file.close()
             raise
 
-    def _begin(self, path: Path, container: str | None) -> None:
+    def _begin(self, path: Path, container_name: str | None) -> None:
+        """Open the container, and decode its first block."""
         try:
             import av
         except ModuleNotFoundError:
-            message = MISSING.format(name=path.name, stem=path.stem)
-            raise soundfile.SoundFileRuntimeError(message) from None
-        self._fault = (av.FFmpegError, OSError, EOFError, ValueError)
+            missing_message = MISSING.format(name=path.name, stem=path.stem)
+            raise soundfile.SoundFileRuntimeError(missing_message) from None
+        self._decoding_errors = (av.FFmpegError, OSError, EOFError, ValueError)
         try:
-            options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
+            format_options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none"}
             self._file.seek(0)
-            strict = int(av.__version__.split(".")[0]) < TOLERANT
-            tags: dict[str, Any] = {"metadata_errors": "replace"} if strict else {}
-            self._container: Any = av.open(self._file, format=container, options=options, **tags)
+            is_strict = int(av.__version__.split(".")[0]) < TOLERANT
+            tag_options: dict[str, Any] = {"metadata_errors": "replace"} if is_strict else {}
+            self._container: Any = av.open(self._file, format=container_name, options=format_options, **tag_options)
             if not self._container.streams.audio:
                 raise soundfile.SoundFileRuntimeError("it holds no sound; give a file that does")
             stream: Any = self._container.streams.audio[0]
             self._blocks = self._decoded(stream, av.AudioResampler(format="fltp"))
-            self._waiting = next(self._blocks, NOTHING)
-        except self._fault as error:
+            self._waiting_samples = next(self._blocks, NOTHING)
+        except self._decoding_errors as error:
             raise self._broken(error) from error
-        if not len(self._waiting):
+        if not len(self._waiting_samples):
             raise soundfile.SoundFileRuntimeError("it holds no sound that can be decoded; give a file that does")
-        self.channels = len(self._waiting)
+        self.channels = len(self._waiting_samples)
         self.frames = round(float(stream.duration * stream.time_base) * self.samplerate) if stream.duration else 0
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> Array:
@@ -362,17 +390,17 @@ class PhoneFile:
         Raises:
             soundfile.SoundFileError: the file is broken.
         """
-        while self._waiting.shape[1] < frames:
+        while self._waiting_samples.shape[1] < frames:
             try:
                 block = next(self._blocks, NOTHING)
-            except self._fault as error:
+            except self._decoding_errors as error:
                 raise self._broken(error) from error
             if not block.size:
                 break
             if len(block) != self.channels:
                 raise soundfile.SoundFileRuntimeError("its number of channels changes on the way")
-            self._waiting = np.concatenate([self._waiting, block], axis=1)
-        samples, self._waiting = self._waiting[:, :frames], self._waiting[:, frames:]
+            self._waiting_samples = np.concatenate([self._waiting_samples, block], axis=1)
+        samples, self._waiting_samples = self._waiting_samples[:, :frames], self._waiting_samples[:, frames:]
         return np.ascontiguousarray(samples.T)
 
     def close(self) -> None:
@@ -388,13 +416,14 @@ class PhoneFile:
         self.close()
 
     def _decoded(self, stream: Any, converter: Any) -> Iterator[Array]:
+        """Decode blocks of floats, [channels, n]."""
         for frame in self._container.decode(stream):
             if not hasattr(self, "samplerate"):
                 self.samplerate: int = frame.sample_rate
-            for part in converter.resample(frame):
-                yield part.to_ndarray()
-        for part in converter.resample(None):
-            yield part.to_ndarray()
+            for converted_frame in converter.resample(frame):
+                yield converted_frame.to_ndarray()
+        for converted_frame in converter.resample(None):
+            yield converted_frame.to_ndarray()
 
     def _broken(self, error: Exception) -> soundfile.SoundFileRuntimeError:
         reason = getattr(error, "strerror", None) or error
@@ -414,26 +443,30 @@ def root_key(path: Path) -> int | None:
     Raises:
         OSError: the file cannot be read.
     """
-    keys = dict[bytes, int]()
+    key_by_chunk = dict[bytes, int]()
     with path.open("rb") as file:
-        form, _, kind = struct.unpack("4s4s4s", file.read(12).ljust(12))
-        if not (form in _WAVE and kind == b"WAVE") and not (form == b"FORM" and kind in (b"AIFF", b"AIFC")):
+        file_form, _, form_type = struct.unpack("4s4s4s", file.read(12).ljust(12))
+        if not (file_form in _WAVE and form_type == b"WAVE") and not (
+            file_form == b"FORM" and form_type in (b"AIFF", b"AIFC")
+        ):
             return None
-        size_format, long_data = (">I" if form == b"FORM" else "<I"), 0
+        size_format, data_size64 = (">I" if file_form == b"FORM" else "<I"), 0
         for _ in range(_MOST_CHUNKS):
-            head = file.read(8)
-            if len(head) < 8 or not head[:4].isascii() or not head[:4].decode("ascii").isprintable():
+            chunk_head = file.read(8)
+            if len(chunk_head) < 8 or not chunk_head[:4].isascii() or not chunk_head[:4].decode("ascii").isprintable():
                 break
-            name, size = head[:4], struct.unpack(size_format, head[4:])[0]
-            begin = file.tell()
-            content = file.read(min(size, 16)) if name in (*_KEY_FIELDS, b"ds64") else b""
-            if name == b"ds64" and len(content) == 16:  # sizes of files beyond 4 GiB
-                long_data = struct.unpack("<8xQ", content)[0]
-            elif name in _KEY_FIELDS:
-                key_offset, key_format = _KEY_FIELDS[name]
-                if len(content) >= key_offset + struct.calcsize(key_format):
-                    keys[name] = struct.unpack_from(key_format, content, key_offset)[0]
-            if name == b"data" and size == 0xFFFFFFFF:
-                size = long_data
-            file.seek(begin + size + size % 2)  # chunks lie at even places
-    return next((keys[name] for name in _KEY_FIELDS if keys.get(name, 128) < 128), None)
+            chunk_name, chunk_size = chunk_head[:4], struct.unpack(size_format, chunk_head[4:])[0]
+            content_start = file.tell()
+            content_bytes = file.read(min(chunk_size, 16)) if chunk_name in (*_KEY_FIELDS, b"ds64") else b""
+            if chunk_name == b"ds64" and len(content_bytes) == 16:  # sizes of files beyond 4 GiB
+                data_size64 = struct.unpack("<8xQ", content_bytes)[0]
+            elif chunk_name in _KEY_FIELDS:
+                key_offset, key_format = _KEY_FIELDS[chunk_name]
+                if len(content_bytes) >= key_offset + struct.calcsize(key_format):
+                    key_by_chunk[chunk_name] = struct.unpack_from(key_format, content_bytes, key_offset)[0]
+            if chunk_name == b"data" and chunk_size == 0xFFFFFFFF:
+                chunk_size = data_size64
+            file.seek(content_start + chunk_size + chunk_size % 2)  # chunks lie at even places
+    return next(
+        (key_by_chunk[chunk_name] for chunk_name in _KEY_FIELDS if key_by_chunk.get(chunk_name, 128) < 128), None
+    )

@@ -33,13 +33,13 @@ class Output:
         self._source_rate, self._rate = source_rate, rate
         self._effects = effects
         self._resampler = None if source_rate == rate else Resampler(source_rate, rate)
-        common = math.gcd(source_rate, rate)
-        self._period, self._source_period = rate // common, source_rate // common  # of the resampler's phase
+        common_rate = math.gcd(source_rate, rate)
+        self._period, self._source_period = rate // common_rate, source_rate // common_rate  # of the resampler's phase
         self._events: list[Event] = []
-        self._moves: list[tuple[int, str, float]] = []
+        self._effect_moves: list[tuple[int, str, float]] = []
         self._pulled_count = 0  # source samples
-        self._converted: Array = np.zeros((2, 0), np.float32)
-        self._ready: Array = np.zeros((2, 0), np.float32)
+        self._converted_sound: Array = np.zeros((2, 0), np.float32)
+        self._ready_sound: Array = np.zeros((2, 0), np.float32)
         self._processed_count = 0  # output samples processed by the effects
 
     @property
@@ -72,19 +72,21 @@ class Output:
 
     def set_effect(self, time: int, target: str, value: float) -> None:
         """Set a parameter from source sample ``time`` on."""
-        self._moves.append((round(time * self._rate / self._source_rate), target, value))
+        self._effect_moves.append((round(time * self._rate / self._source_rate), target, value))
 
     def read(self, count: int, synthesize: Source, silent: bool = False) -> Array:
         """Output samples, [2, count]; ``synthesize(events, count)`` returns source samples, [2, count].
 
         ``silent``: they are 0, as those before them. Resampling leaves out whole periods of its phase.
         """
-        while self._ready.shape[1] < count:
-            need = min(count - self._ready.shape[1], LONGEST)
+        while self._ready_sound.shape[1] < count:
+            needed_count = min(count - self._ready_sound.shape[1], LONGEST)
             if self._effects:
-                need = -(-need // QUANTUM) * QUANTUM
-            self._ready = np.concatenate([self._ready, self._affect(self._convert(need, synthesize, silent))], axis=1)
-        block, self._ready = self._ready[:, :count], self._ready[:, count:]
+                needed_count = -(-needed_count // QUANTUM) * QUANTUM
+            self._ready_sound = np.concatenate(
+                [self._ready_sound, self._affect(self._convert(needed_count, synthesize, silent))], axis=1
+            )
+        block, self._ready_sound = self._ready_sound[:, :count], self._ready_sound[:, count:]
         return block
 
     def _conversion_delay(self) -> int:
@@ -92,48 +94,57 @@ class Output:
         return round((self._resampler.latency + ROUNDING) * self._rate / self._source_rate)
 
     def _convert(self, count: int, synthesize: Source, silent: bool) -> Array:
+        """Return the next samples at the output's rate, [2, count]."""
         if self._resampler is None:
             return self._pull(count, synthesize)
         if silent and (periods := count // self._period):
             pull_periods = LONGEST // self._source_period
-            for first in range(0, periods, pull_periods):
-                self._pull(min(pull_periods, periods - first) * self._source_period, synthesize)
-            omitted = np.zeros((2, periods * self._period), np.float32)
-            return np.concatenate([omitted, self._convert(count - omitted.shape[1], synthesize, silent=False)], axis=1)
-        while self._converted.shape[1] < count:
-            short = count - self._converted.shape[1]
-            source_count = min(LONGEST, math.ceil(short * self._source_rate / self._rate) + SPARE)
-            pulled = self._pull(source_count, synthesize)
-            self._converted = np.concatenate([self._converted, self._resampler.process(pulled)], axis=1)
-        block, self._converted = self._converted[:, :count], self._converted[:, count:]
+            for first_period in range(0, periods, pull_periods):
+                self._pull(min(pull_periods, periods - first_period) * self._source_period, synthesize)
+            omitted_silence = np.zeros((2, periods * self._period), np.float32)
+            return np.concatenate(
+                [omitted_silence, self._convert(count - omitted_silence.shape[1], synthesize, silent=False)], axis=1
+            )
+        while self._converted_sound.shape[1] < count:
+            lacking_count = count - self._converted_sound.shape[1]
+            source_count = min(LONGEST, math.ceil(lacking_count * self._source_rate / self._rate) + SPARE)
+            source_sound = self._pull(source_count, synthesize)
+            self._converted_sound = np.concatenate(
+                [self._converted_sound, self._resampler.process(source_sound)], axis=1
+            )
+        block, self._converted_sound = self._converted_sound[:, :count], self._converted_sound[:, count:]
         return block
 
     def _pull(self, count: int, synthesize: Source) -> Array:
-        end = self._pulled_count + count
-        event_end = bisect_left(self._events, end, key=lambda event: event.time)
-        events, self._events = self._events[:event_end], self._events[event_end:]
-        self._pulled_count = end
+        """Synthesize the next source samples, [2, count]."""
+        source_end = self._pulled_count + count
+        event_end_index = bisect_left(self._events, source_end, key=lambda event: event.time)
+        events, self._events = self._events[:event_end_index], self._events[event_end_index:]
+        self._pulled_count = source_end
         return synthesize(events, count)
 
     def _affect(self, audio: Array) -> Array:
+        """Run the effects on whole quanta, [2, n], with their moves."""
         if not self._effects:
             return audio
-        start, end = self._processed_count, self._processed_count + audio.shape[1]
-        pieces: list[Array] = []
-        while self._moves and self._moves[0][0] < end:
-            quantum = max(start, -(-self._moves[0][0] // QUANTUM) * QUANTUM)
-            if quantum >= end:
+        piece_start, audio_end = self._processed_count, self._processed_count + audio.shape[1]
+        processed_pieces: list[Array] = []
+        while self._effect_moves and self._effect_moves[0][0] < audio_end:
+            quantum_start = max(piece_start, -(-self._effect_moves[0][0] // QUANTUM) * QUANTUM)
+            if quantum_start >= audio_end:
                 break
-            if quantum > start:
-                pieces.append(
-                    self._effects.process(audio[:, start - self._processed_count : quantum - self._processed_count])
+            if quantum_start > piece_start:
+                processed_pieces.append(
+                    self._effects.process(
+                        audio[:, piece_start - self._processed_count : quantum_start - self._processed_count]
+                    )
                 )
-                start = quantum
-            _, target, value = self._moves.pop(0)
+                piece_start = quantum_start
+            _, target, value = self._effect_moves.pop(0)
             self._effects.set(target, value)
-        pieces.append(self._effects.process(audio[:, start - self._processed_count :]))
-        self._processed_count = end
-        return np.concatenate(pieces, axis=1)
+        processed_pieces.append(self._effects.process(audio[:, piece_start - self._processed_count :]))
+        self._processed_count = audio_end
+        return np.concatenate(processed_pieces, axis=1)
 
 
 OVERSAMPLING = 4  # for the true peak (ITU-R BS.1770-5, annex 2)
@@ -141,6 +152,8 @@ PIECE = 1 << 16  # samples read back at once
 
 
 class KeptSound:
+    """Keeps sound in a temporary file, and measures its true peak."""
+
     def __init__(self, sample_rate: int) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with this
         self._oversampler = Resampler(sample_rate, OVERSAMPLING * sample_rate)
@@ -164,8 +177,8 @@ class KeptSound:
     def blocks(self, gain: float) -> Iterator[Array]:
         """Amplified sound, [2, n]."""
         self._file.seek(0)
-        while data := self._file.read(PIECE * 8):
-            yield np.float32(gain) * np.frombuffer(data, np.float32).reshape(-1, 2).T
+        while piece_bytes := self._file.read(PIECE * 8):
+            yield np.float32(gain) * np.frombuffer(piece_bytes, np.float32).reshape(-1, 2).T
 
     def __enter__(self) -> Self:
         return self
@@ -186,14 +199,14 @@ LOUDEST = np.float32(1e6)  # beyond this, the knee would overflow float32
 
 def limit(audio: Array) -> Array:
     """Limit to ±1 without memory: bit-exact up to -3 dB, then a smooth knee; NaN becomes 0."""
-    level = np.abs(audio)
-    if not np.all(level <= LIMIT_KNEE):  # also true where there is NaN
+    magnitudes = np.abs(audio)
+    if not np.all(magnitudes <= LIMIT_KNEE):  # also true where there is NaN
         audio = np.clip(np.nan_to_num(audio, nan=0.0), -LOUDEST, LOUDEST)
-        level = np.abs(audio)
-        room = np.float32(1.0 - LIMIT_KNEE)
-        over = np.maximum(level - np.float32(LIMIT_KNEE), 0)
-        bent = np.float32(LIMIT_KNEE) + over / (over / room + np.float32(1))
-        audio = np.where(level <= np.float32(LIMIT_KNEE), audio, np.copysign(bent, audio))
+        magnitudes = np.abs(audio)
+        knee_room = np.float32(1.0 - LIMIT_KNEE)
+        excess = np.maximum(magnitudes - np.float32(LIMIT_KNEE), 0)
+        bent_magnitudes = np.float32(LIMIT_KNEE) + excess / (excess / knee_room + np.float32(1))
+        audio = np.where(magnitudes <= np.float32(LIMIT_KNEE), audio, np.copysign(bent_magnitudes, audio))
     return audio
 
 

@@ -21,50 +21,55 @@ _one_at_a_time = threading.Lock()
 @contextlib.contextmanager
 def overheard(name: str) -> Iterator[None]:
     """Log slow loading of plugin ``name`` in the block, then the first line of its standard error."""
-    loaded, ear = threading.Event(), _Ear()
-    teller = threading.Thread(target=_log_slow_loading, args=(name, loaded, ear), name="overheard", daemon=True)
+    loaded_event, ear = threading.Event(), _Ear()
+    warning_thread = threading.Thread(
+        target=_log_slow_loading, args=(name, loaded_event, ear), name="overheard", daemon=True
+    )
     try:
         with _one_at_a_time, ear.listening():
-            teller.start()
+            warning_thread.start()
             try:
                 yield
             finally:
-                loaded.set()
-                teller.join()
+                loaded_event.set()
+                warning_thread.join()
     finally:
         if ear.lines:
             log.warning("%s wrote to standard error as it was loaded: %s", name, ear.summary)
 
 
-def _log_slow_loading(name: str, loaded: threading.Event, ear: "_Ear") -> None:
-    began, patience = time.monotonic(), TELL_SECONDS
-    while not loaded.wait(patience):
-        patience = AGAIN_SECONDS
-        writes = f"; it writes to standard error: {ear.summary}" if ear.lines else ""
-        log.warning("%s is still being loaded, for %.0f s now%s", name, time.monotonic() - began, writes)
+def _log_slow_loading(name: str, loaded_event: threading.Event, ear: "_Ear") -> None:
+    """Log now and then until the plugin is loaded."""
+    start_seconds, wait_seconds = time.monotonic(), TELL_SECONDS
+    while not loaded_event.wait(wait_seconds):
+        wait_seconds = AGAIN_SECONDS
+        stderr_text = f"; it writes to standard error: {ear.summary}" if ear.lines else ""
+        log.warning("%s is still being loaded, for %.0f s now%s", name, time.monotonic() - start_seconds, stderr_text)
 
 
 class _Ear:
+    """Keeps the beginning of what native code writes to standard error, and counts its lines."""
+
     def __init__(self) -> None:
-        self._start, self._end = b"", b"\n"
-        self._ends = 0
+        self._first_bytes, self._last_byte = b"", b"\n"
+        self._line_ends = 0
 
     @property
     def lines(self) -> int:
         """Including an unfinished line."""
-        return self._ends + (self._end != b"\n")
+        return self._line_ends + (self._last_byte != b"\n")
 
     @property
     def summary(self) -> str:
-        first = " ".join(self._start.decode(errors="replace").split("\n")[0].split())
-        return repr(first) if self.lines == 1 else f"{first!r} and {self.lines - 1} more lines"
+        first_line = " ".join(self._first_bytes.decode(errors="replace").split("\n")[0].split())
+        return repr(first_line) if self.lines == 1 else f"{first_line!r} and {self.lines - 1} more lines"
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """Redirect native standard error to a pipe; Python's own stays."""
         read_end, write_end = os.pipe()
-        reader = threading.Thread(target=self._read, args=(read_end,), name="ear", daemon=True)
-        reader.start()
+        reader_thread = threading.Thread(target=self._read, args=(read_end,), name="ear", daemon=True)
+        reader_thread.start()
         saved_stderr = os.dup(STDERR)
         try:
             with os.fdopen(
@@ -78,13 +83,14 @@ class _Ear:
                 finally:
                     os.dup2(saved_stderr, STDERR)
         finally:
-            reader.join(LEFT_SECONDS)
+            reader_thread.join(LEFT_SECONDS)
 
-    def _read(self, pipe: int) -> None:
-        with os.fdopen(pipe, "rb", buffering=0) as pieces:
-            while piece := pieces.read(65_536):
-                self._start = (self._start + piece)[:SHOWN_BYTES]
-                self._ends, self._end = self._ends + piece.count(b"\n"), piece[-1:]
+    def _read(self, pipe_end: int) -> None:
+        """Read the pipe until all writers have closed it."""
+        with os.fdopen(pipe_end, "rb", buffering=0) as pipe_file:
+            while piece_bytes := pipe_file.read(65_536):
+                self._first_bytes = (self._first_bytes + piece_bytes)[:SHOWN_BYTES]
+                self._line_ends, self._last_byte = self._line_ends + piece_bytes.count(b"\n"), piece_bytes[-1:]
 
 
 def _shared() -> bool:

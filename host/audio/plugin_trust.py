@@ -27,8 +27,9 @@ def may_run(plugin: Path) -> bool:
 
 
 def may_run_by_name(name: str) -> Path | None:
-    paths = (Path(path) for path in sorted(_approved_digests()))
-    return next((path for path in paths if path.name == name and path.exists() and may_run(path)), None)
+    """Return an approved plugin's path by its file name."""
+    approved_paths = (Path(path) for path in sorted(_approved_digests()))
+    return next((path for path in approved_paths if path.name == name and path.exists() and may_run(path)), None)
 
 
 def let_run(plugin: Path) -> None:
@@ -38,16 +39,17 @@ def let_run(plugin: Path) -> None:
         UserError: it cannot be stored, or as `digest`.
         Failure: the disk is full.
     """
-    path = _settings()
-    digests = _approved_digests() | {str(plugin.resolve()): digest(plugin)}
+    settings_path = _settings()
+    digest_by_path = _approved_digests() | {str(plugin.resolve()): digest(plugin)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        settings_path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot remember that {plugin} may run in {path}: {error.strerror}; set XDG_CONFIG_HOME to another folder"
+            f"cannot remember that {plugin} may run in {settings_path}: {error.strerror}; "
+            "set XDG_CONFIG_HOME to another folder"
         ) from None
-    with replacing(path, overwrite=True) as file:
-        file.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    with replacing(settings_path, overwrite=True) as temporary_path:
+        temporary_path.write_text(json.dumps(digest_by_path, indent=1) + "\n", encoding="utf-8")
 
 
 def digest(plugin: Path) -> str:
@@ -58,12 +60,16 @@ def digest(plugin: Path) -> str:
     """
     root = plugin.resolve()
     try:
-        parts = [root] if root.is_file() else list(itertools.islice(_parts(root), MOST_FILES + 1))
-        stats = [part.stat() for part in parts]
-        if len(parts) > MOST_FILES or sum(stat.st_size for stat in stats) > MOST_BYTES:
+        part_paths = [root] if root.is_file() else list(itertools.islice(_parts(root), MOST_FILES + 1))
+        part_stats = [part_path.stat() for part_path in part_paths]
+        if len(part_paths) > MOST_FILES or sum(stat.st_size for stat in part_stats) > MOST_BYTES:
             raise UserError(f"{plugin} holds more than any plugin does; give the plugin's own file or folder")
         return _digest(
-            root, tuple((part, stat.st_size, stat.st_mtime_ns) for part, stat in zip(parts, stats, strict=True))
+            root,
+            tuple(
+                (part_path, stat.st_size, stat.st_mtime_ns)
+                for part_path, stat in zip(part_paths, part_stats, strict=True)
+            ),
         )
     except OSError as error:
         raise UserError(f"{plugin} cannot be read: {error.strerror or error}") from None
@@ -73,34 +79,37 @@ def digest(plugin: Path) -> str:
 def _digest(root: Path, parts: tuple[tuple[Path, int, int], ...]) -> str:
     """Cached by sizes and times."""
     checksum = hashlib.sha256()
-    for part, *_ in parts:
-        checksum.update(os.fsencode(part.relative_to(root)) + b"\0")
-        if part.is_dir():
-            checksum.update(os.fsencode(part.readlink()) + b"\0")
+    for part_path, *_ in parts:
+        checksum.update(os.fsencode(part_path.relative_to(root)) + b"\0")
+        if part_path.is_dir():
+            checksum.update(os.fsencode(part_path.readlink()) + b"\0")
             continue
-        with part.open("rb") as data:
-            checksum.update(hashlib.file_digest(data, "sha256").digest())
+        with part_path.open("rb") as part_file:
+            checksum.update(hashlib.file_digest(part_file, "sha256").digest())
     return checksum.hexdigest()
 
 
 def _parts(bundle: Path) -> Iterator[Path]:
-    for folder, names, files in os.walk(bundle):
-        parent = Path(folder)
-        names.sort()
-        for link in (parent / name for name in names if (parent / name).is_symlink()):
+    """Yield a bundle's files and links in a fixed order."""
+    for folder_name, subfolder_names, file_names in os.walk(bundle):
+        folder_path = Path(folder_name)
+        subfolder_names.sort()
+        for link in (folder_path / name for name in subfolder_names if (folder_path / name).is_symlink()):
             if not link.resolve().is_relative_to(bundle):
                 raise UserError(f"{link} leads out of the plugin; give a plugin that is whole")
             yield link
-        yield from (parent / name for name in sorted(files) if (parent / name).is_file())
+        yield from (folder_path / name for name in sorted(file_names) if (folder_path / name).is_file())
 
 
 def _settings() -> Path:
+    """Path of the file of approvals."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "timbrel" / "plugins.json"
 
 
 def _approved_digests() -> dict[str, str]:
+    """Digests by plugin path."""
     try:
-        digests = json.loads(read_regular(_settings(), LARGEST_SETTINGS))
+        digest_by_path = json.loads(read_regular(_settings(), LARGEST_SETTINGS))
     except (UserError, OSError, ValueError, RecursionError):
         return {}
-    return digests if isinstance(digests, dict) else {}
+    return digest_by_path if isinstance(digest_by_path, dict) else {}

@@ -33,9 +33,9 @@ class Resampler:
 
     def flush(self) -> Array:
         """The rest, for an exact total length."""
-        remaining = round(self._input_count * self._ratio) - self._output_count
-        padding = np.zeros((self._channels, int(self.latency + remaining / self._ratio) + 2), np.float32)
-        return self.process(padding)[:, :remaining]
+        remaining_count = round(self._input_count * self._ratio) - self._output_count
+        padding = np.zeros((self._channels, int(self.latency + remaining_count / self._ratio) + 2), np.float32)
+        return self.process(padding)[:, :remaining_count]
 
 
 def stretched(sound: Array, rate: int, factor: float) -> Array:
@@ -45,5 +45,5 @@ def stretched(sound: Array, rate: int, factor: float) -> Array:
     """
     from pedalboard import time_stretch
 
-    output: Array = time_stretch(sound, float(rate), stretch_factor=factor, use_long_fft_window=False)[0]
-    return output
+    stretched_sound: Array = time_stretch(sound, float(rate), stretch_factor=factor, use_long_fft_window=False)[0]
+    return stretched_sound

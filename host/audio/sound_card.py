@@ -85,6 +85,7 @@ class Sink(Protocol):
 
 @functools.cache
 def _portaudio() -> Any:
+    """Load PortAudio, under the name of our JACK client."""
     try:
         import sounddevice
     except ImportError:
@@ -112,21 +113,27 @@ def inputs() -> list[SoundCard]:
 
 
 def _list_cards(direction: str) -> list[SoundCard]:
+    """List cards with channels in a direction, ``input`` or ``output``."""
     portaudio = _portaudio()
-    apis, default_index = portaudio.query_hostapis(), portaudio.default.device[direction == "output"]
+    host_apis, default_index = portaudio.query_hostapis(), portaudio.default.device[direction == "output"]
     if default_index < 0:  # PortAudio's own choice: the default of the first API that has one
         default_index = next(
-            (a[f"default_{direction}_device"] for a in apis if a[f"default_{direction}_device"] >= 0), -1
+            (
+                host_api[f"default_{direction}_device"]
+                for host_api in host_apis
+                if host_api[f"default_{direction}_device"] >= 0
+            ),
+            -1,
         )
     return [
         SoundCard(
             index=index,
             name=device["name"],
-            api=apis[device["hostapi"]]["name"],
+            api=host_apis[device["hostapi"]]["name"],
             rate=round(device["default_samplerate"]),
             channels=device[f"max_{direction}_channels"],
             default=index == default_index,
-            api_default=index == apis[device["hostapi"]][f"default_{direction}_device"],
+            api_default=index == host_apis[device["hostapi"]][f"default_{direction}_device"],
         )
         for index, device in enumerate(portaudio.query_devices())
         if device[f"max_{direction}_channels"] > 0
@@ -157,21 +164,26 @@ def find_input(name: str) -> SoundCard:
     return _match_card(name, devices, "--input", "sound input")
 
 
-def _match_card(name: str, devices: Sequence[SoundCard], option: str, kind: str) -> SoundCard:
+def _match_card(name: str, devices: Sequence[SoundCard], option: str, kind_text: str) -> SoundCard:
+    """Find a card by a host API's name or by part of its name; messages name option and kind."""
     folded_name = name.casefold()
     api_devices = [
         card for card in devices if folded_name in (card.api.casefold(), SHORT_APIS.get(card.api.casefold()))
     ]
     if api_devices:
         return next((card for card in api_devices if card.api_default), api_devices[0])
-    exact = [card for card in devices if folded_name in (card.name.casefold(), f"{card.name} ({card.api})".casefold())]
-    matches = exact or [card for card in devices if folded_name in f"{card.name} ({card.api})".casefold()]
+    exact_matches = [
+        card for card in devices if folded_name in (card.name.casefold(), f"{card.name} ({card.api})".casefold())
+    ]
+    matches = exact_matches or [card for card in devices if folded_name in f"{card.name} ({card.api})".casefold()]
     names = [card.name for card in devices]
     if not matches:
-        raise UserError(f"no {kind} is named {name!r}{nearest(name, names)}")
+        raise UserError(f"no {kind_text} is named {name!r}{nearest(name, names)}")
     if len(matches) > 1:
         listing = ", ".join(repr(f"{card.name} ({card.api})") for card in matches)
-        raise UserError(f"{option} {name!r} fits {len(matches)} {kind.split()[-1]}s: {listing}; give more of the name")
+        raise UserError(
+            f"{option} {name!r} fits {len(matches)} {kind_text.split()[-1]}s: {listing}; give more of the name"
+        )
     return matches[0]
 
 
@@ -184,7 +196,7 @@ class Ear:
     def __init__(self, stream: Any, ring: Any, channels: int, sink: "CardSink") -> None:
         self._stream, self._ring, self._channels, self._sink = stream, ring, channels, sink
         self._action: Any = None
-        self._late = 0  # successive late blocks
+        self._late_blocks = 0  # successive late blocks
         self.heard = np.zeros(sink.block, np.float32)  # the current block, the mean of all channels
 
     @property
@@ -202,14 +214,14 @@ class Ear:
 
     def listen(self) -> None:
         """Read a block into `heard`; only when `ready`."""
-        block = self._sink.block
-        surplus = int(self._ring.read_available) + self._sink.queued_samples - self._sink.depth * block
-        self._late = self._late + 1 if surplus > 0 else 0
-        if self._late >= LATE_BLOCKS:
-            self._ring.advance_read_index(min(surplus, int(self._ring.read_available) - block))
-            self._late = 0
-        samples = np.frombuffer(self._ring.read(block), np.float32)
-        self.heard = samples.reshape(block, self._channels).mean(axis=1)
+        block_samples = self._sink.block
+        surplus_samples = int(self._ring.read_available) + self._sink.queued_samples - self._sink.depth * block_samples
+        self._late_blocks = self._late_blocks + 1 if surplus_samples > 0 else 0
+        if self._late_blocks >= LATE_BLOCKS:
+            self._ring.advance_read_index(min(surplus_samples, int(self._ring.read_available) - block_samples))
+            self._late_blocks = 0
+        samples = np.frombuffer(self._ring.read(block_samples), np.float32)
+        self.heard = samples.reshape(block_samples, self._channels).mean(axis=1)
         if self._action not in self._stream.actions:  # the ring was full: the callback ended the action
             self._action = self._stream.record_ringbuffer(self._ring)
 
@@ -220,7 +232,7 @@ class ProgressWatch:
     def __init__(self) -> None:
         self._played_samples: int | None = None
         self._look_time = 0.0
-        self._started = False
+        self._has_started = False
         self.seconds = 0.0  # without progress while somebody looked
         self.stuck = False
 
@@ -229,9 +241,9 @@ class ProgressWatch:
         if played_samples == self._played_samples:
             self.seconds += min(now - self._look_time, LOOK_SECONDS)
         else:
-            self._started, self.seconds = self._played_samples is not None, 0.0
+            self._has_started, self.seconds = self._played_samples is not None, 0.0
         self._played_samples, self._look_time = played_samples, now
-        self.stuck |= self.seconds > (LOST_SECONDS if self._started else FIRST_SECONDS)
+        self.stuck |= self.seconds > (LOST_SECONDS if self._has_started else FIRST_SECONDS)
 
 
 class CardSink:
@@ -268,20 +280,20 @@ class CardSink:
                 + (" Inputs go with cards of the same system" if source is not None else "")
             ) from None
         self._rest_samples = _rest_samples(rate, block)
-        room = max((depth + SPARE_BLOCKS) * block, self._rest_samples + depth * block)
-        self._make_ring = functools.partial(rtmixer.RingBuffer, SAMPLE_BYTES, 1 << (room - 1).bit_length())
+        ring_samples = max((depth + SPARE_BLOCKS) * block, self._rest_samples + depth * block)
+        self._make_ring = functools.partial(rtmixer.RingBuffer, SAMPLE_BYTES, 1 << (ring_samples - 1).bit_length())
         self._ring = self._make_ring()
         self._next_ring: Any = None  # made at rest
         self._interleaved = np.zeros((block, CHANNELS), np.float32)
         self._ring.write(bytes(SAMPLE_BYTES * depth * block))
         self.written = 0
         self._action: Any = None
-        self._cancelled: Any = None  # the action before; the callback reads it once more
+        self._cancelled_action: Any = None  # the action before; the callback reads it once more
         self._watch = ProgressWatch()
         self.ear: Ear | None = None
         if source is not None:
-            room = 1 << round(INPUT_SECONDS * rate).bit_length()
-            self.ear = Ear(self._stream, rtmixer.RingBuffer(4 * input_channels, room), input_channels, self)
+            ring_samples = 1 << round(INPUT_SECONDS * rate).bit_length()
+            self.ear = Ear(self._stream, rtmixer.RingBuffer(4 * input_channels, ring_samples), input_channels, self)
 
     @property
     def latency_seconds(self) -> float:
@@ -325,32 +337,32 @@ class CardSink:
         self.underruns += self._restart_action()
 
     def fill_with_silence(self) -> None:
-        lacking = self._rest_samples - self.queued_samples
-        if lacking > self._rest_samples // 2:
-            self._ring.write(bytes(SAMPLE_BYTES * lacking))
-            self.written += lacking
+        lacking_samples = self._rest_samples - self.queued_samples
+        if lacking_samples > self._rest_samples // 2:
+            self._ring.write(bytes(SAMPLE_BYTES * lacking_samples))
+            self.written += lacking_samples
         self._restart_action()
         self._next_ring = self._next_ring or self._make_ring()  # an event must not wait for it
 
     def leave_out_silence(self, minimum_written: int) -> None:
         """The card changes to another ring with its next block."""
-        silent = (self.depth - 1) * self.block
-        ring, self._next_ring = self._next_ring or self._make_ring(), None
-        ring.write(bytes(SAMPLE_BYTES * silent))
-        self._cancelled = self._action
+        silent_samples = (self.depth - 1) * self.block
+        new_ring, self._next_ring = self._next_ring or self._make_ring(), None
+        new_ring.write(bytes(SAMPLE_BYTES * silent_samples))
+        self._cancelled_action = self._action
         self._stream.cancel(self._action)
-        self._action = self._stream.play_ringbuffer(ring)
-        self.written, self._ring = self.taken + silent, ring
+        self._action = self._stream.play_ringbuffer(new_ring)
+        self.written, self._ring = self.taken + silent_samples, new_ring
         if minimum_written > self.written:
-            ring.write(bytes(SAMPLE_BYTES * (minimum_written - self.written)))
+            new_ring.write(bytes(SAMPLE_BYTES * (minimum_written - self.written)))
             self.written = minimum_written
 
     def _restart_action(self) -> bool:
         """Return whether the ring had run empty, where the callback ends the action."""
-        ended = self._action not in self._stream.actions
-        if ended:
+        has_ended = self._action not in self._stream.actions
+        if has_ended:
             self._action = self._stream.play_ringbuffer(self._ring)
-        return ended
+        return has_ended
 
     def close(self) -> None:
         if self.alive:  # closing a JACK client hangs if its server has died
@@ -358,6 +370,8 @@ class CardSink:
 
 
 class NullSink:
+    """A clock in place of a sound card."""
+
     latency_seconds = 0.0
     alive, stuck = True, False
 
@@ -365,7 +379,7 @@ class NullSink:
         check_block(block)
         self.rate, self.block, self.depth, self.underruns = rate, block, depth, 0
         self.written = 0
-        self._began = time.perf_counter()
+        self._start_seconds = time.perf_counter()
 
     @property
     def taken(self) -> int:
@@ -373,18 +387,18 @@ class NullSink:
 
     @property
     def _clock_samples(self) -> int:
-        blocks = int((time.perf_counter() - self._began) * self.rate) // self.block
-        return (blocks - self.depth) * self.block
+        elapsed_blocks = int((time.perf_counter() - self._start_seconds) * self.rate) // self.block
+        return (elapsed_blocks - self.depth) * self.block
 
     def start(self) -> None:
-        self._began = time.perf_counter()
+        self._start_seconds = time.perf_counter()
 
     def write(self, sound: Array) -> None:
         self.written += self.block
-        behind = self._clock_samples - self.written
-        if behind > 0:
+        late_samples = self._clock_samples - self.written
+        if late_samples > 0:
             self.underruns += 1
-            self._began += behind / self.rate
+            self._start_seconds += late_samples / self.rate
 
     def fill_with_silence(self) -> None:
         self.written = max(self.written, self._clock_samples + _rest_samples(self.rate, self.block))
@@ -396,11 +410,12 @@ class NullSink:
 
 
 def _rest_samples(rate: int, block: int) -> int:
-    """Of whole blocks."""
+    """Samples of silence ahead at rest, whole blocks."""
     return round(REST_SECONDS * rate / block + 1) * block
 
 
 def _check_rate(portaudio: Any, card: SoundCard, rate: int) -> None:
+    """Raise UserError if the card does not play at this rate."""
     if _supports_rate(portaudio, card, rate):
         return
     supported_rates = [candidate for candidate in RATES if _supports_rate(portaudio, card, candidate)]
@@ -421,4 +436,5 @@ def _supports_rate(portaudio: Any, card: SoundCard, rate: int) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(part) for part in error.args[:1]).strip()
+    """Text of PortAudio's error."""
+    return " ".join(str(message) for message in error.args[:1]).strip()

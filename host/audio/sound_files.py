@@ -23,25 +23,29 @@ from .resampling import Resampler
 CANCELLED = 0.1
 
 
-def mix_signs(blocks: Iterable[Array], channels: int) -> Array | None:
+def mix_signs(blocks: Iterable[Array], channel_count: int) -> Array | None:
     """Return the factors, ±1 [channels], for a mean that does not cancel; None if the plain mean does not.
 
     ``blocks``: all samples, [n, channels] each. Channels are inverted that are opposite to the loudest.
     """
-    products = np.zeros((channels, channels))
+    channel_products = np.zeros((channel_count, channel_count))
     for block in blocks:
-        wide = block.astype(np.float64)
-        products += wide.T @ wide
-    signs = np.where(products[np.diag(products).argmax()] < 0, -1.0, 1.0)
-    if products.sum() >= CANCELLED * (signs @ products @ signs):
+        double_block = block.astype(np.float64)
+        channel_products += double_block.T @ double_block
+    signs = np.where(channel_products[np.diag(channel_products).argmax()] < 0, -1.0, 1.0)
+    if channel_products.sum() >= CANCELLED * (signs @ channel_products @ signs):
         return None
     return signs.astype(np.float32)
 
 
 def antiphase_remark(signs: Array) -> str:
-    numbers = (np.flatnonzero(signs < 0) + 1).tolist()
-    channels = f"channel {numbers[0]}" if len(numbers) == 1 else f"channels {', '.join(map(str, numbers))}"
-    return f"its channels are in antiphase, and their mean cancels: mixed with {channels} of {len(signs)} inverted"
+    channel_numbers = (np.flatnonzero(signs < 0) + 1).tolist()
+    channel_text = (
+        f"channel {channel_numbers[0]}"
+        if len(channel_numbers) == 1
+        else f"channels {', '.join(map(str, channel_numbers))}"
+    )
+    return f"its channels are in antiphase, and their mean cancels: mixed with {channel_text} of {len(signs)} inverted"
 
 
 FORMATS = {".wav": ("WAV", "PCM_24"), ".flac": ("FLAC", "PCM_24"), ".ogg": ("OGG", "VORBIS")}
@@ -64,10 +68,10 @@ class SoundWriter:
         self._file = file
         self._sink = sink
         self._piece = np.empty((file.channels, PIECE), np.float32)
-        self._filled = 0
-        self._frames = 0
+        self._filled_frames = 0
+        self._written_frames = 0
         sample_bytes = 4 if file.subtype == FLOAT else 3
-        self._longest = WAV_BYTES // (sample_bytes * file.channels) if file.format == "WAV" else None
+        self._most_frames = WAV_BYTES // (sample_bytes * file.channels) if file.format == "WAV" else None
 
     def write(self, block: Array) -> None:
         """Append [channels, n], clipped to [-1, 1] except in float files.
@@ -80,18 +84,18 @@ class SoundWriter:
         assert block.shape[0] == self._file.channels
         if not np.isfinite(block).all():
             raise Failure(f"cannot write {self._path}: its sound is not finite; nothing was kept of it")
-        self._frames += block.shape[1]
-        if self._longest is not None and self._frames > self._longest:
+        self._written_frames += block.shape[1]
+        if self._most_frames is not None and self._written_frames > self._most_frames:
             float_advice = "leave out --float, and " if self._file.subtype == FLOAT else ""
             raise UserError(
                 f"cannot write {self._path}: a WAV file holds at most 4 GiB; {float_advice}give a name ending in .flac"
             )
         while block.shape[1]:
-            portion = block[:, : PIECE - self._filled]
-            self._piece[:, self._filled : self._filled + portion.shape[1]] = portion
-            self._filled += portion.shape[1]
+            portion = block[:, : PIECE - self._filled_frames]
+            self._piece[:, self._filled_frames : self._filled_frames + portion.shape[1]] = portion
+            self._filled_frames += portion.shape[1]
             block = block[:, portion.shape[1] :]
-            if self._filled == PIECE:
+            if self._filled_frames == PIECE:
                 with self._naming_the_file():
                     self._flush()
 
@@ -109,15 +113,17 @@ class SoundWriter:
                 self._sink.flush()
 
     def _flush(self) -> None:
+        """Write the filled part of the buffer."""
         with defer_signals():
-            self._file.write(self._piece[:, : self._filled].T)
-            if self._longest is not None:  # WAV: the file of a killed process is whole
+            self._file.write(self._piece[:, : self._filled_frames].T)
+            if self._most_frames is not None:  # WAV: the file of a killed process is whole
                 soundfile._snd.sf_command(self._file._file, UPDATE_HEADER, soundfile._ffi.NULL, 0)
         self._sink.flush()
-        self._filled = 0
+        self._filled_frames = 0
 
     @contextlib.contextmanager
     def _naming_the_file(self) -> Iterator[None]:
+        """Raise errors as a Failure that names the file."""
         reason: Exception | None = None
         try:
             yield
@@ -125,7 +131,7 @@ class SoundWriter:
             reason = error
         reason = self._sink.error or reason
         if reason is not None:
-            self._filled, self._sink.error = 0, None  # the blocks before can still be finished
+            self._filled_frames, self._sink.error = 0, None  # the blocks before can still be finished
             message = getattr(reason, "strerror", None) or reason
             raise Failure(f"cannot write {self._path}: {message}; nothing was kept of it") from reason
 
@@ -143,8 +149,8 @@ def sound_writer(
         Failure: the file cannot be written.
     """
     if path.suffix.lower() not in FORMATS:
-        suffix = f"its suffix {path.suffix!r}" if path.suffix else "a name without suffix"
-        raise UserError(f"cannot write {path}: {suffix} names no format; give one of {', '.join(FORMATS)}")
+        suffix_text = f"its suffix {path.suffix!r}" if path.suffix else "a name without suffix"
+        raise UserError(f"cannot write {path}: {suffix_text} names no format; give one of {', '.join(FORMATS)}")
     if not RATES[0] <= sample_rate <= RATES[1]:
         raise UserError(f"cannot write {path} at {sample_rate} Hz; give {RATES[0]} to {RATES[1]} Hz")
     container, encoding = FORMATS[path.suffix.lower()]
@@ -152,8 +158,8 @@ def sound_writer(
         if container != "WAV":
             raise UserError(f"cannot write {path} as 32-bit float: {path.suffix} has none; give a name ending in .wav")
         encoding = FLOAT
-    with replacing(path, overwrite) as temporary, temporary.open("w+b") as raw:
-        sink = _Sink(raw)
+    with replacing(path, overwrite) as temporary_path, temporary_path.open("w+b") as raw_file:
+        sink = _Sink(raw_file)
         file: soundfile.SoundFile | None = None
         try:
             with defer_signals():
@@ -190,7 +196,7 @@ class SoundReader:
         Raises:
             UserError: cut off, empty, or samples not finite or beyond `LOUDEST`.
         """
-        empty = True
+        is_empty = True
         while len(block := self._read()):
             peak = max(block.max(), -block.min())
             if not np.isfinite(peak):
@@ -198,8 +204,8 @@ class SoundReader:
             if peak > LOUDEST:
                 raise UserError(f"cannot read {self._path}: it holds a sample of {peak:.1g}, where 1 is full scale")
             yield np.ascontiguousarray(block.T)
-            empty = False
-        if empty:
+            is_empty = False
+        if is_empty:
             raise UserError(f"cannot read {self._path}: it holds no sound; give one that does")
 
     def mix_signs(self) -> Array | None:
@@ -217,6 +223,7 @@ class SoundReader:
         return signs
 
     def _read(self) -> Array:
+        """Return the next block, [n, channels]; empty at the end."""
         with _refusing(self._path):
             with hushed():
                 block: Array = self._file.read(65_536, dtype="float32", always_2d=True)
@@ -276,11 +283,13 @@ def float_wav_bytes(samples: Array, sample_rate: int) -> bytes:
 
 
 def _leave_out_peaks(file: soundfile.SoundFile) -> None:
+    """Omit the chunk of peaks, which has a timestamp."""
     soundfile._snd.sf_command(file._file, PEAK_CHUNK, soundfile._ffi.NULL, 0)
 
 
 @contextlib.contextmanager
 def _refusing(path: Path) -> Iterator[None]:
+    """Raise errors of reading as a UserError that names the file."""
     try:
         yield
     except FileNotFoundError as error:

@@ -20,29 +20,41 @@ LATENT_BLOCK = 1024  # samples per point of the latent path
 
 def demo(folder: Path, name: str) -> tuple[Path, Path]:
     """Replace and return both files; ``name`` is of `shipped_tunes`."""
-    tune = shipped_tunes()[name]
-    performance = read_performance(tune, RATE)
+    tune_file = shipped_tunes()[name]
+    performance = read_performance(tune_file, RATE)
     if name in PARTS:
         patches = {channel - 1: open_patch(preset) for channel, preset in PARTS[name].items()}
     else:
         patches = dict.fromkeys(performance.channels, open_patch(name))
-    stem = "demo" if name == DEMO else name
-    sound, picture = folder / f"{stem}.wav", folder / f"{stem}.png"
-    render(patches, performance, sound, sample_rate=RATE, overwrite=True)
-    audio, _ = read_sound(sound)
-    paths = _latent_paths(Rack(patches, RATE), performance)
-    most = max(paths, key=lambda channel: float(np.ptp(paths[channel], axis=0).max()))
-    names = [latent.name for latent in patches[most].model.card.latents]
-    notes = sum(isinstance(event, NoteOn) for event in performance.events)
-    models = dict.fromkeys(patch.model.card.name for patch in patches.values())
-    title = f"{name}: {notes} notes, model{'s' * (len(models) > 1)} {', '.join(models)}"
-    draw_performance(picture, audio, RATE, performance.events, paths[most], names, title, overwrite=True)
-    return sound, picture
+    file_stem = "demo" if name == DEMO else name
+    sound_file, picture_file = folder / f"{file_stem}.wav", folder / f"{file_stem}.png"
+    render(patches, performance, sound_file, sample_rate=RATE, overwrite=True)
+    samples, _ = read_sound(sound_file)
+    paths_by_channel = _latent_paths(Rack(patches, RATE), performance)
+    most_moved_channel = max(
+        paths_by_channel, key=lambda channel: float(np.ptp(paths_by_channel[channel], axis=0).max())
+    )
+    latent_names = [latent.name for latent in patches[most_moved_channel].model.card.latents]
+    note_count = sum(isinstance(event, NoteOn) for event in performance.events)
+    model_names = dict.fromkeys(patch.model.card.name for patch in patches.values())
+    title = f"{name}: {note_count} notes, model{'s' * (len(model_names) > 1)} {', '.join(model_names)}"
+    draw_performance(
+        picture_file,
+        samples,
+        RATE,
+        performance.events,
+        paths_by_channel[most_moved_channel],
+        latent_names,
+        title,
+        overwrite=True,
+    )
+    return sound_file, picture_file
 
 
 def _latent_paths(rack: Rack, performance: Performance) -> dict[int, Array]:
-    rows: dict[int, list[list[float]]] = {channel: [] for channel in performance.channels}
+    """Return the latents of each channel, one point a block."""
+    points_by_channel: dict[int, list[list[float]]] = {channel: [] for channel in performance.channels}
     for _ in blocks(rack, performance, 0.0, RATE, LATENT_BLOCK):
-        for channel, row in rows.items():
-            row.append(rack.latent_values(channel))
-    return {channel: np.array(row, np.float32) for channel, row in rows.items()}
+        for channel, latent_points in points_by_channel.items():
+            latent_points.append(rack.latent_values(channel))
+    return {channel: np.array(row, np.float32) for channel, row in points_by_channel.items()}

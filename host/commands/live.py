@@ -38,31 +38,32 @@ def served(
             raise UserError(f"{'--lan' if lan else f'--port {port}'} goes with --panel; add that")
         yield None
         return
-    if (line := missing()) is not None:
-        raise UserError(line)
+    if (missing_line := missing()) is not None:
+        raise UserError(missing_line)
     from ..panel.process import run
     from ..session.panel_process import PanelProcess
 
-    with PanelProcess(run, lan, port or 0, report=report) as panel:
-        print(f"panel: {panel.url()}", flush=True)
+    with PanelProcess(run, lan, port or 0, report=report) as panel_process:
+        print(f"panel: {panel_process.url()}", flush=True)
         if lan:
-            _invite(panel)
-        with leading_to(panel.url()) if browse and has_display() else contextlib.nullcontext() as address:
-            if address is not None:  # opened once the page has content
-                panel.begun = functools.partial(webbrowser.open, address)
-            yield panel
+            _invite(panel_process)
+        with leading_to(panel_process.url()) if browse and has_display() else contextlib.nullcontext() as page_address:
+            if page_address is not None:  # opened once the page has content
+                panel_process.begun = functools.partial(webbrowser.open, page_address)
+            yield panel_process
 
 
-def _invite(panel: "PanelProcess") -> None:
+def _invite(panel_process: "PanelProcess") -> None:
+    """Print the addresses for other machines, and a QR code."""
     import segno
 
-    if not panel.addresses:
+    if not panel_process.addresses:
         print("no network is here: only this machine can open the panel", flush=True)
         return
     print("anybody with one of these addresses can play here and save presets; the connection is not encrypted:")
-    for address in panel.addresses:
-        print(f"  {panel.url(address)}")
-    segno.make(panel.url(panel.addresses[0]), micro=False).terminal(compact=True)
+    for address in panel_process.addresses:
+        print(f"  {panel_process.url(address)}")
+    segno.make(panel_process.url(panel_process.addresses[0]), micro=False).terminal(compact=True)
     sys.stdout.flush()
 
 
@@ -143,23 +144,25 @@ def play(
 
     names_by_channel, program_presets = channel_presets(channel or []), presets_in(programs)
     # a card that is asked for by name is bad input if it is missing
-    card_requested = device is not None or rate is not None
+    is_card_requested = device is not None or rate is not None
     device = device if null else _option_or_config(device, "device")
     rate, block = _option_or_config(rate, "rate"), _option_or_config(block, "block", BLOCK)
     _check(block, rate, device if null else None, source, null, bool(names_by_channel))
     ask_for([preset, *filter(None, names_by_channel.values()), *program_presets], trust)
     controller_knobs = _controller(controller)
     lowest_latency_on: bool = _option_or_config(lowest_latency, "lowest_latency", False)
-    with served(panel, lan, port, report=report_beside(preset)) as side, _screen(keys, plain) as screen:
-        if side is not None:
-            side.say = screen.say
+    with served(panel, lan, port, report=report_beside(preset)) as panel_process, _screen(keys, plain) as screen:
+        if panel_process is not None:
+            panel_process.say = screen.say
         setup = Setup(
             preset=preset,
-            channels=tuple((number, name) for number, name in names_by_channel.items() if name is not None),
-            silent=tuple(number for number, name in names_by_channel.items() if name is None),
+            channels=tuple(
+                (channel_number, name) for channel_number, name in names_by_channel.items() if name is not None
+            ),
+            silent=tuple(channel_number for channel_number, name in names_by_channel.items() if name is None),
             device=device,
             null=null,
-            without_card=panel and not card_requested and source is None,
+            without_card=panel and not is_card_requested and source is None,
             input=source,
             rate=rate,
             block=block,
@@ -172,7 +175,7 @@ def play(
             programs=program_presets,
             controller=controller_knobs,
         )
-        play(setup, screen, Recording(record, record_midi), overwrite, side)
+        play(setup, screen, Recording(record, record_midi), overwrite, panel_process)
 
 
 @commands.command()
@@ -185,9 +188,12 @@ def panel(preset: PresetName, null: Null = False, trust: Trust = False) -> None:
     from ..session.takes import Recording
 
     ask_for([preset], trust)
-    with served(True, browse=True, report=report_beside(preset)) as side, _screen(keys=False, plain=False) as screen:
-        if side is not None:
-            side.say = screen.say
+    with (
+        served(True, browse=True, report=report_beside(preset)) as panel_process,
+        _screen(keys=False, plain=False) as screen,
+    ):
+        if panel_process is not None:
+            panel_process.say = screen.say
         lowest_latency: bool = _option_or_config(None, "lowest_latency", False)
         setup = Setup(
             preset=preset,
@@ -201,37 +207,40 @@ def panel(preset: PresetName, null: Null = False, trust: Trust = False) -> None:
             depth=1 if lowest_latency else 2,
             lowest_latency=lowest_latency,
         )
-        _check(setup.block, setup.rate, None, None, null=False, several=False)
+        _check(setup.block, setup.rate, None, None, null=False, has_channel_presets=False)
         try:
-            play(setup, screen, Recording(), overwrite=False, panel=side)
+            play(setup, screen, Recording(), overwrite=False, panel=panel_process)
         except UserError as error:
-            *lines, last = error.args
-            if "--" in last:
-                last = f"{last}: 'timbrel play {preset} --panel' has that option"
-            raise UserError(*lines, last) from error
+            *earlier_lines, last_line = error.args
+            if "--" in last_line:
+                last_line = f"{last_line}: 'timbrel play {preset} --panel' has that option"
+            raise UserError(*earlier_lines, last_line) from error
 
 
 def _option_or_config(option: Any, name: str, default: Any = None) -> Any:
+    """Return an option's value, the configuration file's, or the default."""
     setting = configured("play", name) if option is None else option
     return default if setting is None else setting
 
 
 def _check(
-    block: int, rate: int | None, beside_null: str | None, source: str | None, null: bool, several: bool
+    block: int, rate: int | None, null_device: str | None, source: str | None, null: bool, has_channel_presets: bool
 ) -> None:
+    """Raise UserError for options that are out of range or contradict each other."""
     check_block(block)
     low, high = RATES
     if rate is not None and not low <= rate <= high:
         raise UserError(f"--rate {rate} is out of range [{low}, {high}] Hz; leave it out to take the card's own")
-    if beside_null is not None:
-        raise UserError(f"--null and --device {beside_null} are two outputs; give one of them")
+    if null_device is not None:
+        raise UserError(f"--null and --device {null_device} are two outputs; give one of them")
     if null and source is not None:
         raise UserError(f"--null has no input, but --input {source} asks for one; leave one of them out")
-    if source is not None and several:
+    if source is not None and has_channel_presets:
         raise UserError("--input goes through one preset, but --channel asks for more; leave one of them out")
 
 
 def _screen(keys: bool, plain: bool) -> "FullScreen | PlainScreen":
+    """Return the screen for this terminal, with the computer's keyboard where it can type."""
     from ..live.terminal import FullScreen, PlainScreen, Typist, can_draw, can_type
 
     typist = Typist(keys) if can_type() else None
@@ -265,20 +274,21 @@ def devices() -> None:
         ("sound card ", "--device", sound_cards),
         ("sound input", "--input", sound_inputs),
     ):
-        names = [card.name for card in listed_devices]
+        card_names = [card.name for card in listed_devices]
         for card in listed_devices:
-            name = card.name if names.count(card.name) == 1 else f"{card.name} ({card.api})"
-            mark = "  (default)" if card.default else ""
-            print(f'{kind} {option} "{name}"  {card.api}, {card.rate} Hz, {card.channels} channels{mark}')
-    for port in _list_or_complain(
+            name = card.name if card_names.count(card.name) == 1 else f"{card.name} ({card.api})"
+            default_text = "  (default)" if card.default else ""
+            print(f'{kind} {option} "{name}"  {card.api}, {card.rate} Hz, {card.channels} channels{default_text}')
+    for port_name in _list_or_complain(
         port_names, "no MIDI port was found; connect a controller, or 'timbrel play gm-keys --keys'"
     ):
-        print(f'MIDI port   --midi-port "{port}"')
+        print(f'MIDI port   --midi-port "{port_name}"')
     for name in shipped_controllers():
         print(f"controller  --controller {name}  {read_controller(name).name}")
 
 
 def _list_or_complain(list_entries: "Callable[[], list[Any]]", empty_message: str) -> list[Any]:
+    """Return the entries, after printing why there are none."""
     try:
         with hushed():
             entries = list_entries()
@@ -306,12 +316,14 @@ def learn(
     def print_line(line: str) -> None:
         print(line, flush=True)
 
-    ports = tuple(midi_port or _option_or_config(None, "midi_port", ()))
-    if not learn(preset, target, _Moments(ports, _option_or_config(midi_api, "midi_api"), print_line), print_line):
+    port_names = tuple(midi_port or _option_or_config(None, "midi_port", ()))
+    if not learn(preset, target, _Moments(port_names, _option_or_config(midi_api, "midi_api"), print_line), print_line):
         raise KeyboardInterrupt
 
 
 class _Moments:
+    """Moments of MIDI inputs, as `learn` reads them: the time, and the knob that moved or None."""
+
     def __init__(self, names: tuple[str, ...], api: str | None, show_line: "Callable[[str], None]") -> None:
         self._names, self._api, self._show_line = names, api, show_line
 
@@ -329,14 +341,14 @@ class _Moments:
     def _moments(self, inputs: "Inputs") -> "Iterator[Moment]":
         from ..midi.controllers import ControllerReader
 
-        next_scan, reader = time.monotonic(), ControllerReader()
+        next_scan_seconds, controller_reader = time.monotonic(), ControllerReader()
         while True:
-            for timed in sorted(inputs.poll(), key=lambda timed: timed.seconds):
-                yield timed.seconds, reader.knob(timed.event)
+            for timed_event in sorted(inputs.poll(), key=lambda timed: timed.seconds):
+                yield timed_event.seconds, controller_reader.knob(timed_event.event)
             yield time.perf_counter(), None
             time.sleep(MOMENT_SECONDS)
-            if time.monotonic() >= next_scan:
-                next_scan = time.monotonic() + RESCAN_SECONDS
+            if time.monotonic() >= next_scan_seconds:
+                next_scan_seconds = time.monotonic() + RESCAN_SECONDS
                 for line in inputs.rescan():
                     self._show_line(line)
 

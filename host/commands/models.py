@@ -25,14 +25,14 @@ def info(
     from ..preset.library import notes_of
 
     loaded_model = opened_model(model)
-    text = describe(loaded_model.card, loaded_model.path.stat().st_size, loaded_model.gestures, loaded_model.map)
+    description = describe(loaded_model.card, loaded_model.path.stat().st_size, loaded_model.gestures, loaded_model.map)
     if Path(model).suffix == SUFFIX:
         manifest = read_manifest(Path(model))
         pack_fields = {"pack": manifest.name, "preset": manifest.metadata.get("description", "")}
-        text = "".join(f"{label:<10} {printable(value)}\n" for label, value in pack_fields.items()) + text
-    if notes := notes_of(model):
-        text += "".join(["\nnotes of the preset", *(f"\n  {note}" for note in notes)])
-    print(loaded_model.card.model_dump_json(indent=1) if as_json else text)
+        description = "".join(f"{label:<10} {printable(value)}\n" for label, value in pack_fields.items()) + description
+    if preset_notes := notes_of(model):
+        description += "".join(["\nnotes of the preset", *(f"\n  {preset_note}" for preset_note in preset_notes)])
+    print(loaded_model.card.model_dump_json(indent=1) if as_json else description)
 
 
 @commands.command()
@@ -50,27 +50,36 @@ def version(
     if not as_json:
         print(__version__)
         return
-    packages: dict[str, str | None] = {}
+    versions_by_package: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
-            packages[name] = installed(name)
+            versions_by_package[name] = installed(name)
         except PackageNotFoundError:
-            packages[name] = None
-    system = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
-    print(json.dumps({"timbrel": __version__, "python": platform.python_version(), **system, "packages": packages}))
+            versions_by_package[name] = None
+    system_fields = {"system": platform.system(), "release": platform.release(), "machine": platform.machine()}
+    print(
+        json.dumps(
+            {
+                "timbrel": __version__,
+                "python": platform.python_version(),
+                **system_fields,
+                "packages": versions_by_package,
+            }
+        )
+    )
 
 
 @commands.command()
 def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=preset_names)]) -> None:
     """Run a model's own reference on this machine; exit status 1 if outputs differ or are not all covered."""
     verdict = opened_model(model).verify()
-    partial = verdict.points < verdict.width
-    verb = "FAILS" if not verdict.passed else "partial" if partial else "passes"
-    outputs = f"all {verdict.width} outputs"
-    if partial:
-        outputs = f"{verdict.points} of {verdict.width} outputs, its card tells of no others; export it again"
-    print(f"{model} {verb}: off by {verdict.difference:.2e}, {verdict.tolerance:.0e} allowed, {outputs}")
-    if verb != "passes":
+    is_partial = verdict.points < verdict.width
+    verdict_word = "FAILS" if not verdict.passed else "partial" if is_partial else "passes"
+    outputs_text = f"all {verdict.width} outputs"
+    if is_partial:
+        outputs_text = f"{verdict.points} of {verdict.width} outputs, its card tells of no others; export it again"
+    print(f"{model} {verdict_word}: off by {verdict.difference:.2e}, {verdict.tolerance:.0e} allowed, {outputs_text}")
+    if verdict_word != "passes":
         raise typer.Exit(1)
 
 
@@ -84,11 +93,11 @@ def presets() -> None:
     preset_entries = list(described_presets())
     preset_lines = [(name, text) for kind, name, text in preset_entries if kind == "shipped"]
     preset_lines += [(name, f"(your own) {text}") for kind, name, text in preset_entries if kind == "own"]
-    models = {name: path for name, path in shipped_models().items() if name not in shipped_presets()}
-    preset_lines += [(name, f"(model) {Model(path).card.description}") for name, path in models.items()]
-    width = max(len(name) for name, _ in preset_lines)
+    model_files = {name: path for name, path in shipped_models().items() if name not in shipped_presets()}
+    preset_lines += [(name, f"(model) {Model(path).card.description}") for name, path in model_files.items()]
+    name_width = max(len(name) for name, _ in preset_lines)
     for name, description in preset_lines:
-        print(f"{name:<{width}}  {description}")
+        print(f"{name:<{name_width}}  {description}")
 
 
 @commands.command()

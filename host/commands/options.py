@@ -43,6 +43,7 @@ INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
 
 
 def opened_model(name: str) -> "Model":
+    """Open a model, and print its warnings."""
     from ..model.model import Model
     from ..preset.library import find_model
 
@@ -56,14 +57,14 @@ def channel_presets(options: list[str]) -> dict[int, str | None]:
     """Parse ``--channel``: names by channel, 0 to 15; None if muted."""
     names_by_channel: dict[int, str | None] = {}
     for option in options:
-        number, equals, name = option.partition("=")
-        if not (equals and name and number.isdecimal() and 1 <= int(number) <= 16):
+        channel_text, equals_sign, name = option.partition("=")
+        if not (equals_sign and name and channel_text.isdecimal() and 1 <= int(channel_text) <= 16):
             raise UserError(
                 f"--channel {option!r} must be NUMBER=PRESET, NUMBER from 1 to 16, such as 2=gm-keys, or NUMBER=none"
             )
-        if int(number) - 1 in names_by_channel:
-            raise UserError(f"--channel {option!r} is the second for channel {int(number)}; give one of them")
-        names_by_channel[int(number) - 1] = None if name == "none" else name
+        if int(channel_text) - 1 in names_by_channel:
+            raise UserError(f"--channel {option!r} is the second for channel {int(channel_text)}; give one of them")
+        names_by_channel[int(channel_text) - 1] = None if name == "none" else name
     return names_by_channel
 
 
@@ -76,7 +77,7 @@ def presets_in(folder: Path | None) -> tuple[str, ...]:
     from ..preset.loading import read_preset
     from ..preset.shipped import preset_file
 
-    files: dict[str, Path] = {}
+    files_by_path: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         try:
             file = preset_file(str(path))
@@ -84,12 +85,12 @@ def presets_in(folder: Path | None) -> tuple[str, ...]:
             print(f"warning: {path} cannot be chosen: {error}", file=sys.stderr)
             continue
         if file is not None:
-            files[str(path)] = file
-    if not files:
+            files_by_path[str(path)] = file
+    if not files_by_path:
         raise UserError(f"--set {folder} holds no preset (.toml, or an instrument's folder); put some there")
-    for number, file in enumerate(files.values(), 1):
+    for program_number, file in enumerate(files_by_path.values(), 1):
         try:
             read_preset(file)
         except UserError as error:
-            print(f"warning: program {number} cannot be chosen: {str(error).splitlines()[0]}", file=sys.stderr)
-    return tuple(files)
+            print(f"warning: program {program_number} cannot be chosen: {str(error).splitlines()[0]}", file=sys.stderr)
+    return tuple(files_by_path)

@@ -16,11 +16,11 @@ def install() -> None:
     from ..plugin.bundles import bundles, how_to_build
     from ..plugin.install import install
 
-    installed = install()
-    for bundle in installed:
+    installed_bundles = install()
+    for bundle in installed_bundles:
         print(f"{bundle.format:<5} {bundle.installed}")
     for bundle in bundles():
-        if bundle not in installed:
+        if bundle not in installed_bundles:
             print(f"warning: no {bundle.format} plugin is built: {how_to_build()}", file=sys.stderr)
     print("next: let your DAW look for new plugins; timbrel is among the instruments")
     print(f"your own presets: put them into {own_folder('presets')}, and run 'timbrel plugin install' again")
@@ -31,10 +31,10 @@ def uninstall() -> None:
     """Take the plugins away that 'timbrel plugin install' put there."""
     from ..plugin.install import uninstall
 
-    removed = uninstall()
-    for bundle in removed:
+    removed_bundles = uninstall()
+    for bundle in removed_bundles:
         print(f"{bundle.format:<5} {bundle.installed} is removed")
-    if not removed:
+    if not removed_bundles:
         print("no plugin was installed by 'timbrel plugin install'")
 
 
@@ -44,5 +44,5 @@ def status() -> None:
     from ..errors import printable
     from ..plugin.bundles import status
 
-    for line in status():
-        print(printable(line))
+    for status_line in status():
+        print(printable(status_line))

@@ -56,13 +56,13 @@ def demo(
     from ..preset.shipped import PARTS, shipped_tunes
     from .demo import demo
 
-    tunes = shipped_tunes()
-    if tune not in tunes:
-        raise UserError(f"no tune ships for {tune!r}{nearest(tune, list(tunes))}")
-    sound, picture = demo(Path(), tune)
-    parts = ", ".join(f"{channel}={preset}" for channel, preset in PARTS.get(tune, {}).items())
-    print(f"{sound}: {parts or f'preset {tune}'} play{'' if parts else 's'} {tunes[tune].name}")
-    print(f"{picture}: its waveform, spectrum, notes and latent path")
+    tune_files = shipped_tunes()
+    if tune not in tune_files:
+        raise UserError(f"no tune ships for {tune!r}{nearest(tune, list(tune_files))}")
+    sound_file, picture_file = demo(Path(), tune)
+    parts_text = ", ".join(f"{channel}={preset}" for channel, preset in PARTS.get(tune, {}).items())
+    print(f"{sound_file}: {parts_text or f'preset {tune}'} play{'' if parts_text else 's'} {tune_files[tune].name}")
+    print(f"{picture_file}: its waveform, spectrum, notes and latent path")
     print("next: 'timbrel presets' lists what ships; 'timbrel render PRESET YOUR.mid -o OUT.wav' plays your own tune;")
     print("      'timbrel make YOUR_SOUNDS -o INSTRUMENT' makes an instrument of your own recordings")
 
@@ -100,13 +100,13 @@ def process(
         _check_rate(rate)
     program_presets = presets_in(programs)
     ask_for([preset, *program_presets], trust)
-    numbers = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
+    number_options = {"smooth_seconds": smooth, "amount": amount, "wet": wet}
     text_options = {"to": to, "phase": None if phase is None else phase.value}
 
-    def opened(name: str) -> "Patch":
-        return with_options(open_patch(name), scale or [], shift or [], numbers | text_options)
+    def open_preset(name: str) -> "Patch":
+        return with_options(open_patch(name), scale or [], shift or [], number_options | text_options)
 
-    patch = opened(preset)
+    patch = open_preset(preset)
     _warn(*patch.warnings)
     with Display() as display:
         display.stage("processing")
@@ -117,7 +117,7 @@ def process(
             sample_rate=rate,
             events=None if midi is None else lambda rate: read_performance(midi, rate).events,
             programs=program_presets,
-            opening=opened,
+            opening=open_preset,
             say=lambda line: display.say(f"warning: {line}"),
             freeze_seconds=freeze,
             overwrite=overwrite,
@@ -203,25 +203,28 @@ def render(
     _check_rate(rate)
     names_by_channel, program_presets = channel_presets(channel or []), presets_in(programs)
     ask_for([preset, *filter(None, names_by_channel.values()), *program_presets], trust)
-    options = RenderOptions(rate, tail, stems, normalise, as_float, overwrite)
-    patch, files = open_patch(preset), _midi_files(midi, output, overwrite, stems)
-    written: list[Path] = []
+    render_options = RenderOptions(rate, tail, stems, normalise, as_float, overwrite)
+    patch, file_pairs = open_patch(preset), _midi_files(midi, output, overwrite, stems)
+    written_files: list[Path] = []
     try:
         with Display() as display:
-            for number, (tune, sound) in enumerate(files, 1):
-                display.stage("rendering" if len(files) == 1 else f"rendering {number} of {len(files)}")
-                written += _rendered(patch, tune, sound, names_by_channel, program_presets, options, display)
+            for file_number, (tune_file, sound_file) in enumerate(file_pairs, 1):
+                display.stage("rendering" if len(file_pairs) == 1 else f"rendering {file_number} of {len(file_pairs)}")
+                written_files += _rendered(
+                    patch, tune_file, sound_file, names_by_channel, program_presets, render_options, display
+                )
     finally:  # those before an error or Ctrl-C are whole
-        if written:
-            print(*written, sep="\n")
+        if written_files:
+            print(*written_files, sep="\n")
 
 
 def _midi_files(midi_paths: list[Path], output: Path, overwrite: bool, with_stems: bool) -> list[tuple[Path, Path]]:
+    """Return MIDI files, each with the sound file to write."""
     from ..files import check_output
 
     if len(midi_paths) == 1 and not midi_paths[0].is_dir():
         return [(midi_paths[0], output)]
-    tunes = [
+    tune_files = [
         file
         for path in midi_paths
         for file in (
@@ -230,14 +233,16 @@ def _midi_files(midi_paths: list[Path], output: Path, overwrite: bool, with_stem
             else [path]
         )
     ]
-    if not tunes:
+    if not tune_files:
         raise UserError(f"no MIDI files (.mid) in {', '.join(map(str, midi_paths))}; give some, or a folder of them")
-    if missing := [tune for tune in tunes if not tune.is_file()]:
-        raise UserError(f"cannot read {missing[0]}: there is no such file")
-    stems = [tune.stem for tune in tunes]
-    folded_stems = [stem.casefold() for stem in stems]
-    if duplicates := [stem for stem in stems if folded_stems.count(stem.casefold()) > 1]:
-        raise UserError(f"two of the files are named {duplicates[0]}; render them one by one, into different folders")
+    if missing_files := [tune_file for tune_file in tune_files if not tune_file.is_file()]:
+        raise UserError(f"cannot read {missing_files[0]}: there is no such file")
+    file_stems = [tune_file.stem for tune_file in tune_files]
+    folded_stems = [stem.casefold() for stem in file_stems]
+    if duplicate_stems := [stem for stem in file_stems if folded_stems.count(stem.casefold()) > 1]:
+        raise UserError(
+            f"two of the files are named {duplicate_stems[0]}; render them one by one, into different folders"
+        )
     if stem_clashes := [
         folded_stem
         for folded_stem in folded_stems
@@ -252,40 +257,43 @@ def _midi_files(midi_paths: list[Path], output: Path, overwrite: bool, with_stem
         output.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make folder {output}: {error.strerror}; give another place") from None
-    sounds = [output / f"{stem}.wav" for stem in stems]
-    for sound in sounds:
-        check_output(sound, overwrite)
-    return list(zip(tunes, sounds, strict=True))
+    sound_files = [output / f"{stem}.wav" for stem in file_stems]
+    for sound_file in sound_files:
+        check_output(sound_file, overwrite)
+    return list(zip(tune_files, sound_files, strict=True))
 
 
 def _rendered(
     preset: "Patch",
-    tune: Path,
-    sound: Path,
-    channels: "Mapping[int, str | None]",
-    programs: "Sequence[str]",
+    tune_file: Path,
+    sound_file: Path,
+    names_by_channel: "Mapping[int, str | None]",
+    program_presets: "Sequence[str]",
     options: "RenderOptions",
     display: "Display",
 ) -> list[Path]:
+    """Render a MIDI file, and return the files that were written."""
     from ..midi.files import read_performance
     from ..play.render import arrange, render, worth_sharing
     from ..play.voices import PARTS
 
-    arranged = arrange(read_performance(tune, options.sample_rate), preset, str(tune), channels, programs)
+    arranged = arrange(
+        read_performance(tune_file, options.sample_rate), preset, str(tune_file), names_by_channel, program_presets
+    )
     performance = arranged.performance
     for line in arranged.warnings:
         display.say(f"warning: {line}")
-    processes = 1
+    process_count = 1
     if worth_sharing(performance, options.sample_rate):
         from ..workers import free_processors
 
-        processes = min(PARTS, free_processors())
+        process_count = min(PARTS, free_processors())
     return render(
         arranged.patches,
         performance,
-        sound,
+        sound_file,
         **options._asdict(),
-        processes=processes,
+        processes=process_count,
         omni=performance.recorded,
         successors=arranged.successors,
         progress=display.update,

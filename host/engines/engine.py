@@ -163,8 +163,8 @@ def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
             "'mono', or a model of notes"
         )
     kind = kind_of(card)
-    module = importlib.import_module(f"{kind.engines or '.' + kind.name}.engine", __package__)
-    engine: Engine[Any] = module.make_engine(model, request)
+    engine_module = importlib.import_module(f"{kind.engines or '.' + kind.name}.engine", __package__)
+    engine: Engine[Any] = engine_module.make_engine(model, request)
     return engine
 
 
@@ -187,13 +187,13 @@ class MixedSound(VoiceSound):
         """Extend the sum by silence to sample ``end``; drop samples before ``now``."""
         if end - self.origin <= self.pending.shape[1]:
             return
-        expired = max(0, now - self.origin)
-        self.origin += expired
-        remaining, length = self.pending[:, expired:].copy(), end - self.origin
-        if length > self.pending.shape[1]:
-            self.pending = np.empty((len(self.pending), 2 * length), np.float32)  # it seldom grows
-        self.pending[:, : remaining.shape[1]] = remaining
-        self.pending[:, remaining.shape[1] :] = 0
+        expired_count = max(0, now - self.origin)
+        self.origin += expired_count
+        remaining_sound, new_length = self.pending[:, expired_count:].copy(), end - self.origin
+        if new_length > self.pending.shape[1]:
+            self.pending = np.empty((len(self.pending), 2 * new_length), np.float32)  # it seldom grows
+        self.pending[:, : remaining_sound.shape[1]] = remaining_sound
+        self.pending[:, remaining_sound.shape[1] :] = 0
 
     def block(self, start: int, count: int) -> Array:
         """[channels, count], silent before the note-on."""

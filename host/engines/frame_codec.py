@@ -45,14 +45,18 @@ def codec_of(card: Card, phase: str) -> FrameCodec:
     Raises:
         UserError: the kind has none, or the codec refuses frames or phase.
     """
-    modules = {name: f"{kind.engines or '.' + name}.frame_codec" for name, kind in KINDS.items()}
-    supported_kinds = [name for name, module in modules.items() if importlib.util.find_spec(module, __package__)]
+    module_by_kind = {kind_name: f"{kind.engines or '.' + kind_name}.frame_codec" for kind_name, kind in KINDS.items()}
+    supported_kinds = [
+        kind_name
+        for kind_name, module_name in module_by_kind.items()
+        if importlib.util.find_spec(module_name, __package__)
+    ]
     if card.kind not in supported_kinds:
         raise UserError(
             f"no sound can be sent through model {card.name!r} of kind {card.kind!r} yet; give one of kind "
             f"{' or '.join(map(repr, supported_kinds))}"
         )
-    codec: FrameCodec = importlib.import_module(modules[card.kind], __package__).make_codec(card, phase)
+    codec: FrameCodec = importlib.import_module(module_by_kind[card.kind], __package__).make_codec(card, phase)
     return codec
 
 

@@ -51,13 +51,13 @@ class ModelProcess:
             raise Away
         try:
             self._pipe.send(question)
-            problem, answer = self._pipe.recv()
+            remote_error, reply = self._pipe.recv()
         except (EOFError, OSError):
             self._failed = True
             raise Away from None
-        if problem is not None:
-            raise problem
-        return answer
+        if remote_error is not None:
+            raise remote_error
+        return reply
 
     def _is_ready(self) -> bool:
         try:
@@ -68,20 +68,21 @@ class ModelProcess:
         return self._ready and not self._failed
 
 
-def _serve(pipe: Connection, pickled: bytes, answer: Callable[..., Any], *shared: Any) -> None:
-    for number in SIGNALS:
-        if number != signal.SIGTERM:  # the parent terminates it
-            signal.signal(number, signal.SIG_IGN)
+def _serve(pipe: Connection, pickled_holder: bytes, answer: Callable[..., Any], *shared: Any) -> None:
+    """Send the holder's stamp, then a reply to each question."""
+    for signal_number in SIGNALS:
+        if signal_number != signal.SIGTERM:  # the parent terminates it
+            signal.signal(signal_number, signal.SIG_IGN)
     try:
-        opened: ModelHolder = pickle.loads(pickled)
-        pipe.send(opened.stamp)
+        holder: ModelHolder = pickle.loads(pickled_holder)
+        pipe.send(holder.stamp)
         while True:
             question = pipe.recv()
             try:
-                answered = answer(opened, question, *shared)
+                reply = answer(holder, question, *shared)
             except Exception as error:  # re-raised in `ask`
                 pipe.send((error, None))
             else:
-                pipe.send((None, answered))
+                pipe.send((None, reply))
     except (EOFError, OSError, UserError):  # the client exited, or the model file is missing
         return

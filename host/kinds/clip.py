@@ -46,8 +46,8 @@ class ClipSettings(SettingsSection):
         return self
 
     def values(self) -> dict[str, float]:
-        names = [name for name in CONTROLS if self.loop or name not in OF_LOOPS]
-        return {name: float(getattr(self, name.removeprefix("clip."))) for name in names}
+        targets = [target for target in CONTROLS if self.loop or target not in OF_LOOPS]
+        return {target: float(getattr(self, target.removeprefix("clip."))) for target in targets}
 
 
 CONTROLS = controls_of(ClipSettings, "clip")
@@ -86,11 +86,14 @@ class ClipSections(SettingsSection):
 
     @model_validator(mode="after")
     def _one_entry_a_key(self) -> "ClipSections":
-        first: dict[int, int] = {}
-        for place, entry in enumerate(self.keys):
-            if entry.key in first:
-                raise Misplaced(("keys", place), f"key {entry.key} is in [[keys]] {first[entry.key] + 1} too; keep one")
-            first[entry.key] = place
+        indices_by_key: dict[int, int] = {}
+        for entry_index, entry in enumerate(self.keys):
+            if entry.key in indices_by_key:
+                raise Misplaced(
+                    ("keys", entry_index),
+                    f"key {entry.key} is in [[keys]] {indices_by_key[entry.key] + 1} too; keep one",
+                )
+            indices_by_key[entry.key] = entry_index
         return self
 
 
@@ -102,22 +105,24 @@ class Hit(NamedTuple):
 
 
 def hits(keys: Sequence[KeySettings], card: KindCard) -> dict[int, Hit]:
+    """Return the clips of keys."""
     hits_by_key = {}
     for entry in keys:
         code = entry.code
         if code is None:
-            marks = [mark.latent for mark in card.landmarks if mark.label == entry.label]
-            code = marks[medoid(np.array(marks))] if marks else None
-        label = card.labels.index(entry.label) if entry.label in card.labels else None
-        hits_by_key[entry.key] = Hit(None if code is None else tuple(code), label)
+            landmark_codes = [landmark.latent for landmark in card.landmarks if landmark.label == entry.label]
+            code = landmark_codes[medoid(np.array(landmark_codes))] if landmark_codes else None
+        label_index = card.labels.index(entry.label) if entry.label in card.labels else None
+        hits_by_key[entry.key] = Hit(None if code is None else tuple(code), label_index)
     return hits_by_key
 
 
 def strikes(section: ClipSections, play: Any) -> bool:
-    settings = section.clip or ClipSettings()
-    if settings.trigger is not None:
-        return settings.trigger == "one-shot"
-    return bool(play.mode == "poly" and not settings.loop)
+    """Return whether notes play to their end."""
+    clip_settings = section.clip or ClipSettings()
+    if clip_settings.trigger is not None:
+        return clip_settings.trigger == "one-shot"
+    return bool(play.mode == "poly" and not clip_settings.loop)
 
 
 class ClipKind(Kind):
@@ -155,14 +160,16 @@ class ClipKind(Kind):
             raise ValueError(f"window {card.window!r} does not go with clips of samples, which are 'rectangular'")
 
     def _check_magnitudes(self, card: KindCard) -> None:
-        length, hop = card.transform_length, card.hop_length
-        if length is None or length % 2 or length < SPECTRA_A_TRANSFORM * hop:
+        transform_length, hop_length = card.transform_length, card.hop_length
+        if transform_length is None or transform_length % 2 or transform_length < SPECTRA_A_TRANSFORM * hop_length:
             raise ValueError(
-                f"transform_length {length} of a clip of magnitudes must be even, and {SPECTRA_A_TRANSFORM} times "
-                f"hop_length {hop} or more"
+                f"transform_length {transform_length} of a clip of magnitudes must be even, and {SPECTRA_A_TRANSFORM} "
+                f"times hop_length {hop_length} or more"
             )
-        if card.frame_length % hop:
-            raise ValueError(f"frame_length {card.frame_length} of a clip must be a multiple of hop_length {hop}")
+        if card.frame_length % hop_length:
+            raise ValueError(
+                f"frame_length {card.frame_length} of a clip must be a multiple of hop_length {hop_length}"
+            )
         if card.window != "hann":
             raise ValueError(f"window {card.window!r} does not go with clips of magnitudes, whose window is 'hann'")
         if card.envelope_points and card.frame_length % card.envelope_points:
@@ -174,19 +181,21 @@ class ClipKind(Kind):
         return ClipSections.model_construct(clip=sections.clip, keys=sections.keys)
 
     def targets(self, section: ClipSections, card: KindCard) -> dict[str, Range]:
-        settings = section.clip or ClipSettings()
-        spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values()}
-        return spans | ({LABEL: (0.0, len(card.labels) - 1.0)} if len(card.labels) > 1 else {})
+        clip_settings = section.clip or ClipSettings()
+        ranges_by_target = {target: (CONTROLS[target].low, CONTROLS[target].high) for target in clip_settings.values()}
+        return ranges_by_target | ({LABEL: (0.0, len(card.labels) - 1.0)} if len(card.labels) > 1 else {})
 
     def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
         return {LABEL: card.labels} if len(card.labels) > 1 else {}
 
     def faults(self, section: ClipSections, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        settings = section.clip or ClipSettings()
-        if settings.label is not None and settings.label not in card.labels:
-            hint = nearest(settings.label, card.labels) if card.labels else ", which has none; remove it"
-            yield Fault(("clip", "label"), f"clip.label {settings.label!r} is no label of model {card.name!r}{hint}")
-        if settings.trigger == "one-shot" and play.mode != "poly":
+        clip_settings = section.clip or ClipSettings()
+        if clip_settings.label is not None and clip_settings.label not in card.labels:
+            hint = nearest(clip_settings.label, card.labels) if card.labels else ", which has none; remove it"
+            yield Fault(
+                ("clip", "label"), f"clip.label {clip_settings.label!r} is no label of model {card.name!r}{hint}"
+            )
+        if clip_settings.trigger == "one-shot" and play.mode != "poly":
             yield Fault(
                 ("clip", "trigger"),
                 f"clip.trigger 'one-shot' is for play.mode 'poly', where each key is a voice, not "
@@ -202,9 +211,9 @@ class ClipKind(Kind):
             )
         if tuning.model_fields_set:
             yield Fault(("tuning",), "[tuning] says what keys sound, and so do [[keys]]; remove [tuning]")
-        for place, entry in enumerate(section.keys):
-            for field, message in _key_faults(entry, card):
-                yield Fault(("keys", place, field), f"[[keys]] {place + 1}: {message}")
+        for entry_index, entry in enumerate(section.keys):
+            for field_name, message in _key_faults(entry, card):
+                yield Fault(("keys", entry_index, field_name), f"[[keys]] {entry_index + 1}: {message}")
 
     def keying(self, section: ClipSections, play: Any) -> Keying:
         chokes = {entry.key: entry.choke for entry in section.keys if entry.choke is not None}
@@ -227,29 +236,34 @@ class ClipKind(Kind):
         )
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:
-        seconds = card.frame_length / card.sample_rate
+        clip_seconds = card.frame_length / card.sample_rate
         frame_text = "as samples"
         if card.transform_length is not None:
-            spectra, bins = card.frame_length // card.hop_length + 1, card.transform_length // 2 + 1
+            spectrum_count, bin_count = card.frame_length // card.hop_length + 1, card.transform_length // 2 + 1
             frame_text = (
-                f"of {spectra} spectra of {bins} magnitudes, {1000 * card.hop_length / card.sample_rate:.1f} ms apart"
+                f"of {spectrum_count} spectra of {bin_count} magnitudes, "
+                f"{1000 * card.hop_length / card.sample_rate:.1f} ms apart"
             )
         if card.envelope_points:
             frame_text += f", under an envelope of {card.envelope_points} points"
         descriptions = [
             ("kind", f"clip, {card.sample_rate} Hz"),
-            ("clip", f"{card.frame_length} samples ({seconds:.3g} s) {frame_text}"),
+            ("clip", f"{card.frame_length} samples ({clip_seconds:.3g} s) {frame_text}"),
         ]
         return descriptions + ([("labels", ", ".join(card.labels))] if card.labels else [])
 
 
 def _key_faults(entry: KeySettings, card: KindCard) -> Iterator[tuple[str, str]]:
-    count, marks = len(card.latents), sorted({mark.label for mark in card.landmarks})
-    if entry.code is not None and len(entry.code) != count:
-        yield "code", f"code has {len(entry.code)} numbers, model {card.name!r} has {count} latents; give {count}"
+    """Yield faults of an entry: the field, and a message."""
+    latent_count, landmark_labels = len(card.latents), sorted({landmark.label for landmark in card.landmarks})
+    if entry.code is not None and len(entry.code) != latent_count:
+        yield (
+            "code",
+            f"code has {len(entry.code)} numbers, model {card.name!r} has {latent_count} latents; give {latent_count}",
+        )
     if entry.label is None or entry.label in card.labels:
         return
-    known_labels: Sequence[str] = [*card.labels, *marks]
+    known_labels: Sequence[str] = [*card.labels, *landmark_labels]
     if entry.label not in known_labels:
         hint = nearest(entry.label, known_labels) if known_labels else ", which has none; give a code"
         yield "label", f"label {entry.label!r} is no label or landmark of model {card.name!r}{hint}"

@@ -63,13 +63,13 @@ DRUMS = dict(
 
 def drum_key(name: str) -> int:
     """MIDI key of a drum, ignoring case; ValueError if unknown."""
-    keys = {drum.casefold(): key for key, drum in DRUMS.items()}
-    key = keys.get(" ".join(name.split()).casefold())
+    keys_by_drum = {drum.casefold(): key for key, drum in DRUMS.items()}
+    key = keys_by_drum.get(" ".join(name.split()).casefold())
     if key is not None:
         return key
     if name.strip().isdecimal():
         raise ValueError(f"a number has no quotes: {int(name)}")
-    hint = nearest(name.casefold(), keys)
+    hint = nearest(name.casefold(), keys_by_drum)
     closest_drum = next((drum for drum in DRUMS.values() if repr(drum.casefold()) in hint), None)
     correction = (
         f"; did you mean {closest_drum!r}?"
@@ -208,12 +208,12 @@ def hit_keys(names: Iterable[str]) -> dict[str, int]:
     ``names`` are labels, or file names without suffix: ``OpenHat-02``, ``BD0025``, ``hh_op``. Names with more of a
     drum's words choose first, ``open hat`` before ``hat``, then earlier ones. A name whose keys are all taken has none.
     """
-    matches = {name: _match_drum(name) for name in names}
-    keys = dict[str, int]()
-    for name in sorted(matches, key=lambda name: -matches[name][0]):
-        free = [key for key in matches[name][1] if key not in keys.values()]
-        keys |= {name: free[0]} if free else {}
-    return keys
+    matches_by_name = {name: _match_drum(name) for name in names}
+    keys_by_name = dict[str, int]()
+    for name in sorted(matches_by_name, key=lambda name: -matches_by_name[name][0]):
+        free_keys = [key for key in matches_by_name[name][1] if key not in keys_by_name.values()]
+        keys_by_name |= {name: free_keys[0]} if free_keys else {}
+    return keys_by_name
 
 
 def _match_drum(name: str) -> tuple[int, tuple[int, ...]]:
@@ -221,31 +221,42 @@ def _match_drum(name: str) -> tuple[int, tuple[int, ...]]:
     words = _split(name)
     if (key := _STANDARD.get(" ".join(words))) is not None:
         return len(words) + 1, (key,)
-    for shortest in (3, 1):  # letters of a synonym
-        parts = [part for word in words for part in _unjoined(word)]
-        meanings = {word for part in parts for word in (_meaning(part) if len(part) >= shortest else part).split()}
-        word_changes = [changes for drum, changes in _BESIDE.items() if drum in meanings]
-        meanings |= {changes[word] for changes in word_changes for word in {*words, *meanings} if word in changes}
-        matches = [(len(drum.split()), keys) for drum, keys in _DRUMS if meanings.issuperset(drum.split())]
-        if matches:
-            return max(matches, key=lambda match: match[0])
+    for shortest_synonym in (3, 1):  # letters of a synonym
+        word_parts = [part for word in words for part in _unjoined(word)]
+        meanings = {
+            word for part in word_parts for word in (_meaning(part) if len(part) >= shortest_synonym else part).split()
+        }
+        meanings_beside = [meaning_changes for drum, meaning_changes in _BESIDE.items() if drum in meanings]
+        meanings |= {
+            meaning_changes[word]
+            for meaning_changes in meanings_beside
+            for word in {*words, *meanings}
+            if word in meaning_changes
+        }
+        drum_matches = [(len(drum.split()), keys) for drum, keys in _DRUMS if meanings.issuperset(drum.split())]
+        if drum_matches:
+            return max(drum_matches, key=lambda match: match[0])
     return 0, ()
 
 
 def _split(name: str) -> list[str]:
     """Split at other characters, before and behind numbers, and between small letters and capitals."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
-    return [word.casefold() for word in re.findall(r"[^\W\d_]+|\d+", spaced)]
+    spaced_name = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return [word.casefold() for word in re.findall(r"[^\W\d_]+|\d+", spaced_name)]
 
 
 def _unjoined(word: str) -> list[str]:
+    """Split a word that joins known words; others stay whole."""
     is_known_word = word in _SYNONYMS or word in _WORDS
     return [word] if is_known_word or not _JOINED_WORDS.fullmatch(word) else _PART.findall(word)
 
 
 def _meaning(word: str) -> str:
-    single = word.removesuffix("s")
-    return _SYNONYMS.get(word) or (single if single in _WORDS and word not in _WORDS else _SYNONYMS.get(single, word))
+    """Return the words that a synonym stands for, or the word in the singular."""
+    singular = word.removesuffix("s")
+    return _SYNONYMS.get(word) or (
+        singular if singular in _WORDS and word not in _WORDS else _SYNONYMS.get(singular, word)
+    )
 
 
 _STANDARD = {" ".join(_split(name)): key for key, name in DRUMS.items()}

@@ -47,11 +47,11 @@ class GrainSettings(SettingsSection):
         return self
 
     def values(self, card: KindCard) -> dict[str, float]:
-        pace = {"density": DENSITY if self.density is None else self.density}
+        pace_by_name = {"density": DENSITY if self.density is None else self.density}
         if self.overlap is not None:
-            pace = {"overlap": self.overlap}
+            pace_by_name = {"overlap": self.overlap}
         length_control = CONTROLS["grain.length"]
-        values = pace | {
+        values_by_name = pace_by_name | {
             "length": min(max(card.frame_length / card.sample_rate, length_control.low), length_control.high)
             if self.length is None
             else self.length,
@@ -63,7 +63,7 @@ class GrainSettings(SettingsSection):
             "code_jitter": self.code_jitter,
             "lowpass_hz": card.sample_rate / 2 if self.lowpass_hz is None else self.lowpass_hz,
         }
-        return {f"grain.{name}": value for name, value in values.items()}
+        return {f"grain.{name}": value for name, value in values_by_name.items()}
 
 
 class GrainSections(SettingsSection):
@@ -95,41 +95,41 @@ class GrainKind(Kind):
             raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
 
     def targets(self, section: GrainSettings | None, card: KindCard) -> dict[str, Range]:
-        settings = section or GrainSettings()
-        spans = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in settings.values(card)}
-        return spans | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
+        grain_settings = section or GrainSettings()
+        ranges_by_target = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in grain_settings.values(card)}
+        return ranges_by_target | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
 
     def faults(self, section: GrainSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        settings = section or GrainSettings()
-        if settings.keys == "hold" and play.mode != "poly":
+        grain_settings = section or GrainSettings()
+        if grain_settings.keys == "hold" and play.mode != "poly":
             yield Fault(
                 ("grain", "keys"),
                 f"grain.keys 'hold' is for play.mode 'poly', where each key is a voice, not {play.mode!r}; "
                 "change one of them",
             )
-        half = card.sample_rate / 2
-        if settings.lowpass_hz is not None and settings.lowpass_hz > half:
+        half_rate_hz = card.sample_rate / 2
+        if grain_settings.lowpass_hz is not None and grain_settings.lowpass_hz > half_rate_hz:
             yield Fault(
                 ("grain", "lowpass_hz"),
-                f"grain.lowpass_hz {settings.lowpass_hz:g} is above {half:g}, half the rate of model {card.name!r}; "
-                "give less, or leave it out: open",
+                f"grain.lowpass_hz {grain_settings.lowpass_hz:g} is above {half_rate_hz:g}, half the rate of model "
+                f"{card.name!r}; give less, or leave it out: open",
             )
 
     def keying(self, section: GrainSettings | None, play: Any) -> Keying:
         return Keying(holds=section is not None and section.keys == "hold")
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:
-        milliseconds, bins = 1000 / card.sample_rate, card.frame_length // 2 + 1
+        ms_per_sample, bin_count = 1000 / card.sample_rate, card.frame_length // 2 + 1
         frame_text = {
             "samples": "as samples",
-            "magnitude_phase": f"of {bins} magnitudes and phases",
-            "magnitude": f"of noise, anew each time, through {bins} magnitudes",
+            "magnitude_phase": f"of {bin_count} magnitudes and phases",
+            "magnitude": f"of noise, anew each time, through {bin_count} magnitudes",
         }[card.domain]
         if card.envelope_points:
             frame_text += f", under an envelope of {card.envelope_points} points"
         return [
             ("kind", f"grain, {card.sample_rate} Hz"),
-            ("grain", f"{card.frame_length} samples ({card.frame_length * milliseconds:.0f} ms) {frame_text}"),
+            ("grain", f"{card.frame_length} samples ({card.frame_length * ms_per_sample:.0f} ms) {frame_text}"),
         ]
 
     def hop_through(self, card: KindCard) -> int:

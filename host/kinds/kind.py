@@ -136,11 +136,14 @@ class Kind:
 
     def frames(self, card: KindCard) -> list[tuple[str, str]]:
         """Description of frames in (label, text) pairs."""
-        milliseconds = 1000 / card.sample_rate
+        ms_per_sample = 1000 / card.sample_rate
         return [
             ("kind", f"{card.kind} of {card.domain} frames, {card.sample_rate} Hz"),
-            ("frame", f"{card.frame_length} samples ({card.frame_length * milliseconds:.0f} ms), {card.window} window"),
-            ("hop", f"{card.hop_length} samples ({card.hop_length * milliseconds:.1f} ms)"),
+            (
+                "frame",
+                f"{card.frame_length} samples ({card.frame_length * ms_per_sample:.0f} ms), {card.window} window",
+            ),
+            ("hop", f"{card.hop_length} samples ({card.hop_length * ms_per_sample:.1f} ms)"),
         ]
 
     def hop_through(self, card: KindCard) -> int:

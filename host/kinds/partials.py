@@ -23,6 +23,6 @@ class PartialsKind(SpectrumKind):
             raise ValueError("chroma does not go with kind 'partials', which takes a pitch; leave it out")
 
     def frames(self, card: Any) -> list[tuple[str, str]]:
-        [_, frame, hop], layout = super().frames(card), card.partials
+        [_, frame_entry, hop_entry], layout = super().frames(card), card.partials
         kind_text = f"partials: {layout.harmonics} harmonics and {layout.bands} bands of noise, {card.sample_rate} Hz"
-        return [("kind", kind_text), frame, hop]
+        return [("kind", kind_text), frame_entry, hop_entry]

@@ -61,8 +61,8 @@ CONTROLS = controls_of(StreamSettings, "stream")
 
 def followed_grid(settings: StreamSettings, card: Any) -> float | None:
     """Steps a beat of frames that follow the tempo: only magnitudes stretch."""
-    grid: float | None = card.stream.steps_per_beat
-    return grid if settings.follow_tempo and card.domain == "magnitude" else None
+    steps_per_beat: float | None = card.stream.steps_per_beat
+    return steps_per_beat if settings.follow_tempo and card.domain == "magnitude" else None
 
 
 class StreamKind(Kind):
@@ -105,8 +105,8 @@ class StreamKind(Kind):
         return {name: (control.low, control.high) for name, control in CONTROLS.items()}
 
     def faults(self, section: StreamSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
-        labels = [mark.label for mark in card.landmarks]
-        if section is not None and section.seed_landmark is not None and section.seed_landmark not in labels:
+        landmark_labels = [landmark.label for landmark in card.landmarks]
+        if section is not None and section.seed_landmark is not None and section.seed_landmark not in landmark_labels:
             yield Fault(
                 ("stream", "seed_landmark"),
                 f"stream.seed_landmark {section.seed_landmark!r} is no landmark of model {card.name!r}; "
@@ -120,19 +120,23 @@ class StreamKind(Kind):
         return int(MOST_SEED * card.stream.step_length)
 
     def ahead_seconds(self, section: StreamSettings | None, card: Any, tempo_bpm: float) -> float:
-        grid = followed_grid(section or StreamSettings(), card)
-        return float(card.stream.step_length / card.sample_rate if grid is None else 60 / (tempo_bpm * grid))
+        steps_per_beat = followed_grid(section or StreamSettings(), card)
+        return float(
+            card.stream.step_length / card.sample_rate if steps_per_beat is None else 60 / (tempo_bpm * steps_per_beat)
+        )
 
     def frames(self, card: Any) -> list[tuple[str, str]]:
-        rate, stream = card.sample_rate, card.stream
-        step_ms = 1000 * stream.step_length / rate
+        sample_rate, card_stream = card.sample_rate, card.stream
+        step_ms = 1000 * card_stream.step_length / sample_rate
         descriptions = [
-            ("kind", f"stream of {card.domain} frames, {rate} Hz"),
-            ("frame", f"{card.frame_length} samples ({1000 * card.frame_length / rate:.0f} ms)"),
-            ("step", f"{stream.step_length} samples ({step_ms:.0f} ms)"),
+            ("kind", f"stream of {card.domain} frames, {sample_rate} Hz"),
+            ("frame", f"{card.frame_length} samples ({1000 * card.frame_length / sample_rate:.0f} ms)"),
+            ("step", f"{card_stream.step_length} samples ({step_ms:.0f} ms)"),
             ("delay", f"frames are made one ahead: a knob is heard after {step_ms:.0f} to {2 * step_ms:.0f} ms"),
         ]
-        if stream.steps_per_beat:
-            bpm = 60 * rate / (stream.step_length * stream.steps_per_beat)
-            descriptions.append(("grid", f"{stream.steps_per_beat:g} steps a beat, {bpm:.2f} BPM as trained"))
+        if card_stream.steps_per_beat:
+            trained_bpm = 60 * sample_rate / (card_stream.step_length * card_stream.steps_per_beat)
+            descriptions.append(
+                ("grid", f"{card_stream.steps_per_beat:g} steps a beat, {trained_bpm:.2f} BPM as trained")
+            )
         return descriptions

@@ -84,21 +84,21 @@ class NoCard(UserError):
 
 def run(pipe: Connection, setup: Setup) -> None:
     """Run until the parent sends stop or exits, or the card is gone."""
-    for number in SIGNALS:  # the parent receives them too, and sends stop
-        signal.signal(number, signal.SIG_IGN)
+    for signal_number in SIGNALS:  # the parent receives them too, and sends stop
+        signal.signal(signal_number, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write diagnostics across the screen
     hurry(BESIDES)  # all threads: a preempted thread that holds the interpreter lock delays the render thread
     state = ProcessState(setup, pipe)
     HOUSE.addHandler(Notices(lambda line: state.send(Say(line))))
-    thread = threading.Thread(target=_sound, args=(state,), name="sound", daemon=True)
-    thread.start()
+    sound_thread = threading.Thread(target=_sound, args=(state,), name="sound", daemon=True)
+    sound_thread.start()
     try:
         while not state.ready.wait(REPORT_SECONDS):
             _flush(state)
             if _stopped(state):
                 os._exit(0)
         if state.problem is None:
-            _serve(state, thread)
+            _serve(state, sound_thread)
         if state.problem is not None:
             _flush(state)  # earlier messages may give the reason
             _send_problem(state)
@@ -106,23 +106,24 @@ def run(pipe: Connection, setup: Setup) -> None:
         pass  # the parent is gone
     if state.loop is not None:
         state.loop.stop()
-        thread.join(0.5)
+        sound_thread.join(0.5)
         with contextlib.suppress(BrokenPipeError, ConnectionError):
             _flush(state)
-            if not thread.is_alive():
+            if not sound_thread.is_alive():
                 state.pipe.send(Standing(state.loop.player.standing))
-        if not thread.is_alive() and state.loop.sink.alive:
+        if not sound_thread.is_alive() and state.loop.sink.alive:
             state.loop.sink.close()
     sys.stdout.flush()
     os._exit(0)  # clients of a dead JACK server hang in their clean-up
 
 
 def _sound(state: ProcessState) -> None:
+    """Open card and ports, and render until stopped; an error goes to `ProcessState.problem`."""
     try:
-        setup, presets = state.setup, state.presets
-        names: dict[Slot, str | Draft] = {None: setup.preset, **dict(setup.channels)}
-        patches = presets.opened(names)
-        presets.activate(names, patches)
+        setup, channel_presets = state.setup, state.presets
+        preset_names: dict[Slot, str | Draft] = {None: setup.preset, **dict(setup.channels)}
+        patches = channel_presets.opened(preset_names)
+        channel_presets.activate(preset_names, patches)
         with _in_driver(state):
             sink = _open_sink(state)
         rack = _rack(patches, sink.rate, state.ear)
@@ -131,16 +132,16 @@ def _sound(state: ProcessState) -> None:
         warm_up(_rack(patches, sink.rate, state.ear), sink.block, by_channel(patches))
         with _in_driver(state):
             state.inputs = _open_inputs(state)
-        sources: list[EventSource] = [state.forwarded]
-        meters = Meters(presets.first_channel)
+        event_sources: list[EventSource] = [state.forwarded]
+        meters = Meters(channel_presets.first_channel)
         if state.inputs is not None:
-            sources.insert(0, HeardInputs(state.inputs, setup.unheard, meters))
+            event_sources.insert(0, HeardInputs(state.inputs, setup.unheard, meters))
         state.rate = sink.rate
-        view = view_of(names, patches, rack.knobs) if setup.panel else None
-        loop = RenderLoop(
+        preset_view = view_of(preset_names, patches, rack.knobs) if setup.panel else None
+        render_loop = RenderLoop(
             Player(rack, sink.rate, setup.state_events),
             sink,
-            sources,
+            event_sources,
             setup.lowest_latency,
             _recorder(state) if setup.recording or setup.panel else None,
             whole_blocks=state.inputs is not None and state.inputs.whole_blocks and JACK in state.device,
@@ -151,13 +152,13 @@ def _sound(state: ProcessState) -> None:
         )
         wait_until_ready(rack)
         hurry(SOUND)
-        state.loop = loop
+        state.loop = render_loop
         state.send(Ready(report(state)))
-        if view is not None:  # after ready: until then the parent reads nothing but lines to print
-            state.send(View(view))
+        if preset_view is not None:  # after ready: until then the parent reads nothing but lines to print
+            state.send(View(preset_view))
         state.send(PresetLines([warning for patch in patches.values() for warning in patch.warnings]))
         state.ready.set()
-        loop.run()
+        render_loop.run()
     except BaseException as error:  # sent to the parent, which shows it
         state.problem = error
         state.ready.set()
@@ -172,6 +173,7 @@ def _in_driver(state: ProcessState) -> Iterator[None]:
 
 
 def _open_sink(state: ProcessState) -> Sink:
+    """The sound card, or a null sink."""
     setup = state.setup
     if setup.null:
         state.device = "nowhere (no card)" if setup.card_fault else "nowhere (--null)"
@@ -185,13 +187,14 @@ def _open_sink(state: ProcessState) -> Sink:
 
 
 def _open_card(state: ProcessState) -> CardSink:
+    """The card, and the audio input as `ProcessState.ear`."""
     setup = state.setup
     card = find_card(setup.device)
     state.device = f"{card.name} ({card.api})"
-    source = None if setup.input is None else find_input(setup.input)
-    if source is not None:
-        state.device += f", input {source.name}"
-    sink = CardSink(card, setup.rate or card.rate, setup.block, setup.depth, source)
+    input_card = None if setup.input is None else find_input(setup.input)
+    if input_card is not None:
+        state.device += f", input {input_card.name}"
+    sink = CardSink(card, setup.rate or card.rate, setup.block, setup.depth, input_card)
     state.ear = sink.ear
     return sink
 
@@ -211,6 +214,8 @@ def _open_inputs(state: ProcessState) -> Inputs | None:
 
 
 def _recorder(state: ProcessState) -> Any:
+    """A function for `RenderLoop` that sends blocks and events to the parent while it records."""
+
     def keep(sound: np.ndarray, events: list[Event]) -> None:
         if not state.recording:
             return
@@ -221,57 +226,61 @@ def _recorder(state: ProcessState) -> Any:
     return keep
 
 
-def _serve(state: ProcessState, thread: threading.Thread) -> None:
+def _serve(state: ProcessState, sound_thread: threading.Thread) -> None:
+    """Report, scan ports and files, and obey commands, until the parent sends stop or the sound ends."""
     assert state.loop is not None
-    loading: threading.Thread | None = None
-    requests: dict[Slot, str | Draft] = dict(state.setup.loading)
-    standing: Sequence[Event] = ()
-    pace = REPORT_SECONDS
-    began = next_scan = next_look = time.monotonic()
-    last_report = -math.inf
+    load_thread: threading.Thread | None = None
+    preset_requests: dict[Slot, str | Draft] = dict(state.setup.loading)
+    state_events: Sequence[Event] = ()
+    pace_seconds = REPORT_SECONDS
+    begin_time = next_port_scan = next_file_scan = time.monotonic()
+    last_report_time = -math.inf
     while True:
         _flush(state)
         now = time.monotonic()
-        if not thread.is_alive() or (not state.loop.started and now > began + START_SECONDS):
+        if not sound_thread.is_alive() or (not state.loop.started and now > begin_time + START_SECONDS):
             if state.problem is None:
                 _send_loss(state)
             return
-        resting = state.loop.player.resting and not state.recording
-        report_seconds = max(pace, REST_REPORT_SECONDS) if resting else pace
-        if now >= last_report + report_seconds:
-            last_report = now
-            standing = _report(state, standing)
-        if now >= next_scan:
-            next_scan = now + RESCAN_SECONDS
+        is_resting = state.loop.player.resting and not state.recording
+        report_seconds = max(pace_seconds, REST_REPORT_SECONDS) if is_resting else pace_seconds
+        if now >= last_report_time + report_seconds:
+            last_report_time = now
+            state_events = _report(state, state_events)
+        if now >= next_port_scan:
+            next_port_scan = now + RESCAN_SECONDS
             _rescan(state)
-        requests |= _programs(state)
-        longest = REST_COMMAND_SECONDS if resting else COMMAND_SECONDS
-        for command in _commands(state.pipe, min(longest, max(0.0, last_report + report_seconds - now))):
+        preset_requests |= _programs(state)
+        longest_wait_seconds = REST_COMMAND_SECONDS if is_resting else COMMAND_SECONDS
+        for command in _commands(
+            state.pipe, min(longest_wait_seconds, max(0.0, last_report_time + report_seconds - now))
+        ):
             match command:
                 case Stop():
                     return
                 case Events(events):
                     state.forwarded.play(events)
                 case Load(presets):
-                    requests |= presets
+                    preset_requests |= presets
                 case Record(active):
                     state.record(active)
                 case Pace(seconds):
-                    pace = max(FASTEST_PACE, seconds)
-                    state.loop.meters.look_seconds = pace
-        if loading is not None and loading.is_alive():
+                    pace_seconds = max(FASTEST_PACE, seconds)
+                    state.loop.meters.look_seconds = pace_seconds
+        if load_thread is not None and load_thread.is_alive():
             continue
-        if now >= next_look:
-            next_look = now + LOOK_SECONDS
-            if not requests:  # a pending program change may choose another preset
-                requests = state.presets.edited()
-        if requests or state.take_wanted:
-            loading = threading.Thread(target=_load, args=(state, requests), name="load", daemon=True)
-            requests = {}
-            loading.start()
+        if now >= next_file_scan:
+            next_file_scan = now + LOOK_SECONDS
+            if not preset_requests:  # a pending program change may choose another preset
+                preset_requests = state.presets.edited()
+        if preset_requests or state.take_wanted:
+            load_thread = threading.Thread(target=_load, args=(state, preset_requests), name="load", daemon=True)
+            preset_requests = {}
+            load_thread.start()
 
 
 def _send_loss(state: ProcessState) -> None:
+    """Send the player's state, and why the card is gone."""
     assert state.loop is not None
     reason = "takes no more sound" if state.loop.sink.stuck else "has gone" if state.loop.started else "does not start"
     state.pipe.send(Standing(state.loop.standing))
@@ -279,6 +288,7 @@ def _send_loss(state: ProcessState) -> None:
 
 
 def _rescan(state: ProcessState) -> None:
+    """Open new MIDI ports and close removed ones; send a line for each."""
     if state.inputs is not None:
         state.pipe.send(DriverCall(STUCK_SECONDS))
         for line in state.inputs.rescan():
@@ -286,18 +296,20 @@ def _rescan(state: ProcessState) -> None:
         state.pipe.send(DriverCall(None))
 
 
-def _report(state: ProcessState, standing: Sequence[Event]) -> Sequence[Event]:
+def _report(state: ProcessState, sent_events: Sequence[Event]) -> Sequence[Event]:
+    """Send the status, and the player's state unless it equals ``sent_events``; return that state."""
     assert state.loop is not None
     state.pipe.send(Report(report(state)))
     if state.setup.panel and (midi_events := state.loop.meters.take_events()):
         state.pipe.send(Heard(midi_events))
-    now = state.loop.standing
-    if now != standing:
-        state.pipe.send(Standing(now))
-    return now
+    state_events = state.loop.standing
+    if state_events != sent_events:
+        state.pipe.send(Standing(state_events))
+    return state_events
 
 
 def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
+    """Yield the parent's commands, after at most so many seconds."""
     if pipe.poll(seconds):
         for _ in range(MOST_COMMANDS):
             yield from pipe.recv()
@@ -306,32 +318,35 @@ def _commands(pipe: Connection, seconds: float) -> Iterator[Command]:
 
 
 def _flush(state: ProcessState) -> None:
-    """With recorded blocks joined: each message costs the parent time."""
-    waiting = [state.outbox.popleft() for _ in range(len(state.outbox))]
-    for block, group in itertools.groupby(waiting, key=lambda message: isinstance(message, Events | Sound)):
-        messages = list(group)
-        if not block:
+    """Send the outbox, with recorded blocks joined: each message costs the parent time."""
+    queued_messages = [state.outbox.popleft() for _ in range(len(state.outbox))]
+    for is_recorded, message_group in itertools.groupby(
+        queued_messages, key=lambda message: isinstance(message, Events | Sound)
+    ):
+        messages = list(message_group)
+        if not is_recorded:
             for message in messages:
                 state.pipe.send(message)
             continue
         events = [event for message in messages if isinstance(message, Events) for event in message.events]
         if events:
             state.pipe.send(Events(events))
-        if sound := b"".join(message.data for message in messages if isinstance(message, Sound)):
-            state.pipe.send(Sound(sound))
+        if sound_bytes := b"".join(message.data for message in messages if isinstance(message, Sound)):
+            state.pipe.send(Sound(sound_bytes))
 
 
 def _programs(state: ProcessState) -> dict[Slot, str]:
+    """Presets that program changes request, by slot; send a line for each missing program."""
     assert state.loop is not None
     program_events = state.loop.programs
-    requests, lines = state.presets.requested([program_events.popleft() for _ in range(len(program_events))])
-    for line in lines:
+    requests, missing_lines = state.presets.requested([program_events.popleft() for _ in range(len(program_events))])
+    for line in missing_lines:
         state.send(Say(line))
     return requests
 
 
 def _load(state: ProcessState, requests: Mapping[Slot, str | Draft]) -> None:
-    """With no presets wanted, begin a take."""
+    """Load the requested presets and swap them in; with none requested, begin a take."""
     assert state.loop is not None
     if not requests:
         _begin_take(state)
@@ -339,34 +354,34 @@ def _load(state: ProcessState, requests: Mapping[Slot, str | Draft]) -> None:
     state.loop.brace(1)
     try:
         patches = state.presets.opened(requests)
-        rack, digests = _rack(patches, state.rate, state.ear), state.presets.digests
-        silent = all(
-            isinstance(request, Draft) and request.silent and patches[slot].digest == digests.get(slot)
+        rack, old_digests = _rack(patches, state.rate, state.ear), state.presets.digests
+        sound_unchanged = all(
+            isinstance(request, Draft) and request.silent and patches[slot].digest == old_digests.get(slot)
             for slot, request in requests.items()
         )
-        if isinstance(rack, Rack) and not silent:
+        if isinstance(rack, Rack) and not sound_unchanged:
             prime(rack, state.loop.sink.block)
     except Exception as error:  # any failure: the current presets play on
-        preset_names = ", ".join(name if isinstance(name, str) else name.name for name in requests.values())
-        fault = "" if isinstance(error, TimbrelError) else f"preset {preset_names}: {type(error).__name__}: "
-        *lines, last = error.args if isinstance(error, TimbrelError) else (error,)
-        refusal_lines = [*lines, f"{fault}{last}; the preset before plays on"]
+        names_text = ", ".join(name if isinstance(name, str) else name.name for name in requests.values())
+        fault_prefix = "" if isinstance(error, TimbrelError) else f"preset {names_text}: {type(error).__name__}: "
+        *message_lines, last_reason = error.args if isinstance(error, TimbrelError) else (error,)
+        refusal_lines = [*message_lines, f"{fault_prefix}{last_reason}; the preset before plays on"]
         state.send(PresetLines(refusal_lines))
         if state.setup.panel:
             state.send(Refused(dict(requests), refusal_lines))
         state.loop.brace(0)
         return
-    view = view_of({**state.presets.names, **requests}, patches, rack.knobs) if state.setup.panel else None
-    if not silent:
+    preset_view = view_of({**state.presets.names, **requests}, patches, rack.knobs) if state.setup.panel else None
+    if not sound_unchanged:
         state.loop.player.swap(rack, state.presets.channels(requests), _swap_recorder(state, requests, patches))
         state.arrival.set()
     state.presets.activate(requests, patches)
     state.send(Playing(dict(requests)))
-    if view is not None:
-        state.send(View(view))
-    loaded = [] if silent else [patches[slot] for slot in requests]
-    lines = [f"preset {patch.name!r} is loaded" for patch in loaded]
-    state.send(PresetLines([*lines, *(warning for patch in loaded for warning in patch.warnings)]))
+    if preset_view is not None:
+        state.send(View(preset_view))
+    loaded_patches = [] if sound_unchanged else [patches[slot] for slot in requests]
+    message_lines = [f"preset {patch.name!r} is loaded" for patch in loaded_patches]
+    state.send(PresetLines([*message_lines, *(warning for patch in loaded_patches for warning in patch.warnings)]))
     time.sleep(SETTLE_SECONDS)
     state.loop.brace(0)
 
@@ -374,13 +389,14 @@ def _load(state: ProcessState, requests: Mapping[Slot, str | Draft]) -> None:
 def _swap_recorder(
     state: ProcessState, requests: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]
 ) -> Callable[[int, int], None]:
+    """A function for `Player.swap` that notes the swap in a recording."""
     assert state.loop is not None
-    block = state.loop.sink.block
-    presets = [LoadedPreset.from_patch(patches[slot], request, slot) for slot, request in requests.items()]
+    block_samples = state.loop.sink.block
+    loaded_presets = [LoadedPreset.from_patch(patches[slot], request, slot) for slot, request in requests.items()]
 
     def note(time: int, primed: int) -> None:
         if state.recording:
-            state.send(Swapped(time, Swap(presets=presets, primed=primed, block=block)))
+            state.send(Swapped(time, Swap(presets=loaded_presets, primed=primed, block=block_samples)))
 
     return note
 
@@ -388,23 +404,24 @@ def _swap_recorder(
 def _begin_take(state: ProcessState) -> None:
     """Record with a fresh rack of the same presets, so that `render` gives the same samples."""
     assert state.loop is not None
-    player, block, presets = state.loop.player, state.loop.sink.block, state.presets
+    player, block_samples, channel_presets = state.loop.player, state.loop.sink.block, state.presets
     state.take_wanted = False
     state.loop.brace(1)
     try:
-        loaded = [
-            LoadedPreset.from_patch(presets.patches[slot], request, slot) for slot, request in presets.names.items()
+        loaded_presets = [
+            LoadedPreset.from_patch(channel_presets.patches[slot], request, slot)
+            for slot, request in channel_presets.names.items()
         ]
-        rack = _rack(presets.patches, state.rate, state.ear)
+        rack = _rack(channel_presets.patches, state.rate, state.ear)
         if isinstance(rack, Rack):
-            prime(rack, block)
+            prime(rack, block_samples)
     except Exception as error:  # any failure: the sound plays on
         state.send(TakeEnd(f"cannot record: {type(error).__name__}: {error}"))
         state.loop.brace(0)
         return
 
     def begin(time: int, primed: int) -> None:
-        swap = Swap(presets=loaded, primed=primed, block=block)
+        swap = Swap(presets=loaded_presets, primed=primed, block=block_samples)
         state.send(Take(time, swap, player.standing, rack.latency_samples))
         state.recording = True
 
@@ -415,10 +432,12 @@ def _begin_take(state: ProcessState) -> None:
 
 
 def _stopped(state: ProcessState) -> bool:
+    """Return whether the parent has sent stop."""
     return state.pipe.poll(0) and any(isinstance(command, Stop) for command in state.pipe.recv())
 
 
 def _send_problem(state: ProcessState) -> None:
+    """Send the error that ended the sound."""
     error = state.problem
     if isinstance(error, TimbrelError):
         state.pipe.send(Fault(error.args, error.exit_status, isinstance(error, NoCard)))
@@ -429,6 +448,7 @@ def _send_problem(state: ProcessState) -> None:
 
 
 def _rack(patches: Mapping[Slot, Patch], rate: int, ear: Ear | None) -> PlayableRack:
+    """A live rack that plays the patches, or that processes the audio input ``ear``."""
     if ear is not None:
         return EffectRack(patches[None], rate, ear)
     for patch in patches.values():

@@ -44,9 +44,11 @@ class HeardInputs:
 
     def poll(self) -> list[Timed]:
         timed_events = [
-            timed for timed in self._inputs.poll() if getattr(timed.event, "channel", None) not in self._unheard
+            timed_event
+            for timed_event in self._inputs.poll()
+            if getattr(timed_event.event, "channel", None) not in self._unheard
         ]
-        self._meters.add_events(timed.event for timed in timed_events)
+        self._meters.add_events(timed_event.event for timed_event in timed_events)
         return timed_events
 
 
@@ -71,8 +73,8 @@ class ProcessState:
     def __post_init__(self) -> None:
         self.forwarded = ForwardedEvents(self.arrival)
         self.recording = self.setup.recording
-        fitting = LiveOptions(voices=self.setup.voices, controller=self.setup.controller)
-        self.presets = ChannelPresets(fitting, self.setup.programs)
+        live_options = LiveOptions(voices=self.setup.voices, controller=self.setup.controller)
+        self.presets = ChannelPresets(live_options, self.setup.programs)
 
     def record(self, active: bool) -> None:
         """Have a take begin soon, or end the present one."""
@@ -85,42 +87,52 @@ class ProcessState:
 
 
 def report(state: ProcessState) -> LiveStatus:
-    loop = state.loop
-    assert loop is not None
-    sink, rack = loop.sink, loop.player.rack
-    place, patch = state.presets.patch_of(state.presets.first_channel)
-    playing = status(status_at_rest(patch, place, state.device), patch, loop.player, loop.meters, sink.rate, sink.block)
-    parts = {
+    """The session's status: the player's, with card, ports, presets and latency."""
+    render_loop = state.loop
+    assert render_loop is not None
+    sink, rack = render_loop.sink, render_loop.player.rack
+    rack_channel, patch = state.presets.patch_of(state.presets.first_channel)
+    playing_status = status(
+        status_at_rest(patch, rack_channel, state.device),
+        patch,
+        render_loop.player,
+        render_loop.meters,
+        sink.rate,
+        sink.block,
+    )
+    seconds_by_part = {
         "card": sink.latency_seconds + (0.0 if state.ear is None else state.ear.latency_seconds),
-        "ring": loop.ring_blocks * sink.block / sink.rate,
-        "timing": max(0, loop.delay_samples - loop.ring_blocks * sink.block) / sink.rate,
+        "ring": render_loop.ring_blocks * sink.block / sink.rate,
+        "timing": max(0, render_loop.delay_samples - render_loop.ring_blocks * sink.block) / sink.rate,
         "instrument": rack.latency_samples / sink.rate,
     }
     if state.ear is not None:  # latency from input to output
-        del parts["timing"]
+        del seconds_by_part["timing"]
     return replace(
-        playing,
-        latency_ms={name: 1000 * seconds for name, seconds in parts.items()},
-        measured_ms=_measured_ms(loop),
+        playing_status,
+        latency_ms={part: 1000 * seconds for part, seconds in seconds_by_part.items()},
+        measured_ms=_measured_ms(render_loop),
         underruns=sink.underruns,
         presets={slot: patch.name for slot, patch in state.presets.patches.items()},
         digests=state.presets.digests,
         ports=state.inputs.open if state.inputs is not None else [],
-        last=_last(state, loop),
-        spectrum_db=loop.meters.spectrum_db() if state.setup.panel else (),
+        last=_last(state, render_loop),
+        spectrum_db=render_loop.meters.spectrum_db() if state.setup.panel else (),
     )
 
 
 def _measured_ms(loop: RenderLoop) -> float | None:
+    """Mean latency of the last events, from arrival to the card's output; None before the first."""
     if not loop.measured:
         return None
     # The clock marks the card's next sample to read: a sample plays a block later.
-    samples = statistics.fmean(list(loop.measured)) + loop.sink.block
-    return 1000 * (samples / loop.sink.rate + loop.sink.latency_seconds)
+    latency_samples = statistics.fmean(list(loop.measured)) + loop.sink.block
+    return 1000 * (latency_samples / loop.sink.rate + loop.sink.latency_seconds)
 
 
 def _last(state: ProcessState, loop: RenderLoop) -> str:
+    """Text on the last move of a controller, empty before the first."""
     if (event := loop.meters.last) is None:
         return ""
-    place, patch = state.presets.patch_of(event.channel)
-    return last_moved(event, patch, loop.player.rack.latent_values(place))
+    rack_channel, patch = state.presets.patch_of(event.channel)
+    return last_moved(event, patch, loop.player.rack.latent_values(rack_channel))

@@ -60,14 +60,18 @@ class Timeline:
         self._last_seconds = 0.0
 
     def observe(self, played_samples: int, seconds: float) -> None:
-        lowest_offset = played_samples - seconds * self._rate
+        """Note how many samples the card has read at a time."""
+        lowest_offset_samples = played_samples - seconds * self._rate
         if self._offset is None:
-            self._offset = lowest_offset
-        self._offset += (lowest_offset - self._offset) * min(1.0, (seconds - self._last_seconds) / FORGET_SECONDS)
-        self._offset = min(max(self._offset, lowest_offset), lowest_offset + self._block)
+            self._offset = lowest_offset_samples
+        self._offset += (lowest_offset_samples - self._offset) * min(
+            1.0, (seconds - self._last_seconds) / FORGET_SECONDS
+        )
+        self._offset = min(max(self._offset, lowest_offset_samples), lowest_offset_samples + self._block)
         self._last_seconds = seconds
 
     def sample(self, seconds: float) -> int:
+        """The card's sample position at a time."""
         return round(seconds * self._rate + (self._offset or 0.0))
 
 
@@ -157,7 +161,7 @@ class RenderLoop:
                     self._play_silence()
                 if not self._wait():
                     continue
-                began, worked, gave_way = time.perf_counter(), time.thread_time(), _gave_way()
+                begin_time, begin_cpu_time, begin_wait_count = time.perf_counter(), time.thread_time(), _gave_way()
                 self._listen()
                 if self._ear is not None:
                     self._ear.listen()
@@ -165,9 +169,9 @@ class RenderLoop:
                 self.sink.write(sound)
                 if self._ear is not None or not self._lacks_block():  # after a stall, fill the ring first
                     self.player.prepare()
-                seconds = time.perf_counter() - began
-                self._notice(seconds, time.thread_time() - worked, _gave_way() > gave_way)
-                load_ratio = seconds * self.sink.rate / self.sink.block
+                rendering_seconds = time.perf_counter() - begin_time
+                self._notice(rendering_seconds, time.thread_time() - begin_cpu_time, _gave_way() > begin_wait_count)
+                load_ratio = rendering_seconds * self.sink.rate / self.sink.block
                 # A deeper ring outlasts more, so there the mean block must be late.
                 self._shedding.add(load_ratio, self.player, TIGHT if self.ring_blocks == self.sink.depth else 1.0)
                 self._count += 1
@@ -182,7 +186,7 @@ class RenderLoop:
 
         The samples of it that the card has not read are then left out, so that the event is not late.
         """
-        sink, player, rendered = self.sink, self.player, self.sink.written
+        sink, player, rendered_samples = self.sink, self.player, self.sink.written
         while not self._ending.is_set() and sink.alive and player.resting and self._rests():
             sink.fill_with_silence()
             self._arrival.wait(self._look_seconds)
@@ -195,12 +199,13 @@ class RenderLoop:
                 played_samples - player.now > REST_LOOK_SECONDS / 2 * sink.rate
             ):  # fewer and longer computations cost less
                 self._pass(played_samples - player.now)
-        sink.leave_out_silence(rendered)
+        sink.leave_out_silence(rendered_samples)
         self._pass(sink.written - player.now)
 
     def _wait(self) -> bool:
-        sink, period = self.sink, self.sink.block / self.sink.rate
-        deadline = time.perf_counter() + PATIENCE_BLOCKS * period
+        """Wait until a block is needed, and can be rendered; False if the card made no progress."""
+        sink, block_seconds = self.sink, self.sink.block / self.sink.rate
+        deadline = time.perf_counter() + PATIENCE_BLOCKS * block_seconds
         while True:
             now, played_samples = time.perf_counter(), sink.taken
             self._timeline.observe(played_samples, now)
@@ -210,10 +215,11 @@ class RenderLoop:
                 return True
             if now > deadline:
                 return False
-            sleep_seconds = self._last_read_time + EARLY * period - now  # sleep most of a period, poll the rest
-            time.sleep(sleep_seconds if 0 < sleep_seconds < period else POLL_SECONDS)
+            sleep_seconds = self._last_read_time + EARLY * block_seconds - now  # sleep most of a period, poll the rest
+            time.sleep(sleep_seconds if 0 < sleep_seconds < block_seconds else POLL_SECONDS)
 
     def _lacks_block(self, played_samples: int | None = None) -> bool:
+        """Return whether the ring has room for a block."""
         sink = self.sink
         queued_samples = sink.written - (sink.taken if played_samples is None else played_samples)
         return queued_samples <= (self.ring_blocks - 1) * sink.block
@@ -229,17 +235,17 @@ class RenderLoop:
         ):
             time.sleep((self._settled - elapsed_samples) / sink.rate)
 
-    def _notice(self, seconds: float, worked: float, gave_way: bool) -> None:
+    def _notice(self, rendering_seconds: float, cpu_seconds: float, gave_way: bool) -> None:
         """Deepen the ring while other threads delay this one often; events are then later.
 
         A thread that competes for the interpreter lock regains it every few bytecodes: long blocks, such as a chord's
         first, take five times as long. Single waits change nothing. At the lowest latency a gap is better than a late
         note. A thread that never ``gave_way`` to the lock was preempted; no ring outlasts that.
         """
-        waited = seconds - worked if gave_way else 0.0
-        self._mean_seconds += (seconds - self._mean_seconds) / LONG_WAIT_BLOCKS
-        self._mean_waited_seconds += (waited - self._mean_waited_seconds) / LONG_WAIT_BLOCKS
-        self._share_of_waits += ((waited > LONG_WAIT * seconds) - self._share_of_waits) / OFTEN_BLOCKS
+        waited_seconds = rendering_seconds - cpu_seconds if gave_way else 0.0
+        self._mean_seconds += (rendering_seconds - self._mean_seconds) / LONG_WAIT_BLOCKS
+        self._mean_waited_seconds += (waited_seconds - self._mean_waited_seconds) / LONG_WAIT_BLOCKS
+        self._share_of_waits += ((waited_seconds > LONG_WAIT * rendering_seconds) - self._share_of_waits) / OFTEN_BLOCKS
         if (
             PRECISE
             and not self._lowest
@@ -251,6 +257,7 @@ class RenderLoop:
             self._spare_blocks = 0
 
     def _pass(self, samples: int) -> None:
+        """Let samples pass without rendering them."""
         if samples <= 0:
             return
         self.player.rest(samples)
@@ -261,22 +268,22 @@ class RenderLoop:
     def _listen(self) -> bool:
         """Schedule new events; return whether there were some."""
         has_events = False
-        for index, source in enumerate(self.sources):
-            for timed in source.poll():
+        for source_index, source in enumerate(self.sources):
+            for timed_event in source.poll():
                 has_events = True
                 # Keep the order of events even if the clock estimate moved back between two of them.
-                time_samples = max(self.player.now, self._latest[index])
+                effect_sample = max(self.player.now, self._latest[source_index])
                 if not self._lowest:
                     # Count from the start of the block that was playing then: a delay independent of our sleep.
-                    sample = self._timeline.sample(timed.seconds) - self.sink.block
+                    block_start_sample = self._timeline.sample(timed_event.seconds) - self.sink.block
                     if self._whole_blocks:  # their stamps are slightly after the block's start
-                        sample -= sample % self.sink.block
-                    time_samples = max(time_samples, sample + self.delay_samples)
-                self._latest[index] = time_samples
-                self.player.schedule(replace(timed.event, time=time_samples))
-                self.measured.append(time_samples - self._timeline.sample(timed.seconds))
-                if isinstance(timed.event, ProgramChange) or _selects_bank(timed.event):
-                    self.programs.append(timed.event)
+                        block_start_sample -= block_start_sample % self.sink.block
+                    effect_sample = max(effect_sample, block_start_sample + self.delay_samples)
+                self._latest[source_index] = effect_sample
+                self.player.schedule(replace(timed_event.event, time=effect_sample))
+                self.measured.append(effect_sample - self._timeline.sample(timed_event.seconds))
+                if isinstance(timed_event.event, ProgramChange) or _selects_bank(timed_event.event):
+                    self.programs.append(timed_event.event)
         return has_events
 
 

@@ -97,11 +97,11 @@ class Frontends:
         panel_commands = [] if self._panel is None else self._panel.commands()
         self.parent_commands.extend(command for command in panel_commands if isinstance(command, ForParent))
         commands: list[Command] = [command for command in panel_commands if not isinstance(command, ForParent)]
-        for typed in self._screen.typed_keys():
-            if isinstance(typed, str):
+        for typed_key in self._screen.typed_keys():
+            if isinstance(typed_key, str):
                 return [*commands, Stop()]
-            key, down = typed
-            commands.append(Events([NoteOn(0, 0, key, TYPED_VELOCITY) if down else NoteOff(0, 0, key)]))
+            key, is_down = typed_key
+            commands.append(Events([NoteOn(0, 0, key, TYPED_VELOCITY) if is_down else NoteOff(0, 0, key)]))
         return commands
 
     def keep(self, queue: MessageQueue) -> bool:
@@ -146,20 +146,21 @@ FIELDS = ("device", "null", "card_fault", "block", "depth", "lowest_latency", "m
 
 def changed(setup: Setup, changes: Mapping[str, Any]) -> Setup:
     """Setup with other ``device``, ``block``, ``lowest_latency``, ``ports`` or ``channel``."""
-    fields = {name: changes[name] for name in ("device", "block", "lowest_latency") if name in changes}
+    setup_fields = {name: changes[name] for name in ("device", "block", "lowest_latency") if name in changes}
     if "device" in changes:
-        fields |= {"null": False, "card_fault": ""}
+        setup_fields |= {"null": False, "card_fault": ""}
     if "lowest_latency" in changes:
-        fields["depth"] = 1 if changes["lowest_latency"] else 2
+        setup_fields["depth"] = 1 if changes["lowest_latency"] else 2
     if "ports" in changes:
-        fields |= {"midi": changes["ports"] is not None, "midi_ports": tuple(changes["ports"] or ())}
+        setup_fields |= {"midi": changes["ports"] is not None, "midi_ports": tuple(changes["ports"] or ())}
     if "channel" in changes:
-        fields["only"] = changes["channel"]
-    return replace(setup, **fields)
+        setup_fields["only"] = changes["channel"]
+    return replace(setup, **setup_fields)
 
 
 def with_settings_of(setup: Setup, source: Setup) -> Setup:
-    return replace(setup, **{name: getattr(source, name) for name in FIELDS})
+    """Setup with the `FIELDS` of another, ``source``."""
+    return replace(setup, **{field_name: getattr(source, field_name) for field_name in FIELDS})
 
 
 def session_view(setup: Setup, takes: Takes, restarting: bool = False) -> SessionView:
@@ -183,6 +184,7 @@ WIRELESS = ("bluetooth", "bluez", "airpods", "a2dp", "hands-free")  # in the sys
 
 
 def advice() -> list[str]:
+    """Lines on settings of the system that disturb the sound."""
     lines: list[str] = []
     try:
         governor = GOVERNOR.read_text(encoding="ascii").strip()
@@ -222,8 +224,8 @@ TRIAL_SECONDS = 3.0  # of playing with new settings: if the card goes within the
 
 def play(setup: Setup, screen: Screen, recording: Recording, overwrite: bool, panel: Panel | None = None) -> None:
     """Play until SIGINT, SIGTERM, SIGHUP or the quit key; errors as in `play_until`."""
-    with _stop_on_signals() as stop:
-        play_until(stop, setup, screen, recording, overwrite, panel)
+    with _stop_on_signals() as stop_event:
+        play_until(stop_event, setup, screen, recording, overwrite, panel)
 
 
 def play_until(
@@ -241,65 +243,71 @@ def play_until(
         Failure: the card or the sound process is lost before it plays.
     """
     recording.check(overwrite)
-    frontends, queue = Frontends(screen, panel), MessageQueue()
+    frontends, command_queue = Frontends(screen, panel), MessageQueue()
     with Takes(recording, overwrite, frontends.say, frontends.warn) as takes:
         setup = replace(setup, panel=panel is not None)
-        underruns = 0
-        came_up = card_lost = False
-        previous_setup, trial_ends = setup, 0.0  # to go back to, if new settings fail before
+        underrun_count = 0
+        has_played = card_lost = False
+        previous_setup, trial_end_time = setup, 0.0  # to go back to, if new settings fail before
         while not stop.is_set():
-            if came_up and (changes := _changes(frontends, takes, None)):
-                previous_setup, setup, trial_ends = setup, changed(setup, changes), math.inf
-            if trial_ends == math.inf:
+            if has_played and (setting_changes := _changes(frontends, takes, None)):
+                previous_setup, setup, trial_end_time = setup, changed(setup, setting_changes), math.inf
+            if trial_end_time == math.inf:
                 frontends.show_session(session_view(setup, takes, restarting=True))
-            audio = _AudioProcess(replace(setup, recording=takes.writing))
+            audio_process = _AudioProcess(replace(setup, recording=takes.writing))
             try:
-                ready = audio.wait_until_ready(stop, frontends, queue)
-                if ready is None:
+                ready_status = audio_process.wait_until_ready(stop, frontends, command_queue)
+                if ready_status is None:
                     return
-                frontends.show(Ready(replace(ready, underruns=ready.underruns + underruns)))
-                for line in _ready_lines(ready, came_up, card_lost, trial_ends):
+                frontends.show(Ready(replace(ready_status, underruns=ready_status.underruns + underrun_count)))
+                for line in _ready_lines(ready_status, has_played, card_lost, trial_end_time):
                     frontends.say(line)
-                came_up, card_lost = True, False
-                if trial_ends:
-                    trial_ends = time.monotonic() + TRIAL_SECONDS
-                takes.ready(setup, ready)
-                for command in queue.take_all():
-                    audio.send(command)
-                changes = _watch(audio, frontends, stop, ready, takes, underruns)
-                underruns += audio.underruns
-                previous_setup, setup, trial_ends = audio.setup, changed(audio.setup, changes), math.inf
+                has_played, card_lost = True, False
+                if trial_end_time:
+                    trial_end_time = time.monotonic() + TRIAL_SECONDS
+                takes.ready(setup, ready_status)
+                for command in command_queue.take_all():
+                    audio_process.send(command)
+                setting_changes = _watch(audio_process, frontends, stop, ready_status, takes, underrun_count)
+                underrun_count += audio_process.underruns
+                previous_setup, setup, trial_end_time = (
+                    audio_process.setup,
+                    changed(audio_process.setup, setting_changes),
+                    math.inf,
+                )
                 continue
             except (_Lost, UserError, Failure) as error:
-                if not came_up and isinstance(error, _Lost):
+                if not has_played and isinstance(error, _Lost):
                     raise Failure(str(error)) from None
-                if not came_up and isinstance(error, _NoCard):
-                    setup = _without_card(audio.setup, error, frontends)
+                if not has_played and isinstance(error, _NoCard):
+                    setup = _without_card(audio_process.setup, error, frontends)
                     continue
-                if time.monotonic() < trial_ends:
-                    setup, trial_ends = with_settings_of(audio.setup, previous_setup), 0.0
+                if time.monotonic() < trial_end_time:
+                    setup, trial_end_time = with_settings_of(audio_process.setup, previous_setup), 0.0
                     frontends.warn(f"{error}; the settings before play on")
                     continue
-                if not came_up or isinstance(error, Failure):
+                if not has_played or isinstance(error, Failure):
                     raise
-                setup, trial_ends = audio.setup, 0.0
+                setup, trial_end_time = audio_process.setup, 0.0
                 if not card_lost:
                     card_lost = True
-                    underruns += audio.underruns
+                    underrun_count += audio_process.underruns
                     frontends.show(Lost(str(error)))
             finally:
-                audio.end()
-            _pause(frontends, queue, stop)
+                audio_process.end()
+            _pause(frontends, command_queue, stop)
 
 
 def _without_card(setup: Setup, error: UserError, frontends: Frontends) -> Setup:
-    fault = str(error.args[-1]).partition(";")[0]  # without the next step, which is another one here
-    frontends.say(f"{fault}; playing without sound: choose a card in Session of the panel")
-    return replace(setup, null=True, without_card=False, card_fault=fault)
+    """Setup that plays to nowhere, because the card cannot be opened."""
+    card_fault = str(error.args[-1]).partition(";")[0]  # without the next step, which is another one here
+    frontends.say(f"{card_fault}; playing without sound: choose a card in Session of the panel")
+    return replace(setup, null=True, without_card=False, card_fault=card_fault)
 
 
 def _changes(frontends: Frontends, takes: Takes, send: Callable[[Command], None] | None) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
+    """Settings that pages have changed, by name; their requests to record go to ``takes``."""
+    setting_changes: dict[str, Any] = {}
     while frontends.parent_commands:
         command = frontends.parent_commands.popleft()
         if isinstance(command, Record):
@@ -307,19 +315,21 @@ def _changes(frontends: Frontends, takes: Takes, send: Callable[[Command], None]
         elif takes.state != "off":
             frontends.say("the settings stay as they are while a recording runs")
         else:
-            changes |= command.changes
-    return changes
+            setting_changes |= command.changes
+    return setting_changes
 
 
-def _ready_lines(ready: LiveStatus, came_up: bool, card_lost: bool, trial_ends: float) -> list[str]:
-    if not came_up:
-        return [*advice(), *bluetooth(ready.device)]
-    if trial_ends:
-        return [f"{ready.device} plays, in blocks of {ready.block}"]
-    return [f"{ready.device} is back"] if card_lost else []
+def _ready_lines(status: LiveStatus, has_played: bool, card_lost: bool, trial_end_time: float) -> list[str]:
+    """Lines for the user once the sound plays."""
+    if not has_played:
+        return [*advice(), *bluetooth(status.device)]
+    if trial_end_time:
+        return [f"{status.device} plays, in blocks of {status.block}"]
+    return [f"{status.device} is back"] if card_lost else []
 
 
 def _pause(frontends: Frontends, queue: MessageQueue, stop: threading.Event) -> None:
+    """Keep commands for `AGAIN_SECONDS`, before the card is opened again."""
     deadline = time.monotonic() + AGAIN_SECONDS
     while time.monotonic() < deadline and not stop.wait(MOMENT_SECONDS):
         if not frontends.keep(queue):
@@ -403,10 +413,11 @@ class _AudioProcess:
         self._writer.put_command(command)
 
     def drain(self) -> Iterator[Message]:
+        """Send stop, and yield the last messages."""
         self.send(Stop())
         deadline = time.monotonic() + REST_SECONDS
         with contextlib.suppress(EOFError, ConnectionError):
-            while (remaining := deadline - time.monotonic()) > 0 and self._pipe.poll(remaining):
+            while (remaining_seconds := deadline - time.monotonic()) > 0 and self._pipe.poll(remaining_seconds):
                 message: Message = self._pipe.recv()
                 self.setup = _went_on(self.setup, message)
                 yield message
@@ -422,27 +433,33 @@ class _AudioProcess:
 def _for_audio() -> Iterator[None]:
     """Huge pages, and no main module: importing it would run a user's script again."""
     with _STARTING:
-        main = sys.modules["__main__"]
+        main_module = sys.modules["__main__"]
         main_attributes: dict[str, object] = {
-            name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__
+            name: main_module.__dict__[name] for name in ("__file__", "__spec__") if name in main_module.__dict__
         }
-        pages = os.environ.get(HUGE_PAGES[0])
+        old_tunables = os.environ.get(HUGE_PAGES[0])
         try:
-            main.__dict__.pop("__file__", None)
-            main.__spec__ = None
+            main_module.__dict__.pop("__file__", None)
+            main_module.__spec__ = None
             os.environ.setdefault(*HUGE_PAGES)
             yield
         finally:
-            main.__dict__.update(main_attributes)
-            if pages is None:
+            main_module.__dict__.update(main_attributes)
+            if old_tunables is None:
                 del os.environ[HUGE_PAGES[0]]
 
 
 def _watch(
-    audio: _AudioProcess, frontends: Frontends, stop: threading.Event, status: LiveStatus, takes: Takes, underruns: int
+    audio: _AudioProcess,
+    frontends: Frontends,
+    stop: threading.Event,
+    status: LiveStatus,
+    takes: Takes,
+    earlier_underruns: int,
 ) -> dict[str, Any]:
-    changes: dict[str, Any] = {}
-    while not stop.is_set() and changed(audio.setup, changes) == audio.setup:
+    """Pass messages on until ``stop``, or until pages change settings; return these, by name."""
+    setting_changes: dict[str, Any] = {}
+    while not stop.is_set() and changed(audio.setup, setting_changes) == audio.setup:
         frontends.show_session(session_view(audio.setup, takes))
         audio.wait(MOMENT_SECONDS, frontends.waitables())
         for command in frontends.commands():  # first: display and files are slow
@@ -450,7 +467,7 @@ def _watch(
                 stop.set()
             else:
                 audio.send(command)
-        changes |= _changes(frontends, takes, audio.send)
+        setting_changes |= _changes(frontends, takes, audio.send)
         for message in audio.messages():
             match message:
                 case Take():
@@ -458,7 +475,7 @@ def _watch(
                 case TakeEnd(fault):
                     takes.end(fault)
                 case Report(status):
-                    frontends.show(Report(replace(status, underruns=status.underruns + underruns)))
+                    frontends.show(Report(replace(status, underruns=status.underruns + earlier_underruns)))
                 case Sound() | Events() | Swapped():
                     takes.record(message)
                 case _:
@@ -466,18 +483,26 @@ def _watch(
     for message in audio.drain():
         if isinstance(message, Recorded):
             takes.record(message)
-    return changes
+    return setting_changes
 
 
 def _went_on(setup: Setup, message: Message) -> Setup:
+    """Setup from which a restarted process continues after this message."""
     match message:
         case Playing(presets):
-            channels = {**dict(setup.channels), **{slot: name for slot, name in presets.items() if slot is not None}}
-            loading = {slot: name for slot, name in setup.loading.items() if presets.get(slot) != name}
-            first = presets.get(None, setup.preset)
-            return replace(setup, preset=first, channels=tuple(channels.items()), loading=loading)
+            channel_presets = {
+                **dict(setup.channels),
+                **{slot: preset for slot, preset in presets.items() if slot is not None},
+            }
+            loading_presets = {slot: preset for slot, preset in setup.loading.items() if presets.get(slot) != preset}
+            default_preset = presets.get(None, setup.preset)
+            return replace(
+                setup, preset=default_preset, channels=tuple(channel_presets.items()), loading=loading_presets
+            )
         case Refused(presets):
-            return replace(setup, loading={slot: name for slot, name in setup.loading.items() if slot not in presets})
+            return replace(
+                setup, loading={slot: preset for slot, preset in setup.loading.items() if slot not in presets}
+            )
         case Standing(events):  # keys and pedals may be released while no sound plays
             state_events = [*(event for event in events if not isinstance(event, ParameterTouch)), *hands_off()]
             return replace(setup, state_events=state_events)
@@ -487,17 +512,17 @@ def _went_on(setup: Setup, message: Message) -> Setup:
 @contextlib.contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
     """SIGINT, SIGTERM and SIGHUP set it, unless ignored as in `interrupts.listening`."""
-    stop = threading.Event()
+    stop_event = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        stop_event.set()
 
     signal_numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
         signal_numbers.append(signal.SIGHUP)
-    old = {number: signal.signal(number, handle) for number in signal_numbers}
+    old_handlers = {signal_number: signal.signal(signal_number, handle) for signal_number in signal_numbers}
     try:
-        yield stop
+        yield stop_event
     finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        for signal_number, handler in old_handlers.items():
+            signal.signal(signal_number, handler)

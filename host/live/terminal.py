@@ -39,19 +39,20 @@ class Typist:
         return [] if self._ended or sys.platform == "win32" else [sys.stdin]
 
     def typed_keys(self) -> list[tuple[int, bool] | str]:
-        text = None if self._ended else _typed()
-        self._ended = text is None
-        return self.read(text or "", time.monotonic())
+        """As `read`, of the text typed since the last call."""
+        typed_text = None if self._ended else _typed()
+        self._ended = typed_text is None
+        return self.read(typed_text or "", time.monotonic())
 
     def read(self, text: str, now: float) -> list[tuple[int, bool] | str]:
         """(note, on) pairs and ``quit`` of ``text``, typed until ``now`` in seconds."""
-        escaped = self._waiting == ESCAPE and not text  # no more text: the Escape key itself
+        is_escape_key = self._waiting == ESCAPE and not text  # no more text: the Escape key itself
         text = SEQUENCE.sub("", self._waiting + text)
-        self._waiting = text[text.find(ESCAPE) :] if ESCAPE in text and not escaped else ""
+        self._waiting = text[text.find(ESCAPE) :] if ESCAPE in text and not is_escape_key else ""
         text = text.removesuffix(self._waiting)
         if self._piano is None:
             return ["quit"] if "q" in text.casefold() else []
-        return ["quit"] if escaped else list(self._piano.moves(text, now))
+        return ["quit"] if is_escape_key else list(self._piano.moves(text, now))
 
 
 class Piano:
@@ -60,6 +61,7 @@ class Piano:
         self._release_times: dict[int, float] = {}
 
     def moves(self, typed: str, now: float) -> Iterator[tuple[int, bool]]:
+        """(key, on) pairs: keys of typed letters, and keys whose time is over."""
         for letter in typed.casefold():
             if letter in "zx":
                 self._base = min(96, max(12, self._base + (12 if letter == "x" else -12)))
@@ -86,15 +88,16 @@ def is_terminal(stream: Any) -> bool:
 
 
 def _typed() -> str | None:
+    """Text typed since the last call; None if the terminal is gone."""
     import select
 
     if sys.platform == "win32":
         import msvcrt
 
-        keys = "".join(msvcrt.getwch() for _ in iter(msvcrt.kbhit, False))
-        return re.sub("[\0\xe0].", "", keys)  # arrow and function keys send two characters
-    ready, _, _ = select.select([sys.stdin], [], [], 0)
-    if not ready:
+        characters = "".join(msvcrt.getwch() for _ in iter(msvcrt.kbhit, False))
+        return re.sub("[\0\xe0].", "", characters)  # arrow and function keys send two characters
+    readable_streams, _, _ = select.select([sys.stdin], [], [], 0)
+    if not readable_streams:
         return ""
     return os.read(sys.stdin.fileno(), 256).decode(errors="ignore") or None
 
@@ -108,13 +111,13 @@ def raw_terminal() -> Iterator[None]:
     import termios
     import tty
 
-    terminal = sys.stdin.fileno()
-    old_attributes = termios.tcgetattr(terminal)
+    terminal_descriptor = sys.stdin.fileno()
+    old_attributes = termios.tcgetattr(terminal_descriptor)
     try:
-        tty.setcbreak(terminal)
+        tty.setcbreak(terminal_descriptor)
         yield
     finally:
-        termios.tcsetattr(terminal, termios.TCSADRAIN, old_attributes)
+        termios.tcsetattr(terminal_descriptor, termios.TCSADRAIN, old_attributes)
 
 
 if TYPE_CHECKING:
@@ -178,10 +181,11 @@ class PlainScreen(_TypingScreen):
 
 
 def summary(report: LiveStatus) -> str:
-    p50, p99 = report.load
-    parts = (
+    """The status in one line."""
+    median_load, p99_load = report.load
+    status_texts = (
         f"underruns {report.underruns}",
-        f"load {p50:.0%} p99 {p99:.0%}",
+        f"load {median_load:.0%} p99 {p99_load:.0%}",
         f"voices {report.voices}",
         f"shed {report.shed}",
         f"held {len(report.held)}",
@@ -192,7 +196,7 @@ def summary(report: LiveStatus) -> str:
         f"preset {_presets(report)}",
         f"{report.device} {report.rate} Hz {report.block}",
     )
-    return "  ".join(parts) + (f"  {report.last}" if report.last else "")
+    return "  ".join(status_texts) + (f"  {report.last}" if report.last else "")
 
 
 class _MessageLine(NamedTuple):
@@ -256,36 +260,46 @@ class _Page(NamedTuple):
 
 def rows(report: LiveStatus, width: int = WIDTH) -> list[tuple[str, str]]:
     """(name, value) rows of at most ``width`` columns; constant in number for a preset."""
-    room = width - LABEL - 2
-    p50, p99 = report.load
-    parts = " + ".join(f"{name} {value:.1f}" for name, value in report.latency_ms.items())
-    measured = "-" if report.measured_ms is None else f"{report.measured_ms:.1f} ms from a key's arrival to the card"
-    meter = _bar((max(report.peaks_db) + METER_DB) / METER_DB, METER_WIDTH)
-    key_names = " ".join(note_name(key) for key in report.held[:SHOWN_KEYS]) + (
+    value_columns = width - LABEL - 2
+    median_load, p99_load = report.load
+    latency_text = " + ".join(
+        f"{component} {component_ms:.1f}" for component, component_ms in report.latency_ms.items()
+    )
+    measured_text = (
+        "-" if report.measured_ms is None else f"{report.measured_ms:.1f} ms from a key's arrival to the card"
+    )
+    meter_bar = _bar((max(report.peaks_db) + METER_DB) / METER_DB, METER_WIDTH)
+    keys_text = " ".join(note_name(key) for key in report.held[:SHOWN_KEYS]) + (
         " ..." if len(report.held) > SHOWN_KEYS else ""
     )
     return [
         ("preset", _presets(report)),
         ("card", f"{report.rate} Hz, blocks of {report.block}, {report.device}"),
-        *_wrapped("latency", f"{sum(report.latency_ms.values()):.1f} ms = {parts}", room, 1 if width >= WIDTH else 2),
+        *_wrapped(
+            "latency",
+            f"{sum(report.latency_ms.values()):.1f} ms = {latency_text}",
+            value_columns,
+            1 if width >= WIDTH else 2,
+        ),
         *([] if report.ahead_ms is None else [("delay", _delay(report.ahead_ms))]),
-        ("measured", measured),
-        ("load", f"{p50:4.0%} of a block, p99 {p99:4.0%}; underruns {report.underruns}"),
+        ("measured", measured_text),
+        ("load", f"{median_load:4.0%} of a block, p99 {p99_load:4.0%}; underruns {report.underruns}"),
         ("voices", f"{report.voices:2d}" + (f"  ({report.shed} given up)" if report.shed else "") + _age(report)),
-        ("keys", key_names or "-"),
-        *(("latents" if index == 0 else "", line) for index, line in enumerate(_latents(report, room))),
-        *(("macros" if index == 0 else "", line) for index, line in enumerate(_macros(report, room))),
-        ("level", f"[{meter}] {_decibels(max(report.peaks_db))}{_too_loud(report)}"),
+        ("keys", keys_text or "-"),
+        *(("latents" if index == 0 else "", line) for index, line in enumerate(_latents(report, value_columns))),
+        *(("macros" if index == 0 else "", line) for index, line in enumerate(_macros(report, value_columns))),
+        ("level", f"[{meter_bar}] {_decibels(max(report.peaks_db))}{_too_loud(report)}"),
         ("MIDI", ", ".join(report.ports) or "none"),
-        *_wrapped("last", report.last or "-", room, 2),
+        *_wrapped("last", report.last or "-", value_columns, 2),
     ]
 
 
-def _wrapped(name: str, value: str, room: int, count: int) -> list[tuple[str, str]]:
-    first = textwrap.wrap(value, room)[: count - 1]
-    tail = value[len(" ".join(first)) :].strip()
-    parts = [*first, tail, *[""] * (count - 1 - len(first))]
-    return [(name if index == 0 else "", part) for index, part in enumerate(parts)]
+def _wrapped(name: str, value: str, columns: int, count: int) -> list[tuple[str, str]]:
+    """Rows of ``value`` in ``count`` lines, of which the first has the name."""
+    first_lines = textwrap.wrap(value, columns)[: count - 1]
+    last_line = value[len(" ".join(first_lines)) :].strip()
+    row_texts = [*first_lines, last_line, *[""] * (count - 1 - len(first_lines))]
+    return [(name if line_index == 0 else "", row_text) for line_index, row_text in enumerate(row_texts)]
 
 
 def _delay(ahead_ms: float) -> str:
@@ -301,35 +315,49 @@ def _too_loud(report: LiveStatus) -> str:
 
 
 def _presets(report: LiveStatus) -> str:
-    channel_presets = [f"{slot + 1}={name}" for slot, name in report.presets.items() if slot is not None]
-    return " ".join([report.presets[None], *channel_presets])
+    """Names of the presets, with the channels of those that have one."""
+    channel_texts = [f"{slot + 1}={name}" for slot, name in report.presets.items() if slot is not None]
+    return " ".join([report.presets[None], *channel_texts])
 
 
-def _latents(report: LiveStatus, room: int) -> list[str]:
-    count = min(len(report.latents), len(report.spans))
-    titles = [name or str(index) for index, name in enumerate([*report.names, *[""] * count][:count])]
-    entries = zip(titles, report.latents, report.spans, strict=False)
-    parts = [(name, value, (value - low) / (high - low) if high > low else 0.0) for name, value, (low, high) in entries]
-    return _knobs(parts, room, KNOBS)
+def _latents(report: LiveStatus, columns: int) -> list[str]:
+    """Lines of the latents' knobs."""
+    latent_count = min(len(report.latents), len(report.spans))
+    latent_names = [
+        name or str(index) for index, name in enumerate([*report.names, *[""] * latent_count][:latent_count])
+    ]
+    named_latents = zip(latent_names, report.latents, report.spans, strict=False)
+    knob_entries = [
+        (name, value, (value - low) / (high - low) if high > low else 0.0) for name, value, (low, high) in named_latents
+    ]
+    return _knobs(knob_entries, columns, KNOBS)
 
 
-def _macros(report: LiveStatus, room: int) -> list[str]:
-    return _knobs([(name, place, place) for name, place in report.macros], room, MACROS)
+def _macros(report: LiveStatus, columns: int) -> list[str]:
+    """Lines of the macros' knobs."""
+    return _knobs([(name, position, position) for name, position in report.macros], columns, MACROS)
 
 
-def _knobs(entries: Sequence[tuple[str, float, float]], room: int, limit: int) -> list[str]:
-    columns = 2 if len(entries) <= FEW_KNOBS else 3
-    width = min(max((len(name) for name, *_ in entries), default=0), (room + 1) // columns - KNOB_COLUMNS)
-    width = max(width, NUMBER)
-    knobs = [f"{name[:width]:>{width}} [{_bar(part, KNOB_WIDTH)}]{value:+6.2f}" for name, value, part in entries]
-    a_row = max(1, (room + 1) // (width + KNOB_COLUMNS))
-    lines = [" ".join(knobs[start : min(start + a_row, limit)]) for start in range(0, min(limit, len(knobs)), a_row)]
-    return [*lines, f"and {len(knobs) - limit} more"] if len(knobs) > limit else lines
+def _knobs(entries: Sequence[tuple[str, float, float]], columns: int, limit: int) -> list[str]:
+    """Lines of at most ``limit`` knobs; ``entries``: names, values, and positions from 0 to 1."""
+    min_per_row = 2 if len(entries) <= FEW_KNOBS else 3
+    name_width = min(max((len(name) for name, *_ in entries), default=0), (columns + 1) // min_per_row - KNOB_COLUMNS)
+    name_width = max(name_width, NUMBER)
+    knob_texts = [
+        f"{name[:name_width]:>{name_width}} [{_bar(position, KNOB_WIDTH)}]{value:+6.2f}"
+        for name, value, position in entries
+    ]
+    knobs_per_row = max(1, (columns + 1) // (name_width + KNOB_COLUMNS))
+    lines = [
+        " ".join(knob_texts[row_start : min(row_start + knobs_per_row, limit)])
+        for row_start in range(0, min(limit, len(knob_texts)), knobs_per_row)
+    ]
+    return [*lines, f"and {len(knob_texts) - limit} more"] if len(knob_texts) > limit else lines
 
 
-def _bar(part: float, width: int) -> str:
-    lit = round(min(max(part, 0.0), 1.0) * width)
-    return "#" * lit + "." * (width - lit)
+def _bar(position: float, width: int) -> str:
+    lit_columns = round(min(max(position, 0.0), 1.0) * width)
+    return "#" * lit_columns + "." * (width - lit_columns)
 
 
 def _decibels(level: float) -> str:

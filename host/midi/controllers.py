@@ -72,25 +72,30 @@ class ControllerReader:
 
     def knob(self, event: Event) -> Event:
         """The event, or the `DataEntry` of an NRPN's controllers."""
-        read = self.read(event)
-        return read if isinstance(read, DataEntry) and not read.registered else event
+        meaning = self.read(event)
+        return meaning if isinstance(meaning, DataEntry) and not meaning.registered else event
 
     def selected(self) -> list[Event]:
         """Messages that restore selected parameters."""
         return [event for channel, selection in self._selected.items() for event in selecting(channel, *selection)]
 
     def _select(self, channel: int, number: int, value: int) -> None:
+        """Note one half of a parameter's number."""
         registered, parameter = self._selected.get(channel, NOTHING)
         if registered != (number >= 100):
             parameter = NULL_PARAMETER
-        coarse = number in (99, 101)
-        parameter = value << 7 | parameter & 127 if coarse else parameter & ~127 | value
+        is_coarse = number in (99, 101)
+        parameter = value << 7 | parameter & 127 if is_coarse else parameter & ~127 | value
         self._selected[channel] = (number >= 100, parameter)
 
 
 def selecting(channel: int, registered: bool, parameter: int) -> list[Event]:
-    coarse, fine = (101, 100) if registered else (99, 98)
-    return [ControlChange(0, channel, coarse, parameter >> 7), ControlChange(0, channel, fine, parameter & 127)]
+    """Messages that select a parameter."""
+    coarse_number, fine_number = (101, 100) if registered else (99, 98)
+    return [
+        ControlChange(0, channel, coarse_number, parameter >> 7),
+        ControlChange(0, channel, fine_number, parameter & 127),
+    ]
 
 
 def bend_range(previous_range: float, entry: DataEntry) -> float:
@@ -133,12 +138,12 @@ class Tuning:
             self._coarse = event.value
 
 
-def resized(sizes: Mapping[int, int], master: int, members: int) -> dict[int, int]:
+def resized(sizes: Mapping[int, int], master: int, member_count: int) -> dict[int, int]:
     """Zone sizes by master after a resize: the other zone shrinks (MPE 1.0, 2.1.1)."""
-    members = min(members, MOST_MEMBERS)
+    member_count = min(member_count, MOST_MEMBERS)
     opposite_master = UPPER if master == LOWER else LOWER
-    remaining = max(0, MOST_MEMBERS - 1 - members) if members else MOST_MEMBERS
-    return {opposite_master: min(sizes[opposite_master], remaining), master: members}
+    remaining_members = max(0, MOST_MEMBERS - 1 - member_count) if member_count else MOST_MEMBERS
+    return {opposite_master: min(sizes[opposite_master], remaining_members), master: member_count}
 
 
 def zone_of(sizes: Mapping[int, int], channel: int) -> int | None:
@@ -156,6 +161,8 @@ def group_of(sizes: Mapping[int, int], channel: int) -> int:
 
 
 class _Subject(NamedTuple):
+    """What an event sets."""
+
     channel: int
     member: bool
     kind: Literal["bend", "pressure", "controller", "RPN", "NRPN", "zone", "turn", "hold", "tuning", "system"]
@@ -185,12 +192,12 @@ class ControllerState:
                 self._keep(event.time, _Subject(channel, self._is_member(channel), "bend"), event)
             case ChannelPressure(_, channel, value):
                 subject = _Subject(channel, self._is_member(channel), "pressure")
-                pressed = self._messages.get(subject, [])[:1] if value == 0 else []  # 0 alone has no effect
-                self._keep(event.time, subject, *pressed, event)
+                pressure_events = self._messages.get(subject, [])[:1] if value == 0 else []  # 0 alone has no effect
+                self._keep(event.time, subject, *pressure_events, event)
             case ParameterChange(_, channel, target):
                 self._keep(event.time, _Subject(channel, False, "turn", target), event)
-            case ParameterTouch(_, channel, target, down):
-                self._keep(event.time, _Subject(channel, False, "hold", target), *([event] if down else []))
+            case ParameterTouch(_, channel, target, is_held):
+                self._keep(event.time, _Subject(channel, False, "hold", target), *([event] if is_held else []))
             case DataEntry(_, channel) as entry:
                 self._enter(entry)
             case MasterTuning(_, part):
@@ -199,11 +206,11 @@ class ControllerState:
                 self._keys.clear()
                 self._keep(event.time, _Subject(0, False, "system"), event)
             case AllOff(_, channel) if not self._is_member(channel):
-                group = group_of(self._sizes, channel)
+                group_channel = group_of(self._sizes, channel)
                 self._keys = {
                     channel_key: note
                     for channel_key, note in self._keys.items()
-                    if group_of(self._sizes, channel_key[0]) != group
+                    if group_of(self._sizes, channel_key[0]) != group_channel
                 }
             case ControllersReset(_, channel):
                 self._keep(event.time, _Subject(channel, self._is_member(channel), "controller", RESET), event)
@@ -243,34 +250,44 @@ class ControllerState:
         return zone_of(self._sizes, channel) not in (None, channel)
 
     def _enter(self, entry: DataEntry) -> None:
+        """Keep the messages of data entry."""
         channel = entry.channel
         if (entry.registered, entry.parameter) == (True, CONFIGURATION):
             if entry.part == "coarse" and channel in (LOWER, UPPER):
                 self._configure(entry.time, channel, entry.value)
         elif entry.part in ("coarse", "fine"):
-            kind: Literal["RPN", "NRPN"] = "RPN" if entry.registered else "NRPN"
-            subject = _Subject(channel, self._is_member(channel), kind, entry.parameter)
-            halves = {
-                data.number: data for data in self._messages.get(subject, [])[2:] if isinstance(data, ControlChange)
+            parameter_kind: Literal["RPN", "NRPN"] = "RPN" if entry.registered else "NRPN"
+            subject = _Subject(channel, self._is_member(channel), parameter_kind, entry.parameter)
+            half_messages = {
+                message.number: message
+                for message in self._messages.get(subject, [])[2:]
+                if isinstance(message, ControlChange)
             }
-            if entry.part == "coarse" and FINE in halves:  # a coarse half resets the fine half to 0
-                halves[FINE] = ControlChange(0, channel, FINE, 0)
-            number = COARSE if entry.part == "coarse" else FINE
-            halves[number] = ControlChange(0, channel, number, entry.value)
-            select = selecting(channel, entry.registered, entry.parameter)
-            self._keep(entry.time, subject, *select, *(halves[n] for n in sorted(halves)))
+            if entry.part == "coarse" and FINE in half_messages:  # a coarse half resets the fine half to 0
+                half_messages[FINE] = ControlChange(0, channel, FINE, 0)
+            half_number = COARSE if entry.part == "coarse" else FINE
+            half_messages[half_number] = ControlChange(0, channel, half_number, entry.value)
+            select_messages = selecting(channel, entry.registered, entry.parameter)
+            self._keep(entry.time, subject, *select_messages, *(half_messages[n] for n in sorted(half_messages)))
 
-    def _configure(self, time: int, master: int, members: int) -> None:
-        old_sizes, self._sizes = self._sizes, resized(self._sizes, master, members)
-        for zone, size in self._sizes.items():  # a shrunk zone before the one that grows
-            if zone == master or size != old_sizes[zone]:
+    def _configure(self, time: int, master: int, member_count: int) -> None:
+        """Resize zones; forget their members' messages."""
+        old_sizes, self._sizes = self._sizes, resized(self._sizes, master, member_count)
+        for zone_master, zone_size in self._sizes.items():  # a shrunk zone before the one that grows
+            if zone_master == master or zone_size != old_sizes[zone_master]:
                 for subject in list(self._messages):
-                    if subject.member and zone_of(old_sizes, subject.channel) == zone:
+                    if subject.member and zone_of(old_sizes, subject.channel) == zone_master:
                         del self._messages[subject]
-                size_message = ControlChange(0, zone, COARSE, size)
-                self._keep(time, _Subject(zone, False, "zone"), *selecting(zone, True, CONFIGURATION), size_message)
+                size_message = ControlChange(0, zone_master, COARSE, zone_size)
+                self._keep(
+                    time,
+                    _Subject(zone_master, False, "zone"),
+                    *selecting(zone_master, True, CONFIGURATION),
+                    size_message,
+                )
 
     def _keep(self, time: int, subject: _Subject, *events: Event) -> None:
+        """Replace a subject's events, which become the newest."""
         self._messages.pop(subject, None)
         self._messages[subject] = [replace(event, time=time) for event in events]
 
@@ -298,8 +315,8 @@ class HeldEvents:
                 self._hold(value != 0, PitchBend(0, channel, 0))
             case ChannelPressure(_, channel, value):
                 self._hold(value != 0, ChannelPressure(0, channel, 0))
-            case ParameterTouch(_, channel, target, down):
-                self._hold(down, ParameterTouch(0, channel, target, False), target)
+            case ParameterTouch(_, channel, target, is_held):
+                self._hold(is_held, ParameterTouch(0, channel, target, False), target)
             case SystemReset():
                 self._releases = {
                     hold_key: release
@@ -318,13 +335,13 @@ class HeldEvents:
                         or isinstance(release, NoteOff) == (number == RESET)
                     }
 
-    def join(self, source: "HeldEvents") -> None:
-        self._releases |= source._releases
+    def join(self, other_holds: "HeldEvents") -> None:
+        self._releases |= other_holds._releases
 
     def take_releases(self, other_holds: Iterable["HeldEvents"]) -> list[Event]:
         """Releases of holds not in ``other_holds``: keys first, so that pedals then end notes."""
-        held_keys = set().union(*(holds._releases for holds in other_holds))
-        events = [release for hold_key, release in self._releases.items() if hold_key not in held_keys]
+        other_hold_keys = set().union(*(holds._releases for holds in other_holds))
+        events = [release for hold_key, release in self._releases.items() if hold_key not in other_hold_keys]
         self._releases.clear()
         return sorted(events, key=lambda event: not isinstance(event, NoteOff))
 

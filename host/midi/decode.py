@@ -56,37 +56,37 @@ class MidiDecoder:
 
     def __init__(self) -> None:
         self._status = 0  # running status; 0: none
-        self._length = 0  # data bytes of its messages
-        self._first: int | None = None  # the first of two data bytes
-        self._exclusive: bytearray | None = None  # data of an unfinished system exclusive message
+        self._data_count = 0  # data bytes of its messages
+        self._first_byte: int | None = None  # the first of two data bytes
+        self._exclusive_data: bytearray | None = None  # data of an unfinished system exclusive message
 
     def feed(self, data: bytes, time: int) -> list[Event]:
         """Events completed by ``data``, all at sample ``time``."""
         events: list[Event] = []
         for byte in data:
             if byte < 0x80:
-                if self._exclusive is not None and len(self._exclusive) <= LONGEST_EXCLUSIVE:
-                    self._exclusive.append(byte)
+                if self._exclusive_data is not None and len(self._exclusive_data) <= LONGEST_EXCLUSIVE:
+                    self._exclusive_data.append(byte)
                 if not self._status:
                     continue
-                if self._length == 2 and self._first is None:
-                    self._first = byte
+                if self._data_count == 2 and self._first_byte is None:
+                    self._first_byte = byte
                     continue
-                first, second = (byte, 0) if self._first is None else (self._first, byte)
-                self._first = None
-                events.append(channel_event(time, self._status, first, second))
+                first_byte, second_byte = (byte, 0) if self._first_byte is None else (self._first_byte, byte)
+                self._first_byte = None
+                events.append(channel_event(time, self._status, first_byte, second_byte))
             elif byte in CLOCK:
                 events.append(Clock(time, CLOCK[byte]))
             elif byte < 0xF0:
-                self._status, self._length, self._first = byte, MESSAGE_LENGTHS[byte >> 4], None
-                self._exclusive = None
+                self._status, self._data_count, self._first_byte = byte, MESSAGE_LENGTHS[byte >> 4], None
+                self._exclusive_data = None
             elif byte < 0xF8:
-                event = exclusive_event(time, self._exclusive or b"") if byte == EXCLUSIVE_END else None
+                event = exclusive_event(time, self._exclusive_data or b"") if byte == EXCLUSIVE_END else None
                 events += [event] if event is not None else []
-                self._status, self._first = 0, None
-                self._exclusive = bytearray() if byte == EXCLUSIVE else None
+                self._status, self._first_byte = 0, None
+                self._exclusive_data = bytearray() if byte == EXCLUSIVE else None
             elif byte == SYSTEM_RESET:
-                self._status, self._first, self._exclusive = 0, None, None
+                self._status, self._first_byte, self._exclusive_data = 0, None, None
                 events += reset_events(time)
         return events
 
@@ -128,14 +128,16 @@ def exclusive_bytes(event: MasterTuning | SystemReset) -> bytes:
     """A message that `exclusive_event` understands as this event."""
     if isinstance(event, SystemReset):
         return GENERAL_MIDI_ON
-    group, *address = next(place for place, part in TUNINGS.items() if part == event.part)
+    group, *address = next(
+        tuning_address for tuning_address, tuning_part in TUNINGS.items() if tuning_part == event.part
+    )
     return bytes([EXCLUSIVE, group, ALL_DEVICES, *address, event.value & 0x7F, event.value >> 7, EXCLUSIVE_END])
 
 
 def reset_events(time: int) -> list[Event]:
     """Events that reset controllers and release notes on all channels."""
-    numbers = (RESET_CONTROLLERS, ALL_NOTES_OFF)
-    return [ControlChange(time, channel, number, 0) for channel in range(16) for number in numbers]
+    controller_numbers = (RESET_CONTROLLERS, ALL_NOTES_OFF)
+    return [ControlChange(time, channel, number, 0) for channel in range(16) for number in controller_numbers]
 
 
 BANK_COARSE, BANK_FINE = 0, 32  # controllers (MIDI 1.0)
@@ -143,7 +145,7 @@ PROGRAMS = 128  # in a bank
 
 
 class Programs:
-    """For channels that share a preset."""
+    """The bank of channels that share a preset."""
 
     def __init__(self) -> None:
         self._bank = 0
@@ -161,5 +163,6 @@ class Programs:
         return self._bank * PROGRAMS + program
 
 
-def missing_program(number: int, programs: int) -> str:
-    return f"program {number + 1} asked for, but the set has {programs}"
+def missing_program(number: int, program_count: int) -> str:
+    """A warning."""
+    return f"program {number + 1} asked for, but the set has {program_count}"

@@ -38,23 +38,25 @@ _HOLD = struct.Struct(">BB?")
 def to_bytes(event: ParameterChange | ParameterTouch) -> bytes:
     """Omits the time."""
     if isinstance(event, ParameterChange):
-        head = _TURN.pack(TURN, event.channel, event.value)
+        head_bytes = _TURN.pack(TURN, event.channel, event.value)
     else:
-        head = _HOLD.pack(HOLD, event.channel, event.down)
-    return head + event.target.encode(errors="replace")
+        head_bytes = _HOLD.pack(HOLD, event.channel, event.down)
+    return head_bytes + event.target.encode(errors="replace")
 
 
 def from_bytes(time: int, data: bytes) -> ParameterChange | ParameterTouch:
     """Raise SmfError for invalid bytes."""
     try:
-        kind, channel, value = (_TURN if data[0] == TURN else _HOLD).unpack_from(data)
-        target = data[(_TURN if kind == TURN else _HOLD).size :].decode()
+        event_kind, channel, value = (_TURN if data[0] == TURN else _HOLD).unpack_from(data)
+        target = data[(_TURN if event_kind == TURN else _HOLD).size :].decode()
     except (struct.error, UnicodeDecodeError):
-        kind = channel = -1
-    if kind not in (TURN, HOLD) or channel not in range(16):
+        event_kind = channel = -1
+    if event_kind not in (TURN, HOLD) or channel not in range(16):
         raise SmfError(f"an event of timbrel's own that it does not know: 0x{data.hex()}; record it again")
     return (
-        ParameterChange(time, channel, target, value) if kind == TURN else ParameterTouch(time, channel, target, value)
+        ParameterChange(time, channel, target, value)
+        if event_kind == TURN
+        else ParameterTouch(time, channel, target, value)
     )
 
 
@@ -82,13 +84,13 @@ class Performance(NamedTuple):
 
     def without_channels(self, channels: Collection[int]) -> "Performance":
         remaining_channels = [channel for channel in self.channels if channel not in channels]
-        silent = (
+        silence_warnings = (
             ["every channel that has notes is left out: the output is silence"]
             if self.channels and not remaining_channels
             else []
         )
         events = [event for event in self.events if isinstance(event, Timing) or event.channel not in channels]
-        return self._replace(events=events, channels=remaining_channels, warnings=[*self.warnings, *silent])
+        return self._replace(events=events, channels=remaining_channels, warnings=[*self.warnings, *silence_warnings])
 
 
 def read_performance(path: Path, sample_rate: int) -> Performance:
@@ -100,15 +102,15 @@ def read_performance(path: Path, sample_rate: int) -> Performance:
     Raises:
         UserError: unreadable, broken, no MIDI file, or longer than ten hours.
     """
-    data = _read_midi_bytes(path)
+    midi_bytes = _read_midi_bytes(path)
     try:
-        kind, division, tracks, remarks = parse(data)
+        file_type, division, tracks, parse_remarks = parse(midi_bytes)
         clock = _Clock.from_division(division)
-        sequences = [[track] for track in tracks] if kind == 2 else [tracks]
+        sequences = [[track] for track in tracks] if file_type == 2 else [tracks]
         performance = _perform(sequences, clock, sample_rate)
-    except SmfError as problem:
-        raise UserError(f"cannot read {path}: {problem}") from problem
-    return performance._replace(warnings=[*remarks, *performance.warnings])
+    except SmfError as parse_error:
+        raise UserError(f"cannot read {path}: {parse_error}") from parse_error
+    return performance._replace(warnings=[*parse_remarks, *performance.warnings])
 
 
 class _Clock(NamedTuple):
@@ -123,86 +125,99 @@ class _Clock(NamedTuple):
             if division == 0:
                 raise SmfError("0 ticks a quarter note in its header; at least 1 is needed")
             return cls(Fraction(1, 1_000_000 * division), follows_tempo=True)
-        frame_rate, ticks = 256 - (division >> 8), division & 0xFF
-        if frame_rate not in FRAME_RATES or ticks == 0:
+        frame_rate, ticks_per_frame = 256 - (division >> 8), division & 0xFF
+        if frame_rate not in FRAME_RATES or ticks_per_frame == 0:
             raise SmfError(
-                f"SMPTE time of {frame_rate} frames, {ticks} ticks each; 24, 25, 29 or 30 and 1 to 255 exist"
+                f"SMPTE time of {frame_rate} frames, {ticks_per_frame} ticks each; 24, 25, 29 or 30 and 1 to 255 exist"
             )
-        return cls(1 / (FRAME_RATES[frame_rate] * ticks), follows_tempo=False)
+        return cls(1 / (FRAME_RATES[frame_rate] * ticks_per_frame), follows_tempo=False)
 
 
 class _TempoMap:
+    """Converts ticks to a clock's units, over changes of tempo."""
+
     def __init__(self, tracks: Sequence[MidiTrack], clock: _Clock) -> None:
         changes = [change for track in tracks for change in track.tempos] if clock.follows_tempo else []
         self.changes = sorted(changes, key=lambda change: change[0])  # ticks, microseconds a quarter note
-        self._ticks = [0]
-        self._units = [0]
+        self._change_ticks = [0]
+        self._change_units = [0]
         self._tempos = [DEFAULT_TEMPO if clock.follows_tempo else 1]
         for tick, tempo in self.changes:
-            self._units.append(self.units(tick))
-            self._ticks.append(tick)
+            self._change_units.append(self.units(tick))
+            self._change_ticks.append(tick)
             self._tempos.append(tempo)
 
     def units(self, tick: int) -> int:
-        index = bisect_right(self._ticks, tick) - 1
-        return self._units[index] + (tick - self._ticks[index]) * self._tempos[index]
+        """Units from the start to a tick."""
+        change_index = bisect_right(self._change_ticks, tick) - 1
+        return self._change_units[change_index] + (tick - self._change_ticks[change_index]) * self._tempos[change_index]
 
 
 def _perform(sequences: Sequence[Sequence[MidiTrack]], clock: _Clock, sample_rate: int) -> Performance:
-    samples_a_unit = clock.unit_seconds * sample_rate
+    """Play sequences of tracks, one after another."""
+    samples_per_unit = clock.unit_seconds * sample_rate
     events: list[Event] = []
-    notes: list[tuple[int, str]] = []
-    unreleased, start = 0, 0
-    pressed: set[int] = set()  # channels whose pedals are down at the end of a sequence
+    annotations: list[tuple[int, str]] = []
+    unreleased_count, start_units = 0, 0
+    pedal_channels: set[int] = set()  # channels whose pedals are down at the end of a sequence
     for tracks in sequences:
         tempo_map = _TempoMap(tracks, clock)
-        end = start + tempo_map.units(max((track.end for track in tracks), default=0))
-        if end * clock.unit_seconds > LONGEST_SECONDS:
-            hours = float(end * clock.unit_seconds / 3600)
+        end_units = start_units + tempo_map.units(max((track.end for track in tracks), default=0))
+        if end_units * clock.unit_seconds > LONGEST_SECONDS:
+            hours = float(end_units * clock.unit_seconds / 3600)
             raise SmfError(f"it lasts {hours:.3g} hours; at most {LONGEST_SECONDS // 3600} can be played")
         messages = sorted((message for track in tracks for message in track.messages), key=lambda message: message[0])
-        events_here = [
-            _event(_round(samples_a_unit * (start + tempo_map.units(tick))), status, data)
+        sequence_events = [
+            _event(_round(samples_per_unit * (start_units + tempo_map.units(tick))), status, data)
             for tick, status, data in messages
         ]
-        notes += [
-            (_round(samples_a_unit * (start + tempo_map.units(tick))), text)
+        annotations += [
+            (_round(samples_per_unit * (start_units + tempo_map.units(tick))), text)
             for track in tracks
             for tick, text in track.notes
         ]
         if not any(track.in_order for track in tracks):
-            tempos = [
-                Tempo(_round(samples_a_unit * (start + tempo_map.units(tick))), 60e6 / microseconds)
+            tempo_events = [
+                Tempo(_round(samples_per_unit * (start_units + tempo_map.units(tick))), 60e6 / microseconds)
                 for tick, microseconds in tempo_map.changes
             ]
-            events_here = sorted([*tempos, *_settle(events_here)], key=lambda event: event.time)
-        keys, pedals = _left_down(events_here)
-        unreleased += sum(keys.values())
-        pressed |= {channel for channel, _ in pedals}
-        events += events_here
-        events += [NoteOff(_round(samples_a_unit * end), channel, key) for channel, key in keys]
-        events += [ControlChange(_round(samples_a_unit * end), channel, number, 0) for channel, number in pedals]
-        start = end
+            sequence_events = sorted([*tempo_events, *_settle(sequence_events)], key=lambda event: event.time)
+        held_keys, held_pedals = _left_down(sequence_events)
+        unreleased_count += sum(held_keys.values())
+        pedal_channels |= {channel for channel, _ in held_pedals}
+        events += sequence_events
+        events += [NoteOff(_round(samples_per_unit * end_units), channel, key) for channel, key in held_keys]
+        events += [
+            ControlChange(_round(samples_per_unit * end_units), channel, number, 0) for channel, number in held_pedals
+        ]
+        start_units = end_units
     channels = sorted({event.channel for event in events if isinstance(event, NoteOn)})
     warnings = []
     if len(sequences) > 1:
         warnings.append(f"a file of type 2: its {len(sequences)} patterns are played one after another")
     if not channels:
         warnings.append("no notes: the output is silence")
-    if unreleased:
-        warnings.append(f"{unreleased} note{'s' * (unreleased > 1)} without a note-off: released at the end")
-    if pressed:
-        channel_list = f"channel{'s' * (len(pressed) > 1)} {', '.join(str(channel + 1) for channel in sorted(pressed))}"
+    if unreleased_count:
+        warnings.append(
+            f"{unreleased_count} note{'s' * (unreleased_count > 1)} without a note-off: released at the end"
+        )
+    if pedal_channels:
+        channel_list = (
+            f"channel{'s' * (len(pedal_channels) > 1)} "
+            f"{', '.join(str(channel + 1) for channel in sorted(pedal_channels))}"
+        )
         warnings.append(f"a pedal of {channel_list} is never lifted: lifted at the end")
-    recorded = any(track.in_order for sequence in sequences for track in sequence)
-    return Performance(events, _round(samples_a_unit * start), channels, warnings, recorded, notes)
+    is_recorded = any(track.in_order for sequence in sequences for track in sequence)
+    return Performance(events, _round(samples_per_unit * start_units), channels, warnings, is_recorded, annotations)
 
 
 def _round(value: Fraction) -> int:
+    """Round to the nearest integer, halves up."""
     return (2 * value.numerator + value.denominator) // (2 * value.denominator)
 
 
 def _event(time: int, status: int, data: bytes) -> Event:
+    """Return the event of a track's message, at sample ``time``."""
     if status in CLOCK:
         return Clock(time, CLOCK[status])
     if status == EXCLUSIVE and (event := exclusive_event(time, data)) is not None:
@@ -214,29 +229,29 @@ def _event(time: int, status: int, data: bytes) -> Event:
 
 def _settle(events: Sequence[Event]) -> list[Event]:
     """A held key's note-off precedes its note-on at the same sample; a silent key's note has zero length."""
-    settled: list[Event] = []
-    down: set[tuple[int, int]] = set()
-    for _, group in groupby(events, key=lambda event: event.time):
-        together: list[Event] = []
-        struck: dict[tuple[int, int], NoteOn] = {}
-        for event in group:
+    settled_events: list[Event] = []
+    held_notes: set[tuple[int, int]] = set()
+    for _, event_group in groupby(events, key=lambda event: event.time):
+        simultaneous_events: list[Event] = []
+        struck_notes: dict[tuple[int, int], NoteOn] = {}
+        for event in event_group:
             if isinstance(event, NoteOn):
-                struck.setdefault((event.channel, event.key), event)
+                struck_notes.setdefault((event.channel, event.key), event)
             if isinstance(event, NoteOff):
-                note = (event.channel, event.key)
-                if note in struck and note in down:
-                    together.insert(together.index(struck[note]), event)
-                    down.discard(note)
+                note_address = (event.channel, event.key)
+                if note_address in struck_notes and note_address in held_notes:
+                    simultaneous_events.insert(simultaneous_events.index(struck_notes[note_address]), event)
+                    held_notes.discard(note_address)
                     continue
-                down.discard(note)
-            together.append(event)
-        for event in together:
+                held_notes.discard(note_address)
+            simultaneous_events.append(event)
+        for event in simultaneous_events:
             if isinstance(event, NoteOn):
-                down.add((event.channel, event.key))
+                held_notes.add((event.channel, event.key))
             elif isinstance(event, NoteOff):
-                down.discard((event.channel, event.key))
-        settled += together
-    return settled
+                held_notes.discard((event.channel, event.key))
+        settled_events += simultaneous_events
+    return settled_events
 
 
 def _left_down(events: Iterable[Event]) -> tuple[dict[tuple[int, int], bool], list[tuple[int, int]]]:
@@ -246,9 +261,9 @@ def _left_down(events: Iterable[Event]) -> tuple[dict[tuple[int, int], bool], li
     """
     keys: dict[tuple[int, int], bool] = {}
     pedals: dict[tuple[int, int], None] = {}
-    reader, sizes = ControllerReader(), {LOWER: 0, UPPER: 0}
+    controller_reader, zone_sizes = ControllerReader(), {LOWER: 0, UPPER: 0}
     for event in events:
-        match reader.read(event):
+        match controller_reader.read(event):
             case NoteOn(_, channel, key):
                 keys[channel, key] = True
             case NoteOff(_, channel, key):
@@ -258,12 +273,15 @@ def _left_down(events: Iterable[Event]) -> tuple[dict[tuple[int, int], bool], li
                 if value >= PRESSED:
                     pedals[channel, number] = None
             case AllOff(_, channel):
-                group = group_of(sizes, channel)
-                keys = {address: down and group_of(sizes, address[0]) != group for address, down in keys.items()}
+                group_channel = group_of(zone_sizes, channel)
+                keys = {
+                    address: is_held and group_of(zone_sizes, address[0]) != group_channel
+                    for address, is_held in keys.items()
+                }
             case ControllersReset(_, channel):
                 pedals = {address: None for address in pedals if address[0] != channel}
-            case DataEntry(_, channel, True, parameter, "coarse", members) if parameter == CONFIGURATION:
-                sizes = resized(sizes, channel, members) if channel in sizes else sizes
+            case DataEntry(_, channel, True, parameter, "coarse", member_count) if parameter == CONFIGURATION:
+                zone_sizes = resized(zone_sizes, channel, member_count) if channel in zone_sizes else zone_sizes
     return keys, list(pedals)
 
 
@@ -272,16 +290,16 @@ def _read_midi_bytes(path: Path) -> bytes:
         raise UserError(f"cannot read {path}: it is a folder; give a MIDI file")
     try:
         with path.open("rb") as file:
-            start = file.read(HEAD_BYTES)
-            if not start:
+            head_bytes = file.read(HEAD_BYTES)
+            if not head_bytes:
                 raise UserError(f"cannot read {path}: it is empty; give a MIDI file")
-            if not start.startswith(HEADER) and not (start.startswith(RIFF) and start.endswith(RMID)):
+            if not head_bytes.startswith(HEADER) and not (head_bytes.startswith(RIFF) and head_bytes.endswith(RMID)):
                 raise UserError(f"cannot read {path}: it is not a MIDI file (no MThd at its start)")
-            blocks = (file.read(LARGEST_BYTES >> 8) for _ in range(1 << 8))
-            data = start + b"".join(takewhile(bool, blocks))
+            byte_blocks = (file.read(LARGEST_BYTES >> 8) for _ in range(1 << 8))
+            midi_bytes = head_bytes + b"".join(takewhile(bool, byte_blocks))
             if file.read(1):
                 raise UserError(f"cannot read {path}: it has more than {LARGEST_BYTES >> 20} MiB; give a smaller file")
-            return data
+            return midi_bytes
     except FileNotFoundError as error:
         raise UserError(f"cannot read {path}: there is no such file") from error
     except OSError as error:

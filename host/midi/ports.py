@@ -49,7 +49,7 @@ class JackInput:
             raise UserError(f"JACK does not answer ({error}); start it, or give --midi-api or --keys") from None
         self._ports: list[Any] = []
         self._messages: deque[tuple[bytes, float]] = deque(maxlen=queue)
-        self._last: float | None = None  # seconds of the last message that was read
+        self._last_seconds: float | None = None  # seconds of the last message that was read
         leaving = _Leaving(jack.CallbackExit)
         self._client.set_process_callback(
             functools.partial(_collect_messages, self._ports, self._messages, arrival, leaving)
@@ -66,9 +66,9 @@ class JackInput:
         """Next message, and seconds since the one before."""
         if not self._messages:
             return None
-        message, now = self._messages.popleft()
-        elapsed_seconds = 0.0 if self._last is None else now - self._last
-        self._last = now
+        message, arrival_seconds = self._messages.popleft()
+        elapsed_seconds = 0.0 if self._last_seconds is None else arrival_seconds - self._last_seconds
+        self._last_seconds = arrival_seconds
         return message, elapsed_seconds
 
 
@@ -103,8 +103,9 @@ def _close(client: Any, ports: Sequence[Any], leaving: _Leaving) -> None:
     client.close()
 
 
-def _wait_until(has_ended: Callable[[], bool], times: int) -> None:
-    for _ in range(times):
+def _wait_until(has_ended: Callable[[], bool], look_count: int) -> None:
+    """Look until something has ended, at most so often."""
+    for _ in range(look_count):
         if has_ended():
             return
         time.sleep(LOOK_SECONDS)
@@ -115,16 +116,16 @@ def _collect_messages(
     messages: deque[tuple[bytes, float]],
     arrival: threading.Event,
     leaving: _Leaving,
-    frames: int,
+    frame_count: int,
 ) -> None:
     """In JACK's thread; does not hold the input, which then is closed when dropped."""
     if leaving.end_requested:
         leaving.thread = threading.get_native_id()
         raise leaving.exit  # JACK ends its thread, out of Python
     for port in ports:
-        for _, data in port.incoming_midi_events():
-            if 0 < len(data) <= LONGEST and bytes(data[:1])[0] != ACTIVE_SENSING:
-                messages.append((bytes(data), time.perf_counter()))
+        for _, message_bytes in port.incoming_midi_events():
+            if 0 < len(message_bytes) <= LONGEST and bytes(message_bytes[:1])[0] != ACTIVE_SENSING:
+                messages.append((bytes(message_bytes), time.perf_counter()))
                 arrival.set()
 
 
@@ -242,6 +243,8 @@ class Timed:
 
 @dataclass(eq=False)
 class _Port:
+    """An input, its sender, and its clock."""
+
     name: str | None  # its sender's; None: an input without sender, where inputs stay registered
     source: Any
     place: str | None = None  # the input's own name, if connections are known
@@ -255,26 +258,28 @@ class _Port:
     holds: HeldEvents = field(default_factory=HeldEvents)
 
     def poll(self) -> list[Timed]:
-        arrived: list[Timed] = []
+        """Read the waiting messages' events."""
+        timed_events: list[Timed] = []
         while (message := self.source.get_message()) is not None:
-            data, interval = message
-            now = time.perf_counter()
-            self.clock += interval
-            lead = now - self.clock
-            if self.offset is None or lead < self.offset:
-                self.offset = lead
+            message_bytes, interval_seconds = message
+            now_seconds = time.perf_counter()
+            self.clock += interval_seconds
+            clock_lead = now_seconds - self.clock
+            if self.offset is None or clock_lead < self.offset:
+                self.offset = clock_lead
             else:
-                self.offset += (lead - self.offset) * min(1.0, (now - self.last_time) / FORGET_SECONDS)
-            self.last_time = now
-            for event in self.decoder.feed(bytes(data), 0):
+                self.offset += (clock_lead - self.offset) * min(1.0, (now_seconds - self.last_time) / FORGET_SECONDS)
+            self.last_time = now_seconds
+            for event in self.decoder.feed(bytes(message_bytes), 0):
                 self.holds.apply(event)
-                arrived.append(Timed(self.clock + self.offset, event))
-        return arrived
+                timed_events.append(Timed(self.clock + self.offset, event))
+        return timed_events
 
     def released(self, ports: Sequence["_Port"]) -> list[Timed]:
-        now = time.perf_counter()
+        """Release what no other port holds."""
+        now_seconds = time.perf_counter()
         events = self.holds.take_releases(port.holds for port in ports if port is not self)
-        return [Timed(now, event) for event in events]
+        return [Timed(now_seconds, event) for event in events]
 
 
 class Inputs:
@@ -310,10 +315,10 @@ class Inputs:
             self._finder, self._wires = _client(self._rtmidi, self._api, "list"), Unknown()
         if VIRTUAL in self._names or not self._names:
             self._open_virtual()
-        present = self.present()
+        present_names = self.present()
         for name in self._names:
-            if name != VIRTUAL and not _fitting(name, present):
-                raise UserError(f"no MIDI port is named {name!r}{nearest(name, [*present, VIRTUAL])}")
+            if name != VIRTUAL and not _fitting(name, present_names):
+                raise UserError(f"no MIDI port is named {name!r}{nearest(name, [*present_names, VIRTUAL])}")
         self.rescan()
         if self._names and self._refused:
             raise UserError(next(iter(self._refused.values())))
@@ -339,19 +344,19 @@ class Inputs:
 
     def poll(self) -> list[Timed]:
         """New events, in order of time per port."""
-        arrived: list[Timed] = []
+        timed_events: list[Timed] = []
         while self._departures:
-            port, heir = self._departures.popleft()
-            if heir is None:
+            port, heir_port = self._departures.popleft()
+            if heir_port is None:
                 if port in self._ports:  # the input stays; read the sender's last messages first
-                    arrived += port.poll()
-                arrived += port.released(self._ports)
+                    timed_events += port.poll()
+                timed_events += port.released(self._ports)
             else:
-                heir.holds.join(port.holds)
+                heir_port.holds.join(port.holds)
                 port.holds = HeldEvents()
         for port in self._ports:
-            arrived += port.poll()
-        return arrived
+            timed_events += port.poll()
+        return timed_events
 
     def rescan(self) -> list[str]:
         """Open new ports and close removed ones; return a message for each.
@@ -359,35 +364,36 @@ class Inputs:
         A port that vanished between scans counts as removed: its connection is lost. A sender connected manually to
         another of our inputs is read only there.
         """
-        listed = _listed(self._finder)
+        listed_names = _listed(self._finder)
         self._close()
-        self._refused = {name: line for name, line in self._refused.items() if name in listed}
+        self._refused = {name: refusal_line for name, refusal_line in self._refused.items() if name in listed_names}
         messages = self._see_guests()
         for port in self._ports:
             if port.name in (VIRTUAL, None):
                 continue
-            host = next((candidate for candidate in self._ports if port.name in candidate.guests), None)
-            wired = self._wires.into(port.place)
-            connected = wired is None or port.name in wired
-            if port.name not in listed or (not connected and port.patience == 0):
+            host_port = next((candidate for candidate in self._ports if port.name in candidate.guests), None)
+            wired_senders = self._wires.into(port.place)
+            is_connected = wired_senders is None or port.name in wired_senders
+            if port.name not in listed_names or (not is_connected and port.patience == 0):
                 messages.append(self._drop(port, None))
-            elif host is not None:
-                messages.append(self._drop(port, host))
-            port.patience = 0 if connected else max(0, port.patience - 1)
-        for index, name in enumerate(listed):
+            elif host_port is not None:
+                messages.append(self._drop(port, host_port))
+            port.patience = 0 if is_connected else max(0, port.patience - 1)
+        for port_index, name in enumerate(listed_names):
             if _foreign(name) and self._is_selected(name) and name not in self.open:
                 try:
-                    self._open(name, index)
+                    self._open(name, port_index)
                 except (UserError, self._rtmidi.SystemError, self._rtmidi.RtMidiError) as error:
-                    line = f"MIDI port {name!r} cannot be opened ({error}); close the program that uses it"
-                    messages += [] if name in self._refused else [line]
-                    self._refused[name] = line
+                    refusal_line = f"MIDI port {name!r} cannot be opened ({error}); close the program that uses it"
+                    messages += [] if name in self._refused else [refusal_line]
+                    self._refused[name] = refusal_line
                     continue
                 self._refused.pop(name, None)
                 messages.append(f"MIDI port {name!r} is here")
         return messages
 
     def _close(self) -> None:
+        """Close ports, once rendering has released them."""
         releasing_ports = {port for port, _ in tuple(self._departures)}
         for port in [port for port in self._closing if port not in releasing_ports]:
             self._closing.remove(port)
@@ -397,23 +403,25 @@ class Inputs:
             self._idle.append(port.source)
 
     def _see_guests(self) -> list[str]:
+        """Note the senders connected by hand; return a message for each that has gone."""
         messages: list[str] = []
         for port in self._ports:
-            senders = frozenset(self._wires.into(port.place) or ())
-            if port.leaving not in senders:
+            sender_names = frozenset(self._wires.into(port.place) or ())
+            if port.leaving not in sender_names:
                 port.leaving = None
-            guests = senders - {port.name, port.leaving}
-            departed = sorted(port.guests - guests)
-            port.guests = guests
-            if departed:
+            guest_names = sender_names - {port.name, port.leaving}
+            departed_names = sorted(port.guests - guest_names)
+            port.guests = guest_names
+            if departed_names:
                 self._departures.append((port, None))
-                messages += [_farewell(name) for name in departed]
+                messages += [_farewell(name) for name in departed_names]
         return messages
 
     def _guests(self) -> set[str]:
         return {name for port in self._ports for name in port.guests}
 
-    def _drop(self, port: _Port, heir: _Port | None) -> str:
+    def _drop(self, port: _Port, heir_port: _Port | None) -> str:
+        """Disconnect a port's sender, which its heir may still read; return a message."""
         name = str(port.name)
         if self._wires.permanent:
             self._wires.disconnect(name, port.place)
@@ -421,12 +429,13 @@ class Inputs:
         else:
             self._ports = tuple(open_port for open_port in self._ports if open_port is not port)
             self._closing.append(port)
-        self._departures.append((port, heir))
-        if heir is None:
+        self._departures.append((port, heir_port))
+        if heir_port is None:
             return _farewell(name)
         return f"MIDI port {name!r} is connected by hand as well; it is heard there alone"
 
-    def _open(self, name: str, index: int) -> None:
+    def _open(self, name: str, port_index: int) -> None:
+        """Open a port for a sender, by its name or its index in RtMidi's list."""
         if self._wires.permanent:
             port = self._free()
             self._wires.connect(name, port.place)
@@ -434,10 +443,11 @@ class Inputs:
             return
         if not self._idle:
             self._idle.append(_client(self._rtmidi, self._api, "in"))
-        self._idle[-1].open_port(index, name="in")
+        self._idle[-1].open_port(port_index, name="in")
         self._ports += (_Port(name, self._idle.pop()),)
 
     def _free(self) -> _Port:
+        """Return a registered input without a sender, or register one."""
         releasing_ports = {port for port, _ in tuple(self._departures)}
         for port in self._ports:
             if port.name is None and port.leaving is None and not port.guests and port not in releasing_ports:
@@ -445,14 +455,15 @@ class Inputs:
         return self._register(None)
 
     def _register(self, name: str | None) -> _Port:
+        """Register an input to which senders can be connected."""
         ports_before = self._wires.ports(CLIENT)
         if self._wires.permanent:
             source: Any = JackInput(f"{CLIENT}-in", QUEUE, self._arrival)
         else:
             source = _client(self._rtmidi, self._api, "in")
         source.open_virtual_port("in")
-        new = sorted(self._wires.ports(CLIENT) - ports_before)
-        port = _Port(name, source, new[0] if new else None)
+        new_names = sorted(self._wires.ports(CLIENT) - ports_before)
+        port = _Port(name, source, new_names[0] if new_names else None)
         self._ports += (port,)
         return port
 
@@ -485,8 +496,9 @@ def _listed(client: Any) -> list[str]:
 
 
 def _load() -> Any:
-    if sys.platform == "linux" and (jack := ctypes.util.find_library("jack")):
-        ctypes.CDLL(jack, mode=ctypes.RTLD_GLOBAL)  # the libjack in rtmidi's wheel cannot reach JACK 2
+    """Import python-rtmidi."""
+    if sys.platform == "linux" and (jack_library := ctypes.util.find_library("jack")):
+        ctypes.CDLL(jack_library, mode=ctypes.RTLD_GLOBAL)  # the libjack in rtmidi's wheel cannot reach JACK 2
     try:
         import rtmidi
     except ImportError:
@@ -495,26 +507,32 @@ def _load() -> Any:
 
 
 def _choose(rtmidi: Any, api: str | None) -> int:
-    numbers = {
+    """Return RtMidi's number of an API, or of the first that works."""
+    number_by_api = {
         "alsa": rtmidi.API_LINUX_ALSA,
         "jack": rtmidi.API_UNIX_JACK,
         "coremidi": rtmidi.API_MACOSX_CORE,
         "winmm": rtmidi.API_WINDOWS_MM,
     }
-    compiled = rtmidi.get_compiled_api()
-    available = [name for name in APIS if numbers[name] in compiled and (name != "alsa" or SEQUENCER.exists())]
+    compiled_numbers = rtmidi.get_compiled_api()
+    available_apis = [
+        name for name in APIS if number_by_api[name] in compiled_numbers and (name != "alsa" or SEQUENCER.exists())
+    ]
     if api is not None:
         if api not in APIS:
             raise UserError(f"--midi-api {api!r} is not one of {', '.join(APIS)}; choose one of them")
-        if api not in available:
-            raise UserError(f"--midi-api {api} does not work on this machine; here: {', '.join(available) or 'none'}")
-        return int(numbers[api])
-    if not available:
+        if api not in available_apis:
+            raise UserError(
+                f"--midi-api {api} does not work on this machine; here: {', '.join(available_apis) or 'none'}"
+            )
+        return int(number_by_api[api])
+    if not available_apis:
         raise UserError(f"this machine has no MIDI system; start JACK, or {BY_HAND}")
-    return int(numbers[available[0]])
+    return int(number_by_api[available_apis[0]])
 
 
 def _client(rtmidi: Any, api: int, role: str) -> Any:
+    """Make an RtMidi input."""
     try:
         client = rtmidi.MidiIn(api, name=f"{CLIENT}-{role}", queue_size_limit=QUEUE)
     except (rtmidi.SystemError, rtmidi.RtMidiError) as error:
@@ -528,8 +546,10 @@ def _farewell(name: str) -> str:
 
 
 def _foreign(name: str) -> bool:
+    """Return whether a port is another program's, and no loopback."""
     return not name.startswith(CLIENT) and THROUGH not in name.casefold()
 
 
 def _fitting(pattern: str, names: Sequence[str]) -> list[str]:
+    """Names that contain ``pattern``."""
     return [name for name in names if pattern.casefold() in name.casefold()]

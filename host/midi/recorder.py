@@ -69,31 +69,31 @@ class Recorder:
         self._path = path
         division, tempo = _grid(sample_rate)
         self._scale = (division * 1_000_000, tempo * sample_rate)  # ticks a sample, as a fraction
-        self._waiting: deque[Event | _Note] = deque()
+        self._waiting_events: deque[Event | _Note] = deque()
         self._length = 0  # samples
-        self._tick = 0  # of the last event written
+        self._last_tick = 0  # of the last event written
         self._end = TRACK_AT  # bytes of the file in final form
-        self._anything = self._failed = False
-        head = b"\0" + _meta(0x51, tempo.to_bytes(3)) + b"\0" + _ours(note.encode())
-        self._open = contextlib.ExitStack()
-        self._temporary = self._open.enter_context(replacing(path, overwrite))
+        self._has_events = self._has_failed = False
+        track_head = b"\0" + _meta(0x51, tempo.to_bytes(3)) + b"\0" + _ours(note.encode())
+        self._exit_stack = contextlib.ExitStack()
+        self._temporary = self._exit_stack.enter_context(replacing(path, overwrite))
         try:
             self._temporary.write_bytes(
-                b"MThd\0\0\0\6\0\0\0\1" + division.to_bytes(2) + b"MTrk" + len(head).to_bytes(4) + head
+                b"MThd\0\0\0\6\0\0\0\1" + division.to_bytes(2) + b"MTrk" + len(track_head).to_bytes(4) + track_head
             )
-            self._end += len(head)
+            self._end += len(track_head)
             self._write(b"", 0)
         except BaseException as error:
-            self._open.__exit__(type(error), error, error.__traceback__)
+            self._exit_stack.__exit__(type(error), error, error.__traceback__)
             raise
 
     def add(self, events: Iterable[Event]) -> None:
         """Queue events in order of time, from one thread, without disk access."""
-        self._waiting.extend(events)
+        self._waiting_events.extend(events)
 
     def note(self, time: int, text: str) -> None:
         """Queue an annotation, not before queued events."""
-        self._waiting.append(_Note(time, text))
+        self._waiting_events.append(_Note(time, text))
 
     def spill(self, length: int) -> None:
         """Write queued events; ``length``: samples so far.
@@ -103,25 +103,25 @@ class Recorder:
         Raises:
             Failure: disk full, or file missing. Recording stops; the earlier part stays playable.
         """
-        written, tick = bytearray(), self._tick
+        event_bytes, tick = bytearray(), self._last_tick
         self._length = max(self._length, length)
-        for _ in range(len(self._waiting)):
-            event = self._waiting.popleft()
-            then, tick = tick, max(tick, self._ticks(event.time))
+        for _ in range(len(self._waiting_events)):
+            event = self._waiting_events.popleft()
+            previous_tick, tick = tick, max(tick, self._ticks(event.time))
             self._length = max(self._length, event.time)
-            written += _delta(tick - then) + _message(event)
-        if self._failed:
+            event_bytes += _delta(tick - previous_tick) + _message(event)
+        if self._has_failed:
             return
         try:
-            self._write(bytes(written), tick)
+            self._write(bytes(event_bytes), tick)
         except OSError as error:
-            self._failed = True
+            self._has_failed = True
             with contextlib.suppress(OSError):
-                self._write(b"", self._tick)
+                self._write(b"", self._last_tick)
             raise Failure(
                 f"cannot record to {self._path}: {error.strerror or error}; what was played before is kept"
             ) from error
-        self._anything = self._anything or bool(written)
+        self._has_events = self._has_events or bool(event_bytes)
 
     def __enter__(self) -> "Recorder":
         return self
@@ -129,29 +129,30 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and not self._anything and not self._waiting:
-            self._open.__exit__(kind, error, trace)
+        if error is not None and not self._has_events and not self._waiting_events:
+            self._exit_stack.__exit__(kind, error, trace)
             return
         try:
             self.spill(self._length)
         finally:
-            self._open.close()
+            self._exit_stack.close()
 
     def _ticks(self, samples: int) -> int:
         """Within half a sample, so that reading restores it."""
         numerator, denominator = self._scale
         return (2 * samples * numerator + denominator) // (2 * denominator)
 
-    def _write(self, events: bytes, tick: int) -> None:
-        track_end = _delta(max(0, self._ticks(self._length) - tick)) + TRACK_END
+    def _write(self, event_bytes: bytes, tick: int) -> None:
+        """Append events, the last at ``tick``, and the track's end."""
+        end_bytes = _delta(max(0, self._ticks(self._length) - tick)) + TRACK_END
         with self._temporary.open("r+b") as file:
             file.seek(self._end)
-            file.write(events + track_end)
+            file.write(event_bytes + end_bytes)
             file.truncate()
             file.seek(TRACK_AT - 4)
-            file.write((self._end + len(events) + len(track_end) - TRACK_AT).to_bytes(4))
-        self._end += len(events)
-        self._tick = tick
+            file.write((self._end + len(event_bytes) + len(end_bytes) - TRACK_AT).to_bytes(4))
+        self._end += len(event_bytes)
+        self._last_tick = tick
 
 
 def _grid(sample_rate: int) -> tuple[int, int]:
@@ -164,29 +165,34 @@ def _grid(sample_rate: int) -> tuple[int, int]:
 
 
 def _delta(ticks: int) -> bytes:
-    waits = b""
+    """Bytes of a delta time."""
+    wait_bytes = b""
     while ticks > LONGEST_DELTA:
-        waits += b"\xff\xff\xff\x7f" + NOTHING
+        wait_bytes += b"\xff\xff\xff\x7f" + NOTHING
         ticks -= LONGEST_DELTA
-    return waits + _number(ticks)
+    return wait_bytes + _number(ticks)
 
 
 def _number(value: int) -> bytes:
-    groups = [value & 0x7F]
+    """Bytes of a number of variable length."""
+    byte_groups = [value & 0x7F]
     while value := value >> 7:
-        groups.append(value & 0x7F | 0x80)
-    return bytes(reversed(groups))
+        byte_groups.append(value & 0x7F | 0x80)
+    return bytes(reversed(byte_groups))
 
 
-def _meta(kind: int, data: bytes) -> bytes:
-    return bytes([0xFF, kind]) + _number(len(data)) + data
+def _meta(meta_type: int, data: bytes) -> bytes:
+    """Bytes of a meta event."""
+    return bytes([0xFF, meta_type]) + _number(len(data)) + data
 
 
 def _ours(data: bytes) -> bytes:
+    """Bytes of our sequencer-specific event."""
     return _meta(OURS[0], OURS[1:] + data)
 
 
 def _message(event: "Event | _Note") -> bytes:
+    """Bytes of an event, or of an annotation."""
     match event:
         case _Note(_, text):
             return _ours(text.encode())

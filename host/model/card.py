@@ -55,7 +55,7 @@ class Latent(_Part):
 
     @property
     def remark(self) -> str:
-        return "; ".join(part for part in (self.moves, self.unnamed and f"no name: {self.unnamed}") if part)
+        return "; ".join(phrase for phrase in (self.moves, self.unnamed and f"no name: {self.unnamed}") if phrase)
 
     @model_validator(mode="after")
     def _ordered(self) -> "Latent":
@@ -217,13 +217,13 @@ class Reference(_Part):
             ValueError: not ``width`` outputs, or a row out of range.
         """
         try:
-            packed = base64.b64decode(self.peaks or "", validate=True)
-            data = zlib.decompressobj().decompress(packed, 3 * width + 1)
+            packed_bytes = base64.b64decode(self.peaks or "", validate=True)
+            unpacked_bytes = zlib.decompressobj().decompress(packed_bytes, 3 * width + 1)
         except (ValueError, zlib.error):
             raise ValueError("reference: peaks are not base64 of zlib") from None
-        if len(data) != 3 * width or max(data[:width]) >= len(self.latent):
+        if len(unpacked_bytes) != 3 * width or max(unpacked_bytes[:width]) >= len(self.latent):
             raise ValueError(f"reference: peaks must hold {width} rows below {len(self.latent)} and as many float16")
-        return data[:width], data[width:]
+        return unpacked_bytes[:width], unpacked_bytes[width:]
 
 
 def pack_peaks(rows: bytes, values: bytes) -> str:
@@ -302,23 +302,23 @@ class Card(_Part):
         """
         if self.partials is not None:
             return self.partials.harmonics + self.partials.bands
-        bins = self.spectra * ((self.transform_length or self.frame_length) // 2 + 1)
-        width = {
+        bin_count = self.spectra * ((self.transform_length or self.frame_length) // 2 + 1)
+        domain_width = {
             "samples": self.frame_length,
-            "magnitude": bins,
-            "magnitude_phase": 2 * bins,
-            "real_imag": 2 * bins,
+            "magnitude": bin_count,
+            "magnitude_phase": 2 * bin_count,
+            "real_imag": 2 * bin_count,
         }[self.domain]
-        return width + self.envelope_points
+        return domain_width + self.envelope_points
 
     @model_validator(mode="after")
     def _consistent(self) -> "Card":
         n = len(self.latents)
         if self.hop_length > self.frame_length:
             raise ValueError(f"hop_length {self.hop_length} must not exceed frame_length {self.frame_length}")
-        for mark in self.landmarks:
-            if len(mark.latent) != n:
-                raise ValueError(f"landmark {mark.label!r} has {len(mark.latent)} latents, the model has {n}")
+        for landmark in self.landmarks:
+            if len(landmark.latent) != n:
+                raise ValueError(f"landmark {landmark.label!r} has {len(landmark.latent)} latents, the model has {n}")
         for direction in self.directions:
             if len(direction.latent) != n:
                 raise ValueError(f"direction {direction.name!r} has {len(direction.latent)} latents, the model has {n}")
@@ -335,19 +335,20 @@ class Card(_Part):
         return self
 
     def _check_reference(self) -> None:
-        reference, rows = self.reference, len(self.reference.latent)
+        """Check that reference values fit together, and the model."""
+        reference, row_count = self.reference, len(self.reference.latent)
         if any(len(row) != len(self.latents) for row in reference.latent):
             raise ValueError(f"reference: a row of latent must have {len(self.latents)} numbers, one a latent")
         if not all(0 <= point < self.frame_width for point in reference.points):
             raise ValueError(f"reference: points must lie in a frame, 0 to {self.frame_width - 1}")
-        if len(reference.frame) != rows or any(len(row) != len(reference.points) for row in reference.frame):
-            raise ValueError(f"reference: frame must have {rows} rows of {len(reference.points)} points")
-        if self.chroma is not None and len(reference.chroma or []) != rows:
-            raise ValueError(f"reference: chroma must have {rows} pitch classes, one a row")
-        if self.partials is not None and len(reference.key or []) != rows:
-            raise ValueError(f"reference: key must have {rows} MIDI notes, one a row")
-        if self.labels and (len(reference.label or []) != rows or max(reference.label or []) >= len(self.labels)):
-            raise ValueError(f"reference: label must have {rows} numbers of labels, one a row")
+        if len(reference.frame) != row_count or any(len(row) != len(reference.points) for row in reference.frame):
+            raise ValueError(f"reference: frame must have {row_count} rows of {len(reference.points)} points")
+        if self.chroma is not None and len(reference.chroma or []) != row_count:
+            raise ValueError(f"reference: chroma must have {row_count} pitch classes, one a row")
+        if self.partials is not None and len(reference.key or []) != row_count:
+            raise ValueError(f"reference: key must have {row_count} MIDI notes, one a row")
+        if self.labels and (len(reference.label or []) != row_count or max(reference.label or []) >= len(self.labels)):
+            raise ValueError(f"reference: label must have {row_count} numbers of labels, one a row")
         if reference.steps > 1 and not self.state:
             raise ValueError(f"reference: {reference.steps} steps need a state that goes from one to the next; give 1")
         if reference.peaks is not None:
@@ -366,9 +367,11 @@ def read_card(text: str, source: str) -> Card:
         raise UserError(f"{source}: its card is not JSON ({error}); export the model again") from None
     if not isinstance(fields, dict):
         raise UserError(f"{source}: its card is not a JSON object; export the model again")
-    version = fields.get("format")
-    if isinstance(version, int) and version > FORMAT:
-        raise UserError(f"{source}: card format {version} is newer than this timbrel reads ({FORMAT}); update timbrel")
+    format_version = fields.get("format")
+    if isinstance(format_version, int) and format_version > FORMAT:
+        raise UserError(
+            f"{source}: card format {format_version} is newer than this timbrel reads ({FORMAT}); update timbrel"
+        )
     try:
         return Card.model_validate(fields)
     except ValidationError as error:
@@ -384,21 +387,21 @@ def in_deviations(card: Card) -> npt.NDArray[np.float64]:
 
 def unknown_fields(part: BaseModel, prefix: str = "") -> list[str]:
     """Fields of a newer timbrel, as ``part.field``, each once."""
-    names = dict.fromkeys(f"{prefix}{name}" for name in part.model_extra or {})
-    for name, value in part:
-        for inner in value if isinstance(value, list) else [value]:
-            if isinstance(inner, BaseModel):
-                names |= dict.fromkeys(unknown_fields(inner, f"{prefix}{name}."))
-    return list(names)
+    field_names = dict.fromkeys(f"{prefix}{field_name}" for field_name in part.model_extra or {})
+    for field_name, field_value in part:
+        for inner_part in field_value if isinstance(field_value, list) else [field_value]:
+            if isinstance(inner_part, BaseModel):
+                field_names |= dict.fromkeys(unknown_fields(inner_part, f"{prefix}{field_name}."))
+    return list(field_names)
 
 
 def first_complaint(error: ValidationError) -> str:
     """Pydantic's first error as ``where: what (got value)``."""
-    detail = error.errors(include_url=False)[0]
-    key_path = ".".join(str(part) for part in detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ")
-    input_text = repr(detail.get("input"))
+    error_detail = error.errors(include_url=False)[0]
+    key_path = ".".join(str(part) for part in error_detail["loc"])
+    message = error_detail["msg"].removeprefix("Value error, ")
+    input_text = repr(error_detail.get("input"))
     if len(input_text) > 60:
         input_text = input_text[:57] + "..."
-    text = f"{message} (got {input_text})" if key_path else message
-    return f"{key_path}: {text}" if key_path else text
+    complaint = f"{message} (got {input_text})" if key_path else message
+    return f"{key_path}: {complaint}" if key_path else complaint

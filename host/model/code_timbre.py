@@ -33,47 +33,59 @@ def timbre(model: Model, codes: Array, conditions: npt.NDArray[np.intp]) -> Timb
     card = model.card
     if card.state:
         return None
-    rows = max(1, BATCH_NUMBERS // card.frame_width)
-    batches = (slice(first, first + rows) for first in range(0, len(codes), rows))
-    timbres = (timbre_of(card, model.decode(codes[batch], conditions[batch]), conditions[batch]) for batch in batches)
-    return Timbre(*(np.concatenate(numbers) for numbers in zip(*timbres, strict=True)))
+    batch_size = max(1, BATCH_NUMBERS // card.frame_width)
+    batch_slices = (slice(batch_start, batch_start + batch_size) for batch_start in range(0, len(codes), batch_size))
+    batch_timbres = (
+        timbre_of(card, model.decode(codes[batch_slice], conditions[batch_slice]), conditions[batch_slice])
+        for batch_slice in batch_slices
+    )
+    return Timbre(*(np.concatenate(quantity_batches) for quantity_batches in zip(*batch_timbres, strict=True)))
 
 
 def timbre_of(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Timbre:
     """Timbre of frames, [frames, frame_width]."""
-    power, octaves = _bands(card, frames, conditions)
-    loudest = np.maximum(power.max(axis=(1, 2), keepdims=True), SILENT)
-    decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (FLOOR_DB / 10)))
-    amplitude = np.sqrt(power.sum(1))
-    brightness = (amplitude * octaves).sum(1) / np.maximum(amplitude.sum(1), SILENT)
-    loudness = 10 * np.log10(np.maximum(power.sum(axis=(1, 2)), SILENT))
+    band_power, band_octaves = _bands(card, frames, conditions)
+    loudest_power = np.maximum(band_power.max(axis=(1, 2), keepdims=True), SILENT)
+    band_levels_db = 10 * np.log10(np.maximum(band_power / loudest_power, 10 ** (FLOOR_DB / 10)))
+    band_amplitudes = np.sqrt(band_power.sum(1))
+    brightness = (band_amplitudes * band_octaves).sum(1) / np.maximum(band_amplitudes.sum(1), SILENT)
+    loudness = 10 * np.log10(np.maximum(band_power.sum(axis=(1, 2)), SILENT))
     return Timbre(
-        decibels.reshape(len(frames), -1).astype(np.float32), brightness.astype(np.float32), loudness.astype(np.float32)
+        band_levels_db.reshape(len(frames), -1).astype(np.float32),
+        brightness.astype(np.float32),
+        loudness.astype(np.float32),
     )
 
 
 def _bands(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> tuple[Array, Array]:
-    power = _spectra(card, frames, conditions)
-    bins, nyquist_hz = power.shape[-1], card.sample_rate / 2
+    """Power of bands, [frames, parts, bands], and their centres in octaves, [bands]."""
+    bin_power = _spectra(card, frames, conditions)
+    bin_count, nyquist_hz = bin_power.shape[-1], card.sample_rate / 2
     edges_hz = np.geomspace(LOWEST_HZ, min(HIGHEST_HZ, nyquist_hz), BANDS + 1)
-    edges = np.unique(np.clip(np.round(edges_hz / nyquist_hz * (bins - 1)), 1, bins - 1).astype(np.intp))
-    banded = np.add.reduceat(power[..., : edges[-1] + 1], edges[:-1] if len(edges) > 1 else edges, axis=-1)
-    band_octaves = np.log2(edges[:-1] + np.diff(edges) / 2) if len(edges) > 1 else np.log2(edges)
-    return banded, band_octaves.astype(np.float32)
+    edge_bins = np.unique(np.clip(np.round(edges_hz / nyquist_hz * (bin_count - 1)), 1, bin_count - 1).astype(np.intp))
+    band_power = np.add.reduceat(
+        bin_power[..., : edge_bins[-1] + 1], edge_bins[:-1] if len(edge_bins) > 1 else edge_bins, axis=-1
+    )
+    band_octaves = np.log2(edge_bins[:-1] + np.diff(edge_bins) / 2) if len(edge_bins) > 1 else np.log2(edge_bins)
+    return band_power, band_octaves.astype(np.float32)
 
 
 def _spectra(card: Card, frames: Array, conditions: npt.NDArray[np.intp]) -> Array:
+    """Power spectra of decoded frames, [frames, parts, bins]."""
     if card.partials is not None:
         return np.square(spectra(card, frames, conditions))[:, np.newaxis]
     frames = frames[:, : card.frame_width - card.envelope_points]
-    parts = PARTS if kind_of(card).of_clips else 1
+    part_count = PARTS if kind_of(card).of_clips else 1
     if card.domain == "samples":
-        length = frames.shape[1] // parts
-        pieces = frames[:, : parts * length].reshape(len(frames), parts, length)
-        return np.square(np.abs(np.fft.rfft(pieces))).astype(np.float32)
+        part_length = frames.shape[1] // part_count
+        part_samples = frames[:, : part_count * part_length].reshape(len(frames), part_count, part_length)
+        return np.square(np.abs(np.fft.rfft(part_samples))).astype(np.float32)
     if card.domain == "magnitude":
-        power = np.square(frames).reshape(len(frames), card.spectra, -1)
-        return np.stack([part.mean(1) for part in np.array_split(power, min(parts, card.spectra), axis=1)], axis=1)
-    first, second = np.split(frames, 2, axis=1)
-    power = np.square(first)
-    return (power + np.square(second) if card.domain == "real_imag" else power)[:, None]
+        bin_power = np.square(frames).reshape(len(frames), card.spectra, -1)
+        return np.stack(
+            [part_power.mean(1) for part_power in np.array_split(bin_power, min(part_count, card.spectra), axis=1)],
+            axis=1,
+        )
+    first_half, second_half = np.split(frames, 2, axis=1)
+    bin_power = np.square(first_half)
+    return (bin_power + np.square(second_half) if card.domain == "real_imag" else bin_power)[:, None]

@@ -36,8 +36,8 @@ class Encoder:
         self._session = open_session(self.path)
         self._card, self._model = model.card, model
         self._wants_chroma, self._outputs = self._check()
-        silence = np.zeros((2, model.card.frame_length), np.float32)
-        self.encode(silence, np.zeros(2, np.intp))  # reject a wrong graph early
+        silent_frames = np.zeros((2, model.card.frame_length), np.float32)
+        self.encode(silent_frames, np.zeros(2, np.intp))  # reject a wrong graph early
 
     def encode(self, frames: Array, condition: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None = None) -> Array:
         """Latents, [frames, n_latents], of unwindowed samples, [frames, frame_length], at the model's rate.
@@ -67,6 +67,7 @@ class Encoder:
         return outputs["latent"], outputs[PREVIOUS_FRAME]
 
     def _run(self, frames: Array, condition: npt.NDArray[np.intp] | npt.NDArray[np.float64] | None) -> dict[str, Array]:
+        """Outputs of the graph, by name, checked to be finite and not huge."""
         feeds = {"audio": np.ascontiguousarray(frames)}
         if self._wants_chroma:
             feeds["chroma"] = ONE_HOT[self._strongest_classes(frames) if condition is None else condition]
@@ -74,51 +75,55 @@ class Encoder:
             assert condition is not None
             feeds["pitch"] = condition.astype(np.float32)[:, np.newaxis]
         outputs = dict(zip(self._outputs, run(self._session, self.path, self._outputs, feeds), strict=True))
-        for name, values in outputs.items():
-            if not np.isfinite(values).all():
+        for name, output_array in outputs.items():
+            if not np.isfinite(output_array).all():
                 raise Failure(f"{self.path} gives {name}s that are not finite; export the model again")
-            if (largest := float(np.abs(values).max(initial=0.0))) > LARGEST:
-                raise Failure(f"{self.path} gives {name}s of up to {largest:.1g}; export the model again")
+            if (largest_magnitude := float(np.abs(output_array).max(initial=0.0))) > LARGEST:
+                raise Failure(f"{self.path} gives {name}s of up to {largest_magnitude:.1g}; export the model again")
         return outputs
 
     def _strongest_classes(self, frames: Array) -> npt.NDArray[np.intp]:
-        length = self._card.frame_length
-        magnitudes = np.abs(np.fft.rfft(frames * window(self._card.window, length)))
-        strongest: npt.NDArray[np.intp] = chroma(magnitudes, self._card.sample_rate, length).argmax(1)
-        return strongest
+        frame_length = self._card.frame_length
+        magnitudes = np.abs(np.fft.rfft(frames * window(self._card.window, frame_length)))
+        strongest_classes: npt.NDArray[np.intp] = chroma(magnitudes, self._card.sample_rate, frame_length).argmax(1)
+        return strongest_classes
 
     def _check(self) -> tuple[bool, dict[str, list[int]]]:
-        card, text = self._card, metadata(self._session, self.path).get(ENCODER_KEY)
-        if text is None:
+        """Check that graph and card fit; return whether it takes chroma, and output shapes by name."""
+        card, card_text = self._card, metadata(self._session, self.path).get(ENCODER_KEY)
+        if card_text is None:
             raise UserError(f"{self.path} is no encoder that timbrel wrote; export the model again")
         try:
-            encoder_card = json.loads(text)
+            encoder_card = json.loads(card_text)
         except (ValueError, RecursionError):
             encoder_card = None
         if not isinstance(encoder_card, dict):
             raise UserError(f"{self.path}: what it says of itself is not a JSON object; export the model again")
         check_types(self._session, self.path)
-        inputs, outputs = (
+        input_shapes, output_shapes = (
             {port.name: list(port.shape[1:]) for port in ports}
             for ports in (self._session.get_inputs(), self._session.get_outputs())
         )
-        digest = encoder_card.get("decoder_sha256")  # older encoders have none
-        conditioned = inputs.pop("chroma", None) == [12]
-        expected_outputs = {"latent": [len(card.latents)]} | {
+        decoder_digest = encoder_card.get("decoder_sha256")  # older encoders have none
+        wants_chroma = input_shapes.pop("chroma", None) == [12]
+        expected_output_shapes = {"latent": [len(card.latents)]} | {
             state.name: state.shape for state in card.state if state.name == PREVIOUS_FRAME
         }
-        if "label" in outputs:
-            expected_outputs["label"] = [len(card.labels)]
-        expected_inputs = {"audio": [card.frame_length]} | ({"pitch": [1]} if card.partials is not None else {})
-        fits = inputs == expected_inputs and outputs == expected_outputs
-        if not fits or (encoder_card.get("model"), encoder_card.get("sample_rate")) != (card.name, card.sample_rate):
+        if "label" in output_shapes:
+            expected_output_shapes["label"] = [len(card.labels)]
+        expected_input_shapes = {"audio": [card.frame_length]} | ({"pitch": [1]} if card.partials is not None else {})
+        shapes_fit = input_shapes == expected_input_shapes and output_shapes == expected_output_shapes
+        if not shapes_fit or (encoder_card.get("model"), encoder_card.get("sample_rate")) != (
+            card.name,
+            card.sample_rate,
+        ):
             raise UserError(
                 f"{self.path} is the encoder of another model, {encoder_card.get('model')!r}, not of {card.name!r}; "
                 "export the model again"
             )
-        if digest is not None and digest != self._model.graph_sha256:
+        if decoder_digest is not None and decoder_digest != self._model.graph_sha256:
             raise UserError(
                 f"{self.path} places sounds for another decoder than {self._model.path}, of the same name; "
                 "export both from one run again"
             )
-        return conditioned, expected_outputs
+        return wants_chroma, expected_output_shapes

@@ -37,50 +37,53 @@ def fetch(url: str, progress: Callable[[float], None]) -> Path:
         Failure: the connection; run it again to resume.
     """
     address, _, fragment = url.partition("#")
-    digest = DIGEST.fullmatch(fragment)
-    if fragment and digest is None:
+    digest_match = DIGEST.fullmatch(fragment)
+    if fragment and digest_match is None:
         raise UserError(f"#{fragment} is no digest; give #sha256= and 64 digits of 0 to 9 and a to f")
     address = _quoted(_of_hub(address) if address.startswith(HUB) else address)
-    folder = own_folder("packs")
-    partial = folder / f".{hashlib.sha256(address.encode()).hexdigest()[:16]}{PARTIAL}"
+    packs_folder = own_folder("packs")
+    partial_file = packs_folder / f".{hashlib.sha256(address.encode()).hexdigest()[:16]}{PARTIAL}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _download(address, partial, progress)
+        packs_folder.mkdir(parents=True, exist_ok=True)
+        _download(address, partial_file, progress)
     except UserError:
-        partial.unlink(missing_ok=True)
+        partial_file.unlink(missing_ok=True)
         raise
     except urllib.error.HTTPError as error:
-        answer = f"{address} answers {error.code} {printable(str(error.reason))}"
+        answer_text = f"{address} answers {error.code} {printable(str(error.reason))}"
         if error.code in BUSY or error.code >= SERVER_ERROR:
-            raise Failure(f"{answer}; run it again later") from None
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{answer}; check the address") from None
+            raise Failure(f"{answer_text}; run it again later") from None
+        partial_file.unlink(missing_ok=True)
+        raise UserError(f"{answer_text}; check the address") from None
     except ValueError as error:  # of a redirection or a header
-        partial.unlink(missing_ok=True)
+        partial_file.unlink(missing_ok=True)
         raise UserError(f"{address} gives an answer that makes no sense: {printable(str(error))}") from None
     except (urllib.error.URLError, HTTPException, TimeoutError, ssl.SSLError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
-        advice = "; run it again to resume" if partial.exists() else "; check the address and the connection"
+        advice = "; run it again to resume" if partial_file.exists() else "; check the address and the connection"
         raise Failure(f"cannot get {address}: {printable(str(reason))}{advice}") from None
     except OSError as error:
-        raise Failure(f"cannot write {partial}: {error.strerror or error}") from None
-    pack_file = partial.with_suffix(SUFFIX)
-    actual_digest = _digest(partial)
-    if digest is not None and actual_digest != digest[1]:
-        partial.unlink()
+        raise Failure(f"cannot write {partial_file}: {error.strerror or error}") from None
+    pack_file = partial_file.with_suffix(SUFFIX)
+    actual_digest = _digest(partial_file)
+    if digest_match is not None and actual_digest != digest_match[1]:
+        partial_file.unlink()
         raise UserError(f"{address} has the SHA-256 {actual_digest}, not the one asked for; it was not kept")
-    partial.replace(pack_file)
+    partial_file.replace(pack_file)
     return pack_file
 
 
 def _quoted(address: str) -> str:
+    """An address of https:// with all characters quoted that need it."""
     try:
-        parts = urllib.parse.urlsplit(address)
-        path = urllib.parse.quote(parts.path, safe="/%:@!$&'()*+,;=~")
-        host = (parts.hostname or "").encode("idna").decode()
-        quoted_parts = parts._replace(netloc=host + (f":{parts.port}" if parts.port else ""), path=path)
-        if parts.scheme == "https" and host:
-            return urllib.parse.urlunsplit(quoted_parts)
+        url_parts = urllib.parse.urlsplit(address)
+        quoted_path = urllib.parse.quote(url_parts.path, safe="/%:@!$&'()*+,;=~")
+        host = (url_parts.hostname or "").encode("idna").decode()
+        quoted_url_parts = url_parts._replace(
+            netloc=host + (f":{url_parts.port}" if url_parts.port else ""), path=quoted_path
+        )
+        if url_parts.scheme == "https" and host:
+            return urllib.parse.urlunsplit(quoted_url_parts)
     except ValueError:  # also of UnicodeError
         pass
     raise UserError(f"{printable(address)} is no address of https://; give one, or {HUB}OWNER/REPOSITORY")
@@ -98,29 +101,32 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
 
 
 def _download(address: str, partial: Path, progress: Callable[[float], None]) -> None:
+    """Download a file to ``partial``, from the latter's end on if the server allows."""
     resume_bytes = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(address, headers={"User-Agent": "timbrel", "Accept-Encoding": "identity"})
     if resume_bytes:
         request.add_header("Range", f"bytes={resume_bytes}-")
     opener = urllib.request.build_opener(_OnlyHttps)
     try:
-        answer = opener.open(request, timeout=SILENT_SECONDS)
+        response = opener.open(request, timeout=SILENT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code != 416 or not resume_bytes:  # the part is no beginning of this file
             raise
         partial.unlink()
         _download(address, partial, progress)
         return
-    with answer:
-        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {resume_bytes}-")
-        total_bytes = int(answer.headers.get("Content-Length") or 0) + (resume_bytes if resumed else 0)
+    with response:
+        is_resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(
+            f"bytes {resume_bytes}-"
+        )
+        total_bytes = int(response.headers.get("Content-Length") or 0) + (resume_bytes if is_resumed else 0)
         if total_bytes > LARGEST:
             raise UserError(
                 f"{address} has {total_bytes >> 20} MiB, a pack at most {LARGEST >> 20}; it was not fetched"
             )
-        received_bytes = resume_bytes if resumed else 0
-        with partial.open("ab" if resumed else "wb") as file:
-            while piece := answer.read(PIECE_BYTES):
+        received_bytes = resume_bytes if is_resumed else 0
+        with partial.open("ab" if is_resumed else "wb") as file:
+            while piece := response.read(PIECE_BYTES):
                 received_bytes += len(piece)
                 if received_bytes > LARGEST:
                     raise UserError(f"{address} has more than {LARGEST >> 20} MiB, a pack at most so many")
@@ -136,26 +142,30 @@ def _download(address: str, partial: Path, progress: Callable[[float], None]) ->
 
 def _of_hub(name: str) -> str:
     """The pack named, or a repository's only one."""
-    parts = name.removeprefix(HUB).strip("/").split("/")
-    if len(parts) < 2 or not all(parts):
+    name_parts = name.removeprefix(HUB).strip("/").split("/")
+    if len(name_parts) < 2 or not all(name_parts):
         raise UserError(f"{name} is no repository; give {HUB}OWNER/REPOSITORY, or a file in it")
     if not importlib.util.find_spec("huggingface_hub"):
         raise UserError(how_to_install("huggingface_hub"))
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     from huggingface_hub import HfApi, hf_hub_url
 
-    repository, file = "/".join(parts[:2]), "/".join(parts[2:])
-    if not file:
+    repository, pack_name = "/".join(name_parts[:2]), "/".join(name_parts[2:])
+    if not pack_name:
         try:
-            packs = [entry for entry in HfApi().list_repo_files(repository) if entry.endswith(SUFFIX)]
+            pack_names = [
+                repository_file
+                for repository_file in HfApi().list_repo_files(repository)
+                if repository_file.endswith(SUFFIX)
+            ]
         except Exception as error:  # the library's errors have no common class
-            line = printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
-            raise UserError(f"{name} cannot be listed: {line}; check its name and the connection") from None
-        if len(packs) != 1:
-            listed = ", ".join(packs) or "none"
-            raise UserError(f"{name} holds {len(packs)} packs ({listed}); name one: {name}/FILE{SUFFIX}")
-        file = packs[0]
-    return str(hf_hub_url(repository, file))
+            error_line = printable(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+            raise UserError(f"{name} cannot be listed: {error_line}; check its name and the connection") from None
+        if len(pack_names) != 1:
+            pack_list_text = ", ".join(pack_names) or "none"
+            raise UserError(f"{name} holds {len(pack_names)} packs ({pack_list_text}); name one: {name}/FILE{SUFFIX}")
+        pack_name = pack_names[0]
+    return str(hf_hub_url(repository, pack_name))
 
 
 def _digest(path: Path) -> str:

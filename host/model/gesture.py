@@ -39,6 +39,7 @@ class _ArrayOf(NamedTuple):
 
 
 def _array(lists: list[Any]) -> npt.NDArray[np.float64]:
+    """Array of nested lists, whose rows must be equally long."""
     if lists and isinstance(lists[0], list) and len({len(row) for row in lists}) > 1:
         raise ValueError("its points must have equally many numbers")
     return np.array(lists, np.float64)
@@ -58,15 +59,16 @@ def packed(numbers: npt.NDArray[np.int8]) -> Any:
 
 
 def _unpacked(text: str) -> npt.NDArray[np.int8]:
+    """Signed bytes of a text that `packed` wrote."""
     most_numbers = MOST_POINTS * MOST_BANDS
     if not text:
         return np.zeros(0, np.int8)
-    stream = zlib.decompressobj()
+    decompressor = zlib.decompressobj()
     try:
-        unpacked_bytes = stream.decompress(base64.b64decode(text, validate=True), most_numbers + 1)
+        unpacked_bytes = decompressor.decompress(base64.b64decode(text, validate=True), most_numbers + 1)
     except (ValueError, zlib.error):
         raise ValueError("it must be compressed bytes in base64") from None
-    if not stream.eof and len(unpacked_bytes) <= most_numbers:
+    if not decompressor.eof and len(unpacked_bytes) <= most_numbers:
         raise ValueError("it must be compressed bytes in base64, and whole")
     if len(unpacked_bytes) > most_numbers:
         raise ValueError(f"it has more than {most_numbers} numbers")
@@ -175,7 +177,7 @@ class Gestures(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> "Gestures":
         n, k = len(self.directions[0]), len(self.directions)
-        if any(len(row) != n for row in self.directions):
+        if any(len(direction) != n for direction in self.directions):
             raise ValueError("directions must be of one length")
         if len(self.wander.codes) != k or len(self.wander.codes_hz) != k:
             raise ValueError(f"wander must have {k} numbers, one a direction")
@@ -188,35 +190,36 @@ class Gestures(_Part):
         for instrument in self.instruments:
             if len(instrument.home) != n:
                 raise ValueError(f"home of {instrument.label!r} must have {n} numbers, one a latent")
-            width = 1 + len(self.bands_hz)
-            if instrument.takes.size % width or instrument.takes.size > MOST_TAKES * width:
+            take_width = 1 + len(self.bands_hz)
+            if instrument.takes.size % take_width or instrument.takes.size > MOST_TAKES * take_width:
                 raise ValueError(
-                    f"takes of {instrument.label!r} must have rows of {width} numbers, {MOST_TAKES} at most"
+                    f"takes of {instrument.label!r} must have rows of {take_width} numbers, {MOST_TAKES} at most"
                 )
             for note in instrument.notes:
                 self._check(note, n, k)
         return self
 
     def _check(self, note: NoteWay, n: int, k: int) -> None:
+        """Check a note's lengths against the grid, bands, ``n`` latents and ``k`` directions."""
         grid = self.grid
         if len(note.code) != n:
             raise ValueError(f"code of a note must have {n} numbers, one a latent")
-        lengths = {"levels": len(grid.levels), "codes": len(grid.codes)}
+        required_points = {"levels": len(grid.levels), "codes": len(grid.codes)}
         if len(note.release_levels) or len(note.release_codes):
-            lengths |= {"release_levels": len(grid.release_levels), "release_codes": len(grid.release_codes)}
-        for name, points in lengths.items():
-            if len(getattr(note, name)) != points:
-                raise ValueError(f"{name} of a note must have {points} points, as the grid has")
-        bands = len(self.bands_hz)
+            required_points |= {"release_levels": len(grid.release_levels), "release_codes": len(grid.release_codes)}
+        for name, point_count in required_points.items():
+            if len(getattr(note, name)) != point_count:
+                raise ValueError(f"{name} of a note must have {point_count} points, as the grid has")
+        band_count = len(self.bands_hz)
         if any(
-            residual.size and (not bands or residual.size % bands)
+            residual.size and (not band_count or residual.size % band_count)
             for residual in (note.residual, note.release_residual)
         ):
-            raise ValueError(f"residuals of a note must have rows of {bands} numbers, one a band")
+            raise ValueError(f"residuals of a note must have rows of {band_count} numbers, one a band")
         for name in ("vibrato", "loudness"):
             if len(getattr(note, name)) > MOST_POINTS:
                 raise ValueError(f"{name} of a note must have {MOST_POINTS} points at most")
-        if any(path.size != len(path) * k for path in (note.codes, note.release_codes)):
+        if any(code_path.size != len(code_path) * k for code_path in (note.codes, note.release_codes)):
             raise ValueError(f"a point of a note's codes must have {k} numbers, one a direction")
 
     @property
@@ -228,9 +231,9 @@ class Gestures(_Part):
         keys = [round(note.key) for note in notes]
         instruments_text = f" of {len(self.instruments)} instruments" if len(self.instruments) > 1 else ""
         velocities = [note.velocity for note in notes]
-        count = f"{len(notes)} recorded note{'s' * (len(notes) > 1)}{instruments_text}"
+        count_text = f"{len(notes)} recorded note{'s' * (len(notes) > 1)}{instruments_text}"
         return (
-            f"{count}, {note_name(min(keys))} to {note_name(max(keys))}, "
+            f"{count_text}, {note_name(min(keys))} to {note_name(max(keys))}, "
             f"velocity {min(velocities)} to {max(velocities)}"
         )
 
@@ -252,28 +255,33 @@ def read_gestures(text: str, card: Card, source: str) -> Gestures:
     Raises:
         UserError: not JSON, of a newer timbrel, or invalid.
     """
-    subject = f"{source}: its gestures ({GESTURE_KEY})"
+    error_subject = f"{source}: its gestures ({GESTURE_KEY})"
     try:
         gestures = Gestures.model_validate_json(text)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            raise UserError(f"{subject} are not JSON: {first_complaint(error)}; export the model again") from None
-        version = next((detail["input"] for detail in error.errors() if detail["loc"] == ("format",)), None)
-        if isinstance(version, int) and version > FORMAT:
+            raise UserError(f"{error_subject} are not JSON: {first_complaint(error)}; export the model again") from None
+        format_version = next(
+            (error_detail["input"] for error_detail in error.errors() if error_detail["loc"] == ("format",)), None
+        )
+        if isinstance(format_version, int) and format_version > FORMAT:
             raise UserError(
-                f"{subject} have format {version}, newer than this timbrel reads ({FORMAT}); update timbrel"
+                f"{error_subject} have format {format_version}, newer than this timbrel reads ({FORMAT}); "
+                "update timbrel"
             ) from None
-        raise UserError(f"{subject} are not valid: {first_complaint(error)}; export the model again") from None
+        raise UserError(f"{error_subject} are not valid: {first_complaint(error)}; export the model again") from None
     highest_harmonic = 0 if card.partials is None else card.partials.harmonics
     for note in (note for instrument in gestures.instruments for note in instrument.notes if len(note.modes)):
-        harmonics = note.modes[note.modes[:, 1] > 0, 1]
-        if harmonics.max(initial=0) > highest_harmonic or len(np.unique(harmonics)) < len(harmonics):
-            requirement = f"modes must replace one of {highest_harmonic} harmonics each"
-            raise UserError(f"{subject} are not valid: {requirement}; export the model again")
+        replaced_harmonics = note.modes[note.modes[:, 1] > 0, 1]
+        if replaced_harmonics.max(initial=0) > highest_harmonic or len(np.unique(replaced_harmonics)) < len(
+            replaced_harmonics
+        ):
+            requirement_text = f"modes must replace one of {highest_harmonic} harmonics each"
+            raise UserError(f"{error_subject} are not valid: {requirement_text}; export the model again")
     if not card.keyed or len(gestures.directions[0]) != len(card.latents):
-        requirement = "keys that choose the note" if not card.keyed else f"{len(gestures.directions[0])} latents"
+        requirement_text = "keys that choose the note" if not card.keyed else f"{len(gestures.directions[0])} latents"
         raise UserError(
-            f"{subject} are of a model with {requirement}, this one has another card; export the model again"
+            f"{error_subject} are of a model with {requirement_text}, this one has another card; export the model again"
         )
     return gestures
 
@@ -293,11 +301,11 @@ class PlacedModes(NamedTuple):
 
         ``heights``: of harmonics, [rows, harmonics]; ``power``: of noise, [rows, bands].
         """
-        extra_partials = len(self.orders) - heights.shape[1]
-        partials = np.pad(heights, ((0, 0), (0, extra_partials)))
-        taker_heights = partials[:, self.takers]
-        partials[:, self.takers] = np.sqrt(taker_heights * taker_heights + self.energy * power[:, self.bands])
-        return partials, power * self.noise_shares
+        extra_partial_count = len(self.orders) - heights.shape[1]
+        partial_magnitudes = np.pad(heights, ((0, 0), (0, extra_partial_count)))
+        taker_heights = partial_magnitudes[:, self.takers]
+        partial_magnitudes[:, self.takers] = np.sqrt(taker_heights * taker_heights + self.energy * power[:, self.bands])
+        return partial_magnitudes, power * self.noise_shares
 
 
 def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> PlacedModes:
@@ -307,22 +315,29 @@ def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> Pla
     """
     layout = card.partials
     assert layout is not None
-    harmonic = modes[:, 1].astype(np.intp)
-    places = np.where(harmonic > 0, harmonic - 1, len(orders) + np.cumsum(harmonic == 0) - 1)
-    partial_orders = np.concatenate([orders, modes[harmonic == 0, 0]])
-    partial_orders[places] = modes[:, 0]
-    bands = np.searchsorted(layout.edges_hz, modes[:, 0] * midi_to_hz(key), side="right") - 1
-    takes = np.flatnonzero((modes[:, 2] > 0) & (bands >= 0) & (bands < layout.bands))
-    bands, shares = bands[takes], modes[takes, 2]
-    band_shares = np.bincount(bands, shares, layout.bands)
-    energy = shares / np.maximum(band_shares[bands], 1.0) * band_energy(card)[bands]
+    mode_harmonics = modes[:, 1].astype(np.intp)
+    partial_indices = np.where(mode_harmonics > 0, mode_harmonics - 1, len(orders) + np.cumsum(mode_harmonics == 0) - 1)
+    partial_orders = np.concatenate([orders, modes[mode_harmonics == 0, 0]])
+    partial_orders[partial_indices] = modes[:, 0]
+    band_indices = np.searchsorted(layout.edges_hz, modes[:, 0] * midi_to_hz(key), side="right") - 1
+    taking_mode_indices = np.flatnonzero((modes[:, 2] > 0) & (band_indices >= 0) & (band_indices < layout.bands))
+    band_indices, mode_shares = band_indices[taking_mode_indices], modes[taking_mode_indices, 2]
+    band_shares = np.bincount(band_indices, mode_shares, layout.bands)
+    energy = mode_shares / np.maximum(band_shares[band_indices], 1.0) * band_energy(card)[band_indices]
     noise_shares = 1 - np.minimum(band_shares, 1.0)
-    return PlacedModes(partial_orders, places[takes], bands, energy.astype(np.float32), noise_shares.astype(np.float32))
+    return PlacedModes(
+        partial_orders,
+        partial_indices[taking_mode_indices],
+        band_indices,
+        energy.astype(np.float32),
+        noise_shares.astype(np.float32),
+    )
 
 
 def band_energy(card: Card) -> Doubles:
     """Squared height of the lobe with a band's power, relative to its squared level, [bands]."""
     assert card.partials is not None
-    widths = np.diff(card.partials.edges_hz) * card.frame_length / card.sample_rate  # bins; narrow bands have one
-    energy: Doubles = np.maximum(widths, 1.0) / HANN_ENERGY
-    return energy
+    # Narrow bands have one bin.
+    band_width_bins = np.diff(card.partials.edges_hz) * card.frame_length / card.sample_rate
+    squared_heights: Doubles = np.maximum(band_width_bins, 1.0) / HANN_ENERGY
+    return squared_heights

@@ -42,62 +42,78 @@ class CodeMap:
 
     def code_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
         """Interpolate codes bilinearly, [..., n_latents], at positions clamped to the plane."""
-        last = len(self.surface) - 1
-        across, down = (np.clip(np.asarray(coordinate, np.float64), 0.0, 1.0) * last for coordinate in (x, y))
-        column, row = (np.minimum(position.astype(np.intp), last - 1) for position in (across, down))
-        u, v = (across - column)[..., None], (down - row)[..., None]
-        top_edge, bottom_edge = (
-            self.surface[row + step, column] * (1 - u) + self.surface[row + step, column + 1] * u for step in (0, 1)
+        last_index = len(self.surface) - 1
+        column_position, row_position = (
+            np.clip(np.asarray(coordinate, np.float64), 0.0, 1.0) * last_index for coordinate in (x, y)
         )
-        code: Array = (top_edge * (1 - v) + bottom_edge * v).astype(np.float32)
-        return code
+        left_column, top_row = (
+            np.minimum(node_position.astype(np.intp), last_index - 1)
+            for node_position in (column_position, row_position)
+        )
+        u, v = (column_position - left_column)[..., None], (row_position - top_row)[..., None]
+        top_codes, bottom_codes = (
+            self.surface[top_row + row_step, left_column] * (1 - u)
+            + self.surface[top_row + row_step, left_column + 1] * u
+            for row_step in (0, 1)
+        )
+        codes: Array = (top_codes * (1 - v) + bottom_codes * v).astype(np.float32)
+        return codes
 
     def place_of(self, codes: Array) -> Array:
         """Nearest position, [..., 2], of each code, [..., n_latents].
 
         Searches nodes, in standard deviations, then the cells around the nearest.
         """
-        shape = codes.shape[:-1]
+        leading_shape = codes.shape[:-1]
         scaled_codes = (codes * self.scale).reshape(-1, codes.shape[-1]).astype(np.float32)
-        batches = [
-            self._places(scaled_codes[first : first + BATCH_CODES])
-            for first in range(0, len(scaled_codes), BATCH_CODES)
+        place_batches = [
+            self._places(scaled_codes[batch_start : batch_start + BATCH_CODES])
+            for batch_start in range(0, len(scaled_codes), BATCH_CODES)
         ]
-        return np.concatenate(batches or [np.zeros((0, 2), np.float32)]).reshape(*shape, 2)
+        return np.concatenate(place_batches or [np.zeros((0, 2), np.float32)]).reshape(*leading_shape, 2)
 
     def _places(self, scaled_codes: Array) -> Array:
+        """Nearest positions of codes in standard deviations, [codes, 2]."""
         scaled_nodes = (self.surface * self.scale).astype(np.float32)
         side = len(scaled_nodes)
-        node = nearest(scaled_codes, scaled_nodes.reshape(side * side, -1))
+        nearest_node_indices = nearest(scaled_codes, scaled_nodes.reshape(side * side, -1))
         # [codes, 4 cells]
-        row = np.clip(node[:, None] // side - (0, 0, 1, 1), 0, side - 2)
-        column = np.clip(node[:, None] % side - (0, 1, 0, 1), 0, side - 2)
-        corner = scaled_nodes[row, column]
-        right, down = scaled_nodes[row, column + 1] - corner, scaled_nodes[row + 1, column] - corner
-        twist = scaled_nodes[row + 1, column + 1] - scaled_nodes[row, column + 1] - down
-        offset = scaled_codes[:, None] - corner
-        v = (node[:, None] // side - row).astype(np.float32)
+        cell_rows = np.clip(nearest_node_indices[:, None] // side - (0, 0, 1, 1), 0, side - 2)
+        cell_columns = np.clip(nearest_node_indices[:, None] % side - (0, 1, 0, 1), 0, side - 2)
+        corner_codes = scaled_nodes[cell_rows, cell_columns]
+        right_edges, down_edges = (
+            scaled_nodes[cell_rows, cell_columns + 1] - corner_codes,
+            scaled_nodes[cell_rows + 1, cell_columns] - corner_codes,
+        )
+        twists = scaled_nodes[cell_rows + 1, cell_columns + 1] - scaled_nodes[cell_rows, cell_columns + 1] - down_edges
+        corner_offsets = scaled_codes[:, None] - corner_codes
+        v = (nearest_node_indices[:, None] // side - cell_rows).astype(np.float32)
         for _ in range(SWEEPS):
-            u = _along(offset - v[..., None] * down, right + v[..., None] * twist)
-            v = _along(offset - u[..., None] * right, down + u[..., None] * twist)
-        residual = offset - u[..., None] * right - v[..., None] * down - (u * v)[..., None] * twist
-        best = np.square(residual).sum(-1).argmin(1)
+            u = _along(corner_offsets - v[..., None] * down_edges, right_edges + v[..., None] * twists)
+            v = _along(corner_offsets - u[..., None] * right_edges, down_edges + u[..., None] * twists)
+        residuals = (
+            corner_offsets - u[..., None] * right_edges - v[..., None] * down_edges - (u * v)[..., None] * twists
+        )
+        best_cells = np.square(residuals).sum(-1).argmin(1)
         code_indices = np.arange(len(scaled_codes))
-        place = np.stack([(column + u)[code_indices, best], (row + v)[code_indices, best]], 1) / (side - 1)
-        return place.astype(np.float32)
+        places = np.stack(
+            [(cell_columns + u)[code_indices, best_cells], (cell_rows + v)[code_indices, best_cells]], 1
+        ) / (side - 1)
+        return places.astype(np.float32)
 
     def thinned(self, dots: int) -> "CodeMap":
-        indices = np.unique(np.linspace(0, len(self.codes) - 1, min(dots, len(self.codes))).astype(np.intp))
-        used, label = np.unique(self.label[indices], return_inverse=True)
+        """A map of evenly chosen dots, at most ``dots``."""
+        dot_indices = np.unique(np.linspace(0, len(self.codes) - 1, min(dots, len(self.codes))).astype(np.intp))
+        used_label_indices, label_indices = np.unique(self.label[dot_indices], return_inverse=True)
         return CodeMap(
             self.surface,
-            self.places[indices],
-            self.codes[indices],
-            self.notes[indices],
-            self.brightness[indices],
-            label.astype(np.intp),
-            tuple(self.labels[index] for index in used),
-            self.loudness[indices],
+            self.places[dot_indices],
+            self.codes[dot_indices],
+            self.notes[dot_indices],
+            self.brightness[dot_indices],
+            label_indices.astype(np.intp),
+            tuple(self.labels[label_index] for label_index in used_label_indices),
+            self.loudness[dot_indices],
             self.scale,
         )
 
@@ -111,21 +127,21 @@ class CodeMap:
             np.round(self.brightness * LARGEST_BRIGHTNESS).astype("u1"),
             self.label.astype("<u2"),
         )
-        packed = zlib.compress(b"".join(array.tobytes() for array in arrays), 9)
+        packed_bytes = zlib.compress(b"".join(array.tobytes() for array in arrays), 9)
         fields = {
             "format": FORMAT,
             "side": len(self.surface),
             "dots": len(self.codes),
             "labels": self.labels,
-            "arrays": base64.b64encode(packed).decode("ascii"),
+            "arrays": base64.b64encode(packed_bytes).decode("ascii"),
         }
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
     def summary(self) -> str:
-        dots, side, n = len(self.codes), len(self.surface), len(self.scale)
-        labels = f" of {len(self.labels)} labels" if len(self.labels) > 1 else ""
-        plane = f"{side} x {side} nodes" if n > 2 else "the latents themselves" if n == 2 else "the latent itself"
-        return f"{dots} training code{'s' * (dots != 1)}{labels} on {plane}"
+        dot_count, side, n = len(self.codes), len(self.surface), len(self.scale)
+        labels_text = f" of {len(self.labels)} labels" if len(self.labels) > 1 else ""
+        plane_text = f"{side} x {side} nodes" if n > 2 else "the latents themselves" if n == 2 else "the latent itself"
+        return f"{dot_count} training code{'s' * (dot_count != 1)}{labels_text} on {plane_text}"
 
     def message(self) -> bytes:
         """Arrays for the panel's page, little-endian.
@@ -134,22 +150,22 @@ class CodeMap:
         codes [dots, latents], notes [dots], brightness [dots]; int32: label [dots]; float32: loudness [dots] and scale
         [latents].
         """
-        head = np.array([len(self.surface), self.surface.shape[-1], len(self.codes), 0], "<u4")
-        floats = (self.surface, self.places, self.codes, self.notes, self.brightness)
-        parts = [head, *(array.astype("<f4") for array in floats), self.label.astype("<i4")]
-        parts += [self.loudness.astype("<f4"), self.scale.astype("<f4")]
-        return b"".join(part.tobytes() for part in parts)
+        header_numbers = np.array([len(self.surface), self.surface.shape[-1], len(self.codes), 0], "<u4")
+        float_arrays = (self.surface, self.places, self.codes, self.notes, self.brightness)
+        message_arrays = [header_numbers, *(array.astype("<f4") for array in float_arrays), self.label.astype("<i4")]
+        message_arrays += [self.loudness.astype("<f4"), self.scale.astype("<f4")]
+        return b"".join(message_array.tobytes() for message_array in message_arrays)
 
 
 def nearest(points: Array, nodes: Array) -> Indices:
     """Index of the nearest node, [nodes, n], for each point, [points, n]."""
     # Half the squared distance, without the point's own square: that moves no minimum.
     half_squares = np.square(nodes).sum(1) / 2
-    batches = [
-        (half_squares - points[first : first + BATCH_CODES] @ nodes.T).argmin(1)
-        for first in range(0, len(points), BATCH_CODES)
+    index_batches = [
+        (half_squares - points[batch_start : batch_start + BATCH_CODES] @ nodes.T).argmin(1)
+        for batch_start in range(0, len(points), BATCH_CODES)
     ]
-    return np.concatenate(batches)
+    return np.concatenate(index_batches)
 
 
 def _along(offset: Array, segment: Array) -> Array:
@@ -161,9 +177,9 @@ def _along(offset: Array, segment: Array) -> Array:
 
 def within_spans(codes: Array, card: Card) -> Array:
     """Clamp codes, [..., n_latents], to the latents' ranges."""
-    low, high = np.array(card.spans, np.float32).T
-    clamped: Array = np.clip(codes, low, high).astype(np.float32, copy=False)
-    return clamped
+    low_ends, high_ends = np.array(card.spans, np.float32).T
+    clamped_codes: Array = np.clip(codes, low_ends, high_ends).astype(np.float32, copy=False)
+    return clamped_codes
 
 
 class _Stored(BaseModel):
@@ -185,56 +201,59 @@ def read_map(text: str, card: Card, source: str) -> CodeMap:
     Raises:
         UserError: not JSON, of a newer timbrel, or invalid.
     """
-    subject = f"{source}: its map ({MAP_KEY})"
+    error_subject = f"{source}: its map ({MAP_KEY})"
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:  # as in `read_card`
-        raise UserError(f"{subject} is not JSON ({error}); export the model again") from None
-    version = fields.get("format") if isinstance(fields, dict) else None
-    if isinstance(version, int) and version > FORMAT:
-        raise UserError(f"{subject} has format {version}, newer than this timbrel reads ({FORMAT}); update timbrel")
+        raise UserError(f"{error_subject} is not JSON ({error}); export the model again") from None
+    format_version = fields.get("format") if isinstance(fields, dict) else None
+    if isinstance(format_version, int) and format_version > FORMAT:
+        raise UserError(
+            f"{error_subject} has format {format_version}, newer than this timbrel reads ({FORMAT}); update timbrel"
+        )
     try:
-        stored = _Stored.model_validate(fields)
-        surface, places, codes, notes, brightness, label = _unpacked(stored, len(card.latents))
+        stored_map = _Stored.model_validate(fields)
+        surface, places, codes, notes, brightness, label_indices = _unpacked(stored_map, len(card.latents))
     except ValidationError as error:
-        raise UserError(f"{subject} is not valid: {first_complaint(error)}; export the model again") from None
+        raise UserError(f"{error_subject} is not valid: {first_complaint(error)}; export the model again") from None
     except ValueError as error:
-        raise UserError(f"{subject} is not valid: {error}; export the model again") from None
+        raise UserError(f"{error_subject} is not valid: {error}; export the model again") from None
     return CodeMap(
         surface=within_spans(surface.astype(np.float32), card),
         places=places.astype(np.float32) / LARGEST_PLACE,
         codes=within_spans(codes.astype(np.float32), card),
         notes=notes.astype(np.intp),
         brightness=brightness.astype(np.float32) / LARGEST_BRIGHTNESS,
-        label=label.astype(np.intp),
-        labels=tuple(stored.labels),
-        loudness=np.full(stored.dots, 0.5, np.float32),
+        label=label_indices.astype(np.intp),
+        labels=tuple(stored_map.labels),
+        loudness=np.full(stored_map.dots, 0.5, np.float32),
         scale=in_deviations(card).astype(np.float32),
     )
 
 
 def _unpacked(stored: _Stored, n: int) -> Sequence[npt.NDArray[np.generic]]:
+    """Arrays of a stored map: surface, places, codes, notes, brightness and label."""
     side, dots = stored.side, stored.dots
-    shapes = [("<f2", (side, side, n)), ("<u2", (dots, 2)), ("<f2", (dots, n)), ("i1", (dots,)), ("u1", (dots,))]
-    shapes += [("<u2", (dots,))]
-    sizes = [int(np.dtype(kind).itemsize * np.prod(shape)) for kind, shape in shapes]
+    array_formats = [("<f2", (side, side, n)), ("<u2", (dots, 2)), ("<f2", (dots, n)), ("i1", (dots,)), ("u1", (dots,))]
+    array_formats += [("<u2", (dots,))]
+    byte_sizes = [int(np.dtype(dtype_text).itemsize * np.prod(shape)) for dtype_text, shape in array_formats]
     try:
-        packed = base64.b64decode(stored.arrays, validate=True)
-        data = zlib.decompressobj().decompress(packed, sum(sizes) + 1)
+        packed_bytes = base64.b64decode(stored.arrays, validate=True)
+        unpacked_bytes = zlib.decompressobj().decompress(packed_bytes, sum(byte_sizes) + 1)
     except (ValueError, zlib.error):
         raise ValueError("arrays are not base64 of zlib") from None
-    if len(data) != sum(sizes):
+    if len(unpacked_bytes) != sum(byte_sizes):
         raise ValueError(f"arrays must be those of {side} x {side} nodes and {dots} dots of {n} latents")
-    ends = np.cumsum(sizes)
+    byte_ends = np.cumsum(byte_sizes)
     arrays = [
-        np.frombuffer(data[end - size : end], kind).reshape(shape)
-        for (kind, shape), size, end in zip(shapes, sizes, ends, strict=True)
+        np.frombuffer(unpacked_bytes[byte_end - byte_size : byte_end], dtype_text).reshape(shape)
+        for (dtype_text, shape), byte_size, byte_end in zip(array_formats, byte_sizes, byte_ends, strict=True)
     ]
-    surface, _, codes, notes, _, label = arrays
+    surface, _, codes, notes, _, label_indices = arrays
     if not (np.isfinite(surface).all() and np.isfinite(codes).all()):
         raise ValueError("codes must be finite numbers")
     if notes.min() < NO_NOTE or notes.max() > 11:
         raise ValueError(f"notes must lie in 0 to 11, or be {NO_NOTE} where there is none")
-    if label.max() >= len(stored.labels):
+    if label_indices.max() >= len(stored.labels):
         raise ValueError(f"label must be a number below {len(stored.labels)}, of one of the labels")
     return arrays

@@ -26,87 +26,106 @@ def dot_places(plane: CodeMap) -> Array:
     """Places of a map's codes, [dots, 2], exact for one or two latents. Deterministic."""
     if len(plane.scale) <= 2:
         return plane.place_of(plane.codes)
-    codes = (plane.codes * plane.scale).astype(np.float32)
-    nodes = plane.surface * plane.scale
-    batches = [_between_nodes(codes[first : first + BATCH_CODES], nodes) for first in range(0, len(codes), BATCH_CODES)]
-    places = np.concatenate(batches)
-    return places if len(places) > MOST_SETTLED else _settled(places, codes)
+    scaled_codes = (plane.codes * plane.scale).astype(np.float32)
+    scaled_nodes = plane.surface * plane.scale
+    place_batches = [
+        _between_nodes(scaled_codes[batch_start : batch_start + BATCH_CODES], scaled_nodes)
+        for batch_start in range(0, len(scaled_codes), BATCH_CODES)
+    ]
+    places = np.concatenate(place_batches)
+    return places if len(places) > MOST_SETTLED else _settled(places, scaled_codes)
 
 
 def _between_nodes(codes: Array, nodes: Array) -> Array:
+    """Places of codes, [codes, 2]: weighted means of positions near the nearest of the nodes, [side, side, n]."""
     side = len(nodes)
-    flat = nodes.reshape(side * side, -1)
-    distances = np.square(flat).sum(1) - 2 * codes @ flat.T  # squared, less the code's own square: moves no minimum
-    nearest_nodes = distances.argmin(1)
-    steps = np.arange(-round(2 * RADIUS), round(2 * RADIUS) + 1)
-    row_steps, column_steps = (step.ravel() for step in np.meshgrid(steps, steps, indexing="ij"))
-    row, column = (nearest_nodes // side)[:, None] + row_steps, (nearest_nodes % side)[:, None] + column_steps
-    on_plane = (np.minimum(row, column) >= 0) & (np.maximum(row, column) < side)
-    gap = np.take_along_axis(distances, np.clip(row, 0, side - 1) * side + np.clip(column, 0, side - 1), 1)
-    gap = np.where(on_plane, gap - distances.min(1)[:, None], np.float32(np.inf))
-    widest_gap = np.sort(gap, axis=1)[:, [min(NEAREST, side * side) - 1]]
-    window = np.exp((np.square(row_steps) + np.square(column_steps)) / (-2 * RADIUS**2))
-    weight = window * np.exp(-gap / np.maximum(widest_gap, 1e-12))
-    mean = np.stack([(weight * column).sum(1), (weight * row).sum(1)], 1) / weight.sum(1, keepdims=True)
-    places: Array = (mean / (side - 1)).astype(np.float32)
+    flat_nodes = nodes.reshape(side * side, -1)
+    # Less the code's own square: that moves no minimum.
+    squared_distances = np.square(flat_nodes).sum(1) - 2 * codes @ flat_nodes.T
+    nearest_node_indices = squared_distances.argmin(1)
+    window_steps = np.arange(-round(2 * RADIUS), round(2 * RADIUS) + 1)
+    row_steps, column_steps = (
+        step_grid.ravel() for step_grid in np.meshgrid(window_steps, window_steps, indexing="ij")
+    )
+    window_rows, window_columns = (
+        (nearest_node_indices // side)[:, None] + row_steps,
+        (nearest_node_indices % side)[:, None] + column_steps,
+    )
+    is_on_plane = (np.minimum(window_rows, window_columns) >= 0) & (np.maximum(window_rows, window_columns) < side)
+    distance_gaps = np.take_along_axis(
+        squared_distances, np.clip(window_rows, 0, side - 1) * side + np.clip(window_columns, 0, side - 1), 1
+    )
+    distance_gaps = np.where(is_on_plane, distance_gaps - squared_distances.min(1)[:, None], np.float32(np.inf))
+    widest_gaps = np.sort(distance_gaps, axis=1)[:, [min(NEAREST, side * side) - 1]]
+    window_weights = np.exp((np.square(row_steps) + np.square(column_steps)) / (-2 * RADIUS**2))
+    node_weights = window_weights * np.exp(-distance_gaps / np.maximum(widest_gaps, 1e-12))
+    mean_nodes = np.stack(
+        [(node_weights * window_columns).sum(1), (node_weights * window_rows).sum(1)], 1
+    ) / node_weights.sum(1, keepdims=True)
+    places: Array = (mean_nodes / (side - 1)).astype(np.float32)
     return places
 
 
 def _settled(places: Array, codes: Array) -> Array:
     """Dots repel each other; dots of similar codes attract."""
-    count = len(places)
-    if count == 1:
+    dot_count = len(places)
+    if dot_count == 1:
         return places
-    spacing = 1 / np.sqrt(count)  # between dots, were they even
-    similar = _similar(codes, min(NEIGHBOURS, count - 1))
+    spacing = 1 / np.sqrt(dot_count)  # between dots, were they even
+    similar_indices = _similar(codes, min(NEIGHBOURS, dot_count - 1))
     for _ in range(SETTLING_ROUNDS):
-        move = np.zeros_like(places)
-        dots, partners = _near_pairs(places, spacing)
-        offsets = places[dots] - places[partners]
+        moves = np.zeros_like(places)
+        dot_indices, partner_indices = _near_pairs(places, spacing)
+        offsets = places[dot_indices] - places[partner_indices]
         distances = np.hypot(*offsets.T)[:, None]
         angles = GOLDEN * np.arange(len(offsets))
         offsets = np.where(
             distances > 1e-9, offsets / np.maximum(distances, 1e-9), np.stack([np.cos(angles), np.sin(angles)], 1)
         )
-        push = offsets * np.maximum(spacing - distances, 0) / 4
-        np.add.at(move, dots, push)
-        np.add.at(move, partners, -push)
-        move += (np.maximum(spacing / 2 - places, 0) - np.maximum(places + spacing / 2 - 1, 0)) / 2  # off the rim
-        offsets = places[similar] - places[:, None]
-        in_reach = np.hypot(*offsets.transpose(2, 0, 1)) < REACH
-        move += ATTRACTION * (offsets * in_reach[..., None]).sum(1) / np.maximum(in_reach.sum(1), 1)[:, None]
-        places = np.clip(places + move, 0, 1).astype(np.float32)
+        pushes = offsets * np.maximum(spacing - distances, 0) / 4
+        np.add.at(moves, dot_indices, pushes)
+        np.add.at(moves, partner_indices, -pushes)
+        moves += (np.maximum(spacing / 2 - places, 0) - np.maximum(places + spacing / 2 - 1, 0)) / 2  # off the rim
+        offsets = places[similar_indices] - places[:, None]
+        is_in_reach = np.hypot(*offsets.transpose(2, 0, 1)) < REACH
+        moves += ATTRACTION * (offsets * is_in_reach[..., None]).sum(1) / np.maximum(is_in_reach.sum(1), 1)[:, None]
+        places = np.clip(places + moves, 0, 1).astype(np.float32)
     return places
 
 
 def _similar(codes: Array, count: int) -> npt.NDArray[np.intp]:
+    """Indices of the ``count`` nearest other codes of each code, [codes, count]."""
     half_squares = np.square(codes).sum(1) / 2
-    neighbours = []
-    for first in range(0, len(codes), BATCH_CODES):
-        batch = codes[first : first + BATCH_CODES]
-        distances = half_squares - batch @ codes.T
-        distances[np.arange(len(batch)), first + np.arange(len(batch))] = np.inf
-        neighbours.append(np.argpartition(distances, count - 1, axis=1)[:, :count])
-    return np.concatenate(neighbours)
+    neighbour_batches = []
+    for batch_start in range(0, len(codes), BATCH_CODES):
+        batch_codes = codes[batch_start : batch_start + BATCH_CODES]
+        half_distances = half_squares - batch_codes @ codes.T
+        half_distances[np.arange(len(batch_codes)), batch_start + np.arange(len(batch_codes))] = np.inf
+        neighbour_batches.append(np.argpartition(half_distances, count - 1, axis=1)[:, :count])
+    return np.concatenate(neighbour_batches)
 
 
 def _near_pairs(places: Array, spacing: float) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """And some others, by cells of width ``spacing``."""
-    column, row = np.floor(places / spacing).astype(np.intp).T
-    row_length = column.max() + 3  # so that no row reaches into the next
-    cell = row * row_length + column
-    order = np.argsort(cell, kind="stable")
-    cell, index = cell[order], np.arange(len(places))
-    pairs = []
+    """Two arrays of dots' indices: pairs nearer than ``spacing``, and others from adjacent cells of this width."""
+    cell_columns, cell_rows = np.floor(places / spacing).astype(np.intp).T
+    row_length = cell_columns.max() + 3  # so that no row reaches into the next
+    cell_numbers = cell_rows * row_length + cell_columns
+    dot_order = np.argsort(cell_numbers, kind="stable")
+    cell_numbers, sorted_indices = cell_numbers[dot_order], np.arange(len(places))
+    pair_batches = []
     # Each pair of adjacent cells once: the cell itself, the next one, and three of the next row.
-    for step in (0, 1, row_length - 1, row_length, row_length + 1):
-        first = index + 1 if step == 0 else np.searchsorted(cell, cell + step)
-        count = np.searchsorted(cell, cell + step, "right") - first
-        ends = np.cumsum(count)
-        partners = np.arange(ends[-1]) + np.repeat(first - (ends - count), count)
-        pairs.append(order[np.stack([np.repeat(index, count), partners])])
-    dots, partners = np.concatenate(pairs, axis=1)
-    return dots, partners
+    for cell_step in (0, 1, row_length - 1, row_length, row_length + 1):
+        first_partners = (
+            sorted_indices + 1 if cell_step == 0 else np.searchsorted(cell_numbers, cell_numbers + cell_step)
+        )
+        partner_counts = np.searchsorted(cell_numbers, cell_numbers + cell_step, "right") - first_partners
+        pair_ends = np.cumsum(partner_counts)
+        partner_indices = np.arange(pair_ends[-1]) + np.repeat(
+            first_partners - (pair_ends - partner_counts), partner_counts
+        )
+        pair_batches.append(dot_order[np.stack([np.repeat(sorted_indices, partner_counts), partner_indices])])
+    dot_indices, partner_indices = np.concatenate(pair_batches, axis=1)
+    return dot_indices, partner_indices
 
 
 MAP_ROUNDS = 60  # half as many shorten the map's reach by .02 deviations
@@ -123,19 +142,21 @@ def unfolding(points: Array, side: int) -> Iterator[Array]:
     move all nodes at once. Distances are Euclidean; ``side`` is at least 2.
     """
     nodes = _flat(points, side)
-    indices = np.arange(side)
-    squared_distances = np.square(indices[:, None] - indices)
-    for radius in np.geomspace(max(WIDEST * side, NARROWEST), NARROWEST, MAP_ROUNDS):
-        kernel = np.exp(squared_distances / (-2 * radius**2))
-        nearest_nodes = nearest(points, nodes.reshape(side * side, -1))
-        node_counts = np.bincount(nearest_nodes, minlength=side * side)
-        node_sums = np.stack([np.bincount(nearest_nodes, column, side * side) for column in points.T], axis=-1)
-        weight = kernel @ node_counts.reshape(side, side) @ kernel
+    axis_indices = np.arange(side)
+    squared_node_distances = np.square(axis_indices[:, None] - axis_indices)
+    for radius_nodes in np.geomspace(max(WIDEST * side, NARROWEST), NARROWEST, MAP_ROUNDS):
+        kernel = np.exp(squared_node_distances / (-2 * radius_nodes**2))
+        nearest_node_indices = nearest(points, nodes.reshape(side * side, -1))
+        point_counts = np.bincount(nearest_node_indices, minlength=side * side)
+        point_sums = np.stack(
+            [np.bincount(nearest_node_indices, coordinates, side * side) for coordinates in points.T], axis=-1
+        )
+        node_weights = kernel @ point_counts.reshape(side, side) @ kernel
         # A Gaussian of the plane is one along rows times one along columns.
-        weighted_sums = np.tensordot(kernel, node_sums.reshape(side, side, -1), 1)
+        weighted_sums = np.tensordot(kernel, point_sums.reshape(side, side, -1), 1)
         weighted_sums = np.einsum("ab,cbn->can", kernel, weighted_sums, optimize=True)
-        means = weighted_sums / np.maximum(weight, EMPTY)[..., None]
-        nodes = np.where(weight[..., None] > EMPTY, means, nodes).astype(np.float32)
+        node_means = weighted_sums / np.maximum(node_weights, EMPTY)[..., None]
+        nodes = np.where(node_weights[..., None] > EMPTY, node_means, nodes).astype(np.float32)
         yield nodes
 
 
@@ -146,37 +167,43 @@ def eased(nodes: Array, longest: float) -> Array:
     """
     nodes = nodes.copy()
     for _ in range(MOST_EASING_ROUNDS):
-        moves, pull_counts, any_long = np.zeros_like(nodes), np.zeros(nodes.shape[:2], np.float32), False
+        moves, pull_counts, any_too_long = np.zeros_like(nodes), np.zeros(nodes.shape[:2], np.float32), False
         for axis in (0, 1):
             differences = np.diff(nodes, axis=axis)
-            lengths = np.sqrt(np.square(differences).sum(-1))
-            too_long = lengths > longest
-            any_long |= bool(too_long.any())
+            step_lengths = np.sqrt(np.square(differences).sum(-1))
+            is_too_long = step_lengths > longest
+            any_too_long |= bool(is_too_long.any())
             # Overshoot by a hundredth, or the last steps would become ever smaller.
             half_excess = (
-                differences * np.where(too_long, (1 - 0.99 * longest / np.maximum(lengths, EMPTY)) / 2, 0)[..., None]
+                differences
+                * np.where(is_too_long, (1 - 0.99 * longest / np.maximum(step_lengths, EMPTY)) / 2, 0)[..., None]
             )
-            lower_nodes, upper_nodes = [slice(None)] * 2, [slice(None)] * 2
-            lower_nodes[axis], upper_nodes[axis] = slice(None, -1), slice(1, None)
-            moves[*lower_nodes] += half_excess
-            moves[*upper_nodes] -= half_excess
-            pull_counts[*lower_nodes] += too_long
-            pull_counts[*upper_nodes] += too_long
-        if not any_long:
+            lower_slices, upper_slices = [slice(None)] * 2, [slice(None)] * 2
+            lower_slices[axis], upper_slices[axis] = slice(None, -1), slice(1, None)
+            moves[*lower_slices] += half_excess
+            moves[*upper_slices] -= half_excess
+            pull_counts[*lower_slices] += is_too_long
+            pull_counts[*upper_slices] += is_too_long
+        if not any_too_long:
             break
         nodes += moves / np.maximum(pull_counts, 1)[..., None]
     return nodes
 
 
 def _flat(points: Array, side: int) -> Array:
-    """As wide as uniform points of equal deviation."""
-    mean = points.mean(0)
-    _, sizes, axes = np.linalg.svd(points - mean, full_matrices=False)
-    sizes, axes = np.append(sizes, 0.0)[:2], np.concatenate([axes, np.zeros_like(axes[:1])])[:2]
-    along = axes * (np.sqrt(3.0) * sizes / np.sqrt(len(points)))[:, None]
-    steps = np.linspace(-1.0, 1.0, side)
-    flat: Array = (mean + steps[:, None, None] * along[1] + steps[None, :, None] * along[0]).astype(np.float32)
-    return flat
+    """A plane along the two principal axes, [side, side, n], as wide as uniform points of equal deviation."""
+    mean_point = points.mean(0)
+    _, singular_values, principal_axes = np.linalg.svd(points - mean_point, full_matrices=False)
+    singular_values, principal_axes = (
+        np.append(singular_values, 0.0)[:2],
+        np.concatenate([principal_axes, np.zeros_like(principal_axes[:1])])[:2],
+    )
+    half_axes = principal_axes * (np.sqrt(3.0) * singular_values / np.sqrt(len(points)))[:, None]
+    node_positions = np.linspace(-1.0, 1.0, side)
+    flat_nodes: Array = (
+        mean_point + node_positions[:, None, None] * half_axes[1] + node_positions[None, :, None] * half_axes[0]
+    ).astype(np.float32)
+    return flat_nodes
 
 
 SIDE = 40  # nodes a side: 15 pixels apart on a map of 600; finer is not visible
@@ -195,12 +222,14 @@ def map_of(model: Model) -> CodeMap | None:
     """The file's map, or one of its landmarks; None without either."""
     if model.map is not None:
         return updated_map(model, model.map)
-    marks = model.card.landmarks
-    if not marks:
+    landmarks = model.card.landmarks
+    if not landmarks:
         return None
-    notes = np.array([NO_NOTE if mark.chroma is None else mark.chroma for mark in marks], np.intp)
-    codes = np.array([mark.latent for mark in marks], np.float32)
-    return make_code_map(model, codes, [mark.label for mark in marks], notes)
+    pitch_classes = np.array(
+        [NO_NOTE if landmark.chroma is None else landmark.chroma for landmark in landmarks], np.intp
+    )
+    codes = np.array([landmark.latent for landmark in landmarks], np.float32)
+    return make_code_map(model, codes, [landmark.label for landmark in landmarks], pitch_classes)
 
 
 def make_code_map(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> CodeMap:
@@ -211,94 +240,101 @@ def make_code_map(model: Model, codes: Array, labels: Sequence[str], notes: npt.
     """
     card = model.card
     codes = within_spans(codes, card)
-    timbres = timbre(model, codes, _conditions(card, labels))
+    code_timbre = timbre(model, codes, _conditions(card, labels))
     surface = (
         _latents(card)
         if len(card.latents) <= 2
-        else _fitted_surface(card, codes, None if timbres is None else timbres.levels)
+        else _fitted_surface(card, codes, None if code_timbre is None else code_timbre.levels)
     )
-    unique_labels, label = np.unique(np.array(labels), return_inverse=True)
-    bare = CodeMap(
+    unique_labels, label_indices = np.unique(np.array(labels), return_inverse=True)
+    unplaced_map = CodeMap(
         surface=within_spans(surface, card),
         places=np.zeros((len(codes), 2), np.float32),
         codes=codes,
         notes=notes,
-        brightness=_scaled(np.zeros(len(codes), np.float32) if timbres is None else timbres.brightness),
-        label=label.astype(np.intp),
+        brightness=_scaled(np.zeros(len(codes), np.float32) if code_timbre is None else code_timbre.brightness),
+        label=label_indices.astype(np.intp),
         labels=tuple(unique_labels.tolist()),
-        loudness=_scaled(np.zeros(len(codes), np.float32) if timbres is None else timbres.loudness),
+        loudness=_scaled(np.zeros(len(codes), np.float32) if code_timbre is None else code_timbre.loudness),
         scale=in_deviations(card).astype(np.float32),
     )
-    return replace(bare, places=dot_places(bare))
+    return replace(unplaced_map, places=dot_places(unplaced_map))
 
 
 def updated_map(model: Model, read: CodeMap) -> CodeMap:
     """A file's map with loudness, and places by this timbrel's method."""
-    labels = [read.labels[index] for index in read.label]
-    timbres = timbre(model, read.codes, _conditions(model.card, labels))
+    dot_labels = [read.labels[label_index] for label_index in read.label]
+    code_timbre = timbre(model, read.codes, _conditions(model.card, dot_labels))
     return replace(
-        read, places=dot_places(read), loudness=read.loudness if timbres is None else _scaled(timbres.loudness)
+        read, places=dot_places(read), loudness=read.loudness if code_timbre is None else _scaled(code_timbre.loudness)
     )
 
 
 def text_of(model: Model, codes: Array, labels: Sequence[str], notes: npt.NDArray[np.intp]) -> str:
     """Text of a map, at most `BYTES`, of evenly chosen codes."""
-    indices = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), DOTS)).astype(np.intp))
-    plane = make_code_map(model, codes[indices], [labels[index] for index in indices], notes[indices])
-    text = plane.text()
+    dot_indices = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), DOTS)).astype(np.intp))
+    code_map = make_code_map(model, codes[dot_indices], [labels[index] for index in dot_indices], notes[dot_indices])
+    text = code_map.text()
     while len(text.encode()) > BYTES:
-        plane = plane.thinned(len(plane.codes) * 9 // 10)
-        text = plane.text()
+        code_map = code_map.thinned(len(code_map.codes) * 9 // 10)
+        text = code_map.text()
     return text
 
 
 def _conditions(card: Card, labels: Sequence[str]) -> npt.NDArray[np.intp]:
+    """A condition for each code, as in `Model.step`: its label, or one note or pitch class for all."""
     if card.partials is not None:
         return np.full(len(labels), round((card.partials.low + card.partials.high) / 2), np.intp)
     if card.chroma is not None:
         return np.full(len(labels), card.chroma.trained[0] if card.chroma.trained else 0, np.intp)
-    number = {label: index for index, label in enumerate(card.labels)}
-    return np.array([number.get(label, 0) for label in labels], np.intp)
+    index_by_label = {label: index for index, label in enumerate(card.labels)}
+    return np.array([index_by_label.get(label, 0) for label in labels], np.intp)
 
 
 def _latents(card: Card) -> Array:
+    """Codes at the corners of a plane of one or two latents, [2, 2, n_latents]."""
     corners = np.tile(np.array([0.0, 1.0], np.float32), (2, 1))
-    positions = np.stack([corners, 1 - corners.T], axis=-1)[..., : len(card.latents)]
-    low, high = np.array(card.spans, np.float32).T
-    plane: Array = low + positions * (high - low)
-    return plane
+    corner_positions = np.stack([corners, 1 - corners.T], axis=-1)[..., : len(card.latents)]
+    low_ends, high_ends = np.array(card.spans, np.float32).T
+    corner_codes: Array = low_ends + corner_positions * (high_ends - low_ends)
+    return corner_codes
 
 
 def _fitted_surface(card: Card, codes: Array, levels: Array | None) -> Array:
+    """Codes at nodes, [side, side, n_latents], fitted to codes and band levels."""
     n = codes.shape[1]
     side = int(np.clip(np.sqrt(SURFACE_BYTES / (2 * n)), 2, SIDE))
-    mean, scale = codes.mean(0), in_deviations(card)
-    points = (codes - mean) * scale
+    mean_code, scale = codes.mean(0), in_deviations(card)
+    weighted_points = (codes - mean_code) * scale
     if levels is not None:
-        code_rms = np.sqrt(np.square(points).sum(1).mean())
-        points = np.concatenate([points, SOUND_WEIGHT * code_rms * _principal(levels)], axis=1)
-    longest = LARGEST_STEP * PIXELS / (side - 1)
-    plane = np.zeros((side, side, n), np.float32)
-    for nodes in unfolding(points.astype(np.float32), side):
-        step_lengths = [np.sqrt(np.square(np.diff(nodes[..., :n], axis=axis)).sum(-1)).ravel() for axis in (0, 1)]
-        if np.mean(np.concatenate(step_lengths) > longest) <= LONG_SHARE:
-            plane = nodes[..., :n]
-    deviations = np.array([latent.std for latent in card.latents], np.float32)
-    surface: Array = mean + eased(plane, longest) * deviations
+        code_rms = np.sqrt(np.square(weighted_points).sum(1).mean())
+        weighted_points = np.concatenate([weighted_points, SOUND_WEIGHT * code_rms * _principal(levels)], axis=1)
+    longest_step = LARGEST_STEP * PIXELS / (side - 1)
+    plane_nodes = np.zeros((side, side, n), np.float32)
+    for fitted_nodes in unfolding(weighted_points.astype(np.float32), side):
+        step_lengths = [
+            np.sqrt(np.square(np.diff(fitted_nodes[..., :n], axis=axis)).sum(-1)).ravel() for axis in (0, 1)
+        ]
+        if np.mean(np.concatenate(step_lengths) > longest_step) <= LONG_SHARE:
+            plane_nodes = fitted_nodes[..., :n]
+    latent_deviations = np.array([latent.std for latent in card.latents], np.float32)
+    surface: Array = mean_code + eased(plane_nodes, longest_step) * latent_deviations
     return surface
 
 
 def _principal(levels: Array) -> Array:
-    centered = levels - levels.mean(0)
-    _, axes = np.linalg.eigh(centered.T @ centered)
-    components: Array = centered @ axes[:, -SOUND_COMPONENTS:]
+    """Principal components of levels, [codes, components], with a root mean square of 1."""
+    centered_levels = levels - levels.mean(0)
+    _, principal_axes = np.linalg.eigh(centered_levels.T @ centered_levels)
+    components: Array = centered_levels @ principal_axes[:, -SOUND_COMPONENTS:]
     component_rms = np.sqrt(np.square(components).sum(1).mean())
     return components / np.float32(max(component_rms, 1e-9))
 
 
 def _scaled(numbers: Array) -> Array:
-    low, high = np.percentile(numbers, (LOWEST, HIGHEST))
-    if high <= low:
+    """Numbers as shares, 0 to 1, of the range between two percentiles."""
+    low_percentile, high_percentile = np.percentile(numbers, (LOWEST, HIGHEST))
+    if high_percentile <= low_percentile:
         return np.full(len(numbers), 0.5, np.float32)
-    scaled: Array = np.clip((numbers - low) / (high - low), 0, 1).astype(np.float32)
-    return scaled
+    shares: Array = np.clip((numbers - low_percentile) / (high_percentile - low_percentile), 0, 1).astype(np.float32)
+    return shares

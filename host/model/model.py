@@ -113,8 +113,8 @@ class Model:
         feeds = {"latent": latent} | state | self.condition_inputs(condition)
         if self._noise:
             feeds["noise"] = np.zeros((len(latent), self._noise), np.float32) if noise is None else noise
-        frame, *next_states = run(self.session, self.path, self._outputs, feeds)
-        return frame, dict(zip(state, next_states, strict=True))
+        frames, *next_states = run(self.session, self.path, self._outputs, feeds)
+        return frames, dict(zip(state, next_states, strict=True))
 
     def condition_inputs(self, condition: npt.NDArray[np.intp] | Array) -> dict[str, Array]:
         """Graph inputs, by name, of a ``condition`` as in `step`."""
@@ -126,63 +126,75 @@ class Model:
         return {"chroma" if self.card.chroma is not None else "label": weights}
 
     def at_rest(self, voices: int) -> States:
-        return {state.name: np.zeros((voices, *state.shape), np.float32) for state in self.card.state}
+        """Zero states, by name, of as many ``voices``."""
+        return {
+            recurrent_state.name: np.zeros((voices, *recurrent_state.shape), np.float32)
+            for recurrent_state in self.card.state
+        }
 
     def after(self, steps: int, latent: Array, condition: npt.NDArray[np.intp]) -> Array:
         """Last frames, [voice, frame_width], of ``steps`` steps with equal inputs."""
         state = self.at_rest(len(latent))
         for _ in range(steps):
-            frame, state = self.step(latent, condition, state)
-        return frame
+            frames, state = self.step(latent, condition, state)
+        return frames
 
     def verify(self) -> ParityResult:
+        """Compare decoded frames with those of the card's reference."""
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
         reference_conditions = reference.chroma or reference.label or reference.key or [0] * len(latent)
         condition = np.asarray(reference_conditions, np.intp)
-        frame, width = self.after(reference.steps, latent, condition), self.card.frame_width
-        differences = np.abs(frame[:, reference.points] - np.asarray(reference.frame, np.float32))
-        points = len(set(reference.points))
+        frames, frame_width = self.after(reference.steps, latent, condition), self.card.frame_width
+        differences = np.abs(frames[:, reference.points] - np.asarray(reference.frame, np.float32))
+        point_count = len(set(reference.points))
         if reference.peaks is not None:
-            peak_rows, values = reference.unpack_peaks(width)
-            expected = np.frombuffer(values, "<f2").astype(np.float32)
-            peak_errors = np.abs(frame[np.frombuffer(peak_rows, np.uint8), np.arange(width)] - expected)
-            magnitudes = np.abs(expected)
-            peak_errors = np.maximum(peak_errors - magnitudes * HALF_ROUNDS - HALF_STEPS, 0.0)
-            differences = np.append(
-                differences, peak_errors / np.minimum(magnitudes / max(magnitudes.max(), HALF_STEPS) + FAINT, 1.0)
+            peak_row_bytes, peak_bytes = reference.unpack_peaks(frame_width)
+            expected_peaks = np.frombuffer(peak_bytes, "<f2").astype(np.float32)
+            peak_errors = np.abs(
+                frames[np.frombuffer(peak_row_bytes, np.uint8), np.arange(frame_width)] - expected_peaks
             )
-            points = width
-        return ParityResult(float(differences.max()), reference.tolerance, points, width)
+            expected_magnitudes = np.abs(expected_peaks)
+            peak_errors = np.maximum(peak_errors - expected_magnitudes * HALF_ROUNDS - HALF_STEPS, 0.0)
+            differences = np.append(
+                differences,
+                peak_errors / np.minimum(expected_magnitudes / max(expected_magnitudes.max(), HALF_STEPS) + FAINT, 1.0),
+            )
+            point_count = frame_width
+        return ParityResult(float(differences.max()), reference.tolerance, point_count, frame_width)
 
     def _check_graph(self) -> None:
+        """Check that the graph's inputs and outputs have the card's shapes, with any number of voices."""
         card, path = self.card, self.path
         check_types(self.session, path)
-        inputs = {i.name: i.shape for i in self.session.get_inputs()}
-        outputs = {o.name: o.shape for o in self.session.get_outputs()}
-        expected_inputs: dict[str, list[int]] = {"latent": [len(card.latents)]}
+        input_shapes = {i.name: i.shape for i in self.session.get_inputs()}
+        output_shapes = {o.name: o.shape for o in self.session.get_outputs()}
+        expected_input_shapes: dict[str, list[int]] = {"latent": [len(card.latents)]}
         condition_feeds = self.condition_inputs(np.zeros(1, np.intp))
-        expected_inputs |= {name: list(feed.shape[1:]) for name, feed in condition_feeds.items()}
+        expected_input_shapes |= {name: list(feed.shape[1:]) for name, feed in condition_feeds.items()}
         if self._noise:
-            expected_inputs["noise"] = [self._noise]
-        expected_inputs |= {state.name: state.shape for state in card.state}
-        for direction, graph_shapes, expected in (
-            ("inputs", inputs, expected_inputs),
-            ("outputs", outputs, self._outputs),
+            expected_input_shapes["noise"] = [self._noise]
+        expected_input_shapes |= {state.name: state.shape for state in card.state}
+        for direction, graph_shapes, expected_shapes in (
+            ("inputs", input_shapes, expected_input_shapes),
+            ("outputs", output_shapes, self._outputs),
         ):
-            shapes = {name: list(shape[1:]) for name, shape in graph_shapes.items()}
-            if shapes != expected:
+            unbatched_shapes = {name: list(shape[1:]) for name, shape in graph_shapes.items()}
+            if unbatched_shapes != expected_shapes:
                 raise UserError(
-                    f"{path}: its graph's {direction} {shapes} are not the card's {expected}; export it again"
+                    f"{path}: its graph's {direction} {unbatched_shapes} are not the card's {expected_shapes}; "
+                    "export it again"
                 )
-            fixed = [name for name, shape in graph_shapes.items() if isinstance(shape[0], int)]
-            if fixed:
-                raise UserError(f"{path}: the voice axis of {fixed[0]!r} is fixed, it must be dynamic; export it again")
+            fixed_names = [name for name, shape in graph_shapes.items() if isinstance(shape[0], int)]
+            if fixed_names:
+                raise UserError(
+                    f"{path}: the voice axis of {fixed_names[0]!r} is fixed, it must be dynamic; export it again"
+                )
 
     def _try_ends(self) -> None:
         """Decode the latents' ends: a graph need not return its declared shapes."""
-        ends = [[latent.low for latent in self.card.latents], [latent.high for latent in self.card.latents]]
-        self.after(1, np.array(ends, np.float32), np.zeros(len(ends), np.intp))
+        end_codes = [[latent.low for latent in self.card.latents], [latent.high for latent in self.card.latents]]
+        self.after(1, np.array(end_codes, np.float32), np.zeros(len(end_codes), np.intp))
 
 
 # Largest rounding error of float16: relative for normal numbers, absolute for subnormal ones.
@@ -196,12 +208,13 @@ ONE_HOT: Array = np.eye(12, dtype=np.float32)
 
 
 def _card_warnings(card: Card, path: Path) -> tuple[str, ...]:
-    unknown = [name[:40] for name in unknown_fields(card)]
-    if not unknown:
+    """A warning that names at most five unknown fields; empty if all are known."""
+    unknown_names = [name[:40] for name in unknown_fields(card)]
+    if not unknown_names:
         return ()
-    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    more_text = f" and {len(unknown_names) - 5} more" if len(unknown_names) > 5 else ""
     return (
-        f"{path}: its card has fields that this timbrel does not know ({', '.join(unknown[:5])}{more}); "
+        f"{path}: its card has fields that this timbrel does not know ({', '.join(unknown_names[:5])}{more_text}); "
         "they are ignored, update timbrel to use them",
     )
 
@@ -217,18 +230,21 @@ def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "on
     else:
         _check_bytes(path, data)
     onnxruntime = _load_onnxruntime()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4  # fatal only: failures are raised with our messages
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.use_env_allocators", "1")
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # independent of the suffix, as in the check
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads = threads
+    session_options.inter_op_num_threads = 1
+    session_options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    session_options.log_severity_level = 4  # fatal only: failures are raised with our messages
+    session_options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session_options.add_session_config_entry("session.use_env_allocators", "1")
+    # Independent of the suffix, as in the check.
+    session_options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         # Without its fallback, which prints to standard output and retries the same provider.
-        return onnxruntime.InferenceSession(data or str(path), options, ["CPUExecutionProvider"], enable_fallback=0)
+        return onnxruntime.InferenceSession(
+            data or str(path), session_options, ["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # onnxruntime raises a different class for each kind of broken file
         raise _not_onnx(path, _reason(error)) from None
 
@@ -240,10 +256,10 @@ def metadata(session: "onnxruntime.InferenceSession", path: Path) -> dict[str, s
         UserError: not UTF-8.
     """
     try:
-        entries: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        text_by_key: dict[str, str] = session.get_modelmeta().custom_metadata_map
     except UnicodeDecodeError:
         raise _not_onnx(path, "its metadata are no UTF-8") from None
-    return entries
+    return text_by_key
 
 
 def run(
@@ -261,11 +277,11 @@ def run(
         arrays: list[Array] = session.run(list(outputs), feeds)
     except Exception as error:  # as in `open_session`
         raise UserError(f"{path} cannot be run ({_reason(error)}); export it again") from None
-    rows = len(next(iter(feeds.values())))
+    row_count = len(next(iter(feeds.values())))
     for (name, shape), array in zip(outputs.items(), arrays, strict=True):
-        if array.shape != (rows, *shape):
+        if array.shape != (row_count, *shape):
             raise UserError(
-                f"{path}: its graph gives a {name} of shape {list(array.shape)} where it says {[rows, *shape]}; "
+                f"{path}: its graph gives a {name} of shape {list(array.shape)} where it says {[row_count, *shape]}; "
                 "export it again"
             )
     return arrays
@@ -281,8 +297,8 @@ def check_types(session: "onnxruntime.InferenceSession", path: Path) -> None:
         ports = [(port.name, port.type, port.shape) for port in (*session.get_inputs(), *session.get_outputs())]
     except UnicodeDecodeError:
         raise _not_onnx(path, "a name in its graph is no UTF-8") from None
-    for name, kind, shape in ports:
-        if kind != "tensor(float)" or not shape:
+    for name, tensor_type, shape in ports:
+        if tensor_type != "tensor(float)" or not shape:
             raise UserError(f"{path}: {name!r} of its graph is no batch of float32 numbers; export it again")
 
 
@@ -316,6 +332,7 @@ def _check_file(path: Path) -> None:
 
 
 def _check_bytes(path: Path, data: bytes) -> None:
+    """Refuse bytes that are not ONNX, refer to other files, or may run forever."""
     try:
         has_external_data, may_not_end = leads_out(data), repeats(data)
     except NotONNX as problem:
@@ -334,9 +351,11 @@ def _not_onnx(path: Path, reason: str) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    request = re.search(r"requested bytes of (\d+)", str(error))  # the arena's message, among lines of C++
-    if request:
+    """One line of an onnxruntime error."""
+    memory_request = re.search(r"requested bytes of (\d+)", str(error))  # the arena's message, among lines of C++
+    if memory_request:
         return (
-            f"it asks for {int(request[1]) / 1e9:.3g} GB of memory, all models have {RUN_BYTES / 1e9:.3g} GB together"
+            f"it asks for {int(memory_request[1]) / 1e9:.3g} GB of memory, "
+            f"all models have {RUN_BYTES / 1e9:.3g} GB together"
         )
     return (str(error).splitlines() or [""])[0].rsplit(" : ", 1)[-1][:120]

@@ -42,8 +42,8 @@ def leads_out(data: bytes) -> bool:
         NotONNX: not protobuf, too deep, or too many fields.
     """
     return any(
-        message == "tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and value != 0))
-        for message, number, value in _parts(data)
+        message_type == "tensor" and (field_number == EXTERNAL_DATA or (field_number == DATA_LOCATION and varint != 0))
+        for message_type, field_number, varint in _parts(data)
     )
 
 
@@ -56,23 +56,28 @@ def repeats(data: bytes) -> bool:
     Raises:
         NotONNX: as `leads_out`.
     """
-    return any(HOLDS[message].get(number) in REPEATING.get(message, ()) for message, number, _ in _parts(data))
+    return any(
+        HOLDS[message_type].get(field_number) in REPEATING.get(message_type, ())
+        for message_type, field_number, _ in _parts(data)
+    )
 
 
 def _parts(data: bytes) -> Iterator[tuple[str, int, int]]:
     """All fields in messages that lead to tensors: message type, field number, value of a varint."""
-    waiting, fields = [(0, len(data), "model", 1)], 0
-    while waiting:
-        begin, end, message, depth = waiting.pop()
+    pending_messages, field_count = [(0, len(data), "model", 1)], 0
+    while pending_messages:
+        message_begin, message_end, message_type, depth = pending_messages.pop()
         if depth > DEEPEST:
             raise NotONNX(f"its messages nest more than {DEEPEST} deep")
-        for number, wire, value, content_begin, length in _fields(data, begin, end):
-            fields += 1
-            if fields > MOST_FIELDS:
+        for field_number, wire_type, varint, content_begin, content_length in _fields(data, message_begin, message_end):
+            field_count += 1
+            if field_count > MOST_FIELDS:
                 raise NotONNX(f"it has more than {MOST_FIELDS} parts")
-            yield message, number, value
-            if wire == BYTES and number in HOLDS[message]:
-                waiting.append((content_begin, content_begin + length, HOLDS[message][number], depth + 1))
+            yield message_type, field_number, varint
+            if wire_type == BYTES and field_number in HOLDS[message_type]:
+                pending_messages.append(
+                    (content_begin, content_begin + content_length, HOLDS[message_type][field_number], depth + 1)
+                )
 
 
 def graph_of(data: bytes) -> bytes:
@@ -82,9 +87,9 @@ def graph_of(data: bytes) -> bytes:
         NotONNX: not protobuf.
     """
     graph = b""
-    for number, wire, _, begin, length in _fields(data, 0, len(data)):
-        if wire == BYTES and HOLDS["model"].get(number) == "graph":
-            graph += data[begin : begin + length]
+    for field_number, wire_type, _, content_begin, content_length in _fields(data, 0, len(data)):
+        if wire_type == BYTES and HOLDS["model"].get(field_number) == "graph":
+            graph += data[content_begin : content_begin + content_length]
     return graph
 
 
@@ -97,44 +102,51 @@ def card_of(file: Path) -> str:
         OSError, ValueError: unreadable, empty, or no UTF-8.
     """
     check_regular(file, FILE_BYTES)
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for count, (number, wire, _, begin, length) in enumerate(_fields(data, 0, len(data))):
-            if count == MOST_MODEL_FIELDS:
+    with file.open("rb") as opened_file, mmap.mmap(opened_file.fileno(), 0, access=mmap.ACCESS_READ) as mapped_bytes:
+        for field_index, (field_number, wire_type, _, content_begin, content_length) in enumerate(
+            _fields(mapped_bytes, 0, len(mapped_bytes))
+        ):
+            if field_index == MOST_MODEL_FIELDS:
                 raise NotONNX(f"it has more than {MOST_MODEL_FIELDS} parts")
-            if number == METADATA and wire == BYTES:
-                entry = {
-                    field: data[offset : offset + size]
-                    for field, _, _, offset, size in _fields(data, begin, begin + length)
+            if field_number == METADATA and wire_type == BYTES:
+                entry_contents = {
+                    entry_field_number: mapped_bytes[entry_offset : entry_offset + entry_bytes]
+                    for entry_field_number, _, _, entry_offset, entry_bytes in _fields(
+                        mapped_bytes, content_begin, content_begin + content_length
+                    )
                 }
-                if entry.get(KEY) == CARD:
-                    return entry.get(VALUE, b"").decode()
+                if entry_contents.get(KEY) == CARD:
+                    return entry_contents.get(VALUE, b"").decode()
     return ""
 
 
 def _fields(data: bytes | mmap.mmap, offset: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Number, wire type, value of a varint, and the content's first byte and length."""
     while offset < end:
-        tag, offset = _varint(data, offset, end)
-        if tag >> 32:  # onnxruntime would drop the upper bits and read another field
+        field_tag, offset = _varint(data, offset, end)
+        if field_tag >> 32:  # onnxruntime would drop the upper bits and read another field
             raise NotONNX(f"a field of an impossible number at byte {offset}")
-        wire, value = tag & 7, 0
-        length = {FIXED64: 8, FIXED32: 4}.get(wire, 0)
-        if wire == VARINT:
-            value, offset = _varint(data, offset, end)
-        elif wire == BYTES:
-            length, offset = _varint(data, offset, end)
-        elif not length:
-            raise NotONNX(f"wire type {wire} at byte {offset}")
-        if length > end - offset:
-            raise NotONNX(f"it was cut off: {length} bytes announced at byte {offset}, {end - offset} are there")
-        yield tag >> 3, wire, value, offset, length
-        offset += length
+        wire_type, varint = field_tag & 7, 0
+        content_length = {FIXED64: 8, FIXED32: 4}.get(wire_type, 0)
+        if wire_type == VARINT:
+            varint, offset = _varint(data, offset, end)
+        elif wire_type == BYTES:
+            content_length, offset = _varint(data, offset, end)
+        elif not content_length:
+            raise NotONNX(f"wire type {wire_type} at byte {offset}")
+        if content_length > end - offset:
+            raise NotONNX(
+                f"it was cut off: {content_length} bytes announced at byte {offset}, {end - offset} are there"
+            )
+        yield field_tag >> 3, wire_type, varint, offset, content_length
+        offset += content_length
 
 
 def _varint(data: bytes | mmap.mmap, offset: int, end: int) -> tuple[int, int]:
+    """Number at ``offset``, and the offset after it."""
     value = 0
-    for position in range(offset, min(offset + 10, end)):
-        value |= (data[position] & 0x7F) << 7 * (position - offset)
-        if data[position] < 0x80:
-            return value, position + 1
+    for byte_offset in range(offset, min(offset + 10, end)):
+        value |= (data[byte_offset] & 0x7F) << 7 * (byte_offset - offset)
+        if data[byte_offset] < 0x80:
+            return value, byte_offset + 1
     raise NotONNX(f"a broken number at byte {offset}")

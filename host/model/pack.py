@@ -72,82 +72,86 @@ def unpacked(path: Path) -> Path:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    home = _packs() / digest
+    digest_folder = _packs() / digest
     with _opened(path) as archive:
         manifest = _manifest(path, archive)
-        folder = home / manifest.name
+        folder = digest_folder / manifest.name
         if _is_whole(folder, manifest):
             return folder
         try:
-            home.mkdir(parents=True, exist_ok=True)
+            digest_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"cannot unpack {path} into {home}: {error.strerror}; set XDG_DATA_HOME to another folder"
+                f"cannot unpack {path} into {digest_folder}: {error.strerror}; set XDG_DATA_HOME to another folder"
             ) from None
-        _clear(home, folder, manifest)
+        _clear(digest_folder, folder, manifest)
         try:
-            with building_folder(folder) as new:
-                for name, packed in manifest.files.items():
-                    _extract(path, archive, name, packed, new)
+            with building_folder(folder) as new_folder:
+                for file_name, packed_file in manifest.files.items():
+                    _extract(path, archive, file_name, packed_file, new_folder)
         except (UserError, Failure):
             if not _is_whole(folder, manifest):  # else another process was faster
                 with contextlib.suppress(OSError):
-                    home.rmdir()
+                    digest_folder.rmdir()
                 raise
         except BaseException:
             with contextlib.suppress(OSError):
-                home.rmdir()
+                digest_folder.rmdir()
             raise
     return folder
 
 
 def _is_whole(folder: Path, manifest: PackManifest) -> bool:
     with contextlib.suppress(OSError):
-        return all((folder / name).stat().st_size == packed.size for name, packed in manifest.files.items())
+        return all(
+            (folder / file_name).stat().st_size == packed_file.size for file_name, packed_file in manifest.files.items()
+        )
     return False
 
 
-def _clear(home: Path, folder: Path, manifest: PackManifest) -> None:
-    """Also removes old leftovers of interrupted processes."""
-    for entry in home.iterdir():
+def _clear(digest_folder: Path, folder: Path, manifest: PackManifest) -> None:
+    """Remove an incomplete ``folder``, and old leftovers of interrupted processes."""
+    for entry in digest_folder.iterdir():
         with contextlib.suppress(OSError):
-            broken = entry == folder and not _is_whole(folder, manifest)  # another process may just have finished it
-            old = entry.name.startswith(".") and time.time() - entry.stat().st_mtime > LEFTOVER_SECONDS
-            if broken or old:
+            is_broken = entry == folder and not _is_whole(folder, manifest)  # another process may just have finished it
+            is_old = entry.name.startswith(".") and time.time() - entry.stat().st_mtime > LEFTOVER_SECONDS
+            if is_broken or is_old:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
 def digest_of(file: Path) -> str | None:
     """SHA-256 of the pack of an unpacked file, None if of none."""
-    home = _home(file)
-    return None if home is None else home.name
+    digest_folder = _home(file)
+    return None if digest_folder is None else digest_folder.name
 
 
 def proved_before(digest: str) -> Path | None:
     """Folder of the pack with a SHA-256, None if not on this machine, or not proved."""
-    home = _packs() / digest
-    if not home.with_suffix(PROVED).is_file() or not home.is_dir():
+    digest_folder = _packs() / digest
+    if not digest_folder.with_suffix(PROVED).is_file() or not digest_folder.is_dir():
         return None
-    return next((folder for folder in home.iterdir() if folder.is_dir() and not folder.name.startswith(".")), None)
+    return next(
+        (folder for folder in digest_folder.iterdir() if folder.is_dir() and not folder.name.startswith(".")), None
+    )
 
 
 def unproved(file: Path) -> bool:
     """Return whether a file's pack has a model that has not yet given its reference on this machine."""
-    home = _home(file)
-    return home is not None and not home.with_suffix(PROVED).is_file()
+    digest_folder = _home(file)
+    return digest_folder is not None and not digest_folder.with_suffix(PROVED).is_file()
 
 
 def mark_proved(file: Path) -> None:
-    home = _home(file)
-    assert home is not None
-    home.with_suffix(PROVED).touch()
+    digest_folder = _home(file)
+    assert digest_folder is not None
+    digest_folder.with_suffix(PROVED).touch()
 
 
 def throw_away(file: Path) -> None:
     """Remove a pack's unpacked folder after a failed proof."""
-    home = _home(file)
-    assert home is not None
-    shutil.rmtree(home, ignore_errors=True)
+    digest_folder = _home(file)
+    assert digest_folder is not None
+    shutil.rmtree(digest_folder, ignore_errors=True)
 
 
 def is_name(name: str) -> bool:
@@ -159,9 +163,10 @@ def _packs() -> Path:
 
 
 def _home(file: Path) -> Path | None:
-    packs, place = _packs(), file.resolve()
-    inner_parts = packs in place.parents and place.relative_to(packs).parts
-    return packs / inner_parts[0] if inner_parts else None
+    """Folder, named by a digest, of the pack of an unpacked file; None if of none."""
+    packs_folder, resolved_file = _packs(), file.resolve()
+    inner_path_parts = packs_folder in resolved_file.parents and resolved_file.relative_to(packs_folder).parts
+    return packs_folder / inner_path_parts[0] if inner_path_parts else None
 
 
 class _opened:
@@ -183,16 +188,18 @@ class _opened:
     def _check_directory(self) -> None:
         """Refuse a list of entries that would fill memory."""
         with self._path.open("rb") as file:
-            length = file.seek(0, os.SEEK_END)
-            file.seek(max(0, length - LONGEST_END))
-            end = file.read()
-        end_offsets = {len(end) - RECORD, end.rfind(b"PK\x05\x06")}  # zipfile takes the first if nothing follows it
-        for offset in end_offsets:
-            if offset < 0 or end[offset : offset + 4] != b"PK\x05\x06":
+            file_bytes = file.seek(0, os.SEEK_END)
+            file.seek(max(0, file_bytes - LONGEST_END))
+            end_bytes = file.read()
+        # zipfile takes the first if nothing follows it.
+        record_offsets = {len(end_bytes) - RECORD, end_bytes.rfind(b"PK\x05\x06")}
+        for record_offset in record_offsets:
+            if record_offset < 0 or end_bytes[record_offset : record_offset + 4] != b"PK\x05\x06":
                 continue
-            if end[max(0, offset - LOCATOR) : offset].startswith(b"PK\x06\x07"):  # its sizes would count
+            # The sizes of a zip64 record would count.
+            if end_bytes[max(0, record_offset - LOCATOR) : record_offset].startswith(b"PK\x06\x07"):
                 raise zipfile.BadZipFile("it is of format zip64, which packs do not need")
-            if int.from_bytes(end[offset + 12 : offset + 16], "little") > LARGEST_DIRECTORY:
+            if int.from_bytes(end_bytes[record_offset + 12 : record_offset + 16], "little") > LARGEST_DIRECTORY:
                 raise zipfile.BadZipFile("it lists too many files")
 
     def __exit__(self, *error: object) -> None:
@@ -204,14 +211,16 @@ def damaged(path: Path, reason: str) -> UserError:
 
 
 def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
+    """Parse and check the manifest of an opened pack."""
     try:
-        text = b"".join(_read_pieces(archive, MANIFEST, LARGEST_MANIFEST))
-        fields: Any = json.loads(text)
-        version = fields["format"]
-        if isinstance(version, int) and version > FORMAT:
-            raise UserError(f"{path} has format {version}, this timbrel reads {FORMAT}; update timbrel")
-        files = {
-            str(name): PackedFile(int(entry["bytes"]), str(entry["sha256"])) for name, entry in fields["files"].items()
+        manifest_bytes = b"".join(_read_pieces(archive, MANIFEST, LARGEST_MANIFEST))
+        fields: Any = json.loads(manifest_bytes)
+        format_version = fields["format"]
+        if isinstance(format_version, int) and format_version > FORMAT:
+            raise UserError(f"{path} has format {format_version}, this timbrel reads {FORMAT}; update timbrel")
+        packed_files = {
+            str(name): PackedFile(int(file_entry["bytes"]), str(file_entry["sha256"]))
+            for name, file_entry in fields["files"].items()
         }
         metadata = {str(key): str(value) for key, value in fields["about"].items()}
         name = str(fields["name"])
@@ -221,36 +230,40 @@ def _manifest(path: Path, archive: zipfile.ZipFile) -> PackManifest:
         raise damaged(path, f"{MANIFEST}: {error}") from None
     if not is_name(name):
         raise damaged(path, "its name is no name of a folder")
-    if not 1 <= len(files) <= MOST_FILES:
-        raise damaged(path, f"it names {len(files)} files, at most {MOST_FILES} are possible")
-    if wrong := [member for member in files if not _is_plain(member)]:
-        raise damaged(path, f"{wrong[0]!r} is no name of a file in it")
-    if any(file.size < 0 for file in files.values()) or sum(file.size for file in files.values()) > LARGEST:
+    if not 1 <= len(packed_files) <= MOST_FILES:
+        raise damaged(path, f"it names {len(packed_files)} files, at most {MOST_FILES} are possible")
+    if wrong_names := [file_name for file_name in packed_files if not _is_plain(file_name)]:
+        raise damaged(path, f"{wrong_names[0]!r} is no name of a file in it")
+    if (
+        any(packed_file.size < 0 for packed_file in packed_files.values())
+        or sum(packed_file.size for packed_file in packed_files.values()) > LARGEST
+    ):
         raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB, which is no instrument; {RETRY_ADVICE}")
-    if len({member.casefold() for member in files}) < len(files):
+    if len({file_name.casefold() for file_name in packed_files}) < len(packed_files):
         raise damaged(path, "two of its files have one name")
-    return PackManifest(name, metadata, files)
+    return PackManifest(name, metadata, packed_files)
 
 
 def _is_plain(name: str) -> bool:
     """Return whether a name stays inside its folder, on any system."""
-    parts = PurePosixPath(name).parts
-    forbidden = set('\\:*?"<>|')
+    path_parts = PurePosixPath(name).parts
+    forbidden_characters = set('\\:*?"<>|')
     return (
-        bool(parts)
-        and name == "/".join(parts)
+        bool(path_parts)
+        and name == "/".join(path_parts)
         and name == printable(name)
-        and not forbidden & set(name)
-        and not any(part.startswith(".") or part.endswith((".", " ")) for part in parts)
-        and max(len(part.encode()) for part in parts) <= LONGEST_NAME
-        and len(parts) <= DEEPEST
+        and not forbidden_characters & set(name)
+        and not any(part.startswith(".") or part.endswith((".", " ")) for part in path_parts)
+        and max(len(part.encode()) for part in path_parts) <= LONGEST_NAME
+        and len(path_parts) <= DEEPEST
     )
 
 
 def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile, folder: Path) -> None:
-    place, digest, size = folder / name, hashlib.sha256(), 0
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.open("xb") as file:
+    """Write one file of a pack into ``folder``, and check its size and digest."""
+    target_file, target_hash, written_bytes = folder / name, hashlib.sha256(), 0
+    target_file.parent.mkdir(parents=True, exist_ok=True)
+    with target_file.open("xb") as opened_file:
         pieces = _read_pieces(archive, name, packed.size)
         while True:
             try:
@@ -259,19 +272,19 @@ def _extract(path: Path, archive: zipfile.ZipFile, name: str, packed: PackedFile
                 raise damaged(path, f"{name}: {error}") from None
             if not piece:
                 break
-            file.write(piece)
-            digest.update(piece)
-            size += len(piece)
-    if size != packed.size or digest.hexdigest() != packed.sha256:
+            opened_file.write(piece)
+            target_hash.update(piece)
+            written_bytes += len(piece)
+    if written_bytes != packed.size or target_hash.hexdigest() != packed.sha256:
         raise damaged(path, f"{name} is not the file that {MANIFEST} tells of")
 
 
 def _read_pieces(archive: zipfile.ZipFile, name: str, limit: int) -> Iterator[bytes]:
     """Raise ValueError at more than ``limit`` bytes, in spite of the header."""
-    remaining = limit
+    remaining_bytes = limit
     with archive.open(name) as file:
-        while piece := file.read(min(PIECE_BYTES, remaining + 1)):
-            if len(piece) > remaining:
+        while piece := file.read(min(PIECE_BYTES, remaining_bytes + 1)):
+            if len(piece) > remaining_bytes:
                 raise ValueError(f"longer than {limit} bytes")
-            remaining -= len(piece)
+            remaining_bytes -= len(piece)
             yield piece

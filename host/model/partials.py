@@ -19,12 +19,12 @@ def spread(partials: PartialsLayout, hertz: Doubles) -> Array:
     Linear over log frequency between band centres, the geometric means of edges; zero below the first edge. The lowest
     band stays apart: a room's rumble must not leak into audible bands.
     """
-    edges = np.maximum(np.array(partials.edges_hz), 1.0)
-    middles = np.sqrt(edges[1:] * edges[:-1])
-    band_position = np.interp(np.log(np.maximum(hertz, 1.0)), np.log(middles), np.arange(len(middles)))
-    band_position = np.where(hertz < edges[1], 0.0, np.maximum(band_position, min(1.0, len(middles) - 1)))
-    weights = np.maximum(0.0, 1 - np.abs(band_position - np.arange(len(middles))[:, np.newaxis]))
-    band_weights: Array = (weights * (hertz >= partials.edges_hz[0])).astype(np.float32)
+    edges_hz = np.maximum(np.array(partials.edges_hz), 1.0)
+    center_hz = np.sqrt(edges_hz[1:] * edges_hz[:-1])
+    band_position = np.interp(np.log(np.maximum(hertz, 1.0)), np.log(center_hz), np.arange(len(center_hz)))
+    band_position = np.where(hertz < edges_hz[1], 0.0, np.maximum(band_position, min(1.0, len(center_hz) - 1)))
+    linear_weights = np.maximum(0.0, 1 - np.abs(band_position - np.arange(len(center_hz))[:, np.newaxis]))
+    band_weights: Array = (linear_weights * (hertz >= partials.edges_hz[0])).astype(np.float32)
     return band_weights
 
 
@@ -41,8 +41,13 @@ def spectra(card: Card, frames: Array, condition: Indices | Doubles) -> Array:
     layout = card.partials
     if layout is None:
         return frames
-    heights, noise = frames[:, : layout.harmonics], np.square(frames[:, layout.harmonics :], dtype=np.float64)
-    return summed(card, heights, in_bins(condition, card)[:, np.newaxis] * orders(layout, condition), noise)
+    harmonic_heights, noise_power = (
+        frames[:, : layout.harmonics],
+        np.square(frames[:, layout.harmonics :], dtype=np.float64),
+    )
+    return summed(
+        card, harmonic_heights, in_bins(condition, card)[:, np.newaxis] * orders(layout, condition), noise_power
+    )
 
 
 def summed(card: Card, heights: Array, center_bins: Doubles, noise: Doubles) -> Array:
@@ -51,33 +56,41 @@ def summed(card: Card, heights: Array, center_bins: Doubles, noise: Doubles) -> 
     ``heights`` of lobes and ``center_bins`` in bins: [rows, partials].
     """
     assert card.partials is not None
-    bins = card.frame_length // 2 + 1
-    hertz = np.arange(bins) * card.sample_rate / card.frame_length
-    power = noise @ spread(card.partials, hertz)
-    power[:, hertz < INAUDIBLE_HZ] = 0.0  # inaudible, and not synthesized by voices
-    rows, partials = np.nonzero(center_bins < bins - 1)
-    centers = center_bins[rows, partials]
-    nearest_bins = np.rint(centers).astype(np.intp)
-    energy = np.square(heights[rows, partials], dtype=np.float64)
-    for step in range(-LOBE_REACH, LOBE_REACH + 1):
-        in_spectrum = np.flatnonzero((nearest_bins + step >= 0) & (nearest_bins + step < bins))
-        lobe = hann_lobe(nearest_bins[in_spectrum] + step - centers[in_spectrum])
-        np.add.at(power, (rows[in_spectrum], nearest_bins[in_spectrum] + step), energy[in_spectrum] * np.square(lobe))
-    magnitudes: Array = np.sqrt(power).astype(np.float32)
+    bin_count = card.frame_length // 2 + 1
+    bin_hz = np.arange(bin_count) * card.sample_rate / card.frame_length
+    bin_power = noise @ spread(card.partials, bin_hz)
+    bin_power[:, bin_hz < INAUDIBLE_HZ] = 0.0  # inaudible, and not synthesized by voices
+    lobe_rows, lobe_partials = np.nonzero(center_bins < bin_count - 1)
+    lobe_center_bins = center_bins[lobe_rows, lobe_partials]
+    nearest_bins = np.rint(lobe_center_bins).astype(np.intp)
+    squared_heights = np.square(heights[lobe_rows, lobe_partials], dtype=np.float64)
+    for bin_offset in range(-LOBE_REACH, LOBE_REACH + 1):
+        in_spectrum_indices = np.flatnonzero((nearest_bins + bin_offset >= 0) & (nearest_bins + bin_offset < bin_count))
+        relative_heights = hann_lobe(
+            nearest_bins[in_spectrum_indices] + bin_offset - lobe_center_bins[in_spectrum_indices]
+        )
+        np.add.at(
+            bin_power,
+            (lobe_rows[in_spectrum_indices], nearest_bins[in_spectrum_indices] + bin_offset),
+            squared_heights[in_spectrum_indices] * np.square(relative_heights),
+        )
+    magnitudes: Array = np.sqrt(bin_power).astype(np.float32)
     return magnitudes
 
 
 def hann_lobe(offset_bins: Doubles) -> Doubles:
     """The Hann window's main lobe ``offset_bins`` bins from its centre, where it is 1."""
-    singular = np.abs(np.abs(offset_bins) - 1) < 1e-9  # 0 / 0, whose limit is 0.5
-    lobe: Doubles = np.where(singular, 0.5, np.sinc(offset_bins) / np.where(singular, 1.0, 1 - np.square(offset_bins)))
+    is_singular = np.abs(np.abs(offset_bins) - 1) < 1e-9  # 0 / 0, whose limit is 0.5
+    lobe: Doubles = np.where(
+        is_singular, 0.5, np.sinc(offset_bins) / np.where(is_singular, 1.0, 1 - np.square(offset_bins))
+    )
     return lobe
 
 
 def orders(partials: PartialsLayout, keys: Indices | Doubles) -> Doubles:
     """Frequency ratios to the first partial, [keys, harmonics]."""
-    number = np.arange(1.0, partials.harmonics + 1)
-    return stretched(number, np.array([partials.inharmonicity(float(key)) for key in keys])[:, np.newaxis])
+    harmonic_numbers = np.arange(1.0, partials.harmonics + 1)
+    return stretched(harmonic_numbers, np.array([partials.inharmonicity(float(key)) for key in keys])[:, np.newaxis])
 
 
 def stretched(number: npt.NDArray[Any], stiffness: Any) -> Doubles:

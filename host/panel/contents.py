@@ -20,43 +20,45 @@ SILENT_DB = -100.0  # and below: sent for silence
 
 
 def model(view: PresetView) -> dict[str, Any]:
-    names = ("title", "low", "high", "default", "mean", "std")
+    """The model's name, kind, latents and card."""
+    latent_fields = ("title", "low", "high", "default", "mean", "std")
     return {
         "name": view.model_name,
         "kind": view.kind,
         "description": view.description,
-        "latents": [dict(zip(names, latent, strict=True)) for latent in view.latents],
+        "latents": [dict(zip(latent_fields, latent, strict=True)) for latent in view.latents],
         "chroma": view.chroma,
-        "card": [list(line) for line in view.card],
+        "card": [list(card_line) for card_line in view.card],
     }
 
 
 def keys(view: PresetView) -> dict[str, Any]:
     """Range of playable keys, silent ones in it, and labels by key."""
-    low, high = min(view.keys, default=0), max(view.keys, default=127)
+    low_key, high_key = min(view.keys, default=0), max(view.keys, default=127)
     return {
-        "low": low,
-        "high": high,
-        "center": min(max(MIDDLE, low), high),
-        "silent": [key for key in range(low, high + 1) if key not in view.keys],
+        "low": low_key,
+        "high": high_key,
+        "center": min(max(MIDDLE, low_key), high_key),
+        "silent": [key for key in range(low_key, high_key + 1) if key not in view.keys],
         "labels": {key: label for key, label in view.keys.items() if label},
     }
 
 
 def control(view: ControlView, value: float, default: float, moving: bool) -> dict[str, Any]:
-    effect = effect_target(view.target)
+    """A control with its present value and default; ``moving``: by a motion of the preset."""
+    effect_and_parameter = effect_target(view.target)
     return {
         "target": view.target,
         "title": view.title,
         "group": view.group,
-        "effect": None if effect is None else effect[0],
+        "effect": None if effect_and_parameter is None else effect_and_parameter[0],
         "low": view.low,
         "high": view.high,
         "default": default,
         "value": value,
         "unit": view.unit,
         "log": view.group not in EVEN and view.low > 0 and view.high / view.low >= LOG_RATIO,
-        "maps": [{name: getattr(entry, name) for name in MAP} for entry in view.maps],
+        "maps": [{name: getattr(map_view, name) for name in MAP} for map_view in view.maps],
         "choices": [printable(choice) for choice in view.choices],
         "about": view.description,
         "moving": moving,
@@ -65,6 +67,7 @@ def control(view: ControlView, value: float, default: float, moving: bool) -> di
 
 
 def moving(fields: Mapping[str, Any], targets: Iterable[str]) -> set[str]:
+    """Targets that the preset's motions move."""
     if has_path_or_walk(fields):
         return {target for target in targets if target.startswith("latent.")}
     return {motion["target"] for motion in fields.get("motion", [])}
@@ -76,18 +79,21 @@ def has_path_or_walk(fields: Mapping[str, Any]) -> bool:
 
 
 def path_motion(fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The motion along a path; None without."""
     return next((motion for motion in fields.get("motion", []) if "path" in motion), None)
 
 
 def path(motion: Mapping[str, Any]) -> dict[str, Any]:
     """Points, length in seconds or beats, and whether it loops."""
     if "times" in motion:
-        first, *_, last = motion["times"]
-        length, loop = {"seconds": round(last - first, 6)}, motion.get("loop", False)
+        first_time, *_, last_time = motion["times"]
+        length_by_unit, loops = {"seconds": round(last_time - first_time, 6)}, motion.get("loop", False)
     else:
-        length = {"beats": motion["beats"]} if "beats" in motion else {"seconds": round(1 / motion["rate_hz"], 6)}
-        loop = True
-    return {"points": motion["path"], **length, "loop": loop}
+        length_by_unit = (
+            {"beats": motion["beats"]} if "beats" in motion else {"seconds": round(1 / motion["rate_hz"], 6)}
+        )
+        loops = True
+    return {"points": motion["path"], **length_by_unit, "loop": loops}
 
 
 def snapshots(fields: Mapping[str, Any], controls: Mapping[str, ControlView]) -> dict[int, dict[str, float]]:
@@ -103,11 +109,13 @@ def snapshots(fields: Mapping[str, Any], controls: Mapping[str, ControlView]) ->
 
 
 def _clamp_to_range(control: ControlView, value: float | str) -> float:
-    number = control.choices.index(value) if isinstance(value, str) else value
-    return min(max(number, control.low), control.high)
+    """Value in the control's range, of a number or a choice."""
+    raw_value = control.choices.index(value) if isinstance(value, str) else value
+    return min(max(raw_value, control.low), control.high)
 
 
 def effects(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The preset's effects in order."""
     return [
         {"index": index, "plugin": effect["plugin"], "title": _title(effect["plugin"]), "on": effect.get("on", True)}
         for index, effect in enumerate(fields.get("effects", []))
@@ -116,14 +124,15 @@ def effects(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def available_effects() -> list[str]:
     """Effects that a page can add: those without files."""
-    needing = {name for name, settings in SETTINGS.items() if Path in settings.values()}
-    return sorted(set(RANGES) - needing)
+    file_effects = {name for name, effect_settings in SETTINGS.items() if Path in effect_settings.values()}
+    return sorted(set(RANGES) - file_effects)
 
 
 def meters(status: LiveStatus) -> dict[str, Any]:
+    """The message of meters, sent with each report."""
     return {
         "t": "meters",
-        "peaks_db": [max(peak, SILENT_DB) for peak in status.peaks_db],
+        "peaks_db": [max(peak_db, SILENT_DB) for peak_db in status.peaks_db],
         "spectrum_db": list(status.spectrum_db),
         "load": list(status.load),
         "underruns": status.underruns,
@@ -143,6 +152,7 @@ def meters(status: LiveStatus) -> dict[str, Any]:
 
 
 def waiting(status: LiveStatus) -> dict[str, dict[str, float]]:
+    """Positions, by target and controller, of controllers that have yet to take over."""
     positions: dict[str, dict[str, float]] = {}
     for (target, source), position in status.waiting.items():
         positions.setdefault(target, {})[source] = position
@@ -180,6 +190,7 @@ def session(view: SessionView | None) -> dict[str, Any] | None:
 
 
 def _title(plugin: str) -> str:
+    """Title of an effect: words of its class, or the name of a plugin's file."""
     name = plugin.replace("\\", "/").rpartition("/")[2].rpartition(".")[0] or plugin
     words = "".join(f" {letter}" if letter.isupper() else letter for letter in name).split()
     return " ".join(words) if all(len(word) > 1 for word in words) else name

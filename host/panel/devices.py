@@ -15,18 +15,19 @@ LIST_SECONDS = 10.0  # for a driver to answer
 
 async def list_devices(midi_api: str | None) -> dict[str, Any]:
     """Names of cards and ports as a message to a page, without those that do not answer."""
-    child = ChildProcess(_list, midi_api, name="devices", daemon=True)
+    list_process = ChildProcess(_list, midi_api, name="devices", daemon=True)
     names_by_kind: dict[str, list[str]] = {"cards": [], "ports": []}
     try:
         with contextlib.suppress(EOFError, OSError, TimeoutError):
             for kind in names_by_kind:
-                names_by_kind[kind] = await asyncio.wait_for(asyncio.to_thread(child.pipe.recv), LIST_SECONDS)
+                names_by_kind[kind] = await asyncio.wait_for(asyncio.to_thread(list_process.pipe.recv), LIST_SECONDS)
     finally:
-        await asyncio.to_thread(child.end)
+        await asyncio.to_thread(list_process.end)
     return {"t": "devices", **names_by_kind}
 
 
 def _list(pipe: Connection, midi_api: str | None) -> None:
+    """Send the names of cards, then those of ports."""
     from ..audio.sound_card import cards
     from ..errors import UserError
     from ..files import hushed
@@ -34,14 +35,14 @@ def _list(pipe: Connection, midi_api: str | None) -> None:
 
     os.environ["JACK_NO_START_SERVER"] = "1"
     with pipe, hushed(), contextlib.suppress(BrokenPipeError):
-        names: list[str] = []
+        device_names: list[str] = []
         with contextlib.suppress(UserError):  # the audio process reports it
-            names = [f"{card.name} ({card.api})" for card in cards()]
-        pipe.send(names)
-        names = []
+            device_names = [f"{card.name} ({card.api})" for card in cards()]
+        pipe.send(device_names)
+        device_names = []
         with contextlib.suppress(UserError):
-            names = port_names(midi_api)
-        pipe.send(names)
+            device_names = port_names(midi_api)
+        pipe.send(device_names)
 
 
 END_SECONDS = 1.0  # for a process to exit after sending its map
@@ -78,13 +79,14 @@ class MapProcess:
 
 
 def _make(pipe: Connection, model: Path, data: bytes | None) -> None:
+    """Send the map of a model's file or ``data``, or None."""
     from ..errors import TimbrelError, printable
     from ..model.map_layout import map_of
     from ..preset.library import open_model
 
     with pipe, contextlib.suppress(BrokenPipeError):  # the receiver may have exited
         try:
-            plane = map_of(open_model(model, data))
+            code_map = map_of(open_model(model, data))
         except TimbrelError:  # the audio process reports its errors
-            plane = None
-        pipe.send(plane and Map(plane.message(), len(plane.surface), tuple(map(printable, plane.labels))))
+            code_map = None
+        pipe.send(code_map and Map(code_map.message(), len(code_map.surface), tuple(map(printable, code_map.labels))))

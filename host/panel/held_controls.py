@@ -29,6 +29,7 @@ class HeldControls:
                 self._play(NoteOff(0, self.channel, key))
 
     def pedal(self, page: Hashable, down: bool) -> None:
+        """Press or release the sustain pedal, which is down while any page holds it."""
         was_down = bool(self._pedals)
         if down:
             self._pedals.add(page)
@@ -42,12 +43,14 @@ class HeldControls:
         return HOLD in self._pedals
 
     def panic(self) -> None:
+        """Release all keys and pedals, and silence all notes."""
         self._keys.clear()
         self._pedals.clear()
-        for number in PANIC:
-            self._play(ControlChange(0, self.channel, number, 0))
+        for controller_number in PANIC:
+            self._play(ControlChange(0, self.channel, controller_number, 0))
 
     def grab(self, page: Hashable, values: Mapping[str, float]) -> None:
+        """Hold targets; ``values``: their present ones."""
         page_grabs = self._holds.setdefault(page, {})
         for target, value in values.items():
             if not self.is_held(target):

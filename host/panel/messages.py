@@ -180,8 +180,8 @@ class PathMessage(_PageMessage):
     loop: bool | None = None
 
     def __post_init__(self) -> None:
-        lengths = (self.seconds is not None) + (self.beats is not None)
-        if lengths > 1 or (isinstance(self.points, list) and not lengths):
+        length_count = (self.seconds is not None) + (self.beats is not None)
+        if length_count > 1 or (isinstance(self.points, list) and not length_count):
             raise ValueError("give one of seconds and beats")
 
 

@@ -49,8 +49,8 @@ class PresetFolder:
     def __init__(self, folder: Path, home: Path) -> None:
         """Use ``folder``, or ``home`` in place of shipped presets' and packs' folders."""
         folder = folder.resolve()
-        never_changed = folder == PRESETS or digest_of(folder / MADE) is not None
-        self.folder = home.resolve() if never_changed else folder
+        is_read_only = folder == PRESETS or digest_of(folder / MADE) is not None
+        self.folder = home.resolve() if is_read_only else folder
         self._list: list[Listed] = []
         # The list is read again once it expires, or when one of its folders changes.
         self._list_expires, self._folder_mtimes = 0.0, [0]
@@ -58,12 +58,13 @@ class PresetFolder:
     def listed(self) -> list[Listed]:
         """Loadable presets: the folder's, the user's own, the shipped ones, each sorted by name."""
         folders = (self.folder, own_folder("presets"), _favourites())
-        now, mtimes = time.monotonic(), [_mtime_ns(folder) for folder in folders]
-        if now >= self._list_expires or mtimes != self._folder_mtimes:
-            self._list, self._list_expires, self._folder_mtimes = self._read(), now + LISTED_SECONDS, mtimes
+        now, mtimes_ns = time.monotonic(), [_mtime_ns(folder) for folder in folders]
+        if now >= self._list_expires or mtimes_ns != self._folder_mtimes:
+            self._list, self._list_expires, self._folder_mtimes = self._read(), now + LISTED_SECONDS, mtimes_ns
         return self._list
 
     def _read(self) -> list[Listed]:
+        """Read the list anew."""
         entries = []
         for path in sorted(self.folder.glob("*.toml"))[:MOST_LISTED]:
             entry = _listed(path, path.stem, shipped=False)
@@ -78,8 +79,8 @@ class PresetFolder:
             entry = _listed(path, name, shipped=True)
             if entry is not None:
                 entries.append(entry)
-        favourites = _favourite_names()
-        return [replace(entry, favourite=entry.name in favourites) for entry in entries]
+        favourite_names = _favourite_names()
+        return [replace(entry, favourite=entry.name in favourite_names) for entry in entries]
 
     def favour(self, name: str, favourite: bool) -> None:
         """Keep or forget a favourite, for all browsers and sessions of this user.
@@ -89,14 +90,14 @@ class PresetFolder:
             Failure: cannot be written.
         """
         self.find(name)
-        names = _favourite_names() - {name} | ({name} if favourite else set())
-        folder = _favourites().parent
+        favourite_names = _favourite_names() - {name} | ({name} if favourite else set())
+        favourites_folder = _favourites().parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            favourites_folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Failure(f"favourites cannot be kept in {folder}: {error.strerror or error}") from None
+            raise Failure(f"favourites cannot be kept in {favourites_folder}: {error.strerror or error}") from None
         with replacing(_favourites(), overwrite=True) as file:
-            file.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
+            file.write_text("".join(f"{name}\n" for name in sorted(favourite_names)), encoding="utf-8")
         self._list_expires = 0.0
 
     def find(self, name: str) -> str:
@@ -120,22 +121,22 @@ class PresetFolder:
         if path.exists() and not overwrite:
             raise UserError(f"{name!r} exists in {self.folder}; give another name, or replace it")
         data_by_path: dict[Path, bytes] = {}
-        names: dict[str, str] = {}  # only where it differs from the text's
-        model, unshipped_files = tomllib.loads(text).get("model"), files.keys() - shipped_presets().keys()
+        new_names: dict[str, str] = {}  # only where it differs from the text's
+        model_name, unshipped_files = tomllib.loads(text).get("model"), files.keys() - shipped_presets().keys()
         # The model comes first: other files name it, and need its new name.
-        for file in sorted(words_in(text) & unshipped_files, key=lambda file: (file != model, file)):
-            data = _rename_files(files[file], names)
-            place = self._place_beside(file, data, {path, *data_by_path})
-            data_by_path[place] = data
-            if place.name != file:
-                names[file] = place.name
-        text = with_words(text, names)
+        for file_name in sorted(words_in(text) & unshipped_files, key=lambda file: (file != model_name, file)):
+            file_data = _rename_files(files[file_name], new_names)
+            file_path = self._place_beside(file_name, file_data, {path, *data_by_path})
+            data_by_path[file_path] = file_data
+            if file_path.name != file_name:
+                new_names[file_name] = file_path.name
+        text = with_words(text, new_names)
         self._list_expires = 0.0
-        with contextlib.ExitStack() as replacements:
-            replacements.enter_context(replacing(path, overwrite)).write_bytes(text.encode())
-            for place, data in data_by_path.items():
-                if not place.exists():
-                    replacements.enter_context(replacing(place)).write_bytes(data)
+        with contextlib.ExitStack() as replacement_stack:
+            replacement_stack.enter_context(replacing(path, overwrite)).write_bytes(text.encode())
+            for file_path, file_data in data_by_path.items():
+                if not file_path.exists():
+                    replacement_stack.enter_context(replacing(file_path)).write_bytes(file_data)
         return path, text
 
     def _place_beside(self, name: str, data: bytes, claimed_paths: Collection[Path]) -> Path:
@@ -145,9 +146,16 @@ class PresetFolder:
         if name in shipped_models():  # another model of that name would be found instead
             name = f"{name}.onnx"
         stem, suffix = Path(name).stem, Path(name).suffix
-        places = (self.folder / (name if number == 1 else f"{stem}-{number}{suffix}") for number in itertools.count(1))
-        free = (place for place in places if not os.path.lexists(place) or _has_content(place, data))
-        return next(place for place in free if place not in claimed_paths)
+        candidate_paths = (
+            self.folder / (name if file_number == 1 else f"{stem}-{file_number}{suffix}")
+            for file_number in itertools.count(1)
+        )
+        free_paths = (
+            candidate_path
+            for candidate_path in candidate_paths
+            if not os.path.lexists(candidate_path) or _has_content(candidate_path, data)
+        )
+        return next(candidate_path for candidate_path in free_paths if candidate_path not in claimed_paths)
 
     def place(self, name: str) -> Path:
         """A preset's file in the folder; UserError for an invalid name or a shipped one."""
@@ -165,6 +173,7 @@ def _favourites() -> Path:
 
 
 def _favourite_names() -> set[str]:
+    """Names of the user's favourites."""
     try:
         return set(read_regular(_favourites(), LONGEST_PRESET).decode().splitlines())
     except (UserError, OSError, ValueError):
@@ -173,6 +182,7 @@ def _favourite_names() -> set[str]:
 
 @functools.lru_cache(maxsize=MOST_LISTED)
 def _kind(model: Path, mtime_ns: int) -> str:
+    """Kind of a model's file, by its time of change; empty if unknown."""
     try:
         kind = json.loads(card_of(model)).get("kind", "")
     except (UserError, OSError, ValueError, RecursionError, NotONNX, AttributeError):
@@ -181,6 +191,7 @@ def _kind(model: Path, mtime_ns: int) -> str:
 
 
 def _mtime_ns(folder: Path) -> int:
+    """Time of a folder's or file's last change; 0 if missing."""
     try:
         return folder.stat().st_mtime_ns
     except OSError:
@@ -196,6 +207,7 @@ def _rename_files(data: bytes, names: Mapping[str, str]) -> bytes:
 
 
 def _has_content(path: Path, data: bytes) -> bool:
+    """Return whether a file holds these bytes."""
     try:
         return read_regular(path, len(data)) == data
     except (UserError, OSError):
@@ -203,18 +215,23 @@ def _has_content(path: Path, data: bytes) -> bool:
 
 
 def _listed(path: Path, name: str, shipped: bool) -> Listed | None:
+    """List entry of a preset's file; None for a file that is no preset."""
     try:
-        fields = tomllib.loads(preset_text(path))
+        preset_fields = tomllib.loads(preset_text(path))
     except (UserError, ValueError, RecursionError):  # loading it reports the error
         return None
-    model, description = fields.get("model"), fields.get("description", "")
-    if not isinstance(model, str) or not isinstance(description, str):
+    model_name, description = preset_fields.get("model"), preset_fields.get("description", "")
+    if not isinstance(model_name, str) or not isinstance(description, str):
         return None
-    fits = model in shipped_models() or model.startswith(BY_DIGEST) or (path.parent / model).is_file()
+    has_model = (
+        model_name in shipped_models() or model_name.startswith(BY_DIGEST) or (path.parent / model_name).is_file()
+    )
     title = path.resolve().parent.name if path.name == MADE else name
-    file = shipped_models().get(model, path.parent / model)
-    kind = _kind(file, _mtime_ns(file))
-    return Listed(title, description, Path(model).stem, shipped, fits, name if shipped else str(path), kind)
+    model_path = shipped_models().get(model_name, path.parent / model_name)
+    model_kind = _kind(model_path, _mtime_ns(model_path))
+    return Listed(
+        title, description, Path(model_name).stem, shipped, has_model, name if shipped else str(path), model_kind
+    )
 
 
 MOST_STEPS = 200  # undoable
@@ -255,12 +272,14 @@ class History:
             self.undo_steps.pop()
 
     def undo(self) -> PresetState | Values | None:
+        """The state before the last step; None without one."""
         if not self.undo_steps:
             return None
         self.redo_steps.append(self.undo_steps.pop())
         return self.redo_steps[-1].state_before
 
     def redo(self) -> PresetState | Values | None:
+        """The state after the step undone last; None without one."""
         if not self.redo_steps:
             return None
         self.undo_steps.append(self.redo_steps.pop())
@@ -281,14 +300,16 @@ def baked(state: PresetState, targets: Collection[str], controls: Mapping[str, C
     Raises:
         UserError: the text cannot be edited without changing more.
     """
-    values_by_place: dict[tuple[str | int, ...], float | str] = {}
+    values_by_key_path: dict[tuple[str | int, ...], float | str] = {}
     for target in targets:
         value, control = state.values[target], controls.get(target)
-        place = editing.effect_place(target) if control is None else control.place
-        if place and value != state.rests.get(target, value):
-            values_by_place[place] = control.choices[round(value)] if control is not None and control.choices else value
-    codes = [state.rests[target] for target in state.rests if target.startswith("latent.")]
-    return editing.with_values(state.text, values_by_place, codes)
+        key_path = editing.effect_place(target) if control is None else control.place
+        if key_path and value != state.rests.get(target, value):
+            values_by_key_path[key_path] = (
+                control.choices[round(value)] if control is not None and control.choices else value
+            )
+    latent_defaults = [state.rests[target] for target in state.rests if target.startswith("latent.")]
+    return editing.with_values(state.text, values_by_key_path, latent_defaults)
 
 
 def with_range(text: str, message: messages.BindingMessage, control: ControlView) -> str:
@@ -298,10 +319,10 @@ def with_range(text: str, message: messages.BindingMessage, control: ControlView
         UserError: a number is out of range, or the control has no such controller.
     """
     binding = _map(message, control)
-    for name, value in (("low", message.low), ("high", message.high)):
-        if not control.low <= value <= control.high:
-            span = f"[{control.low:g}, {control.high:g}] {control.unit}".rstrip()
-            raise UserError(f"{name} {value:g} of {binding.source} is out of range {span}; give a value in it")
+    for end_name, end in (("low", message.low), ("high", message.high)):
+        if not control.low <= end <= control.high:
+            range_text = f"[{control.low:g}, {control.high:g}] {control.unit}".rstrip()
+            raise UserError(f"{end_name} {end:g} of {binding.source} is out of range {range_text}; give a value in it")
     if not 0 < message.curve <= STEEPEST:
         raise UserError(
             f"curve {message.curve:g} of {binding.source} is out of range (0, {STEEPEST:g}]; give 1 for a straight line"
@@ -318,17 +339,21 @@ def without_map(text: str, message: messages.UnlearnMessage, control: ControlVie
 
 
 def _map(message: messages.BindingMessage | messages.UnlearnMessage, control: ControlView) -> MapView:
-    for entry in control.maps:
-        if (entry.source, entry.channel) == (message.source, message.channel):
-            return entry
+    """The controller of a control that a message names; UserError without."""
+    for map_view in control.maps:
+        if (map_view.source, map_view.channel) == (message.source, message.channel):
+            return map_view
     raise UserError(f"{message.source} does not move {control.title}; choose one of its controllers")
 
 
 def stored(values: Values, controls: Mapping[str, ControlView]) -> dict[str, float | str]:
     """Values of a snapshot: all controls except gain, choices by name, as many as one message recalls."""
     targets = [target for target in controls if target != GAIN][: messages.MOST_TARGETS]
-    choices = {target: controls[target].choices for target in targets}
-    return {target: choices[target][round(values[target])] if choices[target] else values[target] for target in targets}
+    choices_by_target = {target: controls[target].choices for target in targets}
+    return {
+        target: choices_by_target[target][round(values[target])] if choices_by_target[target] else values[target]
+        for target in targets
+    }
 
 
 def with_path(text: str, message: messages.PathMessage, latents: int) -> str:
@@ -339,10 +364,12 @@ def with_path(text: str, message: messages.PathMessage, latents: int) -> str:
     """
     if message.points is None:
         return editing.with_path(text, None)
-    for unit, (low, high) in LENGTHS.items():
+    for unit, (shortest, longest) in LENGTHS.items():
         length = getattr(message, unit)
-        if length is not None and not low <= length <= high:
-            raise UserError(f"a path of {length:g} {unit} is out of range [{low:g}, {high:g}]; give a length in it")
+        if length is not None and not shortest <= length <= longest:
+            raise UserError(
+                f"a path of {length:g} {unit} is out of range [{shortest:g}, {longest:g}]; give a length in it"
+            )
     if message.points is UNSET:
         base_motion = contents.path_motion(tomllib.loads(text))
         if base_motion is None:
@@ -353,34 +380,34 @@ def with_path(text: str, message: messages.PathMessage, latents: int) -> str:
         base_motion = {"path": message.points, "beats": 1.0}
     motion: dict[str, Any] = {key: base_motion[key] for key in ("path", "legs") if key in base_motion}
     base_path = contents.path(base_motion)
-    loop = base_path["loop"] if message.loop is None else message.loop
+    loops = base_path["loop"] if message.loop is None else message.loop
     if message.beats is not None:
         return editing.with_path(text, motion | {"beats": message.beats})
-    if message.seconds is None and ("beats" in base_path or loop == base_path["loop"]):
+    if message.seconds is None and ("beats" in base_path or loops == base_path["loop"]):
         return text
-    seconds = base_path["seconds"] if message.seconds is None else message.seconds
-    motion["times"] = _times(base_motion.get("times", ()), seconds, len(base_motion["path"]) - (not loop))
-    start = {"start": base_motion["start"]} if "start" in base_motion else {}
-    return editing.with_path(text, motion | start | ({"loop": True} if loop else {}))
+    path_seconds = base_path["seconds"] if message.seconds is None else message.seconds
+    motion["times"] = _times(base_motion.get("times", ()), path_seconds, len(base_motion["path"]) - (not loops))
+    start_field = {"start": base_motion["start"]} if "start" in base_motion else {}
+    return editing.with_path(text, motion | start_field | ({"loop": True} if loops else {}))
 
 
 def _times(old_times: Sequence[float], seconds: float, count: int) -> list[float]:
     """Legs keep the rhythm of ``old_times``."""
-    legs = [end - begin for begin, end in itertools.pairwise(old_times)] or [1.0]
-    legs = (legs + [sum(legs) / len(legs)] * count)[:count]
-    scale, start = seconds / sum(legs), old_times[0] if old_times else 0.0
-    return [round(start + scale * time, 6) for time in itertools.accumulate(legs, initial=0.0)]
+    leg_lengths = [end - begin for begin, end in itertools.pairwise(old_times)] or [1.0]
+    leg_lengths = (leg_lengths + [sum(leg_lengths) / len(leg_lengths)] * count)[:count]
+    scale, start_time = seconds / sum(leg_lengths), old_times[0] if old_times else 0.0
+    return [round(start_time + scale * time, 6) for time in itertools.accumulate(leg_lengths, initial=0.0)]
 
 
 def with_effect(text: str, message: messages.EffectMessage) -> str:
     """Raises UserError for an unavailable effect or an index out of range."""
-    count = len(tomllib.loads(text).get("effects", []))
+    effect_count = len(tomllib.loads(text).get("effects", []))
     if message.do == "add":
         if message.plugin not in contents.available_effects():
             raise UserError(f"effect {message.plugin!r} cannot be added; choose one of the list")
         return editing.with_effect(text, message.plugin)
-    if max(message.index, message.to if message.do == "move" else 0) >= count:
-        raise UserError(f"the preset has {count} effects; choose one of them")
+    if max(message.index, message.to if message.do == "move" else 0) >= effect_count:
+        raise UserError(f"the preset has {effect_count} effects; choose one of them")
     match message.do:
         case "remove":
             return editing.without_effect(text, message.index)

@@ -23,9 +23,9 @@ def run(
     report: Path | None,
 ) -> None:
     """Arguments as in `server.serve`."""
-    for name in ("SIGINT", "SIGHUP"):  # Ctrl-C also reaches the parent, which closes the pipe
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for signal_name in ("SIGINT", "SIGHUP"):  # Ctrl-C also reaches the parent, which closes the pipe
+        if hasattr(signal, signal_name):
+            signal.signal(getattr(signal, signal_name), signal.SIG_IGN)
     hurry_no_more()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(NICE)
@@ -34,6 +34,6 @@ def run(
     from .server import serve
 
     asyncio.run(serve(pipe, sockets, token, hosts, home, report))
-    for helper in multiprocessing.active_children():  # computing a map that is no longer needed
-        helper.kill()
+    for helper_process in multiprocessing.active_children():  # computing a map that is no longer needed
+        helper_process.kill()
     os._exit(0)

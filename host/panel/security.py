@@ -54,8 +54,8 @@ class AccessControl:
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in POLICY.items():
-                    headers.setdefault(name, value)
+                for header_name, header_value in POLICY.items():
+                    headers.setdefault(header_name, header_value)
             await send(message)
 
         with contextlib.suppress(LocalProtocolError):  # the input was not HTTP; it gets no reply
@@ -65,10 +65,12 @@ class AccessControl:
                 await self._app(scope, receive, guarded)
 
     def _requested_host(self, headers: Headers) -> str | None:
+        """The panel's address that a request names; None for another."""
         host_headers = headers.getlist("host")
         return host_headers[0] if len(host_headers) == 1 and host_headers[0] in self._hosts else None
 
     def _is_own_page(self, headers: Headers) -> bool:
+        """Return whether a page of the panel sent the request."""
         host = self._requested_host(headers)
         return host is not None and headers.getlist("origin") == [f"http://{host}"]
 
@@ -89,10 +91,10 @@ class Strangers:
             address: stranger for address, stranger in self._connections.items() if not stranger.transport.is_closing()
         }
         if len(self._connections) > MOST_STRANGERS:
-            oldest = next((stranger for stranger in self._connections.values() if stranger.idle), None)
-            oldest = oldest or next(iter(self._connections.values()))
-            self.remove(oldest.client)
-            oldest.transport.abort()
+            oldest_stranger = next((stranger for stranger in self._connections.values() if stranger.idle), None)
+            oldest_stranger = oldest_stranger or next(iter(self._connections.values()))
+            self.remove(oldest_stranger.client)
+            oldest_stranger.transport.abort()
 
     def remove(self, address: object) -> None:
         self._connections.pop(address, None)

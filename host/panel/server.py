@@ -56,12 +56,15 @@ class PageAssets(StaticFiles):
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
+        """A file of the page, scripts and styles without comments."""
         response = super().file_response(full_path, stat_result, scope, status_code)
-        path = Path(full_path)
-        if not isinstance(response, FileResponse) or path.suffix not in WITH_COMMENTS:
+        asset_path = Path(full_path)
+        if not isinstance(response, FileResponse) or asset_path.suffix not in WITH_COMMENTS:
             return response  # or it has not changed
         cache_headers = {name: response.headers[name] for name in ("etag", "last-modified")}
-        return Response(without_comments(path.read_text("utf-8")), status_code, cache_headers, response.media_type)
+        return Response(
+            without_comments(asset_path.read_text("utf-8")), status_code, cache_headers, response.media_type
+        )
 
 
 def without_comments(text: str) -> str:
@@ -75,11 +78,11 @@ class PageFiles(ABC):
     def __init__(self, name: str, token: str, types: Mapping[str, str], headers: Mapping[str, str]) -> None:
         """``types``: of media, by suffix; ``headers``: of each file."""
         self._name, self._token, self._types, self._headers = name, token, types, headers
-        path = f"/{name}"
-        self._cookie = hmac.new(token.encode(), path.encode(), hashlib.sha256).hexdigest()
+        route_path = f"/{name}"
+        self._cookie = hmac.new(token.encode(), route_path.encode(), hashlib.sha256).hexdigest()
         self.routes = [
-            Route(path, self._enter, methods=["POST"]),
-            Route(path + "/{name}", self._send_file, methods=["GET"]),
+            Route(route_path, self._enter, methods=["POST"]),
+            Route(route_path + "/{name}", self._send_file, methods=["GET"]),
         ]
 
     @abstractmethod
@@ -87,25 +90,32 @@ class PageFiles(ABC):
         """Path of a file that pages may have."""
 
     async def _enter(self, request: Request) -> Response:
-        scheme, _, received_token = request.headers.get("authorization", "").partition(" ")
-        same_origin = request.headers.getlist("origin") == [f"http://{request.headers['host']}"]
-        if not same_origin or scheme != "Bearer" or not is_token(received_token, self._token):
+        """Give a page that sends the token a cookie for these files."""
+        auth_scheme, _, received_token = request.headers.get("authorization", "").partition(" ")
+        is_same_origin = request.headers.getlist("origin") == [f"http://{request.headers['host']}"]
+        if not is_same_origin or auth_scheme != "Bearer" or not is_token(received_token, self._token):
             return self._refused()
-        answer = Response(status_code=204)
-        answer.set_cookie(
+        response = Response(status_code=204)
+        response.set_cookie(
             self._cookie_name(request), self._cookie, path=f"/{self._name}", httponly=True, samesite="strict"
         )
-        return answer
+        return response
 
     async def _send_file(self, request: Request) -> Response:
+        """Send a file to a page with the cookie."""
         if not is_token(request.cookies.get(self._cookie_name(request), ""), self._cookie):
             return self._refused()
-        path = self.path(request.path_params["name"])
-        if path is None or path.suffix not in self._types or path.is_symlink() or path.parent.is_symlink():
+        file_path = self.path(request.path_params["name"])
+        if (
+            file_path is None
+            or file_path.suffix not in self._types
+            or file_path.is_symlink()
+            or file_path.parent.is_symlink()
+        ):
             return self._missing()
-        if not (path.is_file() and os.access(path, os.R_OK)):
+        if not (file_path.is_file() and os.access(file_path, os.R_OK)):
             return self._missing()
-        return FileResponse(path, media_type=self._types[path.suffix], headers=self._headers)
+        return FileResponse(file_path, media_type=self._types[file_path.suffix], headers=self._headers)
 
     def _missing(self) -> Response:
         return PlainTextResponse(f"the {self._name} has no such file\n", 404)
@@ -210,16 +220,20 @@ class Page:
 
     def put(self, message: Mapping[str, Any]) -> None:
         """Newer values and parts of the state replace older ones."""
-        kind = message["t"]
+        message_kind = message["t"]
         if "controls" in message.get("state", {}):
             self._latest.pop("values", None)  # it has newer ones
-        if kind in LATEST:
-            waiting = self._latest.setdefault(kind, {})
-            inner = {key: {**waiting.get(key, {}), **message[key]} for key in ("values", "state") if key in message}
-            waiting.update(message)
-            waiting.update(inner)
+        if message_kind in LATEST:
+            waiting_message = self._latest.setdefault(message_kind, {})
+            merged_parts = {
+                part_name: {**waiting_message.get(part_name, {}), **message[part_name]}
+                for part_name in ("values", "state")
+                if part_name in message
+            }
+            waiting_message.update(message)
+            waiting_message.update(merged_parts)
             if not self.spectrum:
-                waiting.pop("spectrum_db", None)
+                waiting_message.pop("spectrum_db", None)
         else:
             self._lines.append(message)
         self.news.set()
@@ -229,6 +243,7 @@ class Page:
         self.news.set()
 
     def take_frames(self) -> list[str | bytes]:
+        """All that waits, as text and binary frames."""
         self.news.clear()
         messages = [*self._lines, *(self._latest[kind] for kind in LATEST if kind in self._latest)]
         frames: list[str | bytes] = [json.dumps(message, allow_nan=False) for message in messages]
@@ -299,6 +314,7 @@ class PanelServer:
         self._waiting = asyncio.get_running_loop().create_task(self._show_map(self._making))
 
     async def _show_map(self, making: MapProcess) -> None:
+        """Wait for a map, and send it to all pages."""
         try:
             received_map = await making.receive_map()
         except Failure as failure:
@@ -315,17 +331,19 @@ class PanelServer:
                 page.put_bytes(received_map.frame)
 
     def _map_state(self) -> dict[str, Any] | None:
+        """The part of the state that describes the map, whose data follow in a frame."""
         return None if self._map is None else {"side": self._map.side, "labels": self._map.labels}
 
     async def end(self) -> None:
         """Close all pages, with the reason that the session has ended."""
-        closing = [asyncio.create_task(websocket.close(CLOSE_ENDED)) for websocket in self._pages.values()]
-        if closing:
-            await asyncio.wait(closing, timeout=GOODBYE_SECONDS)
+        close_tasks = [asyncio.create_task(websocket.close(CLOSE_ENDED)) for websocket in self._pages.values()]
+        if close_tasks:
+            await asyncio.wait(close_tasks, timeout=GOODBYE_SECONDS)
 
     # messages of pages
 
     async def _socket(self, websocket: WebSocket) -> None:
+        """Serve a page's WebSocket until one side closes it."""
         await websocket.accept()
         page = Page()
         with contextlib.suppress(*GONE):
@@ -340,16 +358,19 @@ class PanelServer:
             self._pages[page] = websocket
             tasks = [asyncio.create_task(self._send_messages(websocket, page))]
             try:
-                state = self._state.state() | {"map": self._map_state(), "report": self._report.is_beside(self._model)}
-                page.put({"t": "welcome", "page": self._count, "version": __version__, "state": state})
+                page_contents = self._state.state() | {
+                    "map": self._map_state(),
+                    "report": self._report.is_beside(self._model),
+                }
+                page.put({"t": "welcome", "page": self._count, "version": __version__, "state": page_contents})
                 if self._map is not None:
                     page.put_bytes(self._map.frame)
                 tasks.append(asyncio.create_task(self._listen(websocket, page)))
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for error in (task.exception() for task in tasks if task.done()):
-                    if error is not None and not isinstance(error, GONE):
+                for task_error in (task.exception() for task in tasks if task.done()):
+                    if task_error is not None and not isinstance(task_error, GONE):
                         # The page would freeze: close it, so that it reconnects and gets the full state.
-                        self.log(f"a page is closed, and comes back: {type(error).__name__}: {error}")
+                        self.log(f"a page is closed, and comes back: {type(task_error).__name__}: {task_error}")
                         await websocket.close(CLOSE_BROKEN)
             finally:
                 for task in tasks:
@@ -359,25 +380,27 @@ class PanelServer:
                 self._state.leave(page, last=not self._pages)
 
     async def _knows_token(self, websocket: WebSocket) -> bool:
+        """Return whether a page's first message has the token."""
         try:
-            hello = read_message(await asyncio.wait_for(websocket.receive_text(), HELLO_SECONDS))
+            first_message = read_message(await asyncio.wait_for(websocket.receive_text(), HELLO_SECONDS))
         except (TimeoutError, ValueError, KeyError):  # KeyError: a binary frame
             return False
-        return isinstance(hello, HelloMessage) and is_token(hello.token, self._token)
+        return isinstance(first_message, HelloMessage) and is_token(first_message.token, self._token)
 
     async def _listen(self, websocket: WebSocket, page: Page) -> None:
-        allowance, clock, loop = RateLimit(), PageClock(), asyncio.get_running_loop()
+        """Apply a page's messages; close the socket after an invalid one."""
+        rate_limit, page_clock, event_loop = RateLimit(), PageClock(), asyncio.get_running_loop()
         while True:
             try:
-                text = await websocket.receive_text()
+                message_text = await websocket.receive_text()
             except KeyError:  # a binary frame
                 await websocket.close(1003)
                 return
-            if not allowance.spend():
+            if not rate_limit.spend():
                 await websocket.close(CLOSE_POLICY)
                 return
             try:
-                message = read_message(text)
+                message = read_message(message_text)
             except ValueError as error:
                 self.log(f"a page sent an invalid message: {error}")
                 await websocket.close(CLOSE_BAD)
@@ -386,24 +409,27 @@ class PanelServer:
                 await websocket.close(CLOSE_POLICY)
                 return
             if isinstance(message, PingMessage):
-                clock.add_ping(message.at, time.monotonic())
-                page.watch(loop.call_later(SILENT_SECONDS, self._state.release_keys, page))
+                page_clock.add_ping(message.at, time.monotonic())
+                page.watch(event_loop.call_later(SILENT_SECONDS, self._state.release_keys, page))
                 page.put({"t": "pong", "at": message.at})
             elif isinstance(message, SpectrumMessage):
                 page.spectrum = message.on
             elif not (
-                isinstance(message, NoteMessage) and message.velocity and clock.is_late(message.at, time.monotonic())
+                isinstance(message, NoteMessage)
+                and message.velocity
+                and page_clock.is_late(message.at, time.monotonic())
             ):
                 self._state.apply(page, message)
 
     async def _send_messages(self, websocket: WebSocket, page: Page) -> None:
-        last_sent = 0.0
+        """Send a page what waits for it, at most every `FRAME_SECONDS`."""
+        last_send_time = 0.0
         with contextlib.suppress(*GONE):
             while True:
                 await page.news.wait()
-                if (wait_seconds := last_sent + FRAME_SECONDS - time.monotonic()) > 0:
+                if (wait_seconds := last_send_time + FRAME_SECONDS - time.monotonic()) > 0:
                     await asyncio.sleep(wait_seconds)
-                last_sent = time.monotonic()
+                last_send_time = time.monotonic()
                 for frame in page.take_frames():
                     if isinstance(frame, bytes):
                         await websocket.send_bytes(frame)
@@ -443,12 +469,12 @@ async def serve(
         home: preset folder for presets without one.
         report: folder of a report to show, if any.
     """
-    for suffix in (".js", ".mjs"):  # some systems set plain text, which browsers do not run
-        mimetypes.add_type("text/javascript", suffix)
-    server, ended = PanelServer(pipe, token, hosts, home, report), asyncio.Event()
-    asyncio.get_running_loop().add_reader(pipe.fileno(), server.take_reports, ended)
-    config = uvicorn.Config(
-        server.app,
+    for script_suffix in (".js", ".mjs"):  # some systems set plain text, which browsers do not run
+        mimetypes.add_type("text/javascript", script_suffix)
+    panel_server, parent_gone = PanelServer(pipe, token, hosts, home, report), asyncio.Event()
+    asyncio.get_running_loop().add_reader(pipe.fileno(), panel_server.take_reports, parent_gone)
+    server_config = uvicorn.Config(
+        panel_server.app,
         http=PageConnection,
         ws="websockets-sansio",
         ws_max_size=LONGEST_MESSAGE,
@@ -465,12 +491,12 @@ async def serve(
         h11_max_incomplete_event_size=16 << 10,
         timeout_graceful_shutdown=1,
     )
-    logging.getLogger("uvicorn").addHandler(_ErrorLog(server.log))
+    logging.getLogger("uvicorn").addHandler(_ErrorLog(panel_server.log))
     logging.getLogger("uvicorn").propagate = False
-    tasks = [asyncio.create_task(_Quiet(config).serve(list(sockets))), asyncio.create_task(ended.wait())]
+    tasks = [asyncio.create_task(_Quiet(server_config).serve(list(sockets))), asyncio.create_task(parent_gone.wait())]
     gc.freeze()  # loaded objects stay: the garbage collector need not scan them
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    await server.end()
+    await panel_server.end()
 
 
 class _Quiet(uvicorn.Server):
@@ -486,5 +512,5 @@ class _ErrorLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
-        cause = f": {type(error).__name__}: {error}" if error else ""
-        self._log_line(f"{record.getMessage().splitlines()[0]}{cause}")
+        cause_text = f": {type(error).__name__}: {error}" if error else ""
+        self._log_line(f"{record.getMessage().splitlines()[0]}{cause_text}")

@@ -48,6 +48,7 @@ class MidiLearn:
         self._knob = MovedKnob({}, self._pass_over)
 
     def want(self, target: str | None) -> None:
+        """Learn a controller for a target; None cancels."""
         self.target, self.status_line = target, ""
         self._knob = MovedKnob({}, self._pass_over)
         self._on_change()
@@ -58,10 +59,10 @@ class MidiLearn:
             event = self._reader.knob(event)  # some select their NRPN once, before the user chooses a target
         if self.target is None:
             return
-        knob = self._knob.add_event(seconds, event)
-        if knob is not None:
+        learned_knob = self._knob.add_event(seconds, event)
+        if learned_knob is not None:
             target, self.target = self.target, None
-            self.status_line = self._bind(knob, target)
+            self.status_line = self._bind(learned_knob, target)
             self._on_change()
 
     def _pass_over(self, line: str) -> None:
@@ -169,6 +170,7 @@ class PanelState:
                 self._change(page, message, self._view)
 
     def _arrange(self, page: Hashable, message: messages.PageMessage, session: SessionView) -> None:
+        """Apply a message about the session."""
         match message:
             case messages.DevicesMessage():
                 self._output.list_devices(page, session.midi_api)
@@ -179,6 +181,7 @@ class PanelState:
                 self._output.ask(Record(on))
 
     def _change(self, page: Hashable, message: messages.PageMessage, view: PresetView) -> None:
+        """Apply a message about the preset."""
         match message:
             case messages.GrabMessage(targets=targets):
                 self._held.grab(page, {target: self._values[target] for target in self._present_targets(targets)})
@@ -225,6 +228,7 @@ class PanelState:
         return [target for target in targets if target in self._controls]
 
     def _turn(self, values: Values) -> None:
+        """Play and show new values, within the controls' ranges."""
         clamped_values: dict[str, float] = {}
         expiry_time = time.monotonic() + IN_FLIGHT_SECONDS
         for target, value in values.items():
@@ -238,11 +242,12 @@ class PanelState:
         self._show(clamped_values)
 
     def _show(self, values: Values) -> None:
-        fresh = {target: value for target, value in values.items() if self._values.get(target) != value}
-        if fresh:
-            self._values.update(fresh)
+        """Send pages the values that have changed."""
+        changed_values = {target: value for target, value in values.items() if self._values.get(target) != value}
+        if changed_values:
+            self._values.update(changed_values)
             self._number += 1
-            self._output.send({"t": "values", "n": self._number, "values": fresh})
+            self._output.send({"t": "values", "n": self._number, "values": changed_values})
 
     # undo and redo
 
@@ -251,15 +256,19 @@ class PanelState:
         return self._histories[self._side]
 
     def _step(self, old_values: Values) -> None:
-        changed = {target: value for target, value in old_values.items() if self._values.get(target, value) != value}
-        if changed:
-            self._history.add(HistoryEntry(changed, {target: self._values[target] for target in changed}))
+        """Add an undo step from these values to the present ones."""
+        changed_values = {
+            target: value for target, value in old_values.items() if self._values.get(target, value) != value
+        }
+        if changed_values:
+            self._history.add(HistoryEntry(changed_values, {target: self._values[target] for target in changed_values}))
             self._send_state(preset=self._preset_state())
 
     def _state(self) -> PresetState:
         return PresetState(self._text, dict(self._file_values), dict(self._values))
 
     def _go(self, to: PresetState | Values | None) -> None:
+        """Go to a state or values of the history."""
         if isinstance(to, PresetState):
             self._become(to)
         elif to is not None:
@@ -267,6 +276,7 @@ class PanelState:
         self._send_state(preset=self._preset_state())
 
     def _compare(self, side: Literal["A", "B"]) -> None:
+        """Show the other side of an A/B comparison."""
         if side == self._side:
             return
         this_state, other_state = self._state(), self._other_state
@@ -276,17 +286,19 @@ class PanelState:
         self._send_state(preset=self._preset_state())
 
     def _become(self, state: PresetState) -> None:
-        same_text = state.text == self._text
-        if same_text or (self._sounds_as(state.text) and state.rests == self._file_values):
+        """Replace text and values; reload the preset only if it must sound otherwise."""
+        is_same_text = state.text == self._text
+        if is_same_text or (self._sounds_as(state.text) and state.rests == self._file_values):
             self._turn(
                 {t: state.values[t] for t in self._present_targets(state.values) if state.values[t] != self._values[t]}
             )
-            if not same_text:
+            if not is_same_text:
                 self._draft(state.text, silent=True)
         else:
             self._draft(self._baked(state))
 
     def _edit(self, text: str) -> None:
+        """Play an edited text, as an undo step."""
         if text == self._now():
             return
         old_state = self._state()
@@ -295,6 +307,7 @@ class PanelState:
         self._send_state(preset=self._preset_state())
 
     def _draft(self, text: str, silent: bool = False) -> None:
+        """Have a text played as an unsaved preset."""
         assert self._view is not None
         self._text = self._draft_text = text
         self._draft_silent = silent
@@ -304,8 +317,8 @@ class PanelState:
 
     def _sounds_as(self, text: str) -> bool:
         """Differs in snapshots alone, and the present text plays."""
-        plays = self._draft_text is None or self._draft_silent
-        return plays and editing.without_snapshots(text) == editing.without_snapshots(self._text)
+        text_plays = self._draft_text is None or self._draft_silent
+        return text_plays and editing.without_snapshots(text) == editing.without_snapshots(self._text)
 
     def _store(self, slot: int, values: Mapping[str, float | str] | None) -> None:
         """The sound stays, also of held notes; None clears the slot."""
@@ -318,17 +331,20 @@ class PanelState:
         self._send_state(preset=self._preset_state())
 
     def _now(self) -> str:
+        """The text with present values as defaults."""
         return self._baked(self._state())
 
     def _baked(self, state: PresetState) -> str:
-        numbers_change = self._draft_text is not None and not self._draft_silent  # of effects, while a draft is loading
-        targets = {target for target in state.values if not (numbers_change and target.startswith(presets.EFFECTS))}
+        """The state's text with its values as defaults."""
+        effects_renumbered = self._draft_text is not None and not self._draft_silent  # while a draft is loading
+        targets = {target for target in state.values if not (effects_renumbered and target.startswith(presets.EFFECTS))}
         return presets.baked(state, targets, self._controls)
 
     def _save(self, name: str, overwrite: bool, files: Mapping[str, bytes]) -> None:
+        """Save the preset, and play it from its file."""
         text = self._now()
-        path, saved = self._presets.save(name, text, overwrite, files)
-        if saved != text:  # with renamed files: earlier steps cannot be undone in it
+        path, saved_text = self._presets.save(name, text, overwrite, files)
+        if saved_text != text:  # with renamed files: earlier steps cannot be undone in it
             self._draft_text = None
             self._output.load(str(path))
             self._send_line(f"saved as {path}")
@@ -341,20 +357,24 @@ class PanelState:
         self._send_state(preset=self._preset_state())
 
     def _bind(self, knob: LearnedKnob, target: str) -> str:
+        """Bind a learned controller to a target; return a line about it."""
         control = self._controls.get(target)
         if control is None:
             return f"{target} is gone"
         try:
-            text, siblings = bound(self._now(), knob.keys, target, (control.low, control.high))
+            bound_text, sibling_targets = bound(self._now(), knob.keys, target, (control.low, control.high))
         except UserError:
             return f"the preset cannot be edited for {knob}; add a [[cc]] to its file by hand"
-        self._edit(text)
-        titles = [self._controls[sibling].title if sibling in self._controls else sibling for sibling in siblings]
-        return f"{knob} moves {control.title}{''.join(f', and {title} as before' for title in titles)}"
+        self._edit(bound_text)
+        sibling_titles = [
+            self._controls[sibling].title if sibling in self._controls else sibling for sibling in sibling_targets
+        ]
+        return f"{knob} moves {control.title}{''.join(f', and {title} as before' for title in sibling_titles)}"
 
     # reports of the audio process
 
     def apply_report(self, message: Message) -> None:
+        """Process a message of the audio process or the session."""
         match message:
             case Ready(status):
                 self._held.forget_keys()
@@ -391,47 +411,49 @@ class PanelState:
                 self._send_state(sound=contents.sound(self._status, self._lost_reason))
 
     def _report(self, status: LiveStatus) -> None:
-        old_sound = contents.sound(self._status, self._lost_reason)
+        """Show a status: values, controllers that have yet to take over, and meters."""
+        old_sound_state = contents.sound(self._status, self._lost_reason)
         self._status, self._lost_reason = status, ""
         self._held.channel = status.channel
-        if contents.sound(status, "") != old_sound:
+        if contents.sound(status, "") != old_sound_state:
             self._send_state(sound=contents.sound(status, ""))
         now = time.monotonic()
         if now >= self._stay_until:
             self._held.leave(self)
         self._learning.add_event(now, None)  # a controller that rests has been moved
-        values = {}
+        reported_values = {}
         for target in self._present_targets(status.values):
             value, expiry_time = self._in_flight.get(target, (None, 0.0))
             if value == status.values[target] or now >= expiry_time:
                 self._in_flight.pop(target, None)
                 if not self._held.is_held(target):
-                    values[target] = status.values[target]
+                    reported_values[target] = status.values[target]
         if self._draft_text is None:
             was_dirty = self._is_dirty
-            self._show(values)
+            self._show(reported_values)
             if self._is_dirty != was_dirty:
                 self._send_state(preset=self._preset_state())
-        if (waiting := contents.waiting(status)) != self._waiting:
-            self._waiting = waiting
-            self._send_state(waiting=waiting)
+        if (waiting_positions := contents.waiting(status)) != self._waiting:
+            self._waiting = waiting_positions
+            self._send_state(waiting=waiting_positions)
         self._output.send(contents.meters(status))
 
     def _take_view(self, view: PresetView) -> None:
+        """Show a loaded preset; a draft or reloaded one keeps values and undo steps."""
         if self._draft_text is not None and view.text != self._draft_text:
             return  # an earlier request
-        is_draft, silent = self._draft_text is not None, self._draft_text is not None and self._draft_silent
-        same_preset = is_draft or (view.text == self._text and not self._next_is_new)
-        old_view, model = self._view, (view.model, view.model_data)
-        model_stays = old_view is not None and (old_view.model, old_view.model_data) == model
+        is_draft, is_silent_draft = self._draft_text is not None, self._draft_text is not None and self._draft_silent
+        is_same_preset = is_draft or (view.text == self._text and not self._next_is_new)
+        old_view, model_and_data = self._view, (view.model, view.model_data)
+        model_stays = old_view is not None and (old_view.model, old_view.model_data) == model_and_data
         self._view, self._draft_text, self._next_is_new, self._text = view, None, False, view.text
         self._controls = {control.target: control for control in view.controls}
         self._file_values = {control.target: control.rest for control in view.controls}
-        if same_preset:
+        if is_same_preset:
             kept_values = {
                 target: value
                 for target, value in self._values.items()
-                if silent or not target.startswith(presets.EFFECTS)
+                if is_silent_draft or not target.startswith(presets.EFFECTS)
             }
             self._defaults = {
                 target: self._defaults.get(target, default) for target, default in self._file_values.items()
@@ -446,23 +468,24 @@ class PanelState:
         }
         self._waiting = {}
         self._held.retouch(self._controls, view.channel)
-        if is_draft and not silent:
+        if is_draft and not is_silent_draft:
             self._values = dict(self._file_values)
             self._turn(kept_values)
         else:  # the same sound, or that of another process, not ready yet
             self._values = self._file_values | kept_values
-        if not same_preset or (self._learning.target is not None and self._learning.target not in self._controls):
+        if not is_same_preset or (self._learning.target is not None and self._learning.target not in self._controls):
             self._learning.want(None)
         self._send_state(**self.state())
         if not model_stays:
             self._send_state(map=None)
-            self._output.show_map(*model)
+            self._output.show_map(*model_and_data)
 
     def _refused(self, requested_presets: Mapping[Any, Any], lines: Iterable[str]) -> None:
+        """Show why presets cannot be played; drop the draft if it is among them."""
         for line in lines:
             self._send_line(line, "error")
-        texts = [preset.text for preset in requested_presets.values() if isinstance(preset, Draft)]
-        if self._draft_text in texts and self._view is not None:
+        draft_texts = [preset.text for preset in requested_presets.values() if isinstance(preset, Draft)]
+        if self._draft_text in draft_texts and self._view is not None:
             self._history.forget(self._draft_text)
             self._draft_text, self._text = None, self._view.text
             self._file_values = {control.target: control.rest for control in self._view.controls}
@@ -473,17 +496,17 @@ class PanelState:
     def state(self) -> dict[str, Any]:
         """The panel's contents, without meters."""
         view = self._view
-        fields = tomllib.loads(self._text)
-        moving = contents.moving(fields, self._controls)
+        preset_fields = tomllib.loads(self._text)
+        moving_targets = contents.moving(preset_fields, self._controls)
         return {
             "model": None if view is None else contents.model(view),
             "preset": self._preset_state(),
             "controls": [
-                contents.control(control, self._values[target], self._defaults[target], target in moving)
+                contents.control(control, self._values[target], self._defaults[target], target in moving_targets)
                 for target, control in self._controls.items()
             ],
             "waiting": self._waiting,
-            "effects": contents.effects(fields),
+            "effects": contents.effects(preset_fields),
             "available_effects": contents.available_effects(),
             "keys": None if view is None else contents.keys(view),
             "learn": self._learn_state(),
@@ -497,28 +520,31 @@ class PanelState:
         return self._text != self._saved_text or self._values != self._file_values
 
     def _preset_state(self) -> dict[str, Any]:
-        fields = tomllib.loads(self._text)
-        path = contents.path_motion(fields)
+        """The preset's part of the state."""
+        preset_fields = tomllib.loads(self._text)
+        path_motion = contents.path_motion(preset_fields)
         return {
             "name": self._name,
-            "description": str(fields.get("description", "")),
+            "description": str(preset_fields.get("description", "")),
             "dirty": self._is_dirty,
             "can_undo": bool(self._history.undo_steps),
             "can_redo": bool(self._history.redo_steps),
             "side": self._side,
             "warnings": [] if self._view is None else list(self._view.warnings),
-            "motion": bool(fields.get("motion")),
-            "path": None if path is None else contents.path(path),
-            "snapshots": contents.snapshots(fields, self._controls),
+            "motion": bool(preset_fields.get("motion")),
+            "path": None if path_motion is None else contents.path(path_motion),
+            "snapshots": contents.snapshots(preset_fields, self._controls),
         }
 
     def _learn_state(self) -> dict[str, Any]:
+        """MIDI learn's part of the state."""
         return {"target": self._learning.target, "said": self._learning.status_line}
 
     def _send_state(self, **parts: Any) -> None:
         self._output.send({"t": "state", "state": parts})
 
     def _list(self, page: Hashable | None = None) -> None:
+        """Send the list of presets to a page; None for all."""
         self._output.send({"t": "presets", "list": [vars(entry) for entry in self._presets.listed()]}, page)
 
     def _send_line(self, line: str, kind: str = "note", page: Hashable | None = None) -> None:

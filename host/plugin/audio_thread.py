@@ -79,28 +79,37 @@ class AudioThread:
     def run(self) -> None:
         with undisturbed():
             while True:
-                rung = self._memory.rung
+                ring_count = self._memory.rung
                 if not self.work():
-                    self._memory.sleep(rung)
+                    self._memory.sleep(ring_count)
 
     def work(self) -> bool:
         """Render some requested samples; False if none are due."""
-        complete = self._memory.complete
+        complete_position = self._memory.complete
         events = self._memory.read_events()
-        last_reset = max((place for place, event in enumerate(events) if event.kind == EventKind.RESET), default=None)
-        if last_reset is not None:
+        last_reset_index = max(
+            (event_index for event_index, event in enumerate(events) if event.kind == EventKind.RESET), default=None
+        )
+        if last_reset_index is not None:
             self._waiting.clear()
-            self._begin(events[last_reset])
-            events = events[last_reset + 1 :]
+            self._begin(events[last_reset_index])
+            events = events[last_reset_index + 1 :]
         self._waiting.extend(events)
-        if self.mode is None or complete.epoch != self._epoch or complete.samples <= self._rendered_samples:
+        if (
+            self.mode is None
+            or complete_position.epoch != self._epoch
+            or complete_position.samples <= self._rendered_samples
+        ):
             return False
         if self.mode.offline:
             self._make(
-                min(complete.samples, self._rendered_samples + LOOK_SAMPLES - self._rendered_samples % LOOK_SAMPLES)
+                min(
+                    complete_position.samples,
+                    self._rendered_samples + LOOK_SAMPLES - self._rendered_samples % LOOK_SAMPLES,
+                )
             )
         else:
-            self._make_live(complete.samples)
+            self._make_live(complete_position.samples)
         return True
 
     def offer(self, mode: Mode, loaded: LoadedPatch, rack: Rack) -> None:
@@ -112,7 +121,8 @@ class AudioThread:
         self._panel_events.extend(events)
 
     def _begin(self, reset: ReceivedEvent) -> None:
-        loaded = self._keeper.loaded_after(reset.loads)
+        """Begin an epoch: with its mode, and a new player of the patch loaded then."""
+        loaded_patch = self._keeper.loaded_after(reset.loads)
         rate = reset.value if math.isfinite(reset.value) else 0.0
         self.mode = Mode(round(min(max(rate, SLOWEST_HZ), FASTEST_HZ)), bool(reset.number & OFFLINE))
         if self.mode.offline:
@@ -127,20 +137,22 @@ class AudioThread:
         self._panel_events.clear()
         self.player = self.playing = None
         try:
-            if not self.mode.offline and loaded is not self._warm:
-                warm_up_for(loaded.patch, self.mode)
-                self._warm = loaded
-            self._open(loaded, rack_of(loaded.patch, self.mode))
+            if not self.mode.offline and loaded_patch is not self._warm:
+                warm_up_for(loaded_patch.patch, self.mode)
+                self._warm = loaded_patch
+            self._open(loaded_patch, rack_of(loaded_patch.patch, self.mode))
         except UserError as error:  # such as an effect that does not support this rate
             self._keeper.send_line(f"{error}; nothing is heard")
         self._memory.write_made(Position(self._epoch, 0))
 
     def _open(self, loaded: LoadedPatch, rack: Rack) -> None:
+        """Play a patch with a new player."""
         assert self.mode is not None
         self.player = Player(rack, self.mode.rate, patient=self.mode.offline)
         self._set(loaded, rack)
 
     def _follow(self, loaded: LoadedPatch, rack: Rack) -> None:
+        """Play another patch, while held notes ring on."""
         if self.player is None or self.player.now == 0:  # no note can ring on
             self._open(loaded, rack)
         else:
@@ -148,26 +160,28 @@ class AudioThread:
             self._set(loaded, rack)
 
     def _set(self, loaded: LoadedPatch, rack: Rack) -> None:
+        """Set the player's macros, panel values and tempo; tell the plugin the rack's latency."""
         assert self.player is not None
-        now = self.player.now
+        player_time = self.player.now
         macro_changes = [
-            loaded.slots[macro].turn(now, macro_value)
-            for macro, macro_value in self._macro_values.items()
-            if macro < len(loaded.slots)
+            loaded.slots[macro_index].turn(player_time, macro_value)
+            for macro_index, macro_value in self._macro_values.items()
+            if macro_index < len(loaded.slots)
         ]
-        for turn in (*loaded.turns(now), *macro_changes):
-            self.player.schedule(turn)
+        for parameter_change in (*loaded.turns(player_time), *macro_changes):
+            self.player.schedule(parameter_change)
         if self._bpm is not None:
-            self.player.schedule(Tempo(now, self._bpm))
+            self.player.schedule(Tempo(player_time, self._bpm))
         self.playing = loaded
         self._memory.write_latency(rack.latency_samples)
 
     def _make_live(self, end: int) -> None:
+        """Render late or due samples up to ``end``, with a rack that `offer` may have queued."""
         assert self.mode is not None
-        offered = [self._offered.popleft() for _ in range(len(self._offered))]
-        for mode, loaded, rack in offered[-1:]:  # the reset of an epoch may have loaded it already
-            if mode == self.mode and loaded is not self.playing:
-                self._follow(loaded, rack)
+        offered_racks = [self._offered.popleft() for _ in range(len(self._offered))]
+        for mode, loaded_patch, rack in offered_racks[-1:]:  # the reset of an epoch may have loaded it already
+            if mode == self.mode and loaded_patch is not self.playing:
+                self._follow(loaded_patch, rack)
         if end - self._rendered_samples > HOPELESS_SECONDS * self.mode.rate:
             self._skip(end)
             return
@@ -178,11 +192,12 @@ class AudioThread:
             self._shedding.add(load_ratio, self.player)
 
     def _play_panel_event(self, event: Event, player: Player) -> None:
+        """Play an event now; a macro that it moves no longer has the host's value."""
         player.schedule(replace(event, time=player.now))
         if isinstance(event, ParameterChange) and self.playing is not None:
-            for macro, slot in enumerate(self.playing.slots):
+            for macro_index, slot in enumerate(self.playing.slots):
                 if slot.target == event.target:
-                    self._macro_values.pop(macro, None)
+                    self._macro_values.pop(macro_index, None)
 
     def _make(self, end: int) -> float:
         """Up to ``end``, or offline to a preset change; return the share of real time."""
@@ -218,26 +233,28 @@ class AudioThread:
         return load_ratio
 
     def _skip(self, end: int) -> None:
+        """Leave out the sound up to ``end``; play those events that still matter."""
         due_events: list[Event] = []
         while self._waiting and self._waiting[0].time < end:
             due_events += self._events(self._waiting.popleft())
-        ended_notes: set[tuple[int, int]] = set()
+        ended_keys: set[tuple[int, int]] = set()
         audible_events: list[Event] = []
         for event in reversed(due_events):
             if isinstance(event, NoteOff):
-                ended_notes.add((event.channel, event.key))
-            if not isinstance(event, NoteOn) or (event.channel, event.key) not in ended_notes:
+                ended_keys.add((event.channel, event.key))
+            if not isinstance(event, NoteOn) or (event.channel, event.key) not in ended_keys:
                 audible_events.append(event)
         self._skipped_samples += end - self._rendered_samples
         if self.player is not None:
             for event in reversed(audible_events):
                 self.player.schedule(replace(event, time=self.player.now))
-        silent = min(end - self._rendered_samples, RING)
-        self._memory.put(end - silent, np.zeros((2, silent), np.float32))
+        silent_samples = min(end - self._rendered_samples, RING)
+        self._memory.put(end - silent_samples, np.zeros((2, silent_samples), np.float32))
         self._rendered_samples = end
         self._memory.write_made(Position(self._epoch, end))
 
     def _preset_number(self, received: ReceivedEvent) -> int:
+        """The preset that an event chooses, from 1; 0 for other events."""
         if received.kind == EventKind.PARAMETER and received.number == Parameter.PRESET:
             return max(0, _round_finite(received.value))
         if received.kind == EventKind.MIDI and received.status & 0xF0 == PROGRAM_CHANGE:
@@ -245,11 +262,13 @@ class AudioThread:
         return 0
 
     def _changes_preset(self, received: ReceivedEvent) -> bool:
+        """Return whether an event chooses another preset offline."""
         assert self.mode is not None
-        number = self._preset_number(received)
-        return self.mode.offline and number > 0 and not self._keeper.is_loaded(number)
+        preset_number = self._preset_number(received)
+        return self.mode.offline and preset_number > 0 and not self._keeper.is_loaded(preset_number)
 
     def _change_preset(self, received: ReceivedEvent) -> bool:
+        """Load the preset that an event chooses; False if it cannot be played."""
         if received.kind == EventKind.PARAMETER:
             self._macro_values.clear()  # as the plugin does
         patch_and_rack = self._keeper.take_loaded(self._preset_number(received))
@@ -258,6 +277,7 @@ class AudioThread:
         return patch_and_rack is not None
 
     def _events(self, received: ReceivedEvent) -> list[Event]:
+        """The player's events for a received one; a choice of a preset goes to the keeper."""
         player_time = received.time - self._skipped_samples
         match received.kind:
             case EventKind.MIDI if 0x80 <= received.status < 0xF0:
@@ -267,8 +287,8 @@ class AudioThread:
                     self._keeper.choose(self._preset_number(received))
                 return [event]
             case EventKind.EXCLUSIVE:
-                chunk = bytes([received.status, received.first, received.second][: received.number])
-                return self._exclusive.feed(chunk, player_time)
+                exclusive_bytes = bytes([received.status, received.first, received.second][: received.number])
+                return self._exclusive.feed(exclusive_bytes, player_time)
             case EventKind.TEMPO if SLOWEST_BPM <= received.value <= FASTEST_BPM:
                 self._bpm = received.value
                 return [Tempo(player_time, received.value)]
@@ -283,10 +303,10 @@ class AudioThread:
                     [slots[received.number].turn(player_time, received.value)] if received.number < len(slots) else []
                 )
             case EventKind.PARAMETER if received.number == Parameter.PRESET:
-                if (number := self._preset_number(received)) > 0:
+                if (preset_number := self._preset_number(received)) > 0:
                     self._macro_values.clear()  # as the plugin does: a preset chosen here starts from its saved values
-                    self._keeper.choose(number)
-                    if self._keeper.is_loaded(number) and self.playing is not None:
+                    self._keeper.choose(preset_number)
+                    if self._keeper.is_loaded(preset_number) and self.playing is not None:
                         return self.playing.rests(player_time)
             case EventKind.PARAMETER if received.number == Parameter.PANEL:
                 was_open, self._panel_open = self._panel_open, received.value >= 0.5

@@ -23,20 +23,23 @@ PREFIXES = """
 
 def add_presets(bundle: Path) -> None:
     """Add presets to the manifest, their data to presets.ttl."""
-    names, data = [PREFIXES], [PREFIXES]
+    manifest_texts, preset_texts = [PREFIXES], [PREFIXES]
     for _, name, description in described_presets():
-        subject = f"<urn:timbrel:preset:{quote(name)}>"
-        names.append(f"{subject}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:seeAlso <presets.ttl> .\n")
-        data.append(
-            f"{subject}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:label {_text(name)} ;\n"
+        preset_uri = f"<urn:timbrel:preset:{quote(name)}>"
+        manifest_texts.append(
+            f"{preset_uri}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:seeAlso <presets.ttl> .\n"
+        )
+        preset_texts.append(
+            f"{preset_uri}\n\ta pset:Preset ;\n\tlv2:appliesTo <{PLUGIN}> ;\n\trdfs:label {_text(name)} ;\n"
             f"\trdfs:comment {_text(description)} ;\n\tstate:state [ <{NAME}> {_text(name)} ] .\n"
         )
-    with (bundle / "manifest.ttl").open("a", encoding="utf-8") as manifest:
-        manifest.write("\n".join(names))
-    (bundle / "presets.ttl").write_text("\n".join(data), encoding="utf-8")
+    with (bundle / "manifest.ttl").open("a", encoding="utf-8") as manifest_file:
+        manifest_file.write("\n".join(manifest_texts))
+    (bundle / "presets.ttl").write_text("\n".join(preset_texts), encoding="utf-8")
 
 
 def _text(text: str) -> str:
+    """A string of Turtle, quoted."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -45,8 +48,8 @@ LIST = "presets"  # as in native/clap_presets.c
 
 def list_presets(folder: Path) -> None:
     """Lines of ``shipped`` or ``own``, name and description, separated by tabs."""
-    rows = [[kind, name, " ".join(description.split())] for kind, name, description in described_presets()]
-    (folder / LIST).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    preset_rows = [[origin, name, " ".join(description.split())] for origin, name, description in described_presets()]
+    (folder / LIST).write_text("".join("\t".join(row) + "\n" for row in preset_rows), encoding="utf-8")
 
 
 def install() -> list[Bundle]:
@@ -58,43 +61,47 @@ def install() -> list[Bundle]:
         UserError: no plugin is built, or a folder of that name is not ours and stays.
         Failure: a folder cannot be written.
     """
-    built = [bundle for bundle in bundles() if bundle.built_binary.is_file()]
-    if not built:
+    built_bundles = [bundle for bundle in bundles() if bundle.built_binary.is_file()]
+    if not built_bundles:
         raise UserError(f"no plugin is built that could be installed: {how_to_build()}")
-    for bundle in built:
+    for bundle in built_bundles:
         _check_place(bundle)
-    for bundle in built:
+    for bundle in built_bundles:
         _install(bundle)
-    return built
+    return built_bundles
 
 
 def uninstall() -> list[Bundle]:
     """Remove and return the plugins that `install` installed; Failure if one cannot be removed."""
-    ours = [bundle for bundle in bundles() if bundle.is_ours]
-    for bundle in ours:
+    our_bundles = [bundle for bundle in bundles() if bundle.is_ours]
+    for bundle in our_bundles:
         remove_at_once(bundle.installed)
-    return ours
+    return our_bundles
 
 
 def _check_place(bundle: Bundle) -> None:
-    place = bundle.installed
-    if (place.exists() or place.is_symlink()) and not bundle.is_ours:
-        raise UserError(f"{place} was not put there by 'timbrel plugin install'; remove it, or give it another name")
+    """Raise UserError if the install folder is not ours."""
+    install_folder = bundle.installed
+    if (install_folder.exists() or install_folder.is_symlink()) and not bundle.is_ours:
+        raise UserError(
+            f"{install_folder} was not put there by 'timbrel plugin install'; remove it, or give it another name"
+        )
 
 
 def _install(bundle: Bundle) -> None:
+    """Copy a built bundle, its interpreter's path and its presets to the install folder."""
     try:
         bundle.installed.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Failure(f"cannot make {bundle.installed.parent}: {error.strerror}; nothing was put there") from None
-    with replacing_folder(bundle.installed) as folder:
+    with replacing_folder(bundle.installed) as new_folder:
         if bundle.built.is_dir():
-            shutil.copytree(bundle.built, folder, copy_function=shutil.copy, dirs_exist_ok=True)
+            shutil.copytree(bundle.built, new_folder, copy_function=shutil.copy, dirs_exist_ok=True)
         else:
-            shutil.copy(bundle.built, folder)
-        interpreter = Path(sys.executable).absolute()  # not resolved: the link identifies a virtual environment
-        (folder / bundle.binary).with_name(INTERPRETER).write_text(f"{interpreter}\n", encoding="utf-8")
+            shutil.copy(bundle.built, new_folder)
+        interpreter_path = Path(sys.executable).absolute()  # not resolved: the link identifies a virtual environment
+        (new_folder / bundle.binary).with_name(INTERPRETER).write_text(f"{interpreter_path}\n", encoding="utf-8")
         if bundle.format == "LV2":
-            add_presets(folder)
+            add_presets(new_folder)
         if bundle.format == "CLAP":
-            list_presets(folder)
+            list_presets(new_folder)

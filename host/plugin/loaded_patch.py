@@ -40,10 +40,12 @@ class LoadedPatch:
         return ProjectState(self.project_preset, self.listed_name, dict(self.panel_values))
 
     def rests(self, time: int) -> list[Event]:
+        """Events that reset the host's parameters, and set the panel's values."""
         resting_slots = [slot for slot in self.slots if slot.target not in self.panel_values]
         return [*(ParameterChange(time, CHANNEL, slot.target, slot.rest) for slot in resting_slots), *self.turns(time)]
 
     def turns(self, time: int) -> list[Event]:
+        """Events that set the panel's values."""
         return [ParameterChange(time, CHANNEL, target, value) for target, value in sorted(self.panel_values.items())]
 
 

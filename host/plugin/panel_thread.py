@@ -68,7 +68,7 @@ class PluginPanel:
         self._outcomes.append(loaded)
 
     def refuse(self, request: str | Draft | None, error_lines: Sequence[str]) -> None:
-        """Report a failed load of ``wanted`` from the panel, or of another's request (None)."""
+        """Report a failed load of ``request`` from the panel, or of another's request (None)."""
         self._outcomes.append(Refused({None: request}, error_lines))
 
     def close(self) -> None:
@@ -76,16 +76,17 @@ class PluginPanel:
         self._thread.join(PATIENCE_SECONDS)
 
     def _run(self) -> None:
+        """Serve the panel until closed; a fault ends it, never the sound."""
         try:
-            home = own_folder("presets")
+            preset_folder = own_folder("presets")
             with contextlib.suppress(OSError):  # saving there reports the error
-                home.mkdir(parents=True, exist_ok=True)
+                preset_folder.mkdir(parents=True, exist_ok=True)
             with (
-                PanelProcess(self._main, say=self._instance.send_line, home=home) as panel,
-                leading_to(panel.url()) as address,
+                PanelProcess(self._main, say=self._instance.send_line, home=preset_folder) as panel_process,
+                leading_to(panel_process.url()) as redirect_url,
             ):
                 self._audio.meters = self._meters
-                self._serve(panel, address)
+                self._serve(panel_process, redirect_url)
         except TimbrelError as error:
             self._instance.send_line(f"panel: {error}")
         except Exception as error:
@@ -94,21 +95,22 @@ class PluginPanel:
         finally:
             self._audio.meters = None
 
-    def _serve(self, panel: PanelProcess, address: str) -> None:
-        pace, next_report = PACE_SECONDS, time.monotonic()
+    def _serve(self, panel_process: PanelProcess, redirect_url: str) -> None:
+        """Pass commands, loads and reports on, and open the page in a browser."""
+        pace_seconds, next_report_time = PACE_SECONDS, time.monotonic()
         while not self._closing:
-            wait(panel.waitables(), max(0.0, next_report - time.monotonic()))
-            for command in panel.commands():
-                pace = self._apply_command(command, pace)
+            wait(panel_process.waitables(), max(0.0, next_report_time - time.monotonic()))
+            for command in panel_process.commands():
+                pace_seconds = self._apply_command(command, pace_seconds)
             while self._outcomes:
-                self._show_outcome(panel, self._outcomes.popleft())
-            if (now := time.monotonic()) >= next_report:
-                next_report = now + pace
-                self._report(panel)
+                self._show_outcome(panel_process, self._outcomes.popleft())
+            if (now := time.monotonic()) >= next_report_time:
+                next_report_time = now + pace_seconds
+                self._report(panel_process)
                 self._update_project(now)
             if self._page_wanted.is_set():
                 self._page_wanted.clear()
-                self._open(panel.url(), address)
+                self._open(panel_process.url(), redirect_url)
 
     def _show_outcome(self, panel: PanelProcess, outcome: LoadedPatch | Refused) -> None:
         if isinstance(outcome, LoadedPatch):
@@ -118,7 +120,8 @@ class PluginPanel:
         else:
             panel.show(outcome)
 
-    def _apply_command(self, command: Command, pace: float) -> float:
+    def _apply_command(self, command: Command, pace_seconds: float) -> float:
+        """Apply a page's command; return the seconds between reports from now on."""
         match command:
             case Events(events):
                 if any(isinstance(event, ParameterChange) for event in events):
@@ -129,14 +132,15 @@ class PluginPanel:
                     self._instance.load(preset)
             case Pace(seconds):
                 return seconds
-        return pace
+        return pace_seconds
 
     def _report(self, panel: PanelProcess) -> None:
-        if events := self._meters.take_events():
-            panel.show(Heard(events))
+        if midi_events := self._meters.take_events():
+            panel.show(Heard(midi_events))
         panel.show(Report(report(self._loaded, self._meters)))
 
     def _update_project(self, now: float) -> None:
+        """Send the plugin its state, once changed parameters have rested."""
         if self._unsaved_change_time is None or now < max(
             self._unsaved_change_time + REST_SECONDS, self._project_updated + APART_SECONDS
         ):
@@ -144,26 +148,31 @@ class PluginPanel:
         self._unsaved_change_time, self._project_updated = None, now
         self._instance.send_state()
 
-    def _open(self, url: str, address: str) -> None:
+    def _open(self, url: str, redirect_url: str) -> None:
+        """Name the page's URL, and open the file that leads there in a browser."""
         self._instance.send_line(f"panel: {url}")
         if has_display():
-            threading.Thread(target=_browse, args=(address,), name="browser", daemon=True).start()
+            threading.Thread(target=_browse, args=(redirect_url,), name="browser", daemon=True).start()
 
 
 def report(loaded: LoadedPatch, meters: Meters) -> LiveStatus:
     """A patch's status; at rest until the host requests sound."""
-    patch, block = loaded.patch, meters.last_block
+    patch, last_block = loaded.patch, meters.last_block
     resting_status = status_at_rest(patch, CHANNEL, NAME)
-    if block is None or block.patch is not patch:
+    if last_block is None or last_block.patch is not patch:
         return replace(
             resting_status,
             values={control.target: control.rest for control in loaded.view.controls} | loaded.panel_values,
         )
-    playing = status(resting_status, patch, block.player, meters, block.sample_rate, block.samples)
-    last = "" if meters.last is None else last_moved(meters.last, patch, block.player.rack.latent_values(CHANNEL))
-    return replace(playing, last=last, spectrum_db=meters.spectrum_db())
+    playing_status = status(
+        resting_status, patch, last_block.player, meters, last_block.sample_rate, last_block.samples
+    )
+    last_move_text = (
+        "" if meters.last is None else last_moved(meters.last, patch, last_block.player.rack.latent_values(CHANNEL))
+    )
+    return replace(playing_status, last=last_move_text, spectrum_db=meters.spectrum_db())
 
 
-def _browse(address: str) -> None:
+def _browse(redirect_url: str) -> None:
     hurry_no_more()  # a browser started here would inherit this process's high priority
-    webbrowser.open(address)
+    webbrowser.open(redirect_url)

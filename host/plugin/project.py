@@ -60,16 +60,17 @@ def collect_preset(patch: Patch) -> ProjectPreset:
 
 
 def ships(name: str, sha256: str) -> bool:
-    path = shipped_models().get(name)
-    return path is not None and open_model(path).sha256 == sha256
+    """Return whether this timbrel ships the model, with equal bytes."""
+    model_path = shipped_models().get(name)
+    return model_path is not None and open_model(model_path).sha256 == sha256
 
 
 def model_bytes(name: str, sha256: str) -> bytes:
     """A model that is not among a project's files; UserError if missing."""
-    shipped = shipped_models()
-    for path in (*filter(None, [shipped.get(name)]), _aside(sha256), *shipped.values()):
-        if path.is_file() and open_model(path).sha256 == sha256:
-            return path.read_bytes()
+    shipped_paths = shipped_models()
+    for model_path in (*filter(None, [shipped_paths.get(name)]), _aside(sha256), *shipped_paths.values()):
+        if model_path.is_file() and open_model(model_path).sha256 == sha256:
+            return model_path.read_bytes()
     raise UserError(
         f"model {name!r} of the project neither ships with this timbrel nor is in {own_folder('models')}; copy "
         f"{_aside(sha256).name} from that folder of the machine that saved the project"
@@ -87,21 +88,23 @@ def lay_aside(name: str, sha256: str) -> None:
 
 
 def _model(patch: Patch) -> bytes | None:
+    """Bytes of a model to store; None for a shipped one, and for a large one, which is laid aside."""
     model = patch.model
     if model.path in shipped_models().values():
         return None
-    data = model.read_bytes()
-    if len(data) < LARGE_BYTES:
-        return data
+    model_data = model.read_bytes()
+    if len(model_data) < LARGE_BYTES:
+        return model_data
     if not _aside(model.sha256).exists():
         try:
-            _write_aside(model.sha256, data)
+            _write_aside(model.sha256, model_data)
         except OSError as error:
             raise Failure(f"cannot keep model {model.path} in {own_folder('models')}: {error.strerror}") from None
     return None
 
 
 def _aside(sha256: str) -> Path:
+    """File of a model in the user's folder."""
     return own_folder("models") / f"{sha256}.onnx"
 
 
@@ -160,7 +163,7 @@ def pack(state: ProjectState) -> bytes:
         text=preset.text,
         model_name=preset.model_name,
         model_sha256=preset.model_sha256,
-        files=[_File(name=name, size=len(data)) for name, data in files.items()],
+        files=[_File(name=file_name, size=len(file_data)) for file_name, file_data in files.items()],
         shipped=state.listed_name,
         turned=dict(state.panel_values),
     )
@@ -168,8 +171,8 @@ def pack(state: ProjectState) -> bytes:
     payload = b"".join([LENGTH.pack(len(head_json)), head_json, *files.values()])
     if len(payload) > LARGEST:
         raise UserError(f"preset {preset.name!r} takes {len(payload) >> 20} MiB, a project holds {LARGEST >> 20}")
-    packed = zlib.compress(payload, LEVEL)
-    return BEGIN.pack(MAGIC, VERSION, hashlib.sha256(packed).digest()) + packed
+    deflated_payload = zlib.compress(payload, LEVEL)
+    return BEGIN.pack(MAGIC, VERSION, hashlib.sha256(deflated_payload).digest()) + deflated_payload
 
 
 def unpack(data: bytes) -> ProjectState:
@@ -179,23 +182,23 @@ def unpack(data: bytes) -> ProjectState:
     _, version, digest = BEGIN.unpack_from(data)
     if version > VERSION:
         raise UserError(f"the project's state has version {version}, this timbrel reads {VERSION}; update timbrel")
-    packed = memoryview(data)[BEGIN.size :]
-    if hashlib.sha256(packed).digest() != digest:
+    deflated_payload = memoryview(data)[BEGIN.size :]
+    if hashlib.sha256(deflated_payload).digest() != digest:
         raise _damaged("its digest is another")
     try:
-        inflating = zlib.decompressobj()
-        payload = inflating.decompress(packed, LARGEST + 1)
-        if len(payload) > LARGEST or not inflating.eof or len(payload) < LENGTH.size:
+        inflater = zlib.decompressobj()
+        payload = inflater.decompress(deflated_payload, LARGEST + 1)
+        if len(payload) > LARGEST or not inflater.eof or len(payload) < LENGTH.size:
             raise _damaged("it is too long or too short")
-        (length,) = LENGTH.unpack_from(payload)
-        head = _Head.model_validate_json(payload[LENGTH.size : LENGTH.size + length])
+        (head_length,) = LENGTH.unpack_from(payload)
+        head = _Head.model_validate_json(payload[LENGTH.size : LENGTH.size + head_length])
     except (zlib.error, ValidationError) as error:
         raise _damaged(str(error).splitlines()[0]) from None
-    offset, files = LENGTH.size + length, dict[str, bytes]()
-    for file in head.files:
-        files[file.name] = payload[offset : offset + file.size]
-        offset += file.size
-    if offset != len(payload):
+    file_offset, files = LENGTH.size + head_length, dict[str, bytes]()
+    for file_entry in head.files:
+        files[file_entry.name] = payload[file_offset : file_offset + file_entry.size]
+        file_offset += file_entry.size
+    if file_offset != len(payload):
         raise _damaged("its files have other sizes")
     preset = ProjectPreset(head.name, head.text, files, head.model_name, head.model_sha256)
     return ProjectState(preset, head.shipped, head.turned)
@@ -208,9 +211,13 @@ def check_whole(project_preset: ProjectPreset) -> None:
     outside_names = [name for name in (preset.model, *files_of(preset)) if name not in available_names]
     if preset.morph is not None and preset.morph.to is not None and preset.morph.to not in available_names:
         outside_names.append(preset.morph.to)
-    end = preset.process.to  # or a landmark
-    if end is not None and end not in available_names and preset_file(str(PROJECT / end)) is not None:
-        outside_names.append(end)
+    process_end = preset.process.to  # or a landmark
+    if (
+        process_end is not None
+        and process_end not in available_names
+        and preset_file(str(PROJECT / process_end)) is not None
+    ):
+        outside_names.append(process_end)
     if outside_names:
         raise UserError(
             f"the project's preset {project_preset.name!r} names {outside_names[0]!r}, which the project does not hold"
@@ -228,39 +235,45 @@ def open_project_preset(preset: ProjectPreset, report_line: Callable[[str], None
         files.pop(preset.model_name, None)  # the same bytes, not needed in memory
     elif preset.model_name not in files:
         files[preset.model_name] = model_bytes(preset.model_name, preset.model_sha256)
-    plugins = _plugins(preset.text)
-    if not plugins:
+    plugin_names = _plugins(preset.text)
+    if not plugin_names:
         return open_patch(Draft(preset.name, preset.text, PROJECT, files))
-    patch = open_patch(Draft(preset.name, _with_plugins(preset.text, plugins, report_line), PROJECT, files))
+    patch = open_patch(Draft(preset.name, _with_plugins(preset.text, plugin_names, report_line), PROJECT, files))
     return replace(patch, text=preset.text)
 
 
 def _plugins(text: str) -> dict[int, str]:
+    """Names of plugin files by effect, from 0."""
     try:
         check_keys(text, "the preset")
         effects = tomllib.loads(text).get("effects", [])
-        names = {number: effect.get("plugin") for number, effect in enumerate(effects)}
+        plugin_names = {effect_index: effect.get("plugin") for effect_index, effect in enumerate(effects)}
     except (UserError, ValueError, RecursionError, AttributeError, TypeError):
         return {}  # opening it reports the error
-    return {number: name for number, name in names.items() if isinstance(name, str) and name.endswith(PLUGINS)}
+    return {
+        effect_index: plugin_name
+        for effect_index, plugin_name in plugin_names.items()
+        if isinstance(plugin_name, str) and plugin_name.endswith(PLUGINS)
+    }
 
 
-def _with_plugins(text: str, plugins: Mapping[int, str], report_line: Callable[[str], None]) -> str:
+def _with_plugins(text: str, plugin_names: Mapping[int, str], report_line: Callable[[str], None]) -> str:
+    """Text with plugins of this machine in place of the project's, or placeholders."""
     import tomlkit  # lazy: few presets have such effects
 
-    fields = tomllib.loads(text)
-    for number, name in plugins.items():
-        path = may_run_by_name(Path(name).name)
-        if path is not None:
-            fields["effects"][number]["plugin"] = str(path)
+    preset_fields = tomllib.loads(text)
+    for effect_index, plugin_name in plugin_names.items():
+        plugin_path = may_run_by_name(Path(plugin_name).name)
+        if plugin_path is not None:
+            preset_fields["effects"][effect_index]["plugin"] = str(plugin_path)
             continue
         report_line(
-            f"[[effects]] {number + 1}: {name} is not here, or has not been let run; it is left out. Install it, and "
-            "play a preset with it once by 'timbrel play', which asks"
+            f"[[effects]] {effect_index + 1}: {plugin_name} is not here, or has not been let run; it is left out. "
+            "Install it, and play a preset with it once by 'timbrel play', which asks"
         )
-        fields["effects"][number] = {"plugin": PLACEHOLDER, "on": False}
-        _remove_targets(fields, f"effects.{number}.")
-    return tomlkit.dumps(fields)
+        preset_fields["effects"][effect_index] = {"plugin": PLACEHOLDER, "on": False}
+        _remove_targets(preset_fields, f"effects.{effect_index}.")
+    return tomlkit.dumps(preset_fields)
 
 
 def _remove_targets(fields: dict[str, Any], section: str) -> None:

@@ -34,22 +34,22 @@ FIRST_MODE = Mode(48000, offline=False)  # for loading presets before the first 
 
 def serve(memory: int, socket: int, panel: "PanelMain") -> None:
     """Serve the plugin at these file descriptors until it disconnects, then exit the process."""
-    talk = ControlSocket(socket)
+    control_socket = ControlSocket(socket)
     server: PluginServer | None = None
     try:
         hurry(BESIDES)  # every thread: a slow thread that holds the interpreter lock delays the audio thread
         # Open the first model before other threads start: it sets denormals to zero on this thread, and later threads
         # inherit the setting.
-        server = PluginServer(talk, SharedMemory(memory), panel)
-        while (message := talk.receive()) is not None:
+        server = PluginServer(control_socket, SharedMemory(memory), panel)
+        while (message := control_socket.receive()) is not None:
             server.process(message)
     except TimbrelError as error:
-        talk.send_line(str(error))
+        control_socket.send_line(str(error))
     finally:
         if server is not None:
             server.close()
-        for helper in multiprocessing.active_children():  # processes that have just started would notice later
-            helper.kill()
+        for helper_process in multiprocessing.active_children():  # processes that have just started would notice later
+            helper_process.kill()
         os._exit(0)  # regardless of other threads
 
 
@@ -75,8 +75,8 @@ class PluginServer:
         self._loaded, *_ = self._load_patch(OpenedPatch(open_patch(KEYS), KEYS, KEYS))
         let_memory_go()
         self._jobs.put(self._greet)
-        for work, name in ((self._work, "loads"), (self._sound, "sound")):
-            threading.Thread(target=work, name=name, daemon=True).start()
+        for thread_main, thread_name in ((self._work, "loads"), (self._sound, "sound")):
+            threading.Thread(target=thread_main, name=thread_name, daemon=True).start()
 
     def process(self, message: Message) -> None:
         match message.kind:
@@ -123,13 +123,15 @@ class PluginServer:
 
     def play(self, events: Iterable[Event]) -> None:
         """Ignored during a bounce, which renders the project as saved."""
-        mode, loaded = self._audio.mode, self._loaded
+        mode, loaded_patch = self._audio.mode, self._loaded
         if mode is not None and mode.offline:
             return
         events = list(events)
-        targets = {control.target for control in loaded.view.controls}
-        turns = [event for event in events if isinstance(event, ParameterChange) and event.target in targets]
-        loaded.panel_values.update({turn.target: turn.value for turn in turns})
+        targets = {control.target for control in loaded_patch.view.controls}
+        parameter_changes = [
+            event for event in events if isinstance(event, ParameterChange) and event.target in targets
+        ]
+        loaded_patch.panel_values.update({change.target: change.value for change in parameter_changes})
         self._audio.play(events)
 
     def load(self, preset: str | Draft) -> None:
@@ -139,6 +141,7 @@ class PluginServer:
         self._jobs.put(lambda: self._send_state(0))
 
     def _sound(self) -> None:
+        """Render on this thread; an error ends the process."""
         try:
             self._audio.run()
         except BaseException:
@@ -148,6 +151,7 @@ class PluginServer:
     # on the load thread
 
     def _work(self) -> None:
+        """Do the jobs in order."""
         while True:
             job = self._jobs.get()
             try:
@@ -162,17 +166,19 @@ class PluginServer:
         self._talk.send_parameters(self._loaded.slots)
 
     def _load_for_host(self, opening: Opening) -> None:
-        offered = False
+        """Load a preset for a load message, and count the message."""
+        was_offered = False
         try:
-            offered = self._offer(opening)
+            was_offered = self._offer(opening)
         finally:
             with self._load_done:
                 self._loads += 1
                 self._load_done.notify_all()
-        if offered:
+        if was_offered:
             self._send_loaded()
 
     def _restore(self, data: bytes) -> None:
+        """Load a project's state."""
         self._unplayed = data
         self._load_for_host(lambda: self._open_saved(data))
 
@@ -187,8 +193,8 @@ class PluginServer:
     def _open_panel(self) -> None:
         from ..session.panel_process import missing  # lazy, as `PluginPanel`: few instances open a panel
 
-        if (line := missing()) is not None:
-            self._talk.send_line(f"panel: {line}")
+        if (missing_line := missing()) is not None:
+            self._talk.send_line(f"panel: {missing_line}")
         elif self._window is not None and not self._window.ended:
             self._window.open()
         else:
@@ -197,6 +203,7 @@ class PluginServer:
             self._window = PluginPanel(self, self._audio, self._loaded, self._panel_main)
 
     def _offer(self, opening: Opening, request: str | Draft | None = None) -> bool:
+        """Load a preset for the audio thread; False if it cannot be played."""
         loaded_rack = self._try(opening, request)
         if loaded_rack is not None:
             self._loaded, mode, rack = loaded_rack
@@ -205,11 +212,12 @@ class PluginServer:
         return loaded_rack is not None
 
     def _try(self, opening: Opening, request: str | Draft | None = None) -> LoadedRack | None:
+        """Load a preset; None after reporting why it cannot be played."""
         try:
             return self._load_patch(opening())
         except UserError as error:
-            *lines, last = map(str, error.args)
-            error_lines = [*lines, f"{last}; the preset before plays on"]
+            *first_lines, last_line = map(str, error.args)
+            error_lines = [*first_lines, f"{last_line}; the preset before plays on"]
             for line in error_lines:
                 self._talk.send_line(line)
             if self._window is not None:
@@ -217,23 +225,26 @@ class PluginServer:
             return None
 
     def _load_patch(self, opened: OpenedPatch) -> LoadedRack:
+        """Load an opened patch for the present mode, and send its warnings."""
         mode = self._audio.mode or FIRST_MODE
         rack = rack_of(opened.patch, mode)
-        loaded = make_loaded_patch(opened.patch, rack, opened.name, opened.listed_name, opened.panel_values)
+        loaded_patch = make_loaded_patch(opened.patch, rack, opened.name, opened.listed_name, opened.panel_values)
         for warning in opened.patch.warnings:
             self._talk.send_line(warning)
-        return loaded, mode, rack
+        return loaded_patch, mode, rack
 
     def _open_saved(self, data: bytes) -> OpenedPatch:
-        state = unpack(data)
-        check_whole(state.preset)
-        patch, name = (
-            open_project_preset(state.preset, self._talk.send_line),
-            Draft(state.preset.name, state.preset.text, own_folder("presets")),
+        """Open the preset of a project's state."""
+        project_state = unpack(data)
+        check_whole(project_state.preset)
+        patch, draft = (
+            open_project_preset(project_state.preset, self._talk.send_line),
+            Draft(project_state.preset.name, project_state.preset.text, own_folder("presets")),
         )
-        return OpenedPatch(patch, name, state.listed_name, state.panel_values)
+        return OpenedPatch(patch, draft, project_state.listed_name, project_state.panel_values)
 
     def _open_for_panel(self, preset: str | Draft) -> OpenedPatch:
+        """Open a preset that a page chose or edited."""
         if preset in self._names:
             return self._open_listed(preset)
         if isinstance(preset, str):
@@ -252,32 +263,35 @@ class PluginServer:
             raise UserError(f"{data[:80]!r} is no name of a preset; give one in UTF-8") from None
         if name in self._names:
             return self._open_listed(name)
-        file = preset_file(name) or Path(name)
-        if file.is_file() and file.suffix not in (".toml", ".onnx"):
+        preset_path = preset_file(name) or Path(name)
+        if preset_path.is_file() and preset_path.suffix not in (".toml", ".onnx"):
             raise UserError(f"{name} is no preset; give a .toml file, or the .onnx file of a model")
         try:
             return OpenedPatch(open_patch(name), name)
         except UserError:
-            if not file.is_file():
+            if not preset_path.is_file():
                 raise
             raise UserError(f"preset {name} cannot be played; 'timbrel play {name}' says why") from None
 
     def _open_numbered(self, number: int) -> OpenedPatch:
+        """Open a preset of the list, from 1."""
         if not 0 < number <= len(self._names):
             raise UserError(f"preset {number} asked for, but there are {len(self._names)}")
         return self._open_listed(self._names[number - 1])
 
     def _open_listed(self, name: str) -> OpenedPatch:
-        path = str(self._user_presets[name]) if name in self._user_presets else name
-        return OpenedPatch(open_patch(path), path, name)
+        path_or_name = str(self._user_presets[name]) if name in self._user_presets else name
+        return OpenedPatch(open_patch(path_or_name), path_or_name, name)
 
     def _send_loaded(self) -> None:
-        loaded = self._loaded
-        self._talk.send_parameters(loaded.slots)
+        """Tell the plugin and the panel what is loaded now."""
+        loaded_patch = self._loaded
+        self._talk.send_parameters(loaded_patch.slots)
         if self._window is not None:
-            self._window.follow(loaded)
+            self._window.follow(loaded_patch)
         self._send_state(0)
 
     def _send_state(self, number: int) -> None:
-        state = pack(self._loaded.state) if self._unplayed is None else self._unplayed
-        self._talk.send(ToPlugin.STATE, state, number)
+        """Send the project's state, as the answer to message ``number``; 0 without one."""
+        state_bytes = pack(self._loaded.state) if self._unplayed is None else self._unplayed
+        self._talk.send(ToPlugin.STATE, state_bytes, number)

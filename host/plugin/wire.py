@@ -174,10 +174,10 @@ class SharedMemory:
         futex_number = SYS_FUTEX.get(platform.machine()) if sys.platform == "linux" else None
         if futex_number is None:
             raise Failure(f"plugins play on Linux on x86-64 and ARM, not on {sys.platform} on {platform.machine()}")
-        size = ctypes.sizeof(WireMemory)
-        if os.fstat(descriptor).st_size < size:
+        memory_bytes = ctypes.sizeof(WireMemory)
+        if os.fstat(descriptor).st_size < memory_bytes:
             raise Failure("the plugin's memory is too small; install the plugin anew with 'timbrel plugin install'")
-        self._map = mmap.mmap(descriptor, size)
+        self._map = mmap.mmap(descriptor, memory_bytes)
         self._futex_number = futex_number
         self._wire = WireMemory.from_buffer(self._map)
         if (self._wire.magic, self._wire.version) != (MAGIC, VERSION):
@@ -202,25 +202,26 @@ class SharedMemory:
         return Position.from_number(self._wire.complete)
 
     def read_events(self) -> list[ReceivedEvent]:
+        """New events of the plugin."""
         self._order()
-        head, tail = self._wire.event_head, self._wire.event_tail
+        event_head, event_tail = self._wire.event_head, self._wire.event_tail
         self._order()
         received_events: list[ReceivedEvent] = []
-        while tail < head:
-            ring_index = tail % EVENTS
-            chunk = self._events[ring_index : min(EVENTS, ring_index + head - tail)]
-            received_events += [ReceivedEvent(*event) for event in chunk.tolist()]
-            tail += len(chunk)
+        while event_tail < event_head:
+            ring_index = event_tail % EVENTS
+            event_chunk = self._events[ring_index : min(EVENTS, ring_index + event_head - event_tail)]
+            received_events += [ReceivedEvent(*event) for event in event_chunk.tolist()]
+            event_tail += len(event_chunk)
         self._order()
-        self._wire.event_tail = tail
+        self._wire.event_tail = event_tail
         return received_events
 
     def put(self, begin_sample: int, sound: Array) -> None:
         """Write samples, [2, n] with n at most `RING`, at sample ``begin_sample``."""
         ring_index = begin_sample % RING
-        first_samples = min(sound.shape[1], RING - ring_index)
-        self._sound[:, ring_index : ring_index + first_samples] = sound[:, :first_samples]
-        self._sound[:, : sound.shape[1] - first_samples] = sound[:, first_samples:]
+        first_sample_count = min(sound.shape[1], RING - ring_index)
+        self._sound[:, ring_index : ring_index + first_sample_count] = sound[:, :first_sample_count]
+        self._sound[:, : sound.shape[1] - first_sample_count] = sound[:, first_sample_count:]
 
     def write_latency(self, samples: int) -> None:
         """Call before the first samples of an epoch."""
@@ -241,6 +242,7 @@ class SharedMemory:
         self._wire.server_sleeps = 0
 
     def _futex(self, word: ctypes.c_void_p, operation: int, value: int) -> None:
+        """Wait at a word in memory, or wake its waiters."""
         null_pointer = ctypes.c_void_p()
         self._syscall(
             ctypes.c_long(self._futex_number), word, operation, ctypes.c_uint32(value), null_pointer, null_pointer, 0
@@ -261,13 +263,16 @@ class PluginParameter(NamedTuple):
     high: float
     rest: float
 
-    def turn(self, time: int, place: float) -> ParameterChange:
+    def turn(self, time: int, position: float) -> ParameterChange:
         """Event for a value, clamped to 0 to 1; the 32-bit float of ``rest`` maps to ``rest`` exactly."""
-        place = min(max(place, 0.0), 1.0) if math.isfinite(place) else 0.0
-        rests = np.float32(place) == np.float32(self.place(self.rest)) and self.low <= self.rest <= self.high
-        return ParameterChange(time, 0, self.target, self.rest if rests else self.low + place * (self.high - self.low))
+        position = min(max(position, 0.0), 1.0) if math.isfinite(position) else 0.0
+        is_at_rest = np.float32(position) == np.float32(self.place(self.rest)) and self.low <= self.rest <= self.high
+        return ParameterChange(
+            time, 0, self.target, self.rest if is_at_rest else self.low + position * (self.high - self.low)
+        )
 
     def place(self, value: float) -> float:
+        """Position of a value, 0 to 1."""
         return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
 
 
@@ -306,11 +311,11 @@ class ControlSocket:
 
     def receive(self) -> Message | None:
         """Wait for the next message; None once the plugin has disconnected."""
-        head = self._bytes(HEAD.size)
-        if head is None:
+        head_bytes = self._bytes(HEAD.size)
+        if head_bytes is None:
             return None
-        kind, number, length = HEAD.unpack(head)
-        data = self._bytes(length) if length <= LONGEST_MESSAGE else None
+        kind, number, data_length = HEAD.unpack(head_bytes)
+        data = self._bytes(data_length) if data_length <= LONGEST_MESSAGE else None
         return None if data is None else Message(kind, number, data)
 
     def send(self, kind: ToPlugin, data: bytes = b"", number: int = 0) -> None:
@@ -322,25 +327,31 @@ class ControlSocket:
         self.send(ToPlugin.SAY, cut(printable(line), LONGEST_LINE))
 
     def send_parameters(self, slots: Sequence[PluginParameter]) -> None:
-        parameters = (WireParameter * MACROS)()
-        for place, slot in zip(parameters, slots, strict=False):
-            place.name, place.rest, place.used = cut(printable(slot.name), NAME_BYTES - 1), slot.place(slot.rest), 1
-        self.send(ToPlugin.PARAMETERS, bytes(parameters))
+        """Send names and rest positions of the macros."""
+        wire_parameters = (WireParameter * MACROS)()
+        for wire_parameter, slot in zip(wire_parameters, slots, strict=False):
+            wire_parameter.name, wire_parameter.rest, wire_parameter.used = (
+                cut(printable(slot.name), NAME_BYTES - 1),
+                slot.place(slot.rest),
+                1,
+            )
+        self.send(ToPlugin.PARAMETERS, bytes(wire_parameters))
 
     def send_presets(self, names: Sequence[str]) -> None:
         self.send(ToPlugin.PRESETS, b"".join(name.encode() + b"\0" for name in names))
 
     def _bytes(self, count: int) -> bytes | None:
+        """Wait for so many bytes; None once the plugin has disconnected."""
         buffer = bytearray(count)
-        free_space = memoryview(buffer)
-        while free_space:
+        free_buffer = memoryview(buffer)
+        while free_buffer:
             try:
-                received_bytes = self._socket.recv_into(free_space)
+                received_count = self._socket.recv_into(free_buffer)
             except OSError:
                 return None
-            if not received_bytes:
+            if not received_count:
                 return None
-            free_space = free_space[received_bytes:]
+            free_buffer = free_buffer[received_count:]
         return bytes(buffer)
 
 

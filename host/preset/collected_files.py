@@ -36,19 +36,19 @@ def collect(patch: Patch, model: str | None = None, reserved: Collection[str] = 
         preset = preset.model_copy(update={"model": patch.model.path.name})
         text = preset.to_toml(names=names_by_target(preset, patch.model.card))
     model_name = patch.model.path.name if preset.model.startswith(BY_DIGEST) else preset.model
-    flat: dict[str, str] = {preset.model: model or _flat(model_name, ())}
+    flat_names: dict[str, str] = {preset.model: model or _flat(model_name, ())}
     files: dict[str, bytes] = {}
-    for name, data in _named_files(patch, preset, flat[preset.model]):
-        flat.setdefault(name, _flat(name, [*flat.values(), *reserved]))
-        files[flat[name]] = data
+    for name, file_bytes in _named_files(patch, preset, flat_names[preset.model]):
+        flat_names.setdefault(name, _flat(name, [*flat_names.values(), *reserved]))
+        files[flat_names[name]] = file_bytes
     for name in (effect.plugin for effect in preset.effects if effect.plugin.endswith(PLUGINS)):
-        flat.setdefault(name, name.replace("\\", "/").rpartition("/")[2])
-    new_names = {name: new_name for name, new_name in flat.items() if name != new_name}
+        flat_names.setdefault(name, name.replace("\\", "/").rpartition("/")[2])
+    new_names = {name: new_name for name, new_name in flat_names.items() if name != new_name}
     if new_names:
         from .text import with_words  # lazy: tomlkit takes a megabyte of each instance
 
         text = with_words(text, new_names)
-    return CollectedPreset(text, files, flat[preset.model])
+    return CollectedPreset(text, files, flat_names[preset.model])
 
 
 def referenced_files(patch: Patch) -> Iterator[tuple[str, bytes]]:
@@ -58,15 +58,21 @@ def referenced_files(patch: Patch) -> Iterator[tuple[str, bytes]]:
 
 
 def _named_files(patch: Patch, preset: Preset, model: str) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of all files that a preset needs beside its model."""
     yield from referenced_files(patch)
     if preset.morph is not None and preset.morph.to is not None and patch.morph is not None:
         yield preset.morph.to, _code(patch, patch.morph.end, patch.morph.label, model)
-    end, marks = patch.process_end, patch.model.card.landmarks
-    if preset.process.to is not None and end is not None and preset.process.to not in [mark.label for mark in marks]:
-        yield preset.process.to, _code(patch, end, None, model)
+    process_end, landmarks = patch.process_end, patch.model.card.landmarks
+    if (
+        preset.process.to is not None
+        and process_end is not None
+        and preset.process.to not in [landmark.label for landmark in landmarks]
+    ):
+        yield preset.process.to, _code(patch, process_end, None, model)
 
 
 def _read(patch: Patch, name: str) -> bytes:
+    """Contents of a file that a preset names."""
     if name in patch.draft_files:
         return patch.draft_files[name]
     path = as_on_disk(patch.folder / name)
@@ -79,21 +85,22 @@ def _read(patch: Patch, name: str) -> bytes:
 
 
 def _code(patch: Patch, code: Sequence[float], label: str | None, model: str) -> bytes:
-    tables = {} if label is None else kind_of(patch.model.card).tables(label, False)
+    """Text of a preset that has only a model, a code, and the tables of a label."""
+    kind_tables = {} if label is None else kind_of(patch.model.card).tables(label, False)
     lines = ["format = 1", f"model = {json.dumps(model)}"]
-    for name, fields in {"latent": {"values": [float(value) for value in code]}, **tables}.items():
-        values = fields if isinstance(fields, dict) else fields.model_dump(exclude_unset=True)
+    for table_name, table_fields in {"latent": {"values": [float(value) for value in code]}, **kind_tables}.items():
+        table_values = table_fields if isinstance(table_fields, dict) else table_fields.model_dump(exclude_unset=True)
         lines += [
-            f"[{name}]",
-            *(f"{key} = {json.dumps(value)}" for key, value in values.items()),
+            f"[{table_name}]",
+            *(f"{key} = {json.dumps(value)}" for key, value in table_values.items()),
         ]  # JSON syntax, valid in TOML
     return "\n".join(lines).encode()
 
 
 def _flat(name: str, used_names: Collection[str]) -> str:
     """Every system allows it; none of ``used_names`` in any case."""
-    flat = FORBIDDEN.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(". ") or "file"
+    flat_name = FORBIDDEN.sub("_", name.replace("\\", "/").rpartition("/")[2]).strip(". ") or "file"
     folded_names = {used_name.casefold() for used_name in used_names}
-    while flat.casefold() in folded_names:
-        flat = f"other-{flat}"
-    return flat
+    while flat_name.casefold() in folded_names:
+        flat_name = f"other-{flat_name}"
+    return flat_name

@@ -28,8 +28,10 @@ class MacroTarget(SettingsSection):
     curve: Annotated[float, Field(gt=0, le=16)] = 1.0
 
     def added(self, position: float, rest_position: float) -> float:
+        """Offset at a position, relative to that at rest."""
         offset, rest_offset = (
-            position_to_value(place, self.low, self.high, self.curve) for place in (position, rest_position)
+            position_to_value(macro_position, self.low, self.high, self.curve)
+            for macro_position in (position, rest_position)
         )
         return offset - rest_offset
 
@@ -48,14 +50,17 @@ class MacroSettings(SettingsSection):
 
 
 def _named_apart(macros: list[MacroSettings]) -> list[MacroSettings]:
-    names = [macro.name for macro in macros]
-    for place, macro in enumerate(macros):
-        if macro.name in names[:place]:
-            raise Misplaced(("macro", place, "name"), f"two macros are named {macro.name!r}; give each its own name")
-        targets = [entry.target for entry in macro.targets]
-        for number, target in enumerate(targets):
-            if target in targets[:number]:
-                path = ("macro", place, "targets", number)
+    """Reject macros of one name, and targets that a macro has twice."""
+    macro_names = [macro.name for macro in macros]
+    for macro_index, macro in enumerate(macros):
+        if macro.name in macro_names[:macro_index]:
+            raise Misplaced(
+                ("macro", macro_index, "name"), f"two macros are named {macro.name!r}; give each its own name"
+            )
+        targets = [macro_target.target for macro_target in macro.targets]
+        for target_index, target in enumerate(targets):
+            if target in targets[:target_index]:
+                path = ("macro", macro_index, "targets", target_index)
                 raise Misplaced(path, f"{target!r} is moved by another one of the targets too; remove one")
     return macros
 
@@ -96,14 +101,15 @@ class NoteSettings(SettingsSection):
         return self
 
     def added(self, velocity: int, key: int) -> float:
-        first, last = (1, 127) if self.source == "velocity" else (self.key_low, self.key_high)
+        """Offset of a note of this velocity and key."""
+        first_value, last_value = (1, 127) if self.source == "velocity" else (self.key_low, self.key_high)
         source_value = velocity if self.source == "velocity" else key
-        position: float = min(max((source_value - first) / (last - first), 0.0), 1.0) ** self.curve
+        position: float = min(max((source_value - first_value) / (last_value - first_value), 0.0), 1.0) ** self.curve
         return self.low * (1.0 - position) + self.high * position
 
     def text(self) -> str:
-        ends = "" if self.source == "velocity" else f" {self.key_low} to {self.key_high}"
-        return f"{self.source}{ends} adds {self.low:g} to {self.high:g} to {self.target}"
+        key_range_text = "" if self.source == "velocity" else f" {self.key_low} to {self.key_high}"
+        return f"{self.source}{key_range_text} adds {self.low:g} to {self.high:g} to {self.target}"
 
 
 def each_once(notes: list[NoteSettings]) -> list[NoteSettings]:
@@ -112,9 +118,9 @@ def each_once(notes: list[NoteSettings]) -> list[NoteSettings]:
     Raises:
         Misplaced: at the second.
     """
-    for (_, entry), (place, later_entry) in itertools.combinations(enumerate(notes), 2):
+    for (_, entry), (later_index, later_entry) in itertools.combinations(enumerate(notes), 2):
         if (entry.source, entry.target) == (later_entry.source, later_entry.target):
-            raise Misplaced(("note", place), f"{entry.source} moves {entry.target!r} twice; remove one [[note]]")
+            raise Misplaced(("note", later_index), f"{entry.source} moves {entry.target!r} twice; remove one [[note]]")
     return notes
 
 
@@ -140,10 +146,11 @@ class SnapshotSettings(SettingsSection):
 
 
 def _slots_apart(snapshots: list[SnapshotSettings]) -> list[SnapshotSettings]:
-    for earlier, (place, snapshot) in itertools.combinations(enumerate(snapshots), 2):
-        if earlier[1].slot == snapshot.slot:
+    """Reject snapshots of one slot."""
+    for earlier_indexed_snapshot, (later_index, snapshot) in itertools.combinations(enumerate(snapshots), 2):
+        if earlier_indexed_snapshot[1].slot == snapshot.slot:
             raise Misplaced(
-                ("snapshot", place, "slot"), f"two snapshots are in slot {snapshot.slot}; move or remove one"
+                ("snapshot", later_index, "slot"), f"two snapshots are in slot {snapshot.slot}; move or remove one"
             )
     return snapshots
 
@@ -155,12 +162,15 @@ def snapshot_faults(
     snapshot: SnapshotSettings, card: Card, target_ranges: Mapping[str, Range | None]
 ) -> Iterator[tuple[str, str]]:
     """Yield faulty targets and faults; latents may lie outside the training range, as in [latent]."""
-    choices = kind_of(card).choices(card)
+    choices_by_target = kind_of(card).choices(card)
     for target, value in snapshot.values.items():
         span = target_ranges.get(target)
-        if target in choices:
-            if value not in choices[target]:
-                yield target, f"{target} = {value!r} is none of its choices{nearest(str(value), choices[target])}"
+        if target in choices_by_target:
+            if value not in choices_by_target[target]:
+                yield (
+                    target,
+                    f"{target} = {value!r} is none of its choices{nearest(str(value), choices_by_target[target])}",
+                )
         elif target not in target_ranges:
             yield target, f"target {target!r} does not exist{nearest(target, target_ranges)}"
         elif isinstance(value, str):

@@ -33,9 +33,11 @@ def possible_encoders(values: Sequence[int]) -> list[Encoder]:
 
 
 def _sends(encoder: Encoder, values: Sequence[int]) -> bool:
+    """Return whether an encoder may send such values."""
     steps = [encoder_steps(encoder, value) for value in values]
     if not all(0 < abs(step) <= FASTEST for step in steps):
         return False
-    leaps = any(abs(next_value - value) > 2 * FASTEST for value, next_value in pairwise(values))  # between up and down
-    repeats = sum(value == next_value for value, next_value in pairwise(values))
-    return leaps or repeats >= REPEATS * (len(steps) - 1)
+    # Between up and down.
+    has_leaps = any(abs(next_value - value) > 2 * FASTEST for value, next_value in pairwise(values))
+    repeat_count = sum(value == next_value for value, next_value in pairwise(values))
+    return has_leaps or repeat_count >= REPEATS * (len(steps) - 1)

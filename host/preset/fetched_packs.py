@@ -25,17 +25,17 @@ class KeptPack(NamedTuple):
 
 @contextlib.contextmanager
 def _arriving(url: str, progress: Callable[[float], None]) -> Iterator[Path]:
-    """A file on this machine stays where it is."""
-    if (local := Path(url)).suffix == SUFFIX and not url.startswith(HUB) and "://" not in url:
-        if not local.is_file():
+    """Yield the pack's file: one on this machine stays where it is, a fetched one is removed."""
+    if (local_file := Path(url)).suffix == SUFFIX and not url.startswith(HUB) and "://" not in url:
+        if not local_file.is_file():
             raise UserError(f"pack {url} does not exist; check the path, or give an address of https://")
-        yield local
+        yield local_file
         return
-    fetched = fetch(url, progress)
+    fetched_file = fetch(url, progress)
     try:
-        yield fetched
+        yield fetched_file
     finally:
-        fetched.unlink(missing_ok=True)
+        fetched_file.unlink(missing_ok=True)
 
 
 def arrive(url: str, overwrite: bool, progress: Callable[[float], None]) -> KeptPack:
@@ -47,20 +47,20 @@ def arrive(url: str, overwrite: bool, progress: Callable[[float], None]) -> Kept
         UserError: as `fetch`; the pack is damaged, fails its proof, or its name is taken.
         Failure: as `fetch`.
     """
-    with _arriving(url, progress) as fetched:
-        manifest = read_manifest(fetched)
+    with _arriving(url, progress) as fetched_file:
+        manifest = read_manifest(fetched_file)
         name = manifest.name
         if name in shipped_presets() | shipped_models():  # which its name would open
-            name += f"-{hashlib.sha256(fetched.read_bytes()).hexdigest()[:6]}"
+            name += f"-{hashlib.sha256(fetched_file.read_bytes()).hexdigest()[:6]}"
         pack_file = own_folder("presets") / f"{name}{SUFFIX}"
-        if pack_file.exists() and not overwrite and pack_file.read_bytes() != fetched.read_bytes():
+        if pack_file.exists() and not overwrite and pack_file.read_bytes() != fetched_file.read_bytes():
             raise UserError(f"{pack_file} exists, and is another pack; --overwrite replaces it")
-        namesake = own_preset(name) if not pack_file.exists() else None
-        if namesake is not None:
-            raise UserError(f"{namesake} has the name {name!r} already; rename it, then get the pack again")
-        open_patch(str(fetched))
+        namesake_file = own_preset(name) if not pack_file.exists() else None
+        if namesake_file is not None:
+            raise UserError(f"{namesake_file} has the name {name!r} already; rename it, then get the pack again")
+        open_patch(str(fetched_file))
         pack_file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(pack_file, overwrite=True) as file:  # perhaps on another disk
-            shutil.copyfile(fetched, file)
+        with replacing(pack_file, overwrite=True) as new_file:  # perhaps on another disk
+            shutil.copyfile(fetched_file, new_file)
     metadata = manifest.metadata
     return KeptPack(name, pack_file, metadata.get("description", ""), metadata.get("licence") or "not told")

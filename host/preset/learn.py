@@ -42,49 +42,51 @@ def learn(
         Failure: the file cannot be written.
     """
     patch = open_patch(preset)
-    ranges, names = _ranges(patch), targets_by_name(patch.preset, patch.model.card)
-    target = None if target is None else names.get(target, target)
-    if target == MORPH and target not in ranges:
+    target_ranges, target_by_name = _ranges(patch), targets_by_name(patch.preset, patch.model.card)
+    target = None if target is None else target_by_name.get(target, target)
+    if target == MORPH and target not in target_ranges:
         raise UserError(f"target {target!r}: {NO_MORPH}")
-    if target is not None and target not in ranges:
-        raise UserError(f"target {target!r} does not exist{nearest(target, [*ranges, *names])}")
-    file = _open(preset, patch, folder)
+    if target is not None and target not in target_ranges:
+        raise UserError(f"target {target!r} does not exist{nearest(target, [*target_ranges, *target_by_name])}")
+    edited_file = _open(preset, patch, folder)
     targets = patch.model.card.latent_targets if target is None else [target]
-    incoming = iter(moments)
-    learned: list[str] = []
+    timed_events = iter(moments)
+    learned_lines: list[str] = []
     bound_targets: dict[str, str] = {}
     with contextlib.suppress(KeyboardInterrupt):  # safe at any point: each binding is written completely or not at all
-        for place, name in enumerate(targets):
-            title = titled(name, patch.preset, patch.model.card)
+        for target_index, moved_target in enumerate(targets):
+            title = titled(moved_target, patch.preset, patch.model.card)
             report(f"{title}: move the knob for it")
-            knob = _moved_knob(incoming, MovedKnob(bound_targets, report))
+            knob = _moved_knob(timed_events, MovedKnob(bound_targets, report))
             if knob is None:
                 break
             other_targets = [
                 other_target
-                for other_target in file.bind(knob, name, ranges[name], names)
-                if other_target not in targets[place:]
+                for other_target in edited_file.bind(knob, moved_target, target_ranges[moved_target], target_by_name)
+                if other_target not in targets[target_index:]
             ]
-            bound_targets[knob.source] = name
-            learned.append(f"{knob} moves {title}")
+            bound_targets[knob.source] = moved_target
+            learned_lines.append(f"{knob} moves {title}")
             report(
-                f"{learned[-1]}{''.join(f', and {other_target} as before' for other_target in other_targets)}"
-                f" ({file.path})"
+                f"{learned_lines[-1]}{''.join(f', and {other_target} as before' for other_target in other_targets)}"
+                f" ({edited_file.path})"
             )
-    return learned
+    return learned_lines
 
 
 def _ranges(patch: Patch) -> dict[str, Range]:
-    card, effects = patch.model.card, EffectChain(patch.preset.effects, ANY_RATE, patch.folder).targets()
-    check(patch.preset, card, effects)
-    return {target: span for target, span in ranges(patch.preset, card).items() if span is not None} | effects
+    """Range of each target, effects' included."""
+    card, effect_ranges = patch.model.card, EffectChain(patch.preset.effects, ANY_RATE, patch.folder).targets()
+    check(patch.preset, card, effect_ranges)
+    return {target: span for target, span in ranges(patch.preset, card).items() if span is not None} | effect_ranges
 
 
 def _moved_knob(moments: Iterator[Moment], knob: MovedKnob) -> LearnedKnob | None:
+    """The controller that the user moves, None if the events end without one."""
     for seconds, event in moments:
-        learned = knob.add_event(seconds, event)
-        if learned is not None:
-            return learned
+        learned_knob = knob.add_event(seconds, event)
+        if learned_knob is not None:
+            return learned_knob
     return knob.choice()
 
 
@@ -96,41 +98,45 @@ class _File:
     copy: str | None
 
     def bind(self, knob: LearnedKnob, target: str, span: Range, names: Mapping[str, str]) -> list[str]:
+        """Bind a controller, and save the file; return the controller's other targets."""
         if self.copy is None:
             read_preset(self.path)  # the user may have edited it meanwhile
         text = self.copy if self.copy is not None else preset_text(self.path)
         try:
-            edited, other_targets = bound(text, knob.keys, target, span, names)
+            edited_text, other_targets = bound(text, knob.keys, target, span, names)
         except UserError:
             raise Failure(
                 f"cannot edit {self.path} without changing more of it; add a [[cc]] of {knob} and target = {target!r} "
                 "to it by hand"
             ) from None
-        with replacing(self.path.resolve(), overwrite=self.copy is None) as temporary:
-            temporary.write_bytes(edited.encode())
-            read_preset(temporary)
+        with replacing(self.path.resolve(), overwrite=self.copy is None) as temporary_file:
+            temporary_file.write_bytes(edited_text.encode())
+            read_preset(temporary_file)
         self.copy = None
         return other_targets
 
 
 def _open(preset: str, patch: Patch, folder: Path) -> _File:
-    preset_path, shipped = Path(preset), shipped_presets()
-    source = shipped.get(preset) or next((path for path in shipped.values() if path == preset_path.resolve()), None)
-    if source is not None:
-        copy = preset_text(source)
+    """The preset's file, or a copy to be made, with its text."""
+    preset_path, shipped_files = Path(preset), shipped_presets()
+    shipped_file = shipped_files.get(preset) or next(
+        (path for path in shipped_files.values() if path == preset_path.resolve()), None
+    )
+    if shipped_file is not None:
+        copied_text = preset_text(shipped_file)
     elif preset in shipped_models() or preset_path.suffix == ".onnx":
-        model = preset if preset in shipped_models() else os.path.relpath(preset_path, folder)
-        names = names_by_target(patch.preset, patch.model.card)
-        copy = patch.preset.model_copy(update={"model": model}).to_toml(names=names)
+        model_name = preset if preset in shipped_models() else os.path.relpath(preset_path, folder)
+        name_by_target = names_by_target(patch.preset, patch.model.card)
+        copied_text = patch.preset.model_copy(update={"model": model_name}).to_toml(names=name_by_target)
     elif (file := preset_file(preset) or preset_path) and digest_of(file) is not None and patch.text is not None:
-        copy = patch.text
+        copied_text = patch.text
     else:
         check_output(file.resolve(), overwrite=True)
         return _File(file, None)
-    path = folder / f"{patch.name}.toml"
-    if path.exists():
+    copy_path = folder / f"{patch.name}.toml"
+    if copy_path.exists():
         raise UserError(
-            f"{preset!r} is never changed, and its copy {path} exists: 'timbrel learn {path}' goes on with it"
+            f"{preset!r} is never changed, and its copy {copy_path} exists: 'timbrel learn {copy_path}' goes on with it"
         )
-    check_output(path)
-    return _File(path, copy)
+    check_output(copy_path)
+    return _File(copy_path, copied_text)

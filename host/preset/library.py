@@ -45,18 +45,18 @@ def model_path(name: str, folder: Path) -> Path:
     Raises:
         UserError: neither a shipped model, nor a file, nor of a pack on this machine.
     """
-    models = shipped_models()
-    if name in models:
-        return models[name]
+    model_files = shipped_models()
+    if name in model_files:
+        return model_files[name]
     if name.startswith(BY_DIGEST):
         digest = name.removeprefix(BY_DIGEST)
-        pack = proved_before(digest) if HEX.fullmatch(digest) else None
-        if pack is None:
+        pack_folder = proved_before(digest) if HEX.fullmatch(digest) else None
+        if pack_folder is None:
             raise UserError(f"the pack with the SHA-256 {printable(digest)} is not here; get it, or open its file once")
-        return model_path(read_model_name(pack / MADE), pack)
+        return model_path(read_model_name(pack_folder / MADE), pack_folder)
     path = as_on_disk(folder / name)
     if not path.exists():
-        hint = nearest(name, models) if path.suffix != ".onnx" else "; put it there, or correct the preset"
+        hint = nearest(name, model_files) if path.suffix != ".onnx" else "; put it there, or correct the preset"
         raise UserError(f"model {name!r} of the preset does not exist ({path}){hint}")
     return path
 
@@ -112,10 +112,10 @@ def read_controller(name: str) -> Controller:
     Raises:
         UserError: unknown name, or an invalid file.
     """
-    shipped = shipped_controllers()
-    path = shipped.get(name, Path(name))
-    if name not in shipped and path.suffix != ".toml":
-        raise UserError(f"no controller is named {name!r}{nearest(name, shipped)}")
+    shipped_files = shipped_controllers()
+    path = shipped_files.get(name, Path(name))
+    if name not in shipped_files and path.suffix != ".toml":
+        raise UserError(f"no controller is named {name!r}{nearest(name, shipped_files)}")
     try:
         return Controller.model_validate(tomllib.loads(toml_text(read_regular(path, LARGEST), f"controller {path}")))
     except OSError as error:
@@ -128,8 +128,8 @@ def read_controller(name: str) -> Controller:
 
 def bindings(controller: Controller, card: Card) -> list[CCMap]:
     """Map knobs, then faders, to latents in order, on any channel; skip CCs reserved by MIDI."""
-    free = [number for number in (*controller.knobs, *controller.faders) if number not in RESERVED_CC]
-    return latent_maps(free, card)
+    free_numbers = [number for number in (*controller.knobs, *controller.faders) if number not in RESERVED_CC]
+    return latent_maps(free_numbers, card)
 
 
 def latent_maps(numbers: Iterable[int], card: Card) -> list[CCMap]:
@@ -153,10 +153,10 @@ def morph_of(settings: MorphSettings | None, card: Card, folder: Path, files: Fi
     if settings is None:
         return None
     if settings.to is not None:
-        values, label = _rest_of(settings.to, card, folder, "morph.to", files)
+        end_code, label = _rest_of(settings.to, card, folder, "morph.to", files)
     else:
-        values, label = _checked(settings.values or [], card, "morph.values"), None
-    return MorphTarget(values, settings.shape, label, settings.position)
+        end_code, label = _checked(settings.values or [], card, "morph.values"), None
+    return MorphTarget(end_code, settings.shape, label, settings.position)
 
 
 def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FILES) -> list[float] | None:
@@ -167,39 +167,40 @@ def process_end(name: str | None, card: Card, folder: Path, files: Files = NO_FI
     """
     if name is None:
         return None
-    codes = [mark.latent for mark in card.landmarks if mark.label == name]
-    if codes:
-        return codes[medoid(np.array(codes))]
-    presets = shipped_presets()
-    if name in files or name in presets or preset_file(str(folder / name)) is not None:
+    label_codes = [landmark.latent for landmark in card.landmarks if landmark.label == name]
+    if label_codes:
+        return label_codes[medoid(np.array(label_codes))]
+    preset_files = shipped_presets()
+    if name in files or name in preset_files or preset_file(str(folder / name)) is not None:
         return _rest_of(name, card, folder, "process.to", files)[0]
-    candidates = sorted({mark.label for mark in card.landmarks} | set(presets))
+    candidate_names = sorted({landmark.label for landmark in card.landmarks} | set(preset_files))
     raise UserError(
-        f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, candidates)}"
+        f"process.to {name!r} is no landmark of model {card.name!r} and no preset{nearest(name, candidate_names)}"
     )
 
 
 def _rest_of(name: str, card: Card, folder: Path, key: str, files: Files) -> tuple[list[float], str | None]:
     """Without a code in ``files``, the default of ``card``."""
-    subject = f"{key} {name!r}"
-    path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name
+    error_subject = f"{key} {name!r}"
+    preset_path = shipped_presets().get(name) or preset_file(str(folder / name)) or folder / name
     try:
         if name in files:
             source_preset = read_preset(folder / name, files[name].decode(errors="replace"))
-            values = source_preset.latent_values(card)
+            latent_values = source_preset.latent_values(card)
         else:
-            source_preset = read_preset(path)
-            values = source_preset.latent_values(
-                open_model(model_path(source_preset.model, path.parent).resolve()).card
+            source_preset = read_preset(preset_path)
+            latent_values = source_preset.latent_values(
+                open_model(model_path(source_preset.model, preset_path.parent).resolve()).card
             )
     except UserError as error:
-        raise UserError(f"{subject}: {error}") from None
+        raise UserError(f"{error_subject}: {error}") from None
     kind = kind_of(card)
     label = kind.label(source_preset.of_kind(kind))
-    return _checked(values, card, subject), label if label in card.labels else None
+    return _checked(latent_values, card, error_subject), label if label in card.labels else None
 
 
 def _checked(values: list[float], card: Card, subject: str) -> list[float]:
+    """Return the values if they are as many as the latents, else raise `UserError`."""
     if len(values) != len(card.latents):
         raise UserError(
             f"{subject} has {len(values)} latents, model {card.name!r} has {len(card.latents)}; "
@@ -218,17 +219,17 @@ def prove(file: Path) -> None:
         return
     try:
         preset = read_preset(file)
-        model = model_path(preset.model, file.parent)
+        model_file = model_path(preset.model, file.parent)
         file_names = [*files_of(preset), *filter(None, [preset.morph.to if preset.morph else None])]
-        end = preset.process.to  # or a landmark
-        if end is not None and preset_file(str(file.parent / end)) is not None:
-            file_names.append(end)
-        outside = [name for name in (preset.model, *file_names) if not _in_folder(file.parent, name)]
-        if outside:
-            raise UserError(f"its preset names {outside[0]!r}, which it does not hold")
+        end_name = preset.process.to  # or a landmark
+        if end_name is not None and preset_file(str(file.parent / end_name)) is not None:
+            file_names.append(end_name)
+        outside_names = [name for name in (preset.model, *file_names) if not _in_folder(file.parent, name)]
+        if outside_names:
+            raise UserError(f"its preset names {outside_names[0]!r}, which it does not hold")
         if any(effect.plugin.endswith(PLUGINS) for effect in preset.effects):
             raise UserError("its preset runs a plugin by its path, which packs may not")
-        if not Model(model).verify().passed:
+        if not Model(model_file).verify().passed:
             raise UserError(f"its model gives other outputs here than {MANIFEST} was made with; update timbrel")
     except TimbrelError as error:
         throw_away(file)
@@ -237,8 +238,9 @@ def prove(file: Path) -> None:
 
 
 def _in_folder(folder: Path, name: str) -> bool:
-    place = (folder / name).resolve()
-    return name in shipped_presets() or (folder.resolve() in place.parents and place.is_file())
+    """Return whether a name is of a shipped preset, or of a file in the folder."""
+    resolved_path = (folder / name).resolve()
+    return name in shipped_presets() or (folder.resolve() in resolved_path.parents and resolved_path.is_file())
 
 
 MOST_SAMPLES = 1 << 22  # of a sound that notes continue: a minute and a half at 44.1 kHz
@@ -273,36 +275,37 @@ class Patch:
     def __post_init__(self) -> None:
         preset, card = self.preset, self.model.card
         try:
-            kind, tuned = kind_of(card), tuned_keys(preset.tuning, self.folder, self.draft_files)
-            object.__setattr__(self, "tuning", kind.pitches(preset.of_kind(kind), tuned))
+            kind, tuned_pitches = kind_of(card), tuned_keys(preset.tuning, self.folder, self.draft_files)
+            object.__setattr__(self, "tuning", kind.pitches(preset.of_kind(kind), tuned_pitches))
             object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder, self.draft_files))
             object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder, self.draft_files))
-            if (sound := kind.sound(preset.of_kind(kind))) is not None:
-                self._read_sound(sound, kind.sound_samples(card))
+            if (sound_name := kind.sound(preset.of_kind(kind))) is not None:
+                self._read_sound(sound_name, kind.sound_samples(card))
         except UserError as error:
-            raise UserError(*(f"preset {self.name!r}: {line}" for line in error.args)) from None
+            raise UserError(*(f"preset {self.name!r}: {error_line}" for error_line in error.args)) from None
 
     @property
     def digest(self) -> str:
         """SHA-256 of settings, model, tuning and morph, without comments, description and snapshots."""
-        silent = {"description", "model", "snapshot"}
-        settings = self.preset.model_dump(mode="json", exclude_defaults=True, exclude=silent)
-        end = None if self.morph is None else list(self.morph.end)
-        digest_fields = [settings, self.model.sha256, sorted(self.tuning.items()), end]
+        silent_fields = {"description", "model", "snapshot"}
+        settings = self.preset.model_dump(mode="json", exclude_defaults=True, exclude=silent_fields)
+        morph_end = None if self.morph is None else list(self.morph.end)
+        digest_fields = [settings, self.model.sha256, sorted(self.tuning.items()), morph_end]
         return hashlib.sha256(json.dumps(digest_fields, sort_keys=True).encode()).hexdigest()
 
     def _read_sound(self, name: str, samples: int) -> None:
+        """Keep the end of a sound; warn if it is longer than the model's memory."""
         from ..audio.sound_files import end_of  # lazy: few presets name a sound
 
         rate, most_samples = self.model.card.sample_rate, min(MOST_SAMPLES, samples)
         sound = end_of(as_on_disk(self.folder / name), rate, most_samples + 1, self.draft_files.get(name))
         object.__setattr__(self, "sound", sound[-most_samples:])
         if len(sound) > most_samples:
-            line = (
+            warning = (
                 f"preset {self.name!r}: the sound {name!r} is longer than the memory takes; "
                 f"its last {most_samples / rate:.1f} seconds are used"
             )
-            object.__setattr__(self, "warnings", tuple(dict.fromkeys((*self.warnings, line))))  # once for copies
+            object.__setattr__(self, "warnings", tuple(dict.fromkeys((*self.warnings, warning))))  # once for copies
 
 
 def open_patch(name: str | Draft) -> Patch:
@@ -326,10 +329,10 @@ def open_patch(name: str | Draft) -> Patch:
 def _refuse_other_kinds(path: Path) -> None:
     """Raise `UserError` for a file of another kind that is often given as a preset."""
     with contextlib.suppress(OSError):
-        start = read_start(path, 4)
-        if start in (b"MThd", b"RIFF"):
+        first_bytes = read_start(path, 4)
+        if first_bytes in (b"MThd", b"RIFF"):
             raise UserError(f"{path} is a MIDI or sound file, not a preset; the preset comes first: PRESET {path.name}")
-        if start == b"PK\x03\x04":
+        if first_bytes == b"PK\x03\x04":
             raise UserError(f"{path} is a zip file; if it is a pack of timbrel, rename it to {path.stem}{SUFFIX}")
 
 
@@ -366,14 +369,15 @@ def default_macros(card: Card) -> list[MacroSettings]:
     least_components = [LEAST_PART * (latent.high - latent.low) for latent in card.latents]
     macros = []
     for direction in card.directions:
-        components = [
+        indexed_components = [
             (index, component)
             for index, component in enumerate(direction.latent)
             if abs(component) >= least_components[index]
         ]
-        if components:
+        if indexed_components:
             targets = [
-                MacroTarget(target=f"latent.{index}", low=-component, high=component) for index, component in components
+                MacroTarget(target=f"latent.{index}", low=-component, high=component)
+                for index, component in indexed_components
             ]
             macros.append(MacroSettings(name=direction.name, targets=targets[:MOST_TARGETS]))
     return macros
@@ -381,21 +385,22 @@ def default_macros(card: Card) -> list[MacroSettings]:
 
 def macro_knobs(card: Card) -> list[CCMap]:
     """CC 16 to 19 for `default_macros`."""
-    count = min(len(default_macros(card)), MACRO_KNOBS)
-    return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(count)]
+    knob_count = min(len(default_macros(card)), MACRO_KNOBS)
+    return [CCMap(number=FIRST_MACRO_CC + i, target=f"macro.{i}", low=0.0, high=1.0) for i in range(knob_count)]
 
 
 def _open_preset(path: Path, text: str | None = None, draft_files: Mapping[str, bytes] = MappingProxyType({})) -> Patch:
+    """Open a preset file, or its unsaved ``text``, with its model; report all faults at once."""
     prove(path)
-    preset_files = {path: stamp(path)} if text is None else {}
+    preset_stamps = {path: stamp(path)} if text is None else {}
     text = preset_text(path) if text is None else text
-    unknown_keys: Sequence[Fault] = ()
+    unknown_key_faults: Sequence[Fault] = ()
     try:
         preset = read_preset(path, text)
     except UnknownKeys as error:  # the model may find more faults: all are reported at once
-        preset, unknown_keys = error.preset, error.faults
-    if (digest := digest_of(path)) and not unknown_keys:
-        text = named_from_outside(text, preset, path.parent, digest)
+        preset, unknown_key_faults = error.preset, error.faults
+    if (pack_digest := digest_of(path)) and not unknown_key_faults:
+        text = named_from_outside(text, preset, path.parent, pack_digest)
         preset = read_preset(path, text)
     try:
         if preset.model in draft_files:
@@ -403,7 +408,7 @@ def _open_preset(path: Path, text: str | None = None, draft_files: Mapping[str, 
         else:
             model = open_model(model_path(preset.model, path.parent).resolve())
     except UserError as error:
-        raise UserError(*complaints(path, unknown_keys, text), *error.args) from None
+        raise UserError(*complaints(path, unknown_key_faults, text), *error.args) from None
     warnings = list(model.warnings)
     if preset.model_sha256 is not None and preset.model_sha256 != model.sha256:
         warnings.append(
@@ -412,7 +417,7 @@ def _open_preset(path: Path, text: str | None = None, draft_files: Mapping[str, 
             f"{model.sha256} to accept it"
         )
     if all_faults := [
-        *unknown_keys,
+        *unknown_key_faults,
         *faults(preset, model.card, known_effects(preset)),
         *gesture_faults(preset, model),
     ]:
@@ -425,22 +430,23 @@ def _open_preset(path: Path, text: str | None = None, draft_files: Mapping[str, 
         f"[[note]] of {note.target}" for note in preset.note if note.target in kind_of(model.card).of_notes
     ]
     if model.gestures is None:
-        lack = f"model {model.path} has no gestures: it does nothing"
-        warnings += [f"preset {path.stem!r} has {table}, and {lack}" for table in gesture_tables]
+        lack_text = f"model {model.path} has no gestures: it does nothing"
+        warnings += [f"preset {path.stem!r} has {table_name}, and {lack_text}" for table_name in gesture_tables]
     elif preset.gesture and "vibrato" in preset.gesture.model_fields_set and not model.gestures.vibrates:
-        lack = f"model {model.path} has no vibrato: export its run again if the recordings have any"
-        warnings.append(f"preset {path.stem!r} has gesture.vibrato, and {lack}")
+        lack_text = f"model {model.path} has no vibrato: export its run again if the recordings have any"
+        warnings.append(f"preset {path.stem!r} has gesture.vibrato, and {lack_text}")
     preset = fitted(preset, model.card, path.parent, draft_files)
-    name = path.resolve().parent.name if path.name == MADE else path.stem
-    read_files = preset_files if preset.model in draft_files else {**preset_files, model.path: model.stamp}
-    return Patch(name, preset, model, path.parent, tuple(warnings), read_files, text, dict(draft_files))
+    patch_name = path.resolve().parent.name if path.name == MADE else path.stem
+    file_stamps = preset_stamps if preset.model in draft_files else {**preset_stamps, model.path: model.stamp}
+    return Patch(patch_name, preset, model, path.parent, tuple(warnings), file_stamps, text, dict(draft_files))
 
 
 def _default_patch(path: Path) -> Patch:
+    """A model's patch, with default knobs and macros."""
     model = open_model(path.resolve())
     card = model.card
-    cc = [*default_knobs(card), *macro_knobs(card)]
-    preset = Preset(format=1, model=str(path), cc=cc, macro=default_macros(card))
+    cc_maps = [*default_knobs(card), *macro_knobs(card)]
+    preset = Preset(format=1, model=str(path), cc=cc_maps, macro=default_macros(card))
     return Patch(path.stem, preset, model, path.parent, model.warnings, {model.path: model.stamp})
 
 
@@ -463,15 +469,16 @@ class LiveOptions(BaseModel):
 
 
 def _knobs(patch: Patch, controller: Controller) -> list[CCMap]:
-    cc_maps = [entry for entry in patch.preset.cc if entry.number is not None]
-    used_numbers = {entry.number for entry in cc_maps} | {
-        (entry.number or 0) + 32 for entry in cc_maps if entry.bits == 14
+    """Maps for a controller's knobs, with ranges and curves of the preset's maps of the same targets."""
+    cc_maps = [cc_map for cc_map in patch.preset.cc if cc_map.number is not None]
+    used_numbers = {cc_map.number for cc_map in cc_maps} | {
+        (cc_map.number or 0) + 32 for cc_map in cc_maps if cc_map.bits == 14
     }
-    maps = {entry.target: entry for entry in reversed(cc_maps)}
+    maps_by_target = {cc_map.target: cc_map for cc_map in reversed(cc_maps)}
     return [
-        maps.get(entry.target, entry).model_copy(
-            update={"number": entry.number, "bits": 7, "relative": None, "channel": None}
+        maps_by_target.get(cc_map.target, cc_map).model_copy(
+            update={"number": cc_map.number, "bits": 7, "relative": None, "channel": None}
         )
-        for entry in bindings(controller, patch.model.card)
-        if entry.number not in used_numbers
+        for cc_map in bindings(controller, patch.model.card)
+        if cc_map.number not in used_numbers
     ]

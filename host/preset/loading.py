@@ -46,21 +46,21 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
     else:
         check_keys(text, f"preset {path}")
     faults: list[Fault] = []
-    broken: list[BrokenLine] = []
+    broken_lines: list[BrokenLine] = []
     try:
         fields = tomllib.loads(text)
     except (ValueError, RecursionError):  # not TOML, a number with too many digits, or too deeply nested
-        text, fields, broken = _valid_toml(text)
-    version = fields.get("format")
-    if isinstance(version, int) and version > FORMAT:
-        raise UserError(f"preset {path} has format {version}, this timbrel reads {FORMAT}; update timbrel")
+        text, fields, broken_lines = _valid_toml(text)
+    format_version = fields.get("format")
+    if isinstance(format_version, int) and format_version > FORMAT:
+        raise UserError(f"preset {path} has format {format_version}, this timbrel reads {FORMAT}; update timbrel")
     try:
         preset = Preset.model_validate(fields)
     except ValidationError as error:
-        skipped = {line.key for line in broken}
-        if not broken or (fields and "[" not in skipped):  # else missing keys may be in skipped lines
-            faults = [fault for fault in _faults(error) if skipped.isdisjoint(fault.location[-1:])]
-        if not broken and all(detail["type"] == "extra_forbidden" for detail in error.errors()):
+        skipped_keys = {line.key for line in broken_lines}
+        if not broken_lines or (fields and "[" not in skipped_keys):  # else missing keys may be in skipped lines
+            faults = [fault for fault in _faults(error) if skipped_keys.isdisjoint(fault.location[-1:])]
+        if not broken_lines and all(detail["type"] == "extra_forbidden" for detail in error.errors()):
             try:
                 preset = Preset.model_validate(_with_known_keys(fields, error))
             except ValidationError as other_error:
@@ -68,63 +68,76 @@ def read_preset(path: Path, text: str | None = None) -> Preset:
             else:
                 raise UnknownKeys(complaints(path, faults, text)[:MOST_FAULTS], preset, faults) from None
     else:
-        if not broken:
+        if not broken_lines:
             return preset
-    broken_lines = [f"preset {path} is not TOML in line {line.number}: {line.complaint}" for line in sorted(broken)]
-    raise UserError(*[*broken_lines, *complaints(path, faults, text)][:MOST_FAULTS])
+    toml_complaints = [
+        f"preset {path} is not TOML in line {line.number}: {line.complaint}" for line in sorted(broken_lines)
+    ]
+    raise UserError(*[*toml_complaints, *complaints(path, faults, text)][:MOST_FAULTS])
 
 
 def complaints(path: Path, faults: Iterable[Fault], text: str | None = None) -> list[str]:
-    lines = lines_of(preset_text(path) if text is None else text)
-    faults_by_line = [(_line(lines, fault.location), fault) for fault in faults]
+    """A line for each fault, with the number of its line in the file, in order of lines."""
+    line_by_path = lines_of(preset_text(path) if text is None else text)
+    faults_by_line = [(_line(line_by_path, fault.location), fault) for fault in faults]
     faults_by_line.sort(key=lambda entry: entry[0] or 0)
-    return [f"preset {path}{f', line {number}' if number else ''}: {fault.message}" for number, fault in faults_by_line]
+    return [
+        f"preset {path}{f', line {line_number}' if line_number else ''}: {fault.message}"
+        for line_number, fault in faults_by_line
+    ]
 
 
 def _valid_toml(text: str) -> tuple[str, dict[str, Any], list[BrokenLine]]:
+    """Text with broken lines blanked, its fields, and these lines."""
     lines = text.replace("\r\n", "\n").split("\n")
-    broken = [broken_line for broken_line in statements(text) if isinstance(broken_line, BrokenLine)]
-    for broken_line in broken:
+    broken_lines = [broken_line for broken_line in statements(text) if isinstance(broken_line, BrokenLine)]
+    for broken_line in broken_lines:
         lines[broken_line.number - 1] = ""
     # `tomllib` stops at its first error: this line is blanked, until the rest parses.
-    while len(broken) < MOST_FAULTS:
+    while len(broken_lines) < MOST_FAULTS:
         try:
-            return "\n".join(lines), tomllib.loads("\n".join(lines)), broken
+            return "\n".join(lines), tomllib.loads("\n".join(lines)), broken_lines
         except (ValueError, RecursionError) as error:
-            match = re.search(r"\(at line (\d+),", str(error))
-            if match is None:
+            line_match = re.search(r"\(at line (\d+),", str(error))
+            if line_match is None:
                 break
-            number = int(match[1])
-            line_text, complaint = printable(lines[number - 1].strip())[:LONGEST], re.sub(r" \(at .*\)", "", str(error))
-            if single := [place for place, line in enumerate(lines) if SINGLE.fullmatch(line)]:
-                for place in single:
-                    name = lines[place].split("]")[0].strip(" [\t")
-                    lines[place] = f"[[{name}]]"
-                    complaint = f"'[{name}]': several of these are written [[{name}]], with two brackets"
-                    broken.append(BrokenLine(place + 1, "", complaint))
-                continue
-            lines[number - 1] = ""
-            broken.append(
-                BrokenLine(number, line_text[:1] if line_text.startswith("[") else "", f"{line_text!r}: {complaint}")
+            line_number = int(line_match[1])
+            line_text, complaint = (
+                printable(lines[line_number - 1].strip())[:LONGEST],
+                re.sub(r" \(at .*\)", "", str(error)),
             )
-    return text, {}, broken or [BrokenLine(1, "[", "it nests too deeply, or has a number of too many digits")]
+            if single_bracket_lines := [line_index for line_index, line in enumerate(lines) if SINGLE.fullmatch(line)]:
+                for line_index in single_bracket_lines:
+                    table_name = lines[line_index].split("]")[0].strip(" [\t")
+                    lines[line_index] = f"[[{table_name}]]"
+                    complaint = f"'[{table_name}]': several of these are written [[{table_name}]], with two brackets"
+                    broken_lines.append(BrokenLine(line_index + 1, "", complaint))
+                continue
+            lines[line_number - 1] = ""
+            broken_lines.append(
+                BrokenLine(
+                    line_number, line_text[:1] if line_text.startswith("[") else "", f"{line_text!r}: {complaint}"
+                )
+            )
+    return text, {}, broken_lines or [BrokenLine(1, "[", "it nests too deeply, or has a number of too many digits")]
 
 
 def _with_known_keys(fields: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
     """Misspelt keys get their names, since a missing key would cause faults that are none; other ones go."""
-    corrected = copy.deepcopy(dict(fields))
+    corrected_fields = copy.deepcopy(dict(fields))
     for detail in error.errors():
-        *table, key = detail["loc"]
-        section: Any = corrected
-        for place in table:
-            section = section[place]
+        *table_path, key = detail["loc"]
+        section: Any = corrected_fields
+        for table_key in table_path:
+            section = section[table_key]
         value = section.pop(key)
-        for name in get_close_matches(str(key), _names(tuple(table)), n=1, cutoff=0.5):
-            section.setdefault(name, value)
-    return corrected
+        for known_key in get_close_matches(str(key), _names(tuple(table_path)), n=1, cutoff=0.5):
+            section.setdefault(known_key, value)
+    return corrected_fields
 
 
 def _line(lines: Mapping[KeyPath, int], path: KeyPath) -> int | None:
+    """Line of a path, or of the nearest table that contains it."""
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path)
@@ -133,51 +146,55 @@ def _line(lines: Mapping[KeyPath, int], path: KeyPath) -> int | None:
 def _faults(error: ValidationError) -> Iterator[Fault]:
     """A misspelt key hides the error of the key missing for it."""
     details = error.errors(include_url=False)[: 2 * MOST_FAULTS]  # more errors mean another kind of file
-    unknown = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    unknown_paths = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
     for detail in details:
         path: KeyPath = detail["loc"]
-        *table, key = path or ("",)
-        unknown_siblings = [str(sibling[-1]) for sibling in unknown if sibling[:-1] == path[:-1]]
-        if detail["type"] == "missing" and get_close_matches(str(key), unknown_siblings, n=1, cutoff=0.5):
+        *table_path, key = path or ("",)
+        unknown_sibling_keys = [
+            str(unknown_path[-1]) for unknown_path in unknown_paths if unknown_path[:-1] == path[:-1]
+        ]
+        if detail["type"] == "missing" and get_close_matches(str(key), unknown_sibling_keys, n=1, cutoff=0.5):
             continue
-        cause = detail.get("ctx", {}).get("error")
-        if isinstance(cause, Misplaced):
-            path = cause.location
-        yield Fault(path, _message(path, detail, _names(tuple(table))))
+        cause_error = detail.get("ctx", {}).get("error")
+        if isinstance(cause_error, Misplaced):
+            path = cause_error.location
+        yield Fault(path, _message(path, detail, _names(tuple(table_path))))
 
 
 def _message(path: KeyPath, detail: Mapping[str, Any], known_keys: Iterable[str]) -> str:
-    kind, input_value, name = detail["type"], detail.get("input"), _key_name(path)
+    """What is wrong with a value, in the words of presets."""
+    error_type, input_value, key_name = detail["type"], detail.get("input"), _key_name(path)
     message = str(detail["msg"]).removeprefix("Value error, ")
-    if kind == "missing":
-        return f"{name} is missing; add it"
-    if kind == "extra_forbidden":
-        table = f"{_key_name(path[:2])}: " if len(path) > 1 and isinstance(path[1], int) else ""
-        key = ".".join(map(str, path[2:])) if table else name
-        return f"{table}unknown key {key!r}{nearest(str(path[-1]), known_keys)}"
-    if kind == "list_type" and len(path) == 1 and isinstance(input_value, dict):
-        return f"[{name}] is one of several: write [[{name}]], with two brackets"
-    if kind in ("model_type", "dict_type") and isinstance(input_value, list):
-        return f"[[{name}]] is there once: write [{name}], with one bracket"
-    if isinstance(input_value, dict | list) or kind == "value_error":
-        return f"{name}: {message}" if name else message
+    if error_type == "missing":
+        return f"{key_name} is missing; add it"
+    if error_type == "extra_forbidden":
+        table_prefix = f"{_key_name(path[:2])}: " if len(path) > 1 and isinstance(path[1], int) else ""
+        unknown_key = ".".join(map(str, path[2:])) if table_prefix else key_name
+        return f"{table_prefix}unknown key {unknown_key!r}{nearest(str(path[-1]), known_keys)}"
+    if error_type == "list_type" and len(path) == 1 and isinstance(input_value, dict):
+        return f"[{key_name}] is one of several: write [[{key_name}]], with two brackets"
+    if error_type in ("model_type", "dict_type") and isinstance(input_value, list):
+        return f"[[{key_name}]] is there once: write [{key_name}], with one bracket"
+    if isinstance(input_value, dict | list) or error_type == "value_error":
+        return f"{key_name}: {message}" if key_name else message
     input_text = repr(input_value)
     input_text = input_text if len(input_text) <= LONGEST else f"{input_text[: LONGEST - 3]}..."
-    return f"{name} = {input_text} {message.replace('Input should', 'should', 1)}{_hint(path, detail)}"
+    return f"{key_name} = {input_text} {message.replace('Input should', 'should', 1)}{_hint(path, detail)}"
 
 
 def _hint(path: KeyPath, detail: Mapping[str, Any]) -> str:
+    """Advice about decimal commas and milliseconds, or ""."""
     input_value = detail.get("input")
     if isinstance(input_value, str) and DECIMAL_COMMA.fullmatch(input_value.strip()):
         return f"; decimals have a point, and no quotes: {input_value.strip().replace(',', '.')}"
-    limit = detail.get("ctx", {}).get("le")
+    upper_limit = detail.get("ctx", {}).get("le")
     target = ".".join(map(str, path))
-    seconds = target.endswith("_seconds") or any(
+    is_seconds = target.endswith("_seconds") or any(
         kind.controls[target].unit == "s" for kind in KINDS.values() if target in kind.controls
     )
     return (
-        seconds_hint(input_value, limit)
-        if seconds and isinstance(input_value, int | float) and limit is not None
+        seconds_hint(input_value, upper_limit)
+        if is_seconds and isinstance(input_value, int | float) and upper_limit is not None
         else ""
     )
 
@@ -189,32 +206,34 @@ def seconds_hint(value: float, limit: float) -> str:
 
 def _key_name(path: KeyPath) -> str:
     """``[[cc]] 2: low``, ``latent.values, number 3``."""
-    name = ""
-    for place, part in enumerate(path):
+    key_text = ""
+    for part_index, part in enumerate(path):
         if isinstance(part, int):
-            if place == 1 and path[0] in TABLE_ARRAYS:
-                name = f"[[{name}]] {part + 1}"
+            if part_index == 1 and path[0] in TABLE_ARRAYS:
+                key_text = f"[[{key_text}]] {part + 1}"
             else:
-                name += f", {'code' if path[place - 1] == 'path' else 'number'} {part + 1}"
+                key_text += f", {'code' if path[part_index - 1] == 'path' else 'number'} {part + 1}"
         else:
-            name += f"{'' if not name else ': ' if place == 2 and isinstance(path[1], int) else '.'}{part}"
-    return name
+            key_text += f"{'' if not key_text else ': ' if part_index == 2 and isinstance(path[1], int) else '.'}{part}"
+    return key_text
 
 
 def _names(table: KeyPath) -> list[str]:
-    section: Any = Preset
+    """Keys that a table may have; empty if unknown."""
+    section_model: Any = Preset
     for key in table:
         if isinstance(key, int):
             continue
-        field = section.model_fields.get(key)
+        field = section_model.model_fields.get(key)
         models = [] if field is None else _models(field.annotation)
         if not models:
             return []
-        section = models[0]
-    return list(section.model_fields)
+        section_model = models[0]
+    return list(section_model.model_fields)
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Pydantic models in a type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for inner in get_args(annotation) for model in _models(inner)]
+    return [model for inner_type in get_args(annotation) for model in _models(inner_type)]

@@ -130,19 +130,24 @@ class MovedKnob:
 
     def choice(self) -> LearnedKnob | None:
         """The widest of the last moves, the latest of equals; a switch only if nothing else moved."""
-        wide = {knob: turn for knob, turn in self._turns.items() if turn.travel >= LEAST_TRAVEL}
-        wide = {knob: turn for knob, turn in wide.items() if not turn.is_switch} or wide
-        end = max((turn.seconds for turn in wide.values()), default=0.0)
-        together = {knob: turn for knob, turn in wide.items() if end - turn.seconds <= TOGETHER_SECONDS}
+        wide_turns = {knob: turn for knob, turn in self._turns.items() if turn.travel >= LEAST_TRAVEL}
+        wide_turns = {knob: turn for knob, turn in wide_turns.items() if not turn.is_switch} or wide_turns
+        last_seconds = max((turn.seconds for turn in wide_turns.values()), default=0.0)
+        simultaneous_turns = {
+            knob: turn for knob, turn in wide_turns.items() if last_seconds - turn.seconds <= TOGETHER_SECONDS
+        }
         # Skip the LSB of a 14-bit controller.
-        coarse = [knob for knob in together if _coarse_half(knob) not in together]
-        free = [knob for knob in coarse if knob.number not in RESERVED_CC and knob.source not in self._bound_targets]
-        ranked = sorted(free or coarse, key=lambda knob: together[knob].travel)  # stable: latest of equals last
-        if free:
-            return self._with_encoder(ranked[-1], together[ranked[-1]])
-        if ranked:
-            source, number, bound_targets = ranked[-1].source, ranked[-1].number, self._bound_targets
-            meaning = "" if number is None else MEANINGS.get(number, "")
+        coarse_knobs = [knob for knob in simultaneous_turns if _coarse_half(knob) not in simultaneous_turns]
+        free_knobs = [
+            knob for knob in coarse_knobs if knob.number not in RESERVED_CC and knob.source not in self._bound_targets
+        ]
+        # Stable: the latest of equals is last.
+        ranked_knobs = sorted(free_knobs or coarse_knobs, key=lambda knob: simultaneous_turns[knob].travel)
+        if free_knobs:
+            return self._with_encoder(ranked_knobs[-1], simultaneous_turns[ranked_knobs[-1]])
+        if ranked_knobs:
+            source, cc_number, bound_targets = ranked_knobs[-1].source, ranked_knobs[-1].number, self._bound_targets
+            meaning = "" if cc_number is None else MEANINGS.get(cc_number, "")
             reason = (
                 f"moves {bound_targets[source]} already"
                 if source in bound_targets
@@ -163,9 +168,11 @@ class MovedKnob:
 
 
 def _coarse_half(knob: LearnedKnob) -> LearnedKnob | None:
+    """The controller of the coarse half, if ``knob`` may be the fine half of a 14-bit controller."""
     return LearnedKnob(knob.number - 32) if knob.number is not None and 32 <= knob.number < 64 else None
 
 
 def _at_rest(turns: Mapping[LearnedKnob, _Turn], now: float) -> bool:
-    moves = [turn.seconds for turn in turns.values() if turn.travel >= LEAST_TRAVEL]
-    return bool(moves) and now - max(moves) >= REST_SECONDS
+    """Return whether a controller has moved, and none since `REST_SECONDS`."""
+    move_seconds = [turn.seconds for turn in turns.values() if turn.travel >= LEAST_TRAVEL]
+    return bool(move_seconds) and now - max(move_seconds) >= REST_SECONDS

@@ -29,16 +29,17 @@ class Modulation(NamedTuple):
 
 def modulations(patch: Patch) -> dict[str, list[Modulation]]:
     """By target: motions, morph, macros, notes, gestures and pressure."""
-    by_target: dict[str, list[Modulation]] = {}
+    modulations_by_target: dict[str, list[Modulation]] = {}
     for target, name, verb, ends in _target_sources(patch):
-        by_target.setdefault(target, []).append(Modulation(printable(name), verb, min(ends), max(ends)))
-    return by_target
+        modulations_by_target.setdefault(target, []).append(Modulation(printable(name), verb, min(ends), max(ends)))
+    return modulations_by_target
 
 
 _TargetSource = tuple[str, str, Verb, Sequence[float]]
 
 
 def _target_sources(patch: Patch) -> Iterator[_TargetSource]:
+    """Yield a target, the modulation's name and verb, and the ends of its range."""
     preset, card = patch.preset, patch.model.card
     for motion in preset.motion:
         yield from _motion_sources(motion, card.spans)
@@ -51,25 +52,26 @@ def _target_sources(patch: Patch) -> Iterator[_TargetSource]:
                 macro_target.target,
                 macro.name,
                 "adds",
-                [macro_target.added(place, macro.value) for place in (0.0, 1.0)],
+                [macro_target.added(macro_position, macro.value) for macro_position in (0.0, 1.0)],
             )
     for note in preset.note:
         yield note.target, note.source, "adds", (note.low, note.high)
     if patch.model.gestures is not None:
         yield from _gesture_sources(patch)
-    for source in ("pressure", "slide"):
-        target, latents = getattr(preset.mpe, source), card.latent_targets
-        if target in latents:
-            yield target, f"finger's {source}", "sets", card.spans[latents.index(target)]
-    for entry in preset.cc:
-        if entry.pressure is not None:
-            yield entry.target, entry.source, "sets", entry.ends
+    for finger_source in ("pressure", "slide"):
+        target, latent_targets = getattr(preset.mpe, finger_source), card.latent_targets
+        if target in latent_targets:
+            yield target, f"finger's {finger_source}", "sets", card.spans[latent_targets.index(target)]
+    for cc_map in preset.cc:
+        if cc_map.pressure is not None:
+            yield cc_map.target, cc_map.source, "sets", cc_map.ends
 
 
 def _motion_sources(motion: MotionSettings, spans: Sequence[Range]) -> Iterator[_TargetSource]:
+    """As `_target_sources`, of one motion."""
     if motion.target is not None:
-        pace = f"{motion.rate_hz:g} Hz" if motion.beats is None else f"of {motion.beats:g} beats"
-        yield motion.target, f"{motion.shape} {pace}", "adds", motion.offsets
+        pace_text = f"{motion.rate_hz:g} Hz" if motion.beats is None else f"of {motion.beats:g} beats"
+        yield motion.target, f"{motion.shape} {pace_text}", "adds", motion.offsets
         return
     latent_ends: Iterable[Sequence[float]] = spans if motion.path is None else zip(*motion.path, strict=True)
     for index, ends in enumerate(latent_ends):
@@ -77,18 +79,21 @@ def _motion_sources(motion: MotionSettings, spans: Sequence[Range]) -> Iterator[
 
 
 def _gesture_sources(patch: Patch) -> Iterator[_TargetSource]:
+    """Range of each latent's offsets in the recorded notes of the instrument."""
     preset, model = patch.preset, patch.model
     assert model.gestures is not None
-    settings, rest_code = preset.gesture or GestureSettings(), np.array(preset.latent_values(model.card))
-    instrument = instrument_of(model.gestures, rest_code, in_deviations(model.card), settings.instrument)
+    gesture_settings, rest_code = preset.gesture or GestureSettings(), np.array(preset.latent_values(model.card))
+    instrument = instrument_of(model.gestures, rest_code, in_deviations(model.card), gesture_settings.instrument)
     directions = np.array(model.gestures.directions)
     note_codes = [
-        np.array(note.code) + path @ directions
+        np.array(note.code) + code_path @ directions
         for note in instrument.notes
-        for path in (note.codes, note.release_codes)
-        if len(path)
+        for code_path in (note.codes, note.release_codes)
+        if len(code_path)
     ]
-    offsets = (np.concatenate(note_codes) - np.array(instrument.home)) * (settings.amount * settings.codes)
-    for target, column in zip(model.card.latent_targets, offsets.T, strict=True):
-        if column.any():
-            yield target, "gesture", "adds", (float(column.min()), float(column.max()))
+    offsets = (np.concatenate(note_codes) - np.array(instrument.home)) * (
+        gesture_settings.amount * gesture_settings.codes
+    )
+    for target, latent_offsets in zip(model.card.latent_targets, offsets.T, strict=True):
+        if latent_offsets.any():
+            yield target, "gesture", "adds", (float(latent_offsets.min()), float(latent_offsets.max()))

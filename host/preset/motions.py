@@ -93,15 +93,16 @@ class MotionSettings(SettingsSection):
 
     @model_validator(mode="after")
     def _check_fields(self) -> "MotionSettings":
+        """Check that the fields that are set go together."""
         set_fields = {name for name, value in self if name in self.model_fields_set and value is not None}
-        kinds = set_fields & {"target", "path", "walk"}
-        if len(kinds) != 1:
+        set_kinds = set_fields & {"target", "path", "walk"}
+        if len(set_kinds) != 1:
             raise ValueError("give one of target (a latent), path (a list of codes) and walk (its speed and bound)")
-        (kind,) = kinds
+        (kind,) = set_kinds
         if kind == "path":
             kind += " with times" if "times" in set_fields else " without times"
-        if foreign := sorted(set_fields - _OF_MOTION[kind]):
-            raise ValueError(f"a {kind} has no {' and no '.join(foreign)}; leave it out")
+        if foreign_fields := sorted(set_fields - _OF_MOTION[kind]):
+            raise ValueError(f"a {kind} has no {' and no '.join(foreign_fields)}; leave it out")
         if "rate_hz" in _OF_MOTION[kind] and len(set_fields & {"rate_hz", "beats"}) != 1:
             times_hint = "" if self.path is None else ", or times (seconds, one a code)"
             raise ValueError(f"give one of rate_hz (cycles a second) and beats (quarter notes a cycle){times_hint}")
@@ -111,19 +112,20 @@ class MotionSettings(SettingsSection):
 
     @model_validator(mode="after")
     def _in_time(self) -> "MotionSettings":
+        """Check that a path's times rise and are one a code."""
         if self.times is None or self.path is None:
             return self
-        count = len(self.path) + self.loop
-        if len(self.times) != count:
+        time_count = len(self.path) + self.loop
+        if len(self.times) != time_count:
             loop_hint = ", and one when the loop is back at the first" if self.loop else ""
             raise ValueError(
                 f"times has {len(self.times)} numbers, path has {len(self.path)} codes; "
-                f"give {count}, one a code{loop_hint}"
+                f"give {time_count}, one a code{loop_hint}"
             )
-        for index, (previous, time) in enumerate(itertools.pairwise(self.times), 1):
-            if time <= previous:
+        for index, (previous_time, time) in enumerate(itertools.pairwise(self.times), 1):
+            if time <= previous_time:
                 raise ValueError(
-                    f"number {index + 1} of times, {time:g}, does not come after the one before, {previous:g}; "
+                    f"number {index + 1} of times, {time:g}, does not come after the one before, {previous_time:g}; "
                     "give seconds that rise"
                 )
         return self

@@ -11,7 +11,7 @@ from .shipped import patch_file, preset_text
 
 
 def ask_for(presets: Iterable[str], trust: bool) -> None:
-    """``trust`` answers yes for unapproved plugins.
+    """Ask the user about each unapproved plugin of some presets; ``trust`` answers yes for all.
 
     Raises:
         UserError: no terminal, the answer is no, or as `patch_file` and `let_run`.
@@ -32,17 +32,18 @@ def ask_for(presets: Iterable[str], trust: bool) -> None:
 
 
 def plugins_of(preset: Path) -> list[Path]:
+    """Files of plugins in a preset's effects, those that exist."""
     if preset.suffix == ".onnx" or not preset.is_file():
         return []
     try:
         effects = tomllib.loads(preset_text(preset)).get("effects")
     except (UserError, ValueError, RecursionError):
         return []  # opening the preset reports its fault
-    names = (
+    plugin_names = (
         [effect.get("plugin") for effect in effects if isinstance(effect, dict)] if isinstance(effects, list) else []
     )
-    files = [preset.parent / name for name in names if isinstance(name, str) and name.endswith(PLUGINS)]
-    return [file for file in files if file.exists()]
+    plugin_files = [preset.parent / name for name in plugin_names if isinstance(name, str) and name.endswith(PLUGINS)]
+    return [file for file in plugin_files if file.exists()]
 
 
 def _says_yes(question: str) -> bool:

@@ -179,9 +179,12 @@ class CCMap(SettingsSection):
 
     @model_validator(mode="after")
     def _one_source(self) -> "CCMap":
-        sources = [name for name in SOURCES if getattr(self, name) is not None]
-        if len(sources) != 1:
-            raise ValueError(f"{' and '.join(sources) or 'nothing'} to listen to; give one of number, nrpn, pressure")
+        """Check that a map has one source, whose other keys fit."""
+        source_keys = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(source_keys) != 1:
+            raise ValueError(
+                f"{' and '.join(source_keys) or 'nothing'} to listen to; give one of number, nrpn, pressure"
+            )
         if self.bits == 14 and (self.number is None or self.number > 31):
             raise ValueError(f"bits = 14 goes with number 1 to 31, whose fine half is 32 above, not with {self.source}")
         if self.relative is not None and (self.number is None or self.bits == 14):
@@ -214,35 +217,42 @@ class Preset(Sections):
 
     @model_validator(mode="after")
     def _one_map_a_target(self) -> "Preset":
-        for (_, entry), (place, later_entry) in itertools.combinations(enumerate(self.cc), 2):
-            if None not in (entry.channel, later_entry.channel) and entry.channel != later_entry.channel:
+        for (_, cc_map), (later_index, later_map) in itertools.combinations(enumerate(self.cc), 2):
+            if None not in (cc_map.channel, later_map.channel) and cc_map.channel != later_map.channel:
                 continue
-            if (entry.source, entry.target) == (later_entry.source, later_entry.target):
-                raise Misplaced(("cc", place), f"{entry.source} is mapped to {entry.target!r} twice; remove one [[cc]]")
-            for coarse, fine in ((entry, later_entry), (later_entry, entry)):
+            if (cc_map.source, cc_map.target) == (later_map.source, later_map.target):
+                raise Misplaced(
+                    ("cc", later_index), f"{cc_map.source} is mapped to {cc_map.target!r} twice; remove one [[cc]]"
+                )
+            for coarse, fine in ((cc_map, later_map), (later_map, cc_map)):
                 if coarse.bits == 14 and coarse.number is not None and fine.number == coarse.number + 32:
                     raise Misplaced(
-                        ("cc", place),
+                        ("cc", later_index),
                         f"{fine.source} is the fine half of {coarse.source}, which has bits = 14; use another",
                     )
         return self
 
     @model_validator(mode="after")
     def _one_knob_a_latent(self) -> "Preset":
-        for place, entry in enumerate(self.cc):
-            index = entry.target.removeprefix("latent.")
-            if entry.number is not None and index.isdecimal() and self.knobs[int(index) :][:1] == [entry.number]:
+        for map_index, cc_map in enumerate(self.cc):
+            index_text = cc_map.target.removeprefix("latent.")
+            if (
+                cc_map.number is not None
+                and index_text.isdecimal()
+                and self.knobs[int(index_text) :][:1] == [cc_map.number]
+            ):
                 raise Misplaced(
-                    ("cc", place), f"{entry.source} moves {entry.target!r} twice: knobs has it, too; remove this [[cc]]"
+                    ("cc", map_index),
+                    f"{cc_map.source} moves {cc_map.target!r} twice: knobs has it, too; remove this [[cc]]",
                 )
         return self
 
     @model_validator(mode="after")
     def _one_path(self) -> "Preset":
-        path_places = [place for place, motion in enumerate(self.motion) if motion.target is None]
-        if len(path_places) > 1:
+        path_indices = [motion_index for motion_index, motion in enumerate(self.motion) if motion.target is None]
+        if len(path_indices) > 1:
             raise Misplaced(
-                ("motion", path_places[1]), "two motions have a path or a walk, which moves all latents; keep one"
+                ("motion", path_indices[1]), "two motions have a path or a walk, which moves all latents; keep one"
             )
         return self
 
@@ -252,16 +262,16 @@ class Preset(Sections):
         if values is None:
             return [latent.default for latent in card.latents]
         if len(values) != len(card.latents):
-            points = "; decimals have a point: 0.5" if len(values) == 2 * len(card.latents) else ""
+            decimal_hint = "; decimals have a point: 0.5" if len(values) == 2 * len(card.latents) else ""
             raise UserError(
                 f"latent.values has {len(values)} numbers, model {card.name!r} has {len(card.latents)} latents; "
-                f"give {len(card.latents)} or leave values out{points}"
+                f"give {len(card.latents)} or leave values out{decimal_hint}"
             )
         return values
 
     @property
     def macro_targets(self) -> set[str]:
-        return {entry.target for macro in self.macro for entry in macro.targets}
+        return {macro_target.target for macro in self.macro for macro_target in macro.targets}
 
     def effect_values(self) -> dict[str, float]:
         """Numbers set in effects, by target ``effects.N.parameter``."""
@@ -282,8 +292,8 @@ class Preset(Sections):
         for key, value in self.model_dump(exclude_unset=True, exclude_none=True).items():
             if isinstance(value, list) and value and isinstance(value[0], dict):
                 tables = tomlkit.aot()
-                for item in value:
-                    tables.append(_table(item, names))
+                for table_fields in value:
+                    tables.append(_table(table_fields, names))
                 document.add(key, tables)
             else:
                 document.add(key, tomlkit.item(value))
@@ -291,6 +301,7 @@ class Preset(Sections):
 
 
 def _table(fields: Mapping[str, Any], names: Mapping[str, str]) -> "Table":
+    """One table of a list, with names of targets as comments."""
     import tomlkit
 
     table = tomlkit.table()
@@ -298,26 +309,29 @@ def _table(fields: Mapping[str, Any], names: Mapping[str, str]) -> "Table":
         if not (isinstance(value, list) and value and isinstance(value[0], dict)):
             table.add(key, tomlkit.item(value))
             continue
-        inner = tomlkit.array()
+        inner_array = tomlkit.array()
         for entry in value:
-            row = tomlkit.inline_table()
-            row.update(entry)
-            inner.add_line(row, comment=names.get(entry.get("target", "")))
-        inner.add_line(indent="")
-        table.add(key, inner)
-    if name := names.get(fields.get("target", "")):
-        table["target"].comment(name)
+            inline_table = tomlkit.inline_table()
+            inline_table.update(entry)
+            inner_array.add_line(inline_table, comment=names.get(entry.get("target", "")))
+        inner_array.add_line(indent="")
+        table.add(key, inner_array)
+    if target_name := names.get(fields.get("target", "")):
+        table["target"].comment(target_name)
     return table
 
 
 def files_of(preset: Preset) -> Iterator[str]:
-    sounds = [kind.sound(preset.of_kind(kind)) for kind in KINDS.values()]
+    """Names of the sounds, scales and other files that a preset uses."""
+    file_names = [kind.sound(preset.of_kind(kind)) for kind in KINDS.values()]
     for effect in preset.effects:
-        settings = SETTINGS.get(effect.plugin, {})
-        sounds += [
-            (effect.model_extra or {}).get(key) for key, setting_type in settings.items() if setting_type is Path
+        setting_types = SETTINGS.get(effect.plugin, {})
+        file_names += [
+            (effect.model_extra or {}).get(setting_name)
+            for setting_name, setting_type in setting_types.items()
+            if setting_type is Path
         ]
-    yield from (name for name in (preset.tuning.scale, preset.tuning.keymap, *sounds) if isinstance(name, str))
+    yield from (name for name in (preset.tuning.scale, preset.tuning.keymap, *file_names) if isinstance(name, str))
 
 
 def named_from_outside(text: str, preset: Preset, folder: Path, digest: str) -> str:
@@ -326,7 +340,10 @@ def named_from_outside(text: str, preset: Preset, folder: Path, digest: str) -> 
 
     if preset.model.startswith(BY_DIGEST):
         return text
-    ends = [preset.process.to, None if preset.morph is None else preset.morph.to]
-    names = {*files_of(preset), *(end for end in ends if end is not None and (folder / end).is_file())}
-    words = {name: str(folder / name) for name in names - shipped_presets().keys()}
-    return with_words(text, {preset.model: f"{BY_DIGEST}{digest}", **words})
+    end_names = [preset.process.to, None if preset.morph is None else preset.morph.to]
+    file_names = {
+        *files_of(preset),
+        *(end_name for end_name in end_names if end_name is not None and (folder / end_name).is_file()),
+    }
+    path_by_name = {name: str(folder / name) for name in file_names - shipped_presets().keys()}
+    return with_words(text, {preset.model: f"{BY_DIGEST}{digest}", **path_by_name})

@@ -24,6 +24,7 @@ class LoadedPreset(BaseModel):
 
     @classmethod
     def from_patch(cls, patch: Patch, requested: str | Draft, slot: int | None) -> "LoadedPreset":
+        """``slot``: channel, 0 to 15; None for all others."""
         name = requested if patch.text is None and isinstance(requested, str) else patch.name
         channel = None if slot is None else slot + 1
         return cls(name=name, channel=channel, text=patch.text, folder=str(patch.folder.resolve()))
@@ -84,16 +85,16 @@ def read_notes(notes: Sequence[tuple[int, str]], file: str) -> Notes:
         UserError: invalid notes.
     """
     try:
-        read = [(time, RecordingNotes.model_validate_json(text)) for time, text in notes]
+        timed_notes = [(sample_position, RecordingNotes.model_validate_json(text)) for sample_position, text in notes]
     except ValidationError as error:
         raise UserError(
             f"cannot read {file}: what it says of how it was played is broken: {first_complaint(error)}"
         ) from None
-    fittings = [note.fitting for _, note in read if note.fitting is not None]
+    fittings = [note.fitting for _, note in timed_notes if note.fitting is not None]
     return Notes(
         fittings[-1] if fittings else LiveOptions(),
-        [(time, note.swap) for time, note in read if note.swap is not None],
-        tuple(opening for _, note in read for opening in note.opening),
+        [(sample_position, note.swap) for sample_position, note in timed_notes if note.swap is not None],
+        tuple(opening for _, note in timed_notes for opening in note.opening),
     )
 
 
@@ -118,5 +119,8 @@ def differences(fitting: LiveOptions, channel_presets: Mapping[int, str]) -> lis
     """A line if presets by channel (1 to 16) differ from a recording's."""
     if fitting.presets == dict(channel_presets):
         return []
-    played = " ".join(f"--channel {channel}={name!r}" for channel, name in fitting.presets.items())
-    return [f"it was played {f'with {played}' if played else 'without --channel'}, and sounds different here"]
+    channel_options = " ".join(f"--channel {channel}={name!r}" for channel, name in fitting.presets.items())
+    return [
+        f"it was played {f'with {channel_options}' if channel_options else 'without --channel'}, "
+        "and sounds different here"
+    ]

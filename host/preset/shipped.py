@@ -48,9 +48,9 @@ def shipped_models() -> dict[str, Path]:
 
 def shipped_tunes() -> dict[str, Path]:
     """A tune for one preset has its name."""
-    tunes = {path.stem: path for path in sorted(MIDI.glob("*.mid"))}
-    preset_tunes = {name: tunes[name] for name in shipped_presets() if name in tunes}
-    return {name: tunes[name] for name in PARTS} | {KEYS: tunes["demo"]} | preset_tunes
+    tune_files = {path.stem: path for path in sorted(MIDI.glob("*.mid"))}
+    preset_tune_files = {name: tune_files[name] for name in shipped_presets() if name in tune_files}
+    return {name: tune_files[name] for name in PARTS} | {KEYS: tune_files["demo"]} | preset_tune_files
 
 
 def preset_file(name: str) -> Path | None:
@@ -97,27 +97,27 @@ def preset_text(path: Path) -> str:
         UserError: missing, irregular, too large, or as `toml_text`.
     """
     try:
-        data = read_regular(path, LONGEST_PRESET)
+        preset_bytes = read_regular(path, LONGEST_PRESET)
     except FileNotFoundError:
         raise _missing(path) from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; give the preset file in it, such as {path / 'preset.toml'}") from None
     except OSError as error:
         raise UserError(f"preset {path} cannot be read: {error.strerror or error}") from None
-    return toml_text(data, f"preset {path}")
+    return toml_text(preset_bytes, f"preset {path}")
 
 
 def own_preset(name: str) -> Path | None:
     """In the user's folder ``presets``: NAME.toml, NAME/ of `timbrel make` or NAME.timbrel."""
     if Path(name).name != name or name in ("", ".", ".."):
         return None
-    place = own_folder("presets") / name
-    if (place / MADE).is_file():
-        return place / MADE
-    if place.with_name(f"{name}.toml").is_file():
-        return place.with_name(f"{name}.toml")
-    pack = place.with_name(f"{name}{SUFFIX}")
-    return _in_pack(pack) if pack.is_file() else None
+    preset_folder = own_folder("presets") / name
+    if (preset_folder / MADE).is_file():
+        return preset_folder / MADE
+    if preset_folder.with_name(f"{name}.toml").is_file():
+        return preset_folder.with_name(f"{name}.toml")
+    pack_file = preset_folder.with_name(f"{name}{SUFFIX}")
+    return _in_pack(pack_file) if pack_file.is_file() else None
 
 
 def _in_pack(path: Path) -> Path:
@@ -127,9 +127,10 @@ def _in_pack(path: Path) -> Path:
 
 
 def report_beside(name: str) -> Path | None:
+    """Folder of the report of a made instrument, None without one."""
     file = preset_file(name)
-    folder = None if file is None or file.name != MADE else file.parent.absolute() / "report"
-    return folder if folder is not None and (folder / "index.html").is_file() else None
+    report_folder = None if file is None or file.name != MADE else file.parent.absolute() / "report"
+    return report_folder if report_folder is not None and (report_folder / "index.html").is_file() else None
 
 
 def is_instrument(name: str) -> bool:

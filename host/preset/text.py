@@ -43,91 +43,93 @@ class Statement(NamedTuple):
 def statements(text: str) -> Iterator[Statement | BrokenLine]:
     """Headers and key-value pairs, each valid alone, and broken lines."""
     lines = text.replace("\r\n", "\n").split("\n")
-    start = 0
-    while start < len(lines):
-        end, first_error = start + 1, ""
+    start_line = 0
+    while start_line < len(lines):
+        end_line, first_error = start_line + 1, ""
         while True:
-            candidate = "\n".join(lines[start:end])
+            statement_text = "\n".join(lines[start_line:end_line])
             try:
-                fields = tomllib.loads(candidate)
+                fields = tomllib.loads(statement_text)
                 if fields:
-                    yield Statement(start + 1, candidate.strip(), fields)
+                    yield Statement(start_line + 1, statement_text.strip(), fields)
                 break
             except (ValueError, RecursionError) as error:
                 first_error = first_error or str(error)
-                if not str(error).endswith(UNFINISHED) or end == len(lines) or end - start == MOST_LINES:
-                    yield _broken(start + 1, lines[start], first_error)
-                    end = start + 1
+                if not str(error).endswith(UNFINISHED) or end_line == len(lines) or end_line - start_line == MOST_LINES:
+                    yield _broken(start_line + 1, lines[start_line], first_error)
+                    end_line = start_line + 1
                     break
-            end += 1
-        start = end
+            end_line += 1
+        start_line = end_line
 
 
 def _broken(number: int, line: str, error: str) -> BrokenLine:
-    match = KEY.fullmatch(line)
+    """A broken line, with a complaint that says how to correct it."""
+    key_match = KEY.fullmatch(line)
     complaint = re.sub(r" \(at .*\)", "", error)
-    if match is None:
+    if key_match is None:
         excerpt = printable(line.strip())[:LONGEST]
         hint = "write KEY = VALUE, or [TABLE]" if "=" not in line and not line.lstrip().startswith("[") else complaint
         # Keys after a broken header belong to no known table.
         return BrokenLine(number, excerpt[:1] if excerpt.startswith("[") else "", f"{excerpt!r}: {hint}")
-    key, value = match.groups()
-    if value.casefold() in SWITCHES:
-        complaint = f"write {key} = {SWITCHES[value.casefold()]}"
-    elif WORD.fullmatch(value):
-        complaint = f'text is written in quotes: {key} = "{value}"'
-    elif DECIMAL_COMMA.fullmatch(value):
-        complaint = f"decimals have a point: {key} = {value.replace(',', '.')}"
-    elif not value:
+    key, value_text = key_match.groups()
+    if value_text.casefold() in SWITCHES:
+        complaint = f"write {key} = {SWITCHES[value_text.casefold()]}"
+    elif WORD.fullmatch(value_text):
+        complaint = f'text is written in quotes: {key} = "{value_text}"'
+    elif DECIMAL_COMMA.fullmatch(value_text):
+        complaint = f"decimals have a point: {key} = {value_text.replace(',', '.')}"
+    elif not value_text:
         complaint = f"{key} has no value; give one, or remove the line"
     return BrokenLine(number, key.rpartition(".")[2], printable(f"{line.strip()[:LONGEST]!r}: {complaint}"))
 
 
 def lines_of(text: str) -> dict[KeyPath, int]:
     """Line of each table, key and list entry, from 1."""
-    lines: dict[KeyPath, int] = {}
-    counts: dict[KeyPath, int] = {}
-    table: KeyPath = ()
+    line_by_path: dict[KeyPath, int] = {}
+    table_counts: dict[KeyPath, int] = {}
+    table_path: KeyPath = ()
     for statement in statements(text):
         if isinstance(statement, BrokenLine):
             continue
         if statement.text.startswith("["):
-            table = header(statement, counts)
-            lines.setdefault(table, statement.number)
-            lines.setdefault(table[:-1], statement.number)
+            table_path = header(statement, table_counts)
+            line_by_path.setdefault(table_path, statement.number)
+            line_by_path.setdefault(table_path[:-1], statement.number)
         else:
-            for path in _keys(statement.fields):
-                lines.setdefault((*table, *path), statement.number)
-    return lines
+            for inner_path in _keys(statement.fields):
+                line_by_path.setdefault((*table_path, *inner_path), statement.number)
+    return line_by_path
 
 
 def header(statement: Statement, counts: dict[KeyPath, int]) -> KeyPath:
     """Path of a table, with the current index in arrays, kept in ``counts``."""
     keys: list[str] = []
-    level: Any = statement.fields
-    while level:
-        level = level[0] if isinstance(level, list) else level
-        if not level:
+    inner_fields: Any = statement.fields
+    while inner_fields:
+        inner_fields = inner_fields[0] if isinstance(inner_fields, list) else inner_fields
+        if not inner_fields:
             break
-        (key,) = level
+        (key,) = inner_fields
         keys.append(key)
-        level = level[key]
-    path: KeyPath = ()
-    for place, key in enumerate(keys):
-        path = (*path, key)
-        if place == len(keys) - 1 and statement.text.startswith("[["):
-            counts[path] = counts.get(path, 0) + 1
-        if path in counts:
-            path = (*path, counts[path] - 1)
-    return path
+        inner_fields = inner_fields[key]
+    table_path: KeyPath = ()
+    for key_index, key in enumerate(keys):
+        table_path = (*table_path, key)
+        if key_index == len(keys) - 1 and statement.text.startswith("[["):
+            counts[table_path] = counts.get(table_path, 0) + 1
+        if table_path in counts:
+            table_path = (*table_path, counts[table_path] - 1)
+    return table_path
 
 
 def _keys(value: Any) -> Iterator[KeyPath]:
+    """Paths of all keys and list entries in a parsed value."""
     entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, entry in entries:
         yield (key,)
-        for path in _keys(entry):
-            yield (key, *path)
+        for inner_path in _keys(entry):
+            yield (key, *inner_path)
 
 
 Fields = dict[str, Any]
@@ -139,8 +141,8 @@ def with_values(text: str, values: Mapping[KeyPath, float | str], codes: Sequenc
 
     ``codes``: the ``latent.values`` of a text without them.
     """
-    latents = {path: value for path, value in values.items() if path[:2] == ("latent", "values")}
-    if latents and "values" not in tomllib.loads(text).get("latent", {}):
+    latent_values = {path: value for path, value in values.items() if path[:2] == ("latent", "values")}
+    if latent_values and "values" not in tomllib.loads(text).get("latent", {}):
         text = with_value(text, ("latent", "values"), list(codes))
     for path, value in values.items():
         text = with_value(text, path, value)
@@ -151,10 +153,10 @@ def with_value(text: str, path: KeyPath, value: Any) -> str:
     """Set a value by key path; list entries count from 0."""
 
     def change(fields: Fields) -> None:
-        parent: Any = fields
+        parent_table: Any = fields
         for key in path[:-1]:
-            parent = parent.setdefault(key, {}) if isinstance(parent, dict) else parent[key]
-        parent[path[-1]] = value
+            parent_table = parent_table.setdefault(key, {}) if isinstance(parent_table, dict) else parent_table[key]
+        parent_table[path[-1]] = value
 
     return _checked(_set(text, path, value), change, text, ".".join(map(str, path)))
 
@@ -175,11 +177,11 @@ def with_words(text: str, words: Mapping[str, str]) -> str:
 def without_maps(text: str, target: str) -> str:
     """Remove a target's controllers, except pressure."""
     fields = tomllib.loads(text)
-    place = target.removeprefix("latent.")
-    knobs = fields.get("knobs", [])
-    if target.startswith("latent.") and place.isdecimal() and int(place) < len(knobs):
-        text = without_knob(text, int(place))
-    return without_entries(text, "cc", lambda place, entry: is_knob_of(entry, target))
+    index_text = target.removeprefix("latent.")
+    knob_ccs = fields.get("knobs", [])
+    if target.startswith("latent.") and index_text.isdecimal() and int(index_text) < len(knob_ccs):
+        text = without_knob(text, int(index_text))
+    return without_entries(text, "cc", lambda index, entry: is_knob_of(entry, target))
 
 
 def is_knob_of(entry: Mapping[str, Any], target: str) -> bool:
@@ -188,10 +190,10 @@ def is_knob_of(entry: Mapping[str, Any], target: str) -> bool:
 
 def without_knob(text: str, index: int) -> str:
     """Remove a controller from the list ``knobs``, which has no gaps: those after it become ``[[cc]]`` tables."""
-    knobs = tomllib.loads(text)["knobs"]
-    text = with_value(text, ("knobs",), knobs[:index])
-    for number, knob in enumerate(knobs[index + 1 :], index + 1):
-        text = appended(text, "cc", {"number": knob, "target": f"latent.{number}"})
+    knob_ccs = tomllib.loads(text)["knobs"]
+    text = with_value(text, ("knobs",), knob_ccs[:index])
+    for latent_index, cc_number in enumerate(knob_ccs[index + 1 :], index + 1):
+        text = appended(text, "cc", {"number": cc_number, "target": f"latent.{latent_index}"})
     return text
 
 
@@ -206,9 +208,9 @@ def with_snapshot(text: str, slot: int, values: Mapping[str, float | str] | None
     text = without_entries(text, "snapshot", lambda place, entry: entry["slot"] == slot)
     if values is None:
         return text
-    inline = tomlkit.inline_table()
-    inline.update(values)
-    return appended(text, "snapshot", {"slot": slot, "values": inline})
+    values_table = tomlkit.inline_table()
+    values_table.update(values)
+    return appended(text, "snapshot", {"slot": slot, "values": values_table})
 
 
 def without_snapshots(text: str) -> Fields:
@@ -230,32 +232,41 @@ def without_effect(text: str, index: int) -> str:
     Raises:
         UserError: a macro has no other targets.
     """
-    prefix = f"effects.{index}."
-    for number, macro in enumerate(tomllib.loads(text).get("macro", [])):
-        removed_places = [place for place, entry in enumerate(macro["targets"]) if entry["target"].startswith(prefix)]
-        if len(removed_places) == len(macro["targets"]):
+    target_prefix = f"effects.{index}."
+    for macro_index, macro in enumerate(tomllib.loads(text).get("macro", [])):
+        removed_indices = [
+            entry_index
+            for entry_index, entry in enumerate(macro["targets"])
+            if entry["target"].startswith(target_prefix)
+        ]
+        if len(removed_indices) == len(macro["targets"]):
             raise UserError(f"macro {macro['name']!r} moves nothing but this effect; remove the macro first")
-        for place in reversed(removed_places):
-            text = without_entry(text, ("macro", number, "targets", place))
-    text = without_entries(text, "cc", lambda place, entry: str(entry.get("target", "")).startswith(prefix))
-    text = without_entries(text, "effects", lambda place, entry: place == index)
+        for entry_index in reversed(removed_indices):
+            text = without_entry(text, ("macro", macro_index, "targets", entry_index))
+    text = without_entries(
+        text, "cc", lambda entry_index, entry: str(entry.get("target", "")).startswith(target_prefix)
+    )
+    text = without_entries(text, "effects", lambda entry_index, entry: entry_index == index)
     for snapshot in tomllib.loads(text).get("snapshot", []):
-        if any(target.startswith(prefix) for target in snapshot["values"]):
-            remaining = {target: value for target, value in snapshot["values"].items() if not target.startswith(prefix)}
-            text = with_snapshot(text, snapshot["slot"], remaining or None)
-    count = len(tomllib.loads(text).get("effects", []))
-    return _renumbered(text, {place + 1: place for place in range(index, count)})
+        if any(target.startswith(target_prefix) for target in snapshot["values"]):
+            remaining_values = {
+                target: value for target, value in snapshot["values"].items() if not target.startswith(target_prefix)
+            }
+            text = with_snapshot(text, snapshot["slot"], remaining_values or None)
+    effect_count = len(tomllib.loads(text).get("effects", []))
+    return _renumbered(text, {effect_index + 1: effect_index for effect_index in range(index, effect_count)})
 
 
 def with_effect_moved(text: str, index: int, to: int) -> str:
     """Move an effect; its maps follow."""
-    order = list(range(len(tomllib.loads(text).get("effects", []))))
-    order.insert(to, order.pop(index))
-    text = _ordered(text, "effects", order)
-    return _renumbered(text, {old: place for place, old in enumerate(order)})
+    old_indices = list(range(len(tomllib.loads(text).get("effects", []))))
+    old_indices.insert(to, old_indices.pop(index))
+    text = _ordered(text, "effects", old_indices)
+    return _renumbered(text, {old_index: new_index for new_index, old_index in enumerate(old_indices)})
 
 
 def _words(fields: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """All string values except the description, each with its path."""
     for key, value in fields.items() if isinstance(fields, dict) else enumerate(fields):
         if isinstance(value, str) and (*path, key) != ("description",):
             yield (*path, key), value
@@ -265,45 +276,47 @@ def _words(fields: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
 
 def without_entry(text: str, path: KeyPath) -> str:
     def change(fields: Fields) -> None:
-        parent: Any = fields
+        parent_table: Any = fields
         for key in path[:-1]:
-            parent = parent[key]
-        del parent[path[-1]]
+            parent_table = parent_table[key]
+        del parent_table[path[-1]]
 
     return _checked(_set(text, path, REMOVED), change, text, ".".join(map(str, path)))
 
 
-def _renumbered(text: str, places: Mapping[int, int]) -> str:
+def _renumbered(text: str, new_numbers: Mapping[int, int]) -> str:
+    """Rename the effects' targets, ``new_numbers`` by old, in maps, macros and snapshots."""
+
     def renamed(target: str) -> str:
-        if (effect := effect_target(target)) is None:
+        if (number_and_parameter := effect_target(target)) is None:
             return target
-        number, parameter = effect
-        return f"effects.{places.get(number, number)}.{parameter}"
+        effect_number, parameter = number_and_parameter
+        return f"effects.{new_numbers.get(effect_number, effect_number)}.{parameter}"
 
     fields = tomllib.loads(text)
-    targets: list[tuple[KeyPath, str]] = [
-        (("cc", place, "target"), entry["target"]) for place, entry in enumerate(fields.get("cc", []))
+    paths_and_targets: list[tuple[KeyPath, str]] = [
+        (("cc", entry_index, "target"), entry["target"]) for entry_index, entry in enumerate(fields.get("cc", []))
     ]
-    for place, macro in enumerate(fields.get("macro", [])):
-        targets += [
-            (("macro", place, "targets", number, "target"), entry["target"])
-            for number, entry in enumerate(macro["targets"])
+    for entry_index, macro in enumerate(fields.get("macro", [])):
+        paths_and_targets += [
+            (("macro", entry_index, "targets", target_index, "target"), entry["target"])
+            for target_index, entry in enumerate(macro["targets"])
         ]
-    for path, target in targets:
+    for path, target in paths_and_targets:
         if renamed(target) != target:
             text = with_value(text, path, renamed(target))
     for snapshot in fields.get("snapshot", []):
-        values = {renamed(target): value for target, value in snapshot["values"].items()}
-        if values != snapshot["values"]:
-            text = with_snapshot(text, snapshot["slot"], values)
+        renamed_values = {renamed(target): value for target, value in snapshot["values"].items()}
+        if renamed_values != snapshot["values"]:
+            text = with_snapshot(text, snapshot["slot"], renamed_values)
     return text
 
 
 def effect_target(target: str) -> tuple[int, str] | None:
     """Number and parameter of a target ``effects.N.parameter``."""
-    section, _, suffix = target.partition(".")
-    number, _, parameter = suffix.partition(".")
-    return (int(number), parameter) if section == "effects" and number.isdecimal() else None
+    section, _, number_and_parameter = target.partition(".")
+    number_text, _, parameter = number_and_parameter.partition(".")
+    return (int(number_text), parameter) if section == "effects" and number_text.isdecimal() else None
 
 
 def effect_place(target: str) -> tuple[str | int, ...]:
@@ -315,141 +328,149 @@ def effect_place(target: str) -> tuple[str | int, ...]:
 def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:
     """Remove ``[[name]]`` tables that ``doomed`` selects."""
     entries = tomllib.loads(text).get(name, [])
-    removed_places = [place for place, entry in enumerate(entries) if doomed(place, entry)]
-    if not removed_places:
+    removed_indices = [entry_index for entry_index, entry in enumerate(entries) if doomed(entry_index, entry)]
+    if not removed_indices:
         return text
-    spans = _spans(text, name)
-    if spans is None:
+    line_spans = _spans(text, name)
+    if line_spans is None:
         document = tomlkit.parse(text)
-        for place in reversed(removed_places):
-            del document[name][place]
-        edited = tomlkit.dumps(document)
+        for entry_index in reversed(removed_indices):
+            del document[name][entry_index]
+        edited_text = tomlkit.dumps(document)
     else:
         lines = text.split("\n")
-        for place in reversed(removed_places):
-            start, end = spans[place]
-            while start and not lines[start - 1].strip():
-                start -= 1
-            del lines[start:end]
-        edited = "\n".join(lines)
+        for entry_index in reversed(removed_indices):
+            start_line, end_line = line_spans[entry_index]
+            while start_line and not lines[start_line - 1].strip():
+                start_line -= 1
+            del lines[start_line:end_line]
+        edited_text = "\n".join(lines)
 
     def change(fields: Fields) -> None:
-        remaining = [entry for place, entry in enumerate(entries) if place not in removed_places]
-        fields[name] = remaining
-        if not remaining:
+        remaining_entries = [entry for entry_index, entry in enumerate(entries) if entry_index not in removed_indices]
+        fields[name] = remaining_entries
+        if not remaining_entries:
             del fields[name]
 
-    return _checked(edited, change, text, name)
+    return _checked(edited_text, change, text, name)
 
 
-def appended(text: str, name: str, fresh: Fields) -> str:
-    spans = _spans(text, name)
-    if spans is None:
+def appended(text: str, name: str, entry: Fields) -> str:
+    """Append a table ``[[name]]`` with the fields of ``entry``."""
+    line_spans = _spans(text, name)
+    if line_spans is None:
         document = tomlkit.parse(text)
-        table = tomlkit.inline_table()
-        table.update(fresh)
-        document[name].append(table)
-        edited = tomlkit.dumps(document)
+        new_table = tomlkit.inline_table()
+        new_table.update(entry)
+        document[name].append(new_table)
+        edited_text = tomlkit.dumps(document)
     else:
         lines = text.split("\n")
-        end = spans[-1][1] if spans else len(text.rstrip().split("\n"))
-        written = ["", f"[[{name}]]", *tomlkit.dumps(fresh).rstrip("\n").split("\n")]
-        lines[end:end] = [line + "\r" for line in written] if "\r\n" in text else written
-        edited = "\n".join(lines)
+        end_line = line_spans[-1][1] if line_spans else len(text.rstrip().split("\n"))
+        new_lines = ["", f"[[{name}]]", *tomlkit.dumps(entry).rstrip("\n").split("\n")]
+        lines[end_line:end_line] = [line + "\r" for line in new_lines] if "\r\n" in text else new_lines
+        edited_text = "\n".join(lines)
 
     def change(fields: Fields) -> None:
-        fields[name] = [*fields.get(name, []), fresh]
+        fields[name] = [*fields.get(name, []), entry]
 
-    return _checked(edited, change, text, name)
+    return _checked(edited_text, change, text, name)
 
 
-def _ordered(text: str, name: str, order: Sequence[int]) -> str:
+def _ordered(text: str, name: str, old_indices: Sequence[int]) -> str:
     """``order[n]`` is the old index of table n."""
-    spans = _spans(text, name)
-    if spans is None:
+    line_spans = _spans(text, name)
+    if line_spans is None:
         document = tomlkit.parse(text)
-        tables = [copy.deepcopy(entry) for entry in document[name]]
-        for place, old in enumerate(order):
-            document[name][place] = tables[old]
-        edited = tomlkit.dumps(document)
+        old_tables = [copy.deepcopy(entry) for entry in document[name]]
+        for new_index, old_index in enumerate(old_indices):
+            document[name][new_index] = old_tables[old_index]
+        edited_text = tomlkit.dumps(document)
     else:
         lines = text.split("\n")
-        blocks = [lines[start:end] for start, end in spans]
-        for (start, end), old in reversed(list(zip(spans, order, strict=True))):
-            lines[start:end] = blocks[old]
-        edited = "\n".join(lines)
+        line_blocks = [lines[start_line:end_line] for start_line, end_line in line_spans]
+        for (start_line, end_line), old_index in reversed(list(zip(line_spans, old_indices, strict=True))):
+            lines[start_line:end_line] = line_blocks[old_index]
+        edited_text = "\n".join(lines)
 
     def change(fields: Fields) -> None:
-        fields[name] = [fields[name][old] for old in order]
+        fields[name] = [fields[name][old_index] for old_index in old_indices]
 
-    return _checked(edited, change, text, name)
+    return _checked(edited_text, change, text, name)
 
 
 def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
-    """With subtables and trailing comments; None if written as one list."""
+    """Line ranges of tables, with subtables and trailing comments; None if written as one list."""
     lines = text.split("\n")
-    counts: dict[KeyPath, int] = {}
-    heads: list[tuple[int, KeyPath, bool]] = []  # line, path, and whether it starts a table of the list
+    table_counts: dict[KeyPath, int] = {}
+    headers: list[tuple[int, KeyPath, bool]] = []  # line, path, and whether it starts a table of the list
     for statement in statements(text):
         if isinstance(statement, BrokenLine):
             continue
         if statement.text.startswith("["):
-            heads.append((statement.number - 1, header(statement, counts), statement.text.startswith("[[")))
-        elif not heads and name in statement.fields:
+            headers.append((statement.number - 1, header(statement, table_counts), statement.text.startswith("[[")))
+        elif not headers and name in statement.fields:
             return None
-    spans = []
-    for place, (start, path, begins) in enumerate(heads):
-        if path[:1] != (name,) or len(path) != 2 or not begins:
+    line_spans = []
+    for header_index, (start_line, table_path, starts_table) in enumerate(headers):
+        if table_path[:1] != (name,) or len(table_path) != 2 or not starts_table:
             continue
-        after = [line for line, next_path, _ in heads[place + 1 :] if next_path[:2] != path]
-        spans.append((start, _end(lines, start, after[0] if after else len(lines))))
-    return spans
+        later_header_lines = [
+            line for line, later_path, _ in headers[header_index + 1 :] if later_path[:2] != table_path
+        ]
+        line_spans.append(
+            (start_line, _end(lines, start_line, later_header_lines[0] if later_header_lines else len(lines)))
+        )
+    return line_spans
 
 
-def _end(lines: Sequence[str], start: int, most: int) -> int:
-    end = start + 1
-    for line in range(start + 1, most):
-        if lines[line].strip() and not lines[line].lstrip().startswith("#"):
-            end = line + 1
-    comments = end
-    while comments < most and lines[comments].lstrip().startswith("#"):
-        comments += 1
-    return comments if comments == len(lines) or not lines[comments].strip() else end
+def _end(lines: Sequence[str], start_line: int, line_limit: int) -> int:
+    """Line after the table that begins at ``start_line``, with the comments that follow it."""
+    end_line = start_line + 1
+    for line_index in range(start_line + 1, line_limit):
+        if lines[line_index].strip() and not lines[line_index].lstrip().startswith("#"):
+            end_line = line_index + 1
+    comments_end = end_line
+    while comments_end < line_limit and lines[comments_end].lstrip().startswith("#"):
+        comments_end += 1
+    return comments_end if comments_end == len(lines) or not lines[comments_end].strip() else end_line
 
 
 def _set(text: str, path: KeyPath, value: Any) -> str:
+    """Set or remove a value at a path, by an edit of few lines."""
     lines = text.split("\n")
-    counts: dict[KeyPath, int] = {}
-    table: KeyPath = ()
-    table_end: int | None = None  # the line after the last key of the value's table
-    containing: tuple[slice, KeyPath] | None = None  # a statement that contains the value's parent
+    table_counts: dict[KeyPath, int] = {}
+    table_path: KeyPath = ()
+    table_end_line: int | None = None  # the line after the last key of the value's table
+    containing_statement: tuple[slice, KeyPath] | None = None  # a statement that contains the value's parent
     for statement in statements(text):
         if isinstance(statement, BrokenLine):
             continue
-        span = slice(statement.number - 1, statement.number + statement.text.count("\n"))
+        line_span = slice(statement.number - 1, statement.number + statement.text.count("\n"))
         if statement.text.startswith("["):
-            table = header(statement, counts)
-        elif table == path[: len(table)]:
-            inner_path = path[len(table) :]
+            table_path = header(statement, table_counts)
+        elif table_path == path[: len(table_path)]:
+            inner_path = path[len(table_path) :]
             if _holds(statement.fields, inner_path):
-                return _edited(lines, span, inner_path, value)
+                return _edited(lines, line_span, inner_path, value)
             if len(inner_path) > 1 and _holds(statement.fields, inner_path[:-1]):
-                containing = span, inner_path
-        if table == path[:-1]:
-            table_end = span.stop
-    if containing is not None:
-        return _edited(lines, *containing, value)
-    carriage = "\r" if "\r\n" in text else ""
-    line = f"{path[-1]} = {tomlkit.item(value).as_string()}{carriage}"
-    if table_end is not None:
-        lines[table_end:table_end] = [line]
+                containing_statement = line_span, inner_path
+        if table_path == path[:-1]:
+            table_end_line = line_span.stop
+    if containing_statement is not None:
+        return _edited(lines, *containing_statement, value)
+    carriage_return = "\r" if "\r\n" in text else ""
+    new_line = f"{path[-1]} = {tomlkit.item(value).as_string()}{carriage_return}"
+    if table_end_line is not None:
+        lines[table_end_line:table_end_line] = [new_line]
     else:
-        end = len(text.rstrip().split("\n"))
-        lines[end:end] = [carriage, f"[{path[0]}]{carriage}", line]
+        end_line = len(text.rstrip().split("\n"))
+        lines[end_line:end_line] = [carriage_return, f"[{path[0]}]{carriage_return}", new_line]
     return "\n".join(lines)
 
 
 def _holds(fields: Any, path: KeyPath) -> bool:
+    """Return whether parsed fields have a value at a path."""
     for key in path:
         if isinstance(key, int):
             if not isinstance(fields, list) or key >= len(fields):
@@ -460,26 +481,28 @@ def _holds(fields: Any, path: KeyPath) -> bool:
     return True
 
 
-def _edited(lines: list[str], span: slice, path: KeyPath, value: Any) -> str:
-    document = tomlkit.parse("\n".join(lines[span]) + "\n")
-    parent: Any = document
+def _edited(lines: list[str], line_span: slice, path: KeyPath, value: Any) -> str:
+    """Set or remove a value in the lines of one statement."""
+    document = tomlkit.parse("\n".join(lines[line_span]) + "\n")
+    parent_table: Any = document
     for key in path[:-1]:
-        parent = parent[key]
+        parent_table = parent_table[key]
     if value is REMOVED:
-        del parent[path[-1]]
+        del parent_table[path[-1]]
     else:
-        parent[path[-1]] = value
-    lines[span] = tomlkit.dumps(document).removesuffix("\n").split("\n")
+        parent_table[path[-1]] = value
+    lines[line_span] = tomlkit.dumps(document).removesuffix("\n").split("\n")
     return "\n".join(lines)
 
 
 def _checked(edited: str, change: Callable[[Fields], None], text: str, subject: str) -> str:
+    """Return ``edited`` if it parses as the ``text`` with that change, else raise `UserError`."""
     fields = tomllib.loads(text)
     change(fields)
     try:
-        matches = tomllib.loads(edited) == fields
+        fields_match = tomllib.loads(edited) == fields
     except ValueError:
-        matches = False
-    if not matches:
+        fields_match = False
+    if not fields_match:
         raise UserError(f"cannot edit {subject} of the preset without changing more of it; edit its file by hand")
     return edited

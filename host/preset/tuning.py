@@ -40,21 +40,21 @@ def tuned_keys(
     Raises:
         UserError: a file cannot be read or parsed (with its line), or no key is playable.
     """
-    concert = hz_to_midi(settings.a4_hz) - hz_to_midi(A4_HZ)  # semitones above 440 Hz
+    concert_semitones = hz_to_midi(settings.a4_hz) - hz_to_midi(A4_HZ)  # semitones above 440 Hz
     if settings.scale is None:
-        return {key: key + concert for key in KEYS}
+        return {key: key + concert_semitones for key in KEYS}
     path = as_on_disk(folder / settings.scale)
     scale = read_scale(path, files.get(settings.scale))
     if settings.keymap is None:
-        tuned = {key: FIRST_KEY + concert + scale.pitch(key - FIRST_KEY) for key in KEYS}
+        pitch_by_key = {key: FIRST_KEY + concert_semitones + scale.pitch(key - FIRST_KEY) for key in KEYS}
     else:
         path = as_on_disk(folder / settings.keymap)
-        tuned = read_keymap(path, files.get(settings.keymap)).tune(scale)
-    lowest, highest = hz_to_midi(LOWEST_HZ), hz_to_midi(HIGHEST_HZ)
-    audible = {key: pitch for key, pitch in tuned.items() if lowest <= pitch <= highest}
-    if not audible:
+        pitch_by_key = read_keymap(path, files.get(settings.keymap)).tune(scale)
+    lowest_pitch, highest_pitch = hz_to_midi(LOWEST_HZ), hz_to_midi(HIGHEST_HZ)
+    audible_pitches = {key: pitch for key, pitch in pitch_by_key.items() if lowest_pitch <= pitch <= highest_pitch}
+    if not audible_pitches:
         raise UserError(f"{path}: no key is tuned to {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz, so none would sound")
-    return audible
+    return audible_pitches
 
 
 class Scale(NamedTuple):
@@ -63,8 +63,8 @@ class Scale(NamedTuple):
     notes: Sequence[float]
 
     def pitch(self, degree: int) -> float:
-        repeats, step = divmod(degree, len(self.notes))
-        return repeats * self.notes[-1] + (self.notes[step - 1] if step else 0.0)
+        repeat_count, scale_step = divmod(degree, len(self.notes))
+        return repeat_count * self.notes[-1] + (self.notes[scale_step - 1] if scale_step else 0.0)
 
 
 class Keymap(NamedTuple):
@@ -86,22 +86,31 @@ class Keymap(NamedTuple):
         Raises:
             UserError: the reference key is not mapped.
         """
-        scale_pitch = self._pitch(self.reference, scale)
-        if scale_pitch is None:
+        reference_scale_pitch = self._pitch(self.reference, scale)
+        if reference_scale_pitch is None:
             raise UserError(
                 f"{self.path}: the reference key {self.reference} is not mapped, so {self.reference_hz:g} Hz tunes "
                 "nothing; map it, or refer to a key that is"
             )
-        pitches = {key: self._pitch(key, scale) for key in range(self.first, self.last + 1)}
+        scale_pitches = {key: self._pitch(key, scale) for key in range(self.first, self.last + 1)}
         reference_pitch = hz_to_midi(self.reference_hz)
-        return {key: reference_pitch + (pitch - scale_pitch) for key, pitch in pitches.items() if pitch is not None}
+        return {
+            key: reference_pitch + (pitch - reference_scale_pitch)
+            for key, pitch in scale_pitches.items()
+            if pitch is not None
+        }
 
     def _pitch(self, key: int, scale: Scale) -> float | None:
+        """Semitones of a key above the first degree, None if not mapped."""
         if self.size == 0:
             return scale.pitch(key - self.middle)
-        repeats, place = divmod(key - self.middle, self.size)
-        degree = self.degrees[place] if place < len(self.degrees) else None
-        return None if degree is None else repeats * scale.pitch(self.octave or len(scale.notes)) + scale.pitch(degree)
+        repeat_count, degree_index = divmod(key - self.middle, self.size)
+        degree = self.degrees[degree_index] if degree_index < len(self.degrees) else None
+        return (
+            None
+            if degree is None
+            else repeat_count * scale.pitch(self.octave or len(scale.notes)) + scale.pitch(degree)
+        )
 
 
 def read_scale(path: Path, data: bytes | None = None) -> Scale:
@@ -112,29 +121,33 @@ def read_scale(path: Path, data: bytes | None = None) -> Scale:
     """
     lines = _Lines(path, "scale", data)
     lines.next("a description", blank=True)
-    count = lines.read_integer("the number of notes", 1, LONGEST_FILE)
-    return Scale([_note(lines, lines.next(f"note {place} of {count}")) for place in range(1, count + 1)])
+    note_count = lines.read_integer("the number of notes", 1, LONGEST_FILE)
+    return Scale(
+        [_note(lines, lines.next(f"note {note_number} of {note_count}")) for note_number in range(1, note_count + 1)]
+    )
 
 
 def read_keymap(path: Path, data: bytes | None = None) -> Keymap:
     """Read a Scala keyboard map, .kbm; arguments and errors as in `read_scale`."""
     lines, highest_number = _Lines(path, "keymap", data), 10**9 - 1
-    size = lines.read_integer("the size of the map", 0, highest_number)
-    first = lines.read_integer("the first key", 0, KEYS[-1])
-    last = lines.read_integer("the last key", first, KEYS[-1])
-    middle = lines.read_integer("the middle key", 0, KEYS[-1])
-    reference = lines.read_integer("the reference key", 0, KEYS[-1])
-    hertz = lines.next("the reference frequency")
-    if not re.fullmatch(HERTZ, hertz) or not LOWEST_HZ <= float(hertz) <= HIGHEST_HZ:
-        raise lines.fault(hertz, f"the reference frequency is {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz, such as 440.0")
-    octave = lines.read_integer("the degree of the formal octave", 0, highest_number)
+    map_size = lines.read_integer("the size of the map", 0, highest_number)
+    first_key = lines.read_integer("the first key", 0, KEYS[-1])
+    last_key = lines.read_integer("the last key", first_key, KEYS[-1])
+    middle_key = lines.read_integer("the middle key", 0, KEYS[-1])
+    reference_key = lines.read_integer("the reference key", 0, KEYS[-1])
+    hertz_text = lines.next("the reference frequency")
+    if not re.fullmatch(HERTZ, hertz_text) or not LOWEST_HZ <= float(hertz_text) <= HIGHEST_HZ:
+        raise lines.fault(hertz_text, f"the reference frequency is {LOWEST_HZ:g} to {HIGHEST_HZ:g} Hz, such as 440.0")
+    octave_degree = lines.read_integer("the degree of the formal octave", 0, highest_number)
     degrees: list[int | None] = []
-    while len(degrees) < size and lines.has_words:
-        degree = lines.next("a degree")
-        if degree not in ("x", "X") and not re.fullmatch(WHOLE, degree):
-            raise lines.fault(degree, "a key of the map is a degree, 0 or more, or x")
-        degrees.append(int(degree) if re.fullmatch(WHOLE, degree) else None)
-    return Keymap(path, size, first, last, middle, reference, float(hertz), octave, degrees)
+    while len(degrees) < map_size and lines.has_words:
+        degree_text = lines.next("a degree")
+        if degree_text not in ("x", "X") and not re.fullmatch(WHOLE, degree_text):
+            raise lines.fault(degree_text, "a key of the map is a degree, 0 or more, or x")
+        degrees.append(int(degree_text) if re.fullmatch(WHOLE, degree_text) else None)
+    return Keymap(
+        path, map_size, first_key, last_key, middle_key, reference_key, float(hertz_text), octave_degree, degrees
+    )
 
 
 class _Lines:
@@ -144,9 +157,13 @@ class _Lines:
         data = self._read(path, key) if data is None else data
         if len(data) > LONGEST_FILE:
             raise UserError(f"tuning.{key}: {path} is longer than {LONGEST_FILE >> 20} MiB, so it is no Scala file")
-        texts = data.removeprefix(b"\xef\xbb\xbf").splitlines()  # UTF-8 byte order mark
+        byte_lines = data.removeprefix(b"\xef\xbb\xbf").splitlines()  # UTF-8 byte order mark
         self._path, self._line = path, 0
-        self._lines = [(number, text) for number, text in enumerate(texts, 1) if not text.startswith(b"!")]
+        self._lines = [
+            (line_number, byte_line)
+            for line_number, byte_line in enumerate(byte_lines, 1)
+            if not byte_line.startswith(b"!")
+        ]
         self._lines.reverse()
 
     @staticmethod
@@ -161,12 +178,13 @@ class _Lines:
 
     @property
     def has_words(self) -> bool:
-        return any(text.split() for _, text in reversed(self._lines))
+        return any(byte_line.split() for _, byte_line in reversed(self._lines))
 
     def next(self, expected: str, blank: bool = False) -> str:
+        """First word of the next line that has one, or with ``blank`` of the next line, perhaps ""."""
         while self._lines:
-            self._line, text = self._lines.pop()
-            words = text.split(maxsplit=1)
+            self._line, byte_line = self._lines.pop()
+            words = byte_line.split(maxsplit=1)
             if words or blank:
                 return words[0].decode("latin-1") if words else ""  # Scala specifies no encoding; values are ASCII
         raise UserError(f"{self._path}: the file ends before {expected}; write one value a line")
@@ -178,6 +196,7 @@ class _Lines:
         return int(word)
 
     def fault(self, word: str, allowed: str) -> UserError:
+        """Error that says what is allowed in the current line."""
         excerpt = word if len(word) <= EXCERPT_LENGTH else word[:EXCERPT_LENGTH] + "…"
         return UserError(f"{self._path}, line {self._line}: {allowed} (got {excerpt!r})")
 
@@ -186,11 +205,11 @@ def _note(lines: _Lines, word: str) -> float:
     """Cents have a point, others are ratios or integers."""
     if re.fullmatch(CENTS, word) and abs(float(word)) <= MOST_CENTS:
         return float(word) / 100
-    parts = re.fullmatch(RATIO, word)
-    if parts is not None:
-        over, under = int(parts[1]), int(parts[2] or 1)
-        if over > 0 and under > 0:
-            return 12 * (math.log2(over) - math.log2(under))
+    ratio_match = re.fullmatch(RATIO, word)
+    if ratio_match is not None:
+        numerator, denominator = int(ratio_match[1]), int(ratio_match[2] or 1)
+        if numerator > 0 and denominator > 0:
+            return 12 * (math.log2(numerator) - math.log2(denominator))
     raise lines.fault(
         word, f"a note is cents with a point, up to {MOST_CENTS:g}, or a ratio above 0, such as 701.955 or 3/2"
     )

@@ -20,10 +20,10 @@ def own_presets() -> dict[str, Path]:
     """
     folder = own_folder("presets")
     try:
-        entries = sorted(folder.iterdir())[:MOST_LISTED]
+        folder_entries = sorted(folder.iterdir())[:MOST_LISTED]
     except OSError:
         return {}
-    names = sorted({entry.stem if entry.suffix in (".toml", SUFFIX) else entry.name for entry in entries})
+    names = sorted({entry.stem if entry.suffix in (".toml", SUFFIX) else entry.name for entry in folder_entries})
     shipped_names = shipped_presets().keys() | shipped_models().keys()
     files = {name: file for name in names if name not in shipped_names and (file := _readable_file(name)) is not None}
     return {name: file for name, file in files.items() if name == printable(name) and _is_preset(file)}
@@ -33,10 +33,10 @@ def described_presets() -> Iterator[tuple[str, str, str]]:
     """Yield ``shipped`` or ``own``, name and description of each readable preset."""
     from .loading import read_preset  # the panel's process lists presets, and opens none
 
-    for kind, files in (("shipped", shipped_presets()), ("own", own_presets())):
-        for name, path in files.items():
+    for origin, preset_files in (("shipped", shipped_presets()), ("own", own_presets())):
+        for name, path in preset_files.items():
             with contextlib.suppress(UserError):  # the user's own; loading it reports the error
-                yield kind, name, read_preset(path).description
+                yield origin, name, read_preset(path).description
 
 
 def _readable_file(name: str) -> Path | None:

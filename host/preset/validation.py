@@ -45,15 +45,20 @@ def faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> I
 
 def gesture_faults(preset: Preset, model: Model) -> Iterator[Fault]:
     """Yield a fault for an unknown ``gesture.instrument``."""
-    name = None if preset.gesture is None else preset.gesture.instrument
-    if name is None or model.gestures is None:
+    instrument_label = None if preset.gesture is None else preset.gesture.instrument
+    if instrument_label is None or model.gestures is None:
         return
     labels = {instrument.label for instrument in model.gestures.instruments}
-    if name not in labels:
-        hint = nearest(name, labels) if labels != {""} else "; its recordings are of one, without a name: leave it out"
+    if instrument_label not in labels:
+        hint = (
+            nearest(instrument_label, labels)
+            if labels != {""}
+            else "; its recordings are of one, without a name: leave it out"
+        )
         yield Fault(
             ("gesture", "instrument"),
-            f"gesture.instrument {name!r} is none of those whose gestures model {model.card.name!r} has{hint}",
+            f"gesture.instrument {instrument_label!r} is none of those whose gestures model {model.card.name!r} "
+            f"has{hint}",
         )
 
 
@@ -71,23 +76,25 @@ def check_real_time(preset: Preset, name: str, purpose: str) -> None:
 
 def strays(preset: Preset, card: Card) -> Iterator[Fault]:
     """Values and map ends of latents outside the training range, as warnings."""
-    names = card.latent_targets
-    for key, values in (("latent", preset.latent.values), ("morph", preset.morph and preset.morph.values)):
+    latent_targets = card.latent_targets
+    for table_name, values in (("latent", preset.latent.values), ("morph", preset.morph and preset.morph.values)):
         for index, (value, latent) in enumerate(zip(values or [], card.latents, strict=False)):
             if not _in_range(value, latent):
-                complaint = f"{key}.values: its number {index + 1}, {value:g}, is outside {_span_label(index, latent)}"
-                yield Fault((key, "values", index), complaint)
-    for index, entry in enumerate(_with_targets(preset, card)):
-        if entry.target not in names:
+                complaint = (
+                    f"{table_name}.values: its number {index + 1}, {value:g}, is outside {_span_label(index, latent)}"
+                )
+                yield Fault((table_name, "values", index), complaint)
+    for index, cc_map in enumerate(_with_targets(preset, card)):
+        if cc_map.target not in latent_targets:
             continue
-        latent = card.latents[names.index(entry.target)]
-        for end, end_value in (("low", entry.low), ("high", entry.high)):
+        latent = card.latents[latent_targets.index(cc_map.target)]
+        for end_name, end_value in (("low", cc_map.low), ("high", cc_map.high)):
             if end_value is not None and not _in_range(end_value, latent):
                 complaint = (
-                    f"{_map_label(index, entry)}: {end} = {end_value:g} is outside "
-                    f"{_span_label(names.index(entry.target), latent)}"
+                    f"{_map_label(index, cc_map)}: {end_name} = {end_value:g} is outside "
+                    f"{_span_label(latent_targets.index(cc_map.target), latent)}"
                 )
-                yield Fault(("cc", index, end), complaint)
+                yield Fault(("cc", index, end_name), complaint)
 
 
 def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] = MappingProxyType({})) -> Preset:
@@ -98,13 +105,13 @@ def fitted(preset: Preset, card: Card, folder: Path, files: Mapping[str, bytes] 
     Raises:
         UserError: the plugin cannot be used, or has no such parameter.
     """
-    knob_maps = [CCMap(number=number, target=f"latent.{index}") for index, number in enumerate(preset.knobs)]
-    cc = [*knob_maps, *_with_targets(preset, card)]
+    knob_maps = [CCMap(number=cc_number, target=f"latent.{index}") for index, cc_number in enumerate(preset.knobs)]
+    cc_maps = [*knob_maps, *_with_targets(preset, card)]
     target_ranges = ranges(preset, card) | known_effects(preset)
-    open_ends = [entry for entry in cc if None in (entry.low, entry.high)]
-    if any(target_ranges.get(entry.target) is None for entry in open_ends):
+    open_maps = [cc_map for cc_map in cc_maps if None in (cc_map.low, cc_map.high)]
+    if any(target_ranges.get(cc_map.target) is None for cc_map in open_maps):
         target_ranges |= EffectChain(preset.effects, ANY_RATE, folder, files).targets()
-    return preset.model_copy(update={"cc": [_with_ends(entry, target_ranges) for entry in cc], "knobs": []})
+    return preset.model_copy(update={"cc": [_with_ends(cc_map, target_ranges) for cc_map in cc_maps], "knobs": []})
 
 
 def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
@@ -121,17 +128,21 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
 
 def names_by_target(preset: Preset, card: Card) -> dict[str, str]:
     """Names of latents and macros, by target."""
-    names = {f"latent.{number}": latent.name for number, latent in enumerate(card.latents)}
-    names |= {f"macro.{number}": macro.name for number, macro in enumerate(preset.macro)}
-    return {target: printable(name) for target, name in names.items() if name != target.replace(".", " ")}
+    name_by_target = {f"latent.{index}": latent.name for index, latent in enumerate(card.latents)}
+    name_by_target |= {f"macro.{index}": macro.name for index, macro in enumerate(preset.macro)}
+    return {target: printable(name) for target, name in name_by_target.items() if name != target.replace(".", " ")}
 
 
 def targets_by_name(preset: Preset, card: Card) -> dict[str, str]:
     """Targets of latents and macros by a name that no other has."""
-    names = {f"latent.{number}": latent.name for number, latent in enumerate(card.latents)}
-    names |= {f"macro.{number}": macro.name for number, macro in enumerate(preset.macro)}
-    target_ranges, all_names = ranges(preset, card), list(names.values())
-    return {name: target for target, name in names.items() if all_names.count(name) == 1 and name not in target_ranges}
+    name_by_target = {f"latent.{index}": latent.name for index, latent in enumerate(card.latents)}
+    name_by_target |= {f"macro.{index}": macro.name for index, macro in enumerate(preset.macro)}
+    target_ranges, all_names = ranges(preset, card), list(name_by_target.values())
+    return {
+        name: target
+        for target, name in name_by_target.items()
+        if all_names.count(name) == 1 and name not in target_ranges
+    }
 
 
 def titled(target: str, preset: Preset, card: Card) -> str:
@@ -142,9 +153,11 @@ def titled(target: str, preset: Preset, card: Card) -> str:
 def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str, Range]:
     """Range of each target, widened by the preset's values and map ends."""
     target_ranges = {target: span for target, span in ranges(preset, card).items() if span is not None} | dict(effects)
-    ends = [(entry.target, end) for entry in preset.cc for end in (entry.low, entry.high) if end is not None]
-    rests = [(f"latent.{index}", value) for index, value in enumerate(preset.latent_values(card))]
-    for target, value in (*rests, *ends):
+    map_ends = [
+        (cc_map.target, map_end) for cc_map in preset.cc for map_end in (cc_map.low, cc_map.high) if map_end is not None
+    ]
+    rest_values = [(f"latent.{index}", value) for index, value in enumerate(preset.latent_values(card))]
+    for target, value in (*rest_values, *map_ends):
         if target in target_ranges:
             low, high = target_ranges[target]
             target_ranges[target] = (min(low, value), max(high, value))
@@ -154,34 +167,37 @@ def reach(preset: Preset, card: Card, effects: Mapping[str, Range]) -> dict[str,
 def known_effects(preset: Preset) -> dict[str, Range | None]:
     """Ranges of effects' targets before plugins are loaded; None for plugins'."""
     target_ranges: dict[str, Range | None] = {}
-    of_plugins = {str(index) for index, effect in enumerate(preset.effects) if effect.plugin.endswith(PLUGINS)}
+    plugin_numbers = {str(index) for index, effect in enumerate(preset.effects) if effect.plugin.endswith(PLUGINS)}
     for index, effect in enumerate(preset.effects):
         target_ranges |= {f"effects.{index}.{name}": span for name, span in RANGES.get(effect.plugin, {}).items()}
-    stored = (target for snapshot in preset.snapshot for target in snapshot.values)
-    for target in (*(entry.target for entry in preset.cc), *preset.macro_targets, *stored):
-        kind, _, suffix = target.partition(".")
-        number = suffix.partition(".")[0]
-        if kind == "effects" and number in of_plugins:
+    snapshot_targets = (target for snapshot in preset.snapshot for target in snapshot.values)
+    for target in (*(cc_map.target for cc_map in preset.cc), *preset.macro_targets, *snapshot_targets):
+        section, _, number_and_parameter = target.partition(".")
+        effect_number = number_and_parameter.partition(".")[0]
+        if section == "effects" and effect_number in plugin_numbers:
             target_ranges[target] = None
     return target_ranges
 
 
 def _with_targets(preset: Preset, card: Card) -> list[CCMap]:
     """Maps with names of targets resolved."""
-    names = targets_by_name(preset, card)
+    target_by_name = targets_by_name(preset, card)
     return [
-        entry.model_copy(update={"target": names[entry.target]}) if entry.target in names else entry
-        for entry in preset.cc
+        cc_map.model_copy(update={"target": target_by_name[cc_map.target]})
+        if cc_map.target in target_by_name
+        else cc_map
+        for cc_map in preset.cc
     ]
 
 
 def _with_ends(entry: CCMap, target_ranges: Mapping[str, Range | None]) -> CCMap:
-    span = target_ranges.get(entry.target)
-    if span is None:
+    """A map with omitted ends from its target's range."""
+    target_range = target_ranges.get(entry.target)
+    if target_range is None:
         return entry
     low, high = (
         range_end if preset_end is None else preset_end
-        for preset_end, range_end in zip((entry.low, entry.high), span, strict=True)
+        for preset_end, range_end in zip((entry.low, entry.high), target_range, strict=True)
     )
     return entry.model_copy(update={"low": low, "high": high})
 
@@ -191,8 +207,9 @@ def _map_label(index: int, entry: CCMap) -> str:
 
 
 def _in_range(value: float, latent: Latent) -> bool:
-    slack = ROUNDED * (latent.high - latent.low)
-    return latent.low - slack <= value <= latent.high + slack
+    """Return whether a value lies in a latent's range, or just outside."""
+    margin = ROUNDED * (latent.high - latent.low)
+    return latent.low - margin <= value <= latent.high + margin
 
 
 def _span_label(index: int, latent: Latent) -> str:
@@ -213,94 +230,114 @@ def _value_faults(preset: Preset, card: Card) -> Iterator[Fault]:
 
 
 def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
+    """Faults of tables and keys that are for models of other kinds."""
     model_kind = kind_of(card)
     other_kinds = [kind for kind in reversed(KINDS.values()) if kind is not model_kind]  # the first kind wins
-    sections = {
+    kind_by_section = {
         section: other_kind
         for other_kind in other_kinds
         for section in other_kind.sections
         if section not in model_kind.sections
     }
-    for section, other_kind in sections.items():
-        settings = getattr(preset, section)
-        if settings is not None and settings != []:
-            table = f"[[{section}]]" if isinstance(settings, list) else f"[{section}]"
+    for section, other_kind in kind_by_section.items():
+        section_settings = getattr(preset, section)
+        if section_settings is not None and section_settings != []:
+            table_text = f"[[{section}]]" if isinstance(section_settings, list) else f"[{section}]"
             yield Fault(
                 (section,),
-                f"{table} is for models of kind {other_kind.name!r}, {card.name!r} is of kind {card.kind!r}; "
-                f"remove {table} or choose another model",
+                f"{table_text} is for models of kind {other_kind.name!r}, {card.name!r} is of kind {card.kind!r}; "
+                f"remove {table_text} or choose another model",
             )
-    played = {
-        name: other_kind for other_kind in other_kinds for name in other_kind.played if name not in model_kind.played
+    kind_by_play_key = {
+        play_key: other_kind
+        for other_kind in other_kinds
+        for play_key in other_kind.played
+        if play_key not in model_kind.played
     }
-    for name, other_kind in played.items():
-        if name in preset.play.model_fields_set:
+    for play_key, other_kind in kind_by_play_key.items():
+        if play_key in preset.play.model_fields_set:
             yield Fault(
-                ("play", name),
-                f"play.{name} is for models of kind {other_kind.name!r}, {card.name!r} is of kind {card.kind!r}; "
+                ("play", play_key),
+                f"play.{play_key} is for models of kind {other_kind.name!r}, {card.name!r} is of kind {card.kind!r}; "
                 f"remove it{model_kind.replacement_hint}",
             )
     yield from model_kind.faults(preset.of_kind(model_kind), preset.play, preset.tuning, card)
 
 
 def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
+    """Faults of ``[[cc]]`` tables."""
     target_ranges = ranges(preset, card) | dict(effects)
     set_values = preset.effect_values()
-    for index, entry in enumerate(_with_targets(preset, card)):
-        name = _map_label(index, entry)
-        if entry.target == MORPH and preset.morph is None:
-            yield Fault(("cc", index, "target"), f"{name}: {NO_MORPH}")
+    for index, cc_map in enumerate(_with_targets(preset, card)):
+        map_label = _map_label(index, cc_map)
+        if cc_map.target == MORPH and preset.morph is None:
+            yield Fault(("cc", index, "target"), f"{map_label}: {NO_MORPH}")
             continue
-        if entry.target not in target_ranges:
-            names = targets_by_name(preset, card)
+        if cc_map.target not in target_ranges:
+            target_by_name = targets_by_name(preset, card)
             complaint = (
-                f"{name}: target {entry.target!r} does not exist{nearest(entry.target, [*target_ranges, *names])}"
+                f"{map_label}: target {cc_map.target!r} does not exist"
+                f"{nearest(cc_map.target, [*target_ranges, *target_by_name])}"
             )
             yield Fault(("cc", index, "target"), complaint)
             continue
-        allowed = None if entry.target.startswith("latent.") else target_ranges[entry.target]
-        for end, value in (("low", entry.low), ("high", entry.high)):
-            if allowed is not None and value is not None and not allowed[0] <= value <= allowed[1]:
-                hint = seconds_hint(value, allowed[1]) if entry.target.endswith("_seconds") else ""
-                complaint = f"{name}: {end} = {value:g} is out of range [{allowed[0]:g}, {allowed[1]:g}]{hint}"
-                yield Fault(("cc", index, end), complaint)
-        if entry.takeover != "jump" and entry.target in effects and entry.target not in set_values:
-            _, number, parameter = entry.target.split(".", 2)
+        allowed_range = None if cc_map.target.startswith("latent.") else target_ranges[cc_map.target]
+        for end_name, end_value in (("low", cc_map.low), ("high", cc_map.high)):
+            if (
+                allowed_range is not None
+                and end_value is not None
+                and not allowed_range[0] <= end_value <= allowed_range[1]
+            ):
+                hint = seconds_hint(end_value, allowed_range[1]) if cc_map.target.endswith("_seconds") else ""
+                complaint = (
+                    f"{map_label}: {end_name} = {end_value:g} is out of range "
+                    f"[{allowed_range[0]:g}, {allowed_range[1]:g}]{hint}"
+                )
+                yield Fault(("cc", index, end_name), complaint)
+        if cc_map.takeover != "jump" and cc_map.target in effects and cc_map.target not in set_values:
+            _, effect_number, parameter = cc_map.target.split(".", 2)
             yield Fault(
                 ("cc", index, "takeover"),
-                f"{name}: takeover = {entry.takeover!r} needs to know where it starts; set {parameter} in [[effects]] "
-                f"{int(number) + 1}",
+                f"{map_label}: takeover = {cc_map.takeover!r} needs to know where it starts; set {parameter} "
+                f"in [[effects]] {int(effect_number) + 1}",
             )
 
 
 def _macro_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:
-    target_ranges, macro_names = ranges(preset, card) | dict(effects), macro_targets(preset.macro)
+    """Faults of ``[[macro]]`` tables."""
+    target_ranges, all_macro_targets = ranges(preset, card) | dict(effects), macro_targets(preset.macro)
     set_values = preset.effect_values()
-    for place, macro in enumerate(preset.macro):
-        for number, entry in enumerate(macro.targets):
-            path: tuple[str | int, ...] = ("macro", place, "targets", number)
-            name = f"[[macro]] {place + 1}, {macro.name!r} to {entry.target!r}"
-            if entry.target in macro_names:
-                yield Fault(path, f"{name}: a macro moves no macro; give it that one's targets")
-            elif entry.target == MORPH and preset.morph is None:
-                yield Fault(path, f"{name}: {NO_MORPH}")
-            elif entry.target not in target_ranges:
-                candidates = [target for target in target_ranges if target not in macro_names]
-                yield Fault(path, f"{name}: target {entry.target!r} does not exist{nearest(entry.target, candidates)}")
-            elif entry.target in effects and entry.target not in set_values:
-                _, effect, parameter = entry.target.split(".", 2)
-                complaint = f"it is added to what that is; set {parameter} in [[effects]] {int(effect) + 1}"
-                yield Fault(path, f"{name}: {complaint}")
+    for macro_index, macro in enumerate(preset.macro):
+        for target_index, macro_target in enumerate(macro.targets):
+            fault_path: tuple[str | int, ...] = ("macro", macro_index, "targets", target_index)
+            target_label = f"[[macro]] {macro_index + 1}, {macro.name!r} to {macro_target.target!r}"
+            if macro_target.target in all_macro_targets:
+                yield Fault(fault_path, f"{target_label}: a macro moves no macro; give it that one's targets")
+            elif macro_target.target == MORPH and preset.morph is None:
+                yield Fault(fault_path, f"{target_label}: {NO_MORPH}")
+            elif macro_target.target not in target_ranges:
+                candidate_targets = [target for target in target_ranges if target not in all_macro_targets]
+                yield Fault(
+                    fault_path,
+                    f"{target_label}: target {macro_target.target!r} does not exist"
+                    f"{nearest(macro_target.target, candidate_targets)}",
+                )
+            elif macro_target.target in effects and macro_target.target not in set_values:
+                _, effect_number, parameter = macro_target.target.split(".", 2)
+                complaint = f"it is added to what that is; set {parameter} in [[effects]] {int(effect_number) + 1}"
+                yield Fault(fault_path, f"{target_label}: {complaint}")
 
 
 def _motion_faults(motion: MotionSettings, card: Card, morphs: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    names = card.latent_targets
+    """Paths of faulty keys in a ``[[motion]]`` table, and complaints."""
+    latent_targets = card.latent_targets
     if motion.target == MORPH and not morphs:
         yield ("target",), f"target {MORPH!r}: {NO_MORPH}"
-    if motion.target not in (None, MORPH, *names):
+    if motion.target not in (None, MORPH, *latent_targets):
         yield (
             ("target",),
-            f"target {motion.target!r} is no latent of model {card.name!r}{nearest(motion.target or '', names)}",
+            f"target {motion.target!r} is no latent of model {card.name!r}"
+            f"{nearest(motion.target or '', latent_targets)}",
         )
     if motion.walk is not None and not (card.landmarks and any(latent.std > 0 for latent in card.latents)):
         yield (
@@ -314,22 +351,23 @@ def _motion_faults(motion: MotionSettings, card: Card, morphs: bool) -> Iterator
             f"start 'note': model {card.name!r} is of kind {card.kind!r}, whose sounds are made before their keys go "
             "down, so that no path can begin with them; leave start out",
         )
-    for point, code in enumerate(motion.path or []):
-        if len(code) != len(names):
+    for code_index, code in enumerate(motion.path or []):
+        if len(code) != len(latent_targets):
             yield (
-                ("path", point),
-                f"code {point + 1} of path has {len(code)} numbers, model {card.name!r} has {len(names)} latents; give "
-                f"{len(names)}",
+                ("path", code_index),
+                f"code {code_index + 1} of path has {len(code)} numbers, model {card.name!r} "
+                f"has {len(latent_targets)} latents; give {len(latent_targets)}",
             )
 
 
 def _note_faults(note: NoteSettings, card: Card) -> Iterator[str]:
+    """Complaints about a ``[[note]]`` table."""
     kind = kind_of(card)
-    latents = card.latent_targets
-    targets = [*latents, *ENVELOPE_CONTROLS, *kind.of_notes]
-    if note.target not in targets:
-        yield f"target {note.target!r} is none that a note has for itself{nearest(note.target, targets)}"
-    if note.target in latents and not kind.decodes_notes:
+    latent_targets = card.latent_targets
+    allowed_targets = [*latent_targets, *ENVELOPE_CONTROLS, *kind.of_notes]
+    if note.target not in allowed_targets:
+        yield f"target {note.target!r} is none that a note has for itself{nearest(note.target, allowed_targets)}"
+    if note.target in latent_targets and not kind.decodes_notes:
         yield (
             f"target {note.target!r}: model {card.name!r} is of kind {card.kind!r}, whose sounds are made before their "
             f"keys go down, so that no {note.source} moves them; give a target of the envelope, or remove this [[note]]"

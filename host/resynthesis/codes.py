@@ -25,8 +25,10 @@ CHUNK_FRAMES = 1024  # codes compared at once: limits memory for long sounds
 
 def distances(codes: Doubles, marks: Doubles) -> Doubles:
     """Distance of each code to the nearest mark, [frames]."""
-    parts = (codes[first : first + CHUNK_FRAMES, None] for first in range(0, len(codes), CHUNK_FRAMES))
-    return np.concatenate([np.sqrt(np.square(part - marks).sum(axis=2).min(axis=1)) for part in parts])
+    code_chunks = (codes[first : first + CHUNK_FRAMES, None] for first in range(0, len(codes), CHUNK_FRAMES))
+    return np.concatenate(
+        [np.sqrt(np.square(code_chunk - marks).sum(axis=2).min(axis=1)) for code_chunk in code_chunks]
+    )
 
 
 def landmark_codes(card: Card) -> Doubles:
@@ -35,13 +37,13 @@ def landmark_codes(card: Card) -> Doubles:
 
 
 def latents_outside(code: Doubles, card: Card) -> str:
-    """Names of latents out of range."""
-    names = [
+    """Names of latents out of range, separated by commas."""
+    latent_names = [
         latent.name
-        for latent, value in zip(card.latents, code.tolist(), strict=True)
-        if not latent.low <= value <= latent.high
+        for latent, latent_value in zip(card.latents, code.tolist(), strict=True)
+        if not latent.low <= latent_value <= latent.high
     ]
-    return ", ".join(names)
+    return ", ".join(latent_names)
 
 
 class Span:
@@ -59,10 +61,12 @@ class Span:
 
     def into(self, code: Doubles) -> Doubles:
         """Clamp a code to the ranges, then pull it straight towards the mean."""
-        clamped = np.clip(code, self._low, self._high)
-        deviations = float(self._deviations(clamped[np.newaxis])[0])
+        clamped_code = np.clip(code, self._low, self._high)
+        mean_distance = float(self._deviations(clamped_code[np.newaxis])[0])
         return (
-            clamped if deviations <= self._radius else self._mean + (clamped - self._mean) * (self._radius / deviations)
+            clamped_code
+            if mean_distance <= self._radius
+            else self._mean + (clamped_code - self._mean) * (self._radius / mean_distance)
         )
 
     def beyond(self, code: Doubles, step: Doubles) -> npt.NDArray[np.bool_]:
@@ -70,8 +74,9 @@ class Span:
         return ((code <= self._low) & (step < 0)) | ((code >= self._high) & (step > 0))
 
     def _deviations(self, codes: Doubles) -> Doubles:
-        deviations: Doubles = np.sqrt(np.square((codes - self._mean) * self._scale).sum(1))
-        return deviations
+        """Distances of codes from the mean, in deviations."""
+        mean_distances: Doubles = np.sqrt(np.square((codes - self._mean) * self._scale).sum(1))
+        return mean_distances
 
 
 STEP_SECONDS = 0.005  # resolution of the level
@@ -90,36 +95,42 @@ def whole_clip(blocks: Iterable[Array], reread_blocks: Iterable[Array], length: 
     A longer sound is cut at the onset of its loudest sound, after the last quiet step before the peak, and keeps the
     peak. ``blocks`` and ``reread_blocks`` yield the sound, [n] a block.
     """
-    step = max(1, round(STEP_SECONDS * rate))
-    levels, total = _levels(blocks, step)
-    first = 0 if total <= length else min(_onset(levels, length // step) * step, total - 1)
-    samples, block_start = np.zeros(length, np.float32), 0
+    step_samples = max(1, round(STEP_SECONDS * rate))
+    step_levels, total_length = _levels(blocks, step_samples)
+    first_sample = (
+        0
+        if total_length <= length
+        else min(_onset(step_levels, length // step_samples) * step_samples, total_length - 1)
+    )
+    clip_samples, block_start = np.zeros(length, np.float32), 0
     for block in reread_blocks:
-        piece = block[max(0, first - block_start) : max(0, first + length - block_start)]
-        begin = max(0, block_start - first)
-        samples[begin : begin + len(piece)] = piece
+        clip_part = block[max(0, first_sample - block_start) : max(0, first_sample + length - block_start)]
+        part_start = max(0, block_start - first_sample)
+        clip_samples[part_start : part_start + len(clip_part)] = clip_part
         block_start += len(block)
-    return ExtractedClip(samples, first, total)
+    return ExtractedClip(clip_samples, first_sample, total_length)
 
 
-def _levels(blocks: Iterable[Array], step: int) -> tuple[Array, int]:
-    mean_squares, buffer, total = [], np.zeros(0, np.float32), 0
+def _levels(blocks: Iterable[Array], step_samples: int) -> tuple[Array, int]:
+    """RMS of a sound's steps, and its samples."""
+    mean_squares, buffer, total_length = [], np.zeros(0, np.float32), 0
     for block in blocks:
-        buffer, total = np.concatenate([buffer, block]), total + len(block)
-        full_length = len(buffer) // step * step
-        mean_squares.append(np.square(buffer[:full_length].reshape(-1, step)).mean(axis=1))
+        buffer, total_length = np.concatenate([buffer, block]), total_length + len(block)
+        full_length = len(buffer) // step_samples * step_samples
+        mean_squares.append(np.square(buffer[:full_length].reshape(-1, step_samples)).mean(axis=1))
         buffer = buffer[full_length:]
     if len(buffer):
         mean_squares.append(np.array([np.square(buffer).mean()]))
-    return np.sqrt(np.concatenate([*mean_squares, np.zeros(1)])).astype(np.float32), total
+    return np.sqrt(np.concatenate([*mean_squares, np.zeros(1)])).astype(np.float32), total_length
 
 
-def _onset(levels: Array, clip_steps: int) -> int:
-    loudest = int(levels.argmax())
-    quiet = np.flatnonzero(levels[:loudest] < QUIET_STEP * levels[loudest])
-    onset = int(quiet[-1]) + 1 if len(quiet) else 0
+def _onset(step_levels: Array, clip_steps: int) -> int:
+    """Step at which the loudest sound begins."""
+    loudest_step = int(step_levels.argmax())
+    quiet_steps = np.flatnonzero(step_levels[:loudest_step] < QUIET_STEP * step_levels[loudest_step])
+    onset_step = int(quiet_steps[-1]) + 1 if len(quiet_steps) else 0
     # The peak stays within the clip's first nine tenths, so that some of its decay is kept.
-    return max(onset, loudest - math.floor(0.9 * clip_steps))
+    return max(onset_step, loudest_step - math.floor(0.9 * clip_steps))
 
 
 BATCH = 64  # frames per run: larger batches are no faster
@@ -157,31 +168,33 @@ def listen(
     """As `follow`; without an encoder, codes are [frames, 0]."""
     if kind_of(card).of_clips:
         return clip_of(sound, card, encoder)
-    levels, codes, buffer, read_length = [], [], np.zeros(0, np.float32), 0
+    level_batches, code_batches, buffer, read_length = [], [], np.zeros(0, np.float32), 0
     encode = _Codes(card, encoder)
     with opened(sound) as reader:
         for block in mono(reader, card.sample_rate):
             buffer, read_length = np.concatenate([buffer, block]), read_length + len(block)
-            count = max(0, (len(buffer) - card.frame_length) // card.hop_length + 1)
-            for first in range(0, count, BATCH):
-                frames = _frames(buffer, first, min(first + BATCH, count), card)
-                level = frames.std(axis=1)  # the deviation ignores a recording's DC offset
-                levels.append(level)
-                if np.any(level > SILENT):
-                    codes.append(encode(frames[level > SILENT]))
-            buffer = buffer[count * card.hop_length :]
+            frame_count = max(0, (len(buffer) - card.frame_length) // card.hop_length + 1)
+            for first_frame in range(0, frame_count, BATCH):
+                frames = _frames(buffer, first_frame, min(first_frame + BATCH, frame_count), card)
+                frame_levels = frames.std(axis=1)  # the deviation ignores a recording's DC offset
+                level_batches.append(frame_levels)
+                if np.any(frame_levels > SILENT):
+                    code_batches.append(encode(frames[frame_levels > SILENT]))
+            buffer = buffer[frame_count * card.hop_length :]
             if progress is not None:
                 progress(min(1.0, read_length * reader.sample_rate / (max(1, reader.length) * card.sample_rate)))
-    seconds = read_length / card.sample_rate
-    if not levels:
-        raise too_short(sound, seconds, card)
-    level = np.concatenate(levels)
-    if not codes:
+    length_seconds = read_length / card.sample_rate
+    if not level_batches:
+        raise too_short(sound, length_seconds, card)
+    frame_levels = np.concatenate(level_batches)
+    if not code_batches:
         raise silent(sound)
-    sounding_frames = np.flatnonzero(level > SILENT)
-    loud = level[sounding_frames] > QUIET_FRAME * level.max()
-    middles = (sounding_frames[loud] * card.hop_length + card.frame_length / 2) / card.sample_rate
-    return CodeTrack(middles, np.concatenate(codes)[loud].astype(np.float64), len(level), seconds)
+    sounding_frames = np.flatnonzero(frame_levels > SILENT)
+    is_loud = frame_levels[sounding_frames] > QUIET_FRAME * frame_levels.max()
+    middle_seconds = (sounding_frames[is_loud] * card.hop_length + card.frame_length / 2) / card.sample_rate
+    return CodeTrack(
+        middle_seconds, np.concatenate(code_batches)[is_loud].astype(np.float64), len(frame_levels), length_seconds
+    )
 
 
 class _Codes:
@@ -202,9 +215,9 @@ class _Codes:
         pitches = fundamentals(magnitudes, card.sample_rate)
         if self._folds_octaves:
             return encoder.encode(moved_down(frames, octaves_above(pitches, card)))
-        without_gaps = filled(pitches, self._last_pitch)
-        self._last_pitch = float(without_gaps[-1])
-        return encoder.encode(frames, without_gaps)
+        gapless_pitches = filled(pitches, self._last_pitch)
+        self._last_pitch = float(gapless_pitches[-1])
+        return encoder.encode(frames, gapless_pitches)
 
 
 def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
@@ -219,53 +232,67 @@ def clip_of(sound: Path, card: Card, encoder: Encoder | None) -> CodeTrack:
         clip = whole_clip(blocks, reread_blocks, card.frame_length, card.sample_rate)
     if clip.samples.std() <= SILENT:
         raise silent(sound)
-    seconds, length = clip.length / card.sample_rate, card.frame_length / card.sample_rate
+    sound_seconds, clip_seconds = clip.length / card.sample_rate, card.frame_length / card.sample_rate
     start_seconds = clip.first / card.sample_rate
     if clip.length < card.frame_length:
-        excerpt = f"its {seconds:.3g} s, and silence up to the {length:.3g} s of the model's clips"
+        excerpt = f"its {sound_seconds:.3g} s, and silence up to the {clip_seconds:.3g} s of the model's clips"
     elif clip.length > card.frame_length:
         excerpt = (
-            f"of its {seconds:.3g} s the {length:.3g} s from {start_seconds:.2f} s on, where its loudest sound begins"
+            f"of its {sound_seconds:.3g} s the {clip_seconds:.3g} s from {start_seconds:.2f} s on, "
+            "where its loudest sound begins"
         )
     else:
-        excerpt = f"its {seconds:.3g} s"
-    frames, label = clip.samples[np.newaxis], None
+        excerpt = f"its {sound_seconds:.3g} s"
+    clip_row, label = clip.samples[np.newaxis], None
     no_codes = np.zeros((1, 0), np.float32)
-    codes, labels = (no_codes, None) if encoder is None else encoder.encode_with_labels(frames)
-    if labels is not None:
-        label, share = card.labels[int(labels[0].argmax())], float(labels[0].max())
-        excerpt += f", taken for {label!r} ({share:.0%})"
+    codes, label_shares = (no_codes, None) if encoder is None else encoder.encode_with_labels(clip_row)
+    if label_shares is not None:
+        label, label_share = card.labels[int(label_shares[0].argmax())], float(label_shares[0].max())
+        excerpt += f", taken for {label!r} ({label_share:.0%})"
     return CodeTrack(
-        np.array([start_seconds + length / 2]), codes.astype(np.float64), 1, seconds, excerpt, label, clip.samples
+        np.array([start_seconds + clip_seconds / 2]),
+        codes.astype(np.float64),
+        1,
+        sound_seconds,
+        excerpt,
+        label,
+        clip.samples,
     )
 
 
 def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, margin: int = 0) -> Array:
-    """Frames centred at times in seconds, [frames, frame_length + 2 × beside]; zeros beyond the sound."""
-    length = card.frame_length + 2 * margin
-    starts = np.round(np.asarray(seconds) * card.sample_rate - length / 2).astype(np.int64)
-    frames, block_start = np.zeros((len(starts), length), np.float32), 0
+    """Frames centred at times in seconds, [frames, frame_length + 2 × margin]; zeros beyond the sound."""
+    piece_length = card.frame_length + 2 * margin
+    piece_starts = np.round(np.asarray(seconds) * card.sample_rate - piece_length / 2).astype(np.int64)
+    piece_rows, block_start = np.zeros((len(piece_starts), piece_length), np.float32), 0
     with opened(sound) as reader:
         for block in mono(reader, card.sample_rate):
-            for row in np.flatnonzero((starts < block_start + len(block)) & (starts + length > block_start)):
-                first = max(int(starts[row]), block_start)
-                part = block[first - block_start : int(starts[row]) + length - block_start]
-                frames[row, first - starts[row] : first - starts[row] + len(part)] = part
+            for piece_index in np.flatnonzero(
+                (piece_starts < block_start + len(block)) & (piece_starts + piece_length > block_start)
+            ):
+                part_start = max(int(piece_starts[piece_index]), block_start)
+                piece_part = block[
+                    part_start - block_start : int(piece_starts[piece_index]) + piece_length - block_start
+                ]
+                piece_rows[
+                    piece_index,
+                    part_start - piece_starts[piece_index] : part_start - piece_starts[piece_index] + len(piece_part),
+                ] = piece_part
             block_start += len(block)
-    return frames
+    return piece_rows
 
 
 def part_of(sound: Path, card: Card, begin: float, end: float) -> Array:
     """Samples between two times in seconds, at the model's rate; fewer at the sound's end."""
-    first, last, block_start = round(begin * card.sample_rate), round(end * card.sample_rate), 0
-    blocks = [np.zeros(0, np.float32)]
+    first_sample, end_sample, block_start = round(begin * card.sample_rate), round(end * card.sample_rate), 0
+    part_blocks = [np.zeros(0, np.float32)]
     with opened(sound) as reader:
         for block in mono(reader, card.sample_rate):
-            blocks.append(block[max(0, first - block_start) : max(0, last - block_start)])
+            part_blocks.append(block[max(0, first_sample - block_start) : max(0, end_sample - block_start)])
             block_start += len(block)
-            if block_start >= last:
+            if block_start >= end_sample:
                 break
-    return np.concatenate(blocks)
+    return np.concatenate(part_blocks)
 
 
 def too_short(sound: Path, seconds: float, card: Card) -> UserError:
@@ -279,9 +306,10 @@ def silent(sound: Path) -> UserError:
     return UserError(f"{sound} is silent, no frame is louder than -80 dB; give a sound that can be heard")
 
 
-def _frames(samples: Array, first: int, last: int, card: Card) -> Array:
-    views = np.lib.stride_tricks.sliding_window_view(samples, card.frame_length)
-    return views[first * card.hop_length : (last - 1) * card.hop_length + 1 : card.hop_length]
+def _frames(samples: Array, first_frame: int, end_frame: int, card: Card) -> Array:
+    """Frames of samples, a hop apart, [frames, frame_length]."""
+    frame_views = np.lib.stride_tricks.sliding_window_view(samples, card.frame_length)
+    return frame_views[first_frame * card.hop_length : (end_frame - 1) * card.hop_length + 1 : card.hop_length]
 
 
 SAME = 0.01  # deviations: a path within this error of all codes needs no more points
@@ -294,32 +322,42 @@ def simplified(seconds: Doubles, codes: Doubles, count: int) -> list[int]:
     until ``count`` frames are kept or all errors are within `SAME`. ``seconds``, [frames], at least two, increase.
     """
 
-    def leg(start: int, end: int) -> tuple[float, int, int, int]:
-        inner = slice(start + 1, end)
-        line = interpolate_path(seconds[inner], seconds[[start, end]], codes[[start, end]])
-        distances = np.sqrt(np.square(codes[inner] - line).sum(axis=1))
-        worst = int(distances.argmax()) if len(distances) else 0
-        return -float(distances[worst]) if len(distances) else 0.0, start, start + 1 + worst, end
+    def leg(start_frame: int, end_frame: int) -> tuple[float, int, int, int]:
+        """Return a leg's negative error, its first frame, the frame of that error, and its last frame."""
+        inner_frames = slice(start_frame + 1, end_frame)
+        line_codes = interpolate_path(
+            seconds[inner_frames], seconds[[start_frame, end_frame]], codes[[start_frame, end_frame]]
+        )
+        frame_errors = np.sqrt(np.square(codes[inner_frames] - line_codes).sum(axis=1))
+        worst_index = int(frame_errors.argmax()) if len(frame_errors) else 0
+        return (
+            -float(frame_errors[worst_index]) if len(frame_errors) else 0.0,
+            start_frame,
+            start_frame + 1 + worst_index,
+            end_frame,
+        )
 
-    legs = [leg(0, len(codes) - 1)]
-    vertices = {0, len(codes) - 1}
-    while len(vertices) < count and -legs[0][0] > SAME:
-        _, start, middle, end = heapq.heappop(legs)
-        vertices.add(middle)
-        heapq.heappush(legs, leg(start, middle))
-        heapq.heappush(legs, leg(middle, end))
-    return sorted(vertices)
+    leg_heap = [leg(0, len(codes) - 1)]
+    vertex_frames = {0, len(codes) - 1}
+    while len(vertex_frames) < count and -leg_heap[0][0] > SAME:
+        _, start_frame, middle_frame, end_frame = heapq.heappop(leg_heap)
+        vertex_frames.add(middle_frame)
+        heapq.heappush(leg_heap, leg(start_frame, middle_frame))
+        heapq.heappush(leg_heap, leg(middle_frame, end_frame))
+    return sorted(vertex_frames)
 
 
 def smoothed(codes: Doubles, frames: float) -> Doubles:
     """Running median of each latent over about ``frames``, [frames, n]."""
-    side = round(frames / 2)
-    padded = np.pad(codes, ((side, side), (0, 0)), mode="edge")
-    views = np.lib.stride_tricks.sliding_window_view(padded, 2 * side + 1, axis=0)
-    parts = [np.median(views[first : first + CHUNK_FRAMES], axis=2) for first in range(0, len(codes), CHUNK_FRAMES)]
-    return np.concatenate(parts)
+    side_frames = round(frames / 2)
+    padded_codes = np.pad(codes, ((side_frames, side_frames), (0, 0)), mode="edge")
+    code_windows = np.lib.stride_tricks.sliding_window_view(padded_codes, 2 * side_frames + 1, axis=0)
+    median_chunks = [
+        np.median(code_windows[first : first + CHUNK_FRAMES], axis=2) for first in range(0, len(codes), CHUNK_FRAMES)
+    ]
+    return np.concatenate(median_chunks)
 
 
 def interpolate_path(seconds: Doubles, times: Doubles, path: Doubles) -> Doubles:
     """Interpolate a path linearly at times, [seconds, n]."""
-    return np.stack([np.interp(seconds, times, latent) for latent in path.T], axis=1)
+    return np.stack([np.interp(seconds, times, latent_values) for latent_values in path.T], axis=1)

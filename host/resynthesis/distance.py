@@ -24,13 +24,13 @@ def mel(rate: int) -> Array:
 
     (Slaney, "Auditory Toolbox", 1998: linear up to 1 kHz, logarithmic above.)
     """
-    edges = _hertz(np.linspace(0.0, float(_mels(np.array([rate / 2]))[0]), BANDS + 2))
-    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
-    hertz = np.arange(FRAME // 2 + 1)[:, np.newaxis] * rate / FRAME
-    triangles = np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle))
-    weights: Array = (np.maximum(triangles, 0) * 2 / (high - low)).astype(np.float32)
-    weights.setflags(write=False)
-    return weights
+    edges_hz = _hertz(np.linspace(0.0, float(_mels(np.array([rate / 2]))[0]), BANDS + 2))
+    low_hz, middle_hz, high_hz = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
+    bin_hz = np.arange(FRAME // 2 + 1)[:, np.newaxis] * rate / FRAME
+    triangles = np.minimum((bin_hz - low_hz) / (middle_hz - low_hz), (high_hz - bin_hz) / (high_hz - middle_hz))
+    filter_weights: Array = (np.maximum(triangles, 0) * 2 / (high_hz - low_hz)).astype(np.float32)
+    filter_weights.setflags(write=False)
+    return filter_weights
 
 
 def _mels(hertz: Doubles) -> Doubles:
@@ -40,8 +40,8 @@ def _mels(hertz: Doubles) -> Doubles:
 
 
 def _hertz(mels: Doubles) -> Doubles:
-    knee = KNEE_HZ / MEL_HZ
-    hertz: Doubles = np.minimum(mels, knee) * MEL_HZ * np.exp(MEL_STEP * np.maximum(mels - knee, 0))
+    knee_mels = KNEE_HZ / MEL_HZ
+    hertz: Doubles = np.minimum(mels, knee_mels) * MEL_HZ * np.exp(MEL_STEP * np.maximum(mels - knee_mels, 0))
     return hertz
 
 
@@ -52,19 +52,20 @@ def log_mel(clips: Array, rate: int) -> Array:
     samples // 256`` frames. Silent clips are -90 dB. Above a ``rate`` of 60 kHz the lowest bands contain no bin, and
     stay at -90 dB.
     """
-    parts = [_levels(clips[first : first + TOGETHER], rate) for first in range(0, len(clips), TOGETHER)]
-    return np.concatenate(parts) if parts else np.zeros((0, 1 + clips.shape[1] // HOP, BANDS), np.float32)
+    level_chunks = [_levels(clips[first : first + TOGETHER], rate) for first in range(0, len(clips), TOGETHER)]
+    return np.concatenate(level_chunks) if level_chunks else np.zeros((0, 1 + clips.shape[1] // HOP, BANDS), np.float32)
 
 
 def _levels(clips: Array, rate: int) -> Array:
-    padded = np.pad(clips.astype(np.float32, copy=False), ((0, 0), (FRAME // 2, FRAME // 2)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME, axis=1)[:, ::HOP]
+    """As `log_mel`, of clips computed at once."""
+    padded_clips = np.pad(clips.astype(np.float32, copy=False), ((0, 0), (FRAME // 2, FRAME // 2)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded_clips, FRAME, axis=1)[:, ::HOP]
     spectra = np.fft.rfft(frames * window("hann", FRAME))
     power = (np.square(spectra.real) + np.square(spectra.imag)).astype(np.float32) @ mel(rate)
-    loudest = power.max((1, 2), keepdims=True)
-    shares = np.where(loudest < SILENT, 0, power / np.maximum(loudest, SILENT))
-    levels: Array = 10 * np.log10(np.maximum(shares, 10 ** (LOWEST_DB / 10))).astype(np.float32)
-    return np.maximum(levels, np.float32(LOWEST_DB))
+    loudest_power = power.max((1, 2), keepdims=True)
+    power_shares = np.where(loudest_power < SILENT, 0, power / np.maximum(loudest_power, SILENT))
+    levels_db: Array = 10 * np.log10(np.maximum(power_shares, 10 ** (LOWEST_DB / 10))).astype(np.float32)
+    return np.maximum(levels_db, np.float32(LOWEST_DB))
 
 
 def sounding(levels: Array) -> npt.NDArray[np.bool_]:
@@ -78,10 +79,14 @@ def distance_db(target_levels: Array, levels: Array) -> Array:
     RMS level difference over the target's `sounding` cells: ignores gain, trailing silence, and sound added where the
     target is silent. It is below 90 dB, and 0 from a silent target.
     """
-    cells = sounding(target_levels)
-    squares = np.square(target_levels - levels, dtype=np.float64, where=cells, out=np.zeros(target_levels.shape))
-    distances: Array = np.sqrt(squares.sum((1, 2)) / np.maximum(cells.sum((1, 2)), 1)).astype(np.float32)
-    return distances
+    sounding_cells = sounding(target_levels)
+    squared_differences = np.square(
+        target_levels - levels, dtype=np.float64, where=sounding_cells, out=np.zeros(target_levels.shape)
+    )
+    clip_distances: Array = np.sqrt(squared_differences.sum((1, 2)) / np.maximum(sounding_cells.sum((1, 2)), 1)).astype(
+        np.float32
+    )
+    return clip_distances
 
 
 def distances_db(target_levels: Array, levels: Array) -> Array:
@@ -89,20 +94,24 @@ def distances_db(target_levels: Array, levels: Array) -> Array:
 
     Expanding the squares is a hundred times faster, but distances below .05 dB are inexact.
     """
-    middle = np.float32(LOWEST_DB / 2)  # centres levels at 0, which makes their squares more exact
-    cells = sounding(target_levels).reshape(len(target_levels), -1).astype(np.float32)
-    a = (target_levels.reshape(len(target_levels), -1) - middle) * cells
-    b = levels.reshape(len(levels), -1) - middle
-    squares = np.square(a).sum(1)[:, None] - 2 * (a @ b.T) + cells @ np.square(b).T
-    distances: Array = np.sqrt(np.maximum(squares, 0) / np.maximum(cells.sum(1), 1)[:, None])
+    middle_db = np.float32(LOWEST_DB / 2)  # centres levels at 0, which makes their squares more exact
+    sounding_cells = sounding(target_levels).reshape(len(target_levels), -1).astype(np.float32)
+    target_rows = (target_levels.reshape(len(target_levels), -1) - middle_db) * sounding_cells
+    clip_rows = levels.reshape(len(levels), -1) - middle_db
+    squared_sums = (
+        np.square(target_rows).sum(1)[:, None]
+        - 2 * (target_rows @ clip_rows.T)
+        + sounding_cells @ np.square(clip_rows).T
+    )
+    distances: Array = np.sqrt(np.maximum(squared_sums, 0) / np.maximum(sounding_cells.sum(1), 1)[:, None])
     return distances
 
 
 def sounding_frames(levels: Array) -> Doubles:
     """Frames with a sounding band, clamped to -40 dB: [frames, bands]."""
-    frames = levels.reshape(-1, levels.shape[-1])
-    clamped: Doubles = np.maximum(frames[frames.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
-    return clamped
+    frame_levels = levels.reshape(-1, levels.shape[-1])
+    clamped_levels: Doubles = np.maximum(frame_levels[frame_levels.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
+    return clamped_levels
 
 
 WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectrograms: 512 samples every 128 at 16 kHz, 1024 every 256 at 44.1 kHz
@@ -124,12 +133,12 @@ def measures(target: Array, sound: Array, rate: int, *, gain_counts: bool = Fals
         magnitudes = magnitudes * float(
             (target_magnitudes * magnitudes).sum() / max(float(np.square(magnitudes).sum()), TINY)
         )
-    scale = 1 / max(float(target_magnitudes.max()), TINY)
-    levels = log_mel(np.stack([target, sound]), rate)
+    target_scale = 1 / max(float(target_magnitudes.max()), TINY)
+    both_levels = log_mel(np.stack([target, sound]), rate)
     return Measures(
-        spectrogram_mse=float(np.square(scale * (target_magnitudes - magnitudes)).mean()),
-        ssim=similarity(scale * target_magnitudes, scale * magnitudes),
-        log_mel_db=float(distance_db(levels[:1], levels[1:])[0]),
+        spectrogram_mse=float(np.square(target_scale * (target_magnitudes - magnitudes)).mean()),
+        ssim=similarity(target_scale * target_magnitudes, target_scale * magnitudes),
+        log_mel_db=float(distance_db(both_levels[:1], both_levels[1:])[0]),
     )
 
 
@@ -138,10 +147,10 @@ def spectrogram(sound: Array, rate: int) -> Doubles:
 
     Hann windows of about 32 ms, a quarter apart, the first centred on the first sample, zero-padded.
     """
-    length = 2 ** round(np.log2(rate * WINDOW_SECONDS))
-    padded = np.pad(sound, length // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[:: length // OVERLAP]
-    magnitudes: Doubles = np.abs(np.fft.rfft(frames * window("hann", length))).astype(np.float64)
+    window_length = 2 ** round(np.log2(rate * WINDOW_SECONDS))
+    padded_sound = np.pad(sound, window_length // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded_sound, window_length)[:: window_length // OVERLAP]
+    magnitudes: Doubles = np.abs(np.fft.rfft(frames * window("hann", window_length))).astype(np.float64)
     return magnitudes
 
 
@@ -152,24 +161,30 @@ def similarity(first: Doubles, second: Doubles) -> float:
     IEEE Transactions on Image Processing 2004, equation 13.) As scikit-image: uniform 7 × 7 squares, sample variances.
     Zero-pads pictures to at least seven.
     """
-    lacking = [(0, max(0, SIDE - size)) for size in first.shape]
-    first, second = np.pad(first, lacking), np.pad(second, lacking)
-    count = SIDE * SIDE
-    means = [_local(part) for part in (first, second)]
-    unbiased = count / (count - 1)
-    variances = [
-        unbiased * (_local(a * b) - x * y)
-        for a, b, x, y in ((first, first, means[0], means[0]), (second, second, means[1], means[1]))
+    padding_widths = [(0, max(0, SIDE - size)) for size in first.shape]
+    first, second = np.pad(first, padding_widths), np.pad(second, padding_widths)
+    window_cells = SIDE * SIDE
+    local_means = [_local(picture) for picture in (first, second)]
+    unbiased_factor = window_cells / (window_cells - 1)
+    local_variances = [
+        unbiased_factor * (_local(a * b) - x * y)
+        for a, b, x, y in (
+            (first, first, local_means[0], local_means[0]),
+            (second, second, local_means[1], local_means[1]),
+        )
     ]
-    covariance = unbiased * (_local(first * second) - means[0] * means[1])
+    local_covariance = unbiased_factor * (_local(first * second) - local_means[0] * local_means[1])
     c1, c2 = K1**2, K2**2
-    numerator = (2 * means[0] * means[1] + c1) * (2 * covariance + c2)
-    denominator = (np.square(means[0]) + np.square(means[1]) + c1) * (variances[0] + variances[1] + c2)
+    numerator = (2 * local_means[0] * local_means[1] + c1) * (2 * local_covariance + c2)
+    denominator = (np.square(local_means[0]) + np.square(local_means[1]) + c1) * (
+        local_variances[0] + local_variances[1] + c2
+    )
     return float((numerator / denominator).mean())
 
 
 def _local(picture: Doubles) -> Doubles:
+    """Mean of each `SIDE` × `SIDE` square of a picture."""
     for _ in range(2):  # along rows, and turned, along columns
-        summed = np.cumsum(np.pad(picture, ((1, 0), (0, 0))), axis=0)
-        picture = ((summed[SIDE:] - summed[:-SIDE]) / SIDE).T
+        cumulative_sums = np.cumsum(np.pad(picture, ((1, 0), (0, 0))), axis=0)
+        picture = ((cumulative_sums[SIDE:] - cumulative_sums[:-SIDE]) / SIDE).T
     return picture

@@ -56,6 +56,8 @@ class Fit:
 
 @dataclass
 class _Job:
+    """A batch of frames: ``start`` is the sample where the first begins, ``times`` are the frames' middles."""
+
     start: int
     frames: Array
     times: Times
@@ -89,13 +91,13 @@ class FrameStream:
         self._encoder = Encoder(model)
         self._codec = codec_of(card, phase)
         self._length, self._hop = card.frame_length, hop_of(card)
-        self._note, self._partial_spectra = note, PartialSpectra(card) if card.partials is not None else None
-        moves = note is None and card.chroma is not None and card.window == "hann"
-        self._harmonic_shift = HarmonicShift(card) if moves else None
-        self._detects_pitch = moves or (note is None and self._partial_spectra is not None)
-        self._analysis = window(kind_of(card).window_through(card), self._length)
-        self._next = start + self._hop - self._length  # start of the next frame, in samples
-        self._waiting = np.zeros(self._length - self._hop, np.float32)
+        self._midi_note, self._partial_spectra = note, PartialSpectra(card) if card.partials is not None else None
+        shifts_harmonics = note is None and card.chroma is not None and card.window == "hann"
+        self._harmonic_shift = HarmonicShift(card) if shifts_harmonics else None
+        self._detects_pitch = shifts_harmonics or (note is None and self._partial_spectra is not None)
+        self._analysis_window = window(kind_of(card).window_through(card), self._length)
+        self._next_start = start + self._hop - self._length  # start of the next frame, in samples
+        self._waiting_sound = np.zeros(self._length - self._hop, np.float32)
         self._jobs: deque[_Job] = deque()
         self._origin = start - latency_of(card)  # sample time of the start of `_pending`
         self._pending = np.zeros(0, np.float32)
@@ -105,7 +107,7 @@ class FrameStream:
     @property
     def earliest(self) -> int:
         """Middle of the first frame whose code may still change, in samples."""
-        return (self._jobs[0].start if self._jobs else self._next) + self._length // 2
+        return (self._jobs[0].start if self._jobs else self._next_start) + self._length // 2
 
     def process(self, sound: Array) -> Array:
         """[count] samples for [count], late by `latency_of`; runs one of a batch's three steps, or all due ones.
@@ -113,29 +115,30 @@ class FrameStream:
         Raises:
             Failure: codes are not finite, or decoded frames exceed `LOUDEST`.
         """
-        self._waiting = np.concatenate([self._waiting, sound])
-        ready = max(0, (len(self._waiting) - self._length) // self._hop + 1)
-        if ready:
-            views = np.lib.stride_tricks.sliding_window_view(self._waiting, self._length)[:: self._hop]
-            for first in range(0, ready, BATCH):
-                start = self._next + first * self._hop
-                frames = views[first : first + BATCH]
-                times = start + self._hop * np.arange(len(frames), dtype=np.int64) + self._length // 2
-                self._jobs.append(_Job(start, frames, times))
-            self._waiting = self._waiting[ready * self._hop :]
-            self._next += ready * self._hop
+        self._waiting_sound = np.concatenate([self._waiting_sound, sound])
+        ready_count = max(0, (len(self._waiting_sound) - self._length) // self._hop + 1)
+        if ready_count:
+            frame_views = np.lib.stride_tricks.sliding_window_view(self._waiting_sound, self._length)[:: self._hop]
+            for first_frame in range(0, ready_count, BATCH):
+                batch_start = self._next_start + first_frame * self._hop
+                frames = frame_views[first_frame : first_frame + BATCH]
+                middle_times = batch_start + self._hop * np.arange(len(frames), dtype=np.int64) + self._length // 2
+                self._jobs.append(_Job(batch_start, frames, middle_times))
+            self._waiting_sound = self._waiting_sound[ready_count * self._hop :]
+            self._next_start += ready_count * self._hop
         if self._jobs:
             self._step()
-        end = self._origin + len(sound)
-        while self._jobs and self._jobs[0].start < end:
+        block_end = self._origin + len(sound)
+        while self._jobs and self._jobs[0].start < block_end:
             self._step()
         if len(self._pending) < len(sound):
             self._pending = np.concatenate([self._pending, np.zeros(len(sound) - len(self._pending), np.float32)])
         output, self._pending = self._pending[: len(sound)], self._pending[len(sound) :]
-        self._origin = end
+        self._origin = block_end
         return output
 
     def _step(self) -> None:
+        """Run the oldest batch's next step: encoding, decoding, or synthesis and overlap-add."""
         job = self._jobs[0]
         if job.analysis is None:
             self._encode(job)
@@ -157,56 +160,79 @@ class FrameStream:
             self._jobs.popleft()
 
     def _encode(self, job: _Job) -> None:
-        windowed = job.frames * self._analysis
-        spectra: Spectrum = np.fft.rfft(windowed).astype(np.complex64, copy=False)
+        """Analyse and encode a batch."""
+        windowed_frames = job.frames * self._analysis_window
+        spectra: Spectrum = np.fft.rfft(windowed_frames).astype(np.complex64, copy=False)
         magnitudes = np.abs(spectra)
-        strongest = chroma(magnitudes, self._model.card.sample_rate, self._length).argmax(1)
+        strongest_classes = chroma(magnitudes, self._model.card.sample_rate, self._length).argmax(1)
         sounding = job.frames.std(axis=1) > SILENT
         self.heard_any |= bool(sounding.any())
-        pitches, octaves_down, frames = np.full(len(sounding), np.nan), np.zeros(len(sounding), np.intp), job.frames
+        detected_pitches, octaves_down, encoder_frames = (
+            np.full(len(sounding), np.nan),
+            np.zeros(len(sounding), np.intp),
+            job.frames,
+        )
         if self._detects_pitch:
-            pitches = np.where(sounding, fundamentals(magnitudes, self._model.card.sample_rate), np.nan)
-        elif self._note is not None:
-            pitches[:] = self._note
+            detected_pitches = np.where(sounding, fundamentals(magnitudes, self._model.card.sample_rate), np.nan)
+        elif self._midi_note is not None:
+            detected_pitches[:] = self._midi_note
         if self._harmonic_shift is not None:
-            octaves_down = octaves_above(pitches, self._model.card)
-            frames = moved_down(frames, octaves_down)
-        without_gaps = pitches if self._partial_spectra is None else self._partial_spectra.filled_pitches(pitches)
-        encoded = self._encoder.encode(frames, strongest if self._partial_spectra is None else without_gaps)
-        codes = self._bend.codes(encoded, sounding, job.times)
-        level = self._codec.level(windowed, magnitudes)
+            octaves_down = octaves_above(detected_pitches, self._model.card)
+            encoder_frames = moved_down(encoder_frames, octaves_down)
+        gapless_pitches = (
+            detected_pitches
+            if self._partial_spectra is None
+            else self._partial_spectra.filled_pitches(detected_pitches)
+        )
+        encoder_codes = self._encoder.encode(
+            encoder_frames, strongest_classes if self._partial_spectra is None else gapless_pitches
+        )
+        bent_codes = self._bend.codes(encoder_codes, sounding, job.times)
+        levels = self._codec.level(windowed_frames, magnitudes)
         job.analysis = FrameAnalysis(
-            sounding, level, spectra, magnitudes, strongest, codes, pitches, octaves_down, without_gaps
+            sounding,
+            levels,
+            spectra,
+            magnitudes,
+            strongest_classes,
+            bent_codes,
+            detected_pitches,
+            octaves_down,
+            gapless_pitches,
         )
 
     def _decode(self, job: _Job, analysis: FrameAnalysis) -> None:
+        """Decode a batch's codes, at its pitches."""
         job.pitches = self._bend.pitches(analysis.pitches, job.times)
         if self._partial_spectra is not None:
             job.decoded = self._model.decode(
                 analysis.codes, self._voiced_pitches(job.pitches, analysis).astype(np.float32)
             )
         else:
-            nearest = np.floor(job.pitches + 0.5) % 12
-            classes = np.where(np.isnan(job.pitches), analysis.strongest, nearest).astype(np.intp)
-            job.decoded = self._model.decode(analysis.codes, classes)
+            nearest_classes = np.floor(job.pitches + 0.5) % 12
+            pitch_classes = np.where(np.isnan(job.pitches), analysis.strongest, nearest_classes).astype(np.intp)
+            job.decoded = self._model.decode(analysis.codes, pitch_classes)
         if not max(job.decoded.max(), -job.decoded.min()) <= LOUDEST:
             raise Failure(f"{self._model.path} gives frames that are no sound, or beyond all; export the model again")
 
     def _voiced_pitches(self, pitches: Doubles, analysis: FrameAnalysis) -> Doubles:
+        """Pitches, or the encoder's where there is none."""
         return np.where(np.isnan(pitches), analysis.encoder_pitches, pitches)
 
     def _measure(self, decoded: Array, frames: Array, analysis: FrameAnalysis) -> None:
+        """Add the distance of a batch's decoded frames to the fit."""
         assert self.fit is not None
-        rows = analysis.sounding
-        decoded_magnitudes, squares = self._codec.compare(decoded, frames, analysis)
-        self.fit.error += float(np.square(decoded_magnitudes - analysis.magnitudes, dtype=np.float64)[rows].sum())
-        self.fit.energy += float(np.square(analysis.magnitudes, dtype=np.float64)[rows].sum())
-        self.fit.squares += squares
-        self.fit.frames += int(rows.sum())
+        sounding = analysis.sounding
+        decoded_magnitudes, squared_errors = self._codec.compare(decoded, frames, analysis)
+        self.fit.error += float(np.square(decoded_magnitudes - analysis.magnitudes, dtype=np.float64)[sounding].sum())
+        self.fit.energy += float(np.square(analysis.magnitudes, dtype=np.float64)[sounding].sum())
+        self.fit.squares += squared_errors
+        self.fit.frames += int(sounding.sum())
 
-    def _add(self, start: int, frame: Array) -> None:
-        offset = start - self._origin
-        lacking = offset + len(frame) - len(self._pending)
-        if lacking > 0:
-            self._pending = np.concatenate([self._pending, np.zeros(lacking, np.float32)])
+    def _add(self, frame_start: int, frame: Array) -> None:
+        """Overlap-add a frame."""
+        offset = frame_start - self._origin
+        lacking_count = offset + len(frame) - len(self._pending)
+        if lacking_count > 0:
+            self._pending = np.concatenate([self._pending, np.zeros(lacking_count, np.float32)])
         self._pending[offset : offset + len(frame)] += frame

@@ -70,18 +70,21 @@ def morph(
     """
     card = model.card
     _check(card, way, output, picture, overwrite)
-    tracks, scale = [follow(s, model, _part(progress, i)) for i, s in enumerate((first, second))], in_deviations(card)
-    ends = [track.codes[medoid(track.codes * scale)] for track in tracks]
-    note = key if key is not None else _note_of(first) if card.keyed else MIDDLE_C
-    codes = np.stack(ends)
+    tracks, latent_scales = (
+        [follow(sound, model, _part(progress, part_index)) for part_index, sound in enumerate((first, second))],
+        in_deviations(card),
+    )
+    end_codes = [track.codes[medoid(track.codes * latent_scales)] for track in tracks]
+    midi_note = key if key is not None else _note_of(first) if card.keyed else MIDDLE_C
+    corner_codes = np.stack(end_codes)
     if way == "dense":
-        nodes = np.concatenate([codes[:1], landmark_codes(card), codes[1:]])
-        codes = nodes[dense_way(nodes * scale)]
-    preset = _preset(model, codes, scale, way, seconds, tracks[0].label)
+        candidate_codes = np.concatenate([corner_codes[:1], landmark_codes(card), corner_codes[1:]])
+        corner_codes = candidate_codes[dense_way(candidate_codes * latent_scales)]
+    preset = _preset(model, corner_codes, latent_scales, way, seconds, tracks[0].label)
     patch = Patch(output.stem, preset, model, output.parent)
     render(
         {0: patch},
-        _held_note(note, seconds),
+        _held_note(midi_note, seconds),
         output,
         sample_rate=RATE,
         overwrite=overwrite,
@@ -89,14 +92,15 @@ def morph(
     )
     path_codes = _played_path(preset, card, seconds)
     if picture is not None:
-        names = [(sound.stem, track.codes) for sound, track in zip((first, second), tracks, strict=True)]
-        draw_way(picture, card, names, path_codes, f"{way}, {seconds:g} s, in {card.name}", overwrite)
-    text = f"{output}: {seconds:g} s on {note_name(note)}, {_path_summary(path_codes, card)}"
-    via = f", by way of {len(codes) - 2} training codes" if way == "dense" else ""
-    return Morphed(text + via, tuple(_warnings(zip((first, second), ends, strict=True), card)))
+        named_codes = [(sound.stem, track.codes) for sound, track in zip((first, second), tracks, strict=True)]
+        draw_way(picture, card, named_codes, path_codes, f"{way}, {seconds:g} s, in {card.name}", overwrite)
+    summary = f"{output}: {seconds:g} s on {note_name(midi_note)}, {_path_summary(path_codes, card)}"
+    via_text = f", by way of {len(corner_codes) - 2} training codes" if way == "dense" else ""
+    return Morphed(summary + via_text, tuple(_warnings(zip((first, second), end_codes, strict=True), card)))
 
 
 def _check(card: Card, path_kind: str, output: Path, picture: Path | None, overwrite: bool) -> None:
+    """Check way and outputs before any work is done."""
     check_output(output, overwrite)
     if picture is not None:
         check_picture(picture)
@@ -108,16 +112,18 @@ def _check(card: Card, path_kind: str, output: Path, picture: Path | None, overw
         )
 
 
-def _held_note(note: int, seconds: float) -> Performance:
-    length = round(seconds * RATE)
-    events: list[Event] = [NoteOn(0, 0, note, VELOCITY), NoteOff(length, 0, note)]
-    return Performance(events=events, length=length, channels=[0], warnings=[])
+def _held_note(midi_note: int, seconds: float) -> Performance:
+    """A performance of one note."""
+    sample_count = round(seconds * RATE)
+    events: list[Event] = [NoteOn(0, 0, midi_note, VELOCITY), NoteOff(sample_count, 0, midi_note)]
+    return Performance(events=events, length=sample_count, channels=[0], warnings=[])
 
 
-def _warnings(ends: Iterable[tuple[Path, Doubles]], card: Card) -> Iterator[str]:
-    for sound, end in ends:
-        if names := latents_outside(end, card):
-            location = f"its code lies outside the span of {names}, where playing keeps it"
+def _warnings(sound_ends: Iterable[tuple[Path, Doubles]], card: Card) -> Iterator[str]:
+    """Warn of sounds whose codes lie outside the latents' spans."""
+    for sound, end_code in sound_ends:
+        if latent_names := latents_outside(end_code, card):
+            location = f"its code lies outside the span of {latent_names}, where playing keeps it"
             yield f"{sound} is unlike the training sounds: {location}"
 
 
@@ -127,37 +133,53 @@ def dense_way(codes: Doubles) -> list[int]:
     Minimises the sum of squared steps, and so avoids gaps (Dijkstra, A note on two problems in connexion with graphs,
     1959, on the complete graph). Needs at least two codes.
     """
-    count = len(codes)
-    costs, predecessors = np.full(count, np.inf), np.zeros(count, np.intp)
-    costs[0] = 0.0
-    open_ends = np.ones(count, bool)
-    while open_ends[-1]:
-        nearest = int(np.where(open_ends, costs, np.inf).argmin())
-        open_ends[nearest] = False
-        candidate_costs = costs[nearest] + np.square(codes - codes[nearest]).sum(axis=1)
-        shorter = open_ends & (candidate_costs < costs)
-        costs[shorter], predecessors[shorter] = candidate_costs[shorter], nearest
-    route = [count - 1]
-    while route[-1] != 0:
-        route.append(int(predecessors[route[-1]]))
-    return route[::-1]
+    code_count = len(codes)
+    path_costs, predecessor_indices = np.full(code_count, np.inf), np.zeros(code_count, np.intp)
+    path_costs[0] = 0.0
+    is_unvisited = np.ones(code_count, bool)
+    while is_unvisited[-1]:
+        nearest_index = int(np.where(is_unvisited, path_costs, np.inf).argmin())
+        is_unvisited[nearest_index] = False
+        candidate_costs = path_costs[nearest_index] + np.square(codes - codes[nearest_index]).sum(axis=1)
+        is_shorter = is_unvisited & (candidate_costs < path_costs)
+        path_costs[is_shorter], predecessor_indices[is_shorter] = candidate_costs[is_shorter], nearest_index
+    reversed_route = [code_count - 1]
+    while reversed_route[-1] != 0:
+        reversed_route.append(int(predecessor_indices[reversed_route[-1]]))
+    return reversed_route[::-1]
 
 
-def _preset(model: Model, codes: Doubles, scale: Doubles, path_kind: str, seconds: float, label: str | None) -> Preset:
+def _preset(
+    model: Model, codes: Doubles, latent_scales: Doubles, path_kind: str, seconds: float, label: str | None
+) -> Preset:
     """Latents follow codes at constant speed in deviations."""
-    steps = np.sqrt(np.square(np.diff(codes, axis=0) * scale).sum(axis=1))
-    vertices = [0, *(np.flatnonzero(steps[:-1] > 0) + 1).tolist(), len(codes) - 1]  # repeated codes add no step
-    travelled = np.cumsum(np.concatenate([[0.0], steps]))[vertices]
-    fractions = travelled / travelled[-1] if travelled[-1] > 0 else np.linspace(0.0, 1.0, len(vertices))
-    times = seconds * (REST_SHARE + (1 - 2 * REST_SHARE) * fractions)
-    path = MotionSettings(
-        path=codes[vertices].tolist(), times=times.tolist(), legs="spherical" if path_kind == "spherical" else "linear"
+    step_lengths = np.sqrt(np.square(np.diff(codes, axis=0) * latent_scales).sum(axis=1))
+    # Repeated codes add no step.
+    vertex_indices = [
+        0,
+        *(np.flatnonzero(step_lengths[:-1] > 0) + 1).tolist(),
+        len(codes) - 1,
+    ]
+    travelled_lengths = np.cumsum(np.concatenate([[0.0], step_lengths]))[vertex_indices]
+    time_fractions = (
+        travelled_lengths / travelled_lengths[-1]
+        if travelled_lengths[-1] > 0
+        else np.linspace(0.0, 1.0, len(vertex_indices))
     )
-    preset = Preset(format=1, model=str(model.path), latent=LatentSettings(values=codes[0].tolist()), motion=[path])
+    vertex_seconds = seconds * (REST_SHARE + (1 - 2 * REST_SHARE) * time_fractions)
+    motion_settings = MotionSettings(
+        path=codes[vertex_indices].tolist(),
+        times=vertex_seconds.tolist(),
+        legs="spherical" if path_kind == "spherical" else "linear",
+    )
+    preset = Preset(
+        format=1, model=str(model.path), latent=LatentSettings(values=codes[0].tolist()), motion=[motion_settings]
+    )
     return preset.model_copy(update=dict(kind_of(model.card).tables(label, sustained=True)))
 
 
 def _note_of(sound: Path) -> int:
+    """MIDI note that a sound's first seconds sound."""
     with sound_reader(sound) as reader:
         blocks: list[npt.NDArray[np.float32]] = []
         for block in mono(reader, reader.sample_rate):
@@ -168,20 +190,22 @@ def _note_of(sound: Path) -> int:
 
 
 def _played_path(preset: Preset, card: Card, seconds: float) -> Doubles:
+    """Codes of the path as played, evenly spaced in time, [points, n_latents]."""
     latents = Latents(preset.latent_values(card), card, preset.motion)
-    times = np.linspace(0, seconds * card.sample_rate, POINTS).astype(np.int64)
-    return latents.at(times).astype(np.float64)
+    sample_times = np.linspace(0, seconds * card.sample_rate, POINTS).astype(np.int64)
+    return latents.at(sample_times).astype(np.float64)
 
 
 def _path_summary(path_codes: Doubles, card: Card) -> str:
-    scale = in_deviations(card)
-    length = np.sqrt(np.square(np.diff(path_codes, axis=0) * scale).sum(axis=1)).sum()
-    text = f"a way of {length:.2f} deviations"
+    latent_scales = in_deviations(card)
+    path_length = np.sqrt(np.square(np.diff(path_codes, axis=0) * latent_scales).sum(axis=1)).sum()
+    summary = f"a way of {path_length:.2f} deviations"
     if card.landmarks:
-        deviations = distances(path_codes * scale, landmark_codes(card) * scale)
-        text += f", on average {deviations.mean():.2f} from a training code"
-    return text
+        training_distances = distances(path_codes * latent_scales, landmark_codes(card) * latent_scales)
+        summary += f", on average {training_distances.mean():.2f} from a training code"
+    return summary
 
 
-def _part(progress: Callable[[float], None] | None, number: int) -> Callable[[float], None] | None:
-    return None if progress is None else lambda fraction: progress((number + fraction) / 3)
+def _part(progress: Callable[[float], None] | None, part_index: int) -> Callable[[float], None] | None:
+    """Progress of one of three equal parts of the work."""
+    return None if progress is None else lambda fraction: progress((part_index + fraction) / 3)

@@ -63,28 +63,28 @@ def draw_performance(
     assert latents.ndim == 2
     assert latents.shape[1] == len(latent_names)
     seconds = max(audio.shape[1], 1) / rate
-    with replacing(path, overwrite) as temporary, rc_context(style()):
+    with replacing(path, overwrite) as temporary_path, rc_context(style()):
         figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH)
         grid = figure.add_gridspec(
             4, 2, width_ratios=(1, 0.012), height_ratios=(1, 2.7, 1.9, 1.5), wspace=0.02, hspace=0.16,
             left=0.065, right=0.915, top=0.925, bottom=0.065,
         )  # fmt: skip
-        first = figure.add_subplot(grid[0, 0])
-        panels = [first, *(figure.add_subplot(grid[row, 0], sharex=first) for row in (1, 2, 3))]
-        keys = [figure.add_subplot(grid[row, 1]) for row in range(4)]
+        top_panel = figure.add_subplot(grid[0, 0])
+        panels = [top_panel, *(figure.add_subplot(grid[row, 0], sharex=top_panel) for row in (1, 2, 3))]
+        key_axes = [figure.add_subplot(grid[row, 1]) for row in range(4)]
         figure.text(0.065, 0.957, title, fontsize=14, weight="bold")
         _draw_waveform(panels[0], audio, seconds)
-        _draw_spectrogram(panels[1], keys[1], audio, rate, seconds)
-        _draw_keys(panels[2], keys[2], events, rate, audio.shape[1])
+        _draw_spectrogram(panels[1], key_axes[1], audio, rate, seconds)
+        _draw_keys(panels[2], key_axes[2], events, rate, audio.shape[1])
         _draw_latents(panels[3], latents, latent_names, seconds)
         for panel in panels[:3]:
             panel.tick_params(labelbottom=False)
-        for unused in (keys[0], keys[3]):
-            unused.set_axis_off()
+        for unused_axes in (key_axes[0], key_axes[3]):
+            unused_axes.set_axis_off()
         panels[3].set_xlabel("seconds")
-        first.set_xlim(0, seconds)
+        top_panel.set_xlim(0, seconds)
         figure.align_ylabels(panels)
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary_path, format="png")
 
 
 def draw_spectrograms(
@@ -99,14 +99,14 @@ def draw_spectrograms(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with replacing(path, overwrite) as temporary, rc_context(style()):
+    with replacing(path, overwrite) as temporary_path, rc_context(style()):
         figure = Figure(figsize=SIDE_BY_SIDE, dpi=dots_per_inch, layout="constrained")
-        *panels, key = figure.subplots(1, len(sounds) + 1, width_ratios=[*[1.0] * len(sounds), 0.03])
+        *panels, key_axes = figure.subplots(1, len(sounds) + 1, width_ratios=[*[1.0] * len(sounds), 0.03])
         for panel, (title, sound) in zip(panels, sounds.items(), strict=True):
             panel.set_title(title, fontsize=10)
             panel.set_xlabel("seconds")
-            _draw_spectrogram(panel, key, sound[None], rate, max(len(sound), 1) / rate)
-        figure.savefig(temporary, format="png")
+            _draw_spectrogram(panel, key_axes, sound[None], rate, max(len(sound), 1) / rate)
+        figure.savefig(temporary_path, format="png")
 
 
 def check_picture(path: Path) -> None:
@@ -124,10 +124,16 @@ def check_picture(path: Path) -> None:
 
 
 def style() -> Any:
+    """Matplotlib's settings for pictures."""
     from matplotlib import rcParamsDefault
 
-    ours = {key: rcParamsDefault[key] for key in rcParamsDefault if not key.startswith("backend")}  # it opens windows
-    return ours | {
+    # The backend opens windows.
+    default_settings = {
+        setting_name: rcParamsDefault[setting_name]
+        for setting_name in rcParamsDefault
+        if not setting_name.startswith("backend")
+    }
+    return default_settings | {
         "figure.facecolor": PAPER,
         "savefig.facecolor": PAPER,
         "axes.facecolor": PAPER,
@@ -148,15 +154,18 @@ def style() -> Any:
 
 
 def _draw_waveform(panel: "Axes", audio: Array, seconds: float) -> None:
-    starts = np.unique(np.linspace(0, audio.shape[1], COLUMNS, endpoint=False).astype(int))
+    """Draw peaks and RMS of a sound, [2, n]."""
+    column_starts = np.unique(np.linspace(0, audio.shape[1], COLUMNS, endpoint=False).astype(int))
     if audio.shape[1]:
-        high = np.maximum.reduceat(audio.max(axis=0), starts)
-        low = np.minimum.reduceat(audio.min(axis=0), starts)
-        counts = np.diff(starts, append=audio.shape[1])
-        level = np.sqrt(np.add.reduceat(np.square(audio, dtype=np.float64).mean(axis=0), starts) / counts)
-        time = starts * (seconds / audio.shape[1])
-        panel.fill_between(time, low, high, color=WAVE, alpha=0.35, linewidth=0)
-        panel.fill_between(time, -level, level, color=WAVE, linewidth=0)
+        column_highs = np.maximum.reduceat(audio.max(axis=0), column_starts)
+        column_lows = np.minimum.reduceat(audio.min(axis=0), column_starts)
+        column_counts = np.diff(column_starts, append=audio.shape[1])
+        rms_levels = np.sqrt(
+            np.add.reduceat(np.square(audio, dtype=np.float64).mean(axis=0), column_starts) / column_counts
+        )
+        column_seconds = column_starts * (seconds / audio.shape[1])
+        panel.fill_between(column_seconds, column_lows, column_highs, color=WAVE, alpha=0.35, linewidth=0)
+        panel.fill_between(column_seconds, -rms_levels, rms_levels, color=WAVE, linewidth=0)
     peak = max(float(np.abs(audio).max(initial=0)), 1e-3)
     panel.set_ylim(-1.05 * peak, 1.05 * peak)
     panel.set_ylabel("amplitude")
@@ -166,22 +175,28 @@ def _draw_waveform(panel: "Axes", audio: Array, seconds: float) -> None:
 def spectrogram(audio: Array, rate: int) -> npt.NDArray[np.float64]:
     """Levels in dB of maximum, -80 to 0, [ROWS, columns], in bands from 30 Hz to Nyquist, evenly spaced in pitch."""
     mono = audio.mean(axis=0)
-    length = 2 ** round(np.log2(WINDOW_SECONDS * rate))
-    columns = min(COLUMNS, 1 + mono.size // (length // 32))
-    centres = np.linspace(0, mono.size, columns, endpoint=False).astype(int)
-    padded = np.pad(mono, length // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[centres]
-    power = np.abs(np.fft.rfft(frames * np.hanning(length).astype(np.float32))) ** 2
-    edges = np.geomspace(LOWEST_HZ, rate / 2, ROWS + 1) * (length / rate)  # in bins
-    summed = np.pad(np.cumsum(power, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
-    edge_bins = np.floor(edges + 0.5).astype(int).clip(max=length // 2)  # a bin reaches half a bin to either side
-    upto = summed[:, edge_bins] + (edges + 0.5 - edge_bins) * (summed[:, edge_bins + 1] - summed[:, edge_bins])
-    bands = np.diff(upto, axis=1).T / np.diff(edges)[:, None]
-    levels: npt.NDArray[np.float64] = 10 * np.log10(np.maximum(bands / max(bands.max(), 1e-12), 10 ** (-RANGE_DB / 10)))
-    return levels
+    window_length = 2 ** round(np.log2(WINDOW_SECONDS * rate))
+    column_count = min(COLUMNS, 1 + mono.size // (window_length // 32))
+    centre_samples = np.linspace(0, mono.size, column_count, endpoint=False).astype(int)
+    padded_sound = np.pad(mono, window_length // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded_sound, window_length)[centre_samples]
+    power = np.abs(np.fft.rfft(frames * np.hanning(window_length).astype(np.float32))) ** 2
+    edge_bins = np.geomspace(LOWEST_HZ, rate / 2, ROWS + 1) * (window_length / rate)  # in bins
+    cumulative_power = np.pad(np.cumsum(power, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+    # A bin reaches half a bin to either side.
+    whole_edge_bins = np.floor(edge_bins + 0.5).astype(int).clip(max=window_length // 2)
+    power_below_edges = cumulative_power[:, whole_edge_bins] + (edge_bins + 0.5 - whole_edge_bins) * (
+        cumulative_power[:, whole_edge_bins + 1] - cumulative_power[:, whole_edge_bins]
+    )
+    band_power = np.diff(power_below_edges, axis=1).T / np.diff(edge_bins)[:, None]
+    levels_db: npt.NDArray[np.float64] = 10 * np.log10(
+        np.maximum(band_power / max(band_power.max(), 1e-12), 10 ** (-RANGE_DB / 10))
+    )
+    return levels_db
 
 
-def _draw_spectrogram(panel: "Axes", key: "Axes", audio: Array, rate: int, seconds: float) -> None:
+def _draw_spectrogram(panel: "Axes", key_axes: "Axes", audio: Array, rate: int, seconds: float) -> None:
+    """Draw a spectrogram, and its colours in ``key_axes``."""
     from matplotlib.colors import LinearSegmentedColormap
 
     image = panel.imshow(
@@ -199,72 +214,80 @@ def _draw_spectrogram(panel: "Axes", key: "Axes", audio: Array, rate: int, secon
         [f"{frequency // 1000}k" if frequency >= 1000 else str(frequency) for frequency in tick_frequencies],
     )
     panel.set_ylabel("Hz")
-    bar = panel.figure.colorbar(image, cax=key, ticks=[-80, -60, -40, -20, 0])
-    bar.outline.set_visible(False)
-    key.set_ylabel("dB")
+    colour_bar = panel.figure.colorbar(image, cax=key_axes, ticks=[-80, -60, -40, -20, 0])
+    colour_bar.outline.set_visible(False)
+    key_axes.set_ylabel("dB")
 
 
 def note_spans(events: Sequence[Event], length: int) -> list[tuple[int, int, int, int]]:
     """(start, end, key, velocity) of notes, in samples; unreleased ones end at ``length``."""
     spans: list[tuple[int, int, int, int]] = []
-    down: dict[tuple[int, int], NoteOn] = {}
+    held_notes: dict[tuple[int, int], NoteOn] = {}
     for event in events:
         if isinstance(event, NoteOn | NoteOff):
-            note_on = down.pop((event.channel, event.key), None)
+            note_on = held_notes.pop((event.channel, event.key), None)
             if note_on is not None:
                 spans.append((note_on.time, event.time, note_on.key, note_on.velocity))
             if isinstance(event, NoteOn):
-                down[event.channel, event.key] = event
-    spans += [(note.time, length, note.key, note.velocity) for note in down.values()]
+                held_notes[event.channel, event.key] = event
+    spans += [(note.time, length, note.key, note.velocity) for note in held_notes.values()]
     return sorted(spans)
 
 
-def _draw_keys(panel: "Axes", bar: "Axes", events: Sequence[Event], rate: int, length: int) -> None:
+def _draw_keys(panel: "Axes", key_axes: "Axes", events: Sequence[Event], rate: int, sample_count: int) -> None:
+    """Draw a piano roll, and its velocities' colours in ``key_axes``."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import LinearSegmentedColormap, Normalize
     from matplotlib.patches import Rectangle
 
-    spans = note_spans(events, length)
+    spans = note_spans(events, sample_count)
     keys = [key for _, _, key, _ in spans] or [60]
-    low, high = min(keys) - 3, max(keys) + 3
-    for key in range(low, high + 1):
+    lowest_key, highest_key = min(keys) - 3, max(keys) + 3
+    for key in range(lowest_key, highest_key + 1):
         if key % 12 in BLACK_KEYS:
             panel.axhspan(key - 0.5, key + 0.5, color=FAINT, alpha=0.35, linewidth=0)
-    colours = ScalarMappable(Normalize(1, 127), LinearSegmentedColormap.from_list("velocities", VELOCITIES))
-    shortest = 0.002 * length  # keeps notes of no length visible
-    thick = max(0.8, (high - low) / 40)  # keys, keeps a wide keyboard legible
-    boxes = [
-        Rectangle((start / rate, key - thick / 2), max(end - start, shortest) / rate, thick)
+    velocity_colours = ScalarMappable(Normalize(1, 127), LinearSegmentedColormap.from_list("velocities", VELOCITIES))
+    shortest_samples = 0.002 * sample_count  # keeps notes of no length visible
+    bar_height = max(0.8, (highest_key - lowest_key) / 40)  # keys, keeps a wide keyboard legible
+    note_boxes = [
+        Rectangle((start / rate, key - bar_height / 2), max(end - start, shortest_samples) / rate, bar_height)
         for start, end, key, _ in spans
     ]
-    faces = colours.to_rgba(np.array([velocity for _, _, _, velocity in spans], float))
-    panel.add_collection(PatchCollection(boxes, facecolors=faces, edgecolors=PAPER, linewidths=0.4))
-    naturals = [[0], [0, 7], [0, 4, 7], [0, 2, 4, 5, 7, 9, 11]]
-    choices = [[key for key in range(low, high + 1) if key % 12 in classes] for classes in naturals]
-    ticks = next((choice for choice in choices if len(choice) >= 3), choices[-1])
-    panel.set_yticks(ticks, [note_name(key) for key in ticks])
-    panel.set_ylim(low - 0.5, high + 0.5)
+    face_colours = velocity_colours.to_rgba(np.array([velocity for _, _, _, velocity in spans], float))
+    panel.add_collection(PatchCollection(note_boxes, facecolors=face_colours, edgecolors=PAPER, linewidths=0.4))
+    natural_classes = [[0], [0, 7], [0, 4, 7], [0, 2, 4, 5, 7, 9, 11]]
+    tick_choices = [
+        [key for key in range(lowest_key, highest_key + 1) if key % 12 in pitch_classes]
+        for pitch_classes in natural_classes
+    ]
+    tick_keys = next((tick_choice for tick_choice in tick_choices if len(tick_choice) >= 3), tick_choices[-1])
+    panel.set_yticks(tick_keys, [note_name(key) for key in tick_keys])
+    panel.set_ylim(lowest_key - 0.5, highest_key + 0.5)
     panel.set_ylabel("keys")
-    scale = panel.figure.colorbar(colours, cax=bar, ticks=[1, 32, 64, 96, 127])
-    scale.outline.set_visible(False)
-    bar.set_ylabel("velocity")
+    colour_bar = panel.figure.colorbar(velocity_colours, cax=key_axes, ticks=[1, 32, 64, 96, 127])
+    colour_bar.outline.set_visible(False)
+    key_axes.set_ylabel("velocity")
 
 
-def _draw_latents(panel: "Axes", latents: Array, names: Sequence[str], seconds: float) -> None:
-    time = (np.arange(latents.shape[0]) + 0.5) * (seconds / max(latents.shape[0], 1))
-    for index in range(len(names)):
-        panel.plot(time, latents[:, index], color=PATHS[index % len(PATHS)], linewidth=1.3)
+def _draw_latents(panel: "Axes", latents: Array, latent_names: Sequence[str], seconds: float) -> None:
+    """Draw latents, [frames, n_latents], over time."""
+    frame_seconds = (np.arange(latents.shape[0]) + 0.5) * (seconds / max(latents.shape[0], 1))
+    for latent_index in range(len(latent_names)):
+        panel.plot(frame_seconds, latents[:, latent_index], color=PATHS[latent_index % len(PATHS)], linewidth=1.3)
     panel.set_ylabel("latents")
     panel.grid(axis="y", color=FAINT, linewidth=0.5)
     panel.margins(y=0.08)
-    labels = [name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in names[: len(PATHS)]]
-    if len(names) > len(PATHS):
+    legend_labels = [
+        latent_name if len(latent_name) <= LONGEST_NAME else f"{latent_name[: LONGEST_NAME - 1]}…"
+        for latent_name in latent_names[: len(PATHS)]
+    ]
+    if len(latent_names) > len(PATHS):
         panel.plot([], [], " ")
-        labels.append(f"and {len(names) - len(PATHS)} more")
-    handles = [*panel.lines[: len(PATHS)], *panel.lines[len(names) :]]
+        legend_labels.append(f"and {len(latent_names) - len(PATHS)} more")
+    legend_lines = [*panel.lines[: len(PATHS)], *panel.lines[len(latent_names) :]]
     panel.legend(
-        handles, labels, loc="center left", bbox_to_anchor=(1.012, 0.5), frameon=False, handlelength=1.2,
+        legend_lines, legend_labels, loc="center left", bbox_to_anchor=(1.012, 0.5), frameon=False, handlelength=1.2,
         labelspacing=0.25, borderaxespad=0,
     )  # fmt: skip
 
@@ -287,27 +310,27 @@ class LatentPlane:
     """Two latents as they are, else the training codes' principal axes."""
 
     def __init__(self, card: Card) -> None:
-        names = [latent.name for latent in card.latents]
-        marks = landmark_codes(card)
-        self._centre, self._axes, self.labels = np.zeros(len(names)), np.eye(len(names)), names
-        if len(names) != 2:
-            scale = in_deviations(card)
-            self._centre = marks.mean(axis=0) if len(marks) else np.zeros(len(names))
-            _, singular_values, directions = np.linalg.svd((marks - self._centre) * scale)
-            axes = np.pad(directions[:2], ((0, max(0, 2 - len(names))), (0, 0)))
-            self._axes = (axes * scale).T
-            shares = np.pad(np.square(singular_values), (0, 2))[:2] / max(
+        latent_names = [latent.name for latent in card.latents]
+        training_codes = landmark_codes(card)
+        self._centre, self._axes, self.labels = np.zeros(len(latent_names)), np.eye(len(latent_names)), latent_names
+        if len(latent_names) != 2:
+            latent_scales = in_deviations(card)
+            self._centre = training_codes.mean(axis=0) if len(training_codes) else np.zeros(len(latent_names))
+            _, singular_values, directions = np.linalg.svd((training_codes - self._centre) * latent_scales)
+            principal_axes = np.pad(directions[:2], ((0, max(0, 2 - len(latent_names))), (0, 0)))
+            self._axes = (principal_axes * latent_scales).T
+            variance_shares = np.pad(np.square(singular_values), (0, 2))[:2] / max(
                 float(np.square(singular_values).sum()), 1e-12
             )
             self.labels = [
-                f"principal axis {number}: {share:.0%} of the training codes' variance, in deviations"
-                for number, share in enumerate(shares.tolist(), 1)
+                f"principal axis {axis_number}: {variance_share:.0%} of the training codes' variance, in deviations"
+                for axis_number, variance_share in enumerate(variance_shares.tolist(), 1)
             ]
 
     def places(self, codes: Doubles) -> Doubles:
         """Project codes, [rows, n_latents], to [rows, 2]."""
-        places: Doubles = (codes - self._centre) @ self._axes
-        return places
+        plane_points: Doubles = (codes - self._centre) @ self._axes
+        return plane_points
 
 
 def draw_way(
@@ -333,24 +356,28 @@ def draw_way(
     from matplotlib.figure import Figure
 
     plane = LatentPlane(card)
-    with replacing(path, overwrite) as temporary, rc_context(style()):
+    with replacing(path, overwrite) as temporary_path, rc_context(style()):
         figure = Figure(figsize=MAP_INCHES, dpi=DOTS_PER_INCH)
         axes = figure.add_axes((LEFT, 0.08, RIGHT - LEFT, 0.84))
         heading = figure.text(LEFT, 0.956, "", fontsize=12, weight="bold", parse_math=False)
         _fit(heading, [sounds[0][0], sounds[-1][0]], " to ")
         _fit(figure.text(LEFT, 0.932, "", fontsize=9, parse_math=False), [title], "")
-        marks = plane.places(landmark_codes(card))
-        axes.scatter(marks[:, 0], marks[:, 1], s=20, color=CODES, linewidths=0, label="training codes")
-        line = plane.places(path_codes)
+        training_points = plane.places(landmark_codes(card))
+        axes.scatter(
+            training_points[:, 0], training_points[:, 1], s=20, color=CODES, linewidths=0, label="training codes"
+        )
+        path_points = plane.places(path_codes)
         for (name, codes), colour in zip(sounds, PATHS[1::2], strict=False):
-            places = plane.places(codes)
-            axes.scatter(places[:, 0], places[:, 1], s=7, color=colour, alpha=0.35, linewidths=0)
+            sound_points = plane.places(codes)
+            axes.scatter(sound_points[:, 0], sound_points[:, 1], s=7, color=colour, alpha=0.35, linewidths=0)
             legend_name = shortened(name, LONGEST_MAP_NAME // 2).replace("$", r"\$")
             axes.plot([], [], "o", color=colour, label=legend_name, markersize=5)
-        axes.plot(line[:, 0], line[:, 1], color=INK, linewidth=1.6)
-        dots = line[np.linspace(0, len(line) - 1, MARKS).round().astype(int)]
-        sizes = np.linspace(18, 60, MARKS)
-        axes.scatter(dots[:, 0], dots[:, 1], s=sizes, color=INK, zorder=3, label="the way, larger as time goes by")
+        axes.plot(path_points[:, 0], path_points[:, 1], color=INK, linewidth=1.6)
+        time_dots = path_points[np.linspace(0, len(path_points) - 1, MARKS).round().astype(int)]
+        dot_areas = np.linspace(18, 60, MARKS)
+        axes.scatter(
+            time_dots[:, 0], time_dots[:, 1], s=dot_areas, color=INK, zorder=3, label="the way, larger as time goes by"
+        )
         axes.set_xlabel(plane.labels[0])
         axes.set_ylabel(plane.labels[1])
         axes.grid(color=FAINT, linewidth=0.5)
@@ -358,47 +385,59 @@ def draw_way(
         axes.margins(0.05)
         legend = axes.legend(loc="best", frameon=True, framealpha=0.85, edgecolor=FAINT, handletextpad=0.2)
         figure.draw_without_rendering()  # computes the layout
-        occupied_boxes = [legend.get_window_extent(), *(_box_of_dot(place) for place in axes.transData.transform(dots))]
-        _name(axes, marks, [mark.label for mark in card.landmarks], line, occupied_boxes)
-        figure.savefig(temporary, format="png")
+        occupied_boxes = [
+            legend.get_window_extent(),
+            *(_box_of_dot(dot_pixels) for dot_pixels in axes.transData.transform(time_dots)),
+        ]
+        _name(axes, training_points, [mark.label for mark in card.landmarks], path_points, occupied_boxes)
+        figure.savefig(temporary_path, format="png")
 
 
-def shortened(name: str, letters: int) -> str:
-    if len(name) <= letters:
+def shortened(name: str, letter_count: int) -> str:
+    """Shorten a name in its middle to a number of letters."""
+    if len(name) <= letter_count:
         return name
-    end = (letters - 1) // 2
-    return f"{name[: letters - 1 - end]}…{name[len(name) - end :]}"
+    end_count = (letter_count - 1) // 2
+    return f"{name[: letter_count - 1 - end_count]}…{name[len(name) - end_count :]}"
 
 
 def _fit(text: "Text", names: Sequence[str], separator: str) -> None:
+    """Set a text to names, shortened until it fits the page."""
     assert text.figure is not None
-    room = RIGHT * text.figure.bbox.width
-    for letters in range(LONGEST_MAP_NAME * 3 // (1 + len(names)), 3, -1):
-        text.set_text(separator.join(shortened(name, letters) for name in names))
-        if text.get_window_extent().x1 <= room:
+    right_pixels = RIGHT * text.figure.bbox.width
+    for letter_count in range(LONGEST_MAP_NAME * 3 // (1 + len(names)), 3, -1):
+        text.set_text(separator.join(shortened(name, letter_count) for name in names))
+        if text.get_window_extent().x1 <= right_pixels:
             return
 
 
-def _box_of_dot(place: Doubles) -> "Bbox":
+def _box_of_dot(dot_pixels: Doubles) -> "Bbox":
+    """Box around a dot, in pixels."""
     from matplotlib.transforms import Bbox
 
-    return Bbox([place - DOT, place + DOT])
+    return Bbox([dot_pixels - DOT, dot_pixels + DOT])
 
 
-def _name(axes: "Axes", marks: Doubles, labels: Sequence[str], line: Doubles, occupied_boxes: "list[Bbox]") -> None:
+def _name(
+    axes: "Axes", training_points: Doubles, labels: Sequence[str], path_points: Doubles, occupied_boxes: "list[Bbox]"
+) -> None:
     """Each training sound once, at its mark nearest to the path, where space is free."""
-    path_distances = distances(marks, line) if len(marks) else np.zeros(0)
+    path_distances = distances(training_points, path_points) if len(training_points) else np.zeros(0)
     placed_labels: set[str] = set()
-    for number in np.argsort(path_distances).tolist():
-        if labels[number] in placed_labels or not labels[number]:
+    for mark_index in np.argsort(path_distances).tolist():
+        if labels[mark_index] in placed_labels or not labels[mark_index]:
             continue
-        text = axes.annotate(
-            shortened(labels[number], NAME_DOTS), tuple(marks[number]), (4, 3), textcoords="offset points", fontsize=7,
-            color=NAMES, parse_math=False,
+        annotation = axes.annotate(
+            shortened(labels[mark_index], NAME_DOTS), tuple(training_points[mark_index]), (4, 3),
+            textcoords="offset points", fontsize=7, color=NAMES, parse_math=False,
         )  # fmt: skip
-        box = text.get_window_extent().padded(2)
-        if box.x1 > axes.bbox.x1 or box.y1 > axes.bbox.y1 or any(box.overlaps(occupied) for occupied in occupied_boxes):
-            text.remove()
+        annotation_box = annotation.get_window_extent().padded(2)
+        if (
+            annotation_box.x1 > axes.bbox.x1
+            or annotation_box.y1 > axes.bbox.y1
+            or any(annotation_box.overlaps(occupied_box) for occupied_box in occupied_boxes)
+        ):
+            annotation.remove()
             continue
-        placed_labels.add(labels[number])
-        occupied_boxes.append(box)
+        placed_labels.add(labels[mark_index])
+        occupied_boxes.append(annotation_box)

@@ -93,22 +93,25 @@ def process(
         timed_events = [] if events is None else events(rate)
         effects = _Effects(patch, timed_events, programs, rate, freeze_seconds, opening, say)
         fit = effects.first.measure() if not timed_events and _plain(patch) and freeze_seconds is None else None
-        channels = 2 if effects.any_effects else 1
-        length = 0
-        with sound_writer(output, rate, channels, overwrite, as_float) as writer, warn_if_slow(lambda: length / rate):
+        channel_count = 2 if effects.any_effects else 1
+        written_length = 0
+        with (
+            sound_writer(output, rate, channel_count, overwrite, as_float) as writer,
+            warn_if_slow(lambda: written_length / rate),
+        ):
             for block in _process_blocks(effects, _split_blocks(mono(reader, rate)), timed_events):
-                writer.write(block[:channels])
-                length += block.shape[1]
+                writer.write(block[:channel_count])
+                written_length += block.shape[1]
                 if progress is not None:
-                    progress(min(1.0, length / max(1, expected_length)))
-            if length * card.sample_rate < card.frame_length * rate:
-                raise too_short(sound, length / rate, card)
+                    progress(min(1.0, written_length / max(1, expected_length)))
+            if written_length * card.sample_rate < card.frame_length * rate:
+                raise too_short(sound, written_length / rate, card)
             if not effects.heard_any:
                 raise silent(sound)
             if effects.any_effects:
                 for block in _tail(effects, rate):
                     writer.write(block)
-    return Processed(length / rate, effects.first.latency_samples / rate, fit, kind_of(card).of_magnitudes)
+    return Processed(written_length / rate, effects.first.latency_samples / rate, fit, kind_of(card).of_magnitudes)
 
 
 def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], options: Mapping[str, Any]) -> Patch:
@@ -118,49 +121,65 @@ def with_options(patch: Patch, scales: Sequence[str], shifts: Sequence[str], opt
         scales, shifts: ``N=V`` for latent N; a scale without ``N=`` is for all.
         options: by the names of `ProcessSettings`; None is ignored. ``to`` may be a preset in the working folder.
     """
-    settings, count = patch.preset.process, len(patch.model.card.latents)
-    changes = {key: value for key, value in options.items() if value is not None}
-    labels, to = {mark.label for mark in patch.model.card.landmarks}, changes.get("to", "")
-    if to not in labels | set(shipped_presets()) and (file := preset_file(to)) is not None:
-        changes["to"] = str(file.resolve())
-    if "amount" in changes and (changes.get("to") or settings.to) is None:
-        raise UserError(f"--amount {changes['amount']:g} of which way? give --to, a landmark's label or a preset")
-    if common_scales := [text for text in scales if "=" not in text]:
-        changes["scale"] = _option("--scale", common_scales[-1], common_scales[-1])
-    for option, key, texts, default in (("--scale", "scales", scales, 1.0), ("--shift", "shift", shifts, 0.0)):
-        values = list(getattr(settings, key) or [default] * count)
-        for text in texts:
-            number, equals, value = text.partition("=")
-            if not equals and key == "scales":
+    process_settings, latent_count = patch.preset.process, len(patch.model.card.latents)
+    changed_settings = {
+        setting_key: value_text for setting_key, value_text in options.items() if value_text is not None
+    }
+    landmark_labels, target_name = {mark.label for mark in patch.model.card.landmarks}, changed_settings.get("to", "")
+    if (
+        target_name not in landmark_labels | set(shipped_presets())
+        and (preset_path := preset_file(target_name)) is not None
+    ):
+        changed_settings["to"] = str(preset_path.resolve())
+    if "amount" in changed_settings and (changed_settings.get("to") or process_settings.to) is None:
+        raise UserError(
+            f"--amount {changed_settings['amount']:g} of which way? give --to, a landmark's label or a preset"
+        )
+    if common_scales := [option_text for option_text in scales if "=" not in option_text]:
+        changed_settings["scale"] = _option("--scale", common_scales[-1], common_scales[-1])
+    for option, setting_key, option_texts, default_value in (
+        ("--scale", "scales", scales, 1.0),
+        ("--shift", "shift", shifts, 0.0),
+    ):
+        latent_values = list(getattr(process_settings, setting_key) or [default_value] * latent_count)
+        for option_text in option_texts:
+            index_text, equals, value_text = option_text.partition("=")
+            if not equals and setting_key == "scales":
                 continue
-            if not number.isdecimal() or int(number) >= count:
+            if not index_text.isdecimal() or int(index_text) >= latent_count:
                 raise UserError(
-                    f"{option} {text}: model {patch.model.card.name!r} has {count} latents; give N=V, N from 0 to "
-                    f"{count - 1}"
+                    f"{option} {option_text}: model {patch.model.card.name!r} has {latent_count} latents; give N=V, "
+                    f"N from 0 to {latent_count - 1}"
                 )
-            values[int(number)] = _option(option, text, value)
-            changes[key] = values
+            latent_values[int(index_text)] = _option(option, option_text, value_text)
+            changed_settings[setting_key] = latent_values
     try:
-        process = ProcessSettings.model_validate(settings.model_dump(exclude_unset=True) | changes)
+        new_settings = ProcessSettings.model_validate(
+            process_settings.model_dump(exclude_unset=True) | changed_settings
+        )
     except ValidationError as error:
         raise UserError(f"process.{first_complaint(error)}") from None
-    return replace(patch, preset=patch.preset.model_copy(update={"process": process}))
+    return replace(patch, preset=patch.preset.model_copy(update={"process": new_settings}))
 
 
-def _option(option: str, text: str, value: str) -> float:
+def _option(option: str, option_text: str, number_text: str) -> float:
+    """Return the number of an option, whose whole text is for the error."""
     try:
-        return float(value)
+        return float(number_text)
     except ValueError:
-        raise UserError(f"{option} {text}: {value!r} is no number; give one, such as 0.5") from None
+        raise UserError(f"{option} {option_text}: {number_text!r} is no number; give one, such as 0.5") from None
 
 
-def _split_blocks(sound: Iterator[Array]) -> Iterator[Array]:
-    for block in sound:
+def _split_blocks(sound_blocks: Iterator[Array]) -> Iterator[Array]:
+    """Split blocks of any length into blocks of at most `BLOCK` samples."""
+    for block in sound_blocks:
         for start in range(0, len(block), BLOCK):
             yield block[start : start + BLOCK]
 
 
 class _Effects:
+    """The effect racks of a file's presets, which follow each other; also their source of input sound."""
+
     def __init__(
         self,
         patch: Patch,
@@ -172,24 +191,24 @@ class _Effects:
         say: Callable[[str], None],
     ) -> None:
         self.heard = np.zeros(0, np.float32)  # the current block of input
-        self._rate, self._freeze = sample_rate, freeze_seconds
-        self._waiting = self.heard
+        self._rate, self._freeze_seconds = sample_rate, freeze_seconds
+        self._waiting_sound = self.heard
         self._racks: list[EffectRack] = []
         successors: list[Successor] = []
         if programs:  # all channels play one effect
             merged_events = [
                 event if isinstance(event, Timing) else replace(event, channel=CHANNEL) for event in events
             ]
-            opened, successors = programmed({CHANNEL: patch}, merged_events, programs, say, opening)
-            patch = opened[CHANNEL]
+            patch_by_channel, successors = programmed({CHANNEL: patch}, merged_events, programs, say, opening)
+            patch = patch_by_channel[CHANNEL]
         patches = [patch, *(successor.patches[CHANNEL] for successor in successors)]
         self.any_effects = any(candidate.preset.effects for candidate in patches)
         self.latency_samples = 0
         if successors:  # each preset's sound stays in step with the file
             self.latency_samples = max(Processor(candidate, sample_rate).latency_samples for candidate in patches)
-        first = self._make({CHANNEL: patch})
-        self.first, self.latency_samples = first.processor, first.latency_samples
-        self._succession = Succession(first, successors, sample_rate, self._make, listen=self._listen)
+        first_rack = self._make({CHANNEL: patch})
+        self.first, self.latency_samples = first_rack.processor, first_rack.latency_samples
+        self._succession = Succession(first_rack, successors, sample_rate, self._make, listen=self._listen)
 
     @property
     def heard_any(self) -> bool:
@@ -200,34 +219,41 @@ class _Effects:
         return self._succession.pause_seconds
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
-        self._waiting = sound
+        """Return the next block, [2, n], for a block of input, [n]."""
+        self._waiting_sound = sound
         return self._succession.process(events, len(sound))[0]
 
     def _listen(self, count: int) -> None:
-        self.heard, self._waiting = self._waiting[:count], self._waiting[count:]
+        """Take the rack's next samples of input into `heard`."""
+        self.heard, self._waiting_sound = self._waiting_sound[:count], self._waiting_sound[count:]
 
     def _make(self, patches: Mapping[int, Patch]) -> EffectRack:
+        """Make a rack that starts now; later ones fade in."""
         patch, start_seconds = patches[CHANNEL], self._succession.played / self._rate if self._racks else 0.0
-        freeze = None if self._freeze is None else max(0.0, self._freeze - start_seconds)
-        fades, latency = bool(self._racks), self.latency_samples
-        rack = EffectRack(patch, self._rate, self, fades=fades, latency=latency, freeze_seconds=freeze)
+        freeze_seconds = None if self._freeze_seconds is None else max(0.0, self._freeze_seconds - start_seconds)
+        fades, latency_samples = bool(self._racks), self.latency_samples
+        rack = EffectRack(patch, self._rate, self, fades=fades, latency=latency_samples, freeze_seconds=freeze_seconds)
         self._racks.append(rack)
         return rack
 
 
-def _process_blocks(effects: _Effects, sound: Iterator[Array], events: Sequence[Event]) -> Iterator[Array]:
-    event_index, read_length, latency = 0, 0, effects.latency_samples
-    silence = (np.zeros(min(BLOCK, latency - start), np.float32) for start in range(0, latency, BLOCK))
-    for block in itertools.chain(sound, silence):
-        event_end = bisect_left(events, read_length + len(block), lo=event_index, key=lambda event: event.time)
-        output = effects.process(events[event_index:event_end], block)
-        skip = max(0, latency - read_length)
-        event_index, read_length = event_end, read_length + len(block)
-        if skip < len(block):
-            yield output[:, skip:]
+def _process_blocks(effects: _Effects, sound_blocks: Iterator[Array], events: Sequence[Event]) -> Iterator[Array]:
+    """Yield the processed blocks, [2, n], without the latency before them."""
+    event_index, read_length, latency_samples = 0, 0, effects.latency_samples
+    silent_blocks = (
+        np.zeros(min(BLOCK, latency_samples - start), np.float32) for start in range(0, latency_samples, BLOCK)
+    )
+    for block in itertools.chain(sound_blocks, silent_blocks):
+        event_end_index = bisect_left(events, read_length + len(block), lo=event_index, key=lambda event: event.time)
+        output = effects.process(events[event_index:event_end_index], block)
+        skipped_count = max(0, latency_samples - read_length)
+        event_index, read_length = event_end_index, read_length + len(block)
+        if skipped_count < len(block):
+            yield output[:, skipped_count:]
 
 
 def _tail(effects: _Effects, sample_rate: int) -> Iterator[Array]:
+    """Yield the effects' sound after the end, until silence."""
     silent_blocks: list[Array] = []  # dropped unless sound returns
     for _ in range(math.ceil(LONGEST_TAIL_SECONDS * sample_rate / BLOCK)):
         silent_blocks.append(effects.process([], np.zeros(BLOCK, np.float32)))
@@ -239,6 +265,12 @@ def _tail(effects: _Effects, sample_rate: int) -> Iterator[Array]:
 
 
 def _plain(patch: Patch) -> bool:
-    settings, defaults = patch.preset.process, ProcessSettings()
-    unmoved = all(getattr(settings, name) == getattr(defaults, name) for name in ("scale", "smooth_seconds", "freeze"))
-    return unmoved and not (settings.scales or settings.shift or settings.to or patch.preset.motion)
+    """Return whether a preset leaves codes as they are."""
+    process_settings, default_settings = patch.preset.process, ProcessSettings()
+    is_unmoved = all(
+        getattr(process_settings, setting_name) == getattr(default_settings, setting_name)
+        for setting_name in ("scale", "smooth_seconds", "freeze")
+    )
+    return is_unmoved and not (
+        process_settings.scales or process_settings.shift or process_settings.to or patch.preset.motion
+    )

@@ -96,11 +96,11 @@ class Processor:
         # One instrument on all channels; MPE zones are routed as in a rack.
         self._zones = Zones({CHANNEL: preset.mpe.enabled}, CHANNEL)
         late_effects = _LateEffects(self._output, self._silence_samples + latency_of(model.card))
-        codes, effect_values = self._codes.knobs, effects.values() | preset.effect_values()
-        parameters = ParameterSet(codes, {WET: self._wet, **self._codes.ramps}, effect_values, late_effects.move)
+        latents, effect_values = self._codes.knobs, effects.values() | preset.effect_values()
+        parameters = ParameterSet(latents, {WET: self._wet, **self._codes.ramps}, effect_values, late_effects.move)
         macro_names = macro_targets(preset.macro)
-        entries = [entry for entry in preset.cc if entry.target in parameters or entry.target in macro_names]
-        self._controls = PresetControls(preset, model.card, effects.targets(), codes, parameters, entries)
+        cc_entries = [entry for entry in preset.cc if entry.target in parameters or entry.target in macro_names]
+        self._controls = PresetControls(preset, model.card, effects.targets(), latents, parameters, cc_entries)
         self.knobs = self._controls.knobs
 
     @property
@@ -113,6 +113,7 @@ class Processor:
         return self._stream.heard_any
 
     def measure(self) -> Fit:
+        """Start to measure the fit, and return it."""
         self._stream.fit = Fit()
         return self._stream.fit
 
@@ -125,53 +126,55 @@ class Processor:
     def process(self, events: Sequence[Event], sound: Array) -> Array:
         """Next block, [2, count], for ``sound``, [count]; the wet sound is limited."""
         for event in events:
-            for _, routed in self._zones.route(event):
-                self._wet.event_time = routed.time
-                self._apply(replace(routed, time=round(routed.time * self._model_rate / self._rate)))
-        start, count = self._now, len(sound)
+            for _, routed_event in self._zones.route(event):
+                self._wet.event_time = routed_event.time
+                self._apply(replace(routed_event, time=round(routed_event.time * self._model_rate / self._rate)))
+        block_start, count = self._now, len(sound)
         self._now += count
-        resampled = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
-        self._waiting = np.concatenate([self._waiting, resampled])
-        wet = limit(self._output.read(count, self._synthesize))
+        resampled_sound = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
+        self._waiting = np.concatenate([self._waiting, resampled_sound])
+        wet_sound = limit(self._output.read(count, self._synthesize))
         self._codes.forget(max(0, self._stream.earliest))
         self._dry = np.concatenate([self._dry, sound])
-        dry, self._dry = self._dry[:count], self._dry[count:]
-        share = self._wet.block(start, count)
+        dry_sound, self._dry = self._dry[:count], self._dry[count:]
+        wet_shares = self._wet.block(block_start, count)
         self._wet.forget(self._now)
-        mixed: Array = dry + share * (wet - dry)
-        return mixed
+        mix: Array = dry_sound + wet_shares * (wet_sound - dry_sound)
+        return mix
 
-    def _line_up(self, pulled: int) -> tuple[int, int]:
-        """Silence in model samples covers those ``pulled``, and makes the latency whole output samples: dry and wet
-        align.
+    def _line_up(self, pulled_samples: int) -> tuple[int, int]:
+        """Silence in model samples covers those ``pulled_samples``, and makes the latency whole output samples: dry
+        and wet align.
         """
-        ratio, latency, output_delay = self._model_rate / self._rate, float(latency_of(self._card)), 0.0
-        lead = pulled * ratio
+        rate_ratio, model_latency, output_delay = self._model_rate / self._rate, float(latency_of(self._card)), 0.0
+        lead_samples = pulled_samples * rate_ratio
         if self._resampler is not None:
-            lead += self._resampler.latency * ratio + ROUNDING
-            latency += self._resampler.late
+            lead_samples += self._resampler.latency * rate_ratio + ROUNDING
+            model_latency += self._resampler.late
             output_delay = Resampler(self._model_rate, self._rate, 1).late
-        shortest = math.ceil(lead)
+        least_silence = math.ceil(lead_samples)
         # After so many model samples the two rates' grids meet again: one of these latencies is nearest to whole.
-        step = self._model_rate // math.gcd(self._model_rate, self._rate)
-        totals = (shortest + np.arange(step) + latency) / ratio + output_delay
-        best = int(np.abs(totals - np.round(totals)).argmin())
-        return shortest + best, round(totals[best])
+        grid_period = self._model_rate // math.gcd(self._model_rate, self._rate)
+        latencies = (least_silence + np.arange(grid_period) + model_latency) / rate_ratio + output_delay
+        extra_samples = int(np.abs(latencies - np.round(latencies)).argmin())
+        return least_silence + extra_samples, round(latencies[extra_samples])
 
     def _synthesize(self, events: Sequence[Event], count: int) -> Array:
+        """Return the wet sound, [2, count], of the waiting input."""
         assert count <= len(self._waiting)
         sound, self._waiting = self._waiting[:count], self._waiting[count:]
-        wet = self._stream.process(sound)
-        return np.stack([wet, wet])
+        wet_sound = self._stream.process(sound)
+        return np.stack([wet_sound, wet_sound])
 
     def _apply(self, event: Event) -> None:
+        """Apply an event, timed in model samples."""
         match event:
             case NoteOn(time, channel, key):
                 self._codes.press(time, channel, key, self._mpe.touch(channel))
             case NoteOff(time, channel, key):
                 self._codes.release(time, channel, key)
-            case ZoneSize(time, master, members):
-                self._begin_zone(time, master, members)
+            case ZoneSize(time, master_channel, member_count):
+                self._begin_zone(time, master_channel, member_count)
             case MasterTuning(time):
                 self._mpe.tune(time, event)
                 self._codes.wheels.tune(time)
@@ -184,15 +187,16 @@ class Processor:
                 return
             case AllOff(time, channel):
                 self._release_all(time, self._mpe.group(channel))
-            case PitchBend() | DataEntry() if (zone := self._mpe.zone(event.channel)) is not None:
-                self._mpe.wheel(zone).apply(event)
+            case PitchBend() | DataEntry() if (zone_master := self._mpe.zone(event.channel)) is not None:
+                self._mpe.wheel(zone_master).apply(event)
             case DataEntry(_, channel):  # its tuning; no wheel bends keys outside zones
                 self._codes.wheels.of(channel).apply(event)
-            case ControllersReset(time, channel) if (zone := self._mpe.zone(channel)) is not None:
-                self._mpe.reset_zone(time, zone, self._codes.touches)
+            case ControllersReset(time, channel) if (zone_master := self._mpe.zone(channel)) is not None:
+                self._mpe.reset_zone(time, zone_master, self._codes.touches)
         self._controls.apply(event)
 
     def _reset_system(self, time: int) -> None:
+        """Reset all channels, their wheels, controllers and keys."""
         self._mpe.reset_system(time, self._codes.touches)
         self._codes.wheels.reset(time)
         for channel in CHANNELS:
@@ -200,13 +204,14 @@ class Processor:
             self._controls.apply(AllOff(time, channel, cut=False))
             self._release_all(time, channel)
 
-    def _begin_zone(self, time: int, master: int, members: int) -> None:
-        self._release_all(time, self._mpe.group(master))
-        self._mpe.set_zone(master, members)
-        self._release_all(time, self._mpe.group(master))
+    def _begin_zone(self, time: int, master_channel: int, member_count: int) -> None:
+        self._release_all(time, self._mpe.group(master_channel))
+        self._mpe.set_zone(master_channel, member_count)
+        self._release_all(time, self._mpe.group(master_channel))
 
-    def _release_all(self, time: int, group: int) -> None:
-        self._codes.release_all(time, lambda channel: self._mpe.group(channel) == group)
+    def _release_all(self, time: int, group_channel: int) -> None:
+        """Release the keys of a zone, named by its master, or of a channel."""
+        self._codes.release_all(time, lambda channel: self._mpe.group(channel) == group_channel)
 
 
 class InputSound(Protocol):
@@ -244,12 +249,12 @@ class EffectRack:
         except UserError as error:
             raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None
         self._source = source
-        self._fade, self.played = max(1, round(RAMP_SECONDS * sample_rate)) if fades else 0, 0
-        self._late = np.zeros(max(0, latency - self.processor.latency_samples), np.float32)
+        self._fade_samples, self.played = max(1, round(RAMP_SECONDS * sample_rate)) if fades else 0, 0
+        self._late_sound = np.zeros(max(0, latency - self.processor.latency_samples), np.float32)
 
     @property
     def latency_samples(self) -> int:
-        return self.processor.latency_samples + len(self._late)
+        return self.processor.latency_samples + len(self._late_sound)
 
     @property
     def pause_seconds(self) -> float:
@@ -282,12 +287,14 @@ class EffectRack:
         """Next block, [2, count], also as channel 0's."""
         sound = self._source.heard
         assert len(sound) == count
-        if self.played < self._fade:
-            sound = sound * np.clip(np.arange(self.played, self.played + count) / self._fade, 0, 1).astype(np.float32)
+        if self.played < self._fade_samples:
+            sound = sound * np.clip(np.arange(self.played, self.played + count) / self._fade_samples, 0, 1).astype(
+                np.float32
+            )
         self.played += count
-        if delay := len(self._late):
-            sound = np.concatenate([self._late, sound])
-            sound, self._late = sound[:count], sound[count:]
-            events = [replace(event, time=event.time + delay) for event in events]
+        if delay_samples := len(self._late_sound):
+            sound = np.concatenate([self._late_sound, sound])
+            sound, self._late_sound = sound[:count], sound[count:]
+            events = [replace(event, time=event.time + delay_samples) for event in events]
         mix = self.processor.process(events, sound)
         return mix, {CHANNEL: mix}

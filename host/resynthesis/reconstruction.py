@@ -55,11 +55,16 @@ class Outputs(NamedTuple):
 
     def check(self, overwrite: bool) -> None:
         """As `host.files.check_output`."""
-        for file in self:
-            check_output(file, overwrite)
+        for output_path in self:
+            check_output(output_path, overwrite)
 
     def write(
-        self, preset: Preset, parts: Sequence[Reconstruction], card: Card, report: Mapping[str, object], overwrite: bool
+        self,
+        preset: Preset,
+        reconstructions: Sequence[Reconstruction],
+        card: Card,
+        report: Mapping[str, object],
+        overwrite: bool,
     ) -> list[str]:
         """Write all files or none; return warnings.
 
@@ -68,21 +73,21 @@ class Outputs(NamedTuple):
             Failure: one cannot be written.
         """
         warnings = []
-        target = np.concatenate([_levelled(part.target) for part in parts])
-        rendition = np.concatenate([_levelled(part.rendition) for part in parts])
+        target = np.concatenate([_levelled(reconstruction.target) for reconstruction in reconstructions])
+        rendition = np.concatenate([_levelled(reconstruction.rendition) for reconstruction in reconstructions])
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(replacing(self.preset, overwrite))
-            file.write_text(preset.to_toml(), encoding="utf-8")
-            figures = stack.enter_context(replacing(self.figures, overwrite))
-            figures.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            preset_file = stack.enter_context(replacing(self.preset, overwrite))
+            preset_file.write_text(preset.to_toml(), encoding="utf-8")
+            figures_file = stack.enter_context(replacing(self.figures, overwrite))
+            figures_file.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
             rate = int(np.clip(card.sample_rate, *RATES))
             writer = stack.enter_context(sound_writer(self.sound, rate, 1, overwrite))
             writer.write(_at_rate(rendition[np.newaxis], card.sample_rate, rate))
             writer.finish()
             try:
                 check_picture(self.picture)
-            except UserError as missing:
-                warnings.append(f"{self.picture} is left out: {missing}")
+            except UserError as picture_error:
+                warnings.append(f"{self.picture} is left out: {picture_error}")
             else:
                 titles = ("as it was", f"as {card.name} plays it")
                 draw_spectrograms(
@@ -99,9 +104,12 @@ def reconstruct(sound: Path, track: CodeTrack, preset: Preset, model: Model, out
     card = model.card
     if track.clip is not None:
         return reconstruct_kit([track], preset, model, output)[0]
-    half = card.frame_length / 2 / card.sample_rate
-    begin, end = float(track.seconds[0]) - half, float(track.seconds[-1]) + half
-    target = part_of(sound, card, max(0.0, begin), min(end, begin + LONGEST_SECONDS))
+    half_frame_seconds = card.frame_length / 2 / card.sample_rate
+    begin_seconds, end_seconds = (
+        float(track.seconds[0]) - half_frame_seconds,
+        float(track.seconds[-1]) + half_frame_seconds,
+    )
+    target = part_of(sound, card, max(0.0, begin_seconds), min(end_seconds, begin_seconds + LONGEST_SECONDS))
     key = MIDDLE_C
     if card.keyed:
         key = int(np.clip(np.floor(sounding_note(target, card.sample_rate) + 0.5), 0, KEYS - 1))
@@ -111,29 +119,37 @@ def reconstruct(sound: Path, track: CodeTrack, preset: Preset, model: Model, out
 
 
 def reconstruct_kit(tracks: Sequence[CodeTrack], preset: Preset, model: Model, output: Path) -> list[Reconstruction]:
-    card, length = model.card, model.card.frame_length
+    """Render a kit's clips, one after another."""
+    card, clip_length = model.card, model.card.frame_length
     keys = [entry.key for entry in preset.keys] or [MIDDLE_C]
     events: list[Event] = []
-    for number, key in enumerate(keys):
-        events += [NoteOn(number * length, 0, key, VELOCITY), NoteOff((number + 1) * length - 1, 0, key)]
-    rendition = _render(preset, model, output, events, len(keys) * length)
+    for key_index, key in enumerate(keys):
+        events += [
+            NoteOn(key_index * clip_length, 0, key, VELOCITY),
+            NoteOff((key_index + 1) * clip_length - 1, 0, key),
+        ]
+    rendition = _render(preset, model, output, events, len(keys) * clip_length)
     reconstructions = []
-    for track, part in zip(tracks, rendition.reshape(len(keys), length), strict=True):
+    for track, clip_rendition in zip(tracks, rendition.reshape(len(keys), clip_length), strict=True):
         assert track.clip is not None
-        reconstructions.append(Reconstruction(track.clip, part, measures(track.clip, part, card.sample_rate)))
+        reconstructions.append(
+            Reconstruction(track.clip, clip_rendition, measures(track.clip, clip_rendition, card.sample_rate))
+        )
     return reconstructions
 
 
 def _render(preset: Preset, model: Model, output: Path, events: list[Event], length: int) -> Array:
+    """Render events by a preset, [length]."""
     patch = Patch(output.stem, preset, model, output.parent)
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, model.card.sample_rate)) as rack:
-        parts = [mix for _, mix, _ in blocks(rack, performance, 0.0, model.card.sample_rate)]
-    sound = np.concatenate([np.zeros((2, 0), np.float32), *parts], axis=1)[0, :length]
+        mix_blocks = [mix for _, mix, _ in blocks(rack, performance, 0.0, model.card.sample_rate)]
+    sound = np.concatenate([np.zeros((2, 0), np.float32), *mix_blocks], axis=1)[0, :length]
     return np.pad(sound, (0, length - len(sound)))
 
 
 def _at_rate(sound: Array, rate: int, output_rate: int) -> Array:
+    """Resample a sound, [1, n]."""
     if rate == output_rate:
         return sound
     resampler = Resampler(rate, output_rate, 1)
@@ -141,5 +157,6 @@ def _at_rate(sound: Array, rate: int, output_rate: int) -> Array:
 
 
 def _levelled(sound: Array) -> Array:
-    levelled: Array = (0.5 * sound / max(float(np.abs(sound).max()), 1e-9)).astype(np.float32)
-    return levelled
+    """Scale a sound to a peak of one half."""
+    levelled_sound: Array = (0.5 * sound / max(float(np.abs(sound).max()), 1e-9)).astype(np.float32)
+    return levelled_sound

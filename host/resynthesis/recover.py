@@ -122,14 +122,16 @@ def _recover_sound(
     overwrite: bool,
     report_share: Callable[[float], None],
 ) -> Recovered:
-    card, output, scale = model.card, outputs.preset, in_deviations(model.card)
+    """Recover one sound: its resting code or a path, rendered, compared and written."""
+    card, output, latent_scales = model.card, outputs.preset, in_deviations(model.card)
 
     def render_code(code: _Code) -> tuple[Preset, Reconstruction]:
+        """Return the preset of a code, and its reconstruction."""
         code_preset = _preset_of(sound, model, output).model_copy(
             update={"latent": LatentSettings(values=_rounded(code.code))}
         )
-        tables = dict(kind_of(card).tables(code.label, sustained=False)) | _gesture(track, code, model)
-        code_preset = code_preset.model_copy(update=tables)
+        preset_tables = dict(kind_of(card).tables(code.label, sustained=False)) | _gesture(track, code, model)
+        code_preset = code_preset.model_copy(update=preset_tables)
         return code_preset, reconstruct(sound, track, code_preset, model, output)
 
     resting_code = _resting_code(sound, track, model, method, lambda fraction: report_share(0.2 + 0.6 * fraction))
@@ -140,25 +142,30 @@ def _recover_sound(
         network_db = network_render[1].measures.log_mel_db
         if network_db < reconstruction.measures.log_mel_db:
             resting_code, (preset, reconstruction) = network_code, network_render
-    lines = [track.excerpt or f"{len(track.codes)} of {track.frame_count} frames in {track.length_seconds:.1f} s sound"]
+    summary_lines = [
+        track.excerpt or f"{len(track.codes)} of {track.frame_count} frames in {track.length_seconds:.1f} s sound"
+    ]
     if card.landmarks and track.codes.shape[1] and track.clip is None:  # a clip has one code, reported below
-        deviations = distances(track.codes * scale, landmark_codes(card) * scale)
-        lines.append(f"half of their codes lie within {np.median(deviations):.2f} deviations of a training code")
+        training_distances = distances(track.codes * latent_scales, landmark_codes(card) * latent_scales)
+        summary_lines.append(
+            f"half of their codes lie within {np.median(training_distances):.2f} deviations of a training code"
+        )
     warnings = _code_warnings(sound, track, resting_code, card)
     if points is not None:
-        path, path_summary, path_warnings = _path(sound, track, model, scale, points, method)
-        preset = preset.model_copy(update={"motion": [path]})
-        lines.append(path_summary)
+        motion_settings, path_summary, path_warnings = _path(sound, track, model, latent_scales, points, method)
+        preset = preset.model_copy(update={"motion": [motion_settings]})
+        summary_lines.append(path_summary)
         warnings += path_warnings
         reconstruction = reconstruct(sound, track, preset, model, output)
-    entry = _entry(sound.name, resting_code, card, reconstruction, network_db)
+    report_entry = _entry(sound.name, resting_code, card, reconstruction, network_db)
     report = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
-    warnings += outputs.write(preset, [reconstruction], card, report | entry, overwrite)
+    warnings += outputs.write(preset, [reconstruction], card, report | report_entry, overwrite)
     report_share(1.0)
-    return Recovered(f"{output}: {'; '.join(lines)}\n{_measures_text(output, entry)}", tuple(warnings))
+    return Recovered(f"{output}: {'; '.join(summary_lines)}\n{_measures_text(output, report_entry)}", tuple(warnings))
 
 
 def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | None:
+    """Open the model's encoder; None where a search needs none and the model has none."""
     if method.search is not None and not method.refines and not encoder_path(model.path).exists():
         if path:
             raise UserError(
@@ -172,6 +179,7 @@ def _encoder(model: Model, method: RecoveryMethod, *, path: bool) -> Encoder | N
 def _resting_code(
     sound: Path, track: CodeTrack, model: Model, method: RecoveryMethod, report_share: Callable[[float], None]
 ) -> _Code:
+    """The code of a whole sound, by the encoder or a search."""
     card, encoder_code = model.card, _encoder_code(track, model.card)
     if method.search is None:
         assert encoder_code is not None
@@ -184,6 +192,7 @@ def _resting_code(
 
 
 def _encoder_code(track: CodeTrack, card: Card) -> Doubles | None:
+    """Medoid of the encoder's codes; None without an encoder."""
     if not track.codes.shape[1]:
         return None
     code: Doubles = track.codes[medoid(track.codes * in_deviations(card))]
@@ -191,6 +200,7 @@ def _encoder_code(track: CodeTrack, card: Card) -> Doubles | None:
 
 
 def _network_code(track: CodeTrack, searched_code: _Code, card: Card) -> _Code | None:
+    """The encoder's code beside a searched one; None without encoder or search."""
     code = _encoder_code(track, card)
     if code is None or searched_code.search_result is None:
         return None
@@ -204,6 +214,7 @@ def _network_code(track: CodeTrack, searched_code: _Code, card: Card) -> _Code |
 def _search_target(
     sound: Path, track: CodeTrack, card: Card, seconds: Sequence[float] | Doubles, code: Doubles | None
 ) -> SearchTarget:
+    """The request to search one code for frames around these seconds, or for the clip."""
     label = None if track.label is None else card.labels.index(track.label)
     if track.clip is not None:
         return SearchTarget(track.clip[np.newaxis], code, label)
@@ -211,20 +222,21 @@ def _search_target(
 
 
 def _code_of(search_result: SearchResult, card: Card) -> _Code:
+    """A search result with its label's name."""
     return _Code(
         search_result.code, None if search_result.label is None else card.labels[search_result.label], search_result
     )
 
 
 def _code_warnings(sound: Path, track: CodeTrack, code: _Code, card: Card) -> list[str]:
-    lines = []
-    clamped = track.clip is not None and code.search_result is None and can_refine(card)
-    if latent_names := latents_outside(track.codes[0] if clamped else code.code, card):
-        line = f"{sound} is unlike the training sounds: its code lies outside the span of {latent_names}"
-        lines.append(line + ("; the preset rests at the nearest code inside" if clamped else ""))
+    warnings = []
+    is_clamped = track.clip is not None and code.search_result is None and can_refine(card)
+    if latent_names := latents_outside(track.codes[0] if is_clamped else code.code, card):
+        warning = f"{sound} is unlike the training sounds: its code lies outside the span of {latent_names}"
+        warnings.append(warning + ("; the preset rests at the nearest code inside" if is_clamped else ""))
     if code.search_result is not None and not code.search_result.settled:
-        lines.append(f"{sound}: the search did not come to its end; this is the best code that it met")
-    return lines
+        warnings.append(f"{sound}: the search did not come to its end; this is the best code that it met")
+    return warnings
 
 
 def _recover_kit(
@@ -236,6 +248,7 @@ def _recover_kit(
     overwrite: bool,
     report_share: Callable[[float], None],
 ) -> Recovered:
+    """Recover a folder's sounds as a kit, one key each."""
     card, output = model.card, outputs.preset
     sounds = sorted(path for path in folder.iterdir() if path.suffix[1:].casefold() in SOUNDS)
     if not 1 <= len(sounds) <= LAST_KEY - FIRST_KEY + 1:
@@ -262,11 +275,12 @@ def _recover_kit(
         ]
 
     def render_kit(codes: Sequence[_Code]) -> tuple[Preset, list[Reconstruction]]:
-        keys = [
-            KeySettings(key=FIRST_KEY + number, code=_rounded(code.code), label=code.label)
-            for number, code in enumerate(codes)
+        """Return the preset of a kit's codes, and a reconstruction for each."""
+        kit_keys = [
+            KeySettings(key=FIRST_KEY + code_index, code=_rounded(code.code), label=code.label)
+            for code_index, code in enumerate(codes)
         ]
-        kit_preset = _preset_of(folder, model, output).model_copy(update={"keys": keys})
+        kit_preset = _preset_of(folder, model, output).model_copy(update={"keys": kit_keys})
         return kit_preset, reconstruct_kit(tracks, kit_preset, model, output)
 
     preset, reconstructions = render_kit(codes)
@@ -275,30 +289,35 @@ def _recover_kit(
         network_codes = [_network_code(track, code, card) or code for track, code in zip(tracks, codes, strict=True)]
         network_reconstructions = render_kit(network_codes)[1]
         network_dbs = [reconstruction.measures.log_mel_db for reconstruction in network_reconstructions]
-        network_wins = [
-            rival.measures.log_mel_db < reconstruction.measures.log_mel_db
-            for rival, reconstruction in zip(network_reconstructions, reconstructions, strict=True)
+        network_is_nearer = [
+            network_reconstruction.measures.log_mel_db < reconstruction.measures.log_mel_db
+            for network_reconstruction, reconstruction in zip(network_reconstructions, reconstructions, strict=True)
         ]
         codes = [
-            network_code if wins else code
-            for wins, network_code, code in zip(network_wins, network_codes, codes, strict=True)
+            network_code if is_nearer else code
+            for is_nearer, network_code, code in zip(network_is_nearer, network_codes, codes, strict=True)
         ]
-        if any(network_wins):
+        if any(network_is_nearer):
             preset, reconstructions = render_kit(codes)
-    entries = [
+    report_entries = [
         _entry(sound.name, code, card, reconstruction, network_db)
         for sound, code, reconstruction, network_db in zip(sounds, codes, reconstructions, network_dbs, strict=True)
     ]
-    lines, warnings = [], []
-    for sound, track, code, key, entry in zip(sounds, tracks, codes, preset.keys, entries, strict=True):
-        lines.append(
-            f"{output}: key {key.key} has {sound.name}: {track.excerpt}; {_measures_text(output, entry, short=True)}"
+    summary_lines, warnings = [], []
+    for sound, track, code, kit_key, report_entry in zip(
+        sounds, tracks, codes, preset.keys, report_entries, strict=True
+    ):
+        summary_lines.append(
+            f"{output}: key {kit_key.key} has {sound.name}: {track.excerpt}; "
+            f"{_measures_text(output, report_entry, short=True)}"
         )
         warnings += _code_warnings(sound, track, code, card)
     report = {"format": 1, "model": card.name, "model_sha256": model.sha256, "method": method.name}
-    report["keys"] = [{"key": key.key} | entry for key, entry in zip(preset.keys, entries, strict=True)]
+    report["keys"] = [
+        {"key": kit_key.key} | report_entry for kit_key, report_entry in zip(preset.keys, report_entries, strict=True)
+    ]
     warnings += outputs.write(preset, reconstructions, card, report, overwrite)
-    return Recovered("\n".join(lines), tuple(warnings))
+    return Recovered("\n".join(summary_lines), tuple(warnings))
 
 
 def _preset_of(sound: Path, model: Model, output: Path) -> Preset:
@@ -315,47 +334,61 @@ def _gesture(track: CodeTrack, code: _Code, model: Model) -> dict[str, GestureSe
     """The encoder's code chooses: a search may end near similar spectra with other gestures."""
     if model.gestures is None:
         return {}
-    settings = GestureSettings(codes=0.0)
+    gesture_settings = GestureSettings(codes=0.0)
     if model.card.landmarks:
         encoder_code = _encoder_code(track, model.card)
-        label, _ = _nearest(code if encoder_code is None else _Code(encoder_code, code.label), model.card)
-        if label and label in {instrument.label for instrument in model.gestures.instruments}:
-            settings = GestureSettings(codes=0.0, instrument=label)
-    return {"gesture": settings}
+        nearest_label, _ = _nearest(code if encoder_code is None else _Code(encoder_code, code.label), model.card)
+        if nearest_label and nearest_label in {instrument.label for instrument in model.gestures.instruments}:
+            gesture_settings = GestureSettings(codes=0.0, instrument=nearest_label)
+    return {"gesture": gesture_settings}
 
 
 def _path(
-    sound: Path, track: CodeTrack, model: Model, scale: Doubles, points: int, method: RecoveryMethod
+    sound: Path, track: CodeTrack, model: Model, latent_scales: Doubles, points: int, method: RecoveryMethod
 ) -> tuple[MotionSettings, str, list[str]]:
+    """Settings of a path through a sound's codes, its summary, and warnings."""
     card = model.card
     if len(track.codes) < 2:
         raise UserError(f"{sound} has one frame that sounds, and a path needs two; leave --path out")
-    smooth = smoothed(track.codes, SMOOTHED_SECONDS * card.sample_rate / card.hop_length)
-    vertices = simplified(track.seconds, smooth * scale, points)
-    error = interpolate_path(track.seconds, track.seconds[vertices], smooth[vertices] * scale) - smooth * scale
-    summary = f"a path of {len(vertices)} codes follows them within {np.sqrt(np.square(error).sum(1).mean()):.2f}"
-    codes = smooth[vertices]
+    smooth_codes = smoothed(track.codes, SMOOTHED_SECONDS * card.sample_rate / card.hop_length)
+    vertex_frames = simplified(track.seconds, smooth_codes * latent_scales, points)
+    path_errors = (
+        interpolate_path(track.seconds, track.seconds[vertex_frames], smooth_codes[vertex_frames] * latent_scales)
+        - smooth_codes * latent_scales
+    )
+    summary = (
+        f"a path of {len(vertex_frames)} codes follows them within {np.sqrt(np.square(path_errors).sum(1).mean()):.2f}"
+    )
+    codes = smooth_codes[vertex_frames]
     if method.search is not None:
-        neighbours = [np.argsort(np.abs(np.arange(len(track.codes)) - middle))[:AROUND] for middle in vertices]
-        frames = pieces(sound, card, track.seconds[np.concatenate(neighbours)].tolist(), MARGIN * card.frame_length)
-        parts = np.split(frames, np.cumsum([len(part) for part in neighbours])[:-1])
-        targets = [SearchTarget(part, code, None) for part, code in zip(parts, codes, strict=True)]
+        neighbour_frames = [
+            np.argsort(np.abs(np.arange(len(track.codes)) - vertex_frame))[:AROUND] for vertex_frame in vertex_frames
+        ]
+        search_frames = pieces(
+            sound, card, track.seconds[np.concatenate(neighbour_frames)].tolist(), MARGIN * card.frame_length
+        )
+        frame_groups = np.split(search_frames, np.cumsum([len(part) for part in neighbour_frames])[:-1])
+        targets = [SearchTarget(part, code, None) for part, code in zip(frame_groups, codes, strict=True)]
         codes = np.stack([search_result.code for search_result in method.search(model, targets)])
-    times = [round(second, 6) for second in track.seconds[vertices].tolist()]
-    start = {"start": "note"} if kind_of(card).decodes_notes else {}
-    path = MotionSettings.model_validate({"path": [_rounded(code) for code in codes], "times": times} | start)
+    times = [round(vertex_seconds, 6) for vertex_seconds in track.seconds[vertex_frames].tolist()]
+    start_setting = {"start": "note"} if kind_of(card).decodes_notes else {}
+    motion_settings = MotionSettings.model_validate(
+        {"path": [_rounded(code) for code in codes], "times": times} | start_setting
+    )
     outside_count = sum(bool(latents_outside(code, card)) for code in codes)
     warning = (
-        f"{outside_count} of {len(vertices)} codes of the path lie outside the latents' spans, where playing keeps them"
+        f"{outside_count} of {len(vertex_frames)} codes of the path lie outside the latents' spans, "
+        "where playing keeps them"
     )
-    return path, summary, [warning] if outside_count else []
+    return motion_settings, summary, [warning] if outside_count else []
 
 
 def _entry(
     sound: str, code: _Code, card: Card, reconstruction: Reconstruction, network_db: float | None
 ) -> dict[str, object]:
+    """A sound's entry in the JSON report."""
     entry: dict[str, object] = {"sound": sound, "code": _rounded(code.code), "label": code.label}
-    entry |= {name: round(value, 6) for name, value in reconstruction.measures._asdict().items()}
+    entry |= {measure: round(figure, 6) for measure, figure in reconstruction.measures._asdict().items()}
     if card.landmarks:
         label, deviations = _nearest(code, card)
         entry["nearest"] = {"label": label, "deviations": round(deviations, 4)}
@@ -371,28 +404,36 @@ def _entry(
 
 
 def _nearest(code: _Code, card: Card) -> tuple[str, float]:
-    marks = [mark for mark in card.landmarks if mark.label == code.label] or card.landmarks
+    """Label of the nearest training code, and its distance in deviations."""
+    candidate_marks = [mark for mark in card.landmarks if mark.label == code.label] or card.landmarks
     deviations = np.sqrt(
-        np.square((np.array([mark.latent for mark in marks]) - code.code) * in_deviations(card)).sum(1)
+        np.square((np.array([mark.latent for mark in candidate_marks]) - code.code) * in_deviations(card)).sum(1)
     )
-    return marks[int(deviations.argmin())].label, float(deviations.min())
+    return candidate_marks[int(deviations.argmin())].label, float(deviations.min())
 
 
-def _measures_text(output: Path, entry: dict[str, object], *, short: bool = False) -> str:
-    text = f"log-mel distance {entry['log_mel_db']:.1f} dB, spectrogram MSE {entry['spectrogram_mse']:.2g}, "
-    text += f"SSIM {entry['ssim']:.3f}"
-    nearest = entry.get("nearest")
-    if isinstance(nearest, dict):
-        text += f", {nearest['deviations']:.2f} deviations from training code {nearest['label']!r}"
+def _measures_text(output: Path, report_entry: dict[str, object], *, short: bool = False) -> str:
+    text = (
+        f"log-mel distance {report_entry['log_mel_db']:.1f} dB, spectrogram MSE {report_entry['spectrogram_mse']:.2g}, "
+    )
+    text += f"SSIM {report_entry['ssim']:.3f}"
+    nearest_entry = report_entry.get("nearest")
+    if isinstance(nearest_entry, dict):
+        text += f", {nearest_entry['deviations']:.2f} deviations from training code {nearest_entry['label']!r}"
     return text if short else f"{output.with_suffix('.json')}: {text}"
 
 
 def _rounded(code: Doubles) -> list[float]:
-    return [round(value, 5) for value in code.tolist()]
+    """Round a code for presets and reports."""
+    return [round(latent_value, 5) for latent_value in code.tolist()]
 
 
-def _name_of(path: Path, folder: Path) -> str:
-    if (digest := digest_of(path)) is not None:
+def _name_of(model_path: Path, folder: Path) -> str:
+    """The name by which a preset in ``folder`` refers to a model."""
+    if (digest := digest_of(model_path)) is not None:
         return f"{BY_DIGEST}{digest}"
-    shipped = {file.resolve(): name for name, file in shipped_models().items()}
-    return shipped.get(path.resolve()) or Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    shipped_names = {file.resolve(): name for name, file in shipped_models().items()}
+    return (
+        shipped_names.get(model_path.resolve())
+        or Path(os.path.relpath(model_path.resolve(), folder.resolve())).as_posix()
+    )

@@ -81,39 +81,51 @@ def refined(
     Codes stay in the training span (`Span`), none farther from its sound than the encoder's, clamped. ``further`` adds
     residuals of clips, such as a classifier's outputs.
     """
-    search = _Refining(model)
+    refiner = _Refining(model)
     results: list[SearchResult] = []
-    for number, sound in enumerate(sounds):
-        more = None if further is None else (lambda clips, number=number: further(clips, number))
-        results.append(search.refine(sound, more))
+    for sound_index, target in enumerate(sounds):
+        further_residuals = (
+            None if further is None else (lambda clips, sound_index=sound_index: further(clips, sound_index))
+        )
+        results.append(refiner.refine(target, further_residuals))
         if progress is not None:
-            progress((number + 1) / len(sounds))
+            progress((sound_index + 1) / len(sounds))
     return results
 
 
 class _Target:
+    """The sound to be met, and the residuals of clips from it."""
+
     def __init__(self, clip: Array, card: Card, further: Callable[[Array], Array] | None) -> None:
         self._rate, self._further = card.sample_rate, further
-        self._levels = log_mel(clip[np.newaxis], card.sample_rate)[0]
-        self._cells = sounding(self._levels)
-        last = int(np.flatnonzero(self._cells.any(1)).max(initial=0))
-        self._frames = last + 1
+        self._target_levels = log_mel(clip[np.newaxis], card.sample_rate)[0]
+        self._sounding_cells = sounding(self._target_levels)
+        last_frame = int(np.flatnonzero(self._sounding_cells.any(1)).max(initial=0))
+        self._frame_count = last_frame + 1
         assert card.transform_length is not None
-        self.spectra = -(-(last * HOP + FRAME // 2 + card.transform_length // 2) // card.hop_length) + 1
-        self.whole = further is not None  # these residuals depend on the whole clip
+        self.spectrum_count = -(-(last_frame * HOP + FRAME // 2 + card.transform_length // 2) // card.hop_length) + 1
+        self.needs_whole_clip = further is not None  # these residuals depend on the whole clip
 
     def residuals(self, clips: Array, *, to_end: bool = False) -> Array:
         """``to_end``: up to the target's end only, where the clips' loudest cell must lie."""
-        if to_end and not self.whole:
-            clips = clips[:, : self._frames * HOP + FRAME]
-        levels = log_mel(clips, self._rate)[:, : self._frames]
-        lacking = self._frames - levels.shape[1]
-        levels = np.pad(levels, ((0, 0), (0, lacking), (0, 0)), constant_values=LOWEST_DB) if lacking > 0 else levels
-        cells = self._cells[: self._frames]
-        differences: Array = (levels - self._levels[: self._frames])[:, cells] / (
-            UNIT_DB * np.maximum(1, cells.sum()) ** 0.5
+        if to_end and not self.needs_whole_clip:
+            clips = clips[:, : self._frame_count * HOP + FRAME]
+        clip_levels = log_mel(clips, self._rate)[:, : self._frame_count]
+        lacking_frames = self._frame_count - clip_levels.shape[1]
+        clip_levels = (
+            np.pad(clip_levels, ((0, 0), (0, lacking_frames), (0, 0)), constant_values=LOWEST_DB)
+            if lacking_frames > 0
+            else clip_levels
         )
-        return differences if self._further is None else np.concatenate([differences, self._further(clips)], axis=1)
+        sounding_cells = self._sounding_cells[: self._frame_count]
+        scaled_differences: Array = (clip_levels - self._target_levels[: self._frame_count])[:, sounding_cells] / (
+            UNIT_DB * np.maximum(1, sounding_cells.sum()) ** 0.5
+        )
+        return (
+            scaled_differences
+            if self._further is None
+            else np.concatenate([scaled_differences, self._further(clips)], axis=1)
+        )
 
 
 class _Refining:
@@ -123,105 +135,124 @@ class _Refining:
         self._model, self._card, self._span = model, card, Span(card)
         self._sound = SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)
 
-    def refine(self, sought: SearchTarget, further: Callable[[Array], Array] | None) -> SearchResult:
-        assert sought.code is not None
-        target = _Target(sought.frames[0], self._card, further)
-        code = self._span.into(sought.code)
-        label = sought.label if sought.label is not None or not self._card.labels else self._label(target, code)
-        recorded_phasors = self._cut(target, self._sound.own_phasors(sought.frames[0]))
+    def refine(self, search_target: SearchTarget, further: Callable[[Array], Array] | None) -> SearchResult:
+        assert search_target.code is not None
+        target = _Target(search_target.frames[0], self._card, further)
+        code = self._span.into(search_target.code)
+        label_index = (
+            search_target.label
+            if search_target.label is not None or not self._card.labels
+            else self._label(target, code)
+        )
+        recorded_phasors = self._cut(target, self._sound.own_phasors(search_target.frames[0]))
 
         def played(codes: Doubles) -> Array:
-            return target.residuals(self._sound(self._decoded(codes, label)))
+            """Residuals of the codes' clips, as the host plays them."""
+            return target.residuals(self._sound(self._decoded(codes, label_index)))
 
         def as_recorded(codes: Doubles) -> Array:
-            return target.residuals(self._sound.at_phasors(self._decoded(codes, label), recorded_phasors), to_end=True)
+            """Residuals of the codes' clips with the recording's phases."""
+            return target.residuals(
+                self._sound.at_phasors(self._decoded(codes, label_index), recorded_phasors), to_end=True
+            )
 
-        first, _ = self._descend(code, FIRST_STEPS, as_recorded, lambda _: as_recorded, full_jacobians=1)
-        code = min((code, first), key=lambda candidate: _loss(played(candidate[np.newaxis])[0]))
-        residuals_near = functools.partial(self._residuals_at, target, label=label)
-        code, settled = self._descend(code, STEPS, played, residuals_near, full_jacobians=2)
-        return SearchResult(code, label, None, None, settled)
+        first_code, _ = self._descend(code, FIRST_STEPS, as_recorded, lambda _: as_recorded, full_jacobian_count=1)
+        code = min((code, first_code), key=lambda candidate: _loss(played(candidate[np.newaxis])[0]))
+        residuals_near = functools.partial(self._residuals_at, target, label_index=label_index)
+        code, is_settled = self._descend(code, STEPS, played, residuals_near, full_jacobian_count=2)
+        return SearchResult(code, label_index, None, None, is_settled)
 
     def _descend(
         self,
         code: Doubles,
-        steps: int,
+        step_count: int,
         residuals: Residuals,
         residuals_near: Callable[[Doubles], Residuals],
-        full_jacobians: int,
+        full_jacobian_count: int,
     ) -> tuple[Doubles, bool]:
         """``residuals_near`` returns residuals near a code, smooth enough for slopes.
 
-        The last of ``full_jacobians`` follows a step of an updated one that hardly gained.
+        The last of ``full_jacobian_count`` follows a step of an updated one that hardly gained.
         """
-        residual = residuals(code[np.newaxis])[0]
+        best_residual = residuals(code[np.newaxis])[0]
         slopes: Doubles | None = None
         for step in range(MOST_STEPS):
-            if step >= steps and _loss(residual) > NEAR:
+            if step >= step_count and _loss(best_residual) > NEAR:
                 break
-            if slopes is None or _loss(residual) < NEAR:  # near the model's own sounds, weak directions decide
-                full, slopes = True, self._jacobian(residuals_near(code), code)
+            if slopes is None or _loss(best_residual) < NEAR:  # near the model's own sounds, weak directions decide
+                is_full, slopes = True, self._jacobian(residuals_near(code), code)
             else:
-                full, slopes = False, self._updated(slopes, residuals_near(code), code)
-            full_jacobians -= full
-            trials = self._trials(code, residual, slopes)
-            tried = residuals(trials)
-            best = min(range(len(trials)), key=lambda row: _loss(tried[row]))
-            loss_before, loss_after = _loss(residual), _loss(tried[best])
+                is_full, slopes = False, self._updated(slopes, residuals_near(code), code)
+            full_jacobian_count -= is_full
+            trial_codes = self._trials(code, best_residual, slopes)
+            trial_residuals = residuals(trial_codes)
+            best_index = min(range(len(trial_codes)), key=lambda row: _loss(trial_residuals[row]))
+            loss_before, loss_after = _loss(best_residual), _loss(trial_residuals[best_index])
             if loss_after < loss_before:
-                code, residual = trials[best], tried[best]
+                code, best_residual = trial_codes[best_index], trial_residuals[best_index]
             if not loss_after < (1 - (GAIN if loss_after > NEAR else GAIN_NEAR)) * loss_before:
-                if full or full_jacobians <= 0:
+                if is_full or full_jacobian_count <= 0:
                     return code, True
                 slopes = None
         return code, False
 
-    def _residuals_at(self, target: _Target, code: Doubles, label: int | None) -> Residuals:
-        phasors = self._cut(target, self._sound.phasors(self._decoded(code[np.newaxis], label)[0]))
-        return lambda codes: target.residuals(self._sound.at_phasors(self._decoded(codes, label), phasors), to_end=True)
+    def _residuals_at(self, target: _Target, code: Doubles, label_index: int | None) -> Residuals:
+        """The residuals of codes with this code's phases."""
+        phasors = self._cut(target, self._sound.phasors(self._decoded(code[np.newaxis], label_index)[0]))
+        return lambda codes: target.residuals(
+            self._sound.at_phasors(self._decoded(codes, label_index), phasors), to_end=True
+        )
 
     def _cut(self, target: _Target, phasors: Spectrum) -> Spectrum:
-        return phasors if target.whole else phasors[: target.spectra]
+        """Phasors up to the target's end, if later ones have no effect."""
+        return phasors if target.needs_whole_clip else phasors[: target.spectrum_count]
 
     def _label(self, target: _Target, code: Doubles) -> int:
-        labels = range(len(self._card.labels))
-        clips = np.concatenate([self._sound(self._decoded(code[np.newaxis], label)) for label in labels])
+        """Index of the label whose clip is nearest to the target."""
+        label_indices = range(len(self._card.labels))
+        clips = np.concatenate(
+            [self._sound(self._decoded(code[np.newaxis], label_index)) for label_index in label_indices]
+        )
         return int(np.square(target.residuals(clips)).sum(1).argmin())
 
-    def _decoded(self, codes: Doubles, label: int | None) -> Array:
-        return self._model.decode(codes.astype(np.float32), np.full(len(codes), label or 0))
+    def _decoded(self, codes: Doubles, label_index: int | None) -> Array:
+        """Decode codes, all with one label."""
+        return self._model.decode(codes.astype(np.float32), np.full(len(codes), label_index or 0))
 
     def _jacobian(self, residuals: Residuals, code: Doubles) -> Doubles:
-        aside = np.where(code > self._span.middle, -ASIDE, ASIDE)  # inside the span
-        return self._differences(residuals, code, np.diag(aside)) / aside[:, np.newaxis]
+        """Slopes of residuals, [n_latents, m], over steps in spans."""
+        step_sizes = np.where(code > self._span.middle, -ASIDE, ASIDE)  # inside the span
+        return self._differences(residuals, code, np.diag(step_sizes)) / step_sizes[:, np.newaxis]
 
     def _updated(self, slopes: Doubles, residuals: Residuals, code: Doubles) -> Doubles:
         """Return slopes, measured again along the strongest directions of the former ones."""
-        squares, directions = np.linalg.eigh(slopes @ slopes.T)
-        count = int(np.searchsorted(np.cumsum(squares[::-1]), STRONGEST * squares.sum())) + 1
-        strongest = directions[:, -count:].T
-        measured = self._differences(residuals, code, ASIDE * strongest) / ASIDE
-        updated: Doubles = slopes + strongest.T @ (measured - strongest @ slopes)
-        return updated
+        squared_slopes, directions = np.linalg.eigh(slopes @ slopes.T)
+        strong_count = int(np.searchsorted(np.cumsum(squared_slopes[::-1]), STRONGEST * squared_slopes.sum())) + 1
+        strong_directions = directions[:, -strong_count:].T
+        measured_slopes = self._differences(residuals, code, ASIDE * strong_directions) / ASIDE
+        updated_slopes: Doubles = slopes + strong_directions.T @ (measured_slopes - strong_directions @ slopes)
+        return updated_slopes
 
     def _differences(self, residuals: Residuals, code: Doubles, steps: Doubles) -> Doubles:
         """Return differences of residuals, [steps, m], after steps in spans, [steps, n_latents]."""
         moved_codes = np.concatenate([code[np.newaxis], code + steps * self._span.width])
-        parts = range(0, len(moved_codes), TOGETHER)
-        rows = np.concatenate([residuals(moved_codes[first : first + TOGETHER]) for first in parts]).astype(np.float64)
-        differences: Doubles = rows[1:] - rows[0]
+        chunk_starts = range(0, len(moved_codes), TOGETHER)
+        residual_rows = np.concatenate(
+            [residuals(moved_codes[chunk_start : chunk_start + TOGETHER]) for chunk_start in chunk_starts]
+        ).astype(np.float64)
+        differences: Doubles = residual_rows[1:] - residual_rows[0]
         return differences
 
     def _trials(self, code: Doubles, residual: Array, slopes: Doubles) -> Doubles:
-        """Latents at a limit do not pass it."""
-        downhill = slopes @ residual
-        limited = self._span.beyond(code, -downhill)
-        free = np.where(limited[:, np.newaxis], 0.0, slopes)
-        curvature = free @ free.T
-        usual = max(float(curvature.diagonal().mean()), 1e-30)
-        damped = curvature + np.multiply.outer(DAMPINGS, usual * np.eye(len(code)))
-        steps = np.linalg.solve(damped, np.where(limited, 0.0, downhill)[:, np.newaxis])[..., 0]
-        return np.stack([self._span.into(code - step * self._span.width) for step in steps])
+        """Return a code for each damping, [dampings, n_latents]; latents at a limit do not pass it."""
+        gradient = slopes @ residual
+        is_limited = self._span.beyond(code, -gradient)
+        free_slopes = np.where(is_limited[:, np.newaxis], 0.0, slopes)
+        curvature = free_slopes @ free_slopes.T
+        mean_curvature = max(float(curvature.diagonal().mean()), 1e-30)
+        damped_curvatures = curvature + np.multiply.outer(DAMPINGS, mean_curvature * np.eye(len(code)))
+        trial_steps = np.linalg.solve(damped_curvatures, np.where(is_limited, 0.0, gradient)[:, np.newaxis])[..., 0]
+        return np.stack([self._span.into(code - trial_step * self._span.width) for trial_step in trial_steps])
 
 
 def _loss(residual: Array) -> float:

@@ -34,6 +34,7 @@ class ChannelPresets:
         return self.patches | {slot: self._fitting.fit(open_patch(name)) for slot, name in names.items()}
 
     def activate(self, names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]) -> None:
+        """Note that these patches play, of which ``names`` were opened anew."""
         self.names |= names
         self.patches = dict(patches)
         self.digests = {slot: patch.digest for slot, patch in self.patches.items()}
@@ -41,35 +42,37 @@ class ChannelPresets:
 
     def edited(self) -> dict[Slot, str | Draft]:
         """Presets whose files changed, then stayed for one scan: a program may empty a file before writing it."""
-        now = {
+        current_stamps = {
             slot: {
-                path: stamp(path) or old_stamp for path, old_stamp in files.items()
+                path: stamp(path) or old_stamp for path, old_stamp in stamps_by_path.items()
             }  # a missing file is being replaced
-            for slot, files in self._files.items()
+            for slot, stamps_by_path in self._files.items()
         }
-        edited = [
-            slot for slot, files in now.items() if files != self._files[slot] and files == self._last_stamps.get(slot)
+        edited_slots = [
+            slot
+            for slot, stamps_by_path in current_stamps.items()
+            if stamps_by_path != self._files[slot] and stamps_by_path == self._last_stamps.get(slot)
         ]
-        self._last_stamps = now
-        self._files |= {slot: now[slot] for slot in edited}
-        return {slot: self.names[slot] for slot in edited}
+        self._last_stamps = current_stamps
+        self._files |= {slot: current_stamps[slot] for slot in edited_slots}
+        return {slot: self.names[slot] for slot in edited_slots}
 
     def requested(self, events: Iterable[Event]) -> tuple[dict[Slot, str], list[str]]:
         """Presets requested by program changes, by slot, and lines for missing ones."""
         requests: dict[Slot, str] = {}
-        lines: list[str] = []
+        missing_lines: list[str] = []
         for event in events:
             if not isinstance(event, ControlChange | ProgramChange):
                 continue
             slot = self._slot(event.channel)
             self._program_counters[slot].apply(event)
             if isinstance(event, ProgramChange) and self._programs:
-                number = self._program_counters[slot].number(event.program)
-                if number < len(self._programs):
-                    requests[slot] = self._programs[number]
+                program_index = self._program_counters[slot].number(event.program)
+                if program_index < len(self._programs):
+                    requests[slot] = self._programs[program_index]
                 else:
-                    lines.append(missing_program(number, len(self._programs)))
-        return requests, lines
+                    missing_lines.append(missing_program(program_index, len(self._programs)))
+        return requests, missing_lines
 
     def patch_of(self, channel: int) -> tuple[int, Patch]:
         """Rack channel and patch of a MIDI channel."""
@@ -77,6 +80,7 @@ class ChannelPresets:
         return self.first_channel if slot is None else slot, self.patches[slot]
 
     def channels(self, slots: Collection[Slot]) -> set[int]:
+        """MIDI channels that play the presets of these slots."""
         return {channel for channel in range(16) if self._slot(channel) in slots}
 
     @property
@@ -89,4 +93,5 @@ class ChannelPresets:
 
 
 def by_channel(patches: Mapping[Slot, Patch]) -> dict[int, Patch]:
+    """Patches by rack channel."""
     return as_played(patches[None], {slot: patch for slot, patch in patches.items() if slot is not None})

@@ -20,15 +20,17 @@ class RenderLoad:
     parts: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(REMEMBERED, np.float32))
     count: int = 0
 
-    def add(self, part: float) -> None:
-        self.parts[self.count % REMEMBERED] = part
+    def add(self, load_ratio: float) -> None:
+        self.parts[self.count % REMEMBERED] = load_ratio
         self.count += 1
 
     def percentiles(self, *percentages: float) -> list[float]:
         """0 before the first block."""
-        recent = self.parts[: min(self.count, REMEMBERED)]
+        recent_ratios = self.parts[: min(self.count, REMEMBERED)]
         return (
-            [float(value) for value in np.percentile(recent, percentages)] if len(recent) else [0.0] * len(percentages)
+            [float(load_ratio) for load_ratio in np.percentile(recent_ratios, percentages)]
+            if len(recent_ratios)
+            else [0.0] * len(percentages)
         )
 
 
@@ -36,9 +38,9 @@ class LoadShedding:
     def __init__(self) -> None:
         self._strain = 0.0  # mean load of recent blocks
 
-    def add(self, part: float, player: Player, limit: float = TIGHT) -> None:
+    def add(self, load_ratio: float, player: Player, limit: float = TIGHT) -> None:
         """Add a block's load; steal a voice if the mean exceeds ``limit``."""
-        self._strain += (min(part, LONGEST_PART) - self._strain) / STRAIN_BLOCKS
+        self._strain += (min(load_ratio, LONGEST_PART) - self._strain) / STRAIN_BLOCKS
         if self._strain > limit:
             player.give_up_a_voice()
             self._strain = 0.5 * TIGHT  # observe the effect before stealing another voice

@@ -42,8 +42,8 @@ class Setup:
     @property
     def unheard(self) -> set[int]:
         """Channels whose MIDI is left out."""
-        muted = set() if self.only is None else set(range(16)) - {self.only} - dict(self.channels).keys()
-        return muted | set(self.silent)
+        muted_channels = set() if self.only is None else set(range(16)) - {self.only} - dict(self.channels).keys()
+        return muted_channels | set(self.silent)
 
 
 @dataclass

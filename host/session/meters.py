@@ -70,23 +70,25 @@ class Meters:
     ) -> None:
         """Add a block, [2, n]; ``load_ratio``: rendering time relative to its duration."""
         self.load.add(load_ratio)
-        peaks = np.maximum(sound.max(1), -sound.min(1))
-        self._peaks = np.maximum(self._peaks, peaks)
+        block_peaks = np.maximum(sound.max(1), -sound.min(1))
+        self._peaks = np.maximum(self._peaks, block_peaks)
         if self._recent is not None:
-            mono = sound[:, -SPECTRUM_SAMPLES:].mean(0)
-            self._recent = np.concatenate([self._recent[len(mono) :], mono])
-        self._pass(player, sample_rate, sound.shape[1], limited(sound) if peaks.max() > LIMIT_KNEE else 0.0, patch)
+            mono_sound = sound[:, -SPECTRUM_SAMPLES:].mean(0)
+            self._recent = np.concatenate([self._recent[len(mono_sound) :], mono_sound])
+        self._pass(
+            player, sample_rate, sound.shape[1], limited(sound) if block_peaks.max() > LIMIT_KNEE else 0.0, patch
+        )
 
     def see_silence(self, player: Player, sample_rate: int, count: int, patch: Patch | None = None) -> None:
         """Add ``count`` silent samples."""
         if self._recent is not None:
-            silence = np.zeros(min(count, SPECTRUM_SAMPLES), np.float32)
-            self._recent = np.concatenate([self._recent[len(silence) :], silence])
+            silent_sound = np.zeros(min(count, SPECTRUM_SAMPLES), np.float32)
+            self._recent = np.concatenate([self._recent[len(silent_sound) :], silent_sound])
         self._pass(player, sample_rate, count, 0.0, patch)
 
-    def _pass(self, player: Player, sample_rate: int, count: int, now: float, patch: Patch | None) -> None:
-        """``now``: share of samples that the limiter changed."""
-        self.limited += (now - self.limited) * min(1.0, count / (METER_SECONDS * sample_rate))
+    def _pass(self, player: Player, sample_rate: int, count: int, limited_share: float, patch: Patch | None) -> None:
+        """Add a block's samples; ``limited_share``: share of samples that the limiter changed."""
+        self.limited += (limited_share - self.limited) * min(1.0, count / (METER_SECONDS * sample_rate))
         self._unseen += count
         if player.rack is not self._rack or self._unseen >= self.look_seconds * sample_rate:
             self._rack, self._unseen = player.rack, 0
@@ -100,26 +102,28 @@ class Meters:
 
     def peaks_db(self) -> tuple[float, float]:
         """Left and right peaks since the last call."""
-        (left, right), self._peaks = self._peaks.tolist(), np.zeros(2, np.float32)
-        return gain_to_db(left), gain_to_db(right)
+        (left_peak, right_peak), self._peaks = self._peaks.tolist(), np.zeros(2, np.float32)
+        return gain_to_db(left_peak), gain_to_db(right_peak)
 
     def spectrum_db(self) -> Sequence[int]:
         """Levels of `SPECTRUM_BANDS` bands, evenly spaced in octaves; 0 dB is a sine of full scale.
 
         Empty before the second call: samples are kept only for a display.
         """
-        recent, block = self._recent, self.last_block
-        if recent is None or block is None:
+        recent_sound, last_block = self._recent, self.last_block
+        if recent_sound is None or last_block is None:
             self._recent = np.zeros(SPECTRUM_SAMPLES, np.float32)
             return ()
-        amplitude = np.abs(np.fft.rfft(recent * WINDOW)) * (2 / WINDOW.sum())
-        hz = np.geomspace(*SPECTRUM_HZ, SPECTRUM_BANDS + 1)
-        edges = np.minimum(np.round(hz * SPECTRUM_SAMPLES / block.sample_rate), len(amplitude) - 1).astype(np.intp)
-        loudest = np.maximum.reduceat(amplitude[: edges[-1] + 1], edges[:-1])
-        levels: list[int] = (
-            np.rint(20 * np.log10(np.maximum(loudest, 10 ** (SPECTRUM_FLOOR_DB / 20)))).astype(int).tolist()
+        bin_amplitudes = np.abs(np.fft.rfft(recent_sound * WINDOW)) * (2 / WINDOW.sum())
+        band_edges_hz = np.geomspace(*SPECTRUM_HZ, SPECTRUM_BANDS + 1)
+        band_edge_bins = np.minimum(
+            np.round(band_edges_hz * SPECTRUM_SAMPLES / last_block.sample_rate), len(bin_amplitudes) - 1
+        ).astype(np.intp)
+        band_peaks = np.maximum.reduceat(bin_amplitudes[: band_edge_bins[-1] + 1], band_edge_bins[:-1])
+        band_levels_db: list[int] = (
+            np.rint(20 * np.log10(np.maximum(band_peaks, 10 ** (SPECTRUM_FLOOR_DB / 20)))).astype(int).tolist()
         )
-        return levels
+        return band_levels_db
 
 
 USUAL = {
@@ -135,7 +139,7 @@ USUAL = {
 
 def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
     """Before the first block; ``channel``: of the rack, 0 to 15."""
-    latents, names = patch.model.card.latents, names_by_target(patch.preset, patch.model.card)
+    latents, target_names = patch.model.card.latents, names_by_target(patch.preset, patch.model.card)
     return LiveStatus(
         device=device,
         rate=0,
@@ -149,7 +153,7 @@ def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
         held=[],
         latents=patch.preset.latent_values(patch.model.card),
         spans=patch.model.card.spans,
-        names=[names.get(f"latent.{number}", "") for number in range(len(latents))],
+        names=[target_names.get(f"latent.{latent_index}", "") for latent_index in range(len(latents))],
         peaks_db=(-math.inf, -math.inf),
         limited=0.0,
         presets={None: patch.name},
@@ -164,14 +168,14 @@ def status(
     resting_status: LiveStatus, patch: Patch, player: Player, meters: Meters, sample_rate: int, block: int
 ) -> LiveStatus:
     """After a block; ``resting_status``: from `status_at_rest`."""
-    knobs = player.rack.knobs.get(resting_status.channel)
-    p50, p99 = meters.load.percentiles(50, 99)
-    playing = replace(
+    mapper = player.rack.knobs.get(resting_status.channel)
+    median_load, p99_load = meters.load.percentiles(50, 99)
+    playing_status = replace(
         resting_status,
         rate=sample_rate,
         block=block,
         latency_ms={"instrument": 1000 * player.rack.latency_samples / sample_rate},
-        load=(p50, p99),
+        load=(median_load, p99_load),
         voices=player.sounding,
         shed=player.shed,
         held=player.held,
@@ -182,35 +186,38 @@ def status(
         limited=meters.limited,
         age_ms=player.rack.age_ms,
     )
-    if knobs is None:
-        return playing
-    macros = [(macro.name, knobs.at(f"macro.{number}")) for number, macro in enumerate(patch.preset.macro)]
-    return replace(playing, macros=macros, values=knobs.values(), waiting=knobs.waiting())
+    if mapper is None:
+        return playing_status
+    macro_positions = [
+        (macro.name, mapper.at(f"macro.{macro_index}")) for macro_index, macro in enumerate(patch.preset.macro)
+    ]
+    return replace(playing_status, macros=macro_positions, values=mapper.values(), waiting=mapper.waiting())
 
 
 def ahead_ms(patch: Patch) -> float | None:
     """Lookahead; None if frames are independent."""
     card, preset = patch.model.card, patch.preset
     kind = kind_of(card)
-    seconds = kind.ahead_seconds(preset.of_kind(kind), card, preset.tempo_bpm)
-    return None if seconds is None else 1000 * seconds
+    ahead_seconds = kind.ahead_seconds(preset.of_kind(kind), card, preset.tempo_bpm)
+    return None if ahead_seconds is None else 1000 * ahead_seconds
 
 
 def last_moved(event: ControlChange, patch: Patch, values: Sequence[float]) -> str:
     """A controller's move and effect; ``values``: latents' targets."""
-    effects = [
-        _effect(entry, event, values, titled(entry.target, patch.preset, patch.model.card))
-        for entry in patch.preset.cc
-        if event.number in (entry.number, (entry.number or 0) + 32 if entry.bits == 14 else None)
-        and entry.channel in (None, event.channel + 1)
+    effect_texts = [
+        _effect(cc_map, event, values, titled(cc_map.target, patch.preset, patch.model.card))
+        for cc_map in patch.preset.cc
+        if event.number in (cc_map.number, (cc_map.number or 0) + 32 if cc_map.bits == 14 else None)
+        and cc_map.channel in (None, event.channel + 1)
     ]
-    return f"CC {event.number} = {event.value} -> {', '.join(effects) or USUAL.get(event.number, 'nothing')}"
+    return f"CC {event.number} = {event.value} -> {', '.join(effect_texts) or USUAL.get(event.number, 'nothing')}"
 
 
-def _effect(entry: CCMap, event: ControlChange, latents: Sequence[float], name: str) -> str:
-    kind, _, suffix = entry.target.partition(".")
-    if kind == "latent" and int(suffix) < len(latents):  # else a preset swap is in progress
-        return f"{name} = {latents[int(suffix)]:.3g}"
-    if entry.takeover == "jump" and entry.bits == 7:
-        return f"{name} = {knob(event.value, *entry.ends, entry.curve):.3g}"
+def _effect(cc_map: CCMap, event: ControlChange, latents: Sequence[float], name: str) -> str:
+    """Text: what a controller does to a target, ``name``."""
+    target_kind, _, target_suffix = cc_map.target.partition(".")
+    if target_kind == "latent" and int(target_suffix) < len(latents):  # else a preset swap is in progress
+        return f"{name} = {latents[int(target_suffix)]:.3g}"
+    if cc_map.takeover == "jump" and cc_map.bits == 7:
+        return f"{name} = {knob(event.value, *cc_map.ends, cc_map.curve):.3g}"
     return name

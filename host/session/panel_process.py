@@ -39,9 +39,9 @@ class MessageQueue:
         """Queue a message; it replaces a waiting one of equal ``replaces``, unless one without lies between."""
         if replaces is None:
             self._fences += 1
-        key = (self._fences, replaces)
-        self._waiting.pop(key, None)
-        self._waiting[key] = message
+        queue_key = (self._fences, replaces)
+        self._waiting.pop(queue_key, None)
+        self._waiting[queue_key] = message
         if len(self._waiting) > MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
 
@@ -51,6 +51,7 @@ class MessageQueue:
             self.put(message, replaces)
 
     def take_all(self) -> list[Any]:
+        """Remove and return all messages, oldest first."""
         messages = list(self._waiting.values())
         self._waiting.clear()
         return messages
@@ -91,6 +92,7 @@ class PipeWriter:
             self._news.notify()
 
     def _put_all(self, messages: Sequence[tuple[Any, Hashable]]) -> None:
+        """Send messages with their ``replaces``, or queue them."""
         with self._news:
             if not self._waiting and not self._sending and self._try_send([message for message, _ in messages]):
                 return
@@ -99,16 +101,18 @@ class PipeWriter:
             self._news.notify()
 
     def _try_send(self, messages: list[Any]) -> bool:
+        """Send at once; False if the pipe may lack room, or is closed."""
         if self._closed or not self._room:
             return False
-        data = ForkingPickler.dumps(messages)
-        if len(data) > LONGEST_AT_ONCE:
+        pickled_messages = ForkingPickler.dumps(messages)
+        if len(pickled_messages) > LONGEST_AT_ONCE:
             return False
         with contextlib.suppress(OSError, ValueError):  # no reader: the other side of the pipe notices
-            self._pipe.send_bytes(data)
+            self._pipe.send_bytes(pickled_messages)
         return True
 
     def _run(self) -> None:
+        """Send queued messages until closed."""
         while True:
             with self._news:
                 self._sending = False
@@ -216,8 +220,8 @@ class PanelProcess:
         except (EOFError, OSError):
             self._end(patience=0.0)
             self._log("its process has ended; it begins again, and pages come back by themselves")
-            if released := self._holds.take_releases(()):
-                self._commands.append(Events(released))
+            if release_events := self._holds.take_releases(()):
+                self._commands.append(Events(release_events))
         if self._child is None and time.monotonic() - self._began >= AGAIN_SECONDS:
             self._begin()
         commands = list(self._commands)
@@ -247,13 +251,14 @@ class PanelProcess:
             self.say(f"panel: {line}")
 
     def _begin(self) -> None:
-        arguments = self._sockets, self.token, self._hosts, self._home, self._report
-        self._child = ChildProcess(self._main, *arguments, name="panel")
+        """Start a process, and send it the last view, session and report."""
+        main_arguments = self._sockets, self.token, self._hosts, self._home, self._report
+        self._child = ChildProcess(self._main, *main_arguments, name="panel")
         self._began = time.monotonic()
         self._writer = PipeWriter(self._child.pipe)
-        for kind in (View, Session, Report):
-            if kind in self._restart_messages:
-                self._writer.put(self._restart_messages[kind])
+        for message_type in (View, Session, Report):
+            if message_type in self._restart_messages:
+                self._writer.put(self._restart_messages[message_type])
         self._commands.append(Pace(PACE_SECONDS))
 
     def _end(self, patience: float) -> None:
@@ -266,6 +271,7 @@ class PanelProcess:
 
 
 def _listening_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
+    """A socket for each host, on one port; errors as in `PanelProcess`."""
     sockets: list[socket.socket] = []
     for host in hosts:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -289,17 +295,18 @@ def _listening_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
 
 def _hosts(names: Sequence[str], port: int) -> list[str]:
     """As browsers write them, without the port of HTTP."""
-    bare = [f"[{name}]" if ":" in name else name for name in names]
-    return [f"{name}:{port}" for name in bare] + (bare if port == HTTP_PORT else [])
+    bare_hosts = [f"[{name}]" if ":" in name else name for name in names]
+    return [f"{name}:{port}" for name in bare_hosts] + (bare_hosts if port == HTTP_PORT else [])
 
 
 def _own_addresses() -> list[str]:
+    """IPv4 addresses of this machine, without loopback."""
     import psutil
 
     ipv4_addresses = [
         address.address
-        for addresses in psutil.net_if_addrs().values()
-        for address in addresses
+        for interface_addresses in psutil.net_if_addrs().values()
+        for address in interface_addresses
         if address.family == socket.AF_INET and not address.address.startswith("127.")
     ]
     return sorted(set(ipv4_addresses))
@@ -320,9 +327,9 @@ def leading_to(url: str) -> Iterator[str]:
 
     Other users could read the token on the browser's command line.
     """
-    leads = f'<meta http-equiv="refresh" content="0; url={url}">'
+    redirect_tag = f'<meta http-equiv="refresh" content="0; url={url}">'
     with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:  # mode 700
-        page = Path(folder, "panel.html")
-        page.touch(0o600)
-        page.write_text(f"<!doctype html><title>timbrel</title>{leads}\n")
-        yield page.as_uri()
+        page_file = Path(folder, "panel.html")
+        page_file.touch(0o600)
+        page_file.write_text(f"<!doctype html><title>timbrel</title>{redirect_tag}\n")
+        yield page_file.as_uri()

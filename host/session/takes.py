@@ -78,21 +78,22 @@ class SessionRecorder:
         from ..preset.library import LiveOptions
         from ..preset.recording_notes import Opening, RecordingNotes
 
-        setup, ready = self._setup, self._ready
+        setup, ready_status = self._setup, self._ready
         if self._recording.sound is not None:
             self._sound = self._sound_file.enter_context(
-                sound_writer(self._recording.sound, ready.rate, CHANNELS, self._overwrite)
+                sound_writer(self._recording.sound, ready_status.rate, CHANNELS, self._overwrite)
             )
         if self._recording.midi is not None:
-            presets = {slot + 1: name for slot, name in ready.presets.items() if slot is not None}
-            opening = [
-                Opening(name=ready.presets[slot], channel=None if slot is None else slot + 1, digest=digest)
-                for slot, digest in ({} if self._take is not None else ready.digests).items()  # a take notes its texts
+            preset_names = {slot + 1: name for slot, name in ready_status.presets.items() if slot is not None}
+            opening_presets = [
+                Opening(name=ready_status.presets[slot], channel=None if slot is None else slot + 1, digest=digest)
+                # a take notes its texts
+                for slot, digest in ({} if self._take is not None else ready_status.digests).items()
             ]
-            fitting = LiveOptions(voices=setup.voices, controller=setup.controller, presets=presets)
-            note = RecordingNotes(fitting=fitting, opening=opening)
+            live_options = LiveOptions(voices=setup.voices, controller=setup.controller, presets=preset_names)
+            recording_notes = RecordingNotes(fitting=live_options, opening=opening_presets)
             self._midi = self._midi_file.enter_context(
-                Recorder(self._recording.midi, ready.rate, self._overwrite, note.text())
+                Recorder(self._recording.midi, ready_status.rate, self._overwrite, recording_notes.text())
             )
             if self._take is not None:
                 self.record(Swapped(self._take.time, self._take.swap))
@@ -117,6 +118,7 @@ class SessionRecorder:
             self._midi.add(replace(event, time=self._began) for event in (*touch_releases, *hands_off()))
 
     def record(self, message: Recorded) -> None:
+        """Write sound, events or a swap to the files."""
         match message:
             case Sound(data):
                 self._record_sound(data)
@@ -130,13 +132,14 @@ class SessionRecorder:
                 self._midi.note(sample + self._began, RecordingNotes(swap=swap).text())
 
     def _record_sound(self, data: bytes) -> None:
+        """Write samples except the instrument's latency."""
         import numpy as np
 
         sound = np.frombuffer(data, np.float32).reshape(-1, CHANNELS).T
         self._samples += sound.shape[1]
-        skipped, self._skip = min(self._skip, sound.shape[1]), max(0, self._skip - sound.shape[1])
-        if self._sound is not None and skipped < sound.shape[1]:
-            self._sound.write(sound[:, skipped:])
+        skipped_samples, self._skip = min(self._skip, sound.shape[1]), max(0, self._skip - sound.shape[1])
+        if self._sound is not None and skipped_samples < sound.shape[1]:
+            self._sound.write(sound[:, skipped_samples:])
         if self._midi is not None and time.monotonic() > self._next_spill:
             self._next_spill = time.monotonic() + SPILL_SECONDS
             self._midi.spill(self._samples)
@@ -179,6 +182,7 @@ class Takes:
             send(Record(False))
 
     def ready(self, setup: Setup, status: LiveStatus) -> None:
+        """Begin the recording of an option, or continue after a restart."""
         if self._recorder is not None:
             self._recorder.go_on()
         elif self.state == "option":
@@ -187,13 +191,14 @@ class Takes:
             self.end("nothing was recorded: the sound began again before; press Record once more")
 
     def begin(self, take: Take, setup: Setup, status: LiveStatus) -> None:
-        preset = UNFIT.sub("_", next(iter(status.presets.values())))
-        name = f"{datetime.now():%Y-%m-%d %H.%M.%S} {preset}"
+        """Begin to write a page's take, named by time and preset."""
+        preset_name = UNFIT.sub("_", next(iter(status.presets.values())))
+        file_stem = f"{datetime.now():%Y-%m-%d %H.%M.%S} {preset_name}"
         try:
-            folder = own_folder(FOLDER)
+            recordings_folder = own_folder(FOLDER)
             with contextlib.suppress(OSError):  # writing there reports the error
-                folder.mkdir(parents=True, exist_ok=True)
-            self._recording = Recording(folder / f"{name}.wav", folder / f"{name}.mid")
+                recordings_folder.mkdir(parents=True, exist_ok=True)
+            self._recording = Recording(recordings_folder / f"{file_stem}.wav", recordings_folder / f"{file_stem}.mid")
             self._recorder = SessionRecorder(self._recording, setup, status, False, take).__enter__()
         except (TimbrelError, OSError) as error:
             self.end(f"cannot record: {error}")
@@ -236,5 +241,6 @@ class Takes:
 
 
 def _reason(error: Exception) -> str:
+    """The system's reason, or the error's text."""
     cause = error.__cause__
     return cause.strerror or str(cause) if isinstance(cause, OSError) else str(error)

@@ -30,15 +30,17 @@ def view_of(
     names: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch], knobs: Mapping[int, Mapper]
 ) -> PresetView:
     """`view_of_patch` of the preset of all other channels, or of the first."""
-    place, patch = next(iter(by_channel(patches).items()))
-    return view_of_patch(names[place if place in patches else None], patch, place, knobs[place])
+    rack_channel, patch = next(iter(by_channel(patches).items()))
+    return view_of_patch(
+        names[rack_channel if rack_channel in patches else None], patch, rack_channel, knobs[rack_channel]
+    )
 
 
 def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, home: Path = Path()) -> PresetView:
     """View of a patch opened from ``name``, on a rack channel, 0 to 15, with ``knobs`` at rest."""
     preset, card = patch.preset, patch.model.card
     file, folder, text = _source(name, patch, home)
-    labels = {entry.key: printable(entry.label or "") for entry in preset.keys}
+    labels_by_key = {key_settings.key: printable(key_settings.label or "") for key_settings in preset.keys}
     return PresetView(
         name=patch.name,
         file=file,
@@ -55,7 +57,7 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
         ],
         chroma=None if card.chroma is None else list(card.chroma.trained),
         card=_card(card),
-        keys={key: labels.get(key, "") for key in sorted(patch.tuning)},
+        keys={key: labels_by_key.get(key, "") for key in sorted(patch.tuning)},
         controls=list(controls(preset, patch.model, knobs, modulations(patch))),
         warnings=patch.warnings,
         files=patch.draft_files,
@@ -68,65 +70,79 @@ def controls(
 ) -> Iterator[ControlView]:
     """Controls in display order; those of gestures only if the model has any, of vibrato likewise."""
     card = model.card
-    idle = kind_of(card).of_notes if model.gestures is None else {} if model.gestures.vibrates else {VIBRATO}
-    reach = {target: span for target, span in knobs.reach.items() if target not in idle}
-    places, titles, choices = _places(preset, card), names_by_target(preset, card), kind_of(card).choices(card)
-    descriptions = {f"latent.{number}": printable(latent.remark) for number, latent in enumerate(card.latents)}
-    for target, (low, high) in sorted(reach.items(), key=lambda entry: _order(entry[0], places)):
-        group, control, place = places.get(target, ("effects", None, effect_place(target)))
+    idle_targets = kind_of(card).of_notes if model.gestures is None else {} if model.gestures.vibrates else {VIBRATO}
+    spans_by_target = {target: span for target, span in knobs.reach.items() if target not in idle_targets}
+    places_by_target, titles_by_target, choices_by_target = (
+        _places(preset, card),
+        names_by_target(preset, card),
+        kind_of(card).choices(card),
+    )
+    descriptions_by_target = {
+        f"latent.{latent_index}": printable(latent.remark) for latent_index, latent in enumerate(card.latents)
+    }
+    for target, (low, high) in sorted(spans_by_target.items(), key=lambda entry: _order(entry[0], places_by_target)):
+        group, control, key_path = places_by_target.get(target, ("effects", None, effect_place(target)))
         yield ControlView(
             target=target,
-            title=titles.get(target) or _title(target, preset),
+            title=titles_by_target.get(target) or _title(target, preset),
             group=group,
             low=low,
             high=high,
             rest=knobs.at(target),
             unit=_unit(target) if control is None else control.unit,
-            place=place,
-            choices=tuple(choices.get(target, ())),
-            maps=tuple(_map(entry) for entry in preset.cc if entry.target == target),
-            description=descriptions.get(target, ""),
+            place=key_path,
+            choices=tuple(choices_by_target.get(target, ())),
+            maps=tuple(_map(cc_map) for cc_map in preset.cc if cc_map.target == target),
+            description=descriptions_by_target.get(target, ""),
             sources=tuple(SourceView(*source) for source in sources.get(target, ())),
         )
 
 
-def _map(entry: CCMap) -> MapView:
-    (key,) = ((name, value) for name in SOURCES if (value := getattr(entry, name)) is not None)
-    return MapView(entry.source, entry.takeover, *entry.ends, entry.curve, key, entry.channel)
+def _map(cc_map: CCMap) -> MapView:
+    """View of a preset's controller map."""
+    (source_key,) = ((name, value) for name in SOURCES if (value := getattr(cc_map, name)) is not None)
+    return MapView(cc_map.source, cc_map.takeover, *cc_map.ends, cc_map.curve, source_key, cc_map.channel)
 
 
 Place = tuple[str, Control | None, tuple[str | int, ...]]  # a target's group, its declaration, its keys in the file
 
 
 def _places(preset: Preset, card: Card) -> dict[str, Place]:
-    kind = kind_of(card)
-    places: dict[str, Place] = {
-        f"latent.{number}": ("latent", None, ("latent", "values", number)) for number in range(len(card.latents))
+    """Group, declaration and file keys of each target, in display order."""
+    model_kind = kind_of(card)
+    places_by_target: dict[str, Place] = {
+        f"latent.{index}": ("latent", None, ("latent", "values", index)) for index in range(len(card.latents))
     }
-    places |= {f"macro.{number}": ("macro", None, ("macro", number, "position")) for number in range(len(preset.macro))}
-    places[MORPH] = ("morph", None, ("morph", "position"))
-    tables = {"play": controls_of(PlaySettings), "envelope": ENVELOPE_CONTROLS, "process": PROCESS_CONTROLS}
-    if kind.sections:
-        tables[kind.sections[0]] = dict(kind.controls)
-    for table, controls in tables.items():
-        places |= {name: (table, control, (table, control.field)) for name, control in controls.items()}
-    for name in kind.choices(card):
-        table, _, field = name.partition(".")
-        places[name] = (table, None, (table, field))
-    return places
+    places_by_target |= {
+        f"macro.{index}": ("macro", None, ("macro", index, "position")) for index in range(len(preset.macro))
+    }
+    places_by_target[MORPH] = ("morph", None, ("morph", "position"))
+    controls_by_table = {"play": controls_of(PlaySettings), "envelope": ENVELOPE_CONTROLS, "process": PROCESS_CONTROLS}
+    if model_kind.sections:
+        controls_by_table[model_kind.sections[0]] = dict(model_kind.controls)
+    for table_name, table_controls in controls_by_table.items():
+        places_by_target |= {
+            target: (table_name, control, (table_name, control.field)) for target, control in table_controls.items()
+        }
+    for target in model_kind.choices(card):
+        table_name, _, field_name = target.partition(".")
+        places_by_target[target] = (table_name, None, (table_name, field_name))
+    return places_by_target
 
 
 def _order(target: str, places: Mapping[str, Place]) -> tuple[int, tuple[str | int, ...]]:
+    """Sort key of a target: its place in display order; effects last, by number."""
     if target in places:
         return list(places).index(target), ()
     return len(places), effect_place(target)[1:2]
 
 
 def _title(target: str, preset: Preset) -> str:
-    name = target.rpartition(".")[2]
+    """Title of an unnamed target."""
+    last_part = target.rpartition(".")[2]
     if target.startswith("latent."):
-        return f"latent {name}"
-    words = name.split("_")
+        return f"latent {last_part}"
+    words = last_part.split("_")
     return " ".join(words[:-1] if len(words) > 1 and words[-1] in UNITS else words)
 
 
@@ -135,31 +151,35 @@ def _unit(target: str) -> str:
 
 
 def _card(card: Card) -> list[tuple[str, str]]:
+    """Labels and texts of the card, without empty ones."""
     training = card.training
-    lines = [
+    card_lines = [
         ("licence", card.license),
         ("credits", card.credits),
         ("made", f"{card.created}, recipe {training.recipe}, {training.steps} steps"),
         ("corpus", f"{training.corpus}: {training.clips} clips, {training.seconds:.0f} s"),
         *kind_of(card).frames(card),
     ]
-    return [(label, printable(text)) for label, text in lines if text]
+    return [(label, printable(text)) for label, text in card_lines if text]
 
 
 def _source(name: str | Draft, patch: Patch, home: Path) -> tuple[Path | None, Path, str]:
+    """File, folder and text of the preset that ``name`` opened; no file for drafts and bare models."""
     if isinstance(name, Draft):
         return None, name.folder, name.text
-    path = Path(name)
-    file = preset_file(name)
-    if file is None and name not in shipped_models() and path.suffix != ".onnx":
-        file = path
-    if file is not None and digest_of(file) is not None and patch.text is not None:
-        return file, file.parent, patch.text
-    if file is not None:
-        return file, file.parent, preset_text(file)
-    model = name if name in shipped_models() else os.path.relpath(path, home)
+    named_path = Path(name)
+    file_path = preset_file(name)
+    if file_path is None and name not in shipped_models() and named_path.suffix != ".onnx":
+        file_path = named_path
+    if file_path is not None and digest_of(file_path) is not None and patch.text is not None:
+        return file_path, file_path.parent, patch.text
+    if file_path is not None:
+        return file_path, file_path.parent, preset_text(file_path)
+    model_name = name if name in shipped_models() else os.path.relpath(named_path, home)
     return (
         None,
         home,
-        patch.preset.model_copy(update={"model": model}).to_toml(names=names_by_target(patch.preset, patch.model.card)),
+        patch.preset.model_copy(update={"model": model_name}).to_toml(
+            names=names_by_target(patch.preset, patch.model.card)
+        ),
     )

@@ -257,7 +257,9 @@ def to_new_sound(patch):
             since = time.perf_counter() - turned
             code = instrument._processor.motion.latents([0], np.array([instrument._synthesis.now], np.int64))[0]
             wants = engine._wants(code, [engine._label_of(slot, 0) for slot in engine._slots], 0)
-            there = [any(kept.name == want.name for kept in engine._ahead.ready_clips(want.slot)) for want in wants]
+            there = [
+                any(kept.name == want.name for kept in engine._prefetch_cache.ready_clips(want.slot)) for want in wants
+            ]
             if since < RAMP_SECONDS:  # the knob is on its way
                 continue
             if first is None and there[0]:

@@ -143,7 +143,7 @@ def test_parts_end_with_the_whole_and_begin_with_an_epoch():
 
 def test_losses_stand_over_epochs_and_clips_in_rows():
     logged = {"steps": [3, 6, 12], "sides": {"critic": [1.0, 2.0, 3.0], "generator": [3.0, 2.0, 1.0]}}
-    axes = losses("a", logged, epoch=3).draw(picture.LIGHT).axes[0]
+    axes = losses("a", logged, epoch_steps=3).draw(picture.LIGHT).axes[0]
     assert [line.get_label() for line in axes.lines] == ["critic", "generator"]
     assert [list(line.get_xdata()) for line in axes.lines] == [[1, 2, 4]] * 2
     clips = np.random.default_rng(0).standard_normal((2, 2048)).astype(np.float32)

@@ -63,21 +63,21 @@ def assign(
     The first shuffled group goes to train, each further one to the split furthest below its share. ``base_clips``
     count, and attract new ones of their groups.
     """
-    sizes = Counter(groups.values())
-    order = sorted(sizes)
-    random.Random(seed).shuffle(order)
-    missing_clips = [fraction * (len(groups) + len(base_clips)) for fraction in fractions]
+    group_sizes = Counter(groups.values())
+    group_order = sorted(group_sizes)
+    random.Random(seed).shuffle(group_order)
+    missing_counts = [fraction * (len(groups) + len(base_clips)) for fraction in fractions]
     split_by_group: dict[str, Split] = {}
     for clip in base_clips:
         split_by_group[clip.group] = clip.split
-        missing_clips[SPLITS.index(clip.split)] -= 1
-    for group in order:
+        missing_counts[SPLITS.index(clip.split)] -= 1
+    for group in group_order:
         if group in split_by_group:
-            missing_clips[SPLITS.index(split_by_group[group])] -= sizes[group]
+            missing_counts[SPLITS.index(split_by_group[group])] -= group_sizes[group]
             continue
-        index = missing_clips.index(max(missing_clips)) if split_by_group else 0
-        split_by_group[group] = SPLITS[index]
-        missing_clips[index] -= sizes[group]
+        split_index = missing_counts.index(max(missing_counts)) if split_by_group else 0
+        split_by_group[group] = SPLITS[split_index]
+        missing_counts[split_index] -= group_sizes[group]
     return {name: split_by_group[group] for name, group in groups.items()}
 
 
@@ -96,12 +96,12 @@ def listed_splits(path: Path, names: Iterable[str]) -> dict[str, Split]:
     if not path.is_file():
         raise UserError(f"split file {path} does not exist; give a JSON file, or fractions such as 0.85/0.07/0.08")
     try:
-        listed = _SplitFile.model_validate_json(path.read_bytes())
+        split_file = _SplitFile.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise UserError(f"split file {path} is not JSON with lists of names under train, val and test") from error
     splits: dict[str, Split] = {}
     for split in SPLITS:
-        for name in getattr(listed, split):
+        for name in getattr(split_file, split):
             if splits.setdefault(name, split) != split:
                 raise UserError(f"split file {path} lists {name!r} under {splits[name]} and {split}; list it once")
     name_splits = ((name, splits.get(name) or splits.get(PurePosixPath(name).name)) for name in names)
@@ -158,22 +158,22 @@ def build(
         Failure: the disk is full, or a worker died; sounds read so far are kept.
     """
     rate_hz = _rate(rate, destination, append)
-    names, shortest = Names(group, label), _shortest(shortest_seconds, rate_hz)
+    name_patterns, shortest_samples = Names(group, label), _shortest(shortest_seconds, rate_hz)
     report_progress = progress or no_progress
     fractions = None if split.endswith(".json") else parse_fractions(split)
     sfz = sfz_samples(sources)
     sounds = {name: path for name, path in some_sounds(sources).items() if not sfz.is_release(path)}
     if not sounds:
         raise UserError(f"all sounds of {', '.join(map(str, sources))} are releases; give the sounds of notes too")
-    listed = {} if fractions else listed_splits(Path(split), sounds)
-    chosen_sounds = {name: path for name, path in sounds.items() if fractions or name in listed}
-    if fractions is None and not append and "train" not in listed.values():
+    split_by_name = {} if fractions else listed_splits(Path(split), sounds)
+    chosen_sounds = {name: path for name, path in sounds.items() if fractions or name in split_by_name}
+    if fractions is None and not append and "train" not in split_by_name.values():
         reason = CorpusReport(left_out=len(sounds) - len(chosen_sounds)).left_out_line() or "none is listed"
         raise UserError(f"nothing under train in {split} can be used ({reason}); list others")
     if loops and append:
         raise UserError(f"loops of one grid cannot be added to {destination}; build a new corpus of all of them")
-    opening = writing(destination, rate_hz) if loops else _growing(destination, rate_hz, append)
-    with opening as writer:
+    writer_context = writing(destination, rate_hz) if loops else _growing(destination, rate_hz, append)
+    with writer_context as writer:
         name = _option_or_base("name", name, writer) or destination.resolve().name
         licence = _option_or_base("licence", licence, writer)
         if writer.base is None:
@@ -182,27 +182,27 @@ def build(
             _check_fits(writer.base, label)
             chosen_sounds = _new_sounds(chosen_sounds, writer.base)
         if loops:
-            grid, files = append_loops(writer, chosen_sounds, names, report_progress), _sources(chosen_sounds)
+            grid, files = append_loops(writer, chosen_sounds, name_patterns, report_progress), _sources(chosen_sounds)
         else:
-            settings = ReadingSettings(rate_hz, shortest, melodies, group, label)
+            settings = ReadingSettings(rate_hz, shortest_samples, melodies, group, label)
             grid, files = None, _read(writer, chosen_sounds, sfz, settings, workers, ray, report_progress)
         if not writer.clips and writer.base is not None:
             raise Unusable(
                 f"{destination} grows by none of these sounds: they are copies of its own, or cannot be used"
             )
         if not writer.clips:
-            raise unusable(writer.report, sources, "a beat" if loops else f"{shortest} samples at {rate_hz} Hz")
+            raise unusable(writer.report, sources, "a beat" if loops else f"{shortest_samples} samples at {rate_hz} Hz")
         if not loops:
-            roots = _root_keys(chosen_sounds)
-            take_named_pitches(writer, roots)
-            settle_octaves(writer, roots)
-        counts = Counter(writer.report.labels)
-        counts.update(names.counted(writer.clips))
-        writer.report.labels = dict(sorted(counts.items()))
+            root_key_by_name = _root_keys(chosen_sounds)
+            take_named_pitches(writer, root_key_by_name)
+            settle_octaves(writer, root_key_by_name)
+        label_counts = Counter(writer.report.labels)
+        label_counts.update(name_patterns.counted(writer.clips))
+        writer.report.labels = dict(sorted(label_counts.items()))
         splits = (
             _assigned(writer, fractions, seed)
             if fractions
-            else {clip.name: listed[recording_of(clip)] for clip in writer.clips}
+            else {clip.name: split_by_name[recording_of(clip)] for clip in writer.clips}
         )
         _check_trained(writer, splits, split)
         report = writer.finish(splits, name=name, licence=licence, files=files, loops=grid)
@@ -212,20 +212,25 @@ def build(
 
 @contextlib.contextmanager
 def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
-    reading, base = destination / READING, Corpus.open(destination) if append else None
+    """Yield a `Writer` that goes on with a stopped build, or adds to a corpus."""
+    reading_folder, base_corpus = destination / READING, Corpus.open(destination) if append else None
     if not append and (destination / MANIFEST).exists():
         raise UserError(f"{destination} holds a corpus; add sounds to it with --append, or give another name")
-    if not append and not reading.is_dir():
+    if not append and not reading_folder.is_dir():
         check_new_folder(destination)
-    fresh = not destination.exists()
+    is_new_folder = not destination.exists()
     try:
-        reading.mkdir(parents=True, exist_ok=True)
+        reading_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make folder {destination}: {error.strerror or error}; choose another place") from error
     try:
-        with claimed(destination), _remove_partial(destination, base, fresh), Writer(destination, rate, base) as writer:
+        with (
+            claimed(destination),
+            _remove_partial(destination, base_corpus, is_new_folder),
+            Writer(destination, rate, base_corpus) as writer,
+        ):
             yield writer
-            shutil.rmtree(reading, ignore_errors=True)
+            shutil.rmtree(reading_folder, ignore_errors=True)
     except OSError as error:
         raise Failure(
             f"cannot write {destination}: {error.strerror or error}; make room, and {CONTINUE_HINT}"
@@ -233,16 +238,17 @@ def _growing(destination: Path, rate: int, append: bool) -> Iterator[Writer]:
 
 
 @contextlib.contextmanager
-def _remove_partial(destination: Path, base: Corpus | None, fresh: bool) -> Iterator[None]:
+def _remove_partial(destination: Path, base_corpus: Corpus | None, is_new_folder: bool) -> Iterator[None]:
+    """Remove the files of a failed build, unless it can go on."""
     try:
         yield
     except BaseException as error:
         if isinstance(error, Unusable) or not any((destination / READING).glob("*.json")):
-            base_files = {shard.file for shard in base.shards} if base else set[str]()
+            base_file_names = {shard.file for shard in base_corpus.shards} if base_corpus else set[str]()
             for file in destination.glob("audio-*.f32"):
-                if file.name not in base_files:
+                if file.name not in base_file_names:
                     file.unlink()
-            shutil.rmtree(destination if fresh else destination / READING, ignore_errors=True)
+            shutil.rmtree(destination if is_new_folder else destination / READING, ignore_errors=True)
         raise
 
 
@@ -268,10 +274,12 @@ def _new_sounds(sounds: Mapping[str, Path], base: Corpus) -> dict[str, Path]:
 
 
 def _sources(sounds: Mapping[str, Path]) -> list[SourceFile]:
+    """Return the source files with their digests."""
     return [SourceFile(name, digest) for name, digest in digests(sounds).items()]
 
 
 def _root_keys(sounds: Mapping[str, Path]) -> dict[str, int]:
+    """Return the root keys that files hold, by name."""
     keys = dict[str, int]()
     for name, path in sounds.items():
         with contextlib.suppress(OSError):  # it is among the unreadable files already
@@ -289,44 +297,47 @@ def _read(
     ray: str | None,
     report_progress: Progress,
 ) -> list[SourceFile]:
+    """Read sounds in chunks, and add their clips to the writer; return the source files."""
     velocity_by_name = velocities([*(writer.base.files if writer.base else ()), *sounds])
     sounds_to_read = {}
     for name, path in sounds.items():
-        sample = sfz.sample(path) or SfzSample(None, None, "")
+        sfz_sample = sfz.sample(path) or SfzSample(None, None, "")
         try:
             sounds_to_read[name] = SoundToRead.from_file(
-                name, path, sample, sample.velocity or velocity_by_name.get(name)
+                name, path, sfz_sample, sfz_sample.velocity or velocity_by_name.get(name)
             )
         except OSError as error:
             writer.report.unreadable[name] = error.strerror or str(error)
-    first, folder = writer.next_shard, writer.folder.absolute()  # a cluster's processes work in folders of their own
+    # A cluster's processes work in folders of their own.
+    first_shard, corpus_folder = writer.next_shard, writer.folder.absolute()
     chunks = [
-        Chunk(part, settings, folder / READING, folder / shard_name(first + number))
-        for number, part in enumerate(chunks_of(sounds_to_read))
+        Chunk(chunk_sounds, settings, corpus_folder / READING, corpus_folder / shard_name(first_shard + chunk_index))
+        for chunk_index, chunk_sounds in enumerate(chunks_of(sounds_to_read))
     ]
     _read_chunks(chunks, workers, ray, report_progress)
-    copies, files = Copies(), list[SourceFile]()
-    for file in writer.base.source_files() if writer.base else ():
-        if file.decoded != NO_DIGEST:
-            copies.earlier(file.name, file.decoded)
+    copies, source_files = Copies(), list[SourceFile]()
+    for source_file in writer.base.source_files() if writer.base else ():
+        if source_file.decoded != NO_DIGEST:
+            copies.earlier(source_file.name, source_file.decoded)
     for chunk in chunks:
-        files += _add_chunk(writer, chunk, copies)
-    return files
+        source_files += _add_chunk(writer, chunk, copies)
+    return source_files
 
 
 def _read_chunks(chunks: Sequence[Chunk], workers: int, ray: str | None, report_progress: Progress) -> None:
+    """Read the chunks that were not read before."""
     unread_chunks = [chunk for chunk in chunks if known_chunk(chunk) is None]
-    sizes = [sum(sound.size for sound in chunk.sounds) + 1 for chunk in unread_chunks]
-    total_bytes, read_bytes = max(1, sum(sizes)), 0
-    processes = min(len(unread_chunks), workers)
-    if ray is None and processes <= 1:
-        for chunk, size in zip(unread_chunks, sizes, strict=True):
-            read_chunk(chunk, _chunk_progress(report_progress, read_bytes / total_bytes, size / total_bytes))
-            read_bytes += size
+    chunk_sizes = [sum(sound.size for sound in chunk.sounds) + 1 for chunk in unread_chunks]
+    total_bytes, read_bytes = max(1, sum(chunk_sizes)), 0
+    process_count = min(len(unread_chunks), workers)
+    if ray is None and process_count <= 1:
+        for chunk, chunk_size in zip(unread_chunks, chunk_sizes, strict=True):
+            read_chunk(chunk, _chunk_progress(report_progress, read_bytes / total_bytes, chunk_size / total_bytes))
+            read_bytes += chunk_size
     elif unread_chunks:
-        with task_runner(read_chunk, processes, ray, CONTINUE_HINT) as run:
-            for chunk, size, _ in zip(unread_chunks, sizes, run(unread_chunks), strict=True):
-                read_bytes += size
+        with task_runner(read_chunk, process_count, ray, CONTINUE_HINT) as run_tasks:
+            for chunk, chunk_size, _ in zip(unread_chunks, chunk_sizes, run_tasks(unread_chunks), strict=True):
+                read_bytes += chunk_size
                 report_progress(read_bytes / total_bytes, chunk.sounds[-1].name)
 
 
@@ -335,36 +346,38 @@ def _chunk_progress(report_progress: Progress, start_share: float, chunk_share: 
 
 
 def _add_chunk(writer: Writer, chunk: Chunk, copies: Copies) -> Iterator[SourceFile]:
+    """Add the clips of a read chunk to the writer; yield its source files."""
     description = known_chunk(chunk)
     if description is None:
         raise Failure(f"files of {chunk.shard.parent} changed while they were read; {CONTINUE_HINT}")
-    tracks = np.fromfile(chunk.pitch, FLOAT)
-    shard: int | None = None
+    chunk_pitch = np.fromfile(chunk.pitch, FLOAT)
+    shard_index: int | None = None
     for sound in description.sounds:
-        decoded = bytes.fromhex(sound.decoded) or NO_DIGEST
-        yield SourceFile(sound.name, sound.sha256 or NO_DIGEST.hex(), decoded)
-        earlier = None if decoded == NO_DIGEST else copies.earlier(sound.name, decoded)
-        _count(writer.report, sound, earlier)
-        for clip in () if earlier else sound.clips:
-            if shard is None:
-                shard = writer.add_shard(chunk.shard.name, description.length)
-            _add_clip(writer, clip, shard, tracks)
+        decoded_digest = bytes.fromhex(sound.decoded) or NO_DIGEST
+        yield SourceFile(sound.name, sound.sha256 or NO_DIGEST.hex(), decoded_digest)
+        earlier_name = None if decoded_digest == NO_DIGEST else copies.earlier(sound.name, decoded_digest)
+        _count(writer.report, sound, earlier_name)
+        for clip in () if earlier_name else sound.clips:
+            if shard_index is None:
+                shard_index = writer.add_shard(chunk.shard.name, description.length)
+            _add_clip(writer, clip, shard_index, chunk_pitch)
 
 
-def _add_clip(writer: Writer, clip: ReadClip, shard: int, tracks: Samples) -> None:
-    values = clip.model_dump(exclude={"frame"})
-    writer.add(Clip(shard=shard, **values), tracks[clip.frame : clip.frame + frame_count(clip.length)])
+def _add_clip(writer: Writer, clip: ReadClip, shard_index: int, chunk_pitch: Samples) -> None:
+    clip_fields = clip.model_dump(exclude={"frame"})
+    writer.add(Clip(shard=shard_index, **clip_fields), chunk_pitch[clip.frame : clip.frame + frame_count(clip.length)])
 
 
-def _count(report: CorpusReport, sound: ReadSound, earlier: str | None) -> None:
+def _count(report: CorpusReport, sound: ReadSound, earlier_name: str | None) -> None:
+    """Count a sound in the report; ``earlier_name`` is that of equal samples."""
     if sound.fault == "unreadable":
         report.unreadable[sound.name] = sound.detail
     elif sound.fault == "too short":
         report.too_short.append(sound.name)
     elif sound.fault == "silent":
         report.silent.append(sound.name)
-    elif earlier is not None:
-        report.identical[sound.name] = earlier
+    elif earlier_name is not None:
+        report.identical[sound.name] = earlier_name
     else:
         report.rates[sound.rate] = report.rates.get(sound.rate, 0) + 1
         if sound.remarks:
@@ -378,11 +391,13 @@ def _count(report: CorpusReport, sound: ReadSound, earlier: str | None) -> None:
 
 
 def _assigned(writer: Writer, fractions: Sequence[float], seed: int) -> dict[str, Split]:
+    """Return splits of the writer's clips by name, by fractions."""
     groups = {clip.name: clip.group for clip in writer.clips}
     return assign(groups, fractions, seed, writer.base.clips() if writer.base else ())
 
 
 def _check_fits(base: Corpus, label: str | None) -> None:
+    """Raise UserError if a corpus cannot grow with these labels."""
     if base.loops is not None:
         raise UserError(f"{base.folder} is of loops on one grid, and grows by none; build a new corpus of all of them")
     if label is None and any(base.report.labels):
@@ -400,6 +415,7 @@ def _option_or_base(option: str, requested: str | None, writer: Writer) -> str |
 
 
 def _rate(rate: int | None, destination: Path, append: bool) -> int:
+    """Return the rate of the new or growing corpus in Hz; raise UserError for an unusable one."""
     base_rate = Corpus.open(destination).rate if append else None
     if rate is not None and not _RATES[0] <= rate <= _RATES[1]:
         raise UserError(f"rate {rate} Hz is out of range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
@@ -409,16 +425,18 @@ def _rate(rate: int | None, destination: Path, append: bool) -> int:
 
 
 def _check_trained(writer: Writer, splits: Mapping[str, Split], split: str) -> None:
+    """Raise UserError if a new corpus has no clip under train."""
     if writer.base is None and not any(splits[clip.name] == "train" for clip in writer.clips):
         raise UserError(f"nothing under train in {split} can be used ({writer.report.left_out_line()}); list others")
 
 
 def _shortest(seconds: float | None, rate: int) -> int:
+    """Return the shortest clip in samples; raise UserError for a value out of range."""
     if seconds is None:
         return SHORTEST
-    low, high = _SHORTEST_SECONDS
-    if not low <= seconds <= high:
-        raise UserError(f"shortest {seconds:g} s is out of range; {low:g} to {high:g} s are allowed")
+    low_seconds, high_seconds = _SHORTEST_SECONDS
+    if not low_seconds <= seconds <= high_seconds:
+        raise UserError(f"shortest {seconds:g} s is out of range; {low_seconds:g} to {high_seconds:g} s are allowed")
     return round(seconds * rate)
 
 
@@ -440,14 +458,15 @@ def key_splits(corpus: Corpus, keys: list[int]) -> dict[str, Split]:
 
 def clip_splits(corpus: Corpus) -> dict[str, Split]:
     """Return the corpus's own splits by clip name, but each label keeps a clip under train."""
-    untaught = {*corpus.clips().labels} - {*corpus.clips("train").labels}
+    untaught_labels = {*corpus.clips().labels} - {*corpus.clips("train").labels}
     splits = {}
     for clip in corpus.clips():
-        splits[clip.name] = "train" if clip.label in untaught else clip.split
-        untaught.discard(clip.label)
+        splits[clip.name] = "train" if clip.label in untaught_labels else clip.split
+        untaught_labels.discard(clip.label)
     return splits
 
 
 def _keys(corpus: Corpus) -> dict[str, int]:
+    """Return the nearest keys of clips that are single notes, by name."""
     note_by_clip = {clip.name: single_note(corpus.pitch(clip)) for clip in corpus.clips()}
     return {name: int(np.floor(note + 0.5)) for name, note in note_by_clip.items() if note is not None}

@@ -61,44 +61,46 @@ class _NoiseRun(NamedTuple):
 def without_noise(sound: FloatFile, rate: int, shortest: int) -> Denoised:
     """Trim a recording's own noise from both ends to no less than ``shortest`` samples."""
     hop = round(HOP_SECONDS * rate)
-    steps = _step_powers(sound, hop)
-    first, last = (_noise_run(_Edge(sound, rate, steps, backwards)) for backwards in (False, True))
-    if first is not None and last is not None:
-        trusted = min(first.contrast_db, last.contrast_db) >= CLEAR_DB or _is_same(first, last)
-        first, last = (first, last) if trusted else (None, None)
+    hop_powers = _step_powers(sound, hop)
+    first_run, last_run = (_noise_run(_Edge(sound, rate, hop_powers, backwards)) for backwards in (False, True))
+    if first_run is not None and last_run is not None:
+        is_trusted = min(first_run.contrast_db, last_run.contrast_db) >= CLEAR_DB or _is_same(first_run, last_run)
+        first_run, last_run = (first_run, last_run) if is_trusted else (None, None)
     else:
-        first, last = (run if run is not None and _is_clear(run) else None for run in (first, last))
-    lengths = [0 if run is None else run.frames * hop for run in (first, last)]
-    if not any(lengths):
+        first_run, last_run = (
+            noise_run if noise_run is not None and _is_clear(noise_run) else None for noise_run in (first_run, last_run)
+        )
+    noise_lengths = [0 if noise_run is None else noise_run.frames * hop for noise_run in (first_run, last_run)]
+    if not any(noise_lengths):
         return Denoised(sound, 0.0)
-    powers = [steps[: lengths[0] // hop], steps[len(steps) - lengths[1] // hop :]]
-    noise = max(float(np.median(part)) ** 0.5 for part in powers if len(part))
-    start, stop = (max(0, length - round(MARGIN_SECONDS * rate)) for length in lengths)
-    return Denoised(sound.stretch(start, len(sound) - stop, shortest), noise)
+    edge_powers = [hop_powers[: noise_lengths[0] // hop], hop_powers[len(hop_powers) - noise_lengths[1] // hop :]]
+    noise_level = max(float(np.median(powers)) ** 0.5 for powers in edge_powers if len(powers))
+    start_trim, end_trim = (max(0, noise_length - round(MARGIN_SECONDS * rate)) for noise_length in noise_lengths)
+    return Denoised(sound.stretch(start_trim, len(sound) - end_trim, shortest), noise_level)
 
 
 class _Edge:
     """A recording's frames, counted from one of its edges."""
 
-    def __init__(self, sound: Sliceable, rate: int, steps: Array, backwards: bool) -> None:
+    def __init__(self, sound: Sliceable, rate: int, hop_powers: Array, backwards: bool) -> None:
         self._sound, self._backwards = sound, backwards
         self._hop, self._width = round(HOP_SECONDS * rate), HOPS * round(HOP_SECONDS * rate)
-        self.count = max(0, len(steps) - HOPS + 1)
+        self.count = max(0, len(hop_powers) - HOPS + 1)
         self._window = np.hanning(self._width).astype(np.float32)
         self._size = min(
-            size for power in range(32) for size in (2**power, 3 * 2**power) if size >= self._width
+            fft_size for exponent in range(32) for fft_size in (2**exponent, 3 * 2**exponent) if fft_size >= self._width
         )  # fast
-        hertz = np.geomspace(LOWEST_HZ, rate / 2, BANDS + 1)[:-1]
-        lowest_hz = (2 + BAND_BINS * np.arange(BANDS)) * rate / self._width  # without the mean's bins
-        bins = np.round(np.maximum(hertz, lowest_hz) * self._size / rate).astype(int)
-        self._bins = bins[bins < self._size // 2 - BAND_BINS]
-        self._steps = steps[::-1] if backwards else steps
+        band_hz = np.geomspace(LOWEST_HZ, rate / 2, BANDS + 1)[:-1]
+        lowest_band_hz = (2 + BAND_BINS * np.arange(BANDS)) * rate / self._width  # without the mean's bins
+        band_bins = np.round(np.maximum(band_hz, lowest_band_hz) * self._size / rate).astype(int)
+        self._bins = band_bins[band_bins < self._size // 2 - BAND_BINS]
+        self._hop_powers = hop_powers[::-1] if backwards else hop_powers
 
-    def powers(self, first: int, count: int) -> Array:
+    def powers(self, first_frame: int, count: int) -> Array:
         """Return the power of each band: [count, bands], fewer at the other edge."""
-        count = min(count, self.count - first)
-        begin = self.count - first - count if self._backwards else first
-        samples = self._sound[begin * self._hop : (begin + count - 1) * self._hop + self._width]
+        count = min(count, self.count - first_frame)
+        begin_frame = self.count - first_frame - count if self._backwards else first_frame
+        samples = self._sound[begin_frame * self._hop : (begin_frame + count - 1) * self._hop + self._width]
         frames = np.lib.stride_tricks.sliding_window_view(samples, self._width)[:: self._hop]
         spectra = np.square(
             np.abs(np.fft.rfft((frames - frames.mean(axis=1, keepdims=True)) * self._window, self._size))
@@ -108,90 +110,114 @@ class _Edge:
 
     def hits(self) -> npt.NDArray[np.bool_]:
         """Return the frames, [count], where a short sound begins that is louder than clicks."""
-        totals = np.convolve(self._steps, np.full(HOPS, 1 / HOPS, np.float32), "valid")
-        noise, loudest = float(np.median(totals[:EDGE_FRAMES])), float(totals.max())
-        lasting = _rank_filter(self._steps[:, np.newaxis], HIT_HOPS, 0)[: self.count, 0]
-        ticks = totals > max(noise * _ratio(TICK_DB), loudest) / _ratio(TICK_RANGE_DB)
-        return np.asarray(ticks | (lasting > noise * _ratio(HIT_DB)))
+        frame_powers = np.convolve(self._hop_powers, np.full(HOPS, 1 / HOPS, np.float32), "valid")
+        noise_power, loudest_power = float(np.median(frame_powers[:EDGE_FRAMES])), float(frame_powers.max())
+        lasting_powers = _rank_filter(self._hop_powers[:, np.newaxis], HIT_HOPS, 0)[: self.count, 0]
+        is_tick = frame_powers > max(noise_power * _ratio(TICK_DB), loudest_power) / _ratio(TICK_RANGE_DB)
+        return np.asarray(is_tick | (lasting_powers > noise_power * _ratio(HIT_DB)))
 
 
 def _noise_run(edge: _Edge) -> _NoiseRun | None:
     """Return the noise from an edge on; None without."""
     if edge.count < 3 * EDGE_FRAMES:
         return None
-    beginning = _rank_filter(edge.powers(0, EDGE_FRAMES), RANK_FRAMES, RANK)[: EDGE_FRAMES - RANK_FRAMES + 1]
-    noise = np.median(beginning, axis=0)
-    if np.abs(_decibels(beginning, noise).mean(axis=1)).max() > STEADY_DB:
+    edge_powers = _rank_filter(edge.powers(0, EDGE_FRAMES), RANK_FRAMES, RANK)[: EDGE_FRAMES - RANK_FRAMES + 1]
+    noise_powers = np.median(edge_powers, axis=0)
+    if np.abs(_decibels(edge_powers, noise_powers).mean(axis=1)).max() > STEADY_DB:
         return None
-    hits, length, contrast_db = edge.hits(), 0, 0.0
-    for first in range(0, edge.count, PIECE):
-        powers = edge.powers(first, PIECE + RANK_FRAMES - 1)
-        excess_db = _decibels(_rank_filter(powers, RANK_FRAMES, RANK), noise)[:PIECE]
-        brief_db = float(_decibels(_rank_filter(powers, HIT_HOPS + 1, 0), noise).max())
-        contrast_db = max(contrast_db, float(excess_db.max()), brief_db - (HIT_CONTRAST_DB - CONTRAST_DB))
-        mean_db = excess_db.mean(axis=1)
-        if mean_db.min() < -STEADY_DB:
+    is_hit, noise_frames, contrast_db = edge.hits(), 0, 0.0
+    for first_frame in range(0, edge.count, PIECE):
+        band_powers = edge.powers(first_frame, PIECE + RANK_FRAMES - 1)
+        excess_db = _decibels(_rank_filter(band_powers, RANK_FRAMES, RANK), noise_powers)[:PIECE]
+        brief_excess_db = float(_decibels(_rank_filter(band_powers, HIT_HOPS + 1, 0), noise_powers).max())
+        contrast_db = max(contrast_db, float(excess_db.max()), brief_excess_db - (HIT_CONTRAST_DB - CONTRAST_DB))
+        mean_excess_db = excess_db.mean(axis=1)
+        if mean_excess_db.min() < -STEADY_DB:
             return None
-        sounding = (mean_db > LOUDER_DB) | (excess_db.max(axis=1) > PARTIAL_DB) | hits[first : first + PIECE]
-        if not length and sounding.any():
-            length = first + int(sounding.argmax())
-            if length <= EDGE_FRAMES:
+        is_sounding = (
+            (mean_excess_db > LOUDER_DB)
+            | (excess_db.max(axis=1) > PARTIAL_DB)
+            | is_hit[first_frame : first_frame + PIECE]
+        )
+        if not noise_frames and is_sounding.any():
+            noise_frames = first_frame + int(is_sounding.argmax())
+            if noise_frames <= EDGE_FRAMES:
                 return None
-    if not length or contrast_db < CONTRAST_DB:
+    if not noise_frames or contrast_db < CONTRAST_DB:
         return None
-    if not _is_steady(edge, length, noise):
+    if not _is_steady(edge, noise_frames, noise_powers):
         return None
     return _NoiseRun(
-        length, contrast_db, np.median(_rank_filter(edge.powers(0, min(length, PIECE)), RANK_FRAMES, RANK), axis=0)
+        noise_frames,
+        contrast_db,
+        np.median(_rank_filter(edge.powers(0, min(noise_frames, PIECE)), RANK_FRAMES, RANK), axis=0),
     )
 
 
-def _is_steady(edge: _Edge, length: int, noise: Array) -> bool:
-    third = min(length // 3, PIECE)
-    outer, inner = (edge.powers(first, third + RANK_FRAMES - 1) for first in (0, length - third))
-    outer_sum, inner_sum = (part.sum(axis=1, keepdims=True) for part in (outer, inner))
+def _is_steady(edge: _Edge, noise_frames: int, noise_powers: Array) -> bool:
+    """Return whether noise neither rises nor falls from its outer to its inner third."""
+    third_frames = min(noise_frames // 3, PIECE)
+    outer_powers, inner_powers = (
+        edge.powers(first_frame, third_frames + RANK_FRAMES - 1) for first_frame in (0, noise_frames - third_frames)
+    )
+    outer_sum, inner_sum = (powers.sum(axis=1, keepdims=True) for powers in (outer_powers, inner_powers))
     return (
-        _trend_db(outer, inner, third, noise) <= BAND_TREND_DB
-        and _trend_db(outer_sum, inner_sum, third, noise.sum(keepdims=True)) <= TREND_DB
+        _trend_db(outer_powers, inner_powers, third_frames, noise_powers) <= BAND_TREND_DB
+        and _trend_db(outer_sum, inner_sum, third_frames, noise_powers.sum(keepdims=True)) <= TREND_DB
     )
 
 
-def _trend_db(outer: Array, inner: Array, count: int, noise: Array) -> float:
+def _trend_db(outer_powers: Array, inner_powers: Array, count: int, noise_powers: Array) -> float:
     """Return the largest change of a band that two measures agree on: clicks move the one, beats of hum the other."""
-    outer_median, inner_median = (np.median(part[:count], axis=0) for part in (outer, inner))
-    outer_mean, inner_mean = (_rank_filter(part, RANK_FRAMES, RANK)[:count].mean(axis=0) for part in (outer, inner))
-    medians, means = _decibels(outer_median, inner_median, noise), _decibels(outer_mean, inner_mean, noise)
-    return float(np.minimum(np.abs(medians), np.abs(means)).max())
+    outer_median, inner_median = (np.median(powers[:count], axis=0) for powers in (outer_powers, inner_powers))
+    outer_mean, inner_mean = (
+        _rank_filter(powers, RANK_FRAMES, RANK)[:count].mean(axis=0) for powers in (outer_powers, inner_powers)
+    )
+    median_changes_db, mean_changes_db = (
+        _decibels(outer_median, inner_median, noise_powers),
+        _decibels(outer_mean, inner_mean, noise_powers),
+    )
+    return float(np.minimum(np.abs(median_changes_db), np.abs(mean_changes_db)).max())
 
 
 def _is_clear(run: _NoiseRun) -> bool:
+    """Return whether noise at one edge suffices."""
     return run.contrast_db >= CLEAR_DB and run.frames >= 2 * EDGE_FRAMES
 
 
 def _is_same(first: _NoiseRun, last: _NoiseRun) -> bool:
+    """Return whether both edges have the same noise."""
     return bool(np.abs(_decibels(first.powers, last.powers)).max() <= SAME_DB)
 
 
 def _rank_filter(powers: Array, count: int, rank: int) -> Array:
     """Return the value of a rank, from the softest, among each frame and those after it: [frames, bands]."""
-    padded = np.pad(powers, ((0, count - 1), (0, 0)), mode="edge")
-    return np.partition(np.lib.stride_tricks.sliding_window_view(padded, count, axis=0), rank, axis=-1)[..., rank]
+    padded_powers = np.pad(powers, ((0, count - 1), (0, 0)), mode="edge")
+    return np.partition(np.lib.stride_tricks.sliding_window_view(padded_powers, count, axis=0), rank, axis=-1)[
+        ..., rank
+    ]
 
 
-def _decibels(powers: Array, reference: Array, noise: Array | None = None) -> Array:
-    floor_power = (reference if noise is None else noise).mean() / _ratio(RANGE_DB) + np.float32(1e-20)
+def _decibels(powers: Array, reference: Array, noise_powers: Array | None = None) -> Array:
+    """Return powers over the reference in dB, both raised by a floor under the noise's mean."""
+    floor_power = (reference if noise_powers is None else noise_powers).mean() / _ratio(RANGE_DB) + np.float32(1e-20)
     return np.asarray(10 * np.log10((powers + floor_power) / (reference + floor_power)))
 
 
 def _ratio(decibels: float) -> float:
+    """Return the ratio of powers."""
     return float(10 ** (decibels / 10))
 
 
 def _step_powers(sound: Sliceable, hop: int) -> Array:
     """Return the power of each hop, without its mean: [hops]."""
-    count = len(sound) // hop
-    parts = [sound[first * hop : min(first + PIECE, count) * hop] for first in range(0, count, PIECE)]
-    return np.concatenate([np.zeros(0, np.float32), *(part.reshape(-1, hop).var(axis=1) for part in parts)])
+    hop_count = len(sound) // hop
+    sound_parts = [
+        sound[first_hop * hop : min(first_hop + PIECE, hop_count) * hop] for first_hop in range(0, hop_count, PIECE)
+    ]
+    return np.concatenate(
+        [np.zeros(0, np.float32), *(sound_part.reshape(-1, hop).var(axis=1) for sound_part in sound_parts)]
+    )
 
 
 CHUNK_BYTES = 64 << 20  # of sound files: some minutes of sound, lost at most when a build is killed
@@ -239,8 +265,9 @@ class SoundToRead:
 
 
 def _stamp(path: Path) -> tuple[int, int, int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    """Return size, times and number of a file, which change with its content."""
+    file_status = path.stat()
+    return file_status.st_size, file_status.st_mtime_ns, file_status.st_ctime_ns, file_status.st_ino
 
 
 @dataclass(frozen=True)
@@ -263,8 +290,12 @@ class Chunk:
     @property
     def digest(self) -> str:
         """SHA-256 of files and settings."""
-        files = [(sound.name, str(sound.path), sound.stamp, sound.sfz_sample, sound.velocity) for sound in self.sounds]
-        return hashlib.sha256(repr((__version__, self.settings, files)).encode("utf-8", "surrogateescape")).hexdigest()
+        file_fields = [
+            (sound.name, str(sound.path), sound.stamp, sound.sfz_sample, sound.velocity) for sound in self.sounds
+        ]
+        return hashlib.sha256(
+            repr((__version__, self.settings, file_fields)).encode("utf-8", "surrogateescape")
+        ).hexdigest()
 
 
 class ReadClip(BaseModel):
@@ -313,13 +344,16 @@ class ReadChunk(BaseModel):
     sounds: list[ReadSound]
 
     def fits(self, chunk: Chunk) -> bool:
-        sizes = ((chunk.shard, self.length), (chunk.pitch, self.frames))
+        """Return whether this describes a chunk's files, and these are complete."""
+        expected_counts = ((chunk.shard, self.length), (chunk.pitch, self.frames))
         return self.digest == chunk.digest and all(
-            not count or (path.is_file() and path.stat().st_size == count * FLOAT.itemsize) for path, count in sizes
+            not value_count or (path.is_file() and path.stat().st_size == value_count * FLOAT.itemsize)
+            for path, value_count in expected_counts
         )
 
 
 def chunks_of(sounds: Mapping[str, SoundToRead]) -> Iterator[tuple[SoundToRead, ...]]:
+    """Yield consecutive sounds, up to 64 MiB or 1024 files together."""
     chunk_sounds, chunk_bytes = list[SoundToRead](), 0
     for sound in sounds.values():
         if chunk_sounds and (chunk_bytes + sound.size > CHUNK_BYTES or len(chunk_sounds) == CHUNK_FILES):
@@ -350,23 +384,29 @@ def read_chunk(chunk: Chunk, report_progress: ChunkProgress | None = None) -> No
         return
     chunk.description.unlink(missing_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=chunk.folder) as name:
-            work = Path(name)
-            audio, pitch, description = work / "audio", work / "pitch", work / "description"
-            with audio.open("wb") as audio_file, pitch.open("wb") as pitch_file, (work / "scratch").open("w+b") as raw:
-                reader = _Reader(chunk.settings, audio_file, pitch_file, raw)
-                sounds = []
-                for number, sound in enumerate(chunk.sounds):
+        with tempfile.TemporaryDirectory(dir=chunk.folder) as folder_name:
+            folder = Path(folder_name)
+            audio_path, pitch_path, description_path = folder / "audio", folder / "pitch", folder / "description"
+            with (
+                audio_path.open("wb") as audio_file,
+                pitch_path.open("wb") as pitch_file,
+                (folder / "scratch").open("w+b") as scratch_file,
+            ):
+                reader = _Reader(chunk.settings, audio_file, pitch_file, scratch_file)
+                read_sounds = []
+                for sound_index, sound in enumerate(chunk.sounds):
                     if report_progress is not None:
-                        report_progress(number / len(chunk.sounds), sound.name)
-                    sounds.append(reader.read(sound))
+                        report_progress(sound_index / len(chunk.sounds), sound.name)
+                    read_sounds.append(reader.read(sound))
                     if sound.has_changed:
                         raise Failure(f"{sound.path} changed while it was read; {CONTINUE_HINT}")
-            record = ReadChunk(digest=chunk.digest, length=reader.length, frames=reader.frames, sounds=sounds)
-            description.write_text(record.model_dump_json(), encoding="utf-8")
-            audio.replace(chunk.shard)
-            pitch.replace(chunk.pitch)
-            description.replace(chunk.description)
+            chunk_record = ReadChunk(
+                digest=chunk.digest, length=reader.length, frames=reader.frames, sounds=read_sounds
+            )
+            description_path.write_text(chunk_record.model_dump_json(), encoding="utf-8")
+            audio_path.replace(chunk.shard)
+            pitch_path.replace(chunk.pitch)
+            description_path.replace(chunk.description)
     except OSError as error:
         raise Failure(
             f"cannot write {chunk.shard}: {error.strerror or error}; make room, and {CONTINUE_HINT}"
@@ -381,38 +421,43 @@ class _Reader:
         self.length = self.frames = 0
 
     def read(self, sound: SoundToRead) -> ReadSound:
+        """Read a file, and write its clips."""
         settings, name = self._settings, sound.name
         try:
             sha256 = file_digest(sound.path)
         except OSError as error:
             return ReadSound(name=name, fault="unreadable", detail=error.strerror or str(error))
         try:
-            file = SoundFile(sound.path)
-            samples = FloatFile.filled(self._scratch, file.mono(settings.rate))
+            sound_file = SoundFile(sound.path)
+            samples = FloatFile.filled(self._scratch, sound_file.mono(settings.rate))
         except Unreadable as error:
             return ReadSound(name=name, sha256=sha256, fault="unreadable", detail=str(error))
         if len(samples) < settings.shortest:
             return ReadSound(name=name, sha256=sha256, fault="too short")
         if (trimmed_sound := trim_silence(samples, settings.rate, settings.shortest)) is None:
             return ReadSound(name=name, sha256=sha256, fault="silent")
-        decoded = samples_digest(samples)
-        if original := self._copies.earlier(name, decoded):
-            return ReadSound(name=name, sha256=sha256, decoded=decoded.hex(), fault="identical", detail=original)
-        trimmed_sound, noise = without_noise(trimmed_sound, settings.rate, settings.shortest)
-        track = by_partials(trimmed_sound, settings.rate, pitch_track(trimmed_sound, settings.rate, noise))
-        report = ReadSound(name=name, sha256=sha256, decoded=decoded.hex(), rate=file.rate, clipped=file.clipped)
-        report = report.model_copy(update={"remarks": file.remarks})
-        segments = (
+        decoded_digest = samples_digest(samples)
+        if earlier_name := self._copies.earlier(name, decoded_digest):
+            return ReadSound(
+                name=name, sha256=sha256, decoded=decoded_digest.hex(), fault="identical", detail=earlier_name
+            )
+        trimmed_sound, noise_level = without_noise(trimmed_sound, settings.rate, settings.shortest)
+        track = by_partials(trimmed_sound, settings.rate, pitch_track(trimmed_sound, settings.rate, noise_level))
+        read_sound = ReadSound(
+            name=name, sha256=sha256, decoded=decoded_digest.hex(), rate=sound_file.rate, clipped=sound_file.clipped
+        )
+        read_sound = read_sound.model_copy(update={"remarks": sound_file.remarks})
+        note_segments = (
             segment_notes(trimmed_sound, settings.rate)
             if settings.melodies and is_melody(trimmed_sound, track, settings.rate)
             else []
         )
-        if notes := [note for note in segments if note.stop - note.start >= settings.shortest]:
-            clips = [*self._notes(trimmed_sound, notes, sound, noise)]
-            return report.model_copy(update={"melody": True, "clips": clips})
+        if long_notes := [note for note in note_segments if note.stop - note.start >= settings.shortest]:
+            clips = [*self._notes(trimmed_sound, long_notes, sound, noise_level)]
+            return read_sound.model_copy(update={"melody": True, "clips": clips})
         sfz_sample = sound.sfz_sample
         if sfz_sample.key is not None:
-            track = track_at_key(track, trimmed_sound, settings.rate, sfz_sample.key, noise)
+            track = track_at_key(track, trimmed_sound, settings.rate, sfz_sample.key, noise_level)
         clip = self._write_clip(
             trimmed_sound,
             track,
@@ -422,17 +467,17 @@ class _Reader:
             key=sfz_sample.key,
             velocity=sound.velocity,
         )
-        return report.model_copy(update={"clips": [clip]})
+        return read_sound.model_copy(update={"clips": [clip]})
 
     def _notes(
-        self, sound: FloatFile, notes: list[NoteSegment], source: SoundToRead, noise: float
+        self, sound: FloatFile, notes: list[NoteSegment], source: SoundToRead, noise_level: float
     ) -> Iterator[ReadClip]:
-        """A mark in a melody's name is not each note's velocity."""
+        """Write a clip for each note. A mark in a melody's name is not each note's velocity."""
         for number, note in enumerate(notes, 1):
             note_sound, name = sound.stretch(note.start, note.stop), f"{source.name}#{number:0{len(str(len(notes)))}}"
             yield self._write_clip(
                 note_sound,
-                by_partials(note_sound, self._settings.rate, pitch_track(note_sound, self._settings.rate, noise)),
+                by_partials(note_sound, self._settings.rate, pitch_track(note_sound, self._settings.rate, noise_level)),
                 name=name,
                 group=self._names.group(name),
                 label=self._names.label(source.path),
@@ -441,11 +486,12 @@ class _Reader:
             )
 
     def _write_clip(self, samples: FloatFile, track: Samples, **labels: object) -> ReadClip:
+        """Write a clip's samples and pitch; return its place and labels."""
         assert len(track) == frame_count(len(samples))
-        start, frame = self.length, self.frames
+        start_sample, first_frame = self.length, self.frames
         peak = write_samples(self._audio, samples)
         self._pitch.write(track.astype(FLOAT).tobytes())
         self.length += len(samples)
         self.frames += len(track)
-        place = {"start": start, "length": len(samples), "frame": frame, "peak": peak}
-        return ReadClip.model_validate({**labels, **place})
+        clip_fields = {"start": start_sample, "length": len(samples), "frame": first_frame, "peak": peak}
+        return ReadClip.model_validate({**labels, **clip_fields})

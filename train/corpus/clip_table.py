@@ -61,6 +61,7 @@ class Clip:
 
 
 def recording_of(clip: Clip) -> str:
+    """Return the name of a clip's file, without a note's number."""
     return clip.name if clip.onset_seconds is None else clip.name.rpartition("#")[0]
 
 
@@ -71,16 +72,16 @@ class Texts:
 
     @classmethod
     def encode(cls, texts: Iterable[str]) -> Self:
-        encoded = [text.encode() for text in texts]
-        ends = np.cumsum([len(text) for text in encoded], dtype="<i8")
-        return cls(ends, np.frombuffer(b"".join(encoded), np.uint8))
+        encoded_texts = [text.encode() for text in texts]
+        end_bytes = np.cumsum([len(text) for text in encoded_texts], dtype="<i8")
+        return cls(end_bytes, np.frombuffer(b"".join(encoded_texts), np.uint8))
 
     def __len__(self) -> int:
         return len(self.ends)
 
     def __getitem__(self, row: int) -> str:
-        start = int(self.ends[row - 1]) if row else 0
-        return self.utf8[start : int(self.ends[row])].tobytes().decode()
+        start_byte = int(self.ends[row - 1]) if row else 0
+        return self.utf8[start_byte : int(self.ends[row])].tobytes().decode()
 
     def __add__(self, texts: "Texts") -> "Texts":
         byte_count = int(self.ends[-1]) if len(self) else 0
@@ -88,8 +89,9 @@ class Texts:
 
     @property
     def sound(self) -> bool:
-        kinds = self.ends.dtype.kind == "i" and self.utf8.dtype == np.uint8
-        return kinds and bool((self.ends[-1:] == len(self.utf8)).all())
+        """Whether types and lengths are valid."""
+        have_right_types = self.ends.dtype.kind == "i" and self.utf8.dtype == np.uint8
+        return have_right_types and bool((self.ends[-1:] == len(self.utf8)).all())
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ class ClipTable:
     @classmethod
     def from_clips(cls, clips: Sequence[Clip]) -> Self:
         numbers = {
-            name: np.array([_number(getattr(clip, name), kind) for clip in clips], kind)
-            for name, kind in _NUMBERS.items()
+            name: np.array([_number(getattr(clip, name), dtype_name) for clip in clips], dtype_name)
+            for name, dtype_name in _NUMBERS.items()
         }
         return cls(numbers, {name: Texts.encode(getattr(clip, name) for clip in clips) for name in TEXTS})
 
@@ -119,30 +121,34 @@ class ClipTable:
     @functools.cached_property
     def first_frames(self) -> Integers:
         """First pitch frame of each clip, then the count of all: [clips + 1]."""
-        frames = -(-self.numbers["length"] // HOP)
-        return np.concatenate([[0], np.cumsum(frames, dtype=np.int64)])
+        frame_counts = -(-self.numbers["length"] // HOP)
+        return np.concatenate([[0], np.cumsum(frame_counts, dtype=np.int64)])
 
     @property
     def frame_count(self) -> int:
-        return sum(int((-(-part // HOP)).sum()) for part in parts_of(self.numbers["length"]))
+        """Pitch frames of all clips."""
+        return sum(int((-(-lengths // HOP)).sum()) for lengths in parts_of(self.numbers["length"]))
 
     def frames(self, clip: Clip) -> slice:
-        first = int(self.first_frames[clip.row])
-        return slice(first, first + frame_count(clip.length))
+        """Return the range of a clip's pitch frames."""
+        first_frame = int(self.first_frames[clip.row])
+        return slice(first_frame, first_frame + frame_count(clip.length))
 
     def with_splits(self, splits: npt.NDArray[np.uint8]) -> "ClipTable":
         return replace(self, numbers=self.numbers | {"split": splits})
 
     def beginning(self, count: int) -> "ClipTable":
+        """Return the first ``count`` clips."""
         texts = {name: Texts(column.ends[:count], column.utf8) for name, column in self.texts.items()}
         return ClipTable({name: column[:count] for name, column in self.numbers.items()}, texts)
 
     def clip(self, row: int) -> Clip:
-        fields: dict[str, Any] = {name: _value(column[row]) for name, column in self.numbers.items()}
-        fields |= {name: texts[row] for name, texts in self.texts.items()}
-        return Clip(row=row, **fields | {"split": SPLITS[fields["split"]]})
+        clip_fields: dict[str, Any] = {name: _value(column[row]) for name, column in self.numbers.items()}
+        clip_fields |= {name: texts[row] for name, texts in self.texts.items()}
+        return Clip(row=row, **clip_fields | {"split": SPLITS[clip_fields["split"]]})
 
     def rows(self, split: Split | None) -> Integers:
+        """Return the indices of a split's clips, or of all."""
         if split is None:
             return np.arange(len(self))
         return np.flatnonzero(self.numbers["split"] == SPLITS.index(split))
@@ -162,14 +168,14 @@ class ClipTable:
         def mapped(name: str) -> Array:
             return mapped_array(folder / f"{name}.npy")
 
-        texts = {name: Texts(mapped(f"{name}_ends"), mapped(f"{name}_utf8")) for name in TEXTS}
-        table = cls({name: mapped(name) for name in _NUMBERS}, texts)
-        dtypes = [(table.numbers[name].dtype, np.dtype(kind)) for name, kind in _NUMBERS.items()]
-        if any(dtype != expected for dtype, expected in dtypes):
+        text_columns = {name: Texts(mapped(f"{name}_ends"), mapped(f"{name}_utf8")) for name in TEXTS}
+        table = cls({name: mapped(name) for name in _NUMBERS}, text_columns)
+        dtype_pairs = [(table.numbers[name].dtype, np.dtype(dtype_name)) for name, dtype_name in _NUMBERS.items()]
+        if any(dtype != expected_dtype for dtype, expected_dtype in dtype_pairs):
             raise ValueError("a column is of another type")
-        if len({*map(len, table.numbers.values()), *map(len, texts.values())}) != 1:
+        if len({*map(len, table.numbers.values()), *map(len, text_columns.values())}) != 1:
             raise ValueError("its columns are of different lengths")
-        if not all(text.sound for text in texts.values()):
+        if not all(text.sound for text in text_columns.values()):
             raise ValueError("a column of text is cut off")
         return table
 
@@ -229,13 +235,13 @@ class Clips(Sequence[Clip]):
 
     def label_numbers(self, words: Sequence[str]) -> Integers:
         """Return the clips' label indices among ``words``, -1 for others, [clips]."""
-        numbers = {word: number for number, word in enumerate(words)}
-        return np.fromiter((numbers.get(label, -1) for label in self.labels), np.int64, len(self))
+        index_by_word = {word: word_index for word_index, word in enumerate(words)}
+        return np.fromiter((index_by_word.get(label, -1) for label in self.labels), np.int64, len(self))
 
 
 def parts_of(column: Array) -> Iterator[Array]:
     """Yield a column in parts, so that temporary arrays stay small."""
-    return (column[first : first + PART] for first in range(0, len(column), PART))
+    return (column[first_row : first_row + PART] for first_row in range(0, len(column), PART))
 
 
 def mapped_array(path: Path) -> Array:
@@ -251,13 +257,15 @@ def mapped_array(path: Path) -> Array:
     return array.view(np.ndarray)  # twice as fast to index
 
 
-def _number(value: object, kind: str) -> object:
+def _number(value: object, dtype_name: str) -> object:
+    """Return what a column stores for a value."""
     if value is None:
-        return np.nan if "f" in kind else -1
+        return np.nan if "f" in dtype_name else -1
     return SPLITS.index(value) if value in SPLITS else value
 
 
 def _value(stored: Any) -> Any:
+    """Return a stored value; None for -1 and NaN."""
     number = stored.item()
     if isinstance(number, float):
         return None if np.isnan(number) else number
@@ -345,13 +353,13 @@ class Table:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        pitch, ends, utf8, digests = (mapped_array(folder / f"{name}.npy") for name in _TABLE_COLUMNS)
-        table = cls(ClipTable.open(folder), pitch, Texts(ends, utf8), digests)
-        if pitch.dtype != FLOAT or digests.dtype != np.uint8:
+        pitch, name_ends, name_utf8, file_digests = (mapped_array(folder / f"{name}.npy") for name in _TABLE_COLUMNS)
+        table = cls(ClipTable.open(folder), pitch, Texts(name_ends, name_utf8), file_digests)
+        if pitch.dtype != FLOAT or file_digests.dtype != np.uint8:
             raise ValueError("a column is of another type")
         if len(pitch) != table.clips.frame_count:
             raise ValueError("its pitch has another number of frames than its clips")
-        if digests.shape != (len(ends), 2, 32) or not table.file_names.sound:
+        if file_digests.shape != (len(name_ends), 2, 32) or not table.file_names.sound:
             raise ValueError("its source files are cut off")
         return table
 
@@ -368,49 +376,63 @@ def replace_files(
     folder: Path, manifest: Manifest, changes: Mapping[str, object], table: Table
 ) -> tuple[Manifest, Table]:
     """Write a new table, then the manifest that names it; remove other files."""
-    number = 1
-    while (folder / f"clips-{number}").exists():
-        number += 1
-    manifest = manifest.model_copy(update={**changes, "table": f"clips-{number}"})
+    table_number = 1
+    while (folder / f"clips-{table_number}").exists():
+        table_number += 1
+    manifest = manifest.model_copy(update={**changes, "table": f"clips-{table_number}"})
     with building_folder(folder / manifest.table) as table_folder:
         table.save(table_folder)
     try:
-        with replacing(folder / MANIFEST, overwrite=True) as file:
-            file.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        with replacing(folder / MANIFEST, overwrite=True) as manifest_path:
+            manifest_path.write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
     except BaseException:
         shutil.rmtree(folder / manifest.table, ignore_errors=True)
         raise
-    for old in (*folder.glob("clips-*"), *folder.glob(".clips-*")):  # with a dot: of a process that was killed
-        if old.name != manifest.table:
-            shutil.rmtree(old, ignore_errors=True)
-    for old in (*folder.glob("audio-*.f32"), folder / "pitch.f32"):
-        if old.name not in {shard.file for shard in manifest.shards}:
+    for old_path in (*folder.glob("clips-*"), *folder.glob(".clips-*")):  # with a dot: of a process that was killed
+        if old_path.name != manifest.table:
+            shutil.rmtree(old_path, ignore_errors=True)
+    for old_path in (*folder.glob("audio-*.f32"), folder / "pitch.f32"):
+        if old_path.name not in {shard.file for shard in manifest.shards}:
             with contextlib.suppress(OSError):  # some systems keep files that are mapped
-                old.unlink()
+                old_path.unlink()
     return manifest, Table.open(folder / manifest.table)
 
 
 def check_shards(folder: Path, shards: Sequence[Shard], clips: ClipTable) -> None:
+    """Raise UserError if a shard has another length, or a clip lies outside its shard."""
     for shard in shards:
         check_size(folder / shard.file, shard.length)
-    lengths = np.array([shard.length for shard in shards])
-    columns = (parts_of(clips.numbers[name]) for name in ("shard", "start", "length"))
-    if not len(clips) or not all(_are_inside(lengths, *part) for part in zip(*columns, strict=True)):
+    shard_lengths = np.array([shard.length for shard in shards])
+    column_parts = (parts_of(clips.numbers[name]) for name in ("shard", "start", "length"))
+    if not len(clips) or not all(
+        _are_inside(shard_lengths, *part_columns) for part_columns in zip(*column_parts, strict=True)
+    ):
         raise UserError(f"{folder / MANIFEST} is damaged (a clip lies outside its shard); build the corpus again")
 
 
 def _are_inside(
-    lengths: npt.NDArray[Any], shard: npt.NDArray[Any], start: npt.NDArray[Any], length: npt.NDArray[Any]
+    shard_lengths: npt.NDArray[Any],
+    shard_indices: npt.NDArray[Any],
+    clip_starts: npt.NDArray[Any],
+    clip_lengths: npt.NDArray[Any],
 ) -> bool:
-    in_shards = shard.min() >= 0 and shard.max() < len(lengths) and start.min() >= 0 and length.min() > 0
-    return bool(in_shards and (start <= lengths[shard] - length).all())
+    """Return whether clips, [clips] each, lie inside their shards."""
+    have_shards = (
+        shard_indices.min() >= 0
+        and shard_indices.max() < len(shard_lengths)
+        and clip_starts.min() >= 0
+        and clip_lengths.min() > 0
+    )
+    return bool(have_shards and (clip_starts <= shard_lengths[shard_indices] - clip_lengths).all())
 
 
 def check_size(path: Path, length: int) -> None:
-    size = path.stat().st_size if path.is_file() else 0
-    if size != length * FLOAT.itemsize:
+    """Raise UserError unless a file has ``length`` float32 samples."""
+    byte_count = path.stat().st_size if path.is_file() else 0
+    if byte_count != length * FLOAT.itemsize:
         raise UserError(
-            f"{path} has {size} bytes where its {MANIFEST} expects {length * FLOAT.itemsize}; build the corpus again"
+            f"{path} has {byte_count} bytes where its {MANIFEST} expects {length * FLOAT.itemsize}; "
+            "build the corpus again"
         )
 
 

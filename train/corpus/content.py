@@ -66,43 +66,47 @@ class CorpusContent:
     @property
     def short(self) -> bool:
         """Clips are hits or words, not an instrument's notes."""
-        cut = self.seconds <= CUT_SECONDS
-        single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (cut or self.dying_share >= MAJORITY)
-        scale = not cut and self.held_share >= MAJORITY and self.notes >= NOTES and self.median_note >= LOWEST_NOTE
-        return single and not scale
+        is_cut = self.seconds <= CUT_SECONDS
+        is_single = self.seconds <= SHORT_SECONDS and self.onsets <= ONSETS and (is_cut or self.dying_share >= MAJORITY)
+        is_scale = (
+            not is_cut and self.held_share >= MAJORITY and self.notes >= NOTES and self.median_note >= LOWEST_NOTE
+        )
+        return is_single and not is_scale
 
     @property
     def mixed(self) -> str:
         """Describe the mix if no kind makes up three quarters."""
         if max(self.hit_share, self.held_share, self.other_share) >= MAJORITY:
             return ""
-        notes, texture = round(100 * self.held_share), round(100 * self.other_share)
+        notes_percent, texture_percent = round(100 * self.held_share), round(100 * self.other_share)
         return (
-            f"mixed kinds: of {self.clips} sounds {notes} % are steady notes, {100 - notes - texture} % other sounds "
-            f"that die away within {SHORT_SECONDS:g} s, {texture} % neither; sort them into folders, an instrument each"
+            f"mixed kinds: of {self.clips} sounds {notes_percent} % are steady notes, "
+            f"{100 - notes_percent - texture_percent} % other sounds that die away within {SHORT_SECONDS:g} s, "
+            f"{texture_percent} % neither; sort them into folders, an instrument each"
         )
 
     def text(self) -> str:
-        plural = "" if self.onsets == 1 else "s"
+        plural_suffix = "" if self.onsets == 1 else "s"
         return (
-            f"{self.clips} clips of {self.seconds:.2g} s with {self.onsets:g} onset{plural}, "
+            f"{self.clips} clips of {self.seconds:.2g} s with {self.onsets:g} onset{plural_suffix}, "
             f"{100 * self.held_share:.0f} % of them steady notes, on {self.notes} different pitches"
         )
 
 
 def corpus_content(corpus: Corpus) -> CorpusContent:
+    """Measure training clips, at most 400, evenly spaced."""
     clips = thinned(corpus.clips("train"), MOST_CLIPS)
-    levels = [_loudness(corpus.samples(clip), corpus.rate) for clip in clips]
+    clip_levels_db = [_loudness(corpus.samples(clip), corpus.rate) for clip in clips]
     clip_notes = [single_note(corpus.pitch(clip), STEADY_SHARE) for clip in clips]
     notes = np.array([np.nan if note is None else note for note in clip_notes])
     pitched_notes = notes[np.isfinite(notes)]
-    seconds = np.array([_sounding_seconds(level) for level in levels])
-    dying_mask = np.array([level[-1] <= level.max() - DYING_DB for level in levels])
-    hit_mask = (seconds <= SHORT_SECONDS) & (dying_mask | (seconds <= CUT_SECONDS))
+    sounding_seconds = np.array([_sounding_seconds(levels_db) for levels_db in clip_levels_db])
+    dying_mask = np.array([levels_db[-1] <= levels_db.max() - DYING_DB for levels_db in clip_levels_db])
+    hit_mask = (sounding_seconds <= SHORT_SECONDS) & (dying_mask | (sounding_seconds <= CUT_SECONDS))
     return CorpusContent(
         clips=len(clips),
-        seconds=float(np.median(seconds)),
-        onsets=float(np.median([_onsets(level) for level in levels])),
+        seconds=float(np.median(sounding_seconds)),
+        onsets=float(np.median([_onsets(levels_db) for levels_db in clip_levels_db])),
         held_share=len(pitched_notes) / len(clips),
         notes=len(np.unique(np.round(pitched_notes))),
         median_note=float(np.median(pitched_notes)) if len(pitched_notes) else float("nan"),
@@ -120,45 +124,52 @@ class LoopVerdict(NamedTuple):
 def are_loops(corpus: Corpus) -> LoopVerdict:
     """Return whether training clips are long, mostly unpitched, with a steady beat."""
     clips = thinned(corpus.clips("train"), LOOPS_HEARD)
-    seconds = float(np.median([clip.length / corpus.rate for clip in clips]))
-    if seconds < LOOP_SECONDS:
-        return LoopVerdict(False, f"clips last {seconds:.2g} s, loops {LOOP_SECONDS:g} s and more")
-    share = np.mean([has_beat(corpus.samples(clip), corpus.rate) for clip in clips])
-    pitched = np.mean(np.isfinite(np.concatenate([corpus.pitch(clip) for clip in clips])))
-    reason = f"{100 * share:.0f} % of {len(clips)} clips of {seconds:.2g} s have a steady beat"
-    if pitched > PITCHED_SHARE:
-        return LoopVerdict(False, f"{reason}, but {100 * pitched:.0f} % of the sound has a pitch")
-    return LoopVerdict(bool(share >= MAJORITY), reason)
+    median_seconds = float(np.median([clip.length / corpus.rate for clip in clips]))
+    if median_seconds < LOOP_SECONDS:
+        return LoopVerdict(False, f"clips last {median_seconds:.2g} s, loops {LOOP_SECONDS:g} s and more")
+    beat_share = np.mean([has_beat(corpus.samples(clip), corpus.rate) for clip in clips])
+    pitched_share = np.mean(np.isfinite(np.concatenate([corpus.pitch(clip) for clip in clips])))
+    reason = f"{100 * beat_share:.0f} % of {len(clips)} clips of {median_seconds:.2g} s have a steady beat"
+    if pitched_share > PITCHED_SHARE:
+        return LoopVerdict(False, f"{reason}, but {100 * pitched_share:.0f} % of the sound has a pitch")
+    return LoopVerdict(bool(beat_share >= MAJORITY), reason)
 
 
 def melodic_share(corpus: Corpus) -> float:
+    """Return the share of melodies among training clips."""
     clips = thinned(corpus.clips("train"), MELODIES_HEARD)
     return float(np.mean([is_melody(corpus.samples(clip), corpus.pitch(clip), corpus.rate) for clip in clips]))
 
 
 def dying_seconds(corpus: Corpus, share: float) -> float:
     """Return the quantile ``share`` of training clips' decay times."""
-    lengths = [_sounding_seconds(_loudness(corpus.samples(clip), corpus.rate)) for clip in corpus.clips("train")]
-    return float(np.quantile(lengths, share))
+    decay_seconds = [_sounding_seconds(_loudness(corpus.samples(clip), corpus.rate)) for clip in corpus.clips("train")]
+    return float(np.quantile(decay_seconds, share))
 
 
 def _loudness(samples: Array, rate: int) -> Array:
-    step = max(1, round(STEP_SECONDS * rate))
-    begins = np.arange(0, len(samples), step)
-    counts = np.diff(begins, append=len(samples))  # of the last step as many as there are: padded, it would seem to die
-    levels: Array = 10 * np.log10(np.add.reduceat(np.square(samples, dtype=np.float64), begins) / counts + 1e-12)
-    return levels
+    """Return the level in dB every 10 ms."""
+    step_length = max(1, round(STEP_SECONDS * rate))
+    step_starts = np.arange(0, len(samples), step_length)
+    # Of the last step as many as there are: padded, it would seem to die.
+    sample_counts = np.diff(step_starts, append=len(samples))
+    levels_db: Array = 10 * np.log10(
+        np.add.reduceat(np.square(samples, dtype=np.float64), step_starts) / sample_counts + 1e-12
+    )
+    return levels_db
 
 
-def _sounding_seconds(levels: Array) -> float:
-    return float((np.flatnonzero(levels > levels.max() - LOUD_DB)[-1] + 1) * STEP_SECONDS)
+def _sounding_seconds(levels_db: Array) -> float:
+    """Return the time until a sound has died away."""
+    return float((np.flatnonzero(levels_db > levels_db.max() - LOUD_DB)[-1] + 1) * STEP_SECONDS)
 
 
-def _onsets(levels: Array) -> int:
-    padded_levels = np.concatenate([np.full(RISE_STEPS, levels.min() - RISE_DB), levels])
-    lowest = np.lib.stride_tricks.sliding_window_view(padded_levels, RISE_STEPS)[: len(levels)].min(1)
-    rising = np.flatnonzero((levels - lowest >= RISE_DB) & (levels > levels.max() - STRONG_DB))
-    return int(1 + np.sum(np.diff(rising) > APART_STEPS)) if len(rising) else 1
+def _onsets(levels_db: Array) -> int:
+    """Return the number of onsets, 1 or more."""
+    padded_db = np.concatenate([np.full(RISE_STEPS, levels_db.min() - RISE_DB), levels_db])
+    recent_lowest_db = np.lib.stride_tricks.sliding_window_view(padded_db, RISE_STEPS)[: len(levels_db)].min(1)
+    rising_steps = np.flatnonzero((levels_db - recent_lowest_db >= RISE_DB) & (levels_db > levels_db.max() - STRONG_DB))
+    return int(1 + np.sum(np.diff(rising_steps) > APART_STEPS)) if len(rising_steps) else 1
 
 
 MOST_NOTE_CLIPS = 40  # evenly spaced: a tenth of a second each
@@ -196,70 +207,85 @@ def unsuited_notes(corpus: Corpus) -> str:
 
 
 def _is_spoken(track: Samples, seconds: float) -> bool:
-    voiced = np.isfinite(track)
-    stretches = np.sum(voiced[1:] & ~voiced[:-1]) + voiced[0]
-    steps = np.abs(np.diff(track))
-    steps = steps[np.isfinite(steps)]
-    if seconds < SPOKEN_SECONDS or not len(steps):
+    """Return whether pitch glides and pauses as in speech."""
+    is_voiced = np.isfinite(track)
+    stretch_count = np.sum(is_voiced[1:] & ~is_voiced[:-1]) + is_voiced[0]
+    frame_intervals = np.abs(np.diff(track))
+    frame_intervals = frame_intervals[np.isfinite(frame_intervals)]
+    if seconds < SPOKEN_SECONDS or not len(frame_intervals):
         return False
-    return bool(stretches >= SYLLABLES * seconds and np.mean(steps > GLIDE_SEMITONES) >= GLIDING_SHARE)
+    return bool(stretch_count >= SYLLABLES * seconds and np.mean(frame_intervals > GLIDE_SEMITONES) >= GLIDING_SHARE)
 
 
 def one_note_share(samples: Samples, rate: int) -> float | None:
     """Return the median share of amplitudes that the partials of one note explain, 0 to 1; None without partials."""
-    length = 2 * round(WINDOW_SECONDS * rate / 2)
-    shares = [_explained_share(frame, rate) for frame in _loud_frames(samples, length, FRAMES)]
-    measured_shares = [share for share in shares if share is not None]
+    frame_length = 2 * round(WINDOW_SECONDS * rate / 2)
+    frame_shares = [_explained_share(frame, rate) for frame in _loud_frames(samples, frame_length, FRAMES)]
+    measured_shares = [share for share in frame_shares if share is not None]
     return float(np.median(measured_shares)) if measured_shares else None
 
 
-def _loud_frames(samples: Samples, length: int, most_frames: int) -> list[Samples]:
-    starts = range(0, max(1, len(samples) - length + 1), length // 2)
-    levels = [float(np.square(samples[start : start + length], dtype=np.float64).mean()) for start in starts]
-    loud = [start for start, level in zip(starts, levels, strict=True) if level > max(levels) * 10 ** (-TOP_DB / 10)]
-    frames = [samples[start : start + length] for start in thinned(loud, most_frames)]
-    return [np.pad(frame, (0, length - len(frame))) for frame in frames]
+def _loud_frames(samples: Samples, frame_length: int, most_frames: int) -> list[Samples]:
+    """Return frames of a sound's loud part, evenly spaced."""
+    frame_starts = range(0, max(1, len(samples) - frame_length + 1), frame_length // 2)
+    mean_squares = [
+        float(np.square(samples[frame_start : frame_start + frame_length], dtype=np.float64).mean())
+        for frame_start in frame_starts
+    ]
+    loud_starts = [
+        frame_start
+        for frame_start, mean_square in zip(frame_starts, mean_squares, strict=True)
+        if mean_square > max(mean_squares) * 10 ** (-TOP_DB / 10)
+    ]
+    frames = [samples[frame_start : frame_start + frame_length] for frame_start in thinned(loud_starts, most_frames)]
+    return [np.pad(frame, (0, frame_length - len(frame))) for frame in frames]
 
 
 def _explained_share(frame: Samples, rate: int) -> float | None:
+    """Return the share of a frame's peaks that the partials of one note explain; None without peaks."""
     bin_hz = rate / len(frame)  # Hz a bin
     magnitudes = np.abs(np.fft.rfft(frame * np.hanning(len(frame))))[: round(HIGHEST_HZ / bin_hz)].astype(np.float64)
     magnitudes[: round(LOWEST_HZ / bin_hz)] = 0
-    inner = magnitudes[1:-1]
-    is_peak = (inner > magnitudes[:-2]) & (inner >= magnitudes[2:]) & (inner > magnitudes.max() * 10 ** (-PEAK_DB / 20))
-    peaks = np.flatnonzero(is_peak) + 1
-    if not len(peaks):
+    inner_magnitudes = magnitudes[1:-1]
+    is_peak = (
+        (inner_magnitudes > magnitudes[:-2])
+        & (inner_magnitudes >= magnitudes[2:])
+        & (inner_magnitudes > magnitudes.max() * 10 ** (-PEAK_DB / 20))
+    )
+    peak_bins = np.flatnonzero(is_peak) + 1
+    if not len(peak_bins):
         return None
-    left, centre, right = (np.log(magnitudes[peaks + offset] + 1e-12) for offset in (-1, 0, 1))
-    curvature = np.minimum(left - 2 * centre + right, -1e-9)
-    hertz, amplitudes = (peaks + (left - right) / (2 * curvature)) * bin_hz, magnitudes[peaks]
-    strong = hertz[amplitudes > amplitudes.max() * 10 ** (-STRONG_NOTE_DB / 20)][:FUNDAMENTALS]
-    shares = [
-        amplitudes[_is_partial(hertz, partial / number, partial_count, bin_hz)].sum()
-        for partial in strong
-        for number, partial_count in PARTIALS.items()
-        if partial / number >= LOWEST_HZ
+    left_log, centre_log, right_log = (np.log(magnitudes[peak_bins + offset] + 1e-12) for offset in (-1, 0, 1))
+    curvature = np.minimum(left_log - 2 * centre_log + right_log, -1e-9)
+    peak_hz, peak_amplitudes = (peak_bins + (left_log - right_log) / (2 * curvature)) * bin_hz, magnitudes[peak_bins]
+    strong_hz = peak_hz[peak_amplitudes > peak_amplitudes.max() * 10 ** (-STRONG_NOTE_DB / 20)][:FUNDAMENTALS]
+    note_shares = [
+        peak_amplitudes[_is_partial(peak_hz, partial_hz / partial_number, partial_count, bin_hz)].sum()
+        for partial_hz in strong_hz
+        for partial_number, partial_count in PARTIALS.items()
+        if partial_hz / partial_number >= LOWEST_HZ
     ]
-    return float(max(shares, default=0.0) / amplitudes.sum())
+    return float(max(note_shares, default=0.0) / peak_amplitudes.sum())
 
 
-def _is_partial(hertz: Doubles, fundamental: float, partial_count: int, bin_hz: float) -> npt.NDArray[np.bool_]:
-    numbers = np.maximum(1, np.round(hertz / fundamental))
-    cents = np.abs(1200 * np.log2(hertz / (numbers * fundamental)))
-    tolerance = np.maximum(TUNING_CENTS, 1200 * np.log2(1 + bin_hz / hertz)) + STRETCH_CENTS * numbers
-    matching: npt.NDArray[np.bool_] = (cents < tolerance) & (numbers <= partial_count)
-    return matching
+def _is_partial(peak_hz: Doubles, fundamental_hz: float, partial_count: int, bin_hz: float) -> npt.NDArray[np.bool_]:
+    """Return which peaks are partials of a fundamental, [peaks]."""
+    partial_numbers = np.maximum(1, np.round(peak_hz / fundamental_hz))
+    deviation_cents = np.abs(1200 * np.log2(peak_hz / (partial_numbers * fundamental_hz)))
+    tolerance_cents = np.maximum(TUNING_CENTS, 1200 * np.log2(1 + bin_hz / peak_hz)) + STRETCH_CENTS * partial_numbers
+    is_matching: npt.NDArray[np.bool_] = (deviation_cents < tolerance_cents) & (partial_numbers <= partial_count)
+    return is_matching
 
 
 def changes_colour(samples: Samples, rate: int) -> bool:
     """Return whether the spectral centroid of a sound moves by two octaves or more while it is loud."""
     if is_silent(samples):
         return False
-    length = 2 * round(WINDOW_SECONDS * rate / 2)
-    magnitudes = np.abs(np.fft.rfft(np.stack(_loud_frames(samples, length, 100)) * np.hanning(length)))
-    centroids = magnitudes @ np.arange(magnitudes.shape[1]) / np.maximum(magnitudes.sum(1), 1e-12)
-    low, high = np.quantile(centroids, (0.05, 0.95))
-    return bool(high >= low * 2**COLOUR_OCTAVES)
+    frame_length = 2 * round(WINDOW_SECONDS * rate / 2)
+    magnitudes = np.abs(np.fft.rfft(np.stack(_loud_frames(samples, frame_length, 100)) * np.hanning(frame_length)))
+    centroid_bins = magnitudes @ np.arange(magnitudes.shape[1]) / np.maximum(magnitudes.sum(1), 1e-12)
+    low_bin, high_bin = np.quantile(centroid_bins, (0.05, 0.95))
+    return bool(high_bin >= low_bin * 2**COLOUR_OCTAVES)
 
 
 SHORTEST_SECONDS = 0.02  # of a whole recording: shorter is a click
@@ -277,70 +303,72 @@ def survey_sounds(sources: Sequence[Path], *, alone: bool = False) -> str:
         UserError: a source is missing; all sounds are unreadable, silent or shorter than 0.02 s, or the same note, hit
             or word.
     """
-    sounds, report, headers = some_sounds(sources), CorpusReport(), {}
+    sounds, report, header_by_name = some_sounds(sources), CorpusReport(), {}
     for name, path in sounds.items():
         try:
-            sound = SoundFile(path)
-            sound.close()
+            sound_file = SoundFile(path)
+            sound_file.close()
         except Unreadable as error:
             report.unreadable[name] = str(error)
             continue
-        if 0 < sound.seconds < SHORTEST_SECONDS:  # some containers state 0 for any length
+        if 0 < sound_file.seconds < SHORTEST_SECONDS:  # some containers state 0 for any length
             report.too_short.append(name)
         else:
-            headers[name] = sound
-    different_sounds = _different_sounds({name: sounds[name] for name in headers}, report)
+            header_by_name[name] = sound_file
+    different_sounds = _different_sounds({name: sounds[name] for name in header_by_name}, report)
     if not different_sounds:
         raise unusable(report, sources, f"{SHORTEST_SECONDS:g} s")
     if len(different_sounds) == 1 and not alone:
         _check_alone(*different_sounds[0], bool(report.identical))
-    return _text(list(headers.values()))
+    return _text(list(header_by_name.values()))
 
 
 def _different_sounds(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[str, Samples, int]]:
+    """Return name, samples and rate of the first two different sounds, or of one."""
     copies, different_sounds = Copies(), []
     for name, path in sounds.items():
         try:
-            sound = SoundFile(path)
-            samples = sound.beginning(sound.rate, LISTENED_SECONDS)
+            sound_file = SoundFile(path)
+            samples = sound_file.beginning(sound_file.rate, LISTENED_SECONDS)
         except Unreadable as error:
             report.unreadable[name] = str(error)
             continue
         if is_silent(samples):
             report.silent.append(name)
-        elif original := copies.earlier(name, samples_digest(samples)):
-            report.identical[name] = original
+        elif earlier_name := copies.earlier(name, samples_digest(samples)):
+            report.identical[name] = earlier_name
         else:
-            different_sounds.append((name, samples, sound.rate))
+            different_sounds.append((name, samples, sound_file.rate))
         if len(different_sounds) == 2:
             break
     return different_sounds
 
 
-def _check_alone(name: str, samples: Samples, rate: int, copies: bool) -> None:
+def _check_alone(name: str, samples: Samples, rate: int, has_copies: bool) -> None:
+    """Raise UserError if the only sound makes no instrument."""
     seconds, note = len(samples) / rate, single_note(pitch_track(samples, rate))
-    alone = f"{name} is the only sound" + (" (copies count once)" if copies else "")
+    complaint = f"{name} is the only sound" + (" (copies count once)" if has_copies else "")
     if note is not None and seconds >= TEXTURE_SECONDS and changes_colour(samples, rate):
         raise UserError(
-            f"{alone}, and one note that changes colour: {note_name(round(note))}, {duration(seconds)}; give --family "
-            "grain, whose knobs walk through its colours, or add such notes of two other keys at least"
+            f"{complaint}, and one note that changes colour: {note_name(round(note))}, {duration(seconds)}; give "
+            "--family grain, whose knobs walk through its colours, or add such notes of two other keys at least"
         )
     if note is not None:
-        texture = ", or give --family grain for a texture of this sound" if seconds >= TEXTURE_SECONDS else ""
+        texture_advice = ", or give --family grain for a texture of this sound" if seconds >= TEXTURE_SECONDS else ""
         raise UserError(
-            f"{alone}, and one note: {note_name(round(note))}, {duration(seconds)}; add notes of two other keys at "
-            f"least, a dozen is better{texture}"
+            f"{complaint}, and one note: {note_name(round(note))}, {duration(seconds)}; add notes of two other keys at "
+            f"least, a dozen is better{texture_advice}"
         )
     if seconds <= HIT_SECONDS:
         raise UserError(
-            f"{alone}, {duration(seconds)} long; a kit needs two hits or words at least, ten are better: "
+            f"{complaint}, {duration(seconds)} long; a kit needs two hits or words at least, ten are better: "
             "add more, or longer recordings"
         )
 
 
 def _text(sounds: Sequence[SoundFile]) -> str:
     seconds = sum(sound.seconds for sound in sounds)
-    rates = " and ".join(f"{rate} Hz" for rate in sorted({sound.rate for sound in sounds}))
-    mixed = ", mixed to mono" if any(sound.channels > 1 for sound in sounds) else ""
-    plural = "" if len(sounds) == 1 else "s"
-    return f"{len(sounds)} sound{plural}, {duration(seconds)}, {rates}{mixed}"
+    rates_text = " and ".join(f"{rate} Hz" for rate in sorted({sound.rate for sound in sounds}))
+    mix_text = ", mixed to mono" if any(sound.channels > 1 for sound in sounds) else ""
+    plural_suffix = "" if len(sounds) == 1 else "s"
+    return f"{len(sounds)} sound{plural_suffix}, {duration(seconds)}, {rates_text}{mix_text}"

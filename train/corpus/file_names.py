@@ -54,13 +54,13 @@ class Names:
         """
         if self._label is None:
             return {}
-        counts = Counter(clip.label for clip in clips)
-        if not any(counts):
-            names = ", ".join(PurePath(clip.name).name for clip in clips[:2])
+        label_counts = Counter(clip.label for clip in clips)
+        if not any(label_counts):
+            example_names = ", ".join(PurePath(clip.name).name for clip in clips[:2])
             raise UserError(
-                f"label {self._label!r} matches in no file's name (such as {names}); give another expression"
+                f"label {self._label!r} matches in no file's name (such as {example_names}); give another expression"
             )
-        return counts
+        return label_counts
 
 
 def as_text(name: str) -> str:
@@ -69,6 +69,7 @@ def as_text(name: str) -> str:
 
 
 def _pattern(text: str | None, option: str, example: str) -> re.Pattern[str] | None:
+    """Compile an option's expression; raise UserError with an example."""
     try:
         return None if text is None else re.compile(text)
     except re.error as error:
@@ -76,6 +77,7 @@ def _pattern(text: str | None, option: str, example: str) -> re.Pattern[str] | N
 
 
 def _matched(name: str, pattern: re.Pattern[str] | None) -> str | None:
+    """Return an expression's first group in a name, else its match; None without."""
     match = pattern.search(name) if pattern else None
     if match is None:
         return None
@@ -123,8 +125,8 @@ class Spelling:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        names = "|".join(map(re.escape, sorted(self.semitones, key=len, reverse=True)))
-        return re.compile(f"{_START}({names}){self.octave}{_END}", re.IGNORECASE)
+        name_pattern = "|".join(map(re.escape, sorted(self.semitones, key=len, reverse=True)))
+        return re.compile(f"{_START}({name_pattern}){self.octave}{_END}", re.IGNORECASE)
 
 
 SPELLINGS = (
@@ -151,8 +153,8 @@ class Reading:
     @property
     def rank(self) -> tuple[int, int]:
         """Names that were read, and different notes: two spellings of one note are a misreading."""
-        plausible = [notes for notes in self.notes.values() if any(note in KEYS for note in notes)]
-        return len(plausible), len({note for notes in plausible for note in notes})
+        plausible_notes = [notes for notes in self.notes.values() if any(note in KEYS for note in notes)]
+        return len(plausible_notes), len({note for notes in plausible_notes for note in notes})
 
     def single_notes(self) -> dict[str, int]:
         """Return the notes of names that have one."""
@@ -160,12 +162,12 @@ class Reading:
 
     def agreeing_notes(self, pitches: Mapping[str, float]) -> dict[str, int]:
         """Return each name's note nearest to the measured pitch, where the pitch class agrees."""
-        nearest = {
+        nearest_notes = {
             name: min(notes, key=lambda note: class_distance(note, pitches[name]))
             for name, notes in self.notes.items()
             if name in pitches
         }
-        return {name: note for name, note in nearest.items() if class_distance(note, pitches[name]) < DETUNED}
+        return {name: note for name, note in nearest_notes.items() if class_distance(note, pitches[name]) < DETUNED}
 
 
 def spelling_readings(names: Iterable[str]) -> list[Reading]:
@@ -177,8 +179,8 @@ def spelling_readings(names: Iterable[str]) -> list[Reading]:
 
 def root_reading(roots: Mapping[str, int]) -> Reading:
     """Return the root keys of files as a reading; the same key in all files is an editor's default and says nothing."""
-    different = len(set(roots.values())) > 1
-    return Reading({name: [key] for name, key in roots.items()} if different else {}, {})
+    are_different = len(set(roots.values())) > 1
+    return Reading({name: [key] for name, key in roots.items()} if are_different else {}, {})
 
 
 def number_readings(names: Iterable[str]) -> list[Reading]:
@@ -187,15 +189,19 @@ def number_readings(names: Iterable[str]) -> list[Reading]:
     Keys with three digits are sure: autosamplers write them. Others may be takes.
     """
     stems = _stems(names)
-    numbers = {name: list(_KEY_NUMBER.finditer(stem)) for name, stem in stems.items()}
+    number_matches = {name: list(_KEY_NUMBER.finditer(stem)) for name, stem in stems.items()}
     readings = list[Reading]()
-    for place in range(max(map(len, numbers.values()), default=0)):
-        keys = {name: matches[place] for name, matches in numbers.items() if len(matches) > place}
-        keys = {name: key for name, key in keys.items() if int(key[0]) in KEYS}
-        if keys:
-            tails = {name: stems[name][key.end() :] for name, key in keys.items()}
-            padded = all(len(key[0]) == 3 for key in keys.values())
-            readings.append(Reading({name: [int(key[0])] for name, key in keys.items()}, tails, padded))
+    for place_index in range(max(map(len, number_matches.values()), default=0)):
+        key_matches = {
+            name: matches[place_index] for name, matches in number_matches.items() if len(matches) > place_index
+        }
+        key_matches = {name: key_match for name, key_match in key_matches.items() if int(key_match[0]) in KEYS}
+        if key_matches:
+            tails = {name: stems[name][key_match.end() :] for name, key_match in key_matches.items()}
+            are_padded = all(len(key_match[0]) == 3 for key_match in key_matches.values())
+            readings.append(
+                Reading({name: [int(key_match[0])] for name, key_match in key_matches.items()}, tails, are_padded)
+            )
     return readings
 
 
@@ -218,14 +224,15 @@ def _stems(names: Iterable[str]) -> dict[str, str]:
 
 
 def _read_spelling(stems: Mapping[str, str], spelling: Spelling) -> Reading:
-    pattern, notes, tails = spelling.pattern, dict[str, list[int]](), dict[str, str]()
+    """Return the notes that a spelling finds, by name; ``stems`` are names without suffix."""
+    pattern, notes_by_name, tails = spelling.pattern, dict[str, list[int]](), dict[str, str]()
     for name, stem in stems.items():
         for match in pattern.finditer(stem):
-            step = spelling.semitones.get(match[1].lower())
-            if step is not None:  # case has exceptions, such as a long s
-                notes.setdefault(name, []).append(12 * (int(match[2]) + 1) + step)
+            semitone = spelling.semitones.get(match[1].lower())
+            if semitone is not None:  # case has exceptions, such as a long s
+                notes_by_name.setdefault(name, []).append(12 * (int(match[2]) + 1) + semitone)
                 tails[name] = stem[match.end() :]
-    return Reading(notes, tails)
+    return Reading(notes_by_name, tails)
 
 
 # Velocities of dynamic marks, an eighth of MIDI's range apart, by their names and abbreviations.
@@ -255,17 +262,19 @@ def velocities(names: Sequence[str]) -> dict[str, int]:
     Dynamic marks come first, whole words such as ``mf``, then layers such as ``v3`` of 16 or ``v127``, then numbers
     behind the note: ``C4-025``, ``060_100``.
     """
-    readings = (read(names) for read in (_mark_velocities, _layer_velocities, _number_velocities))
-    return next((levels for levels in readings if len(set(levels.values())) > 1), {})
+    readings = (read_velocities(names) for read_velocities in (_mark_velocities, _layer_velocities, _number_velocities))
+    return next((velocity_by_name for velocity_by_name in readings if len(set(velocity_by_name.values())) > 1), {})
 
 
 def _mark_velocities(names: Sequence[str]) -> dict[str, int]:
     """Read last marks. A mark shared by all names does not count (a piano is no dynamic)."""
-    texts = {name: map(_mark, _MARK.findall(PurePath(name).name)) for name in names}
-    marks = {name: [mark for mark in words if mark in DYNAMICS] for name, words in texts.items()}
-    shared = set.intersection(*map(set, marks.values())) if marks else set()
-    own_marks = {name: [mark for mark in words if mark not in shared] for name, words in marks.items()}
-    return {name: DYNAMICS[words[-1]] for name, words in own_marks.items() if words}
+    words_by_name = {name: map(_mark, _MARK.findall(PurePath(name).name)) for name in names}
+    marks_by_name = {name: [mark for mark in words if mark in DYNAMICS] for name, words in words_by_name.items()}
+    shared_marks = set.intersection(*map(set, marks_by_name.values())) if marks_by_name else set()
+    distinct_marks = {
+        name: [mark for mark in words if mark not in shared_marks] for name, words in marks_by_name.items()
+    }
+    return {name: DYNAMICS[words[-1]] for name, words in distinct_marks.items() if words}
 
 
 def _mark(text: str) -> str:
@@ -273,27 +282,39 @@ def _mark(text: str) -> str:
 
 
 def _layer_velocities(names: Sequence[str]) -> dict[str, int]:
-    texts = {name: _LAYER.findall(PurePath(name).stem) for name in names}
-    layers = {name: int(numbers[-1]) for name, numbers in texts.items() if numbers}
-    if not layers or len(layers) < NAMED * len(names) or max(layers.values()) > 127:
+    """Read layers: ``v3`` as a share of the last layer, ``v127`` as a velocity."""
+    number_texts = {name: _LAYER.findall(PurePath(name).stem) for name in names}
+    layer_by_name = {name: int(numbers[-1]) for name, numbers in number_texts.items() if numbers}
+    if not layer_by_name or len(layer_by_name) < NAMED * len(names) or max(layer_by_name.values()) > 127:
         return {}
-    if max(layers.values()) > MOST_LAYERS:
-        return {name: max(velocity, 1) for name, velocity in layers.items()}
-    if not _is_shared(layers):  # versions
+    if max(layer_by_name.values()) > MOST_LAYERS:
+        return {name: max(velocity, 1) for name, velocity in layer_by_name.items()}
+    if not _is_shared(layer_by_name):  # versions
         return {}
-    first = min(min(layers.values()), 1)  # some count from 0
-    loudest = max(layers.values()) - first + 1
-    return {name: round(127 * (layer - first + 1) / loudest) for name, layer in layers.items()}
+    first_layer = min(min(layer_by_name.values()), 1)  # some count from 0
+    layer_count = max(layer_by_name.values()) - first_layer + 1
+    return {name: round(127 * (layer - first_layer + 1) / layer_count) for name, layer in layer_by_name.items()}
 
 
 def _number_velocities(names: Sequence[str]) -> dict[str, int]:
+    """Read numbers behind the note as velocities."""
     for readings in (spelling_readings(names), number_readings(names)):
         reading = best_reading(readings, {})
         if reading is not None and len(reading.notes) >= NAMED * len(names):
-            texts = {name: _LEVEL_NUMBER.match(tail) for name, tail in reading.tails.items()}
-            numbers = {name: int(text[1]) for name, text in texts.items() if text}
-            loud = bool(numbers) and LOUD <= max(numbers.values()) <= 127 and min(numbers.values()) > 0
-            return numbers if loud and len(numbers) >= NAMED * len(names) and _is_shared(numbers) else {}
+            number_matches = {name: _LEVEL_NUMBER.match(tail) for name, tail in reading.tails.items()}
+            number_by_name = {
+                name: int(number_match[1]) for name, number_match in number_matches.items() if number_match
+            }
+            are_velocities = (
+                bool(number_by_name)
+                and LOUD <= max(number_by_name.values()) <= 127
+                and min(number_by_name.values()) > 0
+            )
+            return (
+                number_by_name
+                if are_velocities and len(number_by_name) >= NAMED * len(names) and _is_shared(number_by_name)
+                else {}
+            )
     return {}
 
 

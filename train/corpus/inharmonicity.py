@@ -52,9 +52,9 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
     steady_samples = steady(samples, rate)
     if steady_samples is None:
         return None
-    length, levels = len(steady_samples), spectrum_db(steady_samples)
-    floor_db, bin_hz = float(levels.max()) + LOUD_DB, rate / length
-    numbers: list[int] = []
+    spectrum_length, levels_db = len(steady_samples), spectrum_db(steady_samples)
+    floor_db, bin_hz = float(levels_db.max()) + LOUD_DB, rate / spectrum_length
+    peak_numbers: list[int] = []
     peaks_hz: list[float] = []
     fundamental_hz, inharmonicity = midi_to_hz(note), 0.0
     for n in range(1, PARTIALS + 1):
@@ -63,7 +63,7 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
         if predicted_hz * 2 ** (search_cents / 1200) > 0.45 * rate:
             break
         peak_bin = _peak(
-            levels,
+            levels_db,
             predicted_hz / bin_hz,
             predicted_hz / bin_hz * (2 ** (search_cents / 1200) - 1),
             fundamental_hz / bin_hz / 3,
@@ -71,18 +71,18 @@ def stiffness(samples: Sliceable, rate: int, note: float) -> StiffString | None:
         )
         if peak_bin is None:
             continue
-        numbers.append(n)
+        peak_numbers.append(n)
         peaks_hz.append(peak_bin * bin_hz)
-        fundamental_hz, inharmonicity = _fit_string(np.array(numbers), np.array(peaks_hz))
-    partials, partials_hz = np.array(numbers), np.array(peaks_hz)
-    if len(partials) >= FEWEST_PARTIALS:
-        fitted_hz = fundamental_hz * stretched(partials, inharmonicity)
-        fitting = np.abs(1200 * np.log2(partials_hz / fitted_hz)) < MISFIT_CENTS
-        partials, partials_hz = partials[fitting], partials_hz[fitting]
-    if len(partials) < FEWEST_PARTIALS:
+        fundamental_hz, inharmonicity = _fit_string(np.array(peak_numbers), np.array(peaks_hz))
+    partial_numbers, partials_hz = np.array(peak_numbers), np.array(peaks_hz)
+    if len(partial_numbers) >= FEWEST_PARTIALS:
+        fitted_hz = fundamental_hz * stretched(partial_numbers, inharmonicity)
+        is_fitting = np.abs(1200 * np.log2(partials_hz / fitted_hz)) < MISFIT_CENTS
+        partial_numbers, partials_hz = partial_numbers[is_fitting], partials_hz[is_fitting]
+    if len(partial_numbers) < FEWEST_PARTIALS:
         return None
-    fundamental_hz, inharmonicity = _fit_string(partials, partials_hz)
-    return StiffString(69 + 12 * math.log2(fundamental_hz / 440), inharmonicity, len(partials))
+    fundamental_hz, inharmonicity = _fit_string(partial_numbers, partials_hz)
+    return StiffString(69 + 12 * math.log2(fundamental_hz / 440), inharmonicity, len(partial_numbers))
 
 
 def by_partials(samples: Sliceable, rate: int, track: Samples) -> Samples:
@@ -108,20 +108,29 @@ def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
     Theil and Sen's line, the median slope of pairs, stays flat enough for the outermost keys.
     """
     clips = corpus.clips()
-    notes = [(row, note) for row, clip in enumerate(clips) if (note := single_note(corpus.pitch(clip))) is not None]
-    thinned_notes = notes[:: max(1, -(-len(notes) // MOST_NOTES))]
-    strings = [stiffness(corpus.samples(clips[row]), corpus.rate, note) for row, note in thinned_notes]
+    clip_notes = [
+        (clip_index, note)
+        for clip_index, clip in enumerate(clips)
+        if (note := single_note(corpus.pitch(clip))) is not None
+    ]
+    thinned_notes = clip_notes[:: max(1, -(-len(clip_notes) // MOST_NOTES))]
+    strings = [stiffness(corpus.samples(clips[clip_index]), corpus.rate, note) for clip_index, note in thinned_notes]
     clear_strings = [string for string in strings if string is not None and string.partials >= STIFFNESS_PARTIALS]
     if (
         len(clear_strings) < FEWEST_NOTES
         or np.median([raised_cents(string.inharmonicity) for string in clear_strings]) < STIFF_CENTS
     ):
         return None
-    stiff = [string for string in clear_strings if string.inharmonicity > LEAST_B]
-    keys, log_b = np.array([string.pitch for string in stiff]), np.log([string.inharmonicity for string in stiff])
-    first, second = np.triu_indices(len(keys), 1)
-    key_distances = keys[second] - keys[first]
-    slopes = (log_b[second] - log_b[first])[np.abs(key_distances) > 0.5] / key_distances[np.abs(key_distances) > 0.5]
+    stiff_strings = [string for string in clear_strings if string.inharmonicity > LEAST_B]
+    keys, log_b = (
+        np.array([string.pitch for string in stiff_strings]),
+        np.log([string.inharmonicity for string in stiff_strings]),
+    )
+    first_indices, second_indices = np.triu_indices(len(keys), 1)
+    key_distances = keys[second_indices] - keys[first_indices]
+    slopes = (log_b[second_indices] - log_b[first_indices])[np.abs(key_distances) > 0.5] / key_distances[
+        np.abs(key_distances) > 0.5
+    ]
     slope = float(np.median(slopes)) if len(slopes) else 0.0
     middle_key = float(np.median(keys))
     middle_log_b = min(float(np.median(log_b - slope * (keys - middle_key))), LARGEST_LOG_B)
@@ -134,18 +143,19 @@ def stretch_of(corpus: Corpus) -> tuple[float, float] | None:
 
 
 def raised_cents(inharmonicity: float, partial: int = 10) -> float:
+    """Return the cents by which stiffness raises a partial."""
     return 600 * math.log2((1 + inharmonicity * partial * partial) / (1 + inharmonicity))
 
 
 def steady(samples: Sliceable, rate: int) -> Samples | None:
     """Return a power of two samples after the loudest moment; None if too short."""
-    hop, beginning = SHORTEST // 4, samples[: min(len(samples), SEARCHED_SAMPLES)]
-    if len(beginning) < SHORTEST:
+    hop, searched_samples = SHORTEST // 4, samples[: min(len(samples), SEARCHED_SAMPLES)]
+    if len(searched_samples) < SHORTEST:
         return None
-    squares = np.square(beginning[: len(beginning) // hop * hop]).reshape(-1, hop).mean(1)
-    start = min(int(squares.argmax()) * hop + round(AFTER_SECONDS * rate), len(beginning) - SHORTEST)
-    length = min(LONGEST, 1 << (len(beginning) - start).bit_length() - 1)
-    return beginning[start : start + length]
+    mean_squares = np.square(searched_samples[: len(searched_samples) // hop * hop]).reshape(-1, hop).mean(1)
+    steady_start = min(int(mean_squares.argmax()) * hop + round(AFTER_SECONDS * rate), len(searched_samples) - SHORTEST)
+    steady_length = min(LONGEST, 1 << (len(searched_samples) - steady_start).bit_length() - 1)
+    return searched_samples[steady_start : steady_start + steady_length]
 
 
 def spectrum_db(samples: Samples) -> Doubles:
@@ -154,14 +164,24 @@ def spectrum_db(samples: Samples) -> Doubles:
 
 
 def _peak(
-    levels: Doubles, predicted_bin: float, search_bins: float, surround_bins: float, floor_db: float
+    levels_db: Doubles,
+    predicted_bin: float,
+    search_half_width_bins: float,
+    surround_half_width_bins: float,
+    floor_db: float,
 ) -> float | None:
-    low, high = math.floor(predicted_bin - max(search_bins, 1.5)), math.ceil(predicted_bin + max(search_bins, 1.5))
-    if low < 1 or high >= len(levels) - 1:
+    """Return the bin, with fraction, of a clear peak near the predicted one; None without."""
+    low_bin, high_bin = (
+        math.floor(predicted_bin - max(search_half_width_bins, 1.5)),
+        math.ceil(predicted_bin + max(search_half_width_bins, 1.5)),
+    )
+    if low_bin < 1 or high_bin >= len(levels_db) - 1:
         return None
-    peak_bin = low + int(levels[low : high + 1].argmax())
-    left_db, peak_db, right_db = levels[peak_bin - 1 : peak_bin + 2]
-    surround_db = levels[max(0, round(predicted_bin - surround_bins)) : round(predicted_bin + surround_bins) + 1]
+    peak_bin = low_bin + int(levels_db[low_bin : high_bin + 1].argmax())
+    left_db, peak_db, right_db = levels_db[peak_bin - 1 : peak_bin + 2]
+    surround_db = levels_db[
+        max(0, round(predicted_bin - surround_half_width_bins)) : round(predicted_bin + surround_half_width_bins) + 1
+    ]
     if (
         peak_db < floor_db
         or peak_db < np.median(surround_db) + CLEAR_DB
@@ -172,15 +192,16 @@ def _peak(
     return peak_bin + 0.5 * float((left_db - right_db) / curve)
 
 
-def _fit_string(numbers: npt.NDArray[np.int64], partials_hz: Doubles) -> tuple[float, float]:
-    n_squared = np.square(numbers, dtype=np.float64)
-    ratios = np.square(partials_hz / numbers)
-    if len(numbers) < FEWEST_PARTIALS:
-        return float(np.sqrt(np.mean(ratios))), 0.0
-    weight = n_squared  # an error of a bin is an error of 1 / n of the fundamental
-    mean_square, mean_ratio = np.average(n_squared, weights=weight), np.average(ratios, weights=weight)
-    slope = np.sum(weight * (n_squared - mean_square) * (ratios - mean_ratio)) / np.sum(
-        weight * np.square(n_squared - mean_square)
+def _fit_string(partial_numbers: npt.NDArray[np.int64], partials_hz: Doubles) -> tuple[float, float]:
+    """Return the first partial in Hz and the inharmonicity of a line through partials."""
+    n_squared = np.square(partial_numbers, dtype=np.float64)
+    squared_ratios = np.square(partials_hz / partial_numbers)
+    if len(partial_numbers) < FEWEST_PARTIALS:
+        return float(np.sqrt(np.mean(squared_ratios))), 0.0
+    weights = n_squared  # an error of a bin is an error of 1 / n of the fundamental
+    mean_square, mean_ratio = np.average(n_squared, weights=weights), np.average(squared_ratios, weights=weights)
+    slope = np.sum(weights * (n_squared - mean_square) * (squared_ratios - mean_ratio)) / np.sum(
+        weights * np.square(n_squared - mean_square)
     )
     slope = max(slope, 0.0)
     intercept = mean_ratio - slope * mean_square

@@ -52,20 +52,21 @@ class DrumPattern:
 
 
 def grooves() -> list[DrumPattern]:
-    fills = {heading: _rows(lines) for heading, lines in _parts(_FILLS)}
+    """Return the patterns of `_GROOVES`."""
+    fill_by_name = {heading: _rows(row_lines) for heading, row_lines in _parts(_FILLS)}
     patterns = []
-    for heading, lines in _parts(_GROOVES):
+    for heading, row_lines in _parts(_GROOVES):
         match = _HEAD.fullmatch(heading)
         assert match is not None, heading
-        name, tempo, plain, full, fill, swing, pair = match.groups()
+        name, tempo_bpm, plain_kit, full_kit, fill_name, swing, pair = match.groups()
         patterns.append(
             DrumPattern(
                 name,
-                float(tempo),
-                (int(plain), int(full)),
-                _rows([line for line in lines if not line.startswith("+")]),
-                _rows([line[1:] for line in lines if line.startswith("+")]),
-                fills[fill],
+                float(tempo_bpm),
+                (int(plain_kit), int(full_kit)),
+                _rows([line for line in row_lines if not line.startswith("+")]),
+                _rows([line[1:] for line in row_lines if line.startswith("+")]),
+                fill_by_name[fill_name],
                 float(swing or 0.5),
                 int(pair or 2),
             )
@@ -74,16 +75,18 @@ def grooves() -> list[DrumPattern]:
 
 
 def _parts(text: str) -> list[tuple[str, list[str]]]:
-    parts: list[tuple[str, list[str]]] = []
+    """Return headings with their indented lines."""
+    headed_lines: list[tuple[str, list[str]]] = []
     for line in text.strip().splitlines():
         if line.startswith(" "):
-            parts[-1][1].append(line.strip())
+            headed_lines[-1][1].append(line.strip())
         else:
-            parts.append((line.removesuffix(":"), []))
-    return parts
+            headed_lines.append((line.removesuffix(":"), []))
+    return headed_lines
 
 
 def _rows(lines: list[str]) -> dict[int, str]:
+    """Return the signs of all steps, by key."""
     return {KEYS[name]: "".join(bars) for name, *bars in (line.split() for line in lines)}
 
 
@@ -321,65 +324,74 @@ def render_loops(
     grid = grid_of([groove.tempo_bpm for groove in patterns], rate)
     splits: dict[str, Split] = {}
     with writing(destination, rate) as writer:
-        for number, (groove, full) in enumerate(product(patterns, (False, True))):
-            report_progress(number / len(patterns) / 2, groove.name)
-            clip = f"{groove.name}/{'full' if full else 'plain'} {grid.tempo_bpm(rate):.2f}bpm"
-            bars, rng = 4 if full else 2, np.random.default_rng((seed, number))
+        for loop_index, (groove, is_full) in enumerate(product(patterns, (False, True))):
+            report_progress(loop_index / len(patterns) / 2, groove.name)
+            clip_name = f"{groove.name}/{'full' if is_full else 'plain'} {grid.tempo_bpm(rate):.2f}bpm"
+            bar_count, rng = 4 if is_full else 2, np.random.default_rng((seed, loop_index))
             loop = mix_loop(
-                strokes(groove, full, rng), kits.kit(groove.kits[full]), bars * STEPS, grid.step_length, rate
+                strokes(groove, is_full, rng), kits.kit(groove.kits[is_full]), bar_count * STEPS, grid.step_length, rate
             )
             writer.append(
                 loop,
                 pitch_track(loop, rate),
-                name=clip,
+                name=clip_name,
                 group=groove.name,
                 label=groove.name,
-                program=groove.kits[full],
+                program=groove.kits[is_full],
                 tempo_bpm=groove.tempo_bpm,
-                beats=bars * grid.beats_per_bar,
+                beats=bar_count * grid.beats_per_bar,
             )
-            splits[clip] = split_of(number // 2)
+            splits[clip_name] = split_of(loop_index // 2)
         report = writer.finish(splits, name=name or destination.resolve().name, licence=licence, loops=grid)
     report_progress(1.0, "done")
     return report
 
 
-def split_of(number: int) -> Split:
-    if number % TEST_INTERVAL == TEST_INTERVAL - 1:
+def split_of(groove_index: int) -> Split:
+    """Return a groove's split, by its index."""
+    if groove_index % TEST_INTERVAL == TEST_INTERVAL - 1:
         return "test"
-    return "val" if number % VALIDATION_INTERVAL == VALIDATION_INTERVAL - 1 else "train"
+    return "val" if groove_index % VALIDATION_INTERVAL == VALIDATION_INTERVAL - 1 else "train"
 
 
-def strokes(groove: DrumPattern, full: bool, rng: np.random.Generator) -> list[Stroke]:
+def strokes(groove: DrumPattern, is_full: bool, rng: np.random.Generator) -> list[Stroke]:
+    """Return a groove's strokes, of two at once the louder one, with random deviations of velocity."""
     hits = list(_hits(groove.rows, 0))
-    if full:
-        hits = [hit for start in (0, 2 * STEPS) for rows in (groove.rows, groove.more) for hit in _hits(rows, start)]
+    if is_full:
+        hits = [
+            hit
+            for start_step in (0, 2 * STEPS)
+            for rows in (groove.rows, groove.more)
+            for hit in _hits(rows, start_step)
+        ]
         hits = [hit for hit in hits if hit[0] < 3 * STEPS] + list(_hits(groove.fill, 3 * STEPS))
-    loudest: dict[tuple[int, int], int] = {}
+    loudest_velocities: dict[tuple[int, int], int] = {}
     for step, key, velocity in hits:
-        loudest[step, key] = max(velocity, loudest.get((step, key), 0))
+        loudest_velocities[step, key] = max(velocity, loudest_velocities.get((step, key), 0))
     return [
         Stroke(_swung(step, groove), key, float(np.clip(velocity + VELOCITY_DEVIATION * rng.standard_normal(), 1, 127)))
-        for (step, key), velocity in sorted(loudest.items())
+        for (step, key), velocity in sorted(loudest_velocities.items())
     ]
 
 
-def mix_loop(hits: Iterable[Stroke], kit: "Kit", steps: int, step_length: float, rate: int) -> Samples:
+def mix_loop(hits: Iterable[Stroke], kit: "Kit", step_count: int, step_length: float, rate: int) -> Samples:
     """Mix a loop's hits [samples]; tails wrap around. ``step_length`` is in samples."""
     hits = list(hits)
-    length = round(steps * step_length)
-    rounds = 1 + -(-round(HIT_SECONDS * rate) // length)
-    sound = np.zeros(rounds * length, np.float32)
+    loop_length = round(step_count * step_length)
+    round_count = 1 + -(-round(HIT_SECONDS * rate) // loop_length)
+    unwrapped_sound = np.zeros(round_count * loop_length, np.float32)
     for hit in hits:
-        samples = kit.sound(hit.key, hit.velocity)
+        hit_samples = kit.sound(hit.key, hit.velocity)
         closing_steps = [
-            (closing_hit.step - hit.step) % steps for closing_hit in hits if closing_hit.key in CHOKES.get(hit.key, ())
+            (closing_hit.step - hit.step) % step_count
+            for closing_hit in hits
+            if closing_hit.key in CHOKES.get(hit.key, ())
         ]
         if closing_steps:
-            samples = _choke(samples, round(min(closing_steps) * step_length), rate)
-        start = round(hit.step * step_length)
-        sound[start : start + len(samples)] += samples
-    loop = sound.reshape(rounds, length).sum(0)
+            hit_samples = _choke(hit_samples, round(min(closing_steps) * step_length), rate)
+        start_sample = round(hit.step * step_length)
+        unwrapped_sound[start_sample : start_sample + len(hit_samples)] += hit_samples
+    loop = unwrapped_sound.reshape(round_count, loop_length).sum(0)
     gain = min(LEVEL / np.sqrt(np.square(loop).mean()), PEAK / np.abs(loop).max())
     return np.asarray(gain * loop, np.float32)
 
@@ -390,15 +402,21 @@ class Kits:
         self._player = fluidsynth()
         self._keys: dict[int, set[int]] = {}
         for groove in patterns:
-            for kit, rows in zip(groove.kits, ([groove.rows], [groove.rows, groove.more, groove.fill]), strict=True):
-                self._keys.setdefault(kit, set()).update(*rows)
+            for program, pattern_rows in zip(
+                groove.kits, ([groove.rows], [groove.rows, groove.more, groove.fill]), strict=True
+            ):
+                self._keys.setdefault(program, set()).update(*pattern_rows)
         self._kits: dict[int, Kit] = {}
 
     def kit(self, program: int) -> "Kit":
         if program not in self._kits:
-            pairs = list(product(sorted(self._keys[program]), LEVELS))
-            hits = play_notes(self._player, self._soundfont, DRUM_CHANNEL, program, pairs, HIT_SECONDS, self._rate)
-            self._kits[program] = Kit({pair: _without_leading_zeros(samples) for pair, samples in hits})
+            key_velocities = list(product(sorted(self._keys[program]), LEVELS))
+            hit_sounds = play_notes(
+                self._player, self._soundfont, DRUM_CHANNEL, program, key_velocities, HIT_SECONDS, self._rate
+            )
+            self._kits[program] = Kit(
+                {key_velocity: _without_leading_zeros(samples) for key_velocity, samples in hit_sounds}
+            )
         return self._kits[program]
 
 
@@ -411,40 +429,49 @@ class Kit:
 
         (SoundFont 2.04, section 8.4.1: concave, 96 dB.)
         """
-        nearest = min(LEVELS, key=lambda level: abs(level - velocity))
-        return np.asarray(self._sounds[key, nearest] * np.float32((velocity / nearest) ** 2))
+        nearest_velocity = min(LEVELS, key=lambda rendered_velocity: abs(rendered_velocity - velocity))
+        return np.asarray(self._sounds[key, nearest_velocity] * np.float32((velocity / nearest_velocity) ** 2))
 
 
 def _check_kits(soundfont: Path, patterns: Iterable[DrumPattern]) -> None:
-    programs = sorted({kit for groove in patterns for kit in groove.kits})
-    if missing := sorted(set(programs) - programs_of(soundfont, PERCUSSION)):
+    """Raise UserError if the soundfont lacks a kit."""
+    programs = sorted({program for groove in patterns for program in groove.kits})
+    if missing_programs := sorted(set(programs) - programs_of(soundfont, PERCUSSION)):
         raise UserError(
-            f"{soundfont} has no drum kit {missing[0]}; loops are played on kits {', '.join(map(str, programs))}: "
+            f"{soundfont} has no drum kit {missing_programs[0]}; "
+            f"loops are played on kits {', '.join(map(str, programs))}: "
             "give a soundfont of General MIDI, such as FluidR3_GM.sf2"
         )
 
 
-def _hits(rows: Mapping[int, str], start: int) -> Iterable[tuple[int, int, int]]:
-    for key, steps in rows.items():
-        for step, sign in enumerate(steps):
+def _hits(rows: Mapping[int, str], start_step: int) -> Iterable[tuple[int, int, int]]:
+    """Yield step, key and velocity of each stroke, from ``start_step`` on."""
+    for key, signs in rows.items():
+        for step, sign in enumerate(signs):
             if sign in STRENGTHS:
-                yield start + step, key, STRENGTHS[sign]
+                yield start_step + step, key, STRENGTHS[sign]
 
 
 def _swung(step: int, groove: DrumPattern) -> float:
-    pairs, place = divmod(step / groove.pair, 1)
-    late = 2 * groove.swing * place if place < 0.5 else groove.swing + (2 * place - 1) * (1 - groove.swing)
-    return groove.pair * (pairs + late)
+    """Return the time of a step, in steps, with the groove's swing."""
+    pair_index, pair_share = divmod(step / groove.pair, 1)
+    swung_share = (
+        2 * groove.swing * pair_share if pair_share < 0.5 else groove.swing + (2 * pair_share - 1) * (1 - groove.swing)
+    )
+    return groove.pair * (pair_index + swung_share)
 
 
 def _without_leading_zeros(samples: Samples) -> Samples:
     """FluidSynth begins notes in blocks of 64 samples."""
-    sounding = np.flatnonzero(samples)
-    return samples[sounding[0] :] if len(sounding) else samples[:0]
+    nonzero_indices = np.flatnonzero(samples)
+    return samples[nonzero_indices[0] :] if len(nonzero_indices) else samples[:0]
 
 
-def _choke(samples: Samples, start: int, rate: int) -> Samples:
+def _choke(samples: Samples, choke_start: int, rate: int) -> Samples:
+    """Fade a sound out from ``choke_start`` on, and cut it there."""
     fade = np.linspace(1, 0, round(CHOKE_SECONDS * rate), dtype=np.float32)
-    choked = samples[: start + len(fade)].copy()
-    choked[start:] *= fade[: len(choked) - start] if len(choked) > start else 1
-    return choked
+    choked_samples = samples[: choke_start + len(fade)].copy()
+    choked_samples[choke_start:] *= (
+        fade[: len(choked_samples) - choke_start] if len(choked_samples) > choke_start else 1
+    )
+    return choked_samples

@@ -52,9 +52,11 @@ class TempoEstimate:
 
 def labelled_tempo(name: str) -> float | None:
     """Return the bpm in a file's name, 60 to 200; None for none or two."""
-    labels = {float(first or second) for first, second in _LABELLED.findall(_stem(name))}
-    tempos = {tempo for tempo in labels if SLOWEST <= tempo <= FASTEST}
-    return tempos.pop() if len(tempos) == 1 else None
+    labels_bpm = {
+        float(number_before or number_behind) for number_before, number_behind in _LABELLED.findall(_stem(name))
+    }
+    tempos_bpm = {tempo for tempo in labels_bpm if SLOWEST <= tempo <= FASTEST}
+    return tempos_bpm.pop() if len(tempos_bpm) == 1 else None
 
 
 def named_numbers(name: str) -> list[float]:
@@ -65,8 +67,8 @@ def named_numbers(name: str) -> list[float]:
     path = PurePath(name)
     for text in (_stem(name), path.parent.name.lower()):
         numbers = [float(number) for number in _NUMBER.findall(text)]
-        if tempos := [number for number in numbers if SLOWEST <= number <= FASTEST]:
-            return tempos
+        if tempos_bpm := [number for number in numbers if SLOWEST <= number <= FASTEST]:
+            return tempos_bpm
     return []
 
 
@@ -94,48 +96,55 @@ def beat_of(sound: Array, rate: int, name: str = "") -> TempoEstimate | None:
 
 
 def _tempo_from_name(tempo_bpm: float, seconds: float) -> TempoEstimate:
+    """Return a named tempo, with doubt if the length is far from whole beats."""
     beats = seconds * tempo_bpm / 60
     misfit_beats = abs(beats - round(beats))
     doubt = f"its {seconds:.2f} s are {beats:.2f} beats at {tempo_bpm:g} bpm" if misfit_beats > MISFIT_BEATS else ""
     return TempoEstimate(tempo_bpm, max(1, round(beats)), "from the name", doubt)
 
 
-def _confirmed_tempo(strength: Doubles, seconds: float, numbers: list[float]) -> float | None:
+def _confirmed_tempo(strength: Doubles, seconds: float, candidate_tempos: list[float]) -> float | None:
+    """Return the candidate at which onsets repeat best, or whole beats near it; None if none fits."""
     autocorrelation = _autocorrelation(strength)
-    scores = {
+    score_by_tempo = {
         tempo: _repetition_scores(autocorrelation, _tempos_around(tempo, 1 + TEMPO_TOLERANCE)).max()
-        for tempo in numbers
+        for tempo in candidate_tempos
     }
-    scores = {
+    score_by_tempo = {
         tempo: score
-        for tempo, score in scores.items()
+        for tempo, score in score_by_tempo.items()
         if score >= STEADY_CORRELATION
         and score >= FIT_RATIO * _repetition_scores(autocorrelation, _tempos_around(tempo, NEIGHBOUR_RATIO)).max()
     }
-    if not scores:
+    if not score_by_tempo:
         return None
-    best_tempo = max(scores, key=lambda tempo: scores[tempo])
+    best_tempo = max(score_by_tempo, key=lambda tempo: score_by_tempo[tempo])
     whole_beat_tempo = 60 * max(1, round(seconds * best_tempo / 60)) / seconds
-    pair_scores = _repetition_scores(autocorrelation, np.array([best_tempo, whole_beat_tempo]))
+    tempo_scores = _repetition_scores(autocorrelation, np.array([best_tempo, whole_beat_tempo]))
     return (
         whole_beat_tempo
-        if abs(whole_beat_tempo / best_tempo - 1) <= TEMPO_TOLERANCE and pair_scores[1] >= pair_scores[0]
+        if abs(whole_beat_tempo / best_tempo - 1) <= TEMPO_TOLERANCE and tempo_scores[1] >= tempo_scores[0]
         else best_tempo
     )
 
 
 def _tempos_around(tempo: float, ratio: float) -> Doubles:
-    steps = int(np.log(ratio) / np.log(1.005)) + 1
-    return np.asarray(tempo * ratio ** np.linspace(-1, 1, 2 * steps + 1))
+    """Return tempos half a percent apart, up to a ``ratio`` slower and faster."""
+    step_count = int(np.log(ratio) / np.log(1.005)) + 1
+    return np.asarray(tempo * ratio ** np.linspace(-1, 1, 2 * step_count + 1))
 
 
 def _repetition_scores(autocorrelation: Doubles, tempos_bpm: Doubles) -> Doubles:
     """Mean correlation of onsets some beats apart, [tempos]; -1 for too slow tempos."""
     lags = np.arange(1, LONGEST_LAG_BEATS + 1) * 60 / tempos_bpm[:, None] * ONSET_RATE
     lag_correlations = np.interp(lags, np.arange(len(autocorrelation)), autocorrelation)
-    overlapping = lags < OVERLAP_SHARE * len(autocorrelation)
+    is_overlapping = lags < OVERLAP_SHARE * len(autocorrelation)
     return np.asarray(
-        np.where(overlapping[:, 0], (lag_correlations * overlapping).sum(1) / np.maximum(overlapping.sum(1), 1), -1.0)
+        np.where(
+            is_overlapping[:, 0],
+            (lag_correlations * is_overlapping).sum(1) / np.maximum(is_overlapping.sum(1), 1),
+            -1.0,
+        )
     )
 
 
@@ -144,56 +153,71 @@ def has_beat(sound: Array, rate: int) -> bool:
     strength = onset_strength(sound, rate)
     if not _has_hits(strength) or len(onset_seconds(sound, rate)) < FEWEST_ONSETS:
         return False
-    lags = np.arange(round(60 / FASTEST * ONSET_RATE), min(round(60 / SLOWEST * ONSET_RATE), len(strength) // 2) + 1)
-    return bool(len(lags) and np.max(_autocorrelation(strength)[lags]) >= STEADY_CORRELATION)
+    beat_lags = np.arange(
+        round(60 / FASTEST * ONSET_RATE), min(round(60 / SLOWEST * ONSET_RATE), len(strength) // 2) + 1
+    )
+    return bool(len(beat_lags) and np.max(_autocorrelation(strength)[beat_lags]) >= STEADY_CORRELATION)
 
 
 def _has_hits(strength: Doubles) -> bool:
+    """Return whether the strongest onsets stand out."""
     return bool(np.quantile(strength, 0.98) >= PEAK_RATIO * strength.mean() > 0)
 
 
 def _estimated_tempo(strength: Doubles, seconds: float) -> TempoEstimate | None:
+    """Return the likeliest tempo of whole beats; None for no beat."""
     autocorrelation = _circular_autocorrelation(strength)
     candidates = []
-    for beats in range(max(2, int(np.ceil(seconds * SLOWEST / 60))), int(seconds * FASTEST / 60) + 1):
+    for beat_count in range(max(2, int(np.ceil(seconds * SLOWEST / 60))), int(seconds * FASTEST / 60) + 1):
         beat_correlation, half_beat_correlation = (
-            _part_correlation(autocorrelation, part_count) for part_count in (beats, 2 * beats)
+            _part_correlation(autocorrelation, part_count) for part_count in (beat_count, 2 * beat_count)
         )
         if beat_correlation >= STEADY_CORRELATION:
-            tempo = 60 * beats / seconds
-            tempo_prior = np.exp(-0.5 * (np.log2(tempo / USUAL_BPM) / OCTAVES) ** 2)
-            bar_prior = next(share for number, share in BARS if beats % number == 0)
+            tempo_bpm = 60 * beat_count / seconds
+            tempo_prior = np.exp(-0.5 * (np.log2(tempo_bpm / USUAL_BPM) / OCTAVES) ** 2)
+            bar_prior = next(bar_likelihood for divisor, bar_likelihood in BARS if beat_count % divisor == 0)
             candidates.append(
-                (float(tempo_prior * bar_prior * (beat_correlation + max(half_beat_correlation, 0))), tempo, beats)
+                (
+                    float(tempo_prior * bar_prior * (beat_correlation + max(half_beat_correlation, 0))),
+                    tempo_bpm,
+                    beat_count,
+                )
             )
     if not candidates:
         return None
     candidates.sort(reverse=True)
-    (best, tempo, beats), runners_up = candidates[0], candidates[1:]
-    doubt = f"it may be {runners_up[0][1]:.5g} bpm" if runners_up and runners_up[0][0] > DOUBT_RATIO * best else ""
-    return TempoEstimate(tempo, beats, "estimated", doubt)
+    (best_likelihood, tempo_bpm, beat_count), runners_up = candidates[0], candidates[1:]
+    doubt = (
+        f"it may be {runners_up[0][1]:.5g} bpm"
+        if runners_up and runners_up[0][0] > DOUBT_RATIO * best_likelihood
+        else ""
+    )
+    return TempoEstimate(tempo_bpm, beat_count, "estimated", doubt)
 
 
 def _circular_autocorrelation(strength: Doubles) -> Doubles:
-    level = np.minimum(strength, 3 * np.quantile(strength, 0.98))  # limits the first onset, which rises out of silence
-    spectrum = np.fft.rfft(level - level.mean())
-    hertz = np.fft.rfftfreq(len(level), 1 / ONSET_RATE)
-    smoothed_spectrum = spectrum * np.exp(-0.5 * (2 * np.pi * hertz * LOOSE_SECONDS) ** 2)
+    """Return the correlation of onset strength with itself at each lag, 1 at 0; ends join."""
+    # Limits the first onset, which rises out of silence.
+    limited_strength = np.minimum(strength, 3 * np.quantile(strength, 0.98))
+    spectrum = np.fft.rfft(limited_strength - limited_strength.mean())
+    bin_hz = np.fft.rfftfreq(len(limited_strength), 1 / ONSET_RATE)
+    smoothed_spectrum = spectrum * np.exp(-0.5 * (2 * np.pi * bin_hz * LOOSE_SECONDS) ** 2)
     # The power spectrum is the transform of the autocorrelation (Wiener and Khinchin).
-    autocorrelation = np.fft.irfft(np.abs(smoothed_spectrum) ** 2, len(level))
+    autocorrelation = np.fft.irfft(np.abs(smoothed_spectrum) ** 2, len(limited_strength))
     return np.asarray(autocorrelation / max(autocorrelation[0], 1e-12))
 
 
 def _autocorrelation(strength: Doubles) -> Doubles:
-    """Over the shared part, as ends may be cut."""
+    """Return the correlation of onset strength with itself at each lag. Over the shared part, as ends may be cut."""
     autocorrelation = _circular_autocorrelation(np.pad(strength, (0, len(strength)), constant_values=strength.mean()))
-    shared = 1 - np.arange(len(strength)) / len(strength)
-    return np.asarray(autocorrelation[: len(strength)] / shared)
+    overlap_shares = 1 - np.arange(len(strength)) / len(strength)
+    return np.asarray(autocorrelation[: len(strength)] / overlap_shares)
 
 
 def _part_correlation(autocorrelation: Doubles, part_count: int) -> float:
-    lags = np.round(np.arange(1, part_count) * len(autocorrelation) / part_count).astype(np.int64)
-    return float(autocorrelation[lags % len(autocorrelation)].mean())
+    """Return the mean correlation at multiples of a part of the loop."""
+    part_lags = np.round(np.arange(1, part_count) * len(autocorrelation) / part_count).astype(np.int64)
+    return float(autocorrelation[part_lags % len(autocorrelation)].mean())
 
 
 WINDOW_SECONDS = 0.05  # of the networks' spectra, see `ClipFeatures`; a step is a whole number of their hops
@@ -206,8 +230,9 @@ SHORTEST_STEPS = 2  # of a loop
 
 
 def spectra_hop(rate: int) -> int:
-    window: int = 2 ** round(math.log2(rate * WINDOW_SECONDS))
-    return window // HOPS
+    """Return the hop of the networks' spectra in samples."""
+    window_length: int = 2 ** round(math.log2(rate * WINDOW_SECONDS))
+    return window_length // HOPS
 
 
 def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
@@ -219,19 +244,19 @@ def grid_of(tempos_bpm: Sequence[float], rate: int) -> LoopGrid:
 
 def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progress: Progress) -> LoopGrid | None:
     """Append loops on one grid, set by the median of tempos from a first pass; None if all sounds lack a beat."""
-    beats: dict[str, TempoEstimate] = {}
+    beat_by_name: dict[str, TempoEstimate] = {}
     copies = Copies()
-    for number, (name, path) in enumerate(sounds.items()):
-        progress(number / len(sounds) / 2, name)
+    for sound_index, (name, path) in enumerate(sounds.items()):
+        progress(sound_index / len(sounds) / 2, name)
         if (beat := _tempo(path, name, writer.rate, writer.report, copies)) is not None:
-            beats[name] = beat
-    if not beats:
+            beat_by_name[name] = beat
+    if not beat_by_name:
         return None
-    grid = grid_of([beat.tempo_bpm for beat in beats.values()], writer.rate)
-    for number, (name, beat) in enumerate(beats.items()):
-        progress(0.5 + number / len(beats) / 2, name)
-        sound = SoundFile(sounds[name])
-        loop_samples = fit_to_grid(sound.beginning(writer.rate, LONGEST_SECONDS), writer.rate, beat, grid)
+    grid = grid_of([beat.tempo_bpm for beat in beat_by_name.values()], writer.rate)
+    for sound_index, (name, beat) in enumerate(beat_by_name.items()):
+        progress(0.5 + sound_index / len(beat_by_name) / 2, name)
+        sound_file = SoundFile(sounds[name])
+        loop_samples = fit_to_grid(sound_file.beginning(writer.rate, LONGEST_SECONDS), writer.rate, beat, grid)
         writer.append(
             loop_samples,
             pitch_track(loop_samples, writer.rate),
@@ -242,10 +267,10 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
             beats=beat.beats,
         )
         writer.report.tempos[name] = f"{beat.tempo_bpm:.5g} bpm {beat.origin}, {beat.beats} beats"
-        writer.report.rates[sound.rate] = writer.report.rates.get(sound.rate, 0) + 1
-        if sound.remarks:
-            writer.report.remarks[name] = "; ".join(sound.remarks)
-        if sound.clipped:
+        writer.report.rates[sound_file.rate] = writer.report.rates.get(sound_file.rate, 0) + 1
+        if sound_file.remarks:
+            writer.report.remarks[name] = "; ".join(sound_file.remarks)
+        if sound_file.clipped:
             writer.report.clipped.append(name)
         if beat.doubt:
             writer.report.doubtful[name] = beat.doubt
@@ -272,6 +297,7 @@ def fit_to_grid(samples: Samples, rate: int, beat: TempoEstimate, grid: LoopGrid
 
 
 def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> TempoEstimate | None:
+    """Return a file's tempo; report why it has none."""
     try:
         samples = SoundFile(path).beginning(rate, LONGEST_SECONDS)
     except Unreadable as error:
@@ -281,8 +307,8 @@ def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copie
         report.beatless[name] = f"longer than {LONGEST_SECONDS:g} s, no loop"
     elif is_silent(samples):
         report.silent.append(name)
-    elif first := copies.earlier(name, samples_digest(samples)):
-        report.identical[name] = first
+    elif earlier_name := copies.earlier(name, samples_digest(samples)):
+        report.identical[name] = earlier_name
     elif (beat := beat_of(samples, rate, str(path))) is None:
         report.beatless[name] = "no beat is heard"
     elif len(samples) / rate * beat.tempo_bpm / 60 * 4 < SHORTEST_STEPS:
@@ -293,8 +319,9 @@ def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copie
 
 
 def _leading_silence(samples: Samples, rate: int) -> int:
-    first = int(np.argmax(np.abs(samples) > ATTACK_LEVEL * np.abs(samples).max()))
-    return first if LATE_SECONDS[0] <= first / rate < LATE_SECONDS[1] else 0
+    """Return the samples of silence to cut."""
+    first_loud_sample = int(np.argmax(np.abs(samples) > ATTACK_LEVEL * np.abs(samples).max()))
+    return first_loud_sample if LATE_SECONDS[0] <= first_loud_sample / rate < LATE_SECONDS[1] else 0
 
 
 def _with_length(samples: Samples, length: int) -> Samples:

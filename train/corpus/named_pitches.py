@@ -28,16 +28,17 @@ TESTED_PARTIALS = 6
 
 def settle_octaves(writer: Writer, roots: Mapping[str, int]) -> None:
     """Correct octaves by root keys, ``roots`` by clip name, or by names; report notes that names contradict."""
-    played = [clip for clip in writer.clips if clip.onset_seconds is None]  # a melody's name is none of its notes'
-    pitches = {clip.name: note for clip in played if (note := single_note(writer.pitch(clip))) is not None}
-    writer.report.misnamed |= contradictions(pitches)
-    clips = {clip.name: clip for clip in played if clip.key is None}  # a sampler's key is surer
-    measured_notes = {name: note for name, note in pitches.items() if name in clips}
+    # A melody's name is none of its notes'.
+    played_clips = [clip for clip in writer.clips if clip.onset_seconds is None]
+    pitch_by_name = {clip.name: note for clip in played_clips if (note := single_note(writer.pitch(clip))) is not None}
+    writer.report.misnamed |= contradictions(pitch_by_name)
+    clip_by_name = {clip.name: clip for clip in played_clips if clip.key is None}  # a sampler's key is surer
+    measured_notes = {name: note for name, note in pitch_by_name.items() if name in clip_by_name}
     for name, octaves in _octave_corrections(measured_notes, roots).items():
-        clip = clips[name]
+        clip = clip_by_name[name]
         note, corrected_note = measured_notes[name], measured_notes[name] + 12 * octaves
-        low, high = sorted((note, corrected_note))
-        true_note = low if _has_lower(writer.samples(clip), writer.rate, low, high) else high
+        low_note, high_note = sorted((note, corrected_note))
+        true_note = low_note if _has_lower(writer.samples(clip), writer.rate, low_note, high_note) else high_note
         if true_note == corrected_note:
             writer.retune(clip, 12.0 * octaves)
             writer.report.corrected[name] = f"{note_name(round(corrected_note))}, heard as {note_name(round(note))}"
@@ -48,11 +49,11 @@ def settle_octaves(writer: Writer, roots: Mapping[str, int]) -> None:
 def contradictions(measured_notes: Mapping[str, float]) -> dict[str, str]:
     """Describe measured notes, by file name, whose names have only notes of other pitch classes."""
     reading = best_reading(spelling_readings(measured_notes), measured_notes)
-    agreeing = reading.agreeing_notes(measured_notes) if reading else {}
+    agreeing_notes = reading.agreeing_notes(measured_notes) if reading else {}
     return {
         name: f"{note_name(round(measured_notes[name]))} is heard"
         for name in (reading.notes if reading else ())
-        if name not in agreeing
+        if name not in agreeing_notes
     }
 
 
@@ -64,27 +65,34 @@ def _octave_corrections(measured_notes: Mapping[str, float], roots: Mapping[str,
         named_count = sum(name in measured_notes for name in reading.notes) if reading else 0
         if named_count < FEWEST_FILES or len(agreeing_notes) < AGREEING_SHARE * named_count:
             continue
-        octaves = {name: round((measured_notes[name] - note) / 12) for name, note in agreeing_notes.items()}
-        usual_octave = round(float(np.median(list(octaves.values()))))
-        return {name: usual_octave - octave for name, octave in octaves.items() if octave != usual_octave}
+        octave_by_name = {
+            name: round((measured_notes[name] - named_note) / 12) for name, named_note in agreeing_notes.items()
+        }
+        usual_octave = round(float(np.median(list(octave_by_name.values()))))
+        return {name: usual_octave - octave for name, octave in octave_by_name.items() if octave != usual_octave}
     return {}
 
 
-def _has_lower(samples: Samples, rate: int, low: float, high: float) -> bool:
+def _has_lower(samples: Samples, rate: int, low_note: float, high_note: float) -> bool:
+    """Return whether partials of the lower note alone are audible; notes are octaves apart."""
     steady_samples = steady(samples, rate)
     if steady_samples is None:
         return True
-    length, levels = len(steady_samples), spectrum_db(steady_samples)
-    f0_bin, ratio = midi_to_hz(low) * length / rate, 2 ** round((high - low) / 12)
-    lower_partials = [number for number in range(1, ratio * TESTED_PARTIALS) if number % ratio][: 2 * TESTED_PARTIALS]
-    audible_partials = 0
-    for number in lower_partials:
-        partial_bin, search_bins = number * f0_bin, max(2.0, number * f0_bin * 0.015)
-        surround_db = levels[max(0, round(partial_bin - f0_bin / 3)) : round(partial_bin + f0_bin / 3) + 1]
-        peak_db = levels[max(0, round(partial_bin - search_bins)) : round(partial_bin + search_bins) + 1]
-        if len(peak_db) and len(surround_db):
-            audible_partials += bool(peak_db.max() > max(np.median(surround_db) + CLEAR_DB, levels.max() + LOUD_DB))
-    return audible_partials >= FEWEST_ODD_PARTIALS
+    spectrum_length, levels_db = len(steady_samples), spectrum_db(steady_samples)
+    f0_bin, pitch_ratio = midi_to_hz(low_note) * spectrum_length / rate, 2 ** round((high_note - low_note) / 12)
+    lower_numbers = [
+        partial_number for partial_number in range(1, pitch_ratio * TESTED_PARTIALS) if partial_number % pitch_ratio
+    ][: 2 * TESTED_PARTIALS]
+    audible_count = 0
+    for partial_number in lower_numbers:
+        partial_bin, search_half_width_bins = partial_number * f0_bin, max(2.0, partial_number * f0_bin * 0.015)
+        surround_db = levels_db[max(0, round(partial_bin - f0_bin / 3)) : round(partial_bin + f0_bin / 3) + 1]
+        search_db = levels_db[
+            max(0, round(partial_bin - search_half_width_bins)) : round(partial_bin + search_half_width_bins) + 1
+        ]
+        if len(search_db) and len(surround_db):
+            audible_count += bool(search_db.max() > max(np.median(surround_db) + CLEAR_DB, levels_db.max() + LOUD_DB))
+    return audible_count >= FEWEST_ODD_PARTIALS
 
 
 NAMED_SHARE = 0.8  # of the clips have one note in their names
@@ -106,14 +114,14 @@ def take_named_pitches(writer: Writer, roots: Mapping[str, int]) -> None:
     pitches say so. Noises keep no pitch; melodies, and folders whose sure pitches contradict their names, keep theirs.
     """
     clips = [clip for clip in writer.clips if clip.onset_seconds is None and clip.key is None]
-    notes = next(_notes([clip.name for clip in clips], roots), {})
-    named_clips = [clip for clip in clips if clip.name in notes]
-    pitches = {clip.name: single_note(writer.pitch(clip)) for clip in named_clips}
-    if not _are_bells(writer, thinned(named_clips, MOST_CLIPS), notes, pitches):
+    note_by_name = next(_notes([clip.name for clip in clips], roots), {})
+    named_clips = [clip for clip in clips if clip.name in note_by_name]
+    pitch_by_name = {clip.name: single_note(writer.pitch(clip)) for clip in named_clips}
+    if not _are_bells(writer, thinned(named_clips, MOST_CLIPS), note_by_name, pitch_by_name):
         return
-    octaves = _octaves(notes, pitches)
+    octave_shift = _octaves(note_by_name, pitch_by_name)
     for clip in named_clips:
-        pitch, key = pitches[clip.name], notes[clip.name] + 12 * octaves
+        pitch, key = pitch_by_name[clip.name], note_by_name[clip.name] + 12 * octave_shift
         if pitch is not None and abs(pitch - key) < DETUNED:
             continue
         samples = writer.samples(clip)
@@ -123,65 +131,80 @@ def take_named_pitches(writer: Writer, roots: Mapping[str, int]) -> None:
 
 
 def _are_bells(
-    writer: Writer, clips: list[Clip], notes: Mapping[str, int], pitches: Mapping[str, float | None]
+    writer: Writer, clips: list[Clip], note_by_name: Mapping[str, int], pitch_by_name: Mapping[str, float | None]
 ) -> bool:
     """Whether partials confirm few pitches of clips, contradict few names, and few clips are melodies."""
-    confirmed = [_is_confirmed(writer.samples(clip), writer.rate, pitches[clip.name]) for clip in clips]
-    contradictions = sum(
-        sure and not _agrees(notes[clip.name], pitches[clip.name]) for clip, sure in zip(clips, confirmed, strict=True)
+    are_confirmed = [_is_confirmed(writer.samples(clip), writer.rate, pitch_by_name[clip.name]) for clip in clips]
+    contradiction_count = sum(
+        is_confirmed and not _agrees(note_by_name[clip.name], pitch_by_name[clip.name])
+        for clip, is_confirmed in zip(clips, are_confirmed, strict=True)
     )
-    if not clips or sum(confirmed) > CONFIRMED_SHARE * len(clips) or contradictions > (1 - AGREEING_SHARE) * len(clips):
+    if (
+        not clips
+        or sum(are_confirmed) > CONFIRMED_SHARE * len(clips)
+        or contradiction_count > (1 - AGREEING_SHARE) * len(clips)
+    ):
         return False
-    unconfirmed_clips = thinned([clip for clip, sure in zip(clips, confirmed, strict=True) if not sure], MOST_MELODIES)
-    melodies = sum(
+    unconfirmed_clips = thinned(
+        [clip for clip, is_confirmed in zip(clips, are_confirmed, strict=True) if not is_confirmed], MOST_MELODIES
+    )
+    melody_count = sum(
         _is_harmonic_melody(writer.samples(clip), writer.pitch(clip), writer.rate) for clip in unconfirmed_clips
     )
-    return melodies <= MELODIC_SHARE * len(unconfirmed_clips)
+    return melody_count <= MELODIC_SHARE * len(unconfirmed_clips)
 
 
 def _agrees(key: int, pitch: float | None) -> bool:
+    """Return whether a pitch is of a key's pitch class."""
     return pitch is not None and class_distance(key, pitch) < DETUNED
 
 
 def _notes(names: list[str], roots: Mapping[str, int]) -> Iterator[dict[str, int]]:
-    levels = velocities(names)
-    counts = Counter(levels.get(name) for name in names)
-    usual_level = max(counts, key=counts.__getitem__, default=None)
-    sure_numbers = [reading for reading in number_readings(names) if reading.sure]
+    """Yield notes by name, for each way of reading that gives nearly all names one."""
+    velocity_by_name = velocities(names)
+    velocity_counts = Counter(velocity_by_name.get(name) for name in names)
+    usual_velocity = max(velocity_counts, key=velocity_counts.__getitem__, default=None)
+    sure_readings = [reading for reading in number_readings(names) if reading.sure]
     clip_roots = {name: roots[name] for name in names if name in roots}
-    for readings in ([root_reading(clip_roots)], spelling_readings(names), sure_numbers):
+    for readings in ([root_reading(clip_roots)], spelling_readings(names), sure_readings):
         reading = best_reading(readings, {})
-        notes = reading.single_notes() if reading else {}
-        takes = sum(levels.get(name) == usual_level for name in notes)  # of phrases, many begin with one note
-        if len(notes) >= NAMED_SHARE * len(names) and len(set(notes.values())) >= max(FEWEST_FILES, takes / 2):
-            yield notes
+        note_by_name = reading.single_notes() if reading else {}
+        # Of phrases, many begin with one note.
+        usual_count = sum(velocity_by_name.get(name) == usual_velocity for name in note_by_name)
+        if len(note_by_name) >= NAMED_SHARE * len(names) and len(set(note_by_name.values())) >= max(
+            FEWEST_FILES, usual_count / 2
+        ):
+            yield note_by_name
 
 
-def _octaves(notes: Mapping[str, int], pitches: Mapping[str, float | None]) -> int:
+def _octaves(note_by_name: Mapping[str, int], pitch_by_name: Mapping[str, float | None]) -> int:
     """Return the octaves from names to sounds: 1 where middle C is C3. Bells' pitches are never measured too high."""
-    octaves = [
-        round((pitch - notes[name]) / 12)
-        for name, pitch in pitches.items()
-        if pitch is not None and _agrees(notes[name], pitch)
+    octave_shifts = [
+        round((pitch - note_by_name[name]) / 12)
+        for name, pitch in pitch_by_name.items()
+        if pitch is not None and _agrees(note_by_name[name], pitch)
     ]
-    pitched = sum(pitch is not None for pitch in pitches.values())
-    return int(len(octaves) >= max(FEWEST_FILES, AGREEING_SHARE * pitched) and float(np.median(octaves)) == 1)
+    pitched_count = sum(pitch is not None for pitch in pitch_by_name.values())
+    return int(
+        len(octave_shifts) >= max(FEWEST_FILES, AGREEING_SHARE * pitched_count) and float(np.median(octave_shifts)) == 1
+    )
 
 
 def _is_tone(samples: Samples, rate: int) -> bool:
+    """Return whether a spectrum has peaks, and is no noise."""
     steady_samples = steady(samples, rate)
     if steady_samples is None:
         return False
-    levels = spectrum_db(steady_samples)
-    return float(levels.mean() - 10 * np.log10(np.mean(10 ** (levels / 10)))) < TONE_DB
+    levels_db = spectrum_db(steady_samples)
+    return float(levels_db.mean() - 10 * np.log10(np.mean(10 ** (levels_db / 10)))) < TONE_DB
 
 
 def _is_harmonic_melody(samples: Samples, track: Samples, rate: int) -> bool:
     """Whether a clip is a melody, and no bell whose period jumps: its longest note is confirmed."""
     if not is_melody(samples, track, rate):
         return False
-    longest = max(segment_notes(samples, rate), key=lambda note: note.stop - note.start)
-    return _is_confirmed(samples[longest.start : longest.stop], rate, longest.pitch)
+    longest_note = max(segment_notes(samples, rate), key=lambda note: note.stop - note.start)
+    return _is_confirmed(samples[longest_note.start : longest_note.stop], rate, longest_note.pitch)
 
 
 def _is_confirmed(samples: Samples, rate: int, pitch: float | None) -> bool:
@@ -191,12 +214,15 @@ def _is_confirmed(samples: Samples, rate: int, pitch: float | None) -> bool:
     steady_samples = steady(samples, rate)
     if steady_samples is None:
         return True
-    levels, f0_bin = spectrum_db(steady_samples), midi_to_hz(pitch) * len(steady_samples) / rate
-    inner = levels[1:-1]
-    is_peak = (inner > levels[:-2]) & (inner >= levels[2:]) & (inner > levels.max() + PEAK_DB)
-    bins = np.flatnonzero(is_peak) + 1
-    partials = np.maximum(np.round(bins / f0_bin), 1)
-    tolerance_bins = np.maximum(NEAR_BINS, partials * f0_bin * (2 ** (NEAR_CENTS / 1200) - 1))
-    fits = np.abs(bins - partials * f0_bin) < tolerance_bins
-    power = 10 ** (levels[bins] / 10)
-    return bool(power[fits].sum() >= CONFIRMED_POWER * power.sum() and (partials[fits] <= LOW_PARTIALS).any())
+    levels_db, f0_bin = spectrum_db(steady_samples), midi_to_hz(pitch) * len(steady_samples) / rate
+    inner_db = levels_db[1:-1]
+    is_peak = (inner_db > levels_db[:-2]) & (inner_db >= levels_db[2:]) & (inner_db > levels_db.max() + PEAK_DB)
+    peak_bins = np.flatnonzero(is_peak) + 1
+    partial_numbers = np.maximum(np.round(peak_bins / f0_bin), 1)
+    tolerance_bins = np.maximum(NEAR_BINS, partial_numbers * f0_bin * (2 ** (NEAR_CENTS / 1200) - 1))
+    is_fitting = np.abs(peak_bins - partial_numbers * f0_bin) < tolerance_bins
+    peak_powers = 10 ** (levels_db[peak_bins] / 10)
+    return bool(
+        peak_powers[is_fitting].sum() >= CONFIRMED_POWER * peak_powers.sum()
+        and (partial_numbers[is_fitting] <= LOW_PARTIALS).any()
+    )

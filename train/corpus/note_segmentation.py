@@ -40,29 +40,32 @@ PITCHED_REMAINDER_SHARE = 0.5  # share of frames whose remainder must have a pit
 
 
 def is_multiple(pitch: float, lower_pitch: float) -> bool:
-    multiple = round(semitones_to_ratio(pitch - lower_pitch))
-    return multiple >= 1 and abs(pitch - lower_pitch - 12 * math.log2(multiple)) < PERIOD_SEMITONES
+    """Return whether a note's frequency is a multiple of a lower one's."""
+    nearest_multiple = round(semitones_to_ratio(pitch - lower_pitch))
+    return nearest_multiple >= 1 and abs(pitch - lower_pitch - 12 * math.log2(nearest_multiple)) < PERIOD_SEMITONES
 
 
 def spectra(samples: Sliceable, hop: int, first: int, stop: int) -> Samples:
     """Return the magnitudes of the frames from ``first`` to ``stop``, [frames, bins]."""
-    width = HOPS * hop
-    frames = windows(samples, first * hop, stop - first, hop, width)
-    magnitudes: Samples = np.abs(np.fft.rfft(frames * np.hanning(width).astype(np.float32))).astype(np.float32)
+    window_length = HOPS * hop
+    frames = windows(samples, first * hop, stop - first, hop, window_length)
+    magnitudes: Samples = np.abs(np.fft.rfft(frames * np.hanning(window_length).astype(np.float32))).astype(np.float32)
     return magnitudes
 
 
 def level_of_partials(magnitudes: Samples, rate: int, pitch: float, sounding_pitch: float | None) -> Doubles:
     """Return the level of a note's partials in dB, [frames], of those apart from another note's if there are two."""
-    hertz = midi_to_hz(pitch) * np.arange(1, PARTIALS + 1)
-    hertz = hertz[hertz < 0.45 * rate]
+    partial_hz = midi_to_hz(pitch) * np.arange(1, PARTIALS + 1)
+    partial_hz = partial_hz[partial_hz < 0.45 * rate]
     if sounding_pitch is not None:
-        ratio, bin_hertz = hertz / midi_to_hz(sounding_pitch), rate / (2 * (magnitudes.shape[1] - 1))
-        resolved = np.abs(ratio - np.round(ratio)) * midi_to_hz(sounding_pitch) > APART_BINS * bin_hertz
-        hertz = hertz[resolved] if resolved.sum() >= 2 else hertz
-    power = np.square(_peaks(magnitudes, rate, hertz)).sum(1)
-    level: Doubles = 10 * np.log10(power + 1e-18)
-    return level
+        partial_ratios, bin_hz = partial_hz / midi_to_hz(sounding_pitch), rate / (2 * (magnitudes.shape[1] - 1))
+        is_resolved = (
+            np.abs(partial_ratios - np.round(partial_ratios)) * midi_to_hz(sounding_pitch) > APART_BINS * bin_hz
+        )
+        partial_hz = partial_hz[is_resolved] if is_resolved.sum() >= 2 else partial_hz
+    frame_power = np.square(_peaks(magnitudes, rate, partial_hz)).sum(1)
+    levels_db: Doubles = 10 * np.log10(frame_power + 1e-18)
+    return levels_db
 
 
 def level_without(samples: Sliceable, rate: int, hop: int, first: int, stop: int, sounding_pitch: float) -> Doubles:
@@ -70,24 +73,26 @@ def level_without(samples: Sliceable, rate: int, hop: int, first: int, stop: int
 
     Each frame's period is the one within `DRIFT` that leaves least.
     """
-    width, period = LEVEL_HOPS * hop, rate / midi_to_hz(sounding_pitch)
-    shortest = max(int(period / semitones_to_ratio(DRIFT)) - 1, 1)
-    longest = int(period * semitones_to_ratio(DRIFT)) + 2
-    start, end = first * hop - width // 2 - longest, (stop - 1) * hop + width // 2
-    available = samples[max(start, 0) : min(end, len(samples))]
-    sound = np.pad(available, (max(-start, 0), max(end - len(samples), 0))).astype(np.float64)
-    power = np.empty((longest - shortest + 1, stop - first))
-    for index, lag in enumerate(range(shortest, longest + 1)):
-        remainder = sound[longest:] - sound[longest - lag : len(sound) - lag]
+    window_length, period_samples = LEVEL_HOPS * hop, rate / midi_to_hz(sounding_pitch)
+    shortest_lag = max(int(period_samples / semitones_to_ratio(DRIFT)) - 1, 1)
+    longest_lag = int(period_samples * semitones_to_ratio(DRIFT)) + 2
+    start_sample, end_sample = first * hop - window_length // 2 - longest_lag, (stop - 1) * hop + window_length // 2
+    available_samples = samples[max(start_sample, 0) : min(end_sample, len(samples))]
+    padded_sound = np.pad(available_samples, (max(-start_sample, 0), max(end_sample - len(samples), 0))).astype(
+        np.float64
+    )
+    lag_powers = np.empty((longest_lag - shortest_lag + 1, stop - first))
+    for lag_index, lag in enumerate(range(shortest_lag, longest_lag + 1)):
+        remainder = padded_sound[longest_lag:] - padded_sound[longest_lag - lag : len(padded_sound) - lag]
         running_sums = np.cumsum(np.pad(np.square(remainder), (1, 0)))
-        power[index] = running_sums[width::hop] - running_sums[:-width:hop]
-    shorter_power, lag_power, longer_power = power[:-2], power[1:-1], power[2:]
+        lag_powers[lag_index] = running_sums[window_length::hop] - running_sums[:-window_length:hop]
+    shorter_power, lag_power, longer_power = lag_powers[:-2], lag_powers[1:-1], lag_powers[2:]
     slope, curve = shorter_power - longer_power, np.maximum(shorter_power - 2 * lag_power + longer_power, 1e-12)
     least_power = np.where(
         (lag_power <= shorter_power) & (lag_power <= longer_power), lag_power - slope**2 / (8 * curve), lag_power
     ).min(0)  # YIN's step 5
-    level: Doubles = 10 * np.log10(np.maximum(least_power, 0) / width + 1e-12)
-    return level
+    levels_db: Doubles = 10 * np.log10(np.maximum(least_power, 0) / window_length + 1e-12)
+    return levels_db
 
 
 def rise(level: Doubles, begin: int, default_frame: int) -> int:
@@ -96,12 +101,12 @@ def rise(level: Doubles, begin: int, default_frame: int) -> int:
     It is the last one near the lowest level before the peak.
     """
     later_levels = level[begin:]
-    peak = begin + int(np.argmax(later_levels >= later_levels.max() - 3.0))
+    peak_frame = begin + int(np.argmax(later_levels >= later_levels.max() - 3.0))
     padded_level = np.pad(level, SMOOTH // 2, mode="edge")
     smooth_level = np.convolve(padded_level, np.full(SMOOTH, 1 / SMOOTH), mode="valid")
-    lowest_db = max(float(smooth_level[: peak + 1].min()), level[peak] - DEEP_DB)
-    rise_db = level[peak] - lowest_db
-    low_frames = np.flatnonzero(level[: peak + 1] <= lowest_db + ONSET_SHARE * rise_db)
+    lowest_db = max(float(smooth_level[: peak_frame + 1].min()), level[peak_frame] - DEEP_DB)
+    rise_db = level[peak_frame] - lowest_db
+    low_frames = np.flatnonzero(level[: peak_frame + 1] <= lowest_db + ONSET_SHARE * rise_db)
     return int(low_frames[-1]) + 1 if rise_db >= ONSET_RISE_DB and len(low_frames) else default_frame
 
 
@@ -110,20 +115,20 @@ def overtone(magnitudes: Samples, rate: int, pitch: float, sounding_pitch: float
 
     Partials of another note that still sounds do not count: two notes repeat in a common period.
     """
-    numbers, candidates = np.arange(1, TESTED_PARTIALS + 1), SUBHARMONICS[-1:]
-    numbers = numbers[numbers * midi_to_hz(pitch) < 0.45 * rate]
+    partial_numbers, candidate_numbers = np.arange(1, TESTED_PARTIALS + 1), SUBHARMONICS[-1:]
+    partial_numbers = partial_numbers[partial_numbers * midi_to_hz(pitch) < 0.45 * rate]
     if sounding_pitch is not None and is_multiple(sounding_pitch, pitch) and sounding_pitch - pitch > PERIOD_SEMITONES:
-        numbers = numbers[numbers % round(semitones_to_ratio(sounding_pitch - pitch)) > 0]
-        candidates = SUBHARMONICS
-    power = np.square(_peaks(magnitudes, rate, midi_to_hz(pitch) * numbers)).mean(0)
-    for number in candidates:
-        multiples = numbers % number == 0
+        partial_numbers = partial_numbers[partial_numbers % round(semitones_to_ratio(sounding_pitch - pitch)) > 0]
+        candidate_numbers = SUBHARMONICS
+    partial_powers = np.square(_peaks(magnitudes, rate, midi_to_hz(pitch) * partial_numbers)).mean(0)
+    for candidate_number in candidate_numbers:
+        are_multiples = partial_numbers % candidate_number == 0
         if (
-            multiples.any()
-            and not multiples.all()
-            and power[~multiples].max() < power[multiples].max() * 10 ** (-BELOW_DB / 10)
+            are_multiples.any()
+            and not are_multiples.all()
+            and partial_powers[~are_multiples].max() < partial_powers[are_multiples].max() * 10 ** (-BELOW_DB / 10)
         ):
-            return number
+            return candidate_number
     return 1
 
 
@@ -136,12 +141,12 @@ def pitch_without(
     """
     if sounding_pitch - pitch < SUBHARMONIC_SEMITONES or is_multiple(pitch, sounding_pitch):
         return pitch
-    width, lag = HOPS * hop, round(rate / midi_to_hz(sounding_pitch))
-    longest = min(int(np.ceil(rate / LOWEST_REMAINDER_HZ)) + 1, width // 2)
-    frames = windows(samples, first * hop + longest // 2, stop - first, hop, width + lag)
-    notes, depths = yin(frames[:, lag:] - frames[:, :-lag], rate, longest)
-    voiced_notes = notes[depths < VOICED]
-    if len(voiced_notes) < PITCHED_REMAINDER_SHARE * len(notes):
+    window_length, lag = HOPS * hop, round(rate / midi_to_hz(sounding_pitch))
+    longest_lag = min(int(np.ceil(rate / LOWEST_REMAINDER_HZ)) + 1, window_length // 2)
+    frames = windows(samples, first * hop + longest_lag // 2, stop - first, hop, window_length + lag)
+    frame_notes, depths = yin(frames[:, lag:] - frames[:, :-lag], rate, longest_lag)
+    voiced_notes = frame_notes[depths < VOICED]
+    if len(voiced_notes) < PITCHED_REMAINDER_SHARE * len(frame_notes):
         return pitch
     remainder_pitch = float(np.median(voiced_notes))
     multiple = round(semitones_to_ratio(remainder_pitch - pitch))
@@ -149,11 +154,12 @@ def pitch_without(
 
 
 def _peaks(magnitudes: Samples, rate: int, hertz: npt.NDArray[np.floating[Any]]) -> Doubles:
-    bins = magnitudes.shape[1]
-    centre_bins = np.round(hertz * 2 * (bins - 1) / rate).astype(np.intp)
-    neighbours = [magnitudes[:, np.clip(centre_bins + offset, 0, bins - 1)] for offset in (-1, 0, 1)]
-    peaks: Doubles = np.max(neighbours, axis=0).astype(np.float64)
-    return peaks
+    """Return the largest magnitude within a bin of each frequency, [frames, frequencies]."""
+    bin_count = magnitudes.shape[1]
+    centre_bins = np.round(hertz * 2 * (bin_count - 1) / rate).astype(np.intp)
+    neighbour_magnitudes = [magnitudes[:, np.clip(centre_bins + offset, 0, bin_count - 1)] for offset in (-1, 0, 1)]
+    peak_magnitudes: Doubles = np.max(neighbour_magnitudes, axis=0).astype(np.float64)
+    return peak_magnitudes
 
 
 HOP_SECONDS = 256 / 44100  # between frames; the hop is a power of two, of 5 to 8 ms
@@ -228,99 +234,102 @@ def segment_notes(samples: Sliceable, rate: int) -> list[NoteSegment]:
     """
     from scipy.ndimage import median_filter  # lazy: most trainings cut no notes, and it takes 0.3 s
 
-    frames = _measure_frames(samples, rate)
-    voiced = (frames.depth < VOICED) & (frames.level > frames.level.max() - QUIET_DB)
-    if not voiced.any():
+    frame_measures = _measure_frames(samples, rate)
+    is_voiced = (frame_measures.depth < VOICED) & (frame_measures.level > frame_measures.level.max() - QUIET_DB)
+    if not is_voiced.any():
         return []
     # The mean is circular: a tuning repeats every semitone.
-    tuning_phasors = np.exp(2j * np.pi * median_filter(frames.pitch[voiced], VIBRATO_FRAMES))
-    tuning = float(np.angle(tuning_phasors.mean()) / (2 * np.pi))  # of the instrument, in semitones
-    weights = np.where(voiced, np.sqrt(np.clip(1 - frames.depth / VOICED, 0, 1)), 0.0)
-    path = _key_path(np.where(voiced, frames.pitch - tuning, 0.0), weights)
-    notes = _place_notes(samples, rate, frames, _runs(path, frames), voiced)
-    strikes = _split_strikes(notes, frames, rate)
-    return _segments(strikes, frames, len(samples))
+    tuning_phasors = np.exp(2j * np.pi * median_filter(frame_measures.pitch[is_voiced], VIBRATO_FRAMES))
+    tuning_semitones = float(np.angle(tuning_phasors.mean()) / (2 * np.pi))  # of the instrument, in semitones
+    pitch_weights = np.where(is_voiced, np.sqrt(np.clip(1 - frame_measures.depth / VOICED, 0, 1)), 0.0)
+    key_path = _key_path(np.where(is_voiced, frame_measures.pitch - tuning_semitones, 0.0), pitch_weights)
+    notes = _place_notes(samples, rate, frame_measures, _runs(key_path, frame_measures), is_voiced)
+    struck_notes = _split_strikes(notes, frame_measures, rate)
+    return _segments(struck_notes, frame_measures, len(samples))
 
 
 def is_melody(samples: Sliceable, track: Samples, rate: int) -> bool:
     """Return whether a recording, with its `pitch_track`, is a row of notes of different pitches."""
     if single_note(track) is not None:
         return False
-    beginning = track[: int(HEARD_SECONDS * rate) // HOP]
-    if np.isfinite(beginning).sum() < PITCHED_SHARE * len(beginning):
+    heard_track = track[: int(HEARD_SECONDS * rate) // HOP]
+    if np.isfinite(heard_track).sum() < PITCHED_SHARE * len(heard_track):
         return False
-    notes = segment_notes(samples[: len(beginning) * HOP], rate)
-    deviations = [beginning[note.start // HOP : note.stop // HOP + 1] - note.pitch for note in notes]
+    notes = segment_notes(samples[: len(heard_track) * HOP], rate)
+    note_deviations = [heard_track[note.start // HOP : note.stop // HOP + 1] - note.pitch for note in notes]
     semitones_off = (
-        np.abs(np.concatenate([deviation[np.isfinite(deviation)] for deviation in deviations]))
-        if deviations
+        np.abs(np.concatenate([deviation[np.isfinite(deviation)] for deviation in note_deviations]))
+        if note_deviations
         else np.zeros(0)
     )
     return len(notes) >= FEWEST_NOTES and bool(
-        np.sum(semitones_off < IN_TUNE_SEMITONES) >= STEADY_SHARE * np.isfinite(beginning).sum()
+        np.sum(semitones_off < IN_TUNE_SEMITONES) >= STEADY_SHARE * np.isfinite(heard_track).sum()
     )
 
 
 def _hop(rate: int) -> int:
+    """Return the samples between frames."""
     return 1 << round(math.log2(HOP_SECONDS * rate))
 
 
 def _measure_frames(samples: Sliceable, rate: int) -> _Frames:
     hop = _hop(rate)
-    count = -(-len(samples) // hop)
-    pitch, depth = np.zeros(count), np.full(count, np.inf)
-    level, bands = np.empty(count), np.empty((BANDS, count), np.float32)
-    mel = _mel(rate, 4 * hop)
-    for first in range(0, count, PIECE):
-        piece = slice(first, min(first + PIECE, count))
-        size = piece.stop - first
-        for hops, lowest in WINDOWS:
-            width = hops * hop
-            longest = min(int(np.ceil(rate / lowest)) + 1, width // 2)
-            frames = windows(samples, first * hop + longest // 2, size, hop, width)
-            notes, depths = yin(frames, rate, longest)
-            unpitched = depth[piece] >= VOICED
-            pitch[piece] = np.where(unpitched, notes, pitch[piece])
-            depth[piece] = np.where(unpitched, depths, depth[piece])
-        frames = windows(samples, first * hop, size, hop, 4 * hop)
-        level[piece] = 10 * np.log10(np.mean(frames[:, hop : 3 * hop] ** 2, axis=1) + 1e-12)
+    frame_count = -(-len(samples) // hop)
+    pitch, depth = np.zeros(frame_count), np.full(frame_count, np.inf)
+    levels_db, band_levels_db = np.empty(frame_count), np.empty((BANDS, frame_count), np.float32)
+    mel_filters = _mel(rate, 4 * hop)
+    for first_frame in range(0, frame_count, PIECE):
+        frame_range = slice(first_frame, min(first_frame + PIECE, frame_count))
+        piece_frames = frame_range.stop - first_frame
+        for window_hops, lowest_hz in WINDOWS:
+            window_length = window_hops * hop
+            longest_lag = min(int(np.ceil(rate / lowest_hz)) + 1, window_length // 2)
+            frames = windows(samples, first_frame * hop + longest_lag // 2, piece_frames, hop, window_length)
+            notes, depths = yin(frames, rate, longest_lag)
+            is_unpitched = depth[frame_range] >= VOICED
+            pitch[frame_range] = np.where(is_unpitched, notes, pitch[frame_range])
+            depth[frame_range] = np.where(is_unpitched, depths, depth[frame_range])
+        frames = windows(samples, first_frame * hop, piece_frames, hop, 4 * hop)
+        levels_db[frame_range] = 10 * np.log10(np.mean(frames[:, hop : 3 * hop] ** 2, axis=1) + 1e-12)
         power = np.square(np.abs(np.fft.rfft(frames * np.hanning(4 * hop).astype(np.float32))))
-        bands[:, piece] = 10 * np.log10(np.maximum(mel @ power.T, 1e-10))
-    return _Frames(hop, pitch, depth, level, _flux(np.maximum(bands, bands.max() - 80)))
+        band_levels_db[:, frame_range] = 10 * np.log10(np.maximum(mel_filters @ power.T, 1e-10))
+    return _Frames(hop, pitch, depth, levels_db, _flux(np.maximum(band_levels_db, band_levels_db.max() - 80)))
 
 
-def _mel(rate: int, width: int) -> Samples:
+def _mel(rate: int, window_length: int) -> Samples:
+    """Return mel filters, [bands, bins]."""
     import librosa
 
-    filters: Samples = librosa.filters.mel(sr=rate, n_fft=width, n_mels=BANDS)
+    filters: Samples = librosa.filters.mel(sr=rate, n_fft=window_length, n_mels=BANDS)
     return filters
 
 
-def _flux(bands: Samples) -> Doubles:
+def _flux(band_levels_db: Samples) -> Doubles:
+    """Return the spectral flux of levels, [bands, frames], in dB."""
     import librosa
 
-    flux = librosa.onset.onset_strength(S=bands, lag=3, max_size=3, center=False)
+    flux = librosa.onset.onset_strength(S=band_levels_db, lag=3, max_size=3, center=False)
     return np.asarray(flux, np.float64)
 
 
 def _key_path(pitch: Doubles, weights: Doubles) -> npt.NDArray[np.intp]:
     """Return the likeliest key of each frame, -1 for silence, [frames]; ``weights`` of its pitch are 0 to 1."""
-    states = len(KEYS) + 1
-    back_pointers = np.empty((len(pitch), states), np.int16)
-    cost, state_numbers = np.zeros(states), np.arange(states)
+    state_count = len(KEYS) + 1
+    back_pointers = np.empty((len(pitch), state_count), np.int16)
+    costs, state_indices = np.zeros(state_count), np.arange(state_count)
     for frame, (note, weight) in enumerate(zip(pitch.tolist(), weights.tolist(), strict=True)):
         # A change costs the same from any state, so only the cheapest one competes with staying.
-        best_state = int(cost.argmin())
-        stays = cost <= cost[best_state] + KEY_CHANGE_COST
-        back_pointers[frame] = np.where(stays, state_numbers, best_state)
-        cost = np.where(stays, cost, cost[best_state] + KEY_CHANGE_COST)
-        cost[:-1] += (
+        best_state = int(costs.argmin())
+        is_staying = costs <= costs[best_state] + KEY_CHANGE_COST
+        back_pointers[frame] = np.where(is_staying, state_indices, best_state)
+        costs = np.where(is_staying, costs, costs[best_state] + KEY_CHANGE_COST)
+        costs[:-1] += (
             weight * np.minimum(np.square((note - KEYS) / TOLERANCE) / 2, LARGEST_KEY_COST)
             + (1 - weight) * UNPITCHED_KEY_COST
         )
-        cost[-1] += weight * PITCHED_SILENCE_COST
+        costs[-1] += weight * PITCHED_SILENCE_COST
     path = np.empty(len(pitch), np.intp)
-    state = int(cost.argmin())
+    state = int(costs.argmin())
     for frame in reversed(range(len(pitch))):
         path[frame] = state
         state = back_pointers[frame, state]
@@ -329,12 +338,12 @@ def _key_path(pitch: Doubles, weights: Doubles) -> npt.NDArray[np.intp]:
 
 def _runs(path: npt.NDArray[np.intp], frames: _Frames) -> list[tuple[int, int, int]]:
     """Return (first, last, key) of each note in a path, without slips."""
-    bounds = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
+    run_bounds = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
     runs: list[tuple[int, int, int]] = []
-    for first, last in itertools.pairwise(bounds):
-        key, length = int(path[first]), last - first
-        slip = length < SLIP_FRAMES and np.median(frames.depth[first:last]) > SLIP_DEPTH
-        if key < 0 or length < SHORTEST_FRAMES or slip:
+    for first, last in itertools.pairwise(run_bounds):
+        key, frame_count = int(path[first]), last - first
+        is_slip = frame_count < SLIP_FRAMES and np.median(frames.depth[first:last]) > SLIP_DEPTH
+        if key < 0 or frame_count < SHORTEST_FRAMES or is_slip:
             continue
         if runs and runs[-1][2] == key and first - runs[-1][1] < SLIP_FRAMES:
             gap_levels = frames.level[runs[-1][1] - 1 : first + 1]
@@ -350,8 +359,8 @@ def _runs(path: npt.NDArray[np.intp], frames: _Frames) -> list[tuple[int, int, i
 def _is_attack(run: tuple[int, int, int], first: int, key: int) -> bool:
     """Return whether a run is the attack of the note of ``key`` from ``first`` on, with a subharmonic's pitch."""
     run_first, run_last, run_key = run
-    brief, joined = run_last - run_first < ATTACK_FRAMES, first - run_last <= STRIKE_FRAMES
-    return brief and joined and any(abs(key - run_key - interval) < 0.5 for interval in MULTIPLES)
+    is_brief, is_joined = run_last - run_first < ATTACK_FRAMES, first - run_last <= STRIKE_FRAMES
+    return is_brief and is_joined and any(abs(key - run_key - interval) < 0.5 for interval in MULTIPLES)
 
 
 def _place_notes(
@@ -359,36 +368,41 @@ def _place_notes(
     rate: int,
     frames: _Frames,
     runs: list[tuple[int, int, int]],
-    voiced: npt.NDArray[np.bool_],
+    is_voiced: npt.NDArray[np.bool_],
 ) -> list[_Note]:
+    """Return the notes of runs from their onsets on; a run that only repeats the note before joins it."""
     notes: list[_Note] = []
-    for index, (first, last, key) in enumerate(runs):
-        voiced_pitch = frames.pitch[first:last][voiced[first:last]]
+    for index, (first_frame, last_frame, key) in enumerate(runs):
+        voiced_pitch = frames.pitch[first_frame:last_frame][is_voiced[first_frame:last_frame]]
         voiced_pitch = voiced_pitch[np.abs(voiced_pitch - key) < 1]  # without the attack's
         pitch = float(np.median(voiced_pitch)) if len(voiced_pitch) else float(key)
         previous_run = runs[index - 1] if index else None
-        previous_sounds = previous_run is not None and first - previous_run[1] < RELEASE_FRAMES
-        earliest = min(first, max(0, first - FRAMES_BEFORE, notes[-1].first + SHORTEST_FRAMES - 1 if notes else 0))
-        stop = min(first + FRAMES_AFTER, last)
-        magnitudes = spectra(samples, frames.hop, earliest, stop)
-        sounding_pitch = notes[-1].pitch if previous_sounds and notes else None
-        pitch += 12 * math.log2(overtone(magnitudes[first - earliest :], rate, pitch, sounding_pitch))
+        is_previous_sounding = previous_run is not None and first_frame - previous_run[1] < RELEASE_FRAMES
+        earliest_frame = min(
+            first_frame, max(0, first_frame - FRAMES_BEFORE, notes[-1].first + SHORTEST_FRAMES - 1 if notes else 0)
+        )
+        stop_frame = min(first_frame + FRAMES_AFTER, last_frame)
+        magnitudes = spectra(samples, frames.hop, earliest_frame, stop_frame)
+        sounding_pitch = notes[-1].pitch if is_previous_sounding and notes else None
+        pitch += 12 * math.log2(overtone(magnitudes[first_frame - earliest_frame :], rate, pitch, sounding_pitch))
         if sounding_pitch is not None:
-            pitch = pitch_without(samples, rate, frames.hop, first, stop, pitch, sounding_pitch)
+            pitch = pitch_without(samples, rate, frames.hop, first_frame, stop_frame, pitch, sounding_pitch)
         if sounding_pitch is None or is_multiple(pitch, sounding_pitch):
-            level = level_of_partials(magnitudes, rate, pitch, sounding_pitch)
+            levels_db = level_of_partials(magnitudes, rate, pitch, sounding_pitch)
         else:
-            level = level_without(samples, rate, frames.hop, earliest, stop, sounding_pitch)
-        onset = earliest + rise(level, max(first - earliest - 4, 0), first - earliest)
-        onset = _tongued_onset(frames, onset, first)
-        joined = previous_run is not None and bool(notes) and first - previous_run[1] <= 2
-        follows = joined and _is_slurred(frames.level, notes[-1].first, onset, last)
-        if follows and abs(pitch - notes[-1].pitch) < 0.5:  # one note, half of it heard an octave low
-            notes[-1].last = last
+            levels_db = level_without(samples, rate, frames.hop, earliest_frame, stop_frame, sounding_pitch)
+        onset_frame = earliest_frame + rise(
+            levels_db, max(first_frame - earliest_frame - 4, 0), first_frame - earliest_frame
+        )
+        onset_frame = _tongued_onset(frames, onset_frame, first_frame)
+        is_joined = previous_run is not None and bool(notes) and first_frame - previous_run[1] <= 2
+        is_following = is_joined and _is_slurred(frames.level, notes[-1].first, onset_frame, last_frame)
+        if is_following and abs(pitch - notes[-1].pitch) < 0.5:  # one note, half of it heard an octave low
+            notes[-1].last = last_frame
             continue
-        if notes and onset > notes[-1].first:
-            notes[-1].last = min(notes[-1].last, onset)
-        notes.append(_Note(onset, last, pitch, follows))
+        if notes and onset_frame > notes[-1].first:
+            notes[-1].last = min(notes[-1].last, onset_frame)
+        notes.append(_Note(onset_frame, last_frame, pitch, is_following))
     return notes
 
 
@@ -397,65 +411,75 @@ def _tongued_onset(frames: _Frames, onset: int, first: int) -> int:
 
     Fingers move before the tongue: the pitch changes in the last moments of the note before.
     """
-    level = frames.level[onset : first + STRIKE_FRAMES]
-    if not len(level):
+    levels_db = frames.level[onset : first + STRIKE_FRAMES]
+    if not len(levels_db):
         return onset
-    lowest = int(level.argmin())
-    attack_frames = slice(onset + lowest, onset + lowest + PEAK_FRAMES)
-    fall_db, rise_db = level[: lowest + 1].max() - level[lowest], frames.level[attack_frames].max() - level[lowest]
-    attacked = min(fall_db, rise_db) >= GAP_DB and frames.flux[attack_frames].max() >= TONGUED_FLUX_DB
-    return onset + lowest if attacked else onset
-
-
-def _is_slurred(level: Doubles, previous_first: int, onset: int, last: int) -> bool:
-    softer = min(
-        np.median(level[previous_first : max(onset, previous_first + 1)]),
-        np.median(level[onset : max(last, onset + 1)]),
+    lowest_offset = int(levels_db.argmin())
+    attack_frames = slice(onset + lowest_offset, onset + lowest_offset + PEAK_FRAMES)
+    fall_db, rise_db = (
+        levels_db[: lowest_offset + 1].max() - levels_db[lowest_offset],
+        frames.level[attack_frames].max() - levels_db[lowest_offset],
     )
-    return bool(level[max(previous_first, onset - RELEASE_FRAMES // 2) : onset + 2].min() > softer - SLURRED_DB)
+    is_attacked = min(fall_db, rise_db) >= GAP_DB and frames.flux[attack_frames].max() >= TONGUED_FLUX_DB
+    return onset + lowest_offset if is_attacked else onset
+
+
+def _is_slurred(levels_db: Doubles, previous_first: int, onset: int, last: int) -> bool:
+    """Return whether the level between two notes stays near that of the softer one."""
+    softer_db = min(
+        np.median(levels_db[previous_first : max(onset, previous_first + 1)]),
+        np.median(levels_db[onset : max(last, onset + 1)]),
+    )
+    return bool(levels_db[max(previous_first, onset - RELEASE_FRAMES // 2) : onset + 2].min() > softer_db - SLURRED_DB)
 
 
 def _split_strikes(notes: list[_Note], frames: _Frames, rate: int) -> list[_Note]:
+    """Split notes where their key is struck again; drop short ones."""
     if not notes:
         return []
-    flux, level = frames.flux, frames.level
-    peaks = np.flatnonzero((flux[1:-1] > flux[:-2]) & (flux[1:-1] >= flux[2:])) + 1
+    flux, levels_db = frames.flux, frames.level
+    peak_frames = np.flatnonzero((flux[1:-1] > flux[:-2]) & (flux[1:-1] >= flux[2:])) + 1
     median_flux = float(np.median([flux[max(0, note.first - 6) : note.first + 12].max() for note in notes]))
     relative_flux = flux / max(median_flux, LEAST_FLUX)
     early_frames = round(EARLY_SECONDS * rate / frames.hop)
-    strikes: list[_Note] = []
+    struck_notes: list[_Note] = []
     for note in notes:
-        begins = [note.first]
-        for peak in peaks[(peaks > note.first) & (peaks < note.last - 6)].tolist():
-            onset = peak - early_frames
-            if not _is_strike(level, begins[-1], peak, relative_flux[peak]):
+        onset_frames = [note.first]
+        for peak_frame in peak_frames[(peak_frames > note.first) & (peak_frames < note.last - 6)].tolist():
+            onset_frame = peak_frame - early_frames
+            if not _is_strike(levels_db, onset_frames[-1], peak_frame, relative_flux[peak_frame]):
                 continue
-            if onset - begins[-1] >= STRIKE_FRAMES:
-                begins.append(onset)
-        ends = [*begins[1:], note.last]
-        for first, last in zip(begins, ends, strict=True):
-            strikes.append(_Note(first, last, note.pitch, note.follows and first == begins[0]))
-    return [strike for strike in strikes if strike.last - strike.first >= SHORTEST_FRAMES]
+            if onset_frame - onset_frames[-1] >= STRIKE_FRAMES:
+                onset_frames.append(onset_frame)
+        end_frames = [*onset_frames[1:], note.last]
+        for first_frame, last_frame in zip(onset_frames, end_frames, strict=True):
+            struck_notes.append(
+                _Note(first_frame, last_frame, note.pitch, note.follows and first_frame == onset_frames[0])
+            )
+    return [struck_note for struck_note in struck_notes if struck_note.last - struck_note.first >= SHORTEST_FRAMES]
 
 
-def _is_strike(level: Doubles, begin: int, peak: int, relative_flux: float) -> bool:
-    levels = level[begin : peak + 1]
-    trough = len(levels[:-9]) + int(levels[-9:].argmin())
-    fall_db = levels[: trough + 1].max() - levels[trough]  # else it is the second half of one attack
-    rise_db = level[peak : peak + PEAK_FRAMES].max() - levels[trough]
-    struck = relative_flux >= FLUX and fall_db >= FALL_DB and rise_db >= RISE_DB
-    return bool(struck or (relative_flux >= SOFT_FLUX and min(fall_db, rise_db) >= GAP_DB))
+def _is_strike(levels_db: Doubles, begin_frame: int, peak_frame: int, relative_flux: float) -> bool:
+    """Return whether a peak of flux, with the fall and rise of level around it, begins a note."""
+    levels_to_peak = levels_db[begin_frame : peak_frame + 1]
+    trough_offset = len(levels_to_peak[:-9]) + int(levels_to_peak[-9:].argmin())
+    # Else it is the second half of one attack.
+    fall_db = levels_to_peak[: trough_offset + 1].max() - levels_to_peak[trough_offset]
+    rise_db = levels_db[peak_frame : peak_frame + PEAK_FRAMES].max() - levels_to_peak[trough_offset]
+    is_struck = relative_flux >= FLUX and fall_db >= FALL_DB and rise_db >= RISE_DB
+    return bool(is_struck or (relative_flux >= SOFT_FLUX and min(fall_db, rise_db) >= GAP_DB))
 
 
 def _segments(notes: list[_Note], frames: _Frames, length: int) -> list[NoteSegment]:
+    """Return notes in samples, until they have died away or the next one begins."""
     segments = []
-    for index, note in enumerate(notes):
-        next_note = notes[index + 1] if index + 1 < len(notes) else None
-        latest = len(frames.level) if next_note is None else max(next_note.first, note.first + 1)
-        level = frames.level[note.first : latest]
-        loudest = int(level.argmax())
-        quiet = np.flatnonzero(level[loudest:] < level[loudest] - ENDED_DB)
-        end = note.first + loudest + int(quiet[0]) if len(quiet) else latest
-        stop = min(min(end, latest) * frames.hop, length)
-        segments.append(NoteSegment(note.first * frames.hop, stop, note.pitch, note.follows))
+    for note_index, note in enumerate(notes):
+        next_note = notes[note_index + 1] if note_index + 1 < len(notes) else None
+        latest_frame = len(frames.level) if next_note is None else max(next_note.first, note.first + 1)
+        levels_db = frames.level[note.first : latest_frame]
+        loudest_offset = int(levels_db.argmax())
+        quiet_offsets = np.flatnonzero(levels_db[loudest_offset:] < levels_db[loudest_offset] - ENDED_DB)
+        end_frame = note.first + loudest_offset + int(quiet_offsets[0]) if len(quiet_offsets) else latest_frame
+        stop_sample = min(min(end_frame, latest_frame) * frames.hop, length)
+        segments.append(NoteSegment(note.first * frames.hop, stop_sample, note.pitch, note.follows))
     return segments

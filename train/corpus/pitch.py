@@ -43,6 +43,7 @@ def frame_count(length: int) -> int:
 
 
 def silence_level(peak: float) -> float:
+    """Return the amplitude up to which sound is silent."""
     return max(10 ** (SILENT_DB / 20), peak * 10 ** (FADED_DB / 20))
 
 
@@ -65,9 +66,11 @@ def labelled_track(samples: Sliceable, rate: int, key: int) -> Samples:
 
     It stays if another pitch class is measured.
     """
-    notes, sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)), 0.0)
-    voiced = notes[np.isfinite(notes)]
-    return np.where(sounding, key + _octaves_away(voiced, key, int(sounding.sum())), np.nan).astype(np.float32)
+    notes, is_sounding = _measure(samples, rate, min(LOWEST_HZ, midi_to_hz(key - 1)), 0.0)
+    voiced_notes = notes[np.isfinite(notes)]
+    return np.where(is_sounding, key + _octaves_away(voiced_notes, key, int(is_sounding.sum())), np.nan).astype(
+        np.float32
+    )
 
 
 def track_at_key(track: Samples, samples: Sliceable, rate: int, key: int, noise: float = 0.0) -> Samples:
@@ -76,11 +79,11 @@ def track_at_key(track: Samples, samples: Sliceable, rate: int, key: int, noise:
     Shapes are as in `pitch_track`. A bell's period may be two octaves and more below its note, so it moves no key.
     """
     note = single_note(track)
-    octaves = 0 if note is None else round((key - note) / 12)
-    if note is not None and abs(note + 12 * octaves - key) < DETUNED:
-        return (track + np.float32(12 * octaves)).astype(np.float32)
-    _, sounding = _measure(samples, rate, LOWEST_HZ, noise)
-    return np.where(sounding, key, np.nan).astype(np.float32)
+    octave_shift = 0 if note is None else round((key - note) / 12)
+    if note is not None and abs(note + 12 * octave_shift - key) < DETUNED:
+        return (track + np.float32(12 * octave_shift)).astype(np.float32)
+    _, is_sounding = _measure(samples, rate, LOWEST_HZ, noise)
+    return np.where(is_sounding, key, np.nan).astype(np.float32)
 
 
 def single_note(track: Samples, steady: float = _STEADY) -> float | None:
@@ -88,47 +91,49 @@ def single_note(track: Samples, steady: float = _STEADY) -> float | None:
 
     At least half of its ``track`` [frames] is pitched, the share ``steady`` of it within half a semitone of the median.
     """
-    voiced = track[np.isfinite(track)]
-    if not len(voiced) or len(voiced) < _PITCHED * len(track):
+    voiced_notes = track[np.isfinite(track)]
+    if not len(voiced_notes) or len(voiced_notes) < _PITCHED * len(track):
         return None
-    pitch = float(np.median(voiced))
-    return pitch if np.mean(np.abs(voiced - pitch) < _TUNING) >= steady else None
+    median_pitch = float(np.median(voiced_notes))
+    return median_pitch if np.mean(np.abs(voiced_notes - median_pitch) < _TUNING) >= steady else None
 
 
-def _octaves_away(voiced: Samples, key: int, sounding: int) -> int:
-    if 2 * len(voiced) < max(sounding, 1):
+def _octaves_away(voiced_notes: Samples, key: int, sounding_count: int) -> int:
+    """Return the semitones, in whole octaves, from a key to measured notes; 0 if they do not agree."""
+    if 2 * len(voiced_notes) < max(sounding_count, 1):
         return 0
-    interval = float(np.median(voiced)) - key
-    nearest = 12 * round(interval / 12)
-    return nearest if abs(interval - nearest) <= _TUNING else 0
+    interval = float(np.median(voiced_notes)) - key
+    nearest_interval = 12 * round(interval / 12)
+    return nearest_interval if abs(interval - nearest_interval) <= _TUNING else 0
 
 
 def _measure(samples: Sliceable, rate: int, lowest_hz: float, noise: float) -> tuple[Samples, npt.NDArray[np.bool_]]:
-    frames = frame_count(len(samples))
-    notes = np.empty(frames, np.float32)
-    level = np.empty(frames, np.float32)
+    """Return MIDI notes, NaN where none is clear, and which frames sound, [frames] each."""
+    track_length = frame_count(len(samples))
+    notes = np.empty(track_length, np.float32)
+    frame_rms = np.empty(track_length, np.float32)
     peak = 0.0
-    longest = min(int(np.ceil(rate / lowest_hz)) + 1, WINDOW // 2)
-    for first in range(0, frames, _PIECE):
-        last = min(first + _PIECE, frames)
+    longest_lag = min(int(np.ceil(rate / lowest_hz)) + 1, WINDOW // 2)
+    for first_frame in range(0, track_length, _PIECE):
+        end_frame = min(first_frame + _PIECE, track_length)
         # YIN compares a window's head with later samples; half the longest lag ahead, the head is centred.
-        piece = windows(samples, first * HOP + longest // 2, last - first, HOP, WINDOW)
-        peak = max(peak, float(np.abs(piece).max()))
-        level[first:last] = np.sqrt(np.mean(piece**2, axis=1))
-        piece_notes, depth = yin(piece, rate, longest)
-        notes[first:last] = np.where(depth < VOICED, piece_notes, np.nan)
-    sounding = level > max(silence_level(peak), NOISE_RATIO * noise)
-    notes[~sounding] = np.nan
-    return _without_jumps(notes), sounding
+        piece_windows = windows(samples, first_frame * HOP + longest_lag // 2, end_frame - first_frame, HOP, WINDOW)
+        peak = max(peak, float(np.abs(piece_windows).max()))
+        frame_rms[first_frame:end_frame] = np.sqrt(np.mean(piece_windows**2, axis=1))
+        piece_notes, depths = yin(piece_windows, rate, longest_lag)
+        notes[first_frame:end_frame] = np.where(depths < VOICED, piece_notes, np.nan)
+    is_sounding = frame_rms > max(silence_level(peak), NOISE_RATIO * noise)
+    notes[~is_sounding] = np.nan
+    return _without_jumps(notes), is_sounding
 
 
 def windows(samples: Sliceable, centre: int, count: int, hop: int, width: int) -> Samples:
     """Return windows without mean, [count, width], ``hop`` apart, the first around ``centre``."""
-    start = centre - width // 2
-    stop = start + (count - 1) * hop + width
-    available = samples[max(start, 0) : min(stop, len(samples))]
-    padded = np.pad(available, (max(-start, 0), max(stop - len(samples), 0)), mode="edge")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, width)[::hop]
+    start_sample = centre - width // 2
+    stop_sample = start_sample + (count - 1) * hop + width
+    available_samples = samples[max(start_sample, 0) : min(stop_sample, len(samples))]
+    padded_samples = np.pad(available_samples, (max(-start_sample, 0), max(stop_sample - len(samples), 0)), mode="edge")
+    frames = np.lib.stride_tricks.sliding_window_view(padded_samples, width)[::hop]
     return np.asarray(frames - frames.mean(axis=1, keepdims=True))
 
 
@@ -139,40 +144,42 @@ def yin(windows: Samples, rate: int, longest: int) -> tuple[Samples, Samples]:
         windows: [frames, width].
         longest: lag in samples, at most half of the width.
     """
-    depth = _normalised_difference(windows, longest)
-    left, centre, right = depth[:, :-2], depth[:, 1:-1], depth[:, 2:]
-    dipping = (centre < left) & (centre <= right)
-    dipping[:, : max(int(rate / HIGHEST_HZ) - 1, 0)] = False
+    depth_by_lag = _normalised_difference(windows, longest)
+    left_depth, centre_depth, right_depth = depth_by_lag[:, :-2], depth_by_lag[:, 1:-1], depth_by_lag[:, 2:]
+    is_dip = (centre_depth < left_depth) & (centre_depth <= right_depth)
+    is_dip[:, : max(int(rate / HIGHEST_HZ) - 1, 0)] = False
     # YIN's step 5: a parabola through each dip; in the top octaves the samples around it alone miss its depth.
-    slope, curve = left - right, np.where(dipping, left - 2 * centre + right, 1)
-    dips = np.where(dipping, centre - slope**2 / (8 * curve), np.inf)
-    first = np.argmax(dips <= np.maximum(dips.min(axis=1, keepdims=True), _DIP), axis=1)
-    dip_index = np.arange(len(depth)), first
-    period = 1 + first + slope[dip_index] / (2 * curve[dip_index])
-    notes = 69 + 12 * np.log2(rate / period / 440)
-    return notes.astype(np.float32), dips[dip_index]
+    slope, curve = left_depth - right_depth, np.where(is_dip, left_depth - 2 * centre_depth + right_depth, 1)
+    dip_depths = np.where(is_dip, centre_depth - slope**2 / (8 * curve), np.inf)
+    first_dip = np.argmax(dip_depths <= np.maximum(dip_depths.min(axis=1, keepdims=True), _DIP), axis=1)
+    dip_index = np.arange(len(depth_by_lag)), first_dip
+    periods = 1 + first_dip + slope[dip_index] / (2 * curve[dip_index])
+    notes = 69 + 12 * np.log2(rate / periods / 440)
+    return notes.astype(np.float32), dip_depths[dip_index]
 
 
 def _normalised_difference(windows: Samples, longest: int) -> Samples:
     """YIN's equation 8 for lags 0 to ``longest``: [frames, longest + 1]."""
-    size = windows.shape[1]
-    width = size - longest
+    window_length = windows.shape[1]
+    head_length = window_length - longest
     spectrum = np.fft.rfft(windows, axis=1)
-    head = np.fft.rfft(windows[:, :width], n=size, axis=1)
+    head_spectrum = np.fft.rfft(windows[:, :head_length], n=window_length, axis=1)
     # No lag wraps around: the head ends ``longest`` samples before the window does.
-    product = np.fft.irfft(spectrum * head.conj(), axis=1)[:, : longest + 1]
-    energy = np.cumsum(np.pad(windows.astype(np.float64) ** 2, ((0, 0), (1, 0))), axis=1)
-    energy = energy[:, width : width + longest + 1] - energy[:, : longest + 1]
-    difference = np.maximum(energy[:, :1] + energy - 2 * product, 0)
-    mean = np.cumsum(difference[:, 1:], axis=1) / np.arange(1, longest + 1)
+    correlation = np.fft.irfft(spectrum * head_spectrum.conj(), axis=1)[:, : longest + 1]
+    energies = np.cumsum(np.pad(windows.astype(np.float64) ** 2, ((0, 0), (1, 0))), axis=1)
+    energies = energies[:, head_length : head_length + longest + 1] - energies[:, : longest + 1]
+    difference = np.maximum(energies[:, :1] + energies - 2 * correlation, 0)
+    mean_difference = np.cumsum(difference[:, 1:], axis=1) / np.arange(1, longest + 1)
     normalised: Samples = np.ones_like(difference)
-    np.divide(difference[:, 1:], mean, out=normalised[:, 1:], where=mean > 0)
+    np.divide(difference[:, 1:], mean_difference, out=normalised[:, 1:], where=mean_difference > 0)
     return normalised
 
 
 def _without_jumps(notes: Samples) -> Samples:
-    padded = np.pad(notes, _MEDIAN // 2, constant_values=np.nan)
-    neighbours = np.sort(np.lib.stride_tricks.sliding_window_view(padded, _MEDIAN), axis=1)  # NaN sorts last
-    voiced = np.isfinite(neighbours).sum(axis=1)
-    median = neighbours[np.arange(len(notes)), np.maximum(voiced - 1, 0) // 2]
-    return np.where(np.abs(notes - median) > _JUMP, median, notes)
+    """Replace notes far from their neighbours by the neighbours' median."""
+    padded_notes = np.pad(notes, _MEDIAN // 2, constant_values=np.nan)
+    # NaN sorts last.
+    sorted_neighbours = np.sort(np.lib.stride_tricks.sliding_window_view(padded_notes, _MEDIAN), axis=1)
+    voiced_counts = np.isfinite(sorted_neighbours).sum(axis=1)
+    median_notes = sorted_neighbours[np.arange(len(notes)), np.maximum(voiced_counts - 1, 0) // 2]
+    return np.where(np.abs(notes - median_notes) > _JUMP, median_notes, notes)

@@ -63,13 +63,14 @@ class CorpusReport(BaseModel):
 
     def count_pitch(self, track: npt.NDArray[np.float32], length: int, rate: int, sign: int = 1) -> None:
         """Count a clip's pitch track, or uncount it with ``sign`` -1."""
-        voiced = track[np.isfinite(track)]
+        voiced_notes = track[np.isfinite(track)]
         frame_seconds = sign * length / rate / len(track)
-        self.pitched_seconds += len(voiced) * frame_seconds
-        self.unpitched_seconds += (len(track) - len(voiced)) * frame_seconds
-        frames = np.bincount(np.round(voiced).astype(int) % 12, minlength=12)
+        self.pitched_seconds += len(voiced_notes) * frame_seconds
+        self.unpitched_seconds += (len(track) - len(voiced_notes)) * frame_seconds
+        class_frame_counts = np.bincount(np.round(voiced_notes).astype(int) % 12, minlength=12)
         self.pitch_classes = [
-            seconds + int(count) * frame_seconds for seconds, count in zip(self.pitch_classes, frames, strict=True)
+            seconds + int(count) * frame_seconds
+            for seconds, count in zip(self.pitch_classes, class_frame_counts, strict=True)
         ]
 
     def count_split(self, split: str, seconds: float) -> None:
@@ -78,13 +79,13 @@ class CorpusReport(BaseModel):
 
     def left_out_line(self) -> str:
         """Summarize unused sounds: ``"2 unreadable (a.wav: empty)"``; empty if none."""
-        unreadable = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
-        kinds = {"unreadable": unreadable, "silent": self.silent, "too short": self.too_short}
-        kinds["without a beat"] = [f"{name}: {reason}" for name, reason in self.beatless.items()]
-        parts = [f"{len(names)} {kind} ({names[0]})" for kind, names in kinds.items() if names]
+        unreadable_lines = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
+        names_by_kind = {"unreadable": unreadable_lines, "silent": self.silent, "too short": self.too_short}
+        names_by_kind["without a beat"] = [f"{name}: {reason}" for name, reason in self.beatless.items()]
+        summaries = [f"{len(names)} {kind} ({names[0]})" for kind, names in names_by_kind.items() if names]
         if self.left_out:
-            parts.append(f"{self.left_out} not listed in the split file")
-        return ", ".join(parts)
+            summaries.append(f"{self.left_out} not listed in the split file")
+        return ", ".join(summaries)
 
     def text(self) -> str:
         lines = ["", f"clips       {self.clips:6}  {duration(self.seconds)}"]
@@ -109,7 +110,7 @@ class CorpusReport(BaseModel):
         lines += _section_lines("remarks", [f"{name}: {remark}" for name, remark in self.remarks.items()], "kept")
         lines += _section_lines("clipped", self.clipped, note="kept")
         lines += _section_lines(
-            "identical", [f"{name}: {first}" for name, first in self.identical.items()], "counted once"
+            "identical", [f"{name}: {earlier_name}" for name, earlier_name in self.identical.items()], "counted once"
         )
         lines += _section_lines(
             "repeated", self.repeated, note="left out: an earlier one of this key differs in level alone"
@@ -150,10 +151,12 @@ class CorpusReport(BaseModel):
         ]
         if self.pitched_seconds / total_seconds < _TONAL_SHARE:
             return lines
-        longest = max(self.pitch_classes)
+        longest_seconds = max(self.pitch_classes)
         lines.append("")
         for name, seconds in zip(PITCH_CLASSES, self.pitch_classes, strict=True):
-            lines.append(f"  {name:2}{duration(seconds):>14}  {'=' * round(_BAR_WIDTH * seconds / longest)}".rstrip())
+            lines.append(
+                f"  {name:2}{duration(seconds):>14}  {'=' * round(_BAR_WIDTH * seconds / longest_seconds)}".rstrip()
+            )
         return lines
 
 
@@ -166,16 +169,18 @@ class Unusable(UserError):
 
 
 def unusable(report: CorpusReport, sources: Sequence[Path], needed: str) -> Unusable:
+    """Return the error for sounds of which none can be used."""
     source_names, reasons = ", ".join(map(str, sources)), report.left_out_line()
     return Unusable(
         f"nothing in {source_names} can be used: {reasons}; a clip needs {needed} and a format that can be read"
     )
 
 
-def _section_lines(kind: str, names: Sequence[str], note: str = "") -> list[str]:
+def _section_lines(heading: str, names: Sequence[str], note: str = "") -> list[str]:
+    """Return a heading with the number of names, and the first names."""
     if not names:
         return []
-    lines = ["", f"{kind:12}{len(names):6}  {note}".rstrip(), *(f"  {name}" for name in names[:_MOST_NAMES])]
+    lines = ["", f"{heading:12}{len(names):6}  {note}".rstrip(), *(f"  {name}" for name in names[:_MOST_NAMES])]
     if len(names) > _MOST_NAMES:
         lines.append(f"  and {len(names) - _MOST_NAMES} more")
     return lines

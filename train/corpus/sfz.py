@@ -61,33 +61,36 @@ def sfz_samples(sources: Sequence[Path]) -> SfzSamples:
         UserError: a file cannot be read, is too large, includes itself, or includes a file outside its folder of
             ``sources``.
     """
-    files = {
+    sfz_files = {
         file.resolve(): (file, source.resolve())
         for source in sources
         if source.is_dir()
         for file in sorted(source.rglob("*"))
         if file.suffix.lower() == ".sfz" and file.is_file() and source.resolve() in file.resolve().parents
     }
-    texts = {resolved: _Text(file, source) for resolved, (file, source) in files.items()}
-    broken: dict[Path, UserError] = {}
-    for file, text in texts.items():
+    text_by_file = {resolved: _Text(file, source) for resolved, (file, source) in sfz_files.items()}
+    error_by_file: dict[Path, UserError] = {}
+    for file, text in text_by_file.items():
         try:
             text.read(file)
         except UserError as error:  # a part of another file may not stand alone
-            broken[file] = error
-    included = {child for file, text in texts.items() for child in text.included if child != file}
-    instruments = {file: text for file, text in texts.items() if file not in included}
-    for file in instruments.keys() & broken.keys():
-        raise broken[file]
+            error_by_file[file] = error
+    included_files = {
+        included_file for file, text in text_by_file.items() for included_file in text.included if included_file != file
+    }
+    instrument_texts = {file: text for file, text in text_by_file.items() if file not in included_files}
+    for file in instrument_texts.keys() & error_by_file.keys():
+        raise error_by_file[file]
     samples = SfzSamples()
-    for file, text in instruments.items():
+    for file, text in instrument_texts.items():
         for opcodes in _regions("\n".join(text.lines)):
-            name = opcodes.get("sample", "*")
-            if name.startswith("*") or "\0" in name:  # a generator's
+            sample_name = opcodes.get("sample", "*")
+            if sample_name.startswith("*") or "\0" in sample_name:  # a generator's
                 continue
-            path = file.parent / (opcodes.get("default_path", "") + name).replace("\\", "/")
+            path = file.parent / (opcodes.get("default_path", "") + sample_name).replace("\\", "/")
             label = next(
-                (opcodes[opcode] for opcode in NAMES if opcode in opcodes), file.stem if len(instruments) > 1 else ""
+                (opcodes[opcode] for opcode in NAMES if opcode in opcodes),
+                file.stem if len(instrument_texts) > 1 else "",
             )
             is_release = opcodes.get("trigger", "").startswith("release")
             samples.add(path, None if is_release else SfzSample(_key(opcodes), _velocity(opcodes), label))
@@ -139,18 +142,19 @@ class _Text:
             return line
 
         def value(match: re.Match[str]) -> str:
-            text = match[0]
-            for end in range(len(text), 1, -1):
-                if text[:end] in self._defined:
-                    defined = self._defined[text[:end]]
-                    self._count(max(len(defined), SUBSTITUTION))
-                    return self._substituted(defined, depth + 1) + text[end:]
-            return text
+            variable_name = match[0]
+            for prefix_length in range(len(variable_name), 1, -1):
+                if variable_name[:prefix_length] in self._defined:
+                    replacement = self._defined[variable_name[:prefix_length]]
+                    self._count(max(len(replacement), SUBSTITUTION))
+                    return self._substituted(replacement, depth + 1) + variable_name[prefix_length:]
+            return variable_name
 
         return VARIABLE.sub(value, line)
 
-    def _count(self, characters: int) -> None:
-        self._size += characters
+    def _count(self, character_count: int) -> None:
+        """Raise UserError if the text has grown too long."""
+        self._size += character_count
         if self._size > LARGEST:
             raise UserError(
                 f"{self.file}, with all that it includes and defines, is longer than {LARGEST >> 20} MiB; "
@@ -159,15 +163,16 @@ class _Text:
 
 
 def _regions(text: str) -> Iterator[Mapping[str, str]]:
+    """Yield the opcodes of each region with those of its groups."""
     opcodes: dict[str, dict[str, str]] = {level: {} for level in (*LEVELS, "")}
     section = "control"
     matches = list(HEADER_OR_OPCODE.finditer(text))
-    for number, match in enumerate(matches):
+    for match_index, match in enumerate(matches):
         header, opcode = match.groups()
         if opcode:
-            end = matches[number + 1].start() if number + 1 < len(matches) else len(text)
+            value_end = matches[match_index + 1].start() if match_index + 1 < len(matches) else len(text)
             if opcode in OPCODES:
-                value = text[match.end() : end].partition("\n")[0].strip()
+                value = text[match.end() : value_end].partition("\n")[0].strip()
                 opcodes[section]["pitch_keycenter" if opcode == "key" else opcode] = value  # the later of both counts
             continue
         if section == "region":
@@ -180,10 +185,12 @@ def _regions(text: str) -> Iterator[Mapping[str, str]]:
 
 
 def _joined(opcodes: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Return the opcodes of all levels; an inner level's counts before an outer one's."""
     return {opcode: value for level in LEVELS for opcode, value in opcodes[level].items()}
 
 
 def _key(opcodes: Mapping[str, str]) -> int | None:
+    """Return the MIDI note of the untransposed sample; None without tracking."""
     if opcodes.get("pitch_keytrack") == "0":
         return None
     keycenter = opcodes.get("pitch_keycenter", "60")
@@ -198,7 +205,8 @@ def _key(opcodes: Mapping[str, str]) -> int | None:
 
 
 def _velocity(opcodes: Mapping[str, str]) -> int | None:
+    """Return the highest velocity of a region; None for no range."""
     if not {"lovel", "hivel"} & set(opcodes):
         return None
-    highest = opcodes.get("hivel", "127")
-    return min(max(int(highest), 1), 127) if NUMBER.fullmatch(highest) else None
+    highest_text = opcodes.get("hivel", "127")
+    return min(max(int(highest_text), 1), 127) if NUMBER.fullmatch(highest_text) else None

@@ -45,10 +45,11 @@ class FloatFile:
 
     @classmethod
     def filled(cls, file: BinaryIO, blocks: Iterator[Samples]) -> Self:
+        """Write blocks to a file; return it as samples."""
         file.seek(0)
         file.truncate()
-        length = sum(file.write(block.astype(_FLOAT).tobytes()) for block in blocks) // _FLOAT.itemsize
-        return cls(file, 0, length)
+        sample_count = sum(file.write(block.astype(_FLOAT).tobytes()) for block in blocks) // _FLOAT.itemsize
+        return cls(file, 0, sample_count)
 
     def __len__(self) -> int:
         return self._stop - self._start
@@ -93,41 +94,42 @@ class SoundFile:
             Unreadable: decoding stops early, or samples are not finite or far above full scale.
         """
         with self._file as file:
-            signs = self._mix_signs()
-            stream = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
-            tail = np.zeros((0, file.channels), np.float32)
+            channel_signs = self._mix_signs()
+            resampler = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
+            previous_tail = np.zeros((0, file.channels), np.float32)
             for block in _blocks(file):
-                self._look_for_clipping(np.concatenate([tail, block]))
-                tail = block[-(_CLIPPED_RUN - 1) :]
-                mix = (block if signs is None else block * signs).mean(axis=1)
-                yield mix if file.samplerate == rate else stream.resample_chunk(mix)
+                self._look_for_clipping(np.concatenate([previous_tail, block]))
+                previous_tail = block[-(_CLIPPED_RUN - 1) :]
+                mixed_block = (block if channel_signs is None else block * channel_signs).mean(axis=1)
+                yield mixed_block if file.samplerate == rate else resampler.resample_chunk(mixed_block)
             if file.samplerate != rate:
-                yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+                yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
     def beginning(self, rate: int, seconds: float) -> Samples:
         """Return `mono` samples up to the end of the block that passes ``seconds``."""
-        blocks, length = [np.zeros(0, np.float32)], 0
+        blocks, sample_count = [np.zeros(0, np.float32)], 0
         for block in self.mono(rate):
             blocks.append(block)
-            length += len(block)
-            if length > seconds * rate:
+            sample_count += len(block)
+            if sample_count > seconds * rate:
                 break
         return np.concatenate(blocks)
 
     def _mix_signs(self) -> Samples | None:
+        """Return each channel's sign; None if all count alike. Note channels in antiphase."""
         if self.channels == 1:
             return None
         with _open(self._path) as file:  # a pass of its own: some decoders cannot seek
-            signs = mix_signs(_blocks(file), self.channels)
-        if signs is not None:
-            self.remarks.append(antiphase_remark(signs))
-        return signs
+            channel_signs = mix_signs(_blocks(file), self.channels)
+        if channel_signs is not None:
+            self.remarks.append(antiphase_remark(channel_signs))
+        return channel_signs
 
     def _look_for_clipping(self, block: Samples) -> None:
         """Runs at full scale clip; a float file may exceed it without clipping."""
-        full = np.abs(block) >= self._full_scale
-        run = full[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
-        self.clipped = self.clipped or bool(run.any())
+        is_full_scale = np.abs(block) >= self._full_scale
+        is_run = is_full_scale[2:] & (block[1:-1] == block[2:]) & (block[:-2] == block[1:-1])
+        self.clipped = self.clipped or bool(is_run.any())
 
 
 def _open(path: Path) -> PlainFile | PhoneFile:
@@ -164,14 +166,15 @@ class Copies:
         self._names: dict[bytes, str] = {}
 
     def earlier(self, name: str, digest: bytes) -> str | None:
+        """Return the first name of these samples; None if this is the first."""
         first_name = self._names.setdefault(digest, name)
         return None if first_name == name else first_name
 
 
 def samples_digest(samples: Sliceable) -> bytes:
     digest = hashlib.sha256()
-    for first in range(0, len(samples), _BLOCK):
-        digest.update(samples[first : first + _BLOCK].astype(_FLOAT).tobytes())
+    for block_start in range(0, len(samples), _BLOCK):
+        digest.update(samples[block_start : block_start + _BLOCK].astype(_FLOAT).tobytes())
     return digest.digest()
 
 
@@ -187,15 +190,19 @@ def find_sounds(sources: Sequence[Path]) -> dict[str, Path]:
     for source in sources:
         if not source.exists():
             raise UserError(f"{source} does not exist; give sound files or folders of them")
-        root = source.parent if source.is_file() else source
+        name_root = source.parent if source.is_file() else source
         for path in [source] if source.is_file() else _sounds_in(source):
-            names_by_path.setdefault(path.resolve(), (root, as_text(path.relative_to(root).as_posix())))
+            names_by_path.setdefault(path.resolve(), (name_root, as_text(path.relative_to(name_root).as_posix())))
     name_counts = Counter(name for _, name in names_by_path.values())
     sounds: dict[str, Path] = {}
-    for path, (root, name) in names_by_path.items():
-        base_name = name if name_counts[name] == 1 else f"{root.resolve().name}/{name}"
-        copies = (f"{base_name} ({number})" for number in count(2))
-        sounds[base_name if base_name not in sounds else next(copy for copy in copies if copy not in sounds)] = path
+    for path, (name_root, name) in names_by_path.items():
+        base_name = name if name_counts[name] == 1 else f"{name_root.resolve().name}/{name}"
+        numbered_names = (f"{base_name} ({number})" for number in count(2))
+        sounds[
+            base_name
+            if base_name not in sounds
+            else next(numbered_name for numbered_name in numbered_names if numbered_name not in sounds)
+        ] = path
     return dict(sorted(sounds.items()))
 
 
@@ -238,35 +245,38 @@ def trim_silence(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> Float
 
     Peak-to-peak ranges within 10 ms ignore DC.
     """
-    step = max(round(_SILENCE_SECONDS * rate), 2)
-    swings = []
-    for first in range(0, len(sound), step * 1000):
-        piece = sound[first : first + step * 1000]
-        padded = np.pad(piece, (0, -len(piece) % step), mode="edge").reshape(-1, step)
-        swings.append((padded.max(axis=1) - padded.min(axis=1)) / 2)
-    swing = np.concatenate(swings)
-    loud = np.flatnonzero(swing > silence_level(float(swing.max())))
-    if not len(loud):
+    step_length = max(round(_SILENCE_SECONDS * rate), 2)
+    swing_parts = []
+    for piece_start in range(0, len(sound), step_length * 1000):
+        sound_piece = sound[piece_start : piece_start + step_length * 1000]
+        padded_steps = np.pad(sound_piece, (0, -len(sound_piece) % step_length), mode="edge").reshape(-1, step_length)
+        swing_parts.append((padded_steps.max(axis=1) - padded_steps.min(axis=1)) / 2)
+    step_swings = np.concatenate(swing_parts)
+    loud_steps = np.flatnonzero(step_swings > silence_level(float(step_swings.max())))
+    if not len(loud_steps):
         return None
-    return sound.stretch(int(loud[0]) * step, min(int(loud[-1] + 1) * step, len(sound)), shortest)
+    return sound.stretch(
+        int(loud_steps[0]) * step_length, min(int(loud_steps[-1] + 1) * step_length, len(sound)), shortest
+    )
 
 
 def _sounds_in(folder: Path) -> list[Path]:
+    """Return possible sound files in a folder, without hidden ones."""
     paths = ((path, path.relative_to(folder).parts) for path in folder.rglob("*"))
     return sorted(
         path
-        for path, parts in paths
-        if path.is_file() and not any(part.startswith(".") for part in parts) and _may_be_sound(path)
+        for path, path_parts in paths
+        if path.is_file() and not any(path_part.startswith(".") for path_part in path_parts) and _may_be_sound(path)
     )
 
 
 def _may_be_sound(path: Path) -> bool:
     suffix = path.suffix[1:].lower()
-    suffixes = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
-    if suffix in suffixes | _ALIASES | FOREIGN:
+    sound_suffixes = {name.lower() for name in soundfile.available_formats()} - {"raw", "mat4", "mat5"}
+    if suffix in sound_suffixes | _ALIASES | FOREIGN:
         return True
-    kind, _ = mimetypes.guess_type(path.name)
-    if kind is not None and not kind.startswith("audio/"):
+    mime_type, _ = mimetypes.guess_type(path.name)
+    if mime_type is not None and not mime_type.startswith("audio/"):
         return False
     try:
         with path.open("rb") as file:

@@ -39,16 +39,17 @@ _RUN_SECONDS = 600.0  # of one FluidSynth process: its wav stays under 0.5 GB at
 
 def fluidsynth() -> str:
     """Return FluidSynth's path; raise UserError if it is not installed."""
-    program = shutil.which("fluidsynth")
-    if program is None:
+    program_path = shutil.which("fluidsynth")
+    if program_path is None:
         raise UserError(
             "FluidSynth is not installed; get it with `apt install fluidsynth fluid-soundfont-gm` (Debian, Ubuntu) or "
             "`brew install fluid-synth` (macOS)"
         )
-    return program
+    return program_path
 
 
 def check_rate(rate: int) -> None:
+    """Raise UserError for a rate out of FluidSynth's range."""
     if not _RATES[0] <= rate <= _RATES[1]:
         raise UserError(f"rate {rate} Hz is out of FluidSynth's range; {_RATES[0]} to {_RATES[1]} Hz are allowed")
 
@@ -62,22 +63,26 @@ def programs_of(soundfont: Path, of_bank: int = MELODIC) -> set[int]:
     if not soundfont.is_file():
         raise UserError(f"soundfont {soundfont} does not exist; give an .sf2 or .sf3 file")
     with soundfont.open("rb") as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"sfbk":
+        riff_header = file.read(12)
+        if riff_header[:4] != b"RIFF" or riff_header[8:] != b"sfbk":
             raise UserError(f"{soundfont} is no soundfont (no RIFF sfbk header); give an .sf2 or .sf3 file")
-        while len(header := file.read(8)) == 8:
-            kind, size = struct.unpack("<4sI", header)
-            if kind == b"phdr":
-                records = file.read(size)
-                if len(records) == size and size >= 76:  # one preset and the record that ends the list
-                    presets = (struct.unpack_from("<HH", records, offset + 20) for offset in range(0, size - 38, 38))
-                    return {preset for preset, bank in presets if bank == of_bank}
-            elif kind == b"LIST":
+        while len(chunk_header := file.read(8)) == 8:
+            chunk_kind, chunk_size = struct.unpack("<4sI", chunk_header)
+            if chunk_kind == b"phdr":
+                preset_records = file.read(chunk_size)
+                # One preset and the record that ends the list.
+                if len(preset_records) == chunk_size and chunk_size >= 76:
+                    presets = (
+                        struct.unpack_from("<HH", preset_records, offset + 20)
+                        for offset in range(0, chunk_size - 38, 38)
+                    )
+                    return {program for program, bank in presets if bank == of_bank}
+            elif chunk_kind == b"LIST":
                 if file.read(4) == b"pdta":
                     continue
-                file.seek(size - 4 + size % 2, 1)
+                file.seek(chunk_size - 4 + chunk_size % 2, 1)
             else:
-                file.seek(size + size % 2, 1)
+                file.seek(chunk_size + chunk_size % 2, 1)
     raise UserError(f"{soundfont} is damaged: its list of presets is missing; get the file again")
 
 
@@ -95,52 +100,64 @@ def play_notes(
     Raises:
         Failure: FluidSynth fails.
     """
-    length, slot_seconds = round(seconds * rate), round(seconds * 1000) / 1000 + _GAP_SECONDS  # as `_score` rounds it
+    # As `_score` rounds it.
+    note_length, slot_seconds = round(seconds * rate), round(seconds * 1000) / 1000 + _GAP_SECONDS
     fade = np.linspace(1, 0, round(_FADE_SECONDS * rate), dtype=np.float32)
     notes_a_run = int(_RUN_SECONDS / slot_seconds)
-    for first in range(0, len(pairs), notes_a_run):
-        batch = pairs[first : first + notes_a_run]
+    for first_pair in range(0, len(pairs), notes_a_run):
+        batch_pairs = pairs[first_pair : first_pair + notes_a_run]
         with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:
-            midi, wav = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
-            _score(channel, program, batch, seconds).save(midi)
-            _run(program_path, soundfont, midi, wav, rate, least_frames=round(len(batch) * slot_seconds * rate))
-            with soundfile.SoundFile(wav) as sound:
-                for index, pair in enumerate(batch):
-                    sound.seek(round((_GAP_SECONDS + index * slot_seconds) * rate))
-                    sides = sound.read(length, dtype="float32", always_2d=True)
-                    signs = mix_signs([sides], sound.channels)
-                    samples = (sides if signs is None else sides * signs).mean(axis=1) * np.float32(_GAIN)
+            midi_path, wav_path = Path(folder) / "notes.mid", Path(folder) / "notes.wav"
+            _score(channel, program, batch_pairs, seconds).save(midi_path)
+            _run(
+                program_path,
+                soundfont,
+                midi_path,
+                wav_path,
+                rate,
+                least_frames=round(len(batch_pairs) * slot_seconds * rate),
+            )
+            with soundfile.SoundFile(wav_path) as wav_file:
+                for pair_index, pair in enumerate(batch_pairs):
+                    wav_file.seek(round((_GAP_SECONDS + pair_index * slot_seconds) * rate))
+                    channel_samples = wav_file.read(note_length, dtype="float32", always_2d=True)
+                    channel_signs = mix_signs([channel_samples], wav_file.channels)
+                    samples = (channel_samples if channel_signs is None else channel_samples * channel_signs).mean(
+                        axis=1
+                    ) * np.float32(_GAIN)
                     samples[-len(fade) :] *= fade
                     yield pair, samples
 
 
 def _score(channel: int, program: int, pairs: Sequence[tuple[int, int]], seconds: float) -> mido.MidiFile:
-    gap, hold = round(_GAP_SECONDS * 1000), round(seconds * 1000)
+    """Return a MIDI file that plays notes one by one."""
+    gap_ticks, hold_ticks = round(_GAP_SECONDS * 1000), round(seconds * 1000)
     track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program)])
     for note, velocity in pairs:
-        track.append(mido.Message("note_on", channel=channel, note=note, velocity=velocity, time=gap))
-        track.append(mido.Message("note_off", channel=channel, note=note, time=hold))
+        track.append(mido.Message("note_on", channel=channel, note=note, velocity=velocity, time=gap_ticks))
+        track.append(mido.Message("note_off", channel=channel, note=note, time=hold_ticks))
         track.append(mido.Message("control_change", channel=channel, control=_ALL_SOUND_OFF, value=0))
-    track.append(mido.MetaMessage("end_of_track", time=gap))
+    track.append(mido.MetaMessage("end_of_track", time=gap_ticks))
     return mido.MidiFile(type=0, ticks_per_beat=_TICKS, tracks=[track])
 
 
-def _run(program_path: str, soundfont: Path, midi: Path, wav: Path, rate: int, least_frames: int) -> None:
+def _run(program_path: str, soundfont: Path, midi_path: Path, wav_path: Path, rate: int, least_frames: int) -> None:
+    """Play a MIDI file into a wav; raise `Failure` for too few frames."""
     options = ["-n", "-i", "-q", "-f", os.devnull, "-R", "0", "-C", "0", "-g", "1.0", "-r", str(rate)]
     settings = ["-o", "synth.dynamic-sample-loading=1", "-o", "synth.cpu-cores=1", "-T", "wav", "-O", "float"]
-    completed = subprocess.run(
-        [program_path, *options, *settings, "-F", str(wav), str(soundfont), str(midi)],
+    finished_process = subprocess.run(
+        [program_path, *options, *settings, "-F", str(wav_path), str(soundfont), str(midi_path)],
         capture_output=True,
         text=True,
         errors="replace",
     )
     try:
-        frames = soundfile.info(wav).frames
+        frame_count = soundfile.info(wav_path).frames
     except soundfile.SoundFileError:
-        frames = 0
-    if completed.returncode or frames < least_frames:
-        error_line = [*completed.stderr.strip().splitlines(), "it wrote too little, and no reason"][0]
-        raise Failure(f"FluidSynth could not play {soundfont} (status {completed.returncode}): {error_line}")
+        frame_count = 0
+    if finished_process.returncode or frame_count < least_frames:
+        error_line = [*finished_process.stderr.strip().splitlines(), "it wrote too little, and no reason"][0]
+        raise Failure(f"FluidSynth could not play {soundfont} (status {finished_process.returncode}): {error_line}")
 
 
 PROGRAM_NAMES = (
@@ -208,7 +225,14 @@ _GM2_DRUMS = {
 
 def drum_class(kit: int, key: int) -> str:
     """Return a key's kind of drum."""
-    return next((drums[key] for kits, drums in _GM2_DRUMS.items() if kit in kits and key in drums), DRUM_CLASSES[key])
+    return next(
+        (
+            class_by_key[key]
+            for kit_range, class_by_key in _GM2_DRUMS.items()
+            if kit in kit_range and key in class_by_key
+        ),
+        DRUM_CLASSES[key],
+    )
 
 
 Append = Callable[[Writer, Samples, int, int, int], None]  # writer, samples, program, note, velocity
@@ -225,13 +249,15 @@ def parse_numbers(text: str) -> list[int]:
         UserError: another syntax, or a number outside 0 to 127.
     """
     numbers: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part, re.ASCII)
+    for range_text in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", range_text, re.ASCII)
         if match is None:
-            raise UserError(f"{text!r} is no list of MIDI numbers: {part!r}; write numbers and ranges, like 0-79,90")
+            raise UserError(
+                f"{text!r} is no list of MIDI numbers: {range_text!r}; write numbers and ranges, like 0-79,90"
+            )
         low, high = int(match[1]), int(match[2] or match[1])
         if low > high:
-            raise UserError(f"range {part.strip()!r} runs backwards; write {high}-{low}")
+            raise UserError(f"range {range_text.strip()!r} runs backwards; write {high}-{low}")
         _check_numbers("MIDI number", [low, high])
         numbers.update(range(low, high + 1))
     return sorted(numbers)
@@ -272,15 +298,19 @@ def render_soundfont(
     """
     fractions, report_progress = parse_fractions(split), progress or no_progress
     _check(programs, notes, velocities, seconds, rate, kits)
-    available_programs, player = programs_of(soundfont, PERCUSSION if kits else MELODIC), fluidsynth()
-    programs, pairs = sorted(set(programs)), list(product(sorted(set(notes)), sorted(set(velocities))))
+    available_programs, player_path = programs_of(soundfont, PERCUSSION if kits else MELODIC), fluidsynth()
+    programs, note_velocity_pairs = sorted(set(programs)), list(product(sorted(set(notes)), sorted(set(velocities))))
     with writing(destination, rate) as writer:
         append = _appending_hits() if kits else _appending_notes(by_note=len(programs) == 1)
         channel = DRUM_CHANNEL if kits else 0
-        for number, program in enumerate(programs):
-            report_progress(number / len(programs), f"kit {program}" if kits else f"{program} {PROGRAM_NAMES[program]}")
+        for program_index, program in enumerate(programs):
+            report_progress(
+                program_index / len(programs), f"kit {program}" if kits else f"{program} {PROGRAM_NAMES[program]}"
+            )
             if program in available_programs:
-                for (note, velocity), samples in play_notes(player, soundfont, channel, program, pairs, seconds, rate):
+                for (note, velocity), samples in play_notes(
+                    player_path, soundfont, channel, program, note_velocity_pairs, seconds, rate
+                ):
                     append(writer, samples, program, note, velocity)
             else:
                 writer.report.unreadable[f"{'kit' if kits else 'program'} {program:03d}"] = "not in this soundfont"
@@ -302,12 +332,13 @@ def _check_sounds(writer: Writer, soundfont: Path) -> None:
 def _check(
     programs: Sequence[int], notes: Sequence[int], velocities: Sequence[int], seconds: float, rate: int, kits: bool
 ) -> None:
+    """Raise UserError for a value out of range."""
     _check_numbers("kit" if kits else "program", programs)
     _check_numbers("note", notes)
-    if kits and (strange := sorted(set(notes) - set(DRUM_CLASSES))):
+    if kits and (unknown_notes := sorted(set(notes) - set(DRUM_CLASSES))):
         raise UserError(
-            f"note {strange[0]} is no drum of General MIDI; {min(DRUM_CLASSES)} to {max(DRUM_CLASSES)} are allowed "
-            "with kits"
+            f"note {unknown_notes[0]} is no drum of General MIDI; {min(DRUM_CLASSES)} to {max(DRUM_CLASSES)} are "
+            "allowed with kits"
         )
     _check_numbers("velocity", velocities, lowest=1)
     if not 0.1 <= seconds <= _LONGEST_SECONDS:
@@ -316,6 +347,8 @@ def _check(
 
 
 def _appending_notes(*, by_note: bool) -> Append:
+    """Return a function that appends a note as a clip."""
+
     def append(writer: Writer, samples: Samples, program: int, note: int, velocity: int) -> None:
         name = f"{program:03d}/{note:03d}_{velocity:03d}"
         if _silent(samples):
@@ -336,6 +369,7 @@ def _appending_notes(*, by_note: bool) -> Append:
 
 
 def _appending_hits() -> Append:
+    """Return a function that appends a hit, unless an earlier one of its key differs in level alone."""
     fingerprints_by_key: dict[int, list[Samples]] = {}
 
     def append(writer: Writer, samples: Samples, program: int, note: int, velocity: int) -> None:
@@ -345,7 +379,7 @@ def _appending_hits() -> Append:
             return
         fingerprint = _fingerprint(samples, writer.rate)
         key_fingerprints = fingerprints_by_key.setdefault(note, [])
-        if any(float(fingerprint @ earlier) > _REPEAT_COSINE for earlier in key_fingerprints):
+        if any(float(fingerprint @ earlier_fingerprint) > _REPEAT_COSINE for earlier_fingerprint in key_fingerprints):
             writer.report.repeated.append(name)
             return
         key_fingerprints.append(fingerprint)
@@ -365,10 +399,10 @@ def _appending_hits() -> Append:
 
 def _fingerprint(samples: Samples, rate: int) -> Samples:
     """Magnitudes of energy 1: notes begin anywhere in FluidSynth's blocks."""
-    count = round(_FINGERPRINT_SECONDS * rate)
-    fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(count) / count)
-    beginning = samples[:count]
-    magnitudes = np.abs(np.fft.rfft(beginning * fade[: len(beginning)], count)).astype(np.float32)
+    sample_count = round(_FINGERPRINT_SECONDS * rate)
+    fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(sample_count) / sample_count)
+    beginning = samples[:sample_count]
+    magnitudes = np.abs(np.fft.rfft(beginning * fade[: len(beginning)], sample_count)).astype(np.float32)
     return np.asarray(magnitudes / np.linalg.norm(magnitudes))
 
 
@@ -377,6 +411,7 @@ def _silent(samples: Samples) -> bool:
 
 
 def _check_numbers(kind: str, numbers: Sequence[int], lowest: int = 0) -> None:
+    """Raise UserError for no number, or one out of range."""
     if not numbers:
         raise UserError(f"no {kind} is given; give at least one from {lowest} to 127")
     for number in numbers:

@@ -82,27 +82,32 @@ class _Manifest1(BaseModel):
 
     @model_validator(mode="after")
     def _clips_lie_end_to_end(self) -> Self:
-        starts = accumulate((clip.length for clip in self.clips), initial=0)
-        if any(clip.start != start for clip, start in zip(self.clips, starts, strict=False)):
+        expected_starts = accumulate((clip.length for clip in self.clips), initial=0)
+        if any(clip.start != expected_start for clip, expected_start in zip(self.clips, expected_starts, strict=False)):
             raise ValueError("its clips do not lie end to end")
         return self
 
 
 def read_format_1(folder: Path, text: str) -> tuple[Manifest, Table]:
-    old = _Manifest1.model_validate_json(text)
-    clips = ClipTable.from_clips([Clip(row=row, **clip.model_dump()) for row, clip in enumerate(old.clips)])
-    check_size(folder / "pitch.f32", clips.frame_count)
+    """Return the manifest and table of a corpus of format 1."""
+    old_manifest = _Manifest1.model_validate_json(text)
+    clip_columns = ClipTable.from_clips(
+        [Clip(row=row, **clip.model_dump()) for row, clip in enumerate(old_manifest.clips)]
+    )
+    check_size(folder / "pitch.f32", clip_columns.frame_count)
     pitch = np.memmap(folder / "pitch.f32", FLOAT, mode="r")
     manifest = Manifest(
-        name=old.name,
-        rate=old.rate,
-        licence=old.licence,
-        shards=[Shard(file="audio.f32", length=sum(clip.length for clip in old.clips))],
+        name=old_manifest.name,
+        rate=old_manifest.rate,
+        licence=old_manifest.licence,
+        shards=[Shard(file="audio.f32", length=sum(clip.length for clip in old_manifest.clips))],
         table="",
-        report=old.report,
-        loops=old.loops,
+        report=old_manifest.report,
+        loops=old_manifest.loops,
     )
-    return manifest, Table.from_clips(clips, pitch, [SourceFile(name, digest) for name, digest in old.files.items()])
+    return manifest, Table.from_clips(
+        clip_columns, pitch, [SourceFile(name, digest) for name, digest in old_manifest.files.items()]
+    )
 
 
 READING = ".reading"  # folder in a corpus that is built, of descriptions of its sounds
@@ -136,12 +141,12 @@ class Corpus:
         """
         if not folder.exists():
             raise UserError(f"corpus {folder} does not exist; build one with: timbrel corpus build SOUNDS -o {folder}")
-        path = folder / MANIFEST
-        if (folder / READING).is_dir() and not path.is_file():
+        manifest_path = folder / MANIFEST
+        if (folder / READING).is_dir() and not manifest_path.is_file():
             raise UserError(f"corpus {folder} is not finished: its build was stopped; {CONTINUE_HINT}")
-        if not path.is_file():
+        if not manifest_path.is_file():
             raise UserError(f"{folder} is no corpus: it has no {MANIFEST}; build one with: timbrel corpus build")
-        return cls(folder, *_read(path))
+        return cls(folder, *_read(manifest_path))
 
     def all_for_training(self) -> "Corpus":
         """Return the corpus with all clips under train; files stay."""
@@ -153,16 +158,17 @@ class Corpus:
         new_corpus = self._with_splits(np.array([SPLITS.index(splits[name]) for name in clips.names], np.uint8))
         report = self.report.model_copy(update={"split_clips": {}, "split_seconds": {}})
         _count_splits(report, new_corpus._table.clips, self.rate)
-        table = new_corpus._table.clips
+        dealt_clips = new_corpus._table.clips
         return Corpus(
             self.folder,
-            *replace_files(self.folder, self._manifest, {"report": report}, replace(self._table, clips=table)),
+            *replace_files(self.folder, self._manifest, {"report": report}, replace(self._table, clips=dealt_clips)),
         )
 
     def _with_splits(self, splits: npt.NDArray[np.uint8]) -> "Corpus":
         return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.with_splits(splits)))
 
     def beginning(self, count: int) -> "Corpus":
+        """Return the corpus of the first ``count`` clips."""
         return Corpus(self.folder, self._manifest, replace(self._table, clips=self._table.clips.beginning(count)))
 
     @functools.cached_property
@@ -178,28 +184,28 @@ class Corpus:
 
     def samples(self, clip: Clip, start: int = 0, stop: int | None = None) -> Samples:
         """Return a clip's sound, or a part of it: float32 [length], mapped."""
-        first = clip.start + min(start, clip.length)
-        end = clip.start + clip.length if stop is None else min(clip.start + stop, clip.start + clip.length)
-        size = max(0, end - first) * FLOAT.itemsize
-        shard = self._shard(clip.shard, size)
-        if hasattr(mmap, "MADV_WILLNEED") and 0 < size < READ_AHEAD_BYTES:  # else it comes page by page
+        first_sample = clip.start + min(start, clip.length)
+        end_sample = clip.start + clip.length if stop is None else min(clip.start + stop, clip.start + clip.length)
+        byte_count = max(0, end_sample - first_sample) * FLOAT.itemsize
+        shard = self._shard(clip.shard, byte_count)
+        if hasattr(mmap, "MADV_WILLNEED") and 0 < byte_count < READ_AHEAD_BYTES:  # else it comes page by page
             # madvise takes whole pages.
-            page_offset = first * FLOAT.itemsize % mmap.PAGESIZE
-            begin = first * FLOAT.itemsize - page_offset
-            shard._mmap.madvise(mmap.MADV_WILLNEED, begin, size + page_offset)  # type: ignore[attr-defined]
-        return shard[first:end]
+            page_offset = first_sample * FLOAT.itemsize % mmap.PAGESIZE
+            begin_byte = first_sample * FLOAT.itemsize - page_offset
+            shard._mmap.madvise(mmap.MADV_WILLNEED, begin_byte, byte_count + page_offset)  # type: ignore[attr-defined]
+        return shard[first_sample:end_sample]
 
-    def _shard(self, number: int, size: int) -> np.memmap[Any, np.dtype[np.float32]]:
-        """Unmaps pages and shards that were used long ago."""
+    def _shard(self, shard_index: int, byte_count: int) -> np.memmap[Any, np.dtype[np.float32]]:
+        """Return a mapped shard. Unmaps pages and shards that were used long ago."""
         with self._lock:
-            self._mapped_bytes += size
+            self._mapped_bytes += byte_count
             if self._mapped_bytes > MAPPED_BYTES:
                 self._mapped_bytes = 0
                 release(*self._mapped.values())
-            shard = self._mapped.pop(number, None)
+            shard = self._mapped.pop(shard_index, None)
             if shard is None:
-                shard = np.memmap(self.folder / self.shards[number].file, FLOAT, mode="r")
-            self._mapped[number] = shard
+                shard = np.memmap(self.folder / self.shards[shard_index].file, FLOAT, mode="r")
+            self._mapped[shard_index] = shard
             if len(self._mapped) > MOST_MAPPED:
                 del self._mapped[next(iter(self._mapped))]  # views keep theirs
             return shard
@@ -272,18 +278,20 @@ class Writer:
 
     @property
     def next_shard(self) -> int:
-        numbers = [int(shard.file[6:11]) for shard in self._shards if shard.file.startswith("audio-")]
-        return max(numbers, default=-1) + 1
+        """The number of the next new file."""
+        shard_numbers = [int(shard.file[6:11]) for shard in self._shards if shard.file.startswith("audio-")]
+        return max(shard_numbers, default=-1) + 1
 
     def add_shard(self, file: str, length: int) -> int:
+        """Add a file as a shard; return its index."""
         self._shards.append(Shard(file=file, length=length))
         return len(self._shards) - 1
 
     def _begin_shard(self) -> None:
         self._audio.close()
-        file = shard_name(len(self._shards))
-        self._file = self._audio.enter_context((self.folder / file).open("wb"))
-        self._shards.append(Shard(file=file, length=1))
+        file_name = shard_name(len(self._shards))
+        self._file = self._audio.enter_context((self.folder / file_name).open("wb"))
+        self._shards.append(Shard(file=file_name, length=1))
         self._length = 0
 
     def samples(self, clip: Clip) -> Samples:
@@ -314,8 +322,8 @@ class Writer:
     ) -> CorpusReport:
         """Write the table and ``corpus.json``; ``splits`` are new clips', by name."""
         self._audio.close()
-        clips = ClipTable.from_clips([replace(clip, split=splits[clip.name]) for clip in self.clips])
-        _count_splits(self.report, clips, self.rate)
+        new_clips = ClipTable.from_clips([replace(clip, split=splits[clip.name]) for clip in self.clips])
+        _count_splits(self.report, new_clips, self.rate)
         self.report.grid_bpm = loops.tempo_bpm(self.rate) if loops else None
         manifest = Manifest(
             name=name,
@@ -326,7 +334,7 @@ class Writer:
             report=self.report,
             loops=loops,
         )
-        table = Table.from_clips(clips, np.concatenate([np.zeros(0, FLOAT), *self._tracks]), files)
+        table = Table.from_clips(new_clips, np.concatenate([np.zeros(0, FLOAT), *self._tracks]), files)
         replace_files(self.folder, manifest, {}, self.base._table + table if self.base else table)
         return self.report
 
@@ -345,27 +353,29 @@ def shard_name(number: int) -> str:
 def write_samples(file: Any, samples: Sliceable) -> float:
     """Write float32 samples; return the largest absolute one."""
     peak = 0.0
-    for first in range(0, len(samples), PIECE):
-        piece = samples[first : min(first + PIECE, len(samples))].astype(FLOAT)
+    for piece_start in range(0, len(samples), PIECE):
+        piece = samples[piece_start : min(piece_start + PIECE, len(samples))].astype(FLOAT)
         peak = max(peak, float(np.abs(piece).max()))
         file.write(piece.tobytes())
     return peak
 
 
 def _count_splits(report: CorpusReport, clips: ClipTable, rate: int) -> None:
-    for number, length in zip(clips.numbers["split"].tolist(), clips.numbers["length"].tolist(), strict=True):
-        report.count_split(SPLITS[number], length / rate)
+    """Count clips and seconds of each split in the report."""
+    for split_index, length in zip(clips.numbers["split"].tolist(), clips.numbers["length"].tolist(), strict=True):
+        report.count_split(SPLITS[split_index], length / rate)
 
 
 def _read(path: Path) -> tuple[Manifest, Table]:
+    """Read the manifest and table; raise UserError for damage or another format."""
     try:
         text = path.read_text(encoding="utf-8")
-        version = _Format.model_validate_json(text).format
-        if version == 1:
+        format_number = _Format.model_validate_json(text).format
+        if format_number == 1:
             return read_format_1(path.parent, text)
-        if version != FORMAT:
+        if format_number != FORMAT:
             raise UserError(
-                f"corpus {path.parent} has format {version}, this timbrel reads formats 1 and {FORMAT}; "
+                f"corpus {path.parent} has format {format_number}, this timbrel reads formats 1 and {FORMAT}; "
                 "build the corpus again"
             )
         manifest = Manifest.model_validate_json(text)

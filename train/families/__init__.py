@@ -26,8 +26,8 @@ FOLDERS = {  # of each family, and the name from which the names of its classes 
 
 def class_of(family: str, module: str, suffix: str) -> Any:
     """Return a family's class whose name ends in ``suffix``; ``{}`` in the module's name stands for its folder."""
-    folder, stem = FOLDERS[family]
-    return getattr(importlib.import_module(module.format(folder)), stem + suffix)
+    folder, class_stem = FOLDERS[family]
+    return getattr(importlib.import_module(module.format(folder)), class_stem + suffix)
 
 
 class _Recipes(dict[str, "type[Recipe]"]):
@@ -39,9 +39,11 @@ class _Recipes(dict[str, "type[Recipe]"]):
 
 
 class _Families(dict[str, "Family[Recipe, Network]"]):
+    """Families' objects by name; they need torch."""
+
     def __missing__(self, family: str) -> "Family[Recipe, Network]":
-        instance: Family[Recipe, Network] = class_of(family, __name__ + ".{}.data", "Family")()
-        return self.setdefault(family, instance)
+        family_object: Family[Recipe, Network] = class_of(family, __name__ + ".{}.data", "Family")()
+        return self.setdefault(family, family_object)
 
 
 RECIPES, FAMILIES = _Recipes(), _Families()

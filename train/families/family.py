@@ -75,4 +75,6 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
     def preview_sounds(self, network: NetworkT, recipe: RecipeT, data: Data) -> list[Array]:
         """Return sounds [samples] of validation frames."""
         device = next(network.parameters()).device
-        return self.preview(network, recipe, [part.to(device) for part in next(data.validation(PREVIEW_FRAMES))])
+        return self.preview(
+            network, recipe, [batch_tensor.to(device) for batch_tensor in next(data.validation(PREVIEW_FRAMES))]
+        )

@@ -23,6 +23,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def _files() -> dict[str, Path]:
+    """Return the files of all recipes by name, with bases."""
     return dict(sorted((path.stem, path) for path in Path(__file__).parent.glob("*/*.toml")))
 
 
@@ -32,74 +33,77 @@ def load_recipe(name: str, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         UserError: unknown recipe, invalid TOML, unknown key, or value out of range.
     """
-    shipped = shipped_recipes()
-    path = shipped.get(name, Path(name))
-    if name not in shipped and path.suffix != ".toml":
-        raise UserError(f"no recipe is named {name!r}{nearest(name, shipped)} (or give a .toml file)")
-    fields = _read_with_base(path, visited=())
-    fields.setdefault("name", path.stem)
+    shipped_paths = shipped_recipes()
+    recipe_path = shipped_paths.get(name, Path(name))
+    if name not in shipped_paths and recipe_path.suffix != ".toml":
+        raise UserError(f"no recipe is named {name!r}{nearest(name, shipped_paths)} (or give a .toml file)")
+    recipe_fields = _read_with_base(recipe_path, visited=())
+    recipe_fields.setdefault("name", recipe_path.stem)
     for change in changes:
-        _apply(fields, change)
-    family = fields.get("family")
+        _apply(recipe_fields, change)
+    family = recipe_fields.get("family")
     if str(family) not in FOLDERS:
         problem = "family is missing" if family is None else f"family is unknown (got {family!r})"
         raise UserError(f"recipe {name}: {problem}; give {' or '.join(FOLDERS)}, or a base that has one")
     recipe_class = RECIPES[str(family)]
     try:
-        return recipe_class.model_validate(fields)
+        return recipe_class.model_validate(recipe_fields)
     except ValidationError as error:
         raise UserError(f"recipe {name}: {_explain(error, recipe_class)}") from None
 
 
 def _read_with_base(path: Path, visited: tuple[Path, ...]) -> dict[str, Any]:
+    """Return a recipe's fields over its base's, and so on; ``visited`` recipes led to it."""
     try:
-        fields = tomllib.loads(toml_text(read_regular(path, LARGEST), f"recipe {path}"))
+        recipe_fields = tomllib.loads(toml_text(read_regular(path, LARGEST), f"recipe {path}"))
     except FileNotFoundError:
         raise UserError(f"recipe {path} does not exist{nearest(path.stem, shipped_recipes())}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"recipe {path} cannot be read as TOML: {error}") from None
-    base = fields.pop("base", None)
-    if base is None:
-        return fields
+    base_name = recipe_fields.pop("base", None)
+    if base_name is None:
+        return recipe_fields
     if path in visited:
         raise UserError(f"recipe {path} is its own base; correct 'base'")
-    base_path = _files().get(base, path.parent / f"{base}.toml")
-    return _merge(_read_with_base(base_path, (*visited, path)), fields)
+    base_path = _files().get(base_name, path.parent / f"{base_name}.toml")
+    return _merge(_read_with_base(base_path, (*visited, path)), recipe_fields)
 
 
 def _merge(base: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
-    """A budget replaces the base's."""
+    """Return ``base`` with the fields of ``difference``, table by table; a budget replaces the base's."""
     merged = dict(base)
     for key, value in difference.items():
         base_value = merged.get(key)
         merged[key] = _merge(base_value, value) if isinstance(base_value, dict) and isinstance(value, dict) else value
-    budgets = [name for name in BUDGETS if name in difference]
-    if len(budgets) == 1:
-        for name in set(BUDGETS) - set(budgets):
+    given_budgets = [name for name in BUDGETS if name in difference]
+    if len(given_budgets) == 1:
+        for name in set(BUDGETS) - set(given_budgets):
             merged.pop(name, None)
     return merged
 
 
 def _apply(fields: dict[str, Any], change: str) -> None:
-    key, equals, text = change.partition("=")
-    if not equals:
+    """Apply a ``key=value`` change to fields, in place."""
+    key, equals_sign, value_text = change.partition("=")
+    if not equals_sign:
         raise UserError(f"--set {change!r} must be key=value, such as training.epochs=5")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        nested_value = tomllib.loads(f"value = {value_text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text  # a bare word is a string
-    for part in reversed(key.strip().split(".")):
-        value = {part: value}
-    merged = _merge(fields, value)
+        nested_value = value_text  # a bare word is a string
+    for key_part in reversed(key.strip().split(".")):
+        nested_value = {key_part: nested_value}
+    merged = _merge(fields, nested_value)
     fields.clear()
     fields.update(merged)
 
 
 def _explain(error: ValidationError, family: type[Recipe]) -> str:
-    detail = error.errors(include_url=False)[0]
-    if detail["type"] != "extra_forbidden":
+    """Return an error in words; for an unknown key, with the most similar known one."""
+    first_error = error.errors(include_url=False)[0]
+    if first_error["type"] != "extra_forbidden":
         return first_complaint(error)
-    *parents, key = (str(name) for name in detail["loc"])
-    section = family.model_fields[parents[0]].annotation if parents else family
-    known_keys = getattr(section, "model_fields", {})
-    return f"unknown key {'.'.join([*parents, key])!r}{nearest(key, known_keys)}"
+    *parent_keys, key = (str(name) for name in first_error["loc"])
+    section_class = family.model_fields[parent_keys[0]].annotation if parent_keys else family
+    known_keys = getattr(section_class, "model_fields", {})
+    return f"unknown key {'.'.join([*parent_keys, key])!r}{nearest(key, known_keys)}"

@@ -26,9 +26,9 @@ def frechet(first: Vectors, second: Vectors) -> float:
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     a, b = np.atleast_2d(np.cov(first.T)), np.atleast_2d(np.cov(second.T))
-    values, axes = np.linalg.eigh(a)
-    root = (axes * np.sqrt(np.maximum(values, 0))) @ axes.T
-    cross_trace = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ b @ root), 0)).sum()
+    eigenvalues, eigenvectors = np.linalg.eigh(a)
+    root_of_a = (eigenvectors * np.sqrt(np.maximum(eigenvalues, 0))) @ eigenvectors.T
+    cross_trace = np.sqrt(np.maximum(np.linalg.eigvalsh(root_of_a @ b @ root_of_a), 0)).sum()
     mean_shift = np.square(first.mean(0) - second.mean(0)).sum()
     return float(max(mean_shift + np.trace(a) + np.trace(b) - 2 * cross_trace, 0.0))
 
@@ -39,27 +39,28 @@ def inception_score(posteriors: Array, splits: int = 10) -> tuple[float, float]:
     (Salimans et al., NIPS 2016, section 4.) Exp of the mean divergence of posteriors from the marginal is from 1 to the
     number of labels. Compare sets of equal size. Rows are shuffled, since corpora are sorted.
     """
-    shuffled = np.random.default_rng(0).permutation(posteriors.astype(np.float64))
-    parts = np.array_split(shuffled, max(1, min(splits, len(posteriors))))
-    scores = []
-    for part in parts:
-        marginal = part.mean(0, keepdims=True)
-        divergence = part * (
-            np.log(np.maximum(part, LEAST_PROBABILITY)) - np.log(np.maximum(marginal, LEAST_PROBABILITY))
+    shuffled_posteriors = np.random.default_rng(0).permutation(posteriors.astype(np.float64))
+    posterior_parts = np.array_split(shuffled_posteriors, max(1, min(splits, len(posteriors))))
+    part_scores = []
+    for part_posteriors in posterior_parts:
+        marginal = part_posteriors.mean(0, keepdims=True)
+        divergences = part_posteriors * (
+            np.log(np.maximum(part_posteriors, LEAST_PROBABILITY)) - np.log(np.maximum(marginal, LEAST_PROBABILITY))
         )
-        scores.append(np.exp(divergence.sum(1).mean()))
-    return float(np.mean(scores)), float(np.std(scores))
+        part_scores.append(np.exp(divergences.sum(1).mean()))
+    return float(np.mean(part_scores)), float(np.std(part_scores))
 
 
 def pairwise(distances: Array) -> float:
+    """Return the mean of ``distances`` [items, items] between different items."""
     count = len(distances)
     return float((distances.sum() - np.trace(distances)) / max(count * (count - 1), 1))
 
 
 def pairwise_within(distances: Array, labels: npt.NDArray[np.int64]) -> float | None:
     """Return the mean distance of pairs with one label, [items] each; None without such pairs."""
-    alike = (labels[:, np.newaxis] == labels) & ~np.eye(len(labels), dtype=bool)
-    return float(distances[alike].mean()) if alike.any() else None
+    is_same_label = (labels[:, np.newaxis] == labels) & ~np.eye(len(labels), dtype=bool)
+    return float(distances[is_same_label].mean()) if is_same_label.any() else None
 
 
 class JudgedClips(NamedTuple):
@@ -153,33 +154,40 @@ class Recordings:
 
     def figures(self, clips: Array, labels: Integers | None = None) -> Figures:
         """Return figures of at least two clips [clips, samples]; ``labels`` are requested indices [clips]."""
-        levels = log_mel(clips, self.rate)
-        distances = distances_db(levels, levels)
-        training_draws = [sounding_frames(self.train[indices]) for indices in drawings(len(self.train), len(clips))]
+        mel_levels = log_mel(clips, self.rate)
+        pair_distances_db = distances_db(mel_levels, mel_levels)
+        drawn_frames = [
+            sounding_frames(self.train[clip_indices]) for clip_indices in drawings(len(self.train), len(clips))
+        ]
         return Figures(
             clips=len(clips),
             likeness=likeness(
-                sounding_frames(_match_count(levels, self.train)), training_draws, sounding_frames(self.test)
+                sounding_frames(_match_count(mel_levels, self.train)), drawn_frames, sounding_frames(self.test)
             ),
-            nearest=_nearest_distances(distances_db(levels, self.train)),
+            nearest=_nearest_distances(distances_db(mel_levels, self.train)),
             test_nearest=self.test_nearest,
-            diversity_db=pairwise(distances),
+            diversity_db=pairwise(pair_distances_db),
             test_diversity_db=self.test_diversity_db,
-            label_diversity_db=None if labels is None else pairwise_within(distances, labels),
+            label_diversity_db=None if labels is None else pairwise_within(pair_distances_db, labels),
             test_label_diversity_db=self.test_label_diversity_db,
             told=self._judged(clips, labels),
         )
 
     def _judged(self, clips: Array, labels: Integers | None) -> ClassifierFigures | None:
+        """Return the classifier's figures of clips; None without a classifier."""
         if self.judge is None or self.judged is None:
             return None
-        (train, test), judged = self.judged, self.judge(clips, self.rate)
-        training_draws = [train.features[indices] for indices in drawings(len(train.features), len(clips))]
+        (judged_train, judged_test), judged_clips = self.judged, self.judge(clips, self.rate)
+        drawn_features = [
+            judged_train.features[clip_indices] for clip_indices in drawings(len(judged_train.features), len(clips))
+        ]
         return ClassifierFigures(
-            score=inception_score(_match_count(judged.posteriors, test.posteriors)),
-            real_score=inception_score(_match_count(test.posteriors, judged.posteriors)),
-            likeness=likeness(_match_count(judged.features, train.features), training_draws, test.features),
-            accuracy=None if labels is None else float((judged.posteriors.argmax(1) == labels).mean()),
+            score=inception_score(_match_count(judged_clips.posteriors, judged_test.posteriors)),
+            real_score=inception_score(_match_count(judged_test.posteriors, judged_clips.posteriors)),
+            likeness=likeness(
+                _match_count(judged_clips.features, judged_train.features), drawn_features, judged_test.features
+            ),
+            accuracy=None if labels is None else float((judged_clips.posteriors.argmax(1) == labels).mean()),
         )
 
 
@@ -194,24 +202,26 @@ def likeness(generated: Vectors, trains: Sequence[Vectors], test: Vectors) -> Fr
     return FrechetDistances(frechet(generated, test), float(np.mean([frechet(train, test) for train in trains])))
 
 
-def drawings(available: int, drawn_count: int) -> list[Integers]:
+def drawings(available_count: int, drawn_count: int) -> list[Integers]:
     """Return indices of random clips: five times ``drawn_count``, or all once.
 
     Evenly spaced ones would be nearer to the test's.
     """
-    if drawn_count >= available:
-        return [np.arange(available)]
+    if drawn_count >= available_count:
+        return [np.arange(available_count)]
     rng = np.random.default_rng(0)
-    return [rng.choice(available, drawn_count, replace=False) for _ in range(DRAWINGS)]
+    return [rng.choice(available_count, drawn_count, replace=False) for _ in range(DRAWINGS)]
 
 
 def _match_count(vectors: Array, reference: Array) -> Array:
+    """Return as many vectors as ``reference`` has, at most, evenly spaced."""
     return vectors[evenly_spaced(len(vectors), len(reference))]
 
 
 def _nearest_distances(distances: Array) -> NearestClipDistances:
-    nearest = distances.min(1)
-    return NearestClipDistances(float(np.median(nearest)), float(np.quantile(nearest, 0.1)))
+    """Return figures of ``distances`` [clips, training clips] in dB."""
+    nearest_db = distances.min(1)
+    return NearestClipDistances(float(np.median(nearest_db)), float(np.quantile(nearest_db, 0.1)))
 
 
 WINDOW_SECONDS = 0.01  # a half period at 50 Hz, so that a kick's own wave does not count as its loudness
@@ -226,20 +236,22 @@ def envelope_db(clips: Array, rate: int) -> Array:
 
     In dB of full scale, -100 at least; the first window is centred on the first sample.
     """
-    width = max(1, round(WINDOW_SECONDS * rate))
-    squares = np.pad(np.square(clips, dtype=np.float64), ((0, 0), (width // 2 + 1, width)))
-    sums = np.cumsum(squares, axis=1)  # the first window is summed from its second place on
-    middles = np.arange(0, clips.shape[1] / rate, STEP_SECONDS) * rate
-    first = middles.astype(np.int64)
-    power = np.maximum(sums[:, first + width] - sums[:, first], 0) / width
-    levels: Array = (10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))).astype(np.float32)
-    return levels
+    window_length = max(1, round(WINDOW_SECONDS * rate))
+    padded_squares = np.pad(np.square(clips, dtype=np.float64), ((0, 0), (window_length // 2 + 1, window_length)))
+    running_sums = np.cumsum(padded_squares, axis=1)  # the first window is summed from its second place on
+    window_middles = np.arange(0, clips.shape[1] / rate, STEP_SECONDS) * rate
+    first_samples = window_middles.astype(np.int64)
+    power = (
+        np.maximum(running_sums[:, first_samples + window_length] - running_sums[:, first_samples], 0) / window_length
+    )
+    levels_db: Array = (10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))).astype(np.float32)
+    return levels_db
 
 
 def attack_seconds(clips: Array, rate: int) -> Array:
     """Return seconds until clips first come within 3 dB of their loudest moment: [clips]."""
-    levels = envelope_db(clips, rate)
-    attack_steps = (levels >= levels.max(1, keepdims=True) - ATTACK_DB).argmax(1)
+    levels_db = envelope_db(clips, rate)
+    attack_steps = (levels_db >= levels_db.max(1, keepdims=True) - ATTACK_DB).argmax(1)
     seconds: Array = (attack_steps * STEP_SECONDS).astype(np.float32)
     return seconds
 
@@ -250,11 +262,11 @@ def envelope_distance_db(target: Array, rendered: Array, rate: int) -> Array:
     It covers moments where either is less than 50 dB under the target's loudest; softer levels count as that floor.
     """
     target_db, rendered_db = envelope_db(target, rate), envelope_db(rendered, rate)
-    floor = np.maximum(target_db.max(1, keepdims=True) - LOUDNESS_RANGE_DB, SILENT_DB)
-    sounding = np.maximum(target_db, rendered_db) > floor
-    difference_db = np.where(sounding, np.maximum(target_db, floor) - np.maximum(rendered_db, floor), 0)
-    distance: Array = np.sqrt(np.square(difference_db).sum(1) / np.maximum(sounding.sum(1), 1))
-    return distance
+    floor_db = np.maximum(target_db.max(1, keepdims=True) - LOUDNESS_RANGE_DB, SILENT_DB)
+    is_sounding = np.maximum(target_db, rendered_db) > floor_db
+    difference_db = np.where(is_sounding, np.maximum(target_db, floor_db) - np.maximum(rendered_db, floor_db), 0)
+    rms_db: Array = np.sqrt(np.square(difference_db).sum(1) / np.maximum(is_sounding.sum(1), 1))
+    return rms_db
 
 
 LOWEST_DB = -80.0  # of full scale, the floor: drums mask softer sound
@@ -268,16 +280,16 @@ def mel_frames(sound: Array, rate: int, hop: int) -> Array:
 
     Hann windows of 1024 samples are centred from the first sample on. A full-scale sine has about 0 dB in its band.
     """
-    shape = window("hann", FRAME)
-    padded = np.pad(sound.astype(np.float32, copy=False), FRAME // 2)
-    pieces = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::hop]
-    weights = mel(rate) / np.maximum(mel(rate).max(0), 1e-12)
-    levels = np.empty((len(pieces), weights.shape[1]), np.float32)
-    for first in range(0, len(pieces), BATCH_SPECTRA):
-        spectra = np.fft.rfft(pieces[first : first + BATCH_SPECTRA] * shape)
-        power = (np.square(spectra.real) + np.square(spectra.imag)) @ weights * (2 / shape.sum()) ** 2
-        levels[first : first + BATCH_SPECTRA] = 10 * np.log10(np.maximum(power, 10 ** (LOWEST_DB / 10)))
-    return levels
+    hann_window = window("hann", FRAME)
+    padded_sound = np.pad(sound.astype(np.float32, copy=False), FRAME // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded_sound, FRAME)[::hop]
+    mel_weights = mel(rate) / np.maximum(mel(rate).max(0), 1e-12)
+    levels_db = np.empty((len(frames), mel_weights.shape[1]), np.float32)
+    for first_frame in range(0, len(frames), BATCH_SPECTRA):
+        spectra = np.fft.rfft(frames[first_frame : first_frame + BATCH_SPECTRA] * hann_window)
+        power = (np.square(spectra.real) + np.square(spectra.imag)) @ mel_weights * (2 / hann_window.sum()) ** 2
+        levels_db[first_frame : first_frame + BATCH_SPECTRA] = 10 * np.log10(np.maximum(power, 10 ** (LOWEST_DB / 10)))
+    return levels_db
 
 
 class KnownFrames:
@@ -288,29 +300,41 @@ class KnownFrames:
 
     def __init__(self, clips: Sequence[Array], rate: int, hop: int) -> None:
         self.rate, self.hop = rate, hop
-        frames = [mel_frames(clip, rate, hop) for clip in clips]
-        self._frames = np.concatenate(frames)
-        owners = np.repeat(np.arange(len(frames)), [len(clip_frames) for clip_frames in frames])
-        self.threshold_db = float(np.quantile(self._nearest(self._frames, owners, owners), THRESHOLD_QUANTILE))
+        frames_by_clip = [mel_frames(clip, rate, hop) for clip in clips]
+        self._frames = np.concatenate(frames_by_clip)
+        clip_indices = np.repeat(np.arange(len(frames_by_clip)), [len(clip_frames) for clip_frames in frames_by_clip])
+        self.threshold_db = float(
+            np.quantile(self._nearest(self._frames, clip_indices, clip_indices), THRESHOLD_QUANTILE)
+        )
 
     def distances_db(self, sound: Array) -> Array:
         """Return each frame's RMS distance to the nearest known frame."""
         return self._nearest(mel_frames(sound, self.rate, self.hop))
 
     def share_within(self, sound: Array) -> float:
+        """Return the share of frames within the threshold."""
         return float(np.mean(self.distances_db(sound) <= self.threshold_db))
 
-    def _nearest(self, frames: Array, frame_owners: Integers | None = None, owners: Integers | None = None) -> Array:
-        """Squares are expanded around the levels' middle, where they are small and so exact."""
+    def _nearest(
+        self, frames: Array, frame_clip_indices: Integers | None = None, known_clip_indices: Integers | None = None
+    ) -> Array:
+        """Return each frame's distance to the nearest known one, of another clip if clip indices are given.
+
+        Squares are expanded around the levels' middle, where they are small and so exact.
+        """
         references = self._frames - np.float32(LOWEST_DB / 2)
-        squares = np.square(references).sum(1)
-        nearest = np.empty(len(frames), np.float32)
-        step = max(1, CELLS // len(references))
-        for first in range(0, len(frames), step):
-            queries = frames[first : first + step] - np.float32(LOWEST_DB / 2)
-            square_distances = np.square(queries).sum(1)[:, np.newaxis] - 2 * (queries @ references.T) + squares
-            if frame_owners is not None and owners is not None:
-                square_distances[frame_owners[first : first + step, np.newaxis] == owners] = np.inf
-            nearest[first : first + step] = square_distances.min(1)
-        distances: Array = np.sqrt(np.maximum(nearest, 0) / references.shape[1])
-        return distances
+        reference_squares = np.square(references).sum(1)
+        nearest_squares = np.empty(len(frames), np.float32)
+        batch_length = max(1, CELLS // len(references))
+        for first_frame in range(0, len(frames), batch_length):
+            query_frames = frames[first_frame : first_frame + batch_length] - np.float32(LOWEST_DB / 2)
+            square_distances = (
+                np.square(query_frames).sum(1)[:, np.newaxis] - 2 * (query_frames @ references.T) + reference_squares
+            )
+            if frame_clip_indices is not None and known_clip_indices is not None:
+                square_distances[
+                    frame_clip_indices[first_frame : first_frame + batch_length, np.newaxis] == known_clip_indices
+                ] = np.inf
+            nearest_squares[first_frame : first_frame + batch_length] = square_distances.min(1)
+        rms_distances: Array = np.sqrt(np.maximum(nearest_squares, 0) / references.shape[1])
+        return rms_distances

@@ -24,32 +24,39 @@ def onset_strength(sound: Array, rate: int) -> Doubles:
 
     (Spectral flux of levels: Böck and Widmer, DAFx 2013, without its filter against vibrato.)
     """
-    width = 2 ** round(np.log2(rate * WINDOW_SECONDS))
-    middles = np.round(np.arange(0, max(len(sound), 1), rate / ONSET_RATE)).astype(np.int64)
-    padded = np.pad(sound.astype(np.float32, copy=False), (width // 2, width // 2 + 1))
-    pieces = np.lib.stride_tricks.sliding_window_view(padded, width)
-    edges = np.unique(np.geomspace(max(1.0, LOWEST_HZ * width / rate), width // 2, BANDS + 1).astype(np.int64))
+    window_length = 2 ** round(np.log2(rate * WINDOW_SECONDS))
+    window_centres = np.round(np.arange(0, max(len(sound), 1), rate / ONSET_RATE)).astype(np.int64)
+    padded_sound = np.pad(sound.astype(np.float32, copy=False), (window_length // 2, window_length // 2 + 1))
+    windows = np.lib.stride_tricks.sliding_window_view(padded_sound, window_length)
+    band_edge_bins = np.unique(
+        np.geomspace(max(1.0, LOWEST_HZ * window_length / rate), window_length // 2, BANDS + 1).astype(np.int64)
+    )
     power = np.concatenate(
         [
-            np.add.reduceat(np.abs(np.fft.rfft(pieces[centres] * np.hanning(width))) ** 2, edges[:-1], axis=1)
-            for centres in np.array_split(middles, -(-len(middles) // BATCH_SPECTRA))
+            np.add.reduceat(
+                np.abs(np.fft.rfft(windows[batch_centres] * np.hanning(window_length))) ** 2,
+                band_edge_bins[:-1],
+                axis=1,
+            )
+            for batch_centres in np.array_split(window_centres, -(-len(window_centres) // BATCH_SPECTRA))
         ]
     )
-    loudest = max(float(power.max()), 1e-12)
-    levels = 10 * np.log10(np.maximum(power / loudest, 10 ** (-RANGE_DB / 10)))
-    previous_levels = np.concatenate([np.full((1, levels.shape[1]), -RANGE_DB), levels[:-1]])
-    strength: Doubles = np.maximum(levels - previous_levels, 0).mean(1).astype(np.float64)
+    loudest_power = max(float(power.max()), 1e-12)
+    levels_db = 10 * np.log10(np.maximum(power / loudest_power, 10 ** (-RANGE_DB / 10)))
+    previous_db = np.concatenate([np.full((1, levels_db.shape[1]), -RANGE_DB), levels_db[:-1]])
+    strength: Doubles = np.maximum(levels_db - previous_db, 0).mean(1).astype(np.float64)
     return strength
 
 
 def onset_seconds(sound: Array, rate: int) -> Doubles:
+    """Return the onsets of a sound [samples] in seconds."""
     strength = onset_strength(sound, rate)
-    peaks, _ = scipy.signal.find_peaks(
+    peak_indices, _ = scipy.signal.find_peaks(
         np.pad(strength, 1),  # a sound may begin at once
         distance=round(APART_SECONDS * ONSET_RATE),
         prominence=max(PROMINENCE * float(strength.max()), 1e-6),
     )
-    seconds: Doubles = (peaks - 1) / ONSET_RATE
+    seconds: Doubles = (peak_indices - 1) / ONSET_RATE
     return seconds
 
 
@@ -57,34 +64,38 @@ def f_measure(first: Doubles, second: Doubles) -> float:
     """Return the F-measure of two ascending lists of seconds, matched greedily and so optimally within 30 ms."""
     if not len(first) and not len(second):
         return 1.0
-    matched = index = 0
-    for time in first:
-        while index < len(second) and second[index] < time - TOLERANCE_SECONDS:
-            index += 1
-        if index < len(second) and second[index] <= time + TOLERANCE_SECONDS:
-            matched, index = matched + 1, index + 1
-    return 2 * matched / (len(first) + len(second))
+    match_count = second_index = 0
+    for onset in first:
+        while second_index < len(second) and second[second_index] < onset - TOLERANCE_SECONDS:
+            second_index += 1
+        if second_index < len(second) and second[second_index] <= onset + TOLERANCE_SECONDS:
+            match_count, second_index = match_count + 1, second_index + 1
+    return 2 * match_count / (len(first) + len(second))
 
 
 def beat_strength(sound: Array, rate: int, beat_seconds: float) -> float:
     """Return onset strength's best correlation one beat ± 3 % apart; 0 for less than two beats."""
     strength = onset_strength(sound, rate)
-    lag = beat_seconds * ONSET_RATE
-    lags = range(max(1, int(lag * (1 - LAG_SHARE))), int(np.ceil(lag * (1 + LAG_SHARE))) + 1)
-    if len(strength) < 2 * lag:
+    beat_lag = beat_seconds * ONSET_RATE
+    tested_lags = range(max(1, int(beat_lag * (1 - LAG_SHARE))), int(np.ceil(beat_lag * (1 + LAG_SHARE))) + 1)
+    if len(strength) < 2 * beat_lag:
         return 0.0
-    return max(correlation(strength[:-shift], strength[shift:]) for shift in lags)
+    return max(correlation(strength[:-tested_lag], strength[tested_lag:]) for tested_lag in tested_lags)
 
 
 def beat_kept(sound: Array, source: Array, rate: int, beat_seconds: float) -> float:
+    """Return the share of a source's beat strength that a sound keeps, 0 or more."""
     source_strength = beat_strength(source, rate, beat_seconds)
     return max(0.0, beat_strength(sound, rate, beat_seconds)) / source_strength if source_strength > 0 else 0.0
 
 
 def envelope_correlation(first: Array, second: Array, rate: int) -> float:
-    step, length = round(ENVELOPE_SECONDS * rate), min(len(first), len(second))
-    parts = (part[: length - length % step].reshape(-1, step) for part in (first, second))
-    return correlation(*(np.sqrt(np.square(part, dtype=np.float64).mean(1)) for part in parts))
+    """Return the correlation of two sounds' loudness, in frames of 10 ms."""
+    frame_length, common_length = round(ENVELOPE_SECONDS * rate), min(len(first), len(second))
+    frames_by_sound = (
+        sound[: common_length - common_length % frame_length].reshape(-1, frame_length) for sound in (first, second)
+    )
+    return correlation(*(np.sqrt(np.square(frames, dtype=np.float64).mean(1)) for frames in frames_by_sound))
 
 
 def correlation(first: Doubles, second: Doubles) -> float:
@@ -93,8 +104,9 @@ def correlation(first: Doubles, second: Doubles) -> float:
 
 
 def cosine(first: Doubles, second: Doubles) -> float:
-    power = float(np.sqrt((first @ first) * (second @ second)))
-    return float(first @ second) / power if power > 1e-12 else 0.0
+    """Return the cosine between two vectors; 0 where one is zero."""
+    norm_product = float(np.sqrt((first @ first) * (second @ second)))
+    return float(first @ second) / norm_product if norm_product > 1e-12 else 0.0
 
 
 TRANSFORM = 2048  # samples of a spectrum: bins of 20 Hz
@@ -118,18 +130,21 @@ class LoopMeasures(NamedTuple):
 
 def groove(sound: Array, rate: int, step: int, steps_per_beat: int) -> LoopMeasures:
     """Measure a loop [samples] that begins on a beat; ``step`` is a sixteenth in samples."""
-    places = onset_seconds(sound, rate) * rate / step
-    steps = np.floor(places + EARLY_SHARE)
-    off_beats, on_beats = ((places - steps)[steps % 2 == odd] for odd in (1, 0))
+    onset_steps = onset_seconds(sound, rate) * rate / step
+    step_indices = np.floor(onset_steps + EARLY_SHARE)
+    off_beat_delays, on_beat_delays = ((onset_steps - step_indices)[step_indices % 2 == parity] for parity in (1, 0))
     return LoopMeasures(
-        density=len(places) * steps_per_beat * step / len(sound),
+        density=len(onset_steps) * steps_per_beat * step / len(sound),
         brightness=float(np.log2(_middle_hz(sound, rate))),
-        swing=float(off_beats.mean() - on_beats.mean()) if len(off_beats) and len(on_beats) else float("nan"),
+        swing=float(off_beat_delays.mean() - on_beat_delays.mean())
+        if len(off_beat_delays) and len(on_beat_delays)
+        else float("nan"),
     )
 
 
 def _middle_hz(sound: Array, rate: int) -> float:
-    pieces = np.lib.stride_tricks.sliding_window_view(np.pad(sound, (0, TRANSFORM)), TRANSFORM)[:: TRANSFORM // 2]
-    amplitudes = np.abs(np.fft.rfft(pieces * np.hanning(TRANSFORM))).sum(0) + LEAST_AMPLITUDE
-    hertz = np.fft.rfftfreq(TRANSFORM, 1 / rate)
-    return float((hertz * amplitudes).sum() / amplitudes.sum())
+    """Return the spectral centroid by amplitude."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, (0, TRANSFORM)), TRANSFORM)[:: TRANSFORM // 2]
+    bin_amplitudes = np.abs(np.fft.rfft(frames * np.hanning(TRANSFORM))).sum(0) + LEAST_AMPLITUDE
+    bin_hz = np.fft.rfftfreq(TRANSFORM, 1 / rate)
+    return float((bin_hz * bin_amplitudes).sum() / bin_amplitudes.sum())

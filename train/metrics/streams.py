@@ -35,13 +35,17 @@ def longest_verbatim(sound: Array, clips: Sequence[Array], rate: int, beat_lengt
     ``sound`` and ``clips`` are [samples]; clips are loops of half a beat or more; ``beat_length`` is in samples.
     Stretches may wrap around. Their first and last sixteenth match alone, so that no loud hit extends them.
     """
-    factor = max(1, rate // RATE)
-    part = max(1, round(beat_length / PARTS / factor))
-    low_sound, *low_clips = (_downsampled(wave, factor) for wave in (sound, *clips))
-    waveform = max((_longest_waveform_copy(low_sound, clip, part) for clip in low_clips), default=0)
+    decimation_factor = max(1, rate // RATE)
+    part_length = max(1, round(beat_length / PARTS / decimation_factor))
+    decimated_sound, *decimated_clips = (_downsampled(wave, decimation_factor) for wave in (sound, *clips))
+    waveform_parts = max(
+        (_longest_waveform_copy(decimated_sound, clip, part_length) for clip in decimated_clips), default=0
+    )
     hop = max(1, round(beat_length / PARTS / HOPS))
-    levels = max((_longest_level_copy(sound, clip, rate, hop) for clip in clips), default=0)
-    return CopiedPassages(waveform * part * factor / beat_length, levels * hop * HOPS / beat_length)
+    level_parts = max((_longest_level_copy(sound, clip, rate, hop) for clip in clips), default=0)
+    return CopiedPassages(
+        waveform_parts * part_length * decimation_factor / beat_length, level_parts * hop * HOPS / beat_length
+    )
 
 
 def _downsampled(wave: Array, factor: int) -> Doubles:
@@ -50,67 +54,82 @@ def _downsampled(wave: Array, factor: int) -> Doubles:
     )
 
 
-def _longest_waveform_copy(sound: Doubles, clip: Doubles, part: int) -> int:
-    sound = sound[: len(sound) // part * part]
-    positions, longest = np.arange(len(sound)), 0
-    for alignment in sorted(_alignments(sound, clip, BLOCK * part)):
+def _longest_waveform_copy(sound: Doubles, clip: Doubles, part_length: int) -> int:
+    """Return the parts of the longest copy of a clip's waveform."""
+    sound = sound[: len(sound) // part_length * part_length]
+    positions, longest_parts = np.arange(len(sound)), 0
+    for alignment in sorted(_alignments(sound, clip, BLOCK * part_length)):
         aligned_clip = clip[(positions + alignment) % len(clip)]
-        products = (sound * sound, aligned_clip * aligned_clip, sound * aligned_clip)
-        longest = max(longest, _longest_match(*(values.reshape(-1, part).sum(1) for values in products)))
-    return longest
+        sample_products = (sound * sound, aligned_clip * aligned_clip, sound * aligned_clip)
+        longest_parts = max(
+            longest_parts, _longest_match(*(values.reshape(-1, part_length).sum(1) for values in sample_products))
+        )
+    return longest_parts
 
 
-def _alignments(sound: Doubles, clip: Doubles, block: int) -> set[int]:
-    """Folding makes the correlation circular."""
-    length = len(clip)
-    spectrum = scipy.fft.rfft(clip)
-    sums = np.concatenate([[0.0], np.cumsum(np.square(np.concatenate([clip, clip])))])
-    rounds, remainder = divmod(block, length)
-    energy = rounds * sums[length] + sums[remainder : remainder + length] - sums[:length]
+def _alignments(sound: Doubles, clip: Doubles, block_length: int) -> set[int]:
+    """Return shifts of a clip by which a block of the sound matches it. Folding makes the correlation circular."""
+    clip_length = len(clip)
+    clip_spectrum = scipy.fft.rfft(clip)
+    energy_sums = np.concatenate([[0.0], np.cumsum(np.square(np.concatenate([clip, clip])))])
+    whole_rounds, remainder = divmod(block_length, clip_length)
+    block_energies = (
+        whole_rounds * energy_sums[clip_length]
+        + energy_sums[remainder : remainder + clip_length]
+        - energy_sums[:clip_length]
+    )
     alignments: set[int] = set()
-    for first in range(0, len(sound) - block + 1, block):
-        piece = sound[first : first + block]
-        folded = np.pad(piece, (0, -block % length)).reshape(-1, length).sum(0)
-        products = scipy.fft.irfft(np.conj(scipy.fft.rfft(folded)) * spectrum, length)
-        correlation = products / np.sqrt(np.maximum(energy * (piece @ piece), 1e-12))
-        peaks, properties = scipy.signal.find_peaks(np.pad(correlation, 1, mode="wrap"), height=ALIGNED_CORRELATION)
-        best = peaks[np.argsort(properties["peak_heights"])[-ALIGNMENTS:]] - 1
-        alignments |= {int((place - first) % length) for place in best}
+    for block_start in range(0, len(sound) - block_length + 1, block_length):
+        sound_block = sound[block_start : block_start + block_length]
+        folded_block = np.pad(sound_block, (0, -block_length % clip_length)).reshape(-1, clip_length).sum(0)
+        products = scipy.fft.irfft(np.conj(scipy.fft.rfft(folded_block)) * clip_spectrum, clip_length)
+        correlation = products / np.sqrt(np.maximum(block_energies * (sound_block @ sound_block), 1e-12))
+        peak_indices, peak_properties = scipy.signal.find_peaks(
+            np.pad(correlation, 1, mode="wrap"), height=ALIGNED_CORRELATION
+        )
+        best_positions = peak_indices[np.argsort(peak_properties["peak_heights"])[-ALIGNMENTS:]] - 1
+        alignments |= {int((position - block_start) % clip_length) for position in best_positions}
     return alignments
 
 
 def _longest_level_copy(sound: Array, clip: Array, rate: int, hop: int) -> int:
-    frames = len(clip) // hop
-    clip_levels = mel_frames(np.concatenate([clip, clip]), rate, hop)[frames // 2 :][:frames]  # away from silence
-    mean_level = clip_levels.mean(0)
-    sound_levels = mel_frames(sound, rate, hop)[: len(sound) // hop // HOPS * HOPS] - mean_level
-    clip_levels = np.roll(clip_levels, frames // 2, axis=0) - mean_level
-    products = sound_levels @ clip_levels.T
+    """Return the parts of the longest copy of a clip's mel levels."""
+    frame_count = len(clip) // hop
+    # Away from silence.
+    clip_levels = mel_frames(np.concatenate([clip, clip]), rate, hop)[frame_count // 2 :][:frame_count]
+    band_means = clip_levels.mean(0)
+    sound_levels = mel_frames(sound, rate, hop)[: len(sound) // hop // HOPS * HOPS] - band_means
+    clip_levels = np.roll(clip_levels, frame_count // 2, axis=0) - band_means
+    frame_products = sound_levels @ clip_levels.T
     sound_power, clip_power = np.square(sound_levels).sum(1).reshape(-1, HOPS).sum(1), np.square(clip_levels).sum(1)
-    longest, positions = 0, np.arange(len(sound_levels))
-    for alignment in range(frames):
-        clip_positions = (positions + alignment) % frames
-        part_products = products[positions, clip_positions].reshape(-1, HOPS).sum(1)
-        longest = max(
-            longest, _longest_match(sound_power, clip_power[clip_positions].reshape(-1, HOPS).sum(1), part_products)
+    longest_parts, frame_indices = 0, np.arange(len(sound_levels))
+    for alignment in range(frame_count):
+        clip_frame_indices = (frame_indices + alignment) % frame_count
+        part_products = frame_products[frame_indices, clip_frame_indices].reshape(-1, HOPS).sum(1)
+        longest_parts = max(
+            longest_parts,
+            _longest_match(sound_power, clip_power[clip_frame_indices].reshape(-1, HOPS).sum(1), part_products),
         )
-    return longest
+    return longest_parts
 
 
 def _longest_match(sound_power: Doubles, clip_power: Doubles, products: Doubles) -> int:
+    """Return the parts of the longest copied stretch, from each part's power in both, and their product."""
     copied_parts = np.flatnonzero(
         (products >= COPY_CORRELATION * np.sqrt(sound_power * clip_power)) & (sound_power > 1e-9) & (clip_power > 1e-9)
     )
     if not len(copied_parts):
         return 0
-    sums = [
+    running_sums = [
         np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)]) for values in (sound_power, clip_power, products)
     ]
     # Differences of running sums are the sums of every stretch from a first to a last part.
-    first, last = copied_parts[:, np.newaxis], copied_parts[np.newaxis] + 1
-    sound_sum, clip_sum, product_sum = (values[last] - values[first] for values in sums)
-    copied = (product_sum >= COPY_CORRELATION * np.sqrt(np.maximum(sound_sum * clip_sum, 0))) & (last > first)
-    return int(np.max(np.where(copied, last - first, 0)))
+    first_parts, end_parts = copied_parts[:, np.newaxis], copied_parts[np.newaxis] + 1
+    sound_sum, clip_sum, product_sum = (values[end_parts] - values[first_parts] for values in running_sums)
+    is_copied = (product_sum >= COPY_CORRELATION * np.sqrt(np.maximum(sound_sum * clip_sum, 0))) & (
+        end_parts > first_parts
+    )
+    return int(np.max(np.where(is_copied, end_parts - first_parts, 0)))
 
 
 SILENT_DB = -100.0  # of full scale
@@ -124,27 +143,32 @@ def loudness_db(sound: Array, frame_length: int) -> Doubles:
     """Return frames' RMS in dB of full scale, -100 at least."""
     frames = sound[: len(sound) // frame_length * frame_length].reshape(-1, frame_length)
     power = np.square(frames, dtype=np.float64).mean(1)
-    levels: Doubles = 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))
-    return levels
+    levels_db: Doubles = 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))
+    return levels_db
 
 
 def loudness_range(clips: Sequence[Array], frame_length: int) -> tuple[float, float]:
-    levels = np.concatenate([loudness_db(clip, frame_length) for clip in clips])
-    return float(levels.min()), float(levels.max())
+    """Return the lowest and the highest level of the clips' frames in dB."""
+    levels_db = np.concatenate([loudness_db(clip, frame_length) for clip in clips])
+    return float(levels_db.min()), float(levels_db.max())
 
 
 def share_in_range(sound: Array, frame_length: int, lowest_db: float, highest_db: float) -> float:
-    levels = loudness_db(sound, frame_length)
-    return float(np.mean((levels >= lowest_db) & (levels <= highest_db)))
+    levels_db = loudness_db(sound, frame_length)
+    return float(np.mean((levels_db >= lowest_db) & (levels_db <= highest_db)))
 
 
 def constant_share(sound: Array, rate: int, frame_length: int) -> float:
     """Return the share of stretches of eight frames whose mel powers hardly vary, as in silence or a held tone."""
-    quarters = 10 ** (mel_frames(sound, rate, max(1, frame_length // 4)).astype(np.float64) / 10)
-    size = 4 * STRETCH
-    frames = quarters[: len(quarters) // size * size].reshape(-1, STRETCH, 4, quarters.shape[1]).mean(2)
-    moving = (10 * np.log10(frames)).std(1)
-    return float(np.mean(np.median(moving, axis=1) < CONSTANT_DB)) if len(moving) else 0.0
+    quarter_powers = 10 ** (mel_frames(sound, rate, max(1, frame_length // 4)).astype(np.float64) / 10)
+    stretch_quarters = 4 * STRETCH
+    frame_powers = (
+        quarter_powers[: len(quarter_powers) // stretch_quarters * stretch_quarters]
+        .reshape(-1, STRETCH, 4, quarter_powers.shape[1])
+        .mean(2)
+    )
+    band_deviations_db = (10 * np.log10(frame_powers)).std(1)
+    return float(np.mean(np.median(band_deviations_db, axis=1) < CONSTANT_DB)) if len(band_deviations_db) else 0.0
 
 
 def repeating_share(sound: Array, frame_length: int) -> float:
@@ -152,12 +176,12 @@ def repeating_share(sound: Array, frame_length: int) -> float:
 
     They correlate with themselves a frame later, but, unlike tones, not eighths of a frame later.
     """
-    size, part = STRETCH * frame_length, max(1, frame_length // 8)
-    stretches = sound[: len(sound) // size * size].reshape(-1, size)
-    repeating = [
-        cosine(piece[:-frame_length], piece[frame_length:]) >= REPEAT_CORRELATION
-        and max(cosine(piece[:-lag], piece[lag:]) for lag in range(part, frame_length - part + 1, part))
+    stretch_length, lag_step = STRETCH * frame_length, max(1, frame_length // 8)
+    stretches = sound[: len(sound) // stretch_length * stretch_length].reshape(-1, stretch_length)
+    are_repeating = [
+        cosine(stretch[:-frame_length], stretch[frame_length:]) >= REPEAT_CORRELATION
+        and max(cosine(stretch[:-lag], stretch[lag:]) for lag in range(lag_step, frame_length - lag_step + 1, lag_step))
         < TONE_CORRELATION
-        for piece in stretches.astype(np.float64)
+        for stretch in stretches.astype(np.float64)
     ]
-    return float(np.mean(repeating)) if repeating else 0.0
+    return float(np.mean(are_repeating)) if are_repeating else 0.0

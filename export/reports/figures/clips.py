@@ -23,35 +23,39 @@ WAVE_COLUMNS = 600  # pairs of minimum and maximum sample per waveform: more tha
 
 def pictures(recordings: Array, decoded: Array | None, generated: Array, rate: int, *, zoomed: bool) -> list[Picture]:
     """Draw clips [clips, samples], ``zoomed`` also sample by sample."""
-    rows = {"recording": recordings} | ({} if decoded is None else {"decoded": decoded}) | {"random code": generated}
-    clip_pictures = [waveforms(rows, rate), spectrograms(rows, rate)]
+    clips_by_row = (
+        {"recording": recordings} | ({} if decoded is None else {"decoded": decoded}) | {"random code": generated}
+    )
+    clip_pictures = [waveforms(clips_by_row, rate), spectrograms(clips_by_row, rate)]
     return clip_pictures if decoded is None or not zoomed else [*clip_pictures, zoom(recordings, decoded, rate)]
 
 
 def waveforms(rows: Mapping[str, Array], rate: int, name: str = "waveforms") -> Picture:
+    """Draw the waveforms of rows of clips, by row name."""
     caption = "Waveforms: recordings above, clips of the network below, in seconds."
     return Picture(name, caption, _waves(rows, rate))
 
 
 def spectrograms(rows: Mapping[str, Array], rate: int, name: str = "spectrograms") -> Picture:
+    """Draw the mel bands of rows of clips, by row name."""
     caption = "Levels of 64 mel bands over time, 80 dB deep: recordings above, clips of the network below."
     return Picture(name, caption, _spectrograms(rows, rate))
 
 
 def zoom(recordings: Array, decoded: Array, rate: int) -> Picture:
     """Draw periods around each clip's loudest sample, [clips, samples]."""
-    zoomed_clips, length = slice(0, ZOOMED), round(ZOOM_SECONDS * rate)
+    zoomed_slice, zoom_samples = slice(0, ZOOMED), round(ZOOM_SECONDS * rate)
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.6), layout="constrained")
         for axes, clip, decoded_clip in zip(
-            np.ravel(figure.subplots(1, ZOOMED)), recordings[zoomed_clips], decoded[zoomed_clips], strict=False
+            np.ravel(figure.subplots(1, ZOOMED)), recordings[zoomed_slice], decoded[zoomed_slice], strict=False
         ):
-            start = int(np.clip(np.abs(clip).argmax() - length // 2, 0, max(0, len(clip) - length)))
-            part = slice(start, start + length)
-            seconds = np.arange(len(clip))[part] / rate
-            axes.plot(seconds, clip[part], linewidth=1, color=theme.first, label="recording")
-            axes.plot(seconds, decoded_clip[part], linewidth=1, color=theme.second, label="decoded")
+            start_sample = int(np.clip(np.abs(clip).argmax() - zoom_samples // 2, 0, max(0, len(clip) - zoom_samples)))
+            sample_slice = slice(start_sample, start_sample + zoom_samples)
+            sample_seconds = np.arange(len(clip))[sample_slice] / rate
+            axes.plot(sample_seconds, clip[sample_slice], linewidth=1, color=theme.first, label="recording")
+            axes.plot(sample_seconds, decoded_clip[sample_slice], linewidth=1, color=theme.second, label="decoded")
             axes.locator_params(axis="x", nbins=4)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         return figure
@@ -67,69 +71,78 @@ def loss(loss_figures: Mapping[str, Any], checkpoint_step: int) -> Picture:
 
     ``loss_figures`` has ``steps``, ``terms`` or adversarial ``sides``, and ``health``.
     """
-    panels = [
+    panel_curves = [
         loss_figures["sides"] or loss_figures["terms"],
-        *({name: values} for name, values in loss_figures["health"].items()),
+        *({metric_name: metric_values} for metric_name, metric_values in loss_figures["health"].items()),
     ]
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 1.3 * len(panels) + 1.3), layout="constrained")
-        grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, lines in zip(grid, panels, strict=True):
-            for (name, values), colour in zip(lines.items(), line_colours(len(lines)), strict=True):
-                label = name.replace("_", " ")
-                axes.plot(loss_figures["steps"], values, ".-", color=colour, linewidth=1.2, label=label)
+        figure = Figure((WIDTH, 1.3 * len(panel_curves) + 1.3), layout="constrained")
+        panel_axes = figure.subplots(len(panel_curves), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, curves in zip(panel_axes, panel_curves, strict=True):
+            for (curve_name, curve_values), colour in zip(curves.items(), line_colours(len(curves)), strict=True):
+                curve_label = curve_name.replace("_", " ")
+                axes.plot(loss_figures["steps"], curve_values, ".-", color=colour, linewidth=1.2, label=curve_label)
             axes.axvline(checkpoint_step, color=theme.second, linewidth=1, linestyle=":")
             axes.grid(axis="y")
             axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6)
-        grid[-1].set_xlabel("step")
+        panel_axes[-1].set_xlabel("step")
         return figure
 
     return Picture("loss", "The losses on validation clips, as weighted. The dotted line is this checkpoint.", draw)
 
 
 def _waves(rows: Mapping[str, Array], rate: int) -> Drawing:
+    """Return a function that draws rows of waveforms."""
+
     def draw(theme: Theme) -> Figure:
-        figure, grid = _grid(rows)
-        for line, (name, clips) in zip(grid, rows.items(), strict=True):
-            for axes, clip in zip(line, clips, strict=False):
-                width = max(1, len(clip) // WAVE_COLUMNS)
-                parts = clip[: len(clip) // width * width].reshape(-1, width) / max(float(np.abs(clip).max()), 1e-9)
-                seconds = np.arange(len(parts)) * width / rate
-                axes.fill_between(seconds, parts.min(1), parts.max(1), color=theme.first, linewidth=0)
+        figure, axes_grid = _grid(rows)
+        for row_axes, (row_name, clips) in zip(axes_grid, rows.items(), strict=True):
+            for axes, clip in zip(row_axes, clips, strict=False):
+                block_samples = max(1, len(clip) // WAVE_COLUMNS)
+                sample_blocks = clip[: len(clip) // block_samples * block_samples].reshape(-1, block_samples) / max(
+                    float(np.abs(clip).max()), 1e-9
+                )
+                block_seconds = np.arange(len(sample_blocks)) * block_samples / rate
+                axes.fill_between(
+                    block_seconds, sample_blocks.min(1), sample_blocks.max(1), color=theme.first, linewidth=0
+                )
                 axes.set_ylim(-1.05, 1.05)
                 axes.set_yticks([])
-            line[0].set_ylabel(name)
+            row_axes[0].set_ylabel(row_name)
         return figure
 
     return draw
 
 
 def _spectrograms(rows: Mapping[str, Array], rate: int) -> Drawing:
+    """Return a function that draws rows of mel bands."""
+
     def draw(theme: Theme) -> Figure:
-        figure, grid = _grid(rows)
-        for line, (name, clips) in zip(grid, rows.items(), strict=True):
-            for axes, levels, clip in zip(line, log_mel(clips, rate), clips, strict=False):
+        figure, axes_grid = _grid(rows)
+        for row_axes, (row_name, clips) in zip(axes_grid, rows.items(), strict=True):
+            for axes, band_levels, clip in zip(row_axes, log_mel(clips, rate), clips, strict=False):
                 axes.imshow(
-                    levels.T,
+                    band_levels.T,
                     origin="lower",
                     aspect="auto",
                     vmin=DEEPEST_DB,
                     vmax=0,
                     cmap="magma",
-                    extent=(0, len(clip) / rate, 0, levels.shape[1]),
+                    extent=(0, len(clip) / rate, 0, band_levels.shape[1]),
                 )
                 axes.set_yticks([])
-            line[0].set_ylabel(name)
+            row_axes[0].set_ylabel(row_name)
         return figure
 
     return draw
 
 
 def _grid(rows: Mapping[str, Array]) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure with axes for each clip of each row."""
     figure = Figure((WIDTH, 1.25 * len(rows) + 0.3), layout="constrained")
-    grid = figure.subplots(len(rows), len(next(iter(rows.values()))), sharex=True, squeeze=False)
-    return figure, [list(line) for line in grid]
+    axes_grid = figure.subplots(len(rows), len(next(iter(rows.values()))), sharex=True, squeeze=False)
+    return figure, [list(row_axes) for row_axes in axes_grid]
 
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -143,34 +156,46 @@ ALL_LATENTS = 11  # latents up to which each has its own histogram
 
 def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], checkpoint_step: int) -> Picture:
     """Draw losses in three parts (Figure 4); a dotted line marks ``checkpoint_step``."""
-    rows = [[n for n in terms if n not in (*CODE_TERMS, "total")], [n for n in terms if n in CODE_TERMS]]
-    rows = [names for names in rows if names]
-    ends = np.linspace(0, len(steps), 4).astype(int) if len(steps) >= FEWEST_VALIDATIONS else np.array([0, len(steps)])
+    term_rows = [
+        [term for term in terms if term not in (*CODE_TERMS, "total")],
+        [term for term in terms if term in CODE_TERMS],
+    ]
+    term_rows = [row_terms for row_terms in term_rows if row_terms]
+    part_ends = (
+        np.linspace(0, len(steps), 4).astype(int) if len(steps) >= FEWEST_VALIDATIONS else np.array([0, len(steps)])
+    )
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 1.9 * len(rows) + 0.5), layout="constrained")
-        grid = figure.subplots(len(rows), len(ends) - 1, sharex="col", squeeze=False)
-        colours = dict(zip(terms, line_colours(len(terms)), strict=True))
-        for names, line in zip(rows, grid, strict=True):
-            for axes, begin, end in zip(line, ends, ends[1:], strict=False):
-                for name in names:
+        figure = Figure((WIDTH, 1.9 * len(term_rows) + 0.5), layout="constrained")
+        axes_grid = figure.subplots(len(term_rows), len(part_ends) - 1, sharex="col", squeeze=False)
+        colours_by_term = dict(zip(terms, line_colours(len(terms)), strict=True))
+        for row_terms, row_axes in zip(term_rows, axes_grid, strict=True):
+            for axes, part_begin, part_end in zip(row_axes, part_ends, part_ends[1:], strict=False):
+                for term in row_terms:
                     # parts share a point, so that the curve has no gap
-                    points = slice(max(begin - 1, 0), end)
-                    label = name.replace("_", " ") if begin == 0 else None
-                    axes.plot(steps[points], terms[name][points], ".-", color=colours[name], linewidth=1.2, label=label)
-                if steps[max(begin - 1, 0)] <= checkpoint_step <= steps[end - 1]:
+                    part_slice = slice(max(part_begin - 1, 0), part_end)
+                    curve_label = term.replace("_", " ") if part_begin == 0 else None
+                    axes.plot(
+                        steps[part_slice],
+                        terms[term][part_slice],
+                        ".-",
+                        color=colours_by_term[term],
+                        linewidth=1.2,
+                        label=curve_label,
+                    )
+                if steps[max(part_begin - 1, 0)] <= checkpoint_step <= steps[part_end - 1]:
                     axes.axvline(checkpoint_step, color=theme.second, linewidth=1, linestyle=":")
                 axes.grid(axis="y")
-        for axes in grid[-1]:
+        for axes in axes_grid[-1]:
             axes.set_xlabel("step")
         figure.legend(loc="outside upper right", ncols=4)
         return figure
 
-    parts = "in three parts of the training, each on its own scale" if len(ends) > 2 else "while it trained"
+    parts_text = "in three parts of the training, each on its own scale" if len(part_ends) > 2 else "while it trained"
     return Picture(
         "loss",
-        f"The losses on validation sounds {parts}: the sound’s, and below, where codes are judged, the adjudicator’s "
-        "and the encoder’s against it. The dotted line is this checkpoint.",
+        f"The losses on validation sounds {parts_text}: the sound’s, and below, where codes are judged, the "
+        "adjudicator’s and the encoder’s against it. The dotted line is this checkpoint.",
         draw,
     )
 
@@ -179,19 +204,19 @@ def grain_waveforms(sources: Array, decoded: Array, sample_rate: int, name: str,
     """Draw windows before and after (Figures 2, 7 and 10)."""
 
     def draw(theme: Theme) -> Figure:
-        columns = min(2, len(sources))
-        rows = -(-len(sources) // columns)
-        figure = Figure((WIDTH, 1.35 * rows + 0.6), layout="constrained")
-        grid = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+        column_count = min(2, len(sources))
+        row_count = -(-len(sources) // column_count)
+        figure = Figure((WIDTH, 1.35 * row_count + 0.6), layout="constrained")
+        axes_grid = figure.subplots(row_count, column_count, sharex=True, squeeze=False).ravel()
         milliseconds = 1000 * np.arange(sources.shape[1]) / sample_rate
-        for axes, source, output in zip(grid, sources, decoded, strict=False):
-            axes.plot(milliseconds, source, color=theme.second, linewidth=0.7, alpha=0.85, label="in")
-            axes.plot(milliseconds, output, color=theme.first, linewidth=0.9, label="out")
+        for axes, source_window, decoded_window in zip(axes_grid, sources, decoded, strict=False):
+            axes.plot(milliseconds, source_window, color=theme.second, linewidth=0.7, alpha=0.85, label="in")
+            axes.plot(milliseconds, decoded_window, color=theme.first, linewidth=0.9, label="out")
             axes.set_xlim(0, milliseconds[-1])
             axes.locator_params(axis="y", nbins=3)
-        for axes in grid[len(sources) :]:
+        for axes in axes_grid[len(sources) :]:
             axes.set_visible(False)
-        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        figure.legend(*axes_grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.supxlabel("ms", fontsize=9)
         return figure
 
@@ -202,35 +227,48 @@ def code_histograms(codes: Mapping[str, Array], normal: CodeDistribution) -> Pic
     """Draw codes [codes, latents] with the normal density (Figure 5)."""
     n = len(normal.mean)
     single_latents = list(range(n)) if n <= ALL_LATENTS else []
-    reach = 4 * float(normal.deviation.max()) + float(np.abs(normal.mean).max())
-    ends = np.linspace(-reach, reach, 61)
+    largest_code = 4 * float(normal.deviation.max()) + float(np.abs(normal.mean).max())
+    bin_edges = np.linspace(-largest_code, largest_code, 61)
 
     def curve(latents: Sequence[int]) -> Doubles:
-        mean, deviation = normal.mean[latents, None], np.maximum(normal.deviation[latents, None], reach / 60)
-        density = np.exp(-0.5 * np.square((ends - mean) / deviation)) / (deviation * np.sqrt(2 * np.pi))
-        average: Doubles = density.mean(0)
-        return average
+        latent_means, latent_deviations = (
+            normal.mean[latents, None],
+            np.maximum(normal.deviation[latents, None], largest_code / 60),
+        )
+        latent_densities = np.exp(-0.5 * np.square((bin_edges - latent_means) / latent_deviations)) / (
+            latent_deviations * np.sqrt(2 * np.pi)
+        )
+        mean_density: Doubles = latent_densities.mean(0)
+        return mean_density
 
     def draw_histogram(axes: Axes, latents: Sequence[int], title: str, theme: Theme) -> None:
-        for (name, part_codes), colour in zip(codes.items(), (theme.first, theme.second), strict=False):
-            values = np.clip(part_codes[:, latents].ravel(), ends[0], ends[-1])
-            axes.hist(values, ends.tolist(), density=True, histtype="step", color=colour, linewidth=1.2, label=name)
-        axes.plot(ends, curve(latents), color=theme.ink, linewidth=1, linestyle="--", label="normal")
+        for (part_name, part_codes), colour in zip(codes.items(), (theme.first, theme.second), strict=False):
+            clipped_codes = np.clip(part_codes[:, latents].ravel(), bin_edges[0], bin_edges[-1])
+            axes.hist(
+                clipped_codes,
+                bin_edges.tolist(),
+                density=True,
+                histtype="step",
+                color=colour,
+                linewidth=1.2,
+                label=part_name,
+            )
+        axes.plot(bin_edges, curve(latents), color=theme.ink, linewidth=1, linestyle="--", label="normal")
         axes.set_title(title)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
 
     def draw(theme: Theme) -> Figure:
-        columns = min(4, 1 + len(single_latents))
-        rows = -(-(1 + len(single_latents)) // columns)
-        figure = Figure((WIDTH, 1.5 * rows + 0.5), layout="constrained")
-        grid = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
-        draw_histogram(grid[0], range(n), "all latents", theme)
-        for axes, latent in zip(grid[1:], single_latents, strict=False):
-            draw_histogram(axes, [latent], f"latent {latent}", theme)
-        for axes in grid[1 + len(single_latents) :]:
+        column_count = min(4, 1 + len(single_latents))
+        row_count = -(-(1 + len(single_latents)) // column_count)
+        figure = Figure((WIDTH, 1.5 * row_count + 0.5), layout="constrained")
+        axes_grid = figure.subplots(row_count, column_count, sharex=True, squeeze=False).ravel()
+        draw_histogram(axes_grid[0], range(n), "all latents", theme)
+        for axes, latent_index in zip(axes_grid[1:], single_latents, strict=False):
+            draw_histogram(axes, [latent_index], f"latent {latent_index}", theme)
+        for axes in axes_grid[1 + len(single_latents) :]:
             axes.set_visible(False)
-        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+        figure.legend(*axes_grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
         return figure
 
     origin = "that they were trained toward" if normal.prior else "fitted to training codes, as none was trained toward"
@@ -242,17 +280,17 @@ def resynthesis(source: Array, remade: Array, sample_rate: int) -> Picture:
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 3.0), layout="constrained")
-        pair = figure.subplots(2, 1, sharex=True, sharey=True)
-        for axes, sound, name, colour in zip(
-            pair, (remade, source), ("out", "in"), (theme.first, theme.second), strict=True
+        axes_pair = figure.subplots(2, 1, sharex=True, sharey=True)
+        for axes, sound, side_name, colour in zip(
+            axes_pair, (remade, source), ("out", "in"), (theme.first, theme.second), strict=True
         ):
-            step = max(1, len(sound) // WAVE_POINTS)
-            parts = sound[: len(sound) // step * step].reshape(-1, step)
-            seconds = np.arange(len(parts)) * step / sample_rate
-            axes.fill_between(seconds, parts.min(1), parts.max(1), color=colour, linewidth=0.3)
-            axes.set_title(name)
-        pair[1].set_xlabel("seconds")
-        pair[1].set_xlim(0, len(source) / sample_rate)
+            block_samples = max(1, len(sound) // WAVE_POINTS)
+            sample_blocks = sound[: len(sound) // block_samples * block_samples].reshape(-1, block_samples)
+            block_seconds = np.arange(len(sample_blocks)) * block_samples / sample_rate
+            axes.fill_between(block_seconds, sample_blocks.min(1), sample_blocks.max(1), color=colour, linewidth=0.3)
+            axes.set_title(side_name)
+        axes_pair[1].set_xlabel("seconds")
+        axes_pair[1].set_xlim(0, len(source) / sample_rate)
         return figure
 
     return Picture(
@@ -264,16 +302,18 @@ def resynthesis(source: Array, remade: Array, sample_rate: int) -> Picture:
 
 def spectra(levels: Mapping[str, Doubles], hz: Floats, name: str, caption: str) -> Picture:
     """Draw power spectra [bins] in dB under the first's maximum (Figure 9)."""
-    top = 10 * np.log10(max(float(next(iter(levels.values())).max()), 1e-30))
+    top_db = 10 * np.log10(max(float(next(iter(levels.values())).max()), 1e-30))
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.9), layout="constrained")
         axes = figure.subplots()
         colours = (theme.second, theme.first, theme.faint, theme.ink)
-        styles = ("-", "-", "-", ":")
-        for (label, power), colour, style in zip(levels.items(), colours, styles, strict=False):
-            level = 10 * np.log10(np.maximum(power, 1e-30)) - top
-            axes.plot(hz / 1000, np.maximum(level, -DYNAMIC_DB), style, color=colour, linewidth=1.1, label=label)
+        line_styles = ("-", "-", "-", ":")
+        for (label, powers), colour, line_style in zip(levels.items(), colours, line_styles, strict=False):
+            levels_db = 10 * np.log10(np.maximum(powers, 1e-30)) - top_db
+            axes.plot(
+                hz / 1000, np.maximum(levels_db, -DYNAMIC_DB), line_style, color=colour, linewidth=1.1, label=label
+            )
         axes.set(xlim=(0, hz[-1] / 1000), ylim=(-DYNAMIC_DB, 10), xlabel="kHz", ylabel="dB")
         axes.grid(axis="y")
         figure.legend(loc="outside upper right", ncols=4)
@@ -287,16 +327,16 @@ def phases(source: tuple[Array, Array], decoded: tuple[Array, Array], hz: Floats
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 4.2), layout="constrained")
-        panels = figure.subplot_mosaic([["magnitude", "phase, radians"], ["waveform", "waveform"]])
+        axes_by_title = figure.subplot_mosaic([["magnitude", "phase, radians"], ["waveform", "waveform"]])
         for title, source_curve, decoded_curve in zip(("magnitude", "phase, radians"), source, decoded, strict=True):
-            axes = panels[title]
+            axes = axes_by_title[title]
             axes.plot(hz / 1000, source_curve, color=theme.second, linewidth=0.9)
             axes.plot(hz / 1000, decoded_curve, color=theme.first, linewidth=0.9)
             axes.set_title(title)
             axes.set_xlabel("kHz")
-        axes = panels["waveform"]
-        for wave, colour, label in zip(waves, (theme.second, theme.first), ("in", "out"), strict=True):
-            axes.plot(wave, color=colour, linewidth=0.9, label=label)
+        axes = axes_by_title["waveform"]
+        for waveform, colour, label in zip(waves, (theme.second, theme.first), ("in", "out"), strict=True):
+            axes.plot(waveform, color=colour, linewidth=0.9, label=label)
         axes.set_title("waveform")
         axes.set_xlabel("sample")
         axes.legend(loc="upper right", ncols=2)
@@ -311,27 +351,33 @@ def phases(source: tuple[Array, Array], decoded: tuple[Array, Array], hz: Floats
 
 def code_space(codes: Array, sounds: Sequence[str], path: Array) -> Picture:
     """Draw codes [codes, latents] by kind of sound, with a path (Figure 6)."""
-    centre = codes.mean(0)
-    _, axes_of = np.linalg.eigh(np.atleast_2d(np.cov(codes.T)))
-    principal_axes = axes_of[:, ::-1][:, :2] if codes.shape[1] > 1 else np.array([[1.0, 0.0]])
-    kinds = sorted(set(sounds))
-    kind_of = np.array([kinds.index(sound) for sound in sounds])
+    mean_code = codes.mean(0)
+    _, eigenvectors = np.linalg.eigh(np.atleast_2d(np.cov(codes.T)))
+    principal_axes = eigenvectors[:, ::-1][:, :2] if codes.shape[1] > 1 else np.array([[1.0, 0.0]])
+    kind_names = sorted(set(sounds))
+    kind_indices = np.array([kind_names.index(sound) for sound in sounds])
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((6.4, 4.6), layout="constrained")
         axes = figure.subplots()
-        points = (codes - centre) @ principal_axes
-        colours = matplotlib.colormaps["viridis"](np.linspace(theme.span[0], 0.8, max(2, len(kinds))))
-        for number, kind in enumerate(kinds):
-            kind_points = points[kind_of == number]
+        code_points = (codes - mean_code) @ principal_axes
+        kind_colours = matplotlib.colormaps["viridis"](np.linspace(theme.span[0], 0.8, max(2, len(kind_names))))
+        for kind_index, kind_name in enumerate(kind_names):
+            kind_points = code_points[kind_indices == kind_index]
             axes.scatter(
-                kind_points[:, 0], kind_points[:, 1], s=4, linewidths=0, alpha=0.6, color=colours[number], label=kind
+                kind_points[:, 0],
+                kind_points[:, 1],
+                s=4,
+                linewidths=0,
+                alpha=0.6,
+                color=kind_colours[kind_index],
+                label=kind_name,
             )
-        path_points = (path - centre) @ principal_axes
+        path_points = (path - mean_code) @ principal_axes
         axes.plot(path_points[:, 0], path_points[:, 1], color=theme.second, linewidth=1.4)
         axes.plot(*path_points[0], "o", color=theme.second, label="a recording’s way")
         axes.set(xlabel="component 1", ylabel="component 2")
-        figure.legend(loc="outside upper right", ncols=min(4, len(kinds) + 1), markerscale=1.5)
+        figure.legend(loc="outside upper right", ncols=min(4, len(kind_names) + 1), markerscale=1.5)
         return figure
 
     return Picture(

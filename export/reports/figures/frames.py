@@ -29,24 +29,24 @@ def reconstructions(targets: Array, decoded: Array, titles: Sequence[str], sampl
     """Draw spectra [frames, bins] before and after."""
 
     def draw(theme: Theme) -> Figure:
-        hz = np.linspace(0, sample_rate / 2, targets.shape[1])
-        columns = min(2, len(targets))
-        rows = -(-len(targets) // columns)
-        figure = Figure((WIDTH, 1.45 * rows + 0.6), layout="constrained")
-        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, target, output, title in zip(grid, targets, decoded, titles, strict=False):
+        bins_hz = np.linspace(0, sample_rate / 2, targets.shape[1])
+        column_count = min(2, len(targets))
+        row_count = -(-len(targets) // column_count)
+        figure = Figure((WIDTH, 1.45 * row_count + 0.6), layout="constrained")
+        axes_grid = figure.subplots(row_count, column_count, sharex=True, sharey=True, squeeze=False).ravel()
+        for axes, target_spectrum, decoded_spectrum, title in zip(axes_grid, targets, decoded, titles, strict=False):
             axes.fill_between(
-                hz, LOWEST_DB, spectrum_db(target), color=theme.faint, alpha=0.75, linewidth=0, label="in"
+                bins_hz, LOWEST_DB, spectrum_db(target_spectrum), color=theme.faint, alpha=0.75, linewidth=0, label="in"
             )
-            axes.plot(hz, spectrum_db(output), color=theme.second, linewidth=0.8, label="out")
+            axes.plot(bins_hz, spectrum_db(decoded_spectrum), color=theme.second, linewidth=0.8, label="out")
             axes.set_title(_literal(title))
             axes.set_xscale("log")
             axes.set(xlim=(LOWEST_HZ, sample_rate / 2), ylim=(LOWEST_DB, 6), yticks=(-80, -60, -40, -20, 0))
-            ticks_hz = [hz for hz in (100, 1000, 10000) if hz < sample_rate / 2]
-            axes.set_xticks(ticks_hz, [FREQUENCIES_HZ[hz] for hz in ticks_hz])
-        for axes in grid[len(targets) :]:
+            ticks_hz = [tick_hz for tick_hz in (100, 1000, 10000) if tick_hz < sample_rate / 2]
+            axes.set_xticks(ticks_hz, [FREQUENCIES_HZ[tick_hz] for tick_hz in ticks_hz])
+        for axes in axes_grid[len(targets) :]:
             axes.set_visible(False)
-        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        figure.legend(*axes_grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.supxlabel("Hz", fontsize=9)
         figure.supylabel("dB", fontsize=9)
         return figure
@@ -62,32 +62,34 @@ def spectrogram(
     targets: Array, decoded: Array, times: npt.NDArray[np.float64], hop_seconds: float, title: str, sample_rate: int
 ) -> Picture:
     """Draw a clip [frames, bins] before and after; ``times`` are frame starts in seconds."""
-    seconds = float(times[-1]) + hop_seconds
-    moments = np.linspace(0, seconds, 480, endpoint=False)
-    frame_indices = np.maximum(np.searchsorted(times, moments, side="right") - 1, 0)
-    left_out = (moments < times[frame_indices]) | (moments > times[frame_indices] + 1.5 * hop_seconds)
-    octaves = np.linspace(np.log2(LOWEST_HZ), np.log2(sample_rate / 2), 320)
-    hz = np.linspace(0, sample_rate / 2, targets.shape[1])
+    duration_seconds = float(times[-1]) + hop_seconds
+    column_seconds = np.linspace(0, duration_seconds, 480, endpoint=False)
+    frame_indices = np.maximum(np.searchsorted(times, column_seconds, side="right") - 1, 0)
+    is_left_out = (column_seconds < times[frame_indices]) | (column_seconds > times[frame_indices] + 1.5 * hop_seconds)
+    row_octaves = np.linspace(np.log2(LOWEST_HZ), np.log2(sample_rate / 2), 320)
+    bins_hz = np.linspace(0, sample_rate / 2, targets.shape[1])
 
     def image(spectra: Array) -> Array:
-        level = np.stack([np.interp(2**octaves, hz, spectrum) for spectrum in spectrum_db(spectra)])[frame_indices]
-        level[left_out] = LOWEST_DB
-        return level.T
+        levels_db = np.stack([np.interp(2**row_octaves, bins_hz, spectrum) for spectrum in spectrum_db(spectra)])[
+            frame_indices
+        ]
+        levels_db[is_left_out] = LOWEST_DB
+        return levels_db.T
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 3.3), layout="constrained")
-        pair = figure.subplots(1, 2, sharey=True)
-        extent = (0, seconds, octaves[0], octaves[-1])
-        for axes, spectra, name in zip(pair, (targets, decoded), ("in", "out"), strict=True):
+        axes_pair = figure.subplots(1, 2, sharey=True)
+        extent = (0, duration_seconds, row_octaves[0], row_octaves[-1])
+        for axes, spectra, side_name in zip(axes_pair, (targets, decoded), ("in", "out"), strict=True):
             axes_image = axes.imshow(
                 image(spectra), cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
             )
-            axes.set_title(_literal(f"{title}: {name}"))
+            axes.set_title(_literal(f"{title}: {side_name}"))
             axes.set_xlabel("seconds")
-            ticks_hz = [hz for hz in FREQUENCIES_HZ if LOWEST_HZ <= hz <= sample_rate / 2]
-            axes.set_yticks(np.log2(ticks_hz), [FREQUENCIES_HZ[hz] for hz in ticks_hz])
-        pair[0].set_ylabel("Hz")
-        figure.colorbar(axes_image, ax=list(pair), label="dB", pad=0.01).outline.set_visible(False)
+            ticks_hz = [tick_hz for tick_hz in FREQUENCIES_HZ if LOWEST_HZ <= tick_hz <= sample_rate / 2]
+            axes.set_yticks(np.log2(ticks_hz), [FREQUENCIES_HZ[tick_hz] for tick_hz in ticks_hz])
+        axes_pair[0].set_ylabel("Hz")
+        figure.colorbar(axes_image, ax=list(axes_pair), label="dB", pad=0.01).outline.set_visible(False)
         return figure
 
     return Picture(
@@ -99,20 +101,22 @@ def spectrogram(
 
 
 def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> Picture:
+    """Draw the shares of obeyed keys by pitch class, for training codes and codes of a mesh."""
+
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.5), layout="constrained")
         axes = figure.subplots()
-        places = np.arange(12)
-        for offset, shares, colour, label in (
+        bar_positions = np.arange(12)
+        for bar_offset, shares_by_class, colour, label in (
             (-0.2, codes, theme.first, "training codes"),
             (0.2, mesh, theme.second, "mesh"),
         ):
-            heights = [shares[name] or 0.0 for name in PITCH_CLASSES]
-            axes.bar(places + offset, heights, 0.38, color=colour, label=label)
-        for place, name in enumerate(PITCH_CLASSES):
-            if codes[name] is None:
-                axes.text(place, 0.02, "–", ha="center")
-        axes.set_xticks(places, PITCH_CLASSES)
+            bar_heights = [shares_by_class[class_name] or 0.0 for class_name in PITCH_CLASSES]
+            axes.bar(bar_positions + bar_offset, bar_heights, 0.38, color=colour, label=label)
+        for class_index, class_name in enumerate(PITCH_CLASSES):
+            if codes[class_name] is None:
+                axes.text(class_index, 0.02, "–", ha="center")
+        axes.set_xticks(bar_positions, PITCH_CLASSES)
         axes.tick_params(axis="x", length=0)
         axes.set(ylim=(0, 1), xlim=(-0.6, 11.6))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -132,14 +136,15 @@ def square(answers: dict[int, Integers], low: Sequence[float], high: Sequence[fl
     """Draw the strongest pitch class over two latents (Figures 4 and 5)."""
 
     def draw(theme: Theme) -> Figure:
-        rows = -(-len(answers) // 4)
-        figure = Figure((WIDTH, 2.05 * rows + 0.35), layout="constrained")
-        grid = figure.subplots(rows, 4, sharex=True, sharey=True, squeeze=False).ravel()
+        row_count = -(-len(answers) // 4)
+        figure = Figure((WIDTH, 2.05 * row_count + 0.35), layout="constrained")
+        axes_grid = figure.subplots(row_count, 4, sharex=True, sharey=True, squeeze=False).ravel()
         extent = (low[0], high[0], low[1], high[1])
-        for axes, (pitch_class, strongest) in zip(grid, answers.items(), strict=False):
-            side = round(len(strongest) ** 0.5)
+        for axes, (pitch_class, strongest_classes) in zip(axes_grid, answers.items(), strict=False):
+            side_points = round(len(strongest_classes) ** 0.5)
             axes.imshow(
-                np.ma.masked_less(strongest.reshape(side, side).T, 0),  # puts the first latent on x
+                # .T puts the first latent on x
+                np.ma.masked_less(strongest_classes.reshape(side_points, side_points).T, 0),
                 cmap=theme.pitch_classes(),
                 vmin=-0.5,
                 vmax=11.5,
@@ -148,21 +153,21 @@ def square(answers: dict[int, Integers], low: Sequence[float], high: Sequence[fl
                 aspect="auto",
                 interpolation="nearest",
             )
-            wrong = (strongest != pitch_class).reshape(side, side).T
-            if wrong.any():
-                hatched = axes.contourf(
-                    wrong, [0.5, 1.5], colors="none", hatches=["////"], origin="lower", extent=extent
+            is_wrong = (strongest_classes != pitch_class).reshape(side_points, side_points).T
+            if is_wrong.any():
+                hatched_areas = axes.contourf(
+                    is_wrong, [0.5, 1.5], colors="none", hatches=["////"], origin="lower", extent=extent
                 )
-                hatched.set_edgecolor(theme.second)
-                hatched.set_linewidth(0)
+                hatched_areas.set_edgecolor(theme.second)
+                hatched_areas.set_linewidth(0)
             axes.set_title(
-                f"{PITCH_CLASSES[pitch_class]} asked: {percent(float(np.mean(strongest == pitch_class)))} right"
+                f"{PITCH_CLASSES[pitch_class]} asked: {percent(float(np.mean(strongest_classes == pitch_class)))} right"
             )
-        for axes in grid[len(answers) :]:
+        for axes in axes_grid[len(answers) :]:
             axes.set_visible(False)
         figure.supxlabel("latent 0", fontsize=9)
         figure.supylabel("latent 1", fontsize=9)
-        pitch_class_bar(figure, list(grid), theme)
+        pitch_class_bar(figure, list(axes_grid), theme)
         return figure
 
     return Picture(
@@ -182,6 +187,7 @@ def latent_pictures(codes: Array, pitch_classes: Integers, latent_figures: Mappi
 
 
 def knob_ends(latent_figures: Mapping[str, Any]) -> tuple[list[float], list[float]]:
+    """Return the low ends and the high ends of knobs."""
     dimensions = latent_figures["dimensions"]
     return [dimension["low"] for dimension in dimensions], [dimension["high"] for dimension in dimensions]
 
@@ -190,33 +196,33 @@ def embedding(latents: Array, pitch_classes: Integers) -> Picture:
     """Draw codes [frames, latents] by two latents, or beyond three by principal components."""
     n = latents.shape[1]
     if n > 3:
-        coordinates, names, projection = (
+        coordinates, axis_names, projection_text = (
             _principal(latents),
             ["component 1", "component 2"],
             "their two principal components",
         )
     else:
-        coordinates, names, projection = latents, [f"latent {i}" for i in range(n)], "two latents at a time"
+        coordinates, axis_names, projection_text = latents, [f"latent {i}" for i in range(n)], "two latents at a time"
 
-    pairs = list(combinations(range(coordinates.shape[1]), 2))
-    width, height = (5.6, 4.4) if len(pairs) == 1 else (WIDTH, 3.0)
-    dots = Dots(tuple(coordinates[:, pair] for pair in pairs), latents, pitch_classes)
+    axis_pairs = list(combinations(range(coordinates.shape[1]), 2))
+    width, height = (5.6, 4.4) if len(axis_pairs) == 1 else (WIDTH, 3.0)
+    dots = Dots(tuple(coordinates[:, axis_pair] for axis_pair in axis_pairs), latents, pitch_classes)
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((width, height), layout="constrained")
-        grid = list(figure.subplots(1, len(pairs), squeeze=False).ravel())
-        for axes, (x, y) in zip(grid, pairs, strict=True):
+        axes_grid = list(figure.subplots(1, len(axis_pairs), squeeze=False).ravel())
+        for axes, (x, y) in zip(axes_grid, axis_pairs, strict=True):
             axes.scatter(
                 coordinates[:, x], coordinates[:, y], c=pitch_classes, cmap=theme.pitch_classes(), vmin=-0.5, vmax=11.5,
                 s=5, alpha=0.8, linewidths=0,
             )  # fmt: skip
-            axes.set(xlabel=names[x], ylabel=names[y])
-        pitch_class_bar(figure, grid, theme)
+            axes.set(xlabel=axis_names[x], ylabel=axis_names[y])
+        pitch_class_bar(figure, axes_grid, theme)
         return figure
 
     return Picture(
         "embedding",
-        f"Training codes, by {projection}, coloured by pitch class. Where keys decide the pitch, colours mix; "
+        f"Training codes, by {projection_text}, coloured by pitch class. Where keys decide the pitch, colours mix; "
         "islands of one colour mean that the latents hold the pitch too.",
         draw,
         width,
@@ -229,17 +235,17 @@ def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> P
 
     def draw(theme: Theme) -> Figure:
         n = latents.shape[1]
-        columns = min(4, n)
-        rows = -(-n // columns)
-        figure = Figure((WIDTH, 1.35 * rows + 0.3), layout="constrained")
-        grid = figure.subplots(rows, columns, squeeze=False).ravel()
-        for i, axes in enumerate(grid):
+        column_count = min(4, n)
+        row_count = -(-n // column_count)
+        figure = Figure((WIDTH, 1.35 * row_count + 0.3), layout="constrained")
+        axes_grid = figure.subplots(row_count, column_count, squeeze=False).ravel()
+        for i, axes in enumerate(axes_grid):
             axes.set_visible(i < n)
             if i >= n:
                 continue
             axes.hist(latents[:, i], 48, color=theme.first)
-            for end in (low[i], high[i]):
-                axes.axvline(end, color=theme.second, linewidth=1)
+            for knob_end in (low[i], high[i]):
+                axes.axvline(knob_end, color=theme.second, linewidth=1)
             axes.set_title(f"latent {i}")
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)
@@ -254,24 +260,25 @@ def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> P
 
 
 def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
+    """Draw the correlation matrix of latents."""
     n = len(matrix)
     width = min(5.0, 1.6 + 0.42 * n)
 
     def draw(theme: Theme) -> Figure:
         figure = Figure((width, width - 0.9), layout="constrained")
         axes = figure.subplots()
-        colours = LinearSegmentedColormap.from_list("sides", [theme.first, theme.paper, theme.second])
-        image = axes.imshow(matrix, cmap=colours, vmin=-1, vmax=1)
+        colour_map = LinearSegmentedColormap.from_list("sides", [theme.first, theme.paper, theme.second])
+        matrix_image = axes.imshow(matrix, cmap=colour_map, vmin=-1, vmax=1)
         if n <= LARGEST_TABLE:
-            for (row, column), value in np.ndenumerate(np.array(matrix)):
-                dark = np.dot(image.to_rgba(value)[:3], LUMINANCE) < 0.5
-                colour, text = "white" if dark else "black", two_digits(value)
-                axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+            for (row, column), matrix_value in np.ndenumerate(np.array(matrix)):
+                is_dark = np.dot(matrix_image.to_rgba(matrix_value)[:3], LUMINANCE) < 0.5
+                text_colour, number_text = "white" if is_dark else "black", two_digits(matrix_value)
+                axes.text(column, row, number_text, ha="center", va="center", fontsize=7, color=text_colour)
             axes.set_xticks(range(n))
             axes.set_yticks(range(n))
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        figure.colorbar(image, ax=axes).outline.set_visible(False)
+        figure.colorbar(matrix_image, ax=axes).outline.set_visible(False)
         return figure
 
     return Picture(
@@ -285,9 +292,11 @@ def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], checkpoint_s
     def draw(theme: Theme) -> Figure:
         figure = Figure((WIDTH, 2.8), layout="constrained")
         axes = figure.subplots()
-        term_names = [name for name in terms if name != "total"] if len(terms) > 2 else []
-        for name, colour in zip(term_names, line_colours(len(term_names)), strict=True):
-            axes.plot(steps, terms[name], color=colour, linewidth=1.2, label=name.replace("_", " "), marker=".")
+        term_names = [term_name for term_name in terms if term_name != "total"] if len(terms) > 2 else []
+        for term_name, colour in zip(term_names, line_colours(len(term_names)), strict=True):
+            axes.plot(
+                steps, terms[term_name], color=colour, linewidth=1.2, label=term_name.replace("_", " "), marker="."
+            )
         axes.plot(steps, terms["total"], color=theme.ink, linewidth=2, label="total", marker="o", markersize=3)
         axes.axvline(checkpoint_step, color=theme.second, linewidth=1, linestyle=":", label="this checkpoint")
         axes.set_yscale("log")
@@ -305,17 +314,20 @@ def _literal(text: str) -> str:
 
 
 def _principal(latents: Array) -> Array:
-    """The largest weight is positive: runs are not mirrored."""
-    centred = latents - latents.mean(0)
-    _, axes = np.linalg.eigh(centred.T @ centred)  # ascending order
-    principal_axes = axes[:, :-3:-1]
-    components: Array = centred @ (principal_axes * np.sign(principal_axes[np.abs(principal_axes).argmax(0), [0, 1]]))
+    """Return the first two principal components of codes; the largest weight is positive: runs are not mirrored."""
+    centred_codes = latents - latents.mean(0)
+    _, eigenvectors = np.linalg.eigh(centred_codes.T @ centred_codes)  # ascending order
+    principal_axes = eigenvectors[:, :-3:-1]
+    components: Array = centred_codes @ (
+        principal_axes * np.sign(principal_axes[np.abs(principal_axes).argmax(0), [0, 1]])
+    )
     return components
 
 
 def pitch_class_bar(figure: Figure, grid: list[Axes], theme: Theme) -> None:
-    colours = ScalarMappable(BoundaryNorm(np.arange(-0.5, 12), 12), theme.pitch_classes())
-    bar = figure.colorbar(colours, ax=grid, ticks=range(12), pad=0.01, aspect=30)
-    bar.ax.set_yticklabels(PITCH_CLASSES)
-    bar.ax.tick_params(length=0)
-    bar.outline.set_visible(False)
+    """Draw the colour bar of pitch classes."""
+    colour_scale = ScalarMappable(BoundaryNorm(np.arange(-0.5, 12), 12), theme.pitch_classes())
+    colour_bar = figure.colorbar(colour_scale, ax=grid, ticks=range(12), pad=0.01, aspect=30)
+    colour_bar.ax.set_yticklabels(PITCH_CLASSES)
+    colour_bar.ax.tick_params(length=0)
+    colour_bar.outline.set_visible(False)

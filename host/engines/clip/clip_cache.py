@@ -89,8 +89,10 @@ class SingleClipDecoder:
         return self._model.stamp
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
-        shares = label.shares(self._model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
-        frames = self._model.decode(code[np.newaxis], shares)
+        label_conditions = (
+            label.shares(self._model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
+        )
+        frames = self._model.decode(code[np.newaxis], label_conditions)
         return ResampledClip(self._sound(frames)[0])
 
 
@@ -116,7 +118,7 @@ class PrefetchClipCache:
     def __init__(self, decoder: Decodes) -> None:
         self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
         self._requested_names: list[Name] = []
-        self._last: Future[None] | None = None
+        self._last_future: Future[None] | None = None
 
     @property
     def seconds(self) -> float:
@@ -125,17 +127,17 @@ class PrefetchClipCache:
 
     @property
     def idle(self) -> bool:
-        return self._last is None or self._last.done()
+        return self._last_future is None or self._last_future.done()
 
     def ask(self, wants: Sequence[ClipRequest]) -> None:
         """Replace the pending requests.
 
         The thread decodes one per key before any key's next: moving codes starve no key.
         """
-        names = [want.name for want in wants]
-        if names != self._requested_names:
-            self._requested_names, self._work.newest = names, wants
-            self._last = self._thread.submit(self._work.decode_all, wants)
+        clip_names = [want.name for want in wants]
+        if clip_names != self._requested_names:
+            self._requested_names, self._work.newest = clip_names, wants
+            self._last_future = self._thread.submit(self._work.decode_all, wants)
 
     def mark_current(self, knobs: bytes, now: int) -> None:
         self._check()
@@ -159,50 +161,68 @@ class _Work:
 
     def __init__(self, decoder: Decodes) -> None:
         self._decoder = decoder
-        self._served: set[int] = set()  # keys already decoded in this round
+        self._served_slots: set[int] = set()  # keys already decoded in this round
         self.newest: Sequence[ClipRequest] = ()
         self.ready: dict[int, tuple[ReadyClip, ...]] = {}
-        self.seconds, self._count = 0.0, 0
+        self.seconds, self._request_count = 0.0, 0
         self.problem: Exception | None = None
 
-    def decode_all(self, wants: Sequence[ClipRequest]) -> None:
+    def decode_all(self, clip_requests: Sequence[ClipRequest]) -> None:
+        """Decode what is not ready, until newer requests come."""
         try:
-            for want in wants:
-                self._renew(want)
-            while self.newest is wants and (missing := [want for want in wants if not self._is_ready(want)]):
-                fresh = [want for want in missing if want.slot not in self._served]
-                if not fresh:
-                    self._served.clear()
-                want = (fresh or missing)[0]
-                self._make(want)
-                self._served.add(want.slot)
+            for clip_request in clip_requests:
+                self._renew(clip_request)
+            while self.newest is clip_requests and (
+                missing_requests := [clip_request for clip_request in clip_requests if not self._is_ready(clip_request)]
+            ):
+                unserved_requests = [
+                    clip_request for clip_request in missing_requests if clip_request.slot not in self._served_slots
+                ]
+                if not unserved_requests:
+                    self._served_slots.clear()
+                clip_request = (unserved_requests or missing_requests)[0]
+                self._make(clip_request)
+                self._served_slots.add(clip_request.slot)
         except Exception as error:  # the next call from the player raises it
             self.problem = error.with_traceback(None)
 
-    def _is_ready(self, want: ClipRequest) -> bool:
-        return any(clip.name == want.name for clip in self.ready.get(want.slot, ()))
+    def _is_ready(self, clip_request: ClipRequest) -> bool:
+        return any(clip.name == clip_request.name for clip in self.ready.get(clip_request.slot, ()))
 
-    def _renew(self, want: ClipRequest) -> None:
-        for clip in self.ready.get(want.slot, ()):
-            if clip.name == want.name:
-                self._count += 1
-                clip.number, clip.knobs, clip.current_time = self._count, want.knobs, want.current_time
+    def _renew(self, clip_request: ClipRequest) -> None:
+        """Count a ready clip as the newest."""
+        for clip in self.ready.get(clip_request.slot, ()):
+            if clip.name == clip_request.name:
+                self._request_count += 1
+                clip.number, clip.knobs, clip.current_time = (
+                    self._request_count,
+                    clip_request.knobs,
+                    clip_request.current_time,
+                )
 
-    def _make(self, want: ClipRequest) -> None:
+    def _make(self, clip_request: ClipRequest) -> None:
+        """Decode a clip, or take another slot's, as the newest of its slot."""
         clip = next(
-            (ready_clip.clip for clips in self.ready.values() for ready_clip in clips if ready_clip.name == want.name),
+            (
+                ready_clip.clip
+                for clips in self.ready.values()
+                for ready_clip in clips
+                if ready_clip.name == clip_request.name
+            ),
             None,
         )
         if clip is None:
-            began = time.perf_counter()
-            clip = self._decoder.clip(want.label, want.code)
+            start_seconds = time.perf_counter()
+            clip = self._decoder.clip(clip_request.label, clip_request.code)
             clip.prepare()
-            took = time.perf_counter() - began
-            self.seconds += (took - self.seconds) * (SETTLING if self.seconds else 1.0)
-        self._count += 1
-        ready_clip = ReadyClip(want.name, self._count, want.knobs, want.current_time, clip)
-        older_clips = sorted(self.ready.get(want.slot, ()), key=lambda older_clip: older_clip.number)
-        self.ready[want.slot] = (*older_clips, ready_clip)[-NEWEST:]
+            decode_seconds = time.perf_counter() - start_seconds
+            self.seconds += (decode_seconds - self.seconds) * (SETTLING if self.seconds else 1.0)
+        self._request_count += 1
+        ready_clip = ReadyClip(
+            clip_request.name, self._request_count, clip_request.knobs, clip_request.current_time, clip
+        )
+        older_clips = sorted(self.ready.get(clip_request.slot, ()), key=lambda older_clip: older_clip.number)
+        self.ready[clip_request.slot] = (*older_clips, ready_clip)[-NEWEST:]
 
 
 MOST_SHARED_BYTES = 1 << 28  # of shared clip memory
@@ -214,31 +234,33 @@ class ClipDecodeWorker:
 
     def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
         self._decoder, self._length = decoder, length
-        size = ResampledClip.size(length)
-        count = max(1, min(clips, MOST_SHARED_BYTES // (size * FLOAT_BYTES)))
-        arena = Arena(count * size * FLOAT_BYTES)
-        self._memory = ClipMemory(_rooms(arena, size).ravel())
-        self._free = list(range(count))
-        self._server = ModelProcess("clips", decoder, _put, arena, size)
+        clip_size = ResampledClip.size(length)
+        room_count = max(1, min(clips, MOST_SHARED_BYTES // (clip_size * FLOAT_BYTES)))
+        arena = Arena(room_count * clip_size * FLOAT_BYTES)
+        self._memory = ClipMemory(_rooms(arena, clip_size).ravel())
+        self._free_rooms = list(range(room_count))
+        self._server = ModelProcess("clips", decoder, _put, arena, clip_size)
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
-        if self._free:
-            number = self._free.pop()
-            clip = ResampledClip.stored(self._memory, number, self._length)
-            weakref.finalize(clip, self._free.append, number)
+        if self._free_rooms:
+            room_index = self._free_rooms.pop()
+            clip = ResampledClip.stored(self._memory, room_index, self._length)
+            weakref.finalize(clip, self._free_rooms.append, room_index)
             with contextlib.suppress(Away):
-                self._server.ask((number, label, code))
+                self._server.ask((room_index, label, code))
                 return clip
         clip = self._decoder.clip(label, code)
         clip.prepare()
         return clip
 
 
-def _put(decoder: SingleClipDecoder, question: tuple[int, Label, Array], arena: Arena, size: int) -> None:
-    number, label, code = question
-    decoder.clip(label, code).put(_rooms(arena, size)[number])
+def _put(decoder: SingleClipDecoder, question: tuple[int, Label, Array], arena: Arena, clip_size: int) -> None:
+    """Decode a clip into its room, in the process."""
+    room_index, label, code = question
+    decoder.clip(label, code).put(_rooms(arena, clip_size)[room_index])
 
 
-def _rooms(arena: Arena, size: int) -> Array:
+def _rooms(arena: Arena, clip_size: int) -> Array:
+    """Shared memory as rooms of equal clips, [rooms, size]."""
     rooms: Array = np.frombuffer(arena.buffer, np.float32)
-    return rooms[: len(rooms) // size * size].reshape(-1, size)
+    return rooms[: len(rooms) // clip_size * clip_size].reshape(-1, clip_size)

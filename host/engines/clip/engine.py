@@ -94,31 +94,35 @@ class ClipEngine:
     def __init__(self, model: Model, sound: ClipSound, playing: ClipPlaySettings, live: bool) -> None:
         card = model.card
         self._rate, self._clip_length, self._playing = card.sample_rate, card.frame_length, playing
-        self._ramp = round(RAMP_SECONDS * self._rate)
-        self.targets = {name: Ramp(value, self._ramp) for name, value in playing.settings.values().items()}
-        label = playing.settings.label
-        self._label = Ramp(0.0 if label is None else card.labels.index(label), 1)
+        self._ramp_samples = round(RAMP_SECONDS * self._rate)
+        self.targets = {name: Ramp(value, self._ramp_samples) for name, value in playing.settings.values().items()}
+        default_label = playing.settings.label
+        self._label_ramp = Ramp(0.0 if default_label is None else card.labels.index(default_label), 1)
         if len(card.labels) > 1:
-            self.targets[LABEL] = self._label
+            self.targets[LABEL] = self._label_ramp
         self._slots = list(playing.kit) or [KNOBS]  # last struck first
-        self._rest = np.array(playing.rest_latents, np.float32)
-        low, high = (np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high"))
-        hits = list(playing.kit.values()) or [Hit(None, None)]
+        self._rest_code = np.array(playing.rest_latents, np.float32)
+        latent_lows, latent_highs = (
+            np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high")
+        )
+        kit_hits = list(playing.kit.values()) or [Hit(None, None)]
         self._rows = {slot: row for row, slot in enumerate(self._slots)}  # of `_slot_codes`, by slot
         self._slot_codes = np.array(
-            [playing.rest_latents if hit.code is None else hit.code for hit in hits], np.float32
+            [playing.rest_latents if hit.code is None else hit.code for hit in kit_hits], np.float32
         )
-        self._bare = [row for row, hit in enumerate(hits) if hit.code is None]  # rows of keys without a code
-        self._low, self._high = np.minimum(low, self._slot_codes), np.maximum(high, self._slot_codes)
-        self._fade = max(1, round(FADE_SECONDS * self._rate))
-        self._grid = max(1, round(MORPH_SECONDS * self._rate))
-        self._spread = max(1, round(SPREAD_SECONDS * self._rate))
-        self._shares = (0.5 - 0.5 * np.cos(np.arange(self._grid) * (np.pi / self._grid))).astype(np.float32)
+        self._bare_rows = [row for row, hit in enumerate(kit_hits) if hit.code is None]  # rows of keys without a code
+        self._low, self._high = np.minimum(latent_lows, self._slot_codes), np.maximum(latent_highs, self._slot_codes)
+        self._fade_samples = max(1, round(FADE_SECONDS * self._rate))
+        self._grid_samples = max(1, round(MORPH_SECONDS * self._rate))
+        self._spread_samples = max(1, round(SPREAD_SECONDS * self._rate))
+        self._coming_shares = (0.5 - 0.5 * np.cos(np.arange(self._grid_samples) * (np.pi / self._grid_samples))).astype(
+            np.float32
+        )
         self._cached_codes = b"", self._slot_codes  # latents, and the codes of all slots at them
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         decoder = SingleClipDecoder(model, sound)
         self._blocking_cache = None if live else BlockingClipCache(decoder, 4 * self._clip_length)
-        self._ahead = (
+        self._prefetch_cache = (
             PrefetchClipCache(
                 ClipDecodeWorker(decoder, self._clip_length, (NEWEST + 1) * len(self._slots) + PLAYING_CLIPS)
             )
@@ -128,25 +132,27 @@ class ClipEngine:
         # of the last look: latents, labels and slot order
         self._requested: tuple[bytes, tuple[Label, ...], tuple[int, ...]] | None = None
         self._age_ms = 0.0
-        if self._ahead is not None:
-            self._ahead.ask(self._wants(self._rest, [self._label_of(slot, 0) for slot in self._slots], 0))
+        if self._prefetch_cache is not None:
+            self._prefetch_cache.ask(self._wants(self._rest_code, [self._label_of(slot, 0) for slot in self._slots], 0))
 
     @property
     def ready(self) -> bool:
-        return self._ahead is None or all(self._ahead.ready_clips(slot) for slot in self._slots)
+        return self._prefetch_cache is None or all(self._prefetch_cache.ready_clips(slot) for slot in self._slots)
 
     @property
     def idle(self) -> bool:
-        return self._ahead is None or self._ahead.idle
+        return self._prefetch_cache is None or self._prefetch_cache.idle
 
     @property
     def age_ms(self) -> float | None:
-        return None if self._ahead is None else self._age_ms
+        return None if self._prefetch_cache is None else self._age_ms
 
     def start_stream(self, pitch: float, time: int, key: int) -> ClipStream:
-        playing, values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
-        part = ClipSegment.from_values(self._clip_length, values, playing.settings.loop, self._rate, self._fade)
-        shift = values["clip.pitch"] - MIDDLE_C
+        playing, parameter_values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
+        segment = ClipSegment.from_values(
+            self._clip_length, parameter_values, playing.settings.loop, self._rate, self._fade_samples
+        )
+        shift_semitones = parameter_values["clip.pitch"] - MIDDLE_C
         slot = key if key in playing.kit else KNOBS
         self._slots.remove(slot)
         self._slots.insert(0, slot)
@@ -155,232 +161,296 @@ class ClipEngine:
             on=time,
             slot=slot,
             label=self._label_of(slot, time),
-            shift=shift,
-            part=part,
-            turn=key * APART % self._spread,
+            shift=shift_semitones,
+            part=segment,
+            turn=key * APART % self._spread_samples,
         )
-        if not part.period:
-            slowest = steady(float(np.float32((0.0 if playing.glides else pitch) + shift - playing.lowest)))
-            stream.over = time + math.ceil((part.length * ONE) / slowest) + 1 + self._fade
+        if not segment.period:
+            slowest_step = steady(
+                float(np.float32((0.0 if playing.glides else pitch) + shift_semitones - playing.lowest))
+            )
+            stream.over = time + math.ceil((segment.length * ONE) / slowest_step) + 1 + self._fade_samples
         return stream
 
     def number_next(self, number: int) -> None:
         """Do nothing: clips have no random numbers."""
 
     def render(self, streams: Sequence[ClipStream], motion: Motion, start: int, count: int) -> list[Array]:
-        end = start + count
+        block_end = start + count
         # A note-on makes its block expensive, so the look moves to the next block unless it is overdue.
-        struck = any(stream.on >= start for stream in streams)
-        if self._ahead is not None and end >= self._next_look + (self._look_samples if struck else 0):
-            self._next_look = end + self._look_samples
-            self._look(self._ahead, motion, max(0, len(streams) - 1), end)
-        codes = self._codes_at(motion, len(streams), start, end)
+        is_struck = any(stream.on >= start for stream in streams)
+        if self._prefetch_cache is not None and block_end >= self._next_look + (self._look_samples if is_struck else 0):
+            self._next_look = block_end + self._look_samples
+            self._look(self._prefetch_cache, motion, max(0, len(streams) - 1), block_end)
+        codes = self._codes_at(motion, len(streams), start, block_end)
         sounds = np.zeros((len(streams), 1, count), np.float32)
-        asks: list[PendingRead] = []
-        fades: list[tuple[Array, Array]] = []
-        for voice, stream in enumerate(streams):
-            if not codes and self._goes_on(voice, stream, motion, start, end):
-                request = self._straight(stream, stream.step, start, count, stream.position)
-                assert request is not None
+        pending_reads: list[PendingRead] = []
+        fade_outs: list[tuple[Array, Array]] = []
+        for voice_index, stream in enumerate(streams):
+            if not codes and self._goes_on(voice_index, stream, motion, start, block_end):
+                stretch = self._straight(stream, stream.step, start, count, stream.position)
+                assert stretch is not None
                 stream.position = stream.part.wrapped(stream.position + stream.step * count)
-                asks.append(PendingRead(request, sounds[voice, 0]))
+                pending_reads.append(PendingRead(stretch, sounds[voice_index, 0]))
                 continue
-            first, last = max(start, stream.on), min(end, stream.end or end, stream.over or end)
-            if not stream.finished and first < last:
-                output = sounds[voice, 0, first - start : last - start]
-                self._play(voice, stream, motion, first, last, codes, output, asks)
-                if stream.over is not None and last > stream.over - self._fade:
-                    remaining = (stream.over - np.arange(first, last)) / self._fade
-                    fades.append((output, np.clip(remaining, 0.0, 1.0).astype(np.float32)))
-        for ask, sound in zip(asks, read([ask.request for ask in asks]), strict=True):
-            ask.output[:] += sound if ask.weight is None else sound * ask.weight
-        for output, share in fades:
-            output *= share
+            first_sample, end_sample = (
+                max(start, stream.on),
+                min(block_end, stream.end or block_end, stream.over or block_end),
+            )
+            if not stream.finished and first_sample < end_sample:
+                output = sounds[voice_index, 0, first_sample - start : end_sample - start]
+                self._play(voice_index, stream, motion, first_sample, end_sample, codes, output, pending_reads)
+                if stream.over is not None and end_sample > stream.over - self._fade_samples:
+                    remaining_shares = (stream.over - np.arange(first_sample, end_sample)) / self._fade_samples
+                    fade_outs.append((output, np.clip(remaining_shares, 0.0, 1.0).astype(np.float32)))
+        for pending_read, sound in zip(
+            pending_reads, read([pending_read.request for pending_read in pending_reads]), strict=True
+        ):
+            pending_read.output[:] += sound if pending_read.weight is None else sound * pending_read.weight
+        for output, fade_shares in fade_outs:
+            output *= fade_shares
         for ramp in self.targets.values():
-            ramp.forget(end)
+            ramp.forget(block_end)
         return list(sounds)
 
     def prepare(self, streams: Sequence[ClipStream], motion: Motion, now: int) -> None:
         """Do nothing."""
 
-    def _goes_on(self, voice: int, stream: ClipStream, motion: Motion, start: int, end: int) -> bool:
+    def _goes_on(self, voice_index: int, stream: ClipStream, motion: Motion, start: int, end: int) -> bool:
+        """Return whether a stream's step stays constant through a block."""
         if end > stream.steady_until or start <= stream.on or (stream.end is not None and end > stream.end):
             return False
-        bend = motion.bend_of(voice, start, end - start)
+        bend = motion.bend_of(voice_index, start, end - start)
         return bend.ndim == 0 and bend == stream.bend
 
-    def _codes_at(self, motion: Motion, voices: int, start: int, end: int) -> Codes:
-        times = range(start + -start % self._grid, end, self._grid) if self._playing.gated and voices else ()
-        if not times:
+    def _codes_at(self, motion: Motion, voice_count: int, start: int, end: int) -> Codes:
+        """Codes of all voices at the grid's points in a block."""
+        grid_times = (
+            range(start + -start % self._grid_samples, end, self._grid_samples)
+            if self._playing.gated and voice_count
+            else ()
+        )
+        if not grid_times:
             return {}
-        pairs = [(voice, time) for time in times for voice in range(voices)]
-        rows = motion.latents([voice for voice, _ in pairs], np.array([time for _, time in pairs], np.int64))
-        return dict(zip(times, rows.reshape(len(times), voices, -1), strict=True))
+        voice_times = [(voice_index, grid_time) for grid_time in grid_times for voice_index in range(voice_count)]
+        code_rows = motion.latents(
+            [voice_index for voice_index, _ in voice_times],
+            np.array([grid_time for _, grid_time in voice_times], np.int64),
+        )
+        return dict(zip(grid_times, code_rows.reshape(len(grid_times), voice_count, -1), strict=True))
 
     def _play(
         self,
-        voice: int,
+        voice_index: int,
         stream: ClipStream,
         motion: Motion,
-        first: int,
-        last: int,
-        codes: Codes,
+        first_sample: int,
+        end_sample: int,
+        codes_by_time: Codes,
         output: Array,
-        asks: list[PendingRead],
+        pending_reads: list[PendingRead],
     ) -> None:
-        if first == stream.on:
-            code = motion.latents([voice], np.array([first], np.int64))[0]
-            stream.clip, stream.name = self._clip_for(stream, code, motion, first)
+        """Read a stream from its first to its end sample in a block, clip by clip."""
+        if first_sample == stream.on:
+            code = motion.latents([voice_index], np.array([first_sample], np.int64))[0]
+            stream.clip, stream.name = self._clip_for(stream, code, motion, first_sample)
         if stream.clip is None:  # nothing was ready
             stream.finished = True
             return
-        turns = range(first + (stream.turn - first) % self._grid, last, self._grid) if self._playing.gated else ()
-        if not (codes or turns):
-            self._piece(voice, stream, motion, first, output, asks)
+        turn_samples = (
+            range(first_sample + (stream.turn - first_sample) % self._grid_samples, end_sample, self._grid_samples)
+            if self._playing.gated
+            else ()
+        )
+        if not (codes_by_time or turn_samples):
+            self._piece(voice_index, stream, motion, first_sample, output, pending_reads)
             return
-        looks = [time for time in codes if stream.on < time < last]
-        begins = sorted({first, *turns})
-        for begin, stop in zip(begins, [*begins[1:], last], strict=True):
-            while looks and looks[0] <= begin:
-                self._look_for(stream, codes[looks[0]][voice], motion, looks.pop(0))
-            if begin in turns:
-                self._go_over(stream, begin)
-            self._piece(voice, stream, motion, begin, output[begin - first : stop - first], asks)
+        look_times = [time for time in codes_by_time if stream.on < time < end_sample]
+        piece_starts = sorted({first_sample, *turn_samples})
+        for piece_start, piece_end in zip(piece_starts, [*piece_starts[1:], end_sample], strict=True):
+            while look_times and look_times[0] <= piece_start:
+                self._look_for(stream, codes_by_time[look_times[0]][voice_index], motion, look_times.pop(0))
+            if piece_start in turn_samples:
+                self._go_over(stream, piece_start)
+            self._piece(
+                voice_index,
+                stream,
+                motion,
+                piece_start,
+                output[piece_start - first_sample : piece_end - first_sample],
+                pending_reads,
+            )
             if stream.finished:
                 return
-        for time in looks:
-            self._look_for(stream, codes[time][voice], motion, time)
+        for time in look_times:
+            self._look_for(stream, codes_by_time[time][voice_index], motion, time)
 
     def _look_for(self, stream: ClipStream, code: Array, motion: Motion, time: int) -> None:
-        clip, name = self._clip_for(stream, code, motion, time)
+        """Set the clip to which the stream's next crossfade leads."""
+        clip, clip_name = self._clip_for(stream, code, motion, time)
         if clip is not None:
-            stream.next = clip, name
+            stream.next = clip, clip_name
 
     def _go_over(self, stream: ClipStream, time: int) -> None:
+        """Begin the stream's crossfade to its next clip."""
         if stream.coming is not None:
             stream.clip, stream.coming = stream.coming, None
         if stream.next is not None:
-            clip, name = stream.next
-            if name != stream.name:
-                stream.coming, stream.name, stream.fade_start = clip, name, time
+            clip, clip_name = stream.next
+            if clip_name != stream.name:
+                stream.coming, stream.name, stream.fade_start = clip, clip_name, time
             stream.next = None
 
     def _clip_for(
-        self, stream: ClipStream, knobs: Array, motion: Motion, time: int
+        self, stream: ClipStream, latent_code: Array, motion: Motion, time: int
     ) -> tuple[ResampledClip | None, Name | None]:
-        code = self._codes(knobs)[self._rows[stream.slot]]
-        label = self._morphed_label(stream.slot, stream.label, motion, time)
-        name = label, code.tobytes()
+        """Return the best clip for a code, and its name; None if none is ready."""
+        code = self._codes(latent_code)[self._rows[stream.slot]]
+        morphed_label = self._morphed_label(stream.slot, stream.label, motion, time)
+        clip_name = morphed_label, code.tobytes()
         if self._blocking_cache is not None:
-            return self._blocking_cache.clip(label, code), name
-        assert self._ahead is not None
-        ready = self._ahead.ready_clips(stream.slot)
+            return self._blocking_cache.clip(morphed_label, code), clip_name
+        assert self._prefetch_cache is not None
+        ready_clips = self._prefetch_cache.ready_clips(stream.slot)
         # Prefer the exact code, then the newest clip of the label, then the newest clip.
-        ready_clip = max(
-            ready,
-            key=lambda ready_clip: (ready_clip.name == name, ready_clip.name[0] == label, ready_clip.number),
+        best_clip = max(
+            ready_clips,
+            key=lambda best_clip: (best_clip.name == clip_name, best_clip.name[0] == morphed_label, best_clip.number),
             default=None,
         )
-        if ready_clip is None:
+        if best_clip is None:
             return None, None
         if time == stream.on:
             self._age_ms = (
-                0.0 if ready_clip.name == name else max(0, time - ready_clip.current_time) / self._rate * 1000
+                0.0 if best_clip.name == clip_name else max(0, time - best_clip.current_time) / self._rate * 1000
             )
-        return ready_clip.clip, ready_clip.name
+        return best_clip.clip, best_clip.name
 
     def _piece(
-        self, voice: int, stream: ClipStream, motion: Motion, begin: int, output: Array, asks: list[PendingRead]
+        self,
+        voice_index: int,
+        stream: ClipStream,
+        motion: Motion,
+        piece_start: int,
+        output: Array,
+        pending_reads: list[PendingRead],
     ) -> None:
-        count = len(output)
-        pitch = stream.key if stream.pitch is None else stream.pitch.block(begin, count)
-        bend = motion.bend_of(voice, begin, count)
+        """Read a stream's clip, chunk by chunk; note how long its step is constant."""
+        piece_length = len(output)
+        pitch = stream.key if stream.pitch is None else stream.pitch.block(piece_start, piece_length)
+        bend = motion.bend_of(voice_index, piece_start, piece_length)
         semitones = np.float64(stream.shift) + pitch + bend
         step = steady(float(semitones)) if semitones.ndim == 0 else steps(semitones)
         stream.steady_until = 0
         if isinstance(step, int) and stream.pitch is None:
             stream.step, stream.bend = step, float(bend)
-            stream.steady_until = begin + stream.part.count_straight(stream.position, step)
+            stream.steady_until = piece_start + stream.part.count_straight(stream.position, step)
             if stream.over is not None:
-                stream.steady_until = min(stream.steady_until, stream.over - self._fade)
+                stream.steady_until = min(stream.steady_until, stream.over - self._fade_samples)
             if self._playing.gated:
-                stream.steady_until = min(stream.steady_until, begin + 1 + (stream.turn - begin - 1) % self._grid)
-        for first in range(0, count, CHUNK_SAMPLES):
-            chunk_step = step if isinstance(step, int) else step[first : first + CHUNK_SAMPLES]
-            self._ask(stream, chunk_step, begin + first, output[first : first + CHUNK_SAMPLES], asks)
+                stream.steady_until = min(
+                    stream.steady_until, piece_start + 1 + (stream.turn - piece_start - 1) % self._grid_samples
+                )
+        for chunk_start in range(0, piece_length, CHUNK_SAMPLES):
+            chunk_step = step if isinstance(step, int) else step[chunk_start : chunk_start + CHUNK_SAMPLES]
+            self._ask(
+                stream,
+                chunk_step,
+                piece_start + chunk_start,
+                output[chunk_start : chunk_start + CHUNK_SAMPLES],
+                pending_reads,
+            )
 
-    def _ask(self, stream: ClipStream, step: int | Places, begin: int, output: Array, asks: list[PendingRead]) -> None:
-        part, position, inside_count = stream.part, stream.position, len(output)
+    def _ask(
+        self, stream: ClipStream, step: int | Places, chunk_start: int, output: Array, pending_reads: list[PendingRead]
+    ) -> None:
+        """Add reads of a chunk to ``pending_reads``, and move the stream on."""
+        segment, position, inside_count = stream.part, stream.position, len(output)
         if isinstance(step, int):
-            after = position + step * inside_count
-            inside_count = part.count_inside(position, step, inside_count)
+            next_position = position + step * inside_count
+            inside_count = segment.count_inside(position, step, inside_count)
         else:
-            places = position + np.concatenate([np.zeros(1, np.int64), np.cumsum(step)])
-            after = int(places[-1])
-            inside_count = inside_count if part.period else int(np.searchsorted(places[:-1], part.length << BITS))
-        stream.position, stream.finished = part.wrapped(after), inside_count < len(output)
+            positions = position + np.concatenate([np.zeros(1, np.int64), np.cumsum(step)])
+            next_position = int(positions[-1])
+            inside_count = (
+                inside_count if segment.period else int(np.searchsorted(positions[:-1], segment.length << BITS))
+            )
+        stream.position, stream.finished = segment.wrapped(next_position), inside_count < len(output)
         if inside_count == 0:
             return
         if isinstance(step, int):
-            if (straight := self._straight(stream, step, begin, inside_count, position)) is not None:
-                asks.append(PendingRead(straight, output[:inside_count]))
+            if (straight_read := self._straight(stream, step, chunk_start, inside_count, position)) is not None:
+                pending_reads.append(PendingRead(straight_read, output[:inside_count]))
                 return
-            places, step = position + step * np.arange(inside_count), np.array([step])
+            positions, step = position + step * np.arange(inside_count), np.array([step])
         else:
-            places, step = places[:inside_count], step[:inside_count]
+            positions, step = positions[:inside_count], step[:inside_count]
         assert stream.clip is not None
-        share = self._share(stream, begin, inside_count)
-        for request, first, weight in part.requests(stream.clip, stream.coming, share, places, step):
-            asks.append(PendingRead(request, output[first : first + len(request.places)], weight))
+        coming_shares = self._share(stream, chunk_start, inside_count)
+        for request, first_index, weights in segment.requests(
+            stream.clip, stream.coming, coming_shares, positions, step
+        ):
+            pending_reads.append(PendingRead(request, output[first_index : first_index + len(request.places)], weights))
 
-    def _straight(self, stream: ClipStream, step: int, begin: int, count: int, position: int) -> Stretch | None:
-        straight = stream.part.straight(position, step, count)
-        if straight is None:
+    def _straight(self, stream: ClipStream, step: int, chunk_start: int, count: int, position: int) -> Stretch | None:
+        """Return the read of a chunk at a constant step; None if it is not straight."""
+        position_and_step = stream.part.straight(position, step, count)
+        if position_and_step is None:
             return None
         assert stream.clip is not None
-        return Stretch(stream.clip, *straight, count, stream.coming, self._share(stream, begin, count))
+        return Stretch(stream.clip, *position_and_step, count, stream.coming, self._share(stream, chunk_start, count))
 
-    def _share(self, stream: ClipStream, begin: int, count: int) -> Array | None:
+    def _share(self, stream: ClipStream, chunk_start: int, count: int) -> Array | None:
+        """Gains of the clip that fades in; None without one."""
         if stream.coming is None:
             return None
-        share: Array = self._shares[begin - stream.fade_start : begin - stream.fade_start + count]
-        return share
-
-    def _look(self, cache: PrefetchClipCache, motion: Motion, voice: int, now: int) -> None:
-        lead = max(self._ramp, round(cache.seconds * self._rate))
-        current_code, future_code = motion.latents([voice, voice], np.array([now, now + lead], np.int64))
-        cache.mark_current(current_code.tobytes(), now)
-        labels = [
-            self._morphed_label(slot, self._label_of(slot, now + lead), motion, now + lead) for slot in self._slots
+        coming_shares: Array = self._coming_shares[
+            chunk_start - stream.fade_start : chunk_start - stream.fade_start + count
         ]
-        request_key = future_code.tobytes(), tuple(labels), tuple(self._slots)
+        return coming_shares
+
+    def _look(self, cache: PrefetchClipCache, motion: Motion, voice_index: int, now: int) -> None:
+        """Request all slots' clips at the code predicted for their completion."""
+        lead_samples = max(self._ramp_samples, round(cache.seconds * self._rate))
+        current_code, future_code = motion.latents(
+            [voice_index, voice_index], np.array([now, now + lead_samples], np.int64)
+        )
+        cache.mark_current(current_code.tobytes(), now)
+        slot_labels = [
+            self._morphed_label(slot, self._label_of(slot, now + lead_samples), motion, now + lead_samples)
+            for slot in self._slots
+        ]
+        request_key = future_code.tobytes(), tuple(slot_labels), tuple(self._slots)
         if request_key != self._requested:
             self._requested = request_key
-            cache.ask(self._wants(future_code, labels, now + lead))
+            cache.ask(self._wants(future_code, slot_labels, now + lead_samples))
 
-    def _wants(self, base: Array, labels: Sequence[Label], time: int) -> list[ClipRequest]:
-        codes, knobs = self._codes(base), base.tobytes()
-        slots = zip(self._slots, labels, strict=True)
-        return [ClipRequest(slot, label, codes[self._rows[slot]], knobs, time) for slot, label in slots]
+    def _wants(self, latent_code: Array, slot_labels: Sequence[Label], time: int) -> list[ClipRequest]:
+        """Requests of all slots' clips."""
+        codes, latent_bytes = self._codes(latent_code), latent_code.tobytes()
+        labelled_slots = zip(self._slots, slot_labels, strict=True)
+        return [ClipRequest(slot, label, codes[self._rows[slot]], latent_bytes, time) for slot, label in labelled_slots]
 
-    def _codes(self, base: Array) -> Array:
-        knobs = base.tobytes()
-        if knobs != self._cached_codes[0]:
-            codes = np.minimum(np.maximum(self._slot_codes + (base - self._rest), self._low), self._high)
-            codes[self._bare] = base
-            self._cached_codes = knobs, codes
+    def _codes(self, latent_code: Array) -> Array:
+        """Codes of all slots, [slots, n_latents], at the latents' code."""
+        latent_bytes = latent_code.tobytes()
+        if latent_bytes != self._cached_codes[0]:
+            codes = np.minimum(np.maximum(self._slot_codes + (latent_code - self._rest_code), self._low), self._high)
+            codes[self._bare_rows] = latent_code
+            self._cached_codes = latent_bytes, codes
         return self._cached_codes[1]
 
     def _label_of(self, slot: int, time: int) -> int:
-        label = None if slot == KNOBS else self._playing.kit[slot].label
-        return round(self._label.value(time)) if label is None else label
+        """A slot's label, or the knob's."""
+        kit_label = None if slot == KNOBS else self._playing.kit[slot].label
+        return round(self._label_ramp.value(time)) if kit_label is None else kit_label
 
-    def _morphed_label(self, slot: int, label: int, motion: Motion, time: int) -> Label:
+    def _morphed_label(self, slot: int, label_index: int, motion: Motion, time: int) -> Label:
         """Labels of [[keys]] do not morph."""
-        end = self._playing.morph_label
-        if end is None or (slot != KNOBS and self._playing.kit[slot].label is not None):
-            return label
-        return label_between(label, end, motion.morph(time))
+        end_label = self._playing.morph_label
+        if end_label is None or (slot != KNOBS and self._playing.kit[slot].label is not None):
+            return label_index
+        return label_between(label_index, end_label, motion.morph(time))
 
 
 def make_engine(model: Model, request: EngineRequest) -> ClipEngine:

@@ -58,6 +58,7 @@ class ResampledClip:
         return ResampledClip, (self.samples,)
 
     def prepare(self) -> None:
+        """Make all copies."""
         if len(self._copies) <= OCTAVES - 1:
             room = np.empty(ResampledClip.size(len(self.samples)), np.float32)
             self.put(room)
@@ -70,19 +71,20 @@ class ResampledClip:
 
     def put(self, room: Array) -> None:
         """Write the clip and all copies into ``room``, [size]."""
-        places = itertools.pairwise(_begins(len(self.samples)))
-        for copy, (begin, end) in zip((self.samples, *_octaves(self.samples)), places, strict=True):
-            _pad(copy, room[begin:end])
+        copy_bounds = itertools.pairwise(_begins(len(self.samples)))
+        for samples, (room_start, room_end) in zip((self.samples, *_octaves(self.samples)), copy_bounds, strict=True):
+            _pad(samples, room[room_start:room_end])
 
     @classmethod
     def stored(cls, memory: ClipMemory, number: int, length: int) -> "ResampledClip":
         """The clip that `put` wrote to room ``number`` of equal rooms, reserved while in use."""
-        clip, begin = cls.__new__(cls), number * ResampledClip.size(length)
-        clip.samples = memory.flat[begin + TAPS : begin + TAPS + length]
-        clip._copies = _copies(memory, begin, length)
+        clip, room_start = cls.__new__(cls), number * ResampledClip.size(length)
+        clip.samples = memory.flat[room_start + TAPS : room_start + TAPS + length]
+        clip._copies = _copies(memory, room_start, length)
         return clip
 
     def copy(self, octave: int) -> Copy:
+        """The copy at half the rate, ``octave`` times; 0 is the clip."""
         if octave == 0 and not self._copies:
             room = np.empty(_begins(len(self.samples))[1], np.float32)
             _pad(self.samples, room)
@@ -92,34 +94,40 @@ class ResampledClip:
         return self._copies[octave]
 
 
-def _copies(memory: ClipMemory, begin: int, length: int) -> list[Copy]:
-    return [Copy(memory, begin + offset + TAPS // 2 + 1) for offset in _begins(length)[:-1]]
+def _copies(memory: ClipMemory, room_start: int, length: int) -> list[Copy]:
+    """The copies that `put` wrote from ``room_start`` on."""
+    return [Copy(memory, room_start + copy_offset + TAPS // 2 + 1) for copy_offset in _begins(length)[:-1]]
 
 
 @functools.lru_cache(maxsize=64)
 def _begins(length: int) -> list[int]:
-    sizes = [length + 2 * TAPS, *((length >> octave) + 3 * TAPS for octave in range(1, OCTAVES))]
-    return [0, *itertools.accumulate(-(-(size + PIECE) // PIECE) * PIECE for size in sizes)]
+    """Offsets of a clip's copies in its room, and the room's size."""
+    padded_sizes = [length + 2 * TAPS, *((length >> octave) + 3 * TAPS for octave in range(1, OCTAVES))]
+    return [0, *itertools.accumulate(-(-(padded_size + PIECE) // PIECE) * PIECE for padded_size in padded_sizes)]
 
 
 def _pad(samples: Array, room: Array) -> None:
+    """Write samples between zeros."""
     room[:TAPS] = 0.0
     room[TAPS : TAPS + len(samples)] = samples
     room[TAPS + len(samples) :] = 0.0
 
 
 def _octaves(samples: Array) -> list[Array]:
+    """Copies at a half of the rate, a quarter and so on."""
     decimation = 1 << OCTAVES
-    padded = fast_length(math.ceil((len(samples) + TAPS * decimation) / decimation), PRIMES) * decimation
-    spectrum = np.fft.rfft(samples, padded)
-    copies = []
+    padded_length = fast_length(math.ceil((len(samples) + TAPS * decimation) / decimation), PRIMES) * decimation
+    spectrum = np.fft.rfft(samples, padded_length)
+    octave_copies = []
     for octave in range(1, OCTAVES):
-        length = padded >> octave
-        bins = length // 2 + 1
-        fading = np.clip((np.arange(bins) / (bins - 1) - TAPER) / (1 - TAPER), 0.0, 1.0)
-        part = spectrum[:bins] * (np.cos(np.pi * fading) + 1.0) * (0.5 / (1 << octave))
-        copies.append(np.fft.irfft(part, length)[: (len(samples) >> octave) + TAPS].astype(np.float32))
-    return copies
+        copy_length = padded_length >> octave
+        bin_count = copy_length // 2 + 1
+        fade_positions = np.clip((np.arange(bin_count) / (bin_count - 1) - TAPER) / (1 - TAPER), 0.0, 1.0)
+        band_spectrum = spectrum[:bin_count] * (np.cos(np.pi * fade_positions) + 1.0) * (0.5 / (1 << octave))
+        octave_copies.append(
+            np.fft.irfft(band_spectrum, copy_length)[: (len(samples) >> octave) + TAPS].astype(np.float32)
+        )
+    return octave_copies
 
 
 Places = npt.NDArray[np.int64]
@@ -171,12 +179,13 @@ class _Row(NamedTuple):
 def steps(semitones: npt.ArrayLike) -> Places:
     """Fixed-point steps of transpositions, [n]; [1] for one number."""
     octaves = np.atleast_1d(np.asarray(semitones, np.float64)) / 12.0
-    paces: Places = np.rint(np.exp2(np.clip(octaves, -OCTAVES, OCTAVES)) * ONE).astype(np.int64)
-    return paces
+    fixed_steps: Places = np.rint(np.exp2(np.clip(octaves, -OCTAVES, OCTAVES)) * ONE).astype(np.int64)
+    return fixed_steps
 
 
 @functools.lru_cache(maxsize=1024)  # keys recur
 def steady(semitones: float) -> int:
+    """The step of a constant transposition."""
     return int(steps(semitones)[0])
 
 
@@ -186,25 +195,27 @@ def read(requests: Sequence[Request | Stretch]) -> list[Array]:
     All voices share a batch: most of the cost is per call.
     """
     sounds: list[Array] = []
-    rows: list[_Row] = []
-    for number, request in enumerate(requests):
+    read_rows: list[_Row] = []
+    for request_index, request in enumerate(requests):
         if isinstance(request, Stretch):
-            clip, first, step, length, coming, share = request
-            if (step == ONE or step == -ONE) and not first & (ONE - 1):
+            clip, first_position, step, length, coming, share = request
+            if (step == ONE or step == -ONE) and not first_position & (ONE - 1):
                 sounds.append(_read_unresampled(request))
             else:
                 sounds.append(_NOTHING)
-                rows.append(_Row(_band(abs(step)), number, clip, coming, share, length, first, step))
+                read_rows.append(
+                    _Row(_band(abs(step)), request_index, clip, coming, share, length, first_position, step)
+                )
         else:
             sounds.append(np.empty(len(request.places), np.float32))
-            rows += _rows(number, request)
-    if rows:
-        rows.sort()  # by band and number, whose pairs are unique
-        for row, sound in zip(rows, _interpolate(rows), strict=True):
-            if row.mask is not None:
-                sounds[row.number][row.mask] = sound[: row.length]
+            read_rows += _rows(request_index, request)
+    if read_rows:
+        read_rows.sort()  # by band and number, whose pairs are unique
+        for read_row, sound in zip(read_rows, _interpolate(read_rows), strict=True):
+            if read_row.mask is not None:
+                sounds[read_row.number][read_row.mask] = sound[: read_row.length]
             else:
-                sounds[row.number] = sound[: row.length]
+                sounds[read_row.number] = sound[: read_row.length]
     return sounds
 
 
@@ -212,148 +223,172 @@ _NOTHING: Array = np.zeros(0, np.float32)
 
 
 def _read_unresampled(stretch: Stretch) -> Array:
-    _, first, step, length, coming, share = stretch
-    start = first >> BITS
-    span = slice(start, start + length) if step > 0 else slice(start, start - length if start >= length else None, -1)
-    samples = stretch.clip.samples[span]
+    """Samples of a stretch at whole positions, a sample apart."""
+    _, first_position, step, length, coming, share = stretch
+    start_sample = first_position >> BITS
+    clip_slice = (
+        slice(start_sample, start_sample + length)
+        if step > 0
+        else slice(start_sample, start_sample - length if start_sample >= length else None, -1)
+    )
+    samples = stretch.clip.samples[clip_slice]
     if coming is None:
         return samples
     assert share is not None
-    return _mixed(samples, coming.samples[span], share)
+    return _mixed(samples, coming.samples[clip_slice], share)
 
 
 def _mixed(samples: Array, coming: Array, share: Array) -> Array:
-    mixed = coming - samples
-    mixed *= share
-    mixed += samples
-    return mixed
+    """Crossfade, where ``share`` is the gain of ``coming``."""
+    mix = coming - samples
+    mix *= share
+    mix += samples
+    return mix
 
 
-def _rows(number: int, request: Request) -> Iterator[_Row]:
+def _rows(request_index: int, request: Request) -> Iterator[_Row]:
+    """A request's rows, one for each low-pass."""
     clip, places, step, coming, share = request
     if len(step) == 1:
-        yield _Row(_band(int(step[0])), number, clip, coming, share, len(places), places=places)
+        yield _Row(_band(int(step[0])), request_index, clip, coming, share, len(places), places=places)
         return
-    bands = _bands(step)
-    for band in np.unique(bands).tolist():
-        mask = bands == band
-        gains = None if share is None else share[mask]
+    row_bands = _bands(step)
+    for band in np.unique(row_bands).tolist():
+        mask = row_bands == band
+        masked_share = None if share is None else share[mask]
         positions = places[mask]
-        yield _Row(band, number, clip, coming, gains, len(positions), places=positions, mask=mask)
+        yield _Row(band, request_index, clip, coming, masked_share, len(positions), places=positions, mask=mask)
 
 
 def _interpolate(rows: Sequence[_Row]) -> Array:
     """Undefined beyond a row's length. Whole pieces, since only matrix products of equal sizes are bit-identical."""
-    sides = [[row.clip.copy(row.band // BANDS) for row in rows]]
+    copies_by_side = [[row.clip.copy(row.band // BANDS) for row in rows]]
     if any(row.coming is not None for row in rows):
-        sides.append([(row.coming or row.clip).copy(row.band // BANDS) for row in rows])
-    places = _places(rows)
-    firsts = np.array([[first for _, first in copies] for copies in sides], np.int64)
-    numbers = places >> BITS
-    numbers += firsts[0][:, np.newaxis]
-    pieces = numbers // PIECE
-    begins = np.ones(pieces.shape, np.bool_)
-    np.not_equal(pieces[:, 1:], pieces[:, :-1], out=begins[:, 1:])
-    piece_indices: Places = np.cumsum(begins, dtype=np.int64).reshape(pieces.shape)
+        copies_by_side.append([(row.coming or row.clip).copy(row.band // BANDS) for row in rows])
+    positions = _places(rows)
+    first_indices = np.array([[first for _, first in copies] for copies in copies_by_side], np.int64)
+    sample_indices = positions >> BITS
+    sample_indices += first_indices[0][:, np.newaxis]
+    piece_numbers = sample_indices // PIECE
+    is_piece_start = np.ones(piece_numbers.shape, np.bool_)
+    np.not_equal(piece_numbers[:, 1:], piece_numbers[:, :-1], out=is_piece_start[:, 1:])
+    piece_indices: Places = np.cumsum(is_piece_start, dtype=np.int64).reshape(piece_numbers.shape)
     piece_indices -= 1
-    terms = _terms(rows, sides, pieces[begins], [*piece_indices[:, 0].tolist(), int(piece_indices[-1, -1]) + 1], firsts)
+    terms = _terms(
+        rows,
+        copies_by_side,
+        piece_numbers[is_piece_start],
+        [*piece_indices[:, 0].tolist(), int(piece_indices[-1, -1]) + 1],
+        first_indices,
+    )
     piece_indices *= PIECE
-    piece_indices += numbers & (PIECE - 1)
-    sounds, exact = _summed(np.moveaxis(terms.take(piece_indices, axis=1), -1, 0), places)
-    if exact.any():
-        for copies, side_firsts, sound in zip(sides, firsts, sounds, strict=True):
-            for number in np.flatnonzero(exact.any(axis=1)).tolist():
-                if not rows[number].band:
-                    mask = exact[number]
-                    samples = numbers[number, mask] + (side_firsts[number] - firsts[0, number] + TAPS // 2 - 1)
-                    sound[number, mask] = copies[number].memory.flat[samples]
-    if len(sides) == 1:
+    piece_indices += sample_indices & (PIECE - 1)
+    sounds, is_exact = _summed(np.moveaxis(terms.take(piece_indices, axis=1), -1, 0), positions)
+    if is_exact.any():
+        for copies, side_firsts, sound in zip(copies_by_side, first_indices, sounds, strict=True):
+            for row_index in np.flatnonzero(is_exact.any(axis=1)).tolist():
+                if not rows[row_index].band:
+                    mask = is_exact[row_index]
+                    exact_indices = sample_indices[row_index, mask] + (
+                        side_firsts[row_index] - first_indices[0, row_index] + TAPS // 2 - 1
+                    )
+                    sound[row_index, mask] = copies[row_index].memory.flat[exact_indices]
+    if len(copies_by_side) == 1:
         main_sound: Array = sounds[0]
         return main_sound
-    shares = np.zeros(places.shape, np.float32)
-    for row, share in zip(rows, shares, strict=True):
+    coming_shares = np.zeros(positions.shape, np.float32)
+    for row, share in zip(rows, coming_shares, strict=True):
         if row.share is not None:
             share[: row.length] = row.share
-    return _mixed(sounds[0], sounds[1], shares)
+    return _mixed(sounds[0], sounds[1], coming_shares)
 
 
 def _places(rows: Sequence[_Row]) -> Places:
-    """The last position repeats beyond a row's length."""
-    table = np.array([(row.length, row.first, row.step, row.band // BANDS) for row in rows], np.int64)
-    lengths, first, step, octave = table.T[:, :, np.newaxis]
-    counts = np.arange(lengths.max())
-    places: Places = np.minimum(counts, lengths - 1) * step
-    places += first
-    for number, row in enumerate(rows):
+    """Positions in the rows' copies, [rows, longest length]; a row's last one repeats beyond its length."""
+    row_table = np.array([(row.length, row.first, row.step, row.band // BANDS) for row in rows], np.int64)
+    row_lengths, first_positions, row_steps, octaves = row_table.T[:, :, np.newaxis]
+    sample_numbers = np.arange(row_lengths.max())
+    positions: Places = np.minimum(sample_numbers, row_lengths - 1) * row_steps
+    positions += first_positions
+    for row_index, row in enumerate(rows):
         if row.places is not None:
-            places[number, : row.length] = row.places
-            places[number, row.length :] = row.places[-1]
-    if octave.any():
-        places >>= octave
-    return places
+            positions[row_index, : row.length] = row.places
+            positions[row_index, row.length :] = row.places[-1]
+    if octaves.any():
+        positions >>= octaves
+    return positions
 
 
 def _terms(
-    rows: Sequence[_Row], sides: Sequence[Sequence[Copy]], pieces: Places, ends: Sequence[int], firsts: Places
+    rows: Sequence[_Row],
+    copies_by_side: Sequence[Sequence[Copy]],
+    piece_numbers: Places,
+    piece_bounds: Sequence[int],
+    first_indices: Places,
 ) -> Array:
-    """[sides, samples, DEGREE + 1], for ``rows`` sorted by band."""
-    windows = (pieces * PIECE)[:, np.newaxis] + np.arange(0, PIECE, GROUP)
-    if len(sides) == 2:
-        coming_windows = windows + np.repeat(firsts[1] - firsts[0], np.diff(ends))[:, np.newaxis]
-        windows = np.stack([windows, coming_windows])
+    """Polynomials' terms, [sides, samples, DEGREE + 1], for ``rows`` sorted by band."""
+    window_starts = (piece_numbers * PIECE)[:, np.newaxis] + np.arange(0, PIECE, GROUP)
+    if len(copies_by_side) == 2:
+        coming_starts = (
+            window_starts + np.repeat(first_indices[1] - first_indices[0], np.diff(piece_bounds))[:, np.newaxis]
+        )
+        window_starts = np.stack([window_starts, coming_starts])
     else:
-        windows = windows[np.newaxis]
-    memory = sides[0][0].memory
-    if all(copy.memory is memory for copies in sides for copy in copies):
-        samples = memory.windows[windows]
+        window_starts = window_starts[np.newaxis]
+    memory = copies_by_side[0][0].memory
+    if all(copy.memory is memory for copies in copies_by_side for copy in copies):
+        window_samples = memory.windows[window_starts]
     else:
-        samples = np.empty((*windows.shape, WINDOW), np.float32)
-        for copies, numbers, room in zip(sides, windows, samples, strict=True):
-            for copy, (begin, end) in zip(copies, itertools.pairwise(ends), strict=True):
-                room[begin:end] = copy.memory.windows[numbers[begin:end]]
-    terms = np.empty((*windows.shape, GROUP * (DEGREE + 1)), np.float32)
-    first = 0
-    for number, row in enumerate(rows, 1):
-        if number == len(rows) or rows[number].band != row.band:
-            band_span = slice(ends[first], ends[number])
-            np.matmul(samples[:, band_span], _kernels()[row.band % BANDS], out=terms[:, band_span])
-            first = number
-    return terms.reshape(len(sides), -1, DEGREE + 1)
+        window_samples = np.empty((*window_starts.shape, WINDOW), np.float32)
+        for copies, side_starts, room in zip(copies_by_side, window_starts, window_samples, strict=True):
+            for copy, (begin, end) in zip(copies, itertools.pairwise(piece_bounds), strict=True):
+                room[begin:end] = copy.memory.windows[side_starts[begin:end]]
+    terms = np.empty((*window_starts.shape, GROUP * (DEGREE + 1)), np.float32)
+    band_first_row = 0
+    for next_row_index, row in enumerate(rows, 1):
+        if next_row_index == len(rows) or rows[next_row_index].band != row.band:
+            band_span = slice(piece_bounds[band_first_row], piece_bounds[next_row_index])
+            np.matmul(window_samples[:, band_span], _kernels()[row.band % BANDS], out=terms[:, band_span])
+            band_first_row = next_row_index
+    return terms.reshape(len(copies_by_side), -1, DEGREE + 1)
 
 
-def _summed(terms: Array, places: Places) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Values at ``places``, and a mask of integer positions."""
-    fraction = (places & (ONE - 1)).astype(np.float32)
-    exact = fraction == 0.0
-    fraction *= np.float32(1.0 / ONE)
-    fraction -= np.float32(0.5)
-    sound: Array = terms[DEGREE] * fraction
+def _summed(terms: Array, positions: Places) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Values at ``positions``, and a mask of integer positions."""
+    fractions = (positions & (ONE - 1)).astype(np.float32)
+    is_exact = fractions == 0.0
+    fractions *= np.float32(1.0 / ONE)
+    fractions -= np.float32(0.5)
+    sound: Array = terms[DEGREE] * fractions
     for power in range(DEGREE - 1, 0, -1):
         sound += terms[power]
-        sound *= fraction
+        sound *= fractions
     sound += terms[0]
-    return sound, exact
+    return sound, is_exact
 
 
 @functools.lru_cache(maxsize=256)
 def _band(step: int) -> int:
+    """The band of one step, as `_bands`."""
     return int(_bands(np.array([step], np.int64))[0])
 
 
 def _bands(step: Places) -> Places:
+    """Bands of steps: a copy's index times `BANDS`, and its low-pass."""
     octaves = np.log2(step / ONE)
-    copies = np.maximum(np.ceil(octaves) - 1, 0).astype(np.int64)
-    lows = np.clip(np.ceil((octaves - copies) * AN_OCTAVE), 0, AN_OCTAVE).astype(np.int64)
-    bands: Places = copies * BANDS + lows
+    copy_indices = np.maximum(np.ceil(octaves) - 1, 0).astype(np.int64)
+    lowpass_indices = np.clip(np.ceil((octaves - copy_indices) * AN_OCTAVE), 0, AN_OCTAVE).astype(np.int64)
+    bands: Places = copy_indices * BANDS + lowpass_indices
     return bands
 
 
 @functools.cache
 def _kernels() -> Array:
+    """Tap weights of all low-passes, [BANDS, WINDOW, GROUP * (DEGREE + 1)]."""
     kernels = np.zeros((BANDS, WINDOW, GROUP, DEGREE + 1), np.float32)
-    for low in range(BANDS):
-        for shift in range(GROUP):
-            kernels[low, shift : shift + TAPS, shift] = _kernel(low)
+    for lowpass_index in range(BANDS):
+        for sample_shift in range(GROUP):
+            kernels[lowpass_index, sample_shift : sample_shift + TAPS, sample_shift] = _kernel(lowpass_index)
     return kernels.reshape(BANDS, WINDOW, -1)
 
 
@@ -361,12 +396,12 @@ def _kernel(low: int) -> Array:
     """Kaiser-windowed sinc, cut off ``low`` / `AN_OCTAVE` octaves below half the rate, over the position less 1/2."""
     cutoff = 2.0 ** (-low / AN_OCTAVE)  # of half the rate
     fractions = np.cos(np.pi * (np.arange(64) + 0.5) / 64) / 2  # Chebyshev nodes: an even error between them
-    distances = np.arange(TAPS)[:, np.newaxis] - (TAPS // 2 - 1) - (fractions + 0.5)
-    shape = np.i0(DECAY * np.sqrt(np.maximum(0.0, 1.0 - (distances / (TAPS / 2)) ** 2))) / np.i0(DECAY)
-    weights = cutoff * np.sinc(cutoff * distances) * shape
-    powers = np.vander(fractions, DEGREE + 1, increasing=True)
-    fitted: npt.NDArray[np.float64] = np.linalg.lstsq(powers, weights.T, rcond=None)[0]
-    return np.ascontiguousarray(fitted.T.astype(np.float32))
+    tap_distances = np.arange(TAPS)[:, np.newaxis] - (TAPS // 2 - 1) - (fractions + 0.5)
+    kaiser_window = np.i0(DECAY * np.sqrt(np.maximum(0.0, 1.0 - (tap_distances / (TAPS / 2)) ** 2))) / np.i0(DECAY)
+    tap_weights = cutoff * np.sinc(cutoff * tap_distances) * kaiser_window
+    fraction_powers = np.vander(fractions, DEGREE + 1, increasing=True)
+    polynomial_weights: npt.NDArray[np.float64] = np.linalg.lstsq(fraction_powers, tap_weights.T, rcond=None)[0]
+    return np.ascontiguousarray(polynomial_weights.T.astype(np.float32))
 
 
 class ClipSegment(NamedTuple):
@@ -384,6 +419,7 @@ class ClipSegment(NamedTuple):
     def from_values(
         cls, clip_length: int, values: dict[str, float], loops: bool, sample_rate: int, fade: int
     ) -> "ClipSegment":
+        """The segment of a clip that parameter ``values`` select."""
         first = min(round(values["clip.start"] * clip_length), clip_length - 1)
         length = max(1, min(round(values["clip.length"] * clip_length), clip_length - first))
         backwards = values["clip.reverse"] >= 0.5
@@ -394,75 +430,80 @@ class ClipSegment(NamedTuple):
         cross = min(round(values["clip.crossfade_seconds"] * sample_rate), (length - loop) // 2)
         return cls(first, length, backwards, 0, loop, length - loop - cross, cross)
 
-    def wrapped(self, place: int) -> int:
+    def wrapped(self, position: int) -> int:
         """Equivalent position in the loop's first two passes."""
-        turn, loop_position = self.period << BITS, place - (self.loop << BITS)
-        return place if not self.period or loop_position < turn else (self.loop << BITS) + turn + loop_position % turn
+        period_units, loop_position = self.period << BITS, position - (self.loop << BITS)
+        return (
+            position
+            if not self.period or loop_position < period_units
+            else (self.loop << BITS) + period_units + loop_position % period_units
+        )
 
-    def count_inside(self, place: int, step: int, count: int) -> int:
+    def count_inside(self, position: int, step: int, count: int) -> int:
         """Count positions in the segment, ``step`` apart."""
         if self.period:
             return count
-        return max(0, min(count, -((place - (self.length << BITS)) // step)))
+        return max(0, min(count, -((position - (self.length << BITS)) // step)))
 
-    def straight(self, place: int, step: int, count: int) -> tuple[int, int] | None:
+    def straight(self, position: int, step: int, count: int) -> tuple[int, int] | None:
         """Clip position and step of ``count`` positions, ``step`` apart; None if one is faded or crossfaded, or the
         loop restarts.
         """
-        last = place + step * (count - 1)
-        if last >= (self.loop + self.period if self.period else self.length - self.fade) << BITS:
-            turn, loop_end = self.period << BITS, (self.loop + self.period) << BITS
-            if not self.period or place - loop_end < self.cross << BITS or last - loop_end >= turn:
+        last_position = position + step * (count - 1)
+        if last_position >= (self.loop + self.period if self.period else self.length - self.fade) << BITS:
+            period_units, loop_end = self.period << BITS, (self.loop + self.period) << BITS
+            if not self.period or position - loop_end < self.cross << BITS or last_position - loop_end >= period_units:
                 return None
-            place -= turn
+            position -= period_units
         if self.backwards:
-            return ((self.first + self.length - 1) << BITS) - place, -step
-        return (self.first << BITS) + place, step
+            return ((self.first + self.length - 1) << BITS) - position, -step
+        return (self.first << BITS) + position, step
 
-    def count_straight(self, place: int, step: int) -> int:
-        """Number of `straight` positions from ``place`` on, ``step`` apart."""
-        end = (self.loop + self.period if self.period else self.length - self.fade) << BITS
-        if self.period and place >= end + (self.cross << BITS):
-            end += self.period << BITS
-        return max(0, -((place - end) // step))
+    def count_straight(self, position: int, step: int) -> int:
+        """Number of `straight` positions from ``position`` on, ``step`` apart."""
+        end_position = (self.loop + self.period if self.period else self.length - self.fade) << BITS
+        if self.period and position >= end_position + (self.cross << BITS):
+            end_position += self.period << BITS
+        return max(0, -((position - end_position) // step))
 
     def requests(
-        self, clip: ResampledClip, coming: ResampledClip | None, share: Array | None, places: Places, step: Places
+        self, clip: ResampledClip, coming: ResampledClip | None, share: Array | None, positions: Places, step: Places
     ) -> list[tuple[Request, int, Array | None]]:
-        """Requests, first places and weights, [n] each, whose weighted sum is the sound at ``places``, [n].
+        """Requests, first places and weights, [n] each, whose weighted sum is the sound at ``positions``, [n].
 
-        ``places`` rise, in a loop from a `wrapped` position on.
+        ``positions`` rise, in a loop from a `wrapped` position on.
         """
         if not self.period:
-            weight = None
-            if self.fade and places[-1] >= (self.length - self.fade) << BITS:
-                remaining = ((self.length << BITS) - places) * (1.0 / (self.fade << BITS))
-                weight = np.minimum(remaining, 1.0).astype(np.float32)
-            return [(Request(clip, self._clip_places(places), step, coming, share), 0, weight)]
-        begin, turn, cross = self.loop << BITS, self.period << BITS, self.cross << BITS
-        loop_positions = places - begin
-        repeated = loop_positions >= turn
-        loop_positions = np.where(repeated, loop_positions % turn, loop_positions)
-        fading = repeated & (loop_positions < cross)
-        head = Request(clip, self._clip_places(begin + loop_positions), step, coming, share)
-        if not fading.any():
-            return [(head, 0, None)]
-        angle = np.where(fading, loop_positions, 0) * (np.pi / 2 / cross)
-        rise = np.where(fading, np.sin(angle), 1.0).astype(np.float32)
-        fall = np.where(fading, np.cos(angle), 0.0).astype(np.float32)
-        fading_places = np.flatnonzero(fading)
-        first, last = int(fading_places[0]), int(fading_places[-1]) + 1
-        late = begin + turn + np.where(fading, loop_positions, 0)[first:last]
-        tail = Request(
+            fade_weights = None
+            if self.fade and positions[-1] >= (self.length - self.fade) << BITS:
+                remaining_shares = ((self.length << BITS) - positions) * (1.0 / (self.fade << BITS))
+                fade_weights = np.minimum(remaining_shares, 1.0).astype(np.float32)
+            return [(Request(clip, self._clip_places(positions), step, coming, share), 0, fade_weights)]
+        loop_start, period_units, cross_units = self.loop << BITS, self.period << BITS, self.cross << BITS
+        loop_positions = positions - loop_start
+        is_repeated = loop_positions >= period_units
+        loop_positions = np.where(is_repeated, loop_positions % period_units, loop_positions)
+        is_fading = is_repeated & (loop_positions < cross_units)
+        main_request = Request(clip, self._clip_places(loop_start + loop_positions), step, coming, share)
+        if not is_fading.any():
+            return [(main_request, 0, None)]
+        fade_angles = np.where(is_fading, loop_positions, 0) * (np.pi / 2 / cross_units)
+        rise_weights = np.where(is_fading, np.sin(fade_angles), 1.0).astype(np.float32)
+        fall_weights = np.where(is_fading, np.cos(fade_angles), 0.0).astype(np.float32)
+        fading_indices = np.flatnonzero(is_fading)
+        first_index, end_index = int(fading_indices[0]), int(fading_indices[-1]) + 1
+        late_positions = loop_start + period_units + np.where(is_fading, loop_positions, 0)[first_index:end_index]
+        tail_request = Request(
             clip,
-            self._clip_places(late),
-            step if len(step) == 1 else step[first:last],
+            self._clip_places(late_positions),
+            step if len(step) == 1 else step[first_index:end_index],
             coming,
-            None if share is None else share[first:last],
+            None if share is None else share[first_index:end_index],
         )
-        return [(head, 0, rise), (tail, first, fall[first:last])]
+        return [(main_request, 0, rise_weights), (tail_request, first_index, fall_weights[first_index:end_index])]
 
-    def _clip_places(self, places: Places) -> Places:
+    def _clip_places(self, positions: Places) -> Places:
+        """Positions in the clip of positions in the segment."""
         if self.backwards:
-            return ((self.first + self.length - 1) << BITS) - places
-        return (self.first << BITS) + places
+            return ((self.first + self.length - 1) << BITS) - positions
+        return (self.first << BITS) + positions

@@ -41,30 +41,37 @@ class SpectraSound:
         """
         self._turns = turns
         self._transform, self._hop, self._length = transform, hop, length
-        self._count, self._points = length // hop + 1, points
-        self._bins = self._transform // 2 + 1
+        self._spectrum_count, self._point_count = length // hop + 1, points
+        self._bin_count = self._transform // 2 + 1
         self._window = window("hann", self._transform)
-        self._part = length // points if points else length
-        self._trims = self._hop % self._part == 0  # the loudness curve ends where a spectrum does
+        self._part_samples = length // points if points else length
+        self._trims_silence = self._hop % self._part_samples == 0  # the loudness curve ends where a spectrum does
 
     def __call__(self, frames: Array) -> Array:
         """Clips, [clips, length], of magnitudes and then loudness, [clips, frame_width]."""
         return np.stack([self._sound(frame) for frame in frames])
 
     def _sound(self, frame: Array) -> Array:
+        """The clip of a frame, [length]."""
         magnitudes, levels = self._audible(frame)
         sound = np.zeros(self._length, np.float32)
-        levelled = self._levelled(self._added(magnitudes * self._fitted(magnitudes, levels)), levels, POOLED)
-        sound[: len(levelled)] = levelled
+        levelled_sound = self._levelled(self._added(magnitudes * self._fitted(magnitudes, levels)), levels, POOLED)
+        sound[: len(levelled_sound)] = levelled_sound
         return sound
 
     def at_phasors(self, frames: Array, phasors: Spectrum) -> Array:
         """Clips, [clips, length], at fixed ``phasors``, [spectra, bins]: smooth in ``frames``."""
-        bins, count = self._bins * self._count, len(phasors)
-        magnitudes = frames[:, :bins].reshape(len(frames), self._count, self._bins)[:, :count]
+        magnitude_count, spectrum_count = self._bin_count * self._spectrum_count, len(phasors)
+        magnitudes = frames[:, :magnitude_count].reshape(len(frames), self._spectrum_count, self._bin_count)[
+            :, :spectrum_count
+        ]
         sounds = np.zeros((len(frames), self._length), np.float32)
-        for sound, overlapped, levels in zip(sounds, self._added(magnitudes * phasors), frames[:, bins:], strict=True):
-            sound[: len(overlapped)] = self._levelled(overlapped, levels[: len(overlapped) // self._part], POOLED)
+        for sound, overlapped_sound, levels in zip(
+            sounds, self._added(magnitudes * phasors), frames[:, magnitude_count:], strict=True
+        ):
+            sound[: len(overlapped_sound)] = self._levelled(
+                overlapped_sound, levels[: len(overlapped_sound) // self._part_samples], POOLED
+            )
         return sounds
 
     def phasors(self, frame: Array) -> Spectrum:
@@ -78,74 +85,94 @@ class SpectraSound:
         return phasors
 
     def _audible(self, frame: Array) -> tuple[Array, Array]:
-        spectra = self._bins * self._count
-        magnitudes, levels = frame[:spectra].reshape(self._count, self._bins), frame[spectra:]
-        if self._trims:
-            audible_spectra = np.flatnonzero(magnitudes.max(1) > AUDIBLE * magnitudes.max())
-            count = max(int(audible_spectra[-1]) + 1 if len(audible_spectra) else 0, FEWEST)
-            magnitudes, levels = magnitudes[:count], levels[: (count - 1) * self._hop // self._part]
+        """Split a frame into magnitudes and levels, without the silence at its end."""
+        magnitude_count = self._bin_count * self._spectrum_count
+        magnitudes, levels = (
+            frame[:magnitude_count].reshape(self._spectrum_count, self._bin_count),
+            frame[magnitude_count:],
+        )
+        if self._trims_silence:
+            audible_indices = np.flatnonzero(magnitudes.max(1) > AUDIBLE * magnitudes.max())
+            spectrum_count = max(int(audible_indices[-1]) + 1 if len(audible_indices) else 0, FEWEST)
+            magnitudes, levels = (
+                magnitudes[:spectrum_count],
+                levels[: (spectrum_count - 1) * self._hop // self._part_samples],
+            )
         return magnitudes, levels
 
     def _fitted(self, magnitudes: Array, levels: Array) -> Spectrum:
-        fitted: Spectrum = magnitudes * self._first_phases(magnitudes)
-        previous: Spectrum | None = None
+        """Phasors that fit magnitudes, [spectra, bins], and levels."""
+        fitted_spectra: Spectrum = magnitudes * self._first_phases(magnitudes)
+        previous_spectra: Spectrum | None = None
         for _ in range(self._turns):
-            spectra = self._transformed(self._levelled(self._added(fitted), levels))
-            accelerated = spectra if previous is None else spectra + MOMENTUM * (spectra - previous)
-            phasors = (accelerated / np.maximum(np.abs(accelerated), np.float32(1e-12))).astype(
+            spectra = self._transformed(self._levelled(self._added(fitted_spectra), levels))
+            accelerated_spectra = (
+                spectra if previous_spectra is None else spectra + MOMENTUM * (spectra - previous_spectra)
+            )
+            phasors = (accelerated_spectra / np.maximum(np.abs(accelerated_spectra), np.float32(1e-12))).astype(
                 np.complex64, copy=False
             )
-            fitted, previous = magnitudes * phasors, spectra
+            fitted_spectra, previous_spectra = magnitudes * phasors, spectra
         return phasors
 
     def _first_phases(self, magnitudes: Array) -> Spectrum:
-        level = np.log(np.maximum(magnitudes, max(magnitudes.max() * DEEPEST, np.float32(1e-20))))
-        width = GAUSSIAN * self._transform * self._transform
-        across = np.zeros_like(level)
-        across[:, 1:-1] = (level[:, 2:] - level[:, :-2]) / 2
-        along = np.gradient(level, axis=0)
-        bins = np.arange(self._bins)
-        step = self._hop * self._transform / width * across + 2 * np.pi * self._hop / self._transform * bins
-        slope = -width / (self._hop * self._transform) * along
-        loudest = int(np.square(magnitudes).sum(1).argmax())
-        phase = np.zeros(magnitudes.shape)
-        phase[loudest, 1:] = np.cumsum((slope[loudest, 1:] + slope[loudest, :-1]) / 2)
-        steps = (step[1:] + step[:-1]) / 2
-        phase[loudest + 1 :] = phase[loudest] + np.cumsum(steps[loudest:], 0)
-        phase[:loudest] = phase[loudest] - np.cumsum(steps[:loudest][::-1], 0)[::-1]
-        at_start = phase + np.pi * (bins % 2)  # of the window
-        phasors: Spectrum = np.exp(1j * at_start).astype(np.complex64)
+        """Unit phasors, [spectra, bins], by integrated phase slopes."""
+        log_magnitudes = np.log(np.maximum(magnitudes, max(magnitudes.max() * DEEPEST, np.float32(1e-20))))
+        gaussian_width = GAUSSIAN * self._transform * self._transform
+        bin_gradient = np.zeros_like(log_magnitudes)
+        bin_gradient[:, 1:-1] = (log_magnitudes[:, 2:] - log_magnitudes[:, :-2]) / 2
+        time_gradient = np.gradient(log_magnitudes, axis=0)
+        bin_indices = np.arange(self._bin_count)
+        hop_phases = (
+            self._hop * self._transform / gaussian_width * bin_gradient
+            + 2 * np.pi * self._hop / self._transform * bin_indices
+        )
+        bin_slopes = -gaussian_width / (self._hop * self._transform) * time_gradient
+        loudest_index = int(np.square(magnitudes).sum(1).argmax())
+        phases = np.zeros(magnitudes.shape)
+        phases[loudest_index, 1:] = np.cumsum((bin_slopes[loudest_index, 1:] + bin_slopes[loudest_index, :-1]) / 2)
+        mean_hop_phases = (hop_phases[1:] + hop_phases[:-1]) / 2
+        phases[loudest_index + 1 :] = phases[loudest_index] + np.cumsum(mean_hop_phases[loudest_index:], 0)
+        phases[:loudest_index] = phases[loudest_index] - np.cumsum(mean_hop_phases[:loudest_index][::-1], 0)[::-1]
+        start_phases = phases + np.pi * (bin_indices % 2)  # of the window
+        phasors: Spectrum = np.exp(1j * start_phases).astype(np.complex64)
         return phasors
 
     def _added(self, spectra: Spectrum) -> Array:
-        pieces = np.fft.irfft(spectra, self._transform).astype(np.float32, copy=False) * self._window
-        count = spectra.shape[-2]
-        cover = overlapped_hops(np.broadcast_to(np.square(self._window), pieces.shape[-2:]), self._hop)
-        rows = overlapped_hops(pieces, self._hop)
-        rows /= np.maximum(cover, LEAST_COVER)
-        first = self._transform // 2
-        sound: Array = rows.reshape(*spectra.shape[:-2], -1)[..., first : first + (count - 1) * self._hop]
+        """Overlap-add spectra to sounds."""
+        windowed_pieces = np.fft.irfft(spectra, self._transform).astype(np.float32, copy=False) * self._window
+        spectrum_count = spectra.shape[-2]
+        hop_cover = overlapped_hops(np.broadcast_to(np.square(self._window), windowed_pieces.shape[-2:]), self._hop)
+        hop_rows = overlapped_hops(windowed_pieces, self._hop)
+        hop_rows /= np.maximum(hop_cover, LEAST_COVER)
+        first_sample = self._transform // 2
+        sound: Array = hop_rows.reshape(*spectra.shape[:-2], -1)[
+            ..., first_sample : first_sample + (spectrum_count - 1) * self._hop
+        ]
         return sound
 
     def _transformed(self, sound: Array) -> Spectrum:
-        padded = np.pad(sound, self._transform // 2)
-        pieces = np.lib.stride_tricks.sliding_window_view(padded, self._transform)[:: self._hop]
-        return np.fft.rfft(pieces * self._window).astype(np.complex64, copy=False)
+        """Spectra of a sound, [spectra, bins]."""
+        padded_sound = np.pad(sound, self._transform // 2)
+        sound_windows = np.lib.stride_tricks.sliding_window_view(padded_sound, self._transform)[:: self._hop]
+        return np.fft.rfft(sound_windows * self._window).astype(np.complex64, copy=False)
 
     def _levelled(self, sound: Array, levels: Array, pooled: int = 1) -> Array:
         """Scale parts to their root mean squares, averaged over ``pooled`` parts, an odd number."""
-        if not self._points:
+        if not self._point_count:
             return sound
-        current_levels = np.sqrt(np.square(sound).reshape(len(levels), self._part).mean(1))
+        current_levels = np.sqrt(np.square(sound).reshape(len(levels), self._part_samples).mean(1))
         if pooled > 1:
             kernel = np.ones(pooled) / pooled
             current_levels, levels = (
                 np.sqrt(np.convolve(np.square(level), kernel, "same")) for level in (current_levels, levels)
             )
-        gains = np.log(np.clip(levels / np.maximum(current_levels, QUIETEST), 1 / MOST_GAIN, MOST_GAIN))
-        middles = (np.arange(len(levels)) + 0.5) * self._part
-        raised: Array = sound * np.exp(np.interp(np.arange(len(sound)), middles, gains)).astype(np.float32)
-        return raised
+        log_gains = np.log(np.clip(levels / np.maximum(current_levels, QUIETEST), 1 / MOST_GAIN, MOST_GAIN))
+        part_middles = (np.arange(len(levels)) + 0.5) * self._part_samples
+        levelled_sound: Array = sound * np.exp(np.interp(np.arange(len(sound)), part_middles, log_gains)).astype(
+            np.float32
+        )
+        return levelled_sound
 
 
 class ClipSound(Protocol):

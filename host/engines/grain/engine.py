@@ -77,15 +77,16 @@ class ResampledFrames:
         return [self._cut(frame, *cut) for frame, cut in zip(frames, cuts, strict=True)]
 
     def _cut(self, frame: Array, length: int, ratio: float, lowpass: float) -> Array:
+        """Cut a grain from a frame."""
         full_length = self._length
         if ratio != 1.0 or lowpass < OPEN:
-            padded, resampled_length = _lengths(self._length, ratio)
-            gains = _resampling(padded, resampled_length, lowpass)
-            spectrum = np.fft.rfft(frame, padded)[: len(gains)] * gains
+            padded_length, resampled_length = _lengths(self._length, ratio)
+            bin_gains = _resampling(padded_length, resampled_length, lowpass)
+            spectrum = np.fft.rfft(frame, padded_length)[: len(bin_gains)] * bin_gains
             frame = np.fft.irfft(spectrum, resampled_length).astype(np.float32, copy=False)
-            full_length = round(self._length * resampled_length / padded)
-        first = max(0, (full_length - length) // 2)
-        return frame[first : first + length]
+            full_length = round(self._length * resampled_length / padded_length)
+        first_sample = max(0, (full_length - length) // 2)
+        return frame[first_sample : first_sample + length]
 
 
 class NoiseFrames:
@@ -113,95 +114,116 @@ class NoiseFrames:
         power = float(np.square(audible_bins).sum()) * 2 * ratio / self._frame_length**2
         if not self._envelope_points:
             return power
-        weights = np.square(window[_point_samples(self._envelope_points, len(window))])
-        return power * float((weights * np.square(frame[self._bins :])).sum() / weights.sum())
+        point_weights = np.square(window[_point_samples(self._envelope_points, len(window))])
+        return power * float((point_weights * np.square(frame[self._bins :])).sum() / point_weights.sum())
 
     def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        lengths = [_even_length(cut.length) for cut in cuts]
+        transform_lengths = [_even_length(cut.length) for cut in cuts]
         grains: list[Array] = [frames[0]] * len(cuts)
-        for length in dict.fromkeys(lengths):
-            rows = [row for row, candidate in enumerate(lengths) if candidate == length]
-            bins = length // 2 + 1
-            room = len(self._table) - bins
-            spectra = np.empty((len(rows), bins), np.complex64)
-            for spectrum, row in zip(spectra, rows, strict=True):
-                first, phasor_first = (int(place * room) for place in places[row])
+        for transform_length in dict.fromkeys(transform_lengths):
+            row_indices = [
+                row_index
+                for row_index, other_length in enumerate(transform_lengths)
+                if other_length == transform_length
+            ]
+            bin_count = transform_length // 2 + 1
+            last_start = len(self._table) - bin_count
+            spectra = np.empty((len(row_indices), bin_count), np.complex64)
+            for spectrum, row_index in zip(spectra, row_indices, strict=True):
+                noise_first, phasor_first = (int(place * last_start) for place in places[row_index])
                 np.multiply(
-                    self._table[first : first + bins], self._phasors[phasor_first : phasor_first + bins], out=spectrum
+                    self._table[noise_first : noise_first + bin_count],
+                    self._phasors[phasor_first : phasor_first + bin_count],
+                    out=spectrum,
                 )
-                _, ratio, lowpass = cuts[row]
-                spectrum *= _interpolated(frames[row], *_filtering(self._frame_length, length, ratio, lowpass))
-            sounds = np.fft.irfft(spectra, length)
-            for sound, row in zip(sounds, rows, strict=True):
-                grains[row] = self._shaped(sound[: cuts[row].length], frames[row])
+                _, ratio, lowpass = cuts[row_index]
+                spectrum *= _interpolated(
+                    frames[row_index], *_filtering(self._frame_length, transform_length, ratio, lowpass)
+                )
+            sounds = np.fft.irfft(spectra, transform_length)
+            for sound, row_index in zip(sounds, row_indices, strict=True):
+                grains[row_index] = self._shaped(sound[: cuts[row_index].length], frames[row_index])
         return grains
 
     def _shaped(self, sound: Array, frame: Array) -> Array:
+        """Apply a frame's envelope."""
         if not self._envelope_points:
             return sound
-        shaped = _interpolated(frame[self._bins :], *_stretching(self._envelope_points, len(sound)))
-        shaped *= sound
-        return shaped
+        shaped_sound = _interpolated(frame[self._bins :], *_stretching(self._envelope_points, len(sound)))
+        shaped_sound *= sound
+        return shaped_sound
 
 
 @functools.cache
 def _even_length(length: int) -> int:
+    """Even length of a fast transform."""
     return fast_length(length, PRIMES, step=2)
 
 
 @functools.lru_cache(maxsize=256)
 def _lengths(length: int, ratio: float) -> tuple[int, int]:
+    """Padded length and length after resampling, whose ratio is nearest to ``ratio``."""
     if ratio == 1.0:
         return length, length
-    padded = np.arange(length, length + TRIED)
-    resampled = np.maximum(np.round(padded / ratio), 2)
-    best = int(np.argmin(np.abs(resampled * ratio / padded - 1.0)))
-    return int(padded[best]), int(resampled[best])
+    padded_lengths = np.arange(length, length + TRIED)
+    resampled_lengths = np.maximum(np.round(padded_lengths / ratio), 2)
+    best_index = int(np.argmin(np.abs(resampled_lengths * ratio / padded_lengths - 1.0)))
+    return int(padded_lengths[best_index]), int(resampled_lengths[best_index])
 
 
 @functools.lru_cache(maxsize=64)
-def _resampling(length: int, resampled: int, lowpass: float) -> Array:
-    shorter = min(length, resampled)
-    gains = np.full(shorter // 2 + 1, resampled / length)
-    if shorter % 2 == 0 and resampled != length:  # its last bin counts twice, or half
-        gains[-1] *= 2.0 if resampled < length else 0.5
-    return (gains * _butterworth(np.arange(len(gains)) / resampled, lowpass)).astype(np.float32)
+def _resampling(length: int, resampled_length: int, lowpass: float) -> Array:
+    """Gains of the bins that resampling keeps."""
+    shorter_length = min(length, resampled_length)
+    bin_gains = np.full(shorter_length // 2 + 1, resampled_length / length)
+    if shorter_length % 2 == 0 and resampled_length != length:  # its last bin counts twice, or half
+        bin_gains[-1] *= 2.0 if resampled_length < length else 0.5
+    return (bin_gains * _butterworth(np.arange(len(bin_gains)) / resampled_length, lowpass)).astype(np.float32)
 
 
 def _interpolated(values: Array, lower_bins: Indices, lower_weights: Array, upper_weights: Array) -> Array:
-    result: Array = values.take(lower_bins)
-    result *= lower_weights
-    upper = values[1:].take(lower_bins)
-    upper *= upper_weights
-    result += upper
-    return result
+    """Interpolate between neighbouring values."""
+    interpolated: Array = values.take(lower_bins)
+    interpolated *= lower_weights
+    upper_values = values[1:].take(lower_bins)
+    upper_values *= upper_weights
+    interpolated += upper_values
+    return interpolated
 
 
 @functools.lru_cache(maxsize=64)
-def _filtering(frame: int, length: int, ratio: float, lowpass: float) -> tuple[Indices, Array, Array]:
+def _filtering(frame_length: int, length: int, ratio: float, lowpass: float) -> tuple[Indices, Array, Array]:
+    """How a grain's bins interpolate a frame's: lower bins, and gains of these and of the next ones."""
     cycles = np.arange(length // 2 + 1) / length
-    places = cycles * frame / ratio
-    lower_bins = np.minimum(places.astype(np.intp), frame // 2 - 1)
-    part = places - lower_bins
-    gain = math.sqrt(length / frame) * _butterworth(cycles, lowpass) * (places <= frame / 2)
-    gain[[0, -1]] *= math.sqrt(2.0)  # only the real part counts there, half the power
-    return lower_bins, (gain * (1.0 - part)).astype(np.float32), (gain * part).astype(np.float32)
+    bin_positions = cycles * frame_length / ratio
+    lower_bins = np.minimum(bin_positions.astype(np.intp), frame_length // 2 - 1)
+    upper_shares = bin_positions - lower_bins
+    bin_gains = math.sqrt(length / frame_length) * _butterworth(cycles, lowpass) * (bin_positions <= frame_length / 2)
+    bin_gains[[0, -1]] *= math.sqrt(2.0)  # only the real part counts there, half the power
+    return (
+        lower_bins,
+        (bin_gains * (1.0 - upper_shares)).astype(np.float32),
+        (bin_gains * upper_shares).astype(np.float32),
+    )
 
 
 @functools.lru_cache(maxsize=16)
-def _stretching(points: int, length: int) -> tuple[Indices, Array, Array]:
-    places = np.linspace(0.0, points - 1.0, length)
-    lower_bins = np.minimum(places.astype(np.intp), points - 2)
-    part = (places - lower_bins).astype(np.float32)
-    return lower_bins, 1 - part, part
+def _stretching(point_count: int, length: int) -> tuple[Indices, Array, Array]:
+    """How samples interpolate an envelope: lower points, and weights of these and of the next ones."""
+    point_positions = np.linspace(0.0, point_count - 1.0, length)
+    lower_points = np.minimum(point_positions.astype(np.intp), point_count - 2)
+    upper_shares = (point_positions - lower_points).astype(np.float32)
+    return lower_points, 1 - upper_shares, upper_shares
 
 
 @functools.lru_cache(maxsize=256)
-def _point_samples(points: int, length: int) -> Indices:
-    return np.linspace(0, length - 1, points).round().astype(np.intp)
+def _point_samples(point_count: int, length: int) -> Indices:
+    """Samples at which an envelope's points lie."""
+    return np.linspace(0, length - 1, point_count).round().astype(np.intp)
 
 
 def _butterworth(cycles: npt.NDArray[np.float64], lowpass: float) -> npt.NDArray[np.float64] | float:
+    """Gains of a low-pass."""
     return 1.0 if lowpass >= OPEN else 1.0 / np.sqrt(1.0 + (cycles / lowpass) ** STEEP)
 
 
@@ -238,13 +260,18 @@ class GrainClock:
             self._densities.append(density(time))
 
     def count_at(self, time: int) -> tuple[float, float]:
-        step = bisect_right(self._times, time) - 1
-        return self._counts[step] + self._densities[step] * (time - self._times[step]), self._densities[step]
+        """Fractional count at a sample, and the density there."""
+        step_index = bisect_right(self._times, time) - 1
+        return self._counts[step_index] + self._densities[step_index] * (
+            time - self._times[step_index]
+        ), self._densities[step_index]
 
     def time_of(self, count: float) -> tuple[float, float]:
         """Fractional sample of a count, and the density there."""
-        step = bisect_right(self._counts, count) - 1
-        return self._times[step] + (count - self._counts[step]) / self._densities[step], self._densities[step]
+        step_index = bisect_right(self._counts, count) - 1
+        return self._times[step_index] + (count - self._counts[step_index]) / self._densities[
+            step_index
+        ], self._densities[step_index]
 
 
 class PlannedGrain(NamedTuple):
@@ -293,174 +320,189 @@ class GrainEngine:
         self.targets = {
             name: Ramp(value, round(RAMP_SECONDS * self._rate)) for name, value in settings.values(card).items()
         }
-        self._at_onset = [
+        self._onset_ramps = [
             self.targets[f"grain.{name}"]
             for name in ("length", "shape", "pitch", "spread", "level_jitter", "code_jitter", "lowpass_hz")
         ]
-        self._length, self._jitter = self.targets["grain.length"], self.targets["grain.jitter"]
+        self._length_ramp, self._jitter_ramp = self.targets["grain.length"], self.targets["grain.jitter"]
         self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate))
         self._deviations = np.array([latent.std for latent in card.latents], np.float32)
         self._low = np.array([latent.low for latent in card.latents], np.float32)
         self._high = np.array([latent.high for latent in card.latents], np.float32)
-        default = np.array([[latent.default for latent in card.latents]], np.float32)
-        even = np.ones(card.frame_length, np.float32)
-        at_default = self._source.power(model.decode(default, np.zeros(0, np.intp))[0], 1.0, even)
-        self.highest_power = max(loudest**2, at_default)  # of a grain
+        default_code = np.array([[latent.default for latent in card.latents]], np.float32)
+        even_window = np.ones(card.frame_length, np.float32)
+        default_power = self._source.power(model.decode(default_code, np.zeros(0, np.intp))[0], 1.0, even_window)
+        self.highest_power = max(loudest**2, default_power)  # of a grain
         self._code_noise: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
         self._decoded: dict[bytes, Array] = {}  # last decoded frames by code
         self._no_chroma = np.zeros(0, np.intp)
-        self._pace = GrainClock(self._density(0))
-        self._voices_begun = 0
+        self._clock = GrainClock(self._density(0))
+        self._voice_count = 0
 
     def start_stream(self, pitch: float, time: int, key: int = MIDDLE_C) -> GrainStream:
         pending = np.zeros((2, ROOM), np.float32)
-        self._voices_begun += 1
-        return GrainStream(key=pitch, on=time, note=self._voices_begun, origin=time, pending=pending)
+        self._voice_count += 1
+        return GrainStream(key=pitch, on=time, note=self._voice_count, origin=time, pending=pending)
 
     def number_next(self, number: int) -> None:
-        self._voices_begun = number - 1
+        self._voice_count = number - 1
 
     def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
         """Successive blocks from sample 0 on; a dense texture has the power of a frame."""
         assert count <= self._max_block
-        end = start + count
-        self._pace.advance(end, self._density)
+        block_end = start + count
+        self._clock.advance(block_end, self._density)
         due_grains: list[Due] = []
-        for voice, stream in enumerate(streams):
-            self._schedule(stream, end)
-            last = end if stream.end is None else min(end, stream.end)
-            ready = sorted(grain for grain in stream.waiting if grain.onset < last)
-            if ready:
-                stream.waiting = [grain for grain in stream.waiting if grain.onset >= last]
-                due_grains += [(voice, stream, grain) for grain in ready]
+        for voice_index, stream in enumerate(streams):
+            self._schedule(stream, block_end)
+            end_sample = block_end if stream.end is None else min(block_end, stream.end)
+            ready_grains = sorted(grain for grain in stream.waiting if grain.onset < end_sample)
+            if ready_grains:
+                stream.waiting = [grain for grain in stream.waiting if grain.onset >= end_sample]
+                due_grains += [(voice_index, stream, grain) for grain in ready_grains]
         if due_grains:
             self._add(due_grains, motion, start)
         for ramp in self.targets.values():
-            ramp.forget(end)
+            ramp.forget(block_end)
         for stream in streams:
-            stream.make_room(start, end)
+            stream.make_room(start, block_end)
         return [stream.block(start, count) for stream in streams]
 
     def prepare(self, streams: Sequence[GrainStream], motion: Motion, now: int) -> None:
         """Do nothing."""
 
     def _density(self, time: int) -> float:
+        """Grains per sample."""
         if "grain.density" in self.targets:
             return self.targets["grain.density"].value(time) / self._rate
-        length = min(self._length.value(time) * self._rate, self._source.longest(1.0))
-        return min(1.0 / ((1.0 - self.targets["grain.overlap"].value(time)) * length), MOST_A_SECOND / self._rate)
+        length_samples = min(self._length_ramp.value(time) * self._rate, self._source.longest(1.0))
+        return min(
+            1.0 / ((1.0 - self.targets["grain.overlap"].value(time)) * length_samples), MOST_A_SECOND / self._rate
+        )
 
-    def _schedule(self, stream: GrainStream, end: int) -> None:
+    def _schedule(self, stream: GrainStream, block_end: int) -> None:
+        """Plan a stream's grains before the block's end."""
         if stream.next_count is None:
             stream.next_count = self._schedule_onset(stream)
         while True:
-            place, density = self._pace.time_of(stream.next_count)
-            if place >= end:
+            grain_time, density = self._clock.time_of(stream.next_count)
+            if grain_time >= block_end:
                 return
-            self._schedule_grain(stream, place, density, self._jitter.value(math.floor(place)))
+            self._schedule_grain(stream, grain_time, density, self._jitter_ramp.value(math.floor(grain_time)))
             stream.next_count += 1.0
 
     def _schedule_onset(self, stream: GrainStream) -> float:
-        count, density = self._pace.count_at(stream.on)
-        jitter = self._jitter.value(stream.on)
-        length = min(self._length.value(stream.on) * self._rate, self._source.longest(1.0))
+        """Plan the grain of the note-on and those before it; return the count of the next one."""
+        onset_count, density = self._clock.count_at(stream.on)
+        jitter = self._jitter_ramp.value(stream.on)
+        length_samples = min(self._length_ramp.value(stream.on) * self._rate, self._source.longest(1.0))
         self._schedule_grain(stream, stream.on, density, 0.0)
-        if density * length > 1.0:
-            spaced = min(density, FILL / length)
-            for intervals in range(1, math.ceil(spaced * length) + 1):
-                self._schedule_grain(stream, stream.on - intervals / spaced, spaced, jitter)
-        return count + 1.0
+        if density * length_samples > 1.0:
+            spaced_density = min(density, FILL / length_samples)
+            for interval_count in range(1, math.ceil(spaced_density * length_samples) + 1):
+                self._schedule_grain(stream, stream.on - interval_count / spaced_density, spaced_density, jitter)
+        return onset_count + 1.0
 
-    def _schedule_grain(self, stream: GrainStream, place: float, density: float, jitter: float) -> None:
-        number = stream.grain_count
-        if number % DRAWS == 0:
-            stream.chances = uniforms(self._seed, stream.note, number, DRAWS, COLUMNS).tolist()
-        chance = stream.chances[number % DRAWS]
+    def _schedule_grain(self, stream: GrainStream, grain_time: float, density: float, jitter: float) -> None:
+        """Plan a grain, with a random delay."""
+        grain_number = stream.grain_count
+        if grain_number % DRAWS == 0:
+            stream.chances = uniforms(self._seed, stream.note, grain_number, DRAWS, COLUMNS).tolist()
+        random_numbers = stream.chances[grain_number % DRAWS]
         stream.grain_count += 1
-        onset = math.floor(place + chance[WHEN] * jitter / density + 0.5)
-        stream.waiting.append(PlannedGrain(onset, number, density, chance))
+        onset = math.floor(grain_time + random_numbers[WHEN] * jitter / density + 0.5)
+        stream.waiting.append(PlannedGrain(onset, grain_number, density, random_numbers))
 
-    def _add(self, due_grains: list[Due], motion: Motion, start: int) -> None:
-        voices = [voice for voice, _, _ in due_grains]
-        times = [max(grain.onset, stream.on) for _, stream, grain in due_grains]
-        moments = np.array(times, np.int64)
-        bends = motion.bend_semitones(voices, moments).tolist()
-        codes = motion.latents(voices, moments)
-        cuts, windows, sides, jittered = [], [], [], []
-        for (_, stream, grain), time, bend in zip(due_grains, times, bends, strict=True):
-            length, shape, pitch, spread, level_jitter, code_jitter, lowpass = [r.value(time) for r in self._at_onset]
-            pitch += bend
+    def _add(self, due_grains: list[Due], motion: Motion, block_start: int) -> None:
+        """Decode the due grains, and mix them into their streams."""
+        voice_indices = [voice_index for voice_index, _, _ in due_grains]
+        read_times = [max(grain.onset, stream.on) for _, stream, grain in due_grains]
+        read_time_array = np.array(read_times, np.int64)
+        bends_semitones = motion.bend_semitones(voice_indices, read_time_array).tolist()
+        codes = motion.latents(voice_indices, read_time_array)
+        cuts, windows, side_gains, code_jitters = [], [], [], []
+        for (_, stream, grain), read_time, bend_semitones in zip(due_grains, read_times, bends_semitones, strict=True):
+            length, shape, pitch, spread, level_jitter, code_jitter, lowpass = [
+                ramp.value(read_time) for ramp in self._onset_ramps
+            ]
+            pitch += bend_semitones
             if self._transposing:
-                pitch += stream.pitch_at(time) - MIDDLE_C
+                pitch += stream.pitch_at(read_time) - MIDDLE_C
             ratio = 2.0 ** (min(max(pitch, -FURTHEST), FURTHEST) / 12.0)
-            samples = min(max(2, round(length * self._rate)), self._source.longest(ratio))
-            window, energy = _window(samples, round(shape * SHAPES))
-            level = 10.0 ** (level_jitter * (2.0 * grain.chance[LEVEL] - 1.0) / 20.0)
-            level *= math.sqrt(2.0 / max(1.0, grain.density * energy))
-            angle = math.pi / 4 * (1.0 + spread * (2.0 * grain.chance[SIDE] - 1.0))
-            cuts.append(Cut(samples, ratio, lowpass / self._rate))
+            grain_length = min(max(2, round(length * self._rate)), self._source.longest(ratio))
+            window, window_energy = _window(grain_length, round(shape * SHAPES))
+            grain_gain = 10.0 ** (level_jitter * (2.0 * grain.chance[LEVEL] - 1.0) / 20.0)
+            grain_gain *= math.sqrt(2.0 / max(1.0, grain.density * window_energy))
+            pan_angle = math.pi / 4 * (1.0 + spread * (2.0 * grain.chance[SIDE] - 1.0))
+            cuts.append(Cut(grain_length, ratio, lowpass / self._rate))
             windows.append(window)
-            sides.append((level * math.cos(angle), level * math.sin(angle)))
-            jittered.append(code_jitter)
-        chances = [grain.chance for _, _, grain in due_grains]
-        if any(jittered):
-            frames = self._model.decode(self._jittered(codes, jittered, chances), self._no_chroma)
+            side_gains.append((grain_gain * math.cos(pan_angle), grain_gain * math.sin(pan_angle)))
+            code_jitters.append(code_jitter)
+        random_rows = [grain.chance for _, _, grain in due_grains]
+        if any(code_jitters):
+            frames = self._model.decode(self._jittered(codes, code_jitters, random_rows), self._no_chroma)
         else:
             frames = self._decode(codes)
-        sounds = self._source.grains(frames, cuts, [chance[NOISE:] for chance in chances])
+        sounds = self._source.grains(frames, cuts, [random_numbers[NOISE:] for random_numbers in random_rows])
         for (_, stream, grain), frame, cut, sound, window, gains in zip(
-            due_grains, frames, cuts, sounds, windows, sides, strict=True
+            due_grains, frames, cuts, sounds, windows, side_gains, strict=True
         ):
             power = self._source.power(frame, cut.ratio, window)
             if power > self.highest_power:
                 window = window * np.float32(math.sqrt(self.highest_power / power))
-            self._place(stream, grain.onset, sound * window, gains, start)
+            self._place(stream, grain.onset, sound * window, gains, block_start)
 
-    def _jittered(self, codes: Array, amounts: Sequence[float], chances: Sequence[Sequence[float]]) -> Array:
-        codes, latents = codes.copy(), codes.shape[1]
-        room = len(self._code_noise) - latents
-        for code, amount, chance in zip(codes, amounts, chances, strict=True):
+    def _jittered(self, codes: Array, amounts: Sequence[float], random_rows: Sequence[Sequence[float]]) -> Array:
+        """Return codes moved by random amounts, within the latents' ranges."""
+        codes, latent_count = codes.copy(), codes.shape[1]
+        last_start = len(self._code_noise) - latent_count
+        for code, amount, random_numbers in zip(codes, amounts, random_rows, strict=True):
             if amount > 0.0:
-                place = int(chance[CODE] * room)
-                jittered_code = self._code_noise[place : place + latents] * self._deviations
-                jittered_code *= amount
-                jittered_code += code
-                np.maximum(jittered_code, self._low, out=jittered_code)
-                np.minimum(jittered_code, self._high, out=code)
+                noise_start = int(random_numbers[CODE] * last_start)
+                moved_code = self._code_noise[noise_start : noise_start + latent_count] * self._deviations
+                moved_code *= amount
+                moved_code += code
+                np.maximum(moved_code, self._low, out=moved_code)
+                np.minimum(moved_code, self._high, out=code)
         return codes
 
     def _decode(self, codes: Array) -> Array:
-        names = [code.tobytes() for code in codes]
-        new = {name: row for row, name in enumerate(names) if name not in self._decoded}
-        if len(new) == len(names):
+        """Decode codes, [rows, n_latents], unless the last call did."""
+        code_bytes = [code.tobytes() for code in codes]
+        new_rows = {one_code: row for row, one_code in enumerate(code_bytes) if one_code not in self._decoded}
+        if len(new_rows) == len(code_bytes):
             frames = self._model.decode(codes, self._no_chroma)
-            self._decoded = dict(zip(names, frames, strict=True))
+            self._decoded = dict(zip(code_bytes, frames, strict=True))
             return frames
-        if new:
-            frames = self._model.decode(codes[list(new.values())], self._no_chroma)
-            self._decoded |= zip(new, frames, strict=True)
-        self._decoded = {name: self._decoded[name] for name in names}
-        return np.stack([self._decoded[name] for name in names])
+        if new_rows:
+            frames = self._model.decode(codes[list(new_rows.values())], self._no_chroma)
+            self._decoded |= zip(new_rows, frames, strict=True)
+        self._decoded = {one_code: self._decoded[one_code] for one_code in code_bytes}
+        return np.stack([self._decoded[one_code] for one_code in code_bytes])
 
-    def _place(self, stream: GrainStream, onset: int, sound: Array, gains: tuple[float, float], start: int) -> None:
+    def _place(
+        self, stream: GrainStream, onset: int, sound: Array, gains: tuple[float, float], block_start: int
+    ) -> None:
+        """Mix a grain into a stream."""
         if onset < stream.on:
             sound, onset = sound[stream.on - onset :], stream.on
-        stream.make_room(start, onset + len(sound))
+        stream.make_room(block_start, onset + len(sound))
         offset = onset - stream.origin
-        for side, gain in zip(stream.pending, gains, strict=True):
-            side[offset : offset + len(sound)] += sound * gain
+        for pending_side, gain in zip(stream.pending, gains, strict=True):
+            pending_side[offset : offset + len(sound)] += sound * gain
 
 
 @functools.lru_cache(maxsize=256)
 def _window(length: int, shape: int) -> tuple[Array, float]:
-    turn = 2 * np.pi * (np.arange(length) + 0.5) / length
+    """A grain's window, [length], and its energy."""
+    phases = 2 * np.pi * (np.arange(length) + 0.5) / length
     if 2 * shape <= SHAPES:
-        taper = 2 * EDGE + (1 - 2 * EDGE) * 2 * shape / SHAPES
-        edge = np.minimum(np.minimum(turn, 2 * np.pi - turn) / taper, np.pi)
-        window = 0.5 - 0.5 * np.cos(edge)
+        taper_phase = 2 * EDGE + (1 - 2 * EDGE) * 2 * shape / SHAPES
+        edge_phases = np.minimum(np.minimum(phases, 2 * np.pi - phases) / taper_phase, np.pi)
+        window = 0.5 - 0.5 * np.cos(edge_phases)
     else:
-        blackman = 2 * shape / SHAPES - 1
-        window = 0.5 - 0.5 * np.cos(turn) - 0.08 * blackman * (1 - np.cos(2 * turn))
+        blackman_share = 2 * shape / SHAPES - 1
+        window = 0.5 - 0.5 * np.cos(phases) - 0.08 * blackman_share * (1 - np.cos(2 * phases))
     return window.astype(np.float32), float(window @ window)
 
 

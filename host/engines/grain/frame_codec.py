@@ -21,8 +21,8 @@ class GrainCodec:
         self._length, hop = card.frame_length, hop_of(card)
         self._source = source_of(card, self._length)
         self._shape = window("hann", self._length)
-        noise = card.domain == "magnitude"  # uncorrelated grains add in power, others in amplitude
-        cover = np.sqrt(window_cover(np.square(self._shape), hop)) if noise else window_cover(self._shape, hop)
+        is_noise = card.domain == "magnitude"  # uncorrelated grains add in power, others in amplitude
+        cover = np.sqrt(window_cover(np.square(self._shape), hop)) if is_noise else window_cover(self._shape, hop)
         self._cover = cover.astype(np.float32)
         self._grain_count = 0
 
@@ -30,12 +30,12 @@ class GrainCodec:
         return _root_mean_square(frames)
 
     def make(self, decoded: Array, analysis: FrameAnalysis, bin_offsets: Doubles | None) -> Array:
-        places = uniforms(0, 0, self._grain_count, len(decoded), 2).tolist()
+        random_places = uniforms(0, 0, self._grain_count, len(decoded), 2).tolist()
         self._grain_count += len(decoded)
-        grains = np.stack(self._source.grains(decoded, [Cut(self._length, 1.0, OPEN)] * len(decoded), places))
+        grains = np.stack(self._source.grains(decoded, [Cut(self._length, 1.0, OPEN)] * len(decoded), random_places))
         grains = grains * self._shape
-        gain = analysis.level / np.maximum(_root_mean_square(grains), np.maximum(analysis.level / MOST_GAIN, TINY))
-        frames: Array = grains * gain / self._cover
+        row_gains = analysis.level / np.maximum(_root_mean_square(grains), np.maximum(analysis.level / MOST_GAIN, TINY))
+        frames: Array = grains * row_gains / self._cover
         return frames
 
     def compare(self, decoded: Array, frames: Array, analysis: FrameAnalysis) -> tuple[Array, float]:

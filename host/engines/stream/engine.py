@@ -58,20 +58,20 @@ class FirstFrameCache:
     def idle(self) -> bool:
         return all(cached.future.done() for cached in self._frames.values())
 
-    def want(self, list_key: object, firsts: Sequence[Callable[[], FirstFrame]], time: int) -> None:
+    def want(self, list_key: object, frame_makers: Sequence[Callable[[], FirstFrame]], time: int) -> None:
         """Request the next missing frame; mark requested ones as current at sample ``time``.
 
         A new value of ``list_key`` restarts the list.
         """
         if list_key != self._list_key:
             self._list_key, self._requested = list_key, []
-        for cached in self._requested:
-            cached.current_time = time
-        while len(self._requested) < len(firsts) and self.idle:
-            first = firsts[len(self._requested)]()
-            if first.name not in self._frames:
-                self._keep(first, time)
-            self._requested.append(self._frames[first.name])
+        for cached_frame in self._requested:
+            cached_frame.current_time = time
+        while len(self._requested) < len(frame_makers) and self.idle:
+            first_frame = frame_makers[len(self._requested)]()
+            if first_frame.name not in self._frames:
+                self._keep(first_frame, time)
+            self._requested.append(self._frames[first_frame.name])
 
     def take_frame(self, first: FirstFrame, time: int) -> "tuple[FirstFrame, Future[MadeFrame], int]":
         """A note's first frame, or the newest ready one of its key, and its age in samples.
@@ -80,17 +80,20 @@ class FirstFrameCache:
         """
         if first.name not in self._frames:
             candidates = [
-                cached for name, cached in self._frames.items() if name[:2] == first.name[:2] and cached.future.done()
+                cached_frame
+                for frame_name, cached_frame in self._frames.items()
+                if frame_name[:2] == first.name[:2] and cached_frame.future.done()
             ]
             if candidates:
-                newest = max(candidates, key=lambda cached: cached.current_time)
-                return newest.first, newest.future, max(0, time - newest.current_time)
+                newest_frame = max(candidates, key=lambda cached_frame: cached_frame.current_time)
+                return newest_frame.first, newest_frame.future, max(0, time - newest_frame.current_time)
             self._keep(first, time)
-        cached = self._frames[first.name]
-        return cached.first, cached.future, 0
+        cached_frame = self._frames[first.name]
+        return cached_frame.first, cached_frame.future, 0
 
-    def _keep(self, first: FirstFrame, time: int) -> None:
-        self._frames[first.name] = _CachedFrame(first, self.aside.ask(first.step), time)
+    def _keep(self, first_frame: FirstFrame, time: int) -> None:
+        """Request a first frame; forget the oldest."""
+        self._frames[first_frame.name] = _CachedFrame(first_frame, self.aside.ask(first_frame.step), time)
         while len(self._frames) > MAX_FIRST_FRAMES:
             del self._frames[next(iter(self._frames))]
 
@@ -169,223 +172,276 @@ class StreamEngine:
         self._length, self._step, self._noise = card.frame_length, card.stream.step_length, card.stream.noise
         self._overlap = self._length - self._step
         self._of_magnitudes = card.domain == "magnitude"  # each frame has new phases, and can be stretched
-        self._grid = followed_grid(settings, card)
+        self._steps_per_beat = followed_grid(settings, card)
         self._low, self._high = (
             np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high")
         )
-        codes = [np.array(rest_latents, np.float32) + seed.offset for seed in seeds]
-        self._low, self._high = np.minimum(self._low, np.min(codes, 0)), np.maximum(self._high, np.max(codes, 0))
-        ramp = round(RAMP_SECONDS * self._rate)
-        self.targets = {name: Ramp(value, ramp) for name, value in settings.values().items()}
-        self._notes = 0
+        seed_codes = [np.array(rest_latents, np.float32) + seed.offset for seed in seeds]
+        self._low, self._high = (
+            np.minimum(self._low, np.min(seed_codes, 0)),
+            np.maximum(self._high, np.max(seed_codes, 0)),
+        )
+        ramp_samples = round(RAMP_SECONDS * self._rate)
+        self.targets = {name: Ramp(value, ramp_samples) for name, value in settings.values().items()}
+        self._note_count = 0
         self._maker = FrameMaker(model, restore=settings.restore_scaling, limit=settings.limit)
-        self._firsts = FirstFrameCache(StreamDecodeWorker(self._maker)) if live else None
+        self._first_frames = FirstFrameCache(StreamDecodeWorker(self._maker)) if live else None
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
         self._struck_pitches = [float(MIDDLE_C)]  # the last first
         self._age_ms = 0.0
-        self._rest = np.array(rest_latents, np.float32)
-        if self._firsts is not None:
-            self._firsts.want(None, [functools.partial(self._first, MIDDLE_C, 0, self._rest, self._step)], 0)
+        self._rest_code = np.array(rest_latents, np.float32)
+        if self._first_frames is not None:
+            self._first_frames.want(None, [functools.partial(self._first, MIDDLE_C, 0, self._rest_code, self._step)], 0)
 
     @property
     def ready(self) -> bool:
-        return self._firsts is None or self._firsts.any_ready
+        return self._first_frames is None or self._first_frames.any_ready
 
     @property
     def age_ms(self) -> float | None:
-        return None if self._firsts is None else self._age_ms
+        return None if self._first_frames is None else self._age_ms
 
     @property
     def idle(self) -> bool:
-        return self._firsts is None or self._firsts.idle
+        return self._first_frames is None or self._first_frames.idle
 
     def start_stream(self, pitch: float, time: int, key: int) -> StreamSound:
-        self._notes += 1
+        self._note_count += 1
         if pitch in self._struck_pitches:
             self._struck_pitches.remove(pitch)
         self._struck_pitches.insert(0, pitch)
         del self._struck_pitches[PREFETCHED_KEYS:]
-        return StreamSound(key=pitch, on=time, note=self._notes, slot=self._slot(key))
+        return StreamSound(key=pitch, on=time, note=self._note_count, slot=self._slot(key))
 
     def number_next(self, number: int) -> None:
-        self._notes = number - 1
+        self._note_count = number - 1
 
     def render(self, streams: Sequence[StreamSound], motion: Motion, start: int, count: int) -> list[Array]:
-        end = start + count
-        if self._firsts is not None and end >= self._next_look:
-            self._next_look = end + self._look_samples
-            self._look(self._firsts, motion, max(0, len(streams) - 1), end - 1)
+        block_end = start + count
+        if self._first_frames is not None and block_end >= self._next_look:
+            self._next_look = block_end + self._look_samples
+            self._look(self._first_frames, motion, max(0, len(streams) - 1), block_end - 1)
         sounds = []
-        for voice, stream in enumerate(streams):
+        for voice_index, stream in enumerate(streams):
             output = np.zeros((1, count), np.float32)
-            first, last = max(start, stream.on), min(end, stream.end or end)
-            if first < last:
-                self._play(voice, stream, motion, first, last, output[0, first - start :])
+            first_sample, end_sample = max(start, stream.on), min(block_end, stream.end or block_end)
+            if first_sample < end_sample:
+                self._play(voice_index, stream, motion, first_sample, end_sample, output[0, first_sample - start :])
             sounds.append(output)
         for ramp in self.targets.values():
-            ramp.forget(end)
+            ramp.forget(block_end)
         return sounds
 
     def prepare(self, streams: Sequence[StreamSound], motion: Motion, now: int) -> None:
         """Do nothing."""
 
-    def _play(self, voice: int, stream: StreamSound, motion: Motion, first: int, last: int, output: Array) -> None:
+    def _play(
+        self, voice_index: int, stream: StreamSound, motion: Motion, first_sample: int, end_sample: int, output: Array
+    ) -> None:
+        """Add a stream's frames to ``output``, from its first to its end sample in a block."""
         if stream.now is None:
-            self._start(voice, stream, motion, first)
-        position = first
-        while position < last:
-            now = stream.now
-            assert now is not None
-            if stream.next is None and position >= now.plan.step_time and now.ready() is not None:
-                stream.next = self._ask(voice, stream, motion, max(now.plan.step_time, first), now)
-            stop = min(last, now.plan.end)
-            if stream.next is None and position < now.plan.step_time:
-                stop = min(stop, now.plan.step_time)
-            self._add(now, stream.next, position, stop, output[position - first : stop - first])
-            if stream.next is not None and stop > stream.next.plan.begin:
-                begin = max(position, stream.next.plan.begin)
-                self._add(stream.next, None, begin, stop, output[begin - first : stop - first])
-            if stop == now.plan.end:
+            self._start(voice_index, stream, motion, first_sample)
+        position = first_sample
+        while position < end_sample:
+            current_frame = stream.now
+            assert current_frame is not None
+            if stream.next is None and position >= current_frame.plan.step_time and current_frame.ready() is not None:
+                stream.next = self._ask(
+                    voice_index, stream, motion, max(current_frame.plan.step_time, first_sample), current_frame
+                )
+            piece_end = min(end_sample, current_frame.plan.end)
+            if stream.next is None and position < current_frame.plan.step_time:
+                piece_end = min(piece_end, current_frame.plan.step_time)
+            self._add(
+                current_frame,
+                stream.next,
+                position,
+                piece_end,
+                output[position - first_sample : piece_end - first_sample],
+            )
+            if stream.next is not None and piece_end > stream.next.plan.begin:
+                next_start = max(position, stream.next.plan.begin)
+                self._add(
+                    stream.next,
+                    None,
+                    next_start,
+                    piece_end,
+                    output[next_start - first_sample : piece_end - first_sample],
+                )
+            if piece_end == current_frame.plan.end:
                 if stream.next is not None:
                     stream.now, stream.next = stream.next, None
                 else:  # live, a whole frame late: delay all later frames equally
-                    now.plan = Plan(now.plan.end, 0, now.plan.end + now.plan.end - now.plan.step_time)
-                    now.late = None
-            position = stop
+                    current_frame.plan = Plan(
+                        current_frame.plan.end,
+                        0,
+                        current_frame.plan.end + current_frame.plan.end - current_frame.plan.step_time,
+                    )
+                    current_frame.late = None
+            position = piece_end
 
-    def _start(self, voice: int, stream: StreamSound, motion: Motion, time: int) -> None:
+    def _start(self, voice_index: int, stream: StreamSound, motion: Motion, time: int) -> None:
+        """Request a note's first frame."""
         stream.first_beat = motion.beat(time)
-        pitch, code = self._pitch(stream, motion, voice, time), self._code(motion, voice, time)
-        step = self._samples(motion, stream, time, time, pitch)
-        first_frame = self._first(pitch, stream.slot, code, step)
-        if self._firsts is None:
-            pending: Future[MadeFrame] | MadeFrame = self._maker.make(first_frame.step)
+        pitch, code = self._pitch(stream, motion, voice_index, time), self._code(motion, voice_index, time)
+        step_samples = self._samples(motion, stream, time, time, pitch)
+        first_frame = self._first(pitch, stream.slot, code, step_samples)
+        if self._first_frames is None:
+            pending_frame: Future[MadeFrame] | MadeFrame = self._maker.make(first_frame.step)
         else:
-            first_frame, pending, age = self._firsts.take_frame(first_frame, time)
-            self._age_ms = age / self._rate * 1000
+            first_frame, pending_frame, age_samples = self._first_frames.take_frame(first_frame, time)
+            self._age_ms = age_samples / self._rate * 1000
         stream.history.append(_recurrent_inputs(first_frame.step.state))
         stream.count, stream.switches = 1, self._switches(time)
-        stream.now = Frame(Plan(time, 0, time + first_frame.samples), pending)
+        stream.now = Frame(Plan(time, 0, time + first_frame.samples), pending_frame)
 
-    def _ask(self, voice: int, stream: StreamSound, motion: Motion, time: int, now: Frame) -> Frame:
-        frame = now.ready()
-        assert frame is not None
-        step_time, pitch = now.plan.end, self._pitch(stream, motion, voice, time)
+    def _ask(self, voice_index: int, stream: StreamSound, motion: Motion, time: int, current_frame: Frame) -> Frame:
+        """Request the frame after the current one."""
+        decoded_frame = current_frame.ready()
+        assert decoded_frame is not None
+        step_time, pitch = current_frame.plan.end, self._pitch(stream, motion, voice_index, time)
         ratio, exact_end = (
             self._ratio(pitch),
-            now.plan.exact_end + self._samples(motion, stream, time, step_time, pitch),
+            current_frame.plan.exact_end + self._samples(motion, stream, time, step_time, pitch),
         )
-        fade = min(self._fade(ratio), now.plan.end - now.plan.begin)
-        stream.history.append(_recurrent_inputs(frame.state))
+        fade_samples = min(self._fade(ratio), current_frame.plan.end - current_frame.plan.begin)
+        stream.history.append(_recurrent_inputs(decoded_frame.state))
         inputs = FrameInputs(
-            state=frame.state,
-            code=self._coded(self._code(motion, voice, time), stream.slot),
+            state=decoded_frame.state,
+            code=self._coded(self._code(motion, voice_index, time), stream.slot),
             noise=self._noise_of(stream.note, stream.count, time),
             keeps=self.targets["stream.freeze"].value(time) >= SWITCH_THRESHOLD,
             history=self._history(stream, time),
-            first=0.0 if self._of_magnitudes else self._overlap - (fade + now.plan.exact_end - step_time) * ratio,
-            length=fade + math.ceil(exact_end) - step_time,
+            first=0.0
+            if self._of_magnitudes
+            else self._overlap - (fade_samples + current_frame.plan.exact_end - step_time) * ratio,
+            length=fade_samples + math.ceil(exact_end) - step_time,
             ratio=ratio,
         )
         stream.count += 1
-        pending = self._maker.make(inputs) if self._firsts is None else self._firsts.aside.ask(inputs)
-        return Frame(Plan(step_time - fade, fade, exact_end), pending)
+        pending_frame = self._maker.make(inputs) if self._first_frames is None else self._first_frames.aside.ask(inputs)
+        return Frame(Plan(step_time - fade_samples, fade_samples, exact_end), pending_frame)
 
-    def _first(self, pitch: float, slot: int, code: Array, samples: float) -> FirstFrame:
+    def _first(self, pitch: float, slot: int, code: Array, step_samples: float) -> FirstFrame:
         """Without noise, so that it can be made ahead."""
         ratio, seed = self._ratio(pitch), self._seeds[slot]
-        fade = self._fade(ratio)
-        first = 0.0 if self._of_magnitudes else self._overlap - fade * ratio
+        fade_samples = self._fade(ratio)
+        first_position = 0.0 if self._of_magnitudes else self._overlap - fade_samples * ratio
         inputs = FrameInputs(
-            seed.state, self._coded(code, slot), None, False, None, first, fade + math.ceil(samples), ratio
+            seed.state,
+            self._coded(code, slot),
+            None,
+            False,
+            None,
+            first_position,
+            fade_samples + math.ceil(step_samples),
+            ratio,
         )
-        return FirstFrame(slot, pitch, samples, inputs)
+        return FirstFrame(slot, pitch, step_samples, inputs)
 
     def _slot(self, key: int) -> int:
+        """Index of a key's seed."""
         return (key - MIDDLE_C) % len(self._seeds)
 
     def _samples(self, motion: Motion, stream: StreamSound, time: int, step_time: int, pitch: float) -> float:
-        if self._grid is None:
+        """Samples from a frame's step to the next, corrected towards the beat."""
+        if self._steps_per_beat is None:
             return self._own_samples(pitch)
-        steps = motion.beat_samples(time) / self._grid
-        passed = (motion.beat(time) - stream.first_beat) * self._grid + (step_time - time) / steps
-        lead = passed - round(passed)
-        return max(1, round(steps * (1.0 - min(max(lead, -PULL), PULL))))
+        grid_samples = motion.beat_samples(time) / self._steps_per_beat
+        passed_steps = (motion.beat(time) - stream.first_beat) * self._steps_per_beat + (
+            step_time - time
+        ) / grid_samples
+        lead_steps = passed_steps - round(passed_steps)
+        return max(1, round(grid_samples * (1.0 - min(max(lead_steps, -PULL), PULL))))
 
     def _own_samples(self, pitch: float) -> float:
+        """Samples of a step without a beat."""
         return self._step / (1.0 if self._of_magnitudes else self._ratio(pitch))
 
     def _fade(self, ratio: float) -> int:
+        """Samples of the fade between frames."""
         return int(self._overlap / (1.0 if self._of_magnitudes else ratio))
 
     def _ratio(self, pitch: float) -> float:
+        """Frequency ratio of a pitch."""
         if self._settings.keys == "seed":
             return 1.0
         return float(2.0 ** ((pitch - MIDDLE_C) / 12))
 
-    def _pitch(self, stream: StreamSound, motion: Motion, voice: int, time: int) -> float:
-        return stream.pitch_at(time) + float(motion.bend_semitones([voice], np.array([time], np.int64))[0])
+    def _pitch(self, stream: StreamSound, motion: Motion, voice_index: int, time: int) -> float:
+        return stream.pitch_at(time) + float(motion.bend_semitones([voice_index], np.array([time], np.int64))[0])
 
-    def _code(self, motion: Motion, voice: int, time: int) -> Array:
-        code: Array = motion.latents([voice], np.array([time], np.int64))[0]
+    def _code(self, motion: Motion, voice_index: int, time: int) -> Array:
+        code: Array = motion.latents([voice_index], np.array([time], np.int64))[0]
         return code
 
-    def _coded(self, knobs: Array, slot: int) -> Array:
-        code: Array = np.minimum(np.maximum(knobs + self._seeds[slot].offset, self._low), self._high)
+    def _coded(self, latent_code: Array, slot: int) -> Array:
+        """A seed's code, moved like the latents' code."""
+        code: Array = np.minimum(np.maximum(latent_code + self._seeds[slot].offset, self._low), self._high)
         return code
 
-    def _noise_of(self, note: int, frame: int, time: int) -> Array | None:
+    def _noise_of(self, note_number: int, frame_number: int, time: int) -> Array | None:
         heat = self.targets["stream.heat"].value(time)
         if not self._noise or heat <= 0:
             return None
-        return normals(self._settings.seed, note, frame, self._noise) * np.float32(heat)
+        return normals(self._settings.seed, note_number, frame_number, self._noise) * np.float32(heat)
 
     def _switches(self, time: int) -> tuple[bool, bool]:
-        reset, trim = (self.targets[f"stream.{name}"].value(time) >= SWITCH_THRESHOLD for name in ("reset", "trim"))
-        return reset, trim
+        """Whether reset and trim are on."""
+        is_reset, is_trimmed = (
+            self.targets[f"stream.{name}"].value(time) >= SWITCH_THRESHOLD for name in ("reset", "trim")
+        )
+        return is_reset, is_trimmed
 
     def _history(self, stream: StreamSound, time: int) -> list[States] | None:
-        previous, stream.switches = stream.switches, self._switches(time)
-        reset, trim = (now and not past for now, past in zip(stream.switches, previous, strict=True))
-        if reset:
+        """The history that rebuilds the memory, if reset or trim has just been switched on."""
+        previous_switches, stream.switches = stream.switches, self._switches(time)
+        is_reset, is_trimmed = (
+            is_on and not was_on for is_on, was_on in zip(stream.switches, previous_switches, strict=True)
+        )
+        if is_reset:
             stream.history.clear()
             return []
-        return list(stream.history)[-self._settings.trim_frames :] if trim else None
+        return list(stream.history)[-self._settings.trim_frames :] if is_trimmed else None
 
-    def _add(self, frame: Frame, next_frame: Frame | None, begin: int, end: int, output: Array) -> None:
+    def _add(self, frame: Frame, next_frame: Frame | None, piece_start: int, piece_end: int, output: Array) -> None:
+        """Add a part of a frame, faded in and out, to ``output``."""
         decoded, plan = frame.ready(), frame.plan
         if decoded is None:
-            frame.late = end
+            frame.late = piece_end
             return
         offset = len(decoded.sound) - (plan.end - plan.begin)  # skips the part of a first frame before its note-on
-        piece = decoded.sound[offset + begin - plan.begin : offset + end - plan.begin]
-        if plan.fade and begin < plan.step_time:
-            piece = piece * self._rising(np.arange(begin, end), plan.begin, plan.fade)
-        if next_frame is not None and end > next_frame.plan.begin:
-            piece = piece * self._rising(np.arange(begin, end), next_frame.plan.step_time, -next_frame.plan.fade)
-        if frame.late is not None and begin < frame.late + self._late_samples:
-            fade_share = (np.arange(begin, end) - frame.late + 1) / self._late_samples
+        piece = decoded.sound[offset + piece_start - plan.begin : offset + piece_end - plan.begin]
+        if plan.fade and piece_start < plan.step_time:
+            piece = piece * self._rising(np.arange(piece_start, piece_end), plan.begin, plan.fade)
+        if next_frame is not None and piece_end > next_frame.plan.begin:
+            piece = piece * self._rising(
+                np.arange(piece_start, piece_end), next_frame.plan.step_time, -next_frame.plan.fade
+            )
+        if frame.late is not None and piece_start < frame.late + self._late_samples:
+            fade_share = (np.arange(piece_start, piece_end) - frame.late + 1) / self._late_samples
             piece = piece * np.clip(fade_share, 0.0, 1.0).astype(np.float32)
         output[: len(piece)] += piece
 
     def _rising(self, times: npt.NDArray[np.int64], fade_start: int, samples: int) -> Array:
-        """From ``fade_start``, or out to it if ``samples`` < 0."""
-        share = np.clip((times - fade_start + 0.5) / samples, 0.0, 1.0)
-        return (np.sin(share * (math.pi / 2)) if self._of_magnitudes else share).astype(np.float32)
+        """Gains of a fade in from ``fade_start``, or out to it if ``samples`` < 0."""
+        fade_shares = np.clip((times - fade_start + 0.5) / samples, 0.0, 1.0)
+        return (np.sin(fade_shares * (math.pi / 2)) if self._of_magnitudes else fade_shares).astype(np.float32)
 
-    def _look(self, firsts: FirstFrameCache, motion: Motion, voice: int, now: int) -> None:
-        code = self._code(motion, voice, now)
-        step = None if self._grid is None else round(motion.beat_samples(now) / self._grid)
-        firsts.want(
-            (code.tobytes(), step, tuple(self._struck_pitches)),
+    def _look(self, first_frames: FirstFrameCache, motion: Motion, voice_index: int, now: int) -> None:
+        """Request the struck keys' first frames at the present code."""
+        code = self._code(motion, voice_index, now)
+        grid_samples = None if self._steps_per_beat is None else round(motion.beat_samples(now) / self._steps_per_beat)
+        first_frames.want(
+            (code.tobytes(), grid_samples, tuple(self._struck_pitches)),
             [
                 functools.partial(
                     self._first,
                     pitch,
                     self._slot(round(pitch)),
                     code,
-                    self._own_samples(pitch) if step is None else step,
+                    self._own_samples(pitch) if grid_samples is None else grid_samples,
                 )
                 for pitch in self._struck_pitches
             ],

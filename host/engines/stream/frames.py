@@ -45,7 +45,7 @@ class FrameMaker:
         card = model.card
         assert card.stream is not None
         self._model, self._card, self._restores = model, card, restore
-        self._loudest = db_to_gain(card.stream.levels_db[1]) if limit else np.inf
+        self._loudest_level = db_to_gain(card.stream.levels_db[1]) if limit else np.inf
         self._mean, self._deviation = _scaling(card)
         previous_frame = next(state for state in card.state if state.name == PREVIOUS_FRAME)
         self._feeds_sound = card.domain != "magnitude" and previous_frame.shape == [card.frame_width]
@@ -57,39 +57,43 @@ class FrameMaker:
 
     def make(self, step: FrameInputs) -> MadeFrame:
         """Raise UserError if the decoder fails."""
-        code, labels = step.code[np.newaxis], np.zeros(1, np.intp)
-        state = step.state if step.history is None else self._rebuilt_state(step, code)
-        noise = None if step.noise is None else step.noise[np.newaxis]
-        decoded, next_state = self._model.step(code, labels, state, noise)
+        code_row, label_indices = step.code[np.newaxis], np.zeros(1, np.intp)
+        state = step.state if step.history is None else self._rebuilt_state(step, code_row)
+        noise_row = None if step.noise is None else step.noise[np.newaxis]
+        decoded, next_state = self._model.step(code_row, label_indices, state, noise_row)
         if step.keeps:
             next_state = {
                 name: value if name in (PREVIOUS_FRAME, PLACE) else state[name] for name, value in next_state.items()
             }
         frame = np.nan_to_num(decoded[0], nan=0.0, posinf=0.0, neginf=0.0)
-        restored = frame * self._deviation + self._mean
-        played_frame = restored if self._restores else frame * np.float32(np.sqrt(np.mean(np.square(self._deviation))))
+        restored_frame = frame * self._deviation + self._mean
+        played_frame = (
+            restored_frame if self._restores else frame * np.float32(np.sqrt(np.mean(np.square(self._deviation))))
+        )
         sound = self._sound(played_frame, step)
-        gain = self._gain(sound if self._restores else self._sound(restored, step))
+        gain = self._gain(sound if self._restores else self._sound(restored_frame, step))
         if gain < 1.0:
             sound = sound * np.float32(gain)
             if self._feeds_sound:
                 next_state[PREVIOUS_FRAME] = next_state[PREVIOUS_FRAME] * np.float32(gain)
         return MadeFrame(sound, next_state)
 
-    def _rebuilt_state(self, step: FrameInputs, code: Array) -> States:
-        """The bar position continues."""
+    def _rebuilt_state(self, step: FrameInputs, code_row: Array) -> States:
+        """The state after the step's history; the bar position continues."""
         assert step.history is not None
-        state = self._model.at_rest(1)
-        for inputs in step.history[:-1]:  # the step itself reads the last one
-            _, state = self._model.step(code, np.zeros(1, np.intp), state | inputs)
+        rebuilt_state = self._model.at_rest(1)
+        for past_inputs in step.history[:-1]:  # the step itself reads the last one
+            _, rebuilt_state = self._model.step(code_row, np.zeros(1, np.intp), rebuilt_state | past_inputs)
         carried_names = (PREVIOUS_FRAME, PLACE) if step.history else (PLACE,)
-        return state | {name: step.state[name] for name in carried_names if name in step.state}
+        return rebuilt_state | {name: step.state[name] for name in carried_names if name in step.state}
 
     def _gain(self, sound: Array) -> float:
-        level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
-        return self._loudest / level if level > self._loudest else 1.0
+        """Gain that limits a sound to the loudest level."""
+        rms_level = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
+        return self._loudest_level / rms_level if rms_level > self._loudest_level else 1.0
 
     def _sound(self, frame: Array, step: FrameInputs) -> Array:
+        """Sound of a frame, [length]."""
         card, length = self._card, step.length
         if card.domain == "magnitude":
             sound = self._spectra_sound(frame, round(length * step.ratio))
@@ -100,55 +104,66 @@ class FrameMaker:
         return _read(frame, step.first, step.ratio, length)
 
     def _spectra_sound(self, frame: Array, length: int) -> Array:
+        """Sound of a frame of magnitudes, stretched to ``length``."""
         card = self._card
-        transform, hop, points = card.transform_length, card.hop_length, card.envelope_points
-        assert transform is not None
-        part = card.frame_length // points if points else hop
-        count = max(2, -(-length // hop) + 1)
+        transform_length, hop_length, point_count = card.transform_length, card.hop_length, card.envelope_points
+        assert transform_length is not None
+        part_samples = card.frame_length // point_count if point_count else hop_length
+        spectrum_count = max(2, -(-length // hop_length) + 1)
         # `SpectraSound` takes a length that both the hop and the curve's parts divide.
-        unit = hop if not points else int(np.lcm(hop, part))
-        padded_length = -(-(count - 1) * hop // unit) * unit
-        count = padded_length // hop + 1
-        bins = transform // 2 + 1
-        scale = card.frame_length / length
-        magnitudes = _rows(frame[: card.spectra * bins].reshape(card.spectra, bins), np.arange(count) * scale)
+        length_unit = hop_length if not point_count else int(np.lcm(hop_length, part_samples))
+        padded_length = -(-(spectrum_count - 1) * hop_length // length_unit) * length_unit
+        spectrum_count = padded_length // hop_length + 1
+        bin_count = transform_length // 2 + 1
+        length_ratio = card.frame_length / length
+        magnitudes = _rows(
+            frame[: card.spectra * bin_count].reshape(card.spectra, bin_count), np.arange(spectrum_count) * length_ratio
+        )
         levels = _rows(
-            frame[card.spectra * bins :][:, np.newaxis], (np.arange(padded_length // part) + 0.5) * scale - 0.5
+            frame[card.spectra * bin_count :][:, np.newaxis],
+            (np.arange(padded_length // part_samples) + 0.5) * length_ratio - 0.5,
         )
         if padded_length not in self._spectra:
             self._spectra[padded_length] = SpectraSound(
-                padded_length, transform, hop, padded_length // part if points else 0
+                padded_length, transform_length, hop_length, padded_length // part_samples if point_count else 0
             )
-        spectra_frame = np.concatenate([magnitudes.reshape(-1), levels[:, 0]] if points else [magnitudes.reshape(-1)])
+        spectra_frame = np.concatenate(
+            [magnitudes.reshape(-1), levels[:, 0]] if point_count else [magnitudes.reshape(-1)]
+        )
         sound: Array = self._spectra[padded_length](spectra_frame[np.newaxis])[0][:length]
         return sound
 
 
 def _scaling(card: Card) -> tuple[Array, Array]:
+    """Mean and deviation of training frames; 0 and 1 if they were not scaled."""
     if card.scaling is None:
         return np.zeros(1, np.float32), np.ones(1, np.float32)
-    scaling = (card.scaling.mean, card.scaling.deviation)
-    mean, deviation = (np.atleast_1d(np.array(value, np.float32)) for value in scaling)
+    mean_and_deviation = (card.scaling.mean, card.scaling.deviation)
+    mean, deviation = (np.atleast_1d(np.array(value, np.float32)) for value in mean_and_deviation)
     return mean, deviation
 
 
-def _rows(rows: Array, places: npt.NDArray[np.floating[Any]]) -> Array:
-    places = np.clip(places, 0, len(rows) - 1)
-    first = np.minimum(places.astype(np.intp), max(0, len(rows) - 2))
-    if np.all(np.abs(places - np.round(places)) < FINEST):
-        exact_rows: Array = rows[np.round(places).astype(np.intp)]
+def _rows(rows: Array, row_positions: npt.NDArray[np.floating[Any]]) -> Array:
+    """Interpolate rows at fractional positions."""
+    row_positions = np.clip(row_positions, 0, len(rows) - 1)
+    lower_rows = np.minimum(row_positions.astype(np.intp), max(0, len(rows) - 2))
+    if np.all(np.abs(row_positions - np.round(row_positions)) < FINEST):
+        exact_rows: Array = rows[np.round(row_positions).astype(np.intp)]
         return exact_rows
-    share = (places - first).astype(np.float32)[:, np.newaxis]
-    interpolated: Array = rows[first] + share * (rows[np.minimum(first + 1, len(rows) - 1)] - rows[first])
+    upper_shares = (row_positions - lower_rows).astype(np.float32)[:, np.newaxis]
+    interpolated: Array = rows[lower_rows] + upper_shares * (
+        rows[np.minimum(lower_rows + 1, len(rows) - 1)] - rows[lower_rows]
+    )
     return interpolated
 
 
 def _read(sound: Array, first: float, ratio: float, length: int) -> Array:
+    """Read samples of a sound, ``ratio`` apart."""
     if ratio == 1.0 and first == int(first) and first + length <= len(sound):
         segment: Array = sound[int(first) : int(first) + length]
         return segment
-    pace = min(max(round(ratio * ONE), ONE >> OCTAVES), ONE << OCTAVES)
-    return read([Stretch(ResampledClip(sound), round(first * ONE), pace, length)])[0]
+    fixed_step = min(max(round(ratio * ONE), ONE >> OCTAVES), ONE << OCTAVES)
+    return read([Stretch(ResampledClip(sound), round(first * ONE), fixed_step, length)])[0]
 
 
 class Seed(NamedTuple):
@@ -164,38 +179,41 @@ def seeds_of(model: Model, settings: StreamSettings, sound: Array | None, rest_l
     Raises:
         UserError: the sound is silent or shorter than a step, or the model has no encoder.
     """
-    base, marks = np.array(rest_latents, np.float32), model.card.landmarks
-    at_rest = model.at_rest(1)
+    rest_code, landmarks = np.array(rest_latents, np.float32), model.card.landmarks
+    rest_state = model.at_rest(1)
     if settings.keys == "seed":
-        return [Seed(at_rest, np.array(mark.latent, np.float32) - base) for mark in marks] or [Seed(at_rest, 0 * base)]
+        return [Seed(rest_state, np.array(mark.latent, np.float32) - rest_code) for mark in landmarks] or [
+            Seed(rest_state, 0 * rest_code)
+        ]
     if settings.seed_landmark is not None:
-        code = next(mark.latent for mark in marks if mark.label == settings.seed_landmark)
-        return [Seed(at_rest, np.array(code, np.float32) - base)]
+        landmark_code = next(mark.latent for mark in landmarks if mark.label == settings.seed_landmark)
+        return [Seed(rest_state, np.array(landmark_code, np.float32) - rest_code)]
     if sound is not None:
-        return [_seed(model, settings.seed_sound or "", sound, base)]
-    return [Seed(at_rest, 0 * base)]
+        return [_seed(model, settings.seed_sound or "", sound, rest_code)]
+    return [Seed(rest_state, 0 * rest_code)]
 
 
-def _seed(model: Model, name: str, sound: Array, base: Array) -> Seed:
+def _seed(model: Model, sound_name: str, sound: Array, rest_code: Array) -> Seed:
+    """The seed of a sound's last frames."""
     card = model.card
     assert card.stream is not None
-    step, length = card.stream.step_length, card.frame_length
-    if len(sound) < step:
+    step_length, frame_length = card.stream.step_length, card.frame_length
+    if len(sound) < step_length:
         raise UserError(
-            f"stream.seed_sound {name!r} is {len(sound)} samples long at the model's rate, and a frame takes {step}; "
-            "give a longer sound"
+            f"stream.seed_sound {sound_name!r} is {len(sound)} samples long at the model's rate, "
+            f"and a frame takes {step_length}; give a longer sound"
         )
     if float(sound.std()) < SILENT:
-        raise UserError(f"stream.seed_sound {name!r} is silent; give a sound that is heard, or leave it out")
-    sound = sound[-(len(sound) // step) * step :]
-    padded = np.concatenate([np.zeros(length - step, np.float32), sound])
-    frames = np.lib.stride_tricks.sliding_window_view(padded, length)[::step][-MOST_SEED:]
-    latents, fed_frames = Encoder(model).encode_with_states(np.ascontiguousarray(frames))
-    mean_code = latents.mean(0)
-    offset = mean_code - base if np.any(latents) else 0 * base
-    state, code = model.at_rest(1), (base + offset)[np.newaxis]
+        raise UserError(f"stream.seed_sound {sound_name!r} is silent; give a sound that is heard, or leave it out")
+    sound = sound[-(len(sound) // step_length) * step_length :]
+    padded_sound = np.concatenate([np.zeros(frame_length - step_length, np.float32), sound])
+    frames = np.lib.stride_tricks.sliding_window_view(padded_sound, frame_length)[::step_length][-MOST_SEED:]
+    frame_codes, fed_frames = Encoder(model).encode_with_states(np.ascontiguousarray(frames))
+    mean_code = frame_codes.mean(0)
+    offset = mean_code - rest_code if np.any(frame_codes) else 0 * rest_code
+    state, code_row = model.at_rest(1), (rest_code + offset)[np.newaxis]
     for fed_frame in fed_frames:
-        _, state = model.step(code, np.zeros(1, np.intp), state)
+        _, state = model.step(code_row, np.zeros(1, np.intp), state)
         state[PREVIOUS_FRAME] = fed_frame[np.newaxis]
     return Seed(state, offset)
 

@@ -52,9 +52,11 @@ class FrameStore:
     ) -> tuple[Array, npt.NDArray[np.int64]]:
         """Return spectra [rows, bins] and pitch classes [rows]."""
         spectra = np.empty((len(frames), self.rows.shape[2]), np.float32)
-        for first in range(0, len(frames), TAKE):
-            batch = slice(first, first + TAKE)
-            torch.from_numpy(spectra[batch]).copy_(torch.from_numpy(self.rows[frames[batch], views[batch]]))
+        for batch_start in range(0, len(frames), TAKE):
+            batch_slice = slice(batch_start, batch_start + TAKE)
+            torch.from_numpy(spectra[batch_slice]).copy_(
+                torch.from_numpy(self.rows[frames[batch_slice], views[batch_slice]])
+            )
             release(self.rows)
         return spectra, self.pitch_classes[frames, views].astype(np.int64)
 
@@ -69,54 +71,57 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
     Raises:
         Failure: no disk space.
     """
-    fold = settings.fold is not None and is_tonal(corpus)
-    views = settings.views if fold else 1
-    origins = spread_sources(corpus, split, settings, fold, max(1, settings.rows // views), folder)
-    bins = settings.frame_length // 2 + 1
+    is_folded = settings.fold is not None and is_tonal(corpus)
+    view_count = settings.views if is_folded else 1
+    origins = spread_sources(corpus, split, settings, is_folded, max(1, settings.rows // view_count), folder)
+    bin_count = settings.frame_length // 2 + 1
     rng = np.random.default_rng([seed, len(split)])
-    shape = (len(origins), views, bins)
-    rows = np.zeros(shape, np.float16) if 2 * np.prod(shape) <= IN_MEMORY_BYTES else _mapped(folder, shape)
-    pitch_classes = np.zeros((len(origins), views), np.int8)
-    release_interval = max(1, RELEASE_BYTES // (views * (2 * bins + 4 * settings.frame_length)))
+    shape = (len(origins), view_count, bin_count)
+    spectra = np.zeros(shape, np.float16) if 2 * np.prod(shape) <= IN_MEMORY_BYTES else _mapped(folder, shape)
+    pitch_classes = np.zeros((len(origins), view_count), np.int8)
+    frames_per_release = max(1, RELEASE_BYTES // (view_count * (2 * bin_count + 4 * settings.frame_length)))
     clip: Clip | None = None
-    samples = np.zeros(0, np.float32)
-    for index, origin in enumerate(origins):
+    clip_samples = np.zeros(0, np.float32)
+    for frame_index, origin in enumerate(origins):
         if origin.clip is not clip:
-            clip, samples = origin.clip, corpus.samples(origin.clip)
-        if index % release_interval == 0:
-            release(rows, samples)
+            clip, clip_samples = origin.clip, corpus.samples(origin.clip)
+        if frame_index % frames_per_release == 0:
+            release(spectra, clip_samples)
             origins.release()
-        if fold:
+        if is_folded:
             assert settings.fold is not None
-            keys = _keys(origin.note, views, rng)
-            pitch_classes[index] = keys
-            lowest = 12 * (settings.fold + 1)
-            for view, key in enumerate(keys):
-                rows[index, view] = _halved(moved_frame(samples, origin, lowest + key, settings))
+            frame_classes = _keys(origin.note, view_count, rng)
+            pitch_classes[frame_index] = frame_classes
+            lowest_note = 12 * (settings.fold + 1)
+            for view_index, pitch_class in enumerate(frame_classes):
+                spectra[frame_index, view_index] = _halved(
+                    moved_frame(clip_samples, origin, lowest_note + pitch_class, settings)
+                )
         else:
-            frame = moved_frame(samples, origin, origin.note, settings)
-            rows[index, 0] = _halved(frame)
-            pitch_classes[index, 0] = int(chroma(frame, settings.sample_rate, settings.frame_length).argmax())
+            spectrum = moved_frame(clip_samples, origin, origin.note, settings)
+            spectra[frame_index, 0] = _halved(spectrum)
+            pitch_classes[frame_index, 0] = int(chroma(spectrum, settings.sample_rate, settings.frame_length).argmax())
     origins.release()
-    return FrameStore(rows, pitch_classes, origins)
+    return FrameStore(spectra, pitch_classes, origins)
 
 
 def _halved(frame: Array) -> npt.NDArray[np.float16]:
-    """As numpy rounds, which takes thirty times as long where values underflow."""
-    halved: npt.NDArray[np.float16] = torch.from_numpy(frame).half().numpy()
-    return halved
+    """Return a frame in half precision, as numpy rounds, which takes thirty times as long where values underflow."""
+    half_precision: npt.NDArray[np.float16] = torch.from_numpy(frame).half().numpy()
+    return half_precision
 
 
 def _mapped(folder: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.float16]:
-    length = 2 * int(np.prod(shape, dtype=np.int64))
+    """Return an array of zeros in a temporary file in ``folder``."""
+    byte_count = 2 * int(np.prod(shape, dtype=np.int64))
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             if hasattr(os, "posix_fallocate"):  # reports a full disk here, instead of a crash later
-                os.posix_fallocate(file.fileno(), 0, length)
+                os.posix_fallocate(file.fileno(), 0, byte_count)
             return np.memmap(file, np.float16, "w+", shape=shape)
     except OSError as error:
         raise Failure(
-            f"cannot keep {length / 1e9:.1f} GB of frames in {folder}: {error.strerror or error}; "
+            f"cannot keep {byte_count / 1e9:.1f} GB of frames in {folder}: {error.strerror or error}; "
             "make room there, or set frames.rows lower"
         ) from error
 
@@ -127,22 +132,23 @@ def moved_frame(samples: Array, source: FrameOrigin, note: float, settings: Chro
     Partials above half the sampling rate are dropped.
     """
     transposes = np.isfinite(source.note) and note != source.note
-    length = (
+    source_length = (
         round(settings.frame_length * semitones_to_ratio(note - source.note)) if transposes else settings.frame_length
     )
-    centre = source.start + settings.frame_length // 2
-    first = min(max(0, centre - length // 2), max(0, len(samples) - length))
-    excerpt = samples[first : first + length]
-    if len(excerpt) < length:  # clips shorter than the window are zero-padded
-        excerpt = np.pad(excerpt, (0, length - len(excerpt)))
-    spectrum = np.abs(np.fft.rfft(excerpt * window("hann", length)))
-    bins = settings.frame_length // 2 + 1
-    frame = np.zeros(bins, np.float32)
-    frame[: min(bins, len(spectrum))] = spectrum[:bins]
-    return frame / max(float(frame.max()), 1e-12)
+    centre_sample = source.start + settings.frame_length // 2
+    first_sample = min(max(0, centre_sample - source_length // 2), max(0, len(samples) - source_length))
+    excerpt = samples[first_sample : first_sample + source_length]
+    if len(excerpt) < source_length:  # clips shorter than the window are zero-padded
+        excerpt = np.pad(excerpt, (0, source_length - len(excerpt)))
+    spectrum = np.abs(np.fft.rfft(excerpt * window("hann", source_length)))
+    bin_count = settings.frame_length // 2 + 1
+    moved_spectrum = np.zeros(bin_count, np.float32)
+    moved_spectrum[: min(bin_count, len(spectrum))] = spectrum[:bin_count]
+    return moved_spectrum / max(float(moved_spectrum.max()), 1e-12)
 
 
 def _keys(note: float, views: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return ``views`` pitch classes, that of a note first and the others at random."""
     pitch_class = round(note) % 12
     other_classes = rng.permutation(np.delete(np.arange(12), pitch_class))[: views - 1]
     return np.concatenate([[pitch_class], other_classes]).astype(np.int64)
@@ -169,28 +175,31 @@ class ChromaData:
         return _pairs(self.train, frames, rng)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield batches of pairs of validation frames."""
         store = self.val if len(self.val) else self.train
-        indices = evenly_spaced(len(store), limit)
+        frame_indices = evenly_spaced(len(store), limit)
         rng = np.random.default_rng(0)
-        return (_pairs(store, indices[i : i + 512], rng) for i in range(0, len(indices), 512))
+        return (_pairs(store, frame_indices[i : i + 512], rng) for i in range(0, len(frame_indices), 512))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        indices = evenly_spaced(len(self.train), limit)
-        frames, pitch_classes = self.train.take_frames(indices, np.zeros_like(indices))
-        return torch.from_numpy(frames), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
+        """Return spectra and chroma of training frames."""
+        frame_indices = evenly_spaced(len(self.train), limit)
+        spectra, pitch_classes = self.train.take_frames(frame_indices, np.zeros_like(frame_indices))
+        return torch.from_numpy(spectra), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
 
 
 def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
+    """Return spectra and chroma of frames in a random view, then in another."""
     views = rng.integers(store.views, size=len(frames))
     target_views = (views + rng.integers(1, store.views, size=len(frames))) % store.views if store.views > 1 else views
-    inputs, pitch_classes = store.take_frames(frames, views)
-    chroma = torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
+    input_spectra, pitch_classes = store.take_frames(frames, views)
+    input_chroma = torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
     if store.views == 1:
-        spectra = torch.from_numpy(inputs)
-        return spectra, chroma, spectra, chroma
-    targets, target_classes = store.take_frames(frames, target_views)
+        spectra = torch.from_numpy(input_spectra)
+        return spectra, input_chroma, spectra, input_chroma
+    target_spectra, target_classes = store.take_frames(frames, target_views)
     target_chroma = torch.nn.functional.one_hot(torch.from_numpy(target_classes), 12).float()
-    return torch.from_numpy(inputs), chroma, torch.from_numpy(targets), target_chroma
+    return torch.from_numpy(input_spectra), input_chroma, torch.from_numpy(target_spectra), target_chroma
 
 
 class ChromaFamily(Family[ChromaRecipe, ChromaAutoencoder]):
@@ -201,10 +210,10 @@ class ChromaFamily(Family[ChromaRecipe, ChromaAutoencoder]):
         check_audible(corpus, recipe.frames, tonal=recipe.frames.octave is not None and is_tonal(corpus))
 
     def data(self, corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool) -> ChromaData:
-        seed, frames = recipe.training.seed, recipe.frames
-        train = build(corpus, "train", frames, folder, seed)
-        rows = min(frames.rows, VALIDATION_FRAMES * frames.views)
-        val = build(corpus, "val", frames.model_copy(update={"rows": rows}), folder, seed)
+        seed, frame_settings = recipe.training.seed, recipe.frames
+        train = build(corpus, "train", frame_settings, folder, seed)
+        validation_rows = min(frame_settings.rows, VALIDATION_FRAMES * frame_settings.views)
+        val = build(corpus, "val", frame_settings.model_copy(update={"rows": validation_rows}), folder, seed)
         return ChromaData(train, val, tonal)
 
     def complete(self, recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
@@ -214,19 +223,21 @@ class ChromaFamily(Family[ChromaRecipe, ChromaAutoencoder]):
         """
         if recipe.frames.octave != "lowest":
             return recipe
-        tracks = [corpus.pitch(clip) for clip in thinned(corpus.clips("train"), PITCH_CLIPS)]
-        notes = np.concatenate([track[np.isfinite(track)] for track in tracks]) if tracks else np.zeros(0)
+        pitch_tracks = [corpus.pitch(clip) for clip in thinned(corpus.clips("train"), PITCH_CLIPS)]
+        notes = np.concatenate([track[np.isfinite(track)] for track in pitch_tracks]) if pitch_tracks else np.zeros(0)
         octave = octave_of(round(float(np.quantile(notes, LOWEST_NOTE_QUANTILE)))) if len(notes) else OCTAVES[0]
-        frames = recipe.frames.model_copy(update={"octave": int(np.clip(octave, *OCTAVES))})
-        return recipe.model_copy(update={"frames": frames})
+        frame_settings = recipe.frames.model_copy(update={"octave": int(np.clip(octave, *OCTAVES))})
+        return recipe.model_copy(update={"frames": frame_settings})
 
     def preview(self, network: ChromaAutoencoder, recipe: ChromaRecipe, batch: list[torch.Tensor]) -> list[Array]:
-        frames, chroma, *_ = batch
-        length, hop = recipe.frames.frame_length, recipe.frames.hop_length
-        phase = CausalPhase(length, hop)
+        input_spectra, chroma_rows, *_ = batch
+        frame_length, hop = recipe.frames.frame_length, recipe.frames.hop_length
+        phase_retrieval = CausalPhase(frame_length, hop)
         sounds = []
-        for frame in network.decode(network.encode(frames, chroma), chroma).cpu().numpy():
-            count = int(SECONDS * recipe.frames.sample_rate / hop)
-            spectra = phase.apply(np.repeat(frame[None], count, 0), [phase.start_state()] * count)
-            sounds.append(overlap_add(np.fft.irfft(spectra) * window("hann", length), hop))
+        for decoded_spectrum in network.decode(network.encode(input_spectra, chroma_rows), chroma_rows).cpu().numpy():
+            frame_count = int(SECONDS * recipe.frames.sample_rate / hop)
+            phased_spectra = phase_retrieval.apply(
+                np.repeat(decoded_spectrum[None], frame_count, 0), [phase_retrieval.start_state()] * frame_count
+            )
+            sounds.append(overlap_add(np.fft.irfft(phased_spectra) * window("hann", frame_length), hop))
         return sounds

@@ -43,23 +43,23 @@ class ChromaAutoencoder(Autoencoder):
         super().__init__()
         self.settings = recipe.network
         self.weights = recipe.loss
-        bins = recipe.frames.frame_length // 2 + 1
+        bin_count = recipe.frames.frame_length // 2 + 1
         n = self.settings.latents
         self.levels = Levels(recipe.frames.sample_rate, recipe.frames.frame_length)
-        input_width = BANDS if self.in_levels else bins
+        input_width = BANDS if self.in_levels else bin_count
         extra_width = {"none": 0, "difference": input_width - 1, "chroma": 12}[self.settings.augmentation]
-        conditions = 12 if self.settings.skip else 0
+        condition_width = 12 if self.settings.skip else 0
         self.encoder = dense([input_width + extra_width, *self.settings.hidden])
         self.bottleneck = nn.Linear(self.settings.hidden[-1], 2 * n if self.settings.variational else n)
-        self.decoder = dense([n + conditions, *reversed(self.settings.hidden)])
-        self.output = nn.Linear(self.settings.hidden[0], bins)
+        self.decoder = dense([n + condition_width, *reversed(self.settings.hidden)])
+        self.output = nn.Linear(self.settings.hidden[0], bin_count)
         pitch_classes = torch.from_numpy(chroma_bins(recipe.frames.sample_rate, recipe.frames.frame_length).copy())
         self.register_buffer("pitch_classes", pitch_classes, persistent=False)
         initialise_by_glorot(self)  # Keras's default, as in the publication; this network dies with torch's
         if self.in_levels:
-            self.means = nn.Parameter(torch.zeros(12, bins))
-            for name, value in {"middle": torch.zeros(BANDS), "spread": torch.ones(BANDS)}.items():
-                self.register_buffer(name, value)
+            self.means = nn.Parameter(torch.zeros(12, bin_count))
+            for buffer_name, initial_levels in {"middle": torch.zeros(BANDS), "spread": torch.ones(BANDS)}.items():
+                self.register_buffer(buffer_name, initial_levels)
 
     @property
     def in_levels(self) -> bool:
@@ -67,15 +67,21 @@ class ChromaAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
+        """Measure band levels, and the mean log magnitudes of each pitch class, of training frames."""
         if not self.in_levels:
             return
         rng = np.random.default_rng(0)
-        frames, chroma = (part.to(self.means) for part in data.batch(rng.permutation(len(data))[:MEAN_FRAMES], rng)[:2])
-        levels = self.levels(frames)
-        self.middle.copy_(levels.mean(0))
-        self.spread.copy_(levels.std(0, correction=0).clamp_min(1.0))
-        logarithms, counts = frames.clamp_min(SOFTEST**0.5).log(), chroma.sum(0)[:, None]
-        self.means.copy_(torch.where(counts > 0, chroma.T @ logarithms / counts.clamp_min(1), logarithms.mean(0)))
+        frames, chroma = (
+            batch_tensor.to(self.means)
+            for batch_tensor in data.batch(rng.permutation(len(data))[:MEAN_FRAMES], rng)[:2]
+        )
+        band_levels = self.levels(frames)
+        self.middle.copy_(band_levels.mean(0))
+        self.spread.copy_(band_levels.std(0, correction=0).clamp_min(1.0))
+        log_magnitudes, class_counts = frames.clamp_min(SOFTEST**0.5).log(), chroma.sum(0)[:, None]
+        self.means.copy_(
+            torch.where(class_counts > 0, chroma.T @ log_magnitudes / class_counts.clamp_min(1), log_magnitudes.mean(0))
+        )
 
     @property
     def conditioned(self) -> bool:
@@ -85,34 +91,37 @@ class ChromaAutoencoder(Autoencoder):
         return self.distribution(*inputs)[0]
 
     def decode(self, latents: Tensor, chroma: Tensor) -> Tensor:
-        value: Tensor = self.output(self.decoder(torch.cat([latents, chroma], 1) if self.conditioned else latents))
+        """Return magnitude spectra, [batch, bins]."""
+        decoder_outputs: Tensor = self.output(
+            self.decoder(torch.cat([latents, chroma], 1) if self.conditioned else latents)
+        )
         if self.in_levels:
-            mean = chroma @ self.means if self.conditioned else self.means.mean(0)
-            return torch.exp((value + mean).clamp_max(HIGHEST))
-        value = F.relu(value)
-        return value * value if self.settings.domain == "root" else value
+            mean_nepers = chroma @ self.means if self.conditioned else self.means.mean(0)
+            return torch.exp((decoder_outputs + mean_nepers).clamp_max(HIGHEST))
+        decoder_outputs = F.relu(decoder_outputs)
+        return decoder_outputs * decoder_outputs if self.settings.domain == "root" else decoder_outputs
 
     def reconstruction(
         self, frames: Tensor, chroma: Tensor, targets: Tensor, target_chroma: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Return the terms; several views put targets in another key."""
-        mean, log_variance = self.distribution(frames, chroma)
-        latents = mean
+        latent_means, log_variance = self.distribution(frames, chroma)
+        latents = latent_means
         terms: dict[str, Tensor] = {}
         if log_variance is not None:
-            noise = randn_examples(*mean.shape, generator=generator).to(mean)
-            latents = mean + torch.exp(0.5 * log_variance) * noise
-            terms["divergence"] = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        decoded = self.decode(latents, target_chroma)
-        difference = (decoded - targets).square()
-        terms["mean_square"] = difference.mean()
-        terms["squares"] = difference.sum(1).mean()
+            noise = randn_examples(*latent_means.shape, generator=generator).to(latent_means)
+            latents = latent_means + torch.exp(0.5 * log_variance) * noise
+            terms["divergence"] = 0.5 * (latent_means.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
+        decoded_frames = self.decode(latents, target_chroma)
+        squared_errors = (decoded_frames - targets).square()
+        terms["mean_square"] = squared_errors.mean()
+        terms["squares"] = squared_errors.sum(1).mean()
         if self.weights.root_squares:
-            terms["root_squares"] = (_root(decoded) - _root(targets)).square().sum(1).mean()
+            terms["root_squares"] = (_root(decoded_frames) - _root(targets)).square().sum(1).mean()
         if self.weights.bands:
-            terms["bands"] = level_distance(self.levels(decoded), self.levels(targets))
+            terms["bands"] = level_distance(self.levels(decoded_frames), self.levels(targets))
         if self.weights.groups:
-            terms["groups"] = level_distance(self.levels.groups(decoded), self.levels.groups(targets))
+            terms["groups"] = level_distance(self.levels.groups(decoded_frames), self.levels.groups(targets))
         if self.weights.consistency:
             terms["consistency"] = self._consistency(-(-len(frames) // FRAMES_PER_CODE), generator)
         if self.weights.uniformity:
@@ -126,28 +135,28 @@ class ChromaAutoencoder(Autoencoder):
             encoder_input = torch.cat([encoder_input, encoder_input[:, 1:] - encoder_input[:, :-1]], 1)
         elif self.settings.augmentation == "chroma":
             encoder_input = torch.cat([encoder_input, chroma], 1)
-        code = self.bottleneck(self.encoder(encoder_input))
+        bottleneck_outputs = self.bottleneck(self.encoder(encoder_input))
         if self.settings.variational:
-            mean, log_variance = code.chunk(2, 1)
-            return mean, log_variance
+            latent_means, log_variance = bottleneck_outputs.chunk(2, 1)
+            return latent_means, log_variance
         if self.settings.bottleneck == "sigmoid":
-            return torch.sigmoid(code), None
-        return F.leaky_relu(code, LEAK), None
+            return torch.sigmoid(bottleneck_outputs), None
+        return F.leaky_relu(bottleneck_outputs, LEAK), None
 
     def _encoder_input(self, frames: Tensor) -> Tensor:
         if self.in_levels:
-            levels: Tensor = self.levels(frames)
-            return (levels - self.middle) / self.spread
+            band_levels: Tensor = self.levels(frames)
+            return (band_levels - self.middle) / self.spread
         return frames.sqrt() if self.settings.domain == "root" else frames
 
     def _consistency(self, batch: int, generator: torch.Generator) -> Tensor:
         """Minus the log energy share of the requested pitch class."""
-        weight = self.output.weight
-        codes = rand_examples(batch, self.settings.latents, generator=generator).to(weight)
-        chroma = F.one_hot(randint_examples(0, 12, batch, generator=generator), 12).to(weight)
-        energy = self.decode(codes, chroma).square() @ self.pitch_classes
-        share = (energy * chroma).sum(1) / energy.sum(1).clamp_min(1e-9)
-        return -share.clamp_min(1e-6).log().mean()
+        output_weights = self.output.weight
+        codes = rand_examples(batch, self.settings.latents, generator=generator).to(output_weights)
+        chroma = F.one_hot(randint_examples(0, 12, batch, generator=generator), 12).to(output_weights)
+        class_energies = self.decode(codes, chroma).square() @ self.pitch_classes
+        energy_shares = (class_energies * chroma).sum(1) / class_energies.sum(1).clamp_min(1e-9)
+        return -energy_shares.clamp_min(1e-6).log().mean()
 
 
 class Levels(nn.Module):
@@ -161,12 +170,12 @@ class Levels(nn.Module):
         super().__init__()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # short frames leave bands without bins: these stay at the minimum
-            weights = mel(sr=sample_rate, n_fft=frame_length, n_mels=BANDS, norm=None).T
-        self.register_buffer("mel", torch.from_numpy(np.ascontiguousarray(weights, np.float32)), persistent=False)
+            mel_weights = mel(sr=sample_rate, n_fft=frame_length, n_mels=BANDS, norm=None).T
+        self.register_buffer("mel", torch.from_numpy(np.ascontiguousarray(mel_weights, np.float32)), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
-        power = frames * frames
-        return decibels(power @ self.mel / power.sum(1, keepdim=True).clamp_min(SOFTEST))
+        bin_powers = frames * frames
+        return decibels(bin_powers @ self.mel / bin_powers.sum(1, keepdim=True).clamp_min(SOFTEST))
 
     def groups(self, frames: Tensor) -> Tensor:
         """Return levels of each four bins' mean power."""

@@ -33,18 +33,18 @@ class Spectrogram(nn.Module):
     def __init__(self, rate: int, frame_length: int, hop_length: int, bands: int) -> None:
         super().__init__()
         self.frame_length, self.hop_length = frame_length, hop_length
-        mel = librosa.filters.mel(sr=rate, n_fft=frame_length, n_mels=bands)
-        self.register_buffer("mel", torch.from_numpy(mel), persistent=False)
+        mel_weights = librosa.filters.mel(sr=rate, n_fft=frame_length, n_mels=bands)
+        self.register_buffer("mel", torch.from_numpy(mel_weights), persistent=False)
         self.register_buffer("window", torch.hann_window(frame_length), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
-        padded = F.pad(audio, (self.frame_length // 2, self.frame_length // 2))
-        windows = padded.unfold(1, self.frame_length, self.hop_length) * self.window
-        real_imaginary = torch.view_as_real(torch.fft.rfft(windows))  # torch.stft cannot be exported to ONNX
-        power = self.mel @ (real_imaginary * real_imaginary).sum(-1).transpose(1, 2)
-        loudest = power.amax((1, 2), keepdim=True).clamp_min(SILENT)
-        levels = 10 * (power / loudest).clamp_min(10 ** (SOFTEST_DB / 10)).log10()
-        return ((levels - CENTRE_DB) / SPREAD_DB)[:, None]
+        padded_audio = F.pad(audio, (self.frame_length // 2, self.frame_length // 2))
+        windowed_frames = padded_audio.unfold(1, self.frame_length, self.hop_length) * self.window
+        real_imaginary = torch.view_as_real(torch.fft.rfft(windowed_frames))  # torch.stft cannot be exported to ONNX
+        band_powers = self.mel @ (real_imaginary * real_imaginary).sum(-1).transpose(1, 2)
+        loudest_power = band_powers.amax((1, 2), keepdim=True).clamp_min(SILENT)
+        levels_db = 10 * (band_powers / loudest_power).clamp_min(10 ** (SOFTEST_DB / 10)).log10()
+        return ((levels_db - CENTRE_DB) / SPREAD_DB)[:, None]
 
 
 class Block(nn.Module):
@@ -69,24 +69,31 @@ class Classifier(Network):
 
     def __init__(self, recipe: ClassifierRecipe) -> None:
         super().__init__()
-        frames, width = recipe.frames, recipe.network.width
+        frame_settings, width = recipe.frames, recipe.network.width
         self.weights = recipe.loss
-        self.words, self.rate, self.clip_length = recipe.network.words, frames.sample_rate, frames.clip_length
-        self.spectrogram = Spectrogram(frames.sample_rate, frames.frame_length, frames.hop_length, frames.bands)
-        self.stem, self.blocks, channels = resnet(width)
-        self.scores = nn.Linear(channels, len(self.words))
+        self.words, self.rate, self.clip_length = (
+            recipe.network.words,
+            frame_settings.sample_rate,
+            frame_settings.clip_length,
+        )
+        self.spectrogram = Spectrogram(
+            frame_settings.sample_rate, frame_settings.frame_length, frame_settings.hop_length, frame_settings.bands
+        )
+        self.stem, self.blocks, feature_count = resnet(width)
+        self.scores = nn.Linear(feature_count, len(self.words))
         initialise_weights(self)
 
     def features(self, audio: Tensor) -> list[Tensor]:
         """Return blocks' activations, [batch, channels, bands, frames], then the last's means, [batch, features]."""
-        pictures = self.stem(self.spectrogram(audio))
-        activations = []
+        feature_maps = self.stem(self.spectrogram(audio))
+        block_maps = []
         for block in self.blocks:
-            pictures = block(pictures)
-            activations.append(pictures)
-        return [*activations, pictures.mean((2, 3))]
+            feature_maps = block(feature_maps)
+            block_maps.append(feature_maps)
+        return [*block_maps, feature_maps.mean((2, 3))]
 
     def classification(self, audio: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the cross entropy and accuracy of predicted labels."""
         scores = self.scores(self.features(audio)[-1])
         accuracy = (scores.argmax(1) == labels).float().mean()
         return {"cross_entropy": F.cross_entropy(scores, labels), "accuracy": accuracy.detach()}
@@ -99,32 +106,35 @@ class Classifier(Network):
     def judge(self, clips: Array, rate: int) -> JudgedClips:
         """Return label probabilities and penultimate features of clips, [clips, samples]."""
         device = next(self.parameters()).device
-        posteriors, features = [], []
-        for first in range(0, len(clips), CLIP_BATCH):
-            audio = torch.from_numpy(self.resampled(clips[first : first + CLIP_BATCH], rate)).to(device)
-            penultimate = self.features(audio)[-1]
-            posteriors.append(self.scores(penultimate).softmax(1).cpu().numpy())
-            features.append(penultimate.cpu().numpy())
-        return JudgedClips(np.concatenate(posteriors), np.concatenate(features))
+        posterior_batches, feature_batches = [], []
+        for batch_start in range(0, len(clips), CLIP_BATCH):
+            audio = torch.from_numpy(self.resampled(clips[batch_start : batch_start + CLIP_BATCH], rate)).to(device)
+            penultimate_features = self.features(audio)[-1]
+            posterior_batches.append(self.scores(penultimate_features).softmax(1).cpu().numpy())
+            feature_batches.append(penultimate_features.cpu().numpy())
+        return JudgedClips(np.concatenate(posterior_batches), np.concatenate(feature_batches))
 
     def resampled(self, clips: Array, rate: int) -> Array:
         """Return [clips, clip_length] at the network's rate, cut or zero-padded."""
         if rate != self.rate:
             clips = soxr.resample(clips.T, rate, self.rate).T
-        trimmed = clips[:, : self.clip_length]
-        padded: Array = np.pad(trimmed, ((0, 0), (0, self.clip_length - trimmed.shape[1]))).astype(np.float32)
-        return padded
+        trimmed_clips = clips[:, : self.clip_length]
+        padded_clips: Array = np.pad(trimmed_clips, ((0, 0), (0, self.clip_length - trimmed_clips.shape[1]))).astype(
+            np.float32
+        )
+        return padded_clips
 
 
 def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:
+    """Return the first layers, the blocks, and the number of output channels."""
     stem = nn.Sequential(_convolution(1, width, 7, 2), nn.ReLU(), nn.MaxPool2d(kernel_size=3, stride=2, padding=1))
-    blocks, channels = [], width
-    for stage in range(STAGES):
-        for block in range(BLOCKS):
-            out_channels = width << stage
-            blocks.append(Block(channels, out_channels, 2 if stage and not block else 1))
-            channels = out_channels
-    return stem, nn.ModuleList(blocks), channels
+    blocks, channel_count = [], width
+    for stage_index in range(STAGES):
+        for block_index in range(BLOCKS):
+            out_channels = width << stage_index
+            blocks.append(Block(channel_count, out_channels, 2 if stage_index and not block_index else 1))
+            channel_count = out_channels
+    return stem, nn.ModuleList(blocks), channel_count
 
 
 def initialise_weights(network: nn.Module) -> None:

@@ -56,12 +56,17 @@ class HitData:
     def __init__(self, corpus: Corpus, recipe: ClipRecipe, train: Hits, val: Hits) -> None:
         self._corpus, self._settings = corpus, recipe.frames
         self._features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
-        times = max(1, math.ceil(recipe.frames.enough / len(train.clips)))
-        rng = np.random.default_rng([recipe.training.seed, VARIATION_SEED]) if times > 1 else None
+        variation_count = max(1, math.ceil(recipe.frames.enough / len(train.clips)))
+        rng = np.random.default_rng([recipe.training.seed, VARIATION_SEED]) if variation_count > 1 else None
         self._hits, self._val_hits = train, val
-        example = self._load_features(train, np.zeros(1, np.int64))
-        large = times == 1 and len(train.clips) * sum(column.nbytes for column in example) > IN_MEMORY_BYTES
-        self._train = None if large else self._load_features(train, np.tile(np.arange(len(train.clips)), times), rng)
+        example_features = self._load_features(train, np.zeros(1, np.int64))
+        large = (
+            variation_count == 1
+            and len(train.clips) * sum(column.nbytes for column in example_features) > IN_MEMORY_BYTES
+        )
+        self._train = (
+            None if large else self._load_features(train, np.tile(np.arange(len(train.clips)), variation_count), rng)
+        )
         self._validated = evenly_spaced(len(val.clips), MOST_VALIDATED)
         self._val = None if large else self._load_features(val, self._validated)
 
@@ -71,17 +76,18 @@ class HitData:
     def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         if self._train is None:
             return self._load_features(self._hits, frames)
-        indices = torch.from_numpy(frames)
-        return tuple(column[indices] for column in self._train)
+        row_indices = torch.from_numpy(frames)
+        return tuple(column[row_indices] for column in self._train)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        indices = evenly_spaced(len(self._validated), limit)
-        for first in range(0, len(indices), BATCH):
-            rows = indices[first : first + BATCH]
+        """Yield batches of validation clips."""
+        validated_indices = evenly_spaced(len(self._validated), limit)
+        for batch_start in range(0, len(validated_indices), BATCH):
+            batch_indices = validated_indices[batch_start : batch_start + BATCH]
             if self._val is None:
-                yield self._load_features(self._val_hits, self._validated[rows])
+                yield self._load_features(self._val_hits, self._validated[batch_indices])
             else:
-                yield tuple(column[torch.from_numpy(rows)] for column in self._val)
+                yield tuple(column[torch.from_numpy(batch_indices)] for column in self._val)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self.batch(evenly_spaced(len(self), limit), np.random.default_rng(0))
@@ -90,50 +96,60 @@ class HitData:
     def _load_features(
         self, source: Hits, indices: Integers, rng: np.random.Generator | None = None
     ) -> tuple[Tensor, ...]:
-        features, mel = [], []
-        for first in range(0, len(indices), BATCH):
-            clips = source.take_clips(self._corpus, indices[first : first + BATCH], self._settings.frame_length)
+        """Return a batch in half precision, of clips that ``rng`` varies if given."""
+        feature_batches, mel_batches = [], []
+        for batch_start in range(0, len(indices), BATCH):
+            clips = source.take_clips(
+                self._corpus, indices[batch_start : batch_start + BATCH], self._settings.frame_length
+            )
             if rng is not None:
                 clips = varied(clips, self._settings, rng)
             batch_features = self._features(torch.from_numpy(clips))
-            features.append(batch_features[0].half())
-            mel.append(batch_features[1].half())
-        return torch.cat(features), torch.cat(mel), torch.from_numpy(source.labels[indices])
+            feature_batches.append(batch_features[0].half())
+            mel_batches.append(batch_features[1].half())
+        return torch.cat(feature_batches), torch.cat(mel_batches), torch.from_numpy(source.labels[indices])
 
 
 def hits(corpus: Corpus, split: Split, words: list[str]) -> Hits:
+    """Return a split's audible clips, those with ``words`` if given."""
     return Hits(*audible_clips(corpus, split, words))
 
 
 def varied(clips: Array, settings: HitFrames, rng: np.random.Generator) -> Array:
     """Vary clips in pitch and damping, [clips, length]."""
-    count, length = clips.shape
-    transposed = rng.random(count) < 0.7
-    ratios = 2.0 ** (rng.uniform(-settings.semitones, settings.semitones, count) * transposed / 12)
-    damped = (rng.random(count) < 0.6) & (settings.damping > 0)
-    fastest = max(settings.damping, SLOWEST)
-    rates = damped * SLOWEST * np.power(fastest / SLOWEST, rng.random(count))
-    lengthening = np.where(damped | (rng.random(count) < 0.5), 0.0, rng.random(count))
-    time = np.arange(length)
-    rows = np.stack([np.interp(time * ratio, time, clip, right=0.0) for clip, ratio in zip(clips, ratios, strict=True)])
-    ends = np.array([_decay_end(row) for row in rows])[:, None]
-    rise = SLOWER * DEAD * lengthening[:, None] * np.minimum(time / ends, 1.0)
-    rows *= np.exp(rise - rates[:, None] * time / settings.sample_rate)
-    return rows.astype(np.float32)
+    clip_count, sample_count = clips.shape
+    is_transposed = rng.random(clip_count) < 0.7
+    speed_ratios = 2.0 ** (rng.uniform(-settings.semitones, settings.semitones, clip_count) * is_transposed / 12)
+    is_damped = (rng.random(clip_count) < 0.6) & (settings.damping > 0)
+    fastest_damping = max(settings.damping, SLOWEST)
+    damping_rates = is_damped * SLOWEST * np.power(fastest_damping / SLOWEST, rng.random(clip_count))
+    lengthening_shares = np.where(is_damped | (rng.random(clip_count) < 0.5), 0.0, rng.random(clip_count))
+    sample_indices = np.arange(sample_count)
+    varied_clips = np.stack(
+        [
+            np.interp(sample_indices * speed_ratio, sample_indices, clip, right=0.0)
+            for clip, speed_ratio in zip(clips, speed_ratios, strict=True)
+        ]
+    )
+    decay_ends = np.array([_decay_end(varied_clip) for varied_clip in varied_clips])[:, None]
+    rise_nepers = SLOWER * DEAD * lengthening_shares[:, None] * np.minimum(sample_indices / decay_ends, 1.0)
+    varied_clips *= np.exp(rise_nepers - damping_rates[:, None] * sample_indices / settings.sample_rate)
+    return varied_clips.astype(np.float32)
 
 
 def _decay_end(clip: npt.NDArray[np.float64]) -> int:
-    loud = np.flatnonzero(np.abs(clip) > np.abs(clip).max() * np.exp(-DEAD))
-    return max(1, int(loud[-1]) if len(loud) else 1)
+    """Return the last sample at less than `DEAD` below the peak, or 1."""
+    loud_samples = np.flatnonzero(np.abs(clip) > np.abs(clip).max() * np.exp(-DEAD))
+    return max(1, int(loud_samples[-1]) if len(loud_samples) else 1)
 
 
 def hit_changes(corpus: Corpus) -> list[str]:
     """Return ``key=value`` changes: rate, a length in which 95 % of clips decay, labels if several."""
     rate = corpus.rate
-    seconds = min(max(dying_seconds(corpus, NEARLY_ALL), SHORTEST_SECONDS), LONGEST_SECONDS)
-    length = math.ceil(seconds * FADE_ROOM * rate / UNIT) * UNIT
-    changes = [f"frames.{name}={value}" for name, value in (("sample_rate", rate), ("frame_length", length))]
-    changes.append(f"frames.hop_length={length}")
+    clip_seconds = min(max(dying_seconds(corpus, NEARLY_ALL), SHORTEST_SECONDS), LONGEST_SECONDS)
+    frame_length = math.ceil(clip_seconds * FADE_ROOM * rate / UNIT) * UNIT
+    changes = [f"frames.{name}={value}" for name, value in (("sample_rate", rate), ("frame_length", frame_length))]
+    changes.append(f"frames.hop_length={frame_length}")
     return [*changes, "network.labels=true"] if len(words_of(corpus)) > 1 else changes
 
 
@@ -157,27 +173,32 @@ class ClipFamily(Family[ClipRecipe, ClipAutoencoder]):
         return with_words(recipe, corpus)
 
     def describe(self, corpus: Corpus, recipe: ClipRecipe) -> str:
-        frames = recipe.frames
-        audible, training_clips = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
-        seconds = frames.frame_length / frames.sample_rate
-        parts = [
-            f"clips of {frames.frame_length} samples ({seconds:.2g} s): {counted(len(training_clips), 'recording')}"
+        settings = recipe.frames
+        sounding_clips, training_clips = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
+        clip_seconds = settings.frame_length / settings.sample_rate
+        phrases = [
+            f"clips of {settings.frame_length} samples ({clip_seconds:.2g} s): "
+            f"{counted(len(training_clips), 'recording')}"
         ]
-        if longer := int((training_clips.lengths > frames.frame_length).sum()):
-            parts.append(f"{longer} {are(longer)} longer, and cut with a fade")
-        if len(training_clips) < frames.enough:
-            parts.append("with so few, each is varied in pitch and decay")
-        return "; ".join(parts + left_out(corpus, audible, training_clips))
+        if longer_count := int((training_clips.lengths > settings.frame_length).sum()):
+            phrases.append(f"{longer_count} {are(longer_count)} longer, and cut with a fade")
+        if len(training_clips) < settings.enough:
+            phrases.append("with so few, each is varied in pitch and decay")
+        return "; ".join(phrases + left_out(corpus, sounding_clips, training_clips))
 
     def preview(self, network: ClipAutoencoder, recipe: ClipRecipe, batch: list[torch.Tensor]) -> list[Array]:
-        features, _, labels = batch
-        features, words = features.float(), len(network.settings.words)
-        label_weights = torch.nn.functional.one_hot(labels, words).to(features) if words else None
-        analysis = network.features
-        sound = SpectraSound(analysis.length, analysis.transform, analysis.hop, analysis.points)
+        features, _, label_indices = batch
+        features, word_count = features.float(), len(network.settings.words)
+        label_weights = torch.nn.functional.one_hot(label_indices, word_count).to(features) if word_count else None
+        clip_features = network.features
+        resynthesise = SpectraSound(
+            clip_features.length, clip_features.transform, clip_features.hop, clip_features.points
+        )
         original_frames, decoded_frames = (
-            analysis.frames(features),
+            clip_features.frames(features),
             network.decode(network.encode(features), label_weights),
         )
-        pairs = zip(sound(original_frames.cpu().numpy()), sound(decoded_frames.cpu().numpy()), strict=True)
-        return [clip for pair in pairs for clip in pair]
+        sound_pairs = zip(
+            resynthesise(original_frames.cpu().numpy()), resynthesise(decoded_frames.cpu().numpy()), strict=True
+        )
+        return [clip for pair in sound_pairs for clip in pair]

@@ -42,8 +42,8 @@ class ClipFeatures(nn.Module):
         self.part = min(2 ** round(math.log2(sample_rate * PART_SECONDS)), self.hop)
         self.part_ms = 1000 * self.part / sample_rate
         self.spectra, self.points = length // self.hop + 1, length // self.part
-        for name, value in _tables(sample_rate, self.transform, length).items():
-            self.register_buffer(name, value, persistent=False)
+        for name, table in _tables(sample_rate, self.transform, length).items():
+            self.register_buffer(name, table, persistent=False)
         self.bands = len(self.into)
         self.width = self.spectra * self.bands + self.points
 
@@ -52,36 +52,36 @@ class ClipFeatures(nn.Module):
 
         Features are log amplitudes of bands, then parts, relative to each clip's loudest mel band.
         """
-        power, mel, parts = self.powers(clips * self.fade)
-        loudest = mel.amax((1, 2), keepdim=True).clamp_min(LEAST)
-        bands = logarithm(power / loudest)
-        levels = logarithm(parts / loudest[:, 0])
-        features = torch.cat([_bounded(bands, (1, 2)).flatten(1), _bounded(levels, (1,))], 1)
-        return features, 10 * torch.log10((mel / loudest).clamp_min(LEAST_MEL))
+        band_powers, mel_powers, part_powers = self.powers(clips * self.fade)
+        loudest_power = mel_powers.amax((1, 2), keepdim=True).clamp_min(LEAST)
+        band_nepers = logarithm(band_powers / loudest_power)
+        part_nepers = logarithm(part_powers / loudest_power[:, 0])
+        features = torch.cat([_bounded(band_nepers, (1, 2)).flatten(1), _bounded(part_nepers, (1,))], 1)
+        return features, 10 * torch.log10((mel_powers / loudest_power).clamp_min(LEAST_MEL))
 
     def powers(self, clips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return powers of bands [clips, spectra, bands], mel bands, and parts [clips, points]."""
-        padded = F.pad(clips, (self.transform // 2, self.transform // 2 + self.hop))
-        windows = padded.unfold(1, self.transform, self.hop)[:, : self.spectra]
+        padded_clips = F.pad(clips, (self.transform // 2, self.transform // 2 + self.hop))
+        windows = padded_clips.unfold(1, self.transform, self.hop)[:, : self.spectra]
         spectra = torch.view_as_real(torch.fft.rfft(windows * self.window))
-        power = (spectra * spectra).sum(-1)
-        return power @ self.into.T, power @ self.mel, clips.view(-1, self.points, self.part).square().mean(2)
+        bin_powers = (spectra * spectra).sum(-1)
+        return bin_powers @ self.into.T, bin_powers @ self.mel, clips.view(-1, self.points, self.part).square().mean(2)
 
     def parts(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Split features into bands [clips, spectra, bands] and levels [clips, points], in nepers."""
-        first = self.spectra * self.bands
-        return features[:, :first].view(-1, self.spectra, self.bands), features[:, first:]
+        level_start = self.spectra * self.bands
+        return features[:, :level_start].view(-1, self.spectra, self.bands), features[:, level_start:]
 
     def mel_decibels(self, bands: Tensor) -> Tensor:
         """Return mel levels in dB, [clips, spectra, mel bands], of bands in nepers."""
-        power = torch.exp(2 * bands.clamp_max(HIGHEST)) @ (self.out_of @ self.mel)
-        return 10 * torch.log10(power + LEAST_MEL)
+        mel_powers = torch.exp(2 * bands.clamp_max(HIGHEST)) @ (self.out_of @ self.mel)
+        return 10 * torch.log10(mel_powers + LEAST_MEL)
 
     def frames(self, features: Tensor) -> Tensor:
         """Return a clip card's frames: magnitudes, log-linear between bands, then levels."""
         bands, levels = self.parts(features)
-        frames = torch.cat([(bands @ self.out_of).flatten(1), levels], 1)
-        return torch.exp(frames.clamp_max(HIGHEST))
+        frame_nepers = torch.cat([(bands @ self.out_of).flatten(1), levels], 1)
+        return torch.exp(frame_nepers.clamp_max(HIGHEST))
 
 
 def logarithm(power: Tensor) -> Tensor:
@@ -90,28 +90,30 @@ def logarithm(power: Tensor) -> Tensor:
 
 
 def _bounded(levels: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Raise levels in nepers to `RANGE` below the maximum along the axes."""
     return torch.maximum(levels, levels.amax(axes, keepdim=True) - RANGE)
 
 
 def _tables(rate: int, transform: int, length: int) -> dict[str, Tensor]:
+    """Return the constant buffers of `ClipFeatures` by name."""
     from librosa.filters import mel
 
-    hertz = np.arange(transform // 2 + 1) * rate / transform
-    centres = [0.0]
-    while centres[-1] < rate / 2:
-        centres.append(centres[-1] + max(rate / transform, BAND_SHARE * (centres[-1] + BAND_HZ)))
-    centres[-1] = rate / 2
-    hats = np.stack([np.interp(hertz, centres, row) for row in np.eye(len(centres))])
-    fade = np.ones(length)
-    fade[-(length // 32) :] = np.linspace(1, 0, length // 32)
+    bin_hz = np.arange(transform // 2 + 1) * rate / transform
+    centres_hz = [0.0]
+    while centres_hz[-1] < rate / 2:
+        centres_hz.append(centres_hz[-1] + max(rate / transform, BAND_SHARE * (centres_hz[-1] + BAND_HZ)))
+    centres_hz[-1] = rate / 2
+    band_triangles = np.stack([np.interp(bin_hz, centres_hz, unit_row) for unit_row in np.eye(len(centres_hz))])
+    fade_gains = np.ones(length)
+    fade_gains[-(length // 32) :] = np.linspace(1, 0, length // 32)
     tables = {
-        "into": hats / hats.sum(1, keepdims=True),
-        "out_of": hats,
+        "into": band_triangles / band_triangles.sum(1, keepdims=True),
+        "out_of": band_triangles,
         "mel": mel(sr=rate, n_fft=transform, n_mels=MEL_BANDS).T,
         "window": np.hanning(transform + 1)[:-1],
-        "fade": fade,
+        "fade": fade_gains,
     }
-    return {name: torch.from_numpy(np.ascontiguousarray(value, np.float32)) for name, value in tables.items()}
+    return {name: torch.from_numpy(np.ascontiguousarray(table, np.float32)) for name, table in tables.items()}
 
 
 POOLED = 5  # parts, ten milliseconds
@@ -128,33 +130,33 @@ MOST_SPECTRA = 1024  # sample size of a comparison
 def rms_level_distance(decoded: Tensor, target: Tensor) -> Tensor:
     """Return clips' mean RMS level difference in dB; soft levels weigh less."""
     decoded, target = decoded.flatten(1), target.flatten(1)
-    top = target.amax(1, keepdim=True)
-    floor = top - RANGE * DECIBELS
+    top_db = target.amax(1, keepdim=True)
+    floor_db = top_db - RANGE * DECIBELS
     target, decoded = (
-        torch.maximum(target, floor),
-        torch.maximum(decoded, floor) + LEAK * torch.clamp_max(decoded - floor, 0),
+        torch.maximum(target, floor_db),
+        torch.maximum(decoded, floor_db) + LEAK * torch.clamp_max(decoded - floor_db, 0),
     )
-    weight = torch.where(target > top - LOUD_DB, 1.0, SOFT_WEIGHT)
-    squares = ((decoded - target).square() * weight).sum(1) / weight.sum(1)
-    return (squares + 1e-6).sqrt().mean()
+    level_weights = torch.where(target > top_db - LOUD_DB, 1.0, SOFT_WEIGHT)
+    mean_squares = ((decoded - target).square() * level_weights).sum(1) / level_weights.sum(1)
+    return (mean_squares + 1e-6).sqrt().mean()
 
 
 def envelope_distance(decoded: Tensor, target: Tensor) -> Tensor:
     """Return the mean distance of loudness curves in dB [clips, moments]."""
-    floor = target.amax(1, keepdim=True) - ENVELOPE_DB
-    audible = torch.maximum(decoded, target) > floor
+    floor_db = target.amax(1, keepdim=True) - ENVELOPE_DB
+    is_audible = torch.maximum(decoded, target) > floor_db
     decoded, target = (
-        torch.maximum(decoded, floor) + LEAK * torch.clamp_max(decoded - floor, 0),
-        torch.maximum(target, floor),
+        torch.maximum(decoded, floor_db) + LEAK * torch.clamp_max(decoded - floor_db, 0),
+        torch.maximum(target, floor_db),
     )
-    squares = ((decoded - target).square() * audible).sum(1) / audible.sum(1).clamp_min(1)
-    return (squares + 1e-6).sqrt().mean()
+    mean_squares = ((decoded - target).square() * is_audible).sum(1) / is_audible.sum(1).clamp_min(1)
+    return (mean_squares + 1e-6).sqrt().mean()
 
 
 def pooled(levels: Tensor) -> Tensor:
     """Return levels in dB of `POOLED` parts together, from nepers."""
-    power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1)[:, 0]
-    return DECIBELS * logarithm(power)
+    pooled_powers = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1)[:, 0]
+    return DECIBELS * logarithm(pooled_powers)
 
 
 def sounding(mel: Tensor) -> Tensor:
@@ -172,12 +174,14 @@ def sliced_wasserstein(decoded: Tensor, target: Tensor, generator: torch.Generat
     After Kolouri et al. (ICLR 2019). Levels are relative to each clip's maximum.
     """
     audible_spectra = [sounding(levels - levels.amax((1, 2), keepdim=True)) for levels in (decoded, target)]
-    count = min(*map(len, audible_spectra), MOST_SPECTRA)
+    sample_size = min(*map(len, audible_spectra), MOST_SPECTRA)
     directions = F.normalize(torch.randn(decoded.shape[2], PROJECTIONS, generator=generator), dim=0).to(decoded)
-    samples = [spectra[torch.randperm(len(spectra), generator=generator)[:count]] for spectra in audible_spectra]
+    sampled_spectra = [
+        spectra[torch.randperm(len(spectra), generator=generator)[:sample_size]] for spectra in audible_spectra
+    ]
     # Rows are sorted faster than columns.
-    projections = [(spectra @ directions).T.contiguous().sort(1).values for spectra in samples]
-    return ((projections[0] - projections[1]).square().mean() + 1e-6).sqrt()
+    sorted_projections = [(spectra @ directions).T.contiguous().sort(1).values for spectra in sampled_spectra]
+    return ((sorted_projections[0] - sorted_projections[1]).square().mean() + 1e-6).sqrt()
 
 
 class SpreadLoss(nn.Module):
@@ -199,9 +203,9 @@ class SpreadLoss(nn.Module):
     def measure(self, spectra: Tensor) -> None:
         """Measure recordings' spectra, [spectra, bands], at least two."""
         covariance = torch.cov(spectra.double().T)
-        values, axes = torch.linalg.eigh(covariance)
+        eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
         self.middle.copy_(spectra.mean(0))
-        self.root.copy_((axes * values.clamp_min(0).sqrt()) @ axes.T)
+        self.root.copy_((eigenvectors * eigenvalues.clamp_min(0).sqrt()) @ eigenvectors.T)
         self.total.copy_(covariance.trace())
 
     def distance(self, spectra: Tensor) -> Tensor:
@@ -226,8 +230,8 @@ MAX_SHARE = 1 - 1e-6  # keeps log(1 - share) finite
 
 def loudness(levels: Tensor) -> Tensor:
     """Return the loudness of 10 ms around each part, in nepers: [clips, points]."""
-    power = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1, POOLED // 2)[:, 0]
-    return logarithm(power)
+    mean_powers = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1, POOLED // 2)[:, 0]
+    return logarithm(mean_powers)
 
 
 def attack_parts(levels: Tensor) -> Tensor:
@@ -235,11 +239,13 @@ def attack_parts(levels: Tensor) -> Tensor:
 
     The differentiable threshold is half a decibel wide; a pause just below moves the result.
     """
-    loud = loudness(levels)
-    crossing = _share(0.5 + (loud - loud.amax(1, keepdim=True) + ATTACK_NEPERS) / THRESHOLD_WIDTH)
-    log_below = torch.cumsum(torch.log(1 - crossing * MAX_SHARE), 1)
+    loudness_nepers = loudness(levels)
+    crossing_chances = _share(
+        0.5 + (loudness_nepers - loudness_nepers.amax(1, keepdim=True) + ATTACK_NEPERS) / THRESHOLD_WIDTH
+    )
+    log_chances_below = torch.cumsum(torch.log(1 - crossing_chances * MAX_SHARE), 1)
     # The chances that levels stay below up to each part add up to the expected part.
-    return torch.exp(log_below).sum(1, keepdim=True)
+    return torch.exp(log_chances_below).sum(1, keepdim=True)
 
 
 def impose_attack(levels: Tensor, parts: Tensor) -> Tensor:
@@ -247,14 +253,18 @@ def impose_attack(levels: Tensor, parts: Tensor) -> Tensor:
 
     Earlier levels are limited to that.
     """
-    time = torch.arange(levels.shape[1], dtype=levels.dtype, device=levels.device) - parts
-    loud = loudness(levels)
-    threshold = loud.amax(1, keepdim=True) - ATTACK_NEPERS
-    attack_level = (loud * (1 - time.abs()).clamp_min(0)).sum(1, keepdim=True)
-    correction_share = _share(1 - (time.abs() - FLAT_PARTS) / FADE_PARTS)
-    boost = (threshold + 2 * THRESHOLD_MARGIN - attack_level).clamp_min(0).clamp_max(MAX_CORRECTION) * correction_share
-    excess = (loud + boost - threshold + THRESHOLD_MARGIN).clamp_min(0) * _share(FLAT_PARTS - 0.5 - time)
-    return levels + boost - excess
+    parts_after_attack = torch.arange(levels.shape[1], dtype=levels.dtype, device=levels.device) - parts
+    loudness_nepers = loudness(levels)
+    threshold_nepers = loudness_nepers.amax(1, keepdim=True) - ATTACK_NEPERS
+    attack_loudness = (loudness_nepers * (1 - parts_after_attack.abs()).clamp_min(0)).sum(1, keepdim=True)
+    correction_share = _share(1 - (parts_after_attack.abs() - FLAT_PARTS) / FADE_PARTS)
+    boost_nepers = (threshold_nepers + 2 * THRESHOLD_MARGIN - attack_loudness).clamp_min(0).clamp_max(
+        MAX_CORRECTION
+    ) * correction_share
+    excess_nepers = (loudness_nepers + boost_nepers - threshold_nepers + THRESHOLD_MARGIN).clamp_min(0) * _share(
+        FLAT_PARTS - 0.5 - parts_after_attack
+    )
+    return levels + boost_nepers - excess_nepers
 
 
 def _share(values: Tensor) -> Tensor:

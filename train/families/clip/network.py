@@ -65,8 +65,8 @@ class Flow(nn.Module):
         super().__init__()
         self.reach = math.sqrt(n) + REACH
         self.register_buffer("middles", torch.zeros(words, n))
-        for name in ("covariance", "root", "inverse"):
-            self.register_buffer(name, torch.eye(n).repeat(words, 1, 1))
+        for buffer_name in ("covariance", "root", "inverse"):
+            self.register_buffer(buffer_name, torch.eye(n).repeat(words, 1, 1))
         self.register_buffer("axes", torch.eye(n))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         generator = torch.Generator().manual_seed(0)
@@ -77,61 +77,64 @@ class Flow(nn.Module):
     @torch.no_grad()
     def note(self, latents: Tensor, labels: Tensor) -> None:
         """Update each label's running mean and covariance; labels are indices, [batch]."""
-        share = max(SLOWNESS, 1 / (1 + int(self.steps)))
+        step_weight = max(SLOWNESS, 1 / (1 + int(self.steps)))
         self.steps += 1
-        for label in set(labels.tolist()):
-            label_latents = latents[labels == label]
-            self.middles[label].lerp_(label_latents.mean(0), share)
-            deviations = label_latents - self.middles[label]
-            self.covariance[label].lerp_(deviations.T @ deviations / len(deviations), share)
+        for label_index in set(labels.tolist()):
+            label_latents = latents[labels == label_index]
+            self.middles[label_index].lerp_(label_latents.mean(0), step_weight)
+            deviations = label_latents - self.middles[label_index]
+            self.covariance[label_index].lerp_(deviations.T @ deviations / len(deviations), step_weight)
         variance_floor = LEAST * torch.eye(latents.shape[1]).to(latents)
-        shrunk = (1 - SHARED) * self.covariance + SHARED * self.covariance.mean(0) + variance_floor
-        root = torch.linalg.cholesky(shrunk)
-        self.root.copy_(root)
-        self.inverse.copy_(torch.linalg.inv(root))
+        shrunk_covariances = (1 - SHARED) * self.covariance + SHARED * self.covariance.mean(0) + variance_floor
+        covariance_roots = torch.linalg.cholesky(shrunk_covariances)
+        self.root.copy_(covariance_roots)
+        self.inverse.copy_(torch.linalg.inv(covariance_roots))
 
     @torch.no_grad()
     def turn(self, decoded: Callable[[Tensor, Tensor], Tensor]) -> None:
         """Rotate codes: the first changes ``decoded(latents, label_weights)`` most."""
-        generator, (words, n) = torch.Generator().manual_seed(0), self.middles.shape
-        codes = torch.randn(PROBES, n, generator=generator).to(self.middles)
-        label_weights = torch.eye(words).to(codes)[torch.arange(PROBES) % words]
-        baseline = decoded(self._denormalise(codes, label_weights), label_weights)
-        slopes = [
-            decoded(self._denormalise(codes + PROBE * axis, label_weights), label_weights) - baseline
-            for axis in torch.eye(n).to(codes)
+        generator, (word_count, n) = torch.Generator().manual_seed(0), self.middles.shape
+        probe_codes = torch.randn(PROBES, n, generator=generator).to(self.middles)
+        label_weights = torch.eye(word_count).to(probe_codes)[torch.arange(PROBES) % word_count]
+        decoded_baseline = decoded(self._denormalise(probe_codes, label_weights), label_weights)
+        decoded_changes = [
+            decoded(self._denormalise(probe_codes + PROBE * axis, label_weights), label_weights) - decoded_baseline
+            for axis in torch.eye(n).to(probe_codes)
         ]
-        jacobian = torch.stack(slopes).flatten(1)
+        jacobian = torch.stack(decoded_changes).flatten(1)
         axes = torch.linalg.eigh(jacobian @ jacobian.T)[1].flip(1)  # largest eigenvalue first
-        largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
-        self.axes.copy_(axes * largest.sign())
+        largest_components = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+        self.axes.copy_(axes * largest_components.sign())
 
     def surprise(self, latents: Tensor, label_weights: Tensor) -> Tensor:
         """Return the mean negative log density in nats, up to a constant."""
-        normal, volume = self._normalise(latents, label_weights)
-        surprise: Tensor = (0.5 * normal.square().sum(1) - volume).mean()
+        normal_codes, log_volume = self._normalise(latents, label_weights)
+        surprise: Tensor = (0.5 * normal_codes.square().sum(1) - log_volume).mean()
         return surprise
 
     def codes(self, latents: Tensor, label_weights: Tensor) -> Tensor:
+        """Return codes, [batch, n]."""
         return self._normalise(latents, label_weights)[0] @ self.axes
 
     def latents(self, codes: Tensor, label_weights: Tensor) -> Tensor:
         """Return latents, clamped to radius ``reach``."""
-        radius = codes.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
-        clamped = codes * (self.reach / radius).clamp_max(1)
-        return self._denormalise(clamped @ self.axes.T, label_weights)
+        code_radii = codes.square().sum(1, keepdim=True).sqrt().clamp_min(1e-6)
+        clamped_codes = codes * (self.reach / code_radii).clamp_max(1)
+        return self._denormalise(clamped_codes @ self.axes.T, label_weights)
 
     def _normalise(self, latents: Tensor, label_weights: Tensor) -> tuple[Tensor, Tensor]:
-        normal, log_volume = (
+        """Return unrotated codes, and the log determinant of the map, [batch]."""
+        normal_codes, log_volume = (
             _apply_label_matrices(self.inverse, latents - label_weights @ self.middles, label_weights),
             latents.new_zeros(()),
         )
         for coupling in self.couplings:
-            normal, log_determinant = coupling(normal, label_weights)
+            normal_codes, log_determinant = coupling(normal_codes, label_weights)
             log_volume = log_volume + log_determinant
-        return normal, log_volume
+        return normal_codes, log_volume
 
     def _denormalise(self, normal: Tensor, label_weights: Tensor) -> Tensor:
+        """Return latents of unrotated codes."""
         for coupling in reversed(self.couplings):
             assert isinstance(coupling, Coupling)
             normal = coupling.invert(normal, label_weights)
@@ -139,8 +142,9 @@ class Flow(nn.Module):
 
 
 def _apply_label_matrices(matrices: Tensor, values: Tensor, label_weights: Tensor) -> Tensor:
-    blended = (label_weights @ matrices.flatten(1)).view(-1, *matrices.shape[1:])
-    return (blended @ values[:, :, None])[:, :, 0]
+    """Multiply rows of values by the matrices of their labels."""
+    blended_matrices = (label_weights @ matrices.flatten(1)).view(-1, *matrices.shape[1:])
+    return (blended_matrices @ values[:, :, None])[:, :, 0]
 
 
 class Coupling(nn.Module):
@@ -152,32 +156,37 @@ class Coupling(nn.Module):
 
     def __init__(self, order: Tensor, words: int) -> None:
         super().__init__()
-        half = len(order) // 2
-        self.register_buffer("stays", order[:half], persistent=False)
-        self.register_buffer("moves", order[half:], persistent=False)
+        fixed_count = len(order) // 2
+        self.register_buffer("stays", order[:fixed_count], persistent=False)
+        self.register_buffer("moves", order[fixed_count:], persistent=False)
         self.register_buffer("places", order.argsort(), persistent=False)
-        last = nn.Linear(HIDDEN, 2 * (len(order) - half))
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        last_layer = nn.Linear(HIDDEN, 2 * (len(order) - fixed_count))
+        nn.init.zeros_(last_layer.weight)
+        nn.init.zeros_(last_layer.bias)
         self.told = nn.Sequential(
-            nn.Linear(half + words, HIDDEN), nn.LeakyReLU(SLOPE), nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(SLOPE), last
+            nn.Linear(fixed_count + words, HIDDEN),
+            nn.LeakyReLU(SLOPE),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.LeakyReLU(SLOPE),
+            last_layer,
         )
 
     def forward(self, values: Tensor, label_weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return values and log determinant, [batch]."""
         fixed_half = values[:, self.stays]
-        stretch, shift = self._change(fixed_half, label_weights)
-        mapped_half = (values[:, self.moves] - shift) * torch.exp(-stretch)
-        return torch.cat([fixed_half, mapped_half], 1)[:, self.places], -stretch.sum(1)
+        log_scales, shifts = self._change(fixed_half, label_weights)
+        mapped_half = (values[:, self.moves] - shifts) * torch.exp(-log_scales)
+        return torch.cat([fixed_half, mapped_half], 1)[:, self.places], -log_scales.sum(1)
 
     def invert(self, values: Tensor, label_weights: Tensor) -> Tensor:
         fixed_half = values[:, self.stays]
-        stretch, shift = self._change(fixed_half, label_weights)
-        return torch.cat([fixed_half, values[:, self.moves] * torch.exp(stretch) + shift], 1)[:, self.places]
+        log_scales, shifts = self._change(fixed_half, label_weights)
+        return torch.cat([fixed_half, values[:, self.moves] * torch.exp(log_scales) + shifts], 1)[:, self.places]
 
     def _change(self, fixed_half: Tensor, label_weights: Tensor) -> tuple[Tensor, Tensor]:
-        stretch, shift = self.told(torch.cat([fixed_half, label_weights], 1)).chunk(2, 1)
-        return STEEPEST * torch.tanh(stretch / STEEPEST), shift
+        """Return log scales and shifts of the other half."""
+        log_scales, shifts = self.told(torch.cat([fixed_half, label_weights], 1)).chunk(2, 1)
+        return STEEPEST * torch.tanh(log_scales / STEEPEST), shifts
 
 
 BASIS_CLIPS = 4096  # clips for the principal components
@@ -204,17 +213,17 @@ class ClipAutoencoder(Autoencoder):
         super().__init__()
         self.settings, self.weights = recipe.network, recipe.loss
         self.features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
-        width = self.features.width + 1  # the last is the attack part
-        self.register_buffer("middle", torch.zeros(width))
-        self.spread = math.sqrt(width) / 4  # Adam moves all weights alike: this keeps codes from moving far
-        n, words, hidden = self.settings.latents, len(self.settings.words), self.settings.hidden
-        self.inner = nn.Linear(width, self.settings.components)
-        self.outer = nn.Linear(self.settings.components, width)
-        self.encoder = BentCodes(self.settings.components, hidden, 2 * n)
+        feature_width = self.features.width + 1  # the last is the attack part
+        self.register_buffer("middle", torch.zeros(feature_width))
+        self.spread = math.sqrt(feature_width) / 4  # Adam moves all weights alike: this keeps codes from moving far
+        n, word_count, hidden_width = self.settings.latents, len(self.settings.words), self.settings.hidden
+        self.inner = nn.Linear(feature_width, self.settings.components)
+        self.outer = nn.Linear(self.settings.components, feature_width)
+        self.encoder = BentCodes(self.settings.components, hidden_width, 2 * n)
         nn.init.constant_(self.encoder.straight.bias[n:], INITIAL_LOG_VARIANCE)
-        self.decoder = BentCodes(n + words, hidden, self.settings.components)
-        self.listener = BentCodes(self.settings.components, hidden, words) if words else None
-        self.flow = Flow(n, max(words, 1))
+        self.decoder = BentCodes(n + word_count, hidden_width, self.settings.components)
+        self.listener = BentCodes(self.settings.components, hidden_width, word_count) if word_count else None
+        self.flow = Flow(n, max(word_count, 1))
         self.recordings = SpreadLoss(MEL_BANDS)
         self.contrast = nn.Parameter(torch.zeros(()))
         self.register_buffer("attack", torch.tensor([0.0, 1.0]))  # mean and deviation, in parts
@@ -222,27 +231,30 @@ class ClipAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
-        numbers = np.random.default_rng(0).permutation(len(data))[:BASIS_CLIPS]
-        features, mel = (part.to(self.middle) for part in data.batch(numbers, np.random.default_rng(0))[:2])
-        self.recordings.measure(sounding(mel))
-        attacks = self._attacks(features)
-        self.attack.copy_(torch.stack([attacks.mean(), attacks.std().clamp_min(1.0)]))
-        rows = self._with_attack(features)
-        middle = rows.mean(0)
-        feature_weights = torch.ones_like(middle)
+        """Start the outer layers as principal components of training features."""
+        example_indices = np.random.default_rng(0).permutation(len(data))[:BASIS_CLIPS]
+        features, mel_levels = (
+            batch_tensor.to(self.middle) for batch_tensor in data.batch(example_indices, np.random.default_rng(0))[:2]
+        )
+        self.recordings.measure(sounding(mel_levels))
+        attack_positions = self._attacks(features)
+        self.attack.copy_(torch.stack([attack_positions.mean(), attack_positions.std().clamp_min(1.0)]))
+        feature_rows = self._with_attack(features)
+        mean_row = feature_rows.mean(0)
+        feature_weights = torch.ones_like(mean_row)
         feature_weights[-1 - self.features.points : -1] = LOUDNESS
-        feature_weights[-1] = ATTACK_WEIGHT * math.sqrt(len(middle))
-        rank = min(self.settings.components, *rows.shape)
+        feature_weights[-1] = ATTACK_WEIGHT * math.sqrt(len(mean_row))
+        component_count = min(self.settings.components, *feature_rows.shape)
         torch.manual_seed(0)
-        weighted_rows = (rows - middle) * feature_weights
-        axes = torch.svd_lowrank(weighted_rows, q=rank, niter=3)[2]
-        scale = (weighted_rows @ axes).std(0).mean().clamp_min(1e-6)
-        for weight in (self.inner.weight, self.inner.bias, self.outer.weight):
-            nn.init.zeros_(weight)
-        self.inner.weight[:rank] = axes.T * feature_weights / scale * self.spread
-        self.middle.copy_(middle)
-        self.outer.weight[:, :rank] = axes * scale / feature_weights[:, None]
-        self.outer.bias.copy_(middle)
+        weighted_rows = (feature_rows - mean_row) * feature_weights
+        component_axes = torch.svd_lowrank(weighted_rows, q=component_count, niter=3)[2]
+        component_scale = (weighted_rows @ component_axes).std(0).mean().clamp_min(1e-6)
+        for layer_weights in (self.inner.weight, self.inner.bias, self.outer.weight):
+            nn.init.zeros_(layer_weights)
+        self.inner.weight[:component_count] = component_axes.T * feature_weights / component_scale * self.spread
+        self.middle.copy_(mean_row)
+        self.outer.weight[:, :component_count] = component_axes * component_scale / feature_weights[:, None]
+        self.outer.bias.copy_(mean_row)
 
     def encode(self, *inputs: Tensor) -> Tensor:
         """Return codes, [batch, latents], under each clip's likeliest label."""
@@ -263,6 +275,7 @@ class ClipAutoencoder(Autoencoder):
         return self.features.frames(self.decoded(codes, labels))
 
     def decoded(self, codes: Tensor, labels: Tensor | None) -> Tensor:
+        """Return sharpened features, [batch, width]."""
         label_weights = labels if labels is not None and self.settings.words else _unit_label(codes)
         return self._sharpened(self._features(self.flow.latents(codes, label_weights), label_weights)[0], CONTRAST_GAIN)
 
@@ -280,15 +293,15 @@ class ClipAutoencoder(Autoencoder):
         sampled_latents = latents + noise * torch.exp(log_variance / 2)
         if self.training:
             self._step_latents = sampled_latents.detach(), labels
-        decoded_features, attacks = self._features(sampled_latents, label_weights)
-        bands, levels = self.features.parts(decoded_features)
+        decoded_features, decoded_attacks = self._features(sampled_latents, label_weights)
+        decoded_bands, decoded_levels = self.features.parts(decoded_features)
         true_bands, true_levels = self.features.parts(features)
         terms = {
-            "mel": rms_level_distance(self.features.mel_decibels(bands), mel),
-            "spectrum": rms_level_distance(DECIBELS * bands, DECIBELS * true_bands),
-            "loudness": rms_level_distance(DECIBELS * levels, DECIBELS * true_levels),
-            "envelope": envelope_distance(pooled(levels), pooled(true_levels)),
-            "attack": (attacks - self._attacks(features)).abs().mean() * self.features.part_ms,
+            "mel": rms_level_distance(self.features.mel_decibels(decoded_bands), mel),
+            "spectrum": rms_level_distance(DECIBELS * decoded_bands, DECIBELS * true_bands),
+            "loudness": rms_level_distance(DECIBELS * decoded_levels, DECIBELS * true_levels),
+            "envelope": envelope_distance(pooled(decoded_levels), pooled(true_levels)),
+            "attack": (decoded_attacks - self._attacks(features)).abs().mean() * self.features.part_ms,
             "distribution": 0.5 * (latents.square() + log_variance.exp() - 1 - log_variance).sum(1).mean(),
             "sharpness": self.recordings.distance(sounding(self._mel(self._sharpened(decoded_features)))),
             "surprise": self.flow.surprise(sampled_latents.detach(), label_weights),
@@ -314,34 +327,39 @@ class ClipAutoencoder(Autoencoder):
         return torch.cat([features, (self._attacks(features) - self.attack[0]) / self.attack[1]], 1)
 
     def _attacks(self, features: Tensor) -> Tensor:
+        """Return attacks in parts, [batch, 1]."""
         return attack_parts(self.features.parts(features.detach())[1])
 
     def _features(self, latents: Tensor, label_weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return decoded features, and attacks in parts, [batch, 1]."""
         decoded_rows = self.outer(self._bent(latents, label_weights))
-        features, attacks = decoded_rows[:, :-1], decoded_rows[:, -1:] * self.attack[1] + self.attack[0]
+        features, attack_positions = decoded_rows[:, :-1], decoded_rows[:, -1:] * self.attack[1] + self.attack[0]
         bands, levels = self.features.parts(features)
-        return torch.cat([bands.flatten(1), impose_attack(levels, attacks)], 1), attacks
+        return torch.cat([bands.flatten(1), impose_attack(levels, attack_positions)], 1), attack_positions
 
     def _sharpened(self, features: Tensor, times: float = 1.0) -> Tensor:
         """Raise contrast of neighbouring bands: means blur harmonics (Toda and Tokuda, IEICE Trans. E90-D:5, 2007)."""
         bands, levels = self.features.parts(features)
-        floored = bands.clamp_min(CONTRAST_FLOOR)
-        local_mean = F.avg_pool1d(floored, CONTRAST_BANDS, 1, CONTRAST_BANDS // 2, count_include_pad=False)
-        return torch.cat([(bands + times * self.contrast * (floored - local_mean)).flatten(1), levels], 1)
+        floored_bands = bands.clamp_min(CONTRAST_FLOOR)
+        local_means = F.avg_pool1d(floored_bands, CONTRAST_BANDS, 1, CONTRAST_BANDS // 2, count_include_pad=False)
+        return torch.cat([(bands + times * self.contrast * (floored_bands - local_means)).flatten(1), levels], 1)
 
     def _mel(self, features: Tensor) -> Tensor:
         return self.features.mel_decibels(self.features.parts(features)[0])
 
     def _bent(self, latents: Tensor, label_weights: Tensor) -> Tensor:
+        """Return decoded principal components."""
         components: Tensor = self.decoder(torch.cat([latents, label_weights], 1) if self.settings.words else latents)
         return components
 
     def _obedience(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross entropy of labels that the frozen listener predicts."""
         assert self.listener is not None
         components = frozen(self.inner, (self._with_attack(features) - self.middle) / self.spread)
         return F.cross_entropy(frozen(self.listener, components), labels)
 
     def _components(self, features: Tensor) -> Tensor:
+        """Return principal components of features, with the attack."""
         components: Tensor = self.inner((self._with_attack(features) - self.middle) / self.spread)
         return components
 
@@ -351,6 +369,8 @@ def _unit_label(like: Tensor) -> Tensor:
 
 
 class BentCodes(nn.Module):
+    """A linear map, plus one with two hidden layers."""
+
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
         self.straight = nn.Linear(inputs, outputs)
@@ -363,5 +383,5 @@ class BentCodes(nn.Module):
         )
 
     def forward(self, values: Tensor) -> Tensor:
-        total: Tensor = self.straight(values) + self.bend(values)
-        return total
+        mapped_values: Tensor = self.straight(values) + self.bend(values)
+        return mapped_values

@@ -57,13 +57,15 @@ class Places:
         Starts are random within each piece's range, the earliest if ``rng`` is None.
         """
         waveforms = np.zeros((len(pieces), self.length), np.float32)
-        fractions = np.zeros(len(pieces)) if rng is None else rng.random(len(pieces))
+        start_fractions = np.zeros(len(pieces)) if rng is None else rng.random(len(pieces))
         excerpts = []
-        for piece, recording, fraction in zip(pieces, self.recordings_of(pieces).tolist(), fractions, strict=True):
-            clip = self.clips[recording]
-            starts = max(0, clip.length - self.length) + 1  # possible starts; each piece has an equal share
-            piece_count = int(self.firsts[recording + 1] - self.firsts[recording])
-            start = int((piece - self.firsts[recording] + fraction) * starts / piece_count)
+        for piece_index, recording_index, start_fraction in zip(
+            pieces, self.recordings_of(pieces).tolist(), start_fractions, strict=True
+        ):
+            clip = self.clips[recording_index]
+            start_count = max(0, clip.length - self.length) + 1  # possible starts; each piece has an equal share
+            piece_count = int(self.firsts[recording_index + 1] - self.firsts[recording_index])
+            start = int((piece_index - self.firsts[recording_index] + start_fraction) * start_count / piece_count)
             excerpts.append(corpus.samples(clip, start, start + self.length))  # the disk is asked for all at once
         for waveform, samples in zip(waveforms, excerpts, strict=True):
             waveform[: len(samples)] = samples
@@ -73,10 +75,13 @@ class Places:
 
 
 def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str]) -> Places:
-    clips, labels = audible_clips(corpus, split, words)
-    starts = np.maximum(0, clips.lengths - settings.frame_length) + 1
-    firsts = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(starts / settings.hop_length)))]).astype(np.int64)
-    return Places(clips, firsts, labels, settings.frame_length)
+    """Return the pieces of a split's audible recordings, of those with ``words`` if given."""
+    clips, label_indices = audible_clips(corpus, split, words)
+    start_counts = np.maximum(0, clips.lengths - settings.frame_length) + 1
+    first_pieces = np.concatenate([[0], np.cumsum(np.maximum(1, np.rint(start_counts / settings.hop_length)))]).astype(
+        np.int64
+    )
+    return Places(clips, first_pieces, label_indices, settings.frame_length)
 
 
 @dataclass
@@ -95,8 +100,12 @@ class ClipData:
         return self._load_batch(self.train, frames, rng)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        pieces = evenly_spaced(len(self.val), limit)
-        return (self._load_batch(self.val, pieces[first : first + BATCH]) for first in range(0, len(pieces), BATCH))
+        """Yield batches of the earliest clips of validation pieces."""
+        piece_indices = evenly_spaced(len(self.val), limit)
+        return (
+            self._load_batch(self.val, piece_indices[batch_start : batch_start + BATCH])
+            for batch_start in range(0, len(piece_indices), BATCH)
+        )
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self._load_batch(self.train, evenly_spaced(len(self.train), limit))
@@ -104,8 +113,10 @@ class ClipData:
     def _load_batch(
         self, source: Places, pieces: Integers, rng: np.random.Generator | None = None
     ) -> tuple[Tensor, ...]:
-        labels = source.labels[source.recordings_of(pieces)]
-        return torch.from_numpy(source.take_clips(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(labels)
+        label_indices = source.labels[source.recordings_of(pieces)]
+        return torch.from_numpy(source.take_clips(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(
+            label_indices
+        )
 
 
 def _pronoun(count: int) -> str:
@@ -133,22 +144,27 @@ class PieceFamily(Family[RecipeT, NetworkT]):
         return ClipData(corpus, recipe.frames.normalised, train, val if len(val) else train)
 
     def describe(self, corpus: Corpus, recipe: RecipeT) -> str:
-        frames, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
-        assert isinstance(frames, ClipFrames)
-        audible_pieces = places(corpus, "train", frames, [])
-        training_pieces = places(corpus, "train", frames, words)
+        settings, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
+        assert isinstance(settings, ClipFrames)
+        audible_pieces = places(corpus, "train", settings, [])
+        training_pieces = places(corpus, "train", settings, words)
         lengths = training_pieces.clips.lengths
-        seconds = frames.frame_length / frames.sample_rate
-        parts = [f"clips of {frames.frame_length} samples ({seconds:.2f} s): {counted(len(lengths), 'recording')}"]
-        if shorter := int((lengths < frames.frame_length).sum()):
-            parts.append(f"{shorter} {are(shorter)} shorter, and followed by silence")
-        if longer := int((lengths > frames.frame_length).sum()):
-            gives = "gives" if longer == 1 else "give"
-            parts.append(f"{longer} {are(longer)} longer, and {gives} pieces from anywhere in {_pronoun(longer)}")
-        parts += left_out(corpus, audible_pieces.clips, training_pieces.clips)
+        clip_seconds = settings.frame_length / settings.sample_rate
+        phrases = [
+            f"clips of {settings.frame_length} samples ({clip_seconds:.2f} s): {counted(len(lengths), 'recording')}"
+        ]
+        if shorter_count := int((lengths < settings.frame_length).sum()):
+            phrases.append(f"{shorter_count} {are(shorter_count)} shorter, and followed by silence")
+        if longer_count := int((lengths > settings.frame_length).sum()):
+            verb = "gives" if longer_count == 1 else "give"
+            phrases.append(
+                f"{longer_count} {are(longer_count)} longer, and {verb} pieces from anywhere in "
+                f"{_pronoun(longer_count)}"
+            )
+        phrases += left_out(corpus, audible_pieces.clips, training_pieces.clips)
         if len(training_pieces) < FEW:
-            parts.append("with so few, it learns these by heart")
-        return "; ".join(parts)
+            phrases.append("with so few, it learns these by heart")
+        return "; ".join(phrases)
 
 
 class GeneratorFamily(PieceFamily[RecipeT, GeneratorT]):
@@ -162,8 +178,8 @@ class GeneratorFamily(PieceFamily[RecipeT, GeneratorT]):
 
     def preview(self, network: GeneratorT, recipe: RecipeT, batch: list[torch.Tensor]) -> list[Array]:
         codes = network.draw(CLIPS, torch.Generator().manual_seed(0)).to(batch[0])
-        label = network.rows(torch.arange(CLIPS, device=codes.device) % max(1, network.words))
-        return list(network.decode(codes, label).cpu().numpy())
+        label_rows = network.rows(torch.arange(CLIPS, device=codes.device) % max(1, network.words))
+        return list(network.decode(codes, label_rows).cpu().numpy())
 
 
 class WaveGANFamily(GeneratorFamily[WaveGANRecipe, WaveGAN]):
@@ -188,5 +204,5 @@ class HalvesFamily(PieceFamily[HalvesRecipe, Halves]):
     network = Halves
 
     def preview(self, network: Halves, recipe: HalvesRecipe, batch: list[torch.Tensor]) -> list[Array]:
-        reconstructed = network.decode(network.encode(batch[0])).cpu().numpy()
-        return [sound for pair in zip(batch[0].cpu().numpy(), reconstructed, strict=True) for sound in pair]
+        reconstructed_clips = network.decode(network.encode(batch[0])).cpu().numpy()
+        return [sound for pair in zip(batch[0].cpu().numpy(), reconstructed_clips, strict=True) for sound in pair]

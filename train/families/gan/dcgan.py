@@ -31,9 +31,9 @@ class DCGAN(ClipGenerator):
 
     def __init__(self, recipe: DCGANRecipe) -> None:
         super().__init__()
-        settings, length = recipe.network, recipe.frames.frame_length
+        settings, clip_length = recipe.network, recipe.frames.frame_length
         self.weights, self.latents = recipe.loss, settings.latents
-        self.generator, self.trunk = generator(settings, length), trunk(settings, length)
+        self.generator, self.trunk = generator(settings, clip_length), trunk(settings, clip_length)
         self.verdict = nn.Sequential(nn.LeakyReLU(LEAK), nn.Linear(settings.latents, 1))
         initialise_by_glorot(self)  # keeps the scale of activations at any depth, unlike the image DCGAN's method
 
@@ -46,13 +46,18 @@ class DCGAN(ClipGenerator):
         return torch.sigmoid(self._judge(clips))
 
     def discrimination(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the judge's cross entropies of recordings and of generated clips."""
         codes = self.draw(len(clips), generator).to(clips)
         with seeded_dropout(generator, clips.device):
             with torch.no_grad():
-                generated = self.decode(codes)
-            return {"real": F.softplus(-self._judge(clips)).mean(), "made": F.softplus(self._judge(generated)).mean()}
+                generated_clips = self.decode(codes)
+            return {
+                "real": F.softplus(-self._judge(clips)).mean(),
+                "made": F.softplus(self._judge(generated_clips)).mean(),
+            }
 
     def deception(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the judge's surprise that generated clips are real."""
         codes = self.draw(len(clips), generator).to(clips)
         with seeded_dropout(generator, clips.device):
             return {"deception": F.softplus(-frozen(self._judge, self.decode(codes))).mean()}
@@ -96,11 +101,11 @@ class Halves(Autoencoder):
 def generator(settings: DCGANNetwork, length: int) -> nn.Sequential:
     """Codes [batch, latents] → clips [batch, length] in ±1."""
     widths = [*reversed(settings.channels), 1]
-    shortest = length // STRIDE ** len(settings.channels)
+    shortest_length = length // STRIDE ** len(settings.channels)
     layers: list[nn.Module] = [
-        nn.Linear(settings.latents, widths[0] * shortest),
+        nn.Linear(settings.latents, widths[0] * shortest_length),
         nn.LeakyReLU(LEAK),
-        nn.Unflatten(1, (widths[0], shortest)),
+        nn.Unflatten(1, (widths[0], shortest_length)),
     ]
     for in_channels, out_channels in itertools.pairwise(widths):
         layers += [
@@ -114,7 +119,7 @@ def generator(settings: DCGANNetwork, length: int) -> nn.Sequential:
 def trunk(settings: DCGANNetwork, length: int) -> nn.Sequential:
     """Clips [batch, length] → codes [batch, latents]."""
     widths = [1, *settings.channels]
-    shortest = length // STRIDE ** len(settings.channels)
+    shortest_length = length // STRIDE ** len(settings.channels)
     layers: list[nn.Module] = [nn.Unflatten(1, (1, length))]
     for in_channels, out_channels in itertools.pairwise(widths):
         layers += [
@@ -122,7 +127,7 @@ def trunk(settings: DCGANNetwork, length: int) -> nn.Sequential:
             nn.ReLU(),
             *_normalisation(out_channels, settings),
         ]
-    return nn.Sequential(*layers[:-2], nn.Flatten(), nn.Linear(widths[-1] * shortest, settings.latents))
+    return nn.Sequential(*layers[:-2], nn.Flatten(), nn.Linear(widths[-1] * shortest_length, settings.latents))
 
 
 def _normalisation(width: int, settings: DCGANNetwork) -> list[nn.Module]:

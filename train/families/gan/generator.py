@@ -43,6 +43,8 @@ class ClipGenerator(Network, ABC):
 
 
 class _Strided:
+    """Taps of a strided convolution at stride 1, over blocks of ``stride`` samples."""
+
     def __init__(self, kernel: int, stride: int) -> None:
         self.stride, self.padding = stride, (kernel - stride + 1) // 2
         self.left_padding = -self.padding % stride  # zeros that align the kernel with a stride
@@ -51,6 +53,7 @@ class _Strided:
         self.right_padding = self.taps * stride - kernel - self.left_padding
 
     def split_taps(self, weight: Tensor) -> Tensor:
+        """Return kernels [.., channels, channels, kernel] as [.., taps, stride]."""
         return F.pad(weight, (self.left_padding, self.right_padding)).reshape(*weight.shape[:2], self.taps, self.stride)
 
 
@@ -63,10 +66,12 @@ class Shortening(nn.Conv1d):
 
     def forward(self, signal: Tensor) -> Tensor:
         stride = self._strided.stride
-        batch, channels, samples = signal.shape
-        phases = signal.reshape(batch, channels, samples // stride, stride).transpose(2, 3).flatten(1, 2)
-        weight = self._strided.split_taps(self.weight).transpose(2, 3).flatten(1, 2)
-        return F.conv1d(phases, weight, self.bias, padding=self._strided.reach)
+        batch_size, channel_count, sample_count = signal.shape
+        stride_phases = (
+            signal.reshape(batch_size, channel_count, sample_count // stride, stride).transpose(2, 3).flatten(1, 2)
+        )
+        phase_weights = self._strided.split_taps(self.weight).transpose(2, 3).flatten(1, 2)
+        return F.conv1d(stride_phases, phase_weights, self.bias, padding=self._strided.reach)
 
 
 class Lengthening(nn.ConvTranspose1d):
@@ -85,9 +90,11 @@ class Lengthening(nn.ConvTranspose1d):
 
     def forward(self, signal: Tensor, output_size: list[int] | None = None) -> Tensor:
         stride = self._strided.stride
-        weight = self._strided.split_taps(self.weight).flip(2).permute(1, 3, 0, 2).flatten(0, 1)
-        phases = F.conv1d(signal, weight, padding=self._strided.reach)
-        batch, channels, samples = phases.shape
+        phase_weights = self._strided.split_taps(self.weight).flip(2).permute(1, 3, 0, 2).flatten(0, 1)
+        stride_phases = F.conv1d(signal, phase_weights, padding=self._strided.reach)
+        batch_size, channel_count, sample_count = stride_phases.shape
         assert self.bias is not None
-        sound = phases.reshape(batch, channels // stride, stride, samples).transpose(2, 3).flatten(2)
+        sound = (
+            stride_phases.reshape(batch_size, channel_count // stride, stride, sample_count).transpose(2, 3).flatten(2)
+        )
         return sound + self.bias[:, None]

@@ -24,20 +24,23 @@ def measure_health(network: ClipGenerator, data: Data, sample_rate: int) -> dict
     """
     device = next(network.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    answers: list[tuple[float, float]] = []
-    real: list[Array] = []
-    generated: list[Array] = []
+    score_pairs: list[tuple[float, float]] = []
+    real_clips: list[Array] = []
+    generated_clips: list[Array] = []
     for clips, labels in data.validation(CLIPS):
-        rows = network.rows(labels.to(device))
-        decoded = network.decode(network.draw(len(clips), generator).to(device), rows)
-        answers += zip(*(network.judge(judged, rows).tolist() for judged in (clips.to(device), decoded)), strict=True)
-        real.append(clips.numpy())
-        generated.append(decoded.cpu().numpy())
-    levels = [log_mel(np.concatenate(sounds), sample_rate) for sounds in (real, generated)]
+        label_rows = network.rows(labels.to(device))
+        decoded_clips = network.decode(network.draw(len(clips), generator).to(device), label_rows)
+        score_pairs += zip(
+            *(network.judge(judged_clips, label_rows).tolist() for judged_clips in (clips.to(device), decoded_clips)),
+            strict=True,
+        )
+        real_clips.append(clips.numpy())
+        generated_clips.append(decoded_clips.cpu().numpy())
+    mel_levels = [log_mel(np.concatenate(sounds), sample_rate) for sounds in (real_clips, generated_clips)]
     return {
-        "estimate": float(np.mean([true - false for true, false in answers])),
-        "diversity": mean_pair_distance(levels[1]) / max(mean_pair_distance(levels[0]), 1e-9),
-        "frechet": frechet(*map(frames, levels)),
+        "estimate": float(np.mean([real_score - generated_score for real_score, generated_score in score_pairs])),
+        "diversity": mean_pair_distance(mel_levels[1]) / max(mean_pair_distance(mel_levels[0]), 1e-9),
+        "frechet": frechet(*map(frames, mel_levels)),
     }
 
 
@@ -57,6 +60,7 @@ def collapsed(diversity: float) -> bool:
 
 
 def health_line(figures: dict[str, float]) -> str:
+    """Return the figures of `measure_health` in words."""
     line = (
         f"the critic tells real from made by {figures['estimate']:.3g}, made clips lie {figures['diversity']:.2f} "
         f"times as far apart as recordings, Fréchet distance {figures['frechet']:.4g} dB²"

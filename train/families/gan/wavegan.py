@@ -48,9 +48,9 @@ class WaveGAN(ClipGenerator):
         super().__init__()
         self.settings, self.weights = recipe.network, recipe.loss
         self.latents, self.words = self.settings.latents, len(self.settings.words)
-        length = recipe.frames.frame_length
-        self.generator = Generator(self.settings, length)
-        self.critic = Critic(self.settings, length)
+        clip_length = recipe.frames.frame_length
+        self.generator = Generator(self.settings, clip_length)
+        self.critic = Critic(self.settings, clip_length)
         initialise_by_glorot(self)  # TensorFlow's default, as in the paper's code
         self.averaged: Generator | None = None
         self.moves: Tensor
@@ -69,42 +69,47 @@ class WaveGAN(ClipGenerator):
 
     def criticism(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the negated Wasserstein estimate, and the gradient penalty."""
-        label = self.rows(labels)
+        label_rows = self.rows(labels)
         with torch.no_grad():
-            generated = self._generate(clips, label, generator)
-        mix = rand_examples(len(clips), 1, generator=generator).to(clips)
-        interpolated = torch.lerp(generated, clips, mix).requires_grad_()
-        scores = self.critic(interpolated, label, generator)
-        (slope,) = torch.autograd.grad(scores.sum(), interpolated, create_graph=True)
-        distance = self.critic(generated, label, generator).mean() - self.critic(clips, label, generator).mean()
-        return {"distance": distance, "penalty": penalty(slope)}
+            generated_clips = self._generate(clips, label_rows, generator)
+        recorded_shares = rand_examples(len(clips), 1, generator=generator).to(clips)
+        interpolated_clips = torch.lerp(generated_clips, clips, recorded_shares).requires_grad_()
+        interpolated_scores = self.critic(interpolated_clips, label_rows, generator)
+        (score_gradients,) = torch.autograd.grad(interpolated_scores.sum(), interpolated_clips, create_graph=True)
+        distance = (
+            self.critic(generated_clips, label_rows, generator).mean()
+            - self.critic(clips, label_rows, generator).mean()
+        )
+        return {"distance": distance, "penalty": penalty(score_gradients)}
 
     def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        label = self.rows(labels)
-        generated = self._generate(clips, label, generator)
-        return {"persuasion": -frozen(self.critic, generated, label, generator).mean()}
+        """Return the negated mean score of generated clips."""
+        label_rows = self.rows(labels)
+        generated_clips = self._generate(clips, label_rows, generator)
+        return {"persuasion": -frozen(self.critic, generated_clips, label_rows, generator).mean()}
 
     @torch.no_grad()
     def follow_weights(self) -> None:
         if self.averaged is None:
             return
-        share = max(1 - self.settings.average, RECENT / (float(self.moves) + RECENT))
+        new_share = max(1 - self.settings.average, RECENT / (float(self.moves) + RECENT))
         self.moves += 1
-        for mean, weight in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(weight, share)
+        for mean_weight, weight in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
+            mean_weight.lerp_(weight, new_share)
 
     def _generate(self, like: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
+        """Return as many generated clips as ``like`` has, in evaluation by the averaged weights."""
         codes = self.draw(len(like), generator).to(like)
         if not self.training:
             return self.decode(codes, label)
-        clips: Tensor = self.generator(codes, label)
-        return clips
+        generated_clips: Tensor = self.generator(codes, label)
+        return generated_clips
 
 
 def penalty(slope: Tensor) -> Tensor:
     """Return the mean square deviation of norms from 1, of ``slope`` [batch, samples] (Gulrajani et al., 2017)."""
-    deviation: Tensor = slope.norm(dim=1) - 1
-    return deviation.square().mean()
+    norm_deviations: Tensor = slope.norm(dim=1) - 1
+    return norm_deviations.square().mean()
 
 
 class Generator(nn.Module):
@@ -112,10 +117,10 @@ class Generator(nn.Module):
 
     def __init__(self, settings: WaveGANNetwork, length: int) -> None:
         super().__init__()
-        strides, size, words = LENGTHS[length], settings.model_size, len(settings.words)
-        self.embedding = nn.Linear(words, LABEL_WIDTH, bias=False) if words else None
-        widths = [*(size << layer for layer in reversed(range(len(strides)))), 1]
-        input_width = settings.latents + (LABEL_WIDTH if words else 0)
+        strides, model_size, word_count = LENGTHS[length], settings.model_size, len(settings.words)
+        self.embedding = nn.Linear(word_count, LABEL_WIDTH, bias=False) if word_count else None
+        widths = [*(model_size << layer for layer in reversed(range(len(strides)))), 1]
+        input_width = settings.latents + (LABEL_WIDTH if word_count else 0)
         layers: list[nn.Module] = [nn.Linear(input_width, FIRST * widths[0]), nn.Unflatten(1, (widths[0], FIRST))]
         for (in_channels, out_channels), stride in zip(itertools.pairwise(widths), strides, strict=True):
             layers += [nn.ReLU(), Lengthening(in_channels, out_channels, KERNEL, stride)]
@@ -130,23 +135,25 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
+    """Clips [batch, frame_length] and label rows → scores, [batch]."""
+
     def __init__(self, settings: WaveGANNetwork, length: int) -> None:
         super().__init__()
-        strides, size, words = LENGTHS[length][::-1], settings.model_size, len(settings.words)
+        strides, model_size, word_count = LENGTHS[length][::-1], settings.model_size, len(settings.words)
         self.largest_shift = settings.phase_shuffle
-        widths = [1, *(size << layer for layer in range(len(strides)))]
+        widths = [1, *(model_size << layer for layer in range(len(strides)))]
         self.layers = nn.ModuleList(
             Shortening(in_channels, out_channels, KERNEL, stride)
             for (in_channels, out_channels), stride in zip(itertools.pairwise(widths), strides, strict=True)
         )
         feature_width = FIRST * widths[-1]
         self.judge = nn.Linear(feature_width, 1)
-        self.projection = nn.Linear(words, feature_width, bias=False) if words else None
+        self.projection = nn.Linear(word_count, feature_width, bias=False) if word_count else None
 
     def forward(self, clips: Tensor, label: Tensor | None, generator: torch.Generator) -> Tensor:
         features = clips[:, None]
-        for depth, layer in enumerate(self.layers):
-            if depth and self.training:  # shuffled in training only
+        for layer_index, layer in enumerate(self.layers):
+            if layer_index and self.training:  # shuffled in training only
                 features = phase_shuffled(features, self.largest_shift, generator)
             features = F.leaky_relu(layer(features), LEAK)
         features = features.flatten(1)
@@ -159,13 +166,13 @@ class Critic(nn.Module):
 
 
 def phase_shuffled(signal: Tensor, largest_shift: int, generator: torch.Generator) -> Tensor:
-    """Shift [batch, channels, samples] at random by ±most samples for all the batch, padding by reflection."""
+    """Shift [batch, channels, samples] at random by ±``largest_shift`` for all the batch, padding by reflection."""
     shift = int(torch.randint(-largest_shift, largest_shift + 1, (), generator=generator)) if largest_shift else 0
     if not shift:
         return signal
-    length = signal.shape[2]
-    padded = F.pad(signal, (max(shift, 0), max(-shift, 0)), mode="reflect")
-    return padded[:, :, :length] if shift > 0 else padded[:, :, -length:]
+    sample_count = signal.shape[2]
+    padded_signal = F.pad(signal, (max(shift, 0), max(-shift, 0)), mode="reflect")
+    return padded_signal[:, :, :sample_count] if shift > 0 else padded_signal[:, :, -sample_count:]
 
 
 LOGISTIC_BETAS = (0.0, 0.99)  # of both Adams, as of StyleGAN2
@@ -197,14 +204,14 @@ class LogisticGAN(WaveGAN):
         settings = recipe.network
         self.augments, self.shortens = settings.augmentation, settings.bfloat16
         self.keeps_apart = recipe.loss.sameness > 0
-        modules = ["critic"]
+        critic_modules = ["critic"]
         self.spectral: SpectralCritic | None = None
         if settings.spectral_size:
             self.spectral = SpectralCritic(settings, classifies=recipe.classifies)
             initialise_by_glorot(self.spectral)
-            modules.append("spectral")
+            critic_modules.append("spectral")
         self.optimisers = {
-            "critic": Adam(tuple(modules), recipe.training.learning_rate * settings.critic_rate, LOGISTIC_BETAS),
+            "critic": Adam(tuple(critic_modules), recipe.training.learning_rate * settings.critic_rate, LOGISTIC_BETAS),
             "generator": Adam(("generator",), betas=LOGISTIC_BETAS),
         }
         self.register_buffer("steps", torch.zeros(()))
@@ -218,32 +225,32 @@ class LogisticGAN(WaveGAN):
 
         R1 comes at each `PENALTY_STEPS`, in validation always.
         """
-        label = self.rows(labels)
+        label_rows = self.rows(labels)
         with torch.no_grad():
-            generated = self._augmented(self._generate(clips, label, generator), generator)
-        real = self._augmented(clips, generator)
-        penalised = not self.training or int(self.steps) % PENALTY_STEPS == 0
-        real_scores, odds = self._judged(real.requires_grad_(penalised), label, generator)
-        generated_scores, _ = self._judged(generated, label, generator)
-        penalty = torch.zeros(()).to(clips)
-        if penalised:
-            (slope,) = torch.autograd.grad(real_scores.sum(), real, create_graph=True)
-            penalty = slope.square().sum(1).mean() / 2 * (PENALTY_STEPS if self.training else 1)
+            generated_clips = self._augmented(self._generate(clips, label_rows, generator), generator)
+        real_clips = self._augmented(clips, generator)
+        is_penalised = not self.training or int(self.steps) % PENALTY_STEPS == 0
+        real_scores, label_odds = self._judged(real_clips.requires_grad_(is_penalised), label_rows, generator)
+        generated_scores, _ = self._judged(generated_clips, label_rows, generator)
+        gradient_penalty = torch.zeros(()).to(clips)
+        if is_penalised:
+            (score_gradients,) = torch.autograd.grad(real_scores.sum(), real_clips, create_graph=True)
+            gradient_penalty = score_gradients.square().sum(1).mean() / 2 * (PENALTY_STEPS if self.training else 1)
         terms = {
             "distance": (F.softplus(generated_scores) + F.softplus(-real_scores)).mean(1).sum(),
-            "penalty": penalty,
+            "penalty": gradient_penalty,
         }
-        return terms | ({"classification": F.cross_entropy(odds, labels)} if odds is not None else {})
+        return terms | ({"classification": F.cross_entropy(label_odds, labels)} if label_odds is not None else {})
 
     def persuasion(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the critics' summed surprise that clips are real, the labels' cross entropy, and the sameness."""
-        label = self.rows(labels)
-        generated = self._generate(clips, label, generator)
-        scores, odds = self._judged(self._augmented(generated, generator), label, generator, frozen)
+        label_rows = self.rows(labels)
+        generated_clips = self._generate(clips, label_rows, generator)
+        scores, label_odds = self._judged(self._augmented(generated_clips, generator), label_rows, generator, frozen)
         terms = {"persuasion": F.softplus(-scores).mean(1).sum()}
         if self.keeps_apart:
-            terms["sameness"] = sameness(generated, clips, labels)
-        return terms | ({"recognition": F.cross_entropy(odds, labels)} if odds is not None else {})
+            terms["sameness"] = sameness(generated_clips, clips, labels)
+        return terms | ({"recognition": F.cross_entropy(label_odds, labels)} if label_odds is not None else {})
 
     @torch.no_grad()
     def follow_weights(self) -> None:
@@ -257,14 +264,15 @@ class LogisticGAN(WaveGAN):
         generator: torch.Generator,
         call: Call = nn.Module.__call__,
     ) -> tuple[Tensor, Tensor | None]:
-        scores: list[Tensor] = []
-        odds: Tensor | None = None
+        """Return scores [critics, batch], and label odds if the spectral critic classifies."""
+        critic_scores: list[Tensor] = []
+        label_odds: Tensor | None = None
         with torch.autocast(clips.device.type, torch.bfloat16, enabled=self.shortens and self.training):
-            scores.append(call(self.critic, clips, label, generator))
+            critic_scores.append(call(self.critic, clips, label, generator))
             if self.spectral is not None:
-                score, odds = call(self.spectral, clips, label)
-                scores.append(score)
-        return torch.stack(scores).float(), None if odds is None else odds.float()
+                spectral_scores, label_odds = call(self.spectral, clips, label)
+                critic_scores.append(spectral_scores)
+        return torch.stack(critic_scores).float(), None if label_odds is None else label_odds.float()
 
     def _augmented(self, clips: Tensor, generator: torch.Generator) -> Tensor:
         return augmented(clips, generator) if self.augments and self.training else clips.clone()
@@ -280,10 +288,10 @@ class SpectralCritic(nn.Module):
             nn.Conv2d(in_channels, out_channels, SPECTRAL_KERNEL, 2, SPECTRAL_KERNEL // 2)
             for in_channels, out_channels in itertools.pairwise(widths)
         )
-        words = len(settings.words)
+        word_count = len(settings.words)
         self.judge = nn.Linear(widths[-1], 1)
-        self.projection = nn.Linear(words, widths[-1], bias=False) if words else None
-        self.classes = nn.Linear(widths[-1], words) if words and classifies else None
+        self.projection = nn.Linear(word_count, widths[-1], bias=False) if word_count else None
+        self.classes = nn.Linear(widths[-1], word_count) if word_count and classifies else None
 
     def forward(self, clips: Tensor, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
         features = (decibels(spectral_power(clips))[:, None] - LEVEL_DB) / LEVEL_RANGE_DB
@@ -299,12 +307,12 @@ class SpectralCritic(nn.Module):
 
 def augmented(clips: Tensor, generator: torch.Generator) -> Tensor:
     """Shift clips [batch, samples] by up to ±`SHIFT` of their length, with silence, and scale by ±`GAIN_DB`."""
-    count, length = clips.shape
-    largest_shift = round(SHIFT * length)
-    shifts = randint_examples(-largest_shift, largest_shift + 1, count, 1, generator=generator)
-    gain = 10 ** (GAIN_DB / 20 * (2 * rand_examples(count, 1, generator=generator) - 1))
-    sources = (torch.arange(length) - shifts + largest_shift).to(clips.device)
-    return F.pad(clips, (largest_shift, largest_shift)).gather(1, sources) * gain.to(clips)
+    clip_count, sample_count = clips.shape
+    largest_shift = round(SHIFT * sample_count)
+    shift_samples = randint_examples(-largest_shift, largest_shift + 1, clip_count, 1, generator=generator)
+    clip_gains = 10 ** (GAIN_DB / 20 * (2 * rand_examples(clip_count, 1, generator=generator) - 1))
+    source_indices = (torch.arange(sample_count) - shift_samples + largest_shift).to(clips.device)
+    return F.pad(clips, (largest_shift, largest_shift)).gather(1, source_indices) * clip_gains.to(clips)
 
 
 def sameness(generated: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
@@ -312,10 +320,10 @@ def sameness(generated: Tensor, clips: Tensor, labels: Tensor) -> Tensor:
 
     ``generated`` and ``clips`` are [batch, samples], ``labels`` indices of both, [batch].
     """
-    pairs = (labels[:, None] == labels).triu(1).nonzero(as_tuple=True)
-    if not len(pairs[0]):
+    clip_pairs = (labels[:, None] == labels).triu(1).nonzero(as_tuple=True)
+    if not len(clip_pairs[0]):
         return generated.new_zeros(())
-    generated_distance, recorded_distance = (mean_distance(sounds, pairs) for sounds in (generated, clips))
+    generated_distance, recorded_distance = (mean_distance(sounds, clip_pairs) for sounds in (generated, clips))
     return F.relu(1 - generated_distance / recorded_distance)
 
 
@@ -325,14 +333,14 @@ def mean_distance(clips: Tensor, pairs: tuple[Tensor, ...]) -> Tensor:
     ``pairs`` are indices of both, [pairs] each. Levels, at least `LEVEL_DB`, are of `CELL` bins by `CELL` frames, so
     that noise is like noise.
     """
-    power = F.avg_pool2d(spectral_power(clips)[:, None], CELL)
-    levels = decibels(power).clamp(min=LEVEL_DB).flatten(1)
-    first, second = (levels[clip_indices] for clip_indices in pairs)
-    return ((first - second).square().mean(1) + 1e-3).sqrt().mean()
+    cell_powers = F.avg_pool2d(spectral_power(clips)[:, None], CELL)
+    cell_levels = decibels(cell_powers).clamp(min=LEVEL_DB).flatten(1)
+    first_levels, second_levels = (cell_levels[clip_indices] for clip_indices in pairs)
+    return ((first_levels - second_levels).square().mean(1) + 1e-3).sqrt().mean()
 
 
 def spectral_power(clips: Tensor) -> Tensor:
     """Return [batch, bins, frames] of clips [batch, samples]; a full-scale sine has 1."""
-    window = torch.hann_window(WINDOW, device=clips.device)
-    spectra = torch.stft(clips, WINDOW, HOP, window=window, return_complex=True)
+    hann_window = torch.hann_window(WINDOW, device=clips.device)
+    spectra = torch.stft(clips, WINDOW, HOP, window=hann_window, return_complex=True)
     return (spectra.real.square() + spectra.imag.square()) / (WINDOW / 4) ** 2

@@ -54,21 +54,26 @@ class Windows:
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def places(self, indices: Integers | None = None) -> WindowPlaces:
+        """Return the places of windows by index, or of all."""
         window_indices = np.arange(len(self)) if indices is None else indices
-        runs = np.searchsorted(self.ends, window_indices, side="right")
-        run_firsts = np.where(runs > 0, self.ends[runs - 1], 0)
-        starts = self.starts[runs] + self.step * (window_indices - run_firsts)
-        return WindowPlaces(self.clip[runs], starts, self.signs[runs].astype(np.float32))
+        run_indices = np.searchsorted(self.ends, window_indices, side="right")
+        run_first_windows = np.where(run_indices > 0, self.ends[run_indices - 1], 0)
+        first_samples = self.starts[run_indices] + self.step * (window_indices - run_first_windows)
+        return WindowPlaces(self.clip[run_indices], first_samples, self.signs[run_indices].astype(np.float32))
 
     def take_grains(self, corpus: Corpus, indices: Integers, length: int) -> Array:
-        places = self.places(indices)
+        """Return samples of windows, with their signs, [windows, length]."""
+        window_places = self.places(indices)
         waveforms = np.empty((len(indices), length), np.float32)
-        clip_starts = zip(places.clip.tolist(), places.starts.tolist(), strict=True)
+        clip_starts = zip(window_places.clip.tolist(), window_places.starts.tolist(), strict=True)
         # A list asks the disk once.
-        excerpts = [corpus.samples(self.clips[clip], start, start + length) for clip, start in clip_starts]
+        excerpts = [
+            corpus.samples(self.clips[clip_index], start_sample, start_sample + length)
+            for clip_index, start_sample in clip_starts
+        ]
         for waveform, excerpt in zip(waveforms, excerpts, strict=True):
             waveform[:] = excerpt
-        return waveforms * places.signs[:, None]
+        return waveforms * window_places.signs[:, None]
 
 
 @dataclass
@@ -97,9 +102,14 @@ class GrainData:
         return (torch.from_numpy(waveforms),)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        indices = evenly_spaced(len(self.val), limit)
-        batches = (indices[first : first + 512] for first in range(0, len(indices), 512))
-        return ((torch.from_numpy(self.val.take_grains(self.corpus, batch, self.length)),) for batch in batches)
+        window_indices = evenly_spaced(len(self.val), limit)
+        index_batches = (
+            window_indices[batch_start : batch_start + 512] for batch_start in range(0, len(window_indices), 512)
+        )
+        return (
+            (torch.from_numpy(self.val.take_grains(self.corpus, batch_indices, self.length)),)
+            for batch_indices in index_batches
+        )
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return (
@@ -110,69 +120,78 @@ class GrainData:
 def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:
     """Return audible windows before each training clip's held-out end, or inside it."""
     step = 0 if settings.align else settings.hop_length
-    with contextlib.ExitStack() as files:
-        columns = [files.enter_context(ColumnFile(None, kind)) for kind in ("<i8", "<i8", "i1", "<i8")]
-        for number, starts, signs in _windows(corpus, split, settings, held_out):
-            runs: list[npt.NDArray[Any]] = [*_runs(starts, signs, step)]
-            for column, values in zip(columns, [np.full(len(runs[0]), number), *runs], strict=True):
-                column.append(values)
-        clip, first, sign, count = (np.array(column.mapped()) for column in columns)
-    return Windows(corpus.clips(split), clip, first, sign, np.cumsum(count), step)
+    with contextlib.ExitStack() as column_files:
+        run_columns = [column_files.enter_context(ColumnFile(None, dtype)) for dtype in ("<i8", "<i8", "i1", "<i8")]
+        for clip_index, first_samples, signs in _windows(corpus, split, settings, held_out):
+            run_arrays: list[npt.NDArray[Any]] = [*_runs(first_samples, signs, step)]
+            for column, column_values in zip(
+                run_columns, [np.full(len(run_arrays[0]), clip_index), *run_arrays], strict=True
+            ):
+                column.append(column_values)
+        clip_indices, run_starts, run_signs, window_counts = (np.array(column.mapped()) for column in run_columns)
+    return Windows(corpus.clips(split), clip_indices, run_starts, run_signs, np.cumsum(window_counts), step)
 
 
 def _windows(
     corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False
 ) -> Iterator[tuple[int, Integers, Array]]:
-    length, hop = settings.frame_length, settings.hop_length
-    for number, clip in enumerate(corpus.clips(split)):
+    """Yield indices of clips, with first samples and signs of their audible windows."""
+    window_length, hop = settings.frame_length, settings.hop_length
+    for clip_index, clip in enumerate(corpus.clips(split)):
         samples = corpus.samples(clip)
-        edge = round(len(samples) * (1 - settings.held_out)) if split == "train" else len(samples)
-        begin, end = (edge, len(samples)) if held_out else (0, edge)
-        starts = np.arange(begin, end - length + 1, hop)
-        if not len(starts):
+        held_out_start = round(len(samples) * (1 - settings.held_out)) if split == "train" else len(samples)
+        begin_sample, end_sample = (held_out_start, len(samples)) if held_out else (0, held_out_start)
+        first_samples = np.arange(begin_sample, end_sample - window_length + 1, hop)
+        if not len(first_samples):
             continue
-        energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
-        starts = starts[energy[starts + length] - energy[starts] > length * SILENT**2]
-        if not len(starts):
+        cumulative_energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+        first_samples = first_samples[
+            cumulative_energy[first_samples + window_length] - cumulative_energy[first_samples]
+            > window_length * SILENT**2
+        ]
+        if not len(first_samples):
             continue
-        signs = np.ones(len(starts), np.float32)
+        signs = np.ones(len(first_samples), np.float32)
         if settings.align:
-            starts, signs = _aligned(samples, starts, length, begin, end)
-        yield number, starts, signs
+            first_samples, signs = _aligned(samples, first_samples, window_length, begin_sample, end_sample)
+        yield clip_index, first_samples, signs
 
 
 def _runs(starts: Integers, signs: Array, step: int) -> tuple[Integers, npt.NDArray[np.int8], Integers]:
-    firsts = np.flatnonzero(np.concatenate([[True], np.diff(starts) != step]))
-    return starts[firsts], signs[firsts].astype(np.int8), np.diff(firsts, append=len(starts))
+    """Return first samples, signs and window counts of runs of windows ``step`` samples apart."""
+    first_windows = np.flatnonzero(np.concatenate([[True], np.diff(starts) != step]))
+    return starts[first_windows], signs[first_windows].astype(np.int8), np.diff(first_windows, append=len(starts))
 
 
 def _aligned(samples: Array, starts: Integers, length: int, begin: int, end: int) -> tuple[Integers, Array]:
-    """The largest sample moves to a quarter."""
-    levels = np.lib.stride_tricks.sliding_window_view(np.abs(samples), length)
+    """Return first samples and signs of windows, moved until the largest sample is at a quarter."""
+    magnitude_windows = np.lib.stride_tricks.sliding_window_view(np.abs(samples), length)
     while True:
-        peaks = np.array([start + int(levels[start].argmax()) for start in starts])
-        aligned_starts = np.clip(peaks - length // PLACE, begin, end - length)
+        peak_samples = np.array([start + int(magnitude_windows[start].argmax()) for start in starts])
+        aligned_starts = np.clip(peak_samples - length // PLACE, begin, end - length)
         if np.array_equal(aligned_starts, starts):
-            return starts, np.sign(samples[peaks]).astype(np.float32)
+            return starts, np.sign(samples[peak_samples]).astype(np.float32)
         starts = aligned_starts
 
 
 def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Array:
     """Return unwindowed samples [frames, frame_length], with new noise."""
-    length, domain = recipe.frames.frame_length, recipe.network.domain
+    grain_length, domain = recipe.frames.frame_length, recipe.network.domain
     if domain == "samples":
         return frames
-    bins = length // 2 + 1
-    magnitudes, phases_or_envelopes = frames[:, :bins], frames[:, bins:]
+    bin_count = grain_length // 2 + 1
+    magnitudes, phases_or_envelopes = frames[:, :bin_count], frames[:, bin_count:]
     if domain == "magnitude_phase":
-        waves: Array = np.fft.irfft(magnitudes * np.exp(1j * phases_or_envelopes), length).astype(np.float32)
+        waves: Array = np.fft.irfft(magnitudes * np.exp(1j * phases_or_envelopes), grain_length).astype(np.float32)
         return waves
-    gaussian = rng.standard_normal((2, *magnitudes.shape))
-    noise = np.fft.irfft(magnitudes * (gaussian[0] + 1j * gaussian[1]) / np.sqrt(2), length)
-    points = np.linspace(0, length - 1, phases_or_envelopes.shape[1])
-    envelopes = np.stack([np.interp(np.arange(length), points, envelope) for envelope in phases_or_envelopes])
-    filtered: Array = (noise * envelopes).astype(np.float32)
-    return filtered
+    gaussian_noise = rng.standard_normal((2, *magnitudes.shape))
+    noise_grains = np.fft.irfft(magnitudes * (gaussian_noise[0] + 1j * gaussian_noise[1]) / np.sqrt(2), grain_length)
+    point_samples = np.linspace(0, grain_length - 1, phases_or_envelopes.shape[1])
+    envelopes = np.stack(
+        [np.interp(np.arange(grain_length), point_samples, envelope) for envelope in phases_or_envelopes]
+    )
+    shaped_grains: Array = (noise_grains * envelopes).astype(np.float32)
+    return shaped_grains
 
 
 def overlapped(sounds: Array, hop: int, shape: str, strangers: bool = True) -> Array:
@@ -181,10 +200,10 @@ def overlapped(sounds: Array, hop: int, shape: str, strangers: bool = True) -> A
     Powers add up for ``strangers``, uncorrelated grains; amplitudes for others.
     """
     length = sounds.shape[1]
-    weights = window(shape, length)
-    total = overlap_add(sounds * weights, hop)
-    cover = float(np.sqrt(np.square(weights).sum() / hop) if strangers else weights.sum() / hop)
-    return total * np.float32(1 / max(1.0, cover))
+    window_weights = window(shape, length)
+    summed_sound = overlap_add(sounds * window_weights, hop)
+    overlap_gain = float(np.sqrt(np.square(window_weights).sum() / hop) if strangers else window_weights.sum() / hop)
+    return summed_sound * np.float32(1 / max(1.0, overlap_gain))
 
 
 class GrainFamily(Family[GrainRecipe, GrainAutoencoder]):
@@ -194,16 +213,16 @@ class GrainFamily(Family[GrainRecipe, GrainAutoencoder]):
     def check(self, corpus: Corpus, recipe: GrainRecipe) -> None:
         length = recipe.frames.frame_length
         clips = corpus.clips("train")
-        shortest = clips[int(clips.lengths.argmin())]
-        if shortest.length < length:
+        shortest_clip = clips[int(clips.lengths.argmin())]
+        if shortest_clip.length < length:
             raise UserError(
-                f"frames.frame_length {length} is longer than clip {shortest.name!r} of {shortest.length} samples; "
-                "set it lower, or build the corpus without that clip"
+                f"frames.frame_length {length} is longer than clip {shortest_clip.name!r} of "
+                f"{shortest_clip.length} samples; set it lower, or build the corpus without that clip"
             )
-        side_by_side = int(((clips.lengths * (1 - recipe.frames.held_out)).astype(np.int64) // length).sum())
-        if side_by_side < FEWEST:
+        window_count = int(((clips.lengths * (1 - recipe.frames.held_out)).astype(np.int64) // length).sum())
+        if window_count < FEWEST:
             raise UserError(
-                f"corpus {corpus.folder} has {corpus.seconds('train'):.1f} s to train on, {side_by_side} windows of "
+                f"corpus {corpus.folder} has {corpus.seconds('train'):.1f} s to train on, {window_count} windows of "
                 f"frames.frame_length {length} side by side, and {FEWEST} are the least; add sounds, or set it lower"
             )
         if next(_windows(corpus, "train", recipe.frames), None) is None:
@@ -222,6 +241,8 @@ class GrainFamily(Family[GrainRecipe, GrainAutoencoder]):
 
     def preview(self, network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:
         length, rng = recipe.frames.frame_length, np.random.default_rng(0)
-        count = max(1, int(SECONDS * recipe.frames.sample_rate / (length // 4)))
+        grain_count = max(1, int(SECONDS * recipe.frames.sample_rate / (length // 4)))
         frames = network.decode(network.encode(*batch)).cpu().numpy()
-        return [overlapped(grains(np.repeat(f[None], count, 0), recipe, rng), length // 4, "blackman") for f in frames]
+        return [
+            overlapped(grains(np.repeat(f[None], grain_count, 0), recipe, rng), length // 4, "blackman") for f in frames
+        ]

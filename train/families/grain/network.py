@@ -47,12 +47,12 @@ class GrainAutoencoder(Autoencoder):
             )
         else:
             self.domain = SampleDomain(length) if self.settings.domain == "samples" else MagnitudePhase(length)
-        hidden = self.settings.hidden
+        hidden_widths = self.settings.hidden
         if self.settings.body == "convolutional":
-            self.encoder, self.decoder = _convolutions(length, hidden, n), _transposed(length, hidden, n)
+            self.encoder, self.decoder = _convolutions(length, hidden_widths, n), _transposed(length, hidden_widths, n)
         else:
-            self.encoder = dense([self.domain.input_width, *hidden, n], linear_end=True)
-            self.decoder = dense([n, *reversed(hidden), self.domain.output_width], linear_end=True)
+            self.encoder = dense([self.domain.input_width, *hidden_widths, n], linear_end=True)
+            self.decoder = dense([n, *reversed(hidden_widths), self.domain.output_width], linear_end=True)
         self.code = Whitening(n) if self.settings.whitened else nn.Identity()
         if self.settings.adjudicator:
             self.objectives = (Objective("reconstruction"), Objective("adjudication"), Objective("persuasion"))
@@ -74,13 +74,15 @@ class GrainAutoencoder(Autoencoder):
         return terms
 
     def adjudication(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the adjudicator's cross entropy of codes of windows and of the prior."""
         with torch.no_grad():
             codes = self._code(windows)
-        prior = randn_examples(*codes.shape, generator=generator).to(codes)
-        cross_entropy = F.softplus(-self.adjudicator(prior)).mean() + F.softplus(self.adjudicator(codes)).mean()
+        prior_codes = randn_examples(*codes.shape, generator=generator).to(codes)
+        cross_entropy = F.softplus(-self.adjudicator(prior_codes)).mean() + F.softplus(self.adjudicator(codes)).mean()
         return {"adjudication": cross_entropy}
 
     def persuasion(self, windows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the adjudicator's surprise that codes of windows are of the prior."""
         return {"adversarial": F.softplus(-frozen(self.adjudicator, self._code(windows))).mean()}
 
     def _code(self, windows: Tensor) -> Tensor:
@@ -114,18 +116,19 @@ class Whitening(nn.Module):
             return self._whitened(codes.float())
 
     def _whitened(self, codes: Tensor) -> Tensor:
+        """Return whitened codes; training follows their mean and covariance."""
         if not self.training or len(codes) <= codes.shape[1]:
             return (codes - self.mean) @ self.matrix.T
-        mean = codes.mean(0)
-        centred = codes - mean
-        covariance = centred.T @ centred / len(codes)
+        code_means = codes.mean(0)
+        centred_codes = codes - code_means
+        covariance = centred_codes.T @ centred_codes / len(codes)
         if torch.is_grad_enabled():
-            share = (RECENT / (self.batches + RECENT)).clamp_min(MEMORY)
+            batch_weight = (RECENT / (self.batches + RECENT)).clamp_min(MEMORY)
             self.batches += 1
-            self.mean.lerp_(mean.detach(), share)
-            self.covariance.lerp_(covariance.detach(), share)
+            self.mean.lerp_(code_means.detach(), batch_weight)
+            self.covariance.lerp_(covariance.detach(), batch_weight)
             self.matrix.copy_(self.rotation @ _inverse_factor(self.covariance))
-        return centred @ (self.rotation @ _inverse_factor(covariance)).T
+        return centred_codes @ (self.rotation @ _inverse_factor(covariance)).T
 
 
 class Domain(nn.Module, ABC):
@@ -174,19 +177,19 @@ class MagnitudePhase(Domain):
     def features(self, windows: Tensor) -> Tensor:
         # Double precision: rounding errors would unwrap phases to other multiples.
         real_imaginary = torch.view_as_real(torch.fft.rfft(windows.double())).float()
-        magnitude = (real_imaginary.square().sum(-1) + QUIETEST).sqrt()
+        magnitudes = (real_imaginary.square().sum(-1) + QUIETEST).sqrt()
         real, imaginary = real_imaginary.unbind(-1)
         # -0 would flip the phase.
         imaginary = torch.cat([imaginary[:, :1].abs(), imaginary[:, 1:-1], imaginary[:, -1:].abs()], 1)
-        phase = torch.atan2(imaginary, real)
-        steps = phase[:, 1:] - phase[:, :-1]
-        steps = steps - 2 * math.pi * torch.round(steps / (2 * math.pi))
-        unwrapped = torch.cat([phase[:, :1], phase[:, :1] + steps.cumsum(1)], 1)
-        return torch.cat([magnitude / self.magnitude_scale, unwrapped / self.phase_scale], 1)
+        phases = torch.atan2(imaginary, real)
+        phase_steps = phases[:, 1:] - phases[:, :-1]
+        phase_steps = phase_steps - 2 * math.pi * torch.round(phase_steps / (2 * math.pi))
+        unwrapped_phases = torch.cat([phases[:, :1], phases[:, :1] + phase_steps.cumsum(1)], 1)
+        return torch.cat([magnitudes / self.magnitude_scale, unwrapped_phases / self.phase_scale], 1)
 
     def frame(self, decoded: Tensor) -> Tensor:
-        magnitude, phase = decoded[:, : self.bins], decoded[:, self.bins :]
-        return torch.cat([magnitude.clamp_min(0) * self.magnitude_scale, phase * self.phase_scale], 1)
+        scaled_magnitudes, scaled_phases = decoded[:, : self.bins], decoded[:, self.bins :]
+        return torch.cat([scaled_magnitudes.clamp_min(0) * self.magnitude_scale, scaled_phases * self.phase_scale], 1)
 
 
 class NoiseDomain(Domain):
@@ -202,7 +205,7 @@ class NoiseDomain(Domain):
         self.short = 2 * (length // PARTS)
         self.starts = range(0, length - self.short + 1, self.short // 2)
         self.input_width, self.output_width = bands + len(self.starts), bands + points
-        centres = [(start + self.short / 2) / (length - 1) * (points - 1) for start in self.starts]
+        window_points = [(start + self.short / 2) / (length - 1) * (points - 1) for start in self.starts]
         band_hz = _band_places(sample_rate, bands)
         self.window: Tensor
         self.short_window: Tensor
@@ -214,36 +217,41 @@ class NoiseDomain(Domain):
         self._keep("window", np.hanning(length + 1)[:-1])
         self._keep("short_window", np.hanning(self.short + 1)[:-1])
         self._keep("to_frame", _hats(band_hz, np.fft.rfftfreq(length, 1 / sample_rate)))  # [bands, bins]
-        hz = np.fft.rfftfreq(_padded(length), 1 / sample_rate)
-        bins = _hats(band_hz, hz)
-        self._keep("to_bins", bins)  # from here on for transforms of padded length
+        bin_hz = np.fft.rfftfreq(_padded(length), 1 / sample_rate)
+        triangles = _hats(band_hz, bin_hz)
+        self._keep("to_bins", triangles)  # from here on for transforms of padded length
         self._keep("to_short", _hats(band_hz, np.fft.rfftfreq(_padded(self.short), 1 / sample_rate)))
-        shares = bins.sum(1)
-        interpolation = _hats(hz, band_hz).T  # for bands too narrow to contain a bin
+        triangle_sums = triangles.sum(1)
+        interpolation = _hats(bin_hz, band_hz).T  # for bands too narrow to contain a bin
         self._keep(
-            "from_bins", np.where(shares[:, None] > 0, bins / np.maximum(shares, 1e-9)[:, None], interpolation).T
+            "from_bins",
+            np.where(triangle_sums[:, None] > 0, triangles / np.maximum(triangle_sums, 1e-9)[:, None], interpolation).T,
         )
-        self._keep("over_time", _hats(np.arange(points), np.array(centres)))  # [points, short windows]
+        self._keep("over_time", _hats(np.arange(points), np.array(window_points)))  # [points, short windows]
 
     def features(self, windows: Tensor) -> Tensor:
-        bands = _log(self._powers(windows, self.window) @ self.from_bins)
-        envelope = _log(self._short_powers(windows).mean(2))
+        band_log_powers = _log(self._powers(windows, self.window) @ self.from_bins)
+        log_envelope = _log(self._short_powers(windows).mean(2))
         return torch.cat(
-            [(bands - POWER_CENTRE) / POWER_SPREAD, (envelope - envelope.mean(1, keepdim=True)) / POWER_SPREAD], 1
+            [
+                (band_log_powers - POWER_CENTRE) / POWER_SPREAD,
+                (log_envelope - log_envelope.mean(1, keepdim=True)) / POWER_SPREAD,
+            ],
+            1,
         )
 
     def frame(self, decoded: Tensor) -> Tensor:
         """Row-wise logarithms would round differently by batch position."""
-        power = (self._levels(decoded) @ self.to_frame).exp() + QUIETEST
+        bin_powers = (self._levels(decoded) @ self.to_frame).exp() + QUIETEST
         envelope = self._envelope(decoded).exp()
-        return torch.cat([(self.length * power).sqrt(), (envelope / envelope.mean(1, keepdim=True)).sqrt()], 1)
+        return torch.cat([(self.length * bin_powers).sqrt(), (envelope / envelope.mean(1, keepdim=True)).sqrt()], 1)
 
     def compare(self, windows: Tensor, decoded: Tensor) -> dict[str, Tensor]:
-        levels, envelope = self._levels(decoded), self._envelope(decoded)
-        envelope = envelope - envelope.exp().mean(1, keepdim=True).log()
-        short_levels = (levels @ self.to_short)[:, None] + (envelope @ self.over_time)[:, :, None]
-        spectrum_loss = _itakura_saito(self._powers(windows, self.window), levels @ self.to_bins)
-        return {"likelihood": spectrum_loss + _itakura_saito(self._short_powers(windows), short_levels)}
+        log_band_powers, log_envelope = self._levels(decoded), self._envelope(decoded)
+        log_envelope = log_envelope - log_envelope.exp().mean(1, keepdim=True).log()
+        short_log_powers = (log_band_powers @ self.to_short)[:, None] + (log_envelope @ self.over_time)[:, :, None]
+        spectrum_loss = _itakura_saito(self._powers(windows, self.window), log_band_powers @ self.to_bins)
+        return {"likelihood": spectrum_loss + _itakura_saito(self._short_powers(windows), short_log_powers)}
 
     def _levels(self, decoded: Tensor) -> Tensor:
         return POWER_SPREAD * decoded[:, : self.bands] + POWER_CENTRE
@@ -252,8 +260,9 @@ class NoiseDomain(Domain):
         return POWER_SPREAD * decoded[:, self.bands :]
 
     def _short_powers(self, windows: Tensor) -> Tensor:
-        short = torch.stack([windows[:, start : start + self.short] for start in self.starts], 1)
-        return self._powers(short, self.short_window)
+        """Return powers of windows' short windows, [batch, short windows, bins]."""
+        short_windows = torch.stack([windows[:, start : start + self.short] for start in self.starts], 1)
+        return self._powers(short_windows, self.short_window)
 
     def _powers(self, windows: Tensor, window: Tensor) -> Tensor:
         """Padded to a power of two: at other lengths, onnxruntime errs by -60 dB in quiet bins."""
@@ -265,42 +274,47 @@ class NoiseDomain(Domain):
 
 
 def _log(power: Tensor) -> Tensor:
-    """A form that exporters keep."""
+    """Return log powers, in a form that exporters keep."""
     return torch.log1p(power / QUIETEST) + math.log(QUIETEST)
 
 
 def _itakura_saito(power: Tensor, log_mean: Tensor) -> Tensor:
-    """Skips bin 0, which the window smears."""
-    mean = log_mean.exp() + QUIETEST
-    return (power / mean + mean.log())[..., 1:].mean()
+    """Return the mean of P / S + log S without bin 0, which the window smears."""
+    mean_powers = log_mean.exp() + QUIETEST
+    return (power / mean_powers + mean_powers.log())[..., 1:].mean()
 
 
 def _log_spectra(windows: Tensor, decoded: Tensor, length: int) -> Tensor:
-    shape = torch.hann_window(length).to(windows)
-    logs = [
-        (torch.view_as_real(torch.fft.rfft(x.unfold(1, length, length // 2) * shape)).square().sum(-1) + 1e-6).log()
+    """Return the mean difference of log powers of windows and decoded windows, in frames of ``length`` samples."""
+    hann = torch.hann_window(length).to(windows)
+    log_spectra = [
+        (torch.view_as_real(torch.fft.rfft(x.unfold(1, length, length // 2) * hann)).square().sum(-1) + 1e-6).log()
         for x in (windows / LEVEL, decoded / LEVEL)
     ]
-    return (logs[0] - logs[1]).abs().mean()
+    return (log_spectra[0] - log_spectra[1]).abs().mean()
 
 
 def _inverse_factor(covariance: Tensor) -> Tensor:
-    eye = torch.eye(len(covariance)).to(covariance)
-    factor: Tensor = torch.linalg.cholesky(covariance + 1e-6 * eye)
-    inverse: Tensor = torch.linalg.solve_triangular(factor, eye, upper=False)
-    return inverse
+    """Return the inverse of the Cholesky factor."""
+    identity = torch.eye(len(covariance)).to(covariance)
+    cholesky_factor: Tensor = torch.linalg.cholesky(covariance + 1e-6 * identity)
+    inverse_factor: Tensor = torch.linalg.solve_triangular(cholesky_factor, identity, upper=False)
+    return inverse_factor
 
 
 def _padded(length: int) -> int:
+    """Return the next power of two."""
     return 1 << (length - 1).bit_length()
 
 
 def _band_places(sample_rate: int, bands: int) -> np.ndarray:
+    """Return frequencies of bands in Hz, [bands]."""
     return KNEE_HZ * np.expm1(np.linspace(0, math.log1p(sample_rate / 2 / KNEE_HZ), bands))
 
 
 def _hats(centres: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    return np.stack([np.interp(positions, centres, row) for row in np.eye(len(centres))])
+    """Return triangles of height 1 around centres, at positions: [centres, positions]."""
+    return np.stack([np.interp(positions, centres, unit_row) for unit_row in np.eye(len(centres))])
 
 
 def _convolutions(length: int, channels: list[int], latents: int) -> nn.Sequential:
@@ -311,14 +325,17 @@ def _convolutions(length: int, channels: list[int], latents: int) -> nn.Sequenti
 
 
 def _transposed(length: int, channels: list[int], latents: int) -> nn.Sequential:
-    short = _shrunk(length, len(channels))
-    layers: list[nn.Module] = [nn.Linear(latents, channels[-1] * short), nn.Unflatten(1, (channels[-1], short))]
+    shortest_length = _shrunk(length, len(channels))
+    layers: list[nn.Module] = [
+        nn.Linear(latents, channels[-1] * shortest_length),
+        nn.Unflatten(1, (channels[-1], shortest_length)),
+    ]
     for in_channels, out_channels in itertools.pairwise([*reversed(channels), 1]):
         layers += [nn.LeakyReLU(LEAK), nn.ConvTranspose1d(in_channels, out_channels, 2 * STRIDE + 1, STRIDE, STRIDE)]
-    longer = short
+    decoded_length = shortest_length
     for _ in channels:
-        longer = STRIDE * (longer - 1) + 1
-    return nn.Sequential(*layers, nn.Flatten(), _Fit(longer, length))
+        decoded_length = STRIDE * (decoded_length - 1) + 1
+    return nn.Sequential(*layers, nn.Flatten(), _Fit(decoded_length, length))
 
 
 class _Fit(nn.Module):

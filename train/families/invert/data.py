@@ -25,24 +25,25 @@ class InvertFamily(PieceFamily[InvertRecipe, Inverter]):
             UserError: the others are not an adversarial clip generator and a classifier, or no objective uses
                 recordings.
         """
-        generator, classifier = recipes["generator"], recipes["judge"]
-        if not isinstance(generator, GANRecipe | DCGANRecipe) or isinstance(generator, HalvesRecipe):
+        generator_recipe, classifier_recipe = recipes["generator"], recipes["judge"]
+        if not isinstance(generator_recipe, GANRecipe | DCGANRecipe) or isinstance(generator_recipe, HalvesRecipe):
             raise UserError(
-                f"--generator is a run of {generator.name}, which makes no clips of codes in a contest; give one of "
-                "clip-wavegan or clip-dcgan"
+                f"--generator is a run of {generator_recipe.name}, which makes no clips of codes in a contest; give "
+                "one of clip-wavegan or clip-dcgan"
             )
-        if not isinstance(classifier, ClassifierRecipe):
+        if not isinstance(classifier_recipe, ClassifierRecipe):
             raise UserError(
-                f"--classifier is a run of {classifier.name}, which tells no labels; give one of digits-classifier"
+                f"--classifier is a run of {classifier_recipe.name}, which tells no labels; give one of "
+                "digits-classifier"
             )
-        words = list(getattr(generator.network, "words", []))
+        words = list(getattr(generator_recipe.network, "words", []))
         if not words and not recipe.loss.recorded:
             raise UserError(
                 "loss.recorded=0 leaves recordings without an objective, as the generator has no labels; leave it out"
             )
-        network = recipe.network.model_copy(update={"words": words})
-        return recipe.model_copy(update={"frames": generator.frames, "network": network})
+        network_settings = recipe.network.model_copy(update={"words": words})
+        return recipe.model_copy(update={"frames": generator_recipe.frames, "network": network_settings})
 
     def preview(self, network: Inverter, recipe: InvertRecipe, batch: list[torch.Tensor]) -> list[Array]:
-        reconstructed = network.reconstruct(*batch).cpu().numpy()
-        return [sound for pair in zip(batch[0].cpu().numpy(), reconstructed, strict=True) for sound in pair]
+        reconstructed_clips = network.reconstruct(*batch).cpu().numpy()
+        return [sound for pair in zip(batch[0].cpu().numpy(), reconstructed_clips, strict=True) for sound in pair]

@@ -38,6 +38,7 @@ class Inverter(Network):
         return self.predict_codes(clips)[0]
 
     def predict_codes(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Return latents, and label scores [batch, words]."""
         outputs: Tensor = self.network(clips)
         return outputs[:, : self.generator.latents], outputs[:, self.generator.latents :]
 
@@ -45,8 +46,9 @@ class Inverter(Network):
         return self.generator.decode(self.encode(clips), self.generator.rows(labels))
 
     def recordings(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        codes, scores = self.predict_codes(clips)
-        terms = {"label": F.cross_entropy(scores, labels)} if scores.shape[1] else {}
+        """Return the losses of recordings: label and perceptual distance."""
+        codes, label_scores = self.predict_codes(clips)
+        terms = {"label": F.cross_entropy(label_scores, labels)} if label_scores.shape[1] else {}
         if self.weights.recorded:
             terms["recorded"] = self._perceptual_distance(
                 clips, self.generator.decode(codes, self.generator.rows(labels))
@@ -54,24 +56,30 @@ class Inverter(Network):
         return terms
 
     def generation(self, clips: Tensor, labels: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        codes, rows = self.generator.draw(len(clips), generator).to(clips), self.generator.rows(labels)
+        """Return the losses of generated clips: code, label and perceptual distance."""
+        codes, label_rows = self.generator.draw(len(clips), generator).to(clips), self.generator.rows(labels)
         with torch.no_grad():
-            generated = self.generator.decode(codes, rows)
-        predicted, scores = self.predict_codes(generated)
-        terms = {"latent": F.mse_loss(predicted, codes)}
-        if scores.shape[1]:
-            terms["generated_label"] = self.weights.label * F.cross_entropy(scores, labels)
+            generated_clips = self.generator.decode(codes, label_rows)
+        predicted_codes, label_scores = self.predict_codes(generated_clips)
+        terms = {"latent": F.mse_loss(predicted_codes, codes)}
+        if label_scores.shape[1]:
+            terms["generated_label"] = self.weights.label * F.cross_entropy(label_scores, labels)
         if self.weights.generated:
-            terms["generated"] = self._perceptual_distance(generated, self.generator.decode(predicted, rows))
+            terms["generated"] = self._perceptual_distance(
+                generated_clips, self.generator.decode(predicted_codes, label_rows)
+            )
         return terms
 
     def _perceptual_distance(self, clips: Tensor, reconstructed: Tensor) -> Tensor:
         """Section 3.2.1 leaves the norm open: squares, as Bayat et al. ("Inverse mapping of face GANs", 2020)."""
         with torch.no_grad():
             target_activations = block_activations(self.classifier, clips, self.rate)
-        activations = block_activations(self.classifier, reconstructed, self.rate)
+        reconstructed_activations = block_activations(self.classifier, reconstructed, self.rate)
         return torch.stack(
-            [F.mse_loss(activation, target) for activation, target in zip(activations, target_activations, strict=True)]
+            [
+                F.mse_loss(activation, target_activation)
+                for activation, target_activation in zip(reconstructed_activations, target_activations, strict=True)
+            ]
         ).mean()
 
 
@@ -83,9 +91,9 @@ def block_activations(classifier: Classifier, clips: Tensor, rate: int) -> list[
 def fit_clips(classifier: Classifier, clips: Tensor, rate: int) -> Tensor:
     """Fit clips to a classifier's input, differentiable."""
     if rate != classifier.rate:
-        samples = round(clips.shape[1] * classifier.rate / rate)
-        spectra = torch.fft.rfft(clips)[:, : samples // 2 + 1]
-        clips = torch.fft.irfft(spectra, samples) * (samples / clips.shape[1])
+        sample_count = round(clips.shape[1] * classifier.rate / rate)
+        spectra = torch.fft.rfft(clips)[:, : sample_count // 2 + 1]
+        clips = torch.fft.irfft(spectra, sample_count) * (sample_count / clips.shape[1])
     return F.pad(clips, (0, classifier.clip_length - clips.shape[1]))  # negative padding cuts
 
 
@@ -96,13 +104,13 @@ class CodePlacement(nn.Module):
         super().__init__()
         settings, rate = recipe.network, recipe.frames.sample_rate
         self.spectrogram = Spectrogram(rate, settings.transform_length, settings.transform_hop, settings.bands)
-        self.stem, self.blocks, channels = resnet(settings.width)
-        self.last = nn.Linear(channels, latents + len(settings.words))
+        self.stem, self.blocks, channel_count = resnet(settings.width)
+        self.last = nn.Linear(channel_count, latents + len(settings.words))
         initialise_weights(self)
 
     def forward(self, clips: Tensor) -> Tensor:
-        pictures = self.stem(self.spectrogram(clips))
+        feature_maps = self.stem(self.spectrogram(clips))
         for block in self.blocks:
-            pictures = block(pictures)
-        outputs: Tensor = self.last(pictures.mean((2, 3)))
+            feature_maps = block(feature_maps)
+        outputs: Tensor = self.last(feature_maps.mean((2, 3)))
         return outputs

@@ -39,46 +39,52 @@ def retimed(sound: Array, rate: int, step: int, late: float) -> Array:
     """
     if late == THINNER:
         return retimed(retimed(sound, rate, step, THIN), rate, 2 * step, THIN)
-    current_delay = min(max(float(np.nan_to_num(groove(sound, rate, step, 2).swing)), 0.0), MAX_OFFBEAT_DELAY)
-    if abs(current_delay - late) < DELAY_TOLERANCE:
+    current_delay_steps = min(max(float(np.nan_to_num(groove(sound, rate, step, 2).swing)), 0.0), MAX_OFFBEAT_DELAY)
+    if abs(current_delay_steps - late) < DELAY_TOLERANCE:
         return sound
-    current_split, target_split = (round(step * (1 + share)) for share in (current_delay, late))
+    current_offbeat_sample, target_offbeat_sample = (
+        round(step * (1 + delay_steps)) for delay_steps in (current_delay_steps, late)
+    )
     attack_samples, fade_samples = round(ATTACK_SECONDS * rate), max(1, round(FADE_SECONDS * rate))
-    rolled = np.roll(sound, attack_samples)
-    retimed_sound = rolled.copy()
-    for first in range(0, len(sound) - 2 * step + 1, 2 * step):
-        pair = rolled[first : first + 2 * step]
-        retimed_sound[first : first + target_split] = _fit_length(
-            pair[:current_split], target_split, step, fade_samples
+    rolled_sound = np.roll(sound, attack_samples)
+    retimed_sound = rolled_sound.copy()
+    for pair_start in range(0, len(sound) - 2 * step + 1, 2 * step):
+        pair_samples = rolled_sound[pair_start : pair_start + 2 * step]
+        retimed_sound[pair_start : pair_start + target_offbeat_sample] = _fit_length(
+            pair_samples[:current_offbeat_sample], target_offbeat_sample, step, fade_samples
         )
-        retimed_sound[first + target_split : first + 2 * step] = _fit_length(
-            pair[current_split:], 2 * step - target_split, step, fade_samples
+        retimed_sound[pair_start + target_offbeat_sample : pair_start + 2 * step] = _fit_length(
+            pair_samples[current_offbeat_sample:], 2 * step - target_offbeat_sample, step, fade_samples
         )
     return np.roll(retimed_sound, -attack_samples)
 
 
 def _fit_length(sound: Array, length: int, step: int, longest_fade: int) -> Array:
+    """Cut a sound, or extend it by its echo, to ``length`` samples, with a fade at the end."""
     if length == len(sound):
         return sound
-    missing = length - len(sound)
-    fitted = sound[:length].copy() if missing < 0 else np.concatenate([sound, _echo(sound, missing, step)])
+    missing_samples = length - len(sound)
+    fitted_sound = (
+        sound[:length].copy() if missing_samples < 0 else np.concatenate([sound, _echo(sound, missing_samples, step)])
+    )
     fade_samples = min(longest_fade, length)
-    fitted[length - fade_samples :] *= np.linspace(1, 0, fade_samples, dtype=np.float32)
-    return fitted
+    fitted_sound[length - fade_samples :] *= np.linspace(1, 0, fade_samples, dtype=np.float32)
+    return fitted_sound
 
 
 def _echo(sound: Array, count: int, step: int) -> Array:
-    echo = np.concatenate([sound[::-1], sound])
-    decay = EXTENSION_FALL ** (np.arange(count) / step)
-    return np.asarray(np.resize(echo, count) * decay, np.float32)
+    """Return ``count`` samples of a sound backwards and forwards in turn, decaying."""
+    mirrored_sound = np.concatenate([sound[::-1], sound])
+    decay_gains = EXTENSION_FALL ** (np.arange(count) / step)
+    return np.asarray(np.resize(mirrored_sound, count) * decay_gains, np.float32)
 
 
 def tilted(sound: Array, rate: int, db_per_octave: float) -> Array:
     """Tilt a spectrum at unchanged power, [samples]."""
-    gains = 10 ** (octaves(np.fft.rfftfreq(len(sound), 1 / rate)) * db_per_octave / 20)
-    tilted_sound = np.fft.irfft(np.fft.rfft(sound) * gains, len(sound))
-    powers = [float(np.mean(np.square(samples, dtype=np.float64))) for samples in (sound, tilted_sound)]
-    return np.asarray(tilted_sound * np.sqrt(powers[0] / max(powers[1], LEAST_POWER)), np.float32)
+    bin_gains = 10 ** (octaves(np.fft.rfftfreq(len(sound), 1 / rate)) * db_per_octave / 20)
+    tilted_sound = np.fft.irfft(np.fft.rfft(sound) * bin_gains, len(sound))
+    mean_powers = [float(np.mean(np.square(samples, dtype=np.float64))) for samples in (sound, tilted_sound)]
+    return np.asarray(tilted_sound * np.sqrt(mean_powers[0] / max(mean_powers[1], LEAST_POWER)), np.float32)
 
 
 BATCH = 32  # validation loops at a time
@@ -103,8 +109,10 @@ class Slices:
 
     def take_slices(self, sequences: Integers, steps: int, variants: Integers) -> Tensor:
         """Return features [sequences, steps, width], wrapping at the loop's end."""
-        first, end = (self.firsts[self.loops[sequences] + offset][:, None] for offset in (0, 1))
-        slice_indices = first + (self.starts[sequences][:, None] - first + np.arange(steps)) % (end - first)
+        loop_starts, loop_ends = (self.firsts[self.loops[sequences] + offset][:, None] for offset in (0, 1))
+        slice_indices = loop_starts + (self.starts[sequences][:, None] - loop_starts + np.arange(steps)) % (
+            loop_ends - loop_starts
+        )
         return self.raw[torch.from_numpy(variants[:, None]), torch.from_numpy(slice_indices)]
 
 
@@ -121,66 +129,83 @@ class LoopData:
         return self._load_batch(self._train, frames, rng)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        sequences = evenly_spaced(len(self._val.starts), min(limit, MOST_VALIDATED))
-        sequences, rng = np.repeat(sequences, len(self._val.raw)), np.random.default_rng(0)
+        """Yield batches of validation sequences, each in all variants."""
+        sequence_indices = evenly_spaced(len(self._val.starts), min(limit, MOST_VALIDATED))
+        sequence_indices, rng = np.repeat(sequence_indices, len(self._val.raw)), np.random.default_rng(0)
         return (
-            self._load_batch(self._val, sequences[first : first + BATCH], rng)
-            for first in range(0, len(sequences), BATCH)
+            self._load_batch(self._val, sequence_indices[batch_start : batch_start + BATCH], rng)
+            for batch_start in range(0, len(sequence_indices), BATCH)
         )
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self.batch(evenly_spaced(len(self), min(limit, MOST_VALIDATED)), np.random.default_rng(0))
 
     def _load_batch(self, slices: Slices, sequences: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return sequences in random variants and tilts."""
         count = len(sequences)
-        variants, tilts = rng.integers(len(slices.raw), size=(2, count)), rng.uniform(*TILTS_DB, size=(2, count))
-        delays = np.array(OFFBEAT_DELAYS)[variants[0]]
-        straight = np.where(delays < THIN, OFFBEAT_DELAYS.index(0.0), variants[0])
+        variants, tilts_db = rng.integers(len(slices.raw), size=(2, count)), rng.uniform(*TILTS_DB, size=(2, count))
+        variant_delays = np.array(OFFBEAT_DELAYS)[variants[0]]
+        straight_variants = np.where(variant_delays < THIN, OFFBEAT_DELAYS.index(0.0), variants[0])
         target_raw, steering_raw, previous = (
-            slices.take_slices(sequences, self._steps, indices) for indices in (straight, *variants)
+            slices.take_slices(sequences, self._steps, slice_variants)
+            for slice_variants in (straight_variants, *variants)
         )
-        offbeat_delays = np.where(delays < THIN, delays, np.nan)
-        scalars = [tilts.T, offbeat_delays, slices.density[variants[0], slices.loops[sequences]]]
+        timing_targets = np.where(variant_delays < THIN, variant_delays, np.nan)
+        scalars = [tilts_db.T, timing_targets, slices.density[variants[0], slices.loops[sequences]]]
         return target_raw, steering_raw, previous, *(torch.from_numpy(column.astype(np.float32)) for column in scalars)
 
 
 def loops(corpus: Corpus, split: Split, recipe: LoopRecipe) -> Clips:
     """Return audible loops of at least a beat."""
-    beat = recipe.frames.hop_length * recipe.frames.steps_per_beat
+    beat_samples = recipe.frames.hop_length * recipe.frames.steps_per_beat
     clips = audible(corpus, split)
-    return clips.take(clips.lengths >= beat)
+    return clips.take(clips.lengths >= beat_samples)
 
 
 def sliced(samples: Array, recipe: LoopRecipe) -> Array:
     """Return slices, [steps, frame_length]; the first overlaps the loop's end."""
-    length, step = recipe.frames.frame_length, recipe.frames.hop_length
-    count, overlap = len(samples) // step, length - step
-    trimmed = samples[: count * step]
-    padded = np.concatenate([trimmed[-overlap:], trimmed]) if overlap else trimmed
-    return np.lib.stride_tricks.sliding_window_view(padded, length)[::step].copy()
+    slice_length, step_samples = recipe.frames.frame_length, recipe.frames.hop_length
+    step_count, overlap_samples = len(samples) // step_samples, slice_length - step_samples
+    whole_steps = samples[: step_count * step_samples]
+    overlapped_samples = (
+        np.concatenate([whole_steps[-overlap_samples:], whole_steps]) if overlap_samples else whole_steps
+    )
+    return np.lib.stride_tricks.sliding_window_view(overlapped_samples, slice_length)[::step_samples].copy()
 
 
 @torch.no_grad()
 def extract_slices(corpus: Corpus, clips: Clips, recipe: LoopRecipe) -> Slices:
-    frames, features = recipe.frames, SliceFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
-    raw, firsts, loop_indices = list[Tensor](), [0], list[int]()
-    starts, density = list[int](), list[list[float]]()
-    for index, clip in enumerate(clips):
-        sound, step = np.array(corpus.samples(clip)), frames.hop_length
-        variants = [retimed(sound, corpus.rate, step, late) for late in lateness(recipe)]
-        density.append([groove(variant, corpus.rate, step, frames.steps_per_beat).density for variant in variants])
-        variant_slices = [sliced(variant, recipe) for variant in variants]
-        count, slices = len(variant_slices[0]), torch.from_numpy(np.concatenate(variant_slices))
-        raw.append(
-            torch.cat([features.raw(rows).half() for rows in torch.split(slices, FEATURE_BATCH)]).view(
-                len(variant_slices), count, -1
-            )
+    """Return the slices of loops, with their features in all variants."""
+    frame_settings, slice_features = recipe.frames, SliceFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
+    loop_features, first_slices, loop_indices = list[Tensor](), [0], list[int]()
+    sequence_starts, onset_densities = list[int](), list[list[float]]()
+    for loop_index, clip in enumerate(clips):
+        sound, step_samples = np.array(corpus.samples(clip)), frame_settings.hop_length
+        variant_sounds = [retimed(sound, corpus.rate, step_samples, delay_steps) for delay_steps in lateness(recipe)]
+        onset_densities.append(
+            [
+                groove(variant, corpus.rate, step_samples, frame_settings.steps_per_beat).density
+                for variant in variant_sounds
+            ]
         )
-        bars = range(firsts[-1], firsts[-1] + count, frames.bar)
-        starts += bars
-        loop_indices += [index] * len(bars)
-        firsts.append(firsts[-1] + count)
-    return Slices(torch.cat(raw, 1), np.array(firsts), np.array(starts), np.array(loop_indices), np.array(density).T)
+        variant_slices = [sliced(variant, recipe) for variant in variant_sounds]
+        slice_count, slice_samples = len(variant_slices[0]), torch.from_numpy(np.concatenate(variant_slices))
+        loop_features.append(
+            torch.cat(
+                [slice_features.raw(slice_batch).half() for slice_batch in torch.split(slice_samples, FEATURE_BATCH)]
+            ).view(len(variant_slices), slice_count, -1)
+        )
+        bar_starts = range(first_slices[-1], first_slices[-1] + slice_count, frame_settings.bar)
+        sequence_starts += bar_starts
+        loop_indices += [loop_index] * len(bar_starts)
+        first_slices.append(first_slices[-1] + slice_count)
+    return Slices(
+        torch.cat(loop_features, 1),
+        np.array(first_slices),
+        np.array(sequence_starts),
+        np.array(loop_indices),
+        np.array(onset_densities).T,
+    )
 
 
 def lateness(recipe: LoopRecipe) -> tuple[float, ...]:
@@ -200,16 +225,19 @@ class LoopFamily(Family[LoopRecipe, LoopNetwork]):
             raise UserError(f"corpus {corpus.folder} has no training loop that sounds and has a beat; add loops")
 
     def data(self, corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> LoopData:
-        train, val = (loops(corpus, split, recipe) for split in ("train", "val"))
-        splits = [extract_slices(corpus, clips, recipe) for clips in (train, val if len(val) else train)]
-        return LoopData(splits[0], splits[1], recipe.network.bars * recipe.frames.bar)
+        train_loops, val_loops = (loops(corpus, split, recipe) for split in ("train", "val"))
+        split_slices = [
+            extract_slices(corpus, clips, recipe)
+            for clips in (train_loops, val_loops if len(val_loops) else train_loops)
+        ]
+        return LoopData(split_slices[0], split_slices[1], recipe.network.bars * recipe.frames.bar)
 
     def complete(self, recipe: LoopRecipe, corpus: Corpus) -> LoopRecipe:
         """Fill in the corpus's grid, and limit prototypes to its training slices."""
         grid = corpus.loops
         assert grid is not None
         hop = ClipFeatures(corpus.rate, 1 << 16).hop
-        frames = recipe.frames.model_copy(
+        frame_settings = recipe.frames.model_copy(
             update={
                 "sample_rate": corpus.rate,
                 "frame_length": grid.step_length + hop,
@@ -218,20 +246,26 @@ class LoopFamily(Family[LoopRecipe, LoopNetwork]):
                 "beats_per_bar": grid.beats_per_bar,
             }
         )
-        gridded = recipe.model_copy(update={"frames": frames})
-        slices = sum(clip.length // grid.step_length for clip in loops(corpus, "train", gridded))
-        prototypes = min(recipe.network.prototypes, max(2, slices))
-        return gridded.model_copy(update={"network": recipe.network.model_copy(update={"prototypes": prototypes})})
+        gridded_recipe = recipe.model_copy(update={"frames": frame_settings})
+        slice_count = sum(clip.length // grid.step_length for clip in loops(corpus, "train", gridded_recipe))
+        prototype_count = min(recipe.network.prototypes, max(2, slice_count))
+        return gridded_recipe.model_copy(
+            update={"network": recipe.network.model_copy(update={"prototypes": prototype_count})}
+        )
 
     def describe(self, corpus: Corpus, recipe: LoopRecipe) -> str:
         training_loops = loops(corpus, "train", recipe)
-        step, beat = recipe.frames.hop_length, recipe.frames.steps_per_beat
-        tempo = 60 * recipe.frames.sample_rate / (step * beat)
-        slices = sum(clip.length // step for clip in training_loops)
-        parts = [
-            f"{counted(len(training_loops), 'loop')} at {tempo:.2f} BPM, {counted(slices, 'slice')} of {step} samples"
+        step_samples, beat_steps = recipe.frames.hop_length, recipe.frames.steps_per_beat
+        tempo_bpm = 60 * recipe.frames.sample_rate / (step_samples * beat_steps)
+        slice_count = sum(clip.length // step_samples for clip in training_loops)
+        phrases = [
+            f"{counted(len(training_loops), 'loop')} at {tempo_bpm:.2f} BPM, "
+            f"{counted(slice_count, 'slice')} of {step_samples} samples"
         ]
-        sounding = audible(corpus, "train")
-        if short := [clip.name for clip in sounding if clip.length < step * beat]:
-            parts.append(f"{counted(len(short), 'loop')} of less than a beat {are(len(short))} left out ({short[0]!r})")
-        return "; ".join(parts + left_out(corpus, sounding, sounding))
+        audible_clips = audible(corpus, "train")
+        if short_names := [clip.name for clip in audible_clips if clip.length < step_samples * beat_steps]:
+            phrases.append(
+                f"{counted(len(short_names), 'loop')} of less than a beat "
+                f"{are(len(short_names))} left out ({short_names[0]!r})"
+            )
+        return "; ".join(phrases + left_out(corpus, audible_clips, audible_clips))

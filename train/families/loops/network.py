@@ -40,37 +40,42 @@ class SliceFeatures(ClipFeatures):
         super().__init__(sample_rate, length)
         self.register_buffer("loudest", torch.zeros(2))
         self.fade.fill_(1.0)  # a slice continues in the next
-        hertz = self.into.argmax(1).numpy() * sample_rate / self.transform
-        self.register_buffer("slope", torch.from_numpy(octaves(hertz)).float(), persistent=False)
+        band_hz = self.into.argmax(1).numpy() * sample_rate / self.transform
+        self.register_buffer("slope", torch.from_numpy(octaves(band_hz)).float(), persistent=False)
         self.register_buffer("bins", self.out_of.sum(1), persistent=False)
 
     def raw(self, slices: Tensor) -> Tensor:
         """Return features of slices [slices, length], in nepers re full scale, [slices, width]."""
-        power, _, parts = self.powers(slices)
-        return torch.cat([logarithm(power).flatten(1), logarithm(parts)], 1)
+        band_powers, _, part_powers = self.powers(slices)
+        return torch.cat([logarithm(band_powers).flatten(1), logarithm(part_powers)], 1)
 
     def learn(self, raw: Tensor) -> None:
-        self.loudest.copy_(torch.stack([part.amax() for part in self.parts(raw)]))
+        """Learn the loudest band and part of raw features, [slices, width]."""
+        self.loudest.copy_(torch.stack([component_nepers.amax() for component_nepers in self.parts(raw)]))
 
     def bounded(self, raw: Tensor) -> Tensor:
+        """Raise raw features to silence, at least."""
         return torch.maximum(raw, self.silence())
 
     def silence(self) -> Tensor:
-        bands, levels = (self.loudest - RANGE).unbind()
-        return torch.cat([bands.expand(self.spectra * self.bands), levels.expand(self.points)])
+        """Return the features of silence, [width]."""
+        band_floor, part_floor = (self.loudest - RANGE).unbind()
+        return torch.cat([band_floor.expand(self.spectra * self.bands), part_floor.expand(self.points)])
 
     def tilted(self, raw: Tensor, db_per_octave: Tensor) -> Tensor:
         """Tilt spectra of [batch, steps, width] at unchanged loudness; ``db_per_octave`` is [batch]."""
         bands, levels = self.parts(raw.flatten(0, 1))
-        gains = (db_per_octave * NEPERS_PER_DB)[:, None] * self.slope
-        tilted_bands = bands + gains.repeat_interleave(raw.shape[1], 0)[:, None]
-        untilted_power, tilted_power = ((2 * part).exp() @ self.bins for part in (bands, tilted_bands))
-        rise = 0.5 * torch.log(tilted_power.clamp_min(LEAST) / untilted_power.clamp_min(LEAST))
-        rise = F.interpolate(rise[:, None], self.points, mode="linear", align_corners=True)[:, 0]
-        tilted = torch.cat([tilted_bands.flatten(1), levels + rise], 1).view(raw.shape)
-        powers = [(2 * part).exp().view(len(raw), -1).sum(1) for part in (levels, levels + rise)]
-        makeup_gain = 0.5 * torch.log(powers[0] / powers[1])
-        return tilted + makeup_gain[:, None, None]
+        band_gain_nepers = (db_per_octave * NEPERS_PER_DB)[:, None] * self.slope
+        tilted_bands = bands + band_gain_nepers.repeat_interleave(raw.shape[1], 0)[:, None]
+        untilted_power, tilted_power = ((2 * band_nepers).exp() @ self.bins for band_nepers in (bands, tilted_bands))
+        rise_nepers = 0.5 * torch.log(tilted_power.clamp_min(LEAST) / untilted_power.clamp_min(LEAST))
+        rise_nepers = F.interpolate(rise_nepers[:, None], self.points, mode="linear", align_corners=True)[:, 0]
+        tilted_features = torch.cat([tilted_bands.flatten(1), levels + rise_nepers], 1).view(raw.shape)
+        total_powers = [
+            (2 * part_nepers).exp().view(len(raw), -1).sum(1) for part_nepers in (levels, levels + rise_nepers)
+        ]
+        makeup_nepers = 0.5 * torch.log(total_powers[0] / total_powers[1])
+        return tilted_features + makeup_nepers[:, None, None]
 
     def rises(self, features: Tensor) -> Tensor:
         """Return slices' level increase, the mean over bands in nepers, [slices]."""
@@ -94,32 +99,38 @@ class SliceFeatures(ClipFeatures):
     def frames(self, features: Tensor) -> Tensor:
         """Return frames of domain magnitude; silence is zero."""
         bands, levels = self.parts(features)
-        band_floor, level_floor = (self.loudest - RANGE).unbind()
-        nepers = [(bands @ self.out_of).flatten(1), levels]
+        band_floor, part_floor = (self.loudest - RANGE).unbind()
+        frame_nepers = [(bands @ self.out_of).flatten(1), levels]
         magnitudes = [
-            _magnitudes_above(part, floor, top)
-            for part, floor, top in zip(nepers, (band_floor, level_floor), self.loudest, strict=True)
+            _magnitudes_above(component_nepers, floor_nepers, top_nepers)
+            for component_nepers, floor_nepers, top_nepers in zip(
+                frame_nepers, (band_floor, part_floor), self.loudest, strict=True
+            )
         ]
         return torch.cat(magnitudes, 1)
 
 
 def octaves(hertz: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
     """Return clamped octaves from the tilt's pivot."""
-    clipped: npt.NDArray[np.float64] = np.clip(np.log2(np.maximum(hertz, 1.0) / PIVOT_HZ), *OCTAVES)
-    return clipped
+    clamped_octaves: npt.NDArray[np.float64] = np.clip(np.log2(np.maximum(hertz, 1.0) / PIVOT_HZ), *OCTAVES)
+    return clamped_octaves
 
 
 def _delay_rows(rows: Tensor, previous: Tensor, steps: Tensor, rows_per_step: int) -> Tensor:
+    """Delay rows [slices, rows, width] by fractions of a step, after the ends of the ``previous`` slices' rows."""
     # Fractional delays interpolate linearly. Weights that miss the first row belong to the end of the previous slice.
-    count = rows.shape[1]
-    positions = torch.arange(count, device=rows.device)
-    weights = (1 - (positions[:, None] - (steps * rows_per_step)[..., None] - positions).abs()).clamp_min(0)
-    source_rows = (positions + rows_per_step).clamp_max(count - 1)
-    decay = (positions + rows_per_step - source_rows) * (DECAY_NEPERS / rows_per_step)
-    return weights @ rows + (1 - weights.sum(2, keepdim=True)) * (previous[:, source_rows] - decay[:, None])
+    row_count = rows.shape[1]
+    row_indices = torch.arange(row_count, device=rows.device)
+    row_weights = (1 - (row_indices[:, None] - (steps * rows_per_step)[..., None] - row_indices).abs()).clamp_min(0)
+    source_indices = (row_indices + rows_per_step).clamp_max(row_count - 1)
+    decay_nepers = (row_indices + rows_per_step - source_indices) * (DECAY_NEPERS / rows_per_step)
+    return row_weights @ rows + (1 - row_weights.sum(2, keepdim=True)) * (
+        previous[:, source_indices] - decay_nepers[:, None]
+    )
 
 
 def _magnitudes_above(nepers: Tensor, floor: Tensor, top: Tensor) -> Tensor:
+    """Return magnitudes, of which a power of ``floor`` is subtracted."""
     power = torch.exp(2 * torch.minimum(nepers, top + HIGHEST)) - torch.exp(2 * floor)
     return power.clamp_min(0).sqrt()
 
@@ -159,67 +170,73 @@ class LoopNetwork(Autoencoder):
         super().__init__()
         self.settings, self.weights, self.bar = recipe.network, recipe.loss, recipe.frames.bar
         self.features = SliceFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
-        width, n, size = self.features.width, self.settings.components, self.settings.size
-        self.register_buffer("middle", torch.zeros(width))
-        self.register_buffer("axes", torch.zeros(n, width))
-        self.register_buffer("counts", torch.ones(width))
+        feature_width, n, lstm_width = self.features.width, self.settings.components, self.settings.size
+        self.register_buffer("middle", torch.zeros(feature_width))
+        self.register_buffer("axes", torch.zeros(n, feature_width))
+        self.register_buffer("counts", torch.ones(feature_width))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("spread", torch.ones(()))  # mean square distance of a slice from its prototype
         self.register_buffer("prototypes", torch.zeros(self.settings.prototypes, n))
-        latents = self.settings.latents
+        latent_count = self.settings.latents
         self.register_buffer("usual", torch.tensor([0.0, 1.0]))  # mean and deviation of density, onsets a beat
         self.register_buffer("hits", torch.zeros(self.settings.prototypes))  # hit strength of each prototype
-        input_width = n + 2 * (self.bar // 2) + latents
-        self.memory = nn.LSTM(input_width, size, batch_first=True)
+        input_width = n + 2 * (self.bar // 2) + latent_count
+        self.memory = nn.LSTM(input_width, lstm_width, batch_first=True)
         self.dropped = nn.Dropout(self.settings.dropout)
-        self.chances = nn.Linear(size, self.settings.prototypes)
+        self.chances = nn.Linear(lstm_width, self.settings.prototypes)
         self.bender = nn.Sequential(
-            nn.Linear(size + n + latents, BENDER_UNITS), nn.LeakyReLU(0.1), nn.Linear(BENDER_UNITS, n)
+            nn.Linear(lstm_width + n + latent_count, BENDER_UNITS), nn.LeakyReLU(0.1), nn.Linear(BENDER_UNITS, n)
         )
         self.steering = nn.Sequential(
-            nn.Linear(n, STEERING_UNITS), nn.LeakyReLU(0.1), nn.Linear(STEERING_UNITS, latents)
+            nn.Linear(n, STEERING_UNITS), nn.LeakyReLU(0.1), nn.Linear(STEERING_UNITS, latent_count)
         )
-        self.timing = nn.Linear(latents, 1)
-        self.density = nn.Linear(latents, 1)
-        self.vague = nn.Parameter(torch.full((latents,), -2.0))  # log variances of the steering codes
+        self.timing = nn.Linear(latent_count, 1)
+        self.density = nn.Linear(latent_count, 1)
+        self.vague = nn.Parameter(torch.full((latent_count,), -2.0))  # log variances of the steering codes
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
-        numbers = np.random.default_rng(0).permutation(len(data))[: FIT_SLICES // self.bar]
-        target_raw, steering_raw, _, tilts, _, density = (
-            sequences.to(self.middle) for sequences in data.batch(numbers, np.random.default_rng(0))
+        """Compute principal components and prototypes from bars of training slices."""
+        sequence_indices = np.random.default_rng(0).permutation(len(data))[: FIT_SLICES // self.bar]
+        target_raw, steering_raw, _, tilts_db, _, onset_densities = (
+            batch_tensor.to(self.middle) for batch_tensor in data.batch(sequence_indices, np.random.default_rng(0))
         )
-        bars = target_raw[:, : self.bar]  # each bar once: every sequence begins with one
-        raw = bars.flatten(0, 1)
-        self.features.learn(raw)
-        self.usual.copy_(torch.stack([density.mean(), density.std(correction=0).clamp_min(1e-3)]))
-        tilted_rows = [
-            self.features.tilted(sequences[:, : self.bar], tilts[:, 0]).flatten(0, 1)
+        bar_slices = target_raw[:, : self.bar]  # each bar once: every sequence begins with one
+        raw_slices = bar_slices.flatten(0, 1)
+        self.features.learn(raw_slices)
+        self.usual.copy_(torch.stack([onset_densities.mean(), onset_densities.std(correction=0).clamp_min(1e-3)]))
+        tilted_slices = [
+            self.features.tilted(sequences[:, : self.bar], tilts_db[:, 0]).flatten(0, 1)
             for sequences in (target_raw, steering_raw)
         ]
-        rows = self.features.bounded(torch.cat(tilted_rows))
-        self.middle.copy_(rows.mean(0))
+        bounded_slices = self.features.bounded(torch.cat(tilted_slices))
+        self.middle.copy_(bounded_slices.mean(0))
         self.counts.fill_(1.0)
         self.counts[-self.features.points :] = LOUDNESS
-        weighted_rows = (rows - self.middle) * self.counts
+        weighted_slices = (bounded_slices - self.middle) * self.counts
         torch.manual_seed(0)
-        rank = min(self.settings.components, *rows.shape)
+        component_count = min(self.settings.components, *bounded_slices.shape)
         self.axes.zero_()
-        self.axes[:rank] = torch.svd_lowrank(weighted_rows, q=rank, niter=4)[2].T
-        self.scale.copy_((weighted_rows @ self.axes.T).std(0).square().mean().sqrt().clamp_min(1e-6))
-        codes = self.coded(raw)  # prototypes stay untilted: the bender applies tilts
-        self.prototypes.copy_(medoids(codes, self.settings.prototypes))
-        rises = self.features.rises(self.decoded(self.prototypes))
-        self.hits.copy_((rises - rises.mean()) / rises.std().clamp_min(1e-6))
-        self.spread.copy_((codes - self.prototypes[self.nearest_prototypes(codes)]).square().mean().clamp_min(1e-4))
+        self.axes[:component_count] = torch.svd_lowrank(weighted_slices, q=component_count, niter=4)[2].T
+        self.scale.copy_((weighted_slices @ self.axes.T).std(0).square().mean().sqrt().clamp_min(1e-6))
+        slice_codes = self.coded(raw_slices)  # prototypes stay untilted: the bender applies tilts
+        self.prototypes.copy_(medoids(slice_codes, self.settings.prototypes))
+        prototype_rises = self.features.rises(self.decoded(self.prototypes))
+        self.hits.copy_((prototype_rises - prototype_rises.mean()) / prototype_rises.std().clamp_min(1e-6))
+        self.spread.copy_(
+            (slice_codes - self.prototypes[self.nearest_prototypes(slice_codes)]).square().mean().clamp_min(1e-4)
+        )
 
     def coded(self, raw: Tensor) -> Tensor:
+        """Return slice codes of raw features."""
         return ((self.features.bounded(raw) - self.middle) * self.counts) @ self.axes.T / self.scale
 
     def decoded(self, codes: Tensor) -> Tensor:
+        """Return features of slice codes."""
         return codes * self.scale @ self.axes / self.counts + self.middle
 
     def nearest_prototypes(self, codes: Tensor) -> Tensor:
+        """Return prototype indices, [..]."""
         return torch.cdist(codes.flatten(0, -2), self.prototypes).argmin(1).view(codes.shape[:-1])
 
     def steering_codes(self, codes: Tensor) -> Tensor:
@@ -250,31 +267,33 @@ class LoopNetwork(Autoencoder):
             density: of ``steering_raw``, in onsets a beat, [batch].
         """
         target_raw, steering_raw, previous = (raw.to(self.middle) for raw in (target_raw, steering_raw, previous))
-        distances = torch.cdist(self.coded(target_raw), self.prototypes).square()
-        codes, steering_slices, previous_codes = (
-            self.coded(self.features.tilted(raw, tilts[:, column]))
-            for raw, column in ((target_raw, 0), (steering_raw, 0), (previous, 1))
+        prototype_distances = torch.cdist(self.coded(target_raw), self.prototypes).square()
+        target_codes, steering_slice_codes, previous_codes = (
+            self.coded(self.features.tilted(raw, tilts[:, tilt_column]))
+            for raw, tilt_column in ((target_raw, 0), (steering_raw, 0), (previous, 1))
         )
-        batch, steps, _ = codes.shape
-        target_indices = distances.argmin(2)
-        target_probabilities = torch.softmax(-distances / (2 * TARGET_VARIANCE), 2)
-        means = self.steering_codes(steering_slices).mean(1)
-        steering = means + randn_examples(*means.shape, generator=generator).to(means) * torch.exp(self.vague / 2)
-        bar_phase = (torch.arange(steps) % self.bar / self.bar).to(codes).expand(batch, -1)
+        batch_size, step_count, _ = target_codes.shape
+        target_prototypes = prototype_distances.argmin(2)
+        target_probabilities = torch.softmax(-prototype_distances / (2 * TARGET_VARIANCE), 2)
+        mean_codes = self.steering_codes(steering_slice_codes).mean(1)
+        steering = mean_codes + randn_examples(*mean_codes.shape, generator=generator).to(mean_codes) * torch.exp(
+            self.vague / 2
+        )
+        bar_phase = (torch.arange(step_count) % self.bar / self.bar).to(target_codes).expand(batch_size, -1)
         previous = F.pad(previous_codes, (0, 0, 1, 0))[:, :-1]
         if self.training:
             previous = self._disturb_inputs(previous, bar_phase, steering, generator)
         hidden, _ = self.remembered(previous, bar_phase, steering)
         with seeded_dropout(generator, hidden.device):
             hidden = self.dropped(hidden)
-        bend_error = (codes - self.bent(hidden, target_indices, steering)).square().mean() / self.spread
-        divergence = 0.5 * (means.square() + self.vague.exp() - 1 - self.vague).sum(1)
+        bend_error = (target_codes - self.bent(hidden, target_prototypes, steering)).square().mean() / self.spread
+        divergences = 0.5 * (mean_codes.square() + self.vague.exp() - 1 - self.vague).sum(1)
         return {
             "choice": F.cross_entropy(self.chances(hidden).flatten(0, 1), target_probabilities.flatten(0, 1)),
             "bend": bend_error,
             "timing": self._timing_error(steering, late),
             "density": ((density - self.usual[0]) / self.usual[1] - self.density(steering)[:, 0]).square().mean(),
-            "distribution": divergence.mean() / steps,
+            "distribution": divergences.mean() / step_count,
         }
 
     def remembered(
@@ -298,11 +317,11 @@ class LoopNetwork(Autoencoder):
 
         ``hidden`` and ``indices`` are [batch, ..] or [batch, steps, ..].
         """
-        slices = self.prototypes[indices]
+        chosen_prototypes = self.prototypes[indices]
         if hidden.ndim > steering.ndim:
             steering = steering[:, None].expand(-1, hidden.shape[1], -1)
-        adapted: Tensor = slices + self.bender(torch.cat([hidden, slices, steering], -1))
-        return adapted
+        adapted_codes: Tensor = chosen_prototypes + self.bender(torch.cat([hidden, chosen_prototypes, steering], -1))
+        return adapted_codes
 
     def late(self, steering: Tensor) -> Tensor:
         """Return the off-beat delay in steps, [.., 1]."""
@@ -314,13 +333,13 @@ class LoopNetwork(Autoencoder):
 
         Codes [batch, latents] of dense loops favour hits.
         """
-        first, second, third = GUMBEL
+        linear, quadratic, cubic = GUMBEL
         hit_bias = HIT_BIAS_NATS * self.density(steering)
         if hidden.ndim > steering.ndim:
             hit_bias = hit_bias[:, None]
-        logits = self.chances(hidden) + hit_bias * self.hits + noise * (first + noise * (second + noise * third))
-        indices: Tensor = logits.argmax(-1)
-        return indices
+        logits = self.chances(hidden) + hit_bias * self.hits + noise * (linear + noise * (quadratic + noise * cubic))
+        prototype_indices: Tensor = logits.argmax(-1)
+        return prototype_indices
 
     @torch.no_grad()
     def continued(
@@ -332,35 +351,37 @@ class LoopNetwork(Autoencoder):
             seed: [batch, steps, components], from the start of a bar; steps may be 0.
             heat: 0 chooses the likeliest slices, 1 samples with learned probabilities.
         """
-        previous, state, continuation = F.pad(seed, (0, 0, 1, 0)), None, list[Tensor]()
+        previous_codes, state, continued_codes = F.pad(seed, (0, 0, 1, 0)), None, list[Tensor]()
         for step in range(seed.shape[1], seed.shape[1] + count):
-            bar_phases = torch.arange(step + 1 - previous.shape[1], step + 1).to(seed) % self.bar / self.bar
-            hidden, state = self.remembered(previous, bar_phases.expand(len(seed), -1), steering, state)
+            bar_phases = torch.arange(step + 1 - previous_codes.shape[1], step + 1).to(seed) % self.bar / self.bar
+            hidden, state = self.remembered(previous_codes, bar_phases.expand(len(seed), -1), steering, state)
             noise = heat * torch.randn(len(seed), len(self.prototypes), generator=generator).to(seed)
-            previous = self.bent(hidden[:, -1], self.sample_prototypes(hidden[:, -1], noise, steering), steering)[
+            previous_codes = self.bent(hidden[:, -1], self.sample_prototypes(hidden[:, -1], noise, steering), steering)[
                 :, None
             ]
-            continuation.append(previous)
-        return torch.cat(continuation, 1)
+            continued_codes.append(previous_codes)
+        return torch.cat(continued_codes, 1)
 
     def _timing_error(self, steering: Tensor, late: Tensor) -> Tensor:
+        """Return the mean square error of off-beat delays where there are any, 1 for a typical error."""
         has_offbeats = ~late.isnan()
-        errors = (self.timing(steering)[:, 0] - late.nan_to_num()) * has_offbeats / TIMING_DEVIATION
-        mean_square: Tensor = errors.square().sum() / has_offbeats.sum().clamp_min(1)
+        timing_errors = (self.timing(steering)[:, 0] - late.nan_to_num()) * has_offbeats / TIMING_DEVIATION
+        mean_square: Tensor = timing_errors.square().sum() / has_offbeats.sum().clamp_min(1)
         return mean_square
 
     def _disturb_inputs(
         self, previous: Tensor, bar_phase: Tensor, steering: Tensor, generator: torch.Generator
     ) -> Tensor:
-        uniform = rand_examples(*previous.shape[:2], 1, generator=generator).to(previous)
+        """Replace shares of the previous codes by own choices and by zeros."""
+        uniform_noise = rand_examples(*previous.shape[:2], 1, generator=generator).to(previous)
         with torch.no_grad():
             hidden, _ = self.remembered(previous, bar_phase, steering)
-            noise = randn_examples(*previous.shape[:2], len(self.prototypes), generator=generator).to(previous)
-            predicted = F.pad(
-                self.bent(hidden, self.sample_prototypes(hidden, noise, steering), steering), (0, 0, 1, 0)
+            normal_noise = randn_examples(*previous.shape[:2], len(self.prototypes), generator=generator).to(previous)
+            predicted_codes = F.pad(
+                self.bent(hidden, self.sample_prototypes(hidden, normal_noise, steering), steering), (0, 0, 1, 0)
             )[:, :-1]
-        previous = torch.where(uniform < self.settings.own, predicted, previous)
-        return torch.where(uniform > 1 - self.settings.forgotten, torch.zeros_like(previous), previous)
+        previous = torch.where(uniform_noise < self.settings.own, predicted_codes, previous)
+        return torch.where(uniform_noise > 1 - self.settings.forgotten, torch.zeros_like(previous), previous)
 
 
 def medoids(codes: Tensor, count: int) -> Tensor:
@@ -370,15 +391,15 @@ def medoids(codes: Tensor, count: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(0)
     centres = codes[torch.randint(len(codes), (1,), generator=generator)]
-    nearest = torch.cdist(codes, centres)[:, 0].square()
+    squared_distances = torch.cdist(codes, centres)[:, 0].square()
     while len(centres) < count:
-        index = torch.multinomial(nearest.cpu() + 1e-9, 1, generator=generator)
-        centres = torch.cat([centres, codes[index]])
-        nearest = torch.minimum(nearest, torch.cdist(codes, centres[-1:])[:, 0].square())
+        code_index = torch.multinomial(squared_distances.cpu() + 1e-9, 1, generator=generator)
+        centres = torch.cat([centres, codes[code_index]])
+        squared_distances = torch.minimum(squared_distances, torch.cdist(codes, centres[-1:])[:, 0].square())
     for _ in range(KMEANS_ITERATIONS):
         memberships = F.one_hot(torch.cdist(codes, centres).argmin(1), count).to(codes)
-        sizes = memberships.sum(0)[:, None]
-        centres = torch.where(sizes > 0, memberships.T @ codes / sizes.clamp_min(1), centres)
+        cluster_sizes = memberships.sum(0)[:, None]
+        centres = torch.where(cluster_sizes > 0, memberships.T @ codes / cluster_sizes.clamp_min(1), centres)
     return codes[torch.cdist(centres, codes).argmin(1)]
 
 

@@ -29,17 +29,19 @@ def sound_of(
         loudest_db: limit of each slice's RMS in dB of full scale.
         late: delay of every other slice, from the second on, in steps.
     """
-    analysis = network.features
-    resynthesise = SpectraSound(analysis.length, analysis.transform, analysis.hop, analysis.points, turns)
+    slice_features = network.features
+    resynthesise_slices = SpectraSound(
+        slice_features.length, slice_features.transform, slice_features.hop, slice_features.points, turns
+    )
     features = network.decoded(codes)
     if late:
-        delays = late * (torch.arange(len(codes)) % 2).to(features)[:, None]
-        features = analysis.delayed(features, features.roll(1, 0), delays)
-    frames = analysis.frames(features).cpu().numpy()
-    slices = resynthesise(frames)
-    levels = np.sqrt(np.square(slices).mean(1, keepdims=True))
-    slices *= np.minimum(1.0, 10 ** (loudest_db / 20) / np.maximum(levels, SILENT)).astype(np.float32)
-    return joined(slices, recipe.frames.hop_length)
+        delay_steps = late * (torch.arange(len(codes)) % 2).to(features)[:, None]
+        features = slice_features.delayed(features, features.roll(1, 0), delay_steps)
+    frames = slice_features.frames(features).cpu().numpy()
+    slice_sounds = resynthesise_slices(frames)
+    slice_rms = np.sqrt(np.square(slice_sounds).mean(1, keepdims=True))
+    slice_sounds *= np.minimum(1.0, 10 ** (loudest_db / 20) / np.maximum(slice_rms, SILENT)).astype(np.float32)
+    return joined(slice_sounds, recipe.frames.hop_length)
 
 
 def joined(slices: Array, step: int) -> Array:
@@ -47,11 +49,11 @@ def joined(slices: Array, step: int) -> Array:
 
     A slice begins with the overlap before its step.
     """
-    overlap = slices.shape[1] - step
-    angles = (np.arange(overlap, dtype=np.float32) + 0.5) * np.float32(np.pi / 2 / max(1, overlap))
-    crossfade = np.ones(slices.shape[1], np.float32)
-    crossfade[:overlap], crossfade[step:] = np.sin(angles), np.cos(angles)
-    sound = np.zeros(overlap + len(slices) * step, np.float32)
-    for number, piece in enumerate(slices):
-        sound[number * step : number * step + len(piece)] += crossfade * piece
-    return sound[overlap:]
+    overlap_samples = slices.shape[1] - step
+    fade_angles = (np.arange(overlap_samples, dtype=np.float32) + 0.5) * np.float32(np.pi / 2 / max(1, overlap_samples))
+    crossfade_gains = np.ones(slices.shape[1], np.float32)
+    crossfade_gains[:overlap_samples], crossfade_gains[step:] = np.sin(fade_angles), np.cos(fade_angles)
+    sound = np.zeros(overlap_samples + len(slices) * step, np.float32)
+    for step_index, slice_samples in enumerate(slices):
+        sound[step_index * step : step_index * step + len(slice_samples)] += crossfade_gains * slice_samples
+    return sound[overlap_samples:]

@@ -56,39 +56,46 @@ class PartialsData:
     def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Return levels [rows, width] and pitches [rows] to encode, then those to decode."""
         levels, pitches = (column[frames] for column in self.train)
-        shifts = rng.uniform(-SHIFT, SHIFT, (2, len(frames))) * (rng.random(len(frames)) < SHIFTED_SHARE)
-        pair = []
-        for shift in shifts.astype(np.float32):
-            pair += [shifted(levels, shift, self.frames), pitches + shift]
-        return tuple(map(torch.from_numpy, pair))
+        shift_semitones = rng.uniform(-SHIFT, SHIFT, (2, len(frames))) * (rng.random(len(frames)) < SHIFTED_SHARE)
+        pair_columns = []
+        for side_semitones in shift_semitones.astype(np.float32):
+            pair_columns += [shifted(levels, side_semitones, self.frames), pitches + side_semitones]
+        return tuple(map(torch.from_numpy, pair_columns))
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield batches of (levels, pitches, levels, pitches) of unshifted rows."""
         validation_rows = self.val if len(self.val.pitches) else self.train
-        indices = evenly_spaced(len(validation_rows.pitches), limit)
-        batches = (indices[first : first + 512] for first in range(0, len(indices), 512))
-        pairs = (tuple(torch.from_numpy(column[batch]) for column in validation_rows) for batch in batches)
-        return ((levels, pitches, levels, pitches) for levels, pitches in pairs)
+        row_indices = evenly_spaced(len(validation_rows.pitches), limit)
+        index_batches = (
+            row_indices[batch_start : batch_start + 512] for batch_start in range(0, len(row_indices), 512)
+        )
+        tensor_pairs = (
+            tuple(torch.from_numpy(column[batch_indices]) for column in validation_rows)
+            for batch_indices in index_batches
+        )
+        return ((levels, pitches, levels, pitches) for levels, pitches in tensor_pairs)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        indices = evenly_spaced(len(self), limit)
-        return tuple(torch.from_numpy(column[indices]) for column in self.train)
+        """Return levels [rows, width] and pitches [rows] of training rows."""
+        row_indices = evenly_spaced(len(self), limit)
+        return tuple(torch.from_numpy(column[row_indices]) for column in self.train)
 
 
 def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
     """Shift noise of rows [rows, width] by semitones [rows], up as in faster playback."""
-    count, edges = frames.harmonics, frames.edges_hz
-    semitones_per_band = 12 * np.log2(edges[-1] / edges[1]) / (len(edges) - 2)
+    harmonic_count, edges_hz = frames.harmonics, frames.edges_hz
+    semitones_per_band = 12 * np.log2(edges_hz[-1] / edges_hz[1]) / (len(edges_hz) - 2)
     band_positions = np.arange(frames.bands) - semitones[:, np.newaxis] / semitones_per_band
     band_positions[:, 0] = 0.0
     band_positions = np.clip(band_positions, 0, frames.bands - 1)
-    lower_band = np.minimum(band_positions.astype(np.intp), frames.bands - 2)
-    fraction = (band_positions - lower_band).astype(np.float32)
-    noise = levels[:, count:]
+    lower_bands = np.minimum(band_positions.astype(np.intp), frames.bands - 2)
+    upper_weights = (band_positions - lower_bands).astype(np.float32)
+    noise_levels = levels[:, harmonic_count:]
     shifted_noise = (
-        np.take_along_axis(noise, lower_band, 1) * (1 - fraction)
-        + np.take_along_axis(noise, lower_band + 1, 1) * fraction
+        np.take_along_axis(noise_levels, lower_bands, 1) * (1 - upper_weights)
+        + np.take_along_axis(noise_levels, lower_bands + 1, 1) * upper_weights
     )
-    return np.concatenate([levels[:, :count], shifted_noise], axis=1)
+    return np.concatenate([levels[:, :harmonic_count], shifted_noise], axis=1)
 
 
 def rows(corpus: Corpus, split: Split, frames: PartialsFrames, folder: Path | None = None) -> PartialsRows:
@@ -96,9 +103,9 @@ def rows(corpus: Corpus, split: Split, frames: PartialsFrames, folder: Path | No
     origins = spread_sources(corpus, split, frames, True, frames.rows, folder)
     levels = np.zeros((len(origins), frames.harmonics + frames.bands), np.float32)
     pitches = np.array([round(origin.note * CENTS) / CENTS for origin in origins], np.float32)
-    for first in range(0, len(origins), FRAME_BATCH):
-        batch = slice(first, first + FRAME_BATCH)
-        levels[batch] = measure_levels(pieces(corpus, origins[batch], frames), pitches[batch], frames)
+    for batch_start in range(0, len(origins), FRAME_BATCH):
+        batch_slice = slice(batch_start, batch_start + FRAME_BATCH)
+        levels[batch_slice] = measure_levels(pieces(corpus, origins[batch_slice], frames), pitches[batch_slice], frames)
     origins.release()
     return PartialsRows(levels, pitches)
 
@@ -121,13 +128,19 @@ def measure_levels(sound: Array, pitches: Array, frames: PartialsFrames) -> Arra
 def split_frames(sound: Array, pitches: Array | Doubles, frames: PartialsFrames) -> tuple[Array, Layout, Array]:
     """Return `split_partials` at energy 1, its layout, and levels as `measure_levels`."""
     partial_frames, layout = _split_normalised(sound, pitches, frames)
-    power = np.square(layout.residue(partial_frames)).astype(np.float64)
-    positions, strengths = layout.free(partial_frames)
-    row, slot = np.nonzero(strengths)
-    bins = np.rint(positions[row, slot]).astype(np.intp)
-    np.add.at(power, (row, bins), HANN_ENERGY * np.square(strengths[row, slot], dtype=np.float64))
-    powers = np.concatenate([np.square(layout.harmonic(partial_frames)), power @ _band_means(frames)], axis=1)
-    levels: Array = (10 * np.log10(np.maximum(powers, 10 ** (SOFTEST_DB / 10)))).astype(np.float32)
+    bin_powers = np.square(layout.residue(partial_frames)).astype(np.float64)
+    partial_bins, partial_magnitudes = layout.free(partial_frames)
+    frame_indices, partial_indices = np.nonzero(partial_magnitudes)
+    nearest_bins = np.rint(partial_bins[frame_indices, partial_indices]).astype(np.intp)
+    np.add.at(
+        bin_powers,
+        (frame_indices, nearest_bins),
+        HANN_ENERGY * np.square(partial_magnitudes[frame_indices, partial_indices], dtype=np.float64),
+    )
+    component_powers = np.concatenate(
+        [np.square(layout.harmonic(partial_frames)), bin_powers @ _band_means(frames)], axis=1
+    )
+    levels: Array = (10 * np.log10(np.maximum(component_powers, 10 ** (SOFTEST_DB / 10)))).astype(np.float32)
     return partial_frames, layout, levels
 
 
@@ -136,28 +149,28 @@ def first_audible_bin(frames: PartialsFrames) -> int:
 
 
 def _split_normalised(sound: Array, pitches: Array | Doubles, frames: PartialsFrames) -> tuple[Array, Layout]:
-    """Energy is 1 above 20 Hz."""
-    length = frames.frame_length
-    spectra = np.abs(np.fft.rfft(sound * window("hann", length))).astype(np.float32)
+    """Return `split_partials` of frames whose energy above 20 Hz is 1, and its layout."""
+    frame_length = frames.frame_length
+    spectra = np.abs(np.fft.rfft(sound * window("hann", frame_length))).astype(np.float32)
     first_bin = first_audible_bin(frames)  # an offset may lie below
     spectra /= np.sqrt(np.maximum(np.square(spectra[:, first_bin:]).sum(axis=1, keepdims=True), 1e-20))
     spectra[:, :first_bin] = spectra[:, first_bin, np.newaxis]
-    fundamentals = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * length / frames.sample_rate
-    layout = Layout(frames.harmonics, length // 2 + 1, 1.0)
+    fundamental_bins = np.array([midi_to_hz(float(pitch)) for pitch in pitches]) * frame_length / frames.sample_rate
+    layout = Layout(frames.harmonics, frame_length // 2 + 1, 1.0)
     inharmonicities = np.array([frames.layout.inharmonicity(float(pitch)) for pitch in pitches])
-    return split_partials(spectra, fundamentals, layout, inharmonicities), layout
+    return split_partials(spectra, fundamental_bins, layout, inharmonicities), layout
 
 
 def _band_means(frames: PartialsFrames) -> Doubles:
-    """A narrow band uses the nearest bin."""
-    bins = frames.frame_length // 2 + 1
-    hertz = np.arange(bins) * frames.sample_rate / frames.frame_length
-    weights = np.zeros((bins, frames.bands))
-    edges = frames.edges_hz
-    for band, (low, high) in enumerate(itertools.pairwise(edges)):
-        band_bins = np.flatnonzero((hertz >= low) & (hertz < high))
+    """Return weights of bins in the noise bands' means, [bins, bands]; a narrow band uses the nearest bin."""
+    bin_count = frames.frame_length // 2 + 1
+    bin_hz = np.arange(bin_count) * frames.sample_rate / frames.frame_length
+    weights = np.zeros((bin_count, frames.bands))
+    edges_hz = frames.edges_hz
+    for band, (low_hz, high_hz) in enumerate(itertools.pairwise(edges_hz)):
+        band_bins = np.flatnonzero((bin_hz >= low_hz) & (bin_hz < high_hz))
         if not len(band_bins):
-            band_bins = np.array([np.abs(hertz - np.sqrt(max(low, 1.0) * high)).argmin()])
+            band_bins = np.array([np.abs(bin_hz - np.sqrt(max(low_hz, 1.0) * high_hz)).argmin()])
         weights[band_bins, band] = 1 / len(band_bins)
     return weights
 
@@ -176,23 +189,28 @@ class PartialsFamily(Family[PartialsRecipe, PartialsAutoencoder]):
         check_audible(corpus, recipe.frames, tonal=True)
 
     def data(self, corpus: Corpus, recipe: PartialsRecipe, folder: Path, tonal: bool) -> PartialsData:
-        frames = recipe.frames
-        validation_frames = frames.model_copy(update={"rows": VALIDATION_FRAMES})
+        frame_settings = recipe.frames
+        validation_settings = frame_settings.model_copy(update={"rows": VALIDATION_FRAMES})
         return PartialsData(
-            frames, rows(corpus, "train", frames, folder), rows(corpus, "val", validation_frames, folder)
+            frame_settings,
+            rows(corpus, "train", frame_settings, folder),
+            rows(corpus, "val", validation_settings, folder),
         )
 
     def complete(self, recipe: PartialsRecipe, corpus: Corpus) -> PartialsRecipe:
-        frames = recipe.frames
+        """Fill in the range of notes and the strings' inharmonicity."""
+        frame_settings = recipe.frames
         updates: dict[str, object] = {}
-        if frames.low is None or frames.high is None:
+        if frame_settings.low is None or frame_settings.high is None:
             notes = [note for clip in corpus.clips() if (note := single_note(corpus.pitch(clip))) is not None]
             if not notes:
-                tracks = (corpus.pitch(clip) for clip in corpus.clips())
-                voiced = (track[np.isfinite(track)] for track in tracks)
-                notes = [float(note) for track in voiced if len(track) for note in (track.min(), track.max())] or [60.0]
-            span = {"low": round(float(min(notes)), 2), "high": round(float(max(notes)), 2)}
-            updates |= {name: value for name, value in span.items() if getattr(frames, name) is None}
-        if frames.stretch is True:
+                pitch_tracks = (corpus.pitch(clip) for clip in corpus.clips())
+                voiced_tracks = (track[np.isfinite(track)] for track in pitch_tracks)
+                notes = [
+                    float(note) for track in voiced_tracks if len(track) for note in (track.min(), track.max())
+                ] or [60.0]
+            note_range = {"low": round(float(min(notes)), 2), "high": round(float(max(notes)), 2)}
+            updates |= {name: value for name, value in note_range.items() if getattr(frame_settings, name) is None}
+        if frame_settings.stretch is True:
             updates["stretch"] = stretch_of(corpus) or False
-        return recipe.model_copy(update={"frames": frames.model_copy(update=updates)})
+        return recipe.model_copy(update={"frames": frame_settings.model_copy(update=updates)})

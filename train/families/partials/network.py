@@ -33,42 +33,43 @@ class PartialsAutoencoder(Autoencoder):
         super().__init__()
         self.settings, self.weights, self.harmonics = recipe.network, recipe.loss, recipe.frames.harmonics
         self.bands = Bands(recipe.frames)
-        low, high = recipe.frames.span
-        self.pitch = PitchFeatures(low, high)
-        n, width = self.settings.latents, recipe.frames.harmonics + recipe.frames.bands
-        features = len(self.pitch.middles)
-        self.encoder = dense([BANDS + features, *self.settings.encoder])
+        lowest_note, highest_note = recipe.frames.span
+        self.pitch = PitchFeatures(lowest_note, highest_note)
+        n, row_width = self.settings.latents, recipe.frames.harmonics + recipe.frames.bands
+        pitch_feature_count = len(self.pitch.middles)
+        self.encoder = dense([BANDS + pitch_feature_count, *self.settings.encoder])
         self.bottleneck = nn.Linear(self.settings.encoder[-1], n)
-        self.decoder = dense([n + features, *self.settings.decoder])
-        self.output = nn.Linear(self.settings.decoder[-1], width)
+        self.decoder = dense([n + pitch_feature_count, *self.settings.decoder])
+        self.output = nn.Linear(self.settings.decoder[-1], row_width)
         initialise_by_glorot(self)
-        self.means = nn.Parameter(torch.zeros(width))
+        self.means = nn.Parameter(torch.zeros(row_width))
         self.register_buffer("middle", torch.zeros(BANDS))
         self.register_buffer("deviation", torch.ones(BANDS))
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
-        rows, pitches = (part.to(self.means) for part in data.spread(MEAN_FRAMES))
-        levels = self.bands(magnitudes(rows), pitches)
-        self.middle.copy_(levels.mean(0))
-        self.deviation.copy_(levels.std(0, correction=0).clamp_min(1.0))
-        self.means.copy_(rows.mean(0) / NEPER_DB)
+        level_rows, pitches = (batch_tensor.to(self.means) for batch_tensor in data.spread(MEAN_FRAMES))
+        band_levels = self.bands(magnitudes(level_rows), pitches)
+        self.middle.copy_(band_levels.mean(0))
+        self.deviation.copy_(band_levels.std(0, correction=0).clamp_min(1.0))
+        self.means.copy_(level_rows.mean(0) / NEPER_DB)
 
     def encode(self, *inputs: Tensor) -> Tensor:
-        rows, pitches = inputs
-        return self.encode_levels(self.bands(magnitudes(rows), pitches), pitches)
+        level_rows, pitches = inputs
+        return self.encode_levels(self.bands(magnitudes(level_rows), pitches), pitches)
 
     def encode_levels(self, levels: Tensor, pitches: Tensor) -> Tensor:
         """Return the latents of mel band levels, [batch, 64]."""
-        features = torch.cat([(levels - self.middle) / self.deviation, self.pitch(pitches)], 1)
-        return torch.sigmoid(self.bottleneck(self.encoder(features)))
+        encoder_inputs = torch.cat([(levels - self.middle) / self.deviation, self.pitch(pitches)], 1)
+        return torch.sigmoid(self.bottleneck(self.encoder(encoder_inputs)))
 
     def decode(self, latents: Tensor, pitches: Tensor) -> Tensor:
         return self.nepers(latents, pitches).exp()
 
     def nepers(self, latents: Tensor, pitches: Tensor) -> Tensor:
-        offsets: Tensor = self.output(self.decoder(torch.cat([latents, self.pitch(pitches)], 1)))
-        return (offsets + self.means).clamp_max(HIGHEST)
+        """Return decoded magnitudes in nepers, [batch, harmonics + bands]."""
+        offsets_from_means: Tensor = self.output(self.decoder(torch.cat([latents, self.pitch(pitches)], 1)))
+        return (offsets_from_means + self.means).clamp_max(HIGHEST)
 
     def reconstruction(
         self, rows: Tensor, pitches: Tensor, targets: Tensor, target_pitches: Tensor, generator: torch.Generator
@@ -78,17 +79,19 @@ class PartialsAutoencoder(Autoencoder):
         decoded_nepers = self.nepers(latents, target_pitches)
         terms: dict[str, Tensor] = {}
         if self.weights.bands:
-            target_levels = self.bands(magnitudes(targets), target_pitches)
-            terms["bands"] = level_distance(self.bands(decoded_nepers.exp(), target_pitches), target_levels)
-        levels_db = NEPER_DB * decoded_nepers
-        count = self.harmonics
+            target_band_levels = self.bands(magnitudes(targets), target_pitches)
+            terms["bands"] = level_distance(self.bands(decoded_nepers.exp(), target_pitches), target_band_levels)
+        decoded_db = NEPER_DB * decoded_nepers
+        harmonic_count = self.harmonics
         if self.weights.harmonics:
-            floor = 10 * math.log10(SOFTEST)
-            audible = ((targets[:, :count] > floor) & self.bands.below_nyquist(target_pitches)).float()
-            squared_errors = (levels_db[:, :count].clamp_min(floor) - targets[:, :count]).square() * audible
-            terms["harmonics"] = (squared_errors.sum(1) / audible.sum(1).clamp_min(1) + 1e-6).sqrt().mean()
+            floor_db = 10 * math.log10(SOFTEST)
+            is_audible = ((targets[:, :harmonic_count] > floor_db) & self.bands.below_nyquist(target_pitches)).float()
+            squared_errors = (
+                decoded_db[:, :harmonic_count].clamp_min(floor_db) - targets[:, :harmonic_count]
+            ).square() * is_audible
+            terms["harmonics"] = (squared_errors.sum(1) / is_audible.sum(1).clamp_min(1) + 1e-6).sqrt().mean()
         if self.weights.noise:
-            terms["noise"] = level_distance(levels_db[:, count:], targets[:, count:])
+            terms["noise"] = level_distance(decoded_db[:, harmonic_count:], targets[:, harmonic_count:])
         if self.weights.uniformity:
             terms["uniformity"] = uniformity(latents, generator)
         return terms
@@ -101,12 +104,12 @@ class PitchFeatures(nn.Module):
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
-        points = max(2, math.ceil((high - low) / FEATURE_SEMITONES) + 1)
-        self.register_buffer("middles", low + FEATURE_SEMITONES * torch.arange(points), persistent=False)
+        point_count = max(2, math.ceil((high - low) / FEATURE_SEMITONES) + 1)
+        self.register_buffer("middles", low + FEATURE_SEMITONES * torch.arange(point_count), persistent=False)
 
     def forward(self, pitches: Tensor) -> Tensor:
-        clamped = pitches.clamp(self.middles[0], self.middles[-1])
-        return (1 - (clamped[:, None] - self.middles).abs() / FEATURE_SEMITONES).clamp_min(0)
+        clamped_pitches = pitches.clamp(self.middles[0], self.middles[-1])
+        return (1 - (clamped_pitches[:, None] - self.middles).abs() / FEATURE_SEMITONES).clamp_min(0)
 
 
 class Bands(nn.Module):
@@ -124,23 +127,25 @@ class Bands(nn.Module):
         from librosa.filters import mel
 
         super().__init__()
-        length, bins = frames.frame_length, frames.frame_length // 2 + 1
-        weights = mel(sr=frames.sample_rate, n_fft=length, n_mels=BANDS, norm=None).T.astype(np.float64)
+        frame_length, bin_count = frames.frame_length, frames.frame_length // 2 + 1
+        mel_weights = mel(sr=frames.sample_rate, n_fft=frame_length, n_mels=BANDS, norm=None).T.astype(np.float64)
         layout = frames.layout
         self.stretch = layout.stretch
-        hertz = np.arange(bins) * frames.sample_rate / length
-        positions = np.arange((bins + 1) * POSITIONS_PER_BIN) / POSITIONS_PER_BIN
-        lobe_bins = np.rint(positions).astype(np.intp)[:, np.newaxis] + np.arange(-LOBE_REACH, LOBE_REACH + 1)
-        heights = hann_lobe(lobe_bins - positions[:, np.newaxis])
-        in_spectrum = (lobe_bins >= 0) & (lobe_bins < bins)
-        lobes = np.einsum("pa,pam->pm", np.square(heights) * in_spectrum, weights[np.clip(lobe_bins, 0, bins - 1)])
-        self.harmonics, self.top = frames.harmonics, float(bins - 1)
-        self.first = math.ceil(INAUDIBLE_HZ * length / frames.sample_rate)
-        self.bins_per_hz = length / frames.sample_rate
+        bin_hz = np.arange(bin_count) * frames.sample_rate / frame_length
+        centre_bins = np.arange((bin_count + 1) * POSITIONS_PER_BIN) / POSITIONS_PER_BIN
+        lobe_bins = np.rint(centre_bins).astype(np.intp)[:, np.newaxis] + np.arange(-LOBE_REACH, LOBE_REACH + 1)
+        lobe_heights = hann_lobe(lobe_bins - centre_bins[:, np.newaxis])
+        is_in_spectrum = (lobe_bins >= 0) & (lobe_bins < bin_count)
+        lobe_band_powers = np.einsum(
+            "pa,pam->pm", np.square(lobe_heights) * is_in_spectrum, mel_weights[np.clip(lobe_bins, 0, bin_count - 1)]
+        )
+        self.harmonics, self.top = frames.harmonics, float(bin_count - 1)
+        self.first = math.ceil(INAUDIBLE_HZ * frame_length / frames.sample_rate)
+        self.bins_per_hz = frame_length / frames.sample_rate
         for name, table in {
-            "mel": weights,
-            "lobes": lobes,
-            "spread": spread(layout, hertz),
+            "mel": mel_weights,
+            "lobes": lobe_band_powers,
+            "spread": spread(layout, bin_hz),
             "numbers": np.arange(1, frames.harmonics + 1),
         }.items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(table, np.float32)), persistent=False)
@@ -150,28 +155,32 @@ class Bands(nn.Module):
 
     def shares(self, frames: Tensor, pitches: Tensor) -> Tensor:
         """Return shares of frame power, [batch, 64]."""
-        power = frames[:, : self.harmonics].square() * self.below_nyquist(pitches)
-        table_rows = (self.places(pitches) * POSITIONS_PER_BIN).round().clamp_max(len(self.lobes) - 1).long()
-        noise = frames[:, self.harmonics :].square() @ self.spread
-        shares = torch.einsum("bh,bhm->bm", power, self.lobes[table_rows]) + noise @ self.mel
-        total_power = HANN_ENERGY * power.sum(1) + noise.sum(1)
-        return shares / total_power[:, None].clamp_min(1e-20)
+        harmonic_powers = frames[:, : self.harmonics].square() * self.below_nyquist(pitches)
+        lobe_rows = (self.places(pitches) * POSITIONS_PER_BIN).round().clamp_max(len(self.lobes) - 1).long()
+        noise_powers = frames[:, self.harmonics :].square() @ self.spread
+        band_shares = torch.einsum("bh,bhm->bm", harmonic_powers, self.lobes[lobe_rows]) + noise_powers @ self.mel
+        total_power = HANN_ENERGY * harmonic_powers.sum(1) + noise_powers.sum(1)
+        return band_shares / total_power[:, None].clamp_min(1e-20)
 
     def centroid(self, frames: Tensor, pitches: Tensor) -> Tensor:
         """Return the magnitude-weighted centroid in Hz, [batch]; a lobe's bins sum to twice its height."""
-        heights = 2 * frames[:, : self.harmonics] * self.below_nyquist(pitches)
-        noise = (frames[:, self.harmonics :].square() @ self.spread + 1e-20).sqrt()
-        hertz = torch.arange(noise.shape[1]) / self.bins_per_hz
-        total = heights.sum(1) + noise.sum(1)
-        return ((heights * self.places(pitches) / self.bins_per_hz).sum(1) + noise @ hertz) / total.clamp_min(1e-20)
+        lobe_magnitudes = 2 * frames[:, : self.harmonics] * self.below_nyquist(pitches)
+        noise_magnitudes = (frames[:, self.harmonics :].square() @ self.spread + 1e-20).sqrt()
+        bin_hz = torch.arange(noise_magnitudes.shape[1]) / self.bins_per_hz
+        total_magnitudes = lobe_magnitudes.sum(1) + noise_magnitudes.sum(1)
+        return (
+            (lobe_magnitudes * self.places(pitches) / self.bins_per_hz).sum(1) + noise_magnitudes @ bin_hz
+        ) / total_magnitudes.clamp_min(1e-20)
 
     def places(self, pitches: Tensor) -> Tensor:
         """Return harmonics' bin positions, [batch, harmonics]."""
-        fundamental = (440 * torch.exp2((pitches - 69) / 12) * self.bins_per_hz)[:, None]
+        fundamental_bins = (440 * torch.exp2((pitches - 69) / 12) * self.bins_per_hz)[:, None]
         if self.stretch is None:
-            return fundamental * self.numbers
+            return fundamental_bins * self.numbers
         inharmonicity = torch.exp(self.stretch[0] + self.stretch[1] * pitches)[:, None]
-        return fundamental * self.numbers * ((1 + inharmonicity * self.numbers.square()) / (1 + inharmonicity)).sqrt()
+        return (
+            fundamental_bins * self.numbers * ((1 + inharmonicity * self.numbers.square()) / (1 + inharmonicity)).sqrt()
+        )
 
     def below_nyquist(self, pitches: Tensor) -> Tensor:
         """Return whether harmonics are below Nyquist, [batch, harmonics]."""

@@ -27,6 +27,8 @@ BATCH = 16  # validation sequences at a time
 
 
 class Piece(NamedTuple):
+    """A sequence: first sample in its clip, and number of frames, with silence."""
+
     clip: Clip
     start: int
     frames: int
@@ -34,16 +36,18 @@ class Piece(NamedTuple):
 
 
 class Pieces(Sequence[Piece]):
+    """Sequences of frames, made when they are read."""
+
     def __init__(self, clips: Clips, settings: SequenceFrames) -> None:
         self._settings = settings
-        longest, recording_frames = settings.longest, -(-clips.lengths // settings.hop_length)
+        longest_frames, recording_frame_counts = settings.longest, -(-clips.lengths // settings.hop_length)
         # A rest of one frame has no successor.
-        counts = recording_frames // longest + (recording_frames % longest >= FEWEST)
-        long_enough = counts > 0
+        piece_counts = recording_frame_counts // longest_frames + (recording_frame_counts % longest_frames >= FEWEST)
+        is_long_enough = piece_counts > 0
         self._clips, self._recording_frames, self._ends = (
-            clips.take(long_enough),
-            recording_frames[long_enough],
-            np.cumsum(counts[long_enough]),
+            clips.take(is_long_enough),
+            recording_frame_counts[is_long_enough],
+            np.cumsum(piece_counts[is_long_enough]),
         )
 
     def __len__(self) -> int:
@@ -52,9 +56,11 @@ class Pieces(Sequence[Piece]):
     @functools.cached_property
     def frame_counts(self) -> Integers:
         counts = np.full(len(self), self._settings.longest)
-        last_counts = self._recording_frames - (np.diff(self._ends, prepend=0) - 1) * self._settings.longest
-        ends_recording = last_counts <= self._settings.longest  # else one frame is left, and left out
-        counts[self._ends - 1] = np.where(ends_recording, last_counts + self._settings.silence, self._settings.longest)
+        last_frame_counts = self._recording_frames - (np.diff(self._ends, prepend=0) - 1) * self._settings.longest
+        ends_recording = last_frame_counts <= self._settings.longest  # else one frame is left, and left out
+        counts[self._ends - 1] = np.where(
+            ends_recording, last_frame_counts + self._settings.silence, self._settings.longest
+        )
         return counts
 
     @overload
@@ -62,23 +68,24 @@ class Pieces(Sequence[Piece]):
     @overload
     def __getitem__(self, index: slice, /) -> list[Piece]: ...
     def __getitem__(self, index: int | slice, /) -> "Piece | list[Piece]":
+        """Return a sequence; its name counts those of a recording."""
         if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
+            return [self[piece_index] for piece_index in range(*index.indices(len(self)))]
         index += len(self) if index < 0 else 0
         if not 0 <= index < len(self):
             raise IndexError(index)
-        recording = int(np.searchsorted(self._ends, index, side="right"))
-        number = index - (int(self._ends[recording - 1]) if recording else 0)
-        clip, recording_frames, longest = (
-            self._clips[recording],
-            int(self._recording_frames[recording]),
+        recording_index = int(np.searchsorted(self._ends, index, side="right"))
+        piece_number = index - (int(self._ends[recording_index - 1]) if recording_index else 0)
+        clip, recording_frame_count, longest_frames = (
+            self._clips[recording_index],
+            int(self._recording_frames[recording_index]),
             self._settings.longest,
         )
-        first = number * longest
-        frames = min(longest, recording_frames - first)
-        silence = self._settings.silence if first + frames == recording_frames else 0
-        name = clip.name if not number else f"{clip.name} {number + 1}"
-        return Piece(clip, first * self._settings.hop_length, frames + silence, name)
+        first_frame = piece_number * longest_frames
+        sound_frame_count = min(longest_frames, recording_frame_count - first_frame)
+        silent_frame_count = self._settings.silence if first_frame + sound_frame_count == recording_frame_count else 0
+        name = clip.name if not piece_number else f"{clip.name} {piece_number + 1}"
+        return Piece(clip, first_frame * self._settings.hop_length, sound_frame_count + silent_frame_count, name)
 
 
 def pieces(corpus: Corpus, split: Split, settings: SequenceFrames) -> Pieces:
@@ -92,11 +99,11 @@ def cut(corpus: Corpus, piece: Piece, settings: SequenceFrames) -> Array:
     Frame ``k`` covers the samples ``k * hop_length - overlap`` to ``(k + 1) * hop_length``, zero-padded.
     """
     length, hop = settings.frame_length, settings.hop_length
-    overlap = length - hop
-    begin, end = piece.start - overlap, piece.start + piece.frames * hop
-    samples = corpus.samples(piece.clip, max(0, begin), end)
-    zero_padded = np.zeros(end - begin, np.float32)
-    zero_padded[max(0, -begin) :][: len(samples)] = samples
+    overlap_samples = length - hop
+    begin_sample, end_sample = piece.start - overlap_samples, piece.start + piece.frames * hop
+    samples = corpus.samples(piece.clip, max(0, begin_sample), end_sample)
+    zero_padded = np.zeros(end_sample - begin_sample, np.float32)
+    zero_padded[max(0, -begin_sample) :][: len(samples)] = samples
     return np.lib.stride_tricks.sliding_window_view(zero_padded, length)[::hop].copy()
 
 
@@ -106,17 +113,17 @@ def joined(frames: Array, hop: int) -> Array:
     Crossfades are linear.
     """
     length = frames.shape[1]
-    overlap = length - hop
-    rise = (np.arange(overlap, dtype=np.float32) + 0.5) / max(1, overlap)
-    crossfade = np.ones(length, np.float32)
-    crossfade[:overlap] *= rise
-    crossfade[hop:] *= rise[::-1]
-    sound = np.zeros(overlap + len(frames) * hop, np.float32)
-    for number, frame in enumerate(frames):
-        sound[number * hop : number * hop + length] += crossfade * frame
-    if overlap:
-        sound[-overlap:] = frames[-1, hop:]  # nothing follows it
-    return sound[overlap:]
+    overlap_samples = length - hop
+    fade_in = (np.arange(overlap_samples, dtype=np.float32) + 0.5) / max(1, overlap_samples)
+    crossfade_gains = np.ones(length, np.float32)
+    crossfade_gains[:overlap_samples] *= fade_in
+    crossfade_gains[hop:] *= fade_in[::-1]
+    sound = np.zeros(overlap_samples + len(frames) * hop, np.float32)
+    for frame_index, frame in enumerate(frames):
+        sound[frame_index * hop : frame_index * hop + length] += crossfade_gains * frame
+    if overlap_samples:
+        sound[-overlap_samples:] = frames[-1, hop:]  # nothing follows it
+    return sound[overlap_samples:]
 
 
 @dataclass
@@ -137,27 +144,31 @@ class SequenceData:
         return self._load_batch(frames)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield batches of training sequences, of ``limit`` frames about."""
         sequence_count = max(1, limit // int(self.train.frame_counts.max()))
-        indices = evenly_spaced(len(self.train), sequence_count)
-        return (self._load_batch(indices[first : first + BATCH]) for first in range(0, len(indices), BATCH))
+        sequence_indices = evenly_spaced(len(self.train), sequence_count)
+        return (
+            self._load_batch(sequence_indices[batch_start : batch_start + BATCH])
+            for batch_start in range(0, len(sequence_indices), BATCH)
+        )
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return next(self.validation(limit))
 
     def _load_batch(self, indices: Integers) -> tuple[Tensor, ...]:
         return (
-            *padded(self.corpus, [self.train[number] for number in indices], self.settings),
+            *padded(self.corpus, [self.train[sequence_index] for sequence_index in indices], self.settings),
             torch.from_numpy(indices),
         )
 
 
 def padded(corpus: Corpus, sequences: Sequence[Piece], settings: SequenceFrames) -> tuple[Tensor, Tensor]:
     """Return frames, [sequences, most frames, frame_length], and their counts."""
-    counts = [piece.frames for piece in sequences]
-    batch = np.zeros((len(sequences), max(counts), settings.frame_length), np.float32)
-    for row, piece in zip(batch, sequences, strict=True):
-        row[: piece.frames] = cut(corpus, piece, settings)
-    return torch.from_numpy(batch), torch.tensor(counts)
+    frame_counts = [piece.frames for piece in sequences]
+    padded_frames = np.zeros((len(sequences), max(frame_counts), settings.frame_length), np.float32)
+    for sequence_frames, piece in zip(padded_frames, sequences, strict=True):
+        sequence_frames[: piece.frames] = cut(corpus, piece, settings)
+    return torch.from_numpy(padded_frames), torch.tensor(frame_counts)
 
 
 class SequenceFamily(Family[SequenceRecipe, RecurrentNetwork]):
@@ -166,10 +177,10 @@ class SequenceFamily(Family[SequenceRecipe, RecurrentNetwork]):
 
     def check(self, corpus: Corpus, recipe: SequenceRecipe) -> None:
         if not pieces(corpus, "train", recipe.frames):
-            seconds = (recipe.frames.hop_length + 1) / recipe.frames.sample_rate
+            shortest_seconds = (recipe.frames.hop_length + 1) / recipe.frames.sample_rate
             raise UserError(
                 f"corpus {corpus.folder} has no training clip that sounds and has {FEWEST} frames, "
-                f"and of one nothing follows; add sounds of more than {seconds:.3f} s, or set a smaller "
+                f"and of one nothing follows; add sounds of more than {shortest_seconds:.3f} s, or set a smaller "
                 "frames.frame_length"
             )
 
@@ -177,32 +188,49 @@ class SequenceFamily(Family[SequenceRecipe, RecurrentNetwork]):
         return SequenceData(corpus, recipe.frames, pieces(corpus, "train", recipe.frames))
 
     def complete(self, recipe: SequenceRecipe, corpus: Corpus) -> SequenceRecipe:
-        network = recipe.network.model_copy(update={"clips": len(pieces(corpus, "train", recipe.frames))})
-        return recipe.model_copy(update={"network": network})
+        """Fill in the number of training sequences."""
+        network_settings = recipe.network.model_copy(update={"clips": len(pieces(corpus, "train", recipe.frames))})
+        return recipe.model_copy(update={"network": network_settings})
 
     def describe(self, corpus: Corpus, recipe: SequenceRecipe) -> str:
         settings = recipe.frames
         sequences = pieces(corpus, "train", settings)
-        sounding = audible(corpus, "train")
-        short = sounding.take(sounding.lengths <= (FEWEST - 1) * settings.hop_length)
-        counts = np.sort(sequences.frame_counts)
-        count_range = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
-        parts = [
-            f"{counted(len(sequences), 'training sequence')} of {count_range} frames of {settings.frame_length} samples"
+        audible_clips = audible(corpus, "train")
+        short_clips = audible_clips.take(audible_clips.lengths <= (FEWEST - 1) * settings.hop_length)
+        frame_counts = np.sort(sequences.frame_counts)
+        count_text = (
+            f"{frame_counts[0]}" if frame_counts[0] == frame_counts[-1] else f"{frame_counts[0]} to {frame_counts[-1]}"
+        )
+        phrases = [
+            f"{counted(len(sequences), 'training sequence')} of {count_text} frames of {settings.frame_length} samples"
         ]
-        if counts[0] < counts[-1]:
-            parts.append("shorter ones are padded, and the padding does not count")
-        if len(sequences) > len(sounding) - len(short):
-            parts.append(f"recordings of more than {settings.longest} frames are cut into several")
-        if len(short):
-            short_clips = counted(len(short), "short clip")
-            parts.append(f"{short_clips}, of less than {FEWEST} frames, {are(len(short))} left out ({short[0].name!r})")
-        return "; ".join(parts + left_out(corpus, sounding, sounding))
+        if frame_counts[0] < frame_counts[-1]:
+            phrases.append("shorter ones are padded, and the padding does not count")
+        if len(sequences) > len(audible_clips) - len(short_clips):
+            phrases.append(f"recordings of more than {settings.longest} frames are cut into several")
+        if len(short_clips):
+            short_clips_text = counted(len(short_clips), "short clip")
+            phrases.append(
+                f"{short_clips_text}, of less than {FEWEST} frames, {are(len(short_clips))} left out "
+                f"({short_clips[0].name!r})"
+            )
+        return "; ".join(phrases + left_out(corpus, audible_clips, audible_clips))
 
     def preview(self, network: RecurrentNetwork, recipe: SequenceRecipe, batch: list[torch.Tensor]) -> list[Array]:
-        sounds, counts, numbers = batch
-        frames = network.standard(sounds)
-        continuation = network.continued(frames[:, :1], network.codes(numbers), frames.shape[1])
-        triples = zip(sounds, network.standard.to_samples(continuation), counts.tolist(), strict=True)
-        pairs = ((part[:count].cpu().numpy() for part in parts) for *parts, count in triples)
-        return [joined(part, recipe.frames.hop_length) for pair in pairs for part in pair]
+        recorded_frames, frame_counts, sequence_indices = batch
+        standard_frames = network.standard(recorded_frames)
+        continued_frames = network.continued(
+            standard_frames[:, :1], network.codes(sequence_indices), standard_frames.shape[1]
+        )
+        padded_pairs = zip(
+            recorded_frames, network.standard.to_samples(continued_frames), frame_counts.tolist(), strict=True
+        )
+        frame_pairs = (
+            (padded_frames[:frame_count].cpu().numpy() for padded_frames in padded_pair)
+            for *padded_pair, frame_count in padded_pairs
+        )
+        return [
+            joined(sequence_frames, recipe.frames.hop_length)
+            for frame_pair in frame_pairs
+            for sequence_frames in frame_pair
+        ]

@@ -54,14 +54,15 @@ class Standard(nn.Module):
 
     @torch.no_grad()
     def measure(self, data: Data) -> None:
-        sums, count = torch.zeros(2, self.width, dtype=torch.float64), 0
-        for number in range(len(data)):
-            frames, *_ = data.batch(np.array([number]), np.random.default_rng(0))
+        """Measure each component's mean and deviation over all training frames."""
+        component_sums, frame_count = torch.zeros(2, self.width, dtype=torch.float64), 0
+        for sequence_index in range(len(data)):
+            frames, *_ = data.batch(np.array([sequence_index]), np.random.default_rng(0))
             components = self.components(frames[0]).double()
-            sums += torch.stack([components.sum(0), components.square().sum(0)])
-            count += len(components)
-        mean, squares = sums / count
-        variance = (squares - mean.square()).clamp_min(0)
+            component_sums += torch.stack([components.sum(0), components.square().sum(0)])
+            frame_count += len(components)
+        mean, mean_squares = component_sums / frame_count
+        variance = (mean_squares - mean.square()).clamp_min(0)
         self.mean.copy_(mean)
         self.deviation.copy_(variance.sqrt().clamp_min(LEAST * float(variance.mean().sqrt())))
 
@@ -79,13 +80,13 @@ class RecurrentNetwork(Network):
         super().__init__()
         self.settings, self.weights = recipe.network, recipe.loss
         self.standard = Standard(recipe.frames)
-        width, size, latents = self.standard.width, self.settings.size, self.settings.latents
-        self.table = nn.Parameter(torch.randn(self.settings.clips, latents))
-        self.into = nn.Linear(width + latents, size)
-        reach = CODE_GAIN / latents**0.5
-        nn.init.uniform_(self.into.weight[:, width:], -reach, reach)
-        self.memory = nn.LSTM(size, size, self.settings.layers, batch_first=True)
-        self.out = nn.Linear(size, width)
+        frame_width, layer_width, latent_count = self.standard.width, self.settings.size, self.settings.latents
+        self.table = nn.Parameter(torch.randn(self.settings.clips, latent_count))
+        self.into = nn.Linear(frame_width + latent_count, layer_width)
+        largest_weight = CODE_GAIN / latent_count**0.5
+        nn.init.uniform_(self.into.weight[:, frame_width:], -largest_weight, largest_weight)
+        self.memory = nn.LSTM(layer_width, layer_width, self.settings.layers, batch_first=True)
+        self.out = nn.Linear(layer_width, frame_width)
         self.register_buffer("steps", torch.zeros(()))
 
     def initialise(self, data: Data) -> None:
@@ -102,14 +103,14 @@ class RecurrentNetwork(Network):
         self, sounds: Tensor, counts: Tensor, numbers: Tensor, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Return the loss terms; first frames, which GRUV omits, depend on the code alone and are learned late."""
-        frames, codes = self.standard(sounds), self.codes(numbers)
-        inputs = delayed(frames)
+        standard_frames, codes = self.standard(sounds), self.codes(numbers)
+        input_frames = delayed(standard_frames)
         if self.training:
-            inputs = self._disturb_inputs(inputs, codes, generator)
-        error = (self.predict(inputs, codes)[0] - frames).square().mean(2)
+            input_frames = self._disturb_inputs(input_frames, codes, generator)
+        squared_errors = (self.predict(input_frames, codes)[0] - standard_frames).square().mean(2)
         return {
-            "mean_square": error[following(error, counts)].mean(),
-            "first": error[:, 0].mean(),
+            "mean_square": squared_errors[following(squared_errors, counts)].mean(),
+            "first": squared_errors[:, 0].mean(),
             "code": codes.square().mean(),
         }
 
@@ -121,37 +122,37 @@ class RecurrentNetwork(Network):
         Gradients go back ``reach`` frames.
         """
         lstm_inputs = self.into(torch.cat([inputs, codes[:, None].expand(-1, inputs.shape[1], -1)], 2))
-        outputs = []
-        for chunk in lstm_inputs.split(self.settings.reach, 1):
-            output, (h, c) = self.memory(chunk, state)
+        lstm_outputs = []
+        for input_chunk in lstm_inputs.split(self.settings.reach, 1):
+            chunk_output, (h, c) = self.memory(input_chunk, state)
             state = h.detach(), c.detach()
-            outputs.append(output)
+            lstm_outputs.append(chunk_output)
         assert state is not None
-        return self.out(torch.cat(outputs, 1)), state
+        return self.out(torch.cat(lstm_outputs, 1)), state
 
     @torch.no_grad()
     def continued(self, seed: Tensor, codes: Tensor, count: int) -> Tensor:
         """Return ``count`` frames: a seed [batch, frames, width], possibly empty, and its continuation."""
-        predicted, (h, c) = self.predict(F.pad(seed, (0, 0, 1, 0)), codes)
-        frames, layers = [*seed.unbind(1), predicted[:, -1]], list(zip(h, c, strict=True))
+        predicted_frames, (h, c) = self.predict(F.pad(seed, (0, 0, 1, 0)), codes)
+        frames, layer_states = [*seed.unbind(1), predicted_frames[:, -1]], list(zip(h, c, strict=True))
         while len(frames) < count:
-            hidden = self.into(torch.cat([frames[-1], codes], 1))
+            layer_output = self.into(torch.cat([frames[-1], codes], 1))
             # Cell by cell: torch's LSTM lays out its weights again at every call.
-            for layer, weights in enumerate(self.memory.all_weights):
-                layers[layer] = torch.lstm_cell(hidden, layers[layer], *weights)
-                hidden = layers[layer][0]
-            frames.append(self.out(hidden))
+            for layer_index, layer_weights in enumerate(self.memory.all_weights):
+                layer_states[layer_index] = torch.lstm_cell(layer_output, layer_states[layer_index], *layer_weights)
+                layer_output = layer_states[layer_index][0]
+            frames.append(self.out(layer_output))
         return torch.stack(frames[:count], 1)
 
     def _disturb_inputs(self, inputs: Tensor, codes: Tensor, generator: torch.Generator) -> Tensor:
         """Parallel scheduled sampling (Bengio et al., NeurIPS 2015; Duckworth et al., 2019), with noise."""
         settings = self.settings
-        share = settings.own_share * min(1.0, float(self.steps) / settings.own_steps)
-        if share:
+        predicted_share = settings.own_share * min(1.0, float(self.steps) / settings.own_steps)
+        if predicted_share:
             with torch.no_grad():
-                predicted = delayed(self.predict(inputs, codes)[0])
-            replaced = rand_examples(*inputs.shape[:2], 1, generator=generator).to(inputs) < share
-            inputs = torch.where(replaced, predicted, inputs)
+                predicted_frames = delayed(self.predict(inputs, codes)[0])
+            is_replaced = rand_examples(*inputs.shape[:2], 1, generator=generator).to(inputs) < predicted_share
+            inputs = torch.where(is_replaced, predicted_frames, inputs)
         if settings.noise:
             noise = settings.noise * randn_examples(*inputs.shape, generator=generator).to(inputs)
             inputs = torch.cat([inputs[:, :1], (inputs + noise)[:, 1:]], 1)
@@ -160,8 +161,8 @@ class RecurrentNetwork(Network):
 
 def following(errors: Tensor, counts: Tensor) -> Tensor:
     """Mask unpadded frames after the first, [batch, frames]."""
-    positions = torch.arange(errors.shape[1], device=errors.device)
-    return (positions > 0) & (positions < counts.to(errors.device)[:, None])
+    frame_indices = torch.arange(errors.shape[1], device=errors.device)
+    return (frame_indices > 0) & (frame_indices < counts.to(errors.device)[:, None])
 
 
 def delayed(frames: Tensor) -> Tensor:

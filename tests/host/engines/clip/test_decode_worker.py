@@ -77,12 +77,12 @@ def test_until_it_is_there_this_process_decodes(aside, decoder):
 def test_a_room_is_used_again_once_its_clip_is_gone_and_no_earlier(aside, decoder):
     made = aside(clips=2)
     kept = [made.clip(0, code(number)) for number in range(4)]  # two of them found no room
-    assert not made._free
+    assert not made._free_rooms
     for number, clip in enumerate(kept):
         assert np.array_equal(clip.samples, decoder.clip(0, code(number)).samples)
     kept.clear()
     del clip
-    assert sorted(made._free) == [0, 1]
+    assert sorted(made._free_rooms) == [0, 1]
 
 
 def test_where_it_has_ended_this_process_goes_on(aside, decoder):
@@ -144,7 +144,7 @@ def test_it_ends_with_its_last_holder_and_not_before_its_clips(aside, decoder):
 def test_little_memory_leaves_fewer_rooms(monkeypatch, decoder):
     monkeypatch.setattr(module, "MOST_SHARED_BYTES", 3 * ResampledClip.size(LENGTH) * 4)
     made = ClipDecodeWorker(decoder, LENGTH, 1000)
-    assert len(made._free) == 3
+    assert len(made._free_rooms) == 3
 
 
 def test_an_instrument_plays_what_it_decodes_as_offline(model, tmp_path, monkeypatch):
@@ -155,8 +155,8 @@ def test_an_instrument_plays_what_it_decodes_as_offline(model, tmp_path, monkeyp
         instrument = ChannelInstrument(patch, RATE, live=live)
         engine = instrument._synthesis._engine
         if live:
-            until(engine._ahead._work._decoder._server._is_ready)
-            elsewhere(monkeypatch, engine._ahead._work._decoder._decoder)
+            until(engine._prefetch_cache._work._decoder._server._is_ready)
+            elsewhere(monkeypatch, engine._prefetch_cache._work._decoder._decoder)
         blocks = []
         for events in ([ControlChange(0, 0, 20, 100)], [], [NoteOn(2000, 0, 67, 100)], [], []):
             blocks.append(instrument.process(events, 1000))

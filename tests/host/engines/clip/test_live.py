@@ -215,7 +215,7 @@ def test_few_clips_are_kept_however_far_a_knob_turns(patch):
     playing = Playing(patch())
     for value in range(0, 127, 3):
         playing.play([ControlChange(0, 0, 20, value)], 400, settled=True)
-    assert len(playing.engine._ahead.ready_clips(-1)) == NEWEST
+    assert len(playing.engine._prefetch_cache.ready_clips(-1)) == NEWEST
 
 
 def test_a_decoder_that_fails_is_heard_of_by_who_plays_on(patch, monkeypatch):

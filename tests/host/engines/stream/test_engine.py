@@ -105,7 +105,7 @@ def test_blocks_and_processes_change_nothing(patch):
 
 def makers(rack):
     """The threads that make frames."""
-    return [instrument._synthesis._engine._firsts.aside._thread for instrument in rack._instruments.values()]
+    return [instrument._synthesis._engine._first_frames.aside._thread for instrument in rack._instruments.values()]
 
 
 def settled(rack):
