@@ -272,7 +272,7 @@ def _code_figures(coded: CodedNotes, note: RecordedNote, rate: int) -> dict[str,
 
 def _figures(compared: Sequence[_Compared], worst: int) -> Figures:
     note_rows = [comparison.row for comparison in compared]
-    code_rows = [note_row["codes"] for note_row in note_rows if note_row["codes"] is not None]
+    code_distances_by_note = [note_row["codes"] for note_row in note_rows if note_row["codes"] is not None]
     return {
         "notes": len(note_rows),
         "splits": {split: sum(note_row["split"] == split for note_row in note_rows) for split in ("test", "val")},
@@ -281,9 +281,10 @@ def _figures(compared: Sequence[_Compared], worst: int) -> Figures:
         "take": _summary([note_row["take"] for note_row in note_rows if note_row["take"] is not None]),
         "takes": sum(note_row["take"] is not None for note_row in note_rows),
         "codes": {
-            measure_name: middle([code_row[measure_name] for code_row in code_rows]) for measure_name in code_rows[0]
+            measure_name: middle([code_row[measure_name] for code_row in code_distances_by_note])
+            for measure_name in code_distances_by_note[0]
         }
-        if code_rows
+        if code_distances_by_note
         else None,
         "worst": worst,
         "each": note_rows,

@@ -175,8 +175,10 @@ def _groups(notes: Sequence[_Note], card: Card) -> list[tuple[str, list[_Note], 
     notes_by_instrument: dict[tuple[str, int | None], list[_Note]] = {}
     for note in notes:
         notes_by_instrument.setdefault(_instrument_of(note.course.note.single), []).append(note)
-    key_counts = [len({note.course.note.single.key for note in group}) for group in notes_by_instrument.values()]
-    if len(notes_by_instrument) > 1 and np.median(key_counts) < FEWEST_KEYS:
+    distinct_key_counts = [
+        len({note.course.note.single.key for note in group}) for group in notes_by_instrument.values()
+    ]
+    if len(notes_by_instrument) > 1 and np.median(distinct_key_counts) < FEWEST_KEYS:
         notes_by_instrument = {("", None): list(notes)}
     scale, default_code = in_deviations(card), np.array([latent.default for latent in card.latents])
     home_codes = {

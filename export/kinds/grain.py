@@ -221,8 +221,8 @@ class GrainPlayer(NnPlayer):
             int(uniforms[self.noises] * start_limit),
             int(uniforms[self.noises + 1] * start_limit),
         )
-        cycles = torch.arange(bins, dtype=torch.float64) / transform_length
-        frame_bins = cycles * self.frame_length / ratio
+        bin_cycles_per_sample = torch.arange(bins, dtype=torch.float64) / transform_length
+        frame_bins = bin_cycles_per_sample * self.frame_length / ratio
         gains = math.sqrt(transform_length / self.frame_length) * (frame_bins <= self.frame_length / 2).double()
         gains[0] *= math.sqrt(2.0)
         gains[-1] *= math.sqrt(2.0)

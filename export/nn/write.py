@@ -57,11 +57,13 @@ class ParityInputs:
 def check_parity(model: Model, file: Path) -> None:
     """Raise `NnRefusal` if nn~ would refuse a file, `Failure` if frames or sound differ from the model's."""
     backend = Backend(file)
-    for name in backend.attributes():
-        attribute_text = backend.get(name)
-        backend.set(name, *attribute_text.split())
-        if backend.get(name) != attribute_text:
-            raise NnRefusal(f"attribute {name} is {backend.get(name)} where {attribute_text} was set")
+    for attribute_name in backend.attributes():
+        attribute_text = backend.get(attribute_name)
+        backend.set(attribute_name, *attribute_text.split())
+        if backend.get(attribute_name) != attribute_text:
+            raise NnRefusal(
+                f"attribute {attribute_name} is {backend.get(attribute_name)} where {attribute_text} was set"
+            )
     model_frames, rebuilt_frames = _frames(model, file)
     relative_difference = float(np.abs(rebuilt_frames - model_frames).max()) / max(float(np.ptp(model_frames)), 1e-9)
     if not relative_difference <= FRAME_TOLERANCE:

@@ -271,7 +271,9 @@ def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
     sampled_keys = list(range(lowest_recorded_key, highest_recorded_key + 1, every))
     if sampled_keys[-1] != highest_recorded_key and highest_recorded_key - sampled_keys[-1] > every // 2:
         sampled_keys.append(highest_recorded_key)
-    middle_keys = [(lower_key + upper_key) // 2 for lower_key, upper_key in itertools.pairwise(sampled_keys)]
+    middle_keys = [
+        (lower_sampled_key + upper_key) // 2 for lower_sampled_key, upper_key in itertools.pairwise(sampled_keys)
+    ]
     lowest_keys = [max(0, lowest_recorded_key - every // 2), *(middle + 1 for middle in middle_keys)]
     return [
         KeyZone(*zone)

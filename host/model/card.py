@@ -111,7 +111,7 @@ class PartialsLayout(_Part):
         if any(upper_hz <= lower_hz for lower_hz, upper_hz in itertools.pairwise(self.edges_hz)):
             raise ValueError("partials: edges_hz must rise")
         if self.stretch is not None and not all(
-            self.stretch[0] + self.stretch[1] * key <= math.log(MOST_STRETCHED) for key in (0, KEYS - 1)
+            self.stretch[0] + self.stretch[1] * midi_key <= math.log(MOST_STRETCHED) for midi_key in (0, KEYS - 1)
         ):
             raise ValueError(f"partials: stretch must keep B at {MOST_STRETCHED} or below for every key")
         if self.low > self.high:

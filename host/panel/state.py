@@ -358,18 +358,20 @@ class PanelState:
 
     def _bind(self, knob: LearnedKnob, target: str) -> str:
         """Bind a learned controller to a target; return a line about it."""
-        control = self._controls.get(target)
-        if control is None:
+        target_control = self._controls.get(target)
+        if target_control is None:
             return f"{target} is gone"
         try:
-            bound_text, sibling_targets = bound(self._now(), knob.keys, target, (control.low, control.high))
+            bound_text, sibling_targets = bound(
+                self._now(), knob.keys, target, (target_control.low, target_control.high)
+            )
         except UserError:
             return f"the preset cannot be edited for {knob}; add a [[cc]] to its file by hand"
         self._edit(bound_text)
         sibling_titles = [
             self._controls[sibling].title if sibling in self._controls else sibling for sibling in sibling_targets
         ]
-        return f"{knob} moves {control.title}{''.join(f', and {title} as before' for title in sibling_titles)}"
+        return f"{knob} moves {target_control.title}{''.join(f', and {title} as before' for title in sibling_titles)}"
 
     # reports of the audio process
 
@@ -423,8 +425,8 @@ class PanelState:
         self._learning.add_event(now, None)  # a controller that rests has been moved
         reported_values = {}
         for target in self._present_targets(status.values):
-            value, expiry_time = self._in_flight.get(target, (None, 0.0))
-            if value == status.values[target] or now >= expiry_time:
+            sent_value, expiry_time = self._in_flight.get(target, (None, 0.0))
+            if sent_value == status.values[target] or now >= expiry_time:
                 self._in_flight.pop(target, None)
                 if not self._held.is_held(target):
                     reported_values[target] = status.values[target]

@@ -173,14 +173,14 @@ def listen(
     with opened(sound) as reader:
         for block in mono(reader, card.sample_rate):
             buffer, read_length = np.concatenate([buffer, block]), read_length + len(block)
-            frame_count = max(0, (len(buffer) - card.frame_length) // card.hop_length + 1)
-            for first_frame in range(0, frame_count, BATCH):
-                frames = _frames(buffer, first_frame, min(first_frame + BATCH, frame_count), card)
+            buffered_frame_count = max(0, (len(buffer) - card.frame_length) // card.hop_length + 1)
+            for first_frame in range(0, buffered_frame_count, BATCH):
+                frames = _frames(buffer, first_frame, min(first_frame + BATCH, buffered_frame_count), card)
                 frame_levels = frames.std(axis=1)  # the deviation ignores a recording's DC offset
                 level_batches.append(frame_levels)
                 if np.any(frame_levels > SILENT):
                     code_batches.append(encode(frames[frame_levels > SILENT]))
-            buffer = buffer[frame_count * card.hop_length :]
+            buffer = buffer[buffered_frame_count * card.hop_length :]
             if progress is not None:
                 progress(min(1.0, read_length * reader.sample_rate / (max(1, reader.length) * card.sample_rate)))
     length_seconds = read_length / card.sample_rate
@@ -190,10 +190,13 @@ def listen(
     if not code_batches:
         raise silent(sound)
     sounding_frames = np.flatnonzero(frame_levels > SILENT)
-    is_loud = frame_levels[sounding_frames] > QUIET_FRAME * frame_levels.max()
-    middle_seconds = (sounding_frames[is_loud] * card.hop_length + card.frame_length / 2) / card.sample_rate
+    sounding_is_loud = frame_levels[sounding_frames] > QUIET_FRAME * frame_levels.max()
+    middle_seconds = (sounding_frames[sounding_is_loud] * card.hop_length + card.frame_length / 2) / card.sample_rate
     return CodeTrack(
-        middle_seconds, np.concatenate(code_batches)[is_loud].astype(np.float64), len(frame_levels), length_seconds
+        middle_seconds,
+        np.concatenate(code_batches)[sounding_is_loud].astype(np.float64),
+        len(frame_levels),
+        length_seconds,
     )
 
 

@@ -161,7 +161,7 @@ def similarity(first: Doubles, second: Doubles) -> float:
     IEEE Transactions on Image Processing 2004, equation 13.) As scikit-image: uniform 7 × 7 squares, sample variances.
     Zero-pads pictures to at least seven.
     """
-    padding_widths = [(0, max(0, SIDE - size)) for size in first.shape]
+    padding_widths = [(0, max(0, SIDE - axis_length)) for axis_length in first.shape]
     first, second = np.pad(first, padding_widths), np.pad(second, padding_widths)
     window_cells = SIDE * SIDE
     local_means = [_local(picture) for picture in (first, second)]

@@ -102,10 +102,10 @@ def _longest_level_copy(sound: Array, clip: Array, rate: int, hop: int) -> int:
     clip_levels = np.roll(clip_levels, frame_count // 2, axis=0) - band_means
     frame_products = sound_levels @ clip_levels.T
     sound_power, clip_power = np.square(sound_levels).sum(1).reshape(-1, HOPS).sum(1), np.square(clip_levels).sum(1)
-    longest_parts, frame_indices = 0, np.arange(len(sound_levels))
+    longest_parts, sound_frame_indices = 0, np.arange(len(sound_levels))
     for alignment in range(frame_count):
-        clip_frame_indices = (frame_indices + alignment) % frame_count
-        part_products = frame_products[frame_indices, clip_frame_indices].reshape(-1, HOPS).sum(1)
+        clip_frame_indices = (sound_frame_indices + alignment) % frame_count
+        part_products = frame_products[sound_frame_indices, clip_frame_indices].reshape(-1, HOPS).sum(1)
         longest_parts = max(
             longest_parts,
             _longest_match(sound_power, clip_power[clip_frame_indices].reshape(-1, HOPS).sum(1), part_products),

@@ -70,9 +70,9 @@ def spectrogram(
     bins_hz = np.linspace(0, sample_rate / 2, targets.shape[1])
 
     def image(spectra: Array) -> Array:
-        levels_db = np.stack([np.interp(2**row_octaves, bins_hz, spectrum) for spectrum in spectrum_db(spectra)])[
-            frame_indices
-        ]
+        levels_db = np.stack(
+            [np.interp(2**row_octaves, bins_hz, frame_levels_db) for frame_levels_db in spectrum_db(spectra)]
+        )[frame_indices]
         levels_db[is_left_out] = LOWEST_DB
         return levels_db.T
 
@@ -80,9 +80,15 @@ def spectrogram(
         figure = Figure((WIDTH, 3.3), layout="constrained")
         axes_pair = figure.subplots(1, 2, sharey=True)
         extent = (0, duration_seconds, row_octaves[0], row_octaves[-1])
-        for axes, spectra, side_name in zip(axes_pair, (targets, decoded), ("in", "out"), strict=True):
+        for axes, side_magnitudes, side_name in zip(axes_pair, (targets, decoded), ("in", "out"), strict=True):
             axes_image = axes.imshow(
-                image(spectra), cmap="magma", vmin=LOWEST_DB, vmax=0, aspect="auto", origin="lower", extent=extent
+                image(side_magnitudes),
+                cmap="magma",
+                vmin=LOWEST_DB,
+                vmax=0,
+                aspect="auto",
+                origin="lower",
+                extent=extent,
             )
             axes.set_title(_literal(f"{title}: {side_name}"))
             axes.set_xlabel("seconds")

@@ -444,10 +444,10 @@ class GrainEngine:
         else:
             frames = self._decode(codes)
         sounds = self._source.grains(frames, cuts, [random_numbers[NOISE:] for random_numbers in random_rows])
-        for (_, stream, grain), frame, cut, sound, window, gains in zip(
+        for (_, stream, grain), frame, grain_cut, sound, window, gains in zip(
             due_grains, frames, cuts, sounds, windows, side_gains, strict=True
         ):
-            power = self._source.power(frame, cut.ratio, window)
+            power = self._source.power(frame, grain_cut.ratio, window)
             if power > self.highest_power:
                 window = window * np.float32(math.sqrt(self.highest_power / power))
             self._place(stream, grain.onset, sound * window, gains, block_start)

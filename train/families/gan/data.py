@@ -140,7 +140,7 @@ class PieceFamily(Family[RecipeT, NetworkT]):
     def data(self, corpus: Corpus, recipe: RecipeT, folder: Path, tonal: bool) -> ClipData:
         assert isinstance(recipe.frames, ClipFrames)
         words: list[str] = getattr(getattr(recipe, "network", None), "words", [])
-        train, val = (places(corpus, split, recipe.frames, words) for split in ("train", "val"))
+        train, val = (places(corpus, split_name, recipe.frames, words) for split_name in ("train", "val"))
         return ClipData(corpus, recipe.frames.normalised, train, val if len(val) else train)
 
     def describe(self, corpus: Corpus, recipe: RecipeT) -> str:

@@ -337,8 +337,10 @@ class LoopNetwork(Autoencoder):
         hit_bias = HIT_BIAS_NATS * self.density(steering)
         if hidden.ndim > steering.ndim:
             hit_bias = hit_bias[:, None]
-        logits = self.chances(hidden) + hit_bias * self.hits + noise * (linear + noise * (quadratic + noise * cubic))
-        prototype_indices: Tensor = logits.argmax(-1)
+        noisy_logits = (
+            self.chances(hidden) + hit_bias * self.hits + noise * (linear + noise * (quadratic + noise * cubic))
+        )
+        prototype_indices: Tensor = noisy_logits.argmax(-1)
         return prototype_indices
 
     @torch.no_grad()
