@@ -55,7 +55,7 @@ def test_the_state_of_a_preset_is_its_name_by_the_property_that_the_plugin_reads
 def test_a_preset_that_is_told_of_in_any_words_leaves_the_others_readable(bundle, tmp_path, monkeypatch):
     odd = 'quotes "and" \\ back, é\nand lines, <angles> .'
     monkeypatch.setattr(
-        "timbrel.host.preset.user_presets.read_preset",
+        "timbrel.host.preset.loading.read_preset",
         lambda path: read_preset(path).model_copy(update={"description": odd}),
     )
     monkeypatch.setattr(
