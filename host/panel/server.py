@@ -49,6 +49,7 @@ from .state import PanelState
 COMMENTS = re.compile(
     r"^[ \t]*(?://.*|/\*.*\*/)\n|(?<=[;,:{}()\]])[ \t]+// .*$", re.MULTILINE
 )  # whole lines, and after code
+INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
 WITH_COMMENTS = (".js", ".css")
 
 
@@ -56,7 +57,7 @@ class PageAssets(StaticFiles):
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """A file of the page, scripts and styles without comments."""
+        """A file of the page, scripts and styles without comments and indentation."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         asset_path = Path(full_path)
         if not isinstance(response, FileResponse) or asset_path.suffix not in WITH_COMMENTS:
@@ -68,8 +69,11 @@ class PageAssets(StaticFiles):
 
 
 def without_comments(text: str) -> str:
-    """No string of the page looks like a comment."""
-    return COMMENTS.sub("", text)
+    """Return a script or a style without comments and indentation.
+
+    No string of the page looks like a comment, and none has several lines.
+    """
+    return INDENTATION.sub("", COMMENTS.sub("", text))
 
 
 class PageFiles(ABC):

@@ -23,14 +23,14 @@ def fetched(panel, name, **headers):
     ("text", "left"),
     [
         ("// all of it\nconst a = 1;\n", "const a = 1;\n"),
-        ("  /** Says it. */\n  say() {\n", "  say() {\n"),
+        ("  /** Says it. */\n  say() {\n", "say() {\n"),
         ("const a = 1; // that's it\n", "const a = 1;\n"),
         ("/* a style */\n#a { color: red; }\n", "#a { color: red; }\n"),
         ("open(`ws://${host}/a`, 'http://b');\n", "open(`ws://${host}/a`, 'http://b');\n"),
         ("const at = a / b / c;\n", "const at = a / b / c;\n"),
     ],
 )
-def test_comments_go_and_all_else_stays(text, left):
+def test_comments_and_indentation_go_and_all_else_stays(text, left):
     assert without_comments(text) == left
 
 
