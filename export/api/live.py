@@ -253,7 +253,7 @@ class LivePlayer:
 
 
 class _Reports:
-    """What a session reports: its newest status, and lines."""
+    """A session's newest status, and its lines."""
 
     def __init__(self, changed: threading.Event) -> None:
         self.newest: LiveStatus | None = None

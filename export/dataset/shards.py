@@ -426,7 +426,7 @@ class _Digest(io.BytesIO):
 
 
 def _fault(path: Path, shard: Shard) -> str:
-    """Say what is wrong with a shard's file; nothing if it is whole."""
+    """Return the fault of a shard's file; empty if it is whole."""
     try:
         if path.stat().st_size != shard.bytes:
             return f"has {path.stat().st_size} bytes in place of {shard.bytes}"
@@ -439,7 +439,7 @@ def _fault(path: Path, shard: Shard) -> str:
 
 
 def _difference(stored_settings: dict[str, Any], job_settings: dict[str, Any]) -> str:
-    """Say which setting differs from the stored one."""
+    """Return a line on the setting that differs from the stored one."""
     for name, value in job_settings.items():
         if stored_settings.get(name) != value:
             if name == "presets":

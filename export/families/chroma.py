@@ -251,7 +251,7 @@ PICTURED_SECONDS = 8.0  # of a clip: a longer picture is too narrow to read
 
 @dataclass(frozen=True)
 class _ReportInputs:
-    """What all parts of a report read: the run, its network, and frames of training and of an unseen split."""
+    """Inputs of all parts of a report: the run, its network, and frames of training and of an unseen split."""
 
     run: Run
     recipe: ChromaRecipe
@@ -416,7 +416,7 @@ def _typical_clip(inputs: _ReportInputs, decoded: Array) -> Clip:
 
 
 def _sounds(inputs: _ReportInputs, clip: Clip) -> list[ReportSound]:
-    """Return the start of a clip, and what the network makes of it."""
+    """Return the start of a clip, and its reconstruction."""
     frame_settings = inputs.recipe.frames
     sound_pair = resynthesised(inputs.corpus, clip, inputs.network, frame_settings, inputs.folded, PICTURED_SECONDS)
     transposition_text = " and moved back to its pitch" if inputs.folded else ""
@@ -538,7 +538,7 @@ SHARE_OBEYED, SHARE_MOSTLY_OBEYED = 0.95, 0.8
 
 
 def _keys_obeyed(figures: Figures) -> Sentence:
-    """Say how often the pitch of a note is that of its key."""
+    """Return a sentence on the share of notes that have the pitch of their keys."""
     if not figures["run"]["tonal"]:
         return Sentence("The recordings have no clear pitch: keys choose colour, not pitch.")
     if figures["keys"] is None:
@@ -568,7 +568,7 @@ def _keys_obeyed(figures: Figures) -> Sentence:
 
 
 def _octave(figures: Figures) -> list[str]:
-    """Say how far up the recordings were moved, if they were; a shift down loses nothing."""
+    """Return a line on recordings that were moved up by octaves; a shift down loses nothing."""
     trained_octave, median_note = figures["run"]["octave"], figures["recordings"]["note"]
     if trained_octave is None or median_note is None:
         return []
@@ -597,7 +597,7 @@ def _share_in_words(sounding: Figures) -> str:
 
 
 def verdict(figures: Figures) -> Verdict:
-    """Say how well keys and knobs work, and what is wrong."""
+    """Return the verdict on keys and knobs, and the shortcomings."""
     if not alive(figures):
         return verdict_of([dead(figures)])
     relative_error = figures["reconstruction"]["same_key"]["relative_error"]["value"]

@@ -53,7 +53,7 @@ HIGH_ACCURACY = 0.97  # the classifier's answers on generated clips then compare
 
 
 def verdict(figures: Figures) -> Verdict:
-    """Say how many clips are recognised, and what is wrong."""
+    """Return the verdict on recognised clips, and the shortcomings."""
     accuracy, clip_count, worst_shortcomings, other_shortcomings = figures["accuracy"], figures["clips"], [], []
     accuracy_text = (
         f"{percent(accuracy)} of clips are taken for what they are: "

@@ -440,7 +440,7 @@ LABEL_DIVERSITY = 0.5  # of recordings' within a label: with less, knobs change 
 
 
 def _came_back_sentence(errors: Figures) -> Sentence:
-    """Say how well recordings come back."""
+    """Return a sentence on the reconstruction of recordings."""
     error_db = errors["log_mel_db"]["median"]
     error_text = f", with {errors['relative_error']:.0%} of their energy in error" if "relative_error" in errors else ""
     is_good = error_db <= CAME_BACK_DB
@@ -451,7 +451,7 @@ def _came_back_sentence(errors: Figures) -> Sentence:
 
 
 def verdict(figures: Figures) -> Verdict:
-    """Say how well recordings come back, how like them random clips are, and what is wrong."""
+    """Return the verdict on reconstructions and random clips beside recordings, and the shortcomings."""
     generated_figures, error_figures, sentences, worst_shortcomings, other_shortcomings = (
         figures["generated"],
         figures["reconstruction"],

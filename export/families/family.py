@@ -1,4 +1,4 @@
-"""Base class of network families for export: what export, evaluate and make ask of one."""
+"""Base class of network families for export, for the commands export, evaluate and make."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar

@@ -259,7 +259,7 @@ def _latents(figures: Figures) -> Markup:
 
 
 def _phase_rows(figures: Figures) -> Markup:
-    """Say how many neighbouring phases are far apart; nothing for networks without phases."""
+    """Return a sentence on neighbouring phases that are far apart; empty for networks without phases."""
     if figures["phases"] is None:
         return Markup()
     far_apart_shares = figures["phases"]["far_apart"]
@@ -286,7 +286,7 @@ FALLBACKS: tuple[Part, ...] = ("test", "val", "held_out")
 
 @dataclass(frozen=True)
 class _ReportInputs:
-    """What all parts of a report read: the run, its network, windows drawn from the corpus, and training codes."""
+    """Inputs of all parts of a report: the run, its network, windows drawn from the corpus, and training codes."""
 
     run: Run
     recipe: GrainRecipe
@@ -534,7 +534,7 @@ def _typical_window(inputs: _ReportInputs) -> int:
 
 
 def _report_sounds(inputs: _ReportInputs, generated: Array) -> list[ReportSound]:
-    """Return a stretch of the split, what the network makes of it, and random grains."""
+    """Return a stretch of the split, its reconstruction, and random grains."""
     frame_settings = inputs.recipe.frames
     hop = frame_settings.frame_length // OVERLAP
     source_sound = stretch(inputs.corpus, inputs.test.part, frame_settings, PICTURED_SECONDS)
@@ -624,7 +624,7 @@ DEVIATION_TOLERANCE, LARGEST_CORRELATION = 0.05, 0.15
 
 
 def _faults(figures: Figures) -> list[str]:
-    """Name what is wrong above 3 kHz."""
+    """Return the faults above 3 kHz."""
     high_band = figures["bands"]["unfiltered"][-1]
     level_db, excess_db = high_band["level_db"]["mean"], high_band["excess_db"]["mean"]
     dull_faults = [f"dull ({-level_db:.0f} dB too quiet above 3 kHz)"] if level_db <= -DULL_DB else []
@@ -636,7 +636,7 @@ def _excess_text(excess_db: float) -> str:
 
 
 def _prior_sentence(figures: Figures) -> Sentence:
-    """Say whether codes fill the prior."""
+    """Return a sentence on the codes' spread in the prior."""
     if not figures["run"]["adversarial"]:
         return Sentence("Codes were trained toward no prior: play those of sounds, as drawn ones may lie between them.")
     code_figures = figures["codes"]
@@ -662,7 +662,7 @@ def _prior_sentence(figures: Figures) -> Sentence:
 
 
 def verdict(figures: Figures) -> Verdict:
-    """Say how like the recordings random grains are, and what is wrong."""
+    """Return the verdict on random grains beside recordings, and the shortcomings."""
     if not alive(figures):
         return verdict_of([dead(figures)])
     worst_shortcomings = learned(

@@ -246,7 +246,7 @@ def _knob_effect(row: Figures) -> float:
 
 
 def verdict(figures: Figures) -> Verdict:
-    """Say how like training loops continuations are, and what is wrong."""
+    """Return the verdict on continuations beside training loops, and the shortcomings."""
     continuation_figures, endless_figures, sentences, shortcomings = figures["played_on"], figures["endless"], [], []
     alike_shares = [row_figures["within"] for row_figures in continuation_figures if row_figures["within"] is not None]
     beat_ratio = float(np.median([row_figures["beat"] for row_figures in continuation_figures]))

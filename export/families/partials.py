@@ -200,7 +200,7 @@ def _levels(network: PartialsAutoencoder, frames: torch.Tensor, pitches: torch.T
 
 
 def verdict(figures: Figures) -> Verdict:
-    """Say how well frames come back and knobs work, and what is wrong."""
+    """Return the verdict on reconstructed frames and knobs, and the shortcomings."""
     if not alive(figures):
         return verdict_of([dead(figures)])
     error_db = figures["reconstruction"]["bands_db"]

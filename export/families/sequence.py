@@ -281,7 +281,7 @@ RISES_DB = 3.0  # rise within a tail, from its first to its last part
 
 
 def verdict(figures: Figures) -> Verdict:
-    """Say how well frames are predicted and recordings continued."""
+    """Return the verdict on predicted frames and continued recordings, and the shortcomings."""
     continuation_figures, shortcomings = (
         [row_figures for row_figures in figures["continued"] if row_figures["seed"] == 1],
         [],

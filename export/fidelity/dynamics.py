@@ -253,7 +253,7 @@ def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
 
 
 def in_words(figures: Figures) -> str:
-    """Say how dynamics were recorded and are played."""
+    """Return a sentence on the dynamics of recordings and renditions."""
     soft_figures, loud_figures = figures["soft"], figures["loud"]
     if figures["dynamics"]:
         level_alone_text = (

@@ -172,7 +172,7 @@ def instrument_page(
 
 
 def basis(note_figures: Figures) -> str:
-    """Say how many notes of which splits were compared."""
+    """Return a sentence on the compared notes and their splits."""
     split_names = {"test": "the test split", "val": "the validation split"}
     split_texts = [
         f"{note_count} of {split_names[split]}" for split, note_count in note_figures["splits"].items() if note_count
@@ -220,7 +220,7 @@ def _columns(note_figures: Figures) -> dict[tuple[str, str], Figures]:
 
 
 def telling_lines(note_figures: Figures) -> list[str]:
-    """Say how well classifiers tell renditions from recordings, and how takes differ."""
+    """Return sentences on classifiers that tell renditions from recordings, and on differences of takes."""
     lines = []
     if (accuracies := note_figures["told_apart"]) is not None:
         lines.append(
@@ -242,7 +242,7 @@ def telling_lines(note_figures: Figures) -> list[str]:
 
 
 def tuning_line(note_figures: Figures) -> list[str]:
-    """Say how far recordings lie off their keys, if they are out of tune."""
+    """Return a line on recordings that lie off their keys, none if they are in tune."""
     most_cents, median_cents = note_figures["tuning"]["most_cents"], note_figures["tuning"]["median_cents"]
     if most_cents < OUT_OF_TUNE_CENTS:
         return []
@@ -253,7 +253,7 @@ def tuning_line(note_figures: Figures) -> list[str]:
 
 
 def dynamics_line(note_figures: Figures) -> list[str]:
-    """Say how dynamics were recorded and are played, if measured."""
+    """Return a line on the dynamics of recordings and renditions, none if not measured."""
     return [] if note_figures["dynamics"] is None else [f"dynamics: {in_words(note_figures['dynamics'])}"]
 
 

@@ -385,7 +385,7 @@ def _explained(
 
 
 def _reason(name: str, share: float, correlation: float) -> str:
-    """Say why a knob has no name."""
+    """Return the reason for which a knob has no name."""
     share = max(share, 1 - share)
     if share < SURE_SHARE:
         return f"{name} goes one way in {int(100 * share)}% of steps, a name needs {SURE_SHARE:.0%}"

@@ -103,7 +103,7 @@ def based(basis: str, figures: str) -> Markup:
 
 
 def basis(figures: Mapping[str, Any]) -> str:
-    """Say how many frames and clips of which split were measured."""
+    """Return a sentence on the measured frames, clips and split."""
     run_figures = figures["run"]
     return (
         f"Measured on {figures['frames']} of {figures['frames_in_split']} frames from {figures['clips']} clips of "

@@ -98,7 +98,7 @@ def dead(figures: Figures) -> Sentence:
 
 
 def knobs_in_use(figures: Figures) -> Sentence:
-    """Say how many knobs change the sound."""
+    """Return a sentence on the knobs that change the sound."""
     dimensions = figures["latents"]["dimensions"]
     dead_latents = [str(i) for i, dimension in enumerate(dimensions) if dimension["dead"]]
     latent_count = len(dimensions)

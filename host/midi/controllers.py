@@ -161,7 +161,7 @@ def group_of(sizes: Mapping[int, int], channel: int) -> int:
 
 
 class _Subject(NamedTuple):
-    """What an event sets."""
+    """Return the subject that an event sets."""
 
     channel: int
     member: bool

@@ -91,7 +91,7 @@ def status() -> Iterator[str]:
 
 
 def _standing(bundle: Bundle) -> str:
-    """Whether a bundle is built and installed, and the next step."""
+    """Return a line on a bundle: built or not, installed or not, the next step."""
     is_built = bundle.built_binary.is_file()
     if not bundle.is_ours:
         if bundle.installed.exists():
@@ -108,7 +108,7 @@ def _standing(bundle: Bundle) -> str:
 
 
 def _served_by(interpreter_path: str) -> str:
-    """Whether an interpreter can serve plugins, and the next step."""
+    """Return a line on an interpreter: able to serve plugins or not, the next step."""
     if not os.access(interpreter_path, os.X_OK) or Path(interpreter_path).is_dir():
         return "is no program that can be run; 'timbrel plugin install' names this one"
     probe_code = f"import timbrel, {SERVER}; print(timbrel.__version__)"

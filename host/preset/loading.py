@@ -162,7 +162,7 @@ def _faults(error: ValidationError) -> Iterator[Fault]:
 
 
 def _message(path: KeyPath, detail: Mapping[str, Any], known_keys: Iterable[str]) -> str:
-    """What is wrong with a value, in the words of presets."""
+    """Return the fault of a value, in the words of presets."""
     error_type, input_value, key_name = detail["type"], detail.get("input"), _key_name(path)
     message = str(detail["msg"]).removeprefix("Value error, ")
     if error_type == "missing":

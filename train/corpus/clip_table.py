@@ -89,7 +89,7 @@ class Texts:
 
     @property
     def sound(self) -> bool:
-        """Whether types and lengths are valid."""
+        """Return whether types and lengths are valid."""
         have_right_types = self.ends.dtype.kind == "i" and self.utf8.dtype == np.uint8
         return have_right_types and bool((self.ends[-1:] == len(self.utf8)).all())
 

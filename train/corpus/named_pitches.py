@@ -133,7 +133,7 @@ def take_named_pitches(writer: Writer, roots: Mapping[str, int]) -> None:
 def _are_bells(
     writer: Writer, clips: list[Clip], note_by_name: Mapping[str, int], pitch_by_name: Mapping[str, float | None]
 ) -> bool:
-    """Whether partials confirm few pitches of clips, contradict few names, and few clips are melodies."""
+    """Return whether partials confirm few pitches of clips, contradict few names, and few clips are melodies."""
     are_confirmed = [_is_confirmed(writer.samples(clip), writer.rate, pitch_by_name[clip.name]) for clip in clips]
     contradiction_count = sum(
         is_confirmed and not _agrees(note_by_name[clip.name], pitch_by_name[clip.name])
@@ -200,7 +200,7 @@ def _is_tone(samples: Samples, rate: int) -> bool:
 
 
 def _is_harmonic_melody(samples: Samples, track: Samples, rate: int) -> bool:
-    """Whether a clip is a melody, and no bell whose period jumps: its longest note is confirmed."""
+    """Return whether a clip is a melody, and no bell whose period jumps: its longest note is confirmed."""
     if not is_melody(samples, track, rate):
         return False
     longest_note = max(segment_notes(samples, rate), key=lambda note: note.stop - note.start)
@@ -208,7 +208,7 @@ def _is_harmonic_melody(samples: Samples, track: Samples, rate: int) -> bool:
 
 
 def _is_confirmed(samples: Samples, rate: int, pitch: float | None) -> bool:
-    """Whether loud peaks of a spectrum lie on multiples of the measured pitch, and one is a low partial."""
+    """Return whether loud peaks lie on multiples of the measured pitch, and one is a low partial."""
     if pitch is None:
         return False
     steady_samples = steady(samples, rate)

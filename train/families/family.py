@@ -1,4 +1,4 @@
-"""Base class of network families: what training asks of one."""
+"""Base class of network families, for training."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -193,7 +193,7 @@ def _interpolated(values: Array, lower_bins: Indices, lower_weights: Array, uppe
 
 @functools.lru_cache(maxsize=64)
 def _filtering(frame_length: int, length: int, ratio: float, lowpass: float) -> tuple[Indices, Array, Array]:
-    """How a grain's bins interpolate a frame's: lower bins, and gains of these and of the next ones."""
+    """Return a grain's bins between a frame's: lower bins, and gains of these and of the next ones."""
     cycles = np.arange(length // 2 + 1) / length
     bin_positions = cycles * frame_length / ratio
     lower_bins = np.minimum(bin_positions.astype(np.intp), frame_length // 2 - 1)
@@ -209,7 +209,7 @@ def _filtering(frame_length: int, length: int, ratio: float, lowpass: float) -> 
 
 @functools.lru_cache(maxsize=16)
 def _stretching(point_count: int, length: int) -> tuple[Indices, Array, Array]:
-    """How samples interpolate an envelope: lower points, and weights of these and of the next ones."""
+    """Return samples between an envelope's points: lower points, and weights of these and of the next ones."""
     point_positions = np.linspace(0.0, point_count - 1.0, length)
     lower_points = np.minimum(point_positions.astype(np.intp), point_count - 2)
     upper_shares = (point_positions - lower_points).astype(np.float32)

@@ -388,7 +388,7 @@ class StreamEngine:
         return normals(self._settings.seed, note_number, frame_number, self._noise) * np.float32(heat)
 
     def _switches(self, time: int) -> tuple[bool, bool]:
-        """Whether reset and trim are on."""
+        """Return whether reset and trim are on."""
         is_reset, is_trimmed = (
             self.targets[f"stream.{name}"].value(time) >= SWITCH_THRESHOLD for name in ("reset", "trim")
         )
