@@ -226,6 +226,7 @@ VIRTUAL = "virtual"
 QUEUE = 8192  # messages; sweeps of eight knobs send 400 a second
 APIS = ("alsa", "jack", "coremidi", "winmm")
 PATIENCE_LOOKS = 5  # JACK connects in its next cycle, late on a busy machine
+REFUSED_SCANS = 2  # before a message that a port cannot be opened: JACK still lists ports of a client that exits
 LISTINGS = 8  # tries of a list from which ports leave
 FORGET_SECONDS = 60.0  # time constant of the clock offset's drift
 BY_HAND = "play on the computer's keyboard: 'timbrel play PRESET --keys'"
@@ -306,7 +307,7 @@ class Inputs:
         self._departures: deque[tuple[_Port, _Port | None]] = deque()  # with the port that now receives its sender
         self._closing: list[_Port] = []  # until rendering has released them
         self._idle: list[Any] = []  # inputs to reuse: creating one blocks all threads for 25 ms
-        self._refused: dict[str, str] = {}  # ports locked by other programs, with the message
+        self._refused: dict[str, tuple[str, int]] = {}  # ports that cannot be opened: message, scans in a row
         self._finder: Any
         self._wires: PortConnections
         if self.whole_blocks:  # RtMidi's client would have a thread that JACK wakes in each cycle
@@ -321,8 +322,7 @@ class Inputs:
                 raise UserError(f"no MIDI port is named {name!r}{nearest(name, [*present_names, VIRTUAL])}")
         self.rescan()
         if self._names and self._refused:
-            raise UserError(next(iter(self._refused.values())))
-        self._refused.clear()  # the next scan reports them
+            raise UserError(next(iter(self._refused.values()))[0])
 
     @property
     def whole_blocks(self) -> bool:
@@ -366,7 +366,7 @@ class Inputs:
         """
         listed_names = _listed(self._finder)
         self._close()
-        self._refused = {name: refusal_line for name, refusal_line in self._refused.items() if name in listed_names}
+        self._refused = {name: refusal for name, refusal in self._refused.items() if name in listed_names}
         messages = self._see_guests()
         for port in self._ports:
             if port.name in (VIRTUAL, None):
@@ -385,8 +385,10 @@ class Inputs:
                     self._open(name, port_index)
                 except (UserError, self._rtmidi.SystemError, self._rtmidi.RtMidiError) as error:
                     refusal_line = f"MIDI port {name!r} cannot be opened ({error}); close the program that uses it"
-                    messages += [] if name in self._refused else [refusal_line]
-                    self._refused[name] = refusal_line
+                    scan_count = self._refused.get(name, ("", 0))[1] + 1
+                    self._refused[name] = refusal_line, scan_count
+                    if scan_count == REFUSED_SCANS:
+                        messages.append(refusal_line)
                     continue
                 self._refused.pop(name, None)
                 messages.append(f"MIDI port {name!r} is here")

@@ -62,7 +62,22 @@ def test_a_refused_port_that_went_and_came_back_is_told_again(busy):
     busy.listed.clear()
     assert inputs.rescan() == []
     busy.listed.append("Keys")
+    assert inputs.rescan() == []
     assert inputs.rescan() == [REFUSED]
+
+
+def test_a_port_that_is_listed_once_more_as_its_program_exits_is_not_told(busy):
+    """JACK lists it for a moment longer, and refuses to connect it."""
+    busy.taken = False
+    inputs = Inputs(["Keys"])
+    wires = {"Keys"}
+    inputs._wires = SimpleNamespace(permanent=False, into=lambda place: frozenset(wires))
+    assert inputs.rescan() == []
+    wires.clear()
+    busy.taken = True
+    assert inputs.rescan() == ["MIDI port 'Keys' has gone; its notes are released"]
+    busy.listed.clear()
+    assert inputs.rescan() == []
 
 
 def test_a_port_that_comes_back_at_once_and_is_refused_is_told_each_time(busy):
@@ -76,7 +91,8 @@ def test_a_port_that_comes_back_at_once_and_is_refused_is_told_each_time(busy):
         assert inputs.rescan() == []
         wires.clear()
         busy.taken = True
-        assert inputs.rescan() == ["MIDI port 'Keys' has gone; its notes are released", REFUSED]
+        assert inputs.rescan() == ["MIDI port 'Keys' has gone; its notes are released"]
+        assert inputs.rescan() == [REFUSED]
         busy.taken = False
         inputs.poll()
         assert inputs.rescan() == ["MIDI port 'Keys' is here"]

@@ -15,6 +15,7 @@ from timbrel.host.preset.fetched_packs import arrive
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.shipped import MIDI
 
+from ...patience import besides_progress
 from .packed import packed
 from .server import https_server
 
@@ -57,11 +58,6 @@ def test_a_file_arrives_whole(net: Net, kind: str) -> None:
     found = fetch.fetch(f"{net.address}/{kind}/{REED}", done.append)
     assert found.read_bytes() == packed()
     assert done[-1] == 1.0
-
-
-def besides_progress(stderr: str) -> list[str]:
-    """Lines of a command; after some seconds, which a busy machine takes, it also tells of its progress."""
-    return [line for line in stderr.splitlines() if not line.startswith("fetching: ")]
 
 
 def test_a_digest_is_checked(net: Net) -> None:

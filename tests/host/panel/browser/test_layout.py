@@ -35,7 +35,8 @@ HIGHEST = """() => {
 COUNTING = """WebSocket = class extends WebSocket {
     constructor(...address) {
         super(...address);
-        this.addEventListener("message", () => { window.received = (window.received ?? 0) + 1; });
+        window.received = 0;  // messages of the meters; others may still be under way
+        this.addEventListener("message", ({ data }) => { received += String(data).includes('"meters"'); });
     }
 }"""
 
