@@ -22,8 +22,9 @@ from .. import __version__
 from ..host.arrays import Array
 from ..host.errors import Failure, UserError
 from ..host.files import check_output, replacing
+from ..host.kinds.card_fields import PITCH_CLASSES, Parity, Provenance, Reference
 from ..host.kinds.stream import PREVIOUS_FRAME
-from ..host.model.card import METADATA_KEY, PITCH_CLASSES, Card, Parity, Provenance, Reference
+from ..host.model.card import METADATA_KEY, Card
 from ..host.model.encoder import ENCODER_KEY, encoder_path
 from ..host.model.gesture import GESTURE_KEY
 from ..host.model.map import MAP_KEY, NO_NOTE

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from ..host.arrays import Array
-from ..host.model.card import Landmark, Latent, RecurrentState
+from ..host.kinds.card_fields import Landmark, Latent, RecurrentState
 from ..host.model.gesture import Gestures
 from ..host.model.model import Model
 from ..host.signal import medoid

@@ -11,7 +11,8 @@ import onnx
 
 from ..host.errors import Failure
 from ..host.files import replacing
-from ..host.model.card import METADATA_KEY, Reference, pack_peaks
+from ..host.kinds.card_fields import Reference, pack_peaks
+from ..host.model.card import METADATA_KEY
 from ..host.model.model import Model
 from .graphs import save
 from .knobs.naming import explained

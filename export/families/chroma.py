@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...host.arrays import Array, Integers
 from ...host.errors import UserError
-from ...host.model.card import Chroma, NormalPrior, UniformPrior
+from ...host.kinds.card_fields import Chroma, NormalPrior, UniformPrior
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
 from ...host.units import PITCH_CLASSES, midi_to_hz, note_name, octave_of

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...host.arrays import Array, Integers
 from ...host.engines.clip.synthesis import SpectraSound
 from ...host.errors import UserError
-from ...host.model.card import NormalPrior
+from ...host.kinds.card_fields import NormalPrior
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
 from ...host.resynthesis.distance import distance_db, log_mel

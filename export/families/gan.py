@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...host.arrays import Array, Integers
-from ...host.model.card import UniformPrior
+from ...host.kinds.card_fields import UniformPrior
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
 from ...train.families.gan.data import places

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...host.arrays import Array
 from ...host.errors import UserError
-from ...host.model.card import NormalPrior
+from ...host.kinds.card_fields import NormalPrior
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
 from ...train.corpus.store import Corpus

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ...host.arrays import Array
 from ...host.errors import UserError
+from ...host.kinds.card_fields import NormalPrior, RecurrentState, StreamLayout
 from ...host.kinds.stream import PLACE, PREVIOUS_FRAME
-from ...host.model.card import NormalPrior, RecurrentState, StreamLayout
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
 from ...train.corpus.store import Corpus

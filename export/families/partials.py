@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...host.arrays import Doubles
 from ...host.errors import UserError
-from ...host.model.card import PITCH_CLASSES, UniformPrior
+from ...host.kinds.card_fields import PITCH_CLASSES, UniformPrior
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
 from ...train.corpus.clip_table import Split

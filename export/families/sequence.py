@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ...host.arrays import Array
 from ...host.errors import UserError
+from ...host.kinds.card_fields import RecurrentState, Scaling, StreamLayout
 from ...host.kinds.stream import PREVIOUS_FRAME
-from ...host.model.card import RecurrentState, Scaling, StreamLayout
 from ...train.corpus.store import Corpus
 from ...train.families.sequence.data import BATCH, Piece, cut, joined, padded, pieces
 from ...train.families.sequence.network import UNKNOWN, RecurrentNetwork, delayed, following

@@ -14,9 +14,10 @@ import soxr
 
 from ...host.arrays import Array, Doubles, Times
 from ...host.events import Event, NoteOff, NoteOn
+from ...host.kinds.card_fields import PITCH_CLASSES
 from ...host.kinds.spectrum import GestureSettings
 from ...host.midi.files import Performance
-from ...host.model.card import PITCH_CLASSES, Card, in_deviations
+from ...host.model.card import Card, in_deviations
 from ...host.model.encoder import Encoder, encoder_path
 from ...host.play.rack import Rack
 from ...host.play.render import blocks

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from ...host.arrays import Array, Doubles
-from ...host.model.card import PITCH_CLASSES, Card
+from ...host.kinds.card_fields import PITCH_CLASSES
+from ...host.model.card import Card
 from ...host.model.gesture import MOST_POINTS, NO_MODES, RESIDUAL_DB, placed_modes
 from ...host.model.model import Model
 from ...host.model.partials import in_bins, orders, summed

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...host.kinds.card_fields import UniformPrior
 from ...host.kinds.clip import KeySettings
 from ...host.kinds.general_midi_drums import hit_keys
-from ...host.model.card import Card, UniformPrior, in_deviations
+from ...host.model.card import Card, in_deviations
 
 FIRST_KEY = 36  # General MIDI's bass drum
 DRAWN_KEYS = 10  # of a model that has learned no codes of recordings, one per finger

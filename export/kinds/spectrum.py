@@ -11,8 +11,8 @@ from ...host.engines.spectrum.frames import SILENT
 from ...host.engines.spectrum.noise_voicing import LOOP_FRAMES, STRIDE, NoiseVoicing, noise_phases
 from ...host.engines.spectrum.partial_analysis import fundamentals
 from ...host.events import Event, NoteOff, NoteOn
+from ...host.kinds.card_fields import PITCH_CLASSES
 from ...host.kinds.spectrum import SpectrumKind
-from ...host.model.card import PITCH_CLASSES
 from ...host.model.model import Model
 from ...host.preset.library import Patch, default_knobs, default_macros, macro_knobs
 from ...host.preset.preset import EnvelopeSettings, PlaySettings, Preset

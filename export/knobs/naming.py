@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ...host.arrays import Array, Indices
-from ...host.model.card import Card, Direction, Latent
+from ...host.kinds.card_fields import Direction, Latent
+from ...host.model.card import Card
 from ...host.model.code_timbre import timbre_of
 from ...host.model.model import Model
 from ...train.corpus.store import Corpus

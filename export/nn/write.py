@@ -15,7 +15,8 @@ from ...host.commands.options import opened_model
 from ...host.engines.engine import voice_gain
 from ...host.errors import Failure, UserError
 from ...host.files import check_output, replacing
-from ...host.model.card import KEYS, METADATA_KEY, PITCH_CLASSES
+from ...host.kinds.card_fields import KEYS, PITCH_CLASSES
+from ...host.model.card import METADATA_KEY
 from ...host.model.encoder import encoder_path
 from ...host.model.model import Model
 from ...train.run import Run

@@ -12,7 +12,8 @@ import torch
 
 from ...host.arrays import Array, Integers
 from ...host.engines.clip.synthesis import SpectraSound
-from ...host.model.card import Card, UniformPrior
+from ...host.kinds.card_fields import UniformPrior
+from ...host.model.card import Card
 from ...host.model.encoder import Encoder
 from ...host.model.model import Model
 from ...host.resynthesis.distance import measures

@@ -10,8 +10,9 @@ from ..errors import nearest
 from ..settings import Fault, Knob, Misplaced, SettingsSection, controls_of
 from ..signal import medoid
 from ..units import MIDDLE_C, Range
+from .card_fields import CardFields
 from .general_midi_drums import drum_key
-from .kind import Keying, Kind, KindCard
+from .kind import Keying, Kind
 
 SPECTRA_A_TRANSFORM = 4  # minimum overlap for overlap-add
 LABEL = "clip.label"
@@ -104,7 +105,7 @@ class Hit(NamedTuple):
     label: int | None
 
 
-def hits(keys: Sequence[KeySettings], card: KindCard) -> dict[int, Hit]:
+def hits(keys: Sequence[KeySettings], card: CardFields) -> dict[int, Hit]:
     """Return the clips of keys."""
     hits_by_key = {}
     for entry in keys:
@@ -138,7 +139,7 @@ class ClipKind(Kind):
     attack_seconds = 0.0
     takes_no_sound = "it encodes whole clips, not a sound as it goes on; 'timbrel recover' finds the code of a clip"
 
-    def check(self, card: KindCard) -> None:
+    def check(self, card: CardFields) -> None:
         super().check(card)
         if card.chroma is not None:
             raise ValueError("chroma must be null with kind 'clip', whose keys move the pitch")
@@ -151,7 +152,7 @@ class ClipKind(Kind):
                 f"domain {card.domain!r} does not go with kind 'clip', whose frames are 'samples' or 'magnitude'"
             )
 
-    def _check_samples(self, card: KindCard) -> None:
+    def _check_samples(self, card: CardFields) -> None:
         if card.transform_length is not None:
             raise ValueError("transform_length does not go with clips of samples; leave it out")
         if card.hop_length != card.frame_length:
@@ -159,7 +160,7 @@ class ClipKind(Kind):
         if card.window != "rectangular":
             raise ValueError(f"window {card.window!r} does not go with clips of samples, which are 'rectangular'")
 
-    def _check_magnitudes(self, card: KindCard) -> None:
+    def _check_magnitudes(self, card: CardFields) -> None:
         transform_length, hop_length = card.transform_length, card.hop_length
         if transform_length is None or transform_length % 2 or transform_length < SPECTRA_A_TRANSFORM * hop_length:
             raise ValueError(
@@ -180,15 +181,15 @@ class ClipKind(Kind):
     def select_section(self, sections: ClipSections) -> ClipSections:
         return ClipSections.model_construct(clip=sections.clip, keys=sections.keys)
 
-    def targets(self, section: ClipSections, card: KindCard) -> dict[str, Range]:
+    def targets(self, section: ClipSections, card: CardFields) -> dict[str, Range]:
         clip_settings = section.clip or ClipSettings()
         ranges_by_target = {target: (CONTROLS[target].low, CONTROLS[target].high) for target in clip_settings.values()}
         return ranges_by_target | ({LABEL: (0.0, len(card.labels) - 1.0)} if len(card.labels) > 1 else {})
 
-    def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
+    def choices(self, card: CardFields) -> Mapping[str, Sequence[str]]:
         return {LABEL: card.labels} if len(card.labels) > 1 else {}
 
-    def faults(self, section: ClipSections, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+    def faults(self, section: ClipSections, play: Any, tuning: Any, card: CardFields) -> Iterator[Fault]:
         clip_settings = section.clip or ClipSettings()
         if clip_settings.label is not None and clip_settings.label not in card.labels:
             hint = nearest(clip_settings.label, card.labels) if card.labels else ", which has none; remove it"
@@ -235,7 +236,7 @@ class ClipKind(Kind):
             else {}
         )
 
-    def frames(self, card: KindCard) -> list[tuple[str, str]]:
+    def frames(self, card: CardFields) -> list[tuple[str, str]]:
         clip_seconds = card.frame_length / card.sample_rate
         frame_text = "as samples"
         if card.transform_length is not None:
@@ -253,7 +254,7 @@ class ClipKind(Kind):
         return descriptions + ([("labels", ", ".join(card.labels))] if card.labels else [])
 
 
-def _key_faults(entry: KeySettings, card: KindCard) -> Iterator[tuple[str, str]]:
+def _key_faults(entry: KeySettings, card: CardFields) -> Iterator[tuple[str, str]]:
     """Yield faults of an entry: the field, and a message."""
     latent_count, landmark_labels = len(card.latents), sorted({landmark.label for landmark in card.landmarks})
     if entry.code is not None and len(entry.code) != latent_count:

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from ..settings import Fault, Knob, SettingsSection, controls_of
 from ..units import Range
-from .kind import Keying, Kind, KindCard
+from .card_fields import CardFields
+from .kind import Keying, Kind
 
 DENSITY = 100.0  # default grains per second: about four grains of 45 ms overlap
 OVERLAP_THROUGH = 4  # overlap in resynthesis: windows sum to a constant at 75 %
@@ -46,7 +47,7 @@ class GrainSettings(SettingsSection):
             raise ValueError("density and overlap, which both say how often grains begin; give one of them")
         return self
 
-    def values(self, card: KindCard) -> dict[str, float]:
+    def values(self, card: CardFields) -> dict[str, float]:
         pace_by_name = {"density": DENSITY if self.density is None else self.density}
         if self.overlap is not None:
             pace_by_name = {"overlap": self.overlap}
@@ -82,7 +83,7 @@ class GrainKind(Kind):
     replacement_hint = " ([grain] has what grains can do)"
     enveloped = ("magnitude",)
 
-    def check(self, card: KindCard) -> None:
+    def check(self, card: CardFields) -> None:
         super().check(card)
         if card.domain == "real_imag":
             raise ValueError(
@@ -94,12 +95,12 @@ class GrainKind(Kind):
         if card.chroma is not None:
             raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
 
-    def targets(self, section: GrainSettings | None, card: KindCard) -> dict[str, Range]:
+    def targets(self, section: GrainSettings | None, card: CardFields) -> dict[str, Range]:
         grain_settings = section or GrainSettings()
         ranges_by_target = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in grain_settings.values(card)}
         return ranges_by_target | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
 
-    def faults(self, section: GrainSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+    def faults(self, section: GrainSettings | None, play: Any, tuning: Any, card: CardFields) -> Iterator[Fault]:
         grain_settings = section or GrainSettings()
         if grain_settings.keys == "hold" and play.mode != "poly":
             yield Fault(
@@ -118,7 +119,7 @@ class GrainKind(Kind):
     def keying(self, section: GrainSettings | None, play: Any) -> Keying:
         return Keying(holds=section is not None and section.keys == "hold")
 
-    def frames(self, card: KindCard) -> list[tuple[str, str]]:
+    def frames(self, card: CardFields) -> list[tuple[str, str]]:
         ms_per_sample, bin_count = 1000 / card.sample_rate, card.frame_length // 2 + 1
         frame_text = {
             "samples": "as samples",
@@ -132,8 +133,8 @@ class GrainKind(Kind):
             ("grain", f"{card.frame_length} samples ({card.frame_length * ms_per_sample:.0f} ms) {frame_text}"),
         ]
 
-    def hop_through(self, card: KindCard) -> int:
+    def hop_through(self, card: CardFields) -> int:
         return card.frame_length // OVERLAP_THROUGH
 
-    def window_through(self, card: KindCard) -> str:
+    def window_through(self, card: CardFields) -> str:
         return "hann"

@@ -2,45 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from ..settings import Control, Fault, SettingsSection
 from ..units import Range
-
-
-class KindCard(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def domain(self) -> str: ...
-    @property
-    def sample_rate(self) -> int: ...
-    @property
-    def frame_length(self) -> int: ...
-    @property
-    def hop_length(self) -> int: ...
-    @property
-    def window(self) -> str: ...
-    @property
-    def envelope_points(self) -> int: ...
-    @property
-    def transform_length(self) -> int | None: ...
-    @property
-    def labels(self) -> Sequence[str]: ...
-    @property
-    def chroma(self) -> object | None: ...
-    @property
-    def partials(self) -> object | None: ...
-    @property
-    def state(self) -> Sequence[object]: ...
-    @property
-    def scaling(self) -> object | None: ...
-    @property
-    def latents(self) -> Sequence[Any]: ...
-    @property
-    def landmarks(self) -> Sequence[Any]: ...
+from .card_fields import CardFields
 
 
 class Keying(NamedTuple):
@@ -77,7 +43,7 @@ class Kind:
     def sections(self) -> tuple[str, ...]:
         return tuple(self.settings.model_fields)
 
-    def check(self, card: KindCard) -> None:
+    def check(self, card: CardFields) -> None:
         """Raise ValueError if a card contradicts its kind."""
         if not self.carries_state and (card.state or card.scaling):
             raise ValueError(f"state and scaling do not go with kind {card.kind!r}, whose frames stand alone")
@@ -92,15 +58,15 @@ class Kind:
                 f"envelope_points do not go with kind {card.kind!r} and domain {card.domain!r}; leave them out"
             )
 
-    def targets(self, section: Any, card: KindCard) -> dict[str, Range]:
+    def targets(self, section: Any, card: CardFields) -> dict[str, Range]:
         """Modulation targets; ``section``, here and below, is the result of `select_section`."""
         return {}
 
-    def choices(self, card: KindCard) -> Mapping[str, Sequence[str]]:
+    def choices(self, card: CardFields) -> Mapping[str, Sequence[str]]:
         """Item names of targets that select by number, from 0."""
         return {}
 
-    def faults(self, section: Any, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+    def faults(self, section: Any, play: Any, tuning: Any, card: CardFields) -> Iterator[Fault]:
         """Contradictions in a preset, or with the model; ``play`` and ``tuning`` are its tables."""
         yield from ()
 
@@ -112,11 +78,11 @@ class Kind:
         """File name of the seed sound."""
         return None
 
-    def sound_samples(self, card: KindCard) -> int:
+    def sound_samples(self, card: CardFields) -> int:
         """Maximum samples of the seed."""
         return 0
 
-    def ahead_seconds(self, section: Any, card: KindCard, tempo_bpm: float) -> float | None:
+    def ahead_seconds(self, section: Any, card: CardFields, tempo_bpm: float) -> float | None:
         """Lead of frames over their sound; parameters act after one to two leads. None: at once."""
         return None
 
@@ -134,7 +100,7 @@ class Kind:
         """Preset tables that select a label, and sustain notes if ``sustained``."""
         return {}
 
-    def frames(self, card: KindCard) -> list[tuple[str, str]]:
+    def frames(self, card: CardFields) -> list[tuple[str, str]]:
         """Description of frames in (label, text) pairs."""
         ms_per_sample = 1000 / card.sample_rate
         return [
@@ -146,8 +112,8 @@ class Kind:
             ("hop", f"{card.hop_length} samples ({card.hop_length * ms_per_sample:.1f} ms)"),
         ]
 
-    def hop_through(self, card: KindCard) -> int:
+    def hop_through(self, card: CardFields) -> int:
         return card.hop_length
 
-    def window_through(self, card: KindCard) -> str:
+    def window_through(self, card: CardFields) -> str:
         return card.window

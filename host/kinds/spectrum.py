@@ -6,7 +6,8 @@ from pydantic import Field
 
 from ..settings import Knob, SettingsSection, controls_of
 from ..units import Range
-from .kind import Kind, KindCard
+from .card_fields import CardFields
+from .kind import Kind
 
 
 class GestureSettings(SettingsSection):
@@ -46,12 +47,12 @@ class SpectrumKind(Kind):
     of_magnitudes = True
     domain = "magnitude"
 
-    def check(self, card: KindCard) -> None:
+    def check(self, card: CardFields) -> None:
         super().check(card)
         if card.domain != self.domain:
             raise ValueError(
                 f"domain {card.domain!r} does not go with kind {self.name!r}, whose frames are {self.domain!r}"
             )
 
-    def targets(self, section: GestureSettings | None, card: KindCard) -> dict[str, Range]:
+    def targets(self, section: GestureSettings | None, card: CardFields) -> dict[str, Range]:
         return {name: (control.low, control.high) for name, control in self.controls.items()}

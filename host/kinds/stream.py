@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from ..settings import Fault, Knob, SettingsSection, controls_of
 from ..units import Range
-from .kind import Kind, KindCard
+from .card_fields import CardFields
+from .kind import Kind
 
 PREVIOUS_FRAME = "previous"  # state: the previous frame, as decoder input
 PLACE = "place"  # state: the position in the bar, 0 to 1
@@ -59,10 +60,10 @@ class StreamSections(SettingsSection):
 CONTROLS = controls_of(StreamSettings, "stream")
 
 
-def followed_grid(settings: StreamSettings, card: Any) -> float | None:
+def followed_grid(settings: StreamSettings, card: CardFields) -> float | None:
     """Steps a beat of frames that follow the tempo: only magnitudes stretch."""
-    steps_per_beat: float | None = card.stream.steps_per_beat
-    return steps_per_beat if settings.follow_tempo and card.domain == "magnitude" else None
+    assert card.stream is not None
+    return card.stream.steps_per_beat if settings.follow_tempo and card.domain == "magnitude" else None
 
 
 class StreamKind(Kind):
@@ -82,7 +83,7 @@ class StreamKind(Kind):
     not_sampled = "it goes on and never repeats, while samples begin anew; render loops of it with 'timbrel render'"
     finds_no_code = "it continues a sound, which no code alone restores; give the sound as stream.seed_sound"
 
-    def check(self, card: Any) -> None:
+    def check(self, card: CardFields) -> None:
         super().check(card)
         if card.stream is None:
             raise ValueError("stream must be given with kind 'stream': how its frames follow one another")
@@ -101,10 +102,10 @@ class StreamKind(Kind):
                 f"stream.step_length {card.stream.step_length} must be half of frame_length {card.frame_length} to all"
             )
 
-    def targets(self, section: StreamSettings | None, card: KindCard) -> dict[str, Range]:
+    def targets(self, section: StreamSettings | None, card: CardFields) -> dict[str, Range]:
         return {name: (control.low, control.high) for name, control in CONTROLS.items()}
 
-    def faults(self, section: StreamSettings | None, play: Any, tuning: Any, card: KindCard) -> Iterator[Fault]:
+    def faults(self, section: StreamSettings | None, play: Any, tuning: Any, card: CardFields) -> Iterator[Fault]:
         landmark_labels = [landmark.label for landmark in card.landmarks]
         if section is not None and section.seed_landmark is not None and section.seed_landmark not in landmark_labels:
             yield Fault(
@@ -116,17 +117,20 @@ class StreamKind(Kind):
     def sound(self, section: StreamSettings | None) -> str | None:
         return None if section is None else section.seed_sound
 
-    def sound_samples(self, card: Any) -> int:
-        return int(MOST_SEED * card.stream.step_length)
+    def sound_samples(self, card: CardFields) -> int:
+        assert card.stream is not None
+        return MOST_SEED * card.stream.step_length
 
-    def ahead_seconds(self, section: StreamSettings | None, card: Any, tempo_bpm: float) -> float:
+    def ahead_seconds(self, section: StreamSettings | None, card: CardFields, tempo_bpm: float) -> float:
+        assert card.stream is not None
         steps_per_beat = followed_grid(section or StreamSettings(), card)
-        return float(
+        return (
             card.stream.step_length / card.sample_rate if steps_per_beat is None else 60 / (tempo_bpm * steps_per_beat)
         )
 
-    def frames(self, card: Any) -> list[tuple[str, str]]:
+    def frames(self, card: CardFields) -> list[tuple[str, str]]:
         sample_rate, card_stream = card.sample_rate, card.stream
+        assert card_stream is not None
         step_ms = 1000 * card_stream.step_length / sample_rate
         descriptions = [
             ("kind", f"stream of {card.domain} frames, {sample_rate} Hz"),

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import create_model
 
+from .card_fields import CardFields
 from .clip import ClipKind, ClipSections
 from .grain import GrainKind
-from .kind import Kind, KindCard
+from .kind import Kind
 from .partials import PartialsKind
 from .spectrum import GestureSections, SpectrumKind
 from .stream import StreamKind
@@ -30,5 +31,5 @@ class Sections(_Tables):
         return kind.select_section(self)
 
 
-def kind_of(card: KindCard) -> Kind:
+def kind_of(card: CardFields) -> Kind:
     return KINDS[card.kind]

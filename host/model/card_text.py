@@ -3,9 +3,10 @@
 import textwrap
 
 from ..errors import printable
+from ..kinds.card_fields import NormalPrior, UniformPrior
 from ..kinds.table import kind_of
 from ..units import PITCH_CLASSES, note_name
-from .card import Card, NormalPrior, UniformPrior
+from .card import Card
 from .gesture import Gestures
 from .map import CodeMap
 

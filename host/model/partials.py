@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Indices
+from ..kinds.card_fields import PartialsLayout
 from ..units import INAUDIBLE_HZ, midi_to_hz
-from .card import Card, PartialsLayout
+from .card import Card
 
 LOBE_REACH = 3  # bins on either side of a partial in a spectrum
 HANN_ENERGY = 1.5  # sum of the squares of a Hann lobe of height 1 over all bins, for any center

@@ -8,8 +8,9 @@ import numpy as np
 
 from ..arrays import Array, Doubles, Times
 from ..engines.engine import Beginnings, Motion, Residual
+from ..kinds.card_fields import PITCH_CLASSES
 from ..kinds.spectrum import CONTROLS, VIBRATO, GestureSettings
-from ..model.card import PITCH_CLASSES, Card, in_deviations
+from ..model.card import Card, in_deviations
 from ..model.gesture import Gestures
 from ..model.model import Model
 from ..preset.controls import NoteSettings

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from ..errors import nearest
+from ..kinds.card_fields import LONGEST_NAME
 from ..kinds.table import kind_of
-from ..model.card import LONGEST_NAME, Card
+from ..model.card import Card
 from ..ramps import position_to_value
 from ..settings import Misplaced, SettingsSection
 from ..units import Range

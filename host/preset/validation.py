@@ -8,8 +8,9 @@ from ..audio.effect_ranges import RANGES
 from ..audio.effects import EffectChain, effect_faults
 from ..audio.plugin_trust import PLUGINS
 from ..errors import UserError, nearest, printable
+from ..kinds.card_fields import Latent
 from ..kinds.table import KINDS, kind_of
-from ..model.card import Card, Latent
+from ..model.card import Card
 from ..model.model import Model
 from ..settings import Fault
 from ..units import Range

@@ -14,8 +14,9 @@ from ..audio.sound_files import RATES, sound_writer
 from ..errors import UserError
 from ..events import Event, NoteOff, NoteOn
 from ..files import check_output, replacing
+from ..kinds.card_fields import KEYS
 from ..midi.files import Performance
-from ..model.card import KEYS, Card
+from ..model.card import Card
 from ..model.model import Model
 from ..play.rack import Rack
 from ..play.render import blocks

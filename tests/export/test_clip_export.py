@@ -12,7 +12,7 @@ from timbrel.export.graphs import EncodedFrames, landmarks
 from timbrel.export.kinds.kit_keys import DRAWN_KEYS, FIRST_KEY, kit
 from timbrel.host.engines.clip.synthesis import SpectraSound
 from timbrel.host.errors import UserError
-from timbrel.host.model.card import Landmark, UniformPrior
+from timbrel.host.kinds.card_fields import Landmark, UniformPrior
 from timbrel.host.model.encoder import Encoder, encoder_path
 from timbrel.host.model.model import Model, open_session
 from timbrel.host.preset.library import open_patch

@@ -12,8 +12,8 @@ from timbrel.export.graphs import Graphs
 from timbrel.host.engines.engine import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
+from timbrel.host.kinds.card_fields import UniformPrior
 from timbrel.host.live import audio_process
-from timbrel.host.model.card import UniformPrior
 from timbrel.host.model.encoder import encoder_path
 from timbrel.host.model.model import Model
 from timbrel.host.play.player import Player

@@ -11,7 +11,7 @@ from timbrel.export.graphs import Graphs
 from timbrel.host.engines.engine import VOICE_LUFS
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
-from timbrel.host.model.card import RecurrentState, Scaling, UniformPrior
+from timbrel.host.kinds.card_fields import RecurrentState, Scaling, UniformPrior
 from timbrel.host.model.model import Model
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.engines.spectrum.partial_analysis import Layout, split_partials
-from timbrel.host.model.card import PartialsLayout
+from timbrel.host.kinds.card_fields import PartialsLayout
 from timbrel.host.model.partials import orders, stretched
 from timbrel.host.signal import window
 from timbrel.host.units import midi_to_hz

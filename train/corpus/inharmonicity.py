@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrays import Doubles
-from ...host.model.card import KEYS, MOST_STRETCHED
+from ...host.kinds.card_fields import KEYS, MOST_STRETCHED
 from ...host.model.partials import stretched
 from ...host.signal import window
 from ...host.units import midi_to_hz

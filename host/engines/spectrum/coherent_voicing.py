@@ -15,7 +15,7 @@ import numpy as np
 
 from ...arrays import Array, Doubles, Indices, Spectrum
 from ...errors import UserError
-from ...model.card import KEYS
+from ...kinds.card_fields import KEYS
 from ...model.gesture import MOST_MODES, NO_MODES, PlacedModes, placed_modes
 from ...model.model import Model
 from ...model.partials import HANN_ENERGY

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Array, Indices, Times
-from ...model.card import KEYS
+from ...kinds.card_fields import KEYS
 from ...model.model import Model
 from ...ramps import Ramp
 from ...units import MIDDLE_C

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Array, Doubles, Indices, Spectrum
-from ...model.card import KEYS, PITCH_CLASSES, Card, PartialsLayout
+from ...kinds.card_fields import KEYS, PITCH_CLASSES, PartialsLayout
+from ...model.card import Card
 from ...model.model import Model
 from ...model.partials import in_bins, orders, spread
 from ...units import INAUDIBLE_HZ

@@ -8,7 +8,7 @@ from timbrel.export.export import export
 from timbrel.export.fidelity.notes import RecordedNote
 from timbrel.export.gestures import build
 from timbrel.export.gestures.trajectory import NoteModes, modes_of
-from timbrel.host.model.card import PartialsLayout
+from timbrel.host.kinds.card_fields import PartialsLayout
 from timbrel.host.model.gesture import VIBRATO_CENTS
 from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import MODELS

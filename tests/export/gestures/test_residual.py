@@ -9,7 +9,7 @@ from timbrel.export.fidelity.measures import BANDS, HOP, course
 from timbrel.export.fidelity.notes import RecordedNote
 from timbrel.export.gestures.build import take_differences
 from timbrel.export.gestures.code_fitting import band_middles, decoded_shapes, noise_fluctuation, residuals_of
-from timbrel.host.model.card import PartialsLayout
+from timbrel.host.kinds.card_fields import PartialsLayout
 from timbrel.host.model.gesture import NO_MODES, RESIDUAL_DB
 from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import MODELS

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from timbrel.export.knobs.naming import WITH_STATE, WITHOUT_CODES, explained
-from timbrel.host.model.card import Card, RecurrentState
+from timbrel.host.kinds.card_fields import RecurrentState
+from timbrel.host.model.card import Card
 
 from ...host.clips import LENGTH, RATE, clip_card
 

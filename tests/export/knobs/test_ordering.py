@@ -17,7 +17,7 @@ from timbrel.export.knobs.sensitivity import (
     of_partials,
     section,
 )
-from timbrel.host.model.card import PartialsLayout
+from timbrel.host.kinds.card_fields import PartialsLayout
 from timbrel.host.model.partials import spectra
 from timbrel.train.families.partials.network import Bands
 from timbrel.train.families.recipes import load_recipe

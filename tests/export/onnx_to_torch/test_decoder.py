@@ -11,7 +11,7 @@ from timbrel.export.families.partials import PartialsDecoder
 from timbrel.export.graphs import NetworkDecoder, store_half, trace
 from timbrel.export.onnx_to_torch import OPERATORS, Graph, RebuiltDecoder
 from timbrel.host.errors import UserError
-from timbrel.host.model.card import RecurrentState
+from timbrel.host.kinds.card_fields import RecurrentState
 from timbrel.host.model.model import Model, open_session
 from timbrel.host.preset.shipped import shipped_models
 from timbrel.train.families import FAMILIES

@@ -12,7 +12,7 @@ from timbrel.export.study import recovery, recovery_rows
 from timbrel.export.study.recovery import RecoveryStudyOptions, study
 from timbrel.export.study.recovery_page import PUBLISHED
 from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, RecoveryBench, draw_codes
-from timbrel.host.model.card import UniformPrior
+from timbrel.host.kinds.card_fields import UniformPrior
 from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import shipped_models
 from timbrel.host.progress import Display

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.model.card import PartialsLayout
+from timbrel.host.kinds.card_fields import PartialsLayout
 from timbrel.host.model.gesture import NO_MODES, band_energy, placed_modes
 from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import MODELS

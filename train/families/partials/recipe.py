@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from ....host.model.card import PartialsLayout
+from ....host.kinds.card_fields import PartialsLayout
 from ....host.units import INAUDIBLE_HZ
 from ...recipe import Latents, Recipe, RecipeSection, SpectralFrames, Weight, Widths
 

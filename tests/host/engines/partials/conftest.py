@@ -1,7 +1,7 @@
 """Models of partials."""
 
 import pytest
-from timbrel.host.model.card import PartialsLayout
+from timbrel.host.kinds.card_fields import PartialsLayout
 
 from ..spectrum.coherent import FRAME, RATE, Given
 from .voices import EDGES

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from timbrel.host.engines.spectrum.engine import SpectrumEngine
 from timbrel.host.engines.spectrum.frames import PartialsOfFrames, VoicingSettings
-from timbrel.host.model.card import PartialsLayout
+from timbrel.host.kinds.card_fields import PartialsLayout
 from timbrel.host.model.model import Model
 from timbrel.host.model.partials import hann_lobe, spectra
 from timbrel.host.preset.shipped import shipped_models

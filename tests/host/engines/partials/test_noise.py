@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from timbrel.host.engines.spectrum.coherent_voicing import ChordVoicing
 from timbrel.host.engines.spectrum.frames import VoicingSettings
-from timbrel.host.model.card import PartialsLayout
+from timbrel.host.kinds.card_fields import PartialsLayout
 from timbrel.host.model.partials import spectra, spread
 from timbrel.host.signal import window
 
