@@ -1,9 +1,10 @@
-"""Engines: their protocols, the request that makes one, the choice of a model's engine, and the loudness of a voice."""
+"""Engines: their base class, the request that makes one, the choice of a model's engine, a voice's loudness."""
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -96,34 +97,39 @@ class Motion(Protocol):
         """A quarter note's length, as known at ``time``."""
 
 
-class Engine(Protocol[Kept]):
-    """Synthesizes voices block by block."""
+class Engine(ABC, Generic[Kept]):
+    """Synthesizes voices block by block; as it stands here in mono, without a model process or work ahead."""
+
+    targets: Mapping[str, Ramp]
 
     @property
     def channels(self) -> int:
         """1, or 2 for stereo."""
+        return 1
 
     @property
     def lookback(self) -> int:
         """Samples before a block where parameters are read."""
+        return 0
 
     @property
     def ready(self) -> bool:
         """False while a model process lacks frames. Live, the engine plays ready frames only; offline, it waits."""
+        return True
 
     @property
     def age_ms(self) -> float | None:
         """Age of the last note's code at its note-on; None if codes are never old."""
+        return None
 
-    @property
-    def targets(self) -> Mapping[str, Ramp]: ...
-
+    @abstractmethod
     def start_stream(self, pitch: float, time: int, key: int) -> Kept:
         """Stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz."""
 
     def number_next(self, number: int) -> None:
         """Number the next stream, from 1, for its random phases and numbers; others count on."""
 
+    @abstractmethod
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:
         """Each stream's sound, [channels, count]; silence before its note-on.
 

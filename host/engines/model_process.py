@@ -7,20 +7,12 @@ import pickle
 import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any
 
 from ..child_process import ChildProcess
 from ..errors import UserError
-from ..files import Stamp
 from ..interrupts import SIGNALS
-
-
-class ModelHolder(Protocol):
-    """Unpickling reopens the file."""
-
-    @property
-    def stamp(self) -> Stamp | None:
-        """Return the file's stamp when read."""
+from ..model.model import Model
 
 
 class Away(Exception):
@@ -30,13 +22,14 @@ class Away(Exception):
 class ModelProcess:
     """Client of a model process, which exits with the last reference to this object."""
 
-    def __init__(self, name: str, opened: ModelHolder, answer: Callable[..., Any], *shared: Any) -> None:
-        """Start the process with a pickle of ``opened``.
+    def __init__(self, name: str, model: Model, holder: Any, answer: Callable[..., Any], *shared: Any) -> None:
+        """Start the process with a pickle of ``holder``, which holds the model: unpickling opens its file again.
 
-        ``answer``: module-level function of (``opened``, question, *``shared``); ``shared``: memory of both processes.
+        ``answer``: module-level function of (``holder``, question, *``shared``); ``shared``: memory of both processes.
         """
-        self._stamp = opened.stamp
-        self._child = ChildProcess(_serve, pickle.dumps(opened), answer, *shared, name=name, daemon=True)
+        self._stamp = model.stamp
+        pickled_holder = pickle.dumps((model, holder))
+        self._child = ChildProcess(_serve, pickled_holder, answer, *shared, name=name, daemon=True)
         self._pipe = self._child.pipe
         self._ready, self._failed = False, False
 
@@ -69,13 +62,13 @@ class ModelProcess:
 
 
 def _serve(pipe: Connection, pickled_holder: bytes, answer: Callable[..., Any], *shared: Any) -> None:
-    """Send the holder's stamp, then a reply to each question."""
+    """Send the stamp of the model's file, then a reply to each question."""
     for signal_number in SIGNALS:
         if signal_number != signal.SIGTERM:  # the parent terminates it
             signal.signal(signal_number, signal.SIG_IGN)
     try:
-        holder: ModelHolder = pickle.loads(pickled_holder)
-        pipe.send(holder.stamp)
+        model, holder = pickle.loads(pickled_holder)
+        pipe.send(model.stamp)
         while True:
             question = pipe.recv()
             try:

@@ -55,8 +55,7 @@ class CodeTransform:
         self._scales = _per_latent(process_settings.scales, "scales", card, 1.0)
         self._shift = _per_latent(process_settings.shift, "shift", card, 0.0)
         self._end_code = None if patch.process_end is None else np.array(patch.process_end)
-        self._low = np.array([latent.low for latent in card.latents])
-        self._high = np.array([latent.high for latent in card.latents])
+        self._low, self._high = np.array(card.spans).T
         self._hop_seconds = hop_of(card) / rate
         self._freeze_time = math.inf if freeze_seconds is None else freeze_seconds * rate
         self._smoothed_code: Doubles | None = None  # the sound's own code, smoothed or frozen

@@ -101,7 +101,7 @@ class FrameStream:
         self._jobs: deque[_Job] = deque()
         self._origin = start - latency_of(card)  # sample time of the start of `_pending`
         self._pending = np.zeros(0, np.float32)
-        self.heard_any = False
+        self.heard_any = False  # a frame that was sounding
         self.fit: Fit | None = None  # accumulates distances if set
 
     @property

@@ -212,7 +212,7 @@ class _Effects:
 
     @property
     def heard_any(self) -> bool:
-        return any(rack.processor.heard_any for rack in self._racks)
+        return any(rack.processor.stream.heard_any for rack in self._racks)
 
     @property
     def pause_seconds(self) -> float:

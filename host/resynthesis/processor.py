@@ -78,16 +78,16 @@ class Processor:
         preset, model = patch.preset, patch.model
         if reason := kind_of(model.card).takes_no_sound:
             raise UserError(f"{model.path}: no sound can be sent through a model of kind {model.card.kind!r}: {reason}")
-        effects = EffectChain(preset.effects, sample_rate, patch.folder, patch.draft_files)
+        self.effects = effects = EffectChain(preset.effects, sample_rate, patch.folder, patch.draft_files)
         check(preset, model.card, effects.targets())
         self._card = model.card
         self._rate, self._model_rate = sample_rate, model.card.sample_rate
         self._resampler = Resampler(sample_rate, self._model_rate, 1) if sample_rate != self._model_rate else None
         self._output = Output(self._model_rate, sample_rate, effects)
-        self._codes = CodeTransform(patch, freeze_seconds)
-        self._mpe = self._codes.mpe
+        self.codes = CodeTransform(patch, freeze_seconds)
+        self._mpe = self.codes.mpe
         self._silence_samples, stream_latency = self._line_up(self._output.latency_samples - effects.latency_samples)
-        self._stream = FrameStream(model, self._codes, preset.process.phase, -self._silence_samples)
+        self.stream = FrameStream(model, self.codes, preset.process.phase, -self._silence_samples)
         self.latency_samples = stream_latency + effects.latency_samples
         self._wet = _MixRamp(preset.process.wet, sample_rate, self.latency_samples)
         self._waiting = np.zeros(self._silence_samples, np.float32)
@@ -96,32 +96,20 @@ class Processor:
         # One instrument on all channels; MPE zones are routed as in a rack.
         self._zones = Zones({CHANNEL: preset.mpe.enabled}, CHANNEL)
         late_effects = _LateEffects(self._output, self._silence_samples + latency_of(model.card))
-        latents, effect_values = self._codes.knobs, effects.values() | preset.effect_values()
-        parameters = ParameterSet(latents, {WET: self._wet, **self._codes.ramps}, effect_values, late_effects.move)
+        latents, effect_values = self.codes.knobs, effects.values() | preset.effect_values()
+        parameters = ParameterSet(latents, {WET: self._wet, **self.codes.ramps}, effect_values, late_effects.move)
         macro_names = macro_targets(preset.macro)
         cc_entries = [entry for entry in preset.cc if entry.target in parameters or entry.target in macro_names]
         self._controls = PresetControls(preset, model.card, effects.targets(), latents, parameters, cc_entries)
         self.knobs = self._controls.knobs
 
-    @property
-    def pause_seconds(self) -> float:
-        return self._output.pause_seconds
-
-    @property
-    def heard_any(self) -> bool:
-        """Return whether any frame was sounding."""
-        return self._stream.heard_any
-
     def measure(self) -> Fit:
         """Start to measure the fit, and return it."""
-        self._stream.fit = Fit()
-        return self._stream.fit
+        self.stream.fit = Fit()
+        return self.stream.fit
 
     def latent_values(self) -> list[float]:
-        return [knob.target for knob in self._codes.knobs.knobs]
-
-    def current_latents(self) -> list[float]:
-        return self._codes.last
+        return [knob.target for knob in self.codes.knobs.knobs]
 
     def process(self, events: Sequence[Event], sound: Array) -> Array:
         """Next block, [2, count], for ``sound``, [count]; the wet sound is limited."""
@@ -134,7 +122,7 @@ class Processor:
         resampled_sound = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
         self._waiting = np.concatenate([self._waiting, resampled_sound])
         wet_sound = limit(self._output.read(count, self._synthesize))
-        self._codes.forget(max(0, self._stream.earliest))
+        self.codes.forget(max(0, self.stream.earliest))
         self._dry = np.concatenate([self._dry, sound])
         dry_sound, self._dry = self._dry[:count], self._dry[count:]
         wet_shares = self._wet.block(block_start, count)
@@ -163,42 +151,42 @@ class Processor:
         """Return the wet sound, [2, count], of the waiting input."""
         assert count <= len(self._waiting)
         sound, self._waiting = self._waiting[:count], self._waiting[count:]
-        wet_sound = self._stream.process(sound)
+        wet_sound = self.stream.process(sound)
         return np.stack([wet_sound, wet_sound])
 
     def _apply(self, event: Event) -> None:
         """Apply an event, timed in model samples."""
         match event:
             case NoteOn(time, channel, key):
-                self._codes.press(time, channel, key, self._mpe.touch(channel))
+                self.codes.press(time, channel, key, self._mpe.touch(channel))
             case NoteOff(time, channel, key):
-                self._codes.release(time, channel, key)
+                self.codes.release(time, channel, key)
             case ZoneSize(time, master_channel, member_count):
                 self._begin_zone(time, master_channel, member_count)
             case MasterTuning(time):
                 self._mpe.tune(time, event)
-                self._codes.wheels.tune(time)
+                self.codes.wheels.tune(time)
             case SystemReset(time):
                 self._reset_system(time)
             case Timing() | ParameterChange() | ParameterTouch():
                 pass
             case _ if self._mpe.is_member(event.channel):
-                self._mpe.move(event, self._codes.touches)
+                self._mpe.move(event, self.codes.touches)
                 return
             case AllOff(time, channel):
                 self._release_all(time, self._mpe.group(channel))
             case PitchBend() | DataEntry() if (zone_master := self._mpe.zone(event.channel)) is not None:
                 self._mpe.wheel(zone_master).apply(event)
             case DataEntry(_, channel):  # its tuning; no wheel bends keys outside zones
-                self._codes.wheels.of(channel).apply(event)
+                self.codes.wheels.of(channel).apply(event)
             case ControllersReset(time, channel) if (zone_master := self._mpe.zone(channel)) is not None:
-                self._mpe.reset_zone(time, zone_master, self._codes.touches)
+                self._mpe.reset_zone(time, zone_master, self.codes.touches)
         self._controls.apply(event)
 
     def _reset_system(self, time: int) -> None:
         """Reset all channels, their wheels, controllers and keys."""
-        self._mpe.reset_system(time, self._codes.touches)
-        self._codes.wheels.reset(time)
+        self._mpe.reset_system(time, self.codes.touches)
+        self.codes.wheels.reset(time)
         for channel in CHANNELS:
             self._controls.apply(ControllersReset(time, channel))
             self._controls.apply(AllOff(time, channel, cut=False))
@@ -211,7 +199,7 @@ class Processor:
 
     def _release_all(self, time: int, group_channel: int) -> None:
         """Release the keys of a zone, named by its master, or of a channel."""
-        self._codes.release_all(time, lambda channel: self._mpe.group(channel) == group_channel)
+        self.codes.release_all(time, lambda channel: self._mpe.group(channel) == group_channel)
 
 
 class InputSound(Protocol):
@@ -258,7 +246,7 @@ class EffectRack:
 
     @property
     def pause_seconds(self) -> float:
-        return self.processor.pause_seconds
+        return self.processor.effects.pause_seconds
 
     @property
     def knobs(self) -> dict[int, Mapper]:
@@ -268,7 +256,7 @@ class EffectRack:
         return self.processor.latent_values()
 
     def current_latents(self, channel: int) -> list[float]:
-        return self.processor.current_latents()
+        return self.processor.codes.last
 
     def moved(self, channel: int) -> dict[str, float]:
         """Input sound has no voices."""

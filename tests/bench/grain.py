@@ -133,7 +133,7 @@ def floor(model):
 def against_floor(model):
     """Median ratio of the engine's time to the floor's, over blocks in which a grain begins; and both medians."""
     counted, made = Counted(model), preset()
-    engine = GrainEngine(counted, made.grain, BLOCK)
+    engine = GrainEngine(counted, made.grain)
     motion = CommonMotion(Latents(made.latent_values(model.card), model.card), [0], [Ramp(0.0, 1)])
     streams, bare, pairs = [engine.start_stream(60, 0)], floor(model), []
     for block in range(BLOCKS):

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.heap import Arena
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
 from ...arrays import Array
-from ...files import Stamp
 from ...model.model import Model
 from ..model_process import Away, ModelProcess
 from .resampling import ClipMemory, ResampledClip
-from .synthesis import ClipSound
+from .synthesis import sound_of
 
 MOST_CACHED_BYTES = 1 << 26  # of cached clips beside playing ones: more than a minute of a model's sound
 NEWEST = 4  # cached clips per key, live: codes ahead of a moving parameter, and codes behind it
@@ -75,24 +74,16 @@ class ReadyClip:
     clip: ResampledClip
 
 
-class Decodes(Protocol):
+class SingleClipDecoder:
+    def __init__(self, model: Model) -> None:
+        self.model, self._sound = model, sound_of(model.card)
+
     def clip(self, label: Label, code: Array) -> ResampledClip:
         """``code``: [n_latents]."""
-
-
-class SingleClipDecoder:
-    def __init__(self, model: Model, sound: ClipSound) -> None:
-        self._model, self._sound = model, sound
-
-    @property
-    def stamp(self) -> Stamp | None:
-        return self._model.stamp
-
-    def clip(self, label: Label, code: Array) -> ResampledClip:
         label_conditions = (
-            label.shares(self._model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
+            label.shares(self.model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
         )
-        frames = self._model.decode(code[np.newaxis], label_conditions)
+        frames = self.model.decode(code[np.newaxis], label_conditions)
         return ResampledClip(self._sound(frames)[0])
 
 
@@ -115,7 +106,7 @@ class BlockingClipCache:
 class PrefetchClipCache:
     """Decodes on a thread, which exits with the last reference; methods raise its errors."""
 
-    def __init__(self, decoder: Decodes) -> None:
+    def __init__(self, decoder: "ClipDecodeWorker") -> None:
         self._work, self._thread = _Work(decoder), ThreadPoolExecutor(1, "clips")
         self._requested_names: list[Name] = []
         self._last_future: Future[None] | None = None
@@ -159,7 +150,7 @@ class PrefetchClipCache:
 class _Work:
     """Has no reference to `PrefetchClipCache`, so that the thread can exit."""
 
-    def __init__(self, decoder: Decodes) -> None:
+    def __init__(self, decoder: "ClipDecodeWorker") -> None:
         self._decoder = decoder
         self._served_slots: set[int] = set()  # keys already decoded in this round
         self.newest: Sequence[ClipRequest] = ()
@@ -239,7 +230,7 @@ class ClipDecodeWorker:
         arena = Arena(room_count * clip_size * FLOAT_BYTES)
         self._memory = ClipMemory(_rooms(arena, clip_size).ravel())
         self._free_rooms = list(range(room_count))
-        self._server = ModelProcess("clips", decoder, _put, arena, clip_size)
+        self._server = ModelProcess("clips", decoder.model, decoder, _put, arena, clip_size)
 
     def clip(self, label: Label, code: Array) -> ResampledClip:
         if self._free_rooms:

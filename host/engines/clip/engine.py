@@ -12,7 +12,7 @@ from ...kinds.clip import LABEL, ClipSettings, Hit, hits, strikes
 from ...model.model import Model
 from ...ramps import RAMP_SECONDS, Ramp
 from ...units import MIDDLE_C
-from ..engine import EngineRequest, Motion, VoiceSound
+from ..engine import Engine, EngineRequest, Motion, VoiceSound
 from .clip_cache import (
     NEWEST,
     BlockingClipCache,
@@ -25,7 +25,6 @@ from .clip_cache import (
     label_between,
 )
 from .resampling import BITS, ONE, ClipSegment, Places, Request, ResampledClip, Stretch, read, steady, steps
-from .synthesis import ClipSound, sound_of
 
 Codes = Mapping[int, Array]  # [voices, n_latents] by sample
 
@@ -78,7 +77,7 @@ class ClipStream(VoiceSound):
     finished: bool = False
 
 
-class ClipEngine:
+class ClipEngine(Engine[ClipStream]):
     """Plays a clip a note. Offline, it waits for the clip of its code. Live, a worker decodes ahead, last struck key
     first, at the code predicted for completion; a note plays the newest ready clip, or an older one of exactly its
     code.
@@ -88,10 +87,7 @@ class ClipEngine:
     note-on: a note's latest end is known before decoding, also in processes that do not compute it.
     """
 
-    channels = 1
-    lookback = 0
-
-    def __init__(self, model: Model, sound: ClipSound, playing: ClipPlaySettings, live: bool) -> None:
+    def __init__(self, model: Model, playing: ClipPlaySettings, live: bool) -> None:
         card = model.card
         self._rate, self._clip_length, self._playing = card.sample_rate, card.frame_length, playing
         self._ramp_samples = round(RAMP_SECONDS * self._rate)
@@ -120,7 +116,7 @@ class ClipEngine:
         )
         self._cached_codes = b"", self._slot_codes  # latents, and the codes of all slots at them
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
-        decoder = SingleClipDecoder(model, sound)
+        decoder = SingleClipDecoder(model)
         self._blocking_cache = None if live else BlockingClipCache(decoder, 4 * self._clip_length)
         self._prefetch_cache = (
             PrefetchClipCache(
@@ -172,9 +168,6 @@ class ClipEngine:
             stream.over = time + math.ceil((segment.length * ONE) / slowest_step) + 1 + self._fade_samples
         return stream
 
-    def number_next(self, number: int) -> None:
-        """Do nothing: clips have no random numbers."""
-
     def render(self, streams: Sequence[ClipStream], motion: Motion, start: int, count: int) -> list[Array]:
         block_end = start + count
         # A note-on makes its block expensive, so the look moves to the next block unless it is overdue.
@@ -212,9 +205,6 @@ class ClipEngine:
         for ramp in self.targets.values():
             ramp.forget(block_end)
         return list(sounds)
-
-    def prepare(self, streams: Sequence[ClipStream], motion: Motion, now: int) -> None:
-        """Do nothing."""
 
     def _goes_on(self, voice_index: int, stream: ClipStream, motion: Motion, start: int, end: int) -> bool:
         """Return whether a stream's step stays constant through a block."""
@@ -464,4 +454,4 @@ def make_engine(model: Model, request: EngineRequest) -> ClipEngine:
         glides=play.mode != "poly",
         morph_label=None if request.morph_label is None else model.card.labels.index(request.morph_label),
     )
-    return ClipEngine(model, sound_of(model.card), playing, request.live)
+    return ClipEngine(model, playing, request.live)

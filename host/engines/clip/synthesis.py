@@ -8,7 +8,7 @@ Griffin-Lim algorithm", WASPAA 2013). The final pass corrects loudness over ten 
 lowest kicks: finer corrections would distort them.
 """
 
-from typing import Protocol
+from collections.abc import Callable
 
 import numpy as np
 
@@ -175,17 +175,11 @@ class SpectraSound:
         return levelled_sound
 
 
-class ClipSound(Protocol):
-    """May be slow: live, no rendering thread calls it."""
+def sound_of(card: Card) -> Callable[[Array], Array]:
+    """Return the function from a model's frames, [rows, frame_width], to sounds at its rate, [rows, frame_length].
 
-    def __call__(self, frames: Array) -> Array:
-        """Sounds at the model's rate, [rows, frame_length], of frames, [rows, frame_width].
-
-        A row depends on its frame alone, to the bit; the caller owns the result.
-        """
-
-
-def sound_of(card: Card) -> ClipSound:
+    A row depends on its frame alone, to the bit. It may be slow: live, no rendering thread calls it.
+    """
     if card.transform_length is None:
         return _samples
     return SpectraSound(card.frame_length, card.transform_length, card.hop_length, card.envelope_points)

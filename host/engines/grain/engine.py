@@ -3,7 +3,7 @@
 import functools
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ from ...model.model import Model
 from ...ramps import RAMP_SECONDS, Ramp
 from ...signal import fast_length, gaussian_noise, uniforms
 from ...units import MIDDLE_C, db_to_gain
-from ..engine import MAX_BLOCK, VOICE_LUFS, EngineRequest, MixedSound, Motion
+from ..engine import MAX_BLOCK, VOICE_LUFS, Engine, EngineRequest, MixedSound, Motion
 
 OPEN = 0.5  # cycles per sample: a low-pass is open from here
 STEEP = 8  # twice the order of the Butterworth low-pass
@@ -248,16 +248,28 @@ class GrainClock:
     Each voice starts a grain whenever the count grows by 1.
     """
 
-    def __init__(self, density: float) -> None:
-        self._times, self._counts, self._densities = [0], [0.0], [density]
+    def __init__(self, targets: Mapping[str, Ramp], sample_rate: int, longest_samples: int) -> None:
+        """``targets``: ``grain.length``, and ``grain.density`` or ``grain.overlap``; times never decrease."""
+        self._targets, self._rate, self._longest_samples = targets, sample_rate, longest_samples
+        self._times, self._counts, self._densities = [0], [0.0], [self._density(0)]
 
-    def advance(self, end: int, density: Callable[[int], float]) -> None:
+    def length_at(self, time: int) -> float:
+        """Samples of an untransposed grain."""
+        return min(self._targets["grain.length"].value(time) * self._rate, self._longest_samples)
+
+    def _density(self, time: int) -> float:
+        if "grain.density" in self._targets:
+            return self._targets["grain.density"].value(time) / self._rate
+        overlap = self._targets["grain.overlap"].value(time)
+        return min(1.0 / ((1.0 - overlap) * self.length_at(time)), MOST_A_SECOND / self._rate)
+
+    def advance(self, end: int) -> None:
         """Extend the count to sample ``end``, exclusive; discard times before the last call."""
         del self._times[:-1], self._counts[:-1], self._densities[:-1]
         while (time := self._times[-1] + STEP) < end:
             self._counts.append(self._counts[-1] + self._densities[-1] * STEP)
             self._times.append(time)
-            self._densities.append(density(time))
+            self._densities.append(self._density(time))
 
     def count_at(self, time: int) -> tuple[float, float]:
         """Fractional count at a sample, and the density there."""
@@ -293,7 +305,7 @@ class GrainStream(MixedSound):
 Due = tuple[int, GrainStream, PlannedGrain]
 
 
-class GrainEngine:
+class GrainEngine(Engine[GrainStream]):
     """Decodes a frame per grain and mixes its sound in at its sample.
 
     A voice's grains follow the density from its note-on. Later ones have random delays, up to ``jitter`` times the
@@ -308,14 +320,10 @@ class GrainEngine:
     """
 
     channels = 2
-    lookback = 0
-    ready = True
-    age_ms = None
 
-    def __init__(self, model: Model, settings: GrainSettings, max_block: int, loudest: float = math.inf) -> None:
+    def __init__(self, model: Model, settings: GrainSettings, loudest: float = math.inf) -> None:
         card = model.card
-        self._model, self._max_block = model, max_block
-        self._rate = card.sample_rate
+        self._model, self._rate = model, card.sample_rate
         self._seed, self._transposing = settings.seed, settings.keys == "transpose"
         self.targets = {
             name: Ramp(value, round(RAMP_SECONDS * self._rate)) for name, value in settings.values(card).items()
@@ -324,11 +332,10 @@ class GrainEngine:
             self.targets[f"grain.{name}"]
             for name in ("length", "shape", "pitch", "spread", "level_jitter", "code_jitter", "lowpass_hz")
         ]
-        self._length_ramp, self._jitter_ramp = self.targets["grain.length"], self.targets["grain.jitter"]
+        self._jitter_ramp = self.targets["grain.jitter"]
         self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate))
         self._deviations = np.array([latent.std for latent in card.latents], np.float32)
-        self._low = np.array([latent.low for latent in card.latents], np.float32)
-        self._high = np.array([latent.high for latent in card.latents], np.float32)
+        self._low, self._high = np.array(card.spans, np.float32).T
         default_code = np.array([[latent.default for latent in card.latents]], np.float32)
         even_window = np.ones(card.frame_length, np.float32)
         default_power = self._source.power(model.decode(default_code, np.zeros(0, np.intp))[0], 1.0, even_window)
@@ -336,7 +343,7 @@ class GrainEngine:
         self._code_noise: Array = gaussian_noise(1 << 16).real * np.float32(math.sqrt(2.0))
         self._decoded: dict[bytes, Array] = {}  # last decoded frames by code
         self._no_chroma = np.zeros(0, np.intp)
-        self._clock = GrainClock(self._density(0))
+        self._clock = GrainClock(self.targets, self._rate, self._source.longest(1.0))
         self._voice_count = 0
 
     def start_stream(self, pitch: float, time: int, key: int = MIDDLE_C) -> GrainStream:
@@ -349,9 +356,9 @@ class GrainEngine:
 
     def render(self, streams: Sequence[GrainStream], motion: Motion, start: int, count: int) -> list[Array]:
         """Successive blocks from sample 0 on; a dense texture has the power of a frame."""
-        assert count <= self._max_block
+        assert count <= MAX_BLOCK
         block_end = start + count
-        self._clock.advance(block_end, self._density)
+        self._clock.advance(block_end)
         due_grains: list[Due] = []
         for voice_index, stream in enumerate(streams):
             self._schedule(stream, block_end)
@@ -368,18 +375,6 @@ class GrainEngine:
             stream.make_room(start, block_end)
         return [stream.block(start, count) for stream in streams]
 
-    def prepare(self, streams: Sequence[GrainStream], motion: Motion, now: int) -> None:
-        """Do nothing."""
-
-    def _density(self, time: int) -> float:
-        """Grains per sample."""
-        if "grain.density" in self.targets:
-            return self.targets["grain.density"].value(time) / self._rate
-        length_samples = min(self._length_ramp.value(time) * self._rate, self._source.longest(1.0))
-        return min(
-            1.0 / ((1.0 - self.targets["grain.overlap"].value(time)) * length_samples), MOST_A_SECOND / self._rate
-        )
-
     def _schedule(self, stream: GrainStream, block_end: int) -> None:
         """Plan a stream's grains before the block's end."""
         if stream.next_count is None:
@@ -395,7 +390,7 @@ class GrainEngine:
         """Plan the grain of the note-on and those before it; return the count of the next one."""
         onset_count, density = self._clock.count_at(stream.on)
         jitter = self._jitter_ramp.value(stream.on)
-        length_samples = min(self._length_ramp.value(stream.on) * self._rate, self._source.longest(1.0))
+        length_samples = self._clock.length_at(stream.on)
         self._schedule_grain(stream, stream.on, density, 0.0)
         if density * length_samples > 1.0:
             spaced_density = min(density, FILL / length_samples)
@@ -508,4 +503,4 @@ def _window(length: int, shape: int) -> tuple[Array, float]:
 
 def make_engine(model: Model, request: EngineRequest) -> GrainEngine:
     loudest = db_to_gain(LOUDEST_TEXTURE_DB - VOICE_LUFS + model.card.loudness_lufs)
-    return GrainEngine(model, request.kind_settings or GrainSettings(), MAX_BLOCK, loudest)
+    return GrainEngine(model, request.kind_settings or GrainSettings(), loudest)

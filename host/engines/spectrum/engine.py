@@ -15,7 +15,7 @@ from ...kinds.card_fields import KEYS
 from ...model.model import Model
 from ...ramps import Ramp
 from ...units import MIDDLE_C
-from ..engine import MAX_BLOCK, EngineRequest, MixedSound, Motion, Residual
+from ..engine import MAX_BLOCK, Engine, EngineRequest, MixedSound, Motion, Residual
 from .coherent_voicing import ChordVoicing, CoherentVoicing
 from .frames import AHEAD, BATCH, PLAIN, VoicingSettings
 from .noise_voicing import NoiseVoicing
@@ -89,7 +89,7 @@ class _Beginnings:
     rows: tuple[Array, Indices | Array] | None = None
 
 
-class SpectrumEngine:
+class SpectrumEngine(Engine[SpectrumStream]):
     """Overlap-adds decoded frames. A note-on computes all that overlap it, as in `GrainEngine`.
 
     Groups of voices are due at different moments of a hop. After short blocks the engine decodes ahead. All voices read

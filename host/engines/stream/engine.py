@@ -17,7 +17,7 @@ from ...model.model import Model, States
 from ...ramps import RAMP_SECONDS, Ramp
 from ...signal import normals
 from ...units import MIDDLE_C
-from ..engine import EngineRequest, Motion, VoiceSound
+from ..engine import Engine, EngineRequest, Motion, VoiceSound
 from .frames import FrameInputs, FrameMaker, MadeFrame, Seed, StreamDecodeWorker, seeds_of
 
 MAX_FIRST_FRAMES = 32  # cached first frames
@@ -152,16 +152,13 @@ class StreamSound(VoiceSound):
     history: deque[States] = field(default_factory=lambda: deque(maxlen=MOST_TRIMMED))
 
 
-class StreamEngine:
+class StreamEngine(Engine[StreamSound]):
     """Plays successive frames, each predicted one frame ahead.
 
     A note-on requests two frames; others are requested at the last one's step, with the parameters of that moment.
     Magnitudes of a model with a grid are time-stretched to the beat, if the preset follows the tempo. Live, another
     process makes frames, and ahead of time the first ones of the last struck keys; a late frame is silent until ready.
     """
-
-    channels = 1
-    lookback = 0
 
     def __init__(
         self, model: Model, settings: StreamSettings, seeds: Sequence[Seed], rest_latents: Sequence[float], live: bool
@@ -232,9 +229,6 @@ class StreamEngine:
         for ramp in self.targets.values():
             ramp.forget(block_end)
         return sounds
-
-    def prepare(self, streams: Sequence[StreamSound], motion: Motion, now: int) -> None:
-        """Do nothing."""
 
     def _play(
         self, voice_index: int, stream: StreamSound, motion: Motion, first_sample: int, end_sample: int, output: Array

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from ...arrays import Array
 from ...errors import UserError
-from ...files import Stamp
 from ...kinds.stream import MOST_SEED, PLACE, PREVIOUS_FRAME, StreamSettings
 from ...model.card import Card
 from ...model.encoder import SILENT, Encoder
@@ -44,23 +43,19 @@ class FrameMaker:
     def __init__(self, model: Model, *, restore: bool = True, limit: bool = True) -> None:
         card = model.card
         assert card.stream is not None
-        self._model, self._card, self._restores = model, card, restore
+        self.model, self._card, self._restores = model, card, restore
         self._loudest_level = db_to_gain(card.stream.levels_db[1]) if limit else np.inf
         self._mean, self._deviation = _scaling(card)
         previous_frame = next(state for state in card.state if state.name == PREVIOUS_FRAME)
         self._feeds_sound = card.domain != "magnitude" and previous_frame.shape == [card.frame_width]
         self._spectra: dict[int, SpectraSound] = {}
 
-    @property
-    def stamp(self) -> Stamp | None:
-        return self._model.stamp
-
     def make(self, step: FrameInputs) -> MadeFrame:
         """Raise UserError if the decoder fails."""
         code_row, label_indices = step.code[np.newaxis], np.zeros(1, np.intp)
         state = step.state if step.history is None else self._rebuilt_state(step, code_row)
         noise_row = None if step.noise is None else step.noise[np.newaxis]
-        decoded, next_state = self._model.step(code_row, label_indices, state, noise_row)
+        decoded, next_state = self.model.step(code_row, label_indices, state, noise_row)
         if step.keeps:
             next_state = {
                 name: value if name in (PREVIOUS_FRAME, PLACE) else state[name] for name, value in next_state.items()
@@ -81,9 +76,9 @@ class FrameMaker:
     def _rebuilt_state(self, step: FrameInputs, code_row: Array) -> States:
         """The state after the step's history; the bar position continues."""
         assert step.history is not None
-        rebuilt_state = self._model.at_rest(1)
+        rebuilt_state = self.model.at_rest(1)
         for past_inputs in step.history[:-1]:  # the step itself reads the last one
-            _, rebuilt_state = self._model.step(code_row, np.zeros(1, np.intp), rebuilt_state | past_inputs)
+            _, rebuilt_state = self.model.step(code_row, np.zeros(1, np.intp), rebuilt_state | past_inputs)
         carried_names = (PREVIOUS_FRAME, PLACE) if step.history else (PLACE,)
         return rebuilt_state | {name: step.state[name] for name in carried_names if name in step.state}
 
@@ -232,7 +227,7 @@ class _Work:
     """Has no reference to `StreamDecodeWorker`."""
 
     def __init__(self, maker: FrameMaker) -> None:
-        self._maker, self._server = maker, ModelProcess("streams", maker, FrameMaker.make)
+        self._maker, self._server = maker, ModelProcess("streams", maker.model, maker, FrameMaker.make)
 
     def make(self, step: FrameInputs) -> MadeFrame:
         try:

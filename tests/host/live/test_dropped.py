@@ -98,7 +98,7 @@ def test_what_sound_went_through_is_gone_without_a_collector_even_while_frames_a
 
     player = Player(insert(), rate)
     play(player)
-    gone, through = weakref.ref(player.rack), player.rack.processor._stream
+    gone, through = weakref.ref(player.rack), player.rack.processor.stream
     while not through._jobs:
         player.block(256)
     del through

@@ -208,7 +208,7 @@ def test_a_hand_rests_the_motion_of_what_goes_through_a_model(make_preset):
         for block in noise:
             processor.process(events, block)
             events = ()
-        return processor.current_latents()
+        return processor.codes.last
 
     held, free = code(ParameterTouch(0, 0, "latent.0", True)), code()
     assert held[0] != free[0]

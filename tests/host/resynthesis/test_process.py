@@ -73,7 +73,7 @@ def test_what_comes_out_live_is_late_by_the_latency_stated(allpass, make_patch, 
     given = run(processor, np.concatenate([samples, np.zeros(late, np.float32)]), [128])[:, late:]
     inside = slice(rate // 20, -rate // 20)
     assert decibels((given - samples)[:, inside], samples[inside]) < -55
-    least = latency_of(processor._stream._model.card) * rate / RATE
+    least = latency_of(processor.stream._model.card) * rate / RATE
     assert least <= late < least + 0.012 * rate  # conversion, effects and what makes it a whole number
 
 

@@ -109,7 +109,7 @@ def plugged(patch, messages, folder):
 def processed(patch, messages, folder):
     processor = Processor(patch, RATE)
     processor.process(written(messages, folder).events, np.zeros(len(messages) * APART, np.float32))
-    codes, now = processor._codes, round(len(messages) * APART * processor._model_rate / RATE)
+    codes, now = processor.codes, round(len(messages) * APART * processor._model_rate / RATE)
     keys = {key.channel: {"key": key.key, "semitones": key.bend(now)} for key in codes.down}
     return keys, processor.knobs.at("latent.0")
 

@@ -129,7 +129,7 @@ def processed(presets, events, hours, monkeypatch):
     noise = np.random.default_rng(1).uniform(-0.1, 0.1, events[-1].time + APART).astype(np.float32)
     effects.process(events, noise)
     rack = effects._succession._player.rack
-    codes = rack.processor._codes.knobs
+    codes = rack.processor.codes.knobs
     return heard_in(rack, codes, codes._rate, round(len(noise) * codes._rate / RATE))
 
 

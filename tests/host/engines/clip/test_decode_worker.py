@@ -8,7 +8,6 @@ import pytest
 from timbrel.host.engines.clip import clip_cache as module
 from timbrel.host.engines.clip.clip_cache import ClipDecodeWorker, SingleClipDecoder
 from timbrel.host.engines.clip.resampling import ONE, TAPS, ResampledClip, Stretch, read, steps
-from timbrel.host.engines.clip.synthesis import sound_of
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.model.model import Model
@@ -29,7 +28,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def decoder(model):
-    return SingleClipDecoder(model, sound_of(model.card))
+    return SingleClipDecoder(model)
 
 
 @pytest.fixture
@@ -108,7 +107,7 @@ def test_another_file_than_this_one_is_not_decoded(tmp_path, model):
     shutil.copy(model.path, path)
     here = Model(path)
     save_clips(path, noise(7), np.stack([noise(2), noise(3)]))
-    decoder = SingleClipDecoder(here, sound_of(here.card))
+    decoder = SingleClipDecoder(here)
     made = ClipDecodeWorker(decoder, LENGTH, 4)
     until(lambda: made._server._is_ready() or made._server._failed)
     assert made._server._failed
@@ -120,7 +119,7 @@ def test_a_file_that_is_gone_ends_it_in_silence(tmp_path, model, capfd):
     shutil.copy(model.path, path)
     here = Model(path)
     path.unlink()
-    made = ClipDecodeWorker(SingleClipDecoder(here, sound_of(here.card)), LENGTH, 4)
+    made = ClipDecodeWorker(SingleClipDecoder(here), LENGTH, 4)
     until(lambda: made._server._is_ready() or made._server._failed)
     assert np.array_equal(made.clip(0, code(0)).samples, noise(1))
     made._server._child.process.join(PATIENCE_SECONDS)

@@ -181,7 +181,7 @@ def test_the_clip_to_which_a_knob_leads_is_ready_before_the_knob_is_there(patch,
 def test_of_a_kit_whose_knob_never_rests_each_key_has_its_turn_in_the_order_that_is_asked_for():
     """The knob has moved on by the time that a clip is ready."""
 
-    class Moving(SingleClipDecoder):
+    class Moving:
         def clip(self, label, code):
             decoded.append(int(code[0]))
             if len(decoded) < 30:
@@ -193,7 +193,7 @@ def test_of_a_kit_whose_knob_never_rests_each_key_has_its_turn_in_the_order_that
         return [ClipRequest(slot, 0, code, code.tobytes(), moved) for slot, code in codes.items()]
 
     decoded = []
-    ahead = PrefetchClipCache(Moving(None, None))
+    ahead = PrefetchClipCache(Moving())
     ahead.ask(wants(0))
     until(lambda: len(decoded) >= 30)
     assert decoded[:30] == [3, 1, 4, 2, 0] * 6
@@ -201,7 +201,7 @@ def test_of_a_kit_whose_knob_never_rests_each_key_has_its_turn_in_the_order_that
 
 def test_what_is_asked_for_anew_takes_the_place_of_what_has_not_begun(model, gate):
     gate.clear()
-    ahead = PrefetchClipCache(SingleClipDecoder(model, lambda frames: frames))
+    ahead = PrefetchClipCache(SingleClipDecoder(model))
     for number in range(50):
         code = np.array([number / 50, 0.0], np.float32)
         ahead.ask([ClipRequest(0, 0, code, code.tobytes(), number)])

@@ -33,7 +33,7 @@ def slope(bins=LENGTH // 2 + 1):
 
 def sound(model, seconds, block=512, on=0, motion=None, key=60, notes=1, **grain):
     """[2, samples] of notes that begin together and are held."""
-    engine = GrainEngine(model, GrainSettings(**grain), 16384)
+    engine = GrainEngine(model, GrainSettings(**grain))
     streams = [engine.start_stream(key, on) for _ in range(notes)]
     count = round(seconds * RATE)
     blocks = []

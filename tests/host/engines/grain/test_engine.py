@@ -44,7 +44,7 @@ def test_grains_that_nobody_would_hear_are_not_made(noise):
     calls = []
     decode, noise.decode = noise.decode, lambda latent, chroma: calls.append(len(latent)) or decode(latent, chroma)
     try:
-        engine = GrainEngine(noise, GrainSettings(density=500.0, code_jitter=0.1), 16384)
+        engine = GrainEngine(noise, GrainSettings(density=500.0, code_jitter=0.1))
         stream = engine.start_stream(60, 0)
         stream.end = 500
         engine.render([stream], Still(), 0, 16_000)
@@ -97,14 +97,14 @@ def test_all_grains_of_a_block_are_decoded_in_one_run_and_equal_codes_once(noise
     calls = []
     decode, noise.decode = noise.decode, lambda latent, chroma: calls.append(len(latent)) or decode(latent, chroma)
     try:
-        engine = GrainEngine(noise, GrainSettings(density=1000.0, code_jitter=0.2), 16384)
+        engine = GrainEngine(noise, GrainSettings(density=1000.0, code_jitter=0.2))
         streams = [engine.start_stream(60 + n, 0) for n in range(8)]
         for start in range(0, 4096, 256):
             calls.clear()
             engine.render(streams, Still(), start, 256)
             assert len(calls) == 1
             assert calls[0] > 50
-        engine = GrainEngine(noise, GrainSettings(density=1000.0), 16384)
+        engine = GrainEngine(noise, GrainSettings(density=1000.0))
         calls.clear()
         streams = [engine.start_stream(60 + n, 0) for n in range(8)]
         for start in range(0, 4096, 256):

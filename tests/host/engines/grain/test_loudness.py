@@ -80,7 +80,7 @@ def test_a_shipped_preset_whose_knobs_stand_at_their_ends_is_not_all_at_the_limi
 
 def test_the_bound_takes_nothing_off_the_sounds_of_the_corpus_but_the_very_loudest():
     model, bounded, _ = shipped("lakeside-10")
-    free = GrainEngine(model, DENSE, 16384)
+    free = GrainEngine(model, DENSE)
     codes = np.array([mark.latent for mark in model.card.landmarks[::2]], np.float32)
     with_bound, without = (
         engine.render([engine.start_stream(60, 0) for _ in codes], Codes(codes), 0, 2000) for engine in (bounded, free)
@@ -108,15 +108,15 @@ def test_a_code_beyond_what_may_be_is_as_loud_as_what_may_be(grain_model, domain
     moved = np.zeros((LATENTS, width))
     moved[0] = frames - rest
     model = grain_model(rest, moved, domain=domain)
-    engine = GrainEngine(model, GrainSettings(density=400.0, pitch=pitch), 16384, loudest=0.1)
+    engine = GrainEngine(model, GrainSettings(density=400.0, pitch=pitch), loudest=0.1)
     codes = [[size, 0.0, 0.0] for size in (1e2, 1e3, 1e6)]
     assert voices_db(engine, codes, 16000 / RATE) == pytest.approx([-20.0] * 3, abs=1.5)
 
 
 def test_a_model_that_is_loud_at_its_default_code_stays_as_loud_and_gets_no_louder(grain_model):
     frame = np.random.default_rng(4).normal(size=LENGTH)
-    engine = GrainEngine(grain_model(frame, np.tile(frame, (LATENTS, 1))), DENSE, 16384, loudest=0.1)
-    silent = GrainEngine(grain_model(0 * frame, np.tile(frame, (LATENTS, 1))), DENSE, 16384, loudest=0.1)
+    engine = GrainEngine(grain_model(frame, np.tile(frame, (LATENTS, 1))), DENSE, loudest=0.1)
+    silent = GrainEngine(grain_model(0 * frame, np.tile(frame, (LATENTS, 1))), DENSE, loudest=0.1)
     codes = [[0.0] * 3, [2.0] * 3]
     assert voices_db(engine, codes, 0.7) == pytest.approx([0.0, 0.0], abs=1.0)
     assert voices_db(silent, codes[1:], 0.7) == pytest.approx([-20.0], abs=1.0)

@@ -37,11 +37,11 @@ def test_grains_with_jitter_are_late_by_up_to_a_period_and_evenly_so(ones):
 @given(st.lists(st.tuples(st.integers(1, 3000), st.floats(0.1, 2000)), min_size=1, max_size=8))
 def test_the_pace_is_the_integral_of_the_density(moves):
     density = Ramp(100.0, 441)
-    pace = GrainClock(density.value(0) / RATE)
+    pace = GrainClock({"grain.density": density}, RATE, 1)
     now, steps = 0, [0.0]
     for length, value in moves:
         density.move(now, value)
-        pace.advance(now + length, lambda time: density.value(time) / RATE)
+        pace.advance(now + length)
         steps += [density.value(time) / RATE for time in range(now + 1, now + length + 1)]
         now += length
         assert pace.time_of(pace.count_at(now - 1)[0])[0] == pytest.approx(now - 1, abs=1e-3)
@@ -52,7 +52,7 @@ def test_the_pace_is_the_integral_of_the_density(moves):
 
 
 def test_a_knob_that_is_turned_up_is_heard_before_the_grain_that_was_to_come(ones):
-    engine = GrainEngine(ones, GrainSettings(density=0.1, length=0.002, jitter=0.0), 16384)
+    engine = GrainEngine(ones, GrainSettings(density=0.1, length=0.002, jitter=0.0))
     stream = engine.start_stream(60, 0)
     engine.render([stream], Still(), 0, RATE // 2)
     engine.targets["grain.density"].move(RATE // 2, 100.0)
@@ -71,7 +71,7 @@ def test_an_overlap_is_a_density_by_the_length(ones, overlap):
 
 
 def test_an_overlap_asks_for_no_more_grains_than_a_density_can(ones):
-    engine = GrainEngine(ones, GrainSettings(overlap=0.99, length=0.002), 16384)
+    engine = GrainEngine(ones, GrainSettings(overlap=0.99, length=0.002))
     assert engine._density(0) * RATE == GRAIN_CONTROLS["grain.density"].high
 
 
@@ -92,7 +92,7 @@ def test_a_dense_texture_is_full_from_its_first_sample(noise):
 
 
 def test_a_very_dense_texture_begins_with_few_grains_that_are_as_loud(noise):
-    engine = GrainEngine(noise, GrainSettings(density=2000.0, length=0.5), 16384)
+    engine = GrainEngine(noise, GrainSettings(density=2000.0, length=0.5))
     calls = []
     decode, noise.decode = noise.decode, lambda codes, chroma: calls.append(len(codes)) or decode(codes, chroma)
     motion = Still()
@@ -112,7 +112,7 @@ def test_grains_that_overtake_each_other_and_those_before_a_note_do_not_depend_o
     model = grain_model(rng.normal(size=LENGTH), rng.normal(size=(LATENTS, LENGTH)))
 
     def rendered(sizes):
-        engine = GrainEngine(model, GrainSettings(density=300.0, spread=1.0), 16384)
+        engine = GrainEngine(model, GrainSettings(density=300.0, spread=1.0))
         engine.render([], Still(), 0, 1000)
         engine.targets["grain.pitch"].move(900, 7.0)
         stream, blocks, now = engine.start_stream(60, 1100), [], 1000
@@ -130,7 +130,7 @@ def test_grains_before_a_note_are_as_the_knobs_are_when_it_begins(noise):
     read = []
     motion = Still()
     motion.latents = lambda voices, times: read.extend(times) or Still().latents(voices, times)
-    engine = GrainEngine(noise, GrainSettings(density=300.0), 16384)
+    engine = GrainEngine(noise, GrainSettings(density=300.0))
     engine.render([engine.start_stream(60, 1100)], motion, 0, 1101)
     assert len(read) > 3
     assert set(read) == {1100}
