@@ -325,7 +325,7 @@ def _written(
 def _chokes(patch: Patch) -> dict[int, int]:
     """Return choke groups, counted from 1, by key."""
     kind = kind_of(patch.model.card)
-    names_by_key = kind.keying(patch.preset.of_kind(kind), patch.preset.play).chokes
+    names_by_key = kind.keying(kind.select_section(patch.preset), patch.preset.play).chokes
     group_names = sorted(set(names_by_key.values()))
     return {key: 1 + group_names.index(name) for key, name in names_by_key.items()}
 

@@ -167,7 +167,7 @@ def _strike_events(patch: Patch, key: int, velocity: int, start_sample: int, len
     """A latched note is ended by a second strike."""
     events: list[Event] = [NoteOn(start_sample, 0, key, velocity), NoteOff(start_sample + length_samples, 0, key)]
     preset, kind = patch.preset, kind_of(patch.model.card)
-    if kind.keying(preset.of_kind(kind), preset.play).holds:
+    if kind.keying(kind.select_section(preset), preset.play).holds:
         events += [
             NoteOn(start_sample + length_samples, 0, key, velocity),
             NoteOff(start_sample + length_samples + 1, 0, key),

@@ -182,8 +182,8 @@ class ClipKind(Kind):
         return ClipSections.model_construct(clip=sections.clip, keys=sections.keys)
 
     def targets(self, section: ClipSections, card: CardFields) -> dict[str, Range]:
-        clip_settings = section.clip or ClipSettings()
-        ranges_by_target = {target: (CONTROLS[target].low, CONTROLS[target].high) for target in clip_settings.values()}
+        present_targets, control_ranges = (section.clip or ClipSettings()).values(), super().targets(section, card)
+        ranges_by_target = {target: control_ranges[target] for target in present_targets}
         return ranges_by_target | ({LABEL: (0.0, len(card.labels) - 1.0)} if len(card.labels) > 1 else {})
 
     def choices(self, card: CardFields) -> Mapping[str, Sequence[str]]:

@@ -96,9 +96,8 @@ class GrainKind(Kind):
             raise ValueError("chroma must be null with kind 'grain', whose keys move the pitch")
 
     def targets(self, section: GrainSettings | None, card: CardFields) -> dict[str, Range]:
-        grain_settings = section or GrainSettings()
-        ranges_by_target = {name: (CONTROLS[name].low, CONTROLS[name].high) for name in grain_settings.values(card)}
-        return ranges_by_target | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
+        control_ranges = super().targets(section, card) | {LOWPASS: (CONTROLS[LOWPASS].low, card.sample_rate / 2)}
+        return {target: control_ranges[target] for target in (section or GrainSettings()).values(card)}
 
     def faults(self, section: GrainSettings | None, play: Any, tuning: Any, card: CardFields) -> Iterator[Fault]:
         grain_settings = section or GrainSettings()

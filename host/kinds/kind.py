@@ -60,7 +60,7 @@ class Kind:
 
     def targets(self, section: Any, card: CardFields) -> dict[str, Range]:
         """Modulation targets; ``section``, here and below, is the result of `select_section`."""
-        return {}
+        return {target: (control.low, control.high) for target, control in self.controls.items()}
 
     def choices(self, card: CardFields) -> Mapping[str, Sequence[str]]:
         """Item names of targets that select by number, from 0."""

@@ -5,7 +5,6 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ..settings import Knob, SettingsSection, controls_of
-from ..units import Range
 from .card_fields import CardFields
 from .kind import Kind
 
@@ -53,6 +52,3 @@ class SpectrumKind(Kind):
             raise ValueError(
                 f"domain {card.domain!r} does not go with kind {self.name!r}, whose frames are {self.domain!r}"
             )
-
-    def targets(self, section: GestureSettings | None, card: CardFields) -> dict[str, Range]:
-        return {name: (control.low, control.high) for name, control in self.controls.items()}

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from ..settings import Fault, Knob, SettingsSection, controls_of
-from ..units import Range
 from .card_fields import CardFields
 from .kind import Kind
 
@@ -101,9 +100,6 @@ class StreamKind(Kind):
             raise ValueError(
                 f"stream.step_length {card.stream.step_length} must be half of frame_length {card.frame_length} to all"
             )
-
-    def targets(self, section: StreamSettings | None, card: CardFields) -> dict[str, Range]:
-        return {name: (control.low, control.high) for name, control in CONTROLS.items()}
 
     def faults(self, section: StreamSettings | None, play: Any, tuning: Any, card: CardFields) -> Iterator[Fault]:
         landmark_labels = [landmark.label for landmark in card.landmarks]

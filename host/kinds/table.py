@@ -1,6 +1,6 @@
 """All model kinds, and the preset tables of single kinds."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import create_model
 
@@ -18,17 +18,12 @@ KINDS: dict[str, Kind] = {
 
 if TYPE_CHECKING:
 
-    class _Tables(ClipSections, GestureSections): ...  # those that other modules read
+    class Sections(ClipSections, GestureSections): ...  # those that other modules read
 else:
     _settings = {kind.settings for kind in KINDS.values()}
     # pydantic reads bases from the last on: the tables come in the order of their names.
     _bases = sorted(_settings, key=lambda table: list(table.model_fields), reverse=True)
-    _Tables = create_model("_Tables", __base__=tuple(_bases), __module__=__name__)
-
-
-class Sections(_Tables):
-    def of_kind(self, kind: Kind) -> Any:
-        return kind.select_section(self)
+    Sections = create_model("Sections", __base__=tuple(_bases), __module__=__name__)
 
 
 def kind_of(card: CardFields) -> Kind:

@@ -97,7 +97,7 @@ class EventProcessor:
         own = nothing if self._own_values is None else self._own_values.of
         shapes = (self._parameters.shape, self._parameters.release_samples)
         makers = Makers(engine.start_stream, *shapes, self._mpe.touch, *channels, self._tuning, gesture, own, tuned)
-        keying = kind.keying(preset.of_kind(kind), play)
+        keying = kind.keying(kind.select_section(preset), play)
         self.voices = keyed(play, keying, rate, makers)
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
         self._controls = PresetControls(preset, card, effects, codes, self._parameters, entries)
@@ -345,7 +345,7 @@ def engine_for(patch: Patch, live: bool = False) -> Engine[Any]:
     """Arguments and errors as in `engine_and_processor`."""
     preset, card = patch.preset, patch.model.card
     bend = max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)
-    own = preset.of_kind(kind_of(card))
+    own = kind_of(card).select_section(preset)
     label = patch.morph and patch.morph.label
     asked = EngineRequest(preset.latent_values(card), preset.play, own, bend, live, patch.sound, label)
     return engine_of(patch.model, asked)

@@ -195,7 +195,7 @@ def _rest_of(name: str, card: Card, folder: Path, key: str, files: Files) -> tup
     except UserError as error:
         raise UserError(f"{error_subject}: {error}") from None
     kind = kind_of(card)
-    label = kind.label(source_preset.of_kind(kind))
+    label = kind.label(kind.select_section(source_preset))
     return _checked(latent_values, card, error_subject), label if label in card.labels else None
 
 
@@ -276,10 +276,10 @@ class Patch:
         preset, card = self.preset, self.model.card
         try:
             kind, tuned_pitches = kind_of(card), tuned_keys(preset.tuning, self.folder, self.draft_files)
-            object.__setattr__(self, "tuning", kind.pitches(preset.of_kind(kind), tuned_pitches))
+            object.__setattr__(self, "tuning", kind.pitches(kind.select_section(preset), tuned_pitches))
             object.__setattr__(self, "morph", morph_of(preset.morph, card, self.folder, self.draft_files))
             object.__setattr__(self, "process_end", process_end(preset.process.to, card, self.folder, self.draft_files))
-            if (sound_name := kind.sound(preset.of_kind(kind))) is not None:
+            if (sound_name := kind.sound(kind.select_section(preset))) is not None:
                 self._read_sound(sound_name, kind.sound_samples(card))
         except UserError as error:
             raise UserError(*(f"preset {self.name!r}: {error_line}" for error_line in error.args)) from None

@@ -323,7 +323,7 @@ def _table(fields: Mapping[str, Any], names: Mapping[str, str]) -> "Table":
 
 def files_of(preset: Preset) -> Iterator[str]:
     """Names of the sounds, scales and other files that a preset uses."""
-    file_names = [kind.sound(preset.of_kind(kind)) for kind in KINDS.values()]
+    file_names = [kind.sound(kind.select_section(preset)) for kind in KINDS.values()]
     for effect in preset.effects:
         setting_types = SETTINGS.get(effect.plugin, {})
         file_names += [

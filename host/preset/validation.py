@@ -121,7 +121,7 @@ def ranges(preset: Preset, card: Card) -> dict[str, Range | None]:
     for control in (*PLAY_CONTROLS.values(), *PROCESS_CONTROLS.values()):
         target_ranges[control.name] = (control.low, control.high)
     kind = kind_of(card)
-    target_ranges |= kind.targets(preset.of_kind(kind), card)
+    target_ranges |= kind.targets(kind.select_section(preset), card)
     if preset.morph is not None:
         target_ranges[MORPH] = (0.0, 1.0)
     return target_ranges | dict.fromkeys(macro_targets(preset.macro), (0.0, 1.0))
@@ -262,7 +262,7 @@ def _kind_faults(preset: Preset, card: Card) -> Iterator[Fault]:
                 f"play.{play_key} is for models of kind {other_kind.name!r}, {card.name!r} is of kind {card.kind!r}; "
                 f"remove it{model_kind.replacement_hint}",
             )
-    yield from model_kind.faults(preset.of_kind(model_kind), preset.play, preset.tuning, card)
+    yield from model_kind.faults(model_kind.select_section(preset), preset.play, preset.tuning, card)
 
 
 def _map_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None]) -> Iterator[Fault]:

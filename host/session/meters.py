@@ -198,7 +198,7 @@ def ahead_ms(patch: Patch) -> float | None:
     """Lookahead; None if frames are independent."""
     card, preset = patch.model.card, patch.preset
     kind = kind_of(card)
-    ahead_seconds = kind.ahead_seconds(preset.of_kind(kind), card, preset.tempo_bpm)
+    ahead_seconds = kind.ahead_seconds(kind.select_section(preset), card, preset.tempo_bpm)
     return None if ahead_seconds is None else 1000 * ahead_seconds
 
 

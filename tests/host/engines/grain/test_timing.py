@@ -72,7 +72,7 @@ def test_an_overlap_is_a_density_by_the_length(ones, overlap):
 
 def test_an_overlap_asks_for_no_more_grains_than_a_density_can(ones):
     engine = GrainEngine(ones, GrainSettings(overlap=0.99, length=0.002))
-    assert engine._density(0) * RATE == GRAIN_CONTROLS["grain.density"].high
+    assert engine._clock.count_at(0)[1] * RATE == GRAIN_CONTROLS["grain.density"].high
 
 
 def test_a_sparse_note_begins_with_a_whole_grain(ones):
