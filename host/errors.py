@@ -20,8 +20,6 @@ class UserError(TimbrelError):
 class Failure(TimbrelError):
     """Not the user's fault."""
 
-    exit_status = 1
-
 
 def printable(text: str) -> str:
     """Replace unprintable characters, such as terminal controls."""

@@ -19,12 +19,14 @@ Window = Literal["hann", "blackman", "rectangular"]
 PitchClass = Annotated[int, Field(ge=0, le=11)]  # 0 is C
 
 
-class _Part(BaseModel):
+class MetadataPart(BaseModel):
+    """A part of a model file's metadata."""
+
     # Fields of a later timbrel are kept and reported by `unknown_fields`, not rejected.
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
-class Latent(_Part):
+class Latent(MetadataPart):
     """Range, default and training distribution of one latent.
 
     ``moves``: measured effect of its ends, if any. ``unnamed``: why its name is only a number.
@@ -52,15 +54,15 @@ class Latent(_Part):
         return self
 
 
-class UniformPrior(_Part):
+class UniformPrior(MetadataPart):
     uniform: tuple[float, float]  # low and high
 
 
-class NormalPrior(_Part):
+class NormalPrior(MetadataPart):
     normal: tuple[float, float]  # mean and standard deviation
 
 
-class Chroma(_Part):
+class Chroma(MetadataPart):
     """Trained pitch classes, and the octave of decoded frames (4 has middle C).
 
     ``folded``: training transposed other octaves into it.
@@ -71,7 +73,7 @@ class Chroma(_Part):
     folded: bool = False
 
 
-class PartialsLayout(_Part):
+class PartialsLayout(MetadataPart):
     """A frame of partials at the pitch of the graph's input ``pitch``.
 
     ``harmonics`` magnitudes: peaks in a spectrum of ``frame_length`` samples under the card's window. In training
@@ -108,21 +110,21 @@ class PartialsLayout(_Part):
         return 0.0 if self.stretch is None else math.exp(self.stretch[0] + self.stretch[1] * pitch)
 
 
-class RecurrentState(_Part):
+class RecurrentState(MetadataPart):
     """Graph input ``name`` and output ``name_next``, [voice, *shape]."""
 
     name: str
     shape: Annotated[list[Annotated[int, Field(ge=1, le=1 << 20)]], Field(min_length=1, max_length=4)]
 
 
-class Scaling(_Part):
+class Scaling(MetadataPart):
     """Mean and deviation of training frames: one number, or one a component."""
 
     mean: float | list[float]
     deviation: float | list[float]
 
 
-class StreamLayout(_Part):
+class StreamLayout(MetadataPart):
     """Timing of a stream's frames.
 
     ``step_length``: samples between frame starts; the rest of ``frame_length`` is crossfaded. A musical step starts at
@@ -137,7 +139,7 @@ class StreamLayout(_Part):
     levels_db: tuple[float, float]
 
 
-class Landmark(_Part):
+class Landmark(MetadataPart):
     """Code of a training frame; drawn from the prior without an encoder."""
 
     latent: list[float]
@@ -145,7 +147,7 @@ class Landmark(_Part):
     label: str
 
 
-class Direction(_Part):
+class Direction(MetadataPart):
     """A macro's direction: ``latent`` is added at its upper end, subtracted at its lower.
 
     ``raises``: a quantity that rises in a share ``holds`` of steps from training codes.
@@ -157,7 +159,7 @@ class Direction(_Part):
     holds: float = 0.0
 
 
-class Provenance(_Part):
+class Provenance(MetadataPart):
     recipe: str
     steps: int
     seed: int
@@ -169,7 +171,7 @@ class Provenance(_Part):
     hardware: str
 
 
-class Parity(_Part):
+class Parity(MetadataPart):
     """Largest differences between torch and onnxruntime."""
 
     absolute: float
@@ -177,7 +179,7 @@ class Parity(_Part):
     batch_sizes: list[int]
 
 
-class Reference(_Part):
+class Reference(MetadataPart):
     """Inputs and expected frames for `Model.verify`.
 
     ``points``: positions stored in ``frame``. ``peaks``: each output once, in the row of its largest magnitude: base64
@@ -216,7 +218,7 @@ def pack_peaks(rows: bytes, values: bytes) -> str:
     return base64.b64encode(zlib.compress(rows + values, 9)).decode("ascii")
 
 
-class CardFields(_Part):
+class CardFields(MetadataPart):
     """A card's fields, and the sizes that follow from them; `model.card.Card` checks them against its kind."""
 
     format: Literal[1]

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic import Field, GetCoreSchemaHandler, ValidationError, model_validator
 from pydantic_core import CoreSchema, core_schema
 
 from ..arrays import Array, Doubles, Indices
 from ..errors import UserError
+from ..kinds.card_fields import MetadataPart
 from ..units import midi_to_hz, note_name
 from .card import Card, first_complaint
 from .partials import HANN_ENERGY
@@ -84,12 +85,7 @@ Mode = tuple[Annotated[float, Field(gt=0, le=1000)], Annotated[int, Field(ge=0)]
 Modes = Annotated[Doubles, _ArrayOf(Annotated[list[Mode], Field(max_length=MOST_MODES)])]
 
 
-class _Part(BaseModel):
-    # As in cards, fields of a later timbrel are kept.
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-
-
-class Grid(_Part):
+class Grid(MetadataPart):
     """Seconds from note-on and note-off, from 0."""
 
     levels: Seconds
@@ -105,7 +101,7 @@ class Grid(_Part):
         return self
 
 
-class Wander(_Part):
+class Wander(MetadataPart):
     """Random motion of held notes: root mean squares, and rates of new values; ``codes`` are per direction."""
 
     level_db: Annotated[float, Field(ge=0, le=24)]
@@ -114,7 +110,7 @@ class Wander(_Part):
     codes_hz: list[Annotated[float, Field(gt=0, le=100)]]
 
 
-class NoteWay(_Part):
+class NoteWay(MetadataPart):
     """Trajectory of a recorded note.
 
     ``code``: median of its codes. ``levels``: dB below its loudest moment, minus the level change from decoding its
@@ -143,7 +139,7 @@ class NoteWay(_Part):
     loudness: Residual = np.zeros(0, np.int8)
 
 
-class InstrumentNotes(_Part):
+class InstrumentNotes(MetadataPart):
     """A note's offset from the preset's code is its code minus ``home``.
 
     In the distance between notes, ``velocity_steps`` count as 1.5 semitones. ``takes``: differences of two recordings
@@ -160,7 +156,7 @@ class InstrumentNotes(_Part):
     notes: Annotated[list[NoteWay], Field(min_length=1)]
 
 
-class Gestures(_Part):
+class Gestures(MetadataPart):
     """Trajectories of recorded notes along ``directions``, [directions, n_latents].
 
     Residuals have bands around ``bands_hz``, and a moment every ``residual_seconds``, as vibratos.
@@ -170,7 +166,7 @@ class Gestures(_Part):
     grid: Grid
     directions: Annotated[list[list[float]], Field(min_length=1, max_length=64)]
     wander: Wander
-    bands_hz: Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_BANDS)] = []
+    bands_hz: Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_BANDS)] = Field(default_factory=list)
     residual_seconds: Annotated[float, Field(ge=0.001, le=1)] = 0.01
     instruments: Annotated[list[InstrumentNotes], Field(min_length=1, max_length=256)]
 

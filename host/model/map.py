@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ..arrays import Array, Indices
 from ..errors import UserError
+from ..kinds.card_fields import MetadataPart
 from .card import Card, first_complaint, in_deviations
 
 MAP_KEY = "timbrel.map"
@@ -39,25 +40,6 @@ class CodeMap:
     labels: tuple[str, ...]
     loudness: Array  # [dots], 0 to 1; files have none: 0.5
     scale: Array  # from codes to standard deviations, [n_latents]
-
-    def code_at(self, x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
-        """Interpolate codes bilinearly, [..., n_latents], at positions clamped to the plane."""
-        last_index = len(self.surface) - 1
-        column_position, row_position = (
-            np.clip(np.asarray(coordinate, np.float64), 0.0, 1.0) * last_index for coordinate in (x, y)
-        )
-        left_column, top_row = (
-            np.minimum(node_position.astype(np.intp), last_index - 1)
-            for node_position in (column_position, row_position)
-        )
-        u, v = (column_position - left_column)[..., None], (row_position - top_row)[..., None]
-        top_codes, bottom_codes = (
-            self.surface[top_row + row_step, left_column] * (1 - u)
-            + self.surface[top_row + row_step, left_column + 1] * u
-            for row_step in (0, 1)
-        )
-        codes: Array = (top_codes * (1 - v) + bottom_codes * v).astype(np.float32)
-        return codes
 
     def place_of(self, codes: Array) -> Array:
         """Nearest position, [..., 2], of each code, [..., n_latents].
@@ -182,10 +164,7 @@ def within_spans(codes: Array, card: Card) -> Array:
     return clamped_codes
 
 
-class _Stored(BaseModel):
-    # As in cards, fields of a later timbrel are kept.
-    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-
+class _Stored(MetadataPart):
     format: Literal[1]
     side: Annotated[int, Field(ge=2, le=MOST_NODES)]
     dots: Annotated[int, Field(ge=1, le=MOST_DOTS)]

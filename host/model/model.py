@@ -57,7 +57,7 @@ class Model:
         self.path, self._data = path, data
         # Stamped before reading, so that a change while reading is detected.
         self.stamp = stamp(path) if data is None else None
-        self.session = open_session(path, data=data)
+        self.session = open_session(path, data)
         file_metadata = metadata(self.session, path)
         card_text = file_metadata.get(METADATA_KEY)
         if card_text is None:
@@ -219,7 +219,7 @@ def _card_warnings(card: Card, path: Path) -> tuple[str, ...]:
     )
 
 
-def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "onnxruntime.InferenceSession":
+def open_session(path: Path, data: bytes | None = None) -> "onnxruntime.InferenceSession":
     """Open an ONNX file, or its ``data``, for real-time use.
 
     Raises:
@@ -231,7 +231,7 @@ def open_session(path: Path, threads: int = 1, data: bytes | None = None) -> "on
         _check_bytes(path, data)
     onnxruntime = _load_onnxruntime()
     session_options = onnxruntime.SessionOptions()
-    session_options.intra_op_num_threads = threads
+    session_options.intra_op_num_threads = 1
     session_options.inter_op_num_threads = 1
     session_options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     session_options.log_severity_level = 4  # fatal only: failures are raised with our messages

@@ -169,41 +169,33 @@ def _home(file: Path) -> Path | None:
     return packs_folder / inner_path_parts[0] if inner_path_parts else None
 
 
-class _opened:
-    """Errors name the pack."""
+def _opened(path: Path) -> zipfile.ZipFile:
+    """Open a pack; errors name it."""
+    try:
+        _check_directory(path)
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise damaged(path, str(error)) from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
-    def __enter__(self) -> zipfile.ZipFile:
-        try:
-            self._check_directory()
-            self._archive = zipfile.ZipFile(self._path)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise damaged(self._path, str(error)) from None
-        except OSError as error:
-            raise UserError(f"cannot read {self._path}: {error.strerror or error}") from None
-        return self._archive
-
-    def _check_directory(self) -> None:
-        """Refuse a list of entries that would fill memory."""
-        with self._path.open("rb") as file:
-            file_bytes = file.seek(0, os.SEEK_END)
-            file.seek(max(0, file_bytes - LONGEST_END))
-            end_bytes = file.read()
-        # zipfile takes the first if nothing follows it.
-        record_offsets = {len(end_bytes) - RECORD, end_bytes.rfind(b"PK\x05\x06")}
-        for record_offset in record_offsets:
-            if record_offset < 0 or end_bytes[record_offset : record_offset + 4] != b"PK\x05\x06":
-                continue
-            # The sizes of a zip64 record would count.
-            if end_bytes[max(0, record_offset - LOCATOR) : record_offset].startswith(b"PK\x06\x07"):
-                raise zipfile.BadZipFile("it is of format zip64, which packs do not need")
-            if int.from_bytes(end_bytes[record_offset + 12 : record_offset + 16], "little") > LARGEST_DIRECTORY:
-                raise zipfile.BadZipFile("it lists too many files")
-
-    def __exit__(self, *error: object) -> None:
-        self._archive.close()
+def _check_directory(path: Path) -> None:
+    """Refuse a list of entries that would fill memory."""
+    with path.open("rb") as file:
+        file_bytes = file.seek(0, os.SEEK_END)
+        file.seek(max(0, file_bytes - LONGEST_END))
+        end_bytes = file.read()
+    # zipfile takes the first if nothing follows it.
+    record_offsets = {len(end_bytes) - RECORD, end_bytes.rfind(b"PK\x05\x06")}
+    for record_offset in record_offsets:
+        if record_offset < 0 or end_bytes[record_offset : record_offset + 4] != b"PK\x05\x06":
+            continue
+        # The sizes of a zip64 record would count.
+        if end_bytes[max(0, record_offset - LOCATOR) : record_offset].startswith(b"PK\x06\x07"):
+            raise zipfile.BadZipFile("it is of format zip64, which packs do not need")
+        if int.from_bytes(end_bytes[record_offset + 12 : record_offset + 16], "little") > LARGEST_DIRECTORY:
+            raise zipfile.BadZipFile("it lists too many files")
 
 
 def damaged(path: Path, reason: str) -> UserError:

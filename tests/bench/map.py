@@ -14,6 +14,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,9 @@ from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import shipped_models
 from timbrel.host.resynthesis.codes import distances
 
+sys.path.append(str(Path(__file__).parents[1] / "host" / "model"))
+from planes import code_at
+
 DOTS = 20_000
 NODE_RADIUS = np.sqrt(0.01 / np.pi)  # of the distance of nodes
 RIM = 0.0015  # of the map
@@ -39,7 +43,7 @@ T = TypeVar("T")
 def largest_step(plane: CodeMap) -> float:
     """Between neighbouring pixels of a picture of a plane, in standard deviations."""
     at = (np.arange(PIXELS) + 0.5) / PIXELS
-    picture = plane.code_at(*np.meshgrid(at, at)) * plane.scale
+    picture = code_at(plane, *np.meshgrid(at, at)) * plane.scale
     return max(float(np.sqrt(np.square(np.diff(picture, axis=axis)).sum(-1)).max()) for axis in (0, 1))
 
 
@@ -50,7 +54,7 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 
 
 def reach(plane: CodeMap, codes: np.ndarray) -> float:
-    away = plane.code_at(*plane.place_of(codes).T) - codes
+    away = code_at(plane, *plane.place_of(codes).T) - codes
     return float(np.median(np.sqrt(np.square(away * plane.scale).sum(1))))
 
 

@@ -9,6 +9,8 @@ from timbrel.host.model.map_layout import BYTES, LARGEST_STEP, PIXELS, dot_place
 from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import shipped_models
 
+from .planes import code_at
+
 
 def scroll(count, latents, rng):
     """Codes in 0 to 1 on a sheet that is rolled up in three latents; the others hardly vary."""
@@ -22,7 +24,7 @@ def scroll(count, latents, rng):
 
 def reach(plane, codes):
     """Return the median distance of codes from the plane, in deviations."""
-    found = plane.code_at(*plane.place_of(codes).T)
+    found = code_at(plane, *plane.place_of(codes).T)
     return float(np.median(np.sqrt(np.square((found - codes) * plane.scale).sum(1))))
 
 
@@ -35,7 +37,7 @@ def flat_reach(codes):
 def largest_step(plane):
     """Between neighbouring pixels of a picture of a plane, in standard deviations."""
     at = (np.arange(PIXELS) + 0.5) / PIXELS
-    picture = plane.code_at(*np.meshgrid(at, at)) * plane.scale
+    picture = code_at(plane, *np.meshgrid(at, at)) * plane.scale
     return max(np.sqrt(np.square(np.diff(picture, axis=axis)).sum(-1)).max() for axis in (0, 1))
 
 
@@ -59,7 +61,7 @@ def test_two_latents_are_the_plane_and_the_second_rises_upward(tiny):
     codes = np.array([[low, bottom], [high, bottom], [low, top]], np.float32)
     plane = make_code_map(model, codes, ["a", "b", "a"], np.zeros(3, np.intp))
     np.testing.assert_allclose(plane.places, [[0, 1], [1, 1], [0, 0]], atol=1e-6)
-    np.testing.assert_allclose(plane.code_at(0.25, 0.5), [0.75 * low + 0.25 * high, (bottom + top) / 2], atol=1e-6)
+    np.testing.assert_allclose(code_at(plane, 0.25, 0.5), [0.75 * low + 0.25 * high, (bottom + top) / 2], atol=1e-6)
     assert [plane.labels[index] for index in plane.label] == ["a", "b", "a"]
 
 
@@ -69,7 +71,7 @@ def test_one_latent_runs_from_left_to_right(tiny):
     codes = np.array([[latent.low], [latent.high]], np.float32)
     plane = make_code_map(model, codes, ["", ""], np.zeros(2, np.intp))
     np.testing.assert_allclose(plane.places[:, 0], [0, 1], atol=1e-6)
-    found = plane.code_at([0.0, 0.5], [0.2, 0.9])[:, 0]
+    found = code_at(plane, [0.0, 0.5], [0.2, 0.9])[:, 0]
     np.testing.assert_allclose(found, [latent.low, (latent.low + latent.high) / 2])
 
 

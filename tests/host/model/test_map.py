@@ -15,6 +15,8 @@ from timbrel.host.model.card_text import describe
 from timbrel.host.model.map import MAP_KEY, CodeMap
 from timbrel.host.model.model import Model
 
+from .planes import code_at
+
 
 def some_map(side=5, dots=40, latents=2, seed=0):
     """A map whose every code lies in 0 to 1, with two labels."""
@@ -80,17 +82,17 @@ def test_codes_between_nodes_are_those_of_the_four_around_by_hand():
     place = np.array([1.25, 2.5])
     (a, b), (c, d) = plane.surface[2:4, 1:3]
     expected = 0.5 * (0.75 * a + 0.25 * b) + 0.5 * (0.75 * c + 0.25 * d)
-    np.testing.assert_allclose(plane.code_at(*(place / 3)), expected, rtol=1e-5)
+    np.testing.assert_allclose(code_at(plane, *(place / 3)), expected, rtol=1e-5)
     for row, column in np.ndindex(4, 4):
-        np.testing.assert_allclose(plane.code_at(column / 3, row / 3), plane.surface[row, column], atol=1e-6)
-    np.testing.assert_array_equal(plane.code_at(2.0, -1.0), plane.surface[0, -1])
+        np.testing.assert_allclose(code_at(plane, column / 3, row / 3), plane.surface[row, column], atol=1e-6)
+    np.testing.assert_array_equal(code_at(plane, 2.0, -1.0), plane.surface[0, -1])
 
 
 def test_no_place_comes_nearer_to_a_code_than_the_one_that_is_found():
     plane = bent()
     codes = np.random.default_rng(1).random((50, 3), np.float32)
-    found = plane.code_at(*plane.place_of(codes).T)
-    fine = plane.code_at(*np.meshgrid(np.linspace(0, 1, 233), np.linspace(0, 1, 233))).reshape(-1, 3)
+    found = code_at(plane, *plane.place_of(codes).T)
+    fine = code_at(plane, *np.meshgrid(np.linspace(0, 1, 233), np.linspace(0, 1, 233))).reshape(-1, 3)
     best = np.array([np.sqrt(np.square(fine - code).sum(1).min()) for code in codes])
     assert np.all(np.sqrt(np.square(found - codes).sum(1)) < best + 1e-3)
 
@@ -98,9 +100,9 @@ def test_no_place_comes_nearer_to_a_code_than_the_one_that_is_found():
 def test_a_code_of_the_plane_is_found_where_it_lies_and_its_place_moves_with_it():
     plane = bent()
     places = np.random.default_rng(2).random((500, 2), np.float32)
-    np.testing.assert_allclose(plane.place_of(plane.code_at(*places.T)), places, atol=2e-3)
+    np.testing.assert_allclose(plane.place_of(code_at(plane, *places.T)), places, atol=2e-3)
     way = np.linspace(0.13, 0.87, 400, dtype=np.float32)
-    along = plane.place_of(plane.code_at(way, way[::-1]) + np.float32([0, 0, 0.05]))
+    along = plane.place_of(code_at(plane, way, way[::-1]) + np.float32([0, 0, 0.05]))
     assert np.abs(np.diff(along, axis=0)).max() < 3 * (way[1] - way[0])
 
 
