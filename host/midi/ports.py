@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import UserError, nearest
 from ..events import Event
@@ -35,8 +35,8 @@ END_LOOKS = 2000  # for the end of a thread: a server that has just connected po
 class JackInput:
     """A client with one input and the methods of RtMidi's."""
 
-    def __init__(self, name: str, queue: int, arrival: threading.Event) -> None:
-        """``queue``: most messages that wait; ``arrival`` is set with each.
+    def __init__(self, name: str, arrival: threading.Event) -> None:
+        """``arrival`` is set with each message.
 
         Raises:
             UserError: no server answers.
@@ -48,7 +48,7 @@ class JackInput:
         except jack.JackError as error:
             raise UserError(f"JACK does not answer ({error}); start it, or give --midi-api or --keys") from None
         self._ports: list[Any] = []
-        self._messages: deque[tuple[bytes, float]] = deque(maxlen=queue)
+        self._messages: deque[tuple[bytes, float]] = deque(maxlen=QUEUE)
         self._last_seconds: float | None = None  # seconds of the last message that was read
         leaving = _Leaving(jack.CallbackExit)
         self._client.set_process_callback(
@@ -129,50 +129,12 @@ def _collect_messages(
                 arrival.set()
 
 
-class PortConnections(Protocol):
-    """``permanent``: inputs stay registered, and senders are connected to them and disconnected."""
-
-    permanent: bool
-
-    def ports(self, client: str) -> set[str]:
-        """Inputs of clients with this prefix."""
-
-    def into(self, port: str | None) -> set[str] | None:
-        """Senders; None if unknown."""
-
-    def connect(self, sender: str, port: str | None) -> None:
-        """Raise UserError if the system refuses."""
-
-    def disconnect(self, sender: str, port: str | None) -> None:
-        """Disconnect a sender, if connected."""
-
-
-class Unknown:
-    """For systems that report no connections."""
-
-    permanent = False
-
-    def ports(self, client: str) -> set[str]:
-        return set()
-
-    def into(self, port: str | None) -> set[str] | None:
-        return None
-
-    def connect(self, sender: str, port: str | None) -> None:
-        raise UserError("this system does not connect ports")
-
-    def disconnect(self, sender: str, port: str | None) -> None:
-        pass
-
-
 class JackConnections:
     """JACK's connections, by a client outside the graph.
 
-    Inputs are permanent: JACK 2 reads a client's ports without a lock when it reports a changed graph (its issue 216),
-    so unregistering a port in that moment crashes the process.
+    Inputs stay registered, and senders are connected to them and disconnected: JACK 2 reads a client's ports without a
+    lock when it reports a changed graph (its issue 216), so unregistering a port in that moment crashes the process.
     """
-
-    permanent = True
 
     def __init__(self, name: str) -> None:
         """Raise UserError if JACK-Client is missing, or no server runs."""
@@ -192,10 +154,12 @@ class JackConnections:
         """Names of all senders, as RtMidi lists them."""
         return [port.name for port in self._client.get_ports(is_midi=True, is_output=True)]
 
-    def ports(self, client: str) -> set[str]:
-        return {port.name for port in self._client.get_ports(f"^{client}", is_midi=True, is_input=True)}
+    def ports(self) -> set[str]:
+        """Inputs of clients that begin with `CLIENT`."""
+        return {port.name for port in self._client.get_ports(f"^{CLIENT}", is_midi=True, is_input=True)}
 
     def into(self, port: str | None) -> set[str] | None:
+        """Senders; None if unknown."""
         if port is None:
             return None
         try:
@@ -204,6 +168,7 @@ class JackConnections:
             return set()
 
     def connect(self, sender: str, port: str | None) -> None:
+        """Raise UserError if JACK refuses."""
         if port is None:
             raise UserError("JACK does not list our input")
         try:
@@ -213,6 +178,7 @@ class JackConnections:
                 raise UserError(f"JACK does not connect it: {error}") from None
 
     def disconnect(self, sender: str, port: str | None) -> None:
+        """Disconnect a sender, if connected."""
         with contextlib.suppress(self._jack.JackError):
             self._client.disconnect(sender, port)
 
@@ -308,12 +274,10 @@ class Inputs:
         self._closing: list[_Port] = []  # until rendering has released them
         self._idle: list[Any] = []  # inputs to reuse: creating one blocks all threads for 25 ms
         self._refused: dict[str, tuple[str, int]] = {}  # ports that cannot be opened: message, scans in a row
-        self._finder: Any
-        self._wires: PortConnections
-        if self.whole_blocks:  # RtMidi's client would have a thread that JACK wakes in each cycle
-            self._finder = self._wires = JackConnections(f"{CLIENT}-wires")
-        else:
-            self._finder, self._wires = _client(self._rtmidi, self._api, "list"), Unknown()
+        # None: the system reports no connections, and RtMidi opens and closes inputs.
+        self._wires = JackConnections(f"{CLIENT}-wires") if self.whole_blocks else None
+        # RtMidi's client would have a thread that JACK wakes in each cycle.
+        self._finder: Any = self._wires or _client(self._rtmidi, self._api, "list")
         if VIRTUAL in self._names or not self._names:
             self._open_virtual()
         present_names = self.present()
@@ -332,7 +296,7 @@ class Inputs:
     @property
     def announced(self) -> bool:
         """Return whether messages set ``arrival``."""
-        return self._wires.permanent
+        return self._wires is not None
 
     @property
     def open(self) -> list[str]:
@@ -372,7 +336,7 @@ class Inputs:
             if port.name in (VIRTUAL, None):
                 continue
             host_port = next((candidate for candidate in self._ports if port.name in candidate.guests), None)
-            wired_senders = self._wires.into(port.place)
+            wired_senders = self._senders(port)
             is_connected = wired_senders is None or port.name in wired_senders
             if port.name not in listed_names or (not is_connected and port.patience == 0):
                 messages.append(self._drop(port, None))
@@ -408,7 +372,7 @@ class Inputs:
         """Note the senders connected by hand; return a message for each that has gone."""
         messages: list[str] = []
         for port in self._ports:
-            sender_names = frozenset(self._wires.into(port.place) or ())
+            sender_names = frozenset(self._senders(port) or ())
             if port.leaving not in sender_names:
                 port.leaving = None
             guest_names = sender_names - {port.name, port.leaving}
@@ -419,13 +383,17 @@ class Inputs:
                 messages += [_farewell(name) for name in departed_names]
         return messages
 
+    def _senders(self, port: _Port) -> set[str] | None:
+        """Senders that are connected to a port; None if unknown."""
+        return None if self._wires is None else self._wires.into(port.place)
+
     def _guests(self) -> set[str]:
         return {name for port in self._ports for name in port.guests}
 
     def _drop(self, port: _Port, heir_port: _Port | None) -> str:
         """Disconnect a port's sender, which its heir may still read; return a message."""
         name = str(port.name)
-        if self._wires.permanent:
+        if self._wires is not None:
             self._wires.disconnect(name, port.place)
             port.name, port.leaving = None, name
         else:
@@ -438,7 +406,7 @@ class Inputs:
 
     def _open(self, name: str, port_index: int) -> None:
         """Open a port for a sender, by its name or its index in RtMidi's list."""
-        if self._wires.permanent:
+        if self._wires is not None:
             port = self._free()
             self._wires.connect(name, port.place)
             port.name, port.patience, port.decoder = name, PATIENCE_LOOKS, MidiDecoder()
@@ -458,14 +426,14 @@ class Inputs:
 
     def _register(self, name: str | None) -> _Port:
         """Register an input to which senders can be connected."""
-        ports_before = self._wires.ports(CLIENT)
-        if self._wires.permanent:
-            source: Any = JackInput(f"{CLIENT}-in", QUEUE, self._arrival)
+        if self._wires is None:
+            port = _Port(name, _client(self._rtmidi, self._api, "in"))
+            port.source.open_virtual_port("in")
         else:
-            source = _client(self._rtmidi, self._api, "in")
-        source.open_virtual_port("in")
-        new_names = sorted(self._wires.ports(CLIENT) - ports_before)
-        port = _Port(name, source, new_names[0] if new_names else None)
+            ports_before = self._wires.ports()
+            port = _Port(name, JackInput(f"{CLIENT}-in", self._arrival))
+            port.source.open_virtual_port("in")
+            port.place = min(self._wires.ports() - ports_before, default=None)
         self._ports += (port,)
         return port
 
