@@ -254,7 +254,7 @@ def _screen(keys: bool, plain: bool) -> "FullScreen | PlainScreen":
 def _controller(name: str | None) -> "Controller | None":
     if name is None:
         return None
-    from ..preset.library import read_controller
+    from ..preset.library import read_controller  # lazy: this process opens no preset
 
     return read_controller(name)
 
@@ -313,19 +313,17 @@ def learn(
     """Bind the knob that you move to a target, in the preset file. Ctrl-C stops and keeps what was bound."""
     from ..preset.learn import learn
 
-    def print_line(line: str) -> None:
-        print(line, flush=True)
-
     port_names = tuple(midi_port or _option_or_config(None, "midi_port", ()))
-    if not learn(preset, target, _Moments(port_names, _option_or_config(midi_api, "midi_api"), print_line), print_line):
+    moments = _Moments(port_names, _option_or_config(midi_api, "midi_api"))
+    if not learn(preset, target, moments, functools.partial(print, flush=True)):
         raise KeyboardInterrupt
 
 
 class _Moments:
     """Moments of MIDI inputs, as `learn` reads them: the time, and the knob that moved or None."""
 
-    def __init__(self, names: tuple[str, ...], api: str | None, show_line: "Callable[[str], None]") -> None:
-        self._names, self._api, self._show_line = names, api, show_line
+    def __init__(self, names: tuple[str, ...], api: str | None) -> None:
+        self._names, self._api = names, api
 
     def __iter__(self) -> "Iterator[Moment]":
         from ..midi.ports import VIRTUAL, Inputs
@@ -333,9 +331,10 @@ class _Moments:
         with hushed():
             inputs = Inputs(self._names, self._api)
         input_names = [name for name in inputs.open if name != VIRTUAL]
-        self._show_line(
+        input_text = (
             f"listening to {', '.join(input_names)}" if input_names else "no controller is here yet; connect one"
         )
+        print(input_text, flush=True)
         return self._moments(inputs)
 
     def _moments(self, inputs: "Inputs") -> "Iterator[Moment]":
@@ -350,7 +349,7 @@ class _Moments:
             if time.monotonic() >= next_scan_seconds:
                 next_scan_seconds = time.monotonic() + RESCAN_SECONDS
                 for line in inputs.rescan():
-                    self._show_line(line)
+                    print(line, flush=True)
 
 
 @commands.command()

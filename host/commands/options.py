@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,14 +43,18 @@ MODEL_HELP = "A model file with its encoder beside it, a shipped model's name, o
 INFO_HELP = "A model file, a shipped model's name, or a preset that has one."
 
 
+def warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
+
+
 def opened_model(name: str) -> "Model":
     """Open a model, and print its warnings."""
     from ..model.model import Model
     from ..preset.library import find_model
 
     model = Model(find_model(name))
-    for warning in model.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    warn(model.warnings)
     return model
 
 
@@ -82,7 +87,7 @@ def presets_in(folder: Path | None) -> tuple[str, ...]:
         try:
             file = preset_file(str(path))
         except UserError as error:
-            print(f"warning: {path} cannot be chosen: {error}", file=sys.stderr)
+            warn([f"{path} cannot be chosen: {error}"])
             continue
         if file is not None:
             files_by_path[str(path)] = file
@@ -92,5 +97,5 @@ def presets_in(folder: Path | None) -> tuple[str, ...]:
         try:
             read_preset(file)
         except UserError as error:
-            print(f"warning: program {program_number} cannot be chosen: {str(error).splitlines()[0]}", file=sys.stderr)
+            warn([f"program {program_number} cannot be chosen: {str(error).splitlines()[0]}"])
     return tuple(files_by_path)

@@ -1,8 +1,8 @@
 """Commands to install, remove and check the DAW plugins."""
 
-import sys
-
 import typer
+
+from .options import warn
 
 commands = typer.Typer(rich_markup_mode=None)
 plugin_commands = typer.Typer(rich_markup_mode=None, help="Play timbrel in a DAW, as an LV2, VST3 or CLAP instrument.")
@@ -21,7 +21,7 @@ def install() -> None:
         print(f"{bundle.format:<5} {bundle.installed}")
     for bundle in bundles():
         if bundle not in installed_bundles:
-            print(f"warning: no {bundle.format} plugin is built: {how_to_build()}", file=sys.stderr)
+            warn([f"no {bundle.format} plugin is built: {how_to_build()}"])
     print("next: let your DAW look for new plugins; timbrel is among the instruments")
     print(f"your own presets: put them into {own_folder('presets')}, and run 'timbrel plugin install' again")
 

@@ -1,6 +1,5 @@
 """Commands that write sound files."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,6 +20,7 @@ from .options import (
     opened_model,
     preset_names,
     presets_in,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def process(
         return with_options(open_patch(name), scale or [], shift or [], number_options | text_options)
 
     patch = open_preset(preset)
-    _warn(*patch.warnings)
+    warn(patch.warnings)
     with Display() as display:
         display.stage("processing")
         outcome = send(
@@ -158,8 +158,7 @@ def morph(
             overwrite=overwrite,
             progress=display.update,
         )
-    for warning in morphed.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    warn(morphed.warnings)
     print(morphed.summary)
 
 
@@ -168,11 +167,6 @@ def _check_rate(rate: int) -> None:
 
     if rate not in RATES:
         raise UserError(f"--rate {rate} is not one of {', '.join(map(str, RATES))} Hz; choose one of them")
-
-
-def _warn(*lines: str) -> None:
-    for line in lines:
-        print(f"warning: {line}", file=sys.stderr)
 
 
 @commands.command()

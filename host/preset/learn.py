@@ -23,13 +23,11 @@ from .validation import ANY_RATE, check, names_by_target, ranges, targets_by_nam
 Moment = tuple[float, Event | None]  # seconds, and the event received then; None if only time passed
 
 
-def learn(
-    preset: str, target: str | None, moments: Iterable[Moment], report: Callable[[str], None], folder: Path = Path()
-) -> list[str]:
+def learn(preset: str, target: str | None, moments: Iterable[Moment], report: Callable[[str], None]) -> list[str]:
     """Bind a moved controller to a target, or one to each latent in turn; save each at once.
 
-    Shipped presets and models are copied to NAME.toml in ``folder``. Returns a line a binding, fewer if the moments end
-    or on Ctrl-C.
+    Shipped presets and models are copied to NAME.toml in the working folder. Returns a line a binding, fewer if the
+    moments end or on Ctrl-C.
 
     Args:
         target: ``latent.N``, ``macro.N``, the name of one of these, ``morph``, a play control or
@@ -48,7 +46,7 @@ def learn(
         raise UserError(f"target {target!r}: {NO_MORPH}")
     if target is not None and target not in target_ranges:
         raise UserError(f"target {target!r} does not exist{nearest(target, [*target_ranges, *target_by_name])}")
-    edited_file = _open(preset, patch, folder)
+    edited_file = _open(preset, patch)
     targets = patch.model.card.latent_targets if target is None else [target]
     timed_events = iter(moments)
     learned_lines: list[str] = []
@@ -116,7 +114,7 @@ class _File:
         return other_targets
 
 
-def _open(preset: str, patch: Patch, folder: Path) -> _File:
+def _open(preset: str, patch: Patch) -> _File:
     """The preset's file, or a copy to be made, with its text."""
     preset_path, shipped_files = Path(preset), shipped_presets()
     shipped_file = shipped_files.get(preset) or next(
@@ -125,7 +123,7 @@ def _open(preset: str, patch: Patch, folder: Path) -> _File:
     if shipped_file is not None:
         copied_text = preset_text(shipped_file)
     elif preset in shipped_models() or preset_path.suffix == ".onnx":
-        model_name = preset if preset in shipped_models() else os.path.relpath(preset_path, folder)
+        model_name = preset if preset in shipped_models() else os.path.relpath(preset_path)
         name_by_target = names_by_target(patch.preset, patch.model.card)
         copied_text = patch.preset.model_copy(update={"model": model_name}).to_toml(names=name_by_target)
     elif (file := preset_file(preset) or preset_path) and digest_of(file) is not None and patch.text is not None:
@@ -133,7 +131,7 @@ def _open(preset: str, patch: Patch, folder: Path) -> _File:
     else:
         check_output(file.resolve(), overwrite=True)
         return _File(file, None)
-    copy_path = folder / f"{patch.name}.toml"
+    copy_path = Path(f"{patch.name}.toml")
     if copy_path.exists():
         raise UserError(
             f"{preset!r} is never changed, and its copy {copy_path} exists: 'timbrel learn {copy_path}' goes on with it"

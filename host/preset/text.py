@@ -151,14 +151,12 @@ def with_values(text: str, values: Mapping[KeyPath, float | str], codes: Sequenc
 
 def with_value(text: str, path: KeyPath, value: Any) -> str:
     """Set a value by key path; list entries count from 0."""
-
-    def change(fields: Fields) -> None:
-        parent_table: Any = fields
-        for key in path[:-1]:
-            parent_table = parent_table.setdefault(key, {}) if isinstance(parent_table, dict) else parent_table[key]
-        parent_table[path[-1]] = value
-
-    return _checked(_set(text, path, value), change, text, ".".join(map(str, path)))
+    fields = tomllib.loads(text)
+    parent_table: Any = fields
+    for key in path[:-1]:
+        parent_table = parent_table.setdefault(key, {}) if isinstance(parent_table, dict) else parent_table[key]
+    parent_table[path[-1]] = value
+    return _checked(_set(text, path, value), fields, ".".join(map(str, path)))
 
 
 def words_in(text: str) -> set[str]:
@@ -261,7 +259,7 @@ def with_effect_moved(text: str, index: int, to: int) -> str:
     """Move an effect; its maps follow."""
     old_indices = list(range(len(tomllib.loads(text).get("effects", []))))
     old_indices.insert(to, old_indices.pop(index))
-    text = _ordered(text, "effects", old_indices)
+    text = _with_effects_ordered(text, old_indices)
     return _renumbered(text, {old_index: new_index for new_index, old_index in enumerate(old_indices)})
 
 
@@ -275,13 +273,13 @@ def _words(fields: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
 
 
 def without_entry(text: str, path: KeyPath) -> str:
-    def change(fields: Fields) -> None:
-        parent_table: Any = fields
-        for key in path[:-1]:
-            parent_table = parent_table[key]
-        del parent_table[path[-1]]
-
-    return _checked(_set(text, path, REMOVED), change, text, ".".join(map(str, path)))
+    """Remove a value by key path."""
+    fields = tomllib.loads(text)
+    parent_table: Any = fields
+    for key in path[:-1]:
+        parent_table = parent_table[key]
+    del parent_table[path[-1]]
+    return _checked(_set(text, path, REMOVED), fields, ".".join(map(str, path)))
 
 
 def _renumbered(text: str, new_numbers: Mapping[int, int]) -> str:
@@ -327,7 +325,8 @@ def effect_place(target: str) -> tuple[str | int, ...]:
 
 def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool]) -> str:
     """Remove ``[[name]]`` tables that ``doomed`` selects."""
-    entries = tomllib.loads(text).get(name, [])
+    fields = tomllib.loads(text)
+    entries = fields.get(name, [])
     removed_indices = [entry_index for entry_index, entry in enumerate(entries) if doomed(entry_index, entry)]
     if not removed_indices:
         return text
@@ -345,14 +344,10 @@ def without_entries(text: str, name: str, doomed: Callable[[int, Fields], bool])
                 start_line -= 1
             del lines[start_line:end_line]
         edited_text = "\n".join(lines)
-
-    def change(fields: Fields) -> None:
-        remaining_entries = [entry for entry_index, entry in enumerate(entries) if entry_index not in removed_indices]
-        fields[name] = remaining_entries
-        if not remaining_entries:
-            del fields[name]
-
-    return _checked(edited_text, change, text, name)
+    fields[name] = [entry for entry_index, entry in enumerate(entries) if entry_index not in removed_indices]
+    if not fields[name]:
+        del fields[name]
+    return _checked(edited_text, fields, name)
 
 
 def appended(text: str, name: str, entry: Fields) -> str:
@@ -370,21 +365,18 @@ def appended(text: str, name: str, entry: Fields) -> str:
         new_lines = ["", f"[[{name}]]", *tomlkit.dumps(entry).rstrip("\n").split("\n")]
         lines[end_line:end_line] = [line + "\r" for line in new_lines] if "\r\n" in text else new_lines
         edited_text = "\n".join(lines)
-
-    def change(fields: Fields) -> None:
-        fields[name] = [*fields.get(name, []), entry]
-
-    return _checked(edited_text, change, text, name)
+    fields = tomllib.loads(text)
+    return _checked(edited_text, fields | {name: [*fields.get(name, []), entry]}, name)
 
 
-def _ordered(text: str, name: str, old_indices: Sequence[int]) -> str:
-    """``order[n]`` is the old index of table n."""
-    line_spans = _spans(text, name)
+def _with_effects_ordered(text: str, old_indices: Sequence[int]) -> str:
+    """``old_indices[n]`` is the old index of effect n."""
+    line_spans = _spans(text, "effects")
     if line_spans is None:
         document = tomlkit.parse(text)
-        old_tables = [copy.deepcopy(entry) for entry in document[name]]
+        old_tables = [copy.deepcopy(entry) for entry in document["effects"]]
         for new_index, old_index in enumerate(old_indices):
-            document[name][new_index] = old_tables[old_index]
+            document["effects"][new_index] = old_tables[old_index]
         edited_text = tomlkit.dumps(document)
     else:
         lines = text.split("\n")
@@ -392,11 +384,9 @@ def _ordered(text: str, name: str, old_indices: Sequence[int]) -> str:
         for (start_line, end_line), old_index in reversed(list(zip(line_spans, old_indices, strict=True))):
             lines[start_line:end_line] = line_blocks[old_index]
         edited_text = "\n".join(lines)
-
-    def change(fields: Fields) -> None:
-        fields[name] = [fields[name][old_index] for old_index in old_indices]
-
-    return _checked(edited_text, change, text, name)
+    fields = tomllib.loads(text)
+    fields["effects"] = [fields["effects"][old_index] for old_index in old_indices]
+    return _checked(edited_text, fields, "effects")
 
 
 def _spans(text: str, name: str) -> list[tuple[int, int]] | None:
@@ -495,10 +485,8 @@ def _edited(lines: list[str], line_span: slice, path: KeyPath, value: Any) -> st
     return "\n".join(lines)
 
 
-def _checked(edited: str, change: Callable[[Fields], None], text: str, subject: str) -> str:
-    """Return ``edited`` if it parses as the ``text`` with that change, else raise `UserError`."""
-    fields = tomllib.loads(text)
-    change(fields)
+def _checked(edited: str, fields: Fields, subject: str) -> str:
+    """Return ``edited`` if it parses as these fields, else raise `UserError`."""
     try:
         fields_match = tomllib.loads(edited) == fields
     except ValueError:

@@ -79,8 +79,7 @@ beats = 1
 }
 SLENDRO = "! slendro.scl\nfive steps\n 5\n 240.0\n 480.0\n 720.0\n 960.0\n 2/1\n"
 KNOBS = """
-import sys
-from pathlib import Path
+import os, sys
 
 from either_tree import module
 
@@ -94,7 +93,8 @@ def moments():
         for rest in range(60):
             yield knob + 1 + rest / 60, None
 
-learn("gm-keys", None, moments(), lambda line: None, Path(sys.argv[1]))
+os.chdir(sys.argv[1])
+learn("gm-keys", None, moments(), lambda line: None)
 """
 # A hundred edits of presets' texts, as the panel makes them, each of the text that the one before left.
 EDITS = """

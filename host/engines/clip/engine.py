@@ -98,9 +98,7 @@ class ClipEngine(Engine[ClipStream]):
             self.targets[LABEL] = self._label_ramp
         self._slots = list(playing.kit) or [KNOBS]  # last struck first
         self._rest_code = np.array(playing.rest_latents, np.float32)
-        latent_lows, latent_highs = (
-            np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high")
-        )
+        latent_lows, latent_highs = np.array(card.spans, np.float32).T
         kit_hits = list(playing.kit.values()) or [Hit(None, None)]
         self._rows = {slot: row for row, slot in enumerate(self._slots)}  # of `_slot_codes`, by slot
         self._slot_codes = np.array(

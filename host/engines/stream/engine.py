@@ -170,13 +170,12 @@ class StreamEngine(Engine[StreamSound]):
         self._overlap = self._length - self._step
         self._of_magnitudes = card.domain == "magnitude"  # each frame has new phases, and can be stretched
         self._steps_per_beat = followed_grid(settings, card)
+        self._rest_code = np.array(rest_latents, np.float32)
+        low_ends, high_ends = np.array(card.spans, np.float32).T
+        seed_codes = [self._rest_code + seed.offset for seed in seeds]
         self._low, self._high = (
-            np.array([getattr(latent, end) for latent in card.latents], np.float32) for end in ("low", "high")
-        )
-        seed_codes = [np.array(rest_latents, np.float32) + seed.offset for seed in seeds]
-        self._low, self._high = (
-            np.minimum(self._low, np.min(seed_codes, 0)),
-            np.maximum(self._high, np.max(seed_codes, 0)),
+            np.minimum(low_ends, np.min(seed_codes, 0)),
+            np.maximum(high_ends, np.max(seed_codes, 0)),
         )
         ramp_samples = round(RAMP_SECONDS * self._rate)
         self.targets = {name: Ramp(value, ramp_samples) for name, value in settings.values().items()}
@@ -187,7 +186,6 @@ class StreamEngine(Engine[StreamSound]):
         self._late_samples = max(1, round(LATE_SECONDS * self._rate))
         self._struck_pitches = [float(MIDDLE_C)]  # the last first
         self._age_ms = 0.0
-        self._rest_code = np.array(rest_latents, np.float32)
         if self._first_frames is not None:
             self._first_frames.want(None, [functools.partial(self._first, MIDDLE_C, 0, self._rest_code, self._step)], 0)
 
