@@ -63,13 +63,6 @@ class Notices(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._show_line(record.getMessage())
 
-    def __enter__(self) -> Self:
-        HOUSE.addHandler(self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        HOUSE.removeHandler(self)
-
 
 class Display:
     """Shows progress, and log messages as warnings, on standard error.
@@ -100,13 +93,13 @@ class Display:
             self._bar.start()
         else:
             self._reminder.start()
-        self._notices.__enter__()
+        HOUSE.addHandler(self._notices)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._notices.__exit__()
+        HOUSE.removeHandler(self._notices)
         if self._bar is not None:
             self._bar.stop()
         else:

@@ -31,7 +31,7 @@ class Output:
 
     def __init__(self, source_rate: int, rate: int, effects: EffectChain) -> None:
         self._source_rate, self._rate = source_rate, rate
-        self._effects = effects
+        self.effects = effects
         self._resampler = None if source_rate == rate else Resampler(source_rate, rate)
         common_rate = math.gcd(source_rate, rate)
         self._period, self._source_period = rate // common_rate, source_rate // common_rate  # of the resampler's phase
@@ -47,13 +47,9 @@ class Output:
         latency = 0
         if self._resampler is not None:
             latency += self._conversion_delay()
-        if self._effects:
-            latency += QUANTUM + self._effects.latency_samples
+        if self.effects:
+            latency += QUANTUM + self.effects.latency_samples
         return latency
-
-    @property
-    def pause_seconds(self) -> float:
-        return self._effects.pause_seconds
 
     def schedule(self, event: Event) -> Event:
         """Schedule an event of the next block or later; return it in source samples."""
@@ -64,7 +60,7 @@ class Output:
 
     def source_time(self, time: int) -> int:
         """Source sample of an output time; no output before ``time`` pulls it."""
-        if self._effects:
+        if self.effects:
             time += QUANTUM
         if self._resampler is not None:
             time = round((time + self._conversion_delay()) * self._source_rate / self._rate)
@@ -81,7 +77,7 @@ class Output:
         """
         while self._ready_sound.shape[1] < count:
             needed_count = min(count - self._ready_sound.shape[1], LONGEST)
-            if self._effects:
+            if self.effects:
                 needed_count = -(-needed_count // QUANTUM) * QUANTUM
             self._ready_sound = np.concatenate(
                 [self._ready_sound, self._affect(self._convert(needed_count, synthesize, silent))], axis=1
@@ -125,7 +121,7 @@ class Output:
 
     def _affect(self, audio: Array) -> Array:
         """Run the effects on whole quanta, [2, n], with their moves."""
-        if not self._effects:
+        if not self.effects:
             return audio
         piece_start, audio_end = self._processed_count, self._processed_count + audio.shape[1]
         processed_pieces: list[Array] = []
@@ -135,14 +131,14 @@ class Output:
                 break
             if quantum_start > piece_start:
                 processed_pieces.append(
-                    self._effects.process(
+                    self.effects.process(
                         audio[:, piece_start - self._processed_count : quantum_start - self._processed_count]
                     )
                 )
                 piece_start = quantum_start
             _, target, value = self._effect_moves.pop(0)
-            self._effects.set(target, value)
-        processed_pieces.append(self._effects.process(audio[:, piece_start - self._processed_count :]))
+            self.effects.set(target, value)
+        processed_pieces.append(self.effects.process(audio[:, piece_start - self._processed_count :]))
         self._processed_count = audio_end
         return np.concatenate(processed_pieces, axis=1)
 

@@ -5,7 +5,7 @@ import functools
 import sys
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,10 @@ from ..session.panel_process import has_display, leading_to, missing
 from .options import Channels, MidiApi, MidiPort, Overwrite, PresetName, Programs, Trust, channel_presets, presets_in
 
 if TYPE_CHECKING:
+    from ..live.terminal import FullScreen, PlainScreen
+    from ..midi.ports import Inputs
+    from ..preset.learn import Moment
+    from ..preset.library import Controller
     from ..session.panel_process import PanelProcess
 
 
@@ -66,14 +70,6 @@ def _invite(panel_process: "PanelProcess") -> None:
     segno.make(panel_process.url(panel_process.addresses[0]), micro=False).terminal(compact=True)
     sys.stdout.flush()
 
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ..live.terminal import FullScreen, PlainScreen
-    from ..midi.ports import Inputs
-    from ..preset.learn import Moment
-    from ..preset.library import Controller
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -287,7 +283,7 @@ def devices() -> None:
         print(f"controller  --controller {name}  {read_controller(name).name}")
 
 
-def _list_or_complain(list_entries: "Callable[[], list[Any]]", empty_message: str) -> list[Any]:
+def _list_or_complain(list_entries: Callable[[], list[Any]], empty_message: str) -> list[Any]:
     """Return the entries, after printing why there are none."""
     try:
         with hushed():

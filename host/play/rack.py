@@ -45,7 +45,7 @@ class ChannelInstrument:
 
     @property
     def pause_seconds(self) -> float:
-        return self._output.pause_seconds
+        return self._output.effects.pause_seconds
 
     @property
     def ready(self) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array, Doubles
+from ..arrays import Array, Doubles, Integers
 from ..audio.sound_files import mono, opened
 from ..engines.spectrum.harmonic_shift import filled, middle_of, moved_down, octaves_above
 from ..engines.spectrum.partial_analysis import fundamentals
@@ -102,13 +102,7 @@ def whole_clip(blocks: Iterable[Array], reread_blocks: Iterable[Array], length: 
         if total_length <= length
         else min(_onset(step_levels, length // step_samples) * step_samples, total_length - 1)
     )
-    clip_samples, block_start = np.zeros(length, np.float32), 0
-    for block in reread_blocks:
-        clip_part = block[max(0, first_sample - block_start) : max(0, first_sample + length - block_start)]
-        part_start = max(0, block_start - first_sample)
-        clip_samples[part_start : part_start + len(clip_part)] = clip_part
-        block_start += len(block)
-    return ExtractedClip(clip_samples, first_sample, total_length)
+    return ExtractedClip(_cut(reread_blocks, np.array([first_sample]), length)[0], first_sample, total_length)
 
 
 def _levels(blocks: Iterable[Array], step_samples: int) -> tuple[Array, int]:
@@ -267,21 +261,22 @@ def pieces(sound: Path, card: Card, seconds: Sequence[float] | Doubles, margin: 
     """Frames centred at times in seconds, [frames, frame_length + 2 × margin]; zeros beyond the sound."""
     piece_length = card.frame_length + 2 * margin
     piece_starts = np.round(np.asarray(seconds) * card.sample_rate - piece_length / 2).astype(np.int64)
-    piece_rows, block_start = np.zeros((len(piece_starts), piece_length), np.float32), 0
     with opened(sound) as reader:
-        for block in mono(reader, card.sample_rate):
-            for piece_index in np.flatnonzero(
-                (piece_starts < block_start + len(block)) & (piece_starts + piece_length > block_start)
-            ):
-                part_start = max(int(piece_starts[piece_index]), block_start)
-                piece_part = block[
-                    part_start - block_start : int(piece_starts[piece_index]) + piece_length - block_start
-                ]
-                piece_rows[
-                    piece_index,
-                    part_start - piece_starts[piece_index] : part_start - piece_starts[piece_index] + len(piece_part),
-                ] = piece_part
-            block_start += len(block)
+        return _cut(mono(reader, card.sample_rate), piece_starts, piece_length)
+
+
+def _cut(blocks: Iterable[Array], piece_starts: Integers, piece_length: int) -> Array:
+    """Pieces of a sound, [pieces, piece_length], from samples on; zeros beyond it."""
+    piece_rows, block_start = np.zeros((len(piece_starts), piece_length), np.float32), 0
+    for block in blocks:
+        block_end = block_start + len(block)
+        for piece_index in np.flatnonzero((piece_starts < block_end) & (piece_starts + piece_length > block_start)):
+            piece_start = int(piece_starts[piece_index])
+            part_start, part_end = max(piece_start, block_start), min(piece_start + piece_length, block_end)
+            piece_rows[piece_index, part_start - piece_start : part_end - piece_start] = block[
+                part_start - block_start : part_end - block_start
+            ]
+        block_start = block_end
     return piece_rows
 
 

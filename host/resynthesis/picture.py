@@ -17,6 +17,8 @@ from .codes import distances, landmark_codes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
 
 INCHES, SIDE_BY_SIDE = (12.0, 8.5), (12.0, 4.5)
 DOTS_PER_INCH, SMALL_DOTS_PER_INCH = 150, 64  # of files, and of pictures inside other files
@@ -291,11 +293,6 @@ def _draw_latents(panel: "Axes", latents: Array, latent_names: Sequence[str], se
         labelspacing=0.25, borderaxespad=0,
     )  # fmt: skip
 
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.text import Text
-    from matplotlib.transforms import Bbox
 
 MAP_INCHES = (8.0, 8.0)
 CODES, NAMES = "#b9bfc4", "#6b747d"

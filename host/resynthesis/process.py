@@ -208,20 +208,16 @@ class _Effects:
             self.latency_samples = max(Processor(candidate, sample_rate).latency_samples for candidate in patches)
         first_rack = self._make({CHANNEL: patch})
         self.first, self.latency_samples = first_rack.processor, first_rack.latency_samples
-        self._succession = Succession(first_rack, successors, sample_rate, self._make, listen=self._listen)
+        self.succession = Succession(first_rack, successors, sample_rate, self._make, listen=self._listen)
 
     @property
     def heard_any(self) -> bool:
         return any(rack.processor.stream.heard_any for rack in self._racks)
 
-    @property
-    def pause_seconds(self) -> float:
-        return self._succession.pause_seconds
-
     def process(self, events: Sequence[Event], sound: Array) -> Array:
         """Return the next block, [2, n], for a block of input, [n]."""
         self._waiting_sound = sound
-        return self._succession.process(events, len(sound))[0]
+        return self.succession.process(events, len(sound))[0]
 
     def _listen(self, count: int) -> None:
         """Take the rack's next samples of input into `heard`."""
@@ -229,7 +225,7 @@ class _Effects:
 
     def _make(self, patches: Mapping[int, Patch]) -> EffectRack:
         """Make a rack that starts now; later ones fade in."""
-        patch, start_seconds = patches[CHANNEL], self._succession.played / self._rate if self._racks else 0.0
+        patch, start_seconds = patches[CHANNEL], self.succession.played / self._rate if self._racks else 0.0
         freeze_seconds = None if self._freeze_seconds is None else max(0.0, self._freeze_seconds - start_seconds)
         fades, latency_samples = bool(self._racks), self.latency_samples
         rack = EffectRack(patch, self._rate, self, fades=fades, latency=latency_samples, freeze_seconds=freeze_seconds)
@@ -260,7 +256,7 @@ def _tail(effects: _Effects, sample_rate: int) -> Iterator[Array]:
         if float(np.abs(silent_blocks[-1]).max()) >= SILENCE:
             yield from silent_blocks
             silent_blocks.clear()
-        elif len(silent_blocks) * BLOCK >= (SILENT_SECONDS + effects.pause_seconds) * sample_rate:
+        elif len(silent_blocks) * BLOCK >= (SILENT_SECONDS + effects.succession.pause_seconds) * sample_rate:
             return
 
 

@@ -1,5 +1,7 @@
 """A file that differs from what was trained is not kept; what cannot be exported is refused."""
 
+import logging
+
 import numpy as np
 import onnx
 import pytest
@@ -9,7 +11,6 @@ from timbrel.export.export import export
 from timbrel.export.graphs import EncodedFrames
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.model.model import Model
-from timbrel.host.progress import Notices
 from timbrel.train import checkpoint
 from timbrel.train.run import Run
 from timbrel.train.run import trained as trained_network
@@ -102,7 +103,7 @@ LARGE = 64.0  # float16 rounds weights near it to steps of 1/16, float32 to 8e-6
 
 @pytest.mark.parametrize("which", ["decoder", "encoder"])
 @pytest.mark.usefixtures("traced_once")
-def test_a_network_whose_weights_float16_rounds_badly_has_float32_weights(chroma_run, tmp_path, monkeypatch, which):
+def test_a_network_whose_weights_float16_rounds_badly_has_float32_weights(chroma_run, tmp_path, caplog, which):
     """The chroma sums to 1, so a large number on its weights and off the bias leaves the function as it was."""
     run = Run.create(tmp_path / "run", chroma_run.recipe, chroma_run.info)
     run = Run(run.folder, run.recipe, run.info.model_copy(update={"corpus": str(chroma_run.corpus().folder)}))
@@ -110,10 +111,9 @@ def test_a_network_whose_weights_float16_rounds_badly_has_float32_weights(chroma
     content["model"][f"{which}.0.weight"][:, -12:] += LARGE
     content["model"][f"{which}.0.bias"] -= LARGE
     torch.save(content, run.best)
-    said = []
-    with Notices(said.append):
+    with caplog.at_level(logging.WARNING, "timbrel"):
         export(run, tmp_path / "model.onnx")
-    (line,) = said
+    (line,) = caplog.messages
     name = "model.onnx" if which == "decoder" else "model.encoder.onnx"
     assert f"{name}: with float16 weights " in line
     assert "it has float32 weights" in line

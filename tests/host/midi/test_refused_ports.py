@@ -85,7 +85,7 @@ def test_a_port_that_comes_back_at_once_and_is_refused_is_told_each_time(busy):
     busy.taken = False
     inputs = Inputs(["Keys"])
     wires = {"Keys"}
-    inputs._wires = SimpleNamespace(permanent=False, into=lambda place: frozenset(wires))
+    inputs._senders = lambda port: wires
     for _ in range(2):
         wires.add("Keys")
         assert inputs.rescan() == []
@@ -121,7 +121,7 @@ def test_a_note_that_a_sender_sent_before_it_left_is_heard_and_then_released(bus
     busy.taken = False
     inputs = Inputs(["Keys"])
     wires, sent = {"Keys", "another"}, [([0x90, 64, 100], 0.0)]
-    inputs._wires = SimpleNamespace(permanent=False, into=lambda place: frozenset(wires))
+    inputs._senders = lambda port: wires
     inputs.rescan()
     inputs._ports[0].source.get_message = lambda: sent.pop() if sent else None
     wires.remove("another")
