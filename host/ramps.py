@@ -91,8 +91,7 @@ class Ramp:
 def _glide(time: Any, start: Any, length: Any, first: Any, last: Any) -> npt.NDArray[np.float64]:
     """Values at ``time`` of segments that go from ``first`` to ``last`` within ``length``."""
     progress = np.clip((time - start) / length, 0.0, 1.0)
-    values: npt.NDArray[np.float64] = np.where(progress < 1.0, first + (last - first) * progress, last)
-    return values
+    return np.where(progress < 1.0, first + (last - first) * progress, last)
 
 
 @functools.lru_cache(maxsize=4096)  # controllers repeat the same values

@@ -168,8 +168,7 @@ class _Stage:
             chain.process(channel_group, self.rate, buffer_size=QUANTUM, reset=False)
             for chain, channel_group in zip(self._chains, channel_groups, strict=True)
         ]
-        sound: Array = chain_outputs[0] if len(chain_outputs) == 1 else np.concatenate(chain_outputs)
-        return sound
+        return chain_outputs[0] if len(chain_outputs) == 1 else np.concatenate(chain_outputs)
 
 
 def _silence(count: int) -> Array:

@@ -45,5 +45,4 @@ def stretched(sound: Array, rate: int, factor: float) -> Array:
     """
     from pedalboard import time_stretch
 
-    stretched_sound: Array = time_stretch(sound, float(rate), stretch_factor=factor, use_long_fft_window=False)[0]
-    return stretched_sound
+    return time_stretch(sound, float(rate), stretch_factor=factor, use_long_fft_window=False)[0]

@@ -170,8 +170,7 @@ def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
         )
     kind = kind_of(card)
     engine_module = importlib.import_module(f"{kind.engines or '.' + kind.name}.engine", __package__)
-    engine: Engine[Any] = engine_module.make_engine(model, request)
-    return engine
+    return engine_module.make_engine(model, request)
 
 
 VOICE_LUFS = -20.0  # of a voice at full velocity: peaks of eight voices just reach the limiter's knee

@@ -56,8 +56,7 @@ def codec_of(card: Card, phase: str) -> FrameCodec:
             f"no sound can be sent through model {card.name!r} of kind {card.kind!r} yet; give one of kind "
             f"{' or '.join(map(repr, supported_kinds))}"
         )
-    codec: FrameCodec = importlib.import_module(module_by_kind[card.kind], __package__).make_codec(card, phase)
-    return codec
+    return importlib.import_module(module_by_kind[card.kind], __package__).make_codec(card, phase)
 
 
 def hop_of(card: Card) -> int:

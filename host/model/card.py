@@ -94,8 +94,7 @@ def read_card(text: str, source: str) -> Card:
 def in_deviations(card: Card) -> npt.NDArray[np.float64]:
     """Factors from codes to standard deviations, [n_latents]; 0 for constant latents."""
     deviations = np.array([latent.std for latent in card.latents])
-    scale: npt.NDArray[np.float64] = np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
-    return scale
+    return np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
 
 
 def unknown_fields(part: BaseModel, prefix: str = "") -> list[str]:

@@ -85,8 +85,7 @@ class Encoder:
     def _strongest_classes(self, frames: Array) -> npt.NDArray[np.intp]:
         frame_length = self._card.frame_length
         magnitudes = np.abs(np.fft.rfft(frames * window(self._card.window, frame_length)))
-        strongest_classes: npt.NDArray[np.intp] = chroma(magnitudes, self._card.sample_rate, frame_length).argmax(1)
-        return strongest_classes
+        return chroma(magnitudes, self._card.sample_rate, frame_length).argmax(1)
 
     def _check(self) -> tuple[bool, dict[str, list[int]]]:
         """Check that graph and card fit; return whether it takes chroma, and output shapes by name."""

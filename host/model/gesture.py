@@ -335,5 +335,4 @@ def band_energy(card: Card) -> Doubles:
     assert card.partials is not None
     # Narrow bands have one bin.
     band_width_bins = np.diff(card.partials.edges_hz) * card.frame_length / card.sample_rate
-    squared_heights: Doubles = np.maximum(band_width_bins, 1.0) / HANN_ENERGY
-    return squared_heights
+    return np.maximum(band_width_bins, 1.0) / HANN_ENERGY

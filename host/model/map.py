@@ -153,15 +153,13 @@ def nearest(points: Array, nodes: Array) -> Indices:
 def _along(offset: Array, segment: Array) -> Array:
     """Position, 0 to 1, on ``segment`` nearest to ``offset``; both start at one corner."""
     squared_length = np.square(segment).sum(-1)
-    position: Array = np.clip((offset * segment).sum(-1) / np.maximum(squared_length, np.float32(1e-20)), 0, 1)
-    return position
+    return np.clip((offset * segment).sum(-1) / np.maximum(squared_length, np.float32(1e-20)), 0, 1)
 
 
 def within_spans(codes: Array, card: Card) -> Array:
     """Clamp codes, [..., n_latents], to the latents' ranges."""
     low_ends, high_ends = np.array(card.spans, np.float32).T
-    clamped_codes: Array = np.clip(codes, low_ends, high_ends).astype(np.float32, copy=False)
-    return clamped_codes
+    return np.clip(codes, low_ends, high_ends).astype(np.float32, copy=False)
 
 
 class _Stored(MetadataPart):

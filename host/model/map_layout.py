@@ -62,8 +62,7 @@ def _between_nodes(codes: Array, nodes: Array) -> Array:
     mean_nodes = np.stack(
         [(node_weights * window_columns).sum(1), (node_weights * window_rows).sum(1)], 1
     ) / node_weights.sum(1, keepdims=True)
-    places: Array = (mean_nodes / (side - 1)).astype(np.float32)
-    return places
+    return (mean_nodes / (side - 1)).astype(np.float32)
 
 
 def _settled(places: Array, codes: Array) -> Array:
@@ -200,10 +199,9 @@ def _flat(points: Array, side: int) -> Array:
     )
     half_axes = principal_axes * (np.sqrt(3.0) * singular_values / np.sqrt(len(points)))[:, None]
     node_positions = np.linspace(-1.0, 1.0, side)
-    flat_nodes: Array = (
+    return (
         mean_point + node_positions[:, None, None] * half_axes[1] + node_positions[None, :, None] * half_axes[0]
     ).astype(np.float32)
-    return flat_nodes
 
 
 SIDE = 40  # nodes a side: 15 pixels apart on a map of 600; finer is not visible
@@ -296,8 +294,7 @@ def _latents(card: Card) -> Array:
     corners = np.tile(np.array([0.0, 1.0], np.float32), (2, 1))
     corner_positions = np.stack([corners, 1 - corners.T], axis=-1)[..., : len(card.latents)]
     low_ends, high_ends = np.array(card.spans, np.float32).T
-    corner_codes: Array = low_ends + corner_positions * (high_ends - low_ends)
-    return corner_codes
+    return low_ends + corner_positions * (high_ends - low_ends)
 
 
 def _fitted_surface(card: Card, codes: Array, levels: Array | None) -> Array:
@@ -318,8 +315,7 @@ def _fitted_surface(card: Card, codes: Array, levels: Array | None) -> Array:
         if np.mean(np.concatenate(step_lengths) > longest_step) <= LONG_SHARE:
             plane_nodes = fitted_nodes[..., :n]
     latent_deviations = np.array([latent.std for latent in card.latents], np.float32)
-    surface: Array = mean_code + eased(plane_nodes, longest_step) * latent_deviations
-    return surface
+    return mean_code + eased(plane_nodes, longest_step) * latent_deviations
 
 
 def _principal(levels: Array) -> Array:
@@ -336,5 +332,4 @@ def _scaled(numbers: Array) -> Array:
     low_percentile, high_percentile = np.percentile(numbers, (LOWEST, HIGHEST))
     if high_percentile <= low_percentile:
         return np.full(len(numbers), 0.5, np.float32)
-    shares: Array = np.clip((numbers - low_percentile) / (high_percentile - low_percentile), 0, 1).astype(np.float32)
-    return shares
+    return np.clip((numbers - low_percentile) / (high_percentile - low_percentile), 0, 1).astype(np.float32)

@@ -25,8 +25,7 @@ def spread(partials: PartialsLayout, hertz: Doubles) -> Array:
     band_position = np.interp(np.log(np.maximum(hertz, 1.0)), np.log(center_hz), np.arange(len(center_hz)))
     band_position = np.where(hertz < edges_hz[1], 0.0, np.maximum(band_position, min(1.0, len(center_hz) - 1)))
     linear_weights = np.maximum(0.0, 1 - np.abs(band_position - np.arange(len(center_hz))[:, np.newaxis]))
-    band_weights: Array = (linear_weights * (hertz >= partials.edges_hz[0])).astype(np.float32)
-    return band_weights
+    return (linear_weights * (hertz >= partials.edges_hz[0])).astype(np.float32)
 
 
 def in_bins(keys: npt.NDArray[np.intp] | Doubles, card: Card) -> Doubles:
@@ -75,17 +74,13 @@ def summed(card: Card, heights: Array, center_bins: Doubles, noise: Doubles) -> 
             (lobe_rows[in_spectrum_indices], nearest_bins[in_spectrum_indices] + bin_offset),
             squared_heights[in_spectrum_indices] * np.square(relative_heights),
         )
-    magnitudes: Array = np.sqrt(bin_power).astype(np.float32)
-    return magnitudes
+    return np.sqrt(bin_power).astype(np.float32)
 
 
 def hann_lobe(offset_bins: Doubles) -> Doubles:
     """The Hann window's main lobe ``offset_bins`` bins from its centre, where it is 1."""
     is_singular = np.abs(np.abs(offset_bins) - 1) < 1e-9  # 0 / 0, whose limit is 0.5
-    lobe: Doubles = np.where(
-        is_singular, 0.5, np.sinc(offset_bins) / np.where(is_singular, 1.0, 1 - np.square(offset_bins))
-    )
-    return lobe
+    return np.where(is_singular, 0.5, np.sinc(offset_bins) / np.where(is_singular, 1.0, 1 - np.square(offset_bins)))
 
 
 def orders(partials: PartialsLayout, keys: Indices | Doubles) -> Doubles:
@@ -96,5 +91,4 @@ def orders(partials: PartialsLayout, keys: Indices | Doubles) -> Doubles:
 
 def stretched(number: npt.NDArray[Any], stiffness: Any) -> Doubles:
     """Frequency ratios of partials for inharmonicity B (Fletcher, J. Acoust. Soc. Am. 36, 1964)."""
-    ratios: Doubles = number * np.sqrt((1 + stiffness * np.square(number, dtype=np.float64)) / (1 + stiffness))
-    return ratios
+    return number * np.sqrt((1 + stiffness * np.square(number, dtype=np.float64)) / (1 + stiffness))

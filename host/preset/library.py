@@ -63,8 +63,7 @@ def model_path(name: str, folder: Path) -> Path:
 
 def read_model_name(preset: Path) -> str:
     """Model of a pack's preset, which was read before."""
-    name: str = tomllib.loads(preset_text(preset))["model"]
-    return name
+    return tomllib.loads(preset_text(preset))["model"]
 
 
 def open_model(path: Path, data: bytes | None = None) -> Model:

@@ -88,8 +88,7 @@ class CodeTransform:
         # The transform never leaves the span; a sound that lies beyond it may stay there.
         bent_codes = np.clip(bent_codes, np.minimum(self._low, smoothed_codes), np.maximum(self._high, smoothed_codes))
         self.last = bent_codes[-1].tolist()
-        transformed_codes: Array = bent_codes.astype(np.float32)
-        return transformed_codes
+        return bent_codes.astype(np.float32)
 
     def pitches(self, detected_pitches: Doubles, times: Times) -> Doubles:
         if len(self._played) == 1 and self._played[0][1] is None:

@@ -75,8 +75,7 @@ class Span:
 
     def _deviations(self, codes: Doubles) -> Doubles:
         """Distances of codes from the mean, in deviations."""
-        mean_distances: Doubles = np.sqrt(np.square((codes - self._mean) * self._scale).sum(1))
-        return mean_distances
+        return np.sqrt(np.square((codes - self._mean) * self._scale).sum(1))
 
 
 STEP_SECONDS = 0.005  # resolution of the level

@@ -35,14 +35,12 @@ def mel(rate: int) -> Array:
 
 def _mels(hertz: Doubles) -> Doubles:
     high_hz = np.maximum(hertz, KNEE_HZ)
-    mels: Doubles = np.minimum(hertz, KNEE_HZ) / MEL_HZ + np.log(high_hz / KNEE_HZ) / MEL_STEP
-    return mels
+    return np.minimum(hertz, KNEE_HZ) / MEL_HZ + np.log(high_hz / KNEE_HZ) / MEL_STEP
 
 
 def _hertz(mels: Doubles) -> Doubles:
     knee_mels = KNEE_HZ / MEL_HZ
-    hertz: Doubles = np.minimum(mels, knee_mels) * MEL_HZ * np.exp(MEL_STEP * np.maximum(mels - knee_mels, 0))
-    return hertz
+    return np.minimum(mels, knee_mels) * MEL_HZ * np.exp(MEL_STEP * np.maximum(mels - knee_mels, 0))
 
 
 def log_mel(clips: Array, rate: int) -> Array:
@@ -83,10 +81,7 @@ def distance_db(target_levels: Array, levels: Array) -> Array:
     squared_differences = np.square(
         target_levels - levels, dtype=np.float64, where=sounding_cells, out=np.zeros(target_levels.shape)
     )
-    clip_distances: Array = np.sqrt(squared_differences.sum((1, 2)) / np.maximum(sounding_cells.sum((1, 2)), 1)).astype(
-        np.float32
-    )
-    return clip_distances
+    return np.sqrt(squared_differences.sum((1, 2)) / np.maximum(sounding_cells.sum((1, 2)), 1)).astype(np.float32)
 
 
 def distances_db(target_levels: Array, levels: Array) -> Array:
@@ -103,15 +98,13 @@ def distances_db(target_levels: Array, levels: Array) -> Array:
         - 2 * (target_rows @ clip_rows.T)
         + sounding_cells @ np.square(clip_rows).T
     )
-    distances: Array = np.sqrt(np.maximum(squared_sums, 0) / np.maximum(sounding_cells.sum(1), 1)[:, None])
-    return distances
+    return np.sqrt(np.maximum(squared_sums, 0) / np.maximum(sounding_cells.sum(1), 1)[:, None])
 
 
 def sounding_frames(levels: Array) -> Doubles:
     """Frames with a sounding band, clamped to -40 dB: [frames, bands]."""
     frame_levels = levels.reshape(-1, levels.shape[-1])
-    clamped_levels: Doubles = np.maximum(frame_levels[frame_levels.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
-    return clamped_levels
+    return np.maximum(frame_levels[frame_levels.max(1) > -RANGE_DB], -RANGE_DB).astype(np.float64)
 
 
 WINDOW_SECONDS, OVERLAP = 0.032, 4  # of spectrograms: 512 samples every 128 at 16 kHz, 1024 every 256 at 44.1 kHz
@@ -150,8 +143,7 @@ def spectrogram(sound: Array, rate: int) -> Doubles:
     window_length = 2 ** round(np.log2(rate * WINDOW_SECONDS))
     padded_sound = np.pad(sound, window_length // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded_sound, window_length)[:: window_length // OVERLAP]
-    magnitudes: Doubles = np.abs(np.fft.rfft(frames * window("hann", window_length))).astype(np.float64)
-    return magnitudes
+    return np.abs(np.fft.rfft(frames * window("hann", window_length))).astype(np.float64)
 
 
 def similarity(first: Doubles, second: Doubles) -> float:

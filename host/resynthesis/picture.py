@@ -191,10 +191,7 @@ def spectrogram(audio: Array, rate: int) -> npt.NDArray[np.float64]:
         cumulative_power[:, whole_edge_bins + 1] - cumulative_power[:, whole_edge_bins]
     )
     band_power = np.diff(power_below_edges, axis=1).T / np.diff(edge_bins)[:, None]
-    levels_db: npt.NDArray[np.float64] = 10 * np.log10(
-        np.maximum(band_power / max(band_power.max(), 1e-12), 10 ** (-RANGE_DB / 10))
-    )
-    return levels_db
+    return 10 * np.log10(np.maximum(band_power / max(band_power.max(), 1e-12), 10 ** (-RANGE_DB / 10)))
 
 
 def _draw_spectrogram(panel: "Axes", key_axes: "Axes", audio: Array, rate: int, seconds: float) -> None:
@@ -326,8 +323,7 @@ class LatentPlane:
 
     def places(self, codes: Doubles) -> Doubles:
         """Project codes, [rows, n_latents], to [rows, 2]."""
-        plane_points: Doubles = (codes - self._centre) @ self._axes
-        return plane_points
+        return (codes - self._centre) @ self._axes
 
 
 def draw_way(

@@ -127,8 +127,7 @@ class Processor:
         dry_sound, self._dry = self._dry[:count], self._dry[count:]
         wet_shares = self._wet.block(block_start, count)
         self._wet.forget(self._now)
-        mix: Array = dry_sound + wet_shares * (wet_sound - dry_sound)
-        return mix
+        return dry_sound + wet_shares * (wet_sound - dry_sound)
 
     def _line_up(self, pulled_samples: int) -> tuple[int, int]:
         """Silence in model samples covers those ``pulled_samples``, and makes the latency whole output samples: dry

@@ -159,5 +159,4 @@ def _at_rate(sound: Array, rate: int, output_rate: int) -> Array:
 
 def _levelled(sound: Array) -> Array:
     """Scale a sound to a peak of one half."""
-    levelled_sound: Array = (0.5 * sound / max(float(np.abs(sound).max()), 1e-9)).astype(np.float32)
-    return levelled_sound
+    return (0.5 * sound / max(float(np.abs(sound).max()), 1e-9)).astype(np.float32)

@@ -230,8 +230,7 @@ class _Refining:
         strong_count = int(np.searchsorted(np.cumsum(squared_slopes[::-1]), STRONGEST * squared_slopes.sum())) + 1
         strong_directions = directions[:, -strong_count:].T
         measured_slopes = self._differences(residuals, code, ASIDE * strong_directions) / ASIDE
-        updated_slopes: Doubles = slopes + strong_directions.T @ (measured_slopes - strong_directions @ slopes)
-        return updated_slopes
+        return slopes + strong_directions.T @ (measured_slopes - strong_directions @ slopes)
 
     def _differences(self, residuals: Residuals, code: Doubles, steps: Doubles) -> Doubles:
         """Return differences of residuals, [steps, m], after steps in spans, [steps, n_latents]."""
@@ -240,8 +239,7 @@ class _Refining:
         residual_rows = np.concatenate(
             [residuals(moved_codes[chunk_start : chunk_start + TOGETHER]) for chunk_start in chunk_starts]
         ).astype(np.float64)
-        differences: Doubles = residual_rows[1:] - residual_rows[0]
-        return differences
+        return residual_rows[1:] - residual_rows[0]
 
     def _trials(self, code: Doubles, residual: Array, slopes: Doubles) -> Doubles:
         """Return a code for each damping, [dampings, n_latents]; latents at a limit do not pass it."""

@@ -392,10 +392,7 @@ class ClipEngine(Engine[ClipStream]):
         """Gains of the clip that fades in; None without one."""
         if stream.coming is None:
             return None
-        coming_shares: Array = self._coming_shares[
-            chunk_start - stream.fade_start : chunk_start - stream.fade_start + count
-        ]
-        return coming_shares
+        return self._coming_shares[chunk_start - stream.fade_start : chunk_start - stream.fade_start + count]
 
     def _look(self, cache: PrefetchClipCache, motion: Motion, voice_index: int, now: int) -> None:
         """Request all slots' clips at the code predicted for their completion."""

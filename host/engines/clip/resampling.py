@@ -179,8 +179,7 @@ class _Row(NamedTuple):
 def steps(semitones: npt.ArrayLike) -> Places:
     """Fixed-point steps of transpositions, [n]; [1] for one number."""
     octaves = np.atleast_1d(np.asarray(semitones, np.float64)) / 12.0
-    fixed_steps: Places = np.rint(np.exp2(np.clip(octaves, -OCTAVES, OCTAVES)) * ONE).astype(np.int64)
-    return fixed_steps
+    return np.rint(np.exp2(np.clip(octaves, -OCTAVES, OCTAVES)) * ONE).astype(np.int64)
 
 
 @functools.lru_cache(maxsize=1024)  # keys recur
@@ -294,8 +293,7 @@ def _interpolate(rows: Sequence[_Row]) -> Array:
                     )
                     sound[row_index, mask] = copies[row_index].memory.flat[exact_indices]
     if len(copies_by_side) == 1:
-        main_sound: Array = sounds[0]
-        return main_sound
+        return sounds[0]
     coming_shares = np.zeros(positions.shape, np.float32)
     for row, share in zip(rows, coming_shares, strict=True):
         if row.share is not None:
@@ -378,8 +376,7 @@ def _bands(step: Places) -> Places:
     octaves = np.log2(step / ONE)
     copy_indices = np.maximum(np.ceil(octaves) - 1, 0).astype(np.int64)
     lowpass_indices = np.clip(np.ceil((octaves - copy_indices) * AN_OCTAVE), 0, AN_OCTAVE).astype(np.int64)
-    bands: Places = copy_indices * BANDS + lowpass_indices
-    return bands
+    return copy_indices * BANDS + lowpass_indices
 
 
 @functools.cache

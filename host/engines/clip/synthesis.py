@@ -81,8 +81,7 @@ class SpectraSound:
     def own_phasors(self, sound: Array) -> Spectrum:
         """Unit phasors of a clip, [spectra, bins]."""
         spectra = self._transformed(sound)
-        phasors: Spectrum = (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
-        return phasors
+        return (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
 
     def _audible(self, frame: Array) -> tuple[Array, Array]:
         """Split a frame into magnitudes and levels, without the silence at its end."""
@@ -135,8 +134,7 @@ class SpectraSound:
         phases[loudest_index + 1 :] = phases[loudest_index] + np.cumsum(mean_hop_phases[loudest_index:], 0)
         phases[:loudest_index] = phases[loudest_index] - np.cumsum(mean_hop_phases[:loudest_index][::-1], 0)[::-1]
         start_phases = phases + np.pi * (bin_indices % 2)  # of the window
-        phasors: Spectrum = np.exp(1j * start_phases).astype(np.complex64)
-        return phasors
+        return np.exp(1j * start_phases).astype(np.complex64)
 
     def _added(self, spectra: Spectrum) -> Array:
         """Overlap-add spectra to sounds."""
@@ -146,10 +144,9 @@ class SpectraSound:
         hop_rows = overlapped_hops(windowed_pieces, self._hop)
         hop_rows /= np.maximum(hop_cover, LEAST_COVER)
         first_sample = self._transform // 2
-        sound: Array = hop_rows.reshape(*spectra.shape[:-2], -1)[
+        return hop_rows.reshape(*spectra.shape[:-2], -1)[
             ..., first_sample : first_sample + (spectrum_count - 1) * self._hop
         ]
-        return sound
 
     def _transformed(self, sound: Array) -> Spectrum:
         """Spectra of a sound, [spectra, bins]."""
@@ -169,10 +166,7 @@ class SpectraSound:
             )
         log_gains = np.log(np.clip(levels / np.maximum(current_levels, QUIETEST), 1 / MOST_GAIN, MOST_GAIN))
         part_middles = (np.arange(len(levels)) + 0.5) * self._part_samples
-        levelled_sound: Array = sound * np.exp(np.interp(np.arange(len(sound)), part_middles, log_gains)).astype(
-            np.float32
-        )
-        return levelled_sound
+        return sound * np.exp(np.interp(np.arange(len(sound)), part_middles, log_gains)).astype(np.float32)
 
 
 def sound_of(card: Card) -> Callable[[Array], Array]:

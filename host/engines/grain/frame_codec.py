@@ -35,8 +35,7 @@ class GrainCodec:
         grains = np.stack(self._source.grains(decoded, [Cut(self._length, 1.0, OPEN)] * len(decoded), random_places))
         grains = grains * self._shape
         row_gains = analysis.level / np.maximum(_root_mean_square(grains), np.maximum(analysis.level / MOST_GAIN, TINY))
-        frames: Array = grains * row_gains / self._cover
-        return frames
+        return grains * row_gains / self._cover
 
     def compare(self, decoded: Array, frames: Array, analysis: FrameAnalysis) -> tuple[Array, float]:
         magnitudes: Array = np.abs(np.fft.rfft(frames * self._cover))
@@ -47,5 +46,4 @@ make_codec = GrainCodec
 
 
 def _root_mean_square(frames: Array) -> Array:
-    rms: Array = np.sqrt(np.square(frames).mean(axis=1, keepdims=True))
-    return rms
+    return np.sqrt(np.square(frames).mean(axis=1, keepdims=True))

@@ -365,13 +365,11 @@ class StreamEngine(Engine[StreamSound]):
         return stream.pitch_at(time) + float(motion.bend_semitones([voice_index], np.array([time], np.int64))[0])
 
     def _code(self, motion: Motion, voice_index: int, time: int) -> Array:
-        code: Array = motion.latents([voice_index], np.array([time], np.int64))[0]
-        return code
+        return motion.latents([voice_index], np.array([time], np.int64))[0]
 
     def _coded(self, latent_code: Array, slot: int) -> Array:
         """A seed's code, moved like the latents' code."""
-        code: Array = np.minimum(np.maximum(latent_code + self._seeds[slot].offset, self._low), self._high)
-        return code
+        return np.minimum(np.maximum(latent_code + self._seeds[slot].offset, self._low), self._high)
 
     def _noise_of(self, note_number: int, frame_number: int, time: int) -> Array | None:
         heat = self.targets["stream.heat"].value(time)

@@ -125,8 +125,7 @@ class FrameMaker:
         spectra_frame = np.concatenate(
             [magnitudes.reshape(-1), levels[:, 0]] if point_count else [magnitudes.reshape(-1)]
         )
-        sound: Array = self._spectra[padded_length](spectra_frame[np.newaxis])[0][:length]
-        return sound
+        return self._spectra[padded_length](spectra_frame[np.newaxis])[0][:length]
 
 
 def _scaling(card: Card) -> tuple[Array, Array]:
@@ -143,20 +142,15 @@ def _rows(rows: Array, row_positions: npt.NDArray[np.floating[Any]]) -> Array:
     row_positions = np.clip(row_positions, 0, len(rows) - 1)
     lower_rows = np.minimum(row_positions.astype(np.intp), max(0, len(rows) - 2))
     if np.all(np.abs(row_positions - np.round(row_positions)) < FINEST):
-        exact_rows: Array = rows[np.round(row_positions).astype(np.intp)]
-        return exact_rows
+        return rows[np.round(row_positions).astype(np.intp)]
     upper_shares = (row_positions - lower_rows).astype(np.float32)[:, np.newaxis]
-    interpolated: Array = rows[lower_rows] + upper_shares * (
-        rows[np.minimum(lower_rows + 1, len(rows) - 1)] - rows[lower_rows]
-    )
-    return interpolated
+    return rows[lower_rows] + upper_shares * (rows[np.minimum(lower_rows + 1, len(rows) - 1)] - rows[lower_rows])
 
 
 def _read(sound: Array, first: float, ratio: float, length: int) -> Array:
     """Read samples of a sound, ``ratio`` apart."""
     if ratio == 1.0 and first == int(first) and first + length <= len(sound):
-        segment: Array = sound[int(first) : int(first) + length]
-        return segment
+        return sound[int(first) : int(first) + length]
     fixed_step = min(max(round(ratio * ONE), ONE >> OCTAVES), ONE << OCTAVES)
     return read([Stretch(ResampledClip(sound), round(first * ONE), fixed_step, length)])[0]
 
