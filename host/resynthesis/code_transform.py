@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -110,8 +110,9 @@ class CodeTransform:
         self.down = [pressed for pressed in self.down if (pressed.channel, pressed.key) != (channel, key)]
         self._note_key(time)
 
-    def release_all(self, time: int, in_group: Callable[[int], bool]) -> None:
-        self.down = [key for key in self.down if not in_group(key.channel)]
+    def release_all(self, time: int, group_channel: int) -> None:
+        """Release the keys of a zone, named by its master, or of a channel."""
+        self.down = [key for key in self.down if self.mpe.group(key.channel) != group_channel]
         self._note_key(time)
 
     def touches(self, channel: int) -> list[NoteExpression]:

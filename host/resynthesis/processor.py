@@ -173,7 +173,7 @@ class Processor:
                 self._mpe.move(event, self.codes.touches)
                 return
             case AllOff(time, channel):
-                self._release_all(time, self._mpe.group(channel))
+                self.codes.release_all(time, self._mpe.group(channel))
             case PitchBend() | DataEntry() if (zone_master := self._mpe.zone(event.channel)) is not None:
                 self._mpe.wheel(zone_master).apply(event)
             case DataEntry(_, channel):  # its tuning; no wheel bends keys outside zones
@@ -189,16 +189,12 @@ class Processor:
         for channel in CHANNELS:
             self._controls.apply(ControllersReset(time, channel))
             self._controls.apply(AllOff(time, channel, cut=False))
-            self._release_all(time, channel)
+            self.codes.release_all(time, channel)
 
     def _begin_zone(self, time: int, master_channel: int, member_count: int) -> None:
-        self._release_all(time, self._mpe.group(master_channel))
+        self.codes.release_all(time, self._mpe.group(master_channel))
         self._mpe.set_zone(master_channel, member_count)
-        self._release_all(time, self._mpe.group(master_channel))
-
-    def _release_all(self, time: int, group_channel: int) -> None:
-        """Release the keys of a zone, named by its master, or of a channel."""
-        self.codes.release_all(time, lambda channel: self._mpe.group(channel) == group_channel)
+        self.codes.release_all(time, self._mpe.group(master_channel))
 
 
 class InputSound(Protocol):
