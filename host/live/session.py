@@ -111,7 +111,7 @@ class Frontends:
                 return False
             if isinstance(command, Events):
                 command = Events([event for event in command.events if isinstance(event, ParameterChange)])
-            queue.put_command(command)
+            queue.put(command)
         return True
 
     def say(self, line: str) -> None:
@@ -410,7 +410,7 @@ class _AudioProcess:
         """Without blocking; dropped if the process is gone."""
         if isinstance(command, Load):
             self.setup = replace(self.setup, loading={**self.setup.loading, **command.presets})
-        self._writer.put_command(command)
+        self._writer.put(command)
 
     def drain(self) -> Iterator[Message]:
         """Send stop, and yield the last messages."""

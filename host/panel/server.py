@@ -285,13 +285,13 @@ class PanelServer:
     # called by `PanelState`
 
     def play(self, events: Sequence[Event]) -> None:
-        self._writer.put_command(Events(events))
+        self._writer.put(Events(events))
 
     def load(self, preset: str | Draft) -> None:
-        self._writer.put_command(Load({None: preset}))
+        self._writer.put(Load({None: preset}))
 
     def ask(self, command: Settings | Record) -> None:
-        self._writer.put_command(command)
+        self._writer.put(command)
 
     def list_devices(self, page: Hashable, midi_api: str | None) -> None:
         self._curious[page] = None

@@ -28,15 +28,31 @@ LONGEST_AT_ONCE = 16 << 10  # bytes: a writable socket has room for a hundred th
 
 
 class MessageQueue:
+    """The newest change of a parameter, and the newest report, replace those that wait.
+
+    None passes another message: each note meets the values that were set before it.
+    """
+
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, Any] = {}
+        self._waiting: dict[tuple[int, Hashable], Command | Message] = {}
         self._fences = 0  # messages so far that no later one may pass
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def put(self, message: Any, replaces: Hashable = None) -> None:
-        """Queue a message; it replaces a waiting one of equal ``replaces``, unless one without lies between."""
+    def put(self, message: Command | Message) -> None:
+        match message:
+            case Events(events):
+                for event in events:
+                    is_change = isinstance(event, ParameterChange)
+                    self._add(Events([event]), (event.channel, event.target) if is_change else None)
+            case Report():
+                self._add(message, Report)
+            case _:
+                self._add(message, None)
+
+    def _add(self, message: Command | Message, replaces: Hashable) -> None:
+        """Queue a message in place of one of equal ``replaces``; None for a message that replaces none."""
         if replaces is None:
             self._fences += 1
         queue_key = (self._fences, replaces)
@@ -45,11 +61,6 @@ class MessageQueue:
         if len(self._waiting) > MOST_WAITING:
             del self._waiting[next(iter(self._waiting))]
 
-    def put_command(self, command: Command) -> None:
-        """Keep the last change of each parameter."""
-        for message, replaces in parts_of(command):
-            self.put(message, replaces)
-
     def take_all(self) -> list[Any]:
         """Remove and return all messages, oldest first."""
         messages = list(self._waiting.values())
@@ -57,59 +68,46 @@ class MessageQueue:
         return messages
 
 
-def parts_of(command: Command) -> list[tuple[Command, Hashable]]:
-    """A command's messages, one an event, each with its ``replaces``."""
-    if not isinstance(command, Events):
-        return [(command, None)]
-    return [
-        (Events([event]), (event.channel, event.target) if isinstance(event, ParameterChange) else None)
-        for event in command.events
-    ]
-
-
 class PipeWriter:
     """Sends messages in order, as lists of those queued together."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
-        self._room = _Room(pipe)
+        self._poll = select.poll() if os.name == "posix" else None
+        if self._poll is not None:
+            self._poll.register(pipe.fileno(), select.POLLOUT)
         self._waiting = MessageQueue()
         self._news = threading.Condition()
         self._sending = self._closed = False
         self._thread = threading.Thread(target=self._run, name="pipe", daemon=True)
         self._thread.start()
 
-    def put(self, message: Any, replaces: Hashable = None) -> None:
-        """Send, or queue as `MessageQueue.put`; dropped if the reader is gone."""
-        self._put_all([(message, replaces)])
-
-    def put_command(self, command: Command) -> None:
-        self._put_all(parts_of(command))
+    def put(self, message: Command | Message) -> None:
+        """Send, or queue as `MessageQueue`; dropped if the reader is gone."""
+        with self._news:
+            if self._waiting or self._sending or not self._try_send(message):
+                self._waiting.put(message)
+                self._news.notify()
 
     def close(self) -> None:
         with self._news:
             self._closed = True
             self._news.notify()
 
-    def _put_all(self, messages: Sequence[tuple[Any, Hashable]]) -> None:
-        """Send messages with their ``replaces``, or queue them."""
-        with self._news:
-            if not self._waiting and not self._sending and self._try_send([message for message, _ in messages]):
-                return
-            for message, replaces in messages:
-                self._waiting.put(message, replaces)
-            self._news.notify()
-
-    def _try_send(self, messages: list[Any]) -> bool:
+    def _try_send(self, message: Command | Message) -> bool:
         """Send at once; False if the pipe may lack room, or is closed."""
-        if self._closed or not self._room:
+        if self._closed or not self._has_room():
             return False
-        pickled_messages = ForkingPickler.dumps(messages)
+        pickled_messages = ForkingPickler.dumps([message])
         if len(pickled_messages) > LONGEST_AT_ONCE:
             return False
         with contextlib.suppress(OSError, ValueError):  # no reader: the other side of the pipe notices
             self._pipe.send_bytes(pickled_messages)
         return True
+
+    def _has_room(self) -> bool:
+        """Return whether the pipe is writable; False if unknown."""
+        return self._poll is not None and bool(self._poll.poll(0))
 
     def _run(self) -> None:
         """Send queued messages until closed."""
@@ -123,18 +121,6 @@ class PipeWriter:
                 self._sending = True
             with contextlib.suppress(OSError, ValueError):  # no reader: the other side of the pipe notices
                 self._pipe.send(messages)
-
-
-class _Room:
-    """True while the pipe is writable; False if unknown."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._poll = select.poll() if os.name == "posix" else None
-        if self._poll is not None:
-            self._poll.register(pipe.fileno(), select.POLLOUT)
-
-    def __bool__(self) -> bool:
-        return self._poll is not None and bool(self._poll.poll(0))
 
 
 LOOPBACK = ("127.0.0.1", "::1")
@@ -241,7 +227,7 @@ class PanelProcess:
             case Report() | Session():
                 self._restart_messages[type(message)] = message
         if self._writer is not None:
-            self._writer.put(message, replaces=Report if isinstance(message, Report) else None)
+            self._writer.put(message)
 
     def _log(self, line: str) -> None:
         """A thousand errors may come a second."""

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
-from timbrel.host.session.messages import Events, Load, Stop
+from timbrel.host.session.messages import Events, Load, Report, Stop
 from timbrel.host.session.panel_process import MOST_WAITING, MessageQueue, PipeWriter
 
 MUCH = "x" * (1 << 20)  # more than a pipe holds: whoever sends it waits until it is read
@@ -43,7 +43,7 @@ def test_turns_that_are_overtaken_change_nothing_of_what_each_note_meets():
         return [*found, stands]
 
     queue = MessageQueue()
-    queue.put_command(Events(events))
+    queue.put(Events(events))
     lasting = [event for command in queue.take_all() for event in command.events]
     assert met(lasting) == met(events)
     assert len(lasting) < len(events)
@@ -52,33 +52,33 @@ def test_turns_that_are_overtaken_change_nothing_of_what_each_note_meets():
 
 def test_commands_wait_in_their_order():
     queue = MessageQueue()
-    queue.put_command(Events([NoteOn(0, 0, 60, 1), NoteOff(0, 0, 60)]))
-    queue.put_command(Load(1))
+    queue.put(Events([NoteOn(0, 0, 60, 1), NoteOff(0, 0, 60)]))
+    queue.put(Load(1))
     assert queue.take_all() == [Events([NoteOn(0, 0, 60, 1)]), Events([NoteOff(0, 0, 60)]), Load(1)]
 
 
 def test_of_values_that_wait_only_the_newest_is_sent(blocked):
     writer, theirs = blocked
     for number in range(10 * MOST_WAITING):
-        writer.put(number, replaces="value")
-    assert [theirs.recv() for _ in range(2)] == [[MUCH], [10 * MOST_WAITING - 1]]
-    writer.put(1, replaces="value")
-    assert theirs.recv() == [1]
+        writer.put(Report(number))
+    assert [theirs.recv() for _ in range(2)] == [[MUCH], [Report(10 * MOST_WAITING - 1)]]
+    writer.put(Report(1))
+    assert theirs.recv() == [Report(1)]
 
 
 def test_a_value_stays_on_its_side_of_another_message(blocked):
     writer, theirs = blocked
-    for message, replaces in [("first", "value"), ("note", None), ("second", "value"), ("third", "value")]:
-        writer.put(message, replaces)
-    assert [theirs.recv() for _ in range(2)] == [[MUCH], ["first", "note", "third"]]
+    for message in (Report("first"), "note", Report("second"), Report("third")):
+        writer.put(message)
+    assert [theirs.recv() for _ in range(2)] == [[MUCH], [Report("first"), "note", Report("third")]]
 
 
 def test_thousands_of_moves_to_one_who_does_not_read_are_sent_at_once_and_end_in_the_last(blocked):
     writer, theirs = blocked
     for number in range(MOVES):
         turns = [ParameterChange(0, 0, "pan", number / MOVES), ParameterChange(0, 0, "gain", -number / MOVES)]
-        writer.put_command(Events(turns))
-    writer.put_command(Stop())
+        writer.put(Events(turns))
+    writer.put(Stop())
     assert theirs.recv() == [MUCH]
     assert theirs.recv() == [*(Events([turn]) for turn in turns), Stop()]
 
@@ -107,10 +107,10 @@ def test_messages_after_a_long_one_stay_behind_it():
 def test_messages_to_one_who_has_gone_are_dropped():
     theirs, ours = multiprocessing.Pipe(duplex=False)
     writer = PipeWriter(ours)
-    stuck = threading.Thread(target=lambda: [writer.put_command(Load("x" * 100_000)) for _ in range(100)])
+    stuck = threading.Thread(target=lambda: [writer.put(Load("x" * 100_000)) for _ in range(100)])
     stuck.start()
     stuck.join()
     theirs.close()
-    writer.put_command(Events([NoteOn(0, 0, 60, 1)]))
+    writer.put(Events([NoteOn(0, 0, 60, 1)]))
     writer.close()
     writer._thread.join()
