@@ -1,8 +1,10 @@
 """Held keys, pedal and parameters by page: released once no page holds them."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
 from ..events import ControlChange, Event, NoteOff, NoteOn, ParameterTouch
+from ..session.messages import Events
+from ..session.panel_process import PipeWriter
 
 SUSTAIN = 64
 PANIC = (SUSTAIN, 123, 120)  # the pedal up, all notes off, all sound off
@@ -10,12 +12,16 @@ HOLD = "hold"  # in place of a page: the button that all pages share
 
 
 class HeldControls:
-    def __init__(self, play: Callable[[Event], None]) -> None:
-        self._play = play
+    def __init__(self, writer: PipeWriter) -> None:
+        """``writer``: to the parent."""
+        self._writer = writer
         self.channel = 0
         self._keys: dict[Hashable, set[int]] = {}
         self._pedals: set[Hashable] = set()
         self._holds: dict[Hashable, dict[str, float]] = {}  # with a target's value at the time of the grab
+
+    def _play(self, event: Event) -> None:
+        self._writer.put(Events([event]))
 
     def key(self, page: Hashable, key: int, velocity: int) -> None:
         """Velocity 0 releases the key."""

@@ -9,7 +9,6 @@ import contextlib
 import gc
 import hashlib
 import hmac
-import json
 import logging
 import mimetypes
 import os
@@ -18,7 +17,7 @@ import socket
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,16 +32,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ... import __version__
 from ..config import own_folder
-from ..errors import Failure, printable
-from ..events import Event
-from ..preset.shipped import Draft
-from ..session.messages import Events, Load, Log, Record, Session, Settings
+from ..session.messages import Session
 from ..session.panel_process import PipeWriter
 from ..session.takes import FOLDER
-from .devices import Map, MapProcess, list_devices
 from .messages import LONGEST_MESSAGE, HelloMessage, NoteMessage, PingMessage, SpectrumMessage, read_message
+from .pages import Page, Pages
 from .security import AccessControl, PageConnection, RateLimit, is_token
 from .state import PanelState
 
@@ -115,14 +110,10 @@ class PageFiles(ABC):
             or file_path.suffix not in self._types
             or file_path.is_symlink()
             or file_path.parent.is_symlink()
+            or not (file_path.is_file() and os.access(file_path, os.R_OK))
         ):
-            return self._missing()
-        if not (file_path.is_file() and os.access(file_path, os.R_OK)):
-            return self._missing()
+            return PlainTextResponse(f"the {self._name} has no such file\n", 404)
         return FileResponse(file_path, media_type=self._types[file_path.suffix], headers=self._headers)
-
-    def _missing(self) -> Response:
-        return PlainTextResponse(f"the {self._name} has no such file\n", 404)
 
     def _refused(self) -> Response:
         return PlainTextResponse(f"open the {self._name} from the panel's page\n", 403)
@@ -161,11 +152,6 @@ class ReportFiles(PageFiles):
         super().__init__("report", token, REPORT_TYPES, POLICY)
         self._folder = folder
 
-    def is_beside(self, model: Path | None) -> bool:
-        if self._folder is None or model is None:
-            return False
-        return self._folder.parent.resolve() == model.parent.resolve()
-
     def path(self, name: str) -> Path | None:
         return self._folder / name if self._folder is not None and NAME.fullmatch(name) else None
 
@@ -198,151 +184,26 @@ GOODBYE_SECONDS = 0.5  # for pages that read slowly
 SILENT_SECONDS = 2.0  # without a ping of a page that sent one: its keys are released
 MOST_PAGES = 32
 MOST_AT_ONCE = 16  # new connections between two turns of the others; the system holds as many more
-MOST_LINES = 50  # queued for a page that does not read
 # RFC 6455, 7.4; private codes from 4000 on
 CLOSE_BAD, CLOSE_POLICY, CLOSE_BROKEN, CLOSE_FULL, CLOSE_STRANGER, CLOSE_ENDED = 1007, 1008, 1011, 1013, 4401, 4410
 GONE = WebSocketDisconnect, OSError, RuntimeError  # raised for a disconnected page
-LATEST = ("state", "values", "meters", "presets", "pong")  # only the newest of each is sent, in this order
-
-
-class Page:
-    """Message queue of a page; a slow page receives fewer messages and blocks nobody."""
-
-    def __init__(self) -> None:
-        self._latest: dict[str, dict[str, Any]] = {}
-        self._lines: deque[Mapping[str, Any]] = deque(maxlen=MOST_LINES)
-        self._binary: deque[bytes] = deque(maxlen=1)
-        self._silence: asyncio.TimerHandle | None = None
-        self.news = asyncio.Event()  # set while something waits
-        self.spectrum = False  # whether the page shows it
-
-    def watch(self, silence: asyncio.TimerHandle | None) -> None:
-        """Replace the timer that ends when the page is silent."""
-        if self._silence is not None:
-            self._silence.cancel()
-        self._silence = silence
-
-    def put(self, message: Mapping[str, Any]) -> None:
-        """Newer values and parts of the state replace older ones."""
-        message_kind = message["t"]
-        if "controls" in message.get("state", {}):
-            self._latest.pop("values", None)  # it has newer ones
-        if message_kind in LATEST:
-            waiting_message = self._latest.setdefault(message_kind, {})
-            merged_parts = {
-                part_name: {**waiting_message.get(part_name, {}), **message[part_name]}
-                for part_name in ("values", "state")
-                if part_name in message
-            }
-            waiting_message.update(message)
-            waiting_message.update(merged_parts)
-            if not self.spectrum:
-                waiting_message.pop("spectrum_db", None)
-        else:
-            self._lines.append(message)
-        self.news.set()
-
-    def put_bytes(self, data: bytes) -> None:
-        self._binary.append(data)
-        self.news.set()
-
-    def take_frames(self) -> list[str | bytes]:
-        """All that waits, as text and binary frames."""
-        self.news.clear()
-        messages = [*self._lines, *(self._latest[kind] for kind in LATEST if kind in self._latest)]
-        frames: list[str | bytes] = [json.dumps(message, allow_nan=False) for message in messages]
-        frames += self._binary
-        self._lines.clear()
-        self._latest.clear()
-        self._binary.clear()
-        return frames
 
 
 class PanelServer:
     """Connects pages, their shared state, and the pipe to the parent."""
 
     def __init__(self, pipe: Connection, token: str, hosts: Sequence[str], home: Path, report: Path | None) -> None:
-        self._pipe, self._token = pipe, token
-        self._report, self._takes = ReportFiles(report, token), TakeFiles(token)
-        self._writer = PipeWriter(pipe)
-        self._pages: dict[Page, WebSocket] = {}
-        self._state = PanelState(self, home)
-        self._count = 0
-        self._model: Path | None = None
-        self._map: Map | None = None
-        self._making: MapProcess | None = None
-        self._waiting: asyncio.Task[None] | None = None  # for the map
-        self._listing: asyncio.Task[None] | None = None  # of devices
-        self._curious: dict[Hashable, None] = {}  # pages that wait for it
+        self._pipe, self._token, self._takes = pipe, token, TakeFiles(token)
+        writer = PipeWriter(pipe)
+        self.pages = Pages(writer, report)
+        self._state = PanelState(writer, self.pages, home)
         routes = [
             WebSocketRoute("/socket", self._socket),
-            *self._report.routes,
+            *ReportFiles(report, token).routes,
             *self._takes.routes,
             Mount("/", GZipMiddleware(PageAssets(directory=PAGE, html=True), LEAST_PACKED)),
         ]
         self.app = AccessControl(Starlette(routes=routes), hosts)
-
-    # called by `PanelState`
-
-    def play(self, events: Sequence[Event]) -> None:
-        self._writer.put(Events(events))
-
-    def load(self, preset: str | Draft) -> None:
-        self._writer.put(Load({None: preset}))
-
-    def ask(self, command: Settings | Record) -> None:
-        self._writer.put(command)
-
-    def list_devices(self, page: Hashable, midi_api: str | None) -> None:
-        self._curious[page] = None
-        if self._listing is None or self._listing.done():
-            self._listing = asyncio.get_running_loop().create_task(self._list_devices(midi_api))
-
-    async def _list_devices(self, midi_api: str | None) -> None:
-        message = await list_devices(midi_api)
-        for page in self._curious:
-            self.send(message, page)
-        self._curious.clear()
-
-    def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
-        for receiver in list(self._pages) if page is None else [page]:
-            if isinstance(receiver, Page):
-                receiver.put(message)
-
-    def show_map(self, model: Path, data: bytes | None) -> None:
-        self._model, self._map = model, None
-        self.send({"t": "state", "state": {"report": self._report.is_beside(model)}})
-        if self._making is not None:
-            self._making.stop()
-        self._making = MapProcess(model, data)
-        self._waiting = asyncio.get_running_loop().create_task(self._show_map(self._making))
-
-    async def _show_map(self, making: MapProcess) -> None:
-        """Wait for a map, and send it to all pages."""
-        try:
-            received_map = await making.receive_map()
-        except Failure as failure:
-            received_map = None
-            if self._making is making:
-                self.log(str(failure))
-        if self._making is not making:  # replaced by a newer request
-            return
-        self._making = None
-        if received_map is not None:
-            self._map = received_map
-            self.send({"t": "state", "state": {"map": self._map_state()}})
-            for page in self._pages:
-                page.put_bytes(received_map.frame)
-
-    def _map_state(self) -> dict[str, Any] | None:
-        """The part of the state that describes the map, whose data follow in a frame."""
-        return None if self._map is None else {"side": self._map.side, "labels": self._map.labels}
-
-    async def end(self) -> None:
-        """Close all pages, with the reason that the session has ended."""
-        close_tasks = [asyncio.create_task(websocket.close(CLOSE_ENDED)) for websocket in self._pages.values()]
-        if close_tasks:
-            await asyncio.wait(close_tasks, timeout=GOODBYE_SECONDS)
 
     # messages of pages
 
@@ -355,33 +216,27 @@ class PanelServer:
                 await websocket.close(CLOSE_STRANGER)
                 return
             PageConnection.keep(websocket.client)
-            if len(self._pages) >= MOST_PAGES:
+            if len(self.pages.websockets) >= MOST_PAGES:
                 await websocket.close(CLOSE_FULL)
                 return
-            self._count += 1
-            self._pages[page] = websocket
-            tasks = [asyncio.create_task(self._send_messages(websocket, page))]
+            self.pages.add(page, websocket, self._state.state())
+            tasks = [
+                asyncio.create_task(self._send_messages(websocket, page)),
+                asyncio.create_task(self._listen(websocket, page)),
+            ]
             try:
-                page_contents = self._state.state() | {
-                    "map": self._map_state(),
-                    "report": self._report.is_beside(self._model),
-                }
-                page.put({"t": "welcome", "page": self._count, "version": __version__, "state": page_contents})
-                if self._map is not None:
-                    page.put_bytes(self._map.frame)
-                tasks.append(asyncio.create_task(self._listen(websocket, page)))
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task_error in (task.exception() for task in tasks if task.done()):
                     if task_error is not None and not isinstance(task_error, GONE):
                         # The page would freeze: close it, so that it reconnects and gets the full state.
-                        self.log(f"a page is closed, and comes back: {type(task_error).__name__}: {task_error}")
+                        self.pages.log(f"a page is closed, and comes back: {type(task_error).__name__}: {task_error}")
                         await websocket.close(CLOSE_BROKEN)
             finally:
                 for task in tasks:
                     task.cancel()
                 page.watch(None)
-                del self._pages[page]
-                self._state.leave(page, last=not self._pages)
+                del self.pages.websockets[page]
+                self._state.leave(page, last=not self.pages.websockets)
 
     async def _knows_token(self, websocket: WebSocket) -> bool:
         """Return whether a page's first message has the token."""
@@ -406,7 +261,7 @@ class PanelServer:
             try:
                 message = read_message(message_text)
             except ValueError as error:
-                self.log(f"a page sent an invalid message: {error}")
+                self.pages.log(f"a page sent an invalid message: {error}")
                 await websocket.close(CLOSE_BAD)
                 return
             if isinstance(message, HelloMessage):
@@ -414,7 +269,7 @@ class PanelServer:
                 return
             if isinstance(message, PingMessage):
                 page_clock.add_ping(message.at, time.monotonic())
-                page.watch(event_loop.call_later(SILENT_SECONDS, self._state.release_keys, page))
+                page.watch(event_loop.call_later(SILENT_SECONDS, self._state.held.release_keys, page))
                 page.put({"t": "pong", "at": message.at})
             elif isinstance(message, SpectrumMessage):
                 page.spectrum = message.on
@@ -454,8 +309,13 @@ class PanelServer:
                 self._takes.names = message.view.files
             self._state.apply_report(message)
 
-    def log(self, line: str) -> None:
-        self._writer.put(Log(printable(line)[:200]))
+    async def end(self) -> None:
+        """Close all pages, with the reason that the session has ended."""
+        close_tasks = [
+            asyncio.create_task(websocket.close(CLOSE_ENDED)) for websocket in self.pages.websockets.values()
+        ]
+        if close_tasks:
+            await asyncio.wait(close_tasks, timeout=GOODBYE_SECONDS)
 
 
 async def serve(
@@ -495,7 +355,7 @@ async def serve(
         h11_max_incomplete_event_size=16 << 10,
         timeout_graceful_shutdown=1,
     )
-    logging.getLogger("uvicorn").addHandler(_ErrorLog(panel_server.log))
+    logging.getLogger("uvicorn").addHandler(_ErrorLog(panel_server.pages))
     logging.getLogger("uvicorn").propagate = False
     tasks = [asyncio.create_task(_Quiet(server_config).serve(list(sockets))), asyncio.create_task(parent_gone.wait())]
     gc.freeze()  # loaded objects stay: the garbage collector need not scan them
@@ -510,11 +370,11 @@ class _Quiet(uvicorn.Server):
 
 
 class _ErrorLog(logging.Handler):
-    def __init__(self, log_line: Any) -> None:
+    def __init__(self, pages: Pages) -> None:
         super().__init__(logging.ERROR)
-        self._log_line = log_line
+        self._pages = pages
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         cause_text = f": {type(error).__name__}: {error}" if error else ""
-        self._log_line(f"{record.getMessage().splitlines()[0]}{cause_text}")
+        self._pages.log(f"{record.getMessage().splitlines()[0]}{cause_text}")

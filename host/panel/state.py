@@ -2,9 +2,9 @@
 
 import time
 import tomllib
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from msgspec import UNSET
 
@@ -16,8 +16,10 @@ from ..preset.cc_binding import bound
 from ..preset.midi_learn import LearnedKnob, MovedKnob
 from ..preset.shipped import Draft
 from ..session.messages import (
+    Events,
     Heard,
     LiveStatus,
+    Load,
     Lost,
     Message,
     Playing,
@@ -32,77 +34,63 @@ from ..session.messages import (
     View,
     Warn,
 )
+from ..session.panel_process import PipeWriter
 from ..session.view import ControlView, PresetView
 from . import contents, messages, presets
 from .held_controls import HOLD, HeldControls
+from .pages import Page, Pages
 from .presets import History, HistoryEntry, PresetFolder, PresetState, Values
 
 
 class MidiLearn:
-    def __init__(self, bind: Callable[[LearnedKnob, str], str], on_change: Callable[[], None]) -> None:
-        """``bind(knob, target)`` binds a controller and returns a message; ``on_change()`` is called on changes."""
-        self._bind, self._on_change = bind, on_change
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
         self.target: str | None = None
-        self.status_line = ""
+        self._status_line = ""
         self._reader = ControllerReader()
-        self._knob = MovedKnob({}, self._pass_over)
+        self._knob = MovedKnob({}, self.report)
 
     def want(self, target: str | None) -> None:
         """Learn a controller for a target; None cancels."""
-        self.target, self.status_line = target, ""
-        self._knob = MovedKnob({}, self._pass_over)
-        self._on_change()
+        self.target = target
+        self._knob = MovedKnob({}, self.report)
+        self.report("")
 
-    def add_event(self, seconds: float, event: Event | None) -> None:
-        """Process an event, or None as time passes."""
+    def add_event(self, seconds: float, event: Event | None) -> tuple[LearnedKnob, str] | None:
+        """Process an event, or None as time passes; return the controller and its target once both are known."""
         if event is not None:
             event = self._reader.knob(event)  # some select their NRPN once, before the user chooses a target
         if self.target is None:
-            return
+            return None
         learned_knob = self._knob.add_event(seconds, event)
-        if learned_knob is not None:
-            target, self.target = self.target, None
-            self.status_line = self._bind(learned_knob, target)
-            self._on_change()
+        if learned_knob is None:
+            return None
+        target, self.target = self.target, None
+        return learned_knob, target
 
-    def _pass_over(self, line: str) -> None:
-        self.status_line = line
-        self._on_change()
+    def report(self, line: str) -> None:
+        """Show pages a line about the controllers that have moved."""
+        self._status_line = line
+        self._pages.send_state(learn=self.state())
+
+    def state(self) -> dict[str, Any]:
+        """The part of the panel's state."""
+        return {"target": self.target, "said": self._status_line}
 
 
 STAY_SECONDS = 2.0  # for which a path or a walk leaves a code that was clicked or typed
 IN_FLIGHT_SECONDS = 0.5  # after which a report without the user's last change counts again
 
 
-class PanelOutput(Protocol):
-    """Outputs to the audio process and to pages."""
-
-    def play(self, events: Sequence[Event]) -> None:
-        """Send events; of pending changes of a parameter, only the last."""
-
-    def load(self, preset: str | Draft) -> None: ...
-
-    def ask(self, command: Settings | Record) -> None:
-        """Request a change of the session."""
-
-    def list_devices(self, page: Hashable, midi_api: str | None) -> None:
-        """Send a page the sound cards and MIDI ports."""
-
-    def send(self, message: Mapping[str, Any], page: Hashable | None = None) -> None:
-        """Send to a page; None for all."""
-
-    def show_map(self, model: Path, data: bytes | None) -> None:
-        """Show the map of a model's file or ``data`` once computed; until then, none."""
-
-
 class PanelState:
-    """The preset on the panel, and its edits; a page is any hashable object."""
+    """The preset on the panel, and its edits."""
 
-    def __init__(self, output: PanelOutput, home: Path) -> None:
-        self._output, self._home = output, home
+    def __init__(self, writer: PipeWriter, pages: Pages, home: Path) -> None:
+        """``writer``: of commands, to the parent."""
+        self._writer, self._pages, self._home = writer, pages, home
         self._presets = PresetFolder(home, home)
-        self._held = HeldControls(lambda event: output.play([event]))
-        self._learning = MidiLearn(self._bind, lambda: self._send_state(learn=self._learn_state()))
+        self.held = HeldControls(writer)
+        self._learning = MidiLearn(pages)
         self._view: PresetView | None = None
         self._controls: dict[str, ControlView] = {}
         self._name, self._saved_text = "", ""  # preset name, text of its file
@@ -125,43 +113,40 @@ class PanelState:
 
     # messages of pages
 
-    def apply(self, page: Hashable, message: messages.PageMessage) -> None:
+    def apply(self, page: Page, message: messages.PageMessage) -> None:
         """Process a page's message; return errors to it."""
         try:
             self._do(page, message)
         except TimbrelError as error:
             for line in error.args:
-                self._send_line(str(line), "error", page)
+                self._pages.send_line(str(line), "error", page)
 
-    def leave(self, page: Hashable, last: bool = False) -> None:
+    def leave(self, page: Page, last: bool = False) -> None:
         """Release all that a page holds; with the ``last`` one, Hold."""
-        self._step(self._held.leave(page))
+        self._step(self.held.leave(page))
         if last:
-            self._held.pedal(HOLD, False)
+            self.held.pedal(HOLD, False)
 
-    def release_keys(self, page: Hashable) -> None:
-        self._held.release_keys(page)
-
-    def _do(self, page: Hashable, message: messages.PageMessage) -> None:
+    def _do(self, page: Page, message: messages.PageMessage) -> None:
         match message:
             case messages.NoteMessage(key=key, velocity=velocity):
-                self._held.key(page, key, velocity)
+                self.held.key(page, key, velocity)
             case messages.SustainMessage(down=down):
-                self._held.pedal(page, down)
+                self.held.pedal(page, down)
             case messages.HoldMessage(down=down):
-                self._held.pedal(HOLD, down)
-                self._send_state(hold=down)
+                self.held.pedal(HOLD, down)
+                self._pages.send_state(hold=down)
             case messages.PanicMessage():
-                self._held.panic()
-                self._output.send({"t": "panic"})
-                self._send_state(hold=False)
+                self.held.panic()
+                self._pages.send({"t": "panic"})
+                self._pages.send_state(hold=False)
             case messages.PresetsMessage():
                 self._list(page)
             case messages.FavouriteMessage(name=name, on=on):
                 self._presets.favour(name, on)
                 self._list()
             case messages.LoadMessage(name=name):
-                self._output.load(self._presets.find(name))
+                self._writer.put(Load({None: self._presets.find(name)}))
                 self._draft_text = None
             case messages.DevicesMessage() | messages.SettingsMessage() | messages.RecordMessage():
                 if self._session is not None:
@@ -169,27 +154,27 @@ class PanelState:
             case _ if self._view is not None:
                 self._change(page, message, self._view)
 
-    def _arrange(self, page: Hashable, message: messages.PageMessage, session: SessionView) -> None:
+    def _arrange(self, page: Page, message: messages.PageMessage, session: SessionView) -> None:
         """Apply a message about the session."""
         match message:
             case messages.DevicesMessage():
-                self._output.list_devices(page, session.midi_api)
+                self._pages.list_devices(page, session.midi_api)
             case messages.SettingsMessage():
                 settings = {name: getattr(message, name) for name in message.__struct_fields__}
-                self._output.ask(Settings({name: value for name, value in settings.items() if value is not UNSET}))
+                self._writer.put(Settings({name: value for name, value in settings.items() if value is not UNSET}))
             case messages.RecordMessage(on=on):
-                self._output.ask(Record(on))
+                self._writer.put(Record(on))
 
-    def _change(self, page: Hashable, message: messages.PageMessage, view: PresetView) -> None:
+    def _change(self, page: Page, message: messages.PageMessage, view: PresetView) -> None:
         """Apply a message about the preset."""
         match message:
             case messages.GrabMessage(targets=targets):
-                self._held.grab(page, {target: self._values[target] for target in self._present_targets(targets)})
+                self.held.grab(page, {target: self._values[target] for target in self._present_targets(targets)})
             case messages.MoveMessage(values=values):
-                grabbed_targets = [target for target in self._present_targets(values) if self._held.holds(page, target)]
+                grabbed_targets = [target for target in self._present_targets(values) if self.held.holds(page, target)]
                 self._turn({target: values[target] for target in grabbed_targets})
             case messages.DropMessage(targets=targets):
-                self._step(self._held.drop(page, targets))
+                self._step(self.held.drop(page, targets))
             case messages.SetMessage(values=values):
                 old_values = {target: self._values[target] for target in self._present_targets(values)}
                 self._stay(old_values)
@@ -221,7 +206,7 @@ class PanelState:
     def _stay(self, values: Values) -> None:
         """A path or walk would silence a click."""
         if contents.has_path_or_walk(tomllib.loads(self._text)):
-            self._held.grab(self, {target: value for target, value in values.items() if target.startswith("latent.")})
+            self.held.grab(self, {target: value for target, value in values.items() if target.startswith("latent.")})
             self._stay_until = time.monotonic() + STAY_SECONDS
 
     def _present_targets(self, targets: Iterable[str]) -> list[str]:
@@ -236,8 +221,9 @@ class PanelState:
             clamped_values[target] = min(max(value, control.low), control.high)
             self._in_flight[target] = clamped_values[target], expiry_time
         if clamped_values:
-            self._output.play(
-                [ParameterChange(0, self._held.channel, target, value) for target, value in clamped_values.items()]
+            channel = self.held.channel
+            self._writer.put(
+                Events([ParameterChange(0, channel, target, value) for target, value in clamped_values.items()])
             )
         self._show(clamped_values)
 
@@ -247,7 +233,7 @@ class PanelState:
         if changed_values:
             self._values.update(changed_values)
             self._number += 1
-            self._output.send({"t": "values", "n": self._number, "values": changed_values})
+            self._pages.send({"t": "values", "n": self._number, "values": changed_values})
 
     # undo and redo
 
@@ -262,7 +248,7 @@ class PanelState:
         }
         if changed_values:
             self._history.add(HistoryEntry(changed_values, {target: self._values[target] for target in changed_values}))
-            self._send_state(preset=self._preset_state())
+            self._pages.send_state(preset=self._preset_state())
 
     def _state(self) -> PresetState:
         return PresetState(self._text, dict(self._file_values), dict(self._values))
@@ -273,7 +259,7 @@ class PanelState:
             self._become(to)
         elif to is not None:
             self._turn({target: to[target] for target in self._present_targets(to)})
-        self._send_state(preset=self._preset_state())
+        self._pages.send_state(preset=self._preset_state())
 
     def _compare(self, side: Literal["A", "B"]) -> None:
         """Show the other side of an A/B comparison."""
@@ -283,7 +269,7 @@ class PanelState:
         self._side, self._other_state = side, this_state
         if other_state is not None:
             self._become(other_state)
-        self._send_state(preset=self._preset_state())
+        self._pages.send_state(preset=self._preset_state())
 
     def _become(self, state: PresetState) -> None:
         """Replace text and values; reload the preset only if it must sound otherwise."""
@@ -304,7 +290,7 @@ class PanelState:
         old_state = self._state()
         self._draft(text)
         self._history.add(HistoryEntry(old_state, self._state()))
-        self._send_state(preset=self._preset_state())
+        self._pages.send_state(preset=self._preset_state())
 
     def _draft(self, text: str, silent: bool = False) -> None:
         """Have a text played as an unsaved preset."""
@@ -313,7 +299,7 @@ class PanelState:
         self._draft_silent = silent
         if not silent:
             self._file_values = dict(self._values)
-        self._output.load(Draft(self._name, text, self._view.folder, silent=silent))
+        self._writer.put(Load({None: Draft(self._name, text, self._view.folder, silent=silent)}))
 
     def _sounds_as(self, text: str) -> bool:
         """Differs in snapshots alone, and the present text plays."""
@@ -328,7 +314,7 @@ class PanelState:
         old_state = self._state()
         self._draft(editing.with_snapshot(self._text, slot, values), silent=True)
         self._history.add(HistoryEntry(old_state, self._state()))
-        self._send_state(preset=self._preset_state())
+        self._pages.send_state(preset=self._preset_state())
 
     def _now(self) -> str:
         """The text with present values as defaults."""
@@ -346,15 +332,20 @@ class PanelState:
         path, saved_text = self._presets.save(name, text, overwrite, files)
         if saved_text != text:  # with renamed files: earlier steps cannot be undone in it
             self._draft_text = None
-            self._output.load(str(path))
-            self._send_line(f"saved as {path}")
+            self._writer.put(Load({None: str(path)}))
+            self._pages.send_line(f"saved as {path}")
             return
         self._saved_text = self._text = self._draft_text = text
         self._file_values = self._defaults = dict(self._values)
         self._name = path.stem
-        self._output.load(str(path))
-        self._send_line(f"saved as {path}")
-        self._send_state(preset=self._preset_state())
+        self._writer.put(Load({None: str(path)}))
+        self._pages.send_line(f"saved as {path}")
+        self._pages.send_state(preset=self._preset_state())
+
+    def _learn(self, event: Event | None) -> None:
+        """Bind the controller that an event completes, or the passing of time."""
+        if (knob_and_target := self._learning.add_event(time.monotonic(), event)) is not None:
+            self._learning.report(self._bind(*knob_and_target))
 
     def _bind(self, knob: LearnedKnob, target: str) -> str:
         """Bind a learned controller to a target; return a line about it."""
@@ -379,9 +370,9 @@ class PanelState:
         """Process a message of the audio process or the session."""
         match message:
             case Ready(status):
-                self._held.forget_keys()
-                self._send_state(hold=False)
-                self._held.retouch(self._controls, status.channel)
+                self.held.forget_keys()
+                self._pages.send_state(hold=False)
+                self.held.retouch(self._controls, status.channel)
                 targets = self._present_targets(status.values)
                 self._turn(
                     {target: value for target in targets if status.values[target] != (value := self._values[target])}
@@ -393,52 +384,52 @@ class PanelState:
                 self._take_view(view)
                 if again and view.draft:  # of the process before, which did not save it
                     self._saved_text = ""
-                    self._send_state(preset=self._preset_state())
+                    self._pages.send_state(preset=self._preset_state())
             case Playing():
                 self._next_is_new = True
             case Refused(presets, lines):
                 self._refused(presets, lines)
             case Session(session):
                 self._session = session
-                self._send_state(session=contents.session(session))
+                self._pages.send_state(session=contents.session(session))
             case Heard(events):
                 for event in events:
-                    self._learning.add_event(time.monotonic(), event)
+                    self._learn(event)
             case Say(line):
-                self._send_line(line)
+                self._pages.send_line(line)
             case Warn(line):
-                self._send_line(line, "warning")
+                self._pages.send_line(line, "warning")
             case Lost(reason):
                 self._lost_reason = reason
-                self._send_state(sound=contents.sound(self._status, self._lost_reason))
+                self._pages.send_state(sound=contents.sound(self._status, self._lost_reason))
 
     def _report(self, status: LiveStatus) -> None:
         """Show a status: values, controllers that have yet to take over, and meters."""
         old_sound_state = contents.sound(self._status, self._lost_reason)
         self._status, self._lost_reason = status, ""
-        self._held.channel = status.channel
+        self.held.channel = status.channel
         if contents.sound(status, "") != old_sound_state:
-            self._send_state(sound=contents.sound(status, ""))
+            self._pages.send_state(sound=contents.sound(status, ""))
         now = time.monotonic()
         if now >= self._stay_until:
-            self._held.leave(self)
-        self._learning.add_event(now, None)  # a controller that rests has been moved
+            self.held.leave(self)
+        self._learn(None)  # a controller that rests has been moved
         reported_values = {}
         for target in self._present_targets(status.values):
             sent_value, expiry_time = self._in_flight.get(target, (None, 0.0))
             if sent_value == status.values[target] or now >= expiry_time:
                 self._in_flight.pop(target, None)
-                if not self._held.is_held(target):
+                if not self.held.is_held(target):
                     reported_values[target] = status.values[target]
         if self._draft_text is None:
             was_dirty = self._is_dirty
             self._show(reported_values)
             if self._is_dirty != was_dirty:
-                self._send_state(preset=self._preset_state())
+                self._pages.send_state(preset=self._preset_state())
         if (waiting_positions := contents.waiting(status)) != self._waiting:
             self._waiting = waiting_positions
-            self._send_state(waiting=waiting_positions)
-        self._output.send(contents.meters(status))
+            self._pages.send_state(waiting=waiting_positions)
+        self._pages.send(contents.meters(status))
 
     def _take_view(self, view: PresetView) -> None:
         """Show a loaded preset; a draft or reloaded one keeps values and undo steps."""
@@ -469,7 +460,7 @@ class PanelState:
             target: value for target, value in kept_values.items() if value != self._file_values.get(target, value)
         }
         self._waiting = {}
-        self._held.retouch(self._controls, view.channel)
+        self.held.retouch(self._controls, view.channel)
         if is_draft and not is_silent_draft:
             self._values = dict(self._file_values)
             self._turn(kept_values)
@@ -477,21 +468,20 @@ class PanelState:
             self._values = self._file_values | kept_values
         if not is_same_preset or (self._learning.target is not None and self._learning.target not in self._controls):
             self._learning.want(None)
-        self._send_state(**self.state())
+        self._pages.send_state(**self.state())
         if not model_stays:
-            self._send_state(map=None)
-            self._output.show_map(*model_and_data)
+            self._pages.show_map(*model_and_data)
 
     def _refused(self, requested_presets: Mapping[Any, Any], lines: Iterable[str]) -> None:
         """Show why presets cannot be played; drop the draft if it is among them."""
         for line in lines:
-            self._send_line(line, "error")
+            self._pages.send_line(line, "error")
         draft_texts = [preset.text for preset in requested_presets.values() if isinstance(preset, Draft)]
         if self._draft_text in draft_texts and self._view is not None:
             self._history.forget(self._draft_text)
             self._draft_text, self._text = None, self._view.text
             self._file_values = {control.target: control.rest for control in self._view.controls}
-            self._send_state(preset=self._preset_state())
+            self._pages.send_state(preset=self._preset_state())
 
     # messages to pages
 
@@ -511,8 +501,8 @@ class PanelState:
             "effects": contents.effects(preset_fields),
             "available_effects": contents.available_effects(),
             "keys": None if view is None else contents.keys(view),
-            "learn": self._learn_state(),
-            "hold": self._held.holding,
+            "learn": self._learning.state(),
+            "hold": self.held.holding,
             "session": contents.session(self._session),
             "sound": contents.sound(self._status, self._lost_reason),
         }
@@ -538,16 +528,6 @@ class PanelState:
             "snapshots": contents.snapshots(preset_fields, self._controls),
         }
 
-    def _learn_state(self) -> dict[str, Any]:
-        """MIDI learn's part of the state."""
-        return {"target": self._learning.target, "said": self._learning.status_line}
-
-    def _send_state(self, **parts: Any) -> None:
-        self._output.send({"t": "state", "state": parts})
-
-    def _list(self, page: Hashable | None = None) -> None:
+    def _list(self, page: Page | None = None) -> None:
         """Send the list of presets to a page; None for all."""
-        self._output.send({"t": "presets", "list": [vars(entry) for entry in self._presets.listed()]}, page)
-
-    def _send_line(self, line: str, kind: str = "note", page: Hashable | None = None) -> None:
-        self._output.send({"t": "say", "line": line, "kind": kind}, page)
+        self._pages.send({"t": "presets", "list": [vars(entry) for entry in self._presets.listed()]}, page)

@@ -35,6 +35,7 @@ from timbrel.host.session.messages import (
 from timbrel.host.session.takes import Recording
 
 from ...patience import PATIENCE_SECONDS
+from ..panel.fakes import Out
 
 
 class Screen:
@@ -304,13 +305,8 @@ class Board(Panel):
 
     def __init__(self, page, home):
         super().__init__(page)
-        out = SimpleNamespace(
-            play=lambda events: self.pipe.send(Events(list(events))),
-            load=lambda preset: self.pipe.send(Load({None: preset})),
-            send=lambda message, page=None: None,
-            show_map=lambda model, data: None,
-        )
-        self.shared, self.state = threading.RLock(), PanelState(out, home)
+        writer = SimpleNamespace(put=self.pipe.send)
+        self.shared, self.state = threading.RLock(), PanelState(writer, Out(), home)
 
     def show(self, message):
         with self.shared:

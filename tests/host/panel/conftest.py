@@ -58,7 +58,7 @@ def parent(panel, tmp_path):
 def stage(tmp_path):
     """A board that shows a preset of a folder, a function that lets a page say something, and the ways out."""
     out = Out()
-    board = PanelState(out, tmp_path)
+    board = PanelState(out, out, tmp_path)
     (tmp_path / "pad.toml").write_text(TEXT)
     board.apply_report(View(view(folder=tmp_path)))
     board.apply_report(Ready(status(RESTS)))

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from timbrel.host.panel.pages import Pages
 from timbrel.host.preset.shipped import Draft
-from timbrel.host.session.messages import LiveStatus, Playing, View
+from timbrel.host.session.messages import Events, LiveStatus, Load, Playing, View
 from timbrel.host.session.view import ControlView, MapView, PresetView
 
 TEXT = """\
@@ -79,20 +80,20 @@ def status(values=None, **figures):
     return LiveStatus(**usual | figures, values=values or {})
 
 
-class Out:
+class Out(Pages):
     """Keeps what a board sends: events and loads to what sounds, messages to pages."""
 
     def __init__(self):
         self.events, self.loads, self.told, self.maps, self.asked = [], [], [], [], []
 
-    def play(self, events):
-        self.events += events
-
-    def load(self, preset):
-        self.loads.append(preset)
-
-    def ask(self, command):
-        self.asked.append(command)
+    def put(self, command):
+        match command:
+            case Events(events):
+                self.events += events
+            case Load(presets):
+                self.loads += presets.values()
+            case _:
+                self.asked.append(command)
 
     def list_devices(self, page, midi_api):
         self.asked.append((page, midi_api))

@@ -1,5 +1,7 @@
 """Pages' presses, holds and releases are played as events, on the channel of the preset on show."""
 
+from types import SimpleNamespace
+
 import pytest
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterTouch
 from timbrel.host.panel.held_controls import HeldControls
@@ -13,7 +15,7 @@ def played():
 
 @pytest.fixture
 def hands(played):
-    return HeldControls(played.append)
+    return HeldControls(SimpleNamespace(put=lambda command: played.extend(command.events)))
 
 
 @pytest.mark.parametrize("channel", [None, 5])

@@ -69,7 +69,7 @@ def test_another_process_shows_unsaved_changes_as_such(stage, tmp_path):
         (TEXT.replace("0.25", "0.3"), True, RESTS, True),
         (TEXT, False, RESTS | {"gain": -3.0}, True),
     ):
-        again = PanelState(out, tmp_path)
+        again = PanelState(out, out, tmp_path)
         again.apply_report(View(dataclasses.replace(view(text, folder=tmp_path), draft=draft), repeated=True))
         again.apply_report(Report(status(values)))
         assert out.shown("preset")["dirty"] is again.state()["preset"]["dirty"] is changed

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.panel import security
+from timbrel.host.panel.pages import Page
 from timbrel.host.panel.security import MOST_STRANGERS, Strangers
-from timbrel.host.panel.server import Page, PanelServer
+from timbrel.host.panel.server import PanelServer
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 

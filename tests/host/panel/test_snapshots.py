@@ -69,7 +69,7 @@ def test_a_slot_that_is_stored_while_an_effect_is_loaded_comes_with_it(stage):
 def test_another_process_shows_the_snapshots_of_the_draft_and_saves_them(stage, tmp_path):
     _board, say, out = stage
     say("snapshot", slot=3)
-    again = PanelState(other := Out(), tmp_path)
+    again = PanelState(other := Out(), other, tmp_path)
     again.apply_report(View(view(played(out).text, folder=tmp_path), repeated=True))
     again.apply_report(Report(status(RESTS)))
     assert other.shown("preset")["snapshots"] == {3: STORED}

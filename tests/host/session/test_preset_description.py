@@ -115,7 +115,7 @@ def test_what_a_macro_adds_is_still_heard_when_an_edit_plays():
 
     rack, view = opened("gm-keys")
     rest, out = heard(rack, []), Out()
-    board = PanelState(out, Path())
+    board = PanelState(out, out, Path())
     board.apply_report(View(view))
     board.apply_report(Ready(status(rack.knobs[0].values())))
     board.apply("page", read_message('{"t": "set", "values": {"macro.0": 0.9}}'))
