@@ -1,10 +1,8 @@
 """Commands for live playing, and the address of the panel that they print."""
 
 import contextlib
-import functools
 import sys
 import time
-import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,7 +51,7 @@ def served(
             _invite(panel_process)
         with leading_to(panel_process.url()) if browse and has_display() else contextlib.nullcontext() as page_address:
             if page_address is not None:  # opened once the page has content
-                panel_process.begun = functools.partial(webbrowser.open, page_address)
+                panel_process.first_page = page_address
             yield panel_process
 
 

@@ -7,18 +7,18 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from ..child_process import ChildProcess
 from ..errors import Failure, UserError
-from ..events import NoteOff, NoteOn, ParameterChange, ParameterTouch
+from ..events import ParameterTouch
 from ..midi.controllers import hands_off
+from ..session.frontends import Frontends, Panel, Screen
 from ..session.messages import (
     Command,
     DriverCall,
@@ -29,16 +29,13 @@ from ..session.messages import (
     Lost,
     Message,
     Playing,
-    PresetLines,
     Ready,
     Record,
     Recorded,
     Refused,
     Report,
     Say,
-    Session,
     SessionView,
-    Settings,
     Setup,
     Sound,
     Standing,
@@ -50,95 +47,6 @@ from ..session.messages import (
 )
 from ..session.panel_process import MessageQueue, PipeWriter
 from ..session.takes import Recording, Takes
-
-TYPED_VELOCITY = 100  # of typed notes, which have no velocity
-ForParent = Settings | Record
-
-
-class Screen(Protocol):
-    def show(self, report: LiveStatus) -> None: ...
-
-    def say(self, line: str) -> None: ...
-
-    def show_preset_lines(self, lines: list[str]) -> None: ...
-
-    def waitables(self) -> Sequence[Any]:
-        """For `multiprocessing.connection.wait`, ready on a key."""
-
-    def typed_keys(self) -> list[tuple[int, bool] | str]:
-        """New (note, on) pairs, or ``quit``."""
-
-
-class Panel(Protocol):
-    """Methods must not block."""
-
-    def waitables(self) -> Sequence[Any]:
-        """For `multiprocessing.connection.wait`, ready on a command."""
-
-    def commands(self) -> list[Command]:
-        """New commands to the audio process; called also when none waits."""
-
-    def show(self, message: Message) -> None: ...
-
-
-class Frontends:
-    """Dispatches messages to screen and panel, and collects commands."""
-
-    def __init__(self, screen: Screen, panel: Panel | None) -> None:
-        self._screen, self._panel = screen, panel
-        self._session: SessionView | None = None  # as shown
-        self.parent_commands: deque[ForParent] = deque()
-
-    def waitables(self) -> list[Any]:
-        return [*self._screen.waitables(), *(() if self._panel is None else self._panel.waitables())]
-
-    def commands(self) -> list[Command]:
-        """New commands to the audio process; `Stop` is the last."""
-        panel_commands = [] if self._panel is None else self._panel.commands()
-        self.parent_commands.extend(command for command in panel_commands if isinstance(command, ForParent))
-        commands: list[Command] = [command for command in panel_commands if not isinstance(command, ForParent)]
-        for typed_key in self._screen.typed_keys():
-            if isinstance(typed_key, str):
-                return [*commands, Stop()]
-            key, is_down = typed_key
-            commands.append(Events([NoteOn(0, 0, key, TYPED_VELOCITY) if is_down else NoteOff(0, 0, key)]))
-        return commands
-
-    def keep(self, queue: MessageQueue) -> bool:
-        """Queue commands while nothing plays, except events that set no parameter; False on `Stop`."""
-        for command in self.commands():
-            if isinstance(command, Stop):
-                return False
-            if isinstance(command, Events):
-                command = Events([event for event in command.events if isinstance(event, ParameterChange)])
-            queue.put(command)
-        return True
-
-    def say(self, line: str) -> None:
-        self.show(Say(line))
-
-    def warn(self, line: str) -> None:
-        """Show a line until the user clicks it away."""
-        self.show(Warn(line))
-
-    def show_session(self, view: SessionView) -> None:
-        if view != self._session:
-            self._session = view
-            self.show(Session(view))
-
-    def show(self, message: Message) -> None:
-        if self._panel is not None:
-            self._panel.show(message)
-        match message:
-            case Report(status):
-                self._screen.show(status)
-            case Say(line) | Warn(line):
-                self._screen.say(line)
-            case Lost(reason):
-                self._screen.say(f"{reason}; waiting for it to come back")
-            case PresetLines(lines):
-                self._screen.show_preset_lines(list(lines))
-
 
 # of a setup
 FIELDS = ("device", "null", "card_fault", "block", "depth", "lowest_latency", "midi", "midi_ports", "only")
@@ -244,7 +152,7 @@ def play_until(
     """
     recording.check(overwrite)
     frontends, command_queue = Frontends(screen, panel), MessageQueue()
-    with Takes(recording, overwrite, frontends.say, frontends.warn) as takes:
+    with Takes(recording, overwrite, frontends) as takes:
         setup = replace(setup, panel=panel is not None)
         underrun_count = 0
         has_played = card_lost = False
@@ -261,7 +169,7 @@ def play_until(
                     return
                 frontends.show(Ready(replace(ready_status, underruns=ready_status.underruns + underrun_count)))
                 for line in _ready_lines(ready_status, has_played, card_lost, trial_end_time):
-                    frontends.say(line)
+                    frontends.show(Say(line))
                 has_played, card_lost = True, False
                 if trial_end_time:
                     trial_end_time = time.monotonic() + TRIAL_SECONDS
@@ -284,7 +192,7 @@ def play_until(
                     continue
                 if time.monotonic() < trial_end_time:
                     setup, trial_end_time = with_settings_of(audio_process.setup, previous_setup), 0.0
-                    frontends.warn(f"{error}; the settings before play on")
+                    frontends.show(Warn(f"{error}; the settings before play on"))
                     continue
                 if not has_played or isinstance(error, Failure):
                     raise
@@ -301,19 +209,21 @@ def play_until(
 def _without_card(setup: Setup, error: UserError, frontends: Frontends) -> Setup:
     """Setup that plays to nowhere, because the card cannot be opened."""
     card_fault = str(error.args[-1]).partition(";")[0]  # without the next step, which is another one here
-    frontends.say(f"{card_fault}; playing without sound: choose a card in Session of the panel")
+    frontends.show(Say(f"{card_fault}; playing without sound: choose a card in Session of the panel"))
     return replace(setup, null=True, without_card=False, card_fault=card_fault)
 
 
-def _changes(frontends: Frontends, takes: Takes, send: Callable[[Command], None] | None) -> dict[str, Any]:
-    """Settings that pages have changed, by name; their requests to record go to ``takes``."""
+def _changes(frontends: Frontends, takes: Takes, audio: "_AudioProcess | None") -> dict[str, Any]:
+    """Settings that pages have changed, by name; their requests to record go to ``takes``, and on to ``audio``."""
     setting_changes: dict[str, Any] = {}
     while frontends.parent_commands:
         command = frontends.parent_commands.popleft()
         if isinstance(command, Record):
-            takes.ask(command.active, send)
+            record_command = takes.ask(command.active, is_playing=audio is not None)
+            if record_command is not None and audio is not None:
+                audio.send(record_command)
         elif takes.state != "off":
-            frontends.say("the settings stay as they are while a recording runs")
+            frontends.show(Say("the settings stay as they are while a recording runs"))
         else:
             setting_changes |= command.changes
     return setting_changes
@@ -467,7 +377,7 @@ def _watch(
                 stop.set()
             else:
                 audio.send(command)
-        setting_changes |= _changes(frontends, takes, audio.send)
+        setting_changes |= _changes(frontends, takes, audio)
         for message in audio.messages():
             match message:
                 case Take():

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import webbrowser
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -167,7 +168,7 @@ class PanelProcess:
         self._hosts = _hosts([*LOOPBACK, "localhost", *self.addresses], self.port)
         self.say, self._next_line = say, 0.0
         self._home, self._report = home, report
-        self.begun: Callable[[], object] | None = None  # called once, on its own thread, when the preset plays
+        self.first_page: str | None = None  # opened once in a browser, when the preset plays
         self._holds = HeldEvents()
         self._restart_messages: dict[type[Message], Message] = {}  # the first messages to a restarted process
         self._commands: deque[Command] = deque()
@@ -219,9 +220,9 @@ class PanelProcess:
             case Ready(status):
                 self._restart_messages[Report] = Report(status)
                 self._commands.append(Pace(PACE_SECONDS))  # of another audio process, perhaps
-                if self.begun is not None:
-                    threading.Thread(target=self.begun, name="begun", daemon=True).start()
-                    self.begun = None
+                if self.first_page is not None:  # on its own thread, since a browser may not return
+                    threading.Thread(target=webbrowser.open, args=(self.first_page,), name="page", daemon=True).start()
+                    self.first_page = None
             case View(view):
                 self._restart_messages[View] = View(view, repeated=True)
             case Report() | Session():

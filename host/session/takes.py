@@ -3,7 +3,6 @@
 import contextlib
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,8 @@ from ..errors import TimbrelError, UserError
 from ..events import ParameterTouch
 from ..files import check_output
 from ..midi.controllers import HeldEvents, hands_off
-from .messages import Command, Events, LiveStatus, Record, Recorded, Setup, Sound, Swapped, Take
+from .frontends import Frontends
+from .messages import Events, LiveStatus, Record, Recorded, Say, Setup, Sound, Swapped, Take, Warn
 
 if TYPE_CHECKING:
     from ..audio.sound_files import SoundWriter
@@ -152,34 +152,32 @@ UNFIT = re.compile(r"[^\w .+#-]")  # letters of preset names that some file syst
 class Takes:
     """One recording at a time; a fault ends a take, never the sound."""
 
-    def __init__(
-        self, recording: Recording, overwrite: bool, report_line: Callable[[str], None], warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, recording: Recording, overwrite: bool, frontends: Frontends) -> None:
         """``recording``: files for all that is played; without them pages may record."""
         self.state: Literal["off", "coming", "on", "option"] = "option" if recording else "off"
         self.start_time = 0.0  # when the take began, by time.monotonic
         self.files: tuple[str, ...] = ()  # names of the last take's
-        self._recording, self._overwrite, self._say, self._warn = recording, overwrite, report_line, warn
+        self._recording, self._overwrite, self._frontends = recording, overwrite, frontends
         self._recorder: SessionRecorder | None = None
 
     @property
     def writing(self) -> bool:
         return self.state in ("on", "option")
 
-    def ask(self, active: bool, send: Callable[[Command], None] | None) -> None:
-        """Begin or end a take; ``send`` takes commands to the audio process, None while there is none."""
+    def ask(self, active: bool, is_playing: bool) -> Record | None:
+        """Begin or end a take; return the command to the audio process, which there is while ``is_playing``."""
         if self.state == "option":
-            self._say("--record writes all that is played, until timbrel ends")
-        elif send is None:
-            if active:
-                self._say("nothing plays now: press Record once the sound is there")
-            elif self.state == "on":
-                self.end(None)
+            self._frontends.show(Say("--record writes all that is played, until timbrel ends"))
+        elif active and not is_playing:
+            self._frontends.show(Say("nothing plays now: press Record once the sound is there"))
         elif active and self.state == "off":
             self.state = "coming"
-            send(Record(True))
+            return Record(True)
         elif not active and self.state == "on":
-            send(Record(False))
+            if is_playing:
+                return Record(False)
+            self.end(None)
+        return None
 
     def ready(self, setup: Setup, status: LiveStatus) -> None:
         """Begin the recording of an option, or continue after a restart."""
@@ -224,11 +222,11 @@ class Takes:
         except (TimbrelError, OSError) as error:
             line = line or f"the recording is not whole: {_reason(error)}"
         if line is not None:
-            self._warn(line)
+            self._frontends.show(Warn(line))
         if recorder is not None:
             self.files = tuple(path.name for path in self._recording.paths if path.exists())
             if self.files:
-                self._say(f"recorded {' and '.join(self.files)} in {own_folder(FOLDER)}")
+                self._frontends.show(Say(f"recorded {' and '.join(self.files)} in {own_folder(FOLDER)}"))
 
     def __enter__(self) -> "Takes":
         return self

@@ -1,9 +1,10 @@
 """`--panel`, `--lan` and `--port` on the command line."""
 
 import importlib.util
+import queue
 import re
 import stat
-import threading
+import webbrowser
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -15,7 +16,7 @@ from timbrel.host.panel.process import run
 from timbrel.host.session.messages import Ready, Say
 from timbrel.host.session.panel_process import PanelProcess
 
-from ...patience import PATIENCE_SECONDS
+from ...patience import PATIENCE_SECONDS, until
 
 
 @pytest.mark.parametrize(("options", "named"), [({"lan": True}, "--lan"), ({"port": 8000}, "--port 8000")])
@@ -45,7 +46,7 @@ def test_the_address_is_a_line_of_its_own_and_a_browser_opens_it_only_where_ther
         modes = [stat.S_IMODE(path.stat().st_mode) for path in (file.parent, file)]
         opened.append((address, file, modes, re.search(r"url=(.*)\"", file.read_text())[1]))
 
-    monkeypatch.setattr(live.webbrowser, "open", look)
+    monkeypatch.setattr(webbrowser, "open", look)
     monkeypatch.setattr(live.sys, "platform", "linux")
     for display in ("", ":0"):
         monkeypatch.setenv("DISPLAY", display)
@@ -55,7 +56,8 @@ def test_the_address_is_a_line_of_its_own_and_a_browser_opens_it_only_where_ther
             assert lines == [f"panel: http://127.0.0.1:{panel.port}/#{panel.token}"]
             assert not opened  # a preset that cannot be played has no page
             if display:
-                panel.begun()
+                panel.show(Ready(None))
+                until(lambda: opened, "the browser opens the page")
     [(address, file, modes, leads_to)] = opened
     assert leads_to == panel.url()
     assert panel.token not in address  # which stands on a command line, for all to see
@@ -63,15 +65,16 @@ def test_the_address_is_a_line_of_its_own_and_a_browser_opens_it_only_where_ther
     assert not file.parent.exists()
 
 
-def test_what_waits_for_the_sound_is_called_once_it_is_there_and_no_second_time():
-    panel, called = PanelProcess(run), threading.Semaphore(0)
-    panel.begun = called.release
+def test_the_page_is_opened_once_the_sound_is_there_and_no_second_time(monkeypatch):
+    panel, opened = PanelProcess(run), queue.SimpleQueue()
+    monkeypatch.setattr(webbrowser, "open", opened.put)
+    panel.first_page = "file:///a page"
     panel.show(Say("a line"))
-    assert not called.acquire(blocking=False)
+    assert opened.empty()
     panel.show(Ready(None))
-    assert called.acquire(timeout=PATIENCE_SECONDS)
+    assert opened.get(timeout=PATIENCE_SECONDS) == "file:///a page"
     panel.show(Ready(None))
-    assert panel.begun is None
+    assert panel.first_page is None
     panel.__exit__()
 
 

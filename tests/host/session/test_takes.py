@@ -31,9 +31,19 @@ def said():
     return []
 
 
+class Shows:
+    """Front ends that keep the lines that they show."""
+
+    def __init__(self, lines):
+        self._lines = lines
+
+    def show(self, message):
+        self._lines.append(message.line)
+
+
 @pytest.fixture
 def takes(said, folder):
-    with Takes(Recording(), False, said.append, said.append) as takes:
+    with Takes(Recording(), False, Shows(said)) as takes:
         yield takes
 
 
@@ -44,19 +54,18 @@ def notes(file):
 
 
 def begin(takes, time=1000):
-    takes.ask(True, lambda *command: None)
+    takes.ask(True, is_playing=True)
     takes.begin(Take(time, SWAP, [NoteOn(0, 0, 1, 1)], 100), Setup("pad"), status(rate=RATE))
 
 
 def test_a_take_counts_from_its_start_and_leaves_the_instruments_latency_out(takes, folder, said):
-    asked = []
-    takes.ask(True, asked.append)
-    assert (takes.state, asked) == ("coming", [Record(True)])
+    assert takes.ask(True, is_playing=True) == Record(True)
+    assert takes.state == "coming"
     begin(takes)
     takes.record(Events([NoteOn(1500, 0, 60, 100)]))
     takes.record(Sound(SECOND))
-    takes.ask(False, asked.append)
-    assert (takes.state, asked[-1]) == ("on", Record(False))
+    assert takes.ask(False, is_playing=True) == Record(False)
+    assert takes.state == "on"
     takes.end(None)
     assert takes.state == "off"
     assert sorted(path.name for path in folder.iterdir()) == sorted(takes.files)
@@ -66,7 +75,7 @@ def test_a_take_counts_from_its_start_and_leaves_the_instruments_latency_out(tak
 
 
 def test_a_take_goes_on_with_the_next_process_and_is_whole_when_playing_ends(said, folder):
-    with Takes(Recording(), False, said.append, said.append) as takes:
+    with Takes(Recording(), False, Shows(said)) as takes:
         begin(takes)
         takes.record(Sound(SECOND))
         takes.ready(Setup("pad"), status(rate=RATE))
@@ -134,8 +143,8 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(takes, folder, said):
 
 
 def test_what_cannot_begin_is_told(takes, said):
-    takes.ask(True, None)
-    takes.ask(True, lambda *command: None)
+    takes.ask(True, is_playing=False)
+    takes.ask(True, is_playing=True)
     takes.ready(Setup("pad"), status(rate=RATE))
     assert takes.state == "off"
     assert ["press Record" in line for line in said] == [True, True]
