@@ -61,7 +61,7 @@ from ..session.realtime import BESIDES, SOUND, hurry
 from ..session.view_builder import view_of
 from ..signal import white_noise
 from .process_state import HeardInputs, ProcessState, report
-from .render_loop import EventSource, RenderLoop
+from .render_loop import RenderLoop
 
 JACK = "JACK"  # in PortAudio's name of this API
 REPORT_SECONDS = 0.1  # between reports, until `Pace` changes it
@@ -89,7 +89,7 @@ def run(pipe: Connection, setup: Setup) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # JACK and ALSA write diagnostics across the screen
     hurry(BESIDES)  # all threads: a preempted thread that holds the interpreter lock delays the render thread
     state = ProcessState(setup, pipe)
-    HOUSE.addHandler(Notices(lambda line: state.send(Say(line))))
+    HOUSE.addHandler(Notices(lambda line: state.outbox.append(Say(line))))
     sound_thread = threading.Thread(target=_sound, args=(state,), name="sound", daemon=True)
     sound_thread.start()
     try:
@@ -132,31 +132,28 @@ def _sound(state: ProcessState) -> None:
         warm_up(_rack(patches, sink.rate, state.ear), sink.block, by_channel(patches))
         with _in_driver(state):
             state.inputs = _open_inputs(state)
-        event_sources: list[EventSource] = [state.forwarded]
         meters = Meters(channel_presets.first_channel)
-        if state.inputs is not None:
-            event_sources.insert(0, HeardInputs(state.inputs, setup.unheard, meters))
         state.rate = sink.rate
         preset_view = view_of(preset_names, patches, rack.knobs) if setup.panel else None
         render_loop = RenderLoop(
             Player(rack, sink.rate, setup.state_events),
             sink,
-            event_sources,
+            [] if state.inputs is None else [HeardInputs(state.inputs, setup.unheard, meters)],
             setup.lowest_latency,
             _recorder(state) if setup.recording or setup.panel else None,
             whole_blocks=state.inputs is not None and state.inputs.whole_blocks and JACK in state.device,
             ear=state.ear,
             meters=meters,
-            rests=lambda: not state.recording,
+            recording=setup.recording,
             arrival=state.arrival if state.inputs is None or state.inputs.announced else None,
         )
         wait_until_ready(rack)
         hurry(SOUND)
         state.loop = render_loop
-        state.send(Ready(report(state)))
+        state.outbox.append(Ready(report(state)))
         if preset_view is not None:  # after ready: until then the parent reads nothing but lines to print
-            state.send(View(preset_view))
-        state.send(PresetLines([warning for patch in patches.values() for warning in patch.warnings]))
+            state.outbox.append(View(preset_view))
+        state.outbox.append(PresetLines([warning for patch in patches.values() for warning in patch.warnings]))
         state.ready.set()
         render_loop.run()
     except BaseException as error:  # sent to the parent, which shows it
@@ -167,9 +164,9 @@ def _sound(state: ProcessState) -> None:
 @contextlib.contextmanager
 def _in_driver(state: ProcessState) -> Iterator[None]:
     """Calls of a driver, which may hang; all else may take its time."""
-    state.send(DriverCall(START_SECONDS))
+    state.outbox.append(DriverCall(START_SECONDS))
     yield
-    state.send(DriverCall(None))
+    state.outbox.append(DriverCall(None))
 
 
 def _open_sink(state: ProcessState) -> Sink:
@@ -209,7 +206,7 @@ def _open_inputs(state: ProcessState) -> Inputs | None:
     except UserError as error:
         if not setup.null or setup.midi_ports or setup.midi_api is not None:
             raise
-        state.send(Say(f"{error}; playing on without MIDI"))
+        state.outbox.append(Say(f"{error}; playing on without MIDI"))
         return None
 
 
@@ -217,11 +214,12 @@ def _recorder(state: ProcessState) -> Any:
     """A function for `RenderLoop` that sends blocks and events to the parent while it records."""
 
     def keep(sound: np.ndarray, events: list[Event]) -> None:
-        if not state.recording:
+        assert state.loop is not None
+        if not state.loop.recording:
             return
         if events:  # first: wherever the recording ends, it includes the events of its sound
-            state.send(Events(events))
-        state.send(Sound(sound.T.tobytes()))
+            state.outbox.append(Events(events))
+        state.outbox.append(Sound(sound.T.tobytes()))
 
     return keep
 
@@ -242,7 +240,7 @@ def _serve(state: ProcessState, sound_thread: threading.Thread) -> None:
             if state.problem is None:
                 _send_loss(state)
             return
-        is_resting = state.loop.player.resting and not state.recording
+        is_resting = state.loop.player.resting and not state.loop.recording
         report_seconds = max(pace_seconds, REST_REPORT_SECONDS) if is_resting else pace_seconds
         if now >= last_report_time + report_seconds:
             last_report_time = now
@@ -259,7 +257,7 @@ def _serve(state: ProcessState, sound_thread: threading.Thread) -> None:
                 case Stop():
                     return
                 case Events(events):
-                    state.forwarded.play(events)
+                    state.loop.forwarded.play(events)
                 case Load(presets):
                     preset_requests |= presets
                 case Record(active):
@@ -292,7 +290,7 @@ def _rescan(state: ProcessState) -> None:
     if state.inputs is not None:
         state.pipe.send(DriverCall(STUCK_SECONDS))
         for line in state.inputs.rescan():
-            state.send(Say(line))
+            state.outbox.append(Say(line))
         state.pipe.send(DriverCall(None))
 
 
@@ -341,7 +339,7 @@ def _programs(state: ProcessState) -> dict[Slot, str]:
     program_events = state.loop.programs
     requests, missing_lines = state.presets.requested([program_events.popleft() for _ in range(len(program_events))])
     for line in missing_lines:
-        state.send(Say(line))
+        state.outbox.append(Say(line))
     return requests
 
 
@@ -366,9 +364,9 @@ def _load(state: ProcessState, requests: Mapping[Slot, str | Draft]) -> None:
         fault_prefix = "" if isinstance(error, TimbrelError) else f"preset {names_text}: {type(error).__name__}: "
         *message_lines, last_reason = error.args if isinstance(error, TimbrelError) else (error,)
         refusal_lines = [*message_lines, f"{fault_prefix}{last_reason}; the preset before plays on"]
-        state.send(PresetLines(refusal_lines))
+        state.outbox.append(PresetLines(refusal_lines))
         if state.setup.panel:
-            state.send(Refused(dict(requests), refusal_lines))
+            state.outbox.append(Refused(dict(requests), refusal_lines))
         state.loop.brace(0)
         return
     preset_view = view_of({**state.presets.names, **requests}, patches, rack.knobs) if state.setup.panel else None
@@ -376,12 +374,13 @@ def _load(state: ProcessState, requests: Mapping[Slot, str | Draft]) -> None:
         state.loop.player.swap(rack, state.presets.channels(requests), _swap_recorder(state, requests, patches))
         state.arrival.set()
     state.presets.activate(requests, patches)
-    state.send(Playing(dict(requests)))
+    state.outbox.append(Playing(dict(requests)))
     if preset_view is not None:
-        state.send(View(preset_view))
+        state.outbox.append(View(preset_view))
     loaded_patches = [] if sound_unchanged else [patches[slot] for slot in requests]
     message_lines = [f"preset {patch.name!r} is loaded" for patch in loaded_patches]
-    state.send(PresetLines([*message_lines, *(warning for patch in loaded_patches for warning in patch.warnings)]))
+    message_lines += [warning for patch in loaded_patches for warning in patch.warnings]
+    state.outbox.append(PresetLines(message_lines))
     time.sleep(SETTLE_SECONDS)
     state.loop.brace(0)
 
@@ -390,23 +389,25 @@ def _swap_recorder(
     state: ProcessState, requests: Mapping[Slot, str | Draft], patches: Mapping[Slot, Patch]
 ) -> Callable[[int, int], None]:
     """A function for `Player.swap` that notes the swap in a recording."""
-    assert state.loop is not None
-    block_samples = state.loop.sink.block
+    render_loop = state.loop
+    assert render_loop is not None
+    block_samples = render_loop.sink.block
     loaded_presets = [LoadedPreset.from_patch(patches[slot], request, slot) for slot, request in requests.items()]
 
     def note(time: int, primed: int) -> None:
-        if state.recording:
-            state.send(Swapped(time, Swap(presets=loaded_presets, primed=primed, block=block_samples)))
+        if render_loop.recording:
+            state.outbox.append(Swapped(time, Swap(presets=loaded_presets, primed=primed, block=block_samples)))
 
     return note
 
 
 def _begin_take(state: ProcessState) -> None:
     """Record with a fresh rack of the same presets, so that `render` gives the same samples."""
-    assert state.loop is not None
-    player, block_samples, channel_presets = state.loop.player, state.loop.sink.block, state.presets
+    render_loop = state.loop
+    assert render_loop is not None
+    player, block_samples, channel_presets = render_loop.player, render_loop.sink.block, state.presets
     state.take_wanted = False
-    state.loop.brace(1)
+    render_loop.brace(1)
     try:
         loaded_presets = [
             LoadedPreset.from_patch(channel_presets.patches[slot], request, slot)
@@ -416,19 +417,19 @@ def _begin_take(state: ProcessState) -> None:
         if isinstance(rack, Rack):
             prime(rack, block_samples)
     except Exception as error:  # any failure: the sound plays on
-        state.send(TakeEnd(f"cannot record: {type(error).__name__}: {error}"))
-        state.loop.brace(0)
+        state.outbox.append(TakeEnd(f"cannot record: {type(error).__name__}: {error}"))
+        render_loop.brace(0)
         return
 
     def begin(time: int, primed: int) -> None:
         swap = Swap(presets=loaded_presets, primed=primed, block=block_samples)
-        state.send(Take(time, swap, player.standing, rack.latency_samples))
-        state.recording = True
+        state.outbox.append(Take(time, swap, player.standing, rack.latency_samples))
+        render_loop.recording = True
 
     player.swap(rack, (), begin)
     state.arrival.set()
     time.sleep(SETTLE_SECONDS)
-    state.loop.brace(0)
+    render_loop.brace(0)
 
 
 def _stopped(state: ProcessState) -> bool:

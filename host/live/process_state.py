@@ -2,38 +2,18 @@
 
 import statistics
 import threading
-import time
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 
 from ..audio.sound_card import Ear
-from ..events import Event
 from ..midi.ports import Inputs, Timed
 from ..preset.library import LiveOptions
 from ..session.channel_presets import ChannelPresets
 from ..session.messages import LiveStatus, Message, Setup, TakeEnd
 from ..session.meters import Meters, last_moved, status, status_at_rest
 from .render_loop import EventSource, RenderLoop
-
-
-class ForwardedEvents:
-    """Source of the computer keyboard's and the panel's events."""
-
-    def __init__(self, arrival: threading.Event | None = None) -> None:
-        """``arrival`` is set with each event."""
-        self._waiting: deque[Timed] = deque()
-        self._arrival = arrival or threading.Event()
-
-    def play(self, events: Iterable[Event]) -> None:
-        """Queue events, ignoring their times. Thread-safe."""
-        now = time.perf_counter()
-        self._waiting.extend(Timed(now, event) for event in events)
-        self._arrival.set()
-
-    def poll(self) -> list[Timed]:
-        return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
 
 class HeardInputs:
@@ -57,7 +37,6 @@ class ProcessState:
     setup: Setup
     pipe: Connection
     arrival: threading.Event = field(default_factory=threading.Event)  # set with each event
-    forwarded: ForwardedEvents = field(init=False)
     presets: ChannelPresets = field(init=False)
     loop: RenderLoop | None = None
     ear: Ear | None = None
@@ -67,23 +46,18 @@ class ProcessState:
     problem: BaseException | None = None
     ready: threading.Event = field(default_factory=threading.Event)
     outbox: deque[Message] = field(default_factory=deque)
-    recording: bool = field(init=False)  # whether blocks and events are sent to the parent
     take_wanted: bool = False
 
     def __post_init__(self) -> None:
-        self.forwarded = ForwardedEvents(self.arrival)
-        self.recording = self.setup.recording
         live_options = LiveOptions(voices=self.setup.voices, controller=self.setup.controller)
         self.presets = ChannelPresets(live_options, self.setup.programs)
 
     def record(self, active: bool) -> None:
         """Have a take begin soon, or end the present one."""
-        self.take_wanted, self.recording = active, False
+        assert self.loop is not None
+        self.take_wanted, self.loop.recording = active, False
         if not active:
-            self.send(TakeEnd())
-
-    def send(self, message: Message) -> None:
-        self.outbox.append(message)
+            self.outbox.append(TakeEnd())
 
 
 def report(state: ProcessState) -> LiveStatus:

@@ -4,12 +4,12 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from ..arrays import Array
-from ..audio.sound_card import SPARE_BLOCKS, Sink
+from ..audio.sound_card import SPARE_BLOCKS, Ear, Sink
 from ..events import ControlChange, Event, ProgramChange
 from ..midi.ports import Timed
 from ..play.player import Player
@@ -38,13 +38,22 @@ class EventSource(Protocol):
     def poll(self) -> list[Timed]: ...
 
 
-class Hearing(Protocol):
-    """Audio input, a block for each block of the sink."""
+class ForwardedEvents:
+    """Source of the computer keyboard's and the panel's events."""
 
-    @property
-    def ready(self) -> bool: ...
+    def __init__(self, arrival: threading.Event) -> None:
+        """``arrival`` is set with each event."""
+        self._waiting: deque[Timed] = deque()
+        self._arrival = arrival
 
-    def listen(self) -> None: ...
+    def play(self, events: Iterable[Event]) -> None:
+        """Queue events, ignoring their times. Thread-safe."""
+        now = time.perf_counter()
+        self._waiting.extend(Timed(now, event) for event in events)
+        self._arrival.set()
+
+    def poll(self) -> list[Timed]:
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
 
 class Timeline:
@@ -80,27 +89,26 @@ class RenderLoop:
         self,
         player: Player,
         sink: Sink,
-        sources: Sequence[EventSource],
+        inputs: Sequence[EventSource],
         lowest_latency: bool = False,
         on_block: Callable[[Array, list[Event]], None] | None = None,
         whole_blocks: bool = False,
-        ear: Hearing | None = None,
+        ear: Ear | None = None,
         meters: Meters | None = None,
-        rests: Callable[[], bool] = lambda: False,
+        recording: bool = True,
         arrival: threading.Event | None = None,
     ) -> None:
-        """Connect player, sources and sink.
+        """Connect player, inputs and sink.
 
         Args:
             lowest_latency: events take effect with the next block, without a constant delay.
             on_block: receives each block and its events; must not block.
             whole_blocks: events have the starts of the card's blocks, as in JACK. Rendering waits for them: their delay
                 is constant without a block of reserve.
-            rests: whether silence may go without blocks, as it may while nothing records them.
-            arrival: set when a source has an event, or the player another rack; None: the loop looks each block.
+            recording: whether each block counts, also of silence; any thread may change it.
+            arrival: set when an input has an event, or the player another rack; None: the loop looks each block.
         """
         self.player, self.sink = player, sink
-        self.sources = sources
         self.meters = Meters(0) if meters is None else meters
         self.standing = player.standing  # a copy for other threads; the player and its rack belong to this thread
         self.measured: deque[int] = deque(maxlen=64)  # samples from an event's arrival to its effect
@@ -108,12 +116,14 @@ class RenderLoop:
         self._lowest, self._whole_blocks = lowest_latency, whole_blocks
         self._reserve_samples = 0 if lowest_latency or whole_blocks else sink.block
         self._settled = _settled(sink) if whole_blocks and ear is None else 0.0  # samples
-        self._on_block = on_block
+        self._on_block, self.recording = on_block, recording
         self._ear = ear
-        self._rests, self._arrival = rests, arrival or threading.Event()
+        self._arrival = arrival or threading.Event()
+        self.forwarded = ForwardedEvents(self._arrival)
+        self._sources = [*inputs, self.forwarded]
         self._look_seconds = sink.block / sink.rate if arrival is None else REST_LOOK_SECONDS
         self._timeline = Timeline(sink.rate, sink.block)
-        self._latest = [0] * len(sources)  # time in samples of each source's last event
+        self._latest = [0] * len(self._sources)  # time in samples of each source's last event
         self._braced_blocks = 0  # added to the ring's depth by `brace`
         self._mean_seconds = 0.0  # rendering time of recent blocks
         self._mean_waited_seconds = 0.0  # of it, waiting for the interpreter lock
@@ -157,7 +167,7 @@ class RenderLoop:
             self.sink.start()
             self.started = True
             while not self._ending.is_set() and self.sink.alive:
-                if self.player.resting and self._rests():
+                if self.player.resting and not self.recording:
                     self._play_silence()
                 if not self._wait():
                     continue
@@ -187,7 +197,7 @@ class RenderLoop:
         The samples of it that the card has not read are then left out, so that the event is not late.
         """
         sink, player, rendered_samples = self.sink, self.player, self.sink.written
-        while not self._ending.is_set() and sink.alive and player.resting and self._rests():
+        while not self._ending.is_set() and sink.alive and player.resting and not self.recording:
             sink.fill_with_silence()
             self._arrival.wait(self._look_seconds)
             self._arrival.clear()
@@ -268,7 +278,7 @@ class RenderLoop:
     def _listen(self) -> bool:
         """Schedule new events; return whether there were some."""
         has_events = False
-        for source_index, source in enumerate(self.sources):
+        for source_index, source in enumerate(self._sources):
             for timed_event in source.poll():
                 has_events = True
                 # Keep the order of events even if the clock estimate moved back between two of them.

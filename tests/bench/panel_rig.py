@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from timbrel.host.events import ParameterChange
-from timbrel.host.live import process_state, session
+from timbrel.host.live import render_loop, session
 from timbrel.host.model.map import MAP_KEY, CodeMap
 from timbrel.host.model.map_layout import map_of
 from timbrel.host.model.model import METADATA_KEY
@@ -208,7 +208,7 @@ def _sound(receipts, pipe, setup):
     """The process that sounds; it notes turns of the first latent."""
     from timbrel.host.live.audio_process import run
 
-    play, file = process_state.ForwardedEvents.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
+    play, file = render_loop.ForwardedEvents.play, os.open(receipts, os.O_WRONLY | os.O_APPEND)
 
     def noting(self, events):
         now = time.time()
@@ -217,7 +217,7 @@ def _sound(receipts, pipe, setup):
                 os.write(file, f"{now!r} {event.value!r}\n".encode())  # at once: the process ends without warning
         play(self, events)
 
-    process_state.ForwardedEvents.play = noting
+    render_loop.ForwardedEvents.play = noting
     run(pipe, setup)
 
 

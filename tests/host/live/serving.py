@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from timbrel.host.events import ProgramChange
 from timbrel.host.live import audio_process
 from timbrel.host.live.process_state import ProcessState
+from timbrel.host.live.render_loop import ForwardedEvents
 from timbrel.host.session.messages import PresetLines, Setup, Stop
 from timbrel.host.session.meters import Meters
 
@@ -21,6 +22,7 @@ class StandingLoop:
     def __init__(self):
         self.player, self.swapped, self.meters = self, [], Meters(0)
         self.sink = SimpleNamespace(block=128, stuck=False)
+        self.forwarded, self.recording = ForwardedEvents(threading.Event()), False
 
     def brace(self, blocks):
         pass

@@ -9,7 +9,8 @@ import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import ForwardedEvents, HeardInputs, ProcessState, report
+from timbrel.host.live.process_state import HeardInputs, ProcessState, report
+from timbrel.host.live.render_loop import ForwardedEvents
 from timbrel.host.midi.ports import Timed
 from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
@@ -32,7 +33,7 @@ from .serving import StandingLoop
 
 
 def test_what_the_parent_passes_on_comes_in_its_order_with_the_moment_at_which_it_came():
-    passed, before = ForwardedEvents(), time.perf_counter()
+    passed, before = ForwardedEvents(threading.Event()), time.perf_counter()
     events = [NoteOn(9, 0, 60, 100), ParameterChange(5, 0, "pan", 0.25), NoteOff(1, 0, 60)]
     passed.play(events[:2])
     between = time.perf_counter()
@@ -93,7 +94,7 @@ def test_commands_that_never_cease_are_taken_and_reports_go_on(served, presets, 
             taken.set()
             pipe.send([Events(events)])
 
-        monkeypatch.setattr(playing._state.forwarded, "play", take)
+        monkeypatch.setattr(playing.loop.forwarded, "play", take)
         pipe.send([Events([ParameterChange(0, 0, "pan", 0.0)])])
         while not taken.is_set():  # reports are read all the while: a full pipe would keep the process waiting
             assert pipe.poll(PATIENCE_SECONDS)

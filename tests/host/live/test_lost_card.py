@@ -92,7 +92,7 @@ def test_a_process_may_take_its_time_except_within_calls_of_a_driver():
 def test_a_process_says_when_it_calls_a_driver(monkeypatch, presets):
     calls = []
     state = ProcessState(Setup(str(presets[0]), null=True), None)
-    monkeypatch.setattr(state, "send", calls.append)
+    state.outbox = calls
     monkeypatch.setattr(audio_process, "hurry", lambda priority: None)
     for name, made in (
         ("NullSink", audio_process.NullSink),

@@ -108,7 +108,7 @@ def played(make_patch, hours, timed, rests, seconds=2.8, **settings):
         sink,
         [source],
         whole_blocks=True,
-        rests=lambda: rests,
+        recording=not rests,
         arrival=FakeArrival(hours, source, at_end=lambda: loop.stop(), end=hours.now + seconds),
         on_block=lambda sound, events: hours.now - hours.start > seconds and loop.stop(),
     )

@@ -79,7 +79,8 @@ class Played:
         ) as tape:
             for timed in source.poll():
                 player.schedule(timed.event)
-            state.loop = SimpleNamespace(player=player, sink=SimpleNamespace(block=BLOCK), brace=lambda blocks: None)
+            sink = SimpleNamespace(block=BLOCK)
+            state.loop = SimpleNamespace(player=player, sink=sink, brace=lambda blocks: None, recording=True)
             for number in range(round(seconds * RATE / BLOCK)):
                 if number in (loads or {}):
                     audio_process._load(state, loads[number])
