@@ -134,7 +134,7 @@ def _sound(state: ProcessState) -> None:
             state.inputs = _open_inputs(state)
         meters = Meters(channel_presets.first_channel)
         state.rate = sink.rate
-        preset_view = view_of(preset_names, patches, rack.knobs) if setup.panel else None
+        state.view = view_of(preset_names, patches, rack.knobs)
         render_loop = RenderLoop(
             Player(rack, sink.rate, setup.state_events),
             sink,
@@ -151,8 +151,8 @@ def _sound(state: ProcessState) -> None:
         hurry(SOUND)
         state.loop = render_loop
         state.outbox.append(Ready(report(state)))
-        if preset_view is not None:  # after ready: until then the parent reads nothing but lines to print
-            state.outbox.append(View(preset_view))
+        if setup.panel:  # after ready: until then the parent reads nothing but lines to print
+            state.outbox.append(View(state.view))
         state.outbox.append(PresetLines([warning for patch in patches.values() for warning in patch.warnings]))
         state.ready.set()
         render_loop.run()
@@ -359,6 +359,7 @@ def _load(state: ProcessState, requests: Mapping[Slot, str | Draft]) -> None:
         )
         if isinstance(rack, Rack) and not sound_unchanged:
             prime(rack, state.loop.sink.block)
+        preset_view = view_of({**state.presets.names, **requests}, patches, rack.knobs)
     except Exception as error:  # any failure: the current presets play on
         names_text = ", ".join(name if isinstance(name, str) else name.name for name in requests.values())
         fault_prefix = "" if isinstance(error, TimbrelError) else f"preset {names_text}: {type(error).__name__}: "
@@ -369,13 +370,13 @@ def _load(state: ProcessState, requests: Mapping[Slot, str | Draft]) -> None:
             state.outbox.append(Refused(dict(requests), refusal_lines))
         state.loop.brace(0)
         return
-    preset_view = view_of({**state.presets.names, **requests}, patches, rack.knobs) if state.setup.panel else None
     if not sound_unchanged:
         state.loop.player.swap(rack, state.presets.channels(requests), _swap_recorder(state, requests, patches))
         state.arrival.set()
     state.presets.activate(requests, patches)
+    state.view = preset_view
     state.outbox.append(Playing(dict(requests)))
-    if preset_view is not None:
+    if state.setup.panel:
         state.outbox.append(View(preset_view))
     loaded_patches = [] if sound_unchanged else [patches[slot] for slot in requests]
     message_lines = [f"preset {patch.name!r} is loaded" for patch in loaded_patches]

@@ -12,7 +12,8 @@ from ..midi.ports import Inputs, Timed
 from ..preset.library import LiveOptions
 from ..session.channel_presets import ChannelPresets
 from ..session.messages import LiveStatus, Message, Setup, TakeEnd
-from ..session.meters import Meters, last_moved, status, status_at_rest
+from ..session.meters import Meters, last_moved, status
+from ..session.view import PresetView
 from .render_loop import EventSource, RenderLoop
 
 
@@ -38,6 +39,7 @@ class ProcessState:
     pipe: Connection
     arrival: threading.Event = field(default_factory=threading.Event)  # set with each event
     presets: ChannelPresets = field(init=False)
+    view: PresetView | None = None  # of the preset of all other channels, or of the first
     loop: RenderLoop | None = None
     ear: Ear | None = None
     inputs: Inputs | None = None
@@ -65,15 +67,8 @@ def report(state: ProcessState) -> LiveStatus:
     render_loop = state.loop
     assert render_loop is not None
     sink, rack = render_loop.sink, render_loop.player.rack
-    rack_channel, patch = state.presets.patch_of(state.presets.first_channel)
-    playing_status = status(
-        status_at_rest(patch, rack_channel, state.device),
-        patch,
-        render_loop.player,
-        render_loop.meters,
-        sink.rate,
-        sink.block,
-    )
+    assert state.view is not None
+    playing_status = status(state.view, state.device, render_loop.player, render_loop.meters, sink.rate, sink.block)
     seconds_by_part = {
         "card": sink.latency_seconds + (0.0 if state.ear is None else state.ear.latency_seconds),
         "ring": render_loop.ring_blocks * sink.block / sink.rate,

@@ -158,15 +158,12 @@ class PluginPanel:
 def report(loaded: LoadedPatch, meters: Meters) -> LiveStatus:
     """A patch's status; at rest until the host requests sound."""
     patch, last_block = loaded.patch, meters.last_block
-    resting_status = status_at_rest(patch, CHANNEL, NAME)
     if last_block is None or last_block.patch is not patch:
         return replace(
-            resting_status,
+            status_at_rest(loaded.view, NAME),
             values={control.target: control.rest for control in loaded.view.controls} | loaded.panel_values,
         )
-    playing_status = status(
-        resting_status, patch, last_block.player, meters, last_block.sample_rate, last_block.samples
-    )
+    playing_status = status(loaded.view, NAME, last_block.player, meters, last_block.sample_rate, last_block.samples)
     last_move_text = (
         "" if meters.last is None else last_moved(meters.last, patch, last_block.player.rack.latent_values(CHANNEL))
     )

@@ -11,15 +11,15 @@ import numpy as np
 from ..arrays import Array
 from ..audio.output import LIMIT_KNEE, limited
 from ..events import ControlChange, Event, ParameterChange, Timing
-from ..kinds.table import kind_of
 from ..play.player import PlayableRack, Player
 from ..preset.library import Patch
 from ..preset.preset import CCMap
-from ..preset.validation import names_by_target, titled
+from ..preset.validation import titled
 from ..ramps import knob
 from ..units import gain_to_db
 from .load_shedding import RenderLoad
 from .messages import LiveStatus
+from .view import PresetView
 
 LOOK_SECONDS = 0.1  # between updates of the displayed latents: each takes time from the sound
 METER_SECONDS = 0.5  # averaging time of the limiter's share
@@ -137,9 +137,9 @@ USUAL = {
 }  # of unmapped controllers
 
 
-def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
-    """Before the first block; ``channel``: of the rack, 0 to 15."""
-    latents, target_names = patch.model.card.latents, names_by_target(patch.preset, patch.model.card)
+def status_at_rest(view: PresetView, device: str) -> LiveStatus:
+    """Before the first block."""
+    rests_by_target = {control.target: control.rest for control in view.controls}
     return LiveStatus(
         device=device,
         rate=0,
@@ -151,24 +151,23 @@ def status_at_rest(patch: Patch, channel: int, device: str) -> LiveStatus:
         voices=0,
         shed=0,
         held=[],
-        latents=patch.preset.latent_values(patch.model.card),
-        spans=patch.model.card.spans,
-        names=[target_names.get(f"latent.{latent_index}", "") for latent_index in range(len(latents))],
+        latents=[rests_by_target[f"latent.{latent_index}"] for latent_index in range(len(view.latents))],
+        spans=[(low, high) for _, low, high, *_ in view.latents],
+        names=["" if title == f"latent {index}" else title for index, (title, *_) in enumerate(view.latents)],
         peaks_db=(-math.inf, -math.inf),
         limited=0.0,
-        presets={None: patch.name},
+        presets={None: view.name},
         ports=[],
         last="",
-        ahead_ms=ahead_ms(patch),
-        channel=channel,
+        ahead_ms=view.ahead_ms,
+        channel=view.channel,
     )
 
 
-def status(
-    resting_status: LiveStatus, patch: Patch, player: Player, meters: Meters, sample_rate: int, block: int
-) -> LiveStatus:
-    """After a block; ``resting_status``: from `status_at_rest`."""
-    mapper = player.rack.knobs.get(resting_status.channel)
+def status(view: PresetView, device: str, player: Player, meters: Meters, sample_rate: int, block: int) -> LiveStatus:
+    """After a block."""
+    resting_status = status_at_rest(view, device)
+    mapper = player.rack.knobs.get(view.channel)
     median_load, p99_load = meters.load.percentiles(50, 99)
     playing_status = replace(
         resting_status,
@@ -188,18 +187,8 @@ def status(
     )
     if mapper is None:
         return playing_status
-    macro_positions = [
-        (macro.name, mapper.at(f"macro.{macro_index}")) for macro_index, macro in enumerate(patch.preset.macro)
-    ]
+    macro_positions = [(name, mapper.at(f"macro.{macro_index}")) for macro_index, name in enumerate(view.macros)]
     return replace(playing_status, macros=macro_positions, values=mapper.values(), waiting=mapper.waiting())
-
-
-def ahead_ms(patch: Patch) -> float | None:
-    """Lookahead; None if frames are independent."""
-    card, preset = patch.model.card, patch.preset
-    kind = kind_of(card)
-    ahead_seconds = kind.ahead_seconds(kind.select_section(preset), card, preset.tempo_bpm)
-    return None if ahead_seconds is None else 1000 * ahead_seconds
 
 
 def last_moved(event: ControlChange, patch: Patch, values: Sequence[float]) -> str:

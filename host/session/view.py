@@ -1,4 +1,4 @@
-"""The panel's view of a preset. Light import."""
+"""The view of a preset for the terminal, the panel and the plugin. Light import."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,6 +62,8 @@ class PresetView:
     card: Sequence[tuple[str, str]]  # labels and texts
     keys: Mapping[int, str]  # playable ones, each with its [[keys]] label or none
     controls: Sequence[ControlView]
+    macros: Sequence[str] = ()  # names
+    ahead_ms: float | None = None  # lookahead of dependent frames
     warnings: Sequence[str] = ()
     files: Mapping[str, bytes] = field(default_factory=dict, repr=False)  # unsaved, by name
     draft: bool = False  # no file has the text

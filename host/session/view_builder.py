@@ -1,4 +1,4 @@
-"""Builds the panel's view of a preset: controls, card, file."""
+"""Builds the view of a preset: controls, card, file."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +59,8 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
         card=_card(card),
         keys={key: labels_by_key.get(key, "") for key in sorted(patch.tuning)},
         controls=list(controls(preset, patch.model, knobs, modulations(patch))),
+        macros=[macro.name for macro in preset.macro],
+        ahead_ms=_ahead_ms(preset, card),
         warnings=patch.warnings,
         files=patch.draft_files,
         draft=isinstance(name, Draft),
@@ -96,6 +98,13 @@ def controls(
             description=descriptions_by_target.get(target, ""),
             sources=tuple(SourceView(*source) for source in sources.get(target, ())),
         )
+
+
+def _ahead_ms(preset: Preset, card: Card) -> float | None:
+    """Lookahead; None if frames are independent."""
+    kind = kind_of(card)
+    ahead_seconds = kind.ahead_seconds(preset.of_kind(kind), card, preset.tempo_bpm)
+    return None if ahead_seconds is None else 1000 * ahead_seconds
 
 
 def _map(cc_map: CCMap) -> MapView:

@@ -17,6 +17,7 @@ from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import Patch
 from timbrel.host.session.messages import Setup
+from timbrel.host.session.view_builder import view_of
 
 RATE = 48000
 CC = [
@@ -233,7 +234,8 @@ def soaked(tmp_path, monkeypatch, names, moments, measure):
                 state.loop.stop()
 
     monkeypatch.setattr(audio_process, "SETTLE_SECONDS", 0.0)
-    player = Player(audio_process._rack(patches, RATE, None), RATE)
+    rack = audio_process._rack(patches, RATE, None)
+    state.view, player = view_of(first, patches, rack.knobs), Player(rack, RATE)
     state.loop = RenderLoop(player, Card(clock), [state.inputs], on_block=look)
     state.loop.run()
     return found, done
