@@ -23,7 +23,7 @@ class Failure(TimbrelError):
 
 def printable(text: str) -> str:
     """Replace unprintable characters, such as terminal controls."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def nearest(word: str, known_words: Iterable[str]) -> str:

@@ -139,16 +139,15 @@ def is_token(received_token: str, token: str) -> bool:
 
 
 class RateLimit:
-    """Rate limit of a page's messages (token bucket): ``rate`` a second on average, ``most`` in a burst."""
+    """Rate limit of a page's messages (token bucket)."""
 
-    def __init__(self, rate: float = MESSAGES_A_SECOND, most: float = MOST_IN_BURST) -> None:
-        self._rate, self._most = rate, most
-        self._allowance, self._last_refill = most, time.monotonic()
+    def __init__(self) -> None:
+        self._allowance, self._last_refill = MOST_IN_BURST, time.monotonic()
 
     def spend(self) -> bool:
         """Count a message; False above the limit."""
         now = time.monotonic()
-        self._allowance = min(self._most, self._allowance + (now - self._last_refill) * self._rate)
+        self._allowance = min(MOST_IN_BURST, self._allowance + (now - self._last_refill) * MESSAGES_A_SECOND)
         self._last_refill = now
         self._allowance -= 1
         return self._allowance >= 0

@@ -45,8 +45,8 @@ class MessageQueue:
         match message:
             case Events(events):
                 for event in events:
-                    is_change = isinstance(event, ParameterChange)
-                    self._add(Events([event]), (event.channel, event.target) if is_change else None)
+                    parameter = (event.channel, event.target) if isinstance(event, ParameterChange) else None
+                    self._add(Events([event]), parameter)
             case Report():
                 self._add(message, Report)
             case _:

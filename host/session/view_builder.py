@@ -74,15 +74,14 @@ def controls(
     card = model.card
     idle_targets = kind_of(card).of_notes if model.gestures is None else {} if model.gestures.vibrates else {VIBRATO}
     spans_by_target = {target: span for target, span in knobs.reach.items() if target not in idle_targets}
-    places_by_target, titles_by_target, choices_by_target = (
-        _places(preset, card),
-        names_by_target(preset, card),
-        kind_of(card).choices(card),
-    )
+    places_by_target, titles_by_target = _places(preset, card), names_by_target(preset, card)
+    choices_by_target = kind_of(card).choices(card)
+    order = {target: index for index, target in enumerate(places_by_target)}  # effects come last, by number
     descriptions_by_target = {
         f"latent.{latent_index}": printable(latent.remark) for latent_index, latent in enumerate(card.latents)
     }
-    for target, (low, high) in sorted(spans_by_target.items(), key=lambda entry: _order(entry[0], places_by_target)):
+    for target in sorted(spans_by_target, key=lambda each: (order.get(each, len(order)), effect_place(each)[1:2])):
+        low, high = spans_by_target[target]
         group, control, key_path = places_by_target.get(target, ("effects", None, effect_place(target)))
         yield ControlView(
             target=target,
@@ -137,13 +136,6 @@ def _places(preset: Preset, card: Card) -> dict[str, Place]:
         table_name, _, field_name = target.partition(".")
         places_by_target[target] = (table_name, None, (table_name, field_name))
     return places_by_target
-
-
-def _order(target: str, places: Mapping[str, Place]) -> tuple[int, tuple[str | int, ...]]:
-    """Sort key of a target: its place in display order; effects last, by number."""
-    if target in places:
-        return list(places).index(target), ()
-    return len(places), effect_place(target)[1:2]
 
 
 def _title(target: str, preset: Preset) -> str:

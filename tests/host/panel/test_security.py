@@ -299,7 +299,9 @@ def test_an_origin_is_asked_for_before_a_token_is(panel):
 def test_a_page_may_send_a_burst_and_then_its_rate_however_long_it_was_silent(monkeypatch):
     now = 100.0
     monkeypatch.setattr(security.time, "monotonic", lambda: now)
-    limit = security.RateLimit(rate=10.0, most=5)
+    monkeypatch.setattr(security, "MESSAGES_A_SECOND", 10.0)
+    monkeypatch.setattr(security, "MOST_IN_BURST", 5.0)
+    limit = security.RateLimit()
     for idle_seconds in (0.0, 3600.0):
         now += idle_seconds
         assert [limit.spend() for _ in range(7)] == [True] * 5 + [False] * 2
