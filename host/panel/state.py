@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from ..errors import TimbrelError, UserError
 from ..events import Event, ParameterChange
@@ -148,22 +148,15 @@ class PanelState:
             case messages.LoadMessage(name=name):
                 self._writer.put(Load({None: self._presets.find(name)}))
                 self._draft_text = None
-            case messages.DevicesMessage() | messages.SettingsMessage() | messages.RecordMessage():
-                if self._session is not None:
-                    self._arrange(page, message, self._session)
+            case messages.DevicesMessage() if self._session is not None:
+                self._pages.list_devices(page, self._session.midi_api)
+            case messages.SettingsMessage() if self._session is not None:
+                settings = structs.asdict(message)
+                self._writer.put(Settings({name: value for name, value in settings.items() if value is not UNSET}))
+            case messages.RecordMessage(on=on) if self._session is not None:
+                self._writer.put(Record(on))
             case _ if self._view is not None:
                 self._change(page, message, self._view)
-
-    def _arrange(self, page: Page, message: messages.PageMessage, session: SessionView) -> None:
-        """Apply a message about the session."""
-        match message:
-            case messages.DevicesMessage():
-                self._pages.list_devices(page, session.midi_api)
-            case messages.SettingsMessage():
-                settings = {name: getattr(message, name) for name in message.__struct_fields__}
-                self._writer.put(Settings({name: value for name, value in settings.items() if value is not UNSET}))
-            case messages.RecordMessage(on=on):
-                self._writer.put(Record(on))
 
     def _change(self, page: Page, message: messages.PageMessage, view: PresetView) -> None:
         """Apply a message about the preset."""

@@ -1,5 +1,6 @@
 """Messages between the audio process and its parent. Light import."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -49,22 +50,22 @@ class Setup:
 @dataclass
 class LiveStatus:
     device: str
-    rate: int
-    block: int
-    latency_ms: dict[str, float]  # computed, by component
-    measured_ms: float | None  # from event arrival to the card's output, for the last events; None before the first
-    load: tuple[float, float]
-    underruns: int
-    voices: int
-    shed: int
-    held: list[int]
     latents: list[float]
     spans: list[tuple[float, float]]  # of the latents
-    peaks_db: tuple[float, float]  # left and right
-    limited: float  # recent share of samples that the limiter changed
     presets: dict[int | None, str]  # names by channel (0 to 15); None: all others
-    ports: list[str]
-    last: str
+    rate: int = 0
+    block: int = 0
+    latency_ms: dict[str, float] = field(default_factory=dict)  # computed, by component
+    measured_ms: float | None = None  # from arrival to the card's output, of the last events; None before the first
+    load: tuple[float, float] = (0.0, 0.0)
+    underruns: int = 0
+    voices: int = 0
+    shed: int = 0
+    held: list[int] = field(default_factory=list)
+    peaks_db: tuple[float, float] = (-math.inf, -math.inf)  # left and right
+    limited: float = 0.0  # recent share of samples that the limiter changed
+    ports: list[str] = field(default_factory=list)
+    last: str = ""
     digests: Mapping[int | None, str] = field(default_factory=dict)  # of the presets, by channel as above
     age_ms: float | None = None  # of the last note's sound, if sounds are decoded ahead of notes
     names: Sequence[str] = ()  # of the latents, empty for unnamed ones

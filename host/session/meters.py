@@ -1,6 +1,5 @@
 """Meters of a player, and its status: level, spectrum, load, latents, latency and MIDI input."""
 
-import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -142,23 +141,10 @@ def status_at_rest(view: PresetView, device: str) -> LiveStatus:
     rests_by_target = {control.target: control.rest for control in view.controls}
     return LiveStatus(
         device=device,
-        rate=0,
-        block=0,
-        latency_ms={},
-        measured_ms=None,
-        load=(0.0, 0.0),
-        underruns=0,
-        voices=0,
-        shed=0,
-        held=[],
         latents=[rests_by_target[f"latent.{latent_index}"] for latent_index in range(len(view.latents))],
         spans=[(low, high) for _, low, high, *_ in view.latents],
         names=["" if title == f"latent {index}" else title for index, (title, *_) in enumerate(view.latents)],
-        peaks_db=(-math.inf, -math.inf),
-        limited=0.0,
         presets={None: view.name},
-        ports=[],
-        last="",
         ahead_ms=view.ahead_ms,
         channel=view.channel,
     )
