@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from ..session.load_shedding import LoadShedding
 from ..session.meters import Meters
 from ..session.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from .loaded_patch import LoadedPatch, Mode, rack_of, warm_up_for
+from .patch_loader import ChoosePreset, LoadedRack, PatchLoader, Task
 from .wire import MACROS, OFFLINE, RING, EventKind, Parameter, Position, ReceivedEvent, SharedMemory
 
 SLOWEST_HZ, FASTEST_HZ = 8000, 384_000  # sampling rates that hosts have
@@ -31,25 +31,6 @@ HOPELESS_SECONDS = 0.5
 MOST_PANEL_EVENTS = 4096  # panel events queued while the host requests no sound; the oldest are dropped
 
 
-class PatchKeeper(Protocol):
-    """Only `loaded_after` and `take_loaded` may block."""
-
-    def loaded_after(self, loads: int) -> LoadedPatch:
-        """The patch after this number of load messages."""
-
-    def is_loaded(self, number: int) -> bool: ...
-
-    def take_loaded(self, number: int) -> tuple[LoadedPatch, Rack] | None:
-        """Load a preset and return it with a rack for the current mode, or None after reporting why to `say`."""
-
-    def choose(self, number: int) -> None:
-        """Queue a preset for loading, unless it is loaded by then; `AudioThread.offer` receives it."""
-
-    def send_line(self, line: str) -> None: ...
-
-    def open_panel(self) -> None: ...
-
-
 class AudioThread:
     """Renders samples from events in the plugin's time.
 
@@ -57,12 +38,12 @@ class AudioThread:
     Beyond `HOPELESS_SECONDS` the missed time stays silent: notes that end in it are dropped, held notes begin now.
     """
 
-    def __init__(self, memory: SharedMemory, keeper: PatchKeeper) -> None:
-        self._memory, self._keeper = memory, keeper
+    def __init__(self, memory: SharedMemory, loader: PatchLoader) -> None:
+        self._memory, self._loader = memory, loader
         self._waiting: deque[ReceivedEvent] = deque()  # of this epoch, not yet processed
         self._panel_events: deque[Event] = deque(maxlen=MOST_PANEL_EVENTS)  # from a panel, played at once
-        self._offered: deque[tuple[Mode, LoadedPatch, Rack]] = deque()
-        self._epoch = 0
+        self._offered: deque[LoadedRack] = deque()
+        self._epoch = 0  # none before the first reset
         self._rendered_samples = 0  # samples of this epoch
         self._skipped_samples = 0  # of these, samples that the player has skipped
         self._panel_open = False
@@ -70,7 +51,6 @@ class AudioThread:
         self._macro_values: dict[int, float] = {}  # macro to value, as moved by the host in this epoch
         self._shedding = LoadShedding()
         self._warm: LoadedPatch | None = None  # warmed up on this thread
-        self.mode: Mode | None = None  # None before the first reset
         self.player: Player | None = None  # None while no patch can be played, and before the first reset
         self.playing: LoadedPatch | None = None
         self.meters: Meters | None = None  # of an open panel
@@ -95,13 +75,9 @@ class AudioThread:
             self._begin(events[last_reset_index])
             events = events[last_reset_index + 1 :]
         self._waiting.extend(events)
-        if (
-            self.mode is None
-            or complete_position.epoch != self._epoch
-            or complete_position.samples <= self._rendered_samples
-        ):
+        if complete_position.epoch != self._epoch or complete_position.samples <= self._rendered_samples:
             return False
-        if self.mode.offline:
+        if self._loader.mode.offline:
             self._make(
                 min(
                     complete_position.samples,
@@ -112,9 +88,9 @@ class AudioThread:
             self._make_live(complete_position.samples)
         return True
 
-    def offer(self, mode: Mode, loaded: LoadedPatch, rack: Rack) -> None:
+    def offer(self, loaded_rack: LoadedRack) -> None:
         """Queue a rack for new notes, while held notes ring on; thread-safe. Ignored in an epoch of another mode."""
-        self._offered.append((mode, loaded, rack))
+        self._offered.append(loaded_rack)
 
     def play(self, events: Iterable[Event]) -> None:
         """Play events live on arrival, ignoring times; thread-safe. Those from before an epoch are dropped."""
@@ -122,10 +98,11 @@ class AudioThread:
 
     def _begin(self, reset: ReceivedEvent) -> None:
         """Begin an epoch: with its mode, and a new player of the patch loaded then."""
-        loaded_patch = self._keeper.loaded_after(reset.loads)
+        loaded_patch = self._loader.loaded_after(reset.loads)
         rate = reset.value if math.isfinite(reset.value) else 0.0
-        self.mode = Mode(round(min(max(rate, SLOWEST_HZ), FASTEST_HZ)), bool(reset.number & OFFLINE))
-        if self.mode.offline:
+        mode = Mode(round(min(max(rate, SLOWEST_HZ), FASTEST_HZ)), bool(reset.number & OFFLINE))
+        self._loader.mode = mode
+        if mode.offline:
             hurry_no_more()
         else:
             hurry(SOUND)
@@ -137,18 +114,18 @@ class AudioThread:
         self._panel_events.clear()
         self.player = self.playing = None
         try:
-            if not self.mode.offline and loaded_patch is not self._warm:
-                warm_up_for(loaded_patch.patch, self.mode)
+            if not mode.offline and loaded_patch is not self._warm:
+                warm_up_for(loaded_patch.patch, mode)
                 self._warm = loaded_patch
-            self._open(loaded_patch, rack_of(loaded_patch.patch, self.mode))
+            self._open(loaded_patch, rack_of(loaded_patch.patch, mode))
         except UserError as error:  # such as an effect that does not support this rate
-            self._keeper.send_line(f"{error}; nothing is heard")
+            self._loader.requests.put(f"{error}; nothing is heard")
         self._memory.write_made(Position(self._epoch, 0))
 
     def _open(self, loaded: LoadedPatch, rack: Rack) -> None:
         """Play a patch with a new player."""
-        assert self.mode is not None
-        self.player = Player(rack, self.mode.rate, patient=self.mode.offline)
+        mode = self._loader.mode
+        self.player = Player(rack, mode.rate, patient=mode.offline)
         self._set(loaded, rack)
 
     def _follow(self, loaded: LoadedPatch, rack: Rack) -> None:
@@ -177,12 +154,11 @@ class AudioThread:
 
     def _make_live(self, end: int) -> None:
         """Render late or due samples up to ``end``, with a rack that `offer` may have queued."""
-        assert self.mode is not None
         offered_racks = [self._offered.popleft() for _ in range(len(self._offered))]
         for mode, loaded_patch, rack in offered_racks[-1:]:  # the reset of an epoch may have loaded it already
-            if mode == self.mode and loaded_patch is not self.playing:
+            if mode == self._loader.mode and loaded_patch is not self.playing:
                 self._follow(loaded_patch, rack)
-        if end - self._rendered_samples > HOPELESS_SECONDS * self.mode.rate:
+        if end - self._rendered_samples > HOPELESS_SECONDS * self._loader.mode.rate:
             self._skip(end)
             return
         while self._panel_events and self.player is not None:
@@ -201,7 +177,7 @@ class AudioThread:
 
     def _make(self, end: int) -> float:
         """Up to ``end``, or offline to a preset change; return the share of real time."""
-        assert self.mode is not None
+        mode = self._loader.mode
         begin_time, due_events = time.perf_counter(), list[Event]()
         while self._waiting and self._waiting[0].time < end:
             if self._changes_preset(self._waiting[0]):
@@ -221,15 +197,15 @@ class AudioThread:
         self._memory.put(self._rendered_samples, sound)
         self._rendered_samples = end
         self._memory.write_made(Position(self._epoch, end))
-        if self.player is not None and not self.mode.offline:
+        if self.player is not None and not mode.offline:
             if self._memory.complete.samples > end:  # the next block is due already
                 self.player.put_off()
             else:
                 self.player.prepare()
-        load_ratio = (time.perf_counter() - begin_time) * self.mode.rate / sound.shape[1]
+        load_ratio = (time.perf_counter() - begin_time) * mode.rate / sound.shape[1]
         if (meters := self.meters) is not None and self.player is not None and self.playing is not None:
             meters.add_events(due_events)
-            meters.see(self.player, self.mode.rate, sound, load_ratio, self.playing.patch)
+            meters.see(self.player, mode.rate, sound, load_ratio, self.playing.patch)
         return load_ratio
 
     def _skip(self, end: int) -> None:
@@ -263,28 +239,31 @@ class AudioThread:
 
     def _changes_preset(self, received: ReceivedEvent) -> bool:
         """Return whether an event chooses another preset offline."""
-        assert self.mode is not None
         preset_number = self._preset_number(received)
-        return self.mode.offline and preset_number > 0 and not self._keeper.is_loaded(preset_number)
+        return self._loader.mode.offline and preset_number > 0 and not self._loader.is_loaded(preset_number)
 
     def _change_preset(self, received: ReceivedEvent) -> bool:
         """Load the preset that an event chooses; False if it cannot be played."""
         if received.kind == EventKind.PARAMETER:
             self._macro_values.clear()  # as the plugin does
-        patch_and_rack = self._keeper.take_loaded(self._preset_number(received))
-        if patch_and_rack is not None:
-            self._follow(*patch_and_rack)
-        return patch_and_rack is not None
+        try:
+            loaded_rack = self._loader.load(self._loader.open_numbered(self._preset_number(received)))
+        except UserError as error:
+            self._loader.requests.put(error)
+            return False
+        self._loader.requests.put(Task.TELL_LOADED)
+        self._follow(loaded_rack.loaded, loaded_rack.rack)
+        return True
 
     def _events(self, received: ReceivedEvent) -> list[Event]:
-        """The player's events for a received one; a choice of a preset goes to the keeper."""
+        """The player's events for a received one; a choice of a preset goes to the load thread."""
         player_time = received.time - self._skipped_samples
         match received.kind:
             case EventKind.MIDI if 0x80 <= received.status < 0xF0:
                 event = channel_event(player_time, received.status, received.first & 127, received.second & 127)
                 self._programs.apply(event)
                 if isinstance(event, ProgramChange):
-                    self._keeper.choose(self._preset_number(received))
+                    self._loader.requests.put(ChoosePreset(self._preset_number(received)))
                 return [event]
             case EventKind.EXCLUSIVE:
                 exclusive_bytes = bytes([received.status, received.first, received.second][: received.number])
@@ -305,13 +284,13 @@ class AudioThread:
             case EventKind.PARAMETER if received.number == Parameter.PRESET:
                 if (preset_number := self._preset_number(received)) > 0:
                     self._macro_values.clear()  # as the plugin does: a preset chosen here starts from its saved values
-                    self._keeper.choose(preset_number)
-                    if self._keeper.is_loaded(preset_number) and self.playing is not None:
+                    self._loader.requests.put(ChoosePreset(preset_number))
+                    if self._loader.is_loaded(preset_number) and self.playing is not None:
                         return self.playing.rests(player_time)
             case EventKind.PARAMETER if received.number == Parameter.PANEL:
                 was_open, self._panel_open = self._panel_open, received.value >= 0.5
                 if self._panel_open and not was_open:
-                    self._keeper.open_panel()
+                    self._loader.requests.put(Task.OPEN_PANEL)
         return []
 
 

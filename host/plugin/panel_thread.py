@@ -6,10 +6,9 @@ import time
 import traceback
 import webbrowser
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
-from typing import Protocol
 
 from ..config import own_folder
 from ..errors import TimbrelError
@@ -21,6 +20,8 @@ from ..session.panel_process import PACE_SECONDS, PanelMain, PanelProcess, has_d
 from ..session.realtime import hurry_no_more
 from .audio_thread import AudioThread
 from .loaded_patch import CHANNEL, LoadedPatch
+from .patch_loader import PatchLoader
+from .wire import Message, ToServer
 
 NAME = "plugin"  # shown as the audio device
 REST_SECONDS = 1.0  # without parameter changes before the project is updated: a pause within a gesture is shorter
@@ -28,27 +29,15 @@ APART_SECONDS = 3.0  # between project updates: a host may count each as a chang
 PATIENCE_SECONDS = 0.3  # for the panel to exit
 
 
-class Instance(Protocol):
-    """The panel's plugin instance. Nothing here may block."""
-
-    def send_line(self, line: str) -> None: ...
-
-    def play(self, events: Iterable[Event]) -> None: ...
-
-    def load(self, preset: str | Draft) -> None: ...
-
-    def send_state(self) -> None: ...
-
-
 class PluginPanel:
     """An instance's panel process, for any number of pages; `open`, `follow` and `refuse` are thread-safe."""
 
-    def __init__(self, instance: Instance, audio: AudioThread, loaded: LoadedPatch, main: PanelMain) -> None:
+    def __init__(self, loader: PatchLoader, audio: AudioThread, main: PanelMain) -> None:
         """Open its page in a browser if there is a display."""
-        self._instance, self._audio, self._main = instance, audio, main
-        self._loaded = loaded  # shown on the panel
+        self._loader, self._audio, self._main = loader, audio, main
+        self._loaded = loader.loaded  # shown on the panel
         self._meters = Meters(CHANNEL)
-        self._outcomes: deque[LoadedPatch | Refused] = deque([loaded])  # of loads, for the panel to show
+        self._outcomes: deque[LoadedPatch | Refused] = deque([self._loaded])  # of loads, for the panel to show
         self._closing = False
         self._page_wanted = threading.Event()  # set until the page is opened
         self._page_wanted.set()
@@ -82,16 +71,16 @@ class PluginPanel:
             with contextlib.suppress(OSError):  # saving there reports the error
                 preset_folder.mkdir(parents=True, exist_ok=True)
             with (
-                PanelProcess(self._main, say=self._instance.send_line, home=preset_folder) as panel_process,
+                PanelProcess(self._main, say=self._loader.requests.put, home=preset_folder) as panel_process,
                 leading_to(panel_process.url()) as redirect_url,
             ):
                 self._audio.meters = self._meters
                 self._serve(panel_process, redirect_url)
         except TimbrelError as error:
-            self._instance.send_line(f"panel: {error}")
+            self._loader.requests.put(f"panel: {error}")
         except Exception as error:
             traceback.print_exc()
-            self._instance.send_line(f"panel: internal error: {type(error).__name__}: {error}")
+            self._loader.requests.put(f"panel: internal error: {type(error).__name__}: {error}")
         finally:
             self._audio.meters = None
 
@@ -126,13 +115,27 @@ class PluginPanel:
             case Events(events):
                 if any(isinstance(event, ParameterChange) for event in events):
                     self._unsaved_change_time = time.monotonic()
-                self._instance.play(events)
-            case Load(presets):
-                for preset in presets.values():
-                    self._instance.load(preset)
+                self._play(events)
+            case Load():
+                self._loader.requests.put(command)
             case Pace(seconds):
                 return seconds
         return pace_seconds
+
+    def _play(self, events: Sequence[Event]) -> None:
+        """Ignored during a bounce, which renders the project as saved."""
+        loaded_patch = self._loader.loaded
+        if self._loader.mode.offline:
+            return
+        targets = {control.target for control in loaded_patch.view.controls}
+        loaded_patch.panel_values.update(
+            {
+                event.target: event.value
+                for event in events
+                if isinstance(event, ParameterChange) and event.target in targets
+            }
+        )
+        self._audio.play(events)
 
     def _report(self, panel: PanelProcess) -> None:
         if midi_events := self._meters.take_events():
@@ -146,11 +149,11 @@ class PluginPanel:
         ):
             return
         self._unsaved_change_time, self._project_updated = None, now
-        self._instance.send_state()
+        self._loader.requests.put(Message(ToServer.SAVE, 0, b""))
 
     def _open(self, url: str, redirect_url: str) -> None:
         """Name the page's URL, and open the file that leads there in a browser."""
-        self._instance.send_line(f"panel: {url}")
+        self._loader.requests.put(f"panel: {url}")
         if has_display():
             threading.Thread(target=_browse, args=(redirect_url,), name="browser", daemon=True).start()
 

@@ -33,7 +33,7 @@ class Memory:
         self.done.append(("made", position.samples))
 
 
-class Keeper:
+class Loader:
     """Has the first of its presets loaded, and one more after each message to load."""
 
     def __init__(self, *names):
@@ -48,7 +48,7 @@ class Keeper:
 @pytest.mark.parametrize("offline", [False, True])
 def test_live_what_comes_is_prepared_once_a_block_is_handed_over_and_in_a_bounce_it_is_not(monkeypatch, offline):
     memory = Memory(offline)
-    sounding = AudioThread(memory, Keeper("gm-keys"))
+    sounding = AudioThread(memory, Loader("gm-keys"))
     monkeypatch.setattr(Player, "prepare", lambda player: memory.done.append(("prepared", player.now)))
     for end in (256, 512):
         memory.complete = Position(1, end)
@@ -61,7 +61,7 @@ def test_live_what_comes_is_prepared_once_a_block_is_handed_over_and_in_a_bounce
 @pytest.mark.parametrize("offline", [False, True])
 def test_live_notes_are_put_off_and_nothing_is_prepared_where_the_next_block_is_asked_for_by_then(monkeypatch, offline):
     memory = Memory(offline)
-    sounding = AudioThread(memory, Keeper("gm-keys"))
+    sounding = AudioThread(memory, Loader("gm-keys"))
     monkeypatch.setattr(Player, "prepare", lambda player: memory.done.append("prepared"))
     monkeypatch.setattr(Player, "put_off", lambda player: memory.done.append("put off"))
     told = Memory.write_made
@@ -80,8 +80,8 @@ def test_live_notes_are_put_off_and_nothing_is_prepared_where_the_next_block_is_
 def test_a_patch_is_played_unheard_before_it_sounds_live_for_the_first_time(monkeypatch):
     played = []
     monkeypatch.setattr("timbrel.host.plugin.audio_thread.warm_up_for", lambda patch, mode: played.append(patch.name))
-    keeper = Keeper("gm-keys", "gm-pad")
-    sounding = AudioThread(memory := Memory(offline=False), keeper)
+    loader = Loader("gm-keys", "gm-pad")
+    sounding = AudioThread(memory := Memory(offline=False), loader)
     for offline, loads in ((False, 0), (False, 0), (True, 1), (False, 1)):
         memory.reset(offline, loads)
         sounding.work()
@@ -90,8 +90,8 @@ def test_a_patch_is_played_unheard_before_it_sounds_live_for_the_first_time(monk
 
 @pytest.mark.parametrize("loads", [0, 1, 2])
 def test_an_epoch_begins_with_what_the_host_has_loaded_before_it(loads):
-    memory, keeper = Memory(offline=True, loads=loads), Keeper("gm-keys", "gm-pad", "gm-hall")
-    sounding = AudioThread(memory, keeper)
+    memory, loader = Memory(offline=True, loads=loads), Loader("gm-keys", "gm-pad", "gm-hall")
+    sounding = AudioThread(memory, loader)
     memory.complete = Position(1, 64)
     assert sounding.work()
-    assert sounding.playing is keeper.loaded[loads]
+    assert sounding.playing is loader.loaded[loads]

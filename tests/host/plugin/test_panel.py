@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import queue
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -362,8 +363,8 @@ def test_a_load_and_the_refusal_of_the_next_are_shown_in_their_order(monkeypatch
     first, second = (
         LoadedPatch(None, SimpleNamespace(name=name), slots=[], project_preset=None) for name in ("gm-keys", "gm-pad")
     )
-    instance, audio = SimpleNamespace(send_line=lambda _: None), SimpleNamespace()
-    panel = panel_thread.PluginPanel(instance, audio, first, main=None)
+    loader = SimpleNamespace(loaded=first, requests=queue.SimpleQueue())
+    panel = panel_thread.PluginPanel(loader, SimpleNamespace(), main=None)
     panel.refuse("broken", ["gone.onnx"])
     panel.follow(second)
     panel.refuse("again", ["gone.onnx"])

@@ -83,7 +83,7 @@ class Memory:
     put = write_latency = write_made = lambda self, *told: None
 
 
-class Keeper:
+class Loader:
     def __init__(self, patch):
         rack = rack_of(patch, Mode(RATE, offline=True))
         self.patch = make_loaded_patch(patch, rack, str(patch.folder / f"{patch.name}.toml"), None, {})
@@ -100,7 +100,7 @@ def plugged(patch, messages, folder):
             part = data[at : at + 3]
             status, first, second = [*part, 0, 0][:3]
             received.append(ReceivedEvent(number * APART, 0.0, kind, len(part), 1, status, first, second, 0))
-    audio = AudioThread(Memory(received, len(messages) * APART), Keeper(patch))
+    audio = AudioThread(Memory(received, len(messages) * APART), Loader(patch))
     while audio.work():
         pass
     return of_omni(audio.player.rack)

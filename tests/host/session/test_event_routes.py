@@ -27,6 +27,7 @@ from timbrel.host.play.rack import Rack
 from timbrel.host.play.render import programmed
 from timbrel.host.plugin.audio_thread import FROM_THE_BEGINNING, AudioThread
 from timbrel.host.plugin.loaded_patch import Mode, make_loaded_patch, rack_of
+from timbrel.host.plugin.patch_loader import LoadedRack
 from timbrel.host.plugin.wire import EventKind, Position, ReceivedEvent
 from timbrel.host.preset.library import open_patch
 from timbrel.host.resynthesis.process import _Effects
@@ -150,27 +151,27 @@ class Memory:
     write_latency = write_made = lambda self, told: None
 
 
-class Keeper:
-    """The presets of a plugin."""
+class Loader:
+    """The presets of a plugin, which are loaded when they are asked for."""
 
     def __init__(self, presets):
-        self.mode = Mode(RATE, offline=False)
+        self.mode, self.requests = Mode(RATE, offline=False), self
         patches = [(name, open_patch(name)) for name in presets]
         self.all = [make_loaded_patch(patch, rack_of(patch, self.mode), name, None, {}) for name, patch in patches]
 
     def loaded_after(self, loads):
         return self.all[0]
 
-    def choose(self, number):
-        for chosen in self.all[number - 1 : number]:
-            self.audio.offer(self.mode, chosen, rack_of(chosen.patch, self.mode))
+    def put(self, request):
+        for chosen in self.all[request.number - 1 : request.number]:
+            self.audio.offer(LoadedRack(self.mode, chosen, rack_of(chosen.patch, self.mode)))
 
 
 def plugged(presets, events, hours, monkeypatch):
     monkeypatch.setattr("timbrel.host.plugin.audio_thread.hurry", lambda priority: None)
     monkeypatch.setattr("timbrel.host.plugin.audio_thread.warm_up_for", lambda patch, mode: None)
-    memory, keeper = Memory(), Keeper(presets)
-    audio = keeper.audio = AudioThread(memory, keeper)
+    memory, loader = Memory(), Loader(presets)
+    audio = loader.audio = AudioThread(memory, loader)
     audio.work()
     rest = [
         SimpleNamespace(time=events[-1].time + APART * part // 4) for part in (1, 2, 3, 4)

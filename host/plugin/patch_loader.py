@@ -1,0 +1,156 @@
+"""Opens a plugin instance's presets, and holds the patch that is loaded."""
+
+import queue
+import threading
+from collections.abc import Mapping
+from enum import Enum, auto
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ..config import own_folder
+from ..errors import UserError
+from ..play.rack import Rack
+from ..preset.library import Patch, open_patch
+from ..preset.shipped import KEYS, Draft, preset_file, shipped_presets
+from ..preset.user_presets import own_presets
+from ..session.messages import Load
+from .loaded_patch import LoadedPatch, Mode, make_loaded_patch, rack_of
+from .project import PROJECT, check_whole, open_project_preset, pack, unpack
+from .wire import ControlSocket, Message
+
+
+class ChoosePreset(NamedTuple):
+    """Ignored if the preset is loaded by then."""
+
+    number: int  # in the preset list, from 1
+
+
+class Task(Enum):
+    GREET = auto()  # once the first patch is loaded
+    TELL_LOADED = auto()  # the audio thread has loaded another patch
+    OPEN_PANEL = auto()
+
+
+# Of other threads to the load thread: a plugin's message, presets from the panel, the error of a load on the audio
+# thread, and a line for the host's log.
+Request = Message | Load | ChoosePreset | Task | UserError | str
+
+
+class OpenedPatch(NamedTuple):
+    patch: Patch
+    name: str | Draft  # that opened it
+    listed_name: str | None = None  # in the preset list
+    panel_values: Mapping[str, float] = MappingProxyType({})  # values set on the panel, by target
+
+
+class LoadedRack(NamedTuple):
+    """A patch with a rack that has played only silence."""
+
+    mode: Mode
+    loaded: LoadedPatch
+    rack: Rack
+
+
+class PatchLoader:
+    """The load thread loads patches, and in a bounce the audio thread; all threads read the loaded one.
+
+    ``loaded``: the loaded patch.
+    ``mode``: that racks are made for; the audio thread sets it at each reset.
+    ``requests``: to the load thread. Nobody waits to put one.
+    """
+
+    def __init__(self, talk: ControlSocket) -> None:
+        """Load the first preset; UserError if it cannot be played."""
+        self._talk = talk
+        self.requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self.mode = Mode(48000, offline=False)
+        self._user_presets = own_presets()
+        self.names = [*shipped_presets(), *self._user_presets]  # the list that the host chooses from
+        self._loads = 0  # load messages processed
+        self._load_done = threading.Condition()
+        self._unplayed: bytes | None = None  # a project's state that cannot be played here: saving returns it unchanged
+        self.load(OpenedPatch(open_patch(KEYS), KEYS, KEYS))
+
+    def load(self, opened: OpenedPatch) -> LoadedRack:
+        """Load an opened patch for the present mode, and send its warnings; errors as `rack_of`."""
+        mode = self.mode
+        rack = rack_of(opened.patch, mode)
+        loaded_patch = make_loaded_patch(opened.patch, rack, opened.name, opened.listed_name, opened.panel_values)
+        for warning in opened.patch.warnings:
+            self._talk.send_line(warning)
+        self.loaded, self._unplayed = loaded_patch, None
+        return LoadedRack(mode, loaded_patch, rack)
+
+    def count_load(self) -> None:
+        """Count a load message as processed."""
+        with self._load_done:
+            self._loads += 1
+            self._load_done.notify_all()
+
+    def loaded_after(self, loads: int) -> LoadedPatch:
+        """Wait for this number of load messages; return the patch loaded then."""
+        with self._load_done:
+            self._load_done.wait_for(lambda: self._loads >= loads)
+            return self.loaded
+
+    def is_loaded(self, number: int) -> bool:
+        """Return whether a preset of the list, from 1, is loaded."""
+        return 0 < number <= len(self.names) and self.loaded.listed_name == self.names[number - 1]
+
+    def state(self) -> bytes:
+        """The project's state."""
+        return pack(self.loaded.state) if self._unplayed is None else self._unplayed
+
+    # presets by all that names them; UserError if one cannot be opened
+
+    def open_state(self, data: bytes) -> OpenedPatch:
+        """Open the preset of a project's state."""
+        self._unplayed = data
+        project_state = unpack(data)
+        check_whole(project_state.preset)
+        patch, draft = (
+            open_project_preset(project_state.preset, self._talk.send_line),
+            Draft(project_state.preset.name, project_state.preset.text, own_folder("presets")),
+        )
+        return OpenedPatch(patch, draft, project_state.listed_name, project_state.panel_values)
+
+    def open_for_panel(self, preset: str | Draft) -> OpenedPatch:
+        """Open a preset that a page chose or edited."""
+        if preset in self.names:
+            return self._open_listed(preset)
+        if isinstance(preset, str):
+            return OpenedPatch(open_patch(preset), preset)
+        panel_values = self.loaded.panel_values if preset.silent else {}
+        if self.loaded.patch.folder != PROJECT:
+            return OpenedPatch(open_patch(preset), preset, panel_values=panel_values)
+        project_preset = self.loaded.project_preset._replace(name=preset.name, text=preset.text)
+        return OpenedPatch(open_project_preset(project_preset, self._talk.send_line), preset, panel_values=panel_values)
+
+    def open_named(self, data: bytes) -> OpenedPatch:
+        """Open a preset by the bytes of its name or path; errors never quote a file's content, since hosts log them."""
+        try:
+            name = data.decode()
+        except UnicodeDecodeError:
+            raise UserError(f"{data[:80]!r} is no name of a preset; give one in UTF-8") from None
+        if name in self.names:
+            return self._open_listed(name)
+        preset_path = preset_file(name) or Path(name)
+        if preset_path.is_file() and preset_path.suffix not in (".toml", ".onnx"):
+            raise UserError(f"{name} is no preset; give a .toml file, or the .onnx file of a model")
+        try:
+            return OpenedPatch(open_patch(name), name)
+        except UserError:
+            if not preset_path.is_file():
+                raise
+            raise UserError(f"preset {name} cannot be played; 'timbrel play {name}' says why") from None
+
+    def open_numbered(self, number: int) -> OpenedPatch:
+        """Open a preset of the list, from 1."""
+        if not 0 < number <= len(self.names):
+            raise UserError(f"preset {number} asked for, but there are {len(self.names)}")
+        return self._open_listed(self.names[number - 1])
+
+    def _open_listed(self, name: str) -> OpenedPatch:
+        path_or_name = str(self._user_presets[name]) if name in self._user_presets else name
+        return OpenedPatch(open_patch(path_or_name), path_or_name, name)
