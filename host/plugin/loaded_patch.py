@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..config import own_folder
@@ -14,7 +15,7 @@ from ..preset.validation import check_real_time
 from ..session.realtime import let_memory_go
 from ..session.view import PresetView
 from ..session.view_builder import view_of_patch
-from .project import ProjectPreset, ProjectState, collect_preset
+from .project import ProjectPreset, collect_preset
 from .wire import PluginParameter, slots_of
 
 CHANNEL = 0  # of the rack; the preset receives all channels on it
@@ -26,6 +27,13 @@ class Mode(NamedTuple):
     offline: bool  # a bounce
 
 
+class OpenedPatch(NamedTuple):
+    patch: Patch
+    name: str | Draft  # that opened it
+    listed_name: str | None = None  # in the preset list
+    panel_values: Mapping[str, float] = MappingProxyType({})  # values set on the panel, by target
+
+
 @dataclass(eq=False)
 class LoadedPatch:
     patch: Patch
@@ -34,10 +42,6 @@ class LoadedPatch:
     project_preset: ProjectPreset
     listed_name: str | None = None  # in the preset list
     panel_values: dict[str, float] = field(default_factory=dict)  # values set on the panel, by target
-
-    @property
-    def state(self) -> ProjectState:
-        return ProjectState(self.project_preset, self.listed_name, dict(self.panel_values))
 
     def rests(self, time: int) -> list[Event]:
         """Events that reset the host's parameters, and set the panel's values."""
@@ -69,11 +73,9 @@ def warm_up_for(patch: Patch, mode: Mode) -> None:
     let_memory_go()
 
 
-def make_loaded_patch(
-    patch: Patch, rack: Rack, name: str | Draft, listed_name: str | None, panel_values: Mapping[str, float]
-) -> LoadedPatch:
-    """A patch opened from ``name``, whose rack has played only silence; errors as `collect_preset`."""
-    view = view_of_patch(name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
-    return LoadedPatch(
-        patch, view, slots_of(patch.preset, view.controls), collect_preset(patch), listed_name, dict(panel_values)
-    )
+def make_loaded_patch(opened: OpenedPatch, rack: Rack) -> LoadedPatch:
+    """``rack``: of the patch, and has played only silence; errors as `collect_preset`."""
+    patch = opened.patch
+    view = view_of_patch(opened.name, patch, CHANNEL, rack.knobs[CHANNEL], own_folder("presets"))
+    slots, project_preset = slots_of(patch.preset, view.controls), collect_preset(patch)
+    return LoadedPatch(patch, view, slots, project_preset, opened.listed_name, dict(opened.panel_values))

@@ -2,21 +2,19 @@
 
 import queue
 import threading
-from collections.abc import Mapping
 from enum import Enum, auto
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from ..config import own_folder
 from ..errors import UserError
 from ..play.rack import Rack
-from ..preset.library import Patch, open_patch
+from ..preset.library import open_patch
 from ..preset.shipped import KEYS, Draft, preset_file, shipped_presets
 from ..preset.user_presets import own_presets
 from ..session.messages import Load
-from .loaded_patch import LoadedPatch, Mode, make_loaded_patch, rack_of
-from .project import PROJECT, check_whole, open_project_preset, pack, unpack
+from .loaded_patch import LoadedPatch, Mode, OpenedPatch, make_loaded_patch, rack_of
+from .project import PROJECT, ProjectState, check_whole, open_project_preset, pack, unpack
 from .wire import ControlSocket, Message
 
 
@@ -35,13 +33,6 @@ class Task(Enum):
 # Of other threads to the load thread: a plugin's message, presets from the panel, the error of a load on the audio
 # thread, and a line for the host's log.
 Request = Message | Load | ChoosePreset | Task | UserError | str
-
-
-class OpenedPatch(NamedTuple):
-    patch: Patch
-    name: str | Draft  # that opened it
-    listed_name: str | None = None  # in the preset list
-    panel_values: Mapping[str, float] = MappingProxyType({})  # values set on the panel, by target
 
 
 class LoadedRack(NamedTuple):
@@ -76,7 +67,7 @@ class PatchLoader:
         """Load an opened patch for the present mode, and send its warnings; errors as `rack_of`."""
         mode = self.mode
         rack = rack_of(opened.patch, mode)
-        loaded_patch = make_loaded_patch(opened.patch, rack, opened.name, opened.listed_name, opened.panel_values)
+        loaded_patch = make_loaded_patch(opened, rack)
         for warning in opened.patch.warnings:
             self._talk.send_line(warning)
         self.loaded, self._unplayed = loaded_patch, None
@@ -100,7 +91,10 @@ class PatchLoader:
 
     def state(self) -> bytes:
         """The project's state."""
-        return pack(self.loaded.state) if self._unplayed is None else self._unplayed
+        loaded = self.loaded
+        if self._unplayed is not None:
+            return self._unplayed
+        return pack(ProjectState(loaded.project_preset, loaded.listed_name, loaded.panel_values))
 
     # presets by all that names them; UserError if one cannot be opened
 

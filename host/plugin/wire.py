@@ -13,7 +13,6 @@ import mmap
 import os
 import platform
 import socket
-import struct
 import sys
 import threading
 from collections.abc import Iterable, Sequence
@@ -122,9 +121,6 @@ class WireParameter(ctypes.Structure):
     _fields_ = (("name", ctypes.c_char * NAME_BYTES), ("rest", ctypes.c_float), ("used", ctypes.c_uint32))
 
 
-HEAD = struct.Struct("=III")
-
-
 class Position(NamedTuple):
     """Samples since the reset that began an epoch."""
 
@@ -177,16 +173,15 @@ class SharedMemory:
         memory_bytes = ctypes.sizeof(WireMemory)
         if os.fstat(descriptor).st_size < memory_bytes:
             raise Failure("the plugin's memory is too small; install the plugin anew with 'timbrel plugin install'")
-        self._map = mmap.mmap(descriptor, memory_bytes)
         self._futex_number = futex_number
-        self._wire = WireMemory.from_buffer(self._map)
+        self._wire = WireMemory.from_buffer(mmap.mmap(descriptor, memory_bytes))
         if (self._wire.magic, self._wire.version) != (MAGIC, VERSION):
             raise Failure(
                 f"the plugin speaks version {self._wire.version} of the wire, this timbrel {VERSION}; "
                 "install the plugin anew with 'timbrel plugin install'"
             )
-        self._events: npt.NDArray[Any] = np.frombuffer(self._map, _EVENT, EVENTS, WireMemory.events.offset)
-        self._sound: Array = np.frombuffer(self._map, np.float32, 2 * RING, WireMemory.sound.offset).reshape(2, RING)
+        self._events: npt.NDArray[Any] = np.frombuffer(self._wire.events, _EVENT)
+        self._sound: Array = np.ctypeslib.as_array(self._wire.sound)
         self._syscall = ctypes.CDLL(None).syscall
         base_address = ctypes.addressof(self._wire)
         self._server_bell = ctypes.c_void_p(base_address + WireMemory.server_bell.offset)
@@ -311,17 +306,17 @@ class ControlSocket:
 
     def receive(self) -> Message | None:
         """Wait for the next message; None once the plugin has disconnected."""
-        head_bytes = self._bytes(HEAD.size)
+        head_bytes = self._bytes(ctypes.sizeof(WireMessage))
         if head_bytes is None:
             return None
-        kind, number, data_length = HEAD.unpack(head_bytes)
-        data = self._bytes(data_length) if data_length <= LONGEST_MESSAGE else None
-        return None if data is None else Message(kind, number, data)
+        head = WireMessage.from_buffer_copy(head_bytes)
+        data = self._bytes(head.length) if head.length <= LONGEST_MESSAGE else None
+        return None if data is None else Message(head.kind, head.number, data)
 
     def send(self, kind: ToPlugin, data: bytes = b"", number: int = 0) -> None:
         """`receive` reports a disconnect."""
         with self._sending, contextlib.suppress(OSError):
-            self._socket.sendall(HEAD.pack(kind, number, len(data)) + data)
+            self._socket.sendall(bytes(WireMessage(kind, number, len(data))) + data)
 
     def send_line(self, line: str) -> None:
         self.send(ToPlugin.SAY, cut(printable(line), LONGEST_LINE))

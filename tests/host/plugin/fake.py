@@ -181,7 +181,7 @@ class FakePlugin:
 
     def say(self, kind, number=0, data=b""):
         """Send a message."""
-        self.socket.sendall(wire.HEAD.pack(kind, number, len(data)) + data)
+        self.socket.sendall(bytes(wire.WireMessage(kind, number, len(data))) + data)
 
     def listen(self, enough):
         """Take messages until there are enough."""
@@ -196,13 +196,13 @@ class FakePlugin:
         self.said.clear()
 
     def _take(self):
-        kind, number, length = wire.HEAD.unpack(self._bytes(wire.HEAD.size))
-        data = self._bytes(length)
-        match kind:
+        head = wire.WireMessage.from_buffer_copy(self._bytes(wire.ctypes.sizeof(wire.WireMessage)))
+        data = self._bytes(head.length)
+        match head.kind:
             case ToPlugin.READY:
                 self.ready += 1
             case ToPlugin.STATE:
-                self.states[number] = data
+                self.states[head.number] = data
             case ToPlugin.PARAMETERS:
                 told = (wire.WireParameter * wire.MACROS).from_buffer_copy(data)
                 self.parameters = [(each.name.decode(), each.rest) for each in told if each.used]
@@ -213,7 +213,7 @@ class FakePlugin:
             case ToPlugin.SAY:
                 self.said.append(data.decode())
             case _:
-                raise AssertionError(kind)
+                raise AssertionError(head.kind)
 
     def _bytes(self, count):
         found = b""

@@ -3,7 +3,7 @@
 import pytest
 from timbrel.host.play.player import Player
 from timbrel.host.plugin.audio_thread import AudioThread
-from timbrel.host.plugin.loaded_patch import Mode, make_loaded_patch, rack_of
+from timbrel.host.plugin.loaded_patch import Mode, OpenedPatch, make_loaded_patch, rack_of
 from timbrel.host.plugin.wire import OFFLINE, EventKind, Position, ReceivedEvent
 from timbrel.host.preset.library import open_patch
 
@@ -38,8 +38,8 @@ class Loader:
 
     def __init__(self, *names):
         mode = Mode(48000, offline=True)
-        patches = [open_patch(name) for name in names]
-        self.loaded = [make_loaded_patch(patch, rack_of(patch, mode), patch.name, patch.name, {}) for patch in patches]
+        opened = [OpenedPatch(open_patch(name), name, name) for name in names]
+        self.loaded = [make_loaded_patch(each, rack_of(each.patch, mode)) for each in opened]
 
     def loaded_after(self, loads):
         return self.loaded[loads]

@@ -10,7 +10,7 @@ from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.plugin.loaded_patch import Mode, rack_of
-from timbrel.host.plugin.wire import HEAD, Position, ToServer
+from timbrel.host.plugin.wire import Position, ToServer, WireMessage
 from timbrel.host.preset.library import open_patch
 
 from ...patience import PATIENCE_SECONDS, until
@@ -159,7 +159,7 @@ def test_a_message_that_is_cut_off_or_too_long_ends_the_server_as_the_end_does()
     plugin.listen(lambda: plugin.ready)
     plugin.say(77, 5, b"what a newer plugin says")
     plugin.settle()
-    plugin.socket.sendall(HEAD.pack(ToServer.LOAD_PRESET, 1, 0xFFFFFFFF))
+    plugin.socket.sendall(bytes(WireMessage(ToServer.LOAD_PRESET, 1, 0xFFFFFFFF)))
     assert plugin.process.wait(PATIENCE_SECONDS) == 0
     assert plugin.close() == 0
     assert plugin.logged() == ""

@@ -8,7 +8,7 @@ from timbrel.host.midi.recorder import Recorder
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.plugin.audio_thread import AudioThread
-from timbrel.host.plugin.loaded_patch import Mode, make_loaded_patch, rack_of
+from timbrel.host.plugin.loaded_patch import Mode, OpenedPatch, make_loaded_patch, rack_of
 from timbrel.host.plugin.wire import EventKind, Position, ReceivedEvent
 from timbrel.host.preset.library import open_patch
 from timbrel.host.resynthesis.processor import Processor
@@ -86,7 +86,7 @@ class Memory:
 class Loader:
     def __init__(self, patch):
         rack = rack_of(patch, Mode(RATE, offline=True))
-        self.patch = make_loaded_patch(patch, rack, str(patch.folder / f"{patch.name}.toml"), None, {})
+        self.patch = make_loaded_patch(OpenedPatch(patch, str(patch.folder / f"{patch.name}.toml")), rack)
 
     def loaded_after(self, loads):
         return self.patch

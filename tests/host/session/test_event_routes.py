@@ -26,7 +26,7 @@ from timbrel.host.play.player import Player, Succession
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.render import programmed
 from timbrel.host.plugin.audio_thread import FROM_THE_BEGINNING, AudioThread
-from timbrel.host.plugin.loaded_patch import Mode, make_loaded_patch, rack_of
+from timbrel.host.plugin.loaded_patch import Mode, OpenedPatch, make_loaded_patch, rack_of
 from timbrel.host.plugin.patch_loader import LoadedRack
 from timbrel.host.plugin.wire import EventKind, Position, ReceivedEvent
 from timbrel.host.preset.library import open_patch
@@ -157,7 +157,7 @@ class Loader:
     def __init__(self, presets):
         self.mode, self.requests = Mode(RATE, offline=False), self
         patches = [(name, open_patch(name)) for name in presets]
-        self.all = [make_loaded_patch(patch, rack_of(patch, self.mode), name, None, {}) for name, patch in patches]
+        self.all = [make_loaded_patch(OpenedPatch(patch, name), rack_of(patch, self.mode)) for name, patch in patches]
 
     def loaded_after(self, loads):
         return self.all[0]

@@ -5,7 +5,7 @@ import pytest
 from timbrel.host.audio.output import limited
 from timbrel.host.events import Clock, ControlChange, NoteOn, ParameterChange
 from timbrel.host.play.player import Player
-from timbrel.host.plugin.loaded_patch import CHANNEL, Mode, make_loaded_patch, rack_of
+from timbrel.host.plugin.loaded_patch import CHANNEL, Mode, OpenedPatch, make_loaded_patch, rack_of
 from timbrel.host.plugin.panel_thread import report
 from timbrel.host.preset.library import open_patch
 from timbrel.host.session.meters import METER_SECONDS, SPECTRUM_BANDS, SPECTRUM_HZ, SPECTRUM_SAMPLES, Meters
@@ -20,7 +20,7 @@ class Playing:
     def __init__(self, name):
         patch = open_patch(name)
         rack = rack_of(patch, MODE)
-        self.loaded, self.player = make_loaded_patch(patch, rack, name, name, {}), Player(rack, RATE)
+        self.loaded, self.player = make_loaded_patch(OpenedPatch(patch, name, name), rack), Player(rack, RATE)
 
     def seen_by(self, meters):
         """Make a block that the meters see."""
