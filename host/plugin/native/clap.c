@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
 #include "clap_more.h"
 #include "clap_presets.h"
 #include "instance.h"
@@ -258,30 +257,26 @@ static void flush(const clap_plugin_t *plugin, const clap_input_events_t *input,
 	tell_readouts(of(plugin), output);
 }
 
+static int64_t write_stream(void *self, void *bytes, int32_t count)
+{
+	const clap_ostream_t *stream = self;
+	return stream->write(stream, bytes, (uint64_t)count);
+}
+
+static int64_t read_stream(void *self, void *bytes, int32_t count)
+{
+	const clap_istream_t *stream = self;
+	return stream->read(stream, bytes, (uint64_t)count);
+}
+
 static bool save(const clap_plugin_t *plugin, const clap_ostream_t *stream)
 {
-	void *bytes = NULL;
-	size_t count = core_save(of(plugin)->instance.core, &bytes), position = 0;
-	while (position < count) {
-		int64_t written = stream->write(stream, (const char *)bytes + position, count - position);
-		if (written <= 0 || (uint64_t)written > count - position)
-			break;
-		position += (size_t)written;
-	}
-	free(bytes);
-	return count && position == count;
+	return instance_save(&of(plugin)->instance, (void *)stream, write_stream);
 }
 
 static bool load(const clap_plugin_t *plugin, const clap_istream_t *stream)
 {
-	bytes state = {0};
-	int64_t read = -1;
-	void *room;
-	while ((room = bytes_room(&state, 65536)) && (read = stream->read(stream, room, 65536)) > 0 && read <= 65536)
-		state.count += (size_t)read;
-	bool loaded = read == 0 && core_load(of(plugin)->instance.core, state.start, state.count);
-	free(state.start);
-	return loaded;
+	return instance_load(&of(plugin)->instance, (void *)stream, read_stream);
 }
 
 static uint32_t latency(const clap_plugin_t *plugin)

@@ -14,7 +14,8 @@ core *core_new(const char *folder, const core_listener *listener)
 	if (!c) return NULL;
 	memcpy(c->folder, folder, length);
 	if (listener) c->listener = *listener;
-	for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->values[i] = c->rests[i] = MACRO_DEFAULT;
+	core_rest_macros(c);
+	for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->rests[i] = MACRO_DEFAULT;
 	if (keeper_start(c)) return c;
 	free(c);
 	return NULL;
@@ -28,6 +29,30 @@ void core_free(core *c)
 	server_free(atomic_load(&c->retired));
 	server_free(c->sound.server);
 	free(c);
+}
+
+void core_tell(core *c, enum core_change change)
+{
+	if (c->listener.changed) c->listener.changed(c->listener.self, change);
+}
+
+void core_rest_macros(core *c)
+{
+	c->moved_macros = 0;
+	for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->values[i] = MACRO_DEFAULT;
+}
+
+void *copy_of(const void *bytes, size_t length)
+{
+	void *copy = malloc(length ? length : 1);
+	if (copy && length) memcpy(copy, bytes, length);
+	return copy;
+}
+
+size_t whole_characters(const char *text, size_t length)
+{
+	while (length && (text[length] & 0xc0) == 0x80) --length;
+	return length;
 }
 
 uint32_t core_latency(const core *c) { return c->latency; }
@@ -62,36 +87,21 @@ void core_parameter(const core *c, uint32_t parameter, wire_parameter *descripti
 	pthread_mutex_unlock(&k->mutex);
 }
 
-/* The name with a number from 1 on, and how many there are; with the mutex held. */
-static const char *find_preset(const keeper *k, uint32_t number, uint32_t *count)
+/* The name with a number from 1 on; with the mutex held. */
+static const char *find_preset(const keeper *k, uint32_t number)
 {
-	const char *name = NULL;
-	*count = 0;
 	for (size_t offset = 0; offset < k->presets_length; offset += strlen(k->presets + offset) + 1)
-		if (++*count == number) name = k->presets + offset;
-	return name;
-}
-
-uint32_t core_presets(const core *c)
-{
-	keeper *k = (keeper *)&c->keeper;
-	uint32_t count;
-	pthread_mutex_lock(&k->mutex);
-	find_preset(k, 0, &count);
-	pthread_mutex_unlock(&k->mutex);
-	return count;
+		if (--number == 0) return k->presets + offset;
+	return NULL;
 }
 
 bool core_preset_name(const core *c, uint32_t number, char text[64])
 {
 	keeper *k = (keeper *)&c->keeper;
-	uint32_t count;
 	pthread_mutex_lock(&k->mutex);
-	const char *name = find_preset(k, number, &count);
+	const char *name = find_preset(k, number);
 	if (name) {
-		size_t length = strnlen(name, 63);
-		/* A name that is too long is cut between its characters, not within one. */
-		while (length && (name[length] & 0xc0) == 0x80) --length;
+		size_t length = whole_characters(name, strnlen(name, 63));
 		memcpy(text, name, length);
 		text[length] = 0;
 	}

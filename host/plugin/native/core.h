@@ -14,12 +14,16 @@ extern "C" {
 
 typedef struct core core;
 
+enum core_change {
+	CHANGED_PARAMETERS = 1, /* names and rests, and names of presets */
+	CHANGED_LATENCY = 2,    /* may also be told by core_run, in the thread of sound */
+	CHANGED_STATE = 4       /* what core_save returns is another */
+};
+
 /* What a wrapper is told, in a thread of the core's own: it must only note it. Any may be null. */
 typedef struct {
 	void *self;
-	void (*parameters_changed)(void *self); /* names and rests: see core_parameter */
-	void (*latency_changed)(void *self);    /* may also be called by core_run, in the thread of sound */
-	void (*state_changed)(void *self);      /* what core_save returns is another */
+	void (*changed)(void *self, enum core_change change);
 	void (*say)(void *self, bool urgent, const char *line); /* urgent: sound is missing */
 } core_listener;
 
@@ -28,6 +32,9 @@ enum core_standing {
 	CORE_PLAYS,
 	CORE_SILENT /* no server can be had until a preset is loaded, or the plugin activated: its words say why */
 };
+
+#define CORE_GAIN_LOW (-60.0f) /* dB */
+#define CORE_GAIN_HIGH 12.0f
 
 /* `folder` is that of the plugin's binary, in which the file `interpreter` names the Python to use. Never fails but for
  * lack of memory (null): without an interpreter it is silent, and has said so once. The server is started at once. */
@@ -64,7 +71,6 @@ enum core_standing core_standing(const core *);
 bool core_spoilt(const core *);
 float core_get(const core *, uint32_t parameter); /* where it stands: what the host set, else where it rests */
 void core_parameter(const core *, uint32_t parameter, wire_parameter *description);
-uint32_t core_presets(const core *);                               /* how many there are */
 bool core_preset_name(const core *, uint32_t number, char text[64]); /* from 1 on */
 
 /* Not in the thread of sound. */

@@ -112,6 +112,12 @@ struct core {
 	char folder[]; /* the plugin's */
 };
 
+/* core.c */
+void core_tell(core *, enum core_change);
+void core_rest_macros(core *); /* where the next preset has them */
+void *copy_of(const void *bytes, size_t length); /* null: no memory */
+size_t whole_characters(const char *text, size_t length); /* as many bytes of UTF-8 at most: it is cut between characters */
+
 /* server_thread.c */
 bool keeper_start(core *);
 void keeper_stop(core *);

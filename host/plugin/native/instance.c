@@ -9,33 +9,20 @@
 
 #include "parameters.h"
 
-static void note(instance *instance, uint32_t change)
+#define PIECE 65536 /* bytes of a state that a stream is asked for at once */
+
+static void note(void *self, enum core_change change)
 {
+	instance *instance = self;
 	atomic_fetch_or(&instance->changes, change);
 	if (instance->changed)
 		instance->changed(instance->host);
 }
 
-static void parameters_changed(void *self)
-{
-	note(self, CHANGED_PARAMETERS);
-}
-
-static void latency_changed(void *self)
-{
-	note(self, CHANGED_LATENCY);
-}
-
-static void state_changed(void *self)
-{
-	note(self, CHANGED_STATE);
-}
-
 static void say_line(void *self, bool urgent, const char *line)
 {
 	instance *instance = self;
-	if (instance->say)
-		instance->say(instance->host, urgent, line);
+	instance->say(instance->host, urgent, line);
 }
 
 /* The folder of the binary that this function is in. */
@@ -51,7 +38,7 @@ static bool find_folder(char folder[PATH_MAX])
 bool instance_start(instance *instance)
 {
 	char folder[PATH_MAX];
-	core_listener listener = {instance, parameters_changed, latency_changed, state_changed, say_line};
+	core_listener listener = {instance, note, say_line};
 	instance->core = core_new(find_folder(folder) ? folder : "", &listener);
 	return instance->core != NULL;
 }
@@ -97,6 +84,43 @@ uint32_t instance_take(instance *instance)
 	uint32_t changes = atomic_exchange(&instance->changes, 0);
 	bool longer = instance->active && core_latency(instance->core) > atomic_load(&instance->latency);
 	return longer ? changes : changes & ~(uint32_t)CHANGED_LATENCY;
+}
+
+bool instance_save(instance *instance, void *stream, stream_function write)
+{
+	void *bytes = NULL;
+	size_t count = core_save(instance->core, &bytes), saved = 0;
+	while (saved < count) {
+		int32_t most = count - saved < PIECE ? (int32_t)(count - saved) : PIECE;
+		int64_t written = write(stream, (char *)bytes + saved, most);
+		if (written <= 0 || written > most)
+			break;
+		saved += (size_t)written;
+	}
+	free(bytes);
+	return count && saved == count;
+}
+
+bool instance_load(instance *instance, void *stream, stream_function read)
+{
+	char *bytes = NULL;
+	size_t count = 0, room = 0;
+	int64_t taken = 1;
+	while (taken > 0 && taken <= PIECE) {
+		if (count + PIECE > room) {
+			room = 2 * room + PIECE;
+			char *grown = count <= WIRE_LONGEST_MESSAGE ? realloc(bytes, room) : NULL;
+			if (!grown) /* memory ends, or it is too much for a state */
+				break;
+			bytes = grown;
+		}
+		taken = read(stream, bytes + count, PIECE);
+		if (taken > 0)
+			count += (size_t)taken;
+	}
+	bool loaded = taken == 0 && core_load(instance->core, bytes, count);
+	free(bytes);
+	return loaded;
 }
 
 bool instance_run(instance *instance, float *left, float *right, uint32_t count)

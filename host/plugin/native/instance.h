@@ -8,19 +8,13 @@
 
 #include "core.h"
 
-enum instance_change {
-	CHANGED_PARAMETERS = 1, /* names and rests, and names of presets */
-	CHANGED_LATENCY = 2,    /* it has become longer than the host was told, who must activate the plugin anew */
-	CHANGED_STATE = 4
-};
-
 typedef struct {
 	core *core;
 	void *host;                                /* these three are set before instance_start */
 	void (*changed)(void *host);               /* called in any thread, when there are changes to take; may be null */
-	void (*say)(void *host, bool urgent, const char *line); /* called in any thread; may be null */
+	void (*say)(void *host, bool urgent, const char *line); /* called in any thread */
 
-	_Atomic uint32_t changes; /* instance_change, not yet taken */
+	_Atomic uint32_t changes; /* core_change, not yet taken */
 	bool active;
 	_Atomic uint32_t latency; /* as the host was told, in samples */
 } instance;
@@ -33,7 +27,16 @@ void instance_end(instance *);
 bool instance_activate(instance *, double rate, uint32_t block, bool offline);
 void instance_deactivate(instance *);
 
-uint32_t instance_take(instance *); /* the changes that were noted, which are no longer */
+/* The changes that were noted, which are no longer. The latency's is that it has become longer than the host was told, who
+ * must activate the plugin anew. */
+uint32_t instance_take(instance *);
+
+/* Reads or writes at most `count` bytes of a host's stream. Returns how many; 0 where it ends, less where it fails. */
+typedef int64_t (*stream_function)(void *stream, void *bytes, int32_t count);
+
+/* The state, through a stream of the host's; false: it is not whole. Not in the thread of sound. */
+bool instance_save(instance *, void *stream, stream_function write);
+bool instance_load(instance *, void *stream, stream_function read);
 
 /* In the thread of sound, after the block's events. Where a channel is null time stands still. False: samples of this
  * bounce are missing. */

@@ -5,6 +5,18 @@
 #include <string.h>
 #include <sys/socket.h>
 
+typedef struct {
+	unsigned char *start;
+	size_t length;
+} span;
+
+/* The part of a message that is next after `done` bytes: what is left of its head, then of its bytes. */
+static span next_part(wire_message *head, unsigned char *bytes, size_t done)
+{
+	if (done < sizeof *head) return (span){(unsigned char *)head + done, sizeof *head - done};
+	return (span){bytes + (done - sizeof *head), sizeof *head + head->length - done};
+}
+
 bool outbox_put(outbox *box, uint32_t kind, uint32_t number, const void *bytes, size_t length)
 {
 	letter *message = malloc(sizeof *message + length);
@@ -20,12 +32,8 @@ bool outbox_put(outbox *box, uint32_t kind, uint32_t number, const void *bytes, 
 bool outbox_send(outbox *box, int socket)
 {
 	for (letter *message = box->first; message; message = box->first) {
-		bool heading = message->sent_bytes < sizeof message->head;
-		size_t head_bytes = heading ? 0 : sizeof message->head; /* bytes before the part that is sent now */
-		const unsigned char *part = heading ? (const unsigned char *)&message->head : message->bytes;
-		size_t length = heading ? sizeof message->head : message->head.length;
-		ssize_t sent_bytes = send(socket, part + (message->sent_bytes - head_bytes),
-		                          head_bytes + length - message->sent_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+		span part = next_part(&message->head, message->bytes, message->sent_bytes);
+		ssize_t sent_bytes = send(socket, part.start, part.length, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (sent_bytes < 0) {
 			if (errno == EINTR) continue;
 			return errno == EAGAIN || errno == EWOULDBLOCK;
@@ -67,11 +75,8 @@ enum inbox_answer inbox_take(inbox *box, int socket)
 	if (box->received_bytes && box->received_bytes == sizeof box->head + box->head.length) inbox_empty(box);
 	for (;;) {
 		bool heading = box->received_bytes < sizeof box->head;
-		size_t head_bytes = heading ? 0 : sizeof box->head;
-		unsigned char *part = heading ? (unsigned char *)&box->head : box->bytes;
-		size_t length = heading ? sizeof box->head : box->head.length;
-		ssize_t received_bytes = recv(socket, part + (box->received_bytes - head_bytes),
-		                              head_bytes + length - box->received_bytes, MSG_DONTWAIT);
+		span part = next_part(&box->head, box->bytes, box->received_bytes);
+		ssize_t received_bytes = recv(socket, part.start, part.length, MSG_DONTWAIT);
 		if (received_bytes < 0 && errno == EINTR) continue;
 		if (received_bytes < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return INBOX_WAITS;
 		if (received_bytes <= 0) return INBOX_ENDED;

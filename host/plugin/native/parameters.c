@@ -32,7 +32,7 @@ bool parameter_range_of(uint32_t parameter, parameter_range *range)
 {
 	*range = (parameter_range){0, 1, parameter > WIRE_GAIN};
 	if (parameter == WIRE_GAIN)
-		*range = (parameter_range){-60, 12, false};
+		*range = (parameter_range){CORE_GAIN_LOW, CORE_GAIN_HIGH, false};
 	if (parameter == WIRE_PRESET)
 		range->high = PARAMETER_PRESETS;
 	if (parameter == READOUT_LATE)

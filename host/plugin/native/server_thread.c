@@ -1,8 +1,5 @@
 /* The keeper: a thread that starts the server, exchanges messages with it, and starts another where it ends. */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -31,16 +28,16 @@ static void say_line(core *c, bool urgent, const char *line)
 	if (c->keeper.log >= 0) (void)!write(c->keeper.log, log_line, (size_t)length);
 }
 
-static void say_format(core *c, bool urgent, const char *form, ...) __attribute__((format(printf, 3, 4)));
+static void warn(core *c, const char *form, ...) __attribute__((format(printf, 2, 3)));
 
-static void say_format(core *c, bool urgent, const char *form, ...)
+static void warn(core *c, const char *form, ...)
 {
 	char line[LONGEST_LINE];
 	va_list arguments;
 	va_start(arguments, form);
 	vsnprintf(line, sizeof line, form, arguments);
 	va_end(arguments);
-	say_line(c, urgent, line);
+	say_line(c, true, line);
 }
 
 static void tell_sound(core *c)
@@ -135,7 +132,7 @@ static void end(core *c, int patience)
 	if (++k->failures >= FAILURES) {
 		give_up(c, "timbrel is silent: its server has ended %d times (%s); `timbrel plugin status` says more%s%s", FAILURES, end_text,
 		        k->log >= 0 ? ", and so does " : "", k->log >= 0 ? k->log_path : "");
-	} else if (k->ready) say_format(c, true, "timbrel's server has ended (%s)%s; it starts again", end_text, nonsense ? " after a fault" : "");
+	} else if (k->ready) warn(c, "timbrel's server has ended (%s)%s; it starts again", end_text, nonsense ? " after a fault" : "");
 }
 
 /* ---- messages */
@@ -150,9 +147,8 @@ static void keep_patch(core *c, uint32_t number, const void *bytes, size_t lengt
 	bool had_patch = k->patch.kind != PATCH_DEFAULT; /* what plays from the beginning is no change */
 	bool same_state = k->patch.kind == PATCH_STATE && k->patch.length == length
 	            && (!length || memcmp(k->patch.bytes, bytes, length) == 0);
-	void *copy = same_state ? NULL : malloc(length ? length : 1);
+	void *copy = same_state ? NULL : copy_of(bytes, length);
 	if (copy) {
-		if (length) memcpy(copy, bytes, length);
 		free(k->patch.bytes);
 		k->patch = (patch){PATCH_STATE, copy, length};
 		*changed = (had_patch && number == 0) || k->nameless;
@@ -179,9 +175,8 @@ static bool keep_parameters(core *c, const unsigned char *bytes, size_t length)
 static bool keep_presets(core *c, const unsigned char *bytes, size_t length)
 {
 	if (length && bytes[length - 1] != 0) return false;
-	char *copy = malloc(length ? length : 1);
+	char *copy = copy_of(bytes, length);
 	if (!copy) return true; /* the host shows what it knew before */
-	if (length) memcpy(copy, bytes, length);
 	free(c->keeper.presets);
 	c->keeper.presets = copy;
 	c->keeper.presets_length = length;
@@ -192,8 +187,7 @@ static bool pass_on(core *c, const unsigned char *bytes, size_t length)
 {
 	char line[LONGEST_LINE];
 	if (length > LONGEST_SAYING || (length && memchr(bytes, 0, length))) return false;
-	if (length > sizeof line - 1)
-		for (length = sizeof line - 1; length && (bytes[length] & 0xc0) == 0x80;) --length; /* between two characters */
+	if (length > sizeof line - 1) length = whole_characters((const char *)bytes, sizeof line - 1);
 	for (size_t i = 0; i < length; ++i) line[i] = bytes[i] < ' ' || bytes[i] == 0x7f ? ' ' : (char)bytes[i];
 	line[length] = 0;
 	say_line(c, false, line);
@@ -204,7 +198,6 @@ static bool pass_on(core *c, const unsigned char *bytes, size_t length)
 static bool obey(core *c, const inbox *in)
 {
 	keeper *k = &c->keeper;
-	const core_listener *l = &c->listener;
 	bool valid = true, changed = false, parameters = false;
 	if (in->head.kind == WIRE_SAY) return pass_on(c, in->bytes, in->head.length);
 	pthread_mutex_lock(&k->mutex);
@@ -219,8 +212,8 @@ static bool obey(core *c, const inbox *in)
 	default: break; /* a kind that a later server knows */
 	}
 	pthread_mutex_unlock(&k->mutex);
-	if (parameters && l->parameters_changed) l->parameters_changed(l->self);
-	if (changed && l->state_changed) l->state_changed(l->self);
+	if (parameters) core_tell(c, CHANGED_PARAMETERS);
+	if (changed) core_tell(c, CHANGED_STATE);
 	return valid;
 }
 
@@ -269,15 +262,15 @@ static void report(core *c)
 {
 	keeper *k = &c->keeper;
 	if (c->lost != k->lost) {
-		say_format(c, true, "timbrel's server could not follow: %llu events are lost", (unsigned long long)(c->lost - k->lost));
+		warn(c, "timbrel's server could not follow: %llu events are lost", (unsigned long long)(c->lost - k->lost));
 		k->lost = c->lost;
 	}
 	if (c->spoils != k->spoils) {
 		k->spoils = c->spoils;
-		say_format(c, true, "timbrel lacks sound in this bounce: it had no server, or lost it; run `timbrel plugin status`, then bounce again");
+		warn(c, "timbrel lacks sound in this bounce: it had no server, or lost it; run `timbrel plugin status`, then bounce again");
 	}
 	if (atomic_exchange(&c->unknown, false))
-		say_format(c, true, "timbrel's patch is not in the project that was saved: its server has not answered yet; save again once it plays");
+		warn(c, "timbrel's patch is not in the project that was saved: its server has not answered yet; save again once it plays");
 }
 
 static void *keep(void *self)

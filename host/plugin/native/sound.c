@@ -27,8 +27,7 @@ static void new_latency(core *c)
 	if (s->offline) block_latency = 0;
 	if (block_latency + s->rack_latency < s->least_latency) block_latency = s->least_latency - s->rack_latency;
 	uint32_t latency = (block_latency < LONGEST_LATENCY ? block_latency : LONGEST_LATENCY) + s->rack_latency;
-	if (atomic_exchange(&c->latency, latency) != latency && c->listener.latency_changed)
-		c->listener.latency_changed(c->listener.self);
+	if (atomic_exchange(&c->latency, latency) != latency) core_tell(c, CHANGED_LATENCY);
 }
 
 /* The sampling rate in Hz; 0 where it is none for which a latency is kept. */
@@ -124,8 +123,8 @@ void core_midi(core *c, uint32_t offset, const uint8_t *bytes, uint32_t count)
 
 float sound_allowed(uint32_t parameter, float value)
 {
-	float low = parameter == WIRE_GAIN ? -60.0f : 0.0f;
-	float high = parameter == WIRE_GAIN ? 12.0f : parameter == WIRE_PRESET ? 65535.0f : 1.0f;
+	float low = parameter == WIRE_GAIN ? CORE_GAIN_LOW : 0.0f;
+	float high = parameter == WIRE_GAIN ? CORE_GAIN_HIGH : parameter == WIRE_PRESET ? 65535.0f : 1.0f;
 	if (parameter >= WIRE_PRESET) value = roundf(value);
 	return value < low ? low : value > high ? high : value;
 }
@@ -139,9 +138,7 @@ void core_set(core *c, uint32_t offset, uint32_t parameter, float value)
 	if (!bit && value == old_value) return;
 	if (bit) atomic_fetch_or(&c->moved_macros, bit);
 	if (parameter == WIRE_PRESET && value > 0) {
-		/* It sounds as it was made, whatever was moved before. */
-		c->moved_macros = 0;
-		for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->values[i] = MACRO_DEFAULT;
+		core_rest_macros(c); /* it sounds as it was made, whatever was moved before */
 		if (!c->sound.active || !plays(&c->sound)) {
 			c->chooses = true; /* what no server hears now is said when an epoch begins */
 			keeper_revive(c);

@@ -86,9 +86,8 @@ static bool is_name(const char *name, size_t length)
 static bool load(core *c, enum patch_kind kind, const void *bytes, size_t length)
 {
 	if (kind != PATCH_DEFAULT) {
-		patch loaded = {kind, malloc(length ? length : 1), length};
+		patch loaded = {kind, copy_of(bytes, length), length};
 		if (!loaded.bytes) return false;
-		memcpy(loaded.bytes, bytes, length);
 		pthread_mutex_lock(&c->keeper.mutex);
 		keeper_load(c, loaded);
 		pthread_mutex_unlock(&c->keeper.mutex);
@@ -138,9 +137,8 @@ bool core_load(core *c, const void *bytes, size_t count)
 bool core_load_preset(core *c, const char *name)
 {
 	if (!is_name(name, strlen(name)) || !load(c, PATCH_PRESET, name, strlen(name))) return false;
-	for (uint32_t i = 0; i < WIRE_MACROS; ++i) c->values[i] = MACRO_DEFAULT;
+	core_rest_macros(c);
 	c->values[WIRE_PRESET] = 0;
-	c->moved_macros = 0;
 	c->kept_latency = 0;
 	c->chooses = false;
 	c->reloaded = true;

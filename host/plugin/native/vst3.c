@@ -7,8 +7,6 @@
 #include <string.h>
 #include <travesty/factory.h>
 
-#include "bytes.h"
-
 #define NAME "timbrel"
 #define EXPORT __attribute__((visibility("default")))
 
@@ -146,37 +144,36 @@ static v3_result V3_API set_active(void *self, v3_bool state)
 	return V3_OK;
 }
 
+static int64_t read_stream(void *self, void *bytes, int32_t count)
+{
+	struct v3_bstream **stream = self;
+	int32_t taken = 0;
+	/* A stream that fails has ended: whether it is whole is seen in its bytes. */
+	return (*stream)->read(stream, bytes, count, &taken) == V3_OK && taken > 0 && taken <= count ? taken : 0;
+}
+
+static int64_t write_stream(void *self, void *bytes, int32_t count)
+{
+	struct v3_bstream **stream = self;
+	int32_t written = 0;
+	return (*stream)->write(stream, bytes, count, &written) == V3_OK ? written : -1;
+}
+
 static v3_result V3_API set_state(void *self, struct v3_bstream **stream)
 {
-	core *core = of(self)->instance.core;
-	bytes state = {0};
-	int32_t count = 0;
-	void *room = NULL;
-	if (!core || !stream)
+	instance *instance = &of(self)->instance;
+	if (!instance->core || !stream)
 		return V3_INVALID_ARG;
-	while ((room = bytes_room(&state, 65536)) && (*stream)->read(stream, room, 65536, &count) == V3_OK && count > 0 &&
-	       count <= 65536)
-		state.count += (size_t)count;
-	bool loaded = room && core_load(core, state.start, state.count);
-	free(state.start);
-	if (loaded)
-		controller_forget(of(self));
-	return loaded ? V3_OK : V3_FALSE;
+	if (!instance_load(instance, stream, read_stream))
+		return V3_FALSE;
+	controller_forget(of(self));
+	return V3_OK;
 }
 
 static v3_result V3_API get_state(void *self, struct v3_bstream **stream)
 {
-	void *bytes = NULL;
-	core *core = of(self)->instance.core;
-	size_t count = core && stream ? core_save(core, &bytes) : 0, done = 0;
-	while (done < count) {
-		int32_t most = count - done < 1 << 20 ? (int32_t)(count - done) : 1 << 20, written = 0;
-		if ((*stream)->write(stream, (char *)bytes + done, most, &written) != V3_OK || written <= 0 || written > most)
-			break;
-		done += (size_t)written;
-	}
-	free(bytes);
-	return count && done == count ? V3_OK : V3_FALSE;
+	instance *instance = &of(self)->instance;
+	return instance->core && stream && instance_save(instance, stream, write_stream) ? V3_OK : V3_FALSE;
 }
 
 static const struct v3_component component = {

@@ -101,15 +101,11 @@ static double shown_value(plugin *plugin, uint32_t index)
 static void describe_controller(uint32_t index, struct v3_param_info *parameter)
 {
 	uint32_t number = index - INDEX_CHANGES - 1, controller = number % CONTROLLERS;
-	char title[64];
-	if (controller == CONTROLLER_PRESSURE)
-		snprintf(title, sizeof title, "MIDI CC channel %u pressure", number / CONTROLLERS + 1);
-	else if (controller == CONTROLLER_BEND)
-		snprintf(title, sizeof title, "MIDI CC channel %u bend", number / CONTROLLERS + 1);
-	else if (controller == CONTROLLER_PROGRAM)
-		snprintf(title, sizeof title, "MIDI CC channel %u program", number / CONTROLLERS + 1);
-	else
-		snprintf(title, sizeof title, "MIDI CC channel %u number %u", number / CONTROLLERS + 1, controller);
+	static const char *const names[] = {"pressure", "bend", "program"};
+	char title[64], name[16];
+	snprintf(name, sizeof name, "number %u", controller);
+	snprintf(title, sizeof title, "MIDI CC channel %u %s", number / CONTROLLERS + 1,
+	         controller < CONTROLLER_PRESSURE ? name : names[controller - CONTROLLER_PRESSURE]);
 	to_utf16(title, parameter->title, 128);
 	parameter->default_normalised_value = unset_controller(index);
 	parameter->flags = V3_PARAM_IS_HIDDEN;

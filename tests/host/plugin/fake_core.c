@@ -43,8 +43,8 @@ static void *listen(void *self)
 	while (!core->ends) {
 		if (core->tells) {
 			pthread_mutex_unlock(&core->lock);
-			core->listener.parameters_changed(core->listener.self);
-			core->listener.state_changed(core->listener.self);
+			core->listener.changed(core->listener.self, CHANGED_PARAMETERS);
+			core->listener.changed(core->listener.self, CHANGED_STATE);
 			core->listener.say(core->listener.self, core->standing == CORE_SILENT, "a state is loaded");
 			pthread_mutex_lock(&core->lock);
 			core->tells = false;
@@ -173,7 +173,7 @@ void core_run(core *core, float *left, float *right, uint32_t count)
 	if (core->rack != core->loaded_rack) {
 		core->rack = core->loaded_rack;
 		set_latency(core);
-		core->listener.latency_changed(core->listener.self);
+		core->listener.changed(core->listener.self, CHANGED_LATENCY);
 	}
 	for (uint32_t i = 0; i < core->events; i++) {
 		if (core->offsets[i] >= count)
@@ -231,16 +231,11 @@ void core_parameter(const core *core, uint32_t parameter, wire_parameter *told)
 		strcpy(told->name, own[parameter - WIRE_MACROS]);
 }
 
-uint32_t core_presets(const core *core)
-{
-	(void)core;
-	return 3;
-}
-
 bool core_preset_name(const core *core, uint32_t number, char told[64])
 {
 	static const char *const names[] = {"keys", "pad", "Caf\xc3\xa9 \xf0\x9f\x8e\xb9"};
-	if (number < 1 || number > core_presets(core))
+	(void)core;
+	if (number < 1 || number > sizeof names / sizeof *names)
 		return false;
 	strcpy(told, names[number - 1]);
 	return true;

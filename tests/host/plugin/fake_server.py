@@ -1,4 +1,4 @@
-"""A server that follows wire.h without a rack, as a script: python -I fake_server.py FOLDER ARGUMENTS.
+"""A server that follows wire.h without a rack; `native.Folder` writes the script that begins one.
 
 Its sound is known: left the number of the sample, from 1 on; right the number of each key, on the sample where it goes
 down. What it hears goes into FOLDER/heard, a line of JSON each; how far it is, into FOLDER/progress. While there is a
@@ -11,7 +11,6 @@ import fcntl
 import json
 import mmap
 import os
-import platform
 import select
 import signal
 import socket
@@ -26,7 +25,7 @@ EVENT, HEAD, PARAMETER = struct.Struct("<QfHHH3sBxxII"), struct.Struct("<III"), 
 AT_HEAD, AT_COMPLETE, AT_SERVER_BELL, AT_PLUGIN_SLEEPS = 64, 72, 80, 84
 AT_TAIL, AT_MADE, AT_PLUGIN_BELL, AT_SERVER_SLEEPS, AT_RACK_LATENCY = 128, 136, 144, 148, 152
 AT_EVENTS, AT_SOUND = 192, 192 + EVENTS * EVENT.size
-FUTEX = {"x86_64": 202, "aarch64": 98}[platform.machine()]
+FUTEX = {"x86_64": 202, "aarch64": 98}[os.uname().machine]
 MIDI, CHOOSE, TEMPO, TRANSPORT, RESET, EXCLUSIVE = 1, 2, 3, 4, 5, 6
 LOAD_STATE, LOAD_PRESET, SAVE = 1, 2, 3
 READY, STATE, PARAMETERS, PRESETS, SAY = 101, 102, 103, 104, 105
@@ -174,7 +173,7 @@ class Server:
         if self.behaviour.get("child"):  # which keeps the socket open
             child = subprocess.Popen(["sleep", "3600"], pass_fds=(4,)).pid
         blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-        about = {"hangup": int(signal.getsignal(signal.SIGHUP)), "child": child, "arguments": sys.argv[2:]}
+        about = {"hangup": int(signal.getsignal(signal.SIGHUP)), "child": child, "arguments": sys.argv[1:]}
         about["sealed"] = bool(fcntl.fcntl(3, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK)
         about["environment"] = sorted(os.environ)
         self.hear("began", descriptors=self.descriptors, blocked=blocked, **about)
@@ -199,7 +198,3 @@ class Server:
             self.read_messages()
             self.make()
             self.sleep()
-
-
-if __name__ == "__main__":
-    Server(Path(sys.argv[1])).run()

@@ -7,6 +7,8 @@
 #include "server_thread.c"
 
 #include <endian.h>
+#include <errno.h>
+#include <math.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>

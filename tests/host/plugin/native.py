@@ -24,7 +24,8 @@ MIXED = (64, 1, 1000, 17, 512, 256, 63)
 NOTE = bytes((0x90, 60, 100))
 FIRST_HEAD, HEAD = 4 * 24, 4 * 26  # bytes of a state before its patch: as version 1 had them, and now
 
-NOTED = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+CHANGES = {1: "parameters", 2: "latency", 4: "state"}  # core_change
+CHANGED = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)
 SAID = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_bool, ctypes.c_char_p)
 
 
@@ -47,9 +48,7 @@ class Listener(ctypes.Structure):
 
     _fields_ = (
         ("self", ctypes.c_void_p),
-        ("parameters_changed", NOTED),
-        ("latency_changed", NOTED),
-        ("state_changed", NOTED),
+        ("changed", CHANGED),
         ("say", SAID),
     )
 
@@ -82,7 +81,6 @@ def library(path):
         ("core_spoilt", ctypes.c_bool, [core]),
         ("core_get", ctypes.c_float, [core, u32]),
         ("core_parameter", None, [core, u32, ctypes.POINTER(Told)]),
-        ("core_presets", u32, [core]),
         ("core_preset_name", ctypes.c_bool, [core, u32, ctypes.c_char_p]),
         ("core_save", ctypes.c_size_t, [core, ctypes.POINTER(ctypes.c_void_p)]),
         ("core_load", ctypes.c_bool, [core, ctypes.c_char_p, ctypes.c_size_t]),
@@ -111,12 +109,12 @@ class Folder:
         (path / "progress").write_bytes(bytes(16))
         with (path / "progress").open("r+b") as file:
             self._progress = mmap.mmap(file.fileno(), 16)
-        # No shell stands between: it would have signals and descriptors its own way.
-        python, start, server = path / "python", path / "start", str(HERE / "fake_server.py")
+        # No shell stands between: it would have signals and descriptors its own way. Without site it is quicker.
+        python, start = path / "python", path / "start"
         python.symlink_to(sys.executable)
         start.write_text(
-            f"#!{python} -I\nimport runpy, sys\nsys.argv = [{server!r}, {str(path)!r}, *sys.argv[1:]]\n"
-            f"runpy.run_path({server!r}, run_name='__main__')\n"
+            f"#!{python} -IS\nimport sys\nfrom pathlib import Path\nsys.path.append({str(HERE)!r})\n"
+            f"import fake_server\nfake_server.Server(Path({str(path)!r})).run()\n"
         )
         start.chmod(0o755)
         self.name(start)
@@ -153,11 +151,8 @@ class Core:
 
     def __init__(self, lib, folder):
         self.lib, self.said, self.urgent, self.changes = lib, [], [], []
-        noted = {
-            name: NOTED(lambda _, name=name: self.changes.append(name))
-            for name in ("parameters_changed", "latency_changed", "state_changed")
-        }
-        self._listener = Listener(None, *noted.values(), SAID(self._hear))
+        changed = CHANGED(lambda _, change: self.changes.append(CHANGES[change]))
+        self._listener = Listener(None, changed, SAID(self._hear))
         self.core = lib.core_new(os.fsencode(folder.path), ctypes.byref(self._listener))
         self.folder, self.position = folder, 0
 

@@ -81,7 +81,7 @@ def test_a_state_says_how_late_the_rack_is_before_a_server_does(lib, folder, lat
         core.wait()
         folder.hold(False)
         alive(core)
-        assert "latency_changed" not in core.changes
+        assert "latency" not in core.changes
 
 
 def test_at_another_rate_the_rack_is_as_late_as_the_server_tells(lib, folder, late_state):
@@ -104,7 +104,7 @@ def test_a_server_that_tells_another_latency_than_the_state_is_right(lib, folder
         core.changes.clear()
         alive(core)
         assert core.latency() == 256 + 30
-        assert "latency_changed" in core.changes
+        assert "latency" in core.changes
         kept = core.save()[FIRST_HEAD:HEAD]
     assert struct.unpack("<II", kept) == (48000, 30)
 
@@ -193,8 +193,8 @@ def test_a_patch_that_is_known_after_the_project_was_saved_has_it_saved_again(li
         core.load_preset(b"mine")
         assert core.save()[HEAD:] == b"mine"  # its name
         until(lambda: core.said == [UNKNOWN], "a word of it")
-        assert "state_changed" not in core.changes
+        assert "state" not in core.changes
         folder.hold(False)
-        until(lambda: "state_changed" in core.changes, "a change of the project")
+        until(lambda: "state" in core.changes, "a change of the project")
         assert core.save()[HEAD:] == b"preset:mine"
         assert core.said == [UNKNOWN]

@@ -191,5 +191,5 @@ def test_a_change_of_rate_or_a_longer_block_begins_anew(core, folder):
     core.position = 0
     assert core.play([512] * 2)[0].tolist() == [*[0] * 512, *range(1, 513)]
     assert core.latency() == 512
-    assert core.changes == ["latency_changed"]
+    assert core.changes == ["latency"]
     assert [(one["rate"], one["block"]) for one in folder.heard("reset")] == [(48000, 128), (96000, 128), (96000, 512)]
