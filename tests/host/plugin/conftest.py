@@ -1,11 +1,13 @@
-"""Fixtures of several tests: servers, which take half a second to begin, and the native core."""
+"""Fixtures of several tests: a server, which takes half a second to begin, and what all processes compile once."""
 
+import functools
 import sys
 
 import pytest
 
+from . import lv2
 from .fake import FakePlugin
-from .lv2 import build
+from .formats import build_fake, need
 from .native import Folder, library, make, opened
 
 if sys.platform != "linux":
@@ -13,12 +15,20 @@ if sys.platform != "linux":
 
 
 @pytest.fixture(scope="session")
-def lv2_built(tmp_path_factory):
+def lv2_built(once):
     """The folder that the bundle of LV2 and its host are built into."""
-    return build(tmp_path_factory.mktemp("lv2"))
+    flags = lv2.needs("lilv-0", "lv2")
+    return once("lv2", functools.partial(lv2.build, flags=flags))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def fake_built(once):
+    """A function that returns a folder with a format's plugin over the fake core, and its host: (format) → path."""
+    need()
+    return lambda name: once(f"fake-{name}", functools.partial(build_fake, name))
+
+
+@pytest.fixture(scope="session")
 def plugin():
     """A plugin whose server has said all that it says unasked; for tests that leave no more behind than an epoch."""
     one = FakePlugin()
@@ -29,11 +39,9 @@ def plugin():
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory):
+def built(once):
     """The folder that the native Makefile has built into: core/libcore.so."""
-    folder = tmp_path_factory.mktemp("native")
-    make("core", folder)
-    return folder
+    return once("core", functools.partial(make, "core"))
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,12 @@ DPF = Path("/usr/share/dpf/distrho/src")
 FLAGS = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-fPIC"]
 BLOCK = 64  # samples, where a test says none
 SANITIZED = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+SHARED = ("instance.c", "parameters.c", "fake_core.c")
+WRAPPERS = {
+    "clap": ("clap.c", "clap_presets.c", *SHARED),
+    "vst3": ("vst3.c", "vst3_controller.c", "vst3_events.c", "utf16.c", *SHARED),
+}
+BINARIES = {"clap": "timbrel.clap", "vst3": "timbrel.so"}
 
 
 def need():
@@ -38,7 +44,12 @@ def compile_c(to, *sources, extra=()):
     command = ["cc", *FLAGS, *include, *extra, "-o", str(to), *paths, "-lm", "-ldl", "-lpthread"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 0, done.stderr
-    return to
+
+
+def build_fake(name, folder):
+    """Build a format's plugin over the fake core, and its host, with the compiler's sanitizers."""
+    compile_c(folder / BINARIES[name], *WRAPPERS[name], extra=["-shared", *SANITIZED])
+    compile_c(folder / "host", f"{name}_host.c", extra=SANITIZED)
 
 
 def calls(folder):
@@ -63,12 +74,13 @@ def middle(lines):
     return [line for line in lines if line.split()[0] in ("midi", "set", "tempo", "transport", "offline")]
 
 
-def playing(built, binary, folder):
-    """A function that plays events, a line each, in the host beside a binary over the fake core.
+def playing(name, built, folder):
+    """A function that plays events, a line each, in the host of a format, into a plugin over the fake core.
 
     It returns what the host printed, the core's calls and the sound [samples, 2]; where ``refused`` are the host's last
     words, no sound. The binary is copied into the folder.
     """
+    binary = BINARIES[name]
     shutil.copy(built / binary, folder)
 
     def play(*events, samples=4 * BLOCK, blocks=(BLOCK,), refused=None, **options):

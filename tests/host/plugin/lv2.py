@@ -25,13 +25,11 @@ def needs(*packages):
     return done.stdout.split()
 
 
-def build(folder):
+def build(folder, flags):
     """The bundle and lilv_host in a folder."""
-    flags = needs("lilv-0", "lv2")
     make("lv2", folder)
     host = [str(HERE / "lilv_host.c"), "-o", str(folder / "lilv_host")]
     subprocess.run(["cc", "-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", *host, *flags], check=True)
-    return folder
 
 
 @dataclass

@@ -9,32 +9,16 @@ from timbrel.host.plugin.install import list_presets
 from timbrel.host.preset.loading import read_preset
 from timbrel.host.preset.shipped import shipped_presets
 
-from .formats import SANITIZED, compile_c, middle, need, playing
+from .formats import middle, playing
 
 USED, UNUSED, READ = 32, 36, 9  # flags: automatable; and hidden too; read-only in steps
 SILENT = "silent: see timbrel plugin status"
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A folder with the plugin and the host."""
-    need()
-    folder = tmp_path_factory.mktemp("clap")
-    wrapper = ("clap.c", "clap_presets.c", "instance.c", "parameters.c", "fake_core.c")
-    compile_c(folder / "timbrel.clap", *wrapper, extra=["-shared", *SANITIZED])
-    compile_c(folder / "host", "clap_host.c", extra=SANITIZED)
-    return folder
-
-
 @pytest.fixture
-def clap(built, tmp_path):
+def clap(fake_built, tmp_path):
     """A function that plays events: see `playing`."""
-    return playing(built, "timbrel.clap", tmp_path)
-
-
-def test_a_session_begins_and_ends_the_core_once(clap):
-    _, asked, _ = clap(samples=100, rate=44100)
-    assert asked == ["new", "activate 44100 64", "deactivate", "free"]
+    return playing("clap", fake_built("clap"), tmp_path)
 
 
 def test_events_reach_the_core_on_their_samples_and_in_their_order_in_any_blocks(clap):
@@ -46,15 +30,6 @@ def test_events_reach_the_core_on_their_samples_and_in_their_order_in_any_blocks
     asked = [f"{word.split()[0]} {time} {word.split(' ', 1)[1]}" for time, word in zip(times, words, strict=True)]
     for blocks in [(64,), (1, 127, 1024, 333), (4000,)]:
         assert middle(clap(*events, samples=4000, blocks=blocks)[1]) == asked
-
-
-def test_every_value_of_a_block_is_set_at_its_sample(clap):
-    events = [f"{sample} set 3 {sample / 64}" for sample in range(0, 64, 4)]
-    said, _, sound = clap(*events, samples=128)
-    late = int(said[-1].split()[1])
-    expected = np.zeros(128, np.float32)
-    expected[late : late + 64 : 4] = np.arange(0, 64, 4) / 64 / 64
-    np.testing.assert_array_equal(sound[:, 1], expected)
 
 
 def test_messages_of_two_bytes_are_two_bytes(clap):
@@ -89,31 +64,10 @@ def test_keys_and_channels_that_midi_does_not_have_are_passed_over(clap):
     )
 
 
-def test_the_transport_is_told_with_tempo_and_where_it_starts(clap):
-    _, asked, _ = clap("0 tempo 90", "64 play 0", "192 stop", "256 play 2", samples=400)
-    assert middle(asked) == ["tempo 0 90", "transport 64 1 1 64", "transport 192 0 0 64", "transport 256 1 0 64"]
-
-
 def test_a_reset_ends_all_sound_before_what_follows(clap):
     _, asked, _ = clap("64 reset", "64 midi 90 3c 64")
     silence = [f"midi 64 b{channel:x} {number} 00" for channel in range(16) for number in ("78", "79")]
     assert middle(asked) == [*silence, "midi 64 90 3c 64"]
-
-
-def test_a_bounce_is_told_before_the_core_is_active_and_has_no_latency(clap):
-    said, asked, sound = clap("7 midi 90 3c 64", offline="")
-    activated = ["activate 48000 64", "activate 48000 64 again"]  # anew, once it is known how late the rack is
-    assert asked == ["new", "offline 1", *activated, "midi 7 90 3c 64", "deactivate", "free"]
-    assert said == ["latency 0"]
-    assert np.flatnonzero(sound[:, 0]).tolist() == [7]
-
-
-def test_a_bounce_has_the_latency_of_its_rack_from_the_beginning(clap, tmp_path):
-    (tmp_path / "later").write_bytes(b"fake rack=9")
-    said, asked, sound = clap("7 midi 90 3c 64", load=tmp_path / "later", offline="")
-    assert [line for line in said if line.startswith("latency") and line != "latency changed"] == ["latency 9"]
-    assert "midi 7 90 3c 64" in asked
-    assert np.flatnonzero(sound[:, 0]).tolist() == [7 + 9]
 
 
 def test_the_latency_told_is_that_of_the_sound(clap):
@@ -131,24 +85,6 @@ def test_a_bounce_that_begins_in_the_midst_keeps_the_latency_that_was_told(clap)
         assert said == ["latency changed", f"latency {late}"]
         assert np.flatnonzero(sound[:, 0]).tolist() == [7 + late, 650 + late, 1300 + late]
         assert [line for line in asked if "offline" in line] == ["offline 1", "offline 0"]
-
-
-def test_a_state_comes_back_through_streams_that_take_little_at_once(clap, tmp_path):
-    state = b"fake rack=0" + bytes(i * i % 251 for i in range(200_003))
-    (tmp_path / "state").write_bytes(state)
-    for piece in (1000, 65536, 65537, 1 << 20):
-        said, asked, _ = clap(load=tmp_path / "state", save=tmp_path / "again", piece=piece)
-        assert "load taken" in said
-        assert f"load {len(state)} good" in asked
-        assert (tmp_path / "again").read_bytes() == state
-
-
-def test_what_is_no_state_is_refused(clap, tmp_path):
-    for no_state in (b"", b"\0", b"fak", bytes(100_000)):
-        (tmp_path / "state").write_bytes(no_state)
-        said, _, _ = clap(load=tmp_path / "state", save=tmp_path / "again")
-        assert "load refused" in said
-        assert (tmp_path / "again").read_bytes() == b"fake rack=0"
 
 
 def test_a_state_larger_than_any_is_refused_before_memory_is_full_of_it(clap, tmp_path):
@@ -244,11 +180,3 @@ def test_late_blocks_and_the_servers_standing_are_told_once_where_they_change(cl
     (tmp_path / "state").write_bytes(b"fake rack=0 at=0 late=3 standing=2")
     said, _, _ = clap(f"64 load {tmp_path / 'state'}", samples=1024)
     assert [line for line in said if line.startswith("read")] == ["read 3840 3", "read 3841 2"]
-
-
-def test_a_bounce_without_a_server_is_no_success(clap, tmp_path):
-    (tmp_path / "silent").write_bytes(b"fake rack=0 at=0 late=0 standing=2")
-    _, asked, _ = clap(load=tmp_path / "silent", offline="", refused="the plugin cannot be activated")
-    assert asked[-2:] == ["activate 48000 64", "deactivate"]
-    clap(f"64 load {tmp_path / 'silent'}", "128 offline", refused="the plugin does not process")
-    assert not clap(f"64 load {tmp_path / 'silent'}")[2].any()  # live it goes on

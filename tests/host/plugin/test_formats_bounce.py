@@ -35,18 +35,20 @@ PLAYED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
+@pytest.fixture
+def built(once):
     """A folder with both plugins, whose server is that of this tree, and their hosts."""
     need()
-    folder = tmp_path_factory.mktemp("formats")
+    return once("formats", build)
+
+
+def build(folder):
     start = starter(folder)
     for name in ("clap", "vst3"):
         make(name, folder)
         compile_c(folder / f"{name}_host", f"{name}_host.c")
     for plugin in (folder / "timbrel.clap", binary(folder)):
         (plugin.parent / "interpreter").write_text(f"{start}\n")
-    return folder
 
 
 def binary(folder):

@@ -291,7 +291,7 @@ def test_broken_states_are_refused_in_words():
         good[:-1]: "its digest is another",
         good[:60] + b"\xff" + good[61:]: "its digest is another",
         made(b""): "too long or too short",
-        made(bytes(200 << 20)): "too long or too short",
+        made(bytes(project.LARGEST + 1)): "too long or too short",
         made(LENGTH.pack(4_000_000_000) + b"{}"): "validation error",
         made(LENGTH.pack(2) + b"[]"): "validation error",
         with_head(files=[{"name": "x", "size": 5}]): "its files have other sizes",

@@ -6,25 +6,23 @@ import numpy as np
 import pedalboard
 import pytest
 
-from .formats import calls, compile_c, machine, middle, need
-from .test_vst3 import WRAPPER
+from .formats import BINARIES, WRAPPERS, calls, compile_c, machine, middle, need
 
 RATE = 48000
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """The plugin's binary."""
-    need()
-    return compile_c(tmp_path_factory.mktemp("vst3") / "timbrel.so", *WRAPPER, extra=["-shared"])
+def build(folder):
+    compile_c(folder / BINARIES["vst3"], *WRAPPERS["vst3"], extra=["-shared"])
 
 
 @pytest.fixture
-def bundle(built, tmp_path):
+def bundle(once, tmp_path):
     """The folder that a host takes for the plugin, and the one of its binary."""
+    need()
+    built = once("unsanitized-vst3", build)
     binary = tmp_path / "timbrel.vst3" / "Contents" / machine()
     binary.mkdir(parents=True)
-    shutil.copy(built, binary)
+    shutil.copy(built / BINARIES["vst3"], binary)
     return tmp_path / "timbrel.vst3", binary
 
 
