@@ -1,6 +1,7 @@
 """A plugin in Python: it makes the wire, begins the server as the C side does, and asks for samples."""
 
 import fcntl
+import functools
 import mmap
 import os
 import select
@@ -144,11 +145,15 @@ class FakePlugin:
     def bounce(self, events, length, blocks, **how):
         """Return a performance, [2, length], asked for in blocks of these sizes in turn, each with its events."""
         self.reset(**how)
-        waiting, parts, at, turn = list(events), [], 0, 0
+        return self.play([(event.time, functools.partial(self.send, event)) for event in events], length, blocks)
+
+    def play(self, moves, length, blocks):
+        """Return the first samples of an epoch, [2, length], as `bounce`; a move is a sample and what happens there."""
+        waiting, parts, at, turn = list(moves), [], 0, 0
         while at < length:
             count = min(blocks[turn % len(blocks)], length - at)
-            while waiting and waiting[0].time < at + count:
-                self.send(waiting.pop(0))
+            while waiting and waiting[0][0] < at + count:
+                waiting.pop(0)[1]()
             parts.append(self.block(count))
             at, turn = at + count, turn + 1
         return np.concatenate(parts, axis=1)

@@ -143,21 +143,14 @@ def test_presets_that_follow_each_other_do_so_in_order_on_their_samples(plugin):
     def run(division):
         plugin.load("gm-keys")
         plugin.reset(rate=RATE)
-        parts, at, turn = [], 0, 0
-        events = [
+        moves = [
             (0, lambda: plugin.choose(0, pad)),
             (0, lambda: plugin.midi(0, 0x90, 60, 100)),
             (9999, lambda: plugin.choose(9999, hall)),
             (9999, lambda: plugin.midi(9999, 0x90, 67, 100)),
             (15000, lambda: plugin.midi(15000, 0x80, 60, 0)),
         ]
-        while at < LENGTH:
-            count = min(division[turn % len(division)], LENGTH - at)
-            while events and events[0][0] < at + count:
-                events.pop(0)[1]()
-            parts.append(plugin.block(count))
-            at, turn = at + count, turn + 1
-        return np.concatenate(parts, axis=1)
+        return plugin.play(moves, LENGTH, division)
 
     first = run([1024])
     np.testing.assert_array_equal(run(MIXED), first)

@@ -20,15 +20,7 @@ def bounced(plugin, preset, events, division=(1024,)):
     plugin.load(preset)
     plugin.reset(rate=RATE)
     notes = [(time, lambda time=time, key=key: plugin.midi(time, 0x90, key, 100)) for time, key in NOTES]
-    waiting = sorted([*events, *notes], key=lambda one: one[0])
-    parts, at, turn = [], 0, 0
-    while at < LENGTH:
-        count = min(division[turn % len(division)], LENGTH - at)
-        while waiting and waiting[0][0] < at + count:
-            waiting.pop(0)[1]()
-        parts.append(plugin.block(count))
-        at, turn = at + count, turn + 1
-    return np.concatenate(parts, axis=1)
+    return plugin.play(sorted([*events, *notes], key=lambda one: one[0]), LENGTH, division)
 
 
 def changed(first, second):
