@@ -86,15 +86,15 @@ def lines(events, moves):
 
 
 @pytest.mark.parametrize(
-    ("name", "divisions"),
-    [("clap", [(64,), (1, 777, 4096, 16384, 3)]), ("vst3", [(1, 777, 1024)])],
+    ("name", "blocks"),
+    [("clap", (*[64] * 100, 1, 777, 4096, 16384, 3)), ("vst3", (1, 777, 1024))],
+    ids=["clap", "vst3"],
 )
-def test_a_bounce_is_what_render_makes_in_any_blocks(play, name, divisions):
+def test_a_bounce_is_what_render_makes_in_any_blocks(play, name, blocks):
     expected, latency = rendered(PRESET, in_order([Tempo(0, 93.0), *PLAYED, *turned(PRESET, MOVED)]))
-    for blocks in divisions:
-        told, sound = play(name, ["0 tempo 93", *lines(PLAYED, MOVED)], LENGTH, "offline", blocks=blocks)
-        assert told == latency
-        np.testing.assert_array_equal(sound[:, latency:], expected[:, : LENGTH - latency])
+    told, sound = play(name, ["0 tempo 93", *lines(PLAYED, MOVED)], LENGTH, "offline", blocks=blocks)
+    assert told == latency
+    np.testing.assert_array_equal(sound[:, latency:], expected[:, : LENGTH - latency])
 
 
 @pytest.mark.parametrize("name", ["clap", "vst3"])
@@ -197,7 +197,7 @@ def test_without_a_server_a_bounce_is_silent_and_standard_error_says_why(vst3, t
     (moved / "Contents" / machine() / "interpreter").write_text("/nowhere\n")
     with standard_error(tmp_path / "screen.txt"):
         if host == "pedalboard":
-            plugin = module.load_plugin(str(moved))
+            plugin = module.load_plugin(str(moved), initialization_timeout=0.5)  # seconds that it waits for sound
             sound = plugin.process(
                 [(message(NoteOn(0, 0, 60, 100)), 0.0)], duration=0.5, sample_rate=RATE, num_channels=2
             )
