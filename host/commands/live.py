@@ -1,6 +1,7 @@
 """Commands for live playing, and the address of the panel that they print."""
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator

@@ -102,7 +102,7 @@ def controls(
 def _ahead_ms(preset: Preset, card: Card) -> float | None:
     """Lookahead; None if frames are independent."""
     kind = kind_of(card)
-    ahead_seconds = kind.ahead_seconds(preset.of_kind(kind), card, preset.tempo_bpm)
+    ahead_seconds = kind.ahead_seconds(kind.select_section(preset), card, preset.tempo_bpm)
     return None if ahead_seconds is None else 1000 * ahead_seconds
 
 
