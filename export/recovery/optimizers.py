@@ -9,13 +9,12 @@ jump, as with absolute differences (Lewis and Overton, Mathematical Programming 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 Objective = Callable[[Tensor, Tensor], Tensor]  # points [some, n], row indices [some] → losses [some]
-Clipping = Literal["stochastic", "nearest"]
 
 MEMORY = 10  # stored steps: more gain little (Liu and Nocedal, section 4)
 FIRST_STEP = 0.05  # of the box, on average over directions: the first step, and after a jump
@@ -23,11 +22,6 @@ ARMIJO, WOLFE = 1e-4, 0.9  # sufficient decrease and curvature of a step (Noceda
 TRIES = 20  # of a line search: down to a millionth of its first step
 PATIENCE, GAIN = 10, 1e-3  # stop after this many steps that together gain less than this share of the loss
 TINY = 1e-30  # keeps divisors above 0
-
-
-def held_at_bounds(points: Tensor, slope: Tensor) -> Tensor:
-    """Return the coordinates at a bound with lower losses beyond it."""
-    return ((points <= 0) & (slope > 0)) | ((points >= 1) & (slope < 0))
 
 
 @dataclass
@@ -52,21 +46,20 @@ class Minimiser:
         objective: Objective,
         points: Tensor,
         groups: Tensor,
-        clipping: Clipping,
         goal: float,
         generator: torch.Generator,
     ) -> None:
         """Start at ``points``, [rows, n], 0 to 1.
 
+        Coordinates that leave the box become random inside it (stochastic clipping: Lipton and Tripathi, "Precise
+        recovery of latent vectors from generative adversarial networks", 2017).
+
         Args:
             objective: losses must not depend on other rows.
             groups: of rows with the same target, [rows]: all stop once one has found it.
-            clipping: coordinates outside the box become random inside it (``stochastic``: Lipton and Tripathi, "Precise
-                recovery of latent vectors from generative adversarial networks", 2017), or are clamped (``nearest``).
             goal: a loss that ends a group's search.
         """
         self._objective, self._groups, self._goal, self._generator = objective, groups, goal, generator
-        self._jumps = clipping == "stochastic"
         row_count, n = points.shape
         self._x = points.double().clamp(0, 1)
         self._slope, self._direction = torch.zeros_like(self._x), torch.zeros_like(self._x)
@@ -95,8 +88,7 @@ class Minimiser:
 
     def _evaluate(self, rows: Tensor) -> None:
         """Try the next step of rows, by index."""
-        unclamped_points = self._x[rows] + self._stride[rows, None] * self._direction[rows]
-        trial_points = unclamped_points if self._jumps else unclamped_points.clamp(0, 1)
+        trial_points = self._x[rows] + self._stride[rows, None] * self._direction[rows]
         with torch.enable_grad():
             leaf_points = trial_points.clone().requires_grad_()
             raw_losses = self._objective(leaf_points, rows)
@@ -108,7 +100,7 @@ class Minimiser:
         step, is_new = trial_points - self._x[rows], self._new[rows]
         downhill = (self._slope[rows] * step).sum(1)
         has_gained = losses <= self._loss[rows] + ARMIJO * downhill
-        has_flattened = ((slope * step).sum(1) >= WOLFE * downhill) | (trial_points != unclamped_points).any(1)
+        has_flattened = (slope * step).sum(1) >= WOLFE * downhill
         is_accepted = is_new | (has_gained & has_flattened)
         self._accept_steps(rows[is_accepted], trial_points[is_accepted], losses[is_accepted], slope[is_accepted])
         self._adjust_strides(rows[~is_accepted], has_gained[~is_accepted])
@@ -140,8 +132,7 @@ class Minimiser:
         self._recent_losses[:, rows] = torch.cat([self._recent_losses[1:, rows], losses[None]])
         self._settle(rows[is_converged])
         self._aim(rows[~is_converged])
-        if self._jumps:
-            self._jump(rows[~is_converged])
+        self._jump(rows[~is_converged])
 
     def _jump(self, rows: Tensor) -> None:
         """Replace coordinates outside the box by random ones."""
@@ -160,8 +151,7 @@ class Minimiser:
 
     def _aim(self, rows: Tensor) -> None:
         """Choose the direction and the first stride of rows."""
-        is_bounded = self._bounded(rows)
-        direction = torch.where(is_bounded, 0.0, self._slope[rows])
+        direction = self._slope[rows]
         # The two-loop recursion (Nocedal and Wright 2006, algorithm 7.4): newest move first, then back.
         moves, slope_changes = self._moves[:, rows], self._slope_changes[:, rows]
         products = (moves * slope_changes).sum(2)
@@ -181,14 +171,8 @@ class Minimiser:
         ):
             correction = torch.where(is_stored, (slope_change * direction).sum(1) / (product + TINY), 0.0)
             direction = direction + torch.where(is_stored, weight - correction, 0.0)[:, None] * move
-        self._direction[rows] = torch.where(is_bounded, 0.0, -direction)
+        self._direction[rows] = -direction
         self._stride[rows], self._low_stride[rows], self._high_stride[rows], self._tries[rows] = 1.0, 0.0, torch.inf, 0
-
-    def _bounded(self, rows: Tensor) -> Tensor:
-        """Return the mask of coordinates held at a bound, [rows, n]."""
-        if self._jumps:
-            return torch.zeros(len(rows), self._x.shape[1], dtype=torch.bool)
-        return held_at_bounds(self._x[rows], self._slope[rows])
 
     def _adjust_strides(self, rows: Tensor, has_gained: Tensor) -> None:
         """Double or halve strides of rows, some of which gained by their last one."""
@@ -283,7 +267,8 @@ def _jacobian(residuals: Residuals, point: Tensor) -> Tensor:
 def _damped_step(point: Tensor, residuals: Tensor, jacobian: Tensor, damping: float) -> Tensor:
     """Return the point after a damped step against the slope of squared residuals."""
     slope = jacobian @ residuals
-    is_bounded = held_at_bounds(point, slope)
+    # A coordinate at a bound with lower losses beyond it stays there.
+    is_bounded = ((point <= 0) & (slope > 0)) | ((point >= 1) & (slope < 0))
     free_jacobian = jacobian.masked_fill(is_bounded[:, None], 0.0)
     curvature = free_jacobian @ free_jacobian.T
     mean_curvature = curvature.diagonal().mean().clamp_min(1e-30)

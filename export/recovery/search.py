@@ -221,7 +221,7 @@ class CodeSearcher:
         total_evaluations, evaluated_count = sum(stage.evaluations for stage in self.options.stages), 0
         for stage in self.options.stages:
             objective = self._difference(frame_distance, groups, labels, stage.pooled)
-            minimiser = Minimiser(objective, points, groups, "stochastic", FOUND_LOSS, generator)
+            minimiser = Minimiser(objective, points, groups, FOUND_LOSS, generator)
             for round_start in range(0, stage.evaluations, ROUNDS):
                 search_end = minimiser.run(min(ROUNDS, stage.evaluations - round_start))
                 evaluated_count += min(ROUNDS, stage.evaluations - round_start)
@@ -259,7 +259,7 @@ class CodeSearcher:
         encoder_missed_shares = self._missed_shares(played_distance, points, groups, labels)
         objective = self._difference(FrameDistance(self._view, self._targets(sounds)[0]), groups, labels, 1)
         generator = torch.Generator().manual_seed(self.options.seed)
-        search_end = Minimiser(objective, points, groups, "stochastic", FOUND_LOSS, generator).run(evaluations)
+        search_end = Minimiser(objective, points, groups, FOUND_LOSS, generator).run(evaluations)
         return self._search_results(
             search_end.points.float(),
             groups,
