@@ -136,7 +136,7 @@ def ground(
     frame_indices = evenly_spaced(len(sample), MOST_CODES)
     codes = encode(network, sample.spectra[frame_indices], sample.pitch_classes[frame_indices])
     timbre = Timbre(frame_settings.sample_rate, frame_settings.frame_length, frame_settings.fold)
-    return ChromaGround(network, torch.from_numpy(codes), *spans(codes, ends), timbre, torch.arange(len(codes)) % 12)
+    return ChromaGround(torch.from_numpy(codes), *spans(codes, ends), network, timbre, torch.arange(len(codes)) % 12)
 
 
 def pitched_ground(
@@ -148,7 +148,7 @@ def pitched_ground(
         codes = network.encode(torch.from_numpy(levels[row_indices]), torch.from_numpy(pitches[row_indices]))
     pitch_grid = torch.linspace(float(pitches.min()), float(pitches.max()), len(row_indices))
     code_pitches = pitch_grid[torch.arange(len(row_indices)) * STRIDE % len(row_indices)]
-    return PitchedGround(network, codes, *spans(codes.numpy(), ends), code_pitches)
+    return PitchedGround(codes, *spans(codes.numpy(), ends), network, code_pitches)
 
 
 def spans(codes: Array, ends: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
@@ -278,48 +278,51 @@ WITHOUT_CODES = "what it moves is not measured, since the card has no codes"
 MARKS = 64  # landmarks to test knobs at: shares to a hundredth, and the 64 knobs of a kit in some ten seconds
 
 
-class DecodedModel:
-    """As `Ground`, for a model file at its landmarks."""
+@dataclass(frozen=True)
+class ModelGround(Ground):
+    """A model file's landmarks, decoded under ``conditions`` [codes]; its descriptors have no slopes.
 
-    def __init__(self, model: Model) -> None:
-        card = model.card
-        landmark_indices = evenly_spaced(len(card.landmarks), MARKS)
-        marks = [card.landmarks[mark_index] for mark_index in landmark_indices]
-        self._model = model
-        self.low = torch.tensor([latent.low for latent in card.latents])
-        self.high = torch.tensor([latent.high for latent in card.latents])
-        codes = torch.tensor([mark.latent for mark in marks])
-        self.codes = torch.minimum(torch.maximum(codes, self.low), self.high)
-        conditions = np.arange(len(marks)) % max(1, card.conditions)  # cycle through pitch classes or labels
-        if card.partials is not None:
-            conditions = np.linspace(card.partials.low, card.partials.high, len(marks)).round().astype(np.intp)
-        for mark_index, mark in enumerate(marks):
-            if mark.label in card.labels:
-                conditions[mark_index] = card.labels.index(mark.label)
-        self._conditions = conditions
-        chroma = card.chroma
-        self._timbre = (
-            Timbre(card.sample_rate, card.frame_length, chroma.octave) if chroma is not None and chroma.folded else None
-        )
-        self._mean = float(timbre_of(card, model.decode(self.codes.numpy(), conditions), conditions).brightness.mean())
+    ``timbre`` measures frames on one octave's keys; without it, brightness is relative to ``mean_octaves``.
+    """
+
+    model: Model
+    conditions: Indices
+    timbre: Timbre | None
+    mean_octaves: float
 
     @property
     def descriptors(self) -> Sequence[Descriptor]:
-        if self._timbre is not None:
+        if self.timbre is not None:
             return DESCRIPTORS
-        return SOUND if _has_length(self._model.card) else SOUND[:1]
+        return SOUND if _has_length(self.model.card) else SOUND[:1]
 
-    def measure(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return descriptors, [codes, descriptors], and band levels in dB, [codes, bands]."""
-        card = self._model.card
-        frames = self._model.decode(codes.numpy(), self._conditions)
-        levels, octaves, _ = timbre_of(card, frames, self._conditions)
-        if self._timbre is not None:
-            descriptors = self._timbre(torch.from_numpy(frames), torch.from_numpy(self._conditions))
-        else:
-            length_columns = [_middle_ms(card, frames)] if _has_length(card) else []
-            descriptors = torch.from_numpy(np.stack([octaves - self._mean, *length_columns], 1))
+    def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        card, conditions = self.model.card, self.conditions[rows]
+        frames = self.model.decode(codes.numpy(), conditions)
+        levels, octaves, _ = timbre_of(card, frames, conditions)
+        if self.timbre is not None:
+            return self.timbre(torch.from_numpy(frames), torch.from_numpy(conditions)), torch.from_numpy(levels)
+        length_columns = [_middle_ms(card, frames)] if _has_length(card) else []
+        descriptors = torch.from_numpy(np.stack([octaves - self.mean_octaves, *length_columns], 1))
         return descriptors, torch.from_numpy(levels)
+
+
+def model_ground(model: Model) -> ModelGround:
+    """Return codes of at most `MARKS` landmarks, on all keys or labels in turn."""
+    card = model.card
+    marks = [card.landmarks[mark_index] for mark_index in evenly_spaced(len(card.landmarks), MARKS)]
+    low, high = torch.tensor(card.spans).T
+    codes = torch.clamp(torch.tensor([mark.latent for mark in marks]), low, high)
+    conditions = np.arange(len(marks)) % max(1, card.conditions)
+    if card.partials is not None:
+        conditions = np.linspace(card.partials.low, card.partials.high, len(marks)).round().astype(np.intp)
+    for mark_index, mark in enumerate(marks):
+        if mark.label in card.labels:
+            conditions[mark_index] = card.labels.index(mark.label)
+    chroma = card.chroma
+    timbre = Timbre(card.sample_rate, card.frame_length, chroma.octave) if chroma and chroma.folded else None
+    octaves = timbre_of(card, model.decode(codes.numpy(), conditions), conditions).brightness
+    return ModelGround(codes, low, high, model, conditions, timbre, float(octaves.mean()))
 
 
 def explained(model: Model) -> list[Latent]:
@@ -339,8 +342,8 @@ def explained(model: Model) -> list[Latent]:
             latent.model_copy(update={"unnamed": reason}) if latent_index in nameless_indices else latent
             for latent_index, latent in enumerate(latents)
         ]
-    decoded_model = DecodedModel(model)
-    return _explained(latents, nameless_indices, measure_knobs(decoded_model), decoded_model.descriptors)
+    landmark_ground = model_ground(model)
+    return _explained(latents, nameless_indices, measure_knobs(landmark_ground), landmark_ground.descriptors)
 
 
 def _has_length(card: Card) -> bool:

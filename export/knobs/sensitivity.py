@@ -6,7 +6,7 @@ Brightness is the spectral centroid; fundamental and body are the tristimulus of
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -147,16 +147,15 @@ POSITIONS = 5  # positions of a knob from end to end, for its correlation with d
 
 @dataclass(frozen=True)
 class Ground(ABC):
-    """A network, test codes [codes, latents], and the knobs' ends, [latents] each."""
+    """Test codes of a decoder, [codes, latents], and the knobs' ends, [latents] each."""
 
-    network: Any
     codes: Tensor
     low: Tensor
     high: Tensor
 
     @abstractmethod
     def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """Return differentiable descriptors, [rows, descriptors], and mel-band levels in dB, [rows, 64]."""
+        """Return descriptors, [rows, descriptors], and band levels in dB, [rows, bands]; a network's have slopes."""
 
     @torch.no_grad()
     def measure(self, codes: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,6 +171,7 @@ class Ground(ABC):
 class ChromaGround(Ground):
     """``classes`` are pitch classes to decode on, [codes]."""
 
+    network: Any
     timbre: Timbre
     classes: Tensor
 
@@ -185,6 +185,7 @@ class ChromaGround(Ground):
 class PitchedGround(Ground):
     """``pitches`` are MIDI notes to decode at, [codes]."""
 
+    network: Any
     pitches: Tensor
 
     def sound(self, codes: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
@@ -193,17 +194,7 @@ class PitchedGround(Ground):
         return of_partials(bands, frames, pitches), bands(frames, pitches)
 
 
-class Turnable(Protocol):
-    @property
-    def codes(self) -> Tensor: ...
-    @property
-    def low(self) -> Tensor: ...
-    @property
-    def high(self) -> Tensor: ...
-    def measure(self, codes: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
-def step_codes(ground: Turnable, step: Tensor) -> tuple[Tensor, Tensor]:
+def step_codes(ground: Ground, step: Tensor) -> tuple[Tensor, Tensor]:
     """Return codes after ``step`` [latents], and the mask of whole steps, [codes]."""
     stepped = ground.codes + step
     in_span = ((stepped >= ground.low) & (stepped <= ground.high))[:, step != 0].all(1)
@@ -237,7 +228,7 @@ class KnobEffect:
         return score
 
 
-def measure_knobs(ground: Turnable) -> KnobEffect:
+def measure_knobs(ground: Ground) -> KnobEffect:
     """Move each knob alone, a step up and down and over its span."""
     baseline_descriptors, baseline_levels = ground.measure(ground.codes)
     deviations = ground.codes.std(0, correction=0)
@@ -273,7 +264,7 @@ def measure_knobs(ground: Turnable) -> KnobEffect:
     )
 
 
-def _sweep_knob(ground: Turnable, latent_index: int) -> tuple[Tensor, Tensor]:
+def _sweep_knob(ground: Ground, latent_index: int) -> tuple[Tensor, Tensor]:
     """Return the correlation of a knob's position with descriptors, and descriptors' means at both its ends."""
     positions = torch.linspace(0, 1, POSITIONS)
     descriptors = []
@@ -291,7 +282,7 @@ def _sweep_knob(ground: Turnable, latent_index: int) -> tuple[Tensor, Tensor]:
     return covariance / scale, torch.stack([swept_descriptors[0].mean(0), swept_descriptors[-1].mean(0)])
 
 
-def consistent_share(ground: Turnable, step: Tensor, descriptor_index: int) -> float:
+def consistent_share(ground: Ground, step: Tensor, descriptor_index: int) -> float:
     """Return the share of moves by ``step`` [latents], both ways, that move a descriptor in the same direction.
 
     Steps along one latent count only where its span has room.

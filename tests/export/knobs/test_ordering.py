@@ -53,7 +53,7 @@ class Tones:
 def ground(count=96, seed=0):
     codes = torch.rand(count, 4, generator=torch.Generator().manual_seed(seed))
     timbre = Timbre(RATE, LENGTH, 4)
-    return ChromaGround(Tones(), codes, torch.zeros(4), torch.ones(4), timbre, torch.arange(count) % 12)
+    return ChromaGround(codes, torch.zeros(4), torch.ones(4), Tones(), timbre, torch.arange(count) % 12)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_knobs_of_partials_are_named_by_what_they_move_at_any_pitch():
     recipe = load_recipe("tuned-partials", ["frames.low=40", "frames.high=80"])
     codes = torch.rand(64, 3, generator=torch.Generator().manual_seed(0))
     ends = torch.zeros(3), torch.ones(3)
-    measured = measure_knobs(PitchedGround(Rows(recipe.frames), codes, *ends, torch.linspace(40, 80, 64)))
+    measured = measure_knobs(PitchedGround(codes, *ends, Rows(recipe.frames), torch.linspace(40, 80, 64)))
     named = names(measured)
     assert named[0] == NOISE
     assert measured.rise[0, NOISE] < 0
