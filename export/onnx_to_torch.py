@@ -1,5 +1,6 @@
 """Differentiable torch decoder from an ONNX graph of opset 18."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,17 +33,6 @@ class Unsupported(Exception):
     """A node that exported decoders do not use."""
 
 
-def operator(name: str) -> Operator:
-    if name not in OPERATORS:
-        raise Unsupported(f"its graph has operator {name!r}")
-    return OPERATORS[name]
-
-
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    raw_attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    return {name: value.decode() if isinstance(value, bytes) else value for name, value in raw_attributes.items()}
-
-
 def _optional_input(values: Values, input_index: int) -> Tensor | None:
     return values[input_index] if input_index < len(values) else None
 
@@ -60,22 +50,17 @@ def _integers(values: Values, input_index: int) -> list[int]:
     return integers
 
 
-def _unary(function: Callable[[Tensor], Tensor]) -> Operator:
-    return lambda values, settings: function(_required_input(values, 0))
+def _all_inputs(values: Values) -> list[Tensor]:
+    return [_required_input(values, input_index) for input_index in range(len(values))]
 
 
-def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
-    return lambda values, settings: function(_required_input(values, 0), _required_input(values, 1))
+def _elementwise(function: Callable[..., Tensor]) -> Operator:
+    """Return the operator of a function of one or two tensors."""
+    return lambda values, settings: function(*_all_inputs(values))
 
 
 def _variadic(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
-    def computed(values: Values, settings: Mapping[str, Any]) -> Tensor:
-        accumulated = _required_input(values, 0)
-        for input_index in range(1, len(values)):
-            accumulated = function(accumulated, _required_input(values, input_index))
-        return accumulated
-
-    return computed
+    return lambda values, settings: functools.reduce(function, _all_inputs(values))
 
 
 def _gemm(values: Values, settings: Mapping[str, Any]) -> Tensor:
@@ -97,10 +82,9 @@ def _axes(values: Values, settings: Mapping[str, Any]) -> list[int]:
 
 
 def _reduction(function: Callable[..., Tensor]) -> Operator:
-    def computed(values: Values, settings: Mapping[str, Any]) -> Tensor:
-        return function(_required_input(values, 0), _axes(values, settings), keepdim=bool(settings.get("keepdims", 1)))
-
-    return computed
+    return lambda values, settings: function(
+        _required_input(values, 0), _axes(values, settings), keepdim=bool(settings.get("keepdims", 1))
+    )
 
 
 def _clip(values: Values, settings: Mapping[str, Any]) -> Tensor:
@@ -174,7 +158,7 @@ def _gather(values: Values, settings: Mapping[str, Any]) -> Tensor:
 
 
 def _concat(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    return torch.cat([_required_input(values, input_index) for input_index in range(len(values))], settings["axis"])
+    return torch.cat(_all_inputs(values), settings["axis"])
 
 
 def _pad(values: Values, settings: Mapping[str, Any]) -> Tensor:
@@ -206,31 +190,17 @@ def _symmetric_padding(settings: Mapping[str, Any], dimension_count: int) -> lis
     return list(pads[:dimension_count])
 
 
-def _convolution(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    tensor, weight = _required_input(values, 0), _required_input(values, 1)
+def _convolution(values: Values, settings: Mapping[str, Any], *, transposed: bool = False) -> Tensor:
+    tensor, weight, bias = _required_input(values, 0), _required_input(values, 1), _optional_input(values, 2)
     dimension_count = weight.ndim - 2
-    convolve: Callable[..., Tensor] = {1: F.conv1d, 2: F.conv2d}[dimension_count]
-    ones = [1] * dimension_count
-    strides, dilations = list(settings.get("strides", ones)), list(settings.get("dilations", ones))
+    strides, dilations = (list(settings.get(name, [1] * dimension_count)) for name in ("strides", "dilations"))
     padding, group_count = _symmetric_padding(settings, dimension_count), settings.get("group", 1)
-    return convolve(tensor, weight, _optional_input(values, 2), strides, padding, dilations, group_count)
-
-
-def _transposed_convolution(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    tensor, weight = _required_input(values, 0), _required_input(values, 1)
-    dimension_count = weight.ndim - 2
-    convolve: Callable[..., Tensor] = {1: F.conv_transpose1d, 2: F.conv_transpose2d}[dimension_count]
-    ones = [1] * dimension_count
-    strides, dilations = list(settings.get("strides", ones)), list(settings.get("dilations", ones))
     output_padding = list(settings.get("output_padding", [0] * dimension_count))
-    padding, group_count = _symmetric_padding(settings, dimension_count), settings.get("group", 1)
-    return convolve(
-        tensor, weight, _optional_input(values, 2), strides, padding, output_padding, group_count, dilations
-    )
+    return torch.convolution(tensor, weight, bias, strides, padding, dilations, transposed, output_padding, group_count)
 
 
 def _batch_normalised(values: Values, settings: Mapping[str, Any]) -> Tensor:
-    tensor, scale, bias, mean, variance = (_required_input(values, input_index) for input_index in range(5))
+    tensor, scale, bias, mean, variance = _all_inputs(values)
     return F.batch_norm(tensor, mean, variance, scale, bias, eps=settings.get("epsilon", 1e-5))
 
 
@@ -259,8 +229,8 @@ def _constant(values: Values, settings: Mapping[str, Any]) -> Tensor:
 
 
 OPERATORS: dict[str, Operator] = {
-    "Abs": _unary(torch.abs),
-    "Add": _binary(torch.add),
+    "Abs": _elementwise(torch.abs),
+    "Add": _elementwise(torch.add),
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_normalised,
     "Cast": _cast,
@@ -268,41 +238,41 @@ OPERATORS: dict[str, Operator] = {
     "Concat": _concat,
     "Constant": _constant,
     "Conv": _convolution,
-    "ConvTranspose": _transposed_convolution,
-    "Div": _binary(torch.div),
-    "Exp": _unary(torch.exp),
+    "ConvTranspose": functools.partial(_convolution, transposed=True),
+    "Div": _elementwise(torch.div),
+    "Exp": _elementwise(torch.exp),
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
     "GatherND": _gather_nd,
     "Gemm": _gemm,
-    "Identity": _unary(lambda value: value),
+    "Identity": _elementwise(lambda value: value),
     "LeakyRelu": lambda values, settings: F.leaky_relu(_required_input(values, 0), settings.get("alpha", 0.01)),
-    "Log": _unary(torch.log),
-    "MatMul": _binary(torch.matmul),
+    "Log": _elementwise(torch.log),
+    "MatMul": _elementwise(torch.matmul),
     "Max": _variadic(torch.maximum),
     "Min": _variadic(torch.minimum),
-    "Mul": _binary(torch.mul),
-    "Neg": _unary(torch.neg),
+    "Mul": _elementwise(torch.mul),
+    "Neg": _elementwise(torch.neg),
     "Pad": _pad,
-    "Pow": _binary(torch.pow),
-    "Reciprocal": _unary(torch.reciprocal),
+    "Pow": _elementwise(torch.pow),
+    "Reciprocal": _elementwise(torch.reciprocal),
     "ReduceMax": _reduction(torch.amax),
     "ReduceMean": _reduction(torch.mean),
     "ReduceMin": _reduction(torch.amin),
     "ReduceSum": _reduction(torch.sum),
-    "Relu": _unary(torch.relu),
+    "Relu": _elementwise(torch.relu),
     "Reshape": _reshape,
     "Shape": lambda values, settings: torch.tensor(_required_input(values, 0).shape),
-    "Sigmoid": _unary(torch.sigmoid),
+    "Sigmoid": _elementwise(torch.sigmoid),
     "Slice": _slice,
     "Softmax": lambda values, settings: torch.softmax(_required_input(values, 0), settings.get("axis", -1)),
-    "Softplus": _unary(F.softplus),
+    "Softplus": _elementwise(F.softplus),
     "Split": _split,
-    "Sqrt": _unary(torch.sqrt),
+    "Sqrt": _elementwise(torch.sqrt),
     "Squeeze": _squeeze,
-    "Sub": _binary(torch.sub),
-    "Tanh": _unary(torch.tanh),
+    "Sub": _elementwise(torch.sub),
+    "Tanh": _elementwise(torch.tanh),
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }
@@ -314,8 +284,13 @@ class GraphNode:
     def __init__(self, node: onnx.NodeProto) -> None:
         if node.domain not in ("", "ai.onnx"):
             raise Unsupported(f"its graph has operator {node.op_type!r} of domain {node.domain!r}")
-        self.compute: Operator = operator(node.op_type)
-        self.settings: dict[str, Any] = attributes(node)
+        if node.op_type not in OPERATORS:
+            raise Unsupported(f"its graph has operator {node.op_type!r}")
+        self.compute: Operator = OPERATORS[node.op_type]
+        raw_attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+        self.settings: dict[str, Any] = {
+            name: value.decode() if isinstance(value, bytes) else value for name, value in raw_attributes.items()
+        }
         self.inputs, self.outputs = list(node.input), list(node.output)
 
     def run(self, tensors_by_name: dict[str, Tensor]) -> None:
