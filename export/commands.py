@@ -119,7 +119,9 @@ def sweep(
 
     with Display() as display:
         display.stage("sweeping")
-        is_finished = train_all(SweepOptions(recipe, corpus, output, change or [], accelerator, ray), display)
+        is_finished = train_all(
+            SweepOptions(recipe, corpus, output, change or [], accelerator=accelerator, ray=ray), display
+        )
     if not is_finished:
         raise typer.Exit(130)  # what shells expect after Ctrl-C
     table_file = output / "sweep.csv"

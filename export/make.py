@@ -4,7 +4,7 @@ import contextlib
 import functools
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +44,7 @@ LOWEST_RATE = 8000  # Hz: the lowest of a corpus
 MELODIC_SHARE = 0.5  # of sounds are melodies: the others' hits or beats are theirs
 LEAST_PACE = 0.5  # of an idle core's steps: with fewer, other programs took most of the minutes
 WITHOUT_HELD_OUT = " without held-out sounds"  # a trial's stage
+TRIAL = "trial"  # the folder of the run without the held-out sounds
 TRIAL_SHARE = 0.5  # of the minutes, for the trial without the held-out sounds
 
 
@@ -272,18 +273,19 @@ def _rebuild_for_family(
         if export_family.gridded:
             corpus_report = build_corpus(folder, loops=True)
         else:
-            build_corpus(folder, shortest_seconds=SHORTEST_SECONDS)
+            corpus_report = build_corpus(folder, shortest_seconds=SHORTEST_SECONDS)
+    rebuilt_corpus = Corpus.open(corpus.folder)
     if export_family.gridded:
         display.say(corpus_report.text())
     else:
-        clip_corpus = Corpus.open(corpus.folder)
-        copy_count = len(clip_corpus.report.identical)
+        copy_count = len(corpus_report.identical)
         copies_text = (
             f"; {copy_count} identical to others {'is' if copy_count == 1 else 'are'} left out" if copy_count else ""
         )
-        unused_text = f"; not used: {unusable}" if (unusable := clip_corpus.report.left_out_line()) else ""
-        display.say(f"clips are kept whole, at {rate} Hz: {len(clip_corpus.clips())} of them{copies_text}{unused_text}")
-    return Corpus.open(corpus.folder)
+        unused_text = f"; not used: {unusable}" if (unusable := corpus_report.left_out_line()) else ""
+        clip_count = len(rebuilt_corpus.clips())
+        display.say(f"clips are kept whole, at {rate} Hz: {clip_count} of them{copies_text}{unused_text}")
+    return rebuilt_corpus
 
 
 def _cut(corpus: Corpus, family: str, sounds: Sequence[Path], label: str | None, display: Display) -> Corpus:
@@ -303,31 +305,40 @@ def _cut(corpus: Corpus, family: str, sounds: Sequence[Path], label: str | None,
 
 def _begun_run(output: Path) -> Path | None:
     """Return the folder of the run, or of the trial before it; None if neither was begun."""
-    return next((output / name for name in ("run", "trial") if (output / name).exists()), None)
+    return next((output / name for name in ("run", TRIAL) if (output / name).exists()), None)
 
 
 def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
-    """Return the trial if it was interrupted."""
-    export_family, has_trial = FAMILIES[family], (output / "trial").exists()
+    """Train by a new budget, or go on; return the run, or the trial if it was interrupted."""
+    export_family, has_trial = FAMILIES[family], (output / TRIAL).exists()
     if _begun_run(output) is None:
         corpus, has_trial = _held_out(corpus, export_family, display)
     stage_minutes = minutes * TRIAL_SHARE if has_trial else minutes
     recipe_changes = [f"training.minutes={stage_minutes}", *export_family.changes(corpus.all_for_training())]
-    stage_trials = [("trial", None), ("run", output / "trial")] if has_trial else [("run", None)]
-    outcomes = []
-    for name, trial_folder in stage_trials:
-        recipe = load_recipe(
-            export_family.recipe, [*recipe_changes, *(export_family.completing if trial_folder else ())]
-        )
-        run_folder, run_options = output / name, _options(recipe, display, WITHOUT_HELD_OUT if name == "trial" else "")
-        if run_folder.exists():
-            outcome = resume(run_folder, recipe, run_options)
+    recipes_by_folder = {}
+    if has_trial:
+        recipes_by_folder[output / TRIAL] = load_recipe(export_family.recipe, recipe_changes)
+        recipe_changes += export_family.completing
+    recipes_by_folder[output / "run"] = load_recipe(export_family.recipe, recipe_changes)
+    return _train_stages(recipes_by_folder, output / "corpus", display)
+
+
+def _train_stages(recipes_by_folder: Mapping[Path, Recipe], corpus: Path, display: Display) -> tuple[Run, Outcome]:
+    """Train the trial, if any, and the run; return the last of them, or the interrupted one, and all steps."""
+    outcomes: list[Outcome] = []
+    trial_folder = None
+    for folder, recipe in recipes_by_folder.items():
+        is_trial = folder.name == TRIAL
+        run_options = _options(recipe, display, WITHOUT_HELD_OUT if is_trial else "")
+        if folder.exists():
+            outcomes.append(resume(folder, recipe, run_options))
         else:
-            outcome = start(recipe, output / "corpus", run_folder, run_options, trial=trial_folder)
-        outcomes.append(outcome)
-        if outcome.interrupted:
+            outcomes.append(start(recipe, corpus, folder, run_options, trial=trial_folder))
+        if outcomes[-1].interrupted:
             break
-    return Run.open(run_folder), _sum_outcomes(outcomes)
+        trial_folder = folder
+    steps, idle_steps = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("steps", "idle_steps"))
+    return Run.open(folder), replace(outcomes[-1], steps=steps, idle_steps=idle_steps)
 
 
 def _held_out(corpus: Corpus, export_family: ExportFamily[Recipe, Network], display: Display) -> tuple[Corpus, bool]:
@@ -373,21 +384,7 @@ def _train_more(
     else:  # all budgets grow before training, so that the next call can finish an interrupted one
         added_minutes = [minutes] if trial is None else [TRIAL_SHARE * minutes, (1 - TRIAL_SHARE) * minutes]
         runs = [_extend_budget(current_run, share) for current_run, share in zip(runs, added_minutes, strict=True)]
-    outcomes = []
-    for current_run in runs:
-        is_trial = trial is not None and current_run.folder == trial.folder
-        run_options = _options(current_run.recipe, display, WITHOUT_HELD_OUT if is_trial else "")
-        outcome = resume(current_run.folder, current_run.recipe, run_options)
-        outcomes.append(outcome)
-        if outcome.interrupted:
-            break
-    return current_run, _sum_outcomes(outcomes)
-
-
-def _sum_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
-    """Return the last outcome, with the steps of all."""
-    steps, idle_steps = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("steps", "idle_steps"))
-    return replace(outcomes[-1], steps=steps, idle_steps=idle_steps)
+    return _train_stages({begun_run.folder: begun_run.recipe for begun_run in runs}, output / "corpus", display)
 
 
 def _is_trained(output: Path) -> bool:

@@ -19,6 +19,7 @@ from ...host.files import read_regular
 from ...host.play.rack import ChannelInstrument
 from ...host.play.separate_notes import SeparateNote
 from ...host.preset.library import Patch
+from ...host.session.view import ControlView
 from ...host.session.view_builder import controls
 from ...host.settings import SettingsSection
 from ...host.signal import uniforms
@@ -181,8 +182,6 @@ def _error_text(detail: Any) -> str:
     key_path = ".".join(map(str, detail["loc"]))
     cause = detail.get("ctx", {}).get("error")
     if detail["type"] == "extra_forbidden":
-        from ...host.errors import nearest
-
         return f"unknown setting {key_path!r}{nearest(key_path, DatasetSettings.model_fields)}"
     message = str(cause) if cause is not None else f"{detail['msg'][0].lower()}{detail['msg'][1:]}"
     return f"{key_path}: {message}" if key_path else message
@@ -191,12 +190,6 @@ def _error_text(detail: Any) -> str:
 PRESET, KEY, VELOCITY, HELD, ONSET, LANDMARK, NUMBER, COLUMNS = range(8)  # of a note's random numbers
 WIDE = 8192  # columns of a row: more than any model has latents
 PHASES = 1 << 15  # numbers of random phases and noise
-
-
-class KnobRange(NamedTuple):
-    target: str
-    low: float
-    high: float
 
 
 class DrawnNote(NamedTuple):
@@ -259,9 +252,9 @@ def draw(number: int, presets: Sequence[DatasetPreset], settings: DatasetSetting
     positions = {}
     for name, choice_text in settings.knobs.items():
         knob_draw = float(uniforms(settings.seed, number, _column(name), 1, 1)[0, 0])
-        knob_range, position = preset.knobs[name], _choice(choice_text).draw(knob_draw)
+        control, position = preset.knobs[name], _choice(choice_text).draw(knob_draw)
         positions[name] = position
-        knob_values[knob_range.target] = knob_range.low + position * (knob_range.high - knob_range.low)
+        knob_values[control.target] = control.low + position * (control.high - control.low)
     note = SeparateNote(key, velocity, held_seconds, knob_values, 1 + math.floor(uniform_draws[NUMBER] * PHASES))
     return DrawnNote(number, preset_index, note, onset_samples, latents, landmark, positions)
 
@@ -310,22 +303,22 @@ def _keys(patch: Patch, settings: DatasetSettings) -> list[int]:
     return keys
 
 
-def _knobs(patch: Patch, names: Sequence[str]) -> dict[str, KnobRange]:
-    """Return the ranges of knobs by name."""
-    ranges_by_name: dict[str, list[KnobRange]] = {}
+def _knobs(patch: Patch, names: Sequence[str]) -> dict[str, ControlView]:
+    """Return the controls of knobs by name."""
+    controls_by_name: dict[str, list[ControlView]] = {}
     for control in controls(patch.preset, patch.model, ChannelInstrument(patch, 44100).knobs):
         for name in {control.title, control.target}:
-            ranges_by_name.setdefault(name, []).append(KnobRange(control.target, control.low, control.high))
-    knobs_by_name = dict[str, KnobRange]()
+            controls_by_name.setdefault(name, []).append(control)
+    knobs_by_name = dict[str, ControlView]()
     for name in names:
-        if name not in ranges_by_name:
-            raise UserError(f"{patch.name} has no knob named {name!r}{nearest(name, ranges_by_name)}")
-        targets = [knob.target for knob in ranges_by_name[name]]
+        if name not in controls_by_name:
+            raise UserError(f"{patch.name} has no knob named {name!r}{nearest(name, controls_by_name)}")
+        targets = [control.target for control in controls_by_name[name]]
         if len(targets) > 1:
             raise UserError(f"{patch.name} has several knobs named {name!r}; name one of {', '.join(targets)}")
         if duplicate_name := next(
             (earlier_name for earlier_name, knob in knobs_by_name.items() if knob.target == targets[0]), None
         ):
             raise UserError(f"knobs {duplicate_name!r} and {name!r} of {patch.name} are one; name it once")
-        knobs_by_name[name] = ranges_by_name[name][0]
+        knobs_by_name[name] = controls_by_name[name][0]
     return knobs_by_name

@@ -11,12 +11,12 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ...host.errors import UserError, nearest
-from ...host.files import check_new_folder, replacing, replacing_folder
+from ...host.files import replacing, replacing_folder
 from ...host.model.model import Model
 from ...host.progress import Display
 from ...host.units import PITCH_CLASSES
@@ -26,7 +26,6 @@ from ...train.families import FAMILIES
 from ...train.families.chroma.recipe import ChromaRecipe
 from ...train.families.recipes import load_recipe
 from ...train.frames import is_tonal
-from ...train.loop import RunOptions
 from ...train.run import Run
 from ..export import export
 from ..reports.report import Figures, Picture
@@ -45,7 +44,8 @@ from .chroma_measures import (
     verdicts,
 )
 from .chroma_page import LatentPanel, accounting, embeddings, page
-from .runs import StudyProgress, Training, check_run, train, train_first, write_json
+from .exhibits import write_json
+from .runs import Machines, StudyProgress, Training, check_folder, train_first
 
 CORPORA = (OCTAVE, OCTAVES, VIOLIN)
 SIDES = {2: 350, 3: 50, 8: 5}  # points along each latent, by the number of latents: section V-A
@@ -77,7 +77,7 @@ PANELS = {
 
 
 @dataclass(frozen=True)
-class ChromaStudyOptions:
+class ChromaStudyOptions(Machines):
     """Settings of the chroma study.
 
     Args:
@@ -85,7 +85,6 @@ class ChromaStudyOptions:
     changes: ``key=value``, for all recipes.
     seeds: trainings per network, with seeds from 0.
     epochs: per network; the paper's by default.
-    ray: a training cluster's address.
     """
 
     corpora: Mapping[str, Path]
@@ -95,22 +94,37 @@ class ChromaStudyOptions:
     seeds: int = 3
     epochs: int = 300
     sides: Mapping[int, int] = field(default_factory=lambda: SIDES)
-    accelerator: str = "auto"
-    devices: int = 1
-    ray: str | None = None
 
 
-class Job(NamedTuple):
-    """``meshed``: in Table V."""
+@dataclass(frozen=True)
+class Job(Training):
+    """A network to train and to measure, on the corpus of ``role``; ``meshed``: in Table V."""
 
-    corpus: str
     recipe: ChromaRecipe
-    folder: Path
+    role: str
     meshed: bool
 
     @property
-    def seed(self) -> int:
-        return self.recipe.training.seed
+    def run_key(self) -> RunKey:
+        return self.role, self.recipe.name
+
+    @property
+    def figures(self) -> Figures:
+        figures = self.read("figures.json")
+        assert figures is not None
+        return figures
+
+    def read(self, file_name: str) -> Figures | None:
+        """Read a JSON file of the run; None if it is missing."""
+        path = self.folder / file_name
+        if not path.exists():
+            return None
+        figures: Figures = json.loads(path.read_text(encoding="utf-8"))
+        return figures
+
+    def save(self, file_name: str, **arrays: Any) -> None:
+        with replacing(self.folder / file_name, overwrite=True) as file:
+            np.savez_compressed(file, **arrays)
 
 
 def parse_corpora(texts: Sequence[str]) -> dict[str, Path]:
@@ -179,27 +193,21 @@ MEASURING_SECONDS = 10.0  # rough time for one run
 def study(options: ChromaStudyOptions, display: Display) -> bool:
     tables = _tables(options)
     jobs = _jobs(options, tables)
-    frame_counts = {name: _check_corpus(name, options.corpora[name], jobs) for name in {job.corpus for job in jobs}}
-    if not (options.folder / "runs").is_dir():
-        check_new_folder(options.folder)
-    for job in jobs:
-        check_run(job.folder, job.recipe, options.corpora[job.corpus])
+    frame_counts = {role: _check_corpus(role, options.corpora[role], jobs) for role in {job.role for job in jobs}}
+    check_folder(options.folder, jobs)
     for line in _left_out(options, tables):
         display.say(line)
     display.stage("study chroma")
     if options.ray is not None:
-        unmeasured_jobs = [job for job in jobs if not _read(job, "figures.json")]
-        trainings = [Training(job.recipe, options.corpora[job.corpus], job.folder, train) for job in unmeasured_jobs]
-        if not train_first(trainings, options.ray, options.accelerator, display):
+        unmeasured_jobs = [job for job in jobs if not job.read("figures.json")]
+        if not train_first(unmeasured_jobs, options, display):
             return False
     progress = StudyProgress(
-        display, {job.folder.name: sum(_seconds(job, frame_counts[job.corpus], options)) for job in jobs}
+        display, {job.folder.name: sum(_seconds(job, frame_counts[job.role], options)) for job in jobs}
     )
-    run_options = RunOptions(options.accelerator, options.devices)
     for job in jobs:
         progress.start_part(job.folder.name)
-        if not _make(job, frame_counts[job.corpus], options, run_options, progress):
-            progress.stopped(job.folder)
+        if not _make(job, frame_counts[job.role], options, progress):
             return False
     _write_report(options, tables, jobs)
     return True
@@ -237,18 +245,21 @@ def _jobs(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]]) -
     jobs = []
     for seed in range(options.seeds):
         changes = [f"training.epochs={options.epochs}", *options.changes, f"training.seed={seed}"]
-        for corpus, recipe_name in dict.fromkeys(run_key for run_keys in tables.values() for run_key in run_keys):
+        for role, recipe_name in dict.fromkeys(run_key for run_keys in tables.values() for run_key in run_keys):
             recipe = load_recipe(recipe_name, changes)
             assert isinstance(recipe, ChromaRecipe)
-            folder = options.folder / "runs" / f"{corpus}-{recipe_name}-{seed}"
-            jobs.append(Job(corpus, recipe, folder, (corpus, recipe_name) in tables.get("5", ())))
+            folder, is_meshed = (
+                options.folder / "runs" / f"{role}-{recipe_name}-{seed}",
+                (role, recipe_name) in tables.get("5", ()),
+            )
+            jobs.append(Job(recipe, options.corpora[role], folder, role, is_meshed))
     return jobs
 
 
-def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
+def _check_corpus(role: str, folder: Path, jobs: Iterable[Job]) -> int:
     """Estimate the number of training frames; raise `UserError` for an unusable corpus."""
     corpus = Corpus.open(folder)
-    frame_settings = next(job.recipe.frames for job in jobs if job.corpus == name)
+    frame_settings = next(job.recipe.frames for job in jobs if job.role == role)
     if corpus.rate != frame_settings.sample_rate:
         raise UserError(
             f"corpus {folder} is at {corpus.rate} Hz, the recipes want {frame_settings.sample_rate}; "
@@ -263,7 +274,7 @@ def _check_corpus(name: str, folder: Path, jobs: Iterable[Job]) -> int:
             )
     if not is_tonal(corpus):
         raise UserError(
-            f"corpus {folder} has no pitch in most of its sound, but --corpus {name} must say which notes sound; "
+            f"corpus {folder} has no pitch in most of its sound, but --corpus {role} must say which notes sound; "
             "give recordings of single notes"
         )
     return round(corpus.seconds("train") * corpus.rate / frame_settings.hop_length)
@@ -278,7 +289,7 @@ def _seconds(job: Job, frame_count: int, options: ChromaStudyOptions) -> tuple[f
     # Forward, and two products backward.
     training_seconds = 6 * weight_count * step_count * training_settings.batch_size / OPERATIONS
     mesh_seconds = weight_count * decoded_rows / OPERATIONS  # half of the weights, two operations
-    is_unmeasured = not _read(job, "figures.json")
+    is_unmeasured = not job.read("figures.json")
     return (
         training_seconds * is_unmeasured,
         MEASURING_SECONDS * is_unmeasured,
@@ -287,40 +298,35 @@ def _seconds(job: Job, frame_count: int, options: ChromaStudyOptions) -> tuple[f
 
 
 def _mesh_is_due(job: Job, options: ChromaStudyOptions) -> bool:
-    figures, mesh_figures = _read(job, "figures.json"), _read(job, "mesh.json")
+    figures, mesh_figures = job.read("figures.json"), job.read("mesh.json")
     if not job.meshed or (figures and figures["dead"]):
         return False
     return mesh_figures is None or mesh_figures["mesh"] != options.sides[job.recipe.network.latents]
 
 
-def _make(
-    job: Job, frame_count: int, options: ChromaStudyOptions, run_options: RunOptions, course: StudyProgress
-) -> bool:
+def _make(job: Job, frame_count: int, options: ChromaStudyOptions, progress: StudyProgress) -> bool:
     """Train, measure and mesh what is due of a job; return False after Ctrl-C."""
     part_seconds = _seconds(job, frame_count, options)
     total_seconds = max(sum(part_seconds), 1e-9)
     trained_share, measured_share = part_seconds[0] / total_seconds, (part_seconds[0] + part_seconds[1]) / total_seconds
-    if not _read(job, "figures.json"):
-        if not train(job.recipe, options.corpora[job.corpus], job.folder, run_options, course, trained_share):
+    if not job.read("figures.json"):
+        if not progress.train(job, options, trained_share):
             return False
-        course.update(trained_share, "measuring")
+        progress.update(trained_share, "measuring")
         figures, codes = measure(Run.open(job.folder))
-        _save(job.folder / "codes.npz", latents=codes.latents, notes=codes.notes)
+        job.save("codes.npz", latents=codes.latents, notes=codes.notes)
         write_json(job.folder / "figures.json", figures)
     if _mesh_is_due(job, options):
-        _account(job, options, lambda share: course.update(measured_share + (1 - measured_share) * share, "mesh"))
+        _account(job, options, lambda share: progress.update_rest(measured_share, share, "mesh"))
     return True
 
 
 def _account(job: Job, options: ChromaStudyOptions, progress: Callable[[float], None]) -> None:
     """Write the accuracy of a job's exported model on the mesh."""
-    figures = _read(job, "figures.json")
-    assert figures is not None
-    pitch_classes: list[int] = figures["notes"]
+    pitch_classes: list[int] = job.figures["notes"]
     model_path = job.folder / "model.onnx"
     export(Run.open(job.folder), model_path, weights="float32", overwrite=True)
-    model = Model(model_path)
-    latent_count = job.recipe.network.latents
+    model, latent_count = Model(model_path), job.recipe.network.latents
     side = options.sides[latent_count]
     points = mesh(side, latent_count)
     answers: dict[int, Answers] = {}
@@ -331,19 +337,16 @@ def _account(job: Job, options: ChromaStudyOptions, progress: Callable[[float], 
 
         answers[pitch_class] = strongest(model, points, pitch_class, advance)
     if latent_count == 2:
-        _save(
-            job.folder / "mesh.npz", **{PITCH_CLASSES[k]: strongest_classes for k, strongest_classes in answers.items()}
-        )
+        job.save("mesh.npz", **{PITCH_CLASSES[k]: strongest_classes for k, strongest_classes in answers.items()})
     write_json(job.folder / "mesh.json", accuracy(answers, side, latent_count))
 
 
 def _write_report(options: ChromaStudyOptions, tables: Mapping[str, Sequence[RunKey]], jobs: Sequence[Job]) -> None:
     figures_by_run: dict[RunKey, list[Figures]] = {}
     for job in jobs:
-        figures = _read(job, "figures.json")
-        assert figures is not None
-        figures_by_run.setdefault((job.corpus, job.recipe.name), []).append(
-            {"seed": job.seed, **figures, "mesh": _read(job, "mesh.json") if job.meshed else None}
+        mesh_figures = job.read("mesh.json") if job.meshed else None
+        figures_by_run.setdefault(job.run_key, []).append(
+            {"seed": job.recipe.training.seed, **job.figures, "mesh": mesh_figures}
         )
     claims, undecided = verdicts(figures_by_run)
     report: Figures = {
@@ -351,7 +354,7 @@ def _write_report(options: ChromaStudyOptions, tables: Mapping[str, Sequence[Run
         "study": "chroma",
         "seeds": options.seeds,
         "epochs": jobs[0].recipe.training.epochs,
-        "corpora": {name: _corpus(options.corpora[name]) for name in dict.fromkeys(job.corpus for job in jobs)},
+        "corpora": {role: _corpus(options.corpora[role]) for role in dict.fromkeys(job.role for job in jobs)},
         "left_out": _left_out(options, tables),
         "claims": claims,
         "undecided": undecided,
@@ -382,7 +385,7 @@ def _corpus(folder: Path) -> Figures:
 def _pictures(
     tables: Mapping[str, Sequence[RunKey]], jobs: Sequence[Job], runs: Mapping[RunKey, Sequence[Figures]]
 ) -> list[Picture]:
-    first_jobs = {(job.corpus, job.recipe.name): job for job in jobs if job.seed == 0}
+    first_jobs = {job.run_key: job for job in jobs if job.recipe.training.seed == 0}
     pictures = []
     for figure_number, (table_name, corpus) in EMBEDDINGS.items():
         if table_name in tables:
@@ -417,17 +420,3 @@ def _panel(job: Job, figures: Figures) -> LatentPanel:
         codes = TrainingCodes(archive["latents"], archive["notes"])
     correlation = figures["latents"]["correlation"][0][1]
     return LatentPanel(row, column, f"{title_start}: r = {two_digits(correlation)}", codes)
-
-
-def _read(job: Job, file_name: str) -> Figures | None:
-    """Read a JSON file of a job's run; None if it is missing."""
-    path = job.folder / file_name
-    if not path.exists():
-        return None
-    figures: Figures = json.loads(path.read_text(encoding="utf-8"))
-    return figures
-
-
-def _save(path: Path, **arrays: Any) -> None:
-    with replacing(path, overwrite=True) as file:
-        np.savez_compressed(file, **arrays)

@@ -100,7 +100,16 @@ def grain(
     from .runs import StudyOptions
 
     recipe_names = comma_separated(recipes)
-    options = StudyOptions(one_corpus(corpus), output, recipe_names, change or [], steps, accelerator, devices, ray=ray)
+    options = StudyOptions(
+        one_corpus(corpus),
+        output,
+        recipe_names,
+        change or [],
+        steps,
+        accelerator=accelerator,
+        devices=devices,
+        ray=ray,
+    )
     run_study(study, options, output / "index.html")
 
 
@@ -128,10 +137,10 @@ def gan(
         recipe_names,
         change or [],
         steps,
-        accelerator,
-        devices,
         minutes,
         classifier,
+        accelerator=accelerator,
+        devices=devices,
         ray=ray,
     )
     run_study(study, options, output / "index.html")
@@ -161,7 +170,17 @@ def recovery(
     subject = generator if model is None else opened_model(model)
     assert subject is not None
     options = RecoveryStudyOptions(
-        one_corpus(corpus), output, subject, classifier, change or [], seeds, clips, minutes, accelerator, devices, ray
+        one_corpus(corpus),
+        output,
+        subject,
+        classifier,
+        change or [],
+        seeds,
+        clips,
+        minutes,
+        accelerator=accelerator,
+        devices=devices,
+        ray=ray,
     )
     run_study(study, options, output / "index.html")
 
@@ -190,10 +209,10 @@ def sequence(
         recipe_names,
         change or [],
         steps,
-        accelerator,
-        devices,
         minutes,
         more=other_corpora,
+        accelerator=accelerator,
+        devices=devices,
         ray=ray,
     )
     run_study(study, options, output / "index.html")

@@ -6,14 +6,13 @@ reconstructions by an autoencoder of the halves.
 
 import shutil
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ...host.arrays import Array
-from ...host.audio.sound_files import sound_writer
 from ...host.files import replacing
 from ...host.progress import Display
 from ...train import checkpoint
@@ -31,17 +30,9 @@ from ..families import FAMILIES as EXPORTED
 from ..families.clip import evaluated_clips
 from ..families.gan import generator_reporter
 from ..reports.report import FORMAT, SEED, Figures
+from .exhibits import save_pictures, write_sound, write_study
 from .gan_page import losses, over_epochs, page
-from .runs import (
-    StudyOptions,
-    StudyProgress,
-    check_folder,
-    is_trained,
-    load_recipes,
-    train,
-    train_and_evaluate,
-    write_study,
-)
+from .runs import StudyOptions, Training, check_folder, load_recipes, train_and_evaluate
 
 RECIPES = ("clip-dcgan", "clip-dcgan-halves", "clip-wavegan", "tuned-clip")
 COMPARED = ("dcgan", "halves", "gan", "clip")  # families
@@ -54,20 +45,21 @@ FIRST = "first.ckpt"  # in a run: checkpoint after the first epoch
 
 def study(options: StudyOptions, display: Display) -> bool:
     corpus = Corpus.open(options.corpus)
-    recipes, steps_per_epoch, training_seconds = [], {}, {}
-    for recipe in load_recipes(
-        options, COMPARED, RECIPES, lambda plain_recipe: _fitting(plain_recipe, corpus), by_steps=False
-    ):
-        recipe = FAMILIES[recipe.family].complete(recipe, corpus)
-        FAMILIES[recipe.family].check(corpus, recipe)
-        network = FAMILIES[recipe.family].network(recipe)
-        data = FAMILIES[recipe.family].data(corpus, recipe, Path(), is_tonal(corpus))  # no family here keeps files
+    trainings, steps_per_epoch, training_seconds = [], {}, {}
+    for recipe in load_recipes(options, COMPARED, RECIPES, lambda plain_recipe: _fitting(plain_recipe, corpus)):
+        family = FAMILIES[recipe.family]
+        recipe = family.complete(recipe, corpus)
+        family.check(corpus, recipe)
+        network = family.network(recipe)
+        data = family.data(corpus, recipe, Path(), is_tonal(corpus))  # no family here keeps files
         steps_per_epoch[recipe.name] = epoch_steps = _epoch_steps(network, recipe, len(data))
-        recipes.append(_counted(recipe, epoch_steps))
-        training_seconds[recipe.name] = _seconds(network.eval(), recipes[-1], data)
-    check_folder(options, recipes, further=True)
+        if recipe.training.epochs is not None:
+            recipe = _budgeted(recipe, steps=recipe.training.epochs * epoch_steps)
+        training_seconds[recipe.name] = _seconds(network.eval(), recipe, data)
+        trainings.append(StagedTraining(recipe, options.corpus, options.run_folder(recipe), epoch_steps))
+    check_folder(options.folder, trainings, further=True)
     display.stage("study gan")
-    reports = train_and_evaluate(options, recipes, training_seconds, display, _in_stages(steps_per_epoch))
+    reports = train_and_evaluate(options, trainings, training_seconds, display)
     if reports is None:
         return False
     exhibits = {name: _exhibits(options.folder, name, steps_per_epoch[name], reports[name]) for name in reports}
@@ -99,13 +91,6 @@ def _epoch_steps(network: Network, recipe: Recipe, clip_count: int) -> int:
     )
 
 
-def _counted(recipe: Recipe, epoch_steps: int) -> Recipe:
-    """Convert a budget of epochs to steps."""
-    if recipe.training.epochs is None:
-        return recipe
-    return _budgeted(recipe, steps=recipe.training.epochs * epoch_steps)
-
-
 def _budgeted(recipe: Recipe, steps: int | None = None, minutes: float | None = None) -> Recipe:
     """Replace a recipe's budget."""
     training_settings = recipe.training.model_copy(update={"epochs": None, "steps": steps, "minutes": minutes})
@@ -126,27 +111,35 @@ def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
     return (time.monotonic() - start_time) * ALONE * recipe.training.batch_size * recipe.training.steps
 
 
-def _in_stages(
-    steps_per_epoch: dict[str, int],
-) -> Callable[[Recipe, Path, Path, RunOptions, StudyProgress, float], bool]:
-    """A falling learning rate needs one part."""
+@dataclass(frozen=True)
+class StagedTraining(Training):
+    """Stops after the first epoch, which is kept, and after each tenth; a falling learning rate needs one part."""
 
-    def train_stages(
-        recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
-    ) -> bool:
-        if recipe.training.schedule != "constant":
-            return train(recipe, corpus, folder, options, course, share)
-        for stage_index, (stage_recipe, stage_share) in enumerate(_stages(recipe, steps_per_epoch[recipe.name])):
-            if is_trained(folder, stage_recipe):
+    epoch_steps: int
+
+    def train(self, options: RunOptions) -> bool:
+        if self.recipe.training.schedule != "constant":
+            return super().train(options)
+        for stage_index, (recipe, budget_share) in enumerate(_stages(self.recipe, self.epoch_steps)):
+            stage = Training(recipe, self.corpus, self.folder)
+            if stage.is_finished:
                 continue
-            if not train(stage_recipe, corpus, folder, options, course, share * stage_share):
+            if not stage.train(_with_share(options, budget_share)):
                 return False
             if not stage_index:
-                with replacing(folder / FIRST, overwrite=True) as file:
-                    shutil.copyfile(folder / "last.ckpt", file)
+                with replacing(self.folder / FIRST, overwrite=True) as file:
+                    shutil.copyfile(stage.folder / "last.ckpt", file)
         return True
 
-    return train_stages
+
+def _with_share(options: RunOptions, budget_share: float) -> RunOptions:
+    """Report shares of all stages' budget, of which one stage has ``budget_share``."""
+    report = options.on_report
+    if report is None:
+        return options
+    return replace(
+        options, on_report=lambda status: report(replace(status, budget_share=budget_share * status.budget_share))
+    )
 
 
 def _stages(recipe: Recipe, epoch_steps: int) -> list[tuple[Recipe, float]]:
@@ -216,15 +209,13 @@ def _exhibits(folder: Path, name: str, epoch_steps: int, report: Figures) -> tup
     if not isinstance(network := FAMILIES[run.recipe.family].network(run.recipe), ClipGenerator):
         return sounds, pictures
     clips_by_name = _rows(run, network)
-    for picture in [
-        *over_epochs(name, clips_by_name, run.recipe.frames.sample_rate),
-        losses(name, report["loss"], epoch_steps),
-    ]:
-        picture.save(folder)
-        pictures[picture.name] = f"{name}: {picture.caption}"
+    rate = run.recipe.frames.sample_rate
+    drawn_pictures = [*over_epochs(name, clips_by_name, rate), losses(name, report["loss"], epoch_steps)]
+    for picture_name, caption in save_pictures(folder, drawn_pictures).items():
+        pictures[picture_name] = f"{name}: {caption}"
     for clip_name, clips in clips_by_name.items():
         file = f"{name}-{clip_name.replace(' ', '-')}.wav"
-        _write_clips(folder / file, clips, run.recipe.frames.sample_rate)
+        _write_clips(folder / file, clips, rate)
         sounds[file] = f"{name}: {clip_name}"
     return sounds, pictures
 
@@ -247,5 +238,4 @@ def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
 def _write_clips(path: Path, clips: Array, rate: int) -> None:
     clip_peaks = np.maximum(np.abs(clips).max(1, keepdims=True), 1e-9)
     gap_padding = ((0, 0), (0, round(GAP_SECONDS * rate)))
-    with sound_writer(path, rate, channels=1, overwrite=True) as file:
-        file.write(np.pad(PEAK * clips / clip_peaks, gap_padding).astype(np.float32).reshape(1, -1))
+    write_sound(path, np.pad(PEAK * clips / clip_peaks, gap_padding).ravel(), rate)

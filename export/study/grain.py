@@ -13,8 +13,7 @@ import torch
 from markupsafe import Markup
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...host.arrays import Array
-from ...host.audio.sound_files import sound_writer
+from ...host.errors import UserError
 from ...host.progress import Display
 from ...train.families import FAMILIES
 from ...train.families.grain.data import overlapped
@@ -27,7 +26,8 @@ from ..measures.grains import Part, decode, encode, filtered, sequence, stretch
 from ..reports.measure import Measure, measures_across
 from ..reports.page import basis, document, figure, joined, players, run_link
 from ..reports.report import FORMAT, SEED, Figures
-from .runs import StudyOptions, check_folder, load_recipes, train_and_evaluate, write_study
+from .exhibits import write_sound, write_study
+from .runs import StudyOptions, Training, check_folder, load_recipes, train_and_evaluate
 
 
 class Panel(NamedTuple):
@@ -171,10 +171,14 @@ OVERLAP = 10  # overlapping grains: the post's 90 %
 
 def study(options: StudyOptions, display: Display) -> bool:
     recipes = load_recipes(options, ("grain",), RECIPES)
-    check_folder(options, recipes)
+    for recipe in recipes:
+        if recipe.training.steps is None:
+            raise UserError(f"recipe {recipe.name} has no training.steps, by which a study counts; give --steps")
+    trainings = [Training(recipe, options.corpus, options.run_folder(recipe)) for recipe in recipes]
+    check_folder(options.folder, trainings)
     display.stage("study grain")
     training_seconds = {recipe.name: _operations(recipe) / OPERATIONS for recipe in recipes}
-    reports = train_and_evaluate(options, recipes, training_seconds, display)
+    reports = train_and_evaluate(options, trainings, training_seconds, display)
     if reports is None:
         return False
     post_name = POST if POST in reports else recipes[0].name
@@ -247,11 +251,11 @@ def _write_sounds(folder: Path, post_name: str, best_name: str, split: Part) -> 
         network, recipe = trained(run, "best")[0], run.recipe
         assert isinstance(network, GrainAutoencoder)
         assert isinstance(recipe, GrainRecipe)
-        rng, length = np.random.default_rng(SEED), recipe.frames.frame_length
+        rng, length, rate = np.random.default_rng(SEED), recipe.frames.frame_length, recipe.frames.sample_rate
         sound = stretch(run.corpus(), split, recipe.frames, PICTURED_SECONDS)
         if name == post_name:
-            _write_sound(folder / "example-1-source.wav", sound, recipe)
-        _write_sound(folder / f"example-1-{name}.wav", resynthesised(network, recipe, sound, rng), recipe)
+            write_sound(folder / "example-1-source.wav", sound, rate)
+        write_sound(folder / f"example-1-{name}.wav", resynthesised(network, recipe, sound, rng), rate)
         captions_by_file[f"example-1-{name}.wav"] = f"Example 1: {name}, windows one after another"
         hop = max(1, length // OVERLAP)
         grains = decode(network, encode(network, sequence(sound, length, hop)), recipe, rng)
@@ -259,11 +263,6 @@ def _write_sounds(folder: Path, post_name: str, best_name: str, split: Part) -> 
         if name == best_name:
             grains_by_version["unfiltered"] = grains
         for version, windows in grains_by_version.items():
-            _write_sound(folder / f"example-2-{name}-{version}.wav", overlapped(windows, hop, "blackman"), recipe)
+            write_sound(folder / f"example-2-{name}-{version}.wav", overlapped(windows, hop, "blackman"), rate)
             captions_by_file[f"example-2-{name}-{version}.wav"] = f"Example 2: {name}, overlapping by 90 %, {version}"
     return dict(sorted(captions_by_file.items(), key=lambda item: item[0][: len("example-1")]))
-
-
-def _write_sound(path: Path, sound: Array, recipe: GrainRecipe) -> None:
-    with sound_writer(path, recipe.frames.sample_rate, channels=1, overwrite=True) as file:
-        file.write(sound[None])

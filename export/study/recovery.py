@@ -4,7 +4,6 @@ Each seed draws other sounds and searches. Added rows have least squares instead
 with the perceptual term, and `tuned-clip`, whose encoder is trained with its decoder.
 """
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,25 +17,32 @@ from ...train.corpus.store import Corpus
 from ...train.families import FAMILIES
 from ...train.families.classifier.network import Classifier
 from ...train.families.recipes import load_recipe
-from ...train.loop import RunOptions
-from ...train.recipe import Recipe
 from ...train.run import Run, trained
 from ..export import export
 from ..families import FAMILIES as EXPORTED
 from ..reports.report import FORMAT, Figures
+from .exhibits import save_pictures, write_study
 from .recovery_page import page, pictures
 from .recovery_rows import ROWS, TABLES, InvertedBench, MeasuredRow, RecoveryBench
-from .runs import StudyOptions as Trainings
-from .runs import StudyProgress, Training, check_folder, is_trained, load_recipes, train, train_first, write_study
+from .runs import (
+    Machines,
+    StudyOptions,
+    StudyProgress,
+    Training,
+    check_folder,
+    load_recipes,
+    train_first,
+)
 
 INVERT, TUNED = "invert", "tuned-clip"
 ROWS_FOLDER = "found"  # folder of the measured rows
 SECONDS_A_STEP, SECONDS_A_SOUND = 1.5, 20.0  # rough values: the progress display corrects them
+USUAL_STEPS = 10_000
 EXAMPLES = 3  # examples per figure, as in the publication
 
 
 @dataclass(frozen=True)
-class RecoveryStudyOptions:
+class RecoveryStudyOptions(Machines):
     """``subject`` is a generator's run, to be inverted, or a model with an encoder.
 
     ``clips`` counts sounds per table and seed.
@@ -50,9 +56,6 @@ class RecoveryStudyOptions:
     seeds: int = 3
     clips: int = 60
     minutes: float | None = None
-    accelerator: str = "auto"
-    devices: int = 1
-    ray: str | None = None
 
 
 def study(options: RecoveryStudyOptions, display: Display) -> bool:
@@ -100,38 +103,26 @@ def _inverted(
     options: RecoveryStudyOptions, generator: Path, corpus: Corpus, judge: Classifier, display: Display
 ) -> tuple[RecoveryBench | None, StudyProgress]:
     """Train the inverting network and the tuned autoencoder; return their bench, None after Ctrl-C, and progress."""
-    recipes, source_runs = _recipes(options, generator, corpus)
-    check_folder(Trainings(options.corpus, options.folder, None, options.changes, None), recipes, further=True)
+    trainings = _trainings(options, generator, corpus)
+    check_folder(options.folder, trainings, further=True)
     progress = StudyProgress(
-        display, {recipe.name: _seconds(recipe) for recipe in recipes} | _searches(options, InvertedBench.rows)
+        display,
+        {training.recipe.name: training.estimated_seconds(SECONDS_A_STEP, USUAL_STEPS) for training in trainings}
+        | _searches(options, InvertedBench.rows),
     )
-    run_folders = {recipe.name: options.folder / "runs" / recipe.name for recipe in recipes}
-    if options.ray is not None:
-        untrained_recipes = [recipe for recipe in recipes if not is_trained(run_folders[recipe.name], recipe)]
-        trainings = [
-            _training(recipe, options.corpus, run_folders[recipe.name], source_runs.get(recipe.name, {}))
-            for recipe in untrained_recipes
-        ]
-        if not train_first(trainings, options.ray, options.accelerator, display):
-            return None, progress
+    if options.ray is not None and not train_first(
+        [training for training in trainings if not training.is_finished], options, display
+    ):
+        return None, progress
     models = {}
-    for recipe in recipes:
-        run_folder = run_folders[recipe.name]
-        progress.start_part(recipe.name)
-        run_options = RunOptions(options.accelerator, options.devices)
-        if not is_trained(run_folder, recipe) and not train(
-            recipe, options.corpus, run_folder, run_options, progress, 1.0, source_runs.get(recipe.name, {})
-        ):
-            progress.stopped(run_folder)
+    for training in trainings:
+        name = training.recipe.name
+        progress.start_part(name)
+        if not training.is_finished and not progress.train(training, options):
             return None, progress
-        models[recipe.name] = _up_to_date(Run.open(run_folder), options.folder / "models" / f"{recipe.name}.onnx")
-    return InvertedBench(corpus, Run.open(run_folders[INVERT]), models[INVERT], models[TUNED], judge), progress
-
-
-def _training(recipe: Recipe, corpus: Path, run_folder: Path, source_runs: Mapping[str, Path]) -> Training:
-    """Other machines have other current folders."""
-    absolute_runs = {name: folder.resolve() for name, folder in source_runs.items()}
-    return Training(recipe, corpus, run_folder, functools.partial(train, source_runs=absolute_runs))
+        models[name] = _up_to_date(Run.open(training.folder), options.folder / "models" / f"{name}.onnx")
+    inverting_run = Run.open(options.folder / "runs" / INVERT)
+    return InvertedBench(corpus, inverting_run, models[INVERT], models[TUNED], judge), progress
 
 
 def _searches(options: RecoveryStudyOptions, rows: Mapping[str, str]) -> dict[str, float]:
@@ -140,11 +131,10 @@ def _searches(options: RecoveryStudyOptions, rows: Mapping[str, str]) -> dict[st
     return {f"{table} {seed}": table_seconds for table in TABLES for seed in range(options.seeds)}
 
 
-def _recipes(
-    options: RecoveryStudyOptions, generator: Path, corpus: Corpus
-) -> tuple[list[Recipe], dict[str, dict[str, Path]]]:
-    """Load both recipes; return with them the folders of the runs that one reads, by recipe and role."""
-    source_recipes = {"generator": Run.open(generator).recipe, "judge": Run.open(options.classifier).recipe}
+def _trainings(options: RecoveryStudyOptions, generator: Path, corpus: Corpus) -> list[Training]:
+    """Load both recipes; the inverting network reads the runs of the generator and of the judge."""
+    source_runs = {"generator": generator, "judge": options.classifier}
+    source_recipes = {role: Run.open(folder).recipe for role, folder in source_runs.items()}
     FAMILIES[INVERT].follow(load_recipe(INVERT), source_recipes)  # refuses unsuitable runs before reading them
     frame_settings, network_settings = (
         source_recipes["generator"].frames,
@@ -155,33 +145,24 @@ def _recipes(
         f"frames.{name}={getattr(frame_settings, name)}" for name in ("sample_rate", "frame_length", "hop_length")
     ]
     frame_changes.append(f"network.labels={str(has_labels).lower()}")
-    training_options = Trainings(
-        options.corpus, options.folder, [INVERT, TUNED], options.changes, None, minutes=options.minutes
+    study_options = StudyOptions(
+        options.corpus, options.folder, [INVERT, TUNED], options.changes, minutes=options.minutes
     )
-    recipes = []
+    trainings = []
     for recipe in load_recipes(
-        training_options,
+        study_options,
         (INVERT, "clip"),
         (INVERT, TUNED),
         lambda plain_recipe: (
             [] if plain_recipe.name == INVERT else [*EXPORTED[plain_recipe.family].changes(corpus), *frame_changes]
         ),
-        by_steps=False,
     ):
         family = FAMILIES[recipe.family]
         recipe = family.complete(family.follow(recipe, source_recipes) if family.reads else recipe, corpus)
         family.check(corpus, recipe)
-        recipes.append(recipe)
-    return recipes, {INVERT: {"generator": generator, "judge": options.classifier}}
-
-
-def _seconds(recipe: Recipe) -> float:
-    training_settings = recipe.training
-    return (
-        60 * training_settings.minutes
-        if training_settings.minutes
-        else SECONDS_A_STEP * (training_settings.steps or 10_000)
-    )
+        read_runs = source_runs if recipe.name == INVERT else {}
+        trainings.append(Training(recipe, options.corpus, study_options.run_folder(recipe), source_runs=read_runs))
+    return trainings
 
 
 def _up_to_date(run: Run, path: Path) -> Model:
@@ -223,9 +204,8 @@ def _write_figures(
         example_sounds = {
             row_name: measured_row.sounds[:EXAMPLES] for row_name, measured_row in rows_by_seed[0].items()
         }
-        for picture in pictures(f"figure-{table_index + 2}", TABLES[table_name], example_sounds, bench.rate):
-            picture.save(options.folder)
-            captions[picture.name] = picture.caption
+        drawn_pictures = pictures(f"figure-{table_index + 2}", TABLES[table_name], example_sounds, bench.rate)
+        captions |= save_pictures(options.folder, drawn_pictures)
     figures: Figures = {
         "format": FORMAT,
         "study": "recovery",

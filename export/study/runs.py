@@ -1,17 +1,18 @@
 """Trains and evaluates a study's runs, also as tasks of a Ray cluster; resumes interrupted ones."""
 
 import contextlib
+import functools
 import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ... import __version__
 from ...host.errors import Failure, TimbrelError, UserError, nearest
-from ...host.files import check_new_folder, replacing
+from ...host.files import check_new_folder
 from ...host.progress import Display
 from ...host.workers import RETRIES, connect, first_line, on_this_machine
 from ...train import checkpoint
@@ -23,101 +24,186 @@ from ...train.loop import Diverged, RunOptions, RunStatus
 from ...train.recipe import Recipe
 from ...train.run import Run
 from ..evaluate import evaluate
-from ..reports.report import FORMAT, Figures, as_json
+from ..reports.report import FORMAT, Figures
 
 LOOK_SECONDS = 0.5  # between looks at the tasks: Ctrl-C is heard then
 STOPPING_SECONDS = 120.0  # longest wait for stopped trainings to measure and save
 
 
-class Training(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """Where a study trains: on ``devices`` of an accelerator, or on the Ray cluster at the address ``ray``."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    ray: str | None = None
+
+
+@dataclass(frozen=True)
+class Training:
     """A run to train: new, or resumed if its folder exists.
 
-    ``trains(recipe, corpus, folder, options, course, share)`` returns whether it finished.
+    ``source_runs``: as in `train.launch.start`.
     """
 
     recipe: Recipe
     corpus: Path
     folder: Path
-    trains: Callable[..., bool]
+    source_runs: Mapping[str, Path] = field(default_factory=dict, kw_only=True)
+
+    def check(self, *, further: bool = False) -> None:
+        """Raise `UserError` unless the run is missing or trains the recipe on the corpus.
+
+        ``further`` accepts a smaller budget.
+        """
+        if not self.folder.exists():
+            return
+        run = Run.open(self.folder)
+        if (self.folder / run.info.corpus).resolve() != self.corpus.resolve():
+            raise UserError(
+                f"run {self.folder} was trained on corpus {run.info.corpus_name}, not on {self.corpus}; "
+                "give that corpus, or another -o"
+            )
+        trained_recipe = run.recipe
+        recipe = FAMILIES[self.recipe.family].complete(self.recipe, Corpus.open(self.corpus))
+        if further and _has_smaller_budget(trained_recipe, recipe):
+            trained_recipe = trained_recipe.model_copy(
+                update={"training": trained_recipe.training.model_copy(update=recipe.training.budget)}
+            )
+        if trained_recipe != recipe:
+            raise UserError(
+                f"run {self.folder} was trained with other settings than are asked for; "
+                "give the same --set, --steps and --epochs, or another -o"
+            )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has reached its budget of minutes or steps."""
+        checkpoint_path = self.folder / "last.ckpt"
+        if not checkpoint_path.exists():
+            return False
+        progress, training_settings = checkpoint.progress_of(checkpoint.load(checkpoint_path)), self.recipe.training
+        if training_settings.minutes is not None:
+            return progress.seconds >= 60 * training_settings.minutes
+        return progress.step >= (training_settings.steps or 0)
+
+    def estimated_seconds(self, step_seconds: float, usual_steps: int) -> float:
+        """Return the rough time of the training, of ``usual_steps`` if its budget counts neither minutes nor steps."""
+        training_settings = self.recipe.training
+        if training_settings.minutes is not None:
+            return 60 * training_settings.minutes
+        return step_seconds * (training_settings.steps or usual_steps)
+
+    def train(self, options: RunOptions) -> bool:
+        """Start or resume the run; return whether it finished.
+
+        Raises:
+            UserError: the corpus or accelerator cannot be used; no files remain.
+            Failure: the run diverged, or the disk is full.
+        """
+        if self.folder.exists():
+            return not resume(self.folder, self.recipe, options).interrupted
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return not start(self.recipe, self.corpus, self.folder, options, self.source_runs).interrupted
+        except UserError:
+            with contextlib.suppress(OSError):  # remove the new folders if empty; those with other runs stay
+                self.folder.parent.rmdir()
+                self.folder.parent.parent.rmdir()
+            raise
+
+    def report(self, *, judged: bool) -> Figures | None:
+        """Return the figures of the run's report; None if it is missing, outdated, or lacks a judge's figures."""
+        report_path = self.folder / "report" / "report.json"
+        if not report_path.exists() or report_path.stat().st_mtime < (self.folder / "last.ckpt").stat().st_mtime:
+            return None
+        figures: Figures = json.loads(report_path.read_text(encoding="utf-8"))
+        if figures["format"] != FORMAT or (judged and not figures.get("generated", {}).get("told")):
+            return None
+        return figures
 
 
-class _Unseen:
-    def update(self, share: float, note: str) -> None: ...
-
-    def say(self, message: str) -> None: ...
+def _has_smaller_budget(trained_recipe: Recipe, recipe: Recipe) -> bool:
+    """Budgets may count in other units, as for a first epoch."""
+    budget_pairs = zip(trained_recipe.training.budget.values(), recipe.training.budget.values(), strict=True)
+    return all(old is None or new is None or old < new for old, new in budget_pairs)
 
 
 def train_on_cluster(
-    trainings: Sequence[Training], address: str, accelerator: str, progress: Callable[[float, str], None]
+    trainings: Sequence[Training], machines: Machines, display: Display
 ) -> list[TimbrelError | None] | None:
-    """Train runs, as many at once as the cluster has room for; return each run's error, or None.
+    """Train runs, as many at once as the cluster has room for; return each run's error, or None after Ctrl-C.
 
     Machines need the same paths. Tasks of dead machines resume elsewhere from the last checkpoint. After Ctrl-C,
-    trainings save, and None replaces the list.
+    trainings save.
 
     Raises:
         UserError: no Ray, or no cluster.
     """
-    ray = connect(address)
+    if not trainings:
+        return []
+    assert machines.ray is not None
+    ray = connect(machines.ray)
     try:
-        needs_gpu = accelerator != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+        needs_gpu = machines.accelerator != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
         remote_task = ray.remote(num_cpus=1, num_gpus=int(needs_gpu), max_retries=RETRIES)(_train_on_node)
-        index_by_future = {}
-        for training_index, training in enumerate(trainings):
-            absolute_training = training._replace(corpus=training.corpus.resolve(), folder=training.folder.resolve())
-            index_by_future[remote_task.remote(absolute_training, accelerator, __version__)] = training_index
+        futures = [
+            remote_task.remote(_with_absolute_paths(training), machines.accelerator, __version__)
+            for training in trainings
+        ]
         try:
-            return _outcomes(ray, index_by_future, progress)
+            errors = _outcomes(ray, futures, display)
         except KeyboardInterrupt:
-            for future in index_by_future:
+            for future in futures:
                 ray.cancel(future, recursive=False)
-            ray.wait(list(index_by_future), num_returns=len(index_by_future), timeout=STOPPING_SECONDS)
-            return None
+            ray.wait(futures, num_returns=len(futures), timeout=STOPPING_SECONDS)
+            errors = None
     finally:
         ray.shutdown()
+    if errors is None:
+        display.say("stopped, all is saved; run the same command again to go on")
+    return errors
 
 
-def _outcomes(
-    ray: Any, index_by_future: dict[Any, int], progress: Callable[[float, str], None]
-) -> list[TimbrelError | None] | None:
+def _with_absolute_paths(training: Training) -> Training:
+    """Other machines have other current folders."""
+    source_runs = {name: folder.resolve() for name, folder in training.source_runs.items()}
+    return replace(
+        training, corpus=training.corpus.resolve(), folder=training.folder.resolve(), source_runs=source_runs
+    )
+
+
+def _outcomes(ray: Any, futures: Sequence[Any], display: Display) -> list[TimbrelError | None] | None:
     """Wait for tasks; return each training's error in order, or None if one was interrupted."""
-    errors_by_index: dict[int, TimbrelError | None] = {}
-    pending_futures, was_interrupted = list(index_by_future), False
+    errors_by_future: dict[Any, TimbrelError | None] = {}
+    pending_futures, was_interrupted = list(futures), False
     while pending_futures:
         ready_futures, pending_futures = ray.wait(pending_futures, timeout=LOOK_SECONDS)
         for future in ready_futures:
             try:
-                was_stopped, error = ray.get(future)
-            except ray.exceptions.RayError as ray_error:
-                was_stopped, error = (
-                    False,
-                    Failure(f"the Ray cluster failed: {first_line(ray_error)}; run it again to go on"),
+                was_stopped, errors_by_future[future] = ray.get(future)
+                was_interrupted |= was_stopped
+            except ray.exceptions.RayError as error:
+                errors_by_future[future] = Failure(
+                    f"the Ray cluster failed: {first_line(error)}; run it again to go on"
                 )
-            was_interrupted |= was_stopped
-            errors_by_index[index_by_future[future]] = error
-        progress(
-            len(errors_by_index) / len(index_by_future),
-            f"{len(errors_by_index)} of {len(index_by_future)} trainings are done",
-        )
-    return (
-        None if was_interrupted else [errors_by_index[training_index] for training_index in range(len(index_by_future))]
-    )
+        finished_count = len(errors_by_future)
+        display.update(finished_count / len(futures), f"{finished_count} of {len(futures)} trainings are done")
+    return None if was_interrupted else [errors_by_future[future] for future in futures]
 
 
 def _train_on_node(training: Training, accelerator: str, version: str) -> tuple[bool, TimbrelError | None]:
-    """Errors are values, as Ray would wrap them."""
+    """Return whether a signal stopped the training, and its error: a value, as Ray would wrap one that is raised."""
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         del os.environ[name]  # of the step that started Ray: it is no launcher of this training
     try:
         if version != __version__:
             raise UserError(f"timbrel {__version__} cannot train for {version}; install the same version")
-        recipe, corpus, folder, trains = training
-        finished = trains(recipe, corpus, folder, RunOptions(accelerator), _Unseen(), 1.0)
+        return not training.train(RunOptions(accelerator)), None
     except Diverged as error:
         return False, error
     except TimbrelError as error:
         return False, type(error)(*on_this_machine(error))
-    return not finished, None
 
 
 EVALUATION_SECONDS = 15.0  # rough time for one run
@@ -126,23 +212,23 @@ PACE_SECONDS = 5.0  # seconds of work before the pace is reliable
 
 
 @dataclass(frozen=True)
-class StudyOptions:
+class StudyOptions(Machines):
     """``changes`` are ``KEY=VALUE``, or ``RECIPE:KEY=VALUE`` for one recipe.
 
-    At most one of ``steps`` and ``minutes`` is set. ``more`` are further corpora, ``ray`` a cluster's address.
+    At most one of ``steps`` and ``minutes`` is set. ``more`` are further corpora.
     """
 
     corpus: Path
     folder: Path
     recipes: Sequence[str] | None
     changes: Sequence[str]
-    steps: int | None
-    accelerator: str = "auto"
-    devices: int = 1
+    steps: int | None = None
     minutes: float | None = None
     classifier: Path | None = None
     more: Sequence[Path] = ()
-    ray: str | None = None
+
+    def run_folder(self, recipe: Recipe) -> Path:
+        return self.folder / "runs" / recipe.name
 
 
 def load_recipes(
@@ -150,13 +236,11 @@ def load_recipes(
     families: Sequence[str],
     usual: Sequence[str],
     fitting: Callable[[Recipe], list[str]] = lambda recipe: [],
-    *,
-    by_steps: bool = True,
 ) -> list[Recipe]:
     """Load a study's recipes, default ``usual``; ``fitting`` returns changes that precede the user's.
 
     Raises:
-        UserError: a recipe is unknown, wrong, of another family, repeated, or without a budget of steps.
+        UserError: a recipe is unknown, wrong, of another family, or repeated.
     """
     names = list(options.recipes or usual)
     budget_changes = [f"training.steps={options.steps}"] if options.steps else []
@@ -176,8 +260,6 @@ def load_recipes(
                 f"recipe {recipe.name} is of family {recipe.family!r}, this study compares "
                 f"{', '.join(map(repr, families))}; give others, such as --recipes {','.join(usual[:2])}"
             )
-        if by_steps and recipe.training.steps is None:
-            raise UserError(f"recipe {recipe.name} has no training.steps, by which a study counts; give --steps")
         if recipe.name in (earlier.name for earlier in recipes[:recipe_index]):
             raise UserError(f"recipe {recipe.name} is named twice in --recipes; name it once")
     return recipes
@@ -200,202 +282,69 @@ def _split_changes(changes: Sequence[str], recipe_names: Sequence[str]) -> tuple
     return changes_by_recipe, general_changes
 
 
-def check_folder(options: StudyOptions, recipes: Sequence[Recipe], *, further: bool = False) -> None:
-    """Raise `UserError` unless the folder is new or has the study's runs, as `check_run`."""
-    runs_folder = options.folder / "runs"
-    if not runs_folder.is_dir():
-        check_new_folder(options.folder)
-    for recipe in recipes:
-        check_run(runs_folder / recipe.name, recipe, options.corpus, further=further)
-
-
-def check_run(folder: Path, recipe: Recipe, corpus: Path, *, further: bool = False) -> None:
-    """Raise `UserError` unless a run is missing or trains the recipe on the corpus.
-
-    ``further`` accepts a smaller budget.
-    """
-    if not folder.exists():
-        return
-    run = Run.open(folder)
-    if (folder / run.info.corpus).resolve() != corpus.resolve():
-        raise UserError(
-            f"run {folder} was trained on corpus {run.info.corpus_name}, not on {corpus}; "
-            "give that corpus, or another -o"
-        )
-    trained_recipe, recipe = run.recipe, FAMILIES[recipe.family].complete(recipe, Corpus.open(corpus))
-    if further and _has_smaller_budget(trained_recipe, recipe):
-        trained_recipe = trained_recipe.model_copy(
-            update={"training": trained_recipe.training.model_copy(update=recipe.training.budget)}
-        )
-    if trained_recipe != recipe:
-        raise UserError(
-            f"run {folder} was trained with other settings than are asked for; "
-            "give the same --set, --steps and --epochs, or another -o"
-        )
-
-
-def _has_smaller_budget(trained_recipe: Recipe, recipe: Recipe) -> bool:
-    """Budgets may count in other units, as for a first epoch."""
-    budget_pairs = zip(trained_recipe.training.budget.values(), recipe.training.budget.values(), strict=True)
-    return all(old is None or new is None or old < new for old, new in budget_pairs)
+def check_folder(folder: Path, trainings: Sequence[Training], *, further: bool = False) -> None:
+    """Raise `UserError` unless a study's folder is new or has its runs, as `Training.check`."""
+    if not (folder / "runs").is_dir():
+        check_new_folder(folder)
+    for training in trainings:
+        training.check(further=further)
 
 
 def train_and_evaluate(
-    options: StudyOptions,
-    recipes: Sequence[Recipe],
-    seconds: Mapping[str, float],
-    display: Display,
-    trains: "Trains | None" = None,
+    options: StudyOptions, trainings: Sequence[Training], seconds: Mapping[str, float], display: Display
 ) -> dict[str, Figures] | None:
     """Return runs' figures by recipe name; None after Ctrl-C, with all progress saved.
 
     Args:
         options: its folder passes `check_folder`.
-        recipes: finished runs and reports are kept.
-        seconds: approximate training time by name, for progress.
+        trainings: finished runs and reports are kept.
+        seconds: approximate training time by recipe name, for progress.
 
     Raises:
         UserError: the corpus cannot be used.
         Failure: a run diverged, or the disk is full.
     """
-    folders = {recipe.name: options.folder / "runs" / recipe.name for recipe in recipes}
+    trainings_by_name = {training.recipe.name: training for training in trainings}
     judge = None if options.classifier is None else Run.open(options.classifier)
-    trained_names = {recipe.name for recipe in recipes if is_trained(folders[recipe.name], recipe)}
+    trained_names = {name for name, training in trainings_by_name.items() if training.is_finished}
     if options.ray is not None:
-        untrained_recipes = [recipe for recipe in recipes if recipe.name not in trained_names]
-        trainings = [
-            Training(recipe, options.corpus, folders[recipe.name], trains or train) for recipe in untrained_recipes
-        ]
-        if not train_first(trainings, options.ray, options.accelerator, display):
+        untrained_runs = [training for name, training in trainings_by_name.items() if name not in trained_names]
+        if not train_first(untrained_runs, options, display):
             return None
-        trained_names = set(folders)
+        trained_names = set(trainings_by_name)
     figures = {
         name: old_figures
         for name in trained_names
-        if (old_figures := _reported(folders[name], judged=judge is not None))
+        if (old_figures := trainings_by_name[name].report(judged=judge is not None))
     }
-    part_seconds = {}
-    for name in folders:
-        if name not in figures:
-            part_seconds[name] = EVALUATION_SECONDS + (0 if name in trained_names else seconds[name])
+    part_seconds = {
+        name: EVALUATION_SECONDS + (0 if name in trained_names else seconds[name])
+        for name in trainings_by_name
+        if name not in figures
+    }
     progress = StudyProgress(display, part_seconds)
-    for recipe in recipes:
-        name, folder = recipe.name, folders[recipe.name]
-        if name in figures:
-            continue
+    for name in part_seconds:
         progress.start_part(name)
-        training_share = 1 - EVALUATION_SECONDS / part_seconds[name]
-        run_options = RunOptions(options.accelerator, options.devices)
-        if name not in trained_names and not (trains or train)(
-            recipe, options.corpus, folder, run_options, progress, training_share
-        ):
-            progress.stopped(folder)
+        training, training_share = trainings_by_name[name], 1 - EVALUATION_SECONDS / part_seconds[name]
+        if name not in trained_names and not progress.train(training, options, training_share):
             return None
-        figures[name] = _evaluate(Run.open(folder), judge, progress, training_share)
-    return {name: figures[name] for name in folders}
+        show_evaluation = functools.partial(progress.update_rest, training_share)
+        figures[name] = evaluate(Run.open(training.folder), classifier=judge, progress=show_evaluation)
+    return {name: figures[name] for name in trainings_by_name}
 
 
-def train_first(trainings: Sequence[Training], address: str, accelerator: str, display: Display) -> bool:
+def train_first(trainings: Sequence[Training], machines: Machines, display: Display) -> bool:
     """Train a study's runs on a cluster; return False after Ctrl-C.
 
     Raises:
         UserError: no cluster, or a corpus cannot be used there.
         Failure: a run diverged, or a disk is full.
     """
-    errors = train_on_cluster(trainings, address, accelerator, display.update) if trainings else []
-    if errors is None:
-        display.say("stopped, all is saved; run the same command again to go on")
-        return False
-    for error in errors:
+    errors = train_on_cluster(trainings, machines, display)
+    for error in errors or ():
         if error is not None:
             raise error
-    return True
-
-
-def train(
-    recipe: Recipe,
-    corpus: Path,
-    folder: Path,
-    options: RunOptions,
-    course: "StudyProgress",
-    share: float,
-    source_runs: Mapping[str, Path] = {},
-) -> bool:
-    """Start or resume a run, the first ``share`` of a part of the progress; return whether it finished.
-
-    Args:
-        options: several devices show no progress.
-        source_runs: as in `train.launch.start`.
-
-    Raises:
-        UserError: the corpus or accelerator cannot be used; no files remain.
-        Failure: the run diverged, or the disk is full.
-    """
-
-    caller_report = options.on_report
-
-    def report(status: RunStatus) -> None:
-        if caller_report is not None:
-            caller_report(status)
-        course.update(share * status.budget_share, f"step {status.step}, loss {status.loss:.4g}")
-
-    if options.devices == 1:
-        options = replace(options, on_report=report, on_message=course.say)
-    if folder.exists():
-        return not resume(folder, recipe, options).interrupted
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        return not start(recipe, corpus, folder, options, source_runs).interrupted
-    except UserError:
-        with contextlib.suppress(OSError):  # remove the new folders if empty; those with other runs stay
-            folder.parent.rmdir()
-            folder.parent.parent.rmdir()
-        raise
-
-
-def write_json(path: Path, figures: Figures) -> None:
-    with replacing(path, overwrite=True) as file:
-        file.write_text(as_json(figures), encoding="utf-8")
-
-
-def write_study(folder: Path, figures: Figures, page: str) -> None:
-    write_json(folder / "study.json", figures)
-    with replacing(folder / "index.html", overwrite=True) as file:
-        file.write_text(page, encoding="utf-8")
-
-
-def _evaluate(run: Run, judge: Run | None, course: "StudyProgress", training_share: float) -> Figures:
-    def progress(share: float, note: str) -> None:
-        course.update(training_share + (1 - training_share) * share, note)
-
-    return evaluate(run, classifier=judge, progress=progress)
-
-
-def is_trained(folder: Path, recipe: Recipe) -> bool:
-    checkpoint_path = folder / "last.ckpt"
-    if not checkpoint_path.exists():
-        return False
-    progress, training_settings = checkpoint.progress_of(checkpoint.load(checkpoint_path)), recipe.training
-    return (
-        progress.seconds >= 60 * training_settings.minutes
-        if training_settings.minutes is not None
-        else progress.step >= (training_settings.steps or 0)
-    )
-
-
-def _reported(folder: Path, *, judged: bool) -> Figures | None:
-    """Return the figures of a run's report; None if it is missing, outdated, or lacks a judge's figures."""
-    report_path = folder / "report" / "report.json"
-    if not report_path.exists() or report_path.stat().st_mtime < (folder / "last.ckpt").stat().st_mtime:
-        return None
-    figures: Figures = json.loads(report_path.read_text(encoding="utf-8"))
-    if figures["format"] != FORMAT or (judged and not figures.get("generated", {}).get("told")):
-        return None
-    return figures
-
-
-# Starts or resumes a run: recipe, corpus, run folder, options, progress, and share of its part.
-Trains = Callable[[Recipe, Path, Path, RunOptions, "StudyProgress", float], bool]
+    return errors is not None
 
 
 class StudyProgress:
@@ -425,8 +374,26 @@ class StudyProgress:
             done_seconds / self.total, f"{self.part} ({position_text}), {note}", pace * (self.total - done_seconds)
         )
 
-    def stopped(self, folder: Path) -> None:
-        self.display.say(f"stopped, all is saved; run the same command again to resume {folder}")
+    def update_rest(self, start_share: float, share: float, note: str) -> None:
+        """Show the finished share of all that follows a part's ``start_share``."""
+        self.update(start_share + (1 - start_share) * share, note)
 
-    def say(self, message: str) -> None:
+    def train(self, training: Training, machines: Machines, training_share: float = 1.0) -> bool:
+        """Train a run, the first ``training_share`` of a part; return False after Ctrl-C, with all progress saved.
+
+        Several devices show no progress.
+        """
+
+        def report(status: RunStatus) -> None:
+            self.update(training_share * status.budget_share, f"step {status.step}, loss {status.loss:.4g}")
+
+        options = RunOptions(machines.accelerator, machines.devices)
+        if machines.devices == 1:
+            options = replace(options, on_report=report, on_message=self._say)
+        if training.train(options):
+            return True
+        self.display.say(f"stopped, all is saved; run the same command again to resume {training.folder}")
+        return False
+
+    def _say(self, message: str) -> None:
         self.display.say(f"{self.part}: {message}")

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from ...host.arrays import Array
-from ...host.audio.sound_files import sound_writer
 from ...host.errors import UserError
 from ...host.files import check_new_folder
 from ...host.progress import Display
@@ -25,12 +24,12 @@ from ...train.families.sequence.data import joined as joined_pieces
 from ...train.families.sequence.network import RecurrentNetwork
 from ...train.families.sequence.recipe import SequenceRecipe
 from ...train.loop import RunOptions, RunStatus
-from ...train.recipe import Recipe
 from ...train.run import Run, trained
 from ...train.sampling import evenly_spaced
 from ..families.sequence import SHOWN, TAIL, compared, frames_after, recording
 from ..reports.report import FORMAT, Figures
-from .runs import StudyOptions, StudyProgress, check_run, load_recipes, train, train_and_evaluate, write_study
+from .exhibits import save_pictures, write_sound, write_study
+from .runs import StudyOptions, Training, load_recipes, train_and_evaluate
 from .sequence_page import losses, page, waveforms
 
 Continued = dict[tuple[str, bool, int], list[Array]]  # sounds by recipe, whether scaling was restored, and seed
@@ -51,17 +50,20 @@ def study(options: StudyOptions, display: Display) -> bool:
         raise UserError("two --corpus have one name; build one of them again with another --name")
     if not any((options.folder / name).is_dir() for name in plans):
         check_new_folder(options.folder)
-    for name, (corpus_options, recipes) in plans.items():
-        for recipe in recipes:
-            check_run(corpus_options.folder / "runs" / recipe.name, recipe, corpus_options.corpus, further=True)
-        FAMILIES[recipes[0].family].check(Corpus.open(corpus_options.corpus), recipes[0])
-        display.say(f"{name}: {', '.join(recipe.name for recipe in recipes)}")
+    for corpus in corpora:
+        _, trainings = plans[corpus.name]
+        for training in trainings:
+            training.check(further=True)
+        FAMILIES["sequence"].check(corpus, trainings[0].recipe)
+        display.say(f"{corpus.name}: {', '.join(training.recipe.name for training in trainings)}")
     figures: Figures = {"format": FORMAT, "study": "sequence", "seeds": SEEDS, "targets": TARGETS, "corpora": []}
     for corpus in corpora:
-        corpus_options, recipes = plans[corpus.name]
+        corpus_options, trainings = plans[corpus.name]
         display.stage(f"study sequence, {corpus.name}")
-        training_seconds = {recipe.name: _seconds(recipe) for recipe in recipes}
-        reports = train_and_evaluate(corpus_options, recipes, training_seconds, display, _timed)
+        training_seconds = {
+            training.recipe.name: training.estimated_seconds(STEP_SECONDS, usual_steps=1) for training in trainings
+        }
+        reports = train_and_evaluate(corpus_options, trainings, training_seconds, display)
         if reports is None:
             return False
         display.say(f"{corpus.name}: continuing from {', '.join(map(str, SEEDS))} frames")
@@ -70,36 +72,36 @@ def study(options: StudyOptions, display: Display) -> bool:
     return True
 
 
-def _plan(options: StudyOptions, corpus: Corpus) -> tuple[StudyOptions, list[Recipe]]:
-    """Return a corpus's options and its recipes."""
+def _plan(options: StudyOptions, corpus: Corpus) -> tuple[StudyOptions, list[Training]]:
+    """Return a corpus's options and its trainings."""
     corpus_options = replace(options, corpus=corpus.folder, folder=options.folder / corpus.name, more=())
     rate_change = f"frames.sample_rate={corpus.rate}"
-    recipes = load_recipes(corpus_options, ("sequence",), RECIPES, lambda plain_recipe: [rate_change], by_steps=False)
-    return corpus_options, [FAMILIES[recipe.family].complete(recipe, corpus) for recipe in recipes]
+    recipes = load_recipes(corpus_options, ("sequence",), RECIPES, lambda plain_recipe: [rate_change])
+    completed_recipes = [FAMILIES[recipe.family].complete(recipe, corpus) for recipe in recipes]
+    return corpus_options, [
+        TimedTraining(recipe, corpus.folder, corpus_options.run_folder(recipe)) for recipe in completed_recipes
+    ]
 
 
-def _seconds(recipe: Recipe) -> float:
-    minutes, steps = recipe.training.minutes, recipe.training.steps
-    return 60 * minutes if minutes is not None else STEP_SECONDS * (steps or 1)
+class TimedTraining(Training):
+    """Appends each report's loss and the seconds of training so far to `COURSE`."""
 
+    def train(self, options: RunOptions) -> bool:
+        earlier_lines = read_losses(self.folder)
+        earlier_seconds, start_time = earlier_lines[-1]["seconds"] if earlier_lines else 0.0, time.monotonic()
 
-def _timed(
-    recipe: Recipe, corpus: Path, folder: Path, options: RunOptions, course: StudyProgress, share: float
-) -> bool:
-    """Train, and append each report's loss and the seconds of training so far to `COURSE`."""
-    earlier_lines = read_losses(folder)
-    earlier_seconds, start_time = earlier_lines[-1]["seconds"] if earlier_lines else 0.0, time.monotonic()
+        def report(status: RunStatus) -> None:
+            line = {
+                "step": status.step,
+                "seconds": round(earlier_seconds + time.monotonic() - start_time, 2),
+                "loss": status.terms["mean_square"],
+            }
+            with (self.folder / COURSE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+            if options.on_report is not None:
+                options.on_report(status)
 
-    def report(status: RunStatus) -> None:
-        line = {
-            "step": status.step,
-            "seconds": round(earlier_seconds + time.monotonic() - start_time, 2),
-            "loss": status.terms["mean_square"],
-        }
-        with (folder / COURSE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    return train(recipe, corpus, folder, replace(options, on_report=report), course, share)
+        return super().train(replace(options, on_report=report))
 
 
 def read_losses(folder: Path) -> list[Figures]:
@@ -153,14 +155,12 @@ def _experiments(folder: Path, corpus: Corpus, reports: Mapping[str, Figures]) -
         )
     pictures = [losses(corpus.name, network_figures, TARGETS)]
     pictures += waveforms(corpus.name, recordings, continued, corpus.rate)
-    for picture in pictures:
-        picture.save(folder)
     return {
         "name": corpus.name,
         "clips": clip_count,
         "networks": network_figures,
         "continued": continuation_rows,
-        "pictures": {picture.name: picture.caption for picture in pictures},
+        "pictures": save_pictures(folder, pictures),
         "sounds": _write_sounds(folder, corpus, recordings[0], continued),
     }
 
@@ -200,6 +200,6 @@ def _write_sounds(folder: Path, corpus: Corpus, recording_sound: Array, continue
             sound_files.append((f"{corpus.name}-{name}{ending}", f"{name}{remark}, from one frame on", sounds[0]))
     for file_stem, _, sound in sound_files:
         excerpt = sound[: round(LONGEST_SECONDS * corpus.rate)]
-        with sound_writer(folder / f"{file_stem}.wav", corpus.rate, channels=1, overwrite=True) as sound_file:
-            sound_file.write((PEAK * excerpt / max(float(np.abs(excerpt).max()), 1e-9))[None].astype(np.float32))
+        loud_excerpt = PEAK * excerpt / max(float(np.abs(excerpt).max()), 1e-9)
+        write_sound(folder / f"{file_stem}.wav", loud_excerpt, corpus.rate)
     return {f"{file_stem}.wav": f"{corpus.name}: {caption}" for file_stem, caption, _ in sound_files}

@@ -10,19 +10,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from ...host.errors import TimbrelError, UserError
-from ...host.files import check_new_folder, replacing
+from ...host.files import check_new_folder
 from ...host.progress import Display
 from ...train import checkpoint
 from ...train.corpus.store import Corpus
 from ...train.families.recipes import load_recipe
 from ...train.launch import check_fits
-from ...train.loop import Diverged, RunOptions
-from ...train.recipe import Recipe
+from ...train.loop import Diverged
 from ..reports.page import document, faint, joined, table
-from .runs import StudyProgress, Training, check_run, train, train_on_cluster, write_json
+from .exhibits import write_json, write_text
+from .runs import Machines, StudyProgress, Training, train_on_cluster
 
 MOST_TRAININGS = 1000  # trainings
 LONGEST_NAME = 150  # of a run's folder: file systems allow 255 bytes
@@ -30,21 +29,22 @@ FINISHED = "finished.json"  # in a run that reached its budget, or diverged
 
 
 @dataclass(frozen=True)
-class SweepOptions:
-    """``changes``: KEY=VALUE, or KEY=A,B,C; ``ray``: a cluster's address."""
+class SweepOptions(Machines):
+    """``changes``: KEY=VALUE, or KEY=A,B,C."""
 
     recipe: str
     corpus: Path
     folder: Path
     changes: Sequence[str]
-    accelerator: str = "auto"
-    ray: str | None = None
 
 
-class SweptRun(NamedTuple):
+@dataclass(frozen=True)
+class SweptRun(Training):
     settings: Mapping[str, str]
-    recipe: Recipe
-    folder: Path
+
+    def finish(self, error: TimbrelError | None) -> None:
+        """Note that the run reached its budget, or that it diverged."""
+        write_json(self.folder / FINISHED, {"remark": "" if error is None else str(error).partition(": ")[0]})
 
 
 def sweep(options: SweepOptions, display: Display) -> bool:
@@ -63,7 +63,7 @@ def sweep(options: SweepOptions, display: Display) -> bool:
         raise UserError(f"{options.folder} is no sweep; give another folder")
     for run in runs:
         check_fits(run.recipe, corpus)
-        check_run(run.folder, run.recipe, options.corpus)
+        run.check()
     if not _train(options, [run for run in runs if not (run.folder / FINISHED).exists()], display):
         return False
     table_rows = _rows(runs)
@@ -71,10 +71,8 @@ def sweep(options: SweepOptions, display: Display) -> bool:
     writer = csv.writer(csv_buffer)
     writer.writerow(HEADER[:1] + list(runs[0].settings) + HEADER[1:])
     writer.writerows(table_rows)
-    with replacing(options.folder / "sweep.csv", overwrite=True) as file:
-        file.write_text(csv_buffer.getvalue(), encoding="utf-8")
-    with replacing(options.folder / "index.html", overwrite=True) as file:
-        file.write_text(_page(options, runs, table_rows), encoding="utf-8")
+    write_text(options.folder / "sweep.csv", csv_buffer.getvalue())
+    write_text(options.folder / "index.html", _page(options, runs, table_rows))
     return True
 
 
@@ -107,7 +105,8 @@ def swept_runs(options: SweepOptions) -> list[SweptRun]:
         recipe = load_recipe(options.recipe, changes)
         if duplicate := next((run for run in runs if run.recipe == recipe), None):
             raise UserError(f"{_text(duplicate.settings)} and {_text(settings)} are the same; give each value once")
-        runs.append(SweptRun(settings, recipe, options.folder / "runs" / (_name(settings) or recipe.name)))
+        run_folder = options.folder / "runs" / (_name(settings) or recipe.name)
+        runs.append(SweptRun(recipe, options.corpus, run_folder, settings))
     return runs
 
 
@@ -133,14 +132,12 @@ def _name(settings: Mapping[str, str]) -> str:
 def _train(options: SweepOptions, unfinished: Sequence[SweptRun], display: Display) -> bool:
     """Train runs here or on a cluster; return False after Ctrl-C."""
     if options.ray is not None and unfinished:
-        trainings = [Training(run.recipe, options.corpus, run.folder, train) for run in unfinished]
-        errors = train_on_cluster(trainings, options.ray, options.accelerator, display.update)
+        errors = train_on_cluster(unfinished, options, display)
         if errors is None:
-            display.say("stopped, all is saved; run the same command again to go on")
             return False
         for run, error in zip(unfinished, errors, strict=True):
             if error is None or isinstance(error, Diverged):
-                _finish(run, error)
+                run.finish(error)
         if failure := next((error for error in errors if error is not None and not isinstance(error, Diverged)), None):
             raise failure
         return True
@@ -148,19 +145,13 @@ def _train(options: SweepOptions, unfinished: Sequence[SweptRun], display: Displ
     for run in unfinished:
         progress.start_part(run.folder.name)
         try:
-            if not train(run.recipe, options.corpus, run.folder, RunOptions(options.accelerator), progress, 1.0):
-                progress.stopped(run.folder)
+            if not progress.train(run, options):
                 return False
         except Diverged as error:
-            _finish(run, error)
+            run.finish(error)
         else:
-            _finish(run, None)
+            run.finish(None)
     return True
-
-
-def _finish(run: SweptRun, error: TimbrelError | None) -> None:
-    remark = "" if error is None else str(error).partition(": ")[0]
-    write_json(run.folder / FINISHED, {"remark": remark})
 
 
 def _rows(runs: Sequence[SweptRun]) -> list[list[str]]:

@@ -49,7 +49,7 @@ def made(spoken, judge, tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies") / "study"
     with pytest.MonkeyPatch.context() as patch:
         undrawn(patch)
-        assert make(StudyOptions(spoken, folder, None, SMALL, STEPS, "cpu", classifier=judge))
+        assert make(StudyOptions(spoken, folder, None, SMALL, STEPS, accelerator="cpu", classifier=judge))
     return folder
 
 
@@ -101,13 +101,13 @@ def test_losses_are_logged_at_every_part_and_no_step_is_trained_twice(made):
 def test_a_finished_study_is_not_made_again_and_more_steps_go_on(spoken, tmp_path, monkeypatch):
     undrawn(monkeypatch)
     folder = tmp_path / "study"
-    given = StudyOptions(spoken, folder, ["clip-dcgan"], HALVES, 3, "cpu")
+    given = StudyOptions(spoken, folder, ["clip-dcgan"], HALVES, 3, accelerator="cpu")
     assert make(given)
     first, last = (folder / "runs" / "clip-dcgan" / name for name in (FIRST, "last.ckpt"))
     times = first.stat().st_mtime_ns, last.stat().st_mtime_ns
     assert make(given)
     assert (first.stat().st_mtime_ns, last.stat().st_mtime_ns) == times
-    assert make(StudyOptions(spoken, folder, ["clip-dcgan"], HALVES, 5, "cpu"))
+    assert make(StudyOptions(spoken, folder, ["clip-dcgan"], HALVES, 5, accelerator="cpu"))
     assert first.stat().st_mtime_ns == times[0]
     assert told(folder)["networks"][0]["name"] == "clip-dcgan"
     assert Run.open(folder / "runs" / "clip-dcgan").logged()[-1]["step"] == 5
@@ -124,7 +124,7 @@ def test_a_finished_study_is_not_made_again_and_more_steps_go_on(spoken, tmp_pat
 def test_what_cannot_be_compared_is_refused_in_one_line_and_nothing_is_made(spoken, tmp_path, changed, words):
     fields = {"recipes": ["clip-dcgan"], "changes": []} | changed
     with pytest.raises(UserError) as error:
-        make(StudyOptions(spoken, tmp_path / "study", fields["recipes"], fields["changes"], 1, "cpu"))
+        make(StudyOptions(spoken, tmp_path / "study", fields["recipes"], fields["changes"], 1, accelerator="cpu"))
     assert words in str(error.value)
     assert len(str(error.value).splitlines()) == 1
     assert not (tmp_path / "study").exists()

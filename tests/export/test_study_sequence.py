@@ -9,11 +9,12 @@ import soundfile
 from timbrel.export.families import sequence as reporting
 from timbrel.export.reports import report as picture
 from timbrel.export.study import sequence as studying
-from timbrel.export.study.runs import StudyOptions
+from timbrel.export.study.runs import StudyOptions, Training
 from timbrel.export.study.sequence import COURSE, read_losses, study, target_times
 from timbrel.export.study.sequence_page import losses, summed, waveforms
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
+from timbrel.train.families.recipes import load_recipe
 from timbrel.train.run import Run
 
 from ..train.struck import RATE, corpus_of, hat, tom
@@ -68,7 +69,7 @@ def told(folder):
 
 def test_every_network_continues_every_corpus_from_each_seed_in_both_ways(kicks, loop, tmp_path, drawn):
     folder = tmp_path / "study"
-    assert make(StudyOptions(kicks, folder, None, SMALL, STEPS, "cpu", more=[loop]))
+    assert make(StudyOptions(kicks, folder, None, SMALL, STEPS, accelerator="cpu", more=[loop]))
     found = told(folder)
     assert [(corpus["name"], corpus["clips"]) for corpus in found["corpora"]] == [("struck", 3), ("loop", 1)]
     for corpus in found["corpora"]:
@@ -97,7 +98,7 @@ def test_every_network_continues_every_corpus_from_each_seed_in_both_ways(kicks,
 
 def test_scaling_that_is_not_put_back_changes_the_sound_and_not_what_is_predicted(kicks, tmp_path, drawn):
     folder = tmp_path / "study"
-    assert make(StudyOptions(kicks, folder, ["sequence-samples"], SMALL, 2, "cpu"))
+    assert make(StudyOptions(kicks, folder, ["sequence-samples"], SMALL, 2, accelerator="cpu"))
     plain, bare = (soundfile.read(folder / f"struck-sequence-samples{end}.wav")[0] for end in ("", "-unrestored"))
     run = Run.open(folder / "struck" / "runs" / "sequence-samples")
     network, *_ = studying.trained(run, "best")
@@ -114,19 +115,19 @@ def test_scaling_that_is_not_put_back_changes_the_sound_and_not_what_is_predicte
 
 def test_a_study_goes_on_where_it_stopped_and_is_not_made_again(kicks, tmp_path, drawn, monkeypatch):
     folder, given = tmp_path / "study", []
-    original = studying.train
+    original = Training.train
 
-    def halted(recipe, corpus, at, options, course, share):
-        given.append(recipe.name)
-        return original(recipe, corpus, at, options, course, share) and len(given) < 2
+    def halted(training, options):
+        given.append(training.recipe.name)
+        return original(training, options) and len(given) < 2
 
-    monkeypatch.setattr(studying, "train", halted)
-    assert not make(StudyOptions(kicks, folder, None, SMALL, 3, "cpu"))
+    monkeypatch.setattr(Training, "train", halted)
+    assert not make(StudyOptions(kicks, folder, None, SMALL, 3, accelerator="cpu"))
     assert not (folder / "study.json").exists()
-    monkeypatch.setattr(studying, "train", original)
+    monkeypatch.setattr(Training, "train", original)
     last = folder / "struck" / "runs" / "sequence-samples" / "last.ckpt"
     before = last.stat().st_mtime_ns
-    assert make(StudyOptions(kicks, folder, None, SMALL, 3, "cpu"))
+    assert make(StudyOptions(kicks, folder, None, SMALL, 3, accelerator="cpu"))
     assert last.stat().st_mtime_ns == before
     assert given == ["sequence-samples", "sequence-fft"]
 
@@ -135,16 +136,16 @@ def test_losses_are_kept_with_the_seconds_of_all_training(kicks, tmp_path, monke
     """What is reported after a halt counts on."""
     from timbrel.train.loop import RunOptions, RunStatus
 
-    def trains(recipe, corpus, folder, options, course, share):
-        folder.mkdir(exist_ok=True)
+    def trains(training, options):
+        training.folder.mkdir(exist_ok=True)
         for step, loss in ((1, 0.9), (2, 0.14)):
             options.on_report(RunStatus(step, 0.5, 2.0, 1.0, 1.0, {"mean_square": loss}))
         return True
 
-    monkeypatch.setattr(studying, "train", trains)
+    monkeypatch.setattr(Training, "train", trains)
     folder = tmp_path / "run"
     for _ in range(2):
-        studying._timed(None, kicks, folder, RunOptions(), None, 1.0)
+        studying.TimedTraining(load_recipe("sequence-samples"), kicks, folder).train(RunOptions())
     lines = read_losses(folder)
     assert (folder / COURSE).exists()
     assert [(line["step"], line["loss"]) for line in lines] == [(1, 0.9), (2, 0.14)] * 2
@@ -182,7 +183,13 @@ def test_what_cannot_be_compared_is_refused_in_one_line_and_nothing_is_made(kick
     with pytest.raises(UserError) as error:
         make(
             StudyOptions(
-                kicks, tmp_path / "study", fields["recipes"], fields["changes"], 1, "cpu", more=[kicks] * fields["more"]
+                kicks,
+                tmp_path / "study",
+                fields["recipes"],
+                fields["changes"],
+                1,
+                accelerator="cpu",
+                more=[kicks] * fields["more"],
             )
         )
     assert words in str(error.value)

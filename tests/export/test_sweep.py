@@ -39,7 +39,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def asked(corpus: Path, folder: Path, *changes: str, ray: str | None = None) -> SweepOptions:
-    return SweepOptions("grain-plain", corpus, folder, [*SMALL, *changes], "cpu", ray)
+    return SweepOptions("grain-plain", corpus, folder, [*SMALL, *changes], accelerator="cpu", ray=ray)
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -113,7 +113,7 @@ def test_a_stopped_sweep_by_epochs_is_not_taken_for_finished(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = [change for change in SMALL if "steps" not in change] + ["training.epochs=2", "training.seed=0,1"]
-    given = SweepOptions("grain-plain", corpus, tmp_path / "sweep", changes, "cpu")
+    given = SweepOptions("grain-plain", corpus, tmp_path / "sweep", changes, accelerator="cpu")
     real = runs.start
 
     def stopped(*arguments: object) -> object:
@@ -141,7 +141,7 @@ def test_a_full_disk_is_no_divergence(corpus: Path, tmp_path: Path, monkeypatch:
 def test_all_recipes_are_checked_before_the_first_is_trained(corpus: Path, tmp_path: Path) -> None:
     changes = [*SMALL[1:], "frames.sample_rate=8000,16000"]
     with Display() as display, pytest.raises(UserError, match="the recipe wants 16000"):
-        sweep(SweepOptions("grain-plain", corpus, tmp_path / "sweep", changes, "cpu"), display)
+        sweep(SweepOptions("grain-plain", corpus, tmp_path / "sweep", changes, accelerator="cpu"), display)
     assert not (tmp_path / "sweep").exists()
 
 

@@ -8,10 +8,11 @@ import scipy.stats
 from timbrel.export import export as exporting
 from timbrel.export.recovery import search
 from timbrel.export.recovery.search import SearchOptions, SearchStage
-from timbrel.export.study import recovery, recovery_rows
+from timbrel.export.study import recovery_rows
 from timbrel.export.study.recovery import RecoveryStudyOptions, study
 from timbrel.export.study.recovery_page import PUBLISHED
 from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, RecoveryBench, draw_codes
+from timbrel.export.study.runs import Training
 from timbrel.host.kinds.card_fields import UniformPrior
 from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import shipped_models
@@ -81,7 +82,7 @@ def test_rows_that_were_measured_are_not_measured_again(made, asked, monkeypatch
         raise AssertionError(arguments)
 
     monkeypatch.setattr(RecoveryBench, "measured", measured)
-    monkeypatch.setattr(recovery, "train", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr(Training, "train", lambda *arguments: pytest.fail("trained again"))
     with Display() as display:
         assert study(asked, display)
     assert json.loads((asked.folder / "study.json").read_text()) == made
@@ -94,7 +95,7 @@ def test_searches_of_the_true_code_find_it(asked, made, words):
 
 
 def test_a_study_that_is_stopped_says_so(asked, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(recovery, "train", lambda *arguments: False)
+    monkeypatch.setattr(Training, "train", lambda *arguments: False)
     with Display() as display:
         assert not study(RecoveryStudyOptions(**{**asked.__dict__, "folder": tmp_path / "study"}), display)
 
