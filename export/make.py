@@ -91,9 +91,10 @@ def make(
     if outcome.interrupted:
         raise MakeStopped(f"stopped at step {outcome.step}, all is saved; run the same command again to resume")
     with _training_kept(output):
-        export_family, patch = FAMILIES[run.recipe.family], _exported(run, output, display)
+        display.stage("exporting")
+        patch = exported_patch(run, output, PRESET, labels=LabelInput(name=output.resolve().name), overwrite=True)
+        export_family, model = FAMILIES[run.recipe.family], patch.model
         figures = _evaluated(run, output, display, (lambda: patch) if export_family.played else None)
-        model = patch.model
         preset = rendered(model, output / export_family.demo, display)
         if (output / "report").exists():
             # the page plays it, in the panel too
@@ -117,12 +118,6 @@ def _training_kept(output: Path) -> Iterator[None]:
             f"{reason}; the training is kept: run the same command again, or train it further with timbrel make "
             f"-o {shlex.quote(str(output))} --more-minutes {MINUTES:g}"
         ) from error
-
-
-def _exported(run: Run, output: Path, display: Display) -> Patch:
-    """Export the run into the instrument's folder."""
-    display.stage("exporting")
-    return exported_patch(run, output, PRESET, labels=LabelInput(name=output.resolve().name), overwrite=True)
 
 
 def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], Patch] | None) -> Figures:

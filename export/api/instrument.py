@@ -122,11 +122,11 @@ class Instrument:
         sample_rate = _checked_rate(sample_rate)
         if not 0 <= number("tail_seconds", tail_seconds) <= LONGEST_TAIL_SECONDS:
             raise UserError(f"tail_seconds {tail_seconds!r} is out of range; give 0 to {LONGEST_TAIL_SECONDS:g}")
-        music_name = os.fspath(music) if isinstance(music, str | os.PathLike) else "the notes"
         if isinstance(music, str | os.PathLike):
-            performance = read_performance(Path(music), sample_rate)
+            performance, music_name = read_performance(Path(music), sample_rate), os.fspath(music)
         else:
             performance = performance_of([music] if isinstance(music, Note) else music, sample_rate)
+            music_name = "the notes"
         arranged = arrange(performance, self._patch, music_name, _channels(channels or {}))
         _warn(arranged.warnings)
         performance = arranged.performance

@@ -209,10 +209,8 @@ class _Levels:
         """
         if self.card.partials is None:
             return {}
-        clipped_curves = [None if codes is None else self._clip_codes(codes) for codes in (held_codes, released_codes)]
-        assert clipped_curves[0] is not None
         modes = np.round(modes, 4)
-        residuals = residuals_of(note, clipped_curves[0], clipped_curves[1], self._model, modes)
+        residuals = residuals_of(note, held_codes, released_codes, self._model, modes)
         vibrato = np.zeros(0, np.int8) if len(modes) else vibrato_of(note, self.card.sample_rate)
         residual_fields = dict(
             zip(("residual", "release_residual", "vibrato"), map(packed, (*residuals, vibrato)), strict=True)
@@ -237,8 +235,18 @@ class _Levels:
         move_steps = np.clip(np.round(moves_db / RESIDUAL_DB), -MOST_MOVE_STEPS, MOST_MOVE_STEPS).astype(np.int8)
         return {"loudness": packed(move_steps if move_steps.any() else move_steps[:0])}
 
-    def _clip_codes(self, codes: Codes) -> Codes:
-        return lambda moments: np.clip(codes(moments), self._low, self._high)
+    def code_curve(self, code: Doubles, grid_seconds: Doubles, coordinates: Doubles) -> Codes:
+        """Return codes by time, within knobs' spans: a note's ``code`` moved along directions.
+
+        ``coordinates``, [times, directions], are interpolated on a grid.
+        """
+        offsets = coordinates @ self.directions
+
+        def codes_at(moments: Doubles) -> Doubles:
+            moved_codes = code + np.stack([np.interp(moments, grid_seconds, column) for column in offsets.T], axis=1)
+            return np.clip(moved_codes, self._low, self._high)
+
+        return codes_at
 
     def frame_levels(self, codes: Doubles, condition: float) -> Doubles:
         """Return frame levels in dB, [points]."""
@@ -363,7 +371,7 @@ def _note_way(note: _Note, home: Doubles, note_velocity: int, code_levels: _Leve
     """Build a note of an instrument; its levels are those that codes do not give already."""
     (course, note_codes), directions = note, code_levels.directions
     held_coordinates = _project(note_codes.held_offsets, directions, code_levels.card)
-    held_codes = _code_curve(note_codes.code, CODES_AT, held_coordinates @ directions)
+    held_codes = code_levels.code_curve(note_codes.code, CODES_AT, held_coordinates)
     decoded_levels = code_levels.frame_levels(
         np.concatenate([held_codes(LEVELS_AT), home[np.newaxis]]), course.condition
     )
@@ -374,7 +382,7 @@ def _note_way(note: _Note, home: Doubles, note_velocity: int, code_levels: _Leve
         if code_levels.card.partials is not None:  # codes come late after a note-off; the residual does not
             last_coordinates = [np.interp(course.note.held_seconds, CODES_AT, column) for column in held_coordinates.T]
             release_coordinates = np.tile(last_coordinates, (len(release_coordinates), 1))
-        released_codes = _code_curve(note_codes.code, RELEASE_CODES_AT, release_coordinates @ directions)
+        released_codes = code_levels.code_curve(note_codes.code, RELEASE_CODES_AT, release_coordinates)
         decoded_release_levels = code_levels.frame_levels(released_codes(RELEASE_LEVELS_AT), course.condition)
         levels = np.clip(course.release_levels - (decoded_release_levels - decoded_release_levels[0]), LOWEST_DB, 0.0)
         release_fields = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(release_coordinates, 3)}
@@ -391,11 +399,6 @@ def _note_way(note: _Note, home: Doubles, note_velocity: int, code_levels: _Leve
         **code_levels.residuals(course.note, held_codes, released_codes, modes),
         **code_levels.loudness(course, levels, held_codes, home),
     )
-
-
-def _code_curve(code: Doubles, grid_seconds: Doubles, offsets: Doubles) -> Codes:
-    """Return codes by time: ``code`` plus offsets, [times, n_latents], interpolated on a grid."""
-    return lambda moments: code + np.stack([np.interp(moments, grid_seconds, column) for column in offsets.T], axis=1)
 
 
 def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeFitter) -> Wander:

@@ -25,7 +25,7 @@ class Backend:
     def __init__(self, path: Path) -> None:
         try:
             with quiet():
-                self._module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+                self.module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
         except RuntimeError as error:
             raise NnRefusal(f"it does not load ({str(error).splitlines()[0]})") from None
         if not self.methods():
@@ -33,14 +33,14 @@ class Backend:
 
     def methods(self) -> list[str]:
         if self._has_method("get_methods"):
-            return [str(name) for name in self._module.get_methods()]
-        names: list[str] = self._module._c._method_names()
-        return [name for name in names if hasattr(self._module, f"{name}_params")]
+            return [str(name) for name in self.module.get_methods()]
+        names: list[str] = self.module._c._method_names()
+        return [name for name in names if hasattr(self.module, f"{name}_params")]
 
     def attributes(self) -> list[str]:
         if self._has_method("get_attributes"):
-            return [str(name) for name in self._module.get_attributes()]
-        names = {name for name, _ in (*self._module.named_buffers(), *self._module.named_parameters())}
+            return [str(name) for name in self.module.get_attributes()]
+        names = {name for name, _ in (*self.module.named_buffers(), *self.module.named_parameters())}
         return sorted(name.removesuffix("_params") for name in names if name.endswith("_params"))
 
     def params(self, method: str) -> tuple[int, int, int, int]:
@@ -49,16 +49,6 @@ class Backend:
             raise NnRefusal(f"it has no method {method!r}")
         channels_in, ratio_in, channels_out, ratio_out = self._numbers(f"{method}_params", 4)
         return channels_in, ratio_in, channels_out, ratio_out
-
-    def labels(self, method: str) -> tuple[list[str], list[str]]:
-        """Return the labels of a method's inputs and outputs."""
-        channels_in, _, channels_out, _ = self.params(method)
-        labels_by_direction = []
-        for direction, channel_count in (("input", channels_in), ("output", channels_out)):
-            custom_labels = getattr(self._module, f"{method}_{direction}_labels", [])
-            default_labels = [f"(signal) model {direction} {channel_index}" for channel_index in range(channel_count)]
-            labels_by_direction.append([*custom_labels[:channel_count], *default_labels[len(custom_labels) :]])
-        return labels_by_direction[0], labels_by_direction[1]
 
     def get(self, name: str) -> str:
         """Return an attribute's values as text."""
@@ -78,10 +68,6 @@ class Backend:
         )
         if isinstance(status_code, bool) or status_code != 0:
             raise NnRefusal(f"set_{name} gives {status_code!r} in place of 0")
-
-    def set_sample_rate(self, rate: int) -> None:
-        if self._has_method("set_sample_rate"):
-            self._call("set_sample_rate", rate)
 
     def perform(self, signals: Array, method: str = "forward") -> Array:
         """Render [batch, channels in, samples] to [batch, channels out, samples]."""
@@ -104,13 +90,13 @@ class Backend:
         return rendered_signals
 
     def _has_method(self, method: str) -> bool:
-        return method in self._module._c._method_names()
+        return method in self.module._c._method_names()
 
     def _call(self, method: str, *arguments: Any) -> Any:
         if not self._has_method(method):
             raise NnRefusal(f"it has no {method}")
         try:
-            return getattr(self._module, method)(*arguments)
+            return getattr(self.module, method)(*arguments)
         except RuntimeError as error:
             raise NnRefusal(f"{method} fails ({str(error).strip().splitlines()[-1]})") from None
 
@@ -124,7 +110,7 @@ class Backend:
 
     def _numbers(self, name: str, count: int | None = None) -> list[int]:
         """Return a tensor of the module as integers."""
-        number_tensor = getattr(self._module, name, None)
+        number_tensor = getattr(self.module, name, None)
         if (
             not isinstance(number_tensor, torch.Tensor)
             or number_tensor.ndim != 1

@@ -61,7 +61,6 @@ class Region:
 class Layout:
     """``knobs``: name, controller and its value at rest."""
 
-    name: str
     comments: Sequence[str]
     regions: Sequence[Region]
     takes: int
@@ -269,7 +268,6 @@ def sample(
                 progress((combination_index + 1) / len(combinations))
         play_settings = patch.preset.play
         layout = Layout(
-            name,
             _header_lines(patch),
             regions,
             takes,

@@ -165,12 +165,8 @@ def _stages(recipe: Recipe, epoch_steps: int) -> list[tuple[Recipe, float]]:
 
 def row(report: Figures) -> Figures:
     """Return a network's row of figures from its report."""
-    generated, reconstruction, judged_figures = (
-        report["generated"],
-        report["reconstruction"],
-        report["generated"]["told"],
-    )
-    figures: Figures = {
+    generated, reconstruction, judged = report["generated"], report["reconstruction"], report["generated"]["told"]
+    return {
         "split": report["split"],
         "steps": report["run"]["step"],
         "seconds": report["run"]["seconds"],
@@ -182,15 +178,10 @@ def row(report: Figures) -> Figures:
         "diversity_db": [generated["diversity_db"], generated["test_diversity_db"]],
         "log_mel_db": reconstruction and reconstruction["log_mel_db"]["median"],
         "relative_error": reconstruction and reconstruction.get("relative_error"),
-        "inception_score": None,
-        "frechet_features": None,
-        "accuracy": None,
+        "inception_score": judged and [judged["score"], judged["real_score"]],
+        "frechet_features": judged and [judged["likeness"]["made"], judged["likeness"]["train"]],
+        "accuracy": judged and judged["accuracy"],
     }
-    if judged_figures:
-        figures["inception_score"] = [judged_figures["score"], judged_figures["real_score"]]
-        figures["frechet_features"] = [judged_figures["likeness"]["made"], judged_figures["likeness"]["train"]]
-        figures["accuracy"] = judged_figures["accuracy"]
-    return figures
 
 
 def _exhibits(folder: Path, name: str, epoch_steps: int, report: Figures) -> tuple[dict[str, str], dict[str, str]]:

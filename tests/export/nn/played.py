@@ -20,6 +20,17 @@ def play(backend, signals, sizes=(1000,)):
     return None
 
 
+def labels(backend, method):
+    """The labels of a method's inlets and outlets, as nn~ shows them."""
+    channels_in, _, channels_out, _ = backend.params(method)
+    shown = []
+    for direction, count in (("input", channels_in), ("output", channels_out)):
+        own = getattr(backend.module, f"{method}_{direction}_labels", [])
+        plain = [f"(signal) model {direction} {number}" for number in range(count)]
+        shown.append([*own[:count], *plain[len(own) :]])
+    return tuple(shown)
+
+
 def signals(offsets, pitch, level):
     """[1, latents + 2, samples] of what is added to knobs, [latents, samples], a pitch and a level, [samples] each."""
     count = np.shape(offsets)[1]

@@ -6,6 +6,8 @@ import torch
 from timbrel.export.nn.backend import Backend, NnRefusal
 from torch import nn
 
+from .played import labels
+
 
 class Plain(nn.Module):
     """A file in the way of older ones: it lists nothing, and has one attribute of each type."""
@@ -88,7 +90,7 @@ def test_what_is_not_listed_is_found_by_its_parameters(opened):
     assert backend.methods() == ["forward"]
     assert backend.params("forward") == (2, 1, 1, 1)
     assert "all" in backend.attributes()
-    assert backend.labels("forward") == (["(signal) left", "(signal) model input 1"], ["(signal) model output 0"])
+    assert labels(backend, "forward") == (["(signal) left", "(signal) model input 1"], ["(signal) model output 0"])
 
 
 def test_values_are_words_of_messages(opened):
@@ -156,7 +158,7 @@ def test_our_own_file_says_what_it_takes(shipped, in_nn):
     backend, knobs = in_nn(model), model.card.latents
     assert backend.methods() == ["forward"]
     assert backend.params("forward") == (10, 1, 1, 1)
-    inlets, outlets = backend.labels("forward")
+    inlets, outlets = labels(backend, "forward")
     assert inlets[0] == f"(signal) added to {knobs[0].name}, {knobs[0].low:g} to {knobs[0].high:g}"
     assert [label.split(",")[0] for label in inlets[8:]] == ["(signal) pitch", "(signal) level"]
     assert outlets == ["(signal) sound"]

@@ -112,7 +112,7 @@ def test_another_number_of_rows_begins_anew(keys, in_nn):
 @pytest.mark.parametrize("rate", [22050, 48000, 96000])
 def test_at_another_rate_keys_sound_where_they_should(keys, in_nn, rate):
     backend = in_nn(keys)
-    backend.set_sample_rate(rate)
+    backend.module.set_sample_rate(rate)
     sound = play(backend, signals(still(keys.card, rate), 62.0, 1.0))[0, 0]
     assert sounding_note(sound, rate) == pytest.approx(62, abs=0.2)
 
@@ -124,7 +124,7 @@ def test_at_another_rate_it_has_the_same_colour(request, in_nn, rate, name):
     own, found = model.card.sample_rate, []
     for played in (own, rate):
         backend = in_nn(model)
-        backend.set_sample_rate(played)
+        backend.module.set_sample_rate(played)
         sound = play(backend, signals(still(model.card, played), 62.0, 1.0))[0, 0]
         found.append(centroid(sound[played // 4 :], played, 0.4 * min(own, rate)))
     assert found[1] == pytest.approx(found[0], rel=0.05)
