@@ -409,7 +409,7 @@ def _family_of(run: Run, output: Path, family: str) -> str:
     return run.recipe.family
 
 
-def _options(recipe: Recipe, display: Display, stage_suffix: str = "") -> RunOptions:
+def _options(recipe: Recipe, display: Display, stage_suffix: str) -> RunOptions:
     def show_status(status: RunStatus) -> None:
         status_text = f"loss {status.loss:.4g}, {status.examples_per_second:.0f} examples/s"
         display.update(status.budget_share, status_text, status.seconds_left)

@@ -4,7 +4,6 @@ import hashlib
 import importlib.util
 import json
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from ..host.play.render import render_samples
 from ..host.preset.collected_files import collect
 from ..host.preset.library import Patch
 from ..host.preset.shipped import MADE
-from ..host.resynthesis.picture import SMALL_DOTS_PER_INCH, draw_spectrograms
 from .api.live import Note, performance_of
+from .api.sound import spectrogram_png
 
 MODEL = "model.onnx"
 PREVIEW, PICTURE, LICENCE = "preview.flac", "preview.png", "licence.txt"  # an Ogg stream has a random number
@@ -132,10 +131,5 @@ def _preview(patch: Patch) -> dict[str, bytes]:
     sound = render_samples({0: patch}, performance, sample_rate=PREVIEW_RATE, tail_seconds=TAIL_SECONDS)
     contents_by_name = {PREVIEW: flac_bytes(sound.mean(axis=0, keepdims=True), PREVIEW_RATE)}
     if importlib.util.find_spec("matplotlib"):
-        with tempfile.TemporaryDirectory() as folder:
-            picture_file = Path(folder) / PICTURE
-            draw_spectrograms(
-                picture_file, {patch.name: sound.mean(axis=0)}, PREVIEW_RATE, dots_per_inch=SMALL_DOTS_PER_INCH
-            )
-            contents_by_name[PICTURE] = picture_file.read_bytes()
+        contents_by_name[PICTURE] = spectrogram_png(patch.name, sound.mean(axis=0), PREVIEW_RATE)
     return contents_by_name

@@ -89,9 +89,8 @@ class Sound(Samples):
             flac_base64 = base64.b64encode(flac_bytes(samples, self.sample_rate)).decode()
             html_parts.append(f'<audio controls src="data:audio/flac;base64,{flac_base64}"></audio>')
         if importlib.util.find_spec("matplotlib"):
-            html_parts.append(
-                f'<br><img width="600" alt="spectrogram" src="data:image/png;base64,{_picture(samples, self)}">'
-            )
+            picture_base64 = base64.b64encode(spectrogram_png("", samples.mean(axis=0), self.sample_rate)).decode()
+            html_parts.append(f'<br><img width="600" alt="spectrogram" src="data:image/png;base64,{picture_base64}">')
         return "".join(html_parts)
 
 
@@ -126,11 +125,9 @@ def _rates(argument: Any) -> Iterator[int]:
             yield from _rates(element)
 
 
-def _picture(samples: npt.NDArray[np.float32], sound: Sound) -> str:
-    """Return a spectrogram, a PNG in base64."""
+def spectrogram_png(label: str, samples: Samples, rate: int) -> bytes:
+    """Return a small spectrogram of a sound, [samples]."""
     with tempfile.TemporaryDirectory() as folder:
         picture_file = Path(folder) / "sound.png"
-        draw_spectrograms(
-            picture_file, {"": samples.mean(axis=0)}, sound.sample_rate, dots_per_inch=SMALL_DOTS_PER_INCH
-        )
-        return base64.b64encode(picture_file.read_bytes()).decode()
+        draw_spectrograms(picture_file, {label: samples}, rate, dots_per_inch=SMALL_DOTS_PER_INCH)
+        return picture_file.read_bytes()

@@ -241,12 +241,11 @@ class _Levels:
         ``coordinates``, [times, directions], are interpolated on a grid.
         """
         offsets = coordinates @ self.directions
-
-        def codes_at(moments: Doubles) -> Doubles:
-            moved_codes = code + np.stack([np.interp(moments, grid_seconds, column) for column in offsets.T], axis=1)
-            return np.clip(moved_codes, self._low, self._high)
-
-        return codes_at
+        return lambda moments: np.clip(
+            code + np.stack([np.interp(moments, grid_seconds, column) for column in offsets.T], axis=1),
+            self._low,
+            self._high,
+        )
 
     def frame_levels(self, codes: Doubles, condition: float) -> Doubles:
         """Return frame levels in dB, [points]."""
@@ -349,7 +348,7 @@ def _squared_distances(places: Doubles, steps: float) -> Doubles:
     return squares
 
 
-def neighbour_prediction(places: Doubles, codes: Doubles, steps: float = VELOCITY_STEPS[0]) -> float:
+def neighbour_prediction(places: Doubles, codes: Doubles, steps: float) -> float:
     """Return the least-squares factor from neighbours' blends to notes' codes, 0 to 1.
 
     It is near 0 where notes of several instruments are mixed.

@@ -138,7 +138,7 @@ def note(model: Model, seconds: float) -> tuple[Array, Array]:
 FOLDER = "timbrel"  # in the archive; any name works
 
 
-def check_name(path: Path, overwrite: bool = False) -> None:
+def check_name(path: Path, overwrite: bool) -> None:
     """Raise `UserError` unless a name ends in .ts and can be written."""
     if path.suffix != ".ts":
         raise UserError(f"--nn {path} must end in .ts, such as {path.with_suffix('.ts').name}")

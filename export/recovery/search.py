@@ -230,16 +230,13 @@ class CodeSearcher:
             best_rows = _best_rows(search_end.losses, groups, stage.kept_starts)
             points, groups, labels = search_end.points[best_rows].float(), groups[best_rows], labels[best_rows]
         played_distance = self._likeness(sounds)
-        return self._search_results(
-            points, groups, labels, search_end.settled[best_rows], played_distance, [None] * len(sounds)
-        )
+        return self._search_results(played_distance, points, groups, labels, search_end.settled[best_rows])
 
     def hybrid(self, sounds: Sequence[SearchTarget], progress: Progress | None = None) -> list[SearchResult]:
         """Refine the codes of encoders by least squares."""
         if self._sounding is not None:
             return refined(self._model, sounds, progress, self._further_of_clips())
         played_distance, points, groups, labels = self._starts(sounds)
-        encoder_missed_shares = self._missed_shares(played_distance, points, groups, labels)
         search_ends = []
         for sound_index in range(len(sounds)):
             search_ends.append(
@@ -249,24 +246,16 @@ class CodeSearcher:
                 progress((sound_index + 1) / len(sounds))
         refined_points = torch.stack([end.point for end in search_ends])
         are_settled = torch.tensor([end.settled for end in search_ends])
-        return self._search_results(
-            refined_points, groups, labels, are_settled, played_distance, encoder_missed_shares.tolist()
-        )
+        return self._search_results(played_distance, refined_points, groups, labels, are_settled, points)
 
     def descent(self, sounds: Sequence[SearchTarget], evaluations: int) -> list[SearchResult]:
         """Refine codes by L-BFGS, as the publication's hybrid."""
         played_distance, points, groups, labels = self._starts(sounds)
-        encoder_missed_shares = self._missed_shares(played_distance, points, groups, labels)
         objective = self._difference(FrameDistance(self._view, self._targets(sounds)[0]), groups, labels, 1)
         generator = torch.Generator().manual_seed(self.options.seed)
         search_end = Minimiser(objective, points, groups, FOUND_LOSS, generator).run(evaluations)
         return self._search_results(
-            search_end.points.float(),
-            groups,
-            labels,
-            search_end.settled,
-            played_distance,
-            encoder_missed_shares.tolist(),
+            played_distance, search_end.points.float(), groups, labels, search_end.settled, points
         )
 
     def _refine_code(
@@ -369,14 +358,17 @@ class CodeSearcher:
 
     def _search_results(
         self,
+        played_distance: FrameDistance,
         points: Tensor,
         groups: Tensor,
         labels: Tensor,
         are_settled: Tensor,
-        played_distance: FrameDistance,
-        encoder_missed_shares: Sequence[float | None],
+        encoded_points: Tensor | None = None,
     ) -> list[SearchResult]:
-        """Return a result for each point."""
+        """Return a result for each point, with the difference that the encoder's point had, if it began there."""
+        encoder_missed_shares: Sequence[float | None] = [None] * len(points)
+        if encoded_points is not None:
+            encoder_missed_shares = self._missed_shares(played_distance, encoded_points, groups, labels).tolist()
         codes = torch.clamp(self._low + points.double() * (self._high - self._low), self._low, self._high).numpy()
         missed_shares = self._missed_shares(played_distance, points, groups, labels)
         return [

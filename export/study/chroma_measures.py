@@ -79,7 +79,7 @@ def measure(run: Run) -> tuple[Figures, TrainingCodes]:
         "test_frames": len(test_sample),
         "mean_square": float(np.mean(np.square(test_sample.spectra - decoded_spectra), dtype=np.float64)),
         "notes": _played(train_sample),
-        "bounds": [[float(low), float(high)] for low, high in zip(*_bounds(codes.latents), strict=True)],
+        "bounds": [[float(latent.min()), float(latent.max())] for latent in codes.latents.T],
         "latents": latent_figures,
         "dead": bool(all(dimension["dead"] for dimension in latent_figures["dimensions"])),
         "filled": filled(codes.latents) if codes.latents.shape[1] == 2 else None,
@@ -109,10 +109,6 @@ def _played(sample: FrameSample) -> list[int]:
     source_notes = np.array([source.note for source in sample.sources])
     class_counts = np.bincount(np.round(source_notes[np.isfinite(source_notes)]).astype(np.int64) % 12, minlength=12)
     return [int(k) for k in np.flatnonzero(class_counts > PLAYED_SHARE * class_counts.sum())]
-
-
-def _bounds(latents: Array) -> tuple[Array, Array]:
-    return latents.min(0), latents.max(0)
 
 
 def filled(latents: Array) -> float:

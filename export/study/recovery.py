@@ -16,6 +16,7 @@ from ...host.progress import Display
 from ...train.corpus.store import Corpus
 from ...train.families import FAMILIES
 from ...train.families.classifier.network import Classifier
+from ...train.families.gan.recipe import ClipFrames
 from ...train.families.recipes import load_recipe
 from ...train.run import Run, trained
 from ..export import export
@@ -23,7 +24,7 @@ from ..families import FAMILIES as EXPORTED
 from ..reports.report import FORMAT, Figures
 from .exhibits import save_pictures, write_study
 from .recovery_page import page, pictures
-from .recovery_rows import ROWS, TABLES, InvertedBench, MeasuredRow, RecoveryBench
+from .recovery_rows import FURTHER, ROWS, TABLES, MeasuredRow, RecoveryBench
 from .runs import (
     Machines,
     StudyOptions,
@@ -108,7 +109,7 @@ def _inverted(
     progress = StudyProgress(
         display,
         {training.recipe.name: training.estimated_seconds(SECONDS_A_STEP, USUAL_STEPS) for training in trainings}
-        | _searches(options, InvertedBench.rows),
+        | _searches(options, ROWS | FURTHER),
     )
     if options.ray is not None and not train_first(
         [training for training in trainings if not training.is_finished], options, display
@@ -121,8 +122,9 @@ def _inverted(
         if not training.is_finished and not progress.train(training, options):
             return None, progress
         models[name] = _up_to_date(Run.open(training.folder), options.folder / "models" / f"{name}.onnx")
-    inverting_run = Run.open(options.folder / "runs" / INVERT)
-    return InvertedBench(corpus, inverting_run, models[INVERT], models[TUNED], judge), progress
+    frames = Run.open(options.folder / "runs" / INVERT).recipe.frames
+    assert isinstance(frames, ClipFrames)
+    return RecoveryBench(corpus, models[INVERT], judge, frames, models[TUNED]), progress
 
 
 def _searches(options: RecoveryStudyOptions, rows: Mapping[str, str]) -> dict[str, float]:

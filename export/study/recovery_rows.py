@@ -1,7 +1,7 @@
 """Rows of the recovery study: each method finds codes of sounds."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,6 @@ from ...train.families.gan.data import places
 from ...train.families.gan.recipe import ClipFrames
 from ...train.families.invert.network import block_activations
 from ...train.metrics.clips import inception_score
-from ...train.run import Run
 from ...train.sampling import random_indices
 from ..recovery.search import CodeSearcher, Further, SearchOptions
 from ..reports.report import Figures
@@ -92,18 +91,28 @@ class RecoveryTargets(NamedTuple):
 class RecoveryBench:
     """Measures ``rows`` for a clip model and its encoder."""
 
-    rows: Mapping[str, str] = ROWS
+    def __init__(
+        self,
+        corpus: Corpus,
+        model: Model,
+        judge: Classifier,
+        frames: ClipFrames | None = None,
+        tuned: Model | None = None,
+    ) -> None:
+        """Take clips as an inverted generator's ``frames``, and measure `FURTHER` by the ``tuned`` autoencoder, if any.
 
-    def __init__(self, corpus: Corpus, model: Model, judge: Classifier, normalised: bool = True) -> None:
-        """``normalised`` scales recordings to a peak of 1."""
+        Without ``frames``, recordings are scaled to a peak of 1.
+        """
         card = model.card
         self._corpus, self._model, self._judge, self._encoder = corpus, model, judge, Encoder(model)
-        self._frames = ClipFrames(
+        self._frames = frames or ClipFrames(
             sample_rate=card.sample_rate,
             frame_length=card.frame_length,
             hop_length=card.frame_length,
-            normalised=normalised,
+            normalised=True,
         )
+        self._tuned = tuned
+        self.rows = ROWS if tuned is None else ROWS | FURTHER
         self._words, self.rate = card.labels, card.sample_rate
         self._levels = card.transform_length is None  # the code includes the loudness
         self.stamp = model.sha256[:12]
@@ -175,12 +184,20 @@ class RecoveryBench:
                 CodeSearcher(self._model, search_options).hybrid(self._targets(targets))
             ),
             "perceptual": self._perceived,
+            "tuned-clip": self._tuned_again,
         }
 
     def _perceived(self, targets: RecoveryTargets) -> tuple[Array, Array | None]:
         """Search by least squares with the perceptual term."""
         options = SearchOptions(gain_counts=self._levels, further=self._further(targets.sounds))
         return self._decoded(CodeSearcher(self._model, options).hybrid(self._targets(targets)))
+
+    def _tuned_again(self, targets: RecoveryTargets) -> tuple[Array, Array | None]:
+        """Encode targets and decode them by `tuned-clip`."""
+        assert self._tuned is not None
+        codes, labels = Encoder(self._tuned).encode_with_labels(targets.sounds)
+        label_indices = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
+        return scaled_to_loudness(sounds_of(self._tuned, codes, label_indices), targets.sounds), None
 
     def _further(self, sounds: Array) -> Further:
         """The squares sum to the perceptual term."""
@@ -240,25 +257,6 @@ class RecoveryBench:
 
     def _names(self, label_indices: Integers) -> npt.NDArray[np.str_]:
         return np.array([self._words[label] if self._words else "" for label in label_indices])
-
-
-class InvertedBench(RecoveryBench):
-    rows = ROWS | FURTHER
-
-    def __init__(self, corpus: Corpus, run: Run, model: Model, tuned: Model, judge: Classifier) -> None:
-        frames = run.recipe.frames
-        assert isinstance(frames, ClipFrames)
-        super().__init__(corpus, model, judge, frames.normalised)
-        self._tuned, self._frames = tuned, frames
-
-    def _methods(self, seed: int) -> dict[str, Callable[[RecoveryTargets], tuple[Array, Array | None]]]:
-        return super()._methods(seed) | {"tuned-clip": self._tuned_again}
-
-    def _tuned_again(self, targets: RecoveryTargets) -> tuple[Array, Array | None]:
-        """Encode targets and decode them by `tuned-clip`."""
-        codes, labels = Encoder(self._tuned).encode_with_labels(targets.sounds)
-        label_indices = np.zeros(len(codes), np.intp) if labels is None else labels.argmax(1)
-        return scaled_to_loudness(sounds_of(self._tuned, codes, label_indices), targets.sounds), None
 
 
 def sounds_of(model: Model, codes: Array, labels: Integers) -> Array:
