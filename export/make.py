@@ -332,8 +332,13 @@ def _train_stages(recipes_by_folder: Mapping[Path, Recipe], corpus: Path, displa
         if outcomes[-1].interrupted:
             break
         trial_folder = folder
+    return Run.open(folder), _sum_outcomes(outcomes)
+
+
+def _sum_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return the last outcome, with the steps of all."""
     steps, idle_steps = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("steps", "idle_steps"))
-    return Run.open(folder), replace(outcomes[-1], steps=steps, idle_steps=idle_steps)
+    return replace(outcomes[-1], steps=steps, idle_steps=idle_steps)
 
 
 def _held_out(corpus: Corpus, export_family: ExportFamily[Recipe, Network], display: Display) -> tuple[Corpus, bool]:
