@@ -144,7 +144,7 @@ def test_a_second_knob_rests_in_the_format_that_cannot_multiply_volumes() -> Non
     zone, velocity = KeyZone(60, 60, 60), VelocityZone(1, 127)
     found = [Region("-".join(map(str, one.cc_values)), 1, zone, velocity, 1, one, None) for one in layers]
     knobs = [("brightness", 70, 127), ("breath", 2, 64)]
-    tree = ElementTree.fromstring(dspreset(Layout("oboe", [], found, 1, 0.1, False, False, 2.0, 2.0, knobs)))
+    tree = ElementTree.fromstring(dspreset(Layout([], found, 1, 0.1, False, False, 2.0, 2.0, knobs)))
     assert [one.attrib["number"] for one in tree.iter("cc")] == ["70"]
     assert [one.attrib["path"] for one in tree.iter("sample")] == ["samples/0-64", "samples/127-64"]
 
@@ -192,7 +192,7 @@ def test_keys_of_a_kit_carry_their_names_into_samplers_and_corpora(tmp_path: Pat
         KeyZone(40, 40, 40),
     ]
     found = [Region(f"{zone.key}.flac", 1, zone, VelocityZone(1, 127), 1, KnobLayer(), None) for zone in zones]
-    layout = Layout("kit", [], found, 1, 0.1, one_shot=True, mono=False, velocity_power=2.0, bend_semitones=2.0)
+    layout = Layout([], found, 1, 0.1, one_shot=True, mono=False, velocity_power=2.0, bend_semitones=2.0)
     (tmp_path / "samples").mkdir()
     for zone in zones:
         (tmp_path / "samples" / f"{zone.key}.flac").touch()
