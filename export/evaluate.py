@@ -4,7 +4,6 @@ import contextlib
 import functools
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +33,6 @@ from .reports.report import (
     ReportRequest,
     ReportSound,
     as_json,
-    listed,
 )
 
 PEAK = 0.98  # of a page's loudest sound
@@ -67,23 +65,31 @@ def evaluate(
     report_progress = progress or (lambda share, stage: None)
     family, trial_run = FAMILIES[run.recipe.family], run.trial()
     measured_run = run if trial_run is None or family.keyed else trial_run
-    report_request = ReportRequest(
-        measured_run, *trained(measured_run, checkpoint), report_progress, _judged(run, classifier)
-    )
+    network, checkpoint_name, step = trained(measured_run, checkpoint)
+    judge = _judged(run, classifier)
     with contextlib.ExitStack() as stack:
-        if instrument is not None and family.demo:
-            report_request = replace(report_request, demo=family.demo)
-        if family.played:
-            if exported is None or measured_run is not run:
-                export_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                exported = functools.partial(exported_patch, measured_run, export_folder, which=checkpoint)
-            report_request = replace(report_request, instrument=instrument, exported=exported)
-        if family.keyed and trial_run is not None:
+
+        def opener(opened_run: Run) -> Callable[[], Patch]:
             export_folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            open_trial = functools.partial(exported_patch, trial_run, export_folder, which=checkpoint)
-            report_request = replace(
-                report_request, trial=HeldOutRun(trial_run.corpus(), trained(trial_run, checkpoint)[0], open_trial)
-            )
+            return functools.partial(exported_patch, opened_run, export_folder, which=checkpoint)
+
+        if family.played and (exported is None or measured_run is not run):
+            exported = opener(measured_run)
+        trial = None
+        if family.keyed and trial_run is not None:
+            trial = HeldOutRun(trial_run.corpus(), trained(trial_run, checkpoint)[0], opener(trial_run))
+        report_request = ReportRequest(
+            measured_run,
+            network,
+            checkpoint_name,
+            step,
+            report_progress,
+            judge,
+            exported=exported if family.played else None,
+            instrument=instrument if family.played else None,
+            demo=family.demo if instrument is not None and family.demo else None,
+            trial=trial,
+        )
         report = family.report(report_request)
         report_progress(0.75, "drawing")
         _save(stack.enter_context(replacing_folder(run.folder / "report")), report)
@@ -112,7 +118,7 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
         )
     with building_folder(output) as report_folder:
         comparison = compare_notes(patch, corpus, SEED, report_progress)
-        if comparison is None:
+        if comparison.figures is None:
             raise UserError(
                 f"corpus {corpus.folder} holds no single note under test or val; build one of recordings of single "
                 "notes, with --split"
@@ -124,9 +130,7 @@ def evaluate_instrument(patch: Patch, corpus: Corpus, output: Path, *, progress:
             "corpus": corpus.name,
             "notes": comparison.figures,
         }
-        page_html = instrument_page(
-            patch.name, corpus.name, comparison.figures, comparison.pictures, listed(comparison.sounds)
-        )
+        page_html = instrument_page(patch.name, corpus.name, comparison)
         _save(report_folder, Report(figures, comparison.pictures, comparison.sounds, page_html, comparison.pages))
     report_progress(1.0, "done")
     return figures

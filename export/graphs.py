@@ -213,10 +213,10 @@ class Graphs:
 
     decoder: nn.Module
     encoder: nn.Module | None
-    decoder_chroma: bool
-    encoder_chroma: bool
     codes: EncodedFrames
     card: dict[str, Any]
+    decoder_chroma: bool = False
+    encoder_chroma: bool = False
     strays: float = 0.0
     exact: int = 0
     encoder_labels: bool = False

@@ -1,9 +1,6 @@
 """The chroma family: its ONNX graphs, and its report on an unseen split."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -21,12 +18,11 @@ from ...train.corpus.store import Corpus
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaRecipe
 from ...train.frames import is_tonal, sources
-from ...train.metrics.clips import frechet
 from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
-from ..fidelity import page as pages
-from ..fidelity.comparison import NOTES, compare_notes, with_notes
+from ..fidelity.comparison import NOTES, Comparison, compare_notes
 from ..fidelity.notes import HELD_OUT
+from ..fidelity.page import figures_section, notes_parts
 from ..gestures.build import gestures_of
 from ..gestures.code_fitting import CodeFitter
 from ..graphs import CODES, SEED, EncodedFrames, Graphs
@@ -50,25 +46,10 @@ from ..measures.frames import (
 )
 from ..measures.sounds import mel_levels, recordings, silence_message
 from ..reports.figures import frames as frame_figures
-from ..reports.measure import Measure, latents_table, likeness, measures_across, measures_down
-from ..reports.page import (
-    listening,
-    paragraphs,
-    picture_renderer,
-    pressed,
-    report_page,
-)
+from ..reports.measure import Measure, latents_table, likeness, measures_across, measures_down, set_distances
+from ..reports.page import paragraphs, report_page
 from ..reports.report import SEED as REPORT_SEED
-from ..reports.report import (
-    Figures,
-    Picture,
-    Report,
-    ReportRequest,
-    ReportSound,
-    judged,
-    listed,
-    losses,
-)
+from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
 from ..reports.verdict import (
     Sentence,
     Verdict,
@@ -151,7 +132,6 @@ RECONSTRUCTION = (
         "How far levels are off on average, over all bins down to −80 dB: quiet partials and noise count as well.",
     ),
 )
-
 SETS = {
     "train": "Training frames",
     "reconstruction": "Decoded frames of the split",
@@ -159,48 +139,10 @@ SETS = {
 }
 
 
-def page(
-    figures: Figures,
-    pictures: Sequence[Picture],
-    instrument: Path | None = None,
-    notes: Mapping[str, str] = MappingProxyType({}),
-    demo: str | None = None,
-) -> str:
-    """Return the report page as HTML."""
-    render_pictures, has_notes = picture_renderer(pictures), "notes" in figures
-    players_by_title = listening(demo, figures["sounds"])
-    return report_page(
-        figures,
-        {
-            "The instrument": players_by_title["The instrument"],
-            "Notes beside recordings": pages.notes_section(figures["notes"], notes, render_pictures)
-            if has_notes
-            else "",
-            "The network": players_by_title["The network"] + render_pictures("spectrogram"),
-        },
-        {
-            "Notes beside recordings": pages.figures_section(figures["notes"]) if has_notes else "",
-            "Keys": _key_rows(figures) + render_pictures("keys", "square"),
-            "Knobs": knobs.section(figures["knobs"]) + pressed(render_pictures, instrument),
-        },
-        {
-            "Sound": _sound(figures)
-            + render_pictures("reconstructions")
-            + likeness(figures["spectral_distance"], SETS, "frames"),
-            "Latents": latents_table(figures["latents"]) + render_pictures("histograms", "correlation"),
-            "Training": render_pictures("loss"),
-        },
-    )
-
-
-def _sound(figures: Figures) -> Markup:
+def _errors_table(errors_by_set: Figures) -> Markup:
     """Return the table of reconstruction errors."""
     headings_by_set = {"same_key": "Same key", "another_key": "Another key"}
-    errors_by_heading = {
-        headings_by_set[set_name]: set_errors
-        for set_name, set_errors in figures["reconstruction"].items()
-        if set_name in headings_by_set
-    }
+    errors_by_heading = {headings_by_set[set_name]: set_errors for set_name, set_errors in errors_by_set.items()}
     table_note = "Below each figure: mean ± standard deviation of the clips’ own."
     if len(errors_by_heading) > 1:
         table_note += " Another key: the sound is encoded on its own key and must come out on another one."
@@ -220,9 +162,8 @@ KEYS_BY_CLASS = (
 )
 
 
-def _key_rows(figures: Figures) -> Markup:
+def _key_tables(key_figures: Figures | None) -> Markup:
     """Return the tables on how keys are obeyed."""
-    key_figures = figures["keys"]
     if key_figures is None:
         return paragraphs(["The decoder has no chroma input, so there is nothing to ask for."])
     labels_by_code_set = {"training_codes": "Sounds of the corpus", "mesh": "Wherever the knobs stand"}
@@ -246,6 +187,7 @@ KEY_CODES = 512  # training codes decoded on every key: with twelve keys, shares
 MESH_POINTS = 4096  # codes sampled over the latents' spans; approximate for a regular mesh
 HEARD_CODES = 32  # codes analysed on every key: with twelve keys, shares to 1 %
 PICTURED_FRAMES = 8
+LONGEST_NAME = 30  # characters of a picture's title
 PICTURED_SECONDS = 8.0  # of a clip: a longer picture is too narrow to read
 
 
@@ -281,45 +223,6 @@ def _prepare(run: Run, network: ChromaAutoencoder) -> _ReportInputs:
     ordered_latents = arranged(network, recipe, corpus, run.info.tonal)
     network = network if ordered_latents is None else ordered_latents.network
     return _ReportInputs(run, recipe, corpus, network, folded, training_sample, test_sample, rng, ordered_latents)
-
-
-def _figures(inputs: _ReportInputs, request: ReportRequest) -> tuple[Figures, list[Picture], list[ReportSound]]:
-    """Measure the network; return the report's figures, pictures and sounds."""
-    reconstruction_figures, reconstruction_pictures, sounds = _reconstruction(inputs)
-    training_codes = encode(inputs.network, inputs.train.spectra, inputs.train.pitch_classes)
-    latent_figures = latent_statistics.latent_figures(training_codes, _divergence(inputs))
-    distance_figures = _spectral_distance(inputs, latent_figures)
-    request.progress(0.4, "trying the keys")
-    key_figures, key_pictures = _keys(inputs, training_codes, latent_figures)
-    loss_figures = losses(inputs.run, inputs.recipe.loss)
-    loss_pictures = (
-        [frame_figures.loss_curve(loss_figures["steps"], loss_figures["terms"], request.step)]
-        if loss_figures["steps"]
-        else []
-    )
-    latent_pictures = frame_figures.latent_pictures(training_codes, inputs.train.pitch_classes, latent_figures)
-    test_sample = inputs.test
-    figures = judged(
-        verdict,
-        run={
-            **request.origin(),
-            "tonal": inputs.run.info.tonal,
-            "octave": inputs.recipe.frames.fold if inputs.folded else None,
-        },
-        split=test_sample.split,
-        clips=int(test_sample.clips.max()) + 1,
-        frames=len(test_sample),
-        frames_in_split=test_sample.frames_in_split,
-        sounds=listed(sounds),
-        recordings=recordings(inputs.corpus),
-        reconstruction=reconstruction_figures,
-        spectral_distance=distance_figures,
-        keys=key_figures,
-        latents=latent_figures,
-        knobs=_knob_figures(inputs),
-        loss=loss_figures,
-    )
-    return figures, [*reconstruction_pictures, *key_pictures, *latent_pictures, *loss_pictures], sounds
 
 
 def _knob_figures(inputs: _ReportInputs) -> Figures | None:
@@ -400,9 +303,9 @@ def _title(sample: FrameSample, index: int, folded: bool) -> str:
     return f"{_short(origin.clip.label or origin.clip.name)} · {note_text}{transposition_text}"
 
 
-def _short(name: str, longest: int = 30) -> str:
+def _short(name: str) -> str:
     """Cut the start off a name that is too long."""
-    return name if len(name) <= longest else f"…{name[1 - longest :]}"
+    return name if len(name) <= LONGEST_NAME else f"…{name[1 - LONGEST_NAME :]}"
 
 
 def _typical_clip(inputs: _ReportInputs, decoded: Array) -> Clip:
@@ -420,14 +323,13 @@ def _sounds(inputs: _ReportInputs, clip: Clip) -> list[ReportSound]:
     frame_settings = inputs.recipe.frames
     sound_pair = resynthesised(inputs.corpus, clip, inputs.network, frame_settings, inputs.folded, PICTURED_SECONDS)
     transposition_text = " and moved back to its pitch" if inputs.folded else ""
-    captions_by_name = {
-        "source": f"The source: {clip.label or clip.name}, whose error is the median of all clips’.",
-        "remade": f"What the model made of it: encoded, decoded{transposition_text}, with the source’s levels and "
-        "phases.",
-    }
+    captions = (
+        f"The source: {clip.label or clip.name}, whose error is the median of all clips’.",
+        f"What the model made of it: encoded, decoded{transposition_text}, with the source’s levels and phases.",
+    )
     return [
         ReportSound(name, caption, sound, frame_settings.sample_rate)
-        for (name, caption), sound in zip(captions_by_name.items(), sound_pair, strict=True)
+        for name, caption, sound in zip(("source", "remade"), captions, sound_pair, strict=True)
     ]
 
 
@@ -493,14 +395,8 @@ def _spectral_distance(inputs: _ReportInputs, latents: Figures) -> Figures:
         ),
         "generated": decode(inputs.network, random_codes, pitch_classes),
     }
-    test_levels = mel_levels(test_sample.spectra, rate)
-    distances: Figures = {
-        set_name: frechet(mel_levels(spectra, rate), test_levels) for set_name, spectra in spectra_by_set.items()
-    }
-    distances["ratio"] = (
-        distances["generated"] / distances["train"] if test_sample.split != "train" and distances["train"] else None
-    )
-    return distances
+    levels_by_set = {set_name: mel_levels(spectra, rate) for set_name, spectra in spectra_by_set.items()}
+    return set_distances(levels_by_set, mel_levels(test_sample.spectra, rate), test_sample.split != "train")
 
 
 def _keys(inputs: _ReportInputs, codes: Array, latents: Figures) -> tuple[Figures | None, list[Picture]]:
@@ -552,13 +448,9 @@ def _keys_obeyed(figures: Figures) -> Sentence:
         for share_name in ("pitch_class", "octave")
     ]
     smallest_share = min(share for share in shares if share is not None)
-    obedience_text = (
-        "obeyed"
-        if smallest_share >= SHARE_OBEYED
-        else "mostly obeyed"
-        if smallest_share >= SHARE_MOSTLY_OBEYED
-        else "not obeyed"
-    )
+    obedience_text = "mostly obeyed" if smallest_share >= SHARE_MOSTLY_OBEYED else "not obeyed"
+    if smallest_share >= SHARE_OBEYED:
+        obedience_text = "obeyed"
     help_text = "" if smallest_share >= SHARE_OBEYED else " Train longer, or give recordings of single notes."
     return Sentence(
         f"Keys are {obedience_text}: the note is the key's in {_share_in_words(corpus_sounding)} on sounds of the "
@@ -600,16 +492,19 @@ def verdict(figures: Figures) -> Verdict:
     """Return the verdict on keys and knobs, and the shortcomings."""
     if not alive(figures):
         return verdict_of([dead(figures)])
-    relative_error = figures["reconstruction"]["same_key"]["relative_error"]["value"]
-    worst_shortcomings = learned(relative_error, "spectra of the recordings are no nearer than their mean would be")
-    event_shortcomings = short_events(figures, "a key holds one moment of a sound, and knobs go from colour to colour")
-    other_shortcomings = [
-        *unlike(figures),
-        *event_shortcomings,
-        *_octave(figures),
-        *(left_out(figures) if figures["run"]["tonal"] else []),
-    ]
-    return verdict_of([_keys_obeyed(figures), knobs_in_use(figures)], other_shortcomings, worst_shortcomings)
+    return verdict_of(
+        [_keys_obeyed(figures), knobs_in_use(figures)],
+        [
+            *unlike(figures),
+            *short_events(figures, "a key holds one moment of a sound, and knobs go from colour to colour"),
+            *_octave(figures),
+            *(left_out(figures) if figures["run"]["tonal"] else []),
+        ],
+        learned(
+            figures["reconstruction"]["same_key"]["relative_error"]["value"],
+            "spectra of the recordings are no nearer than their mean would be",
+        ),
+    )
 
 
 class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
@@ -625,8 +520,10 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
         training_sample = draw(corpus, "train", recipe.frames, folded, CODES, np.random.default_rng(SEED))
         if training_sample is None:
             raise UserError(silence_message(corpus, "training frame"))
-        ordered_latents = arranged(network, recipe, corpus, tonal)
-        network = network if ordered_latents is None else ordered_latents.network
+        names, moves, directions = [], {}, []
+        if (ordered_latents := arranged(network, recipe, corpus, tonal)) is not None:
+            network, names, directions = ordered_latents.network, ordered_latents.names, ordered_latents.directions
+            moves = {name: knob.moves for name, knob in zip(names, ordered_latents.knobs, strict=True)}
         frame_octaves = [
             octave_of(round(s.note)) if np.isfinite(s.note) else MIDDLE_OCTAVE for s in training_sample.sources
         ]
@@ -644,10 +541,8 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
             encode(network, training_sample.spectra, training_sample.pitch_classes),
             frame_labels,
             training_sample.pitch_classes,
-            names=[] if ordered_latents is None else ordered_latents.names,
-            moves={}
-            if ordered_latents is None
-            else {name: knob.moves for name, knob in zip(ordered_latents.names, ordered_latents.knobs, strict=True)},
+            names=names,
+            moves=moves,
             sound=lambda codes: network.levels(
                 torch.from_numpy(decode(network, codes, chroma_settings.trained[0]))
             ).numpy(),
@@ -668,32 +563,8 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
                 "window": "hann",
                 "prior": _prior(network),
                 "chroma": chroma_settings if network.conditioned else None,
-                "directions": [] if ordered_latents is None else ordered_latents.directions,
+                "directions": directions,
             },
-        )
-
-    def report(self, request: ReportRequest) -> Report:
-        run, network, progress = request.run, request.network, request.progress
-        progress(0.0, "cutting frames")
-        inputs = _prepare(run, network)
-        progress(0.3, "decoding the test frames")
-        figures, pictures, sounds = _figures(inputs, request)
-        note_comparison = None
-        if request.exported is not None and inputs.folded and network.conditioned and alive(figures):
-            note_comparison = compare_notes(
-                request.exported(),
-                inputs.corpus,
-                REPORT_SEED,
-                lambda share, description: progress(0.5 + 0.25 * share, description),
-                NOTES,
-            )
-            figures["notes"] = None if note_comparison is None else note_comparison.figures
-        return with_notes(
-            Report(figures, pictures, sounds, ""),
-            note_comparison,
-            page,
-            instrument=request.instrument,
-            demo=request.demo,
         )
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
@@ -701,3 +572,76 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
 
     def changes(self, corpus: Corpus) -> list[str]:
         return [] if is_tonal(corpus) else ["loss.consistency=0.0"]  # it would force a pitch
+
+    def report(self, request: ReportRequest) -> Report:
+        """Report how a network decodes unseen frames, obeys keys and moves with its knobs."""
+        request.progress(0.0, "cutting frames")
+        inputs = _prepare(request.run, request.network)
+        test_sample = inputs.test
+        request.progress(0.3, "decoding the test frames")
+        reconstruction_figures, reconstruction_pictures, sounds = _reconstruction(inputs)
+        training_codes = encode(inputs.network, inputs.train.spectra, inputs.train.pitch_classes)
+        latent_figures = latent_statistics.latent_figures(training_codes, _divergence(inputs))
+        distance_figures = _spectral_distance(inputs, latent_figures)
+        request.progress(0.4, "trying the keys")
+        key_figures, key_pictures = _keys(inputs, training_codes, latent_figures)
+        loss_figures = losses(inputs.run, inputs.recipe.loss)
+        figures = judged(
+            verdict,
+            run={
+                **request.origin(),
+                "tonal": inputs.run.info.tonal,
+                "octave": inputs.recipe.frames.fold if inputs.folded else None,
+            },
+            split=test_sample.split,
+            clips=int(test_sample.clips.max()) + 1,
+            frames=len(test_sample),
+            frames_in_split=test_sample.frames_in_split,
+            sounds=listed(sounds),
+            recordings=recordings(inputs.corpus),
+            reconstruction=reconstruction_figures,
+            spectral_distance=distance_figures,
+            keys=key_figures,
+            latents=latent_figures,
+            knobs=_knob_figures(inputs),
+            loss=loss_figures,
+        )
+        notes, note_tables = Comparison(), []
+        if request.exported is not None and inputs.folded and inputs.network.conditioned and alive(figures):
+            notes = compare_notes(
+                request.exported(),
+                inputs.corpus,
+                REPORT_SEED,
+                lambda share, description: request.progress(0.5 + 0.25 * share, description),
+                NOTES,
+            )
+            figures["notes"], note_tables = notes.figures, [figures_section(notes.figures)]
+        pictures = [
+            *reconstruction_pictures,
+            *key_pictures,
+            *frame_figures.latent_pictures(training_codes, inputs.train.pitch_classes, latent_figures),
+            *frame_figures.loss_curve(loss_figures, request.step),
+            *notes.pictures,
+        ]
+        page = report_page(
+            request,
+            figures,
+            pictures,
+            {
+                "Notes beside recordings": note_tables,
+                "Keys": [_key_tables(key_figures), "keys", "square"],
+                "Knobs": [knobs.section(figures["knobs"]), "embedding"],
+            },
+            {
+                "Sound": [
+                    _errors_table(reconstruction_figures),
+                    "reconstructions",
+                    likeness(distance_figures, SETS, "frames"),
+                ],
+                "Latents": [latents_table(latent_figures), "histograms", "correlation"],
+                "Training": ["loss"],
+            },
+            notes=notes_parts(notes),
+            network=["spectrogram"],
+        )
+        return Report(figures, pictures, [*sounds, *notes.sounds], page, notes.pages)

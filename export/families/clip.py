@@ -1,5 +1,6 @@
 """The clip family: its ONNX graphs, and the report of all families that make clips."""
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -32,14 +33,11 @@ from ...train.sampling import evenly_spaced, random_indices
 from ..graphs import CODES, LANDMARKS, SEED, EncodedFrames, Graphs
 from ..measures.sounds import silence_message
 from ..reports.figures import clips as clip_figures
-from ..reports.measure import Measure, measures_down
-from ..reports.page import listening, picture_renderer, report_page
-from ..reports.report import (
-    SEED as REPORT_SEED,
-)
+from ..reports.measure import Measure, figure_at, measures_down
+from ..reports.page import report_page
+from ..reports.report import SEED as REPORT_SEED
 from ..reports.report import (
     Figures,
-    Picture,
     Report,
     ReportRequest,
     ReportSound,
@@ -47,6 +45,7 @@ from ..reports.report import (
     judged,
     listed,
     losses,
+    peak_sounds,
 )
 from ..reports.verdict import CAME_BACK_DB, NOTHING, Sentence, Verdict, likeness_sentence, verdict_of
 from .family import ExportFamily
@@ -122,10 +121,15 @@ def short_names(names: Sequence[str]) -> list[str]:
     return [stem if stem_counts[stem] == 1 else name for stem, name in zip(stems, names, strict=True)]
 
 
+LOG_MEL = Measure(
+    "Log-mel distance, dB",
+    "log_mel_db",
+    ".2f",
+    "Levels of 64 mel bands, where the recording is above −40 dB.",
+    most=CAME_BACK_DB,
+)
 RECONSTRUCTION = (
-    Measure(
-        "Log-mel distance, dB", "log_mel_db", ".2f", "Levels of 64 mel bands, where the recording is above −40 dB."
-    ),
+    LOG_MEL,
     Measure(
         "Attack, ms", "attack_ms", ".2f", "How far the moment is off at which a clip comes within 3 dB of its loudest."
     ),
@@ -136,85 +140,44 @@ RECONSTRUCTION = (
 RELATIVE_ERROR = Measure(
     "Relative error", "relative_error", ".3f", "Of samples, all clips together; 1 is what silence has."
 )
-GENERATED = (
-    Measure("Fréchet distance on log-mel frames, dB²", "frechet", ".0f"),
-    Measure("Nearest training clip, median dB", "nearest.median", ".2f"),
-    Measure("Nearest training clip, the nearest tenth, dB", "nearest.closest", ".2f"),
-    Measure("Diversity, dB", "diversity", ".2f"),
-    Measure("Diversity within a label, dB", "label_diversity", ".2f"),
-    Measure("Inception score", "score"),
-    Measure("Fréchet distance on a classifier’s features", "features", ".1f"),
-    Measure("Heard as their label", "accuracy", ".0%"),
-)
+GENERATED = {  # by label: the paths of figures of random codes and of recordings, and their format
+    "Fréchet distance on log-mel frames, dB²": ("likeness.made", "likeness.train", ".0f"),
+    "Nearest training clip, median dB": ("nearest.median", "test_nearest.median", ".2f"),
+    "Nearest training clip, the nearest tenth, dB": ("nearest.closest", "test_nearest.closest", ".2f"),
+    "Diversity, dB": ("diversity_db", "test_diversity_db", ".2f"),
+    "Diversity within a label, dB": ("label_diversity_db", "test_label_diversity_db", ".2f"),
+    "Inception score": ("told.score", "told.real_score", "±.2f"),
+    "Fréchet distance on a classifier’s features": ("told.likeness.made", "told.likeness.train", ".1f"),
+    "Heard as their label": ("told.accuracy", None, ".0%"),
+}
 
 
-def page(figures: Figures, pictures: Sequence[Picture], demo: str | None = None) -> str:
-    """Return the report page as HTML."""
-    render_pictures = picture_renderer(pictures)
-    return report_page(
-        figures,
-        listening(demo, figures["sounds"]),
-        {
-            "Recordings come back": _reconstruction_text(figures, render_pictures),
-            "Clips": "" if figures["reconstruction"] else render_pictures("waveforms", "spectrograms"),
-            "Random codes": _generated(figures["generated"], figures["drawn"]),
-        },
-        {"Training": render_pictures("loss")},
-    )
+def _errors_table(error_figures: Figures) -> Markup:
+    """Return the table of reconstruction errors."""
+    clip_errors, columns = dict(error_figures), {}
+    relative_error = clip_errors.pop("relative_error", None)
+    for heading, statistic, energy in (("Median", "median", relative_error), ("Nine of ten", "ninth_decile", "")):
+        columns[heading] = {name: error[statistic] for name, error in clip_errors.items()} | {"relative_error": energy}
+    measures = RECONSTRUCTION if relative_error is None else [*RECONSTRUCTION, RELATIVE_ERROR]
+    return measures_down(measures, columns)
 
 
-def _reconstruction_text(figures: Figures, render_pictures: Callable[..., Markup]) -> Markup:
-    """Return the table and the pictures of reconstruction; nothing without an encoder."""
-    error_figures = figures["reconstruction"]
-    if error_figures is None:
-        return Markup()
-    measures = [*RECONSTRUCTION, RELATIVE_ERROR] if "relative_error" in error_figures else RECONSTRUCTION
-    errors_by_heading = {
-        heading: {
-            error_name: error_statistics[statistic] if isinstance(error_statistics, dict) else error_statistics
-            for error_name, error_statistics in error_figures.items()
-        }
-        for heading, statistic in (("Median", "median"), ("Nine of ten", "ninth_decile"))
-    }
-    errors_by_heading["Nine of ten"]["relative_error"] = ""
-    return measures_down(measures, errors_by_heading) + render_pictures("waveforms", "spectrograms", "zoom")
-
-
-def _generated(generated: Figures, code_note: str) -> Markup:
+def _generated_table(generated: Figures, code_note: str) -> Markup:
     """Return the table that compares clips of random codes with recordings."""
-    generated_column = {
-        "frechet": generated["likeness"]["made"],
-        "nearest": generated["nearest"],
-        "diversity": generated["diversity_db"],
-        "label_diversity": generated["label_diversity_db"],
+    rows = {label: row for label, row in GENERATED.items() if figure_at(generated, row[0]) is not None}
+    columns = {
+        heading: {label: path and figure_at(generated, path) for label, path in paths.items()}
+        for heading, paths in (
+            ("Random codes", {label: path for label, (path, _, _) in rows.items()}),
+            ("Recordings", {label: path for label, (_, path, _) in rows.items()}),
+        )
     }
-    recorded_column = {
-        "frechet": generated["likeness"]["train"],
-        "nearest": generated["test_nearest"],
-        "diversity": generated["test_diversity_db"],
-        "label_diversity": generated["test_label_diversity_db"],
-    }
-    classifier_figures = generated["told"] or {
-        "score": None,
-        "real_score": None,
-        "likeness": {"made": None, "train": None},
-        "accuracy": None,
-    }
-    for column, score_key, features_key in (
-        (generated_column, "score", "made"),
-        (recorded_column, "real_score", "train"),
-    ):
-        column["score"] = classifier_figures[score_key] and "{:.2f} ± {:.2f}".format(*classifier_figures[score_key])
-        column["features"] = classifier_figures["likeness"][features_key]
-    generated_column["accuracy"], recorded_column["accuracy"] = classifier_figures["accuracy"], None
-    measures = [measure for measure in GENERATED if measure.read(generated_column) is not None]
+    measures = [Measure(label, operator.itemgetter(label), form) for label, (_, _, form) in rows.items()]
     table_note = (
         "Beside each figure, that of recordings: of as many training clips for the Fréchet distances, and of the clips "
         "of the split for the others. A nearest clip nearer than theirs would be one that is remembered."
     )
-    return measures_down(
-        measures, {"Random codes": generated_column, "Recordings": recorded_column}, f"{table_note} {code_note}".strip()
-    )
+    return measures_down(measures, columns, f"{table_note} {code_note}".strip())
 
 
 MOST_CLIPS = 1024  # clips measured per split: medians to a part in a hundred
@@ -318,12 +281,20 @@ def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
     generated_figures = Recordings(training_sample.clips, test_clips, corpus.rate, judge, known_labels).figures(
         generated_clips, known_labels
     )
-    decoded_clips = None
+    decoded_clips, error_figures = None, None
     if (reconstruct := reporter.reconstruct) is not None:
         progress(0.4, "encoding and decoding clips")
         decoded_clips = _in_parts(
             lambda batch_indices: reconstruct(test_clips[batch_indices], test_labels[batch_indices]), len(test_clips)
         )
+        error_figures = _decoding_errors(test_clips, decoded_clips, corpus.rate, reporter.of_samples)
+    shown_indices = evenly_spaced(len(test_clips), SHOWN_CLIPS)
+    shown_clips = (
+        test_clips[shown_indices],
+        None if decoded_clips is None else decoded_clips[shown_indices],
+        generated_clips[shown_indices],
+    )
+    sounds = _sounds([test_sample.names[index] for index in shown_indices], *shown_clips, corpus.rate)
     figures = judged(
         verdict,
         run=request.training_origin(reporter.parameters) | {"tonal": run.info.tonal},
@@ -334,26 +305,30 @@ def clip_report(request: ReportRequest, reporter: ClipReporter) -> Report:
         trained=training_sample.clips_in_split,
         labels=reporter.words,
         drawn=reporter.code_note,
-        reconstruction=None
-        if decoded_clips is None
-        else _decoding_errors(test_clips, decoded_clips, corpus.rate, reporter.of_samples),
+        reconstruction=error_figures,
         generated=asdict(generated_figures) | {"ratio": generated_figures.likeness.ratio},
         loss=_loss_figures(run, reporter),
         collapsed=bool(generated_figures.test_diversity_db)
         and collapsed(generated_figures.diversity_db / generated_figures.test_diversity_db),
+        sounds=listed(sounds),
     )
-    shown_indices = evenly_spaced(len(test_clips), SHOWN_CLIPS)
-    shown_clips = (
-        test_clips[shown_indices],
-        None if decoded_clips is None else decoded_clips[shown_indices],
-        generated_clips[shown_indices],
+    pictures = [
+        *clip_figures.pictures(*shown_clips, corpus.rate, zoomed=reporter.of_samples),
+        *clip_figures.loss(figures["loss"], request.step),
+    ]
+    clip_pictures = ["waveforms", "spectrograms"]
+    page = report_page(
+        request,
+        figures,
+        pictures,
+        {
+            "Recordings come back": [_errors_table(error_figures), *clip_pictures, "zoom"] if error_figures else [],
+            "Clips": [] if error_figures else clip_pictures,
+            "Random codes": [_generated_table(figures["generated"], reporter.code_note)],
+        },
+        {"Training": ["loss"]},
     )
-    pictures = clip_figures.pictures(*shown_clips, corpus.rate, zoomed=reporter.of_samples)
-    if figures["loss"]["steps"]:
-        pictures.append(clip_figures.loss(figures["loss"], request.step))
-    sounds = _sounds([test_sample.names[index] for index in shown_indices], *shown_clips, corpus.rate)
-    figures["sounds"] = listed(sounds)
-    return Report(figures, pictures, sounds, page(figures, pictures, request.demo))
+    return Report(figures, pictures, sounds, page)
 
 
 def _decoding_errors(recordings: Array, decoded: Array, rate: int, of_samples: bool) -> Figures:
@@ -430,10 +405,7 @@ def _sounds(
     captioned_clips += [
         (f"random-{clip_index + 1}", f"Random code {clip_index + 1}", clip) for clip_index, clip in enumerate(generated)
     ]
-    return [
-        ReportSound(sound_name, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate)
-        for sound_name, caption, clip in captioned_clips
-    ]
+    return peak_sounds(captioned_clips, rate)
 
 
 LABEL_DIVERSITY = 0.5  # of recordings' within a label: with less, knobs change little
@@ -441,24 +413,20 @@ LABEL_DIVERSITY = 0.5  # of recordings' within a label: with less, knobs change 
 
 def _came_back_sentence(errors: Figures) -> Sentence:
     """Return a sentence on the reconstruction of recordings."""
-    error_db = errors["log_mel_db"]["median"]
-    error_text = f", with {errors['relative_error']:.0%} of their energy in error" if "relative_error" in errors else ""
-    is_good = error_db <= CAME_BACK_DB
-    advice_text = (
-        "" if is_good else f"; more than {CAME_BACK_DB:g} dB is another sound. Train longer, or give more sounds"
+    energy_text = (
+        f", with {errors['relative_error']:.0%} of their energy in error" if "relative_error" in errors else ""
     )
-    return Sentence(f"Recordings come back {error_db:.1f} dB off{error_text}{advice_text}.", is_good)
+    return LOG_MEL.sentence(
+        errors["log_mel_db"]["median"],
+        f"Recordings come back {{:.1f}} dB off{energy_text}",
+        f"; more than {CAME_BACK_DB:g} dB is another sound. Train longer, or give more sounds",
+    )
 
 
 def verdict(figures: Figures) -> Verdict:
     """Return the verdict on reconstructions and random clips beside recordings, and the shortcomings."""
-    generated_figures, error_figures, sentences, worst_shortcomings, other_shortcomings = (
-        figures["generated"],
-        figures["reconstruction"],
-        [],
-        [],
-        [],
-    )
+    generated_figures, error_figures = figures["generated"], figures["reconstruction"]
+    sentences, worst_shortcomings, other_shortcomings = [], [], []
     if error_figures is not None:
         sentences.append(_came_back_sentence(error_figures))
         if error_figures.get("relative_error", 0.0) > NOTHING:
@@ -474,26 +442,24 @@ def verdict(figures: Figures) -> Verdict:
         sentences.append(Sentence(f"{collapse_text}; train longer, {REMEDY}.", False))
     else:
         sentences.append(likeness_sentence(None if figures["split"] == "train" else generated_figures["ratio"]))
-        diversity_db, recorded_diversity_db = (
-            generated_figures["label_diversity_db"],
-            generated_figures["test_label_diversity_db"],
-        )
-        if (
-            diversity_db is not None
-            and recorded_diversity_db is not None
-            and diversity_db < LABEL_DIVERSITY * recorded_diversity_db
-        ):
-            distances_text = (
-                f"clips of one label lie {diversity_db:.1f} dB apart, recordings {recorded_diversity_db:.1f} dB"
-            )
-            other_shortcomings.append(f"Its codes change little: {distances_text}.")
-        if generated_figures["nearest"]["median"] < generated_figures["test_nearest"]["median"]:
-            other_shortcomings.append(
-                "Random codes come nearer to training clips than unheard recordings do: some are remembered."
-            )
+        other_shortcomings = _clip_shortcomings(generated_figures)
     if figures["trained"] < FEWEST_CLIPS:
         other_shortcomings.append("It was trained on one recording, and can make no other.")
     return verdict_of(sentences, other_shortcomings, worst_shortcomings)
+
+
+def _clip_shortcomings(generated_figures: Figures) -> list[str]:
+    """Return the shortcomings of clips of random codes that differ from each other."""
+    shortcomings = []
+    diversity_db, recorded_db = (generated_figures[name] for name in ("label_diversity_db", "test_label_diversity_db"))
+    if None not in (diversity_db, recorded_db) and diversity_db < LABEL_DIVERSITY * recorded_db:
+        distances_text = f"clips of one label lie {diversity_db:.1f} dB apart, recordings {recorded_db:.1f} dB"
+        shortcomings.append(f"Its codes change little: {distances_text}.")
+    if generated_figures["nearest"]["median"] < generated_figures["test_nearest"]["median"]:
+        shortcomings.append(
+            "Random codes come nearer to training clips than unheard recordings do: some are remembered."
+        )
+    return shortcomings
 
 
 class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
@@ -527,8 +493,6 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
             encoder=ClipEncoder(network, bool(words)),
             encoder_labels=bool(words),
             exact=EXACT_ELEMENTS,
-            decoder_chroma=False,
-            encoder_chroma=False,
             codes=EncodedFrames(
                 codes,
                 [clip.label for clip in encoded_clips] if words else short_names([clip.name for clip in encoded_clips]),
@@ -547,12 +511,13 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
             },
         )
 
-    def report(self, request: ReportRequest) -> Report:
-        return clip_report(request, clip_reporter(request.network, request.run))
-
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
         key_names = [key_settings.key for key_settings in preset.keys]
         return f"{len(key_names)} keys from {key_names[0]} to {key_names[-1]} play its clips, knobs bend them"
 
     def changes(self, corpus: Corpus) -> list[str]:
         return hit_changes(corpus)
+
+    def report(self, request: ReportRequest) -> Report:
+        """Report how an autoencoder's clips compare with recordings."""
+        return clip_report(request, clip_reporter(request.network, request.run))

@@ -47,8 +47,6 @@ def gan_graphs(network: ClipGenerator, recipe: Recipe) -> Graphs:
     return Graphs(
         decoder=NetworkDecoder(network),
         encoder=None,
-        decoder_chroma=False,
-        encoder_chroma=False,
         codes=EncodedFrames(spread(LANDMARKS, network.latents), names(LANDMARKS, words), span=(LOW, HIGH)),
         card=_card(recipe) | {"prior": UniformPrior(uniform=(LOW, HIGH)), "labels": words},
     )
@@ -108,12 +106,16 @@ def generator_reporter(network: ClipGenerator | Halves, run: Run) -> ClipReporte
     sample_split = piece_sampler(recipe.frames, words)
     parameter_count = sum(p.numel() for p in network.parameters() if p.requires_grad)
     if isinstance(network, Halves):
-        generate, reconstruct = (
-            _fitted(network, lambda: sample_split(run.corpus(), "train").clips),
-            _reconstructed(network),
-        )
+        generate = _fitted(network, lambda: sample_split(run.corpus(), "train").clips)
         return ClipReporter(
-            sample_split, words, generate, reconstruct, recipe.loss, parameter_count, of_samples=True, code_note=FITTED
+            sample_split,
+            words,
+            generate,
+            _reconstructed(network),
+            recipe.loss,
+            parameter_count,
+            of_samples=True,
+            code_note=FITTED,
         )
     return ClipReporter(
         sample_split,
@@ -175,6 +177,7 @@ class WaveGANExport(ExportFamily[Recipe, ClipGenerator]):
         return gan_graphs(network, recipe)
 
     def report(self, request: ReportRequest) -> Report:
+        """Report how a generator's clips compare with recordings."""
         return clip_report(request, generator_reporter(request.network, request.run))
 
 
@@ -201,11 +204,10 @@ class HalvesExport(ExportFamily[HalvesRecipe, Halves]):
         return Graphs(
             decoder=NetworkDecoder(network),
             encoder=GanEncoder(network, recipe.frames.normalised),
-            decoder_chroma=False,
-            encoder_chroma=False,
             codes=EncodedFrames(codes, [clip.label or clip.name for clip in encoded_clips]),
             card=_card(recipe) | {"prior": None},
         )
 
     def report(self, request: ReportRequest) -> Report:
+        """Report how a generator's clips compare with recordings."""
         return clip_report(request, generator_reporter(request.network, request.run))

@@ -1,11 +1,9 @@
 """The grain family: its ONNX graphs, and its report on unseen windows."""
 
-from collections.abc import Sequence
+import functools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from markupsafe import Markup
 from torch import Tensor, nn
@@ -19,30 +17,20 @@ from ...train.corpus.store import Corpus
 from ...train.families.grain.data import overlapped, windows
 from ...train.families.grain.network import GrainAutoencoder, MagnitudePhase
 from ...train.families.grain.recipe import GrainRecipe
-from ...train.metrics.clips import frechet
 from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
 from ..graphs import CODES, SEED, EncodedFrames, Graphs, NetworkDecoder
 from ..measures import codes as latent_statistics
 from ..measures import grains as textures
 from ..measures.codes import CodeDistribution, distribution, fitted, prior, reweighted_deviations
-from ..measures.grains import GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
+from ..measures.grains import LEAST_DB, GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ..measures.sounds import recordings, silence_message
 from ..reports.figures import clips as grain_figures
 from ..reports.figures import frames as frame_figures
-from ..reports.measure import Measure, latents_table, likeness, measures_across, measures_down
-from ..reports.page import faint, listening, noted, paragraphs, picture_renderer, report_page, table
+from ..reports.measure import Measure, latents_table, likeness, measures_across, measures_down, set_distances
+from ..reports.page import noted, paragraphs, report_page
 from ..reports.report import SEED as REPORT_SEED
-from ..reports.report import (
-    Figures,
-    Picture,
-    Report,
-    ReportRequest,
-    ReportSound,
-    judged,
-    listed,
-    losses,
-)
+from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
 from ..reports.verdict import (
     Sentence,
     Verdict,
@@ -74,7 +62,6 @@ class GrainEncoder(nn.Module):
         return self.network.encode(audio)
 
 
-LEAST_DB = -40.0  # added power below this level is not distinguished
 RECONSTRUCTION = (
     Measure("Mean square error of samples", "sample_mean_square", ".3g", "The post’s measure."),
     Measure(
@@ -106,28 +93,7 @@ PARTS = {
 }
 
 
-def page(figures: Figures, pictures: Sequence[Picture], demo: str | None = None) -> str:
-    """Return the report page as HTML."""
-    render_pictures = picture_renderer(pictures)
-    return report_page(
-        figures,
-        listening(demo, figures["sounds"]),
-        {
-            "Sound": render_pictures("waveforms", "resynthesis"),
-            "Bands": _bands(figures) + render_pictures("average_spectrum", "grain_spectrum", "filtered"),
-            "Texture": _texture(figures),
-            "Knobs": _latents(figures) + render_pictures("correlation"),
-        },
-        {
-            "Reconstruction": _sound(figures),
-            "Codes": _code_rows(figures) + render_pictures("codes", "code_space"),
-            "Phases": _phase_rows(figures) + render_pictures("phases"),
-            "Training": render_pictures("loss"),
-        },
-    )
-
-
-def _sound(figures: Figures) -> Markup:
+def _errors_table(figures: Figures) -> Markup:
     """Return the table of reconstruction errors."""
     errors_by_heading = {
         "As decoded": figures["reconstruction"]["unfiltered"],
@@ -141,46 +107,43 @@ def _sound(figures: Figures) -> Markup:
     return measures_down(RECONSTRUCTION, errors_by_heading, table_note)
 
 
+def level_text(level_db: float) -> str:
+    """Format a level; those that are not distinguished are the same."""
+    return "≤ −40" if level_db <= LEAST_DB else minus(f"{level_db:+.1f}")
+
+
 BANDS = (
     Measure("kHz", "name"),
     Measure("Level", "level_db.mean", "+.1f", "against the sound’s own in the band."),
-    Measure(
-        "Added", lambda band: _level_text(band["excess_db"]), "", "power beyond the sound’s own, in pieces of 100 Hz."
-    ),
-    Measure("Added, filtered", lambda band: _level_text(band["filtered"]["excess_db"])),
+    Measure("Added", "excess_db.mean", level_text, "power beyond the sound’s own, in pieces of 100 Hz."),
+    Measure("Added, filtered", "filtered.excess_db.mean", level_text),
     Measure(
         "Noise",
-        lambda band: _level_text(band["noise_db"]) if band["noise_db"] else None,
-        "",
+        "noise_db.mean",
+        level_text,
         "power that is no filtered copy of the sound’s waveform; networks that decode a filter for noise give nothing "
         "else, and have no figure.",
     ),
 )
 
 
-def _bands(figures: Figures) -> Markup:
+def _bands_table(figures_by_filter: Figures) -> Markup:
     """Return the table of levels by frequency band."""
-    band_pairs = zip(figures["bands"]["unfiltered"], figures["bands"]["filtered"], strict=True)
-    table_rows = [{**band, "name": _band_name(band), "filtered": filtered_band} for band, filtered_band in band_pairs]
+    band_pairs = zip(figures_by_filter["unfiltered"], figures_by_filter["filtered"], strict=True)
+    table_rows = [
+        {
+            **band,
+            "name": f"{band['low_hz'] / 1000:g} – {band['high_hz'] / 1000:.3g}",
+            "filtered": filtered_band,
+        }
+        for band, filtered_band in band_pairs
+    ]
     table_rows[-1]["name"] = f"All above {table_rows[-1]['name'].split(' ')[0]}"
     return measures_across(BANDS, table_rows, "Mean over clips, in dB.")
 
 
-def _band_name(band: Figures) -> str:
-    return f"{band['low_hz'] / 1000:g} – {band['high_hz'] / 1000:.3g}"
-
-
-def signed(level: float) -> str:
-    return minus(f"{level:+.1f}")
-
-
-def _level_text(figure: dict[str, float]) -> str:
-    return "≤ −40" if figure["mean"] <= LEAST_DB else signed(figure["mean"])
-
-
-def _texture(figures: Figures) -> Markup:
+def _distances_table(distance_figures: Figures) -> Markup:
     """Return the table of spectral distances."""
-    distance_figures = figures["spectral_distance"]
     code_source = (
         "the prior" if distance_figures["drawn_from"] == "prior" else "a normal distribution fitted to training codes"
     )
@@ -193,76 +156,67 @@ def _texture(figures: Figures) -> Markup:
     return likeness(distance_figures, labels_by_set, "windows")
 
 
-def _code_rows(figures: Figures) -> Markup:
-    """Return the table on the distribution of codes, with its explanation."""
-    code_figures = figures["codes"]
-    part_names = [part_name for part_name in PARTS if part_name in code_figures]
-    normal_figures = code_figures["normal"]
-    row_labels = {
-        "largest_mean": "Largest mean of a latent",
-        "smallest_std": "Smallest deviation",
-        "largest_std": "Largest deviation",
-        "largest_correlation": "Largest correlation of two",
-        "kolmogorov_smirnov": "Kolmogorov–Smirnov distance, worst latent",
-        "energy": "Energy coefficient, jointly",
-    }
-    table_rows = []
-    for measure_name, row_label in row_labels.items():
-        cells: list[str] = []
-        for part_name in part_names:
-            chance_figures = code_figures[part_name]["by_chance"]
-            digits = 3 if measure_name == "energy" else 2
-            chance_text = (
-                f"{chance_figures[measure_name]:.{digits}f} by chance" if measure_name in chance_figures else ""
-            )
-            cells.append(noted(_interval(code_figures[part_name][measure_name], digits), chance_text))
-        table_rows.append([row_label, *cells])
-    deviation_texts = [
-        [f"{code_figures[part_name]['as_loud'][measure_name]:.2f}" for measure_name in ("smallest_std", "largest_std")]
-        for part_name in part_names
-    ]
-    table_rows.append(
-        ["Deviations of training windows that are as loud", *(" to ".join(pair) for pair in deviation_texts)]
+def _code_cell(part_figures: Figures, name: str, digits: int) -> str:
+    """Return a figure of codes with its interval, and below it the figure that chance gives."""
+    value_text, low_text, high_text = (
+        minus(f"{part_figures[name][end]:.{digits}f}") for end in ("value", "low", "high")
     )
-    codes_table = table(["", *(PARTS[part_name] for part_name in part_names)], table_rows, len(part_names))
+    chance = part_figures["by_chance"].get(name)
+    chance_text = "" if chance is None else f"{chance:.{digits}f} by chance"
+    return noted(f"{value_text} ({low_text} to {high_text})", chance_text)
+
+
+CODE_MEASURES = (
+    *(
+        Measure(label, functools.partial(_code_cell, name=name, digits=digits))
+        for name, label, digits in (
+            ("largest_mean", "Largest mean of a latent", 2),
+            ("smallest_std", "Smallest deviation", 2),
+            ("largest_std", "Largest deviation", 2),
+            ("largest_correlation", "Largest correlation of two", 2),
+            ("kolmogorov_smirnov", "Kolmogorov–Smirnov distance, worst latent", 2),
+            ("energy", "Energy coefficient, jointly", 3),
+        )
+    ),
+    Measure(
+        "Deviations of training windows that are as loud",
+        lambda part_figures: "{smallest_std:.2f} to {largest_std:.2f}".format(**part_figures["as_loud"]),
+    ),
+)
+
+
+def _codes_table(code_figures: Figures) -> Markup:
+    """Return the table on the distribution of codes, with its explanation."""
+    part_names = [part_name for part_name in PARTS if part_name in code_figures]
     clips_text = " and ".join(
         f"{code_figures[part_name]['clips']} {PARTS[part_name].lower()}" for part_name in part_names
     )
     reference_text = (
-        f"the prior, mean 0 and deviation {normal_figures['deviation'][0]:g}"
-        if normal_figures["prior"]
+        f"the prior, mean 0 and deviation {code_figures['normal']['deviation'][0]:g}"
+        if code_figures["normal"]["prior"]
         else "a normal distribution fitted to training codes: no prior was trained toward"
     )
-    return codes_table + faint(
+    table_note = (
         f"95 % intervals are a bootstrap over clips ({clips_text}). Distances are to {reference_text}; 0 is the same, "
         "1 is apart. By chance: the distance of truly normal codes, one a clip."
     )
-
-
-def _interval(figure: dict[str, float], digits: int) -> str:
-    """Word a value with its interval."""
-    value_text, low_text, high_text = (
-        minus(f"{figure[figure_name]:.{digits}f}") for figure_name in ("value", "low", "high")
+    return measures_down(
+        CODE_MEASURES, {PARTS[part_name]: code_figures[part_name] for part_name in part_names}, table_note
     )
-    return f"{value_text} ({low_text} to {high_text})"
 
 
-def _latents(figures: Figures) -> Markup:
+def _latents_table(latent_figures: Figures, code_figures: Figures) -> Markup:
     """Return the table of latents, with the distance of each to the normal distribution."""
-    part_name = next(part_name for part_name in PARTS if part_name in figures["codes"])
-    latent_distances = [
-        dimension["kolmogorov_smirnov"]["value"] for dimension in figures["codes"][part_name]["dimensions"]
-    ]
+    part_name = next(part_name for part_name in PARTS if part_name in code_figures)
+    latent_distances = [dimension["kolmogorov_smirnov"]["value"] for dimension in code_figures[part_name]["dimensions"]]
     meaning = f"Kolmogorov–Smirnov, {PARTS[part_name].lower()}."
     distance_measure = Measure("Distance", lambda latent: latent_distances[int(latent["number"])], ".3f", meaning)
-    return latents_table(figures["latents"], "windows", [distance_measure])
+    return latents_table(latent_figures, "windows", [distance_measure])
 
 
-def _phase_rows(figures: Figures) -> Markup:
-    """Return a sentence on neighbouring phases that are far apart; empty for networks without phases."""
-    if figures["phases"] is None:
-        return Markup()
-    far_apart_shares = figures["phases"]["far_apart"]
+def _phases_text(phase_figures: Figures) -> Markup:
+    """Return a sentence on neighbouring phases that are far apart."""
+    far_apart_shares = phase_figures["far_apart"]
     source_percent, reconstruction_percent = (
         percent(far_apart_shares[sound_name]) for sound_name in ("source", "reconstruction")
     )
@@ -279,6 +233,7 @@ TEST_WINDOWS = 2048  # deviations over clips need clips more than windows
 HELD_WINDOWS = 16384  # only for codes: their means to a hundredth of a deviation
 PICTURED_WINDOWS = 6
 PICTURED_SECONDS = 10.0  # as in the post
+PATH_PLACES = 24  # of the path of codes that the sound of a picture takes
 OVERLAP = 4  # overlapping grains in the sounds
 FEWEST_WINDOWS = 2  # for a covariance
 FALLBACKS: tuple[Part, ...] = ("test", "val", "held_out")
@@ -336,62 +291,6 @@ def _prepare(run: Run, network: GrainAutoencoder) -> _ReportInputs:
     )
 
 
-def _figures(inputs: _ReportInputs, request: ReportRequest) -> tuple[Figures, list[Picture], list[ReportSound]]:
-    """Measure the network; return the report's figures, pictures and sounds."""
-    test_sample, log_lines = inputs.test, inputs.run.logged()
-    test_codes = encode(inputs.network, test_sample.samples)
-    decoded_grains = inputs.decoded(test_codes)
-    generated_grains = inputs.decoded(inputs.normal.sample(TRAINING_WINDOWS, inputs.rng))
-    reconstruction_figures, band_figures = _reconstruction(inputs, decoded_grains)
-    request.progress(0.5, "comparing textures")
-    distance_figures = _spectral_distance(inputs, decoded_grains, generated_grains)
-    request.progress(0.6, "comparing codes")
-    code_figures, code_pictures = _codes(inputs, test_codes)
-    latent_figures = latent_statistics.latent_figures(inputs.codes, None)
-    loss_figures = losses(inputs.run, inputs.recipe.loss)
-    loss_pictures = (
-        [grain_figures.loss_parts(loss_figures["steps"], loss_figures["terms"], request.step)]
-        if loss_figures["steps"]
-        else []
-    )
-    phase_figures, phase_pictures = _phases(inputs)
-    sounds = _report_sounds(inputs, generated_grains)
-    figures = judged(
-        verdict,
-        run={
-            **request.origin(),
-            "tonal": inputs.run.info.tonal,
-            "domain": inputs.recipe.network.domain,
-            "adversarial": inputs.normal.prior,
-            "parameters": sum(p.numel() for p in inputs.network.parameters()),
-            "seconds": log_lines[-1]["seconds"] if log_lines else None,
-        },
-        split=test_sample.part,
-        clips=len(np.unique(test_sample.clips)),
-        frames=len(test_sample),
-        frames_in_split=test_sample.windows_in_part,
-        sounds=listed(sounds),
-        recordings=recordings(inputs.corpus),
-        relative_error=_relative_error(inputs, decoded_grains),
-        reconstruction=reconstruction_figures,
-        bands=band_figures,
-        spectral_distance=distance_figures,
-        codes=code_figures,
-        phases=phase_figures,
-        latents=latent_figures,
-        loss=loss_figures,
-    )
-    pictures = [
-        *_sound_pictures(inputs, decoded_grains, generated_grains),
-        *code_pictures,
-        *phase_pictures,
-        *loss_pictures,
-    ]
-    if latent_figures["codes"] and inputs.codes.shape[1] > 1:
-        pictures.append(frame_figures.correlation(latent_figures["correlation"]))
-    return figures, pictures, sounds
-
-
 def _reconstruction(inputs: _ReportInputs, decoded: Array) -> tuple[Figures, Figures]:
     """Return reconstruction errors and bands of decoded test windows, unfiltered and filtered."""
     test_sample, rate = inputs.test, inputs.recipe.frames.sample_rate
@@ -428,12 +327,9 @@ def _spectral_distance(inputs: _ReportInputs, decoded: Array, generated: Array) 
         "filtered": filtered(decoded),
         "generated": generated,
     }
-    distances: Figures = {
-        set_name: frechet(textures.log_mel(x, rate), test_levels) for set_name, x in sounds_by_set.items()
-    }
-    distances["ratio"] = distances["generated"] / distances["train"] if inputs.test is not inputs.train else None
-    distances["drawn_from"] = "prior" if inputs.normal.prior else "fit"
-    return distances
+    levels_by_set = {set_name: textures.log_mel(sounds, rate) for set_name, sounds in sounds_by_set.items()}
+    distances = set_distances(levels_by_set, test_levels, inputs.test is not inputs.train)
+    return distances | {"drawn_from": "prior" if inputs.normal.prior else "fit"}
 
 
 def _codes(inputs: _ReportInputs, test_codes: Array) -> tuple[Figures, list[Picture]]:
@@ -471,9 +367,11 @@ def _codes(inputs: _ReportInputs, test_codes: Array) -> tuple[Figures, list[Pict
     frame_length = inputs.recipe.frames.frame_length
     pictured_sound = stretch(inputs.corpus, inputs.test.part, inputs.recipe.frames, PICTURED_SECONDS)
     code_path = encode(inputs.network, sequence(pictured_sound, frame_length, frame_length))
+    path_sections = np.array_split(code_path, min(PATH_PLACES, len(code_path)))
+    smoothed_path = np.stack([section.mean(0) for section in path_sections])
     return code_figures, [
         grain_figures.code_histograms(codes_by_label, inputs.normal),
-        grain_figures.code_space(inputs.codes, sound_kinds, _smoothed(code_path)),
+        grain_figures.code_space(inputs.codes, sound_kinds, smoothed_path),
     ]
 
 
@@ -487,11 +385,6 @@ def _kind(name: str) -> str:
     """Return the first word of a sound's name."""
     words = "".join(character if character.isalpha() else " " for character in name).split()
     return words[0].lower() if words else name
-
-
-def _smoothed(path: Array, places: int = 24) -> Array:
-    """Return means of about equal sections of a path of codes, [places, latents]."""
-    return np.stack([section.mean(0) for section in np.array_split(path, min(places, len(path)))])
 
 
 @torch.no_grad()
@@ -508,23 +401,14 @@ def _phases(inputs: _ReportInputs) -> tuple[Figures | None, list[Picture]]:
         for sound_name, frames in (("source", source_frames), ("reconstruction", decoded_frames))
     }
     typical_index = _typical_window(inputs)
-    waveforms = [
-        inputs.test.samples[typical_index],
-        np.fft.irfft(_complex(decoded_frames[typical_index], domain.bins), domain.length),
-    ]
-    magnitude_phase_pairs = [
+    source_pair, decoded_pair = (
         (frames[typical_index, : domain.bins], frames[typical_index, domain.bins :])
         for frames in (source_frames, decoded_frames)
-    ]
+    )
+    decoded_wave = np.fft.irfft(decoded_pair[0] * np.exp(1j * decoded_pair[1]), domain.length)
     bins_hz = np.fft.rfftfreq(domain.length, 1 / inputs.recipe.frames.sample_rate)
-    return {"far_apart": far_apart_shares}, [
-        grain_figures.phases(magnitude_phase_pairs[0], magnitude_phase_pairs[1], bins_hz, waveforms)
-    ]
-
-
-def _complex(frame: Array, bins: int) -> npt.NDArray[Any]:
-    spectrum: npt.NDArray[Any] = frame[:bins] * np.exp(1j * frame[bins:])
-    return spectrum
+    waveforms = [inputs.test.samples[typical_index], decoded_wave]
+    return {"far_apart": far_apart_shares}, [grain_figures.phases(source_pair, decoded_pair, bins_hz, waveforms)]
 
 
 def _typical_window(inputs: _ReportInputs) -> int:
@@ -625,14 +509,14 @@ DEVIATION_TOLERANCE, LARGEST_CORRELATION = 0.05, 0.15
 
 def _faults(figures: Figures) -> list[str]:
     """Return the faults above 3 kHz."""
-    high_band = figures["bands"]["unfiltered"][-1]
+    high_band, faults = figures["bands"]["unfiltered"][-1], []
     level_db, excess_db = high_band["level_db"]["mean"], high_band["excess_db"]["mean"]
-    dull_faults = [f"dull ({-level_db:.0f} dB too quiet above 3 kHz)"] if level_db <= -DULL_DB else []
-    return dull_faults + ([f"noisy ({_excess_text(excess_db)} above 3 kHz)"] if excess_db >= -NOISY_DB else [])
-
-
-def _excess_text(excess_db: float) -> str:
-    return f"added power {abs(excess_db):.0f} dB {'over' if excess_db >= 0 else 'under'} the sound’s own"
+    if level_db <= -DULL_DB:
+        faults.append(f"dull ({-level_db:.0f} dB too quiet above 3 kHz)")
+    if excess_db >= -NOISY_DB:
+        side = "over" if excess_db >= 0 else "under"
+        faults.append(f"noisy (added power {abs(excess_db):.0f} dB {side} the sound’s own above 3 kHz)")
+    return faults
 
 
 def _prior_sentence(figures: Figures) -> Sentence:
@@ -640,19 +524,17 @@ def _prior_sentence(figures: Figures) -> Sentence:
     if not figures["run"]["adversarial"]:
         return Sentence("Codes were trained toward no prior: play those of sounds, as drawn ones may lie between them.")
     code_figures = figures["codes"]
-    part_name = next(part_name for part_name in ("held_out", figures["split"]) if part_name in code_figures)
-    part_figures, prior_deviation = code_figures[part_name], code_figures["normal"]["deviation"][0]
-    largest_mean, largest_correlation = (
-        part_figures["largest_mean"]["value"],
-        part_figures["largest_correlation"]["value"],
+    part_figures, prior_deviation = code_figures.get("held_out"), code_figures["normal"]["deviation"][0]
+    largest_mean, smallest_deviation, largest_deviation, largest_correlation = (
+        (part_figures or code_figures[figures["split"]])[figure_name]["value"]
+        for figure_name in ("largest_mean", "smallest_std", "largest_std", "largest_correlation")
     )
-    smallest_deviation, largest_deviation = part_figures["smallest_std"]["value"], part_figures["largest_std"]["value"]
-    is_near_prior = (
+    is_good = (
         largest_mean <= DEVIATION_TOLERANCE * prior_deviation
         and smallest_deviation >= (1 - DEVIATION_TOLERANCE) * prior_deviation
         and largest_deviation <= (1 + DEVIATION_TOLERANCE) * prior_deviation
+        and largest_correlation <= LARGEST_CORRELATION
     )
-    is_good = is_near_prior and largest_correlation <= LARGEST_CORRELATION
     opening_text = "Codes fill" if is_good else "Codes do not quite fill"
     return Sentence(
         f"{opening_text} the prior: deviations of {smallest_deviation:.2f} to {largest_deviation:.2f} where "
@@ -665,18 +547,20 @@ def verdict(figures: Figures) -> Verdict:
     """Return the verdict on random grains beside recordings, and the shortcomings."""
     if not alive(figures):
         return verdict_of([dead(figures)])
-    worst_shortcomings = learned(
-        figures["relative_error"], "grains of the recordings are no nearer than their mean would be"
-    )
-    other_shortcomings = short_events(figures, "grains keep the colour of a sound and scatter its moments")
+    shortcomings = short_events(figures, "grains keep the colour of a sound and scatter its moments")
     if figures["run"]["tonal"]:
         pitched_percent = percent(figures["recordings"]["pitched"])
-        other_shortcomings.append(
+        shortcomings.append(
             f"Melodies are lost: {pitched_percent} of the sound has a pitch, and keys do not choose it."
         )
-    alike_sentence = likeness_sentence(figures["spectral_distance"]["ratio"], _faults(figures))
     return verdict_of(
-        [alike_sentence, _prior_sentence(figures), knobs_in_use(figures)], other_shortcomings, worst_shortcomings
+        [
+            likeness_sentence(figures["spectral_distance"]["ratio"], _faults(figures)),
+            _prior_sentence(figures),
+            knobs_in_use(figures),
+        ],
+        shortcomings,
+        learned(figures["relative_error"], "grains of the recordings are no nearer than their mean would be"),
     )
 
 
@@ -700,8 +584,6 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
         return Graphs(
             decoder=NetworkDecoder(network),
             encoder=GrainEncoder(network),
-            decoder_chroma=False,
-            encoder_chroma=False,
             codes=EncodedFrames(
                 network.encode(encoded_windows).numpy(), [clip.label or clip.name for clip in window_clips]
             ),
@@ -717,13 +599,74 @@ class GrainExport(ExportFamily[GrainRecipe, GrainAutoencoder]):
             strays=UNWRAP_STRAYS if network.settings.domain == "magnitude_phase" else 0.0,
         )
 
-    def report(self, request: ReportRequest) -> Report:
-        run, network, progress = request.run, request.network, request.progress
-        progress(0.0, "cutting windows")
-        inputs = _prepare(run, network)
-        progress(0.3, "decoding the test windows")
-        figures, pictures, sounds = _figures(inputs, request)
-        return Report(figures, pictures, sounds, page(figures, pictures, request.demo))
-
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
         return "keys move its grains in pitch, knobs walk its sounds"
+
+    def report(self, request: ReportRequest) -> Report:
+        """Report how a network decodes unseen windows, how random codes sound, and how codes are spread."""
+        request.progress(0.0, "cutting windows")
+        inputs = _prepare(request.run, request.network)
+        request.progress(0.3, "decoding the test windows")
+        test_sample, log_lines = inputs.test, inputs.run.logged()
+        test_codes = encode(inputs.network, test_sample.samples)
+        decoded_grains = inputs.decoded(test_codes)
+        generated_grains = inputs.decoded(inputs.normal.sample(TRAINING_WINDOWS, inputs.rng))
+        reconstruction_figures, band_figures = _reconstruction(inputs, decoded_grains)
+        request.progress(0.5, "comparing textures")
+        distance_figures = _spectral_distance(inputs, decoded_grains, generated_grains)
+        request.progress(0.6, "comparing codes")
+        code_figures, code_pictures = _codes(inputs, test_codes)
+        latent_figures = latent_statistics.latent_figures(inputs.codes, None)
+        loss_figures = losses(inputs.run, inputs.recipe.loss)
+        phase_figures, phase_pictures = _phases(inputs)
+        sounds = _report_sounds(inputs, generated_grains)
+        figures = judged(
+            verdict,
+            run={
+                **request.origin(),
+                "tonal": inputs.run.info.tonal,
+                "domain": inputs.recipe.network.domain,
+                "adversarial": inputs.normal.prior,
+                "parameters": sum(p.numel() for p in inputs.network.parameters()),
+                "seconds": log_lines[-1]["seconds"] if log_lines else None,
+            },
+            split=test_sample.part,
+            clips=len(np.unique(test_sample.clips)),
+            frames=len(test_sample),
+            frames_in_split=test_sample.windows_in_part,
+            sounds=listed(sounds),
+            recordings=recordings(inputs.corpus),
+            relative_error=_relative_error(inputs, decoded_grains),
+            reconstruction=reconstruction_figures,
+            bands=band_figures,
+            spectral_distance=distance_figures,
+            codes=code_figures,
+            phases=phase_figures,
+            latents=latent_figures,
+            loss=loss_figures,
+        )
+        pictures = [
+            *_sound_pictures(inputs, decoded_grains, generated_grains),
+            *code_pictures,
+            *phase_pictures,
+            *grain_figures.loss_parts(loss_figures, request.step),
+            *([frame_figures.correlation(latent_figures["correlation"])] if inputs.codes.shape[1] > 1 else []),
+        ]
+        page = report_page(
+            request,
+            figures,
+            pictures,
+            {
+                "Sound": ["waveforms", "resynthesis"],
+                "Bands": [_bands_table(band_figures), "average_spectrum", "grain_spectrum", "filtered"],
+                "Texture": [_distances_table(distance_figures)],
+                "Knobs": [_latents_table(latent_figures, code_figures), "correlation"],
+            },
+            {
+                "Reconstruction": [_errors_table(figures)],
+                "Codes": [_codes_table(code_figures), "codes", "code_space"],
+                "Phases": [_phases_text(phase_figures), "phases"] if phase_figures else [],
+                "Training": ["loss"],
+            },
+        )
+        return Report(figures, pictures, sounds, page)

@@ -52,6 +52,7 @@ class InvertExport(ExportFamily[InvertRecipe, Inverter]):
         return replace(generator_graphs, encoder=InverseEncoder(network, labelled), encoder_labels=labelled)
 
     def report(self, request: ReportRequest) -> Report:
+        """Report how recordings come back, and how the generator's clips compare with them."""
         network, recipe = request.network, request.run.recipe
         assert isinstance(recipe, InvertRecipe)
         sample_split = piece_sampler(recipe.frames, recipe.network.words)

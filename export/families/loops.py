@@ -26,20 +26,9 @@ from ..kinds.stream import HEAT
 from ..measures.sounds import silence_message
 from ..reports.figures import clips as clip_figures
 from ..reports.measure import Measure, measures_across, measures_down
-from ..reports.page import listening, picture_renderer, report_page
-from ..reports.report import (
-    SEED,
-    Figures,
-    Picture,
-    Report,
-    ReportRequest,
-    ReportSound,
-    evaluated_split,
-    judged,
-    listed,
-    losses,
-)
-from ..reports.verdict import Sentence, Verdict, verdict_of
+from ..reports.page import report_page
+from ..reports.report import SEED, Figures, Report, ReportRequest, ReportSound, evaluated_split, judged, listed, losses
+from ..reports.verdict import Verdict, verdict_of
 from .family import ExportFamily
 from .loop_steering import STEERED_BARS, UNITS, SteeringRotation, effects, fit_rotation, played, steering
 from .sequence import LEVELS, QUIETEST_DB
@@ -171,31 +160,19 @@ def steady(network: LoopNetwork, recipe: LoopRecipe, sounds: list[Array]) -> Fig
     }
 
 
-def page(figures: Figures, pictures: list[Picture], demo: str | None = None) -> str:
-    """Return the report page as HTML."""
-    table_note = f"All of the {BARS} bars that follow the first of a loop, at a heat of {figures['heat']:g}."
-    return report_page(
-        figures,
-        listening(demo, figures["sounds"]),
-        {
-            "Played on": measures_across(PLAYED_ON, figures["played_on"], table_note),
-            "Ten minutes": measures_down(TEN_MINUTES, {"Share": figures["endless"]}),
-            "Knobs": measures_across(KNOBS, figures["knobs"], KNOBS_NOTE) if figures["knobs"] else "",
-        },
-        {"Training": picture_renderer(pictures)("loss")},
-    )
-
-
+ALIKE = Measure(
+    "Alike",
+    "within",
+    ".1%",
+    "share of frames no further from one of training than the rarest of a training loop from all others.",
+    least=0.95,
+)
+BEAT = Measure("Beat", "beat", ".2f", "how strong it is beside the loop’s.", least=0.5)
 PLAYED_ON = (
     Measure("Loop", "name"),
-    Measure(
-        "Alike",
-        "within",
-        ".1%",
-        "share of frames no further from one of training than the rarest of a training loop from all others.",
-    ),
+    ALIKE,
     Measure("The loop's own", "source_within", ".1%"),
-    Measure("Beat", "beat", ".2f", "how strong it is beside the loop’s."),
+    BEAT,
     Measure(
         "Copied",
         "copied_beats.waveform",
@@ -223,50 +200,28 @@ KNOBS_NOTE = (
     + "; ".join(f"{name}: {unit}" for name, unit in UNITS.items())
     + ". Swing is how much later off-beat sixteenths come."
 )
-
-
-def _sounds(continuations: list[tuple[str, Array, Array]], rate: int) -> list[ReportSound]:
-    """Return loops and their continuations for the page."""
-    report_sounds = []
-    for loop_number, (name, source, continuation) in enumerate(continuations, 1):
-        report_sounds.append(ReportSound(f"loop-{loop_number}", f"Loop {name}", source, rate))
-        report_sounds.append(
-            ReportSound(f"played-on-{loop_number}", f"What follows its first bar ({name})", continuation, rate)
-        )
-    return report_sounds
-
-
-# Of loops: frames alike, the beat, copies, ten minutes.
-LEAST_ALIKE, LEAST_BEAT, COPIED_BEATS, LEAST_STEADY = 0.95, 0.5, 2.0, 0.999
-
-
-def _knob_effect(row: Figures) -> float:
-    """Return how much a knob raises its measure from end to end; NaN if undefined."""
-    return float("nan") if None in (row["high"], row["low"]) else float(row["high"] - row["low"])
+COPIED_BEATS, LEAST_STEADY = 2.0, 0.999  # of a loop's copies, and of ten minutes
 
 
 def verdict(figures: Figures) -> Verdict:
     """Return the verdict on continuations beside training loops, and the shortcomings."""
     continuation_figures, endless_figures, sentences, shortcomings = figures["played_on"], figures["endless"], [], []
     alike_shares = [row_figures["within"] for row_figures in continuation_figures if row_figures["within"] is not None]
-    beat_ratio = float(np.median([row_figures["beat"] for row_figures in continuation_figures]))
     if alike_shares:
-        mean_share = float(np.mean(alike_shares))
-        sentences.append(
-            Sentence(f"{mean_share:.0%} of what follows is like training loops.", mean_share >= LEAST_ALIKE)
-        )
-    sentences.append(
-        Sentence(
-            f"The beat is {beat_ratio:.2f} times as strong as in the loops that it was given.", beat_ratio >= LEAST_BEAT
-        )
-    )
+        sentences.append(ALIKE.sentence(float(np.mean(alike_shares)), "{:.0%} of what follows is like training loops"))
+    beat_ratio = float(np.median([row_figures["beat"] for row_figures in continuation_figures]))
+    sentences.append(BEAT.sentence(beat_ratio, "The beat is {:.2f} times as strong as in the loops that it was given"))
     # phases are new, levels may be copied
     copied_beats = max(max(row_figures["copied_beats"].values()) for row_figures in continuation_figures)
     if copied_beats >= COPIED_BEATS:
         shortcomings.append(f"{copied_beats:.1f} beats of it are a copy of a training loop.")
     if endless_figures["in_range"] < LEAST_STEADY or endless_figures["constant"] or endless_figures["repeating"]:
         shortcomings.append("Within ten minutes it leaves the loudness of its loops, or stands still.")
-    if weak_knobs := [row_figures["name"] for row_figures in figures["knobs"] if _knob_effect(row_figures) <= 0]:
+    if weak_knobs := [
+        row_figures["name"]
+        for row_figures in figures["knobs"]
+        if None not in (row_figures["high"], row_figures["low"]) and row_figures["high"] <= row_figures["low"]
+    ]:
         shortcomings.append(f"Knobs that do not move what they are named for: {', '.join(weak_knobs)}.")
     return verdict_of(sentences, shortcomings)
 
@@ -298,8 +253,6 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
             decoder=LoopDecoder(network, rotation),
             encoder=encoder,
             strays=STRAYS,
-            decoder_chroma=False,
-            encoder_chroma=False,
             codes=EncodedFrames(
                 loop_codes,
                 [clip.name for clip in training_loops],
@@ -332,7 +285,16 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
             ],
         )
 
+    def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
+        knob_names = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
+        steering_text = f"; knobs steer its {', '.join(knob_names)}" if knob_names else ""
+        return f"a held key plays on at {preset.tempo_bpm:g} BPM{steering_text}"
+
+    def changes(self, corpus: Corpus) -> list[str]:
+        return [f"frames.sample_rate={corpus.rate}"]
+
     def report(self, request: ReportRequest) -> Report:
+        """Report how a network plays loops on, for ten minutes, and with its knobs turned."""
         run, network, progress = request.run, request.network, request.progress
         recipe, corpus = run.recipe, run.corpus()
         assert isinstance(recipe, LoopRecipe)
@@ -342,14 +304,16 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
         )
         test_loops = [split_loops[spaced_index] for spaced_index in evenly_spaced(len(split_loops), CONTINUED_LOOPS)]
         training_sounds = [np.array(corpus.samples(clip)) for clip in training_loops]
-        continuation_figures, continuations = [], []
+        continuation_figures, sounds = [], []
         measure_continuation = _measure(training_sounds, recipe)
         for loop_index, clip in enumerate(test_loops):
             progress(0.1 + 0.4 * loop_index / len(test_loops), f"playing on from {clip.name}")
             loop_sound = np.array(corpus.samples(clip))
             continuation = played_on(network, recipe, loop_sound, SEED + loop_index)
             continuation_figures.append({"name": clip.name, **measure_continuation(continuation, loop_sound)})
-            continuations.append((clip.name, loop_sound, continuation))
+            number, caption = loop_index + 1, f"What follows its first bar ({clip.name})"
+            sounds.append(ReportSound(f"loop-{number}", f"Loop {clip.name}", loop_sound, corpus.rate))
+            sounds.append(ReportSound(f"played-on-{number}", caption, continuation, corpus.rate))
         progress(0.5, "playing for ten minutes")
         rotation = fit_rotation(network, recipe, corpus)
         endless_figures = steady(network, recipe, training_sounds)
@@ -370,16 +334,19 @@ class LoopExport(ExportFamily[LoopRecipe, LoopNetwork]):
                 for knob_name, measure_by_end in measures_by_knob.items()
             ],
             loss=losses(run, recipe.loss) | {"sides": {}, "health": {}},
+            sounds=listed(sounds),
         )
-        pictures: list[Picture] = [clip_figures.loss(figures["loss"], request.step)] if figures["loss"]["steps"] else []
-        report_sounds = _sounds(continuations, corpus.rate)
-        figures["sounds"] = listed(report_sounds)
-        return Report(figures, pictures, report_sounds, page(figures, pictures, request.demo))
-
-    def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
-        knob_names = [latent.name for latent in model.card.latents if not latent.name.startswith("latent")]
-        steering_text = f"; knobs steer its {', '.join(knob_names)}" if knob_names else ""
-        return f"a held key plays on at {preset.tempo_bpm:g} BPM{steering_text}"
-
-    def changes(self, corpus: Corpus) -> list[str]:
-        return [f"frames.sample_rate={corpus.rate}"]
+        pictures = clip_figures.loss(figures["loss"], request.step)
+        table_note = f"All of the {BARS} bars that follow the first of a loop, at a heat of {HEAT:g}."
+        page = report_page(
+            request,
+            figures,
+            pictures,
+            {
+                "Played on": [measures_across(PLAYED_ON, continuation_figures, table_note)],
+                "Ten minutes": [measures_down(TEN_MINUTES, {"Share": endless_figures})],
+                "Knobs": [measures_across(KNOBS, figures["knobs"], KNOBS_NOTE)] if figures["knobs"] else [],
+            },
+            {"Training": ["loss"]},
+        )
+        return Report(figures, pictures, sounds, page)

@@ -1,9 +1,5 @@
 """The partials family: its ONNX graphs, and its report on notes beside recordings."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import MappingProxyType
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,10 +16,9 @@ from ...train.families.partials.data import PartialsRows, measure_levels, pieces
 from ...train.families.partials.network import PartialsAutoencoder, magnitudes
 from ...train.families.partials.recipe import PartialsFrames, PartialsRecipe
 from ...train.frames import sources
-from ...train.metrics.clips import frechet
 from ...train.sampling import random_indices
-from ..fidelity import page as pages
-from ..fidelity.comparison import NOTES, compare_notes, with_notes
+from ..fidelity.comparison import NOTES, Comparison, compare_notes
+from ..fidelity.page import figures_section, notes_parts
 from ..gestures.build import gestures_of
 from ..gestures.code_fitting import PitchedCodeFitter
 from ..graphs import CODES, SEED, EncodedFrames, Graphs
@@ -32,31 +27,11 @@ from ..knobs.naming import arranged_partials, checked, pitched_ground
 from ..measures import codes as latent_statistics
 from ..measures.sounds import recordings, silence_message
 from ..reports.figures import frames as frame_figures
-from ..reports.measure import Measure, latents_table, likeness, measures_down
-from ..reports.page import listening, picture_renderer, pressed, report_page
-from ..reports.report import (
-    SEED as REPORT_SEED,
-)
-from ..reports.report import (
-    Figures,
-    Picture,
-    Report,
-    ReportRequest,
-    evaluated_split,
-    judged,
-    losses,
-)
-from ..reports.verdict import (
-    CAME_BACK_DB,
-    Sentence,
-    Verdict,
-    alive,
-    dead,
-    knobs_in_use,
-    left_out,
-    unlike,
-    verdict_of,
-)
+from ..reports.measure import Measure, latents_table, likeness, measures_down, set_distances
+from ..reports.page import report_page
+from ..reports.report import SEED as REPORT_SEED
+from ..reports.report import Figures, Report, ReportRequest, evaluated_split, judged, losses
+from ..reports.verdict import CAME_BACK_DB, Verdict, alive, dead, knobs_in_use, left_out, unlike, verdict_of
 from .family import ExportFamily
 
 
@@ -86,54 +61,25 @@ class PartialsEncoder(nn.Module):
         return self.network.encode_levels(band_levels, pitch[:, 0])
 
 
+MEL_BANDS = Measure(
+    "Mel bands, dB",
+    "bands_db",
+    ".1f",
+    "Each frame decoded from its own code: the difference in 64 bands, as of notes.",
+    most=CAME_BACK_DB,
+)
 RECONSTRUCTION = (
-    Measure(
-        "Mel bands, dB",
-        "bands_db",
-        ".1f",
-        "Each frame decoded from its own code: the difference in 64 bands, as of notes.",
-    ),
+    MEL_BANDS,
     Measure(
         "Harmonics, dB", "harmonics_db", ".1f", "The difference of the heights of those within 80 dB of the frame."
     ),
     Measure("Noise, dB", "noise_db", ".1f", "The difference of the noise between harmonics, over its bands."),
 )
-
 SETS = {
     "train": "Training frames, moved to the pitches of the split",
     "reconstruction": "Decoded frames of the split",
     "generated": "Random codes of the knobs’ spans, at the pitches of the split",
 }
-
-
-def page(
-    figures: Figures,
-    pictures: Sequence[Picture],
-    instrument: Path | None = None,
-    notes: Mapping[str, str] = MappingProxyType({}),
-    demo: str | None = None,
-) -> str:
-    """Return the report page as HTML."""
-    render_pictures = picture_renderer(pictures)
-    return report_page(
-        figures,
-        {
-            "The instrument": listening(demo, figures["sounds"])["The instrument"],
-            "Notes beside recordings": pages.notes_section(figures["notes"], notes, render_pictures),
-        },
-        {
-            "Notes beside recordings": pages.figures_section(figures["notes"]),
-            "Knobs": knobs.section(figures["knobs"]) + pressed(render_pictures, instrument),
-        },
-        {
-            "Frames": measures_down(RECONSTRUCTION, {"Root mean square": figures["reconstruction"]})
-            + likeness(figures["spectral_distance"], SETS, "frames"),
-            "Latents": latents_table(figures["latents"]) + render_pictures("histograms", "correlation"),
-            "Training": render_pictures("loss"),
-        },
-    )
-
-
 REPORT_CODES = 4096  # training frames to encode
 NEAREST = 8  # the nearest 1 / NEAREST of training frames in pitch may stand beside a test frame
 QUIETEST_DB = -60.0  # below a frame's highest band: softer bands are masked by it
@@ -181,14 +127,8 @@ def _distance(
         "generated": (network.decode(random_codes, test_pitches), test_pitches),
     }
     test_band_levels = _levels(network, magnitudes(frame_levels), test_pitches)
-    distances: Figures = {
-        set_name: frechet(_levels(network, *pitched_frames), test_band_levels)
-        for set_name, pitched_frames in frames_by_set.items()
-    }
-    distances["ratio"] = (
-        distances["generated"] / distances["train"] if split != "train" and distances["train"] else None
-    )
-    return distances
+    levels_by_set = {name: _levels(network, *pitched_frames) for name, pitched_frames in frames_by_set.items()}
+    return set_distances(levels_by_set, test_band_levels, split != "train")
 
 
 def _levels(network: PartialsAutoencoder, frames: torch.Tensor, pitches: torch.Tensor) -> Doubles:
@@ -203,14 +143,10 @@ def verdict(figures: Figures) -> Verdict:
     """Return the verdict on reconstructed frames and knobs, and the shortcomings."""
     if not alive(figures):
         return verdict_of([dead(figures)])
-    error_db = figures["reconstruction"]["bands_db"]
-    statement_text = (
-        f"Frames of {'recordings' if figures['split'] == 'train' else 'unheard recordings'} come back "
-        f"{error_db:.1f} dB off"
-    )
-    is_good = error_db <= CAME_BACK_DB
-    came_back_sentence = Sentence(
-        f"{statement_text}." if is_good else f"{statement_text}: train longer, or with more recordings.", is_good
+    came_back_sentence = MEL_BANDS.sentence(
+        MEL_BANDS.read(figures["reconstruction"]),
+        f"Frames of {'recordings' if figures['split'] == 'train' else 'unheard recordings'} come back {{:.1f}} dB off",
+        ": train longer, or with more recordings",
     )
     return verdict_of([came_back_sentence, knobs_in_use(figures)], [*unlike(figures), *left_out(figures)])
 
@@ -261,8 +197,6 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
         return Graphs(
             decoder=decoder,
             encoder=encoder,
-            decoder_chroma=False,
-            encoder_chroma=False,
             pitched=True,
             codes=encoded_frames,
             gestures=lambda model: gestures_of(
@@ -280,9 +214,12 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
             },
         )
 
+    def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
+        return "keys choose the note" if tonal else "keys choose the colour"
+
     def report(self, request: ReportRequest) -> Report:
-        run, network, progress = request.run, request.network, request.progress
-        trial = request.trial
+        """Report how a network decodes unseen frames, and how an instrument's notes compare with recordings."""
+        run, network, progress, trial = request.run, request.network, request.progress, request.trial
         recipe, corpus = run.recipe, run.corpus()
         assert isinstance(recipe, PartialsRecipe)
         progress(0.0, "taking frames apart")
@@ -306,11 +243,7 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
             learned_rows = training_rows if trial is None else rows(tested_corpus, "train", report_frame_settings)
             distance_figures = _distance(tested_network, learned_rows, test_rows, split, recipe.frames)
         latent_figures, loss_figures = latent_statistics.latent_figures(training_codes, None), losses(run, recipe.loss)
-        pictures = frame_figures.latent_pictures(
-            training_codes, np.floor(training_rows.pitches + 0.5).astype(np.int64) % PITCH_CLASSES, latent_figures
-        )
-        if loss_figures["steps"]:
-            pictures.append(frame_figures.loss_curve(loss_figures["steps"], loss_figures["terms"], request.step))
+        knob_ground = pitched_ground(network, *test_rows, (ordered_latents.ground.low, ordered_latents.ground.high))
         figures = judged(
             verdict,
             run=request.origin(),
@@ -323,16 +256,12 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
             reconstruction=decoding_errors,
             spectral_distance=distance_figures,
             latents=latent_figures,
-            knobs=checked(
-                ordered_latents,
-                pitched_ground(network, *test_rows, (ordered_latents.ground.low, ordered_latents.ground.high)),
-                split,
-            ),
+            knobs=checked(ordered_latents, knob_ground, split),
             loss=loss_figures,
         )
-        note_comparison = None
+        notes = Comparison()
         if request.exported is not None and alive(figures):
-            note_comparison = compare_notes(
+            notes = compare_notes(
                 request.exported(),
                 tested_corpus,
                 REPORT_SEED,
@@ -340,10 +269,29 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
                 NOTES,
                 None if trial is None else trial.exported(),
             )
-        figures["notes"] = None if note_comparison is None else note_comparison.figures
-        return with_notes(
-            Report(figures, pictures, [], ""), note_comparison, page, instrument=request.instrument, demo=request.demo
+        figures["notes"] = notes.figures
+        pitch_classes = np.floor(training_rows.pitches + 0.5).astype(np.int64) % PITCH_CLASSES
+        pictures = [
+            *frame_figures.latent_pictures(training_codes, pitch_classes, latent_figures),
+            *frame_figures.loss_curve(loss_figures, request.step),
+            *notes.pictures,
+        ]
+        page = report_page(
+            request,
+            figures,
+            pictures,
+            {
+                "Notes beside recordings": [figures_section(notes.figures)],
+                "Knobs": [knobs.section(figures["knobs"]), "embedding"],
+            },
+            {
+                "Frames": [
+                    measures_down(RECONSTRUCTION, {"Root mean square": decoding_errors}),
+                    likeness(distance_figures, SETS, "frames"),
+                ],
+                "Latents": [latents_table(latent_figures), "histograms", "correlation"],
+                "Training": ["loss"],
+            },
+            notes=notes_parts(notes),
         )
-
-    def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
-        return "keys choose the note" if tonal else "keys choose the colour"
+        return Report(figures, pictures, notes.sounds, page, notes.pages)

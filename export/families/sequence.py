@@ -1,7 +1,6 @@
 """The sequence family: its ONNX graphs, and its report on recordings that it continues."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,9 +21,9 @@ from ..graphs import CODES, EncodedFrames, Graphs
 from ..measures.sounds import edges_db, onset_measure, rms_db
 from ..reports.figures import clips as clip_figures
 from ..reports.measure import Measure, measures_across, measures_down
-from ..reports.page import listening, picture_renderer, report_page
-from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
-from ..reports.verdict import Sentence, Verdict, verdict_of
+from ..reports.page import report_page
+from ..reports.report import Figures, Picture, Report, ReportRequest, judged, listed, losses, peak_sounds
+from ..reports.verdict import Verdict, verdict_of
 from .family import ExportFamily
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes
@@ -89,16 +88,10 @@ def residual_and_levels(
 ) -> tuple[Tensor, tuple[float, float]]:
     """Return the prediction error's deviation, [width], and the range of frame levels in dB."""
     squared_error_sums, predicted_count, power_batches = torch.zeros(network.standard.width), 0, []
-    for padded_sounds, frame_counts, piece_indices in _sampled_batches(corpus, recipe, training_pieces):
-        standard_frames = network.standard(padded_sounds)
-        squared_errors = (
-            network.predict(delayed(standard_frames), network.codes(piece_indices))[0] - standard_frames
-        ).square()
+    for padded_sounds, frame_counts, squared_errors in predictions(network, recipe, corpus, training_pieces, CODES):
         is_followed = following(squared_errors, frame_counts)
-        squared_error_sums, predicted_count = (
-            squared_error_sums + squared_errors[is_followed].sum(0),
-            predicted_count + int(is_followed.sum()),
-        )
+        squared_error_sums = squared_error_sums + squared_errors[is_followed].sum(0)
+        predicted_count += int(is_followed.sum())
         power_batches += [
             sound[:frame_count].square().mean(1)
             for sound, frame_count in zip(padded_sounds, frame_counts.tolist(), strict=True)
@@ -108,17 +101,31 @@ def residual_and_levels(
     return (squared_error_sums / predicted_count).sqrt(), (round(float(low_db), 2), round(float(high_db), 2))
 
 
-def _sampled_batches(
-    corpus: Corpus, recipe: SequenceRecipe, training_pieces: Sequence[Piece]
+def predictions(
+    network: RecurrentNetwork,
+    recipe: SequenceRecipe,
+    corpus: Corpus,
+    split_pieces: Sequence[Piece],
+    most_frames: int,
+    *,
+    with_codes: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield padded sounds, frame counts and indices of evenly spaced pieces, batch by batch."""
-    piece_count = max(1, CODES * len(training_pieces) // sum(piece.frames for piece in training_pieces))
-    piece_indices = np.unique(evenly_spaced(len(training_pieces), piece_count))
+    """Yield padded sounds, frame counts and squared errors of predicted frames, a batch of evenly spaced pieces a time.
+
+    Without ``with_codes``, sequences use the mean code.
+    """
+    piece_count = max(1, most_frames * len(split_pieces) // sum(piece.frames for piece in split_pieces))
+    piece_indices = evenly_spaced(len(split_pieces), piece_count).tolist()
     for batch_start in range(0, len(piece_indices), BATCH):
         batch_indices = piece_indices[batch_start : batch_start + BATCH]
+        batch_pieces = [split_pieces[piece_index] for piece_index in batch_indices]
+        padded_sounds, frame_counts = padded(corpus, batch_pieces, recipe.frames)
+        standard_frames = network.standard(padded_sounds)
+        codes = network.codes(torch.tensor(batch_indices if with_codes else [UNKNOWN] * len(batch_indices)))
         yield (
-            *padded(corpus, [training_pieces[piece_index] for piece_index in batch_indices], recipe.frames),
-            torch.from_numpy(batch_indices),
+            padded_sounds,
+            frame_counts,
+            (network.predict(delayed(standard_frames), codes)[0] - standard_frames).square(),
         )
 
 
@@ -181,22 +188,13 @@ def mean_squares(
 
     Without ``with_codes``, sequences use the mean code.
     """
-    piece_count = max(1, MEASURED * len(split_pieces) // sum(piece.frames for piece in split_pieces))
-    piece_indices, next_frame_errors, first_frame_errors = (
-        evenly_spaced(len(split_pieces), piece_count).tolist(),
-        [],
-        [],
-    )
-    for batch_start in range(0, len(piece_indices), BATCH):
-        batch_indices = piece_indices[batch_start : batch_start + BATCH]
-        padded_sounds, frame_counts = padded(
-            corpus, [split_pieces[piece_index] for piece_index in batch_indices], recipe.frames
-        )
-        standard_frames = network.standard(padded_sounds)
-        codes = network.codes(torch.tensor(batch_indices if with_codes else [UNKNOWN] * len(batch_indices)))
-        squared_errors = (network.predict(delayed(standard_frames), codes)[0] - standard_frames).square().mean(2)
-        next_frame_errors.append(squared_errors[following(squared_errors, frame_counts)])
-        first_frame_errors.append(squared_errors[:, 0])
+    next_frame_errors, first_frame_errors = [], []
+    for _, frame_counts, squared_errors in predictions(
+        network, recipe, corpus, split_pieces, MEASURED, with_codes=with_codes
+    ):
+        frame_errors = squared_errors.mean(2)
+        next_frame_errors.append(frame_errors[following(frame_errors, frame_counts)])
+        first_frame_errors.append(frame_errors[:, 0])
     return float(torch.cat(next_frame_errors).mean()), float(torch.cat(first_frame_errors).mean())
 
 
@@ -210,25 +208,16 @@ def waveforms(
         "recording": np.stack([np.pad(sound, (0, longest_samples - len(sound))) for sound in recorded_sounds]),
         "continued": np.stack([sound[:longest_samples] for sound in continuations]),
     }
-    picture = clip_figures.waveforms(sounds_by_row, recipe.frames.sample_rate)
-    return replace(picture, caption="Recordings above, what follows from the first frame of each below, in seconds.")
+    caption = "Recordings above, what follows from the first frame of each below, in seconds."
+    return clip_figures.waveforms(sounds_by_row, recipe.frames.sample_rate, caption=caption)
 
 
-def page(figures: Figures, pictures: Sequence[Picture]) -> str:
-    """Return the report page as HTML."""
-    render_pictures = picture_renderer(pictures)
-    return report_page(
-        figures,
-        listening(None, figures["sounds"]),
-        {"Continued": render_pictures("waveforms") + measures_across(CONTINUED, figures["continued"])},
-        {"Training": render_pictures("loss") + _errors(figures)},
-    )
-
-
+# The least correlation of continued envelopes: with less, a continuation has another rhythm.
+ENVELOPE = Measure("Envelope", "correlation", ".3f", "correlation with the recording’s, in parts of 10 ms.", least=0.9)
 CONTINUED = (
     Measure("Recording", "name"),
     Measure("Seed", "seed", "d", "frames that were given."),
-    Measure("Envelope", "correlation", ".3f", "correlation with the recording’s, in parts of 10 ms."),
+    ENVELOPE,
     Measure("Onsets", "onsets", ".2f", "F-measure within 30 ms."),
     Measure(
         "Edges, dB",
@@ -240,80 +229,51 @@ CONTINUED = (
     Measure("After, dB", lambda row: row["tail_db"][0], ".0f", f"of the first {PART} of {TAIL} frames after its end."),
     Measure("At last, dB", lambda row: row["tail_db"][1], ".0f", f"of the last {PART} of them."),
 )
+LEARNED = Measure("Sequences that were learned", "mean_square", ".4f", most=0.15)  # of next frames, as of the post
 ERRORS = (
-    Measure("Sequences that were learned", "mean_square", ".4f"),
+    LEARNED,
     Measure("Their first frames, of their codes alone", "first", ".4f"),
     Measure("Of the test split, with the mean code", "mean_square_unheard", ".4f"),
 )
 
 
-def _errors(figures: Figures) -> Markup:
+def _errors_table(figures: Figures) -> Markup:
     """Return the table of prediction errors."""
     error_measures = [measure for measure in ERRORS if measure.read(figures) is not None]
     table_note = "Of standard frames: 1 is what a network has that always predicts the mean."
     return measures_down(error_measures, {"Mean square error": figures}, table_note)
 
 
-def _sounds(
-    corpus: Corpus, continued_pieces: Sequence[Piece], continuations: Sequence[Array], recipe: SequenceRecipe
-) -> list[ReportSound]:
-    """Return recordings and their continuations for the page, with peaks of 1."""
-    captioned_sounds, rate = [], recipe.frames.sample_rate
-    for sound_number, (piece, sound) in enumerate(zip(continued_pieces, continuations, strict=True), 1):
-        recorded_sound = recording(corpus, piece, recipe)
-        captioned_sounds.append((f"recording-{sound_number}", f"Recording {piece.name}", recorded_sound))
-        captioned_sounds.append(
-            (
-                f"continued-{sound_number}",
-                f"What follows from its first frame ({piece.name})",
-                sound[: 2 * len(recorded_sound)],
-            )
-        )
-    return [
-        ReportSound(sound_name, caption, clip / max(float(np.abs(clip).max()), 1e-9), rate)
-        for sound_name, caption, clip in captioned_sounds
-    ]
-
-
-PREDICTED = 0.15  # mean square error of next frames where the post stopped
-FOLLOWED = 0.9  # correlation of continued envelopes: less is another rhythm
 RISES_DB = 3.0  # rise within a tail, from its first to its last part
 
 
 def verdict(figures: Figures) -> Verdict:
     """Return the verdict on predicted frames and continued recordings, and the shortcomings."""
-    continuation_figures, shortcomings = (
-        [row_figures for row_figures in figures["continued"] if row_figures["seed"] == 1],
-        [],
-    )
+    continuation_figures = [row_figures for row_figures in figures["continued"] if row_figures["seed"] == 1]
     median_correlation, median_onset_measure = (
         float(np.median([row_figures[figure_name] for row_figures in continuation_figures]))
         for figure_name in ("correlation", "onsets")
     )
-    if rising_names := [
-        row_figures["name"]
+    rising_lines = [
+        f"After its end, {row_figures['name']} gets louder and louder; a host’s limiter holds it."
         for row_figures in continuation_figures
         if row_figures["tail_db"][1] > row_figures["tail_db"][0] + RISES_DB
-    ]:
-        shortcomings.append(f"After its end, {rising_names[0]} gets louder and louder; a host’s limiter holds it.")
-    mean_square_error = figures["mean_square"]
-    prediction_text = f"Told all before it, a frame is predicted with a mean square error of {mean_square_error:.3g}"
-    continuation_text = (
-        f"From one frame on, envelopes correlate {median_correlation:.3f} with the recordings’, onsets agree by "
-        f"{median_onset_measure:.2f}"
-    )
+    ]
     return verdict_of(
         [
-            Sentence(f"{prediction_text}.")
-            if mean_square_error <= PREDICTED
-            else Sentence(f"{prediction_text}, over {PREDICTED:g}, where the post stopped: train longer.", False),
-            Sentence(f"{continuation_text}.")
-            if median_correlation >= FOLLOWED
-            else Sentence(
-                f"{continuation_text}: it goes another way than they do. Train longer, or with noise.", False
+            LEARNED.sentence(
+                figures["mean_square"],
+                "Told all before it, a frame is predicted with a mean square error of {:.3g}",
+                f", over {LEARNED.most:g}, where the post stopped: train longer",
+            ),
+            ENVELOPE.sentence(
+                median_correlation,
+                "From one frame on, envelopes correlate {:.3f} with the recordings’, onsets agree by "
+                f"{median_onset_measure:.2f}",
+                ": it goes another way than they do. Train longer, or with noise",
             ),
         ],
-        shortcomings,
+        rising_lines[:1],
     )
 
 
@@ -337,8 +297,6 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
         return Graphs(
             decoder=SequenceDecoder(network, residual),
             encoder=SequenceEncoder(network),
-            decoder_chroma=False,
-            encoder_chroma=False,
             codes=EncodedFrames(
                 network.codes(torch.arange(len(training_pieces))).numpy(), [piece.name for piece in training_pieces]
             ),
@@ -362,6 +320,7 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
         )
 
     def report(self, request: ReportRequest) -> Report:
+        """Report how a network continues recordings of its training."""
         run, network, progress = request.run, request.network, request.progress
         recipe, corpus = run.recipe, run.corpus()
         assert isinstance(recipe, SequenceRecipe)
@@ -371,12 +330,11 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
             training_pieces[spaced_index] for spaced_index in evenly_spaced(len(training_pieces), SHOWN)
         ]
         continuation_figures, continuations = [], []
-        for piece_index, piece in enumerate(continued_pieces):
-            progress(0.2 + 0.5 * piece_index / len(continued_pieces), f"continuing {piece.name}")
+        for continued_count, piece in enumerate(continued_pieces):
+            progress(0.2 + 0.5 * continued_count / len(continued_pieces), f"continuing {piece.name}")
+            piece_index = training_pieces.index(piece)
             for seed_frames in SEEDS:
-                continued_frames = frames_after(
-                    network, recipe, corpus, piece, training_pieces.index(piece), seed_frames, TAIL
-                )
+                continued_frames = frames_after(network, recipe, corpus, piece, piece_index, seed_frames, TAIL)
                 sound = joined(network.standard.to_samples(continued_frames).numpy(), recipe.frames.hop_length)
                 continuation_figures.append(
                     {"name": piece.name, "seed": seed_frames, **compared(corpus, piece, sound, recipe)}
@@ -384,6 +342,16 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
                 if seed_frames == 1:
                     continuations.append(sound)
         mean_square_error, first_frame_error = mean_squares(network, recipe, corpus, training_pieces, with_codes=True)
+        captioned_sounds = []
+        for sound_number, (piece, sound) in enumerate(zip(continued_pieces, continuations, strict=True), 1):
+            recorded_sound = recording(corpus, piece, recipe)
+            following_sound, caption = (
+                sound[: 2 * len(recorded_sound)],
+                f"What follows from its first frame ({piece.name})",
+            )
+            captioned_sounds.append((f"recording-{sound_number}", f"Recording {piece.name}", recorded_sound))
+            captioned_sounds.append((f"continued-{sound_number}", caption, following_sound))
+        sounds = peak_sounds(captioned_sounds, recipe.frames.sample_rate)
         figures = judged(
             verdict,
             run=request.training_origin(sum(p.numel() for p in network.parameters())) | {"tonal": run.info.tonal},
@@ -398,10 +366,17 @@ class SequenceExport(ExportFamily[SequenceRecipe, RecurrentNetwork]):
             else None,
             continued=continuation_figures,
             loss=losses(run, recipe.loss) | {"sides": {}, "health": {}},
+            sounds=listed(sounds),
         )
-        pictures = [waveforms(corpus, continued_pieces, continuations, recipe)]
-        if figures["loss"]["steps"]:
-            pictures.append(clip_figures.loss(figures["loss"], request.step))
-        sounds = _sounds(corpus, continued_pieces, continuations, recipe)
-        figures["sounds"] = listed(sounds)
-        return Report(figures, pictures, sounds, page(figures, pictures))
+        pictures = [
+            waveforms(corpus, continued_pieces, continuations, recipe),
+            *clip_figures.loss(figures["loss"], request.step),
+        ]
+        page = report_page(
+            request,
+            figures,
+            pictures,
+            {"Continued": ["waveforms", measures_across(CONTINUED, continuation_figures)]},
+            {"Training": ["loss", _errors_table(figures)]},
+        )
+        return Report(figures, pictures, sounds, page)

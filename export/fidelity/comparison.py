@@ -1,7 +1,8 @@
 """Compares an instrument's notes with held-out recordings, a sampler's notes and second takes; ABX listening tests."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple
 
 import librosa
 import numpy as np
@@ -14,7 +15,7 @@ from ...host.units import note_name
 from ...train.corpus.store import Corpus
 from ...train.metrics.clips import frechet
 from ..reports.page import rendered
-from ..reports.report import WIDTH, Figures, Picture, Report, ReportSound, Theme, listed
+from ..reports.report import Figures, Picture, ReportSound, Theme, panels
 from .dynamics import CodedNotes, dynamics, has_encoder, played
 from .floors import can_be_stored, classifier_accuracy, from_partials, pair_of, take_variety
 from .measures import BANDS, HOP, NoteDistance, SpectralCourse, counted, course, held_shapes, nearness, shape_db
@@ -47,8 +48,7 @@ def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) 
     }
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 2.7), layout="constrained")
-        axes_row = figure.subplots(1, len(levels_by_sound), sharey=True, squeeze=False)[0]
+        figure, axes_row = panels(len(levels_by_sound), len(levels_by_sound), 2.7, sharey=True)
         for axes, (sound_name, band_levels) in zip(axes_row, levels_by_sound.items(), strict=True):
             extent = (0, len(band_levels) * HOP / rate, -0.5, BANDS - 0.5)
             axes_image = axes.imshow(
@@ -59,7 +59,7 @@ def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) 
                 np.interp(list(labels_by_hz), band_centres_hz, np.arange(BANDS)), list(labels_by_hz.values())
             )
         axes_row[0].set_ylabel("Hz")
-        figure.colorbar(axes_image, ax=list(axes_row), label="dB", pad=0.01).outline.set_visible(False)
+        figure.colorbar(axes_image, ax=axes_row, label="dB", pad=0.01).outline.set_visible(False)
         return figure
 
     return Picture(name, f"{title}: 64 mel bands, in dB under each sound’s loudest.", draw)
@@ -91,15 +91,16 @@ WORST = 5  # notes with sound and picture
 LOUDEST_DB = -20.0  # of a recording's loudest frame on the page: leaves headroom for peaks
 COVERED_DB = -60.0  # below a frame's highest band: softer bands are masked
 ABX = "abx.html"
+LOWER_IS_WORSE = ("brightness", "change", "slow_change", "vibrato")
 
 
 class Comparison(NamedTuple):
-    """Figures of compared notes, with pictures, sounds and pages for a report."""
+    """Figures of compared notes, if any were, with pictures, sounds and pages for a report."""
 
-    figures: Figures
-    pictures: Sequence[Picture]
-    sounds: Sequence[ReportSound]
-    pages: Mapping[str, str]
+    figures: Figures | None = None
+    pictures: Sequence[Picture] = ()
+    sounds: Sequence[ReportSound] = ()
+    pages: Mapping[str, str] = MappingProxyType({})
 
 
 class _Compared(NamedTuple):
@@ -107,6 +108,11 @@ class _Compared(NamedTuple):
     ours: Array
     sampler: Array | None
     row: Figures
+
+    def sounds(self, ours: str) -> dict[str, Array]:
+        """Return the recording, our sound under a name, and the sampler's if there is one."""
+        sounds = {"recording": self.note.sound, ours: self.ours}
+        return sounds if self.sampler is None else sounds | {"sampler": self.sampler}
 
 
 def compare_notes(
@@ -116,8 +122,8 @@ def compare_notes(
     progress: Callable[[float, str], None],
     notes: int = NOTES,
     trial: Patch | None = None,
-) -> Comparison | None:
-    """Compare a patch's notes with held-out notes of a corpus; None if no clip is a single note.
+) -> Comparison:
+    """Compare a patch's notes with held-out notes of a corpus; without figures if no clip is a single note.
 
     Args:
         patch: of a model with keys, at the corpus's rate.
@@ -127,7 +133,7 @@ def compare_notes(
     """
     held_out_notes = held_out(corpus, notes, seed)
     if not held_out_notes:
-        return None
+        return Comparison()
     training_notes = singles(corpus, "train")
     loudest_moment_db = loudest_db(corpus, training_notes or held_out_notes)
     all_notes = [*training_notes, *(single for split in HELD_OUT for single in singles(corpus, split))]
@@ -148,59 +154,59 @@ def compare_notes(
             resynthesis = from_partials(recorded_sound, single.key, patch.model.card)
             learned_comparisons[-1].row["stored"] = nearness(recorded_sound, resynthesis, corpus.rate)._asdict()
     comparisons.sort(key=lambda comparison: -comparison.row["ours"]["shape_db"])
-    # worst, median, nearest
-    abx_comparisons = [comparisons[i] for i in sorted({0, len(comparisons) // 2, len(comparisons) - 1})]
-    presented_comparisons = [
-        comparison
-        for note_index, comparison in enumerate(comparisons)
-        if note_index < WORST or any(comparison is abx_comparison for abx_comparison in abx_comparisons)
-    ]
-    numbers_by_clip = {
-        comparison.note.single.clip.name: number for number, comparison in enumerate(presented_comparisons, 1)
+    note_rows = [comparison.row for comparison in comparisons]
+    figures = {
+        "notes": len(note_rows),
+        "splits": {split: sum(note_row["split"] == split for note_row in note_rows) for split in ("test", "val")},
+        "ours": _summary(comparisons, "ours"),
+        "sampler": _summary(comparisons, "sampler"),
+        "take": _summary(comparisons, "take"),
+        "takes": sum(note_row["take"] is not None for note_row in note_rows),
+        "codes": _summary(comparisons, "codes"),
+        "worst": min(WORST, len(note_rows)),
+        "each": note_rows,
+        "tuning": _tuning(all_notes),
+        "trial": trial is not None,
+        "unheard_keys": len({single.key for single in held_out_notes} - {single.key for single in training_notes}),
+        "heard": _summary(learned_comparisons, "ours"),
+        "stored": _summary(learned_comparisons, "stored"),
+        "frechet": _frechet(comparisons, corpus.rate),
+        "told_apart": classifier_accuracy(
+            [
+                pair_of(comparison.row["key"], comparison.note.sound, comparison.ours, corpus.rate)
+                for comparison in [*comparisons, *learned_comparisons]
+            ]
+        ),
+        "takes_apart": take_variety(
+            patch,
+            corpus,
+            [(comparison.note, comparison.row["velocity"]) for comparison in [*learned_comparisons, *comparisons]],
+            all_notes,
+        ),
+        "dynamics": dynamics(
+            patch, corpus, training_notes, seed, lambda share: progress(0.7 + 0.3 * share, "playing dynamics")
+        ),
     }
-    figures = _figures(comparisons, min(WORST, len(comparisons)))
-    figures["tuning"] = _tuning(all_notes)
-    figures["trial"] = trial is not None
-    figures["unheard_keys"] = len({single.key for single in held_out_notes} - {single.key for single in training_notes})
-    figures["heard"] = _summary([comparison.row["ours"] for comparison in learned_comparisons])
-    figures["stored"] = _summary(
-        [comparison.row["stored"] for comparison in learned_comparisons if "stored" in comparison.row]
-    )
-    figures["frechet"] = _frechet(comparisons, corpus.rate)
-    figures["told_apart"] = classifier_accuracy(
-        [
-            pair_of(comparison.row["key"], comparison.note.sound, comparison.ours, corpus.rate)
-            for comparison in [*comparisons, *learned_comparisons]
-        ]
-    )
-    known_notes = [(comparison.note, comparison.row["velocity"]) for comparison in [*learned_comparisons, *comparisons]]
-    figures["takes_apart"] = take_variety(patch, corpus, known_notes, all_notes)
-    figures["dynamics"] = dynamics(
-        patch, corpus, training_notes, seed, lambda share: progress(0.7 + 0.3 * share, "playing dynamics")
-    )
-    rate, sounds = corpus.rate, []
-    for comparison in presented_comparisons:
-        sounds += _sounds(comparison, numbers_by_clip[comparison.note.single.clip.name], rate)
+    abx_indices = sorted({0, len(comparisons) // 2, len(comparisons) - 1})  # worst, median, nearest
+    presented_indices = sorted({*range(min(WORST, len(comparisons))), *abx_indices})
+    names_by_index = {note_index: f"note-{number}" for number, note_index in enumerate(presented_indices, 1)}
+    sounds = [
+        sound
+        for note_index, name in names_by_index.items()
+        for sound in _sounds(comparisons[note_index], name, corpus.rate)
+    ]
     pictures = [
-        note_picture(f"note-{number}", title(comparison.row), _panels(comparison), rate)
-        for number, comparison in enumerate(comparisons[:WORST], 1)
+        note_picture(names_by_index[note_index], title(comparison.row), comparison.sounds("instrument"), corpus.rate)
+        for note_index, comparison in enumerate(comparisons[:WORST])
     ]
     abx_trials = [
         AbxTrial(
-            title(comparison.row),
-            *(f"note-{numbers_by_clip[comparison.note.single.clip.name]}-{side}.wav" for side in ("recording", "ours")),
+            title(comparisons[note_index].row),
+            *(f"{names_by_index[note_index]}-{side}.wav" for side in ("recording", "ours")),
         )
-        for comparison in abx_comparisons
+        for note_index in abx_indices
     ]
     return Comparison(figures, pictures, sounds, {ABX: abx_page(patch.model.card.name, abx_trials)})
-
-
-def with_notes(report: Report, notes: Comparison | None, page: Callable[..., str], **options: Any) -> Report:
-    """Add compared notes, if any, to a report, and render its ``page``."""
-    comparison = notes or Comparison({}, (), (), {})
-    pictures = [*report.pictures, *comparison.pictures]
-    page_html = page(report.figures, pictures, notes=listed(comparison.sounds), **options)
-    return Report(report.figures, pictures, [*report.sounds, *comparison.sounds], page_html, comparison.pages)
 
 
 def title(row: Figures) -> str:
@@ -264,43 +270,23 @@ def _code_figures(coded: CodedNotes, note: RecordedNote, rate: int) -> dict[str,
     """Return the shape distances of notes resynthesized from codes of all frames, and from one code."""
     transposed_note, recorded_course = coded.transpose(note.sound, note.single.pitch), course(note.sound, rate)
     return {
-        "each_frame": shape_db(recorded_course, course(coded.decode_frames(transposed_note), rate)),
-        "one": shape_db(recorded_course, course(coded.decode_single_code(transposed_note), rate)),
+        "each_frame": shape_db(recorded_course, course(coded.resynthesize(transposed_note), rate)),
+        "one": shape_db(recorded_course, course(coded.resynthesize(transposed_note, transposed_note.code), rate)),
         "one_played": shape_db(recorded_course, course(coded.played(transposed_note, len(note.sound)), rate)),
     }
 
 
-def _figures(compared: Sequence[_Compared], worst: int) -> Figures:
-    note_rows = [comparison.row for comparison in compared]
-    code_distances_by_note = [note_row["codes"] for note_row in note_rows if note_row["codes"] is not None]
-    return {
-        "notes": len(note_rows),
-        "splits": {split: sum(note_row["split"] == split for note_row in note_rows) for split in ("test", "val")},
-        "ours": _summary([note_row["ours"] for note_row in note_rows]),
-        "sampler": _summary([note_row["sampler"] for note_row in note_rows if note_row["sampler"] is not None]),
-        "take": _summary([note_row["take"] for note_row in note_rows if note_row["take"] is not None]),
-        "takes": sum(note_row["take"] is not None for note_row in note_rows),
-        "codes": {
-            measure_name: middle([code_row[measure_name] for code_row in code_distances_by_note])
-            for measure_name in code_distances_by_note[0]
-        }
-        if code_distances_by_note
-        else None,
-        "worst": worst,
-        "each": note_rows,
-    }
-
-
-def _summary(rows: Sequence[Mapping[str, Any]]) -> Figures | None:
-    """Return the median and worst value of each measure; None without rows."""
-    if not rows:
+def _summary(compared: Sequence[_Compared], side: str) -> Figures | None:
+    """Return the median and worst value of each measure of a side; None without any."""
+    side_figures = [figures for comparison in compared if (figures := comparison.row.get(side)) is not None]
+    if not side_figures:
         return None
+    measure_names = NoteDistance._fields if "shape_db" in side_figures[0] else side_figures[0]
     return {
         measure_name: middle(
-            [row[measure_name] for row in rows],
-            lower_is_worse=measure_name in ("brightness", "change", "slow_change", "vibrato"),
+            [figures[measure_name] for figures in side_figures], lower_is_worse=measure_name in LOWER_IS_WORSE
         )
-        for measure_name in NoteDistance._fields
+        for measure_name in measure_names
     }
 
 
@@ -353,14 +339,10 @@ def _held_levels(sounds: Sequence[Array], rate: int) -> npt.NDArray[np.float64]:
 
 def _equally_loud(comparison: _Compared, rate: int) -> dict[str, Array]:
     """Return the sounds of a comparison by side, at one level: listeners prefer the louder of two."""
-    # listeners prefer the louder of two
     recorded_course = course(comparison.note.sound, rate)
     is_counted = counted(recorded_course)
-    sounds_by_side = {"recording": comparison.note.sound, "ours": comparison.ours} | (
-        {} if comparison.sampler is None else {"sampler": comparison.sampler}
-    )
     levelled_sounds = {}
-    for side, sound in sounds_by_side.items():
+    for side, sound in comparison.sounds("ours").items():
         frame_levels = course(sound, rate).levels[: len(is_counted)]
         relative_level_db = float(
             (recorded_course.levels - recorded_course.levels.max())[: len(frame_levels)][
@@ -372,7 +354,7 @@ def _equally_loud(comparison: _Compared, rate: int) -> dict[str, Array]:
     return levelled_sounds
 
 
-def _sounds(comparison: _Compared, number: int, rate: int) -> list[ReportSound]:
+def _sounds(comparison: _Compared, name: str, rate: int) -> list[ReportSound]:
     """Return the sounds of a comparison for the page."""
     captions_by_side = {"recording": "The recording.", "ours": "As the instrument plays it."}
     if comparison.row["sampler"] is not None:
@@ -381,12 +363,6 @@ def _sounds(comparison: _Compared, number: int, rate: int) -> list[ReportSound]:
             f"As a sampler plays it: {sampler_figures['recording']}, {sampler_figures['semitones']:+.1f} semitones."
         )
     return [
-        ReportSound(f"note-{number}-{side}", f"{title(comparison.row)}. {captions_by_side[side]}", sound, rate)
+        ReportSound(f"{name}-{side}", f"{title(comparison.row)}. {captions_by_side[side]}", sound, rate)
         for side, sound in _equally_loud(comparison, rate).items()
     ]
-
-
-def _panels(comparison: _Compared) -> dict[str, Array]:
-    """Return the sounds of a comparison by panel title."""
-    sounds_by_panel = {"recording": comparison.note.sound, "instrument": comparison.ours}
-    return sounds_by_panel | ({} if comparison.sampler is None else {"sampler": comparison.sampler})

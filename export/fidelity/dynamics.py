@@ -6,7 +6,7 @@ gestures selects codes by it. Otherwise the recordings may be normalized, and no
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from ...host.resynthesis.frame_stream import FrameStream, latency_of
 from ...host.signal import medoid, window
 from ...host.units import midi_to_hz, semitones_to_ratio
 from ...train.corpus.store import Corpus
+from ..reports.report import Figures
 from .measures import FRAME, HOP
 from .notes import SQUARED_DB, RecordedNote, SingleNote, loudest_db, note_of, spread, velocity
 
@@ -36,13 +37,19 @@ VELOCITY = 100  # of a note of unknown level
 
 def played(patch: Patch, key: int, velocity: int, held_seconds: float, length: int) -> Array:
     """Render a key to mono, [length] at the model's rate; the note starts at sample 0."""
+    held_samples = max(1, round(held_seconds * patch.model.card.sample_rate))
+    sound = performed(patch, [NoteOn(0, 0, key, velocity), NoteOff(held_samples, 0, key)], length)[:length]
+    return np.pad(sound, (0, length - len(sound)))
+
+
+def performed(patch: Patch, events: list[Event], length: int) -> Array:
+    """Render events to mono, at most [length] at the model's rate; silence at the end is left out."""
     rate = patch.model.card.sample_rate
-    events: list[Event] = [NoteOn(0, 0, key, velocity), NoteOff(max(1, round(held_seconds * rate)), 0, key)]
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, rate)) as rack:
         block_mixes = [mix for _, mix, _ in blocks(rack, performance, 0.0, rate)]
-    sound = np.concatenate([np.zeros((2, 0), np.float32), *block_mixes], axis=1).mean(0)[:length]
-    return np.pad(sound, (0, length - len(sound)))
+    sound: Array = np.concatenate([np.zeros((2, 0), np.float32), *block_mixes], axis=1).mean(0, dtype=np.float32)
+    return sound
 
 
 class CodedNotes:
@@ -76,13 +83,17 @@ class CodedNotes:
             len(sound),
         )
 
-    def decode_frames(self, transposed: "TransposedNote") -> Array:
-        """Encode and decode each frame with the original phases and levels, at the original pitch: [samples]."""
-        return self._resynthesize(transposed, None)
+    def resynthesize(self, transposed: "TransposedNote", code: Doubles | None = None) -> Array:
+        """Encode and decode each frame with the original phases and levels, at the original pitch: [samples].
 
-    def decode_single_code(self, transposed: "TransposedNote") -> Array:
-        """Decode all frames from the note's single code, else as `decode_frames`."""
-        return self._resynthesize(transposed, transposed.code)
+        All frames are decoded from ``code``, if it is given.
+        """
+        latency_samples = latency_of(self._model.card)
+        stream = FrameStream(self._model, _FixedPitch(transposed.note, code), "original", note=transposed.note)
+        sound = stream.process(np.pad(transposed.sound, (0, latency_samples)))[latency_samples:]
+        rate = self._model.card.sample_rate
+        restored_sound = soxr.resample(sound, rate, rate * transposed.ratio)[: transposed.length].astype(np.float32)
+        return np.pad(restored_sound, (0, transposed.length - len(restored_sound)))
 
     def played(self, transposed: "TransposedNote", length: int) -> Array:
         """Play the note's key at its code with default settings, [length]."""
@@ -91,14 +102,6 @@ class CodedNotes:
         preset = Preset(format=1, model=self._model.path.name, latent=latent_settings, gesture=gesture_settings)
         patch = Patch("plain", preset, self._model, self._folder)
         return played(patch, transposed.key, VELOCITY, length / self._model.card.sample_rate, length)
-
-    def _resynthesize(self, transposed: "TransposedNote", code: Doubles | None) -> Array:
-        latency_samples = latency_of(self._model.card)
-        stream = FrameStream(self._model, _FixedPitch(transposed.note, code), "original", note=transposed.note)
-        sound = stream.process(np.pad(transposed.sound, (0, latency_samples)))[latency_samples:]
-        rate = self._model.card.sample_rate
-        restored_sound = soxr.resample(sound, rate, rate * transposed.ratio)[: transposed.length].astype(np.float32)
-        return np.pad(restored_sound, (0, transposed.length - len(restored_sound)))
 
 
 class TransposedNote(NamedTuple):
@@ -140,8 +143,6 @@ def _frames(sound: Array, card: Card) -> Array:
     loud_frames: Array = frames[frame_levels >= QUIET_FRAME * frame_levels.max()]
     return loud_frames
 
-
-Figures = dict[str, Any]
 
 NOTES = 144  # training notes to measure: all of most instruments
 PAIRS = 8  # pairs of a soft and a loud note of nearby keys, with as many keys between pairs as within
@@ -198,30 +199,25 @@ def dynamics(
     gaps_db = [_level_gap_db(loud, soft) for soft, loud in note_pairs]
     level_gap_db = float(np.median(gaps_db)) if gaps_db else None
     has_dynamics = level_gap_db is not None and level_gap_db >= DYNAMIC_DB
-    play_requests: list[tuple[_MeasuredNote, int, float | None, str]]
+    play_requests: list[tuple[_MeasuredNote, int, float | None, int]]  # velocity, recorded brightness, 1 for loud
     if has_dynamics:
         play_requests = [
-            (measured_note, measured_note.velocity, measured_note.hz, side)
+            (measured_note, measured_note.velocity, measured_note.hz, is_loud)
             for note_pair in note_pairs
-            for side, measured_note in zip("sl", note_pair, strict=True)
+            for is_loud, measured_note in enumerate(note_pair)
         ]
     else:
-        sampled_notes = [
-            measured_notes[int(i)]
-            for i in np.linspace(0, len(measured_notes) - 1, min(PAIRS, len(measured_notes))).round()
-        ]
+        spaced_indices = np.linspace(0, len(measured_notes) - 1, min(PAIRS, len(measured_notes))).round()
         play_requests = [
-            (measured_note, note_velocity, None, side)
-            for measured_note in sampled_notes
-            for side, note_velocity in (("s", SOFT), ("l", LOUD))
+            (measured_notes[int(i)], note_velocity, None, is_loud)
+            for i in spaced_indices
+            for is_loud, note_velocity in enumerate((SOFT, LOUD))
         ]
     rendition_rows = []
-    for request_index, (measured_note, note_velocity, recorded_hz, side) in enumerate(play_requests):
+    for request_index, (measured_note, note_velocity, recorded_hz, is_loud) in enumerate(play_requests):
         progress(request_index / len(play_requests))
-        rendition_rows.append(
-            _play_note(patch, corpus.rate, measured_note, note_velocity)
-            | {"recorded_hz": recorded_hz, "loud": side == "l"}
-        )
+        note_row = _play_note(patch, corpus.rate, measured_note, note_velocity)
+        rendition_rows.append(note_row | {"recorded_hz": recorded_hz, "loud": bool(is_loud)})
     return {
         "dynamics": has_dynamics,
         "levelled": _are_levelled(measured_notes),
@@ -327,11 +323,8 @@ def _pairs(measured_notes: Sequence[_MeasuredNote]) -> list[tuple[_MeasuredNote,
 
 def _are_levelled(measured_notes: Sequence[_MeasuredNote]) -> bool:
     """Return whether all notes have the same loudness or the same peak."""
-    level_lists_db = [
-        [measured.note.level_db for measured in measured_notes],
-        [measured.peak_db for measured in measured_notes],
-    ]
-    return len(measured_notes) > 1 and min(float(np.std(levels_db)) for levels_db in level_lists_db) < LEVELLED_DB
+    levels_and_peaks_db = np.array([(measured.note.level_db, measured.peak_db) for measured in measured_notes])
+    return len(measured_notes) > 1 and bool(levels_and_peaks_db.std(0).min() < LEVELLED_DB)
 
 
 def _play_note(patch: Patch, rate: int, measured: _MeasuredNote, note_velocity: int) -> Figures:

@@ -1,6 +1,5 @@
 """Floors and bounds of fidelity: second takes, notes resynthesized without a network, classifiers' chance."""
 
-import contextlib
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,10 +13,7 @@ from ...host.arrays import Array, Doubles, Indices
 from ...host.engines.spectrum.coherent_voicing import CoherentVoicing
 from ...host.engines.spectrum.frames import BATCH, PLAIN
 from ...host.events import Event, NoteOff, NoteOn
-from ...host.midi.files import Performance
 from ...host.model.card import Card
-from ...host.play.rack import Rack
-from ...host.play.render import blocks
 from ...host.preset.library import Patch
 from ...host.signal import window
 from ...train.corpus.store import Corpus
@@ -25,6 +21,7 @@ from ...train.families.partials.data import first_audible_bin, measure_levels
 from ...train.families.partials.recipe import PartialsFrames
 from ...train.metrics.clips import envelope_db
 from ..reports.report import Figures
+from .dynamics import performed
 from .measures import held_shapes, sustain_db
 from .notes import RecordedNote, SingleNote, second_take
 
@@ -87,10 +84,7 @@ def strikes(patch: Patch, notes: Sequence[tuple[int, int, float]], count: int) -
         events += [NoteOn(start_sample, 0, key, velocity), NoteOff(start_sample + held_samples, 0, key)]
         strike_spans.append((start_sample, start_sample + held_samples))
         start_sample += held_samples + round(REST_SECONDS * rate)
-    performance = Performance(events=events, length=start_sample, channels=[0], warnings=[])
-    with contextlib.closing(Rack({0: patch}, rate)) as rack:
-        mixes = np.concatenate([mix for _, mix, _ in blocks(rack, performance, 0.0, rate)], axis=1)
-    sound = mixes.mean(0, dtype=np.float32)
+    sound = performed(patch, events, start_sample)
     strike_sounds = [sound[start:stop] for start, stop in strike_spans[1:]]
     return [strike_sounds[first_index : first_index + count] for first_index in range(0, len(strike_sounds), count)]
 

@@ -1,17 +1,12 @@
 """Fidelity report as HTML sections and as terminal text."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
 from markupsafe import Markup
 
 from ..reports.measure import Measure, measures_as_text, measures_down
-from ..reports.page import based, document, heard_notes, paragraphs, picture_renderer, players
-from ..reports.report import Picture
-from .comparison import ABX, title
+from ..reports.page import based, document, heard_notes, paragraphs, parts_renderer, players, subheading
+from ..reports.report import Figures, listed
+from .comparison import ABX, Comparison, title
 from .dynamics import in_words
-
-Figures = dict[str, Any]
 
 MEASURES = (
     Measure(
@@ -106,22 +101,29 @@ SIDES = {  # by figure: column heading, and terminal heading
     "heard": ("Ours of notes heard, ", "heard"),
     "stored": ("These of their own partials, ", "stored"),
 }
+EXPLANATIONS = {  # of columns, by figure
+    "sampler": " Training has none of {unheard_keys} of their keys. The sampler plays the nearest training note, of "
+    "the nearest velocity, faster or slower, and is measured while it sounds.",
+    "trial": " A trial that learned without these keys played them; the instrument learned all keys after it, and "
+    "played the notes heard.",
+    "take": " A second take is another recording of the same key and velocity; {takes} notes have one.",
+    "stored": " Of their own partials, notes are put together again by the same voice, without a network.",
+}
 NONE = "No held-out recording is a single note, so no note was compared with one."
 
 
-def notes_section(
-    note_figures: Figures | None, sounds: Mapping[str, str], render_pictures: Callable[..., Markup]
-) -> Markup:
-    """Return the notes, worst first, and the link to the ABX page; ``sounds`` are captions by file."""
-    if note_figures is None:
-        return Markup()
-    titled_notes = []
-    for note_number, note_row in enumerate(note_figures["each"][: note_figures["worst"]], 1):
+def notes_parts(comparison: Comparison) -> list[Markup | str]:
+    """Return the link to the ABX page, and the worst notes to hear and see."""
+    if comparison.figures is None:
+        return []
+    captions, parts = listed(comparison.sounds), list[Markup | str]([heard_notes(ABX)])
+    for note_number, note_row in enumerate(comparison.figures["each"][: comparison.figures["worst"]], 1):
+        name = f"note-{note_number}"
         note_captions = {
-            file_name: caption for file_name, caption in sounds.items() if file_name.startswith(f"note-{note_number}-")
+            file_name: caption for file_name, caption in captions.items() if file_name.startswith(f"{name}-")
         }
-        titled_notes.append((title(note_row), players(note_captions) + render_pictures(f"note-{note_number}")))
-    return heard_notes(ABX, titled_notes)
+        parts += [subheading(title(note_row)), players(note_captions), name]
+    return parts
 
 
 def figures_section(note_figures: Figures | None) -> Markup:
@@ -129,43 +131,26 @@ def figures_section(note_figures: Figures | None) -> Markup:
     if note_figures is None:
         return paragraphs([NONE])
     table_note = (
-        f"{basis(note_figures)} Each was played by key and velocity from the preset, and let go when the recording was."
+        f"{basis(note_figures)} Each was played by key and velocity from the preset, and let go when the recording "
+        "was. All recordings are tuned to their keys."
     )
-    table_note += " All recordings are tuned to their keys."
-    if note_figures["sampler"] is not None:
-        table_note += (
-            f" Training has none of {note_figures['unheard_keys']} of their keys. The sampler plays the nearest"
-            " training note, of the nearest velocity, faster or slower, and is measured while it sounds."
-        )
-    if note_figures["trial"]:
-        table_note += (
-            " A trial that learned without these keys played them; the instrument learned all keys after it, and played"
-            " the notes heard."
-        )
-    if note_figures["take"] is not None:
-        table_note += (
-            f" A second take is another recording of the same key and velocity; {note_figures['takes']} notes have one."
-        )
-    if note_figures["stored"] is not None:
-        table_note += " Of their own partials, notes are put together again by the same voice, without a network."
+    table_note += "".join(text.format_map(note_figures) for name, text in EXPLANATIONS.items() if note_figures[name])
     table_note += "".join(f" {line}." for line in telling_lines(note_figures))
-    dynamics_html = paragraphs([f"{line}." for line in [*tuning_line(note_figures), *dynamics_line(note_figures)]])
-    figures_by_heading = {
-        f"{SIDES[side][0]}{statistic}": side_figures
+    headings_and_figures = [
+        (f"{SIDES[side][0]}{statistic}", side_figures)
         for (side, statistic), side_figures in _columns(note_figures).items()
-    }
-    capitalised_figures = {
-        heading[0].upper() + heading[1:]: side_figures for heading, side_figures in figures_by_heading.items()
-    }
-    return measures_down(_measures(note_figures), capitalised_figures, table_note) + dynamics_html
+    ]
+    columns = {heading[0].upper() + heading[1:]: side_figures for heading, side_figures in headings_and_figures}
+    course_lines = [f"{line}." for line in [*tuning_line(note_figures), *dynamics_line(note_figures)]]
+    return measures_down(_measures(note_figures), columns, table_note) + paragraphs(course_lines)
 
 
-def instrument_page(
-    instrument: str, corpus: str, note_figures: Figures, pictures: Sequence[Picture], sounds: Mapping[str, str]
-) -> str:
+def instrument_page(instrument: str, corpus: str, comparison: Comparison) -> str:
     """Return the page of an instrument's notes beside a corpus."""
+    note_figures = comparison.figures
+    assert note_figures is not None
     sections = {
-        "Listen": notes_section(note_figures, sounds, picture_renderer(pictures)),
+        "Listen": parts_renderer(comparison.pictures)(notes_parts(comparison)),
         "Figures": based(basis(note_figures), "report.json") + figures_section(note_figures),
     }
     return document(f"{instrument} beside {corpus}", in_short(note_figures), "", sections)

@@ -1,13 +1,16 @@
-"""Measures as data: their labels, formats and meanings, and the tables that pages make of them."""
+"""Measures as data: labels, formats, meanings and bounds, and the tables and sentences that reports make of them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from ...host.arrays import Doubles
+from ...train.metrics.clips import frechet
 from .page import faint, noted, table
-from .verdict import ALIKE, minus, percent
+from .verdict import ALIKE, Sentence, minus, percent
 
 MEANING = "What it says"
 NONE = "–"
@@ -21,34 +24,53 @@ class Measure:
     Args:
         label: with its unit after a comma.
         value: a path of keys in nested figures, with dots, or a function of them.
-        form: of numbers, as in format strings; ``percent``: shares, with or without the sign.
+        form: of numbers, as in format strings, or a function of them; ``percent``: shares, with or without the sign;
+            ``±``: `formatted`.
         meaning: a sentence.
+        least, most: the bounds of a good value.
     """
 
     label: str
     value: str | Callable[[Any], Any]
-    form: str = ""
+    form: str | Callable[[Any], str] = ""
     meaning: str = ""
+    least: float = -math.inf
+    most: float = math.inf
 
     def read(self, figures: Any) -> Any:
-        if callable(self.value):
-            return self.value(figures)
-        for key in self.value.split("."):
-            figures = None if figures is None else figures[key]
-        return figures
+        return self.value(figures) if callable(self.value) else figure_at(figures, self.value)
 
     def cell(self, figures: Any) -> str:
         """Return the value in the measure's format, and below it the second of a pair, a spread or an interval."""
         return formatted(self.read(figures), self.form)
 
+    def sentence(self, value: float, text: str, remedy: str = "") -> Sentence:
+        """Return a verdict's sentence on a value, which fills the braces of ``text``; bad ones end with the remedy."""
+        is_good = self.least <= value <= self.most
+        return Sentence(f"{text.format(value)}{'' if is_good else remedy}.", is_good)
 
-def formatted(value: Any, form: str) -> str:
-    """Return a figure in a format; below it the second of a pair, or the spread or interval of a dictionary."""
+
+def figure_at(figures: Any, path: str) -> Any:
+    """Return the figure at a path of keys; None where there are none."""
+    for key in path.split("."):
+        figures = None if figures is None else figures[key]
+    return figures
+
+
+def formatted(value: Any, form: str | Callable[[Any], str]) -> str:
+    """Return a figure in a format; below it the second of a pair, or the spread or interval of a dictionary.
+
+    With ``±`` before the format, a pair of numbers is a mean and a deviation.
+    """
+    if value is None:
+        return NONE
+    if callable(form):
+        return form(value)
     match value:
-        case None:
-            return NONE
         case str():
             return value
+        case (float(mean), float(deviation)) if form.startswith("±"):
+            return f"{formatted(mean, form)} ± {formatted(deviation, form)}"
         case (main, second):
             return noted(formatted(main, form), formatted(second, form))
         case {"value": main, "mean": mean, "deviation": deviation}:  # over clips
@@ -57,7 +79,7 @@ def formatted(value: Any, form: str) -> str:
             return noted(formatted(main, form), f"{formatted(low, form)} to {formatted(high, form)}")
     if form in PERCENT:
         return percent(value).removesuffix(" %" if form == "bare percent" else "")
-    return minus(f"{value:{form}}")
+    return minus(f"{value:{form.removeprefix('±')}}")
 
 
 def measures_down(measures: Sequence[Measure], columns: Mapping[str, Any], note: str = "") -> Markup:
@@ -119,6 +141,16 @@ def latents_table(latents: Mapping[str, Any], frames: str = "frames", more: Sequ
         f"{latents['largest_correlation']:.2f}."
     )
     return measures_across([*LATENT, *more, DEAD], latent_rows, table_note, texts=1)
+
+
+def set_distances(levels_by_set: Mapping[str, Doubles], test_levels: Doubles, is_unseen: bool) -> dict[str, Any]:
+    """Return Fréchet distances between levels of sets, [sounds, bands] each, and of the split.
+
+    ``ratio`` is that of random codes to training's; None unless the split is unseen.
+    """
+    distances: dict[str, Any] = {set_name: frechet(levels, test_levels) for set_name, levels in levels_by_set.items()}
+    distances["ratio"] = distances["generated"] / distances["train"] if is_unseen and distances["train"] else None
+    return distances
 
 
 def likeness(distance: Mapping[str, Any], names: Mapping[str, str], pieces: str) -> Markup:

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from .report import WIDTH, Picture
+from .report import WIDTH, Figures, Picture, ReportRequest
 
 Row = Sequence[str]
 
@@ -58,43 +58,46 @@ def document(
     )
 
 
+Parts = Sequence[Markup | str]  # HTML, and names of pictures; those that were not drawn are left out
+
+
 def report_page(
-    report_figures: Mapping[str, Any],
-    listen: Mapping[str, str],
-    figures: Mapping[str, str],
-    research: Mapping[str, str],
-    measured_on: str = "",
+    request: ReportRequest,
+    report_figures: Figures,
+    pictures: Sequence[Picture],
+    figures: Mapping[str, Parts],
+    research: Mapping[str, Parts],
+    *,
+    notes: Parts = (),
+    network: Parts = (),
 ) -> str:
-    """Return the page of a report, from its figures and three groups of sections."""
-    run_figures = report_figures["run"]
-    groups_by_heading = {
-        "Listen": _parts(listen),
-        "Figures": based(measured_on or basis(report_figures), "report.json") + _parts(figures),
-        "Research": _parts(research),
+    """Return the page of a report in three groups of sections by heading: sounds, figures and research.
+
+    Args:
+        report_figures: of report.json.
+        notes: of notes beside recordings.
+        network: what stands under the network's sounds.
+    """
+    demo_captions = {request.demo: "The instrument, as its preset plays it."} if request.demo else {}
+    listen = {
+        "The instrument": [players(demo_captions)],
+        "Notes beside recordings": notes,
+        "The network": [players(report_figures.get("sounds", {})), *network],
     }
+    render = parts_renderer(pictures, request.instrument)
+
+    def render_sections(parts_by_heading: Mapping[str, Parts]) -> Markup:
+        return _part("sections", {heading: render(parts) for heading, parts in parts_by_heading.items()}, "h3")
+
+    groups_by_heading = {
+        "Listen": render_sections(listen),
+        "Figures": based(basis(report_figures), "report.json") + render_sections(figures),
+        "Research": render_sections(research),
+    }
+    run_figures, verdict = report_figures["run"], report_figures["verdict"]
+    other_shortcomings = [text for text in report_figures["shortcomings"] if text not in verdict]
     title = f"{run_figures['recipe']} on {run_figures['corpus']}"
-    other_shortcomings = [
-        shortcoming for shortcoming in report_figures["shortcomings"] if shortcoming not in report_figures["verdict"]
-    ]
-    return document(title, report_figures["verdict"], "", groups_by_heading, shortcomings=other_shortcomings)
-
-
-def listening(demo: str | None, sounds: Mapping[str, str]) -> dict[str, Markup]:
-    """Return players of the demo and of the network's sounds, by heading."""
-    demo_player = players({demo: "The instrument, as its preset plays it."}) if demo else Markup()
-    return {"The instrument": demo_player, "The network": players(sounds)}
-
-
-def pressed(render_pictures: Callable[..., Markup], instrument: Path | None) -> Markup:
-    """Return the picture of codes, with the command that makes its dots playable."""
-    picture_html = render_pictures("embedding")
-    if not picture_html or instrument is None:
-        return picture_html
-    return picture_html + _part("press", f"timbrel panel {shlex.quote(str(instrument))}")
-
-
-def _parts(parts: Mapping[str, str]) -> Markup:
-    return _part("sections", parts, "h3")
+    return document(title, verdict, "", groups_by_heading, shortcomings=other_shortcomings)
 
 
 def based(basis: str, figures: str) -> Markup:
@@ -103,23 +106,26 @@ def based(basis: str, figures: str) -> Markup:
 
 
 def basis(figures: Mapping[str, Any]) -> str:
-    """Return a sentence on the measured frames, clips and split."""
+    """Return a sentence on the measured frames, if any, clips and split."""
     run_figures = figures["run"]
+    frames_text = f"{figures['frames']} of {figures['frames_in_split']} frames from " if "frames" in figures else ""
     return (
-        f"Measured on {figures['frames']} of {figures['frames_in_split']} frames from {figures['clips']} clips of "
-        f"{SPLITS[figures['split']]}, with the {run_figures['checkpoint']} checkpoint (step {run_figures['step']})"
-        f"{TRIAL * run_figures['trial']}."
+        f"Measured on {frames_text}{figures['clips']} clips of {SPLITS[figures['split']]}, with the "
+        f"{run_figures['checkpoint']} checkpoint (step {run_figures['step']}){TRIAL * run_figures['trial']}."
     )
 
 
-def picture_renderer(pictures: Sequence[Picture]) -> Callable[..., Markup]:
-    """Return a function from picture names to HTML."""
+def parts_renderer(pictures: Sequence[Picture], instrument: Path | None = None) -> Callable[[Parts], Markup]:
+    """Return a function from parts to HTML; dots have the command that makes an instrument play them."""
     html_by_name = {picture.name: figure(picture.name, picture.caption, picture.width) for picture in pictures}
+    if instrument is not None:
+        press_line = _part("press", f"timbrel panel {shlex.quote(str(instrument))}")
+        html_by_name |= {picture.name: html_by_name[picture.name] + press_line for picture in pictures if picture.dots}
 
-    def render_pictures(*names: str) -> Markup:
-        return joined(html_by_name[name] for name in names if name in html_by_name)
+    def render(parts: Parts) -> Markup:
+        return joined(part if isinstance(part, Markup) else html_by_name.get(part, "") for part in parts)
 
-    return render_pictures
+    return render
 
 
 def players(sounds: Mapping[str, str]) -> Markup:
@@ -164,8 +170,12 @@ def run_link(name: str, folder: str = "runs") -> Markup:
     return _part("run_link", name, folder)
 
 
-def heard_notes(abx: str, notes: Sequence[tuple[str, Markup]]) -> Markup:
-    return _part("notes", abx, [{"title": title, "html": html} for title, html in notes])
+def heard_notes(abx: str) -> Markup:
+    return _part("notes", abx)
+
+
+def subheading(text: str) -> Markup:
+    return _part("subheading", text)
 
 
 def joined(parts: Iterable[str]) -> Markup:

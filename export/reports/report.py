@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import matplotlib
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from pydantic import BaseModel
@@ -116,6 +117,18 @@ def line_colours(count: int) -> Any:
     return matplotlib.colormaps["viridis"](np.linspace(0.15, 0.85, count))
 
 
+def panels(
+    count: int, columns: int, row_inches: float, more_inches: float = 0.0, width: float = WIDTH, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure, and its axes in rows of ``columns``; ``options`` of `Figure.subplots` say what they share."""
+    row_count = -(-count // columns)
+    figure = Figure((width, row_inches * row_count + more_inches), layout="constrained")
+    axes_grid: list[Axes] = list(figure.subplots(row_count, columns, squeeze=False, **options).ravel())
+    for axes in axes_grid[count:]:
+        axes.set_visible(False)
+    return figure, axes_grid[:count]
+
+
 @dataclass(frozen=True)
 class Picture:
     """``width`` is in inches; ``dots`` are playable training codes."""
@@ -219,6 +232,14 @@ def as_json(figures: Figures) -> str:
 
 def listed(sounds: Sequence[ReportSound]) -> dict[str, str]:
     return {f"{sound.name}.wav": sound.caption for sound in sounds}
+
+
+def peak_sounds(captioned_sounds: Sequence[tuple[str, str, Array]], rate: int) -> list[ReportSound]:
+    """Return sounds of names, captions and samples, with peaks of 1."""
+    return [
+        ReportSound(name, caption, sound / max(float(np.abs(sound).max()), 1e-9), rate)
+        for name, caption, sound in captioned_sounds
+    ]
 
 
 def evaluated_split(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ...host.units import PITCH_CLASSES
 from ..reports.figures.frames import pitch_class_bar, square
 from ..reports.measure import Measure, measures_across
-from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, picture_renderer, table
+from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, parts_renderer
 from ..reports.report import WIDTH, Figures, Picture, Theme
 from ..reports.verdict import minus, two_digits
 from .chroma_measures import OCTAVE, OCTAVES, VERDICTS, VIOLIN, Answers, RunKey, TrainingCodes, Values
@@ -57,7 +57,7 @@ SCALE = 1e4  # of errors in tables
 
 
 def page(figures: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
-    render = picture_renderer(pictures)
+    render = parts_renderer(pictures)
     tables: dict[str, list[RunKey]] = {
         name: [(c, r) for c, r in run_keys] for name, run_keys in figures["tables"].items()
     }
@@ -68,10 +68,10 @@ def page(figures: Figures, runs: Runs, pictures: Sequence[Picture]) -> str:
             sections[TITLES[name]] += _posteriors(run_keys, runs) + _pitch_changes(run_keys, runs)
     for figure_number, table_name in ((2, "2"), (3, "3")):
         if table_name in tables:
-            sections[f"Figure {figure_number}"] = render(f"figure-{figure_number}") + _embeddings(
+            sections[f"Figure {figure_number}"] = render([f"figure-{figure_number}"]) + _embeddings(
                 tables[table_name], runs
             )
-    sections |= {f"Figure {n}": render(f"figure-{n}", f"figure-{n}-tuned") for n in (4, 5)}
+    sections |= {f"Figure {n}": render([f"figure-{n}", f"figure-{n}-tuned"]) for n in (4, 5)}
     return document("Colonel & Keene (2020) on other corpora", _verdict(figures), _basis(figures), sections)
 
 
@@ -107,17 +107,22 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number > 1)}"
 
 
+def _orderings(claim: Figures) -> Markup:
+    orderings = [f"{_side(pair['below'])} < {_side(pair['above'])}" for pair in claim["compared"]]
+    return noted(f"{claim['figure']}:", lines(orderings))
+
+
+CLAIM = (
+    Measure("Verdict", "verdict"),
+    Measure("Claim", lambda claim: aside(claim["claim"], claim["place"])),
+    Measure("What it says must hold of", _orderings),
+)
+
+
 def _claims(figures: Figures) -> Markup:
-    table_rows = []
-    for claim in figures["claims"]:
-        orderings = lines([f"{_side(pair['below'])} < {_side(pair['above'])}" for pair in claim["compared"]])
-        table_rows.append(
-            [claim["verdict"], aside(claim["claim"], claim["place"]), noted(f"{claim['figure']}:", orderings)]
-        )
-    table_markup = table(["Verdict", "Claim", "What it says must hold of"], table_rows, 0)
-    if figures["undecided"]:
-        table_markup += faint("Not decided by the tables made: " + " ".join(figures["undecided"]))
-    return table_markup
+    undecided_text = " ".join(figures["undecided"])
+    note = f"Not decided by the tables made: {undecided_text}" if undecided_text else ""
+    return measures_across(CLAIM, figures["claims"], note, texts=2)
 
 
 def _side(side: Figures) -> str:
@@ -309,7 +314,7 @@ def embeddings(figure_number: int, caption: str, panels: Sequence[LatentPanel]) 
             axes.set_title(panel.title)
         figure.supxlabel("latent 0", fontsize=9)
         figure.supylabel("latent 1", fontsize=9)
-        pitch_class_bar(figure, list(axes_grid.ravel()), theme)
+        pitch_class_bar(figure, theme)
         return figure
 
     return Picture(f"figure-{figure_number}", caption, draw)

@@ -1,7 +1,6 @@
 """HTML page and pictures of the study of clip generators."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +18,8 @@ def over_epochs(name: str, clips_by_name: Mapping[str, Array], rate: int) -> lis
     """Draw clips [clips, samples], a row for each name."""
     subject = "recordings, and clips of the same codes after the first and after the last epoch"
     return [
-        replace(
-            waveforms(clips_by_name, rate), name=f"{name}-waveforms", caption=f"Waveforms of {subject}, in seconds."
-        ),
-        replace(
-            spectrograms(clips_by_name, rate), name=f"{name}-spectrograms", caption=f"Levels of mel bands of {subject}."
-        ),
+        waveforms(clips_by_name, rate, f"{name}-waveforms", f"Waveforms of {subject}, in seconds."),
+        spectrograms(clips_by_name, rate, f"{name}-spectrograms", f"Levels of mel bands of {subject}."),
     ]
 
 
@@ -92,7 +87,7 @@ NETWORK = (
     Measure("Error", "relative_error", ".2f", "its energy against theirs, sample by sample."),
 )
 JUDGED = (
-    Measure("Score", lambda network: _scores(network["inception_score"]), "", "inception score and its deviation."),
+    Measure("Score", "inception_score", "±.2f", "inception score and its deviation."),
     Measure("Features", "frechet_features", ".1f", "Fréchet distance on the classifier's."),
     Measure("Label", "accuracy", ".0%", "clips that are taken for the label that was asked for."),
 )
@@ -110,7 +105,3 @@ def _networks(figures: Figures) -> Markup:
         "Each name leads to its report."
     )
     return measures_across([*NETWORK, *judged_measures, *TRAINING], figures["networks"], note, kind="narrow")
-
-
-def _scores(scores: list[list[float]] | None) -> list[str] | None:
-    return None if scores is None else [f"{score:.2f} ± {deviation:.2f}" for score, deviation in scores]

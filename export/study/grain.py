@@ -21,7 +21,7 @@ from ...train.families.grain.network import GrainAutoencoder
 from ...train.families.grain.recipe import GrainRecipe
 from ...train.recipe import Recipe
 from ...train.run import Run, trained
-from ..families.grain import LEAST_DB, PICTURED_SECONDS, resynthesised, signed
+from ..families.grain import PICTURED_SECONDS, level_text, resynthesised
 from ..measures.grains import Part, decode, encode, filtered, sequence, stretch
 from ..reports.measure import Measure, measures_across
 from ..reports.page import basis, document, figure, joined, players, run_link
@@ -88,7 +88,7 @@ NETWORK = (
     Measure(
         "Added",
         lambda network: tuple(
-            _bounded_level(network[f"excess_above_3_khz{filtered}_db"]) for filtered in ("", "_filtered")
+            level_text(network[f"excess_above_3_khz{filtered}_db"]) for filtered in ("", "_filtered")
         ),
         "",
         "power beyond the sound’s own there, below it that without the upper 85 % of the bins.",
@@ -135,10 +135,6 @@ def _deviations(network: Figures, split: str) -> tuple[str, str]:
     """Return the smallest and largest deviation of a latent, and below it their bootstrap bounds."""
     smallest, largest = network["codes"][split]["smallest_std"], network["codes"][split]["largest_std"]
     return f"{smallest['value']:.2f} to {largest['value']:.2f}", f"{smallest['low']:.2f} to {largest['high']:.2f}"
-
-
-def _bounded_level(level: float) -> str:
-    return "≤ −40" if level <= LEAST_DB else signed(level)
 
 
 def _figure(figures: Figures, panel: Panel, folder: Path) -> Markup:

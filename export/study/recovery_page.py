@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
@@ -49,12 +48,8 @@ def pictures(name: str, subject: str, sounds_by_row: Mapping[str, Array], rate: 
         f"{subject[0].upper()}{subject[1:]} above; below, what came of their codes by network, gradient and hybrid"
     )
     return [
-        replace(
-            waveforms(sounds_by_label, rate), name=f"{name}-waveforms", caption=f"{caption}: waveforms, in seconds."
-        ),
-        replace(
-            spectrograms(sounds_by_label, rate), name=f"{name}-spectrograms", caption=f"{caption}: levels of mel bands."
-        ),
+        waveforms(sounds_by_label, rate, f"{name}-waveforms", f"{caption}: waveforms, in seconds."),
+        spectrograms(sounds_by_label, rate, f"{name}-spectrograms", f"{caption}: levels of mel bands."),
     ]
 
 
@@ -82,15 +77,14 @@ def _basis(figures: Figures) -> str:
 
 
 def _table_of_rows(name: str, figures_by_row: Mapping[str, Figures], labels: Mapping[str, str]) -> Markup:
-    def cell(row: str, key: str, number_format: str) -> Any:
+    def measured_and_published(row: str, key: str) -> Any:
         measured_figure, published_figure = figures_by_row[row].get(key), PUBLISHED[name].get(row, {}).get(key)
         if row == "asked" and key not in ("inception_score", "accuracy"):
             measured_figure = None
-        text = measured_figure and f"{measured_figure[0]:{number_format}} ± {measured_figure[1]:{number_format}}"
-        return text if published_figure is None else (text, f"{published_figure:{number_format}}")
+        return measured_figure if published_figure is None else (measured_figure, published_figure)
 
     measures = [
-        Measure(label, functools.partial(cell, key=key, number_format=number_format), "", explanation)
+        Measure(label, functools.partial(measured_and_published, key=key), f"±{number_format}", explanation)
         for key, (label, number_format, explanation) in MEASURES.items()
         if any(key in row for row in figures_by_row.values())
     ]

@@ -1,7 +1,6 @@
 """HTML page of the sequence study, with losses and waveforms."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -53,14 +52,10 @@ def waveforms(
         caption = (
             f"{corpus}: recordings, and what follows from {frames_text} of each, scaling put back or not, in seconds."
         )
-        pictures.append(
-            replace(clip_figures.waveforms(sounds_by_label, rate, f"{corpus}-from-{seed}"), caption=caption)
-        )
+        pictures.append(clip_figures.waveforms(sounds_by_label, rate, f"{corpus}-from-{seed}", caption))
         if seed == 1:
             beyond_caption = f"{corpus}: the first of these, and 600 frames after its end."
-            pictures.append(
-                replace(clip_figures.waveforms(first_sounds, rate, f"{corpus}-beyond"), caption=beyond_caption)
-            )
+            pictures.append(clip_figures.waveforms(first_sounds, rate, f"{corpus}-beyond", beyond_caption))
     return pictures
 
 

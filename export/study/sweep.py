@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from ...train.corpus.store import Corpus
 from ...train.families.recipes import load_recipe
 from ...train.launch import check_fits
 from ...train.loop import Diverged
-from ..reports.page import document, faint, joined, table
+from ..reports.measure import Measure, measures_across
+from ..reports.page import document
 from .exhibits import write_json, write_text
 from .runs import Machines, StudyProgress, Training, train_on_cluster
 
@@ -175,7 +177,8 @@ def _rows(runs: Sequence[SweptRun]) -> list[list[str]]:
 
 
 def _page(options: SweepOptions, runs: Sequence[SweptRun], rows: Sequence[Sequence[str]]) -> str:
-    header = ["Place", *runs[0].settings, "Score", "Steps", "Seconds", "Run", "Remark"]
+    headings = ["Place", *runs[0].settings, "Score", "Steps", "Seconds", "Run", "Remark"]
+    measures = [Measure(heading, operator.itemgetter(column)) for column, heading in enumerate(headings)]
     note = (
         "Score: the least validation loss of a run, as its recipe weighs it; of adversarial networks the Fréchet "
         "distance that chose their best checkpoint, or their last loss. Runs with other weights of the loss do not "
@@ -183,7 +186,7 @@ def _page(options: SweepOptions, runs: Sequence[SweptRun], rows: Sequence[Sequen
     )
     best_row = rows[0]
     verdict = f"{best_row[-2]} has the least score of {len(rows)} runs." if best_row[-5] else "No run has a score."
-    section = joined([table(header, rows, len(header) - 3), faint(note)])
+    sections = {"Runs": measures_across(measures, rows, note, texts=2)}
     return document(
-        f"a sweep of {runs[0].recipe.name}", verdict, f"corpus {options.corpus.name}", {"Runs": section}, "sweep.csv"
+        f"a sweep of {runs[0].recipe.name}", verdict, f"corpus {options.corpus.name}", sections, "sweep.csv"
     )

@@ -123,7 +123,9 @@ def test_texts_on_a_page_are_never_taken_for_html():
         page.figure("a", text),
         page.faint(text),
         page.run_link("a & b"),
-        page.heard_notes("abx.html", [(text, page.bold(text))]),
+        page.heard_notes("abx.html"),
+        page.subheading(text),
+        page.bold(text),
     ]
     whole = page.document(text, text, text, {text: page.joined(parts), "Plain": text}, shortcomings=[text])
     assert text not in whole

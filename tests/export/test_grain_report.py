@@ -335,7 +335,8 @@ def test_losses_without_a_weight_of_their_own_are_shown_as_they_are(tmp_path, co
 @pytest.mark.parametrize(("count", "columns"), [(3, 1), (9, 3), (30, 3)])
 def test_losses_are_shown_in_three_parts_where_there_are_enough(count, columns):
     terms = {"likelihood": [-1.0 * i for i in range(count)], "adversarial": [1.0] * count, "total": [0.0] * count}
-    drawn = grain_figures.loss_parts(range(count), terms, count - 1).draw(report.LIGHT)
+    [picture] = grain_figures.loss_parts({"steps": range(count), "terms": terms}, count - 1)
+    drawn = picture.draw(report.LIGHT)
     assert len(drawn.axes) == 2 * columns
     shown = np.concatenate([axes.lines[0].get_xdata() for axes in drawn.axes[:columns]])
     assert set(shown) == set(range(count))

@@ -3,7 +3,10 @@
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from timbrel.export.families import chroma, classifier, clip, loops
+from timbrel.export.families import chroma as chroma
+from timbrel.export.families import classifier as classifier
+from timbrel.export.families import clip as clip
+from timbrel.export.families import loops as loops
 from timbrel.export.reports import verdict
 from timbrel.export.reports.verdict import percent
 
@@ -178,8 +181,8 @@ def judged(accuracy):
     [
         (lambda off: kit(off=off), verdict.CAME_BACK_DB, 0.1),
         (lambda ratio: kit(ratio=ratio), verdict.ALIKE, 0.1),
-        (lambda share: loops_told(within=share), loops.LEAST_ALIKE, -0.01),
-        (lambda share: loops_told(beat=share), loops.LEAST_BEAT, -0.01),
+        (lambda share: loops_told(within=share), loops.ALIKE.least, -0.01),
+        (lambda share: loops_told(beat=share), loops.BEAT.least, -0.01),
         (judged, classifier.HIGH_ACCURACY, -0.01),
     ],
 )

@@ -72,7 +72,7 @@ def kind(rows, codes_of_its_own):
             "prior": UniformPrior(uniform=(-1.0, 1.0)),
             "chroma": None,
         }
-        return Graphs(network.layer, None, False, False, codes_of_its_own(LATENTS), card)
+        return Graphs(network.layer, None, codes_of_its_own(LATENTS), card)
 
     rows.kind(ToyClipKind())
     rows.family("toy-clip", Generator, graphs)

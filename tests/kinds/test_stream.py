@@ -90,7 +90,7 @@ def kind(rows, codes_of_its_own):
             "scaling": Scaling(mean=MEAN, deviation=DEVIATION),
         }
         codes, state = codes_of_its_own(LATENTS), [RecurrentState(name="h", shape=[HIDDEN])]
-        return Graphs(Decoder(network), None, False, False, codes, card, state=state)
+        return Graphs(Decoder(network), None, codes, card, state=state)
 
     rows.kind(ToyStreamKind())
     rows.family("toy-stream", Recurrent, graphs)

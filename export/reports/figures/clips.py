@@ -1,6 +1,6 @@
 """Pictures of reports on clips and on grains: waveforms, spectrograms and losses."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -12,9 +12,7 @@ from matplotlib.figure import Figure
 from ....host.arrays import Array, Doubles
 from ....host.resynthesis.distance import log_mel
 from ...measures.codes import CodeDistribution
-from ..report import WIDTH, Picture, Theme, line_colours
-
-Drawing = Callable[[Theme], Figure]
+from ..report import WIDTH, Picture, Theme, line_colours, panels
 
 DEEPEST_DB = -80.0  # lower end of spectrograms
 ZOOMED, ZOOM_SECONDS = 3, 0.02  # clips, and seconds of each: a few periods reveal the shape of a wave
@@ -30,27 +28,78 @@ def pictures(recordings: Array, decoded: Array | None, generated: Array, rate: i
     return clip_pictures if decoded is None or not zoomed else [*clip_pictures, zoom(recordings, decoded, rate)]
 
 
-def waveforms(rows: Mapping[str, Array], rate: int, name: str = "waveforms") -> Picture:
+def waveforms(
+    rows: Mapping[str, Array],
+    rate: int,
+    name: str = "waveforms",
+    caption: str = "Waveforms: recordings above, clips of the network below, in seconds.",
+) -> Picture:
     """Draw the waveforms of rows of clips, by row name."""
-    caption = "Waveforms: recordings above, clips of the network below, in seconds."
-    return Picture(name, caption, _waves(rows, rate))
+
+    def draw(theme: Theme) -> Figure:
+        figure, axes_grid = _grid(rows)
+        for row_axes, clips in zip(axes_grid, rows.values(), strict=True):
+            for axes, clip in zip(row_axes, clips, strict=False):
+                extremes = _extremes(clip / max(float(np.abs(clip).max()), 1e-9), WAVE_COLUMNS, rate)
+                axes.fill_between(*extremes, color=theme.first, linewidth=0)
+                axes.set_ylim(-1.05, 1.05)
+        return figure
+
+    return Picture(name, caption, draw)
 
 
-def spectrograms(rows: Mapping[str, Array], rate: int, name: str = "spectrograms") -> Picture:
+def spectrograms(
+    rows: Mapping[str, Array],
+    rate: int,
+    name: str = "spectrograms",
+    caption: str = "Levels of 64 mel bands over time, 80 dB deep: recordings above, clips of the network below.",
+) -> Picture:
     """Draw the mel bands of rows of clips, by row name."""
-    caption = "Levels of 64 mel bands over time, 80 dB deep: recordings above, clips of the network below."
-    return Picture(name, caption, _spectrograms(rows, rate))
+
+    def draw(theme: Theme) -> Figure:
+        figure, axes_grid = _grid(rows)
+        for row_axes, clips in zip(axes_grid, rows.values(), strict=True):
+            for axes, band_levels, clip in zip(row_axes, log_mel(clips, rate), clips, strict=False):
+                axes.imshow(
+                    band_levels.T,
+                    origin="lower",
+                    aspect="auto",
+                    vmin=DEEPEST_DB,
+                    vmax=0,
+                    cmap="magma",
+                    extent=(0, len(clip) / rate, 0, band_levels.shape[1]),
+                )
+        return figure
+
+    return Picture(name, caption, draw)
+
+
+def _grid(rows: Mapping[str, Array]) -> tuple[Figure, list[list[Axes]]]:
+    """Return a figure with named rows of axes, for each clip of each row."""
+    column_count = len(next(iter(rows.values())))
+    figure, clip_axes = panels(len(rows) * column_count, column_count, 1.25, 0.3, sharex=True)
+    axes_grid = [clip_axes[start : start + column_count] for start in range(0, len(clip_axes), column_count)]
+    for row_axes, row_name in zip(axes_grid, rows, strict=True):
+        row_axes[0].set_ylabel(row_name)
+        for axes in row_axes:
+            axes.set_yticks([])
+    return figure, axes_grid
+
+
+def _extremes(sound: Array, columns: int, rate: int) -> tuple[Doubles, Array, Array]:
+    """Return the seconds, lowest and highest samples of a sound's blocks, one a column of a picture."""
+    block_samples = max(1, len(sound) // columns)
+    sample_blocks = sound[: len(sound) // block_samples * block_samples].reshape(-1, block_samples)
+    return np.arange(len(sample_blocks)) * block_samples / rate, sample_blocks.min(1), sample_blocks.max(1)
 
 
 def zoom(recordings: Array, decoded: Array, rate: int) -> Picture:
     """Draw periods around each clip's loudest sample, [clips, samples]."""
-    zoomed_slice, zoom_samples = slice(0, ZOOMED), round(ZOOM_SECONDS * rate)
+    zoom_samples = round(ZOOM_SECONDS * rate)
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 2.6), layout="constrained")
-        for axes, clip, decoded_clip in zip(
-            np.ravel(figure.subplots(1, ZOOMED)), recordings[zoomed_slice], decoded[zoomed_slice], strict=False
-        ):
+        figure, panel_axes = panels(ZOOMED, ZOOMED, 2.6)
+        for axes, clip, decoded_clip in zip(panel_axes, recordings, decoded, strict=False):
             start_sample = int(np.clip(np.abs(clip).argmax() - zoom_samples // 2, 0, max(0, len(clip) - zoom_samples)))
             sample_slice = slice(start_sample, start_sample + zoom_samples)
             sample_seconds = np.arange(len(clip))[sample_slice] / rate
@@ -66,19 +115,20 @@ def zoom(recordings: Array, decoded: Array, rate: int) -> Picture:
     return Picture("zoom", caption, draw)
 
 
-def loss(loss_figures: Mapping[str, Any], checkpoint_step: int) -> Picture:
+def loss(loss_figures: Mapping[str, Any], checkpoint_step: int) -> list[Picture]:
     """Draw losses together, and health metrics separately; a dotted line marks ``checkpoint_step``.
 
-    ``loss_figures`` has ``steps``, ``terms`` or adversarial ``sides``, and ``health``.
+    ``loss_figures`` has ``steps``, ``terms`` or adversarial ``sides``, and ``health``; nothing without logged steps.
     """
+    if not loss_figures["steps"]:
+        return []
     panel_curves = [
         loss_figures["sides"] or loss_figures["terms"],
         *({metric_name: metric_values} for metric_name, metric_values in loss_figures["health"].items()),
     ]
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 1.3 * len(panel_curves) + 1.3), layout="constrained")
-        panel_axes = figure.subplots(len(panel_curves), 1, sharex=True, squeeze=False)[:, 0]
+        figure, panel_axes = panels(len(panel_curves), 1, 1.3, 1.3, sharex=True)
         for axes, curves in zip(panel_axes, panel_curves, strict=True):
             for (curve_name, curve_values), colour in zip(curves.items(), line_colours(len(curves)), strict=True):
                 curve_label = curve_name.replace("_", " ")
@@ -89,60 +139,7 @@ def loss(loss_figures: Mapping[str, Any], checkpoint_step: int) -> Picture:
         panel_axes[-1].set_xlabel("step")
         return figure
 
-    return Picture("loss", "The losses on validation clips, as weighted. The dotted line is this checkpoint.", draw)
-
-
-def _waves(rows: Mapping[str, Array], rate: int) -> Drawing:
-    """Return a function that draws rows of waveforms."""
-
-    def draw(theme: Theme) -> Figure:
-        figure, axes_grid = _grid(rows)
-        for row_axes, (row_name, clips) in zip(axes_grid, rows.items(), strict=True):
-            for axes, clip in zip(row_axes, clips, strict=False):
-                block_samples = max(1, len(clip) // WAVE_COLUMNS)
-                sample_blocks = clip[: len(clip) // block_samples * block_samples].reshape(-1, block_samples) / max(
-                    float(np.abs(clip).max()), 1e-9
-                )
-                block_seconds = np.arange(len(sample_blocks)) * block_samples / rate
-                axes.fill_between(
-                    block_seconds, sample_blocks.min(1), sample_blocks.max(1), color=theme.first, linewidth=0
-                )
-                axes.set_ylim(-1.05, 1.05)
-                axes.set_yticks([])
-            row_axes[0].set_ylabel(row_name)
-        return figure
-
-    return draw
-
-
-def _spectrograms(rows: Mapping[str, Array], rate: int) -> Drawing:
-    """Return a function that draws rows of mel bands."""
-
-    def draw(theme: Theme) -> Figure:
-        figure, axes_grid = _grid(rows)
-        for row_axes, (row_name, clips) in zip(axes_grid, rows.items(), strict=True):
-            for axes, band_levels, clip in zip(row_axes, log_mel(clips, rate), clips, strict=False):
-                axes.imshow(
-                    band_levels.T,
-                    origin="lower",
-                    aspect="auto",
-                    vmin=DEEPEST_DB,
-                    vmax=0,
-                    cmap="magma",
-                    extent=(0, len(clip) / rate, 0, band_levels.shape[1]),
-                )
-                axes.set_yticks([])
-            row_axes[0].set_ylabel(row_name)
-        return figure
-
-    return draw
-
-
-def _grid(rows: Mapping[str, Array]) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure with axes for each clip of each row."""
-    figure = Figure((WIDTH, 1.25 * len(rows) + 0.3), layout="constrained")
-    axes_grid = figure.subplots(len(rows), len(next(iter(rows.values()))), sharex=True, squeeze=False)
-    return figure, [list(row_axes) for row_axes in axes_grid]
+    return [Picture("loss", "The losses on validation clips, as weighted. The dotted line is this checkpoint.", draw)]
 
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -154,8 +151,11 @@ DYNAMIC_DB = 80.0  # range below the maximum
 ALL_LATENTS = 11  # latents up to which each has its own histogram
 
 
-def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], checkpoint_step: int) -> Picture:
-    """Draw losses in three parts (Figure 4); a dotted line marks ``checkpoint_step``."""
+def loss_parts(loss_figures: Mapping[str, Any], checkpoint_step: int) -> list[Picture]:
+    """Draw losses in three parts (Figure 4); a dotted line marks ``checkpoint_step``; nothing without logged steps."""
+    steps, terms = loss_figures["steps"], loss_figures["terms"]
+    if not steps:
+        return []
     term_rows = [
         [term for term in terms if term not in (*CODE_TERMS, "total")],
         [term for term in terms if term in CODE_TERMS],
@@ -192,31 +192,25 @@ def loss_parts(steps: Sequence[int], terms: Mapping[str, Sequence[float]], check
         return figure
 
     parts_text = "in three parts of the training, each on its own scale" if len(part_ends) > 2 else "while it trained"
-    return Picture(
-        "loss",
+    caption = (
         f"The losses on validation sounds {parts_text}: the sound’s, and below, where codes are judged, the "
-        "adjudicator’s and the encoder’s against it. The dotted line is this checkpoint.",
-        draw,
+        "adjudicator’s and the encoder’s against it. The dotted line is this checkpoint."
     )
+    return [Picture("loss", caption, draw)]
 
 
 def grain_waveforms(sources: Array, decoded: Array, sample_rate: int, name: str, caption: str) -> Picture:
     """Draw windows before and after (Figures 2, 7 and 10)."""
 
     def draw(theme: Theme) -> Figure:
-        column_count = min(2, len(sources))
-        row_count = -(-len(sources) // column_count)
-        figure = Figure((WIDTH, 1.35 * row_count + 0.6), layout="constrained")
-        axes_grid = figure.subplots(row_count, column_count, sharex=True, squeeze=False).ravel()
+        figure, window_axes = panels(len(sources), min(2, len(sources)), 1.35, 0.6, sharex=True)
         milliseconds = 1000 * np.arange(sources.shape[1]) / sample_rate
-        for axes, source_window, decoded_window in zip(axes_grid, sources, decoded, strict=False):
+        for axes, source_window, decoded_window in zip(window_axes, sources, decoded, strict=True):
             axes.plot(milliseconds, source_window, color=theme.second, linewidth=0.7, alpha=0.85, label="in")
             axes.plot(milliseconds, decoded_window, color=theme.first, linewidth=0.9, label="out")
             axes.set_xlim(0, milliseconds[-1])
             axes.locator_params(axis="y", nbins=3)
-        for axes in axes_grid[len(sources) :]:
-            axes.set_visible(False)
-        figure.legend(*axes_grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        figure.legend(*window_axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.supxlabel("ms", fontsize=9)
         return figure
 
@@ -259,16 +253,12 @@ def code_histograms(codes: Mapping[str, Array], normal: CodeDistribution) -> Pic
         axes.spines["left"].set_visible(False)
 
     def draw(theme: Theme) -> Figure:
-        column_count = min(4, 1 + len(single_latents))
-        row_count = -(-(1 + len(single_latents)) // column_count)
-        figure = Figure((WIDTH, 1.5 * row_count + 0.5), layout="constrained")
-        axes_grid = figure.subplots(row_count, column_count, sharex=True, squeeze=False).ravel()
-        draw_histogram(axes_grid[0], range(n), "all latents", theme)
-        for axes, latent_index in zip(axes_grid[1:], single_latents, strict=False):
+        panel_count = 1 + len(single_latents)
+        figure, (first_axes, *latent_axes) = panels(panel_count, min(4, panel_count), 1.5, 0.5, sharex=True)
+        draw_histogram(first_axes, range(n), "all latents", theme)
+        for axes, latent_index in zip(latent_axes, single_latents, strict=True):
             draw_histogram(axes, [latent_index], f"latent {latent_index}", theme)
-        for axes in axes_grid[1 + len(single_latents) :]:
-            axes.set_visible(False)
-        figure.legend(*axes_grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+        figure.legend(*first_axes.get_legend_handles_labels(), loc="outside upper right", ncols=3)
         return figure
 
     origin = "that they were trained toward" if normal.prior else "fitted to training codes, as none was trained toward"
@@ -279,15 +269,11 @@ def resynthesis(source: Array, remade: Array, sample_rate: int) -> Picture:
     """Draw a sound [samples] and its reconstruction (Figure 8)."""
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 3.0), layout="constrained")
-        axes_pair = figure.subplots(2, 1, sharex=True, sharey=True)
+        figure, axes_pair = panels(2, 1, 1.5, sharex=True, sharey=True)
         for axes, sound, side_name, colour in zip(
             axes_pair, (remade, source), ("out", "in"), (theme.first, theme.second), strict=True
         ):
-            block_samples = max(1, len(sound) // WAVE_POINTS)
-            sample_blocks = sound[: len(sound) // block_samples * block_samples].reshape(-1, block_samples)
-            block_seconds = np.arange(len(sample_blocks)) * block_samples / sample_rate
-            axes.fill_between(block_seconds, sample_blocks.min(1), sample_blocks.max(1), color=colour, linewidth=0.3)
+            axes.fill_between(*_extremes(sound, WAVE_POINTS, sample_rate), color=colour, linewidth=0.3)
             axes.set_title(side_name)
         axes_pair[1].set_xlabel("seconds")
         axes_pair[1].set_xlim(0, len(source) / sample_rate)
@@ -305,8 +291,7 @@ def spectra(levels: Mapping[str, Doubles], hz: Floats, name: str, caption: str) 
     top_db = 10 * np.log10(max(float(next(iter(levels.values())).max()), 1e-30))
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 2.9), layout="constrained")
-        axes = figure.subplots()
+        figure, [axes] = panels(1, 1, 2.9)
         colours = (theme.second, theme.first, theme.faint, theme.ink)
         line_styles = ("-", "-", "-", ":")
         for (label, powers), colour, line_style in zip(levels.items(), colours, line_styles, strict=False):
@@ -358,8 +343,7 @@ def code_space(codes: Array, sounds: Sequence[str], path: Array) -> Picture:
     kind_indices = np.array([kind_names.index(sound) for sound in sounds])
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((6.4, 4.6), layout="constrained")
-        axes = figure.subplots()
+        figure, [axes] = panels(1, 1, 4.6, width=6.4)
         code_points = (codes - mean_code) @ principal_axes
         kind_colours = matplotlib.colormaps["viridis"](np.linspace(theme.span[0], 0.8, max(2, len(kind_names))))
         for kind_index, kind_name in enumerate(kind_names):

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from ....host.arrays import Array, Integers
 from ....host.units import PITCH_CLASSES
 from ...measures.frames import LOWEST_DB, spectrum_db
-from ..report import WIDTH, Dots, Picture, Theme, line_colours
+from ..report import WIDTH, Dots, Picture, Theme, line_colours, panels
 from ..verdict import percent, two_digits
 
 LOWEST_HZ = 40.0  # lower end of spectra
@@ -30,11 +29,8 @@ def reconstructions(targets: Array, decoded: Array, titles: Sequence[str], sampl
 
     def draw(theme: Theme) -> Figure:
         bins_hz = np.linspace(0, sample_rate / 2, targets.shape[1])
-        column_count = min(2, len(targets))
-        row_count = -(-len(targets) // column_count)
-        figure = Figure((WIDTH, 1.45 * row_count + 0.6), layout="constrained")
-        axes_grid = figure.subplots(row_count, column_count, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, target_spectrum, decoded_spectrum, title in zip(axes_grid, targets, decoded, titles, strict=False):
+        figure, frame_axes = panels(len(targets), min(2, len(targets)), 1.45, 0.6, sharex=True, sharey=True)
+        for axes, target_spectrum, decoded_spectrum, title in zip(frame_axes, targets, decoded, titles, strict=True):
             axes.fill_between(
                 bins_hz, LOWEST_DB, spectrum_db(target_spectrum), color=theme.faint, alpha=0.75, linewidth=0, label="in"
             )
@@ -44,9 +40,7 @@ def reconstructions(targets: Array, decoded: Array, titles: Sequence[str], sampl
             axes.set(xlim=(LOWEST_HZ, sample_rate / 2), ylim=(LOWEST_DB, 6), yticks=(-80, -60, -40, -20, 0))
             ticks_hz = [tick_hz for tick_hz in (100, 1000, 10000) if tick_hz < sample_rate / 2]
             axes.set_xticks(ticks_hz, [FREQUENCIES_HZ[tick_hz] for tick_hz in ticks_hz])
-        for axes in axes_grid[len(targets) :]:
-            axes.set_visible(False)
-        figure.legend(*axes_grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
+        figure.legend(*frame_axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
         figure.supxlabel("Hz", fontsize=9)
         figure.supylabel("dB", fontsize=9)
         return figure
@@ -77,8 +71,7 @@ def spectrogram(
         return levels_db.T
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 3.3), layout="constrained")
-        axes_pair = figure.subplots(1, 2, sharey=True)
+        figure, axes_pair = panels(2, 2, 3.3, sharey=True)
         extent = (0, duration_seconds, row_octaves[0], row_octaves[-1])
         for axes, side_magnitudes, side_name in zip(axes_pair, (targets, decoded), ("in", "out"), strict=True):
             axes_image = axes.imshow(
@@ -95,7 +88,7 @@ def spectrogram(
             ticks_hz = [tick_hz for tick_hz in FREQUENCIES_HZ if LOWEST_HZ <= tick_hz <= sample_rate / 2]
             axes.set_yticks(np.log2(ticks_hz), [FREQUENCIES_HZ[tick_hz] for tick_hz in ticks_hz])
         axes_pair[0].set_ylabel("Hz")
-        figure.colorbar(axes_image, ax=list(axes_pair), label="dB", pad=0.01).outline.set_visible(False)
+        figure.colorbar(axes_image, ax=axes_pair, label="dB", pad=0.01).outline.set_visible(False)
         return figure
 
     return Picture(
@@ -110,8 +103,7 @@ def key_bars(codes: dict[str, float | None], mesh: dict[str, float | None]) -> P
     """Draw the shares of obeyed keys by pitch class, for training codes and codes of a mesh."""
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 2.5), layout="constrained")
-        axes = figure.subplots()
+        figure, [axes] = panels(1, 1, 2.5)
         bar_positions = np.arange(12)
         for bar_offset, shares_by_class, colour, label in (
             (-0.2, codes, theme.first, "training codes"),
@@ -142,11 +134,9 @@ def square(answers: dict[int, Integers], low: Sequence[float], high: Sequence[fl
     """Draw the strongest pitch class over two latents (Figures 4 and 5)."""
 
     def draw(theme: Theme) -> Figure:
-        row_count = -(-len(answers) // 4)
-        figure = Figure((WIDTH, 2.05 * row_count + 0.35), layout="constrained")
-        axes_grid = figure.subplots(row_count, 4, sharex=True, sharey=True, squeeze=False).ravel()
+        figure, class_axes = panels(len(answers), 4, 2.05, 0.35, sharex=True, sharey=True)
         extent = (low[0], high[0], low[1], high[1])
-        for axes, (pitch_class, strongest_classes) in zip(axes_grid, answers.items(), strict=False):
+        for axes, (pitch_class, strongest_classes) in zip(class_axes, answers.items(), strict=True):
             side_points = round(len(strongest_classes) ** 0.5)
             axes.imshow(
                 # .T puts the first latent on x
@@ -169,11 +159,9 @@ def square(answers: dict[int, Integers], low: Sequence[float], high: Sequence[fl
             axes.set_title(
                 f"{PITCH_CLASSES[pitch_class]} asked: {percent(float(np.mean(strongest_classes == pitch_class)))} right"
             )
-        for axes in axes_grid[len(answers) :]:
-            axes.set_visible(False)
         figure.supxlabel("latent 0", fontsize=9)
         figure.supylabel("latent 1", fontsize=9)
-        pitch_class_bar(figure, list(axes_grid), theme)
+        pitch_class_bar(figure, theme)
         return figure
 
     return Picture(
@@ -215,15 +203,14 @@ def embedding(latents: Array, pitch_classes: Integers) -> Picture:
     dots = Dots(tuple(coordinates[:, axis_pair] for axis_pair in axis_pairs), latents, pitch_classes)
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((width, height), layout="constrained")
-        axes_grid = list(figure.subplots(1, len(axis_pairs), squeeze=False).ravel())
-        for axes, (x, y) in zip(axes_grid, axis_pairs, strict=True):
+        figure, pair_axes = panels(len(axis_pairs), len(axis_pairs), height, width=width)
+        for axes, (x, y) in zip(pair_axes, axis_pairs, strict=True):
             axes.scatter(
                 coordinates[:, x], coordinates[:, y], c=pitch_classes, cmap=theme.pitch_classes(), vmin=-0.5, vmax=11.5,
                 s=5, alpha=0.8, linewidths=0,
             )  # fmt: skip
             axes.set(xlabel=axis_names[x], ylabel=axis_names[y])
-        pitch_class_bar(figure, axes_grid, theme)
+        pitch_class_bar(figure, theme)
         return figure
 
     return Picture(
@@ -241,14 +228,8 @@ def histograms(latents: Array, low: Sequence[float], high: Sequence[float]) -> P
 
     def draw(theme: Theme) -> Figure:
         n = latents.shape[1]
-        column_count = min(4, n)
-        row_count = -(-n // column_count)
-        figure = Figure((WIDTH, 1.35 * row_count + 0.3), layout="constrained")
-        axes_grid = figure.subplots(row_count, column_count, squeeze=False).ravel()
-        for i, axes in enumerate(axes_grid):
-            axes.set_visible(i < n)
-            if i >= n:
-                continue
+        figure, latent_axes = panels(n, min(4, n), 1.35, 0.3)
+        for i, axes in enumerate(latent_axes):
             axes.hist(latents[:, i], 48, color=theme.first)
             for knob_end in (low[i], high[i]):
                 axes.axvline(knob_end, color=theme.second, linewidth=1)
@@ -271,8 +252,7 @@ def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
     width = min(5.0, 1.6 + 0.42 * n)
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((width, width - 0.9), layout="constrained")
-        axes = figure.subplots()
+        figure, [axes] = panels(1, 1, width - 0.9, width=width)
         colour_map = LinearSegmentedColormap.from_list("sides", [theme.first, theme.paper, theme.second])
         matrix_image = axes.imshow(matrix, cmap=colour_map, vmin=-1, vmax=1)
         if n <= LARGEST_TABLE:
@@ -292,12 +272,14 @@ def correlation(matrix: Sequence[Sequence[float]]) -> Picture:
     )
 
 
-def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], checkpoint_step: int) -> Picture:
-    """Draw weighted terms, and a dotted line at ``checkpoint_step``."""
+def loss_curve(loss_figures: Mapping[str, Any], checkpoint_step: int) -> list[Picture]:
+    """Draw weighted terms, and a dotted line at ``checkpoint_step``; nothing without logged steps."""
+    steps, terms = loss_figures["steps"], loss_figures["terms"]
+    if not steps:
+        return []
 
     def draw(theme: Theme) -> Figure:
-        figure = Figure((WIDTH, 2.8), layout="constrained")
-        axes = figure.subplots()
+        figure, [axes] = panels(1, 1, 2.8)
         term_names = [term_name for term_name in terms if term_name != "total"] if len(terms) > 2 else []
         for term_name, colour in zip(term_names, line_colours(len(term_names)), strict=True):
             axes.plot(
@@ -312,7 +294,7 @@ def loss_curve(steps: Sequence[int], terms: dict[str, list[float]], checkpoint_s
         figure.legend(loc="outside right center")
         return figure
 
-    return Picture("loss", "The loss on the validation split while it trained, and the weighted terms of it.", draw)
+    return [Picture("loss", "The loss on the validation split while it trained, and the weighted terms of it.", draw)]
 
 
 def _literal(text: str) -> str:
@@ -330,10 +312,10 @@ def _principal(latents: Array) -> Array:
     return components
 
 
-def pitch_class_bar(figure: Figure, grid: list[Axes], theme: Theme) -> None:
-    """Draw the colour bar of pitch classes."""
+def pitch_class_bar(figure: Figure, theme: Theme) -> None:
+    """Draw the colour bar of pitch classes beside a figure's axes."""
     colour_scale = ScalarMappable(BoundaryNorm(np.arange(-0.5, 12), 12), theme.pitch_classes())
-    colour_bar = figure.colorbar(colour_scale, ax=grid, ticks=range(12), pad=0.01, aspect=30)
+    colour_bar = figure.colorbar(colour_scale, ax=figure.axes, ticks=range(12), pad=0.01, aspect=30)
     colour_bar.ax.set_yticklabels(PITCH_CLASSES)
     colour_bar.ax.tick_params(length=0)
     colour_bar.outline.set_visible(False)

@@ -40,4 +40,4 @@ def test_a_decoder_that_gives_each_frame_back_is_at_no_distance_at_the_notes_own
     moved = echo.transpose(note, pitch)
     assert len(moved.sound) == RATE * 2**octaves
     # resampling ends below half the rate
-    assert shape_db(course(note, RATE), course(echo.decode_frames(moved), RATE)) < 0.4
+    assert shape_db(course(note, RATE), course(echo.resynthesize(moved), RATE)) < 0.4

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from timbrel.export.fidelity.comparison import AbxTrial, abx_page
 from timbrel.export.reports.figures.frames import embedding
-from timbrel.export.reports.page import document, picture_renderer, pressed
+from timbrel.export.reports.page import document, parts_renderer
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 from timbrel.host.panel.process import run
 from timbrel.host.session.panel_process import PanelProcess
@@ -26,7 +26,7 @@ def panel(tmp_path):
     picture = embedding(codes, np.arange(40) % 12)
     picture.save(report)
     (report / "report.json").write_text("{}")
-    text = document("pad", "It plays.", "", {"Knobs": pressed(picture_renderer([picture]), Path("pad"))})
+    text = document("pad", "It plays.", "", {"Knobs": parts_renderer([picture], Path("pad"))(["embedding"])})
     (report / "index.html").write_text(text, encoding="utf-8")
     with PanelProcess(run, report=report) as panel:
         yield panel
