@@ -13,7 +13,8 @@ from timbrel.host.play.rack import Rack
 from timbrel.host.play.render import remarks
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.shipped import DEMO, KEYS, PARTS, shipped_models, shipped_presets, shipped_tunes
-from timbrel.host.resynthesis.distance import distances_db, log_mel
+from timbrel.host.resynthesis.distance import distances_db
+from timbrel.host.spectra import log_mel
 from timbrel.train.corpus.soundfont import DRUM_CLASSES
 from timbrel.train.metrics.clips import pairwise_within
 

@@ -159,6 +159,11 @@ def decibels(power: Tensor) -> Tensor:
     return 10 * torch.log10(power / SOFTEST + 1) + 10 * math.log10(SOFTEST)
 
 
+def centroids(magnitudes: Tensor, positions: Tensor) -> Tensor:
+    """Return centroids of spectra, [frames], in the unit of ``positions`` [bins]; 0 for silence."""
+    return (magnitudes @ positions) / magnitudes.sum(1).clamp_min(1e-20)
+
+
 def level_distance(levels: Tensor, target_levels: Tensor) -> Tensor:
     return ((levels - target_levels).square().mean(1) + 1e-6).sqrt().mean()
 

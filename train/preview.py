@@ -9,7 +9,7 @@ import numpy as np
 from ..host.arrays import Array
 from ..host.audio.sound_files import sound_writer
 from ..host.files import replacing
-from ..host.resynthesis.distance import HOP, log_mel
+from ..host.spectra import CLIP_HOP, log_mel
 
 COLUMNS = 6  # clips in a row
 INCHES = (2.0, 2.4)  # of a clip
@@ -38,7 +38,7 @@ def draw_grid(path: Path, sounds: Sequence[Array], rate: int, titles: Sequence[s
         wave_axes.set_xlim(0, len(sound) / rate)
         wave_axes.set_title(title, fontsize=8)
         levels_db = log_mel(sound[None], rate)[0]
-        extent = (0.0, len(levels_db) * HOP / rate, 0.0, float(levels_db.shape[1]))
+        extent = (0.0, len(levels_db) * CLIP_HOP / rate, 0.0, float(levels_db.shape[1]))
         image_axes.imshow(
             levels_db.T, origin="lower", aspect="auto", vmin=FLOOR_DB, vmax=0, cmap="magma", extent=extent
         )

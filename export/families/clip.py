@@ -20,7 +20,8 @@ from ...host.errors import UserError
 from ...host.kinds.card_fields import NormalPrior
 from ...host.model.model import Model
 from ...host.preset.preset import Preset
-from ...host.resynthesis.distance import distance_db, log_mel
+from ...host.resynthesis.distance import distance_db
+from ...host.spectra import log_mel
 from ...train.corpus.clip_table import Split
 from ...train.corpus.store import Corpus
 from ...train.families.clip.data import hit_changes, hits

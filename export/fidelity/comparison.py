@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from ...host.arrays import Array, Doubles
 from ...host.preset.library import Patch
+from ...host.spectra import mel_edges_hz
 from ...host.units import note_name
 from ...train.corpus.store import Corpus
 from ...train.metrics.clips import frechet
@@ -42,7 +42,7 @@ def note_picture(name: str, title: str, sounds: Mapping[str, Array], rate: int) 
     """Plot mel bands of sounds, [samples] each."""
     levels_by_sound = {sound_name: levels(course(sound, rate)) for sound_name, sound in sounds.items()}
     longest_seconds = max(len(image) for image in levels_by_sound.values()) * HOP / rate
-    band_centres_hz = librosa.mel_frequencies(BANDS + 2, fmin=0.0, fmax=rate / 2)[1:-1]
+    band_centres_hz = mel_edges_hz(rate, BANDS)[1:-1]
     labels_by_hz = {
         hz: hz_label for hz, hz_label in MARKED_HZ.items() if band_centres_hz[0] <= hz <= band_centres_hz[-1]
     }

@@ -26,6 +26,7 @@ from ...host.preset.preset import LatentSettings, Preset
 from ...host.resynthesis.codes import QUIET_FRAME
 from ...host.resynthesis.frame_stream import FrameStream, latency_of
 from ...host.signal import medoid, window
+from ...host.spectra import centred_frames, centroids
 from ...host.units import midi_to_hz, semitones_to_ratio
 from ...train.corpus.store import Corpus
 from ..reports.report import Figures
@@ -236,8 +237,7 @@ def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
 
     Power instead of magnitude: room noise, stronger in soft recordings, is faint in each bin, and there are a thousand.
     """
-    window_shape = window("hann", FRAME)
-    windowed_frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * window_shape
+    windowed_frames = centred_frames(sound, FRAME, HOP) * window("hann", FRAME)
     bins_hz = np.linspace(0, rate / 2, FRAME // 2 + 1)
     bin_powers = np.square(np.abs(np.fft.rfft(windowed_frames)), dtype=np.float64) * (
         bins_hz > LOWEST * midi_to_hz(pitch)
@@ -246,7 +246,7 @@ def centroid_hz(sound: Array, rate: int, pitch: float) -> float:
     is_loud = frame_powers > frame_powers.max() * 10 ** (-SOUNDING_DB / 10)
     if not is_loud.any():
         return 0.0
-    return _geometric(bin_powers[is_loud] @ bins_hz / frame_powers[is_loud])
+    return _geometric(centroids(bin_powers[is_loud], bins_hz))
 
 
 def in_words(figures: Figures) -> str:

@@ -16,10 +16,10 @@ from ...host.events import Event, NoteOff, NoteOn
 from ...host.model.card import Card
 from ...host.preset.library import Patch
 from ...host.signal import window
+from ...host.spectra import envelope_db
 from ...train.corpus.store import Corpus
 from ...train.families.partials.data import first_audible_bin, measure_levels
 from ...train.families.partials.recipe import PartialsFrames
-from ...train.metrics.clips import envelope_db
 from ..reports.report import Figures
 from .dynamics import performed
 from .measures import held_shapes, sustain_db

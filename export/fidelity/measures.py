@@ -4,13 +4,13 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 import scipy
 
 from ...host.arrays import Array, Doubles
 from ...host.signal import window
+from ...host.spectra import centred_frames, centroids, mel_triangles
 from ...train.corpus.pitch import pitch_track
 from ...train.metrics.clips import attack_seconds
 
@@ -142,11 +142,9 @@ class NoteDistance(NamedTuple):
     brightness: float | None
 
 
-@functools.cache
 def mel(rate: int) -> Doubles:
-    """Return the mel filter bank, [bins, 64]: triangles of height 1, spaced evenly on Slaney's scale."""
-    weights: Doubles = librosa.filters.mel(sr=rate, n_fft=FRAME, n_mels=BANDS, norm=None, dtype=np.float64).T
-    return weights
+    """Return the mel filter bank, [bins, 64]: triangles of height 1."""
+    return mel_triangles(rate, FRAME, BANDS).T
 
 
 def course(sound: Array, rate: int) -> SpectralCourse:
@@ -155,15 +153,14 @@ def course(sound: Array, rate: int) -> SpectralCourse:
     The padding is silence, whose shape is -80 dB in all bands.
     """
     window_shape = window("hann", FRAME)
-    windowed_frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, FRAME // 2), FRAME)[::HOP] * window_shape
-    magnitudes = np.abs(np.fft.rfft(windowed_frames)).astype(np.float64)
+    magnitudes = np.abs(np.fft.rfft(centred_frames(sound, FRAME, HOP) * window_shape)).astype(np.float64)
     bin_powers = np.square(magnitudes)
     # over all bins, including negative frequencies
     total_powers = 2 * bin_powers.sum(1) - bin_powers[:, 0] - bin_powers[:, -1]
     mean_squares = total_powers / (FRAME * np.square(window_shape, dtype=np.float64).sum())
     band_shares = 2 * (bin_powers @ mel(rate)) / np.maximum(total_powers, SILENT)[:, np.newaxis]
     bins_hz = np.linspace(0, rate / 2, FRAME // 2 + 1)
-    centroids_hz = (magnitudes @ bins_hz) / np.maximum(magnitudes.sum(1), SILENT)
+    centroids_hz = centroids(magnitudes, bins_hz)
     return SpectralCourse(
         levels=10 * np.log10(np.maximum(mean_squares, SILENT)),
         shapes=10 * np.log10(np.maximum(band_shares, 10 ** (FLOOR_DB / 10))),
@@ -259,7 +256,7 @@ def quarter_db(recording: Array, rendition: Array, rate: int) -> float:
 
 def _quarters(sound: Array, rate: int) -> tuple[Doubles, Doubles]:
     """Return frame levels, and shares of power in quarter tones, [frames, bands], both in dB."""
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, LONG // 2), LONG)[:: LONG // 4]
+    frames = centred_frames(sound, LONG, LONG // 4)
     bin_powers = np.square(np.abs(np.fft.rfft(frames * window("hann", LONG)))).astype(np.float64)
     total_powers = np.maximum(bin_powers.sum(1), SILENT)
     band_shares = bin_powers @ quarter_tones(rate) / total_powers[:, np.newaxis]

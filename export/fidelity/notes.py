@@ -8,11 +8,11 @@ import numpy as np
 import soxr
 
 from ...host.arrays import Array
+from ...host.spectra import MOMENT_SECONDS, envelope_db
 from ...host.units import semitones_to_ratio
 from ...train.corpus.clip_table import Clip, Split
 from ...train.corpus.pitch import single_note
 from ...train.corpus.store import Corpus
-from ...train.metrics.clips import STEP_SECONDS, envelope_db
 
 HELD_OUT: tuple[Split, ...] = ("test", "val")  # no weight was trained on either; validation selected the checkpoint
 ONSET_DB = 40.0  # below a recording's loudest moment: its onset
@@ -137,19 +137,21 @@ def cut(single: SingleNote, sound: Array, rate: int) -> RecordedNote:
     last_step = int(np.flatnonzero(step_levels > loudest_level - RANGE_DB)[-1])
     note_levels = step_levels[first_step : last_step + 1]
     # The slope puts the maximum where the level starts to fall faster than it until the end.
-    tilted_levels = note_levels + RELEASED_DB_SECOND * STEP_SECONDS * np.arange(len(note_levels))
+    tilted_levels = note_levels + RELEASED_DB_SECOND * MOMENT_SECONDS * np.arange(len(note_levels))
     release_step = int(np.argmax(tilted_levels))
     is_sounding = note_levels > loudest_level - SUSTAINED_DB
-    is_sounding[: int(np.argmax(note_levels > loudest_level - RISEN_DB)) + round(STRUCK_SECONDS / STEP_SECONDS)] = False
+    is_sounding[: int(np.argmax(note_levels > loudest_level - RISEN_DB)) + round(STRUCK_SECONDS / MOMENT_SECONDS)] = (
+        False
+    )
     stop_step = int(np.argmax(np.where(is_sounding, tilted_levels, -np.inf)))
-    fallen_step = stop_step + round(RELEASED_DB / RELEASED_DB_SECOND / STEP_SECONDS)
+    fallen_step = stop_step + round(RELEASED_DB / RELEASED_DB_SECOND / MOMENT_SECONDS)
     if is_sounding.any() and note_levels[fallen_step:].max(initial=-np.inf) <= note_levels[stop_step] - RELEASED_DB:
         release_step = stop_step
-    start_sample, stop_sample = (round(step * STEP_SECONDS * rate) for step in (first_step, last_step + 1))
+    start_sample, stop_sample = (round(step * MOMENT_SECONDS * rate) for step in (first_step, last_step + 1))
     return RecordedNote(
         single,
         np.array(sound[start_sample:stop_sample], np.float32),
-        max(release_step, 1) * STEP_SECONDS,
+        max(release_step, 1) * MOMENT_SECONDS,
         loudest_level,
     )
 

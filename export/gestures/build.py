@@ -13,8 +13,8 @@ from ...host.model.gesture import MOST_POINTS, RESIDUAL_DB, Gestures, Grid, Inst
 from ...host.model.model import Model
 from ...host.model.partials import spectra
 from ...host.play.trajectory import KEY_SEMITONES, nearest
+from ...host.spectra import MOMENT_SECONDS
 from ...train.corpus.store import Corpus
-from ...train.metrics.clips import STEP_SECONDS
 from ..fidelity.measures import BANDS, HOP
 from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, singles, spread, velocity
 from .code_fitting import LONGEST_SECONDS, CodeFitter, Codes, band_middles, residuals_of
@@ -224,7 +224,7 @@ class _Levels:
         hop_seconds = HOP / self.card.sample_rate
         moment_count = min(round(min(course.note.held_seconds, LONGEST_SECONDS) / hop_seconds), MOST_POINTS)
         moment_seconds = np.arange(moment_count, dtype=np.float64) * hop_seconds
-        recorded_levels = np.interp(moment_seconds, STEP_SECONDS * np.arange(len(course.course)), course.course)
+        recorded_levels = np.interp(moment_seconds, MOMENT_SECONDS * np.arange(len(course.course)), course.course)
         decoded_levels = self.frame_levels(
             np.concatenate([held_codes(moment_seconds), home[np.newaxis]]), course.condition
         )
@@ -404,9 +404,9 @@ def _wander(courses: Sequence[NoteTrajectory], directions: Doubles, coder: CodeF
     """Return medians over notes of how far and how fast levels and codes move while steady."""
     level_moves, code_moves = [], []
     for course in courses:
-        if len(course.steady_levels) * STEP_SECONDS < STEADY_SECONDS:
+        if len(course.steady_levels) * MOMENT_SECONDS < STEADY_SECONDS:
             continue
-        level_moves.append(_deviation_and_rate(course.steady_levels[:, np.newaxis], STEP_SECONDS))
+        level_moves.append(_deviation_and_rate(course.steady_levels[:, np.newaxis], MOMENT_SECONDS))
         if len(course.steady_frames) > 2:
             conditions = np.full(len(course.steady_frames), course.condition)
             steady_codes = coder.encoded(course.steady_frames, conditions).astype(np.float64)

@@ -9,7 +9,6 @@ A network blurs notes that differ, and codes of some moments miss fast movement.
 import functools
 from collections.abc import Callable
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 import scipy
@@ -24,8 +23,10 @@ from ...host.model.gesture import MOST_POINTS, NO_MODES, RESIDUAL_DB, placed_mod
 from ...host.model.model import Model
 from ...host.model.partials import in_bins, orders, summed
 from ...host.signal import white_noise
+from ...host.spectra import mel_edges_hz, mel_triangles
 from ...host.units import semitones_to_ratio
 from ...train.families.partials.network import Bands
+from ...train.network import centroids
 from ..fidelity.measures import BANDS, FLOOR_DB, FRAME, HOP, SpectralCourse, course, mel
 from ..fidelity.notes import RecordedNote, SingleNote, tuned
 
@@ -43,7 +44,7 @@ class CodeFitter:
     def __init__(self, encoder: nn.Module, decoder: nn.Module, card: Card) -> None:
         self._encoder, self._decoder, self.card = encoder, decoder, card
         length, rate = card.frame_length, card.sample_rate
-        self._mel = torch.from_numpy(librosa.filters.mel(sr=rate, n_fft=length, n_mels=MEL_BANDS, norm=None).T.copy())
+        self._mel = torch.from_numpy(mel_triangles(rate, length, MEL_BANDS).astype(np.float32).T.copy())
         self._hertz = torch.fft.rfftfreq(length, 1 / rate)
         half_window = torch.hann_window(length // 2, periodic=True)
         self._window = nn.functional.pad(half_window, (length // 4, length - length // 4 - length // 2))
@@ -122,8 +123,7 @@ class CodeFitter:
 
     def _brightness(self, spectra: Tensor) -> Tensor:
         """Return the spectral centroid in octaves, [rows]."""
-        centroid = (spectra @ self._hertz) / spectra.sum(1).clamp_min(1e-20)
-        return torch.log2(centroid.clamp_min(1.0))
+        return torch.log2(centroids(spectra, self._hertz).clamp_min(1.0))
 
 
 class PitchedCodeFitter(CodeFitter):
@@ -163,8 +163,7 @@ NOISE_SECONDS = 6  # of white noise, to measure its fluctuation
 
 def band_middles(rate: int) -> list[float]:
     """Return the middles of the bands of `residuals_of`, in Hz."""
-    middles: list[float] = librosa.mel_frequencies(BANDS + 2, fmin=0.0, fmax=rate / 2)[1:-1].tolist()
-    return middles
+    return mel_edges_hz(rate, BANDS)[1:-1].tolist()
 
 
 Codes = Callable[[Doubles], Doubles]  # from seconds, [moments], to codes, [moments, n_latents]

@@ -18,9 +18,9 @@ from ...host.model.gesture import NO_MODES, band_energy
 from ...host.model.partials import in_bins, orders
 from ...host.resynthesis.codes import QUIET_FRAME
 from ...host.signal import medoid
+from ...host.spectra import MOMENT_SECONDS, SILENT_DB, envelope_db
 from ...host.units import INAUDIBLE_HZ
 from ...train.families.partials.data import split_frames
-from ...train.metrics.clips import SILENT_DB, STEP_SECONDS, envelope_db
 from ..fidelity.floors import frames_of
 from ..fidelity.measures import RINGING_DB_SECOND, SpectralPeaks, course, fall_db_second, spectral_peaks
 from ..fidelity.notes import RecordedNote, tuned
@@ -50,7 +50,7 @@ class NoteTrajectory(NamedTuple):
 
     Attributes:
         levels: in dB relative to the maximum, [LEVELS_AT].
-        course: while held, smooth, `STEP_SECONDS` apart.
+        course: while held, smooth, `MOMENT_SECONDS` apart.
         fall: in dB a second, after ``levels``.
         fading: ``levels`` and ``fall`` if the held note goes on fading, as a struck one does.
         release_levels: in dB relative to the release, [RELEASE_LEVELS_AT]; None if the note rang out or was cut off.
@@ -95,7 +95,7 @@ def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory
     if frame_levels.max() < SILENT_LEVEL:
         return None
     levels = _levels(note, card.sample_rate)
-    release_index = min(len(levels) - 1, round(note.held_seconds / STEP_SECONDS))
+    release_index = min(len(levels) - 1, round(note.held_seconds / MOMENT_SECONDS))
     held_frames = np.flatnonzero(
         is_sounding & ((frame_times <= note.held_seconds) | (frame_times == frame_times[is_sounding][0]))
     )
@@ -103,13 +103,13 @@ def measured_trajectory(note: RecordedNote, coder: CodeFitter) -> NoteTrajectory
     has_rung_out = levels[release_index] <= RINGS_DB
     decay_db_second = _fall(levels[: release_index + 1])
     fall = decay_db_second if has_rung_out else 0.0
-    is_released = not has_rung_out and (len(levels) - 1 - release_index) * STEP_SECONDS >= SHORTEST_RELEASE
+    is_released = not has_rung_out and (len(levels) - 1 - release_index) * MOMENT_SECONDS >= SHORTEST_RELEASE
     held_code_times = CODES_AT[(note.held_seconds > CODES_AT) | (CODES_AT == 0)]
     release_code_times = (
         note.held_seconds + RELEASE_CODES_AT[frame_times[is_sounding][-1] - note.held_seconds >= RELEASE_CODES_AT]
     )
     code_times = np.concatenate([held_code_times, release_code_times if is_released else release_code_times[:0]])
-    is_steady = _steady_mask(np.arange(len(levels), dtype=np.float64) * STEP_SECONDS, note.held_seconds)
+    is_steady = _steady_mask(np.arange(len(levels), dtype=np.float64) * MOMENT_SECONDS, note.held_seconds)
     return NoteTrajectory(
         note=note,
         condition=condition,
@@ -156,7 +156,7 @@ def _frames(sound: Array, middle_seconds: Doubles, card: Card) -> Array:
 
 
 def _levels(note: RecordedNote, rate: int) -> Doubles:
-    """Return a note's levels in dB relative to the loudest, `STEP_SECONDS` apart."""
+    """Return a note's levels in dB relative to the loudest, `MOMENT_SECONDS` apart."""
     highpassed_sound = scipy.signal.sosfilt(
         scipy.signal.butter(2, INAUDIBLE_HZ, "highpass", fs=rate, output="sos"), note.sound
     )
@@ -167,7 +167,7 @@ def _levels(note: RecordedNote, rate: int) -> Doubles:
 
 def _held_levels(levels: Doubles, fall: float) -> Doubles:
     """Return levels at `LEVELS_AT`; beyond the recording the steady level, or a fall."""
-    end_seconds = (len(levels) - 1) * STEP_SECONDS
+    end_seconds = (len(levels) - 1) * MOMENT_SECONDS
     steady_start, steady_end = (round(share * (len(levels) - 1)) for share in STEADY)
     steady_level = _decibels(levels[steady_start : steady_end + 1])
     later_levels = levels[-1] - fall * (LEVELS_AT - end_seconds) if fall else np.full(len(LEVELS_AT), steady_level)
@@ -177,7 +177,7 @@ def _held_levels(levels: Doubles, fall: float) -> Doubles:
 
 def _release_levels(levels: Doubles) -> Doubles:
     """Return levels at `RELEASE_LEVELS_AT`, from 0 down, extrapolated beyond the recording."""
-    end_seconds = (len(levels) - 1) * STEP_SECONDS
+    end_seconds = (len(levels) - 1) * MOMENT_SECONDS
     relative_levels = np.minimum.accumulate(levels - levels[0])  # a later rise is room noise
     slope_db_second = min(max(-relative_levels[-1] / end_seconds, 1.0), STEEPEST_DB_SECOND)
     later_levels = relative_levels[-1] - slope_db_second * (RELEASE_LEVELS_AT - end_seconds)
@@ -193,10 +193,10 @@ def _means(levels: Doubles, moments: Doubles) -> Doubles:
     midpoints = (moments[1:] + moments[:-1]) / 2
     begin_seconds, end_seconds = (np.concatenate(edges) for edges in (([0.0], midpoints), (midpoints, moments[-1:])))
     begin_indices, end_indices = (
-        np.clip(np.round(edge_seconds / STEP_SECONDS).astype(int), 0, len(levels))
+        np.clip(np.round(edge_seconds / MOMENT_SECONDS).astype(int), 0, len(levels))
         for edge_seconds in (begin_seconds, end_seconds)
     )
-    moment_indices = np.clip(np.round(moments / STEP_SECONDS).astype(int), 0, len(levels) - 1)
+    moment_indices = np.clip(np.round(moments / MOMENT_SECONDS).astype(int), 0, len(levels) - 1)
     is_wide = (moments > SHARP_SECONDS) & (end_indices > begin_indices)
     mean_power = (cumulative_power[end_indices] - cumulative_power[begin_indices]) / np.maximum(
         end_indices - begin_indices, 1
@@ -210,13 +210,13 @@ def _fall(levels: Doubles) -> float:
     second_half = levels[len(levels) // 2 :]
     centred_steps = np.arange(len(second_half)) - (len(second_half) - 1) / 2
     return max(
-        0.0, float(-(centred_steps @ second_half) / max(float(centred_steps @ centred_steps), 1.0)) / STEP_SECONDS
+        0.0, float(-(centred_steps @ second_half) / max(float(centred_steps @ centred_steps), 1.0)) / MOMENT_SECONDS
     )
 
 
 def _smooth(levels: Doubles) -> Doubles:
     """Smooth the power of levels over `SMOOTH_SECONDS`."""
-    width_steps = round(SMOOTH_SECONDS / STEP_SECONDS)
+    width_steps = round(SMOOTH_SECONDS / MOMENT_SECONDS)
     power = scipy.ndimage.uniform_filter1d(10 ** (levels / 10), width_steps, mode="nearest", origin=width_steps % 2 - 1)
     smooth: Doubles = 10 * np.log10(np.maximum(power, 1e-20))
     return smooth

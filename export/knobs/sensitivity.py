@@ -17,6 +17,7 @@ from ...host.arrays import Doubles
 from ...host.model.partials import HANN_ENERGY
 from ...host.units import A4_HZ
 from ...train.families.partials.network import Bands
+from ...train.network import centroids
 from ..measures.frames import ROWS
 from ..reports.measure import Measure, measures_across
 from ..reports.verdict import minus, percent, two_digits
@@ -82,8 +83,7 @@ class Timbre:
         band_powers = torch.cat(
             [class_power @ bands for class_power, bands in zip(power_by_class, self._bands, strict=True)]
         )
-        centroid = (frames @ self._hertz) / frames.sum(1).clamp_min(1e-20)
-        return _descriptors(centroid, band_powers[class_order.argsort()])
+        return _descriptors(centroids(frames, self._hertz), band_powers[class_order.argsort()])
 
 
 def of_partials(bands: Bands, frames: Tensor, pitches: Tensor) -> Tensor:

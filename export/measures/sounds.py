@@ -3,11 +3,11 @@
 import functools
 from typing import Any
 
-import librosa
 import numpy as np
 
 from ...host.arrays import Array, Doubles
 from ...host.signal import window
+from ...host.spectra import mel_triangles, step_powers
 from ...train.corpus.store import Corpus
 from ...train.frames import pitched_frames
 from ...train.metrics.rhythm import f_measure
@@ -46,10 +46,9 @@ def silence_message(corpus: Corpus, noun: str, remedy: str = "add longer or loud
 def _events(samples: Array, rate: int) -> tuple[float, int]:
     """Return the seconds that a clip is loud, and how many events it has."""
     step_samples = round(STEP_SECONDS * rate)
-    sample_steps = samples[: len(samples) // step_samples * step_samples].reshape(-1, step_samples)
-    step_powers = np.convolve(np.square(sample_steps, dtype=np.float64).mean(1), np.ones(3) / 3, "same")
+    smoothed_powers = np.convolve(step_powers(samples, step_samples), np.ones(3) / 3, "same")
     # silence before the clip
-    levels_db = np.pad(10 * np.log10(step_powers + 1e-12), (RISE_STEPS, 0), constant_values=-np.inf)
+    levels_db = np.pad(10 * np.log10(smoothed_powers + 1e-12), (RISE_STEPS, 0), constant_values=-np.inf)
     is_loud = levels_db > levels_db.max() - LOUD_DB
     rise_steps = np.flatnonzero(is_loud[RISE_STEPS:] & (levels_db[RISE_STEPS:] > levels_db[:-RISE_STEPS] + RISE_DB))
     onset_count = np.sum(np.diff(rise_steps, prepend=-APART_STEPS - 1) > APART_STEPS)
@@ -123,7 +122,7 @@ QUIETEST = 1e-6  # of the maximum's power: 60 dB below is masked, and irrelevant
 @functools.cache
 def mel(sample_rate: int, n_fft: int) -> Doubles:
     """Return the mel filter bank, [bins, bands], each band of sum 1."""
-    weights = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=MEL_BANDS, norm=None, dtype=np.float64).T
+    weights = mel_triangles(sample_rate, n_fft, MEL_BANDS).T
     normalised_weights: Doubles = weights / np.maximum(weights.sum(0), 1e-12)  # a band too narrow for a bin stays empty
     return normalised_weights
 

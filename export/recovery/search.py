@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import librosa
 import numpy as np
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from ...host.kinds.table import kind_of
 from ...host.model.card import Card
 from ...host.model.model import Model
 from ...host.resynthesis.refinement import SearchResult, SearchTarget, refined
+from ...host.spectra import mel_filters
 from ..kinds.clip import MagnitudeView
 from ..kinds.search_view import TargetSound, View, short_spectra, sizes
 from ..kinds.table import KINDS
@@ -42,8 +42,8 @@ class FrameDistance:
         self._view, self._further = view, further
         self._target = self._levelled(torch.stack([target.amplitudes for target in targets]))
         band_count = min(BANDS, view.length // 4)
-        mel_filters = librosa.filters.mel(sr=view.card.sample_rate, n_fft=view.length, n_mels=band_count)
-        self._mel = torch.from_numpy(mel_filters.T[:, mel_filters.any(1)].copy())
+        band_filters = mel_filters(view.card.sample_rate, view.length, band_count)
+        self._mel = torch.from_numpy(band_filters.T[:, band_filters.any(1)].copy())
         target_power = self._target.square() @ self._mel
         self._loudest = target_power.amax((1, 2), keepdim=True).clamp_min(1e-12)
         self._levels = _log_levels(target_power, self._loudest)

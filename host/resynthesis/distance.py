@@ -1,6 +1,5 @@
 """Log-mel distance between clips, and reconstruction error: spectrogram MSE and SSIM."""
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -8,62 +7,9 @@ import numpy.typing as npt
 
 from ..arrays import Array, Doubles
 from ..signal import window
+from ..spectra import LOWEST_DB, centred_frames, log_mel
 
-BANDS = 64
-FRAME, HOP = 1024, 256  # samples, at the clip's own rate
-KNEE_HZ, MEL_HZ, MEL_STEP = 1000.0, 200 / 3, np.log(6.4) / 27  # Slaney's scale: Hz per mel, then log step
-LOWEST_DB = -90.0  # below a clip's loudest cell, the floor of levels: lower ones are inaudible
-RANGE_DB = 40.0  # below it, the cells that are compared: softer ones are masked
-SILENT = 1e-10  # power of the loudest cell, -100 dB: quieter clips count as silent
-TOGETHER = 16  # clips whose spectra are in memory at once: 140 MB for four seconds at 44.1 kHz
-
-
-@functools.cache
-def mel(rate: int) -> Array:
-    """Mel filters, [bins, bands]: triangles of area 1 on Slaney's scale, as librosa's.
-
-    (Slaney, "Auditory Toolbox", 1998: linear up to 1 kHz, logarithmic above.)
-    """
-    edges_hz = _hertz(np.linspace(0.0, float(_mels(np.array([rate / 2]))[0]), BANDS + 2))
-    low_hz, middle_hz, high_hz = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
-    bin_hz = np.arange(FRAME // 2 + 1)[:, np.newaxis] * rate / FRAME
-    triangles = np.minimum((bin_hz - low_hz) / (middle_hz - low_hz), (high_hz - bin_hz) / (high_hz - middle_hz))
-    filter_weights: Array = (np.maximum(triangles, 0) * 2 / (high_hz - low_hz)).astype(np.float32)
-    filter_weights.setflags(write=False)
-    return filter_weights
-
-
-def _mels(hertz: Doubles) -> Doubles:
-    high_hz = np.maximum(hertz, KNEE_HZ)
-    return np.minimum(hertz, KNEE_HZ) / MEL_HZ + np.log(high_hz / KNEE_HZ) / MEL_STEP
-
-
-def _hertz(mels: Doubles) -> Doubles:
-    knee_mels = KNEE_HZ / MEL_HZ
-    return np.minimum(mels, knee_mels) * MEL_HZ * np.exp(MEL_STEP * np.maximum(mels - knee_mels, 0))
-
-
-def log_mel(clips: Array, rate: int) -> Array:
-    """Levels of [clips, samples], in dB from each clip's loudest cell, 0 to -90: [clips, frames, bands].
-
-    Power of periodic Hann windows of 1024 samples, centred every 256 from the first sample on, zero-padded: ``1 +
-    samples // 256`` frames. Silent clips are -90 dB. Above a ``rate`` of 60 kHz the lowest bands contain no bin, and
-    stay at -90 dB.
-    """
-    level_chunks = [_levels(clips[first : first + TOGETHER], rate) for first in range(0, len(clips), TOGETHER)]
-    return np.concatenate(level_chunks) if level_chunks else np.zeros((0, 1 + clips.shape[1] // HOP, BANDS), np.float32)
-
-
-def _levels(clips: Array, rate: int) -> Array:
-    """As `log_mel`, of clips computed at once."""
-    padded_clips = np.pad(clips.astype(np.float32, copy=False), ((0, 0), (FRAME // 2, FRAME // 2)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded_clips, FRAME, axis=1)[:, ::HOP]
-    spectra = np.fft.rfft(frames * window("hann", FRAME))
-    power = (np.square(spectra.real) + np.square(spectra.imag)).astype(np.float32) @ mel(rate)
-    loudest_power = power.max((1, 2), keepdims=True)
-    power_shares = np.where(loudest_power < SILENT, 0, power / np.maximum(loudest_power, SILENT))
-    levels_db: Array = 10 * np.log10(np.maximum(power_shares, 10 ** (LOWEST_DB / 10))).astype(np.float32)
-    return np.maximum(levels_db, np.float32(LOWEST_DB))
+RANGE_DB = 40.0  # below a clip's loudest cell, the cells that are compared: softer ones are masked
 
 
 def sounding(levels: Array) -> npt.NDArray[np.bool_]:
@@ -141,8 +87,7 @@ def spectrogram(sound: Array, rate: int) -> Doubles:
     Hann windows of about 32 ms, a quarter apart, the first centred on the first sample, zero-padded.
     """
     window_length = 2 ** round(np.log2(rate * WINDOW_SECONDS))
-    padded_sound = np.pad(sound, window_length // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded_sound, window_length)[:: window_length // OVERLAP]
+    frames = centred_frames(sound, window_length, window_length // OVERLAP)
     return np.abs(np.fft.rfft(frames * window("hann", window_length))).astype(np.float64)
 
 

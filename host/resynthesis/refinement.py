@@ -17,8 +17,9 @@ from ..arrays import Array, Doubles, Spectrum
 from ..engines.clip.synthesis import SpectraSound
 from ..model.card import Card
 from ..model.model import Model
+from ..spectra import CLIP_FRAME, CLIP_HOP, LOWEST_DB, log_mel
 from .codes import Span
-from .distance import FRAME, HOP, LOWEST_DB, log_mel, sounding
+from .distance import sounding
 
 MARGIN = 3  # frame lengths on either side of a frame: transposing two octaves down reads a window four times as long
 
@@ -103,13 +104,15 @@ class _Target:
         last_frame = int(np.flatnonzero(self._sounding_cells.any(1)).max(initial=0))
         self._frame_count = last_frame + 1
         assert card.transform_length is not None
-        self.spectrum_count = -(-(last_frame * HOP + FRAME // 2 + card.transform_length // 2) // card.hop_length) + 1
+        self.spectrum_count = (
+            -(-(last_frame * CLIP_HOP + CLIP_FRAME // 2 + card.transform_length // 2) // card.hop_length) + 1
+        )
         self.needs_whole_clip = further is not None  # these residuals depend on the whole clip
 
     def residuals(self, clips: Array, *, to_end: bool = False) -> Array:
         """``to_end``: up to the target's end only, where the clips' loudest cell must lie."""
         if to_end and not self.needs_whole_clip:
-            clips = clips[:, : self._frame_count * HOP + FRAME]
+            clips = clips[:, : self._frame_count * CLIP_HOP + CLIP_FRAME]
         clip_levels = log_mel(clips, self._rate)[:, : self._frame_count]
         lacking_frames = self._frame_count - clip_levels.shape[1]
         clip_levels = (

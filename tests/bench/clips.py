@@ -11,7 +11,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from timbrel.host.resynthesis.distance import distance_db, distances_db, log_mel
+from timbrel.host.resynthesis.distance import distance_db, distances_db
+from timbrel.host.spectra import log_mel
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.data import clips_of
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from timbrel.host.engines.clip.synthesis import SpectraSound
-from timbrel.host.resynthesis.distance import distance_db, log_mel
+from timbrel.host.resynthesis.distance import distance_db
+from timbrel.host.spectra import log_mel
 from timbrel.train import checkpoint, loop
 from timbrel.train.families import FAMILIES
 from timbrel.train.families.clip.data import hits

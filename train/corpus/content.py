@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ...host.arrays import Array, Doubles
 from ...host.errors import UserError
+from ...host.spectra import centroids, step_levels_to_end_db
 from ...host.units import note_name
 from ..sampling import thinned
 from .loops import has_beat
@@ -147,24 +148,17 @@ def dying_seconds(corpus: Corpus, share: float) -> float:
     return float(np.quantile(decay_seconds, share))
 
 
-def _loudness(samples: Array, rate: int) -> Array:
+def _loudness(samples: Array, rate: int) -> Doubles:
     """Return the level in dB every 10 ms."""
-    step_length = max(1, round(STEP_SECONDS * rate))
-    step_starts = np.arange(0, len(samples), step_length)
-    # Of the last step as many as there are: padded, it would seem to die.
-    sample_counts = np.diff(step_starts, append=len(samples))
-    levels_db: Array = 10 * np.log10(
-        np.add.reduceat(np.square(samples, dtype=np.float64), step_starts) / sample_counts + 1e-12
-    )
-    return levels_db
+    return step_levels_to_end_db(samples, max(1, round(STEP_SECONDS * rate)))
 
 
-def _sounding_seconds(levels_db: Array) -> float:
+def _sounding_seconds(levels_db: Doubles) -> float:
     """Return the time until a sound has died away."""
     return float((np.flatnonzero(levels_db > levels_db.max() - LOUD_DB)[-1] + 1) * STEP_SECONDS)
 
 
-def _onsets(levels_db: Array) -> int:
+def _onsets(levels_db: Doubles) -> int:
     """Return the number of onsets, 1 or more."""
     padded_db = np.concatenate([np.full(RISE_STEPS, levels_db.min() - RISE_DB), levels_db])
     recent_lowest_db = np.lib.stride_tricks.sliding_window_view(padded_db, RISE_STEPS)[: len(levels_db)].min(1)
@@ -283,7 +277,7 @@ def changes_colour(samples: Samples, rate: int) -> bool:
         return False
     frame_length = 2 * round(WINDOW_SECONDS * rate / 2)
     magnitudes = np.abs(np.fft.rfft(np.stack(_loud_frames(samples, frame_length, 100)) * np.hanning(frame_length)))
-    centroid_bins = magnitudes @ np.arange(magnitudes.shape[1]) / np.maximum(magnitudes.sum(1), 1e-12)
+    centroid_bins = centroids(magnitudes, np.arange(magnitudes.shape[1], dtype=np.float64))
     low_bin, high_bin = np.quantile(centroid_bins, (0.05, 0.95))
     return bool(high_bin >= low_bin * 2**COLOUR_OCTAVES)
 

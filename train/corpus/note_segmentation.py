@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrays import Doubles
+from ...host.spectra import mel_filters
 from ...host.units import midi_to_hz, semitones_to_ratio
 from .pitch import HOP, LOWEST_HZ, VOICED, Samples, Sliceable, single_note, windows, yin
 
@@ -277,7 +278,7 @@ def _measure_frames(samples: Sliceable, rate: int) -> _Frames:
     frame_count = -(-len(samples) // hop)
     pitch, depth = np.zeros(frame_count), np.full(frame_count, np.inf)
     levels_db, band_levels_db = np.empty(frame_count), np.empty((BANDS, frame_count), np.float32)
-    mel_filters = _mel(rate, 4 * hop)
+    band_filters = mel_filters(rate, 4 * hop, BANDS)
     for first_frame in range(0, frame_count, PIECE):
         frame_range = slice(first_frame, min(first_frame + PIECE, frame_count))
         piece_frames = frame_range.stop - first_frame
@@ -292,16 +293,8 @@ def _measure_frames(samples: Sliceable, rate: int) -> _Frames:
         frames = windows(samples, first_frame * hop, piece_frames, hop, 4 * hop)
         levels_db[frame_range] = 10 * np.log10(np.mean(frames[:, hop : 3 * hop] ** 2, axis=1) + 1e-12)
         power = np.square(np.abs(np.fft.rfft(frames * np.hanning(4 * hop).astype(np.float32))))
-        band_levels_db[:, frame_range] = 10 * np.log10(np.maximum(mel_filters @ power.T, 1e-10))
+        band_levels_db[:, frame_range] = 10 * np.log10(np.maximum(band_filters @ power.T, 1e-10))
     return _Frames(hop, pitch, depth, levels_db, _flux(np.maximum(band_levels_db, band_levels_db.max() - 80)))
-
-
-def _mel(rate: int, window_length: int) -> Samples:
-    """Return mel filters, [bands, bins]."""
-    import librosa
-
-    filters: Samples = librosa.filters.mel(sr=rate, n_fft=window_length, n_mels=BANDS)
-    return filters
 
 
 def _flux(band_levels_db: Samples) -> Doubles:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrays import Array, Doubles, Integers
-from ...host.resynthesis.distance import FRAME, distances_db, log_mel, mel, sounding_frames
-from ...host.signal import window
+from ...host.resynthesis.distance import distances_db, sounding_frames
+from ...host.spectra import LOWEST_FRAME_DB, MOMENT_SECONDS, SILENT_DB, envelope_db, log_mel, mel_frames
 from ..sampling import evenly_spaced
 
 Vectors = Array | Doubles
@@ -224,35 +224,15 @@ def _nearest_distances(distances: Array) -> NearestClipDistances:
     return NearestClipDistances(float(np.median(nearest_db)), float(np.quantile(nearest_db, 0.1)))
 
 
-WINDOW_SECONDS = 0.01  # a half period at 50 Hz, so that a kick's own wave does not count as its loudness
-STEP_SECONDS = 0.001  # a third of the tolerance of attacks
 ATTACK_DB = 3.0  # below the loudest: the end of the attack
 LOUDNESS_RANGE_DB = 50.0  # under a clip's loudest moment: softer sound does not count
-SILENT_DB = -100.0  # under full scale: silence
-
-
-def envelope_db(clips: Array, rate: int) -> Array:
-    """Return the RMS of 10 ms windows of clips [clips, samples], a millisecond apart: [clips, moments].
-
-    In dB of full scale, -100 at least; the first window is centred on the first sample.
-    """
-    window_length = max(1, round(WINDOW_SECONDS * rate))
-    padded_squares = np.pad(np.square(clips, dtype=np.float64), ((0, 0), (window_length // 2 + 1, window_length)))
-    running_sums = np.cumsum(padded_squares, axis=1)  # the first window is summed from its second place on
-    window_middles = np.arange(0, clips.shape[1] / rate, STEP_SECONDS) * rate
-    first_samples = window_middles.astype(np.int64)
-    power = (
-        np.maximum(running_sums[:, first_samples + window_length] - running_sums[:, first_samples], 0) / window_length
-    )
-    levels_db: Array = (10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))).astype(np.float32)
-    return levels_db
 
 
 def attack_seconds(clips: Array, rate: int) -> Array:
     """Return seconds until clips first come within 3 dB of their loudest moment: [clips]."""
     levels_db = envelope_db(clips, rate)
     attack_steps = (levels_db >= levels_db.max(1, keepdims=True) - ATTACK_DB).argmax(1)
-    seconds: Array = (attack_steps * STEP_SECONDS).astype(np.float32)
+    seconds: Array = (attack_steps * MOMENT_SECONDS).astype(np.float32)
     return seconds
 
 
@@ -269,27 +249,8 @@ def envelope_distance_db(target: Array, rendered: Array, rate: int) -> Array:
     return rms_db
 
 
-LOWEST_DB = -80.0  # of full scale, the floor: drums mask softer sound
-BATCH_SPECTRA = 4096  # spectra in memory at once: 32 MB
 CELLS = 1 << 24  # distances in memory at once: 64 MB
 THRESHOLD_QUANTILE = 0.99  # of the distances between recordings: those of their own rarest moments
-
-
-def mel_frames(sound: Array, rate: int, hop: int) -> Array:
-    """Return mel levels of a sound [samples] in dB of full scale, -80 at least: [1 + samples // hop, 64].
-
-    Hann windows of 1024 samples are centred from the first sample on. A full-scale sine has about 0 dB in its band.
-    """
-    hann_window = window("hann", FRAME)
-    padded_sound = np.pad(sound.astype(np.float32, copy=False), FRAME // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded_sound, FRAME)[::hop]
-    mel_weights = mel(rate) / np.maximum(mel(rate).max(0), 1e-12)
-    levels_db = np.empty((len(frames), mel_weights.shape[1]), np.float32)
-    for first_frame in range(0, len(frames), BATCH_SPECTRA):
-        spectra = np.fft.rfft(frames[first_frame : first_frame + BATCH_SPECTRA] * hann_window)
-        power = (np.square(spectra.real) + np.square(spectra.imag)) @ mel_weights * (2 / hann_window.sum()) ** 2
-        levels_db[first_frame : first_frame + BATCH_SPECTRA] = 10 * np.log10(np.maximum(power, 10 ** (LOWEST_DB / 10)))
-    return levels_db
 
 
 class KnownFrames:
@@ -322,12 +283,12 @@ class KnownFrames:
 
         Squares are expanded around the levels' middle, where they are small and so exact.
         """
-        references = self._frames - np.float32(LOWEST_DB / 2)
+        references = self._frames - np.float32(LOWEST_FRAME_DB / 2)
         reference_squares = np.square(references).sum(1)
         nearest_squares = np.empty(len(frames), np.float32)
         batch_length = max(1, CELLS // len(references))
         for first_frame in range(0, len(frames), batch_length):
-            query_frames = frames[first_frame : first_frame + batch_length] - np.float32(LOWEST_DB / 2)
+            query_frames = frames[first_frame : first_frame + batch_length] - np.float32(LOWEST_FRAME_DB / 2)
             square_distances = (
                 np.square(query_frames).sum(1)[:, np.newaxis] - 2 * (query_frames @ references.T) + reference_squares
             )

@@ -6,6 +6,7 @@ import numpy as np
 import scipy
 
 from ...host.arrays import Array, Doubles
+from ...host.spectra import step_powers
 
 ONSET_RATE = 200  # values of onset strength a second: onsets within 30 ms of each other are six apart
 WINDOW_SECONDS = 0.023  # of its spectra: shorter than sixteenths at 200 bpm, longer than a period of 50 Hz
@@ -92,10 +93,7 @@ def beat_kept(sound: Array, source: Array, rate: int, beat_seconds: float) -> fl
 def envelope_correlation(first: Array, second: Array, rate: int) -> float:
     """Return the correlation of two sounds' loudness, in frames of 10 ms."""
     frame_length, common_length = round(ENVELOPE_SECONDS * rate), min(len(first), len(second))
-    frames_by_sound = (
-        sound[: common_length - common_length % frame_length].reshape(-1, frame_length) for sound in (first, second)
-    )
-    return correlation(*(np.sqrt(np.square(frames, dtype=np.float64).mean(1)) for frames in frames_by_sound))
+    return correlation(*(np.sqrt(step_powers(sound[:common_length], frame_length)) for sound in (first, second)))
 
 
 def correlation(first: Doubles, second: Doubles) -> float:

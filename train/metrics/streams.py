@@ -7,7 +7,7 @@ import numpy as np
 import scipy
 
 from ...host.arrays import Array, Doubles
-from .clips import mel_frames
+from ...host.spectra import mel_frames, step_levels_db
 from .rhythm import cosine
 
 COPY_CORRELATION = 0.95  # normalised correlation of a copy, at least
@@ -132,29 +132,20 @@ def _longest_match(sound_power: Doubles, clip_power: Doubles, products: Doubles)
     return int(np.max(np.where(is_copied, end_parts - first_parts, 0)))
 
 
-SILENT_DB = -100.0  # of full scale
 CONSTANT_DB = 0.5  # deviation of a band's levels in a constant sound, a median over bands
 STRETCH = 8  # frames a stretch: a fault repeats more than once or twice
 REPEAT_CORRELATION = 0.99  # correlation of a stretch with itself a frame later
 TONE_CORRELATION = 0.9  # at most, at other lags, or it is a tone
 
 
-def loudness_db(sound: Array, frame_length: int) -> Doubles:
-    """Return frames' RMS in dB of full scale, -100 at least."""
-    frames = sound[: len(sound) // frame_length * frame_length].reshape(-1, frame_length)
-    power = np.square(frames, dtype=np.float64).mean(1)
-    levels_db: Doubles = 10 * np.log10(np.maximum(power, 10 ** (SILENT_DB / 10)))
-    return levels_db
-
-
 def loudness_range(clips: Sequence[Array], frame_length: int) -> tuple[float, float]:
     """Return the lowest and the highest level of the clips' frames in dB."""
-    levels_db = np.concatenate([loudness_db(clip, frame_length) for clip in clips])
+    levels_db = np.concatenate([step_levels_db(clip, frame_length) for clip in clips])
     return float(levels_db.min()), float(levels_db.max())
 
 
 def share_in_range(sound: Array, frame_length: int, lowest_db: float, highest_db: float) -> float:
-    levels_db = loudness_db(sound, frame_length)
+    levels_db = step_levels_db(sound, frame_length)
     return float(np.mean((levels_db >= lowest_db) & (levels_db <= highest_db)))
 
 

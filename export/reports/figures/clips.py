@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ....host.arrays import Array, Doubles
-from ....host.resynthesis.distance import log_mel
+from ....host.spectra import log_mel
 from ...measures.codes import CodeDistribution
 from ..report import WIDTH, Picture, Theme, line_colours, panels
 

@@ -15,9 +15,10 @@ from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import shipped_models
 from timbrel.host.resynthesis import refinement as refining
 from timbrel.host.resynthesis.codes import Span, clip_of
-from timbrel.host.resynthesis.distance import distance_db, log_mel
+from timbrel.host.resynthesis.distance import distance_db
 from timbrel.host.resynthesis.recover import RecoveryMethod, recover
 from timbrel.host.resynthesis.refinement import SearchResult, SearchTarget, _Target, can_refine, refined
+from timbrel.host.spectra import log_mel
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from timbrel.host.resynthesis.distance import distance_db, log_mel
+from timbrel.host.resynthesis.distance import distance_db
+from timbrel.host.spectra import log_mel
 from timbrel.train.metrics.clips import DRAWINGS, JudgedClips, Recordings, drawings, likeness
 
 RATE, LENGTH, NOTES = 8000, 4000, 4

@@ -1,4 +1,4 @@
-"""Attacks and courses of loudness are measured as closed forms and plain sums have them."""
+"""Attacks and distances of courses of loudness are measured as closed forms have them."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from timbrel.train.metrics.clips import attack_seconds, envelope_db, envelope_distance_db
+from timbrel.train.metrics.clips import attack_seconds, envelope_distance_db
 
 RATES = [8000, 11025, 16000, 44100]
 
@@ -20,17 +20,6 @@ def hum(rate, seconds=0.5, rise=0.0, silence=0.0, gain=0.5, hz=1000.0):
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_an_envelope_is_the_root_mean_square_around_each_millisecond(rate):
-    clip = np.random.default_rng(0).standard_normal((2, 300)).astype(np.float32)
-    width = round(0.01 * rate)
-    for row, levels in zip(clip, envelope_db(clip, rate), strict=True):
-        for moment, level in enumerate(levels):
-            first = int(moment * rate / 1000 + 1e-9) - width // 2
-            inside = [float(row[i]) ** 2 for i in range(max(0, first), min(len(row), first + width))]
-            assert level == pytest.approx(10 * math.log10(math.fsum(inside) / width), abs=1e-3)
-
-
-@pytest.mark.parametrize("rate", RATES)
 def test_a_tone_that_rises_evenly_has_risen_where_it_is_three_decibels_under_the_loudest(rate):
     """At 10^(-3/20) of its way; a window of 10 ms sees a little past it."""
     found = attack_seconds(hum(rate, rise=0.2, silence=0.05), rate)[0]
@@ -40,12 +29,6 @@ def test_a_tone_that_rises_evenly_has_risen_where_it_is_three_decibels_under_the
 @pytest.mark.parametrize("silence", [0.0, 0.1, 0.25])
 def test_a_tone_that_begins_at_once_has_risen_when_it_begins(silence):
     assert attack_seconds(hum(16000, silence=silence), 16000)[0] == pytest.approx(silence, abs=0.003)
-
-
-@pytest.mark.parametrize("hz", [45.0, 60.0, 200.0, 3000.0])
-def test_the_wave_of_a_low_tone_is_not_taken_for_its_loudness(hz):
-    steady = envelope_db(hum(44100, seconds=1.0, hz=hz), 44100)[0, 20:-20]
-    assert np.ptp(steady) < 1.5
 
 
 def test_an_attack_is_the_same_at_any_gain():

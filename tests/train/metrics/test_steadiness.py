@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.train.metrics.streams import constant_share, loudness_db, loudness_range, repeating_share, share_in_range
+from timbrel.train.metrics.streams import constant_share, loudness_range, repeating_share, share_in_range
 
 RATE, FRAME = 44100, 2048
 
@@ -21,15 +21,13 @@ def drums(frames):
     return (0.1 * sound).astype(np.float32)
 
 
-def test_loudness_is_that_of_sines_and_its_range_that_of_the_clips():
+def test_the_range_of_loudness_is_that_of_the_clips():
     time = np.arange(4 * FRAME) * 8 / FRAME
     sine = np.sin(2 * np.pi * time).astype(np.float32)
-    assert loudness_db(0.5 * sine, FRAME) == pytest.approx([20 * np.log10(0.5) - 3.01] * 4, abs=0.01)
     lowest, highest = loudness_range([0.1 * sine, 0.5 * sine], FRAME)
     assert (lowest, highest) == pytest.approx((-23.01, -9.03), abs=0.01)
     course = np.concatenate([sine * gain for gain in (0.05, 0.2, 0.3, 0.9)])
     assert share_in_range(course, FRAME, lowest, highest) == 0.5
-    assert loudness_db(np.zeros(FRAME), FRAME) == -100
 
 
 def test_a_frame_for_ever_repeats_and_drums_tones_and_noise_do_not():

@@ -1,13 +1,12 @@
 """Chroma-conditioned autoencoder of Colonel & Keene (2020), section III, with extensions for playing."""
 
-import warnings
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....host.signal import chroma_bins
+from ....host.spectra import mel_triangles
 from ...data import Data
 from ...network import (
     BANDS,
@@ -165,12 +164,9 @@ class Levels(nn.Module):
     mel: Tensor
 
     def __init__(self, sample_rate: int, frame_length: int) -> None:
-        from librosa.filters import mel
-
         super().__init__()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # short frames leave bands without bins: these stay at the minimum
-            mel_weights = mel(sr=sample_rate, n_fft=frame_length, n_mels=BANDS, norm=None).T
+        # Short frames leave bands without bins: these stay at the minimum.
+        mel_weights = mel_triangles(sample_rate, frame_length, BANDS).T
         self.register_buffer("mel", torch.from_numpy(np.ascontiguousarray(mel_weights, np.float32)), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:

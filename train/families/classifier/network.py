@@ -4,7 +4,6 @@ He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), table 1, 
 Batch normalisation precedes ReLU; weights start as in section 3.4 of He et al. (ICCV 2015).
 """
 
-import librosa
 import numpy as np
 import soxr
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....host.arrays import Array
+from ....host.spectra import mel_filters
 from ...metrics.clips import JudgedClips
 from ...network import Network, Objective
 from .recipe import ClassifierRecipe
@@ -33,8 +33,7 @@ class Spectrogram(nn.Module):
     def __init__(self, rate: int, frame_length: int, hop_length: int, bands: int) -> None:
         super().__init__()
         self.frame_length, self.hop_length = frame_length, hop_length
-        mel_weights = librosa.filters.mel(sr=rate, n_fft=frame_length, n_mels=bands)
-        self.register_buffer("mel", torch.from_numpy(mel_weights), persistent=False)
+        self.register_buffer("mel", torch.from_numpy(mel_filters(rate, frame_length, bands)), persistent=False)
         self.register_buffer("window", torch.hann_window(frame_length), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ....host.spectra import mel_filters
+
 WINDOW_SECONDS = 0.05  # of spectra: resolves the harmonics of voices, and holds two periods of a kick at 50 Hz
 OVERLAP = 4  # hops per window
 PART_SECONDS = 0.002  # of loudness: attacks need an accuracy of 3 ms
@@ -96,8 +98,6 @@ def _bounded(levels: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def _tables(rate: int, transform: int, length: int) -> dict[str, Tensor]:
     """Return the constant buffers of `ClipFeatures` by name."""
-    from librosa.filters import mel
-
     bin_hz = np.arange(transform // 2 + 1) * rate / transform
     centres_hz = [0.0]
     while centres_hz[-1] < rate / 2:
@@ -109,7 +109,7 @@ def _tables(rate: int, transform: int, length: int) -> dict[str, Tensor]:
     tables = {
         "into": band_triangles / band_triangles.sum(1, keepdims=True),
         "out_of": band_triangles,
-        "mel": mel(sr=rate, n_fft=transform, n_mels=MEL_BANDS).T,
+        "mel": mel_filters(rate, transform, MEL_BANDS).T,
         "window": np.hanning(transform + 1)[:-1],
         "fade": fade_gains,
     }

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from ....host.arrays import Array, Doubles
-from ....host.resynthesis.distance import BANDS, RANGE_DB, distances_db, log_mel, sounding_frames
+from ....host.resynthesis.distance import RANGE_DB, distances_db, sounding_frames
+from ....host.spectra import CLIP_BANDS, log_mel
 from ...data import Data
 from ...metrics.clips import frechet, pairwise
 from .generator import ClipGenerator
@@ -52,7 +53,7 @@ def mean_pair_distance(levels: Array) -> float:
 def frames(levels: Array) -> Doubles:
     """Return non-silent frames, [frames, bands]; placeholders for silence."""
     audible_frames = sounding_frames(levels)
-    return audible_frames if len(audible_frames) > 1 else np.full((2, BANDS), -RANGE_DB)
+    return audible_frames if len(audible_frames) > 1 else np.full((2, CLIP_BANDS), -RANGE_DB)
 
 
 def collapsed(diversity: float) -> bool:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ....host.model.partials import HANN_ENERGY, LOBE_REACH, hann_lobe, spread
+from ....host.spectra import mel_triangles
 from ....host.units import INAUDIBLE_HZ
 from ...data import Data
 from ...network import BANDS, SOFTEST, Autoencoder, decibels, dense, initialise_by_glorot, level_distance, uniformity
@@ -124,11 +125,9 @@ class Bands(nn.Module):
     numbers: Tensor
 
     def __init__(self, frames: PartialsFrames) -> None:
-        from librosa.filters import mel
-
         super().__init__()
         frame_length, bin_count = frames.frame_length, frames.frame_length // 2 + 1
-        mel_weights = mel(sr=frames.sample_rate, n_fft=frame_length, n_mels=BANDS, norm=None).T.astype(np.float64)
+        mel_weights = mel_triangles(frames.sample_rate, frame_length, BANDS).astype(np.float32).T.astype(np.float64)
         layout = frames.layout
         self.stretch = layout.stretch
         bin_hz = np.arange(bin_count) * frames.sample_rate / frame_length

@@ -8,8 +8,9 @@ from timbrel.host.events import NoteOn
 from timbrel.host.model.model import Model
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import open_patch
-from timbrel.host.resynthesis.distance import distance_db, log_mel
-from timbrel.train.metrics.clips import attack_seconds, envelope_db
+from timbrel.host.resynthesis.distance import distance_db
+from timbrel.host.spectra import envelope_db, log_mel
+from timbrel.train.metrics.clips import attack_seconds
 
 from ...clips import RATE as MODEL_RATE
 from ...clips import save_clips
