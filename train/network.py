@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -124,6 +125,11 @@ def seeded_dropout(generator: torch.Generator, device: torch.device) -> Iterator
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         torch.manual_seed(seed)
         yield
+
+
+def constant(table: np.ndarray) -> nn.Buffer:
+    """Return a table in single precision that moves with a network, and is in no checkpoint."""
+    return nn.Buffer(torch.from_numpy(table.astype(np.float32)), persistent=False)
 
 
 BANDS = 64  # mel bands of encoder and loss, as in note measurements

@@ -13,6 +13,7 @@ from ...network import (
     LEAK,
     SOFTEST,
     Autoencoder,
+    constant,
     decibels,
     dense,
     initialise_by_glorot,
@@ -34,10 +35,6 @@ class ChromaAutoencoder(Autoencoder):
     Shapes: frames [batch, bins], maximum 1; chroma [batch, 12], one-hot; latents [batch, latents].
     """
 
-    pitch_classes: Tensor
-    middle: Tensor
-    spread: Tensor
-
     def __init__(self, recipe: ChromaRecipe) -> None:
         super().__init__()
         self.settings = recipe.network
@@ -52,13 +49,11 @@ class ChromaAutoencoder(Autoencoder):
         self.bottleneck = nn.Linear(self.settings.hidden[-1], 2 * n if self.settings.variational else n)
         self.decoder = dense([n + condition_width, *reversed(self.settings.hidden)])
         self.output = nn.Linear(self.settings.hidden[0], bin_count)
-        pitch_classes = torch.from_numpy(chroma_bins(recipe.frames.sample_rate, recipe.frames.frame_length).copy())
-        self.register_buffer("pitch_classes", pitch_classes, persistent=False)
+        self.pitch_classes = constant(chroma_bins(recipe.frames.sample_rate, recipe.frames.frame_length))
         initialise_by_glorot(self)  # Keras's default, as in the publication; this network dies with torch's
         if self.in_levels:
             self.means = nn.Parameter(torch.zeros(12, bin_count))
-            for buffer_name, initial_levels in {"middle": torch.zeros(BANDS), "spread": torch.ones(BANDS)}.items():
-                self.register_buffer(buffer_name, initial_levels)
+            self.middle, self.spread = nn.Buffer(torch.zeros(BANDS)), nn.Buffer(torch.ones(BANDS))
 
     @property
     def in_levels(self) -> bool:
@@ -161,13 +156,10 @@ class ChromaAutoencoder(Autoencoder):
 class Levels(nn.Module):
     """Mel band levels of magnitude spectra [batch, bins] in dB re frame power: [batch, 64], triangles of height 1."""
 
-    mel: Tensor
-
     def __init__(self, sample_rate: int, frame_length: int) -> None:
         super().__init__()
         # Short frames leave bands without bins: these stay at the minimum.
-        mel_weights = mel_triangles(sample_rate, frame_length, BANDS).T
-        self.register_buffer("mel", torch.from_numpy(np.ascontiguousarray(mel_weights, np.float32)), persistent=False)
+        self.mel = constant(np.ascontiguousarray(mel_triangles(sample_rate, frame_length, BANDS).T))
 
     def forward(self, frames: Tensor) -> Tensor:
         bin_powers = frames * frames

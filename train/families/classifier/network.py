@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ....host.arrays import Array
 from ....host.spectra import mel_filters
 from ...metrics.clips import JudgedClips
-from ...network import Network, Objective
+from ...network import Network, Objective, constant
 from .recipe import ClassifierRecipe
 
 BLOCKS = 2  # of each stage
@@ -27,14 +27,11 @@ CLIP_BATCH = 64  # clips judged at a time
 class Spectrogram(nn.Module):
     """Standardised mel band levels relative to a clip's maximum, [batch, samples] → [batch, 1, bands, frames]."""
 
-    mel: Tensor
-    window: Tensor
-
     def __init__(self, rate: int, frame_length: int, hop_length: int, bands: int) -> None:
         super().__init__()
         self.frame_length, self.hop_length = frame_length, hop_length
-        self.register_buffer("mel", torch.from_numpy(mel_filters(rate, frame_length, bands)), persistent=False)
-        self.register_buffer("window", torch.hann_window(frame_length), persistent=False)
+        self.mel = constant(mel_filters(rate, frame_length, bands))
+        self.window = nn.Buffer(torch.hann_window(frame_length), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         padded_audio = F.pad(audio, (self.frame_length // 2, self.frame_length // 2))
@@ -118,10 +115,7 @@ class Classifier(Network):
         if rate != self.rate:
             clips = soxr.resample(clips.T, rate, self.rate).T
         trimmed_clips = clips[:, : self.clip_length]
-        padded_clips: Array = np.pad(trimmed_clips, ((0, 0), (0, self.clip_length - trimmed_clips.shape[1]))).astype(
-            np.float32
-        )
-        return padded_clips
+        return np.pad(trimmed_clips, ((0, 0), (0, self.clip_length - trimmed_clips.shape[1]))).astype(np.float32)
 
 
 def resnet(width: int) -> tuple[nn.Sequential, nn.ModuleList, int]:

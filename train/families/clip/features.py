@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....host.spectra import mel_filters
+from ...network import constant
 
 WINDOW_SECONDS = 0.05  # of spectra: resolves the harmonics of voices, and holds two periods of a kick at 50 Hz
 OVERLAP = 4  # hops per window
@@ -30,12 +31,6 @@ class ClipFeatures(nn.Module):
     samples.
     """
 
-    into: Tensor
-    out_of: Tensor
-    mel: Tensor
-    window: Tensor
-    fade: Tensor
-
     def __init__(self, sample_rate: int, length: int) -> None:
         super().__init__()
         self.length, self.sample_rate = length, sample_rate
@@ -44,8 +39,9 @@ class ClipFeatures(nn.Module):
         self.part = min(2 ** round(math.log2(sample_rate * PART_SECONDS)), self.hop)
         self.part_ms = 1000 * self.part / sample_rate
         self.spectra, self.points = length // self.hop + 1, length // self.part
-        for name, table in _tables(sample_rate, self.transform, length).items():
-            self.register_buffer(name, table, persistent=False)
+        self.into, self.out_of, self.mel = map(constant, _band_tables(sample_rate, self.transform))
+        self.window = constant(np.hanning(self.transform + 1)[:-1])
+        self.fade = constant(np.concatenate([np.ones(length - length // 32), np.linspace(1, 0, length // 32)]))
         self.bands = len(self.into)
         self.width = self.spectra * self.bands + self.points
 
@@ -96,24 +92,16 @@ def _bounded(levels: Tensor, axes: tuple[int, ...]) -> Tensor:
     return torch.maximum(levels, levels.amax(axes, keepdim=True) - RANGE)
 
 
-def _tables(rate: int, transform: int, length: int) -> dict[str, Tensor]:
-    """Return the constant buffers of `ClipFeatures` by name."""
+def _band_tables(rate: int, transform: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return weights of bins in bands [bands, bins], of bands in bins, and of bins in mel bands [bins, mel bands]."""
     bin_hz = np.arange(transform // 2 + 1) * rate / transform
     centres_hz = [0.0]
     while centres_hz[-1] < rate / 2:
         centres_hz.append(centres_hz[-1] + max(rate / transform, BAND_SHARE * (centres_hz[-1] + BAND_HZ)))
     centres_hz[-1] = rate / 2
     band_triangles = np.stack([np.interp(bin_hz, centres_hz, unit_row) for unit_row in np.eye(len(centres_hz))])
-    fade_gains = np.ones(length)
-    fade_gains[-(length // 32) :] = np.linspace(1, 0, length // 32)
-    tables = {
-        "into": band_triangles / band_triangles.sum(1, keepdims=True),
-        "out_of": band_triangles,
-        "mel": mel_filters(rate, transform, MEL_BANDS).T,
-        "window": np.hanning(transform + 1)[:-1],
-        "fade": fade_gains,
-    }
-    return {name: torch.from_numpy(np.ascontiguousarray(table, np.float32)) for name, table in tables.items()}
+    mel_weights = np.ascontiguousarray(mel_filters(rate, transform, MEL_BANDS).T)
+    return band_triangles / band_triangles.sum(1, keepdims=True), band_triangles, mel_weights
 
 
 POOLED = 5  # parts, ten milliseconds
@@ -190,15 +178,11 @@ class SpreadLoss(nn.Module):
     (Mathiasen and Hvilshøj, "Backpropagating through Fréchet Inception Distance", 2020.)
     """
 
-    middle: Tensor
-    root: Tensor
-    total: Tensor
-
     def __init__(self, bands: int) -> None:
         super().__init__()
-        self.register_buffer("middle", torch.zeros(bands))
-        self.register_buffer("root", torch.zeros(bands, bands))
-        self.register_buffer("total", torch.zeros(()))
+        self.middle = nn.Buffer(torch.zeros(bands))
+        self.root = nn.Buffer(torch.zeros(bands, bands))
+        self.total = nn.Buffer(torch.zeros(()))
 
     def measure(self, spectra: Tensor) -> None:
         """Measure recordings' spectra, [spectra, bands], at least two."""

@@ -54,21 +54,13 @@ class Flow(nn.Module):
     Shapes: latents, codes [batch, n]; label_weights [batch, words], or ones [batch, 1].
     """
 
-    middles: Tensor
-    covariance: Tensor
-    root: Tensor
-    inverse: Tensor
-    axes: Tensor
-    steps: Tensor
-
     def __init__(self, n: int, words: int) -> None:
         super().__init__()
         self.reach = math.sqrt(n) + REACH
-        self.register_buffer("middles", torch.zeros(words, n))
-        for buffer_name in ("covariance", "root", "inverse"):
-            self.register_buffer(buffer_name, torch.eye(n).repeat(words, 1, 1))
-        self.register_buffer("axes", torch.eye(n))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.middles = nn.Buffer(torch.zeros(words, n))
+        self.covariance, self.root, self.inverse = (nn.Buffer(torch.eye(n).repeat(words, 1, 1)) for _ in range(3))
+        self.axes = nn.Buffer(torch.eye(n))
+        self.steps = nn.Buffer(torch.zeros((), dtype=torch.int64))
         generator = torch.Generator().manual_seed(0)
         self.couplings = nn.ModuleList(
             Coupling(torch.randperm(n, generator=generator), words) for _ in range(COUPLINGS if n > 1 else 0)
@@ -78,7 +70,7 @@ class Flow(nn.Module):
     def note(self, latents: Tensor, labels: Tensor) -> None:
         """Update each label's running mean and covariance; labels are indices, [batch]."""
         step_weight = max(SLOWNESS, 1 / (1 + int(self.steps)))
-        self.steps += 1
+        self.steps.add_(1)
         for label_index in set(labels.tolist()):
             label_latents = latents[labels == label_index]
             self.middles[label_index].lerp_(label_latents.mean(0), step_weight)
@@ -109,8 +101,7 @@ class Flow(nn.Module):
     def surprise(self, latents: Tensor, label_weights: Tensor) -> Tensor:
         """Return the mean negative log density in nats, up to a constant."""
         normal_codes, log_volume = self._normalise(latents, label_weights)
-        surprise: Tensor = (0.5 * normal_codes.square().sum(1) - log_volume).mean()
-        return surprise
+        return (0.5 * normal_codes.square().sum(1) - log_volume).mean()
 
     def codes(self, latents: Tensor, label_weights: Tensor) -> Tensor:
         """Return codes, [batch, n]."""
@@ -150,16 +141,12 @@ def _apply_label_matrices(matrices: Tensor, values: Tensor, label_weights: Tenso
 class Coupling(nn.Module):
     """Affine coupling (Dinh et al., eq. 7 and 8) that keeps the first half of the indices in ``order``."""
 
-    stays: Tensor
-    moves: Tensor
-    places: Tensor
-
     def __init__(self, order: Tensor, words: int) -> None:
         super().__init__()
         fixed_count = len(order) // 2
-        self.register_buffer("stays", order[:fixed_count], persistent=False)
-        self.register_buffer("moves", order[fixed_count:], persistent=False)
-        self.register_buffer("places", order.argsort(), persistent=False)
+        self.stays = nn.Buffer(order[:fixed_count], persistent=False)
+        self.moves = nn.Buffer(order[fixed_count:], persistent=False)
+        self.places = nn.Buffer(order.argsort(), persistent=False)
         last_layer = nn.Linear(HIDDEN, 2 * (len(order) - fixed_count))
         nn.init.zeros_(last_layer.weight)
         nn.init.zeros_(last_layer.bias)
@@ -206,15 +193,12 @@ class ClipAutoencoder(Autoencoder):
     Shapes: labels [batch, words], weights; codes [batch, latents]; features [batch, spectra × bands + points].
     """
 
-    middle: Tensor
-    attack: Tensor
-
     def __init__(self, recipe: ClipRecipe) -> None:
         super().__init__()
         self.settings, self.weights = recipe.network, recipe.loss
         self.features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
         feature_width = self.features.width + 1  # the last is the attack part
-        self.register_buffer("middle", torch.zeros(feature_width))
+        self.middle = nn.Buffer(torch.zeros(feature_width))
         self.spread = math.sqrt(feature_width) / 4  # Adam moves all weights alike: this keeps codes from moving far
         n, word_count, hidden_width = self.settings.latents, len(self.settings.words), self.settings.hidden
         self.inner = nn.Linear(feature_width, self.settings.components)
@@ -226,7 +210,7 @@ class ClipAutoencoder(Autoencoder):
         self.flow = Flow(n, max(word_count, 1))
         self.recordings = SpreadLoss(MEL_BANDS)
         self.contrast = nn.Parameter(torch.zeros(()))
-        self.register_buffer("attack", torch.tensor([0.0, 1.0]))  # mean and deviation, in parts
+        self.attack = nn.Buffer(torch.tensor([0.0, 1.0]))  # mean and deviation, in parts
         self._step_latents: tuple[Tensor, Tensor] | None = None  # latents and labels of a training step
 
     @torch.no_grad()
@@ -267,8 +251,7 @@ class ClipAutoencoder(Autoencoder):
 
     def label_probabilities(self, features: Tensor) -> Tensor:
         assert self.listener is not None
-        probabilities: Tensor = torch.softmax(self.listener(self._components(features)), 1)
-        return probabilities
+        return torch.softmax(self.listener(self._components(features)), 1)
 
     def decode(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return a clip card's frames, [batch, spectra × bins + points]."""

@@ -53,10 +53,9 @@ class WaveGAN(ClipGenerator):
         self.critic = Critic(self.settings, clip_length)
         initialise_by_glorot(self)  # TensorFlow's default, as in the paper's code
         self.averaged: Generator | None = None
-        self.moves: Tensor
         if self.settings.average:
             self.averaged = copy.deepcopy(self.generator).requires_grad_(False)
-            self.register_buffer("moves", torch.zeros(()))
+            self.moves = nn.Buffer(torch.zeros(()))
 
     def decode(self, latents: Tensor, label: Tensor | None = None) -> Tensor:
         clips: Tensor = (self.generator if self.averaged is None else self.averaged)(latents, label)
@@ -93,7 +92,7 @@ class WaveGAN(ClipGenerator):
         if self.averaged is None:
             return
         new_share = max(1 - self.settings.average, RECENT / (float(self.moves) + RECENT))
-        self.moves += 1
+        self.moves.add_(1)
         for mean_weight, weight in zip(self.averaged.parameters(), self.generator.parameters(), strict=True):
             mean_weight.lerp_(weight, new_share)
 
@@ -197,7 +196,6 @@ class LogisticGAN(WaveGAN):
         "critic": ("distance", "penalty", "classification"),
         "generator": ("persuasion", "recognition", "sameness"),
     }
-    steps: Tensor
 
     def __init__(self, recipe: LogisticGANRecipe) -> None:
         super().__init__(recipe)
@@ -214,7 +212,7 @@ class LogisticGAN(WaveGAN):
             "critic": Adam(tuple(critic_modules), recipe.training.learning_rate * settings.critic_rate, LOGISTIC_BETAS),
             "generator": Adam(("generator",), betas=LOGISTIC_BETAS),
         }
-        self.register_buffer("steps", torch.zeros(()))
+        self.steps = nn.Buffer(torch.zeros(()))
 
     def judge(self, clips: Tensor, label: Tensor | None) -> Tensor:
         """Return the mean log odds that a clip is real, [batch]."""
@@ -255,7 +253,7 @@ class LogisticGAN(WaveGAN):
     @torch.no_grad()
     def follow_weights(self) -> None:
         super().follow_weights()
-        self.steps += 1
+        self.steps.add_(1)
 
     def _judged(
         self,

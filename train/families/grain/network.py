@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...network import LEAK, Autoencoder, Objective, dense, frozen, initialise_by_glorot
+from ...network import LEAK, Autoencoder, Objective, constant, dense, frozen, initialise_by_glorot
 from ...shared_random import randn_examples
 from .recipe import GrainRecipe
 
@@ -99,17 +99,12 @@ class Whitening(nn.Module):
 
     def __init__(self, latents: int) -> None:
         super().__init__()
-        self.batches: Tensor
-        self.mean: Tensor
-        self.covariance: Tensor
-        self.matrix: Tensor
-        self.rotation: Tensor
         dct_matrix = scipy.fft.dct(np.eye(latents), norm="ortho", axis=0)
-        self.register_buffer("rotation", torch.from_numpy(dct_matrix.astype(np.float32)), persistent=False)
-        self.register_buffer("batches", torch.zeros(()))
-        self.register_buffer("mean", torch.zeros(latents))
-        self.register_buffer("covariance", torch.eye(latents))
-        self.register_buffer("matrix", torch.eye(latents))
+        self.rotation = constant(dct_matrix)
+        self.batches = nn.Buffer(torch.zeros(()))
+        self.mean = nn.Buffer(torch.zeros(latents))
+        self.covariance = nn.Buffer(torch.eye(latents))
+        self.matrix = nn.Buffer(torch.eye(latents))
 
     def forward(self, codes: Tensor) -> Tensor:
         with torch.autocast(codes.device.type, enabled=False):  # an inverse needs all digits
@@ -124,7 +119,7 @@ class Whitening(nn.Module):
         covariance = centred_codes.T @ centred_codes / len(codes)
         if torch.is_grad_enabled():
             batch_weight = (RECENT / (self.batches + RECENT)).clamp_min(MEMORY)
-            self.batches += 1
+            self.batches.add_(1)
             self.mean.lerp_(code_means.detach(), batch_weight)
             self.covariance.lerp_(covariance.detach(), batch_weight)
             self.matrix.copy_(self.rotation @ _inverse_factor(self.covariance))
@@ -207,27 +202,18 @@ class NoiseDomain(Domain):
         self.input_width, self.output_width = bands + len(self.starts), bands + points
         window_points = [(start + self.short / 2) / (length - 1) * (points - 1) for start in self.starts]
         band_hz = _band_places(sample_rate, bands)
-        self.window: Tensor
-        self.short_window: Tensor
-        self.to_frame: Tensor
-        self.to_bins: Tensor
-        self.to_short: Tensor
-        self.from_bins: Tensor
-        self.over_time: Tensor
-        self._keep("window", np.hanning(length + 1)[:-1])
-        self._keep("short_window", np.hanning(self.short + 1)[:-1])
-        self._keep("to_frame", _hats(band_hz, np.fft.rfftfreq(length, 1 / sample_rate)))  # [bands, bins]
+        self.window, self.short_window = (constant(np.hanning(n + 1)[:-1]) for n in (length, self.short))
+        self.to_frame = constant(_hats(band_hz, np.fft.rfftfreq(length, 1 / sample_rate)))  # [bands, bins]
         bin_hz = np.fft.rfftfreq(_padded(length), 1 / sample_rate)
         triangles = _hats(band_hz, bin_hz)
-        self._keep("to_bins", triangles)  # from here on for transforms of padded length
-        self._keep("to_short", _hats(band_hz, np.fft.rfftfreq(_padded(self.short), 1 / sample_rate)))
+        self.to_bins = constant(triangles)  # from here on for transforms of padded length
+        self.to_short = constant(_hats(band_hz, np.fft.rfftfreq(_padded(self.short), 1 / sample_rate)))
         triangle_sums = triangles.sum(1)
         interpolation = _hats(bin_hz, band_hz).T  # for bands too narrow to contain a bin
-        self._keep(
-            "from_bins",
-            np.where(triangle_sums[:, None] > 0, triangles / np.maximum(triangle_sums, 1e-9)[:, None], interpolation).T,
+        self.from_bins = constant(
+            np.where(triangle_sums[:, None] > 0, triangles / np.maximum(triangle_sums, 1e-9)[:, None], interpolation).T
         )
-        self._keep("over_time", _hats(np.arange(points), np.array(window_points)))  # [points, short windows]
+        self.over_time = constant(_hats(np.arange(points), np.array(window_points)))  # [points, short windows]
 
     def features(self, windows: Tensor) -> Tensor:
         band_log_powers = _log(self._powers(windows, self.window) @ self.from_bins)
@@ -268,9 +254,6 @@ class NoiseDomain(Domain):
         """Padded to a power of two: at other lengths, onnxruntime errs by -60 dB in quiet bins."""
         real_imaginary = torch.view_as_real(torch.fft.rfft(windows * window, _padded(windows.shape[-1])))
         return real_imaginary.square().sum(-1) / window.square().sum()
-
-    def _keep(self, name: str, table: np.ndarray) -> None:
-        self.register_buffer(name, torch.from_numpy(table.astype(np.float32)), persistent=False)
 
 
 def _log(power: Tensor) -> Tensor:

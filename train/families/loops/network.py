@@ -32,17 +32,13 @@ class SliceFeatures(ClipFeatures):
     ``loudest`` are training maxima of bands and parts, in nepers; 80 dB below is silence.
     """
 
-    loudest: Tensor
-    slope: Tensor
-    bins: Tensor
-
     def __init__(self, sample_rate: int, length: int) -> None:
         super().__init__(sample_rate, length)
-        self.register_buffer("loudest", torch.zeros(2))
+        self.loudest = nn.Buffer(torch.zeros(2))
         self.fade.fill_(1.0)  # a slice continues in the next
         band_hz = self.into.argmax(1).numpy() * sample_rate / self.transform
-        self.register_buffer("slope", torch.from_numpy(octaves(band_hz)).float(), persistent=False)
-        self.register_buffer("bins", self.out_of.sum(1), persistent=False)
+        self.slope = nn.Buffer(torch.from_numpy(octaves(band_hz)).float(), persistent=False)
+        self.bins = nn.Buffer(self.out_of.sum(1), persistent=False)
 
     def raw(self, slices: Tensor) -> Tensor:
         """Return features of slices [slices, length], in nepers re full scale, [slices, width]."""
@@ -80,8 +76,7 @@ class SliceFeatures(ClipFeatures):
     def rises(self, features: Tensor) -> Tensor:
         """Return slices' level increase, the mean over bands in nepers, [slices]."""
         bands, _ = self.parts(self.bounded(features))
-        rises: Tensor = bands.diff(dim=1).clamp_min(0).sum(1).mean(1)
-        return rises
+        return bands.diff(dim=1).clamp_min(0).sum(1).mean(1)
 
     def delayed(self, features: Tensor, previous: Tensor, steps: Tensor) -> Tensor:
         """Delay features [slices, width] by a fraction of a step, [slices, 1], while slices ``previous`` decay."""
@@ -157,29 +152,21 @@ class LoopNetwork(Autoencoder):
     """
 
     optimisers = {SHARED: Adam(largest_norm=LARGEST_NORM)}  # noqa: RUF012
-    middle: Tensor
-    axes: Tensor
-    counts: Tensor
-    scale: Tensor
-    spread: Tensor
-    prototypes: Tensor
-    usual: Tensor
-    hits: Tensor
 
     def __init__(self, recipe: LoopRecipe) -> None:
         super().__init__()
         self.settings, self.weights, self.bar = recipe.network, recipe.loss, recipe.frames.bar
         self.features = SliceFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
         feature_width, n, lstm_width = self.features.width, self.settings.components, self.settings.size
-        self.register_buffer("middle", torch.zeros(feature_width))
-        self.register_buffer("axes", torch.zeros(n, feature_width))
-        self.register_buffer("counts", torch.ones(feature_width))
-        self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("spread", torch.ones(()))  # mean square distance of a slice from its prototype
-        self.register_buffer("prototypes", torch.zeros(self.settings.prototypes, n))
+        self.middle = nn.Buffer(torch.zeros(feature_width))
+        self.axes = nn.Buffer(torch.zeros(n, feature_width))
+        self.counts = nn.Buffer(torch.ones(feature_width))
+        self.scale = nn.Buffer(torch.ones(()))
+        self.spread = nn.Buffer(torch.ones(()))  # mean square distance of a slice from its prototype
+        self.prototypes = nn.Buffer(torch.zeros(self.settings.prototypes, n))
         latent_count = self.settings.latents
-        self.register_buffer("usual", torch.tensor([0.0, 1.0]))  # mean and deviation of density, onsets a beat
-        self.register_buffer("hits", torch.zeros(self.settings.prototypes))  # hit strength of each prototype
+        self.usual = nn.Buffer(torch.tensor([0.0, 1.0]))  # mean and deviation of density, onsets a beat
+        self.hits = nn.Buffer(torch.zeros(self.settings.prototypes))  # hit strength of each prototype
         input_width = n + 2 * (self.bar // 2) + latent_count
         self.memory = nn.LSTM(input_width, lstm_width, batch_first=True)
         self.dropped = nn.Dropout(self.settings.dropout)

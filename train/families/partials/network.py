@@ -10,7 +10,17 @@ from ....host.model.partials import HANN_ENERGY, LOBE_REACH, hann_lobe, spread
 from ....host.spectra import mel_triangles
 from ....host.units import INAUDIBLE_HZ
 from ...data import Data
-from ...network import BANDS, SOFTEST, Autoencoder, decibels, dense, initialise_by_glorot, level_distance, uniformity
+from ...network import (
+    BANDS,
+    SOFTEST,
+    Autoencoder,
+    constant,
+    decibels,
+    dense,
+    initialise_by_glorot,
+    level_distance,
+    uniformity,
+)
 from .recipe import PartialsFrames, PartialsRecipe
 
 FEATURE_SEMITONES = 2.0  # between pitch features, triangles twice as wide
@@ -27,9 +37,6 @@ class PartialsAutoencoder(Autoencoder):
     decoded frames, magnitudes as in `PartialsLayout`.
     """
 
-    middle: Tensor
-    deviation: Tensor
-
     def __init__(self, recipe: PartialsRecipe) -> None:
         super().__init__()
         self.settings, self.weights, self.harmonics = recipe.network, recipe.loss, recipe.frames.harmonics
@@ -44,8 +51,8 @@ class PartialsAutoencoder(Autoencoder):
         self.output = nn.Linear(self.settings.decoder[-1], row_width)
         initialise_by_glorot(self)
         self.means = nn.Parameter(torch.zeros(row_width))
-        self.register_buffer("middle", torch.zeros(BANDS))
-        self.register_buffer("deviation", torch.ones(BANDS))
+        self.middle = nn.Buffer(torch.zeros(BANDS))
+        self.deviation = nn.Buffer(torch.ones(BANDS))
 
     @torch.no_grad()
     def initialise(self, data: Data) -> None:
@@ -101,12 +108,10 @@ class PartialsAutoencoder(Autoencoder):
 class PitchFeatures(nn.Module):
     """Triangular pitch features, [batch] → [batch, points], clamped to the range."""
 
-    middles: Tensor
-
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
         point_count = max(2, math.ceil((high - low) / FEATURE_SEMITONES) + 1)
-        self.register_buffer("middles", low + FEATURE_SEMITONES * torch.arange(point_count), persistent=False)
+        self.middles = nn.Buffer(low + FEATURE_SEMITONES * torch.arange(point_count), persistent=False)
 
     def forward(self, pitches: Tensor) -> Tensor:
         clamped_pitches = pitches.clamp(self.middles[0], self.middles[-1])
@@ -118,11 +123,6 @@ class Bands(nn.Module):
 
     A harmonic's power is spread over its lobe.
     """
-
-    mel: Tensor
-    lobes: Tensor
-    spread: Tensor
-    numbers: Tensor
 
     def __init__(self, frames: PartialsFrames) -> None:
         super().__init__()
@@ -141,13 +141,10 @@ class Bands(nn.Module):
         self.harmonics, self.top = frames.harmonics, float(bin_count - 1)
         self.first = math.ceil(INAUDIBLE_HZ * frame_length / frames.sample_rate)
         self.bins_per_hz = frame_length / frames.sample_rate
-        for name, table in {
-            "mel": mel_weights,
-            "lobes": lobe_band_powers,
-            "spread": spread(layout, bin_hz),
-            "numbers": np.arange(1, frames.harmonics + 1),
-        }.items():
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(table, np.float32)), persistent=False)
+        self.mel, self.lobes, self.spread, self.numbers = (
+            constant(np.ascontiguousarray(table))
+            for table in (mel_weights, lobe_band_powers, spread(layout, bin_hz), np.arange(1, frames.harmonics + 1))
+        )
 
     def forward(self, frames: Tensor, pitches: Tensor) -> Tensor:
         return decibels(self.shares(frames, pitches))

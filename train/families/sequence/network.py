@@ -24,15 +24,12 @@ UNKNOWN = -1  # index of a sequence without a code: uses the mean code
 class Standard(nn.Module):
     """Standardises frames position by position, [..., frame_length] → [..., width]."""
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, settings: SequenceFrames) -> None:
         super().__init__()
         self.length, self.transformed = settings.frame_length, settings.domain == "real_imag"
         self.width = 2 * (self.length // 2 + 1) if self.transformed else self.length
-        self.register_buffer("mean", torch.zeros(self.width))
-        self.register_buffer("deviation", torch.ones(self.width))
+        self.mean = nn.Buffer(torch.zeros(self.width))
+        self.deviation = nn.Buffer(torch.ones(self.width))
 
     def forward(self, frames: Tensor) -> Tensor:
         return (self.components(frames) - self.mean) / self.deviation
@@ -74,7 +71,6 @@ class RecurrentNetwork(Network):
     """
 
     optimisers = {SHARED: Adam(largest_norm=LARGEST_NORM)}  # noqa: RUF012
-    steps: Tensor
 
     def __init__(self, recipe: SequenceRecipe) -> None:
         super().__init__()
@@ -87,13 +83,13 @@ class RecurrentNetwork(Network):
         nn.init.uniform_(self.into.weight[:, frame_width:], -largest_weight, largest_weight)
         self.memory = nn.LSTM(layer_width, layer_width, self.settings.layers, batch_first=True)
         self.out = nn.Linear(layer_width, frame_width)
-        self.register_buffer("steps", torch.zeros(()))
+        self.steps = nn.Buffer(torch.zeros(()))
 
     def initialise(self, data: Data) -> None:
         self.standard.measure(data)
 
     def follow_weights(self) -> None:
-        self.steps += 1
+        self.steps.add_(1)
 
     def codes(self, numbers: Tensor) -> Tensor:
         """Return codes [batch, latents] of sequence indices [batch]; mean 0 is the code of `UNKNOWN`."""
