@@ -1,6 +1,7 @@
 """Spectra and levels of sounds: mel bands, centroids, and the course of loudness."""
 
 import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,7 @@ def mel_filters(rate: int, frame_length: int, band_count: int) -> Array:
     return (mel_triangles(rate, frame_length, band_count).astype(np.float32) * heights[:, None]).astype(np.float32)
 
 
-def _triangles(edges_hz: Doubles, bin_hz: Doubles) -> Doubles:
+def _triangles(edges_hz: Doubles, bin_hz: npt.NDArray[np.floating[Any]]) -> Doubles:
     """Triangles of height 1 over three edges each, [bands, bins], also in the signs of zeros as librosa's."""
     low_hz, middle_hz, high_hz = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     slopes = np.minimum(-(low_hz - bin_hz) / (middle_hz - low_hz), (high_hz - bin_hz) / (high_hz - middle_hz))

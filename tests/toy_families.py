@@ -15,8 +15,8 @@ class Toy(Family):
         if self._like:
             FAMILIES[self._like].check(corpus, recipe)
 
-    def data(self, corpus, recipe, folder, tonal):
-        return FAMILIES[self._like].data(corpus, recipe, folder, tonal)
+    def data(self, corpus, recipe, folder):
+        return FAMILIES[self._like].data(corpus, recipe, folder)
 
     def preview(self, network, recipe, batch):
         return [np.zeros(1, np.float32)]

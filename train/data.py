@@ -1,10 +1,11 @@
-"""Training data: its protocol, and the choice of audible clips with the recipe's words."""
+"""Training data of all families, and the choice of audible clips with the recipe's words."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from ..host.arrays import Array, Integers
@@ -13,22 +14,48 @@ from .corpus.clip_table import Clip, Clips, Split
 from .corpus.store import Corpus
 from .frames import SILENT
 from .recipe import Recipe
+from .sampling import evenly_spaced
 
+ExamplesT = TypeVar("ExamplesT", bound=Sized)
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 
 
-class Data(Protocol):
-    def __len__(self) -> int: ...
+@dataclass
+class Data(ABC, Generic[ExamplesT]):
+    """Examples of training and of validation; those of training replace missing ones of validation."""
 
-    def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]: ...
+    train: ExamplesT
+    val: ExamplesT
+    together: ClassVar[int] = 512  # examples of a batch of validation, which limit its memory
+
+    def __post_init__(self) -> None:
+        if not len(self.val):
+            self.val = self.train
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    @abstractmethod
+    def examples(self, source: ExamplesT, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return examples as validation needs them, without the random variation of training."""
+
+    def batch(self, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return training examples."""
+        return self.examples(self.train, indices, rng)
+
+    def validated(self, limit: int) -> Integers:
+        """Return the indices of up to ``limit`` validation examples, evenly spaced."""
+        return evenly_spaced(len(self.val), limit)
 
     def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield batches of up to ``limit`` validation frames, evenly spaced, equal at every call."""
-        ...
+        """Yield batches of up to ``limit`` validation examples, equal at every call."""
+        indices, rng = self.validated(limit), np.random.default_rng(0)
+        for first in range(0, len(indices), self.together):
+            yield self.examples(self.val, indices[first : first + self.together], rng)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        """Return inputs of `Network.varies`, chosen as in `validation`."""
-        ...
+        """Return inputs of `Network.varies`: training examples, evenly spaced."""
+        return self.examples(self.train, evenly_spaced(len(self), limit), np.random.default_rng(0))
 
 
 def audible_clips(corpus: Corpus, split: Split, words: list[str]) -> tuple[Clips, Integers]:

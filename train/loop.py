@@ -218,7 +218,7 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     progress = checkpoint.restore(run.last, plain_network, optimizers) if run.last.exists() else Progress()
     if options.on_message and not progress.step:
         options.on_message(family.describe(run.corpus(), recipe))
-    data = together(lambda: family.data(run.corpus(), recipe, run.folder, run.info.tonal))
+    data = together(lambda: family.data(run.corpus(), recipe, run.folder))
     assert data is not None
     if min(len(data) // plain_network.batches_a_step, recipe.training.batch_size) < fabric.world_size:
         raise UserError(

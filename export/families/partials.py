@@ -116,9 +116,9 @@ def _distance(
     )
     picked_indices = pitch_order[first_neighbours + rng.integers(neighbour_count, size=test_count)]
     shifted_levels = shifted(train.levels[picked_indices], test.pitches - train.pitches[picked_indices], frames)
-    frame_levels, test_pitches = map(torch.from_numpy, test)
+    frame_levels, test_pitches = test.tensors()
     test_codes = network.encode(frame_levels, test_pitches)
-    training_codes = network.encode(*map(torch.from_numpy, train)).numpy()
+    training_codes = network.encode(*train.tensors()).numpy()
     low_ends, high_ends = np.percentile(training_codes, latent_statistics.SPAN, axis=0)
     random_codes = torch.from_numpy(rng.uniform(low_ends, high_ends, test_codes.shape).astype(np.float32))
     frames_by_set = {

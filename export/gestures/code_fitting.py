@@ -163,7 +163,8 @@ NOISE_SECONDS = 6  # of white noise, to measure its fluctuation
 
 def band_middles(rate: int) -> list[float]:
     """Return the middles of the bands of `residuals_of`, in Hz."""
-    return mel_edges_hz(rate, BANDS)[1:-1].tolist()
+    middles: list[float] = mel_edges_hz(rate, BANDS)[1:-1].tolist()
+    return middles
 
 
 Codes = Callable[[Doubles], Doubles]  # from seconds, [moments], to codes, [moments, n_latents]

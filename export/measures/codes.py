@@ -86,8 +86,7 @@ class CodeDistribution:
 
     def standardised(self, codes: Array) -> Doubles:
         """Return z-scores, [codes, latents]."""
-        z_scores: Doubles = (codes - self.mean) / np.maximum(self.deviation, DEAD)
-        return z_scores
+        return (codes - self.mean) / np.maximum(self.deviation, DEAD)
 
 
 def prior(latents: int, deviation: float) -> CodeDistribution:
@@ -160,8 +159,7 @@ def reweighted_deviations(codes: Array, levels: Array, target_levels: Array) -> 
     )
     window_weights = (target_counts / np.maximum(np.bincount(level_groups, minlength=LEVELS), 1))[level_groups]
     weighted_mean = np.average(codes, axis=0, weights=window_weights)
-    deviations: Doubles = np.sqrt(np.average(np.square(codes - weighted_mean), axis=0, weights=window_weights))
-    return deviations
+    return np.sqrt(np.average(np.square(codes - weighted_mean), axis=0, weights=window_weights))
 
 
 def _interval(values: Doubles) -> dict[str, float]:

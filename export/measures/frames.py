@@ -66,8 +66,7 @@ def pooled(
 
 def decibels(ratio: Doubles) -> Doubles:
     """Return an energy ratio in dB, at least `PERFECT_DB`."""
-    level: Doubles = 10 * np.log10(np.maximum(ratio, 10 ** (PERFECT_DB / 10)))
-    return level
+    return 10 * np.log10(np.maximum(ratio, 10 ** (PERFECT_DB / 10)))
 
 
 def mean_spectra(spectra: Array, pitch_classes: Integers) -> Array:

@@ -135,8 +135,7 @@ def bands(
 def _by_piece(spectra: Doubles, hz: npt.NDArray[Any]) -> Doubles:
     """Sum spectra over pieces of 100 Hz."""
     piece_start_bins = np.searchsorted(hz, np.arange(0, hz[-1], PIECE_HZ))
-    piece_powers: Doubles = np.add.reduceat(spectra, piece_start_bins, axis=-1)
-    return piece_powers
+    return np.add.reduceat(spectra, piece_start_bins, axis=-1)
 
 
 def _spread(values: Doubles) -> dict[str, float]:

@@ -85,8 +85,7 @@ def onsets(sound: Array, rate: int) -> Doubles:
         (spectral_flux >= largest_nearby_flux) & (spectral_flux > SHARPEST * max(float(spectral_flux.max()), LEAST))
     )
     # The window after a rise is centered half a window later, and the first window is one window before the sound.
-    onset_seconds: Doubles = ((peak_hops + 1) * hop - window_samples / 2) / rate
-    return onset_seconds
+    return ((peak_hops + 1) * hop - window_samples / 2) / rate
 
 
 def onset_measure(recording: Array, continuation: Array, rate: int) -> float:

@@ -20,7 +20,6 @@ from ...train.corpus.store import Corpus
 from ...train.data import Data
 from ...train.families import FAMILIES
 from ...train.families.gan.generator import ClipGenerator
-from ...train.frames import is_tonal
 from ...train.loop import RunOptions
 from ...train.network import Network
 from ...train.recipe import Recipe
@@ -51,7 +50,7 @@ def study(options: StudyOptions, display: Display) -> bool:
         recipe = family.complete(recipe, corpus)
         family.check(corpus, recipe)
         network = family.network(recipe)
-        data = family.data(corpus, recipe, Path(), is_tonal(corpus))  # no family here keeps files
+        data = family.data(corpus, recipe, Path())  # no family here keeps files
         steps_per_epoch[recipe.name] = epoch_steps = _epoch_steps(network, recipe, len(data))
         if recipe.training.epochs is not None:
             recipe = _budgeted(recipe, steps=recipe.training.epochs * epoch_steps)

@@ -62,7 +62,7 @@ def held(patch, velocity):
 class Pieces:
     """The first samples of each clip, [clips, length], as batches."""
 
-    def __init__(self, corpus, recipe, folder, tonal):
+    def __init__(self, corpus, recipe):
         length = recipe.frames.frame_length * 4
         self._pieces = np.stack([corpus.samples(clip)[:length] for clip in corpus.clips("train")])
 
@@ -80,8 +80,8 @@ class Pieces:
 
 
 class PiecesFamily(Toy):
-    def data(self, corpus, recipe, folder, tonal):
-        return Pieces(corpus, recipe, folder, tonal)
+    def data(self, corpus, recipe, folder):
+        return Pieces(corpus, recipe)
 
     def preview(self, network, recipe, batch):
         return []

@@ -131,7 +131,7 @@ def data(corpus, *changes):
     opened = Corpus.open(corpus)
     recipe = load_recipe("digits-classifier", [*SMALL, *changes])
     told = recipe.network.model_copy(update={"words": words_of(opened)})
-    return FAMILIES["classifier"].data(opened, recipe.model_copy(update={"network": told}), corpus, False)
+    return FAMILIES["classifier"].data(opened, recipe.model_copy(update={"network": told}), corpus)
 
 
 def test_training_clips_begin_later_by_chance_and_validation_clips_do_not(corpus):

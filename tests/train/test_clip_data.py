@@ -75,7 +75,7 @@ def test_every_start_is_in_one_piece_and_short_recordings_are_one(corpus, hop):
 
 def test_chance_takes_a_long_recording_from_anywhere(tmp_path):
     corpus = corpus_of(tmp_path / "corpus", [ramp(4 * LENGTH)])
-    data = FAMILIES["gan"].data(corpus, recipe(), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, recipe(), tmp_path)
     starts = [
         round((float(row[0]) - 0.1) / 1e-6)
         for seed in range(100)
@@ -88,7 +88,7 @@ def test_chance_takes_a_long_recording_from_anywhere(tmp_path):
 
 
 def test_the_same_chance_takes_the_same_and_validation_is_always_the_same(corpus, tmp_path):
-    data = FAMILIES["gan"].data(corpus, recipe(), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, recipe(), tmp_path)
     one, two = (data.batch(np.arange(5), np.random.default_rng(7))[0] for _ in range(2))
     assert one.equal(two)
     assert next(data.validation(4))[0].equal(next(data.validation(4))[0])
@@ -118,8 +118,7 @@ def test_two_million_pieces_over_shared_sound_cost_no_memory(tmp_path):
 
 def test_clips_are_brought_to_a_peak_of_one_where_that_is_asked_for(corpus, tmp_path):
     plain, even = (
-        FAMILIES["gan"].data(corpus, recipe(f"frames.normalised={asked}"), tmp_path, False)
-        for asked in ("false", "true")
+        FAMILIES["gan"].data(corpus, recipe(f"frames.normalised={asked}"), tmp_path) for asked in ("false", "true")
     )
     pieces, chance = np.arange(5), np.random.default_rng
     raw, full = plain.batch(pieces, chance(1))[0].numpy(), even.batch(pieces, chance(1))[0].numpy()
@@ -130,12 +129,12 @@ def test_clips_are_brought_to_a_peak_of_one_where_that_is_asked_for(corpus, tmp_
 def test_silence_stays_silence_and_is_no_training_clip(tmp_path):
     hush = np.full(LENGTH, 0.5 * SILENT, np.float32)
     corpus = corpus_of(tmp_path / "corpus", [ramp(9000), hush, ramp(9000)])
-    data = FAMILIES["gan"].data(corpus, recipe("frames.normalised=true"), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, recipe("frames.normalised=true"), tmp_path)
     assert len(data) == 2
     assert "1 silent clip is left out ('clip 1')" in FAMILIES["gan"].describe(corpus, recipe())
     late = np.concatenate([np.zeros(2 * LENGTH, np.float32), ramp(LENGTH)])
     corpus = corpus_of(tmp_path / "late", [late])
-    data = FAMILIES["gan"].data(corpus, recipe("frames.normalised=true", "frames.hop_length=1"), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, recipe("frames.normalised=true", "frames.hop_length=1"), tmp_path)
     (clips, _) = data.batch(np.array([0]), np.random.default_rng(0))
     assert not clips.any()
 
@@ -173,7 +172,7 @@ def test_words_are_those_of_training_clips_in_order_each_once(corpus):
 
 
 def test_clips_come_with_the_numbers_of_their_labels_and_those_without_one_stay_out(corpus, tmp_path):
-    data = FAMILIES["gan"].data(corpus, told(corpus), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, told(corpus), tmp_path)
     clips, labels = data.batch(np.arange(len(data)), np.random.default_rng(0))
     for clip, label in zip(clips.numpy(), labels.tolist(), strict=True):
         number = int(clip[0] / 0.1 + 0.01) - 1
@@ -202,5 +201,5 @@ def test_a_word_that_no_training_clip_has_is_refused(corpus):
 def test_a_label_that_only_validation_has_is_left_out(tmp_path):
     sounds, labels = [ramp(LENGTH)] * 4, ["a", "b", "c", "a"]
     corpus = corpus_of(tmp_path / "corpus", sounds, labels, ["train", "train", "val", "val"])
-    data = FAMILIES["gan"].data(corpus, told(corpus), tmp_path, False)
+    data = FAMILIES["gan"].data(corpus, told(corpus), tmp_path)
     assert sum(len(clips) for clips, _ in data.validation(10)) == 1

@@ -340,7 +340,7 @@ def test_labels_are_heard_of_clips_that_were_never_trained_on_and_obeyed(labelle
 @torch.no_grad()
 def test_what_was_learned_comes_back_and_the_codes_are_near_to_normal(labelled, corpus):
     asked = recipe("frames.enough=64").model_copy(update={"network": labelled.settings})
-    trained_on = FAMILIES["clip"].data(corpus, asked, corpus.folder, False).spread(1000)[0].float()
+    trained_on = FAMILIES["clip"].data(corpus, asked, corpus.folder).spread(1000)[0].float()
     codes = labelled.encode(trained_on)
     assert codes.mean(0).abs().max() < 0.7
     assert 0.4 < float(codes.std(0).min()) <= float(codes.std(0).max()) < 1.6
@@ -360,7 +360,7 @@ def test_what_was_learned_comes_back_and_the_codes_are_near_to_normal(labelled, 
 @torch.no_grad()
 def test_a_preview_has_each_clip_and_what_comes_back_of_it(labelled, corpus):
     asked = recipe("network.labels=true").model_copy(update={"network": labelled.settings})
-    batch = list(next(FAMILIES["clip"].data(corpus, asked, corpus.folder, False).validation(3)))
+    batch = list(next(FAMILIES["clip"].data(corpus, asked, corpus.folder).validation(3)))
     sounds = FAMILIES["clip"].preview(labelled, None, batch)
     assert len(sounds) == 6
     assert all(sound.shape == (LENGTH,) for sound in sounds)

@@ -68,7 +68,7 @@ def test_other_splits_are_whole(rains):
 
 @pytest.mark.parametrize("align", [False, True])
 def test_windows_are_trained_on_either_way_up_unless_their_sign_was_chosen(rains, tmp_path, align):
-    cut = FAMILIES["grain"].data(rains, settings(f"frames.align={str(align).lower()}"), tmp_path, tonal=False)
+    cut = FAMILIES["grain"].data(rains, settings(f"frames.align={str(align).lower()}"), tmp_path)
     chosen = np.arange(200) % len(cut)
     plain = cut.train.take_grains(rains, chosen, cut.length)
     batches = [cut.batch(chosen, np.random.default_rng(seed))[0].numpy() for seed in (1, 1, 2)]
@@ -80,7 +80,7 @@ def test_windows_are_trained_on_either_way_up_unless_their_sign_was_chosen(rains
 
 
 def test_training_windows_are_softer_by_chance_and_those_that_judge_them_are_as_they_are(rains, tmp_path):
-    cut = FAMILIES["grain"].data(rains, settings("frames.align=true", "frames.softer_db=6"), tmp_path, tonal=False)
+    cut = FAMILIES["grain"].data(rains, settings("frames.align=true", "frames.softer_db=6"), tmp_path)
     chosen = np.arange(400) % len(cut)
     plain = cut.train.take_grains(rains, chosen, cut.length)
     batch = cut.batch(chosen, np.random.default_rng(1))[0].numpy()
@@ -122,7 +122,7 @@ def test_aligned_windows_have_their_largest_sample_at_a_quarter_and_upward(tmp_p
 def test_validation_falls_back_to_what_was_held_out(tmp_path):
     corpus = corpus_of(tmp_path, {"a": rain(), "b": rain(seed=1)}, split="1/0/0")
     recipe = settings()
-    data = FAMILIES["grain"].data(corpus, recipe, tmp_path, False)
+    data = FAMILIES["grain"].data(corpus, recipe, tmp_path)
     held = windows(corpus, "train", recipe.frames, held_out=True)
     np.testing.assert_array_equal(data.val.places().starts, held.places().starts)
     (batch,) = next(data.validation(64))

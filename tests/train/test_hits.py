@@ -41,7 +41,7 @@ def test_clips_are_beginnings_and_silence_follows_what_is_shorter(ramps, tmp_pat
         held = min(LENGTH, SIZES[number])
         assert np.array_equal(row[:held], ramp(SIZES[number], number)[:held])
         assert not row[held:].any()
-    data = FAMILIES["clip"].data(ramps, recipe("frames.enough=0"), tmp_path, False)
+    data = FAMILIES["clip"].data(ramps, recipe("frames.enough=0"), tmp_path)
     features, mel, labels = data.batch(np.array([2, 0, 1]), np.random.default_rng(0))
     expected = ClipFeatures(RATE, LENGTH)(torch.from_numpy(clips))
     assert torch.allclose(features.float(), expected[0], atol=0.01)  # half precision
@@ -50,13 +50,13 @@ def test_clips_are_beginnings_and_silence_follows_what_is_shorter(ramps, tmp_pat
 
 
 def test_few_clips_are_taken_so_often_that_they_are_enough_and_many_once(ramps, tmp_path):
-    assert len(FAMILIES["clip"].data(ramps, recipe("frames.enough=10"), tmp_path, False)) == 12
+    assert len(FAMILIES["clip"].data(ramps, recipe("frames.enough=10"), tmp_path)) == 12
     for enough in (0, 1, 3):
-        assert len(FAMILIES["clip"].data(ramps, recipe(f"frames.enough={enough}"), tmp_path, False)) == 3
+        assert len(FAMILIES["clip"].data(ramps, recipe(f"frames.enough={enough}"), tmp_path)) == 3
     chosen, rng = np.arange(12), np.random.default_rng(0)
     one, two, other = (
         FAMILIES["clip"]
-        .data(ramps, recipe("frames.enough=10", f"training.seed={seed}"), tmp_path, False)
+        .data(ramps, recipe("frames.enough=10", f"training.seed={seed}"), tmp_path)
         .batch(chosen, rng)[0]
         for seed in (1, 1, 2)
     )
@@ -84,10 +84,10 @@ def test_silent_clips_stay_out_and_so_do_those_without_a_label_where_labels_coun
 
 def test_validation_is_its_own_split_and_else_that_of_training_and_always_the_same(ramps, tmp_path):
     own = corpus_of(tmp_path / "own", [ramp(LENGTH, n) for n in range(3)], splits=["train", "val", "train"])
-    (features, *_), *more = FAMILIES["clip"].data(own, recipe(), tmp_path, False).validation(10)
+    (features, *_), *more = FAMILIES["clip"].data(own, recipe(), tmp_path).validation(10)
     assert not more
     assert features.equal(_features([ramp(LENGTH, 1)]))
-    data = FAMILIES["clip"].data(ramps, recipe("frames.enough=0"), tmp_path, False)
+    data = FAMILIES["clip"].data(ramps, recipe("frames.enough=0"), tmp_path)
     assert next(data.validation(2))[0].equal(_features([ramp(SIZES[0], 0), ramp(SIZES[2], 2)]))
     assert data.spread(2)[0].equal(next(data.validation(2))[0])
 
@@ -189,9 +189,9 @@ def test_a_length_that_hops_do_not_divide_is_refused():
 
 def test_features_of_many_clips_are_computed_for_each_batch(ramps, tmp_path, monkeypatch):
     asked = recipe("frames.enough=0")
-    kept = FAMILIES["clip"].data(ramps, asked, tmp_path, False)
+    kept = FAMILIES["clip"].data(ramps, asked, tmp_path)
     monkeypatch.setattr(batches, "IN_MEMORY_BYTES", 1)
-    fresh = FAMILIES["clip"].data(ramps, asked, tmp_path, False)
+    fresh = FAMILIES["clip"].data(ramps, asked, tmp_path)
     assert len(fresh) == len(kept)
     chosen, rng = np.arange(len(kept)), np.random.default_rng(0)
     for one, other in zip(fresh.batch(chosen, rng), kept.batch(chosen, rng), strict=True):

@@ -127,7 +127,7 @@ def test_an_epoch_shows_every_frame_once_in_an_order_of_its_own(train, fewer, mo
     )
     recipe = load_recipe("chroma-8", fewer)
     _, run = train("chroma-8", "training.epochs=2", "training.batch_size=32")
-    count = len(FAMILIES["chroma"].data(run.corpus(), recipe, run.folder, True))
+    count = len(FAMILIES["chroma"].data(run.corpus(), recipe, run.folder))
     steps = count // 32
     assert len(seen) == 2 * steps
     epochs = [np.concatenate(seen[:steps]), np.concatenate(seen[steps:])]
@@ -139,7 +139,7 @@ def test_an_epoch_shows_every_frame_once_in_an_order_of_its_own(train, fewer, mo
 
 def test_targets_are_the_same_frame_on_another_key(tone_corpus, small, tmp_path):
     recipe = FAMILIES["chroma"].complete(load_recipe("tuned-8", small), Corpus.open(tone_corpus))
-    data = FAMILIES["chroma"].data(Corpus.open(tone_corpus), recipe, tmp_path, True)
+    data = FAMILIES["chroma"].data(Corpus.open(tone_corpus), recipe, tmp_path)
     chosen = np.arange(0, len(data), 7)
     frames, chroma, targets, target_chroma = data.batch(chosen, np.random.default_rng(0))
     assert not torch.any(chroma.argmax(1) == target_chroma.argmax(1))
@@ -261,7 +261,7 @@ def test_steps_of_an_idle_core_are_those_done_over_the_share_of_a_core_that_trai
 def test_a_budget_in_epochs_is_that_many_passes(train, fewer):
     outcome, run = train("chroma-8", "training.epochs=3")
     recipe = load_recipe("chroma-8", fewer)
-    frames = len(FAMILIES["chroma"].data(run.corpus(), recipe, run.folder, True))
+    frames = len(FAMILIES["chroma"].data(run.corpus(), recipe, run.folder))
     assert outcome.step == 3 * (frames // 32)
 
 

@@ -50,7 +50,7 @@ def network(run):
 def begun(corpus, changes=()):
     recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", [*SMALL, *changes]), corpus)
     network = LoopNetwork(recipe).eval()
-    network.initialise(FAMILIES["loops"].data(corpus, recipe, corpus.folder, False))
+    network.initialise(FAMILIES["loops"].data(corpus, recipe, corpus.folder))
     return network, recipe
 
 
@@ -97,7 +97,7 @@ def test_where_slices_are_not_alike_their_powers_add_up_to_one():
 
 def test_sequences_go_round_their_loop_from_each_bar_on(corpus):
     recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", ["network.bars=3"]), corpus)
-    assert len(FAMILIES["loops"].data(corpus, recipe, corpus.folder, False)) == 24
+    assert len(FAMILIES["loops"].data(corpus, recipe, corpus.folder)) == 24
     slices = extract_slices(corpus, loops(corpus, "train", recipe), recipe)
     first, second = slices.take_slices(np.array([0, 1]), 48, np.zeros(2, np.int64))
     assert len(first) == 48
@@ -109,7 +109,7 @@ def test_sequences_go_round_their_loop_from_each_bar_on(corpus):
 def test_what_follows_is_straight_and_what_is_heard_and_fed_are_variants_of_it(corpus):
     recipe = FAMILIES["loops"].complete(load_recipe("tuned-sequence", SMALL), corpus)
     slices = extract_slices(corpus, loops(corpus, "train", recipe), recipe)
-    data = FAMILIES["loops"].data(corpus, recipe, corpus.folder, False)
+    data = FAMILIES["loops"].data(corpus, recipe, corpus.folder)
     chosen = np.repeat(np.arange(4), 64)
     told, heard, fed, tilts, late, density = data.batch(chosen, np.random.default_rng(1))
     kinds = [slices.take_slices(chosen, BAR, np.full(256, number)) for number in range(len(OFFBEAT_DELAYS))]

@@ -116,7 +116,7 @@ def test_pairs_are_the_same_sound_and_half_of_each_side_is_shifted():
     rng = np.random.default_rng(0)
     levels = rng.uniform(-60, 0, (400, 205)).astype(np.float32)
     data = PartialsData(
-        FRAMES, PartialsRows(levels, np.full(400, 60, np.float32)), PartialsRows(levels[:0], levels[:0, 0])
+        PartialsRows(levels, np.full(400, 60, np.float32)), PartialsRows(levels[:0], levels[:0, 0]), FRAMES
     )
     first, pitches, second, others = data.batch(np.arange(400), rng)
     for row, at in ((first, pitches), (second, others)):
@@ -131,7 +131,7 @@ def test_pairs_are_the_same_sound_and_half_of_each_side_is_shifted():
 def test_a_corpus_without_validation_notes_is_validated_on_its_training_notes():
     levels = np.zeros((10, 205), np.float32)
     train = PartialsRows(levels, np.arange(60, 70, dtype=np.float32))
-    [(_, pitches, _, _)] = PartialsData(FRAMES, train, PartialsRows(levels[:0], levels[:0, 0])).validation(10)
+    [(_, pitches, _, _)] = PartialsData(train, PartialsRows(levels[:0], levels[:0, 0]), FRAMES).validation(10)
     assert pitches.tolist() == list(range(60, 70))
 
 
@@ -162,7 +162,7 @@ def test_a_network_begins_at_the_mean_row_and_learns(tone_corpus):
         load_recipe("tuned-partials", [f"frames.sample_rate={corpus.rate}"]), corpus
     )
     found = rows(corpus, "train", settings.frames)
-    data = PartialsData(settings.frames, found, found)
+    data = PartialsData(found, found, settings.frames)
     torch.manual_seed(0)
     network, rng, generator = PartialsAutoencoder(settings), np.random.default_rng(0), torch.Generator().manual_seed(0)
     network.initialise(data)

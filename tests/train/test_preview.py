@@ -37,7 +37,7 @@ class Silent(ChromaAutoencoder):
 
 @pytest.fixture
 def data(tone_corpus, tmp_path):
-    return FAMILIES["chroma"].data(Corpus.open(tone_corpus), RECIPE, tmp_path, True)
+    return FAMILIES["chroma"].data(Corpus.open(tone_corpus), RECIPE, tmp_path)
 
 
 def heard(folder, network, data, recipe=RECIPE, step=7):
@@ -74,7 +74,7 @@ def test_a_network_that_says_nothing_is_silent_and_not_broken(data, tmp_path):
 def test_a_corpus_of_few_frames_gives_as_many_sounds(tones, tmp_path):
     build([tones / "tone_60.wav"], tmp_path / "corpus")
     few = RECIPE.model_copy(update={"frames": RECIPE.frames.model_copy(update={"rows": 3})})
-    data = FAMILIES["chroma"].data(Corpus.open(tmp_path / "corpus"), few, tmp_path, True)
+    data = FAMILIES["chroma"].data(Corpus.open(tmp_path / "corpus"), few, tmp_path)
     assert len(heard(tmp_path / "preview", ChromaAutoencoder(RECIPE), data)) == len(data) == 3
 
 

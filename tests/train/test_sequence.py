@@ -103,7 +103,7 @@ def test_long_recordings_are_cut_into_sequences_that_know_what_was_before(corpus
 @pytest.mark.parametrize("name", ["sequence-samples", "sequence-fft"])
 def test_mean_and_deviation_of_each_position_are_those_of_all_frames(corpus, name):
     asked = recipe(name=name)
-    data = FAMILIES["sequence"].data(corpus, asked, corpus.folder, False)
+    data = FAMILIES["sequence"].data(corpus, asked, corpus.folder)
     frames = np.concatenate([cut(corpus, piece, asked.frames) for piece in data.train]).astype(float)
     if name == "sequence-fft":
         spectra = np.fft.rfft(frames)
@@ -135,7 +135,7 @@ def test_without_restoring_one_deviation_serves_all_positions():
 
 
 def batch_of(corpus, network, asked):
-    data = FAMILIES["sequence"].data(corpus, asked, corpus.folder, False)
+    data = FAMILIES["sequence"].data(corpus, asked, corpus.folder)
     network.initialise(data)
     return data.batch(np.arange(len(data)), np.random.default_rng(0))
 
@@ -272,7 +272,7 @@ def test_a_few_sounds_are_learned_by_heart_and_follow_from_their_codes(tmp_path,
     asked = recipe("training.steps=300", "training.learning_rate=7e-3", "network.size=64", noisy, name=name)
     start(asked, corpus.folder, tmp_path / "run", CPU)
     network, *_ = trained(Run.open(tmp_path / "run"), "best")
-    data = FAMILIES["sequence"].data(corpus, asked, tmp_path, False)
+    data = FAMILIES["sequence"].data(corpus, asked, tmp_path)
     sounds, counts, numbers = data.batch(np.arange(3), np.random.default_rng(0))
     with torch.no_grad():
         assert float(network.reconstruction(sounds, counts, numbers, torch.Generator())["mean_square"]) < 0.02

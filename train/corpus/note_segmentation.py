@@ -50,8 +50,7 @@ def spectra(samples: Sliceable, hop: int, first: int, stop: int) -> Samples:
     """Return the magnitudes of the frames from ``first`` to ``stop``, [frames, bins]."""
     window_length = HOPS * hop
     frames = windows(samples, first * hop, stop - first, hop, window_length)
-    magnitudes: Samples = np.abs(np.fft.rfft(frames * np.hanning(window_length).astype(np.float32))).astype(np.float32)
-    return magnitudes
+    return np.abs(np.fft.rfft(frames * np.hanning(window_length).astype(np.float32))).astype(np.float32)
 
 
 def level_of_partials(magnitudes: Samples, rate: int, pitch: float, sounding_pitch: float | None) -> Doubles:

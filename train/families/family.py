@@ -44,7 +44,7 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
         """Raise UserError for an unsuitable corpus."""
 
     @abstractmethod
-    def data(self, corpus: Corpus, recipe: RecipeT, folder: Path, tonal: bool) -> Data:
+    def data(self, corpus: Corpus, recipe: RecipeT, folder: Path) -> Data:
         """Return training data, with files in ``folder``; training clips replace missing validation clips."""
 
     def complete(self, recipe: RecipeT, corpus: Corpus) -> RecipeT:

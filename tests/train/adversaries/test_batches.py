@@ -64,7 +64,7 @@ def test_a_step_without_a_shared_batch_takes_none_for_it(train, seen):
 def test_an_epoch_of_own_batches_shows_every_frame_once(train, seen):
     frames, _, network = seen
     run, _ = train("training.epochs=2", network=network)
-    count = len(FAMILIES["grain"].data(run.corpus(), run.recipe, run.folder, tonal=False))
+    count = len(FAMILIES["grain"].data(run.corpus(), run.recipe, run.folder))
     steps = count // ((CRITIC_BATCHES + 1) * BATCH)
     assert steps > 3
     assert len(frames) == 2 * steps * (CRITIC_BATCHES + 1)
@@ -78,7 +78,7 @@ def test_an_epoch_of_own_batches_shows_every_frame_once(train, seen):
 def test_batches_are_smaller_where_a_corpus_has_too_few_frames_for_them(train, seen):
     frames, _, network = seen
     run, _ = train("training.epochs=1", "training.batch_size=60000", network=network)
-    count = len(FAMILIES["grain"].data(run.corpus(), run.recipe, run.folder, tonal=False))
+    count = len(FAMILIES["grain"].data(run.corpus(), run.recipe, run.folder))
     assert [len(chosen) for chosen in frames] == [count // (CRITIC_BATCHES + 1)] * (CRITIC_BATCHES + 1)
 
 

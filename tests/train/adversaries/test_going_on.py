@@ -53,7 +53,7 @@ def test_the_penalty_that_is_logged_is_that_of_the_critics_slopes(train):
     network.load_state_dict(content["model"])
     total, count, generator = 0.0, 0, torch.Generator()
     with torch.no_grad():
-        for (windows,) in FAMILIES["grain"].data(run.corpus(), run.recipe, run.folder, tonal=False).validation(4096):
+        for (windows,) in FAMILIES["grain"].data(run.corpus(), run.recipe, run.folder).validation(4096):
             generator.manual_seed(0)
             false = network.generated(len(windows), generator)
             share = torch.rand(len(windows), 1, generator=generator)

@@ -6,8 +6,6 @@ The first bins of a transform of ``frame_length * ratio`` samples are the spectr
 
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from ....host.signal import chroma, overlap_add, window
 from ....host.units import octave_of, semitones_to_ratio
 from ...corpus.clip_table import Clip, Split, release
 from ...corpus.store import Corpus
+from ...data import Data
 from ...frames import IN_MEMORY_BYTES, RELEASE_BYTES, FrameOrigin, FrameOrigins, check_audible, is_tonal, spread_sources
 from ...preview import SECONDS
 from ...sampling import evenly_spaced, thinned
@@ -107,8 +106,7 @@ def build(corpus: Corpus, split: Split, settings: ChromaFrames, folder: Path, se
 
 def _halved(frame: Array) -> npt.NDArray[np.float16]:
     """Return a frame in half precision, as numpy rounds, which takes thirty times as long where values underflow."""
-    half_precision: npt.NDArray[np.float16] = torch.from_numpy(frame).half().numpy()
-    return half_precision
+    return torch.from_numpy(frame).half().numpy()
 
 
 def _mapped(folder: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.float16]:
@@ -160,26 +158,13 @@ OCTAVES = 3, 5  # range of octaves chosen from the corpus
 VALIDATION_FRAMES = 4096  # evenly spaced: 0.2 s to evaluate, with little variance
 
 
-@dataclass
-class ChromaData:
+class ChromaData(Data[FrameStore]):
     """Batches of (frames, chroma, targets, target chroma)."""
 
-    train: FrameStore
-    val: FrameStore
-    tonal: bool
-
-    def __len__(self) -> int:
-        return len(self.train)
-
-    def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        return _pairs(self.train, frames, rng)
-
-    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield batches of pairs of validation frames."""
-        store = self.val if len(self.val) else self.train
-        frame_indices = evenly_spaced(len(store), limit)
-        rng = np.random.default_rng(0)
-        return (_pairs(store, frame_indices[i : i + 512], rng) for i in range(0, len(frame_indices), 512))
+    def examples(
+        self, source: FrameStore, indices: npt.NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[Tensor, ...]:
+        return _pairs(source, indices, rng)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         """Return spectra and chroma of training frames."""
@@ -209,12 +194,12 @@ class ChromaFamily(Family[ChromaRecipe, ChromaAutoencoder]):
     def check(self, corpus: Corpus, recipe: ChromaRecipe) -> None:
         check_audible(corpus, recipe.frames, tonal=recipe.frames.octave is not None and is_tonal(corpus))
 
-    def data(self, corpus: Corpus, recipe: ChromaRecipe, folder: Path, tonal: bool) -> ChromaData:
+    def data(self, corpus: Corpus, recipe: ChromaRecipe, folder: Path) -> ChromaData:
         seed, frame_settings = recipe.training.seed, recipe.frames
         train = build(corpus, "train", frame_settings, folder, seed)
         validation_rows = min(frame_settings.rows, VALIDATION_FRAMES * frame_settings.views)
         val = build(corpus, "val", frame_settings.model_copy(update={"rows": validation_rows}), folder, seed)
-        return ChromaData(train, val, tonal)
+        return ChromaData(train, val)
 
     def complete(self, recipe: ChromaRecipe, corpus: Corpus) -> ChromaRecipe:
         """Replace ``octave = "lowest"`` by the octave of the corpus's 5% quantile of notes, 3 to 5.

@@ -1,9 +1,9 @@
 """Data for the clip family: beginnings of recordings, and previews of their reconstructions."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from ....host.errors import UserError
 from ...corpus.clip_table import Clips, Split
 from ...corpus.content import dying_seconds
 from ...corpus.store import Corpus
-from ...data import are, audible_clips, check_words, clips_of, counted, left_out, with_words, words_of
+from ...data import Data, are, audible_clips, check_words, clips_of, counted, left_out, with_words, words_of
 from ...frames import IN_MEMORY_BYTES
 from ...sampling import evenly_spaced
 from ..family import Family
@@ -41,53 +41,54 @@ class Hits:
     clips: Clips
     labels: Integers
 
+    def __len__(self) -> int:
+        return len(self.clips)
+
     def take_clips(self, corpus: Corpus, indices: Integers, length: int) -> Array:
         """Return samples [indices, length], zero-padded."""
         return clips_of(corpus, self.clips.take(indices), length)
 
 
-class HitData:
+class HitData(Data[Hits]):
     """Batches of (features, mel band levels, label indices [batch]), with shapes as in `ClipFeatures`.
 
     Features of random variations, if clips are few, are computed once in half precision; above `IN_MEMORY_BYTES`, for
     each batch.
     """
 
+    together: ClassVar[int] = BATCH
+
     def __init__(self, corpus: Corpus, recipe: ClipRecipe, train: Hits, val: Hits) -> None:
+        super().__init__(train, val)
         self._corpus, self._settings = corpus, recipe.frames
         self._features = ClipFeatures(recipe.frames.sample_rate, recipe.frames.frame_length)
-        variation_count = max(1, math.ceil(recipe.frames.enough / len(train.clips)))
+        variation_count = max(1, math.ceil(recipe.frames.enough / len(train)))
         rng = np.random.default_rng([recipe.training.seed, VARIATION_SEED]) if variation_count > 1 else None
-        self._hits, self._val_hits = train, val
         example_features = self._load_features(train, np.zeros(1, np.int64))
-        large = (
-            variation_count == 1
-            and len(train.clips) * sum(column.nbytes for column in example_features) > IN_MEMORY_BYTES
-        )
+        example_bytes = sum(column.nbytes for column in example_features)
+        large = variation_count == 1 and len(train) * example_bytes > IN_MEMORY_BYTES
         self._train = (
-            None if large else self._load_features(train, np.tile(np.arange(len(train.clips)), variation_count), rng)
+            None if large else self._load_features(train, np.tile(np.arange(len(train)), variation_count), rng)
         )
-        self._validated = evenly_spaced(len(val.clips), MOST_VALIDATED)
-        self._val = None if large else self._load_features(val, self._validated)
+        self._validated = evenly_spaced(len(self.val), MOST_VALIDATED)
+        self._val = None if large else self._load_features(self.val, self._validated)
 
     def __len__(self) -> int:
-        return len(self._hits.clips) if self._train is None else len(self._train[0])
+        return len(self.train) if self._train is None else len(self._train[0])
 
-    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def batch(self, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         if self._train is None:
-            return self._load_features(self._hits, frames)
-        row_indices = torch.from_numpy(frames)
-        return tuple(column[row_indices] for column in self._train)
+            return self._load_features(self.train, indices)
+        return tuple(column[torch.from_numpy(indices)] for column in self._train)
 
-    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield batches of validation clips."""
-        validated_indices = evenly_spaced(len(self._validated), limit)
-        for batch_start in range(0, len(validated_indices), BATCH):
-            batch_indices = validated_indices[batch_start : batch_start + BATCH]
-            if self._val is None:
-                yield self._load_features(self._val_hits, self._validated[batch_indices])
-            else:
-                yield tuple(column[torch.from_numpy(batch_indices)] for column in self._val)
+    def validated(self, limit: int) -> Integers:
+        return evenly_spaced(len(self._validated), limit)
+
+    def examples(self, source: Hits, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return validation clips."""
+        if self._val is None:
+            return self._load_features(source, self._validated[indices])
+        return tuple(column[torch.from_numpy(indices)] for column in self._val)
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return self.batch(evenly_spaced(len(self), limit), np.random.default_rng(0))
@@ -158,16 +159,16 @@ class ClipFamily(Family[ClipRecipe, ClipAutoencoder]):
 
     def check(self, corpus: Corpus, recipe: ClipRecipe) -> None:
         check_words(corpus, recipe)
-        clip_count = len(hits(corpus, "train", words_of(corpus) if recipe.network.labels else []).clips)
+        clip_count = len(hits(corpus, "train", words_of(corpus) if recipe.network.labels else []))
         if clip_count < FEWEST:
             raise UserError(
                 f"corpus {corpus.folder} has {counted(clip_count, 'training clip')} that "
                 f"{'sounds' if clip_count == 1 else 'sound'}, and {FEWEST} are the least; add sounds"
             )
 
-    def data(self, corpus: Corpus, recipe: ClipRecipe, folder: Path, tonal: bool) -> HitData:
+    def data(self, corpus: Corpus, recipe: ClipRecipe, folder: Path) -> HitData:
         train, val = (hits(corpus, split, recipe.network.words) for split in ("train", "val"))
-        return HitData(corpus, recipe, train, val if len(val.clips) else train)
+        return HitData(corpus, recipe, train, val)
 
     def complete(self, recipe: ClipRecipe, corpus: Corpus) -> ClipRecipe:
         return with_words(recipe, corpus)

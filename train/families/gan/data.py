@@ -1,9 +1,8 @@
 """The families gan, logistic-gan, dcgan and halves, and their training data: pieces of recordings of one length."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from ...corpus.clip_table import Clips, Split
 from ...corpus.store import Corpus
 from ...data import Data, are, audible_clips, check_words, counted, left_out, with_words
 from ...frames import SILENT
-from ...sampling import evenly_spaced
 from ..family import Family, NetworkT, RecipeT
 from .dcgan import DCGAN, Halves
 from .generator import ClipGenerator
@@ -26,7 +24,6 @@ from .wavegan import LogisticGAN, WaveGAN
 GeneratorT = TypeVar("GeneratorT", bound=ClipGenerator)
 
 FEW = 10  # clips: a network cannot generalise from fewer
-BATCH = 64  # validation clips at a time: limits the memory of gradients
 
 
 @dataclass(frozen=True)
@@ -85,38 +82,23 @@ def places(corpus: Corpus, split: Split, settings: ClipFrames, words: list[str])
 
 
 @dataclass
-class ClipData:
-    """Batches of (clips [batch, frame_length], label indices [batch])."""
+class ClipData(Data[Places]):
+    """Batches of (clips [batch, frame_length], label indices [batch]); validation has the earliest clips of pieces."""
 
     corpus: Corpus
     normalised: bool
-    train: Places
-    val: Places
+    together: ClassVar[int] = 64  # limits the memory of gradients
 
-    def __len__(self) -> int:
-        return len(self.train)
+    def batch(self, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        return self._load_batch(self.train, indices, rng)
 
-    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        return self._load_batch(self.train, frames, rng)
+    def examples(self, source: Places, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        return self._load_batch(source, indices, None)
 
-    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield batches of the earliest clips of validation pieces."""
-        piece_indices = evenly_spaced(len(self.val), limit)
-        return (
-            self._load_batch(self.val, piece_indices[batch_start : batch_start + BATCH])
-            for batch_start in range(0, len(piece_indices), BATCH)
-        )
-
-    def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return self._load_batch(self.train, evenly_spaced(len(self.train), limit))
-
-    def _load_batch(
-        self, source: Places, pieces: Integers, rng: np.random.Generator | None = None
-    ) -> tuple[Tensor, ...]:
+    def _load_batch(self, source: Places, pieces: Integers, rng: np.random.Generator | None) -> tuple[Tensor, ...]:
         label_indices = source.labels[source.recordings_of(pieces)]
-        return torch.from_numpy(source.take_clips(self.corpus, pieces, self.normalised, rng)), torch.from_numpy(
-            label_indices
-        )
+        waveforms = source.take_clips(self.corpus, pieces, self.normalised, rng)
+        return torch.from_numpy(waveforms), torch.from_numpy(label_indices)
 
 
 def _pronoun(count: int) -> str:
@@ -137,11 +119,11 @@ class PieceFamily(Family[RecipeT, NetworkT]):
         if not len(places(corpus, "train", recipe.frames, [])):
             raise UserError(f"corpus {corpus.folder} has no training clip that sounds; add louder sounds")
 
-    def data(self, corpus: Corpus, recipe: RecipeT, folder: Path, tonal: bool) -> ClipData:
+    def data(self, corpus: Corpus, recipe: RecipeT, folder: Path) -> ClipData:
         assert isinstance(recipe.frames, ClipFrames)
         words: list[str] = getattr(getattr(recipe, "network", None), "words", [])
         train, val = (places(corpus, split_name, recipe.frames, words) for split_name in ("train", "val"))
-        return ClipData(corpus, recipe.frames.normalised, train, val if len(val) else train)
+        return ClipData(train, val, corpus, recipe.frames.normalised)
 
     def describe(self, corpus: Corpus, recipe: RecipeT) -> str:
         settings, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])

@@ -16,9 +16,9 @@ from ....host.errors import UserError
 from ....host.signal import overlap_add, window
 from ...corpus.clip_table import Clips, ColumnFile, Split
 from ...corpus.store import Corpus
+from ...data import Data
 from ...frames import SILENT
 from ...preview import SECONDS
-from ...sampling import evenly_spaced
 from ..family import Family
 from .network import GrainAutoencoder
 from .recipe import GrainFrames, GrainRecipe
@@ -77,7 +77,7 @@ class Windows:
 
 
 @dataclass
-class GrainData:
+class GrainData(Data[Windows]):
     """Batches of (windows [batch, length],).
 
     Training windows have random signs unless ``upright``, and attenuation uniform up to ``softer_db``.
@@ -87,34 +87,17 @@ class GrainData:
     length: int
     upright: bool
     softer_db: float
-    train: Windows
-    val: Windows
 
-    def __len__(self) -> int:
-        return len(self.train)
-
-    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        waveforms = self.train.take_grains(self.corpus, frames, self.length)
+    def batch(self, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        waveforms = self.train.take_grains(self.corpus, indices, self.length)
         if not self.upright:
-            waveforms *= rng.choice(np.array([-1, 1], np.float32), (len(frames), 1))
+            waveforms *= rng.choice(np.array([-1, 1], np.float32), (len(indices), 1))
         if self.softer_db:
-            waveforms *= (10 ** (-self.softer_db * rng.random((len(frames), 1)) / 20)).astype(np.float32)
+            waveforms *= (10 ** (-self.softer_db * rng.random((len(indices), 1)) / 20)).astype(np.float32)
         return (torch.from_numpy(waveforms),)
 
-    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        window_indices = evenly_spaced(len(self.val), limit)
-        index_batches = (
-            window_indices[batch_start : batch_start + 512] for batch_start in range(0, len(window_indices), 512)
-        )
-        return (
-            (torch.from_numpy(self.val.take_grains(self.corpus, batch_indices, self.length)),)
-            for batch_indices in index_batches
-        )
-
-    def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return (
-            torch.from_numpy(self.train.take_grains(self.corpus, evenly_spaced(len(self.train), limit), self.length)),
-        )
+    def examples(self, source: Windows, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        return (torch.from_numpy(source.take_grains(self.corpus, indices, self.length)),)
 
 
 def windows(corpus: Corpus, split: Split, settings: GrainFrames, held_out: bool = False) -> Windows:
@@ -182,8 +165,7 @@ def grains(frames: Array, recipe: GrainRecipe, rng: np.random.Generator) -> Arra
     bin_count = grain_length // 2 + 1
     magnitudes, phases_or_envelopes = frames[:, :bin_count], frames[:, bin_count:]
     if domain == "magnitude_phase":
-        waves: Array = np.fft.irfft(magnitudes * np.exp(1j * phases_or_envelopes), grain_length).astype(np.float32)
-        return waves
+        return np.fft.irfft(magnitudes * np.exp(1j * phases_or_envelopes), grain_length).astype(np.float32)
     gaussian_noise = rng.standard_normal((2, *magnitudes.shape))
     noise_grains = np.fft.irfft(magnitudes * (gaussian_noise[0] + 1j * gaussian_noise[1]) / np.sqrt(2), grain_length)
     point_samples = np.linspace(0, grain_length - 1, phases_or_envelopes.shape[1])
@@ -228,16 +210,14 @@ class GrainFamily(Family[GrainRecipe, GrainAutoencoder]):
         if next(_windows(corpus, "train", recipe.frames), None) is None:
             raise UserError(f"corpus {corpus.folder} has no training window that sounds; add louder sounds")
 
-    def data(self, corpus: Corpus, recipe: GrainRecipe, folder: Path, tonal: bool) -> GrainData:
+    def data(self, corpus: Corpus, recipe: GrainRecipe, folder: Path) -> GrainData:
         """Held-out ends of training clips replace missing validation clips."""
         settings = recipe.frames
         train = windows(corpus, "train", settings)
         val = windows(corpus, "val", settings)
         if not len(val):
             val = windows(corpus, "train", settings, held_out=True)
-        return GrainData(
-            corpus, settings.frame_length, settings.align, settings.softer_db, train, val if len(val) else train
-        )
+        return GrainData(train, val, corpus, settings.frame_length, settings.align, settings.softer_db)
 
     def preview(self, network: GrainAutoencoder, recipe: GrainRecipe, batch: list[torch.Tensor]) -> list[Array]:
         length, rng = recipe.frames.frame_length, np.random.default_rng(0)

@@ -1,8 +1,8 @@
 """Data for the loops family: sequences of slices from each bar on, and variants for steering codes."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,8 @@ from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ...corpus.clip_table import Clips, Split
 from ...corpus.store import Corpus
-from ...data import are, audible, counted, left_out
+from ...data import Data, are, audible, counted, left_out
 from ...metrics.rhythm import groove
-from ...sampling import evenly_spaced
 from ..clip.features import ClipFeatures
 from ..family import Family
 from .network import MAX_OFFBEAT_DELAY, LoopNetwork, SliceFeatures, octaves
@@ -87,7 +86,6 @@ def tilted(sound: Array, rate: int, db_per_octave: float) -> Array:
     return np.asarray(tilted_sound * np.sqrt(mean_powers[0] / max(mean_powers[1], LEAST_POWER)), np.float32)
 
 
-BATCH = 32  # validation loops at a time
 MOST_VALIDATED = 128
 FEATURE_BATCH = 256  # slices per feature computation
 BUILD = "build it with: timbrel corpus build SOUNDS --loops"
@@ -107,6 +105,9 @@ class Slices:
     loops: Integers
     density: npt.NDArray[np.float64]
 
+    def __len__(self) -> int:
+        return len(self.starts)
+
     def take_slices(self, sequences: Integers, steps: int, variants: Integers) -> Tensor:
         """Return features [sequences, steps, width], wrapping at the loop's end."""
         loop_starts, loop_ends = (self.firsts[self.loops[sequences] + offset][:, None] for offset in (0, 1))
@@ -116,42 +117,31 @@ class Slices:
         return self.raw[torch.from_numpy(variants[:, None]), torch.from_numpy(slice_indices)]
 
 
-class LoopData:
+@dataclass
+class LoopData(Data[Slices]):
     """Batches of (target_raw, steering_raw, previous, tilts, late, density), as in `LoopNetwork.reconstruction`."""
 
-    def __init__(self, train: Slices, val: Slices, steps: int) -> None:
-        self._train, self._val, self._steps = train, val, steps
+    steps: int
+    together: ClassVar[int] = 32
 
-    def __len__(self) -> int:
-        return len(self._train.starts)
-
-    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        return self._load_batch(self._train, frames, rng)
-
-    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield batches of validation sequences, each in all variants."""
-        sequence_indices = evenly_spaced(len(self._val.starts), min(limit, MOST_VALIDATED))
-        sequence_indices, rng = np.repeat(sequence_indices, len(self._val.raw)), np.random.default_rng(0)
-        return (
-            self._load_batch(self._val, sequence_indices[batch_start : batch_start + BATCH], rng)
-            for batch_start in range(0, len(sequence_indices), BATCH)
-        )
+    def validated(self, limit: int) -> Integers:
+        """Return sequences, each as often as there are variants."""
+        return np.repeat(super().validated(min(limit, MOST_VALIDATED)), len(self.val.raw))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
-        return self.batch(evenly_spaced(len(self), min(limit, MOST_VALIDATED)), np.random.default_rng(0))
+        return super().spread(min(limit, MOST_VALIDATED))
 
-    def _load_batch(self, slices: Slices, sequences: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    def examples(self, source: Slices, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Return sequences in random variants and tilts."""
-        count = len(sequences)
-        variants, tilts_db = rng.integers(len(slices.raw), size=(2, count)), rng.uniform(*TILTS_DB, size=(2, count))
+        count = len(indices)
+        variants, tilts_db = rng.integers(len(source.raw), size=(2, count)), rng.uniform(*TILTS_DB, size=(2, count))
         variant_delays = np.array(OFFBEAT_DELAYS)[variants[0]]
         straight_variants = np.where(variant_delays < THIN, OFFBEAT_DELAYS.index(0.0), variants[0])
         target_raw, steering_raw, previous = (
-            slices.take_slices(sequences, self._steps, slice_variants)
-            for slice_variants in (straight_variants, *variants)
+            source.take_slices(indices, self.steps, slice_variants) for slice_variants in (straight_variants, *variants)
         )
         timing_targets = np.where(variant_delays < THIN, variant_delays, np.nan)
-        scalars = [tilts_db.T, timing_targets, slices.density[variants[0], slices.loops[sequences]]]
+        scalars = [tilts_db.T, timing_targets, source.density[variants[0], source.loops[indices]]]
         return target_raw, steering_raw, previous, *(torch.from_numpy(column.astype(np.float32)) for column in scalars)
 
 
@@ -224,7 +214,7 @@ class LoopFamily(Family[LoopRecipe, LoopNetwork]):
         if not len(loops(corpus, "train", self.complete(recipe, corpus))):
             raise UserError(f"corpus {corpus.folder} has no training loop that sounds and has a beat; add loops")
 
-    def data(self, corpus: Corpus, recipe: LoopRecipe, folder: Path, tonal: bool) -> LoopData:
+    def data(self, corpus: Corpus, recipe: LoopRecipe, folder: Path) -> LoopData:
         train_loops, val_loops = (loops(corpus, split, recipe) for split in ("train", "val"))
         split_slices = [
             extract_slices(corpus, clips, recipe)

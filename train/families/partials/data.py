@@ -2,17 +2,15 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ....host.arrays import Array, Doubles
+from ....host.arrays import Array, Doubles, Integers
 from ....host.engines.spectrum.partial_analysis import Layout, split_partials
 from ....host.errors import UserError
 from ....host.model.partials import HANN_ENERGY
@@ -22,8 +20,8 @@ from ...corpus.clip_table import Split
 from ...corpus.inharmonicity import stretch_of
 from ...corpus.pitch import single_note
 from ...corpus.store import Corpus
+from ...data import Data
 from ...frames import FrameOrigin, check_audible, is_tonal, spread_sources
-from ...sampling import evenly_spaced
 from ..family import Family
 from .network import PartialsAutoencoder
 from .recipe import PartialsFrames, PartialsRecipe
@@ -36,49 +34,43 @@ VALIDATION_FRAMES = 4096
 FRAME_BATCH = 256  # frames analysed at a time
 
 
-class PartialsRows(NamedTuple):
+@dataclass(frozen=True)
+class PartialsRows:
     """Levels in dB, [frames, harmonics + bands], and MIDI notes."""
 
     levels: Array
     pitches: Array
 
-
-@dataclass(frozen=True)
-class PartialsData:
-    frames: PartialsFrames
-    train: PartialsRows
-    val: PartialsRows
-    tonal: bool = True
-
     def __len__(self) -> int:
-        return len(self.train.pitches)
+        return len(self.pitches)
 
-    def batch(self, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Return levels [rows, width] and pitches [rows] to encode, then those to decode."""
-        levels, pitches = (column[frames] for column in self.train)
-        shift_semitones = rng.uniform(-SHIFT, SHIFT, (2, len(frames))) * (rng.random(len(frames)) < SHIFTED_SHARE)
+    def tensors(self, indices: Integers | None = None) -> tuple[Tensor, Tensor]:
+        """Return the levels and pitches of some frames, or of all."""
+        chosen = slice(None) if indices is None else indices
+        return torch.from_numpy(self.levels[chosen]), torch.from_numpy(self.pitches[chosen])
+
+
+@dataclass
+class PartialsData(Data[PartialsRows]):
+    """Batches of levels [rows, width] and pitches [rows] to encode, then of those to decode."""
+
+    frames: PartialsFrames
+
+    def batch(self, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Return rows with shifts."""
+        levels, pitches = self.train.levels[indices], self.train.pitches[indices]
+        shift_semitones = rng.uniform(-SHIFT, SHIFT, (2, len(indices))) * (rng.random(len(indices)) < SHIFTED_SHARE)
         pair_columns = []
         for side_semitones in shift_semitones.astype(np.float32):
             pair_columns += [shifted(levels, side_semitones, self.frames), pitches + side_semitones]
         return tuple(map(torch.from_numpy, pair_columns))
 
-    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield batches of (levels, pitches, levels, pitches) of unshifted rows."""
-        validation_rows = self.val if len(self.val.pitches) else self.train
-        row_indices = evenly_spaced(len(validation_rows.pitches), limit)
-        index_batches = (
-            row_indices[batch_start : batch_start + 512] for batch_start in range(0, len(row_indices), 512)
-        )
-        tensor_pairs = (
-            tuple(torch.from_numpy(column[batch_indices]) for column in validation_rows)
-            for batch_indices in index_batches
-        )
-        return ((levels, pitches, levels, pitches) for levels, pitches in tensor_pairs)
+    def examples(self, source: PartialsRows, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        return source.tensors(indices) * 2
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         """Return levels [rows, width] and pitches [rows] of training rows."""
-        row_indices = evenly_spaced(len(self), limit)
-        return tuple(torch.from_numpy(column[row_indices]) for column in self.train)
+        return super().spread(limit)[:2]
 
 
 def shifted(levels: Array, semitones: Array, frames: PartialsFrames) -> Array:
@@ -188,13 +180,13 @@ class PartialsFamily(Family[PartialsRecipe, PartialsAutoencoder]):
             )
         check_audible(corpus, recipe.frames, tonal=True)
 
-    def data(self, corpus: Corpus, recipe: PartialsRecipe, folder: Path, tonal: bool) -> PartialsData:
+    def data(self, corpus: Corpus, recipe: PartialsRecipe, folder: Path) -> PartialsData:
         frame_settings = recipe.frames
         validation_settings = frame_settings.model_copy(update={"rows": VALIDATION_FRAMES})
         return PartialsData(
-            frame_settings,
             rows(corpus, "train", frame_settings, folder),
             rows(corpus, "val", validation_settings, folder),
+            frame_settings,
         )
 
     def complete(self, recipe: PartialsRecipe, corpus: Corpus) -> PartialsRecipe:

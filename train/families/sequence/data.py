@@ -1,10 +1,10 @@
 """Training data of the sequence family: recordings cut into frames."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import ClassVar, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -14,16 +14,12 @@ from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ...corpus.clip_table import Clip, Clips, Split
 from ...corpus.store import Corpus
-from ...data import are, audible, counted, left_out
-from ...sampling import evenly_spaced
+from ...data import Data, are, audible, counted, left_out
 from ..family import Family
 from .network import RecurrentNetwork
 from .recipe import SequenceFrames, SequenceRecipe
 
 FEWEST = 2  # frames: a single one has no successor
-
-
-BATCH = 16  # validation sequences at a time
 
 
 class Piece(NamedTuple):
@@ -127,7 +123,7 @@ def joined(frames: Array, hop: int) -> Array:
 
 
 @dataclass
-class SequenceData:
+class SequenceData(Data[Pieces]):
     """Batches of (frames [batch, frames, frame_length], frame counts without padding [batch], indices [batch]).
 
     Validation uses training sequences: others have no code.
@@ -135,31 +131,18 @@ class SequenceData:
 
     corpus: Corpus
     settings: SequenceFrames
-    train: Pieces
+    together: ClassVar[int] = 16
 
-    def __len__(self) -> int:
-        return len(self.train)
+    def examples(self, source: Pieces, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        sequences = [source[sequence_index] for sequence_index in indices]
+        return *padded(self.corpus, sequences, self.settings), torch.from_numpy(indices)
 
-    def batch(self, frames: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        return self._load_batch(frames)
-
-    def validation(self, limit: int) -> Iterator[tuple[Tensor, ...]]:
-        """Yield batches of training sequences, of ``limit`` frames about."""
-        sequence_count = max(1, limit // int(self.train.frame_counts.max()))
-        sequence_indices = evenly_spaced(len(self.train), sequence_count)
-        return (
-            self._load_batch(sequence_indices[batch_start : batch_start + BATCH])
-            for batch_start in range(0, len(sequence_indices), BATCH)
-        )
+    def validated(self, limit: int) -> Integers:
+        """Return sequences of ``limit`` frames about."""
+        return super().validated(max(1, limit // int(self.val.frame_counts.max())))
 
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         return next(self.validation(limit))
-
-    def _load_batch(self, indices: Integers) -> tuple[Tensor, ...]:
-        return (
-            *padded(self.corpus, [self.train[sequence_index] for sequence_index in indices], self.settings),
-            torch.from_numpy(indices),
-        )
 
 
 def padded(corpus: Corpus, sequences: Sequence[Piece], settings: SequenceFrames) -> tuple[Tensor, Tensor]:
@@ -184,8 +167,9 @@ class SequenceFamily(Family[SequenceRecipe, RecurrentNetwork]):
                 "frames.frame_length"
             )
 
-    def data(self, corpus: Corpus, recipe: SequenceRecipe, folder: Path, tonal: bool) -> SequenceData:
-        return SequenceData(corpus, recipe.frames, pieces(corpus, "train", recipe.frames))
+    def data(self, corpus: Corpus, recipe: SequenceRecipe, folder: Path) -> SequenceData:
+        sequences = pieces(corpus, "train", recipe.frames)
+        return SequenceData(sequences, sequences, corpus, recipe.frames)
 
     def complete(self, recipe: SequenceRecipe, corpus: Corpus) -> SequenceRecipe:
         """Fill in the number of training sequences."""
