@@ -81,7 +81,7 @@ Batches = list[tuple[Tensor, ...]]
 class BatchLoader:
     """Batches by data, seed and step: ``batches`` a step, of ``batch`` examples."""
 
-    def __init__(self, data: Data, seed: int, batch: int, batches: int) -> None:
+    def __init__(self, data: Data[Any], seed: int, batch: int, batches: int) -> None:
         self._data, self._seed, self._batches = data, seed, batches
         self.steps: int | None = None  # of the run, if they are known: none is cut ahead of the last
         self.step_examples = batch * batches
@@ -256,7 +256,7 @@ class _Loop:
         plain: tuple[Network, Optimizers],
         wrapped: tuple[Any, dict[str, Any]],  # the same, wrapped by Fabric
         progress: Progress,
-        data: Data,
+        data: Data[Any],
         stop: Stop,
         threads: Threads,
     ) -> None:

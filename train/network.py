@@ -87,7 +87,7 @@ class Network(nn.Module):
             objective.batches for objective in self.objectives
         )
 
-    def initialise(self, data: Data) -> None:
+    def initialise(self, data: Data[Any]) -> None:
         """Initialize before the first step."""
 
     def follow_weights(self) -> None:

@@ -229,27 +229,27 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
         split, test_rows = evaluated_split(
             lambda split: rows(tested_corpus, split, report_frame_settings),
             no_frames_message,
-            lambda split_rows: len(split_rows.pitches),
+            len,
         )
         training_rows = rows(corpus, "train", report_frame_settings)
-        if not len(training_rows.pitches):
+        if not len(training_rows):
             raise UserError(no_frames_message)
         ordered_latents = arranged_partials(network, recipe, corpus)
         network = ordered_latents.network
         with torch.no_grad():
-            training_codes = network.encode(*map(torch.from_numpy, training_rows)).numpy()
+            training_codes = network.encode(*training_rows.tensors()).numpy()
             tested_network = network if trial is None else trial.network
-            decoding_errors = _decoding_errors(tested_network, *map(torch.from_numpy, test_rows))
+            decoding_errors = _decoding_errors(tested_network, *test_rows.tensors())
             learned_rows = training_rows if trial is None else rows(tested_corpus, "train", report_frame_settings)
             distance_figures = _distance(tested_network, learned_rows, test_rows, split, recipe.frames)
         latent_figures, loss_figures = latent_statistics.latent_figures(training_codes, None), losses(run, recipe.loss)
-        knob_ground = pitched_ground(network, *test_rows, (ordered_latents.ground.low, ordered_latents.ground.high))
+        knob_ground = pitched_ground(network, test_rows, (ordered_latents.ground.low, ordered_latents.ground.high))
         figures = judged(
             verdict,
             run=request.origin(),
             split=split,
             clips=len(tested_corpus.clips(split)),
-            frames=len(test_rows[1]),
+            frames=len(test_rows),
             frames_in_split=sum(1 for _ in sources(tested_corpus, split, recipe.frames, tonal=True)),
             sounds={},
             recordings=recordings(corpus),

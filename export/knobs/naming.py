@@ -18,7 +18,7 @@ from ...host.model.model import Model
 from ...train.corpus.store import Corpus
 from ...train.families.chroma.network import ChromaAutoencoder
 from ...train.families.chroma.recipe import ChromaRecipe
-from ...train.families.partials.data import rows
+from ...train.families.partials.data import PartialsRows, rows
 from ...train.families.partials.network import PartialsAutoencoder
 from ...train.families.partials.recipe import PartialsRecipe
 from ...train.sampling import evenly_spaced
@@ -100,7 +100,7 @@ def arranged(network: ChromaAutoencoder, recipe: ChromaRecipe, corpus: Corpus, t
 def arranged_partials(network: PartialsAutoencoder, recipe: PartialsRecipe, corpus: Corpus) -> OrderedLatents:
     """Sort a network's latents by training rows."""
     training_rows = rows(corpus, "train", recipe.frames.model_copy(update={"rows": MOST_CODES}))
-    return in_order(network, lambda network: pitched_ground(network, *training_rows))
+    return in_order(network, lambda network: pitched_ground(network, training_rows))
 
 
 def in_order(network: Any, ground_of: Callable[[Any], Ground]) -> OrderedLatents:
@@ -140,13 +140,13 @@ def ground(
 
 
 def pitched_ground(
-    network: PartialsAutoencoder, levels: Array, pitches: Array, ends: tuple[Tensor, Tensor] | None = None
+    network: PartialsAutoencoder, rows: PartialsRows, ends: tuple[Tensor, Tensor] | None = None
 ) -> PitchedGround:
     """Return codes of at most `MOST_CODES` rows, at pitches across the recordings' range."""
-    row_indices = evenly_spaced(len(pitches), MOST_CODES)
+    row_indices = evenly_spaced(len(rows), MOST_CODES)
     with torch.no_grad():
-        codes = network.encode(torch.from_numpy(levels[row_indices]), torch.from_numpy(pitches[row_indices]))
-    pitch_grid = torch.linspace(float(pitches.min()), float(pitches.max()), len(row_indices))
+        codes = network.encode(*rows.tensors(row_indices))
+    pitch_grid = torch.linspace(float(rows.pitches.min()), float(rows.pitches.max()), len(row_indices))
     code_pitches = pitch_grid[torch.arange(len(row_indices)) * STRIDE % len(row_indices)]
     return PitchedGround(codes, *spans(codes.numpy(), ends), network, code_pitches)
 

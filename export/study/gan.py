@@ -8,6 +8,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,7 +97,7 @@ def _budgeted(recipe: Recipe, steps: int | None = None, minutes: float | None = 
     return recipe.model_copy(update={"training": training_settings})
 
 
-def _seconds(network: Network, recipe: Recipe, data: Data) -> float:
+def _seconds(network: Network, recipe: Recipe, data: Data[Any]) -> float:
     """Estimate a training's seconds by one step on a single clip."""
     if recipe.training.minutes is not None:
         return 60 * recipe.training.minutes

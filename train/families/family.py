@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 
@@ -44,7 +44,7 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
         """Raise UserError for an unsuitable corpus."""
 
     @abstractmethod
-    def data(self, corpus: Corpus, recipe: RecipeT, folder: Path) -> Data:
+    def data(self, corpus: Corpus, recipe: RecipeT, folder: Path) -> Data[Any]:
         """Return training data, with files in ``folder``; training clips replace missing validation clips."""
 
     def complete(self, recipe: RecipeT, corpus: Corpus) -> RecipeT:
@@ -59,7 +59,7 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
         """Summarise the use of a corpus in a line."""
         return "cutting frames"
 
-    def health(self, network: NetworkT, data: Data, sample_rate: int) -> dict[str, float]:
+    def health(self, network: NetworkT, data: Data[Any], sample_rate: int) -> dict[str, float]:
         """Measure adversarial training at a rate in Hz; no figures where losses suffice."""
         return {}
 
@@ -72,7 +72,7 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
         return []
 
     @torch.no_grad()
-    def preview_sounds(self, network: NetworkT, recipe: RecipeT, data: Data) -> list[Array]:
+    def preview_sounds(self, network: NetworkT, recipe: RecipeT, data: Data[Any]) -> list[Array]:
         """Return sounds [samples] of validation frames."""
         device = next(network.parameters()).device
         return self.preview(

@@ -1,5 +1,7 @@
 """Chroma-conditioned autoencoder of Colonel & Keene (2020), section III, with extensions for playing."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -60,7 +62,7 @@ class ChromaAutoencoder(Autoencoder):
         return self.settings.domain == "level"
 
     @torch.no_grad()
-    def initialise(self, data: Data) -> None:
+    def initialise(self, data: Data[Any]) -> None:
         """Measure band levels, and the mean log magnitudes of each pitch class, of training frames."""
         if not self.in_levels:
             return

@@ -11,6 +11,7 @@ squared gradients (Constantine et al., SIAM Journal on Scientific Computing 36:4
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -214,7 +215,7 @@ class ClipAutoencoder(Autoencoder):
         self._step_latents: tuple[Tensor, Tensor] | None = None  # latents and labels of a training step
 
     @torch.no_grad()
-    def initialise(self, data: Data) -> None:
+    def initialise(self, data: Data[Any]) -> None:
         """Start the outer layers as principal components of training features."""
         example_indices = np.random.default_rng(0).permutation(len(data))[:BASIS_CLIPS]
         features, mel_levels = (

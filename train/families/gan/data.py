@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -152,7 +152,7 @@ class PieceFamily(Family[RecipeT, NetworkT]):
 class GeneratorFamily(PieceFamily[RecipeT, GeneratorT]):
     """Families of generators that compete with a judge."""
 
-    def health(self, network: GeneratorT, data: Data, sample_rate: int) -> dict[str, float]:
+    def health(self, network: GeneratorT, data: Data[Any], sample_rate: int) -> dict[str, float]:
         return measure_health(network, data, sample_rate)
 
     def health_line(self, figures: dict[str, float]) -> str:

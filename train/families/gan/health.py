@@ -1,5 +1,7 @@
 """Health of adversarial training: critic's estimate, diversity and Fréchet distance; detects collapse."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -16,7 +18,7 @@ ALIKE = "nearly one and the same clip"
 REMEDY = "go back to a checkpoint in RUN/kept, or train again with another training.seed or a lower learning rate"
 
 
-def measure_health(network: ClipGenerator, data: Data, sample_rate: int) -> dict[str, float]:
+def measure_health(network: ClipGenerator, data: Data[Any], sample_rate: int) -> dict[str, float]:
     """Compare validation clips with as many of fixed codes, by a network in evaluation mode.
 
     Returns:

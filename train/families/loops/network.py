@@ -182,7 +182,7 @@ class LoopNetwork(Autoencoder):
         self.vague = nn.Parameter(torch.full((latent_count,), -2.0))  # log variances of the steering codes
 
     @torch.no_grad()
-    def initialise(self, data: Data) -> None:
+    def initialise(self, data: Data[Any]) -> None:
         """Compute principal components and prototypes from bars of training slices."""
         sequence_indices = np.random.default_rng(0).permutation(len(data))[: FIT_SLICES // self.bar]
         target_raw, steering_raw, _, tilts_db, _, onset_densities = (

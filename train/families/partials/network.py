@@ -1,6 +1,7 @@
 """Partials autoencoder: decodes a code and a pitch to harmonic amplitudes and noise bands; its batches."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class PartialsAutoencoder(Autoencoder):
         self.deviation = nn.Buffer(torch.ones(BANDS))
 
     @torch.no_grad()
-    def initialise(self, data: Data) -> None:
+    def initialise(self, data: Data[Any]) -> None:
         level_rows, pitches = (batch_tensor.to(self.means) for batch_tensor in data.spread(MEAN_FRAMES))
         band_levels = self.bands(magnitudes(level_rows), pitches)
         self.middle.copy_(band_levels.mean(0))

@@ -20,6 +20,7 @@ from .network import RecurrentNetwork
 from .recipe import SequenceFrames, SequenceRecipe
 
 FEWEST = 2  # frames: a single one has no successor
+BATCH = 16  # sequences at a time
 
 
 class Piece(NamedTuple):
@@ -131,7 +132,7 @@ class SequenceData(Data[Pieces]):
 
     corpus: Corpus
     settings: SequenceFrames
-    together: ClassVar[int] = 16
+    together: ClassVar[int] = BATCH
 
     def examples(self, source: Pieces, indices: Integers, rng: np.random.Generator) -> tuple[Tensor, ...]:
         sequences = [source[sequence_index] for sequence_index in indices]

@@ -5,6 +5,8 @@ Vitelli, "Algorithmic Music Generation using Recurrent Neural Networks", 2015). 
 addition.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -50,7 +52,7 @@ class Standard(nn.Module):
         return sound
 
     @torch.no_grad()
-    def measure(self, data: Data) -> None:
+    def measure(self, data: Data[Any]) -> None:
         """Measure each component's mean and deviation over all training frames."""
         component_sums, frame_count = torch.zeros(2, self.width, dtype=torch.float64), 0
         for sequence_index in range(len(data)):
@@ -85,7 +87,7 @@ class RecurrentNetwork(Network):
         self.out = nn.Linear(layer_width, frame_width)
         self.steps = nn.Buffer(torch.zeros(()))
 
-    def initialise(self, data: Data) -> None:
+    def initialise(self, data: Data[Any]) -> None:
         self.standard.measure(data)
 
     def follow_weights(self) -> None:
