@@ -49,15 +49,13 @@ def start(
     """
     with one_voice():
         fabric = _fabric(options, recipe)
-        if launched():
-            fabric.launch()
-        recipe_and_info = together(
-            lambda: _prepare_run(recipe, corpus_folder, folder, sources, trial, fabric.world_size)
-        )
-        assert recipe_and_info is not None
-        together(lambda: Run.create(folder, *recipe_and_info), first_alone=True)
-        run = together(lambda: Run.open(folder))
-        assert run is not None
+        with together():
+            recipe, info = _prepare_run(recipe, corpus_folder, folder, sources, trial, fabric.world_size)
+        with together():
+            if is_first():
+                Run.create(folder, recipe, info)
+        with together():
+            run = Run.open(folder)
         return _launch(fabric, run, options)
 
 
@@ -103,11 +101,11 @@ def resume(folder: Path, recipe: Recipe, options: RunOptions) -> Outcome:
     """
     with one_voice():
         fabric = _fabric(options, recipe)
-        if launched():
-            fabric.launch()
-        run = together(lambda: _resumed_run(folder, recipe))
-        assert run is not None
-        together(lambda: run.with_recipe(run.recipe), first_alone=True)
+        with together():
+            run = _resumed_run(folder, recipe)
+        with together():
+            if is_first():
+                run.with_recipe(run.recipe)
         return _launch(fabric, run, options)
 
 
@@ -182,7 +180,7 @@ def _fabric(options: RunOptions, recipe: Recipe) -> Fabric:
             )
         strategy = ddp_strategy if options.devices * options.nodes > 1 else "auto"
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of precision
-        return Fabric(
+        fabric = Fabric(
             accelerator=options.accelerator,
             devices=options.devices,
             num_nodes=options.nodes,
@@ -194,6 +192,9 @@ def _fabric(options: RunOptions, recipe: Recipe) -> Fabric:
         raise UserError(
             f"--accelerator {options.accelerator} --devices {options.devices}{nodes_option}: {error}"
         ) from None
+    if launched():
+        fabric.launch()
+    return fabric
 
 
 def _launch(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:

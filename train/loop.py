@@ -218,8 +218,8 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
     progress = checkpoint.restore(run.last, plain_network, optimizers) if run.last.exists() else Progress()
     if options.on_message and not progress.step:
         options.on_message(family.describe(run.corpus(), recipe))
-    data = together(lambda: family.data(run.corpus(), recipe, run.folder))
-    assert data is not None
+    with together():
+        data = family.data(run.corpus(), recipe, run.folder)
     if min(len(data) // plain_network.batches_a_step, recipe.training.batch_size) < fabric.world_size:
         raise UserError(
             f"corpus {run.info.corpus_name} has {len(data)} training frames, and a step takes "

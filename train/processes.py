@@ -4,8 +4,8 @@ import atexit
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
@@ -14,7 +14,6 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from ..host.errors import Failure, TimbrelError
 
 LOST = ("closed by peer", "connection reset", "broken pipe", "timed out waiting")  # in messages of lost peers
-Result = TypeVar("Result")
 
 
 def launched() -> bool:
@@ -54,16 +53,12 @@ def _translate(error: BaseException) -> None:
         raise Failure("another process of this training ended; start all again with --resume") from None
 
 
-def together(work: Callable[[], Result], first_alone: bool = False) -> Result | None:
-    """Work in all processes, or in the first one; raise the first error in all.
-
-    Returns:
-        The work's result; None where only the first one works.
-    """
-    result, error = None, None
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Processes that work alike, or wait for the first one's work, raise the first error in all."""
+    error = None
     try:
-        if is_first() or not first_alone:
-            result = work()
+        yield
     except TimbrelError as raised:
         error = raised
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -81,7 +76,6 @@ def together(work: Callable[[], Result], first_alone: bool = False) -> Result | 
             )
     if error is not None:
         raise error
-    return result
 
 
 def _plain(error: TimbrelError | None) -> tuple[type[TimbrelError], tuple[Any, ...], str] | None:

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -21,20 +21,8 @@ WINDOWS = 4  # the busiest of the last ones decides: fewer threads at once, more
 class Threads:
     """As many torch threads as idle cores; ``OMP_NUM_THREADS``, if set, has priority."""
 
-    def __init__(
-        self,
-        device: torch.device,
-        clock: Callable[[], float] = time.perf_counter,
-        system_seconds: Callable[[], float] | None = None,
-        process_seconds: Callable[[], float] = time.process_time,
-        use: Callable[[int], None] = torch.set_num_threads,
-    ) -> None:
-        """``system_seconds`` returns CPU seconds of all processes on its cores (None: the system's).
-
-        ``process_seconds`` returns those of this process.
-        """
-        self._clock, self._process_seconds, self._use = clock, process_seconds, use
-        self._system_seconds = system_seconds or processors_worked()
+    def __init__(self, device: torch.device) -> None:
+        self._system_seconds = processors_worked()
         self._most_threads = self._thread_count = torch.get_num_threads()
         self._follows = self._most_threads > 1 and device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ
         self._other_cores = deque[float](maxlen=WINDOWS)  # cores busy with other processes, in each window
@@ -50,16 +38,16 @@ class Threads:
         if not self._follows:
             yield
             return
-        if self._clock() - self._step_ended > WINDOW_SECONDS:
+        if time.perf_counter() - self._step_ended > WINDOW_SECONDS:
             self._window_readings = self._look()
         yield
-        self._step_ended = self._clock()
+        self._step_ended = time.perf_counter()
         if self._step_ended - self._window_readings[0] >= WINDOW_SECONDS:
             self._follow()
 
     def _look(self) -> tuple[float, float, float]:
         """Return the time, and CPU seconds of all processes and of this one."""
-        return self._clock(), self._system_seconds(), self._process_seconds()
+        return time.perf_counter(), self._system_seconds(), time.process_time()
 
     def _follow(self) -> None:
         """End a window: use the cores that other processes left idle in the last ones."""
@@ -75,5 +63,5 @@ class Threads:
     def _take(self, thread_count: int) -> None:
         """Set the number of torch threads."""
         if thread_count != self._thread_count:
-            self._use(thread_count)
+            torch.set_num_threads(thread_count)
             self._thread_count = thread_count

@@ -33,7 +33,7 @@ def told(count):
 @pytest.mark.parametrize("n", [1, 2, 5, 64])
 def test_codes_come_back_from_their_latents_and_latents_from_their_codes(n):
     flow = flow_of(n)
-    flow.turn(lambda latents, labels: latents * torch.arange(1, n + 1))
+    flow.turn([latents * torch.arange(1, n + 1) for latents in flow.probes()[0]])
     codes = torch.randn(9, n)
     with torch.no_grad():
         latents = flow.latents(codes, told(9))
@@ -91,7 +91,7 @@ def test_codes_are_in_the_order_of_how_much_they_move(seed):
     """A map that bends moves other codes a little otherwise than those by which it was turned: by up to a third."""
     torch.manual_seed(seed)
     flow, heard = flow_of(5), torch.randn(7, 5)
-    flow.turn(lambda latents, labels: latents @ heard.T)
+    flow.turn([latents @ heard.T for latents in flow.probes()[0]])
     with torch.no_grad():
         codes, labels = torch.randn(400, 5), told(400)
         here = flow.latents(codes, labels) @ heard.T

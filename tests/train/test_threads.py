@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -30,10 +31,14 @@ class Machine:
     def __init__(self, monkeypatch, processors=2, others=lambda now: 0.0, step=0.1, device=CPU):
         """``others`` are so many programs that never wait, at a time; our steps last so many seconds."""
         monkeypatch.setattr(torch, "get_num_threads", lambda: processors)
+        monkeypatch.setattr(torch, "set_num_threads", self.use)
+        clocks = SimpleNamespace(perf_counter=lambda: self.now, process_time=lambda: self.own)
+        monkeypatch.setattr(threads, "time", clocks)
+        monkeypatch.setattr(threads, "processors_worked", lambda: lambda: self.everybody)
         self.processors, self.others, self.seconds = processors, others, step
         self.now = self.everybody = self.own = 0.0
         self.count = processors
-        self.threads = Threads(device, lambda: self.now, lambda: self.everybody, lambda: self.own, self.use)
+        self.threads = Threads(device)
         self.steps = []  # when each ended, and its count
 
     def use(self, count):
@@ -142,7 +147,8 @@ SPIN = "import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n    for _ in ra
 def test_programs_that_are_really_busy_are_seen(monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", psutil.cpu_count)
     counts = []
-    watching = Threads(CPU, use=counts.append)
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
+    watching = Threads(CPU)
     command = [sys.executable, "-c", SPIN, str(os.getpid())]
     spinning = [subprocess.Popen(command, start_new_session=True) for _ in range(psutil.cpu_count())]
     try:

@@ -10,7 +10,7 @@ squared gradients (Constantine et al., SIAM Journal on Scientific Computing 36:4
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -84,17 +84,18 @@ class Flow(nn.Module):
         self.inverse.copy_(torch.linalg.inv(covariance_roots))
 
     @torch.no_grad()
-    def turn(self, decoded: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Rotate codes: the first changes ``decoded(latents, label_weights)`` most."""
+    def probes(self) -> tuple[list[Tensor], Tensor]:
+        """Return latents of random codes, of these moved along each axis in turn, and the weights of their labels."""
         generator, (word_count, n) = torch.Generator().manual_seed(0), self.middles.shape
         probe_codes = torch.randn(PROBES, n, generator=generator).to(self.middles)
         label_weights = torch.eye(word_count).to(probe_codes)[torch.arange(PROBES) % word_count]
-        decoded_baseline = decoded(self._denormalise(probe_codes, label_weights), label_weights)
-        decoded_changes = [
-            decoded(self._denormalise(probe_codes + PROBE * axis, label_weights), label_weights) - decoded_baseline
-            for axis in torch.eye(n).to(probe_codes)
-        ]
-        jacobian = torch.stack(decoded_changes).flatten(1)
+        moved_codes = (probe_codes + PROBE * axis for axis in torch.eye(n).to(probe_codes))
+        return [self._denormalise(codes, label_weights) for codes in (probe_codes, *moved_codes)], label_weights
+
+    @torch.no_grad()
+    def turn(self, decoded_probes: Sequence[Tensor]) -> None:
+        """Rotate codes: the first changes `probes`, as decoded, most."""
+        jacobian = torch.stack([moved_probe - decoded_probes[0] for moved_probe in decoded_probes[1:]]).flatten(1)
         axes = torch.linalg.eigh(jacobian @ jacobian.T)[1].flip(1)  # largest eigenvalue first
         largest_components = axes.gather(0, axes.abs().argmax(0, keepdim=True))
         self.axes.copy_(axes * largest_components.sign())
@@ -301,11 +302,13 @@ class ClipAutoencoder(Autoencoder):
             terms["obedience"] = self._obedience(prior_features, labels)
         return terms
 
+    @torch.no_grad()
     def follow_weights(self) -> None:
         if self._step_latents is not None:
             self.flow.note(*self._step_latents)
         if int(self.flow.steps) % ROTATION_STEPS == 1:
-            self.flow.turn(self._bent)
+            probes, label_weights = self.flow.probes()
+            self.flow.turn([self._bent(latents, label_weights) for latents in probes])
 
     def _with_attack(self, features: Tensor) -> Tensor:
         return torch.cat([features, (self._attacks(features) - self.attack[0]) / self.attack[1]], 1)
