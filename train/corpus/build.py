@@ -4,7 +4,7 @@ import contextlib
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,7 +14,7 @@ from ...host.audio.decoding import root_key
 from ...host.errors import Failure, UserError
 from ...host.files import check_new_folder, claimed
 from ...host.workers import task_runner
-from .chunks import Chunk, ReadClip, ReadingSettings, ReadSound, SoundToRead, chunks_of, known_chunk, read_chunk
+from .chunks import Chunk, ReadingSettings, ReadSound, SoundToRead, chunks_of, known_chunk, read_chunk
 from .clip_table import (
     CONTINUE_HINT,
     FLOAT,
@@ -22,7 +22,6 @@ from .clip_table import (
     NO_DIGEST,
     SPLITS,
     Clip,
-    Samples,
     SourceFile,
     Split,
     recording_of,
@@ -129,7 +128,7 @@ def build(
     append: bool = False,
     workers: int = 1,
     ray: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> CorpusReport:
     """Build a corpus: decode, mix to mono, resample, trim, label with pitch and store every sound.
 
@@ -159,7 +158,6 @@ def build(
     """
     rate_hz = _rate(rate, destination, append)
     name_patterns, shortest_samples = Names(group, label), _shortest(shortest_seconds, rate_hz)
-    report_progress = progress or no_progress
     fractions = None if split.endswith(".json") else parse_fractions(split)
     sfz = sfz_samples(sources)
     sounds = {name: path for name, path in some_sounds(sources).items() if not sfz.is_release(path)}
@@ -176,16 +174,18 @@ def build(
     with writer_context as writer:
         name = _option_or_base("name", name, writer) or destination.resolve().name
         licence = _option_or_base("licence", licence, writer)
+        base_clips = writer.base.clips() if writer.base else ()
         if writer.base is None:
             writer.report.left_out = len(sounds) - len(chosen_sounds)
         else:
             _check_fits(writer.base, label)
             chosen_sounds = _new_sounds(chosen_sounds, writer.base)
         if loops:
-            grid, files = append_loops(writer, chosen_sounds, name_patterns, report_progress), _sources(chosen_sounds)
+            grid = append_loops(writer, chosen_sounds, name_patterns, progress)
+            files = [SourceFile(name, digest) for name, digest in digests(chosen_sounds).items()]
         else:
             settings = ReadingSettings(rate_hz, shortest_samples, melodies, group, label)
-            grid, files = None, _read(writer, chosen_sounds, sfz, settings, workers, ray, report_progress)
+            grid, files = None, _read(writer, chosen_sounds, sfz, settings, workers, ray, progress)
         if not writer.clips and writer.base is not None:
             raise Unusable(
                 f"{destination} grows by none of these sounds: they are copies of its own, or cannot be used"
@@ -200,13 +200,13 @@ def build(
         label_counts.update(name_patterns.counted(writer.clips))
         writer.report.labels = dict(sorted(label_counts.items()))
         splits = (
-            _assigned(writer, fractions, seed)
+            assign({clip.name: clip.group for clip in writer.clips}, fractions, seed, base_clips)
             if fractions
             else {clip.name: split_by_name[recording_of(clip)] for clip in writer.clips}
         )
         _check_trained(writer, splits, split)
         report = writer.finish(splits, name=name, licence=licence, files=files, loops=grid)
-    report_progress(1.0, "done")
+    progress(1.0, "done")
     return report
 
 
@@ -273,11 +273,6 @@ def _new_sounds(sounds: Mapping[str, Path], base: Corpus) -> dict[str, Path]:
     return new_sounds
 
 
-def _sources(sounds: Mapping[str, Path]) -> list[SourceFile]:
-    """Return the source files with their digests."""
-    return [SourceFile(name, digest) for name, digest in digests(sounds).items()]
-
-
 def _root_keys(sounds: Mapping[str, Path]) -> dict[str, int]:
     """Return the root keys that files hold, by name."""
     keys = dict[str, int]()
@@ -295,7 +290,7 @@ def _read(
     settings: ReadingSettings,
     workers: int,
     ray: str | None,
-    report_progress: Progress,
+    progress: Progress,
 ) -> list[SourceFile]:
     """Read sounds in chunks, and add their clips to the writer; return the source files."""
     velocity_by_name = velocities([*(writer.base.files if writer.base else ()), *sounds])
@@ -314,7 +309,7 @@ def _read(
         Chunk(chunk_sounds, settings, corpus_folder / READING, corpus_folder / shard_name(first_shard + chunk_index))
         for chunk_index, chunk_sounds in enumerate(chunks_of(sounds_to_read))
     ]
-    _read_chunks(chunks, workers, ray, report_progress)
+    _read_chunks(chunks, workers, ray, progress)
     copies, source_files = Copies(), list[SourceFile]()
     for source_file in writer.base.source_files() if writer.base else ():
         if source_file.decoded != NO_DIGEST:
@@ -324,7 +319,7 @@ def _read(
     return source_files
 
 
-def _read_chunks(chunks: Sequence[Chunk], workers: int, ray: str | None, report_progress: Progress) -> None:
+def _read_chunks(chunks: Sequence[Chunk], workers: int, ray: str | None, progress: Progress) -> None:
     """Read the chunks that were not read before."""
     unread_chunks = [chunk for chunk in chunks if known_chunk(chunk) is None]
     chunk_sizes = [sum(sound.size for sound in chunk.sounds) + 1 for chunk in unread_chunks]
@@ -332,17 +327,17 @@ def _read_chunks(chunks: Sequence[Chunk], workers: int, ray: str | None, report_
     process_count = min(len(unread_chunks), workers)
     if ray is None and process_count <= 1:
         for chunk, chunk_size in zip(unread_chunks, chunk_sizes, strict=True):
-            read_chunk(chunk, _chunk_progress(report_progress, read_bytes / total_bytes, chunk_size / total_bytes))
+            read_chunk(chunk, _chunk_progress(progress, read_bytes / total_bytes, chunk_size / total_bytes))
             read_bytes += chunk_size
     elif unread_chunks:
         with task_runner(read_chunk, process_count, ray, CONTINUE_HINT) as run_tasks:
             for chunk, chunk_size, _ in zip(unread_chunks, chunk_sizes, run_tasks(unread_chunks), strict=True):
                 read_bytes += chunk_size
-                report_progress(read_bytes / total_bytes, chunk.sounds[-1].name)
+                progress(read_bytes / total_bytes, chunk.sounds[-1].name)
 
 
-def _chunk_progress(report_progress: Progress, start_share: float, chunk_share: float) -> Callable[[float, str], None]:
-    return lambda share, name: report_progress(start_share + chunk_share * share, name)
+def _chunk_progress(progress: Progress, start_share: float, chunk_share: float) -> Progress:
+    return lambda share, name: progress(start_share + chunk_share * share, name)
 
 
 def _add_chunk(writer: Writer, chunk: Chunk, copies: Copies) -> Iterator[SourceFile]:
@@ -360,12 +355,8 @@ def _add_chunk(writer: Writer, chunk: Chunk, copies: Copies) -> Iterator[SourceF
         for clip in () if earlier_name else sound.clips:
             if shard_index is None:
                 shard_index = writer.add_shard(chunk.shard.name, description.length)
-            _add_clip(writer, clip, shard_index, chunk_pitch)
-
-
-def _add_clip(writer: Writer, clip: ReadClip, shard_index: int, chunk_pitch: Samples) -> None:
-    clip_fields = clip.model_dump(exclude={"frame"})
-    writer.add(Clip(shard=shard_index, **clip_fields), chunk_pitch[clip.frame : clip.frame + frame_count(clip.length)])
+            track = chunk_pitch[clip.frame : clip.frame + frame_count(clip.length)]
+            writer.add(Clip(shard=shard_index, **clip.model_dump(exclude={"frame"})), track)
 
 
 def _count(report: CorpusReport, sound: ReadSound, earlier_name: str | None) -> None:
@@ -379,21 +370,11 @@ def _count(report: CorpusReport, sound: ReadSound, earlier_name: str | None) -> 
     elif earlier_name is not None:
         report.identical[sound.name] = earlier_name
     else:
-        report.rates[sound.rate] = report.rates.get(sound.rate, 0) + 1
-        if sound.remarks:
-            report.remarks[sound.name] = "; ".join(sound.remarks)
-        if sound.clipped:
-            report.clipped.append(sound.name)
+        report.count_file(sound.name, sound.rate, sound.remarks, sound.clipped)
         if sound.melody:
             report.melodies[sound.name] = len(sound.clips)
         elif (velocity := sound.clips[0].velocity) is not None:
             report.velocities[velocity] = report.velocities.get(velocity, 0) + 1
-
-
-def _assigned(writer: Writer, fractions: Sequence[float], seed: int) -> dict[str, Split]:
-    """Return splits of the writer's clips by name, by fractions."""
-    groups = {clip.name: clip.group for clip in writer.clips}
-    return assign(groups, fractions, seed, writer.base.clips() if writer.base else ())
 
 
 def _check_fits(base: Corpus, label: str | None) -> None:

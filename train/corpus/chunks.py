@@ -6,7 +6,7 @@ recording's floor. So swells, decays, textures and the breath before a tone are 
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
@@ -23,6 +23,7 @@ from .file_names import Names
 from .inharmonicity import by_partials
 from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .pitch import Samples, Sliceable, frame_count, pitch_track, track_at_key
+from .report import Progress, no_progress
 from .sfz import SfzSample
 from .sound_files import Copies, FloatFile, SoundFile, Unreadable, file_digest, samples_digest, trim_silence
 from .store import write_samples
@@ -223,8 +224,6 @@ def _step_powers(sound: Sliceable, hop: int) -> Array:
 CHUNK_BYTES = 64 << 20  # of sound files: some minutes of sound, lost at most when a build is killed
 CHUNK_FILES = 1024
 
-ChunkProgress = Callable[[float, str], None]  # receives the share of a chunk, 0 to 1, and a file's name
-
 
 @dataclass(frozen=True)
 class ReadingSettings:
@@ -374,7 +373,7 @@ def known_chunk(chunk: Chunk) -> ReadChunk | None:
     return record if record.fits(chunk) else None
 
 
-def read_chunk(chunk: Chunk, report_progress: ChunkProgress | None = None) -> None:
+def read_chunk(chunk: Chunk, progress: Progress = no_progress) -> None:
     """Read a chunk's files, unless they were read before; the description is written last.
 
     Raises:
@@ -395,8 +394,7 @@ def read_chunk(chunk: Chunk, report_progress: ChunkProgress | None = None) -> No
                 reader = _Reader(chunk.settings, audio_file, pitch_file, scratch_file)
                 read_sounds = []
                 for sound_index, sound in enumerate(chunk.sounds):
-                    if report_progress is not None:
-                        report_progress(sound_index / len(chunk.sounds), sound.name)
+                    progress(sound_index / len(chunk.sounds), sound.name)
                     read_sounds.append(reader.read(sound))
                     if sound.has_changed:
                         raise Failure(f"{sound.path} changed while it was read; {CONTINUE_HINT}")
@@ -443,31 +441,39 @@ class _Reader:
             )
         trimmed_sound, noise_level = without_noise(trimmed_sound, settings.rate, settings.shortest)
         track = by_partials(trimmed_sound, settings.rate, pitch_track(trimmed_sound, settings.rate, noise_level))
-        read_sound = ReadSound(
-            name=name, sha256=sha256, decoded=decoded_digest.hex(), rate=sound_file.rate, clipped=sound_file.clipped
-        )
-        read_sound = read_sound.model_copy(update={"remarks": sound_file.remarks})
         note_segments = (
             segment_notes(trimmed_sound, settings.rate)
             if settings.melodies and is_melody(trimmed_sound, track, settings.rate)
             else []
         )
-        if long_notes := [note for note in note_segments if note.stop - note.start >= settings.shortest]:
-            clips = [*self._notes(trimmed_sound, long_notes, sound, noise_level)]
-            return read_sound.model_copy(update={"melody": True, "clips": clips})
+        long_notes = [note for note in note_segments if note.stop - note.start >= settings.shortest]
+        return ReadSound(
+            name=name,
+            sha256=sha256,
+            decoded=decoded_digest.hex(),
+            rate=sound_file.rate,
+            clipped=sound_file.clipped,
+            remarks=sound_file.remarks,
+            melody=bool(long_notes),
+            clips=[*self._notes(trimmed_sound, long_notes, sound, noise_level)]
+            if long_notes
+            else [self._whole(trimmed_sound, track, sound, noise_level)],
+        )
+
+    def _whole(self, samples: FloatFile, track: Samples, sound: SoundToRead, noise_level: float) -> ReadClip:
+        """Write a sound as one clip, at the key of its .sfz if it has one."""
         sfz_sample = sound.sfz_sample
         if sfz_sample.key is not None:
-            track = track_at_key(track, trimmed_sound, settings.rate, sfz_sample.key, noise_level)
-        clip = self._write_clip(
-            trimmed_sound,
+            track = track_at_key(track, samples, self._settings.rate, sfz_sample.key, noise_level)
+        return self._write_clip(
+            samples,
             track,
-            name=name,
-            group=self._names.group(name),
+            name=sound.name,
+            group=self._names.group(sound.name),
             label=self._names.label(sound.path) or sfz_sample.label,
             key=sfz_sample.key,
             velocity=sound.velocity,
         )
-        return read_sound.model_copy(update={"clips": [clip]})
 
     def _notes(
         self, sound: FloatFile, notes: list[NoteSegment], source: SoundToRead, noise_level: float

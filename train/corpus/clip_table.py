@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...host.arrays import Integers
 from ...host.errors import Failure, UserError
 from ...host.files import building_folder, replacing
-from .pitch import HOP, frame_count
+from .pitch import HOP, Samples, frame_count
 from .report import CorpusReport
 
 Array = npt.NDArray[Any]
@@ -153,10 +153,6 @@ class ClipTable:
             return np.arange(len(self))
         return np.flatnonzero(self.numbers["split"] == SPLITS.index(split))
 
-    def save(self, folder: Path) -> None:
-        for name, column in self._columns().items():
-            np.save(folder / f"{name}.npy", column, allow_pickle=False)
-
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Map the columns in ``folder``.
@@ -179,7 +175,8 @@ class ClipTable:
             raise ValueError("a column of text is cut off")
         return table
 
-    def _columns(self) -> dict[str, Array]:
+    def columns(self) -> dict[str, Array]:
+        """Return all columns, by their files' names."""
         ends = {f"{name}_ends": texts.ends for name, texts in self.texts.items()}
         return self.numbers | ends | {f"{name}_utf8": texts.utf8 for name, texts in self.texts.items()}
 
@@ -273,7 +270,6 @@ def _value(stored: Any) -> Any:
 
 
 FORMAT: Literal[2] = 2
-Samples = npt.NDArray[np.float32]
 
 MANIFEST = "corpus.json"
 CONTINUE_HINT = "run the same command again to go on"
@@ -347,8 +343,8 @@ class Table:
         )
 
     def save(self, folder: Path) -> None:
-        self.clips.save(folder)
-        for name, column in self._other_columns().items():
+        columns = (self.pitch.astype(FLOAT, copy=False), self.file_names.ends, self.file_names.utf8, self.file_digests)
+        for name, column in {**self.clips.columns(), **dict(zip(_TABLE_COLUMNS, columns, strict=True))}.items():
             np.save(folder / f"{name}.npy", column, allow_pickle=False)
 
     @classmethod
@@ -362,10 +358,6 @@ class Table:
         if file_digests.shape != (len(name_ends), 2, 32) or not table.file_names.sound:
             raise ValueError("its source files are cut off")
         return table
-
-    def _other_columns(self) -> dict[str, npt.NDArray[Any]]:
-        columns = (self.pitch.astype(FLOAT, copy=False), self.file_names.ends, self.file_names.utf8, self.file_digests)
-        return dict(zip(_TABLE_COLUMNS, columns, strict=True))
 
     def files(self) -> Iterator[SourceFile]:
         for row, (sha256, decoded) in enumerate(self.file_digests):
@@ -436,9 +428,6 @@ def check_size(path: Path, length: int) -> None:
         )
 
 
-AnyArray = npt.NDArray[Any]
-
-
 class ColumnFile:
     """An array that grows, in a file that disappears however the process ends; a full disk raises `Failure`.
 
@@ -469,12 +458,12 @@ class ColumnFile:
     ) -> None:
         self._file.close()
 
-    def append(self, values: AnyArray) -> None:
+    def append(self, values: Array) -> None:
         with self._disk_failure():
             self._file.write(values.astype(self._kind).tobytes())
         self._length += len(values)
 
-    def mapped(self) -> AnyArray:
+    def mapped(self) -> Array:
         """The file may be closed."""
         if not self._length:
             return np.zeros(0, self._kind)
@@ -483,7 +472,7 @@ class ColumnFile:
         return np.memmap(self._file, self._kind, "r")
 
 
-def release(*arrays: AnyArray) -> None:
+def release(*arrays: Array) -> None:
     """Release mapped pages; access reads them again."""
     for array in arrays:
         if isinstance(array, np.memmap):

@@ -306,7 +306,7 @@ def render_loops(
     seed: int = 0,
     name: str | None = None,
     licence: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> CorpusReport:
     """Render each groove as two clips of a new corpus: plain, two bars; and full, four bars with a fill.
 
@@ -320,12 +320,12 @@ def render_loops(
     check_rate(rate)
     patterns = grooves()
     _check_kits(soundfont, patterns)
-    kits, report_progress = Kits(soundfont, rate, patterns), progress or no_progress
+    kits = Kits(soundfont, rate, patterns)
     grid = grid_of([groove.tempo_bpm for groove in patterns], rate)
     splits: dict[str, Split] = {}
     with writing(destination, rate) as writer:
         for loop_index, (groove, is_full) in enumerate(product(patterns, (False, True))):
-            report_progress(loop_index / len(patterns) / 2, groove.name)
+            progress(loop_index / len(patterns) / 2, groove.name)
             clip_name = f"{groove.name}/{'full' if is_full else 'plain'} {grid.tempo_bpm(rate):.2f}bpm"
             bar_count, rng = 4 if is_full else 2, np.random.default_rng((seed, loop_index))
             loop = mix_loop(
@@ -343,7 +343,7 @@ def render_loops(
             )
             splits[clip_name] = split_of(loop_index // 2)
         report = writer.finish(splits, name=name or destination.resolve().name, licence=licence, loops=grid)
-    report_progress(1.0, "done")
+    progress(1.0, "done")
     return report
 
 

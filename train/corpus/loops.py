@@ -267,11 +267,7 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
             beats=beat.beats,
         )
         writer.report.tempos[name] = f"{beat.tempo_bpm:.5g} bpm {beat.origin}, {beat.beats} beats"
-        writer.report.rates[sound_file.rate] = writer.report.rates.get(sound_file.rate, 0) + 1
-        if sound_file.remarks:
-            writer.report.remarks[name] = "; ".join(sound_file.remarks)
-        if sound_file.clipped:
-            writer.report.clipped.append(name)
+        writer.report.count_file(name, sound_file.rate, sound_file.remarks, sound_file.clipped)
         if beat.doubt:
             writer.report.doubtful[name] = beat.doubt
     return grid

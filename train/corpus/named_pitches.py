@@ -40,7 +40,7 @@ def settle_octaves(writer: Writer, roots: Mapping[str, int]) -> None:
         low_note, high_note = sorted((note, corrected_note))
         true_note = low_note if _has_lower(writer.samples(clip), writer.rate, low_note, high_note) else high_note
         if true_note == corrected_note:
-            writer.retune(clip, 12.0 * octaves)
+            writer.set_pitch(clip, writer.pitch(clip) + np.float32(12.0 * octaves))
             writer.report.corrected[name] = f"{note_name(round(corrected_note))}, heard as {note_name(round(note))}"
         else:
             writer.report.misnamed[name] = f"{note_name(round(note))} is heard"

@@ -1,6 +1,6 @@
 """Report of a corpus build: used and rejected files, and statistics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,15 +73,25 @@ class CorpusReport(BaseModel):
             for seconds, count in zip(self.pitch_classes, class_frame_counts, strict=True)
         ]
 
+    def count_file(self, name: str, rate: int, remarks: Sequence[str], clipped: bool) -> None:
+        """Count a sound file whose clips are used."""
+        self.rates[rate] = self.rates.get(rate, 0) + 1
+        if remarks:
+            self.remarks[name] = "; ".join(remarks)
+        if clipped:
+            self.clipped.append(name)
+
     def count_split(self, split: str, seconds: float) -> None:
         self.split_clips[split] = self.split_clips.get(split, 0) + 1
         self.split_seconds[split] = self.split_seconds.get(split, 0.0) + seconds
 
     def left_out_line(self) -> str:
         """Summarize unused sounds: ``"2 unreadable (a.wav: empty)"``; empty if none."""
-        unreadable_lines = [f"{name}: {reason}" for name, reason in self.unreadable.items()]
-        names_by_kind = {"unreadable": unreadable_lines, "silent": self.silent, "too short": self.too_short}
-        names_by_kind["without a beat"] = [f"{name}: {reason}" for name, reason in self.beatless.items()]
+        unreadable, beatless = (
+            [f"{name}: {reason}" for name, reason in reasons.items()] for reasons in (self.unreadable, self.beatless)
+        )
+        names_by_kind = {"unreadable": unreadable, "silent": self.silent, "too short": self.too_short}
+        names_by_kind["without a beat"] = beatless
         summaries = [f"{len(names)} {kind} ({names[0]})" for kind, names in names_by_kind.items() if names]
         if self.left_out:
             summaries.append(f"{self.left_out} not listed in the split file")
@@ -92,36 +102,31 @@ class CorpusReport(BaseModel):
         for split in ("train", "val", "test"):
             seconds = self.split_seconds.get(split, 0.0)
             lines.append(f"  {split:10}{self.split_clips.get(split, 0):6}  {duration(seconds)}")
+        rates = {f"{rate} Hz": count for rate, count in self.rates.items()}
+        velocities = {f"velocity {velocity}": count for velocity, count in sorted(self.velocities.items())}
+        sections = (
+            ("dynamics", velocities, "by their names"),
+            ("rates", rates if len(rates) > 1 else {}, "all made one"),
+            ("silent", self.silent, ""),
+            ("too short", self.too_short, ""),
+            ("unreadable", self.unreadable, ""),
+            ("remarks", self.remarks, "kept"),
+            ("clipped", self.clipped, "kept"),
+            ("identical", self.identical, "counted once"),
+            ("repeated", self.repeated, "left out: an earlier one of this key differs in level alone"),
+            ("misnamed", self.misnamed, "what is heard counts"),
+            ("corrected", self.corrected, "octaves as their names say"),
+            ("named", self.named, "without a pitch of their own, as their names say"),
+        )
         lines += self._loop_lines()
         lines += _section_lines(
-            "melodies", [f"{name}: {count} notes" for name, count in self.melodies.items()], "cut into notes"
+            ("melodies", {name: f"{count} notes" for name, count in self.melodies.items()}, "cut into notes")
         )
         lines += self._pitch_lines()
-        lines += self._label_lines()
-        velocity_counts = [f"velocity {velocity}: {count}" for velocity, count in sorted(self.velocities.items())]
-        lines += _section_lines("dynamics", velocity_counts, "by their names")
-        if len(self.rates) > 1:
-            lines += _section_lines(
-                "rates", [f"{rate} Hz: {count}" for rate, count in self.rates.items()], "all made one"
-            )
-        lines += _section_lines("silent", self.silent)
-        lines += _section_lines("too short", self.too_short)
-        lines += _section_lines("unreadable", [f"{name}: {reason}" for name, reason in self.unreadable.items()])
-        lines += _section_lines("remarks", [f"{name}: {remark}" for name, remark in self.remarks.items()], "kept")
-        lines += _section_lines("clipped", self.clipped, note="kept")
-        lines += _section_lines(
-            "identical", [f"{name}: {earlier_name}" for name, earlier_name in self.identical.items()], "counted once"
-        )
-        lines += _section_lines(
-            "repeated", self.repeated, note="left out: an earlier one of this key differs in level alone"
-        )
-        lines += _section_lines(
-            "misnamed", [f"{name}: {note}" for name, note in self.misnamed.items()], "what is heard counts"
-        )
-        entries = [f"{name}: {note}" for name, note in self.corrected.items()]
-        lines += _section_lines("corrected", entries, "octaves as their names say")
-        entries = [f"{name}: {note}" for name, note in self.named.items()]
-        lines += _section_lines("named", entries, "without a pitch of their own, as their names say")
+        lines += _section_lines(("labels", {label: count for label, count in self.labels.items() if label}, ""))
+        if unlabelled := self.labels.get("", 0):
+            lines += ["", f"no label    {unlabelled:6}  their names do not match"]
+        lines += _section_lines(*sections)
         if self.left_out:
             lines += ["", f"left out    {self.left_out:6}  not listed in the split file"]
         return "\n".join(lines[1:])
@@ -129,18 +134,12 @@ class CorpusReport(BaseModel):
     def _loop_lines(self) -> list[str]:
         if self.grid_bpm is None:
             return []
-        lines = ["", f"grid        {self.grid_bpm:6.2f}  bpm"]
-        lines += _section_lines("tempos", [f"{name}: {tempo}" for name, tempo in self.tempos.items()])
-        lines += _section_lines("doubtful", [f"{name}: {reason}" for name, reason in self.doubtful.items()], "kept")
-        lines += _section_lines("no beat", [f"{name}: {reason}" for name, reason in self.beatless.items()], "left out")
-        return lines
-
-    def _label_lines(self) -> list[str]:
-        label_counts = [f"{label}: {count}" for label, count in self.labels.items() if label]
-        lines = _section_lines("labels", label_counts)
-        if unlabelled := self.labels.get("", 0):
-            lines += ["", f"no label    {unlabelled:6}  their names do not match"]
-        return lines
+        sections = (
+            ("tempos", self.tempos, ""),
+            ("doubtful", self.doubtful, "kept"),
+            ("no beat", self.beatless, "left out"),
+        )
+        return ["", f"grid        {self.grid_bpm:6.2f}  bpm", *_section_lines(*sections)]
 
     def _pitch_lines(self) -> list[str]:
         total_seconds = max(self.seconds, 1e-9)
@@ -176,13 +175,16 @@ def unusable(report: CorpusReport, sources: Sequence[Path], needed: str) -> Unus
     )
 
 
-def _section_lines(heading: str, names: Sequence[str], note: str = "") -> list[str]:
-    """Return a heading with the number of names, and the first names."""
-    if not names:
-        return []
-    lines = ["", f"{heading:12}{len(names):6}  {note}".rstrip(), *(f"  {name}" for name in names[:_MOST_NAMES])]
-    if len(names) > _MOST_NAMES:
-        lines.append(f"  and {len(names) - _MOST_NAMES} more")
+def _section_lines(*sections: tuple[str, Sequence[str] | Mapping[str, object], str]) -> list[str]:
+    """Return lines of sections, (heading, names or remarks by name, note) each: the number of names, and the first."""
+    lines: list[str] = []
+    for heading, names, note in sections:
+        entries = [f"{name}: {remark}" for name, remark in names.items()] if isinstance(names, Mapping) else names
+        if entries:
+            lines += ["", f"{heading:12}{len(entries):6}  {note}".rstrip()]
+            lines += [f"  {entry}" for entry in entries[:_MOST_NAMES]]
+        if len(entries) > _MOST_NAMES:
+            lines.append(f"  and {len(entries) - _MOST_NAMES} more")
     return lines
 
 

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from ...host.errors import Failure, UserError
 from .build import assign, parse_fractions
 from .pitch import Samples, labelled_track, pitch_track, silence_level
 from .report import CorpusReport, Progress, no_progress
-from .store import Writer, writing
+from .store import writing
 
 _RATES = (8000, 96000)  # FluidSynth's own limits, in Hz
 MELODIC, PERCUSSION = 0, 128  # banks; General MIDI's kits are presets of bank 128 (SoundFont 2.04, section 7.2)
@@ -235,8 +235,6 @@ def drum_class(kit: int, key: int) -> str:
     )
 
 
-Append = Callable[[Writer, Samples, int, int, int], None]  # writer, samples, program, note, velocity
-
 _LONGEST_SECONDS = 60.0
 _FINGERPRINT_SECONDS = 0.5  # of a hit, for the fingerprint that finds repeats
 _REPEAT_COSINE = 0.9995  # cosine of magnitudes: a repeated hit has 0.9999, FluidR3's other kicks 0.9994 and less
@@ -277,7 +275,7 @@ def render_soundfont(
     seed: int = 0,
     name: str | None = None,
     licence: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> CorpusReport:
     """Render combinations of program, note and velocity as labelled clips of a new corpus.
 
@@ -296,37 +294,46 @@ def render_soundfont(
         UserError: a value, the soundfont or the destination is unusable, nothing sounds, or FluidSynth is missing.
         Failure: FluidSynth fails, or the disk is full.
     """
-    fractions, report_progress = parse_fractions(split), progress or no_progress
+    fractions = parse_fractions(split)
     _check(programs, notes, velocities, seconds, rate, kits)
     available_programs, player_path = programs_of(soundfont, PERCUSSION if kits else MELODIC), fluidsynth()
     programs, note_velocity_pairs = sorted(set(programs)), list(product(sorted(set(notes)), sorted(set(velocities))))
     with writing(destination, rate) as writer:
-        append = _appending_hits() if kits else _appending_notes(by_note=len(programs) == 1)
-        channel = DRUM_CHANNEL if kits else 0
+        repeats, (prefix, kind, channel) = _Repeats(), ("kit ", "kit", DRUM_CHANNEL) if kits else ("", "program", 0)
+        group = "program {program:03d}" if len(programs) > 1 else "note {note:03d}"
+        group = "kit {program:03d} note {note:03d}" if kits else group
         for program_index, program in enumerate(programs):
-            report_progress(
-                program_index / len(programs), f"kit {program}" if kits else f"{program} {PROGRAM_NAMES[program]}"
-            )
-            if program in available_programs:
-                for (note, velocity), samples in play_notes(
-                    player_path, soundfont, channel, program, note_velocity_pairs, seconds, rate
-                ):
-                    append(writer, samples, program, note, velocity)
-            else:
-                writer.report.unreadable[f"{'kit' if kits else 'program'} {program:03d}"] = "not in this soundfont"
-        _check_sounds(writer, soundfont)
+            progress(program_index / len(programs), f"kit {program}" if kits else f"{program} {PROGRAM_NAMES[program]}")
+            if program not in available_programs:
+                writer.report.unreadable[f"{kind} {program:03d}"] = "not in this soundfont"
+                continue
+            for (note, velocity), samples in play_notes(
+                player_path, soundfont, channel, program, note_velocity_pairs, seconds, rate
+            ):
+                clip_name = f"{prefix}{program:03d}/{note:03d}_{velocity:03d}"
+                if float(np.abs(samples).max()) <= silence_level(0.0):
+                    writer.report.silent.append(clip_name)
+                elif kits and repeats.has(samples, note, rate):
+                    writer.report.repeated.append(clip_name)
+                else:
+                    writer.append(
+                        samples,
+                        pitch_track(samples, rate) if kits else labelled_track(samples, rate, note),
+                        name=clip_name,
+                        group=group.format(program=program, note=note),
+                        label=drum_class(program, note) if kits else PROGRAM_NAMES[program],
+                        key=note,
+                        program=program,
+                        velocity=velocity,
+                    )
+        if not writer.clips:
+            reason = writer.report.left_out_line()
+            raise UserError(f"nothing sounds in {soundfont} with these programs and notes ({reason}); try others")
         writer.report.labels = dict(sorted(Counter(clip.label for clip in writer.clips).items())) if kits else {}
         splits = assign({clip.name: clip.group for clip in writer.clips}, fractions, seed)
         report = writer.finish(splits, name=name or destination.resolve().name, licence=licence)
-    report_progress(1.0, "done")
+    progress(1.0, "done")
     return report
-
-
-def _check_sounds(writer: Writer, soundfont: Path) -> None:
-    if not writer.clips:
-        raise UserError(
-            f"nothing sounds in {soundfont} with these programs and notes ({writer.report.left_out_line()}); try others"
-        )
 
 
 def _check(
@@ -346,55 +353,19 @@ def _check(
     check_rate(rate)
 
 
-def _appending_notes(*, by_note: bool) -> Append:
-    """Return a function that appends a note as a clip."""
+class _Repeats:
+    """Finds hits that differ from an earlier one of their key in level alone."""
 
-    def append(writer: Writer, samples: Samples, program: int, note: int, velocity: int) -> None:
-        name = f"{program:03d}/{note:03d}_{velocity:03d}"
-        if _silent(samples):
-            writer.report.silent.append(name)
-            return
-        writer.append(
-            samples,
-            labelled_track(samples, writer.rate, note),
-            name=name,
-            group=f"note {note:03d}" if by_note else f"program {program:03d}",
-            label=PROGRAM_NAMES[program],
-            key=note,
-            program=program,
-            velocity=velocity,
-        )
+    def __init__(self) -> None:
+        self._fingerprints: dict[int, list[Samples]] = {}
 
-    return append
-
-
-def _appending_hits() -> Append:
-    """Return a function that appends a hit, unless an earlier one of its key differs in level alone."""
-    fingerprints_by_key: dict[int, list[Samples]] = {}
-
-    def append(writer: Writer, samples: Samples, program: int, note: int, velocity: int) -> None:
-        name = f"kit {program:03d}/{note:03d}_{velocity:03d}"
-        if _silent(samples):
-            writer.report.silent.append(name)
-            return
-        fingerprint = _fingerprint(samples, writer.rate)
-        key_fingerprints = fingerprints_by_key.setdefault(note, [])
-        if any(float(fingerprint @ earlier_fingerprint) > _REPEAT_COSINE for earlier_fingerprint in key_fingerprints):
-            writer.report.repeated.append(name)
-            return
-        key_fingerprints.append(fingerprint)
-        writer.append(
-            samples,
-            pitch_track(samples, writer.rate),
-            name=name,
-            group=f"kit {program:03d} note {note:03d}",
-            label=drum_class(program, note),
-            key=note,
-            program=program,
-            velocity=velocity,
-        )
-
-    return append
+    def has(self, samples: Samples, key: int, rate: int) -> bool:
+        """Return whether a hit repeats; a new one is remembered."""
+        fingerprint, fingerprints = _fingerprint(samples, rate), self._fingerprints.setdefault(key, [])
+        if any(float(fingerprint @ earlier_fingerprint) > _REPEAT_COSINE for earlier_fingerprint in fingerprints):
+            return True
+        fingerprints.append(fingerprint)
+        return False
 
 
 def _fingerprint(samples: Samples, rate: int) -> Samples:
@@ -404,10 +375,6 @@ def _fingerprint(samples: Samples, rate: int) -> Samples:
     beginning = samples[:sample_count]
     magnitudes = np.abs(np.fft.rfft(beginning * fade[: len(beginning)], sample_count)).astype(np.float32)
     return np.asarray(magnitudes / np.linalg.norm(magnitudes))
-
-
-def _silent(samples: Samples) -> bool:
-    return float(np.abs(samples).max()) <= silence_level(0.0)
 
 
 def _check_numbers(kind: str, numbers: Sequence[int], lowest: int = 0) -> None:

@@ -35,7 +35,6 @@ from .clip_table import (
     ClipTable,
     LoopGrid,
     Manifest,
-    Samples,
     Shard,
     SourceFile,
     Split,
@@ -45,7 +44,7 @@ from .clip_table import (
     release,
     replace_files,
 )
-from .pitch import HOP, Sliceable, frame_count
+from .pitch import HOP, Samples, Sliceable, frame_count
 from .report import CorpusReport
 
 
@@ -302,9 +301,6 @@ class Writer:
 
     def pitch(self, clip: Clip) -> Samples:
         return self._tracks[clip.row - self._base_count]
-
-    def retune(self, clip: Clip, semitones: float) -> None:
-        self.set_pitch(clip, self.pitch(clip) + np.float32(semitones))
 
     def set_pitch(self, clip: Clip, track: Samples) -> None:
         self.report.count_pitch(self.pitch(clip), clip.length, self.rate, -1)
