@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Array, Doubles
+from .arrays import Array, Doubles, Indices
 from .signal import window
 
 KNEE_HZ, MEL_HZ, MEL_STEP = 1000.0, 200 / 3, np.log(6.4) / 27  # Slaney's scale: Hz per mel, then log step
@@ -61,6 +61,13 @@ def centroids(magnitudes: Array | Doubles, positions: npt.NDArray[np.float64]) -
     """Centroids of spectra, [frames], in the unit of ``positions`` [bins]; 0 for silence."""
     spectral_centroids: Doubles = magnitudes @ positions / np.maximum(magnitudes.sum(1), LEAST)
     return spectral_centroids
+
+
+def peak_bins(levels: Doubles, least: float) -> Indices:
+    """Bins of a spectrum's peaks above ``least``, [peaks], without its ends."""
+    inner_levels = levels[1:-1]
+    is_peak = (inner_levels > levels[:-2]) & (inner_levels >= levels[2:]) & (inner_levels > least)
+    return np.flatnonzero(is_peak) + 1
 
 
 CLIP_BANDS = 64

@@ -93,16 +93,21 @@ def words_of(corpus: Corpus) -> list[str]:
     return sorted({*corpus.clips("train").labels} - {""})
 
 
+def words_in(recipe: Recipe) -> list[str]:
+    """Return the labels in a recipe; none for networks without."""
+    return getattr(getattr(recipe, "network", None), "words", [])
+
+
 def check_words(corpus: Corpus, recipe: Recipe) -> None:
     """Raise UserError if a conditional recipe finds fewer than two labels, or the recipe's words are missing."""
-    network_settings, labels = getattr(recipe, "network", None), words_of(corpus)
-    if getattr(network_settings, "labels", False) and len(labels) < 2:
+    labels = words_of(corpus)
+    if getattr(getattr(recipe, "network", None), "labels", False) and len(labels) < 2:
         label_text = ", ".join(map(repr, labels)) or "none"
         raise UserError(
             f"network.labels wants a corpus with two labels at least, and {corpus.folder} has {label_text}; "
             "build it with --label folder or --label REGEX, or set network.labels = false"
         )
-    if unknown_words := sorted(set(getattr(network_settings, "words", [])) - set(labels)):
+    if unknown_words := sorted(set(words_in(recipe)) - set(labels)):
         raise UserError(
             f"network.words has {unknown_words[0]!r}, and no training clip of corpus {corpus.folder} is labelled so; "
             f"its labels are {', '.join(map(repr, labels))}"
@@ -111,8 +116,9 @@ def check_words(corpus: Corpus, recipe: Recipe) -> None:
 
 def with_words(recipe: RecipeT, corpus: Corpus) -> RecipeT:
     """Fill in the labels of a recipe whose network has ``words``."""
-    network_settings: Any = recipe.network  # type: ignore[attr-defined]
-    if not getattr(network_settings, "labels", True) or network_settings.words:  # classifiers always need labels
+    network_settings: Any = getattr(recipe, "network", None)
+    # Classifiers always need labels.
+    if getattr(network_settings, "words", True) or not getattr(network_settings, "labels", True):
         return recipe
     network_settings = network_settings.model_copy(update={"words": words_of(corpus)})
     return recipe.model_copy(update={"network": network_settings})
@@ -122,15 +128,15 @@ def left_out(corpus: Corpus, audible: Clips, used: Clips) -> list[str]:
     """Describe the training clips that are not used: silent ones, and those without a label."""
     remarks = []
     if len(silent_clips := corpus.clips("train").excluding(audible)):
-        remarks.append(
-            f"{counted(len(silent_clips), 'silent clip')} {are(len(silent_clips))} left out ({silent_clips[0].name!r})"
-        )
+        remarks.append(without(silent_clips, "silent clip"))
     if len(unlabelled_clips := audible.excluding(used)):
-        remarks.append(
-            f"{counted(len(unlabelled_clips), 'unlabelled clip')} {are(len(unlabelled_clips))} left out "
-            f"({unlabelled_clips[0].name!r})"
-        )
+        remarks.append(without(unlabelled_clips, "unlabelled clip"))
     return remarks
+
+
+def without(clips: Sequence[Clip], noun: str, kind: str = "") -> str:
+    """Return the remark that clips of a ``kind`` are left out, with the name of the first."""
+    return f"{counted(len(clips), noun)}{kind} {are(len(clips))} left out ({clips[0].name!r})"
 
 
 def counted(count: int, noun: str) -> str:

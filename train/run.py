@@ -50,18 +50,7 @@ class RunInfo(BaseModel):
 class Run:
     def __init__(self, folder: Path, recipe: Recipe, info: RunInfo, is_trial: bool = False) -> None:
         self.folder, self.recipe, self.info, self.is_trial = folder, recipe, info, is_trial
-
-    @property
-    def last(self) -> Path:
-        return self.folder / "last.ckpt"
-
-    @property
-    def best(self) -> Path:
-        return self.folder / "best.ckpt"
-
-    @property
-    def kept_checkpoints(self) -> Path:
-        return self.folder / "kept"
+        self.last, self.best, self.kept_checkpoints = folder / "last.ckpt", folder / "best.ckpt", folder / "kept"
 
     @staticmethod
     def create(folder: Path, recipe: Recipe, info: RunInfo) -> "Run":

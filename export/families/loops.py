@@ -89,7 +89,7 @@ class LoopEncoder(nn.Module):
 
     def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         slice_codes = self.network.coded(self.network.features.raw(audio))
-        return (self.network.steering_codes(slice_codes) - self.middle) @ self.back, slice_codes
+        return (self.network.steering(slice_codes) - self.middle) @ self.back, slice_codes
 
 
 def rounded(network: LoopNetwork) -> LoopNetwork:
@@ -119,7 +119,7 @@ def played_on(network: LoopNetwork, recipe: LoopRecipe, source: Array, seed: int
     """Continue a loop's first bars, at their steering code: [samples]."""
     seed_slices = sliced(source, recipe)[: SEED_BARS * recipe.frames.bar]
     seed_codes = network.coded(network.features.raw(torch.from_numpy(seed_slices)))
-    return played(network, recipe, seed_codes, network.steering_codes(seed_codes).mean(0), BARS, seed)
+    return played(network, recipe, seed_codes, network.steering(seed_codes).mean(0), BARS, seed)
 
 
 def _measure(sounds: list[Array], recipe: LoopRecipe) -> Callable[[Array, Array], Figures]:

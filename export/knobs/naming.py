@@ -140,13 +140,13 @@ def ground(
 
 
 def pitched_ground(
-    network: PartialsAutoencoder, rows: PartialsRows, ends: tuple[Tensor, Tensor] | None = None
+    network: PartialsAutoencoder, recorded_rows: PartialsRows, ends: tuple[Tensor, Tensor] | None = None
 ) -> PitchedGround:
     """Return codes of at most `MOST_CODES` rows, at pitches across the recordings' range."""
-    row_indices = evenly_spaced(len(rows), MOST_CODES)
+    row_indices, pitches = evenly_spaced(len(recorded_rows), MOST_CODES), recorded_rows.pitches
     with torch.no_grad():
-        codes = network.encode(*rows.tensors(row_indices))
-    pitch_grid = torch.linspace(float(rows.pitches.min()), float(rows.pitches.max()), len(row_indices))
+        codes = network.encode(*recorded_rows.tensors(row_indices))
+    pitch_grid = torch.linspace(float(pitches.min()), float(pitches.max()), len(row_indices))
     code_pitches = pitch_grid[torch.arange(len(row_indices)) * STRIDE % len(row_indices)]
     return PitchedGround(codes, *spans(codes.numpy(), ends), network, code_pitches)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ...host.arrays import Array, Doubles
 from ...host.errors import UserError
-from ...host.spectra import centroids, step_levels_to_end_db
+from ...host.spectra import centroids, peak_bins, step_levels_to_end_db
 from ...host.units import note_name
 from ..sampling import thinned
 from .loops import has_beat
@@ -240,18 +240,12 @@ def _explained_share(frame: Samples, rate: int) -> float | None:
     bin_hz = rate / len(frame)  # Hz a bin
     magnitudes = np.abs(np.fft.rfft(frame * np.hanning(len(frame))))[: round(HIGHEST_HZ / bin_hz)].astype(np.float64)
     magnitudes[: round(LOWEST_HZ / bin_hz)] = 0
-    inner_magnitudes = magnitudes[1:-1]
-    is_peak = (
-        (inner_magnitudes > magnitudes[:-2])
-        & (inner_magnitudes >= magnitudes[2:])
-        & (inner_magnitudes > magnitudes.max() * 10 ** (-PEAK_DB / 20))
-    )
-    peak_bins = np.flatnonzero(is_peak) + 1
-    if not len(peak_bins):
+    peaks = peak_bins(magnitudes, magnitudes.max() * 10 ** (-PEAK_DB / 20))
+    if not len(peaks):
         return None
-    left_log, centre_log, right_log = (np.log(magnitudes[peak_bins + offset] + 1e-12) for offset in (-1, 0, 1))
+    left_log, centre_log, right_log = (np.log(magnitudes[peaks + offset] + 1e-12) for offset in (-1, 0, 1))
     curvature = np.minimum(left_log - 2 * centre_log + right_log, -1e-9)
-    peak_hz, peak_amplitudes = (peak_bins + (left_log - right_log) / (2 * curvature)) * bin_hz, magnitudes[peak_bins]
+    peak_hz, peak_amplitudes = (peaks + (left_log - right_log) / (2 * curvature)) * bin_hz, magnitudes[peaks]
     strong_hz = peak_hz[peak_amplitudes > peak_amplitudes.max() * 10 ** (-STRONG_NOTE_DB / 20)][:FUNDAMENTALS]
     note_shares = [
         peak_amplitudes[_is_partial(peak_hz, partial_hz / partial_number, partial_count, bin_hz)].sum()

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ...host.spectra import peak_bins
 from ...host.units import midi_to_hz, note_name
 from ..sampling import thinned
 from .clip_table import Clip
@@ -215,13 +216,11 @@ def _is_confirmed(samples: Samples, rate: int, pitch: float | None) -> bool:
     if steady_samples is None:
         return True
     levels_db, f0_bin = spectrum_db(steady_samples), midi_to_hz(pitch) * len(steady_samples) / rate
-    inner_db = levels_db[1:-1]
-    is_peak = (inner_db > levels_db[:-2]) & (inner_db >= levels_db[2:]) & (inner_db > levels_db.max() + PEAK_DB)
-    peak_bins = np.flatnonzero(is_peak) + 1
-    partial_numbers = np.maximum(np.round(peak_bins / f0_bin), 1)
+    peaks = peak_bins(levels_db, levels_db.max() + PEAK_DB)
+    partial_numbers = np.maximum(np.round(peaks / f0_bin), 1)
     tolerance_bins = np.maximum(NEAR_BINS, partial_numbers * f0_bin * (2 ** (NEAR_CENTS / 1200) - 1))
-    is_fitting = np.abs(peak_bins - partial_numbers * f0_bin) < tolerance_bins
-    peak_powers = 10 ** (levels_db[peak_bins] / 10)
+    is_fitting = np.abs(peaks - partial_numbers * f0_bin) < tolerance_bins
+    peak_powers = 10 ** (levels_db[peaks] / 10)
     return bool(
         peak_powers[is_fitting].sum() >= CONFIRMED_POWER * peak_powers.sum()
         and (partial_numbers[is_fitting] <= LOW_PARTIALS).any()

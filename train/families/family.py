@@ -1,7 +1,7 @@
 """Base class of network families, for training."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -9,7 +9,7 @@ import torch
 
 from ...host.arrays import Array
 from ..corpus.store import Corpus
-from ..data import Data
+from ..data import Data, with_words
 from ..network import Network
 from ..recipe import Recipe
 
@@ -17,6 +17,11 @@ PREVIEW_FRAMES = 6  # spread over the validation frames
 
 RecipeT = TypeVar("RecipeT", bound=Recipe)
 NetworkT = TypeVar("NetworkT", bound=Network)
+
+
+def side_by_side(sounds: Iterable[Array], reconstructions: Iterable[Array]) -> list[Array]:
+    """Return each sound, followed by its reconstruction."""
+    return [sound for pair in zip(sounds, reconstructions, strict=True) for sound in pair]
 
 
 class Family(ABC, Generic[RecipeT, NetworkT]):
@@ -48,8 +53,8 @@ class Family(ABC, Generic[RecipeT, NetworkT]):
         """Return training data, with files in ``folder``; training clips replace missing validation clips."""
 
     def complete(self, recipe: RecipeT, corpus: Corpus) -> RecipeT:
-        """Fill in missing values, such as labels, from the corpus."""
-        return recipe
+        """Fill in missing values from the corpus: labels, where the network has words for them."""
+        return with_words(recipe, corpus)
 
     def follow(self, recipe: RecipeT, recipes: Mapping[str, Recipe]) -> RecipeT:
         """Fill in values from the recipes of the runs in ``reads``, or raise UserError."""

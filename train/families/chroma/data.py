@@ -169,22 +169,22 @@ class ChromaData(Data[FrameStore]):
     def spread(self, limit: int) -> tuple[Tensor, ...]:
         """Return spectra and chroma of training frames."""
         frame_indices = evenly_spaced(len(self.train), limit)
-        spectra, pitch_classes = self.train.take_frames(frame_indices, np.zeros_like(frame_indices))
-        return torch.from_numpy(spectra), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
+        return _side(self.train, frame_indices, np.zeros_like(frame_indices))
 
 
 def _pairs(store: FrameStore, frames: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, ...]:
     """Return spectra and chroma of frames in a random view, then in another."""
     views = rng.integers(store.views, size=len(frames))
-    target_views = (views + rng.integers(1, store.views, size=len(frames))) % store.views if store.views > 1 else views
-    input_spectra, pitch_classes = store.take_frames(frames, views)
-    input_chroma = torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
     if store.views == 1:
-        spectra = torch.from_numpy(input_spectra)
-        return spectra, input_chroma, spectra, input_chroma
-    target_spectra, target_classes = store.take_frames(frames, target_views)
-    target_chroma = torch.nn.functional.one_hot(torch.from_numpy(target_classes), 12).float()
-    return torch.from_numpy(input_spectra), input_chroma, torch.from_numpy(target_spectra), target_chroma
+        return _side(store, frames, views) * 2
+    target_views = (views + rng.integers(1, store.views, size=len(frames))) % store.views
+    return *_side(store, frames, views), *_side(store, frames, target_views)
+
+
+def _side(store: FrameStore, frames: npt.NDArray[np.int64], views: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Return spectra and chroma of frames in their views."""
+    spectra, pitch_classes = store.take_frames(frames, views)
+    return torch.from_numpy(spectra), torch.nn.functional.one_hot(torch.from_numpy(pitch_classes), 12).float()
 
 
 class ChromaFamily(Family[ChromaRecipe, ChromaAutoencoder]):

@@ -12,7 +12,7 @@ from ....host.arrays import Integers
 from ....host.errors import UserError
 from ...corpus.clip_table import Clips, Split
 from ...corpus.store import Corpus
-from ...data import Data, clips_of, with_words, words_of
+from ...data import Data, clips_of, words_of
 from ..family import Family
 from .network import Classifier
 from .recipe import ClassifierRecipe
@@ -71,6 +71,3 @@ class ClassifierFamily(Family[ClassifierRecipe, Classifier]):
         train, val = (labelled(corpus, split, words) for split in ("train", "val"))
         max_delay_samples = round(frame_settings.later_seconds * frame_settings.sample_rate)
         return LabelledData(train, val, corpus, words, frame_settings.clip_length, max_delay_samples)
-
-    def complete(self, recipe: ClassifierRecipe, corpus: Corpus) -> ClassifierRecipe:
-        return with_words(recipe, corpus)

@@ -16,10 +16,10 @@ from ....host.errors import UserError
 from ...corpus.clip_table import Clips, Split
 from ...corpus.content import dying_seconds
 from ...corpus.store import Corpus
-from ...data import Data, are, audible_clips, check_words, clips_of, counted, left_out, with_words, words_of
+from ...data import Data, are, audible_clips, check_words, clips_of, counted, left_out, words_of
 from ...frames import IN_MEMORY_BYTES
 from ...sampling import evenly_spaced
-from ..family import Family
+from ..family import Family, side_by_side
 from .features import ClipFeatures
 from .network import ClipAutoencoder
 from .recipe import UNIT, ClipRecipe, HitFrames
@@ -170,9 +170,6 @@ class ClipFamily(Family[ClipRecipe, ClipAutoencoder]):
         train, val = (hits(corpus, split, recipe.network.words) for split in ("train", "val"))
         return HitData(corpus, recipe, train, val)
 
-    def complete(self, recipe: ClipRecipe, corpus: Corpus) -> ClipRecipe:
-        return with_words(recipe, corpus)
-
     def describe(self, corpus: Corpus, recipe: ClipRecipe) -> str:
         settings = recipe.frames
         sounding_clips, training_clips = (hits(corpus, "train", words).clips for words in ([], recipe.network.words))
@@ -195,11 +192,6 @@ class ClipFamily(Family[ClipRecipe, ClipAutoencoder]):
         resynthesise = SpectraSound(
             clip_features.length, clip_features.transform, clip_features.hop, clip_features.points
         )
-        original_frames, decoded_frames = (
-            clip_features.frames(features),
-            network.decode(network.encode(features), label_weights),
-        )
-        sound_pairs = zip(
-            resynthesise(original_frames.cpu().numpy()), resynthesise(decoded_frames.cpu().numpy()), strict=True
-        )
-        return [clip for pair in sound_pairs for clip in pair]
+        decoded_frames = network.decode(network.encode(features), label_weights)
+        both_frames = (clip_features.frames(features), decoded_frames)
+        return side_by_side(*(resynthesise(frames.cpu().numpy()) for frames in both_frames))

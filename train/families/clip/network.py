@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...data import Data
-from ...network import Autoencoder, frozen
+from ...network import Autoencoder, dense, frozen
 from ...shared_random import randn_examples
 from .features import (
     DECIBELS,
-    LEAK,
     MEL_BANDS,
     ClipFeatures,
     SpreadLoss,
@@ -361,13 +360,7 @@ class BentCodes(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
         self.straight = nn.Linear(inputs, outputs)
-        self.bend = nn.Sequential(
-            nn.Linear(inputs, hidden),
-            nn.LeakyReLU(LEAK),
-            nn.Linear(hidden, hidden),
-            nn.LeakyReLU(LEAK),
-            nn.Linear(hidden, outputs),
-        )
+        self.bend = dense([inputs, hidden, hidden, outputs], linear_end=True)
 
     def forward(self, values: Tensor) -> Tensor:
         mapped_values: Tensor = self.straight(values) + self.bend(values)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ...corpus.clip_table import Clips, Split
 from ...corpus.store import Corpus
-from ...data import Data, are, audible_clips, check_words, counted, left_out, with_words
+from ...data import Data, are, audible_clips, check_words, counted, left_out, words_in
 from ...frames import SILENT
-from ..family import Family, NetworkT, RecipeT
+from ..family import Family, NetworkT, RecipeT, side_by_side
 from .dcgan import DCGAN, Halves
 from .generator import ClipGenerator
 from .health import health_line, measure_health
@@ -121,15 +121,14 @@ class PieceFamily(Family[RecipeT, NetworkT]):
 
     def data(self, corpus: Corpus, recipe: RecipeT, folder: Path) -> ClipData:
         assert isinstance(recipe.frames, ClipFrames)
-        words: list[str] = getattr(getattr(recipe, "network", None), "words", [])
-        train, val = (places(corpus, split_name, recipe.frames, words) for split_name in ("train", "val"))
+        train, val = (places(corpus, split, recipe.frames, words_in(recipe)) for split in ("train", "val"))
         return ClipData(train, val, corpus, recipe.frames.normalised)
 
     def describe(self, corpus: Corpus, recipe: RecipeT) -> str:
-        settings, words = recipe.frames, getattr(getattr(recipe, "network", None), "words", [])
+        settings = recipe.frames
         assert isinstance(settings, ClipFrames)
         audible_pieces = places(corpus, "train", settings, [])
-        training_pieces = places(corpus, "train", settings, words)
+        training_pieces = places(corpus, "train", settings, words_in(recipe))
         lengths = training_pieces.clips.lengths
         clip_seconds = settings.frame_length / settings.sample_rate
         phrases = [
@@ -152,11 +151,8 @@ class PieceFamily(Family[RecipeT, NetworkT]):
 class GeneratorFamily(PieceFamily[RecipeT, GeneratorT]):
     """Families of generators that compete with a judge."""
 
-    def health(self, network: GeneratorT, data: Data[Any], sample_rate: int) -> dict[str, float]:
-        return measure_health(network, data, sample_rate)
-
-    def health_line(self, figures: dict[str, float]) -> str:
-        return health_line(figures)
+    health = staticmethod(measure_health)
+    health_line = staticmethod(health_line)
 
     def preview(self, network: GeneratorT, recipe: RecipeT, batch: list[torch.Tensor]) -> list[Array]:
         codes = network.draw(CLIPS, torch.Generator().manual_seed(0)).to(batch[0])
@@ -167,15 +163,9 @@ class GeneratorFamily(PieceFamily[RecipeT, GeneratorT]):
 class WaveGANFamily(GeneratorFamily[WaveGANRecipe, WaveGAN]):
     network = WaveGAN
 
-    def complete(self, recipe: WaveGANRecipe, corpus: Corpus) -> WaveGANRecipe:
-        return with_words(recipe, corpus)
-
 
 class LogisticGANFamily(GeneratorFamily[LogisticGANRecipe, LogisticGAN]):
     network = LogisticGAN
-
-    def complete(self, recipe: LogisticGANRecipe, corpus: Corpus) -> LogisticGANRecipe:
-        return with_words(recipe, corpus)
 
 
 class DCGANFamily(GeneratorFamily[DCGANRecipe, DCGAN]):
@@ -186,5 +176,4 @@ class HalvesFamily(PieceFamily[HalvesRecipe, Halves]):
     network = Halves
 
     def preview(self, network: Halves, recipe: HalvesRecipe, batch: list[torch.Tensor]) -> list[Array]:
-        reconstructed_clips = network.decode(network.encode(batch[0])).cpu().numpy()
-        return [sound for pair in zip(batch[0].cpu().numpy(), reconstructed_clips, strict=True) for sound in pair]
+        return side_by_side(batch[0].cpu().numpy(), network.decode(network.encode(batch[0])).cpu().numpy())

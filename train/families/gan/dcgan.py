@@ -63,18 +63,9 @@ class DCGAN(ClipGenerator):
             return {"deception": F.softplus(-frozen(self._judge, self.decode(codes))).mean()}
 
     @property
-    def _judge(self) -> "_Judge":
-        return _Judge(self.trunk, self.verdict)
-
-
-class _Judge(nn.Module):
-    def __init__(self, trunk: nn.Module, verdict: nn.Module) -> None:
-        super().__init__()
-        self.trunk, self.verdict = trunk, verdict
-
-    def forward(self, clips: Tensor) -> Tensor:
-        scores: Tensor = self.verdict(self.trunk(clips))[:, 0]
-        return scores
+    def _judge(self) -> nn.Sequential:
+        """Clips [batch, frame_length] → scores, [batch]."""
+        return nn.Sequential(self.trunk, self.verdict, nn.Flatten(0))
 
 
 class Halves(Autoencoder):

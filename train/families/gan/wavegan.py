@@ -156,12 +156,16 @@ class Critic(nn.Module):
                 features = phase_shuffled(features, self.largest_shift, generator)
             features = F.leaky_relu(layer(features), LEAK)
         features = features.flatten(1)
-        scores: Tensor = self.judge(features)[:, 0]
-        if self.projection is not None:
-            assert label is not None
-            # Scaled like attention: the sum of products then starts no larger than the judge's score.
-            scores = scores + (features * self.projection(label)).sum(1) / math.sqrt(features.shape[1])
+        return scores_of_labels(self.judge(features)[:, 0], features, self.projection, label)
+
+
+def scores_of_labels(scores: Tensor, features: Tensor, projection: nn.Linear | None, label: Tensor | None) -> Tensor:
+    """Return the scores [batch] of features [batch, width], with those of their labels, if the critic knows labels."""
+    if projection is None or label is None:
         return scores
+    # Scaled like attention: the sum of products then starts no larger than the judge's score.
+    label_scores: Tensor = (features * projection(label)).sum(1) / math.sqrt(features.shape[1])
+    return scores + label_scores
 
 
 def phase_shuffled(signal: Tensor, largest_shift: int, generator: torch.Generator) -> Tensor:
@@ -296,10 +300,7 @@ class SpectralCritic(nn.Module):
         for layer in self.layers:
             features = F.leaky_relu(layer(features), LEAK)
         features = features.mean((2, 3))
-        scores: Tensor = self.judge(features)[:, 0]
-        if self.projection is not None:
-            assert label is not None
-            scores = scores + (features * self.projection(label)).sum(1) / math.sqrt(features.shape[1])
+        scores = scores_of_labels(self.judge(features)[:, 0], features, self.projection, label)
         return scores, None if self.classes is None else self.classes(features)
 
 

@@ -318,16 +318,18 @@ def _transposed(length: int, channels: list[int], latents: int) -> nn.Sequential
     decoded_length = shortest_length
     for _ in channels:
         decoded_length = STRIDE * (decoded_length - 1) + 1
-    return nn.Sequential(*layers, nn.Flatten(), _Fit(decoded_length, length))
+    return nn.Sequential(*layers, nn.Flatten(), _Padding(length - decoded_length))
 
 
-class _Fit(nn.Module):
-    def __init__(self, length: int, target_length: int) -> None:
+class _Padding(nn.Module):
+    """Zeros after a decoded window: strides leave it no longer than the window."""
+
+    def __init__(self, count: int) -> None:
         super().__init__()
-        self.missing = target_length - length
+        self.count = count
 
     def forward(self, sounds: Tensor) -> Tensor:
-        return F.pad(sounds, (0, self.missing)) if self.missing > 0 else sounds[:, : sounds.shape[1] + self.missing]
+        return F.pad(sounds, (0, self.count))
 
 
 def _shrunk(length: int, layers: int) -> int:

@@ -6,8 +6,10 @@ import torch
 
 from ....host.arrays import Array
 from ....host.errors import UserError
+from ...corpus.store import Corpus
 from ...recipe import Recipe
 from ..classifier.recipe import ClassifierRecipe
+from ..family import side_by_side
 from ..gan.data import PieceFamily
 from ..gan.recipe import DCGANRecipe, GANRecipe, HalvesRecipe
 from .network import Inverter
@@ -17,6 +19,10 @@ from .recipe import InvertRecipe
 class InvertFamily(PieceFamily[InvertRecipe, Inverter]):
     network = Inverter
     reads = ("generator", "judge")
+
+    def complete(self, recipe: InvertRecipe, corpus: Corpus) -> InvertRecipe:
+        """Return the recipe: the generator provides the labels."""
+        return recipe
 
     def follow(self, recipe: InvertRecipe, recipes: Mapping[str, Recipe]) -> InvertRecipe:
         """Return the recipe with its generator's frames and labels.
@@ -45,5 +51,4 @@ class InvertFamily(PieceFamily[InvertRecipe, Inverter]):
         return recipe.model_copy(update={"frames": generator_recipe.frames, "network": network_settings})
 
     def preview(self, network: Inverter, recipe: InvertRecipe, batch: list[torch.Tensor]) -> list[Array]:
-        reconstructed_clips = network.reconstruct(*batch).cpu().numpy()
-        return [sound for pair in zip(batch[0].cpu().numpy(), reconstructed_clips, strict=True) for sound in pair]
+        return side_by_side(batch[0].cpu().numpy(), network.reconstruct(*batch).cpu().numpy())

@@ -13,7 +13,7 @@ from ....host.arrays import Array, Integers
 from ....host.errors import UserError
 from ...corpus.clip_table import Clips, Split
 from ...corpus.store import Corpus
-from ...data import Data, are, audible, counted, left_out
+from ...data import Data, audible, counted, left_out, without
 from ...metrics.rhythm import groove
 from ..clip.features import ClipFeatures
 from ..family import Family
@@ -253,9 +253,6 @@ class LoopFamily(Family[LoopRecipe, LoopNetwork]):
             f"{counted(slice_count, 'slice')} of {step_samples} samples"
         ]
         audible_clips = audible(corpus, "train")
-        if short_names := [clip.name for clip in audible_clips if clip.length < step_samples * beat_steps]:
-            phrases.append(
-                f"{counted(len(short_names), 'loop')} of less than a beat "
-                f"{are(len(short_names))} left out ({short_names[0]!r})"
-            )
+        if short_clips := [clip for clip in audible_clips if clip.length < step_samples * beat_steps]:
+            phrases.append(without(short_clips, "loop", " of less than a beat"))
         return "; ".join(phrases + left_out(corpus, audible_clips, audible_clips))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...data import Data
-from ...network import SHARED, Adam, Autoencoder, seeded_dropout
+from ...network import SHARED, Adam, Autoencoder, dense, seeded_dropout
 from ...shared_random import rand_examples, randn_examples
 from ..clip.features import HIGHEST, LEAST, RANGE, ClipFeatures, logarithm
 from .recipe import LoopRecipe
@@ -171,12 +171,8 @@ class LoopNetwork(Autoencoder):
         self.memory = nn.LSTM(input_width, lstm_width, batch_first=True)
         self.dropped = nn.Dropout(self.settings.dropout)
         self.chances = nn.Linear(lstm_width, self.settings.prototypes)
-        self.bender = nn.Sequential(
-            nn.Linear(lstm_width + n + latent_count, BENDER_UNITS), nn.LeakyReLU(0.1), nn.Linear(BENDER_UNITS, n)
-        )
-        self.steering = nn.Sequential(
-            nn.Linear(n, STEERING_UNITS), nn.LeakyReLU(0.1), nn.Linear(STEERING_UNITS, latent_count)
-        )
+        self.bender = dense([lstm_width + n + latent_count, BENDER_UNITS, n], linear_end=True)
+        self.steering = dense([n, STEERING_UNITS, latent_count], linear_end=True)
         self.timing = nn.Linear(latent_count, 1)
         self.density = nn.Linear(latent_count, 1)
         self.vague = nn.Parameter(torch.full((latent_count,), -2.0))  # log variances of the steering codes
@@ -226,12 +222,9 @@ class LoopNetwork(Autoencoder):
         """Return prototype indices, [..]."""
         return torch.cdist(codes.flatten(0, -2), self.prototypes).argmin(1).view(codes.shape[:-1])
 
-    def steering_codes(self, codes: Tensor) -> Tensor:
-        steering: Tensor = self.steering(codes)
-        return steering
-
     def encode(self, *inputs: Tensor) -> Tensor:
-        return self.steering_codes(self.coded(inputs[0].to(self.middle))).mean(1)
+        codes: Tensor = self.steering(self.coded(inputs[0].to(self.middle))).mean(1)
+        return codes
 
     def reconstruction(
         self,
@@ -262,7 +255,7 @@ class LoopNetwork(Autoencoder):
         batch_size, step_count, _ = target_codes.shape
         target_prototypes = prototype_distances.argmin(2)
         target_probabilities = torch.softmax(-prototype_distances / (2 * TARGET_VARIANCE), 2)
-        mean_codes = self.steering_codes(steering_slice_codes).mean(1)
+        mean_codes = self.steering(steering_slice_codes).mean(1)
         steering = mean_codes + randn_examples(*mean_codes.shape, generator=generator).to(mean_codes) * torch.exp(
             self.vague / 2
         )

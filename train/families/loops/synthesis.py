@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ....host.arrays import Array
 from ....host.engines.clip.synthesis import TURNS, SpectraSound
+from ....host.signal import overlap_add
 from .network import LoopNetwork
 from .recipe import LoopRecipe
 
@@ -53,7 +54,4 @@ def joined(slices: Array, step: int) -> Array:
     fade_angles = (np.arange(overlap_samples, dtype=np.float32) + 0.5) * np.float32(np.pi / 2 / max(1, overlap_samples))
     crossfade_gains = np.ones(slices.shape[1], np.float32)
     crossfade_gains[:overlap_samples], crossfade_gains[step:] = np.sin(fade_angles), np.cos(fade_angles)
-    sound = np.zeros(overlap_samples + len(slices) * step, np.float32)
-    for step_index, slice_samples in enumerate(slices):
-        sound[step_index * step : step_index * step + len(slice_samples)] += crossfade_gains * slice_samples
-    return sound[overlap_samples:]
+    return overlap_add(crossfade_gains * slices, step)[overlap_samples:]

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ....host.arrays import Array, Integers
 from ....host.errors import UserError
+from ....host.signal import overlap_add
 from ...corpus.clip_table import Clip, Clips, Split
 from ...corpus.store import Corpus
-from ...data import Data, are, audible, counted, left_out
+from ...data import Data, audible, counted, left_out, without
 from ..family import Family
 from .network import RecurrentNetwork
 from .recipe import SequenceFrames, SequenceRecipe
@@ -115,9 +116,7 @@ def joined(frames: Array, hop: int) -> Array:
     crossfade_gains = np.ones(length, np.float32)
     crossfade_gains[:overlap_samples] *= fade_in
     crossfade_gains[hop:] *= fade_in[::-1]
-    sound = np.zeros(overlap_samples + len(frames) * hop, np.float32)
-    for frame_index, frame in enumerate(frames):
-        sound[frame_index * hop : frame_index * hop + length] += crossfade_gains * frame
+    sound = overlap_add(crossfade_gains * frames, hop)
     if overlap_samples:
         sound[-overlap_samples:] = frames[-1, hop:]  # nothing follows it
     return sound[overlap_samples:]
@@ -194,11 +193,7 @@ class SequenceFamily(Family[SequenceRecipe, RecurrentNetwork]):
         if len(sequences) > len(audible_clips) - len(short_clips):
             phrases.append(f"recordings of more than {settings.longest} frames are cut into several")
         if len(short_clips):
-            short_clips_text = counted(len(short_clips), "short clip")
-            phrases.append(
-                f"{short_clips_text}, of less than {FEWEST} frames, {are(len(short_clips))} left out "
-                f"({short_clips[0].name!r})"
-            )
+            phrases.append(without(short_clips, "short clip", f", of less than {FEWEST} frames,"))
         return "; ".join(phrases + left_out(corpus, audible_clips, audible_clips))
 
     def preview(self, network: RecurrentNetwork, recipe: SequenceRecipe, batch: list[torch.Tensor]) -> list[Array]:
