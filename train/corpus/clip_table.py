@@ -343,7 +343,8 @@ class Table:
         )
 
     def save(self, folder: Path) -> None:
-        columns = (self.pitch.astype(FLOAT, copy=False), self.file_names.ends, self.file_names.utf8, self.file_digests)
+        pitch, names = self.pitch.astype(FLOAT, copy=False), self.file_names
+        columns: list[npt.NDArray[Any]] = [pitch, names.ends, names.utf8, self.file_digests]
         for name, column in {**self.clips.columns(), **dict(zip(_TABLE_COLUMNS, columns, strict=True))}.items():
             np.save(folder / f"{name}.npy", column, allow_pickle=False)
 
