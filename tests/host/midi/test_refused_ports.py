@@ -71,7 +71,7 @@ def test_a_port_that_is_listed_once_more_as_its_program_exits_is_not_told(busy):
     busy.taken = False
     inputs = Inputs(["Keys"])
     wires = {"Keys"}
-    inputs._wires = SimpleNamespace(permanent=False, into=lambda place: frozenset(wires))
+    inputs._senders = lambda port: wires
     assert inputs.rescan() == []
     wires.clear()
     busy.taken = True
@@ -135,7 +135,7 @@ def test_a_sender_that_left_an_input_that_stays_is_no_guest_while_its_connection
     inputs = Inputs(["Keys"])
     wires, cut = {"Keys"}, []
     inputs._wires = SimpleNamespace(
-        permanent=True, into=lambda place: frozenset(wires), disconnect=lambda sender, place: cut.append(sender)
+        into=lambda place: frozenset(wires), disconnect=lambda sender, place: cut.append(sender)
     )
     assert inputs.rescan() == []
     busy.listed.clear()
