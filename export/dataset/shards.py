@@ -172,8 +172,8 @@ def render_batch(job: Job, batch_number: int) -> list[Member]:
         for note_index, sound in sounds:
             note = preset_notes[note_index]
             samples = _shift_to_onset(sound.samples, note.onset_samples, settings)
-            labels = _labels(note, presets[preset_index].patch, sound.pitch, samples, settings)
-            members_by_note[note.number] = list(_members(note.number, samples, labels, settings))
+            note_labels = _labels(note, presets[preset_index].patch, sound.pitch, samples, settings)
+            members_by_note[note.number] = list(_members(note.number, samples, note_labels, settings))
     return [member for note in drawn_notes for member in members_by_note[note.number]]
 
 

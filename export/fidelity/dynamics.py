@@ -98,9 +98,9 @@ class CodedNotes:
 
     def played(self, transposed: "TransposedNote", length: int) -> Array:
         """Play the note's key at its code with default settings, [length]."""
-        latent_settings = LatentSettings(values=transposed.code.tolist())
+        latents_table = LatentSettings(values=transposed.code.tolist())
         gesture_settings = GestureSettings(amount=0.0)
-        preset = Preset(format=1, model=self._model.path.name, latent=latent_settings, gesture=gesture_settings)
+        preset = Preset(format=1, model=self._model.path.name, latent=latents_table, gesture=gesture_settings)
         patch = Patch("plain", preset, self._model, self._folder)
         return played(patch, transposed.key, VELOCITY, length / self._model.card.sample_rate, length)
 

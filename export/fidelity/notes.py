@@ -53,8 +53,8 @@ class RecordedNote:
 
 def singles(corpus: Corpus, split: Split) -> list[SingleNote]:
     """Return a split's single notes by detected pitch, regardless of labels."""
-    pitched_clips = [(clip, single_note(corpus.pitch(clip))) for clip in corpus.clips(split)]
-    return [SingleNote(clip, pitch) for clip, pitch in pitched_clips if pitch is not None]
+    note_by_clip = [(clip, single_note(corpus.pitch(clip))) for clip in corpus.clips(split)]
+    return [SingleNote(clip, pitch) for clip, pitch in note_by_clip if pitch is not None]
 
 
 def held_out(corpus: Corpus, count: int, seed: int) -> list[SingleNote]:

@@ -92,7 +92,7 @@ def bands(
     """
     power_scale = 1 / np.square(_window(target.shape[1])).sum()
     bins_hz = np.fft.rfftfreq(transform_length(target.shape[1]), 1 / sample_rate)
-    clip_piece_powers = []
+    piece_powers_by_clip = []
     for clip_index in np.unique(clips):
         target_spectra, decoded_spectra = (_spectra(sounds[clips == clip_index]) for sounds in (target, decoded))
         target_power, decoded_power = (
@@ -104,10 +104,10 @@ def bands(
             * power_scale
             / target_power
         )
-        clip_piece_powers.append(
+        piece_powers_by_clip.append(
             _by_piece(np.stack([target_power, decoded_power, np.maximum(decoded_power - coherent_power, 0)]), bins_hz)
         )
-    piece_powers = np.stack(clip_piece_powers)  # [clips, (target, decoded, noise), pieces]
+    piece_powers = np.stack(piece_powers_by_clip)  # [clips, (target, decoded, noise), pieces]
     band_edges_hz = [*(edge_hz for edge_hz in EDGES_HZ if edge_hz < sample_rate / 2), sample_rate / 2]
     piece_starts_hz = np.arange(piece_powers.shape[2]) * PIECE_HZ
     band_figures = []

@@ -209,8 +209,8 @@ class RecoveryBench:
         def activation_residuals(frames: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
             activations = [layer.flatten(1) for layer in block_activations(self._judge, frames, self.rate)]
             scales = [(len(activations) * layer.shape[1]) ** -0.5 for layer in activations]
-            layer_triples = zip(activations, target_activations, scales, strict=True)
-            return torch.cat([(decoded - layer[indices]) * scale for decoded, layer, scale in layer_triples], 1)
+            layer_activations = zip(activations, target_activations, scales, strict=True)
+            return torch.cat([(decoded - layer[indices]) * scale for decoded, layer, scale in layer_activations], 1)
 
         return activation_residuals
 

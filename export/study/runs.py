@@ -367,8 +367,8 @@ class StudyProgress:
             self.skipped_seconds += share * self.parts[self.part]
             self.first = False
         done_seconds, elapsed = self.finished_seconds + share * self.parts[self.part], time.monotonic() - self.began
-        worked_seconds = done_seconds - self.skipped_seconds
-        pace = elapsed / worked_seconds if elapsed > PACE_SECONDS and worked_seconds > 0 else 1.0
+        session_work_seconds = done_seconds - self.skipped_seconds
+        pace = elapsed / session_work_seconds if elapsed > PACE_SECONDS and session_work_seconds > 0 else 1.0
         position_text = f"{1 + list(self.parts).index(self.part)} of {len(self.parts)}"
         self.display.update(
             done_seconds / self.total, f"{self.part} ({position_text}), {note}", pace * (self.total - done_seconds)

@@ -192,14 +192,14 @@ def _continue(
 
 
 def _write_sounds(folder: Path, corpus: Corpus, recording_sound: Array, continued: Continued) -> dict[str, str]:
-    sound_files: list[tuple[str, str, Array]] = [(f"{corpus.name}-recording", "The recording", recording_sound)]
+    captioned_sounds: list[tuple[str, str, Array]] = [(f"{corpus.name}-recording", "The recording", recording_sound)]
     for (name, restored, seed), sounds in continued.items():
         if seed == SEEDS[0]:
             remark = "" if restored else ", scaling not put back"
             ending = "" if restored else "-unrestored"
-            sound_files.append((f"{corpus.name}-{name}{ending}", f"{name}{remark}, from one frame on", sounds[0]))
-    for file_stem, _, sound in sound_files:
+            captioned_sounds.append((f"{corpus.name}-{name}{ending}", f"{name}{remark}, from one frame on", sounds[0]))
+    for file_stem, _, sound in captioned_sounds:
         excerpt = sound[: round(LONGEST_SECONDS * corpus.rate)]
         loud_excerpt = PEAK * excerpt / max(float(np.abs(excerpt).max()), 1e-9)
         write_sound(folder / f"{file_stem}.wav", loud_excerpt, corpus.rate)
-    return {f"{file_stem}.wav": f"{corpus.name}: {caption}" for file_stem, caption, _ in sound_files}
+    return {f"{file_stem}.wav": f"{corpus.name}: {caption}" for file_stem, caption, _ in captioned_sounds}

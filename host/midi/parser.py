@@ -175,11 +175,11 @@ def _parse_track(data: bytes, start: int, stop: int, track_number: int) -> tuple
                     track.messages += [(track.end, byte, b"") for byte in body_bytes if byte in CLOCK]
             elif status == 0xFF and body_bytes.startswith(OURS):
                 track.in_order = True
-                annotation = body_bytes[len(OURS) :]
-                if annotation and annotation[0] < OWN_EVENTS:
-                    track.messages.append((track.end, OWN, annotation))
-                elif annotation:
-                    track.notes.append((track.end, annotation.decode(errors="replace")))
+                own_body = body_bytes[len(OURS) :]
+                if own_body and own_body[0] < OWN_EVENTS:
+                    track.messages.append((track.end, OWN, own_body))
+                elif own_body:
+                    track.notes.append((track.end, own_body.decode(errors="replace")))
             elif status == 0xFF and body_bytes[0] == 0x2F:
                 return track, event_end
             elif status == 0xFF and body_bytes[0] == 0x51:

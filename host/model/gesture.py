@@ -313,8 +313,8 @@ def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> Pla
     assert layout is not None
     mode_harmonics = modes[:, 1].astype(np.intp)
     partial_indices = np.where(mode_harmonics > 0, mode_harmonics - 1, len(orders) + np.cumsum(mode_harmonics == 0) - 1)
-    partial_orders = np.concatenate([orders, modes[mode_harmonics == 0, 0]])
-    partial_orders[partial_indices] = modes[:, 0]
+    all_partial_orders = np.concatenate([orders, modes[mode_harmonics == 0, 0]])
+    all_partial_orders[partial_indices] = modes[:, 0]
     band_indices = np.searchsorted(layout.edges_hz, modes[:, 0] * midi_to_hz(key), side="right") - 1
     taking_mode_indices = np.flatnonzero((modes[:, 2] > 0) & (band_indices >= 0) & (band_indices < layout.bands))
     band_indices, mode_shares = band_indices[taking_mode_indices], modes[taking_mode_indices, 2]
@@ -322,7 +322,7 @@ def placed_modes(modes: Doubles, orders: Doubles, card: Card, key: float) -> Pla
     energy = mode_shares / np.maximum(band_shares[band_indices], 1.0) * band_energy(card)[band_indices]
     noise_shares = 1 - np.minimum(band_shares, 1.0)
     return PlacedModes(
-        partial_orders,
+        all_partial_orders,
         partial_indices[taking_mode_indices],
         band_indices,
         energy.astype(np.float32),

@@ -190,7 +190,7 @@ def read_map(text: str, card: Card, source: str) -> CodeMap:
         )
     try:
         stored_map = _Stored.model_validate(fields)
-        surface, places, codes, notes, brightness, label_indices = _unpacked(stored_map, len(card.latents))
+        surface, places, dot_codes, notes, brightness, label_indices = _unpacked(stored_map, len(card.latents))
     except ValidationError as error:
         raise UserError(f"{error_subject} is not valid: {first_complaint(error)}; export the model again") from None
     except ValueError as error:
@@ -198,7 +198,7 @@ def read_map(text: str, card: Card, source: str) -> CodeMap:
     return CodeMap(
         surface=within_spans(surface.astype(np.float32), card),
         places=places.astype(np.float32) / LARGEST_PLACE,
-        codes=within_spans(codes.astype(np.float32), card),
+        codes=within_spans(dot_codes.astype(np.float32), card),
         notes=notes.astype(np.intp),
         brightness=brightness.astype(np.float32) / LARGEST_BRIGHTNESS,
         label=label_indices.astype(np.intp),

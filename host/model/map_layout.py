@@ -306,16 +306,16 @@ def _fitted_surface(card: Card, codes: Array, levels: Array | None) -> Array:
     if levels is not None:
         code_rms = np.sqrt(np.square(weighted_points).sum(1).mean())
         weighted_points = np.concatenate([weighted_points, SOUND_WEIGHT * code_rms * _principal(levels)], axis=1)
-    longest_step = LARGEST_STEP * PIXELS / (side - 1)
+    step_limit = LARGEST_STEP * PIXELS / (side - 1)
     plane_nodes = np.zeros((side, side, n), np.float32)
     for fitted_nodes in unfolding(weighted_points.astype(np.float32), side):
         step_lengths = [
             np.sqrt(np.square(np.diff(fitted_nodes[..., :n], axis=axis)).sum(-1)).ravel() for axis in (0, 1)
         ]
-        if np.mean(np.concatenate(step_lengths) > longest_step) <= LONG_SHARE:
+        if np.mean(np.concatenate(step_lengths) > step_limit) <= LONG_SHARE:
             plane_nodes = fitted_nodes[..., :n]
     latent_deviations = np.array([latent.std for latent in card.latents], np.float32)
-    return mean_code + eased(plane_nodes, longest_step) * latent_deviations
+    return mean_code + eased(plane_nodes, step_limit) * latent_deviations
 
 
 def _principal(levels: Array) -> Array:

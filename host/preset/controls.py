@@ -93,9 +93,9 @@ class NoteSettings(SettingsSection):
 
     @model_validator(mode="after")
     def _one_way(self) -> "NoteSettings":
-        if key_settings := sorted({"key_low", "key_high"} & self.model_fields_set if self.source == "velocity" else ()):
+        if surplus_keys := sorted({"key_low", "key_high"} & self.model_fields_set if self.source == "velocity" else ()):
             raise ValueError(
-                f"{' and '.join(key_settings)} of a source of velocity; give source = 'key', or leave it out"
+                f"{' and '.join(surplus_keys)} of a source of velocity; give source = 'key', or leave it out"
             )
         if self.key_low >= self.key_high:
             raise ValueError(f"key_low {self.key_low} must be below key_high {self.key_high}")

@@ -310,23 +310,23 @@ def _macro_faults(preset: Preset, card: Card, effects: Mapping[str, Range | None
     set_values = preset.effect_values()
     for macro_index, macro in enumerate(preset.macro):
         for target_index, macro_target in enumerate(macro.targets):
-            fault_path: tuple[str | int, ...] = ("macro", macro_index, "targets", target_index)
+            fault_keys: tuple[str | int, ...] = ("macro", macro_index, "targets", target_index)
             target_label = f"[[macro]] {macro_index + 1}, {macro.name!r} to {macro_target.target!r}"
             if macro_target.target in all_macro_targets:
-                yield Fault(fault_path, f"{target_label}: a macro moves no macro; give it that one's targets")
+                yield Fault(fault_keys, f"{target_label}: a macro moves no macro; give it that one's targets")
             elif macro_target.target == MORPH and preset.morph is None:
-                yield Fault(fault_path, f"{target_label}: {NO_MORPH}")
+                yield Fault(fault_keys, f"{target_label}: {NO_MORPH}")
             elif macro_target.target not in target_ranges:
                 candidate_targets = [target for target in target_ranges if target not in all_macro_targets]
                 yield Fault(
-                    fault_path,
+                    fault_keys,
                     f"{target_label}: target {macro_target.target!r} does not exist"
                     f"{nearest(macro_target.target, candidate_targets)}",
                 )
             elif macro_target.target in effects and macro_target.target not in set_values:
                 _, effect_number, parameter = macro_target.target.split(".", 2)
                 complaint = f"it is added to what that is; set {parameter} in [[effects]] {int(effect_number) + 1}"
-                yield Fault(fault_path, f"{target_label}: {complaint}")
+                yield Fault(fault_keys, f"{target_label}: {complaint}")
 
 
 def _motion_faults(motion: MotionSettings, card: Card, morphs: bool) -> Iterator[tuple[tuple[str | int, ...], str]]:

@@ -126,8 +126,8 @@ class CodeTransform:
         for _, key in self._played:
             if key is not None and key.touch is not None:
                 key.touch.forget(time)
-        for ramp in self.ramps.values():
-            ramp.forget(time)
+        for parameter_ramp in self.ramps.values():
+            parameter_ramp.forget(time)
         while len(self._played) > 1 and self._played[1][0] <= time:
             del self._played[0]
 

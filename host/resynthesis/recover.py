@@ -367,8 +367,10 @@ def _path(
         search_frames = pieces(
             sound, card, track.seconds[np.concatenate(neighbour_frames)].tolist(), MARGIN * card.frame_length
         )
-        frame_groups = np.split(search_frames, np.cumsum([len(part) for part in neighbour_frames])[:-1])
-        targets = [SearchTarget(part, code, None) for part, code in zip(frame_groups, codes, strict=True)]
+        frame_groups = np.split(
+            search_frames, np.cumsum([len(frame_indices) for frame_indices in neighbour_frames])[:-1]
+        )
+        targets = [SearchTarget(group, code, None) for group, code in zip(frame_groups, codes, strict=True)]
         codes = np.stack([search_result.code for search_result in method.search(model, targets)])
     times = [round(vertex_seconds, 6) for vertex_seconds in track.seconds[vertex_frames].tolist()]
     start_setting = {"start": "note"} if kind_of(card).decodes_notes else {}

@@ -177,22 +177,22 @@ class _Refining:
 
         The last of ``full_jacobian_count`` follows a step of an updated one that hardly gained.
         """
-        best_residual = residuals(code[np.newaxis])[0]
+        best_residuals = residuals(code[np.newaxis])[0]
         slopes: Doubles | None = None
         for step in range(MOST_STEPS):
-            if step >= step_count and _loss(best_residual) > NEAR:
+            if step >= step_count and _loss(best_residuals) > NEAR:
                 break
-            if slopes is None or _loss(best_residual) < NEAR:  # near the model's own sounds, weak directions decide
+            if slopes is None or _loss(best_residuals) < NEAR:  # near the model's own sounds, weak directions decide
                 is_full, slopes = True, self._jacobian(residuals_near(code), code)
             else:
                 is_full, slopes = False, self._updated(slopes, residuals_near(code), code)
             full_jacobian_count -= is_full
-            trial_codes = self._trials(code, best_residual, slopes)
+            trial_codes = self._trials(code, best_residuals, slopes)
             trial_residuals = residuals(trial_codes)
             best_index = min(range(len(trial_codes)), key=lambda row: _loss(trial_residuals[row]))
-            loss_before, loss_after = _loss(best_residual), _loss(trial_residuals[best_index])
+            loss_before, loss_after = _loss(best_residuals), _loss(trial_residuals[best_index])
             if loss_after < loss_before:
-                code, best_residual = trial_codes[best_index], trial_residuals[best_index]
+                code, best_residuals = trial_codes[best_index], trial_residuals[best_index]
             if not loss_after < (1 - (GAIN if loss_after > NEAR else GAIN_NEAR)) * loss_before:
                 if is_full or full_jacobian_count <= 0:
                     return code, True

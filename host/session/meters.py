@@ -180,10 +180,10 @@ def status(view: PresetView, device: str, player: Player, meters: Meters, sample
 def last_moved(event: ControlChange, patch: Patch, values: Sequence[float]) -> str:
     """A controller's move and effect; ``values``: latents' targets."""
     effect_texts = [
-        _effect(cc_map, event, values, titled(cc_map.target, patch.preset, patch.model.card))
-        for cc_map in patch.preset.cc
-        if event.number in (cc_map.number, (cc_map.number or 0) + 32 if cc_map.bits == 14 else None)
-        and cc_map.channel in (None, event.channel + 1)
+        _effect(cc_entry, event, values, titled(cc_entry.target, patch.preset, patch.model.card))
+        for cc_entry in patch.preset.cc
+        if event.number in (cc_entry.number, (cc_entry.number or 0) + 32 if cc_entry.bits == 14 else None)
+        and cc_entry.channel in (None, event.channel + 1)
     ]
     return f"CC {event.number} = {event.value} -> {', '.join(effect_texts) or USUAL.get(event.number, 'nothing')}"
 

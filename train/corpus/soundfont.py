@@ -300,8 +300,8 @@ def render_soundfont(
     programs, note_velocity_pairs = sorted(set(programs)), list(product(sorted(set(notes)), sorted(set(velocities))))
     with writing(destination, rate) as writer:
         repeats, (prefix, kind, channel) = _Repeats(), ("kit ", "kit", DRUM_CHANNEL) if kits else ("", "program", 0)
-        group = "program {program:03d}" if len(programs) > 1 else "note {note:03d}"
-        group = "kit {program:03d} note {note:03d}" if kits else group
+        group_template = "program {program:03d}" if len(programs) > 1 else "note {note:03d}"
+        group_template = "kit {program:03d} note {note:03d}" if kits else group_template
         for program_index, program in enumerate(programs):
             progress(program_index / len(programs), f"kit {program}" if kits else f"{program} {PROGRAM_NAMES[program]}")
             if program not in available_programs:
@@ -320,7 +320,7 @@ def render_soundfont(
                         samples,
                         pitch_track(samples, rate) if kits else labelled_track(samples, rate, note),
                         name=clip_name,
-                        group=group.format(program=program, note=note),
+                        group=group_template.format(program=program, note=note),
                         label=drum_class(program, note) if kits else PROGRAM_NAMES[program],
                         key=note,
                         program=program,

@@ -196,10 +196,10 @@ class SpreadLoss(nn.Module):
         """Return the root of the Fréchet distance, in dB; 0 for fewer than two spectra."""
         if len(spectra) < FEWEST:
             return spectra.new_zeros(())
-        middle = spectra.mean(0)
-        covariance = (spectra - middle).T @ (spectra - middle) / (len(spectra) - 1)
+        mean_spectrum = spectra.mean(0)
+        covariance = (spectra - mean_spectrum).T @ (spectra - mean_spectrum) / (len(spectra) - 1)
         shared = torch.linalg.eigvalsh(self.root @ covariance @ self.root).clamp_min(LEAST_SQUARE).sqrt().sum()
-        squared = (middle - self.middle).square().sum() + covariance.trace() + self.total - 2 * shared
+        squared = (mean_spectrum - self.middle).square().sum() + covariance.trace() + self.total - 2 * shared
         distance: Tensor = (squared.clamp_min(0) + 1).sqrt()
         return distance
 

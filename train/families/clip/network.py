@@ -306,8 +306,8 @@ class ClipAutoencoder(Autoencoder):
         if self._step_latents is not None:
             self.flow.note(*self._step_latents)
         if int(self.flow.steps) % ROTATION_STEPS == 1:
-            probes, label_weights = self.flow.probes()
-            self.flow.turn([self._bent(latents, label_weights) for latents in probes])
+            probes, probe_label_weights = self.flow.probes()
+            self.flow.turn([self._bent(latents, probe_label_weights) for latents in probes])
 
     def _with_attack(self, features: Tensor) -> Tensor:
         return torch.cat([features, (self._attacks(features) - self.attack[0]) / self.attack[1]], 1)
