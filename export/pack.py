@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..host.audio.plugin_trust import PLUGINS
+from ..host.audio.plugins import PLUGINS
 from ..host.audio.sound_files import flac_bytes
 from ..host.errors import UserError
 from ..host.files import replacing

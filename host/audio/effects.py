@@ -15,7 +15,7 @@ from ..arrays import Array
 from ..errors import UserError, nearest
 from ..files import as_on_disk, check_regular
 from .effect_ranges import NOT_IN_BLOCKS, RANGES, SETTINGS, Range
-from .plugin_trust import PLUGINS, may_run
+from .plugins import PLUGINS, may_run
 
 QUANTUM = 128  # samples per plugin call: makes the result independent of block sizes
 LARGEST_RESPONSE = 256 << 20  # bytes of an impulse response's file
@@ -295,7 +295,7 @@ def _load_file(effect_label: str, path: Path, effect_settings: Mapping[str, Any]
             f"{effect_label}: it is native code that has not run here before; if you know where it is from, begin "
             "again with 'timbrel play' or 'render', which ask, or give them --trust"
         )
-    from .plugin_loading import overheard
+    from .plugins import overheard
 
     with overheard(effect_label):
         return _load_trusted(effect_label, path, effect_settings, rate)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..audio.plugin_trust import PLUGINS, may_run_by_name
+from ..audio.plugins import PLUGINS, may_run_by_name
 from ..config import check_keys, own_folder
 from ..errors import Failure, UserError
 from ..files import replacing

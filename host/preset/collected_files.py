@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..audio.plugin_trust import PLUGINS
+from ..audio.plugins import PLUGINS
 from ..errors import UserError
 from ..files import as_on_disk, read_regular
 from ..kinds.table import kind_of

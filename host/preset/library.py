@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..audio.plugin_trust import PLUGINS
+from ..audio.plugins import PLUGINS
 from ..config import toml_text
 from ..errors import TimbrelError, UserError, nearest, printable
 from ..events import RESERVED_CC

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..audio.plugin_trust import PLUGINS, let_run, may_run
+from ..audio.plugins import PLUGINS, let_run, may_run
 from ..errors import UserError, printable
 from .shipped import patch_file, preset_text
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from ..audio.effect_ranges import RANGES
 from ..audio.effects import EffectChain, effect_faults
-from ..audio.plugin_trust import PLUGINS
+from ..audio.plugins import PLUGINS
 from ..errors import UserError, nearest, printable
 from ..kinds.card_fields import Latent
 from ..kinds.table import KINDS, kind_of

@@ -12,7 +12,7 @@ import scipy.signal
 import soundfile
 from timbrel.host.audio.effect_ranges import NOT_IN_BLOCKS, RANGES, SETTINGS
 from timbrel.host.audio.effects import QUANTUM, Effect, EffectChain
-from timbrel.host.audio.plugin_trust import let_run
+from timbrel.host.audio.plugins import let_run
 from timbrel.host.audio.resampling import Resampler, stretched
 from timbrel.host.errors import UserError
 

@@ -13,7 +13,7 @@ import textwrap
 
 import pedalboard
 import pytest
-from timbrel.host.audio import effects, plugin_loading
+from timbrel.host.audio import effects, plugins
 from timbrel.host.audio.effects import Effect, EffectChain
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
@@ -26,8 +26,8 @@ NAME = "[[effects]] 1 (Slow.vst3)"
 @pytest.fixture
 def said(caplog, monkeypatch):
     """The lines that were logged so far; a busy machine adds none and loses none."""
-    monkeypatch.setattr(plugin_loading, "TELL_SECONDS", PATIENCE_SECONDS)
-    monkeypatch.setattr(plugin_loading, "LEFT_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(plugins, "TELL_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(plugins, "LEFT_SECONDS", PATIENCE_SECONDS)
     caplog.set_level(logging.INFO, logger="timbrel")
     return lambda: [record.getMessage() for record in caplog.records]
 
@@ -60,16 +60,16 @@ def alone(work, said):
 
 def test_what_loads_at_once_and_in_silence_is_not_spoken_of(said):
     def load():
-        with plugin_loading.overheard(NAME):
+        with plugins.overheard(NAME):
             pass
 
     assert alone(load, said) == ([], "")
 
 
 def test_what_takes_long_is_told_of_while_it_does_and_again(said, monkeypatch):
-    monkeypatch.setattr(plugin_loading, "TELL_SECONDS", 0.01)
-    monkeypatch.setattr(plugin_loading, "AGAIN_SECONDS", 0.01)
-    with plugin_loading.overheard(NAME):
+    monkeypatch.setattr(plugins, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(plugins, "AGAIN_SECONDS", 0.01)
+    with plugins.overheard(NAME):
         until(lambda: len(said()) >= 2)
         told = said()
     for line in told[:2]:
@@ -77,7 +77,7 @@ def test_what_takes_long_is_told_of_while_it_does_and_again(said, monkeypatch):
 
 
 def test_a_load_is_told_of_within_ten_seconds():
-    assert plugin_loading.TELL_SECONDS < 10
+    assert plugins.TELL_SECONDS < 10
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_load_is_told_of_within_ten_seconds():
 )
 def test_what_it_writes_is_told_of_once_and_kept_from_the_screen(said, pieces, told):
     def load():
-        with plugin_loading.overheard(NAME):
+        with plugins.overheard(NAME):
             for piece in pieces:
                 native(piece)
         native("after\n")
@@ -103,10 +103,10 @@ def test_what_it_writes_is_told_of_once_and_kept_from_the_screen(said, pieces, t
 
 
 def test_a_flood_is_told_of_while_it_goes_on(said, monkeypatch):
-    monkeypatch.setattr(plugin_loading, "TELL_SECONDS", 0.3)
+    monkeypatch.setattr(plugins, "TELL_SECONDS", 0.3)
 
     def load():
-        with plugin_loading.overheard(NAME):
+        with plugins.overheard(NAME):
             until(lambda: native("mismatch\n" * 100) or said())
 
     words = r" is still being loaded, for \d+ s now; it writes to standard error: 'mismatch' and "
@@ -116,7 +116,7 @@ def test_a_flood_is_told_of_while_it_goes_on(said, monkeypatch):
 
 def test_a_load_that_fails_gives_standard_error_back_and_says_what_was_written(said):
     def fail():
-        with plugin_loading.overheard(NAME):
+        with plugins.overheard(NAME):
             native("cannot\n")
             raise ValueError
 
@@ -129,8 +129,8 @@ def test_a_load_that_fails_gives_standard_error_back_and_says_what_was_written(s
 
 
 def test_a_process_that_a_plugin_leaves_behind_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(plugin_loading, "LEFT_SECONDS", 0.1)
-    with plugin_loading.overheard(NAME):
+    monkeypatch.setattr(plugins, "LEFT_SECONDS", 0.1)
+    with plugins.overheard(NAME):
         bridge = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert bridge.poll() is None
     bridge.communicate()
@@ -139,10 +139,10 @@ def test_a_process_that_a_plugin_leaves_behind_is_not_waited_for(monkeypatch):
 def test_our_own_lines_go_where_they_went():
     code = """
         import os, sys
-        from timbrel.host.audio import plugin_loading
+        from timbrel.host.audio import plugins
 
         print("before", file=sys.stderr)
-        with plugin_loading.overheard("X.vst3"):
+        with plugins.overheard("X.vst3"):
             os.write(2, b"native")
             print("ours, with é", file=sys.stderr)
         print("after", file=sys.stderr)
@@ -186,11 +186,11 @@ def test_who_plays_is_told_of_a_plugin_that_loads_before_there_is_any_sound(tmp_
     (tmp_path / "sitecustomize.py").write_text(
         textwrap.dedent("""
         import threading
-        from timbrel.host.audio import effects, plugin_loading
+        from timbrel.host.audio import effects, plugins
         from timbrel.host.errors import UserError
 
-        plugin_loading.TELL_SECONDS = 0.2
-        told, warning = threading.Event(), plugin_loading.log.warning
+        plugins.TELL_SECONDS = 0.2
+        told, warning = threading.Event(), plugins.log.warning
 
         def tell(*words):
             warning(*words)
@@ -200,7 +200,7 @@ def test_who_plays_is_told_of_a_plugin_that_loads_before_there_is_any_sound(tmp_
             assert told.wait(PATIENCE)
             raise UserError("it is loaded")
 
-        plugin_loading.log.warning = tell
+        plugins.log.warning = tell
 
         effects._load_instance = load
         """).replace("PATIENCE", str(PATIENCE_SECONDS))

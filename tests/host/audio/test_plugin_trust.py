@@ -13,7 +13,7 @@ import pedalboard
 import pytest
 import soundfile
 from timbrel.host.audio.effects import Effect, EffectChain
-from timbrel.host.audio.plugin_trust import let_run, may_run
+from timbrel.host.audio.plugins import let_run, may_run
 from timbrel.host.errors import UserError
 from timbrel.host.live import audio_process
 from timbrel.host.live.process_state import ProcessState
