@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrays import Array
-from ...host.audio.block_size import check_block
+from ...host.audio.sound_card import check_block
 from ...host.audio.sound_files import RATES as FILE_RATES
 from ...host.audio.sound_files import read_sound, sound_writer
 from ...host.errors import TimbrelError, UserError, naming_extras

@@ -14,9 +14,9 @@ import numpy as np
 
 from ..arrays import Array
 from ..errors import UserError, nearest
-from .block_size import check_block
 
 CLIENT = b"timbrel"  # the JACK client name
+BLOCKS = (16, 8192)  # samples: shorter, and the callback dominates the load; longer, and keys feel late
 CHANNELS = 2
 SAMPLE_BYTES = 4 * CHANNELS
 RATES = (44100, 48000, 88200, 96000, 176400, 192000)
@@ -29,6 +29,13 @@ LOST_SECONDS = 1.0  # without a callback of the driver: a card that its system s
 FIRST_SECONDS = 20.0  # until its first callback, on a slow or busy machine
 LOOK_SECONDS = 0.25  # that count at most between two looks: this process may have stood still itself
 SPARE_BLOCKS = 2  # extra room in the ring
+
+
+def check_block(block: int) -> None:
+    """Raise UserError outside `BLOCKS`."""
+    low, high = BLOCKS
+    if not low <= block <= high:
+        raise UserError(f"--block {block} is out of range [{low}, {high}] samples; 128 or 256 suit most cards")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..audio.block_size import check_block
 from ..config import configured
 from ..errors import UserError
 from ..files import hushed
@@ -222,6 +221,8 @@ def _check(
     block: int, rate: int | None, null_device: str | None, source: str | None, null: bool, has_channel_presets: bool
 ) -> None:
     """Raise UserError for options that are out of range or contradict each other."""
+    from ..audio.sound_card import check_block
+
     check_block(block)
     low, high = RATES
     if rate is not None and not low <= rate <= high:

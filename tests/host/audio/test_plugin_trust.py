@@ -21,7 +21,7 @@ from timbrel.host.preset.plugin_consent import ask_for, plugins_of
 from timbrel.host.preset.shipped import MIDI, shipped_presets
 from timbrel.host.session.messages import PresetLines, Setup
 
-from ..patience import PATIENCE_SECONDS
+from ...patience import PATIENCE_SECONDS
 
 TUNE = MIDI / "demo.mid"
 

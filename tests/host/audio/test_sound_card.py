@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from timbrel.host.audio import sound_card
-from timbrel.host.audio.block_size import check_block
-from timbrel.host.audio.sound_card import CardSink, NullSink, SoundCard, cards, find_card
+from timbrel.host.audio.sound_card import CardSink, NullSink, SoundCard, cards, check_block, find_card
 from timbrel.host.errors import UserError
 
 from ...patience import until
