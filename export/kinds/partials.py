@@ -17,7 +17,7 @@ from ...host.engines.spectrum.noise_voicing import STRIDE, white_loop
 from ...host.engines.spectrum.partial_analysis import QUIETEST
 from ...host.events import Event
 from ...host.kinds.card_fields import KEYS
-from ...host.kinds.partials import PartialsKind
+from ...host.kinds.spectrum import PartialsKind
 from ...host.model.card import Card
 from ...host.model.model import Model
 from ...host.model.partials import spectra as spectra_of

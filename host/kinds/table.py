@@ -8,8 +8,7 @@ from .card_fields import CardFields
 from .clip import ClipKind, ClipSections
 from .grain import GrainKind
 from .kind import Kind
-from .partials import PartialsKind
-from .spectrum import GestureSections, SpectrumKind
+from .spectrum import GestureSections, PartialsKind, SpectrumKind
 from .stream import StreamKind
 
 KINDS: dict[str, Kind] = {
