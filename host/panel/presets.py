@@ -20,7 +20,7 @@ from ..errors import Failure, UserError
 from ..files import read_regular, replacing
 from ..model.onnx_bytes import NotONNX, card_of
 from ..model.pack import BY_DIGEST, digest_of
-from ..preset import cc_binding
+from ..preset import midi_learn
 from ..preset import text as editing
 from ..preset.shipped import LONGEST_PRESET, MADE, PRESETS, preset_text, shipped_models, shipped_presets
 from ..preset.text import with_words, words_in
@@ -330,12 +330,12 @@ def with_range(text: str, message: messages.BindingMessage, control: ControlView
     old_shape, new_shape = (
         {name: getattr(mapping, name) for name in ("low", "high", "curve")} for mapping in (binding, message)
     )
-    return cc_binding.shaped(text, message.target, binding.controller, old_shape, new_shape)
+    return midi_learn.shaped(text, message.target, binding.controller, old_shape, new_shape)
 
 
 def without_map(text: str, message: messages.UnlearnMessage, control: ControlView) -> str:
     """Remove a control's controller; errors as in `with_range`."""
-    return cc_binding.unbound(text, message.target, _map(message, control).controller)
+    return midi_learn.unbound(text, message.target, _map(message, control).controller)
 
 
 def _map(message: messages.BindingMessage | messages.UnlearnMessage, control: ControlView) -> MapView:

@@ -12,8 +12,7 @@ from ..errors import TimbrelError, UserError
 from ..events import Event, ParameterChange
 from ..midi.controllers import ControllerReader
 from ..preset import text as editing
-from ..preset.cc_binding import bound
-from ..preset.midi_learn import LearnedKnob, MovedKnob
+from ..preset.midi_learn import LearnedKnob, MovedKnob, bound
 from ..preset.shipped import Draft
 from ..session.messages import (
     Events,

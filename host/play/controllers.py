@@ -17,7 +17,7 @@ from ..events import (
 )
 from ..midi.controllers import RESTS
 from ..preset.controls import MacroSettings, MacroTarget, macro_targets
-from ..preset.encoders import encoder_steps
+from ..preset.midi_learn import encoder_steps
 from ..preset.preset import CCMap
 from ..ramps import knob, nudge
 from ..units import Range

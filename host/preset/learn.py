@@ -12,10 +12,9 @@ from ..events import Event
 from ..files import check_output, replacing
 from ..model.pack import digest_of
 from ..units import Range
-from .cc_binding import bound
 from .library import Patch, open_patch
 from .loading import read_preset
-from .midi_learn import LearnedKnob, MovedKnob
+from .midi_learn import LearnedKnob, MovedKnob, bound
 from .preset import MORPH, NO_MORPH
 from .shipped import preset_file, preset_text, shipped_models, shipped_presets
 from .validation import ANY_RATE, check, names_by_target, ranges, targets_by_name, titled

@@ -17,7 +17,7 @@ from ..model.card import Card
 from ..model.pack import BY_DIGEST
 from ..settings import Knob, Misplaced, SettingsSection, controls_of
 from .controls import Macros, NoteSettings, Snapshots, each_once
-from .encoders import Encoder
+from .midi_learn import Encoder
 from .motions import TEMPO_BPM, MorphSettings, MotionSettings
 from .shipped import shipped_presets
 

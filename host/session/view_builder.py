@@ -12,8 +12,8 @@ from ..model.card import Card
 from ..model.model import Model
 from ..model.pack import digest_of
 from ..play.controllers import Mapper
-from ..preset.cc_binding import with_targets
 from ..preset.library import Patch
+from ..preset.midi_learn import with_targets
 from ..preset.modulation import Modulation, modulations
 from ..preset.preset import ENVELOPE_CONTROLS, MORPH, PROCESS_CONTROLS, SOURCES, CCMap, PlaySettings, Preset
 from ..preset.shipped import Draft, preset_file, preset_text, shipped_models

@@ -104,7 +104,8 @@ from pathlib import Path
 from either_tree import module
 
 text = module("host.preset.text", "host.patch.text.editing")
-binding = module("host.preset.cc_binding", "host.patch.text.cc_binding")
+# Older trees have a midi_learn too, which binds nothing.
+binding = module("host.preset.cc_binding", "host.patch.text.cc_binding", "host.preset.midi_learn")
 UserError = module("host.errors").UserError
 EFFECTS = ("Reverb", "Delay", "Chorus", "HighpassFilter")
 out, rng = Path(sys.argv[1]), random.Random(0)

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.preset.cc_binding import shaped, unbound
+from timbrel.host.preset.midi_learn import shaped, unbound
 
 TEXT = """\
 # mine

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.errors import UserError
 from timbrel.host.events import RESERVED_CC, Clock, ControlChange, NoteOn, PitchBend
-from timbrel.host.preset.cc_binding import bound
 from timbrel.host.preset.learn import learn
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.loading import read_preset
+from timbrel.host.preset.midi_learn import bound
 from timbrel.host.preset.preset import Preset
 from timbrel.host.preset.shipped import shipped_presets
 

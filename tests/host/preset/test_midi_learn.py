@@ -7,9 +7,7 @@ import pytest
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.midi.controllers import ControllerReader
 from timbrel.host.panel.state import MidiLearn
-from timbrel.host.preset.cc_binding import bound, with_targets
-from timbrel.host.preset.encoders import encoder_steps, possible_encoders
-from timbrel.host.preset.midi_learn import LearnedKnob, MovedKnob
+from timbrel.host.preset.midi_learn import LearnedKnob, MovedKnob, bound, encoder_steps, possible_encoders, with_targets
 
 PRESET = 'format = 1\nmodel = "m"\nknobs = [20, 21]\n[[cc]]\nnumber = 7 # volume\nbits = 14\ntarget = "gain"\n'
 
