@@ -87,8 +87,8 @@ def verify(model: Annotated[str, typer.Argument(help=INFO_HELP, autocompletion=p
 def presets() -> None:
     """List the presets and models that ship, and your own."""
     from ..model.model import Model
+    from ..preset.loading import described_presets
     from ..preset.shipped import shipped_models, shipped_presets
-    from ..preset.user_presets import described_presets
 
     preset_entries = list(described_presets())
     preset_lines = [(name, text) for kind, name, text in preset_entries if kind == "shipped"]

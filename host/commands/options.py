@@ -28,8 +28,7 @@ MidiApi = Annotated[str | None, typer.Option(help="alsa, jack, coremidi or winmm
 
 def preset_names(incomplete: str) -> list[str]:
     """Names that a shell may complete."""
-    from ..preset.shipped import shipped_models, shipped_presets
-    from ..preset.user_presets import own_presets
+    from ..preset.shipped import own_presets, shipped_models, shipped_presets
 
     names = [*shipped_presets(), *shipped_models()]
     with contextlib.suppress(TimbrelError):  # of the configuration file: a shell has no place for it

@@ -22,9 +22,17 @@ from ..model.onnx_bytes import NotONNX, card_of
 from ..model.pack import BY_DIGEST, digest_of
 from ..preset import midi_learn
 from ..preset import text as editing
-from ..preset.shipped import LONGEST_PRESET, MADE, PRESETS, preset_text, shipped_models, shipped_presets
+from ..preset.shipped import (
+    LONGEST_PRESET,
+    MADE,
+    MOST_LISTED,
+    PRESETS,
+    own_presets,
+    preset_text,
+    shipped_models,
+    shipped_presets,
+)
 from ..preset.text import with_words, words_in
-from ..preset.user_presets import MOST_LISTED, own_presets
 from ..session.view import ControlView, MapView
 from . import contents, messages
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from ..errors import Failure, UserError
 from ..files import remove_at_once, replacing_folder
-from ..preset.user_presets import described_presets
+from ..preset.loading import described_presets
 from .bundles import INTERPRETER, Bundle, bundles, how_to_build
 
 PLUGIN = "urn:timbrel:instrument"  # as in native/manifest.ttl

@@ -10,8 +10,7 @@ from ..config import own_folder
 from ..errors import UserError
 from ..play.rack import Rack
 from ..preset.library import open_patch
-from ..preset.shipped import KEYS, Draft, preset_file, shipped_presets
-from ..preset.user_presets import own_presets
+from ..preset.shipped import KEYS, Draft, own_presets, preset_file, shipped_presets
 from ..session.messages import Load
 from .loaded_patch import LoadedPatch, Mode, OpenedPatch, make_loaded_patch, rack_of
 from .project import PROJECT, ProjectState, check_whole, open_project_preset, pack, unpack

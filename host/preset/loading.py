@@ -3,6 +3,7 @@
 `tomllib` and `tomlkit` report neither lines of keys nor errors after the first.
 """
 
+import contextlib
 import copy
 import re
 import tomllib
@@ -18,7 +19,7 @@ from ..errors import UserError, nearest, printable
 from ..kinds.table import KINDS
 from ..settings import Fault, Misplaced
 from .preset import FORMAT, Preset
-from .shipped import preset_text
+from .shipped import own_presets, preset_text, shipped_presets
 from .text import DECIMAL_COMMA, LONGEST, BrokenLine, KeyPath, lines_of, statements
 
 MOST_FAULTS = 20  # reported for one file
@@ -237,3 +238,11 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner_type in get_args(annotation) for model in _models(inner_type)]
+
+
+def described_presets() -> Iterator[tuple[str, str, str]]:
+    """Yield ``shipped`` or ``own``, name and description of each readable preset."""
+    for origin, preset_files in (("shipped", shipped_presets()), ("own", own_presets())):
+        for name, path in preset_files.items():
+            with contextlib.suppress(UserError):  # the user's own; loading it reports the error
+                yield origin, name, read_preset(path).description

@@ -1,11 +1,13 @@
-"""Shipped presets, models and tunes; preset lookup. Light import."""
+"""Presets by name: shipped ones, the user's own, and their texts; shipped models and tunes. Light import."""
 
+import contextlib
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..config import own_folder, toml_text
-from ..errors import UserError, nearest
+from ..errors import TimbrelError, UserError, nearest, printable
 from ..files import as_on_disk, read_regular
 from ..model.pack import SUFFIX
 
@@ -19,6 +21,7 @@ KEYS = "gm-keys"  # plays demo.mid
 LAST_PRESETS = ("digits-gan",)  # presets at the end of the list, so that earlier ones keep their program numbers
 LONGEST_PRESET = 1 << 20  # bytes of a preset file: at least 100 times any shipped one
 SLOTS = 8  # for snapshots in a preset
+MOST_LISTED = 1000  # presets
 MADE = "preset.toml"  # preset name in the folder of `timbrel make`
 
 
@@ -135,3 +138,34 @@ def report_beside(name: str) -> Path | None:
 
 def is_instrument(name: str) -> bool:
     return preset_file(name) is not None or name in shipped_models() or Path(name).suffix == ".onnx"
+
+
+def own_presets() -> dict[str, Path]:
+    """User's presets, name to file, sorted: NAME.toml of the folder ``presets``, NAME/, or NAME.timbrel.
+
+    Skips other files, unusable packs, and names of shipped presets and models.
+    """
+    folder = own_folder("presets")
+    try:
+        folder_entries = sorted(folder.iterdir())[:MOST_LISTED]
+    except OSError:
+        return {}
+    names = sorted({entry.stem if entry.suffix in (".toml", SUFFIX) else entry.name for entry in folder_entries})
+    shipped_names = shipped_presets().keys() | shipped_models().keys()
+    files = {name: file for name in names if name not in shipped_names and (file := _readable_file(name)) is not None}
+    return {name: file for name, file in files.items() if name == printable(name) and _is_preset(file)}
+
+
+def _readable_file(name: str) -> Path | None:
+    with contextlib.suppress(TimbrelError, OSError, ValueError):  # opening it reports the error
+        return own_preset(name)
+    return None
+
+
+def _is_preset(file: Path) -> bool:
+    if file.suffix != ".toml" or not file.is_file():
+        return False
+    try:
+        return isinstance(tomllib.loads(preset_text(file)).get("model"), str)
+    except (UserError, ValueError, RecursionError):
+        return False

@@ -13,7 +13,7 @@ from timbrel.host.panel.presets import PresetFolder
 from timbrel.host.play.rack import ChannelInstrument
 from timbrel.host.preset.learn import learn
 from timbrel.host.preset.library import open_patch
-from timbrel.host.preset.user_presets import own_presets
+from timbrel.host.preset.shipped import own_presets
 from timbrel.host.session.view_builder import view_of_patch
 
 SCALE = "! ten.scl\nten\n 10\n!\n" + "".join(f" {120.0 * step}\n" for step in range(1, 11))

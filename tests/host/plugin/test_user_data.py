@@ -7,8 +7,7 @@ import pytest
 from timbrel.host.config import own_folder
 from timbrel.host.plugin.install import add_presets
 from timbrel.host.plugin.project import unpack
-from timbrel.host.preset.shipped import MODELS, shipped_presets
-from timbrel.host.preset.user_presets import own_presets
+from timbrel.host.preset.shipped import MODELS, own_presets, shipped_presets
 
 from .fake import FakePlugin
 
