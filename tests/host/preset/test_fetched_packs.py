@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from timbrel.export.pack import pack
 from timbrel.host.errors import Failure, TimbrelError, UserError
-from timbrel.host.model import fetch
 from timbrel.host.model import pack as archive
+from timbrel.host.preset import fetched_packs
 from timbrel.host.preset.fetched_packs import arrive
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.shipped import MIDI
 
 from ...patience import besides_progress
-from .packed import packed
-from .server import https_server
+from ..model.packed import packed
+from .https_server import https_server
 
 REED = "reed.timbrel"
 
@@ -49,13 +49,13 @@ def net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: bytes) -> Itera
 
 
 def get(url: str) -> Path:
-    return fetch.fetch(url, lambda done: None)
+    return fetched_packs.fetch(url, lambda done: None)
 
 
 @pytest.mark.parametrize("kind", ["good", "whole", "moved"])
 def test_a_file_arrives_whole(net: Net, kind: str) -> None:
     done: list[float] = []
-    found = fetch.fetch(f"{net.address}/{kind}/{REED}", done.append)
+    found = fetched_packs.fetch(f"{net.address}/{kind}/{REED}", done.append)
     assert found.read_bytes() == packed()
     assert done[-1] == 1.0
 
@@ -67,14 +67,14 @@ def test_a_digest_is_checked(net: Net) -> None:
         get(f"{net.address}/good/text.timbrel#sha256={digest}")
     with pytest.raises(UserError, match="is no digest"):
         get(f"{net.address}/good/{REED}#md5=1")
-    assert not [name for name in net.left() if name.endswith(fetch.PARTIAL)]
+    assert not [name for name in net.left() if name.endswith(fetched_packs.PARTIAL)]
 
 
 def test_a_download_that_was_cut_off_is_resumed(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     url, answer = f"{net.address}/cut/{REED}", packed()
     with pytest.raises(Failure, match="run it again to resume"):
         get(url)
-    [part] = net.home.rglob(f"*{fetch.PARTIAL}")
+    [part] = net.home.rglob(f"*{fetched_packs.PARTIAL}")
     assert part.read_bytes() == answer[: len(answer) // 2]
     with pytest.raises(Failure, match="run it again to resume"):
         get(url)
@@ -86,7 +86,7 @@ def test_a_download_that_was_cut_off_is_resumed(net: Net, monkeypatch: pytest.Mo
 
 
 def part_name(address: str) -> str:
-    return f".{hashlib.sha256(address.encode()).hexdigest()[:16]}{fetch.PARTIAL}"
+    return f".{hashlib.sha256(address.encode()).hexdigest()[:16]}{fetched_packs.PARTIAL}"
 
 
 @pytest.mark.parametrize("kind", ["beyond", "anew"])
@@ -127,8 +127,8 @@ def test_other_letters_in_an_address_are_quoted(net: Net) -> None:
 )
 def test_trouble_is_one_line(net: Net, monkeypatch: pytest.MonkeyPatch, path: str, said: str) -> None:
     if "endless" in path:
-        monkeypatch.setattr(fetch, "LARGEST", 1 << 22)
-    monkeypatch.setattr(fetch, "SILENT_SECONDS", 1.0 if "slow" in path else 600.0)
+        monkeypatch.setattr(fetched_packs, "LARGEST", 1 << 22)
+    monkeypatch.setattr(fetched_packs, "SILENT_SECONDS", 1.0 if "slow" in path else 600.0)
     with pytest.raises(TimbrelError, match=said) as caught:
         get(f"{net.address}{path}")
     assert len(caught.value.args) == 1
