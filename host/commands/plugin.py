@@ -13,8 +13,7 @@ commands.add_typer(plugin_commands, name="plugin")
 def install() -> None:
     """Put the plugins into your own plugin folders: ~/.lv2, ~/.vst3 and ~/.clap."""
     from ..config import own_folder
-    from ..plugin.bundles import bundles, how_to_build
-    from ..plugin.install import install
+    from ..plugin.bundles import bundles, how_to_build, install
 
     installed_bundles = install()
     for bundle in installed_bundles:
@@ -29,7 +28,7 @@ def install() -> None:
 @plugin_commands.command()
 def uninstall() -> None:
     """Take the plugins away that 'timbrel plugin install' put there."""
-    from ..plugin.install import uninstall
+    from ..plugin.bundles import uninstall
 
     removed_bundles = uninstall()
     for bundle in removed_bundles:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.host.play.player import SILENCE
-from timbrel.host.plugin.install import add_presets
+from timbrel.host.plugin.bundles import add_presets
 
 from ...patience import PATIENCE_SECONDS
 from .lv2 import needs

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 from timbrel.host.config import own_folder
-from timbrel.host.plugin.install import list_presets
+from timbrel.host.plugin.bundles import list_presets
 from timbrel.host.preset.loading import read_preset
 from timbrel.host.preset.shipped import shipped_presets
 

@@ -8,8 +8,6 @@ import pytest
 from timbrel import __version__
 from timbrel.host.errors import Failure
 from timbrel.host.plugin import bundles as bundles_module
-from timbrel.host.plugin import bundles as status_module
-from timbrel.host.plugin import install as install_module
 from timbrel.host.preset.shipped import shipped_presets
 
 MODULE = f"Contents/{platform.machine()}-linux"
@@ -139,7 +137,7 @@ def test_a_copy_that_fails_leaves_the_plugin_that_was_there_whole(timbrel, home,
         (folder / "timbrel.so").write_bytes(b"a new")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(install_module.shutil, "copytree", full)
+    monkeypatch.setattr(bundles_module.shutil, "copytree", full)
     ended = timbrel("plugin", "install")
     assert ended.status == Failure.exit_status
     assert "No space left on device; what was there is kept" in ended.err
@@ -213,7 +211,7 @@ def test_status_tries_the_interpreter_as_the_plugin_starts_it(
     timbrel("plugin", "install")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     if "sleep" in script:
-        monkeypatch.setattr(status_module, "SERVE_SECONDS", 0.2)
+        monkeypatch.setattr(bundles_module, "SERVE_SECONDS", 0.2)
     assert said in timbrel("plugin", "status").out.splitlines()[3]
 
 

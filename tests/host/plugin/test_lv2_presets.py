@@ -6,8 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from timbrel.host.plugin.bundles import NATIVE
-from timbrel.host.plugin.install import NAME, PLUGIN, add_presets
+from timbrel.host.plugin.bundles import NAME, NATIVE, PLUGIN, add_presets
 from timbrel.host.preset.loading import read_preset
 from timbrel.host.preset.shipped import shipped_presets
 

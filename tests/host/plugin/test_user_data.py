@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from timbrel.host.config import own_folder
-from timbrel.host.plugin.install import add_presets
+from timbrel.host.plugin.bundles import add_presets
 from timbrel.host.plugin.project import unpack
 from timbrel.host.preset.shipped import MODELS, own_presets, shipped_presets
 
