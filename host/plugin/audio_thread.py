@@ -16,8 +16,7 @@ from ..play.rack import Rack
 from ..session.load_shedding import LoadShedding
 from ..session.meters import Meters
 from ..session.realtime import SOUND, hurry, hurry_no_more, undisturbed
-from .loaded_patch import LoadedPatch, Mode, rack_of, warm_up_for
-from .patch_loader import ChoosePreset, LoadedRack, PatchLoader, Task
+from .patch_loader import ChoosePreset, LoadedPatch, LoadedRack, Mode, PatchLoader, Task, rack_of, warm_up_for
 from .wire import MACROS, OFFLINE, RING, EventKind, Parameter, Position, ReceivedEvent, SharedMemory
 
 SLOWEST_HZ, FASTEST_HZ = 8000, 384_000  # sampling rates that hosts have

@@ -19,8 +19,7 @@ from ..session.meters import Meters, last_moved, status, status_at_rest
 from ..session.panel_process import PACE_SECONDS, PanelMain, PanelProcess, has_display, leading_to
 from ..session.realtime import hurry_no_more
 from .audio_thread import AudioThread
-from .loaded_patch import CHANNEL, LoadedPatch
-from .patch_loader import PatchLoader
+from .patch_loader import CHANNEL, LoadedPatch, PatchLoader
 from .wire import Message, ToServer
 
 NAME = "plugin"  # shown as the audio device

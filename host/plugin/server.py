@@ -12,8 +12,7 @@ from ..preset.shipped import Draft
 from ..session.messages import Load
 from ..session.realtime import BESIDES, hurry, let_memory_go
 from .audio_thread import AudioThread
-from .loaded_patch import OpenedPatch
-from .patch_loader import ChoosePreset, PatchLoader, Request, Task
+from .patch_loader import ChoosePreset, OpenedPatch, PatchLoader, Request, Task
 from .wire import ControlSocket, Message, SharedMemory, ToPlugin, ToServer
 
 if TYPE_CHECKING:

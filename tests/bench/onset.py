@@ -19,7 +19,7 @@ from jack_rig import SERVER_PRIORITY, may_hurry, need
 from plugin import Bundle, row, wait_for
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.play.player import Player
-from timbrel.host.plugin.loaded_patch import Mode, rack_of, warm_up_for
+from timbrel.host.plugin.patch_loader import Mode, rack_of, warm_up_for
 from timbrel.host.preset.library import open_patch
 from timbrel.host.session.realtime import hurry, hurry_no_more
 

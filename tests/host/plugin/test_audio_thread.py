@@ -3,7 +3,7 @@
 import pytest
 from timbrel.host.play.player import Player
 from timbrel.host.plugin.audio_thread import AudioThread
-from timbrel.host.plugin.loaded_patch import Mode, OpenedPatch, make_loaded_patch, rack_of
+from timbrel.host.plugin.patch_loader import Mode, OpenedPatch, make_loaded_patch, rack_of
 from timbrel.host.plugin.wire import OFFLINE, EventKind, Position, ReceivedEvent
 from timbrel.host.preset.library import open_patch
 

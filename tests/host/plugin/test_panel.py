@@ -15,7 +15,7 @@ import psutil
 import pytest
 from timbrel.host.errors import TimbrelError
 from timbrel.host.plugin import panel_thread
-from timbrel.host.plugin.loaded_patch import LoadedPatch
+from timbrel.host.plugin.patch_loader import LoadedPatch
 from timbrel.host.plugin.project import unpack
 from timbrel.host.plugin.wire import EventKind, Parameter
 from timbrel.host.preset.shipped import MODELS

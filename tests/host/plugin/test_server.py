@@ -9,7 +9,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
-from timbrel.host.plugin.loaded_patch import Mode, rack_of
+from timbrel.host.plugin.patch_loader import Mode, rack_of
 from timbrel.host.plugin.wire import Position, ToServer, WireMessage
 from timbrel.host.preset.library import open_patch
 

@@ -8,7 +8,7 @@ from timbrel.host.midi.recorder import Recorder
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.plugin.audio_thread import AudioThread
-from timbrel.host.plugin.loaded_patch import Mode, OpenedPatch, make_loaded_patch, rack_of
+from timbrel.host.plugin.patch_loader import Mode, OpenedPatch, make_loaded_patch, rack_of
 from timbrel.host.plugin.wire import EventKind, Position, ReceivedEvent
 from timbrel.host.preset.library import open_patch
 from timbrel.host.resynthesis.processor import Processor

@@ -26,8 +26,7 @@ from timbrel.host.play.player import Player, Succession
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.render import programmed
 from timbrel.host.plugin.audio_thread import FROM_THE_BEGINNING, AudioThread
-from timbrel.host.plugin.loaded_patch import Mode, OpenedPatch, make_loaded_patch, rack_of
-from timbrel.host.plugin.patch_loader import LoadedRack
+from timbrel.host.plugin.patch_loader import LoadedRack, Mode, OpenedPatch, make_loaded_patch, rack_of
 from timbrel.host.plugin.wire import EventKind, Position, ReceivedEvent
 from timbrel.host.preset.library import open_patch
 from timbrel.host.resynthesis.process import _Effects

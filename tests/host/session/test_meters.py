@@ -5,8 +5,8 @@ import pytest
 from timbrel.host.audio.output import limited
 from timbrel.host.events import Clock, ControlChange, NoteOn, ParameterChange
 from timbrel.host.play.player import Player
-from timbrel.host.plugin.loaded_patch import CHANNEL, Mode, OpenedPatch, make_loaded_patch, rack_of
 from timbrel.host.plugin.panel_thread import report
+from timbrel.host.plugin.patch_loader import CHANNEL, Mode, OpenedPatch, make_loaded_patch, rack_of
 from timbrel.host.preset.library import open_patch
 from timbrel.host.session.meters import METER_SECONDS, SPECTRUM_BANDS, SPECTRUM_HZ, SPECTRUM_SAMPLES, Meters
 
