@@ -20,7 +20,7 @@ from ..play.player import Player, wait_until_ready
 from ..play.rack import Rack
 from ..preset.library import Patch, latent_maps, open_patch
 from ..preset.preset import MpeSettings
-from ..session.load_shedding import RenderLoad
+from ..session.meters import RenderLoad
 from ..session.realtime import BESIDES, SOUND, hurry
 from .render_loop import RenderLoop
 from .session import HUGE_PAGES

@@ -13,8 +13,7 @@ from ..audio.sound_card import SPARE_BLOCKS, Ear, Sink
 from ..events import ControlChange, Event, ProgramChange
 from ..midi.ports import Timed
 from ..play.player import Player
-from ..session.load_shedding import TIGHT, LoadShedding
-from ..session.meters import LOOK_SECONDS, Meters
+from ..session.meters import LOOK_SECONDS, TIGHT, LoadShedding, Meters
 from ..session.realtime import undisturbed
 
 if sys.platform == "linux":

@@ -13,8 +13,7 @@ from ..events import Clock, Event, NoteOff, NoteOn, ParameterChange, ProgramChan
 from ..midi.decode import MidiDecoder, Programs, channel_event
 from ..play.player import LOOK_SAMPLES, Player
 from ..play.rack import Rack
-from ..session.load_shedding import LoadShedding
-from ..session.meters import Meters
+from ..session.meters import LoadShedding, Meters
 from ..session.realtime import SOUND, hurry, hurry_no_more, undisturbed
 from .patch_loader import ChoosePreset, LoadedPatch, LoadedRack, Mode, PatchLoader, Task, rack_of, warm_up_for
 from .wire import MACROS, OFFLINE, RING, EventKind, Parameter, Position, ReceivedEvent, SharedMemory

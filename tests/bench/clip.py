@@ -38,7 +38,7 @@ from timbrel.host.preset.library import Patch, open_patch
 from timbrel.host.preset.preset import Preset
 from timbrel.host.preset.validation import fitted
 from timbrel.host.ramps import RAMP_SECONDS
-from timbrel.host.session.load_shedding import RenderLoad
+from timbrel.host.session.meters import RenderLoad
 from timbrel.host.session.realtime import BESIDES, SOUND, hurry
 
 RATE, BLOCK, DEPTH = 48000, 128, 2

@@ -16,8 +16,8 @@ import numpy as np
 from timbrel.host.live import audio_process
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.live.session import HUGE_PAGES
-from timbrel.host.session.load_shedding import RenderLoad
 from timbrel.host.session.messages import Fault, Lost, Ready, Report, Stop
+from timbrel.host.session.meters import RenderLoad
 
 RATE = 48000
 SERVER = "timbrel_bench"  # always the same: JACK has room for eight names, and keeps that of a server that was killed

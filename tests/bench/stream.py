@@ -28,7 +28,7 @@ from timbrel.host.midi.ports import Timed
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import open_patch
-from timbrel.host.session.load_shedding import RenderLoad
+from timbrel.host.session.meters import RenderLoad
 from timbrel.host.session.realtime import BESIDES, SOUND, hurry
 
 PRESET = "drum-loops"

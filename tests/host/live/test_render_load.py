@@ -5,7 +5,7 @@ import pytest
 from timbrel.host.events import NoteOn
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.ports import Timed
-from timbrel.host.session.load_shedding import REMEMBERED, RenderLoad
+from timbrel.host.session.meters import REMEMBERED, RenderLoad
 
 from ..fake_card import FakeSink
 from .playing import looped, player_of
