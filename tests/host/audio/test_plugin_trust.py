@@ -16,7 +16,7 @@ from timbrel.host.audio.effects import Effect, EffectChain
 from timbrel.host.audio.plugins import let_run, may_run
 from timbrel.host.errors import UserError
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import ProcessState
+from timbrel.host.live.audio_process import ProcessState
 from timbrel.host.preset.plugin_consent import ask_for, plugins_of
 from timbrel.host.preset.shipped import MIDI, shipped_presets
 from timbrel.host.session.messages import PresetLines, Setup

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from timbrel.host.events import ProgramChange
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import ProcessState
+from timbrel.host.live.audio_process import ProcessState
 from timbrel.host.live.render_loop import ForwardedEvents
 from timbrel.host.session.messages import PresetLines, Setup, Stop
 from timbrel.host.session.meters import Meters

@@ -9,7 +9,7 @@ import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import HeardInputs, ProcessState, report
+from timbrel.host.live.audio_process import HeardInputs, ProcessState, report
 from timbrel.host.live.render_loop import ForwardedEvents
 from timbrel.host.midi.ports import Timed
 from timbrel.host.model.model import Model

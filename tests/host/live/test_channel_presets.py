@@ -4,7 +4,7 @@ import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOn, ProgramChange
 from timbrel.host.live import audio_process
 from timbrel.host.live import session as play
-from timbrel.host.live.process_state import HeardInputs
+from timbrel.host.live.audio_process import HeardInputs
 from timbrel.host.midi.ports import Timed
 from timbrel.host.preset.library import LiveOptions, read_controller
 from timbrel.host.session.channel_presets import ChannelPresets, by_channel

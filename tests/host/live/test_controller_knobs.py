@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from timbrel.host.events import ControlChange, NoteOn
-from timbrel.host.live.process_state import ProcessState, _last
+from timbrel.host.live.audio_process import ProcessState, _last
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.controls import MacroSettings, MacroTarget
 from timbrel.host.preset.library import LiveOptions, open_patch, read_controller

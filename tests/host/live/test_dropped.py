@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from timbrel.host.events import Clock, ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import ProcessState
+from timbrel.host.live.audio_process import ProcessState
 from timbrel.host.play import player as live
 from timbrel.host.play.player import Player
 from timbrel.host.play.rack import Rack

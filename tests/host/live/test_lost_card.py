@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from timbrel.host.audio.sound_card import LOST_SECONDS, ProgressWatch
 from timbrel.host.live import audio_process, session
-from timbrel.host.live.process_state import ProcessState
+from timbrel.host.live.audio_process import ProcessState
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.session.messages import DriverCall, Lost, Say, Setup, Standing
 

@@ -10,7 +10,7 @@ import pytest
 from timbrel.host.events import ChannelPressure, Clock, ControlChange, KeyPressure, NoteOff, NoteOn, PitchBend
 from timbrel.host.live import audio_process
 from timbrel.host.live import render_loop as live
-from timbrel.host.live.process_state import ProcessState, report
+from timbrel.host.live.audio_process import ProcessState, report
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi import ports
 from timbrel.host.play.player import Player

@@ -10,7 +10,7 @@ import soundfile
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, ParameterTouch, ProgramChange
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import HeardInputs, ProcessState
+from timbrel.host.live.audio_process import HeardInputs, ProcessState
 from timbrel.host.midi.files import read_performance
 from timbrel.host.midi.ports import Timed
 from timbrel.host.midi.recorder import Recorder

@@ -19,7 +19,7 @@ from timbrel.host.events import (
     Tempo,
 )
 from timbrel.host.live import audio_process
-from timbrel.host.live.process_state import ProcessState
+from timbrel.host.live.audio_process import ProcessState
 from timbrel.host.live.render_loop import RenderLoop
 from timbrel.host.midi.ports import Timed
 from timbrel.host.play.player import Player, Succession
