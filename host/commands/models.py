@@ -20,7 +20,7 @@ def info(
 ) -> None:
     """Describe a model, or a pack."""
     from ..errors import printable
-    from ..model.card_text import describe
+    from ..model.model import describe
     from ..model.pack import SUFFIX, read_manifest
     from ..preset.library import notes_of
 

@@ -16,9 +16,8 @@ from timbrel.export.families import loops as reporting
 from timbrel.export.families.loop_steering import fit_rotation, rotation_of
 from timbrel.export.first_preset import as_text, rendered
 from timbrel.host.errors import UserError
-from timbrel.host.model.card_text import describe
 from timbrel.host.model.encoder import Encoder
-from timbrel.host.model.model import Model
+from timbrel.host.model.model import Model, describe
 from timbrel.host.progress import Display
 from timbrel.train.families.loops.data import sliced
 from timbrel.train.families.recipes import load_recipe

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.model.card import Card, read_card, unknown_fields
-from timbrel.host.model.card_text import describe
+from timbrel.host.model.model import describe
 
 SOURCE = "folder/model.onnx"
 

@@ -7,9 +7,8 @@ import zlib
 import numpy as np
 import pytest
 from timbrel.host.errors import UserError
-from timbrel.host.model.card_text import describe
 from timbrel.host.model.gesture import GESTURE_KEY, packed, read_gestures
-from timbrel.host.model.model import Model
+from timbrel.host.model.model import Model, describe
 from timbrel.host.preset.shipped import MODELS
 
 from ..play.gestures import GRID, WANDER, gestures, note, with_gestures

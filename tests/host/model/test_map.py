@@ -11,9 +11,8 @@ import pytest
 from onnx import helper
 from timbrel.host.errors import UserError
 from timbrel.host.model.card import METADATA_KEY
-from timbrel.host.model.card_text import describe
 from timbrel.host.model.map import MAP_KEY, CodeMap
-from timbrel.host.model.model import Model
+from timbrel.host.model.model import Model, describe
 
 from .planes import code_at
 

@@ -6,7 +6,7 @@ from timbrel.host.errors import UserError
 from timbrel.host.kinds.clip import CONTROLS, Hit, hits
 from timbrel.host.kinds.general_midi_drums import DRUMS, drum_key
 from timbrel.host.model.card import Card, read_card
-from timbrel.host.model.card_text import describe
+from timbrel.host.model.model import describe
 from timbrel.host.preset.loading import read_preset
 from timbrel.host.preset.preset import Preset
 from timbrel.host.preset.validation import check, faults, ranges

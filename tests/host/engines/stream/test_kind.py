@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from timbrel.host.kinds.stream import CONTROLS
 from timbrel.host.kinds.table import kind_of
 from timbrel.host.model.card import Card
-from timbrel.host.model.card_text import describe
+from timbrel.host.model.model import describe
 from timbrel.host.preset.preset import Preset
 from timbrel.host.preset.validation import faults, ranges
 
