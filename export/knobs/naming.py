@@ -13,7 +13,7 @@ from torch import Tensor
 from ...host.arrays import Array, Indices
 from ...host.kinds.card_fields import Direction, Latent
 from ...host.model.card import Card
-from ...host.model.code_timbre import timbre_of
+from ...host.model.map_layout import timbre_of
 from ...host.model.model import Model
 from ...train.corpus.store import Corpus
 from ...train.families.chroma.network import ChromaAutoencoder
