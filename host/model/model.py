@@ -1,4 +1,4 @@
-"""Model files: a decoder in an onnxruntime session, its card, gestures and map."""
+"""Model files: a decoder in an onnxruntime session, its card, gestures and map, described for users."""
 
 import functools
 import hashlib

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Times
-from ..engines.frame_codec import hop_of
+from ..engines.engine import hop_of
 from ..errors import UserError
 from ..model.card import Card
 from ..play.motions import Latents

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Spectrum, Times
 from ..audio.sound_files import LOUDEST
-from ..engines.frame_codec import FrameAnalysis, codec_of, hop_of
+from ..engines.engine import FrameAnalysis, codec_of, hop_of
 from ..engines.spectrum.harmonic_shift import HarmonicShift, PartialSpectra, moved_down, octaves_above
 from ..engines.spectrum.partial_analysis import fundamentals
 from ..errors import Failure

@@ -6,7 +6,7 @@ from ...arrays import Array, Doubles
 from ...errors import UserError
 from ...model.card import Card
 from ...signal import uniforms, window
-from ..frame_codec import TINY, FrameAnalysis, hop_of, window_cover
+from ..engine import TINY, FrameAnalysis, hop_of, window_cover
 from .engine import OPEN, Cut, source_of
 
 MOST_GAIN = 16.0  # the most that a decoded grain is amplified to reach the input's level

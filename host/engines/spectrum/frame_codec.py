@@ -6,7 +6,7 @@ from ...arrays import Array, Doubles
 from ...errors import UserError
 from ...model.card import Card
 from ...signal import window
-from ..frame_codec import TINY, FrameAnalysis, hop_of, window_cover
+from ..engine import TINY, FrameAnalysis, hop_of, window_cover
 from .phase_retrieval import CausalPhase
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.engines.frame_codec import FrameAnalysis, codec_of, hop_of
+from timbrel.host.engines.engine import FrameAnalysis, codec_of, hop_of
 from timbrel.host.errors import UserError
 from timbrel.host.model.model import Model
 from timbrel.host.preset.shipped import shipped_models

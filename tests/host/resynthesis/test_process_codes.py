@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.signal
-from timbrel.host.engines.frame_codec import hop_of
+from timbrel.host.engines.engine import hop_of
 from timbrel.host.preset.library import open_patch
 from timbrel.host.resynthesis.code_transform import CodeTransform
 from timbrel.host.resynthesis.processor import Processor
