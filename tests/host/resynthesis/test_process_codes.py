@@ -5,8 +5,7 @@ import pytest
 import scipy.signal
 from timbrel.host.engines.engine import hop_of
 from timbrel.host.preset.library import open_patch
-from timbrel.host.resynthesis.code_transform import CodeTransform
-from timbrel.host.resynthesis.processor import Processor
+from timbrel.host.resynthesis.processor import CodeTransform, Processor
 
 from .processing import RATE
 

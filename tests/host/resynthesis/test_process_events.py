@@ -21,9 +21,8 @@ from timbrel.host.events import (
 )
 from timbrel.host.midi.controllers import ControllerState
 from timbrel.host.play.rack import ChannelInstrument, Rack
-from timbrel.host.resynthesis.code_transform import CodeTransform
 from timbrel.host.resynthesis.process import process
-from timbrel.host.resynthesis.processor import Processor
+from timbrel.host.resynthesis.processor import CodeTransform, Processor
 
 from ..cover import cover
 from .processing import CCS, LENGTH, RATE, decibels, glide, noise, run
