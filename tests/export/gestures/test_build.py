@@ -14,6 +14,7 @@ from timbrel.export.gestures.build import gestures_of
 from timbrel.host.model.model import Model
 from timbrel.host.preset.library import Patch
 from timbrel.host.preset.shipped import MODELS
+from timbrel.host.spectra import MOMENT_SECONDS
 from timbrel.train.corpus.store import Corpus, writing
 
 from ...host.play.gestures import with_gestures
@@ -124,7 +125,7 @@ def test_notes_begin_as_those_that_were_not_slurred_if_there_are_enough(tmp_path
 
 
 def test_movement_of_the_level_is_what_the_grid_and_the_codes_lack():
-    at = build.MOMENT_SECONDS * np.arange(801)
+    at = MOMENT_SECONDS * np.arange(801)
     course = -2.0 + 2.0 * np.sin(2 * np.pi * 5 * at) - 4.0 * np.clip((at - 0.7) / 0.1, 0, 1)
     note = SimpleNamespace(held_seconds=0.8)
     levels = np.linspace(-3.0, 0.0, len(build.LEVELS_AT))
