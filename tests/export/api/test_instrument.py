@@ -2,8 +2,10 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ import timbrel
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.shipped import MIDI
 from timbrel.host.resynthesis.codes import follow
+
+from ...pantry import END, NOTE, midi
 
 RATE = 44_100
 
@@ -51,11 +55,14 @@ def test_all_promised_names_exist() -> None:
         timbrel.opne  # noqa: B018
 
 
-def test_a_midi_file_gives_the_samples_of_the_command(oboe: timbrel.Instrument, tmp_path: Path) -> None:
-    tune, file = MIDI / "digits-keys.mid", tmp_path / "tune.wav"
+def test_a_midi_file_gives_the_samples_of_the_command(
+    oboe: timbrel.Instrument, tmp_path: Path, timbrel: Callable[..., Any]
+) -> None:
+    tune, file = tmp_path / "tune.mid", tmp_path / "tune.wav"
+    chord = b"".join(b"\x60\x90" + bytes([key, velocity]) for key, velocity in ((60, 100), (64, 70), (67, 0x40)))
+    tune.write_bytes(midi(chord + b"\x83\x60\x80\x3c\x00\x00\x80\x40\x00\x00\x80\x43\x00" + NOTE + END))
     found = oboe.render(tune, sample_rate=48_000)
-    command = [sys.executable, "-m", "timbrel", "render", "gm-oboe", tune, "-o", file, "--float", "--rate", "48000"]
-    subprocess.run(command, check=True, capture_output=True)
+    assert timbrel("render", "gm-oboe", tune, "-o", file, "--float", "--rate", "48000").status == 0
     written, rate = soundfile.read(file, dtype="float32")
     assert (rate, found.sample_rate, found.dtype) == (48_000, 48_000, np.float32)
     np.testing.assert_array_equal(found, written.T)
@@ -150,7 +157,9 @@ def test_mono_stereo_files_and_other_rates_encode_alike(
     np.testing.assert_allclose(oboe.encode(tmp_path / "note.wav")[:30], expected[:30], atol=1e-3)  # before the tail
 
 
-def test_recover_and_process_are_the_commands(oboe: timbrel.Instrument, sound: timbrel.Sound, tmp_path: Path) -> None:
+def test_recover_and_process_are_the_commands(
+    oboe: timbrel.Instrument, sound: timbrel.Sound, tmp_path: Path, timbrel: Callable[..., Any]
+) -> None:
     found = oboe.recover(sound, method="network")
     assert found.code.shape == (8,)
     assert found.figures["log_mel_db"] < 12
@@ -158,9 +167,8 @@ def test_recover_and_process_are_the_commands(oboe: timbrel.Instrument, sound: t
     bent = oboe.process(sound, to="Violin", amount=0.5)
     assert bent.shape == (1, sound.shape[1])
     sound.save(tmp_path / "in.wav")
-    command = [sys.executable, "-m", "timbrel", "process", tmp_path / "in.wav", "--preset", "gm-oboe"]
-    command += ["--to", "Violin", "--amount", "0.5", "-o", tmp_path / "out.wav"]
-    subprocess.run(command, check=True, capture_output=True)
+    asked = ["--preset", "gm-oboe", "--to", "Violin", "--amount", "0.5", "-o", tmp_path / "out.wav"]
+    assert timbrel("process", tmp_path / "in.wav", *asked).status == 0
     by_command, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
     np.testing.assert_allclose(bent[0], by_command, atol=1e-3)
 

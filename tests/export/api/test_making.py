@@ -49,9 +49,11 @@ def test_a_pack_with_its_run_is_trained_further_in_a_new_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from timbrel.export import make as making
+    from timbrel.export import pack as packing
     from timbrel.export.pack import pack
     from timbrel.host.preset.library import open_patch
 
+    monkeypatch.setattr(packing, "_preview", lambda patch: {})  # nobody listens to it
     made = tmp_path / "made"
     for name in ("run/last.ckpt", "run/run.json", "run/kept/old.ckpt", "trial/last.ckpt", "corpus/audio-00000.f32"):
         (made / name).parent.mkdir(parents=True, exist_ok=True)

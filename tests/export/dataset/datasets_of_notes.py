@@ -12,9 +12,10 @@ from timbrel.export.dataset.dataset import make_dataset
 from timbrel.export.dataset.drawing import DatasetSettings
 
 SMALL: dict[str, Any] = {"seconds": 0.5, "sample_rate": 16000, "shard_notes": 64}
+NOTES = 66  # the fewest that are two batches and two shards, of which one is whole
 
 
-def small(folder: Path, notes: int = 130, names: tuple[str, ...] = ("gm-oboe",), **more: Any) -> Path:
+def small(folder: Path, notes: int = NOTES, names: tuple[str, ...] = ("gm-oboe",), **more: Any) -> Path:
     workers = {name: more.pop(name) for name in ("workers", "ray", "warn", "progress") if name in more}
     make_dataset(names, folder, DatasetSettings(**{**SMALL, **more}), notes, **workers)
     return folder

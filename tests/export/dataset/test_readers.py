@@ -13,7 +13,7 @@ from .datasets_of_notes import notes_of, small
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small(tmp_path_factory.mktemp("read") / "notes", 70)
+    return small(tmp_path_factory.mktemp("read") / "notes")
 
 
 def test_webdataset_reads_all_notes(shards: Path) -> None:

@@ -1,13 +1,17 @@
+"""Packs sound alike without the files that they were made of, and equal ones are equal files."""
+
 import hashlib
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import timbrel
+from timbrel.export import pack as packing
 from timbrel.export.pack import pack
 from timbrel.host.errors import UserError
 from timbrel.host.model.model import Model
@@ -39,19 +43,39 @@ values = {{"effects.0.mix" = 0.5}}
 """
 
 
-@pytest.fixture
-def reed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A preset of a model of the user's, with a scale and an impulse response in other folders."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    (tmp_path / "mine" / "scales").mkdir(parents=True)
-    shutil.copyfile(MODELS / "gm-partials-8.onnx", tmp_path / "reeds.onnx")
-    shutil.copyfile(MODELS / "gm-partials-8.encoder.onnx", tmp_path / "reeds.encoder.onnx")
-    (tmp_path / "mine" / "scales" / "ten.scl").write_text(SCALE)
+def write_reed(folder: Path) -> Path:
+    """Return a preset of a model of the user's, with a scale and an impulse response in other folders."""
+    (folder / "mine" / "scales").mkdir(parents=True)
+    shutil.copyfile(MODELS / "gm-partials-8.onnx", folder / "reeds.onnx")
+    shutil.copyfile(MODELS / "gm-partials-8.encoder.onnx", folder / "reeds.encoder.onnx")
+    (folder / "mine" / "scales" / "ten.scl").write_text(SCALE)
     rng = np.random.default_rng(0)
-    soundfile.write(tmp_path / "room.wav", 0.1 * rng.normal(size=4410) * np.exp(-np.arange(4410) / 900), 44_100)
-    preset = tmp_path / "mine" / "reed.toml"
+    soundfile.write(folder / "room.wav", 0.1 * rng.normal(size=4410) * np.exp(-np.arange(4410) / 900), 44_100)
+    preset = folder / "mine" / "reed.toml"
     preset.write_text(PRESET.format(model="../reeds.onnx", folder=".."))
     return preset
+
+
+@pytest.fixture(autouse=True)
+def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pack was opened before."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def reed(tmp_path: Path) -> Path:
+    return write_reed(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def sent(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The pack of such a preset, for tests of what it holds and of how it is opened; its sources are gone."""
+
+    def make(folder: Path) -> None:
+        pack(open_patch(str(write_reed(folder / "sources"))), folder / "sent.timbrel")
+        shutil.rmtree(folder / "sources")
+
+    return once("sent-reed", make) / "sent.timbrel"
 
 
 def data_files(tmp_path: Path) -> list[Path]:
@@ -75,15 +99,14 @@ def test_a_pack_sounds_alike_without_the_files_that_it_was_made_of(reed: Path, t
     assert "morph" in {knob.target for knob in sent.knobs.values()}
 
 
-def test_a_pack_tells_of_itself_and_can_be_heard_and_seen(reed: Path, tmp_path: Path) -> None:
-    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
-    manifest = read_manifest(tmp_path / "sent.timbrel")
+def test_a_pack_tells_of_itself_and_can_be_heard_and_seen(sent: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(sent)
     assert (manifest.name, manifest.metadata["kind"], manifest.metadata["licence"]) == ("sent", "partials", "MIT")
     assert set(manifest.files) == {
         "preset.toml", "model.onnx", "model.encoder.onnx", "licence.txt", "preview.flac", "preview.png", "ten.scl",
         "room.wav", "gm-strings",
     }  # fmt: skip
-    with zipfile.ZipFile(tmp_path / "sent.timbrel") as archive:
+    with zipfile.ZipFile(sent) as archive:
         archive.extract("preview.flac", tmp_path)
         assert "FluidR3" in archive.read("licence.txt").decode()
     sound, rate = soundfile.read(tmp_path / "preview.flac")
@@ -115,42 +138,35 @@ def test_packs_have_names_that_every_system_allows(reed: Path, tmp_path: Path, n
     assert not list(tmp_path.glob("*.timbrel"))
 
 
-def test_a_recovered_preset_names_the_pack_of_its_model(reed: Path, tmp_path: Path) -> None:
-    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
-    model = Model(find_model(str(tmp_path / "sent.timbrel")))
+def test_a_recovered_preset_names_the_pack_of_its_model(sent: Path, tmp_path: Path) -> None:
+    model = Model(find_model(str(sent)))
     sound = timbrel.open("gm-oboe").render(timbrel.Note(60)).save(tmp_path / "note.wav")
     recover(sound, model, tmp_path / "note.toml")
     assert 'model = "pack:' in (tmp_path / "note.toml").read_text()
     assert open_patch(str(tmp_path / "note.toml")).model.sha256 == model.sha256
 
 
-def test_equal_instruments_are_equal_files(reed: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        pack(open_patch(str(reed)), tmp_path / name / "sent.timbrel")
-    assert (tmp_path / "a" / "sent.timbrel").read_bytes() == (tmp_path / "b" / "sent.timbrel").read_bytes()
+def test_equal_instruments_are_equal_files(reed: Path, tmp_path: Path, sent: Path) -> None:
+    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
+    assert (tmp_path / "sent.timbrel").read_bytes() == sent.read_bytes()
 
 
-def test_its_proof_runs_once(reed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from timbrel.host.model.model import Model
-
+def test_its_proof_runs_once(sent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verify, ran = Model.verify, []
     monkeypatch.setattr(Model, "verify", lambda self: ran.append(1) or verify(self))
-    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
-    open_patch(str(tmp_path / "sent.timbrel"))
-    open_patch(str(tmp_path / "sent.timbrel"))
-    assert find_model(str(tmp_path / "sent.timbrel")).name == "model.onnx"
+    open_patch(str(sent))
+    open_patch(str(sent))
+    assert find_model(str(sent)).name == "model.onnx"
     assert len(ran) == 1
     assert [path.suffix for path in data_files(tmp_path)].count(PROVED) == 1
 
 
-def rewritten(path: Path, changed: dict[str, bytes]) -> Path:
-    """Return a pack with other files, and a manifest that agrees."""
+def rewritten(path: Path, other: Path, changed: dict[str, bytes]) -> Path:
+    """Write a pack with other files, and a manifest that agrees."""
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in archive.namelist()} | changed
     told = json.loads(files.pop(MANIFEST))
     told["files"] = {n: {"bytes": len(d), "sha256": hashlib.sha256(d).hexdigest()} for n, d in files.items()}
-    other = path.with_name("other.timbrel")
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr(MANIFEST, json.dumps(told))
         for name, data in files.items():
@@ -177,10 +193,9 @@ PLAIN = 'format = 1\nmodel = "model.onnx"\n'
     ],
 )
 def test_a_pack_that_reaches_outside_or_runs_is_refused_and_removed(
-    reed: Path, tmp_path: Path, preset: str, said: str
+    sent: Path, tmp_path: Path, preset: str, said: str
 ) -> None:
-    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
-    bad = rewritten(tmp_path / "sent.timbrel", {"preset.toml": preset.encode()})
+    bad = rewritten(sent, tmp_path / "other.timbrel", {"preset.toml": preset.encode()})
     for use in (open_patch, find_model):
         with pytest.raises(UserError) as caught:
             use(str(bad))
@@ -188,17 +203,16 @@ def test_a_pack_that_reaches_outside_or_runs_is_refused_and_removed(
         assert data_files(tmp_path) == []
 
 
-def test_a_model_that_gives_other_outputs_is_refused(reed: Path, tmp_path: Path) -> None:
+def test_a_model_that_gives_other_outputs_is_refused(sent: Path, tmp_path: Path) -> None:
     import onnx
 
-    pack(open_patch(str(reed)), tmp_path / "sent.timbrel")
-    model = onnx.load(tmp_path / "reeds.onnx")
+    model = onnx.load(MODELS / "gm-partials-8.onnx")
     for tensor in model.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
         if values.dtype.kind == "f" and values.ndim == 2:
             values = values * values.dtype.type(1.5)
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-    bad = rewritten(tmp_path / "sent.timbrel", {"model.onnx": model.SerializeToString()})
+    bad = rewritten(sent, tmp_path / "other.timbrel", {"model.onnx": model.SerializeToString()})
     with pytest.raises(UserError, match="gives other outputs here"):
         open_patch(str(bad))
     assert data_files(tmp_path) == []
@@ -207,9 +221,10 @@ def test_a_model_that_gives_other_outputs_is_refused(reed: Path, tmp_path: Path)
 def test_presets_that_cannot_be_packed_say_so(reed: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"must be a pack's name, such as reed\.timbrel"):
         pack(open_patch(str(reed)), tmp_path / "reed.zip")
-    pack(open_patch(str(reed)), tmp_path / "reed.timbrel")
+    (tmp_path / "reed.timbrel").write_text("another")
     with pytest.raises(UserError, match="exists"):
         pack(open_patch(str(reed)), tmp_path / "reed.timbrel")
+    assert (tmp_path / "reed.timbrel").read_text() == "another"
     patch = open_patch(str(reed))
     (tmp_path / "room.wav").unlink()
     with pytest.raises(UserError, match="cannot be read"):
@@ -218,8 +233,9 @@ def test_presets_that_cannot_be_packed_say_so(reed: Path, tmp_path: Path) -> Non
 
 
 def test_a_pack_with_its_run_carries_the_trial_and_the_corpus_but_no_previews_and_no_hidden_files(
-    reed: Path, tmp_path: Path
+    reed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(packing, "_preview", lambda patch: {})  # nobody listens to it
     names = ("run/best.npz", "run/kept/1.npz", "run/previews/1.wav", "trial/best.npz", "trial/previews/1.wav")
     names += ("run/.lock", "corpus/index.json", "corpus/sound/0.npy", "corpus/.cache/0.npy", "report/page.html")
     for name in names:

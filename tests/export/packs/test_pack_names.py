@@ -21,15 +21,22 @@ PRESET = 'format = 1\nmodel = "gm-partials-8"\n\n[tuning]\nscale = "ten.scl"\n\n
 NOTES = [timbrel.Note(60, 0, 0.4), timbrel.Note(65, 0.2, 0.4)]
 
 
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packed")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "ten.scl").write_text(SCALE)
+    (folder / "mine" / "reed.toml").write_text(PRESET)
+    pack(open_patch(str(folder / "mine" / "reed.toml")), folder / "sent.timbrel")
+    shutil.rmtree(folder / "mine")
+    return folder / "sent.timbrel"
+
+
 @pytest.fixture
-def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sent(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the pack, which was not opened before."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "ten.scl").write_text(SCALE)
-    (tmp_path / "mine" / "reed.toml").write_text(PRESET)
-    pack(open_patch(str(tmp_path / "mine" / "reed.toml")), tmp_path / "sent.timbrel")
-    shutil.rmtree(tmp_path / "mine")
-    return tmp_path / "sent.timbrel"
+    return shutil.copy(packed, tmp_path)
 
 
 def test_a_preset_saved_from_a_pack_sounds_alike_elsewhere_and_leaves_the_pack_alone(

@@ -37,6 +37,8 @@ def quick(trace_of):
         patch.setattr(exporting, "model_loudness_lufs", lambda model: -20.0)
         patch.setattr(exporting, "trace", trace_of)
         patch.setattr(search, "EVALUATIONS", 3)
+        patch.setattr(search, "RANDOM_CODES", 4)
+        patch.setattr(search, "RESTARTS", 1)
         patch.setattr(recovery_rows, "SearchOptions", lambda **given: SearchOptions(stages=SHORT, starts=2, **given))
         patch.setattr(recovery_rows, "SLOPES", 3)
         undrawn(patch)
