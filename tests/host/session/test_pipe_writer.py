@@ -50,6 +50,20 @@ def test_turns_that_are_overtaken_change_nothing_of_what_each_note_meets():
     assert not queue
 
 
+def test_a_value_that_was_renewed_is_not_the_oldest_where_room_ends():
+    def change(target, value):
+        return Events([ParameterChange(0, 0, target, value)])
+
+    queue = MessageQueue()
+    for message in (change("x", 0.1), *(change(str(number), 0.5) for number in range(MOST_WAITING - 1))):
+        queue.put(message)
+    queue.put(change("x", 0.9))
+    queue.put(change("y", 0.5))
+    waiting = queue.take_all()
+    assert len(waiting) == MOST_WAITING
+    assert waiting[-2:] == [change("x", 0.9), change("y", 0.5)]
+
+
 def test_commands_wait_in_their_order():
     queue = MessageQueue()
     queue.put(Events([NoteOn(0, 0, 60, 1), NoteOff(0, 0, 60)]))
