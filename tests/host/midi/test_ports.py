@@ -310,7 +310,7 @@ def test_an_input_stays_registered_when_its_sender_goes_and_serves_the_next_once
         with controller("Keystation 61") as keys:
             until(lambda: inputs.rescan() == ["MIDI port 'Keystation 61:out' is here"], "the controller")
             assert comes(inputs, (keys, b"\x90\x30\x01")) == [NoteOn(0, 0, 48, 1)]
-        until(lambda: inputs.open == [] or not inputs.rescan(), "its end")
+        until(lambda: not inputs.rescan() and inputs.open == [], "its end")
         assert heard(inputs, 1) == [NoteOff(0, 0, 48)]
     assert len(inputs._ports) == 2
 
