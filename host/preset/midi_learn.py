@@ -1,6 +1,7 @@
 """MIDI learn: detects the controller that the user moved, also an endless encoder, and binds it in a preset's text.
 
-Comments of the text stay."""
+Comments of the text stay.
+"""
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence

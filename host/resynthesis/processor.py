@@ -1,6 +1,7 @@
 """Audio processor: streams sound through a model at any rate, and transforms its codes; behind a rack's interface live.
 
-Codes are scaled, shifted, smoothed and frozen before decoding, by settings, controllers and keys."""
+Codes are scaled, shifted, smoothed and frozen before decoding, by settings, controllers and keys.
+"""
 
 import math
 from bisect import bisect_right
