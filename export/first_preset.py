@@ -22,8 +22,8 @@ from ..host.preset.preset import Preset
 from ..host.preset.validation import names_by_target
 from ..host.progress import Display
 from ..host.units import MIDDLE_C, gain_to_db
+from .kinds.clip import key_table
 from .kinds.kind import RATE
-from .kinds.kit_keys import key_table
 from .kinds.table import KINDS
 
 VELOCITY = 100  # default

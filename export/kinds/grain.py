@@ -19,9 +19,8 @@ from ...host.preset.library import Patch, default_knobs
 from ...host.preset.preset import CCMap, EnvelopeSettings, PlaySettings, Preset
 from ...host.signal import gaussian_noise
 from ...host.units import MIDDLE_C
-from .kind import RATE, ExportKind, held_key, preset_of
+from .kind import RATE, ExportKind, TargetSound, View, held_key, preset_of, sizes, window_of
 from .player import FLOAT, Attribute, NnPlayer, engine_of_notes
-from .search_view import TargetSound, View, sizes, window_of
 
 
 class GrainView(View):

@@ -24,9 +24,8 @@ from ...host.model.partials import spectra as spectra_of
 from ...host.preset.library import Patch
 from ...host.signal import LOBE_STEPS, from_middle, window_of
 from ...host.units import INAUDIBLE_HZ
-from .kind import ExportKind
+from .kind import LEAST_POWER, ExportKind
 from .player import FramePlayer
-from .search_view import LEAST_POWER
 from .spectrum import SpectraView, preset, scale
 
 

@@ -18,9 +18,8 @@ from ...host.preset.library import Patch, default_knobs, default_macros, macro_k
 from ...host.preset.preset import EnvelopeSettings, PlaySettings, Preset
 from ...host.signal import chroma, window
 from ...host.units import INAUDIBLE_HZ, semitones_to_ratio
-from .kind import RATE, ExportKind, preset_of
+from .kind import LEAST_POWER, RATE, ExportKind, TargetSound, View, preset_of
 from .player import FramePlayer
-from .search_view import LEAST_POWER, TargetSound, View
 
 
 class SpectraView(View):

@@ -23,7 +23,7 @@ from ...host.model.model import Model
 from ...host.resynthesis.refinement import SearchResult, SearchTarget, refined
 from ...host.spectra import mel_filters
 from ..kinds.clip import MagnitudeView
-from ..kinds.search_view import TargetSound, View, short_spectra, sizes
+from ..kinds.kind import TargetSound, View, short_spectra, sizes
 from ..kinds.table import KINDS
 from ..onnx_to_torch import RebuiltDecoder
 from .optimizers import LeastSquares, Minimiser, Objective, least_squares

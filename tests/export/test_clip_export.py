@@ -9,7 +9,7 @@ import torch
 from timbrel.export.families import FAMILIES as EXPORTED
 from timbrel.export.families.clip import ClipDecoder, k_weights, short_names
 from timbrel.export.graphs import EncodedFrames, landmarks
-from timbrel.export.kinds.kit_keys import DRAWN_KEYS, FIRST_KEY, kit
+from timbrel.export.kinds.clip import DRAWN_KEYS, FIRST_KEY, kit
 from timbrel.host.engines.clip.synthesis import SpectraSound
 from timbrel.host.errors import UserError
 from timbrel.host.kinds.card_fields import Landmark, UniformPrior

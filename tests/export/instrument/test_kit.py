@@ -3,7 +3,7 @@
 import string
 
 import pytest
-from timbrel.export.kinds.kit_keys import key_table, kit, label_keys
+from timbrel.export.kinds.clip import key_table, kit, label_keys
 from timbrel.host.model.card import Card
 
 from ...host.clips import clip_card
