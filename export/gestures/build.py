@@ -30,8 +30,8 @@ from .trajectory import (
     codes_of,
     measured_trajectory,
     modes_of,
+    vibrato_of,
 )
-from .vibrato import vibrato_of
 
 Steps = npt.NDArray[np.int8]
 

@@ -1,9 +1,10 @@
-"""Measures a recorded note's trajectory: levels, codes, and modes, partials that decay at frequencies of their own.
+"""Measures a recorded note's trajectory: levels, codes, vibrato, and modes, partials that decay at their own frequencies.
 
-Times are those of the recording; encoding may resample it.
+Times are those of the recording; encoding may resample it. Vibrato is the movement of the pitch around the note's key,
+from the phases of partials.
 
-A long spectrum gives their frequencies, and with the free partials of short frames the share of a band's noise that is
-theirs: noise has peaks too, but low ones, and none that stays.
+A long spectrum gives the frequencies of modes, and with the free partials of short frames the share of a band's noise
+that is theirs: noise has peaks too, but low ones, and none that stays.
 """
 
 from typing import NamedTuple
@@ -14,18 +15,29 @@ import scipy
 
 from ...host.arrays import Array, Doubles, Indices
 from ...host.model.card import Card, in_deviations
-from ...host.model.gesture import NO_MODES, band_energy
+from ...host.model.gesture import MOST_POINTS, NO_MODES, VIBRATO_CENTS, band_energy
 from ...host.model.partials import in_bins, orders
 from ...host.resynthesis.codes import QUIET_FRAME
 from ...host.signal import medoid
 from ...host.spectra import MOMENT_SECONDS, SILENT_DB, envelope_db
-from ...host.units import INAUDIBLE_HZ
+from ...host.units import INAUDIBLE_HZ, midi_to_hz
 from ...train.families.partials.data import split_frames
 from ..fidelity.floors import frames_of
-from ..fidelity.measures import RINGING_DB_SECOND, SpectralPeaks, course, fall_db_second, spectral_peaks
+from ..fidelity.measures import HOP, RINGING_DB_SECOND, SpectralPeaks, course, fall_db_second, spectral_peaks
 from ..fidelity.notes import RecordedNote, tuned
-from .code_fitting import CodeFitter
+from .code_fitting import LONGEST_SECONDS, CodeFitter
 
+Steps = npt.NDArray[np.int8]
+
+STEP = HOP // 4  # samples between phases
+WINDOW_SECONDS = 0.03  # of the phases: a fifth of a fast vibrato's period
+FEWEST_PERIODS, MOST_PERIODS = 5, 40  # in a window: partials apart, and a lobe that holds the vibrato
+LOBE_SHARE = 0.75  # of half a lobe: the most that a partial may move; higher ones are not measured
+TONAL_SHARE = 0.5  # share of the power up to the highest of them; less is noise without a pitch
+LOUD_DB = 15.0  # below the loudest window; softer ones are an attack or the room
+MOST_CENTS = 60.0  # of vibrato: more is another note, or a jump between registers
+STEADY_CENTS = 0.5  # standard deviation: less is no movement
+FEWEST_PITCHED = 8  # moments with a pitch
 # Fine grid at onset and release, then ever coarser: later details of 10 ms are inaudible.
 LEVELS = (0, 2, 4, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64, 80, 100, 128, 160, 200, 250, 320, 400, 500, 640, 800)
 LEVELS_MS = (*LEVELS, 1000, 1280, 1600, 2000, 2560)
@@ -43,6 +55,71 @@ STEADY = (0.5, 0.9)  # the part of a held note that continues under a longer key
 SILENT_LEVEL = 1e-6  # of full scale: a note with a softer loudest frame has no codes
 STEADY_SECONDS = 0.25  # shortest steady part to measure wander
 SMOOTH_SECONDS = 0.046  # smoothing of power for wander: two periods of the lowest bass, which are not wander
+
+
+def vibrato_of(note: RecordedNote, rate: int) -> Steps:
+    """Return the movement of a note's pitch while held, in steps of `VIBRATO_CENTS`, one each `HOP` samples.
+
+    It is 0 in the median. Moments without a pitch have that of the nearest ones. Empty without movement.
+    """
+    tuned_note = tuned(note, rate)
+    held_samples = min(round(min(tuned_note.held_seconds, LONGEST_SECONDS) * rate), (MOST_POINTS - 1) * HOP)
+    cents, is_pitched = _pitches(tuned_note.sound[:held_samples].astype(np.float64), midi_to_hz(note.single.key), rate)
+    if is_pitched.sum() < FEWEST_PITCHED:
+        return np.zeros(0, np.int8)
+    cents = cents - np.median(cents[is_pitched])
+    is_pitched &= np.abs(cents) < MOST_CENTS
+    moment_indices = np.arange(len(cents))
+    # The filter removes single slips.
+    cents = scipy.ndimage.median_filter(np.interp(moment_indices, moment_indices[is_pitched], cents[is_pitched]), 3)
+    if cents.std() < STEADY_CENTS:
+        return np.zeros(0, np.int8)
+    steps: Steps = np.round(cents / VIBRATO_CENTS).astype(np.int8)
+    return steps
+
+
+def _pitches(sound: Doubles, hertz: float, rate: int) -> tuple[Doubles, npt.NDArray[np.bool_]]:
+    """Return cents off a pitch at multiples of `HOP`, and a mask of pitched moments, [moments] both.
+
+    Each partial's phase turns by its frequency; means weight squares of amplitudes. Constant offsets, as of stiff
+    strings, do not count.
+    """
+    window_size = round(np.clip(WINDOW_SECONDS, FEWEST_PERIODS / hertz, MOST_PERIODS / hertz) * rate)
+    highest_hz = LOBE_SHARE * 2 * rate / window_size / (2 ** (MOST_CENTS / 1200) - 1)
+    partial_numbers = np.arange(1, 1 + max(1, int(highest_hz / hertz)))
+    sample_offsets = np.arange(window_size) - window_size // 2
+    window = np.hanning(window_size)
+    padded = np.pad(sound, (window_size // 2, window_size))
+    short_frames = np.lib.stride_tricks.sliding_window_view(padded, window_size)[: len(sound) + 1 : STEP]
+    phasors = short_frames @ (window[:, np.newaxis] * _turns(sample_offsets, hertz * partial_numbers / rate))
+    phasors *= _turns(np.arange(len(short_frames)) * STEP, hertz * partial_numbers / rate)
+    power_spectra = np.square(np.abs(np.fft.rfft(short_frames * window)))[
+        :, : round((partial_numbers[-1] + 0.5) * hertz * window_size / rate)
+    ]
+    window_power = 2 * power_spectra.sum(1) / window_size
+    phase_steps = phasors[1:] * phasors[:-1].conj()
+    phase_steps *= np.exp(-1j * np.angle(phase_steps.sum(0)))
+    weights = np.abs(phase_steps) * partial_numbers
+    relative_offsets = np.angle(phase_steps) / (2 * np.pi * hertz * STEP / rate)
+    kernel = np.ones(HOP // STEP)
+    mean_offsets = np.convolve((weights * relative_offsets).sum(1), kernel) / np.maximum(
+        np.convolve((weights * partial_numbers).sum(1), kernel), 1e-30
+    )
+    tonal_power = 2 * np.square(np.abs(phasors)).sum(1) * np.square(window).sum() / np.square(window.sum())
+    is_pitched = (tonal_power > TONAL_SHARE * window_power) & (
+        window_power > window_power.max() * 10 ** (-LOUD_DB / 10)
+    )
+    # Windows at the ends are not full.
+    is_pitched[: window_size // 2 // STEP] = is_pitched[(len(sound) - window_size // 2) // STEP :] = False
+    moment_slice = slice(HOP // STEP // 2 - 1, None, HOP // STEP)
+    cents = 1200 * np.log2(np.maximum(1 + mean_offsets[moment_slice], 0.5))
+    return cents[: len(is_pitched[:: HOP // STEP])], is_pitched[:: HOP // STEP][: len(cents)]
+
+
+def _turns(times: npt.NDArray[np.intp], frequencies: Doubles) -> npt.NDArray[np.complex128]:
+    """Return phasors that turn back by frequencies, in cycles a sample, [times, frequencies]."""
+    turns: npt.NDArray[np.complex128] = np.exp(-2j * np.pi * np.outer(times, frequencies))
+    return turns
 
 
 class NoteTrajectory(NamedTuple):

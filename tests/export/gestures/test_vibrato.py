@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from timbrel.export.fidelity.measures import HOP
 from timbrel.export.fidelity.notes import RecordedNote
-from timbrel.export.gestures.vibrato import MOST_CENTS, vibrato_of
+from timbrel.export.gestures.trajectory import MOST_CENTS, vibrato_of
 from timbrel.host.model.gesture import VIBRATO_CENTS
 from timbrel.host.signal import white_noise
 from timbrel.host.units import midi_to_hz
