@@ -36,8 +36,8 @@ from .families import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, family_named, name
 from .families.family import ExportFamily
 from .fidelity.page import dynamics_line, in_short, tuning_line
 from .first_preset import as_text, first_preset, rendered
+from .reports.measure import good_news
 from .reports.report import Figures
-from .reports.verdict import good_news
 from .training_minutes import MINUTES, check_minutes
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus

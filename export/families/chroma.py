@@ -46,23 +46,28 @@ from ..measures.frames import (
 )
 from ..measures.sounds import mel_levels, recordings, silence_message
 from ..reports.figures import frames as frame_figures
-from ..reports.measure import Measure, latents_table, likeness, measures_across, measures_down, set_distances
-from ..reports.page import paragraphs, report_page
-from ..reports.report import SEED as REPORT_SEED
-from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
-from ..reports.verdict import (
+from ..reports.measure import (
+    Measure,
     Sentence,
     Verdict,
     alive,
     dead,
     knobs_in_use,
+    latents_table,
     learned,
     left_out,
+    likeness,
+    measures_across,
+    measures_down,
     percent,
+    set_distances,
     short_events,
     unlike,
     verdict_of,
 )
+from ..reports.page import paragraphs, report_page
+from ..reports.report import SEED as REPORT_SEED
+from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
 from .family import ExportFamily
 
 DIVISOR = 1e-12  # avoids dividing by the maximum of a silent frame, 0

@@ -14,10 +14,9 @@ from ...train.families.classifier.data import labelled
 from ...train.families.classifier.network import Classifier
 from ...train.families.classifier.recipe import ClassifierRecipe
 from ..reports.figures.frames import loss_curve
-from ..reports.measure import Measure, measures_across
+from ..reports.measure import Measure, Sentence, Verdict, measures_across, percent, verdict_of
 from ..reports.page import report_page
 from ..reports.report import Figures, Report, ReportRequest, evaluated_split, judged
-from ..reports.verdict import Sentence, Verdict, percent, verdict_of
 from .family import ExportFamily
 
 

@@ -34,7 +34,17 @@ from ...train.sampling import evenly_spaced, random_indices
 from ..graphs import CODES, LANDMARKS, SEED, EncodedFrames, Graphs
 from ..measures.sounds import silence_message
 from ..reports.figures import clips as clip_figures
-from ..reports.measure import Measure, figure_at, measures_down
+from ..reports.measure import (
+    CAME_BACK_DB,
+    NOTHING,
+    Measure,
+    Sentence,
+    Verdict,
+    figure_at,
+    likeness_sentence,
+    measures_down,
+    verdict_of,
+)
 from ..reports.page import report_page
 from ..reports.report import SEED as REPORT_SEED
 from ..reports.report import (
@@ -48,7 +58,6 @@ from ..reports.report import (
     losses,
     peak_sounds,
 )
-from ..reports.verdict import CAME_BACK_DB, NOTHING, Sentence, Verdict, likeness_sentence, verdict_of
 from .family import ExportFamily
 
 ENCODED_BATCH = 256  # clips encoded at a time

@@ -27,23 +27,28 @@ from ..measures.grains import LEAST_DB, GrainSample, Part, decode, draw, encode,
 from ..measures.sounds import recordings, silence_message
 from ..reports.figures import clips as grain_figures
 from ..reports.figures import frames as frame_figures
-from ..reports.measure import Measure, latents_table, likeness, measures_across, measures_down, set_distances
-from ..reports.page import noted, paragraphs, report_page
-from ..reports.report import SEED as REPORT_SEED
-from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
-from ..reports.verdict import (
+from ..reports.measure import (
+    Measure,
     Sentence,
     Verdict,
     alive,
     dead,
     knobs_in_use,
+    latents_table,
     learned,
+    likeness,
     likeness_sentence,
+    measures_across,
+    measures_down,
     minus,
     percent,
+    set_distances,
     short_events,
     verdict_of,
 )
+from ..reports.page import noted, paragraphs, report_page
+from ..reports.report import SEED as REPORT_SEED
+from ..reports.report import Figures, Picture, Report, ReportRequest, ReportSound, judged, listed, losses
 from .family import ExportFamily
 
 UNWRAP_STRAYS = 0.1  # of windows: one of 500 phases, half a turn from its predecessor, unwraps the other way

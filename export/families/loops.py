@@ -25,10 +25,9 @@ from ..graphs import EncodedFrames, Graphs
 from ..kinds.stream import HEAT
 from ..measures.sounds import silence_message
 from ..reports.figures import clips as clip_figures
-from ..reports.measure import Measure, measures_across, measures_down
+from ..reports.measure import Measure, Verdict, measures_across, measures_down, verdict_of
 from ..reports.page import report_page
 from ..reports.report import SEED, Figures, Report, ReportRequest, ReportSound, evaluated_split, judged, listed, losses
-from ..reports.verdict import Verdict, verdict_of
 from .family import ExportFamily
 from .loop_steering import STEERED_BARS, UNITS, SteeringRotation, effects, fit_rotation, played, steering
 from .sequence import LEVELS, QUIETEST_DB

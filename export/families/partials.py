@@ -27,11 +27,24 @@ from ..knobs.naming import arranged_partials, checked, pitched_ground
 from ..measures import codes as latent_statistics
 from ..measures.sounds import recordings, silence_message
 from ..reports.figures import frames as frame_figures
-from ..reports.measure import Measure, latents_table, likeness, measures_down, set_distances
+from ..reports.measure import (
+    CAME_BACK_DB,
+    Measure,
+    Verdict,
+    alive,
+    dead,
+    knobs_in_use,
+    latents_table,
+    left_out,
+    likeness,
+    measures_down,
+    set_distances,
+    unlike,
+    verdict_of,
+)
 from ..reports.page import report_page
 from ..reports.report import SEED as REPORT_SEED
 from ..reports.report import Figures, Report, ReportRequest, evaluated_split, judged, losses
-from ..reports.verdict import CAME_BACK_DB, Verdict, alive, dead, knobs_in_use, left_out, unlike, verdict_of
 from .family import ExportFamily
 
 

@@ -20,10 +20,9 @@ from ...train.sampling import evenly_spaced
 from ..graphs import CODES, EncodedFrames, Graphs
 from ..measures.sounds import edges_db, onset_measure, rms_db
 from ..reports.figures import clips as clip_figures
-from ..reports.measure import Measure, measures_across, measures_down
+from ..reports.measure import Measure, Verdict, measures_across, measures_down, verdict_of
 from ..reports.page import report_page
 from ..reports.report import Figures, Picture, Report, ReportRequest, judged, listed, losses, peak_sounds
-from ..reports.verdict import Verdict, verdict_of
 from .family import ExportFamily
 
 LEVELS = (0.1, 99.9)  # percentiles of frames' levels: the range that the host's limiter passes

@@ -1,4 +1,4 @@
-"""Measures a recorded note's trajectory: levels, codes, vibrato, and modes, partials that decay at their own frequencies.
+"""Measures a recorded note's trajectory: levels, codes, vibrato, and modes, which are free partials that decay.
 
 Times are those of the recording; encoding may resample it. Vibrato is the movement of the pitch around the note's key,
 from the phases of partials.

@@ -28,8 +28,8 @@ from ...train.families.recipes import load_recipe
 from ...train.frames import is_tonal
 from ...train.run import Run
 from ..export import export
+from ..reports.measure import two_digits
 from ..reports.report import Figures, Picture
-from ..reports.verdict import two_digits
 from .chroma_measures import (
     OCTAVE,
     OCTAVES,

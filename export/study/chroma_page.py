@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from ...host.units import PITCH_CLASSES
 from ..reports.figures.frames import pitch_class_bar, square
-from ..reports.measure import Measure, measures_across
+from ..reports.measure import Measure, measures_across, minus, two_digits
 from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, parts_renderer
 from ..reports.report import WIDTH, Figures, Picture, Theme
-from ..reports.verdict import minus, two_digits
 from .chroma_measures import OCTAVE, OCTAVES, VERDICTS, VIOLIN, Answers, RunKey, TrainingCodes, Values
 
 Runs = Mapping[RunKey, Sequence[Figures]]

@@ -10,7 +10,7 @@ import soundfile
 from timbrel.export import make as making
 from timbrel.export.kinds.spectrum import SCALE
 from timbrel.export.make import MakeStopped
-from timbrel.export.reports.verdict import good_news
+from timbrel.export.reports.measure import good_news
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.model.model import Model
 from timbrel.host.preset.library import open_patch

@@ -1,7 +1,7 @@
 """Numbers of pages and pictures."""
 
 import pytest
-from timbrel.export.reports.verdict import percent, two_digits
+from timbrel.export.reports.measure import percent, two_digits
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from timbrel.export.families import chroma as chroma
 from timbrel.export.families import classifier as classifier
 from timbrel.export.families import clip as clip
 from timbrel.export.families import loops as loops
-from timbrel.export.reports import verdict
-from timbrel.export.reports.verdict import percent
+from timbrel.export.reports import measure
+from timbrel.export.reports.measure import percent
 
 # ---- words
 
@@ -179,8 +179,8 @@ def judged(accuracy):
 @pytest.mark.parametrize(
     ("given", "limit", "step"),
     [
-        (lambda off: kit(off=off), verdict.CAME_BACK_DB, 0.1),
-        (lambda ratio: kit(ratio=ratio), verdict.ALIKE, 0.1),
+        (lambda off: kit(off=off), measure.CAME_BACK_DB, 0.1),
+        (lambda ratio: kit(ratio=ratio), measure.ALIKE, 0.1),
         (lambda share: loops_told(within=share), loops.ALIKE.least, -0.01),
         (lambda share: loops_told(beat=share), loops.BEAT.least, -0.01),
         (judged, classifier.HIGH_ACCURACY, -0.01),
@@ -192,6 +192,6 @@ def test_the_sentence_that_a_verdict_says_badly_is_a_shortcoming_from_the_same_f
     [line] = bad.shortcomings
     assert line in bad.text
     assert (
-        verdict.good_news(dict(zip(("verdict", "shortcomings"), bad, strict=True)))
+        measure.good_news(dict(zip(("verdict", "shortcomings"), bad, strict=True)))
         == bad.text.replace(line, "").strip()
     )
