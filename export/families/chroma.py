@@ -45,7 +45,7 @@ from ..measures.frames import (
     trained_classes,
 )
 from ..measures.sounds import mel_levels, recordings, silence_message
-from ..reports.figures import frames as frame_figures
+from ..reports import frame_figures
 from ..reports.measure import (
     Measure,
     Sentence,

@@ -13,7 +13,7 @@ from ...train.data import clips_of
 from ...train.families.classifier.data import labelled
 from ...train.families.classifier.network import Classifier
 from ...train.families.classifier.recipe import ClassifierRecipe
-from ..reports.figures.frames import loss_curve
+from ..reports.frame_figures import loss_curve
 from ..reports.measure import Measure, Sentence, Verdict, measures_across, percent, verdict_of
 from ..reports.page import report_page
 from ..reports.report import Figures, Report, ReportRequest, evaluated_split, judged

@@ -33,7 +33,7 @@ from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
 from ..graphs import CODES, LANDMARKS, SEED, EncodedFrames, Graphs
 from ..measures.sounds import silence_message
-from ..reports.figures import clips as clip_figures
+from ..reports import clip_figures
 from ..reports.measure import (
     CAME_BACK_DB,
     NOTHING,

@@ -25,8 +25,8 @@ from ..measures import grains as textures
 from ..measures.codes import CodeDistribution, distribution, fitted, prior, reweighted_deviations
 from ..measures.grains import LEAST_DB, GrainSample, Part, decode, draw, encode, filtered, sequence, stretch
 from ..measures.sounds import recordings, silence_message
-from ..reports.figures import clips as grain_figures
-from ..reports.figures import frames as frame_figures
+from ..reports import clip_figures as grain_figures
+from ..reports import frame_figures
 from ..reports.measure import (
     Measure,
     Sentence,

@@ -24,7 +24,7 @@ from ...train.sampling import evenly_spaced
 from ..graphs import EncodedFrames, Graphs
 from ..kinds.stream import HEAT
 from ..measures.sounds import silence_message
-from ..reports.figures import clips as clip_figures
+from ..reports import clip_figures
 from ..reports.measure import Measure, Verdict, measures_across, measures_down, verdict_of
 from ..reports.page import report_page
 from ..reports.report import SEED, Figures, Report, ReportRequest, ReportSound, evaluated_split, judged, listed, losses

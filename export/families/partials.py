@@ -26,7 +26,7 @@ from ..knobs import sensitivity as knobs
 from ..knobs.naming import arranged_partials, checked, pitched_ground
 from ..measures import codes as latent_statistics
 from ..measures.sounds import recordings, silence_message
-from ..reports.figures import frames as frame_figures
+from ..reports import frame_figures
 from ..reports.measure import (
     CAME_BACK_DB,
     Measure,

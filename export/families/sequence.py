@@ -19,7 +19,7 @@ from ...train.metrics.rhythm import envelope_correlation
 from ...train.sampling import evenly_spaced
 from ..graphs import CODES, EncodedFrames, Graphs
 from ..measures.sounds import edges_db, onset_measure, rms_db
-from ..reports.figures import clips as clip_figures
+from ..reports import clip_figures
 from ..reports.measure import Measure, Verdict, measures_across, measures_down, verdict_of
 from ..reports.page import report_page
 from ..reports.report import Figures, Picture, Report, ReportRequest, judged, listed, losses, peak_sounds

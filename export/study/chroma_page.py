@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ...host.units import PITCH_CLASSES
-from ..reports.figures.frames import pitch_class_bar, square
+from ..reports.frame_figures import pitch_class_bar, square
 from ..reports.measure import Measure, measures_across, minus, two_digits
 from ..reports.page import aside, bold, document, faint, lines, noted, paragraphs, parts_renderer
 from ..reports.report import WIDTH, Figures, Picture, Theme

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ...host.arrays import Array
-from ..reports.figures.clips import spectrograms, waveforms
+from ..reports.clip_figures import spectrograms, waveforms
 from ..reports.measure import Measure, measures_across
 from ..reports.page import basis, document, figure, joined, players, run_link
 from ..reports.report import WIDTH, Figures, Picture, Theme

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ...host.arrays import Array
-from ..reports.figures.clips import spectrograms, waveforms
+from ..reports.clip_figures import spectrograms, waveforms
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document, figure, joined
 from ..reports.report import Figures, Picture

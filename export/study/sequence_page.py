@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ...host.arrays import Array
-from ..reports.figures import clips as clip_figures
+from ..reports import clip_figures
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document, figure, joined, players, run_link
 from ..reports.report import WIDTH, Figures, Picture, Theme

@@ -7,7 +7,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from timbrel.export.reports import report
-from timbrel.export.reports.figures.frames import embedding
+from timbrel.export.reports.frame_figures import embedding
 from timbrel.export.reports.report import MOST_DOTS, THEMES
 
 DPI = report.DPI  # before the tests of reports have theirs drawn with fewer dots

@@ -10,8 +10,8 @@ import pytest
 from timbrel.export.families import chroma as chroma_report
 from timbrel.export.measures import frames as frame_sample
 from timbrel.export.measures.frames import mesh
+from timbrel.export.reports import frame_figures as figures
 from timbrel.export.reports import page, report
-from timbrel.export.reports.figures import frames as figures
 from timbrel.train.corpus.clip_table import Clip
 from timbrel.train.frames import FrameOrigin
 

@@ -17,8 +17,8 @@ from timbrel.export.measures import codes
 from timbrel.export.measures import frames as measures
 from timbrel.export.measures import grains as grain_measures
 from timbrel.export.measures.grains import GrainSample, draw, sequence, stretch
+from timbrel.export.reports import clip_figures as grain_figures
 from timbrel.export.reports import report
-from timbrel.export.reports.figures import clips as grain_figures
 from timbrel.host.errors import UserError
 from timbrel.train import checkpoint
 from timbrel.train.corpus.store import Corpus, writing

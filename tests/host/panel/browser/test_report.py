@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from timbrel.export.fidelity.comparison import AbxTrial, abx_page
-from timbrel.export.reports.figures.frames import embedding
+from timbrel.export.reports.frame_figures import embedding
 from timbrel.export.reports.page import document, parts_renderer
 from timbrel.host.events import NoteOff, NoteOn, ParameterChange
 from timbrel.host.panel.process import run

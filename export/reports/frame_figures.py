@@ -11,11 +11,11 @@ from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ....host.arrays import Array, Integers
-from ....host.units import PITCH_CLASSES
-from ...measures.frames import LOWEST_DB, spectrum_db
-from ..measure import percent, two_digits
-from ..report import WIDTH, Dots, Picture, Theme, line_colours, panels
+from ...host.arrays import Array, Integers
+from ...host.units import PITCH_CLASSES
+from ..measures.frames import LOWEST_DB, spectrum_db
+from .measure import percent, two_digits
+from .report import WIDTH, Dots, Picture, Theme, line_colours, panels
 
 LOWEST_HZ = 40.0  # lower end of spectra
 FREQUENCIES_HZ = {50: "50", 100: "100", 200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ....host.arrays import Array, Doubles
-from ....host.spectra import log_mel
-from ...measures.codes import CodeDistribution
-from ..report import WIDTH, Picture, Theme, line_colours, panels
+from ...host.arrays import Array, Doubles
+from ...host.spectra import log_mel
+from ..measures.codes import CodeDistribution
+from .report import WIDTH, Picture, Theme, line_colours, panels
 
 DEEPEST_DB = -80.0  # lower end of spectrograms
 ZOOMED, ZOOM_SECONDS = 3, 0.02  # clips, and seconds of each: a few periods reveal the shape of a wave

@@ -1,1 +1,0 @@
-"""Matplotlib pictures of reports: frames, grains and clips."""
