@@ -64,7 +64,7 @@ def export(
     """Write a model for any host, or a file for Max and Pd, and prove that it agrees with the trained network."""
     from ..host.progress import Display
     from .export import LabelInput
-    from .nn.write import written
+    from .nn import written
 
     card_texts = LabelInput(name, description, license, credits)
     export_options: Any = {"which": checkpoint.value, "weights": weights.value, "overwrite": overwrite}

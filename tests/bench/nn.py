@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from timbrel.export.nn.backend import Backend
-from timbrel.export.nn.write import note, write
+from timbrel.export.nn import Backend, note, write
 from timbrel.host.model.model import Model
 from timbrel.host.preset.library import find_model
 

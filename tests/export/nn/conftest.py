@@ -7,8 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from timbrel.export.nn.backend import Backend
-from timbrel.export.nn.write import write
+from timbrel.export.nn import Backend, write
 from timbrel.host.model.card import METADATA_KEY
 from timbrel.host.model.model import Model
 

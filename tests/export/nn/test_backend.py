@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from timbrel.export.nn.backend import Backend, NnRefusal
+from timbrel.export.nn import Backend, NnRefusal
 from torch import nn
 
 from .played import labels

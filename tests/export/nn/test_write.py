@@ -8,10 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from timbrel.export.nn import write
-from timbrel.export.nn import write as parity
-from timbrel.export.nn import write as writing
-from timbrel.export.nn.backend import Backend
+from timbrel.export import nn
+from timbrel.export.nn import Backend
 from timbrel.host.errors import Failure
 from timbrel.host.model.model import Model
 
@@ -45,7 +43,7 @@ def test_of_a_run_the_file_for_nn_can_be_all_that_is_kept(timbrel, small_run, sm
         shutil.copy(small_model, path)
         return Model(path).card
 
-    monkeypatch.setattr(write, "export", export)
+    monkeypatch.setattr(nn, "export", export)
     words = ["--weights", "float32", "--license", "CC0-1.0"]
     ended = timbrel("export", small_run, "--nn", tmp_path / "a.ts", *words)
     assert ended.status == 0, ended.err
@@ -58,7 +56,7 @@ def test_a_file_does_not_say_where_it_was_made(shipped, file_of):
         text = b"".join(archive.read(name) for name in archive.namelist() if "/data/" not in name)
         names = archive.namelist()
     assert all(name.startswith("timbrel/") for name in names)
-    assert str(write.__file__).encode() not in text
+    assert str(nn.__file__).encode() not in text
     assert re.search(rb"[\w/]+/(export|site-packages)/", text.replace(b"__torch__/timbrel/export", b"")) is None
 
 
@@ -109,16 +107,16 @@ def weights_off(graph):
     ],
 )
 def test_a_file_that_differs_is_not_kept(shipped, tmp_path, monkeypatch, spoil, reason):
-    model, original = shipped("gm-chroma-2"), writing.script
+    model, original = shipped("gm-chroma-2"), nn.script
 
     def script(player):
         made = original(player)
         spoil(made)
         return made
 
-    monkeypatch.setattr(writing, "script", script)
+    monkeypatch.setattr(nn, "script", script)
     with torch.no_grad(), pytest.raises(Failure, match=reason) as caught:
-        writing.write(model, tmp_path / "x.ts")
+        nn.write(model, tmp_path / "x.ts")
     assert "no file was kept" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -126,7 +124,7 @@ def test_a_file_that_differs_is_not_kept(shipped, tmp_path, monkeypatch, spoil, 
 
 def test_the_proof_moves_every_knob_through_its_whole_span(shipped):
     model = shipped("gm-chroma-8")
-    signals, sound = parity.note(model, parity.SECONDS)
+    signals, sound = nn.note(model, nn.SECONDS)
     knobs = model.card.latents
     codes = signals[0, : len(knobs)] + np.array([[knob.default] for knob in knobs])
     assert codes.min(1) == pytest.approx([knob.low for knob in knobs], abs=1e-5)
@@ -135,13 +133,13 @@ def test_the_proof_moves_every_knob_through_its_whole_span(shipped):
 
 
 def test_a_graph_that_fixes_the_number_of_rows_is_refused_in_a_line(shipped, tmp_path, monkeypatch):
-    class Fixed(writing.RebuiltDecoder):
+    class Fixed(nn.RebuiltDecoder):
         def forward(self, latent, condition=None):
             return super().forward(latent, condition).reshape(3, 2049)
 
-    monkeypatch.setattr(writing, "RebuiltDecoder", Fixed)
+    monkeypatch.setattr(nn, "RebuiltDecoder", Fixed)
     with torch.no_grad(), pytest.raises(Failure, match="its graph gives 1 rows no frames in torch; no file was kept"):
-        writing.write(shipped("gm-chroma-2"), tmp_path / "x.ts")
+        nn.write(shipped("gm-chroma-2"), tmp_path / "x.ts")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,1 +1,0 @@
-"""nn~ export for Max and Pd: TorchScript rebuilt from ONNX."""
