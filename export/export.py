@@ -35,7 +35,7 @@ from ..train.run import Run, trained
 from .families import FAMILIES
 from .first_preset import PLAIN_LUFS, model_loudness_lufs
 from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, starting_point, store_half, trace
-from .knobs.naming import explained
+from .knob_names import explained
 from .measures.codes import DEAD
 from .parity import STEPS, reference
 

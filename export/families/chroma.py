@@ -20,14 +20,14 @@ from ...train.families.chroma.recipe import ChromaRecipe
 from ...train.frames import is_tonal, sources
 from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
+from .. import knobs
 from ..fidelity.comparison import NOTES, Comparison, compare_notes
 from ..fidelity.notes import HELD_OUT
 from ..fidelity.page import figures_section, notes_parts
 from ..gestures.build import gestures_of
 from ..gestures.code_fitting import CodeFitter
 from ..graphs import CODES, SEED, EncodedFrames, Graphs
-from ..knobs import sensitivity as knobs
-from ..knobs.naming import OrderedLatents, arranged, checked, ground
+from ..knob_names import OrderedLatents, arranged, checked, ground
 from ..measures import codes as latent_statistics
 from ..measures import frames as measures
 from ..measures.frames import (

@@ -17,13 +17,13 @@ from ...train.families.partials.network import PartialsAutoencoder, magnitudes
 from ...train.families.partials.recipe import PartialsFrames, PartialsRecipe
 from ...train.frames import sources
 from ...train.sampling import random_indices
+from .. import knobs
 from ..fidelity.comparison import NOTES, Comparison, compare_notes
 from ..fidelity.page import figures_section, notes_parts
 from ..gestures.build import gestures_of
 from ..gestures.code_fitting import PitchedCodeFitter
 from ..graphs import CODES, SEED, EncodedFrames, Graphs
-from ..knobs import sensitivity as knobs
-from ..knobs.naming import arranged_partials, checked, pitched_ground
+from ..knob_names import arranged_partials, checked, pitched_ground
 from ..measures import codes as latent_statistics
 from ..measures.sounds import recordings, silence_message
 from ..reports import frame_figures

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from timbrel.export.knobs.naming import SURE_SHARE, directions, names, reordered
-from timbrel.export.knobs.sensitivity import (
+from timbrel.export.knob_names import SURE_SHARE, directions, names, reordered
+from timbrel.export.knobs import (
     NAMES,
     ChromaGround,
     PitchedGround,

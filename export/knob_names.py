@@ -10,22 +10,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...host.arrays import Array, Indices
-from ...host.kinds.card_fields import Direction, Latent
-from ...host.model.card import Card
-from ...host.model.map_layout import timbre_of
-from ...host.model.model import Model
-from ...train.corpus.store import Corpus
-from ...train.families.chroma.network import ChromaAutoencoder
-from ...train.families.chroma.recipe import ChromaRecipe
-from ...train.families.partials.data import PartialsRows, rows
-from ...train.families.partials.network import PartialsAutoencoder
-from ...train.families.partials.recipe import PartialsRecipe
-from ...train.sampling import evenly_spaced
-from ..graphs import NARROWEST_SPAN, SEED
-from ..measures.codes import SPAN
-from ..measures.frames import FrameSample, draw, encode
-from .sensitivity import (
+from ..host.arrays import Array, Indices
+from ..host.kinds.card_fields import Direction, Latent
+from ..host.model.card import Card
+from ..host.model.map_layout import timbre_of
+from ..host.model.model import Model
+from ..train.corpus.store import Corpus
+from ..train.families.chroma.network import ChromaAutoencoder
+from ..train.families.chroma.recipe import ChromaRecipe
+from ..train.families.partials.data import PartialsRows, rows
+from ..train.families.partials.network import PartialsAutoencoder
+from ..train.families.partials.recipe import PartialsRecipe
+from ..train.sampling import evenly_spaced
+from .graphs import NARROWEST_SPAN, SEED
+from .knobs import (
     DESCRIPTORS,
     NAMES,
     STEP,
@@ -38,6 +36,8 @@ from .sensitivity import (
     consistent_share,
     measure_knobs,
 )
+from .measures.codes import SPAN
+from .measures.frames import FrameSample, draw, encode
 
 Bools = npt.NDArray[np.bool_]
 Figures = dict[str, Any]

@@ -1,1 +1,0 @@
-"""Descriptors, names and directions of latents."""
