@@ -12,10 +12,12 @@ from ...host.arrays import Array
 from ...host.events import Event, NoteOff, NoteOn, ParameterChange
 from ...host.kinds.table import kind_of
 from ...host.midi.files import Performance
+from ...host.model.card import in_deviations
+from ...host.model.gesture import instrument_of
 from ...host.play.render import render_samples
 from ...host.preset.library import Patch
-from ..recorded_keys import recorded_keys
 
+WIDE_KEYS = (36, 96)  # of models that name no range
 SETTLED_SECONDS = 0.8  # the attack, before which no loop begins
 SHORTEST_SECONDS = 1.0  # a shorter loop is heard to repeat
 WINDOW_SECONDS = 0.1  # compared at both places: some periods of the lowest keys
@@ -24,6 +26,21 @@ ENDS = 24  # places tried
 END_SECONDS = 0.6  # before the end of the sound, within which loops end
 LEVEL_WEIGHT = 0.05  # of likeness, per dB between the places
 TOO_QUIET = 1e-5
+
+
+def recorded_keys(patch: Patch) -> tuple[int, int]:
+    """Return the lowest and the highest recorded key."""
+    card, preset, gestures = patch.model.card, patch.preset, patch.model.gestures
+    if gestures is not None:
+        resting_code = np.array(preset.latent_values(card), np.float64)
+        instrument_label = None if preset.gesture is None else preset.gesture.instrument
+        note_keys = [
+            note.key for note in instrument_of(gestures, resting_code, in_deviations(card), instrument_label).notes
+        ]
+        return round(min(note_keys)), round(max(note_keys))
+    if card.partials is not None:
+        return round(card.partials.low), round(card.partials.high)
+    return max(WIDE_KEYS[0], min(patch.tuning)), min(WIDE_KEYS[1], max(patch.tuning))
 
 
 class Loop(NamedTuple):

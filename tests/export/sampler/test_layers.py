@@ -1,8 +1,15 @@
 from pathlib import Path
 
 import pytest
-from timbrel.export.recorded_keys import recorded_keys
-from timbrel.export.sampler.strikes import KeyZone, KnobLayer, VelocityZone, key_zones, knob_layers, velocity_zones
+from timbrel.export.sampler.strikes import (
+    KeyZone,
+    KnobLayer,
+    VelocityZone,
+    key_zones,
+    knob_layers,
+    recorded_keys,
+    velocity_zones,
+)
 from timbrel.host.preset.library import open_patch
 
 
