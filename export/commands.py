@@ -224,7 +224,7 @@ def sample(
     from ..host.preset.library import open_patch
     from ..host.preset.plugin_consent import ask_for
     from ..host.progress import Display
-    from .sampler.sample import sample as write_samples
+    from .samples.sampler import sample as write_samples
 
     ask_for([preset], trust)
     patch = open_patch(preset)
@@ -275,8 +275,8 @@ def dataset(
     """Render labelled notes by the million into WebDataset shards; the same command goes on after a stop."""
     from ..host.preset.plugin_consent import ask_for
     from ..host.progress import Display
-    from .dataset.dataset import make_dataset
-    from .dataset.drawing import read_settings
+    from .samples.dataset import make_dataset
+    from .samples.drawing import read_settings
 
     ask_for(presets, trust)
     settings_by_name = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from timbrel.export.dataset.dataset import make_dataset
-from timbrel.export.dataset.drawing import DatasetSettings
+from timbrel.export.samples.dataset import make_dataset
+from timbrel.export.samples.drawing import DatasetSettings
 from timbrel.train.corpus.build import build
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"

@@ -16,8 +16,8 @@ from statistics import median
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from timbrel.export.dataset.drawing import BATCH, DatasetPreset, DatasetSettings, draw
-from timbrel.export.dataset.shards import Job, render_batch
+from timbrel.export.samples.dataset import Job, render_batch
+from timbrel.export.samples.drawing import BATCH, DatasetPreset, DatasetSettings, draw
 from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.midi.files import Performance
 from timbrel.host.play.events import engine_for

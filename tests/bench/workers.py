@@ -14,8 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.append(str(Path(__file__).parents[1] / "export"))
 
 from clusters import cluster
-from timbrel.export.dataset.dataset import make_dataset
-from timbrel.export.dataset.drawing import DatasetSettings
+from timbrel.export.samples.dataset import make_dataset
+from timbrel.export.samples.drawing import DatasetSettings
 
 PRESET, NOTES = "gm-oboe", 64 * 48
 

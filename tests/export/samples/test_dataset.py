@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 import timbrel
-from timbrel.export.dataset import dataset, shards
-from timbrel.export.dataset.dataset import make_dataset
-from timbrel.export.dataset.drawing import DatasetSettings
-from timbrel.export.dataset.shards import Job, render_batch
+from timbrel.export.samples import dataset
+from timbrel.export.samples.dataset import Job, make_dataset, render_batch
+from timbrel.export.samples.drawing import DatasetSettings
 from timbrel.host.errors import Failure, UserError
 from timbrel.host.preset.library import open_patch
 
@@ -122,7 +121,7 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_whole_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path) -> None:
-    real = shards.flac_bytes
+    real = dataset.flac_bytes
     count = 0
 
     def fill(samples: np.ndarray, rate: int) -> bytes:
@@ -132,7 +131,7 @@ def test_a_full_disk_keeps_whole_shards(tmp_path: Path, monkeypatch: pytest.Monk
             raise OSError(28, "No space left on device")
         return real(samples, rate)
 
-    monkeypatch.setattr(shards, "flac_bytes", fill)
+    monkeypatch.setattr(dataset, "flac_bytes", fill)
     with pytest.raises(Failure, match=r"cannot write .*notes-000001\.tar: No space left on device"):
         small(tmp_path / "notes")
     assert sorted(path.name for path in (tmp_path / "notes").iterdir()) == ["index.json", "notes-000000.tar"]
@@ -193,7 +192,7 @@ def test_a_worker_that_dies_is_one_line_and_whole_shards_stay(
     assert bytes_of(small(tmp_path / "notes")) == bytes_of(whole)
 
 
-def killed_in_the_second(job: Job, number: int) -> list[shards.Member]:
+def killed_in_the_second(job: Job, number: int) -> list[dataset.Member]:
     import os
     import signal
 
@@ -313,7 +312,9 @@ def test_two_runs_into_one_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_mono_note_is_the_mean_of_both_sides() -> None:
     sound = np.stack([np.full(4000, 0.5), np.full(4000, -0.1)]).astype(np.float32)
-    mono, stereo = (shards._shift_to_onset(sound, 100, DatasetSettings(**SMALL, stereo=wide)) for wide in (False, True))
+    mono, stereo = (
+        dataset._shift_to_onset(sound, 100, DatasetSettings(**SMALL, stereo=wide)) for wide in (False, True)
+    )
     np.testing.assert_allclose(mono[0, 100:3000], 0.2, atol=1e-7)
     np.testing.assert_allclose(stereo[:, 100:3000], sound[:, 100:3000])
     assert not mono[:, :100].any()

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from timbrel.export.sampler.strikes import (
+from timbrel.export.samples.strikes import (
     KeyZone,
     KnobLayer,
     VelocityZone,

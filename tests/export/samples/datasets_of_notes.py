@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from timbrel.export.dataset.dataset import make_dataset
-from timbrel.export.dataset.drawing import DatasetSettings
+from timbrel.export.samples.dataset import make_dataset
+from timbrel.export.samples.drawing import DatasetSettings
 
 SMALL: dict[str, Any] = {"seconds": 0.5, "sample_rate": 16000, "shard_notes": 64}
 NOTES = 66  # the fewest that are two batches and two shards, of which one is whole

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from timbrel.export.dataset.drawing import Choice, DatasetSettings, read_settings
+from timbrel.export.samples.drawing import Choice, DatasetSettings, read_settings
 from timbrel.host.errors import UserError
 
 

@@ -9,8 +9,8 @@ import pysfizz
 import pytest
 import soundfile
 import timbrel
-from timbrel.export.sampler.sample import Layout, Region, _map_knobs, dspreset, sample, sfz
-from timbrel.export.sampler.strikes import KeyZone, KnobLayer, Strike, VelocityZone, strikes
+from timbrel.export.samples.sampler import Layout, Region, _map_knobs, dspreset, sample, sfz
+from timbrel.export.samples.strikes import KeyZone, KnobLayer, Strike, VelocityZone, strikes
 from timbrel.host.errors import UserError
 from timbrel.host.preset.library import open_patch
 from timbrel.train.corpus.sfz import sfz_samples

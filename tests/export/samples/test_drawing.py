@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timbrel.export.dataset.drawing import DatasetPreset, DatasetSettings, draw
+from timbrel.export.samples.drawing import DatasetPreset, DatasetSettings, draw
 from timbrel.host.errors import UserError
 from timbrel.host.preset.library import open_patch
 

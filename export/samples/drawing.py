@@ -23,7 +23,7 @@ from ...host.session.view import ControlView
 from ...host.session.view_builder import controls
 from ...host.settings import SettingsSection
 from ...host.signal import uniforms
-from ..sampler.strikes import recorded_keys
+from .strikes import recorded_keys
 
 BATCH = 64  # notes that are computed together, the same ones on any number of workers
 LONGEST_SECONDS = 30.0  # of a file: a batch lies in memory

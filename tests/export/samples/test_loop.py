@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from timbrel.export.sampler.strikes import Loop, find_loop, joined
+from timbrel.export.samples.strikes import Loop, find_loop, joined
 
 RATE = 44_100
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.export.sampler.strikes import RATE, _lasts
+from timbrel.export.samples.strikes import RATE, _lasts
 
 
 def note(level_db: np.ndarray) -> np.ndarray:

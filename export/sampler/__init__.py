@@ -1,1 +1,0 @@
-"""Instruments as sound files for samplers."""

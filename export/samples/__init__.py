@@ -1,0 +1,1 @@
+"""Samples of notes: labelled data sets by the million, and instruments for samplers."""
