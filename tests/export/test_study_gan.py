@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from timbrel.export.reports import report as picture
-from timbrel.export.study.gan import FIRST, STAGES, _stages, study
-from timbrel.export.study.gan_page import losses, over_epochs
+from timbrel.export.study.gan import FIRST, STAGES, _stages, losses, over_epochs, study
 from timbrel.export.study.runs import StudyOptions
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display

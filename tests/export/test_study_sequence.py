@@ -10,8 +10,7 @@ from timbrel.export.families import sequence as reporting
 from timbrel.export.reports import report as picture
 from timbrel.export.study import sequence as studying
 from timbrel.export.study.runs import StudyOptions, Training
-from timbrel.export.study.sequence import COURSE, read_losses, study, target_times
-from timbrel.export.study.sequence_page import losses, summed, waveforms
+from timbrel.export.study.sequence import COURSE, losses, read_losses, study, summed, target_times, waveforms
 from timbrel.host.errors import UserError
 from timbrel.host.progress import Display
 from timbrel.train.families.recipes import load_recipe

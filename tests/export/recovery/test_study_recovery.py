@@ -9,8 +9,7 @@ from timbrel.export import export as exporting
 from timbrel.export.recovery import search
 from timbrel.export.recovery.search import SearchOptions, SearchStage
 from timbrel.export.study import recovery_rows
-from timbrel.export.study.recovery import RecoveryStudyOptions, study
-from timbrel.export.study.recovery_page import PUBLISHED
+from timbrel.export.study.recovery import PUBLISHED, RecoveryStudyOptions, study
 from timbrel.export.study.recovery_rows import FURTHER, ROWS, TABLES, RecoveryBench, draw_codes
 from timbrel.export.study.runs import Training
 from timbrel.host.kinds.card_fields import UniformPrior
