@@ -44,8 +44,7 @@ from .chroma_measures import (
     verdicts,
 )
 from .chroma_page import LatentPanel, accounting, embeddings, page
-from .exhibits import write_json
-from .runs import Machines, StudyProgress, Training, check_folder, train_first
+from .runs import Machines, StudyProgress, Training, check_folder, train_first, write_json
 
 CORPORA = (OCTAVE, OCTAVES, VIOLIN)
 SIDES = {2: 350, 3: 50, 8: 5}  # points along each latent, by the number of latents: section V-A

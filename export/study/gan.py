@@ -36,8 +36,16 @@ from ..reports.clip_figures import spectrograms, waveforms
 from ..reports.measure import Measure, measures_across
 from ..reports.page import basis, document, figure, joined, players, run_link
 from ..reports.report import FORMAT, SEED, WIDTH, Figures, Picture, Theme
-from .exhibits import save_pictures, write_sound, write_study
-from .runs import StudyOptions, Training, check_folder, load_recipes, train_and_evaluate
+from .runs import (
+    StudyOptions,
+    Training,
+    check_folder,
+    load_recipes,
+    save_pictures,
+    train_and_evaluate,
+    write_sound,
+    write_study,
+)
 
 RECIPES = ("clip-dcgan", "clip-dcgan-halves", "clip-wavegan", "tuned-clip")
 COMPARED = ("dcgan", "halves", "gan", "clip")  # families

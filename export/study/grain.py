@@ -26,8 +26,7 @@ from ..measures.grains import Part, decode, encode, filtered, sequence, stretch
 from ..reports.measure import Measure, measures_across
 from ..reports.page import basis, document, figure, joined, players, run_link
 from ..reports.report import FORMAT, SEED, Figures
-from .exhibits import write_sound, write_study
-from .runs import StudyOptions, Training, check_folder, load_recipes, train_and_evaluate
+from .runs import StudyOptions, Training, check_folder, load_recipes, train_and_evaluate, write_sound, write_study
 
 
 class Panel(NamedTuple):

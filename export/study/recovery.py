@@ -30,7 +30,6 @@ from ..reports.clip_figures import spectrograms, waveforms
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document, figure, joined
 from ..reports.report import FORMAT, Figures, Picture
-from .exhibits import save_pictures, write_study
 from .recovery_rows import FURTHER, ROWS, TABLES, MeasuredRow, RecoveryBench
 from .runs import (
     Machines,
@@ -39,7 +38,9 @@ from .runs import (
     Training,
     check_folder,
     load_recipes,
+    save_pictures,
     train_first,
+    write_study,
 )
 
 INVERT, TUNED = "invert", "tuned-clip"

@@ -1,18 +1,22 @@
-"""Trains and evaluates a study's runs, also as tasks of a Ray cluster; resumes interrupted ones."""
+"""Trains and evaluates a study's runs, also as tasks of a Ray cluster; resumes interrupted ones; writes the study's files."""
 
 import contextlib
 import functools
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ... import __version__
+from ...host.arrays import Array
+from ...host.audio.sound_files import sound_writer
 from ...host.errors import Failure, TimbrelError, UserError, nearest
-from ...host.files import check_new_folder
+from ...host.files import check_new_folder, replacing
 from ...host.progress import Display
 from ...host.workers import RETRIES, connect, first_line, on_this_machine
 from ...train import checkpoint
@@ -24,7 +28,7 @@ from ...train.loop import Diverged, RunOptions, RunStatus
 from ...train.recipe import Recipe
 from ...train.run import Run
 from ..evaluate import evaluate
-from ..reports.report import FORMAT, Figures
+from ..reports.report import FORMAT, Figures, Picture, as_json
 
 LOOK_SECONDS = 0.5  # between looks at the tasks: Ctrl-C is heard then
 STOPPING_SECONDS = 120.0  # longest wait for stopped trainings to measure and save
@@ -397,3 +401,32 @@ class StudyProgress:
 
     def _say(self, message: str) -> None:
         self.display.say(f"{self.part}: {message}")
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path, overwrite=True) as file:
+        file.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, figures: Figures) -> None:
+    write_text(path, as_json(figures))
+
+
+def write_study(folder: Path, figures: Figures, page: str) -> None:
+    write_json(folder / "study.json", figures)
+    write_text(folder / "index.html", page)
+
+
+def save_pictures(folder: Path, pictures: Iterable[Picture]) -> dict[str, str]:
+    """Draw pictures into the study's folder; return their captions by name."""
+    captions = {}
+    for picture in pictures:
+        picture.save(folder)
+        captions[picture.name] = picture.caption
+    return captions
+
+
+def write_sound(path: Path, samples: Array, rate: int) -> None:
+    """Write a sound of one channel, [samples]."""
+    with sound_writer(path, rate, channels=1, overwrite=True) as file:
+        file.write(samples[np.newaxis].astype(np.float32))

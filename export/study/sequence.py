@@ -35,8 +35,7 @@ from ..reports import clip_figures
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document, figure, joined, players, run_link
 from ..reports.report import FORMAT, WIDTH, Figures, Picture, Theme
-from .exhibits import save_pictures, write_sound, write_study
-from .runs import StudyOptions, Training, load_recipes, train_and_evaluate
+from .runs import StudyOptions, Training, load_recipes, save_pictures, train_and_evaluate, write_sound, write_study
 
 Continued = dict[tuple[str, bool, int], list[Array]]  # sounds by recipe, whether scaling was restored, and seed
 

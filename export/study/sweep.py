@@ -22,8 +22,7 @@ from ...train.launch import check_fits
 from ...train.loop import Diverged
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document
-from .exhibits import write_json, write_text
-from .runs import Machines, StudyProgress, Training, train_on_cluster
+from .runs import Machines, StudyProgress, Training, train_on_cluster, write_json, write_text
 
 MOST_TRAININGS = 1000  # trainings
 LONGEST_NAME = 150  # of a run's folder: file systems allow 255 bytes
