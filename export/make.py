@@ -32,13 +32,12 @@ from ..train.recipe import Recipe
 from ..train.run import Run
 from .evaluate import evaluate, exported_patch
 from .export import LabelInput
-from .families import FAMILIES, LOOPS, SHORT, TEXTURE, TONAL, family_named, name_for_users
+from .families import FAMILIES, LOOPS, MINUTES, SHORT, TEXTURE, TONAL, check_minutes, family_named, name_for_users
 from .families.family import ExportFamily
 from .fidelity.page import dynamics_line, in_short, tuning_line
 from .first_preset import as_text, first_preset, rendered
 from .reports.measure import good_news
 from .reports.report import Figures
-from .training_minutes import MINUTES, check_minutes
 
 LOWEST_RATE = 8000  # Hz: the lowest of a corpus
 MELODIC_SHARE = 0.5  # of sounds are melodies: the others' hits or beats are theirs

@@ -11,8 +11,7 @@ from ...host.model.pack import SUFFIX
 from ...host.preset.shipped import preset_file
 from ...host.progress import Display
 from ...train.corpus.content import survey_sounds
-from ..families import MADE
-from ..training_minutes import MINUTES, check_minutes
+from ..families import MADE, MINUTES, check_minutes
 
 
 def make_instrument(

@@ -1,7 +1,11 @@
-"""Network families for export by name. A family's module is imported when it is asked for."""
+"""Network families for export by name, and the limits of training by `make`.
+
+A family's module is imported when it is asked for.
+"""
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...host.errors import UserError
 from ...train.families import class_of
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ MADE = {
 }
 # Defaults of `make`: sounds with a pitch, sounds without one, hits and words, and loops.
 TONAL, TEXTURE, SHORT, LOOPS = "partials", "grain", "clip", "loops"
+MINUTES = 5.0  # of training, by default
 
 
 def name_for_users(family: str) -> str:
@@ -36,6 +41,17 @@ def name_for_users(family: str) -> str:
 def family_named(name: str) -> str:
     """Return the family with a name for users, or the name itself."""
     return next((family for family, made_family in MADE.items() if made_family.called == name), name)
+
+
+def check_minutes(option: str, minutes: float) -> None:
+    """Raise `UserError` for training minutes outside 0 to `MOST_MINUTES`."""
+    from ...train.recipe import MOST_MINUTES  # pydantic, which the command line's help needs not
+
+    if not 0 < minutes <= MOST_MINUTES:
+        raise UserError(
+            f"{option} {minutes:g} must be above 0, and {MOST_MINUTES} at most; give the minutes to train, such as "
+            f"{MINUTES:g}"
+        )
 
 
 class _Families(dict[str, "ExportFamily[Recipe, Network]"]):
