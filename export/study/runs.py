@@ -1,4 +1,4 @@
-"""Trains and evaluates a study's runs, also as tasks of a Ray cluster; resumes interrupted ones; writes the study's files."""
+"""Trains and evaluates a study's runs, also as tasks of a Ray cluster; resumes interrupted ones; writes its files."""
 
 import contextlib
 import functools
