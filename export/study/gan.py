@@ -242,7 +242,8 @@ def _rows(run: Run, network: ClipGenerator) -> dict[str, Array]:
 def _write_clips(path: Path, clips: Array, rate: int) -> None:
     clip_peaks = np.maximum(np.abs(clips).max(1, keepdims=True), 1e-9)
     gap_padding = ((0, 0), (0, round(GAP_SECONDS * rate)))
-    write_sound(path, np.pad(PEAK * clips / clip_peaks, gap_padding).ravel(), rate)
+    padded_clips = np.pad(PEAK * clips / clip_peaks, gap_padding).astype(np.float32, copy=False)
+    write_sound(path, padded_clips.ravel(), rate)
 
 
 def over_epochs(name: str, clips_by_name: Mapping[str, Array], rate: int) -> list[Picture]:
