@@ -26,7 +26,7 @@ def chosen_method(requested: str | None, model: Model, report: Callable[[str], N
     has_encoder = encoder_path(model.path).exists()
     if has_encoder and requested in (None, "hybrid") and can_refine(model.card):  # it needs no torch
         return RecoveryMethod("hybrid", refined, refines=True)
-    can_search = all(importlib.util.find_spec(name) for name in ("torch", "onnx", "librosa"))
+    can_search = all(importlib.util.find_spec(name) for name in ("torch", "onnx"))
     if requested == NETWORK.name or (requested is None and not can_search):
         if requested is None:
             report(f"{MISSING}; the network's code is not refined")

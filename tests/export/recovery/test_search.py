@@ -306,7 +306,7 @@ def test_a_path_is_refined_where_it_is_bent(sound_of, tmp_path, mark):
 
 
 @pytest.mark.usefixtures("no_picture")
-@pytest.mark.parametrize("lacking", ["torch", "onnx", "librosa"])
+@pytest.mark.parametrize("lacking", ["torch", "onnx"])
 def test_without_torch_the_network_is_used_and_that_is_said(sound_of, tmp_path, mark, timbrel, monkeypatch, lacking):
     found = importlib.util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == lacking else found(name, *rest))
