@@ -58,6 +58,11 @@ def test_the_keys_of_kits_are_told_with_their_drums_and_digits_and_all_keys_of_o
     assert view_of("gm-keys").keys == dict.fromkeys(range(128), "")
 
 
+def test_a_loop_is_told_to_be_a_sixteenth_ahead_and_others_not_at_all():
+    assert view_of("drum-loops").ahead_ms == 125.0  # at 120 BPM
+    assert view_of("gm-keys").ahead_ms is None
+
+
 def test_a_latent_is_told_with_what_it_moves_and_why_it_has_no_name(tiny_path, tmp_path):
     model = onnx.load(tiny_path())
     card = json.loads(model.metadata_props[0].value)
