@@ -44,6 +44,15 @@ def pip_settings(listing: str) -> dict[str, str]:
     return {name: value for section in SECTIONS for name, value in settings[section].items()}
 
 
+def default_index() -> str | None:
+    """Return the address of pip's own index, PyPI's; None without pip."""
+    try:
+        from pip._internal.models.index import PyPI
+    except ImportError:
+        return None
+    return PyPI.simple_url
+
+
 def uv_command(uv: str, settings: Mapping[str, str], packages: list[str]) -> list[str]:
     """Return the command that installs ``packages`` with pip's folders of wheels and pip's constraints."""
     lists = [(f"--{name}", part) for name in ("find-links", "constraint") for part in settings.get(name, "").split()]
@@ -52,9 +61,16 @@ def uv_command(uv: str, settings: Mapping[str, str], packages: list[str]) -> lis
 
 
 def uv_variables(settings: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of uv: pip's settings under uv's names, but for those that ``variables`` has already."""
+    """Return the environment of uv: pip's settings under uv's names, but for those that ``variables`` has already.
+
+    The index comes before the extra ones: of a version that several hold, uv reads the files of the first alone, and a
+    mirror may lack the wheel for this machine (one had a soundfile without its library).
+    """
+    settings = {"index-url": default_index(), **settings}
+    if settings["index-url"] and "extra-index-url" in settings:
+        settings["extra-index-url"] = f"{settings['index-url']} {settings['extra-index-url']}"
     translated = {
-        name: settings[setting] for setting, names in VARIABLES.items() if setting in settings for name in names
+        name: settings[setting] for setting, names in VARIABLES.items() if settings.get(setting) for name in names
     }
     return {**DEFAULTS, **translated, **variables}
 

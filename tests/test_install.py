@@ -84,9 +84,18 @@ def test_uv_gets_the_settings_of_pip(install):
     ]
     variables = install.uv_variables(settings, {})
     assert variables["UV_DEFAULT_INDEX"] == "https://a.example/simple"
-    assert variables["UV_INDEX"] == "https://c.example/simple https://d.example/simple"
+    assert variables["UV_INDEX"] == "https://a.example/simple https://c.example/simple https://d.example/simple"
     assert variables["SSL_CERT_FILE"] == "/a/bundle.pem"
     assert variables["UV_SYSTEM_CERTS"] == "1"
+
+
+def test_uv_reads_pips_own_index_before_a_mirror(install):
+    """uv takes the files of a version from the first index that has it: a mirror may lack this machine's wheel."""
+    own = install.default_index()
+    assert own.startswith("https://")
+    variables = install.uv_variables({"extra-index-url": "file:///mirror"}, {})
+    assert variables["UV_INDEX"] == f"{own} file:///mirror"
+    assert "UV_INDEX" not in install.uv_variables({}, {})
 
 
 def test_variables_for_uv_win_over_pips_settings(install):
