@@ -25,8 +25,8 @@ OFTEN = 0.05  # of the blocks with long waits: a busy thread causes 10 % and mor
 OFTEN_BLOCKS = 256  # averaging length of their share
 SETTLED_SECONDS = 0.0005  # after the card read a block, nearly all events stamped with its start have arrived
 SURELY_SECONDS = 0.001  # the same, with a spare block in the ring and so more time to wait
-POLL_SECONDS = 0.0001  # between polls of the ring just before the card reads a block
-EARLY = 0.8  # of a period: sleep after the card read a block
+POLL_SECONDS = 0.0001  # between polls of the ring when the card is later than its clock
+READ_SECONDS = 0.00005  # from the moment when a block is due until the card has read it
 REST_LOOK_SECONDS = 0.2  # between looks at the card, at rest
 PATIENCE_BLOCKS = 4  # without progress, before checking that the card still exists
 FORGET_SECONDS = 10.0  # time constant of the card's clock
@@ -82,6 +82,10 @@ class Timeline:
         """The card's sample position at a time."""
         return round(seconds * self._rate + (self._offset or 0.0))
 
+    def seconds(self, sample: int) -> float:
+        """The time when the card reaches a sample."""
+        return (sample - (self._offset or 0.0)) / self._rate
+
 
 class RenderLoop:
     def __init__(
@@ -129,7 +133,6 @@ class RenderLoop:
         self._share_of_waits = 0.0  # share of recent blocks with a long wait
         self._spare_blocks = 0  # added to the ring's depth because of such waits
         self._shedding = LoadShedding()
-        self._last_read_time = 0.0  # when the card last read a block
         self._stand_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
         self._count = 0  # blocks rendered
         self.started = False  # the card's driver has returned
@@ -219,12 +222,12 @@ class RenderLoop:
             now, played_samples = time.perf_counter(), sink.taken
             self._timeline.observe(played_samples, now)
             if self._lacks_block(played_samples) and (self._ear is None or self._ear.ready):
-                self._last_read_time = now
                 self._settle(played_samples)
                 return True
             if now > deadline:
                 return False
-            sleep_seconds = self._last_read_time + EARLY * block_seconds - now  # sleep most of a period, poll the rest
+            lacking_samples = sink.written - (self.ring_blocks - 1) * sink.block  # read when it needs the block
+            sleep_seconds = self._timeline.seconds(lacking_samples) + READ_SECONDS - now
             time.sleep(sleep_seconds if 0 < sleep_seconds < block_seconds else POLL_SECONDS)
 
     def _lacks_block(self, played_samples: int | None = None) -> bool:
