@@ -88,6 +88,8 @@ class Rig:
         self.events = sorted(events)
         self.frame, self.sent = 0, 0
         self._ahead = 0  # frames that ours are ahead of the server's
+        self.lost = []  # first and last frame of what JACK lost, between two of its periods
+        self._base = None  # JACK's frame at ours of 0
         self.missed = []  # when xruns were told: the frame, and by time.perf_counter
         self.heard = None  # when the first sound came, by time.perf_counter
         self.client.set_process_callback(self._process)
@@ -107,6 +109,7 @@ class Rig:
         if midi is not None:
             self.client.connect(self.midi, self.ports(midi, is_midi=True, is_input=True)[0])
         self.frame = self.sent = 0
+        self._base, self.lost = None, []
 
     @property
     def now(self):
@@ -132,7 +135,12 @@ class Rig:
 
     def _process(self, count):
         self.midi.clear_buffer()
-        start, end = self.frame, self.frame + count
+        if self._base is None:
+            self._base = self.client.last_frame_time - self.frame
+        start = (self.client.last_frame_time - self._base) % 2**32
+        if start > self.frame:
+            self.lost.append((self.frame, start))
+        end = start + count
         self._ahead = start - self.client.last_frame_time
         while self.sent < len(self.events) and self.events[self.sent][0] < end:
             frame, message = self.events[self.sent]
