@@ -6,6 +6,7 @@ PYTHON := $(shell for p in python3 python3.12 python3.11; do \
 PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 BIN := .venv/bin
 INSTALL := .ci/install.py
+VOICE := $(wildcard setup.py host/voice/core/*.[ch])
 COMPILED := gcc libc6-dev lv2-dev dpf-source
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromium-headless-shell firefox-esr \
 	$(COMPILED) g++ pkg-config liblilv-dev lilv-utils sordi jalv strace
@@ -55,7 +56,7 @@ realtime: .venv/dev.done system
 
 bench: .venv/dev.done
 	@for name in engine gesture grain clip live latency offline process training gan busy startup sound pitch phase texture \
-		stream mesh map panel nn plugin onset levels notes workers; do \
+		stream mesh map panel nn plugin onset levels notes workers peer; do \
 		echo "== $$name"; $(BIN)/python tests/bench/$$name.py || exit 1; done
 
 # Changes some modules in one place at a time, and names each change that no test notices and that is not accepted.
@@ -116,12 +117,12 @@ system:
 	@$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/base.done: .venv/python.done pyproject.toml constraints.txt $(INSTALL)
+.venv/base.done: .venv/python.done pyproject.toml constraints.txt $(INSTALL) $(VOICE)
 	@echo "== installing timbrel"
 	@$(BIN)/python $(INSTALL) --editable '.[picture]'
 	@touch $@
 
-.venv/dev.done: .venv/python.done pyproject.toml constraints.txt $(INSTALL)
+.venv/dev.done: .venv/python.done pyproject.toml constraints.txt $(INSTALL) $(VOICE)
 	@echo "== installing timbrel and what its tests need (the first time takes minutes)"
 	@if [ "$$(uname)" = Linux ] && ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
 		echo "   torch is large: on Linux PyPI's brings 5 GB of libraries for GPUs with it; a wheel for the processor"; \

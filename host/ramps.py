@@ -43,6 +43,11 @@ class Ramp:
         return ramp_copy
 
     @property
+    def segments(self) -> list[_Segment]:
+        """[start, length, first, last] of each glide, the earliest first; read only."""
+        return self._segments
+
+    @property
     def target(self) -> float:
         return self._segments[-1].last
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Array
+from .arrays import Array, Doubles, Integers
 from .units import A4_HZ, midi_to_hz
 
 LOWEST_HZ = 27.5  # A0, the lowest note of the publication's chromagram
@@ -138,12 +138,24 @@ def uniforms(seed: int, note: int, first: int, count: int, columns: int) -> npt.
     return _uniform(splitmix64(hashed_seed + number_indices)).reshape(count, columns)
 
 
+def uniforms_of_notes(seed: int, notes: Integers, row: int, columns: int) -> Doubles:
+    """Row ``row`` of each note's `uniforms`, [notes, columns]."""
+    hashed_seeds = splitmix64(splitmix64(np.array([seed], np.uint64)) + notes.astype(np.uint64))
+    number_indices = np.arange(row * columns, (row + 1) * columns, dtype=np.uint64)
+    return _uniform(splitmix64(hashed_seeds[:, np.newaxis] + number_indices))
+
+
 def normals(seed: int, note: int, frame: int, count: int) -> Array:
     """[count] numbers (Box and Muller 1958)."""
+    return normals_of_notes(seed, np.array([note]), frame, count)[0]
+
+
+def normals_of_notes(seed: int, notes: Integers, frame: int, count: int) -> Array:
+    """Each note's `normals`, [notes, count]."""
     pair_count = -(-count // 2)
-    radius_uniform, angle_uniform = uniforms(seed, note, frame, 1, 2 * pair_count).reshape(2, pair_count)
-    radius, angle = np.sqrt(-2.0 * np.log1p(-radius_uniform)), 2.0 * np.pi * angle_uniform
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count].astype(np.float32)
+    drawn = uniforms_of_notes(seed, notes, frame, 2 * pair_count)
+    radius, angle = np.sqrt(-2.0 * np.log1p(-drawn[:, :pair_count])), 2.0 * np.pi * drawn[:, pair_count:]
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :count].astype(np.float32)
 
 
 def _uniform(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:

@@ -94,6 +94,7 @@ def timbrel_with(tmp_path):
 
 def test_devices_lists_what_to_type_for_cards_ports_and_controllers(timbrel_with):
     from timbrel.host.preset.library import shipped_controllers
+    from timbrel.host.voice_library import voice_description
 
     process = timbrel_with("devices")
     out, err = process.communicate()
@@ -106,6 +107,7 @@ def test_devices_lists_what_to_type_for_cards_ports_and_controllers(timbrel_with
         'MIDI port   --midi-port "Knobs"',
         'MIDI port   --midi-port "Pads"',
         *(line for line in out.splitlines() if line.startswith("controller  --controller ")),
+        f"voice       {voice_description()}",
     ]
     assert all(f"--controller {name} " in out for name in shipped_controllers())
 

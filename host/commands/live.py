@@ -257,10 +257,11 @@ def _controller(name: str | None) -> "Controller | None":
 
 @commands.command()
 def devices() -> None:
-    """List sound cards, MIDI ports and known controllers, each with the option that chooses it."""
+    """List sound cards, MIDI ports and known controllers, each with the option that chooses it, and the voice."""
     from ..audio.sound_card import cards, inputs
     from ..midi.ports import port_names
     from ..preset.library import read_controller, shipped_controllers
+    from ..voice_library import voice_description
 
     sound_cards = _list_or_complain(
         cards, "no sound card was found; connect one or start JACK, or 'timbrel play gm-keys --null'"
@@ -281,6 +282,7 @@ def devices() -> None:
         print(f'MIDI port   --midi-port "{port_name}"')
     for name in shipped_controllers():
         print(f"controller  --controller {name}  {read_controller(name).name}")
+    print(f"voice       {voice_description()}")
 
 
 def _list_or_complain(list_entries: Callable[[], list[Any]], empty_message: str) -> list[Any]:

@@ -69,7 +69,7 @@ def _parts(data: bytes) -> Iterator[tuple[str, int, int]]:
         message_begin, message_end, message_type, depth = pending_messages.pop()
         if depth > DEEPEST:
             raise NotONNX(f"its messages nest more than {DEEPEST} deep")
-        for field_number, wire_type, varint, content_begin, content_length in _fields(data, message_begin, message_end):
+        for field_number, wire_type, varint, content_begin, content_length in fields(data, message_begin, message_end):
             field_count += 1
             if field_count > MOST_FIELDS:
                 raise NotONNX(f"it has more than {MOST_FIELDS} parts")
@@ -87,7 +87,7 @@ def graph_of(data: bytes) -> bytes:
         NotONNX: not protobuf.
     """
     graph = b""
-    for field_number, wire_type, _, content_begin, content_length in _fields(data, 0, len(data)):
+    for field_number, wire_type, _, content_begin, content_length in fields(data, 0, len(data)):
         if wire_type == BYTES and HOLDS["model"].get(field_number) == "graph":
             graph += data[content_begin : content_begin + content_length]
     return graph
@@ -104,14 +104,14 @@ def card_of(file: Path) -> str:
     check_regular(file, FILE_BYTES)
     with file.open("rb") as opened_file, mmap.mmap(opened_file.fileno(), 0, access=mmap.ACCESS_READ) as mapped_bytes:
         for field_index, (field_number, wire_type, _, content_begin, content_length) in enumerate(
-            _fields(mapped_bytes, 0, len(mapped_bytes))
+            fields(mapped_bytes, 0, len(mapped_bytes))
         ):
             if field_index == MOST_MODEL_FIELDS:
                 raise NotONNX(f"it has more than {MOST_MODEL_FIELDS} parts")
             if field_number == METADATA and wire_type == BYTES:
                 entry_contents = {
                     entry_field_number: mapped_bytes[entry_offset : entry_offset + entry_bytes]
-                    for entry_field_number, _, _, entry_offset, entry_bytes in _fields(
+                    for entry_field_number, _, _, entry_offset, entry_bytes in fields(
                         mapped_bytes, content_begin, content_begin + content_length
                     )
                 }
@@ -120,7 +120,7 @@ def card_of(file: Path) -> str:
     return ""
 
 
-def _fields(data: bytes | mmap.mmap, offset: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
+def fields(data: bytes | mmap.mmap, offset: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
     """Number, wire type, value of a varint, and the content's first byte and length."""
     while offset < end:
         field_tag, offset = _varint(data, offset, end)

@@ -27,13 +27,13 @@ from ..events import (
     Timing,
     ZoneSize,
 )
-from ..kinds.spectrum import GestureSettings
+from ..kinds.spectrum import VIBRATO, GestureSettings
 from ..kinds.table import kind_of
 from ..midi.controllers import PRESSED
 from ..preset.library import Patch
 from ..preset.modulation import modulations
 from ..preset.preset import MORPH, PROCESS_CONTROLS
-from ..ramps import RAMP_SECONDS, knob
+from ..ramps import RAMP_SECONDS, Ramp, knob
 from ..units import Range, db_to_gain
 from .controllers import CHANNELS
 from .gestures import GestureBlend, GestureMotion, GesturePlayer, Note, NoteMotion, NoteValues, PathMotion, nothing
@@ -118,6 +118,15 @@ class EventProcessor:
     def level(self, bus: int) -> Level:
         return self._parameters.level(bus)
 
+    def bend(self, bus: int) -> Ramp:
+        """Bend of a bus's notes outside MPE zones, in semitones."""
+        return self._wheels.of(bus).bend
+
+    @property
+    def vibrato_depth(self) -> Ramp | None:
+        """None without gestures."""
+        return None if self._gesturing is None else self._gesturing.targets[VIBRATO]
+
     def latent_values(self) -> list[float]:
         return [ramp.target for ramp in self.motion.codes.knobs]
 
@@ -135,7 +144,13 @@ class EventProcessor:
                 values[target] = min(max(self._parameters.present(target) + added.get(target, 0.0), low), high)
         return {target: values[target] for target in self._modulated}
 
-    def motion_of(self, voices: list[Voice]) -> Motion:
+    @property
+    def fingers_move_codes(self) -> bool:
+        """Whether pressure or slide of MPE may move latents of single notes."""
+        return self._mpe.moves_codes
+
+    def motion_of(self, voices: list[Voice], gestures: bool = True) -> Motion:
+        """``gestures`` False leaves out their codes, for who adds them."""
         buses = [voice.bus for voice in voices]
         motion: Motion = CommonMotion(self.motion.codes, buses, [self._wheels.of(bus).bend for bus in buses])
         if self._note_path is not None:
@@ -143,10 +158,10 @@ class EventProcessor:
             motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
         if self._own_values is not None and self._own_values.moves_codes:
             motion = NoteMotion(motion, [voice.own.code for voice in voices], self._spans)
-        if self._gesturing is not None:
-            gestures = [voice.gesture for voice in voices]
-            if self._gesturing.moves or any(one and (one.moves or one.semitones) for one in gestures):
-                motion = GestureMotion(motion, gestures, self._spans, self._gesturing)
+        if gestures and self._gesturing is not None:
+            ways = [voice.gesture for voice in voices]
+            if self._gesturing.moves or any(one and (one.moves or one.semitones) for one in ways):
+                motion = GestureMotion(motion, ways, self._spans, self._gesturing)
         touches = [voice.touch for voice in voices]
         return self._mpe.motion(motion, touches) if any(touches) else motion
 

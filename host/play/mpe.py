@@ -209,6 +209,11 @@ class MpeChannels:
         self._zones: dict[int, _Zone] = {}
         self.master_tuning = Tuning()  # of all channels, also outside zones
 
+    @property
+    def moves_codes(self) -> bool:
+        """Whether pressure or slide moves a latent."""
+        return bool(self._to_latents)
+
     def set_zone(self, master: int, members: int, semitones: float = MASTER_BEND) -> None:
         """0 members end the zone."""
         self._sizes[master] = members

@@ -1,29 +1,38 @@
 """Rack: instruments in parallel, one per MIDI channel or MPE zone, with effects, mixed and limited."""
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arrays import Array
 from ..audio.effects import EffectChain
 from ..audio.output import Output, limit
+from ..engines.engine import Engine
 from ..errors import UserError
 from ..events import Event, StealVoice
 from ..preset.library import Patch
 from ..preset.validation import check
+from ..voice.core_voices import CoreEngine
 from .controllers import Mapper
-from .events import engine_and_processor
+from .core_synthesis import CoreSynthesis, core_for
+from .events import EventProcessor, engine_and_processor
 from .mpe import Zones
 from .synthesis import Elsewhere, Synthesis, share
 
 
 class ChannelInstrument:
-    def __init__(self, patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere] = (), live: bool = False) -> None:
-        """``sample_rate`` is the output's, in Hz.
+    def __init__(
+        self,
+        patch: Patch,
+        sample_rate: int,
+        elsewhere: Sequence[Elsewhere] = (),
+        live: bool = False,
+        core: CoreEngine | None = None,
+    ) -> None:
+        """``sample_rate`` is the output's, in Hz. ``core``: of `core_for`.
 
         Raises:
             UserError: the preset does not fit the model or its effects.
@@ -35,6 +44,12 @@ class ChannelInstrument:
         self.moves = any(motion.start == "play" for motion in patch.preset.motion)  # also while no note sounds
         self._output = Output(card.sample_rate, sample_rate, effects)
         turned = (effects.targets(), effects.values(), self._output.set_effect)
+        self._engine: Engine[Any]
+        self._synthesis: CoreSynthesis | Synthesis
+        if core is not None:
+            self._engine, self._processor = core, EventProcessor(patch, core, *turned)
+            self._synthesis = CoreSynthesis(core, self._processor)
+            return
         self._engine, self._processor = engine_and_processor(patch, *turned, live)
         parts = share(0, 1 + len(elsewhere))
         self._synthesis = Synthesis(self._engine, self._processor, parts=parts, elsewhere=elsewhere)
@@ -138,12 +153,23 @@ class Rack:
         self.played = 0
         self._crew: WorkerPool | None = None
         try:
-            if processes > 1:
+            cores = {channel: core_for(patch) for channel, patch in patches.items()}
+            shared = {channel: patch for channel, patch in patches.items() if cores[channel] is None}
+            for core in cores.values():
+                if core is not None:
+                    core.share(processes)
+            if processes > 1 and shared:
                 from . import voice_worker  # imported late: live playing and short files do not need it
 
-                self._crew = voice_worker.WorkerPool(patches, sample_rate, processes)
+                self._crew = voice_worker.WorkerPool(shared, sample_rate, processes)
             self._instruments = {
-                channel: _instrument(patch, sample_rate, self._crew.of(channel) if self._crew else [], live)
+                channel: _instrument(
+                    patch,
+                    sample_rate,
+                    self._crew.of(channel) if self._crew and channel in shared else [],
+                    live,
+                    cores[channel],
+                )
                 for channel, patch in patches.items()
             }
         except BaseException:
@@ -208,6 +234,8 @@ class Rack:
 
     def schedule(self, events: Sequence[Event], until: int) -> None:
         """Schedule all events before ``until``, in order, in output samples; workers render ahead to it."""
+        if not events and self._crew is None:
+            return
         heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):
@@ -221,7 +249,9 @@ class Rack:
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         """Limited mix of the next ``count`` samples, [2, count], and channels before the limiter."""
-        with self._crew.working() if self._crew else contextlib.nullcontext():
+        if self._crew is None:
+            return self._process(events, count)
+        with self._crew.working():
             return self._process(events, count)
 
     def prepare(self) -> None:
@@ -236,11 +266,11 @@ class Rack:
     def _process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         self.played += count
         self.schedule(events, self.played)
-        parts: dict[int, Array] = {}
-        mix = np.zeros((2, count), np.float32)
-        for channel, instrument in self._instruments.items():
-            parts[channel] = instrument.read(count)
-            mix += parts[channel]
+        parts = {channel: instrument.read(count) for channel, instrument in self._instruments.items()}
+        first, *others = parts.values() or [np.zeros((2, count), np.float32)]
+        mix = first.copy()
+        for part in others:
+            mix += part
         return limit(mix), parts
 
 
@@ -250,8 +280,10 @@ def as_played(default: Patch, others: Mapping[int, Patch]) -> dict[int, Patch]:
     return dict.fromkeys(free[:1], default) | dict(others)
 
 
-def _instrument(patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere], live: bool) -> ChannelInstrument:
+def _instrument(
+    patch: Patch, sample_rate: int, elsewhere: Sequence[Elsewhere], live: bool, core: CoreEngine | None
+) -> ChannelInstrument:
     try:
-        return ChannelInstrument(patch, sample_rate, elsewhere, live)
+        return ChannelInstrument(patch, sample_rate, elsewhere, live, core)
     except UserError as error:
         raise UserError(*(f"preset {patch.name!r}: {line}" for line in error.args)) from None

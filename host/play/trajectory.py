@@ -4,6 +4,7 @@ vibrato."""
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from ..arrays import Array, Doubles
 from ..model.gesture import RESIDUAL_DB, VIBRATO_CENTS, Gestures, NoteWay, instrument_of
-from ..signal import normals, uniforms
+from ..signal import normals_of_notes, uniforms, uniforms_of_notes
 from .parameters import SHORTEST_SECONDS
 
 Steps = npt.NDArray[np.int8]
@@ -27,10 +28,22 @@ OPENING = 16  # moments of a movement that notes have in common: its attack
 REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per key
 
 
-class Movement(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Movement:
     bands: Steps  # while the note is held, [moments, bands], in steps of `RESIDUAL_DB`
     vibrato: Steps  # as in `NoteWay`
     loudness: Doubles  # in dB, fading beyond the last moment
+
+    @functools.cached_property
+    def fast(self) -> Array:
+        """The movement in dB without its slow course, [moments, bands]: back and forth, a decay would swell."""
+        held = self.bands.astype(np.float32) * np.float32(RESIDUAL_DB)
+        sums = np.concatenate([np.zeros((1, held.shape[1]), np.float32), held.cumsum(axis=0)])
+        moments = np.arange(len(held))
+        low, high = np.maximum(moments - SLOW // 2, 0), np.minimum(moments + SLOW // 2 + 1, len(held))
+        slow = (sums[high] - sums[low]) / (high - low)[:, np.newaxis].astype(np.float32)
+        fast: Array = held - slow + slow[-1]
+        return fast
 
 
 class BlendedTrajectory(NamedTuple):
@@ -136,7 +149,7 @@ class TrajectoryBlender:
                 near, weights = nearest(apart)
             row, codes = weights @ self._releases[near], self._release_levels
             released = row[:codes], row[codes:].reshape(-1, n)
-        ending = functools.partial(_mean, self._endings, near, weights)
+        ending = functools.cache(functools.partial(_mean, self._endings, near, weights))
         return BlendedTrajectory(*held, *released, gains, opening, ending, movements, modes, decoded)
 
 
@@ -197,6 +210,7 @@ SPREAD = (0.3, 1.5)  # range of their frequencies, relative to the wander's rate
 JOINS = 0.5  # fade-in of wander after the recorded length, as a part of it
 JOINED_SECONDS = 0.1  # crossfade from codes at the note-off to those of the release
 TAKE = 1  # seed of takes
+DRAWN = 32  # notes whose takes are drawn at once
 LOUDEST_TAKE_DB = 1.0  # above the first note: the most that levels of instruments leave room for
 SOFTEST_TAKE_DB = -6.0
 LONG = 2 * OPENING  # moments of a movement that other notes may have
@@ -228,8 +242,8 @@ class GestureGrid(NamedTuple):
     release_levels: Doubles
     release_codes: Doubles
     directions: Doubles
-    deviations: Doubles  # wander in dB, then along directions
     hertz: Doubles
+    wander_deviations: Doubles  # amplitudes of each of its sines, in dB, then along directions
     decibels: Doubles  # of codes
     residual_seconds: float  # between a movement's moments
     takes: Array  # differences of level and gains in dB, [pairs, 1 + bands]
@@ -243,9 +257,9 @@ class GestureGrid(NamedTuple):
             np.array(grid.release_levels),
             np.array(grid.release_codes),
             np.array(gestures.directions),
-            np.array([wander.level_db, *wander.codes]),
             np.array([wander.level_hz, *wander.codes_hz]),
-            decibels,
+            np.array([wander.level_db, *wander.codes]) * np.sqrt(2 / SINES),
+            np.ascontiguousarray(decibels),
             gestures.residual_seconds,
             takes,
         )
@@ -267,15 +281,15 @@ class Gesture:
 
         ``deeper`` is added to the depth of the vibrato.
         """
-        self._mix, self._common, self._pace, self._note = mix, common, pace, note
+        self.mix, self.common, self.pace, self.note = mix, common, pace, note
         self.begin = on
         self._sought: int | None = None  # the last place of gains of bands
-        self._found, self._ending = mix.gains, mix.opening[:0]
-        self._louder, self._gains, self._opening, self._movement = 0.0, mix.gains, mix.opening, mix.movements[0]
+        self._found, self.ending = mix.gains, mix.opening[:0]
+        self.louder, self.gains, self.opening, self.movement = 0.0, mix.gains, mix.opening, mix.movements[0]
         if pace.variety > 0 and note > 1:
             self._differ()
         phase = phase_samples(pace.hop)
-        self._on = (on + phase // 2) // phase * phase  # start of its codes
+        self.codes_begin = (on + phase // 2) // phase * phase  # start of its codes
         self.moves = pace.codes > 0  # whether it changes codes at all
         self.semitones = mix.off * pace.intonation  # deviation from its key
         self.modes = mix.modes
@@ -284,99 +298,94 @@ class Gesture:
         self._place = note * STRIDE
         self._held = _Curve(on, pace.rate, self._place)
         self._release: _Curve | None = None
-        self._left = np.float32(1.0)  # the gain at the note-off
-        self._off: int | None = None
-        self._stretch = 1.0  # recorded seconds of a release per second
+        self.off: int | None = None
+        self.stretch = 1.0  # recorded seconds of a release per second
         self._ahead: tuple[int, Doubles, Doubles] | None = None  # a chunk's number, codes, and codes in dB
-        self._hop = (on - 2 * pace.lead) // pace.hop  # of the first stored code: no frame is read earlier
+        self.first_hop = (on - 2 * pace.lead) // pace.hop  # of its first code: no frame is read earlier
+        self._hop = self.first_hop  # of the first stored code
         self._codes: list[Doubles] = []  # hop by hop
         self._sounding = np.zeros(0)  # the last of them, in dB
 
     def _differ(self) -> None:
-        takes, variety, movements = self._common.takes, self._pace.variety, self._mix.movements
+        takes, variety, movements = self.common.takes, self.pace.variety, self.mix.movements
         long = [one for one in movements if len(one.bands) >= LONG] or list(movements[:1])
         among = math.ceil(variety * len(long))
-        self._movement = long[int(uniforms(TAKE, self._note, 0, 1, 1)[0, 0] * among)]
-        self._opening = np.zeros((0, 0), np.float32)
+        choice, drawn = drawn_take(self.note, len(takes))
+        self.movement = long[int(choice * among)]
+        self.opening = np.zeros((0, 0), np.float32)
         if len(takes):  # a sum of differences with normal weights has their covariance
-            drawn = normals(TAKE, self._note, 1, len(takes)) * np.float32(variety / math.sqrt(2 * len(takes)))
-            self._louder = min(max(float(drawn @ takes[:, 0]), SOFTEST_TAKE_DB), variety * LOUDEST_TAKE_DB)
-            self._gains = self._gains + (drawn @ takes[:, 1:]).astype(np.float32)
+            drawn = drawn * np.float32(variety / math.sqrt(2 * len(takes)))
+            self.louder = min(max(float(drawn @ takes[:, 0]), SOFTEST_TAKE_DB), variety * LOUDEST_TAKE_DB)
+            self.gains = self.gains + (drawn @ takes[:, 1:]).astype(np.float32)
 
     def gain(self, start: int, count: int) -> np.float32 | Array:
-        if self._pace.loudness == 0:
+        if self.pace.loudness == 0:
             return np.float32(1.0)
-        if self._off is None or self._off >= start + count:
+        if self.off is None or self.off >= start + count:
             return self._held.block(start, count, self._level)
-        held = min(max(self._off - start, 0), count)
+        held = min(max(self.off - start, 0), count)
         gain = np.empty(count, np.float32)
         if held:
             gain[:held] = self._held.block(start, held, self._level)
-        gain[held:] = self._left
+        gain[held:] = self._left()
         if self._release is not None:
             gain[held:] *= self._release.block(start + held, count - held, self._released)
         return gain
 
+    def _left(self) -> np.float32:
+        """The gain at the note-off."""
+        assert self.off is not None
+        return self._held.block(self.off, 1, self._level)[0]
+
     @property
     def bands(self) -> int:
         """Bands with gains, 0 without effect."""
-        return len(self._gains) if self.moves else 0
+        return len(self.gains) if self.moves else 0
 
     def band_gains(self, time: int, ahead: int) -> Array:
         """Gains of bands in dB, [bands], for a frame from ``time`` with its middle ``ahead``.
 
         They are those of the nearest moment, as frames overlap. A frame that begins before the note-off is held.
         """
-        off, pace = self._off, self._pace
-        moments = pace.speed / (pace.rate * self._common.residual_seconds)  # per sample
+        off, pace = self.off, self.pace
+        moments = pace.speed / (pace.rate * self.common.residual_seconds)  # per sample
         place = int(max(time + ahead - self.begin, 0) * moments + 0.5)
         if off is not None and time >= off:
             place = ~int((time + ahead - off) * moments + 0.5)  # negative after the note-off
         if place != self._sought:
             moved = self._moved(place) if off is None or place >= 0 else self._moved_after(~place, off, moments)
-            self._sought, self._found = place, (self._gains + moved) * np.float32(pace.codes)
+            self._sought, self._found = place, (self.gains + moved) * np.float32(pace.codes)
         return self._found
 
     def _moved(self, place: int) -> Array:
-        opening, held, last = self._opening, self._movement.bands, len(self._movement.bands) - 1
+        opening, held, last = self.opening, self.movement.bands, len(self.movement.bands) - 1
         if last < 0:
-            return np.zeros_like(self._gains)
+            return np.zeros_like(self.gains)
         back = last - round(LOOPED * last)
         moved: Array
         if place > last and back < OPENING:  # back and forth, a short movement would be a tremolo
             moved = held[last] * np.float32(RESIDUAL_DB * max(0.0, 1 - (place - last) / OPENING))
             return moved
         if place > last:
-            moved = self._fast[-1 - abs(back - (place - last + back) % (2 * back))]
+            moved = self.movement.fast[-1 - abs(back - (place - last + back) % (2 * back))]
             return moved
         moved = held[place] * np.float32(RESIDUAL_DB)
         own = np.float32(min(max(2 * place / OPENING - 1, 0.0), 1.0))
         if place < len(opening):
             moved = moved * own + opening[place] * (1 - own)
-        if self._pace.loudness < 1:  # an attack's noise goes with its level, or would be as loud as the tone
-            moved = moved * (own + (1 - own) * np.float32(self._pace.loudness))
+        if self.pace.loudness < 1:  # an attack's noise goes with its level, or would be as loud as the tone
+            moved = moved * (own + (1 - own) * np.float32(self.pace.loudness))
         return moved
-
-    @functools.cached_property
-    def _fast(self) -> Array:
-        """The movement without its slow course: back and forth, a decay would swell."""
-        held = self._movement.bands.astype(np.float32) * np.float32(RESIDUAL_DB)
-        sums = np.concatenate([np.zeros((1, held.shape[1]), np.float32), held.cumsum(axis=0)])
-        moments = np.arange(len(held))
-        low, high = np.maximum(moments - SLOW // 2, 0), np.minimum(moments + SLOW // 2 + 1, len(held))
-        slow = (sums[high] - sums[low]) / (high - low)[:, np.newaxis].astype(np.float32)
-        fast: Array = held - slow + slow[-1]
-        return fast
 
     def _moved_after(self, place: int, off: int, moments: float) -> Array:
         """The difference to the movement at the note-off fades."""
-        left = np.float32(max(1.0 - place * self._common.residual_seconds / JOINED_SECONDS, 0.0))
-        moved = np.zeros_like(self._gains)
-        if len(self._ending):
-            moved += self._ending[min(place, len(self._ending) - 1)]
+        left = np.float32(max(1.0 - place * self.common.residual_seconds / JOINED_SECONDS, 0.0))
+        moved = np.zeros_like(self.gains)
+        if len(self.ending):
+            moved += self.ending[min(place, len(self.ending) - 1)]
         if left > 0:
             joined = self._moved(int(max(off - self.begin, 0) * moments + 0.5))
-            moved += (joined - self._ending[0] if len(self._ending) else joined) * left
+            moved += (joined - self.ending[0] if len(self.ending) else joined) * left
         return moved
 
     def vibrato(self, time: int, ahead: int) -> float:
@@ -384,10 +393,10 @@ class Gesture:
 
         A note that is held for longer goes back and forth in its recorded vibrato; a short one's fades.
         """
-        way, pace = self._movement.vibrato, self._pace
+        way, pace = self.movement.vibrato, self.pace
         if not len(way):
             return 0.0
-        moments = pace.speed / (pace.rate * self._common.residual_seconds)
+        moments = pace.speed / (pace.rate * self.common.residual_seconds)
         place, part = divmod(max(time + ahead - self.begin, 0) * moments, 1.0)
         first, then = (self._pitch_at(way, int(place) + after) for after in (0, 1))
         return VIBRATO * pace.codes * (first + (then - first) * part)
@@ -402,25 +411,28 @@ class Gesture:
             return float(way[last]) * max(0.0, 1 - (place - last) / OPENING)
         return float(way[last - abs(back - (place - last + back) % (2 * back))])
 
+    @property
+    def releases(self) -> bool:
+        """Whether its level falls as recorded, after its note-off."""
+        return self._release is not None
+
     def attack(self, attack: int) -> int:
-        if not self._pace.rises:
+        if not self.pace.rises:
             return attack
-        shortest, loudness = SHORTEST_SECONDS * self._pace.rate, self._pace.loudness
+        shortest, loudness = SHORTEST_SECONDS * self.pace.rate, self.pace.loudness
         return max(1, round((1 - loudness) * attack + loudness * shortest))
 
     def let_go(self, time: int, release: int) -> tuple[int, bool]:
         """Release the note; return its release in samples, and whether its trajectory falls during it."""
-        self._off = time
-        self._ending = self._mix.ending()
+        self.off = time
+        self.ending = self.mix.ending()
         self._ahead = None
-        recorded, loudness = self._release_seconds(), self._pace.loudness
-        if loudness > 0:
-            self._left = self._held.block(time, 1, self._level)[0]
-        if recorded is None or loudness == 0 or not self._pace.releases:
+        recorded, loudness = self._release_seconds(), self.pace.loudness
+        if recorded is None or loudness == 0 or not self.pace.releases:
             return release, False
-        samples = max(1, round((1 - loudness) * release + loudness * recorded * self._pace.rate / self._pace.speed))
-        self._stretch = recorded / samples * self._pace.rate
-        self._release = _Curve(time, self._pace.rate, self._place)
+        samples = max(1, round((1 - loudness) * release + loudness * recorded * self.pace.rate / self.pace.speed))
+        self.stretch = recorded / samples * self.pace.rate
+        self._release = _Curve(time, self.pace.rate, self._place)
         return samples, True
 
     def code(self, time: int) -> Doubles:
@@ -428,13 +440,13 @@ class Gesture:
 
         Stays until its change is audible, since equal codes are decoded once. A later note-off does not change it.
         """
-        place = max(time // self._pace.hop - self._hop, 0)
+        place = max(time // self.pace.hop - self._hop, 0)
         while len(self._codes) <= place:
             self._codes.append(self._next(self._hop + len(self._codes)))
         return self._codes[place]
 
     def forget(self, time: int) -> None:
-        past = min(time // self._pace.hop - self._hop, len(self._codes) - 1)
+        past = min(time // self.pace.hop - self._hop, len(self._codes) - 1)
         if past > 0:
             del self._codes[:past]
             self._hop += past
@@ -443,8 +455,8 @@ class Gesture:
         chunk, place = divmod(hop + self._place, HOPS)
         if self._ahead is None or self._ahead[0] != chunk:
             hops = np.arange(HOPS) + (chunk * HOPS - self._place)
-            codes = self._codes_at(hops * self._pace.hop)
-            self._ahead = chunk, codes, codes @ self._common.decibels
+            codes = self._codes_at(hops * self.pace.hop)
+            self._ahead = chunk, codes, codes @ self.common.decibels
         _, codes, sounding = self._ahead
         if self._codes:
             away = sounding[place] - self._sounding
@@ -455,48 +467,48 @@ class Gesture:
         return code
 
     def _codes_at(self, times: npt.NDArray[np.int64]) -> Doubles:
-        along, off = self._held_at(times), self._off
-        if off is not None and times[-1] >= off and len(self._mix.release_codes):
+        along, off = self._held_at(times), self.off
+        if off is not None and times[-1] >= off and len(self.mix.release_codes):
             seconds = self._recorded(times, off)
-            way = self._mix.release_codes
+            way = self.mix.release_codes
             left = np.maximum(1.0 - seconds / JOINED_SECONDS, 0.0)[:, np.newaxis]
-            released = _between(self._common.release_codes, way, seconds)
+            released = _between(self.common.release_codes, way, seconds)
             released += (self._held_at(np.array([off])) - way[0]) * left
             along = np.where((times < off)[:, np.newaxis], along, released)
-        codes: Doubles = (self._mix.offset + along) * self._pace.codes
+        codes: Doubles = (self.mix.offset + along) * self.pace.codes
         return codes
 
     def _held_at(self, times: npt.NDArray[np.int64]) -> Doubles:
-        seconds = self._recorded(times, self._on)
-        way = _between(self._common.codes, self._mix.codes, seconds)
-        if seconds[-1] > self._mix.held:
-            swing = self._wander(seconds, slice(1, None)) @ self._common.directions
+        seconds = self._recorded(times, self.codes_begin)
+        way = _between(self.common.codes, self.mix.codes, seconds)
+        if seconds[-1] > self.mix.held:
+            swing = self._wander(seconds, slice(1, None)) @ self.common.directions
             way += self._wander_amount(seconds)[:, np.newaxis] * swing
         return way
 
     def _recorded(self, times: npt.NDArray[np.int64], since: int) -> Doubles:
-        return (times - since + self._pace.lead).astype(np.float64) * (self._pace.speed / self._pace.rate)
+        return (times - since + self.pace.lead).astype(np.float64) * (self.pace.speed / self.pace.rate)
 
     def _level(self, seconds: Doubles) -> Doubles:
-        mix, grid, recorded = self._mix, self._common.levels, seconds * self._pace.speed
+        mix, grid, recorded = self.mix, self.common.levels, seconds * self.pace.speed
         levels = np.interp(recorded, grid, mix.levels)
         levels -= mix.fall * np.maximum(recorded - grid[-1], 0.0)
-        if len(moves := self._movement.loudness):
-            levels += np.interp(recorded / self._common.residual_seconds, np.arange(len(moves)), moves)
-            np.minimum(levels, mix.levels.max() + LOUDEST_TAKE_DB - max(self._louder, 0.0), out=levels)
+        if len(moves := self.movement.loudness):
+            levels += np.interp(recorded / self.common.residual_seconds, np.arange(len(moves)), moves)
+            np.minimum(levels, mix.levels.max() + LOUDEST_TAKE_DB - max(self.louder, 0.0), out=levels)
         if recorded[-1] > mix.held:
             levels += self._wander_amount(recorded) * self._wander(recorded, slice(0, 1))[:, 0]
-        return (levels + self._louder) * self._pace.loudness
+        return (levels + self.louder) * self.pace.loudness
 
     def _released(self, seconds: Doubles) -> Doubles:
-        recorded, grid, levels = seconds * self._stretch, self._common.release_levels, self._mix.release_levels
+        recorded, grid, levels = seconds * self.stretch, self.common.release_levels, self.mix.release_levels
         beyond = np.maximum(recorded - grid[-1], 0.0)
         fallen: Doubles = np.interp(recorded, grid, levels) - beyond * _last_slope(grid, levels)
         return fallen
 
     def _release_seconds(self) -> float | None:
         """Recorded, until -60 dB."""
-        grid, levels = self._common.release_levels, self._mix.release_levels
+        grid, levels = self.common.release_levels, self.mix.release_levels
         if not len(levels):
             return None
         under = np.flatnonzero(levels <= QUIET_DB)
@@ -509,7 +521,7 @@ class Gesture:
         return float(grid[last - 1] + part * (grid[last] - grid[last - 1]))
 
     def _wander_amount(self, seconds: Doubles) -> Doubles:
-        parts = np.minimum(np.maximum((seconds / self._mix.held - 1) / JOINS, 0.0), 1.0)
+        parts = np.minimum(np.maximum((seconds / self.mix.held - 1) / JOINS, 0.0), 1.0)
         heard: Doubles = parts * parts * (3 - 2 * parts)
         return heard
 
@@ -517,14 +529,26 @@ class Gesture:
         """[moments, columns]: in dB, then along each direction."""
         hertz, phases = self._sines
         turns = seconds[:, np.newaxis, np.newaxis] * hertz[which] + phases[which]
-        swing: Doubles = np.sin(2 * np.pi * turns).sum(axis=2) * (self._common.deviations[which] * np.sqrt(2 / SINES))
+        swing: Doubles = np.sin(2 * np.pi * turns).sum(axis=2) * self.common.wander_deviations[which]
         return swing
 
     @functools.cached_property
     def _sines(self) -> tuple[Doubles, Doubles]:
-        hertz = self._common.hertz
-        drawn = uniforms(0, self._note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
+        hertz = self.common.hertz
+        drawn = uniforms(0, self.note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
         return hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * drawn[:, 0]), drawn[:, 1]
+
+
+@functools.lru_cache(maxsize=8)
+def _drawn_takes(group: int, pairs: int) -> list[tuple[float, Array]]:
+    notes = np.arange(group * DRAWN, (group + 1) * DRAWN)
+    choices = uniforms_of_notes(TAKE, notes, 0, 1)[:, 0].tolist()
+    return list(zip(choices, normals_of_notes(TAKE, notes, 1, pairs), strict=True))
+
+
+def drawn_take(note: int, pairs: int) -> tuple[float, Array]:
+    """A note's random choice of a movement, 0 to 1, and its weights of differences between takes, [pairs]."""
+    return _drawn_takes(note // DRAWN, pairs)[note % DRAWN]
 
 
 def phase_samples(hop: int) -> int:

@@ -94,21 +94,22 @@ class CoherentVoicing:
         self.delay = card.hop_length  # time to decode new latents, a few rows at a time
         self.channels = 2 if character.width > 0 else 1
         self._character = character
+        self.model_frame_length = card.frame_length
         self._model_bins = card.frame_length // 2 + 1
         self._scale = self.frame_length / card.frame_length  # from bins of the model to bins here
         self.amplitude = np.float32(4 / card.frame_length * 10 ** (-LOSS_DB / 20))
         self.hiss = np.float32(character.noise * math.sqrt(card.frame_length / 6)) * self.amplitude
         self.noise_frames, self.lobes = white_frames(self.shape), lobes(self.shape)
         self._bins = self.noise_frames.shape[1]
-        self._lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # lowest audible one
+        self.lowest_bin = math.ceil(INAUDIBLE_HZ * self.frame_length / card.sample_rate)  # lowest audible one
         spread = np.linspace(-1.0, 1.0, character.unison) if character.unison > 1 else np.zeros(1)
-        self._detune = np.exp2(spread * character.detune_cents / 1200)
+        self.detune = np.exp2(spread * character.detune_cents / 1200)
         sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
-        self._gains = np.sqrt(sides / character.unison)[: self.channels].astype(np.float32)
+        self.gains = np.sqrt(sides / character.unison)[: self.channels].astype(np.float32)
         self._parts = parts(card, self._bins, self._scale)
         self._layout = self._parts.layout
         self.low_noise = low_frames(self.shape, self._parts.low_edges) if self._layout.lows else None
-        self._low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
+        self.low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC + MOST_MODES).astype(np.float64)
         self._free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
         self._decoder = FrameDecoder(model)
@@ -123,7 +124,7 @@ class CoherentVoicing:
         self._voices_begun = number - 1
 
     def _beginning(self, number: int) -> tuple[Doubles, Doubles, int]:
-        unison = len(self._detune)
+        unison = len(self.detune)
         turns = (number + np.arange(unison) / unison) * GOLDEN % 1.0
         return turns, np.add.outer(self._free_phases, turns), number * STRIDE % len(self.noise_frames)
 
@@ -209,7 +210,7 @@ class CoherentVoicing:
         self, states: Sequence[CoherentState], first: Doubles, ratios: Doubles, places: Array, free: Array
     ) -> tuple[Doubles, Doubles]:
         """Cycles, [rows, unison] and [rows, FREE, unison]; frequencies are linear between the middles of two frames."""
-        overlap, detune = self.shape.overlap, self._detune
+        overlap, detune = self.shape.overlap, self.detune
         before, way = np.empty_like(first), np.empty_like(ratios)
         before[1:], way[1:] = first[:-1], ratios[:-1]
         runs = []  # rows of one voice, in time order
@@ -249,10 +250,10 @@ class CoherentVoicing:
         """``frequency``: bins; ``turn``: cycles at frames' middles; ``strength``: amplitude times ``frame_length``."""
         bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
-        tuned = np.multiply.outer(frequency, self._detune).ravel()
+        tuned = np.multiply.outer(frequency, self.detune).ravel()
         angle = (2 * np.pi * (turn % 1.0)).astype(np.float32).ravel()
         top = bins - 1 - tuned
-        unison = len(self._detune)
+        unison = len(self.detune)
         faded = np.repeat(strength, unison) * np.clip(top / TOP_BINS, 0.0, 1.0).astype(np.float32)
         heard = np.flatnonzero(faded)
         tuned, angle, faded, voice = tuned[heard], angle[heard], faded[heard], heard % unison
@@ -262,7 +263,7 @@ class CoherentVoicing:
         at = (at[:, np.newaxis] + np.arange(2 * taps + 1)).ravel()
         real, imaginary = faded * np.cos(angle), faded * np.sin(angle)
         spectra = np.empty((count, self.channels, width), np.complex64)
-        for channel, gains in enumerate(self._gains):
+        for channel, gains in enumerate(self.gains):
             gain = gains[voice]
             for part, value in ((spectra.real, real), (spectra.imag, imaginary)):
                 lobe = lobes * (value * gain)[:, np.newaxis]
@@ -300,13 +301,13 @@ class CoherentVoicing:
     def _level(self, residue: Array, ratios: Doubles) -> Array:
         level = residue * self.hiss
         if self.low_noise is not None:
-            level[:, : self._low_bins] = level[:, self._low_bins, np.newaxis]
+            level[:, : self.low_bins] = level[:, self.low_bins, np.newaxis]
         if not np.all(ratios == 1.0):
             level = _stretched(level, ratios)
         if self.low_noise is not None:
-            level[:, : self._low_bins] = 0.0
+            level[:, : self.low_bins] = 0.0
         else:
-            level[:, : self._lowest_bin] = level[:, self._lowest_bin, np.newaxis]
+            level[:, : self.lowest_bin] = level[:, self.lowest_bin, np.newaxis]
         return tapered(level)
 
 
@@ -341,17 +342,18 @@ NEPERS = np.float32(math.log(10) / 20)  # per decibel
 class BandFilter:
     def __init__(self, bands_hz: Sequence[float], bins: int, bin_hz: float) -> None:
         """Interpolate linearly between band middles ``bands_hz``, two or more, for bins ``bin_hz`` apart."""
+        self.bands = len(bands_hz)
         places = np.interp(np.arange(bins) * bin_hz, bands_hz, np.arange(len(bands_hz)))
-        self._low = np.minimum(places.astype(np.intp), len(bands_hz) - 2)
-        self._share = (places - self._low).astype(np.float32)
+        self.low = np.minimum(places.astype(np.intp), len(bands_hz) - 2)
+        self.share = (places - self.low).astype(np.float32)
 
     def factors(self, gains: Array) -> Array:
         """Factors, [rows, bins], of gains in dB, [rows, bands]."""
         bands = np.exp(gains * NEPERS)
-        low: Array = bands.take(self._low, axis=1)
-        high = bands.take(self._low + 1, axis=1)
+        low: Array = bands.take(self.low, axis=1)
+        high = bands.take(self.low + 1, axis=1)
         high -= low
-        high *= self._share
+        high *= self.share
         low += high
         return low
 
@@ -376,24 +378,24 @@ class ChordVoicing(CoherentVoicing):
         gestures, layout = model.gestures, model.card.partials
         super().__init__(model, character)
         assert layout is not None
-        self._card, self._decoded = model.card, PartialsOfFrames(model.card, layout, self._bins, self._scale)
-        self._lowest, self._highest = round(layout.low), round(layout.high)  # other keys are decoded as these
-        self._transposed = gestures is not None and any(one.transposed for one in gestures.instruments)
+        self._card, self.decoded = model.card, PartialsOfFrames(model.card, layout, self._bins, self._scale)
+        self.lowest_key, self.highest_key = round(layout.low), round(layout.high)  # other keys are decoded as these
+        self.transposed = gestures is not None and any(one.transposed for one in gestures.instruments)
         bands_hz, bin_hz = () if gestures is None else gestures.bands_hz, model.card.sample_rate / self.frame_length
-        self._filter = BandFilter(bands_hz, self._bins, bin_hz) if bands_hz else None
-        edges = np.array(self._decoded.low_edges)
-        self._low_middles = np.rint((edges[1:] + edges[:-1]) / 2).astype(np.intp)
-        self._low_widths = np.diff(edges).astype(np.float32)
+        self.band_filter = BandFilter(bands_hz, self._bins, bin_hz) if bands_hz else None
+        edges = np.array(self.decoded.low_edges)
+        self.low_middles = np.rint((edges[1:] + edges[:-1]) / 2).astype(np.intp)
+        self.low_widths = np.diff(edges).astype(np.float32)
         self._placed_modes: dict[tuple[int, int], tuple[Doubles | None, PlacedModes]] = {}
 
     def _inside(self, keys: Indices) -> Indices:
-        return np.clip(keys, self._lowest, self._highest)
+        return np.clip(keys, self.lowest_key, self.highest_key)
 
     def _kept_ratios(self, chroma: Indices | Array, ratios: Doubles) -> Doubles:
-        if self._character.keep_formants or self._transposed:  # modes have no formants
+        if self._character.keep_formants or self.transposed:  # modes have no formants
             return super()._kept_ratios(chroma, ratios)
         pitches = chroma + 12 * np.log2(ratios)
-        beyond: Doubles = np.exp2((pitches - np.clip(pitches, self._lowest - 0.5, self._highest + 0.5)) / 12)
+        beyond: Doubles = np.exp2((pitches - np.clip(pitches, self.lowest_key - 0.5, self.highest_key + 0.5)) / 12)
         return beyond
 
     def _recorded(
@@ -401,8 +403,8 @@ class ChordVoicing(CoherentVoicing):
     ) -> SplitFrames:
         if any(modes is not None for modes in residual.modes):
             split = self._with_modes(residual.modes, chroma, rows, split.strengths)
-        if self._filter is not None:
-            split = self._filtered(self._filter, residual.gains, first[:, np.newaxis] * split.orders, split)
+        if self.band_filter is not None:
+            split = self._filtered(self.band_filter, residual.gains, first[:, np.newaxis] * split.orders, split)
         return split
 
     def _with_modes(
@@ -420,7 +422,7 @@ class ChordVoicing(CoherentVoicing):
             partials[some, : len(each.orders)], power[some] = each.applied(strengths[some], power[some])
         if taken.any():
             residue, low = residue.copy(), low.copy()
-            residue[taken], low[taken] = self._decoded.noise(power[taken])
+            residue[taken], low[taken] = self.decoded.noise(power[taken])
         return SplitFrames(orders, partials, residue, low)
 
     def _placed(self, modes: Doubles | None, key: int) -> PlacedModes:
@@ -428,7 +430,7 @@ class ChordVoicing(CoherentVoicing):
         if known is None or known[0] is not modes:
             if len(self._placed_modes) >= REMEMBERED:
                 del self._placed_modes[next(iter(self._placed_modes))]
-            orders = self._decoded.orders if self._decoded.orders.ndim == 1 else self._decoded.orders[key]
+            orders = self.decoded.orders if self.decoded.orders.ndim == 1 else self.decoded.orders[key]
             placed = placed_modes(NO_MODES if modes is None else modes, orders, self._card, key)
             known = self._placed_modes[id(modes), key] = modes, placed
         return known[1]
@@ -439,12 +441,12 @@ class ChordVoicing(CoherentVoicing):
         at = np.minimum(np.rint(places), self._bins - 1).astype(np.intp)
         at += (np.arange(len(at)) * self._bins)[:, np.newaxis]
         moved, noise = split.strengths * factors.take(at), split.residue * factors
-        low = split.low * factors.take(self._low_middles, axis=1)
-        heard = max(self._low_bins, self._lowest_bin)
+        low = split.low * factors.take(self.low_middles, axis=1)
+        heard = max(self.low_bins, self.lowest_bin)
         whole, after = (
             np.float32(HANN_ENERGY * self._scale) * np.vecdot(partials, partials)
             + np.vecdot(rest, rest)
-            + np.vecdot(np.square(deep), self._low_widths)
+            + np.vecdot(np.square(deep), self.low_widths)
             for partials, rest, deep in (
                 (split.strengths, split.residue[:, heard:], split.low),
                 (moved, noise[:, heard:], low),

@@ -291,6 +291,7 @@ class PartialsOfFrames:
         spread: share of each band's power per noise bin, [bands, bins].
         low_spread: the same per low band, [bands, lows].
         heard: 1 for audible bands, else 0, [bands].
+        taps: bands and shares that each bin adds, as `_column_taps`.
     """
 
     def __init__(self, card: Card, partials: PartialsLayout, bins: int, scale: float) -> None:
@@ -316,7 +317,7 @@ class PartialsOfFrames:
         self.spread *= self.heard[:, np.newaxis]
         self.low_spread *= self.heard[:, np.newaxis]
         self._lowest = np.flatnonzero(self.low_spread.any(axis=1)).tolist()
-        self._taps = _column_taps(self.spread)
+        self.taps = _column_taps(self.spread)
 
     def fundamentals(self, condition: Indices | Array) -> Doubles:
         return self._fundamentals[condition]
@@ -331,7 +332,7 @@ class PartialsOfFrames:
         """Magnitudes of noise and low noise, as in `Layout`, of bands' powers, [rows, bands]."""
         # Explicit sums: a matrix product rounds differently for one row than for many, on most processors.
         noise = np.zeros((len(power), self.spread.shape[1]), np.float32)
-        for bands, shares in self._taps:
+        for bands, shares in self.taps:
             noise[:, : len(bands)] += power.take(bands, axis=1) * shares
         np.sqrt(noise, out=noise)
         low = np.zeros((len(power), self.layout.lows), np.float32)

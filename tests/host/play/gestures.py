@@ -68,7 +68,7 @@ def banded(*notes, takes=None):
     return made
 
 
-def partials_with(path, *notes, takes=None):
+def partials_with(path, *notes, takes=None, wander=WANDER):
     """The shipped model of partials with gestures of notes that keep their code, as a new file; open it."""
     made = onnx.load(MODELS / "gm-partials-8.onnx")
     known = {entry.key: entry.value for entry in made.metadata_props}
@@ -77,6 +77,7 @@ def partials_with(path, *notes, takes=None):
     fields = banded(*(one | still for one in notes), takes=takes)
     fields["directions"] = [[0.1] + [0.0] * (latents - 1), [0.0] * (latents - 1) + [0.1]]
     fields["instruments"][0]["home"] = [0.5] * latents
+    fields["wander"] = wander
     helper.set_model_props(made, known | {GESTURE_KEY: json.dumps(fields)})
     onnx.save(made, path)
     return Model(path)

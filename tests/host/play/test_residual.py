@@ -7,8 +7,17 @@ from timbrel.host.kinds.spectrum import GestureSettings
 from timbrel.host.model.gesture import Gestures, packed
 from timbrel.host.model.model import Model
 from timbrel.host.play.gestures import GestureBlend, GesturePlayer
-from timbrel.host.play.trajectory import OPENING, Gesture, GestureGrid, TrajectoryBlender, TrajectoryPace
+from timbrel.host.play.trajectory import (
+    OPENING,
+    TAKE,
+    Gesture,
+    GestureGrid,
+    TrajectoryBlender,
+    TrajectoryPace,
+    drawn_take,
+)
 from timbrel.host.preset.shipped import MODELS
+from timbrel.host.signal import normals, uniforms
 
 from .gestures import banded, note, partials_with, residual
 
@@ -134,7 +143,7 @@ def test_between_two_notes_means_and_attacks_blend_and_later_movement_is_the_nea
 def test_a_short_note_keeps_its_last_moment_in_a_blend():
     low = note(60.0, residual=residual([0.0] * 3, RISING))
     high = note(62.0, residual=residual([0.0] * 3, RISING[:4]))
-    found = gesture(banded(low, high), pitch=61)._opening[:OPENING]
+    found = gesture(banded(low, high), pitch=61).opening[:OPENING]
     assert found == pytest.approx((RISING[:OPENING] + RISING[np.minimum(np.arange(OPENING), 3)]) / 2, abs=0.01)
 
 
@@ -267,3 +276,14 @@ def test_a_note_that_fades_while_held_has_its_recorded_release_too():
     level = [20 * np.log10(held.gain(1000 + at, 1)[0]) for at in (5000, 15_000)]
     assert level == pytest.approx([0.0, -30.0], abs=0.1)
     assert held.let_go(16_000, 500) == (pytest.approx(0.3 * RATE, abs=2), True)
+
+
+@pytest.mark.parametrize("note", [2, 31, 32, 1000])
+def test_a_take_that_is_drawn_among_others_is_that_of_the_note_alone(note):
+    choice, weights = drawn_take(note, 5)
+    assert choice == uniforms(TAKE, note, 0, 1, 1)[0, 0]
+    drawn = uniforms(TAKE, note, 1, 1, 6).reshape(2, 3)  # Box and Muller's radius and angle
+    radius = np.sqrt(-2 * np.log1p(-drawn[0]))
+    known = np.concatenate([radius * np.cos(2 * np.pi * drawn[1]), radius * np.sin(2 * np.pi * drawn[1])])
+    assert weights == pytest.approx(known[:5], rel=1e-6)
+    assert np.array_equal(weights, normals(TAKE, note, 1, 5))

@@ -375,7 +375,7 @@ def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
         from timbrel.host.preset.library import open_patch
         from timbrel.host.play.rack import Rack
 
-        racks = [Rack({0: open_patch("gm-keys")}, 44100, 3) for _ in range(2)]
+        racks = [Rack({0: open_patch("gm-pad")}, 44100, 3) for _ in range(2)]
         for rack in racks:
             rack.process([], 1000)
         print(*(child.pid for child in multiprocessing.active_children()), flush=True)

@@ -1,0 +1,277 @@
+"""Synthesis of partials by the compiled core: Python decides what sounds, the core computes it."""
+
+import ctypes
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..arrays import Array
+from ..engines.spectrum.frames import VoicingSettings
+from ..events import Event
+from ..kinds.spectrum import CONTROLS, VIBRATO
+from ..model.gesture import VIBRATO_CENTS
+from ..preset.library import Patch
+from ..ramps import Ramp
+from ..voice.core_voices import HOPS, CoreEngine, CoreStream, SentRamp, core_engine_of
+from ..voice_library import MASTERS, NEVER, CoreBus, CoreGesture
+from .events import EventProcessor
+from .trajectory import LOUDEST_TAKE_DB, REMEMBERED, BlendedTrajectory, Gesture, GestureGrid
+from .voices import Voice
+
+MOST_BUSES = 16
+
+
+def core_for(patch: Patch) -> CoreEngine | None:
+    """The core's engine for a patch; None where the numpy voice plays it.
+
+    Raises:
+        UserError: as `voice_library`.
+    """
+    play = patch.preset.play
+    if patch.model.card.partials is None:
+        return None
+    character = VoicingSettings(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
+    return core_engine_of(patch.model, character, play.mode == "chord")
+
+
+class CoreSynthesis:
+    """As `Synthesis`, with all voices in the core."""
+
+    def __init__(self, engine: CoreEngine, processor: EventProcessor) -> None:
+        self._engine, self._processor, self._voices = engine, processor, processor.voices
+        self.now = 0  # the next sample
+        self._shared: dict[int, SentRamp] = {}  # by the ramp's id: those of buses, wheels and the vibrato
+        self._known: list[Voice] = []  # the voices of the last block
+        self._streams: list[CoreStream] = []  # theirs
+        self._led: list[Voice] = []  # those with ramps of their own that move
+        self._places = np.zeros(0, np.uintp)  # addresses of the streams
+        self._parts: list[int] = []  # of the voices
+        self._core_buses, self._bus_ramps = (CoreBus * MOST_BUSES)(), list[SentRamp]()
+        self._buses: list[int] = []
+        self._bus_places: dict[int, tuple[int, int]] = {}  # by bus: its number, and the address of its bend
+        self._blends: dict[int, tuple[BlendedTrajectory, CoreGesture]] = {}  # by the blend's id
+        depth = processor.vibrato_depth
+        self._depth = None if depth is None else self._sent(depth).at
+        self._next_hop = 0  # of the first codes that a voice lacks
+        self._next_end: float = 0.0  # the first sample at which a voice may have ended
+        self._ahead_hop, self._ahead = -1, False
+
+    def current_latents(self) -> list[float]:
+        """Code at the next sample, without MPE."""
+        return [float(value) for value in self._processor.motion.latents([0], np.array([self.now], np.int64))[0]]
+
+    def process(self, events: Sequence[Event], count: int) -> Array:
+        """Next ``count`` samples, [2, count]; ``events``: all of the block, in order of time."""
+        for event in events:
+            self._processor.apply(event)
+        self._send(bool(events))
+        sound = np.empty((2, count), np.float32)
+        if self._known:
+            self._mix(self.now, sound)
+        else:
+            sound[:] = 0.0
+        self.now += count
+        if self.now >= self._next_end:
+            self._voices.retire(self.now)
+        self._processor.forget(self.now - self._engine.lookback)
+        return sound
+
+    def prepare(self) -> None:
+        """Decode codes that are known, before they sound."""
+        if not self._streams:
+            return
+        hop = (self.now - 1) // self._engine.knob_hop
+        if hop != self._ahead_hop:
+            self._ahead_hop, self._ahead = hop, True
+            self._send_codes(hop)
+        if self._ahead:
+            self._ahead = self._engine.decode_ahead(self._places, self.now) > 0
+
+    def _mix(self, start: int, sound: Array) -> None:
+        count, span = sound.shape[1], HOPS * self._engine.knob_hop
+        address = ctypes.addressof(self._core_buses)
+        for first in range(0, count, span):
+            some = min(span, count - first)
+            self._send_codes(self._engine.hop_of(start + first + some - 1))
+            part = sound if some == count else np.empty((2, some), np.float32)
+            self._engine.mix(self._places, self._parts, address, len(self._buses), start + first, part)
+            if part is not sound:
+                sound[:, first : first + some] = part
+
+    def _send_codes(self, last_hop: int) -> None:
+        if self._next_hop > last_hop:
+            return
+        self._next_hop = last_hop + 1
+        lacking = [voice for voice in self._known if _stream(voice).next_hop <= last_hop]
+        if lacking:
+            in_core = not self._processor.fingers_move_codes
+            motion = self._processor.motion_of(lacking, gestures=not in_core)
+            self._engine.send_codes([_stream(voice) for voice in lacking], motion, last_hop)
+
+    def _send(self, moved: bool) -> None:
+        """Tell the core of new voices, and of what has changed since the last block; ``moved``: there were events."""
+        voices = list(self._voices)
+        if voices != self._known:
+            self._send_voices(voices)
+            moved = True
+        if moved:
+            self._send_changes()
+        for voice in self._led:
+            self._send_lead(voice)
+        for ramp in self._bus_ramps:
+            ramp.send()
+
+    def _send_voices(self, voices: list[Voice]) -> None:
+        self._known, self._streams = voices, [_stream(voice) for voice in voices]
+        self._places = np.array([stream.at for stream in self._streams], np.uintp)
+        self._parts = [voice.part for voice in voices]
+        if (buses := sorted({voice.bus for voice in voices})) != self._buses:
+            self._send_buses(buses)
+            new = list(zip(voices, self._streams, strict=True))  # all have another place
+        else:
+            new = [(voice, stream) for voice, stream in zip(voices, self._streams, strict=True) if not stream.sent]
+        for voice, stream in new:
+            if not stream.sent:
+                self._begin(voice, stream)
+                self._next_hop = min(self._next_hop, stream.next_hop)
+            stream.voice.bus, stream.voice.bend = self._bus_places[voice.bus]
+        self._led = [voice for voice in voices if voice.touch is not None or voice.stream.pitch is not None]
+
+    def _send_buses(self, buses: list[int]) -> None:
+        self._buses, self._bus_places, self._bus_ramps = buses, {}, []
+        for number, bus in enumerate(buses):
+            level, bend = self._processor.level(bus), self._sent(self._processor.bend(bus))
+            left, right = self._sent(level.left), self._sent(level.right)
+            self._core_buses[number].left, self._core_buses[number].right = left.at, right.at
+            self._bus_ramps += [left, right, bend]
+            self._bus_places[bus] = number, bend.at
+        if self._processor.vibrato_depth is not None:
+            self._bus_ramps.append(self._sent(self._processor.vibrato_depth))  # all notes follow it
+
+    def _send_changes(self) -> None:
+        """Releases and steals, and when the first voice ends."""
+        steal, self._next_end = self._voices.steal_samples, math.inf
+        for voice, stream in zip(self._known, self._streams, strict=True):
+            core, envelope = stream.voice, voice.envelope
+            if envelope.off is not None and not stream.released:
+                stream.released = True
+                core.off, core.release, core.closes = envelope.off, envelope.release, envelope.closes
+                if voice.gesture is not None:
+                    self._release(voice.gesture, stream)
+            if voice.stolen_at is not None:
+                core.stolen_at = voice.stolen_at
+            end = voice.end(steal)
+            if end is not None and end < self._next_end:
+                self._next_end = end
+
+    def _send_lead(self, voice: Voice) -> None:
+        """Ramps of a melody's voice, or of one with a touch."""
+        stream = _stream(voice)
+        for ramp in stream.ramps:
+            ramp.send()
+        if voice.touch is not None:
+            masters = voice.touch.masters[-MASTERS:]
+            stream.voice.master_count = len(masters)
+            for place, (since, bend) in enumerate(masters):
+                sent = self._sent(bend)
+                sent.send()
+                stream.voice.masters[place].since, stream.voice.masters[place].bend = since, sent.at
+
+    def _sent(self, ramp: Ramp) -> SentRamp:
+        sent = self._shared.get(id(ramp))
+        if sent is None:
+            sent = self._shared[id(ramp)] = SentRamp(ramp)
+        return sent
+
+    def _begin(self, voice: Voice, stream: CoreStream) -> None:
+        core, envelope = stream.voice, voice.envelope
+        core.attack, core.decay, core.release = envelope.attack, envelope.decay, envelope.release
+        core.sustain, core.part, core.steal = envelope.sustain, voice.part, self._voices.steal_samples
+        stream.send_ramp("gain", voice.gain)
+        for name, ramp in (("pitch", stream.pitch), ("chord", stream.chord)):
+            if ramp is not None:
+                stream.send_ramp(name, ramp)
+        if voice.touch is not None:
+            stream.send_ramp("touch_bend", voice.touch.bend)
+            stream.send_ramp("touch_level", voice.touch.level)
+        if voice.gesture is not None:
+            stream.gesture = self._core_gesture(voice.gesture, stream)
+            core.gesture = ctypes.addressof(stream.gesture)
+        stream.sent = True
+
+    def _core_gesture(self, gesture: Gesture, stream: CoreStream) -> CoreGesture:
+        pace, movement = gesture.pace, gesture.movement
+        core = CoreGesture.from_buffer_copy(self._blend(gesture.mix, gesture.common))
+        stream.kept = [gesture.gains, gesture.opening, movement, gesture.mix]
+        core.begin, core.off, core.note = gesture.begin, NEVER, gesture.note
+        core.rate, core.speed, core.loudness, core.codes = pace.rate, pace.speed, pace.loudness, pace.codes
+        core.semitones, core.louder = gesture.semitones, gesture.louder
+        core.ceiling += LOUDEST_TAKE_DB - max(gesture.louder, 0.0)
+        core.loudness_moments = len(movement.loudness)
+        core.loudness_moves = movement.loudness.ctypes.data
+        core.bands = gesture.bands
+        if not gesture.moves:
+            core.decoded_key, core.code_points = -1, 0
+        elif self._processor.fingers_move_codes:
+            core.code_points = 0  # Python adds them, before fingers move the sum
+        core.codes_begin, core.first_hop, core.lead = gesture.codes_begin, gesture.first_hop, pace.lead
+        if gesture.bands:
+            core.opening_moments, core.held_moments = len(gesture.opening), len(movement.bands)
+            core.gains, core.opening = gesture.gains.ctypes.data, gesture.opening.ctypes.data
+            core.fast, core.movement = movement.fast.ctypes.data, movement.bands.ctypes.data
+            core.vibrato_moments, core.vibrato = len(movement.vibrato), movement.vibrato.ctypes.data
+            core.depth, core.deeper = self._depth, gesture.deeper
+        return core
+
+    def _blend(self, mix: BlendedTrajectory, common: GestureGrid) -> CoreGesture:
+        """The part that all notes of a blend share."""
+        known = self._blends.get(id(mix))
+        if known is not None and known[0] is mix:
+            return known[1]
+        if len(self._blends) >= REMEMBERED:
+            del self._blends[next(iter(self._blends))]
+        core, span = CoreGesture(), CONTROLS[VIBRATO]
+        core.residual_seconds, core.fall, core.held = common.residual_seconds, mix.fall, mix.held
+        core.ceiling = float(mix.levels.max())
+        core.wander_db, core.wander_hz = common.wander_deviations[0], common.hertz[0]
+        core.wander_columns = len(common.hertz)
+        core.vibrato_semitones, core.depth_low, core.depth_high = VIBRATO_CENTS / 100, span.low, span.high
+        core.decoded_key = -1 if mix.decoded_key is None else mix.decoded_key
+        core.level_points, core.code_points = len(mix.levels), len(mix.codes)
+        core.release_code_points = len(mix.release_codes)
+        for name, array in (
+            ("level_times", common.levels),
+            ("levels", mix.levels),
+            ("code_times", common.codes),
+            ("codes_way", mix.codes),
+            ("release_code_times", common.release_codes),
+            ("release_codes", mix.release_codes),
+            ("offset", mix.offset),
+            ("directions", common.directions),
+            ("deviations", common.wander_deviations),
+            ("hertz", common.hertz),
+            ("decibels", common.decibels),
+        ):
+            assert array.flags.c_contiguous
+            setattr(core, name, array.ctypes.data)
+        if mix.modes is not None:
+            core.modes, core.mode_rows = len(mix.modes), mix.modes.ctypes.data
+        self._blends[id(mix)] = mix, core
+        return core
+
+    @staticmethod
+    def _release(gesture: Gesture, stream: CoreStream) -> None:
+        core, common, mix = stream.gesture, gesture.common, gesture.mix
+        core.off = gesture.off
+        if gesture.ending.size:
+            stream.kept.append(gesture.ending)
+            core.ending_moments, core.ending = len(gesture.ending), gesture.ending.ctypes.data
+        if gesture.releases:
+            core.stretch, core.release_points = gesture.stretch, len(mix.release_levels)
+            core.release_times, core.release_levels = common.release_levels.ctypes.data, mix.release_levels.ctypes.data
+
+
+def _stream(voice: Voice) -> CoreStream:
+    assert isinstance(voice.stream, CoreStream)
+    return voice.stream

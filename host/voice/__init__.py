@@ -1,0 +1,1 @@
+"""The compiled voice core: its library, its tables, its networks."""

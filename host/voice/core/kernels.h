@@ -1,0 +1,1331 @@
+/* All that computes, compiled once for each instruction set: NAME gives each its own names. */
+
+typedef float NAME(lanes) __attribute__((vector_size(4 * LANES)));
+
+static inline NAME(lanes) NAME(load)(const float *from)
+{
+	NAME(lanes) value;
+	memcpy(&value, from, sizeof value);
+	return value;
+}
+
+static inline void NAME(store)(float *to, NAME(lanes) value)
+{
+	memcpy(to, &value, sizeof value);
+}
+
+/* Sum of products in eight lanes, then of the lanes in pairs. */
+static inline float NAME(energy)(const float *values, int32_t count)
+{
+	NAME(lanes) sums = {0};
+	int32_t at = 0;
+	for (; at + LANES <= count; at += LANES) {
+		NAME(lanes) value = NAME(load)(values + at);
+		sums += value * value;
+	}
+	float rest[LANES] = {0}, total[LANES];
+	for (int32_t lane = 0; at + lane < count; ++lane)
+		rest[lane] = values[at + lane];
+	NAME(lanes) last = NAME(load)(rest);
+	sums += last * last;
+	NAME(store)(total, sums);
+	return ((total[0] + total[4]) + (total[2] + total[6])) + ((total[1] + total[5]) + (total[3] + total[7]));
+}
+
+/* ---- The decoder ---- */
+
+/* outputs[row] = inputs[row] weights + biases, leaky where `slope` is below 1. Each output adds its inputs in order,
+   so that a row is the same alone and among others. `rows` is a constant where this is called. */
+static inline __attribute__((always_inline)) void NAME(dense_rows)(const float *inputs, int32_t rows, int32_t stride,
+                                                                   int32_t count, const float *weights,
+                                                                   const float *biases, int32_t width, float slope,
+                                                                   float *outputs)
+{
+	int32_t lanes = rows > 4 ? 1 : 2; /* vectors of outputs at a time: as many sums as registers hold */
+	for (int32_t at = 0; at < width; at += lanes * LANES) {
+		NAME(lanes) sums[8][2];
+		for (int32_t row = 0; row < rows; ++row)
+			for (int32_t lane = 0; lane < lanes; ++lane)
+				sums[row][lane] = NAME(load)(biases + at + lane * LANES);
+		const float *weight = weights + (int64_t)at * count, *input = inputs;
+		for (int32_t place = 0; place < count; ++place, weight += LANES, ++input)
+			for (int32_t lane = 0; lane < lanes; ++lane) {
+				NAME(lanes) factor = NAME(load)(weight + (int64_t)lane * count * LANES);
+				for (int32_t row = 0; row < rows; ++row)
+					sums[row][lane] += input[(int64_t)row * stride] * factor;
+			}
+		for (int32_t row = 0; row < rows; ++row)
+			for (int32_t lane = 0; lane < lanes; ++lane) {
+				float *output = outputs + (int64_t)row * stride + at + lane * LANES;
+				NAME(store)(output, sums[row][lane]);
+				if (slope < 1.0f)
+					for (int32_t each = 0; each < LANES; ++each)
+						output[each] = output[each] > 0.0f ? output[each] : output[each] * slope;
+			}
+	}
+}
+
+static void NAME(dense)(const float *inputs, int32_t rows, int32_t stride, int32_t count, const float *weights,
+                        const float *biases, int32_t width, float slope, float *outputs)
+{
+	for (int32_t first = 0; first < rows;) {
+		const float *from = inputs + (int64_t)first * stride;
+		float *to = outputs + (int64_t)first * stride;
+		int32_t left = rows - first, some = left >= 5 ? 8 : left >= 3 ? 4 : left;
+		if (some == 8) /* the rows beyond the last are scratch: their sums are not read */
+			NAME(dense_rows)(from, 8, stride, count, weights, biases, width, slope, to);
+		else if (some == 4)
+			NAME(dense_rows)(from, 4, stride, count, weights, biases, width, slope, to);
+		else if (some == 2)
+			NAME(dense_rows)(from, 2, stride, count, weights, biases, width, slope, to);
+		else
+			NAME(dense_rows)(from, 1, stride, count, weights, biases, width, slope, to);
+		first += some;
+	}
+}
+
+static void NAME(decode)(Core *core, const float *const *codes, const int32_t *keys, int32_t count, float *frames)
+{
+	const Instrument *model = core->instrument;
+	int32_t stride = core->widest, values = model->harmonics + model->bands;
+	for (int32_t begin = 0; begin < count; begin += BATCH) {
+		int32_t rows = count - begin < BATCH ? count - begin : BATCH;
+		for (int32_t row = 0; row < rows; ++row) {
+			float *input = core->inputs + (int64_t)row * stride;
+			memcpy(input, codes[begin + row], sizeof(float) * model->latents);
+			float pitch = (float)keys[begin + row];
+			pitch = pitch < (float)model->pitch_low ? (float)model->pitch_low : pitch;
+			pitch = pitch > (float)model->pitch_high ? (float)model->pitch_high : pitch;
+			for (int32_t middle = 0; middle < model->middles; ++middle) {
+				float away = pitch - model->pitch_middles[middle];
+				float near = 1.0f - (away < 0.0f ? -away : away) / (float)model->pitch_unit;
+				input[model->latents + middle] = near > 0.0f ? near : 0.0f;
+			}
+		}
+		float *from = core->inputs, *to = core->outputs;
+		int32_t inputs = model->latents + model->middles;
+		for (int32_t layer = 0; layer < LAYERS; ++layer) {
+			NAME(dense)(from, rows, stride, inputs, model->weights[layer], model->biases[layer], model->widths[layer],
+			            layer < LAYERS - 1 ? model->slope : 1.0f, to);
+			float *other = from;
+			from = to;
+			to = other;
+			inputs = model->widths[layer];
+		}
+		for (int32_t row = 0; row < rows; ++row)
+			for (int32_t value = 0; value < values; ++value) {
+				float nepers = from[(int64_t)row * stride + value] + model->means[value];
+				frames[(int64_t)(begin + row) * values + value] =
+					(float)exponential((double)(nepers > model->most ? model->most : nepers));
+			}
+	}
+}
+
+/* Levels of noise and low noise of bands' powers. */
+static void NAME(noise_levels)(const Instrument *model, const float *power, float *residue, float *low)
+{
+	memset(residue, 0, sizeof(float) * model->bins);
+	for (int32_t tap = 0; tap < model->spread_taps; ++tap) {
+		const int32_t *band = model->tap_bands + (int64_t)tap * model->bins;
+		const float *share = model->tap_shares + (int64_t)tap * model->bins;
+		for (int32_t bin = 0; bin < model->tap_counts[tap]; ++bin)
+			residue[bin] += power[band[bin]] * share[bin];
+	}
+	for (int32_t bin = 0; bin < model->bins; ++bin)
+		residue[bin] = sqrtf(residue[bin]);
+	for (int32_t each = 0; each < model->lows; ++each) {
+		float sum = 0.0f;
+		for (int32_t band = 0; band < model->bands; ++band)
+			sum += power[band] * model->low_spread[(int64_t)band * model->lows + each];
+		low[each] = sqrtf(sum);
+	}
+}
+
+static void NAME(fill_row)(const Instrument *model, const float *frame, Row *row)
+{
+	float highest = 0.0f;
+	for (int32_t harmonic = 0; harmonic < model->harmonics; ++harmonic)
+		highest = frame[harmonic] > highest ? frame[harmonic] : highest;
+	for (int32_t harmonic = 0; harmonic < model->harmonics; ++harmonic)
+		row->heights[harmonic] = frame[harmonic] < model->quietest * highest ? 0.0f : frame[harmonic];
+	for (int32_t band = 0; band < model->bands; ++band)
+		row->power[band] = frame[model->harmonics + band] * frame[model->harmonics + band];
+	NAME(noise_levels)(model, row->power, row->residue, row->low);
+}
+
+static uint32_t NAME(set_of)(const Core *core, const float *codes, int32_t key)
+{
+	uint64_t hash = 0x9E3779B97F4A7C15ULL * (uint64_t)(key + 1);
+	for (int32_t latent = 0; latent < core->instrument->latents; ++latent) {
+		uint32_t bits;
+		memcpy(&bits, codes + latent, sizeof bits);
+		hash = (hash ^ bits) * 0xBF58476D1CE4E5B9ULL;
+		hash ^= hash >> 29;
+	}
+	return (uint32_t)(hash % SETS);
+}
+
+static Row *NAME(known_row)(const Core *core, const float *codes, int32_t key)
+{
+	Row *row = core->rows + NAME(set_of)(core, codes, key) * WAYS;
+	for (int32_t way = 0; way < WAYS; ++way, ++row)
+		if (row->key == key && memcmp(row->codes, codes, sizeof(float) * core->instrument->latents) == 0)
+			return row;
+	return NULL;
+}
+
+/* Decode what is not known, at most BATCH rows; return how many. */
+static int32_t NAME(remember)(Core *core, const float *const *codes, const int32_t *keys, int32_t count)
+{
+	const float *new_codes[BATCH] = {0};
+	int32_t new_keys[BATCH] = {0}, new_count = 0;
+	for (int32_t each = 0; each < count && new_count < BATCH; ++each) {
+		if (NAME(known_row)(core, codes[each], keys[each]))
+			continue;
+		int32_t other = 0;
+		while (other < new_count && (new_keys[other] != keys[each] ||
+		       memcmp(new_codes[other], codes[each], sizeof(float) * core->instrument->latents) != 0))
+			++other;
+		new_codes[other] = codes[each];
+		new_keys[other] = keys[each];
+		new_count += other == new_count;
+	}
+	NAME(decode)(core, new_codes, new_keys, new_count, core->frames);
+	for (int32_t each = 0; each < new_count; ++each) {
+		uint32_t set = NAME(set_of)(core, new_codes[each], new_keys[each]);
+		Row *row = core->rows + set * WAYS + core->oldest[set];
+		core->oldest[set] = (uint8_t)((core->oldest[set] + 1) % WAYS);
+		row->key = new_keys[each];
+		memcpy(row->codes, new_codes[each], sizeof(float) * core->instrument->latents);
+		NAME(fill_row)(core->instrument, core->frames + (int64_t)each * core->row_width, row);
+	}
+	return new_count;
+}
+
+static const Row *NAME(row_of)(Core *core, const float *codes, int32_t key)
+{
+	const Row *row = NAME(known_row)(core, codes, key);
+	if (row == NULL) {
+		NAME(remember)(core, &codes, &key, 1);
+		row = NAME(known_row)(core, codes, key);
+	}
+	return row;
+}
+
+/* ---- Values over time ---- */
+
+static double NAME(segment_value)(const double *segment, int64_t time)
+{
+	double progress = (double)(time - (int64_t)segment[0]) / segment[1];
+	progress = progress < 0.0 ? 0.0 : progress;
+	return progress < 1.0 ? segment[2] + (segment[3] - segment[2]) * progress : segment[3];
+}
+
+static double NAME(ramp_value)(const Ramp *ramp, int64_t time)
+{
+	int64_t at = ramp->count - 1;
+	while (at > 0 && (int64_t)ramp->segments[4 * at] > time)
+		--at;
+	return NAME(segment_value)(ramp->segments + 4 * at, time);
+}
+
+/* Multiply levels by a ramp over a block. */
+static void NAME(multiply_ramp)(const Ramp *ramp, int64_t start, int32_t count, float *levels)
+{
+	const double *last = ramp->segments + 4 * (ramp->count - 1);
+	if ((double)start >= last[0] + last[1]) {
+		float constant = (float)last[3];
+		for (int32_t sample = 0; sample < count; ++sample)
+			levels[sample] *= constant;
+		return;
+	}
+	for (int32_t sample = 0; sample < count; ++sample)
+		levels[sample] *= (float)NAME(ramp_value)(ramp, start + sample);
+}
+
+static int64_t NAME(voice_end)(const Voice *voice)
+{
+	int64_t end = NEVER, fallen = voice->on + voice->attack + voice->decay;
+	if (voice->sustain == 0.0 && (voice->off == NEVER || voice->off >= fallen))
+		end = fallen;
+	else if (voice->off != NEVER)
+		end = voice->off + voice->release;
+	if (voice->stolen_at != NEVER && voice->stolen_at + voice->steal < end)
+		end = voice->stolen_at + voice->steal;
+	return end;
+}
+
+static double NAME(held_level)(const Voice *voice, int64_t time)
+{
+	int64_t top = voice->on + voice->attack;
+	if (time < top)
+		return (double)(time > voice->on ? time - voice->on : 0) / (double)(voice->attack > 1 ? voice->attack : 1);
+	double rest = (double)(top + voice->decay - time) / (double)voice->decay;
+	rest = rest < 0.0 ? 0.0 : rest > 1.0 ? 1.0 : rest;
+	return voice->sustain + (1.0 - voice->sustain) * (rest * rest * rest);
+}
+
+static void NAME(envelope)(const Voice *voice, int64_t start, int32_t count, float *levels)
+{
+	int64_t settled = voice->on + voice->attack + (voice->sustain < 1.0 ? voice->decay : 0);
+	int32_t held = voice->off == NEVER || voice->off >= start + count ? count
+	               : voice->off > start ? (int32_t)(voice->off - start) : 0;
+	for (int32_t sample = 0; sample < held; ++sample)
+		levels[sample] = start >= settled ? (float)voice->sustain : (float)NAME(held_level)(voice, start + sample);
+	if (held == count)
+		return;
+	float left = (float)NAME(held_level)(voice, voice->off);
+	for (int32_t sample = held; sample < count; ++sample) {
+		double rest = (double)(voice->off + voice->release - (start + sample)) / (double)voice->release;
+		rest = rest < 0.0 ? 0.0 : rest > 1.0 ? 1.0 : rest;
+		levels[sample] = left * (float)(voice->closes ? sqrt(sqrt(rest)) : rest * rest * rest);
+	}
+}
+
+/* ---- Gestures ---- */
+
+static double NAME(between)(const double *places, const double *values, int32_t count, double place)
+{
+	if (place <= places[0])
+		return values[0];
+	if (place >= places[count - 1])
+		return values[count - 1];
+	int32_t low = 0, high = count - 1;
+	while (high - low > 1) {
+		int32_t middle = (low + high) / 2;
+		if (places[middle] <= place)
+			low = middle;
+		else
+			high = middle;
+	}
+	return (values[high] - values[low]) / (places[high] - places[low]) * (place - places[low]) + values[low];
+}
+
+static double NAME(last_slope)(const double *places, const double *levels, int32_t count)
+{
+	const double slowest = 6.0; /* dB a second, so that a release ends */
+	if (count < 2)
+		return slowest;
+	double slope = (levels[count - 2] - levels[count - 1]) / (places[count - 1] - places[count - 2]);
+	return slope > slowest ? slope : slowest;
+}
+
+static double NAME(wander)(const Gesture *gesture, Voice *voice, double seconds)
+{
+	if (!voice->sines_known) {
+		for (int32_t sine = 0; sine < SINES; ++sine) {
+			voice->sine_hz[sine] = gesture->wander_hz * (0.3 + 1.2 * uniform(0, gesture->note, (uint64_t)sine * gesture->wander_columns));
+			voice->sine_turns[sine] = uniform(0, gesture->note, (uint64_t)(SINES + sine) * gesture->wander_columns);
+		}
+		voice->sines_known = 1;
+	}
+	double swing = 0.0;
+	for (int32_t sine = 0; sine < SINES; ++sine)
+		swing += direction(seconds * voice->sine_hz[sine] + voice->sine_turns[sine]).sine;
+	return swing * gesture->wander_db;
+}
+
+/* Level in dB at `moment` steps after the note-on. */
+static double NAME(gesture_level)(const Gesture *gesture, Voice *voice, int64_t moment)
+{
+	double recorded = (double)(moment > 0 ? moment : 0) * (CURVE_STEP / gesture->rate) * gesture->speed;
+	double last = gesture->level_times[gesture->level_points - 1];
+	double level = NAME(between)(gesture->level_times, gesture->levels, gesture->level_points, recorded);
+	level -= gesture->fall * (recorded > last ? recorded - last : 0.0);
+	if (gesture->loudness_moments) {
+		double place = recorded / gesture->residual_seconds;
+		int32_t moments = gesture->loudness_moments, low = place >= moments - 1 ? moments - 1 : (int32_t)place;
+		double move = gesture->loudness_moves[low];
+		if (low < moments - 1)
+			move = (gesture->loudness_moves[low + 1] - move) * (place - low) + move;
+		level += move;
+		level = level > gesture->ceiling ? gesture->ceiling : level;
+	}
+	if (recorded > gesture->held) {
+		double part = (recorded / gesture->held - 1.0) / 0.5;
+		part = part > 1.0 ? 1.0 : part;
+		level += part * part * (3.0 - 2.0 * part) * NAME(wander)(gesture, voice, recorded);
+	}
+	return (level + gesture->louder) * gesture->loudness;
+}
+
+static double NAME(release_level)(const Gesture *gesture, int64_t moment)
+{
+	double recorded = (double)moment * (CURVE_STEP / gesture->rate) * gesture->stretch;
+	int32_t points = gesture->release_points;
+	double beyond = recorded - gesture->release_times[points - 1];
+	double level = NAME(between)(gesture->release_times, gesture->release_levels, points, recorded);
+	if (beyond > 0.0)
+		level -= beyond * NAME(last_slope)(gesture->release_times, gesture->release_levels, points);
+	return level;
+}
+
+/* A gain in steps of CURVE_STEP samples, linear in between; the last step computed is kept. */
+static void NAME(find_held)(const Gesture *gesture, Voice *voice, int64_t step)
+{
+	if (step == voice->held_step)
+		return;
+	voice->held_from = step == voice->held_step + 1 ? voice->held_to
+	                   : decibels_to_gain(NAME(gesture_level)(gesture, voice, step));
+	voice->held_to = decibels_to_gain(NAME(gesture_level)(gesture, voice, step + 1));
+	voice->held_step = step;
+}
+
+static void NAME(find_release)(const Gesture *gesture, Voice *voice, int64_t step)
+{
+	if (step == voice->release_step)
+		return;
+	voice->release_from = step == voice->release_step + 1 ? voice->release_to
+	                      : decibels_to_gain(NAME(release_level)(gesture, step));
+	voice->release_to = decibels_to_gain(NAME(release_level)(gesture, step + 1));
+	voice->release_step = step;
+}
+
+static double NAME(between_steps)(double from, double to, int64_t sample)
+{
+	return (to - from) * ((double)sample / CURVE_STEP) + from;
+}
+
+static void NAME(multiply_gesture)(const Gesture *gesture, Voice *voice, int64_t start, int32_t count, float *levels)
+{
+	if (gesture->loudness == 0.0)
+		return;
+	int32_t held = gesture->off == NEVER || gesture->off >= start + count ? count
+	               : gesture->off > start ? (int32_t)(gesture->off - start) : 0;
+	for (int32_t sample = 0; sample < held;) {
+		int64_t since = start + sample - gesture->begin, step = floor_divide(since, CURVE_STEP);
+		int64_t first = since - step * CURVE_STEP, some = CURVE_STEP - first;
+		some = some < held - sample ? some : held - sample;
+		NAME(find_held)(gesture, voice, step);
+		for (int64_t at = 0; at < some; ++at)
+			levels[sample + at] *= (float)NAME(between_steps)(voice->held_from, voice->held_to, first + at);
+		sample += (int32_t)some;
+	}
+	if (held == count)
+		return;
+	if (!voice->left_known) {
+		int64_t since = gesture->off - gesture->begin, step = floor_divide(since, CURVE_STEP);
+		NAME(find_held)(gesture, voice, step);
+		voice->left = (float)NAME(between_steps)(voice->held_from, voice->held_to, since - step * CURVE_STEP);
+		voice->left_known = 1;
+	}
+	for (int32_t sample = held; sample < count;) {
+		int64_t since = start + sample - gesture->off, step = floor_divide(since, CURVE_STEP);
+		int64_t first = since - step * CURVE_STEP, some = CURVE_STEP - first;
+		some = some < count - sample ? some : count - sample;
+		if (gesture->release_points)
+			NAME(find_release)(gesture, voice, step);
+		for (int64_t at = 0; at < some; ++at)
+			levels[sample + at] *= voice->left * (gesture->release_points ?
+				(float)NAME(between_steps)(voice->release_from, voice->release_to, first + at) : 1.0f);
+		sample += (int32_t)some;
+	}
+}
+
+/* Value of a way, [points, latents], at a time: linear between its points, the first and the last beyond. */
+static void NAME(way_at)(const double *times, const double *way, int32_t points, int32_t latents, double time, double *code)
+{
+	int32_t after = 1;
+	while (after < points - 1 && times[after] <= time)
+		++after;
+	if (points == 1) {
+		memcpy(code, way, sizeof(double) * latents);
+		return;
+	}
+	double part = (time - times[after - 1]) / (times[after] - times[after - 1]);
+	part = part < 0.0 ? 0.0 : part > 1.0 ? 1.0 : part;
+	const double *from = way + (int64_t)(after - 1) * latents, *to = from + latents;
+	for (int32_t latent = 0; latent < latents; ++latent)
+		code[latent] = from[latent] * (1.0 - part) + to[latent] * part;
+}
+
+/* The code of a held gesture along its way, without its offset. */
+static void NAME(held_code)(const Core *core, Voice *voice, const CodeState *state, int64_t time, double *code)
+{
+	const Gesture *gesture = voice->gesture;
+	int32_t latents = core->instrument->latents, directions = core->instrument->directions;
+	double seconds = (double)(time - gesture->codes_begin + gesture->lead) * (gesture->speed / gesture->rate);
+	NAME(way_at)(gesture->code_times, gesture->codes_way, gesture->code_points, latents, seconds, code);
+	if (seconds <= gesture->held)
+		return;
+	if (!voice->code_sines_known) {
+		for (int32_t at = 0; at < directions * 2 * SINES; ++at) {
+			int32_t column = 1 + at / (2 * SINES), row = at % (2 * SINES);
+			double drawn = uniform(0, gesture->note, (uint64_t)row * (1 + directions) + column);
+			state->sines[at] = row < SINES ? gesture->hertz[column] * (0.3 + 1.2 * drawn) : drawn;
+		}
+		voice->code_sines_known = 1;
+	}
+	double part = (seconds / gesture->held - 1.0) / 0.5;
+	part = part > 1.0 ? 1.0 : part;
+	double amount = part * part * (3.0 - 2.0 * part);
+	for (int32_t way = 0; way < directions; ++way) {
+		const double *hertz = state->sines + way * 2 * SINES, *turns = hertz + SINES;
+		double swing = 0.0;
+		for (int32_t sine = 0; sine < SINES; ++sine)
+			swing += direction(seconds * hertz[sine] + turns[sine]).sine;
+		swing *= gesture->deviations[1 + way] * amount;
+		for (int32_t latent = 0; latent < latents; ++latent)
+			code[latent] += swing * gesture->directions[way * latents + latent];
+	}
+}
+
+static void NAME(gesture_code)(const Core *core, Voice *voice, const CodeState *state, int64_t time, double *code)
+{
+	const Gesture *gesture = voice->gesture;
+	int32_t latents = core->instrument->latents;
+	if (gesture->off == NEVER || time < gesture->off || !gesture->release_code_points) {
+		NAME(held_code)(core, voice, state, time, code);
+	} else {
+		if (!voice->off_code_known) {
+			NAME(held_code)(core, voice, state, gesture->off, state->at_off);
+			voice->off_code_known = 1;
+		}
+		double seconds = (double)(time - gesture->off + gesture->lead) * (gesture->speed / gesture->rate);
+		double left = 1.0 - seconds / 0.1; /* crossfade from the codes at the note-off */
+		NAME(way_at)(gesture->release_code_times, gesture->release_codes, gesture->release_code_points, latents, seconds,
+		             code);
+		for (int32_t latent = 0; latent < latents && left > 0.0; ++latent)
+			code[latent] += (state->at_off[latent] - gesture->release_codes[latent]) * left;
+	}
+	for (int32_t latent = 0; latent < latents; ++latent)
+		code[latent] = (gesture->offset[latent] + code[latent]) * (double)gesture->codes;
+}
+
+/* Add a gesture's code to those of the knobs at a hop, within the latents' spans. It stays until its change is audible,
+   since equal codes are decoded once. */
+static void NAME(add_gesture)(Core *core, Voice *voice, int64_t hop, float *codes)
+{
+	const Gesture *gesture = voice->gesture;
+	int32_t latents = core->instrument->latents;
+	CodeState state = voice_code_state(core, voice);
+	int64_t last = hop > gesture->first_hop ? hop : gesture->first_hop;
+	for (int64_t next = voice->gesture_hop == INT64_MIN ? gesture->first_hop : voice->gesture_hop + 1; next <= last; ++next) {
+		NAME(gesture_code)(core, voice, &state, next * core->instrument->knob_hop, state.next);
+		double away = 0.0;
+		for (int32_t column = 0; column < latents; ++column) {
+			double decibels = 0.0;
+			for (int32_t latent = 0; latent < latents; ++latent)
+				decibels += state.next[latent] * gesture->decibels[latent * latents + column];
+			double change = decibels - state.sounding[column];
+			away += change * change;
+			core->sounding[column] = decibels;
+		}
+		if (voice->gesture_hop == INT64_MIN || away >= 0.25) { /* half a decibel */
+			memcpy(state.code, state.next, sizeof(double) * latents);
+			memcpy(state.sounding, core->sounding, sizeof(double) * latents);
+		}
+		voice->gesture_hop = next;
+	}
+	for (int32_t latent = 0; latent < latents; ++latent) {
+		const double *span = core->instrument->spans + 2 * latent;
+		double low = span[0] < codes[latent] ? span[0] : codes[latent], high = span[1] > codes[latent] ? span[1] : codes[latent];
+		double moved = (double)codes[latent] + state.code[latent];
+		codes[latent] = (float)(moved < low ? low : moved > high ? high : moved);
+	}
+}
+
+static int64_t NAME(turned_back)(int64_t last, int64_t back, int64_t place)
+{
+	int64_t cycle = (place - last + back) % (2 * back), away = back - cycle;
+	return last - (away < 0 ? -away : away);
+}
+
+enum { NAME(OPENING) = 16 };
+
+/* Add the movement of a held note's residual at a moment, in dB. */
+static void NAME(add_moved)(const Gesture *gesture, int64_t place, float factor, float *gains)
+{
+	int32_t bands = gesture->bands;
+	int64_t last = gesture->held_moments - 1;
+	if (last < 0)
+		return;
+	int64_t back = last - (int64_t)nearest(0.25 * (double)last);
+	if (place > last && back < NAME(OPENING)) {
+		double left = 1.0 - (double)(place - last) / NAME(OPENING);
+		float step = (float)(0.5 * (left > 0.0 ? left : 0.0));
+		for (int32_t band = 0; band < bands; ++band)
+			gains[band] += (float)gesture->movement[last * bands + band] * step * factor;
+		return;
+	}
+	if (place > last) {
+		const float *fast = gesture->fast + NAME(turned_back)(last, back, place) * bands;
+		for (int32_t band = 0; band < bands; ++band)
+			gains[band] += fast[band] * factor;
+		return;
+	}
+	double share = 2.0 * (double)place / NAME(OPENING) - 1.0;
+	float own = (float)(share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share);
+	float quiet = gesture->loudness < 1.0 ? own + (1.0f - own) * (float)gesture->loudness : 1.0f;
+	for (int32_t band = 0; band < bands; ++band) {
+		float moved = (float)gesture->movement[place * bands + band] * 0.5f;
+		if (place < gesture->opening_moments)
+			moved = moved * own + gesture->opening[place * bands + band] * (1.0f - own);
+		gains[band] += moved * quiet * factor;
+	}
+}
+
+/* Gains of bands in dB for a frame that begins at `time`. */
+static void NAME(band_gains)(const Gesture *gesture, int64_t time, int64_t ahead, float *gains)
+{
+	int32_t bands = gesture->bands;
+	double moments = gesture->speed / (gesture->rate * gesture->residual_seconds);
+	memcpy(gains, gesture->gains, sizeof(float) * bands);
+	int64_t since = time + ahead - gesture->begin;
+	if (time < gesture->off) {
+		NAME(add_moved)(gesture, (int64_t)((double)(since > 0 ? since : 0) * moments + 0.5), 1.0f, gains);
+	} else {
+		int64_t place = (int64_t)((double)(time + ahead - gesture->off) * moments + 0.5);
+		double gone = 1.0 - (double)place * gesture->residual_seconds / 0.1;
+		float left = (float)(gone > 0.0 ? gone : 0.0);
+		if (gesture->ending_moments) {
+			int64_t at = place < gesture->ending_moments - 1 ? place : gesture->ending_moments - 1;
+			for (int32_t band = 0; band < bands; ++band)
+				gains[band] += gesture->ending[at * bands + band] - gesture->ending[band] * left;
+		}
+		if (left > 0.0f) {
+			int64_t held = gesture->off - gesture->begin;
+			NAME(add_moved)(gesture, (int64_t)((double)(held > 0 ? held : 0) * moments + 0.5), left, gains);
+		}
+	}
+	for (int32_t band = 0; band < bands; ++band)
+		gains[band] *= gesture->codes;
+}
+
+static double NAME(pitch_at)(const Gesture *gesture, int64_t place)
+{
+	int64_t last = gesture->vibrato_moments - 1;
+	if (place <= last)
+		return gesture->vibrato[place];
+	int64_t back = last - (int64_t)nearest(0.25 * (double)last);
+	if (back < NAME(OPENING)) {
+		double left = 1.0 - (double)(place - last) / NAME(OPENING);
+		return gesture->vibrato[last] * (left > 0.0 ? left : 0.0);
+	}
+	return gesture->vibrato[NAME(turned_back)(last, back, place)];
+}
+
+/* Deviation in semitones. */
+static double NAME(vibrato)(const Gesture *gesture, int64_t time, int64_t ahead)
+{
+	if (!gesture->vibrato_moments)
+		return 0.0;
+	int64_t since = time + ahead - gesture->begin;
+	double moments = gesture->speed / (gesture->rate * gesture->residual_seconds);
+	double moment = (double)(since > 0 ? since : 0) * moments;
+	int64_t place = (int64_t)moment;
+	double part = moment - (double)place, first = NAME(pitch_at)(gesture, place);
+	double deviation = first + (NAME(pitch_at)(gesture, place + 1) - first) * part;
+	if (deviation == 0.0)
+		return 0.0;
+	double depth = NAME(ramp_value)(gesture->depth, time > gesture->begin ? time : gesture->begin);
+	if (gesture->deeper != 0.0) {
+		depth += gesture->deeper;
+		depth = depth < gesture->depth_low ? gesture->depth_low : depth > gesture->depth_high ? gesture->depth_high : depth;
+	}
+	return gesture->vibrato_semitones * (double)gesture->codes * deviation * depth;
+}
+
+/* ---- Frames ---- */
+
+/* Transpose eight vectors of eight lanes. */
+static inline __attribute__((always_inline)) void NAME(transpose)(NAME(lanes) *rows)
+{
+	NAME(lanes) pairs[LANES], fours[LANES];
+	for (int32_t row = 0; row < LANES; row += 2) {
+		pairs[row] = __builtin_shufflevector(rows[row], rows[row + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+		pairs[row + 1] = __builtin_shufflevector(rows[row], rows[row + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+	}
+	for (int32_t row = 0; row < LANES; row += 4)
+		for (int32_t half = 0; half < 2; ++half) {
+			NAME(lanes) first = pairs[row + half], second = pairs[row + half + 2];
+			fours[row + 2 * half] = __builtin_shufflevector(first, second, 0, 1, 8, 9, 4, 5, 12, 13);
+			fours[row + 2 * half + 1] = __builtin_shufflevector(first, second, 2, 3, 10, 11, 6, 7, 14, 15);
+		}
+	for (int32_t row = 0; row < 4; ++row) {
+		rows[row] = __builtin_shufflevector(fours[row], fours[row + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+		rows[row + 4] = __builtin_shufflevector(fours[row], fours[row + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+	}
+}
+
+/* The last step of a transform: eight interleaved ones become one, [8, eighth]. */
+static void NAME(join)(const Core *core, const float *in_re, const float *in_im, float *out_re, float *out_im)
+{
+	int32_t eighth = core->half / LANES;
+	const float root = 0.70710678118654752440f; /* of one half */
+	for (int32_t first = 0; first < eighth; first += LANES) {
+		NAME(lanes) re[LANES], im[LANES];
+		for (int32_t row = 0; row < LANES; ++row) {
+			re[row] = NAME(load)(in_re + (first + row) * LANES);
+			im[row] = NAME(load)(in_im + (first + row) * LANES);
+		}
+		NAME(transpose)(re);
+		NAME(transpose)(im);
+		for (int32_t row = 1; row < LANES; ++row) {
+			NAME(lanes) turn_re = NAME(load)(core->join_re + row * eighth + first);
+			NAME(lanes) turn_im = NAME(load)(core->join_im + row * eighth + first);
+			NAME(lanes) turned = re[row] * turn_re - im[row] * turn_im;
+			im[row] = re[row] * turn_im + im[row] * turn_re;
+			re[row] = turned;
+		}
+		NAME(lanes) sum_re[LANES], sum_im[LANES]; /* of the even and the odd four points, each transformed */
+		for (int32_t odd = 0; odd < 2; ++odd) {
+			NAME(lanes) a_re = re[odd] + re[odd + 4], a_im = im[odd] + im[odd + 4];
+			NAME(lanes) b_re = re[odd] - re[odd + 4], b_im = im[odd] - im[odd + 4];
+			NAME(lanes) c_re = re[odd + 2] + re[odd + 6], c_im = im[odd + 2] + im[odd + 6];
+			NAME(lanes) d_re = re[odd + 2] - re[odd + 6], d_im = im[odd + 2] - im[odd + 6];
+			NAME(lanes) *to_re = sum_re + 4 * odd, *to_im = sum_im + 4 * odd;
+			to_re[0] = a_re + c_re;
+			to_im[0] = a_im + c_im;
+			to_re[1] = b_re - d_im;
+			to_im[1] = b_im + d_re;
+			to_re[2] = a_re - c_re;
+			to_im[2] = a_im - c_im;
+			to_re[3] = b_re + d_im;
+			to_im[3] = b_im - d_re;
+		}
+		NAME(lanes) odd_re[4] = {sum_re[4], (sum_re[5] - sum_im[5]) * root, -sum_im[6], (-sum_re[7] - sum_im[7]) * root};
+		NAME(lanes) odd_im[4] = {sum_im[4], (sum_re[5] + sum_im[5]) * root, sum_re[6], (sum_re[7] - sum_im[7]) * root};
+		for (int32_t row = 0; row < 4; ++row) {
+			NAME(store)(out_re + row * eighth + first, sum_re[row] + odd_re[row]);
+			NAME(store)(out_im + row * eighth + first, sum_im[row] + odd_im[row]);
+			NAME(store)(out_re + (row + 4) * eighth + first, sum_re[row] - odd_re[row]);
+			NAME(store)(out_im + (row + 4) * eighth + first, sum_im[row] - odd_im[row]);
+		}
+	}
+}
+
+/* Inverse transform of `half` complex points: eight interleaved ones by Stockham's passes of radix 4 and, where their
+   length asks for it, a last one of radix 2; then the eight are joined. All steps work on whole vectors. */
+static void NAME(transform)(const Core *core, float *re, float *im, float *other_re, float *other_im)
+{
+	float *from_re = re, *from_im = im, *to_re = other_re, *to_im = other_im;
+	int32_t length = core->half / LANES, stride = LANES;
+	for (int32_t pass = 0; length > 1; ++pass) {
+		if (length == 2) {
+			for (int32_t at = 0; at < stride; ++at) {
+				to_re[at] = from_re[at] + from_re[at + stride];
+				to_im[at] = from_im[at] + from_im[at + stride];
+				to_re[at + stride] = from_re[at] - from_re[at + stride];
+				to_im[at + stride] = from_im[at] - from_im[at + stride];
+			}
+			length = 1;
+		} else {
+			int32_t quarter = length / 4, apart = stride * quarter;
+			const Twiddles *roots = core->twiddles + pass;
+			for (int32_t place = 0; place < quarter; ++place) {
+				float re1 = roots->re1[place], im1 = roots->im1[place], re2 = roots->re2[place];
+				float im2 = roots->im2[place], re3 = roots->re3[place], im3 = roots->im3[place];
+				const float *in_re = from_re + stride * place, *in_im = from_im + stride * place;
+				float *out_re = to_re + 4 * stride * place, *out_im = to_im + 4 * stride * place;
+				for (int32_t at = 0; at < stride; at += LANES) {
+					NAME(lanes) a_re = NAME(load)(in_re + at), a_im = NAME(load)(in_im + at);
+					NAME(lanes) b_re = NAME(load)(in_re + at + apart), b_im = NAME(load)(in_im + at + apart);
+					NAME(lanes) c_re = NAME(load)(in_re + at + 2 * apart), c_im = NAME(load)(in_im + at + 2 * apart);
+					NAME(lanes) d_re = NAME(load)(in_re + at + 3 * apart), d_im = NAME(load)(in_im + at + 3 * apart);
+					NAME(lanes) even_re = a_re + c_re, even_im = a_im + c_im, odd_re = b_re + d_re, odd_im = b_im + d_im;
+					NAME(lanes) less_re = a_re - c_re, less_im = a_im - c_im, turn_re = b_im - d_im, turn_im = d_re - b_re;
+					NAME(store)(out_re + at, even_re + odd_re);
+					NAME(store)(out_im + at, even_im + odd_im);
+					NAME(lanes) x_re = less_re - turn_re, x_im = less_im - turn_im;
+					NAME(store)(out_re + at + stride, x_re * re1 - x_im * im1);
+					NAME(store)(out_im + at + stride, x_re * im1 + x_im * re1);
+					x_re = even_re - odd_re;
+					x_im = even_im - odd_im;
+					NAME(store)(out_re + at + 2 * stride, x_re * re2 - x_im * im2);
+					NAME(store)(out_im + at + 2 * stride, x_re * im2 + x_im * re2);
+					x_re = less_re + turn_re;
+					x_im = less_im + turn_im;
+					NAME(store)(out_re + at + 3 * stride, x_re * re3 - x_im * im3);
+					NAME(store)(out_im + at + 3 * stride, x_re * im3 + x_im * re3);
+				}
+			}
+			length = quarter;
+			stride *= 4;
+		}
+		float *swap = from_re;
+		from_re = to_re;
+		to_re = swap;
+		swap = from_im;
+		from_im = to_im;
+		to_im = swap;
+	}
+	NAME(join)(core, from_re, from_im, to_re, to_im);
+	if (to_re != re) {
+		memcpy(re, to_re, sizeof(float) * core->half);
+		memcpy(im, to_im, sizeof(float) * core->half);
+	}
+}
+
+static inline __attribute__((always_inline)) NAME(lanes) NAME(load_backward)(const float *last)
+{
+	NAME(lanes) value = NAME(load)(last - LANES + 1);
+	return __builtin_shufflevector(value, value, 7, 6, 5, 4, 3, 2, 1, 0);
+}
+
+/* Samples of a spectrum of half + 1 bins, by one transform of half the length. The ends' imaginary parts become 0. */
+static void NAME(samples_of)(const Core *core, const float *re, float *im, float *samples)
+{
+	int32_t half = core->half;
+	float *points_re = core->points, *points_im = core->points + half;
+	float scale = 0.5f / (float)half; /* of both halves' sums */
+	im[0] = im[half] = 0.0f;
+	for (int32_t bin = 0; bin < half; bin += LANES) {
+		NAME(lanes) here_re = NAME(load)(re + bin), here_im = NAME(load)(im + bin);
+		NAME(lanes) there_re = NAME(load_backward)(re + half - bin), there_im = -NAME(load_backward)(im + half - bin);
+		NAME(lanes) root_re = NAME(load)(core->real_re + bin), root_im = NAME(load)(core->real_im + bin);
+		NAME(lanes) less_re = here_re - there_re, less_im = here_im - there_im;
+		NAME(lanes) turned_re = less_re * root_re - less_im * root_im;
+		NAME(lanes) turned_im = less_re * root_im + less_im * root_re;
+		NAME(store)(points_re + bin, (here_re + there_re - turned_im) * scale);
+		NAME(store)(points_im + bin, (here_im + there_im + turned_re) * scale);
+	}
+	NAME(transform)(core, points_re, points_im, core->points + 2 * half, core->points + 3 * half);
+	for (int32_t at = 0; at < half; at += LANES) {
+		NAME(lanes) even = NAME(load)(points_re + at), odd = NAME(load)(points_im + at);
+		NAME(store)(samples + 2 * at, __builtin_shufflevector(even, odd, 0, 8, 1, 9, 2, 10, 3, 11));
+		NAME(store)(samples + 2 * at + LANES, __builtin_shufflevector(even, odd, 4, 12, 5, 13, 6, 14, 7, 15));
+	}
+}
+
+/* Heights of harmonics with the spectral envelope kept in place. */
+static void NAME(keep_formants)(const Instrument *model, const float *heights, double kept, float *moved, double *envelope)
+{
+	int32_t count = model->harmonics;
+	for (int32_t at = 0; at < count; ++at) {
+		float before = heights[at > 0 ? at - 1 : 0], here = heights[at], after = heights[at + 1 < count ? at + 1 : at];
+		envelope[at] = logarithm((double)(before * before + here * here + after * after + 1e-20f)) / 2.0;
+	}
+	for (int32_t at = 0; at < count; ++at) {
+		double place = (double)(at + 1) * kept - 1.0;
+		place = place < 0.0 ? 0.0 : place > count - 1 ? count - 1 : place;
+		int32_t low = (int32_t)place < count - 2 ? (int32_t)place : count - 2;
+		low = low < 0 ? 0 : low;
+		double share = place - low, high = envelope[low + 1 < count ? low + 1 : low];
+		double gain = envelope[low] * (1.0 - share) + high * share - envelope[at];
+		gain = gain > model->formant_nepers ? model->formant_nepers : gain;
+		gain = gain < -model->formant_nepers ? -model->formant_nepers : gain;
+		moved[at] = (float)((double)heights[at] * exponential(gain));
+	}
+}
+
+typedef struct {
+	int32_t partials;
+	const double *orders;
+	const float *heights, *residue, *low;
+} NAME(Split);
+
+/* A note's modes in place of harmonics and beyond them, at a key. */
+static void NAME(place_modes)(Core *core, const Gesture *gesture, int32_t key, const float *power, NAME(Split) *split)
+{
+	const Instrument *model = core->instrument;
+	int32_t more = model->harmonics, takers = 0;
+	double shares[MOST_BANDS];
+	memset(shares, 0, sizeof(double) * model->bands);
+	memmove(core->heights, split->heights, sizeof(float) * model->harmonics);
+	memcpy(core->orders, split->orders, sizeof(double) * model->harmonics);
+	int32_t place_of[MOST_MODES], band_of[MOST_MODES];
+	for (int32_t mode = 0; mode < gesture->modes; ++mode) {
+		const double *row = gesture->mode_rows + 3 * mode;
+		int32_t place = row[1] > 0.0 ? (int32_t)row[1] - 1 : more++;
+		if (row[1] <= 0.0)
+			core->heights[place] = 0.0f;
+		core->orders[place] = row[0];
+		double hertz = row[0] * model->key_hz[key];
+		int32_t band = -1;
+		while (band < model->bands && model->edges_hz[band + 1] <= hertz)
+			++band;
+		place_of[mode] = place;
+		band_of[mode] = row[2] > 0.0 && band < model->bands ? band : -1;
+		if (band_of[mode] >= 0) {
+			shares[band] += row[2];
+			++takers;
+		}
+	}
+	for (int32_t mode = 0; mode < gesture->modes; ++mode) {
+		int32_t band = band_of[mode];
+		if (band < 0)
+			continue;
+		double share = gesture->mode_rows[3 * mode + 2] / (shares[band] > 1.0 ? shares[band] : 1.0);
+		float height = core->heights[place_of[mode]], energy = (float)(share * model->band_energy[band]);
+		core->heights[place_of[mode]] = sqrtf(height * height + energy * power[band]);
+	}
+	if (takers) {
+		for (int32_t band = 0; band < model->bands; ++band)
+			core->power[band] = power[band] * (float)(1.0 - (shares[band] < 1.0 ? shares[band] : 1.0));
+		NAME(noise_levels)(model, core->power, core->noise, core->low);
+		split->residue = core->noise;
+		split->low = core->low;
+	}
+	split->heights = core->heights;
+	split->orders = core->orders;
+	split->partials = more;
+}
+
+/* The recorded residual's gains, at equal power; `first`: frequency of the fundamental, as decoded, in bins. */
+static void NAME(filter)(Core *core, const float *decibels, double first, NAME(Split) *split)
+{
+	const Instrument *model = core->instrument;
+	float gains[MOST_BANDS], *factors = core->factors, *noise = core->moved;
+	int32_t bins = model->bins, heard = model->muted_bins > model->lowest_bin ? model->muted_bins : model->lowest_bin;
+	for (int32_t band = 0; band < model->filter_bands; ++band)
+		gains[band] = (float)decibels_to_gain((double)decibels[band]);
+	for (int32_t bin = 0; bin < bins; ++bin) {
+		int32_t low = model->filter_low[bin];
+		factors[bin] = gains[low] + (gains[low + 1] - gains[low]) * model->filter_share[bin];
+	}
+	float before = model->hann * NAME(energy)(split->heights, split->partials);
+	before += NAME(energy)(split->residue + heard, bins - heard);
+	for (int32_t at = 0; at < split->partials; ++at) {
+		double place = nearest(first * split->orders[at]);
+		core->heights[at] = split->heights[at] * factors[place < bins - 1 ? (int32_t)place : bins - 1];
+	}
+	for (int32_t bin = 0; bin < bins; ++bin)
+		noise[bin] = split->residue[bin] * factors[bin];
+	float after = model->hann * NAME(energy)(core->heights, split->partials);
+	after += NAME(energy)(noise + heard, bins - heard);
+	for (int32_t each = 0; each < model->lows; ++each) {
+		float low = split->low[each], moved = low * factors[model->low_middles[each]];
+		before += low * low * model->low_widths[each];
+		after += moved * moved * model->low_widths[each];
+		core->low[each] = moved;
+	}
+	float kept = sqrtf(before / (after > 1e-30f ? after : 1e-30f));
+	for (int32_t at = 0; at < split->partials; ++at)
+		core->heights[at] *= kept;
+	for (int32_t bin = 0; bin < bins; ++bin)
+		noise[bin] *= kept;
+	for (int32_t each = 0; each < model->lows; ++each)
+		core->low[each] *= kept;
+	split->heights = core->heights;
+	split->residue = noise;
+	split->low = core->low;
+}
+
+static void NAME(add_partials)(Core *core, const Phases *phases, double first, const NAME(Split) *split)
+{
+	const Instrument *model = core->instrument;
+	int32_t width = 2 * model->taps + 1, apart = model->bins + PADDING;
+	float scale = model->amplitude * (float)model->frame;
+	for (int32_t at = 0; at < split->partials; ++at) {
+		if (split->heights[at] == 0.0f)
+			continue;
+		double order = split->orders[at], harmonic = first * order;
+		float height = split->heights[at] * scale;
+		for (int32_t voice = 0; voice < model->unison; ++voice) {
+			double tuned = harmonic * model->detune[voice], top = ((double)(model->bins - 1) - tuned) / model->top_bins;
+			if (top <= 0.0)
+				continue;
+			float faded = top < 1.0 ? height * (float)top : height;
+			double turn = phases->turns[voice] * order + model->phases[at], middle = nearest(tuned);
+			Direction angle = direction(turn);
+			float re = faded * (float)angle.cosine, im = faded * (float)angle.sine;
+			int32_t entry = (int32_t)nearest((tuned - middle + 0.5) * model->lobe_steps);
+			const float *lobe = model->lobes + (int64_t)entry * width;
+			for (int32_t channel = 0; channel < model->channels; ++channel) {
+				float gain = model->gains[channel * model->unison + voice], part_re = re * gain, part_im = im * gain;
+				float *to_re = core->spectrum_re + (int64_t)channel * apart + (int32_t)middle;
+				float *to_im = core->spectrum_im + (int64_t)channel * apart + (int32_t)middle;
+				for (int32_t tap = 0; tap < width; ++tap) {
+					to_re[tap] += lobe[tap] * part_re;
+					to_im[tap] += lobe[tap] * part_im;
+				}
+			}
+		}
+	}
+}
+
+/* Noise levels by bin, moved with the key and smoothed, in core->level. */
+static void NAME(shape_noise)(Core *core, const float *residue, double ratio)
+{
+	const Instrument *model = core->instrument;
+	int32_t bins = model->bins;
+	float *level = core->level, *other = core->smoothed;
+	for (int32_t bin = 0; bin < bins; ++bin)
+		level[bin] = residue[bin] * model->hiss;
+	for (int32_t bin = 0; bin < model->muted_bins; ++bin)
+		level[bin] = level[model->muted_bins];
+	if (ratio != 1.0) {
+		float gain = (float)(1.0 / sqrt(ratio));
+		for (int32_t bin = 0; bin < bins; ++bin) {
+			double from = nearest((double)bin / ratio);
+			other[bin] = from < bins ? level[(int32_t)from] * gain : 0.0f;
+		}
+		float *swap = level;
+		level = other;
+		other = swap;
+	}
+	if (model->lows)
+		memset(level, 0, sizeof(float) * model->muted_bins);
+	else
+		for (int32_t bin = 0; bin < model->lowest_bin; ++bin)
+			level[bin] = level[model->lowest_bin];
+	for (int32_t pass = 0; pass < 2; ++pass) {
+		for (int32_t bin = 1; bin < bins - 1; ++bin)
+			other[bin] = level[bin] * 0.5f + level[bin - 1] * 0.25f + level[bin + 1] * 0.25f;
+		other[0] = level[0] * 0.5f + level[1] * 0.25f + level[1] * 0.25f;
+		other[bins - 1] = level[bins - 1] * 0.5f + level[bins - 2] * 0.25f + level[bins - 2] * 0.25f;
+		float *swap = level;
+		level = other;
+		other = swap;
+	}
+	core->level = level;
+	core->smoothed = other;
+}
+
+static void NAME(add_noise)(Core *core, int32_t at, const float *low)
+{
+	const Instrument *model = core->instrument;
+	int32_t bins = model->bins, beside = (at + model->noise_apart) % model->noise_frames;
+	for (int32_t channel = 0; channel < model->channels; ++channel) {
+		float *re = core->spectrum_re + (int64_t)channel * (bins + PADDING) + model->taps;
+		float *im = core->spectrum_im + (int64_t)channel * (bins + PADDING) + model->taps;
+		float near = channel ? model->alike : 1.0f, far = channel ? model->unlike : 0.0f;
+		for (int32_t each = 0; each < model->lows; ++each) {
+			float gain = low[each] * model->hiss;
+			const float *here = model->low_noise + ((int64_t)at * model->lows + each) * model->low_width * 2;
+			const float *there = model->low_noise + ((int64_t)beside * model->lows + each) * model->low_width * 2;
+			for (int32_t bin = 0; bin < model->low_width; ++bin) {
+				re[bin] += gain * (near * here[2 * bin] + far * there[2 * bin]);
+				im[bin] += gain * (near * here[2 * bin + 1] + far * there[2 * bin + 1]);
+			}
+		}
+		const float *here = model->noise + (int64_t)at * bins * 2, *there = model->noise + (int64_t)beside * bins * 2;
+		if (!channel)
+			for (int32_t bin = 0; bin < bins; ++bin) {
+				re[bin] += core->level[bin] * here[2 * bin];
+				im[bin] += core->level[bin] * here[2 * bin + 1];
+			}
+		else
+			for (int32_t bin = 0; bin < bins; ++bin) {
+				re[bin] += core->level[bin] * (near * here[2 * bin] + far * there[2 * bin]);
+				im[bin] += core->level[bin] * (near * here[2 * bin + 1] + far * there[2 * bin + 1]);
+			}
+	}
+}
+
+/* The next frame of one key, [channels, frame], in core->frame; `key`: as decoded, within the model's range. */
+static void NAME(make_frame)(Core *core, Phases *phases, const Row *row, int32_t key, double semitones,
+                             const Gesture *gesture, const float *gains)
+{
+	const Instrument *model = core->instrument;
+	double ratio = power_of_two(semitones / 12.0), kept = model->keeps_formants ? ratio : 1.0;
+	double pitch = key + semitones, lowest = model->lowest_key - 0.5, highest = model->highest_key + 0.5;
+	if (model->moves_formants && (pitch < lowest || pitch > highest))
+		kept = power_of_two((pitch < lowest ? pitch - lowest : pitch - highest) / 12.0);
+	double base = model->fundamentals[key], first = base * ratio;
+	for (int32_t voice = 0; voice < model->unison; ++voice)
+		phases->turns[voice] += ((phases->started ? phases->first : first) + first) / 8.0 * model->detune[voice];
+	phases->first = first;
+	phases->started = 1;
+	NAME(Split) split = {model->harmonics, model->orders + (model->orders_by_key ? (int64_t)key * model->harmonics : 0),
+	                     row->heights, row->residue, row->low};
+	if (kept != 1.0) {
+		NAME(keep_formants)(model, row->heights, kept, core->heights, core->orders);
+		split.heights = core->heights;
+	}
+	if (gesture && gesture->modes)
+		NAME(place_modes)(core, gesture, key, row->power, &split);
+	if (gains && model->filter_bands)
+		NAME(filter)(core, gains, base * kept, &split);
+	int32_t bins = model->bins, apart = bins + PADDING;
+	memset(core->spectrum_re, 0, sizeof(float) * model->channels * apart);
+	memset(core->spectrum_im, 0, sizeof(float) * model->channels * apart);
+	NAME(add_partials)(core, phases, first, &split);
+	for (int32_t channel = 0; channel < model->channels; ++channel) {
+		float *re = core->spectrum_re + (int64_t)channel * apart + model->taps;
+		float *im = core->spectrum_im + (int64_t)channel * apart + model->taps;
+		for (int32_t tap = 1; tap <= model->taps; ++tap) { /* below 0 Hz: the mirror image */
+			re[tap] += re[-tap];
+			im[tap] -= im[-tap];
+		}
+		re[0] *= 2.0f;
+		im[0] *= 2.0f;
+	}
+	if (model->hiss > 0.0f) {
+		NAME(shape_noise)(core, split.residue, ratio / kept);
+		NAME(add_noise)(core, phases->noise, split.low);
+	}
+	phases->noise = (phases->noise + 1) % model->noise_frames;
+	for (int32_t channel = 0; channel < model->channels; ++channel) {
+		float *re = core->spectrum_re + (int64_t)channel * apart + model->taps;
+		float *im = core->spectrum_im + (int64_t)channel * apart + model->taps;
+		for (int32_t bin = 1; bin < bins; bin += 2) { /* time begins at the frame's begin, not its middle */
+			re[bin] = -re[bin];
+			im[bin] = -im[bin];
+		}
+		NAME(samples_of)(core, re, im, core->frame + (int64_t)channel * model->frame);
+	}
+}
+
+static void NAME(begin_phases)(const Instrument *model, int64_t number, Phases *phases)
+{
+	for (int32_t voice = 0; voice < model->unison; ++voice) {
+		double turns = ((double)number + (double)voice / model->unison) * model->golden;
+		phases->turns[voice] = turns - whole(turns);
+	}
+	phases->noise = (int32_t)(number * model->noise_stride % model->noise_frames);
+	phases->started = 0;
+	phases->begun = 1;
+}
+
+/* ---- Voices ---- */
+
+static const float *NAME(codes_at)(const Core *core, const Voice *voice, int64_t hop)
+{
+	int32_t slot = (int32_t)(hop % CODE_HOPS);
+	return voice_codes(core, voice, slot < 0 ? slot + CODE_HOPS : slot);
+}
+
+static double NAME(bend)(const Voice *voice, int64_t time)
+{
+	if (!voice->master_count)
+		return NAME(ramp_value)(voice->bend, time) + (voice->gesture ? voice->gesture->semitones : 0.0);
+	int32_t master = voice->master_count - 1;
+	while (master > 0 && voice->masters[master].since > time)
+		--master;
+	return NAME(ramp_value)(voice->masters[master].bend, time) + NAME(ramp_value)(voice->touch_bend, time);
+}
+
+static int32_t NAME(inside)(const Instrument *model, int32_t key)
+{
+	return key < model->lowest_key ? model->lowest_key : key > model->highest_key ? model->highest_key : key;
+}
+
+static int32_t NAME(key_of)(double pitch)
+{
+	double key = whole(pitch + 0.5);
+	return key < 0.0 ? 0 : key > MOST_KEYS - 1 ? MOST_KEYS - 1 : (int32_t)key;
+}
+
+/* Keys of a chord's pitch classes, from its lowest on; returns how many there are. */
+static int32_t NAME(chord_keys)(uint32_t classes, int32_t lowest, int32_t *keys)
+{
+	int32_t count = 0;
+	for (int32_t above = 0; above < 12; ++above) {
+		int32_t key = lowest + above < MOST_KEYS ? lowest + above : MOST_KEYS - 1;
+		if ((classes >> ((lowest + above) % 12) & 1) && (count == 0 || keys[count - 1] != key))
+			keys[count++] = key;
+	}
+	return count;
+}
+
+/* Add core->frame, which begins at `time`, to a voice's ring from sample `now` on. */
+static void NAME(add_to_pending)(const Core *core, int64_t time, int64_t now, float scale, float *pending)
+{
+	const Instrument *model = core->instrument;
+	int32_t mask = core->ring - 1;
+	for (int32_t channel = 0; channel < model->channels; ++channel) {
+		float *to = pending + (int64_t)channel * core->ring;
+		const float *from = core->frame + (int64_t)channel * model->frame;
+		for (int32_t sample = now > time ? (int32_t)(now - time) : 0; sample < model->frame;) {
+			int32_t at = (int32_t)((time + sample) & mask), some = core->ring - at;
+			some = some < model->frame - sample ? some : model->frame - sample;
+			for (int32_t each = 0; each < some; ++each)
+				to[at + each] += from[sample + each] * scale;
+			sample += some;
+		}
+	}
+}
+
+/* Add the frame that begins at `time`, from sample `now` on. */
+static void NAME(add_frame)(Core *core, Voice *voice, int64_t time, int64_t now)
+{
+	const Instrument *model = core->instrument;
+	const Gesture *gesture = voice->gesture;
+	int64_t moment = time > voice->on ? time : voice->on, ahead = model->frame / 2;
+	double pitch = voice->pitch ? NAME(ramp_value)(voice->pitch, moment) : voice->key;
+	double semitones = NAME(bend)(voice, moment);
+	float band_gains[MOST_BANDS], *gains = NULL;
+	if (gesture && gesture->bands) {
+		NAME(band_gains)(gesture, time, ahead, band_gains);
+		gains = band_gains;
+		semitones += NAME(vibrato)(gesture, time, ahead);
+	}
+	const float *codes = NAME(codes_at)(core, voice, floor_divide(time - model->delay, model->knob_hop));
+	int32_t sounding = NAME(key_of)(pitch), count = 1;
+	int32_t keys[12] = {gesture && gesture->decoded_key >= 0 ? gesture->decoded_key : sounding};
+	Phases *phases = voice_phases(core, voice);
+	if (voice->chord) {
+		count = NAME(chord_keys)((uint32_t)NAME(ramp_value)(voice->chord, moment), sounding, keys);
+		pitch -= sounding; /* every key moves alike */
+	}
+	float scale = 1.0f / sqrtf((float)(count ? count : 1)), *pending = voice_pending(core, voice);
+	for (int32_t each = 0; each < count; ++each) {
+		int32_t key = keys[each], inside = NAME(inside)(model, key);
+		Phases *own = voice->chord ? phases + key : phases;
+		if (voice->chord && !own->begun)
+			NAME(begin_phases)(model, (int64_t)voice->number * MOST_KEYS + key, own);
+		double moved = (voice->chord ? pitch : pitch - key) + semitones + (key - inside);
+		const Row *row = NAME(row_of)(core, codes, inside);
+		NAME(make_frame)(core, own, row, inside, moved, gains ? gesture : NULL, gains);
+		NAME(add_to_pending)(core, time, now, scale, pending);
+	}
+}
+
+/* A voice's sound over a block within the ring, times its levels, added to `sound`, [channels, stride]. */
+static void NAME(add_voice)(Core *core, Voice *voice, int64_t start, int32_t count, float *sound, int64_t stride)
+{
+	const Instrument *model = core->instrument;
+	int64_t end = NAME(voice_end)(voice), until = end < start + count ? end : start + count;
+	while (voice->next_frame < until) {
+		NAME(add_frame)(core, voice, voice->next_frame, start);
+		voice->next_frame += model->hop;
+	}
+	float *levels = core->voice_level, *pending = voice_pending(core, voice);
+	int32_t mask = core->ring - 1, at = (int32_t)(start & mask);
+	NAME(envelope)(voice, start, count, levels);
+	NAME(multiply_ramp)(voice->gain, start, count, levels);
+	if (voice->touch_level)
+		NAME(multiply_ramp)(voice->touch_level, start, count, levels);
+	if (voice->gesture)
+		NAME(multiply_gesture)(voice->gesture, voice, start, count, levels);
+	if (voice->stolen_at < start + count)
+		for (int32_t sample = 0; sample < count; ++sample) {
+			double left = (double)(voice->stolen_at + voice->steal - (start + sample)) / (double)voice->steal;
+			left = left < 0.0 ? 0.0 : left > 1.0 ? 1.0 : left;
+			levels[sample] *= (float)(left * left * left);
+		}
+	for (int32_t sample = 0; sample < count && start + sample < voice->on; ++sample)
+		levels[sample] = 0.0f;
+	for (int32_t channel = 0; channel < model->channels; ++channel) {
+		float *from = pending + (int64_t)channel * core->ring + at, *to = sound + channel * stride;
+		for (int32_t sample = 0; sample < count; ++sample) {
+			to[sample] += from[sample] * levels[sample];
+			from[sample] = 0.0f;
+		}
+	}
+}
+
+/* Decode together what the block's frames need: a chord's notes share the reading of the weights. */
+static void NAME(decode_due)(Core *core, Voice *const *voices, int32_t voice_count, int64_t end)
+{
+	const Instrument *model = core->instrument;
+	const float *codes[BATCH];
+	int32_t keys[BATCH], count = 0;
+	for (int32_t each = 0; each < voice_count; ++each) {
+		const Voice *voice = voices[each];
+		int64_t last = NEVER;
+		if (voice->chord || voice->next_frame >= end)
+			continue;
+		for (int64_t time = voice->next_frame; time < end; time += model->hop) {
+			int64_t moment = time > voice->on ? time : voice->on, hop = floor_divide(time - model->delay, model->knob_hop);
+			if (hop == last && !voice->pitch)
+				continue;
+			last = hop;
+			int32_t key = voice->gesture ? voice->gesture->decoded_key : -1;
+			if (key < 0)
+				key = NAME(key_of)(voice->pitch ? NAME(ramp_value)(voice->pitch, moment) : voice->key);
+			codes[count] = NAME(codes_at)(core, voice, hop);
+			keys[count++] = NAME(inside)(model, key);
+			if (count == BATCH) {
+				NAME(remember)(core, codes, keys, count);
+				count = 0;
+			}
+		}
+	}
+	NAME(remember)(core, codes, keys, count);
+}
+
+/* Add voices to the parts of their buses, [buses, PARTS, channels, count]. */
+static void NAME(render)(Core *core, Voice *const *voices, int32_t voice_count, int64_t start, int32_t count, float *parts)
+{
+	const Instrument *model = core->instrument;
+	for (int32_t done = 0; done < count;) {
+		int64_t now = start + done, next = (floor_divide(now, model->hop) + 1) * model->hop;
+		int32_t some = next - now < count - done ? (int32_t)(next - now) : count - done;
+		NAME(decode_due)(core, voices, voice_count, now + some);
+		for (int32_t each = 0; each < voice_count; ++each) {
+			int64_t part = (int64_t)voices[each]->bus * PARTS + voices[each]->part;
+			NAME(add_voice)(core, voices[each], now, some, parts + part * model->channels * count + done, count);
+		}
+		done += some;
+	}
+}
+
+/* Sum of the parts of each bus in order, with its gains, and of the buses: [2, count]. */
+static void NAME(mix)(const Instrument *model, const Bus *buses, int32_t bus_count, int64_t start, int32_t count,
+                      float *parts, float *sound)
+{
+	int64_t size = (int64_t)model->channels * count;
+	memset(sound, 0, sizeof(float) * 2 * (size_t)count);
+	for (int32_t bus = 0; bus < bus_count; ++bus) {
+		float *first = parts + bus * PARTS * size, *gains = first + size; /* the second part is done with */
+		for (int32_t part = 1; part < PARTS; ++part)
+			for (int64_t sample = 0; sample < size; ++sample)
+				first[sample] += first[part * size + sample];
+		const Ramp *sides[2] = {buses[bus].left, buses[bus].right};
+		for (int32_t side = 0; side < 2; ++side) {
+			const float *from = first + (side && model->channels > 1 ? count : 0);
+			memcpy(gains, from, sizeof(float) * (size_t)count);
+			NAME(multiply_ramp)(sides[side], start, count, gains);
+			for (int32_t sample = 0; sample < count; ++sample)
+				sound[(int64_t)side * count + sample] += gains[sample];
+		}
+	}
+}
+
+/* Decode the newest codes of voices, at the keys that sound at `now`. */
+static int32_t NAME(ahead)(Core *core, Voice *const *voices, int32_t count, int64_t now, int32_t most)
+{
+	const Instrument *model = core->instrument;
+	const float *codes[BATCH];
+	int32_t keys[BATCH], waiting = 0;
+	for (int32_t each = 0; each < count && waiting < most; ++each) {
+		const Voice *voice = voices[each];
+		if (voice->chord || voice->newest_hop == INT64_MIN || NAME(voice_end)(voice) <= now)
+			continue;
+		int64_t moment = now > voice->on ? now : voice->on;
+		int32_t key = voice->gesture ? voice->gesture->decoded_key : -1;
+		if (key < 0)
+			key = NAME(key_of)(voice->pitch ? NAME(ramp_value)(voice->pitch, moment) : voice->key);
+		key = NAME(inside)(model, key);
+		const float *newest = NAME(codes_at)(core, voice, voice->newest_hop);
+		if (NAME(known_row)(core, newest, key))
+			continue;
+		codes[waiting] = newest;
+		keys[waiting++] = key;
+	}
+	return NAME(remember)(core, codes, keys, waiting);
+}
+
+/* ---- Rate conversion ---- */
+
+static void NAME(convert)(const float *inputs, int64_t input_stride, int32_t channels, const float *table, int32_t taps,
+                          int64_t up, int64_t down, int64_t phase, int64_t count, float *outputs)
+{
+	for (int32_t channel = 0; channel < channels; ++channel) {
+		const float *from = inputs + channel * input_stride;
+		int64_t place = phase;
+		for (int64_t sample = 0; sample < count; ++sample) {
+			const float *weight = table + place * taps;
+			NAME(lanes) sums = {0};
+			for (int32_t tap = 0; tap < taps; tap += LANES)
+				sums += NAME(load)(from + tap) * NAME(load)(weight + tap);
+			float total[LANES];
+			NAME(store)(total, sums);
+			outputs[channel * count + sample] = ((total[0] + total[4]) + (total[2] + total[6])) +
+			                                    ((total[1] + total[5]) + (total[3] + total[7]));
+			place += down;
+			from += place / up;
+			place %= up;
+		}
+	}
+}
+
+/* Largest magnitudes of channels; NaN where a sample is NaN. */
+static void NAME(peaks)(const float *sound, int32_t channels, int64_t count, float *peaks)
+{
+	for (int32_t channel = 0; channel < channels; ++channel) {
+		const float *from = sound + channel * count;
+		float peak = 0.0f, sum = 0.0f;
+		for (int64_t sample = 0; sample < count; ++sample) {
+			float size = from[sample] < 0.0f ? -from[sample] : from[sample];
+			peak = size > peak ? size : peak;
+			sum += size * 0.0f; /* NaN where a sample is NaN or infinite */
+		}
+		peaks[channel] = peak + sum;
+	}
+}
+
+static const Kernels NAME(kernels) = {NAME(decode), NAME(render), NAME(remember), NAME(ahead), NAME(convert), NAME(mix), NAME(add_gesture), NAME(peaks)};

@@ -1,0 +1,114 @@
+/* Elementary functions with the same bits everywhere: IEEE additions and multiplications in a fixed order. */
+#ifndef TIMBREL_MATHS_H
+#define TIMBREL_MATHS_H
+
+#include <stdint.h>
+#include <string.h>
+
+typedef struct {
+	double cosine, sine;
+} Direction;
+
+/* The nearest whole number, halves to even, for |x| < 2^51. */
+static inline double nearest(double x)
+{
+	const double magic = 6755399441055744.0; /* 1.5 * 2^52 */
+	return (x + magic) - magic;
+}
+
+static inline double whole(double x)
+{
+	double near = nearest(x);
+	return near > x ? near - 1.0 : near;
+}
+
+static inline int64_t floor_divide(int64_t number, int64_t by)
+{
+	int64_t quotient = number / by;
+	return quotient * by > number ? quotient - 1 : quotient;
+}
+
+static inline double power_of_two(double exponent)
+{
+	if (exponent < -1022.0)
+		return 0.0;
+	if (exponent > 1023.0)
+		exponent = 1023.0;
+	double power = nearest(exponent), part = (exponent - power) * 0.69314718055994530942;
+	double square = part * part; /* Taylor's series, below 2e-17 for |part| < .347; even and odd powers side by side */
+	double even = 1.0 + square * (1.0 / 2 + square * (1.0 / 24 + square * (1.0 / 720 + square * (1.0 / 40320 +
+	              square * (1.0 / 3628800 + square * (1.0 / 479001600.0))))));
+	double odd = 1.0 + square * (1.0 / 6 + square * (1.0 / 120 + square * (1.0 / 5040 + square * (1.0 / 362880 +
+	             square * (1.0 / 39916800 + square * (1.0 / 6227020800.0))))));
+	double sum = even + part * odd;
+	uint64_t bits = (uint64_t)((int64_t)power + 1023) << 52;
+	double scale;
+	memcpy(&scale, &bits, sizeof scale);
+	return sum * scale;
+}
+
+static inline double exponential(double x)
+{
+	return power_of_two(x * 1.44269504088896340736);
+}
+
+static inline double decibels_to_gain(double decibels)
+{
+	return power_of_two(decibels * 0.16609640474436811739);
+}
+
+/* Natural logarithm of a positive, normal number. */
+static inline double logarithm(double x)
+{
+	uint64_t bits;
+	memcpy(&bits, &x, sizeof bits);
+	int64_t exponent = (int64_t)(bits >> 52) - 1023;
+	bits = (bits & 0xfffffffffffffULL) | 0x3ff0000000000000ULL;
+	double part;
+	memcpy(&part, &bits, sizeof part);
+	if (part > 1.41421356237309504880) {
+		part *= 0.5;
+		++exponent;
+	}
+	double ratio = (part - 1.0) / (part + 1.0), square = ratio * ratio, sum = 1.0 / 21;
+	for (int term = 19; term > 0; term -= 2)
+		sum = sum * square + 1.0 / term;
+	return 2.0 * ratio * sum + (double)exponent * 0.69314718055994530942;
+}
+
+/* Cosine and sine of an angle in cycles. */
+static inline Direction direction(double turns)
+{
+	double part = turns - nearest(turns), quarter = nearest(4.0 * part);
+	double x = (part - 0.25 * quarter) * 6.28318530717958647693, square = x * x;
+	double sine = x * (1.0 + square * (-1.0 / 6 + square * (1.0 / 120 + square * (-1.0 / 5040 +
+	              square * (1.0 / 362880 + square * (-1.0 / 39916800 + square * (1.0 / 6227020800.0)))))));
+	double cosine = 1.0 + square * (-0.5 + square * (1.0 / 24 + square * (-1.0 / 720 + square * (1.0 / 40320 +
+	                square * (-1.0 / 3628800 + square * (1.0 / 479001600.0 + square * (-1.0 / 87178291200.0)))))));
+	switch ((int)quarter & 3) {
+	case 1:
+		return (Direction){-sine, cosine};
+	case 2:
+		return (Direction){-cosine, -sine};
+	case 3:
+		return (Direction){sine, -cosine};
+	default:
+		return (Direction){cosine, sine};
+	}
+}
+
+/* Random numbers on [0, 1) as host/signal.py's `uniforms`. */
+static inline uint64_t splitmix(uint64_t counter)
+{
+	counter *= 0x9E3779B97F4A7C15ULL;
+	counter = (counter ^ (counter >> 30)) * 0xBF58476D1CE4E5B9ULL;
+	counter = (counter ^ (counter >> 27)) * 0x94D049BB133111EBULL;
+	return counter ^ (counter >> 31);
+}
+
+static inline double uniform(uint64_t seed, uint64_t note, uint64_t index)
+{
+	return (double)(splitmix(splitmix(splitmix(seed) + note) + index) >> 11) / 9007199254740992.0;
+}
+
+#endif

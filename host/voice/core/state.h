@@ -1,0 +1,89 @@
+/* The core's own memory: tables of the transform, decoded rows, scratch. */
+#ifndef TIMBREL_STATE_H
+#define TIMBREL_STATE_H
+
+#include "core.h"
+
+enum {
+	SETS = 256, WAYS = 4, /* of decoded rows: more than 64 moving voices need in a second */
+	BATCH = 16,           /* rows decoded together: each layer's weights are read once */
+	LANES = 8,
+	TILE = 16,            /* outputs of a layer computed at a time */
+	MOST_PASSES = 8,      /* of a transform */
+	PADDING = 16          /* bins beyond a spectrum that lobes may reach */
+};
+
+/* A decoded frame: where its parts begin in `values`. */
+typedef struct {
+	int64_t key; /* -1: empty */
+	float *codes, *heights, *power, *residue, *low;
+} Row;
+
+typedef struct {
+	const float *re1, *im1, *re2, *im2, *re3, *im3; /* powers 1, 2 and 3 of the root of unity, [n / 4] */
+} Twiddles;
+
+typedef struct Core Core;
+
+typedef struct {
+	void (*decode)(Core *core, const float *const *codes, const int32_t *keys, int32_t count, float *frames);
+	void (*render)(Core *core, Voice *const *voices, int32_t voice_count, int64_t start, int32_t count, float *parts);
+	int32_t (*remember)(Core *core, const float *const *codes, const int32_t *keys, int32_t count);
+	int32_t (*ahead)(Core *core, Voice *const *voices, int32_t count, int64_t now, int32_t most);
+	void (*convert)(const float *inputs, int64_t input_stride, int32_t channels, const float *table, int32_t taps,
+	                int64_t up, int64_t down, int64_t phase, int64_t count, float *outputs);
+	void (*mix)(const Instrument *model, const Bus *buses, int32_t bus_count, int64_t start, int32_t count, float *parts,
+	            float *sound);
+	void (*add_gesture)(Core *core, Voice *voice, int64_t hop, float *codes);
+	void (*peaks)(const float *sound, int32_t channels, int64_t count, float *peaks);
+} Kernels;
+
+struct Core {
+	const Instrument *instrument;
+	const Kernels *kernels;
+	int32_t ring; /* samples of a voice's pending sound, a power of two */
+	int32_t row_width, widest, half; /* half: complex points of the transform */
+	Row *rows;       /* [SETS * WAYS] */
+	uint8_t *oldest; /* [SETS] */
+	Twiddles twiddles[MOST_PASSES];
+	const float *join_re, *join_im; /* roots that join eight interleaved transforms, [8, half / 8] */
+	const float *real_re, *real_im; /* roots that join two half transforms, [half] */
+	/* scratch */
+	float *inputs, *outputs, *frames; /* of layers, [BATCH, widest]; decoded, [BATCH, harmonics + bands] */
+	float *spectrum_re, *spectrum_im; /* [channels][bins + PADDING] */
+	float *points;                    /* [4][half] */
+	float *frame, *level, *smoothed, *factors, *moved, *noise, *low, *power; /* [bins + PADDING] or wider */
+	float *heights; /* [harmonics + MOST_MODES] */
+	double *orders, *sounding; /* sounding: [latents] */
+	float *voice_level; /* [hop] */
+};
+
+static inline float *voice_codes(const Core *core, const Voice *voice, int32_t slot)
+{
+	return (float *)(voice + 1) + (int64_t)slot * core->instrument->latents;
+}
+
+static inline float *voice_pending(const Core *core, const Voice *voice)
+{
+	return voice_codes(core, voice, CODE_HOPS);
+}
+
+static inline Phases *voice_phases(const Core *core, const Voice *voice)
+{
+	uintptr_t end = (uintptr_t)(voice_pending(core, voice) + (int64_t)core->instrument->channels * core->ring);
+	return (Phases *)((end + 15) & ~(uintptr_t)15);
+}
+
+/* What a gesture's codes need from hop to hop: [latents] each, and [directions, 2, SINES]. */
+typedef struct {
+	double *code, *sounding, *at_off, *next, *sines;
+} CodeState;
+
+static inline CodeState voice_code_state(const Core *core, const Voice *voice)
+{
+	int32_t latents = core->instrument->latents;
+	double *first = (double *)(voice_phases(core, voice) + (core->instrument->chord ? MOST_KEYS : 1));
+	return (CodeState){first, first + latents, first + 2 * latents, first + 3 * latents, first + 4 * latents};
+}
+
+#endif

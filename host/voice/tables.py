@@ -1,0 +1,177 @@
+"""Tables of a model and its settings for the core, taken from the numpy voice: both play with equal numbers."""
+
+import ctypes
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Array
+from ..engines.spectrum.coherent_voicing import (
+    APART,
+    FORMANT_DB,
+    GOLDEN,
+    TOP_BINS,
+    ChordVoicing,
+)
+from ..engines.spectrum.frames import VoicingSettings
+from ..engines.spectrum.noise_voicing import STRIDE
+from ..engines.spectrum.partial_analysis import QUIETEST
+from ..kinds.card_fields import KEYS
+from ..model.gesture import MOST_MODES, band_energy
+from ..model.model import Model
+from ..model.partials import HANN_ENERGY
+from ..signal import LOBE_STEPS
+from ..units import midi_to_hz
+from ..voice_library import Instrument
+from .network import Network
+
+MOST_BANDS, LANES = 512, 8  # as in core/core.h and core/state.h
+
+
+class CoreTables:
+    """An `Instrument` for the core, and the arrays that it points to."""
+
+    def __init__(self, model: Model, network: Network, character: VoicingSettings, chord: bool) -> None:
+        voicing = ChordVoicing(model, character)
+        self.instrument, self._arrays = Instrument(), list[npt.NDArray[Any]]()
+        self.hop_length, self.frame_length, self.delay = voicing.hop_length, voicing.frame_length, voicing.delay
+        self.moments, self.parts, self.together = voicing.moments, voicing.parts, voicing.together
+        self.channels = voicing.channels
+        self._set_network(network)
+        self._set_sizes(model, voicing, character, chord)
+        self._set_partials(voicing)
+        self._set_noise(voicing, character)
+        self._set_modes(model)
+
+    def _set(self, **values: Any) -> None:
+        """Set numbers, or the addresses of arrays."""
+        for name, value in values.items():
+            setattr(self.instrument, name, self._at(value) if isinstance(value, np.ndarray) else value)
+
+    def _at(self, array: npt.NDArray[Any]) -> int:
+        kept = np.ascontiguousarray(array)
+        self._arrays.append(kept)
+        return kept.ctypes.data
+
+    def _set_network(self, network: Network) -> None:
+        low, high = network.pitch_range
+        for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+            self.instrument.widths[layer] = weight.shape[1]
+            tiles = weight.reshape(len(weight), -1, LANES).swapaxes(0, 1)  # read from first to last
+            self.instrument.weights[layer], self.instrument.biases[layer] = self._at(tiles), self._at(bias)
+        self._set(
+            middles=len(network.pitch_middles),
+            slope=network.slope,
+            most=network.most,
+            pitch_low=low,
+            pitch_high=high,
+            pitch_unit=network.pitch_unit,
+            means=network.means,
+            pitch_middles=network.pitch_middles,
+        )
+
+    def _set_sizes(self, model: Model, voicing: ChordVoicing, character: VoicingSettings, chord: bool) -> None:
+        card, layout = model.card, model.card.partials
+        assert layout is not None
+        self._set(
+            latents=len(card.latents),
+            directions=0 if model.gestures is None else len(model.gestures.directions),
+            spans=np.array(card.spans, np.float64),
+            harmonics=layout.harmonics,
+            bands=layout.bands,
+            bins=voicing.noise_frames.shape[1],
+            frame=voicing.frame_length,
+            hop=voicing.hop_length,
+            taps=voicing.shape.taps,
+            lobe_steps=LOBE_STEPS,
+            channels=voicing.channels,
+            unison=len(voicing.detune),
+            keeps_formants=int(character.keep_formants),
+            moves_formants=int(not (character.keep_formants or voicing.transposed)),
+            lowest_key=voicing.lowest_key,
+            highest_key=voicing.highest_key,
+            knob_hop=card.hop_length,
+            delay=voicing.delay,
+            chord=int(chord),
+            rate=card.sample_rate,
+            quietest=QUIETEST,
+            top_bins=TOP_BINS,
+            formant_nepers=FORMANT_DB / 20 * math.log(10),
+            golden=GOLDEN,
+        )
+
+    def _set_partials(self, voicing: ChordVoicing) -> None:
+        scale = voicing.frame_length / voicing.model_frame_length
+        self._set(
+            fundamentals=voicing.decoded.fundamentals(np.arange(KEYS)) * scale,
+            orders=voicing.decoded.orders,
+            orders_by_key=int(voicing.decoded.orders.ndim > 1),
+            phases=voicing.harmonic_phases,
+            detune=voicing.detune,
+            gains=voicing.gains,
+            lobes=voicing.lobes,
+            amplitude=voicing.amplitude,
+            hann=HANN_ENERGY * scale,
+            key_hz=np.array([midi_to_hz(float(key)) for key in range(KEYS)]),
+        )
+        self._set_filter(voicing)
+
+    def _set_filter(self, voicing: ChordVoicing) -> None:
+        if voicing.band_filter is None:
+            return
+        self._set(
+            filter_bands=voicing.band_filter.bands,
+            filter_low=voicing.band_filter.low.astype(np.int32),
+            filter_share=voicing.band_filter.share,
+        )
+
+    def _set_noise(self, voicing: ChordVoicing, character: VoicingSettings) -> None:
+        decoded, bins = voicing.decoded, voicing.noise_frames.shape[1]
+        counts = np.array([len(bands) for bands, _ in decoded.taps], np.int32)
+        tap_bands, tap_shares = np.zeros((len(counts), bins), np.int32), np.zeros((len(counts), bins), np.float32)
+        for tap, (bands, shares) in enumerate(decoded.taps):
+            tap_bands[tap, : len(bands)], tap_shares[tap, : len(bands)] = bands, shares
+        low_noise = voicing.low_noise if voicing.low_noise is not None else np.zeros((1, 0, 0), np.complex64)
+        alike = 1 - character.width
+        self._set(
+            hiss=voicing.hiss,
+            lows=low_noise.shape[1],
+            low_width=low_noise.shape[2],
+            muted_bins=voicing.low_bins,
+            lowest_bin=voicing.lowest_bin,
+            noise_frames=len(voicing.noise_frames),
+            noise_apart=APART,
+            noise_stride=STRIDE,
+            alike=alike,
+            unlike=math.sqrt(1 - alike * alike),
+            spread_taps=len(counts),
+            noise=voicing.noise_frames,
+            low_noise=low_noise,
+            tap_counts=counts,
+            tap_bands=tap_bands,
+            tap_shares=tap_shares,
+            low_spread=decoded.low_spread,
+            low_middles=voicing.low_middles.astype(np.int32),
+            low_widths=voicing.low_widths,
+        )
+
+    def _set_modes(self, model: Model) -> None:
+        layout = model.card.partials
+        assert layout is not None
+        self._set(edges_hz=np.array(layout.edges_hz), band_energy=band_energy(model.card))
+
+
+def fits_core(model: Model) -> bool:
+    """Whether the core's fixed sizes hold the model's."""
+    layout, gestures = model.card.partials, model.gestures
+    bands = 0 if gestures is None else len(gestures.bands_hz)
+    return layout is not None and max(layout.bands, bands) <= MOST_BANDS and MOST_MODES <= 64
+
+
+def decode(library: ctypes.CDLL, memory: int, codes: Array, keys: npt.NDArray[np.int32], width: int) -> Array:
+    """Frames of the core's decoder, [rows, width]."""
+    frames = np.empty((len(codes), width), np.float32)
+    library.core_decode(memory, codes.ctypes.data, keys.ctypes.data, len(codes), frames.ctypes.data)
+    return frames

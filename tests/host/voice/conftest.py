@@ -1,0 +1,30 @@
+"""A model with recordings, for the core and the numpy voice."""
+
+import numpy as np
+import pytest
+from timbrel.host.model.gesture import packed
+
+from ..play.gestures import MOVING, note, partials_with, residual
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory):
+    """The shipped model of partials with made-up recordings: residuals, vibrato, takes, modes, releases, wander."""
+    rng = np.random.default_rng(0)
+    vibrato = packed(np.round(40 * np.sin(np.arange(80) / 3)).astype(np.int8))
+    notes = []
+    for number in range(6):
+        moves = 6 * rng.standard_normal((60, 3)).cumsum(0) / 8
+        more = {
+            "residual": residual([number - 2.0, 0.0, 2.0], moves * (number % 2 * 2 - 1)),
+            "release_residual": packed(np.round(8 * rng.standard_normal((20, 3))).astype(np.int8).ravel()),
+            "loudness": packed(np.round(3 * rng.standard_normal(60)).astype(np.int8)),
+            "vibrato": vibrato,
+            "held_seconds": 0.2,
+            "fall_db_second": 3.0,
+        }
+        if number % 2:
+            more["modes"] = [[0.62, 0, 0.9], [2.07, 2, 0.0], [2.93, 3, 0.5], [5.43, 0, 0.6]]
+        notes.append(note(48.3 + 6 * number, **more))
+    path = tmp_path_factory.mktemp("recorded") / "recorded.onnx"
+    return partials_with(path, *notes, takes=[[1.0, 2.0, -2.0, 1.0]], wander=MOVING)

@@ -1,0 +1,181 @@
+"""The core plays as the numpy voice does, in any blocks, with any instructions."""
+
+import itertools
+
+import numpy as np
+import pytest
+from timbrel.host import voice_library as library
+from timbrel.host.events import (
+    AllOff,
+    ChannelPressure,
+    ControlChange,
+    DataEntry,
+    MasterTuning,
+    NoteOff,
+    NoteOn,
+    ParameterTouch,
+    PitchBend,
+    StealVoice,
+    Tempo,
+)
+from timbrel.host.midi.controllers import BEND_RANGE
+from timbrel.host.model.model import Model
+from timbrel.host.play.rack import Rack
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import MODELS
+
+from .rigs import needs_core, rack_of, sound_of
+
+pytestmark = needs_core
+
+RATE = 44_100  # the model's own: resampling would hide small differences
+COUNT = 40_000
+KNOBS = [{"number": 70 + index, "target": f"latent.{index}", "low": 0.0, "high": 1.0} for index in range(8)]
+PRESSED = [{"pressure": "channel", "target": "latent.3", "low": 0.0, "high": 1.0}]
+SWELL = {"envelope": {"attack_seconds": 0.2, "decay_seconds": 0.1, "sustain": 0.4, "release_seconds": 0.3}}
+GESTURES = {"gesture": {"variety": 1.0, "intonation": 1.0, "rate": 1.3}}
+TUNED = [{"number": 20, "target": "gesture.vibrato", "low": 0.0, "high": 2.0}]
+PRESETS = {
+    "plain": {},
+    "knobs": {"cc": KNOBS},
+    "envelope": SWELL,
+    "unison": {"play": {"unison": 3, "width": 0.7, "detune_cents": 15.0}},
+    "wide": {"play": {"width": 1.0}},
+    "formants": {"play": {"keep_formants": True}},
+    "silent noise": {"play": {"noise": 0.0}},
+    "soft noise": {"play": {"noise": 0.3}},
+    "stealing": {"cc": KNOBS, "play": {"voices": 3}},
+    "mono": {"play": {"mode": "mono", "legato": True, "glide_seconds": 0.1}},
+    "chord": {"cc": KNOBS, "play": {"mode": "chord"}},
+    "wide chord": {"play": {"mode": "chord", "unison": 2, "width": 1.0}},
+    "mpe": {"mpe": {"enabled": True, "pressure": "gain", "slide": "latent.1"}},
+    "pressure": {"cc": PRESSED},
+    "path": {"motion": [{"target": "latent.2", "shape": "sine", "depth": 0.3, "beats": 0.5}]},
+    "velocity": {"note": [{"source": "velocity", "target": "latent.0", "low": -0.3, "high": 0.3}]},
+}
+
+
+def performance(seed, zones=False):
+    """Notes, bends and controllers, some at one sample; on channels 2 to 5 where there are zones."""
+    rng, events = np.random.default_rng(seed), []
+    for number in range(16):
+        begin, key = int(rng.integers(0, COUNT - 9000)), int(rng.integers(21, 108))
+        channel = 1 + number % 4 if zones else 0
+        events.append(NoteOn(begin, channel, key, int(rng.integers(1, 128))))
+        events.append(NoteOff(begin + int(rng.integers(200, 12_000)), channel, key))
+    for number in range(30):
+        time, channel = int(rng.integers(0, COUNT)), 1 + number % 4 if zones else 0
+        events.append(PitchBend(time, channel, int(rng.integers(-8192, 8192))))
+        events.append(ChannelPressure(time, channel, int(rng.integers(0, 128))))
+        events.append(ControlChange(time, channel, 74, int(rng.integers(0, 128))))
+        events += [ControlChange(time, 0, 70 + index, int(rng.integers(0, 128))) for index in range(8) if index != 4]
+        events.append(ControlChange(time, 0, (7, 10, 11)[number % 3], int(rng.integers(0, 128))))
+    events += [ControlChange(9000, 0, 64, 127), ControlChange(20_000, 0, 64, 0), StealVoice(15_000, 0)]
+    events += [ControlChange(500, 0, 5, 60), ControlChange(500, 0, 65, 127), MasterTuning(12_000, "coarse", 66)]
+    events += [DataEntry(4000, 0, True, BEND_RANGE, "coarse", 12), Tempo(3000, 90.0), AllOff(30_000, 0, cut=True)]
+    return sorted(events, key=lambda event: event.time)
+
+
+def differences(patch, events, rate=RATE, count=COUNT):
+    """The core's sound less the numpy voice's, and the latter."""
+    ours, known = (sound_of(rack_of(voice, {0: patch}, rate), events, count) for voice in ("core", "numpy"))
+    assert np.abs(known).max() > 0.01
+    return np.abs(ours - known).max(), known
+
+
+@pytest.fixture(scope="module")
+def partials():
+    return Model(MODELS / "gm-partials-8.onnx")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_performance_sounds_as_by_numpy(make_patch, partials, name):
+    patch = make_patch(partials, **PRESETS[name])
+    assert differences(patch, performance(1, name == "mpe"))[0] < 2e-6
+
+
+@pytest.mark.parametrize(
+    "keys", [GESTURES, GESTURES | {"cc": TUNED}, GESTURES | PRESETS["chord"], PRESETS["mono"]], ids=str
+)
+def test_recorded_gestures_sound_as_by_numpy(make_patch, recorded, keys):
+    assert differences(make_patch(recorded, **keys), performance(2))[0] < 2e-6
+
+
+def test_a_note_beyond_the_recorded_movement_goes_back_and_forth_as_by_numpy(make_patch, recorded):
+    events = [NoteOn(10, 0, key, 90) for key in (50, 55, 67)] + [NoteOff(90_000, 0, 55)]
+    assert differences(make_patch(recorded, **GESTURES), events, count=110_000)[0] < 2e-6
+
+
+@pytest.mark.parametrize("keep_formants", [False, True])
+def test_keys_beyond_the_recorded_ones_sound_as_by_numpy(make_patch, partials, keep_formants):
+    events = [NoteOn(1000 * place, 0, key, 100) for place, key in enumerate((3, 15, 112, 124))]
+    patch = make_patch(partials, play={"keep_formants": keep_formants})
+    assert differences(patch, [*events, PitchBend(20_000, 0, 8191)])[0] < 1e-6
+
+
+@pytest.mark.parametrize("name", ["gm-keys", "gm-strings", "gm-hall"])
+def test_shipped_presets_sound_as_by_numpy(name):
+    assert differences(open_patch(name), performance(3), count=100_000)[0] < 2e-6
+
+
+@pytest.mark.parametrize("sizes", [(128,), (1, 63, 1000), (16_384,), (256, 255)], ids=str)
+@pytest.mark.parametrize("name", ["stealing", "mono", "chord", "mpe", "unison", "envelope"])
+def test_blocks_and_preparation_change_no_bit(make_patch, partials, name, sizes):
+    patch, events = make_patch(partials, **PRESETS[name]), performance(4, name == "mpe")
+    whole = sound_of(rack_of("core", {0: patch}, RATE), events, COUNT)
+    assert np.abs(whole).max() > 0.01
+    for prepares in (False, True):
+        assert np.array_equal(sound_of(rack_of("core", {0: patch}, RATE), events, COUNT, sizes, prepares), whole)
+
+
+@pytest.mark.parametrize("processes", [2, 3, 9])
+@pytest.mark.parametrize("name", ["knobs", "unison", "mpe"])
+def test_threads_change_no_bit(make_patch, partials, name, processes):
+    patch, events = make_patch(partials, **PRESETS[name]), performance(7, name == "mpe")
+    whole = sound_of(rack_of("core", {0: patch}, RATE), events, COUNT)
+    shared = rack_of("core", {0: patch}, RATE, processes=processes)
+    assert np.array_equal(sound_of(shared, events, COUNT, (16_384, 100, 5000)), whole)
+    assert len(shared._instruments[0]._engine._crew) == min(processes, 4)
+
+
+@pytest.mark.parametrize("sizes", [(128,), (16_384,)], ids=str)
+def test_blocks_change_no_bit_of_gestures(make_patch, recorded, sizes):
+    patch, events = make_patch(recorded, **GESTURES), performance(5)
+    whole = sound_of(rack_of("core", {0: patch}, RATE), events, COUNT)
+    assert np.array_equal(sound_of(rack_of("core", {0: patch}, RATE), events, COUNT, sizes, prepares=True), whole)
+
+
+@pytest.mark.parametrize("name", ["knobs", "unison", "formants", "wide chord"])
+def test_every_instruction_set_gives_the_same_bits(make_patch, partials, monkeypatch, name):
+    patch, events = make_patch(partials, **PRESETS[name]), performance(6)
+    core, sounds = library.load_library(), []
+    for instructions in range(core.core_instructions() + 1):
+        monkeypatch.setattr(library.voice_library(), "core_instructions", lambda chosen=instructions: chosen)
+        sounds.append(sound_of(rack_of("core", {0: patch}, RATE), events, COUNT))
+    assert all(np.array_equal(one, other) for one, other in itertools.pairwise(sounds))
+
+
+def test_several_instruments_play_at_once_on_channels_of_their_own(make_patch, partials, recorded):
+    patches = {0: make_patch(partials), 5: make_patch(recorded, **GESTURES), 9: make_patch()}
+    events = [NoteOn(100 * place, channel, 50 + 5 * place, 100) for place, channel in enumerate((0, 5, 9, 5, 0))]
+    ours, known = (sound_of(rack, events, 20_000) for rack in (Rack(patches, RATE), rack_of("numpy", patches, RATE)))
+    assert 0 < np.abs(ours - known).max() < 2e-6
+
+
+def test_a_row_alone_has_the_bits_of_the_row_among_others_and_the_models_values(make_patch, partials):
+    patch = make_patch(partials)
+    engine = rack_of("core", {0: patch}, RATE)._instruments[0]._engine
+    codes, keys = np.full((9, 8), 0.4, np.float32), np.array([43, 48, 52, 55, 60, 64, 67, 72, 76], np.int32)
+    frames = engine.decoded(codes, keys)
+    assert np.array_equal(frames[4], engine.decoded(codes[:1], keys[4:5])[0])
+    assert np.abs(frames - partials.decode(codes, keys.astype(np.intp))).max() < 1e-5 * frames.max()
+
+
+def test_a_touched_knob_holds_as_by_numpy(make_patch, partials):
+    motion = [{"target": "latent.2", "shape": "sine", "depth": 0.3, "beats": 0.5}]
+    events = [
+        NoteOn(0, 0, 60, 100),
+        ParameterTouch(5000, 0, "latent.2", True),
+        ParameterTouch(20_000, 0, "latent.2", False),
+    ]
+    assert differences(make_patch(partials, motion=motion), events)[0] < 1e-6

@@ -1,0 +1,123 @@
+"""Which voice plays: the core where it is compiled and fits, else numpy's."""
+
+import ctypes
+import os
+import subprocess
+import sys
+
+import onnx
+import pytest
+from onnx import helper
+from timbrel.host import voice_library
+from timbrel.host.errors import UserError
+from timbrel.host.model.model import Model
+from timbrel.host.model.onnx_bytes import NotONNX
+from timbrel.host.model.onnx_graph import read_graph
+from timbrel.host.play.core_synthesis import CoreSynthesis, core_for
+from timbrel.host.play.rack import Rack
+from timbrel.host.play.synthesis import Synthesis
+from timbrel.host.preset.library import open_patch
+from timbrel.host.preset.shipped import MODELS
+from timbrel.host.voice.network import network_of
+
+from .rigs import needs_core
+
+PARTIALS = MODELS / "gm-partials-8.onnx"
+
+
+@pytest.fixture
+def wishing(monkeypatch):
+    """A function that sets the wish and forgets the choice made before."""
+
+    def wish(voice):
+        monkeypatch.setenv(voice_library.VARIABLE, voice)
+        voice_library.voice_library.cache_clear()
+
+    yield wish
+    voice_library.voice_library.cache_clear()
+
+
+def test_numpy_plays_where_it_is_asked_for(wishing):
+    wishing("numpy")
+    assert core_for(open_patch("gm-keys")) is None
+    assert isinstance(Rack({0: open_patch("gm-keys")}, 44_100)._instruments[0]._synthesis, Synthesis)
+    assert voice_library.voice_description() == "numpy's, as TIMBREL_VOICE asks"
+
+
+@needs_core
+def test_the_core_plays_where_it_is_compiled(wishing):
+    wishing("")
+    assert isinstance(Rack({0: open_patch("gm-keys")}, 44_100)._instruments[0]._synthesis, CoreSynthesis)
+    assert voice_library.voice_description().startswith("compiled, with ")
+
+
+def test_another_wish_and_a_core_that_is_not_compiled_are_told(wishing, monkeypatch):
+    wishing("fast")
+    with pytest.raises(UserError, match="TIMBREL_VOICE is 'fast'; set it to 'core' or 'numpy'"):
+        core_for(open_patch("gm-keys"))
+    monkeypatch.setattr(voice_library, "load_library", lambda: None)
+    wishing("core")
+    with pytest.raises(UserError, match="not compiled; install a C compiler"):
+        core_for(open_patch("gm-keys"))
+    wishing("")
+    assert core_for(open_patch("gm-keys")) is None
+    assert "not compiled" in voice_library.voice_description()
+
+
+def test_a_missing_library_and_one_of_another_version_are_left_alone(tmp_path, monkeypatch):
+    assert voice_library.load_library(tmp_path / "none.so") is None
+    (tmp_path / "text.so").write_text("no library")
+    assert voice_library.load_library(tmp_path / "text.so") is None
+    monkeypatch.setattr(voice_library, "VERSION", voice_library.VERSION + 1)
+    assert voice_library.load_library() is None
+
+
+@needs_core
+def test_a_library_of_other_structures_is_left_alone(monkeypatch):
+    larger = type("Larger", (ctypes.Structure,), {"_fields_": [("more", ctypes.c_int64 * 100)]})
+    monkeypatch.setattr(voice_library, "STRUCTURES", (larger, *voice_library.STRUCTURES[1:]))
+    assert voice_library.load_library() is None
+
+
+def test_a_command_with_an_unknown_wish_ends_with_a_line():
+    environment = os.environ | {voice_library.VARIABLE: "x"}
+    command = [sys.executable, "-m", "timbrel", "devices"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "TIMBREL_VOICE is 'x'" in run.stderr
+
+
+def test_the_network_of_the_shipped_partials_is_known():
+    network = network_of(Model(PARTIALS))
+    assert [weight.shape for weight in network.weights] == [(45, 384), (384, 384), (384, 384), (384, 208)]
+    assert len(network.means) == 205
+    assert network.pitch_range == (27.0, 99.0)
+
+
+def changed(path, change):
+    made = onnx.load(PARTIALS)
+    change(made.graph)
+    onnx.save(made, path)
+    return Model(path)
+
+
+def with_a_node_more(graph):
+    graph.node.insert(len(graph.node) - 1, helper.make_node("Identity", [graph.node[-2].output[0]], ["more"]))
+    graph.node[-1].input[0] = "more"
+
+
+def with_another_slope(graph):
+    next(node for node in graph.node if node.op_type == "LeakyRelu").attribute[0].f = 0.5
+
+
+@pytest.mark.parametrize("change", [with_a_node_more, with_another_slope])
+def test_a_graph_of_another_form_is_played_by_numpy(make_patch, tmp_path, change):
+    model = changed(tmp_path / "changed.onnx", change)
+    assert network_of(model) is None
+    assert core_for(make_patch(model)) is None
+
+
+def test_a_graph_that_is_no_graph_is_refused():
+    assert read_graph(b"").nodes == []
+    with pytest.raises(NotONNX):
+        read_graph(b"\x3a\xff\xff\xff\xff\x0f")
