@@ -12,7 +12,9 @@ import numpy as np
 
 from ..arrays import Array
 from ..events import Event
+from ..voice_library import voice_library
 from .effects import EffectChain
+from .rate_conversion import RateConversion
 from .resampling import Resampler
 
 Source = Callable[[Sequence[Event], int], Array]
@@ -32,7 +34,7 @@ class Output:
     def __init__(self, source_rate: int, rate: int, effects: EffectChain) -> None:
         self._source_rate, self._rate = source_rate, rate
         self.effects = effects
-        self._resampler = None if source_rate == rate else Resampler(source_rate, rate)
+        self._conversion = None if source_rate == rate else RateConversion(source_rate, rate)
         common_rate = math.gcd(source_rate, rate)
         self._period, self._source_period = rate // common_rate, source_rate // common_rate  # of the resampler's phase
         self._events: list[Event] = []
@@ -45,7 +47,7 @@ class Output:
     @property
     def latency_samples(self) -> int:
         latency = 0
-        if self._resampler is not None:
+        if self._conversion is not None:
             latency += self._conversion_delay()
         if self.effects:
             latency += QUANTUM + self.effects.latency_samples
@@ -62,7 +64,7 @@ class Output:
         """Source sample of an output time; no output before ``time`` pulls it."""
         if self.effects:
             time += QUANTUM
-        if self._resampler is not None:
+        if self._conversion is not None:
             time = round((time + self._conversion_delay()) * self._source_rate / self._rate)
         return time
 
@@ -75,6 +77,8 @@ class Output:
 
         ``silent``: they are 0, as those before them. Resampling leaves out whole periods of its phase.
         """
+        if not self.effects and not self._ready_sound.shape[1] and count <= LONGEST:
+            return self._convert(count, synthesize, silent)
         while self._ready_sound.shape[1] < count:
             needed_count = min(count - self._ready_sound.shape[1], LONGEST)
             if self.effects:
@@ -86,12 +90,12 @@ class Output:
         return block
 
     def _conversion_delay(self) -> int:
-        assert self._resampler is not None
-        return round((self._resampler.latency + ROUNDING) * self._rate / self._source_rate)
+        assert self._conversion is not None
+        return round((self._conversion.latency + ROUNDING) * self._rate / self._source_rate)
 
     def _convert(self, count: int, synthesize: Source, silent: bool) -> Array:
         """Return the next samples at the output's rate, [2, count]."""
-        if self._resampler is None:
+        if self._conversion is None:
             return self._pull(count, synthesize)
         if silent and (periods := count // self._period):
             pull_periods = LONGEST // self._source_period
@@ -104,10 +108,10 @@ class Output:
         while self._converted_sound.shape[1] < count:
             lacking_count = count - self._converted_sound.shape[1]
             source_count = min(LONGEST, math.ceil(lacking_count * self._source_rate / self._rate) + SPARE)
-            source_sound = self._pull(source_count, synthesize)
-            self._converted_sound = np.concatenate(
-                [self._converted_sound, self._resampler.process(source_sound)], axis=1
-            )
+            converted_sound = self._conversion.process(self._pull(source_count, synthesize))
+            if self._converted_sound.shape[1]:
+                converted_sound = np.concatenate([self._converted_sound, converted_sound], axis=1)
+            self._converted_sound = converted_sound
         block, self._converted_sound = self._converted_sound[:, :count], self._converted_sound[:, count:]
         return block
 
@@ -189,21 +193,31 @@ class KeptSound:
             self._peak = max(self._peak, float(np.abs(sound).max()))
 
 
+def peaks_of(audio: Array) -> Array:
+    """Largest magnitude of each channel, [channels], of [channels, n]; NaN where one of its samples is NaN."""
+    library = voice_library()
+    if library is None or not audio.flags.c_contiguous:
+        return np.maximum(audio.max(axis=1, initial=0.0), -audio.min(axis=1, initial=0.0))
+    peaks = np.empty(len(audio), np.float32)
+    library.core_peaks(audio.ctypes.data, len(audio), audio.shape[1], peaks.ctypes.data)
+    return peaks
+
+
 LIMIT_KNEE = 0.7  # -3 dB: below this the output is bit-exact
 LOUDEST = np.float32(1e6)  # beyond this, the knee would overflow float32
 
 
 def limit(audio: Array) -> Array:
     """Limit to ±1 without memory: bit-exact up to -3 dB, then a smooth knee; NaN becomes 0."""
+    if peaks_of(np.atleast_2d(audio)).max() <= LIMIT_KNEE:  # false where there is NaN
+        return audio
+    audio = np.clip(np.nan_to_num(audio, nan=0.0), -LOUDEST, LOUDEST)
     magnitudes = np.abs(audio)
-    if not np.all(magnitudes <= LIMIT_KNEE):  # also true where there is NaN
-        audio = np.clip(np.nan_to_num(audio, nan=0.0), -LOUDEST, LOUDEST)
-        magnitudes = np.abs(audio)
-        knee_room = np.float32(1.0 - LIMIT_KNEE)
-        excess = np.maximum(magnitudes - np.float32(LIMIT_KNEE), 0)
-        bent_magnitudes = np.float32(LIMIT_KNEE) + excess / (excess / knee_room + np.float32(1))
-        audio = np.where(magnitudes <= np.float32(LIMIT_KNEE), audio, np.copysign(bent_magnitudes, audio))
-    return audio
+    knee_room = np.float32(1.0 - LIMIT_KNEE)
+    excess = np.maximum(magnitudes - np.float32(LIMIT_KNEE), 0)
+    bent_magnitudes = np.float32(LIMIT_KNEE) + excess / (excess / knee_room + np.float32(1))
+    limited_audio: Array = np.where(magnitudes <= np.float32(LIMIT_KNEE), audio, np.copysign(bent_magnitudes, audio))
+    return limited_audio
 
 
 def limited(audio: Array) -> float:

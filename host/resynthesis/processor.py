@@ -290,16 +290,15 @@ class Processor:
         """Silence in model samples covers those ``pulled_samples``, and makes the latency whole output samples: dry
         and wet align.
         """
-        rate_ratio, model_latency, output_delay = self._model_rate / self._rate, float(latency_of(self._card)), 0.0
+        rate_ratio, model_latency = self._model_rate / self._rate, float(latency_of(self._card))
         lead_samples = pulled_samples * rate_ratio
         if self._resampler is not None:
             lead_samples += self._resampler.latency * rate_ratio + ROUNDING
             model_latency += self._resampler.late
-            output_delay = Resampler(self._model_rate, self._rate, 1).late
         least_silence = math.ceil(lead_samples)
         # After so many model samples the two rates' grids meet again: one of these latencies is nearest to whole.
         grid_period = self._model_rate // math.gcd(self._model_rate, self._rate)
-        latencies = (least_silence + np.arange(grid_period) + model_latency) / rate_ratio + output_delay
+        latencies = (least_silence + np.arange(grid_period) + model_latency) / rate_ratio
         extra_samples = int(np.abs(latencies - np.round(latencies)).argmin())
         return least_silence + extra_samples, round(latencies[extra_samples])
 

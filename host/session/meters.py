@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array
-from ..audio.output import LIMIT_KNEE, limited
+from ..audio.output import LIMIT_KNEE, limited, peaks_of
 from ..events import ControlChange, Event, ParameterChange, Timing
 from ..play.player import PlayableRack, Player
 from ..preset.library import Patch
@@ -106,7 +106,7 @@ class Meters:
     ) -> None:
         """Add a block, [2, n]; ``load_ratio``: rendering time relative to its duration."""
         self.load.add(load_ratio)
-        block_peaks = np.maximum(sound.max(1), -sound.min(1))
+        block_peaks = peaks_of(sound)
         self._peaks = np.maximum(self._peaks, block_peaks)
         if self._recent is not None:
             mono_sound = sound[:, -SPECTRUM_SAMPLES:].mean(0)

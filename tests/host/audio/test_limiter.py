@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from timbrel.host.audio.output import LIMIT_KNEE, limit, limited
+from timbrel.host.audio import output
+from timbrel.host.audio.output import LIMIT_KNEE, limit, limited, peaks_of
+from timbrel.host.voice_library import load_library
 
 FLOATS = st.floats(width=32, allow_subnormal=False)  # a session opened in this process has switched denormals off
 WILD = arrays.arrays(np.float32, st.integers(1, 40), elements=FLOATS)
@@ -54,3 +56,13 @@ def test_the_limiter_bends_without_a_corner():
     slope = np.gradient(limit(ramp).astype(np.float64), ramp.astype(np.float64))
     at_knee = np.abs(ramp - LIMIT_KNEE) < 0.002
     assert slope[at_knee] == pytest.approx(np.ones(at_knee.sum()), abs=0.05)
+
+
+@pytest.mark.parametrize("library", [None, load_library()], ids=["numpy", "core"])
+def test_peaks_are_those_of_each_channel_and_nan_where_a_sample_is_none(monkeypatch, library):
+    monkeypatch.setattr(output, "voice_library", lambda: library)
+    sound = np.array([[0.1, -0.9, 0.3] * 7, [0.0] * 21, [0.5, np.nan, 0.1] * 7], np.float32)
+    assert peaks_of(sound)[:2].tolist() == [np.float32(0.9), 0.0]
+    assert np.isnan(peaks_of(sound)[2])
+    assert peaks_of(sound[:, ::2])[0] == np.float32(0.9)  # not contiguous
+    assert peaks_of(sound[:2, :0]).tolist() == [0.0, 0.0]
