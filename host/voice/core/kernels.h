@@ -1186,8 +1186,6 @@ static void NAME(add_voice)(Core *core, Voice *voice, int64_t start, int32_t cou
 			left = left < 0.0 ? 0.0 : left > 1.0 ? 1.0 : left;
 			levels[sample] *= (float)(left * left * left);
 		}
-	for (int32_t sample = 0; sample < count && start + sample < voice->on; ++sample)
-		levels[sample] = 0.0f;
 	for (int32_t channel = 0; channel < model->channels; ++channel) {
 		float *from = pending + (int64_t)channel * core->ring + at, *to = sound + channel * stride;
 		for (int32_t sample = 0; sample < count; ++sample) {

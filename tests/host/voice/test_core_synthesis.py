@@ -34,6 +34,7 @@ KNOBS = [{"number": 70 + index, "target": f"latent.{index}", "low": 0.0, "high":
 PRESSED = [{"pressure": "channel", "target": "latent.3", "low": 0.0, "high": 1.0}]
 SWELL = {"envelope": {"attack_seconds": 0.2, "decay_seconds": 0.1, "sustain": 0.4, "release_seconds": 0.3}}
 GESTURES = {"gesture": {"variety": 1.0, "intonation": 1.0, "rate": 1.3}}
+HALF = {"gesture": {"loudness": 0.4, "codes": 0.6, "variety": 0.0}}
 TUNED = [{"number": 20, "target": "gesture.vibrato", "low": 0.0, "high": 2.0}]
 PRESETS = {
     "plain": {},
@@ -95,7 +96,7 @@ def test_a_performance_sounds_as_by_numpy(make_patch, partials, name):
 
 
 @pytest.mark.parametrize(
-    "keys", [GESTURES, GESTURES | {"cc": TUNED}, GESTURES | PRESETS["chord"], PRESETS["mono"]], ids=str
+    "keys", [GESTURES, GESTURES | {"cc": TUNED}, GESTURES | PRESETS["chord"], PRESETS["mono"], HALF], ids=str
 )
 def test_recorded_gestures_sound_as_by_numpy(make_patch, recorded, keys):
     assert differences(make_patch(recorded, **keys), performance(2))[0] < 2e-6
@@ -111,6 +112,25 @@ def test_keys_beyond_the_recorded_ones_sound_as_by_numpy(make_patch, partials, k
     events = [NoteOn(1000 * place, 0, key, 100) for place, key in enumerate((3, 15, 112, 124))]
     patch = make_patch(partials, play={"keep_formants": keep_formants})
     assert differences(patch, [*events, PitchBend(20_000, 0, 8191)])[0] < 1e-6
+
+
+def test_a_chord_at_the_highest_keys_sounds_as_by_numpy(make_patch, partials):
+    events = [NoteOn(500 * place, 0, key, 100) for place, key in enumerate((122, 125, 127))]
+    assert differences(make_patch(partials, **PRESETS["chord"]), events)[0] < 2e-6
+
+
+def test_a_vibrato_that_is_turned_before_its_note_sounds_as_by_numpy(make_patch, recorded):
+    patch = make_patch(recorded, cc=TUNED, **GESTURES)
+    events = [ControlChange(3800, 0, 20, 0), NoteOn(4000, 0, 55, 100), ControlChange(9000, 0, 20, 127)]
+    assert differences(patch, events)[0] < 2e-6
+
+
+def test_voices_that_have_ended_are_left(make_patch, partials):
+    rack = rack_of("core", {0: make_patch(partials)}, RATE)
+    sound_of(rack, [NoteOn(0, 0, 60, 100), NoteOff(1000, 0, 60), NoteOn(0, 0, 64, 100)], 1024)
+    assert rack.sounding == 2
+    sound_of(rack, [], 60_000)
+    assert rack.sounding_keys == {64}
 
 
 @pytest.mark.parametrize("name", ["gm-keys", "gm-strings", "gm-hall"])

@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import textwrap
 
 import onnx
 import pytest
@@ -18,6 +19,7 @@ from timbrel.host.play.rack import Rack
 from timbrel.host.play.synthesis import Synthesis
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.shipped import MODELS
+from timbrel.host.voice import core_voices
 from timbrel.host.voice.network import network_of
 
 from .rigs import needs_core
@@ -115,6 +117,29 @@ def test_a_graph_of_another_form_is_played_by_numpy(make_patch, tmp_path, change
     model = changed(tmp_path / "changed.onnx", change)
     assert network_of(model) is None
     assert core_for(make_patch(model)) is None
+
+
+@needs_core
+def test_a_core_that_decodes_otherwise_than_the_model_is_left_alone(monkeypatch):
+    patch = open_patch("gm-keys")
+    wrong = patch.model.card.reference.tolerance * 2
+    decoded = core_voices.CoreEngine.decoded
+    assert core_for(patch) is not None
+    monkeypatch.setattr(core_voices.CoreEngine, "decoded", lambda *arguments: decoded(*arguments) + wrong)
+    assert core_for(patch) is None
+
+
+@needs_core
+def test_a_call_leaves_the_mode_of_denormals_as_it_was():
+    """In a process of its own: onnxruntime changes the mode of this one."""
+    script = """
+        import numpy as np
+        from timbrel.host.audio.rate_conversion import RateConversion
+        RateConversion(44100, 48000).process(np.ones((2, 500), np.float32))
+        print((np.full(4, 1e-40, np.float32) * np.float32(0.5)).all())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
 
 
 def test_a_graph_that_is_no_graph_is_refused():
