@@ -149,7 +149,7 @@ def voice_description() -> str:
         return f"compiled, with {INSTRUCTIONS[library.core_instructions()]} instructions"
     if os.environ.get(VARIABLE) == "numpy":
         return f"numpy's, as {VARIABLE} asks"
-    return "numpy's, some three times as slow: the core is not compiled; install a C compiler and timbrel again"
+    return "numpy's, which is slower: the core is not compiled; install a C compiler and timbrel again"
 
 
 @functools.cache
