@@ -110,7 +110,7 @@ class CoreSynthesis:
             self._engine.send_codes([_stream(voice) for voice in lacking], motion, last_hop)
 
     def _send(self, moved: bool) -> None:
-        """Tell the core of new voices, and of what has changed since the last block; ``moved``: there were events."""
+        """Send new voices and changes since the last block to the core; ``moved``: there were events."""
         voices = list(self._voices)
         if voices != self._known:
             self._send_voices(voices)

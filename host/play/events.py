@@ -146,7 +146,7 @@ class EventProcessor:
 
     @property
     def fingers_move_codes(self) -> bool:
-        """Whether pressure or slide of MPE may move latents of single notes."""
+        """Return whether pressure or slide of MPE may move latents of single notes."""
         return self._mpe.moves_codes
 
     def motion_of(self, voices: list[Voice], gestures: bool = True) -> Motion:

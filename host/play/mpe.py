@@ -211,7 +211,7 @@ class MpeChannels:
 
     @property
     def moves_codes(self) -> bool:
-        """Whether pressure or slide moves a latent."""
+        """Return whether pressure or slide moves a latent."""
         return bool(self._to_latents)
 
     def set_zone(self, master: int, members: int, semitones: float = MASTER_BEND) -> None:

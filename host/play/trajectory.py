@@ -413,7 +413,7 @@ class Gesture:
 
     @property
     def releases(self) -> bool:
-        """Whether its level falls as recorded, after its note-off."""
+        """Return whether its level falls as recorded after the note-off."""
         return self._release is not None
 
     def attack(self, attack: int) -> int:

@@ -61,7 +61,7 @@ class CoreStream(VoiceSound):
         voice: its structure; ``at``: its address.
         next_hop: the first hop of the model whose codes it lacks.
         ramps: its own, in the order of their fields.
-        kept: what its structure points to.
+        kept: arrays to which its structure points.
         sent: whether the core knows the voice; ``released``: and its release.
     """
 
@@ -207,7 +207,7 @@ class CoreEngine(Engine[CoreStream]):
         return decode(self._library, self.core, np.ascontiguousarray(codes, np.float32), keys, self._card.frame_width)
 
     def agrees(self, model: Model) -> bool:
-        """Whether the core decodes the card's reference as the card's tolerance asks."""
+        """Return whether the core decodes the card's reference within the card's tolerance."""
         reference = self._card.reference
         codes = np.asarray(reference.latent, np.float32)
         keys = np.asarray(reference.key or [0] * len(codes), np.int32)

@@ -51,7 +51,7 @@ def network_of(model: Model) -> Network | None:
 
 
 def _are_chained(nodes: list[Node]) -> bool:
-    """Whether each node reads the one before, and the layers' inputs are latents and pitch alone."""
+    """Return whether each node reads the one before, and the layers' inputs are latents and pitch alone."""
     chained = all(before.outputs[0] in node.inputs for before, node in itertools.pairwise(nodes))
     concat = nodes[len(PITCH) - 1]
     return chained and concat.inputs[0] == "latent" and nodes[0].inputs[0] == "pitch" and nodes[-1].outputs == ["frame"]

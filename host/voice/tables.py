@@ -11,6 +11,7 @@ from ..arrays import Array
 from ..engines.spectrum.coherent_voicing import (
     APART,
     FORMANT_DB,
+    FRAME_SECONDS,
     GOLDEN,
     TOP_BINS,
     ChordVoicing,
@@ -19,7 +20,7 @@ from ..engines.spectrum.frames import VoicingSettings
 from ..engines.spectrum.noise_voicing import STRIDE
 from ..engines.spectrum.partial_analysis import QUIETEST
 from ..kinds.card_fields import KEYS
-from ..model.gesture import MOST_MODES, band_energy
+from ..model.gesture import band_energy
 from ..model.model import Model
 from ..model.partials import HANN_ENERGY
 from ..signal import LOBE_STEPS
@@ -28,6 +29,7 @@ from ..voice_library import Instrument
 from .network import Network
 
 MOST_BANDS, LANES = 512, 8  # as in core/core.h and core/state.h
+MOST_HOPS = 4  # of the model in a frame: a voice keeps the codes of 16, and receives 8 at a time
 
 
 class CoreTables:
@@ -164,10 +166,11 @@ class CoreTables:
 
 
 def fits_core(model: Model) -> bool:
-    """Whether the core's fixed sizes hold the model's."""
+    """Return whether the core's fixed sizes hold the model: its bands, and the hops that a frame spans."""
     layout, gestures = model.card.partials, model.gestures
     bands = 0 if gestures is None else len(gestures.bands_hz)
-    return layout is not None and max(layout.bands, bands) <= MOST_BANDS and MOST_MODES <= 64
+    spans_few_hops = FRAME_SECONDS * model.card.sample_rate <= MOST_HOPS * model.card.hop_length
+    return layout is not None and max(layout.bands, bands) <= MOST_BANDS and spans_few_hops
 
 
 def decode(library: ctypes.CDLL, memory: int, codes: Array, keys: npt.NDArray[np.int32], width: int) -> Array:

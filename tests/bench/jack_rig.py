@@ -88,7 +88,7 @@ class Rig:
         self.events = sorted(events)
         self.frame, self.sent = 0, 0
         self._ahead = 0  # frames that ours are ahead of the server's
-        self.lost = []  # first and last frame of what JACK lost, between two of its periods
+        self.lost = []  # (first, end) frames that JACK lost between two of its periods
         self._base = None  # JACK's frame at ours of 0
         self.missed = []  # when xruns were told: the frame, and by time.perf_counter
         self.heard = None  # when the first sound came, by time.perf_counter

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -21,6 +22,7 @@ from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.shipped import MODELS
 from timbrel.host.voice import core_voices
 from timbrel.host.voice.network import network_of
+from timbrel.host.voice.tables import fits_core
 
 from .rigs import needs_core
 
@@ -117,6 +119,13 @@ def test_a_graph_of_another_form_is_played_by_numpy(make_patch, tmp_path, change
     model = changed(tmp_path / "changed.onnx", change)
     assert network_of(model) is None
     assert core_for(make_patch(model)) is None
+
+
+def test_a_model_whose_frames_span_more_hops_than_a_voice_keeps_is_left_to_numpy():
+    card = Model(PARTIALS).card
+    short = SimpleNamespace(card=card.model_copy(update={"hop_length": 128}), gestures=None)
+    assert fits_core(SimpleNamespace(card=card, gestures=None))
+    assert not fits_core(short)
 
 
 @needs_core
