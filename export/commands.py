@@ -360,20 +360,18 @@ def recover(
     from ..host.resynthesis.recover import recover as recover_sound
     from .recovery.method import chosen_method
 
-    loaded_model = opened_model(model)
+    loaded_model, notes = opened_model(model), list[str]()
     with Display() as display:
         display.stage("listening")
         recovered = recover_sound(
             sound,
             loaded_model,
             output,
-            method=chosen_method(
-                method and method.value, loaded_model, lambda line: print(f"note: {line}", file=sys.stderr)
-            ),
+            method=chosen_method(method and method.value, loaded_model, notes.append),
             points=points if path else None,
             overwrite=overwrite,
             progress=display.update,
         )
-    for warning in recovered.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    for line in (*(f"note: {note}" for note in notes), *(f"warning: {warning}" for warning in recovered.warnings)):
+        print(line, file=sys.stderr)
     print(recovered.summary)

@@ -207,23 +207,24 @@ def waveforms(
         "recording": np.stack([np.pad(sound, (0, longest_samples - len(sound))) for sound in recorded_sounds]),
         "continued": np.stack([sound[:longest_samples] for sound in continuations]),
     }
-    caption = "Recordings above, what follows from the first frame of each below, in seconds."
+    caption = "Recordings above, their continuations from the first frame below, in seconds."
     return clip_figures.waveforms(sounds_by_row, recipe.frames.sample_rate, caption=caption)
 
 
 # The least correlation of continued envelopes: with less, a continuation has another rhythm.
 ENVELOPE = Measure("Envelope", "correlation", ".3f", "correlation with the recording’s, in parts of 10 ms.", least=0.9)
+EDGES = Measure(
+    "Edges, dB",
+    "edges_db",
+    "+.1f",
+    "how much louder above 10 kHz it is where frames meet than inside, less the same of the recording.",
+)
 CONTINUED = (
     Measure("Recording", "name"),
     Measure("Seed", "seed", "d", "frames that were given."),
     ENVELOPE,
     Measure("Onsets", "onsets", ".2f", "F-measure within 30 ms."),
-    Measure(
-        "Edges, dB",
-        "edges_db",
-        "+.1f",
-        "how much louder above 10 kHz it is where frames meet than inside, less what the recording is.",
-    ),
+    EDGES,
     Measure("Level, dB", "recording_db", ".0f", "the recording’s."),
     Measure("After, dB", lambda row: row["tail_db"][0], ".0f", f"of the first {PART} of {TAIL} frames after its end."),
     Measure("At last, dB", lambda row: row["tail_db"][1], ".0f", f"of the last {PART} of them."),

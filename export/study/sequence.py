@@ -30,7 +30,7 @@ from ...train.families.sequence.recipe import SequenceRecipe
 from ...train.loop import RunOptions, RunStatus
 from ...train.run import Run, trained
 from ...train.sampling import evenly_spaced
-from ..families.sequence import SHOWN, TAIL, compared, frames_after, recording
+from ..families.sequence import EDGES, SHOWN, TAIL, compared, frames_after, recording
 from ..reports import clip_figures
 from ..reports.measure import Measure, measures_across
 from ..reports.page import document, figure, joined, players, run_link
@@ -245,7 +245,7 @@ def waveforms(
                 first_sounds[label] = sounds[0][None]
         frames_text = f"{seed} frame{'s' if seed > 1 else ''}"
         caption = (
-            f"{corpus}: recordings, and what follows from {frames_text} of each, scaling put back or not, in seconds."
+            f"{corpus}: recordings, and their continuations from {frames_text}, scaling put back or not, in seconds."
         )
         pictures.append(clip_figures.waveforms(sounds_by_label, rate, f"{corpus}-from-{seed}", caption))
         if seed == 1:
@@ -345,12 +345,7 @@ CONTINUED = (
         "",
         "that of the recording where it is least.",
     ),
-    Measure(
-        "Edges, dB",
-        "edges_db",
-        "+.1f",
-        "how much louder above 10 kHz it is where frames meet than inside, less what the recording is.",
-    ),
+    EDGES,
     Measure(
         "Tail, dB", "tail_db", "+.0f", "the level of the last 100 of 600 frames after the end, over the recording’s."
     ),
