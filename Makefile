@@ -6,7 +6,7 @@ PYTHON := $(shell for p in python3 python3.12 python3.11; do \
 PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 BIN := .venv/bin
 INSTALL := .ci/install.py
-VOICE := $(wildcard setup.py host/voice/core/*.[ch])
+VOICE := $(wildcard setup.py host/voice/core/*.[ch] host/midi/core/*.[ch])
 COMPILED := gcc libc6-dev lv2-dev dpf-source
 SYSTEM := libportaudio2 jackd2 fluidsynth fluid-soundfont-gm zam-plugins chromium-headless-shell firefox-esr \
 	$(COMPILED) g++ pkg-config liblilv-dev lilv-utils sordi jalv strace

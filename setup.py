@@ -1,4 +1,4 @@
-"""Builds wheels: with the voice core and plugins for this platform where they can be compiled, else without."""
+"""Builds wheels: with the compiled parts and plugins for this platform where they can be compiled, else without."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path(__file__).resolve().parent / "host/plugin/native"
-CORE = "host/voice/core"
+CORE, JACK_CORE = "host/voice/core", "host/midi/core/jack_input"
 # The same bits everywhere: no fused or reordered additions. Symbols are those that core.h exports.
 FLAGS = [
     "-std=c11",
@@ -42,9 +42,10 @@ class Wheel(bdist_wheel):
         if sys.platform == "linux":
             _compile()
         self.run_command("build_ext")
-        built = [Path(path) for path in self.get_finalized_command("build_ext").get_outputs()]
-        if not all(path.exists() for path in built):
-            self.distribution.ext_modules = []
+        outputs = self.get_finalized_command("build_ext").get_outputs()
+        self.distribution.ext_modules = [
+            module for module, path in zip(self.distribution.ext_modules, outputs, strict=True) if Path(path).exists()
+        ]
         self.root_is_pure = not self.distribution.ext_modules and not any((NATIVE / "build").glob("timbrel.*"))
         super().run()
 
@@ -60,17 +61,25 @@ def _compile() -> None:
         print("warning: not all plugins could be built; 'timbrel plugin status' says what is missing", file=sys.stderr)
 
 
-# The root is the package, without this script: setuptools excludes it if it knows its name.
-setup(
-    script_name="setup.py",
-    cmdclass={"bdist_wheel": Wheel, "build_ext": CoreLibrary},
-    ext_modules=[
+LIBRARIES = [
+    Extension(
+        "timbrel.host.voice.voice_core",
+        [f"{CORE}/core.c"],
+        depends=[f"{CORE}/{name}.h" for name in ("core", "kernels", "maths", "state")],
+        extra_compile_args=FLAGS,
+        optional=True,  # without it, numpy plays
+    )
+]
+if sys.platform == "linux":
+    LIBRARIES.append(
         Extension(
-            "timbrel.host.voice.voice_core",
-            [f"{CORE}/core.c"],
-            depends=[f"{CORE}/{name}.h" for name in ("core", "kernels", "maths", "state")],
+            "timbrel.host.midi.jack_core",
+            [f"{JACK_CORE}.c"],
+            depends=[f"{JACK_CORE}.h"],
             extra_compile_args=FLAGS,
-            optional=True,  # without it, numpy plays
+            optional=True,  # without it, JACK's thread calls Python
         )
-    ],
-)
+    )
+
+# The root is the package, without this script: setuptools excludes it if it knows its name.
+setup(script_name="setup.py", cmdclass={"bdist_wheel": Wheel, "build_ext": CoreLibrary}, ext_modules=LIBRARIES)

@@ -24,6 +24,7 @@ from ..audio.sound_card import CardSink, Ear, NullSink, Sink, find_card, find_in
 from ..errors import TimbrelError, UserError, how_to_install
 from ..events import Event
 from ..interrupts import SIGNALS
+from ..midi.arrival import Arrival
 from ..midi.ports import Inputs, Timed
 from ..play.player import PlayableRack, Player, prime, wait_until_ready, warm_up
 from ..play.rack import Rack
@@ -103,7 +104,7 @@ class HeardInputs:
 class ProcessState:
     setup: Setup
     pipe: Connection
-    arrival: threading.Event = field(default_factory=threading.Event)  # set with each event
+    arrival: Arrival = field(default_factory=Arrival)  # set with each event
     presets: ChannelPresets = field(init=False)
     view: PresetView | None = None  # of the preset of all other channels, or of the first
     loop: RenderLoop | None = None

@@ -11,6 +11,7 @@ from typing import Protocol
 from ..arrays import Array
 from ..audio.sound_card import SPARE_BLOCKS, Ear, Sink
 from ..events import ControlChange, Event, ProgramChange
+from ..midi.arrival import Arrival
 from ..midi.ports import Timed
 from ..play.player import Player
 from ..session.meters import LOOK_SECONDS, TIGHT, LoadShedding, Meters
@@ -40,7 +41,7 @@ class EventSource(Protocol):
 class ForwardedEvents:
     """Source of the computer keyboard's and the panel's events."""
 
-    def __init__(self, arrival: threading.Event) -> None:
+    def __init__(self, arrival: Arrival) -> None:
         """``arrival`` is set with each event."""
         self._waiting: deque[Timed] = deque()
         self._arrival = arrival
@@ -99,7 +100,7 @@ class RenderLoop:
         ear: Ear | None = None,
         meters: Meters | None = None,
         recording: bool = True,
-        arrival: threading.Event | None = None,
+        arrival: Arrival | None = None,
     ) -> None:
         """Connect player, inputs and sink.
 
@@ -121,7 +122,7 @@ class RenderLoop:
         self._settled = _settled(sink) if whole_blocks and ear is None else 0.0  # samples
         self._on_block, self.recording = on_block, recording
         self._ear = ear
-        self._arrival = arrival or threading.Event()
+        self._arrival = arrival or Arrival()
         self.forwarded = ForwardedEvents(self._arrival)
         self._sources = [*inputs, self.forwarded]
         self._look_seconds = sink.block / sink.rate if arrival is None else REST_LOOK_SECONDS
@@ -279,6 +280,7 @@ class RenderLoop:
 
     def _listen(self) -> bool:
         """Schedule new events; return whether there were some."""
+        self._arrival.expect()
         has_events = False
         for source_index, source in enumerate(self._sources):
             for timed_event in source.poll():

@@ -6,127 +6,20 @@ RtMidi also reads events that JACK refuses to a late client, and crashes the pro
 """
 
 import contextlib
-import ctypes
-import ctypes.util
 import errno
-import functools
-import sys
-import threading
 import time
-import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError, nearest
 from ..events import Event
+from .arrival import Arrival
 from .controllers import HeldEvents
 from .decode import MidiDecoder
-
-LONGEST = 256  # bytes of an event, which may be several messages; a damaged one could have any length
-ACTIVE_SENSING = 0xFE
-LOOK_SECONDS = 0.001  # between checks for the end of JACK's thread
-CALL_LOOKS = 250  # for the next call of a server that runs: two cycles of 4096 samples; a busy machine delays both
-END_LOOKS = 2000  # for the end of a thread: a server that has just connected ports finishes half a second later
-
-
-class JackInput:
-    """A client with one input and the methods of RtMidi's."""
-
-    def __init__(self, name: str, arrival: threading.Event) -> None:
-        """``arrival`` is set with each message.
-
-        Raises:
-            UserError: no server answers.
-        """
-        import jack  # JACK-Client; `JackConnections` has imported it before any input is opened
-
-        try:
-            self._client: Any = jack.Client(name, no_start_server=True)
-        except jack.JackError as error:
-            raise UserError(f"JACK does not answer ({error}); start it, or give --midi-api or --keys") from None
-        self._ports: list[Any] = []
-        self._messages: deque[tuple[bytes, float]] = deque(maxlen=QUEUE)
-        self._last_seconds: float | None = None  # seconds of the last message that was read
-        leaving = _Leaving(jack.CallbackExit)
-        self._client.set_process_callback(
-            functools.partial(_collect_messages, self._ports, self._messages, arrival, leaving)
-        )
-        self._client.activate()  # before there is an input: senders may be connected as soon as there is one
-        # At exit at the latest: JACK's thread calls Python.
-        weakref.finalize(self, _close, self._client, self._ports, leaving)
-
-    def open_virtual_port(self, name: str) -> None:
-        """Register the input, to which senders can be connected."""
-        self._ports.append(self._client.midi_inports.register(name))
-
-    def get_message(self) -> tuple[bytes, float] | None:
-        """Next message, and seconds since the one before."""
-        if not self._messages:
-            return None
-        message, arrival_seconds = self._messages.popleft()
-        elapsed_seconds = 0.0 if self._last_seconds is None else arrival_seconds - self._last_seconds
-        self._last_seconds = arrival_seconds
-        return message, elapsed_seconds
-
-
-@dataclass
-class _Leaving:
-    """Asks JACK's thread to end by itself, by ``exit``, an exception of JACK-Client."""
-
-    exit: type[Exception]
-    end_requested: bool = False
-    thread: int | None = None  # its number, once it ends
-
-    def ended(self) -> bool:
-        """Return whether the thread has ended; on systems that list no threads, true once it is about to end."""
-        return not Path(f"/proc/self/task/{self.thread}").exists()
-
-
-def _close(client: Any, ports: Sequence[Any], leaving: _Leaving) -> None:
-    """Close a client without ending its thread from outside.
-
-    JACK cancels the thread at any of its instructions: one that holds the interpreter's lock then, or waits for it,
-    leaves it locked for ever. A thread of a server that has stopped is not in Python, and does not answer.
-    """
-    import jack
-
-    for port in ports:  # the server waits for seconds for a thread that ends with a sender connected
-        with contextlib.suppress(jack.JackError):
-            port.disconnect()
-    leaving.end_requested = True
-    _wait_until(lambda: leaving.thread is not None, CALL_LOOKS)
-    if leaving.thread is not None:
-        _wait_until(leaving.ended, END_LOOKS)
-    client.close()
-
-
-def _wait_until(has_ended: Callable[[], bool], look_count: int) -> None:
-    """Look until something has ended, at most so often."""
-    for _ in range(look_count):
-        if has_ended():
-            return
-        time.sleep(LOOK_SECONDS)
-
-
-def _collect_messages(
-    ports: Sequence[Any],
-    messages: deque[tuple[bytes, float]],
-    arrival: threading.Event,
-    leaving: _Leaving,
-    frame_count: int,
-) -> None:
-    """In JACK's thread; does not hold the input, which then is closed when dropped."""
-    if leaving.end_requested:
-        leaving.thread = threading.get_native_id()
-        raise leaving.exit  # JACK ends its thread, out of Python
-    for port in ports:
-        for _, message_bytes in port.incoming_midi_events():
-            if 0 < len(message_bytes) <= LONGEST and bytes(message_bytes[:1])[0] != ACTIVE_SENSING:
-                messages.append((bytes(message_bytes), time.perf_counter()))
-                arrival.set()
+from .jack_input import QUEUE, load_jack, no_server_error, open_jack_input
 
 
 class JackConnections:
@@ -143,12 +36,12 @@ class JackConnections:
         except ImportError:
             raise UserError("MIDI over JACK needs JACK-Client; install it with: pip install 'timbrel[live]'") from None
         except OSError as error:  # the system's library
-            raise _no_server_error(error) from None
+            raise no_server_error(error) from None
         self._jack: Any = jack
         try:
             self._client = jack.Client(name, no_start_server=True)
         except jack.JackOpenError as error:
-            raise _no_server_error(error) from None
+            raise no_server_error(error) from None
 
     def get_ports(self) -> list[str]:
         """Names of all senders, as RtMidi lists them."""
@@ -183,13 +76,8 @@ class JackConnections:
             self._client.disconnect(sender, port)
 
 
-def _no_server_error(error: Exception) -> UserError:
-    return UserError(f"JACK does not answer ({error}); start it, or give --midi-api or --keys")
-
-
 CLIENT = "timbrel-midi"
 VIRTUAL = "virtual"
-QUEUE = 8192  # messages; sweeps of eight knobs send 400 a second
 APIS = ("alsa", "jack", "coremidi", "winmm")
 PATIENCE_LOOKS = 5  # JACK connects in its next cycle, late on a busy machine
 REFUSED_SCANS = 2  # before a message that a port cannot be opened: JACK still lists ports of a client that exits
@@ -252,9 +140,7 @@ class _Port:
 class Inputs:
     """`poll` in the rendering thread, never waiting; `rescan` in another, once a second."""
 
-    def __init__(
-        self, names: Sequence[str] = (), api: str | None = None, arrival: threading.Event | None = None
-    ) -> None:
+    def __init__(self, names: Sequence[str] = (), api: str | None = None, arrival: Arrival | None = None) -> None:
         """Open ports.
 
         Args:
@@ -268,7 +154,7 @@ class Inputs:
         self._rtmidi = _load()
         self._api = _choose(self._rtmidi, api)
         self._names = tuple(names)
-        self._arrival = arrival or threading.Event()
+        self._arrival = arrival or Arrival()
         self._ports: tuple[_Port, ...] = ()
         self._departures: deque[tuple[_Port, _Port | None]] = deque()  # with the port that now receives its sender
         self._closing: list[_Port] = []  # until rendering has released them
@@ -431,7 +317,7 @@ class Inputs:
             port.source.open_virtual_port("in")
         else:
             ports_before = self._wires.ports()
-            port = _Port(name, JackInput(f"{CLIENT}-in", self._arrival))
+            port = _Port(name, open_jack_input(f"{CLIENT}-in", self._arrival))
             port.source.open_virtual_port("in")
             port.place = min(self._wires.ports() - ports_before, default=None)
         self._ports += (port,)
@@ -467,8 +353,7 @@ def _listed(client: Any) -> list[str]:
 
 def _load() -> Any:
     """Import python-rtmidi."""
-    if sys.platform == "linux" and (jack_library := ctypes.util.find_library("jack")):
-        ctypes.CDLL(jack_library, mode=ctypes.RTLD_GLOBAL)  # the libjack in rtmidi's wheel cannot reach JACK 2
+    load_jack()  # the libjack in rtmidi's wheel cannot reach JACK 2
     try:
         import rtmidi
     except ImportError:

@@ -28,6 +28,7 @@ class FakeSink:
 
     latency_seconds = 0.0
     stuck = False
+    ring_address = None
 
     def __init__(self, hours, rate=48000, block=128, depth=2, blocks=400):
         self.rate, self.block, self.depth, self.underruns = rate, block, depth, 0
@@ -76,7 +77,7 @@ class FakeArrival:
     def clear(self):
         pass
 
-    set = clear
+    set = expect = clear
 
 
 class FakeSource:

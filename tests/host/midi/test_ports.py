@@ -6,14 +6,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from itertools import pairwise
 
 import pytest
 from timbrel.host.errors import UserError
 from timbrel.host.events import ChannelPressure, ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.midi import ports
-from timbrel.host.midi import ports as jack_input
 from timbrel.host.midi.decode import MidiDecoder
 from timbrel.host.midi.ports import Inputs, port_names
 
@@ -413,8 +411,12 @@ def test_a_process_that_stalled_hears_again():
 
 
 CLOSED_BESIDE_PYTHON = """
-import threading, time
-from timbrel.host.midi.ports import JackInput
+import sys, threading, time
+from timbrel.host.midi import jack_input
+from timbrel.host.midi.arrival import Arrival
+
+if sys.argv[1] == "python":
+    jack_input._load_core = lambda: None
 
 
 def spin():
@@ -424,7 +426,7 @@ def spin():
 for _ in range(2):  # JACK's thread waits for the interpreter most of the time
     threading.Thread(target=spin, daemon=True).start()
 for number in range(10):
-    source = JackInput(f"closing{number}", threading.Event())
+    source = jack_input.open_jack_input(f"closing{number}", Arrival())
     source.open_virtual_port("in")
     time.sleep(0.02)
     del source
@@ -433,31 +435,12 @@ print("closed", flush=True)
 
 
 @pytest.mark.usefixtures("jack_server")
-def test_inputs_close_while_other_threads_compute():
+@pytest.mark.parametrize("queue", ["compiled", "python"])
+def test_inputs_close_while_other_threads_compute(queue):
     """JACK cancels its thread wherever it is, also while it holds the interpreter: all of Python would stand still."""
-    done = subprocess.run([sys.executable, "-c", CLOSED_BESIDE_PYTHON], capture_output=True, text=True, timeout=600)
+    command = [sys.executable, "-c", CLOSED_BESIDE_PYTHON, queue]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.stderr) == ("closed\n", "")
-
-
-class _Port:
-    def __init__(self, *events):
-        self._events = events
-
-    def incoming_midi_events(self):
-        return iter(self._events)
-
-
-def test_long_events_and_those_that_nobody_needs_are_passed_over():
-    kept, arrival = deque(), threading.Event()
-    events = [(0, b"\x90\x3c\x64"), (3, b""), (5, b"\xf0\x01\xf7"), (6, b"\xfe"), (7, bytes(300)), (9, b"\xf8")]
-    jack_input._collect_messages(
-        [_Port(*events), _Port((2, b"\x80\x3c\x00"))], kept, arrival, jack_input._Leaving(Exception), 128
-    )
-    assert [data for data, _ in kept] == [b"\x90\x3c\x64", b"\xf0\x01\xf7", b"\xf8", b"\x80\x3c\x00"]
-    assert arrival.is_set()
-    arrival.clear()
-    jack_input._collect_messages([_Port((0, b"\xfe"))], kept, arrival, jack_input._Leaving(Exception), 128)
-    assert not arrival.is_set()
 
 
 def test_a_port_that_leaves_while_ports_are_listed_is_no_error(rtmidi):

@@ -1,0 +1,47 @@
+"""The bell that calls a loop when an event arrives, from its rest or from blocks that the core renders by itself."""
+
+import contextlib
+import ctypes
+import select
+import socket
+
+MOST_BYTES = 4096  # read at once
+
+
+class Arrival:
+    """As `threading.Event`, also for threads outside Python.
+
+    Attributes:
+        flag: not 0 once it is set. Whoever sets it first also sends a byte to ``descriptor``, which ends a `wait`.
+    """
+
+    def __init__(self) -> None:
+        self.flag = ctypes.c_int32()
+        self._receiver, self._sender = socket.socketpair()
+        for end in (self._receiver, self._sender):
+            end.setblocking(False)
+
+    @property
+    def descriptor(self) -> int:
+        """A socket that does not block."""
+        return self._sender.fileno()
+
+    def set(self) -> None:
+        if not self.flag.value:
+            self.flag.value = 1
+            with contextlib.suppress(BlockingIOError):  # full: it is set
+                self._sender.send(b"\0")
+
+    def expect(self) -> None:
+        """Lower the flag, before a look at what has arrived: as `clear`, but a `wait` may end at once."""
+        self.flag.value = 0
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._receiver.recv(MOST_BYTES):
+                pass
+        self.expect()  # last: an event that raises the flag from here on sends a byte
+
+    def wait(self, seconds: float) -> bool:
+        """Return whether it was set in this time."""
+        return bool(select.select([self._receiver], [], [], seconds)[0])

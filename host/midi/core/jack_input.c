@@ -1,0 +1,109 @@
+#define _POSIX_C_SOURCE 200809L
+#define _DARWIN_C_SOURCE
+#include "jack_input.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum { ACTIVE_SENSING = 0xFE, HEADER_BYTES = sizeof(double) + sizeof(uint16_t) };
+
+#if defined(__APPLE__)
+#define PYTHONS_CLOCK CLOCK_UPTIME_RAW /* that of time.perf_counter */
+#else
+#define PYTHONS_CLOCK CLOCK_MONOTONIC
+#endif
+
+struct JackInput {
+	PortBuffer port_buffer;
+	EventCount event_count;
+	EventGet event_get;
+	_Atomic(void *) port;
+	int32_t *flag, bell;
+	_Atomic uint32_t written, read; /* bytes, modulo 2^32 */
+	uint8_t ring[RING_BYTES];       /* records: seconds, size, bytes */
+};
+
+static double seconds_now(void)
+{
+	struct timespec now;
+	clock_gettime(PYTHONS_CLOCK, &now);
+	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void put(JackInput *input, uint32_t at, const void *bytes, uint32_t size)
+{
+	for (uint32_t index = 0; index < size; index++)
+		input->ring[(at + index) % RING_BYTES] = ((const uint8_t *)bytes)[index];
+}
+
+static void get(const JackInput *input, uint32_t at, void *bytes, uint32_t size)
+{
+	for (uint32_t index = 0; index < size; index++)
+		((uint8_t *)bytes)[index] = input->ring[(at + index) % RING_BYTES];
+}
+
+static void queue_event(JackInput *input, const JackEvent *event)
+{
+	uint32_t written = atomic_load_explicit(&input->written, memory_order_relaxed);
+	uint32_t waiting = written - atomic_load_explicit(&input->read, memory_order_acquire);
+	uint16_t size = (uint16_t)event->size;
+	if (waiting + HEADER_BYTES + size > RING_BYTES)
+		return;
+	double seconds = seconds_now();
+	put(input, written, &seconds, sizeof seconds);
+	put(input, written + sizeof seconds, &size, sizeof size);
+	put(input, written + HEADER_BYTES, event->bytes, size);
+	atomic_store_explicit(&input->written, written + HEADER_BYTES + size, memory_order_release);
+	if (__atomic_exchange_n(input->flag, 1, __ATOMIC_ACQ_REL) == 0)
+		(void)!send(input->bell, "", 1, MSG_DONTWAIT);
+}
+
+int32_t jack_input_version(void) { return INPUT_VERSION; }
+
+int64_t jack_input_bytes(void) { return sizeof(JackInput); }
+
+void jack_input_open(JackInput *input, PortBuffer buffer, EventCount count, EventGet get_event, int32_t *flag,
+                     int32_t bell)
+{
+	memset(input, 0, sizeof *input);
+	input->port_buffer = buffer;
+	input->event_count = count;
+	input->event_get = get_event;
+	input->flag = flag;
+	input->bell = bell;
+}
+
+void jack_input_use(JackInput *input, void *port) { atomic_store(&input->port, port); }
+
+int jack_input_process(uint32_t frames, void *data)
+{
+	JackInput *input = data;
+	void *port = atomic_load(&input->port);
+	if (!port)
+		return 0;
+	void *buffer = input->port_buffer(port, frames);
+	uint32_t count = input->event_count(buffer);
+	for (uint32_t index = 0; index < count; index++) {
+		JackEvent event;
+		if (input->event_get(&event, buffer, index) != 0 || event.size == 0 || event.size > LONGEST_EVENT)
+			continue;
+		if (event.bytes[0] != ACTIVE_SENSING)
+			queue_event(input, &event);
+	}
+	return 0;
+}
+
+int32_t jack_input_next(JackInput *input, uint8_t *bytes, double *seconds)
+{
+	uint32_t read = atomic_load_explicit(&input->read, memory_order_relaxed);
+	if (read == atomic_load_explicit(&input->written, memory_order_acquire))
+		return 0;
+	uint16_t size;
+	get(input, read, seconds, sizeof *seconds);
+	get(input, read + sizeof *seconds, &size, sizeof size);
+	get(input, read + HEADER_BYTES, bytes, size);
+	atomic_store_explicit(&input->read, read + HEADER_BYTES + size, memory_order_release);
+	return size;
+}

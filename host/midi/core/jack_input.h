@@ -1,0 +1,53 @@
+/* A MIDI input of JACK, read by a thread that never enters Python (docs/internals/processes.md).
+
+   The caller allocates jack_input_bytes() and gives `jack_input_process` to jack_set_process_callback. JACK's thread
+   queues events; one other thread takes them. */
+#ifndef TIMBREL_JACK_INPUT_H
+#define TIMBREL_JACK_INPUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define INPUT_API __declspec(dllexport)
+#else
+#define INPUT_API __attribute__((visibility("default")))
+#endif
+
+enum {
+	INPUT_VERSION = 1,
+	LONGEST_EVENT = 256, /* bytes, which may be several messages; a damaged event could have any length */
+	RING_BYTES = 1 << 18 /* 20,000 short messages, when sweeps of eight knobs send 400 a second */
+};
+
+/* JACK's jack_midi_event_t. */
+typedef struct {
+	uint32_t time; /* frames since the cycle's start */
+	size_t size;
+	const uint8_t *bytes;
+} JackEvent;
+
+/* Of JACK: jack_port_get_buffer, jack_midi_get_event_count, jack_midi_event_get. */
+typedef void *(*PortBuffer)(void *port, uint32_t frames);
+typedef uint32_t (*EventCount)(void *buffer);
+typedef int (*EventGet)(JackEvent *event, void *buffer, uint32_t index);
+
+typedef struct JackInput JackInput;
+
+INPUT_API int32_t jack_input_version(void);
+INPUT_API int64_t jack_input_bytes(void);
+
+/* Begin without a port. An event sets `flag`; where it was 0, it also sends a byte to `bell`, a socket. */
+INPUT_API void jack_input_open(JackInput *input, PortBuffer buffer, EventCount count, EventGet get, int32_t *flag,
+                               int32_t bell);
+
+/* Give JACK's thread a port; NULL takes it away. */
+INPUT_API void jack_input_use(JackInput *input, void *port);
+
+/* JACK's process callback: queue the cycle's events, with the time of Python's perf_counter; a full ring drops them. */
+INPUT_API int jack_input_process(uint32_t frames, void *input);
+
+/* Copy the next event into `bytes`, of LONGEST_EVENT, and its time into `seconds`; return its size, 0 for none. */
+INPUT_API int32_t jack_input_next(JackInput *input, uint8_t *bytes, double *seconds);
+
+#endif

@@ -1,0 +1,218 @@
+"""An input of JACK: a client whose thread queues messages in C, or in Python where that is not compiled."""
+
+import contextlib
+import ctypes
+import ctypes.util
+import functools
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import UserError
+from .arrival import Arrival
+
+LIBRARY = Path(__file__).with_name("jack_core.so.1")  # no name of a Python module
+VERSION = 1
+LONGEST = 256  # bytes of an event, which may be several messages; a damaged one could have any length
+ACTIVE_SENSING = 0xFE
+QUEUE = 8192  # messages; sweeps of eight knobs send 400 a second
+LOOK_SECONDS = 0.001  # between checks for the end of JACK's thread
+CALL_LOOKS = 250  # for the next call of a server that runs: two cycles of 4096 samples; a busy machine delays both
+END_LOOKS = 2000  # for the end of a thread: a server that has just connected ports finishes half a second later
+NO_START_SERVER, IS_INPUT = 1, 1  # JACK's option of a client, and its flag of a port
+MIDI_TYPE = b"8 bit raw midi"
+
+
+class MessageSource(Protocol):
+    """An input as RtMidi has it."""
+
+    def open_virtual_port(self, name: str) -> None:
+        """Register the input, to which senders can be connected."""
+
+    def get_message(self) -> tuple[bytes, float] | None:
+        """Next message, and seconds since the one before."""
+
+
+def open_jack_input(name: str, arrival: Arrival) -> MessageSource:
+    """A client with one input; ``arrival`` is set with each message.
+
+    Raises:
+        UserError: no server answers.
+    """
+    core, jack = _load_core(), load_jack()
+    return PythonJackInput(name, arrival) if core is None or jack is None else JackInput(core, jack, name, arrival)
+
+
+@functools.cache
+def load_jack() -> ctypes.CDLL | None:
+    """The system's library of JACK (Linux)."""
+    path = ctypes.util.find_library("jack") if sys.platform == "linux" else None
+    return None if path is None else ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+
+
+@functools.cache
+def _load_core(path: Path = LIBRARY) -> ctypes.CDLL | None:
+    """The compiled queue; None if it is not there, or of another version."""
+    try:
+        core = ctypes.PyDLL(str(path))
+        if core.jack_input_version() != VERSION:
+            return None
+    except (OSError, AttributeError):
+        return None
+    core.jack_input_bytes.restype = ctypes.c_int64
+    core.jack_input_open.argtypes = [ctypes.c_void_p] * 5 + [ctypes.c_int32]
+    core.jack_input_use.argtypes = [ctypes.c_void_p] * 2
+    core.jack_input_next.argtypes = [ctypes.c_void_p] * 3
+    return core
+
+
+class _Clock:
+    """Seconds between messages."""
+
+    def __init__(self) -> None:
+        self._last_seconds: float | None = None
+
+    def elapsed(self, arrival_seconds: float) -> float:
+        elapsed_seconds = 0.0 if self._last_seconds is None else arrival_seconds - self._last_seconds
+        self._last_seconds = arrival_seconds
+        return elapsed_seconds
+
+
+class JackInput:
+    """JACK's thread never waits for Python: where it did, JACK and all its clients waited with it."""
+
+    def __init__(self, core: ctypes.CDLL, jack: ctypes.CDLL, name: str, arrival: Arrival) -> None:
+        """As `open_jack_input`."""
+        jack.jack_client_open.restype = jack.jack_port_register.restype = ctypes.c_void_p
+        status = ctypes.c_int()
+        client = jack.jack_client_open(name.encode(), NO_START_SERVER, ctypes.byref(status))
+        if client is None:
+            raise no_server_error(f"status {status.value:#x}")
+        self._core, self._jack, self._client = core, jack, ctypes.c_void_p(client)
+        self._queue = ctypes.create_string_buffer(core.jack_input_bytes())
+        functions = (jack.jack_port_get_buffer, jack.jack_midi_get_event_count, jack.jack_midi_event_get)
+        addresses = [ctypes.cast(function, ctypes.c_void_p) for function in functions]
+        core.jack_input_open(self._queue, *addresses, ctypes.byref(arrival.flag), arrival.descriptor)
+        self._event, self._seconds = ctypes.create_string_buffer(LONGEST), ctypes.c_double()
+        self._event_at, self._seconds_at = ctypes.addressof(self._event), ctypes.addressof(self._seconds)
+        self._queue_at, self._clock = ctypes.addressof(self._queue), _Clock()
+        jack.jack_set_process_callback(self._client, core.jack_input_process, self._queue)
+        jack.jack_activate(self._client)  # before there is an input: senders may be connected as soon as there is one
+        self._ports: list[ctypes.c_void_p] = []
+        weakref.finalize(self, self._close, jack, self._client, self._ports, self._queue, arrival)
+
+    def open_virtual_port(self, name: str) -> None:
+        port = self._jack.jack_port_register(self._client, name.encode(), MIDI_TYPE, IS_INPUT, 0)
+        if port is None:
+            raise no_server_error("it refuses an input")
+        self._ports.append(ctypes.c_void_p(port))
+        self._core.jack_input_use(self._queue, self._ports[-1])
+
+    def get_message(self) -> tuple[bytes, float] | None:
+        size = self._core.jack_input_next(self._queue_at, self._event_at, self._seconds_at)
+        if size == 0:
+            return None
+        return self._event.raw[:size], self._clock.elapsed(self._seconds.value)
+
+    @staticmethod
+    def _close(
+        jack: ctypes.CDLL, client: ctypes.c_void_p, ports: list[ctypes.c_void_p], *kept_for_its_thread: object
+    ) -> None:
+        for port in ports:  # the server waits for seconds for a thread that ends with a sender connected
+            jack.jack_port_disconnect(client, port)
+        jack.jack_client_close(client)
+
+
+class PythonJackInput:
+    """JACK's thread calls Python."""
+
+    def __init__(self, name: str, arrival: Arrival) -> None:
+        """As `open_jack_input`."""
+        import jack  # JACK-Client; `JackConnections` has imported it before any input is opened
+
+        try:
+            self._client: Any = jack.Client(name, no_start_server=True)
+        except jack.JackError as error:
+            raise no_server_error(error) from None
+        self._ports: list[Any] = []
+        self._messages: deque[tuple[bytes, float]] = deque(maxlen=QUEUE)
+        self._clock = _Clock()
+        leaving = _Leaving(jack.CallbackExit)
+        self._client.set_process_callback(
+            functools.partial(_collect_messages, self._ports, self._messages, arrival, leaving)
+        )
+        self._client.activate()  # before there is an input: senders may be connected as soon as there is one
+        # At exit at the latest: JACK's thread calls Python.
+        weakref.finalize(self, _close, self._client, self._ports, leaving)
+
+    def open_virtual_port(self, name: str) -> None:
+        self._ports.append(self._client.midi_inports.register(name))
+
+    def get_message(self) -> tuple[bytes, float] | None:
+        if not self._messages:
+            return None
+        message, arrival_seconds = self._messages.popleft()
+        return message, self._clock.elapsed(arrival_seconds)
+
+
+@dataclass
+class _Leaving:
+    """Asks JACK's thread to end by itself, by ``exit``, an exception of JACK-Client."""
+
+    exit: type[Exception]
+    end_requested: bool = False
+    thread: int | None = None  # its number, once it ends
+
+    def ended(self) -> bool:
+        """Return whether the thread has ended; on systems that list no threads, true once it is about to end."""
+        return not Path(f"/proc/self/task/{self.thread}").exists()
+
+
+def _close(client: Any, ports: Sequence[Any], leaving: _Leaving) -> None:
+    """Close a client without ending its thread from outside.
+
+    JACK cancels the thread at any of its instructions: one that holds the interpreter's lock then, or waits for it,
+    leaves it locked for ever. A thread of a server that has stopped is not in Python, and does not answer.
+    """
+    import jack
+
+    for port in ports:  # as in `JackInput`
+        with contextlib.suppress(jack.JackError):
+            port.disconnect()
+    leaving.end_requested = True
+    _wait_until(lambda: leaving.thread is not None, CALL_LOOKS)
+    if leaving.thread is not None:
+        _wait_until(leaving.ended, END_LOOKS)
+    client.close()
+
+
+def _wait_until(has_ended: Callable[[], bool], look_count: int) -> None:
+    """Look until something has ended, at most so often."""
+    for _ in range(look_count):
+        if has_ended():
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def _collect_messages(
+    ports: Sequence[Any], messages: deque[tuple[bytes, float]], arrival: Arrival, leaving: _Leaving, frame_count: int
+) -> None:
+    """In JACK's thread; does not hold the input, which then is closed when dropped."""
+    if leaving.end_requested:
+        leaving.thread = threading.get_native_id()
+        raise leaving.exit  # JACK ends its thread, out of Python
+    for port in ports:
+        for _, message_bytes in port.incoming_midi_events():
+            if 0 < len(message_bytes) <= LONGEST and bytes(message_bytes[:1])[0] != ACTIVE_SENSING:
+                messages.append((bytes(message_bytes), time.perf_counter()))
+                arrival.set()
+
+
+def no_server_error(reason: object) -> UserError:
+    return UserError(f"JACK does not answer ({reason}); start it, or give --midi-api or --keys")
