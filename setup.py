@@ -64,8 +64,8 @@ def _compile() -> None:
 LIBRARIES = [
     Extension(
         "timbrel.host.voice.voice_core",
-        [f"{CORE}/core.c"],
-        depends=[f"{CORE}/{name}.h" for name in ("core", "kernels", "maths", "state")],
+        [f"{CORE}/core.c", f"{CORE}/unattended.c"],
+        depends=[f"{CORE}/{name}.h" for name in ("core", "kernels", "maths", "state", "unattended")],
         extra_compile_args=FLAGS,
         optional=True,  # without it, numpy plays
     )

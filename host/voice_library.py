@@ -1,4 +1,4 @@
-"""The compiled core, loaded with ctypes, and its structures: field for field those of voice/core/core.h."""
+"""The compiled core, loaded with ctypes, and its structures: field for field those of the headers in voice/core."""
 
 import ctypes
 import functools
@@ -10,10 +10,11 @@ from typing import Any
 from .errors import UserError
 
 NAME = "voice_core.dll" if sys.platform == "win32" else "voice_core.so.1"  # no name of a Python module
-VERSION = 1
+VERSION = 2
 VARIABLE = "TIMBREL_VOICE"  # "core" or "numpy": the voice to play with; else the core where it is compiled
 INSTRUCTIONS = ("the processor's basic", "AVX2")  # by what core_instructions returns
 LAYERS, UNISON, MASTERS, SINES = 4, 8, 8, 5
+PARTS = 4  # of voices
 NEVER = (1 << 63) - 1
 
 _I32, _I64, _F32, _F64, _AT = ctypes.c_int32, ctypes.c_int64, ctypes.c_float, ctypes.c_double, ctypes.c_void_p
@@ -102,7 +103,24 @@ class CoreBus(ctypes.Structure):
     _fields_ = [("left", _AT), ("right", _AT)]
 
 
-STRUCTURES = (Instrument, CoreGesture, CoreVoice, CoreRamp, CoreBus)
+class CoreRun(ctypes.Structure):
+    """`UnattendedRun` of voice/core/unattended.h."""
+
+    _fields_ = [
+        *_fields(at="core voices buses", i32="voice_count bus_count channels ahead ahead_rows padding"),
+        *_fields(i64="now until known_end"),
+        ("table", _AT),
+        *_fields(i64="taps up down phase pending_count converted_count"),
+        *_fields(at="pending converted parts scratch ring arrival"),
+        ("written", _I64),
+        *_fields(f64="offset observed forget read_seconds poll_seconds settled patience"),
+        *_fields(i32="rate block depth most blocks last_padding"),
+        ("sound", _AT),
+        ("seconds", _AT),
+    ]
+
+
+STRUCTURES = (Instrument, CoreGesture, CoreVoice, CoreRamp, CoreBus, CoreRun)
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "core_version": (_I32, []),
     "core_instructions": (_I32, []),
@@ -117,6 +135,8 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "core_ahead": (_I32, [_AT, _AT, _I32, _I64, _I32]),
     "core_convert": (None, [_AT, _I64, _I32, _AT, _I32, _I64, _I64, _I64, _I64, _AT]),
     "core_peaks": (None, [_AT, _I32, _I64, _AT]),
+    "core_limit": (None, [_AT, _I64]),
+    "core_run_unattended": (None, [_AT]),
     "core_render": (None, [_AT, _AT, _I32, _I64, _I32, _AT]),
     "core_mix": (None, [_AT, _AT, _I32, _I64, _I32, _AT, _AT]),
 }

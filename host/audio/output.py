@@ -1,5 +1,6 @@
 """Output stage: the model's rate to the output's, effects, limiter and peak normalisation."""
 
+import ctypes
 import math
 import tempfile
 from bisect import bisect_left
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..events import Event
+from ..unattended import LARGEST_RATIO, UnattendedRun
 from ..voice_library import voice_library
 from .effects import EffectChain
 from .rate_conversion import RateConversion
@@ -22,6 +24,7 @@ Source = Callable[[Sequence[Event], int], Array]
 QUANTUM = 128  # samples between parameter changes of effects, 2.7 ms at 48 kHz
 LONGEST = 16384  # samples at a time
 SPARE = 1  # source samples beyond a block's own: one pull suffices then, and each costs time
+LAST = (1 << 63) - 1  # sample
 ROUNDING = 4  # source samples that may be pulled beyond what a block needs
 
 
@@ -89,6 +92,30 @@ class Output:
         block, self._ready_sound = self._ready_sound[:, :count], self._ready_sound[:, count:]
         return block
 
+    @property
+    def lends(self) -> bool:
+        """Whether the core can read and convert for a while: without effects, where its memory suffices."""
+        return not self.effects and self._source_rate <= LARGEST_RATIO * self._rate
+
+    def lend(self, run: UnattendedRun) -> tuple[list[Event], int]:
+        """Let the core read and convert for a while, if it `lends`; return the first block's events and samples."""
+        block, pull_count = run.fields.block, run.fields.block
+        run.fields.table, run.fields.converted_count = None, self._converted_sound.shape[1]
+        if self._conversion is not None:
+            self._conversion.lend(run)
+            run.converted[:, : run.fields.converted_count] = self._converted_sound
+            pull_count = self._pull_count(block - run.fields.converted_count)
+        events = self._due_events(self._pulled_count + pull_count)
+        run.fields.known_end = self._events[0].time if self._events else LAST
+        return events, pull_count
+
+    def take_back(self, run: UnattendedRun, pulled_count: int) -> None:
+        """Go on where the core stopped; ``pulled_count``: source samples that it has made."""
+        self._pulled_count += pulled_count
+        if self._conversion is not None:
+            self._conversion.take_back(run)
+            self._converted_sound = run.converted[:, : run.fields.converted_count].copy()
+
     def _conversion_delay(self) -> int:
         assert self._conversion is not None
         return round((self._conversion.latency + ROUNDING) * self._rate / self._source_rate)
@@ -106,8 +133,7 @@ class Output:
                 [omitted_silence, self._convert(count - omitted_silence.shape[1], synthesize, silent=False)], axis=1
             )
         while self._converted_sound.shape[1] < count:
-            lacking_count = count - self._converted_sound.shape[1]
-            source_count = min(LONGEST, math.ceil(lacking_count * self._source_rate / self._rate) + SPARE)
+            source_count = min(LONGEST, self._pull_count(count - self._converted_sound.shape[1]))
             converted_sound = self._conversion.process(self._pull(source_count, synthesize))
             if self._converted_sound.shape[1]:
                 converted_sound = np.concatenate([self._converted_sound, converted_sound], axis=1)
@@ -117,11 +143,18 @@ class Output:
 
     def _pull(self, count: int, synthesize: Source) -> Array:
         """Synthesize the next source samples, [2, count]."""
-        source_end = self._pulled_count + count
+        self._pulled_count += count
+        return synthesize(self._due_events(self._pulled_count), count)
+
+    def _pull_count(self, lacking_count: int) -> int:
+        """Source samples that give the outputs which a block lacks."""
+        return math.ceil(lacking_count * self._source_rate / self._rate) + SPARE if lacking_count > 0 else 0
+
+    def _due_events(self, source_end: int) -> list[Event]:
+        """Take the events before a source sample."""
         event_end_index = bisect_left(self._events, source_end, key=lambda event: event.time)
         events, self._events = self._events[:event_end_index], self._events[event_end_index:]
-        self._pulled_count = source_end
-        return synthesize(events, count)
+        return events
 
     def _affect(self, audio: Array) -> Array:
         """Run the effects on whole quanta, [2, n], with their moves."""
@@ -211,6 +244,17 @@ def limit(audio: Array) -> Array:
     """Limit to ±1 without memory: bit-exact up to -3 dB, then a smooth knee; NaN becomes 0."""
     if peaks_of(np.atleast_2d(audio)).max() <= LIMIT_KNEE:  # false where there is NaN
         return audio
+    library = voice_library()
+    return _limit_by_numpy(audio) if library is None else _limit_by_core(library, audio)
+
+
+def _limit_by_core(library: ctypes.CDLL, audio: Array) -> Array:
+    limited_audio = np.array(audio, np.float32, order="C")
+    library.core_limit(limited_audio.ctypes.data, limited_audio.size)
+    return limited_audio
+
+
+def _limit_by_numpy(audio: Array) -> Array:
     audio = np.clip(np.nan_to_num(audio, nan=0.0), -LOUDEST, LOUDEST)
     magnitudes = np.abs(audio)
     knee_room = np.float32(1.0 - LIMIT_KNEE)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from ..arrays import Array
+from ..unattended import UnattendedRun
 from ..voice_library import voice_library
 
 HALF = 32  # inputs on either side of an output; more where the output's rate is lower
@@ -57,6 +58,17 @@ class RateConversion:
         end = self._phase + count * self._down
         self._pending, self._phase = inputs[:, end // self._up :], end % self._up
         return outputs
+
+    def lend(self, run: UnattendedRun) -> None:
+        """Let the core convert for a while."""
+        fields, count = run.fields, self._pending.shape[1]
+        fields.table, fields.taps, fields.up, fields.down = self._table.ctypes.data, self._taps, self._up, self._down
+        run.pending[:, :count] = self._pending
+        fields.pending_count, fields.phase = count, self._phase
+
+    def take_back(self, run: UnattendedRun) -> None:
+        """Go on where the core stopped."""
+        self._pending, self._phase = run.pending[:, : run.fields.pending_count].copy(), run.fields.phase
 
     def _outputs(self, inputs: Array, count: int) -> Array:
         channels = len(inputs)

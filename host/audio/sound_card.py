@@ -5,6 +5,7 @@ PortAudio is loaded on the first call.
 
 import ctypes
 import functools
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,6 +81,13 @@ class Sink(Protocol):
 
     def write(self, sound: Array) -> None:
         """Append a block, [2, block]."""
+
+    @property
+    def ring_address(self) -> int | None:
+        """PortAudio's ring, for code outside Python that fills it; None without one."""
+
+    def advance(self, count: int) -> None:
+        """Note ``count`` samples that were written so."""
 
     def fill_with_silence(self) -> None:
         """Append silence up to `REST_SECONDS` ahead."""
@@ -253,6 +261,18 @@ class ProgressWatch:
         self.stuck |= self.seconds > (LOST_SECONDS if self._has_started else FIRST_SECONDS)
 
 
+RingIndex = ctypes.c_int32 if sys.platform == "darwin" else ctypes.c_long
+
+
+class PortAudioRing(ctypes.Structure):
+    """PortAudio's PaUtilRingBuffer."""
+
+    _fields_ = [
+        *((name, RingIndex) for name in ("size", "written", "read", "position_mask", "index_mask", "element_bytes")),
+        ("elements", ctypes.c_void_p),
+    ]
+
+
 class CardSink:
     def __init__(self, card: SoundCard, rate: int, block: int, depth: int, source: SoundCard | None = None) -> None:
         """Open the card at ``rate`` Hz, and ``source``, an input of the same host API, as ``ear``.
@@ -340,7 +360,16 @@ class CardSink:
     def write(self, sound: Array) -> None:
         self._interleaved[:] = sound.T
         self._ring.write(self._interleaved)
-        self.written += self.block
+        self.advance(self.block)
+
+    @property
+    def ring_address(self) -> int | None:
+        address = int(self._ring._ffi.cast("uintptr_t", self._ring._ptr))
+        ring = PortAudioRing.from_address(address)
+        return address if (ring.element_bytes, ring.size) == (SAMPLE_BYTES, len(self._ring)) else None
+
+    def advance(self, count: int) -> None:
+        self.written += count
         self.underruns += self._restart_action()
 
     def fill_with_silence(self) -> None:
@@ -380,6 +409,7 @@ class NullSink:
     """A clock in place of a sound card."""
 
     latency_seconds = 0.0
+    ring_address = None
     alive, stuck = True, False
 
     def __init__(self, rate: int, block: int, depth: int) -> None:
@@ -406,6 +436,9 @@ class NullSink:
         if late_samples > 0:
             self.underruns += 1
             self._start_seconds += late_samples / self.rate
+
+    def advance(self, count: int) -> None:
+        """Do nothing: it has no ring."""
 
     def fill_with_silence(self) -> None:
         self.written = max(self.written, self._clock_samples + _rest_samples(self.rate, self.block))

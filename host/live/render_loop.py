@@ -1,5 +1,6 @@
 """Render loop: keeps the sound card's ring buffer full, measures CPU load."""
 
+import ctypes
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from ..midi.ports import Timed
 from ..play.player import Player
 from ..session.meters import LOOK_SECONDS, TIGHT, LoadShedding, Meters
 from ..session.realtime import undisturbed
+from ..unattended import UnattendedRun, unattended_run
 
 if sys.platform == "linux":
     import resource
@@ -79,6 +81,18 @@ class Timeline:
         self._offset = min(max(self._offset, lowest_offset_samples), lowest_offset_samples + self._block)
         self._last_seconds = seconds
 
+    def lend(self, run: UnattendedRun) -> None:
+        """Let the core observe for a while."""
+        run.fields.offset, run.fields.observed, run.fields.forget = (
+            self._offset or 0.0,
+            self._last_seconds,
+            FORGET_SECONDS,
+        )
+
+    def take_back(self, run: UnattendedRun) -> None:
+        """Go on with its observations."""
+        self._offset, self._last_seconds = run.fields.offset, run.fields.observed
+
     def sample(self, seconds: float) -> int:
         """The card's sample position at a time."""
         return round(seconds * self._rate + (self._offset or 0.0))
@@ -127,6 +141,9 @@ class RenderLoop:
         self._sources = [*inputs, self.forwarded]
         self._look_seconds = sink.block / sink.rate if arrival is None else REST_LOOK_SECONDS
         self._timeline = Timeline(sink.rate, sink.block)
+        self._run: UnattendedRun | None = None  # where every event sets `arrival`
+        if arrival is not None and ear is None and sink.depth > 1 and sink.ring_address is not None:
+            self._run = unattended_run(sink.rate, sink.block)
         self._latest = [0] * len(self._sources)  # time in samples of each source's last event
         self._braced_blocks = 0  # added to the ring's depth by `brace`
         self._mean_seconds = 0.0  # rendering time of recent blocks
@@ -178,21 +195,57 @@ class RenderLoop:
                 self._listen()
                 if self._ear is not None:
                     self._ear.listen()
+                events = None if self._run is None else self.player.lend(self._run)
+                if self._run is not None and events is not None:
+                    python_seconds = time.perf_counter() - begin_time
+                    self._notice(python_seconds, time.thread_time() - begin_cpu_time, _gave_way() > begin_wait_count)
+                    self._leave_alone(self._run, events)
+                    first_seconds, *block_seconds = self._run.seconds
+                    self._account([python_seconds + first_seconds, *block_seconds], self._run.sound, events)
+                    continue
                 sound, events = self.player.block(self.sink.block)
                 self.sink.write(sound)
                 if self._ear is not None or not self._lacks_block():  # after a stall, fill the ring first
                     self.player.prepare()
                 rendering_seconds = time.perf_counter() - begin_time
                 self._notice(rendering_seconds, time.thread_time() - begin_cpu_time, _gave_way() > begin_wait_count)
-                load_ratio = rendering_seconds * self.sink.rate / self.sink.block
-                # A deeper ring outlasts more, so there the mean block must be late.
-                self._shedding.add(load_ratio, self.player, TIGHT if self.ring_blocks == self.sink.depth else 1.0)
-                self._count += 1
-                if self._count % self._stand_blocks == 0:
-                    self.standing = self.player.standing
-                self.meters.see(self.player, self.sink.rate, sound, load_ratio)
-                if self._on_block is not None:
-                    self._on_block(sound, events)
+                self._account([rendering_seconds], sound, events)
+
+    def _leave_alone(self, run: UnattendedRun, events: list[Event]) -> None:
+        """Have the core fill the ring, with ``events`` in its first block, until more arrive or Python is needed.
+
+        Other threads have the interpreter meanwhile, and none of them makes a block late.
+        """
+        sink, fields = self.sink, run.fields
+        self._timeline.lend(run)
+        fields.ring, fields.arrival = sink.ring_address, ctypes.addressof(self._arrival.flag)
+        fields.written, fields.depth = sink.written, self.ring_blocks
+        fields.settled = 0.0 if self._spare_blocks else self._settled
+        fields.read_seconds, fields.poll_seconds = READ_SECONDS, POLL_SECONDS
+        fields.patience = PATIENCE_BLOCKS * sink.block / sink.rate
+        run.run()
+        sink.advance(run.samples)
+        self._timeline.take_back(run)
+        self.player.take_back(run, events)
+        if not self._lacks_block():
+            self.player.prepare()
+
+    def _account(self, seconds: Sequence[float], sound: Array, events: list[Event]) -> None:
+        """Note rendered blocks: the time that each took, their sound and events."""
+        sink, first_count = self.sink, self._count
+        # A deeper ring outlasts more, so there the mean block must be late.
+        limit = TIGHT if self.ring_blocks == sink.depth else 1.0
+        *load_ratios, last_ratio = [block_seconds * sink.rate / sink.block for block_seconds in seconds]
+        for load_ratio in load_ratios:
+            self.meters.load.add(load_ratio)
+        for load_ratio in (*load_ratios, last_ratio):
+            self._shedding.add(load_ratio, self.player, limit)
+        self._count += len(seconds)
+        if self._count // self._stand_blocks != first_count // self._stand_blocks:
+            self.standing = self.player.standing
+        self.meters.see(self.player, sink.rate, sound, last_ratio)
+        if self._on_block is not None:
+            self._on_block(sound, events)
 
     def _play_silence(self) -> None:
         """Play silence from a deep ring, without a thought for each block, until an event arrives.

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..arrays import Array
+from ..audio.output import LAST
 from ..engines.spectrum.frames import VoicingSettings
 from ..events import Event
 from ..kinds.spectrum import CONTROLS, VIBRATO
 from ..model.gesture import VIBRATO_CENTS
 from ..preset.library import Patch
 from ..ramps import Ramp
-from ..voice.core_voices import HOPS, CoreEngine, CoreStream, SentRamp, core_engine_of
+from ..unattended import UnattendedRun
+from ..voice.core_voices import AHEAD, HOPS, CoreEngine, CoreStream, SentRamp, core_engine_of
 from ..voice_library import MASTERS, NEVER, CoreBus, CoreGesture
 from .events import EventProcessor
 from .trajectory import LOUDEST_TAKE_DB, REMEMBERED, BlendedTrajectory, Gesture, GestureGrid
@@ -72,10 +74,33 @@ class CoreSynthesis:
         else:
             sound[:] = 0.0
         self.now += count
+        self._end_block()
+        return sound
+
+    def lend(self, run: UnattendedRun, events: Sequence[Event], count: int) -> None:
+        """Let the core render for a while; ``events``: of its first ``count`` samples."""
+        engine, fields = self._engine, run.fields
+        for event in events:
+            self._processor.apply(event)
+        self._send(bool(events))
+        self._send_codes(engine.hop_of(self.now + count - 1))
+        fields.core, fields.voices, fields.voice_count = engine.core, self._places.ctypes.data, len(self._places)
+        fields.buses = ctypes.addressof(self._core_buses)
+        run.take_parts(len(self._buses), engine.channels)
+        fields.ahead, fields.ahead_rows, fields.now = self._ahead, AHEAD, self.now
+        next_codes = (self._ahead_hop + 1) * engine.knob_hop + 1  # known then, and decoded before they sound
+        fields.until = int(min(self._next_end, next_codes)) if self._known else LAST
+        fields.known_end = min(fields.known_end, engine.frame_of(self._next_hop))
+
+    def take_back(self, run: UnattendedRun) -> None:
+        """Go on where the core stopped."""
+        self.now, self._ahead = run.fields.now, bool(run.fields.ahead)
+        self._end_block()
+
+    def _end_block(self) -> None:
         if self.now >= self._next_end:
             self._voices.retire(self.now)
         self._processor.forget(self.now - self._engine.lookback)
-        return sound
 
     def prepare(self) -> None:
         """Decode codes that are known, before they sound."""

@@ -17,6 +17,7 @@ from ..events import Event, NoteOn, ParameterChange, Timing
 from ..midi.controllers import ControllerState
 from ..preset.library import Patch
 from ..preset.recording_notes import Notes
+from ..unattended import MOST_BLOCKS, UnattendedRun
 from .controllers import Mapper
 from .rack import as_played
 
@@ -80,6 +81,16 @@ class PlayableRack(Protocol):
 
     def rest(self, count: int) -> None:
         """As `process` without events after `rest_seconds` of silence, for less work."""
+
+    @property
+    def lends(self) -> bool:
+        """Return whether the core can render for a while."""
+
+    def lend(self, run: UnattendedRun, events: Sequence[Event]) -> None:
+        """Let the core render for a while, if it `lends`; ``events``: of its first block."""
+
+    def take_back(self, run: UnattendedRun) -> None:
+        """Go on where the core stopped."""
 
 
 @dataclass
@@ -174,12 +185,8 @@ class Player:
     def block(self, count: int) -> tuple[Array, list[Event]]:
         """Next samples, [2, count], limited, and their events; ``parts`` holds them unlimited by channel."""
         self._take_seat()
-        due = self._due(self.now + count)
-        for event in due:
-            self._controllers.apply(event)
-        last = self._seats[-1]
-        opening, last.opening = last.opening, ()
-        mix, parts = last.rack.process([*opening, *_counted_from(due, last.since)], count)
+        due, events = self._take_events(count)
+        mix, parts = self.rack.process(events, count)
         self.parts = parts
         if len(self._seats) > 1:  # one limiter for the sum, as for one rack
             ringing = [self._ring_on(seat, due, count) for seat in self._seats[:-1]]
@@ -206,12 +213,38 @@ class Player:
         self.rack.rest(count)
         self.now += count
 
+    def lend(self, run: UnattendedRun) -> list[Event] | None:
+        """Let the core render a block, and more until the next event; return the block's events, None if it cannot."""
+        if len(self._seats) > 1 or self._next or self._unready is not None or not self.rack.lends:
+            return None
+        due, events = self._take_events(run.fields.block)
+        free_blocks = (self._queue[0].time - self.now) // run.fields.block if self._queue else MOST_BLOCKS
+        run.fields.most = min(max(1, free_blocks), MOST_BLOCKS)
+        self.rack.lend(run, events)
+        return due
+
+    def take_back(self, run: UnattendedRun, due: Sequence[Event]) -> None:
+        """Go on where the core stopped; ``due``: of `lend`. `parts` is empty."""
+        self.parts = {}
+        self.now += run.samples
+        self.rack.take_back(run)
+        self._watch_silence(run.sound, due)
+
     def prepare(self) -> None:
         """Does nothing while new notes wait, which need its time."""
         if self._queue and self._queue[0].time < self.now:
             return
         for seat in self._seats:
             seat.rack.prepare()
+
+    def _take_events(self, count: int) -> tuple[list[Event], list[Event]]:
+        """Take the next ``count`` samples' events; return them, and those of the current rack, in its samples."""
+        due = self._due(self.now + count)
+        for event in due:
+            self._controllers.apply(event)
+        last = self._seats[-1]
+        opening, last.opening = last.opening, ()
+        return due, [*opening, *_counted_from(due, last.since)]
 
     def _watch_silence(self, mix: Array, due: Sequence[Event]) -> None:
         silent = (

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..events import Event, StealVoice
 from ..preset.library import Patch
 from ..preset.validation import check
+from ..unattended import UnattendedRun
 from ..voice.core_voices import CoreEngine
 from .controllers import Mapper
 from .core_synthesis import CoreSynthesis, core_for
@@ -117,6 +118,23 @@ class ChannelInstrument:
         """As `read` after silence, with less resampling."""
         self._samples_read += count
         self._output.read(count, self._synthesis.process, silent=True)
+
+    @property
+    def lends(self) -> bool:
+        """Whether the core can render for a while."""
+        return isinstance(self._synthesis, CoreSynthesis) and self._output.lends
+
+    def lend(self, run: UnattendedRun) -> None:
+        """Let the core render for a while; schedule the events of its first block first."""
+        assert isinstance(self._synthesis, CoreSynthesis)
+        self._synthesis.lend(run, *self._output.lend(run))
+
+    def take_back(self, run: UnattendedRun) -> None:
+        """As `Rack.take_back`."""
+        assert isinstance(self._synthesis, CoreSynthesis)
+        self._samples_read += run.samples
+        self._output.take_back(run, run.fields.now - self._synthesis.now)
+        self._synthesis.take_back(run)
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         self.schedule(events, self._samples_read + count)
@@ -257,6 +275,24 @@ class Rack:
     def prepare(self) -> None:
         for instrument in self._instruments.values():
             instrument.prepare()
+
+    @property
+    def lends(self) -> bool:
+        """Whether the core can render for a while: a single instrument of its own, without effects."""
+        instruments = tuple(self._instruments.values())
+        return self._crew is None and len(instruments) == 1 and instruments[0].lends
+
+    def lend(self, run: UnattendedRun, events: Sequence[Event]) -> None:
+        """Let the core render for a while; ``events``: of its first block."""
+        self.schedule(events, self.played + run.fields.block)
+        for instrument in self._instruments.values():
+            instrument.lend(run)
+
+    def take_back(self, run: UnattendedRun) -> None:
+        """Go on where the core stopped."""
+        self.played += run.samples
+        for instrument in self._instruments.values():
+            instrument.take_back(run)
 
     def rest(self, count: int) -> None:
         self.played += count

@@ -43,6 +43,7 @@ from ..preset.controls import macro_targets
 from ..preset.library import Patch
 from ..preset.validation import check
 from ..ramps import RAMP_SECONDS, Ramp
+from ..unattended import UnattendedRun
 from .frame_stream import Fit, FrameStream, latency_of
 
 WET = "process.wet"
@@ -361,6 +362,7 @@ class EffectRack:
     listens = True
     sounding, sounding_keys = 0, ()  # it has no voices
     ready = True
+    lends = False
     age_ms = None
     rest_seconds = math.inf
 
@@ -421,6 +423,12 @@ class EffectRack:
 
     def rest(self, count: int) -> None:
         """Do nothing: input sound never rests."""
+
+    def lend(self, run: UnattendedRun, events: Sequence[Event]) -> None:
+        """Do nothing: the core does not process sound."""
+
+    def take_back(self, run: UnattendedRun) -> None:
+        """Do nothing: it lends nothing."""
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
         """Next block, [2, count], also as channel 0's."""

@@ -17,7 +17,7 @@ from ..engines.spectrum.frames import VoicingSettings
 from ..model.model import Model
 from ..ramps import Ramp
 from ..units import MIDDLE_C
-from ..voice_library import NEVER, CoreRamp, CoreVoice, load_library, voice_library
+from ..voice_library import NEVER, PARTS, CoreRamp, CoreVoice, load_library, voice_library
 from .network import Network, network_of
 from .tables import CoreTables, decode, fits_core
 
@@ -25,7 +25,6 @@ Places = npt.NDArray[np.uintp]  # addresses of voices
 
 Worker = tuple[ctypes.CDLL, int]  # a library, and a core of it
 
-PARTS = 4  # of voices, as in core/core.h
 WORTH_THREADS = 1024  # samples of a block from which threads pay
 AHEAD = 8  # rows decoded ahead at a time
 HOPS = 8  # hops of the model whose codes a voice receives at a time: half of those that it keeps
@@ -160,6 +159,10 @@ class CoreEngine(Engine[CoreStream]):
     def hop_of(self, frame: int) -> int:
         """Hop whose codes a frame from this sample reads."""
         return (frame - self._delay) // self._knob_hop
+
+    def frame_of(self, hop: int) -> int:
+        """The first frame that reads a hop's codes."""
+        return hop * self._knob_hop + self._delay
 
     def decode_ahead(self, places: Places, now: int) -> int:
         """Decode some rows of the newest codes of the voices at ``places``; return how many."""

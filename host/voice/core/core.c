@@ -6,6 +6,7 @@
 
 #include "maths.h"
 #include "state.h"
+#include "unattended.h"
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <xmmintrin.h>
@@ -205,7 +206,8 @@ int32_t core_instructions(void)
 
 int64_t core_sizes(int32_t which)
 {
-	const int64_t sizes[] = {sizeof(Instrument), sizeof(Gesture), sizeof(Voice), sizeof(Ramp), sizeof(Bus)};
+	const int64_t sizes[] = {sizeof(Instrument), sizeof(Gesture), sizeof(Voice),
+	                         sizeof(Ramp),       sizeof(Bus),     sizeof(UnattendedRun)};
 	return which >= 0 && which < (int32_t)(sizeof sizes / sizeof *sizes) ? sizes[which] : 0;
 }
 
@@ -327,4 +329,23 @@ void core_convert(const float *inputs, int64_t input_stride, int32_t channels, c
 void core_peaks(const float *sound, int32_t channels, int64_t count, float *peaks)
 {
 	kernels_of(core_instructions())->peaks(sound, channels, count, peaks);
+}
+
+void core_limit(float *sound, int64_t count)
+{
+	static const float knee = 0.7f, loudest = 1e6f;
+	const float room = (float)(1.0 - 0.7);
+	float peak;
+	core_peaks(sound, 1, count, &peak);
+	if (peak <= knee) /* false where there is NaN */
+		return;
+	for (int64_t index = 0; index < count; ++index) {
+		float sample = sound[index] == sound[index] ? sound[index] : 0.0f;
+		float size = sample < 0.0f ? -sample : sample;
+		size = size < loudest ? size : loudest;
+		float bent = knee + (size - knee) / ((size - knee) / room + 1.0f);
+		if (size > knee)
+			sample = sample < 0.0f ? -bent : bent;
+		sound[index] = sample;
+	}
 }

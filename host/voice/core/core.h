@@ -14,7 +14,7 @@
 #endif
 
 enum {
-	CORE_VERSION = 1,
+	CORE_VERSION = 2,
 	LAYERS = 4,
 	MOST_UNISON = 8,
 	MOST_CHANNELS = 2,
@@ -95,7 +95,8 @@ typedef struct {
 	const Ramp *bend;
 } Master;
 
-/* One voice; codes, pending samples, phases and the state of a gesture's codes follow it in memory. The caller sets the fields up to `masters`. */
+/* One voice; codes, pending samples, phases and the state of a gesture's codes follow it in memory. The caller sets the
+   fields up to `masters`. */
 typedef struct {
 	int64_t on, next_frame, off, stolen_at, steal, attack, decay, release;
 	double sustain, key;
@@ -118,7 +119,7 @@ typedef struct {
 CORE_API int32_t core_version(void);
 /* 0: those of every processor of this kind; 1: AVX2. */
 CORE_API int32_t core_instructions(void);
-CORE_API int64_t core_sizes(int32_t which); /* of Instrument, Gesture, Voice, Ramp, Bus: a caller checks its own */
+CORE_API int64_t core_sizes(int32_t which); /* of Instrument, Gesture, Voice, Ramp, Bus, UnattendedRun */
 CORE_API int64_t core_bytes(const Instrument *instrument);
 CORE_API int64_t core_voice_bytes(const Instrument *instrument);
 /* `instructions`: as core_instructions, or less. */
@@ -142,6 +143,8 @@ CORE_API void core_render(void *core, Voice *const *voices, int32_t voice_count,
                           float *parts);
 /* Largest magnitude of each channel of [channels, count]; NaN where one of its samples is not finite. */
 CORE_API void core_peaks(const float *sound, int32_t channels, int64_t count, float *peaks);
+/* Limit `count` samples to 1 in place (`limit` of host/audio/output.py). */
+CORE_API void core_limit(float *sound, int64_t count);
 /* Sum of parts and buses with the buses' gains, [2, count]; parts are scratch then. */
 CORE_API void core_mix(const void *core, const Bus *buses, int32_t bus_count, int64_t start, int32_t count, float *parts,
                        float *sound);

@@ -14,7 +14,7 @@ from timbrel.host.voice import core_voices
 
 from .rigs import rack_of, sound_of
 
-CORE = Path(library.__file__).parent / "voice" / "core" / "core.c"
+CORE = [Path(library.__file__).parent / "voice" / "core" / name for name in ("core.c", "unattended.c")]
 FLAGS = ["-std=c11", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
 QUIET = ["-Wno-psabi", "-Wno-maybe-uninitialized"]
 EVENTS = [
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="needs gcc")
 
 def compiled(folder, *flags):
     path = folder / f"core{len(list(folder.iterdir()))}.so"
-    subprocess.run(["gcc", *FLAGS, *QUIET, *flags, str(CORE), "-o", str(path), "-lm"], check=True)
+    subprocess.run(["gcc", *FLAGS, *QUIET, *flags, *map(str, CORE), "-o", str(path), "-lm"], check=True)
     return path
 
 

@@ -1,0 +1,217 @@
+"""Blocks that the core renders by itself: the samples of blocks that Python asks for, until something happens."""
+
+import ctypes
+
+import numpy as np
+import pytest
+from timbrel.host.audio.output import limit
+from timbrel.host.audio.sound_card import PortAudioRing
+from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
+from timbrel.host.live.render_loop import RenderLoop
+from timbrel.host.midi.arrival import Arrival
+from timbrel.host.midi.ports import Timed
+from timbrel.host.play.player import Player, prime
+from timbrel.host.play.rack import Rack
+from timbrel.host.unattended import LONGEST_BLOCK, MOST_BLOCKS, unattended_run
+
+from .rigs import needs_core
+
+pytestmark = needs_core
+
+CHORD = [36, 48, 55, 60, 64, 67, 72, 100]
+EVENTS = [
+    *(NoteOn(700, 0, key, 120) for key in CHORD),
+    *(ControlChange(5000 + 480 * step, 0, 70 + step % 8, 20 * step % 128) for step in range(40)),
+    *(NoteOn(9000 + 300 * place, 0, key, 90) for place, key in enumerate((50, 57, 62))),
+    *(PitchBend(14_000 + 100 * step, 0, 400 * step) for step in range(20)),
+    *(NoteOff(20_000, 0, key) for key in CHORD),
+]
+EVENTS.sort(key=lambda event: event.time)
+
+
+class Ring:
+    """PortAudio's ring in memory, read as soon as it has been written, but for a block."""
+
+    ring_address = property(lambda self: ctypes.addressof(self.fields))
+    latency_seconds, stuck, underruns = 0.0, False, 0
+
+    def __init__(self, rate, block, depth=2, size=1 << 14):
+        self.rate, self.block, self.depth, self.written = rate, block, depth, 0
+        self._memory = (ctypes.c_float * (2 * size))()
+        self._frames = np.frombuffer(self._memory, np.float32).reshape(size, 2)
+        self.fields = PortAudioRing(size, 0, 0, 2 * size - 1, size - 1, 8, ctypes.addressof(self._memory))
+        self.blocks, self.runs, self.alive = [], [], True
+        self.leave(block)
+
+    @property
+    def taken(self):
+        return self.written - (self.fields.written - self.fields.read) % (2 * self.fields.size)
+
+    def leave(self, samples):
+        """Read all but so many samples."""
+        self.fields.read = (self.fields.written - samples) % (2 * self.fields.size)
+
+    def advance(self, count):
+        """Keep what was written, and read it."""
+        self.written += count
+        places = np.arange(self.fields.written - count, self.fields.written) % self.fields.size
+        self.blocks.append(self._frames[places].T)
+        self.runs.append(count // self.block)
+        self.leave((self.depth - 1) * self.block)
+
+    def write(self, sound):
+        raise AssertionError("Python renders a block")
+
+    def start(self):
+        pass
+
+
+def player_of(patch, rate, block):
+    rack = Rack({0: patch}, rate, live=True)
+    prime(rack, block)
+    return Player(rack, rate)
+
+
+def asked_for(player, count, block):
+    """The player's sound, [2, count], in blocks that Python asks for."""
+    blocks = []
+    while player.now < count:
+        blocks.append(player.block(block)[0])
+        player.prepare()
+    return np.concatenate(blocks, axis=1)[:, :count]
+
+
+def lent(player, ring, arrival, count):
+    """The same by runs of the core."""
+    run = unattended_run(ring.rate, ring.block)
+    while player.now < count:
+        fields = run.fields
+        due = player.lend(run)
+        fields.ring, fields.arrival, fields.written = ring.ring_address, ctypes.addressof(arrival.flag), ring.written
+        fields.depth, fields.settled, fields.patience = 400, 0.0, 0.0
+        run.run()
+        ring.advance(run.samples)
+        player.take_back(run, due)
+        player.prepare()
+    return np.concatenate(ring.blocks, axis=1)[:, :count]
+
+
+@pytest.mark.parametrize(
+    ("rate", "block"), [(48_000, 128), (44_100, 128), (96_000, 256), (48_000, LONGEST_BLOCK), (32_000, 37)]
+)
+def test_runs_have_the_samples_of_single_blocks(make_patch, recorded, rate, block):
+    patch, count = make_patch(recorded, gesture={"variety": 1.0}, play={"gain_db": 12.0}), 30_000
+    players = [player_of(patch, rate, block) for _ in range(2)]
+    for player in players:
+        for event in EVENTS:
+            player.schedule(event)
+    expected = asked_for(players[0], count, block)
+    ring = Ring(rate, block)
+    assert np.array_equal(lent(players[1], ring, Arrival(), count), expected)
+    assert 0.7 < np.abs(expected).max() <= 1.0  # the limiter works
+    assert max(ring.runs) > 2
+    assert max(ring.runs) <= MOST_BLOCKS
+    assert players[0].sounding == players[1].sounding
+
+
+def test_a_run_ends_when_an_event_arrives(make_patch, recorded):
+    player, arrival = player_of(make_patch(recorded), 48_000, 128), Arrival()
+    player.schedule(NoteOn(0, 0, 60, 100))
+    ring = Ring(48_000, 128)
+    lent(player, ring, arrival, 1024)
+    assert max(ring.runs) > 1
+    arrival.set()
+    ring = Ring(48_000, 128)
+    lent(player, ring, arrival, player.now + 512)
+    assert ring.runs == [1, 1, 1, 1]  # the first block of a run is always rendered
+
+
+def test_a_run_ends_after_a_block_that_may_be_late(make_patch, recorded):
+    player, ring = player_of(make_patch(recorded), 48_000, 128), Ring(48_000, 128)
+    player.schedule(NoteOn(0, 0, 60, 100))
+    ring.depth = 1  # nothing waits in it when the card takes a block
+    ring.leave(0)
+    lent(player, ring, Arrival(), 1024)
+    assert set(ring.runs) == {1}
+
+
+def test_a_run_waits_for_the_card_no_longer_than_its_patience(make_patch, recorded):
+    player, ring, arrival = player_of(make_patch(recorded), 48_000, 128), Ring(48_000, 128), Arrival()
+    player.schedule(NoteOn(0, 0, 60, 100))
+    run = unattended_run(48_000, 128)
+    due = player.lend(run)
+    fields = run.fields
+    fields.ring, fields.arrival, fields.depth = ring.ring_address, ctypes.addressof(arrival.flag), 2
+    fields.patience, fields.poll_seconds, fields.forget = 0.01, 0.001, 10.0
+    run.run()
+    assert run.fields.blocks == 1  # with it the ring is full, and nobody reads
+    player.take_back(run, due)
+    assert player.now == 128
+
+
+class Events:
+    """Gives each event once the loop has come to a block, and rings before it."""
+
+    def __init__(self, events, ring, arrival):
+        self.events, self.ring, self.arrival = events, ring, arrival
+
+    def poll(self):
+        due = [event for event in self.events if event.time <= self.ring.written]
+        self.events = [event for event in self.events if event.time > self.ring.written]
+        return [Timed(0.0, event) for event in due]
+
+
+def test_a_loop_leaves_all_to_the_core_and_changes_no_sample(make_patch, recorded):
+    patch, count = make_patch(recorded), 12_800
+    ring, arrival, taken = Ring(48_000, 128), Arrival(), []
+    source = Events(EVENTS, ring, arrival)
+
+    def note(sound, events):
+        taken.append((sound.copy(), list(events)))
+        arrival.set()
+        if ring.written >= count:
+            loop.stop()
+
+    player = player_of(patch, 48_000, 128)
+    loop = RenderLoop(player, ring, [source], lowest_latency=True, on_block=note, arrival=arrival)
+    loop.run()
+    events = [event for _, some in taken for event in some]
+    assert [type(event) for event in events] == [type(event) for event in EVENTS[: len(events)]]
+    assert len(events) > len(CHORD)
+    again = player_of(patch, 48_000, 128)
+    for event in events:
+        again.schedule(event)
+    expected = asked_for(again, count, 128)
+    assert np.abs(expected).max() > 0.01
+    assert np.array_equal(np.concatenate(ring.blocks, axis=1)[:, :count], expected)
+    assert np.array_equal(np.concatenate([sound for sound, _ in taken], axis=1)[:, :count], expected)
+    assert loop.meters.load.count == sum(ring.runs)
+
+
+def test_effects_and_several_instruments_are_not_left_alone(make_patch, recorded):
+    run = unattended_run(48_000, 128)
+    plain, reverb = make_patch(recorded), make_patch(recorded, effects=[{"plugin": "Reverb"}])
+    for patches in ({0: reverb}, {0: plain, 1: plain}):
+        assert Player(Rack(patches, 48_000), 48_000).lend(run) is None
+    player = Player(Rack({0: plain}, 48_000), 48_000)
+    player.swap(Rack({0: plain}, 48_000))
+    assert player.lend(run) is None  # a change of presets
+    player.block(128)
+    assert player.lend(run) is None  # the former one rings
+
+
+def test_blocks_too_long_and_a_missing_core_are_left_to_python(monkeypatch):
+    assert unattended_run(48_000, LONGEST_BLOCK + 1) is None
+    monkeypatch.setattr("timbrel.host.unattended.load_library", lambda **kind: None)
+    assert unattended_run(48_000, 128) is None
+
+
+def test_the_limiter_is_that_of_numpy(monkeypatch):
+    rng = np.random.default_rng(0)
+    loud = (10 ** rng.uniform(-3, 8, (2, 4000)) * rng.choice([-1, 1], (2, 4000))).astype(np.float32)
+    loud[0, :8] = [np.nan, np.inf, -np.inf, 0.7, -0.7, -0.0, 1e6, 3e38]
+    before = loud.copy()
+    compiled = limit(loud)
+    assert np.array_equal(loud, before, equal_nan=True)  # the sound itself is kept
+    monkeypatch.setattr("timbrel.host.audio.output.voice_library", lambda: None)
+    assert compiled.tobytes() == limit(loud).tobytes()
