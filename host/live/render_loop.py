@@ -17,7 +17,7 @@ from ..midi.ports import Timed
 from ..play.player import Player
 from ..session.meters import LOOK_SECONDS, TIGHT, LoadShedding, Meters
 from ..session.realtime import undisturbed
-from ..unattended import UnattendedRun, unattended_run
+from ..unattended import MOST_BLOCKS, UnattendedRun, unattended_run
 
 if sys.platform == "linux":
     import resource
@@ -141,9 +141,10 @@ class RenderLoop:
         self._sources = [*inputs, self.forwarded]
         self._look_seconds = sink.block / sink.rate if arrival is None else REST_LOOK_SECONDS
         self._timeline = Timeline(sink.rate, sink.block)
-        self._run: UnattendedRun | None = None  # where every event sets `arrival`
-        if arrival is not None and ear is None and sink.depth > 1 and sink.ring_address is not None:
+        self._run: UnattendedRun | None = None
+        if ear is None and sink.ring_address is not None:
             self._run = unattended_run(sink.rate, sink.block)
+        self._run_blocks = 1 if arrival is None or sink.depth == 1 else MOST_BLOCKS  # most, unless Python looks sooner
         self._latest = [0] * len(self._sources)  # time in samples of each source's last event
         self._braced_blocks = 0  # added to the ring's depth by `brace`
         self._mean_seconds = 0.0  # rendering time of recent blocks
@@ -219,7 +220,7 @@ class RenderLoop:
         sink, fields = self.sink, run.fields
         self._timeline.lend(run)
         fields.ring, fields.arrival = sink.ring_address, ctypes.addressof(self._arrival.flag)
-        fields.written, fields.depth = sink.written, self.ring_blocks
+        fields.written, fields.depth, fields.most = sink.written, self.ring_blocks, min(fields.most, self._run_blocks)
         fields.settled = 0.0 if self._spare_blocks else self._settled
         fields.read_seconds, fields.poll_seconds = READ_SECONDS, POLL_SECONDS
         fields.patience = PATIENCE_BLOCKS * sink.block / sink.rate

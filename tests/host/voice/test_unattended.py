@@ -188,6 +188,20 @@ def test_a_loop_leaves_all_to_the_core_and_changes_no_sample(make_patch, recorde
     assert loop.meters.load.count == sum(ring.runs)
 
 
+def test_a_loop_whose_inputs_do_not_announce_events_looks_each_block(make_patch, recorded):
+    ring = Ring(48_000, 128)
+
+    def note(sound, events):
+        if ring.written >= 6400:
+            loop.stop()
+
+    source = Events([NoteOn(0, 0, 60, 100)], ring, Arrival())
+    loop = RenderLoop(player_of(make_patch(recorded), 48_000, 128), ring, [source], on_block=note)
+    loop.run()
+    assert set(ring.runs) == {1}
+    assert np.abs(np.concatenate(ring.blocks, axis=1)).max() > 0.01
+
+
 def test_effects_and_several_instruments_are_not_left_alone(make_patch, recorded):
     run = unattended_run(48_000, 128)
     plain, reverb = make_patch(recorded), make_patch(recorded, effects=[{"plugin": "Reverb"}])
