@@ -105,8 +105,8 @@ class Motion(Protocol):
         """A quarter note's length, as known at ``time``."""
 
 
-class Engine(ABC, Generic[Kept]):
-    """Synthesizes voices block by block; as it stands here in mono, without a model process or work ahead."""
+class VoiceMaker(ABC, Generic[Kept]):
+    """Begins voices; as it stands here in mono, without a model process."""
 
     targets: Mapping[str, Ramp]
 
@@ -136,6 +136,10 @@ class Engine(ABC, Generic[Kept]):
 
     def number_next(self, number: int) -> None:
         """Number the next stream, from 1, for its random phases and numbers; others count on."""
+
+
+class Engine(VoiceMaker[Kept]):
+    """Begins voices and synthesizes them block by block; as it stands here without work ahead."""
 
     @abstractmethod
     def render(self, streams: Sequence[Kept], motion: Motion, start: int, count: int) -> list[Array]:

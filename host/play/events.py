@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engines.engine import Engine, EngineRequest, Motion, engine_of, voice_gain
+from ..engines.engine import Engine, EngineRequest, Motion, VoiceMaker, engine_of, voice_gain
 from ..events import (
     AllOff,
     Clock,
@@ -61,7 +61,7 @@ class EventProcessor:
     def __init__(
         self,
         patch: Patch,
-        engine: Engine[Any],
+        engine: VoiceMaker[Any],
         effects: Mapping[str, Range],
         rests: Mapping[str, float],
         move_effect: Move,

@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import Array
 from ..audio.effects import EffectChain
 from ..audio.output import Output, limit
-from ..engines.engine import Engine
+from ..engines.engine import VoiceMaker
 from ..errors import UserError
 from ..events import Event, StealVoice
 from ..preset.library import Patch
@@ -45,15 +45,15 @@ class ChannelInstrument:
         self.moves = any(motion.start == "play" for motion in patch.preset.motion)  # also while no note sounds
         self._output = Output(card.sample_rate, sample_rate, effects)
         turned = (effects.targets(), effects.values(), self._output.set_effect)
-        self._engine: Engine[Any]
+        self._engine: VoiceMaker[Any]
         self._synthesis: CoreSynthesis | Synthesis
         if core is not None:
             self._engine, self._processor = core, EventProcessor(patch, core, *turned)
             self._synthesis = CoreSynthesis(core, self._processor)
             return
-        self._engine, self._processor = engine_and_processor(patch, *turned, live)
-        parts = share(0, 1 + len(elsewhere))
-        self._synthesis = Synthesis(self._engine, self._processor, parts=parts, elsewhere=elsewhere)
+        engine, self._processor = engine_and_processor(patch, *turned, live)
+        self._engine, parts = engine, share(0, 1 + len(elsewhere))
+        self._synthesis = Synthesis(engine, self._processor, parts=parts, elsewhere=elsewhere)
 
     @property
     def latency_samples(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import Array
-from ..engines.engine import Engine, Motion, VoiceSound
+from ..engines.engine import Motion, VoiceMaker, VoiceSound
 from ..engines.spectrum.frames import VoicingSettings
 from ..model.model import Model
 from ..ramps import Ramp
@@ -81,8 +81,8 @@ class CoreStream(VoiceSound):
         setattr(self.voice, name, sent.at)
 
 
-class CoreEngine(Engine[CoreStream]):
-    """Starts the core's voices; `CoreSynthesis` renders them together."""
+class CoreEngine(VoiceMaker[CoreStream]):
+    """Begins the core's voices; `CoreSynthesis` has them rendered together."""
 
     targets: Mapping[str, Ramp] = MappingProxyType({})
 
@@ -136,9 +136,6 @@ class CoreEngine(Engine[CoreStream]):
 
     def number_next(self, number: int) -> None:
         self._number = number - 1
-
-    def render(self, streams: Sequence[CoreStream], motion: Motion, start: int, count: int) -> list[Array]:
-        raise NotImplementedError("the core renders all voices at once, by CoreSynthesis")
 
     def send_codes(self, streams: Sequence[CoreStream], motion: Motion, last_hop: int) -> None:
         """Send the codes that frames read up to a hop; they lie a hop and the delay before the frames."""
