@@ -39,27 +39,27 @@
 static unsigned flush_denormals(void)
 {
 #if defined(HAS_AVX2)
-	unsigned before = _mm_getcsr();
-	_mm_setcsr(before | 0x8040); /* flush to zero, denormals are zero */
-	return before;
+	unsigned mode = _mm_getcsr();
+	_mm_setcsr(mode | 0x8040); /* flush to zero, denormals are zero */
+	return mode;
 #elif defined(__aarch64__)
-	uint64_t before;
-	__asm__ __volatile__("mrs %0, fpcr" : "=r"(before));
-	__asm__ __volatile__("msr fpcr, %0" : : "r"(before | (1ULL << 24)));
-	return (unsigned)before;
+	uint64_t mode;
+	__asm__ __volatile__("mrs %0, fpcr" : "=r"(mode));
+	__asm__ __volatile__("msr fpcr, %0" : : "r"(mode | (1ULL << 24)));
+	return (unsigned)mode;
 #else
 	return 0;
 #endif
 }
 
-static void restore_denormals(unsigned before)
+static void restore_denormals(unsigned mode)
 {
 #if defined(HAS_AVX2)
-	_mm_setcsr(before);
+	_mm_setcsr(mode);
 #elif defined(__aarch64__)
-	__asm__ __volatile__("msr fpcr, %0" : : "r"((uint64_t)before));
+	__asm__ __volatile__("msr fpcr, %0" : : "r"((uint64_t)mode));
 #else
-	(void)before;
+	(void)mode;
 #endif
 }
 
@@ -72,9 +72,9 @@ typedef struct {
 
 static void *take(Arena *arena, int64_t bytes)
 {
-	int64_t at = arena->used;
+	int64_t offset = arena->used;
 	arena->used += (bytes + 63) & ~(int64_t)63;
-	return arena->next ? arena->next + at : NULL;
+	return arena->next ? arena->next + offset : NULL;
 }
 
 static float *take_floats(Arena *arena, int64_t count)
@@ -107,9 +107,9 @@ static void take_rows(Core *core, Arena *arena)
 static float *take_roots(Arena *arena, int32_t count, int32_t power, int32_t length, int sine)
 {
 	float *roots = take_floats(arena, count);
-	for (int32_t at = 0; arena->next && at < count; ++at) {
-		Direction root = direction((double)((int64_t)power * at % length) / length);
-		roots[at] = (float)(sine ? root.sine : root.cosine);
+	for (int32_t index = 0; arena->next && index < count; ++index) {
+		Direction root = direction((double)((int64_t)power * index % length) / length);
+		roots[index] = (float)(sine ? root.sine : root.cosine);
 	}
 	return roots;
 }
@@ -120,11 +120,11 @@ static void take_transform(Core *core, Arena *arena)
 	core->real_re = take_roots(arena, half, 1, 2 * half, 0);
 	core->real_im = take_roots(arena, half, 1, 2 * half, 1);
 	float *join_re = take_floats(arena, half), *join_im = take_floats(arena, half);
-	for (int32_t at = 0; arena->next && at < half; ++at) {
+	for (int32_t index = 0; arena->next && index < half; ++index) {
 		int32_t eighth = half / LANES;
-		Direction root = direction((double)(at / eighth) * (at % eighth) / half);
-		join_re[at] = (float)root.cosine;
-		join_im[at] = (float)root.sine;
+		Direction root = direction((double)(index / eighth) * (index % eighth) / half);
+		join_re[index] = (float)root.cosine;
+		join_im[index] = (float)root.sine;
 	}
 	core->join_re = join_re;
 	core->join_im = join_im;
@@ -151,8 +151,8 @@ static void take_scratch(Core *core, Arena *arena)
 	core->points = take_floats(arena, 4 * (int64_t)core->half);
 	core->frame = take_floats(arena, channels * model->frame);
 	float **arrays[] = {&core->level, &core->smoothed, &core->factors, &core->moved, &core->noise};
-	for (size_t each = 0; each < sizeof arrays / sizeof *arrays; ++each)
-		*arrays[each] = take_floats(arena, wide);
+	for (size_t index = 0; index < sizeof arrays / sizeof *arrays; ++index)
+		*arrays[index] = take_floats(arena, wide);
 	core->low = take_floats(arena, model->lows + 1);
 	core->power = take_floats(arena, model->bands);
 	core->heights = take_floats(arena, model->harmonics + MOST_MODES);
@@ -204,11 +204,11 @@ int32_t core_instructions(void)
 #endif
 }
 
-int64_t core_sizes(int32_t which)
+int64_t core_sizes(int32_t structure)
 {
 	const int64_t sizes[] = {sizeof(Instrument), sizeof(Gesture), sizeof(Voice),
 	                         sizeof(Ramp),       sizeof(Bus),     sizeof(UnattendedRun)};
-	return which >= 0 && which < (int32_t)(sizeof sizes / sizeof *sizes) ? sizes[which] : 0;
+	return structure >= 0 && structure < (int32_t)(sizeof sizes / sizeof *sizes) ? sizes[structure] : 0;
 }
 
 int64_t core_bytes(const Instrument *instrument)
@@ -253,14 +253,14 @@ void core_codes(void *memory, Voice *const *voices, const int64_t *hops, const f
 	Core *core = memory;
 	int32_t latents = core->instrument->latents;
 	unsigned mode = flush_denormals();
-	for (int32_t each = 0; each < count; ++each) {
-		int64_t slot = hops[each] - floor_divide(hops[each], CODE_HOPS) * CODE_HOPS;
-		float *kept = voice_codes(core, voices[each], (int32_t)slot);
-		memcpy(kept, codes + (int64_t)each * latents, sizeof(float) * (size_t)latents);
-		if (voices[each]->gesture && voices[each]->gesture->code_points)
-			core->kernels->add_gesture(core, voices[each], hops[each], kept);
-		if (hops[each] > voices[each]->newest_hop)
-			voices[each]->newest_hop = hops[each];
+	for (int32_t index = 0; index < count; ++index) {
+		int64_t slot = hops[index] - floor_divide(hops[index], CODE_HOPS) * CODE_HOPS;
+		float *voice_code = voice_codes(core, voices[index], (int32_t)slot);
+		memcpy(voice_code, codes + (int64_t)index * latents, sizeof(float) * (size_t)latents);
+		if (voices[index]->gesture && voices[index]->gesture->code_points)
+			core->kernels->add_gesture(core, voices[index], hops[index], voice_code);
+		if (hops[index] > voices[index]->newest_hop)
+			voices[index]->newest_hop = hops[index];
 	}
 	restore_denormals(mode);
 }
@@ -269,9 +269,9 @@ void core_decode(void *memory, const float *codes, const int32_t *keys, int32_t 
 {
 	Core *core = memory;
 	unsigned mode = flush_denormals();
-	for (int32_t each = 0; each < count; ++each) {
-		const float *row = codes + (int64_t)each * core->instrument->latents;
-		core->kernels->decode(core, &row, keys + each, 1, frames + (int64_t)each * core->row_width);
+	for (int32_t index = 0; index < count; ++index) {
+		const float *row = codes + (int64_t)index * core->instrument->latents;
+		core->kernels->decode(core, &row, keys + index, 1, frames + (int64_t)index * core->row_width);
 	}
 	restore_denormals(mode);
 }
@@ -283,10 +283,10 @@ int32_t core_remember(void *memory, const float *codes, const int32_t *keys, int
 	unsigned mode = flush_denormals();
 	int32_t fresh = 0;
 	for (int32_t begin = 0; begin < count; begin += BATCH) {
-		int32_t some = count - begin < BATCH ? count - begin : BATCH;
-		for (int32_t each = 0; each < some; ++each)
-			rows[each] = codes + (int64_t)(begin + each) * core->instrument->latents;
-		fresh += core->kernels->remember(core, rows, keys + begin, some);
+		int32_t batch = count - begin < BATCH ? count - begin : BATCH;
+		for (int32_t index = 0; index < batch; ++index)
+			rows[index] = codes + (int64_t)(begin + index) * core->instrument->latents;
+		fresh += core->kernels->remember(core, rows, keys + begin, batch);
 	}
 	restore_denormals(mode);
 	return fresh;

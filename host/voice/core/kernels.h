@@ -2,32 +2,32 @@
 
 typedef float NAME(lanes) __attribute__((vector_size(4 * LANES)));
 
-static inline NAME(lanes) NAME(load)(const float *from)
+static inline NAME(lanes) NAME(load)(const float *source)
 {
 	NAME(lanes) value;
-	memcpy(&value, from, sizeof value);
+	memcpy(&value, source, sizeof value);
 	return value;
 }
 
-static inline void NAME(store)(float *to, NAME(lanes) value)
+static inline void NAME(store)(float *target, NAME(lanes) value)
 {
-	memcpy(to, &value, sizeof value);
+	memcpy(target, &value, sizeof value);
 }
 
 /* Sum of products in eight lanes, then of the lanes in pairs. */
 static inline float NAME(energy)(const float *values, int32_t count)
 {
 	NAME(lanes) sums = {0};
-	int32_t at = 0;
-	for (; at + LANES <= count; at += LANES) {
-		NAME(lanes) value = NAME(load)(values + at);
+	int32_t index = 0;
+	for (; index + LANES <= count; index += LANES) {
+		NAME(lanes) value = NAME(load)(values + index);
 		sums += value * value;
 	}
-	float rest[LANES] = {0}, total[LANES];
-	for (int32_t lane = 0; at + lane < count; ++lane)
-		rest[lane] = values[at + lane];
-	NAME(lanes) last = NAME(load)(rest);
-	sums += last * last;
+	float remainder[LANES] = {0}, total[LANES];
+	for (int32_t lane = 0; index + lane < count; ++lane)
+		remainder[lane] = values[index + lane];
+	NAME(lanes) last_values = NAME(load)(remainder);
+	sums += last_values * last_values;
 	NAME(store)(total, sums);
 	return ((total[0] + total[4]) + (total[2] + total[6])) + ((total[1] + total[5]) + (total[3] + total[7]));
 }
@@ -42,12 +42,12 @@ static inline __attribute__((always_inline)) void NAME(dense_rows)(const float *
                                                                    float *outputs)
 {
 	int32_t lanes = rows > 4 ? 1 : 2; /* vectors of outputs at a time: as many sums as registers hold */
-	for (int32_t at = 0; at < width; at += lanes * LANES) {
+	for (int32_t column = 0; column < width; column += lanes * LANES) {
 		NAME(lanes) sums[8][2];
 		for (int32_t row = 0; row < rows; ++row)
 			for (int32_t lane = 0; lane < lanes; ++lane)
-				sums[row][lane] = NAME(load)(biases + at + lane * LANES);
-		const float *weight = weights + (int64_t)at * count, *input = inputs;
+				sums[row][lane] = NAME(load)(biases + column + lane * LANES);
+		const float *weight = weights + (int64_t)column * count, *input = inputs;
 		for (int32_t place = 0; place < count; ++place, weight += LANES, ++input)
 			for (int32_t lane = 0; lane < lanes; ++lane) {
 				NAME(lanes) factor = NAME(load)(weight + (int64_t)lane * count * LANES);
@@ -56,11 +56,11 @@ static inline __attribute__((always_inline)) void NAME(dense_rows)(const float *
 			}
 		for (int32_t row = 0; row < rows; ++row)
 			for (int32_t lane = 0; lane < lanes; ++lane) {
-				float *output = outputs + (int64_t)row * stride + at + lane * LANES;
+				float *output = outputs + (int64_t)row * stride + column + lane * LANES;
 				NAME(store)(output, sums[row][lane]);
 				if (slope < 1.0f)
-					for (int32_t each = 0; each < LANES; ++each)
-						output[each] = output[each] > 0.0f ? output[each] : output[each] * slope;
+					for (int32_t lane_index = 0; lane_index < LANES; ++lane_index)
+						output[lane_index] = output[lane_index] > 0.0f ? output[lane_index] : output[lane_index] * slope;
 			}
 	}
 }
@@ -69,18 +69,18 @@ static void NAME(dense)(const float *inputs, int32_t rows, int32_t stride, int32
                         const float *biases, int32_t width, float slope, float *outputs)
 {
 	for (int32_t first = 0; first < rows;) {
-		const float *from = inputs + (int64_t)first * stride;
-		float *to = outputs + (int64_t)first * stride;
-		int32_t left = rows - first, some = left >= 5 ? 8 : left >= 3 ? 4 : left;
-		if (some == 8) /* the rows beyond the last are scratch: their sums are not read */
-			NAME(dense_rows)(from, 8, stride, count, weights, biases, width, slope, to);
-		else if (some == 4)
-			NAME(dense_rows)(from, 4, stride, count, weights, biases, width, slope, to);
-		else if (some == 2)
-			NAME(dense_rows)(from, 2, stride, count, weights, biases, width, slope, to);
+		const float *row_inputs = inputs + (int64_t)first * stride;
+		float *row_outputs = outputs + (int64_t)first * stride;
+		int32_t remaining = rows - first, batch = remaining >= 5 ? 8 : remaining >= 3 ? 4 : remaining;
+		if (batch == 8) /* the rows beyond the last are scratch: their sums are not read */
+			NAME(dense_rows)(row_inputs, 8, stride, count, weights, biases, width, slope, row_outputs);
+		else if (batch == 4)
+			NAME(dense_rows)(row_inputs, 4, stride, count, weights, biases, width, slope, row_outputs);
+		else if (batch == 2)
+			NAME(dense_rows)(row_inputs, 2, stride, count, weights, biases, width, slope, row_outputs);
 		else
-			NAME(dense_rows)(from, 1, stride, count, weights, biases, width, slope, to);
-		first += some;
+			NAME(dense_rows)(row_inputs, 1, stride, count, weights, biases, width, slope, row_outputs);
+		first += batch;
 	}
 }
 
@@ -97,24 +97,24 @@ static void NAME(decode)(Core *core, const float *const *codes, const int32_t *k
 			pitch = pitch < (float)model->pitch_low ? (float)model->pitch_low : pitch;
 			pitch = pitch > (float)model->pitch_high ? (float)model->pitch_high : pitch;
 			for (int32_t middle = 0; middle < model->middles; ++middle) {
-				float away = pitch - model->pitch_middles[middle];
-				float near = 1.0f - (away < 0.0f ? -away : away) / (float)model->pitch_unit;
-				input[model->latents + middle] = near > 0.0f ? near : 0.0f;
+				float distance = pitch - model->pitch_middles[middle];
+				float weight = 1.0f - (distance < 0.0f ? -distance : distance) / (float)model->pitch_unit;
+				input[model->latents + middle] = weight > 0.0f ? weight : 0.0f;
 			}
 		}
-		float *from = core->inputs, *to = core->outputs;
+		float *layer_inputs = core->inputs, *layer_outputs = core->outputs;
 		int32_t inputs = model->latents + model->middles;
 		for (int32_t layer = 0; layer < LAYERS; ++layer) {
-			NAME(dense)(from, rows, stride, inputs, model->weights[layer], model->biases[layer], model->widths[layer],
-			            layer < LAYERS - 1 ? model->slope : 1.0f, to);
-			float *other = from;
-			from = to;
-			to = other;
+			NAME(dense)(layer_inputs, rows, stride, inputs, model->weights[layer], model->biases[layer], model->widths[layer],
+			            layer < LAYERS - 1 ? model->slope : 1.0f, layer_outputs);
+			float *swap = layer_inputs;
+			layer_inputs = layer_outputs;
+			layer_outputs = swap;
 			inputs = model->widths[layer];
 		}
 		for (int32_t row = 0; row < rows; ++row)
 			for (int32_t value = 0; value < values; ++value) {
-				float nepers = from[(int64_t)row * stride + value] + model->means[value];
+				float nepers = layer_inputs[(int64_t)row * stride + value] + model->means[value];
 				frames[(int64_t)(begin + row) * values + value] =
 					(float)exponential((double)(nepers > model->most ? model->most : nepers));
 			}
@@ -133,11 +133,11 @@ static void NAME(noise_levels)(const Instrument *model, const float *power, floa
 	}
 	for (int32_t bin = 0; bin < model->bins; ++bin)
 		residue[bin] = sqrtf(residue[bin]);
-	for (int32_t each = 0; each < model->lows; ++each) {
+	for (int32_t low_partial = 0; low_partial < model->lows; ++low_partial) {
 		float sum = 0.0f;
 		for (int32_t band = 0; band < model->bands; ++band)
-			sum += power[band] * model->low_spread[(int64_t)band * model->lows + each];
-		low[each] = sqrtf(sum);
+			sum += power[band] * model->low_spread[(int64_t)band * model->lows + low_partial];
+		low[low_partial] = sqrtf(sum);
 	}
 }
 
@@ -168,7 +168,7 @@ static uint32_t NAME(set_of)(const Core *core, const float *codes, int32_t key)
 static Row *NAME(known_row)(const Core *core, const float *codes, int32_t key)
 {
 	Row *row = core->rows + NAME(set_of)(core, codes, key) * WAYS;
-	for (int32_t way = 0; way < WAYS; ++way, ++row)
+	for (int32_t slot = 0; slot < WAYS; ++slot, ++row)
 		if (row->key == key && memcmp(row->codes, codes, sizeof(float) * core->instrument->latents) == 0)
 			return row;
 	return NULL;
@@ -179,25 +179,25 @@ static int32_t NAME(remember)(Core *core, const float *const *codes, const int32
 {
 	const float *new_codes[BATCH] = {0};
 	int32_t new_keys[BATCH] = {0}, new_count = 0;
-	for (int32_t each = 0; each < count && new_count < BATCH; ++each) {
-		if (NAME(known_row)(core, codes[each], keys[each]))
+	for (int32_t row_index = 0; row_index < count && new_count < BATCH; ++row_index) {
+		if (NAME(known_row)(core, codes[row_index], keys[row_index]))
 			continue;
-		int32_t other = 0;
-		while (other < new_count && (new_keys[other] != keys[each] ||
-		       memcmp(new_codes[other], codes[each], sizeof(float) * core->instrument->latents) != 0))
-			++other;
-		new_codes[other] = codes[each];
-		new_keys[other] = keys[each];
-		new_count += other == new_count;
+		int32_t new_row = 0;
+		while (new_row < new_count && (new_keys[new_row] != keys[row_index] ||
+		       memcmp(new_codes[new_row], codes[row_index], sizeof(float) * core->instrument->latents) != 0))
+			++new_row;
+		new_codes[new_row] = codes[row_index];
+		new_keys[new_row] = keys[row_index];
+		new_count += new_row == new_count;
 	}
 	NAME(decode)(core, new_codes, new_keys, new_count, core->frames);
-	for (int32_t each = 0; each < new_count; ++each) {
-		uint32_t set = NAME(set_of)(core, new_codes[each], new_keys[each]);
+	for (int32_t row_index = 0; row_index < new_count; ++row_index) {
+		uint32_t set = NAME(set_of)(core, new_codes[row_index], new_keys[row_index]);
 		Row *row = core->rows + set * WAYS + core->oldest[set];
 		core->oldest[set] = (uint8_t)((core->oldest[set] + 1) % WAYS);
-		row->key = new_keys[each];
-		memcpy(row->codes, new_codes[each], sizeof(float) * core->instrument->latents);
-		NAME(fill_row)(core->instrument, core->frames + (int64_t)each * core->row_width, row);
+		row->key = new_keys[row_index];
+		memcpy(row->codes, new_codes[row_index], sizeof(float) * core->instrument->latents);
+		NAME(fill_row)(core->instrument, core->frames + (int64_t)row_index * core->row_width, row);
 	}
 	return new_count;
 }
@@ -223,18 +223,18 @@ static double NAME(segment_value)(const double *segment, int64_t time)
 
 static double NAME(ramp_value)(const Ramp *ramp, int64_t time)
 {
-	int64_t at = ramp->count - 1;
-	while (at > 0 && (int64_t)ramp->segments[4 * at] > time)
-		--at;
-	return NAME(segment_value)(ramp->segments + 4 * at, time);
+	int64_t segment = ramp->count - 1;
+	while (segment > 0 && (int64_t)ramp->segments[4 * segment] > time)
+		--segment;
+	return NAME(segment_value)(ramp->segments + 4 * segment, time);
 }
 
 /* Multiply levels by a ramp over a block. */
 static void NAME(multiply_ramp)(const Ramp *ramp, int64_t start, int32_t count, float *levels)
 {
-	const double *last = ramp->segments + 4 * (ramp->count - 1);
-	if ((double)start >= last[0] + last[1]) {
-		float constant = (float)last[3];
+	const double *final = ramp->segments + 4 * (ramp->count - 1);
+	if ((double)start >= final[0] + final[1]) {
+		float constant = (float)final[3];
 		for (int32_t sample = 0; sample < count; ++sample)
 			levels[sample] *= constant;
 		return;
@@ -260,25 +260,26 @@ static double NAME(held_level)(const Voice *voice, int64_t time)
 	int64_t top = voice->on + voice->attack;
 	if (time < top)
 		return (double)(time > voice->on ? time - voice->on : 0) / (double)(voice->attack > 1 ? voice->attack : 1);
-	double rest = (double)(top + voice->decay - time) / (double)voice->decay;
-	rest = rest < 0.0 ? 0.0 : rest > 1.0 ? 1.0 : rest;
-	return voice->sustain + (1.0 - voice->sustain) * (rest * rest * rest);
+	double decay_share = (double)(top + voice->decay - time) / (double)voice->decay;
+	decay_share = decay_share < 0.0 ? 0.0 : decay_share > 1.0 ? 1.0 : decay_share;
+	return voice->sustain + (1.0 - voice->sustain) * (decay_share * decay_share * decay_share);
 }
 
 static void NAME(envelope)(const Voice *voice, int64_t start, int32_t count, float *levels)
 {
-	int64_t settled = voice->on + voice->attack + (voice->sustain < 1.0 ? voice->decay : 0);
-	int32_t held = voice->off == NEVER || voice->off >= start + count ? count
+	int64_t settled_time = voice->on + voice->attack + (voice->sustain < 1.0 ? voice->decay : 0);
+	int32_t held_count = voice->off == NEVER || voice->off >= start + count ? count
 	               : voice->off > start ? (int32_t)(voice->off - start) : 0;
-	for (int32_t sample = 0; sample < held; ++sample)
-		levels[sample] = start >= settled ? (float)voice->sustain : (float)NAME(held_level)(voice, start + sample);
-	if (held == count)
+	for (int32_t sample = 0; sample < held_count; ++sample)
+		levels[sample] = start >= settled_time ? (float)voice->sustain : (float)NAME(held_level)(voice, start + sample);
+	if (held_count == count)
 		return;
-	float left = (float)NAME(held_level)(voice, voice->off);
-	for (int32_t sample = held; sample < count; ++sample) {
-		double rest = (double)(voice->off + voice->release - (start + sample)) / (double)voice->release;
-		rest = rest < 0.0 ? 0.0 : rest > 1.0 ? 1.0 : rest;
-		levels[sample] = left * (float)(voice->closes ? sqrt(sqrt(rest)) : rest * rest * rest);
+	float level_at_off = (float)NAME(held_level)(voice, voice->off);
+	for (int32_t sample = held_count; sample < count; ++sample) {
+		double release_share = (double)(voice->off + voice->release - (start + sample)) / (double)voice->release;
+		release_share = release_share < 0.0 ? 0.0 : release_share > 1.0 ? 1.0 : release_share;
+		double cube = release_share * release_share * release_share;
+		levels[sample] = level_at_off * (float)(voice->closes ? sqrt(sqrt(release_share)) : cube);
 	}
 }
 
@@ -329,9 +330,9 @@ static double NAME(wander)(const Gesture *gesture, Voice *voice, double seconds)
 static double NAME(gesture_level)(const Gesture *gesture, Voice *voice, int64_t moment)
 {
 	double recorded = (double)(moment > 0 ? moment : 0) * (CURVE_STEP / gesture->rate) * gesture->speed;
-	double last = gesture->level_times[gesture->level_points - 1];
+	double last_time = gesture->level_times[gesture->level_points - 1];
 	double level = NAME(between)(gesture->level_times, gesture->levels, gesture->level_points, recorded);
-	level -= gesture->fall * (recorded > last ? recorded - last : 0.0);
+	level -= gesture->fall * (recorded > last_time ? recorded - last_time : 0.0);
 	if (gesture->loudness_moments) {
 		double place = recorded / gesture->residual_seconds;
 		int32_t moments = gesture->loudness_moments, low = place >= moments - 1 ? moments - 1 : (int32_t)place;
@@ -381,62 +382,63 @@ static void NAME(find_release)(const Gesture *gesture, Voice *voice, int64_t ste
 	voice->release_step = step;
 }
 
-static double NAME(between_steps)(double from, double to, int64_t sample)
+static double NAME(between_steps)(double first_gain, double last_gain, int64_t sample)
 {
-	return (to - from) * ((double)sample / CURVE_STEP) + from;
+	return (last_gain - first_gain) * ((double)sample / CURVE_STEP) + first_gain;
 }
 
 static void NAME(multiply_gesture)(const Gesture *gesture, Voice *voice, int64_t start, int32_t count, float *levels)
 {
 	if (gesture->loudness == 0.0)
 		return;
-	int32_t held = gesture->off == NEVER || gesture->off >= start + count ? count
+	int32_t held_count = gesture->off == NEVER || gesture->off >= start + count ? count
 	               : gesture->off > start ? (int32_t)(gesture->off - start) : 0;
-	for (int32_t sample = 0; sample < held;) {
-		int64_t since = start + sample - gesture->begin, step = floor_divide(since, CURVE_STEP);
-		int64_t first = since - step * CURVE_STEP, some = CURVE_STEP - first;
-		some = some < held - sample ? some : held - sample;
+	for (int32_t sample = 0; sample < held_count;) {
+		int64_t elapsed = start + sample - gesture->begin, step = floor_divide(elapsed, CURVE_STEP);
+		int64_t first = elapsed - step * CURVE_STEP, run = CURVE_STEP - first;
+		run = run < held_count - sample ? run : held_count - sample;
 		NAME(find_held)(gesture, voice, step);
-		for (int64_t at = 0; at < some; ++at)
-			levels[sample + at] *= (float)NAME(between_steps)(voice->held_from, voice->held_to, first + at);
-		sample += (int32_t)some;
+		for (int64_t index = 0; index < run; ++index)
+			levels[sample + index] *= (float)NAME(between_steps)(voice->held_from, voice->held_to, first + index);
+		sample += (int32_t)run;
 	}
-	if (held == count)
+	if (held_count == count)
 		return;
 	if (!voice->left_known) {
-		int64_t since = gesture->off - gesture->begin, step = floor_divide(since, CURVE_STEP);
+		int64_t elapsed = gesture->off - gesture->begin, step = floor_divide(elapsed, CURVE_STEP);
 		NAME(find_held)(gesture, voice, step);
-		voice->left = (float)NAME(between_steps)(voice->held_from, voice->held_to, since - step * CURVE_STEP);
+		voice->left = (float)NAME(between_steps)(voice->held_from, voice->held_to, elapsed - step * CURVE_STEP);
 		voice->left_known = 1;
 	}
-	for (int32_t sample = held; sample < count;) {
-		int64_t since = start + sample - gesture->off, step = floor_divide(since, CURVE_STEP);
-		int64_t first = since - step * CURVE_STEP, some = CURVE_STEP - first;
-		some = some < count - sample ? some : count - sample;
+	for (int32_t sample = held_count; sample < count;) {
+		int64_t elapsed = start + sample - gesture->off, step = floor_divide(elapsed, CURVE_STEP);
+		int64_t first = elapsed - step * CURVE_STEP, run = CURVE_STEP - first;
+		run = run < count - sample ? run : count - sample;
 		if (gesture->release_points)
 			NAME(find_release)(gesture, voice, step);
-		for (int64_t at = 0; at < some; ++at)
-			levels[sample + at] *= voice->left * (gesture->release_points ?
-				(float)NAME(between_steps)(voice->release_from, voice->release_to, first + at) : 1.0f);
-		sample += (int32_t)some;
+		for (int64_t index = 0; index < run; ++index)
+			levels[sample + index] *= voice->left * (gesture->release_points ?
+				(float)NAME(between_steps)(voice->release_from, voice->release_to, first + index) : 1.0f);
+		sample += (int32_t)run;
 	}
 }
 
 /* Value of a way, [points, latents], at a time: linear between its points, the first and the last beyond. */
-static void NAME(way_at)(const double *times, const double *way, int32_t points, int32_t latents, double time, double *code)
+static void NAME(code_at)(const double *times, const double *codes, int32_t points, int32_t latents, double time,
+                          double *code)
 {
-	int32_t after = 1;
-	while (after < points - 1 && times[after] <= time)
-		++after;
+	int32_t upper = 1;
+	while (upper < points - 1 && times[upper] <= time)
+		++upper;
 	if (points == 1) {
-		memcpy(code, way, sizeof(double) * latents);
+		memcpy(code, codes, sizeof(double) * latents);
 		return;
 	}
-	double part = (time - times[after - 1]) / (times[after] - times[after - 1]);
+	double part = (time - times[upper - 1]) / (times[upper] - times[upper - 1]);
 	part = part < 0.0 ? 0.0 : part > 1.0 ? 1.0 : part;
-	const double *from = way + (int64_t)(after - 1) * latents, *to = from + latents;
+	const double *lower_code = codes + (int64_t)(upper - 1) * latents, *upper_code = lower_code + latents;
 	for (int32_t latent = 0; latent < latents; ++latent)
-		code[latent] = from[latent] * (1.0 - part) + to[latent] * part;
+		code[latent] = lower_code[latent] * (1.0 - part) + upper_code[latent] * part;
 }
 
 /* The code of a held gesture along its way, without its offset. */
@@ -445,28 +447,28 @@ static void NAME(held_code)(const Core *core, Voice *voice, const CodeState *sta
 	const Gesture *gesture = voice->gesture;
 	int32_t latents = core->instrument->latents, directions = core->instrument->directions;
 	double seconds = (double)(time - gesture->codes_begin + gesture->lead) * (gesture->speed / gesture->rate);
-	NAME(way_at)(gesture->code_times, gesture->codes_way, gesture->code_points, latents, seconds, code);
+	NAME(code_at)(gesture->code_times, gesture->codes_way, gesture->code_points, latents, seconds, code);
 	if (seconds <= gesture->held)
 		return;
 	if (!voice->code_sines_known) {
-		for (int32_t at = 0; at < directions * 2 * SINES; ++at) {
-			int32_t column = 1 + at / (2 * SINES), row = at % (2 * SINES);
+		for (int32_t entry = 0; entry < directions * 2 * SINES; ++entry) {
+			int32_t column = 1 + entry / (2 * SINES), row = entry % (2 * SINES);
 			double drawn = uniform(0, gesture->note, (uint64_t)row * (1 + directions) + column);
-			state->sines[at] = row < SINES ? gesture->hertz[column] * (0.3 + 1.2 * drawn) : drawn;
+			state->sines[entry] = row < SINES ? gesture->hertz[column] * (0.3 + 1.2 * drawn) : drawn;
 		}
 		voice->code_sines_known = 1;
 	}
 	double part = (seconds / gesture->held - 1.0) / 0.5;
 	part = part > 1.0 ? 1.0 : part;
 	double amount = part * part * (3.0 - 2.0 * part);
-	for (int32_t way = 0; way < directions; ++way) {
-		const double *hertz = state->sines + way * 2 * SINES, *turns = hertz + SINES;
+	for (int32_t axis = 0; axis < directions; ++axis) {
+		const double *hertz = state->sines + axis * 2 * SINES, *turns = hertz + SINES;
 		double swing = 0.0;
 		for (int32_t sine = 0; sine < SINES; ++sine)
 			swing += direction(seconds * hertz[sine] + turns[sine]).sine;
-		swing *= gesture->deviations[1 + way] * amount;
+		swing *= gesture->deviations[1 + axis] * amount;
 		for (int32_t latent = 0; latent < latents; ++latent)
-			code[latent] += swing * gesture->directions[way * latents + latent];
+			code[latent] += swing * gesture->directions[axis * latents + latent];
 	}
 }
 
@@ -482,11 +484,11 @@ static void NAME(gesture_code)(const Core *core, Voice *voice, const CodeState *
 			voice->off_code_known = 1;
 		}
 		double seconds = (double)(time - gesture->off + gesture->lead) * (gesture->speed / gesture->rate);
-		double left = 1.0 - seconds / 0.1; /* crossfade from the codes at the note-off */
-		NAME(way_at)(gesture->release_code_times, gesture->release_codes, gesture->release_code_points, latents, seconds,
+		double remaining = 1.0 - seconds / 0.1; /* crossfade from the codes at the note-off */
+		NAME(code_at)(gesture->release_code_times, gesture->release_codes, gesture->release_code_points, latents, seconds,
 		             code);
-		for (int32_t latent = 0; latent < latents && left > 0.0; ++latent)
-			code[latent] += (state->at_off[latent] - gesture->release_codes[latent]) * left;
+		for (int32_t latent = 0; latent < latents && remaining > 0.0; ++latent)
+			code[latent] += (state->at_off[latent] - gesture->release_codes[latent]) * remaining;
 	}
 	for (int32_t latent = 0; latent < latents; ++latent)
 		code[latent] = (gesture->offset[latent] + code[latent]) * (double)gesture->codes;
@@ -499,19 +501,20 @@ static void NAME(add_gesture)(Core *core, Voice *voice, int64_t hop, float *code
 	const Gesture *gesture = voice->gesture;
 	int32_t latents = core->instrument->latents;
 	CodeState state = voice_code_state(core, voice);
-	int64_t last = hop > gesture->first_hop ? hop : gesture->first_hop;
-	for (int64_t next = voice->gesture_hop == INT64_MIN ? gesture->first_hop : voice->gesture_hop + 1; next <= last; ++next) {
+	int64_t last_hop = hop > gesture->first_hop ? hop : gesture->first_hop;
+	int64_t first_hop = voice->gesture_hop == INT64_MIN ? gesture->first_hop : voice->gesture_hop + 1;
+	for (int64_t next = first_hop; next <= last_hop; ++next) {
 		NAME(gesture_code)(core, voice, &state, next * core->instrument->knob_hop, state.next);
-		double away = 0.0;
+		double distance = 0.0;
 		for (int32_t column = 0; column < latents; ++column) {
 			double decibels = 0.0;
 			for (int32_t latent = 0; latent < latents; ++latent)
 				decibels += state.next[latent] * gesture->decibels[latent * latents + column];
 			double change = decibels - state.sounding[column];
-			away += change * change;
+			distance += change * change;
 			core->sounding[column] = decibels;
 		}
-		if (voice->gesture_hop == INT64_MIN || away >= 0.25) { /* half a decibel */
+		if (voice->gesture_hop == INT64_MIN || distance >= 0.25) { /* half a decibel */
 			memcpy(state.code, state.next, sizeof(double) * latents);
 			memcpy(state.sounding, core->sounding, sizeof(double) * latents);
 		}
@@ -520,48 +523,48 @@ static void NAME(add_gesture)(Core *core, Voice *voice, int64_t hop, float *code
 	for (int32_t latent = 0; latent < latents; ++latent) {
 		const double *span = core->instrument->spans + 2 * latent;
 		double low = span[0] < codes[latent] ? span[0] : codes[latent], high = span[1] > codes[latent] ? span[1] : codes[latent];
-		double moved = (double)codes[latent] + state.code[latent];
-		codes[latent] = (float)(moved < low ? low : moved > high ? high : moved);
+		double sum = (double)codes[latent] + state.code[latent];
+		codes[latent] = (float)(sum < low ? low : sum > high ? high : sum);
 	}
 }
 
-static int64_t NAME(turned_back)(int64_t last, int64_t back, int64_t place)
+static int64_t NAME(mirrored_place)(int64_t last_place, int64_t span, int64_t place)
 {
-	int64_t cycle = (place - last + back) % (2 * back), away = back - cycle;
-	return last - (away < 0 ? -away : away);
+	int64_t cycle = (place - last_place + span) % (2 * span), offset = span - cycle;
+	return last_place - (offset < 0 ? -offset : offset);
 }
 
 enum { NAME(OPENING) = 16 };
 
 /* Add the movement of a held note's residual at a moment, in dB. */
-static void NAME(add_moved)(const Gesture *gesture, int64_t place, float factor, float *gains)
+static void NAME(add_movement)(const Gesture *gesture, int64_t place, float factor, float *gains)
 {
 	int32_t bands = gesture->bands;
-	int64_t last = gesture->held_moments - 1;
-	if (last < 0)
+	int64_t last_place = gesture->held_moments - 1;
+	if (last_place < 0)
 		return;
-	int64_t back = last - (int64_t)nearest(0.25 * (double)last);
-	if (place > last && back < NAME(OPENING)) {
-		double left = 1.0 - (double)(place - last) / NAME(OPENING);
-		float step = (float)(0.5 * (left > 0.0 ? left : 0.0));
+	int64_t span = last_place - (int64_t)nearest(0.25 * (double)last_place);
+	if (place > last_place && span < NAME(OPENING)) {
+		double remaining = 1.0 - (double)(place - last_place) / NAME(OPENING);
+		float step = (float)(0.5 * (remaining > 0.0 ? remaining : 0.0));
 		for (int32_t band = 0; band < bands; ++band)
-			gains[band] += (float)gesture->movement[last * bands + band] * step * factor;
+			gains[band] += (float)gesture->movement[last_place * bands + band] * step * factor;
 		return;
 	}
-	if (place > last) {
-		const float *fast = gesture->fast + NAME(turned_back)(last, back, place) * bands;
+	if (place > last_place) {
+		const float *fast = gesture->fast + NAME(mirrored_place)(last_place, span, place) * bands;
 		for (int32_t band = 0; band < bands; ++band)
 			gains[band] += fast[band] * factor;
 		return;
 	}
 	double share = 2.0 * (double)place / NAME(OPENING) - 1.0;
-	float own = (float)(share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share);
-	float quiet = gesture->loudness < 1.0 ? own + (1.0f - own) * (float)gesture->loudness : 1.0f;
+	float own_share = (float)(share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share);
+	float quiet = gesture->loudness < 1.0 ? own_share + (1.0f - own_share) * (float)gesture->loudness : 1.0f;
 	for (int32_t band = 0; band < bands; ++band) {
-		float moved = (float)gesture->movement[place * bands + band] * 0.5f;
+		float change = (float)gesture->movement[place * bands + band] * 0.5f;
 		if (place < gesture->opening_moments)
-			moved = moved * own + gesture->opening[place * bands + band] * (1.0f - own);
-		gains[band] += moved * quiet * factor;
+			change = change * own_share + gesture->opening[place * bands + band] * (1.0f - own_share);
+		gains[band] += change * quiet * factor;
 	}
 }
 
@@ -571,21 +574,21 @@ static void NAME(band_gains)(const Gesture *gesture, int64_t time, int64_t ahead
 	int32_t bands = gesture->bands;
 	double moments = gesture->speed / (gesture->rate * gesture->residual_seconds);
 	memcpy(gains, gesture->gains, sizeof(float) * bands);
-	int64_t since = time + ahead - gesture->begin;
+	int64_t elapsed = time + ahead - gesture->begin;
 	if (time < gesture->off) {
-		NAME(add_moved)(gesture, (int64_t)((double)(since > 0 ? since : 0) * moments + 0.5), 1.0f, gains);
+		NAME(add_movement)(gesture, (int64_t)((double)(elapsed > 0 ? elapsed : 0) * moments + 0.5), 1.0f, gains);
 	} else {
 		int64_t place = (int64_t)((double)(time + ahead - gesture->off) * moments + 0.5);
-		double gone = 1.0 - (double)place * gesture->residual_seconds / 0.1;
-		float left = (float)(gone > 0.0 ? gone : 0.0);
+		double fade = 1.0 - (double)place * gesture->residual_seconds / 0.1;
+		float remaining = (float)(fade > 0.0 ? fade : 0.0);
 		if (gesture->ending_moments) {
-			int64_t at = place < gesture->ending_moments - 1 ? place : gesture->ending_moments - 1;
+			int64_t moment = place < gesture->ending_moments - 1 ? place : gesture->ending_moments - 1;
 			for (int32_t band = 0; band < bands; ++band)
-				gains[band] += gesture->ending[at * bands + band] - gesture->ending[band] * left;
+				gains[band] += gesture->ending[moment * bands + band] - gesture->ending[band] * remaining;
 		}
-		if (left > 0.0f) {
-			int64_t held = gesture->off - gesture->begin;
-			NAME(add_moved)(gesture, (int64_t)((double)(held > 0 ? held : 0) * moments + 0.5), left, gains);
+		if (remaining > 0.0f) {
+			int64_t held_samples = gesture->off - gesture->begin;
+			NAME(add_movement)(gesture, (int64_t)((double)(held_samples > 0 ? held_samples : 0) * moments + 0.5), remaining, gains);
 		}
 	}
 	for (int32_t band = 0; band < bands; ++band)
@@ -594,15 +597,15 @@ static void NAME(band_gains)(const Gesture *gesture, int64_t time, int64_t ahead
 
 static double NAME(pitch_at)(const Gesture *gesture, int64_t place)
 {
-	int64_t last = gesture->vibrato_moments - 1;
-	if (place <= last)
+	int64_t last_place = gesture->vibrato_moments - 1;
+	if (place <= last_place)
 		return gesture->vibrato[place];
-	int64_t back = last - (int64_t)nearest(0.25 * (double)last);
-	if (back < NAME(OPENING)) {
-		double left = 1.0 - (double)(place - last) / NAME(OPENING);
-		return gesture->vibrato[last] * (left > 0.0 ? left : 0.0);
+	int64_t span = last_place - (int64_t)nearest(0.25 * (double)last_place);
+	if (span < NAME(OPENING)) {
+		double remaining = 1.0 - (double)(place - last_place) / NAME(OPENING);
+		return gesture->vibrato[last_place] * (remaining > 0.0 ? remaining : 0.0);
 	}
-	return gesture->vibrato[NAME(turned_back)(last, back, place)];
+	return gesture->vibrato[NAME(mirrored_place)(last_place, span, place)];
 }
 
 /* Deviation in semitones. */
@@ -610,9 +613,9 @@ static double NAME(vibrato)(const Gesture *gesture, int64_t time, int64_t ahead)
 {
 	if (!gesture->vibrato_moments)
 		return 0.0;
-	int64_t since = time + ahead - gesture->begin;
+	int64_t elapsed = time + ahead - gesture->begin;
 	double moments = gesture->speed / (gesture->rate * gesture->residual_seconds);
-	double moment = (double)(since > 0 ? since : 0) * moments;
+	double moment = (double)(elapsed > 0 ? elapsed : 0) * moments;
 	int64_t place = (int64_t)moment;
 	double part = moment - (double)place, first = NAME(pitch_at)(gesture, place);
 	double deviation = first + (NAME(pitch_at)(gesture, place + 1) - first) * part;
@@ -703,41 +706,41 @@ static void NAME(transform)(const Core *core, float *re, float *im, float *other
 	int32_t length = core->half / LANES, stride = LANES;
 	for (int32_t pass = 0; length > 1; ++pass) {
 		if (length == 2) {
-			for (int32_t at = 0; at < stride; ++at) {
-				to_re[at] = from_re[at] + from_re[at + stride];
-				to_im[at] = from_im[at] + from_im[at + stride];
-				to_re[at + stride] = from_re[at] - from_re[at + stride];
-				to_im[at + stride] = from_im[at] - from_im[at + stride];
+			for (int32_t index = 0; index < stride; ++index) {
+				to_re[index] = from_re[index] + from_re[index + stride];
+				to_im[index] = from_im[index] + from_im[index + stride];
+				to_re[index + stride] = from_re[index] - from_re[index + stride];
+				to_im[index + stride] = from_im[index] - from_im[index + stride];
 			}
 			length = 1;
 		} else {
-			int32_t quarter = length / 4, apart = stride * quarter;
+			int32_t quarter = length / 4, distance = stride * quarter;
 			const Twiddles *roots = core->twiddles + pass;
 			for (int32_t place = 0; place < quarter; ++place) {
 				float re1 = roots->re1[place], im1 = roots->im1[place], re2 = roots->re2[place];
 				float im2 = roots->im2[place], re3 = roots->re3[place], im3 = roots->im3[place];
 				const float *in_re = from_re + stride * place, *in_im = from_im + stride * place;
 				float *out_re = to_re + 4 * stride * place, *out_im = to_im + 4 * stride * place;
-				for (int32_t at = 0; at < stride; at += LANES) {
-					NAME(lanes) a_re = NAME(load)(in_re + at), a_im = NAME(load)(in_im + at);
-					NAME(lanes) b_re = NAME(load)(in_re + at + apart), b_im = NAME(load)(in_im + at + apart);
-					NAME(lanes) c_re = NAME(load)(in_re + at + 2 * apart), c_im = NAME(load)(in_im + at + 2 * apart);
-					NAME(lanes) d_re = NAME(load)(in_re + at + 3 * apart), d_im = NAME(load)(in_im + at + 3 * apart);
+				for (int32_t index = 0; index < stride; index += LANES) {
+					NAME(lanes) a_re = NAME(load)(in_re + index), a_im = NAME(load)(in_im + index);
+					NAME(lanes) b_re = NAME(load)(in_re + index + distance), b_im = NAME(load)(in_im + index + distance);
+					NAME(lanes) c_re = NAME(load)(in_re + index + 2 * distance), c_im = NAME(load)(in_im + index + 2 * distance);
+					NAME(lanes) d_re = NAME(load)(in_re + index + 3 * distance), d_im = NAME(load)(in_im + index + 3 * distance);
 					NAME(lanes) even_re = a_re + c_re, even_im = a_im + c_im, odd_re = b_re + d_re, odd_im = b_im + d_im;
 					NAME(lanes) less_re = a_re - c_re, less_im = a_im - c_im, turn_re = b_im - d_im, turn_im = d_re - b_re;
-					NAME(store)(out_re + at, even_re + odd_re);
-					NAME(store)(out_im + at, even_im + odd_im);
+					NAME(store)(out_re + index, even_re + odd_re);
+					NAME(store)(out_im + index, even_im + odd_im);
 					NAME(lanes) x_re = less_re - turn_re, x_im = less_im - turn_im;
-					NAME(store)(out_re + at + stride, x_re * re1 - x_im * im1);
-					NAME(store)(out_im + at + stride, x_re * im1 + x_im * re1);
+					NAME(store)(out_re + index + stride, x_re * re1 - x_im * im1);
+					NAME(store)(out_im + index + stride, x_re * im1 + x_im * re1);
 					x_re = even_re - odd_re;
 					x_im = even_im - odd_im;
-					NAME(store)(out_re + at + 2 * stride, x_re * re2 - x_im * im2);
-					NAME(store)(out_im + at + 2 * stride, x_re * im2 + x_im * re2);
+					NAME(store)(out_re + index + 2 * stride, x_re * re2 - x_im * im2);
+					NAME(store)(out_im + index + 2 * stride, x_re * im2 + x_im * re2);
 					x_re = less_re + turn_re;
 					x_im = less_im + turn_im;
-					NAME(store)(out_re + at + 3 * stride, x_re * re3 - x_im * im3);
-					NAME(store)(out_im + at + 3 * stride, x_re * im3 + x_im * re3);
+					NAME(store)(out_re + index + 3 * stride, x_re * re3 - x_im * im3);
+					NAME(store)(out_im + index + 3 * stride, x_re * im3 + x_im * re3);
 				}
 			}
 			length = quarter;
@@ -757,9 +760,9 @@ static void NAME(transform)(const Core *core, float *re, float *im, float *other
 	}
 }
 
-static inline __attribute__((always_inline)) NAME(lanes) NAME(load_backward)(const float *last)
+static inline __attribute__((always_inline)) NAME(lanes) NAME(load_backward)(const float *final)
 {
-	NAME(lanes) value = NAME(load)(last - LANES + 1);
+	NAME(lanes) value = NAME(load)(final - LANES + 1);
 	return __builtin_shufflevector(value, value, 7, 6, 5, 4, 3, 2, 1, 0);
 }
 
@@ -781,31 +784,33 @@ static void NAME(samples_of)(const Core *core, const float *re, float *im, float
 		NAME(store)(points_im + bin, (here_im + there_im + turned_re) * scale);
 	}
 	NAME(transform)(core, points_re, points_im, core->points + 2 * half, core->points + 3 * half);
-	for (int32_t at = 0; at < half; at += LANES) {
-		NAME(lanes) even = NAME(load)(points_re + at), odd = NAME(load)(points_im + at);
-		NAME(store)(samples + 2 * at, __builtin_shufflevector(even, odd, 0, 8, 1, 9, 2, 10, 3, 11));
-		NAME(store)(samples + 2 * at + LANES, __builtin_shufflevector(even, odd, 4, 12, 5, 13, 6, 14, 7, 15));
+	for (int32_t index = 0; index < half; index += LANES) {
+		NAME(lanes) even = NAME(load)(points_re + index), odd = NAME(load)(points_im + index);
+		NAME(store)(samples + 2 * index, __builtin_shufflevector(even, odd, 0, 8, 1, 9, 2, 10, 3, 11));
+		NAME(store)(samples + 2 * index + LANES, __builtin_shufflevector(even, odd, 4, 12, 5, 13, 6, 14, 7, 15));
 	}
 }
 
 /* Heights of harmonics with the spectral envelope kept in place. */
-static void NAME(keep_formants)(const Instrument *model, const float *heights, double kept, float *moved, double *envelope)
+static void NAME(keep_formants)(const Instrument *model, const float *heights, double formant_ratio,
+                                float *moved_heights, double *envelope)
 {
 	int32_t count = model->harmonics;
-	for (int32_t at = 0; at < count; ++at) {
-		float before = heights[at > 0 ? at - 1 : 0], here = heights[at], after = heights[at + 1 < count ? at + 1 : at];
-		envelope[at] = logarithm((double)(before * before + here * here + after * after + 1e-20f)) / 2.0;
+	for (int32_t harmonic = 0; harmonic < count; ++harmonic) {
+		float height = heights[harmonic], lower = heights[harmonic > 0 ? harmonic - 1 : 0];
+		float upper = heights[harmonic + 1 < count ? harmonic + 1 : harmonic];
+		envelope[harmonic] = logarithm((double)(lower * lower + height * height + upper * upper + 1e-20f)) / 2.0;
 	}
-	for (int32_t at = 0; at < count; ++at) {
-		double place = (double)(at + 1) * kept - 1.0;
+	for (int32_t harmonic = 0; harmonic < count; ++harmonic) {
+		double place = (double)(harmonic + 1) * formant_ratio - 1.0;
 		place = place < 0.0 ? 0.0 : place > count - 1 ? count - 1 : place;
 		int32_t low = (int32_t)place < count - 2 ? (int32_t)place : count - 2;
 		low = low < 0 ? 0 : low;
 		double share = place - low, high = envelope[low + 1 < count ? low + 1 : low];
-		double gain = envelope[low] * (1.0 - share) + high * share - envelope[at];
+		double gain = envelope[low] * (1.0 - share) + high * share - envelope[harmonic];
 		gain = gain > model->formant_nepers ? model->formant_nepers : gain;
 		gain = gain < -model->formant_nepers ? -model->formant_nepers : gain;
-		moved[at] = (float)((double)heights[at] * exponential(gain));
+		moved_heights[harmonic] = (float)((double)heights[harmonic] * exponential(gain));
 	}
 }
 
@@ -867,36 +872,36 @@ static void NAME(filter)(Core *core, const float *decibels, double first, NAME(S
 {
 	const Instrument *model = core->instrument;
 	float gains[MOST_BANDS], *factors = core->factors, *noise = core->moved;
-	int32_t bins = model->bins, heard = model->muted_bins > model->lowest_bin ? model->muted_bins : model->lowest_bin;
+	int32_t bins = model->bins, first_bin = model->muted_bins > model->lowest_bin ? model->muted_bins : model->lowest_bin;
 	for (int32_t band = 0; band < model->filter_bands; ++band)
 		gains[band] = (float)decibels_to_gain((double)decibels[band]);
 	for (int32_t bin = 0; bin < bins; ++bin) {
 		int32_t low = model->filter_low[bin];
 		factors[bin] = gains[low] + (gains[low + 1] - gains[low]) * model->filter_share[bin];
 	}
-	float before = model->hann * NAME(energy)(split->heights, split->partials);
-	before += NAME(energy)(split->residue + heard, bins - heard);
-	for (int32_t at = 0; at < split->partials; ++at) {
-		double place = nearest(first * split->orders[at]);
-		core->heights[at] = split->heights[at] * factors[place < bins - 1 ? (int32_t)place : bins - 1];
+	float power_before = model->hann * NAME(energy)(split->heights, split->partials);
+	power_before += NAME(energy)(split->residue + first_bin, bins - first_bin);
+	for (int32_t partial = 0; partial < split->partials; ++partial) {
+		double bin_place = nearest(first * split->orders[partial]);
+		core->heights[partial] = split->heights[partial] * factors[bin_place < bins - 1 ? (int32_t)bin_place : bins - 1];
 	}
 	for (int32_t bin = 0; bin < bins; ++bin)
 		noise[bin] = split->residue[bin] * factors[bin];
-	float after = model->hann * NAME(energy)(core->heights, split->partials);
-	after += NAME(energy)(noise + heard, bins - heard);
-	for (int32_t each = 0; each < model->lows; ++each) {
-		float low = split->low[each], moved = low * factors[model->low_middles[each]];
-		before += low * low * model->low_widths[each];
-		after += moved * moved * model->low_widths[each];
-		core->low[each] = moved;
+	float power_after = model->hann * NAME(energy)(core->heights, split->partials);
+	power_after += NAME(energy)(noise + first_bin, bins - first_bin);
+	for (int32_t low_partial = 0; low_partial < model->lows; ++low_partial) {
+		float low = split->low[low_partial], moved_low = low * factors[model->low_middles[low_partial]];
+		power_before += low * low * model->low_widths[low_partial];
+		power_after += moved_low * moved_low * model->low_widths[low_partial];
+		core->low[low_partial] = moved_low;
 	}
-	float kept = sqrtf(before / (after > 1e-30f ? after : 1e-30f));
-	for (int32_t at = 0; at < split->partials; ++at)
-		core->heights[at] *= kept;
+	float gain = sqrtf(power_before / (power_after > 1e-30f ? power_after : 1e-30f));
+	for (int32_t partial = 0; partial < split->partials; ++partial)
+		core->heights[partial] *= gain;
 	for (int32_t bin = 0; bin < bins; ++bin)
-		noise[bin] *= kept;
-	for (int32_t each = 0; each < model->lows; ++each)
-		core->low[each] *= kept;
+		noise[bin] *= gain;
+	for (int32_t low_partial = 0; low_partial < model->lows; ++low_partial)
+		core->low[low_partial] *= gain;
 	split->heights = core->heights;
 	split->residue = noise;
 	split->low = core->low;
@@ -907,17 +912,17 @@ static void NAME(add_partials)(Core *core, const Phases *phases, double first, c
 	const Instrument *model = core->instrument;
 	int32_t width = 2 * model->taps + 1, apart = model->bins + PADDING;
 	float scale = model->amplitude * (float)model->frame;
-	for (int32_t at = 0; at < split->partials; ++at) {
-		if (split->heights[at] == 0.0f)
+	for (int32_t partial = 0; partial < split->partials; ++partial) {
+		if (split->heights[partial] == 0.0f)
 			continue;
-		double order = split->orders[at], harmonic = first * order;
-		float height = split->heights[at] * scale;
+		double order = split->orders[partial], harmonic = first * order;
+		float height = split->heights[partial] * scale;
 		for (int32_t voice = 0; voice < model->unison; ++voice) {
 			double tuned = harmonic * model->detune[voice], top = ((double)(model->bins - 1) - tuned) / model->top_bins;
 			if (top <= 0.0)
 				continue;
 			float faded = top < 1.0 ? height * (float)top : height;
-			double turn = phases->turns[voice] * order + model->phases[at], middle = nearest(tuned);
+			double turn = phases->turns[voice] * order + model->phases[partial], middle = nearest(tuned);
 			Direction angle = direction(turn);
 			float re = faded * (float)angle.cosine, im = faded * (float)angle.sine;
 			int32_t entry = (int32_t)nearest((tuned - middle + 0.5) * model->lobe_steps);
@@ -948,8 +953,8 @@ static void NAME(shape_noise)(Core *core, const float *residue, double ratio)
 	if (ratio != 1.0) {
 		float gain = (float)(1.0 / sqrt(ratio));
 		for (int32_t bin = 0; bin < bins; ++bin) {
-			double from = nearest((double)bin / ratio);
-			other[bin] = from < bins ? level[(int32_t)from] * gain : 0.0f;
+			double source_bin = nearest((double)bin / ratio);
+			other[bin] = source_bin < bins ? level[(int32_t)source_bin] * gain : 0.0f;
 		}
 		float *swap = level;
 		level = other;
@@ -973,33 +978,35 @@ static void NAME(shape_noise)(Core *core, const float *residue, double ratio)
 	core->smoothed = other;
 }
 
-static void NAME(add_noise)(Core *core, int32_t at, const float *low)
+static void NAME(add_noise)(Core *core, int32_t noise_frame, const float *low)
 {
 	const Instrument *model = core->instrument;
-	int32_t bins = model->bins, beside = (at + model->noise_apart) % model->noise_frames;
+	int32_t bins = model->bins, side_frame = (noise_frame + model->noise_apart) % model->noise_frames;
 	for (int32_t channel = 0; channel < model->channels; ++channel) {
 		float *re = core->spectrum_re + (int64_t)channel * (bins + PADDING) + model->taps;
 		float *im = core->spectrum_im + (int64_t)channel * (bins + PADDING) + model->taps;
-		float near = channel ? model->alike : 1.0f, far = channel ? model->unlike : 0.0f;
-		for (int32_t each = 0; each < model->lows; ++each) {
-			float gain = low[each] * model->hiss;
-			const float *here = model->low_noise + ((int64_t)at * model->lows + each) * model->low_width * 2;
-			const float *there = model->low_noise + ((int64_t)beside * model->lows + each) * model->low_width * 2;
+		float own_share = channel ? model->alike : 1.0f, side_share = channel ? model->unlike : 0.0f;
+		for (int32_t low_partial = 0; low_partial < model->lows; ++low_partial) {
+			float gain = low[low_partial] * model->hiss;
+			int64_t size = 2 * (int64_t)model->low_width;
+			const float *own_noise = model->low_noise + ((int64_t)noise_frame * model->lows + low_partial) * size;
+			const float *side_noise = model->low_noise + ((int64_t)side_frame * model->lows + low_partial) * size;
 			for (int32_t bin = 0; bin < model->low_width; ++bin) {
-				re[bin] += gain * (near * here[2 * bin] + far * there[2 * bin]);
-				im[bin] += gain * (near * here[2 * bin + 1] + far * there[2 * bin + 1]);
+				re[bin] += gain * (own_share * own_noise[2 * bin] + side_share * side_noise[2 * bin]);
+				im[bin] += gain * (own_share * own_noise[2 * bin + 1] + side_share * side_noise[2 * bin + 1]);
 			}
 		}
-		const float *here = model->noise + (int64_t)at * bins * 2, *there = model->noise + (int64_t)beside * bins * 2;
+		const float *own_noise = model->noise + (int64_t)noise_frame * bins * 2;
+		const float *side_noise = model->noise + (int64_t)side_frame * bins * 2;
 		if (!channel)
 			for (int32_t bin = 0; bin < bins; ++bin) {
-				re[bin] += core->level[bin] * here[2 * bin];
-				im[bin] += core->level[bin] * here[2 * bin + 1];
+				re[bin] += core->level[bin] * own_noise[2 * bin];
+				im[bin] += core->level[bin] * own_noise[2 * bin + 1];
 			}
 		else
 			for (int32_t bin = 0; bin < bins; ++bin) {
-				re[bin] += core->level[bin] * (near * here[2 * bin] + far * there[2 * bin]);
-				im[bin] += core->level[bin] * (near * here[2 * bin + 1] + far * there[2 * bin + 1]);
+				re[bin] += core->level[bin] * (own_share * own_noise[2 * bin] + side_share * side_noise[2 * bin]);
+				im[bin] += core->level[bin] * (own_share * own_noise[2 * bin + 1] + side_share * side_noise[2 * bin + 1]);
 			}
 	}
 }
@@ -1009,10 +1016,10 @@ static void NAME(make_frame)(Core *core, Phases *phases, const Row *row, int32_t
                              const Gesture *gesture, const float *gains)
 {
 	const Instrument *model = core->instrument;
-	double ratio = power_of_two(semitones / 12.0), kept = model->keeps_formants ? ratio : 1.0;
+	double ratio = power_of_two(semitones / 12.0), formant_ratio = model->keeps_formants ? ratio : 1.0;
 	double pitch = key + semitones, lowest = model->lowest_key - 0.5, highest = model->highest_key + 0.5;
 	if (model->moves_formants && (pitch < lowest || pitch > highest))
-		kept = power_of_two((pitch < lowest ? pitch - lowest : pitch - highest) / 12.0);
+		formant_ratio = power_of_two((pitch < lowest ? pitch - lowest : pitch - highest) / 12.0);
 	double base = model->fundamentals[key], first = base * ratio;
 	for (int32_t voice = 0; voice < model->unison; ++voice)
 		phases->turns[voice] += ((phases->started ? phases->first : first) + first) / 8.0 * model->detune[voice];
@@ -1020,14 +1027,14 @@ static void NAME(make_frame)(Core *core, Phases *phases, const Row *row, int32_t
 	phases->started = 1;
 	NAME(Split) split = {model->harmonics, model->orders + (model->orders_by_key ? (int64_t)key * model->harmonics : 0),
 	                     row->heights, row->residue, row->low};
-	if (kept != 1.0) {
-		NAME(keep_formants)(model, row->heights, kept, core->heights, core->orders);
+	if (formant_ratio != 1.0) {
+		NAME(keep_formants)(model, row->heights, formant_ratio, core->heights, core->orders);
 		split.heights = core->heights;
 	}
 	if (gesture && gesture->modes)
 		NAME(place_modes)(core, gesture, key, row->power, &split);
 	if (gains && model->filter_bands)
-		NAME(filter)(core, gains, base * kept, &split);
+		NAME(filter)(core, gains, base * formant_ratio, &split);
 	int32_t bins = model->bins, apart = bins + PADDING;
 	memset(core->spectrum_re, 0, sizeof(float) * model->channels * apart);
 	memset(core->spectrum_im, 0, sizeof(float) * model->channels * apart);
@@ -1043,7 +1050,7 @@ static void NAME(make_frame)(Core *core, Phases *phases, const Row *row, int32_t
 		im[0] *= 2.0f;
 	}
 	if (model->hiss > 0.0f) {
-		NAME(shape_noise)(core, split.residue, ratio / kept);
+		NAME(shape_noise)(core, split.residue, ratio / formant_ratio);
 		NAME(add_noise)(core, phases->noise, split.low);
 	}
 	phases->noise = (phases->noise + 1) % model->noise_frames;
@@ -1116,14 +1123,14 @@ static void NAME(add_to_pending)(const Core *core, int64_t time, int64_t now, fl
 	const Instrument *model = core->instrument;
 	int32_t mask = core->ring - 1;
 	for (int32_t channel = 0; channel < model->channels; ++channel) {
-		float *to = pending + (int64_t)channel * core->ring;
-		const float *from = core->frame + (int64_t)channel * model->frame;
+		float *ring = pending + (int64_t)channel * core->ring;
+		const float *frame = core->frame + (int64_t)channel * model->frame;
 		for (int32_t sample = now > time ? (int32_t)(now - time) : 0; sample < model->frame;) {
-			int32_t at = (int32_t)((time + sample) & mask), some = core->ring - at;
-			some = some < model->frame - sample ? some : model->frame - sample;
-			for (int32_t each = 0; each < some; ++each)
-				to[at + each] += from[sample + each] * scale;
-			sample += some;
+			int32_t place = (int32_t)((time + sample) & mask), run = core->ring - place;
+			run = run < model->frame - sample ? run : model->frame - sample;
+			for (int32_t index = 0; index < run; ++index)
+				ring[place + index] += frame[sample + index] * scale;
+			sample += run;
 		}
 	}
 }
@@ -1133,14 +1140,14 @@ static void NAME(add_frame)(Core *core, Voice *voice, int64_t time, int64_t now)
 {
 	const Instrument *model = core->instrument;
 	const Gesture *gesture = voice->gesture;
-	int64_t moment = time > voice->on ? time : voice->on, ahead = model->frame / 2;
+	int64_t moment = time > voice->on ? time : voice->on, half_frame = model->frame / 2;
 	double pitch = voice->pitch ? NAME(ramp_value)(voice->pitch, moment) : voice->key;
 	double semitones = NAME(bend)(voice, moment);
 	float band_gains[MOST_BANDS], *gains = NULL;
 	if (gesture && gesture->bands) {
-		NAME(band_gains)(gesture, time, ahead, band_gains);
+		NAME(band_gains)(gesture, time, half_frame, band_gains);
 		gains = band_gains;
-		semitones += NAME(vibrato)(gesture, time, ahead);
+		semitones += NAME(vibrato)(gesture, time, half_frame);
 	}
 	const float *codes = NAME(codes_at)(core, voice, floor_divide(time - model->delay, model->knob_hop));
 	int32_t sounding = NAME(key_of)(pitch), count = 1;
@@ -1151,14 +1158,14 @@ static void NAME(add_frame)(Core *core, Voice *voice, int64_t time, int64_t now)
 		pitch -= sounding; /* every key moves alike */
 	}
 	float scale = 1.0f / sqrtf((float)(count ? count : 1)), *pending = voice_pending(core, voice);
-	for (int32_t each = 0; each < count; ++each) {
-		int32_t key = keys[each], inside = NAME(inside)(model, key);
-		Phases *own = voice->chord ? phases + key : phases;
-		if (voice->chord && !own->begun)
-			NAME(begin_phases)(model, (int64_t)voice->number * MOST_KEYS + key, own);
-		double moved = (voice->chord ? pitch : pitch - key) + semitones + (key - inside);
-		const Row *row = NAME(row_of)(core, codes, inside);
-		NAME(make_frame)(core, own, row, inside, moved, gains ? gesture : NULL, gains);
+	for (int32_t note = 0; note < count; ++note) {
+		int32_t key = keys[note], model_key = NAME(inside)(model, key);
+		Phases *note_phases = voice->chord ? phases + key : phases;
+		if (voice->chord && !note_phases->begun)
+			NAME(begin_phases)(model, (int64_t)voice->number * MOST_KEYS + key, note_phases);
+		double deviation = (voice->chord ? pitch : pitch - key) + semitones + (key - model_key);
+		const Row *row = NAME(row_of)(core, codes, model_key);
+		NAME(make_frame)(core, note_phases, row, model_key, deviation, gains ? gesture : NULL, gains);
 		NAME(add_to_pending)(core, time, now, scale, pending);
 	}
 }
@@ -1173,7 +1180,7 @@ static void NAME(add_voice)(Core *core, Voice *voice, int64_t start, int32_t cou
 		voice->next_frame += model->hop;
 	}
 	float *levels = core->voice_level, *pending = voice_pending(core, voice);
-	int32_t mask = core->ring - 1, at = (int32_t)(start & mask);
+	int32_t mask = core->ring - 1, place = (int32_t)(start & mask);
 	NAME(envelope)(voice, start, count, levels);
 	NAME(multiply_ramp)(voice->gain, start, count, levels);
 	if (voice->touch_level)
@@ -1182,15 +1189,15 @@ static void NAME(add_voice)(Core *core, Voice *voice, int64_t start, int32_t cou
 		NAME(multiply_gesture)(voice->gesture, voice, start, count, levels);
 	if (voice->stolen_at < start + count)
 		for (int32_t sample = 0; sample < count; ++sample) {
-			double left = (double)(voice->stolen_at + voice->steal - (start + sample)) / (double)voice->steal;
-			left = left < 0.0 ? 0.0 : left > 1.0 ? 1.0 : left;
-			levels[sample] *= (float)(left * left * left);
+			double fade = (double)(voice->stolen_at + voice->steal - (start + sample)) / (double)voice->steal;
+			fade = fade < 0.0 ? 0.0 : fade > 1.0 ? 1.0 : fade;
+			levels[sample] *= (float)(fade * fade * fade);
 		}
 	for (int32_t channel = 0; channel < model->channels; ++channel) {
-		float *from = pending + (int64_t)channel * core->ring + at, *to = sound + channel * stride;
+		float *waiting = pending + (int64_t)channel * core->ring + place, *channel_sound = sound + channel * stride;
 		for (int32_t sample = 0; sample < count; ++sample) {
-			to[sample] += from[sample] * levels[sample];
-			from[sample] = 0.0f;
+			channel_sound[sample] += waiting[sample] * levels[sample];
+			waiting[sample] = 0.0f;
 		}
 	}
 }
@@ -1201,16 +1208,16 @@ static void NAME(decode_due)(Core *core, Voice *const *voices, int32_t voice_cou
 	const Instrument *model = core->instrument;
 	const float *codes[BATCH];
 	int32_t keys[BATCH], count = 0;
-	for (int32_t each = 0; each < voice_count; ++each) {
-		const Voice *voice = voices[each];
-		int64_t last = NEVER;
+	for (int32_t index = 0; index < voice_count; ++index) {
+		const Voice *voice = voices[index];
+		int64_t last_hop = NEVER;
 		if (voice->chord || voice->next_frame >= end)
 			continue;
 		for (int64_t time = voice->next_frame; time < end; time += model->hop) {
 			int64_t moment = time > voice->on ? time : voice->on, hop = floor_divide(time - model->delay, model->knob_hop);
-			if (hop == last && !voice->pitch)
+			if (hop == last_hop && !voice->pitch)
 				continue;
-			last = hop;
+			last_hop = hop;
 			int32_t key = voice->gesture ? voice->gesture->decoded_key : -1;
 			if (key < 0)
 				key = NAME(key_of)(voice->pitch ? NAME(ramp_value)(voice->pitch, moment) : voice->key);
@@ -1229,15 +1236,15 @@ static void NAME(decode_due)(Core *core, Voice *const *voices, int32_t voice_cou
 static void NAME(render)(Core *core, Voice *const *voices, int32_t voice_count, int64_t start, int32_t count, float *parts)
 {
 	const Instrument *model = core->instrument;
-	for (int32_t done = 0; done < count;) {
-		int64_t now = start + done, next = (floor_divide(now, model->hop) + 1) * model->hop;
-		int32_t some = next - now < count - done ? (int32_t)(next - now) : count - done;
-		NAME(decode_due)(core, voices, voice_count, now + some);
-		for (int32_t each = 0; each < voice_count; ++each) {
-			int64_t part = (int64_t)voices[each]->bus * PARTS + voices[each]->part;
-			NAME(add_voice)(core, voices[each], now, some, parts + part * model->channels * count + done, count);
+	for (int32_t rendered = 0; rendered < count;) {
+		int64_t now = start + rendered, next_hop = (floor_divide(now, model->hop) + 1) * model->hop;
+		int32_t run = next_hop - now < count - rendered ? (int32_t)(next_hop - now) : count - rendered;
+		NAME(decode_due)(core, voices, voice_count, now + run);
+		for (int32_t index = 0; index < voice_count; ++index) {
+			int64_t part = (int64_t)voices[index]->bus * PARTS + voices[index]->part;
+			NAME(add_voice)(core, voices[index], now, run, parts + part * model->channels * count + rendered, count);
 		}
-		done += some;
+		rendered += run;
 	}
 }
 
@@ -1254,8 +1261,8 @@ static void NAME(mix)(const Instrument *model, const Bus *buses, int32_t bus_cou
 				first[sample] += first[part * size + sample];
 		const Ramp *sides[2] = {buses[bus].left, buses[bus].right};
 		for (int32_t side = 0; side < 2; ++side) {
-			const float *from = first + (side && model->channels > 1 ? count : 0);
-			memcpy(gains, from, sizeof(float) * (size_t)count);
+			const float *channel_sound = first + (side && model->channels > 1 ? count : 0);
+			memcpy(gains, channel_sound, sizeof(float) * (size_t)count);
 			NAME(multiply_ramp)(sides[side], start, count, gains);
 			for (int32_t sample = 0; sample < count; ++sample)
 				sound[(int64_t)side * count + sample] += gains[sample];
@@ -1269,8 +1276,8 @@ static int32_t NAME(ahead)(Core *core, Voice *const *voices, int32_t count, int6
 	const Instrument *model = core->instrument;
 	const float *codes[BATCH];
 	int32_t keys[BATCH], waiting = 0;
-	for (int32_t each = 0; each < count && waiting < most; ++each) {
-		const Voice *voice = voices[each];
+	for (int32_t index = 0; index < count && waiting < most; ++index) {
+		const Voice *voice = voices[index];
 		if (voice->chord || voice->newest_hop == INT64_MIN || NAME(voice_end)(voice) <= now)
 			continue;
 		int64_t moment = now > voice->on ? now : voice->on;
@@ -1293,19 +1300,19 @@ static void NAME(convert)(const float *inputs, int64_t input_stride, int32_t cha
                           int64_t up, int64_t down, int64_t phase, int64_t count, float *outputs)
 {
 	for (int32_t channel = 0; channel < channels; ++channel) {
-		const float *from = inputs + channel * input_stride;
+		const float *window = inputs + channel * input_stride;
 		int64_t place = phase;
 		for (int64_t sample = 0; sample < count; ++sample) {
 			const float *weight = table + place * taps;
 			NAME(lanes) sums = {0};
 			for (int32_t tap = 0; tap < taps; tap += LANES)
-				sums += NAME(load)(from + tap) * NAME(load)(weight + tap);
+				sums += NAME(load)(window + tap) * NAME(load)(weight + tap);
 			float total[LANES];
 			NAME(store)(total, sums);
 			outputs[channel * count + sample] = ((total[0] + total[4]) + (total[2] + total[6])) +
 			                                    ((total[1] + total[5]) + (total[3] + total[7]));
 			place += down;
-			from += place / up;
+			window += place / up;
 			place %= up;
 		}
 	}
@@ -1315,10 +1322,10 @@ static void NAME(convert)(const float *inputs, int64_t input_stride, int32_t cha
 static void NAME(peaks)(const float *sound, int32_t channels, int64_t count, float *peaks)
 {
 	for (int32_t channel = 0; channel < channels; ++channel) {
-		const float *from = sound + channel * count;
+		const float *channel_sound = sound + channel * count;
 		float peak = 0.0f, sum = 0.0f;
 		for (int64_t sample = 0; sample < count; ++sample) {
-			float size = from[sample] < 0.0f ? -from[sample] : from[sample];
+			float size = channel_sound[sample] < 0.0f ? -channel_sound[sample] : channel_sound[sample];
 			peak = size > peak ? size : peak;
 			sum += size * 0.0f; /* NaN where a sample is NaN or infinite */
 		}
@@ -1326,4 +1333,5 @@ static void NAME(peaks)(const float *sound, int32_t channels, int64_t count, flo
 	}
 }
 
-static const Kernels NAME(kernels) = {NAME(decode), NAME(render), NAME(remember), NAME(ahead), NAME(convert), NAME(mix), NAME(add_gesture), NAME(peaks)};
+static const Kernels NAME(kernels) = {NAME(decode), NAME(render), NAME(remember),    NAME(ahead),
+                                      NAME(convert), NAME(mix),   NAME(add_gesture), NAME(peaks)};
