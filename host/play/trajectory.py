@@ -37,12 +37,12 @@ class Movement:
     @functools.cached_property
     def fast(self) -> Array:
         """The movement in dB without its slow course, [moments, bands]: back and forth, a decay would swell."""
-        held = self.bands.astype(np.float32) * np.float32(RESIDUAL_DB)
-        sums = np.concatenate([np.zeros((1, held.shape[1]), np.float32), held.cumsum(axis=0)])
-        moments = np.arange(len(held))
-        low, high = np.maximum(moments - SLOW // 2, 0), np.minimum(moments + SLOW // 2 + 1, len(held))
+        band_levels = self.bands.astype(np.float32) * np.float32(RESIDUAL_DB)
+        sums = np.concatenate([np.zeros((1, band_levels.shape[1]), np.float32), band_levels.cumsum(axis=0)])
+        moments = np.arange(len(band_levels))
+        low, high = np.maximum(moments - SLOW // 2, 0), np.minimum(moments + SLOW // 2 + 1, len(band_levels))
         slow = (sums[high] - sums[low]) / (high - low)[:, np.newaxis].astype(np.float32)
-        fast: Array = held - slow + slow[-1]
+        fast: Array = band_levels - slow + slow[-1]
         return fast
 
 
@@ -86,12 +86,13 @@ class TrajectoryBlender:
         bands = len(gestures.bands_hz)
         nothing = np.zeros((1, bands), np.int8)
         residuals = [note.residual.reshape(-1, bands) if len(note.residual) else nothing for note in notes]
-        means = np.array([one[0] for one in residuals]) * RESIDUAL_DB
+        means = np.array([movement_steps[0] for movement_steps in residuals]) * RESIDUAL_DB
         self._movements = [
-            Movement(one[1:], note.vibrato, _fading(note.loudness)) for one, note in zip(residuals, notes, strict=True)
+            Movement(movement_steps[1:], note.vibrato, _fading(note.loudness))
+            for movement_steps, note in zip(residuals, notes, strict=True)
         ]
         self._modes = [note.modes if len(note.modes) else None for note in notes]
-        self._openings = _of_one_length([one.bands[:OPENING] for one in self._movements], bands)
+        self._openings = _of_one_length([movement_steps.bands[:OPENING] for movement_steps in self._movements], bands)
         self._endings = _of_one_length([note.release_residual.reshape(-1, max(bands, 1)) for note in notes], bands)
         # One row per note, so that an onset blends all with one product: a block may have many onsets.
         self._held = np.concatenate([ends, offsets, levels, codes.reshape(count, -1), means], axis=1)
@@ -111,78 +112,78 @@ class TrajectoryBlender:
         The velocity is clamped to nearby keys' velocities: louder distant keys have another timbre.
         """
         softest, loudest = self._range(pitch)
-        asked = min(max(float(velocity), softest), loudest)
-        known = self._mixes.get((pitch, asked))
-        if known is None:
+        clamped_velocity = min(max(float(velocity), softest), loudest)
+        blend = self._mixes.get((pitch, clamped_velocity))
+        if blend is None:
             _drop_first(self._mixes)
-            known = self._mixes[pitch, asked] = self._mix(pitch, asked)
-        return known
+            blend = self._mixes[pitch, clamped_velocity] = self._mix(pitch, clamped_velocity)
+        return blend
 
     def _range(self, pitch: float) -> tuple[float, float]:
-        known = self._ranges.get(pitch)
-        if known is None:
-            away = np.abs(self._keys - pitch)
-            around = self._velocities[away <= max(AROUND_SEMITONES, np.sort(away)[:BLENDED][-1])]
+        velocity_range = self._ranges.get(pitch)
+        if velocity_range is None:
+            distances = np.abs(self._keys - pitch)
+            near_velocities = self._velocities[distances <= max(AROUND_SEMITONES, np.sort(distances)[:BLENDED][-1])]
             _drop_first(self._ranges)
-            known = self._ranges[pitch] = float(around.min()), float(around.max())
-        return known
+            velocity_range = self._ranges[pitch] = float(near_velocities.min()), float(near_velocities.max())
+        return velocity_range
 
-    def _mix(self, pitch: float, asked: float) -> BlendedTrajectory:
+    def _mix(self, pitch: float, velocity: float) -> BlendedTrajectory:
         keys = np.rint(self._keys)
         decoded = int(keys[np.abs(keys - pitch).argmin()]) if self._transposed else None
-        away = self._keys - (pitch if decoded is None else decoded)
-        apart = np.square(away / KEY_SEMITONES) + np.square((self._velocities - asked) / self._steps)
-        near, weights = nearest(apart if decoded is None else np.where(keys == decoded, apart, np.inf))
-        row, n = weights @ self._held[near], self._latents
-        fall, length, off = row[:3].tolist()
+        key_offsets = self._keys - (pitch if decoded is None else decoded)
+        distances = np.square(key_offsets / KEY_SEMITONES) + np.square((self._velocities - velocity) / self._steps)
+        notes, weights = nearest(distances if decoded is None else np.where(keys == decoded, distances, np.inf))
+        row, n = weights @ self._held[notes], self._latents
+        fall, length, deviation = row[:3].tolist()
         codes = 3 + n + self._levels  # first code of a row
         end = len(row) - self._bands
-        held = row[3 : 3 + n], row[3 + n : codes], row[codes:end].reshape(-1, n), fall, length, off
-        gains, opening = row[end:].astype(np.float32), _mean(self._openings, near, weights)
-        movements = tuple(self._movements[place] for place in near[weights > 0].tolist())
-        modes = self._modes[near[0]]
-        if weights @ self._rings[near] > 0.5 or not self._let_go.any():
-            released = np.zeros(0), np.zeros((0, n))
+        held_parts = row[3 : 3 + n], row[3 + n : codes], row[codes:end].reshape(-1, n), fall, length, deviation
+        gains, opening = row[end:].astype(np.float32), _mean(self._openings, notes, weights)
+        movements = tuple(self._movements[place] for place in notes[weights > 0].tolist())
+        modes = self._modes[notes[0]]
+        if weights @ self._rings[notes] > 0.5 or not self._let_go.any():
+            release_parts = np.zeros(0), np.zeros((0, n))
         else:
-            if not self._let_go[near[weights > 0]].all():
-                apart[~self._let_go] = np.inf  # exclude notes recorded without a release
-                near, weights = nearest(apart)
-            row, codes = weights @ self._releases[near], self._release_levels
-            released = row[:codes], row[codes:].reshape(-1, n)
-        ending = functools.cache(functools.partial(_mean, self._endings, near, weights))
-        return BlendedTrajectory(*held, *released, gains, opening, ending, movements, modes, decoded)
+            if not self._let_go[notes[weights > 0]].all():
+                distances[~self._let_go] = np.inf  # exclude notes recorded without a release
+                notes, weights = nearest(distances)
+            row, codes = weights @ self._releases[notes], self._release_levels
+            release_parts = row[:codes], row[codes:].reshape(-1, n)
+        ending = functools.cache(functools.partial(_mean, self._endings, notes, weights))
+        return BlendedTrajectory(*held_parts, *release_parts, gains, opening, ending, movements, modes, decoded)
 
 
 def _fading(steps: Steps) -> Doubles:
     moves = RESIDUAL_DB * steps.astype(np.float64)
-    left = np.linspace(1, 0, OPENING + 1)[1:]
-    return np.concatenate([moves, moves[-1] * left]) if len(moves) else moves
+    fade = np.linspace(1, 0, OPENING + 1)[1:]
+    return np.concatenate([moves, moves[-1] * fade]) if len(moves) else moves
 
 
 def _of_one_length(movements: Sequence[Steps], bands: int) -> Steps:
     """Short ones keep their last moment, empty ones are 0."""
     result = np.zeros((len(movements), max(map(len, movements)), bands), np.int8)
-    for row, one in zip(result, movements, strict=True):
-        if len(one):
-            row[: len(one)], row[len(one) :] = one, one[-1]
+    for row, movement in zip(result, movements, strict=True):
+        if len(movement):
+            row[: len(movement)], row[len(movement) :] = movement, movement[-1]
     return result
 
 
-def _mean(steps: Steps, near: npt.NDArray[np.intp], weights: Doubles) -> Array:
-    rows = steps[near].reshape(len(near), -1).astype(np.float32)
+def _mean(steps: Steps, notes: npt.NDArray[np.intp], weights: Doubles) -> Array:
+    rows = steps[notes].reshape(len(notes), -1).astype(np.float32)
     return ((weights * RESIDUAL_DB).astype(np.float32) @ rows).reshape(steps.shape[1:])
 
 
-def _drop_first(known: dict[Any, Any]) -> None:
-    if len(known) >= REMEMBERED:
-        del known[next(iter(known))]
+def _drop_first(cache: dict[Any, Any]) -> None:
+    if len(cache) >= REMEMBERED:
+        del cache[next(iter(cache))]
 
 
-def nearest(apart: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
+def nearest(squared_distances: Doubles) -> tuple[npt.NDArray[np.intp], Doubles]:
     """Nearest notes, [..., 8 at most], for squared distances, [..., notes], and weights that sum to 1."""
-    near = apart.argsort(axis=-1, kind="stable")[..., :BLENDED]
-    weights: Doubles = 1.0 / (np.take_along_axis(apart, near, axis=-1) + SAME)
-    return near, weights / weights.sum(axis=-1, keepdims=True)
+    notes = squared_distances.argsort(axis=-1, kind="stable")[..., :BLENDED]
+    weights: Doubles = 1.0 / (np.take_along_axis(squared_distances, notes, axis=-1) + SAME)
+    return notes, weights / weights.sum(axis=-1, keepdims=True)
 
 
 def _releases(notes: list[NoteWay], gestures: Gestures) -> tuple[Doubles, Doubles]:
@@ -283,8 +284,8 @@ class Gesture:
         """
         self.mix, self.common, self.pace, self.note = mix, common, pace, note
         self.begin = on
-        self._sought: int | None = None  # the last place of gains of bands
-        self._found, self.ending = mix.gains, mix.opening[:0]
+        self._band_place: int | None = None  # the last place of gains of bands
+        self._place_gains, self.ending = mix.gains, mix.opening[:0]
         self.louder, self.gains, self.opening, self.movement = 0.0, mix.gains, mix.opening, mix.movements[0]
         if pace.variety > 0 and note > 1:
             self._differ()
@@ -308,31 +309,31 @@ class Gesture:
 
     def _differ(self) -> None:
         takes, variety, movements = self.common.takes, self.pace.variety, self.mix.movements
-        long = [one for one in movements if len(one.bands) >= LONG] or list(movements[:1])
-        among = math.ceil(variety * len(long))
-        choice, drawn = drawn_take(self.note, len(takes))
-        self.movement = long[int(choice * among)]
+        long_movements = [movement for movement in movements if len(movement.bands) >= LONG] or list(movements[:1])
+        choice_count = math.ceil(variety * len(long_movements))
+        choice, weights = drawn_take(self.note, len(takes))
+        self.movement = long_movements[int(choice * choice_count)]
         self.opening = np.zeros((0, 0), np.float32)
         if len(takes):  # a sum of differences with normal weights has their covariance
-            drawn = drawn * np.float32(variety / math.sqrt(2 * len(takes)))
-            self.louder = min(max(float(drawn @ takes[:, 0]), SOFTEST_TAKE_DB), variety * LOUDEST_TAKE_DB)
-            self.gains = self.gains + (drawn @ takes[:, 1:]).astype(np.float32)
+            weights = weights * np.float32(variety / math.sqrt(2 * len(takes)))
+            self.louder = min(max(float(weights @ takes[:, 0]), SOFTEST_TAKE_DB), variety * LOUDEST_TAKE_DB)
+            self.gains = self.gains + (weights @ takes[:, 1:]).astype(np.float32)
 
     def gain(self, start: int, count: int) -> np.float32 | Array:
         if self.pace.loudness == 0:
             return np.float32(1.0)
         if self.off is None or self.off >= start + count:
             return self._held.block(start, count, self._level)
-        held = min(max(self.off - start, 0), count)
+        held_count = min(max(self.off - start, 0), count)
         gain = np.empty(count, np.float32)
-        if held:
-            gain[:held] = self._held.block(start, held, self._level)
-        gain[held:] = self._left()
+        if held_count:
+            gain[:held_count] = self._held.block(start, held_count, self._level)
+        gain[held_count:] = self._gain_at_off()
         if self._release is not None:
-            gain[held:] *= self._release.block(start + held, count - held, self._released)
+            gain[held_count:] *= self._release.block(start + held_count, count - held_count, self._release_level)
         return gain
 
-    def _left(self) -> np.float32:
+    def _gain_at_off(self) -> np.float32:
         """The gain at the note-off."""
         assert self.off is not None
         return self._held.block(self.off, 1, self._level)[0]
@@ -347,69 +348,73 @@ class Gesture:
 
         They are those of the nearest moment, as frames overlap. A frame that begins before the note-off is held.
         """
-        off, pace = self.off, self.pace
+        off_time, pace = self.off, self.pace
         moments = pace.speed / (pace.rate * self.common.residual_seconds)  # per sample
         place = int(max(time + ahead - self.begin, 0) * moments + 0.5)
-        if off is not None and time >= off:
-            place = ~int((time + ahead - off) * moments + 0.5)  # negative after the note-off
-        if place != self._sought:
-            moved = self._moved(place) if off is None or place >= 0 else self._moved_after(~place, off, moments)
-            self._sought, self._found = place, (self.gains + moved) * np.float32(pace.codes)
-        return self._found
+        if off_time is not None and time >= off_time:
+            place = ~int((time + ahead - off_time) * moments + 0.5)  # negative after the note-off
+        if place != self._band_place:
+            deviation = (
+                self._movement_at(place)
+                if off_time is None or place >= 0
+                else self._movement_after(~place, off_time, moments)
+            )
+            self._band_place, self._place_gains = place, (self.gains + deviation) * np.float32(pace.codes)
+        return self._place_gains
 
-    def _moved(self, place: int) -> Array:
-        opening, held, last = self.opening, self.movement.bands, len(self.movement.bands) - 1
-        if last < 0:
+    def _movement_at(self, place: int) -> Array:
+        opening, bands, last_place = self.opening, self.movement.bands, len(self.movement.bands) - 1
+        if last_place < 0:
             return np.zeros_like(self.gains)
-        back = last - round(LOOPED * last)
-        moved: Array
-        if place > last and back < OPENING:  # back and forth, a short movement would be a tremolo
-            moved = held[last] * np.float32(RESIDUAL_DB * max(0.0, 1 - (place - last) / OPENING))
-            return moved
-        if place > last:
-            moved = self.movement.fast[-1 - abs(back - (place - last + back) % (2 * back))]
-            return moved
-        moved = held[place] * np.float32(RESIDUAL_DB)
-        own = np.float32(min(max(2 * place / OPENING - 1, 0.0), 1.0))
+        span = last_place - round(LOOPED * last_place)
+        movement: Array
+        if place > last_place and span < OPENING:  # back and forth, a short movement would be a tremolo
+            movement = bands[last_place] * np.float32(RESIDUAL_DB * max(0.0, 1 - (place - last_place) / OPENING))
+            return movement
+        if place > last_place:
+            movement = self.movement.fast[-1 - abs(span - (place - last_place + span) % (2 * span))]
+            return movement
+        movement = bands[place] * np.float32(RESIDUAL_DB)
+        own_share = np.float32(min(max(2 * place / OPENING - 1, 0.0), 1.0))
         if place < len(opening):
-            moved = moved * own + opening[place] * (1 - own)
+            movement = movement * own_share + opening[place] * (1 - own_share)
         if self.pace.loudness < 1:  # an attack's noise goes with its level, or would be as loud as the tone
-            moved = moved * (own + (1 - own) * np.float32(self.pace.loudness))
-        return moved
+            movement = movement * (own_share + (1 - own_share) * np.float32(self.pace.loudness))
+        return movement
 
-    def _moved_after(self, place: int, off: int, moments: float) -> Array:
+    def _movement_after(self, place: int, off_time: int, moments: float) -> Array:
         """The difference to the movement at the note-off fades."""
-        left = np.float32(max(1.0 - place * self.common.residual_seconds / JOINED_SECONDS, 0.0))
-        moved = np.zeros_like(self.gains)
+        fade = np.float32(max(1.0 - place * self.common.residual_seconds / JOINED_SECONDS, 0.0))
+        movement = np.zeros_like(self.gains)
         if len(self.ending):
-            moved += self.ending[min(place, len(self.ending) - 1)]
-        if left > 0:
-            joined = self._moved(int(max(off - self.begin, 0) * moments + 0.5))
-            moved += (joined - self.ending[0] if len(self.ending) else joined) * left
-        return moved
+            movement += self.ending[min(place, len(self.ending) - 1)]
+        if fade > 0:
+            held_movement = self._movement_at(int(max(off_time - self.begin, 0) * moments + 0.5))
+            movement += (held_movement - self.ending[0] if len(self.ending) else held_movement) * fade
+        return movement
 
     def vibrato(self, time: int, ahead: int) -> float:
         """Return the deviation of the pitch in semitones for a frame as in `band_gains`.
 
         A note that is held for longer goes back and forth in its recorded vibrato; a short one's fades.
         """
-        way, pace = self.movement.vibrato, self.pace
-        if not len(way):
+        steps, pace = self.movement.vibrato, self.pace
+        if not len(steps):
             return 0.0
         moments = pace.speed / (pace.rate * self.common.residual_seconds)
         place, part = divmod(max(time + ahead - self.begin, 0) * moments, 1.0)
-        first, then = (self._pitch_at(way, int(place) + after) for after in (0, 1))
-        return VIBRATO * pace.codes * (first + (then - first) * part)
+        first, second = (self._pitch_at(steps, int(place) + offset) for offset in (0, 1))
+        return VIBRATO * pace.codes * (first + (second - first) * part)
 
     @staticmethod
-    def _pitch_at(way: Steps, place: int) -> float:
-        last = len(way) - 1
-        if place <= last:
-            return float(way[place])
-        back = last - round(LOOPED * last)
-        if back < OPENING:
-            return float(way[last]) * max(0.0, 1 - (place - last) / OPENING)
-        return float(way[last - abs(back - (place - last + back) % (2 * back))])
+    def _pitch_at(steps: Steps, place: int) -> float:
+        last_place = len(steps) - 1
+        if place <= last_place:
+            return float(steps[place])
+        span = last_place - round(LOOPED * last_place)
+        if span < OPENING:
+            return float(steps[last_place]) * max(0.0, 1 - (place - last_place) / OPENING)
+        return float(steps[last_place - abs(span - (place - last_place + span) % (2 * span))])
 
     @property
     def releases(self) -> bool:
@@ -427,11 +432,13 @@ class Gesture:
         self.off = time
         self.ending = self.mix.ending()
         self._ahead = None
-        recorded, loudness = self._release_seconds(), self.pace.loudness
-        if recorded is None or loudness == 0 or not self.pace.releases:
+        recorded_seconds, loudness = self._release_seconds(), self.pace.loudness
+        if recorded_seconds is None or loudness == 0 or not self.pace.releases:
             return release, False
-        samples = max(1, round((1 - loudness) * release + loudness * recorded * self.pace.rate / self.pace.speed))
-        self.stretch = recorded / samples * self.pace.rate
+        samples = max(
+            1, round((1 - loudness) * release + loudness * recorded_seconds * self.pace.rate / self.pace.speed)
+        )
+        self.stretch = recorded_seconds / samples * self.pace.rate
         self._release = _Curve(time, self.pace.rate, self._place)
         return samples, True
 
@@ -446,10 +453,10 @@ class Gesture:
         return self._codes[place]
 
     def forget(self, time: int) -> None:
-        past = min(time // self.pace.hop - self._hop, len(self._codes) - 1)
-        if past > 0:
-            del self._codes[:past]
-            self._hop += past
+        expired_count = min(time // self.pace.hop - self._hop, len(self._codes) - 1)
+        if expired_count > 0:
+            del self._codes[:expired_count]
+            self._hop += expired_count
 
     def _next(self, hop: int) -> Doubles:
         chunk, place = divmod(hop + self._place, HOPS)
@@ -459,84 +466,84 @@ class Gesture:
             self._ahead = chunk, codes, codes @ self.common.decibels
         _, codes, sounding = self._ahead
         if self._codes:
-            away = sounding[place] - self._sounding
-            if away @ away < STILL_DB**2:
+            change = sounding[place] - self._sounding
+            if change @ change < STILL_DB**2:
                 return self._codes[-1]
         self._sounding = sounding[place]
         code: Doubles = codes[place]
         return code
 
     def _codes_at(self, times: npt.NDArray[np.int64]) -> Doubles:
-        along, off = self._held_at(times), self.off
-        if off is not None and times[-1] >= off and len(self.mix.release_codes):
-            seconds = self._recorded(times, off)
-            way = self.mix.release_codes
-            left = np.maximum(1.0 - seconds / JOINED_SECONDS, 0.0)[:, np.newaxis]
-            released = _between(self.common.release_codes, way, seconds)
-            released += (self._held_at(np.array([off])) - way[0]) * left
-            along = np.where((times < off)[:, np.newaxis], along, released)
-        codes: Doubles = (self.mix.offset + along) * self.pace.codes
+        held_codes, off_time = self._held_codes_at(times), self.off
+        if off_time is not None and times[-1] >= off_time and len(self.mix.release_codes):
+            seconds = self._recorded_seconds(times, off_time)
+            release_codes = self.mix.release_codes
+            fade = np.maximum(1.0 - seconds / JOINED_SECONDS, 0.0)[:, np.newaxis]
+            faded_codes = _between(self.common.release_codes, release_codes, seconds)
+            faded_codes += (self._held_codes_at(np.array([off_time])) - release_codes[0]) * fade
+            held_codes = np.where((times < off_time)[:, np.newaxis], held_codes, faded_codes)
+        codes: Doubles = (self.mix.offset + held_codes) * self.pace.codes
         return codes
 
-    def _held_at(self, times: npt.NDArray[np.int64]) -> Doubles:
-        seconds = self._recorded(times, self.codes_begin)
-        way = _between(self.common.codes, self.mix.codes, seconds)
+    def _held_codes_at(self, times: npt.NDArray[np.int64]) -> Doubles:
+        seconds = self._recorded_seconds(times, self.codes_begin)
+        held_codes = _between(self.common.codes, self.mix.codes, seconds)
         if seconds[-1] > self.mix.held:
             swing = self._wander(seconds, slice(1, None)) @ self.common.directions
-            way += self._wander_amount(seconds)[:, np.newaxis] * swing
-        return way
+            held_codes += self._wander_amount(seconds)[:, np.newaxis] * swing
+        return held_codes
 
-    def _recorded(self, times: npt.NDArray[np.int64], since: int) -> Doubles:
-        return (times - since + self.pace.lead).astype(np.float64) * (self.pace.speed / self.pace.rate)
+    def _recorded_seconds(self, times: npt.NDArray[np.int64], begin: int) -> Doubles:
+        return (times - begin + self.pace.lead).astype(np.float64) * (self.pace.speed / self.pace.rate)
 
     def _level(self, seconds: Doubles) -> Doubles:
-        mix, grid, recorded = self.mix, self.common.levels, seconds * self.pace.speed
-        levels = np.interp(recorded, grid, mix.levels)
-        levels -= mix.fall * np.maximum(recorded - grid[-1], 0.0)
-        if len(moves := self.movement.loudness):
-            levels += np.interp(recorded / self.common.residual_seconds, np.arange(len(moves)), moves)
+        mix, grid, recorded_seconds = self.mix, self.common.levels, seconds * self.pace.speed
+        levels = np.interp(recorded_seconds, grid, mix.levels)
+        levels -= mix.fall * np.maximum(recorded_seconds - grid[-1], 0.0)
+        if len(loudness := self.movement.loudness):
+            levels += np.interp(recorded_seconds / self.common.residual_seconds, np.arange(len(loudness)), loudness)
             np.minimum(levels, mix.levels.max() + LOUDEST_TAKE_DB - max(self.louder, 0.0), out=levels)
-        if recorded[-1] > mix.held:
-            levels += self._wander_amount(recorded) * self._wander(recorded, slice(0, 1))[:, 0]
+        if recorded_seconds[-1] > mix.held:
+            levels += self._wander_amount(recorded_seconds) * self._wander(recorded_seconds, slice(0, 1))[:, 0]
         return (levels + self.louder) * self.pace.loudness
 
-    def _released(self, seconds: Doubles) -> Doubles:
-        recorded, grid, levels = seconds * self.stretch, self.common.release_levels, self.mix.release_levels
-        beyond = np.maximum(recorded - grid[-1], 0.0)
-        fallen: Doubles = np.interp(recorded, grid, levels) - beyond * _last_slope(grid, levels)
-        return fallen
+    def _release_level(self, seconds: Doubles) -> Doubles:
+        recorded_seconds, grid, levels = seconds * self.stretch, self.common.release_levels, self.mix.release_levels
+        seconds_beyond = np.maximum(recorded_seconds - grid[-1], 0.0)
+        release_levels: Doubles = np.interp(recorded_seconds, grid, levels) - seconds_beyond * _last_slope(grid, levels)
+        return release_levels
 
     def _release_seconds(self) -> float | None:
         """Recorded, until -60 dB."""
         grid, levels = self.common.release_levels, self.mix.release_levels
         if not len(levels):
             return None
-        under = np.flatnonzero(levels <= QUIET_DB)
-        if not len(under):
+        quiet_points = np.flatnonzero(levels <= QUIET_DB)
+        if not len(quiet_points):
             return float(grid[-1] + (levels[-1] - QUIET_DB) / _last_slope(grid, levels))
-        last = int(under[0])
-        if last == 0:
+        quiet_point = int(quiet_points[0])
+        if quiet_point == 0:
             return float(grid[0])
-        part = (QUIET_DB - levels[last - 1]) / (levels[last] - levels[last - 1])
-        return float(grid[last - 1] + part * (grid[last] - grid[last - 1]))
+        part = (QUIET_DB - levels[quiet_point - 1]) / (levels[quiet_point] - levels[quiet_point - 1])
+        return float(grid[quiet_point - 1] + part * (grid[quiet_point] - grid[quiet_point - 1]))
 
     def _wander_amount(self, seconds: Doubles) -> Doubles:
         parts = np.minimum(np.maximum((seconds / self.mix.held - 1) / JOINS, 0.0), 1.0)
-        heard: Doubles = parts * parts * (3 - 2 * parts)
-        return heard
+        amounts: Doubles = parts * parts * (3 - 2 * parts)
+        return amounts
 
-    def _wander(self, seconds: Doubles, which: slice) -> Doubles:
+    def _wander(self, seconds: Doubles, columns: slice) -> Doubles:
         """[moments, columns]: in dB, then along each direction."""
         hertz, phases = self._sines
-        turns = seconds[:, np.newaxis, np.newaxis] * hertz[which] + phases[which]
-        swing: Doubles = np.sin(2 * np.pi * turns).sum(axis=2) * self.common.wander_deviations[which]
+        turns = seconds[:, np.newaxis, np.newaxis] * hertz[columns] + phases[columns]
+        swing: Doubles = np.sin(2 * np.pi * turns).sum(axis=2) * self.common.wander_deviations[columns]
         return swing
 
     @functools.cached_property
     def _sines(self) -> tuple[Doubles, Doubles]:
         hertz = self.common.hertz
-        drawn = uniforms(0, self.note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
-        return hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * drawn[:, 0]), drawn[:, 1]
+        numbers = uniforms(0, self.note, 0, 2 * SINES, len(hertz)).T.reshape(len(hertz), 2, SINES)
+        return hertz[:, np.newaxis] * (SPREAD[0] + (SPREAD[1] - SPREAD[0]) * numbers[:, 0]), numbers[:, 1]
 
 
 @functools.lru_cache(maxsize=8)
@@ -555,14 +562,14 @@ def phase_samples(hop: int) -> int:
     return max(1, hop // PHASES)
 
 
-def _between(grid: Doubles, way: Doubles, seconds: Doubles) -> Doubles:
+def _between(grid: Doubles, values: Doubles, seconds: Doubles) -> Doubles:
     if len(grid) == 1:
-        return np.repeat(way, len(seconds), axis=0)
-    after = grid[1:-1].searchsorted(seconds, side="right") + 1
-    first = grid[after - 1]
-    parts = np.minimum(np.maximum((seconds - first) / (grid[after] - first), 0.0), 1.0)[:, np.newaxis]
-    between: Doubles = way[after - 1] * (1.0 - parts) + way[after] * parts
-    return between
+        return np.repeat(values, len(seconds), axis=0)
+    upper = grid[1:-1].searchsorted(seconds, side="right") + 1
+    first = grid[upper - 1]
+    parts = np.minimum(np.maximum((seconds - first) / (grid[upper] - first), 0.0), 1.0)[:, np.newaxis]
+    interpolated: Doubles = values[upper - 1] * (1.0 - parts) + values[upper] * parts
+    return interpolated
 
 
 def _last_slope(grid: Doubles, levels: Doubles) -> float:
@@ -577,7 +584,7 @@ class _Curve:
     def __init__(self, begin: int, rate: int, place: int) -> None:
         self._rate = rate
         self._origin = begin - place % CHUNK * STEP
-        self._before = place % CHUNK
+        self._skipped_steps = place % CHUNK
         self._begin: int | None = None  # first sample of the cached chunk
         self._chunk = np.zeros(0, np.float32)
 
@@ -585,18 +592,18 @@ class _Curve:
         """``levels`` returns dB at seconds >= 0 since the start."""
         if self._begin is not None and self._begin <= start <= self._begin + CHUNK_SAMPLES - count:  # the usual case
             return self._chunk[start - self._begin : start - self._begin + count]
-        first, at = divmod(start - self._origin, CHUNK_SAMPLES)
-        if at + count <= CHUNK_SAMPLES:
-            return self._gains(first, levels)[at : at + count]
-        chunks = range(first, first - -(at + count) // CHUNK_SAMPLES)
-        return np.concatenate([self._gains(chunk, levels) for chunk in chunks])[at : at + count]
+        first, offset = divmod(start - self._origin, CHUNK_SAMPLES)
+        if offset + count <= CHUNK_SAMPLES:
+            return self._gains(first, levels)[offset : offset + count]
+        chunks = range(first, first - -(offset + count) // CHUNK_SAMPLES)
+        return np.concatenate([self._gains(chunk, levels) for chunk in chunks])[offset : offset + count]
 
     def _gains(self, number: int, levels: Callable[[Doubles], Doubles]) -> Array:
         begin = self._origin + number * CHUNK_SAMPLES
         if begin != self._begin:
-            moments = np.arange(CHUNK + 1) + (number * CHUNK - self._before)
-            known = 10 ** (levels(np.maximum(moments, 0) * (STEP / self._rate)) / 20)
-            ramps = np.multiply.outer(np.diff(known), PARTS_OF_STEP)
-            ramps += known[:-1, np.newaxis]
+            moments = np.arange(CHUNK + 1) + (number * CHUNK - self._skipped_steps)
+            gains = 10 ** (levels(np.maximum(moments, 0) * (STEP / self._rate)) / 20)
+            ramps = np.multiply.outer(np.diff(gains), PARTS_OF_STEP)
+            ramps += gains[:-1, np.newaxis]
             self._begin, self._chunk = begin, ramps.reshape(-1).astype(np.float32)
         return self._chunk
