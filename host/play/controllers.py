@@ -38,16 +38,16 @@ class _Binding:
         """None if the target stays."""
         (low, high), entry = self.entry.ends, self.entry
         now = knob(value, low, high, entry.curve, top)
-        before, self.stood = self.stood, now
-        if entry.takeover == "jump" or present == before:
+        stood_before, self.stood = self.stood, now
+        if entry.takeover == "jump" or present == stood_before:
             return now
-        if before is None or now == before:
+        if stood_before is None or now == stood_before:
             return None
         if entry.takeover == "scale":
-            upward = (now > before) == (high > low)
-            return _scaled(before, now, present, high if upward else low)
-        reached = min(max(present, min(low, high)), max(low, high))
-        return now if min(before, now) <= reached <= max(before, now) else None
+            upward = (now > stood_before) == (high > low)
+            return _scaled(stood_before, now, present, high if upward else low)
+        reached_value = min(max(present, min(low, high)), max(low, high))
+        return now if min(stood_before, now) <= reached_value <= max(stood_before, now) else None
 
 
 def _scaled(before: float, now: float, present: float, end: float) -> float:
@@ -147,13 +147,13 @@ class Mapper:
             case ChannelPressure(time, channel, value):
                 self._press_channel(time, channel, value)
             case KeyPressure(time, channel, key, value):  # the highest pressure of held keys counts
-                if key in (held := self._pressed_keys.get(channel, {})):
-                    self._press(time, channel, held | {key: value})
+                if key in (held_keys := self._pressed_keys.get(channel, {})):
+                    self._press(time, channel, held_keys | {key: value})
             case NoteOn(_, channel, key) if channel in self._pressed_keys:
                 self._pressed_keys[channel].setdefault(key, 0)
             case NoteOff(time, channel, key):
-                if key in (held := self._pressed_keys.get(channel, {})):
-                    self._press(time, channel, {k: pressure for k, pressure in held.items() if k != key})
+                if key in (held_keys := self._pressed_keys.get(channel, {})):
+                    self._press(time, channel, {k: pressure for k, pressure in held_keys.items() if k != key})
             case AllOff(time, channel):
                 self._press(time, channel, {})
             case ControllersReset(time, channel):
@@ -187,21 +187,21 @@ class Mapper:
     def _reset(self, time: int, channel: int) -> None:
         self._press_channel(time, channel, 0)
         self._press(time, channel, dict.fromkeys(self._pressed_keys.get(channel, {}), 0))
-        for number, rest in RESTS.items():
+        for number, resting_value in RESTS.items():
             source = self._coarse.get((channel, number))
             if source is not None and source.heard:
-                self._turn_coarse(time, source, rest)
+                self._turn_coarse(time, source, resting_value)
 
     def _press_channel(self, time: int, channel: int, value: int) -> None:
         source = self._pressures.get(channel)
         if source is not None and (source.heard or value):  # an initial 0 must not move the target
             self._turn_coarse(time, source, value)
 
-    def _press(self, time: int, channel: int, held: dict[int, int]) -> None:
+    def _press(self, time: int, channel: int, held_keys: dict[int, int]) -> None:
         if channel not in self._pressed_keys:
             return
-        self._pressed_keys[channel] = held
-        source, hardest = self._key_pressures[channel], max(held.values(), default=0)
+        self._pressed_keys[channel] = held_keys
+        source, hardest = self._key_pressures[channel], max(held_keys.values(), default=0)
         if hardest != source.coarse:
             self._turn_coarse(time, source, hardest)
 
@@ -260,23 +260,25 @@ class Macros:
                 if entry.target in reach:
                     self._adding.setdefault(entry.target, []).append((name, entry))
         self._own = {target: present(target) for target in self._adding}  # knob values of targets
-        away = [name for name, rest in self._rests.items() if self._positions[name] != rest]
-        for target in dict.fromkeys(target for name in away for target in self._moved[name]):
+        turned_macros = [
+            name for name, resting_position in self._rests.items() if self._positions[name] != resting_position
+        ]
+        for target in dict.fromkeys(target for name in turned_macros for target in self._moved[name]):
             self._send(0, target)
 
     def present(self, target: str) -> float:
         """A macro's position, or a target's knob value without offsets."""
-        for known in (self._positions, self._own):
-            if target in known:
-                return known[target]
+        for positions in (self._positions, self._own):
+            if target in positions:
+                return positions[target]
         return self._present(target)
 
     def turn(self, time: int, target: str, value: float, channel: int | None = None) -> None:
         """Macros and their targets are common to all channels."""
         if target in self._positions:
             self._positions[target] = value
-            for moved in self._moved[target]:
-                self._send(time, moved)
+            for moved_target in self._moved[target]:
+                self._send(time, moved_target)
         elif target in self._own:
             self._own[target] = value
             self._send(time, target)

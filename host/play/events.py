@@ -94,9 +94,11 @@ class EventProcessor:
         tuned = functools.partial(_tuning_of, self._mpe, self._wheels)
         gesture = no_gesture if self._gesturing is None else self._gesturing.start_gesture
         self._own_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
-        own = nothing if self._own_values is None else self._own_values.of
+        note_offsets = nothing if self._own_values is None else self._own_values.of
         shapes = (self._parameters.shape, self._parameters.release_samples)
-        makers = Makers(engine.start_stream, *shapes, self._mpe.touch, *channels, self._tuning, gesture, own, tuned)
+        makers = Makers(
+            engine.start_stream, *shapes, self._mpe.touch, *channels, self._tuning, gesture, note_offsets, tuned
+        )
         keying = kind.keying(kind.select_section(preset), play)
         self.voices = keyed(play, keying, rate, makers)
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
@@ -159,9 +161,11 @@ class EventProcessor:
         if self._own_values is not None and self._own_values.moves_codes:
             motion = NoteMotion(motion, [voice.own.code for voice in voices], self._spans)
         if gestures and self._gesturing is not None:
-            ways = [voice.gesture for voice in voices]
-            if self._gesturing.moves or any(one and (one.moves or one.semitones) for one in ways):
-                motion = GestureMotion(motion, ways, self._spans, self._gesturing)
+            gestures_of_voices = [voice.gesture for voice in voices]
+            if self._gesturing.moves or any(
+                gesture and (gesture.moves or gesture.semitones) for gesture in gestures_of_voices
+            ):
+                motion = GestureMotion(motion, gestures_of_voices, self._spans, self._gesturing)
         touches = [voice.touch for voice in voices]
         return self._mpe.motion(motion, touches) if any(touches) else motion
 
@@ -170,8 +174,8 @@ class EventProcessor:
         voice = self.voices.victim(now)
         if voice is None or self.voices.count(now) <= self._expected_sheds:
             return None
-        since = voice.spare_since
-        return since is None, ((voice.envelope.on if since is None else since) - now) / self._rate
+        spare_time = voice.spare_since
+        return spare_time is None, ((voice.envelope.on if spare_time is None else spare_time) - now) / self._rate
 
     def expect_shedding(self) -> None:
         """Count a scheduled `StealVoice`: its voice is not spare."""
@@ -281,11 +285,11 @@ class EventProcessor:
         if self._mpe.zone(master) == master:
             self._reset(time, master)
             self.voices.release_all(time, master)
-        before = list(map(self._mpe.zone, CHANNELS))
+        zones_before = list(map(self._mpe.zone, CHANNELS))
         self._mpe.set_zone(master, members)
         self.voices.release_all(time, master)
         for channel in CHANNELS:
-            if channel == master or self._mpe.zone(channel) != before[channel]:
+            if channel == master or self._mpe.zone(channel) != zones_before[channel]:
                 self._rest_switches(time, channel, self._mpe.bus(channel))
                 self._wheels.of(channel).reset(time, self._bend_range)
 
@@ -314,8 +318,8 @@ def blend_of(patch: Patch) -> GestureBlend | None:
     preset, model = patch.preset, patch.model
     if model.gestures is None:
         return None
-    settings, rest = preset.gesture or GestureSettings(), preset.latent_values(model.card)
-    return GestureBlend.of(model, model.gestures, settings, rest)
+    settings, knob_codes = preset.gesture or GestureSettings(), preset.latent_values(model.card)
+    return GestureBlend.of(model, model.gestures, settings, knob_codes)
 
 
 def gesturing_of(
@@ -325,10 +329,10 @@ def gesturing_of(
     blend = blend or blend_of(patch)
     if blend is None:
         return None
-    said = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | preset.macro_targets
-    said |= {entry.target for entry in preset.cc} | {entry.target for entry in preset.note}
-    own = "envelope.attack_seconds" not in said, "envelope.release_seconds" not in said
-    return GesturePlayer(patch.model.card, blend, preset.gesture or GestureSettings(), lead, own, velocities)
+    preset_targets = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | preset.macro_targets
+    preset_targets |= {entry.target for entry in preset.cc} | {entry.target for entry in preset.note}
+    own_envelope = "envelope.attack_seconds" not in preset_targets, "envelope.release_seconds" not in preset_targets
+    return GesturePlayer(patch.model.card, blend, preset.gesture or GestureSettings(), lead, own_envelope, velocities)
 
 
 def _no_effect(time: int, target: str, value: float) -> None: ...
@@ -360,7 +364,7 @@ def engine_for(patch: Patch, live: bool = False) -> Engine[Any]:
     """Arguments and errors as in `engine_and_processor`."""
     preset, card = patch.preset, patch.model.card
     bend = max(preset.play.bend_range_semitones, ZONE_BEND if preset.mpe.enabled else 0.0)
-    own = kind_of(card).select_section(preset)
+    section = kind_of(card).select_section(preset)
     label = patch.morph and patch.morph.label
-    asked = EngineRequest(preset.latent_values(card), preset.play, own, bend, live, patch.sound, label)
-    return engine_of(patch.model, asked)
+    request = EngineRequest(preset.latent_values(card), preset.play, section, bend, live, patch.sound, label)
+    return engine_of(patch.model, request)

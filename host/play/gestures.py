@@ -34,19 +34,19 @@ def decibels(model: Model, codes: Doubles) -> Doubles:
     keys = np.arange(PITCH_CLASSES) * 5 % PITCH_CLASSES
     if partials is not None:
         keys = np.linspace(partials.low, partials.high, AROUND).round().astype(np.intp)
-    turned = PART * np.diag([latent.high - latent.low for latent in model.card.latents])
+    steps = PART * np.diag([latent.high - latent.low for latent in model.card.latents])
     squares = np.zeros((n, n))
-    around = codes[:: -(-len(codes) // AROUND)]
-    for number, code in enumerate(around):
-        rows = np.concatenate([[code], code + turned, code - turned]).astype(np.float32)
+    sample_codes = codes[:: -(-len(codes) // AROUND)]
+    for number, code in enumerate(sample_codes):
+        rows = np.concatenate([[code], code + steps, code - steps]).astype(np.float32)
         frames = model.decode(rows, np.full(len(rows), keys[number % len(keys)]))
-        heard = frames[0] > QUIETEST * frames[0].max()
-        levels = 20 * np.log10(np.maximum(frames[1:, heard], TINY))
-        change = (levels[:n] - levels[n:]) / (2 * np.diag(turned))[:, np.newaxis]
-        squares += change @ change.T / max(np.count_nonzero(heard), 1)
-    values, ways = np.linalg.eigh(squares / len(around))
-    apart: Doubles = ways * np.sqrt(np.maximum(values, 0.0))
-    return apart
+        is_audible = frames[0] > QUIETEST * frames[0].max()
+        levels = 20 * np.log10(np.maximum(frames[1:, is_audible], TINY))
+        change = (levels[:n] - levels[n:]) / (2 * np.diag(steps))[:, np.newaxis]
+        squares += change @ change.T / max(np.count_nonzero(is_audible), 1)
+    values, axes = np.linalg.eigh(squares / len(sample_codes))
+    matrix: Doubles = axes * np.sqrt(np.maximum(values, 0.0))
+    return matrix
 
 
 Note = tuple[int, int]  # channel and key: with MPE, one key may be down on two channels
@@ -77,14 +77,14 @@ class NoteValues:
         self.moves_codes = any(entry.target.startswith(LATENT) for entry in settings)
 
     def of(self, note: Note) -> NoteOffsets:
-        code, others = np.zeros(self._latents), dict[str, float]()
+        code, target_offsets = np.zeros(self._latents), dict[str, float]()
         for entry in self._settings:
             added = entry.added(self._velocities[note], note[1])
             if entry.target.startswith(LATENT):
                 code[int(entry.target.removeprefix(LATENT))] += added
             else:
-                others[entry.target] = others.get(entry.target, 0.0) + added
-        return NoteOffsets(code if self.moves_codes else None, others)
+                target_offsets[entry.target] = target_offsets.get(entry.target, 0.0) + added
+        return NoteOffsets(code if self.moves_codes else None, target_offsets)
 
 
 class PathMotion(MotionWrapper):
@@ -102,10 +102,12 @@ class PathMotion(MotionWrapper):
         """Only touched knobs contribute."""
         onsets = self._onsets[list(voices)]
         codes = self._path.codes(times - onsets if own_times is None else own_times - onsets + self._path.lead)
-        held = self._held(times)
-        if held is None:
+        held_shares = self._held(times)
+        if held_shares is None:
             return codes
-        mixed: Array = (codes * (1.0 - held) + self._common.latents(voices, times) * held).astype(np.float32)
+        mixed: Array = (codes * (1.0 - held_shares) + self._common.latents(voices, times) * held_shares).astype(
+            np.float32
+        )
         return mixed
 
 
@@ -131,8 +133,10 @@ class GestureBlend(NamedTuple):
     @classmethod
     def of(cls, model: Model, gestures: Gestures, settings: GestureSettings, rest: Sequence[float]) -> "GestureBlend":
         """``rest``: knob values, [n_latents]; they select the instrument if ``settings`` does not."""
-        ways = TrajectoryBlender(gestures, np.array(rest, np.float64), in_deviations(model.card), settings.instrument)
-        return cls(ways, GestureGrid.of(gestures, decibels(model, ways.codes), ways.takes))
+        blender = TrajectoryBlender(
+            gestures, np.array(rest, np.float64), in_deviations(model.card), settings.instrument
+        )
+        return cls(blender, GestureGrid.of(gestures, decibels(model, blender.codes), blender.takes))
 
 
 class GesturePlayer:
@@ -186,16 +190,16 @@ class GesturePlayer:
         pace, phase = self._pace(*self.heading()), phase_samples(self._hop)
         begin = -(-2 * self._lead // self._hop) * self._hop
         for key in EXPECTED:
-            found: dict[bytes, Doubles] = {}
+            codes: dict[bytes, Doubles] = {}
             mix = self._ways.mix(key, VELOCITY)
-            for on in range(begin, begin + PHASES * phase, phase):
-                gesture = Gesture(on, mix, self._common, pace, 0)
-                last = on - self._lead + round(BEGINS * self._hop)
-                for time in range((on - self._lead) // self._hop * self._hop, last + 1, self._hop):
+            for onset in range(begin, begin + PHASES * phase, phase):
+                gesture = Gesture(onset, mix, self._common, pace, 0)
+                last = onset - self._lead + round(BEGINS * self._hop)
+                for time in range((onset - self._lead) // self._hop * self._hop, last + 1, self._hop):
                     code = gesture.code(time)
-                    found[code.tobytes()] = code
+                    codes[code.tobytes()] = code
             decoded = key if mix.decoded_key is None else mix.decoded_key
-            yield float(decoded), np.array(list(found.values()))
+            yield float(decoded), np.array(list(codes.values()))
 
     @property
     def moves(self) -> bool:
@@ -227,21 +231,21 @@ class GestureMotion(OffsetMotion):
         added = np.zeros(codes.shape)
         read = times if own_times is None else own_times
         last: tuple[int, int] | None = None
-        for row, asked in enumerate(zip(voices, read.tolist(), strict=True)):
-            if asked == last:  # the usual case at a note-on
+        for row, voice_time in enumerate(zip(voices, read.tolist(), strict=True)):
+            if voice_time == last:  # the usual case at a note-on
                 added[row] = added[row - 1]
-            elif (gesture := self._gestures[asked[0]]) is not None:
-                added[row] = gesture.code(asked[1])
-            last = asked
+            elif (gesture := self._gestures[voice_time[0]]) is not None:
+                added[row] = gesture.code(voice_time[1])
+            last = voice_time
         return self._within(codes, added)
 
     def bend_semitones(self, voices: Sequence[int], times: Times) -> Doubles:
-        off = [0.0 if (gesture := self._gestures[voice]) is None else gesture.semitones for voice in voices]
-        bends: Doubles = self._common.bend_semitones(voices, times) + np.array(off)
+        deviations = [0.0 if (gesture := self._gestures[voice]) is None else gesture.semitones for voice in voices]
+        bends: Doubles = self._common.bend_semitones(voices, times) + np.array(deviations)
         return bends
 
     def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
-        bands = next((one.bands for one in self._gestures if one is not None and one.bands), 0)
+        bands = next((gesture.bands for gesture in self._gestures if gesture is not None and gesture.bands), 0)
         if not bands:
             return self._common.residual(voices, times, ahead)
         gains = np.zeros((len(voices), bands), np.float32)
@@ -261,7 +265,7 @@ class GestureMotion(OffsetMotion):
         """Initial codes of middle keys if only gestures move notes."""
         if self._common.own_codes or not self._gesturing.moves:
             return None
-        rest = self._common.latents([0], np.array([time], np.int64))
+        knob_codes = self._common.latents([0], np.array([time], np.int64))
         first = self._gesturing.first_codes()
-        codes = ((pitch, self._within(np.repeat(rest, len(added), axis=0), added)) for pitch, added in first)
-        return Beginnings((rest.tobytes(), self._gesturing.heading()), codes)
+        codes = ((pitch, self._within(np.repeat(knob_codes, len(added), axis=0), added)) for pitch, added in first)
+        return Beginnings((knob_codes.tobytes(), self._gesturing.heading()), codes)

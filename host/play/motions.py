@@ -118,8 +118,8 @@ class OffsetMotion(MotionWrapper):
     def _within(self, codes: Array, added: npt.NDArray[np.float64]) -> Array:
         """Clamp to latent ranges; knob values outside stay."""
         highest, lowest = np.maximum(codes, self._high), np.minimum(codes, self._low)
-        moved: Array = np.minimum(np.maximum(codes + added, lowest), highest).astype(np.float32)
-        return moved
+        limited_codes: Array = np.minimum(np.maximum(codes + added, lowest), highest).astype(np.float32)
+        return limited_codes
 
 
 class Latents:
@@ -157,9 +157,9 @@ class Latents:
         self._pressed: dict[int, dict[str, Ramp]] = {}
         self._grips: dict[str, TouchedParameters] = {}  # of touched targets
         self._beats, self._rate = Beats(tempo_bpm, card.sample_rate), card.sample_rate
-        moved = {mover.target for mover in movers}
-        everything = morph is not None or None in moved
-        self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in moved]
+        mover_targets = {mover.target for mover in movers}
+        everything = morph is not None or None in mover_targets
+        self._clipped = [i for i in range(len(self.knobs)) if everything or f"latent.{i}" in mover_targets]
         self._rows: dict[int, tuple[float, ...]] = {}
         self._latest_row = -1  # latest time of any computed row
         self._ramp, self._settled = ramp, 0  # first sample at which no knob moves any more
@@ -167,17 +167,17 @@ class Latents:
 
     def at(self, times: npt.NDArray[np.int64]) -> Array:
         """Codes at sample times, [times, n_latents], none before the last ``forget``."""
-        asked = times.tolist()
-        if not self._movers and not self._grips and min(asked, default=0) >= self._settled:
+        samples = times.tolist()
+        if not self._movers and not self._grips and min(samples, default=0) >= self._settled:
             if self._rest is None:
                 self._rest = np.array([self.row(self._settled)], np.float32)
-            return np.repeat(self._rest, len(asked), axis=0)
+            return np.repeat(self._rest, len(samples), axis=0)
         rows = self._rows  # all voices ask for the same times
-        for time in asked:
+        for time in samples:
             if time not in rows:
                 rows[time] = self.row(time)
                 self._latest_row = max(self._latest_row, time)
-        return np.array([rows[time] for time in asked], np.float32)
+        return np.array([rows[time] for time in samples], np.float32)
 
     def differ(self, buses: Collection[int]) -> bool:
         """Return whether notes of these buses may have codes other than `at`'s."""
@@ -231,7 +231,7 @@ class Latents:
         if target in self._grips:
             self._grips[target].turn(time)
         if time <= self._latest_row:
-            self._drop(lambda known: known >= time)
+            self._drop(lambda sample: sample >= time)
 
     def hold(self, time: int, target: str, down: bool) -> None:
         if target not in self.targets:
@@ -241,15 +241,15 @@ class Latents:
             return
         self._grips[target] = grip
         if target == MORPH:
-            now, knob, moved = self.morph(time), self.targets[MORPH].value(time), self._moved_morph(time)
+            now, knob, motion_value = self.morph(time), self.targets[MORPH].value(time), self._moved_morph(time)
         else:
             place, knobs = self._places[target], self._by_knobs(time)
-            now, knob, moved = self.row(time)[place], knobs[place], self._by_motion(knobs, time)[place]
+            now, knob, motion_value = self.row(time)[place], knobs[place], self._by_motion(knobs, time)[place]
         if down:
             grip.hold_value(time, now, knob)
         else:
-            grip.let_go(time, now, moved)
-        self._drop(lambda known: known >= time)
+            grip.let_go(time, now, motion_value)
+        self._drop(lambda sample: sample >= time)
 
     def shares(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
         """Share of touch in note paths, 0 to 1, [times, n_latents]; None without touch."""
@@ -264,17 +264,17 @@ class Latents:
     def clock(self, event: Clock) -> None:
         """A start resets the beat to 0, and motions glide there."""
         followers = [(mover, left) for mover, left in self._movers if mover.in_beats and event.message == "start"]
-        before = [self._offsets(mover, left, event.time) for mover, left in followers]
+        offsets_before = [self._offsets(mover, left, event.time) for mover, left in followers]
         self._beats.clock(event)
-        for (mover, left), was in zip(followers, before, strict=True):
+        for (mover, left), was in zip(followers, offsets_before, strict=True):
             for ramp, old, new in zip(left, was, mover.at(self._beats.value(event.time)), strict=True):
                 ramp.jump(event.time, old - new)
                 ramp.move(event.time, 0.0)
-        self._drop(lambda known: known >= event.time)
+        self._drop(lambda sample: sample >= event.time)
 
     def tempo(self, time: int, bpm: float) -> None:
         self._beats.tempo(time, bpm)
-        self._drop(lambda known: known >= time)
+        self._drop(lambda sample: sample >= time)
 
     def morph(self, time: int) -> float:
         if self._morph_end is None:
@@ -299,8 +299,8 @@ class Latents:
 
     def forget(self, time: int) -> None:
         self._beats.forget(time)
-        apart = (ramps.values() for ramps in (self._unpressed, *self._pressed.values()))
-        for ramps in (self.targets.values(), *apart, *(left for _, left in self._movers)):
+        ramp_groups = (ramps.values() for ramps in (self._unpressed, *self._pressed.values()))
+        for ramps in (self.targets.values(), *ramp_groups, *(left for _, left in self._movers)):
             for ramp in ramps:
                 ramp.forget(time)
         for mover, _ in self._movers:
@@ -308,11 +308,11 @@ class Latents:
         self._grips = {target: grip for target, grip in self._grips.items() if not grip.over(time)}
         for grip in self._grips.values():
             grip.forget(time)
-        self._drop(lambda known: known < time)
+        self._drop(lambda sample: sample < time)
 
-    def _drop(self, which: Callable[[int], bool]) -> None:
-        for known in [known for known in self._rows if which(known)]:
-            del self._rows[known]
+    def _drop(self, is_dropped: Callable[[int], bool]) -> None:
+        for sample in [sample for sample in self._rows if is_dropped(sample)]:
+            del self._rows[sample]
 
     def _offsets(self, mover: MotionSource, left: Sequence[Ramp], time: int) -> list[float]:
         place = self._beats.value(time) if mover.in_beats else time

@@ -133,10 +133,10 @@ class NoteExpression:
     def _ramps(self) -> tuple[Ramp, Ramp, Ramp, Ramp]:
         return self.bend, self.level, self.pressure, self.slide
 
-    def follow(self, time: int, other: "NoteExpression") -> None:
-        for mine, its in zip(self._ramps(), other._ramps(), strict=True):
-            mine.move(time, its.target)
-        if (master := other.masters[-1][1]) is not self.masters[-1][1]:
+    def follow(self, time: int, leader: "NoteExpression") -> None:
+        for mine, leader_ramp in zip(self._ramps(), leader._ramps(), strict=True):
+            mine.move(time, leader_ramp.target)
+        if (master := leader.masters[-1][1]) is not self.masters[-1][1]:
             self.masters.append((time, master))
 
     def bent(self, time: int) -> float:
@@ -144,8 +144,8 @@ class NoteExpression:
         return self.master(time).value(time) + self.bend.value(time)
 
     def master(self, time: int) -> Ramp:
-        since = bisect_right(self.masters, time, key=itemgetter(0))
-        return self.masters[max(0, since - 1)][1]
+        place = bisect_right(self.masters, time, key=itemgetter(0))
+        return self.masters[max(0, place - 1)][1]
 
     def forget(self, time: int) -> None:
         for ramp in self._ramps():
@@ -193,10 +193,10 @@ class MpeChannels:
         Raises:
             UserError: unknown target.
         """
-        known = {"gain", *(f"latent.{index}" for index in range(len(latents)))}
+        targets = {"gain", *(f"latent.{index}" for index in range(len(latents)))}
         for name, target in (("pressure", pressure), ("slide", slide)):
-            if target is not None and target not in known:
-                raise UserError(f"mpe.{name} {target!r} does not exist{nearest(target, sorted(known))}")
+            if target is not None and target not in targets:
+                raise UserError(f"mpe.{name} {target!r} does not exist{nearest(target, sorted(targets))}")
         self._to_gain = (pressure == "gain", slide == "gain")
         self._to_latents = tuple(
             (int(target.removeprefix("latent.")), name)
@@ -325,14 +325,14 @@ class MpeChannels:
 def expressed(knob: Doubles, span: tuple[float, float], amount: Doubles) -> Doubles:
     """Move knob values toward an end of a latent's span by ``amount``, -1 to 1."""
     low, high = span
-    moved: Doubles = knob + np.where(amount < 0, knob - low, high - knob) * amount
-    return moved
+    moved_codes: Doubles = knob + np.where(amount < 0, knob - low, high - knob) * amount
+    return moved_codes
 
 
 def _slide(finger: _Finger) -> float:
     """-1 to 1: both ends are reachable, and CC 74 at 64 is 0."""
-    away = finger.slide - SLIDE_CENTRE
-    return away / SLIDE_CENTRE if away < 0 else away / (127 - SLIDE_CENTRE)
+    offset = finger.slide - SLIDE_CENTRE
+    return offset / SLIDE_CENTRE if offset < 0 else offset / (127 - SLIDE_CENTRE)
 
 
 class _FingerMotion(MotionWrapper):
@@ -373,11 +373,11 @@ class _FingerMotion(MotionWrapper):
         return masters + touch.bend.block(start, count)
 
     def _values(self, name: str, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        found = [
+        values = [
             0.0 if (touch := self._touches[voice]) is None else getattr(touch, name).value(time)
             for voice, time in zip(voices, times.tolist(), strict=True)
         ]
-        return np.array(found, np.float64)
+        return np.array(values, np.float64)
 
 
 class Zones:
@@ -393,10 +393,10 @@ class Zones:
             UserError: only some presets start with a zone, which takes all channels.
         """
         if any(enabled.values()) and not all(enabled.values()):
-            other = next(channel for channel, on in enabled.items() if not on)
+            other_channel = next(channel for channel, is_enabled in enabled.items() if not is_enabled)
             raise UserError(
-                f"mpe.enabled: a whole zone takes all channels, but channel {other + 1} has a preset without it; "
-                "play them apart"
+                f"mpe.enabled: a whole zone takes all channels, but channel {other_channel + 1} has a preset without "
+                "it; play them apart"
             )
         self._channels = sorted(enabled)
         self._default_channel = others
@@ -410,38 +410,40 @@ class Zones:
 
         RPN 6 becomes a `ZoneSize` for instruments of changed zones, and ends notes elsewhere.
         """
-        match heard := self._reader.read(event):
+        match meaning := self._reader.read(event):
             case None:
                 return []
             case Timing():
-                return [(None, heard)]
+                return [(None, meaning)]
             case ParameterChange(_, channel) | ParameterTouch(_, channel) if channel in self._channels:
-                return [(channel, heard)]
+                return [(channel, meaning)]
             case DataEntry(_, channel, True, parameter, "coarse"):
                 if parameter == CONFIGURATION and channel in (LOWER, UPPER):
-                    return self._configure(heard)
-        return [(self._players.get(heard.channel, heard.channel), heard)]
+                    return self._configure(meaning)
+        return [(self._players.get(meaning.channel, meaning.channel), meaning)]
 
     def _configure(self, event: DataEntry) -> list[tuple[int | None, Event]]:
-        before, sizes = self._players, self._sizes
+        players_before, sizes = self._players, self._sizes
         master = event.channel
         self._sizes = resized(sizes, master, event.value)
         changed = [zone for zone, size in self._sizes.items() if zone == master or size != sizes[zone]]
         self._assign_channels()
-        resizes = [(before[zone], zone, 0) for zone in changed if zone in before]  # old zones end before new ones start
+        resizes = [
+            (players_before[zone], zone, 0) for zone in changed if zone in players_before
+        ]  # old zones end before new ones start
         resizes += [(self._players[zone], zone, self._sizes[zone]) for zone in changed if zone in self._players]
         if not resizes and not self._sizes[master]:  # ending a missing zone still resets controllers
             resizes = [(master, master, 0)]
-        heard: list[tuple[int | None, Event]] = [
+        messages: list[tuple[int | None, Event]] = [
             (player, ZoneSize(event.time, zone, size)) for player, zone, size in resizes
         ]
         for channel in self._channels:
-            if self._players.get(channel, channel) not in (channel, before.get(channel, channel)):
-                heard += [
+            if self._players.get(channel, channel) not in (channel, players_before.get(channel, channel)):
+                messages += [
                     (channel, ControllersReset(event.time, channel)),
                     (channel, AllOff(event.time, channel, cut=False)),
                 ]
-        return heard
+        return messages
 
     def _assign_channels(self) -> None:
         self._players = {}

@@ -70,11 +70,11 @@ class PresetControls:
     ) -> None:
         """``effects``: ranges of effect parameters by target; ``entries``: maps of ``parameters``."""
         self._codes = codes
-        moved = macro_targets(preset.macro)
+        macro_moves = macro_targets(preset.macro)
         spans = {
             target: span
             for target, span in reach(preset, card, effects).items()
-            if target in moved or target in parameters
+            if target in macro_moves or target in parameters
         }
         macros = Macros(preset.macro, spans, parameters.present, parameters.turn)
         self.knobs = Mapper(entries, spans, macros.present, macros.turn)
@@ -129,8 +129,8 @@ class Envelope:
             if past < 0:
                 self._left = np.float32(max(self.off - self.on, 0) / self.attack)
             else:
-                rest = min(max((self.decay - past) / self.decay, 0.0), 1.0)
-                self._left = np.float32(self.sustain + (1.0 - self.sustain) * (rest * rest * rest))
+                decay_share = min(max((self.decay - past) / self.decay, 0.0), 1.0)
+                self._left = np.float32(self.sustain + (1.0 - self.sustain) * (decay_share * decay_share * decay_share))
         return self._left
 
     def phase(self, start: int, end: int) -> "Phase":
@@ -150,47 +150,50 @@ Phase = Callable[[Sequence[Envelope], npt.NDArray[np.int64]], Array]  # envelope
 def envelope_levels(envelopes: Sequence[Envelope], start: int, count: int) -> Array:
     """Levels of notes over a block, [envelopes, count]."""
     levels = np.empty((len(envelopes), count), np.float32)
-    phases, times = [one.phase(start, start + count) for one in envelopes], np.arange(start, start + count)
+    phases, times = [envelope.phase(start, start + count) for envelope in envelopes], np.arange(start, start + count)
     for phase in set(phases):
         if phases.count(phase) == len(phases):  # the usual case
             levels[:] = phase(envelopes, times)
             break
-        which = [row for row, other in enumerate(phases) if other is phase]
-        levels[which] = phase([envelopes[row] for row in which], times)
+        rows = [row for row, row_phase in enumerate(phases) if row_phase is phase]
+        levels[rows] = phase([envelopes[row] for row in rows], times)
     return levels
 
 
 def _settled(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    return np.array([[one.sustain] for one in envelopes], np.float32)
+    return np.array([[envelope.sustain] for envelope in envelopes], np.float32)
 
 
 def _decaying(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    settled = _column([one.on + one.attack + one.decay for one in envelopes])
-    sustain = _column([one.sustain for one in envelopes])
-    rest = np.clip((settled - times) / _column([one.decay for one in envelopes]), 0.0, 1.0)
-    level: Array = (sustain + (1.0 - sustain) * (rest * rest * rest)).astype(np.float32)
+    settled = _column([envelope.on + envelope.attack + envelope.decay for envelope in envelopes])
+    sustain = _column([envelope.sustain for envelope in envelopes])
+    shares = np.clip((settled - times) / _column([envelope.decay for envelope in envelopes]), 0.0, 1.0)
+    level: Array = (sustain + (1.0 - sustain) * (shares * shares * shares)).astype(np.float32)
     return level
 
 
 def _held(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    on, attack = _column([one.on for one in envelopes]), _column([one.attack for one in envelopes])
-    risen = (np.maximum(times - on, 0.0) / np.maximum(attack, 1.0)).astype(np.float32)
-    return np.where(times < on + attack, risen, _decaying(envelopes, times))
+    onsets, attack = (
+        _column([envelope.on for envelope in envelopes]),
+        _column([envelope.attack for envelope in envelopes]),
+    )
+    risen = (np.maximum(times - onsets, 0.0) / np.maximum(attack, 1.0)).astype(np.float32)
+    return np.where(times < onsets + attack, risen, _decaying(envelopes, times))
 
 
 def _released(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    ends = _column([one.off + one.release for one in envelopes if one.off is not None])
-    rest = np.clip((ends - times) / _column([one.release for one in envelopes]), 0.0, 1.0)
-    fallen = rest * rest * rest
-    closing = [row for row, one in enumerate(envelopes) if one.closes]
+    ends = _column([envelope.off + envelope.release for envelope in envelopes if envelope.off is not None])
+    shares = np.clip((ends - times) / _column([envelope.release for envelope in envelopes]), 0.0, 1.0)
+    fallen = shares * shares * shares
+    closing = [row for row, envelope in enumerate(envelopes) if envelope.closes]
     if closing:
-        fallen[closing] = np.sqrt(np.sqrt(rest[closing]))
-    level: Array = np.array([[one.left()] for one in envelopes]) * fallen.astype(np.float32)
+        fallen[closing] = np.sqrt(np.sqrt(shares[closing]))
+    level: Array = np.array([[envelope.left()] for envelope in envelopes]) * fallen.astype(np.float32)
     return level
 
 
 def _turning(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    offs = _column([one.off for one in envelopes if one.off is not None])
+    offs = _column([envelope.off for envelope in envelopes if envelope.off is not None])
     return np.where(times < offs, _held(envelopes, times), _released(envelopes, times))
 
 
@@ -288,8 +291,10 @@ class Parameters(ParameterSet):
 
     def level(self, bus: int) -> Level:
         if bus not in self._levels:
-            rest = self._rest
-            self._levels[bus] = Level(rest.left.copy(), rest.right.copy(), rest.gain, rest.pan)
+            resting_level = self._rest
+            self._levels[bus] = Level(
+                resting_level.left.copy(), resting_level.right.copy(), resting_level.gain, resting_level.pan
+            )
         return self._levels[bus]
 
     def turn(self, time: int, target: str, value: float, channel: int | None = None) -> None:

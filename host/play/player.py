@@ -185,19 +185,19 @@ class Player:
     def block(self, count: int) -> tuple[Array, list[Event]]:
         """Next samples, [2, count], limited, and their events; ``parts`` holds them unlimited by channel."""
         self._take_seat()
-        due, events = self._take_events(count)
+        due_events, events = self._take_events(count)
         mix, parts = self.rack.process(events, count)
         self.parts = parts
         if len(self._seats) > 1:  # one limiter for the sum, as for one rack
-            ringing = [self._ring_on(seat, due, count) for seat in self._seats[:-1]]
+            ringing = [self._ring_on(seat, due_events, count) for seat in self._seats[:-1]]
             mix = limit(sum(map(_sum, ringing), _sum(parts)))
-            for channel, part in (each for seat in ringing for each in seat.items()):
+            for channel, part in (seat_parts for seat in ringing for seat_parts in seat.items()):
                 self.parts[channel] = self.parts[channel] + part if channel in self.parts else part
             self._seats[:-1] = [seat for seat in self._seats[:-1] if not self._has_faded(seat)]
         self.now += count
         if not self._patient:
-            self._watch_silence(mix, due)
-        return mix, due
+            self._watch_silence(mix, due_events)
+        return mix, due_events
 
     @property
     def resting(self) -> bool:
@@ -217,18 +217,18 @@ class Player:
         """Let the core render a block, and more until the next event; return the block's events, None if it cannot."""
         if len(self._seats) > 1 or self._next or self._unready is not None or not self.rack.lends:
             return None
-        due, events = self._take_events(run.fields.block)
+        due_events, events = self._take_events(run.fields.block)
         free_blocks = (self._queue[0].time - self.now) // run.fields.block if self._queue else MOST_BLOCKS
         run.fields.most = min(max(1, free_blocks), MOST_BLOCKS)
         self.rack.lend(run, events)
-        return due
+        return due_events
 
-    def take_back(self, run: UnattendedRun, due: Sequence[Event]) -> None:
+    def take_back(self, run: UnattendedRun, due_events: Sequence[Event]) -> None:
         """Go on where the core stopped; ``due``: of `lend`. `parts` is empty."""
         self.parts = {}
         self.now += run.samples
         self.rack.take_back(run)
-        self._watch_silence(run.sound, due)
+        self._watch_silence(run.sound, due_events)
 
     def prepare(self) -> None:
         """Does nothing while new notes wait, which need its time."""
@@ -239,18 +239,18 @@ class Player:
 
     def _take_events(self, count: int) -> tuple[list[Event], list[Event]]:
         """Take the next ``count`` samples' events; return them, and those of the current rack, in its samples."""
-        due = self._due(self.now + count)
-        for event in due:
+        due_events = self._due(self.now + count)
+        for event in due_events:
             self._controllers.apply(event)
         last = self._seats[-1]
         opening, last.opening = last.opening, ()
-        return due, [*opening, *_counted_from(due, last.since)]
+        return due_events, [*opening, *_counted_from(due_events, last.since)]
 
-    def _watch_silence(self, mix: Array, due: Sequence[Event]) -> None:
+    def _watch_silence(self, mix: Array, due_events: Sequence[Event]) -> None:
         silent = (
             len(self._seats) == 1
             and not self.rack.sounding
-            and all(isinstance(event, Timing) for event in due)
+            and all(isinstance(event, Timing) for event in due_events)
             and float(np.abs(mix).max()) < SILENCE
         )
         self._quiet = self._quiet + mix.shape[1] if silent else 0
@@ -259,9 +259,9 @@ class Player:
         count = bisect.bisect_left(self._queue, end, key=lambda event: event.time)
         notes = (index for index in range(count) if isinstance(self._queue[index], NoteOn))
         cut = count if self._patient else next(itertools.islice(notes, self._most_notes(end - self.now), None), count)
-        due = [event if event.time >= self.now else replace(event, time=self.now) for event in self._queue[:cut]]
+        due_events = [event if event.time >= self.now else replace(event, time=self.now) for event in self._queue[:cut]]
         del self._queue[:cut]
-        return due
+        return due_events
 
     def _most_notes(self, samples: int) -> int:
         self._put_off = self._strained and not self._put_off and samples < NEW_NOTES * self._note_samples
@@ -277,8 +277,8 @@ class Player:
         if on_start is not None:
             on_start(self.now, rack.played)
         self._controllers.forget_knobs(channels)
-        held = self._controllers.keys if rack.listens else []  # a rack keeps the notes that it started
-        self._open(rack, [*self._standing_events(channels), *(replace(note, time=0) for note in held)])
+        held_notes = self._controllers.keys if rack.listens else []  # a rack keeps the notes that it started
+        self._open(rack, [*self._standing_events(channels), *(replace(note, time=0) for note in held_notes)])
         leaving = sorted((s for s in self._seats[:-1] if s.fade is None), key=lambda seat: seat.rack.sounding > 0)
         if not self._patient:
             for seat in leaving[: max(0, len(leaving) - LEAVING)]:  # silent ones first
@@ -293,19 +293,19 @@ class Player:
         for event in opening:
             self._controllers.apply(replace(event, time=self.now))
 
-    def _standing_events(self, others: Collection[int]) -> list[Event]:
+    def _standing_events(self, other_channels: Collection[int]) -> list[Event]:
         """Knob values lag the newest events by the latency."""
-        stood = [
+        knob_events = [
             ParameterChange(0, place, target, value)
             for place, knobs in self.rack.knobs.items()
-            if place not in others
+            if place not in other_channels
             for target, value in knobs.standing().items()
         ]
-        return self._controllers.everything(stood, self.now - self.rack.latency_samples)
+        return self._controllers.everything(knob_events, self.now - self.rack.latency_samples)
 
-    def _ring_on(self, seat: _Seat, due: Sequence[Event], count: int) -> dict[int, Array]:
-        kept = [event for event in due if not isinstance(event, NoteOn)]
-        parts = seat.rack.process(_counted_from(kept, seat.since), count)[1]
+    def _ring_on(self, seat: _Seat, due_events: Sequence[Event], count: int) -> dict[int, Array]:
+        events = [event for event in due_events if not isinstance(event, NoteOn)]
+        parts = seat.rack.process(_counted_from(events, seat.since), count)[1]
         passed = count
         if self._patient:
             passed = LOOK_SAMPLES if (self.now + count) % LOOK_SAMPLES == 0 else 0
@@ -370,26 +370,26 @@ class Successor(NamedTuple):
 
 
 def successors(
-    default: Patch, others: Mapping[int, Patch], notes: Notes, say: Callable[[str], None]
+    default: Patch, channel_patches: Mapping[int, Patch], notes: Notes, say: Callable[[str], None]
 ) -> list[Successor]:
     """Preset changes of a recording.
 
     ``default`` plays the channels that ``others`` lacks. ``say`` receives a message for each preset that cannot be
     opened; the previous one continues.
     """
-    found = []
+    changes = []
     for moment, swap in notes.swaps:
         try:
             opened = {loaded.slot: notes.fitting.fit(loaded.open()) for loaded in swap.presets}
         except UserError as error:
-            named = ", ".join(repr(loaded.name) for loaded in swap.presets)
-            say(printable(f"preset {named}, which was loaded while it was played, is not heard again: {error}"))
+            names_text = ", ".join(repr(loaded.name) for loaded in swap.presets)
+            say(printable(f"preset {names_text}, which was loaded while it was played, is not heard again: {error}"))
             continue
         default = opened.get(None, default)
-        others = {**others, **{slot: patch for slot, patch in opened.items() if slot is not None}}
-        channels = [channel for channel in range(16) if (channel if channel in others else None) in opened]
-        found.append(Successor(moment, as_played(default, others), channels, swap.primed, swap.block))
-    return found
+        channel_patches = {**channel_patches, **{slot: patch for slot, patch in opened.items() if slot is not None}}
+        channels = [channel for channel in range(16) if (channel if channel in channel_patches else None) in opened]
+        changes.append(Successor(moment, as_played(default, channel_patches), channels, swap.primed, swap.block))
+    return changes
 
 
 class OfflineRack(PlayableRack, Protocol):
@@ -441,18 +441,18 @@ class Succession:
         while self.played < end:
             if self._successors and self._successors[0].time <= self.played:
                 self._follow(self._successors.pop(0))
-            until = min([end, *(successor.time for successor in self._successors[:1])])
+            block_end = min([end, *(successor.time for successor in self._successors[:1])])
             if self._player.ringing:
-                until = min(until, self.played + self._block - self.played % self._block)
+                block_end = min(block_end, self.played + self._block - self.played % self._block)
             start = count - (end - self.played)
-            self._listen(until - self.played)
-            mix, _ = self._player.block(until - self.played)
+            self._listen(block_end - self.played)
+            mix, _ = self._player.block(block_end - self.played)
             mixes.append(mix)
             parts += [(channel, start, part) for channel, part in self._player.parts.items()]
-        whole = {channel: np.zeros((2, count), np.float32) for channel, _, _ in parts}
+        channel_sounds = {channel: np.zeros((2, count), np.float32) for channel, _, _ in parts}
         for channel, start, part in parts:
-            whole[channel][:, start : start + part.shape[1]] = part
-        return np.concatenate(mixes, axis=1), whole
+            channel_sounds[channel][:, start : start + part.shape[1]] = part
+        return np.concatenate(mixes, axis=1), channel_sounds
 
     def _follow(self, successor: Successor) -> None:
         rack = self._make(successor.patches)

@@ -64,10 +64,10 @@ def remarks(
     if (
         unheard and not followed and (len(performance.channels) > 1 or len(programs) > 1)
     ):  # most files have one, at the start
-        those = f"channel{'s' * (len(unheard) > 1)} {', '.join(str(channel + 1) for channel in unheard)}"
+        channels_text = f"channel{'s' * (len(unheard) > 1)} {', '.join(str(channel + 1) for channel in unheard)}"
         lines.append(
-            f"program changes are passed over: {preset} plays {those} throughout; --channel N=PRESET gives another, "
-            "--set FOLDER follows them"
+            f"program changes are passed over: {preset} plays {channels_text} throughout; --channel N=PRESET gives "
+            "another, --set FOLDER follows them"
         )
     return lines
 
@@ -108,12 +108,12 @@ def programmed(
             say(warning)
     for number in beyond:
         say(missing_program(number, len(programs)))
-    now, later = dict(patches) | changes.pop(0, {}), []
+    now, successors = dict(patches) | changes.pop(0, {}), []
     first = dict(now)
-    for time, chosen in changes.items():
-        now |= chosen
-        later.append(Successor(time, dict(now), list(chosen), 0, LOOK_SAMPLES))
-    return first, later
+    for time, chosen_patches in changes.items():
+        now |= chosen_patches
+        successors.append(Successor(time, dict(now), list(chosen_patches), 0, LOOK_SAMPLES))
+    return first, successors
 
 
 def worth_sharing(performance: Performance, sample_rate: int) -> bool:
@@ -152,7 +152,11 @@ def render(
         progress: receives 0 to 1.
         say: receives a warning if the limiter works hard, with the worst place.
     """
-    channels = {channel for each in (patches, *(later.patches for later in successors)) for channel in each}
+    channels = {
+        channel
+        for patches_by_channel in (patches, *(successor.patches for successor in successors))
+        for channel in patches_by_channel
+    }
     names = {channel: path.with_name(f"{path.stem}-ch{channel + 1:02d}{path.suffix}") for channel in sorted(channels)}
     with contextlib.ExitStack() as stack:
         shared = processes if worth_sharing(performance, sample_rate) and not successors else 1
@@ -161,20 +165,20 @@ def render(
         mix_file = stack.enter_context(writer(path))
         stem_files = {channel: stack.enter_context(writer(name)) for channel, name in (names.items() if stems else ())}
         files = [mix_file, *stem_files.values()]
-        kept = {file: stack.enter_context(KeptSound(sample_rate)) for file in files if normalise}
-        taking: dict[SoundWriter, KeptSound | SoundWriter] = {file: kept.get(file, file) for file in files}
+        kept_sounds = {file: stack.enter_context(KeptSound(sample_rate)) for file in files if normalise}
+        taking: dict[SoundWriter, KeptSound | SoundWriter] = {file: kept_sounds.get(file, file) for file in files}
         hardest, place = 0.0, 0
         stack.enter_context(warn_if_slow(lambda: rack.played / sample_rate))
-        for done, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):
+        for rendered_seconds, mix, parts in blocks(rack, performance, tail_seconds, sample_rate):
             taking[mix_file].write(mix)
             if (bent := limited(mix)) > hardest:
-                hardest, place = bent, done - mix.shape[1]
+                hardest, place = bent, rendered_seconds - mix.shape[1]
             for channel, file in stem_files.items():
                 taking[file].write(limit(parts.get(channel, np.zeros_like(mix))))
             if progress is not None:
-                progress(min(1.0, done / max(1, performance.length)))
-        peak = max((sound.true_peak() for sound in kept.values()), default=0.0)
-        for file, sound in kept.items():
+                progress(min(1.0, rendered_seconds / max(1, performance.length)))
+        peak = max((sound.true_peak() for sound in kept_sounds.values()), default=0.0)
+        for file, sound in kept_sounds.items():
             for block in sound.blocks(db_to_gain(PEAK_DB) / peak if peak > 0 else 1.0):
                 file.write(block)
         for file in files:
@@ -211,8 +215,8 @@ def _rack(
 
 
 def _too_loud(path: Path, part: float, seconds: float) -> str:
-    at = clock(seconds)
-    return f"{path} is too loud: at {at} the limiter bends {part:.0%} of the samples; lower its presets' gain_db"
+    time_text = clock(seconds)
+    return f"{path} is too loud: at {time_text} the limiter bends {part:.0%} of the samples; lower its presets' gain_db"
 
 
 def blocks(
@@ -226,23 +230,23 @@ def blocks(
     events = performance.events
     latency = rack.latency_samples
     last = performance.length + round(tail_seconds * sample_rate)
-    played, quiet, at = 0, 0, 0
-    held: list[tuple[int, Array, dict[int, Array]]] = []  # silent blocks, dropped unless sound returns
+    played, quiet, next_event = 0, 0, 0
+    silent_blocks: list[tuple[int, Array, dict[int, Array]]] = []  # silent blocks, dropped unless sound returns
     while played - latency < last:
-        due = bisect_left(events, played + AHEAD * size, lo=at, key=lambda event: event.time)
-        rack.schedule(events[at:due], played + AHEAD * size)
+        due_end = bisect_left(events, played + AHEAD * size, lo=next_event, key=lambda event: event.time)
+        rack.schedule(events[next_event:due_end], played + AHEAD * size)
         mix, parts = rack.process([], size)
-        at, played = due, played + size
+        next_event, played = due_end, played + size
         skip = max(0, latency - (played - size))
         keep = min(size, size - (played - latency - last)) if played - latency > last else size
         if skip < keep:
-            there = {channel: _light(part[:, skip:keep]) for channel, part in parts.items()}
-            held.append((played - latency, _light(mix[:, skip:keep]), there))
+            light_parts = {channel: _light(part[:, skip:keep]) for channel, part in parts.items()}
+            silent_blocks.append((played - latency, _light(mix[:, skip:keep]), light_parts))
         silent = rack.sounding == 0 and float(np.abs(mix).max()) < SILENCE
         quiet = quiet + size if silent else 0
         if not silent or played - latency - size < performance.length:
-            yield from held
-            held.clear()
+            yield from silent_blocks
+            silent_blocks.clear()
         elif quiet >= (SILENT_SECONDS + rack.pause_seconds) * sample_rate:
             return
 
@@ -280,28 +284,32 @@ def arrange(
     Raises:
         UserError: as `open_patch`, or the recording's notes are broken.
     """
-    chosen = channels or {}
-    performance = performance.without_channels({number for number, name in chosen.items() if name is None})
+    preset_names = channels or {}
+    performance = performance.without_channels({number for number, name in preset_names.items() if name is None})
     notes = read_notes(performance.notes, source)
     default = notes.fitting.fit(preset)
-    others = {number: notes.fitting.fit(open_patch(name)) for number, name in chosen.items() if name is not None}
-    by_channel = {number: others.get(number, default) for number in performance.channels}
+    channel_patches = {
+        number: notes.fitting.fit(open_patch(name)) for number, name in preset_names.items() if name is not None
+    }
+    by_channel = {number: channel_patches.get(number, default) for number in performance.channels}
     warnings = [
         *performance.warnings,
-        *remarks(performance, default.name, others, bool(default.preset.keys), bool(programs)),
+        *remarks(performance, default.name, channel_patches, bool(default.preset.keys), bool(programs)),
     ]
     if performance.recorded:
-        warnings += [f"{source}: {line}" for line in edits(notes, default, others)]
+        warnings += [f"{source}: {line}" for line in edits(notes, default, channel_patches)]
         if programs:
             warnings.append(f"{source} holds the presets that its program changes chose; --set is passed over")
-        given = {number + 1: patch.name for number, patch in others.items()}
-        warnings += [f"{source}: {line}" for line in differences(notes.fitting, given)]
-    warnings += [warning for patch in (default, *others.values()) for warning in patch.warnings]
-    later: list[Successor] = []
+        preset_names_by_channel = {number + 1: patch.name for number, patch in channel_patches.items()}
+        warnings += [f"{source}: {line}" for line in differences(notes.fitting, preset_names_by_channel)]
+    warnings += [warning for patch in (default, *channel_patches.values()) for warning in patch.warnings]
+    later_patches: list[Successor] = []
     if performance.recorded:  # one preset played all channels without their own
-        by_channel = as_played(default, others)
-        later = successors(default, others, notes, lambda line: warnings.append(f"{source}: {line}"))
+        by_channel = as_played(default, channel_patches)
+        later_patches = successors(default, channel_patches, notes, lambda line: warnings.append(f"{source}: {line}"))
     elif programs:
-        say = warnings.append
-        by_channel, later = programmed(by_channel, performance.events, programs, lambda line: say(f"{source}: {line}"))
-    return Arrangement(performance, by_channel, later, tuple(warnings))
+        warn = warnings.append
+        by_channel, later_patches = programmed(
+            by_channel, performance.events, programs, lambda line: warn(f"{source}: {line}")
+        )
+    return Arrangement(performance, by_channel, later_patches, tuple(warnings))
