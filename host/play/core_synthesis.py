@@ -117,12 +117,12 @@ class CoreSynthesis:
         count, span = sound.shape[1], HOPS * self._engine.knob_hop
         address = ctypes.addressof(self._core_buses)
         for first in range(0, count, span):
-            some = min(span, count - first)
-            self._send_codes(self._engine.hop_of(start + first + some - 1))
-            part = sound if some == count else np.empty((2, some), np.float32)
+            span_count = min(span, count - first)
+            self._send_codes(self._engine.hop_of(start + first + span_count - 1))
+            part = sound if span_count == count else np.empty((2, span_count), np.float32)
             self._engine.mix(self._places, self._parts, address, len(self._buses), start + first, part)
             if part is not sound:
-                sound[:, first : first + some] = part
+                sound[:, first : first + span_count] = part
 
     def _send_codes(self, last_hop: int) -> None:
         if self._next_hop > last_hop:
@@ -198,16 +198,16 @@ class CoreSynthesis:
         if voice.touch is not None:
             masters = voice.touch.masters[-MASTERS:]
             stream.voice.master_count = len(masters)
-            for place, (since, bend) in enumerate(masters):
-                sent = self._sent(bend)
-                sent.send()
-                stream.voice.masters[place].since, stream.voice.masters[place].bend = since, sent.at
+            for place, (start, bend) in enumerate(masters):
+                sent_bend = self._sent(bend)
+                sent_bend.send()
+                stream.voice.masters[place].since, stream.voice.masters[place].bend = start, sent_bend.at
 
     def _sent(self, ramp: Ramp) -> SentRamp:
-        sent = self._shared.get(id(ramp))
-        if sent is None:
-            sent = self._shared[id(ramp)] = SentRamp(ramp)
-        return sent
+        sent_ramp = self._shared.get(id(ramp))
+        if sent_ramp is None:
+            sent_ramp = self._shared[id(ramp)] = SentRamp(ramp)
+        return sent_ramp
 
     def _begin(self, voice: Voice, stream: CoreStream) -> None:
         core, envelope = stream.voice, voice.envelope
@@ -251,9 +251,9 @@ class CoreSynthesis:
 
     def _blend(self, mix: BlendedTrajectory, common: GestureGrid) -> CoreGesture:
         """The part that all notes of a blend share."""
-        known = self._blends.get(id(mix))
-        if known is not None and known[0] is mix:
-            return known[1]
+        shared_part = self._blends.get(id(mix))
+        if shared_part is not None and shared_part[0] is mix:
+            return shared_part[1]
         if len(self._blends) >= REMEMBERED:
             del self._blends[next(iter(self._blends))]
         core, span = CoreGesture(), CONTROLS[VIBRATO]

@@ -114,20 +114,20 @@ def great_circle(first: Code, then: Code, part: float, spans: Spans) -> list[flo
     middles = [(low + high) / 2 for low, high in spans]
     halves = [(high - low) / 2 for low, high in spans]
     ends = [[(x - m) / h for x, m, h in zip(end, middles, halves, strict=True)] for end in (first, then)]
-    near, far = (math.hypot(*end) for end in ends)
-    if near == 0.0 or far == 0.0:
+    first_radius, last_radius = (math.hypot(*end) for end in ends)
+    if first_radius == 0.0 or last_radius == 0.0:
         return line
-    pairs = [(a / near, b / far) for a, b in zip(*ends, strict=True)]
+    pairs = [(a / first_radius, b / last_radius) for a, b in zip(*ends, strict=True)]
     together = math.hypot(*(a + b for a, b in pairs))
-    sure = min(1.0, together * together / 2 / UNSURE, near / UNSURE, far / UNSURE)
+    sure = min(1.0, together * together / 2 / UNSURE, first_radius / UNSURE, last_radius / UNSURE)
     angle = 2 * math.atan2(math.hypot(*(a - b for a, b in pairs)), together)
     sine = math.sin(angle)
     if sine <= 0.0 or sure == 0.0:  # one direction, or two opposite ones
         return line
-    radius = near + (far - near) * part
-    before, after = (radius * math.sin(share * angle) / sine for share in (1.0 - part, part))
+    radius = first_radius + (last_radius - first_radius) * part
+    first_weight, last_weight = (radius * math.sin(share * angle) / sine for share in (1.0 - part, part))
     return [
-        x + sure * (m + h * (before * a + after * b) - x)
+        x + sure * (m + h * (first_weight * a + last_weight * b) - x)
         for x, m, h, (a, b) in zip(line, middles, halves, pairs, strict=True)
     ]
 
@@ -182,12 +182,12 @@ class RandomWalk:
         self._last = 0
 
     def at(self, place: float) -> list[float]:
-        way = max(place, 0.0) / self._samples
-        step = math.floor(way)
+        marks = max(place, 0.0) / self._samples
+        step = math.floor(marks)
         for number in range(self._last, step + 1):
             self._steps[number + 1] = self._next(number, self._steps[number])
             self._last = number + 1
-        return straight(self._steps[step].code, self._steps[step + 1].code, way - step, ())
+        return straight(self._steps[step].code, self._steps[step + 1].code, marks - step, ())
 
     def forget(self, time: int) -> None:
         first = min(math.floor(max(time, 0) / self._samples), self._last)
@@ -196,17 +196,17 @@ class RandomWalk:
 
     def _next(self, number: int, last: _Step) -> _Step:
         count = len(self._axes)
-        drawn = self._seed * WALK_STRIDE + number * count
-        chance = self._noise.take(np.arange(drawn, drawn + count), mode="wrap") * math.sqrt(3 / count)
-        ahead = _unit(last.heading + TURN * chance)  # the random vector has length 1 on average
-        before = self._to_marks(last.place)
-        home = _unit(self._marks[before.argmin()] - last.place)
+        first_number = self._seed * WALK_STRIDE + number * count
+        chance = self._noise.take(np.arange(first_number, first_number + count), mode="wrap") * math.sqrt(3 / count)
+        free_heading = _unit(last.heading + TURN * chance)  # the random vector has length 1 on average
+        marks_before = self._to_marks(last.place)
+        home = _unit(self._marks[marks_before.argmin()] - last.place)
         for pull in PULLS:
-            heading = _unit((1 - pull) * ahead + pull * home)
+            heading = _unit((1 - pull) * free_heading + pull * home)
             end = last.place + self._length * heading
             heading = np.where((end < self._low) | (end > self._high), -heading, heading)
             place = np.clip(last.place + self._length * heading, self._low, self._high)
-            if np.any((before <= self._bound) & (self._to_marks(place) <= self._bound)):
+            if np.any((marks_before <= self._bound) & (self._to_marks(place) <= self._bound)):
                 break
         return self._step(place, heading)
 
@@ -277,10 +277,10 @@ class Cycle:
         if not self._path:
             level = (1.0 + self._wave(cycles)) / 2
             return [self._low * (1.0 - level) + self._high * level]
-        way = cycles % 1.0 * len(self._path)
-        leg = math.floor(way)
+        path_place = cycles % 1.0 * len(self._path)
+        leg = math.floor(path_place)
         first, then = (self._path[point % len(self._path)] for point in (leg, leg + 1))
-        return self._way(first, then, way - leg, self._spans)
+        return self._way(first, then, path_place - leg, self._spans)
 
     def forget(self, time: int) -> None: ...
 
@@ -324,8 +324,8 @@ class TimedPath:
         if leg in (0, len(self._times)):
             return list(self._codes[max(leg - 1, 0)])
         start, end = self._times[leg - 1 : leg + 1]
-        before, after = self._codes[leg - 1 : leg + 1]
-        return self._way(before, after, (place - start) / (end - start), self._spans)
+        first_code, last_code = self._codes[leg - 1 : leg + 1]
+        return self._way(first_code, last_code, (place - start) / (end - start), self._spans)
 
     def forget(self, time: int) -> None: ...
 

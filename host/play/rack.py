@@ -44,14 +44,14 @@ class ChannelInstrument:
         self._elsewhere, self._samples_read = elsewhere, 0
         self.moves = any(motion.start == "play" for motion in patch.preset.motion)  # also while no note sounds
         self._output = Output(card.sample_rate, sample_rate, effects)
-        turned = (effects.targets(), effects.values(), self._output.set_effect)
+        effect_controls = (effects.targets(), effects.values(), self._output.set_effect)
         self._engine: VoiceMaker[Any]
         self._synthesis: CoreSynthesis | Synthesis
         if core is not None:
-            self._engine, self._processor = core, EventProcessor(patch, core, *turned)
+            self._engine, self._processor = core, EventProcessor(patch, core, *effect_controls)
             self._synthesis = CoreSynthesis(core, self._processor)
             return
-        engine, self._processor = engine_and_processor(patch, *turned, live)
+        engine, self._processor = engine_and_processor(patch, *effect_controls, live)
         self._engine, parts = engine, share(0, 1 + len(elsewhere))
         self._synthesis = Synthesis(engine, self._processor, parts=parts, elsewhere=elsewhere)
 
@@ -103,8 +103,8 @@ class ChannelInstrument:
     def schedule(self, events: Sequence[Event], until: int) -> None:
         """As `Rack.schedule`."""
         scheduled = [self._output.schedule(event) for event in events]
-        for other in self._elsewhere:
-            other.schedule(scheduled, self._output.source_time(until))
+        for process in self._elsewhere:
+            process.schedule(scheduled, self._output.source_time(until))
 
     def read(self, count: int) -> Array:
         """Next ``count`` samples, [2, count], before the limiter; schedule their events first."""
@@ -242,8 +242,8 @@ class Rack:
         spare = {channel: cost for channel, i in self._instruments.items() if (cost := i.spare()) is not None}
         if not spare:
             return False
-        chosen = self._instruments[min(spare, key=lambda channel: spare[channel])]
-        chosen.shed(time + self.latency_samples - chosen.latency_samples)
+        instrument = self._instruments[min(spare, key=lambda channel: spare[channel])]
+        instrument.shed(time + self.latency_samples - instrument.latency_samples)
         return True
 
     def close(self) -> None:
@@ -254,15 +254,17 @@ class Rack:
         """Schedule all events before ``until``, in order, in output samples; workers render ahead to it."""
         if not events and self._crew is None:
             return
-        heard: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
+        channel_events: dict[int, list[Event]] = {channel: [] for channel in self._instruments}
         for event in events:
             for channel, message in self._zones.route(event):
-                for listener in heard if channel is None else (channel if channel in heard else self._omni_channel,):
+                own_channel = channel if channel in channel_events else self._omni_channel
+                for listener in channel_events if channel is None else (own_channel,):
                     if listener is not None:
-                        heard[listener].append(message)
+                        channel_events[listener].append(message)
         for channel, instrument in self._instruments.items():
             late = self.latency_samples - instrument.latency_samples
-            mine = [replace(e, time=e.time + late) for e in heard[channel]] if late else heard[channel]
+            mine = channel_events[channel]
+            mine = [replace(event, time=event.time + late) for event in mine] if late else mine
             instrument.schedule(mine, until + late)
 
     def process(self, events: Sequence[Event], count: int) -> tuple[Array, dict[int, Array]]:
@@ -303,9 +305,9 @@ class Rack:
         self.played += count
         self.schedule(events, self.played)
         parts = {channel: instrument.read(count) for channel, instrument in self._instruments.items()}
-        first, *others = parts.values() or [np.zeros((2, count), np.float32)]
+        first, *other_parts = parts.values() or [np.zeros((2, count), np.float32)]
         mix = first.copy()
-        for part in others:
+        for part in other_parts:
             mix += part
         return limit(mix), parts
 

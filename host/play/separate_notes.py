@@ -50,23 +50,23 @@ def render_notes(
         UserError: the preset does not fit the model or its effects.
     """
     shared = _shared(patch, engine_for(patch))
-    apart: dict[tuple[tuple[str, float], ...], list[int]] = {}
+    batches: dict[tuple[tuple[str, float], ...], list[int]] = {}
     for place, note in enumerate(notes):
         set_for_all = tuple(sorted(item for item in note.knobs.items() if item[0] in shared))
-        apart.setdefault(set_for_all, []).append(place)
-    for places in apart.values():
+        batches.setdefault(set_for_all, []).append(place)
+    for places in batches.values():
         batch = _Batch(patch, engine_for(patch), [notes[place] for place in places], length, sample_rate)
         yield from zip(places, batch.sounds(), strict=True)
 
 
 def _shared(patch: Patch, engine: Engine[Any]) -> set[str]:
-    own = {*engine.targets, MORPH}
+    shared_targets = {*engine.targets, MORPH}
     macros = {
         f"macro.{number}"
         for number, macro in enumerate(patch.preset.macro)
-        if any(entry.target in own for entry in macro.targets)
+        if any(entry.target in shared_targets for entry in macro.targets)
     }
-    return own | macros
+    return shared_targets | macros
 
 
 @dataclass
@@ -104,13 +104,16 @@ class _Batch:
         def move_effect(time: int, target: str, value: float) -> None:
             output.set_effect(0, target, value)
 
-        for target, rest in self._rests.items():  # from where each note's macros move the engine that all share
-            self._engine.targets[target].move(0, rest)
+        # From here each note's macros move the engine that all share.
+        for target, resting_value in self._rests.items():
+            self._engine.targets[target].move(0, resting_value)
         processor = EventProcessor(patch, self._engine, effects.targets(), effects.values(), move_effect, self._blend)
         for target, value in note.knobs.items():
             processor.apply(ParameterChange(0, 0, target, value))
-        off = self._origin + max(output.source_time(0) + 1, output.source_time(round(note.held_seconds * sample_rate)))
-        return _Playing(note, processor, output, off)
+        off_time = self._origin + max(
+            output.source_time(0) + 1, output.source_time(round(note.held_seconds * sample_rate))
+        )
+        return _Playing(note, processor, output, off_time)
 
     def sounds(self) -> Iterator[NoteSound]:
         for start in range(0, self._origin, BLOCK):
@@ -176,15 +179,17 @@ class SeparateMotions:
 
     def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
         read = times if own_times is None else own_times
-        each = np.asarray(voices)
-        changed = (each[1:] != each[:-1]) | (times[1:] != times[:-1]) | (read[1:] != read[:-1])
+        notes = np.asarray(voices)
+        changed = (notes[1:] != notes[:-1]) | (times[1:] != times[:-1]) | (read[1:] != read[:-1])
         starts = np.flatnonzero(np.concatenate([[True], changed]))  # several frames read at one time
-        asked, own = times[starts], None if own_times is None else own_times[starts]
+        run_times, run_own_times = times[starts], None if own_times is None else own_times[starts]
         codes = [
-            motion.latents([0] * (rows.stop - rows.start), asked[rows], None if own is None else own[rows])
-            for motion, rows in self._runs(each[starts])
+            motion.latents(
+                [0] * (rows.stop - rows.start), run_times[rows], None if run_own_times is None else run_own_times[rows]
+            )
+            for motion, rows in self._runs(notes[starts])
         ]
-        return np.repeat(np.concatenate(codes), np.diff(starts, append=len(each)), axis=0)
+        return np.repeat(np.concatenate(codes), np.diff(starts, append=len(notes)), axis=0)
 
     def beginnings(self, time: int) -> Beginnings | None:
         """Nothing is prepared for later notes."""
@@ -227,7 +232,7 @@ class SeparateMotions:
         return self._motions[0].beat_samples(time)
 
     def _runs(self, voices: Sequence[int] | npt.NDArray[np.intp]) -> Iterator[tuple[Motion, slice]]:
-        each = np.asarray(voices)
-        starts = [0, *(np.flatnonzero(each[1:] != each[:-1]) + 1).tolist()] if len(each) else []
-        for first, end in itertools.pairwise([*starts, len(each)]):
+        notes = np.asarray(voices)
+        starts = [0, *(np.flatnonzero(notes[1:] != notes[:-1]) + 1).tolist()] if len(notes) else []
+        for first, end in itertools.pairwise([*starts, len(notes)]):
             yield self._motions[voices[first]], slice(first, end)

@@ -60,11 +60,11 @@ class Synthesis:
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Next ``count`` samples, [2, count]; ``events``: all of the block, in order of time."""
         start = self.now
-        if any(other.end is not None and other.end < start + count for other in self._elsewhere):
+        if any(process.end is not None and process.end < start + count for process in self._elsewhere):
             return self._process_across_an_end(events, count)
         sums = self.sums(events, count)
-        for other in self._elsewhere:
-            theirs = other.sums(start, count, self._engine.channels)
+        for process in self._elsewhere:
+            theirs = process.sums(start, count, self._engine.channels)
             sums |= {(self._voices.first_bus or 0, part): sound for part, sound in theirs.items()}
         buses = [self._bus_sound(bus, sums, count) for bus in sorted({bus for bus, _ in sums})]
         self.forget()
@@ -88,17 +88,17 @@ class Synthesis:
         self._engine.prepare([voice.stream for voice in voices], self._processor.motion_of(voices), self.now)
 
     def _process_across_an_end(self, events: Sequence[Event], count: int) -> Array:
-        end = min(other.end for other in self._elsewhere if other.end is not None)
-        before = end - self.now
-        due = bisect_left(events, end, key=lambda event: event.time)
-        first = [self.process(events[:due], before)] if before else []
-        for other in [other for other in self._elsewhere if other.end == end]:
-            self._elsewhere.remove(other)
-            parts, streams = other.take_streams()
+        end = min(process.end for process in self._elsewhere if process.end is not None)
+        count_before = end - self.now
+        due_end = bisect_left(events, end, key=lambda event: event.time)
+        first = [self.process(events[:due_end], count_before)] if count_before else []
+        for process in [process for process in self._elsewhere if process.end == end]:
+            self._elsewhere.remove(process)
+            parts, streams = process.take_streams()
             for voice, stream in zip((v for v in self._voices if v.part in parts), streams, strict=True):
                 voice.stream = stream
             self._parts.update(parts)
-        return np.concatenate([*first, self.process(events[due:], count - before)], axis=1)
+        return np.concatenate([*first, self.process(events[due_end:], count - count_before)], axis=1)
 
     def streams(self) -> list[VoiceSound]:
         return [voice.stream for voice in self._own_voices()]

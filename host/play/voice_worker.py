@@ -193,45 +193,45 @@ class WorkerPool:
             self._active = list(self._workers)
 
     def of(self, channel: int) -> list[WorkerChannel]:
-        return [other.of(channel) for other in self._workers]
+        return [worker.of(channel) for worker in self._workers]
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Measure the work inside, without waits; stop workers that do not pay."""
-        since, waited = WorkTime.now(), self._waited_seconds()
+        start_time, waited = WorkTime.now(), self._waited_seconds()
         yield
         now = WorkTime.now()
-        work = now - since
+        work = now - start_time
         self._own_work += WorkTime(work.elapsed - (self._waited_seconds() - waited), work.processor)
         self._watched_blocks += 1
         if not self._active:
             return
         if self._watched_since is None:
-            if all(other.work.elapsed for other in self._active):  # all have started
+            if all(worker.work.elapsed for worker in self._active):  # all have started
                 self._watch(now.elapsed)
         elif self._watched_blocks >= WATCHED_BLOCKS and now.elapsed - self._watched_since >= WATCHED_SECONDS:
             self._judge(now.elapsed, now.elapsed - self._watched_since)
 
     def _judge(self, now: float, watched_seconds: float) -> None:
-        works = [self._own_work, *(other.work for other in self._active)]
+        works = [self._own_work, *(worker.work for worker in self._active)]
         processors = sum(work.processor for work in works) / watched_seconds
         if processors < PAYS and any(work.elapsed > HELD_UP * work.processor for work in works):
-            for other in self._active:
-                other.leave()
+            for worker in self._active:
+                worker.leave()
             self._active.clear()
         self._watch(now)
 
     def _watch(self, now: float) -> None:
         self._watched_since, self._watched_blocks, self._own_work = now, 0, WorkTime()
-        for other in self._active:
-            other.work = WorkTime()
+        for worker in self._active:
+            worker.work = WorkTime()
 
     def _waited_seconds(self) -> float:
-        return sum(other.waited for other in self._workers)
+        return sum(worker.waited for worker in self._workers)
 
     def close(self) -> None:
-        for other in self._workers:
-            other.close()
+        for worker in self._workers:
+            worker.close()
         self._workers.clear()
         self._active.clear()
 
@@ -280,27 +280,27 @@ def _play(
     playing = {channel: Synthesis(*engine_and_processor(patch), parts=parts) for channel, patch in patches.items()}
     rings = {channel: _ring(room, len(parts)) for channel, room in rooms.items()}
     waiting: dict[int, list[Event]] = {channel: [] for channel in patches}
-    done = dict.fromkeys(patches, 0)
+    rendered_counts = dict.fromkeys(patches, 0)
     while (message := connection.recv()) is not None:
         if message == LEAVE:
             connection.send({channel: synthesis.streams() for channel, synthesis in playing.items()})
             return
-        channel, plain, until = message
+        channel, plain, block_end = message
         waiting[channel] += [KINDS[number](*fields) for number, fields in plain]
-        while done[channel] < until:
-            since = WorkTime.now()
-            start, end = done[channel], min(until, done[channel] + MAX_BLOCK)
-            due = bisect_left(waiting[channel], end, key=lambda event: event.time)
-            sums = playing[channel].sums(waiting[channel][:due], end - start)
+        while rendered_counts[channel] < block_end:
+            start_time = WorkTime.now()
+            start, end = rendered_counts[channel], min(block_end, rendered_counts[channel] + MAX_BLOCK)
+            due_end = bisect_left(waiting[channel], end, key=lambda event: event.time)
+            sums = playing[channel].sums(waiting[channel][:due_end], end - start)
             computed = {part: sound for (_, part), sound in sums.items()}  # of the first bus alone
             playing[channel].forget()
-            del waiting[channel][:due]
+            del waiting[channel][:due_end]
             places = _ring_places(start, end - start, rings[channel].shape[-1])
             for room, part in zip(rings[channel], parts, strict=True):
                 sound = computed.get(part, SILENCE)
                 room[: len(sound), places] = sound
-            done[channel] = end
-            connection.send((channel, end, WorkTime.now() - since))
+            rendered_counts[channel] = end
+            connection.send((channel, end, WorkTime.now() - start_time))
 
 
 def _portable(error: Exception) -> Exception:

@@ -223,13 +223,13 @@ class Voices(ABC):
         parts = [voice.part for voice in self._sounding(time)]
         # The part with the fewest voices, to balance the load; workers send the sums of one bus.
         part = min(range(PARTS), key=parts.count) if bus == self.first_bus else 0
-        own = self._own(note)
-        gesture = self._gesture(time, note, self._tuning[key], own.others)
-        envelope = self._shape(time, own.others)
+        offsets = self._own(note)
+        gesture = self._gesture(time, note, self._tuning[key], offsets.others)
+        envelope = self._shape(time, offsets.others)
         if gesture is not None:
             envelope.attack = gesture.attack(envelope.attack)
         strength = Ramp(gain, self._ramp)
-        voice = Voice(note, bus, part, strength, envelope, stream, self._touch(channel), gesture, own)
+        voice = Voice(note, bus, part, strength, envelope, stream, self._touch(channel), gesture, offsets)
         self._voices.append(voice)
         return voice
 
@@ -362,7 +362,7 @@ class MonoAssignment(Voices):
         slurred = self._legato and any(self._bus(down[0]) == bus for down in self._down - {note})
         self._down.add(note)
         line = self._line(bus)
-        line.held = [held for held in line.held if held.note != note] + [_Held(note, gain)]
+        line.held = [held_note for held_note in line.held if held_note.note != note] + [_Held(note, gain)]
         self._play(time, bus, slurred)
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
@@ -371,7 +371,7 @@ class MonoAssignment(Voices):
 
     def silence(self, time: int, group: int = 0) -> None:
         for line in self._lines.values():
-            line.held = [held for held in line.held if self._group(held.note[0]) != group]
+            line.held = [held_note for held_note in line.held if self._group(held_note.note[0]) != group]
         super().silence(time, group)
 
     def _line(self, bus: int) -> _Line:
@@ -379,12 +379,12 @@ class MonoAssignment(Voices):
 
     def _settle(self, time: int) -> None:
         for bus, line in self._lines.items():
-            held = [held for held in line.held if self._holds(held.note)]
-            changed = len(held) < len(line.held)
-            line.held = held
+            held_notes = [held_notes for held_notes in line.held if self._holds(held_notes.note)]
+            changed = len(held_notes) < len(line.held)
+            line.held = held_notes
             if not changed:
                 continue
-            if not held:
+            if not held_notes:
                 for voice in self._voices:
                     if voice.bus == bus:
                         self._let_go(voice, time)
@@ -392,7 +392,7 @@ class MonoAssignment(Voices):
                 for voice in self._sounding(time):
                     if voice.bus == bus:
                         self._lead(voice, time, line)
-            elif held[-1].note != line.last_note:
+            elif held_notes[-1].note != line.last_note:
                 self._play(time, bus, self._legato)
 
     def _play(self, time: int, bus: int, slurred: bool) -> None:
@@ -419,7 +419,7 @@ class MonoAssignment(Voices):
         voice.gain.move(time, last.gain)
         if voice.touch is not None and (touch := self._touch(last.note[0])) is not None:
             voice.touch.follow(time, touch)
-        pitches = [self._tuning[held.note[1]] for held in line.held]
+        pitches = [self._tuning[held_note.note[1]] for held_note in line.held]
         if voice.stream.chord is not None:
             classes = {math.floor(pitch + 0.5) % 12 for pitch in pitches}  # the nearest: models have no others
             voice.stream.chord.jump(time, sum(1 << pitch_class for pitch_class in classes))
@@ -434,5 +434,5 @@ class MonoAssignment(Voices):
 def keyed(play: PlaySettings, keying: Keying, sample_rate: int, makers: Makers) -> PolyAssignment | MonoAssignment:
     if play.mode != "poly":
         return MonoAssignment(play.legato, play.mode == "chord", sample_rate, makers)
-    way = Latch if keying.holds else Struck if keying.strikes else PolyAssignment
-    return way(play.voices, keying.chokes, sample_rate, makers)
+    assignment = Latch if keying.holds else Struck if keying.strikes else PolyAssignment
+    return assignment(play.voices, keying.chokes, sample_rate, makers)

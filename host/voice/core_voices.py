@@ -76,9 +76,9 @@ class CoreStream(VoiceSound):
 
     def send_ramp(self, name: str, ramp: Ramp) -> None:
         """Give the core a ramp of this voice alone."""
-        sent = SentRamp(ramp)
-        self.ramps.append(sent)
-        setattr(self.voice, name, sent.at)
+        sent_ramp = SentRamp(ramp)
+        self.ramps.append(sent_ramp)
+        setattr(self.voice, name, sent_ramp.at)
 
 
 class CoreEngine(VoiceMaker[CoreStream]):
@@ -123,15 +123,15 @@ class CoreEngine(VoiceMaker[CoreStream]):
         silent = time - self._frame  # a frame from here ends before the note
         first = silent + self._hop - (silent - moment) % self._hop
         memory = np.empty(self._voice_bytes + 64, np.uint8)
-        at = memory.ctypes.data
-        at += -at % 64
-        voice = CoreVoice.from_address(at)
-        ctypes.memset(at, 0, ctypes.sizeof(CoreVoice))
+        address = memory.ctypes.data
+        address += -address % 64
+        voice = CoreVoice.from_address(address)
+        ctypes.memset(address, 0, ctypes.sizeof(CoreVoice))
         voice.on, voice.next_frame, voice.off, voice.stolen_at = time, first, NEVER, NEVER
         voice.key, voice.number = pitch, self._number
-        self._library.core_voice_open(self.core, at)
+        self._library.core_voice_open(self.core, address)
         return CoreStream(
-            key=pitch, on=time, memory=memory, voice=voice, at=at, next_hop=(first - self._delay) // self._knob_hop
+            key=pitch, on=time, memory=memory, voice=voice, at=address, next_hop=(first - self._delay) // self._knob_hop
         )
 
     def number_next(self, number: int) -> None:

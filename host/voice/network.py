@@ -52,13 +52,13 @@ def network_of(model: Model) -> Network | None:
 
 def _are_chained(nodes: list[Node]) -> bool:
     """Return whether each node reads the one before, and the layers' inputs are latents and pitch alone."""
-    chained = all(before.outputs[0] in node.inputs for before, node in itertools.pairwise(nodes))
+    chained = all(previous.outputs[0] in node.inputs for previous, node in itertools.pairwise(nodes))
     concat = nodes[len(PITCH) - 1]
     return chained and concat.inputs[0] == "latent" and nodes[0].inputs[0] == "pitch" and nodes[-1].outputs == ["frame"]
 
 
 def _network(nodes: list[Node], tensors: Mapping[str, npt.NDArray[Any]]) -> Network | None:
-    _, clamp, _, away, _, divide, one_less, at_least, *_ = nodes
+    _, clamp, _, difference, _, divide, one_less, at_least, *_ = nodes
     layers = [node for node in nodes if node.operator == "Gemm"]
     leaks = [node for node in nodes if node.operator == "LeakyRelu"]
     add, limit, _ = nodes[-3:]
@@ -83,7 +83,7 @@ def _network(nodes: list[Node], tensors: Mapping[str, npt.NDArray[Any]]) -> Netw
         weights=padded_weights,
         biases=[np.pad(bias, (0, -len(bias) % TILE)) for bias in biases],
         slope=leaks[0].attributes["alpha"],
-        pitch_middles=tensors[away.inputs[1]].astype(np.float32),
+        pitch_middles=tensors[difference.inputs[1]].astype(np.float32),
         pitch_unit=float(tensors[divide.inputs[1]]),
         pitch_range=(float(tensors[clamp.inputs[1]]), float(tensors[clamp.inputs[2]])),
         means=np.ascontiguousarray(tensors[add.inputs[1]], np.float32),

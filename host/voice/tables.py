@@ -53,9 +53,9 @@ class CoreTables:
             setattr(self.instrument, name, self._at(value) if isinstance(value, np.ndarray) else value)
 
     def _at(self, array: npt.NDArray[Any]) -> int:
-        kept = np.ascontiguousarray(array)
-        self._arrays.append(kept)
-        return kept.ctypes.data
+        contiguous = np.ascontiguousarray(array)
+        self._arrays.append(contiguous)
+        return contiguous.ctypes.data
 
     def _set_network(self, network: Network) -> None:
         low, high = network.pitch_range
