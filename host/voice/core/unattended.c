@@ -170,9 +170,9 @@ void core_run_unattended(UnattendedRun *run)
 	run->blocks = 0;
 	do {
 		double began = seconds_now();
-		ran_low = queued(run->ring) < run->block; /* the card may have found it empty: the caller looks */
 		make_block(run, block);
 		core_limit(block, OUTPUTS * (int64_t)run->block);
+		ran_low = queued(run->ring) < run->block; /* the card may have found it empty: the caller looks */
 		write_ring(run->ring, block, run->block, run->block);
 		run->written += run->block;
 		for (int channel = 0; channel < OUTPUTS; channel++)
