@@ -126,6 +126,43 @@ def test_a_run_ends_when_an_event_arrives(make_patch, recorded):
     assert ring.runs == [1, 1, 1, 1]  # the first block of a run is always rendered
 
 
+def test_a_run_ends_where_python_is_needed_and_before_what_it_has_not_sent(make_patch, recorded):
+    player, ring, arrival = player_of(make_patch(recorded), 48_000, 128), Ring(48_000, 128), Arrival()
+    player.schedule(NoteOn(0, 0, 60, 100))
+    lent(player, ring, arrival, 2048)
+    run, block = unattended_run(48_000, 128), 120  # samples of the model in a block, at the most
+    for until, known_end, blocks in ((500, 10_000, 5), (10_000, 500, 4)):
+        due = player.lend(run)
+        fields, begin = run.fields, run.fields.now
+        fields.ring, fields.arrival, fields.written = ring.ring_address, ctypes.addressof(arrival.flag), ring.written
+        fields.depth, fields.patience = 400, 0.0
+        fields.until, fields.known_end = begin + until, begin + known_end
+        run.run()
+        assert fields.now < begin + min(until + block, known_end + 1)
+        assert fields.blocks == blocks
+        ring.advance(run.samples)
+        player.take_back(run, due)
+
+
+def test_an_event_beyond_the_first_block_is_not_passed_over(make_patch, recorded):
+    output = Rack({0: make_patch(recorded)}, 48_000)._instruments[0]._output
+    waiting, run = output.schedule(NoteOn(5000, 0, 60, 100)), unattended_run(48_000, 128)
+    events, count = output.lend(run)
+    assert (events, run.fields.known_end) == ([], waiting.time)
+    assert 100 < count < 200
+
+
+def test_a_player_comes_to_rest_by_runs(make_patch, recorded):
+    player, ring = player_of(make_patch(recorded), 48_000, 128), Ring(48_000, 128)
+    for event in (NoteOn(0, 0, 60, 100), NoteOff(4000, 0, 60)):
+        player.schedule(event)
+    lent(player, ring, Arrival(), 40_000)
+    assert not player.resting
+    lent(player, ring, Arrival(), 150_000)
+    assert player.resting
+    assert player.sounding == 0
+
+
 def test_a_run_ends_after_a_block_that_may_be_late(make_patch, recorded):
     player, ring = player_of(make_patch(recorded), 48_000, 128), Ring(48_000, 128)
     player.schedule(NoteOn(0, 0, 60, 100))
@@ -163,7 +200,7 @@ class Events:
 
 def test_a_loop_leaves_all_to_the_core_and_changes_no_sample(make_patch, recorded):
     patch, count = make_patch(recorded), 12_800
-    ring, arrival, taken = Ring(48_000, 128), Arrival(), []
+    ring, arrival, taken = Ring(48_000, 128, depth=6), Arrival(), []
     source = Events(EVENTS, ring, arrival)
 
     def note(sound, events):
@@ -186,10 +223,11 @@ def test_a_loop_leaves_all_to_the_core_and_changes_no_sample(make_patch, recorde
     assert np.array_equal(np.concatenate(ring.blocks, axis=1)[:, :count], expected)
     assert np.array_equal(np.concatenate([sound for sound, _ in taken], axis=1)[:, :count], expected)
     assert loop.meters.load.count == sum(ring.runs)
+    assert ring.runs[0] > 1
 
 
 def test_a_loop_whose_inputs_do_not_announce_events_looks_each_block(make_patch, recorded):
-    ring = Ring(48_000, 128)
+    ring = Ring(48_000, 128, depth=6)
 
     def note(sound, events):
         if ring.written >= 6400:
