@@ -233,7 +233,7 @@ def test_a_loop_whose_inputs_do_not_announce_events_looks_each_block(make_patch,
         if ring.written >= 6400:
             loop.stop()
 
-    source = Events([NoteOn(0, 0, 60, 100)], ring, Arrival())
+    source = Events([NoteOn(300, 0, 60, 100)], ring, Arrival())
     loop = RenderLoop(player_of(make_patch(recorded), 48_000, 128), ring, [source], on_block=note)
     loop.run()
     assert set(ring.runs) == {1}
