@@ -199,6 +199,7 @@ class RenderLoop:
                 events = None if self._run is None else self.player.lend(self._run)
                 if self._run is not None and events is not None:
                     python_seconds = time.perf_counter() - begin_time
+                    self.player.time_notes(events, python_seconds)
                     self._notice(python_seconds, time.thread_time() - begin_cpu_time, _gave_way() > begin_wait_count)
                     self._leave_alone(self._run, events)
                     first_seconds, *block_seconds = self._run.seconds
@@ -209,6 +210,7 @@ class RenderLoop:
                 if self._ear is not None or not self._lacks_block():  # after a stall, fill the ring first
                     self.player.prepare()
                 rendering_seconds = time.perf_counter() - begin_time
+                self.player.time_notes(events, rendering_seconds)
                 self._notice(rendering_seconds, time.thread_time() - begin_cpu_time, _gave_way() > begin_wait_count)
                 self._account([rendering_seconds], sound, events)
 

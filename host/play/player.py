@@ -21,9 +21,11 @@ from ..unattended import MOST_BLOCKS, UnattendedRun
 from .controllers import Mapper
 from .rack import as_played
 
-# Most new notes in a short block: each costs four transforms at once, and 128 keys may come together. Eight in a block
-# of 128 samples used all of its time on a slow processor, four leave a quarter; ten fingers need three blocks.
-NEW_NOTES = 4
+# Most and fewest new notes in a short block: each costs Python at once, and 128 keys may come together. Between these,
+# as many begin as take a part of the block's time, by the time that the last ones took.
+NEW_NOTES, FEWEST_NOTES = 4, 2
+NOTES_PART = 0.8
+NOTE_MEMORY = 0.95  # of the longest time of a note, from block with notes to block with notes
 NOTE_SECONDS = 64 / 48000  # of a longer block for each new note
 LEAVING = 3  # most earlier racks that ring: each costs processor time
 FADE_SECONDS = 0.02  # fade-out of an earlier rack, without a click
@@ -120,6 +122,7 @@ class Player:
         self._unready: tuple[PlayableRack, Collection[int], OnStart] | None = None  # from `_next`, not ready yet
         self._queue: list[Event] = []
         self._strained = self._put_off = False
+        self._seconds_of_note = 0.0  # the most of the last ones
         self._controllers = ControllerState()
         self.now = 0  # samples rendered
         self.shed = 0  # voices stolen after underruns
@@ -181,6 +184,11 @@ class Player:
         Two successive blocks never delay notes, so they begin even under constant overload.
         """
         self._strained = True
+
+    def time_notes(self, events: Iterable[Event], seconds: float) -> None:
+        """Learn from the time that a block's events took how many notes a short block may begin."""
+        if count := sum(isinstance(event, NoteOn) for event in events):
+            self._seconds_of_note = max(seconds / count, NOTE_MEMORY * self._seconds_of_note)
 
     def block(self, count: int) -> tuple[Array, list[Event]]:
         """Next samples, [2, count], limited, and their events; ``parts`` holds them unlimited by channel."""
@@ -266,7 +274,11 @@ class Player:
     def _most_notes(self, samples: int) -> int:
         self._put_off = self._strained and not self._put_off and samples < NEW_NOTES * self._note_samples
         self._strained = False
-        return 0 if self._put_off else max(NEW_NOTES, int(samples / self._note_samples))
+        if self._put_off:
+            return 0
+        most_seconds = NOTES_PART * samples / self._rate
+        fitting = int(most_seconds / self._seconds_of_note) if self._seconds_of_note else NEW_NOTES
+        return max(min(max(fitting, FEWEST_NOTES), NEW_NOTES), int(samples / self._note_samples))
 
     def _take_seat(self) -> None:
         if self._next:

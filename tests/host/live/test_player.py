@@ -132,6 +132,32 @@ def test_more_new_notes_than_a_block_has_time_for_begin_in_those_that_follow(mak
     assert [{event.time for event in events} for events in played[1:]] == [{128}, {256}, set()]
 
 
+@pytest.mark.parametrize(
+    ("part", "begun"),  # of a short block's time that a note took
+    [(0.01, [4, 4, 2]), (0.25, [3, 3, 3, 1]), (0.39, [2, 2, 2, 2, 2]), (5.0, [2, 2, 2, 2, 2])],
+)
+def test_as_many_notes_begin_in_a_short_block_as_fit_but_two_at_the_least(make_patch, part, begun):
+    player = player_of(make_patch, 48000, play={"voices": 64})
+    notes = [NoteOn(3, 0, 40 + number, 100) for number in range(10)]
+    player.time_notes(notes[:5], 5 * part * 128 / 48000)
+    player.time_notes([], 1.0)  # a block without notes says nothing
+    player.time_notes(notes[:1], 0.0)  # nor does one note that was quick
+    for note in notes:
+        player.schedule(note)
+    assert [len(player.block(128)[1]) for _ in begun] == begun
+
+
+def test_a_note_that_was_slow_once_is_forgotten(make_patch):
+    player = player_of(make_patch, 48000)
+    note = NoteOn(0, 0, 60, 100)
+    player.time_notes([note], 1.0)
+    for _ in range(200):
+        player.time_notes([note], 0.0)
+    for key in range(60, 64):
+        player.schedule(NoteOn(0, 0, key, 100))
+    assert len(player.block(128)[1]) == 4
+
+
 @pytest.mark.parametrize(("rate", "most"), [(24000, 64), (48000, 32), (96000, 16), (192000, 8)])
 def test_a_long_block_has_time_for_as_many_notes_as_it_is_long_in_seconds(make_patch, rate, most):
     player = player_of(make_patch, rate, play={"voices": 64})
