@@ -108,6 +108,7 @@ class Card:
 
     # Long blocks: an hour of them takes minutes.
     rate, block, depth, underruns, alive, latency_seconds, written = RATE, 2048, 2, 0, True, 0.0, 0
+    ring_address = None
 
     def __init__(self, clock):
         self.clock = clock
