@@ -32,6 +32,7 @@ POLL_SECONDS = 0.0001  # between polls of the ring when the card is later than i
 READ_SECONDS = 0.00005  # from the moment when a block is due until the card has read it
 REST_LOOK_SECONDS = 0.2  # between looks at the card, at rest
 PATIENCE_BLOCKS = 4  # without progress, before checking that the card still exists
+MOST_UNACCOUNTED = 4  # runs of the core that wait to be noted, while the ring lacks blocks
 FORGET_SECONDS = 10.0  # time constant of the card's clock
 PRECISE = time.get_clock_info("thread_time").resolution < 1e-5  # on Windows a tick is longer than a block
 
@@ -154,6 +155,7 @@ class RenderLoop:
         self._shedding = LoadShedding()
         self._stand_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
         self._count = 0  # blocks rendered
+        self._unaccounted: list[tuple[list[float], Array, list[Event]]] = []  # arguments of `_account`
         self.started = False  # the card's driver has returned
         self._ending = threading.Event()
 
@@ -203,7 +205,10 @@ class RenderLoop:
                     self._notice(python_seconds, time.thread_time() - begin_cpu_time, _gave_way() > begin_wait_count)
                     self._leave_alone(self._run, events)
                     first_seconds, *block_seconds = self._run.seconds
-                    self._account([python_seconds + first_seconds, *block_seconds], self._run.sound, events)
+                    seconds = [python_seconds + first_seconds, *block_seconds]
+                    self._unaccounted.append((seconds, self._run.sound.copy(), events))
+                    if not self._lacks_block() or len(self._unaccounted) >= MOST_UNACCOUNTED:
+                        self._account_all()
                     continue
                 sound, events = self.player.block(self.sink.block)
                 self.sink.write(sound)
@@ -212,7 +217,15 @@ class RenderLoop:
                 rendering_seconds = time.perf_counter() - begin_time
                 self.player.time_notes(events, rendering_seconds)
                 self._notice(rendering_seconds, time.thread_time() - begin_cpu_time, _gave_way() > begin_wait_count)
-                self._account([rendering_seconds], sound, events)
+                self._unaccounted.append(([rendering_seconds], sound, events))
+                self._account_all()
+            self._account_all()
+
+    def _account_all(self) -> None:
+        """Note the blocks that wait for it: a block that is due goes before."""
+        for seconds, sound, events in self._unaccounted:
+            self._account(seconds, sound, events)
+        self._unaccounted.clear()
 
     def _leave_alone(self, run: UnattendedRun, events: list[Event]) -> None:
         """Have the core fill the ring, with ``events`` in its first block, until more arrive or Python is needed.

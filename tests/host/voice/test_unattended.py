@@ -226,6 +226,21 @@ def test_a_loop_leaves_all_to_the_core_and_changes_no_sample(make_patch, recorde
     assert ring.runs[0] > 1
 
 
+def test_a_block_that_is_due_goes_before_the_notes_of_those_before_it(make_patch, recorded):
+    ring, written = Ring(48_000, 128, depth=2), []
+
+    def note(sound, events):
+        written.append((ring.written, sound.shape[1]))
+        if ring.written >= 12 * 128:
+            loop.stop()
+
+    arrival = Arrival()
+    loop = RenderLoop(player_of(make_patch(recorded), 48_000, 128), ring, [], on_block=note, arrival=arrival)
+    loop.run()  # the card reads each block at once, so that one is always due
+    assert [place for place, _ in written] == [4 * 128] * 4 + [8 * 128] * 4 + [12 * 128] * 4
+    assert sum(length for _, length in written) == ring.written
+
+
 def test_a_loop_whose_inputs_do_not_announce_events_looks_each_block(make_patch, recorded):
     ring = Ring(48_000, 128, depth=6)
 
