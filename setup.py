@@ -11,7 +11,7 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path(__file__).resolve().parent / "host/plugin/native"
-CORE, JACK_CORE = "host/voice/core", "host/midi/core/jack_input"
+CORE, JACK_CORE, CLOCK = "host/voice/core", "host/midi/core/jack_input", "host/midi/core/clock.h"
 # The same bits everywhere: no fused or reordered additions. Symbols are those that core.h exports.
 FLAGS = [
     "-std=c11",
@@ -65,7 +65,7 @@ LIBRARIES = [
     Extension(
         "timbrel.host.voice.voice_core",
         [f"{CORE}/core.c", f"{CORE}/unattended.c"],
-        depends=[f"{CORE}/{name}.h" for name in ("core", "kernels", "maths", "state", "unattended")],
+        depends=[f"{CORE}/{name}.h" for name in ("core", "kernels", "maths", "state", "unattended")] + [CLOCK],
         extra_compile_args=FLAGS,
         optional=True,  # without it, numpy plays
     )
@@ -75,7 +75,7 @@ if sys.platform == "linux":
         Extension(
             "timbrel.host.midi.jack_core",
             [f"{JACK_CORE}.c"],
-            depends=[f"{JACK_CORE}.h"],
+            depends=[f"{JACK_CORE}.h", CLOCK],
             extra_compile_args=FLAGS,
             optional=True,  # without it, JACK's thread calls Python
         )

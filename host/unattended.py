@@ -16,10 +16,12 @@ LONGEST_BLOCK, LARGEST_RATIO = (
 
 
 class UnattendedRun:
-    """What the core needs to fill a sound card's ring: voices, rate conversion and card lend it, and take it back.
+    """State shared with the core while it fills a sound card's ring (`UnattendedRun` of voice/core/unattended.h).
+
+    Voices, rate conversion and the loop write theirs into it (`lend`), and read it afterwards (`take_back`).
 
     Attributes:
-        fields: the core's structure.
+        fields: the structure.
         pending, converted: samples of the rate conversion, [2, `MOST_SAMPLES`].
     """
 
@@ -48,7 +50,7 @@ class UnattendedRun:
 
     @property
     def sound(self) -> Array:
-        """They, [2, samples], limited; until the next run."""
+        """The rendered samples, [2, samples], limited; valid until the next run."""
         return self._sound[:, : self.samples]
 
     @property

@@ -12,7 +12,7 @@ from .errors import UserError
 NAME = "voice_core.dll" if sys.platform == "win32" else "voice_core.so.1"  # no name of a Python module
 VERSION = 2
 VARIABLE = "TIMBREL_VOICE"  # "core" or "numpy": the voice to play with; else the core where it is compiled
-INSTRUCTIONS = ("the processor's basic", "AVX2")  # by what core_instructions returns
+INSTRUCTIONS = ("the processor's basic", "AVX2")  # by the number that core_instructions returns
 LAYERS, UNISON, MASTERS, SINES = 4, 8, 8, 5
 PARTS = 4  # of voices
 NEVER = (1 << 63) - 1
@@ -107,8 +107,8 @@ class CoreRun(ctypes.Structure):
     """`UnattendedRun` of voice/core/unattended.h."""
 
     _fields_ = [
-        *_fields(at="core voices buses", i32="voice_count bus_count channels ahead ahead_rows padding"),
-        *_fields(i64="now until known_end"),
+        *_fields(at="core voices buses", i32="voice_count bus_count channels decodes_ahead ahead_rows padding"),
+        *_fields(i64="now needed_at known_end"),
         ("table", _AT),
         *_fields(i64="taps up down phase pending_count converted_count"),
         *_fields(at="pending converted parts scratch ring arrival"),

@@ -14,7 +14,7 @@ import numpy as np
 from ..arrays import Array
 from ..events import Event
 from ..unattended import LARGEST_RATIO, UnattendedRun
-from ..voice_library import voice_library
+from ..voice_library import NEVER, voice_library
 from .effects import EffectChain
 from .rate_conversion import RateConversion
 from .resampling import Resampler
@@ -24,7 +24,6 @@ Source = Callable[[Sequence[Event], int], Array]
 QUANTUM = 128  # samples between parameter changes of effects, 2.7 ms at 48 kHz
 LONGEST = 16384  # samples at a time
 SPARE = 1  # source samples beyond a block's own: one pull suffices then, and each costs time
-LAST = (1 << 63) - 1  # sample
 ROUNDING = 4  # source samples that may be pulled beyond what a block needs
 
 
@@ -94,7 +93,7 @@ class Output:
 
     @property
     def lends(self) -> bool:
-        """Whether the core can read and convert for a while: without effects, where its memory suffices."""
+        """Return whether the core can read and convert for a while: without effects, where its memory suffices."""
         return not self.effects and self._source_rate <= LARGEST_RATIO * self._rate
 
     def lend(self, run: UnattendedRun) -> tuple[list[Event], int]:
@@ -106,7 +105,7 @@ class Output:
             run.converted[:, : run.fields.converted_count] = self._converted_sound
             pull_count = self._pull_count(block - run.fields.converted_count)
         events = self._due_events(self._pulled_count + pull_count)
-        run.fields.known_end = self._events[0].time if self._events else LAST
+        run.fields.known_end = self._events[0].time if self._events else NEVER
         return events, pull_count
 
     def take_back(self, run: UnattendedRun, pulled_count: int) -> None:

@@ -9,10 +9,10 @@ MOST_BYTES = 4096  # read at once
 
 
 class Arrival:
-    """As `threading.Event`, also for threads outside Python.
+    """A `threading.Event` that threads outside Python can set.
 
     Attributes:
-        flag: not 0 once it is set. Whoever sets it first also sends a byte to ``descriptor``, which ends a `wait`.
+        flag: 1 once it is set, else 0. The first to set it also sends a byte to ``descriptor``, which ends a `wait`.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Arrival:
                 self._sender.send(b"\0")
 
     def expect(self) -> None:
-        """Lower the flag, before a look at what has arrived: as `clear`, but a `wait` may end at once."""
+        """Set the flag to 0, before events are read. Bytes stay, so a later `wait` may end at once."""
         self.flag.value = 0
 
     def clear(self) -> None:

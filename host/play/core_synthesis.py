@@ -1,4 +1,4 @@
-"""Synthesis of partials by the compiled core: Python decides what sounds, the core computes it."""
+"""Partials synthesized by the compiled core: Python allocates voices and sends changes, the core computes samples."""
 
 import ctypes
 import math
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..arrays import Array
-from ..audio.output import LAST
 from ..engines.spectrum.frames import VoicingSettings
 from ..events import Event
 from ..kinds.spectrum import CONTROLS, VIBRATO
@@ -87,14 +86,14 @@ class CoreSynthesis:
         fields.core, fields.voices, fields.voice_count = engine.core, self._places.ctypes.data, len(self._places)
         fields.buses = ctypes.addressof(self._core_buses)
         run.take_parts(len(self._buses), engine.channels)
-        fields.ahead, fields.ahead_rows, fields.now = self._ahead, AHEAD, self.now
+        fields.decodes_ahead, fields.ahead_rows, fields.now = self._ahead, AHEAD, self.now
         next_codes = (self._ahead_hop + 1) * engine.knob_hop + 1  # known then, and decoded before they sound
-        fields.until = int(min(self._next_end, next_codes)) if self._known else LAST
+        fields.needed_at = int(min(self._next_end, next_codes)) if self._known else NEVER
         fields.known_end = min(fields.known_end, engine.frame_of(self._next_hop))
 
     def take_back(self, run: UnattendedRun) -> None:
         """Go on where the core stopped."""
-        self.now, self._ahead = run.fields.now, bool(run.fields.ahead)
+        self.now, self._ahead = run.fields.now, bool(run.fields.decodes_ahead)
         self._end_block()
 
     def _end_block(self) -> None:

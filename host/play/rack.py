@@ -121,7 +121,7 @@ class ChannelInstrument:
 
     @property
     def lends(self) -> bool:
-        """Whether the core can render for a while."""
+        """Return whether the core can render for a while."""
         return isinstance(self._synthesis, CoreSynthesis) and self._output.lends
 
     def lend(self, run: UnattendedRun) -> None:
@@ -280,7 +280,7 @@ class Rack:
 
     @property
     def lends(self) -> bool:
-        """Whether the core can render for a while: a single instrument of its own, without effects."""
+        """Return whether the core can render for a while: a single instrument of its own, without effects."""
         instruments = tuple(self._instruments.values())
         return self._crew is None and len(instruments) == 1 and instruments[0].lends
 

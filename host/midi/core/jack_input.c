@@ -5,15 +5,10 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
+
+#include "clock.h"
 
 enum { ACTIVE_SENSING = 0xFE, HEADER_BYTES = sizeof(double) + sizeof(uint16_t) };
-
-#if defined(__APPLE__)
-#define PYTHONS_CLOCK CLOCK_UPTIME_RAW /* that of time.perf_counter */
-#else
-#define PYTHONS_CLOCK CLOCK_MONOTONIC
-#endif
 
 struct JackInput {
 	PortBuffer port_buffer;
@@ -25,23 +20,16 @@ struct JackInput {
 	uint8_t ring[RING_BYTES];       /* records: seconds, size, bytes */
 };
 
-static double seconds_now(void)
-{
-	struct timespec now;
-	clock_gettime(PYTHONS_CLOCK, &now);
-	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static void put(JackInput *input, uint32_t at, const void *bytes, uint32_t size)
+static void put(JackInput *input, uint32_t position, const void *bytes, uint32_t size)
 {
 	for (uint32_t index = 0; index < size; index++)
-		input->ring[(at + index) % RING_BYTES] = ((const uint8_t *)bytes)[index];
+		input->ring[(position + index) % RING_BYTES] = ((const uint8_t *)bytes)[index];
 }
 
-static void get(const JackInput *input, uint32_t at, void *bytes, uint32_t size)
+static void get(const JackInput *input, uint32_t position, void *bytes, uint32_t size)
 {
 	for (uint32_t index = 0; index < size; index++)
-		((uint8_t *)bytes)[index] = input->ring[(at + index) % RING_BYTES];
+		((uint8_t *)bytes)[index] = input->ring[(position + index) % RING_BYTES];
 }
 
 static void queue_event(JackInput *input, const JackEvent *event)

@@ -16,18 +16,7 @@ void core_run_unattended(UnattendedRun *run)
 #include <stdatomic.h>
 #include <time.h>
 
-#if defined(__APPLE__)
-#define PYTHONS_CLOCK CLOCK_UPTIME_RAW /* that of time.perf_counter */
-#else
-#define PYTHONS_CLOCK CLOCK_MONOTONIC
-#endif
-
-static double seconds_now(void)
-{
-	struct timespec now;
-	clock_gettime(PYTHONS_CLOCK, &now);
-	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
+#include "../../midi/core/clock.h"
 
 static void sleep_for(double seconds)
 {
@@ -89,8 +78,8 @@ static int wait_for_card(UnattendedRun *run)
 		}
 		if (now > began + run->patience)
 			return 0;
-		double due = ((double)(run->written - room_at) - run->offset) / run->rate + run->read_seconds - now;
-		sleep_for(due > 0 && due < block_seconds ? due : run->poll_seconds);
+		double wait_seconds = ((double)(run->written - room_at) - run->offset) / run->rate + run->read_seconds - now;
+		sleep_for(wait_seconds > 0 && wait_seconds < block_seconds ? wait_seconds : run->poll_seconds);
 	}
 }
 
@@ -116,19 +105,20 @@ static int64_t source_count(const UnattendedRun *run)
 static void convert(UnattendedRun *run, const float *inputs, int64_t count, float *joined, float *outputs)
 {
 	int64_t total = run->pending_count + count, room = total - run->taps;
-	int64_t made = room < 0 ? 0 : ((room + 1) * run->up - 1 - run->phase) / run->down + 1;
-	int64_t end = run->phase + made * run->down, first = end / run->up;
+	int64_t output_count = room < 0 ? 0 : ((room + 1) * run->up - 1 - run->phase) / run->down + 1;
+	int64_t end = run->phase + output_count * run->down, first = end / run->up;
 	for (int channel = 0; channel < OUTPUTS; channel++) {
 		float *row = joined + channel * total;
 		memcpy(row, run->pending + channel * MOST_SAMPLES, sizeof(float) * run->pending_count);
 		memcpy(row + run->pending_count, inputs + channel * count, sizeof(float) * count);
 		memcpy(run->pending + channel * MOST_SAMPLES, row + first, sizeof(float) * (total - first));
 	}
-	core_convert(joined, total, OUTPUTS, run->table, (int32_t)run->taps, run->up, run->down, run->phase, made, outputs);
+	core_convert(joined, total, OUTPUTS, run->table, (int32_t)run->taps, run->up, run->down, run->phase, output_count,
+	             outputs);
 	for (int channel = 0; channel < OUTPUTS; channel++)
-		memcpy(run->converted + channel * MOST_SAMPLES + run->converted_count, outputs + channel * made,
-		       sizeof(float) * made);
-	run->converted_count += made;
+		memcpy(run->converted + channel * MOST_SAMPLES + run->converted_count, outputs + channel * output_count,
+		       sizeof(float) * output_count);
+	run->converted_count += output_count;
 	run->pending_count = total - first;
 	run->phase = end % run->up;
 }
@@ -157,7 +147,7 @@ static void make_block(UnattendedRun *run, float *sound)
 /* Whether another block needs neither the caller nor an event, once the card lacks it. */
 static int goes_on(UnattendedRun *run)
 {
-	if (run->blocks >= run->most || run->now >= run->until || run->now + source_count(run) > run->known_end)
+	if (run->blocks >= run->most || run->now >= run->needed_at || run->now + source_count(run) > run->known_end)
 		return 0;
 	return !has_arrived(run) && wait_for_card(run) && !has_arrived(run);
 }
@@ -178,8 +168,8 @@ void core_run_unattended(UnattendedRun *run)
 		for (int channel = 0; channel < OUTPUTS; channel++)
 			memcpy(run->sound + channel * stride + (int64_t)run->blocks * run->block, block + channel * run->block,
 			       sizeof(float) * run->block);
-		if (run->ahead && queued(run->ring) > (int64_t)(run->depth - 1) * run->block) /* after a stall, sound first */
-			run->ahead = core_ahead(run->core, run->voices, run->voice_count, run->now, run->ahead_rows) > 0;
+		if (run->decodes_ahead && queued(run->ring) > (int64_t)(run->depth - 1) * run->block) /* after a stall, sound first */
+			run->decodes_ahead = core_ahead(run->core, run->voices, run->voice_count, run->now, run->ahead_rows) > 0;
 		run->seconds[run->blocks++] = seconds_now() - began;
 	} while (!ran_low && goes_on(run));
 }

@@ -31,9 +31,9 @@ typedef struct {
 	Voice *const *voices;
 	const Bus *buses;
 	int32_t voice_count, bus_count, channels;
-	int32_t ahead, ahead_rows;  /* whether `core_ahead` may find rows to decode, and how many at a time */
+	int32_t decodes_ahead, ahead_rows; /* whether `core_ahead` may find rows to decode, and how many at a time */
 	int64_t now;                /* the next sample */
-	int64_t until;              /* the caller is needed from this sample on */
+	int64_t needed_at;          /* the caller is needed from this sample on */
 	int64_t known_end;          /* the first sample of which the caller has not sent all codes and events */
 	/* The rate conversion, as in host/audio/rate_conversion.py; none where `table` is NULL. */
 	const float *table;
@@ -58,8 +58,8 @@ typedef struct {
 	double *seconds;            /* [MOST_BLOCKS]: the time that each took */
 } UnattendedRun;
 
-/* Render a block, and more as the card needs them, until an event arrives or the caller is needed; `blocks` says how many.
-   Their samples are those of `core_render`, `core_mix`, `core_convert` and `core_limit`. */
+/* Render a block, and more as the card needs them, until an event arrives or the caller is needed; `blocks` says how
+   many. Their samples are those of `core_render`, `core_mix`, `core_convert` and `core_limit`. */
 CORE_API void core_run_unattended(UnattendedRun *run);
 
 #endif

@@ -125,6 +125,32 @@ def test_a_vibrato_that_is_turned_before_its_note_sounds_as_by_numpy(make_patch,
     assert differences(patch, events)[0] < 2e-6
 
 
+def test_zones_that_change_within_a_block_sound_as_by_numpy(make_patch, partials):
+    patch = make_patch(partials, mpe={"enabled": True}, envelope={"release_seconds": 0.6})
+    events = [NoteOn(100 + 40 * channel, channel, 50 + 5 * channel, 100) for channel in range(1, 8)]
+    for number, members in enumerate((7, 3, 15, 2, 5)):  # all within a block of 512
+        time = 4100 + 80 * number
+        events += [PitchBend(time, channel, 3000 * number - 6000) for channel in (0, 2, 6)]
+        events += [ControlChange(time + 30, 0, control, value) for control, value in ((101, 0), (100, 6), (6, members))]
+        events += [PitchBend(time + 50, 0, 4000 - 1500 * number), NoteOn(time + 60, 1 + number, 60 + number, 90)]
+    difference, sound = differences(patch, sorted(events, key=lambda event: event.time), count=20_000)
+    assert difference < 2e-6
+    _, still = differences(patch, events[:7], count=20_000)
+    assert np.abs(sound[:, 5000:] - still[:, 5000:]).max() > 0.01  # the zones' bends are heard
+
+
+def test_a_voice_that_changes_zones_within_a_block_bends_as_by_numpy(make_patch, partials):
+    patch = make_patch(partials, mpe={"enabled": True}, play={"mode": "mono", "legato": True})
+    zones = [ControlChange(0, master, *pair) for master in (0, 15) for pair in ((101, 0), (100, 6), (6, 7))]
+    bends = [PitchBend(10, 0, 6000), PitchBend(10, 15, -6000)]
+    notes = [NoteOn(600, 1, 60, 100)]
+    for number in range(5):  # one voice, whose frames of a block follow both masters
+        notes.append(NoteOn(4200 + 70 * number, 14 if number % 2 == 0 else 1, 61 + number, 100))
+    difference, sound = differences(patch, [*zones, *bends, *notes], count=12_000)
+    assert difference < 2e-6
+    assert np.abs(sound - differences(patch, [*zones, *notes], count=12_000)[1]).max() > 0.01
+
+
 def test_voices_that_have_ended_are_left(make_patch, partials):
     rack = rack_of("core", {0: make_patch(partials)}, RATE)
     sound_of(rack, [NoteOn(0, 0, 60, 100), NoteOff(1000, 0, 60), NoteOn(0, 0, 64, 100)], 1024)

@@ -1,7 +1,8 @@
-"""Which voice plays: the core where it is compiled and fits, else numpy's."""
+"""The voice that plays: the core where it is compiled and fits, else numpy's."""
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,7 @@ import pytest
 from onnx import helper
 from timbrel.host import voice_library
 from timbrel.host.errors import UserError
+from timbrel.host.midi import jack_input
 from timbrel.host.model.model import Model
 from timbrel.host.model.onnx_bytes import NotONNX
 from timbrel.host.model.onnx_graph import read_graph
@@ -39,6 +41,13 @@ def wishing(monkeypatch):
 
     yield wish
     voice_library.voice_library.cache_clear()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("gcc"), reason="needs gcc")
+def test_the_core_and_the_queue_of_jack_are_compiled_where_a_compiler_is():
+    """An installation does not fail without them, so their tests would be left out unseen."""
+    assert voice_library.load_library() is not None
+    assert jack_input._load_core() is not None
 
 
 def test_numpy_plays_where_it_is_asked_for(wishing):

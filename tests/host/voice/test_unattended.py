@@ -52,7 +52,7 @@ class Ring:
         self.fields.read = (self.fields.written - samples) % (2 * self.fields.size)
 
     def advance(self, count):
-        """Keep what was written, and read it."""
+        """Keep the written samples, and read them."""
         self.written += count
         places = np.arange(self.fields.written - count, self.fields.written) % self.fields.size
         self.blocks.append(self._frames[places].T)
@@ -136,7 +136,7 @@ def test_a_run_ends_where_python_is_needed_and_before_what_it_has_not_sent(make_
         fields, begin = run.fields, run.fields.now
         fields.ring, fields.arrival, fields.written = ring.ring_address, ctypes.addressof(arrival.flag), ring.written
         fields.depth, fields.patience = 400, 0.0
-        fields.until, fields.known_end = begin + until, begin + known_end
+        fields.needed_at, fields.known_end = begin + until, begin + known_end
         run.run()
         assert fields.now < begin + min(until + block, known_end + 1)
         assert fields.blocks == blocks
