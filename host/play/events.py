@@ -1,6 +1,5 @@
 """Event processor: applies MIDI and parameter events to a preset's voices and controls."""
 
-import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -33,14 +32,14 @@ from ..midi.controllers import PRESSED
 from ..preset.library import Patch
 from ..preset.modulation import modulations
 from ..preset.preset import MORPH, PROCESS_CONTROLS
-from ..ramps import RAMP_SECONDS, Ramp, knob
+from ..ramps import Ramp, knob
 from ..units import Range, db_to_gain
 from .controllers import CHANNELS
-from .gestures import GestureBlend, GestureMotion, GesturePlayer, Note, NoteMotion, NoteValues, PathMotion, nothing
+from .gestures import GestureBlend, GestureMotion, GesturePlayer, Note, NoteMotion, NoteValues, PathMotion
 from .motions import Latents, NotePath
-from .mpe import ChannelWheels, MpeChannels, PitchWheel, mpe_channels_of
+from .mpe import mpe_channels_of
 from .parameters import CommonMotion, Level, Move, Parameters, PresetControls
-from .voices import Makers, MonoAssignment, Voice, keyed, no_gesture
+from .voices import MonoAssignment, Voice, VoiceFactory, keyed
 
 ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0, 2.3.1)
 
@@ -71,7 +70,7 @@ class EventProcessor:
         preset, card = patch.preset, patch.model.card
         rate, play, kind = card.sample_rate, preset.play, kind_of(card)
         self._rate, self._tuning = rate, patch.tuning
-        self._mpe = mpe_channels_of(preset.mpe, play.bend_range_semitones, card)
+        self._mpe = mpe_channels_of(preset.mpe, card, play.bend_range_semitones, play.bend_range_semitones)
         own_paths = [motion for motion in preset.motion if motion.start == "note"]
         common = [motion for motion in preset.motion if motion.start == "play"]
         codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph)
@@ -86,21 +85,11 @@ class EventProcessor:
             targets |= self._gesturing.targets
         self._parameters = Parameters(rests, codes, targets, move_effect, rate, self._mpe.bus, kind.attack_seconds)
         self.motion = CommonMotion(codes)
-        # Callbacks must not refer back to this object: live playing disables the garbage collector, so objects must
-        # not form reference cycles.
-        channels = (self._mpe.group, self._mpe.bus)
         self._bend_range = play.bend_range_semitones
-        self._wheels = ChannelWheels(self._bend_range, round(RAMP_SECONDS * rate), self._mpe.master_tuning)
-        tuned = functools.partial(_tuning_of, self._mpe, self._wheels)
-        gesture = no_gesture if self._gesturing is None else self._gesturing.start_gesture
-        self._own_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
-        note_offsets = nothing if self._own_values is None else self._own_values.of
-        shapes = (self._parameters.shape, self._parameters.release_samples)
-        makers = Makers(
-            engine.start_stream, *shapes, self._mpe.touch, *channels, self._tuning, gesture, note_offsets, tuned
-        )
+        self._note_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
+        factory = VoiceFactory(engine, self._parameters, self._mpe, self._tuning, self._note_values, self._gesturing)
         keying = kind.keying(kind.select_section(preset), play)
-        self.voices = keyed(play, keying, rate, makers)
+        self.voices = keyed(play, keying, rate, factory)
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
         self._controls = PresetControls(preset, card, effects, codes, self._parameters, entries)
         self.knobs = self._controls.knobs
@@ -122,7 +111,7 @@ class EventProcessor:
 
     def bend(self, bus: int) -> Ramp:
         """Bend of a bus's notes outside MPE zones, in semitones."""
-        return self._wheels.of(bus).bend
+        return self._mpe.channel_wheels.of(bus).bend
 
     @property
     def vibrato_depth(self) -> Ramp | None:
@@ -140,7 +129,7 @@ class EventProcessor:
         motion = self.motion if newest is None else self.motion_of([newest])
         code = motion.latents([0], np.array([time], np.int64))[0]
         values = {f"latent.{index}": float(value) for index, value in enumerate(code)} | {MORPH: motion.morph(time)}
-        added = {} if newest is None else newest.own.others
+        added = {} if newest is None else newest.offsets.by_target
         for target, (low, high) in self._modulated.items():
             if target not in values:
                 values[target] = min(max(self._parameters.present(target) + added.get(target, 0.0), low), high)
@@ -154,12 +143,14 @@ class EventProcessor:
     def motion_of(self, voices: list[Voice], gestures: bool = True) -> Motion:
         """``gestures`` False leaves out their codes, for who adds them."""
         buses = [voice.bus for voice in voices]
-        motion: Motion = CommonMotion(self.motion.codes, buses, [self._wheels.of(bus).bend for bus in buses])
+        motion: Motion = CommonMotion(
+            self.motion.codes, buses, [self._mpe.channel_wheels.of(bus).bend for bus in buses]
+        )
         if self._note_path is not None:
             onsets = [voice.stream.on for voice in voices]
             motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
-        if self._own_values is not None and self._own_values.moves_codes:
-            motion = NoteMotion(motion, [voice.own.code for voice in voices], self._spans)
+        if self._note_values is not None and self._note_values.moves_codes:
+            motion = NoteMotion(motion, [voice.offsets.code for voice in voices], self._spans)
         if gestures and self._gesturing is not None:
             gestures_of_voices = [voice.gesture for voice in voices]
             if self._gesturing.moves or any(
@@ -188,7 +179,6 @@ class EventProcessor:
         self._next_forgetting = time + FORGETTING_SAMPLES
         self._parameters.forget(time)
         self._mpe.forget(time)
-        self._wheels.forget(time)
         if self._gesturing is not None:
             self._gesturing.forget(time)
         self.voices.forget(time)
@@ -215,7 +205,6 @@ class EventProcessor:
                 self._begin_zone(time, master, members)
             case MasterTuning(time):
                 self._mpe.tune(time, event)
-                self._wheels.tune(time)
             case SystemReset(time):
                 self._reset_system(time)
             case _ if self._mpe.is_member(event.channel):
@@ -229,7 +218,7 @@ class EventProcessor:
         group = self._mpe.group(event.channel)
         match event:
             case PitchBend(_, channel) | DataEntry(_, channel):
-                self._wheel_of(channel).apply(event)
+                self._mpe.wheel(channel).apply(event)
             case AllOff(time, _, cut):
                 (self.voices.silence if cut else self.voices.release_all)(time, group)
             case ControllersReset(time, channel):
@@ -259,14 +248,13 @@ class EventProcessor:
         """Reset a channel's or, for a master, a zone's controllers."""
         group = self._mpe.group(channel)
         if self._mpe.zone(channel) is None:
-            self._wheels.of(channel).turn(time, 0)
+            self._mpe.wheel(channel).turn(time, 0)
         else:
             self._mpe.reset_zone(time, group, self.voices.touches)
         self._rest_switches(time, group, self._mpe.bus(channel))
 
     def _reset_system(self, time: int) -> None:
         self._mpe.reset_system(time, self.voices.touches)
-        self._wheels.reset(time)
         for channel in CHANNELS:
             self._controls.apply(ControllersReset(time, channel))
             self._controls.apply(AllOff(time, channel, cut=False))
@@ -291,10 +279,7 @@ class EventProcessor:
         for channel in CHANNELS:
             if channel == master or self._mpe.zone(channel) != zones_before[channel]:
                 self._rest_switches(time, channel, self._mpe.bus(channel))
-                self._wheels.of(channel).reset(time, self._bend_range)
-
-    def _wheel_of(self, channel: int) -> PitchWheel:
-        return _wheel_of(self._mpe, self._wheels, channel)
+                self._mpe.channel_wheels.of(channel).reset(time, self._bend_range)
 
     def _glide(self, bus: int) -> Glide:
         return self._glides.get(bus, self._rest_glide)
@@ -303,15 +288,6 @@ class EventProcessor:
         self._glides[bus] = glide
         if isinstance(self.voices, MonoAssignment):
             self.voices.glide(bus, glide.samples(self._rate))
-
-
-def _wheel_of(mpe: MpeChannels, wheels: ChannelWheels, channel: int) -> PitchWheel:
-    zone = mpe.zone(channel)
-    return wheels.of(channel) if zone is None else mpe.wheel(zone)
-
-
-def _tuning_of(mpe: MpeChannels, wheels: ChannelWheels, channel: int) -> float:
-    return _wheel_of(mpe, wheels, channel).tuning
 
 
 def blend_of(patch: Patch) -> GestureBlend | None:

@@ -58,14 +58,10 @@ class NoteOffsets(NamedTuple):
     """A note's offsets: to its ``code``, [n_latents], and to other targets."""
 
     code: Doubles | None = None
-    others: Mapping[str, float] = MappingProxyType({})
+    by_target: Mapping[str, float] = MappingProxyType({})
 
 
-NOTHING = NoteOffsets()
-
-
-def nothing(note: Note) -> NoteOffsets:
-    return NOTHING
+NO_OFFSETS = NoteOffsets()
 
 
 class NoteValues:
@@ -76,7 +72,7 @@ class NoteValues:
         self._settings, self._latents, self._velocities = settings, len(card.latents), velocities
         self.moves_codes = any(entry.target.startswith(LATENT) for entry in settings)
 
-    def of(self, note: Note) -> NoteOffsets:
+    def offsets(self, note: Note) -> NoteOffsets:
         code, target_offsets = np.zeros(self._latents), dict[str, float]()
         for entry in self._settings:
             added = entry.added(self._velocities[note], note[1])

@@ -178,7 +178,7 @@ class _Zone:
 
 
 class MpeChannels:
-    """Member channels of an instrument's zones, and the targets of pressure and slide.
+    """An instrument's channels: their wheels, its zones and their members, and the targets of pressure and slide.
 
     A note starts with its channel's last values and follows it while the key is down. On a latent, pressure moves from
     the knob to the high end, slide from mid-key to either end. On ``gain``, each acts by its square, like expression
@@ -186,9 +186,16 @@ class MpeChannels:
     """
 
     def __init__(
-        self, pressure: str | None, slide: str | None, latents: Sequence[tuple[float, float]], ramp: int
+        self,
+        pressure: str | None,
+        slide: str | None,
+        latents: Sequence[tuple[float, float]],
+        ramp: int,
+        semitones: float = 0.0,
     ) -> None:
         """``pressure`` and ``slide`` are ``latent.N``, ``gain`` or None; ``ramp`` is the smoothing in samples.
+
+        ``semitones``: bend range of channels outside zones.
 
         Raises:
             UserError: unknown target.
@@ -207,7 +214,8 @@ class MpeChannels:
         self._ramp = ramp
         self._sizes = {LOWER: 0, UPPER: 0}
         self._zones: dict[int, _Zone] = {}
-        self.master_tuning = Tuning()  # of all channels, also outside zones
+        self._master_tuning = Tuning()  # of all channels, also outside zones
+        self.channel_wheels = ChannelWheels(semitones, ramp, self._master_tuning)
 
     @property
     def moves_codes(self) -> bool:
@@ -217,21 +225,24 @@ class MpeChannels:
     def set_zone(self, master: int, members: int, semitones: float = MASTER_BEND) -> None:
         """0 members end the zone."""
         self._sizes[master] = members
-        bend = Ramp(self.master_tuning.semitones, self._ramp)
-        self._zones[master] = _Zone(PitchWheel(semitones, bend, self.master_tuning), semitones)
+        bend = Ramp(self._master_tuning.semitones, self._ramp)
+        self._zones[master] = _Zone(PitchWheel(semitones, bend, self._master_tuning), semitones)
 
     def zone(self, channel: int) -> int | None:
         return zone_of(self._sizes, channel)
 
     def group(self, channel: int) -> int:
+        """Channel whose pedals and mode messages act on a channel's notes: its zone's master, or itself."""
         return group_of(self._sizes, channel)
 
     def bus(self, channel: int) -> int:
         """Channel whose volume, pan and expression act on a channel's notes; zones share the lower one's master."""
         return LOWER if self.zone(channel) is not None and self._sizes[LOWER] else self.group(channel)
 
-    def wheel(self, master: int) -> PitchWheel:
-        return self._zones[master].wheel
+    def wheel(self, channel: int) -> PitchWheel:
+        """The wheel that bends all notes of a channel: its zone's master's, or its own."""
+        master = self.zone(channel)
+        return self.channel_wheels.of(channel) if master is None else self._zones[master].wheel
 
     def is_member(self, channel: int) -> bool:
         return self.zone(channel) not in (None, channel)
@@ -281,28 +292,31 @@ class MpeChannels:
 
     def reset_zone(self, time: int, master: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
         """Reset bends and pressures of master and members."""
-        self.wheel(master).turn(time, 0)
+        self._zones[master].wheel.turn(time, 0)
         for channel in self._zones[master].fingers:
             self.move(ControllersReset(time, channel), notes)
 
     def tune(self, time: int, event: MasterTuning) -> None:
-        self.master_tuning.set_master(event)
+        self._master_tuning.set_master(event)
         for zone in self._zones.values():
             zone.wheel.tune(time)
+        self.channel_wheels.tune(time)
 
     def reset_system(self, time: int, notes: Callable[[int], Sequence[NoteExpression]]) -> None:
-        """Reset bends, pressures, bend ranges and tunings of all zones."""
-        self.master_tuning.reset()
+        """Reset bends, pressures, bend ranges and tunings of all zones and channels."""
+        self._master_tuning.reset()
         for zone in self._zones.values():
             zone.wheel.reset(time, zone.bend_range)
             zone.member_range = MEMBER_BEND
             for channel, finger in zone.fingers.items():
                 finger.tuning.reset()
                 self.move(ControllersReset(time, channel), notes)
+        self.channel_wheels.reset(time)
 
     def forget(self, time: int) -> None:
         for zone in self._zones.values():
             zone.wheel.bend.forget(time)
+        self.channel_wheels.forget(time)
 
     def _zone_of(self, channel: int) -> _Zone:
         master = self.zone(channel)
@@ -455,9 +469,10 @@ class Zones:
                 self._players |= dict.fromkeys(channels, player)
 
 
-def mpe_channels_of(mpe: MpeSettings, semitones: float, card: Card) -> MpeChannels:
-    """MPE channels of a preset; ``semitones``: bend range of a zone's master."""
-    channels = MpeChannels(mpe.pressure, mpe.slide, card.spans, round(RAMP_SECONDS * card.sample_rate))
+def mpe_channels_of(mpe: MpeSettings, card: Card, zone_semitones: float, channel_semitones: float) -> MpeChannels:
+    """Channels of a preset, with bend ranges of its zone's master and of channels outside zones."""
+    ramp = round(RAMP_SECONDS * card.sample_rate)
+    channels = MpeChannels(mpe.pressure, mpe.slide, card.spans, ramp, channel_semitones)
     if mpe.enabled:
-        channels.set_zone(LOWER, MOST_MEMBERS, semitones)
+        channels.set_zone(LOWER, MOST_MEMBERS, zone_semitones)
     return channels

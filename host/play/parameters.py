@@ -276,12 +276,12 @@ class Parameters(ParameterSet):
         bus: Callable[[int], int],
         sharpest_seconds: float | None = None,
     ) -> None:
-        """``rests``: initial values of all targets of [play], [envelope] and effects; ``bus(channel)``: as in `Makers`.
+        """``rests``: initial values of all targets of [play], [envelope] and effects; ``bus``: as `MpeChannels.bus`.
 
         ``sharpest_seconds``: shortest attack; None: `SHORTEST_SECONDS`.
         """
         super().__init__(codes, engine, rests, move_effect)
-        self._rate = sample_rate
+        self.sample_rate = sample_rate
         self._sharpest = SHORTEST_SECONDS if sharpest_seconds is None else sharpest_seconds
         ramp = round(RAMP_SECONDS * sample_rate)
         self._bus = bus
@@ -336,26 +336,26 @@ class Parameters(ParameterSet):
             level.left.forget(time)
             level.right.forget(time)
 
-    def shape(self, time: int, added: Mapping[str, float]) -> Envelope:
-        """Envelope of a new note; ``added``: its offsets by target."""
+    def envelope(self, time: int, offsets: Mapping[str, float]) -> Envelope:
+        """Envelope of a new note; ``offsets``: its own, by target."""
 
         def samples(name: str, shortest: float = SHORTEST_SECONDS) -> int:
-            return round(max(shortest, self._with(added, name)) * self._rate)
+            return round(max(shortest, self._offset_value(name, offsets)) * self.sample_rate)
 
         return Envelope(
             on=time,
             attack=samples("envelope.attack_seconds", self._sharpest),
             decay=samples("envelope.decay_seconds"),
-            sustain=self._with(added, "envelope.sustain"),
+            sustain=self._offset_value("envelope.sustain", offsets),
             release=samples("envelope.release_seconds"),
         )
 
-    def release_samples(self, added: Mapping[str, float]) -> int:
-        return round(max(SHORTEST_SECONDS, self._with(added, "envelope.release_seconds")) * self._rate)
+    def release_samples(self, offsets: Mapping[str, float]) -> int:
+        return round(max(SHORTEST_SECONDS, self._offset_value("envelope.release_seconds", offsets)) * self.sample_rate)
 
-    def _with(self, added: Mapping[str, float], name: str) -> float:
-        value = self._values[name]
-        return PLAY_CONTROLS[name].clamp(value + added[name]) if name in added else value
+    def _offset_value(self, target: str, offsets: Mapping[str, float]) -> float:
+        value = self._values[target]
+        return PLAY_CONTROLS[target].clamp(value + offsets[target]) if target in offsets else value
 
     def _set_gain(self, time: int, level: Level) -> None:
         left, right = self._gains(level)

@@ -427,7 +427,7 @@ class Gesture:
         shortest, loudness = SHORTEST_SECONDS * self.pace.rate, self.pace.loudness
         return max(1, round((1 - loudness) * attack + loudness * shortest))
 
-    def let_go(self, time: int, release: int) -> tuple[int, bool]:
+    def release(self, time: int, release: int) -> tuple[int, bool]:
         """Release the note; return its release in samples, and whether its trajectory falls during it."""
         self.off = time
         self.ending = self.mix.ending()

@@ -2,20 +2,20 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
-from ..engines.engine import VoiceSound
+from ..engines.engine import VoiceMaker, VoiceSound
 from ..kinds.kind import Keying
 from ..preset.preset import PlaySettings
 from ..ramps import RAMP_SECONDS, Ramp
-from .gestures import NOTHING, Note, NoteOffsets, nothing
-from .mpe import NoteExpression
-from .parameters import STEAL_SECONDS, Envelope
+from .gestures import NO_OFFSETS, GesturePlayer, Note, NoteOffsets, NoteValues
+from .mpe import MpeChannels, NoteExpression
+from .parameters import STEAL_SECONDS, Envelope, Parameters
 from .trajectory import Gesture
 
 PARTS = 4  # summing parts of voices: the most processes that can share them
@@ -23,9 +23,10 @@ PARTS = 4  # summing parts of voices: the most processes that can share them
 
 @dataclass(slots=True, eq=False)
 class Voice:
-    """An engine's stream × envelope × velocity; ``own``: offsets from velocity and key.
+    """An engine's stream × envelope × velocity; ``offsets``: from velocity and key.
 
-    ``bus``: `Makers.bus` of its channel when it began.
+    Pedals and all notes off apply to one `MpeChannels.group`, volume, pan, choke groups and melodies to one ``bus``:
+    `MpeChannels.bus` of its channel when it began.
     ``down``: its own key press lasts. ``replaced_at``: its key was struck again while a pedal held it.
     """
 
@@ -37,7 +38,7 @@ class Voice:
     stream: VoiceSound
     touch: NoteExpression | None = None
     gesture: Gesture | None = None
-    own: NoteOffsets = NOTHING
+    offsets: NoteOffsets = NO_OFFSETS
     down: bool = True
     replaced_at: int | None = None
     stolen_at: int | None = None
@@ -73,6 +74,13 @@ class Voice:
             left = np.clip((self.stolen_at + steal - np.arange(start, start + count)) / steal, 0.0, 1.0)
             level *= (left * left * left).astype(np.float32)
 
+    def release(self, time: int, samples: int) -> None:
+        """Release it within ``samples``, or as its gesture does."""
+        envelope = self.envelope
+        envelope.off, envelope.release = time, samples
+        if self.gesture is not None:
+            envelope.release, envelope.closes = self.gesture.release(time, samples)
+
     def forget(self, time: int) -> None:
         self.gain.forget(time)
         if self.touch is not None:
@@ -89,44 +97,53 @@ def _by_spare_time(voice: Voice) -> float:
     return math.inf if voice.spare_since is None else voice.spare_since
 
 
-def in_tune(channel: int) -> float:
-    return 0.0
+class VoiceFactory:
+    """Begins a preset's voices, as its parameters, tuning and gestures stand at the note-on.
 
-
-def no_gesture(time: int, note: Note, pitch: float, added: Mapping[str, float]) -> None: ...
-
-
-class Makers(NamedTuple):
-    """Factories of voices: ``start_stream(pitch, time, key)``, ``gesture(time, note, pitch, added)`` and others.
-
-    ``added``: offsets of ``own(note)``; ``tuned(channel)``: semitones; ``release(added)`` returns samples. Pedals and
-    all notes off apply to one ``group(channel)``: an MPE zone's master, or the channel. Choke groups, melodies, volume
-    and pan are those of one ``bus(channel)``: common to all zones, or the channel. ``tuning``: pitches of playable
-    keys, in semitones, 69 for 440 Hz.
+    Refers neither to voices nor to the event processor: live playing disables the garbage collector, so objects must
+    not form reference cycles.
     """
 
-    start_stream: Callable[[float, int, int], VoiceSound]
-    shape: Callable[[int, Mapping[str, float]], Envelope]
-    release: Callable[[Mapping[str, float]], int]
-    touch: Callable[[int], NoteExpression | None]
-    group: Callable[[int], int]
-    bus: Callable[[int], int]
-    tuning: Mapping[int, float]
-    gesture: Callable[[int, Note, float, Mapping[str, float]], Gesture | None] = no_gesture
-    own: Callable[[Note], NoteOffsets] = nothing
-    tuned: Callable[[int], float] = in_tune
+    def __init__(
+        self,
+        engine: VoiceMaker[Any],
+        parameters: Parameters,
+        mpe: MpeChannels,
+        tuning: Mapping[int, float],
+        note_values: NoteValues | None,
+        gestures: GesturePlayer | None,
+    ) -> None:
+        """``tuning``: pitches of playable keys, in semitones, 69 for 440 Hz."""
+        self._engine, self._parameters, self.mpe, self.tuning = engine, parameters, mpe, tuning
+        self._note_values, self._gestures = note_values, gestures
+
+    def start_voice(self, time: int, note: Note, gain: float, bus: int, part: int) -> Voice:
+        channel, key = note
+        pitch = self.tuning[key]
+        stream = self._engine.start_stream(pitch, time, key)
+        if stream.over is not None and (semitones := self.mpe.wheel(channel).tuning) < 0:  # tuned down, it plays longer
+            stream.over = time + math.ceil((stream.over - time) * 2 ** (-semitones / 12))
+        offsets = NO_OFFSETS if self._note_values is None else self._note_values.offsets(note)
+        gesture: Gesture | None = None
+        if self._gestures is not None:
+            gesture = self._gestures.start_gesture(time, note, pitch, offsets.by_target)
+        envelope = self._parameters.envelope(time, offsets.by_target)
+        if gesture is not None:
+            envelope.attack = gesture.attack(envelope.attack)
+        strength = Ramp(gain, round(RAMP_SECONDS * self._parameters.sample_rate))
+        return Voice(note, bus, part, strength, envelope, stream, self.mpe.touch(channel), gesture, offsets)
+
+    def release_samples(self, voice: Voice) -> int:
+        return self._parameters.release_samples(voice.offsets.by_target)
 
 
 class Voices(ABC):
     """The voices of one instrument; ``time`` is in samples and never decreases."""
 
-    def __init__(self, sample_rate: int, makers: Makers) -> None:
+    def __init__(self, sample_rate: int, factory: VoiceFactory) -> None:
         """``sample_rate`` is the model's, in Hz."""
-        self._start_stream, self._shape, self._release = makers.start_stream, makers.shape, makers.release
-        self._touch, self._group, self._bus, self._tuning = makers.touch, makers.group, makers.bus, makers.tuning
-        self._gesture, self._own, self._tuned = makers.gesture, makers.own, makers.tuned
+        self._factory, self._mpe = factory, factory.mpe
         self.steal_samples = max(1, round(STEAL_SECONDS * sample_rate))
-        self._ramp = round(RAMP_SECONDS * sample_rate)
         self._voices: list[Voice] = []
         self._down: set[Note] = set()
         self._pedals: set[int] = set()  # groups with pedal down
@@ -164,13 +181,13 @@ class Voices(ABC):
             self._sostenuto.pop(group, None)
             self._settle(time)
         elif group not in self._sostenuto:
-            self._sostenuto[group] = {note for note in self._down if self._group(note[0]) == group}
+            self._sostenuto[group] = {note for note in self._down if self._mpe.group(note[0]) == group}
 
     def release_all(self, time: int, group: int = 0) -> None:
         """Release a group's keys (all notes off, CC 123), but not pedals."""
         self._lift_keys(group)
         for voice in self._voices:
-            if self._group(voice.note[0]) == group:
+            if self._mpe.group(voice.note[0]) == group:
                 voice.down = False
         self._settle(time)
 
@@ -178,7 +195,7 @@ class Voices(ABC):
         """Steal a group's voices (all sound off, CC 120)."""
         self._lift_keys(group)
         for voice in list(self._voices):
-            if self._group(voice.note[0]) == group:
+            if self._mpe.group(voice.note[0]) == group:
                 self._cut(voice, time)
 
     def victim(self, time: int) -> Voice | None:
@@ -207,41 +224,26 @@ class Voices(ABC):
         return note in self._down or self._pedal_holds(note)
 
     def _pedal_holds(self, note: Note) -> bool:
-        group = self._group(note[0])
+        group = self._mpe.group(note[0])
         return group in self._pedals or note in self._sostenuto.get(group, ())
 
     def _lift_keys(self, group: int) -> None:
-        self._down = {note for note in self._down if self._group(note[0]) != group}
+        self._down = {note for note in self._down if self._mpe.group(note[0]) != group}
 
-    def _sound(self, time: int, note: Note, gain: float, bus: int) -> Voice:
-        channel, key = note
-        stream = self._start_stream(self._tuning[key], time, key)
-        if stream.over is not None and (tuned := self._tuned(channel)) < 0:  # tuned down, it plays longer
-            stream.over = time + math.ceil((stream.over - time) * 2 ** (-tuned / 12))
+    def _start_voice(self, time: int, note: Note, gain: float, bus: int) -> Voice:
         if self.first_bus is None:
             self.first_bus = bus
         parts = [voice.part for voice in self._sounding(time)]
         # The part with the fewest voices, to balance the load; workers send the sums of one bus.
         part = min(range(PARTS), key=parts.count) if bus == self.first_bus else 0
-        offsets = self._own(note)
-        gesture = self._gesture(time, note, self._tuning[key], offsets.others)
-        envelope = self._shape(time, offsets.others)
-        if gesture is not None:
-            envelope.attack = gesture.attack(envelope.attack)
-        strength = Ramp(gain, self._ramp)
-        voice = Voice(note, bus, part, strength, envelope, stream, self._touch(channel), gesture, offsets)
+        voice = self._factory.start_voice(time, note, gain, bus, part)
         self._voices.append(voice)
         return voice
 
-    def _let_go(self, voice: Voice, time: int) -> None:
+    def _release(self, voice: Voice, time: int) -> None:
         voice.down = False
         if voice.envelope.off is None:
-            envelope, release = voice.envelope, self._release(voice.own.others)
-            envelope.off = time
-            if voice.gesture is None:
-                envelope.release = release
-            else:
-                envelope.release, envelope.closes = voice.gesture.let_go(time, release)
+            voice.release(time, self._factory.release_samples(voice))
 
     def _cut(self, voice: Voice, time: int) -> None:
         if voice.stolen_at is None:
@@ -261,15 +263,15 @@ class PolyAssignment(Voices):
     A new press of a key releases the voice before, as its note-off does: a pedal that holds the note lets it ring.
     """
 
-    def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, makers: Makers) -> None:
+    def __init__(self, limit: int, chokes: Mapping[int, str], sample_rate: int, factory: VoiceFactory) -> None:
         """``limit`` excludes stolen voices; a new note cuts its group of ``chokes``, by key."""
-        super().__init__(sample_rate, makers)
+        super().__init__(sample_rate, factory)
         self._limit, self._chokes = limit, chokes
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
         note = (channel, key)
         self._down.add(note)
-        choke, bus = self._chokes.get(key), self._bus(channel)
+        choke, bus = self._chokes.get(key), self._mpe.bus(channel)
         for voice in list(self._voices):
             if choke is not None and self._chokes.get(voice.key) == choke and voice.bus == bus:
                 self._cut(voice, time)
@@ -277,7 +279,7 @@ class PolyAssignment(Voices):
                 self._replace(voice, time)
         if len(self._voices) >= self._limit and self.count(time) >= self._limit:
             self.shed(time)
-        self._sound(time, note, gain, bus)
+        self._start_voice(time, note, gain, bus)
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
         note = (channel, key)
@@ -286,19 +288,19 @@ class PolyAssignment(Voices):
             if voice.note == note and voice.down:
                 voice.down = False
                 if not self._pedal_holds(note):
-                    self._let_go(voice, time)
+                    self._release(voice, time)
 
     def _replace(self, voice: Voice, time: int) -> None:
         voice.down = False
         if not self._pedal_holds(voice.note):
-            self._let_go(voice, time)
+            self._release(voice, time)
         elif voice.replaced_at is None:
             voice.replaced_at = time
 
     def _settle(self, time: int) -> None:
         for voice in self._voices:
             if not voice.down and not self._pedal_holds(voice.note):
-                self._let_go(voice, time)
+                self._release(voice, time)
 
 
 class Latch(PolyAssignment):
@@ -308,7 +310,7 @@ class Latch(PolyAssignment):
     """
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        latched = [v for v in self._sounding(time) if v.key == key and v.down and v.bus == self._bus(channel)]
+        latched = [v for v in self._sounding(time) if v.key == key and v.down and v.bus == self._mpe.bus(channel)]
         if latched:
             super().note_off(time, key, latched[0].note[0])
         else:
@@ -325,7 +327,7 @@ class Struck(PolyAssignment):
 
 
 @dataclass(slots=True)
-class _Held:
+class _HeldNote:
     note: Note
     gain: float
 
@@ -335,7 +337,7 @@ class _Line:
     """The melody of a bus."""
 
     glide_samples: int
-    held: list[_Held] = field(default_factory=list)  # by a key or a pedal, in order of presses
+    held_notes: list[_HeldNote] = field(default_factory=list)  # by a key or a pedal, in order of presses
     last_note: Note | None = None  # last played
     last_pitch: Ramp | None = None  # of the last voice: the start of a glide
 
@@ -348,8 +350,8 @@ class MonoAssignment(Voices):
     the last velocity, always legato.
     """
 
-    def __init__(self, legato: bool, chord: bool, sample_rate: int, makers: Makers) -> None:
-        super().__init__(sample_rate, makers)
+    def __init__(self, legato: bool, chord: bool, sample_rate: int, factory: VoiceFactory) -> None:
+        super().__init__(sample_rate, factory)
         self._legato, self._chord = legato or chord, chord
         self._lines: dict[int, _Line] = {}  # by bus
         self.glide_samples = 0  # of buses without a `glide` of their own
@@ -358,11 +360,13 @@ class MonoAssignment(Voices):
         self._line(bus).glide_samples = samples
 
     def note_on(self, time: int, key: int, gain: float, channel: int = 0) -> None:
-        note, bus = (channel, key), self._bus(channel)
-        slurred = self._legato and any(self._bus(down[0]) == bus for down in self._down - {note})
+        note, bus = (channel, key), self._mpe.bus(channel)
+        slurred = self._legato and any(self._mpe.bus(down[0]) == bus for down in self._down - {note})
         self._down.add(note)
         line = self._line(bus)
-        line.held = [held_note for held_note in line.held if held_note.note != note] + [_Held(note, gain)]
+        line.held_notes = [held_note for held_note in line.held_notes if held_note.note != note] + [
+            _HeldNote(note, gain)
+        ]
         self._play(time, bus, slurred)
 
     def note_off(self, time: int, key: int, channel: int = 0) -> None:
@@ -371,7 +375,9 @@ class MonoAssignment(Voices):
 
     def silence(self, time: int, group: int = 0) -> None:
         for line in self._lines.values():
-            line.held = [held_note for held_note in line.held if self._group(held_note.note[0]) != group]
+            line.held_notes = [
+                held_note for held_note in line.held_notes if self._mpe.group(held_note.note[0]) != group
+            ]
         super().silence(time, group)
 
     def _line(self, bus: int) -> _Line:
@@ -379,15 +385,15 @@ class MonoAssignment(Voices):
 
     def _settle(self, time: int) -> None:
         for bus, line in self._lines.items():
-            held_notes = [held_notes for held_notes in line.held if self._holds(held_notes.note)]
-            changed = len(held_notes) < len(line.held)
-            line.held = held_notes
+            held_notes = [held_note for held_note in line.held_notes if self._holds(held_note.note)]
+            changed = len(held_notes) < len(line.held_notes)
+            line.held_notes = held_notes
             if not changed:
                 continue
             if not held_notes:
                 for voice in self._voices:
                     if voice.bus == bus:
-                        self._let_go(voice, time)
+                        self._release(voice, time)
             elif self._chord:
                 for voice in self._sounding(time):
                     if voice.bus == bus:
@@ -397,7 +403,7 @@ class MonoAssignment(Voices):
 
     def _play(self, time: int, bus: int, slurred: bool) -> None:
         line = self._lines[bus]
-        last = line.held[-1]
+        last = line.held_notes[-1]
         line.last_note = last.note
         going = [v for v in self._sounding(time) if v.bus == bus and v.envelope.off is None] if slurred else []
         if going:
@@ -405,21 +411,21 @@ class MonoAssignment(Voices):
             return
         for voice in [voice for voice in self._voices if voice.bus == bus]:
             self._cut(voice, time)
-        voice = self._sound(time, last.note, last.gain, bus)
-        begin = self._tuning[voice.key] if line.last_pitch is None else line.last_pitch.value(time)
+        voice = self._start_voice(time, last.note, last.gain, bus)
+        begin = self._factory.tuning[voice.key] if line.last_pitch is None else line.last_pitch.value(time)
         voice.stream.pitch = Ramp(begin, 1)
         if self._chord:
             voice.stream.chord = Ramp(0, 1)
         self._lead(voice, time, line)
 
     def _lead(self, voice: Voice, time: int, line: _Line) -> None:
-        last, pitch = line.held[-1], voice.stream.pitch
+        last, pitch = line.held_notes[-1], voice.stream.pitch
         assert pitch is not None
         voice.note = last.note
         voice.gain.move(time, last.gain)
-        if voice.touch is not None and (touch := self._touch(last.note[0])) is not None:
+        if voice.touch is not None and (touch := self._mpe.touch(last.note[0])) is not None:
             voice.touch.follow(time, touch)
-        pitches = [self._tuning[held_note.note[1]] for held_note in line.held]
+        pitches = [self._factory.tuning[held_note.note[1]] for held_note in line.held_notes]
         if voice.stream.chord is not None:
             classes = {math.floor(pitch + 0.5) % 12 for pitch in pitches}  # the nearest: models have no others
             voice.stream.chord.jump(time, sum(1 << pitch_class for pitch_class in classes))
@@ -431,8 +437,10 @@ class MonoAssignment(Voices):
         line.last_pitch = pitch
 
 
-def keyed(play: PlaySettings, keying: Keying, sample_rate: int, makers: Makers) -> PolyAssignment | MonoAssignment:
+def keyed(
+    play: PlaySettings, keying: Keying, sample_rate: int, factory: VoiceFactory
+) -> PolyAssignment | MonoAssignment:
     if play.mode != "poly":
-        return MonoAssignment(play.legato, play.mode == "chord", sample_rate, makers)
+        return MonoAssignment(play.legato, play.mode == "chord", sample_rate, factory)
     assignment = Latch if keying.holds else Struck if keying.strikes else PolyAssignment
-    return assignment(play.voices, keying.chokes, sample_rate, makers)
+    return assignment(play.voices, keying.chokes, sample_rate, factory)

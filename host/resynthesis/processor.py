@@ -37,7 +37,7 @@ from ..kinds.table import kind_of
 from ..model.card import Card
 from ..play.controllers import CHANNELS, Mapper
 from ..play.motions import Latents
-from ..play.mpe import ChannelWheels, NoteExpression, Zones, mpe_channels_of
+from ..play.mpe import NoteExpression, Zones, mpe_channels_of
 from ..play.parameters import ParameterSet, PresetControls
 from ..preset.controls import macro_targets
 from ..preset.library import Patch
@@ -90,8 +90,7 @@ class CodeTransform:
         self._freeze_time = math.inf if freeze_seconds is None else freeze_seconds * rate
         self._smoothed_code: Doubles | None = None  # the sound's own code, smoothed or frozen
         self._pitch_by_key = patch.tuning
-        self.mpe = mpe_channels_of(preset.mpe, preset.play.bend_range_semitones, card)
-        self.wheels = ChannelWheels(0.0, ramp_samples, self.mpe.master_tuning)
+        self.mpe = mpe_channels_of(preset.mpe, card, preset.play.bend_range_semitones, channel_semitones=0.0)
         # The newest pressed key, each from its sample on; without one, the detected pitch counts.
         self._played: list[tuple[int, HeldKey | None]] = [(-(1 << 62), None)]
         self.down: list[HeldKey] = []  # the newest last
@@ -132,7 +131,7 @@ class CodeTransform:
     def press(self, time: int, channel: int, key: int, touch: NoteExpression | None) -> None:
         """Times never decrease."""
         if key in self._pitch_by_key:  # keymaps may leave keys unmapped
-            tuning_ramp = self.wheels.of(channel).bend if touch is None else None
+            tuning_ramp = self.mpe.channel_wheels.of(channel).bend if touch is None else None
             self.down.append(HeldKey(channel, key, self._pitch_by_key[key], touch, tuning_ramp))
         self._note_key(time)
 
@@ -152,7 +151,6 @@ class CodeTransform:
         """Discard the history before ``time``."""
         self.knobs.forget(time)
         self.mpe.forget(time)
-        self.wheels.forget(time)
         for _, key in self._played:
             if key is not None and key.touch is not None:
                 key.touch.forget(time)
@@ -321,7 +319,6 @@ class Processor:
                 self._begin_zone(time, master_channel, member_count)
             case MasterTuning(time):
                 self._mpe.tune(time, event)
-                self.codes.wheels.tune(time)
             case SystemReset(time):
                 self._reset_system(time)
             case Timing() | ParameterChange() | ParameterTouch():
@@ -331,10 +328,10 @@ class Processor:
                 return
             case AllOff(time, channel):
                 self.codes.release_all(time, self._mpe.group(channel))
-            case PitchBend() | DataEntry() if (zone_master := self._mpe.zone(event.channel)) is not None:
-                self._mpe.wheel(zone_master).apply(event)
-            case DataEntry(_, channel):  # its tuning; no wheel bends keys outside zones
-                self.codes.wheels.of(channel).apply(event)
+            case PitchBend(_, channel) if self._mpe.zone(channel) is None:
+                pass  # no wheel bends keys outside zones
+            case PitchBend(_, channel) | DataEntry(_, channel):
+                self._mpe.wheel(channel).apply(event)
             case ControllersReset(time, channel) if (zone_master := self._mpe.zone(channel)) is not None:
                 self._mpe.reset_zone(time, zone_master, self.codes.touches)
         self._controls.apply(event)
@@ -342,7 +339,6 @@ class Processor:
     def _reset_system(self, time: int) -> None:
         """Reset all channels, their wheels, controllers and keys."""
         self._mpe.reset_system(time, self.codes.touches)
-        self.codes.wheels.reset(time)
         for channel in CHANNELS:
             self._controls.apply(ControllersReset(time, channel))
             self._controls.apply(AllOff(time, channel, cut=False))

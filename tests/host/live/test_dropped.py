@@ -18,6 +18,7 @@ from timbrel.host.resynthesis.processor import EffectRack
 from timbrel.host.session.messages import Setup
 
 from ..cover import cover
+from ..play.gestures import gestures, note, with_gestures
 
 RATE = 22050
 KNOB = {"number": 20, "target": "latent.0", "low": 0.0, "high": 1.0}
@@ -34,6 +35,7 @@ KINDS = {
     "noise": {"play": {"phase": "noise"}},
     "unison": {"play": {"unison": 3, "width": 0.5}},
     "zone": {"mpe": {"enabled": True, "pressure": "latent.0", "slide": "gain"}},
+    "note": {"note": [{"source": "velocity", "target": "latent.0", "low": -0.4, "high": 0.4}]},
     "morph": {"morph": {"values": [0.1, 0.9]}, "cc": [KNOB | {"number": 1, "target": "morph"}]},
 }
 
@@ -75,11 +77,23 @@ def play(player, blocks=20):
 
 @pytest.mark.parametrize(("kind", "rate"), cover(8, list(KINDS), [RATE, 48000]))
 def test_a_rack_that_is_no_longer_heard_is_gone_without_a_collector(make_patch, uncollected, monkeypatch, kind, rate):
+    leave_a_rack(lambda: Rack({0: make_patch(**KINDS[kind])}, rate, omni=True), rate, uncollected, monkeypatch)
+
+
+def test_a_rack_whose_notes_have_gestures_is_gone_without_a_collector(
+    tiny, make_patch, uncollected, monkeypatch, tmp_path
+):
+    model = with_gestures(tiny().path, tmp_path / "moving.onnx", gestures(note()))
+    leave_a_rack(lambda: Rack({0: make_patch(model, **KINDS["note"])}, RATE), RATE, uncollected, monkeypatch)
+
+
+def leave_a_rack(make_rack, rate, uncollected, monkeypatch):
+    """Play a rack, swap it for another, and play until it has rung out."""
     monkeypatch.setattr(live, "RING_SECONDS", 0.05)
-    player = Player(Rack({0: make_patch(**KINDS[kind])}, rate, omni=True), rate)
+    player = Player(make_rack(), rate)
     play(player)
     gone = weakref.ref(player.rack)
-    player.swap(Rack({0: make_patch(**KINDS[kind])}, rate, omni=True))
+    player.swap(make_rack())
     play(player)
     assert gone() is not None  # it rings on
     for _ in range(120):

@@ -2,29 +2,40 @@
 
 from types import SimpleNamespace
 
+from timbrel.host.play.mpe import MpeChannels
 from timbrel.host.play.parameters import Envelope
-from timbrel.host.play.voices import Makers, MonoAssignment, PolyAssignment
+from timbrel.host.play.voices import MonoAssignment, PolyAssignment, Voice
+from timbrel.host.ramps import Ramp
 
 RATE = 44100
+RAMP = 882  # 20 ms
 STEAL = 220  # 5 ms
 RELEASE = 4000
 EQUAL = {key: float(key) for key in range(128)}
 
 
+class SilentFactory:
+    """A factory of voices without sound; ``over``: samples until they end by themselves."""
+
+    def __init__(self, tuning=EQUAL, release=RELEASE, over=None, **envelope):
+        self.mpe = MpeChannels(None, None, [], 1)
+        self.tuning, self._release, self._over, self._envelope = tuning, release, over, envelope
+
+    def start_voice(self, time, note, gain, bus, part):
+        over = None if self._over is None else time + self._over
+        stream = SimpleNamespace(key=self.tuning[note[1]], on=time, over=over, pitch=None, chord=None)
+        return Voice(note, bus, part, Ramp(gain, RAMP), Envelope(on=time, release=1, **self._envelope), stream)
+
+    def release_samples(self, voice):
+        return self._release
+
+
 def make(limit=4, mode="poly", sustain=1.0, legato=False, release=RELEASE, tuning=EQUAL):
-    makers = Makers(
-        start_stream=lambda pitch, time, key: SimpleNamespace(key=pitch, on=time, over=None, pitch=None, chord=None),
-        shape=lambda time, added: Envelope(on=time, attack=10, decay=100, sustain=sustain, release=1),
-        release=lambda added: release,
-        touch=lambda channel: None,
-        group=lambda channel: channel,
-        bus=lambda channel: channel,
-        tuning=tuning,
-    )
+    factory = SilentFactory(tuning, release, attack=10, decay=100, sustain=sustain)
     return (
-        PolyAssignment(limit, {}, RATE, makers)
+        PolyAssignment(limit, {}, RATE, factory)
         if mode == "poly"
-        else MonoAssignment(legato, mode == "chord", RATE, makers)
+        else MonoAssignment(legato, mode == "chord", RATE, factory)
     )
 
 

@@ -121,7 +121,7 @@ def test_rate_is_how_many_times_as_fast(gestured, make_patch):
     at = round(0.05 * RATE)
     assert 20 * np.log10(whole.gain(at, 1)[0]) == pytest.approx(-20, abs=0.1)
     assert 20 * np.log10(twice.gain(at // 2, 1)[0]) == pytest.approx(-20, abs=0.1)
-    assert twice.let_go(9000, 100)[0] == pytest.approx(whole.let_go(9000, 100)[0] / 2, abs=1)
+    assert twice.release(9000, 100)[0] == pytest.approx(whole.release(9000, 100)[0] / 2, abs=1)
 
 
 def test_what_rings_falls_on(gestured, make_patch):
@@ -131,7 +131,7 @@ def test_what_rings_falls_on(gestured, make_patch):
     [voice] = made.voices
     fallen = 20 * np.log10(voice.gesture.gain(round(2.5 * RATE), 1)[0])
     assert fallen == pytest.approx(-60, abs=0.1)
-    assert voice.gesture.let_go(3 * RATE, 4410) == (4410, False)  # the preset's own release
+    assert voice.gesture.release(3 * RATE, 4410) == (4410, False)  # the preset's own release
 
 
 @pytest.mark.parametrize("key", [60, 64])
@@ -199,7 +199,7 @@ def test_gains_are_finite_and_the_same_however_they_are_asked_for(speed, loudnes
         )
         for _ in range(2)
     )
-    assert whole.let_go(off, 4000) == parts.let_go(off, 4000)
+    assert whole.release(off, 4000) == parts.release(off, 4000)
     total = sum(sizes)
     asked = np.broadcast_to(whole.gain(0, total), total)
     at, given_ = 0, []

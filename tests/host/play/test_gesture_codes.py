@@ -82,7 +82,7 @@ def test_a_code_stays_until_its_way_is_heard_to_have_gone_on(moving):
     def gesture():
         mix = TrajectoryBlender(moving.gestures, np.full(2, 0.5), np.ones(2)).mix(62, 80)
         made = Gesture(700, mix, common, TrajectoryPace(1.0, 1.0, 1.0, 0.0, 0.0, RATE, HOP, 512, True, True), 3)
-        made.let_go(300 * HOP + 7, 1000)
+        made.release(300 * HOP + 7, 1000)
         return made
 
     exact, codes = gesture()._codes_at(hops), np.array([gesture().code(hop) for hop in hops])

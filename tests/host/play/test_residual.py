@@ -103,7 +103,7 @@ def test_a_short_movement_comes_to_rest():
 def test_a_release_leads_from_the_movement_at_the_note_off_to_the_recorded_one():
     released = np.outer(np.arange(30) + 3.0, [0.0, 1.0, 0.0])
     made = gesture(banded(note(residual=residual([1.0] * 3, RISING), release_residual=packed_rows(released))))
-    made.let_go(2000, 1000)
+    made.release(2000, 1000)
     assert made.band_gains(1999, 0) == pytest.approx(1 + RISING[10])
     for moment in range(30):  # the difference fades within a tenth of a second, ten moments
         left = max(1 - moment / 10, 0)
@@ -111,7 +111,7 @@ def test_a_release_leads_from_the_movement_at_the_note_off_to_the_recorded_one()
         assert found == pytest.approx(1 + released[moment] + left * (RISING[10] - released[0]))
     assert made.band_gains(2000 + 90 * STEP, 0) == pytest.approx(1 + released[-1])
     bare = gesture(banded(note(residual=residual([1.0] * 3, RISING))))
-    bare.let_go(2000, 1000)
+    bare.release(2000, 1000)
     assert bare.band_gains(2000, 0) == pytest.approx(1 + RISING[10])
     assert bare.band_gains(3000, 0) == pytest.approx([1.0] * 3)
 
@@ -122,7 +122,7 @@ def test_a_release_is_that_of_notes_that_have_one():
     let_go = note(61.0, residual=residual([0.0] * 3, RISING), release_residual=released)
     also = note(59.0, residual=residual([0.0] * 3, RISING), release_residual=released)
     made = gesture(banded(ringing, let_go, also), pitch=60.6)
-    made.let_go(2000, 1000)
+    made.release(2000, 1000)
     assert made.band_gains(4500, 0)[1] == pytest.approx(6.0)
 
 
@@ -238,7 +238,7 @@ def test_a_transposed_instrument_plays_the_nearest_key_alone():
     assert gesture(fields, pitch=61, codes=0.0).decoded_key is None
     rings = banded(note(60.0, release_levels=[], release_codes=[]), note(63.0))
     rings["instruments"][0]["transposed"] = True
-    assert gesture(rings, pitch=60).let_go(3000, 500)[0] > 500  # the release of the key beside it
+    assert gesture(rings, pitch=60).release(3000, 500)[0] > 500  # the release of the key beside it
 
 
 def test_another_take_of_a_transposed_note_is_one_of_its_key():
@@ -257,7 +257,7 @@ def test_a_release_is_that_of_the_transposed_key_if_it_has_one():
     fields = banded(released(20.0), note(61.0, release_levels=[], release_codes=[]), note(62.0))
     fields["instruments"][0]["notes"][2] |= {"release_levels": [0.0, -2.0, -6.0]}
     fields["instruments"][0]["transposed"] = True
-    assert gesture(fields, pitch=60).let_go(3000, 500)[0] == pytest.approx(0.3 * RATE, abs=2)
+    assert gesture(fields, pitch=60).release(3000, 500)[0] == pytest.approx(0.3 * RATE, abs=2)
 
 
 def test_codes_that_are_decoded_ahead_are_those_of_the_transposed_key():
@@ -275,7 +275,7 @@ def test_a_note_that_fades_while_held_has_its_recorded_release_too():
     held = gesture(banded(note(60.0, fall_db_second=30.0)))
     level = [20 * np.log10(held.gain(1000 + at, 1)[0]) for at in (5000, 15_000)]
     assert level == pytest.approx([0.0, -30.0], abs=0.1)
-    assert held.let_go(16_000, 500) == (pytest.approx(0.3 * RATE, abs=2), True)
+    assert held.release(16_000, 500) == (pytest.approx(0.3 * RATE, abs=2), True)
 
 
 @pytest.mark.parametrize("note", [2, 31, 32, 1000])

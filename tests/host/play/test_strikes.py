@@ -1,29 +1,15 @@
 """Keys that strike: what they begin sounds to its own end, and cuts what sounds of its group."""
 
-from types import SimpleNamespace
-
 import pytest
-from timbrel.host.play.parameters import Envelope
-from timbrel.host.play.voices import Makers, PolyAssignment, Struck
+from timbrel.host.play.voices import PolyAssignment, Struck
 
-from .silent import EQUAL, RATE, RELEASE, STEAL, held, state
+from .silent import RATE, STEAL, SilentFactory, held, state
 
 HATS = {42: "hats", 44: "hats", 46: "hats", 50: "toms"}
 
 
 def make(way=Struck, limit=8, over=None):
-    makers = Makers(
-        start_stream=lambda pitch, time, key: SimpleNamespace(
-            key=pitch, on=time, over=None if over is None else time + over, pitch=None, chord=None
-        ),
-        shape=lambda time, added: Envelope(on=time, attack=0, decay=1, sustain=1.0, release=1),
-        release=lambda added: RELEASE,
-        touch=lambda channel: None,
-        group=lambda channel: channel,
-        bus=lambda channel: channel,
-        tuning=EQUAL,
-    )
-    return way(limit, HATS, RATE, makers)
+    return way(limit, HATS, RATE, SilentFactory(over=over, attack=0, decay=1, sustain=1.0))
 
 
 def test_a_key_that_comes_up_changes_nothing_and_all_notes_off_lets_go():
