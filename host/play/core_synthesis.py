@@ -18,7 +18,7 @@ from ..voice.core_voices import AHEAD, HOPS, CoreEngine, CoreStream, SentRamp, c
 from ..voice_library import MASTERS, NEVER, CoreBus, CoreGesture
 from .events import EventProcessor
 from .trajectory import LOUDEST_TAKE_DB, REMEMBERED, BlendedTrajectory, Gesture, GestureGrid
-from .voices import Voice
+from .voice import Voice
 
 MOST_BUSES = 16
 
@@ -57,10 +57,6 @@ class CoreSynthesis:
         self._next_hop = 0  # of the first codes that a voice lacks
         self._next_end: float = 0.0  # the first sample at which a voice may have ended
         self._ahead_hop, self._ahead = -1, False
-
-    def current_latents(self) -> list[float]:
-        """Code at the next sample, without MPE."""
-        return [float(value) for value in self._processor.motion.latents([0], np.array([self.now], np.int64))[0]]
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Next ``count`` samples, [2, count]; ``events``: all of the block, in order of time."""

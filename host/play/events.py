@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..engines.engine import Engine, EngineRequest, Motion, VoiceMaker, engine_of, voice_gain
+from ..engines.engine import Engine, EngineRequest, VoiceMaker, engine_of, voice_gain
 from ..events import (
     AllOff,
     Clock,
@@ -35,11 +35,12 @@ from ..preset.preset import MORPH, PROCESS_CONTROLS
 from ..ramps import Ramp, knob
 from ..units import Range, db_to_gain
 from .controllers import CHANNELS
-from .gestures import GestureBlend, GestureMotion, GesturePlayer, Note, NoteMotion, NoteValues, PathMotion
-from .motions import Latents, NotePath
+from .gestures import GestureBlend, GesturePlayer, Note, NoteValues
+from .motions import Latents, MotionLayers, NotePath, VoiceMotion
 from .mpe import mpe_channels_of
-from .parameters import CommonMotion, Level, Move, Parameters, PresetControls
-from .voices import MonoAssignment, Voice, VoiceFactory, keyed
+from .parameters import Level, Move, Parameters, PresetControls
+from .voice import Voice
+from .voices import MonoAssignment, VoiceFactory, keyed
 
 ZONE_BEND = 50.0  # default bend of a note plus its zone, in semitones (MPE 1.0, 2.3.1)
 
@@ -71,10 +72,10 @@ class EventProcessor:
         rate, play, kind = card.sample_rate, preset.play, kind_of(card)
         self._rate, self._tuning = rate, patch.tuning
         self._mpe = mpe_channels_of(preset.mpe, card, play.bend_range_semitones, play.bend_range_semitones)
-        own_paths = [motion for motion in preset.motion if motion.start == "note"]
+        note_paths = [motion for motion in preset.motion if motion.start == "note"]
         common = [motion for motion in preset.motion if motion.start == "play"]
-        codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph)
-        self._note_path = NotePath(own_paths[0], card, engine.lookback) if own_paths else None
+        self.codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph)
+        note_path = NotePath(note_paths[0], card, engine.lookback) if note_paths else None
         rests = {**rests, **play.values(), **preset.envelope.values(), **preset.effect_values()}
         if kind.attack_seconds is not None and "attack_seconds" not in preset.envelope.model_fields_set:
             rests["envelope.attack_seconds"] = kind.attack_seconds
@@ -83,19 +84,19 @@ class EventProcessor:
         targets = dict(engine.targets)
         if self._gesturing is not None:
             targets |= self._gesturing.targets
-        self._parameters = Parameters(rests, codes, targets, move_effect, rate, self._mpe.bus, kind.attack_seconds)
-        self.motion = CommonMotion(codes)
+        self._parameters = Parameters(rests, self.codes, targets, move_effect, rate, self._mpe.bus, kind.attack_seconds)
         self._bend_range = play.bend_range_semitones
-        self._note_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
-        factory = VoiceFactory(engine, self._parameters, self._mpe, self._tuning, self._note_values, self._gesturing)
+        note_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
+        factory = VoiceFactory(engine, self._parameters, self._mpe, self._tuning, note_values, self._gesturing)
+        low, high = np.array(card.spans, np.float64).T
+        self._layers = MotionLayers(self.codes, self._mpe, low, high, note_path, note_values, self._gesturing)
         keying = kind.keying(kind.select_section(preset), play)
         self.voices = keyed(play, keying, rate, factory)
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
-        self._controls = PresetControls(preset, card, effects, codes, self._parameters, entries)
+        self._controls = PresetControls(preset, card, effects, self.codes, self._parameters, entries)
         self.knobs = self._controls.knobs
         modulated = modulations(patch)
         self._modulated = {target: span for target, span in self.knobs.reach.items() if target in modulated}
-        self._spans = card.spans
         self._voice_gain = voice_gain(card.loudness_lufs)
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
         self._velocity_exponent = 2 * play.velocity_curve
@@ -118,17 +119,22 @@ class EventProcessor:
         """None without gestures."""
         return None if self._gesturing is None else self._gesturing.targets[VIBRATO]
 
+    def latents_at(self, time: int) -> list[float]:
+        """Code at a sample, without what single notes add."""
+        return [float(value) for value in self.codes.at(np.array([time], np.int64))[0]]
+
     def latent_values(self) -> list[float]:
-        return [ramp.target for ramp in self.motion.codes.knobs]
+        return [ramp.target for ramp in self.codes.knobs]
 
     def moved(self, time: int) -> dict[str, float]:
         """Values of modulated targets at sample ``time``, in the voice that began last."""
         if not self._modulated:
             return {}
         newest = max(self.voices, key=lambda voice: voice.stream.on, default=None)
-        motion = self.motion if newest is None else self.motion_of([newest])
-        code = motion.latents([0], np.array([time], np.int64))[0]
-        values = {f"latent.{index}": float(value) for index, value in enumerate(code)} | {MORPH: motion.morph(time)}
+        times = np.array([time], np.int64)
+        code = self.codes.at(times)[0] if newest is None else self.motion_of([newest]).latents([0], times)[0]
+        values = {f"latent.{index}": float(value) for index, value in enumerate(code)}
+        values[MORPH] = self.codes.morph(time)
         added = {} if newest is None else newest.offsets.by_target
         for target, (low, high) in self._modulated.items():
             if target not in values:
@@ -140,25 +146,9 @@ class EventProcessor:
         """Return whether pressure or slide of MPE may move latents of single notes."""
         return self._mpe.moves_codes
 
-    def motion_of(self, voices: list[Voice], gestures: bool = True) -> Motion:
-        """``gestures`` False leaves out their codes, for who adds them."""
-        buses = [voice.bus for voice in voices]
-        motion: Motion = CommonMotion(
-            self.motion.codes, buses, [self._mpe.channel_wheels.of(bus).bend for bus in buses]
-        )
-        if self._note_path is not None:
-            onsets = [voice.stream.on for voice in voices]
-            motion = PathMotion(motion, self._note_path, onsets, self.motion.codes.shares)
-        if self._note_values is not None and self._note_values.moves_codes:
-            motion = NoteMotion(motion, [voice.offsets.code for voice in voices], self._spans)
-        if gestures and self._gesturing is not None:
-            gestures_of_voices = [voice.gesture for voice in voices]
-            if self._gesturing.moves or any(
-                gesture and (gesture.moves or gesture.semitones) for gesture in gestures_of_voices
-            ):
-                motion = GestureMotion(motion, gestures_of_voices, self._spans, self._gesturing)
-        touches = [voice.touch for voice in voices]
-        return self._mpe.motion(motion, touches) if any(touches) else motion
+    def motion_of(self, voices: list[Voice], gestures: bool = True) -> VoiceMotion:
+        """As `VoiceMotion`."""
+        return VoiceMotion(self._layers, voices, gestures)
 
     def spare(self, now: int) -> tuple[bool, float] | None:
         """Return whether the voice to steal is held, and since when, in seconds <= 0; None without a voice."""

@@ -1,13 +1,12 @@
-"""Gesture player: creates notes' gestures and adds their codes to the common motion."""
+"""What each note adds to its preset: offsets from velocity and key, and gestures of recorded notes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from ..arrays import Array, Doubles, Times
-from ..engines.engine import Beginnings, Motion, Residual
+from ..arrays import Doubles
 from ..kinds.card_fields import PITCH_CLASSES
 from ..kinds.spectrum import CONTROLS, VIBRATO, GestureSettings
 from ..model.card import Card, in_deviations
@@ -16,7 +15,6 @@ from ..model.model import Model
 from ..preset.controls import NoteSettings
 from ..ramps import Ramp
 from ..units import MIDDLE_C
-from .motions import MotionWrapper, NotePath, OffsetMotion
 from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryBlender, TrajectoryPace, phase_samples
 
 AROUND = 8  # most codes to evaluate; the result is their mean
@@ -81,40 +79,6 @@ class NoteValues:
             else:
                 target_offsets[entry.target] = target_offsets.get(entry.target, 0.0) + added
         return NoteOffsets(code if self.moves_codes else None, target_offsets)
-
-
-class PathMotion(MotionWrapper):
-    """A code path per voice, from its note-on."""
-
-    def __init__(
-        self, common: Motion, path: NotePath, onsets: Sequence[int], held: Callable[[Times], Doubles | None]
-    ) -> None:
-        """``onsets``: voices' first samples; ``held`` as `Latents.shares`."""
-        super().__init__(common)
-        self.own_codes = True
-        self._path, self._onsets, self._held = path, np.array(onsets, np.int64), held
-
-    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Only touched knobs contribute."""
-        onsets = self._onsets[list(voices)]
-        codes = self._path.codes(times - onsets if own_times is None else own_times - onsets + self._path.lead)
-        held_shares = self._held(times)
-        if held_shares is None:
-            return codes
-        mixed: Array = (codes * (1.0 - held_shares) + self._common.latents(voices, times) * held_shares).astype(
-            np.float32
-        )
-        return mixed
-
-
-class NoteMotion(OffsetMotion):
-    def __init__(self, common: Motion, codes: Sequence[Doubles | None], spans: Sequence[tuple[float, float]]) -> None:
-        """``codes``: offsets by voice."""
-        super().__init__(common, spans)
-        self._added = np.array([np.zeros(len(spans)) if code is None else code for code in codes])
-
-    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        return self._within(self._common.latents(voices, times, own_times), self._added[list(voices)])
 
 
 VELOCITY = 100  # of likely future notes, whose velocity is unknown
@@ -209,59 +173,3 @@ class GesturePlayer:
     def forget(self, time: int) -> None:
         for ramp in self.targets.values():
             ramp.forget(time)
-
-
-class GestureMotion(OffsetMotion):
-    def __init__(
-        self,
-        common: Motion,
-        gestures: Sequence[Gesture | None],
-        spans: Sequence[tuple[float, float]],
-        gesturing: GesturePlayer,
-    ) -> None:
-        super().__init__(common, spans)
-        self._gestures, self._gesturing = gestures, gesturing
-
-    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        codes = self._common.latents(voices, times, own_times)
-        added = np.zeros(codes.shape)
-        read = times if own_times is None else own_times
-        last: tuple[int, int] | None = None
-        for row, voice_time in enumerate(zip(voices, read.tolist(), strict=True)):
-            if voice_time == last:  # the usual case at a note-on
-                added[row] = added[row - 1]
-            elif (gesture := self._gestures[voice_time[0]]) is not None:
-                added[row] = gesture.code(voice_time[1])
-            last = voice_time
-        return self._within(codes, added)
-
-    def bend_semitones(self, voices: Sequence[int], times: Times) -> Doubles:
-        deviations = [0.0 if (gesture := self._gestures[voice]) is None else gesture.semitones for voice in voices]
-        bends: Doubles = self._common.bend_semitones(voices, times) + np.array(deviations)
-        return bends
-
-    def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
-        bands = next((gesture.bands for gesture in self._gestures if gesture is not None and gesture.bands), 0)
-        if not bands:
-            return self._common.residual(voices, times, ahead)
-        gains = np.zeros((len(voices), bands), np.float32)
-        modes: list[Doubles | None] = [None] * len(voices)
-        vibrato = np.zeros(len(voices))
-        for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
-            if (gesture := self._gestures[voice]) is not None and gesture.bands:
-                gains[row], modes[row] = gesture.band_gains(time, ahead), gesture.modes
-                if off_key := gesture.vibrato(time, ahead):
-                    vibrato[row] = off_key * self._gesturing.vibrato(max(time, gesture.begin), gesture.deeper)
-        return Residual(gains, modes, vibrato)
-
-    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
-        return [None if (gesture := self._gestures[voice]) is None else gesture.decoded_key for voice in voices]
-
-    def beginnings(self, time: int) -> Beginnings | None:
-        """Initial codes of middle keys if only gestures move notes."""
-        if self._common.own_codes or not self._gesturing.moves:
-            return None
-        knob_codes = self._common.latents([0], np.array([time], np.int64))
-        first = self._gesturing.first_codes()
-        codes = ((pitch, self._within(np.repeat(knob_codes, len(added), axis=0), added)) for pitch, added in first)
-        return Beginnings((knob_codes.tobytes(), self._gesturing.heading()), codes)

@@ -1,19 +1,23 @@
-"""Latent motion: combines knobs, morph, modulation and touch into codes over time."""
+"""Latent motion: combines knobs, morph, modulation and touch into codes over time, then what each voice adds."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array
-from ..engines.engine import Beginnings, Motion, Residual
+from ..arrays import Array, Doubles, Times
+from ..engines.engine import Beginnings, Residual
 from ..events import Clock
 from ..model.card import Card
 from ..preset.motions import TEMPO_BPM, MorphTarget, MotionSettings
 from ..preset.preset import MORPH
 from ..ramps import RAMP_SECONDS, Ramp
+from .gestures import GesturePlayer, NoteValues
 from .motion_sources import WAYS, Beats, Code, MotionSource, TimedPath, make_mover, straight
+from .mpe import MpeChannels
+from .voice import Voice
 
 RETURN_SECONDS = 0.5  # glide back to the motion: a knob's 20 ms would be an audible jump
 
@@ -72,54 +76,6 @@ class NotePath:
         """Codes at samples since note-ons, [rows, n_latents], clamped to latent ranges."""
         places = np.maximum(since, 0).tolist()
         return np.clip([self._course.at(place) for place in places], self._low, self._high).astype(np.float32)
-
-
-class MotionWrapper:
-    """Base of motions that override values for single voices."""
-
-    def __init__(self, common: Motion) -> None:
-        self._common = common
-        self.own_codes = common.own_codes
-
-    def beginnings(self, time: int) -> Beginnings | None:
-        """Initial codes differ between notes."""
-        return None
-
-    def bend_semitones(self, voices: Sequence[int], times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        return self._common.bend_semitones(voices, times)
-
-    def residual(self, voices: Sequence[int], times: npt.NDArray[np.int64], ahead: int) -> Residual | None:
-        return self._common.residual(voices, times, ahead)
-
-    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
-        return self._common.decoded_keys(voices)
-
-    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        return self._common.bend_of(voice, start, count)
-
-    def morph(self, time: int) -> float:
-        return self._common.morph(time)
-
-    def beat(self, time: int) -> float:
-        return self._common.beat(time)
-
-    def beat_samples(self, time: int) -> float:
-        return self._common.beat_samples(time)
-
-
-class OffsetMotion(MotionWrapper):
-    """Base of motions that add a code to each voice's; ``spans``, low and high of each latent, limit sums."""
-
-    def __init__(self, common: Motion, spans: Sequence[tuple[float, float]]) -> None:
-        super().__init__(common)
-        self.own_codes = True
-        self._low, self._high = np.array(spans, np.float64).T
-
-    def _within(self, codes: Array, added: npt.NDArray[np.float64]) -> Array:
-        """Clamp to latent ranges; knob values outside stay."""
-        highest, lowest = np.maximum(codes, self._high), np.minimum(codes, self._low)
-        limited_codes: Array = np.minimum(np.maximum(codes + added, lowest), highest).astype(np.float32)
-        return limited_codes
 
 
 class Latents:
@@ -317,3 +273,165 @@ class Latents:
     def _offsets(self, mover: MotionSource, left: Sequence[Ramp], time: int) -> list[float]:
         place = self._beats.value(time) if mover.in_beats else time
         return [value + ramp.value(time) for value, ramp in zip(mover.at(place), left, strict=True)]
+
+
+class MotionLayers(NamedTuple):
+    """Sources of a preset's codes and bends, in the order in which `VoiceMotion` applies them."""
+
+    codes: Latents
+    mpe: MpeChannels
+    low: Doubles  # end of each latent's range, [n_latents]
+    high: Doubles
+    note_path: NotePath | None = None
+    note_values: NoteValues | None = None
+    gestures: GesturePlayer | None = None
+
+
+class VoiceMotion:
+    """The `Motion` of voices: what they have in common, then what each has of its own, in layers."""
+
+    def __init__(self, layers: MotionLayers, voices: Sequence[Voice], gestures: bool = True) -> None:
+        """``gestures`` False leaves out their codes, for a caller that adds them."""
+        self._layers, self._voices = layers, voices
+        wheels, values, player = layers.mpe.channel_wheels, layers.note_values, layers.gestures
+        buses = [voice.bus for voice in voices]
+        self._bends = [wheels.of(bus).bend for bus in buses]
+        self._bends_alike = all(bend is self._bends[0] for bend in self._bends)
+        self._buses_differ = layers.codes.differ(buses)
+        self._offsets: Doubles | None = None  # of note values, [voices, n_latents]
+        if values is not None and values.moves_codes:
+            zero = np.zeros(len(layers.low))
+            self._offsets = np.array([zero if (code := voice.offsets.code) is None else code for voice in voices])
+        self._gestures: GesturePlayer | None = None
+        if gestures and player is not None and (player.moves or any(_is_moved(voice) for voice in voices)):
+            self._gestures = player
+        self._touched = any(voice.touch is not None for voice in voices)
+        self._path_or_offsets = layers.note_path is not None or self._offsets is not None
+        self.own_codes = self._buses_differ or self._path_or_offsets or self._gestures is not None
+
+    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
+        """Each layer changes the codes of those above it; without changes, they are equal to the bit.
+
+        1. Knobs, morph, common motions and the pressure of a bus, or a path from the note-on.
+        2. Offsets from velocity and key.
+        3. Gestures of recorded notes.
+        4. Pressure and slide of MPE.
+        """
+        if self._layers.note_path is None:
+            codes = self._common_codes(voices, times)
+        else:
+            codes = self._path_codes(self._layers.note_path, voices, times, own_times)
+        if self._offsets is not None:
+            codes = self._add(codes, self._offsets[list(voices)])
+        if self._gestures is not None:
+            codes = self._add(codes, self._gesture_codes(voices, times if own_times is None else own_times))
+        if self._touched:
+            self._layers.mpe.express(codes, [self._voices[voice].touch for voice in voices], times)
+        return codes
+
+    def _common_codes(self, voices: Sequence[int], times: Times) -> Array:
+        common = self._layers.codes
+        if not self._buses_differ:
+            return common.at(times)
+        buses = np.array([self._voices[voice].bus for voice in voices])
+        codes = np.empty((len(times), len(common.knobs)), np.float32)
+        for bus in set(buses.tolist()):
+            codes[buses == bus] = common.at_bus(times[buses == bus], bus)
+        return codes
+
+    def _path_codes(self, path: NotePath, voices: Sequence[int], times: Times, own_times: Times | None) -> Array:
+        """The path's codes; touched knobs keep theirs."""
+        onsets = np.array([self._voices[voice].stream.on for voice in voices], np.int64)
+        path_codes = path.codes(times - onsets if own_times is None else own_times - onsets + path.lead)
+        touch_shares = self._layers.codes.shares(times)
+        if touch_shares is None:
+            return path_codes
+        knob_codes = self._common_codes(voices, times)
+        mixed: Array = (path_codes * (1.0 - touch_shares) + knob_codes * touch_shares).astype(np.float32)
+        return mixed
+
+    def _gesture_codes(self, voices: Sequence[int], times: Times) -> Doubles:
+        offsets = np.zeros((len(voices), len(self._layers.low)))
+        last: tuple[int, int] | None = None
+        for row, voice_time in enumerate(zip(voices, times.tolist(), strict=True)):
+            if voice_time == last:  # the usual case at a note-on
+                offsets[row] = offsets[row - 1]
+            elif (gesture := self._voices[voice_time[0]].gesture) is not None:
+                offsets[row] = gesture.code(voice_time[1])
+            last = voice_time
+        return offsets
+
+    def _add(self, codes: Array, offsets: Doubles) -> Array:
+        """Clamp sums to latent ranges; knob values outside stay."""
+        highest, lowest = np.maximum(codes, self._layers.high), np.minimum(codes, self._layers.low)
+        sums: Array = np.minimum(np.maximum(codes + offsets, lowest), highest).astype(np.float32)
+        return sums
+
+    def beginnings(self, time: int) -> Beginnings | None:
+        """Initial codes of middle keys if only gestures move notes."""
+        player = self._gestures
+        if player is None or not player.moves or self._buses_differ or self._path_or_offsets or self._touched:
+            return None
+        knob_codes = self._layers.codes.at(np.array([time], np.int64))
+        codes = (
+            (pitch, self._add(np.repeat(knob_codes, len(offsets), axis=0), offsets))
+            for pitch, offsets in player.first_codes()
+        )
+        return Beginnings((knob_codes.tobytes(), player.heading()), codes)
+
+    def bend_semitones(self, voices: Sequence[int], times: Times) -> Doubles:
+        """The channel's wheel and the gesture's intonation; in MPE zones, the note's and its master's wheels alone."""
+        if self._bends_alike and self._bends:
+            bends = self._bends[0].values(times)
+        else:
+            rows = zip(voices, times.tolist(), strict=True)
+            bends = np.array([self._bends[voice].value(time) for voice, time in rows])
+        if self._gestures is not None:
+            gestures = [self._voices[voice].gesture for voice in voices]
+            bends = bends + np.array([0.0 if gesture is None else gesture.semitones for gesture in gestures])
+        if self._touched:
+            for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
+                if (touch := self._voices[voice].touch) is not None:
+                    bends[row] = touch.bent(time)
+        return bends
+
+    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
+        touch = self._voices[voice].touch
+        return self._bends[voice].block(start, count) if touch is None else touch.bend_block(start, count)
+
+    def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
+        player = self._gestures
+        gestures = [voice.gesture for voice in self._voices]
+        bands = next((gesture.bands for gesture in gestures if gesture is not None and gesture.bands), 0)
+        if player is None or not bands:
+            return None
+        gains = np.zeros((len(voices), bands), np.float32)
+        modes: list[Doubles | None] = [None] * len(voices)
+        vibrato = np.zeros(len(voices))
+        for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
+            if (gesture := gestures[voice]) is not None and gesture.bands:
+                gains[row], modes[row] = gesture.band_gains(time, ahead), gesture.modes
+                if off_key := gesture.vibrato(time, ahead):
+                    vibrato[row] = off_key * player.vibrato(max(time, gesture.begin), gesture.deeper)
+        return Residual(gains, modes, vibrato)
+
+    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
+        if self._gestures is None:
+            return [None] * len(voices)
+        gestures = [self._voices[voice].gesture for voice in voices]
+        return [None if gesture is None else gesture.decoded_key for gesture in gestures]
+
+    def morph(self, time: int) -> float:
+        return self._layers.codes.morph(time)
+
+    def beat(self, time: int) -> float:
+        return self._layers.codes.beat(time)
+
+    def beat_samples(self, time: int) -> float:
+        return self._layers.codes.beat_samples(time)
+
+
+def _is_moved(voice: Voice) -> bool:
+    """Return whether a gesture moves the voice's code or pitch."""
+    gesture = voice.gesture
+    return gesture is not None and (gesture.moves or gesture.semitones != 0)

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Times
-from ..engines.engine import Motion
 from ..errors import UserError, nearest
 from ..events import (
     AllOff,
@@ -47,7 +45,6 @@ from ..midi.controllers import (
 from ..model.card import Card
 from ..preset.preset import MpeSettings
 from ..ramps import RAMP_SECONDS, Ramp
-from .motions import MotionWrapper
 
 MASTER_BEND, MEMBER_BEND = 2.0, 48.0  # default ranges of zones in semitones, set by RPN 0 (MPE 1.0, 2.3.1)
 SLIDE_CENTRE = 64  # CC 74 in the middle of the key, the value before a first message
@@ -142,6 +139,13 @@ class NoteExpression:
     def bent(self, time: int) -> float:
         """Bend in semitones, with the zone master's."""
         return self.master(time).value(time) + self.bend.value(time)
+
+    def bend_block(self, start: int, count: int) -> np.float32 | Array:
+        """As `bent`, over a block: a scalar if constant, else [count]."""
+        if len(self.masters) == 1:
+            return self.masters[0][1].block(start, count) + self.bend.block(start, count)
+        masters = np.array([self.master(time).value(time) for time in range(start, start + count)], np.float32)
+        return masters + self.bend.block(start, count)
 
     def master(self, time: int) -> Ramp:
         place = bisect_right(self.masters, time, key=itemgetter(0))
@@ -323,13 +327,12 @@ class MpeChannels:
         assert master is not None
         return self._zones[master]
 
-    def express(self, code: npt.NDArray[np.float64], touch: NoteExpression, time: int) -> None:
-        """Apply pressure and slide to a note's code, [n_latents], in place."""
+    def express(self, codes: Array | Doubles, touches: Sequence[NoteExpression | None], times: Times) -> None:
+        """Apply pressure and slide to codes, [rows, n_latents], in place; ``touches``: of each row, None without."""
+        rows = list(zip(touches, times.tolist(), strict=True))
         for index, name in self._to_latents:
-            code[index] = expressed(code[index], self._spans[index], getattr(touch, name).value(time))
-
-    def motion(self, common: Motion, touches: Sequence[NoteExpression | None]) -> Motion:
-        return _FingerMotion(common, touches, self._to_latents, self._spans)
+            amounts = np.array([0.0 if touch is None else getattr(touch, name).value(time) for touch, time in rows])
+            codes[:, index] = expressed(codes[:, index].astype(np.float64), self._spans[index], amounts)
 
     def _level(self, finger: _Finger) -> float:
         pressure, slide = self._to_gain
@@ -347,51 +350,6 @@ def _slide(finger: _Finger) -> float:
     """-1 to 1: both ends are reachable, and CC 74 at 64 is 0."""
     offset = finger.slide - SLIDE_CENTRE
     return offset / SLIDE_CENTRE if offset < 0 else offset / (127 - SLIDE_CENTRE)
-
-
-class _FingerMotion(MotionWrapper):
-    def __init__(
-        self,
-        common: Motion,
-        touches: Sequence[NoteExpression | None],
-        to_latents: Sequence[tuple[int, str]],
-        spans: Sequence[tuple[float, float]],
-    ) -> None:
-        super().__init__(common)
-        self._touches, self._to_latents, self._spans = touches, to_latents, spans
-
-    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        """Without expression, codes equal the common ones to the bit, to share frames."""
-        codes = self._common.latents(voices, times, own_times)
-        if not self._to_latents:
-            return codes
-        codes = codes.copy()
-        for index, name in self._to_latents:
-            amount = self._values(name, voices, times)
-            codes[:, index] = expressed(codes[:, index].astype(np.float64), self._spans[index], amount)
-        return codes
-
-    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        bends = self._common.bend_semitones(voices, times)
-        for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
-            if (touch := self._touches[voice]) is not None:
-                bends[row] = touch.bent(time)
-        return bends
-
-    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        if (touch := self._touches[voice]) is None:
-            return self._common.bend_of(voice, start, count)
-        if len(touch.masters) == 1:
-            return touch.masters[0][1].block(start, count) + touch.bend.block(start, count)
-        masters = np.array([touch.master(time).value(time) for time in range(start, start + count)], np.float32)
-        return masters + touch.bend.block(start, count)
-
-    def _values(self, name: str, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        values = [
-            0.0 if (touch := self._touches[voice]) is None else getattr(touch, name).value(time)
-            for voice, time in zip(voices, times.tolist(), strict=True)
-        ]
-        return np.array(values, np.float64)
 
 
 class Zones:

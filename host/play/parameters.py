@@ -1,13 +1,10 @@
-"""Parameters of a preset over time: knob targets, volume, pan, expression and the envelope."""
+"""Parameters of a preset over time: knob targets, volume, pan, expression and envelopes of new notes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from ..arrays import Array, Times
-from ..engines.engine import Beginnings, Residual
 from ..events import Clock, Event, ParameterTouch, Tempo
 from ..model.card import Card
 from ..preset.controls import macro_targets
@@ -16,6 +13,7 @@ from ..preset.validation import reach
 from ..ramps import RAMP_SECONDS, Ramp
 from ..units import Range, db_to_gain
 from .controllers import Macros, Mapper
+from .envelope import SHORTEST_SECONDS, Envelope
 from .motions import Latents
 
 EFFECTS = "effects."
@@ -93,160 +91,7 @@ class PresetControls:
         return False
 
 
-SHORTEST_SECONDS = 0.001  # shorter ramps click
-STEAL_SECONDS = 0.005  # fade of a stolen voice: too short to hear, long enough not to click
-
-
-@dataclass(slots=True)
-class Envelope:
-    """Linear attack, cubic decay and release: similar to an exponential, but exactly 0 at the end.
-
-    Samples: ``attack`` >= 0, ``decay`` and ``release`` >= 1. ``sustain`` is 0 to 1, ``off`` None while held. With
-    ``closes``, for sounds that decay by themselves, the release follows the fourth root of the remaining part.
-    """
-
-    on: int
-    attack: int
-    decay: int
-    sustain: float
-    release: int
-    off: int | None = None
-    closes: bool = False
-    _left: np.float32 | None = field(default=None, init=False, repr=False, compare=False)
-
-    @property
-    def end(self) -> int | None:
-        """First sample of final silence; None while unknown."""
-        if self.sustain == 0 and (self.off is None or self.off >= self.on + self.attack + self.decay):
-            return self.on + self.attack + self.decay
-        return None if self.off is None else self.off + self.release
-
-    def left(self) -> np.float32:
-        """Level at the note-off: one of `_held`'s numbers, but sooner."""
-        if self._left is None:
-            assert self.off is not None
-            past = self.off - self.on - self.attack
-            if past < 0:
-                self._left = np.float32(max(self.off - self.on, 0) / self.attack)
-            else:
-                decay_share = min(max((self.decay - past) / self.decay, 0.0), 1.0)
-                self._left = np.float32(self.sustain + (1.0 - self.sustain) * (decay_share * decay_share * decay_share))
-        return self._left
-
-    def phase(self, start: int, end: int) -> "Phase":
-        """The quickest function for samples ``start`` to ``end``."""
-        if self.off is not None and self.off < end:
-            return _turning if self.off > start else _released
-        top = self.on + self.attack
-        settled = top + self.decay if self.sustain < 1.0 else top  # no decay at full sustain
-        if start >= settled:
-            return _settled
-        return _decaying if start >= top and end <= settled else _held
-
-
-Phase = Callable[[Sequence[Envelope], npt.NDArray[np.int64]], Array]  # envelopes and samples → their levels
-
-
-def envelope_levels(envelopes: Sequence[Envelope], start: int, count: int) -> Array:
-    """Levels of notes over a block, [envelopes, count]."""
-    levels = np.empty((len(envelopes), count), np.float32)
-    phases, times = [envelope.phase(start, start + count) for envelope in envelopes], np.arange(start, start + count)
-    for phase in set(phases):
-        if phases.count(phase) == len(phases):  # the usual case
-            levels[:] = phase(envelopes, times)
-            break
-        rows = [row for row, row_phase in enumerate(phases) if row_phase is phase]
-        levels[rows] = phase([envelopes[row] for row in rows], times)
-    return levels
-
-
-def _settled(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    return np.array([[envelope.sustain] for envelope in envelopes], np.float32)
-
-
-def _decaying(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    settled = _column([envelope.on + envelope.attack + envelope.decay for envelope in envelopes])
-    sustain = _column([envelope.sustain for envelope in envelopes])
-    shares = np.clip((settled - times) / _column([envelope.decay for envelope in envelopes]), 0.0, 1.0)
-    level: Array = (sustain + (1.0 - sustain) * (shares * shares * shares)).astype(np.float32)
-    return level
-
-
-def _held(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    onsets, attack = (
-        _column([envelope.on for envelope in envelopes]),
-        _column([envelope.attack for envelope in envelopes]),
-    )
-    risen = (np.maximum(times - onsets, 0.0) / np.maximum(attack, 1.0)).astype(np.float32)
-    return np.where(times < onsets + attack, risen, _decaying(envelopes, times))
-
-
-def _released(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    ends = _column([envelope.off + envelope.release for envelope in envelopes if envelope.off is not None])
-    shares = np.clip((ends - times) / _column([envelope.release for envelope in envelopes]), 0.0, 1.0)
-    fallen = shares * shares * shares
-    closing = [row for row, envelope in enumerate(envelopes) if envelope.closes]
-    if closing:
-        fallen[closing] = np.sqrt(np.sqrt(shares[closing]))
-    level: Array = np.array([[envelope.left()] for envelope in envelopes]) * fallen.astype(np.float32)
-    return level
-
-
-def _turning(envelopes: Sequence[Envelope], times: npt.NDArray[np.int64]) -> Array:
-    offs = _column([envelope.off for envelope in envelopes if envelope.off is not None])
-    return np.where(times < offs, _held(envelopes, times), _released(envelopes, times))
-
-
-def _column(values: Sequence[float]) -> npt.NDArray[np.float64]:
-    return np.array(values, np.float64)[:, np.newaxis]
-
-
 DEFAULT_VOLUME = 100  # CC 7 before a first message (MIDI 1.0, General MIDI level 1)
-
-
-class CommonMotion:
-    """A `Motion` common to the notes of a bus; ``buses`` and ``bends``: each voice's."""
-
-    def __init__(self, codes: Latents, buses: Sequence[int] = (), bends: Sequence[Ramp] = ()) -> None:
-        self.codes, self._buses, self._bends = codes, buses, bends
-        self.own_codes = codes.differ(buses)
-        self._one_bend = all(bend is bends[0] for bend in bends)
-
-    def latents(self, voices: Sequence[int], times: Times, own_times: Times | None = None) -> Array:
-        if not self.own_codes:
-            return self.codes.at(times)
-        buses = np.array([self._buses[voice] for voice in voices])
-        codes = np.empty((len(times), len(self.codes.knobs)), np.float32)
-        for bus in set(buses.tolist()):
-            codes[buses == bus] = self.codes.at_bus(times[buses == bus], bus)
-        return codes
-
-    def beginnings(self, time: int) -> Beginnings | None:
-        """Notes share one code."""
-        return None
-
-    def bend_semitones(self, voices: Sequence[int], times: Times) -> npt.NDArray[np.float64]:
-        if self._one_bend and self._bends:
-            return self._bends[0].values(times)
-        return np.array([self._bends[voice].value(time) for voice, time in zip(voices, times.tolist(), strict=True)])
-
-    def residual(self, voices: Sequence[int], times: Times, ahead: int) -> Residual | None:
-        return None
-
-    def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
-        return [None] * len(voices)
-
-    def bend_of(self, voice: int, start: int, count: int) -> np.float32 | Array:
-        return self._bends[voice].block(start, count)
-
-    def morph(self, time: int) -> float:
-        return self.codes.morph(time)
-
-    def beat(self, time: int) -> float:
-        return self.codes.beat(time)
-
-    def beat_samples(self, time: int) -> float:
-        return self.codes.beat_samples(time)
 
 
 @dataclass(slots=True)

@@ -87,7 +87,7 @@ class ChannelInstrument:
         return self._processor.latent_values()
 
     def current_latents(self) -> list[float]:
-        return self._synthesis.current_latents()
+        return self._processor.latents_at(self._synthesis.now)
 
     def moved(self) -> dict[str, float]:
         return self._processor.moved(self._synthesis.now)

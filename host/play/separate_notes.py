@@ -16,8 +16,8 @@ from ..engines.engine import Beginnings, Engine, Motion, Residual
 from ..events import AllOff, Event, NoteOff, NoteOn, ParameterChange
 from ..preset.library import Patch
 from ..preset.preset import MORPH
+from .envelope import envelope_levels
 from .events import EventProcessor, blend_of, engine_for
-from .parameters import envelope_levels
 from .voices import Latch
 
 SETTLING_SECONDS = 0.05  # from the knobs to the note: their ramps end before it

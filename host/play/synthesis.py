@@ -13,9 +13,10 @@ import numpy as np
 from ..arrays import Array
 from ..engines.engine import Engine, VoiceSound
 from ..events import Event
+from .envelope import envelope_levels
 from .events import EventProcessor
-from .parameters import envelope_levels
-from .voices import PARTS, Voice
+from .voice import Voice
+from .voices import PARTS
 
 
 def share(number: int, processes: int) -> range:
@@ -52,10 +53,6 @@ class Synthesis:
         self._parts, self._elsewhere = set(parts), list(elsewhere)
         self._voices = processor.voices
         self.now = 0  # the next sample
-
-    def current_latents(self) -> list[float]:
-        """Code at the next sample, without MPE."""
-        return [float(value) for value in self._processor.motion.latents([0], np.array([self.now], np.int64))[0]]
 
     def process(self, events: Sequence[Event], count: int) -> Array:
         """Next ``count`` samples, [2, count]; ``events``: all of the block, in order of time."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..arrays import Array, Doubles
 from ..model.gesture import RESIDUAL_DB, VIBRATO_CENTS, Gestures, NoteWay, instrument_of
 from ..signal import normals_of_notes, uniforms, uniforms_of_notes
-from .parameters import SHORTEST_SECONDS
+from .envelope import SHORTEST_SECONDS
 
 Steps = npt.NDArray[np.int8]
 

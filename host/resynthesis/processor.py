@@ -113,7 +113,8 @@ class CodeTransform:
                 self._end_code - bent_codes
             )
         if any(key is not None and key.touch is not None for _, key in self._played):
-            self._express(bent_codes, sample_times.tolist())
+            keys = map(self._key_at, sample_times.tolist())
+            self.mpe.express(bent_codes, [None if key is None else key.touch for key in keys], sample_times)
         # The transform never leaves the span; a sound that lies beyond it may stay there.
         bent_codes = np.clip(bent_codes, np.minimum(self._low, smoothed_codes), np.maximum(self._high, smoothed_codes))
         self.last = bent_codes[-1].tolist()
@@ -166,12 +167,6 @@ class CodeTransform:
     def _note_key(self, time: int) -> None:
         """Record the newest pressed key, which plays from ``time`` on."""
         self._played.append((time, self.down[-1] if self.down else None))
-
-    def _express(self, codes: Doubles, times: Sequence[int]) -> None:
-        """Add the keys' expression to codes, in place."""
-        for row, time in enumerate(times):
-            if (key := self._key_at(time)) is not None and key.touch is not None:
-                self.mpe.express(codes[row], key.touch, time)
 
     def _follow(self, code: Doubles, is_sounding: bool, time: int) -> Doubles:
         """Smooth or freeze the sound's own code; in silence, return the last one."""

@@ -255,7 +255,7 @@ def to_new_sound(patch):
             rack.process(events, BLOCK)
             events = []
             since = time.perf_counter() - turned
-            code = instrument._processor.motion.latents([0], np.array([instrument._synthesis.now], np.int64))[0]
+            code = np.array(instrument.current_latents())
             wants = engine._wants(code, [engine._label_of(slot, 0) for slot in engine._slots], 0)
             there = [
                 any(kept.name == want.name for kept in engine._prefetch_cache.ready_clips(want.slot)) for want in wants

@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -24,12 +25,11 @@ from timbrel.host.engines.grain.engine import GrainEngine
 from timbrel.host.events import NoteOn
 from timbrel.host.model.card import METADATA_KEY
 from timbrel.host.model.model import Model
-from timbrel.host.play.motions import Latents
-from timbrel.host.play.parameters import CommonMotion
+from timbrel.host.play.motions import Latents, MotionLayers, VoiceMotion
+from timbrel.host.play.mpe import MpeChannels
 from timbrel.host.play.rack import ChannelInstrument
 from timbrel.host.preset.library import Patch
 from timbrel.host.preset.preset import Preset
-from timbrel.host.ramps import Ramp
 from timbrel.host.signal import window
 
 RATE, BLOCK, FRAME = 48000, 128, 1002
@@ -134,14 +134,15 @@ def against_floor(model):
     """Median ratio of the engine's time to the floor's, over blocks in which a grain begins; and both medians."""
     counted, made = Counted(model), preset()
     engine = GrainEngine(counted, made.grain)
-    motion = CommonMotion(Latents(made.latent_values(model.card), model.card), [0], [Ramp(0.0, 1)])
+    codes, channels = Latents(made.latent_values(model.card), model.card), MpeChannels(None, None, (), 1)
+    motion = VoiceMotion(MotionLayers(codes, channels, np.zeros(0), np.zeros(0)), [SimpleNamespace(bus=0, touch=None)])
     streams, bare, pairs = [engine.start_stream(60, 0)], floor(model), []
     for block in range(BLOCKS):
         counted.rows = 0
         began = time.perf_counter()
         engine.render(streams, motion, block * BLOCK, BLOCK)
         took = time.perf_counter() - began
-        motion.codes.forget((block + 1) * BLOCK)
+        codes.forget((block + 1) * BLOCK)
         if counted.rows and block >= SETTLING:
             began = time.perf_counter()
             bare(counted.rows)

@@ -2,9 +2,10 @@
 
 from types import SimpleNamespace
 
+from timbrel.host.play.envelope import Envelope
 from timbrel.host.play.mpe import MpeChannels
-from timbrel.host.play.parameters import Envelope
-from timbrel.host.play.voices import MonoAssignment, PolyAssignment, Voice
+from timbrel.host.play.voice import Voice
+from timbrel.host.play.voices import MonoAssignment, PolyAssignment
 from timbrel.host.ramps import Ramp
 
 RATE = 44100

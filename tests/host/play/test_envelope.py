@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.play.parameters import Envelope, envelope_levels
+from timbrel.host.play.envelope import Envelope, envelope_levels
 
 LENGTH = st.integers(1, 300)
 SUSTAIN = st.one_of(st.just(0.0), st.just(1.0), st.floats(0, 1, width=32, allow_subnormal=False))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timbrel.host.play.parameters import envelope_levels
+from timbrel.host.play.envelope import envelope_levels
 
 from .silent import STEAL, held, make, state
 

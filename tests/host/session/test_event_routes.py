@@ -92,7 +92,7 @@ def heard_in(rack, codes, rate, time):
 
 def of_synthesizer(rack):
     synthesis = rack._instruments[0]._synthesis
-    codes = synthesis._processor.motion.codes
+    codes = synthesis._processor.codes
     return heard_in(rack, codes, codes._rate, synthesis.now)
 
 
