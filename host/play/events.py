@@ -7,25 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engines.engine import Engine, EngineRequest, VoiceMaker, engine_of, voice_gain
-from ..events import (
-    AllOff,
-    Clock,
-    ControlChange,
-    ControllersReset,
-    DataEntry,
-    Event,
-    MasterTuning,
-    NoteOff,
-    NoteOn,
-    ParameterChange,
-    ParameterTouch,
-    PitchBend,
-    StealVoice,
-    SystemReset,
-    Tempo,
-    Timing,
-    ZoneSize,
-)
+from ..events import ControlChange, NoteOff, NoteOn
 from ..kinds.spectrum import VIBRATO, GestureSettings
 from ..kinds.table import kind_of
 from ..midi.controllers import PRESSED
@@ -35,9 +17,10 @@ from ..preset.preset import MORPH, PROCESS_CONTROLS
 from ..ramps import Ramp, knob
 from ..units import Range, db_to_gain
 from .controllers import CHANNELS
+from .dispatcher import EventDispatcher
 from .gestures import GestureBlend, GesturePlayer, Note, NoteValues
 from .motions import Latents, MotionLayers, NotePath, VoiceMotion
-from .mpe import mpe_channels_of
+from .mpe import NoteExpression, mpe_channels_of
 from .parameters import Level, Move, Parameters, PresetControls
 from .voice import Voice
 from .voices import MonoAssignment, VoiceFactory, keyed
@@ -57,7 +40,9 @@ class Glide(NamedTuple):
         return round(self.seconds * rate) if self.on else 0
 
 
-class EventProcessor:
+class EventProcessor(EventDispatcher):
+    """Plays events with a preset's voices."""
+
     def __init__(
         self,
         patch: Patch,
@@ -70,8 +55,8 @@ class EventProcessor:
         """Arguments and errors as in `engine_and_processor`; ``blend``: of the same patch, made here if None."""
         preset, card = patch.preset, patch.model.card
         rate, play, kind = card.sample_rate, preset.play, kind_of(card)
-        self._rate, self._tuning = rate, patch.tuning
-        self._mpe = mpe_channels_of(preset.mpe, card, play.bend_range_semitones, play.bend_range_semitones)
+        self._rate = rate
+        mpe = mpe_channels_of(preset.mpe, card, play.bend_range_semitones, play.bend_range_semitones)
         note_paths = [motion for motion in preset.motion if motion.start == "note"]
         common = [motion for motion in preset.motion if motion.start == "play"]
         self.codes = Latents(preset.latent_values(card), card, common, preset.tempo_bpm, patch.morph)
@@ -84,17 +69,16 @@ class EventProcessor:
         targets = dict(engine.targets)
         if self._gesturing is not None:
             targets |= self._gesturing.targets
-        self._parameters = Parameters(rests, self.codes, targets, move_effect, rate, self._mpe.bus, kind.attack_seconds)
-        self._bend_range = play.bend_range_semitones
+        self._parameters = Parameters(rests, self.codes, targets, move_effect, rate, mpe.bus, kind.attack_seconds)
+        entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
+        controls = PresetControls(preset, card, effects, self.codes, self._parameters, entries)
+        super().__init__(mpe, patch.tuning, controls)
         note_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
         factory = VoiceFactory(engine, self._parameters, self._mpe, self._tuning, note_values, self._gesturing)
         low, high = np.array(card.spans, np.float64).T
         self._layers = MotionLayers(self.codes, self._mpe, low, high, note_path, note_values, self._gesturing)
         keying = kind.keying(kind.select_section(preset), play)
         self.voices = keyed(play, keying, rate, factory)
-        entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
-        self._controls = PresetControls(preset, card, effects, self.codes, self._parameters, entries)
-        self.knobs = self._controls.knobs
         modulated = modulations(patch)
         self._modulated = {target: span for target, span in self.knobs.reach.items() if target in modulated}
         self._voice_gain = voice_gain(card.loudness_lufs)
@@ -173,51 +157,28 @@ class EventProcessor:
             self._gesturing.forget(time)
         self.voices.forget(time)
 
-    def apply(self, event: Event) -> None:
-        """Times must not decrease."""
-        match event:
-            case NoteOn(_, _, key) if key not in self._tuning:
-                pass
-            case NoteOn(time, channel, key, velocity):
-                gain = self._voice_gain * self._key_gains.get(key, 1.0) * (velocity / 127) ** self._velocity_exponent
-                self._velocities[channel, key] = velocity
-                self.voices.note_on(time, key, gain, channel)
-                self._controls.apply(event)
-            case NoteOff(time, channel, key):
-                self.voices.note_off(time, key, channel)
-                self._controls.apply(event)
-            case ParameterChange() | ParameterTouch() | Clock() | Tempo():
-                self._controls.apply(event)
-            case StealVoice(time):
-                self._expected_sheds -= 1
-                self.voices.shed(time)
-            case ZoneSize(time, master, members):
-                self._begin_zone(time, master, members)
-            case MasterTuning(time):
-                self._mpe.tune(time, event)
-            case SystemReset(time):
-                self._reset_system(time)
-            case _ if self._mpe.is_member(event.channel):
-                self._mpe.move(event, self.voices.touches)
-            case _:
-                if not self._controls.apply(event):
-                    self._apply_unmapped(event)
+    def _start_note(self, event: NoteOn) -> None:
+        time, channel, key, velocity = event.time, event.channel, event.key, event.velocity
+        gain = self._voice_gain * self._key_gains.get(key, 1.0) * (velocity / 127) ** self._velocity_exponent
+        self._velocities[channel, key] = velocity
+        self.voices.note_on(time, key, gain, channel)
 
-    def _apply_unmapped(self, event: Event) -> None:
-        assert not isinstance(event, Timing)
-        group = self._mpe.group(event.channel)
-        match event:
-            case PitchBend(_, channel) | DataEntry(_, channel):
-                self._mpe.wheel(channel).apply(event)
-            case AllOff(time, _, cut):
-                (self.voices.silence if cut else self.voices.release_all)(time, group)
-            case ControllersReset(time, channel):
-                self._reset(time, channel)
-            case ControlChange(time, channel, number, value):
-                self._control(time, group, self._mpe.bus(channel), number, value)
+    def _end_note(self, event: NoteOff) -> None:
+        self.voices.note_off(event.time, event.key, event.channel)
 
-    def _control(self, time: int, group: int, bus: int, number: int, value: int) -> None:
-        match number:
+    def _end_notes(self, time: int, group: int, cut: bool) -> None:
+        (self.voices.silence if cut else self.voices.release_all)(time, group)
+
+    def _touches(self, channel: int) -> list[NoteExpression]:
+        return self.voices.touches(channel)
+
+    def _steal_voice(self, time: int) -> None:
+        self._expected_sheds -= 1
+        self.voices.shed(time)
+
+    def _control(self, event: ControlChange) -> None:
+        time, value, group, bus = event.time, event.value, self._mpe.group(event.channel), self._mpe.bus(event.channel)
+        match event.number:
             case 5:
                 seconds = knob(value, 0.0, LONGEST_GLIDE_SECONDS, GLIDE_CURVE)
                 self._set_glide(bus, self._glide(bus)._replace(seconds=seconds))
@@ -234,42 +195,17 @@ class EventProcessor:
             case 66:
                 self.voices.sostenuto(time, value >= PRESSED, group)
 
-    def _reset(self, time: int, channel: int) -> None:
-        """Reset a channel's or, for a master, a zone's controllers."""
-        group = self._mpe.group(channel)
-        if self._mpe.zone(channel) is None:
-            self._mpe.wheel(channel).turn(time, 0)
-        else:
-            self._mpe.reset_zone(time, group, self.voices.touches)
-        self._rest_switches(time, group, self._mpe.bus(channel))
-
     def _reset_system(self, time: int) -> None:
-        self._mpe.reset_system(time, self.voices.touches)
         for channel in CHANNELS:
-            self._controls.apply(ControllersReset(time, channel))
-            self._controls.apply(AllOff(time, channel, cut=False))
-            self._rest_switches(time, channel, channel)
             self._set_glide(channel, self._rest_glide)
-            self.voices.release_all(time, channel)
+        super()._reset_system(time)
         self._parameters.reset_levels(time)
 
-    def _rest_switches(self, time: int, group: int, bus: int) -> None:
+    def _reset_switches(self, time: int, group: int, bus: int) -> None:
         self.voices.pedal(time, False, group)
         self.voices.sostenuto(time, False, group)
         self._parameters.expression(time, bus, 127)
         self._set_glide(bus, self._glide(bus)._replace(on=self._rest_glide.on))
-
-    def _begin_zone(self, time: int, master: int, members: int) -> None:
-        if self._mpe.zone(master) == master:
-            self._reset(time, master)
-            self.voices.release_all(time, master)
-        zones_before = list(map(self._mpe.zone, CHANNELS))
-        self._mpe.set_zone(master, members)
-        self.voices.release_all(time, master)
-        for channel in CHANNELS:
-            if channel == master or self._mpe.zone(channel) != zones_before[channel]:
-                self._rest_switches(time, channel, self._mpe.bus(channel))
-                self._mpe.channel_wheels.of(channel).reset(time, self._bend_range)
 
     def _glide(self, bus: int) -> Glide:
         return self._glides.get(bus, self._rest_glide)

@@ -111,6 +111,9 @@ class ChannelWheels:
         for wheel in self._all():
             wheel.reset(time, self._range)
 
+    def reset_channel(self, time: int, channel: int) -> None:
+        self.of(channel).reset(time, self._range)
+
     def forget(self, time: int) -> None:
         for wheel in self._all():
             wheel.bend.forget(time)

@@ -18,24 +18,11 @@ from ..audio.output import ROUNDING, Output, limit
 from ..audio.resampling import Resampler
 from ..engines.engine import hop_of
 from ..errors import UserError
-from ..events import (
-    AllOff,
-    ControllersReset,
-    DataEntry,
-    Event,
-    MasterTuning,
-    NoteOff,
-    NoteOn,
-    ParameterChange,
-    ParameterTouch,
-    PitchBend,
-    SystemReset,
-    Timing,
-    ZoneSize,
-)
+from ..events import ControlChange, DataEntry, Event, NoteOff, NoteOn, PitchBend
 from ..kinds.table import kind_of
 from ..model.card import Card
-from ..play.controllers import CHANNELS, Mapper
+from ..play.controllers import Mapper
+from ..play.dispatcher import EventDispatcher
 from ..play.motions import Latents
 from ..play.mpe import NoteExpression, Zones, mpe_channels_of
 from ..play.parameters import ParameterSet, PresetControls
@@ -130,10 +117,9 @@ class CodeTransform:
         return pitches
 
     def press(self, time: int, channel: int, key: int, touch: NoteExpression | None) -> None:
-        """Times never decrease."""
-        if key in self._pitch_by_key:  # keymaps may leave keys unmapped
-            tuning_ramp = self.mpe.channel_wheels.of(channel).bend if touch is None else None
-            self.down.append(HeldKey(channel, key, self._pitch_by_key[key], touch, tuning_ramp))
+        """Times never decrease; ``key`` has a pitch."""
+        tuning_ramp = self.mpe.channel_wheels.of(channel).bend if touch is None else None
+        self.down.append(HeldKey(channel, key, self._pitch_by_key[key], touch, tuning_ramp))
         self._note_key(time)
 
     def release(self, time: int, channel: int, key: int) -> None:
@@ -214,7 +200,7 @@ class _LateEffects:
         self._output.set_effect(time + self._delay, target, value)
 
 
-class Processor:
+class Processor(EventDispatcher):
     """Events move parameters, and keys choose the pitch.
 
     An event applies to the input at its time, and is audible `latency_samples` later.
@@ -236,7 +222,6 @@ class Processor:
         self._resampler = Resampler(sample_rate, self._model_rate, 1) if sample_rate != self._model_rate else None
         self._output = Output(self._model_rate, sample_rate, effects)
         self.codes = CodeTransform(patch, freeze_seconds)
-        self._mpe = self.codes.mpe
         self._silence_samples, stream_latency = self._line_up(self._output.latency_samples - effects.latency_samples)
         self.stream = FrameStream(model, self.codes, preset.process.phase, -self._silence_samples)
         self.latency_samples = stream_latency + effects.latency_samples
@@ -251,8 +236,8 @@ class Processor:
         parameters = ParameterSet(latents, {WET: self._wet, **self.codes.ramps}, effect_values, late_effects.move)
         macro_names = macro_targets(preset.macro)
         cc_entries = [entry for entry in preset.cc if entry.target in parameters or entry.target in macro_names]
-        self._controls = PresetControls(preset, model.card, effects.targets(), latents, parameters, cc_entries)
-        self.knobs = self._controls.knobs
+        controls = PresetControls(preset, model.card, effects.targets(), latents, parameters, cc_entries)
+        super().__init__(self.codes.mpe, patch.tuning, controls)
 
     def measure(self) -> Fit:
         """Start to measure the fit, and return it."""
@@ -267,7 +252,7 @@ class Processor:
         for event in events:
             for _, routed_event in self._zones.route(event):
                 self._wet.event_time = routed_event.time
-                self._apply(replace(routed_event, time=round(routed_event.time * self._model_rate / self._rate)))
+                self.apply(replace(routed_event, time=round(routed_event.time * self._model_rate / self._rate)))
         block_start, count = self._now, len(sound)
         self._now += count
         resampled_sound = sound if self._resampler is None else self._resampler.process(sound[np.newaxis])[0]
@@ -303,46 +288,31 @@ class Processor:
         wet_sound = self.stream.process(sound)
         return np.stack([wet_sound, wet_sound])
 
-    def _apply(self, event: Event) -> None:
-        """Apply an event, timed in model samples."""
-        match event:
-            case NoteOn(time, channel, key):
-                self.codes.press(time, channel, key, self._mpe.touch(channel))
-            case NoteOff(time, channel, key):
-                self.codes.release(time, channel, key)
-            case ZoneSize(time, master_channel, member_count):
-                self._begin_zone(time, master_channel, member_count)
-            case MasterTuning(time):
-                self._mpe.tune(time, event)
-            case SystemReset(time):
-                self._reset_system(time)
-            case Timing() | ParameterChange() | ParameterTouch():
-                pass
-            case _ if self._mpe.is_member(event.channel):
-                self._mpe.move(event, self.codes.touches)
-                return
-            case AllOff(time, channel):
-                self.codes.release_all(time, self._mpe.group(channel))
-            case PitchBend(_, channel) if self._mpe.zone(channel) is None:
-                pass  # no wheel bends keys outside zones
-            case PitchBend(_, channel) | DataEntry(_, channel):
-                self._mpe.wheel(channel).apply(event)
-            case ControllersReset(time, channel) if (zone_master := self._mpe.zone(channel)) is not None:
-                self._mpe.reset_zone(time, zone_master, self.codes.touches)
-        self._controls.apply(event)
+    def _start_note(self, event: NoteOn) -> None:
+        self.codes.press(event.time, event.channel, event.key, self._mpe.touch(event.channel))
 
-    def _reset_system(self, time: int) -> None:
-        """Reset all channels, their wheels, controllers and keys."""
-        self._mpe.reset_system(time, self.codes.touches)
-        for channel in CHANNELS:
-            self._controls.apply(ControllersReset(time, channel))
-            self._controls.apply(AllOff(time, channel, cut=False))
-            self.codes.release_all(time, channel)
+    def _end_note(self, event: NoteOff) -> None:
+        self.codes.release(event.time, event.channel, event.key)
 
-    def _begin_zone(self, time: int, master_channel: int, member_count: int) -> None:
-        self.codes.release_all(time, self._mpe.group(master_channel))
-        self._mpe.set_zone(master_channel, member_count)
-        self.codes.release_all(time, self._mpe.group(master_channel))
+    def _end_notes(self, time: int, group: int, cut: bool) -> None:
+        self.codes.release_all(time, group)
+
+    def _touches(self, channel: int) -> list[NoteExpression]:
+        return self.codes.touches(channel)
+
+    def _control(self, event: ControlChange) -> None:
+        """Do nothing: input sound has neither pedals nor a glide, and its level is its own."""
+
+    def _reset_switches(self, time: int, group: int, bus: int) -> None:
+        """Do nothing, as in `_control`."""
+
+    def _steal_voice(self, time: int) -> None:
+        """Do nothing: input sound has no voices."""
+
+    def _turn_wheel(self, event: PitchBend | DataEntry) -> None:
+        """No wheel bends keys outside zones."""
+        if isinstance(event, DataEntry) or self._mpe.zone(event.channel) is not None:
+            super()._turn_wheel(event)
 
 
 class InputSound(Protocol):

@@ -153,6 +153,14 @@ def test_a_finger_bends_presses_and_resets_the_sound_of_its_key_alone(keyed, mak
         assert processor.codes.last[0] == pytest.approx(code)
 
 
+def test_the_end_of_an_upper_zone_that_never_began_lifts_no_key_of_the_lower_zone(keyed, make_patch):
+    patch, samples = make_patch(keyed, process={"phase": "own"}), glide(0.4, RATE)
+    events = [*ZONE, NoteOn(500, 3, 61, 100)]
+    end = [ControlChange(3000, 15, number, value) for number, value in ((101, 0), (100, 6), (6, 0))]
+    given, expected = (run(Processor(patch, RATE), samples, [512], which) for which in ([*events, *end], events))
+    assert np.array_equal(given, expected)
+
+
 @pytest.mark.parametrize("number", [120, 123, 124, 125, 126, 127])
 def test_a_key_comes_up_where_all_do(keyed, make_patch, number):
     patch, note, samples = make_patch(keyed, process={"phase": "own"}), NoteOn(500, 0, 61, 100), glide(0.4, RATE)
