@@ -16,11 +16,14 @@ from ..events import (
     ParameterChange,
 )
 from ..midi.controllers import RESTS
+from ..model.card import Card
 from ..preset.controls import MacroSettings, MacroTarget, macro_targets
 from ..preset.midi_learn import encoder_steps
-from ..preset.preset import CCMap
+from ..preset.preset import CCMap, Preset
+from ..preset.validation import reach
 from ..ramps import knob, nudge
 from ..units import Range
+from .parameters import ParameterSet
 
 CHANNELS = range(16)
 Turn = Callable[[int, str, float, int | None], None]  # of sample, target, value and channel
@@ -34,7 +37,7 @@ class _Binding:
     channel: int | None = None
     stood: float | None = None
 
-    def turned(self, value: int, top: int, present: float) -> float | None:
+    def turn(self, value: int, top: int, present: float) -> float | None:
         """None if the target stays."""
         (low, high), entry = self.entry.ends, self.entry
         now = knob(value, low, high, entry.curve, top)
@@ -50,11 +53,11 @@ class _Binding:
         return now if min(stood_before, now) <= reached_value <= max(stood_before, now) else None
 
 
-def _scaled(before: float, now: float, present: float, end: float) -> float:
+def _scaled(position: float, now: float, present: float, end: float) -> float:
     """Both arrive at their ends together."""
     if now == end:
         return end
-    value = present + (end - present) * (now - before) / (end - before)
+    value = present + (end - present) * (now - position) / (end - position)
     return min(max(value, min(present, end)), max(present, end))
 
 
@@ -65,21 +68,21 @@ class _Knob:
     bindings: list[_Binding] = field(default_factory=list)
     coarse: int = 0
     fine: int | None = None
-    heard: bool = False
+    has_moved: bool = False
 
 
 class Mapper:
     def __init__(
         self,
         entries: Iterable[CCMap],
-        reach: Mapping[str, Range],
+        ranges: Mapping[str, Range],
         present: Callable[[str], float],
         move: Turn,
     ) -> None:
-        """``reach``: ranges of targets over all maps. ``present`` returns a target's destination value, ``move(time,
+        """``ranges``: of targets over all maps. ``present`` returns a target's destination value, ``move(time,
         target, value, channel)`` sets it, ``channel`` for pressure that stays in its channel.
         """
-        self.reach, self._present, self._move = reach, present, move
+        self.ranges, self._present, self._move = ranges, present, move
         self._coarse: dict[tuple[int, int], _Knob] = {}  # by channel and CC number
         self._fine: dict[tuple[int, int], _Knob] = {}
         self._encoders: dict[tuple[int, int], list[_Binding]] = {}  # by channel and CC number
@@ -100,7 +103,7 @@ class Mapper:
         return {target: self._present(target) for target in sorted(self._knob_targets & self._moved_targets)}
 
     def values(self) -> dict[str, float]:
-        return {target: self._present(target) for target in self.reach}
+        return {target: self._present(target) for target in self.ranges}
 
     def waiting(self) -> dict[tuple[str, str], float]:
         """Controller positions that have yet to pick up their targets, by target and source."""
@@ -136,8 +139,8 @@ class Mapper:
     def apply(self, event: Event) -> bool:
         """Return whether a map replaces the event's standard meaning."""
         match event:
-            case ParameterChange(time, _, target, value) if target in self.reach:
-                low, high = self.reach[target]
+            case ParameterChange(time, _, target, value) if target in self.ranges:
+                low, high = self.ranges[target]
                 self._knob_targets.add(target)
                 self._send(time, target, min(max(low, value), high))  # this order maps NaN to low
             case ControlChange():
@@ -189,12 +192,12 @@ class Mapper:
         self._press(time, channel, dict.fromkeys(self._pressed_keys.get(channel, {}), 0))
         for number, resting_value in RESTS.items():
             source = self._coarse.get((channel, number))
-            if source is not None and source.heard:
+            if source is not None and source.has_moved:
                 self._turn_coarse(time, source, resting_value)
 
     def _press_channel(self, time: int, channel: int, value: int) -> None:
         source = self._pressures.get(channel)
-        if source is not None and (source.heard or value):  # an initial 0 must not move the target
+        if source is not None and (source.has_moved or value):  # an initial 0 must not move the target
             self._turn_coarse(time, source, value)
 
     def _press(self, time: int, channel: int, held_keys: dict[int, int]) -> None:
@@ -216,12 +219,12 @@ class Mapper:
         self._turn(time, source)
 
     def _turn(self, time: int, source: _Knob) -> None:
-        source.heard = True
+        source.has_moved = True
         value, top = source.coarse, 127
         if source.fine is not None:
             value, top = source.coarse << 7 | source.fine, 16383
         for binding in source.bindings:
-            to = binding.turned(value, top, self._present(binding.entry.target))
+            to = binding.turn(value, top, self._present(binding.entry.target))
             if to is not None:
                 self._send(time, binding.entry.target, to, binding.channel)
 
@@ -244,20 +247,20 @@ class Macros:
     def __init__(
         self,
         macros: Sequence[MacroSettings],
-        reach: Mapping[str, Range],
+        ranges: Mapping[str, Range],
         present: Callable[[str], float],
         move: Turn,
     ) -> None:
-        """``reach`` limits the sums; ``present`` and ``move`` as in `Mapper`."""
-        self._reach, self._present, self._move = reach, present, move
+        """``ranges`` limits the sums; ``present`` and ``move`` as in `Mapper`."""
+        self._ranges, self._present, self._move = ranges, present, move
         self._rests = dict(zip(macro_targets(macros), (macro.value for macro in macros), strict=True))
         self._positions = dict(zip(self._rests, (macro.start for macro in macros), strict=True))
         self._moved: dict[str, list[str]] = {}  # the targets of each macro
         self._adding: dict[str, list[tuple[str, MacroTarget]]] = {}  # the macros of each target
         for name, macro in zip(self._rests, macros, strict=True):
-            self._moved[name] = [entry.target for entry in macro.targets if entry.target in reach]
+            self._moved[name] = [entry.target for entry in macro.targets if entry.target in ranges]
             for entry in macro.targets:
-                if entry.target in reach:
+                if entry.target in ranges:
                     self._adding.setdefault(entry.target, []).append((name, entry))
         self._own = {target: present(target) for target in self._adding}  # knob values of targets
         turned_macros = [
@@ -287,5 +290,23 @@ class Macros:
 
     def _send(self, time: int, target: str) -> None:
         added = [entry.added(self._positions[name], self._rests[name]) for name, entry in self._adding[target]]
-        low, high = self._reach[target]
+        low, high = self._ranges[target]
         self._move(time, target, min(max(self._own[target] + sum(added), low), high), None)
+
+
+def make_mapper(
+    preset: Preset, card: Card, effects: Mapping[str, Range], parameters: ParameterSet, entries: Iterable[CCMap]
+) -> Mapper:
+    """The mapper of a preset's maps, which moves its parameters through its macros.
+
+    Parameters must not refer back to it: live playing disables the garbage collector. ``effects``: ranges of effect
+    parameters by target; ``entries``: maps of ``parameters``.
+    """
+    macros_by_target = macro_targets(preset.macro)
+    spans = {
+        target: span
+        for target, span in reach(preset, card, effects).items()
+        if target in macros_by_target or target in parameters
+    }
+    macros = Macros(preset.macro, spans, parameters.present, parameters.turn)
+    return Mapper(entries, spans, macros.present, macros.turn)

@@ -21,18 +21,17 @@ from ..events import (
     Tempo,
     ZoneSize,
 )
-from .controllers import CHANNELS
+from .controllers import CHANNELS, Mapper
+from .motions import Latents
 from .mpe import MpeChannels, NoteExpression
-from .parameters import PresetControls
 
 
 class EventDispatcher(ABC):
     """Base of `EventProcessor` and of the processor of input sound: matches each type of event, and calls handlers."""
 
-    def __init__(self, mpe: MpeChannels, tuning: Mapping[int, float], controls: PresetControls) -> None:
+    def __init__(self, mpe: MpeChannels, tuning: Mapping[int, float], knobs: Mapper, latents: Latents) -> None:
         """``tuning``: pitches of playable keys; others are ignored."""
-        self._mpe, self._tuning, self._controls = mpe, tuning, controls
-        self.knobs = controls.knobs
+        self._mpe, self._tuning, self.knobs, self._latents = mpe, tuning, knobs, latents
 
     def apply(self, event: Event) -> None:
         """Times must not decrease."""
@@ -41,12 +40,18 @@ class EventDispatcher(ABC):
                 pass
             case NoteOn():
                 self._start_note(event)
-                self._controls.apply(event)
+                self.knobs.apply(event)
             case NoteOff():
                 self._end_note(event)
-                self._controls.apply(event)
-            case ParameterChange() | ParameterTouch() | Clock() | Tempo():
-                self._controls.apply(event)
+                self.knobs.apply(event)
+            case ParameterChange():
+                self.knobs.apply(event)
+            case ParameterTouch(time, _, target, down):
+                self._latents.hold(time, target, down)
+            case Clock():
+                self._latents.clock(event)
+            case Tempo(time, bpm):
+                self._latents.tempo(time, bpm)
             case StealVoice(time):
                 self._steal_voice(time)
             case ZoneSize(time, master, members):
@@ -57,7 +62,7 @@ class EventDispatcher(ABC):
                 self._reset_system(time)
             case _ if self._mpe.is_member(event.channel):
                 self._mpe.move(event, self._touches)
-            case _ if self._controls.apply(event):
+            case _ if self.knobs.apply(event):
                 pass  # a map replaces its standard meaning
             case PitchBend() | DataEntry():
                 self._turn_wheel(event)
@@ -108,8 +113,8 @@ class EventDispatcher(ABC):
     def _reset_system(self, time: int) -> None:
         self._mpe.reset_system(time, self._touches)
         for channel in CHANNELS:
-            self._controls.apply(ControllersReset(time, channel))
-            self._controls.apply(AllOff(time, channel, cut=False))
+            self.knobs.apply(ControllersReset(time, channel))
+            self.knobs.apply(AllOff(time, channel, cut=False))
             self._reset_switches(time, channel, channel)
             self._end_notes(time, channel, cut=False)
 

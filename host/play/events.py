@@ -16,12 +16,12 @@ from ..preset.modulation import modulations
 from ..preset.preset import MORPH, PROCESS_CONTROLS
 from ..ramps import Ramp, knob
 from ..units import Range, db_to_gain
-from .controllers import CHANNELS
+from .controllers import CHANNELS, make_mapper
 from .dispatcher import EventDispatcher
 from .gestures import GestureBlend, GesturePlayer, Note, NoteValues
 from .motions import Latents, MotionLayers, NotePath, VoiceMotion
 from .mpe import NoteExpression, mpe_channels_of
-from .parameters import Level, Move, Parameters, PresetControls
+from .parameters import Level, Move, Parameters
 from .voice import Voice
 from .voices import MonoAssignment, VoiceFactory, keyed
 
@@ -71,8 +71,8 @@ class EventProcessor(EventDispatcher):
             targets |= self._gesturing.targets
         self._parameters = Parameters(rests, self.codes, targets, move_effect, rate, mpe.bus, kind.attack_seconds)
         entries = [entry for entry in preset.cc if entry.target not in PROCESS_CONTROLS]
-        controls = PresetControls(preset, card, effects, self.codes, self._parameters, entries)
-        super().__init__(mpe, patch.tuning, controls)
+        knobs = make_mapper(preset, card, effects, self._parameters, entries)
+        super().__init__(mpe, patch.tuning, knobs, self.codes)
         note_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
         factory = VoiceFactory(engine, self._parameters, self._mpe, self._tuning, note_values, self._gesturing)
         low, high = np.array(card.spans, np.float64).T
@@ -80,7 +80,7 @@ class EventProcessor(EventDispatcher):
         keying = kind.keying(kind.select_section(preset), play)
         self.voices = keyed(play, keying, rate, factory)
         modulated = modulations(patch)
-        self._modulated = {target: span for target, span in self.knobs.reach.items() if target in modulated}
+        self._modulated = {target: span for target, span in self.knobs.ranges.items() if target in modulated}
         self._voice_gain = voice_gain(card.loudness_lufs)
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
         self._velocity_exponent = 2 * play.velocity_curve
@@ -105,18 +105,18 @@ class EventProcessor(EventDispatcher):
 
     def latents_at(self, time: int) -> list[float]:
         """Code at a sample, without what single notes add."""
-        return [float(value) for value in self.codes.at(np.array([time], np.int64))[0]]
+        return [float(value) for value in self.codes.codes_at(np.array([time], np.int64))[0]]
 
     def latent_values(self) -> list[float]:
         return [ramp.target for ramp in self.codes.knobs]
 
-    def moved(self, time: int) -> dict[str, float]:
+    def modulated_values(self, time: int) -> dict[str, float]:
         """Values of modulated targets at sample ``time``, in the voice that began last."""
         if not self._modulated:
             return {}
         newest = max(self.voices, key=lambda voice: voice.stream.on, default=None)
         times = np.array([time], np.int64)
-        code = self.codes.at(times)[0] if newest is None else self.motion_of([newest]).latents([0], times)[0]
+        code = self.codes.codes_at(times)[0] if newest is None else self.motion_of([newest]).latents([0], times)[0]
         values = {f"latent.{index}": float(value) for index, value in enumerate(code)}
         values[MORPH] = self.codes.morph(time)
         added = {} if newest is None else newest.offsets.by_target
@@ -233,8 +233,13 @@ def gesturing_of(
         return None
     preset_targets = {f"envelope.{name}" for name in preset.envelope.model_fields_set} | preset.macro_targets
     preset_targets |= {entry.target for entry in preset.cc} | {entry.target for entry in preset.note}
-    own_envelope = "envelope.attack_seconds" not in preset_targets, "envelope.release_seconds" not in preset_targets
-    return GesturePlayer(patch.model.card, blend, preset.gesture or GestureSettings(), lead, own_envelope, velocities)
+    replaces_envelope = (
+        "envelope.attack_seconds" not in preset_targets,
+        "envelope.release_seconds" not in preset_targets,
+    )
+    return GesturePlayer(
+        patch.model.card, blend, preset.gesture or GestureSettings(), lead, replaces_envelope, velocities
+    )
 
 
 def _no_effect(time: int, target: str, value: float) -> None: ...

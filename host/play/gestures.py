@@ -87,7 +87,7 @@ BEGINS = 1.25  # hops after a note-on whose codes its first block reads
 
 
 class GestureBlend(NamedTuple):
-    ways: TrajectoryBlender
+    blender: TrajectoryBlender
     common: GestureGrid
 
     @classmethod
@@ -108,15 +108,20 @@ class GesturePlayer:
         blend: GestureBlend,
         settings: GestureSettings,
         lead: int,
-        own: tuple[bool, bool],
+        replaces_envelope: tuple[bool, bool],
         velocities: Mapping[Note, int],
     ) -> None:
         """``lead`` as in `TrajectoryPace`, ``velocities`` as in `NoteValues`.
 
-        ``own``: whether trajectories replace the preset's attack, and its release.
+        ``replaces_envelope``: whether trajectories replace the preset's attack, and its release.
         """
-        self._rate, self._hop, self._lead, self._own = card.sample_rate, card.hop_length, lead, own
-        self._ways, self._common = blend
+        self._rate, self._hop, self._lead, self._replaces_envelope = (
+            card.sample_rate,
+            card.hop_length,
+            lead,
+            replaces_envelope,
+        )
+        self._blender, self._common = blend
         rests = {target: getattr(settings, target.removeprefix("gesture.")) for target in CONTROLS}
         self.targets: Mapping[str, Ramp] = {target: Ramp(value, 1) for target, value in rests.items()}
         self._velocities = velocities
@@ -128,7 +133,7 @@ class GesturePlayer:
         pace = self._pace(*(self._value(name, time, added.get(name, 0.0)) for name in CONTROLS if name != VIBRATO))
         if pace.codes == pace.loudness == pace.intonation == 0:
             return None
-        mix = self._ways.mix(pitch, self._velocities.get(note, VELOCITY))
+        mix = self._blender.mix(pitch, self._velocities.get(note, VELOCITY))
         return Gesture(time, mix, self._common, pace, self._begun, added.get(VIBRATO, 0.0))
 
     def vibrato(self, time: int, added: float) -> float:
@@ -139,7 +144,15 @@ class GesturePlayer:
         self, amount: float, codes: float, loudness: float, speed: float, intonation: float, variety: float
     ) -> TrajectoryPace:
         return TrajectoryPace(
-            amount * codes, amount * loudness, speed, intonation, variety, self._rate, self._hop, self._lead, *self._own
+            amount * codes,
+            amount * loudness,
+            speed,
+            intonation,
+            variety,
+            self._rate,
+            self._hop,
+            self._lead,
+            *self._replaces_envelope,
         )
 
     def heading(self) -> tuple[float, ...]:
@@ -151,7 +164,7 @@ class GesturePlayer:
         begin = -(-2 * self._lead // self._hop) * self._hop
         for key in EXPECTED:
             codes: dict[bytes, Doubles] = {}
-            mix = self._ways.mix(key, VELOCITY)
+            mix = self._blender.mix(key, VELOCITY)
             for onset in range(begin, begin + PHASES * phase, phase):
                 gesture = Gesture(onset, mix, self._common, pace, 0)
                 last = onset - self._lead + round(BEGINS * self._hop)

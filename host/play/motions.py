@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..arrays import Array, Doubles, Times
 from ..engines.engine import Beginnings, Residual
@@ -49,16 +48,16 @@ class TouchedParameters:
         if self.holds:
             self._left.move(time, 0.0)
 
-    def let_go(self, time: int, value: float, moved: float) -> None:
-        """End a touch at ``value``; ``moved`` is the motion's."""
+    def release(self, time: int, value: float, motion_value: float) -> None:
+        """End a touch at ``value``."""
         self._down.jump(time, 0.0)
-        self._left.jump(time, value - moved)
+        self._left.jump(time, value - motion_value)
         self._left.move(time, 0.0, self._return)
         self.share.move(time, 0.0, self._return)
         self._back = time + self._return
 
-    def value(self, time: int, knob: float, moved: float) -> float:
-        return (knob if self._down.value(time) else moved) + self._left.value(time)
+    def value(self, time: int, knob: float, motion_value: float) -> float:
+        return (knob if self._down.value(time) else motion_value) + self._left.value(time)
 
     def forget(self, time: int) -> None:
         for ramp in (self._down, self._left, self.share):
@@ -72,9 +71,9 @@ class NotePath:
         self._low, self._high = np.array(card.spans).T
         self.lead = lead
 
-    def codes(self, since: npt.NDArray[np.int64]) -> Array:
+    def codes(self, elapsed_samples: Times) -> Array:
         """Codes at samples since note-ons, [rows, n_latents], clamped to latent ranges."""
-        places = np.maximum(since, 0).tolist()
+        places = np.maximum(elapsed_samples, 0).tolist()
         return np.clip([self._course.at(place) for place in places], self._low, self._high).astype(np.float32)
 
 
@@ -121,7 +120,7 @@ class Latents:
         self._ramp, self._settled = ramp, 0  # first sample at which no knob moves any more
         self._rest: Array | None = None  # [1, n_latents], of knobs that do not move
 
-    def at(self, times: npt.NDArray[np.int64]) -> Array:
+    def codes_at(self, times: Times) -> Array:
         """Codes at sample times, [times, n_latents], none before the last ``forget``."""
         samples = times.tolist()
         if not self._movers and not self._grips and min(samples, default=0) >= self._settled:
@@ -136,11 +135,11 @@ class Latents:
         return np.array([rows[time] for time in samples], np.float32)
 
     def differ(self, buses: Collection[int]) -> bool:
-        """Return whether notes of these buses may have codes other than `at`'s."""
+        """Return whether notes of these buses may have codes other than `codes_at`'s."""
         return len(self._pressed) > 1 or (len(self._pressed) == 1 and not self._pressed.keys() >= set(buses))
 
-    def at_bus(self, times: npt.NDArray[np.int64], bus: int) -> Array:
-        """As `at`, for the notes of a bus."""
+    def bus_codes_at(self, times: Times, bus: int) -> Array:
+        """As `codes_at`, for the notes of a bus."""
         ramps = self._unpressed | self._pressed.get(bus, {})
         return np.array([self.row(time, ramps) for time in times.tolist()], np.float32)
 
@@ -204,10 +203,10 @@ class Latents:
         if down:
             grip.hold_value(time, now, knob)
         else:
-            grip.let_go(time, now, motion_value)
+            grip.release(time, now, motion_value)
         self._drop(lambda sample: sample >= time)
 
-    def shares(self, times: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+    def shares(self, times: Times) -> Doubles | None:
         """Share of touch in note paths, 0 to 1, [times, n_latents]; None without touch."""
         if not self._grips:
             return None
@@ -332,11 +331,11 @@ class VoiceMotion:
     def _common_codes(self, voices: Sequence[int], times: Times) -> Array:
         common = self._layers.codes
         if not self._buses_differ:
-            return common.at(times)
+            return common.codes_at(times)
         buses = np.array([self._voices[voice].bus for voice in voices])
         codes = np.empty((len(times), len(common.knobs)), np.float32)
         for bus in set(buses.tolist()):
-            codes[buses == bus] = common.at_bus(times[buses == bus], bus)
+            codes[buses == bus] = common.bus_codes_at(times[buses == bus], bus)
         return codes
 
     def _path_codes(self, path: NotePath, voices: Sequence[int], times: Times, own_times: Times | None) -> Array:
@@ -372,7 +371,7 @@ class VoiceMotion:
         player = self._gestures
         if player is None or not player.moves or self._buses_differ or self._path_or_offsets or self._touched:
             return None
-        knob_codes = self._layers.codes.at(np.array([time], np.int64))
+        knob_codes = self._layers.codes.codes_at(np.array([time], np.int64))
         codes = (
             (pitch, self._add(np.repeat(knob_codes, len(offsets), axis=0), offsets))
             for pitch, offsets in player.first_codes()

@@ -6,7 +6,7 @@ master's messages affect all notes of its zone.
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -15,31 +15,24 @@ import numpy as np
 from ..arrays import Array, Doubles, Times
 from ..errors import UserError, nearest
 from ..events import (
-    AllOff,
     ChannelPressure,
     ControlChange,
     ControllersReset,
     DataEntry,
     Event,
     MasterTuning,
-    ParameterChange,
-    ParameterTouch,
     PitchBend,
     Timing,
-    ZoneSize,
 )
 from ..midi.controllers import (
     BEND_RANGE,
-    CONFIGURATION,
     LOWER,
     MOST_MEMBERS,
     SLIDE,
     UPPER,
-    ControllerReader,
     Tuning,
     bend_range,
     group_of,
-    resized,
     zone_of,
 )
 from ..model.card import Card
@@ -353,81 +346,6 @@ def _slide(finger: _Finger) -> float:
     """-1 to 1: both ends are reachable, and CC 74 at 64 is 0."""
     offset = finger.slide - SLIDE_CENTRE
     return offset / SLIDE_CENTRE if offset < 0 else offset / (127 - SLIDE_CENTRE)
-
-
-class Zones:
-    """Routes events to a rack's instruments, by channel or MPE zone.
-
-    A zone belongs to its master's instrument, else the nearest member's, since some recordings have only members.
-    """
-
-    def __init__(self, enabled: Mapping[int, bool], others: int | None = None) -> None:
-        """``enabled`` presets, by channel, start with a lower zone; zones without an instrument go to ``others``.
-
-        Raises:
-            UserError: only some presets start with a zone, which takes all channels.
-        """
-        if any(enabled.values()) and not all(enabled.values()):
-            other_channel = next(channel for channel, is_enabled in enabled.items() if not is_enabled)
-            raise UserError(
-                f"mpe.enabled: a whole zone takes all channels, but channel {other_channel + 1} has a preset without "
-                "it; play them apart"
-            )
-        self._channels = sorted(enabled)
-        self._default_channel = others
-        self._reader = ControllerReader()
-        self._sizes = {LOWER: MOST_MEMBERS if any(enabled.values()) else 0, UPPER: 0}
-        self._players: dict[int, int] = {}
-        self._assign_channels()
-
-    def route(self, event: Event) -> list[tuple[int | None, Event]]:
-        """(instrument's channel, event) pairs; None for all instruments.
-
-        RPN 6 becomes a `ZoneSize` for instruments of changed zones, and ends notes elsewhere.
-        """
-        match meaning := self._reader.read(event):
-            case None:
-                return []
-            case Timing():
-                return [(None, meaning)]
-            case ParameterChange(_, channel) | ParameterTouch(_, channel) if channel in self._channels:
-                return [(channel, meaning)]
-            case DataEntry(_, channel, True, parameter, "coarse"):
-                if parameter == CONFIGURATION and channel in (LOWER, UPPER):
-                    return self._configure(meaning)
-        return [(self._players.get(meaning.channel, meaning.channel), meaning)]
-
-    def _configure(self, event: DataEntry) -> list[tuple[int | None, Event]]:
-        players_before, sizes = self._players, self._sizes
-        master = event.channel
-        self._sizes = resized(sizes, master, event.value)
-        changed = [zone for zone, size in self._sizes.items() if zone == master or size != sizes[zone]]
-        self._assign_channels()
-        resizes = [
-            (players_before[zone], zone, 0) for zone in changed if zone in players_before
-        ]  # old zones end before new ones start
-        resizes += [(self._players[zone], zone, self._sizes[zone]) for zone in changed if zone in self._players]
-        if not resizes and not self._sizes[master]:  # ending a missing zone still resets controllers
-            resizes = [(master, master, 0)]
-        messages: list[tuple[int | None, Event]] = [
-            (player, ZoneSize(event.time, zone, size)) for player, zone, size in resizes
-        ]
-        for channel in self._channels:
-            if self._players.get(channel, channel) not in (channel, players_before.get(channel, channel)):
-                messages += [
-                    (channel, ControllersReset(event.time, channel)),
-                    (channel, AllOff(event.time, channel, cut=False)),
-                ]
-        return messages
-
-    def _assign_channels(self) -> None:
-        self._players = {}
-        for master, size in self._sizes.items():
-            step = 1 if master == LOWER else -1
-            channels = [master + step * n for n in range(size + 1)] if size else []
-            player = next((channel for channel in channels if channel in self._channels), self._default_channel)
-            if channels and player is not None:
-                self._players |= dict.fromkeys(channels, player)
 
 
 def mpe_channels_of(mpe: MpeSettings, card: Card, zone_semitones: float, channel_semitones: float) -> MpeChannels:

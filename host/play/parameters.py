@@ -1,18 +1,13 @@
 """Parameters of a preset over time: knob targets, volume, pan, expression and envelopes of new notes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..events import Clock, Event, ParameterTouch, Tempo
-from ..model.card import Card
-from ..preset.controls import macro_targets
-from ..preset.preset import PLAY_CONTROLS, CCMap, Preset
-from ..preset.validation import reach
+from ..preset.preset import PLAY_CONTROLS
 from ..ramps import RAMP_SECONDS, Ramp
-from ..units import Range, db_to_gain
-from .controllers import Macros, Mapper
+from ..units import db_to_gain
 from .envelope import SHORTEST_SECONDS, Envelope
 from .motions import Latents
 
@@ -49,46 +44,6 @@ class ParameterSet:
             self._values[target] = value
             if target.startswith(EFFECTS):  # others belong to other kinds of models
                 self._move_effect(time, target, value)
-
-
-class PresetControls:
-    """The maps, macros, motions and touched knobs of a preset.
-
-    Parameters must not refer back to it: live playing disables the garbage collector.
-    """
-
-    def __init__(
-        self,
-        preset: Preset,
-        card: Card,
-        effects: Mapping[str, Range],
-        codes: Latents,
-        parameters: ParameterSet,
-        entries: Iterable[CCMap],
-    ) -> None:
-        """``effects``: ranges of effect parameters by target; ``entries``: maps of ``parameters``."""
-        self._codes = codes
-        macro_moves = macro_targets(preset.macro)
-        spans = {
-            target: span
-            for target, span in reach(preset, card, effects).items()
-            if target in macro_moves or target in parameters
-        }
-        macros = Macros(preset.macro, spans, parameters.present, parameters.turn)
-        self.knobs = Mapper(entries, spans, macros.present, macros.turn)
-
-    def apply(self, event: Event) -> bool:
-        """As `Mapper.apply`."""
-        match event:
-            case Clock():
-                self._codes.clock(event)
-            case Tempo(time, bpm):
-                self._codes.tempo(time, bpm)
-            case ParameterTouch(time, _, target, down):
-                self._codes.hold(time, target, down)
-            case _:
-                return self.knobs.apply(event)
-        return False
 
 
 DEFAULT_VOLUME = 100  # CC 7 before a first message (MIDI 1.0, General MIDI level 1)

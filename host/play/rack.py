@@ -13,6 +13,7 @@ from ..audio.output import Output, limit
 from ..engines.engine import VoiceMaker
 from ..errors import UserError
 from ..events import Event, StealVoice
+from ..midi.controllers import Zones
 from ..preset.library import Patch
 from ..preset.validation import check
 from ..unattended import UnattendedRun
@@ -20,7 +21,6 @@ from ..voice.core_voices import CoreEngine
 from .controllers import Mapper
 from .core_synthesis import CoreSynthesis, core_for
 from .events import EventProcessor, engine_and_processor
-from .mpe import Zones
 from .synthesis import Elsewhere, Synthesis, share
 
 
@@ -89,8 +89,8 @@ class ChannelInstrument:
     def current_latents(self) -> list[float]:
         return self._processor.latents_at(self._synthesis.now)
 
-    def moved(self) -> dict[str, float]:
-        return self._processor.moved(self._synthesis.now)
+    def modulated_values(self) -> dict[str, float]:
+        return self._processor.modulated_values(self._synthesis.now)
 
     def spare(self) -> tuple[bool, float] | None:
         return self._processor.spare(self._synthesis.now)
@@ -233,9 +233,9 @@ class Rack:
         """A channel's latents after the last block."""
         return self._instruments[channel].current_latents()
 
-    def moved(self, channel: int) -> dict[str, float]:
+    def modulated_values(self, channel: int) -> dict[str, float]:
         """Modulated targets of a channel after the last block, in its newest voice."""
-        return self._instruments[channel].moved()
+        return self._instruments[channel].modulated_values()
 
     def shed(self, time: int) -> bool:
         """Steal a voice at output sample ``time``, not before the next block; return whether there was one."""

@@ -193,7 +193,7 @@ def _played_path(preset: Preset, card: Card, seconds: float) -> Doubles:
     """Codes of the path as played, evenly spaced in time, [points, n_latents]."""
     latents = Latents(preset.latent_values(card), card, preset.motion)
     sample_times = np.linspace(0, seconds * card.sample_rate, POINTS).astype(np.int64)
-    return latents.at(sample_times).astype(np.float64)
+    return latents.codes_at(sample_times).astype(np.float64)
 
 
 def _path_summary(path_codes: Doubles, card: Card) -> str:

@@ -20,12 +20,13 @@ from ..engines.engine import hop_of
 from ..errors import UserError
 from ..events import ControlChange, DataEntry, Event, NoteOff, NoteOn, PitchBend
 from ..kinds.table import kind_of
+from ..midi.controllers import Zones
 from ..model.card import Card
-from ..play.controllers import Mapper
+from ..play.controllers import Mapper, make_mapper
 from ..play.dispatcher import EventDispatcher
 from ..play.motions import Latents
-from ..play.mpe import NoteExpression, Zones, mpe_channels_of
-from ..play.parameters import ParameterSet, PresetControls
+from ..play.mpe import NoteExpression, mpe_channels_of
+from ..play.parameters import ParameterSet
 from ..preset.controls import macro_targets
 from ..preset.library import Patch
 from ..preset.validation import check
@@ -93,7 +94,7 @@ class CodeTransform:
             self._centre_code
             + latent_scales * (smoothed_codes - self._centre_code)
             + self._shift
-            + (self.knobs.at(sample_times) - self._rest_code)
+            + (self.knobs.codes_at(sample_times) - self._rest_code)
         )
         if self._end_code is not None:
             bent_codes += self.ramps["process.amount"].values(sample_times)[:, np.newaxis] * (
@@ -236,8 +237,8 @@ class Processor(EventDispatcher):
         parameters = ParameterSet(latents, {WET: self._wet, **self.codes.ramps}, effect_values, late_effects.move)
         macro_names = macro_targets(preset.macro)
         cc_entries = [entry for entry in preset.cc if entry.target in parameters or entry.target in macro_names]
-        controls = PresetControls(preset, model.card, effects.targets(), latents, parameters, cc_entries)
-        super().__init__(self.codes.mpe, patch.tuning, controls)
+        knobs = make_mapper(preset, model.card, effects.targets(), parameters, cc_entries)
+        super().__init__(self.codes.mpe, patch.tuning, knobs, latents)
 
     def measure(self) -> Fit:
         """Start to measure the fit, and return it."""
@@ -372,7 +373,7 @@ class EffectRack:
     def current_latents(self, channel: int) -> list[float]:
         return self.processor.codes.last
 
-    def moved(self, channel: int) -> dict[str, float]:
+    def modulated_values(self, channel: int) -> dict[str, float]:
         """Input sound has no voices."""
         return {}
 

@@ -129,7 +129,7 @@ class Meters:
         if player.rack is not self._rack or self._unseen >= self.look_seconds * sample_rate:
             self._rack, self._unseen = player.rack, 0
             self.latents = player.rack.current_latents(self._channel)
-            self.moved = player.rack.moved(self._channel)
+            self.moved = player.rack.modulated_values(self._channel)
         self.last_block = SeenBlock(player, patch, sample_rate, count)
 
     def take_events(self) -> list[Event]:

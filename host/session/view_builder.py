@@ -73,7 +73,7 @@ def controls(
     """Controls in display order; those of gestures only if the model has any, of vibrato likewise."""
     card = model.card
     idle_targets = kind_of(card).of_notes if model.gestures is None else {} if model.gestures.vibrates else {VIBRATO}
-    spans_by_target = {target: span for target, span in knobs.reach.items() if target not in idle_targets}
+    spans_by_target = {target: span for target, span in knobs.ranges.items() if target not in idle_targets}
     places_by_target, titles_by_target = _places(preset, card), names_by_target(preset, card)
     choices_by_target = kind_of(card).choices(card)
     order = {target: index for index, target in enumerate(places_by_target)}  # effects come last, by number

@@ -172,7 +172,7 @@ class Bare:
     def current_latents(self, channel):
         return []
 
-    def moved(self, channel):
+    def modulated_values(self, channel):
         return {}
 
     def shed(self, time):

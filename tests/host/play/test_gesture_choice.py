@@ -12,7 +12,7 @@ def test_a_key_is_played_no_softer_and_no_louder_than_those_around_it_were(make_
     low = [note(60.0 + i % 2, 40 + 20 * (i % 2), code=[0.1 * i, 0.5]) for i in range(8)]
     high = [note(70.0 + i, 127, code=[0.5, 0.9]) for i in range(8)]
     _, made = events.engine_and_processor(make_patch(gestured(gestures(*low, *high))))
-    ways = made._gesturing._ways
+    ways = made._gesturing._blender
     assert ways.mix(61, 127).offset[1] == pytest.approx(0.0, abs=1e-3)  # no high note's
     assert ways.mix(75, 127).offset[1] == pytest.approx(0.4, abs=1e-3)
 
@@ -28,7 +28,7 @@ def test_the_nearest_notes_in_key_and_velocity_are_blended(make_patch, gestured)
         apart = [((place - key) / 1.5) ** 2 + ((speed - velocity) / 6) ** 2 for place, speed in PLACES]
         weights = 1 / (np.array(apart) + 1e-3)  # as of Shepard's inverse squares
         offset = weights @ np.array([[0.4, 0.0], [-0.4, 0.0], [0.0, 0.4]]) / weights.sum()
-        assert made._gesturing._ways.mix(key, velocity).offset == pytest.approx(offset, abs=1e-9)
+        assert made._gesturing._blender.mix(key, velocity).offset == pytest.approx(offset, abs=1e-9)
 
 
 def test_a_release_is_blended_of_notes_that_were_not_cut_off(make_patch, gestured):
@@ -36,7 +36,7 @@ def test_a_release_is_blended_of_notes_that_were_not_cut_off(make_patch, gesture
     _, made = events.engine_and_processor(
         make_patch(gestured(gestures(note(release_levels=[], release_codes=[]), whole)))
     )
-    mix = made._gesturing._ways.mix(60, 100)
+    mix = made._gesturing._blender.mix(60, 100)
     assert mix.release_levels == pytest.approx([0.0, -30.0, -90.0])
     assert mix.release_codes == pytest.approx(np.array([[0.3, 0.0], [0.1, 0.2]]))
 
@@ -55,7 +55,7 @@ def test_the_instrument_is_that_whose_home_is_nearest_to_the_preset(make_patch, 
     fields = gestures(instruments=[{"label": name, "home": at, "notes": [note(code=at)]} for name, at in homes.items()])
     for values in ([0.25, 0.4], [0.7, 0.6]):
         _, made = events.engine_and_processor(make_patch(gestured(fields), latent={"values": values}))
-        assert made._gesturing._ways.mix(60, 100).offset == pytest.approx([0.0, 0.0])
+        assert made._gesturing._blender.mix(60, 100).offset == pytest.approx([0.0, 0.0])
 
 
 def test_a_preset_names_the_instrument_whose_ways_its_notes_go(tmp_path, gestured):
@@ -71,7 +71,7 @@ def test_a_preset_names_the_instrument_whose_ways_its_notes_go(tmp_path, gesture
     def levels(name):
         preset.write_text(f'format = 1\nmodel = "{model.path}"\n[gesture]\ninstrument = "{name}"\n', encoding="utf-8")
         _, made = events.engine_and_processor(open_patch(str(preset)))
-        return made._gesturing._ways.mix(60, 100).levels.tolist()
+        return made._gesturing._blender.mix(60, 100).levels.tolist()
 
     assert {name: levels(name) for name in rises} == rises
     with pytest.raises(UserError, match=r"line 4: gesture.instrument 'Obo' is none of those .* did you mean 'Oboe'"):

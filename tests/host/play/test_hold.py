@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import Clock, NoteOff, NoteOn, ParameterChange, ParameterTouch
-from timbrel.host.midi.controllers import ControllerState, HeldEvents
+from timbrel.host.midi.controllers import ControllerState, HeldEvents, Zones
 from timbrel.host.play import events as event_processor
 from timbrel.host.play.motions import RETURN_SECONDS, Latents
-from timbrel.host.play.mpe import Zones
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import open_patch
 from timbrel.host.preset.motions import MorphTarget
@@ -112,7 +111,7 @@ def test_where_nothing_moves_a_hand_changes_nothing(make_latents, drawn):
         else:
             held.hold(time, event.target, event.down)
     times = np.arange(0, 24_000, 97)
-    assert np.array_equal(held.at(times), alone.at(times))
+    assert np.array_equal(held.codes_at(times), alone.codes_at(times))
 
 
 # ---- in sound

@@ -58,7 +58,7 @@ def test_a_preset_without_them_tells_none(make_patch):
     assert modulations(patch) == {}
     rack = Rack({0: patch}, RATE)
     rack.process([NoteOn(0, 0, 60, 100)], 64)
-    assert rack.moved(0) == {}
+    assert rack.modulated_values(0) == {}
 
 
 def test_the_values_that_sound_are_those_of_knob_macro_and_motion_together(make_patch):
@@ -67,15 +67,15 @@ def test_the_values_that_sound_are_those_of_knob_macro_and_motion_together(make_
     )
     rack = Rack({0: patch}, RATE)
     rack.process([ParameterChange(0, 0, "macro.0", 1.0)], 4000)
-    assert rack.moved(0) == {"latent.0": pytest.approx(0.5 + 0.25 + 0.1), "gain": pytest.approx(-3.0)}
+    assert rack.modulated_values(0) == {"latent.0": pytest.approx(0.5 + 0.25 + 0.1), "gain": pytest.approx(-3.0)}
 
 
 def test_what_a_note_has_for_itself_is_that_of_the_last_one(make_patch, gestured):
     patch = make_patch(gestured, note=[SOFT], envelope={"release_seconds": 0.5}, latent={"values": [0.5, 0.5]})
     rack = Rack({0: patch}, RATE)
-    assert rack.moved(0)["envelope.release_seconds"] == 0.5
+    assert rack.modulated_values(0)["envelope.release_seconds"] == 0.5
     rack.process([NoteOn(0, 0, 60, 127), NoteOn(10, 0, 62, 1)], 300)
-    moved = rack.moved(0)
+    moved = rack.modulated_values(0)
     assert moved["envelope.release_seconds"] == pytest.approx(0.9)
     assert moved["latent.0"] == pytest.approx(0.7, abs=0.05)
     assert rack.current_latents(0)[0] == 0.5
@@ -91,7 +91,7 @@ def test_looks_change_no_sample(make_patch, gestured):
         for start in range(0, 12_800, 128):
             blocks.append(rack.process([event for event in events if start <= event.time < start + 128], 128)[0])
             if looks:
-                rack.moved(0)
+                rack.modulated_values(0)
         sounds.append(np.concatenate(blocks, axis=1))
     assert np.array_equal(*sounds)
     assert np.abs(sounds[0]).max() > 0

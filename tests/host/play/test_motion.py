@@ -131,11 +131,11 @@ def test_the_legs_of_a_path_with_times_may_be_great_circles(make_latents):
 def test_who_looks_at_the_latents_early_does_not_keep_them_from_moving(make_latents):
     latents = make_latents(lfo(rate_hz=None, beats=1.0))
     ahead = np.arange(1000, 4000, 100)
-    seen = latents.at(ahead)
+    seen = latents.codes_at(ahead)
     for act in (lambda: latents.turn(1000, "latent.0", 0.9), lambda: latents.clock(Clock(1500, "start"))):
         act()
-        assert not np.array_equal(latents.at(ahead), seen)
-        seen = latents.at(ahead)
+        assert not np.array_equal(latents.codes_at(ahead), seen)
+        seen = latents.codes_at(ahead)
         assert seen.dtype == np.float32
         assert np.array_equal(seen, path_of(latents, ahead).astype(np.float32))
 
@@ -148,7 +148,9 @@ def test_what_is_past_takes_no_memory_and_changes_nothing_to_come(make_latents, 
         for latents in (kept, forgetful):
             latents.turn(tick.time, "latent.0", tick.time % 7 / 7)
             latents.clock(tick)
-        assert np.array_equal(forgetful.at(np.array([tick.time + 100])), kept.at(np.array([tick.time + 100])))
+        assert np.array_equal(
+            forgetful.codes_at(np.array([tick.time + 100])), kept.codes_at(np.array([tick.time + 100]))
+        )
         forgetful.forget(tick.time)
         sizes.append(len(pickle.dumps(forgetful)))
     assert max(sizes[100:]) < 1.1 * max(sizes[:100])

@@ -17,8 +17,8 @@ from timbrel.host.events import (
     PitchBend,
     ZoneSize,
 )
+from timbrel.host.midi.controllers import Zones
 from timbrel.host.model.model import Model
-from timbrel.host.play.mpe import Zones
 from timbrel.host.play.rack import Rack
 from timbrel.host.signal import sounding_note
 

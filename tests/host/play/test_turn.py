@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange, PitchBend
-from timbrel.host.play.mpe import Zones
+from timbrel.host.midi.controllers import Zones
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import open_patch
 

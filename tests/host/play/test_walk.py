@@ -104,16 +104,16 @@ def test_a_latent_that_never_varied_in_training_stays_where_the_preset_has_it(ma
 def test_a_walk_is_the_same_whenever_and_however_it_is_asked_for(make_walk):
     walks = [make_walk(spread_marks(20, 3, 0), np.ones(3), speed=2.0, bound=1.0, seed=seed)[0] for seed in (1, 1, 2)]
     times = np.arange(0, 30 * RATE, 777)
-    seen = walks[0].at(times)
+    seen = walks[0].codes_at(times)
     walks[1].row(40 * RATE)
-    assert np.array_equal(walks[1].at(times[::-1])[::-1], seen)
-    assert np.abs(walks[2].at(times) - seen).max() > 0.5
+    assert np.array_equal(walks[1].codes_at(times[::-1])[::-1], seen)
+    assert np.abs(walks[2].codes_at(times) - seen).max() > 0.5
 
 
 def test_a_walk_is_the_same_in_two_threads(make_walk):
     def asked_by(ask):
         made = make_walk(spread_marks(256, 10, 0), np.ones(10), speed=10.0, bound=1.0)[0]
-        return np.concatenate(list(ask(made.at, np.array_split(np.arange(0, 20 * RATE, 99), 40))))
+        return np.concatenate(list(ask(made.codes_at, np.array_split(np.arange(0, 20 * RATE, 99), 40))))
 
     with ThreadPoolExecutor(2) as threads:
         for _ in range(3):
