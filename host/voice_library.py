@@ -10,9 +10,10 @@ from typing import Any
 from .errors import UserError
 
 NAME = "voice_core.dll" if sys.platform == "win32" else "voice_core.so.1"  # no name of a Python module
-VERSION = 2
+VERSION = 3
 VARIABLE = "TIMBREL_VOICE"  # "core" or "numpy": the voice to play with; else the core where it is compiled
 INSTRUCTIONS = ("the processor's basic", "AVX2")  # by the number that core_instructions returns
+CLASS_SET = 1 << 12  # the condition of a chord of pitch classes: this, and a bit for each
 LAYERS, UNISON, MASTERS, SINES = 4, 8, 8, 5
 PARTS = 4  # of voices
 NEVER = (1 << 63) - 1
@@ -28,6 +29,9 @@ def _fields(**names: str) -> list[tuple[str, Any]]:
     return [(name, _TYPES[kind]) for kind, line in names.items() for name in line.split()]
 
 
+DECODE_ROWS = ctypes.CFUNCTYPE(None, _AT, _AT, _I32, _AT)
+
+
 class CoreRamp(ctypes.Structure):
     _fields_ = [("count", _I64), ("segments", _AT)]
 
@@ -39,15 +43,18 @@ class Instrument(ctypes.Structure):
         *_fields(
             i32="directions harmonics bands bins frame hop taps lobe_steps channels unison lows low_width muted_bins "
             "lowest_bin noise_frames noise_apart noise_stride spread_taps filter_bands orders_by_key keeps_formants "
-            "moves_formants lowest_key highest_key knob_hop delay chord rate",
+            "moves_formants lowest_key highest_key knob_hop delay chord rate conditioning octave most_free model_bins "
+            "row_width",
             f32="slope most quietest amplitude hiss hann alike unlike",
-            f64="pitch_low pitch_high pitch_unit top_bins formant_nepers golden",
+            f64="pitch_low pitch_high pitch_unit top_bins formant_nepers golden bin_ratio",
         ),
+        ("decode_rows", _AT),  # a `DECODE_ROWS`
         ("weights", _AT * LAYERS),
         ("biases", _AT * LAYERS),
         *_fields(
-            at="means pitch_middles fundamentals orders phases detune gains lobes noise low_noise tap_counts tap_bands "
-            "tap_shares low_spread filter_low filter_share low_middles low_widths edges_hz key_hz spans band_energy"
+            at="means pitch_middles fundamentals orders phases detune free_phases gains lobes noise low_noise "
+            "tap_counts tap_bands tap_shares low_spread filter_low filter_share low_middles low_widths edges_hz key_hz "
+            "spans band_energy"
         ),
     ]
 
@@ -131,7 +138,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "core_voice_open": (None, [_AT, _AT]),
     "core_codes": (None, [_AT, _AT, _AT, _AT, _I32]),
     "core_decode": (None, [_AT, _AT, _AT, _I32, _AT]),
-    "core_remember": (_I32, [_AT, _AT, _AT, _I32]),
+    "core_unknown": (_I32, [_AT, _AT, _I32, _I64, _I32, _AT, _AT]),
     "core_ahead": (_I32, [_AT, _AT, _I32, _I64, _I32]),
     "core_convert": (None, [_AT, _I64, _I32, _AT, _I32, _I64, _I64, _I64, _I64, _AT]),
     "core_peaks": (None, [_AT, _I32, _I64, _AT]),

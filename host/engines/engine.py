@@ -168,19 +168,23 @@ class EngineRequest(NamedTuple):
     morph_label: str | None = None  # at the morph's end; None: unchanged
 
 
+def check_mode(card: Card, play: PlaySettings) -> None:
+    """Raise UserError for play.mode 'chord' without keys for notes."""
+    if play.mode == "chord" and not card.keyed:
+        raise UserError(
+            f"play.mode 'chord' needs a model whose keys choose the note, those of {card.name!r} do not; use 'poly' or "
+            "'mono', or a model of notes"
+        )
+
+
 def engine_of(model: Model, request: EngineRequest) -> Engine[Any]:
     """Imports the engine's module on first use.
 
     Raises:
         UserError: play.mode 'chord' without keys for notes, or the engine refuses the request.
     """
-    card = model.card
-    if request.play.mode == "chord" and not card.keyed:
-        raise UserError(
-            f"play.mode 'chord' needs a model whose keys choose the note, those of {card.name!r} do not; use 'poly' or "
-            "'mono', or a model of notes"
-        )
-    kind = kind_of(card)
+    check_mode(model.card, request.play)
+    kind = kind_of(model.card)
     engine_module = importlib.import_module(f"{kind.engines or '.' + kind.name}.engine", __package__)
     return engine_module.make_engine(model, request)
 

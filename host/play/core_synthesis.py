@@ -1,4 +1,4 @@
-"""Partials synthesized by the compiled core: Python allocates voices and sends changes, the core computes samples."""
+"""Synthesis by the compiled core: Python allocates voices and sends changes, the core computes samples."""
 
 import ctypes
 import math
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..arrays import Array
+from ..engines.engine import check_mode
 from ..engines.spectrum.frames import VoicingSettings
 from ..events import Event
 from ..kinds.spectrum import CONTROLS, VIBRATO
@@ -27,11 +28,10 @@ def core_for(patch: Patch) -> CoreEngine | None:
     """The core's engine for a patch; None where the numpy voice plays it.
 
     Raises:
-        UserError: as `voice_library`.
+        UserError: as `voice_library` and `check_mode`.
     """
     play = patch.preset.play
-    if patch.model.card.partials is None:
-        return None
+    check_mode(patch.model.card, play)
     character = VoicingSettings(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
     return core_engine_of(patch.model, character, play.mode == "chord")
 
@@ -72,6 +72,11 @@ class CoreSynthesis:
         self._end_block()
         return sound
 
+    @property
+    def lends(self) -> bool:
+        """Return whether the core needs no decoder of Python's for now."""
+        return self._engine.decodes_alone or not self._ahead
+
     def lend(self, run: UnattendedRun, events: Sequence[Event], count: int) -> None:
         """Let the core render for a while; ``events``: of its first ``count`` samples."""
         engine, fields = self._engine, run.fields
@@ -84,7 +89,9 @@ class CoreSynthesis:
         run.take_parts(len(self._buses), engine.channels)
         fields.decodes_ahead, fields.ahead_rows, fields.now = self._ahead, AHEAD, self.now
         next_codes = (self._ahead_hop + 1) * engine.knob_hop + 1  # known then, and decoded before they sound
-        fields.needed_at = int(min(self._next_end, next_codes)) if self._known else NEVER
+        fields.needed_at = NEVER
+        if self._known or not engine.decodes_alone:
+            fields.needed_at = int(min(self._next_end, next_codes))
         fields.known_end = min(fields.known_end, engine.frame_of(self._next_hop))
 
     def take_back(self, run: UnattendedRun) -> None:
@@ -99,14 +106,17 @@ class CoreSynthesis:
 
     def prepare(self) -> None:
         """Decode codes that are known, before they sound."""
-        if not self._streams:
+        engine = self._engine
+        if not self._streams and engine.decodes_alone:
             return
-        hop = (self.now - 1) // self._engine.knob_hop
+        hop = (self.now - 1) // engine.knob_hop
         if hop != self._ahead_hop:
             self._ahead_hop, self._ahead = hop, True
             self._send_codes(hop)
         if self._ahead:
-            self._ahead = self._engine.decode_ahead(self._places, self.now) > 0
+            self._ahead = engine.decode_ahead(self._places, self.now)
+        if not self._ahead and not engine.decodes_alone:
+            self._ahead = engine.prepare_notes(self._processor.motion_of(self._known), hop * engine.knob_hop)
 
     def _mix(self, start: int, sound: Array) -> None:
         count, span = sound.shape[1], HOPS * self._engine.knob_hop

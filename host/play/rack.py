@@ -122,7 +122,7 @@ class ChannelInstrument:
     @property
     def lends(self) -> bool:
         """Return whether the core can render for a while."""
-        return isinstance(self._synthesis, CoreSynthesis) and self._output.lends
+        return isinstance(self._synthesis, CoreSynthesis) and self._synthesis.lends and self._output.lends
 
     def lend(self, run: UnattendedRun) -> None:
         """Let the core render for a while; schedule the events of its first block first."""

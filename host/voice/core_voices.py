@@ -87,8 +87,9 @@ class CoreEngine(VoiceMaker[CoreStream]):
     targets: Mapping[str, Ramp] = MappingProxyType({})
 
     def __init__(
-        self, library: ctypes.CDLL, model: Model, network: Network, character: VoicingSettings, chord: bool
+        self, library: ctypes.CDLL, model: Model, network: Network | None, character: VoicingSettings, chord: bool
     ) -> None:
+        """``network`` None: the model's graph decodes, when the core asks for rows."""
         self._library, self._card = library, model.card
         self._tables = CoreTables(model, network, character, chord)
         self._memories = list[npt.NDArray[np.uint8]]()
@@ -161,9 +162,25 @@ class CoreEngine(VoiceMaker[CoreStream]):
         """The first frame that reads a hop's codes."""
         return hop * self._knob_hop + self._delay
 
-    def decode_ahead(self, places: Places, now: int) -> int:
-        """Decode some rows of the newest codes of the voices at ``places``; return how many."""
-        return int(self._library.core_ahead(self.core, places.ctypes.data, len(places), now, AHEAD))
+    @property
+    def decodes_alone(self) -> bool:
+        """Return whether the core decodes without Python."""
+        return self._tables.source is None
+
+    def decode_ahead(self, places: Places, now: int) -> bool:
+        """Decode some rows of the newest codes of the voices at ``places``; return whether others may remain."""
+        source, count = self._tables.source, len(places)
+        if source is not None:
+            codes, conditions = np.empty((AHEAD, self._latents), np.float32), np.empty(AHEAD, np.int32)
+            found = (codes.ctypes.data, conditions.ctypes.data)
+            rows = self._library.core_unknown(self.core, places.ctypes.data, count, now, AHEAD, *found)
+            if rows and source.prepare(codes[:rows], conditions[:rows]):
+                return True
+        return bool(self._library.core_ahead(self.core, places.ctypes.data, count, now, AHEAD))
+
+    def prepare_notes(self, motion: Motion, hop: int) -> bool:
+        """As `RowSource.prepare_notes`; for rows that the core does not decode itself."""
+        return self._tables.source is not None and self._tables.source.prepare_notes(motion, hop)
 
     def mix(self, places: Places, parts: Sequence[int], buses: int, bus_count: int, start: int, sound: Array) -> None:
         """Render the voices at ``places``, of these parts, with the gains of their buses into ``sound``, [2, count]."""
@@ -175,6 +192,8 @@ class CoreEngine(VoiceMaker[CoreStream]):
             list(self._threads().map(functools.partial(self._render, start, sums), self._crew, shares))
         else:
             self._render(start, sums, (self._free if count >= WORTH_THREADS else self._library, self.core), places)
+        if self._tables.source is not None:
+            self._tables.source.raise_failure()
         self._library.core_mix(self.core, buses, bus_count, start, count, sums.ctypes.data, sound.ctypes.data)
 
     @staticmethod
@@ -216,16 +235,16 @@ class CoreEngine(VoiceMaker[CoreStream]):
 
 
 def core_engine_of(model: Model, character: VoicingSettings, chord: bool) -> CoreEngine | None:
-    """An engine in the core; None where the core is not there or does not know the model's network.
+    """An engine in the core for frames of spectra or partials; None where it is not compiled or does not fit them.
 
     Raises:
         UserError: as `voice_library`.
     """
     library = voice_library()
-    if library is None or not fits_core(model) or model.card.window != "hann":
+    if library is None or not fits_core(model, character):
         return None
-    network = network_of(model)
-    if network is None:
-        return None
+    network = network_of(model) if model.card.partials is not None else None
     engine = CoreEngine(library, model, network, character, chord)
-    return engine if engine.agrees(model) else None
+    if network is not None and not engine.agrees(model):
+        return CoreEngine(library, model, None, character, chord)
+    return engine

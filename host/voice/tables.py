@@ -15,37 +15,49 @@ from ..engines.spectrum.coherent_voicing import (
     GOLDEN,
     TOP_BINS,
     ChordVoicing,
+    CoherentVoicing,
 )
 from ..engines.spectrum.frames import VoicingSettings
 from ..engines.spectrum.noise_voicing import STRIDE
 from ..engines.spectrum.partial_analysis import QUIETEST
-from ..kinds.card_fields import KEYS
+from ..kinds.card_fields import KEYS, PITCH_CLASSES
 from ..model.gesture import band_energy
 from ..model.model import Model
 from ..model.partials import HANN_ENERGY
 from ..signal import LOBE_STEPS
 from ..units import midi_to_hz
-from ..voice_library import Instrument
+from ..voice_library import DECODE_ROWS, Instrument
 from .network import Network
+from .row_source import RowSource
 
 MOST_BANDS, LANES = 512, 8  # as in core/core.h and core/state.h
+BY_KEY, BY_CLASS, UNCONDITIONED = 0, 1, 2  # a row's condition, as in core/core.h
 MOST_HOPS = 4  # of the model in a frame: a voice keeps the codes of 16, and receives 8 at a time
 
 
 class CoreTables:
     """An `Instrument` for the core, and the arrays that it points to."""
 
-    def __init__(self, model: Model, network: Network, character: VoicingSettings, chord: bool) -> None:
-        voicing = ChordVoicing(model, character)
+    def __init__(self, model: Model, network: Network | None, character: VoicingSettings, chord: bool) -> None:
+        """``network`` None: `source` decodes."""
+        keyed = model.card.partials is not None
+        voicing = ChordVoicing(model, character) if keyed else CoherentVoicing(model, character)
         self.instrument, self._arrays = Instrument(), list[npt.NDArray[Any]]()
         self.hop_length, self.frame_length, self.delay = voicing.hop_length, voicing.frame_length, voicing.delay
         self.moments, self.parts, self.together = voicing.moments, voicing.parts, voicing.together
         self.channels = voicing.channels
-        self._set_network(network)
-        self._set_sizes(model, voicing, character, chord)
-        self._set_partials(voicing)
+        self.source = RowSource(model, voicing.parts_of_frames) if network is None else None
+        if network is not None:
+            self._set_network(network)
+        if self.source is not None:
+            # The callback refers to the source alone: live playing disables the garbage collector.
+            self._callback = DECODE_ROWS(self.source.answer)
+            self.instrument.decode_rows = ctypes.cast(self._callback, ctypes.c_void_p).value
+        self._set_sizes(model, voicing, character)
+        self._set_partials(model, voicing)
         self._set_noise(voicing, character)
-        self._set_modes(model)
+        if isinstance(voicing, ChordVoicing):
+            self._set_keys(model, voicing, character, chord)
 
     def _set(self, **values: Any) -> None:
         """Set numbers, or the addresses of arrays."""
@@ -74,9 +86,9 @@ class CoreTables:
             pitch_middles=network.pitch_middles,
         )
 
-    def _set_sizes(self, model: Model, voicing: ChordVoicing, character: VoicingSettings, chord: bool) -> None:
-        card, layout = model.card, model.card.partials
-        assert layout is not None
+    def _set_sizes(self, model: Model, voicing: CoherentVoicing, character: VoicingSettings) -> None:
+        card, layout = model.card, voicing.parts_of_frames.layout
+        by_class = card.chroma is not None
         self._set(
             latents=len(card.latents),
             directions=0 if model.gestures is None else len(model.gestures.directions),
@@ -91,50 +103,38 @@ class CoreTables:
             channels=voicing.channels,
             unison=len(voicing.detune),
             keeps_formants=int(character.keep_formants),
-            moves_formants=int(not (character.keep_formants or voicing.transposed)),
-            lowest_key=voicing.lowest_key,
-            highest_key=voicing.highest_key,
             knob_hop=card.hop_length,
             delay=voicing.delay,
-            chord=int(chord),
             rate=card.sample_rate,
+            conditioning=BY_KEY if card.partials is not None else BY_CLASS if by_class else UNCONDITIONED,
+            octave=0 if card.chroma is None else card.chroma.octave,
+            most_free=layout.most_free,
+            model_bins=len(voicing.free_phases) if layout.most_free else 0,
+            row_width=layout.width,
             quietest=QUIETEST,
             top_bins=TOP_BINS,
             formant_nepers=FORMANT_DB / 20 * math.log(10),
             golden=GOLDEN,
         )
 
-    def _set_partials(self, voicing: ChordVoicing) -> None:
+    def _set_partials(self, model: Model, voicing: CoherentVoicing) -> None:
+        card, decoded = model.card, voicing.parts_of_frames
         scale = voicing.frame_length / voicing.model_frame_length
+        conditions = KEYS if card.partials is not None else 1 if card.chroma is None else PITCH_CLASSES
         self._set(
-            fundamentals=voicing.decoded.fundamentals(np.arange(KEYS)) * scale,
-            orders=voicing.decoded.orders,
-            orders_by_key=int(voicing.decoded.orders.ndim > 1),
+            fundamentals=np.nan_to_num(decoded.fundamentals(np.arange(conditions)) * scale),
+            orders=decoded.orders,
+            orders_by_key=int(decoded.orders.ndim > 1),
             phases=voicing.harmonic_phases,
+            free_phases=voicing.free_phases,
+            bin_ratio=scale,
             detune=voicing.detune,
             gains=voicing.gains,
             lobes=voicing.lobes,
             amplitude=voicing.amplitude,
-            hann=HANN_ENERGY * scale,
-            key_hz=np.array([midi_to_hz(float(key)) for key in range(KEYS)]),
-        )
-        self._set_filter(voicing)
-
-    def _set_filter(self, voicing: ChordVoicing) -> None:
-        if voicing.band_filter is None:
-            return
-        self._set(
-            filter_bands=voicing.band_filter.bands,
-            filter_low=voicing.band_filter.low.astype(np.int32),
-            filter_share=voicing.band_filter.share,
         )
 
-    def _set_noise(self, voicing: ChordVoicing, character: VoicingSettings) -> None:
-        decoded, bins = voicing.decoded, voicing.noise_frames.shape[1]
-        counts = np.array([len(bands) for bands, _ in decoded.taps], np.int32)
-        tap_bands, tap_shares = np.zeros((len(counts), bins), np.int32), np.zeros((len(counts), bins), np.float32)
-        for tap, (bands, shares) in enumerate(decoded.taps):
-            tap_bands[tap, : len(bands)], tap_shares[tap, : len(bands)] = bands, shares
+    def _set_noise(self, voicing: CoherentVoicing, character: VoicingSettings) -> None:
         low_noise = voicing.low_noise if voicing.low_noise is not None else np.zeros((1, 0, 0), np.complex64)
         alike = 1 - character.width
         self._set(
@@ -148,9 +148,34 @@ class CoreTables:
             noise_stride=STRIDE,
             alike=alike,
             unlike=math.sqrt(1 - alike * alike),
-            spread_taps=len(counts),
             noise=voicing.noise_frames,
             low_noise=low_noise,
+        )
+
+    def _set_keys(self, model: Model, voicing: ChordVoicing, character: VoicingSettings, chord: bool) -> None:
+        """Tables of models of partials alone."""
+        layout, scale = model.card.partials, voicing.frame_length / voicing.model_frame_length
+        assert layout is not None
+        self._set(
+            chord=int(chord),
+            moves_formants=int(not (character.keep_formants or voicing.transposed)),
+            lowest_key=voicing.lowest_key,
+            highest_key=voicing.highest_key,
+            hann=HANN_ENERGY * scale,
+            key_hz=np.array([midi_to_hz(float(key)) for key in range(KEYS)]),
+            edges_hz=np.array(layout.edges_hz),
+            band_energy=band_energy(model.card),
+        )
+        self._set_bands(voicing)
+
+    def _set_bands(self, voicing: ChordVoicing) -> None:
+        decoded, bins = voicing.decoded, voicing.noise_frames.shape[1]
+        counts = np.array([len(bands) for bands, _ in decoded.taps], np.int32)
+        tap_bands, tap_shares = np.zeros((len(counts), bins), np.int32), np.zeros((len(counts), bins), np.float32)
+        for tap, (bands, shares) in enumerate(decoded.taps):
+            tap_bands[tap, : len(bands)], tap_shares[tap, : len(bands)] = bands, shares
+        self._set(
+            spread_taps=len(counts),
             tap_counts=counts,
             tap_bands=tap_bands,
             tap_shares=tap_shares,
@@ -158,19 +183,21 @@ class CoreTables:
             low_middles=voicing.low_middles.astype(np.int32),
             low_widths=voicing.low_widths,
         )
+        if voicing.band_filter is not None:
+            self._set(
+                filter_bands=voicing.band_filter.bands,
+                filter_low=voicing.band_filter.low.astype(np.int32),
+                filter_share=voicing.band_filter.share,
+            )
 
-    def _set_modes(self, model: Model) -> None:
-        layout = model.card.partials
-        assert layout is not None
-        self._set(edges_hz=np.array(layout.edges_hz), band_energy=band_energy(model.card))
 
-
-def fits_core(model: Model) -> bool:
-    """Return whether the core's fixed sizes hold the model: its bands, and the hops that a frame spans."""
-    layout, gestures = model.card.partials, model.gestures
-    bands = 0 if gestures is None else len(gestures.bands_hz)
-    spans_few_hops = FRAME_SECONDS * model.card.sample_rate <= MOST_HOPS * model.card.hop_length
-    return layout is not None and max(layout.bands, bands) <= MOST_BANDS and spans_few_hops
+def fits_core(model: Model, character: VoicingSettings) -> bool:
+    """Return whether the core plays the model's frames so, and its fixed sizes hold its bands and a frame's hops."""
+    card, gestures = model.card, model.gestures
+    is_coherent = card.partials is not None or (card.kind == "spectrum" and character.phase == "coherent")
+    bands = max(card.partials.bands if card.partials else 0, len(gestures.bands_hz) if gestures else 0)
+    spans_few_hops = FRAME_SECONDS * card.sample_rate <= MOST_HOPS * card.hop_length
+    return is_coherent and card.window == "hann" and bands <= MOST_BANDS and spans_few_hops
 
 
 def decode(library: ctypes.CDLL, memory: int, codes: Array, keys: npt.NDArray[np.int32], width: int) -> Array:

@@ -15,6 +15,7 @@ from timbrel.host.live import render_loop
 from timbrel.host.midi.controllers import ControllerReader
 from timbrel.host.model.encoder import ENCODER_KEY, encoder_path
 from timbrel.host.model.model import Model
+from timbrel.host.play.core_synthesis import core_for
 from timbrel.host.play.rack import ChannelInstrument
 from timbrel.host.preset.library import Patch
 from timbrel.host.preset.preset import Preset
@@ -152,7 +153,8 @@ def make_instrument(tiny, make_preset, tmp_path_factory):
     folder = tmp_path_factory.mktemp("no-plugins")
 
     def make(rate=RATE, model=None, **keys):
-        return ChannelInstrument(Patch("any", make_preset(**keys), model or tiny(), folder), rate)
+        patch = Patch("any", make_preset(**keys), model or tiny(), folder)
+        return ChannelInstrument(patch, rate, core=core_for(patch))
 
     return make
 

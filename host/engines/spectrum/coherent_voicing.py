@@ -106,12 +106,12 @@ class CoherentVoicing:
         self.detune = np.exp2(spread * character.detune_cents / 1200)
         sides = np.stack([1 - character.width * spread, 1 + character.width * spread])
         self.gains = np.sqrt(sides / character.unison)[: self.channels].astype(np.float32)
-        self._parts = parts(card, self._bins, self._scale)
-        self._layout = self._parts.layout
-        self.low_noise = low_frames(self.shape, self._parts.low_edges) if self._layout.lows else None
-        self.low_bins = round(self._parts.low_edges[-1]) if self._layout.lows else 0
+        self.parts_of_frames = parts(card, self._bins, self._scale)
+        self._layout = self.parts_of_frames.layout
+        self.low_noise = low_frames(self.shape, self.parts_of_frames.low_edges) if self._layout.lows else None
+        self.low_bins = round(self.parts_of_frames.low_edges[-1]) if self._layout.lows else 0
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC + MOST_MODES).astype(np.float64)
-        self._free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
+        self.free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
         self._decoder = FrameDecoder(model)
         self._voices_begun = 0
 
@@ -126,10 +126,10 @@ class CoherentVoicing:
     def _beginning(self, number: int) -> tuple[Doubles, Doubles, int]:
         unison = len(self.detune)
         turns = (number + np.arange(unison) / unison) * GOLDEN % 1.0
-        return turns, np.add.outer(self._free_phases, turns), number * STRIDE % len(self.noise_frames)
+        return turns, np.add.outer(self.free_phases, turns), number * STRIDE % len(self.noise_frames)
 
     def prepare(self, latents: Array, chroma: Indices | Array) -> bool:
-        return self._decoder.prepare(latents, chroma, self._parts.rows)
+        return self._decoder.prepare(latents, chroma, self.parts_of_frames.rows)
 
     def keep(self, latents: Array, chroma: Indices | Array) -> None:
         self._decoder.keep(latents, chroma)
@@ -164,14 +164,14 @@ class CoherentVoicing:
 
         Phases are relative to each frame's middle.
         """
-        rows = self._decoder.rows(latents, chroma, self._parts.rows)
-        first = self._parts.fundamentals(chroma) * self._scale * ratios
+        rows = self._decoder.rows(latents, chroma, self.parts_of_frames.rows)
+        first = self.parts_of_frames.fundamentals(chroma) * self._scale * ratios
         places, free = self._layout.free(rows)
         turns, free_turns = self._advance(states, first, ratios, places, free)
         strengths, kept = self._layout.harmonic(rows), self._kept_ratios(chroma, ratios)
         if self._layout.harmonics and not np.all(kept == 1.0):
             strengths = _formants_kept(strengths, kept)
-        orders, residue, low = self._parts.orders, self._layout.residue(rows), self._layout.low(rows)
+        orders, residue, low = self.parts_of_frames.orders, self._layout.residue(rows), self._layout.low(rows)
         if orders.ndim > 1:
             orders = orders[chroma]
         split = SplitFrames(orders, strengths, residue, low)

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import Array, Indices, Times
-from ...kinds.card_fields import KEYS
+from ...kinds.card_fields import KEYS, PITCH_CLASSES
+from ...model.card import Card
 from ...model.model import Model
 from ...ramps import Ramp
 from ...units import MIDDLE_C
 from ..engine import MAX_BLOCK, Engine, EngineRequest, MixedSound, Motion, Residual
+from .beginnings import FirstRows
 from .coherent_voicing import ChordVoicing, CoherentVoicing
 from .frames import AHEAD, BATCH, PLAIN, VoicingSettings
 from .noise_voicing import NoiseVoicing
@@ -25,7 +27,12 @@ from .phase_retrieval import GriffinLimVoicing
 # block would be 140 kB, allocated page by page at each note-on.
 ROOM = 8192
 SOONEST = 2 * AHEAD  # rows checked at a time before they are due: many may be cached
-RESTED = 4  # hops of constant latents before future note-ons are prepared: about 0.1 s
+
+
+def condition_of(card: Card, pitch: float) -> int:
+    """The decoder's condition of a note: its key, its pitch class, or 0; ``pitch``: 69.0 for 440 Hz."""
+    key = min(max(math.floor(pitch + 0.5), 0), KEYS - 1)
+    return key if card.partials is not None else 0 if card.chroma is None else key % PITCH_CLASSES
 
 
 class Voicing(Protocol):
@@ -80,15 +87,6 @@ class SpectrumStream(MixedSound):
 Due = tuple[int, SpectrumStream, int]  # voice number, stream and first sample of a frame
 
 
-@dataclass(slots=True)
-class _Beginnings:
-    of: Hashable = None
-    hop: int = -1
-    rested: int = 0  # hops
-    codes: Iterator[tuple[float, Array]] | None = None
-    rows: tuple[Array, Indices | Array] | None = None
-
-
 class SpectrumEngine(Engine[SpectrumStream]):
     """Overlap-adds decoded frames. A note-on computes all that overlap it, as in `GrainEngine`.
 
@@ -105,6 +103,7 @@ class SpectrumEngine(Engine[SpectrumStream]):
         self._frame_length, self._hop = self._voicing.frame_length, self._voicing.hop_length
         self._knob_hop, self._delay = card.hop_length, self._voicing.delay
         self._max_block = max_block
+        self._card = card
         self._octave = card.chroma.octave if card.chroma is not None else None
         self._keyed = card.partials is not None
         self._voices_begun = 0
@@ -113,7 +112,7 @@ class SpectrumEngine(Engine[SpectrumStream]):
         self._prepared_hop = -1  # hop of the latents decoded for all pitch classes except `_classes`
         self._classes: list[int] = []
         self._unfinished: tuple[Array, Indices | Array] | None = None  # partly prepared rows
-        self._beginnings = _Beginnings()
+        self._first_rows = FirstRows()
 
     ready = True
     age_ms = None
@@ -203,24 +202,9 @@ class SpectrumEngine(Engine[SpectrumStream]):
             stream.prepared = read
 
     def _prepare_beginnings(self, motion: Motion, hop: int) -> None:
-        mine = self._beginnings
-        if mine.rows is not None:
-            self._voicing.keep(*mine.rows)
-            mine.rows = None
-        if hop != mine.hop:
-            mine.hop, found = hop, motion.beginnings(hop) if motion.own_codes else None
-            of = None if found is None else found.identity
-            if of != mine.of:
-                mine.of, mine.codes, mine.rested = of, None, 0
-                self._voicing.let_go()
-            mine.rested += 1
-            if found is not None and mine.codes is None and mine.rested > RESTED:
-                mine.codes = found.codes
-        if mine.codes is None or (pair := next(mine.codes, None)) is None:
-            return
-        pitch, latents = pair
-        mine.rows = latents, np.full(len(latents), self._condition(pitch), np.intp)
-        self._advance(*mine.rows)
+        rows = self._first_rows.take(motion, hop, self._voicing, self._condition)
+        if rows is not None:
+            self._advance(*rows)
 
     def _all_classes(self, streams: Sequence[SpectrumStream]) -> list[int]:
         soon = [self._condition(stream.key) for stream in sorted(streams, key=lambda stream: stream.next_frame)]
@@ -228,8 +212,7 @@ class SpectrumEngine(Engine[SpectrumStream]):
         return list(dict.fromkeys([*soon, *others]))
 
     def _condition(self, pitch: float) -> int:
-        key = min(max(math.floor(pitch + 0.5), 0), KEYS - 1)
-        return key if self._keyed else 0 if self._octave is None else key % 12
+        return condition_of(self._card, pitch)
 
     def _knobs_shared(self, streams: Sequence[SpectrumStream], motion: Motion, time: int) -> bool:
         """If two voices share latents, all others may."""

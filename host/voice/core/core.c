@@ -13,27 +13,6 @@
 #define HAS_AVX2 1
 #endif
 
-#define NAME(name) plain_##name
-#include "kernels.h"
-#undef NAME
-
-#ifdef HAS_AVX2
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2")
-#endif
-#define NAME(name) avx2_##name
-#include "kernels.h"
-#undef NAME
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-#endif
-
 /* ---- Denormals: numbers below 1e-38 would take a hundred times as long. ---- */
 
 static unsigned flush_denormals(void)
@@ -62,6 +41,27 @@ static void restore_denormals(unsigned mode)
 	(void)mode;
 #endif
 }
+
+#define NAME(name) plain_##name
+#include "kernels.h"
+#undef NAME
+
+#ifdef HAS_AVX2
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2")
+#endif
+#define NAME(name) avx2_##name
+#include "kernels.h"
+#undef NAME
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
 
 /* ---- Memory ---- */
 
@@ -98,7 +98,8 @@ static void take_rows(Core *core, Arena *arena)
 	core->oldest = take(arena, SETS);
 	for (int32_t row = 0; row < rows; ++row) {
 		Row parts = {-1, take_floats(arena, model->latents), take_floats(arena, model->harmonics),
-		             take_floats(arena, model->bands), take_floats(arena, model->bins), take_floats(arena, model->lows)};
+		             take_floats(arena, model->most_free), take_floats(arena, model->most_free),
+		             take_floats(arena, model->bins), take_floats(arena, model->lows), take_floats(arena, model->bands)};
 		if (arena->next)
 			core->rows[row] = parts;
 	}
@@ -145,7 +146,7 @@ static void take_scratch(Core *core, Arena *arena)
 	int64_t wide = model->bins + PADDING, channels = model->channels;
 	core->inputs = take_floats(arena, (int64_t)BATCH * core->widest);
 	core->outputs = take_floats(arena, (int64_t)BATCH * core->widest);
-	core->frames = take_floats(arena, (int64_t)BATCH * core->row_width);
+	core->frames = take_floats(arena, (int64_t)BATCH * core->decoded_width);
 	core->spectrum_re = take_floats(arena, channels * wide);
 	core->spectrum_im = take_floats(arena, channels * wide);
 	core->points = take_floats(arena, 4 * (int64_t)core->half);
@@ -159,6 +160,7 @@ static void take_scratch(Core *core, Arena *arena)
 	core->orders = take(arena, (model->harmonics + MOST_MODES) * (int64_t)sizeof(double));
 	core->voice_level = take_floats(arena, model->hop);
 	core->sounding = take(arena, model->latents * (int64_t)sizeof(double));
+	core->free_turns = take(arena, (int64_t)model->most_free * model->unison * (int64_t)sizeof(double));
 }
 
 /* Lay the core out in `memory`, or count its bytes if that is null. */
@@ -170,7 +172,7 @@ static int64_t lay_out(Core *core, const Instrument *instrument, void *memory)
 	core->half = instrument->frame / 2;
 	core->ring = 2 * instrument->frame;
 	core->widest = widest_of(instrument);
-	core->row_width = instrument->harmonics + instrument->bands;
+	core->decoded_width = instrument->decode_rows ? instrument->row_width : instrument->harmonics + instrument->bands;
 	take_rows(core, &arena);
 	take_transform(core, &arena);
 	take_scratch(core, &arena);
@@ -222,6 +224,7 @@ int64_t core_voice_bytes(const Instrument *instrument)
 	int64_t phases = instrument->chord ? MOST_KEYS : 1, pending = (int64_t)instrument->channels * 2 * instrument->frame;
 	int64_t floats = (int64_t)CODE_HOPS * instrument->latents + pending;
 	int64_t doubles = 4 * (int64_t)instrument->latents + (int64_t)instrument->directions * 2 * SINES; /* of CodeState */
+	doubles += (int64_t)instrument->model_bins * instrument->unison;
 	return (int64_t)sizeof(Voice) + floats * (int64_t)sizeof(float) + 16 + phases * (int64_t)sizeof(Phases) +
 	       doubles * (int64_t)sizeof(double);
 }
@@ -246,6 +249,10 @@ void core_voice_open(void *memory, Voice *voice)
 	voice->newest_hop = voice->gesture_hop = INT64_MIN;
 	if (!model->chord)
 		plain_begin_phases(model, voice->number, voice_phases(core, voice));
+	double *free_turns = voice_free_turns(core, voice);
+	for (int32_t bin = 0; bin < model->model_bins; ++bin)
+		for (int32_t partial = 0; partial < model->unison; ++partial)
+			*free_turns++ = model->free_phases[bin] + voice_phases(core, voice)->turns[partial];
 }
 
 void core_codes(void *memory, Voice *const *voices, const int64_t *hops, const float *codes, int32_t count)
@@ -271,31 +278,27 @@ void core_decode(void *memory, const float *codes, const int32_t *keys, int32_t 
 	unsigned mode = flush_denormals();
 	for (int32_t index = 0; index < count; ++index) {
 		const float *row = codes + (int64_t)index * core->instrument->latents;
-		core->kernels->decode(core, &row, keys + index, 1, frames + (int64_t)index * core->row_width);
+		core->kernels->decode(core, &row, keys + index, 1, frames + (int64_t)index * core->decoded_width);
 	}
 	restore_denormals(mode);
 }
 
-int32_t core_remember(void *memory, const float *codes, const int32_t *keys, int32_t count)
+int32_t core_unknown(void *memory, Voice *const *voices, int32_t count, int64_t now, int32_t most, float *codes,
+                     int32_t *conditions)
 {
 	Core *core = memory;
 	const float *rows[BATCH];
-	unsigned mode = flush_denormals();
-	int32_t fresh = 0;
-	for (int32_t begin = 0; begin < count; begin += BATCH) {
-		int32_t batch = count - begin < BATCH ? count - begin : BATCH;
-		for (int32_t index = 0; index < batch; ++index)
-			rows[index] = codes + (int64_t)(begin + index) * core->instrument->latents;
-		fresh += core->kernels->remember(core, rows, keys + begin, batch);
-	}
-	restore_denormals(mode);
-	return fresh;
+	size_t latents = (size_t)core->instrument->latents;
+	int32_t unknown = plain_unknown_rows(core, voices, count, now, most < BATCH ? most : BATCH, rows, conditions);
+	for (int32_t row = 0; row < unknown; ++row)
+		memcpy(codes + (size_t)row * latents, rows[row], sizeof(float) * latents);
+	return unknown;
 }
 
 int32_t core_ahead(void *memory, Voice *const *voices, int32_t count, int64_t now, int32_t most)
 {
 	Core *core = memory;
-	unsigned mode = flush_denormals();
+	unsigned mode = core->caller_mode = flush_denormals();
 	int32_t fresh = core->kernels->ahead(core, voices, count, now, most < BATCH ? most : BATCH);
 	restore_denormals(mode);
 	return fresh;
@@ -304,7 +307,7 @@ int32_t core_ahead(void *memory, Voice *const *voices, int32_t count, int64_t no
 void core_render(void *memory, Voice *const *voices, int32_t voice_count, int64_t start, int32_t count, float *parts)
 {
 	Core *core = memory;
-	unsigned mode = flush_denormals();
+	unsigned mode = core->caller_mode = flush_denormals();
 	core->kernels->render(core, voices, voice_count, start, count, parts);
 	restore_denormals(mode);
 }

@@ -1,4 +1,4 @@
-/* The voice core: decodes and synthesizes the voices of a model of partials (docs/internals/voice.md).
+/* The voice core: decodes and synthesizes the voices of a model of partials or spectra (docs/internals/voice.md).
 
    The caller allocates all memory. Times are samples at the model's rate. Equal events give equal bits, whatever the
    blocks, the batches, the instruction set or the C library: sums have a fixed order, and exp, sin and cos are ours. */
@@ -14,7 +14,7 @@
 #endif
 
 enum {
-	CORE_VERSION = 2,
+	CORE_VERSION = 3,
 	LAYERS = 4,
 	MOST_UNISON = 8,
 	MOST_CHANNELS = 2,
@@ -25,10 +25,19 @@ enum {
 	CODE_HOPS = 16,   /* hops whose codes a voice keeps */
 	PARTS = 4,        /* of voices, summed in order */
 	SINES = 5,        /* of a wander */
+	MIDDLE_C = 60,
 	CURVE_STEP = 64   /* samples between computed levels of a gesture */
 };
 
 #define NEVER INT64_MAX
+
+/* What a decoder's row depends on beside the codes: a key, a pitch class, or nothing. */
+enum { BY_KEY, BY_CLASS, UNCONDITIONED };
+enum { CLASSES = 12, CLASS_SET = 1 << CLASSES }; /* the condition of a chord of classes: CLASS_SET and a bit for each */
+
+/* Rows of codes, [count, latents], and their conditions, from the caller: [count, row_width], in the order of a Layout
+   of host/engines/spectrum/partial_analysis.py. */
+typedef void (*DecodeRows)(const float *codes, const int32_t *conditions, int32_t count, float *rows);
 
 /* Segments of a value over time, each [start, length, first, last], the earliest first. */
 typedef struct {
@@ -43,12 +52,15 @@ typedef struct {
 	int32_t harmonics, bands, bins, frame, hop, taps, lobe_steps, channels, unison;
 	int32_t lows, low_width, muted_bins, lowest_bin, noise_frames, noise_apart, noise_stride, spread_taps;
 	int32_t filter_bands, orders_by_key, keeps_formants, moves_formants, lowest_key, highest_key;
-	int32_t knob_hop, delay, chord, rate;
+	int32_t knob_hop, delay, chord, rate; /* chord: keys of a voice sound apart */
+	int32_t conditioning, octave, most_free, model_bins, row_width;
 	float slope, most, quietest, amplitude, hiss, hann, alike, unlike;
-	double pitch_low, pitch_high, pitch_unit, top_bins, formant_nepers, golden;
+	double pitch_low, pitch_high, pitch_unit, top_bins, formant_nepers, golden, bin_ratio; /* bins here to a model's */
+	DecodeRows decode_rows; /* null: the core decodes */
 	const float *weights[LAYERS], *biases[LAYERS]; /* [width / 8, inputs, 8] and [width] */
 	const float *means, *pitch_middles;
-	const double *fundamentals, *orders, *phases, *detune; /* fundamentals in bins of synthesis, by key */
+	const double *fundamentals, *orders, *phases, *detune; /* fundamentals in bins of synthesis, by condition; 0: none */
+	const double *free_phases;                             /* [model_bins] */
 	const float *gains;                                    /* [channels, unison] */
 	const float *lobes;                                    /* [lobe_steps + 1, 2 taps + 1] */
 	const float *noise, *low_noise;                        /* complex */
@@ -86,7 +98,7 @@ typedef struct {
 } Gesture;
 
 typedef struct {
-	double turns[MOST_UNISON], first; /* cycles of the fundamental; its last frequency in bins */
+	double turns[MOST_UNISON], first, ratio; /* cycles of the fundamental; its last frequency in bins; last pitch ratio */
 	int32_t noise, started, begun;
 } Phases;
 
@@ -95,7 +107,8 @@ typedef struct {
 	const Ramp *bend;
 } Master;
 
-/* One voice; codes, pending samples, phases and the state of a gesture's codes follow it in memory. The caller sets the
+/* One voice; codes, pending samples, phases, the state of a gesture's codes and
+   the phases of free partials follow it in memory. The caller sets the
    fields up to `masters`. */
 typedef struct {
 	int64_t on, next_frame, off, stolen_at, steal, attack, decay, release;
@@ -129,8 +142,10 @@ CORE_API void core_voice_open(void *core, Voice *voice);
 CORE_API void core_codes(void *core, Voice *const *voices, const int64_t *hops, const float *codes, int32_t count);
 /* Decoded frames, [count, harmonics + bands], of codes and keys. */
 CORE_API void core_decode(void *core, const float *codes, const int32_t *keys, int32_t count, float *frames);
-/* Decode codes for later, [count, latents] at keys; return how many were not known. */
-CORE_API int32_t core_remember(void *core, const float *codes, const int32_t *keys, int32_t count);
+/* Up to `most` codes, [most, latents], and conditions of rows that the voices' newest codes need and the core does not
+   know; return how many. */
+CORE_API int32_t core_unknown(void *core, Voice *const *voices, int32_t count, int64_t now, int32_t most, float *codes,
+                              int32_t *conditions);
 /* Decode up to `most` rows of the voices' newest codes; return how many. */
 CORE_API int32_t core_ahead(void *core, Voice *const *voices, int32_t count, int64_t now, int32_t most);
 /* Samples at another rate, [channels, count], each a sum of `taps` inputs (host/audio/rate_conversion.py); `inputs`,

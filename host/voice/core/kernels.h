@@ -141,6 +141,15 @@ static void NAME(noise_levels)(const Instrument *model, const float *power, floa
 	}
 }
 
+/* A row of the caller's, in the order of its Layout. */
+static void NAME(copy_row)(const Instrument *model, const float *values, Row *row)
+{
+	float *parts[] = {row->heights, row->free_places, row->free_heights, row->residue, row->low, row->power};
+	int32_t counts[] = {model->harmonics, model->most_free, model->most_free, model->bins, model->lows, model->bands};
+	for (int32_t part = 0; part < (int32_t)(sizeof counts / sizeof *counts); values += counts[part++])
+		memcpy(parts[part], values, sizeof(float) * (size_t)counts[part]);
+}
+
 static void NAME(fill_row)(const Instrument *model, const float *frame, Row *row)
 {
 	float highest = 0.0f;
@@ -153,9 +162,9 @@ static void NAME(fill_row)(const Instrument *model, const float *frame, Row *row
 	NAME(noise_levels)(model, row->power, row->residue, row->low);
 }
 
-static uint32_t NAME(set_of)(const Core *core, const float *codes, int32_t key)
+static uint32_t NAME(set_of)(const Core *core, const float *codes, int32_t condition)
 {
-	uint64_t hash = 0x9E3779B97F4A7C15ULL * (uint64_t)(key + 1);
+	uint64_t hash = 0x9E3779B97F4A7C15ULL * (uint64_t)(condition + 1);
 	for (int32_t latent = 0; latent < core->instrument->latents; ++latent) {
 		uint32_t bits;
 		memcpy(&bits, codes + latent, sizeof bits);
@@ -165,49 +174,70 @@ static uint32_t NAME(set_of)(const Core *core, const float *codes, int32_t key)
 	return (uint32_t)(hash % SETS);
 }
 
-static Row *NAME(known_row)(const Core *core, const float *codes, int32_t key)
+static Row *NAME(known_row)(const Core *core, const float *codes, int32_t condition)
 {
-	Row *row = core->rows + NAME(set_of)(core, codes, key) * WAYS;
+	Row *row = core->rows + NAME(set_of)(core, codes, condition) * WAYS;
 	for (int32_t slot = 0; slot < WAYS; ++slot, ++row)
-		if (row->key == key && memcmp(row->codes, codes, sizeof(float) * core->instrument->latents) == 0)
+		if (row->condition == condition && memcmp(row->codes, codes, sizeof(float) * core->instrument->latents) == 0)
 			return row;
 	return NULL;
 }
 
+/* The caller's rows, in core->frames; its code meets denormals as it does elsewhere. */
+static void NAME(decode_outside)(Core *core, const float *const *codes, const int32_t *conditions, int32_t count)
+{
+	size_t latents = (size_t)core->instrument->latents;
+	memset(core->frames, 0, sizeof(float) * (size_t)count * (size_t)core->decoded_width);
+	for (int32_t row = 0; row < count; ++row)
+		memcpy(core->inputs + (size_t)row * latents, codes[row], sizeof(float) * latents);
+	if (!count)
+		return;
+	restore_denormals(core->caller_mode);
+	core->instrument->decode_rows(core->inputs, conditions, count, core->frames);
+	core->caller_mode = flush_denormals();
+}
+
 /* Decode what is not known, at most BATCH rows; return how many. */
-static int32_t NAME(remember)(Core *core, const float *const *codes, const int32_t *keys, int32_t count)
+static int32_t NAME(remember)(Core *core, const float *const *codes, const int32_t *conditions, int32_t count)
 {
 	const float *new_codes[BATCH] = {0};
-	int32_t new_keys[BATCH] = {0}, new_count = 0;
+	int32_t new_conditions[BATCH] = {0}, new_count = 0;
 	for (int32_t row_index = 0; row_index < count && new_count < BATCH; ++row_index) {
-		if (NAME(known_row)(core, codes[row_index], keys[row_index]))
+		if (NAME(known_row)(core, codes[row_index], conditions[row_index]))
 			continue;
 		int32_t new_row = 0;
-		while (new_row < new_count && (new_keys[new_row] != keys[row_index] ||
+		while (new_row < new_count && (new_conditions[new_row] != conditions[row_index] ||
 		       memcmp(new_codes[new_row], codes[row_index], sizeof(float) * core->instrument->latents) != 0))
 			++new_row;
 		new_codes[new_row] = codes[row_index];
-		new_keys[new_row] = keys[row_index];
+		new_conditions[new_row] = conditions[row_index];
 		new_count += new_row == new_count;
 	}
-	NAME(decode)(core, new_codes, new_keys, new_count, core->frames);
+	if (core->instrument->decode_rows)
+		NAME(decode_outside)(core, new_codes, new_conditions, new_count);
+	else
+		NAME(decode)(core, new_codes, new_conditions, new_count, core->frames);
 	for (int32_t row_index = 0; row_index < new_count; ++row_index) {
-		uint32_t set = NAME(set_of)(core, new_codes[row_index], new_keys[row_index]);
+		uint32_t set = NAME(set_of)(core, new_codes[row_index], new_conditions[row_index]);
 		Row *row = core->rows + set * WAYS + core->oldest[set];
 		core->oldest[set] = (uint8_t)((core->oldest[set] + 1) % WAYS);
-		row->key = new_keys[row_index];
+		row->condition = new_conditions[row_index];
 		memcpy(row->codes, new_codes[row_index], sizeof(float) * core->instrument->latents);
-		NAME(fill_row)(core->instrument, core->frames + (int64_t)row_index * core->row_width, row);
+		const float *values = core->frames + (int64_t)row_index * core->decoded_width;
+		if (core->instrument->decode_rows)
+			NAME(copy_row)(core->instrument, values, row);
+		else
+			NAME(fill_row)(core->instrument, values, row);
 	}
 	return new_count;
 }
 
-static const Row *NAME(row_of)(Core *core, const float *codes, int32_t key)
+static const Row *NAME(row_of)(Core *core, const float *codes, int32_t condition)
 {
-	const Row *row = NAME(known_row)(core, codes, key);
+	const Row *row = NAME(known_row)(core, codes, condition);
 	if (row == NULL) {
-		NAME(remember)(core, &codes, &key, 1);
-		row = NAME(known_row)(core, codes, key);
+		NAME(remember)(core, &codes, &condition, 1);
+		row = NAME(known_row)(core, codes, condition);
 	}
 	return row;
 }
@@ -907,36 +937,67 @@ static void NAME(filter)(Core *core, const float *decibels, double first, NAME(S
 	split->low = core->low;
 }
 
-static void NAME(add_partials)(Core *core, const Phases *phases, double first, const NAME(Split) *split)
+/* A lobe of one of the unison's voices; `frequency` in bins before its detuning, `turn` in cycles. */
+static inline void NAME(add_sinusoid)(Core *core, int32_t voice, double frequency, double turn, float height)
 {
 	const Instrument *model = core->instrument;
 	int32_t width = 2 * model->taps + 1, apart = model->bins + PADDING;
+	double tuned = frequency * model->detune[voice], top = ((double)(model->bins - 1) - tuned) / model->top_bins;
+	if (top <= 0.0)
+		return;
+	float faded = top < 1.0 ? height * (float)top : height;
+	double middle = nearest(tuned);
+	Direction angle = direction(turn);
+	float re = faded * (float)angle.cosine, im = faded * (float)angle.sine;
+	int32_t entry = (int32_t)nearest((tuned - middle + 0.5) * model->lobe_steps);
+	const float *lobe = model->lobes + (int64_t)entry * width;
+	for (int32_t channel = 0; channel < model->channels; ++channel) {
+		float gain = model->gains[channel * model->unison + voice], part_re = re * gain, part_im = im * gain;
+		float *to_re = core->spectrum_re + (int64_t)channel * apart + (int32_t)middle;
+		float *to_im = core->spectrum_im + (int64_t)channel * apart + (int32_t)middle;
+		for (int32_t tap = 0; tap < width; ++tap) {
+			to_re[tap] += lobe[tap] * part_re;
+			to_im[tap] += lobe[tap] * part_im;
+		}
+	}
+}
+
+static void NAME(add_partials)(Core *core, const Phases *phases, double first, const NAME(Split) *split)
+{
+	const Instrument *model = core->instrument;
 	float scale = model->amplitude * (float)model->frame;
 	for (int32_t partial = 0; partial < split->partials; ++partial) {
 		if (split->heights[partial] == 0.0f)
 			continue;
 		double order = split->orders[partial], harmonic = first * order;
 		float height = split->heights[partial] * scale;
-		for (int32_t voice = 0; voice < model->unison; ++voice) {
-			double tuned = harmonic * model->detune[voice], top = ((double)(model->bins - 1) - tuned) / model->top_bins;
-			if (top <= 0.0)
-				continue;
-			float faded = top < 1.0 ? height * (float)top : height;
-			double turn = phases->turns[voice] * order + model->phases[partial], middle = nearest(tuned);
-			Direction angle = direction(turn);
-			float re = faded * (float)angle.cosine, im = faded * (float)angle.sine;
-			int32_t entry = (int32_t)nearest((tuned - middle + 0.5) * model->lobe_steps);
-			const float *lobe = model->lobes + (int64_t)entry * width;
-			for (int32_t channel = 0; channel < model->channels; ++channel) {
-				float gain = model->gains[channel * model->unison + voice], part_re = re * gain, part_im = im * gain;
-				float *to_re = core->spectrum_re + (int64_t)channel * apart + (int32_t)middle;
-				float *to_im = core->spectrum_im + (int64_t)channel * apart + (int32_t)middle;
-				for (int32_t tap = 0; tap < width; ++tap) {
-					to_re[tap] += lobe[tap] * part_re;
-					to_im[tap] += lobe[tap] * part_im;
-				}
-			}
-		}
+		for (int32_t voice = 0; voice < model->unison; ++voice)
+			NAME(add_sinusoid)(core, voice, harmonic, phases->turns[voice] * order + model->phases[partial], height);
+	}
+}
+
+/* Free partials continue from the phases of the last ones around their bins, [model_bins, unison] cycles. All phases
+   are read before any is written: two partials may be near each other. */
+static void NAME(add_free_partials)(Core *core, const Row *row, double ratio, double last_ratio, double *free_turns)
+{
+	const Instrument *model = core->instrument;
+	int32_t count = 0, unison = model->unison;
+	float scale = model->amplitude * (float)model->frame;
+	double *turns = core->free_turns, moves = (last_ratio + ratio) * (model->bin_ratio / 8.0);
+	while (count < model->most_free && row->free_heights[count] != 0.0f)
+		++count;
+	for (int32_t partial = 0; partial < count; ++partial) {
+		const double *last = free_turns + (int64_t)nearest((double)row->free_places[partial]) * unison;
+		for (int32_t voice = 0; voice < unison; ++voice)
+			turns[partial * unison + voice] = last[voice] + row->free_places[partial] * moves * model->detune[voice];
+	}
+	for (int32_t partial = 0; partial < count; ++partial) {
+		double *around = free_turns + ((int64_t)nearest((double)row->free_places[partial]) - 1) * unison;
+		for (int32_t bin = 0; bin < 3; ++bin) /* between frames a free partial moves by a bin at most */
+			memcpy(around + bin * unison, turns + partial * unison, sizeof(double) * (size_t)unison);
+		double frequency = row->free_places[partial] * model->bin_ratio * ratio;
+		for (int32_t voice = 0; voice < unison; ++voice)
+			NAME(add_sinusoid)(core, voice, frequency, turns[partial * unison + voice], row->free_heights[partial] * scale);
 	}
 }
 
@@ -1011,19 +1072,34 @@ static void NAME(add_noise)(Core *core, int32_t noise_frame, const float *low)
 	}
 }
 
-/* The next frame of one key, [channels, frame], in core->frame; `key`: as decoded, within the model's range. */
-static void NAME(make_frame)(Core *core, Phases *phases, const Row *row, int32_t key, double semitones,
+/* In bins here; 0 where the row has none. */
+static double NAME(fundamental)(const Instrument *model, int32_t condition)
+{
+	if (model->conditioning != BY_CLASS || condition < CLASS_SET)
+		return model->fundamentals[condition];
+	int32_t classes = condition - CLASS_SET, index = 0;
+	while (index < CLASSES && classes != 1 << index)
+		++index;
+	return index < CLASSES ? model->fundamentals[index] : 0.0;
+}
+
+/* The next frame of a row, [channels, frame], in core->frame; `semitones`: from its pitch to the sounding one. */
+static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, const Row *row, double semitones,
                              const Gesture *gesture, const float *gains)
 {
 	const Instrument *model = core->instrument;
+	int32_t key = (int32_t)row->condition;
 	double ratio = power_of_two(semitones / 12.0), formant_ratio = model->keeps_formants ? ratio : 1.0;
 	double pitch = key + semitones, lowest = model->lowest_key - 0.5, highest = model->highest_key + 0.5;
 	if (model->moves_formants && (pitch < lowest || pitch > highest))
 		formant_ratio = power_of_two((pitch < lowest ? pitch - lowest : pitch - highest) / 12.0);
-	double base = model->fundamentals[key], first = base * ratio;
-	for (int32_t voice = 0; voice < model->unison; ++voice)
-		phases->turns[voice] += ((phases->started ? phases->first : first) + first) / 8.0 * model->detune[voice];
+	double base = NAME(fundamental)(model, key), first = base * ratio;
+	double last_first = phases->started && phases->first > 0.0 ? phases->first : first;
+	double last_ratio = phases->started ? phases->ratio : ratio;
+	for (int32_t voice = 0; first > 0.0 && voice < model->unison; ++voice)
+		phases->turns[voice] += (last_first + first) / 8.0 * model->detune[voice];
 	phases->first = first;
+	phases->ratio = ratio;
 	phases->started = 1;
 	NAME(Split) split = {model->harmonics, model->orders + (model->orders_by_key ? (int64_t)key * model->harmonics : 0),
 	                     row->heights, row->residue, row->low};
@@ -1039,6 +1115,8 @@ static void NAME(make_frame)(Core *core, Phases *phases, const Row *row, int32_t
 	memset(core->spectrum_re, 0, sizeof(float) * model->channels * apart);
 	memset(core->spectrum_im, 0, sizeof(float) * model->channels * apart);
 	NAME(add_partials)(core, phases, first, &split);
+	if (model->most_free)
+		NAME(add_free_partials)(core, row, ratio, last_ratio, free_turns);
 	for (int32_t channel = 0; channel < model->channels; ++channel) {
 		float *re = core->spectrum_re + (int64_t)channel * apart + model->taps;
 		float *im = core->spectrum_im + (int64_t)channel * apart + model->taps;
@@ -1105,6 +1183,31 @@ static int32_t NAME(key_of)(double pitch)
 	return key < 0.0 ? 0 : key > MOST_KEYS - 1 ? MOST_KEYS - 1 : (int32_t)key;
 }
 
+/* The condition of a voice's row at a moment, and its pitch's distance: from the key that it stands for, and from this
+   one to the row's. */
+static int32_t NAME(condition)(const Instrument *model, const Voice *voice, int64_t moment, double *from_key, double *to_row)
+{
+	double pitch = voice->pitch ? NAME(ramp_value)(voice->pitch, moment) : voice->key, nearest_key = whole(pitch + 0.5);
+	if (model->conditioning == BY_KEY) {
+		int32_t key = voice->gesture && voice->gesture->decoded_key >= 0 ? voice->gesture->decoded_key : NAME(key_of)(pitch);
+		int32_t model_key = NAME(inside)(model, key);
+		*from_key = pitch - key;
+		*to_row = key - model_key;
+		return model_key;
+	}
+	if (model->conditioning == UNCONDITIONED) {
+		*from_key = 0.0;
+		*to_row = pitch - MIDDLE_C;
+		return 0;
+	}
+	int64_t key = (int64_t)nearest_key, octave = floor_divide(key, CLASSES) - 1;
+	*from_key = pitch - nearest_key;
+	*to_row = (double)(CLASSES * (octave - model->octave));
+	if (voice->chord)
+		return CLASS_SET + ((int32_t)NAME(ramp_value)(voice->chord, moment) & (CLASS_SET - 1));
+	return (int32_t)(key - floor_divide(key, CLASSES) * CLASSES);
+}
+
 /* Keys of a chord's pitch classes, from its lowest on; returns how many there are. */
 static int32_t NAME(chord_keys)(uint32_t classes, int32_t lowest, int32_t *keys)
 {
@@ -1135,13 +1238,34 @@ static void NAME(add_to_pending)(const Core *core, int64_t time, int64_t now, fl
 	}
 }
 
+/* The frame of a voice of several keys, each with phases of its own; `semitones`: of its bend. */
+static void NAME(add_chord)(Core *core, Voice *voice, const float *codes, int64_t time, int64_t now, double semitones,
+                            const float *gains)
+{
+	const Instrument *model = core->instrument;
+	int64_t moment = time > voice->on ? time : voice->on;
+	double pitch = voice->pitch ? NAME(ramp_value)(voice->pitch, moment) : voice->key;
+	int32_t keys[CLASSES], lowest = NAME(key_of)(pitch);
+	int32_t count = NAME(chord_keys)((uint32_t)NAME(ramp_value)(voice->chord, moment), lowest, keys);
+	float scale = 1.0f / sqrtf((float)(count ? count : 1));
+	for (int32_t note = 0; note < count; ++note) {
+		int32_t key = keys[note], model_key = NAME(inside)(model, key);
+		Phases *phases = voice_phases(core, voice) + key;
+		if (!phases->begun)
+			NAME(begin_phases)(model, (int64_t)voice->number * MOST_KEYS + key, phases);
+		double distance = pitch - lowest + semitones + (key - model_key); /* every key moves alike */
+		NAME(make_frame)(core, phases, NULL, NAME(row_of)(core, codes, model_key), distance,
+		                 gains ? voice->gesture : NULL, gains);
+		NAME(add_to_pending)(core, time, now, scale, voice_pending(core, voice));
+	}
+}
+
 /* Add the frame that begins at `time`, from sample `now` on. */
 static void NAME(add_frame)(Core *core, Voice *voice, int64_t time, int64_t now)
 {
 	const Instrument *model = core->instrument;
 	const Gesture *gesture = voice->gesture;
 	int64_t moment = time > voice->on ? time : voice->on, half_frame = model->frame / 2;
-	double pitch = voice->pitch ? NAME(ramp_value)(voice->pitch, moment) : voice->key;
 	double semitones = NAME(bend)(voice, moment);
 	float band_gains[MOST_BANDS], *gains = NULL;
 	if (gesture && gesture->bands) {
@@ -1150,24 +1274,15 @@ static void NAME(add_frame)(Core *core, Voice *voice, int64_t time, int64_t now)
 		semitones += NAME(vibrato)(gesture, time, half_frame);
 	}
 	const float *codes = NAME(codes_at)(core, voice, floor_divide(time - model->delay, model->knob_hop));
-	int32_t sounding = NAME(key_of)(pitch), count = 1;
-	int32_t keys[12] = {gesture && gesture->decoded_key >= 0 ? gesture->decoded_key : sounding};
-	Phases *phases = voice_phases(core, voice);
-	if (voice->chord) {
-		count = NAME(chord_keys)((uint32_t)NAME(ramp_value)(voice->chord, moment), sounding, keys);
-		pitch -= sounding; /* every key moves alike */
+	if (model->chord) {
+		NAME(add_chord)(core, voice, codes, time, now, semitones, gains);
+		return;
 	}
-	float scale = 1.0f / sqrtf((float)(count ? count : 1)), *pending = voice_pending(core, voice);
-	for (int32_t note = 0; note < count; ++note) {
-		int32_t key = keys[note], model_key = NAME(inside)(model, key);
-		Phases *note_phases = voice->chord ? phases + key : phases;
-		if (voice->chord && !note_phases->begun)
-			NAME(begin_phases)(model, (int64_t)voice->number * MOST_KEYS + key, note_phases);
-		double deviation = (voice->chord ? pitch : pitch - key) + semitones + (key - model_key);
-		const Row *row = NAME(row_of)(core, codes, model_key);
-		NAME(make_frame)(core, note_phases, row, model_key, deviation, gains ? gesture : NULL, gains);
-		NAME(add_to_pending)(core, time, now, scale, pending);
-	}
+	double from_key, to_row;
+	const Row *row = NAME(row_of)(core, codes, NAME(condition)(model, voice, moment, &from_key, &to_row));
+	NAME(make_frame)(core, voice_phases(core, voice), voice_free_turns(core, voice), row, from_key + semitones + to_row,
+	                 gains ? gesture : NULL, gains);
+	NAME(add_to_pending)(core, time, now, 1.0f, voice_pending(core, voice));
 }
 
 /* A voice's sound over a block within the ring, times its levels, added to `sound`, [channels, stride]. */
@@ -1207,29 +1322,27 @@ static void NAME(decode_due)(Core *core, Voice *const *voices, int32_t voice_cou
 {
 	const Instrument *model = core->instrument;
 	const float *codes[BATCH];
-	int32_t keys[BATCH], count = 0;
+	int32_t conditions[BATCH], count = 0;
 	for (int32_t index = 0; index < voice_count; ++index) {
 		const Voice *voice = voices[index];
 		int64_t last_hop = NEVER;
-		if (voice->chord || voice->next_frame >= end)
+		if (model->chord || voice->next_frame >= end)
 			continue;
 		for (int64_t time = voice->next_frame; time < end; time += model->hop) {
 			int64_t moment = time > voice->on ? time : voice->on, hop = floor_divide(time - model->delay, model->knob_hop);
-			if (hop == last_hop && !voice->pitch)
+			if (hop == last_hop && !voice->pitch && !voice->chord)
 				continue;
 			last_hop = hop;
-			int32_t key = voice->gesture ? voice->gesture->decoded_key : -1;
-			if (key < 0)
-				key = NAME(key_of)(voice->pitch ? NAME(ramp_value)(voice->pitch, moment) : voice->key);
+			double from_key, to_row;
 			codes[count] = NAME(codes_at)(core, voice, hop);
-			keys[count++] = NAME(inside)(model, key);
+			conditions[count++] = NAME(condition)(model, voice, moment, &from_key, &to_row);
 			if (count == BATCH) {
-				NAME(remember)(core, codes, keys, count);
+				NAME(remember)(core, codes, conditions, count);
 				count = 0;
 			}
 		}
 	}
-	NAME(remember)(core, codes, keys, count);
+	NAME(remember)(core, codes, conditions, count);
 }
 
 /* Add voices to the parts of their buses, [buses, PARTS, channels, count]. */
@@ -1270,28 +1383,32 @@ static void NAME(mix)(const Instrument *model, const Bus *buses, int32_t bus_cou
 	}
 }
 
-/* Decode the newest codes of voices, at the keys that sound at `now`. */
-static int32_t NAME(ahead)(Core *core, Voice *const *voices, int32_t count, int64_t now, int32_t most)
+/* Rows that voices' newest codes need, for the pitches that sound at `now`, and that are not known: at most `most`. */
+static int32_t NAME(unknown_rows)(const Core *core, Voice *const *voices, int32_t count, int64_t now, int32_t most,
+                                  const float **codes, int32_t *conditions)
 {
 	const Instrument *model = core->instrument;
-	const float *codes[BATCH];
-	int32_t keys[BATCH], waiting = 0;
+	int32_t waiting = 0;
 	for (int32_t index = 0; index < count && waiting < most; ++index) {
 		const Voice *voice = voices[index];
-		if (voice->chord || voice->newest_hop == INT64_MIN || NAME(voice_end)(voice) <= now)
+		if (model->chord || voice->newest_hop == INT64_MIN || NAME(voice_end)(voice) <= now)
 			continue;
-		int64_t moment = now > voice->on ? now : voice->on;
-		int32_t key = voice->gesture ? voice->gesture->decoded_key : -1;
-		if (key < 0)
-			key = NAME(key_of)(voice->pitch ? NAME(ramp_value)(voice->pitch, moment) : voice->key);
-		key = NAME(inside)(model, key);
+		double from_key, to_row;
+		int32_t condition = NAME(condition)(model, voice, now > voice->on ? now : voice->on, &from_key, &to_row);
 		const float *newest = NAME(codes_at)(core, voice, voice->newest_hop);
-		if (NAME(known_row)(core, newest, key))
+		if (NAME(known_row)(core, newest, condition))
 			continue;
 		codes[waiting] = newest;
-		keys[waiting++] = key;
+		conditions[waiting++] = condition;
 	}
-	return NAME(remember)(core, codes, keys, waiting);
+	return waiting;
+}
+
+static int32_t NAME(ahead)(Core *core, Voice *const *voices, int32_t count, int64_t now, int32_t most)
+{
+	const float *codes[BATCH];
+	int32_t conditions[BATCH];
+	return NAME(remember)(core, codes, conditions, NAME(unknown_rows)(core, voices, count, now, most, codes, conditions));
 }
 
 /* ---- Rate conversion ---- */
@@ -1333,5 +1450,5 @@ static void NAME(peaks)(const float *sound, int32_t channels, int64_t count, flo
 	}
 }
 
-static const Kernels NAME(kernels) = {NAME(decode), NAME(render), NAME(remember),    NAME(ahead),
-                                      NAME(convert), NAME(mix),   NAME(add_gesture), NAME(peaks)};
+static const Kernels NAME(kernels) = {NAME(decode), NAME(render), NAME(ahead), NAME(convert),
+                                      NAME(mix),    NAME(add_gesture), NAME(peaks)};

@@ -15,8 +15,8 @@ enum {
 
 /* A decoded frame: where its parts begin in `values`. */
 typedef struct {
-	int64_t key; /* -1: empty */
-	float *codes, *heights, *power, *residue, *low;
+	int64_t condition; /* -1: empty */
+	float *codes, *heights, *free_places, *free_heights, *residue, *low, *power;
 } Row;
 
 typedef struct {
@@ -28,7 +28,6 @@ typedef struct Core Core;
 typedef struct {
 	void (*decode)(Core *core, const float *const *codes, const int32_t *keys, int32_t count, float *frames);
 	void (*render)(Core *core, Voice *const *voices, int32_t voice_count, int64_t start, int32_t count, float *parts);
-	int32_t (*remember)(Core *core, const float *const *codes, const int32_t *keys, int32_t count);
 	int32_t (*ahead)(Core *core, Voice *const *voices, int32_t count, int64_t now, int32_t most);
 	void (*convert)(const float *inputs, int64_t input_stride, int32_t channels, const float *table, int32_t taps,
 	                int64_t up, int64_t down, int64_t phase, int64_t count, float *outputs);
@@ -41,20 +40,22 @@ typedef struct {
 struct Core {
 	const Instrument *instrument;
 	const Kernels *kernels;
+	unsigned caller_mode; /* of floating-point numbers */
 	int32_t ring; /* samples of a voice's pending sound, a power of two */
-	int32_t row_width, widest, half; /* half: complex points of the transform */
+	int32_t decoded_width, widest, half; /* of a decoded frame or a caller's row; half: complex points of the transform */
 	Row *rows;       /* [SETS * WAYS] */
 	uint8_t *oldest; /* [SETS] */
 	Twiddles twiddles[MOST_PASSES];
 	const float *join_re, *join_im; /* roots that join eight interleaved transforms, [8, half / 8] */
 	const float *real_re, *real_im; /* roots that join two half transforms, [half] */
 	/* scratch */
-	float *inputs, *outputs, *frames; /* of layers, [BATCH, widest]; decoded, [BATCH, harmonics + bands] */
+	float *inputs, *outputs, *frames; /* of layers, [BATCH, widest]; decoded, [BATCH, decoded_width] */
 	float *spectrum_re, *spectrum_im; /* [channels][bins + PADDING] */
 	float *points;                    /* [4][half] */
 	float *frame, *level, *smoothed, *factors, *moved, *noise, *low, *power; /* [bins + PADDING] or wider */
 	float *heights; /* [harmonics + MOST_MODES] */
 	double *orders, *sounding; /* sounding: [latents] */
+	double *free_turns;        /* [most_free, unison] */
 	float *voice_level; /* [hop] */
 };
 
@@ -84,6 +85,12 @@ static inline CodeState voice_code_state(const Core *core, const Voice *voice)
 	int32_t latents = core->instrument->latents;
 	double *first = (double *)(voice_phases(core, voice) + (core->instrument->chord ? MOST_KEYS : 1));
 	return (CodeState){first, first + latents, first + 2 * latents, first + 3 * latents, first + 4 * latents};
+}
+
+/* Cycles of the last free partials around each decoded bin, [model_bins, unison]. */
+static inline double *voice_free_turns(const Core *core, const Voice *voice)
+{
+	return voice_code_state(core, voice).sines + (int64_t)core->instrument->directions * 2 * SINES;
 }
 
 #endif

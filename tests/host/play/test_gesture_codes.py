@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from timbrel.host.engines.spectrum.engine import RESTED
+from timbrel.host.engines.spectrum.beginnings import RESTED
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.model.model import Model
 from timbrel.host.play import events, trajectory

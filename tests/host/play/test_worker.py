@@ -107,6 +107,14 @@ def alike(first, second):
     return np.array_equal(first[0], second[0]) and all(np.array_equal(first[1][c], second[1][c]) for c in first[1])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def numpy_voice():
+    """The core shares its voices among threads instead."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rack_module, "core_for", lambda patch: None)
+        yield
+
+
 @pytest.fixture
 def lone():
     """No process is left when a test ends."""
@@ -381,7 +389,8 @@ def test_a_process_ends_when_the_one_that_began_it_is_killed(tmp_path):
         print(*(child.pid for child in multiprocessing.active_children()), flush=True)
         os.kill(os.getpid(), 9)
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    command, numpy_voice = [sys.executable, "-c", textwrap.dedent(script)], os.environ | {"TIMBREL_VOICE": "numpy"}
+    run = subprocess.run(command, env=numpy_voice, capture_output=True, text=True, check=False)
     children = [int(pid) for pid in run.stdout.split()]
     assert len(children) == 4
     until(lambda: not any(running(pid) for pid in children), "their end")

@@ -14,6 +14,7 @@ from timbrel.host.preset.library import Patch, open_patch
 from timbrel.host.preset.loading import read_preset
 from timbrel.host.preset.preset import TuningSettings
 from timbrel.host.preset.tuning import read_keymap, read_scale, tuned_keys
+from timbrel.host.voice.core_voices import CoreEngine
 
 JUST = ["16/15", "9/8", "6/5", "5/4", "4/3", "45/32", "3/2", "8/5", "5/3", "9/5", "15/8", "2/1"]
 EQUAL = [f"{100 * step}.0" for step in range(1, 13)]
@@ -257,13 +258,14 @@ def test_what_a_preset_cannot_say_of_its_tuning_is_one_line(tmp_path, lines, exp
 @pytest.fixture
 def begun(monkeypatch):
     """The pitches and times at which engines begin notes from now on."""
-    heard, start = [], SpectrumEngine.start_stream
+    heard = []
+    for engine in (SpectrumEngine, CoreEngine):
 
-    def listen(self, pitch, time, key):
-        heard.append((pitch, time))
-        return start(self, pitch, time, key)
+        def listen(self, pitch, time, key, start=engine.start_stream):
+            heard.append((pitch, time))
+            return start(self, pitch, time, key)
 
-    monkeypatch.setattr(SpectrumEngine, "start_stream", listen)
+        monkeypatch.setattr(engine, "start_stream", listen)
     return heard
 
 

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import helper
 from timbrel.host import voice_library
+from timbrel.host.engines.spectrum.frames import VoicingSettings
 from timbrel.host.errors import UserError
 from timbrel.host.midi import jack_input
 from timbrel.host.model.model import Model
@@ -28,7 +29,7 @@ from timbrel.host.voice.tables import fits_core
 
 from .rigs import needs_core
 
-PARTIALS = MODELS / "gm-partials-8.onnx"
+PARTIALS, SPECTRA = MODELS / "gm-partials-8.onnx", MODELS / "gm-chroma-8.onnx"
 
 
 @pytest.fixture
@@ -123,28 +124,37 @@ def with_another_slope(graph):
     next(node for node in graph.node if node.op_type == "LeakyRelu").attribute[0].f = 0.5
 
 
+@needs_core
 @pytest.mark.parametrize("change", [with_a_node_more, with_another_slope])
-def test_a_graph_of_another_form_is_played_by_numpy(make_patch, tmp_path, change):
+def test_a_graph_of_another_form_decodes_for_the_core(make_patch, tmp_path, change):
     model = changed(tmp_path / "changed.onnx", change)
     assert network_of(model) is None
-    assert core_for(make_patch(model)) is None
+    assert not core_for(make_patch(model)).decodes_alone
 
 
-def test_a_model_whose_frames_span_more_hops_than_a_voice_keeps_is_left_to_numpy():
-    card = Model(PARTIALS).card
-    short = SimpleNamespace(card=card.model_copy(update={"hop_length": 128}), gestures=None)
-    assert fits_core(SimpleNamespace(card=card, gestures=None))
-    assert not fits_core(short)
+def test_models_and_phases_that_the_core_does_not_play_are_left_to_numpy():
+    card, spectra = Model(PARTIALS).card, Model(SPECTRA).card
+    short = card.model_copy(update={"hop_length": 128})  # a frame spans more hops than a voice keeps
+    other_window = spectra.model_copy(update={"window": "blackman"})
+
+    def fits(played_card, phase="coherent"):
+        return fits_core(SimpleNamespace(card=played_card, gestures=None), VoicingSettings(phase=phase))
+
+    assert fits(card)
+    assert fits(card, "noise")  # its partials have phases of their own
+    assert fits(spectra)
+    assert not any((fits(short), fits(other_window), fits(spectra, "noise"), fits(spectra, "best")))
+    assert not fits(Model(MODELS / "lakeside-10.onnx").card)
 
 
 @needs_core
-def test_a_core_that_decodes_otherwise_than_the_model_is_left_alone(monkeypatch):
+def test_a_network_that_the_core_decodes_otherwise_is_left_to_the_models_graph(monkeypatch):
     patch = open_patch("gm-keys")
     wrong = patch.model.card.reference.tolerance * 2
     decoded = core_voices.CoreEngine.decoded
-    assert core_for(patch) is not None
+    assert core_for(patch).decodes_alone
     monkeypatch.setattr(core_voices.CoreEngine, "decoded", lambda *arguments: decoded(*arguments) + wrong)
-    assert core_for(patch) is None
+    assert not core_for(patch).decodes_alone
 
 
 @needs_core
