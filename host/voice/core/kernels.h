@@ -1308,6 +1308,8 @@ static void NAME(add_voice)(Core *core, Voice *voice, int64_t start, int32_t cou
 			fade = fade < 0.0 ? 0.0 : fade > 1.0 ? 1.0 : fade;
 			levels[sample] *= (float)(fade * fade * fade);
 		}
+	for (int32_t sample = 0; sample < count; ++sample) /* no processor may meet denormals: not all set them to 0 */
+		levels[sample] = levels[sample] < QUIETEST_LEVEL ? 0.0f : levels[sample];
 	for (int32_t channel = 0; channel < model->channels; ++channel) {
 		float *waiting = pending + (int64_t)channel * core->ring + place, *channel_sound = sound + channel * stride;
 		for (int32_t sample = 0; sample < count; ++sample) {

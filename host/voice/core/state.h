@@ -13,6 +13,8 @@ enum {
 	PADDING = 16          /* bins beyond a spectrum that lobes may reach */
 };
 
+#define QUIETEST_LEVEL 1e-20f /* of a voice: -400 dB, and far above denormals */
+
 /* A decoded frame: where its parts begin in `values`. */
 typedef struct {
 	int64_t condition; /* -1: empty */
