@@ -170,7 +170,7 @@ def load_library(
 
 
 def voice_description() -> str:
-    """Return the voice that plays models of partials here, in a line."""
+    """Return the voice that plays models of partials and spectra here, in a line."""
     library = voice_library()
     if library is not None:
         return f"compiled, with {INSTRUCTIONS[library.core_instructions()]} instructions"
