@@ -21,6 +21,7 @@ from ..engines.spectrum.frames import VoicingSettings
 from ..engines.spectrum.noise_voicing import STRIDE
 from ..engines.spectrum.partial_analysis import QUIETEST
 from ..kinds.card_fields import KEYS, PITCH_CLASSES
+from ..kinds.table import kind_of
 from ..model.gesture import band_energy
 from ..model.model import Model
 from ..model.partials import HANN_ENERGY
@@ -52,7 +53,7 @@ class CoreTables:
         if self.source is not None:
             # The callback refers to the source alone: live playing disables the garbage collector.
             self._callback = DECODE_ROWS(self.source.answer)
-            self.instrument.decode_rows = ctypes.cast(self._callback, ctypes.c_void_p).value
+            self.instrument.decode_rows = ctypes.c_void_p.from_buffer(self._callback).value  # a cast makes a cycle
         self._set_sizes(model, voicing, character)
         self._set_partials(model, voicing)
         self._set_noise(voicing, character)
@@ -194,7 +195,8 @@ class CoreTables:
 def fits_core(model: Model, character: VoicingSettings) -> bool:
     """Return whether the core plays the model's frames so, and its fixed sizes hold its bands and a frame's hops."""
     card, gestures = model.card, model.gestures
-    is_coherent = card.partials is not None or (card.kind == "spectrum" and character.phase == "coherent")
+    chooses_phase = "phase" in kind_of(card).played
+    is_coherent = card.partials is not None or (chooses_phase and character.phase == "coherent")
     bands = max(card.partials.bands if card.partials else 0, len(gestures.bands_hz) if gestures else 0)
     spans_few_hops = FRAME_SECONDS * card.sample_rate <= MOST_HOPS * card.hop_length
     return is_coherent and card.window == "hann" and bands <= MOST_BANDS and spans_few_hops

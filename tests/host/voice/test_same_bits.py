@@ -56,7 +56,7 @@ from timbrel.host import voice_library as library
 from timbrel.host.voice import core_voices
 core = library.load_library(Path(sys.argv[1]))
 core_voices.voice_library = lambda: core
-for name in ("gm-keys", "gm-strings"):
+for name in ("gm-keys", "gm-strings", "gm-pad"):
     for mode in ("poly", "mono", "chord"):
         patch = open_patch(name)
         vars(patch.preset.play).update(mode=mode, unison=2, width=0.5)
