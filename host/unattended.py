@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 
 from .arrays import Array
-from .voice_library import PARTS, CoreRun, load_library
+from .voice_library import PARTS, CoreRun, unlocked_library
 
 MOST_SAMPLES, OUTPUTS = 4096, 2  # as in voice/core/unattended.h
 MOST_BLOCKS = 16
@@ -73,5 +73,5 @@ class UnattendedRun:
 
 def unattended_run(rate: int, block: int) -> UnattendedRun | None:
     """Memory for a card of ``rate`` Hz; None without the core, or for blocks beyond `LONGEST_BLOCK`."""
-    library = load_library(kind=ctypes.CDLL)
+    library = unlocked_library()
     return UnattendedRun(library, rate, block) if library is not None and block <= LONGEST_BLOCK else None

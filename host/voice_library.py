@@ -169,6 +169,12 @@ def load_library(
     return library if alike else None
 
 
+@functools.cache
+def unlocked_library() -> ctypes.CDLL | None:
+    """The core whose calls release the interpreter's lock; loaded once, since each loading defines classes anew."""
+    return load_library(kind=ctypes.CDLL)
+
+
 def voice_description() -> str:
     """Return the voice that plays models of partials and spectra here, in a line."""
     library = voice_library()

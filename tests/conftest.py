@@ -81,7 +81,7 @@ def pytest_runtest_call():
     """
     same_numbers()
     if sys.platform == "linux":
-        ctypes.CDLL(None).fesetenv(ctypes.c_void_p(-1))  # FE_DFL_ENV
+        ctypes.pythonapi.fesetenv(ctypes.c_void_p(-1))  # FE_DFL_ENV
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import gc
 import os
 import sys
@@ -54,16 +55,22 @@ class undisturbed:
             gc.enable()
 
 
+@functools.cache
+def _c_library() -> ctypes.CDLL:
+    """Loaded once: each loading defines a class, which no collector takes away while sound is made."""
+    return ctypes.CDLL(None)
+
+
 def let_memory_go() -> None:
     """Return freed memory to the system (glibc)."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
+            _c_library().malloc_trim(0)
 
 
 def _keep_memory() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
-            mallopt = ctypes.CDLL(None).mallopt
+            mallopt = _c_library().mallopt
             mallopt(MMAP_THRESHOLD, BLOCK_BYTES)
             mallopt(TRIM_THRESHOLD, KEPT_BYTES)

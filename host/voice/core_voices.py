@@ -17,7 +17,7 @@ from ..engines.spectrum.frames import VoicingSettings
 from ..model.model import Model
 from ..ramps import Ramp
 from ..units import MIDDLE_C
-from ..voice_library import NEVER, PARTS, CoreRamp, CoreVoice, load_library, voice_library
+from ..voice_library import NEVER, PARTS, CoreRamp, CoreVoice, unlocked_library, voice_library
 from .network import Network, network_of
 from .tables import CoreTables, decode, fits_core
 
@@ -94,7 +94,7 @@ class CoreEngine(VoiceMaker[CoreStream]):
         self._tables = CoreTables(model, network, character, chord)
         self._memories = list[npt.NDArray[np.uint8]]()
         self.core = self._open()
-        self._free = load_library(kind=ctypes.CDLL) or library  # for long blocks: others may run meanwhile
+        self._free = unlocked_library() or library  # for long blocks: others may run meanwhile
         self._crew: list[Worker] = []
         self._pool: ThreadPoolExecutor | None = None
         self._voice_bytes: int = library.core_voice_bytes(ctypes.addressof(self._tables.instrument))

@@ -269,7 +269,7 @@ def test_effects_and_several_instruments_are_not_left_alone(make_patch, recorded
 
 def test_blocks_too_long_and_a_missing_core_are_left_to_python(monkeypatch):
     assert unattended_run(48_000, LONGEST_BLOCK + 1) is None
-    monkeypatch.setattr("timbrel.host.unattended.load_library", lambda **kind: None)
+    monkeypatch.setattr("timbrel.host.unattended.unlocked_library", lambda: None)
     assert unattended_run(48_000, 128) is None
 
 
