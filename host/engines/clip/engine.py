@@ -24,7 +24,7 @@ from .clip_cache import (
     SingleClipDecoder,
     label_between,
 )
-from .resampling import BITS, ONE, ClipSegment, Places, Request, ResampledClip, Stretch, read, steady, steps
+from .resampling import BITS, ONE, ClipSegment, Places, Request, ResampledClip, Stretch, kernels, read, steady, steps
 
 Codes = Mapping[int, Array]  # [voices, n_latents] by sample
 
@@ -127,6 +127,7 @@ class ClipEngine(Engine[ClipStream]):
         self._requested: tuple[bytes, tuple[Label, ...], tuple[int, ...]] | None = None
         self._age_ms = 0.0
         if self._prefetch_cache is not None:
+            kernels()  # here, not at the first note of another pitch
             self._prefetch_cache.ask(self._wants(self._rest_code, [self._label_of(slot, 0) for slot in self._slots], 0))
 
     @property

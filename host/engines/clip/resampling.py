@@ -346,7 +346,7 @@ def _terms(
     for next_row_index, row in enumerate(rows, 1):
         if next_row_index == len(rows) or rows[next_row_index].band != row.band:
             band_span = slice(piece_bounds[band_first_row], piece_bounds[next_row_index])
-            np.matmul(window_samples[:, band_span], _kernels()[row.band % BANDS], out=terms[:, band_span])
+            np.matmul(window_samples[:, band_span], kernels()[row.band % BANDS], out=terms[:, band_span])
             band_first_row = next_row_index
     return terms.reshape(len(copies_by_side), -1, DEGREE + 1)
 
@@ -380,13 +380,13 @@ def _bands(step: Places) -> Places:
 
 
 @functools.cache
-def _kernels() -> Array:
-    """Tap weights of all low-passes, [BANDS, WINDOW, GROUP * (DEGREE + 1)]."""
-    kernels = np.zeros((BANDS, WINDOW, GROUP, DEGREE + 1), np.float32)
+def kernels() -> Array:
+    """Tap weights of all low-passes, [BANDS, WINDOW, GROUP * (DEGREE + 1)]; the first call takes many blocks' time."""
+    tap_weights = np.zeros((BANDS, WINDOW, GROUP, DEGREE + 1), np.float32)
     for lowpass_index in range(BANDS):
         for sample_shift in range(GROUP):
-            kernels[lowpass_index, sample_shift : sample_shift + TAPS, sample_shift] = _kernel(lowpass_index)
-    return kernels.reshape(BANDS, WINDOW, -1)
+            tap_weights[lowpass_index, sample_shift : sample_shift + TAPS, sample_shift] = _kernel(lowpass_index)
+    return tap_weights.reshape(BANDS, WINDOW, -1)
 
 
 def _kernel(low: int) -> Array:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timbrel.host.engines.clip import engine
 from timbrel.host.engines.clip.clip_cache import NEWEST, ClipRequest, PrefetchClipCache, SingleClipDecoder
-from timbrel.host.engines.clip.resampling import ResampledClip
+from timbrel.host.engines.clip.resampling import ResampledClip, kernels
 from timbrel.host.errors import UserError
 from timbrel.host.events import ControlChange, NoteOff, NoteOn, ParameterChange
 from timbrel.host.model.model import Model
@@ -279,3 +279,10 @@ def test_a_block_in_which_a_key_is_struck_leaves_the_knobs_to_the_next_but_not_f
     playing.play([ControlChange(0, 0, 20, 100), *(on(time) for time in range(0, 20 * BLOCK, BLOCK))], 20 * BLOCK)
     playing.settle()
     assert gate.decoded
+
+
+def test_the_low_passes_are_there_before_the_first_note(patch):
+    """They take as long as 25 blocks of 128."""
+    kernels.cache_clear()
+    Rack({0: patch()}, RATE, live=True)
+    assert kernels.cache_info().currsize == 1
