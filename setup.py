@@ -64,8 +64,9 @@ def _compile() -> None:
 LIBRARIES = [
     Extension(
         "timbrel.host.voice.voice_core",
-        [f"{CORE}/core.c", f"{CORE}/unattended.c"],
-        depends=[f"{CORE}/{name}.h" for name in ("core", "kernels", "maths", "state", "unattended")] + [CLOCK],
+        [f"{CORE}/{name}.c" for name in ("core", "unattended", "grains")],
+        depends=[f"{CORE}/{name}.h" for name in ("core", "kernels", "maths", "state", "unattended", "grains")]
+        + [CLOCK],
         extra_compile_args=FLAGS,
         optional=True,  # without it, numpy plays
     )

@@ -10,7 +10,7 @@ from typing import Any
 from .errors import UserError
 
 NAME = "voice_core.dll" if sys.platform == "win32" else "voice_core.so.1"  # no name of a Python module
-VERSION = 3
+VERSION = 4
 VARIABLE = "TIMBREL_VOICE"  # "core" or "numpy": the voice to play with; else the core where it is compiled
 INSTRUCTIONS = ("the processor's basic", "AVX2")  # by the number that core_instructions returns
 CLASS_SET = 1 << 12  # the condition of a chord of pitch classes: this, and a bit for each
@@ -127,7 +127,18 @@ class CoreRun(ctypes.Structure):
     ]
 
 
-STRUCTURES = (Instrument, CoreGesture, CoreVoice, CoreRamp, CoreBus, CoreRun)
+class CoreGrain(ctypes.Structure):
+    _fields_ = [
+        *_fields(
+            at="frame noise phasors lower_bins lower_gains upper_gains spectrum sound window lower_points lower_shares "
+            "upper_shares point_samples left right"
+        ),
+        *_fields(f64="power_unit highest_power", f32="left_gain right_gain"),
+        *_fields(i32="bins magnitudes audible points skipped length"),
+    ]
+
+
+STRUCTURES = (Instrument, CoreGesture, CoreVoice, CoreRamp, CoreBus, CoreRun, CoreGrain)
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "core_version": (_I32, []),
     "core_instructions": (_I32, []),
@@ -144,6 +155,8 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "core_peaks": (None, [_AT, _I32, _I64, _AT]),
     "core_limit": (None, [_AT, _I64]),
     "core_run_unattended": (None, [_AT]),
+    "core_grain_spectra": (None, [_AT, _I32]),
+    "core_add_grains": (None, [_AT, _I32]),
     "core_render": (None, [_AT, _AT, _I32, _I64, _I32, _AT]),
     "core_mix": (None, [_AT, _AT, _I32, _I64, _I32, _AT, _AT]),
 }

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ...host.arrays import Array
-from ...host.engines.grain.engine import COLUMNS, FILL, FURTHEST, NOISE, PRIMES, SIDE, TRIED, WHEN, GrainEngine
+from ...host.engines.grain.engine import COLUMNS, FILL, FURTHEST, NOISE, SIDE, WHEN, GrainEngine
+from ...host.engines.grain.sources import PRIMES, TRIED
 from ...host.events import ControlChange, Event
 from ...host.kinds.grain import CONTROLS, DENSITY, GrainKind, GrainSettings
 from ...host.model.card import Card

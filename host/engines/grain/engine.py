@@ -1,231 +1,23 @@
-"""Engine of kind ``grain``: resampled samples, or noise filtered by a magnitude frame."""
+"""Engine of kind ``grain``: plans grains, and adds them to the sounds of their voices."""
 
 import functools
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ...arrays import Array, Indices
+from ...arrays import Array
 from ...kinds.grain import CONTROLS, GrainSettings
-from ...model.card import Card
 from ...model.model import Model
 from ...ramps import RAMP_SECONDS, Ramp
-from ...signal import fast_length, gaussian_noise, uniforms
+from ...signal import gaussian_noise, uniforms
 from ...units import MIDDLE_C, db_to_gain
 from ..engine import MAX_BLOCK, VOICE_LUFS, Engine, EngineRequest, MixedSound, Motion
-
-OPEN = 0.5  # cycles per sample: a low-pass is open from here
-STEEP = 8  # twice the order of the Butterworth low-pass
-TRIED = 256  # padding lengths; the best one errs by less than 0.1 cents
-PRIMES = (2, 3, 5, 7)  # prime factors of fast transforms
-
-
-class Cut(NamedTuple):
-    length: int  # samples
-    ratio: float  # of frequencies
-    lowpass: float  # cutoff in cycles per sample
-
-
-class GrainSource(Protocol):
-    """Synthesizes grains without their window."""
-
-    def longest(self, ratio: float) -> int:
-        """Maximum grain length in samples."""
-
-    def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """Expected mean square of grains before the low-pass, weighted by the squared ``window``."""
-
-    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        """A grain per frame, [length] each, read-only if shared with ``frames``.
-
-        Args:
-            frames: [rows, frame_width].
-            places: two random numbers on [0, 1) per row.
-        """
-
-
-def source_of(card: Card, longest: int) -> GrainSource:
-    return NoiseFrames(card, longest) if card.domain == "magnitude" else ResampledFrames(card, longest)
-
-
-class ResampledFrames:
-    """Cuts the frame's middle, transposed and low-passed by band-limited resampling."""
-
-    def __init__(self, card: Card, longest: int) -> None:
-        self._length, self._longest = card.frame_length, longest
-        self._polar = card.domain == "magnitude_phase"
-
-    def longest(self, ratio: float) -> int:
-        return min(max(2, math.floor(self._length / ratio)), self._longest)
-
-    def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """Unweighted; resampling keeps it below half the rate."""
-        if self._polar:
-            magnitudes = frame[: self._length // 2 + 1]
-            return float(np.square(magnitudes).sum()) * 2 / self._length**2  # Parseval
-        return float(np.square(frame).mean())
-
-    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        if self._polar:
-            magnitudes, phases = np.split(frames, 2, axis=1)
-            frames = np.fft.irfft(magnitudes * np.exp(1j * phases), self._length).astype(np.float32, copy=False)
-        return [self._cut(frame, *cut) for frame, cut in zip(frames, cuts, strict=True)]
-
-    def _cut(self, frame: Array, length: int, ratio: float, lowpass: float) -> Array:
-        """Cut a grain from a frame."""
-        full_length = self._length
-        if ratio != 1.0 or lowpass < OPEN:
-            padded_length, resampled_length = _lengths(self._length, ratio)
-            bin_gains = _resampling(padded_length, resampled_length, lowpass)
-            spectrum = np.fft.rfft(frame, padded_length)[: len(bin_gains)] * bin_gains
-            frame = np.fft.irfft(spectrum, resampled_length).astype(np.float32, copy=False)
-            full_length = round(self._length * resampled_length / padded_length)
-        first_sample = max(0, (full_length - length) // 2)
-        return frame[first_sample : first_sample + length]
-
-
-class NoiseFrames:
-    """Gaussian noise with the frame's amplitude spectrum and envelope, new for each grain.
-
-    Its spectrum is a random part of a Gaussian table times the phases of another.
-    """
-
-    def __init__(self, card: Card, longest: int) -> None:
-        self._frame_length, self._bins, self._envelope_points = (
-            card.frame_length,
-            card.frame_length // 2 + 1,
-            card.envelope_points,
-        )
-        self._longest = longest
-        self._table = gaussian_noise(1 << longest.bit_length())
-        self._phasors = self._table / np.abs(self._table)
-
-    def longest(self, ratio: float) -> int:
-        return self._longest
-
-    def power(self, frame: Array, ratio: float, window: Array) -> float:
-        """Higher pitches widen the spectrum at equal density, up to half the rate."""
-        audible_bins = frame[: min(self._bins, math.ceil(self._bins / ratio))]
-        power = float(np.square(audible_bins).sum()) * 2 * ratio / self._frame_length**2
-        if not self._envelope_points:
-            return power
-        point_weights = np.square(window[_point_samples(self._envelope_points, len(window))])
-        return power * float((point_weights * np.square(frame[self._bins :])).sum() / point_weights.sum())
-
-    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
-        transform_lengths = [_even_length(cut.length) for cut in cuts]
-        grains: list[Array] = [frames[0]] * len(cuts)
-        for transform_length in dict.fromkeys(transform_lengths):
-            row_indices = [
-                row_index
-                for row_index, other_length in enumerate(transform_lengths)
-                if other_length == transform_length
-            ]
-            bin_count = transform_length // 2 + 1
-            last_start = len(self._table) - bin_count
-            spectra = np.empty((len(row_indices), bin_count), np.complex64)
-            for spectrum, row_index in zip(spectra, row_indices, strict=True):
-                noise_first, phasor_first = (int(place * last_start) for place in places[row_index])
-                np.multiply(
-                    self._table[noise_first : noise_first + bin_count],
-                    self._phasors[phasor_first : phasor_first + bin_count],
-                    out=spectrum,
-                )
-                _, ratio, lowpass = cuts[row_index]
-                spectrum *= _interpolated(
-                    frames[row_index], *_filtering(self._frame_length, transform_length, ratio, lowpass)
-                )
-            sounds = np.fft.irfft(spectra, transform_length)
-            for sound, row_index in zip(sounds, row_indices, strict=True):
-                grains[row_index] = self._shaped(sound[: cuts[row_index].length], frames[row_index])
-        return grains
-
-    def _shaped(self, sound: Array, frame: Array) -> Array:
-        """Apply a frame's envelope."""
-        if not self._envelope_points:
-            return sound
-        shaped_sound = _interpolated(frame[self._bins :], *_stretching(self._envelope_points, len(sound)))
-        shaped_sound *= sound
-        return shaped_sound
-
-
-@functools.cache
-def _even_length(length: int) -> int:
-    """Even length of a fast transform."""
-    return fast_length(length, PRIMES, step=2)
-
-
-@functools.lru_cache(maxsize=256)
-def _lengths(length: int, ratio: float) -> tuple[int, int]:
-    """Padded length and length after resampling, whose ratio is nearest to ``ratio``."""
-    if ratio == 1.0:
-        return length, length
-    padded_lengths = np.arange(length, length + TRIED)
-    resampled_lengths = np.maximum(np.round(padded_lengths / ratio), 2)
-    best_index = int(np.argmin(np.abs(resampled_lengths * ratio / padded_lengths - 1.0)))
-    return int(padded_lengths[best_index]), int(resampled_lengths[best_index])
-
-
-@functools.lru_cache(maxsize=64)
-def _resampling(length: int, resampled_length: int, lowpass: float) -> Array:
-    """Gains of the bins that resampling keeps."""
-    shorter_length = min(length, resampled_length)
-    bin_gains = np.full(shorter_length // 2 + 1, resampled_length / length)
-    if shorter_length % 2 == 0 and resampled_length != length:  # its last bin counts twice, or half
-        bin_gains[-1] *= 2.0 if resampled_length < length else 0.5
-    return (bin_gains * _butterworth(np.arange(len(bin_gains)) / resampled_length, lowpass)).astype(np.float32)
-
-
-def _interpolated(values: Array, lower_bins: Indices, lower_weights: Array, upper_weights: Array) -> Array:
-    """Interpolate between neighbouring values."""
-    interpolated: Array = values.take(lower_bins)
-    interpolated *= lower_weights
-    upper_values = values[1:].take(lower_bins)
-    upper_values *= upper_weights
-    interpolated += upper_values
-    return interpolated
-
-
-@functools.lru_cache(maxsize=64)
-def _filtering(frame_length: int, length: int, ratio: float, lowpass: float) -> tuple[Indices, Array, Array]:
-    """Return a grain's bins between a frame's: lower bins, and gains of these and of the next ones."""
-    cycles = np.arange(length // 2 + 1) / length
-    bin_positions = cycles * frame_length / ratio
-    lower_bins = np.minimum(bin_positions.astype(np.intp), frame_length // 2 - 1)
-    upper_shares = bin_positions - lower_bins
-    bin_gains = math.sqrt(length / frame_length) * _butterworth(cycles, lowpass) * (bin_positions <= frame_length / 2)
-    bin_gains[[0, -1]] *= math.sqrt(2.0)  # only the real part counts there, half the power
-    return (
-        lower_bins,
-        (bin_gains * (1.0 - upper_shares)).astype(np.float32),
-        (bin_gains * upper_shares).astype(np.float32),
-    )
-
-
-@functools.lru_cache(maxsize=16)
-def _stretching(point_count: int, length: int) -> tuple[Indices, Array, Array]:
-    """Return samples between an envelope's points: lower points, and weights of these and of the next ones."""
-    point_positions = np.linspace(0.0, point_count - 1.0, length)
-    lower_points = np.minimum(point_positions.astype(np.intp), point_count - 2)
-    upper_shares = (point_positions - lower_points).astype(np.float32)
-    return lower_points, 1 - upper_shares, upper_shares
-
-
-@functools.lru_cache(maxsize=256)
-def _point_samples(point_count: int, length: int) -> Indices:
-    """Samples at which an envelope's points lie."""
-    return np.linspace(0, length - 1, point_count).round().astype(np.intp)
-
-
-def _butterworth(cycles: npt.NDArray[np.float64], lowpass: float) -> npt.NDArray[np.float64] | float:
-    """Gains of a low-pass."""
-    return 1.0 if lowpass >= OPEN else 1.0 / np.sqrt(1.0 + (cycles / lowpass) ** STEEP)
-
+from .sources import Cut, PlacedGrain, source_of
 
 # Per channel of a texture: of noise this loud, one sample in 200 exceeds the limiter's knee. Recordings of rain and
 # sea come near it; codes between and beyond them may decode to a hundred times its power.
@@ -330,8 +122,9 @@ class GrainEngine(Engine[GrainStream]):
         }
         self._onset_ramps = [
             self.targets[f"grain.{name}"]
-            for name in ("length", "shape", "pitch", "spread", "level_jitter", "code_jitter", "lowpass_hz")
+            for name in ("length", "shape", "pitch", "spread", "level_jitter", "lowpass_hz")
         ]
+        self._code_jitter_ramp = self.targets["grain.code_jitter"]
         self._jitter_ramp = self.targets["grain.jitter"]
         self._source = source_of(card, math.ceil(CONTROLS["grain.length"].high * self._rate))
         self._deviations = np.array([latent.std for latent in card.latents], np.float32)
@@ -415,15 +208,15 @@ class GrainEngine(Engine[GrainStream]):
         read_time_array = np.array(read_times, np.int64)
         bends_semitones = motion.bend_semitones(voice_indices, read_time_array).tolist()
         codes = motion.latents(voice_indices, read_time_array)
-        cuts, windows, side_gains, code_jitters = [], [], [], []
-        for (_, stream, grain), read_time, bend_semitones in zip(due_grains, read_times, bends_semitones, strict=True):
-            length, shape, pitch, spread, level_jitter, code_jitter, lowpass = [
-                ramp.value(read_time) for ramp in self._onset_ramps
-            ]
-            pitch += bend_semitones
+        onset_values = [_values(ramp, read_time_array) for ramp in self._onset_ramps]
+        cuts, windows, side_gains = [], [], []
+        for (_, stream, grain), read_time, bend_semitones, length, shape, pitch, spread, level_jitter, lowpass in zip(
+            due_grains, read_times, bends_semitones, *onset_values, strict=True
+        ):
+            semitones = pitch + bend_semitones
             if self._transposing:
-                pitch += stream.pitch_at(read_time) - MIDDLE_C
-            ratio = 2.0 ** (min(max(pitch, -FURTHEST), FURTHEST) / 12.0)
+                semitones += stream.pitch_at(read_time) - MIDDLE_C
+            ratio = 2.0 ** (min(max(semitones, -FURTHEST), FURTHEST) / 12.0)
             grain_length = min(max(2, round(length * self._rate)), self._source.longest(ratio))
             window, window_energy = _window(grain_length, round(shape * SHAPES))
             grain_gain = 10.0 ** (level_jitter * (2.0 * grain.chance[LEVEL] - 1.0) / 20.0)
@@ -432,20 +225,19 @@ class GrainEngine(Engine[GrainStream]):
             cuts.append(Cut(grain_length, ratio, lowpass / self._rate))
             windows.append(window)
             side_gains.append((grain_gain * math.cos(pan_angle), grain_gain * math.sin(pan_angle)))
-            code_jitters.append(code_jitter)
-        random_rows = [grain.chance for _, _, grain in due_grains]
+        code_jitters = _values(self._code_jitter_ramp, read_time_array)
         if any(code_jitters):
+            random_rows = [grain.chance for _, _, grain in due_grains]
             frames = self._model.decode(self._jittered(codes, code_jitters, random_rows), self._no_chroma)
         else:
             frames = self._decode(codes)
-        sounds = self._source.grains(frames, cuts, [random_numbers[NOISE:] for random_numbers in random_rows])
-        for (_, stream, grain), frame, grain_cut, sound, window, gains in zip(
-            due_grains, frames, cuts, sounds, windows, side_gains, strict=True
-        ):
-            power = self._source.power(frame, grain_cut.ratio, window)
-            if power > self.highest_power:
-                window = window * np.float32(math.sqrt(self.highest_power / power))
-            self._place(stream, grain.onset, sound * window, gains, block_start)
+        for (_, stream, grain), cut in zip(due_grains, cuts, strict=True):
+            stream.make_room(block_start, grain.onset + cut.length)
+        placed_grains = [
+            _placed(stream, grain, cut, window, gains)
+            for (_, stream, grain), cut, window, gains in zip(due_grains, cuts, windows, side_gains, strict=True)
+        ]
+        self._source.add(frames, placed_grains, self.highest_power)
 
     def _jittered(self, codes: Array, amounts: Sequence[float], random_rows: Sequence[Sequence[float]]) -> Array:
         """Return codes moved by random amounts, within the latents' ranges."""
@@ -475,16 +267,24 @@ class GrainEngine(Engine[GrainStream]):
         self._decoded = {one_code: self._decoded[one_code] for one_code in code_bytes}
         return np.stack([self._decoded[one_code] for one_code in code_bytes])
 
-    def _place(
-        self, stream: GrainStream, onset: int, sound: Array, gains: tuple[float, float], block_start: int
-    ) -> None:
-        """Mix a grain into a stream."""
-        if onset < stream.on:
-            sound, onset = sound[stream.on - onset :], stream.on
-        stream.make_room(block_start, onset + len(sound))
-        offset = onset - stream.origin
-        for pending_side, gain in zip(stream.pending, gains, strict=True):
-            pending_side[offset : offset + len(sound)] += sound * gain
+
+def _values(ramp: Ramp, times: npt.NDArray[np.int64]) -> list[float]:
+    """A ramp's values at times, the same all along if it has settled."""
+    segments = ramp.segments
+    if len(segments) == 1 and times.min() >= segments[0].start + segments[0].length:
+        return [segments[0].last] * len(times)
+    values: list[float] = ramp.values(times).tolist()
+    return values
+
+
+def _placed(
+    stream: GrainStream, grain: PlannedGrain, cut: Cut, window: Array, side_gains: tuple[float, float]
+) -> PlacedGrain:
+    """A grain in its stream, which has room for it."""
+    skipped_count = min(max(0, stream.on - grain.onset), cut.length)
+    first_sample = grain.onset + skipped_count - stream.origin
+    sums = stream.pending[:, first_sample : first_sample + cut.length - skipped_count]
+    return PlacedGrain(cut, grain.chance[NOISE:], window, side_gains, sums, skipped_count)
 
 
 @functools.lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ from ...errors import UserError
 from ...model.card import Card
 from ...signal import uniforms, window
 from ..engine import TINY, FrameAnalysis, hop_of, window_cover
-from .engine import OPEN, Cut, source_of
+from .sources import OPEN, Cut, source_of
 
 MOST_GAIN = 16.0  # the most that a decoded grain is amplified to reach the input's level
 

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "grains.h"
 #include "maths.h"
 #include "state.h"
 #include "unattended.h"
@@ -209,7 +210,8 @@ int32_t core_instructions(void)
 int64_t core_sizes(int32_t structure)
 {
 	const int64_t sizes[] = {sizeof(Instrument), sizeof(Gesture), sizeof(Voice),
-	                         sizeof(Ramp),       sizeof(Bus),     sizeof(UnattendedRun)};
+	                         sizeof(Ramp),       sizeof(Bus),     sizeof(UnattendedRun),
+	                         sizeof(Grain)};
 	return structure >= 0 && structure < (int32_t)(sizeof sizes / sizeof *sizes) ? sizes[structure] : 0;
 }
 

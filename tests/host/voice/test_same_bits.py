@@ -14,7 +14,7 @@ from timbrel.host.voice import core_voices
 
 from .rigs import rack_of, sound_of
 
-CORE = [Path(library.__file__).parent / "voice" / "core" / name for name in ("core.c", "unattended.c")]
+CORE = [Path(library.__file__).parent / "voice" / "core" / name for name in ("core.c", "unattended.c", "grains.c")]
 FLAGS = ["-std=c11", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-Werror"]
 QUIET = ["-Wno-psabi", "-Wno-maybe-uninitialized"]
 EVENTS = [
@@ -53,11 +53,12 @@ from timbrel.host.events import ControlChange, NoteOff, NoteOn, PitchBend
 from timbrel.host.play.rack import Rack
 from timbrel.host.preset.library import open_patch
 from timbrel.host import voice_library as library
+from timbrel.host.engines.grain import sources
 from timbrel.host.voice import core_voices
 core = library.load_library(Path(sys.argv[1]))
-core_voices.voice_library = lambda: core
-for name in ("gm-keys", "gm-strings", "gm-pad"):
-    for mode in ("poly", "mono", "chord"):
+core_voices.voice_library = sources.voice_library = lambda: core
+for name in ("gm-keys", "gm-strings", "gm-pad", "lakeside-walk"):
+    for mode in ("poly", "mono", "chord")[: 2 if name == "lakeside-walk" else 3]:
         patch = open_patch(name)
         vars(patch.preset.play).update(mode=mode, unison=2, width=0.5)
         rack = Rack({0: patch}, 44100)

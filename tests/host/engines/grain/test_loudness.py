@@ -7,7 +7,8 @@ import pytest
 from scipy.signal import welch
 from timbrel.host.audio.output import limited
 from timbrel.host.engines.engine import VOICE_LUFS, EngineRequest, engine_of
-from timbrel.host.engines.grain.engine import LOUDEST_TEXTURE_DB, Cut, GrainEngine, NoiseFrames
+from timbrel.host.engines.grain.engine import LOUDEST_TEXTURE_DB, GrainEngine
+from timbrel.host.engines.grain.sources import Cut, NoiseFrames
 from timbrel.host.events import ControlChange, NoteOn
 from timbrel.host.kinds.grain import GrainSettings
 from timbrel.host.play.rack import Rack

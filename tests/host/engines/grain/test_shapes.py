@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.signal import resample, welch
-from timbrel.host.engines.grain.engine import Cut, NoiseFrames, ResampledFrames, source_of
+from timbrel.host.engines.grain.sources import Cut, NoiseFrames, ResampledFrames, source_of
 
 from .grains import LENGTH, RATE, Still, onsets, sound
 

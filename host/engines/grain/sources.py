@@ -1,0 +1,349 @@
+"""Sources of grains: resampled samples, or noise filtered by a magnitude frame; their mix into streams of sound."""
+
+import functools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...arrays import Array, Indices
+from ...model.card import Card
+from ...signal import fast_length, gaussian_noise
+from ...voice_library import CoreGrain, voice_library
+
+OPEN = 0.5  # cycles per sample: a low-pass is open from here
+STEEP = 8  # twice the order of the Butterworth low-pass
+TRIED = 256  # padding lengths; the best one errs by less than 0.1 cents
+PRIMES = (2, 3, 5, 7)  # prime factors of fast transforms
+
+
+class Cut(NamedTuple):
+    length: int  # samples
+    ratio: float  # of frequencies
+    lowpass: float  # cutoff in cycles per sample
+
+
+class PlacedGrain(NamedTuple):
+    """A grain and the sums to which it is added, [2, length - skipped]."""
+
+    cut: Cut
+    places: Sequence[float]  # two random numbers on [0, 1)
+    window: Array  # [length]
+    side_gains: tuple[float, float]
+    sums: Array
+    skipped: int  # samples before the note
+
+
+class GrainSource(ABC):
+    """Synthesizes grains."""
+
+    @abstractmethod
+    def longest(self, ratio: float) -> int:
+        """Maximum grain length in samples."""
+
+    @abstractmethod
+    def power(self, frame: Array, ratio: float, window: Array) -> float:
+        """Expected mean square of grains before the low-pass, weighted by the squared ``window``."""
+
+    @abstractmethod
+    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
+        """A grain per frame without its window, [length] each, read-only if shared with ``frames``.
+
+        Args:
+            frames: [rows, frame_width].
+            places: two random numbers on [0, 1) per row.
+        """
+
+    def add(self, frames: Array, placed_grains: Sequence[PlacedGrain], highest_power: float) -> None:
+        """Add a grain per frame to its sums, at most as loud as ``highest_power``, a mean square."""
+        cuts, places = [grain.cut for grain in placed_grains], [grain.places for grain in placed_grains]
+        for frame, grain, sound in zip(frames, placed_grains, self.grains(frames, cuts, places), strict=True):
+            window, power = grain.window, self.power(frame, grain.cut.ratio, grain.window)
+            if power > highest_power:
+                window = window * np.float32(math.sqrt(highest_power / power))
+            windowed_sound = (sound * window)[grain.skipped :]
+            for side, gain in zip(grain.sums, grain.side_gains, strict=True):
+                side += windowed_sound * gain
+
+
+CORE_GRAIN = np.dtype(CoreGrain)
+
+
+def source_of(card: Card, longest: int) -> GrainSource:
+    return NoiseFrames(card, longest) if card.domain == "magnitude" else ResampledFrames(card, longest)
+
+
+class ResampledFrames(GrainSource):
+    """Cuts the frame's middle, transposed and low-passed by band-limited resampling."""
+
+    def __init__(self, card: Card, longest: int) -> None:
+        self._length, self._longest = card.frame_length, longest
+        self._polar = card.domain == "magnitude_phase"
+
+    def longest(self, ratio: float) -> int:
+        return min(max(2, math.floor(self._length / ratio)), self._longest)
+
+    def power(self, frame: Array, ratio: float, window: Array) -> float:
+        """Unweighted; resampling keeps it below half the rate."""
+        if self._polar:
+            magnitudes = frame[: self._length // 2 + 1]
+            return float(np.square(magnitudes).sum()) * 2 / self._length**2  # Parseval
+        return float(np.square(frame).mean())
+
+    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
+        if self._polar:
+            magnitudes, phases = np.split(frames, 2, axis=1)
+            frames = np.fft.irfft(magnitudes * np.exp(1j * phases), self._length).astype(np.float32, copy=False)
+        return [self._cut(frame, *cut) for frame, cut in zip(frames, cuts, strict=True)]
+
+    def _cut(self, frame: Array, length: int, ratio: float, lowpass: float) -> Array:
+        """Cut a grain from a frame."""
+        full_length = self._length
+        if ratio != 1.0 or lowpass < OPEN:
+            padded_length, resampled_length = _lengths(self._length, ratio)
+            bin_gains = _resampling(padded_length, resampled_length, lowpass)
+            spectrum = np.fft.rfft(frame, padded_length)[: len(bin_gains)] * bin_gains
+            frame = np.fft.irfft(spectrum, resampled_length).astype(np.float32, copy=False)
+            full_length = round(self._length * resampled_length / padded_length)
+        first_sample = max(0, (full_length - length) // 2)
+        return frame[first_sample : first_sample + length]
+
+
+class NoiseFrames(GrainSource):
+    """Gaussian noise with the frame's amplitude spectrum and envelope, new for each grain.
+
+    Its spectrum is a random part of a Gaussian table times the phases of another.
+    """
+
+    def __init__(self, card: Card, longest: int) -> None:
+        self._frame_length, self._bins, self._envelope_points = (
+            card.frame_length,
+            card.frame_length // 2 + 1,
+            card.envelope_points,
+        )
+        self._longest = longest
+        self._table = gaussian_noise(1 << longest.bit_length())
+        self._phasors = self._table / np.abs(self._table)
+        self._library = voice_library()
+        self._table_address, self._phasors_address = self._table.ctypes.data, self._phasors.ctypes.data
+
+    def longest(self, ratio: float) -> int:
+        return self._longest
+
+    def power(self, frame: Array, ratio: float, window: Array) -> float:
+        """Higher pitches widen the spectrum at equal density, up to half the rate."""
+        audible_bins = frame[: min(self._bins, math.ceil(self._bins / ratio))]
+        power = float(np.square(audible_bins).sum()) * 2 * ratio / self._frame_length**2
+        if not self._envelope_points:
+            return power
+        point_weights = np.square(window[_point_samples(self._envelope_points, len(window))])
+        return power * float((point_weights * np.square(frame[self._bins :])).sum() / point_weights.sum())
+
+    def grains(self, frames: Array, cuts: Sequence[Cut], places: Sequence[Sequence[float]]) -> list[Array]:
+        transform_lengths = [_even_length(cut.length) for cut in cuts]
+        grains: list[Array] = [frames[0]] * len(cuts)
+        for transform_length in dict.fromkeys(transform_lengths):
+            row_indices = [
+                row_index
+                for row_index, other_length in enumerate(transform_lengths)
+                if other_length == transform_length
+            ]
+            bin_count = transform_length // 2 + 1
+            last_start = len(self._table) - bin_count
+            spectra = np.empty((len(row_indices), bin_count), np.complex64)
+            for spectrum, row_index in zip(spectra, row_indices, strict=True):
+                noise_first, phasor_first = (int(place * last_start) for place in places[row_index])
+                np.multiply(
+                    self._table[noise_first : noise_first + bin_count],
+                    self._phasors[phasor_first : phasor_first + bin_count],
+                    out=spectrum,
+                )
+                _, ratio, lowpass = cuts[row_index]
+                spectrum *= _interpolated(
+                    frames[row_index], *_filtering(self._frame_length, transform_length, ratio, lowpass)
+                )
+            sounds = np.fft.irfft(spectra, transform_length)
+            for sound, row_index in zip(sounds, row_indices, strict=True):
+                grains[row_index] = self._shaped(sound[: cuts[row_index].length], frames[row_index])
+        return grains
+
+    def add(self, frames: Array, placed_grains: Sequence[PlacedGrain], highest_power: float) -> None:
+        library = self._library
+        if library is None:
+            super().add(frames, placed_grains, highest_power)
+            return
+        frames = np.ascontiguousarray(frames, np.float32)
+        transform_lengths = [_even_length(grain.cut.length) for grain in placed_grains]
+        tables = [
+            self._core_tables(grain.cut, length) for grain, length in zip(placed_grains, transform_lengths, strict=True)
+        ]
+        core_grains = np.array(
+            [
+                self._core_grain(grain, *grain_tables, frame, highest_power)
+                for grain, grain_tables, frame in zip(placed_grains, tables, _row_addresses(frames), strict=True)
+            ],
+            CORE_GRAIN,
+        )
+        rows_by_length: dict[int, list[int]] = {}
+        for row, length in enumerate(transform_lengths):
+            rows_by_length.setdefault(length, []).append(row)
+        spectra = {
+            length: np.empty((len(rows), length // 2 + 1), np.complex64) for length, rows in rows_by_length.items()
+        }
+        core_grains["spectrum"] = _addresses_by_row(rows_by_length, spectra)
+        library.core_grain_spectra(core_grains.ctypes.data, len(core_grains))
+        sounds = {length: np.fft.irfft(length_spectra, length) for length, length_spectra in spectra.items()}
+        core_grains["sound"] = _addresses_by_row(rows_by_length, sounds)
+        library.core_add_grains(core_grains.ctypes.data, len(core_grains))
+
+    def _core_tables(self, cut: Cut, transform_length: int) -> "tuple[_Addresses, _Addresses]":
+        """Tables of filter and envelope; held until the core has read them."""
+        filtering = _filtering_addresses(self._frame_length, transform_length, cut.ratio, cut.lowpass)
+        points = self._envelope_points
+        return filtering, _envelope_addresses(points, cut.length) if points else _NO_ENVELOPE
+
+    def _core_grain(
+        self,
+        grain: PlacedGrain,
+        filtering: "_Addresses",
+        envelope: "_Addresses",
+        frame: int,
+        highest_power: float,
+    ) -> tuple[float, ...]:
+        """A grain's `CoreGrain`, without spectrum and sound; ``frame``: its address."""
+        length, ratio, _ = grain.cut
+        bin_count = len(filtering.arrays[0])
+        last_start = len(self._table) - bin_count
+        noise_first, phasor_first = (int(place * last_start) for place in grain.places)
+        sums = grain.sums.ctypes.data
+        return (
+            *(frame, self._table_address + noise_first * 8, self._phasors_address + phasor_first * 8),
+            *(*filtering, 0, 0, grain.window.ctypes.data, *envelope, sums, sums + grain.sums.strides[0]),
+            *(2 * ratio / self._frame_length**2, highest_power, *grain.side_gains, bin_count, self._bins),
+            *(min(self._bins, math.ceil(self._bins / ratio)), self._envelope_points, grain.skipped, length),
+        )
+
+    def _shaped(self, sound: Array, frame: Array) -> Array:
+        """Apply a frame's envelope."""
+        if not self._envelope_points:
+            return sound
+        shaped_sound = _interpolated(frame[self._bins :], *_stretching(self._envelope_points, len(sound)))
+        shaped_sound *= sound
+        return shaped_sound
+
+
+@functools.cache
+def _even_length(length: int) -> int:
+    """Even length of a fast transform."""
+    return fast_length(length, PRIMES, step=2)
+
+
+@functools.lru_cache(maxsize=256)
+def _lengths(length: int, ratio: float) -> tuple[int, int]:
+    """Padded length and length after resampling, whose ratio is nearest to ``ratio``."""
+    if ratio == 1.0:
+        return length, length
+    padded_lengths = np.arange(length, length + TRIED)
+    resampled_lengths = np.maximum(np.round(padded_lengths / ratio), 2)
+    best_index = int(np.argmin(np.abs(resampled_lengths * ratio / padded_lengths - 1.0)))
+    return int(padded_lengths[best_index]), int(resampled_lengths[best_index])
+
+
+@functools.lru_cache(maxsize=64)
+def _resampling(length: int, resampled_length: int, lowpass: float) -> Array:
+    """Gains of the bins that resampling keeps."""
+    shorter_length = min(length, resampled_length)
+    bin_gains = np.full(shorter_length // 2 + 1, resampled_length / length)
+    if shorter_length % 2 == 0 and resampled_length != length:  # its last bin counts twice, or half
+        bin_gains[-1] *= 2.0 if resampled_length < length else 0.5
+    return (bin_gains * _butterworth(np.arange(len(bin_gains)) / resampled_length, lowpass)).astype(np.float32)
+
+
+def _interpolated(values: Array, lower_bins: Indices, lower_weights: Array, upper_weights: Array) -> Array:
+    """Interpolate between neighbouring values."""
+    interpolated: Array = values.take(lower_bins)
+    interpolated *= lower_weights
+    upper_values = values[1:].take(lower_bins)
+    upper_values *= upper_weights
+    interpolated += upper_values
+    return interpolated
+
+
+@functools.lru_cache(maxsize=64)
+def _filtering(frame_length: int, length: int, ratio: float, lowpass: float) -> tuple[Indices, Array, Array]:
+    """Return a grain's bins between a frame's: lower bins, and gains of these and of the next ones."""
+    cycles = np.arange(length // 2 + 1) / length
+    bin_positions = cycles * frame_length / ratio
+    lower_bins = np.minimum(bin_positions.astype(np.int64), frame_length // 2 - 1)
+    upper_shares = bin_positions - lower_bins
+    bin_gains = math.sqrt(length / frame_length) * _butterworth(cycles, lowpass) * (bin_positions <= frame_length / 2)
+    bin_gains[[0, -1]] *= math.sqrt(2.0)  # only the real part counts there, half the power
+    return (
+        lower_bins,
+        (bin_gains * (1.0 - upper_shares)).astype(np.float32),
+        (bin_gains * upper_shares).astype(np.float32),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _filtering_addresses(frame_length: int, length: int, ratio: float, lowpass: float) -> "_Addresses":
+    return _Addresses.of(_filtering(frame_length, length, ratio, lowpass))
+
+
+@functools.lru_cache(maxsize=256)
+def _envelope_addresses(point_count: int, length: int) -> "_Addresses":
+    return _Addresses.of((*_stretching(point_count, length), _point_samples(point_count, length)))
+
+
+class _Addresses(tuple[int, ...]):
+    """Addresses of arrays, which live as long."""
+
+    arrays: Sequence[npt.NDArray[Any]]
+
+    @classmethod
+    def of(cls, arrays: Sequence[npt.NDArray[Any]]) -> "_Addresses":
+        addresses = cls(array.ctypes.data for array in arrays)
+        addresses.arrays = arrays
+        return addresses
+
+
+_NO_ENVELOPE = _Addresses((0, 0, 0, 0))
+
+
+def _row_addresses(rows: npt.NDArray[Any]) -> range:
+    return range(rows.ctypes.data, rows.ctypes.data + len(rows) * rows.strides[0], rows.strides[0])
+
+
+def _addresses_by_row(
+    rows_by_length: Mapping[int, Sequence[int]], arrays: Mapping[int, npt.NDArray[Any]]
+) -> npt.NDArray[np.uintp]:
+    """Addresses of all rows of ``arrays``, [rows], where ``rows_by_length`` puts them."""
+    addresses = {
+        row: address
+        for length, rows in rows_by_length.items()
+        for row, address in zip(rows, _row_addresses(arrays[length]), strict=True)
+    }
+    return np.array([addresses[row] for row in range(len(addresses))], np.uintp)
+
+
+@functools.lru_cache(maxsize=16)
+def _stretching(point_count: int, length: int) -> tuple[Indices, Array, Array]:
+    """Return samples between an envelope's points: lower points, and weights of these and of the next ones."""
+    point_positions = np.linspace(0.0, point_count - 1.0, length)
+    lower_points = np.minimum(point_positions.astype(np.int64), point_count - 2)
+    upper_shares = (point_positions - lower_points).astype(np.float32)
+    return lower_points, 1 - upper_shares, upper_shares
+
+
+@functools.lru_cache(maxsize=256)
+def _point_samples(point_count: int, length: int) -> Indices:
+    """Samples at which an envelope's points lie."""
+    return np.linspace(0, length - 1, point_count).round().astype(np.int64)
+
+
+def _butterworth(cycles: npt.NDArray[np.float64], lowpass: float) -> npt.NDArray[np.float64] | float:
+    """Gains of a low-pass."""
+    return 1.0 if lowpass >= OPEN else 1.0 / np.sqrt(1.0 + (cycles / lowpass) ** STEEP)
