@@ -26,6 +26,7 @@ LONG_WAIT = 0.1  # of the rendering time, spent waiting for the interpreter lock
 LONG_WAIT_BLOCKS = 32  # averaging length of the waits
 OFTEN = 0.05  # of the blocks with long waits: a busy thread causes 10 % and more, a busy machine 2 %
 OFTEN_BLOCKS = 256  # averaging length of their share
+SLOW = 0.8  # of a block's length: rendering that takes more leaves nothing for the next block
 SETTLED_SECONDS = 0.0005  # after the card read a block, nearly all events stamped with its start have arrived
 SURELY_SECONDS = 0.001  # the same, with a spare block in the ring and so more time to wait
 POLL_SECONDS = 0.0001  # between polls of the ring when the card is later than its clock
@@ -151,7 +152,8 @@ class RenderLoop:
         self._mean_seconds = 0.0  # rendering time of recent blocks
         self._mean_waited_seconds = 0.0  # of it, waiting for the interpreter lock
         self._share_of_waits = 0.0  # share of recent blocks with a long wait
-        self._spare_blocks = 0  # added to the ring's depth because of such waits
+        self._share_of_slow = 0.0  # share of recent blocks that took nearly their own length
+        self._spare_blocks = 0  # added to the ring's depth because of such waits and blocks
         self._shedding = LoadShedding()
         self._stand_blocks = max(1, round(LOOK_SECONDS * sink.rate / sink.block))
         self._count = 0  # blocks rendered
@@ -166,7 +168,7 @@ class RenderLoop:
 
     @property
     def ring_blocks(self) -> int:
-        """The ring's depth, larger while other threads delay rendering.
+        """The ring's depth, larger while other threads delay rendering, or it often takes a block's time.
 
         Constant with audio input, which cannot be rendered ahead.
         """
@@ -318,24 +320,24 @@ class RenderLoop:
             time.sleep((self._settled - elapsed_samples) / sink.rate)
 
     def _notice(self, rendering_seconds: float, cpu_seconds: float, gave_way: bool) -> None:
-        """Deepen the ring while other threads delay this one often; events are then later.
+        """Deepen the ring while blocks are often slow, or other threads delay this one often; events are then later.
 
         A thread that competes for the interpreter lock regains it every few bytecodes: long blocks, such as a chord's
-        first, take five times as long. Single waits change nothing. At the lowest latency a gap is better than a late
-        note. A thread that never ``gave_way`` to the lock was preempted; no ring outlasts that.
+        first, take five times as long. Single waits and slow blocks change nothing. At the lowest latency a gap is
+        better than a late note. A thread that never ``gave_way`` to the lock was preempted; no ring outlasts that.
         """
         waited_seconds = rendering_seconds - cpu_seconds if gave_way else 0.0
         self._mean_seconds += (rendering_seconds - self._mean_seconds) / LONG_WAIT_BLOCKS
         self._mean_waited_seconds += (waited_seconds - self._mean_waited_seconds) / LONG_WAIT_BLOCKS
         self._share_of_waits += ((waited_seconds > LONG_WAIT * rendering_seconds) - self._share_of_waits) / OFTEN_BLOCKS
-        if (
-            PRECISE
-            and not self._lowest
-            and self._mean_waited_seconds > LONG_WAIT * self._mean_seconds
-            and self._share_of_waits > OFTEN
-        ):
+        block_seconds = self.sink.block / self.sink.rate
+        self._share_of_slow += ((rendering_seconds > SLOW * block_seconds) - self._share_of_slow) / OFTEN_BLOCKS
+        waits_often = (
+            PRECISE and self._mean_waited_seconds > LONG_WAIT * self._mean_seconds and self._share_of_waits > OFTEN
+        )
+        if not self._lowest and (waits_often or self._share_of_slow > OFTEN):
             self._spare_blocks = SPARE_BLOCKS
-        elif self._mean_waited_seconds < LONG_WAIT / 2 * self._mean_seconds:
+        elif self._mean_waited_seconds < LONG_WAIT / 2 * self._mean_seconds and self._share_of_slow < OFTEN / 4:
             self._spare_blocks = 0
 
     def _pass(self, samples: int) -> None:

@@ -96,9 +96,10 @@ def test_a_machine_that_stands_still_costs_an_underrun_and_no_voice(make_patch, 
     assert (loop.player.shed, loop.player.sounding) == (0, 1)
 
 
-@pytest.mark.parametrize(("waiting", "kept"), [(0.3, 6), (0.0, 0)])
-def test_a_deeper_ring_gives_up_no_voice_that_is_in_time(make_patch, hours, waiting, kept):
-    loop, _, _ = looped(make_patch, hours, [Timed(100.3, NoteOn(0, 0, 50 + i, 90)) for i in range(6)])
+@pytest.mark.parametrize(("waiting", "lowest", "kept"), [(0.3, False, 6), (0.0, False, 6), (0.0, True, 0)])
+def test_a_deeper_ring_gives_up_no_voice_that_is_in_time(make_patch, hours, waiting, lowest, kept):
+    notes = [Timed(100.3, NoteOn(0, 0, 50 + i, 90)) for i in range(6)]
+    loop, _, _ = looped(make_patch, hours, notes, lowest)
     block = loop.player.block
 
     def slow(count):
@@ -109,6 +110,27 @@ def test_a_deeper_ring_gives_up_no_voice_that_is_in_time(make_patch, hours, wait
     loop.player.block = slow
     loop.run()
     assert loop.player.sounding == kept
+
+
+@pytest.mark.parametrize(("lowest", "late"), [(False, 0), (True, 15)])
+def test_chords_that_take_longer_than_a_block_leave_no_gap_once_they_come_often(make_patch, hours, lowest, late):
+    loop, sink, _ = looped(make_patch, hours, [], lowest, blocks=400)
+    block, blocks, depths, starved = loop.player.block, iter(range(10_000)), [], []
+
+    def chords(count):
+        number = next(blocks)
+        is_chord = number >= 100 and number % 10 < 2
+        hours.now += (1.7 if is_chord else 0.3) * count / 48000
+        depths.append(loop.ring_blocks)
+        periods = (hours.now - sink.began) * sink.rate / sink.block
+        starved.append(periods > sink.written / sink.block + sink.depth)
+        return block(count)
+
+    loop.player.block = chords
+    loop.run()
+    assert set(depths[:100]) == {2}
+    assert set(depths[200:]) == {2 if lowest else 4}
+    assert sum(starved[200:]) >= late if late else not any(starved[200:])
 
 
 @pytest.mark.parametrize(
