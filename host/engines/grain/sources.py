@@ -3,7 +3,7 @@
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +70,16 @@ class GrainSource(ABC):
 
 
 CORE_GRAIN = np.dtype(CoreGrain)
+CORE_TABLES = (
+    "lower_bins",
+    "lower_gains",
+    "upper_gains",
+    "lower_points",
+    "lower_shares",
+    "upper_shares",
+    "point_samples",
+)
+COMPLEX_BYTES = 8
 
 
 def source_of(card: Card, longest: int) -> GrainSource:
@@ -128,7 +138,8 @@ class NoiseFrames(GrainSource):
         self._table = gaussian_noise(1 << longest.bit_length())
         self._phasors = self._table / np.abs(self._table)
         self._library = voice_library()
-        self._table_address, self._phasors_address = self._table.ctypes.data, self._phasors.ctypes.data
+        addresses = [table.ctypes.data for table in (self._table, self._phasors)]
+        self._table_addresses = np.array(addresses, np.int64)[:, np.newaxis]
 
     def longest(self, ratio: float) -> int:
         return self._longest
@@ -175,56 +186,31 @@ class NoiseFrames(GrainSource):
         if library is None:
             super().add(frames, placed_grains, highest_power)
             return
+        cuts, places, windows, side_gains, sums, skipped_counts = zip(*placed_grains, strict=True)
+        core_cuts = [_core_cut(self._frame_length, self._envelope_points, cut) for cut in cuts]
+        core_grains = np.frombuffer(bytearray(b"".join([core_cut.grain for core_cut in core_cuts])), CORE_GRAIN)
+        starts = np.array(places) * (len(self._table) - core_grains["bins"])[:, np.newaxis]
+        core_grains["noise"], core_grains["phasors"] = self._table_addresses + starts.astype(np.int64).T * COMPLEX_BYTES
         frames = np.ascontiguousarray(frames, np.float32)
-        transform_lengths = [_even_length(grain.cut.length) for grain in placed_grains]
-        tables = [
-            self._core_tables(grain.cut, length) for grain, length in zip(placed_grains, transform_lengths, strict=True)
-        ]
-        core_grains = np.array(
-            [
-                self._core_grain(grain, *grain_tables, frame, highest_power)
-                for grain, grain_tables, frame in zip(placed_grains, tables, _row_addresses(frames), strict=True)
-            ],
-            CORE_GRAIN,
-        )
+        core_grains["frame"] = _row_addresses(frames)
+        core_grains["window"] = [window.ctypes.data for window in windows]
+        core_grains["left"] = [sides.ctypes.data for sides in sums]
+        core_grains["right"] = core_grains["left"] + np.array([sides.strides[0] for sides in sums], np.uintp)
+        core_grains["left_gain"], core_grains["right_gain"] = np.array(side_gains, np.float32).T
+        core_grains["skipped"], core_grains["highest_power"] = skipped_counts, highest_power
         rows_by_length: dict[int, list[int]] = {}
-        for row, length in enumerate(transform_lengths):
-            rows_by_length.setdefault(length, []).append(row)
+        for row, core_cut in enumerate(core_cuts):
+            rows_by_length.setdefault(core_cut.transform_length, []).append(row)
         spectra = {
             length: np.empty((len(rows), length // 2 + 1), np.complex64) for length, rows in rows_by_length.items()
         }
-        core_grains["spectrum"] = _addresses_by_row(rows_by_length, spectra)
+        for length, rows in rows_by_length.items():
+            core_grains["spectrum"][rows] = _row_addresses(spectra[length])
         library.core_grain_spectra(core_grains.ctypes.data, len(core_grains))
         sounds = {length: np.fft.irfft(length_spectra, length) for length, length_spectra in spectra.items()}
-        core_grains["sound"] = _addresses_by_row(rows_by_length, sounds)
+        for length, rows in rows_by_length.items():
+            core_grains["sound"][rows] = _row_addresses(sounds[length])
         library.core_add_grains(core_grains.ctypes.data, len(core_grains))
-
-    def _core_tables(self, cut: Cut, transform_length: int) -> "tuple[_Addresses, _Addresses]":
-        """Tables of filter and envelope; held until the core has read them."""
-        filtering = _filtering_addresses(self._frame_length, transform_length, cut.ratio, cut.lowpass)
-        points = self._envelope_points
-        return filtering, _envelope_addresses(points, cut.length) if points else _NO_ENVELOPE
-
-    def _core_grain(
-        self,
-        grain: PlacedGrain,
-        filtering: "_Addresses",
-        envelope: "_Addresses",
-        frame: int,
-        highest_power: float,
-    ) -> tuple[float, ...]:
-        """A grain's `CoreGrain`, without spectrum and sound; ``frame``: its address."""
-        length, ratio, _ = grain.cut
-        bin_count = len(filtering.arrays[0])
-        last_start = len(self._table) - bin_count
-        noise_first, phasor_first = (int(place * last_start) for place in grain.places)
-        sums = grain.sums.ctypes.data
-        return (
-            *(frame, self._table_address + noise_first * 8, self._phasors_address + phasor_first * 8),
-            *(*filtering, 0, 0, grain.window.ctypes.data, *envelope, sums, sums + grain.sums.strides[0]),
-            *(2 * ratio / self._frame_length**2, highest_power, *grain.side_gains, bin_count, self._bins),
-            *(min(self._bins, math.ceil(self._bins / ratio)), self._envelope_points, grain.skipped, length),
-        )
 
     def _shaped(self, sound: Array, frame: Array) -> Array:
         """Apply a frame's envelope."""
@@ -288,45 +274,40 @@ def _filtering(frame_length: int, length: int, ratio: float, lowpass: float) -> 
     )
 
 
+class _CoreCut(NamedTuple):
+    """What the core's grains of a cut have in common."""
+
+    transform_length: int
+    grain: bytes  # of `CORE_GRAIN`
+    tables: Sequence[npt.NDArray[Any]]  # to which it points
+
+
 @functools.lru_cache(maxsize=64)
-def _filtering_addresses(frame_length: int, length: int, ratio: float, lowpass: float) -> "_Addresses":
-    return _Addresses.of(_filtering(frame_length, length, ratio, lowpass))
+def _core_cut(frame_length: int, points: int, cut: Cut) -> _CoreCut:
+    length, ratio, lowpass = cut
+    transform_length, magnitudes = _even_length(length), frame_length // 2 + 1
+    filtering = _filtering(frame_length, transform_length, ratio, lowpass)
+    envelope = (*_stretching(points, length), _point_samples(points, length)) if points else ()
+    tables: tuple[npt.NDArray[Any], ...] = (*filtering, *envelope)
+    names = [
+        "lower_bins",
+        "lower_gains",
+        "upper_gains",
+        "lower_points",
+        "lower_shares",
+        "upper_shares",
+        "point_samples",
+    ]
+    grain = CoreGrain(
+        **{name: table.ctypes.data for name, table in zip(names, tables, strict=False)},
+        **{"power_unit": 2 * ratio / frame_length**2, "bins": transform_length // 2 + 1, "magnitudes": magnitudes},
+        **{"audible": min(magnitudes, math.ceil(magnitudes / ratio)), "points": points, "length": length},
+    )
+    return _CoreCut(transform_length, bytes(grain), tables)
 
 
-@functools.lru_cache(maxsize=256)
-def _envelope_addresses(point_count: int, length: int) -> "_Addresses":
-    return _Addresses.of((*_stretching(point_count, length), _point_samples(point_count, length)))
-
-
-class _Addresses(tuple[int, ...]):
-    """Addresses of arrays, which live as long."""
-
-    arrays: Sequence[npt.NDArray[Any]]
-
-    @classmethod
-    def of(cls, arrays: Sequence[npt.NDArray[Any]]) -> "_Addresses":
-        addresses = cls(array.ctypes.data for array in arrays)
-        addresses.arrays = arrays
-        return addresses
-
-
-_NO_ENVELOPE = _Addresses((0, 0, 0, 0))
-
-
-def _row_addresses(rows: npt.NDArray[Any]) -> range:
-    return range(rows.ctypes.data, rows.ctypes.data + len(rows) * rows.strides[0], rows.strides[0])
-
-
-def _addresses_by_row(
-    rows_by_length: Mapping[int, Sequence[int]], arrays: Mapping[int, npt.NDArray[Any]]
-) -> npt.NDArray[np.uintp]:
-    """Addresses of all rows of ``arrays``, [rows], where ``rows_by_length`` puts them."""
-    addresses = {
-        row: address
-        for length, rows in rows_by_length.items()
-        for row, address in zip(rows, _row_addresses(arrays[length]), strict=True)
-    }
-    return np.array([addresses[row] for row in range(len(addresses))], np.uintp)
+def _row_addresses(rows: npt.NDArray[Any]) -> npt.NDArray[np.uintp]:
+    return rows.ctypes.data + np.arange(len(rows), dtype=np.uintp) * np.uintp(rows.strides[0])
 
 
 @functools.lru_cache(maxsize=16)
