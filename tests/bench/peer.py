@@ -1,8 +1,9 @@
 """Live beside FluidSynth: both play the same events over JACK, in turns; gaps, onsets, processor time, memory.
 
 `peer.py [--preset NAME] [--period 128] [--seconds 60] [--pairs 5] [--busy N]`. Chords of 8 alone, then 16 voices held
-while eight controllers move 50 times a second each, with chords of 8 over them. A gap is 1 ms or more of zeros while
-voices are held, outside periods that JACK lost. Pairs in which FluidSynth gaps are repeated once.
+(struck again every 15 s) while eight controllers move 50 times a second each, with chords of 8 over them. A gap is 1 ms
+or more of zeros while voices are held, outside periods that JACK lost. Pairs in which FluidSynth gaps are repeated
+once.
 """
 
 import argparse
@@ -26,6 +27,7 @@ SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
 PROGRAM = 4  # FluidR3's electric piano
 HELD = [28, 31, 33, 35, 36, 38, 40, 41, 43, 45, 47, 48, 50, 52, 53, 55]
 KNOBS = range(70, 78)
+STRUCK_AGAIN = 15 * RATE  # samples: FluidSynth's held notes die away, and silence counts as a gap
 GAP = RATE // 1000  # samples
 SETTLING_SECONDS = 4.0
 ON, OFF, CONTROL, CHANGE = 0x90, 0x80, 0xB0, 0xC0
@@ -42,7 +44,8 @@ class Performance:
             self._chord(frame + rng.randrange(2048), rng.sample(range(60, 96), 8), RATE // 8, over_held=False)
             frame += round(0.6 * RATE)
         for number, key in enumerate(HELD):
-            self._note(frame + 1200 * number, key, 70, end - RATE // 2)
+            for begin in range(frame + 1200 * number, end - RATE // 2, STRUCK_AGAIN):
+                self._note(begin, key, 70, min(begin + STRUCK_AGAIN, end - RATE // 2))
         frame += RATE
         self.held = range(frame, end - RATE // 2)
         for turn, moment in enumerate(range(frame, end - RATE, RATE // 50)):
