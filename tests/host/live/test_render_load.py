@@ -134,6 +134,20 @@ def test_chords_that_take_longer_than_a_block_leave_no_gap_once_they_come_often(
     assert set(depths[1200:]) == {2}
 
 
+def test_slow_blocks_that_come_as_often_as_counts_change_the_ring_once(make_patch, hours):
+    loop, _, _ = looped(make_patch, hours, [], blocks=1600)
+    block, blocks, depths = loop.player.block, iter(range(10_000)), []
+
+    def slow(count):
+        hours.now += (0.9 if next(blocks) % 20 == 0 else 0.1) * count / 48000
+        depths.append(loop.ring_blocks)
+        return block(count)
+
+    loop.player.block = slow
+    loop.run()
+    assert (depths[0], depths[-1], np.count_nonzero(np.diff(depths))) == (2, 4, 1)
+
+
 @pytest.mark.parametrize(
     ("share", "stolen", "lowest", "deepest"),
     [
