@@ -130,7 +130,7 @@ class CoreRun(ctypes.Structure):
 class CoreGrain(ctypes.Structure):
     _fields_ = [
         *_fields(
-            at="frame noise phasors lower_bins lower_gains upper_gains spectrum sound window lower_points lower_shares "
+            at="frame noise phasors lower_bins lower_gains upper_gains filtered sound window lower_points lower_shares "
             "upper_shares point_samples left right"
         ),
         *_fields(f64="power_unit highest_power", f32="left_gain right_gain"),

@@ -1,9 +1,9 @@
 """Live beside FluidSynth: both play the same events over JACK, in turns; gaps, onsets, processor time, memory.
 
 `peer.py [--preset NAME] [--period 128] [--seconds 60] [--pairs 5] [--busy N]`. Chords of 8 alone, then 16 voices held
-(struck again every 15 s) while eight controllers move 50 times a second each, with chords of 8 over them. A gap is 1 ms
-or more of zeros while voices are held, outside periods that JACK lost. Pairs in which FluidSynth gaps are repeated
-once.
+(struck again every 15 s) while eight controllers move 50 times a second each, with chords of 8 over them. A gap is
+whole periods of zeros while voices are held, outside periods that JACK lost. Pairs in which FluidSynth gaps are
+repeated once.
 """
 
 import argparse
@@ -28,7 +28,6 @@ PROGRAM = 4  # FluidR3's electric piano
 HELD = [28, 31, 33, 35, 36, 38, 40, 41, 43, 45, 47, 48, 50, 52, 53, 55]
 KNOBS = range(70, 78)
 STRUCK_AGAIN = 15 * RATE  # samples: FluidSynth's held notes die away, and silence counts as a gap
-GAP = RATE // 1000  # samples
 SETTLING_SECONDS = 4.0
 ON, OFF, CONTROL, CHANGE = 0x90, 0x80, 0xB0, 0xC0
 
@@ -123,11 +122,11 @@ def played(synth, options, seed):
                     each.kill()
                     each.wait()
         shed = re.findall(r"shed (\d+)", log.read_text())
-        row = measured(rig, performance) | {"processor": used, "memory": memory}
+        row = measured(rig, performance, options.period) | {"processor": used, "memory": memory}
         return row | {"shed": float(shed[-1]) if shed else 0.0}
 
 
-def measured(rig, performance):
+def measured(rig, performance, period):
     sound, lost = rig.sound, np.zeros(len(rig.sound), bool)
     for begin, end in rig.lost:
         lost[begin:end] = True
@@ -142,7 +141,9 @@ def measured(rig, performance):
     part = slice(performance.held.start, performance.held.stop)
     silent = np.concatenate([[False], (sound[part] == 0) & ~lost[part], [False]])
     edges = np.flatnonzero(np.diff(silent.astype(int)))
-    gaps = [length for length in edges[1::2] - edges[::2] if length >= GAP]
+    starts, ends = edges[::2] + part.start, edges[1::2] + part.start
+    # A card that gets no sound plays whole periods of silence; a sound that has ended begins and ends anywhere.
+    gaps = [end - start for start, end in zip(starts, ends, strict=True) if start % period == 0 and end % period == 0]
     over = onsets[True]
     return {
         "gaps": float(len(gaps)),

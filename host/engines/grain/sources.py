@@ -205,7 +205,7 @@ class NoiseFrames(GrainSource):
             length: np.empty((len(rows), length // 2 + 1), np.complex64) for length, rows in rows_by_length.items()
         }
         for length, rows in rows_by_length.items():
-            core_grains["spectrum"][rows] = _row_addresses(spectra[length])
+            core_grains["filtered"][rows] = _row_addresses(spectra[length])
         library.core_grain_spectra(core_grains.ctypes.data, len(core_grains))
         sounds = {length: np.fft.irfft(length_spectra, length) for length, length_spectra in spectra.items()}
         for length, rows in rows_by_length.items():

@@ -10,8 +10,8 @@ void core_grain_spectra(const Grain *grains, int32_t count)
 			int64_t lower = grain->lower_bins[bin];
 			float gain = magnitudes[lower] * grain->lower_gains[bin] + magnitudes[lower + 1] * grain->upper_gains[bin];
 			float re = noise[2 * bin], im = noise[2 * bin + 1], turn_re = phasors[2 * bin], turn_im = phasors[2 * bin + 1];
-			grain->spectrum[2 * bin] = (re * turn_re - im * turn_im) * gain;
-			grain->spectrum[2 * bin + 1] = (re * turn_im + im * turn_re) * gain;
+			grain->filtered[2 * bin] = (re * turn_re - im * turn_im) * gain;
+			grain->filtered[2 * bin + 1] = (re * turn_im + im * turn_re) * gain;
 		}
 	}
 }

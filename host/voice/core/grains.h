@@ -9,8 +9,8 @@ typedef struct {
 	const float *noise, *phasors;             /* complex, [bins] */
 	const int64_t *lower_bins;                /* [bins]: the frame's bin below each one */
 	const float *lower_gains, *upper_gains;   /* [bins]: of that bin and of the next */
-	float *spectrum;                          /* complex, [bins] */
-	const float *sound, *window;              /* [length]; sound: the spectrum's transform */
+	float *filtered;                          /* complex, [bins]: the noise times the magnitudes */
+	const float *sound, *window;              /* [length]; sound: the transform of `filtered` */
 	const int64_t *lower_points;              /* [length]: the envelope's point before each sample */
 	const float *lower_shares, *upper_shares; /* [length]: of that point and of the next */
 	const int64_t *point_samples;             /* [points]: where the points lie */
