@@ -259,7 +259,7 @@ def test_twenty_seconds_of_live_playing_keep_little_more_than_ten(tmp_path, monk
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system does not tell how much memory is used")
 def test_an_hour_of_live_playing_takes_no_more_memory_than_its_first_half(tmp_path, monkeypatch):
-    """In the first half caches fill, and holes of the C library's memory: 20 MB. A class kept with each preset took 14
+    """In the first half caches fill, and holes of the C library's memory: 20 MB. A class kept with each preset took 8
     in the second."""
     names = ["gm-hall", "gm-keys", "gm-lead", "gm-pad", "gm-strings", "lakeside-knobs", "lakeside-soundscape"]
     (first, half, late), done = soaked(tmp_path, monkeypatch, names, [180, 1800, 3600], resident)
