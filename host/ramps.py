@@ -80,11 +80,15 @@ class Ramp:
         segment_indices = np.maximum(np.searchsorted(segment_columns[0], times, side="right") - 1, 0)
         return _glide(times, *(column[segment_indices] for column in segment_columns))
 
+    def has_settled(self, time: int) -> bool:
+        """Return whether the value is constant from a sample on."""
+        first_segment = self._segments[0]
+        return len(self._segments) == 1 and time >= first_segment.start + first_segment.length
+
     def block(self, start: int, count: int) -> np.float32 | npt.NDArray[np.float32]:
         """[count], or a scalar if constant."""
-        first_segment = self._segments[0]
-        if len(self._segments) == 1 and start >= first_segment.start + first_segment.length:
-            return np.float32(first_segment.last)
+        if self.has_settled(start):
+            return np.float32(self.target)
         return self.values(np.arange(start, start + count)).astype(np.float32)
 
     def forget(self, time: int) -> None:

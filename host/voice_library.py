@@ -127,18 +127,21 @@ class CoreRun(ctypes.Structure):
     ]
 
 
-class CoreGrain(ctypes.Structure):
+class CoreGrainCut(ctypes.Structure):
     _fields_ = [
-        *_fields(
-            at="frame noise phasors lower_bins lower_gains upper_gains filtered sound window lower_points lower_shares "
-            "upper_shares point_samples left right"
-        ),
-        *_fields(f64="power_unit highest_power", f32="left_gain right_gain"),
-        *_fields(i32="bins magnitudes audible points skipped length"),
+        *_fields(at="lower_bins lower_gains upper_gains lower_points lower_shares upper_shares point_samples"),
+        *_fields(f64="power_unit", i32="bins length magnitudes audible points"),
     ]
 
 
-STRUCTURES = (Instrument, CoreGesture, CoreVoice, CoreRamp, CoreBus, CoreRun, CoreGrain)
+class CoreGrain(ctypes.Structure):
+    _fields_ = [
+        *_fields(at="cut frame noise phasors filtered sound window left right"),
+        *_fields(f64="highest_power", f32="left_gain right_gain", i32="skipped"),
+    ]
+
+
+STRUCTURES = (Instrument, CoreGesture, CoreVoice, CoreRamp, CoreBus, CoreRun, CoreGrainCut, CoreGrain)
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "core_version": (_I32, []),
     "core_instructions": (_I32, []),
@@ -178,13 +181,13 @@ def load_library(
     except (OSError, AttributeError):
         return None
     sizes = [library.core_sizes(number) for number in range(len(STRUCTURES))]
-    alike = library.core_version() == VERSION and sizes == [ctypes.sizeof(one) for one in STRUCTURES]
+    alike = library.core_version() == VERSION and sizes == [ctypes.sizeof(structure) for structure in STRUCTURES]
     return library if alike else None
 
 
 @functools.cache
 def unlocked_library() -> ctypes.CDLL | None:
-    """The core whose calls release the interpreter's lock; loaded once, since each loading defines classes anew."""
+    """The core whose calls release the interpreter's lock; None without one. Loaded once: a loading defines classes."""
     return load_library(kind=ctypes.CDLL)
 
 
@@ -195,7 +198,7 @@ def voice_description() -> str:
         return f"compiled, with {INSTRUCTIONS[library.core_instructions()]} instructions"
     if os.environ.get(VARIABLE) == "numpy":
         return f"numpy's, as {VARIABLE} asks"
-    return "numpy's, which is slower: the core is not compiled; install a C compiler and timbrel again"
+    return "numpy's, which is slower: no core of this version is compiled; install a C compiler and timbrel again"
 
 
 @functools.cache
@@ -210,5 +213,7 @@ def voice_library() -> ctypes.CDLL | None:
         raise UserError(f"{VARIABLE} is {wish!r}; set it to 'core' or 'numpy', or leave it out")
     library = None if wish == "numpy" else load_library()
     if library is None and wish == "core":
-        raise UserError(f"{VARIABLE} is 'core', but the core is not compiled; install a C compiler and timbrel again")
+        raise UserError(
+            f"{VARIABLE} is 'core', but no core of this version is compiled; install a C compiler and timbrel again"
+        )
     return library

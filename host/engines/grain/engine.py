@@ -269,10 +269,9 @@ class GrainEngine(Engine[GrainStream]):
 
 
 def _values(ramp: Ramp, times: npt.NDArray[np.int64]) -> list[float]:
-    """A ramp's values at times, the same all along if it has settled."""
-    segments = ramp.segments
-    if len(segments) == 1 and times.min() >= segments[0].start + segments[0].length:
-        return [segments[0].last] * len(times)
+    """A ramp's values at times; without a computation for each if it has settled."""
+    if ramp.has_settled(int(times.min())):
+        return [ramp.target] * len(times)
     values: list[float] = ramp.values(times).tolist()
     return values
 

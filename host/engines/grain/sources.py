@@ -1,9 +1,12 @@
 """Sources of grains: resampled samples, or noise filtered by a magnitude frame; their mix into streams of sound."""
 
+import ctypes
 import functools
 import math
+import struct
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +15,7 @@ import numpy.typing as npt
 from ...arrays import Array, Indices
 from ...model.card import Card
 from ...signal import fast_length, gaussian_noise
-from ...voice_library import CoreGrain, voice_library
+from ...voice_library import CoreGrainCut, voice_library
 
 OPEN = 0.5  # cycles per sample: a low-pass is open from here
 STEEP = 8  # twice the order of the Butterworth low-pass
@@ -69,16 +72,7 @@ class GrainSource(ABC):
                 side += windowed_sound * gain
 
 
-CORE_GRAIN = np.dtype(CoreGrain)
-CORE_TABLES = (
-    "lower_bins",
-    "lower_gains",
-    "upper_gains",
-    "lower_points",
-    "lower_shares",
-    "upper_shares",
-    "point_samples",
-)
+PACKED_GRAIN = struct.Struct("@9Pd2fi0d")  # a `CoreGrain`, ten times as fast
 COMPLEX_BYTES = 8
 
 
@@ -138,8 +132,7 @@ class NoiseFrames(GrainSource):
         self._table = gaussian_noise(1 << longest.bit_length())
         self._phasors = self._table / np.abs(self._table)
         self._library = voice_library()
-        addresses = [table.ctypes.data for table in (self._table, self._phasors)]
-        self._table_addresses = np.array(addresses, np.int64)[:, np.newaxis]
+        self._table_addresses = self._table.ctypes.data, self._phasors.ctypes.data
 
     def longest(self, ratio: float) -> int:
         return self._longest
@@ -186,31 +179,34 @@ class NoiseFrames(GrainSource):
         if library is None:
             super().add(frames, placed_grains, highest_power)
             return
-        cuts, places, windows, side_gains, sums, skipped_counts = zip(*placed_grains, strict=True)
-        core_cuts = [_core_cut(self._frame_length, self._envelope_points, cut) for cut in cuts]
-        core_grains = np.frombuffer(bytearray(b"".join([core_cut.grain for core_cut in core_cuts])), CORE_GRAIN)
-        starts = np.array(places) * (len(self._table) - core_grains["bins"])[:, np.newaxis]
-        core_grains["noise"], core_grains["phasors"] = self._table_addresses + starts.astype(np.int64).T * COMPLEX_BYTES
         frames = np.ascontiguousarray(frames, np.float32)
-        core_grains["frame"] = _row_addresses(frames)
-        core_grains["window"] = [window.ctypes.data for window in windows]
-        core_grains["left"] = [sides.ctypes.data for sides in sums]
-        core_grains["right"] = core_grains["left"] + np.array([sides.strides[0] for sides in sums], np.uintp)
-        core_grains["left_gain"], core_grains["right_gain"] = np.array(side_gains, np.float32).T
-        core_grains["skipped"], core_grains["highest_power"] = skipped_counts, highest_power
-        rows_by_length: dict[int, list[int]] = {}
-        for row, core_cut in enumerate(core_cuts):
-            rows_by_length.setdefault(core_cut.transform_length, []).append(row)
-        spectra = {
-            length: np.empty((len(rows), length // 2 + 1), np.complex64) for length, rows in rows_by_length.items()
-        }
-        for length, rows in rows_by_length.items():
-            core_grains["filtered"][rows] = _row_addresses(spectra[length])
-        library.core_grain_spectra(core_grains.ctypes.data, len(core_grains))
-        sounds = {length: np.fft.irfft(length_spectra, length) for length, length_spectra in spectra.items()}
-        for length, rows in rows_by_length.items():
-            core_grains["sound"][rows] = _row_addresses(sounds[length])
-        library.core_add_grains(core_grains.ctypes.data, len(core_grains))
+        cuts = [_core_cut(self._frame_length, self._envelope_points, grain.cut) for grain in placed_grains]
+        transforms = [_Transforms(length, count) for length, count in Counter(cut.length for cut in cuts).items()]
+        addresses = {transform.length: transform.addresses() for transform in transforms}
+        core_grains = b"".join(
+            [
+                self._packed(cut, grain, frame, *next(addresses[cut.length]), highest_power)
+                for cut, grain, frame in zip(cuts, placed_grains, _row_addresses(frames), strict=True)
+            ]
+        )
+        library.core_grain_spectra(core_grains, len(placed_grains))
+        for transform in transforms:
+            transform.sounds[:] = np.fft.irfft(transform.spectra, transform.length)
+        library.core_add_grains(core_grains, len(placed_grains))
+
+    def _packed(
+        self, cut: "_CoreCut", grain: PlacedGrain, frame: int, spectrum: int, sound: int, highest_power: float
+    ) -> bytes:
+        """A `CoreGrain`; its frame, spectrum and sound are addresses."""
+        last_start, sums = len(self._table) - cut.bins, grain.sums.ctypes.data
+        noise, phasors = (
+            table + int(place * last_start) * COMPLEX_BYTES
+            for table, place in zip(self._table_addresses, grain.places, strict=True)
+        )
+        return PACKED_GRAIN.pack(
+            *(cut.address, frame, noise, phasors, spectrum, sound, grain.window.ctypes.data),
+            *(sums, sums + grain.sums.strides[0], highest_power, *grain.side_gains, grain.skipped),
+        )
 
     def _shaped(self, sound: Array, frame: Array) -> Array:
         """Apply a frame's envelope."""
@@ -275,39 +271,42 @@ def _filtering(frame_length: int, length: int, ratio: float, lowpass: float) -> 
 
 
 class _CoreCut(NamedTuple):
-    """What the core's grains of a cut have in common."""
+    """A `CoreGrainCut` in memory, of a transform's length; ``tables`` are the arrays to which it points."""
 
-    transform_length: int
-    grain: bytes  # of `CORE_GRAIN`
-    tables: Sequence[npt.NDArray[Any]]  # to which it points
+    address: int
+    length: int
+    bins: int
+    core: CoreGrainCut
+    tables: Sequence[npt.NDArray[Any]]
 
 
 @functools.lru_cache(maxsize=64)
 def _core_cut(frame_length: int, points: int, cut: Cut) -> _CoreCut:
-    length, ratio, lowpass = cut
-    transform_length, magnitudes = _even_length(length), frame_length // 2 + 1
-    filtering = _filtering(frame_length, transform_length, ratio, lowpass)
-    envelope = (*_stretching(points, length), _point_samples(points, length)) if points else ()
-    tables: tuple[npt.NDArray[Any], ...] = (*filtering, *envelope)
-    names = [
-        "lower_bins",
-        "lower_gains",
-        "upper_gains",
-        "lower_points",
-        "lower_shares",
-        "upper_shares",
-        "point_samples",
-    ]
-    grain = CoreGrain(
-        **{name: table.ctypes.data for name, table in zip(names, tables, strict=False)},
-        **{"power_unit": 2 * ratio / frame_length**2, "bins": transform_length // 2 + 1, "magnitudes": magnitudes},
-        **{"audible": min(magnitudes, math.ceil(magnitudes / ratio)), "points": points, "length": length},
-    )
-    return _CoreCut(transform_length, bytes(grain), tables)
+    length, magnitudes = _even_length(cut.length), frame_length // 2 + 1
+    envelope = (*_stretching(points, cut.length), _point_samples(points, cut.length)) if points else ()
+    tables: tuple[npt.NDArray[Any], ...] = (*_filtering(frame_length, length, cut.ratio, cut.lowpass), *envelope)
+    core = CoreGrainCut(*(table.ctypes.data for table in tables))
+    core.power_unit, core.bins, core.length = 2 * cut.ratio / frame_length**2, length // 2 + 1, cut.length
+    core.magnitudes, core.audible, core.points = magnitudes, min(magnitudes, math.ceil(magnitudes / cut.ratio)), points
+    return _CoreCut(ctypes.addressof(core), length, core.bins, core, tables)
 
 
-def _row_addresses(rows: npt.NDArray[Any]) -> npt.NDArray[np.uintp]:
-    return rows.ctypes.data + np.arange(len(rows), dtype=np.uintp) * np.uintp(rows.strides[0])
+class _Transforms:
+    """Spectra, [count, length // 2 + 1], and their transforms, [count, length]."""
+
+    def __init__(self, length: int, count: int) -> None:
+        self.length = length
+        self.spectra = np.empty((count, length // 2 + 1), np.complex64)
+        self.sounds = np.empty((count, length), np.float32)
+
+    def addresses(self) -> Iterator[tuple[int, int]]:
+        """Addresses of each spectrum and its transform."""
+        return zip(_row_addresses(self.spectra), _row_addresses(self.sounds), strict=True)
+
+
+def _row_addresses(rows: npt.NDArray[Any]) -> range:
+    first = rows.ctypes.data
+    return range(first, first + len(rows) * rows.strides[0], rows.strides[0])
 
 
 @functools.lru_cache(maxsize=16)

@@ -211,7 +211,7 @@ int64_t core_sizes(int32_t structure)
 {
 	const int64_t sizes[] = {sizeof(Instrument), sizeof(Gesture), sizeof(Voice),
 	                         sizeof(Ramp),       sizeof(Bus),     sizeof(UnattendedRun),
-	                         sizeof(Grain)};
+	                         sizeof(GrainCut),   sizeof(Grain)};
 	return structure >= 0 && structure < (int32_t)(sizeof sizes / sizeof *sizes) ? sizes[structure] : 0;
 }
 

@@ -132,7 +132,7 @@ typedef struct {
 CORE_API int32_t core_version(void);
 /* 0: those of every processor of this kind; 1: AVX2. */
 CORE_API int32_t core_instructions(void);
-CORE_API int64_t core_sizes(int32_t which); /* of Instrument, Gesture, Voice, Ramp, Bus, UnattendedRun, Grain */
+CORE_API int64_t core_sizes(int32_t structure); /* of Instrument, Gesture, Voice, Ramp, Bus, UnattendedRun, GrainCut, Grain */
 CORE_API int64_t core_bytes(const Instrument *instrument);
 CORE_API int64_t core_voice_bytes(const Instrument *instrument);
 /* `instructions`: as core_instructions, or less. */

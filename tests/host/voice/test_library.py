@@ -71,11 +71,11 @@ def test_another_wish_and_a_core_that_is_not_compiled_are_told(wishing, monkeypa
         core_for(open_patch("gm-keys"))
     monkeypatch.setattr(voice_library, "load_library", lambda: None)
     wishing("core")
-    with pytest.raises(UserError, match="not compiled; install a C compiler"):
+    with pytest.raises(UserError, match="no core of this version is compiled; install a C compiler"):
         core_for(open_patch("gm-keys"))
     wishing("")
     assert core_for(open_patch("gm-keys")) is None
-    assert "not compiled" in voice_library.voice_description()
+    assert "no core of this version" in voice_library.voice_description()
 
 
 def test_a_missing_library_and_one_of_another_version_are_left_alone(tmp_path, monkeypatch):

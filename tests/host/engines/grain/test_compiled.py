@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from timbrel.host.engines.grain import sources
-from timbrel.host.engines.grain.sources import Cut, NoiseFrames, PlacedGrain
-from timbrel.host.voice_library import load_library
+from timbrel.host.engines.grain.sources import PACKED_GRAIN, Cut, NoiseFrames, PlacedGrain
+from timbrel.host.voice_library import CoreGrain, load_library
 
 from .grains import RATE, sound
 
@@ -12,9 +12,15 @@ pytestmark = pytest.mark.skipif(load_library() is None, reason="the core is not 
 POINTS = 16
 
 
+def test_a_packed_grain_has_the_fields_of_the_core():
+    numbers = range(1, len(CoreGrain._fields_) + 1)
+    grain = CoreGrain.from_buffer_copy(PACKED_GRAIN.pack(*numbers))
+    assert [getattr(grain, name) for name, _ in CoreGrain._fields_] == list(numbers)
+
+
 @pytest.fixture
 def card(grain_model):
-    """Of magnitudes and an envelope."""
+    """The card of a model of magnitudes and an envelope."""
     frame = np.ones(1024 // 2 + 1 + POINTS)
     return grain_model(frame, domain="magnitude", envelope_points=POINTS).card
 
