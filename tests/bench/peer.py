@@ -1,9 +1,9 @@
 """Live beside FluidSynth: both play the same events over JACK, in turns; gaps, onsets, processor time, memory.
 
-`peer.py [--preset NAME] [--period 128] [--seconds 60] [--pairs 5] [--busy N]`. Chords of 8 alone, then 16 voices held
-(struck again every 15 s) while eight controllers move 50 times a second each, with chords of 8 over them. A gap is
-whole periods of zeros while voices are held, outside periods that JACK lost. Pairs in which FluidSynth gaps are
-repeated once.
+`peer.py [--preset NAME] [--held 16] [--period 128] [--seconds 60] [--pairs 5] [--busy N]`. Chords of half as many notes
+as are held, alone; then these are held (struck again every 15 s) while eight controllers move 50 times a second each,
+with chords over them. A gap is whole periods of zeros while voices are held, outside periods that JACK lost; so is the
+silence of a sound that ends and begins at a period's edge. Pairs in which FluidSynth gaps are repeated once.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from scipy.signal import butter, sosfilt
 SOUNDFONT = "/usr/share/sounds/sf2/FluidR3_GM.sf2"
 PROGRAM = 4  # FluidR3's electric piano
 HELD = [28, 31, 33, 35, 36, 38, 40, 41, 43, 45, 47, 48, 50, 52, 53, 55]
+MOST_HELD = len(HELD)
 KNOBS = range(70, 78)
 STRUCK_AGAIN = 15 * RATE  # samples: FluidSynth's held notes die away, and silence counts as a gap
 SETTLING_SECONDS = 4.0
@@ -35,14 +36,14 @@ ON, OFF, CONTROL, CHANGE = 0x90, 0x80, 0xB0, 0xC0
 class Performance:
     """``events``: (frame, bytes); ``chords``: (frame, over held notes); ``held``: the frames of the held notes."""
 
-    def __init__(self, seconds, seed):
-        rng = random.Random(seed)
+    def __init__(self, seconds, seed, held=MOST_HELD):
+        rng, keys = random.Random(seed), HELD[MOST_HELD - held :]
         self.events, self.chords = [(10, bytes([CHANGE, PROGRAM]))], []
         frame, end = RATE // 2, round(seconds * RATE)
         while frame < end // 4:
-            self._chord(frame + rng.randrange(2048), rng.sample(range(60, 96), 8), RATE // 8, over_held=False)
+            self._chord(frame + rng.randrange(2048), rng.sample(range(60, 96), held // 2), RATE // 8, over_held=False)
             frame += round(0.6 * RATE)
-        for number, key in enumerate(HELD):
+        for number, key in enumerate(keys):
             for begin in range(frame + 1200 * number, end - RATE // 2, STRUCK_AGAIN):
                 self._note(begin, key, 70, min(begin + STRUCK_AGAIN, end - RATE // 2))
         frame += RATE
@@ -53,7 +54,9 @@ class Performance:
                 value = round(64 + 60 * np.sin(phase))
                 self.events.append((moment + 7 * place, bytes([CONTROL, number, value])))
             if turn % 20 == 12:
-                self._chord(moment + rng.randrange(900), rng.sample(range(84, 104), 8), RATE // 10, over_held=True)
+                self._chord(
+                    moment + rng.randrange(900), rng.sample(range(84, 104), held // 2), RATE // 10, over_held=True
+                )
         self.events.sort(key=lambda event: event[0])
 
     def _chord(self, frame, keys, length, over_held):
@@ -65,7 +68,7 @@ class Performance:
         self.events += [(frame, bytes([ON, key, velocity])), (end, bytes([OFF, key, 0]))]
 
 
-def command(synth, preset, period):
+def command(synth, preset, period, held=MOST_HELD):
     if synth == "fluidsynth":
         return [
             *("fluidsynth", "-i", "-s", "-a", "jack", "-m", "jack", "-R", "0", "-C", "0", "-r", str(RATE), "-g", "0.5"),
@@ -79,7 +82,7 @@ def command(synth, preset, period):
                 SOUNDFONT,
             ),
         ]
-    play = ["play", preset, "--device", "system (JACK", "--block", str(period), "--plain", "--voices", "32"]
+    play = ["play", preset, "--device", "system (JACK", "--block", str(period), "--plain", "--voices", str(2 * held)]
     return [sys.executable, "-m", "timbrel", *play]
 
 
@@ -94,12 +97,12 @@ def processor_seconds(process):
 
 def played(synth, options, seed):
     """A synth's row: gaps and more, by name."""
-    performance = Performance(options.seconds, seed)
+    performance = Performance(options.seconds, seed, options.held)
     with tempfile.TemporaryDirectory() as folder, jack_server(options.period, realtime=may_hurry()):
         log = Path(folder) / "log"
         with log.open("w") as output, Rig(performance.events, options.seconds) as rig:
             client = f"{synth}[^:]*"  # FluidSynth names its client after its MIDI driver
-            words = command(synth, options.preset, options.period)
+            words = command(synth, options.preset, options.period, options.held)
             program = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder)
             busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(options.busy)]
             try:
@@ -142,7 +145,7 @@ def measured(rig, performance, period):
     silent = np.concatenate([[False], (sound[part] == 0) & ~lost[part], [False]])
     edges = np.flatnonzero(np.diff(silent.astype(int)))
     starts, ends = edges[::2] + part.start, edges[1::2] + part.start
-    # A card that gets no sound plays whole periods of silence; a sound that has ended begins and ends anywhere.
+    # A card that gets no sound plays whole periods of silence; that of sounds which end seldom begins and ends so.
     gaps = [end - start for start, end in zip(starts, ends, strict=True) if start % period == 0 and end % period == 0]
     over = onsets[True]
     return {
@@ -175,6 +178,7 @@ def line(name, row):
 def main():
     parser = argparse.ArgumentParser(description="timbrel beside FluidSynth, over JACK.")
     parser.add_argument("--preset", default="gm-keys")
+    parser.add_argument("--held", type=int, default=MOST_HELD, choices=range(2, MOST_HELD + 1), metavar="N")
     parser.add_argument("--period", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--pairs", type=int, default=5)
