@@ -323,7 +323,7 @@ class RenderLoop:
         """Deepen the ring while blocks are often slow, or other threads delay this one often; events are then later.
 
         A thread that competes for the interpreter lock regains it every few bytecodes: long blocks, such as a chord's
-        first, take five times as long. Single waits and slow blocks change nothing. At the lowest latency a gap is
+        first, take five times as long. A single wait or slow block changes nothing. At the lowest latency a gap is
         better than a late note. A thread that never ``gave_way`` to the lock was preempted; no ring outlasts that.
         """
         waited_seconds = rendering_seconds - cpu_seconds if gave_way else 0.0

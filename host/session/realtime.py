@@ -57,7 +57,7 @@ class undisturbed:
 
 @functools.cache
 def _c_library() -> ctypes.CDLL:
-    """Loaded once: each loading defines a class, which no collector takes away while sound is made."""
+    """The C library, loaded once: a loading defines a class, which no collector removes while sound is made."""
     return ctypes.CDLL(None)
 
 
