@@ -16,6 +16,15 @@ def sine(frequency_hz=440.0, seconds=0.5, rate=RATE, gain=0.5, phase=0.0):
     return (gain * np.sin(2 * np.pi * turns + phase)).astype(np.float32)
 
 
+def noise(seed, seconds=1.0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(round(seconds * RATE))).astype(np.float32)
+
+
+def decibels(samples, reference):
+    """The ratio of two sounds' powers."""
+    return 10 * np.log10(np.square(samples, dtype=float).mean() / np.square(reference, dtype=float).mean())
+
+
 def write(path, samples=None, rate=RATE, **options):
     """Write a sound; by default a sine whose phase is another for each path, as identical sounds count once."""
     path.parent.mkdir(parents=True, exist_ok=True)
