@@ -39,10 +39,11 @@ class Resampler:
 
 
 def stretched(sound: Array, rate: int, factor: float) -> Array:
-    """Time-stretch a mono sound at constant pitch, to [samples / factor].
+    """Time-stretch a sound at constant pitch, [..., samples] to [..., samples / factor]; channels stay together.
 
     Short windows of Rubber Band keep hits within 2 ms, long ones within 8 ms.
     """
     from pedalboard import time_stretch
 
-    return time_stretch(sound, float(rate), stretch_factor=factor, use_long_fft_window=False)[0]
+    stretched_channels = time_stretch(sound, float(rate), stretch_factor=factor, use_long_fft_window=False)
+    return stretched_channels.reshape(*sound.shape[:-1], -1)

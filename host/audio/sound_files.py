@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from ..arrays import Array
+from ..arrays import Array, Doubles
 from ..errors import Failure, UserError
 from ..files import check_regular, hushed, replacing
 from ..interrupts import defer_signals
@@ -23,15 +23,20 @@ from .resampling import Resampler
 CANCELLED = 0.1
 
 
-def mix_signs(blocks: Iterable[Array], channel_count: int) -> Array | None:
-    """Return the factors, ±1 [channels], for a mean that does not cancel; None if the plain mean does not.
-
-    ``blocks``: all samples, [n, channels] each. Channels are inverted that are opposite to the loudest.
-    """
+def sum_products(blocks: Iterable[Array], channel_count: int) -> Doubles:
+    """Return the inner products of channels, [channels, channels]. ``blocks``: all samples, [n, channels] each."""
     channel_products = np.zeros((channel_count, channel_count))
     for block in blocks:
         double_block = block.astype(np.float64)
         channel_products += double_block.T @ double_block
+    return channel_products
+
+
+def mix_signs(channel_products: Doubles) -> Array | None:
+    """Return the factors, ±1 [channels], for a mean that does not cancel; None if the plain mean does not.
+
+    ``channel_products`` are those of `sum_products`. Channels are inverted that are opposite to the loudest.
+    """
     signs = np.where(channel_products[np.diag(channel_products).argmax()] < 0, -1.0, 1.0)
     if channel_products.sum() >= CANCELLED * (signs @ channel_products @ signs):
         return None
@@ -217,7 +222,7 @@ class SoundReader:
         if self.channels == 1 or (self._data is None and not self._path.is_file()):
             return None
         with sound_reader(self._path, self._data) as reader:
-            signs = mix_signs((block.T for block in reader), self.channels)
+            signs = mix_signs(sum_products((block.T for block in reader), self.channels))
         if signs is not None:
             _warn_once(f"{self._path}: {antiphase_remark(signs)}")
         return signs

@@ -34,7 +34,7 @@ def write(path, samples=None, rate=RATE, **options):
     return path
 
 
-PLACE = ("row", "shard", "start", "length", "peak", "split")  # of a clip, which a writer decides
+PLACE = ("row", "shard", "start", "length", "peak", "split", "sides_start")  # of a clip, which a writer decides
 
 
 def rewrite(folder, change):
@@ -44,7 +44,8 @@ def rewrite(folder, change):
         splits = {}
         for clip in map(change, old.clips()):
             labels = {name: value for name, value in asdict(clip).items() if name not in PLACE}
-            writer.append(np.array(old.samples(clip)), old.pitch(clip), **labels)
+            sides = old.sides(clip) if old.channels(clip) == 2 else None
+            writer.append(np.array(old.samples(clip)), old.pitch(clip), sides=sides, **labels)
             splits[clip.name] = clip.split
         writer.finish(splits, name=old.name, licence=old.licence, files=[*old.source_files()], loops=old.loops)
     shutil.rmtree(folder)

@@ -144,6 +144,7 @@ def test_a_build_that_was_killed_goes_on(sounds, tmp_path, three_a_chunk):
         "def end(done, name):\n    if done > 0.65: os.kill(os.getpid(), 9)\n"
         "build([Path(sys.argv[1])], Path(sys.argv[2]), progress=end)\n"
     )
+    write(sounds / "tone_61.wav", np.stack([sine(300), sine(500)], 1))
     ended = subprocess.run([sys.executable, "-c", script, sounds, tmp_path / "c"], check=False)
     assert ended.returncode == -signal.SIGKILL
     build([sounds], tmp_path / "c")

@@ -37,9 +37,9 @@ def refusal(corpus):
 def test_what_is_no_corpus_is_refused_with_one_line(corpus):
     manifest = (corpus / "corpus.json").read_bytes()
     audio = (corpus / "audio-00000.f32").read_bytes()
-    damage(corpus, format=3)
-    assert "has format 3, this timbrel reads formats 1 and 2" in refusal(corpus)
-    damage(corpus, format=2, rate="fast")
+    damage(corpus, format=4)
+    assert "has format 4, this timbrel reads formats 1 to 3" in refusal(corpus)
+    damage(corpus, format=3, rate="fast")
     assert "corpus.json is damaged" in refusal(corpus)
     (corpus / "corpus.json").write_bytes(manifest[:-100])
     assert "is damaged" in refusal(corpus)
@@ -146,6 +146,7 @@ def test_many_clips_open_in_little_memory_and_not_one_by_one(tmp_path, monkeypat
     numbers = {name: np.zeros(count, kind) for name, kind in clip_table._NUMBERS.items()} | {
         "start": np.arange(count, dtype="<i8"),
         "length": np.ones(count, "<i8"),
+        "sides_start": np.full(count, -1, "<i8"),
     }
     names = Texts.encode(f"a/{number}" for number in range(count))
     table = Table.from_clips(ClipTable(numbers, dict.fromkeys(TEXTS, names)), np.zeros(count, np.float32), [])
@@ -177,10 +178,10 @@ def test_few_shards_are_mapped_at_once_and_views_stay(sounds, tmp_path, monkeypa
     build([sounds], tmp_path / "c")
     opened = Corpus.open(tmp_path / "c")
     views = [opened.samples(clip) for clip in opened.clips()]
-    assert list(opened._mapped) == [7, 8, 9]
+    assert list(opened._mapped) == [f"audio-0000{number}.f32" for number in (7, 8, 9)]
     opened.samples(opened.clips()[8])
     opened.samples(opened.clips()[0])
-    assert list(opened._mapped) == [9, 8, 0]
+    assert list(opened._mapped) == [f"audio-0000{number}.f32" for number in (9, 8, 0)]
     assert [float(np.abs(view).max()) for view in views] == pytest.approx(opened.clips().peaks.tolist())
 
 

@@ -75,9 +75,9 @@ def test_only_as_many_files_are_decoded_as_it_takes(tmp_path, monkeypatch):
     for number in range(6):
         write(tmp_path / f"{number}.wav", tom(number))
     decoded = []
-    mono = survey_sounds.__globals__["SoundFile"].mono
+    decode = survey_sounds.__globals__["SoundFile"].decode
     monkeypatch.setattr(
-        survey_sounds.__globals__["SoundFile"], "mono", lambda self, rate: decoded.append(self) or mono(self, rate)
+        survey_sounds.__globals__["SoundFile"], "decode", lambda self, rate: decoded.append(self) or decode(self, rate)
     )
     survey_sounds([tmp_path])
     assert len(decoded) == 2

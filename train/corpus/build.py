@@ -25,6 +25,7 @@ from .clip_table import (
     SourceFile,
     Split,
     recording_of,
+    remove_other_sounds,
 )
 from .file_names import Names, velocities
 from .loops import append_loops
@@ -130,7 +131,7 @@ def build(
     ray: str | None = None,
     progress: Progress = no_progress,
 ) -> CorpusReport:
-    """Build a corpus: decode, mix to mono, resample, trim, label with pitch and store every sound.
+    """Build a corpus: decode, resample, trim, label with pitch and store every sound, in mono or stereo.
 
     Levels in file names set velocities; notes in them and root keys in files correct octaves. An ``.sfz`` in a folder
     sets keys, velocities and named groups of its samples, and excludes releases. Of sounds with equal samples, the
@@ -244,10 +245,7 @@ def _remove_partial(destination: Path, base_corpus: Corpus | None, is_new_folder
         yield
     except BaseException as error:
         if isinstance(error, Unusable) or not any((destination / READING).glob("*.json")):
-            base_file_names = {shard.file for shard in base_corpus.shards} if base_corpus else set[str]()
-            for file in destination.glob("audio-*.f32"):
-                if file.name not in base_file_names:
-                    file.unlink()
+            remove_other_sounds(destination, base_corpus.shards if base_corpus else ())
             shutil.rmtree(destination if is_new_folder else destination / READING, ignore_errors=True)
         raise
 
@@ -354,7 +352,7 @@ def _add_chunk(writer: Writer, chunk: Chunk, copies: Copies) -> Iterator[SourceF
         _count(writer.report, sound, earlier_name)
         for clip in () if earlier_name else sound.clips:
             if shard_index is None:
-                shard_index = writer.add_shard(chunk.shard.name, description.length)
+                shard_index = writer.add_shard(chunk.shard.name, description.length, description.sides_length)
             track = chunk_pitch[clip.frame : clip.frame + frame_count(clip.length)]
             writer.add(Clip(shard=shard_index, **clip.model_dump(exclude={"frame"})), track)
 

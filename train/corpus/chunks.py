@@ -4,9 +4,10 @@ A stretch at an edge is noise if it is steady in all bands, far softer than the 
 recording's floor. So swells, decays, textures and the breath before a tone are kept.
 """
 
+import contextlib
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
@@ -18,14 +19,24 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ... import __version__
 from ...host.arrays import Array
 from ...host.errors import Failure
-from .clip_table import CONTINUE_HINT, FLOAT
+from .clip_table import CONTINUE_HINT, FLOAT, sides_name
 from .file_names import Names
 from .inharmonicity import by_partials
+from .mono_mix import mix_sides
 from .note_segmentation import NoteSegment, is_melody, segment_notes
 from .pitch import Samples, Sliceable, frame_count, pitch_track, track_at_key
 from .report import Progress, no_progress
 from .sfz import SfzSample
-from .sound_files import Copies, FloatFile, SoundFile, Unreadable, file_digest, samples_digest, trim_silence
+from .sound_files import (
+    Copies,
+    FloatFile,
+    SoundFile,
+    Unreadable,
+    file_digest,
+    fill_channels,
+    samples_digest,
+    trim_silence,
+)
 from .store import write_samples
 
 HOP_SECONDS, HOPS = 0.01, 3  # between frames, and in a frame
@@ -60,7 +71,10 @@ class _NoiseRun(NamedTuple):
 
 
 def without_noise(sound: FloatFile, rate: int, shortest: int) -> Denoised:
-    """Trim a recording's own noise from both ends to no less than ``shortest`` samples."""
+    """Trim a recording's own noise from both ends to no less than ``shortest`` samples.
+
+    The mono mix of a stereo sound decides, which has the power of both sides.
+    """
     hop = round(HOP_SECONDS * rate)
     hop_powers = _step_powers(sound, hop)
     first_run, last_run = (_noise_run(_Edge(sound, rate, hop_powers, backwards)) for backwards in (False, True))
@@ -271,12 +285,16 @@ def _stamp(path: Path) -> tuple[int, int, int, int]:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive files, read into ``shard``; ``folder`` holds the descriptions."""
+    """Consecutive files, read into ``shard`` and ``sides``; ``folder`` holds the descriptions."""
 
     sounds: tuple[SoundToRead, ...]
     settings: ReadingSettings
     folder: Path
     shard: Path
+
+    @property
+    def sides(self) -> Path:
+        return self.shard.with_name(sides_name(self.shard.name))
 
     @property
     def description(self) -> Path:
@@ -298,7 +316,7 @@ class Chunk:
 
 
 class ReadClip(BaseModel):
-    """A clip, as `clip_table.Clip`; ``start`` and ``frame`` count within the chunk."""
+    """A clip, as `clip_table.Clip`; ``start``, ``frame`` and ``sides_start`` count within the chunk."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -313,6 +331,7 @@ class ReadClip(BaseModel):
     velocity: int | None = None
     onset_seconds: float | None = None
     slurred: bool = False
+    sides_start: int | None = None
 
 
 class ReadSound(BaseModel):
@@ -333,18 +352,19 @@ class ReadSound(BaseModel):
 
 
 class ReadChunk(BaseModel):
-    """``length`` counts the shard's samples, ``frames`` its pitch."""
+    """``length`` counts the shard's samples, ``sides_length`` those of its sides, ``frames`` its pitch."""
 
     model_config = ConfigDict(extra="forbid")
 
     digest: str
     length: int
+    sides_length: int
     frames: int
     sounds: list[ReadSound]
 
     def fits(self, chunk: Chunk) -> bool:
         """Return whether this describes a chunk's files, and these are complete."""
-        expected_counts = ((chunk.shard, self.length), (chunk.pitch, self.frames))
+        expected_counts = ((chunk.shard, self.length), (chunk.sides, self.sides_length), (chunk.pitch, self.frames))
         return self.digest == chunk.digest and all(
             not value_count or (path.is_file() and path.stat().st_size == value_count * FLOAT.itemsize)
             for path, value_count in expected_counts
@@ -385,13 +405,17 @@ def read_chunk(chunk: Chunk, progress: Progress = no_progress) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=chunk.folder) as folder_name:
             folder = Path(folder_name)
-            audio_path, pitch_path, description_path = folder / "audio", folder / "pitch", folder / "description"
-            with (
-                audio_path.open("wb") as audio_file,
-                pitch_path.open("wb") as pitch_file,
-                (folder / "scratch").open("w+b") as scratch_file,
-            ):
-                reader = _Reader(chunk.settings, audio_file, pitch_file, scratch_file)
+            audio_path, sides_path, pitch_path, description_path = (
+                folder / name for name in ("audio", "sides", "pitch", "description")
+            )
+            with contextlib.ExitStack() as files:
+                audio_file, sides_file, pitch_file = (
+                    files.enter_context(path.open("wb")) for path in (audio_path, sides_path, pitch_path)
+                )
+                scratch_files = [
+                    files.enter_context((folder / name).open("w+b")) for name in ("mix", "first", "second")
+                ]
+                reader = _Reader(chunk.settings, audio_file, sides_file, pitch_file, scratch_files)
                 read_sounds = []
                 for sound_index, sound in enumerate(chunk.sounds):
                     progress(sound_index / len(chunk.sounds), sound.name)
@@ -399,10 +423,16 @@ def read_chunk(chunk: Chunk, progress: Progress = no_progress) -> None:
                     if sound.has_changed:
                         raise Failure(f"{sound.path} changed while it was read; {CONTINUE_HINT}")
             chunk_record = ReadChunk(
-                digest=chunk.digest, length=reader.length, frames=reader.frames, sounds=read_sounds
+                digest=chunk.digest,
+                length=reader.length,
+                sides_length=reader.sides_length,
+                frames=reader.frames,
+                sounds=read_sounds,
             )
             description_path.write_text(chunk_record.model_dump_json(), encoding="utf-8")
             audio_path.replace(chunk.shard)
+            if reader.sides_length:
+                sides_path.replace(chunk.sides)
             pitch_path.replace(chunk.pitch)
             description_path.replace(chunk.description)
     except OSError as error:
@@ -412,11 +442,21 @@ def read_chunk(chunk: Chunk, progress: Progress = no_progress) -> None:
 
 
 class _Reader:
-    def __init__(self, settings: ReadingSettings, audio: BinaryIO, pitch: BinaryIO, scratch: BinaryIO) -> None:
-        self._settings, self._audio, self._pitch, self._scratch = settings, audio, pitch, scratch
+    """Reads files. ``scratch``: a file for a stereo sound's mix, and one for each channel."""
+
+    def __init__(
+        self,
+        settings: ReadingSettings,
+        audio: BinaryIO,
+        sides: BinaryIO,
+        pitch: BinaryIO,
+        scratch: Sequence[BinaryIO],
+    ) -> None:
+        self._settings, self._audio, self._sides, self._pitch = settings, audio, sides, pitch
+        self._mix_file, *self._channel_files = scratch
         self._names = Names(settings.group, settings.label)
         self._copies = Copies()
-        self.length = self.frames = 0
+        self.length = self.sides_length = self.frames = 0
 
     def read(self, sound: SoundToRead) -> ReadSound:
         """Read a file, and write its clips."""
@@ -427,14 +467,14 @@ class _Reader:
             return ReadSound(name=name, fault="unreadable", detail=error.strerror or str(error))
         try:
             sound_file = SoundFile(sound.path)
-            samples = FloatFile.filled(self._scratch, sound_file.mono(settings.rate))
+            samples = self._decode(sound_file)
         except Unreadable as error:
             return ReadSound(name=name, sha256=sha256, fault="unreadable", detail=str(error))
         if len(samples) < settings.shortest:
             return ReadSound(name=name, sha256=sha256, fault="too short")
         if (trimmed_sound := trim_silence(samples, settings.rate, settings.shortest)) is None:
             return ReadSound(name=name, sha256=sha256, fault="silent")
-        decoded_digest = samples_digest(samples)
+        decoded_digest = samples_digest(samples.channels)
         if earlier_name := self._copies.earlier(name, decoded_digest):
             return ReadSound(
                 name=name, sha256=sha256, decoded=decoded_digest.hex(), fault="identical", detail=earlier_name
@@ -459,6 +499,15 @@ class _Reader:
             if long_notes
             else [self._whole(trimmed_sound, track, sound, noise_level)],
         )
+
+    def _decode(self, sound_file: SoundFile) -> FloatFile:
+        """Return a file's sound: its one channel, or the mix of both sides with these."""
+        rate = self._settings.rate
+        channels = fill_channels(self._channel_files, sound_file.decode(rate))
+        if len(channels) == 1:
+            return channels[0]
+        left, right = channels
+        return FloatFile.filled(self._mix_file, mix_sides(left, right, rate), (left, right))
 
     def _whole(self, samples: FloatFile, track: Samples, sound: SoundToRead, noise_level: float) -> ReadClip:
         """Write a sound as one clip, at the key of its .sfz if it has one."""
@@ -492,12 +541,16 @@ class _Reader:
             )
 
     def _write_clip(self, samples: FloatFile, track: Samples, **labels: object) -> ReadClip:
-        """Write a clip's samples and pitch; return its place and labels."""
+        """Write a clip's samples, sides and pitch; return its place and labels."""
         assert len(track) == frame_count(len(samples))
-        start_sample, first_frame = self.length, self.frames
+        clip_fields: dict[str, object] = {"start": self.length, "length": len(samples), "frame": self.frames}
         peak = write_samples(self._audio, samples)
+        if samples.sides:
+            clip_fields["sides_start"] = self.sides_length
+            peak = max(write_samples(self._sides, side) for side in samples.sides)
+            self.sides_length += 2 * len(samples)
         self._pitch.write(track.astype(FLOAT).tobytes())
         self.length += len(samples)
         self.frames += len(track)
-        clip_fields = {"start": start_sample, "length": len(samples), "frame": first_frame, "peak": peak}
+        clip_fields["peak"] = peak
         return ReadClip.model_validate({**labels, **clip_fields})

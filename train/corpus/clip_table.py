@@ -29,7 +29,7 @@ PART = 1 << 16  # clips handled at once
 TEXTS = ("name", "group", "label")  # columns of text
 _NUMBERS = {  # the other columns; -1 and NaN stand for None
     "split": "u1", "shard": "<i4", "start": "<i8", "length": "<i8", "key": "<i2", "program": "<i2", "velocity": "<i2",
-    "tempo_bpm": "<f8", "beats": "<i4", "onset_seconds": "<f8", "slurred": "?", "peak": "<f4",
+    "tempo_bpm": "<f8", "beats": "<i4", "onset_seconds": "<f8", "slurred": "?", "peak": "<f4", "sides_start": "<i8",
 }  # fmt: skip
 
 
@@ -39,7 +39,9 @@ class Clip:
 
     ``row`` is its place in the table, ``group`` its source recording; ``key`` and ``velocity`` are labels, ``program``
     is General MIDI's, from 0, ``tempo_bpm`` a loop's source's. Notes of melodies have ``onset_seconds`` after the first
-    sound; ``slurred`` ones have no attack. ``peak`` is the largest absolute sample, None if not measured.
+    sound; ``slurred`` ones have no attack. ``peak`` is the largest absolute sample, of the sides if there are two, None
+    if not measured. ``sides_start`` is the first sample of the left side in the shard's file of sides, None for a clip
+    of one channel.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Clip:
     onset_seconds: float | None = None
     slurred: bool = False
     peak: float | None = None
+    sides_start: int | None = None
 
 
 def recording_of(clip: Clip) -> str:
@@ -154,8 +157,8 @@ class ClipTable:
         return np.flatnonzero(self.numbers["split"] == SPLITS.index(split))
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
-        """Map the columns in ``folder``.
+    def open(cls, folder: Path, manifest_format: int) -> Self:
+        """Map the columns in ``folder``. Format 2 has no sides.
 
         Raises:
             ValueError: one is missing, or they do not fit together.
@@ -165,7 +168,10 @@ class ClipTable:
             return mapped_array(folder / f"{name}.npy")
 
         text_columns = {name: Texts(mapped(f"{name}_ends"), mapped(f"{name}_utf8")) for name in TEXTS}
-        table = cls({name: mapped(name) for name in _NUMBERS}, text_columns)
+        numbers = {name: mapped(name) for name in _NUMBERS if name != "sides_start" or manifest_format > 2}
+        if manifest_format == 2:
+            numbers["sides_start"] = np.broadcast_to(np.array(-1, _NUMBERS["sides_start"]), len(numbers["start"]))
+        table = cls(numbers, text_columns)
         dtype_pairs = [(table.numbers[name].dtype, np.dtype(dtype_name)) for name, dtype_name in _NUMBERS.items()]
         if any(dtype != expected_dtype for dtype, expected_dtype in dtype_pairs):
             raise ValueError("a column is of another type")
@@ -269,7 +275,7 @@ def _value(stored: Any) -> Any:
     return None if number == -1 else number
 
 
-FORMAT: Literal[2] = 2
+FORMAT: Literal[3] = 3
 
 MANIFEST = "corpus.json"
 CONTINUE_HINT = "run the same command again to go on"
@@ -292,16 +298,28 @@ class LoopGrid(BaseModel):
 
 
 class Shard(BaseModel):
+    """``length`` counts the samples of ``file``, ``sides_length`` those of ``sides_file``; 0: there is no such file."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
     length: int = Field(gt=0)
+    sides_length: int = Field(default=0, ge=0)
+
+    @property
+    def sides_file(self) -> str:
+        return sides_name(self.file)
+
+
+def sides_name(file: str) -> str:
+    """Return the name of the sides' file beside a shard's: ``audio-00000.f32`` has ``sides-00000.f32``."""
+    return file.replace("audio", "sides", 1)
 
 
 class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[2] = FORMAT
+    format: Literal[2, 3] = FORMAT
     name: str
     rate: int = Field(gt=0)
     hop: int = Field(default=HOP, ge=HOP, le=HOP)
@@ -349,9 +367,9 @@ class Table:
             np.save(folder / f"{name}.npy", column, allow_pickle=False)
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path, manifest_format: int = FORMAT) -> Self:
         pitch, name_ends, name_utf8, file_digests = (mapped_array(folder / f"{name}.npy") for name in _TABLE_COLUMNS)
-        table = cls(ClipTable.open(folder), pitch, Texts(name_ends, name_utf8), file_digests)
+        table = cls(ClipTable.open(folder, manifest_format), pitch, Texts(name_ends, name_utf8), file_digests)
         if pitch.dtype != FLOAT or file_digests.dtype != np.uint8:
             raise ValueError("a column is of another type")
         if len(pitch) != table.clips.frame_count:
@@ -372,7 +390,7 @@ def replace_files(
     table_number = 1
     while (folder / f"clips-{table_number}").exists():
         table_number += 1
-    manifest = manifest.model_copy(update={**changes, "table": f"clips-{table_number}"})
+    manifest = manifest.model_copy(update={**changes, "format": FORMAT, "table": f"clips-{table_number}"})
     with building_folder(folder / manifest.table) as table_folder:
         table.save(table_folder)
     try:
@@ -384,30 +402,42 @@ def replace_files(
     for old_path in (*folder.glob("clips-*"), *folder.glob(".clips-*")):  # with a dot: of a process that was killed
         if old_path.name != manifest.table:
             shutil.rmtree(old_path, ignore_errors=True)
-    for old_path in (*folder.glob("audio-*.f32"), folder / "pitch.f32"):
-        if old_path.name not in {shard.file for shard in manifest.shards}:
-            with contextlib.suppress(OSError):  # some systems keep files that are mapped
-                old_path.unlink()
+    remove_other_sounds(folder, manifest.shards)
+    with contextlib.suppress(OSError):
+        (folder / "pitch.f32").unlink()
     return manifest, Table.open(folder / manifest.table)
+
+
+def remove_other_sounds(folder: Path, shards: Sequence[Shard]) -> None:
+    """Remove the files of sound in a folder that belong to none of the shards."""
+    known_names = {shard.file for shard in shards} | {shard.sides_file for shard in shards if shard.sides_length}
+    for path in (*folder.glob("audio-*.f32"), *folder.glob("sides-*.f32")):
+        if path.name not in known_names:
+            with contextlib.suppress(OSError):  # some systems keep files that are mapped
+                path.unlink()
 
 
 def check_shards(folder: Path, shards: Sequence[Shard], clips: ClipTable) -> None:
     """Raise UserError if a shard has another length, or a clip lies outside its shard."""
     for shard in shards:
         check_size(folder / shard.file, shard.length)
-    shard_lengths = np.array([shard.length for shard in shards])
-    column_parts = (parts_of(clips.numbers[name]) for name in ("shard", "start", "length"))
+        if shard.sides_length:
+            check_size(folder / shard.sides_file, shard.sides_length)
+    shard_lengths = np.array([(shard.length, shard.sides_length) for shard in shards]).T
+    column_parts = (parts_of(clips.numbers[name]) for name in ("shard", "start", "length", "sides_start"))
     if not len(clips) or not all(
-        _are_inside(shard_lengths, *part_columns) for part_columns in zip(*column_parts, strict=True)
+        _are_inside(*shard_lengths, *part_columns) for part_columns in zip(*column_parts, strict=True)
     ):
         raise UserError(f"{folder / MANIFEST} is damaged (a clip lies outside its shard); build the corpus again")
 
 
 def _are_inside(
     shard_lengths: npt.NDArray[Any],
+    sides_lengths: npt.NDArray[Any],
     shard_indices: npt.NDArray[Any],
     clip_starts: npt.NDArray[Any],
     clip_lengths: npt.NDArray[Any],
+    sides_starts: npt.NDArray[Any],
 ) -> bool:
     """Return whether clips, [clips] each, lie inside their shards."""
     have_shards = (
@@ -415,8 +445,13 @@ def _are_inside(
         and shard_indices.max() < len(shard_lengths)
         and clip_starts.min() >= 0
         and clip_lengths.min() > 0
+        and sides_starts.min() >= -1
     )
-    return bool(have_shards and (clip_starts <= shard_lengths[shard_indices] - clip_lengths).all())
+    return bool(
+        have_shards
+        and (clip_starts <= shard_lengths[shard_indices] - clip_lengths).all()
+        and ((sides_starts == -1) | (sides_starts <= sides_lengths[shard_indices] - 2 * clip_lengths)).all()
+    )
 
 
 def check_size(path: Path, length: int) -> None:

@@ -14,6 +14,7 @@ from ...host.spectra import centroids, peak_bins, step_levels_to_end_db
 from ...host.units import note_name
 from ..sampling import thinned
 from .loops import has_beat
+from .mono_mix import mix_to_mono
 from .note_segmentation import is_melody
 from .pitch import Samples, is_silent, pitch_track, single_note
 from .report import CorpusReport, duration, unusable
@@ -312,28 +313,29 @@ def survey_sounds(sources: Sequence[Path], *, alone: bool = False) -> str:
 
 
 def _different_sounds(sounds: Mapping[str, Path], report: CorpusReport) -> list[tuple[str, Samples, int]]:
-    """Return name, samples and rate of the first two different sounds, or of one."""
+    """Return name, channels and rate of the first two different sounds, or of one."""
     copies, different_sounds = Copies(), []
     for name, path in sounds.items():
         try:
             sound_file = SoundFile(path)
-            samples = sound_file.beginning(sound_file.rate, LISTENED_SECONDS)
+            channels = sound_file.beginning(sound_file.rate, LISTENED_SECONDS)
         except Unreadable as error:
             report.unreadable[name] = str(error)
             continue
-        if is_silent(samples):
+        if all(map(is_silent, channels)):
             report.silent.append(name)
-        elif earlier_name := copies.earlier(name, samples_digest(samples)):
+        elif earlier_name := copies.earlier(name, samples_digest(channels)):
             report.identical[name] = earlier_name
         else:
-            different_sounds.append((name, samples, sound_file.rate))
+            different_sounds.append((name, channels, sound_file.rate))
         if len(different_sounds) == 2:
             break
     return different_sounds
 
 
-def _check_alone(name: str, samples: Samples, rate: int, has_copies: bool) -> None:
+def _check_alone(name: str, channels: Samples, rate: int, has_copies: bool) -> None:
     """Raise UserError if the only sound makes no instrument."""
+    samples = mix_to_mono(channels, rate)
     seconds, note = len(samples) / rate, single_note(pitch_track(samples, rate))
     complaint = f"{name} is the only sound" + (" (copies count once)" if has_copies else "")
     if note is not None and seconds >= TEXTURE_SECONDS and changes_colour(samples, rate):

@@ -14,6 +14,7 @@ from ...host.audio.resampling import stretched
 from ..metrics.rhythm import ONSET_RATE, onset_seconds, onset_strength
 from .clip_table import LoopGrid
 from .file_names import Names
+from .mono_mix import mix_to_mono
 from .pitch import Samples, is_silent, pitch_track
 from .report import CorpusReport, Progress
 from .sound_files import Copies, SoundFile, Unreadable, samples_digest
@@ -256,7 +257,8 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
     for sound_index, (name, beat) in enumerate(beat_by_name.items()):
         progress(0.5 + sound_index / len(beat_by_name) / 2, name)
         sound_file = SoundFile(sounds[name])
-        loop_samples = fit_to_grid(sound_file.beginning(writer.rate, LONGEST_SECONDS), writer.rate, beat, grid)
+        channels = fit_to_grid(sound_file.beginning(writer.rate, LONGEST_SECONDS), writer.rate, beat, grid)
+        loop_samples = mix_loop_to_mono(channels, writer.rate)
         writer.append(
             loop_samples,
             pitch_track(loop_samples, writer.rate),
@@ -265,6 +267,7 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
             label=names.label(sounds[name]),
             tempo_bpm=beat.tempo_bpm,
             beats=beat.beats,
+            sides=channels if len(channels) == 2 else None,
         )
         writer.report.tempos[name] = f"{beat.tempo_bpm:.5g} bpm {beat.origin}, {beat.beats} beats"
         writer.report.count_file(name, sound_file.rate, sound_file.remarks, sound_file.clipped)
@@ -274,36 +277,45 @@ def append_loops(writer: Writer, sounds: Mapping[str, Path], names: Names, progr
 
 
 def fit_to_grid(samples: Samples, rate: int, beat: TempoEstimate, grid: LoopGrid) -> Samples:
-    """Fit a loop to the grid: whole beats, its first hit at the start, its pitch kept.
+    """Fit a loop, [..., samples], to the grid: whole beats, its first hit at the start, its pitch kept.
 
     Loops within 0.02 % of the grid keep their samples; others are stretched seamlessly. Silence fills an incomplete
     last beat.
     """
     target_length = beat.beats * grid.steps_per_beat * grid.step_length
     loop_length = beat.beats * 60 / beat.tempo_bpm * rate
-    samples = np.roll(samples, -_leading_silence(samples, rate))
+    samples = np.roll(samples, -_leading_silence(samples, rate), axis=-1)
     if abs(target_length / loop_length - 1) <= GRID_TOLERANCE:
         return _with_length(samples, target_length)
     loop = _with_length(samples, round(loop_length))
-    context_length = min(len(loop), rate)
+    context_length = min(loop.shape[-1], rate)
     # The loop's neighbours are its own ends, so the stretched loop wraps around without a seam.
-    context = np.concatenate([loop[-context_length:], loop, loop[:context_length]])
+    context = np.concatenate([loop[..., -context_length:], loop, loop[..., :context_length]], axis=-1)
     stretched_context = stretched(context, rate, loop_length / target_length)
-    return _with_length(stretched_context[round(context_length * target_length / loop_length) :], target_length)
+    return _with_length(stretched_context[..., round(context_length * target_length / loop_length) :], target_length)
+
+
+def mix_loop_to_mono(channels: Samples, rate: int) -> Samples:
+    """Return the mono sound of a loop, [channels, samples], without a seam: its neighbours are its own ends."""
+    length = channels.shape[1]
+    context_length = min(length, rate)
+    context = np.pad(channels, ((0, 0), (context_length, context_length)), mode="wrap")
+    return mix_to_mono(context, rate)[context_length : context_length + length]
 
 
 def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copies) -> TempoEstimate | None:
     """Return a file's tempo; report why it has none."""
     try:
-        samples = SoundFile(path).beginning(rate, LONGEST_SECONDS)
+        channels = SoundFile(path).beginning(rate, LONGEST_SECONDS)
     except Unreadable as error:
         report.unreadable[name] = str(error)
         return None
+    samples = mix_to_mono(channels, rate)
     if len(samples) > LONGEST_SECONDS * rate:
         report.beatless[name] = f"longer than {LONGEST_SECONDS:g} s, no loop"
-    elif is_silent(samples):
+    elif all(map(is_silent, channels)):
         report.silent.append(name)
-    elif earlier_name := copies.earlier(name, samples_digest(samples)):
+    elif earlier_name := copies.earlier(name, samples_digest(channels)):
         report.identical[name] = earlier_name
     elif (beat := beat_of(samples, rate, str(path))) is None:
         report.beatless[name] = "no beat is heard"
@@ -315,10 +327,13 @@ def _tempo(path: Path, name: str, rate: int, report: CorpusReport, copies: Copie
 
 
 def _leading_silence(samples: Samples, rate: int) -> int:
-    """Return the samples of silence to cut."""
-    first_loud_sample = int(np.argmax(np.abs(samples) > ATTACK_LEVEL * np.abs(samples).max()))
+    """Return the samples of silence to cut from all channels."""
+    levels = np.abs(np.atleast_2d(samples)).max(axis=0)
+    first_loud_sample = int(np.argmax(levels > ATTACK_LEVEL * levels.max()))
     return first_loud_sample if LATE_SECONDS[0] <= first_loud_sample / rate < LATE_SECONDS[1] else 0
 
 
 def _with_length(samples: Samples, length: int) -> Samples:
-    return np.pad(samples[:length], (0, max(0, length - len(samples))))
+    """Cut or zero-pad a loop, [..., samples]."""
+    missing_length = max(0, length - samples.shape[-1])
+    return np.pad(samples[..., :length], [(0, 0)] * (samples.ndim - 1) + [(0, missing_length)])

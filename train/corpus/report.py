@@ -21,15 +21,17 @@ class CorpusReport(BaseModel):
     """Counts, durations in seconds, and names of files that were excluded or need a check.
 
     ``pitch_classes`` are seconds for C, C#, … B. ``left_out`` counts sounds missing from a split file, ``labels`` clips
-    by label ("" for none), ``rates`` files by Hz. ``identical`` maps files to an earlier one; ``repeated`` are hits
-    that came before. ``misnamed`` maps files to the measured note; ``corrected`` were measured octaves off; ``named``
-    take the note of their name. ``melodies`` maps recordings to their number of notes. ``unreadable``, ``remarks``
-    (files read despite a broken header, or channels in antiphase), ``doubtful`` and ``beatless`` map names to reasons.
+    by label ("" for none), ``rates`` files by Hz, ``stereo`` clips with two sides. ``identical`` maps files to an
+    earlier one; ``repeated`` are hits that came before. ``misnamed`` maps files to the measured note; ``corrected``
+    were measured octaves off; ``named`` take the note of their name. ``melodies`` maps recordings to their number of
+    notes. ``unreadable``, ``remarks`` (files read despite a broken header, or channels in antiphase), ``doubtful`` and
+    ``beatless`` map names to reasons.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     clips: int = 0
+    stereo: int = 0
     seconds: float = 0.0
     split_clips: dict[str, int] = {}
     split_seconds: dict[str, float] = {}
@@ -56,8 +58,9 @@ class CorpusReport(BaseModel):
     beatless: dict[str, str] = {}
     grid_bpm: float | None = None
 
-    def count_clip(self, length: int, track: npt.NDArray[np.float32], rate: int) -> None:
+    def count_clip(self, length: int, track: npt.NDArray[np.float32], rate: int, is_stereo: bool = False) -> None:
         self.clips += 1
+        self.stereo += is_stereo
         self.seconds += length / rate
         self.count_pitch(track, length, rate)
 
@@ -102,6 +105,8 @@ class CorpusReport(BaseModel):
         for split in ("train", "val", "test"):
             seconds = self.split_seconds.get(split, 0.0)
             lines.append(f"  {split:10}{self.split_clips.get(split, 0):6}  {duration(seconds)}")
+        if self.stereo:
+            lines += ["", f"stereo      {self.stereo:6}  of these clips"]
         rates = {f"{rate} Hz": count for rate, count in self.rates.items()}
         velocities = {f"velocity {velocity}": count for velocity, count in sorted(self.velocities.items())}
         sections = (

@@ -1,10 +1,10 @@
-"""Finds sound files, and decodes them to mono in blocks."""
+"""Finds sound files, and decodes them in blocks: both sides of stereo sounds, one channel of others."""
 
 import contextlib
 import hashlib
 import mimetypes
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -14,10 +14,11 @@ import soundfile
 import soxr
 
 from ...host.audio.decoding import FOREIGN, PhoneFile, PlainFile, open_sound, phone_container
-from ...host.audio.sound_files import LOUDEST, antiphase_remark, mix_signs
+from ...host.audio.sound_files import LOUDEST, antiphase_remark, mix_signs, sum_products
 from ...host.errors import UserError
 from ...host.files import hushed
 from .file_names import as_text
+from .mono_mix import is_stereo
 from .pitch import Samples, Sliceable, silence_level
 
 SHORTEST = 4096  # samples: the window of pitch and spectrum
@@ -30,6 +31,9 @@ _FLOAT = np.dtype("<f4")
 
 # Format suffixes of other programs that libsndfile does not list.
 _ALIASES = {"aif", "aifc", "iff", "oga", "opus", "snd", "sph", "vox", "mp2"}
+_SIDES_REMARK = (
+    "its sides are in antiphase, and their mean cancels: both sides are kept, and mono has the power of both"
+)
 _FULL_SCALE = {"PCM_S8": 127 / 128, "PCM_U8": 127 / 128, "PCM_16": 32767 / 32768, "PCM_24": 8388607 / 8388608}
 
 
@@ -38,18 +42,26 @@ class Unreadable(Exception):
 
 
 class FloatFile:
-    """Mono samples of a raw float32 file; slices are read from disk."""
+    """Mono samples of a raw float32 file; slices are read from disk.
 
-    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
-        self._file, self._start, self._stop = file, start, stop
+    ``sides``: left and right of a stereo sound, as long; () for others.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, stop: int, sides: "tuple[FloatFile, ...]" = ()) -> None:
+        self._file, self._start, self._stop, self.sides = file, start, stop, sides
 
     @classmethod
-    def filled(cls, file: BinaryIO, blocks: Iterator[Samples]) -> Self:
+    def filled(cls, file: BinaryIO, blocks: Iterator[Samples], sides: "tuple[FloatFile, ...]" = ()) -> Self:
         """Write blocks to a file; return it as samples."""
         file.seek(0)
         file.truncate()
         sample_count = sum(file.write(block.astype(_FLOAT).tobytes()) for block in blocks) // _FLOAT.itemsize
-        return cls(file, 0, sample_count)
+        return cls(file, 0, sample_count, sides)
+
+    @property
+    def channels(self) -> "tuple[FloatFile, ...]":
+        """Both sides, or the one channel."""
+        return self.sides or (self,)
 
     def __len__(self) -> int:
         return self._stop - self._start
@@ -60,10 +72,24 @@ class FloatFile:
         return np.frombuffer(self._file.read(max(stop - start, 0) * _FLOAT.itemsize), _FLOAT)
 
     def stretch(self, start: int, stop: int, shortest: int = 0) -> "FloatFile":
-        """Return the samples from ``start`` to ``stop``, or ``shortest`` samples around them."""
+        """Return the samples from ``start`` to ``stop``, or ``shortest`` samples around them; sides are cut alike."""
         stop = min(max(stop, start + shortest), len(self))
         start = min(start, stop - shortest)
-        return FloatFile(self._file, self._start + start, self._start + stop)
+        side_parts = tuple(side.stretch(start, stop) for side in self.sides)
+        return FloatFile(self._file, self._start + start, self._start + stop, side_parts)
+
+
+def fill_channels(files: Sequence[BinaryIO], blocks: Iterator[Samples]) -> tuple[FloatFile, ...]:
+    """Write blocks, [n, channels] each, to a file a channel; return the channels, one if there are no blocks."""
+    for file in files:
+        file.seek(0)
+        file.truncate()
+    channel_count, sample_count = 1, 0
+    for block in blocks:
+        channel_count, sample_count = block.shape[1], sample_count + len(block)
+        for file, channel_samples in zip(files, block.T, strict=False):
+            file.write(channel_samples.astype(_FLOAT).tobytes())
+    return tuple(FloatFile(file, 0, sample_count) for file in files[:channel_count])
 
 
 class SoundFile:
@@ -87,43 +113,51 @@ class SoundFile:
     def close(self) -> None:
         self._file.close()
 
-    def mono(self, rate: int) -> Iterator[Samples]:
-        """Yield blocks of all channels' mean at ``rate`` Hz; channels in antiphase are inverted.
+    def decode(self, rate: int) -> Iterator[Samples]:
+        """Yield blocks at ``rate`` Hz: [n, 2] of a stereo sound, else [n, 1].
+
+        A stereo sound has two channels that differ by more than -60 dB. The one channel of others is the mean of all;
+        channels in antiphase are inverted for it.
 
         Raises:
             Unreadable: decoding stops early, or samples are not finite or far above full scale.
         """
         with self._file as file:
-            channel_signs = self._mix_signs()
-            resampler = soxr.ResampleStream(file.samplerate, rate, 1, dtype="float32", quality="HQ")
+            mix_factors = self._mix_factors()
+            channel_count = 2 if mix_factors is None else 1
+            resampler = soxr.ResampleStream(file.samplerate, rate, channel_count, dtype="float32", quality="HQ")
             previous_tail = np.zeros((0, file.channels), np.float32)
             for block in _blocks(file):
                 self._look_for_clipping(np.concatenate([previous_tail, block]))
                 previous_tail = block[-(_CLIPPED_RUN - 1) :]
-                mixed_block = (block if channel_signs is None else block * channel_signs).mean(axis=1)
-                yield mixed_block if file.samplerate == rate else resampler.resample_chunk(mixed_block)
+                channel_block = block if mix_factors is None else (block * mix_factors).mean(axis=1, keepdims=True)
+                yield channel_block if file.samplerate == rate else resampler.resample_chunk(channel_block)
             if file.samplerate != rate:
-                yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+                yield resampler.resample_chunk(np.zeros((0, channel_count), np.float32), last=True)
 
     def beginning(self, rate: int, seconds: float) -> Samples:
-        """Return `mono` samples up to the end of the block that passes ``seconds``."""
-        blocks, sample_count = [np.zeros(0, np.float32)], 0
-        for block in self.mono(rate):
+        """Return the channels, [1 or 2, n], as `decode`, up to the end of the block that passes ``seconds``."""
+        blocks, sample_count = list[Samples](), 0
+        for block in self.decode(rate):
             blocks.append(block)
             sample_count += len(block)
             if sample_count > seconds * rate:
                 break
-        return np.concatenate(blocks)
+        return np.ascontiguousarray(np.concatenate(blocks).T) if blocks else np.zeros((1, 0), np.float32)
 
-    def _mix_signs(self) -> Samples | None:
-        """Return each channel's sign; None if all count alike. Note channels in antiphase."""
+    def _mix_factors(self) -> Samples | None:
+        """Return each channel's factor, ±1, in the mix to one channel; None for a stereo sound. Note antiphase."""
         if self.channels == 1:
-            return None
+            return np.ones(1, np.float32)
         with _open(self._path) as file:  # a pass of its own: some decoders cannot seek
-            channel_signs = mix_signs(_blocks(file), self.channels)
+            channel_products = sum_products(_blocks(file), self.channels)
+        channel_signs = mix_signs(channel_products)
+        is_mixed = self.channels > 2 or not is_stereo(channel_products)
         if channel_signs is not None:
-            self.remarks.append(antiphase_remark(channel_signs))
-        return channel_signs
+            self.remarks.append(antiphase_remark(channel_signs) if is_mixed else _SIDES_REMARK)
+        if not is_mixed:
+            return None
+        return np.ones(self.channels, np.float32) if channel_signs is None else channel_signs
 
     def _look_for_clipping(self, block: Samples) -> None:
         """Runs at full scale clip; a float file may exceed it without clipping."""
@@ -171,10 +205,12 @@ class Copies:
         return None if first_name == name else first_name
 
 
-def samples_digest(samples: Sliceable) -> bytes:
+def samples_digest(channels: Iterable[Sliceable]) -> bytes:
+    """Return the SHA-256 of a sound's samples, one channel after the other."""
     digest = hashlib.sha256()
-    for block_start in range(0, len(samples), _BLOCK):
-        digest.update(samples[block_start : block_start + _BLOCK].astype(_FLOAT).tobytes())
+    for samples in channels:
+        for block_start in range(0, len(samples), _BLOCK):
+            digest.update(samples[block_start : block_start + _BLOCK].astype(_FLOAT).tobytes())
     return digest.digest()
 
 
@@ -243,21 +279,26 @@ def own_rate(sources: Sequence[Path]) -> int:
 def trim_silence(sound: FloatFile, rate: int, shortest: int = SHORTEST) -> FloatFile | None:
     """Trim silence from both ends to no less than ``shortest`` samples; None for silence.
 
-    Peak-to-peak ranges within 10 ms ignore DC.
+    Peak-to-peak ranges within 10 ms ignore DC. A stereo sound is silent where both sides are.
     """
     step_length = max(round(_SILENCE_SECONDS * rate), 2)
-    swing_parts = []
-    for piece_start in range(0, len(sound), step_length * 1000):
-        sound_piece = sound[piece_start : piece_start + step_length * 1000]
-        padded_steps = np.pad(sound_piece, (0, -len(sound_piece) % step_length), mode="edge").reshape(-1, step_length)
-        swing_parts.append((padded_steps.max(axis=1) - padded_steps.min(axis=1)) / 2)
-    step_swings = np.concatenate(swing_parts)
+    step_swings = np.max([_step_swings(channel, step_length) for channel in sound.channels], axis=0)
     loud_steps = np.flatnonzero(step_swings > silence_level(float(step_swings.max())))
     if not len(loud_steps):
         return None
     return sound.stretch(
         int(loud_steps[0]) * step_length, min(int(loud_steps[-1] + 1) * step_length, len(sound)), shortest
     )
+
+
+def _step_swings(samples: FloatFile, step_length: int) -> Samples:
+    """Return half the peak-to-peak range of each step."""
+    swing_parts = []
+    for piece_start in range(0, len(samples), step_length * 1000):
+        sound_piece = samples[piece_start : piece_start + step_length * 1000]
+        padded_steps = np.pad(sound_piece, (0, -len(sound_piece) % step_length), mode="edge").reshape(-1, step_length)
+        swing_parts.append((padded_steps.max(axis=1) - padded_steps.min(axis=1)) / 2)
+    return np.concatenate(swing_parts)
 
 
 def _sounds_in(folder: Path) -> list[Path]:

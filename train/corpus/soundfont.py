@@ -18,7 +18,7 @@ import mido
 import numpy as np
 import soundfile
 
-from ...host.audio.sound_files import mix_signs
+from ...host.audio.sound_files import mix_signs, sum_products
 from ...host.errors import Failure, UserError
 from .build import assign, parse_fractions
 from .pitch import Samples, labelled_track, pitch_track, silence_level
@@ -121,7 +121,7 @@ def play_notes(
                 for pair_index, pair in enumerate(batch_pairs):
                     wav_file.seek(round((_GAP_SECONDS + pair_index * slot_seconds) * rate))
                     channel_samples = wav_file.read(note_length, dtype="float32", always_2d=True)
-                    channel_signs = mix_signs([channel_samples], wav_file.channels)
+                    channel_signs = mix_signs(sum_products([channel_samples], wav_file.channels))
                     samples = (channel_samples if channel_signs is None else channel_samples * channel_signs).mean(
                         axis=1
                     ) * np.float32(_GAIN)

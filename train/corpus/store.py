@@ -2,9 +2,11 @@
 
 corpus.json             the manifest, written last: it names the valid shards and table
 audio-00000.f32, …      clips end to end, mono, little-endian float32; never changed
+sides-00000.f32, …      sides of the stereo clips among them, left before right, one after the other; never changed
 clips-1/                the table: a NumPy file a column, the pitch of all clips, and the source files
 
-Pitch is a MIDI note for every 1024 samples. Format 1 has one shard, and its table in the manifest.
+Pitch is a MIDI note for every 1024 samples. A stereo clip's mono samples have the power of both sides
+(`mono_mix.mix_sides`). Format 2 has no sides. Format 1 has one shard, and its table in the manifest.
 """
 
 import contextlib
@@ -43,6 +45,7 @@ from .clip_table import (
     check_size,
     release,
     replace_files,
+    sides_name,
 )
 from .pitch import HOP, Samples, Sliceable, frame_count
 from .report import CorpusReport
@@ -112,7 +115,7 @@ def read_format_1(folder: Path, text: str) -> tuple[Manifest, Table]:
 READING = ".reading"  # folder in a corpus that is built, of descriptions of its sounds
 PIECE = 1 << 20  # samples copied at once: 4 MB, however long the clip
 SHARD_BYTES = 1 << 30  # of sound, after which `Writer` begins another shard
-MOST_MAPPED = 64  # shards at once: each takes a file descriptor, and some systems allow 256
+MOST_MAPPED = 64  # files at once: each takes a file descriptor, and some systems allow 256
 READ_AHEAD_BYTES = 16 << 20  # of sound, at most, that is asked of the disk at once
 MAPPED_BYTES = 32 << 20  # of sound, after which mapped pages are released: memory stays flat for any corpus
 
@@ -126,7 +129,7 @@ class Corpus:
         self.report = manifest.report
         self.loops = manifest.loops  # None where clips are not loops
         self.shards = manifest.shards
-        self._mapped: dict[int, np.memmap[Any, np.dtype[np.float32]]] = {}  # by shard; the last used at the end
+        self._mapped: dict[str, np.memmap[Any, np.dtype[np.float32]]] = {}  # by file; the last used at the end
         self._mapped_bytes = 0
         self._lock = threading.Lock()  # of both: batches are cut beside a validation
         check_shards(folder, manifest.shards, table.clips)
@@ -182,11 +185,26 @@ class Corpus:
         return Clips(self._table.clips, self._table.clips.rows(split))
 
     def samples(self, clip: Clip, start: int = 0, stop: int | None = None) -> Samples:
-        """Return a clip's sound, or a part of it: float32 [length], mapped."""
+        """Return a clip's mono sound, or a part of it: float32 [length], mapped."""
         first_sample = clip.start + min(start, clip.length)
         end_sample = clip.start + clip.length if stop is None else min(clip.start + stop, clip.start + clip.length)
+        return self._mapped_samples(self.shards[clip.shard].file, first_sample, end_sample)
+
+    def channels(self, clip: Clip) -> int:
+        """Return 2 for a stereo clip, else 1."""
+        return 1 if clip.sides_start is None else 2
+
+    def sides(self, clip: Clip) -> Samples:
+        """Return a clip's left and right side: float32 [2, length], mapped. A clip of one channel has it twice."""
+        if clip.sides_start is None:
+            return np.broadcast_to(self.samples(clip), (2, clip.length))
+        end_sample = clip.sides_start + 2 * clip.length
+        return self._mapped_samples(self.shards[clip.shard].sides_file, clip.sides_start, end_sample).reshape(2, -1)
+
+    def _mapped_samples(self, file: str, first_sample: int, end_sample: int) -> Samples:
+        """Return samples of a mapped file, after asking the disk for them."""
         byte_count = max(0, end_sample - first_sample) * FLOAT.itemsize
-        shard = self._shard(clip.shard, byte_count)
+        shard = self._map_file(file, byte_count)
         if hasattr(mmap, "MADV_WILLNEED") and 0 < byte_count < READ_AHEAD_BYTES:  # else it comes page by page
             # madvise takes whole pages.
             page_offset = first_sample * FLOAT.itemsize % mmap.PAGESIZE
@@ -194,17 +212,17 @@ class Corpus:
             shard._mmap.madvise(mmap.MADV_WILLNEED, begin_byte, byte_count + page_offset)  # type: ignore[attr-defined]
         return shard[first_sample:end_sample]
 
-    def _shard(self, shard_index: int, byte_count: int) -> np.memmap[Any, np.dtype[np.float32]]:
-        """Return a mapped shard. Unmaps pages and shards that were used long ago."""
+    def _map_file(self, file: str, byte_count: int) -> np.memmap[Any, np.dtype[np.float32]]:
+        """Return a mapped file of sound. Unmaps pages and files that were used long ago."""
         with self._lock:
             self._mapped_bytes += byte_count
             if self._mapped_bytes > MAPPED_BYTES:
                 self._mapped_bytes = 0
                 release(*self._mapped.values())
-            shard = self._mapped.pop(shard_index, None)
+            shard = self._mapped.pop(file, None)
             if shard is None:
-                shard = np.memmap(self.folder / self.shards[shard_index].file, FLOAT, mode="r")
-            self._mapped[shard_index] = shard
+                shard = np.memmap(self.folder / file, FLOAT, mode="r")
+            self._mapped[file] = shard
             if len(self._mapped) > MOST_MAPPED:
                 del self._mapped[next(iter(self._mapped))]  # views keep theirs
             return shard
@@ -229,7 +247,8 @@ class Writer:
         self._base_count = len(base._table.clips) if base else 0
         self._audio = contextlib.ExitStack()
         self._file: Any = None
-        self._length = 0  # of the shard that is written
+        self._sides_file: Any = None
+        self._length = self._sides_length = 0  # of the shard that is written
 
     def __enter__(self) -> Self:
         return self
@@ -254,24 +273,27 @@ class Writer:
         beats: int | None = None,
         onset_seconds: float | None = None,
         slurred: bool = False,
+        sides: Samples | None = None,
     ) -> None:
-        """Add a clip: mono samples [length] and pitch [ceil(length / 1024)]."""
+        """Add a clip: mono samples [length], pitch [ceil(length / 1024)], and sides [2, length] of a stereo sound."""
         if self._file is None or self._length * FLOAT.itemsize >= SHARD_BYTES:
             self._begin_shard()
-        start, peak = self._length, write_samples(self._file, samples)
+        start, peak, sides_start = self._length, write_samples(self._file, samples), None
         self._length += len(samples)
-        self._shards[-1] = Shard(file=self._shards[-1].file, length=self._length)
+        if sides is not None:
+            sides_start, peak = self._sides_length, self._write_sides(sides)
+        self._shards[-1] = Shard(file=self._shards[-1].file, length=self._length, sides_length=self._sides_length)
         clip = Clip(
             shard=len(self._shards) - 1, start=start, length=len(samples), peak=peak, name=name, group=group,
             label=label, key=key, program=program, velocity=velocity, tempo_bpm=tempo_bpm, beats=beats,
-            onset_seconds=onset_seconds, slurred=slurred,
+            onset_seconds=onset_seconds, slurred=slurred, sides_start=sides_start,
         )  # fmt: skip
         self.add(clip, track)
 
     def add(self, clip: Clip, track: Samples) -> None:
         """Add a clip in a known shard; its row is set here."""
         assert len(track) == frame_count(clip.length)
-        self.report.count_clip(clip.length, track, self.rate)
+        self.report.count_clip(clip.length, track, self.rate, is_stereo=clip.sides_start is not None)
         self.clips.append(replace(clip, row=self._base_count + len(self.clips)))
         self._tracks.append(track.astype(FLOAT))
 
@@ -281,9 +303,9 @@ class Writer:
         shard_numbers = [int(shard.file[6:11]) for shard in self._shards if shard.file.startswith("audio-")]
         return max(shard_numbers, default=-1) + 1
 
-    def add_shard(self, file: str, length: int) -> int:
-        """Add a file as a shard; return its index."""
-        self._shards.append(Shard(file=file, length=length))
+    def add_shard(self, file: str, length: int, sides_length: int) -> int:
+        """Add a file, and that of its sides, as a shard; return its index."""
+        self._shards.append(Shard(file=file, length=length, sides_length=sides_length))
         return len(self._shards) - 1
 
     def _begin_shard(self) -> None:
@@ -291,7 +313,15 @@ class Writer:
         file_name = shard_name(len(self._shards))
         self._file = self._audio.enter_context((self.folder / file_name).open("wb"))
         self._shards.append(Shard(file=file_name, length=1))
-        self._length = 0
+        self._length = self._sides_length = 0
+
+    def _write_sides(self, sides: Samples) -> float:
+        """Write the sides of a clip beside the shard; return the largest absolute sample."""
+        if not self._sides_length:
+            sides_path = self.folder / sides_name(self._shards[-1].file)
+            self._sides_file = self._audio.enter_context(sides_path.open("wb"))
+        self._sides_length += sides.size
+        return max(write_samples(self._sides_file, side) for side in sides)
 
     def samples(self, clip: Clip) -> Samples:
         if self._file is not None:
@@ -369,13 +399,13 @@ def _read(path: Path) -> tuple[Manifest, Table]:
         format_number = _Format.model_validate_json(text).format
         if format_number == 1:
             return read_format_1(path.parent, text)
-        if format_number != FORMAT:
+        if format_number not in (2, FORMAT):
             raise UserError(
-                f"corpus {path.parent} has format {format_number}, this timbrel reads formats 1 and {FORMAT}; "
+                f"corpus {path.parent} has format {format_number}, this timbrel reads formats 1 to {FORMAT}; "
                 "build the corpus again"
             )
         manifest = Manifest.model_validate_json(text)
-        return manifest, Table.open(path.parent / manifest.table)
+        return manifest, Table.open(path.parent / manifest.table, manifest.format)
     except (ValidationError, UnicodeDecodeError, ValueError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         reason = "not text" if isinstance(error, UnicodeDecodeError) else reason

@@ -1,9 +1,9 @@
-"""Channels in antiphase are mixed without cancelling; all others to their mean, bit by bit."""
+"""Channels in antiphase are mixed without cancelling, others to their mean, bit by bit; corpora keep two sides."""
 
 import numpy as np
 import pytest
 import soundfile
-from timbrel.host.audio.sound_files import end_of, mix_signs, mono, opened
+from timbrel.host.audio.sound_files import end_of, mix_signs, mono, opened, sum_products
 from timbrel.train.corpus.sound_files import SoundFile
 
 RATE = 8000
@@ -17,11 +17,11 @@ def save(path, *channels):
 
 
 def mixes(path):
-    """The mix as commands and as corpora make it, and the corpus's remarks."""
+    """The mix as commands make it, the channels of corpora, and the corpus's remarks."""
     with opened(path) as reader:
         first = np.concatenate([*mono(reader, RATE)])
     file = SoundFile(path)
-    return first, np.concatenate([*file.mono(RATE)]), file.remarks
+    return first, np.concatenate([*file.decode(RATE)]), file.remarks
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,18 @@ def test_channels_in_antiphase_keep_their_power_and_are_named(tmp_path, channels
     path = save(tmp_path / "take.wav", *channels)
     first, second, remarks = mixes(path)
     powers = [np.square(channel).mean() for channel in channels]
-    assert np.array_equal(first, second)
     assert np.square(first).mean() > 0.5 * np.mean(powers)
-    assert [remark.partition(": mixed with ")[2] for remark in remarks] == [f"{inverted} inverted"]
-    assert caplog.messages == [f"{path}: {remarks[0]}"]
+    (message,) = caplog.messages
+    assert message.startswith(f"{path}: its channels are in antiphase")
+    assert message.endswith(f": mixed with {inverted} inverted")
+    if len(channels) == 2:
+        assert np.array_equal(second, np.stack(channels, 1))
+        assert [remark.partition(": ")[2] for remark in remarks] == [
+            "both sides are kept, and mono has the power of both"
+        ]
+    else:
+        assert np.array_equal(second[:, 0], first)
+        assert [f"{path}: {remark}" for remark in remarks] == [message]
     assert np.array_equal(end_of(path, RATE, 100), first[-100:])
     with opened(path, path.read_bytes()) as reader:
         assert np.array_equal(np.concatenate([*mono(reader, RATE)]), first)
@@ -60,13 +68,14 @@ def test_channels_in_antiphase_keep_their_power_and_are_named(tmp_path, channels
 def test_other_channels_are_mixed_to_their_mean_bit_by_bit(tmp_path, channels, caplog):
     first, second, remarks = mixes(save(tmp_path / "take.wav", *channels))
     assert np.array_equal(first, np.stack(channels).mean(axis=0))
-    assert np.array_equal(second, np.stack(channels, 1).mean(axis=1))
+    is_stereo = len(channels) == 2 and not np.array_equal(*channels)
+    assert np.array_equal(second, np.stack(channels, 1) if is_stereo else np.stack(channels, 1).mean(1, keepdims=True))
     assert (remarks, caplog.messages) == ([], [])
 
 
 def test_a_moment_of_antiphase_does_not_invert_a_sound():
     blocks = [np.stack([LEFT, LEFT], 1), np.stack([LEFT, -LEFT], 1)]
-    assert mix_signs(blocks, 2) is None
+    assert mix_signs(sum_products(blocks, 2)) is None
 
 
 def test_the_end_of_a_sound_is_whole_at_another_rate(tmp_path):

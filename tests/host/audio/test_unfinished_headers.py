@@ -83,7 +83,7 @@ FINISHED = {
 def read_both(path):
     """The samples, and the remark; commands and corpora read alike."""
     file = SoundFile(path)
-    samples = np.concatenate([*file.mono(RATE)])
+    samples = np.concatenate([*file.decode(RATE)])[:, 0]
     assert np.array_equal(read_sound(path)[0][0], samples)
     assert np.array_equal(read_sound(path, path.read_bytes())[0][0], samples)
     return samples, file.remarks
