@@ -74,7 +74,7 @@ def corpus_build(
     name: CorpusName = None,
     licence: Licence = None,
 ) -> None:
-    """Read any audio files: mono, one rate, split by clip, labelled with pitch, with a report.
+    """Read any audio files: mono or stereo, one rate, split by clip, labelled with pitch, with a report.
 
     A build that was stopped goes on when the same command runs again.
     """
@@ -126,6 +126,9 @@ def corpus_soundfont(
     ] = None,
     velocities: Annotated[str, typer.Option(help="Velocities, such as 100 or 40,80,120.")] = "100",
     seconds: Annotated[float, typer.Option(help="How long each note is held.")] = 1.0,
+    channels: Annotated[
+        int, typer.Option(min=1, max=2, help="2: both sides of notes, where they differ; 1: their mean.")
+    ] = 2,
     rate: Rate = 44100,
     split: Split = "0.85/0.07/0.08",
     seed: Seed = 0,
@@ -149,6 +152,7 @@ def corpus_soundfont(
             notes=parse_numbers(notes or ("60-72" if kits is None else "35-81")),
             velocities=parse_numbers(velocities),
             seconds=seconds,
+            channels=channels,
             rate=rate,
             split=split,
             seed=seed,

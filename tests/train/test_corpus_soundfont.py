@@ -17,6 +17,8 @@ from timbrel.train.corpus import soundfont as player
 from timbrel.train.corpus.soundfont import DRUM_CLASSES, PROGRAM_NAMES, drum_class, parse_numbers, render_soundfont
 from timbrel.train.corpus.store import Corpus
 
+from .sounds import decibels
+
 FONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 missing = [
     name for name, there in {"fluidsynth": shutil.which("fluidsynth"), str(FONT): FONT.is_file()}.items() if not there
@@ -270,10 +272,10 @@ def test_louder_keys_sound_louder_under_one_gain(rendered):
 def test_a_clip_starts_with_its_note_and_ends_in_silence(rendered):
     corpus, _ = rendered
     for clip in corpus.clips():
-        samples = corpus.samples(clip)
-        onset_seconds = np.argmax(np.abs(samples) > 1e-3 * np.abs(samples).max()) / corpus.rate
+        levels = np.abs(corpus.sides(clip)).max(0)
+        onset_seconds = np.argmax(levels > 1e-3 * levels.max()) / corpus.rate
         assert 0 < onset_seconds < 0.03, clip.name
-        assert samples[-1] == 0
+        assert levels[-1] == corpus.samples(clip)[-1] == 0
 
 
 @needs_font
@@ -393,3 +395,35 @@ def test_the_command_renders_all_drums_of_a_kit(timbrel, tmp_path):
     arguments = ["--kits", "48", "--seconds", "0.2", "--rate", "8000"]
     assert timbrel("corpus", "soundfont", FONT, "-o", tmp_path / "new", *arguments).status == 0
     assert {clip.key for clip in Corpus.open(tmp_path / "new").clips()} == set(range(35, 82))
+
+
+# ---- both sides
+
+
+@needs_font
+def test_a_soundfont_gives_both_sides_or_the_mean_of_before(tmp_path):
+    """Of FluidR3, pianos have two sides, and trumpets one."""
+    for channels in (1, 2):
+        report = render(tmp_path / f"{channels}", programs=[0, 56], seconds=0.5, channels=channels)
+        assert report.stereo == channels - 1
+    mono, stereo = (Corpus.open(tmp_path / f"{channels}") for channels in (1, 2))
+    (piano, trumpet), (wide_piano, same_trumpet) = mono.clips(), stereo.clips()
+    assert not list((tmp_path / "1").glob("sides-*"))
+    assert [stereo.channels(clip) for clip in (wide_piano, same_trumpet)] == [2, 1]
+    assert np.array_equal(stereo.samples(same_trumpet), mono.samples(trumpet))
+    left, right = stereo.sides(wide_piano)
+    assert mono.samples(piano) == pytest.approx((left + right) / 2, abs=1e-6)
+    both = np.sqrt((np.square(left) + np.square(right)) / 2)
+    assert decibels(stereo.samples(wide_piano), both) == pytest.approx(0, abs=0.5)
+    assert decibels(mono.samples(piano), both) < -1
+    assert stereo.samples(wide_piano)[-1] == left[-1] == right[-1] == 0
+
+
+@needs_font
+def test_the_command_renders_one_channel_on_request(timbrel, tmp_path):
+    arguments = ["--programs", "0", "--notes", "60", "--seconds", "0.2"]
+    for channels in ([], ["--channels", "1"]):
+        name = tmp_path / f"c{len(channels)}"
+        assert timbrel("corpus", "soundfont", FONT, "-o", name, *arguments, *channels).status == 0
+    assert [Corpus.open(tmp_path / name).report.stereo for name in ("c0", "c2")] == [1, 0]
+    assert timbrel("corpus", "soundfont", FONT, "-o", tmp_path / "3", "--channels", "3").status == 2

@@ -415,7 +415,7 @@ class Kits:
                 self._player, self._soundfont, DRUM_CHANNEL, program, key_velocities, HIT_SECONDS, self._rate
             )
             self._kits[program] = Kit(
-                {key_velocity: _without_leading_zeros(samples) for key_velocity, samples in hit_sounds}
+                {key_velocity: _without_leading_zeros(hit.mono) for key_velocity, hit in hit_sounds}
             )
         return self._kits[program]
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import mido
 import numpy as np
@@ -21,6 +22,7 @@ import soundfile
 from ...host.audio.sound_files import mix_signs, sum_products
 from ...host.errors import Failure, UserError
 from .build import assign, parse_fractions
+from .mono_mix import is_stereo, mix_to_mono
 from .pitch import Samples, labelled_track, pitch_track, silence_level
 from .report import CorpusReport, Progress, no_progress
 from .store import writing
@@ -86,6 +88,11 @@ def programs_of(soundfont: Path, of_bank: int = MELODIC) -> set[int]:
     raise UserError(f"{soundfont} is damaged: its list of presets is missing; get the file again")
 
 
+class RenderedNote(NamedTuple):
+    mono: Samples  # [samples]
+    sides: Samples | None  # [2, samples]; None of a note of one channel
+
+
 def play_notes(
     program_path: str,
     soundfont: Path,
@@ -94,15 +101,17 @@ def play_notes(
     pairs: Sequence[tuple[int, int]],
     seconds: float,
     rate: int,
-) -> Iterator[tuple[tuple[int, int], Samples]]:
-    """Render (note, velocity) pairs: mono [seconds * rate].
+    channels: int = 1,
+) -> Iterator[tuple[tuple[int, int], RenderedNote]]:
+    """Render (note, velocity) pairs, [seconds * rate] samples long.
+
+    With 2 ``channels``, notes whose sides differ are stereo, and mono has the power of both; else mono is their mean.
 
     Raises:
         Failure: FluidSynth fails.
     """
     # As `_score` rounds it.
     note_length, slot_seconds = round(seconds * rate), round(seconds * 1000) / 1000 + _GAP_SECONDS
-    fade = np.linspace(1, 0, round(_FADE_SECONDS * rate), dtype=np.float32)
     notes_a_run = int(_RUN_SECONDS / slot_seconds)
     for first_pair in range(0, len(pairs), notes_a_run):
         batch_pairs = pairs[first_pair : first_pair + notes_a_run]
@@ -121,12 +130,26 @@ def play_notes(
                 for pair_index, pair in enumerate(batch_pairs):
                     wav_file.seek(round((_GAP_SECONDS + pair_index * slot_seconds) * rate))
                     channel_samples = wav_file.read(note_length, dtype="float32", always_2d=True)
-                    channel_signs = mix_signs(sum_products([channel_samples], wav_file.channels))
-                    samples = (channel_samples if channel_signs is None else channel_samples * channel_signs).mean(
-                        axis=1
-                    ) * np.float32(_GAIN)
-                    samples[-len(fade) :] *= fade
-                    yield pair, samples
+                    yield pair, _render_note(channel_samples, rate, channels)
+
+
+def _render_note(channel_samples: Samples, rate: int, channels: int) -> RenderedNote:
+    """Mix and level what FluidSynth played, [samples, 2]."""
+    channel_products = sum_products([channel_samples], channel_samples.shape[1])
+    if channels == 2 and is_stereo(channel_products):
+        sides = np.ascontiguousarray(channel_samples.T)
+        return RenderedNote(_level(mix_to_mono(sides, rate), rate), _level(sides, rate))
+    channel_signs = mix_signs(channel_products)
+    mean = (channel_samples if channel_signs is None else channel_samples * channel_signs).mean(axis=1)
+    return RenderedNote(_level(mean, rate), None)
+
+
+def _level(samples: Samples, rate: int) -> Samples:
+    """Amplify a note, [..., samples], and fade its end."""
+    fade = np.linspace(1, 0, round(_FADE_SECONDS * rate), dtype=np.float32)
+    levelled_samples = samples * np.float32(_GAIN)
+    levelled_samples[..., -len(fade) :] *= fade
+    return levelled_samples
 
 
 def _score(channel: int, program: int, pairs: Sequence[tuple[int, int]], seconds: float) -> mido.MidiFile:
@@ -270,6 +293,7 @@ def render_soundfont(
     velocities: Sequence[int] = (100,),
     kits: bool = False,
     seconds: float = 1.0,
+    channels: int = 2,
     rate: int = 44100,
     split: str = "0.85/0.07/0.08",
     seed: int = 0,
@@ -287,6 +311,7 @@ def render_soundfont(
         notes: 0 to 127; for kits 35 to 81.
         velocities: 1 to 127.
         seconds: 0.1 to 60, held throughout; the last 20 ms fade out.
+        channels: 2 for both sides of notes, where they differ; 1 for their mean.
         rate: 8000 to 96000 Hz.
         split: fractions by program, or by note of one program; for kits by hit, with all velocities.
 
@@ -295,7 +320,7 @@ def render_soundfont(
         Failure: FluidSynth fails, or the disk is full.
     """
     fractions = parse_fractions(split)
-    _check(programs, notes, velocities, seconds, rate, kits)
+    _check(programs, notes, velocities, seconds, channels, rate, kits)
     available_programs, player_path = programs_of(soundfont, PERCUSSION if kits else MELODIC), fluidsynth()
     programs, note_velocity_pairs = sorted(set(programs)), list(product(sorted(set(notes)), sorted(set(velocities))))
     with writing(destination, rate) as writer:
@@ -307,13 +332,14 @@ def render_soundfont(
             if program not in available_programs:
                 writer.report.unreadable[f"{kind} {program:03d}"] = "not in this soundfont"
                 continue
-            for (note, velocity), samples in play_notes(
-                player_path, soundfont, channel, program, note_velocity_pairs, seconds, rate
+            for (note, velocity), (samples, sides) in play_notes(
+                player_path, soundfont, channel, program, note_velocity_pairs, seconds, rate, channels
             ):
                 clip_name = f"{prefix}{program:03d}/{note:03d}_{velocity:03d}"
-                if float(np.abs(samples).max()) <= silence_level(0.0):
+                note_channels = np.broadcast_to(samples, (channels, len(samples))) if sides is None else sides
+                if float(np.abs(note_channels).max()) <= silence_level(0.0):
                     writer.report.silent.append(clip_name)
-                elif kits and repeats.has(samples, note, rate):
+                elif kits and repeats.has(note_channels, note, rate):
                     writer.report.repeated.append(clip_name)
                 else:
                     writer.append(
@@ -325,6 +351,7 @@ def render_soundfont(
                         key=note,
                         program=program,
                         velocity=velocity,
+                        sides=sides,
                     )
         if not writer.clips:
             reason = writer.report.left_out_line()
@@ -337,7 +364,13 @@ def render_soundfont(
 
 
 def _check(
-    programs: Sequence[int], notes: Sequence[int], velocities: Sequence[int], seconds: float, rate: int, kits: bool
+    programs: Sequence[int],
+    notes: Sequence[int],
+    velocities: Sequence[int],
+    seconds: float,
+    channels: int,
+    rate: int,
+    kits: bool,
 ) -> None:
     """Raise UserError for a value out of range."""
     _check_numbers("kit" if kits else "program", programs)
@@ -350,6 +383,8 @@ def _check(
     _check_numbers("velocity", velocities, lowest=1)
     if not 0.1 <= seconds <= _LONGEST_SECONDS:
         raise UserError(f"a clip of {seconds:g} s cannot be rendered; 0.1 to {_LONGEST_SECONDS:g} s are allowed")
+    if channels not in (1, 2):
+        raise UserError(f"{channels} channels cannot be rendered; give 1 or 2")
     check_rate(rate)
 
 
@@ -359,21 +394,21 @@ class _Repeats:
     def __init__(self) -> None:
         self._fingerprints: dict[int, list[Samples]] = {}
 
-    def has(self, samples: Samples, key: int, rate: int) -> bool:
-        """Return whether a hit repeats; a new one is remembered."""
-        fingerprint, fingerprints = _fingerprint(samples, rate), self._fingerprints.setdefault(key, [])
+    def has(self, channels: Samples, key: int, rate: int) -> bool:
+        """Return whether a hit, [channels, samples], repeats; a new one is remembered."""
+        fingerprint, fingerprints = _fingerprint(channels, rate), self._fingerprints.setdefault(key, [])
         if any(float(fingerprint @ earlier_fingerprint) > _REPEAT_COSINE for earlier_fingerprint in fingerprints):
             return True
         fingerprints.append(fingerprint)
         return False
 
 
-def _fingerprint(samples: Samples, rate: int) -> Samples:
-    """Magnitudes of energy 1: notes begin anywhere in FluidSynth's blocks."""
+def _fingerprint(channels: Samples, rate: int) -> Samples:
+    """Magnitudes of all channels, of energy 1: notes begin anywhere in FluidSynth's blocks."""
     sample_count = round(_FINGERPRINT_SECONDS * rate)
     fade = 0.5 + 0.5 * np.cos(np.pi * np.arange(sample_count) / sample_count)
-    beginning = samples[:sample_count]
-    magnitudes = np.abs(np.fft.rfft(beginning * fade[: len(beginning)], sample_count)).astype(np.float32)
+    beginning = channels[:, :sample_count]
+    magnitudes = np.abs(np.fft.rfft(beginning * fade[: beginning.shape[1]], sample_count)).astype(np.float32).ravel()
     return np.asarray(magnitudes / np.linalg.norm(magnitudes))
 
 
