@@ -72,7 +72,7 @@ def read_notes(folder: Path) -> list[Note]:
 def rendered(program: int, keys: range, seconds: float = 1.2) -> list[Note]:
     with tempfile.TemporaryDirectory(prefix="timbrel-") as folder:
         target = Path(folder) / "corpus"
-        render_soundfont(SOUNDFONT, target, programs=[program], notes=keys, seconds=seconds, rate=RATE)
+        render_soundfont(SOUNDFONT, target, programs=[program], notes=keys, seconds=seconds, channels=1, rate=RATE)
         corpus = Corpus.open(target)
         return [Note(clip.key or 0, np.array(corpus.samples(clip))) for clip in corpus.clips()]
 

@@ -40,7 +40,13 @@ LIVE_RATE, LIVE_BLOCK, LIVE_SECONDS = 48_000, 128, 20
 def notes(folder: Path) -> list[np.ndarray]:
     """Clips at the model's rate."""
     render_soundfont(
-        SOUNDFONT, folder, programs=PROGRAMS, notes=NOTES, velocities=[UNHEARD_VELOCITY], rate=CARD.sample_rate
+        SOUNDFONT,
+        folder,
+        programs=PROGRAMS,
+        notes=NOTES,
+        velocities=[UNHEARD_VELOCITY],
+        channels=1,
+        rate=CARD.sample_rate,
     )
     corpus = Corpus.open(folder)
     return [np.array(corpus.samples(clip)) for clip in corpus.clips()]
