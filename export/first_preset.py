@@ -135,8 +135,7 @@ def model_loudness_lufs(model: Model) -> float:
     Key peaks over -1 dBFS are added, except for kits. ``model``'s card must state `PLAIN_LUFS`.
     """
     patch = Patch("measured", untrimmed(model), model, Path())
-    velocity_gain_db = 40 * patch.preset.play.velocity_curve * math.log10(FULL_VELOCITY / VELOCITY)
-    loudness_lufs = demo_loudness_lufs(patch) + velocity_gain_db
+    loudness_lufs = demo_loudness_lufs(patch) - gain_to_db(patch.preset.play.velocity_gain(VELOCITY))
     if patch.preset.keys:
         return loudness_lufs
     return max(loudness_lufs, max(peaks_dbfs(patch).values()) - HIGHEST_DBFS + VOICE_LUFS)

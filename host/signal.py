@@ -1,4 +1,4 @@
-"""Windows, STFT, chroma, noise, pitch detection and medoids."""
+"""Windows, STFT, chroma, tuning, noise, pitch detection and medoids."""
 
 import functools
 from collections.abc import Sequence
@@ -12,6 +12,15 @@ from .units import A4_HZ, midi_to_hz
 
 LOWEST_HZ = 27.5  # A0, the lowest note of the publication's chromagram
 HIGHEST_HZ = 4186.01  # C8, its highest
+
+
+def mean_deviation(pitches: Doubles) -> tuple[float, float]:
+    """Return how far pitches in semitones lie off whole ones, -0.5 to 0.5, and how much they agree, 0 to 1.
+
+    The mean is circular, since a tuning repeats every semitone; its length is the agreement.
+    """
+    mean_phasor = np.exp(2j * np.pi * pitches).mean()
+    return float(np.angle(mean_phasor) / (2 * np.pi)), float(abs(mean_phasor))
 
 
 @functools.cache

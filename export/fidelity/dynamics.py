@@ -28,10 +28,11 @@ from ...host.resynthesis.frame_stream import FrameStream, latency_of
 from ...host.signal import medoid, window
 from ...host.spectra import centred_frames, centroids
 from ...host.units import midi_to_hz, semitones_to_ratio
+from ...host.velocity import SQUARED_DB
 from ...train.corpus.store import Corpus
 from ..reports.report import Figures
 from .measures import FRAME, HOP
-from .notes import SQUARED_DB, RecordedNote, SingleNote, loudest_db, note_of, spread, velocity
+from .notes import RecordedNote, SingleNote, loudest_db, note_of, spread, velocity
 
 VELOCITY = 100  # of a note of unknown level
 

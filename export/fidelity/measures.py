@@ -10,9 +10,10 @@ import scipy
 
 from ...host.arrays import Array, Doubles
 from ...host.signal import window
-from ...host.spectra import centred_frames, centroids, mel_triangles
+from ...host.spectra import MOMENT_SECONDS, centred_frames, centroids, mel_triangles
+from ...host.spectra import envelope_db as levels_db
 from ...train.corpus.pitch import pitch_track
-from ...train.metrics.clips import attack_seconds
+from ...train.metrics.clips import attack_seconds, rise
 
 SECONDS, SHORTEST = 0.75, 4096  # of the long spectrum, and the fewest samples
 PADDED = 4  # zero-padding: a parabola then finds a peak within a hundredth of a bin
@@ -139,6 +140,7 @@ class NoteDistance(NamedTuple):
     decay_percent: float | None
     partial_cents: float | None
     attack_ms: float
+    late_ms: float
     brightness: float | None
 
 
@@ -354,6 +356,17 @@ def brightness(recording: SpectralCourse, rendition: SpectralCourse) -> float | 
     return 0.0 if rendered_octaves.std() < STILL else float(np.corrcoef(recorded_octaves, rendered_octaves)[0, 1])
 
 
+def late_ms(recording: Array, rendition: Array, rate: int) -> float:
+    """Return how much later than a recording rises from -24 to -12 dB a sound reaches -12 dB, from its first sample.
+
+    Silence, breath and noise before the recording's rise do not count.
+    """
+    (rises, heard), (_, heard_late) = (
+        rise(levels_db(sound[np.newaxis], rate)[0].astype(np.float64)) for sound in (recording, rendition)
+    )
+    return 1000 * MOMENT_SECONDS * (heard_late - (heard - rises))
+
+
 def nearness(recording: Array, rendition: Array, rate: int) -> NoteDistance:
     """Compare a sound with a recording, [samples] both, of equal length and aligned onsets.
 
@@ -375,6 +388,7 @@ def nearness(recording: Array, rendition: Array, rate: int) -> NoteDistance:
         decay_percent(recorded_course, rendered_course, rate),
         partial_cents(recording, rendition, rate),
         1000 * abs(float(attacks_seconds[0]) - float(attacks_seconds[1])),
+        late_ms(recording, rendition, rate),
         brightness(recorded_course, rendered_course),
     )
 

@@ -1,41 +1,56 @@
 """Selects held-out single notes, and imitates them with a sampler of the training notes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import soxr
 
 from ...host.arrays import Array
+from ...host.kinds.card_fields import PITCH_CLASSES
+from ...host.model.gesture import tuning_of
 from ...host.spectra import MOMENT_SECONDS, envelope_db
 from ...host.units import semitones_to_ratio
+from ...host.velocity import LOUDEST, SQUARED_DB
 from ...train.corpus.clip_table import Clip, Split
+from ...train.corpus.file_names import best_reading, number_readings, spelling_readings
 from ...train.corpus.pitch import single_note
 from ...train.corpus.store import Corpus
+from ...train.metrics.clips import rise
+from ...train.sampling import thinned
 
 HELD_OUT: tuple[Split, ...] = ("test", "val")  # no weight was trained on either; validation selected the checkpoint
-ONSET_DB = 40.0  # below a recording's loudest moment: its onset
+ONSET_DB, KEPT_SECONDS = 40.0, 0.015  # below a recording's loudest moment: its onset, so long before its rise at most
 RANGE_DB = 50.0  # below it: its end
 RELEASED_DB_SECOND = 60.0  # a faster fall is a release: rooms decay by 60 dB a second, strings ring longer
 SUSTAINED_DB, RELEASED_DB = 20.0, 15.0  # range below the loudest moment where a note is held; fall after a release
 RISEN_DB, STRUCK_SECONDS = 3.0, 0.1  # under the loudest moment, and after that: a struck string falls fast at first
+FARTHEST_TUNING = 0.75  # semitones between a note and that of its name: further off, the name counts otherwise, or lies
+FEWEST_NAMED, NAMED_SHARE = 4, 0.75  # notes of an instrument so near to their names, and the share of them
+MOST_TUNED = 1024  # notes of a corpus that tell how instruments are tuned
 FADE_SECONDS = 0.2  # release of a sampler's key, as in the first preset
 LEVELLED = 256  # training notes searched for the loudest
 FEWEST_OF_TWO = 6  # notes: a soft and a loud one of three keys say more than one of six keys
 LISTENED = 32  # of a key, searched for one of equal loudness
-LOUDEST, SQUARED_DB = 127, 40.0  # MIDI's; the host's gain is the velocity squared: 40 dB per factor of ten
 
 
 class SingleNote(NamedTuple):
-    """A clip of a single note, with its detected MIDI pitch (fractional)."""
+    """A clip of a single note, with its detected MIDI pitch (fractional), and how far that lies off its key."""
 
     clip: Clip
     pitch: float
+    tuning: float = 0.0
+
+    @property
+    def in_tune(self) -> float:
+        """Pitch less tuning."""
+        return self.pitch - self.tuning
 
     @property
     def key(self) -> int:
-        return int(np.clip(np.floor(self.pitch + 0.5), 0, 127))
+        return int(np.clip(np.floor(self.in_tune + 0.5), 0, 127))
 
 
 @dataclass(frozen=True)
@@ -52,9 +67,63 @@ class RecordedNote:
 
 
 def singles(corpus: Corpus, split: Split) -> list[SingleNote]:
-    """Return a split's single notes by detected pitch, regardless of labels."""
-    note_by_clip = [(clip, single_note(corpus.pitch(clip))) for clip in corpus.clips(split)]
-    return [SingleNote(clip, pitch) for clip, pitch in note_by_clip if pitch is not None]
+    """Return a split's single notes by detected pitch, regardless of labels.
+
+    A note within 75 cents of that of its file's name, or of a sampler's key, is tuned so far off. Others are as far
+    off keys as their instrument is: an instrument between two keys would mix each note with the next one's.
+    """
+    tunings = _tunings(corpus)
+    notes = []
+    for clip in corpus.clips(split):
+        if (pitch := single_note(corpus.pitch(clip))) is not None:
+            tuning = tunings.get((clip.label, clip.program), NO_TUNING)
+            notes.append(SingleNote(clip, pitch, tuning.of(clip, pitch)))
+    return notes
+
+
+class _Tuning(NamedTuple):
+    """An instrument's deviation from keys in semitones, and keys by the names of its files, in any octave."""
+
+    semitones: float = 0.0
+    keys: Mapping[str, int] = MappingProxyType({})
+
+    def of(self, clip: Clip, pitch: float) -> float:
+        """Return how far a note lies off its key."""
+        key = self.keys.get(clip.name)
+        deviation = None if key is None else _deviation(pitch, key)
+        return self.semitones if deviation is None or abs(deviation) > FARTHEST_TUNING else deviation
+
+
+NO_TUNING = _Tuning()
+
+
+def _tunings(corpus: Corpus) -> dict[tuple[str, int | None], _Tuning]:
+    """Return tunings of instruments, by label and program, from as many notes as matter."""
+    clips_by_instrument: dict[tuple[str, int | None], list[tuple[Clip, float]]] = {}
+    for clip in thinned([clip for split in ("train", *HELD_OUT) for clip in corpus.clips(split)], MOST_TUNED):
+        if (pitch := single_note(corpus.pitch(clip))) is not None:
+            clips_by_instrument.setdefault((clip.label, clip.program), []).append((clip, pitch))
+    return {instrument: _tuning(notes) for instrument, notes in clips_by_instrument.items()}
+
+
+def _tuning(notes: Sequence[tuple[Clip, float]]) -> _Tuning:
+    """Return the tuning of an instrument's notes; names of files count where most agree with the sounds."""
+    semitones = tuning_of(np.array([pitch for _, pitch in notes]))
+    pitch_by_file = {clip.name: pitch for clip, pitch in notes if clip.onset_seconds is None}
+    readings = [*spelling_readings(pitch_by_file), *(one for one in number_readings(pitch_by_file) if one.sure)]
+    reading = best_reading(readings, pitch_by_file)
+    keys = {} if reading is None else reading.single_notes()
+    keys |= {clip.name: clip.key for clip, _ in notes if clip.key is not None}
+    deviations = [_deviation(pitch, keys[clip.name]) for clip, pitch in notes if clip.name in keys]
+    near = [deviation for deviation in deviations if abs(deviation) <= FARTHEST_TUNING]
+    if len(near) < max(FEWEST_NAMED, NAMED_SHARE * len(notes)):
+        return _Tuning(semitones)
+    return _Tuning(semitones + round(float(np.median(near)) - semitones), keys)
+
+
+def _deviation(pitch: float, key: int) -> float:
+    """Return the semitones from a key to a pitch of any octave, -6 to 6."""
+    return (pitch - key + PITCH_CLASSES / 2) % PITCH_CLASSES - PITCH_CLASSES / 2
 
 
 def held_out(corpus: Corpus, count: int, seed: int) -> list[SingleNote]:
@@ -121,6 +190,7 @@ def spread(
 def note_of(corpus: Corpus, single: SingleNote) -> RecordedNote:
     """Cut a note out of its clip, and find its release.
 
+    It begins 15 ms before its `rise` at most: hands, breath and keys before it would make it late.
     The release is where the level starts to fall faster than 60 dB a second until the end: the stop of a blown or bowed
     tone, or the end of a decaying one. A fall by 15 dB as fast and without return is the release too, from within 20 dB
     of the loudest moment, 0.1 s after the attack or later: then noise and knocks may follow. High strings fall as fast
@@ -133,7 +203,10 @@ def cut(single: SingleNote, sound: Array, rate: int) -> RecordedNote:
     """Return the note in a sound, [samples], as `note_of` does."""
     step_levels = envelope_db(sound[np.newaxis], rate)[0].astype(np.float64)
     loudest_level = float(step_levels.max())
-    first_step = int(np.argmax(step_levels > loudest_level - ONSET_DB))
+    first_step = max(
+        int(np.argmax(step_levels > loudest_level - ONSET_DB)),
+        rise(step_levels)[0] - round(KEPT_SECONDS / MOMENT_SECONDS),
+    )
     last_step = int(np.flatnonzero(step_levels > loudest_level - RANGE_DB)[-1])
     note_levels = step_levels[first_step : last_step + 1]
     # The slope puts the maximum where the level starts to fall faster than it until the end.

@@ -71,6 +71,12 @@ MEASURES = (
         "How far the times differ at which sounds have come within 3 dB of their loudest.",
     ),
     Measure(
+        "Late, ms",
+        "late_ms",
+        ".0f",
+        "From the key to 12 dB below its loudest, less the time in which the recording rises there from 24 dB below.",
+    ),
+    Measure(
         "Brightness",
         "brightness",
         ".2f",
@@ -78,7 +84,7 @@ MEASURES = (
     ),
 )
 OUT_OF_TUNE_CENTS = 20.0  # 95 % of recordings nearer to their keys than this are not mentioned
-IN_SHORT = ("shape_db", "sustain_db", "envelope_db", "attack_ms", "brightness")
+IN_SHORT = ("shape_db", "sustain_db", "envelope_db", "late_ms", "brightness")
 CODES = (
     Measure(
         "Shape frame by frame, dB",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrays import Doubles
+from ...host.kinds.card_fields import PITCH_CLASSES
 from ...host.model.card import Card, in_deviations
 from ...host.model.gesture import MOST_POINTS, RESIDUAL_DB, Gestures, Grid, InstrumentNotes, NoteWay, Wander, packed
 from ...host.model.model import Model
@@ -32,6 +33,7 @@ from .trajectory import (
     modes_of,
     vibrato_of,
 )
+from .velocity_levels import velocity_levels
 
 Steps = npt.NDArray[np.int8]
 
@@ -226,7 +228,7 @@ class _Levels:
         moment_seconds = np.arange(moment_count, dtype=np.float64) * hop_seconds
         recorded_levels = np.interp(moment_seconds, MOMENT_SECONDS * np.arange(len(course.course)), course.course)
         decoded_levels = self.frame_levels(
-            np.concatenate([held_codes(moment_seconds), home[np.newaxis]]), course.condition
+            np.concatenate([held_codes(moment_seconds), home[np.newaxis]]), course.note.single.key
         )
         moves_db = (
             recorded_levels - np.interp(moment_seconds, LEVELS_AT, levels) - (decoded_levels[:-1] - decoded_levels[-1])
@@ -247,10 +249,10 @@ class _Levels:
             self._high,
         )
 
-    def frame_levels(self, codes: Doubles, condition: float) -> Doubles:
-        """Return frame levels in dB, [points]."""
+    def frame_levels(self, codes: Doubles, key: int) -> Doubles:
+        """Return levels of a key's frames in dB, [points]."""
         clipped_codes = np.clip(codes, self._low, self._high).astype(np.float32)
-        conditions = np.full(len(clipped_codes), round(condition), np.intp)
+        conditions = np.full(len(clipped_codes), key if self.card.chroma is None else key % PITCH_CLASSES, np.intp)
         frames = spectra(self.card, self._model.decode(clipped_codes, conditions), conditions)
         levels: Doubles = 10 * np.log10(np.maximum(np.square(frames, dtype=np.float64).sum(1), LEAST_POWER))
         return levels
@@ -261,9 +263,8 @@ def _instrument(
 ) -> InstrumentNotes:
     """Build an instrument's notes around its home code."""
     velocities = [velocity(note.course.note, corpus_peak_db) for note in notes]
-    keys_and_velocities = np.array(
-        [(note.course.note.single.pitch, note_velocity) for note, note_velocity in zip(notes, velocities, strict=True)]
-    )
+    keys = [note.course.note.single.in_tune for note in notes]
+    keys_and_velocities = np.array(list(zip(keys, velocities, strict=True)))
     scale = in_deviations(code_levels.card)
     scaled_codes = np.array([note.codes.code for note in notes]) * scale
     key_velocity_steps = velocity_steps(keys_and_velocities, scaled_codes)
@@ -285,6 +286,7 @@ def _instrument(
         velocity_steps=key_velocity_steps,
         takes=packed(takes),
         transposed=bool(np.median([note_modes.free for note_modes in modes_by_note]) > MOST_FREE_SHARE),
+        velocity_levels=velocity_levels([note.course.note for note in notes]),
         notes=note_ways,
     )
 
@@ -301,7 +303,7 @@ def take_differences(notes: Sequence[NoteWay], note_levels_db: Sequence[float]) 
     for note, level_db in zip(notes, note_levels_db, strict=True):
         if len(note.residual):
             take_row = np.concatenate([[level_db / RESIDUAL_DB], note.residual[:BANDS]])
-            takes_by_key.setdefault((round(note.key), note.velocity), []).append(take_row)
+            takes_by_key.setdefault((round(note.key - (note.tuning or 0.0)), note.velocity), []).append(take_row)
     differences = [
         next_row - earlier_row
         for take_rows in takes_by_key.values()
@@ -372,7 +374,7 @@ def _note_way(note: _Note, home: Doubles, note_velocity: int, code_levels: _Leve
     held_coordinates = _project(note_codes.held_offsets, directions, code_levels.card)
     held_codes = code_levels.code_curve(note_codes.code, CODES_AT, held_coordinates)
     decoded_levels = code_levels.frame_levels(
-        np.concatenate([held_codes(LEVELS_AT), home[np.newaxis]]), course.condition
+        np.concatenate([held_codes(LEVELS_AT), home[np.newaxis]]), course.note.single.key
     )
     release_fields: dict[str, Any] = {}
     released_codes = None
@@ -382,12 +384,13 @@ def _note_way(note: _Note, home: Doubles, note_velocity: int, code_levels: _Leve
             last_coordinates = [np.interp(course.note.held_seconds, CODES_AT, column) for column in held_coordinates.T]
             release_coordinates = np.tile(last_coordinates, (len(release_coordinates), 1))
         released_codes = code_levels.code_curve(note_codes.code, RELEASE_CODES_AT, release_coordinates)
-        decoded_release_levels = code_levels.frame_levels(released_codes(RELEASE_LEVELS_AT), course.condition)
+        decoded_release_levels = code_levels.frame_levels(released_codes(RELEASE_LEVELS_AT), course.note.single.key)
         levels = np.clip(course.release_levels - (decoded_release_levels - decoded_release_levels[0]), LOWEST_DB, 0.0)
         release_fields = {"release_levels": _rounded(levels, 1), "release_codes": _rounded(release_coordinates, 3)}
     levels = np.maximum(course.levels - (decoded_levels[:-1] - decoded_levels[-1]), LOWEST_DB)
     return NoteWay(
         key=round(course.note.single.pitch, 2),
+        tuning=round(course.note.single.tuning, 2),
         velocity=note_velocity,
         held_seconds=round(course.note.held_seconds, 3),
         code=_rounded(note_codes.code, 4),

@@ -1,6 +1,7 @@
 """First presets and demos of spectra, their amplitudes for code searches, and their voice in TorchScript."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from ...host.engines.spectrum.partial_analysis import fundamentals
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.kinds.card_fields import PITCH_CLASSES
 from ...host.kinds.spectrum import SpectrumKind
+from ...host.model.card import in_deviations
+from ...host.model.gesture import instrument_of
 from ...host.model.model import Model
 from ...host.preset.library import Patch, default_knobs, default_macros, macro_knobs
 from ...host.preset.preset import EnvelopeSettings, PlaySettings, Preset
@@ -146,9 +149,14 @@ NOTE_SECONDS = 0.5
 
 def preset(model: Model) -> Preset:
     edge_seconds = {} if model.gestures else {"attack_seconds": 0.005, "release_seconds": 0.2}  # notes have their own
+    play: dict[str, Any] = {"mode": "poly", "voices": 16}
+    if model.gestures:
+        default_code = np.array([latent.default for latent in model.card.latents])
+        instrument = instrument_of(model.gestures, default_code, in_deviations(model.card))
+        play |= {"velocity_levels": instrument.velocity_levels} if instrument.velocity_levels else {}
     return preset_of(
         model,
-        play=PlaySettings(mode="poly", voices=16),
+        play=PlaySettings(**play),
         envelope=EnvelopeSettings(decay_seconds=0.1, sustain=1.0, **edge_seconds),
         cc=[*default_knobs(model.card), *macro_knobs(model.card)],
         macro=default_macros(model.card),

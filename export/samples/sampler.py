@@ -67,7 +67,7 @@ class Layout:
     release_seconds: float
     one_shot: bool
     mono: bool
-    velocity_power: float  # of the level over the velocity
+    velocity_gain: Callable[[int], float]
     bend_semitones: float
     knobs: Sequence[tuple[str, int, int]] = ()
     in_memory: bool = True  # small enough to be loaded as a whole, which no disk can interrupt
@@ -97,7 +97,7 @@ def sfz(layout: Layout) -> str:
         lines += [
             "",
             "<group>",
-            f"lovel={velocity_zone.low} hivel={velocity_zone.high} {_curve(velocity_zone, layout.velocity_power)}",
+            f"lovel={velocity_zone.low} hivel={velocity_zone.high} {_curve(velocity_zone, layout.velocity_gain)}",
         ]
         for region in layout.regions:
             if region.velocity == velocity_zone:
@@ -139,11 +139,14 @@ def _names(regions: Sequence[Region]) -> dict[int, str]:
     return {region.key.key: re.sub(r"[^\w .,+()'&-]+", "-", region.key.name) for region in regions if region.key.name}
 
 
-def _curve(zone: VelocityZone, power: float) -> str:
+def _curve(zone: VelocityZone, velocity_gain: Callable[[int], float]) -> str:
     """Return the opcodes of the level over a zone's velocities."""
     velocity_step = max(1, (zone.high - zone.low) // CURVE_POINTS)
     curve_velocities = [*range(zone.low, zone.high, velocity_step), zone.high]
-    return " ".join(f"amp_velcurve_{velocity}={(velocity / zone.high) ** power:.4f}" for velocity in curve_velocities)
+    return " ".join(
+        f"amp_velcurve_{velocity}={velocity_gain(velocity) / velocity_gain(zone.high):.4f}"
+        for velocity in curve_velocities
+    )
 
 
 def _region(region: Region, layout: Layout) -> str:
@@ -274,7 +277,7 @@ def sample(
             release_length_seconds,
             one_shot=bool(patch.preset.keys),
             mono=play_settings.mode == "mono",
-            velocity_power=2 * play_settings.velocity_curve,
+            velocity_gain=play_settings.velocity_gain,
             bend_semitones=play_settings.bend_range_semitones,
             knobs=[(control.title, cc, controller_value(_position(control))) for control, cc in knob_controls],
             in_memory=sum(file.stat().st_size for file in (folder / "samples").iterdir()) < LARGEST_IN_MEMORY,

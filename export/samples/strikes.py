@@ -34,10 +34,8 @@ def recorded_keys(patch: Patch) -> tuple[int, int]:
     if gestures is not None:
         resting_code = np.array(preset.latent_values(card), np.float64)
         instrument_label = None if preset.gesture is None else preset.gesture.instrument
-        note_keys = [
-            note.key for note in instrument_of(gestures, resting_code, in_deviations(card), instrument_label).notes
-        ]
-        return round(min(note_keys)), round(max(note_keys))
+        note_keys = instrument_of(gestures, resting_code, in_deviations(card), instrument_label).in_tune
+        return round(note_keys.min()), round(note_keys.max())
     if card.partials is not None:
         return round(card.partials.low), round(card.partials.high)
     return max(WIDE_KEYS[0], min(patch.tuning)), min(WIDE_KEYS[1], max(patch.tuning))

@@ -13,7 +13,9 @@ from pydantic_core import CoreSchema, core_schema
 from ..arrays import Array, Doubles, Indices
 from ..errors import UserError
 from ..kinds.card_fields import MetadataPart
+from ..signal import mean_deviation
 from ..units import midi_to_hz, note_name
+from ..velocity import VelocityLevels
 from .card import Card, first_complaint
 from .partials import HANN_ENERGY
 
@@ -24,6 +26,9 @@ MOST_POINTS = 256  # of a trajectory
 MOST_BANDS = 128  # of a residual
 MOST_TAKES = 64  # pairs of an instrument
 MOST_MODES = 64  # of a note
+IN_TUNE = 0.1  # semitones: nearer notes hardly take from their neighbours
+LEAST_AGREEMENT = 0.5  # of notes on a tuning: a standard deviation of 19 cents
+LEAST_EVIDENCE = 3.5  # nepers: chance reaches it in 3 %
 RESIDUAL_DB = 0.5  # of a residual's steps
 VIBRATO_CENTS = 0.5  # of the steps of a vibrato: 64 cents at most
 
@@ -120,10 +125,12 @@ class NoteWay(MetadataPart):
     around it while held; empty if unknown. ``release_residual``: that of the release, [moments, bands]. ``modes``: of
     models of partials, [modes, 3]: frequency ratio to the key, harmonic that moves there or 0, and its share of its
     band's noise. ``vibrato``: movement of the pitch around the key while held, in steps of half a cent, [moments];
-    empty if steady or unknown. ``loudness``: of the level, in steps of half a decibel.
+    empty if steady or unknown. ``loudness``: of the level, in steps of half a decibel. ``key``: its pitch; ``tuning``:
+    how far that lies off the key that plays it, in semitones; None in older files.
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]
+    tuning: Annotated[float, Field(ge=-1, le=1)] | None = None
     velocity: Annotated[int, Field(ge=1, le=127)]
     held_seconds: Annotated[float, Field(gt=0, le=600)]
     code: Code
@@ -139,13 +146,24 @@ class NoteWay(MetadataPart):
     loudness: Residual = np.zeros(0, np.int8)
 
 
+def tuning_of(pitches: Doubles) -> float:
+    """Return how far an instrument's notes lie off keys, in semitones; 0 within `IN_TUNE`, and where they disagree.
+
+    ``pitches``, [notes], are keys with fractions. Notes agree if chance seldom has them so (Rayleigh's test of a
+    direction: n R² has an exponential distribution).
+    """
+    deviation, agreement = mean_deviation(pitches)
+    agree = agreement > LEAST_AGREEMENT and len(pitches) * agreement**2 > LEAST_EVIDENCE
+    return deviation if agree and abs(deviation) > IN_TUNE else 0.0
+
+
 class InstrumentNotes(MetadataPart):
     """A note's offset from the preset's code is its code minus ``home``.
 
     In the distance between notes, ``velocity_steps`` count as 1.5 semitones. ``takes``: differences of two recordings
     of one key and velocity, in steps of half a decibel, flat [pairs, 1 + bands]: level, then mean residual.
     ``transposed``: keys without notes transpose the nearest key's, since inharmonic partials keep their ratios but
-    cross the model's bands.
+    cross the model's bands. ``velocity_levels``: how loud they are by velocity, if known, for a first preset.
     """
 
     label: str
@@ -153,7 +171,15 @@ class InstrumentNotes(MetadataPart):
     velocity_steps: Annotated[float, Field(ge=0.1, le=1000)] = 6.0
     takes: Residual = np.zeros(0, np.int8)
     transposed: bool = False
+    velocity_levels: VelocityLevels = Field(default_factory=list)
     notes: Annotated[list[NoteWay], Field(min_length=1)]
+
+    @property
+    def in_tune(self) -> Doubles:
+        """Keys of the notes less their tuning, near whole numbers: [notes]."""
+        keys = np.array([note.key for note in self.notes])
+        tunings = [note.tuning for note in self.notes if note.tuning is not None]
+        return keys - (tunings if len(tunings) == len(keys) else tuning_of(keys))
 
 
 class Gestures(MetadataPart):
@@ -224,7 +250,7 @@ class Gestures(MetadataPart):
 
     def summary(self) -> str:
         notes = [note for instrument in self.instruments for note in instrument.notes]
-        keys = [round(note.key) for note in notes]
+        keys = np.rint(np.concatenate([instrument.in_tune for instrument in self.instruments])).astype(int).tolist()
         instruments_text = f" of {len(self.instruments)} instruments" if len(self.instruments) > 1 else ""
         velocities = [note.velocity for note in notes]
         count_text = f"{len(notes)} recorded note{'s' * (len(notes) > 1)}{instruments_text}"

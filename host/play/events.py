@@ -1,5 +1,6 @@
 """Event processor: applies MIDI and parameter events to a preset's voices and controls."""
 
+import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -83,7 +84,7 @@ class EventProcessor(EventDispatcher):
         self._modulated = {target: span for target, span in self.knobs.ranges.items() if target in modulated}
         self._voice_gain = voice_gain(card.loudness_lufs)
         self._key_gains = {key: db_to_gain(level_db) for key, level_db in keying.gains_db.items()}
-        self._velocity_exponent = 2 * play.velocity_curve
+        self._velocity_gain = functools.cache(play.velocity_gain)
         self._rest_glide = Glide(play.glide_seconds, play.glide_seconds > 0)
         self._glides: dict[int, Glide] = {}  # by bus, since a message
         if isinstance(self.voices, MonoAssignment):
@@ -159,7 +160,7 @@ class EventProcessor(EventDispatcher):
 
     def _start_note(self, event: NoteOn) -> None:
         time, channel, key, velocity = event.time, event.channel, event.key, event.velocity
-        gain = self._voice_gain * self._key_gains.get(key, 1.0) * (velocity / 127) ** self._velocity_exponent
+        gain = self._voice_gain * self._key_gains.get(key, 1.0) * self._velocity_gain(velocity)
         self._velocities[channel, key] = velocity
         self.voices.note_on(time, key, gain, channel)
 

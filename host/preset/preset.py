@@ -16,6 +16,7 @@ from ..kinds.table import KINDS, Sections
 from ..model.card import Card
 from ..model.pack import BY_DIGEST
 from ..settings import Knob, Misplaced, SettingsSection, controls_of
+from ..velocity import VelocityLevels, velocity_gain
 from .controls import Macros, NoteSettings, Snapshots, each_once
 from .midi_learn import Encoder
 from .motions import TEMPO_BPM, MorphSettings, MotionSettings
@@ -36,7 +37,7 @@ class LatentSettings(SettingsSection):
 
 
 class PlaySettings(SettingsSection):
-    """The [play] table: how keys become voices, at the level ``(velocity / 127) ** (2 * velocity_curve)``.
+    """The [play] table: how keys become voices, at a level by `velocity_gain`.
 
     In a chord, models trained on single notes play two keys softer than alone, and of three mostly one or two.
     """
@@ -46,6 +47,7 @@ class PlaySettings(SettingsSection):
     legato: bool = False
     glide_seconds: Annotated[float, Field(ge=0, le=5)] = 0.0
     velocity_curve: Annotated[float, Field(ge=0, le=4)] = 1.0
+    velocity_levels: VelocityLevels = Field(default_factory=list)
     phase: Literal["coherent", "noise", "best"] = "coherent"
     noise: Annotated[float, Field(ge=0, le=1)] = 1.0
     keep_formants: bool = False
@@ -58,6 +60,9 @@ class PlaySettings(SettingsSection):
 
     def values(self) -> dict[str, float]:
         return {"gain": self.gain_db, "pan": self.pan}
+
+    def velocity_gain(self, velocity: int) -> float:
+        return velocity_gain(velocity, self.velocity_levels, self.velocity_curve)
 
 
 class ProcessSettings(SettingsSection):

@@ -49,6 +49,13 @@ def test_marks_come_first_and_may_follow_the_note_at_once():
     }
 
 
+def test_the_word_of_an_instrument_is_a_level_where_it_stands_again():
+    marks = {"piano": 48, "mezzo-forte": 80, "fortissimo": 112}
+    names = {f"piano_{note}_{mark}.flac": velocity for note in NOTES for mark, velocity in marks.items()}
+    assert velocities([*names]) == names
+    assert velocities([f"piano_{note}_piano.flac" for note in NOTES]) == {}
+
+
 @pytest.mark.parametrize(
     "names",
     [

@@ -267,14 +267,14 @@ def velocities(names: Sequence[str]) -> dict[str, int]:
 
 
 def _mark_velocities(names: Sequence[str]) -> dict[str, int]:
-    """Read last marks. A mark shared by all names does not count (a piano is no dynamic)."""
+    """Read last marks. One that all names share is the instrument's word, a piano's, and a dynamic where it recurs."""
     words_by_name = {name: map(_mark, _MARK.findall(PurePath(name).name)) for name in names}
     marks_by_name = {name: [mark for mark in words if mark in DYNAMICS] for name, words in words_by_name.items()}
     shared_marks = set.intersection(*map(set, marks_by_name.values())) if marks_by_name else set()
-    distinct_marks = {
-        name: [mark for mark in words if mark not in shared_marks] for name, words in marks_by_name.items()
-    }
-    return {name: DYNAMICS[words[-1]] for name, words in distinct_marks.items() if words}
+    for marks in marks_by_name.values():
+        for mark in shared_marks:
+            marks.remove(mark)  # the first
+    return {name: DYNAMICS[marks[-1]] for name, marks in marks_by_name.items() if marks}
 
 
 def _mark(text: str) -> str:

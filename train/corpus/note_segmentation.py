@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...host.arrays import Doubles
+from ...host.signal import mean_deviation
 from ...host.spectra import mel_filters
 from ...host.units import midi_to_hz, semitones_to_ratio
 from .pitch import HOP, LOWEST_HZ, VOICED, Samples, Sliceable, single_note, windows, yin
@@ -238,9 +239,7 @@ def segment_notes(samples: Sliceable, rate: int) -> list[NoteSegment]:
     is_voiced = (frame_measures.depth < VOICED) & (frame_measures.level > frame_measures.level.max() - QUIET_DB)
     if not is_voiced.any():
         return []
-    # The mean is circular: a tuning repeats every semitone.
-    tuning_phasors = np.exp(2j * np.pi * median_filter(frame_measures.pitch[is_voiced], VIBRATO_FRAMES))
-    tuning_semitones = float(np.angle(tuning_phasors.mean()) / (2 * np.pi))  # of the instrument, in semitones
+    tuning_semitones, _ = mean_deviation(median_filter(frame_measures.pitch[is_voiced], VIBRATO_FRAMES))
     pitch_weights = np.where(is_voiced, np.sqrt(np.clip(1 - frame_measures.depth / VOICED, 0, 1)), 0.0)
     key_path = _key_path(np.where(is_voiced, frame_measures.pitch - tuning_semitones, 0.0), pitch_weights)
     notes = _place_notes(samples, rate, frame_measures, _runs(key_path, frame_measures), is_voiced)

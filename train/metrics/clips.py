@@ -14,6 +14,7 @@ from ..sampling import evenly_spaced
 
 Vectors = Array | Doubles
 
+HEARD_DB, RISES_DB = -12.0, -24.0  # below a note's loudest moment
 LEAST_PROBABILITY = 1e-12  # a probability: lower ones add nothing to an entropy
 
 
@@ -226,6 +227,18 @@ def _nearest_distances(distances: Array) -> NearestClipDistances:
 
 ATTACK_DB = 3.0  # below the loudest: the end of the attack
 LOUDNESS_RANGE_DB = 50.0  # under a clip's loudest moment: softer sound does not count
+
+
+def rise(levels: Doubles) -> tuple[int, int]:
+    """Return the moments from which a note rises to its loudest, and at which it is heard, by levels in dB, [moments].
+
+    It rises from the last moment more than 24 dB below the loudest, and is heard from 12 dB below: breath, hands and
+    keys before it are softer.
+    """
+    relative_levels = levels - levels.max()
+    heard_moment = int(np.argmax(relative_levels > HEARD_DB))
+    soft_moments = np.flatnonzero(relative_levels[:heard_moment] <= RISES_DB)
+    return int(soft_moments[-1]) + 1 if len(soft_moments) else 0, heard_moment
 
 
 def attack_seconds(clips: Array, rate: int) -> Array:

@@ -191,7 +191,7 @@ def test_figures_are_told_in_words():
     assert "takes" not in as_text(found | {"takes_apart": None})
     assert as_text(found | {"sampler": ours}).splitlines()[2].split() == ["Shape,", "dB", *["14.1", "20.0"] * 2]
     assert in_short(found) == (
-        "shape 14.1 dB, shape of the held part 14.1 dB, envelope 14.1 dB, attack 14 ms, brightness –; "
+        "shape 14.1 dB, shape of the held part 14.1 dB, envelope 14.1 dB, late 14 ms, brightness –; "
         "medians of 2 notes it never heard"
     )
 

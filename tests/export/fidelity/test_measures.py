@@ -10,6 +10,7 @@ from timbrel.export.fidelity.measures import (
     course,
     decay_percent,
     envelope_db,
+    late_ms,
     mel,
     nearness,
     onset_db,
@@ -100,6 +101,21 @@ def test_attacks_differ_by_what_straight_rises_differ():
     found = nearness(slow.astype(np.float32), fast.astype(np.float32), RATE).attack_ms
     assert found == pytest.approx(1000 * 0.15 * 10 ** (-3 / 20), abs=4)
     assert attack_seconds(slow[None].astype(np.float32), RATE)[0] > 0.13
+
+
+@pytest.mark.parametrize("late", [0.0, 0.05, 0.3])
+def test_a_note_is_as_late_as_it_is_heard_after_the_rise_of_the_recording(late):
+    """The recording has noise before its tone: that is no part of its rise, nor is the silence."""
+    rng, rise = np.random.default_rng(0), 0.1
+    tone = 0.5 * np.minimum(TIME / rise, 1) * np.sin(2 * np.pi * 500 * TIME)
+    noise = 0.01 * rng.standard_normal(RATE // 4)
+    recording, rendition = (
+        np.concatenate([np.zeros(RATE // 8), noise, tone]),
+        np.concatenate([np.zeros(round(late * RATE)), tone]),
+    )
+    heard, begun = rise * 10 ** (-12 / 20), rise * 10 ** (-24 / 20)
+    asked = 1000 * (late + heard - (heard - begun))
+    assert late_ms(recording.astype(np.float32), rendition.astype(np.float32), RATE) == pytest.approx(asked, abs=6)
 
 
 @pytest.mark.parametrize(("sign", "asked"), [(1, 1.0), (-1, -1.0)])

@@ -156,3 +156,54 @@ def test_a_sampler_without_another_recording_plays_nothing(tmp_path):
     corpus = note_corpus(tmp_path / "c", [("train", 60, {})])
     known = singles(corpus, "train")
     assert sampled(corpus, note_of(corpus, known[0]), known) is None
+
+
+NAMES = {60: "C4", 62: "D4", 64: "E4", 65: "F4", 67: "G4", 69: "A4"}
+
+
+@pytest.mark.parametrize(
+    ("cents", "named", "semitones"),
+    [(39, False, 0), (50, True, 0), (-60, True, 0), (-60, False, -1), (70, False, 1), (5, False, 0)],
+)
+def test_an_instrument_off_its_keys_plays_them_all_alike_and_names_say_which(tmp_path, cents, named, semitones):
+    """Single notes lie up to 12 cents from the instrument's tuning: some beyond half a semitone."""
+    wobble = (0.12, -0.12, 0.0, 0.1, -0.1, 0.05)
+    clips = [
+        ("train", key + cents / 100 + off, {"seconds": 0.3} | ({"name": f"flute_{name}.wav"} if named else {}))
+        for (key, name), off in zip(NAMES.items(), wobble, strict=True)
+    ]
+    found = singles(note_corpus(tmp_path / "c", clips), "train")
+    assert [note.key for note in found] == [key + semitones for key in NAMES]
+
+
+def test_a_note_far_from_its_name_or_in_another_octave_is_that_which_is_heard(tmp_path):
+    heard = [key - 0.6 for key in NAMES]
+    heard[1] -= 0.9  # 1.5 semitones flat: the next key
+    heard[2] -= 12
+    clips = [("train", note, {"name": f"{NAMES[key]}.wav"}) for key, note in zip(NAMES, heard, strict=True)]
+    found = singles(note_corpus(tmp_path / "c", clips), "train")
+    assert [note.key for note in found] == [60, 61, 52, 65, 67, 69]
+    assert [note.tuning for note in found] == pytest.approx([-0.6] * 6, abs=0.06)
+
+
+def test_keys_of_a_sampler_say_them_too(tmp_path):
+    clips = [("train", key - 0.6, {"key": key}) for key in NAMES]
+    assert [note.key for note in singles(note_corpus(tmp_path / "c", clips), "train")] == [*NAMES]
+
+
+def test_notes_that_lie_anywhere_between_keys_are_the_nearest_ones(tmp_path):
+    clips = [("train", key + off, {}) for key, off in zip(NAMES, (0.4, -0.4, 0.1, 0.25, -0.2, 0.0), strict=True)]
+    assert [note.key for note in singles(note_corpus(tmp_path / "c", clips), "train")] == [*NAMES]
+
+
+def test_what_is_heard_before_a_note_rises_is_cut_off():
+    """Hands on a guitar 30 dB softer than its string, for half a second, and a breath that grows into a tone."""
+    rng, struck = np.random.default_rng(0), tone(60, rise=0.002)
+    noise = 10 ** (-30 / 20) * struck.std() * rng.standard_normal(RATE // 2).astype(np.float32)
+    note = cut(single(60), np.concatenate([noise, struck]), RATE)
+    loud = np.flatnonzero(np.abs(note.sound) > np.abs(struck).max() / 4)[0]
+    assert 0.005 <= loud / RATE <= 0.030
+    time = np.arange(RATE) / RATE
+    grown = tone(60) * np.minimum(10 ** ((-50 + 100 * time) / 20), 1)  # from -40 dB at 0.1 s to -24 at 0.26
+    note = cut(single(60), grown.astype(np.float32), RATE)
+    assert len(note.sound) / RATE == pytest.approx(1.0 - 0.26 + 0.015, abs=0.01)

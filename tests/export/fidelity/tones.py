@@ -20,11 +20,13 @@ def note_corpus(folder, clips, rate=RATE, name="notes"):
     """A corpus of (split, note, options of `tone`); a note of None is a slide."""
     with writing(folder, rate) as writer:
         for i, (_, note, options) in enumerate(clips):
-            fields = {key: options[key] for key in ("velocity", "label", "program", "slurred") if key in options}
+            fields = {key: options[key] for key in ("velocity", "label", "program", "slurred", "key") if key in options}
             shape = {key: value for key, value in options.items() if key not in fields}
+            fields["name"] = shape.pop("name", f"{i}")
             sound = tone(60 if note is None else note, rate=rate, **shape)
             frames = -(-len(sound) // 1024)
             track = np.linspace(60, 70, frames) if note is None else np.full(frames, note)
-            writer.append(sound, track.astype(np.float32), name=f"{i}", group=f"{i}", **fields)
-        writer.finish({f"{i}": clip[0] for i, clip in enumerate(clips)}, name=name)
+            writer.append(sound, track.astype(np.float32), group=f"{i}", **fields)
+        splits = {options.get("name", f"{i}"): split for i, (split, _, options) in enumerate(clips)}
+        writer.finish(splits, name=name)
     return Corpus.open(folder)

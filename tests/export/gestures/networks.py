@@ -51,6 +51,7 @@ class Plain:
             chroma=SimpleNamespace(octave=4, trained=list(range(12))),
             keyed=True,
             partials=None,
+            image=None,
         )
 
     def decode(self, latents, classes):

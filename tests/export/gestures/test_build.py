@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from timbrel.export.fidelity.dynamics import played
 from timbrel.export.fidelity.measures import nearness
+from timbrel.export.fidelity.notes import SingleNote, cut
 from timbrel.export.first_preset import first_preset
 from timbrel.export.gestures import build
 from timbrel.export.gestures.build import gestures_of
@@ -127,7 +128,7 @@ def test_notes_begin_as_those_that_were_not_slurred_if_there_are_enough(tmp_path
 def test_movement_of_the_level_is_what_the_grid_and_the_codes_lack():
     at = MOMENT_SECONDS * np.arange(801)
     course = -2.0 + 2.0 * np.sin(2 * np.pi * 5 * at) - 4.0 * np.clip((at - 0.7) / 0.1, 0, 1)
-    note = SimpleNamespace(held_seconds=0.8)
+    note = SimpleNamespace(held_seconds=0.8, single=SimpleNamespace(key=60))
     levels = np.linspace(-3.0, 0.0, len(build.LEVELS_AT))
     code_db = 3.0  # a second: of the code, which is its own moment
     known = Model(MODELS / "gm-partials-8.onnx").card
@@ -140,7 +141,7 @@ def test_movement_of_the_level_is_what_the_grid_and_the_codes_lack():
     latents = [latent.model_copy(update={"low": -10.0, "high": 10.0}) for latent in known.latents]
     card = known.model_copy(update={"latents": latents})
     decoded = build._Levels(SimpleNamespace(card=card, decode=frames), np.eye(8))
-    measured = SimpleNamespace(note=note, course=course, condition=60.0)
+    measured = SimpleNamespace(note=note, course=course)
 
     def held(moments):
         return np.tile(moments[:, np.newaxis], (1, 8))
@@ -180,9 +181,11 @@ def test_an_instrument_plays_attacks_and_releases_as_recorded(analytic, tmp_path
         note["codes"] = np.zeros_like(note["codes"]).tolist()
     ours = with_gestures(plain.path, tmp_path / "ours.onnx", flat)
     patch = Patch("ours", first_preset(ours), ours, tmp_path)
-    asked = tone(61, seconds=1.2, rise=rise)
-    near = nearness(asked, played(patch, 61, 127, 0.8, len(asked)), RATE)
+    note = cut(SingleNote(None, 61.0), tone(61, seconds=1.2, rise=rise), RATE)
+    asked = note.sound
+    near = nearness(asked, played(patch, 61, 127, note.held_seconds, len(asked)), RATE)
     assert near.attack_ms <= 10
+    assert near.late_ms <= 20
     assert near.envelope_db <= 2.0
     bare = Patch("bare", first_preset(plain), plain, tmp_path)
     assert nearness(asked, played(bare, 61, 127, 0.8, len(asked)), RATE).envelope_db > near.envelope_db

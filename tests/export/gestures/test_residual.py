@@ -166,10 +166,10 @@ def test_expected_shapes_are_those_of_partials_and_noise_in_short_frames(card):
 
 
 def test_takes_are_pairs_of_one_key_and_velocity(card):
-    def way(key, velocity, first):
+    def way(key, velocity, first, tuning=0.3):
         row = np.zeros(3 * BANDS, np.int8)
         row[:BANDS] = first
-        return SimpleNamespace(key=key, velocity=velocity, residual=row)
+        return SimpleNamespace(key=key + tuning, tuning=tuning, velocity=velocity, residual=row)
 
     ways = [way(60.1, 80, 0), way(60.0, 80, 6), way(59.8, 80, 2), way(60.0, 96, 9), way(61.0, 80, 9)]
     found = take_differences(ways, [-10.0, -12.0, -11.0, 0.0, 0.0])

@@ -192,7 +192,16 @@ def test_keys_of_a_kit_carry_their_names_into_samplers_and_corpora(tmp_path: Pat
         KeyZone(40, 40, 40),
     ]
     found = [Region(f"{zone.key}.flac", 1, zone, VelocityZone(1, 127), 1, KnobLayer(), None) for zone in zones]
-    layout = Layout([], found, 1, 0.1, one_shot=True, mono=False, velocity_power=2.0, bend_semitones=2.0)
+    layout = Layout(
+        [],
+        found,
+        1,
+        0.1,
+        one_shot=True,
+        mono=False,
+        velocity_gain=lambda velocity: (velocity / 127) ** 2,
+        bend_semitones=2.0,
+    )
     (tmp_path / "samples").mkdir()
     for zone in zones:
         (tmp_path / "samples" / f"{zone.key}.flac").touch()

@@ -31,6 +31,20 @@ def test_the_nearest_notes_in_key_and_velocity_are_blended(make_patch, gestured)
         assert made._gesturing._blender.mix(key, velocity).offset == pytest.approx(offset, abs=1e-9)
 
 
+@pytest.mark.parametrize("cents", [39, 50, -60])
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_key_of_an_instrument_off_its_keys_plays_its_own_note_alone(make_patch, gestured, cents, stated):
+    """Older files do not state the tuning: then an instrument below half a semitone is that of the next keys."""
+    tuning = {"tuning": cents / 100} if stated else {}
+    notes = [note(60.0 + i + cents / 100, code=[0.1 * i, 0.5], **tuning) for i in range(9)]
+    _, made = events.engine_and_processor(make_patch(gestured(gestures(*notes))))
+    lower = 1 if cents < -50 and not stated else 0
+    for i in range(1, 8):
+        mix = made._gesturing._blender.mix(60 + i - lower, 100)
+        assert mix.offset[0] == pytest.approx(0.1 * i - 0.5, abs=2e-3)
+        assert mix.off == pytest.approx(cents / 100 + lower, abs=0.01)
+
+
 def test_a_release_is_blended_of_notes_that_were_not_cut_off(make_patch, gestured):
     whole = note(64.0, release_levels=[0.0, -30.0, -90.0], release_codes=[[0.3, 0.0], [0.1, 0.2]])
     _, made = events.engine_and_processor(

@@ -144,6 +144,23 @@ def test_the_velocity_curve_is_a_power_of_the_square(make_instrument, play, curv
     assert soft[:, 200:] == pytest.approx(loud[:, 200:] * (50 / 127) ** (2 * curve), rel=1e-4, abs=1e-9)
 
 
+def test_levels_of_velocities_win_over_the_curve(make_instrument, play):
+    levels = [[40, -20.0], [100, -2.0]]
+    keys = {"play": {"velocity_curve": 0.0, "velocity_levels": levels}}
+    full = play(make_instrument(play={"velocity_curve": 0.0}), [NoteOn(0, 0, 60, 127)], 3000)
+    for velocity, level in ((40, -20), (70, -11), (100, -2), (127, -2), (20, -20 - 40 * np.log10(2))):
+        sound = play(make_instrument(**keys), [NoteOn(0, 0, 60, velocity)], 3000)
+        assert sound[:, 200:] == pytest.approx(full[:, 200:] * 10 ** (level / 20), rel=1e-4, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "levels", [[[64, -6.0], [64, 0.0]], [[64, -6.0], [32, 0.0]], [[64, 0.0], [127, -1.0]], [[0, 0]]]
+)
+def test_levels_of_velocities_rise(make_preset, levels):
+    with pytest.raises(ValueError, match="velocity_levels"):
+        make_preset(play={"velocity_levels": levels})
+
+
 def test_the_sostenuto_pedal_is_cc_66_and_a_reset_lifts_it(make_instrument, play):
     events = [
         NoteOn(0, 0, 60, 100),
