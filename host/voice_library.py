@@ -10,7 +10,7 @@ from typing import Any
 from .errors import UserError
 
 NAME = "voice_core.dll" if sys.platform == "win32" else "voice_core.so.1"  # no name of a Python module
-VERSION = 4
+VERSION = 5
 VARIABLE = "TIMBREL_VOICE"  # "core" or "numpy": the voice to play with; else the core where it is compiled
 INSTRUCTIONS = ("the processor's basic", "AVX2")  # by the number that core_instructions returns
 CLASS_SET = 1 << 12  # the condition of a chord of pitch classes: this, and a bit for each
@@ -54,7 +54,7 @@ class Instrument(ctypes.Structure):
         *_fields(
             at="means pitch_middles fundamentals orders phases detune free_phases gains lobes noise low_noise "
             "tap_counts tap_bands tap_shares low_spread filter_low filter_share low_middles low_widths edges_hz key_hz "
-            "spans band_energy"
+            "spans band_energy image harmonic_signs free_signs"
         ),
     ]
 
@@ -64,16 +64,16 @@ class CoreGesture(ctypes.Structure):
         *_fields(
             i64="begin off",
             f64="rate speed residual_seconds loudness semitones fall held louder ceiling wander_db wander_hz stretch "
-            "deeper depth_low depth_high vibrato_semitones",
+            "deeper depth_low depth_high vibrato_semitones onset_seconds",
         ),
         *_fields(
             i64="codes_begin first_hop lead",
             f32="codes",
             i32="decoded_key level_points loudness_moments release_points code_points release_code_points bands "
-            "opening_moments held_moments ending_moments vibrato_moments modes wander_columns note",
+            "opening_moments onset_moments held_moments ending_moments vibrato_moments modes wander_columns note",
             at="level_times levels loudness_moves release_times release_levels code_times codes_way release_code_times "
-            "release_codes offset directions deviations hertz decibels gains opening fast ending movement vibrato "
-            "mode_rows depth",
+            "release_codes offset directions deviations hertz decibels gains opening onset fast ending movement "
+            "vibrato mode_rows depth image",
         ),
     ]
 

@@ -22,6 +22,7 @@ from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
 from .. import knobs
 from ..fidelity.comparison import NOTES, Comparison, compare_notes
+from ..fidelity.images import corpus_image
 from ..fidelity.notes import HELD_OUT
 from ..fidelity.page import figures_section, notes_parts
 from ..gestures.build import gestures_of
@@ -569,6 +570,7 @@ class ChromaExport(ExportFamily[ChromaRecipe, ChromaAutoencoder]):
                 "prior": _prior(network),
                 "chroma": chroma_settings if network.conditioned else None,
                 "directions": directions,
+                "image": corpus_image(corpus),
             },
         )
 

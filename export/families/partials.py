@@ -19,6 +19,7 @@ from ...train.frames import sources
 from ...train.sampling import random_indices
 from .. import knobs
 from ..fidelity.comparison import NOTES, Comparison, compare_notes
+from ..fidelity.images import corpus_image
 from ..fidelity.page import figures_section, notes_parts
 from ..gestures.build import gestures_of
 from ..gestures.code_fitting import PitchedCodeFitter
@@ -224,6 +225,7 @@ class PartialsExport(ExportFamily[PartialsRecipe, PartialsAutoencoder]):
                 "chroma": None,
                 "directions": ordered_latents.directions,
                 "partials": frame_settings.layout,
+                "image": corpus_image(corpus),
             },
         )
 

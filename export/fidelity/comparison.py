@@ -16,8 +16,9 @@ from ...train.corpus.store import Corpus
 from ...train.metrics.clips import frechet
 from ..reports.page import rendered
 from ..reports.report import Figures, Picture, ReportSound, Theme, panels
-from .dynamics import CodedNotes, dynamics, has_encoder, played
+from .dynamics import CodedNotes, dynamics, has_encoder, in_mono, played_sides
 from .floors import can_be_stored, classifier_accuracy, from_partials, pair_of, take_variety
+from .images import sides_distance
 from .measures import BANDS, HOP, NoteDistance, SpectralCourse, counted, course, held_shapes, nearness, shape_db
 from .notes import (
     HELD_OUT,
@@ -31,6 +32,7 @@ from .notes import (
     singles,
     spread,
     tuned,
+    tuned_sides,
     velocity,
 )
 
@@ -228,7 +230,8 @@ def _compare_note(
     tuned_note = tuned(recorded_note, rate)
     recorded_sound = tuned_note.sound
     note_velocity = velocity(tuned_note, loudest)
-    rendition = played(patch, single.key, note_velocity, tuned_note.held_seconds, len(recorded_sound))
+    sides = played_sides(patch, single.key, note_velocity, tuned_note.held_seconds, len(recorded_sound))
+    rendition = in_mono(sides, rate)
     note_figures: Figures = {
         "recording": single.clip.name,
         "split": single.clip.split,
@@ -253,6 +256,9 @@ def _compare_note(
         note_figures["take"] = _while_it_sounds(recorded_sound, second_note.sound, rate) | {
             "recording": second_note.single.clip.name
         }
+    if corpus.channels(single.clip) == 2:
+        recorded_sides = tuned_sides(corpus, recorded_note)
+        note_figures["ours"] |= sides_distance(recorded_sides, sides, rate)._asdict()
     if coded is not None:
         note_figures["codes"] = _code_figures(coded, recorded_note, rate)
     return _Compared(

@@ -29,6 +29,7 @@ from ...host.signal import medoid, window
 from ...host.spectra import centred_frames, centroids
 from ...host.units import midi_to_hz, semitones_to_ratio
 from ...host.velocity import SQUARED_DB
+from ...train.corpus.mono_mix import mix_to_mono
 from ...train.corpus.store import Corpus
 from ..reports.report import Figures
 from .measures import FRAME, HOP
@@ -39,19 +40,28 @@ VELOCITY = 100  # of a note of unknown level
 
 def played(patch: Patch, key: int, velocity: int, held_seconds: float, length: int) -> Array:
     """Render a key to mono, [length] at the model's rate; the note starts at sample 0."""
+    return in_mono(played_sides(patch, key, velocity, held_seconds, length), patch.model.card.sample_rate)
+
+
+def in_mono(sides: Array, rate: int) -> Array:
+    """Return the sound that has the power of both sides, [2, samples], as a corpus has recordings: [samples]."""
+    return mix_to_mono(sides[:1] if np.array_equal(*sides) else sides, rate)
+
+
+def played_sides(patch: Patch, key: int, velocity: int, held_seconds: float, length: int) -> Array:
+    """Render a key, [2, length] at the model's rate; the note starts at sample 0."""
     held_samples = max(1, round(held_seconds * patch.model.card.sample_rate))
-    sound = performed(patch, [NoteOn(0, 0, key, velocity), NoteOff(held_samples, 0, key)], length)[:length]
-    return np.pad(sound, (0, length - len(sound)))
+    sides = performed_sides(patch, [NoteOn(0, 0, key, velocity), NoteOff(held_samples, 0, key)], length)[:, :length]
+    return np.pad(sides, ((0, 0), (0, length - sides.shape[1])))
 
 
-def performed(patch: Patch, events: list[Event], length: int) -> Array:
-    """Render events to mono, at most [length] at the model's rate; silence at the end is left out."""
+def performed_sides(patch: Patch, events: list[Event], length: int) -> Array:
+    """Render events, [2, length] at most at the model's rate; silence at the end is left out."""
     rate = patch.model.card.sample_rate
     performance = Performance(events=events, length=length, channels=[0], warnings=[])
     with contextlib.closing(Rack({0: patch}, rate)) as rack:
         block_mixes = [mix for _, mix, _ in blocks(rack, performance, 0.0, rate)]
-    sound: Array = np.concatenate([np.zeros((2, 0), np.float32), *block_mixes], axis=1).mean(0, dtype=np.float32)
-    return sound
+    return np.concatenate([np.zeros((2, 0), np.float32), *block_mixes], axis=1)
 
 
 class CodedNotes:

@@ -21,7 +21,7 @@ from ...train.corpus.store import Corpus
 from ...train.families.partials.data import first_audible_bin, measure_levels
 from ...train.families.partials.recipe import PartialsFrames
 from ..reports.report import Figures
-from .dynamics import performed
+from .dynamics import in_mono, performed_sides
 from .measures import held_shapes, sustain_db
 from .notes import RecordedNote, SingleNote, second_take
 
@@ -84,7 +84,7 @@ def strikes(patch: Patch, notes: Sequence[tuple[int, int, float]], count: int) -
         events += [NoteOn(start_sample, 0, key, velocity), NoteOff(start_sample + held_samples, 0, key)]
         strike_spans.append((start_sample, start_sample + held_samples))
         start_sample += held_samples + round(REST_SECONDS * rate)
-    sound = performed(patch, events, start_sample)
+    sound = in_mono(performed_sides(patch, events, start_sample), rate)
     strike_sounds = [sound[start:stop] for start, stop in strike_spans[1:]]
     return [strike_sounds[first_index : first_index + count] for first_index in range(0, len(strike_sounds), count)]
 

@@ -96,7 +96,8 @@ def partial_cents(recording: Array, rendition: Array, rate: int) -> float | None
     return float(np.median(np.minimum(distances_cents, FAR_CENTS)))
 
 
-FRAME, HOP, BANDS = 2048, 512, 64  # samples, samples, mel bands
+FRAME, OVERLAP, BANDS = 2048, 4, 64  # samples, windows over each sample, mel bands
+HOP = FRAME // OVERLAP
 RANGE_DB = 50.0  # below a recording's loudest frame; softer frames are tail and noise
 FLOOR_DB = -80.0  # floor of a band below its frame's level: inaudible beside the rest
 SUSTAINED, SUSTAIN_RANGE_DB = 0.8, 20.0  # of a sound, and below its loudest frame: the part without a release
@@ -127,7 +128,7 @@ class SpectralCourse(NamedTuple):
 
 
 class NoteDistance(NamedTuple):
-    """Distances of a sound to a recording, from `nearness`."""
+    """Distances of a sound to a recording, from `nearness`; ``sides_db``: from `sides_distance`, of stereo ones."""
 
     shape_db: float
     sustain_db: float
@@ -142,26 +143,28 @@ class NoteDistance(NamedTuple):
     attack_ms: float
     late_ms: float
     brightness: float | None
+    sides_db: float | None = None
 
 
-def mel(rate: int) -> Doubles:
+def mel(rate: int, frame_length: int = FRAME) -> Doubles:
     """Return the mel filter bank, [bins, 64]: triangles of height 1."""
-    return mel_triangles(rate, FRAME, BANDS).T
+    return mel_triangles(rate, frame_length, BANDS).T
 
 
-def course(sound: Array, rate: int) -> SpectralCourse:
-    """Measure a sound, [samples], in periodic Hann windows of 2048 samples, centered every 512 from the first on.
+def course(sound: Array, rate: int, frame_length: int = FRAME) -> SpectralCourse:
+    """Measure a sound, [samples], in periodic Hann windows, centered from the first sample on, a quarter apart.
 
     The padding is silence, whose shape is -80 dB in all bands.
     """
-    window_shape = window("hann", FRAME)
-    magnitudes = np.abs(np.fft.rfft(centred_frames(sound, FRAME, HOP) * window_shape)).astype(np.float64)
+    window_shape = window("hann", frame_length)
+    frames = centred_frames(sound, frame_length, frame_length // OVERLAP)
+    magnitudes = np.abs(np.fft.rfft(frames * window_shape)).astype(np.float64)
     bin_powers = np.square(magnitudes)
     # over all bins, including negative frequencies
     total_powers = 2 * bin_powers.sum(1) - bin_powers[:, 0] - bin_powers[:, -1]
-    mean_squares = total_powers / (FRAME * np.square(window_shape, dtype=np.float64).sum())
-    band_shares = 2 * (bin_powers @ mel(rate)) / np.maximum(total_powers, SILENT)[:, np.newaxis]
-    bins_hz = np.linspace(0, rate / 2, FRAME // 2 + 1)
+    mean_squares = total_powers / (frame_length * np.square(window_shape, dtype=np.float64).sum())
+    band_shares = 2 * (bin_powers @ mel(rate, frame_length)) / np.maximum(total_powers, SILENT)[:, np.newaxis]
+    bins_hz = np.linspace(0, rate / 2, frame_length // 2 + 1)
     centroids_hz = centroids(magnitudes, bins_hz)
     return SpectralCourse(
         levels=10 * np.log10(np.maximum(mean_squares, SILENT)),

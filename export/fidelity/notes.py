@@ -57,13 +57,14 @@ class SingleNote(NamedTuple):
 class RecordedNote:
     """A note from its onset to its end, [samples].
 
-    ``held_seconds`` is the time of the release, ``level_db`` the loudest moment in dBFS.
+    ``held_seconds`` is the time of the release, ``level_db`` the loudest moment in dBFS, ``start`` the onset's sample.
     """
 
     single: SingleNote
     sound: Array
     held_seconds: float
     level_db: float
+    start: int = 0
 
 
 def singles(corpus: Corpus, split: Split) -> list[SingleNote]:
@@ -226,7 +227,19 @@ def cut(single: SingleNote, sound: Array, rate: int) -> RecordedNote:
         np.array(sound[start_sample:stop_sample], np.float32),
         max(release_step, 1) * MOMENT_SECONDS,
         loudest_level,
+        start_sample,
     )
+
+
+def sides_of(corpus: Corpus, note: RecordedNote) -> Array:
+    """Return the left and right side of a note from `note_of`, [2, samples]; of a mono sound both alike."""
+    return corpus.sides(note.single.clip)[:, note.start : note.start + len(note.sound)]
+
+
+def tuned_sides(corpus: Corpus, note: RecordedNote) -> Array:
+    """Return `sides_of` resampled to the note's key, as `tuned`."""
+    sides = sides_of(corpus, note)
+    return _resampled(sides, note.single.key - note.single.pitch, corpus.rate)
 
 
 def velocity(note: RecordedNote, loudest_db: float) -> int:
@@ -306,9 +319,15 @@ def _velocity_gap(candidate: RecordedNote, note: RecordedNote) -> int:
 
 def _tuned_to(note: RecordedNote, pitch: float, rate: int) -> RecordedNote:
     """Return a note resampled to a pitch."""
-    speed_ratio = semitones_to_ratio(pitch - note.single.pitch)
-    sound = soxr.resample(note.sound, rate * speed_ratio, rate).astype(np.float32)
-    return RecordedNote(note.single, sound, note.held_seconds / speed_ratio, note.level_db)
+    semitones = pitch - note.single.pitch
+    sound = _resampled(note.sound, semitones, rate)
+    return RecordedNote(note.single, sound, note.held_seconds / semitones_to_ratio(semitones), note.level_db)
+
+
+def _resampled(sound: Array, semitones: float, rate: int) -> Array:
+    """Return a sound, [..., samples], played so much higher."""
+    resampled: Array = soxr.resample(sound.T, rate * semitones_to_ratio(semitones), rate).T.astype(np.float32)
+    return resampled
 
 
 def _release(note: RecordedNote, held_seconds: float, rate: int) -> RecordedNote:

@@ -77,6 +77,12 @@ MEASURES = (
         "From the key to 12 dB below its loudest, less the time in which the recording rises there from 24 dB below.",
     ),
     Measure(
+        "Sides, dB",
+        "sides_db",
+        ".1f",
+        "Left, right, mid and side of stereo recordings: levels of 32 mel bands below both sides’ power, their mean.",
+    ),
+    Measure(
         "Brightness",
         "brightness",
         ".2f",

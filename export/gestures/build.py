@@ -10,15 +10,26 @@ import numpy.typing as npt
 from ...host.arrays import Doubles
 from ...host.kinds.card_fields import PITCH_CLASSES
 from ...host.model.card import Card, in_deviations
-from ...host.model.gesture import MOST_POINTS, RESIDUAL_DB, Gestures, Grid, InstrumentNotes, NoteWay, Wander, packed
+from ...host.model.gesture import (
+    MOST_POINTS,
+    RESIDUAL_DB,
+    Gestures,
+    Grid,
+    InstrumentNotes,
+    NoteWay,
+    Wander,
+    image_steps,
+    packed,
+)
 from ...host.model.model import Model
 from ...host.model.partials import spectra
 from ...host.play.trajectory import KEY_SEMITONES, nearest
 from ...host.spectra import MOMENT_SECONDS
 from ...train.corpus.store import Corpus
+from ..fidelity.images import measured_image
 from ..fidelity.measures import BANDS, HOP
-from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, singles, spread, velocity
-from .code_fitting import LONGEST_SECONDS, CodeFitter, Codes, band_middles, residuals_of
+from ..fidelity.notes import RecordedNote, SingleNote, loudest_db, note_of, sides_of, singles, spread, velocity
+from .code_fitting import LONGEST_SECONDS, ONSET_HOP, CodeFitter, Codes, band_middles, residuals_of
 from .trajectory import (
     CODES_AT,
     LEVELS_AT,
@@ -66,7 +77,7 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
         return None
     corpus_peak_db = loudest_db(corpus, training_notes)
     selected_notes = _select_notes(training_notes, [_loudness(corpus, single) for single in training_notes])
-    trajectories = [measured_trajectory(note_of(corpus, single), coder) for single in selected_notes]
+    trajectories = [_measured(corpus, single, coder) for single in selected_notes]
     notes = _fit_codes([course for course in trajectories if course is not None], coder)
     if not notes:
         return None
@@ -88,8 +99,18 @@ def gestures_of(corpus: Corpus, coder: CodeFitter, model: Model) -> Gestures | N
         wander=_wander([note.course for note in notes], directions, coder),
         bands_hz=np.round(band_middles(model.card.sample_rate), 1).tolist() if model.card.partials else [],
         residual_seconds=HOP / model.card.sample_rate,
+        onset_seconds=ONSET_HOP / model.card.sample_rate,
         instruments=instruments,
     )
+
+
+def _measured(corpus: Corpus, single: SingleNote, coder: CodeFitter) -> NoteTrajectory | None:
+    """Measure a note; its image too, if the model has one."""
+    note = note_of(corpus, single)
+    course = measured_trajectory(note, coder)
+    if course is None or coder.card.image is None:
+        return course
+    return course._replace(image=measured_image(sides_of(corpus, note), corpus.rate))
 
 
 def _with_attacks(notes: list[SingleNote]) -> list[SingleNote]:
@@ -215,7 +236,7 @@ class _Levels:
         residuals = residuals_of(note, held_codes, released_codes, self._model, modes)
         vibrato = np.zeros(0, np.int8) if len(modes) else vibrato_of(note, self.card.sample_rate)
         residual_fields = dict(
-            zip(("residual", "release_residual", "vibrato"), map(packed, (*residuals, vibrato)), strict=True)
+            zip(("residual", "release_residual", "onset", "vibrato"), map(packed, (*residuals, vibrato)), strict=True)
         )
         return residual_fields | {"modes": modes.tolist()}
 
@@ -400,6 +421,7 @@ def _note_way(note: _Note, home: Doubles, note_velocity: int, code_levels: _Leve
         **release_fields,
         **code_levels.residuals(course.note, held_codes, released_codes, modes),
         **code_levels.loudness(course, levels, held_codes, home),
+        **({} if course.image is None else {"image": packed(image_steps(course.image))}),
     )
 
 

@@ -8,6 +8,7 @@ A network blurs notes that differ, and codes of some moments miss fast movement.
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ from ...host.spectra import mel_edges_hz, mel_triangles
 from ...host.units import semitones_to_ratio
 from ...train.families.partials.network import Bands
 from ...train.network import centroids
-from ..fidelity.measures import BANDS, FLOOR_DB, FRAME, HOP, SpectralCourse, course, mel
+from ..fidelity.measures import BANDS, FLOOR_DB, FRAME, HOP, OVERLAP, SpectralCourse, course, mel
 from ..fidelity.notes import RecordedNote, SingleNote, tuned
 
 MEL_BANDS = 64
@@ -158,6 +159,8 @@ LOUD_DB = 30.0  # below the note's loudest frame: the frames of the mean
 SOFT_DB = 45.0  # below it: those of the movement; attacks begin here, softer frames are the room's
 SILENT_DB = -70.0  # of a frame's power: a band below it in both spectra counts as equal
 SLOW_MOMENTS = 9  # moments, 0.1 s at 44.1 kHz, of the mean that attacks and releases leave
+ONSET_FRAME, ONSET_MOMENTS = 1024, 33  # samples; 190 ms at 44.1 kHz
+ONSET_HOP = ONSET_FRAME // OVERLAP
 NOISE_SECONDS = 6  # of white noise, to measure its fluctuation
 
 
@@ -170,13 +173,27 @@ def band_middles(rate: int) -> list[float]:
 Codes = Callable[[Doubles], Doubles]  # from seconds, [moments], to codes, [moments, n_latents]
 
 
+class Residuals(NamedTuple):
+    """Recorded less decoded shapes in steps of `RESIDUAL_DB`, as in `NoteWay`.
+
+    Attributes:
+        held: the mean, then the movement around it, [1 + moments, BANDS].
+        released: the movement of the release, [moments, BANDS].
+        onset: that of the first 190 ms in short windows, [moments, BANDS].
+    """
+
+    held: Steps
+    released: Steps
+    onset: Steps
+
+
 def residuals_of(
     note: RecordedNote, held_codes: Codes, released_codes: Codes | None, model: Model, modes: Doubles
-) -> tuple[Steps, Steps]:
-    """Return a note's residual and that of its release, in steps of `RESIDUAL_DB`, [1 + moments, BANDS] and without 1.
+) -> Residuals:
+    """Return a note's residuals.
 
     ``held_codes`` and ``released_codes`` are the codes that the model of partials plays, by seconds after note-on and
-    note-off. Without ``released_codes`` the second array is empty. ``modes``: as in `NoteWay`.
+    note-off. Without ``released_codes`` the release has none. ``modes``: as in `NoteWay`.
     """
     rate = model.card.sample_rate
     sound = tuned(note, rate).sound
@@ -193,7 +210,7 @@ def residuals_of(
     is_loud = recorded_course.levels[held_frames] > recorded_course.levels.max() - LOUD_DB
     no_steps = np.zeros((0, BANDS), np.int8)
     if not is_loud.any():
-        return no_steps, no_steps
+        return Residuals(no_steps, no_steps, no_steps)
     mean_db = np.clip(differences[is_loud], -MEAN_DB, MEAN_DB).mean(0)
     is_audible = recorded_course.levels[held_frames] > recorded_course.levels.max() - SOFT_DB
     moves_db = np.where(is_audible[:, np.newaxis], differences - mean_db, 0.0)
@@ -219,7 +236,22 @@ def residuals_of(
             modes,
         )
         release_steps = _steps(_sharpened(_steadied(differences - mean_db, note_shares)))
-    return _steps(np.concatenate([mean_db[np.newaxis], _sharpened(_steadied(moves_db, note_shares))])), release_steps
+    onset_db = _onset(sound, rate, held_codes, note.single.key, model, modes) - mean_db
+    return Residuals(
+        _steps(np.concatenate([mean_db[np.newaxis], _sharpened(_steadied(moves_db, note_shares))])),
+        release_steps,
+        _steps(np.clip(onset_db, -MOST_DB, MOST_DB)),
+    )
+
+
+def _onset(sound: Array, rate: int, held_codes: Codes, key: int, model: Model, modes: Doubles) -> Doubles:
+    """Return recorded less decoded shapes of a note's first 190 ms in short windows, in dB, [moments, BANDS]."""
+    opening = sound[: ONSET_MOMENTS * ONSET_HOP + ONSET_FRAME]
+    frame_count = max(1, min(ONSET_MOMENTS, 1 + (len(opening) - ONSET_FRAME // 2) // ONSET_HOP))
+    short_course, frames = course(opening, rate, ONSET_FRAME), np.arange(frame_count)
+    codes = held_codes(frames * ONSET_HOP / rate)
+    differences, _ = _shape_differences(short_course, frames, codes, key, model, modes, ONSET_FRAME)
+    return differences
 
 
 def _fast(moves: Doubles) -> Doubles:
@@ -254,12 +286,14 @@ def _shape_differences(
     key: int,
     model: Model,
     modes: Doubles,
+    frame_length: int = FRAME,
 ) -> tuple[Doubles, Doubles]:
     """Return recorded less decoded shapes in dB, and the share of noise in the decoded ones, [rows, BANDS] both."""
     if not len(frame_indices):
         return np.zeros((0, BANDS)), np.zeros((0, BANDS))
     keys, recorded_levels = np.full(len(frame_indices), key, np.intp), recorded.shapes[frame_indices]
-    decoded_levels, noise_shares = decoded_shapes(model.decode(codes.astype(np.float32), keys), keys, model.card, modes)
+    decoded = model.decode(codes.astype(np.float32), keys)
+    decoded_levels, noise_shares = decoded_shapes(decoded, keys, model.card, modes, frame_length)
     differences = np.clip(recorded_levels - decoded_levels, -MOST_DB, MOST_DB)
     differences[(recorded_levels < SILENT_DB) & (decoded_levels < SILENT_DB)] = 0.0
     return differences, noise_shares
@@ -272,7 +306,7 @@ def _steps(decibels: Doubles) -> Steps:
 
 
 def decoded_shapes(
-    frames: Array, keys: npt.NDArray[np.intp], card: Card, modes: Doubles = NO_MODES
+    frames: Array, keys: npt.NDArray[np.intp], card: Card, modes: Doubles = NO_MODES, frame_length: int = FRAME
 ) -> tuple[Doubles, Doubles]:
     """Return expected `SpectralCourse.shapes` of decoded frames, and the share of noise in each band, 0 to 1.
 
@@ -280,7 +314,7 @@ def decoded_shapes(
     """
     layout = card.partials
     assert layout is not None
-    short_card = card.model_copy(update={"frame_length": FRAME})
+    short_card = card.model_copy(update={"frame_length": frame_length})
     partial_amplitudes, band_power = (
         frames[:, : layout.harmonics],
         np.square(frames[:, layout.harmonics :], dtype=np.float64),
@@ -290,14 +324,15 @@ def decoded_shapes(
         placement = placed_modes(modes, orders(layout, keys[:1])[0], card, float(keys[0]))
         partial_amplitudes, band_power = placement.applied(partial_amplitudes, band_power)
         partial_bins = in_bins(keys, short_card)[:, np.newaxis] * placement.orders
-    band_power = band_power * (card.frame_length / FRAME)
+    band_power = band_power * (card.frame_length / frame_length)
     total_power, noise_power = (
         np.square(summed(short_card, amplitudes, partial_bins, band_power), dtype=np.float64)
         for amplitudes in (partial_amplitudes, np.zeros_like(partial_amplitudes))
     )
-    band_power = total_power @ mel(card.sample_rate)
+    filters = mel(card.sample_rate, frame_length)
+    band_power = total_power @ filters
     power_shares = band_power / np.maximum(total_power.sum(1, keepdims=True), 1e-30)
-    noise_shares = (noise_power @ mel(card.sample_rate)) / np.maximum(band_power, 1e-30)
+    noise_shares = (noise_power @ filters) / np.maximum(band_power, 1e-30)
     return 10 * np.log10(np.maximum(power_shares, 10 ** (FLOOR_DB / 10))), noise_shares
 
 

@@ -135,6 +135,7 @@ class NoteTrajectory(NamedTuple):
             `RELEASE_CODES_AT`.
         steady_levels: in dB, a millisecond apart.
         steady_frames: [frames, frame_length], ``frame_seconds`` apart.
+        image: of a stereo corpus's notes, as in `image_curves`.
     """
 
     note: RecordedNote
@@ -149,6 +150,7 @@ class NoteTrajectory(NamedTuple):
     steady_levels: Doubles
     steady_frames: Array
     frame_seconds: float
+    image: Doubles | None = None
 
 
 class NoteCodes(NamedTuple):

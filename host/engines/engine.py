@@ -64,6 +64,7 @@ class Residual(NamedTuple):
     gains: Array  # of the gestures' bands in dB, [rows, bands]
     modes: Sequence[Doubles | None]  # as in `NoteWay`, [modes, 3] a row; None without
     vibrato: Doubles  # deviation of the pitch in semitones, [rows]
+    images: Sequence[Doubles | None] = ()  # as in `image_curves`, [32, 2] a row; None, as without: the model's
 
 
 class Motion(Protocol):

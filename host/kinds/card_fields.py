@@ -218,6 +218,10 @@ def pack_peaks(rows: bytes, values: bytes) -> str:
     return base64.b64encode(zlib.compress(rows + values, 9)).decode("ascii")
 
 
+IMAGE_BANDS = 32
+ImageBand = tuple[Annotated[float, Field(ge=-64, le=64)], Annotated[float, Field(ge=-1, le=1)]]
+
+
 class CardFields(MetadataPart):
     """A card's fields, and the sizes that follow from them; `model.card.Card` checks them against its kind."""
 
@@ -248,6 +252,7 @@ class CardFields(MetadataPart):
     labels: Annotated[list[str], Field(max_length=MOST_LABELS)] = []
     stream: StreamLayout | None = None
     partials: PartialsLayout | None = None
+    image: Annotated[list[ImageBand], Field(min_length=IMAGE_BANDS, max_length=IMAGE_BANDS)] | None = None
     directions: Annotated[list[Direction], Field(max_length=16)] = []
 
     @property

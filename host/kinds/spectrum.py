@@ -45,7 +45,7 @@ class SpectrumKind(Kind):
     name = "spectrum"
     moved_property = "spectrum as a whole"
     settings: ClassVar[type[SettingsSection]] = GestureSections
-    played: ClassVar[tuple[str, ...]] = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width")
+    played: ClassVar[tuple[str, ...]] = ("phase", "noise", "keep_formants", "unison", "detune_cents", "width", "image")
     controls = of_notes = CONTROLS
     of_magnitudes = True
     domain = "magnitude"
@@ -62,7 +62,7 @@ class PartialsKind(SpectrumKind):
     name = "partials"
     engines = ".spectrum"
     moved_property = "pitch"
-    played = ("noise", "keep_formants", "unison", "detune_cents", "width")
+    played = ("noise", "keep_formants", "unison", "detune_cents", "width", "image")
     replacement_hint = " (its partials have phases of their own)"
     of_magnitudes = False
     domain = "partials"

@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from ..arrays import Array, Doubles, Indices
 from ..errors import UserError
-from ..kinds.card_fields import MetadataPart
+from ..kinds.card_fields import IMAGE_BANDS, MetadataPart
 from ..signal import mean_deviation
 from ..units import midi_to_hz, note_name
 from ..velocity import VelocityLevels
@@ -26,6 +26,7 @@ MOST_POINTS = 256  # of a trajectory
 MOST_BANDS = 128  # of a residual
 MOST_TAKES = 64  # pairs of an instrument
 MOST_MODES = 64  # of a note
+IMAGE_STEPS = np.array([0.5, 1 / 127])  # of an image's levels in dB and of its correlations
 IN_TUNE = 0.1  # semitones: nearer notes hardly take from their neighbours
 LEAST_AGREEMENT = 0.5  # of notes on a tuning: a standard deviation of 19 cents
 LEAST_EVIDENCE = 3.5  # nepers: chance reaches it in 3 %
@@ -126,7 +127,9 @@ class NoteWay(MetadataPart):
     models of partials, [modes, 3]: frequency ratio to the key, harmonic that moves there or 0, and its share of its
     band's noise. ``vibrato``: movement of the pitch around the key while held, in steps of half a cent, [moments];
     empty if steady or unknown. ``loudness``: of the level, in steps of half a decibel. ``key``: its pitch; ``tuning``:
-    how far that lies off the key that plays it, in semitones; None in older files.
+    how far that lies off the key that plays it, in semitones; None in older files. ``onset``: the first movement of
+    ``residual`` in short windows, [moments, bands], which fades into it. ``image``: of a stereo recording, as in
+    `image_curves`, flat [32, 2]: levels in steps of half a decibel, correlations in 127ths.
     """
 
     key: Annotated[float, Field(ge=0, le=127.5)]
@@ -144,6 +147,13 @@ class NoteWay(MetadataPart):
     modes: Modes = np.zeros((0, 3))
     vibrato: Residual = np.zeros(0, np.int8)
     loudness: Residual = np.zeros(0, np.int8)
+    onset: Residual = np.zeros(0, np.int8)
+    image: Residual = np.zeros(0, np.int8)
+
+    @property
+    def stereo_image(self) -> Doubles:
+        """As in `image_curves`, [32, 2]."""
+        return self.image.reshape(IMAGE_BANDS, 2) * IMAGE_STEPS
 
 
 def tuning_of(pitches: Doubles) -> float:
@@ -155,6 +165,12 @@ def tuning_of(pitches: Doubles) -> float:
     deviation, agreement = mean_deviation(pitches)
     agree = agreement > LEAST_AGREEMENT and len(pitches) * agreement**2 > LEAST_EVIDENCE
     return deviation if agree and abs(deviation) > IN_TUNE else 0.0
+
+
+def image_steps(image: Doubles) -> npt.NDArray[np.int8]:
+    """Steps of `NoteWay.image` for an image, [32, 2]."""
+    steps: npt.NDArray[np.int8] = np.clip(np.rint(image / IMAGE_STEPS), -127, 127).astype(np.int8)
+    return steps
 
 
 class InstrumentNotes(MetadataPart):
@@ -185,7 +201,8 @@ class InstrumentNotes(MetadataPart):
 class Gestures(MetadataPart):
     """Trajectories of recorded notes along ``directions``, [directions, n_latents].
 
-    Residuals have bands around ``bands_hz``, and a moment every ``residual_seconds``, as vibratos.
+    Residuals have bands around ``bands_hz``, and a moment every ``residual_seconds``, as vibratos; of onsets, one every
+    ``onset_seconds``.
     """
 
     format: Literal[1]
@@ -194,6 +211,7 @@ class Gestures(MetadataPart):
     wander: Wander
     bands_hz: Annotated[list[Annotated[float, Field(gt=0)]], Field(max_length=MOST_BANDS)] = Field(default_factory=list)
     residual_seconds: Annotated[float, Field(ge=0.001, le=1)] = 0.01
+    onset_seconds: Annotated[float, Field(ge=0.001, le=1)] = 0.005
     instruments: Annotated[list[InstrumentNotes], Field(min_length=1, max_length=256)]
 
     @model_validator(mode="after")
@@ -235,9 +253,11 @@ class Gestures(MetadataPart):
         band_count = len(self.bands_hz)
         if any(
             residual.size and (not band_count or residual.size % band_count)
-            for residual in (note.residual, note.release_residual)
+            for residual in (note.residual, note.release_residual, note.onset)
         ):
             raise ValueError(f"residuals of a note must have rows of {band_count} numbers, one a band")
+        if len(note.image) not in (0, 2 * IMAGE_BANDS):
+            raise ValueError(f"image of a note must have {IMAGE_BANDS} pairs of level and correlation")
         for name in ("vibrato", "loudness"):
             if len(getattr(note, name)) > MOST_POINTS:
                 raise ValueError(f"{name} of a note must have {MOST_POINTS} points at most")

@@ -32,8 +32,7 @@ def core_for(patch: Patch) -> CoreEngine | None:
     """
     play = patch.preset.play
     check_mode(patch.model.card, play)
-    character = VoicingSettings(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
-    return core_engine_of(patch.model, character, play.mode == "chord")
+    return core_engine_of(patch.model, VoicingSettings.of(play), play.mode == "chord")
 
 
 class CoreSynthesis:
@@ -233,7 +232,9 @@ class CoreSynthesis:
     def _core_gesture(self, gesture: Gesture, stream: CoreStream) -> CoreGesture:
         pace, movement = gesture.pace, gesture.movement
         core = CoreGesture.from_buffer_copy(self._blend(gesture.mix, gesture.common))
-        stream.kept = [gesture.gains, gesture.opening, movement, gesture.mix]
+        curves = self._engine.image_curves(gesture.mix.image)
+        stream.kept = [gesture.gains, gesture.opening, gesture.onset, movement, gesture.mix, curves]
+        core.image = None if curves is None else curves.ctypes.data
         core.begin, core.off, core.note = gesture.begin, NEVER, gesture.note
         core.rate, core.speed, core.loudness, core.codes = pace.rate, pace.speed, pace.loudness, pace.codes
         core.semitones, core.louder = gesture.semitones, gesture.louder
@@ -248,6 +249,7 @@ class CoreSynthesis:
         core.codes_begin, core.first_hop, core.lead = gesture.codes_begin, gesture.first_hop, pace.lead
         if gesture.bands:
             core.opening_moments, core.held_moments = len(gesture.opening), len(movement.bands)
+            core.onset_moments, core.onset = len(gesture.onset), gesture.onset.ctypes.data
             core.gains, core.opening = gesture.gains.ctypes.data, gesture.opening.ctypes.data
             core.fast, core.movement = movement.fast.ctypes.data, movement.bands.ctypes.data
             core.vibrato_moments, core.vibrato = len(movement.vibrato), movement.vibrato.ctypes.data
@@ -263,6 +265,7 @@ class CoreSynthesis:
             del self._blends[next(iter(self._blends))]
         core, span = CoreGesture(), CONTROLS[VIBRATO]
         core.residual_seconds, core.fall, core.held = common.residual_seconds, mix.fall, mix.held
+        core.onset_seconds = common.onset_seconds
         core.ceiling = float(mix.levels.max())
         core.wander_db, core.wander_hz = common.wander_deviations[0], common.hertz[0]
         core.wander_columns = len(common.hertz)

@@ -406,13 +406,15 @@ class VoiceMotion:
             return None
         gains = np.zeros((len(voices), bands), np.float32)
         modes: list[Doubles | None] = [None] * len(voices)
+        images: list[Doubles | None] = [None] * len(voices)
         vibrato = np.zeros(len(voices))
         for row, (voice, time) in enumerate(zip(voices, times.tolist(), strict=True)):
             if (gesture := gestures[voice]) is not None and gesture.bands:
                 gains[row], modes[row] = gesture.band_gains(time, ahead), gesture.modes
+                images[row] = gesture.mix.image
                 if off_key := gesture.vibrato(time, ahead):
                     vibrato[row] = off_key * player.vibrato(max(time, gesture.begin), gesture.deeper)
-        return Residual(gains, modes, vibrato)
+        return Residual(gains, modes, vibrato, images)
 
     def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
         if self._gestures is None:

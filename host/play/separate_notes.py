@@ -207,12 +207,14 @@ class SeparateMotions:
         if bands is None:
             return None
         gains, modes = np.zeros((len(voices), bands), np.float32), list[Doubles | None]()
+        images = list[Doubles | None]()
         vibrato = np.zeros(len(voices))
         for (_, rows), part in zip(runs, parts, strict=True):
             if part is not None:
                 gains[rows], vibrato[rows] = part.gains, part.vibrato
             modes += [None] * (rows.stop - rows.start) if part is None else part.modes
-        return Residual(gains, modes, vibrato)
+            images += [None] * (rows.stop - rows.start) if part is None else part.images
+        return Residual(gains, modes, vibrato, images)
 
     def decoded_keys(self, voices: Sequence[int]) -> Sequence[int | None]:
         return [

@@ -24,6 +24,7 @@ SAME = 1e-3  # squared distance below which notes count as equal
 BLENDED = 8
 AROUND_SEMITONES = 3.0  # radius for the velocity range, extended to at least `BLENDED` notes
 QUIET_DB = -60.0  # end of a release
+ONSET_FADE = 6  # moments of an onset that fade into the movement
 OPENING = 16  # moments of a movement that notes have in common: its attack
 REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per key
 
@@ -31,6 +32,7 @@ REMEMBERED = 128  # cached trajectories and velocity ranges: enough for one per 
 @dataclass(frozen=True, eq=False)
 class Movement:
     bands: Steps  # while the note is held, [moments, bands], in steps of `RESIDUAL_DB`
+    onset: Array  # its beginning in short windows, in dB, [moments, bands]
     vibrato: Steps  # as in `NoteWay`
     loudness: Doubles  # in dB, fading beyond the last moment
 
@@ -59,10 +61,12 @@ class BlendedTrajectory(NamedTuple):
     release_codes: Doubles  # [points, n_latents]
     gains: Array  # mean residual in dB, [bands]
     opening: Array  # its movement in dB after the note-on, [moments, bands]
+    onset: Array  # the same in short windows
     ending: Callable[[], Array]  # the same after the note-off
     movements: tuple[Movement, ...]  # while held, of the nearest notes, nearest first
     modes: Doubles | None  # of the nearest note, as in `NoteWay`
     decoded_key: int | None  # as in `Motion.decoded_keys`
+    image: Doubles | None  # as in `image_curves`; None: the model's
 
 
 class TrajectoryBlender:
@@ -88,13 +92,18 @@ class TrajectoryBlender:
         bands = len(gestures.bands_hz)
         nothing = np.zeros((1, bands), np.int8)
         residuals = [note.residual.reshape(-1, bands) if len(note.residual) else nothing for note in notes]
+        onsets = [note.onset.reshape(-1, max(bands, 1)) for note in notes]
         means = np.array([movement_steps[0] for movement_steps in residuals]) * RESIDUAL_DB
         self._movements = [
-            Movement(movement_steps[1:], note.vibrato, _fading(note.loudness))
-            for movement_steps, note in zip(residuals, notes, strict=True)
+            Movement(movement_steps[1:], np.float32(RESIDUAL_DB) * onset, note.vibrato, _fading(note.loudness))
+            for movement_steps, onset, note in zip(residuals, onsets, notes, strict=True)
         ]
+        is_stereo = all(len(note.image) for note in notes)
+        self._images = np.array([note.stereo_image for note in notes]) if is_stereo else None
+        self._usual_image = None if self._images is None else np.median(self._images, axis=0)
         self._modes = [note.modes if len(note.modes) else None for note in notes]
         self._openings = _of_one_length([movement_steps.bands[:OPENING] for movement_steps in self._movements], bands)
+        self._onsets = _of_one_length(onsets, bands)
         self._endings = _of_one_length([note.release_residual.reshape(-1, max(bands, 1)) for note in notes], bands)
         # One row per note, so that an onset blends all with one product: a block may have many onsets.
         self._held = np.concatenate([ends, offsets, levels, codes.reshape(count, -1), means], axis=1)
@@ -142,8 +151,9 @@ class TrajectoryBlender:
         end = len(row) - self._bands
         held_parts = row[3 : 3 + n], row[3 + n : codes], row[codes:end].reshape(-1, n), fall, length, deviation
         gains, opening = row[end:].astype(np.float32), _mean(self._openings, notes, weights)
+        onset = _mean(self._onsets, notes, weights)
         movements = tuple(self._movements[place] for place in notes[weights > 0].tolist())
-        modes = self._modes[notes[0]]
+        modes, image = self._modes[notes[0]], self._image(pitch, distances)
         if weights @ self._rings[notes] > 0.5 or not self._let_go.any():
             release_parts = np.zeros(0), np.zeros((0, n))
         else:
@@ -153,7 +163,17 @@ class TrajectoryBlender:
             row, codes = weights @ self._releases[notes], self._release_levels
             release_parts = row[:codes], row[codes:].reshape(-1, n)
         ending = functools.cache(functools.partial(_mean, self._endings, notes, weights))
-        return BlendedTrajectory(*held_parts, *release_parts, gains, opening, ending, movements, modes, decoded)
+        parts = *held_parts, *release_parts, gains, opening, onset, ending, movements
+        return BlendedTrajectory(*parts, modes, decoded, image)
+
+    def _image(self, pitch: float, distances: Doubles) -> Doubles | None:
+        """Blend the images of a key's own notes, else take the median of all; None if recordings have none."""
+        is_own = np.abs(self._keys - pitch) < 0.5
+        if self._images is None or not is_own.any():
+            return self._usual_image
+        notes, weights = nearest(np.where(is_own, distances, np.inf))
+        image: Doubles = np.einsum("n,nbc->bc", weights, self._images[notes])
+        return image
 
 
 def _fading(steps: Steps) -> Doubles:
@@ -249,6 +269,7 @@ class GestureGrid(NamedTuple):
     wander_deviations: Doubles  # amplitudes of each of its sines, in dB, then along directions
     decibels: Doubles  # of codes
     residual_seconds: float  # between a movement's moments
+    onset_seconds: float  # between those of onsets
     takes: Array  # differences of level and gains in dB, [pairs, 1 + bands]
 
     @classmethod
@@ -264,6 +285,7 @@ class GestureGrid(NamedTuple):
             np.array([wander.level_db, *wander.codes]) * np.sqrt(2 / SINES),
             np.ascontiguousarray(decibels),
             gestures.residual_seconds,
+            gestures.onset_seconds,
             takes,
         )
 
@@ -286,9 +308,10 @@ class Gesture:
         """
         self.mix, self.common, self.pace, self.note = mix, common, pace, note
         self.begin = on
-        self._band_place: int | None = None  # the last place of gains of bands
+        self._band_place: tuple[int, int] | None = None  # the last place of gains of bands, and within the onset
         self._place_gains, self.ending = mix.gains, mix.opening[:0]
         self.louder, self.gains, self.opening, self.movement = 0.0, mix.gains, mix.opening, mix.movements[0]
+        self.onset = mix.onset
         if pace.variety > 0 and note > 1:
             self._differ()
         phase = phase_samples(pace.hop)
@@ -315,7 +338,7 @@ class Gesture:
         choice_count = math.ceil(variety * len(long_movements))
         choice, weights = drawn_take(self.note, len(takes))
         self.movement = long_movements[int(choice * choice_count)]
-        self.opening = np.zeros((0, 0), np.float32)
+        self.opening, self.onset = np.zeros((0, 0), np.float32), self.movement.onset
         if len(takes):  # a sum of differences with normal weights has their covariance
             weights = weights * np.float32(variety / math.sqrt(2 * len(takes)))
             self.louder = min(max(float(weights @ takes[:, 0]), SOFTEST_TAKE_DB), variety * LOUDEST_TAKE_DB)
@@ -352,19 +375,23 @@ class Gesture:
         """
         off_time, pace = self.off, self.pace
         moments = pace.speed / (pace.rate * self.common.residual_seconds)  # per sample
-        place = int(max(time + ahead - self.begin, 0) * moments + 0.5)
+        elapsed = max(time + ahead - self.begin, 0)
+        place, early = int(elapsed * moments + 0.5), -1
         if off_time is not None and time >= off_time:
             place = ~int((time + ahead - off_time) * moments + 0.5)  # negative after the note-off
-        if place != self._band_place:
+        elif (moment := int(elapsed * (pace.speed / (pace.rate * self.common.onset_seconds)) + 0.5)) < len(self.onset):
+            early = moment
+        if (place, early) != self._band_place:
             deviation = (
-                self._movement_at(place)
+                self._movement_at(place, early)
                 if off_time is None or place >= 0
                 else self._movement_after(~place, off_time, moments)
             )
-            self._band_place, self._place_gains = place, (self.gains + deviation) * np.float32(pace.codes)
+            self._band_place, self._place_gains = (place, early), (self.gains + deviation) * np.float32(pace.codes)
         return self._place_gains
 
-    def _movement_at(self, place: int) -> Array:
+    def _movement_at(self, place: int, early: int = -1) -> Array:
+        """Movement at a moment; ``early``: the onset's, -1 after it."""
         opening, bands, last_place = self.opening, self.movement.bands, len(self.movement.bands) - 1
         if last_place < 0:
             return np.zeros_like(self.gains)
@@ -380,6 +407,9 @@ class Gesture:
         own_share = np.float32(min(max(2 * place / OPENING - 1, 0.0), 1.0))
         if place < len(opening):
             movement = movement * own_share + opening[place] * (1 - own_share)
+        if early >= 0:
+            onset_share = np.float32(min((len(self.onset) - early) / (ONSET_FADE + 1), 1.0))
+            movement = movement * (1 - onset_share) + self.onset[early] * onset_share
         if self.pace.loudness < 1:  # an attack's noise goes with its level, or would be as loud as the tone
             movement = movement * (own_share + (1 - own_share) * np.float32(self.pace.loudness))
         return movement

@@ -54,6 +54,7 @@ class PlaySettings(SettingsSection):
     unison: Annotated[int, Field(ge=1, le=8)] = 1
     detune_cents: Annotated[float, Field(ge=0, le=100)] = 10.0
     width: Annotated[float, Field(ge=0, le=1)] = 0.0
+    image: Annotated[float, Field(ge=0, le=2)] = 1.0
     gain_db: Annotated[float, Field(ge=-60, le=12), Knob("dB", "gain")] = 0.0
     pan: Annotated[float, Field(ge=-1, le=1), Knob("left to right", "pan")] = 0.0
     bend_range_semitones: Annotated[float, Field(ge=0, le=96)] = 2.0  # the MIDI default

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import Array
+from ..arrays import Array, Doubles
 from ..engines.engine import Motion, VoiceMaker, VoiceSound
 from ..engines.spectrum.frames import VoicingSettings
 from ..model.model import Model
@@ -161,6 +161,12 @@ class CoreEngine(VoiceMaker[CoreStream]):
     def frame_of(self, hop: int) -> int:
         """The first frame that reads a hop's codes."""
         return hop * self._knob_hop + self._delay
+
+    def image_curves(self, image: Doubles | None) -> Array | None:
+        """Curves of a note's image, [32, 2], as the preset has it; None without, or if the preset has none."""
+        if image is None or self._tables.image_curves is None:
+            return None
+        return self._tables.image_curves(image)
 
     @property
     def decodes_alone(self) -> bool:

@@ -57,6 +57,9 @@ class CoreTables:
         self._set_sizes(model, voicing, character)
         self._set_partials(model, voicing)
         self._set_noise(voicing, character)
+        self.image_curves = voicing.image_curves if voicing.image is not None else None
+        if voicing.image is not None:
+            self._set(image=voicing.image)
         if isinstance(voicing, ChordVoicing):
             self._set_keys(model, voicing, character, chord)
 
@@ -131,6 +134,8 @@ class CoreTables:
             bin_ratio=scale,
             detune=voicing.detune,
             gains=voicing.gains,
+            harmonic_signs=voicing.harmonic_signs,
+            free_signs=voicing.free_signs,
             lobes=voicing.lobes,
             amplitude=voicing.amplitude,
         )

@@ -17,6 +17,7 @@ from ...arrays import Array, Doubles, Indices, Spectrum
 from ...errors import UserError
 from ...kinds.card_fields import KEYS
 from ...model.gesture import MOST_MODES, NO_MODES, PlacedModes, placed_modes
+from ...model.image import COSINE, SINE, image_curves
 from ...model.model import Model
 from ...model.partials import HANN_ENERGY
 from ...signal import BLACKMAN_HARRIS, LOBE_STEPS, FrameShape, from_middle, lobes, white_noise
@@ -31,6 +32,7 @@ APART = 97  # frames of the noise loop between left and right: they do not overl
 TOP_BINS = 8  # fade-out of partials below half the rate: a bend past it does not click
 FORMANT_DB = 30.0  # maximum gain or loss of a harmonic by kept formants
 GOLDEN = 0.6180339887498949  # cycles between initial phases: multiples of the golden ratio spread most evenly
+REMEMBERED = 128  # placed modes of notes and keys, and curves of images
 AROUND = np.array([-1, 0, 1])  # maximum move of a free partial between frames, in bins
 
 
@@ -92,7 +94,9 @@ class CoherentVoicing:
         self.frame_length = self.shape.length
         self.hop_length = self.frame_length // self.shape.overlap
         self.delay = card.hop_length  # time to decode new latents, a few rows at a time
-        self.channels = 2 if character.width > 0 else 1
+        self._images: dict[int, tuple[Doubles, Array]] = {}  # curves, by the image's id
+        has_image = card.image is not None and character.image > 0
+        self.channels = 2 if character.width > 0 or has_image else 1
         self._character = character
         self.model_frame_length = card.frame_length
         self._model_bins = card.frame_length // 2 + 1
@@ -112,8 +116,32 @@ class CoherentVoicing:
         self.low_bins = round(self.parts_of_frames.low_edges[-1]) if self._layout.lows else 0
         self.harmonic_phases = white_noise(HIGHEST_HARMONIC + MOST_MODES).astype(np.float64)
         self.free_phases = white_noise(self._model_bins).astype(np.float64)  # initial phases of free partials
+        self._sample_rate = card.sample_rate
+        self.image = self.image_curves(np.array(card.image)) if has_image else None  # [6, bins]
+        signs = np.where(white_noise(2 * (HIGHEST_HARMONIC + MOST_MODES) + self._model_bins) > 0, 1, -1)
+        signs = signs[HIGHEST_HARMONIC + MOST_MODES :].astype(np.float32)  # not those of the phases
+        self.harmonic_signs, self.free_signs = np.split(signs, [HIGHEST_HARMONIC + MOST_MODES])
         self._decoder = FrameDecoder(model)
         self._voices_begun = 0
+
+    def image_curves(self, image: Doubles) -> Array:
+        """Curves of an image, [32, 2], as the preset has it: [6, bins]."""
+        known = self._images.get(id(image))
+        if known is None:
+            if len(self._images) >= REMEMBERED:
+                del self._images[next(iter(self._images))]
+            character = self._character
+            curves = image_curves(image, character.image, 1 - character.width, self._sample_rate, self._bins)
+            known = self._images[id(image)] = image, curves
+        return known[1]
+
+    def _images_of(self, residual: Residual | None, rows: int) -> Array | None:
+        """Curves of rows, [rows, 6, bins]; None without images."""
+        if self.image is None:
+            return None
+        if residual is None or all(image is None for image in residual.images):  # also without any
+            return np.broadcast_to(self.image, (rows, *self.image.shape))
+        return np.stack([self.image if image is None else self.image_curves(image) for image in residual.images])
 
     def start_state(self) -> CoherentState:
         """Initial phases differ, so that unisons do not add coherently."""
@@ -188,12 +216,15 @@ class CoherentVoicing:
         turn = np.concatenate([turn, free_turns[of_free, slot]])
         strength = np.concatenate([strengths[of_harmonic, number], free[of_free, slot]])
         strength *= self.amplitude * np.float32(self.frame_length)
-        spectra = self._sinusoids(len(rows), np.concatenate([of_harmonic, of_free]), frequency, turn, strength)
+        curves = self._images_of(residual, len(rows))
+        signs = self.harmonic_signs[number], self.free_signs[np.rint(places[of_free, slot]).astype(np.intp)]
+        partials = np.concatenate([of_harmonic, of_free]), frequency, turn, strength, np.concatenate(signs)
+        spectra = self._sinusoids(len(rows), *partials, curves)
         which = self._next_noise(states)
         if self.low_noise is not None and self.hiss > 0:
-            deep = self._low(which, low * self.hiss)
+            deep = self._low(which, low * self.hiss, curves)
             spectra[:, :, : deep.shape[2]] += deep
-        return spectra, self._noise_at(which), self._level(residue, ratios / kept)
+        return spectra, self._noise_at(which, curves), self._level(residue, ratios / kept)
 
     def _recorded(
         self, residual: Residual, chroma: Indices | Array, rows: Array, first: Doubles, split: SplitFrames
@@ -246,8 +277,20 @@ class CoherentVoicing:
                 free_turns[row, :count] = sounding
         return turns, free_turns
 
-    def _sinusoids(self, count: int, row: Indices, frequency: Doubles, turn: Doubles, strength: Array) -> Spectrum:
-        """``frequency``: bins; ``turn``: cycles at frames' middles; ``strength``: amplitude times ``frame_length``."""
+    def _sinusoids(
+        self,
+        count: int,
+        row: Indices,
+        frequency: Doubles,
+        turn: Doubles,
+        strength: Array,
+        sign: Array,
+        curves: Array | None,
+    ) -> Spectrum:
+        """``frequency``: bins; ``turn``: cycles at frames' middles; ``strength``: amplitude times ``frame_length``.
+
+        ``sign``: of the left side's angle; ``curves`` as from `_images_of`.
+        """
         bins, taps = self._bins, self.shape.taps
         width = bins + 2 * taps  # lobes reach below 0 and above the last bin
         tuned = np.multiply.outer(frequency, self.detune).ravel()
@@ -259,13 +302,18 @@ class CoherentVoicing:
         tuned, angle, faded, voice = tuned[heard], angle[heard], faded[heard], heard % unison
         middle = np.rint(tuned)
         lobes = self.lobes.take(np.rint((tuned - middle + 0.5) * LOBE_STEPS).astype(np.intp), axis=0)
-        at = row[heard // unison] * width + middle.astype(np.intp)
-        at = (at[:, np.newaxis] + np.arange(2 * taps + 1)).ravel()
+        of_row, bin_at = row[heard // unison], middle.astype(np.intp)
+        at = ((of_row * width + bin_at)[:, np.newaxis] + np.arange(2 * taps + 1)).ravel()
         real, imaginary = faded * np.cos(angle), faded * np.sin(angle)
+        own_curves = None if curves is None else curves[of_row, :, np.minimum(bin_at, bins - 1)].T
+        sides = sign[heard // unison], -sign[heard // unison]
         spectra = np.empty((count, self.channels, width), np.complex64)
         for channel, gains in enumerate(self.gains):
-            gain = gains[voice]
-            for part, value in ((spectra.real, real), (spectra.imag, imaginary)):
+            gain, values = gains[voice], (real, imaginary)
+            if own_curves is not None:
+                gain, cosine, sine = gain * own_curves[channel], own_curves[COSINE], own_curves[SINE] * sides[channel]
+                values = real * cosine - imaginary * sine, imaginary * cosine + real * sine
+            for part, value in zip((spectra.real, spectra.imag), values, strict=True):
                 lobe = lobes * (value * gain)[:, np.newaxis]
                 part[:, channel] = np.bincount(at, lobe.ravel(), count * width).reshape(count, width)
         below = spectra[:, :, taps - 1 :: -1]  # fold the parts below 0 Hz back as their mirror image
@@ -281,20 +329,25 @@ class CoherentVoicing:
             state.noise = (state.noise + 1) % len(self.noise_frames)
         return which
 
-    def _noise_at(self, which: Indices) -> Spectrum:
+    def _noise_at(self, which: Indices, curves: Array | None) -> Spectrum:
         if self.channels == 1:
             return self.noise_frames[which][:, np.newaxis]
-        return self._sides(self.noise_frames[which], self.noise_frames[(which + APART) % len(self.noise_frames)])
+        other = self.noise_frames[(which + APART) % len(self.noise_frames)]
+        return self._sides(self.noise_frames[which], other, curves)
 
-    def _low(self, which: Indices, levels: Array) -> Spectrum:
+    def _low(self, which: Indices, levels: Array, curves: Array | None) -> Spectrum:
         assert self.low_noise is not None
         levels = levels[:, :, np.newaxis]
         low: Spectrum = (self.low_noise[which] * levels).sum(1)
         if self.channels == 1:
             return low[:, np.newaxis]
-        return self._sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1))
+        return self._sides(low, (self.low_noise[(which + APART) % len(self.low_noise)] * levels).sum(1), curves)
 
-    def _sides(self, noise: Spectrum, other: Spectrum) -> Spectrum:
+    def _sides(self, noise: Spectrum, other: Spectrum, curves: Array | None) -> Spectrum:
+        if curves is not None:
+            left, right, _, _, own_share, other_share = curves[:, :, : noise.shape[1]].swapaxes(0, 1)
+            own_part, other_part = own_share * noise, other_share * other
+            return np.stack([left * (own_part + other_part), right * (own_part - other_part)], axis=1)
         alike = 1 - self._character.width
         return np.stack([noise, np.float32(alike) * noise + np.float32(math.sqrt(1 - alike * alike)) * other], axis=1)
 
@@ -358,7 +411,6 @@ class BandFilter:
         return low
 
 
-REMEMBERED = 128  # placed modes of notes and keys
 SILENT = np.float32(1e-30)  # power of an empty frame
 
 
@@ -491,7 +543,9 @@ class ChordVoicing(CoherentVoicing):
         own = [self._of_key(states[row], key) for row, key in zip(rows.tolist(), keys.tolist(), strict=True)]
         part = None
         if residual is not None:
-            part = residual._replace(gains=residual.gains[rows], modes=[residual.modes[row] for row in rows.tolist()])
+            modes = [residual.modes[row] for row in rows.tolist()]
+            images = [residual.images[row] for row in rows.tolist()] if residual.images else ()
+            part = residual._replace(gains=residual.gains[rows], modes=modes, images=images)
         inside = self._inside(keys)
         frames = super().make(latents[rows], inside, ratios[rows] * np.exp2((keys - inside) / 12), own, part)
         frames /= np.sqrt(counts[rows])[:, np.newaxis, np.newaxis]

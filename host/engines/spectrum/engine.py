@@ -319,6 +319,4 @@ def _voicing(model: Model, character: VoicingSettings) -> Voicing:
 
 
 def make_engine(model: Model, request: EngineRequest) -> SpectrumEngine:
-    play = request.play
-    character = VoicingSettings(play.phase, play.noise, play.keep_formants, play.unison, play.detune_cents, play.width)
-    return SpectrumEngine(model, MAX_BLOCK, character)
+    return SpectrumEngine(model, MAX_BLOCK, VoicingSettings.of(request.play))

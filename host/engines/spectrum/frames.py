@@ -15,6 +15,7 @@ from ...kinds.card_fields import KEYS, PITCH_CLASSES, PartialsLayout
 from ...model.card import Card
 from ...model.model import Model
 from ...model.partials import in_bins, orders, spread
+from ...preset.preset import PlaySettings
 from ...units import INAUDIBLE_HZ
 from .partial_analysis import HIGHEST_HARMONIC, QUIETEST, Layout, split_partials
 
@@ -78,6 +79,11 @@ class VoicingSettings(NamedTuple):
     unison: int = 1
     detune_cents: float = 10.0
     width: float = 0.0
+    image: float = 0.0
+
+    @classmethod
+    def of(cls, play: PlaySettings) -> "VoicingSettings":
+        return cls(*(getattr(play, name) for name in cls._fields))
 
 
 PLAIN = VoicingSettings()

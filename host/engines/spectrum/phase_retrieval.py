@@ -247,6 +247,7 @@ class GriffinLimVoicing:
 
     def __init__(self, model: Model, character: VoicingSettings) -> None:
         length = model.card.frame_length - model.card.frame_length % OVERLAP
+        character = character._replace(image=0.0)
         self._voice = CoherentVoicing(model, character, FrameShape(length, OVERLAP, HANN, LOBE_TAPS))
         self.frame_length, self.hop_length = length, length // OVERLAP
         self.channels = self._voice.channels

@@ -14,7 +14,7 @@
 #endif
 
 enum {
-	CORE_VERSION = 4,
+	CORE_VERSION = 5,
 	LAYERS = 4,
 	MOST_UNISON = 8,
 	MOST_CHANNELS = 2,
@@ -25,6 +25,7 @@ enum {
 	CODE_HOPS = 16,   /* hops whose codes a voice keeps */
 	PARTS = 4,        /* of voices, summed in order */
 	SINES = 5,        /* of a wander */
+	CURVES = 6,       /* of an image */
 	MIDDLE_C = 60,
 	CURVE_STEP = 64   /* samples between computed levels of a gesture */
 };
@@ -72,6 +73,8 @@ typedef struct {
 	const float *low_widths;
 	const double *edges_hz, *key_hz, *spans; /* spans: [latents, 2] */
 	const double *band_energy;
+	const float *image;                        /* [CURVES, bins], as in host/model/image.py; null: none */
+	const float *harmonic_signs, *free_signs; /* of the left side's angle: [harmonics + MOST_MODES], [model_bins] */
 } Instrument;
 
 /* A note's recorded course (host/play/trajectory.py). Pointers may be null where their count is 0. */
@@ -79,22 +82,23 @@ typedef struct {
 	int64_t begin, off; /* off: NEVER while held */
 	double rate, speed, residual_seconds, loudness, semitones;
 	double fall, held, louder, ceiling, wander_db, wander_hz, stretch;
-	double deeper, depth_low, depth_high, vibrato_semitones;
+	double deeper, depth_low, depth_high, vibrato_semitones, onset_seconds;
 	int64_t codes_begin, first_hop, lead; /* sample where its codes begin; its first code's hop; samples from code to sound */
 	float codes;
 	int32_t decoded_key; /* -1: the key that sounds */
 	int32_t level_points, loudness_moments, release_points, code_points, release_code_points;
-	int32_t bands, opening_moments, held_moments, ending_moments, vibrato_moments, modes;
+	int32_t bands, opening_moments, onset_moments, held_moments, ending_moments, vibrato_moments, modes;
 	int32_t wander_columns;
 	uint32_t note;
 	const double *level_times, *levels, *loudness_moves, *release_times, *release_levels;
 	const double *code_times, *codes_way, *release_code_times, *release_codes; /* ways: [points, latents] */
 	const double *offset, *directions, *deviations, *hertz, *decibels; /* [latents], [directions, latents], [1 + directions],
 	                                                                      the same, [latents, latents] */
-	const float *gains, *opening, *fast, *ending;
+	const float *gains, *opening, *onset, *fast, *ending;
 	const int8_t *movement, *vibrato;
 	const double *mode_rows; /* [modes, 3]: order, harmonic that it replaces or 0, share of its band's noise */
 	const Ramp *depth;
+	const float *image; /* of the recorded note, as an Instrument's; null: the instrument's */
 } Gesture;
 
 typedef struct {

@@ -564,10 +564,10 @@ static int64_t NAME(mirrored_place)(int64_t last_place, int64_t span, int64_t pl
 	return last_place - (offset < 0 ? -offset : offset);
 }
 
-enum { NAME(OPENING) = 16 };
+enum { NAME(OPENING) = 16, NAME(ONSET_FADE) = 6 };
 
-/* Add the movement of a held note's residual at a moment, in dB. */
-static void NAME(add_movement)(const Gesture *gesture, int64_t place, float factor, float *gains)
+/* Add the movement of a held note's residual at a moment, in dB; `early`: the onset's moment, -1 after it. */
+static void NAME(add_movement)(const Gesture *gesture, int64_t place, int64_t early, float factor, float *gains)
 {
 	int32_t bands = gesture->bands;
 	int64_t last_place = gesture->held_moments - 1;
@@ -590,10 +590,14 @@ static void NAME(add_movement)(const Gesture *gesture, int64_t place, float fact
 	double share = 2.0 * (double)place / NAME(OPENING) - 1.0;
 	float own_share = (float)(share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share);
 	float quiet = gesture->loudness < 1.0 ? own_share + (1.0f - own_share) * (float)gesture->loudness : 1.0f;
+	double remaining = (double)(gesture->onset_moments - early) / (NAME(ONSET_FADE) + 1);
+	float onset_share = (float)(remaining < 1.0 ? remaining : 1.0);
 	for (int32_t band = 0; band < bands; ++band) {
 		float change = (float)gesture->movement[place * bands + band] * 0.5f;
 		if (place < gesture->opening_moments)
 			change = change * own_share + gesture->opening[place * bands + band] * (1.0f - own_share);
+		if (early >= 0)
+			change = change * (1.0f - onset_share) + gesture->onset[early * bands + band] * onset_share;
 		gains[band] += change * quiet * factor;
 	}
 }
@@ -606,7 +610,10 @@ static void NAME(band_gains)(const Gesture *gesture, int64_t time, int64_t ahead
 	memcpy(gains, gesture->gains, sizeof(float) * bands);
 	int64_t elapsed = time + ahead - gesture->begin;
 	if (time < gesture->off) {
-		NAME(add_movement)(gesture, (int64_t)((double)(elapsed > 0 ? elapsed : 0) * moments + 0.5), 1.0f, gains);
+		double samples = (double)(elapsed > 0 ? elapsed : 0);
+		int64_t early = (int64_t)(samples * (gesture->speed / (gesture->rate * gesture->onset_seconds)) + 0.5);
+		early = early < gesture->onset_moments ? early : -1;
+		NAME(add_movement)(gesture, (int64_t)(samples * moments + 0.5), early, 1.0f, gains);
 	} else {
 		int64_t place = (int64_t)((double)(time + ahead - gesture->off) * moments + 0.5);
 		double fade = 1.0 - (double)place * gesture->residual_seconds / 0.1;
@@ -618,7 +625,8 @@ static void NAME(band_gains)(const Gesture *gesture, int64_t time, int64_t ahead
 		}
 		if (remaining > 0.0f) {
 			int64_t held_samples = gesture->off - gesture->begin;
-			NAME(add_movement)(gesture, (int64_t)((double)(held_samples > 0 ? held_samples : 0) * moments + 0.5), remaining, gains);
+			NAME(add_movement)(gesture, (int64_t)((double)(held_samples > 0 ? held_samples : 0) * moments + 0.5), -1, remaining,
+			                   gains);
 		}
 	}
 	for (int32_t band = 0; band < bands; ++band)
@@ -937,8 +945,13 @@ static void NAME(filter)(Core *core, const float *decibels, double first, NAME(S
 	split->low = core->low;
 }
 
-/* A lobe of one of the unison's voices; `frequency` in bins before its detuning, `turn` in cycles. */
-static inline void NAME(add_sinusoid)(Core *core, int32_t voice, double frequency, double turn, float height)
+/* Rows of an image's curves, [CURVES, bins]. */
+enum { NAME(LEFT), NAME(RIGHT), NAME(COSINE), NAME(SINE), NAME(OWN), NAME(OTHER) };
+
+/* A lobe of one of the unison's voices; `frequency` in bins before its detuning, `turn` in cycles; `sign`: of the left
+   side's angle in the image, if there is one. */
+static inline void NAME(add_sinusoid)(Core *core, int32_t voice, double frequency, double turn, float height, float sign,
+                                      const float *image)
 {
 	const Instrument *model = core->instrument;
 	int32_t width = 2 * model->taps + 1, apart = model->bins + PADDING;
@@ -951,8 +964,18 @@ static inline void NAME(add_sinusoid)(Core *core, int32_t voice, double frequenc
 	float re = faded * (float)angle.cosine, im = faded * (float)angle.sine;
 	int32_t entry = (int32_t)nearest((tuned - middle + 0.5) * model->lobe_steps);
 	const float *lobe = model->lobes + (int64_t)entry * width;
+	const float *curve = image ? image + (middle < model->bins - 1 ? (int32_t)middle : model->bins - 1) : NULL;
 	for (int32_t channel = 0; channel < model->channels; ++channel) {
-		float gain = model->gains[channel * model->unison + voice], part_re = re * gain, part_im = im * gain;
+		float gain = model->gains[channel * model->unison + voice], part_re = re, part_im = im;
+		if (curve) {
+			float cosine = curve[NAME(COSINE) * model->bins];
+			float sine = curve[NAME(SINE) * model->bins] * (channel ? -sign : sign);
+			gain *= curve[channel * model->bins]; /* LEFT or RIGHT */
+			part_re = re * cosine - im * sine;
+			part_im = im * cosine + re * sine;
+		}
+		part_re *= gain;
+		part_im *= gain;
 		float *to_re = core->spectrum_re + (int64_t)channel * apart + (int32_t)middle;
 		float *to_im = core->spectrum_im + (int64_t)channel * apart + (int32_t)middle;
 		for (int32_t tap = 0; tap < width; ++tap) {
@@ -962,7 +985,8 @@ static inline void NAME(add_sinusoid)(Core *core, int32_t voice, double frequenc
 	}
 }
 
-static void NAME(add_partials)(Core *core, const Phases *phases, double first, const NAME(Split) *split)
+static void NAME(add_partials)(Core *core, const Phases *phases, double first, const NAME(Split) *split,
+                               const float *image)
 {
 	const Instrument *model = core->instrument;
 	float scale = model->amplitude * (float)model->frame;
@@ -972,13 +996,15 @@ static void NAME(add_partials)(Core *core, const Phases *phases, double first, c
 		double order = split->orders[partial], harmonic = first * order;
 		float height = split->heights[partial] * scale;
 		for (int32_t voice = 0; voice < model->unison; ++voice)
-			NAME(add_sinusoid)(core, voice, harmonic, phases->turns[voice] * order + model->phases[partial], height);
+			NAME(add_sinusoid)(core, voice, harmonic, phases->turns[voice] * order + model->phases[partial], height,
+			                   model->harmonic_signs[partial], image);
 	}
 }
 
 /* Free partials continue from the phases of the last ones around their bins, [model_bins, unison] cycles. All phases
    are read before any is written: two partials may be near each other. */
-static void NAME(add_free_partials)(Core *core, const Row *row, double ratio, double last_ratio, double *free_turns)
+static void NAME(add_free_partials)(Core *core, const Row *row, double ratio, double last_ratio, double *free_turns,
+                                    const float *image)
 {
 	const Instrument *model = core->instrument;
 	int32_t count = 0, unison = model->unison;
@@ -992,12 +1018,14 @@ static void NAME(add_free_partials)(Core *core, const Row *row, double ratio, do
 			turns[partial * unison + voice] = last[voice] + row->free_places[partial] * moves * model->detune[voice];
 	}
 	for (int32_t partial = 0; partial < count; ++partial) {
-		double *around = free_turns + ((int64_t)nearest((double)row->free_places[partial]) - 1) * unison;
+		int64_t nearest_bin = (int64_t)nearest((double)row->free_places[partial]);
+		double *around = free_turns + (nearest_bin - 1) * unison;
 		for (int32_t bin = 0; bin < 3; ++bin) /* between frames a free partial moves by a bin at most */
 			memcpy(around + bin * unison, turns + partial * unison, sizeof(double) * (size_t)unison);
 		double frequency = row->free_places[partial] * model->bin_ratio * ratio;
 		for (int32_t voice = 0; voice < unison; ++voice)
-			NAME(add_sinusoid)(core, voice, frequency, turns[partial * unison + voice], row->free_heights[partial] * scale);
+			NAME(add_sinusoid)(core, voice, frequency, turns[partial * unison + voice], row->free_heights[partial] * scale,
+			                   model->free_signs[nearest_bin], image);
 	}
 }
 
@@ -1037,6 +1065,38 @@ static void NAME(shape_noise)(Core *core, const float *residue, double ratio)
 	}
 	core->level = level;
 	core->smoothed = other;
+}
+
+/* Noise of both sides with an image: two noises, added on the left and subtracted on the right. */
+static void NAME(add_image_noise)(Core *core, int32_t noise_frame, const float *low, const float *image)
+{
+	const Instrument *model = core->instrument;
+	int32_t bins = model->bins, other_frame = (noise_frame + model->noise_apart) % model->noise_frames;
+	const float *own_share = image + NAME(OWN) * bins, *other_share = image + NAME(OTHER) * bins;
+	for (int32_t channel = 0; channel < 2; ++channel) {
+		float *re = core->spectrum_re + (int64_t)channel * (bins + PADDING) + model->taps;
+		float *im = core->spectrum_im + (int64_t)channel * (bins + PADDING) + model->taps;
+		const float *gain = image + channel * bins;
+		float sign = channel ? -1.0f : 1.0f;
+		for (int32_t low_partial = 0; low_partial < model->lows; ++low_partial) {
+			float level = low[low_partial] * model->hiss;
+			int64_t size = 2 * (int64_t)model->low_width;
+			const float *own = model->low_noise + ((int64_t)noise_frame * model->lows + low_partial) * size;
+			const float *other = model->low_noise + ((int64_t)other_frame * model->lows + low_partial) * size;
+			for (int32_t bin = 0; bin < model->low_width; ++bin) {
+				float side = sign * other_share[bin], scale = level * gain[bin];
+				re[bin] += scale * (own_share[bin] * own[2 * bin] + side * other[2 * bin]);
+				im[bin] += scale * (own_share[bin] * own[2 * bin + 1] + side * other[2 * bin + 1]);
+			}
+		}
+		const float *own = model->noise + (int64_t)noise_frame * bins * 2;
+		const float *other = model->noise + (int64_t)other_frame * bins * 2;
+		for (int32_t bin = 0; bin < bins; ++bin) {
+			float side = sign * other_share[bin], scale = core->level[bin] * gain[bin];
+			re[bin] += scale * (own_share[bin] * own[2 * bin] + side * other[2 * bin]);
+			im[bin] += scale * (own_share[bin] * own[2 * bin + 1] + side * other[2 * bin + 1]);
+		}
+	}
 }
 
 static void NAME(add_noise)(Core *core, int32_t noise_frame, const float *low)
@@ -1088,6 +1148,7 @@ static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, con
                              const Gesture *gesture, const float *gains)
 {
 	const Instrument *model = core->instrument;
+	const float *image = model->image && gesture && gesture->image ? gesture->image : model->image;
 	int32_t key = (int32_t)row->condition;
 	double ratio = power_of_two(semitones / 12.0), formant_ratio = model->keeps_formants ? ratio : 1.0;
 	double pitch = key + semitones, lowest = model->lowest_key - 0.5, highest = model->highest_key + 0.5;
@@ -1114,9 +1175,9 @@ static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, con
 	int32_t bins = model->bins, apart = bins + PADDING;
 	memset(core->spectrum_re, 0, sizeof(float) * model->channels * apart);
 	memset(core->spectrum_im, 0, sizeof(float) * model->channels * apart);
-	NAME(add_partials)(core, phases, first, &split);
+	NAME(add_partials)(core, phases, first, &split, image);
 	if (model->most_free)
-		NAME(add_free_partials)(core, row, ratio, last_ratio, free_turns);
+		NAME(add_free_partials)(core, row, ratio, last_ratio, free_turns, image);
 	for (int32_t channel = 0; channel < model->channels; ++channel) {
 		float *re = core->spectrum_re + (int64_t)channel * apart + model->taps;
 		float *im = core->spectrum_im + (int64_t)channel * apart + model->taps;
@@ -1129,7 +1190,10 @@ static void NAME(make_frame)(Core *core, Phases *phases, double *free_turns, con
 	}
 	if (model->hiss > 0.0f) {
 		NAME(shape_noise)(core, split.residue, ratio / formant_ratio);
-		NAME(add_noise)(core, phases->noise, split.low);
+		if (image)
+			NAME(add_image_noise)(core, phases->noise, split.low, image);
+		else
+			NAME(add_noise)(core, phases->noise, split.low);
 	}
 	phases->noise = (phases->noise + 1) % model->noise_frames;
 	for (int32_t channel = 0; channel < model->channels; ++channel) {

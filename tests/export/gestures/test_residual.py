@@ -64,8 +64,17 @@ def residuals(
         return moments[:, np.newaxis]  # a code is its own moment
 
     model = SimpleNamespace(card=card, decode=frames)
-    first, then = residuals_of(note, held or path, path if released else None, model, NO_MODES)
-    return RESIDUAL_DB * first[0], RESIDUAL_DB * first[1:], RESIDUAL_DB * then
+    found = residuals_of(note, held or path, path if released else None, model, NO_MODES)
+    return RESIDUAL_DB * found.held[0], RESIDUAL_DB * found.held[1:], RESIDUAL_DB * found.released
+
+
+def onset(card, levels_db):
+    """The movement in short windows, in dB."""
+    model = SimpleNamespace(
+        card=card, decode=lambda codes, keys: np.tile([*HEIGHTS, *np.zeros(len(EDGES) - 1)], (len(codes), 1))
+    )
+    note = RecordedNote(SimpleNamespace(pitch=float(KEY), key=KEY), sound(levels_db), 1.2, -10.0)
+    return RESIDUAL_DB * residuals_of(note, lambda moments: moments[:, np.newaxis], None, model, NO_MODES).onset
 
 
 HEARD = (MIDDLES > 400) & (MIDDLES < 8000)  # a band between two partials depends on their phases
@@ -101,6 +110,16 @@ def test_movement_is_that_of_the_recording_at_its_time(card):
     found = found - found.mean()
     assert wave @ found / (wave @ wave) == pytest.approx(6.0, rel=0.25)  # less what moves the whole power
     assert np.corrcoef(wave, found)[0, 1] > 0.97
+
+
+def test_the_onset_follows_what_is_over_after_30_ms(card):
+    """Overtones that are 12 dB louder, of a sound whose power they raise."""
+    found = onset(card, lambda hertz, time: 12.0 * (time < 0.03) * (hertz > 2000))
+    assert found.shape == (33, BANDS)
+    time, level = np.arange(33) * HOP / 2 / RATE, found[:, HIGH].mean(1)
+    late = level[time > 0.06].mean()
+    assert level[(time > 0.012) & (time < 0.018)].mean() - late > 5.5
+    assert np.abs(level[time > 0.045] - late).max() < 2.0
 
 
 def test_what_the_codes_move_is_no_residual(card):

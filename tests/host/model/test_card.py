@@ -37,6 +37,7 @@ def test_a_card_reads_back_as_it_was_written(fields):
         "scaling": None,
         "stream": None,
         "partials": None,
+        "image": None,
         "envelope_points": 0,
         "transform_length": None,
         "labels": [],

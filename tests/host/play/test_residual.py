@@ -50,6 +50,23 @@ def test_a_note_has_its_recordings_mean_and_movement():
     assert gains(twice, [10]) == pytest.approx(gains(made, [20]))
 
 
+def test_the_first_movement_is_that_of_short_windows_and_fades_into_the_other():
+    early = np.outer(np.cos(np.arange(33)), [0.0, 8.0, -4.0]).round()
+    fields = banded(note(residual=residual([3.0, 0.0, -2.0], RISING), onset=packed_rows(early)))
+    fields["onset_seconds"] = STEP / 2 / RATE
+    made, mean = gesture(fields), np.array([3.0, 0.0, -2.0])
+    for moment in range(40):
+        found = made.band_gains(1000 + STEP * moment // 2 - AHEAD, AHEAD)
+        coarse = RISING[int(moment / 2 + 0.5)]
+        share = min((33 - moment) / 7, 1.0) if moment < 33 else 0.0
+        expected = coarse * (1 - share) + early[min(moment, 32)] * share
+        assert found == pytest.approx(mean + expected, abs=1e-5)
+    quiet = gesture(fields, loudness=0.0)
+    assert gains(quiet, [0, 2]) == pytest.approx(np.array([mean, mean]))
+    fast = gesture(fields, speed=2.0)
+    assert gains(fast, [2]) == pytest.approx(gains(made, [4]))
+
+
 def test_the_level_moves_around_the_grids_as_recorded_and_comes_to_rest():
     def moving(steps, loudness=1.0, speed=1.0):
         fields = banded(note(residual=residual([0.0] * 3, RISING), loudness=packed(steps)))

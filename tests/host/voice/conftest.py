@@ -1,8 +1,9 @@
-"""A model with recordings, for the core and the numpy voice."""
+"""Models with recordings, in mono and in stereo, for the core and the numpy voice."""
 
 import numpy as np
 import pytest
 from timbrel.host.model.gesture import packed
+from timbrel.host.model.model import Model
 
 from ..play.gestures import MOVING, note, partials_with, residual
 
@@ -19,6 +20,7 @@ def recorded(tmp_path_factory):
             "residual": residual([number - 2.0, 0.0, 2.0], moves * (number % 2 * 2 - 1)),
             "release_residual": packed(np.round(8 * rng.standard_normal((20, 3))).astype(np.int8).ravel()),
             "loudness": packed(np.round(3 * rng.standard_normal(60)).astype(np.int8)),
+            "onset": packed(np.round(16 * rng.standard_normal((33, 3))).astype(np.int8).ravel()),
             "vibrato": vibrato,
             "held_seconds": 0.2,
             "fall_db_second": 3.0,
@@ -28,3 +30,19 @@ def recorded(tmp_path_factory):
         notes.append(note(48.3 + 6 * number, **more))
     path = tmp_path_factory.mktemp("recorded") / "recorded.onnx"
     return partials_with(path, *notes, takes=[[1.0, 2.0, -2.0, 1.0]], wander=MOVING)
+
+
+@pytest.fixture(scope="session")
+def in_stereo():
+    """A function that gives a model with gestures an image, and each recording its own."""
+
+    def make(path):
+        rng, model = np.random.default_rng(1), Model(path)
+        image = np.stack([6 * rng.standard_normal(32), rng.uniform(-1, 1, 32)], axis=1)
+        model.card = model.card.model_copy(update={"image": [tuple(band) for band in image.tolist()]})
+        for instrument in model.gestures.instruments:
+            for recording in instrument.notes:
+                recording.image = rng.integers(-127, 128, 64).astype(np.int8)
+        return model
+
+    return make

@@ -102,6 +102,27 @@ def test_recorded_gestures_sound_as_by_numpy(make_patch, recorded, keys):
     assert differences(make_patch(recorded, **keys), performance(2))[0] < 2e-6
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [GESTURES, {"play": {"image": 2.0}}, {"play": {"image": 0.5, "width": 0.7, "unison": 3}}, PRESETS["chord"]],
+    ids=str,
+)
+def test_an_image_is_heard_as_by_numpy(make_patch, recorded, in_stereo, keys):
+    difference, sound = differences(make_patch(in_stereo(recorded.path), **keys), performance(2))
+    assert difference < 2e-6
+    assert np.abs(sound[0] - sound[1]).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["gm-chroma-8", "gm-partials-8"])
+def test_images_of_spectra_and_of_instruments_without_their_own_sound_as_by_numpy(make_patch, in_stereo, name):
+    model = in_stereo(MODELS / f"{name}.onnx")
+    for instrument in model.gestures.instruments:
+        instrument.notes[0].image = instrument.notes[0].image[:0]
+    difference, sound = differences(make_patch(model), performance(3))
+    assert difference < 2e-6
+    assert np.abs(sound[0] - sound[1]).max() > 0.003
+
+
 def test_a_note_beyond_the_recorded_movement_goes_back_and_forth_as_by_numpy(make_patch, recorded):
     events = [NoteOn(10, 0, key, 90) for key in (50, 55, 67)] + [NoteOff(90_000, 0, 55)]
     assert differences(make_patch(recorded, **GESTURES), events, count=110_000)[0] < 2e-6

@@ -1,0 +1,84 @@
+"""Stereo images of notes: the one that a recording has, and distances of a rendition's sides to a recording's."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...host.arrays import Array, Doubles
+from ...host.kinds.card_fields import IMAGE_BANDS
+from ...host.signal import window
+from ...host.spectra import centred_frames, mel_triangles
+from ...train.corpus.store import Corpus
+from ...train.sampling import thinned
+from .measures import SUSTAIN_RANGE_DB, SUSTAINED
+
+FRAME, HOP = 4096, 1024
+MOST_CLIPS = 256  # of a corpus
+FLOOR_DB = -60.0  # of a band below the power of both sides
+LEAST_POWER = 1e-15
+MOST_LEVEL_DB = 60.0
+
+
+class SidesDistance(NamedTuple):
+    """Distances in dB of left, right, mid and side, and their mean."""
+
+    left_db: float
+    right_db: float
+    mid_db: float
+    side_db: float
+    sides_db: float
+
+
+def measured_image(sides: Array, rate: int) -> Doubles:
+    """Return the image of a note, as in `image_curves`, [32, 2], of its sides, [2, samples]."""
+    left, right = _spectra(sides)
+    filters = mel_triangles(rate, FRAME, IMAGE_BANDS)
+    left_power, right_power, cross_power = (
+        filters @ power.sum(0, dtype=np.float64)
+        for power in (np.square(np.abs(left)), np.square(np.abs(right)), (left * right.conj()).real)
+    )
+    levels = 10 * np.log10((left_power + LEAST_POWER) / (right_power + LEAST_POWER))
+    correlations = cross_power / np.sqrt((left_power + LEAST_POWER) * (right_power + LEAST_POWER))
+    return np.stack([np.clip(levels, -MOST_LEVEL_DB, MOST_LEVEL_DB), np.clip(correlations, -1, 1)], axis=1)
+
+
+def corpus_image(corpus: Corpus) -> list[tuple[float, float]] | None:
+    """Return a card's image: the median of training clips' images; None for a mono corpus."""
+    clips = corpus.clips("train")
+    if all(corpus.channels(clip) == 1 for clip in clips):
+        return None
+    images = [measured_image(corpus.sides(clip), corpus.rate) for clip in thinned(clips, MOST_CLIPS)]
+    return [(float(level), float(correlation)) for level, correlation in np.round(np.median(images, axis=0), 2)]
+
+
+def sides_distance(recording: Array, rendition: Array, rate: int) -> SidesDistance:
+    """Return the distances of two notes' sides, [2, samples] each and equally long.
+
+    Of 32 mel bands' levels below the power of both sides, in the frames of the first four fifths within 20 dB of the
+    recording's loudest: root mean squares over bands, means over frames.
+    """
+    recorded_levels, powers = _side_levels(recording, rate)
+    played_levels, _ = _side_levels(rendition, rate)
+    is_held = powers > powers.max() * 10 ** (-SUSTAIN_RANGE_DB / 10)
+    is_held &= np.arange(len(powers)) < max(1, SUSTAINED * len(powers))
+    distances = np.sqrt(np.square(recorded_levels - played_levels).mean(2))[:, is_held].mean(1).tolist()
+    left_db, right_db, mid_db, side_db = distances
+    return SidesDistance(left_db, right_db, mid_db, side_db, float(np.mean(distances)))
+
+
+def _spectra(sides: Array) -> npt.NDArray[np.complex64]:
+    """Transforms of sides, [2, frames, bins]."""
+    shape = window("hann", FRAME)
+    return np.stack([np.fft.rfft(centred_frames(side, FRAME, HOP) * shape) for side in sides])
+
+
+def _side_levels(sides: Array, rate: int) -> tuple[Doubles, Doubles]:
+    """Levels of left, right, mid and side, [4, frames, 32], in dB, and both sides' powers, [frames]."""
+    left, right = _spectra(sides)
+    filters = mel_triangles(rate, FRAME, IMAGE_BANDS).T
+    mid, side = (left + right) * np.sqrt(0.5), (left - right) * np.sqrt(0.5)
+    powers = np.stack([np.square(np.abs(spectra), dtype=np.float64) @ filters for spectra in (left, right, mid, side)])
+    total_powers: Doubles = (powers[0] + powers[1]).sum(1) + LEAST_POWER
+    shares = powers / total_powers[:, np.newaxis]
+    return 10 * np.log10(np.maximum(shares, 10 ** (FLOOR_DB / 10))), total_powers

@@ -1,0 +1,107 @@
+"""A model's stereo image is that of its voices: levels and angles of partials, correlations of noise, by bands."""
+
+import numpy as np
+import pytest
+from timbrel.host.engines.engine import Residual
+from timbrel.host.model.image import image_curves
+from timbrel.host.spectra import mel_edges_hz
+from timbrel.host.units import midi_to_hz
+
+from ..spectrum.coherent import LEVEL, PURE, RATE, level_db, sound_of
+from .voices import HEIGHTS, Filtered, tonal, with_bands
+
+MIDDLES_HZ = mel_edges_hz(RATE, 32)[1:-1]
+
+
+def image_of(level, correlation):
+    return np.column_stack([np.broadcast_to(level, 32), np.broadcast_to(correlation, 32)]).astype(float)
+
+
+@pytest.fixture
+def imaged(partials_of):
+    def make(frame, image, **layout):
+        model = partials_of(frame, **layout)
+        model.card = model.card.model_copy(update={"image": image.tolist()})
+        return model
+
+    return make
+
+
+def partials(sound, hz):
+    """Complex amplitudes of sinusoids of known frequencies."""
+    turn = 2j * np.pi * np.outer(np.arange(len(sound)), hz) / RATE
+    basis = np.concatenate([np.exp(turn).real, np.exp(turn).imag], axis=1)
+    real, imaginary = np.linalg.lstsq(basis, sound.astype(np.float64), rcond=None)[0].reshape(2, -1)
+    return real - 1j * imaginary
+
+
+@pytest.mark.parametrize("amount", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("level", "correlation"), [(0.0, 0.3), (6.0, 1.0), (-9.0, -0.4), (3.0, 0.0)])
+def test_partials_have_the_level_and_the_angle_of_their_bands(imaged, amount, level, correlation):
+    [sides] = sound_of(imaged(tonal, image_of(level, correlation)), [60], RATE, image=amount, **PURE)
+    left, right = (partials(side[RATE // 4 :], midi_to_hz(60) * np.arange(1, 7)) for side in sides)
+    assert np.sqrt((abs(left) ** 2 + abs(right) ** 2) / 2) == pytest.approx(LEVEL * HEIGHTS[:6], rel=0.02)
+    assert 20 * np.log10(abs(left / right)) == pytest.approx(np.full(6, amount * level), abs=0.1)
+    angles = np.abs(np.angle(left / right))
+    expected = min(amount * np.arccos(correlation), np.pi)
+    assert angles == pytest.approx(np.full(6, expected), abs=0.03)
+    signs = np.sign(np.angle(left / right))
+    assert expected in (0.0, np.pi) or set(signs) == {-1.0, 1.0}  # else all partials would lie on one side
+
+
+def test_bands_differ(imaged):
+    image = image_of(np.where(MIDDLES_HZ < 1000, -12.0, 12.0), 1.0)
+    [sides] = sound_of(imaged(tonal, image), [60], RATE, image=1.0, **PURE)
+    left, right = (partials(side[RATE // 4 :], midi_to_hz(60) * np.array([1, 2, 7, 8])) for side in sides)
+    assert 20 * np.log10(abs(left / right)) == pytest.approx([-12, -12, 12, 12], abs=0.1)
+
+
+@pytest.mark.parametrize("correlation", [1.0, 0.6, 0.0, -0.7])
+@pytest.mark.parametrize("level", [0.0, 8.0])
+def test_noise_has_the_level_and_the_correlation_of_its_bands(imaged, correlation, level):
+    hissing = imaged(lambda latent, key: np.concatenate([np.zeros(12), np.full(5, 0.1)]), image_of(level, correlation))
+    [sides] = sound_of(hissing, [60], 4 * RATE, image=1.0)
+    left, right = sides[:, RATE // 4 :].astype(np.float64)
+    assert np.corrcoef(left, right)[0, 1] == pytest.approx(correlation, abs=0.04)
+    assert level_db(left) - level_db(right) == pytest.approx(level, abs=0.2)
+    [[mono]] = sound_of(hissing, [60], 4 * RATE, image=0.0)
+    power = np.square(mono[RATE // 4 :]).mean()
+    assert 10 * np.log10((np.square(left).mean() + np.square(right).mean()) / 2 / power) == pytest.approx(0, abs=0.2)
+
+
+def test_width_takes_more_correlation_from_noise(imaged):
+    hissing = imaged(lambda latent, key: np.concatenate([np.zeros(12), np.full(5, 0.1)]), image_of(0.0, 0.6))
+    [sides] = sound_of(hissing, [60], 4 * RATE, image=1.0, width=0.5)
+    found = np.corrcoef(sides[:, RATE // 4 :])[0, 1]
+    assert found == pytest.approx(np.cos(np.arccos(0.6) + np.arccos(0.5)), abs=0.04)
+
+
+def test_without_an_image_or_an_amount_there_is_one_channel_of_the_same_bytes(imaged, partials_of):
+    plain = sound_of(partials_of(tonal), [60, 64], 20_000, image=1.0)
+    assert plain.shape[1] == 1
+    assert np.array_equal(sound_of(imaged(tonal, image_of(6.0, 0.2)), [60, 64], 20_000, image=0.0), plain)
+
+
+def test_a_recorded_note_has_its_own_image(imaged):
+    class Recorded(Filtered):
+        def residual(self, voices, times, ahead):
+            own = [None if voice else image_of(-10.0, 1.0) for voice in voices]
+            return Residual(*super().residual(voices, times, ahead)[:3], own)
+
+    model = with_bands(imaged(tonal, image_of(10.0, 1.0)))
+    own, others = sound_of(model, [60, 67], RATE, Recorded(), image=1.0, **PURE)
+    assert level_db(own[0]) - level_db(own[1]) == pytest.approx(-10, abs=0.1)
+    assert level_db(others[0]) - level_db(others[1]) == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.parametrize("sizes", [(1, 64, 100), (512,)])
+def test_any_blocks_give_the_same_bytes(imaged, sizes):
+    model = imaged(lambda latent, key: np.concatenate([HEIGHTS, np.full(5, 0.1)]), image_of(3.0, 0.2))
+    whole = sound_of(model, [60, 64], 12_000, image=1.0)
+    assert np.array_equal(sound_of(model, [60, 64], 12_000, sizes=sizes, image=1.0), whole)
+
+
+def test_an_angle_is_at_most_a_quarter_turn_a_side():
+    curves = image_curves(image_of(0.0, -1.0), 2.0, 1.0, RATE, 513)
+    assert curves[2] == pytest.approx(np.zeros(513), abs=1e-6)
+    assert curves[3] == pytest.approx(np.ones(513))
