@@ -22,12 +22,12 @@ from .images import sides_distance
 from .measures import BANDS, HOP, NoteDistance, SpectralCourse, counted, course, held_shapes, nearness, shape_db
 from .notes import (
     HELD_OUT,
+    NoteSound,
     RecordedNote,
     SingleNote,
     held_out,
     loudest_db,
     note_of,
-    sampled,
     second_take,
     singles,
     spread,
@@ -35,6 +35,7 @@ from .notes import (
     tuned_sides,
     velocity,
 )
+from .sampler import sample_note
 
 LOWEST_DB = -80.0  # below a sound's loudest cell
 MARKED_HZ = {200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k"}
@@ -227,49 +228,51 @@ def _compare_note(
 ) -> _Compared:
     """Play a recorded note, by the instrument, a sampler of ``rivals`` and a second take, and measure each."""
     rate, recorded_note = corpus.rate, note_of(corpus, single)
-    tuned_note = tuned(recorded_note, rate)
-    recorded_sound = tuned_note.sound
+    tuned_note, is_stereo = tuned(recorded_note, rate), corpus.channels(single.clip) == 2
+    recording = NoteSound(tuned_note.sound, tuned_sides(corpus, single, single.key) if is_stereo else None)
     note_velocity = velocity(tuned_note, loudest)
-    sides = played_sides(patch, single.key, note_velocity, tuned_note.held_seconds, len(recorded_sound))
-    rendition = in_mono(sides, rate)
+    sides = played_sides(patch, single.key, note_velocity, tuned_note.held_seconds, len(recording.mono))
+    rendition = NoteSound(in_mono(sides, rate), sides if is_stereo else None)
     note_figures: Figures = {
         "recording": single.clip.name,
         "split": single.clip.split,
         "key": single.key,
         "cents": 100 * (single.pitch - single.key),
         "velocity": note_velocity,
-        "seconds": len(recorded_sound) / rate,
+        "seconds": len(recording.mono) / rate,
         "held_seconds": tuned_note.held_seconds,
-        "ours": nearness(recorded_sound, rendition, rate)._asdict(),
+        "ours": _distances(recording, rendition, rate),
         "sampler": None,
         "take": None,
         "codes": None,
     }
-    sampler_note = sampled(corpus, tuned_note, rivals)
-    if sampler_note is not None:
-        note_figures["sampler"] = _while_it_sounds(recorded_sound, sampler_note.sound, rate)
-        note_figures["sampler"] |= {
-            "recording": sampler_note.single.clip.name,
-            "semitones": single.key - sampler_note.single.pitch,
+    sampled_note = sample_note(corpus, tuned_note, rivals)
+    if sampled_note is not None:
+        neighbour = sampled_note.neighbour
+        note_figures["sampler"] = _distances(recording, sampled_note.sound, rate) | {
+            "recording": sampled_note.note.single.clip.name,
+            "semitones": single.key - sampled_note.note.single.pitch,
+            "neighbour": None if neighbour is None else neighbour.clip.name,
+            "neighbour_share": sampled_note.share,
         }
     if (second_note := second_take(corpus, tuned_note, all_notes)) is not None:
-        note_figures["take"] = _while_it_sounds(recorded_sound, second_note.sound, rate) | {
-            "recording": second_note.single.clip.name
-        }
-    if corpus.channels(single.clip) == 2:
-        recorded_sides = tuned_sides(corpus, recorded_note)
-        note_figures["ours"] |= sides_distance(recorded_sides, sides, rate)._asdict()
+        take_sides = tuned_sides(corpus, second_note.single, single.key) if is_stereo else None
+        take_figures = _distances(recording, NoteSound(second_note.sound, take_sides), rate)
+        note_figures["take"] = take_figures | {"recording": second_note.single.clip.name}
     if coded is not None:
         note_figures["codes"] = _code_figures(coded, recorded_note, rate)
-    return _Compared(
-        tuned_note, rendition, None if sampler_note is None else sampler_note.sound[: len(recorded_sound)], note_figures
-    )
+    sampler_sound = None if sampled_note is None else sampled_note.sound.mono[: len(recording.mono)]
+    return _Compared(tuned_note, rendition.mono, sampler_sound, note_figures)
 
 
-def _while_it_sounds(recording: Array, rendition: Array, rate: int) -> Figures:
+def _distances(recording: NoteSound, rendition: NoteSound, rate: int) -> Figures:
     """Compare the shorter of two sounds with as much of the recording."""
-    shortened_rendition = rendition[: len(recording)]
-    return nearness(recording[: len(shortened_rendition)], shortened_rendition, rate)._asdict()
+    rendition = rendition.shorten(len(recording.mono))
+    recording = recording.shorten(len(rendition.mono))
+    distances = nearness(recording.mono, rendition.mono, rate)._asdict()
+    if recording.sides is not None and rendition.sides is not None:
+        distances |= sides_distance(recording.sides, rendition.sides, rate)._asdict()
+    return distances
 
 
 def _code_figures(coded: CodedNotes, note: RecordedNote, rate: int) -> dict[str, float]:
@@ -366,8 +369,13 @@ def _sounds(comparison: _Compared, name: str, rate: int) -> list[ReportSound]:
     if comparison.row["sampler"] is not None:
         sampler_figures = comparison.row["sampler"]
         captions_by_side["sampler"] = (
-            f"As a sampler plays it: {sampler_figures['recording']}, {sampler_figures['semitones']:+.1f} semitones."
+            f"As a sampler plays it: {sampler_figures['recording']}, {sampler_figures['semitones']:+.1f} semitones"
         )
+        if sampler_figures["neighbour"] is not None:
+            captions_by_side["sampler"] += (
+                f", {sampler_figures['neighbour_share']:.0%} of its colour from {sampler_figures['neighbour']}"
+            )
+        captions_by_side["sampler"] += "."
     return [
         ReportSound(f"{name}-{side}", f"{title(comparison.row)}. {captions_by_side[side]}", sound, rate)
         for side, sound in _equally_loud(comparison, rate).items()

@@ -1,4 +1,4 @@
-"""Selects held-out single notes, and imitates them with a sampler of the training notes."""
+"""Single notes of a corpus: selects held-out ones, cuts them out of their clips, tunes them, finds second takes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,10 +30,8 @@ RISEN_DB, STRUCK_SECONDS = 3.0, 0.1  # under the loudest moment, and after that:
 FARTHEST_TUNING = 0.75  # semitones between a note and that of its name: further off, the name counts otherwise, or lies
 FEWEST_NAMED, NAMED_SHARE = 4, 0.75  # notes of an instrument so near to their names, and the share of them
 MOST_TUNED = 1024  # notes of a corpus that tell how instruments are tuned
-FADE_SECONDS = 0.2  # release of a sampler's key, as in the first preset
 LEVELLED = 256  # training notes searched for the loudest
 FEWEST_OF_TWO = 6  # notes: a soft and a loud one of three keys say more than one of six keys
-LISTENED = 32  # of a key, searched for one of equal loudness
 
 
 class SingleNote(NamedTuple):
@@ -65,6 +63,22 @@ class RecordedNote:
     held_seconds: float
     level_db: float
     start: int = 0
+
+
+class NoteSound(NamedTuple):
+    """The sound of a note.
+
+    Args:
+        mono: [samples].
+        sides: left and right side, [2, samples]; None beside a mono recording.
+    """
+
+    mono: Array
+    sides: Array | None = None
+
+    def shorten(self, sample_count: int) -> "NoteSound":
+        """Return the first samples."""
+        return NoteSound(self.mono[:sample_count], None if self.sides is None else self.sides[:, :sample_count])
 
 
 def singles(corpus: Corpus, split: Split) -> list[SingleNote]:
@@ -236,10 +250,9 @@ def sides_of(corpus: Corpus, note: RecordedNote) -> Array:
     return corpus.sides(note.single.clip)[:, note.start : note.start + len(note.sound)]
 
 
-def tuned_sides(corpus: Corpus, note: RecordedNote) -> Array:
-    """Return `sides_of` resampled to the note's key, as `tuned`."""
-    sides = sides_of(corpus, note)
-    return _resampled(sides, note.single.key - note.single.pitch, corpus.rate)
+def tuned_sides(corpus: Corpus, single: SingleNote, pitch: float) -> Array:
+    """Return `sides_of` a note resampled to a pitch, as `tune_to`."""
+    return transpose(sides_of(corpus, note_of(corpus, single)), pitch - single.pitch, corpus.rate)
 
 
 def velocity(note: RecordedNote, loudest_db: float) -> int:
@@ -258,35 +271,7 @@ def loudest_db(corpus: Corpus, notes: Sequence[SingleNote]) -> float:
 
 def tuned(note: RecordedNote, rate: int) -> RecordedNote:
     """Return a note resampled to its key."""
-    return _tuned_to(note, note.single.key, rate)
-
-
-def sampled(corpus: Corpus, note: RecordedNote, training_notes: Sequence[SingleNote]) -> RecordedNote | None:
-    """Play a note's key as a sampler of the training notes would; None if there is no other note.
-
-    Selects the nearest key, of the same instrument (label and program) if known. Ties are resolved by velocity if
-    labeled, sufficient length (else the longest), then level, since dynamics follow loudness. The recording is
-    resampled to the key's pitch, and faded at the release.
-    """
-    target_note = note.single
-    candidates = [single for single in training_notes if single.clip.name != target_note.clip.name]
-    candidates = [single for single in candidates if _same_instrument(single, target_note)] or candidates
-    if not candidates:
-        return None
-    nearest_semitones = min(abs(single.key - target_note.key) for single in candidates)
-    nearest_notes = [single for single in candidates if abs(single.key - target_note.key) == nearest_semitones]
-    sampled_notes = nearest_notes[:: max(1, -(-len(nearest_notes) // LISTENED))]
-    tuned_notes = [_tuned_to(note_of(corpus, single), target_note.key, corpus.rate) for single in sampled_notes]
-    longest_held_seconds = min(note.held_seconds, max(candidate.held_seconds for candidate in tuned_notes))
-    best_note = min(
-        tuned_notes,
-        key=lambda candidate: (
-            _velocity_gap(candidate, note),
-            candidate.held_seconds < longest_held_seconds,
-            abs(candidate.level_db - note.level_db),
-        ),
-    )
-    return _release(best_note, note.held_seconds, corpus.rate)
+    return tune_to(note, note.single.key, rate)
 
 
 def second_take(corpus: Corpus, note: RecordedNote, notes: Sequence[SingleNote]) -> RecordedNote | None:
@@ -302,38 +287,23 @@ def second_take(corpus: Corpus, note: RecordedNote, notes: Sequence[SingleNote])
         for single in notes
         if single.clip.name != target_note.clip.name
         and (single.key, single.clip.velocity) == (target_note.key, target_note.clip.velocity)
-        and _same_instrument(single, target_note)
+        and is_same_instrument(single, target_note)
     ]
     return min(takes, key=lambda take: abs(take.held_seconds - note.held_seconds), default=None)
 
 
-def _same_instrument(first: SingleNote, second: SingleNote) -> bool:
+def is_same_instrument(first: SingleNote, second: SingleNote) -> bool:
     return (first.clip.label, first.clip.program) == (second.clip.label, second.clip.program)
 
 
-def _velocity_gap(candidate: RecordedNote, note: RecordedNote) -> int:
-    """Return the difference of labelled velocities; 0 without labels."""
-    candidate_velocity, note_velocity = candidate.single.clip.velocity, note.single.clip.velocity
-    return 0 if candidate_velocity is None or note_velocity is None else abs(candidate_velocity - note_velocity)
-
-
-def _tuned_to(note: RecordedNote, pitch: float, rate: int) -> RecordedNote:
+def tune_to(note: RecordedNote, pitch: float, rate: int) -> RecordedNote:
     """Return a note resampled to a pitch."""
     semitones = pitch - note.single.pitch
-    sound = _resampled(note.sound, semitones, rate)
+    sound = transpose(note.sound, semitones, rate)
     return RecordedNote(note.single, sound, note.held_seconds / semitones_to_ratio(semitones), note.level_db)
 
 
-def _resampled(sound: Array, semitones: float, rate: int) -> Array:
+def transpose(sound: Array, semitones: float, rate: int) -> Array:
     """Return a sound, [..., samples], played so much higher."""
-    resampled: Array = soxr.resample(sound.T, rate * semitones_to_ratio(semitones), rate).T.astype(np.float32)
-    return resampled
-
-
-def _release(note: RecordedNote, held_seconds: float, rate: int) -> RecordedNote:
-    """Fade a note that is held longer than ``held_seconds``."""
-    if note.held_seconds <= held_seconds:
-        return note
-    seconds_after_release = np.arange(len(note.sound)) / rate - held_seconds
-    fade_gains = np.clip(1 - seconds_after_release / FADE_SECONDS, 0, 1) ** 3
-    return RecordedNote(note.single, (note.sound * fade_gains).astype(np.float32), held_seconds, note.level_db)
+    transposed: Array = soxr.resample(sound.T, rate * semitones_to_ratio(semitones), rate).T.astype(np.float32)
+    return transposed

@@ -115,7 +115,8 @@ SIDES = {  # by figure: column heading, and terminal heading
 }
 EXPLANATIONS = {  # of columns, by figure
     "sampler": " Training has none of {unheard_keys} of their keys. The sampler plays the nearest training note, of "
-    "the nearest velocity, faster or slower, and is measured while it sounds.",
+    "the nearest velocity, faster or slower, with the colour between it and the next recorded key beyond, and is "
+    "measured while it sounds.",
     "trial": " A trial that learned without these keys played them; the instrument learned all keys after it, and "
     "played the notes heard.",
     "take": " A second take is another recording of the same key and velocity; {takes} notes have one.",

@@ -10,6 +10,7 @@ from timbrel.export.families import chroma as chroma_report
 from timbrel.export.fidelity import comparison
 from timbrel.export.fidelity import page as pages
 from timbrel.export.fidelity.measures import NoteDistance
+from timbrel.export.fidelity.notes import NoteSound
 from timbrel.export.fidelity.page import NONE, as_text, in_short
 from timbrel.export.first_preset import first_preset
 from timbrel.export.reports import report
@@ -244,6 +245,6 @@ def test_takes_are_compared_while_both_are_held(analytic, tmp_path):
 def test_a_sampler_is_not_charged_with_silence_after_its_end():
     recorded = tone(60, seconds=1.0)
     half = recorded[: len(recorded) // 2]
-    figures = comparison._while_it_sounds(recorded, half, RATE)
+    figures = comparison._distances(NoteSound(recorded), NoteSound(half), RATE)
     assert figures["shape_db"] == pytest.approx(0, abs=1e-6)
     assert figures["envelope_db"] == pytest.approx(0, abs=1e-6)

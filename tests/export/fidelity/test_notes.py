@@ -1,4 +1,4 @@
-"""Notes are cut where they sound, spread over keys, and a sampler has the nearest other key's."""
+"""Notes are cut where they sound, tuned, and spread over keys."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from timbrel.export.fidelity.notes import (
     held_out,
     loudest_db,
     note_of,
-    sampled,
     singles,
     spread,
     tuned,
@@ -89,13 +88,6 @@ def test_where_not_every_key_can_have_two_some_keys_have_their_softest_and_their
     assert found == {f"{key}-{loud}" for key in (40, 47, 54, 62, 69) for loud in (1, 3)}
 
 
-def test_a_sampler_plays_the_nearest_velocity_where_clips_say_it(tmp_path):
-    clips = [("train", 62, {"velocity": 32, "gain": 0.1}), ("train", 62, {"velocity": 96, "gain": 0.05})]
-    corpus = note_corpus(tmp_path / "c", [*clips, ("test", 60, {"velocity": 112, "gain": 0.1})])
-    note = note_of(corpus, singles(corpus, "test")[0])
-    assert sampled(corpus, note, singles(corpus, "train")).single.clip.velocity == 96
-
-
 def test_velocity_is_the_labelled_one_or_follows_the_level(tmp_path):
     options = [{"velocity": 40}, {"gain": 0.1}, {"gain": 0.025}, {"gain": 1e-5}]
     corpus = note_corpus(tmp_path / "c", [("train", 60, option) for option in options])
@@ -105,57 +97,12 @@ def test_velocity_is_the_labelled_one_or_follows_the_level(tmp_path):
     assert [velocity(note_of(corpus, note), loudest) for note in found] == [40, 127, pytest.approx(64, abs=1), 1]
 
 
-def test_a_sampler_plays_the_nearest_key_that_is_long_enough_and_as_loud(tmp_path):
-    clips = [
-        ("train", 64, {}),
-        ("train", 63, {}),
-        ("train", 62, {"held": 0.2, "seconds": 0.5}),  # too short
-        ("train", 58, {"gain": 0.01}),
-        ("train", 58, {"gain": 0.08, "seconds": 1.5, "held": 1.2}),
-        ("test", 60, {}),
-    ]
-    corpus = note_corpus(tmp_path / "c", clips)
-    [asked] = singles(corpus, "test")
-    note = note_of(corpus, asked)
-    found = sampled(corpus, note, singles(corpus, "train"))
-    assert found.single.clip.name == "4"  # of the keys two away: the third is farther
-    assert sounding_note(found.sound[2000:36000], RATE) == pytest.approx(60, abs=0.11)
-    assert found.held_seconds == pytest.approx(note.held_seconds)
-    after = round((note.held_seconds + 0.2) * RATE)
-    assert np.abs(found.sound[after:]).max(initial=0) == 0
-
-
-def test_a_sampler_prefers_the_nearest_velocity_before_the_longest_and_its_own_key_before_others(tmp_path):
-    clips = [
-        ("train", 60, {"velocity": 100}),
-        ("train", 60, {"velocity": 50, "held": 0.2, "seconds": 0.5}),
-        ("train", 61, {"velocity": 40}),
-        ("test", 60, {"velocity": 40}),
-    ]
-    corpus = note_corpus(tmp_path / "c", clips)
-    note = note_of(corpus, singles(corpus, "test")[0])
-    assert sampled(corpus, note, singles(corpus, "train")).single.clip.name == "1"
-
-
 def test_a_recording_is_tuned_to_its_key(tmp_path):
     corpus = note_corpus(tmp_path / "c", [("test", 60.4, {})])
     note = note_of(corpus, singles(corpus, "test")[0])
     found = tuned(note, RATE)
     assert sounding_note(found.sound[2000:36000], RATE) == pytest.approx(60, abs=0.11)
     assert found.held_seconds == pytest.approx(note.held_seconds * 2 ** (0.4 / 12), rel=0.01)
-
-
-def test_a_sampler_keeps_to_the_instrument_where_clips_say_which(tmp_path):
-    clips = [("train", 61, {"label": "oboe"}), ("train", 65, {"label": "flute"}), ("test", 60, {"label": "flute"})]
-    corpus = note_corpus(tmp_path / "c", clips)
-    note = note_of(corpus, singles(corpus, "test")[0])
-    assert sampled(corpus, note, singles(corpus, "train")).single.clip.name == "1"
-
-
-def test_a_sampler_without_another_recording_plays_nothing(tmp_path):
-    corpus = note_corpus(tmp_path / "c", [("train", 60, {})])
-    known = singles(corpus, "train")
-    assert sampled(corpus, note_of(corpus, known[0]), known) is None
 
 
 NAMES = {60: "C4", 62: "D4", 64: "E4", 65: "F4", 67: "G4", 69: "A4"}
