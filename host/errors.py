@@ -45,6 +45,7 @@ MODULES = {
     "phone": ("av",),
     "hub": ("huggingface_hub",),
     "scale": ("ray",),
+    "judge": ("zimtohrli",),
     "train": (
         "torch", "onnx", "onnxscript", "lightning_fabric", "tensorboard", "jinja2", "librosa", "sklearn", "soxr",
         "pyloudnorm", "scipy", "mido",

@@ -35,6 +35,7 @@ from .notes import (
     tuned_sides,
     velocity,
 )
+from .perceptual_distance import is_installed, perceptual_distance
 from .sampler import sample_note
 
 LOWEST_DB = -80.0  # below a sound's loudest cell
@@ -155,7 +156,9 @@ def compare_notes(
         if can_be_stored(patch.model.card):
             recorded_sound = learned_comparisons[-1].note.sound
             resynthesis = from_partials(recorded_sound, single.key, patch.model.card)
-            learned_comparisons[-1].row["stored"] = nearness(recorded_sound, resynthesis, corpus.rate)._asdict()
+            learned_comparisons[-1].row["stored"] = _distances(
+                NoteSound(recorded_sound), NoteSound(resynthesis), corpus.rate
+            )
     comparisons.sort(key=lambda comparison: -comparison.row["ours"]["shape_db"])
     note_rows = [comparison.row for comparison in comparisons]
     figures = {
@@ -164,6 +167,7 @@ def compare_notes(
         "ours": _summary(comparisons, "ours"),
         "sampler": _summary(comparisons, "sampler"),
         "take": _summary(comparisons, "take"),
+        "judge": is_installed(),
         "takes": sum(note_row["take"] is not None for note_row in note_rows),
         "codes": _summary(comparisons, "codes"),
         "worst": min(WORST, len(note_rows)),
@@ -272,7 +276,7 @@ def _distances(recording: NoteSound, rendition: NoteSound, rate: int) -> Figures
     distances = nearness(recording.mono, rendition.mono, rate)._asdict()
     if recording.sides is not None and rendition.sides is not None:
         distances |= sides_distance(recording.sides, rendition.sides, rate)._asdict()
-    return distances
+    return distances | perceptual_distance(recording, rendition, rate)
 
 
 def _code_figures(coded: CodedNotes, note: RecordedNote, rate: int) -> dict[str, float]:

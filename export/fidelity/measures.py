@@ -128,7 +128,10 @@ class SpectralCourse(NamedTuple):
 
 
 class NoteDistance(NamedTuple):
-    """Distances of a sound to a recording, from `nearness`; ``sides_db``: from `sides_distance`, of stereo ones."""
+    """Distances of a sound to a recording, from `nearness`.
+
+    ``sides_db`` is that of `sides_distance`, of stereo ones, and ``zimtohrli`` that of `perceptual_distance`.
+    """
 
     shape_db: float
     sustain_db: float
@@ -144,6 +147,7 @@ class NoteDistance(NamedTuple):
     late_ms: float
     brightness: float | None
     sides_db: float | None = None
+    zimtohrli: float | None = None
 
 
 def mel(rate: int, frame_length: int = FRAME) -> Doubles:

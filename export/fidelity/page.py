@@ -22,6 +22,13 @@ MEASURES = (
         "The same over the first four fifths, down to −20 dB: without releases and the room.",
     ),
     Measure(
+        "Zimtohrli distance × 1000",
+        "zimtohrli",
+        lambda distance: f"{1000 * distance:.1f}",
+        "A model of hearing, fitted to ratings of codecs: of left, right, mid and side where both sounds are stereo, "
+        "else of mono.",
+    ),
+    Measure(
         "Quarter tones of it, dB",
         "quarter_db",
         ".1f",
@@ -218,8 +225,10 @@ def _columns(note_figures: Figures) -> dict[tuple[str, str], Figures]:
 
 
 def telling_lines(note_figures: Figures) -> list[str]:
-    """Return sentences on classifiers that tell renditions from recordings, and on differences of takes."""
+    """Return sentences on the second judge, on classifiers of renditions, and on differences of takes."""
     lines = []
+    if not note_figures["judge"]:
+        lines.append("Zimtohrli distances need timbrel[judge]: pip install 'timbrel[judge]'")
     if (accuracies := note_figures["told_apart"]) is not None:
         lines.append(
             f"Two classifiers tell ours from recordings in {accuracies['statistics']:.0%} and "

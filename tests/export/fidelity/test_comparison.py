@@ -168,6 +168,7 @@ def test_figures_are_told_in_words():
         "codes": None,
         "dynamics": None,
         "tuning": {"median_cents": -12.4, "most_cents": 19.9},
+        "judge": True,
         "told_apart": {"statistics": 0.944, "network": 0.9},
         "takes_apart": {
             "recorded": {"shape_db": 4.91, "level_db": 1.08},
@@ -191,6 +192,10 @@ def test_figures_are_told_in_words():
     assert not [line for line in as_text(found | {"told_apart": None, "frechet": None}).splitlines() if "told" in line]
     assert "takes" not in as_text(found | {"takes_apart": None})
     assert as_text(found | {"sampler": ours}).splitlines()[2].split() == ["Shape,", "dB", *["14.1", "20.0"] * 2]
+    assert "zimtohrli" not in as_text(found).partition("Two")[2].lower()
+    without_judge = as_text(found | {"judge": False, "ours": ours | {"zimtohrli": None}}).splitlines()
+    assert [line.split()[-2:] for line in without_judge if line.startswith("Zimtohrli distance ×")] == [["–", "–"]]
+    assert "Zimtohrli distances need timbrel[judge]: pip install 'timbrel[judge]'" in without_judge
     assert in_short(found) == (
         "shape 14.1 dB, shape of the held part 14.1 dB, envelope 14.1 dB, late 14 ms, brightness –; "
         "medians of 2 notes it never heard"
