@@ -17,7 +17,7 @@ from ...train.metrics.clips import frechet
 from ..reports.page import rendered
 from ..reports.report import Figures, Picture, ReportSound, Theme, panels
 from .dynamics import CodedNotes, dynamics, has_encoder, in_mono, played_sides
-from .floors import can_be_stored, classifier_accuracy, from_partials, pair_of, take_variety
+from .floors import NotePair, as_mp3, can_be_stored, classifier_accuracy, from_partials, pair_of, take_variety
 from .images import sides_distance
 from .measures import BANDS, HOP, NoteDistance, SpectralCourse, counted, course, held_shapes, nearness, shape_db
 from .notes import (
@@ -90,11 +90,12 @@ def abx_page(name: str, trials: Sequence[AbxTrial]) -> str:
     return rendered("abx.html", title=f"{name}: can you tell it from the recordings?", trials=trials, notes=note_files)
 
 
-NOTES = 24  # gives a median to a tenth of the notes' spread, in about ten seconds
+NOTES = 24  # gives a median to a tenth of the notes' spread, in about half a minute
 WORST = 5  # notes with sound and picture
 LOUDEST_DB = -20.0  # of a recording's loudest frame on the page: leaves headroom for peaks
 COVERED_DB = -60.0  # below a frame's highest band: softer bands are masked
 ABX = "abx.html"
+SEED, CHANNELS = 0, 3  # of the draw of a channel for classifiers: left, right or mono
 LOWER_IS_WORSE = ("brightness", "change", "slow_change", "vibrato")
 
 
@@ -108,15 +109,18 @@ class Comparison(NamedTuple):
 
 
 class _Compared(NamedTuple):
+    """A note's figures, and its sounds: ``recording``, ``ours``, and ``sampler`` and ``take`` where there is one."""
+
     note: RecordedNote
-    ours: Array
-    sampler: Array | None
+    sounds: Mapping[str, NoteSound]
     row: Figures
 
-    def sounds(self, ours: str) -> dict[str, Array]:
-        """Return the recording, our sound under a name, and the sampler's if there is one."""
-        sounds = {"recording": self.note.sound, ours: self.ours}
-        return sounds if self.sampler is None else sounds | {"sampler": self.sampler}
+    def mono_sounds(self, ours: str) -> dict[str, Array]:
+        """Return the recording, our sound under a name, and the sampler's if there is one, all as long at most."""
+        names = {"recording": "recording", "ours": ours, "sampler": "sampler"}
+        return {
+            name: self.sounds[side].mono[: len(self.note.sound)] for side, name in names.items() if side in self.sounds
+        }
 
 
 def compare_notes(
@@ -178,12 +182,7 @@ def compare_notes(
         "heard": _summary(learned_comparisons, "ours"),
         "stored": _summary(learned_comparisons, "stored"),
         "frechet": _frechet(comparisons, corpus.rate),
-        "told_apart": classifier_accuracy(
-            [
-                pair_of(comparison.row["key"], comparison.note.sound, comparison.ours, corpus.rate)
-                for comparison in [*comparisons, *learned_comparisons]
-            ]
-        ),
+        **_told_apart([*comparisons, *learned_comparisons], corpus.rate),
         "takes_apart": take_variety(
             patch,
             corpus,
@@ -203,7 +202,9 @@ def compare_notes(
         for sound in _sounds(comparisons[note_index], name, corpus.rate)
     ]
     pictures = [
-        note_picture(names_by_index[note_index], title(comparison.row), comparison.sounds("instrument"), corpus.rate)
+        note_picture(
+            names_by_index[note_index], title(comparison.row), comparison.mono_sounds("instrument"), corpus.rate
+        )
         for note_index, comparison in enumerate(comparisons[:WORST])
     ]
     abx_trials = [
@@ -250,9 +251,10 @@ def _compare_note(
         "take": None,
         "codes": None,
     }
+    sounds = {"recording": recording, "ours": rendition}
     sampled_note = sample_note(corpus, tuned_note, rivals)
     if sampled_note is not None:
-        neighbour = sampled_note.neighbour
+        neighbour, sounds["sampler"] = sampled_note.neighbour, sampled_note.sound
         note_figures["sampler"] = _distances(recording, sampled_note.sound, rate) | {
             "recording": sampled_note.note.single.clip.name,
             "semitones": single.key - sampled_note.note.single.pitch,
@@ -261,12 +263,11 @@ def _compare_note(
         }
     if (second_note := second_take(corpus, tuned_note, all_notes)) is not None:
         take_sides = tuned_sides(corpus, second_note.single, single.key) if is_stereo else None
-        take_figures = _distances(recording, NoteSound(second_note.sound, take_sides), rate)
-        note_figures["take"] = take_figures | {"recording": second_note.single.clip.name}
+        sounds["take"] = NoteSound(second_note.sound, take_sides)
+        note_figures["take"] = _distances(recording, sounds["take"], rate) | {"recording": second_note.single.clip.name}
     if coded is not None:
         note_figures["codes"] = _code_figures(coded, recorded_note, rate)
-    sampler_sound = None if sampled_note is None else sampled_note.sound.mono[: len(recording.mono)]
-    return _Compared(tuned_note, rendition.mono, sampler_sound, note_figures)
+    return _Compared(tuned_note, sounds, note_figures)
 
 
 def _distances(recording: NoteSound, rendition: NoteSound, rate: int) -> Figures:
@@ -320,23 +321,50 @@ def _tuning(all_notes: Sequence[SingleNote]) -> dict[str, float]:
     return {"median_cents": float(np.median(note_cents)), "most_cents": float(np.percentile(np.abs(note_cents), 95))}
 
 
+def _told_apart(compared: Sequence[_Compared], rate: int) -> dict[str, Figures | None]:
+    """Return the accuracy of classifiers that tell our sounds from recordings, second takes, and MP3s of them.
+
+    Of left, right or mono, drawn for each note, where recordings are stereo. Two takes are one pair.
+    """
+    rng, paired_takes = np.random.default_rng(SEED), set()
+    pairs_by_side: dict[str, list[NotePair]] = {"ours": [], "take": [], "mp3": []}
+    for comparison in compared:
+        sounds, channel_number = dict(comparison.sounds), int(rng.integers(CHANNELS))
+        if (mp3_sound := as_mp3(sounds["recording"], rate)) is not None:
+            sounds["mp3"] = mp3_sound
+        if "take" in sounds:
+            names = frozenset({comparison.row["recording"], comparison.row["take"]["recording"]})
+            if names in paired_takes:
+                del sounds["take"]
+            paired_takes.add(names)
+        recording = sounds["recording"].channel(channel_number)
+        for side, side_pairs in pairs_by_side.items():
+            if side in sounds:
+                side_pairs.append(pair_of(comparison.row["key"], recording, sounds[side].channel(channel_number), rate))
+    return {
+        "told_apart": classifier_accuracy(pairs_by_side["ours"]),
+        "told_take": classifier_accuracy(pairs_by_side["take"]),
+        "told_mp3": classifier_accuracy(pairs_by_side["mp3"]),
+    }
+
+
 def _frechet(compared: Sequence[_Compared], rate: int) -> Figures | None:
     """Return Fréchet distances of held frames to the recordings'; None with too few frames."""
-    sounds_by_side = {
-        "recorded": [comparison.note.sound for comparison in compared],
-        "ours": [comparison.ours for comparison in compared],
-        "sampler": [comparison.sampler for comparison in compared if comparison.sampler is not None],
+    levels_by_side = {
+        side: _held_levels(
+            [sounds[side] for comparison in compared if side in (sounds := comparison.mono_sounds("ours"))], rate
+        )
+        for side in ("recording", "ours", "sampler")
     }
-    levels_by_side = {side: _held_levels(note_sounds, rate) for side, note_sounds in sounds_by_side.items()}
-    if min(len(levels_by_side["recorded"]), len(levels_by_side["ours"])) < 2:
+    if min(len(levels_by_side["recording"]), len(levels_by_side["ours"])) < 2:
         return None
     distances: Figures = {
-        "ours": frechet(levels_by_side["ours"], levels_by_side["recorded"]),
+        "ours": frechet(levels_by_side["ours"], levels_by_side["recording"]),
         "sampler": None,
         "ratio": None,
     }
     if len(levels_by_side["sampler"]) > 1:
-        distances["sampler"] = frechet(levels_by_side["sampler"], levels_by_side["recorded"])
+        distances["sampler"] = frechet(levels_by_side["sampler"], levels_by_side["recording"])
         distances["ratio"] = distances["ours"] / distances["sampler"] if distances["sampler"] else None
     return distances
 
@@ -355,7 +383,7 @@ def _equally_loud(comparison: _Compared, rate: int) -> dict[str, Array]:
     recorded_course = course(comparison.note.sound, rate)
     is_counted = counted(recorded_course)
     levelled_sounds = {}
-    for side, sound in comparison.sounds("ours").items():
+    for side, sound in comparison.mono_sounds("ours").items():
         frame_levels = course(sound, rate).levels[: len(is_counted)]
         relative_level_db = float(
             (recorded_course.levels - recorded_course.levels.max())[: len(frame_levels)][

@@ -1,7 +1,8 @@
-"""Floors and bounds of fidelity: second takes, notes resynthesized without a network, classifiers' chance."""
+"""Floors and bounds of fidelity: second takes, notes resynthesized without a network, classifiers and MP3."""
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,20 +11,21 @@ from pydantic import ValidationError
 from torch import nn
 
 from ...host.arrays import Array, Doubles, Indices
+from ...host.audio.sound_files import mp3_bytes, read_sound
 from ...host.engines.spectrum.coherent_voicing import CoherentVoicing
 from ...host.engines.spectrum.frames import BATCH, PLAIN
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.model.card import Card
 from ...host.preset.library import Patch
 from ...host.signal import window
-from ...host.spectra import envelope_db
+from ...host.spectra import envelope_db, mel_edges_hz
 from ...train.corpus.store import Corpus
 from ...train.families.partials.data import first_audible_bin, measure_levels
 from ...train.families.partials.recipe import PartialsFrames
 from ..reports.report import Figures
 from .dynamics import in_mono, performed_sides
-from .measures import held_shapes, sustain_db
-from .notes import RecordedNote, SingleNote, second_take
+from .measures import BANDS, held_shapes, sustain_db
+from .notes import NoteSound, RecordedNote, SingleNote, second_take
 
 PAIRS = 8  # of recordings
 STRIKES = 4  # of each key, all compared with each other
@@ -180,10 +182,11 @@ STRENGTH = 0.1  # inverse penalty of the logistic regression: few notes, many st
 WINDOW = 32  # frames, a third of a second: input of the network
 STEPS, TRAINING_BATCH, WIDTH, RATE = 150, 32, 32, 3e-3
 SEED = 0
+HIGHEST_HZ = 6000.0  # of the bands: above it the noise of rooms and a codec's lowpass tell recordings
 
 
 class NotePair(NamedTuple):
-    """Mel-band levels of the held parts of a recording and its rendition, [frames, 64] each."""
+    """Mel-band levels of the held parts of a recording and its rendition below 6 kHz, [frames, bands] each."""
 
     key: int
     recorded: Array
@@ -191,8 +194,29 @@ class NotePair(NamedTuple):
 
 
 def pair_of(key: int, recorded: Array, played: Array, rate: int) -> NotePair:
-    """Measure a recording and its rendition, [samples] each, within 20 dB of their loudest frames."""
-    return NotePair(key, *(held_shapes(sound, rate).astype(np.float32) for sound in (recorded, played)))
+    """Measure a recording and its rendition, [samples] each, within 20 dB of their loudest frames.
+
+    Levels are shares of the power in these bands.
+    """
+    band_count = int(np.searchsorted(mel_edges_hz(rate, BANDS)[2:], HIGHEST_HZ, side="right"))
+    pair_levels = []
+    for sound in (recorded, played):
+        levels = held_shapes(sound, rate)[:, :band_count]
+        levels -= 10 * np.log10((10 ** (levels / 10)).sum(1, keepdims=True))
+        pair_levels.append(levels.astype(np.float32))
+    return NotePair(key, *pair_levels)
+
+
+def as_mp3(sound: NoteSound, rate: int) -> NoteSound | None:
+    """Encode a sound as MP3 of 112 kbit/s, and decode it; None where `mp3_bytes` cannot."""
+    channels = sound.mono[np.newaxis] if sound.sides is None else sound.sides
+    mp3_data = mp3_bytes(channels, rate)
+    if mp3_data is None:
+        return None
+    decoded_channels = read_sound(Path("recording.mp3"), mp3_data)[0][:, : channels.shape[1]]
+    if sound.sides is None:
+        return NoteSound(decoded_channels[0])
+    return NoteSound(in_mono(decoded_channels, rate), decoded_channels)
 
 
 def classifier_accuracy(pairs: Sequence[NotePair]) -> dict[str, float] | None:

@@ -76,6 +76,10 @@ class NoteSound(NamedTuple):
     mono: Array
     sides: Array | None = None
 
+    def channel(self, number: int) -> Array:
+        """Return the left side for 0, the right one for 1, else the mono sound, also where there are no sides."""
+        return self.mono if self.sides is None or number > 1 else self.sides[number]
+
     def shorten(self, sample_count: int) -> "NoteSound":
         """Return the first samples."""
         return NoteSound(self.mono[:sample_count], None if self.sides is None else self.sides[:, :sample_count])

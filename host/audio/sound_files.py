@@ -278,6 +278,31 @@ def flac_bytes(samples: Array, sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
+MP3_RATES = (32_000, 44_100, 48_000)  # Hz, MPEG-1's: at others the setting below means another bit rate
+MP3_COMPRESSION = 0.7  # libsndfile's setting for 112 kbit/s
+
+
+def mp3_bytes(samples: Array, sample_rate: int) -> bytes | None:
+    """MP3 at a constant 112 kbit/s of samples, [channels, n], clipped to [-1, 1].
+
+    None where libsndfile cannot: at other rates than 32, 44.1 and 48 kHz, and in builds without LAME.
+    """
+    if sample_rate not in MP3_RATES or "MP3" not in soundfile.available_formats():
+        return None
+    buffer = io.BytesIO()
+    with defer_signals():
+        soundfile.write(
+            buffer,
+            np.clip(samples, -1, 1).T,
+            sample_rate,
+            "MPEG_LAYER_III",
+            format="MP3",
+            compression_level=MP3_COMPRESSION,
+            bitrate_mode="CONSTANT",
+        )
+    return buffer.getvalue()
+
+
 def float_wav_bytes(samples: Array, sample_rate: int) -> bytes:
     """WAV of 32-bit floats of samples, [channels, n]."""
     buffer = io.BytesIO()

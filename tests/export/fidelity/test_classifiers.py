@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from timbrel.export.fidelity import floors
-from timbrel.export.fidelity.floors import NotePair, classifier_accuracy, pair_of
+from timbrel.export.fidelity.floors import NotePair, as_mp3, classifier_accuracy, pair_of
+from timbrel.export.fidelity.notes import NoteSound
+from timbrel.host.spectra import mel_edges_hz
 
 from .tones import RATE, tone
 
@@ -78,3 +80,34 @@ def test_a_pair_has_the_frames_that_sound():
     pair = pair_of(60, sound, 0.5 * sound, RATE)
     assert len(pair.recorded) < 1.1 * RATE / 512
     assert pair.played == pytest.approx(pair.recorded, abs=1e-3)
+
+
+@pytest.mark.parametrize("rate", [22050, 44100, 48000])
+def test_a_pair_ends_below_6_khz_and_hears_nothing_above(rate):
+    time = np.arange(rate) / rate
+    low = (0.1 * np.sin(2 * np.pi * 3000 * time)).astype(np.float32)
+    high = (0.3 * np.sin(2 * np.pi * 9000 * time)).astype(np.float32)
+    pair = pair_of(60, low, low + high, rate)
+    band_count = pair.recorded.shape[1]
+    assert mel_edges_hz(rate, 64)[band_count + 1] <= 6000 < mel_edges_hz(rate, 64)[band_count + 2]
+    recorded, played = pair.recorded[4:-4], pair.played[4:-4]  # both sounds begin and end with a click
+    assert played[recorded > -30] == pytest.approx(recorded[recorded > -30], abs=0.1)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_recording_as_mp3_is_as_long_in_time_and_nearly_alike(channels):
+    left, right = tone(60), tone(60, fall=0.8)
+    sound = NoteSound(left, np.stack([left, right]) if channels == 2 else None)
+    found = as_mp3(sound, RATE)
+    assert found.mono.shape == sound.mono.shape
+    for number in range(3):
+        recorded, decoded = sound.channel(number), found.channel(number)
+        if channels == 1 or number < 2:
+            error = np.square(decoded - recorded).sum() / np.square(recorded).sum()
+            assert 1e-9 < error < 1e-2
+
+
+def test_where_no_mp3_is_written_there_is_none(monkeypatch):
+    assert as_mp3(NoteSound(tone(60, rate=22050)), 22050) is None
+    monkeypatch.setattr("soundfile.available_formats", dict)
+    assert as_mp3(NoteSound(tone(60)), RATE) is None

@@ -5,13 +5,14 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.io.wavfile
 import soundfile
 from timbrel.host.audio import sound_files
-from timbrel.host.audio.sound_files import read_sound, sound_writer
+from timbrel.host.audio.sound_files import mp3_bytes, read_sound, sound_writer
 from timbrel.host.errors import Failure, UserError
 
 from ...patience import PATIENCE_SECONDS
@@ -41,6 +42,16 @@ def test_wav_and_flac_hold_24_bits_of_what_was_written(tmp_path, noise, suffix, 
     audio, rate = read_sound(path)
     assert (rate, audio.dtype, audio.shape) == (RATE, np.float32, noise[:channels].shape)
     assert np.abs(audio - noise[:channels]).max() <= STEP_24
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [32000, 44100, 48000])
+def test_an_mp3_has_112_kilobits_a_second_and_is_none_at_other_rates(noise, channels, rate):
+    data = mp3_bytes(noise[:channels], rate)
+    seconds = noise.shape[1] / rate
+    assert len(data) * 8 / seconds == pytest.approx(112_000, rel=0.03)
+    assert read_sound(Path("noise.mp3"), data)[0].shape == noise[:channels].shape
+    assert mp3_bytes(noise[:channels], 2 * rate) is None
 
 
 def test_scipy_reads_the_wav_and_finds_the_channels_in_order(tmp_path, noise):
