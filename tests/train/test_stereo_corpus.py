@@ -64,6 +64,15 @@ def test_nearly_equal_sides_are_one_channel(tmp_path, difference_db, channels):
         assert np.array_equal(corpus.sides(clip), [side, other])
 
 
+@pytest.mark.parametrize("right", [0.0, 1e-4])
+def test_a_recording_through_one_input_is_one_channel(tmp_path, right):
+    side = noise(0)
+    build([save(tmp_path / "a.wav", side, np.float32(right) * noise(1))], tmp_path / "c")
+    corpus, clip = only_clip(tmp_path / "c")
+    assert corpus.channels(clip) == 1
+    assert corpus.samples(clip) == pytest.approx(side / 2, abs=1e-3)
+
+
 def test_files_of_three_channels_are_mixed(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.stack([noise(1), noise(2), noise(3)], 1), RATE, "FLOAT")
     build([tmp_path / "a.wav"], tmp_path / "c")

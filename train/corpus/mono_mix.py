@@ -21,10 +21,14 @@ PIECE = 256  # hops at once, 6 s: bounds memory
 
 
 def is_stereo(channel_products: Doubles) -> bool:
-    """Return whether two sides differ, from their inner products, [2, 2]."""
+    """Return whether two sides sound and differ, from their inner products, [2, 2].
+
+    One silent side is that of a recording through one input, which is no image.
+    """
     (left_power, product), (_, right_power) = channel_products
     power_sum = left_power + right_power
-    return bool(power_sum - 2 * product > EQUAL * (power_sum + 2 * product))
+    is_different = power_sum - 2 * product > EQUAL * (power_sum + 2 * product)
+    return bool(is_different and min(left_power, right_power) > EQUAL * power_sum)
 
 
 def mix_sides(left: Sliceable, right: Sliceable, rate: int) -> Iterator[Samples]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from timbrel.export.fidelity.dynamics import played
+from timbrel.export.fidelity.images import corpus_image
 from timbrel.export.fidelity.measures import nearness
 from timbrel.export.fidelity.notes import SingleNote, cut
 from timbrel.export.first_preset import first_preset
@@ -89,6 +90,26 @@ def test_so_many_instruments_that_each_would_have_too_few_notes_share_them(tmp_p
     model, network = coder()
     found = gestures_of(note_corpus(tmp_path / "c", clips), network, model)
     assert sum(len(one.notes) for one in found.instruments) == 8
+
+
+def test_notes_of_a_stereo_corpus_have_images_of_their_sides(tmp_path):
+    """A mono recording among them is in the middle."""
+    with writing(tmp_path / "c", RATE) as writer:
+        for key, level in ((60, 6.0), (62, -9.0), (64, None)):
+            sound = tone(key)
+            sides = None if level is None else np.stack([10 ** (level / 20) * sound, sound])
+            track = np.full(-(-len(sound) // 1024), key, np.float32)
+            writer.append(sound, track, name=f"{key}", group=f"{key}", sides=sides)
+        writer.finish({f"{key}": "train" for key in (60, 62, 64)}, name="sides")
+    corpus = Corpus.open(tmp_path / "c")
+    model, network = coder()
+    model.card.image = corpus_image(corpus)
+    assert np.array(model.card.image)[5:20, 0] == pytest.approx(np.zeros(15), abs=0.5)  # the median
+    [instrument] = gestures_of(corpus, network, model).instruments
+    images = {round(note.key): note.stereo_image[5:20] for note in instrument.notes}
+    for key, level in ((60, 6.0), (62, -9.0), (64, 0.0)):
+        assert images[key][:, 0] == pytest.approx(np.full(15, level), abs=0.3)
+        assert images[key][:, 1] == pytest.approx(np.ones(15), abs=0.02)
 
 
 def test_a_corpus_without_single_notes_gives_none(tmp_path):

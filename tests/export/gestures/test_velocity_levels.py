@@ -62,7 +62,7 @@ def test_a_first_preset_takes_them_and_the_model_is_as_loud_as_before():
     model = Model(MODELS / "gm-partials-8.onnx")
     assert "velocity_levels" not in first_preset(model).to_toml()
     instrument = model.gestures.instruments[0]
-    instrument.velocity_levels = [(48, -12.0), (112, -2.2), (127, 0.0)]
+    instrument.velocity_levels = [(48, -30.0), (112, -8.0), (127, 0.0)]
     for other in model.gestures.instruments[1:]:
         other.velocity_levels = instrument.velocity_levels
     assert first_preset(model).play.velocity_levels == instrument.velocity_levels
