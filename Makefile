@@ -130,6 +130,8 @@ system:
 	@$(BIN)/python $(INSTALL) --editable '.[dev]'
 	@$(BIN)/python $(INSTALL) --only-binary dawdreamer dawdreamer 2>/dev/null \
 		|| echo "could not install dawdreamer: tests in this host of plugins are skipped"
+	@$(BIN)/python $(INSTALL) --only-binary zimtohrli zimtohrli 2>/dev/null \
+		|| echo "could not install zimtohrli: tests of this judge of sounds are skipped"
 	@NUMBA_CACHE_DIR=.venv/numba/installed $(BIN)/python -c 'import librosa.core.pitch, librosa.util.utils'  # compiles
 	@touch $@ .venv/base.done
 
