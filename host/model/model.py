@@ -400,6 +400,7 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plan
         ("chroma", chroma_text),
         ("prior", prior_text),
         ("loudness", f"{card.loudness_lufs:.1f} LUFS at full velocity"),
+        *([("stereo", "as recorded, by play.image")] if card.image else []),
         ("parity", f"{card.parity.relative:.1e} of the output's range, batches of {card.parity.batch_sizes}"),
         ("landmarks", _landmarks_line(card)),
         *([("macros", ", ".join(direction.name for direction in card.directions))] if card.directions else []),

@@ -51,7 +51,7 @@ def test_files_that_cannot_be_read_are_refused_with_their_reason(tmp_path):
     [
         ({"a.wav": rise(3.0)}, "1 sound, 3.0 s, 44100 Hz"),
         ({"a.wav": sine(), "b.wav": sine(330)}, "2 sounds, 1.0 s, 44100 Hz"),
-        ({"ä ö.wav": np.stack([sine(), sine(330)], 1), "b.wav": sine()}, "2 sounds, 1.0 s, 44100 Hz, mixed to mono"),
+        ({"ä ö.wav": np.stack([sine(), sine(330)], 1), "b.wav": sine()}, "2 sounds, 1.0 s, 44100 Hz, some in stereo"),
     ],
 )
 def test_sounds_that_can_be_used_are_counted(tmp_path, sounds, line):

@@ -359,6 +359,7 @@ def _check_alone(name: str, channels: Samples, rate: int, has_copies: bool) -> N
 def _text(sounds: Sequence[SoundFile]) -> str:
     seconds = sum(sound.seconds for sound in sounds)
     rates_text = " and ".join(f"{rate} Hz" for rate in sorted({sound.rate for sound in sounds}))
-    mix_text = ", mixed to mono" if any(sound.channels > 1 for sound in sounds) else ""
+    stereo_count = sum(sound.channels > 1 for sound in sounds)
+    stereo_text = "" if not stereo_count else ", in stereo" if stereo_count == len(sounds) else ", some in stereo"
     plural_suffix = "" if len(sounds) == 1 else "s"
-    return f"{len(sounds)} sound{plural_suffix}, {duration(seconds)}, {rates_text}{mix_text}"
+    return f"{len(sounds)} sound{plural_suffix}, {duration(seconds)}, {rates_text}{stereo_text}"

@@ -232,6 +232,12 @@ def test_a_knob_without_a_name_is_described_with_the_reason(fields):
     assert "   most of all air; no name: air is too faint\n" in text
 
 
+@pytest.mark.parametrize("image", [[[0.0, 0.5]] * 31, [[0.0, 1.5]] * 32, [[99.0, 0.5]] * 32, [[0.0]] * 32])
+def test_an_image_has_32_bands_within_bounds(fields, image):
+    with pytest.raises(UserError, match="image"):
+        read_card(json.dumps(fields | {"image": image}), SOURCE)
+
+
 def test_a_card_is_described_with_its_numbers_and_a_line_a_knob(fields):
     text = describe(read_card(json.dumps(fields), SOURCE), 5_640_000)
     for words in ("analytic", "CC0-1.0", "22050 Hz", "1024 samples (46 ms)", "256 samples (11.6 ms)", "5.6 MB"):
@@ -248,6 +254,7 @@ def test_a_card_is_described_with_its_numbers_and_a_line_a_knob(fields):
         ({"chroma": None}, "none: keys move the spectrum as a whole"),
         ({"chroma": {"trained": [0, 4, 7], "octave": 3}}, "C E G pitch classes, sounding in octave 3"),
         ({"prior": None}, "none"),
+        ({"image": [[0.0, 0.5]] * 32}, "as recorded, by play.image"),
         (GRAIN, "none: keys move the grains in pitch"),
         (GRAIN, "1024 samples (46 ms) of noise, anew each time, through 513 magnitudes"),
         (GRAIN | {"envelope_points": 16}, "through 513 magnitudes, under an envelope of 16 points"),
