@@ -122,6 +122,12 @@ def test_the_onset_follows_what_is_over_after_30_ms(card):
     assert np.abs(level[time > 0.045] - late).max() < 2.0
 
 
+def test_the_onset_moves_around_the_mean(card):
+    """Overtones that are louder throughout."""
+    found = onset(card, lambda hertz, time: 6.0 * (hertz > 2000) + 0 * time)
+    assert np.abs(found[8:, HIGH].mean()) < 0.7
+
+
 def test_what_the_codes_move_is_no_residual(card):
     def swell(hertz, time):
         return 8.0 * time * (hertz > 2000)
