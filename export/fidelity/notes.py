@@ -22,7 +22,7 @@ from ...train.metrics.clips import rise
 from ...train.sampling import thinned
 
 HELD_OUT: tuple[Split, ...] = ("test", "val")  # no weight was trained on either; validation selected the checkpoint
-ONSET_DB, KEPT_SECONDS = 40.0, 0.015  # below a recording's loudest moment: its onset, so long before its rise at most
+ONSET_DB, KEPT_SECONDS = 40.0, 0.008  # below a recording's loudest moment: its onset, so long before its rise at most
 RANGE_DB = 50.0  # below it: its end
 RELEASED_DB_SECOND = 60.0  # a faster fall is a release: rooms decay by 60 dB a second, strings ring longer
 SUSTAINED_DB, RELEASED_DB = 20.0, 15.0  # range below the loudest moment where a note is held; fall after a release
@@ -209,7 +209,7 @@ def spread(
 def note_of(corpus: Corpus, single: SingleNote) -> RecordedNote:
     """Cut a note out of its clip, and find its release.
 
-    It begins 15 ms before its `rise` at most: hands, breath and keys before it would make it late.
+    It begins 8 ms before its `rise` at most: hands, breath and keys before it would make it late.
     The release is where the level starts to fall faster than 60 dB a second until the end: the stop of a blown or bowed
     tone, or the end of a decaying one. A fall by 15 dB as fast and without return is the release too, from within 20 dB
     of the loudest moment, 0.1 s after the attack or later: then noise and knocks may follow. High strings fall as fast
