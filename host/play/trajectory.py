@@ -99,8 +99,8 @@ class TrajectoryBlender:
             for movement_steps, onset, note in zip(residuals, onsets, notes, strict=True)
         ]
         is_stereo = all(len(note.image) for note in notes)
-        self._images = np.array([note.stereo_image for note in notes]) if is_stereo else None
-        self._usual_image = None if self._images is None else np.median(self._images, axis=0)
+        self._images = [note.stereo_image for note in notes] if is_stereo else []  # engines keep each one's curves
+        self._usual_image: Doubles | None = np.median(self._images, axis=0) if is_stereo else None
         self._modes = [note.modes if len(note.modes) else None for note in notes]
         self._openings = _of_one_length([movement_steps.bands[:OPENING] for movement_steps in self._movements], bands)
         self._onsets = _of_one_length(onsets, bands)
@@ -167,13 +167,11 @@ class TrajectoryBlender:
         return BlendedTrajectory(*parts, modes, decoded, image)
 
     def _image(self, pitch: float, distances: Doubles) -> Doubles | None:
-        """Blend the images of a key's own notes, else take the median of all; None if recordings have none."""
+        """Image of a key's own nearest note, else the median of all; None if recordings have none."""
         is_own = np.abs(self._keys - pitch) < 0.5
-        if self._images is None or not is_own.any():
+        if not self._images or not is_own.any():
             return self._usual_image
-        notes, weights = nearest(np.where(is_own, distances, np.inf))
-        image: Doubles = np.einsum("n,nbc->bc", weights, self._images[notes])
-        return image
+        return self._images[int(np.where(is_own, distances, np.inf).argmin())]
 
 
 def _fading(steps: Steps) -> Doubles:

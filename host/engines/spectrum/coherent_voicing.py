@@ -32,7 +32,8 @@ APART = 97  # frames of the noise loop between left and right: they do not overl
 TOP_BINS = 8  # fade-out of partials below half the rate: a bend past it does not click
 FORMANT_DB = 30.0  # maximum gain or loss of a harmonic by kept formants
 GOLDEN = 0.6180339887498949  # cycles between initial phases: multiples of the golden ratio spread most evenly
-REMEMBERED = 128  # placed modes of notes and keys, and curves of images
+REMEMBERED = 128  # placed modes of notes and keys
+MOST_IMAGES = 257  # whose curves are kept: those of an instrument's notes, and the usual one
 AROUND = np.array([-1, 0, 1])  # maximum move of a free partial between frames, in bins
 
 
@@ -128,7 +129,7 @@ class CoherentVoicing:
         """Curves of an image, [32, 2], as the preset has it: [6, bins]."""
         known = self._images.get(id(image))
         if known is None:
-            if len(self._images) >= REMEMBERED:
+            if len(self._images) >= MOST_IMAGES:
                 del self._images[next(iter(self._images))]
             character = self._character
             curves = image_curves(image, character.image, 1 - character.width, self._sample_rate, self._bins)
