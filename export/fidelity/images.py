@@ -16,7 +16,7 @@ from .measures import SUSTAIN_RANGE_DB, SUSTAINED
 FRAME, HOP = 4096, 1024
 MOST_CLIPS = 256  # of a corpus
 FLOOR_DB = -60.0  # of a band below the power of both sides
-LEAST_POWER = 1e-15
+LEAST_POWER = 1e-15  # equal in both sides: a silent band is in the middle
 MOST_LEVEL_DB = 60.0
 
 
@@ -35,11 +35,11 @@ def measured_image(sides: Array, rate: int) -> Doubles:
     left, right = _spectra(sides)
     filters = mel_triangles(rate, FRAME, IMAGE_BANDS)
     left_power, right_power, cross_power = (
-        filters @ power.sum(0, dtype=np.float64)
+        filters @ power.sum(0, dtype=np.float64) + LEAST_POWER
         for power in (np.square(np.abs(left)), np.square(np.abs(right)), (left * right.conj()).real)
     )
-    levels = 10 * np.log10((left_power + LEAST_POWER) / (right_power + LEAST_POWER))
-    correlations = cross_power / np.sqrt((left_power + LEAST_POWER) * (right_power + LEAST_POWER))
+    levels = 10 * np.log10(left_power / right_power)
+    correlations = cross_power / np.sqrt(left_power * right_power)
     return np.stack([np.clip(levels, -MOST_LEVEL_DB, MOST_LEVEL_DB), np.clip(correlations, -1, 1)], axis=1)
 
 

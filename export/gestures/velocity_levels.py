@@ -1,5 +1,6 @@
 """How loud recordings are by velocity: one curve of an instrument, if names or labels say the velocities."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,24 +11,28 @@ from ...host.velocity import LOUDEST, SQUARED_DB
 from ..fidelity.notes import RecordedNote
 
 LEAST_RANGE_DB = 6.0  # from the softest velocity to the loudest: less may have been levelled
-FEWEST_NOTES = 3  # of a velocity
+FEWEST_NOTES = 3  # of a velocity: one odd note of three does not move their median far
+LEAST_LABELLED = 0.75  # share of the notes: fewer labels may be chance words in file names
 ROUNDS = 16  # of medians over keys and velocities in turn
 
 
 def velocity_levels(notes: Sequence[RecordedNote]) -> list[tuple[int, float]]:
-    """Return levels in dB by rising velocity, 0 dB at 127; empty without labels, or if velocities are equally loud.
+    """Return levels in dB by rising velocity, 0 dB at 127; empty with too few labels, or if all velocities sound alike.
 
-    A note's level is the sum of one of its key and one of its velocity (median polish: Tukey, Exploratory Data
-    Analysis, 1977); those of velocities rise (isotonic regression). Above the loudest, the square of the velocity
-    counts.
+    A note's level is the sum of its key's level and its velocity's level (median polish: Tukey, Exploratory Data
+    Analysis, 1977); levels of velocities rise (isotonic regression). Velocities of fewer than `FEWEST_NOTES` notes are
+    left out. Above the loudest velocity, the level follows the square of the velocity.
     """
     labelled = [note for note in notes if note.single.clip.velocity is not None]
-    velocities, velocity_places = np.unique([note.single.clip.velocity for note in labelled], return_inverse=True)
-    _, key_places = np.unique([note.single.key for note in labelled], return_inverse=True)
-    counts = np.bincount(velocity_places, minlength=len(velocities))
-    if len(velocities) < 2 or len(labelled) < len(notes) or counts.min() < FEWEST_NOTES:
+    note_counts = Counter(note.single.clip.velocity for note in labelled)
+    fitted = [note for note in labelled if note_counts[note.single.clip.velocity] >= FEWEST_NOTES]
+    velocities, velocity_places, counts = np.unique(
+        [note.single.clip.velocity for note in fitted], return_inverse=True, return_counts=True
+    )
+    if len(velocities) < 2 or len(labelled) < LEAST_LABELLED * len(notes):
         return []
-    residuals = np.array([note.level_db for note in labelled])
+    _, key_places = np.unique([note.single.key for note in fitted], return_inverse=True)
+    residuals = np.array([note.level_db for note in fitted])
     levels_db = np.zeros(len(velocities))
     for _ in range(ROUNDS):
         residuals -= _medians(residuals, key_places)[key_places]

@@ -10,17 +10,17 @@ LEFT, RIGHT, COSINE, SINE, OWN, OTHER = range(6)  # rows of curves
 
 
 def image_curves(image: Doubles, amount: float, alike: float, sample_rate: int, bins: int) -> Array:
-    """Return what a voice applies in each bin of its frames, [6, bins].
+    """Return an image's curves over the bins of a voice's frames, [6, bins].
 
-    ``LEFT``, ``RIGHT``: gains, whose mean power is 1. ``COSINE``, ``SINE``: of half the angle between the sides of a
-    partial, at most a quarter turn. ``OWN``, ``OTHER``: shares of two noises, added on the left, subtracted on the
-    right.
+    ``LEFT``, ``RIGHT``: gains of the sides; the mean of their squares is 1. ``COSINE``, ``SINE``: cosine and sine of
+    half the phase difference between the sides of a partial; that half is at most 90 degrees. ``OWN``, ``OTHER``:
+    factors of two independent noises: their sum is the left noise, their difference the right one.
 
     Args:
-        image: by mel band, [32, 2]: the left side's level over the right one's in dB, and their correlation.
-        amount: 0 for none, 1 as recorded, 2 for twice the levels and angles.
-        alike: correlation that a preset's width leaves to noise.
-        sample_rate: the model's, in Hz, whose half is the last band's end.
+        image: by mel band, [32, 2]: level of the left side over the right one in dB, and correlation of both sides.
+        amount: factor of levels and angles, 0 to 2: 0 is mono, 1 as recorded.
+        alike: correlation of both sides' noise by the preset's width, without an image.
+        sample_rate: the model's, in Hz; the last band ends at its half.
     """
     middles_hz, bins_hz = mel_edges_hz(sample_rate, IMAGE_BANDS)[1:-1], np.linspace(0, sample_rate / 2, bins)
     ratios = 10 ** (amount * np.interp(bins_hz, middles_hz, image[:, 0]) / 10)  # of powers

@@ -105,7 +105,8 @@ def play_notes(
 ) -> Iterator[tuple[tuple[int, int], RenderedNote]]:
     """Render (note, velocity) pairs, [seconds * rate] samples long.
 
-    With 2 ``channels``, notes whose sides differ are stereo, and mono has the power of both; else mono is their mean.
+    With 2 ``channels``, notes with different sides are stereo, and their mono mix has the power of both sides. All
+    other notes have one channel, the mean of the sides.
 
     Raises:
         Failure: FluidSynth fails.
@@ -134,7 +135,7 @@ def play_notes(
 
 
 def _render_note(channel_samples: Samples, rate: int, channels: int) -> RenderedNote:
-    """Mix and level what FluidSynth played, [samples, 2]."""
+    """Mix the channels of a note that FluidSynth rendered, [samples, 2], amplify it, and fade its end."""
     channel_products = sum_products([channel_samples], channel_samples.shape[1])
     if channels == 2 and is_stereo(channel_products):
         sides = np.ascontiguousarray(channel_samples.T)

@@ -83,6 +83,7 @@ class VoicingSettings(NamedTuple):
 
     @classmethod
     def of(cls, play: PlaySettings) -> "VoicingSettings":
+        """Copy the fields of the same names from a preset's [play] table."""
         return cls(*(getattr(play, name) for name in cls._fields))
 
 

@@ -1,4 +1,4 @@
-"""A recording's image is its sides' levels and correlations; distances of sides see what a voice loses of them."""
+"""An image has the levels and correlations of a recording's sides; distances of sides tell a rendition's from them."""
 
 import numpy as np
 import pytest
@@ -26,6 +26,10 @@ def test_a_silent_side_has_a_finite_image():
     image = measured_image(noise() * np.array([[1.0], [0.0]], np.float32), RATE)
     assert np.isfinite(image).all()
     assert image[:, 0].max() <= 60
+
+
+def test_bands_silent_on_both_sides_are_in_the_middle():
+    assert measured_image(np.zeros((2, RATE), np.float32), RATE) == pytest.approx(np.tile([0.0, 1.0], (32, 1)))
 
 
 def test_equal_sides_have_no_distance_and_level_does_not_count():

@@ -38,6 +38,22 @@ def test_keys_may_lack_velocities():
     assert dict(velocity_levels(notes[::3] + notes[1::3] + notes[2:6]))[48] == pytest.approx(-14.2, abs=0.1)
 
 
+def test_a_velocity_of_few_notes_is_left_out():
+    """It would hide the others, and its level tells nothing: the loudest velocity of enough notes is the top."""
+    notes = grid({48: -12.0, 96: 0.0})
+    without, top = velocity_levels(notes), 40 * np.log10(96 / 127)
+    assert dict(without) == pytest.approx({48: top - 12.0, 96: top, 127: 0.0}, abs=0.1)
+    assert velocity_levels([*notes, *[recorded(60, 112, 0.0)] * 2]) == without
+    assert [*dict(velocity_levels([*notes, *[recorded(60, 112, 0.0)] * 3]))] == [48, 96, 112, 127]
+
+
+@pytest.mark.parametrize("unlabelled", [1, 5])
+def test_up_to_a_quarter_of_the_notes_may_lack_a_velocity(unlabelled):
+    notes = grid({48: -12.0, 112: 0.0})
+    assert len(notes) == 16
+    assert velocity_levels([*notes, *[recorded(60, None, -3.0)] * unlabelled]) == velocity_levels(notes) != []
+
+
 def test_a_level_that_falls_is_evened_out():
     levels = [level for _, level in velocity_levels(grid({32: -12.0, 64: -3.0, 96: -4.0, 127: 0.0}))]
     assert levels == pytest.approx([-12.0, -3.5, -3.5, 0.0], abs=0.1)
@@ -49,7 +65,8 @@ def test_a_level_that_falls_is_evened_out():
         grid({48: -5.0, 112: 0.0}),  # levelled
         grid({100: 0.0}),
         grid({48: -12.0, 112: 0.0}, keys=(60, 62)),  # too few
-        [*grid({48: -12.0, 112: 0.0}), recorded(60, None, -20.0)],
+        [*grid({48: -12.0, 112: 0.0})[:4], recorded(60, 48, -20.0)],  # the softer alone has enough
+        [*grid({48: -12.0, 112: 0.0}), *[recorded(60, None, -20.0)] * 6],  # of 22
         [],
     ],
 )
