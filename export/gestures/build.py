@@ -23,7 +23,7 @@ from ...host.model.gesture import (
 )
 from ...host.model.model import Model
 from ...host.model.partials import spectra
-from ...host.play.trajectory import KEY_SEMITONES, nearest
+from ...host.play.blended_trajectory import KEY_SEMITONES, nearest
 from ...host.spectra import MOMENT_SECONDS
 from ...train.corpus.store import Corpus
 from ..fidelity.images import measured_image

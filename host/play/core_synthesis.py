@@ -17,8 +17,9 @@ from ..ramps import Ramp
 from ..unattended import UnattendedRun
 from ..voice.core_voices import AHEAD, HOPS, CoreEngine, CoreStream, SentRamp, core_engine_of
 from ..voice_library import MASTERS, NEVER, CoreBus, CoreGesture
+from .blended_trajectory import REMEMBERED, BlendedTrajectory
 from .events import EventProcessor
-from .trajectory import LOUDEST_TAKE_DB, REMEMBERED, BlendedTrajectory, Gesture, GestureGrid
+from .trajectory import LOUDEST_TAKE_DB, Gesture, GestureGrid
 from .voice import Voice
 
 MOST_BUSES = 16

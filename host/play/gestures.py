@@ -15,7 +15,8 @@ from ..model.model import Model
 from ..preset.controls import NoteSettings
 from ..ramps import Ramp
 from ..units import MIDDLE_C
-from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryBlender, TrajectoryPace, phase_samples
+from .blended_trajectory import TrajectoryBlender
+from .trajectory import PHASES, Gesture, GestureGrid, TrajectoryPace, phase_samples
 
 AROUND = 8  # most codes to evaluate; the result is their mean
 PART = 1 / 40  # step to either side, of a latent's span: a tenth of a standard deviation of training

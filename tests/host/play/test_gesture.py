@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.model.gesture import Gestures
 from timbrel.host.play import events as event_processor
+from timbrel.host.play.blended_trajectory import TrajectoryBlender
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.synthesis import Synthesis
-from timbrel.host.play.trajectory import Gesture, GestureGrid, TrajectoryBlender, TrajectoryPace
+from timbrel.host.play.trajectory import Gesture, GestureGrid, TrajectoryPace
 from timbrel.host.play.voices import PARTS
 from timbrel.host.preset.library import Patch
 

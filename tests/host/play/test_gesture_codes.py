@@ -6,8 +6,9 @@ from timbrel.host.engines.spectrum.beginnings import RESTED
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.model.model import Model
 from timbrel.host.play import events, trajectory
+from timbrel.host.play.blended_trajectory import TrajectoryBlender
 from timbrel.host.play.gestures import decibels
-from timbrel.host.play.trajectory import Gesture, GestureGrid, TrajectoryBlender, TrajectoryPace
+from timbrel.host.play.trajectory import Gesture, GestureGrid, TrajectoryPace
 
 from .gestures import HOP, MOVING, RATE, gestures
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from timbrel.host.model.gesture import Gestures, image_steps, packed
-from timbrel.host.play.trajectory import TrajectoryBlender
+from timbrel.host.play.blended_trajectory import TrajectoryBlender
 
 from .gestures import gestures, note
 

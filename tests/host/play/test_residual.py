@@ -6,16 +6,9 @@ from timbrel.host.events import NoteOff, NoteOn
 from timbrel.host.kinds.spectrum import GestureSettings
 from timbrel.host.model.gesture import Gestures, packed
 from timbrel.host.model.model import Model
+from timbrel.host.play.blended_trajectory import OPENING, TrajectoryBlender
 from timbrel.host.play.gestures import GestureBlend, GesturePlayer
-from timbrel.host.play.trajectory import (
-    OPENING,
-    TAKE,
-    Gesture,
-    GestureGrid,
-    TrajectoryBlender,
-    TrajectoryPace,
-    drawn_take,
-)
+from timbrel.host.play.trajectory import TAKE, Gesture, GestureGrid, TrajectoryPace, drawn_take
 from timbrel.host.preset.shipped import MODELS
 from timbrel.host.signal import normals, uniforms
 

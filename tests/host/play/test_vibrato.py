@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from timbrel.host.events import ControlChange, NoteOff, NoteOn
 from timbrel.host.model.gesture import MOST_POINTS, VIBRATO_CENTS, Gestures, packed
+from timbrel.host.play.blended_trajectory import OPENING
 from timbrel.host.play.rack import Rack
 from timbrel.host.play.separate_notes import SeparateNote
-from timbrel.host.play.trajectory import OPENING
 from timbrel.host.preset.library import open_patch
 from timbrel.host.session.view_builder import controls
 from timbrel.host.units import midi_to_hz
