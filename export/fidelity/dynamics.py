@@ -27,8 +27,8 @@ from ...host.resynthesis.codes import QUIET_FRAME
 from ...host.resynthesis.frame_stream import FrameStream, latency_of
 from ...host.signal import medoid, window
 from ...host.spectra import centred_frames, centroids
-from ...host.units import midi_to_hz, semitones_to_ratio
-from ...host.velocity import SQUARED_DB
+from ...host.units import gain_to_db, midi_to_hz, semitones_to_ratio
+from ...host.velocity import VelocityLevel, velocity_gain
 from ...train.corpus.mono_mix import mix_to_mono
 from ...train.corpus.store import Corpus
 from ..reports.report import Figures
@@ -172,10 +172,11 @@ LOWEST = 0.75  # of the fundamental: below it are rumble and hum, which soft not
 
 
 class _MeasuredNote(NamedTuple):
-    """A training note; ``hz`` is the centroid of its held part."""
+    """A training note; ``gain`` is its level relative to full velocity, ``hz`` the centroid of its held part."""
 
     note: RecordedNote
     velocity: int
+    gain: float
     hz: float
     peak_db: float
 
@@ -194,7 +195,8 @@ def dynamics(
     """Compare soft and loud training notes with a patch's renditions; None without training notes.
 
     Args:
-        patch: as in `comparison.compare_notes`.
+        patch: as in `comparison.compare_notes`. The velocity_levels of its [play] table, if there are any, are the
+            recorded levels of labelled velocities.
         training_notes: the single notes of the training split.
 
     Returns:
@@ -206,7 +208,8 @@ def dynamics(
         return None
     picked_notes = spread(training_notes, NOTES, np.random.default_rng(seed))
     loudest_moment_db = loudest_db(corpus, training_notes)
-    measured_notes = [_measure_note(corpus, single, loudest_moment_db) for single in picked_notes]
+    velocity_levels = patch.preset.play.velocity_levels
+    measured_notes = [_measure_note(corpus, single, loudest_moment_db, velocity_levels) for single in picked_notes]
     note_pairs = _pairs(measured_notes)
     gaps_db = [_level_gap_db(loud, soft) for soft, loud in note_pairs]
     level_gap_db = float(np.median(gaps_db)) if gaps_db else None
@@ -291,12 +294,17 @@ def _alike(first_hz: float, second_hz: float) -> bool:
     return 1 / ALIKE < second_hz / max(first_hz, 1.0) < ALIKE
 
 
-def _measure_note(corpus: Corpus, single: SingleNote, loudest: float) -> _MeasuredNote:
+def _measure_note(
+    corpus: Corpus, single: SingleNote, loudest: float, velocity_levels: Sequence[VelocityLevel]
+) -> _MeasuredNote:
     recorded_note = note_of(corpus, single)
+    note_velocity = velocity(recorded_note, loudest)
+    is_labelled = single.clip.velocity is not None  # else the level gave the velocity, by the square
     peak_amplitude = float(np.abs(recorded_note.sound).max(initial=0.0))
     return _MeasuredNote(
         recorded_note,
-        velocity(recorded_note, loudest),
+        note_velocity,
+        velocity_gain(note_velocity, velocity_levels if is_labelled else [], curve=1.0),
         centroid_hz(recorded_note.sound[: _held_samples(recorded_note, corpus.rate)], corpus.rate, single.pitch),
         20 * float(np.log10(max(peak_amplitude, 1e-9))),
     )
@@ -308,8 +316,7 @@ def _held_samples(note: RecordedNote, rate: int) -> int:
 
 
 def _level_gap_db(loud: _MeasuredNote, soft: _MeasuredNote) -> float:
-    """Return the level difference of two velocities, in dB of the host's gain."""
-    return SQUARED_DB * float(np.log10(loud.velocity / soft.velocity))
+    return gain_to_db(loud.gain / soft.gain)
 
 
 def _pairs(measured_notes: Sequence[_MeasuredNote]) -> list[tuple[_MeasuredNote, _MeasuredNote]]:

@@ -34,8 +34,8 @@ def patched(tmp_path):
     source.colours = np.array([np.ones(source.bins), at], np.float32)
     model = Model(source.save(tmp_path / "bells.onnx"))
 
-    def patch(*tables):
-        preset = Preset(format=1, model=str(model.path), latent={"values": [0.0, 0.2]}, note=list(tables))
+    def patch(*tables, **play):
+        preset = Preset(format=1, model=str(model.path), latent={"values": [0.0, 0.2]}, note=list(tables), play=play)
         return Patch("bells", preset, model, tmp_path)
 
     return patch
@@ -161,14 +161,30 @@ def test_keys_far_apart_tell_nothing_of_dynamics(patched, tmp_path):
     assert in_words(found).startswith("no key was recorded twice: ")
 
 
-def test_labels_say_the_velocity_where_there_are_some(patched, tmp_path):
-    def labelled(key):
-        return [shape | {"gain": 0.1, "velocity": speed} for shape, speed in ((SOFT, 30), (LOUD, 110))]
+def labelled(key):
+    return [shape | {"gain": 0.1, "velocity": speed} for shape, speed in ((SOFT, 30), (LOUD, 110))]
 
+
+def test_labels_say_the_velocity_where_there_are_some(patched, tmp_path):
     found = found_of(patched(), corpus_of(tmp_path / "c", labelled))
     assert found["dynamics"]
     assert (found["softest"], found["loudest"]) == (30, 110)
     assert found["apart_db"] == pytest.approx(40 * np.log10(110 / 30))
+
+
+@pytest.mark.parametrize(("soft_db", "has_dynamics"), [(-9.5, True), (-6.5, False)])
+def test_recordings_have_the_range_of_the_presets_levels_by_velocity(patched, tmp_path, soft_db, has_dynamics):
+    """The square of velocities 30 and 110 would be 23 dB."""
+    levels = [(30, soft_db), (110, -1.0), (127, 0.0)]
+    found = found_of(patched(velocity_levels=levels), corpus_of(tmp_path / "c", labelled))
+    assert found["apart_db"] == pytest.approx(-1.0 - soft_db)
+    assert found["dynamics"] == has_dynamics
+
+
+def test_levels_by_velocity_change_nothing_of_notes_without_labels(patched, tmp_path):
+    corpus = corpus_of(tmp_path / "c", lambda key: [SOFT, LOUD])
+    plain, levelled = (found_of(patched(**play), corpus) for play in ({}, {"velocity_levels": [(1, -3.0), (127, 0.0)]}))
+    assert levelled["apart_db"] == plain["apart_db"]
 
 
 def test_a_corpus_without_training_notes_says_nothing(patched, tmp_path):
