@@ -17,6 +17,7 @@ from timbrel.train.families.clip.features import ClipFeatures, attack_parts
 from timbrel.train.families.clip.network import ATTACK_WEIGHT, LOUDNESS, ClipAutoencoder, Flow
 from timbrel.train.families.recipes import load_recipe
 from timbrel.train.launch import resume, start
+from timbrel.train.loop import Diverged
 from timbrel.train.run import Run
 
 from .loops import CPU
@@ -262,6 +263,22 @@ def test_terms_are_those_that_have_weights_and_all_are_finite_numbers():
         assert all(torch.isfinite(term) for term in terms.values())
 
 
+def test_levels_that_no_sound_reaches_have_finite_terms_and_gradients():
+    """A second training starts from its trial: clips that this had none of may lie hundreds of deviations away."""
+    network = network_of()
+    network.initialise(Rows(clips(12)))
+    with torch.no_grad():
+        network.outer.bias[:-1] += 130  # nepers
+    given = network.features(torch.from_numpy(clips(12)))
+    terms = network.reconstruction(*given, torch.zeros(12, dtype=torch.int64), torch.Generator().manual_seed(0))
+    assert all(torch.isfinite(term) for term in terms.values())
+    network.total(terms).backward()
+    gradients = {name: weight.grad for name, weight in network.named_parameters() if weight.grad is not None}
+    assert all(torch.isfinite(gradient).all() for gradient in gradients.values())
+    levels_gradient = gradients["outer.bias"][-1 - network.features.points : -1]
+    assert (levels_gradient > 0).all()  # and lead back
+
+
 def test_a_clip_that_comes_back_as_it_was_has_lost_nothing(monkeypatch):
     network, given = network_of(), torch.from_numpy(clips())
     given = network.features(given)
@@ -394,6 +411,15 @@ def test_two_clips_are_enough_to_begin_with(tmp_path):
     outcome = start(recipe("training.steps=3", "frames.enough=0"), pair.folder, tmp_path / "run", CPU)
     assert outcome.step == 3
     assert np.isfinite(outcome.validation)
+
+
+def test_a_loss_that_is_no_number_is_said_in_a_line(tmp_path, monkeypatch):
+    """Not by an error of the map of codes, which the first step turns and the second shows latents that are none."""
+    total = ClipAutoencoder.total
+    monkeypatch.setattr(ClipAutoencoder, "total", lambda self, terms: total(self, terms) * np.nan)
+    pair = corpus_of(tmp_path / "pair", [tom(0), hat(0)])
+    with pytest.raises(Diverged, match="the loss is nan"):
+        start(recipe("training.steps=3", "frames.enough=0"), pair.folder, tmp_path / "run", CPU)
 
 
 def test_bands_are_told_from_their_neighbours_as_much_more_as_was_learned():

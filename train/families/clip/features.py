@@ -72,7 +72,7 @@ class ClipFeatures(nn.Module):
 
     def mel_decibels(self, bands: Tensor) -> Tensor:
         """Return mel levels in dB, [clips, spectra, mel bands], of bands in nepers."""
-        mel_powers = torch.exp(2 * bands.clamp_max(HIGHEST)) @ (self.out_of @ self.mel)
+        mel_powers = power_from_nepers(bands) @ (self.out_of @ self.mel)
         return 10 * torch.log10(mel_powers + LEAST_MEL)
 
     def frames(self, features: Tensor) -> Tensor:
@@ -85,6 +85,11 @@ class ClipFeatures(nn.Module):
 def logarithm(power: Tensor) -> Tensor:
     """Return nepers, clamped: exporters would lose a small addend."""
     return 0.5 * torch.log(power.clamp_min(LEAST))
+
+
+def power_from_nepers(levels: Tensor) -> Tensor:
+    """Return power, clamped: an outlier's overflow would make gradients nan."""
+    return torch.exp(2 * levels.clamp_max(HIGHEST))
 
 
 def _bounded(levels: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -143,7 +148,7 @@ def envelope_distance(decoded: Tensor, target: Tensor) -> Tensor:
 
 def pooled(levels: Tensor) -> Tensor:
     """Return levels in dB of `POOLED` parts together, from nepers."""
-    pooled_powers = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1)[:, 0]
+    pooled_powers = F.avg_pool1d(power_from_nepers(levels)[:, None], POOLED, 1)[:, 0]
     return DECIBELS * logarithm(pooled_powers)
 
 
@@ -214,7 +219,7 @@ MAX_SHARE = 1 - 1e-6  # keeps log(1 - share) finite
 
 def loudness(levels: Tensor) -> Tensor:
     """Return the loudness of 10 ms around each part, in nepers: [clips, points]."""
-    mean_powers = F.avg_pool1d(torch.exp(2 * levels)[:, None], POOLED, 1, POOLED // 2)[:, 0]
+    mean_powers = F.avg_pool1d(power_from_nepers(levels)[:, None], POOLED, 1, POOLED // 2)[:, 0]
     return logarithm(mean_powers)
 
 

@@ -69,6 +69,8 @@ class Flow(nn.Module):
     @torch.no_grad()
     def note(self, latents: Tensor, labels: Tensor) -> None:
         """Update each label's running mean and covariance; labels are indices, [batch]."""
+        if not latents.isfinite().all():
+            return  # the loop reports that training has diverged
         step_weight = max(SLOWNESS, 1 / (1 + int(self.steps)))
         self.steps.add_(1)
         for label_index in set(labels.tolist()):
@@ -95,6 +97,8 @@ class Flow(nn.Module):
     def turn(self, decoded_probes: Sequence[Tensor]) -> None:
         """Rotate codes: the first changes `probes`, as decoded, most."""
         jacobian = torch.stack([moved_probe - decoded_probes[0] for moved_probe in decoded_probes[1:]]).flatten(1)
+        if not jacobian.isfinite().all():
+            return  # as in `note`
         axes = torch.linalg.eigh(jacobian @ jacobian.T)[1].flip(1)  # largest eigenvalue first
         largest_components = axes.gather(0, axes.abs().argmax(0, keepdim=True))
         self.axes.copy_(axes * largest_components.sign())
