@@ -7,7 +7,7 @@ import logging
 import math
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -30,6 +30,7 @@ from ..host.model.gesture import GESTURE_KEY
 from ..host.model.map import MAP_KEY, NO_NOTE
 from ..host.model.map_layout import text_of
 from ..host.model.model import ONE_HOT, Model, open_session
+from ..host.model.recordings import RECORDINGS_KEY, recordings_text
 from ..train.corpus.store import Corpus
 from ..train.run import Run, trained
 from .families import FAMILIES
@@ -38,6 +39,7 @@ from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, st
 from .knob_names import explained
 from .measures.codes import DEAD
 from .parity import STEPS, reference
+from .recordings import packed
 
 Proof = TypeVar("Proof")
 
@@ -75,9 +77,12 @@ def export(
     labels: LabelInput | None = None,
     which: Literal["best", "last"] = "best",
     weights: Weights = "float16",
+    recordings: bool = True,
     overwrite: bool = False,
 ) -> Card:
     """Write ``path`` and the network's encoder, if any: both or neither.
+
+    A model of clips holds its ``recordings``, unless they are left out.
 
     A file that is inexact in float16 is written in float32. A warning says so, and says that latents do not vary.
 
@@ -98,6 +103,8 @@ def export(
     network, _, training_step = trained(run, which)
     corpus = run.corpus()
     graphs = family.graphs(network, run.recipe, corpus, run.info.tonal)
+    if not recordings:
+        graphs = replace(graphs, recordings=())
     if not np.isfinite(graphs.codes.latents).all():
         raise Failure(f"run {run.folder}: its codes are not finite; {LOWER_RATE}")
     if len(graphs.codes.latents) > 1 and np.all(graphs.codes.latents.std(0) < DEAD):
@@ -147,6 +154,7 @@ def _write_decoder(
     card_landmarks = landmarks(codes, label_words or ())
     card_latents = latents(codes, starting_point(codes, card_landmarks))
     recipe = run.recipe
+    card_recordings, flacs = packed(graphs.recordings, recipe.frames.sample_rate)
     card = Card(
         format=1,
         name=card_texts.name or target_path.stem,
@@ -165,17 +173,19 @@ def _write_decoder(
             latent=[[0.0] * latent_count], chroma=[0], label=[0], key=[0], points=[0], frame=[[0.0]], tolerance=0.0
         ),
         state=list(graphs.state),
+        recordings=card_recordings,
         **graphs.card,
     )
+    recorded = {RECORDINGS_KEY: recordings_text(flacs)} if flacs else {}
 
     def prove(graph: onnx.ModelProto, weights: Weights) -> tuple[onnx.ModelProto, Model, Parity]:
-        save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()})
+        save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()} | recorded)
         model = Model(temporary_file)  # the file as written, as hosts load it
         return graph, model, _parity(graphs, model, weights)
 
     graph, model, parity = _proven(graph, weights, graphs.exact, f"{target_path}", prove)
     card = card.model_copy(update={"parity": parity, "reference": reference(model), "latents": explained(model)})
-    extra_metadata = _beside_the_card(graphs, model)
+    extra_metadata = _beside_the_card(graphs, model) | recorded
     save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)
     loudness_lufs = model_loudness_lufs(Model(temporary_file))  # with gestures
     if loudness_lufs < SILENT_LUFS:

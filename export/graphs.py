@@ -22,6 +22,7 @@ from ..host.model.model import Model
 from ..host.signal import medoid
 from ..train.sampling import evenly_spaced
 from .measures.codes import SPAN
+from .recordings import RecordedClip
 
 OPSET = 18
 
@@ -208,6 +209,7 @@ class Graphs:
             ``previous``, and label shares (``encoder_labels``).
         strays: share of codes or frames that may differ from torch's: features step, and networks choose at the last
             bit.
+        recordings: that the file may hold; its kit plays them.
         exact: matrices of at most so many elements stay in single precision.
     """
 
@@ -222,4 +224,5 @@ class Graphs:
     encoder_labels: bool = False
     pitched: bool = False
     state: Sequence[RecurrentState] = ()
+    recordings: Sequence[RecordedClip] = ()
     gestures: Callable[[Model], Gestures | None] = lambda model: None

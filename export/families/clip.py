@@ -1,5 +1,6 @@
 """The clip family: its ONNX graphs, and the report of all families that make clips."""
 
+import functools
 import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from ...host.model.model import Model
 from ...host.preset.preset import Preset
 from ...host.resynthesis.distance import distance_db
 from ...host.spectra import log_mel
-from ...train.corpus.clip_table import Split
+from ...train.corpus.clip_table import Clip, Split
 from ...train.corpus.store import Corpus
 from ...train.families.clip.data import hit_changes, hits
 from ...train.families.clip.network import ClipAutoencoder
@@ -33,6 +34,7 @@ from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
 from ..graphs import CODES, LANDMARKS, SEED, EncodedFrames, Graphs
 from ..measures.sounds import silence_message
+from ..recordings import RecordedClip
 from ..reports import clip_figures
 from ..reports.measure import (
     CAME_BACK_DB,
@@ -88,6 +90,16 @@ class ClipDecoder(nn.Module):
         frame = self.network.decode(latent, label)
         return frame / (self._loudest(frame) / CLIP_LEVEL)
 
+    def gain(self, samples: Array) -> float:
+        """Return the factor that brings a recording, [samples], to the level of decoded clips."""
+        features = self.network.features
+        clip = torch.from_numpy(np.pad(samples, (0, features.length - len(samples)))) * features.fade
+        padded_clip = F.pad(clip, (features.transform // 2, features.transform // 2))
+        windows = padded_clip.unfold(0, features.transform, features.hop)
+        magnitudes = torch.fft.rfft(windows * features.window).abs().flatten()
+        levels = clip.view(features.points, features.part).square().mean(1).sqrt()
+        return float(CLIP_LEVEL / self._loudest(torch.cat([magnitudes, levels])[None]))
+
     def _loudest(self, frame: Tensor) -> Tensor:
         """Return the weighted root mean square of the loudest moment, [voice, 1]."""
         features = self.network.features
@@ -122,6 +134,11 @@ class ClipEncoder(nn.Module):
         features = self.network.features(audio)[0]
         latent = self.network.encode(features)
         return (latent, self.network.label_probabilities(features)) if self.labelled else latent
+
+
+def _sides(corpus: Corpus, clip: Clip) -> Array:
+    """Return a clip's samples, [1 or 2, samples]."""
+    return np.array(corpus.sides(clip))[: corpus.channels(clip)]
 
 
 def short_names(names: Sequence[str]) -> list[str]:
@@ -497,15 +514,16 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
             ]
         )
         encoded_clips = [training_hits.clips[hit_index] for hit_index in hit_indices]
+        names, decoder = short_names([clip.name for clip in encoded_clips]), ClipDecoder(network)
         are_all_landmarks = len(codes) <= LANDMARKS  # each is a landmark, and knobs reach it
         return Graphs(
-            decoder=ClipDecoder(network),
+            decoder=decoder,
             encoder=ClipEncoder(network, bool(words)),
             encoder_labels=bool(words),
             exact=EXACT_ELEMENTS,
             codes=EncodedFrames(
                 codes,
-                [clip.label for clip in encoded_clips] if words else short_names([clip.name for clip in encoded_clips]),
+                [clip.label for clip in encoded_clips] if words else names,
                 span=(codes.min(0), codes.max(0)) if are_all_landmarks else None,
             ),
             card={
@@ -519,6 +537,16 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
                 "chroma": None,
                 "labels": words,
             },
+            recordings=[
+                RecordedClip(
+                    name,
+                    clip.label if words else "",
+                    code,
+                    functools.partial(_sides, corpus, clip),
+                    decoder.gain(corpus.samples(clip, 0, recipe.frames.frame_length)),
+                )
+                for name, clip, code in zip(names, encoded_clips, codes, strict=True)
+            ],
         )
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:

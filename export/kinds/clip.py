@@ -10,7 +10,7 @@ from torch import Tensor
 from ...host.arrays import Array
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.kinds.card_fields import UniformPrior
-from ...host.kinds.clip import ClipKind, KeySettings
+from ...host.kinds.clip import ClipKind, KeySettings, recording_of
 from ...host.kinds.general_midi_drums import hit_keys
 from ...host.model.card import Card, in_deviations
 from ...host.model.model import Model
@@ -44,9 +44,15 @@ def kit(card: Card) -> list[KeySettings]:
     hat_keys = HATS & {key for _, key in entries}
     choke_settings = {"choke": "hats"} if len(hat_keys) > 1 else {}
     return [
-        KeySettings.model_validate({"key": key, "label": label, **(choke_settings if key in HATS else {})})
+        KeySettings.model_validate({"key": key, **_sound(label, card), **(choke_settings if key in HATS else {})})
         for label, key in entries
     ]
+
+
+def _sound(label: str, card: Card) -> dict[str, str]:
+    """Return the setting of a key with a label: the medoid of its recordings, or the label without any."""
+    index = recording_of(KeySettings(key=FIRST_KEY, label=label), card)
+    return {"label": label} if index is None else {"recording": card.recordings[index].name}
 
 
 def _spread_landmarks(card: Card, count: int) -> list[int]:
@@ -75,7 +81,7 @@ def label_keys(labels: Sequence[str]) -> dict[str, int]:
 def key_table(keys: Sequence[KeySettings], card: Card) -> str:
     """Return lines of keys and their sounds, and of how many sounds have no key."""
     labels_by_code = {tuple(mark.latent): mark.label for mark in card.landmarks}
-    key_lines = [f"  {entry.key:>3}  {entry.label or labels_by_code[tuple(entry.code or ())]}" for entry in keys]
+    key_lines = [f"  {entry.key:>3}  {entry.sound or labels_by_code[tuple(entry.code or ())]}" for entry in keys]
     if len(keys) == len(KEYS) and (excess_count := (len(card.labels) or card.training.clips) - len(keys)) > 0:
         noun = "labels" if card.labels else "sounds; knobs reach them, and those farthest apart have keys"
         key_lines.append(f"  MIDI has 128 keys, and none for {excess_count} more {noun}")

@@ -227,9 +227,7 @@ def _labels(note: DrawnNote, patch: Patch, pitch: float, samples: Array, setting
         "loudness_lufs": None if measured_lufs is None else round(measured_lufs, 2),
         "peak_dbfs": round(max(gain_to_db(float(np.abs(samples).max())), SILENT_DB), 2),
     }
-    if (
-        key_label := next((entry.label for entry in patch.preset.keys if entry.key == note.note.key), None)
-    ) is not None:
+    if key_label := next((entry.sound for entry in patch.preset.keys if entry.key == note.note.key), ""):
         labels["label"] = key_label
     if note.landmark is not None:
         labels["landmark"] = note.landmark

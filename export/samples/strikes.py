@@ -273,7 +273,7 @@ def key_zones(patch: Patch, every: int, alike: bool) -> list[KeyZone]:
     They span recorded notes, where known, and half a zone around. Without equal semitones, each key is sampled.
     """
     if patch.preset.keys:
-        return [KeyZone(entry.key, entry.key, entry.key, False, entry.label or "") for entry in patch.preset.keys]
+        return [KeyZone(entry.key, entry.key, entry.key, False, entry.sound) for entry in patch.preset.keys]
     if alike:
         return [KeyZone(MIDDLE_C, 0, 127, tracked=False)]
     lowest_recorded_key, highest_recorded_key = recorded_keys(patch)

@@ -278,6 +278,23 @@ def flac_bytes(samples: Array, sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
+def flac_samples(data: bytes, sample_rate: int, most_samples: int) -> Array | None:
+    """Samples of a FLAC file, [channels, n].
+
+    None if it is none of one or two channels at ``sample_rate``, or is empty or longer than ``most_samples``.
+    """
+    with (
+        defer_signals(),
+        contextlib.suppress(soundfile.SoundFileError),
+        soundfile.SoundFile(io.BytesIO(data)) as file,
+    ):
+        is_as_expected = file.format == "FLAC" and file.samplerate == sample_rate and file.channels <= 2
+        if is_as_expected and 0 < file.frames <= most_samples:
+            samples: Array = file.read(dtype="float32", always_2d=True).T
+            return samples
+    return None
+
+
 MP3_RATES = (32_000, 44_100, 48_000)  # Hz, MPEG-1's: at others the setting below means another bit rate
 MP3_COMPRESSION = 0.7  # libsndfile's setting for 112 kbit/s
 

@@ -25,7 +25,10 @@ def info(
     from ..preset.library import notes_of
 
     loaded_model = opened_model(model)
-    description = describe(loaded_model.card, loaded_model.path.stat().st_size, loaded_model.gestures, loaded_model.map)
+    size_bytes = loaded_model.path.stat().st_size
+    description = describe(
+        loaded_model.card, size_bytes, loaded_model.gestures, loaded_model.map, loaded_model.recordings
+    )
     if Path(model).suffix == SUFFIX:
         manifest = read_manifest(Path(model))
         pack_fields = {"pack": manifest.name, "preset": manifest.metadata.get("description", "")}

@@ -13,6 +13,7 @@ KEYS = 128  # of MIDI
 MOST_STRETCHED = 0.1  # B of a stiff string: a hundred times the value of a piano's highest key
 LONGEST_NAME = 32  # of a direction, to fit the screen and the plugin
 MOST_LABELS = 1024  # of a model, so that one-hot rows stay small
+MOST_RECORDINGS = 4096  # in a file
 
 Domain = Literal["samples", "magnitude", "magnitude_phase", "real_imag", "partials"]
 Window = Literal["hann", "blackman", "rectangular"]
@@ -147,6 +148,19 @@ class Landmark(MetadataPart):
     label: str
 
 
+class Recording(MetadataPart):
+    """A recording in the model's file, its code and label.
+
+    ``gain_db`` gives it the level of decoded clips. ``sha256``: of its FLAC, in hex.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    label: str
+    latent: list[float]
+    gain_db: Annotated[float, Field(ge=-120, le=120)]
+    sha256: str
+
+
 class Direction(MetadataPart):
     """A macro's direction: ``latent`` is added at its upper end, subtracted at its lower.
 
@@ -254,6 +268,7 @@ class CardFields(MetadataPart):
     partials: PartialsLayout | None = None
     image: Annotated[list[ImageBand], Field(min_length=IMAGE_BANDS, max_length=IMAGE_BANDS)] | None = None
     directions: Annotated[list[Direction], Field(max_length=16)] = []
+    recordings: Annotated[list[Recording], Field(max_length=MOST_RECORDINGS)] = []
 
     @property
     def conditions(self) -> int:

@@ -65,20 +65,29 @@ class KeySettings(SettingsSection):
     Attributes:
         code: one number per latent.
         label: of a landmark, or of the model; only the latter goes with ``code``.
+        recording: name of a recording in the model's file, in place of both.
     """
 
     key: Annotated[int, Field(ge=0, le=127), BeforeValidator(_key_number)]
     code: list[float] | None = None
     label: str | None = None
+    recording: str | None = None
     pitch_semitones: Annotated[float, Field(ge=-48, le=48)] = 0.0
     gain_db: Annotated[float, Field(ge=-60, le=24)] = 0.0  # models may make a kick 22 dB softer than a hat
     choke: str | None = None
 
     @model_validator(mode="after")
     def _has_a_clip(self) -> "KeySettings":
-        if self.code is None and self.label is None:
-            raise ValueError(f"key {self.key} has no clip; give it a code or a label")
+        if self.code is None and self.label is None and self.recording is None:
+            raise ValueError(f"key {self.key} has no clip; give it a recording, a code or a label")
+        if self.recording is not None and not (self.code is None and self.label is None):
+            raise ValueError(f"key {self.key} has a recording, which has its own code and label; remove the others")
         return self
+
+    @property
+    def sound(self) -> str:
+        """Name of the recording, or the label, if one is stated."""
+        return self.recording or self.label or ""
 
 
 class ClipSections(SettingsSection):
@@ -99,22 +108,41 @@ class ClipSections(SettingsSection):
 
 
 class Hit(NamedTuple):
-    """A key's clip. None: ``code`` of the latents, ``label`` of target `LABEL`."""
+    """A key's clip. None: ``code`` of the latents, ``label`` of target `LABEL`, no ``recording``."""
 
     code: tuple[float, ...] | None
     label: int | None
+    recording: int | None
+
+
+def recording_of(entry: KeySettings, card: CardFields) -> int | None:
+    """Return the number of a key's recording; None if it has none.
+
+    A label stands for the medoid of its recordings, also in presets of models that had none.
+    """
+    if entry.code is not None:
+        return None
+    if entry.recording is not None:
+        return next((index for index, known in enumerate(card.recordings) if known.name == entry.recording), None)
+    indices = [index for index, known in enumerate(card.recordings) if entry.label in (known.label, known.name)]
+    return indices[medoid(np.array([card.recordings[index].latent for index in indices]))] if indices else None
 
 
 def hits(keys: Sequence[KeySettings], card: CardFields) -> dict[int, Hit]:
     """Return the clips of keys."""
     hits_by_key = {}
     for entry in keys:
+        if (index := recording_of(entry, card)) is not None:
+            recording = card.recordings[index]
+            label_index = card.labels.index(recording.label) if recording.label in card.labels else None
+            hits_by_key[entry.key] = Hit(tuple(recording.latent), label_index, index)
+            continue
         code = entry.code
         if code is None:
             landmark_codes = [landmark.latent for landmark in card.landmarks if landmark.label == entry.label]
             code = landmark_codes[medoid(np.array(landmark_codes))] if landmark_codes else None
         label_index = card.labels.index(entry.label) if entry.label in card.labels else None
-        hits_by_key[entry.key] = Hit(None if code is None else tuple(code), label_index)
+        hits_by_key[entry.key] = Hit(None if code is None else tuple(code), label_index, None)
     return hits_by_key
 
 
@@ -257,6 +285,10 @@ class ClipKind(Kind):
 def _key_faults(entry: KeySettings, card: CardFields) -> Iterator[tuple[str, str]]:
     """Yield faults of an entry: the field, and a message."""
     latent_count, landmark_labels = len(card.latents), sorted({landmark.label for landmark in card.landmarks})
+    recording_names = [recording.name for recording in card.recordings]
+    if entry.recording is not None and entry.recording not in recording_names:
+        hint = nearest(entry.recording, recording_names) if recording_names else ", which has none; give a code"
+        yield "recording", f"recording {entry.recording!r} is not in model {card.name!r}{hint}"
     if entry.code is not None and len(entry.code) != latent_count:
         yield (
             "code",
@@ -264,7 +296,9 @@ def _key_faults(entry: KeySettings, card: CardFields) -> Iterator[tuple[str, str
         )
     if entry.label is None or entry.label in card.labels:
         return
-    known_labels: Sequence[str] = [*card.labels, *landmark_labels]
+    if entry.code is None and recording_of(entry, card) is not None:
+        return
+    known_labels: Sequence[str] = [*card.labels, *landmark_labels, *recording_names]
     if entry.label not in known_labels:
         hint = nearest(entry.label, known_labels) if known_labels else ", which has none; give a code"
         yield "label", f"label {entry.label!r} is no label or landmark of model {card.name!r}{hint}"

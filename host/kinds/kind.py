@@ -49,6 +49,8 @@ class Kind:
             raise ValueError(f"state and scaling do not go with kind {card.kind!r}, whose frames stand alone")
         if not self.of_clips and (card.transform_length or card.labels):
             raise ValueError(f"transform_length and labels do not go with kind {card.kind!r}; leave them out")
+        if card.recordings and not (self.of_clips and card.transform_length):
+            raise ValueError(f"recordings do not go with kind {card.kind!r} and domain {card.domain!r}; leave them out")
         if card.partials is not None and card.kind != "partials":
             raise ValueError(f"partials do not go with kind {card.kind!r}; leave them out")
         if card.envelope_points > self.most_envelope_points:

@@ -32,6 +32,11 @@ class Card(CardFields):
         for landmark in self.landmarks:
             if len(landmark.latent) != n:
                 raise ValueError(f"landmark {landmark.label!r} has {len(landmark.latent)} latents, the model has {n}")
+        for recording in self.recordings:
+            if len(recording.latent) != n:
+                raise ValueError(f"recording {recording.name!r} has {len(recording.latent)} latents, the model has {n}")
+        if len({recording.name for recording in self.recordings}) < len(self.recordings):
+            raise ValueError("recordings must have names that differ from each other")
         for direction in self.directions:
             if len(direction.latent) != n:
                 raise ValueError(f"direction {direction.name!r} has {len(direction.latent)} latents, the model has {n}")

@@ -22,6 +22,7 @@ from .card import METADATA_KEY, Card, read_card, unknown_fields
 from .gesture import GESTURE_KEY, Gestures, read_gestures
 from .map import MAP_KEY, CodeMap, read_map
 from .onnx_bytes import FILE_BYTES, NotONNX, graph_of, leads_out, repeats
+from .recordings import RECORDINGS_KEY, Recordings, read_recordings
 
 COLUMNS = 100  # of a line of labels
 
@@ -59,7 +60,7 @@ class Model:
         """Open and check a model file, or its bytes ``data``; ``path`` then only names it.
 
         Raises:
-            UserError: as `open_session`; no card; or graph, gestures or map contradict it.
+            UserError: as `open_session`; no card; or graph, gestures, map or recordings contradict it.
         """
         self.path, self._data = path, data
         # Stamped before reading, so that a change while reading is detected.
@@ -82,6 +83,7 @@ class Model:
         )
         map_text = file_metadata.get(MAP_KEY)
         self.map: CodeMap | None = None if map_text is None else read_map(map_text, self.card, str(path))
+        self.recordings: Recordings | None = read_recordings(file_metadata.get(RECORDINGS_KEY), self.card, str(path))
 
     def __reduce__(self) -> tuple[type["Model"], tuple[Path, bytes | None]]:
         return Model, (self.path, self._data)
@@ -147,7 +149,14 @@ class Model:
         return frames
 
     def verify(self) -> ParityResult:
-        """Compare decoded frames with those of the card's reference."""
+        """Compare decoded frames with those of the card's reference, after decoding all recordings.
+
+        Raises:
+            UserError: a recording is damaged, as `Recordings.sides`.
+        """
+        if self.recordings is not None:
+            for index in range(len(self.card.recordings)):
+                self.recordings.sides(index)
         reference = self.card.reference
         latent = np.asarray(reference.latent, np.float32)
         reference_conditions = reference.chroma or reference.label or reference.key or [0] * len(latent)
@@ -368,8 +377,14 @@ def _reason(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0].rsplit(" : ", 1)[-1][:120]
 
 
-def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plane: CodeMap | None = None) -> str:
-    """Lines of a title and a text each, for a card, its gestures and map; then a line for each latent."""
+def describe(
+    card: Card,
+    size_bytes: int,
+    gestures: Gestures | None = None,
+    plane: CodeMap | None = None,
+    recordings: Recordings | None = None,
+) -> str:
+    """Lines of a title and a text each, for a card and what lies beside it; then a line for each latent."""
     kind = kind_of(card)
     chroma_text = f"none: keys move the {kind.moved_property}"
     if card.chroma is not None:
@@ -406,6 +421,11 @@ def describe(card: Card, size_bytes: int, gestures: Gestures | None = None, plan
         *([("macros", ", ".join(direction.name for direction in card.directions))] if card.directions else []),
         *([("gestures", gestures.summary()), *_instrument_lines(gestures)] if gestures else []),
         ("map", _map_line(card, plane)),
+        *(
+            [("recordings", f"{len(card.recordings)} in the file, {recordings.megabytes:.1f} MB of it")]
+            if recordings
+            else []
+        ),
         ("file", f"{size_bytes / 1e6:.1f} MB"),
     ]
     titled_text = "\n".join(f"{name:<11}{printable(value)}" for name, value in titled_lines)

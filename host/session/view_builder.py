@@ -40,7 +40,7 @@ def view_of_patch(name: str | Draft, patch: Patch, channel: int, knobs: Mapper, 
     """View of a patch opened from ``name``, on a rack channel, 0 to 15, with ``knobs`` at rest."""
     preset, card = patch.preset, patch.model.card
     file, folder, text = _source(name, patch, home)
-    labels_by_key = {key_settings.key: printable(key_settings.label or "") for key_settings in preset.keys}
+    labels_by_key = {key_settings.key: printable(key_settings.sound) for key_settings in preset.keys}
     return PresetView(
         name=patch.name,
         file=file,

@@ -208,8 +208,12 @@ def test_a_kit_has_ten_keys_of_drawn_codes_and_else_one_for_each_recording_or_la
     assert len(found) == DRAWN_KEYS == 10
     assert len({tuple(entry.code) for entry in found}) == 10
     assert {entry.label for entry in kit(of_landmarks(card, codes))} == {f"{number}" for number in range(40)}
-    labelled = kit(Model(hit_model(True)).card)
-    assert [(entry.key, entry.label, entry.code) for entry in labelled] == [(42, "hat", None), (45, "tom", None)]
+    card = Model(hit_model(True)).card
+    assert [(entry.key, entry.code) for entry in kit(card)] == [(42, None), (45, None)]
+    labels = {recording.name: recording.label for recording in card.recordings}
+    assert [labels[entry.recording] for entry in kit(card)] == ["hat", "tom"]
+    without = kit(card.model_copy(update={"recordings": []}))
+    assert [(entry.label, entry.recording) for entry in without] == [("hat", None), ("tom", None)]
 
 
 # ---- the commands

@@ -1,12 +1,15 @@
 """A model of clips whose every sample is known: ``frame = rest + latent @ moved (+ label @ labelled)``."""
 
+import hashlib
 import json
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from timbrel.host.audio.sound_files import flac_bytes
 from timbrel.host.engines.engine import VOICE_LUFS
 from timbrel.host.model.card import METADATA_KEY
+from timbrel.host.model.recordings import RECORDINGS_KEY, recordings_text
 
 from .analytic import Analytic
 
@@ -79,4 +82,52 @@ def save_clips(path, rest, moved=None, labels=(), labelled=None, **card):
     fields = clip_card(card.pop("frame_length", len(rest)), labels, len(moved), **card)
     helper.set_model_props(made, {METADATA_KEY: json.dumps(fields)})
     onnx.save(made, path)
+    return path
+
+
+SPECTRA, BINS, POINTS, TRANSFORM, HOP = 33, 257, 64, 512, 128
+FRAME_LENGTH = 4096
+TILT = np.linspace(0, 1, BINS)  # of magnitudes, by latent 0
+LOUDER = 0.05  # of levels, by latent 1
+
+
+def in_16_bit(sound):
+    return (np.round(np.asarray(sound) * 32768) / 32768).astype(np.float32)
+
+
+def recorded(seed, channels=1, length=3000):
+    """A recording, [channels, length]."""
+    sides = np.stack([noise(seed + 100 * side, length) for side in range(channels)])
+    return in_16_bit(0.2 * sides)
+
+
+def save_recorded(path, sounds, latents, gains_db=None, labels=(), metadata=None, **card):
+    """Write a model whose magnitudes are 1 + latent 0 * `TILT`, and levels .1 + latent 1 * `LOUDER`; with recordings.
+
+    ``sounds``: by name, [channels, samples]; ``latents``: their codes. ``metadata`` takes the place of the sounds'.
+    """
+    flacs = [flac_bytes(sides, RATE) for sides in sounds.values()]
+    rows = [
+        {
+            "name": name,
+            "label": labels[number] if labels else "",
+            "latent": list(latents[number]),
+            "gain_db": gains_db[number] if gains_db else 0.0,
+            "sha256": hashlib.sha256(flac).hexdigest(),
+        }
+        for number, (name, flac) in enumerate(zip(sounds, flacs, strict=True))
+    ]
+    rest = np.concatenate([np.ones(SPECTRA * BINS), np.full(POINTS, 0.1)])
+    moved = np.zeros((LATENTS, len(rest)))
+    moved[0, : SPECTRA * BINS] = np.tile(TILT, SPECTRA)
+    moved[1, SPECTRA * BINS :] = LOUDER
+    layout = {
+        "domain": "magnitude", "frame_length": FRAME_LENGTH, "hop_length": HOP, "transform_length": TRANSFORM,
+        "window": "hann", "envelope_points": POINTS, "recordings": rows,
+    }  # fmt: skip
+    save_clips(path, rest, moved, **layout | card)
+    model = onnx.load(path)
+    text = recordings_text(flacs) if metadata is None else metadata
+    helper.set_model_props(model, {each.key: each.value for each in model.metadata_props} | {RECORDINGS_KEY: text})
+    onnx.save(model, path)
     return path

@@ -1,6 +1,7 @@
 """Caches of clips, decoded on request offline, and ahead in a process live."""
 
 import contextlib
+import functools
 import time
 import weakref
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy as np
 from ...arrays import Array
 from ...model.model import Model
 from ..model_process import Away, ModelProcess
+from .recorded import RecordedClips
 from .resampling import ClipMemory, ResampledClip
 from .synthesis import sound_of
 
@@ -38,7 +40,14 @@ class Between(NamedTuple):
 
 
 Label = int | Between  # a label number, 0 if the model has none
-Name = tuple[Label, bytes]  # label and code, the decoder's inputs
+
+
+class Name(NamedTuple):
+    """The decoder's inputs, and the number of the recording that they bend, None without."""
+
+    label: Label
+    code: bytes
+    recording: int | None
 
 
 def label_between(first: int, second: int, share: float) -> Label:
@@ -57,10 +66,11 @@ class ClipRequest(NamedTuple):
     code: Array
     knobs: bytes
     current_time: int
+    recording: int | None = None
 
     @property
     def name(self) -> Name:
-        return self.label, self.code.tobytes()
+        return Name(self.label, self.code.tobytes(), self.recording)
 
 
 @dataclass(slots=True)
@@ -77,14 +87,29 @@ class ReadyClip:
 class SingleClipDecoder:
     def __init__(self, model: Model) -> None:
         self.model, self._sound = model, sound_of(model.card)
+        self._recorded = None if model.recordings is None else RecordedClips(model)
 
-    def clip(self, label: Label, code: Array) -> ResampledClip:
-        """``code``: [n_latents]."""
+    def shape(self, recording: int | None) -> tuple[int, int]:
+        """Channels and samples of a recording's clips; None: of decoded ones."""
+        if recording is None or self._recorded is None:
+            return 1, self.model.card.frame_length
+        channel_count, length = self._recorded.sides(recording).shape
+        return channel_count, length
+
+    def clip(self, label: Label, code: Array, recording: int | None = None) -> ResampledClip:
+        """The clip of a ``code``, [n_latents], or the ``recording`` moved to it."""
+        if recording is None or self._recorded is None:
+            return ResampledClip(self._sound(self._frame(label, code)[np.newaxis])[0])
+        sides = self._recorded.bent(recording, code, functools.partial(self._frame, label))
+        return ResampledClip(sides[0], ResampledClip(sides[1]) if len(sides) > 1 else None)
+
+    def _frame(self, label: Label, code: Array) -> Array:
+        """[frame_width]."""
         label_conditions = (
             label.shares(self.model.card.conditions) if isinstance(label, Between) else np.array([label], np.intp)
         )
-        frames = self.model.decode(code[np.newaxis], label_conditions)
-        return ResampledClip(self._sound(frames)[0])
+        frame: Array = self.model.decode(code[np.newaxis], label_conditions)[0]
+        return frame
 
 
 class BlockingClipCache:
@@ -92,11 +117,11 @@ class BlockingClipCache:
         self._decoder, self._max_clips = decoder, max(NEWEST, MOST_CACHED_BYTES // clip_bytes)
         self._clips: dict[Name, ResampledClip] = {}
 
-    def clip(self, label: Label, code: Array) -> ResampledClip:
-        name = label, code.tobytes()
+    def clip(self, label: Label, code: Array, recording: int | None) -> ResampledClip:
+        name = Name(label, code.tobytes(), recording)
         clip = self._clips.pop(name, None)
         if clip is None:
-            clip = self._decoder.clip(label, code)
+            clip = self._decoder.clip(label, code, recording)
         self._clips[name] = clip
         while len(self._clips) > self._max_clips:
             del self._clips[next(iter(self._clips))]
@@ -204,7 +229,7 @@ class _Work:
         )
         if clip is None:
             start_seconds = time.perf_counter()
-            clip = self._decoder.clip(clip_request.label, clip_request.code)
+            clip = self._decoder.clip(clip_request.label, clip_request.code, clip_request.recording)
             clip.prepare()
             decode_seconds = time.perf_counter() - start_seconds
             self.seconds += (decode_seconds - self.seconds) * (SETTLING if self.seconds else 1.0)
@@ -223,35 +248,43 @@ FLOAT_BYTES = 4
 class ClipDecodeWorker:
     """Decodes in its own process; in the caller's while it starts, and when memory is full."""
 
-    def __init__(self, decoder: SingleClipDecoder, length: int, clips: int) -> None:
-        self._decoder, self._length = decoder, length
-        clip_size = ResampledClip.size(length)
-        room_count = max(1, min(clips, MOST_SHARED_BYTES // (clip_size * FLOAT_BYTES)))
-        arena = Arena(room_count * clip_size * FLOAT_BYTES)
-        self._memory = ClipMemory(_rooms(arena, clip_size).ravel())
+    def __init__(self, decoder: SingleClipDecoder, length: int, sounds: int) -> None:
+        """Reserve memory for as many ``sounds`` of at most ``length`` samples; a stereo clip has two."""
+        self._decoder, self._room_size = decoder, ResampledClip.size(length)
+        room_count = max(1, min(sounds, MOST_SHARED_BYTES // (self._room_size * FLOAT_BYTES)))
+        arena = Arena(room_count * self._room_size * FLOAT_BYTES)
+        self._memory = ClipMemory(_rooms(arena, self._room_size).ravel())
         self._free_rooms = list(range(room_count))
-        self._server = ModelProcess("clips", decoder.model, decoder, _put, arena, clip_size)
+        self._server = ModelProcess("clips", decoder.model, decoder, _put, arena, self._room_size)
 
-    def clip(self, label: Label, code: Array) -> ResampledClip:
-        if self._free_rooms:
-            room_index = self._free_rooms.pop()
-            clip = ResampledClip.stored(self._memory, room_index, self._length)
-            weakref.finalize(clip, self._free_rooms.append, room_index)
+    def clip(self, label: Label, code: Array, recording: int | None = None) -> ResampledClip:
+        channel_count, length = self._decoder.shape(recording)
+        if len(self._free_rooms) >= channel_count:
+            room_indices = [self._free_rooms.pop() for _ in range(channel_count)]
+            clip: ResampledClip | None = None
+            for room_index in reversed(room_indices):
+                clip = ResampledClip.stored(self._memory, room_index * self._room_size, length, clip)
+                weakref.finalize(clip, self._free_rooms.append, room_index)
+            assert clip is not None
             with contextlib.suppress(Away):
-                self._server.ask((room_index, label, code))
+                self._server.ask((room_indices, label, code, recording))
                 return clip
-        clip = self._decoder.clip(label, code)
+        clip = self._decoder.clip(label, code, recording)
         clip.prepare()
         return clip
 
 
-def _put(decoder: SingleClipDecoder, question: tuple[int, Label, Array], arena: Arena, clip_size: int) -> None:
-    """Decode a clip into its room, in the process."""
-    room_index, label, code = question
-    decoder.clip(label, code).put(_rooms(arena, clip_size)[room_index])
+def _put(
+    decoder: SingleClipDecoder, question: tuple[list[int], Label, Array, int | None], arena: Arena, room_size: int
+) -> None:
+    """Decode a clip into the rooms of its sides, in the process."""
+    room_indices, label, code, recording = question
+    sides = decoder.clip(label, code, recording).sides
+    for room_index, side in zip(room_indices, sides, strict=True):
+        side.put(_rooms(arena, room_size)[room_index])
 
 
-def _rooms(arena: Arena, clip_size: int) -> Array:
-    """Shared memory as rooms of equal clips, [rooms, size]."""
+def _rooms(arena: Arena, room_size: int) -> Array:
+    """Shared memory as equal rooms, [rooms, size]."""
     rooms: Array = np.frombuffer(arena.buffer, np.float32)
-    return rooms[: len(rooms) // clip_size * clip_size].reshape(-1, clip_size)
+    return rooms[: len(rooms) // room_size * room_size].reshape(-1, room_size)

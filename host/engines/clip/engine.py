@@ -14,6 +14,7 @@ from ...ramps import RAMP_SECONDS, Ramp
 from ...units import MIDDLE_C
 from ..engine import Engine, EngineRequest, Motion, VoiceSound
 from .clip_cache import (
+    FLOAT_BYTES,
     NEWEST,
     BlockingClipCache,
     ClipDecodeWorker,
@@ -49,7 +50,7 @@ class ClipPlaySettings(NamedTuple):
 
 
 class PendingRead(NamedTuple):
-    """A read whose samples times ``weight``, [n], are added to ``output``, [n]."""
+    """A read whose samples times ``weight``, [n], are added to each row of ``output``, [channels, n]."""
 
     request: Request | Stretch
     output: Array
@@ -89,7 +90,7 @@ class ClipEngine(Engine[ClipStream]):
 
     def __init__(self, model: Model, playing: ClipPlaySettings, live: bool) -> None:
         card = model.card
-        self._rate, self._clip_length, self._playing = card.sample_rate, card.frame_length, playing
+        self._rate, self._playing = card.sample_rate, playing
         self._ramp_samples = round(RAMP_SECONDS * self._rate)
         self.targets = {name: Ramp(value, self._ramp_samples) for name, value in playing.settings.values().items()}
         default_label = playing.settings.label
@@ -99,7 +100,7 @@ class ClipEngine(Engine[ClipStream]):
         self._slots = list(playing.kit) or [KNOBS]  # last struck first
         self._rest_code = np.array(playing.rest_latents, np.float32)
         latent_lows, latent_highs = np.array(card.spans, np.float32).T
-        kit_hits = list(playing.kit.values()) or [Hit(None, None)]
+        kit_hits = list(playing.kit.values()) or [Hit(None, None, None)]
         self._rows = {slot: row for row, slot in enumerate(self._slots)}  # of `_slot_codes`, by slot
         self._slot_codes = np.array(
             [playing.rest_latents if hit.code is None else hit.code for hit in kit_hits], np.float32
@@ -115,11 +116,15 @@ class ClipEngine(Engine[ClipStream]):
         self._cached_codes = b"", self._slot_codes  # latents, and the codes of all slots at them
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         decoder = SingleClipDecoder(model)
-        self._blocking_cache = None if live else BlockingClipCache(decoder, 4 * self._clip_length)
+        self._recordings = dict(zip(self._slots, (hit.recording for hit in kit_hits), strict=True))
+        clip_shapes = {slot: decoder.shape(recording) for slot, recording in self._recordings.items()}
+        self._lengths = {slot: length for slot, (_, length) in clip_shapes.items()}
+        self._channels = max(channel_count for channel_count, _ in clip_shapes.values())
+        longest = max(self._lengths.values())
+        self._blocking_cache = None if live else BlockingClipCache(decoder, FLOAT_BYTES * self._channels * longest)
+        sounds_at_once = sum(channel_count for channel_count, _ in clip_shapes.values()) * (NEWEST + 1)
         self._prefetch_cache = (
-            PrefetchClipCache(
-                ClipDecodeWorker(decoder, self._clip_length, (NEWEST + 1) * len(self._slots) + PLAYING_CLIPS)
-            )
+            PrefetchClipCache(ClipDecodeWorker(decoder, longest, sounds_at_once + PLAYING_CLIPS * self._channels))
             if live
             else None
         )
@@ -129,6 +134,10 @@ class ClipEngine(Engine[ClipStream]):
         if self._prefetch_cache is not None:
             kernels()  # here, not at the first note of another pitch
             self._prefetch_cache.ask(self._wants(self._rest_code, [self._label_of(slot, 0) for slot in self._slots], 0))
+
+    @property
+    def channels(self) -> int:
+        return self._channels
 
     @property
     def ready(self) -> bool:
@@ -144,11 +153,11 @@ class ClipEngine(Engine[ClipStream]):
 
     def start_stream(self, pitch: float, time: int, key: int) -> ClipStream:
         playing, parameter_values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
+        slot = key if key in playing.kit else KNOBS
         segment = ClipSegment.from_values(
-            self._clip_length, parameter_values, playing.settings.loop, self._rate, self._fade_samples
+            self._lengths[slot], parameter_values, playing.settings.loop, self._rate, self._fade_samples
         )
         shift_semitones = parameter_values["clip.pitch"] - MIDDLE_C
-        slot = key if key in playing.kit else KNOBS
         self._slots.remove(slot)
         self._slots.insert(0, slot)
         stream = ClipStream(
@@ -175,22 +184,22 @@ class ClipEngine(Engine[ClipStream]):
             self._next_look = block_end + self._look_samples
             self._look(self._prefetch_cache, motion, max(0, len(streams) - 1), block_end)
         codes = self._codes_at(motion, len(streams), start, block_end)
-        sounds = np.zeros((len(streams), 1, count), np.float32)
+        sounds = np.zeros((len(streams), self._channels, count), np.float32)
         pending_reads: list[PendingRead] = []
         fade_outs: list[tuple[Array, Array]] = []
         for voice_index, stream in enumerate(streams):
             if not codes and self._goes_on(voice_index, stream, motion, start, block_end):
-                stretch = self._straight(stream, stream.step, start, count, stream.position)
-                assert stretch is not None
+                straight_reads = self._straight(stream, stream.step, start, sounds[voice_index], stream.position)
+                assert straight_reads is not None
                 stream.position = stream.part.wrapped(stream.position + stream.step * count)
-                pending_reads.append(PendingRead(stretch, sounds[voice_index, 0]))
+                pending_reads += straight_reads
                 continue
             first_sample, end_sample = (
                 max(start, stream.on),
                 min(block_end, stream.end or block_end, stream.over or block_end),
             )
             if not stream.finished and first_sample < end_sample:
-                output = sounds[voice_index, 0, first_sample - start : end_sample - start]
+                output = sounds[voice_index, :, first_sample - start : end_sample - start]
                 self._play(voice_index, stream, motion, first_sample, end_sample, codes, output, pending_reads)
                 if stream.over is not None and end_sample > stream.over - self._fade_samples:
                     remaining_shares = (stream.over - np.arange(first_sample, end_sample)) / self._fade_samples
@@ -266,7 +275,7 @@ class ClipEngine(Engine[ClipStream]):
                 stream,
                 motion,
                 piece_start,
-                output[piece_start - first_sample : piece_end - first_sample],
+                output[:, piece_start - first_sample : piece_end - first_sample],
                 pending_reads,
             )
             if stream.finished:
@@ -296,15 +305,19 @@ class ClipEngine(Engine[ClipStream]):
         """Return the best clip for a code, and its name; None if none is ready."""
         code = self._codes(latent_code)[self._rows[stream.slot]]
         morphed_label = self._morphed_label(stream.slot, stream.label, motion, time)
-        clip_name = morphed_label, code.tobytes()
+        clip_name = Name(morphed_label, code.tobytes(), self._recordings[stream.slot])
         if self._blocking_cache is not None:
-            return self._blocking_cache.clip(morphed_label, code), clip_name
+            return self._blocking_cache.clip(morphed_label, code, clip_name.recording), clip_name
         assert self._prefetch_cache is not None
         ready_clips = self._prefetch_cache.ready_clips(stream.slot)
         # Prefer the exact code, then the newest clip of the label, then the newest clip.
         best_clip = max(
             ready_clips,
-            key=lambda best_clip: (best_clip.name == clip_name, best_clip.name[0] == morphed_label, best_clip.number),
+            key=lambda best_clip: (
+                best_clip.name == clip_name,
+                best_clip.name.label == morphed_label,
+                best_clip.number,
+            ),
             default=None,
         )
         if best_clip is None:
@@ -325,7 +338,7 @@ class ClipEngine(Engine[ClipStream]):
         pending_reads: list[PendingRead],
     ) -> None:
         """Read a stream's clip, chunk by chunk; note how long its step is constant."""
-        piece_length = len(output)
+        piece_length = output.shape[1]
         pitch = stream.key if stream.pitch is None else stream.pitch.block(piece_start, piece_length)
         bend = motion.bend_of(voice_index, piece_start, piece_length)
         semitones = np.float64(stream.shift) + pitch + bend
@@ -346,7 +359,7 @@ class ClipEngine(Engine[ClipStream]):
                 stream,
                 chunk_step,
                 piece_start + chunk_start,
-                output[chunk_start : chunk_start + CHUNK_SAMPLES],
+                output[:, chunk_start : chunk_start + CHUNK_SAMPLES],
                 pending_reads,
             )
 
@@ -354,7 +367,7 @@ class ClipEngine(Engine[ClipStream]):
         self, stream: ClipStream, step: int | Places, chunk_start: int, output: Array, pending_reads: list[PendingRead]
     ) -> None:
         """Add reads of a chunk to ``pending_reads``, and move the stream on."""
-        segment, position, inside_count = stream.part, stream.position, len(output)
+        segment, position, inside_count = stream.part, stream.position, output.shape[1]
         if isinstance(step, int):
             next_position = position + step * inside_count
             inside_count = segment.count_inside(position, step, inside_count)
@@ -364,30 +377,36 @@ class ClipEngine(Engine[ClipStream]):
             inside_count = (
                 inside_count if segment.period else int(np.searchsorted(positions[:-1], segment.length << BITS))
             )
-        stream.position, stream.finished = segment.wrapped(next_position), inside_count < len(output)
+        stream.position, stream.finished = segment.wrapped(next_position), inside_count < output.shape[1]
         if inside_count == 0:
             return
         if isinstance(step, int):
-            if (straight_read := self._straight(stream, step, chunk_start, inside_count, position)) is not None:
-                pending_reads.append(PendingRead(straight_read, output[:inside_count]))
+            straight_reads = self._straight(stream, step, chunk_start, output[:, :inside_count], position)
+            if straight_reads is not None:
+                pending_reads += straight_reads
                 return
             positions, step = position + step * np.arange(inside_count), np.array([step])
         else:
             positions, step = positions[:inside_count], step[:inside_count]
-        assert stream.clip is not None
         coming_shares = self._share(stream, chunk_start, inside_count)
-        for request, first_index, weights in segment.requests(
-            stream.clip, stream.coming, coming_shares, positions, step
-        ):
-            pending_reads.append(PendingRead(request, output[first_index : first_index + len(request.places)], weights))
+        for clip, coming, channels in _sides(stream, output):
+            for request, first_index, weights in segment.requests(clip, coming, coming_shares, positions, step):
+                last_index = first_index + len(request.places)
+                pending_reads.append(PendingRead(request, channels[:, first_index:last_index], weights))
 
-    def _straight(self, stream: ClipStream, step: int, chunk_start: int, count: int, position: int) -> Stretch | None:
-        """Return the read of a chunk at a constant step; None if it is not straight."""
+    def _straight(
+        self, stream: ClipStream, step: int, chunk_start: int, output: Array, position: int
+    ) -> list[PendingRead] | None:
+        """Return the reads of a chunk at a constant step; None if it is not straight."""
+        count = output.shape[1]
         position_and_step = stream.part.straight(position, step, count)
         if position_and_step is None:
             return None
-        assert stream.clip is not None
-        return Stretch(stream.clip, *position_and_step, count, stream.coming, self._share(stream, chunk_start, count))
+        coming_shares = self._share(stream, chunk_start, count)
+        return [
+            PendingRead(Stretch(clip, *position_and_step, count, coming, coming_shares), channels)
+            for clip, coming, channels in _sides(stream, output)
+        ]
 
     def _share(self, stream: ClipStream, chunk_start: int, count: int) -> Array | None:
         """Gains of the clip that fades in; None without one."""
@@ -415,7 +434,10 @@ class ClipEngine(Engine[ClipStream]):
         """Requests of all slots' clips."""
         codes, latent_bytes = self._codes(latent_code), latent_code.tobytes()
         labelled_slots = zip(self._slots, slot_labels, strict=True)
-        return [ClipRequest(slot, label, codes[self._rows[slot]], latent_bytes, time) for slot, label in labelled_slots]
+        return [
+            ClipRequest(slot, label, codes[self._rows[slot]], latent_bytes, time, self._recordings[slot])
+            for slot, label in labelled_slots
+        ]
 
     def _codes(self, latent_code: Array) -> Array:
         """Codes of all slots, [slots, n_latents], at the latents' code."""
@@ -437,6 +459,18 @@ class ClipEngine(Engine[ClipStream]):
         if end_label is None or (slot != KNOBS and self._playing.kit[slot].label is not None):
             return label_index
         return label_between(label_index, end_label, motion.morph(time))
+
+
+def _sides(stream: ClipStream, output: Array) -> Sequence[tuple[ResampledClip, ResampledClip | None, Array]]:
+    """Clip, coming clip and channels of ``output``, [channels, n], for each side that differs from the other."""
+    clip, coming = stream.clip, stream.coming
+    assert clip is not None
+    if clip.right is None and (coming is None or coming.right is None):
+        return [(clip, coming, output)]
+    return [
+        (clip, coming, output[:1]),
+        (clip.right or clip, coming and (coming.right or coming), output[1:]),
+    ]
 
 
 def make_engine(model: Model, request: EngineRequest) -> ClipEngine:

@@ -43,22 +43,31 @@ class Copy(NamedTuple):
 
 
 class ResampledClip:
-    """A sound, [samples], and copies, each at half the last one's rate, made on first read or by `prepare`."""
+    """A sound, [samples], and copies, each at half the last one's rate, made on first read or by `prepare`.
 
-    __slots__ = ("__weakref__", "_copies", "samples")
+    ``right`` is the other side of a stereo sound's left; None: both sides are equal.
+    """
 
-    def __init__(self, samples: Array) -> None:
+    __slots__ = ("__weakref__", "_copies", "right", "samples")
+
+    def __init__(self, samples: Array, right: "ResampledClip | None" = None) -> None:
         """``samples`` must not change afterwards; non-finite ones become silence."""
         if not np.isfinite(samples).all():
             samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-        self.samples = samples
+        self.samples, self.right = samples, right
         self._copies: list[Copy] = []
 
-    def __reduce__(self) -> tuple[type["ResampledClip"], tuple[Array]]:
-        return ResampledClip, (self.samples,)
+    def __reduce__(self) -> tuple[type["ResampledClip"], tuple[Array, "ResampledClip | None"]]:
+        return ResampledClip, (self.samples, self.right)
+
+    @property
+    def sides(self) -> list["ResampledClip"]:
+        return [self] if self.right is None else [self, self.right]
 
     def prepare(self) -> None:
-        """Make all copies."""
+        """Make all copies, of both sides."""
+        if self.right is not None:
+            self.right.prepare()
         if len(self._copies) <= OCTAVES - 1:
             room = np.empty(ResampledClip.size(len(self.samples)), np.float32)
             self.put(room)
@@ -70,15 +79,18 @@ class ResampledClip:
         return _begins(length)[-1]
 
     def put(self, room: Array) -> None:
-        """Write the clip and all copies into ``room``, [size]."""
+        """Write the clip and all copies, of this side, into the start of ``room``, at least [size]."""
         copy_bounds = itertools.pairwise(_begins(len(self.samples)))
         for samples, (room_start, room_end) in zip((self.samples, *_octaves(self.samples)), copy_bounds, strict=True):
             _pad(samples, room[room_start:room_end])
 
     @classmethod
-    def stored(cls, memory: ClipMemory, number: int, length: int) -> "ResampledClip":
-        """The clip that `put` wrote to room ``number`` of equal rooms, reserved while in use."""
-        clip, room_start = cls.__new__(cls), number * ResampledClip.size(length)
+    def stored(
+        cls, memory: ClipMemory, room_start: int, length: int, right: "ResampledClip | None" = None
+    ) -> "ResampledClip":
+        """The clip that `put` wrote to the memory from ``room_start`` on, reserved while in use."""
+        clip = cls.__new__(cls)
+        clip.right = right
         clip.samples = memory.flat[room_start + TAPS : room_start + TAPS + length]
         clip._copies = _copies(memory, room_start, length)
         return clip

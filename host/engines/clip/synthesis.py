@@ -55,7 +55,7 @@ class SpectraSound:
         """The clip of a frame, [length]."""
         magnitudes, levels = self._audible(frame)
         sound = np.zeros(self._length, np.float32)
-        levelled_sound = self._levelled(self._added(magnitudes * self._fitted(magnitudes, levels)), levels, POOLED)
+        levelled_sound = self.levelled(self.added(magnitudes * self._fitted(magnitudes, levels)), levels, POOLED)
         sound[: len(levelled_sound)] = levelled_sound
         return sound
 
@@ -67,9 +67,9 @@ class SpectraSound:
         ]
         sounds = np.zeros((len(frames), self._length), np.float32)
         for sound, overlapped_sound, levels in zip(
-            sounds, self._added(magnitudes * phasors), frames[:, magnitude_count:], strict=True
+            sounds, self.added(magnitudes * phasors), frames[:, magnitude_count:], strict=True
         ):
-            sound[: len(overlapped_sound)] = self._levelled(
+            sound[: len(overlapped_sound)] = self.levelled(
                 overlapped_sound, levels[: len(overlapped_sound) // self._part_samples], POOLED
             )
         return sounds
@@ -80,7 +80,7 @@ class SpectraSound:
 
     def own_phasors(self, sound: Array) -> Spectrum:
         """Unit phasors of a clip, [spectra, bins]."""
-        spectra = self._transformed(sound)
+        spectra = self.transformed(sound)
         return (spectra / np.maximum(np.abs(spectra), np.float32(1e-12))).astype(np.complex64, copy=False)
 
     def _audible(self, frame: Array) -> tuple[Array, Array]:
@@ -104,7 +104,7 @@ class SpectraSound:
         fitted_spectra: Spectrum = magnitudes * self._first_phases(magnitudes)
         previous_spectra: Spectrum | None = None
         for _ in range(self._turns):
-            spectra = self._transformed(self._levelled(self._added(fitted_spectra), levels))
+            spectra = self.transformed(self.levelled(self.added(fitted_spectra), levels))
             accelerated_spectra = (
                 spectra if previous_spectra is None else spectra + MOMENTUM * (spectra - previous_spectra)
             )
@@ -136,7 +136,7 @@ class SpectraSound:
         start_phases = phases + np.pi * (bin_indices % 2)  # of the window
         return np.exp(1j * start_phases).astype(np.complex64)
 
-    def _added(self, spectra: Spectrum) -> Array:
+    def added(self, spectra: Spectrum) -> Array:
         """Overlap-add spectra to sounds."""
         windowed_pieces = np.fft.irfft(spectra, self._transform).astype(np.float32, copy=False) * self._window
         spectrum_count = spectra.shape[-2]
@@ -148,17 +148,23 @@ class SpectraSound:
             ..., first_sample : first_sample + (spectrum_count - 1) * self._hop
         ]
 
-    def _transformed(self, sound: Array) -> Spectrum:
-        """Spectra of a sound, [spectra, bins]."""
+    def transformed(self, sound: Array) -> Spectrum:
+        """Spectra, [spectra, bins], of a sound of whole hops."""
         padded_sound = np.pad(sound, self._transform // 2)
         sound_windows = np.lib.stride_tricks.sliding_window_view(padded_sound, self._transform)[:: self._hop]
         return np.fft.rfft(sound_windows * self._window).astype(np.complex64, copy=False)
 
-    def _levelled(self, sound: Array, levels: Array, pooled: int = 1) -> Array:
-        """Scale parts to their root mean squares, averaged over ``pooled`` parts, an odd number."""
+    def levels(self, sound: Array) -> Array:
+        """Root mean squares of parts, [parts], of a sound of [..., samples], over all its channels."""
+        part_squares = np.square(sound).reshape(-1, sound.shape[-1] // self._part_samples, self._part_samples)
+        root_mean_squares: Array = np.sqrt(part_squares.mean(2).mean(0))
+        return root_mean_squares
+
+    def levelled(self, sound: Array, levels: Array, pooled: int = 1) -> Array:
+        """Scale parts of [..., samples] to their root mean squares, averaged over ``pooled`` parts, an odd number."""
         if not self._point_count:
             return sound
-        current_levels = np.sqrt(np.square(sound).reshape(len(levels), self._part_samples).mean(1))
+        current_levels = self.levels(sound)
         if pooled > 1:
             kernel = np.ones(pooled) / pooled
             current_levels, levels = (
@@ -166,7 +172,7 @@ class SpectraSound:
             )
         log_gains = np.log(np.clip(levels / np.maximum(current_levels, QUIETEST), 1 / MOST_GAIN, MOST_GAIN))
         part_middles = (np.arange(len(levels)) + 0.5) * self._part_samples
-        return sound * np.exp(np.interp(np.arange(len(sound)), part_middles, log_gains)).astype(np.float32)
+        return sound * np.exp(np.interp(np.arange(sound.shape[-1]), part_middles, log_gains)).astype(np.float32)
 
 
 def sound_of(card: Card) -> Callable[[Array], Array]:

@@ -49,7 +49,7 @@ def code(number):
 def elsewhere(monkeypatch, decoder):
     """Let this process refuse to decode."""
 
-    def refuse(label, code):
+    def refuse(label, code, recording=None):
         raise AssertionError
 
     monkeypatch.setattr(decoder, "clip", refuse)

@@ -40,10 +40,10 @@ def gate(monkeypatch):
     opened.set()
     opened.decoded = []
 
-    def clip(self, label, code):
+    def clip(self, label, code, recording=None):
         assert opened.wait(PATIENCE_SECONDS)
         opened.decoded.append(code.tolist())
-        return made(self, label, code)
+        return made(self, label, code, recording)
 
     monkeypatch.setattr(SingleClipDecoder, "clip", clip)
     monkeypatch.setattr(engine, "ClipDecodeWorker", lambda decoder, *_: decoder)
@@ -182,7 +182,7 @@ def test_of_a_kit_whose_knob_never_rests_each_key_has_its_turn_in_the_order_that
     """The knob has moved on by the time that a clip is ready."""
 
     class Moving:
-        def clip(self, label, code):
+        def clip(self, label, code, recording):
             decoded.append(int(code[0]))
             if len(decoded) < 30:
                 ahead.ask(wants(len(decoded)))
@@ -221,7 +221,7 @@ def test_few_clips_are_kept_however_far_a_knob_turns(patch):
 def test_a_decoder_that_fails_is_heard_of_by_who_plays_on(patch, monkeypatch):
     playing = Playing(patch())
 
-    def fail(self, label, code):
+    def fail(self, label, code, recording):
         raise UserError("it cannot be run")
 
     monkeypatch.setattr(SingleClipDecoder, "clip", fail)

@@ -1,0 +1,306 @@
+"""Keys play the recordings of a model's file: as they are at their codes, and elsewhere as its decoder changes."""
+
+import json
+
+import numpy as np
+import pytest
+from timbrel.host.audio.sound_files import flac_bytes
+from timbrel.host.engines.clip.clip_cache import ClipDecodeWorker, SingleClipDecoder
+from timbrel.host.engines.clip.engine import FADE_SECONDS
+from timbrel.host.engines.clip.recorded import FAR, MOST_RATIO_DB, NEAR, RecordedClips
+from timbrel.host.engines.clip.synthesis import sound_of
+from timbrel.host.errors import UserError
+from timbrel.host.events import NoteOn, ParameterChange
+from timbrel.host.model.model import Model
+from timbrel.host.model.recordings import MOST_SECONDS
+from timbrel.host.play.rack import ChannelInstrument
+from timbrel.host.preset.library import Patch
+from timbrel.host.preset.preset import Preset
+from timbrel.host.preset.validation import fitted
+from timbrel.host.units import db_to_gain
+
+from ....patience import until
+from ...clips import BINS, HOP, LOUDER, RATE, SHARP, TILT, in_16_bit, noise, recorded, save_clips, save_recorded
+
+SIDE, FADE = np.float32(np.sqrt(0.5)), round(FADE_SECONDS * RATE)
+STEREO, MONO, LONG = recorded(1, 2), recorded(2), recorded(3, 2, 9001)
+SOUNDS = {"stereo": STEREO, "mono": MONO, "long": LONG}
+CODES = [[0.5, 0.0], [-0.25, 0.5], [0.0, -0.5]]
+GAINS_DB = [0.0, -6.0, 0.0]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return Model(save_recorded(tmp_path_factory.mktemp("clips") / "m.onnx", SOUNDS, CODES, GAINS_DB))
+
+
+@pytest.fixture
+def patch(model, tmp_path):
+    def make(of=model, **keys):
+        fields = {"format": 1, "model": "m", "envelope": SHARP, "knobs": [20, 21], **keys}
+        return Patch("clips", fitted(Preset.model_validate(fields), of.card, tmp_path), of, tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def sides(patch):
+    """A function that gives both sides of what events make, without the gain of voices, [2, count]."""
+
+    def play(events, count, size=1 << 14, live=False, **keys):
+        instrument = ChannelInstrument(patch(**keys), RATE, live=live)
+        starts = range(0, count, size)
+        blocks = [
+            instrument.process([e for e in events if at <= e.time < at + size], min(size, count - at)) for at in starts
+        ]
+        return np.concatenate([block.copy() for block in blocks], axis=1) / SIDE
+
+    return play
+
+
+def kit(*names):
+    return [{"key": 36 + number, "recording": name} for number, name in enumerate(names)]
+
+
+def on(time=0, key=36):
+    return NoteOn(time, 0, key, 127)
+
+
+def near(found, expected, within=2e-6):
+    return np.allclose(found, expected, atol=within)
+
+
+# ---- at rest
+
+
+def test_a_key_plays_its_recording_on_both_sides_and_to_its_end(sides):
+    found = sides([on(100, 36), on(20000, 37), on(40000, 38)], 60000, keys=kit("stereo", "mono", "long"))
+    assert near(found[:, 100:3100], STEREO)
+    assert near(found[:, 20000:23000], np.repeat(MONO, 2, axis=0) * np.float32(db_to_gain(-6)))
+    assert near(found[:, 40000:49001], LONG)
+    for start, end in ((0, 100), (3100, 20000), (23000, 40000), (49001, 60000)):
+        assert not np.abs(found[:, start:end]).max() > 1e-9
+
+
+def test_blocks_of_any_size_give_the_same_samples(sides):
+    events = [on(100, 36), on(130, 38), on(2000, 37)]
+    expected = sides(events, 12000, keys=kit("stereo", "mono", "long"))
+    assert np.array_equal(sides(events, 12000, size=97, keys=kit("stereo", "mono", "long")), expected)
+
+
+def test_start_and_direction_choose_a_part_of_both_sides(sides):
+    whole = 71 * HOP  # the recording, to the next hop
+    found = sides([on(0)], 12000, keys=kit("long"), clip={"reverse": True})
+    assert near(found[:, whole - 9001 : whole - FADE], LONG[:, FADE:][:, ::-1])
+    begun = sides([on(0)], 12000, keys=kit("long"), clip={"start": 0.5})
+    assert near(begun[:, : 9001 - whole // 2], LONG[:, whole // 2 :])
+
+
+def test_an_octave_down_each_side_is_read_twice_as_slowly(sides):
+    found = sides([on()], 6000, keys=[kit("stereo")[0] | {"pitch_semitones": -12}])
+    assert near(found[:, :6000:2], STEREO)
+
+
+def test_a_kit_of_mono_recordings_has_one_channel(patch):
+    for names, channels in ((("mono",), 1), (("mono", "stereo"), 2)):
+        instrument = ChannelInstrument(patch(keys=kit(*names)), RATE)
+        assert instrument._synthesis._engine.channels == channels
+
+
+def test_a_loop_of_a_stereo_recording_returns_on_both_sides(sides):
+    found = sides([on()], 30000, keys=kit("long"), clip={"loop": True, "crossfade_seconds": 0.0})
+    whole = 71 * HOP
+    assert near(found[:, whole : whole + 9001], LONG)
+
+
+# ---- elsewhere
+
+
+def moved(model, name, code):
+    index = list(SOUNDS).index(name)
+    return np.stack(
+        [side.samples for side in SingleClipDecoder(model).clip(0, np.array(code, np.float32), index).sides]
+    )
+
+
+def test_magnitudes_and_levels_change_as_the_decoders_do(model):
+    """Noise has the tilt of its spectrum changed, on both sides alike."""
+    found = moved(model, "long", [1.5, -0.5])  # latent 0 from 0 to 1.5
+    assert found.shape == (2, 71 * HOP)
+    for side, before in zip(found, LONG, strict=True):
+        powers = [band_powers(sound[:8192]) for sound in (side, before)]
+        expected_db = 20 * np.log10(1 + 1.5 * np.interp(BAND_MIDDLES, np.linspace(0, 1, BINS), TILT))
+        assert np.ptp(10 * np.log10(powers[0] / powers[1]) - expected_db) < 1.0
+
+
+BAND_MIDDLES = (np.arange(8) + 0.5) / 8  # of half the rate
+
+
+def band_powers(sound):
+    """Of eight bands of equal width."""
+    return np.square(np.abs(np.fft.rfft(sound)))[:4096].reshape(8, -1).sum(1)
+
+
+def test_loudness_changes_by_the_ratio_of_levels(model):
+    found = moved(model, "long", [0.0, 0.5])
+    ratio = (0.1 + 0.5 * LOUDER) / (0.1 - 0.5 * LOUDER)
+    assert np.sqrt(np.square(found).mean() / np.square(LONG).mean() * found.shape[1] / 9001) == pytest.approx(
+        ratio, rel=0.02
+    )
+
+
+def test_a_step_of_a_knob_is_a_small_change(model):
+    own = np.pad(LONG, ((0, 0), (0, 71 * HOP - 9001)))
+    for distance in (1e-4, 1e-2):
+        change = moved(model, "long", [distance, -0.5]) - own
+        assert 0 < np.abs(change).max() < distance
+
+
+def test_far_from_every_recording_the_decoder_plays_alone(model):
+    def own(code):
+        return sound_of(model.card)(model.decode(np.array([code], np.float32), np.zeros(1, np.intp)))[0]
+
+    code = [0.5 + FAR + 0.1, 0.0]
+    found = moved(model, "stereo", code)
+    assert near(found, np.tile(own(code), (2, 1)), 1e-6)
+    between = [0.5 + (NEAR + FAR) / 2, 0.0]
+    both = moved(model, "stereo", between)
+    nearer = moved(model, "stereo", [0.5 + NEAR, 0.0])
+    assert not near(both, np.tile(own(between), (2, 1)), 1e-3)
+    assert np.abs(both - (nearer + own(between)) * np.float32(np.sqrt(0.5))).max() < 0.1 * np.abs(both).max()
+
+
+def test_ratios_are_limited(model, monkeypatch):
+    clips = RecordedClips(model)
+    frames = {
+        0.0: np.full(model.card.frame_width, 1.0, np.float32),
+        1.0: np.full(model.card.frame_width, 1e3, np.float32),
+    }
+    frames[1.0][0] = 1.0
+    quiet = np.full(model.card.frame_width, 1.0, np.float32)
+    quiet[0] = 1e3
+    monkeypatch.setattr(clips, "_own_frames", {2: quiet})
+    found = clips.bent(2, np.array([0.0, -0.4], np.float32), lambda code: frames[1.0])
+    rise_db = 20 * np.log10(np.abs(found).max() / np.abs(LONG).max())
+    assert rise_db < 2 * MOST_RATIO_DB
+
+
+def test_a_knob_moves_a_key_from_its_recording(sides):
+    changes = [ParameterChange(0, 0, "latent.0", 0.8)]
+    found = sides([*changes, on(4000)], 16000, keys=kit("long"))[:, 4000:13001]
+    assert not near(found, LONG, 1e-3)
+    back = [ParameterChange(0, 0, "latent.0", 0.8), ParameterChange(3000, 0, "latent.0", 0.0), on(8000)]
+    assert near(sides(back, 20000, keys=kit("long"))[:, 8000:17001], LONG)
+
+
+# ---- live
+
+
+def test_beside_the_playing_each_side_has_a_room_of_its_own(model):
+    decoder = SingleClipDecoder(model)
+    worker = ClipDecodeWorker(decoder, 71 * HOP, 3)
+    until(worker._server._is_ready)
+    code = np.array([0.7, 0.0], np.float32)
+    expected = decoder.clip(0, code, 0)
+    found = worker.clip(0, code, 0)
+    assert len(worker._free_rooms) == 1
+    for side, other in zip(found.sides, expected.sides, strict=True):
+        assert np.array_equal(side.samples, other.samples)
+    crowded = worker.clip(0, code, 2)  # a room is missing: this process decodes
+    assert len(worker._free_rooms) == 1
+    assert np.array_equal(crowded.right.samples, decoder.clip(0, code, 2).right.samples)
+    del found, side
+    assert len(worker._free_rooms) == 3
+
+
+# ---- presets
+
+
+def test_a_label_stands_for_the_medoid_of_its_recordings(tmp_path, patch, sides):
+    sounds = {f"take {number}": recorded(number) for number in range(3)}
+    codes = [[0.0, 0.0], [0.5, 0.5], [1.9, 1.9]]
+    labelled = Model(save_recorded(tmp_path / "l.onnx", sounds, codes, labels=("tom", "tom", "tom")))
+    for label, name in (("tom", "take 1"), ("take 2", "take 2")):
+        found = sides([on()], 4000, of=labelled, keys=[{"key": 36, "label": label}])
+        assert near(found[:, :3000], np.repeat(sounds[name], 2, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"recording": "stero"}, "did you mean 'stereo'?"),
+        ({"recording": "stereo", "code": [0.0, 0.0]}, "has its own code and label"),
+        ({"recording": "stereo", "label": "one"}, "has its own code and label"),
+        ({}, "give it a recording, a code or a label"),
+    ],
+)
+def test_a_key_that_cannot_be_is_told(patch, entry, words):
+    with pytest.raises((UserError, ValueError)) as caught:
+        ChannelInstrument(patch(keys=[{"key": 36} | entry]), RATE)
+    assert words in str(caught.value)
+
+
+# ---- files
+
+
+def test_verify_decodes_every_recording(model):
+    assert model.verify().passed
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ('{"format": 1, "flac": []}', "are 0, the card's 1"),
+        ('{"format": 2, "flac": []}', "newer than this timbrel reads"),
+        ("[]", "are not valid"),
+    ],
+)
+def test_metadata_that_do_not_go_with_the_card_are_refused(tmp_path, metadata, words):
+    path = save_recorded(tmp_path / "m.onnx", {"mono": MONO}, [[0.0, 0.0]], metadata=metadata)
+    with pytest.raises(UserError, match="its recordings") as caught:
+        Model(path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("flac", "words"),
+    [
+        ("no base64!", "is not base64"),
+        ("AAAA", "is not the one that its card names"),
+    ],
+)
+def test_a_damaged_recording_is_told_before_it_plays(tmp_path, patch, flac, words):
+    metadata = json.dumps({"format": 1, "flac": [flac]})
+    damaged = Model(save_recorded(tmp_path / "m.onnx", {"mono": MONO}, [[0.0, 0.0]], metadata=metadata))
+    for act in (damaged.verify, lambda: ChannelInstrument(patch(of=damaged, keys=kit("mono")), RATE)):
+        with pytest.raises(UserError, match="its recording 'mono'") as caught:
+            act()
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["rate", "channels", "length"])
+def test_a_recording_of_another_shape_is_refused(tmp_path, fault, monkeypatch):
+    if fault == "rate":
+        monkeypatch.setattr("tests.host.clips.flac_bytes", lambda sides, rate: flac_bytes(sides, RATE // 2))
+    sound = {
+        "rate": MONO,
+        "channels": np.repeat(MONO, 3, axis=0),
+        "length": np.zeros((1, round(MOST_SECONDS * RATE) + 1)),
+    }
+    model = Model(save_recorded(tmp_path / "m.onnx", {"mono": in_16_bit(sound[fault])}, [[0.0, 0.0]]))
+    with pytest.raises(UserError, match="no FLAC of one or two channels at 16000 Hz"):
+        model.verify()
+
+
+def test_a_card_names_each_recording_once_with_all_its_latents(tmp_path):
+    with pytest.raises(UserError, match="'mono' has 3 latents, the model has 2"):
+        Model(save_recorded(tmp_path / "m.onnx", {"mono": MONO}, [[0.0, 0.0, 0.0]]))
+    names = [{"name": "a", "label": "", "latent": [0.0, 0.0], "gain_db": 0.0, "sha256": ""}] * 2
+    with pytest.raises(UserError, match="recordings must have names that differ"):
+        Model(save_recorded(tmp_path / "m.onnx", {"mono": MONO}, [[0.0, 0.0]], recordings=names))
+
+
+def test_a_model_without_spectra_has_no_recordings(tmp_path):
+    row = {"name": "a", "label": "", "latent": [0.0, 0.0], "gain_db": 0.0, "sha256": ""}
+    with pytest.raises(UserError, match="recordings do not go with kind 'clip' and domain 'samples'"):
+        Model(save_clips(tmp_path / "m.onnx", noise(1), recordings=[row]))
