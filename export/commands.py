@@ -33,6 +33,11 @@ else:
 AUTO = FamilyChoice("auto")
 
 
+Recordings = Annotated[
+    bool, typer.Option("--recordings/--no-recordings", help="Hits and words: whether the model's file contains them.")
+]
+
+
 class MethodChoice(StrEnum):
     network = "network"
     gradient = "gradient"
@@ -59,6 +64,7 @@ def export(
     description: Annotated[str | None, typer.Option(help="One line.")] = None,
     license: Annotated[str | None, typer.Option(help="Of the model, its corpus included.")] = None,
     credits: Annotated[str | None, typer.Option(help="Who made the sounds.")] = None,
+    recordings: Recordings = True,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model for any host, or a file for Max and Pd, and prove that it agrees with the trained network."""
@@ -67,7 +73,12 @@ def export(
     from .nn import written
 
     card_texts = LabelInput(name, description, license, credits)
-    export_options: Any = {"which": checkpoint.value, "weights": weights.value, "overwrite": overwrite}
+    export_options: Any = {
+        "which": checkpoint.value,
+        "weights": weights.value,
+        "recordings": recordings,
+        "overwrite": overwrite,
+    }
     with Display() as display:
         display.stage("exporting")
         for written_line in written(source, output, nn, labels=card_texts, **export_options):
@@ -89,6 +100,7 @@ def make(
     label: Annotated[
         str | None, typer.Option(help="Of hits or words: 'folder', or a regular expression on files' names.")
     ] = None,
+    recordings: Recordings = True,
 ) -> None:
     """Turn a folder of sounds into an instrument: corpus, training, report, model, preset, a scale to hear."""
     if minutes is not None and more_minutes is not None:
@@ -96,7 +108,13 @@ def make(
     from .api.making import make_instrument
 
     summary = make_instrument(
-        sounds or [], output, minutes=minutes, more_minutes=more_minutes, family=family.value, label=label
+        sounds or [],
+        output,
+        minutes=minutes,
+        more_minutes=more_minutes,
+        family=family.value,
+        label=label,
+        recordings=recordings,
     )
     print(summary)
 

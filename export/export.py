@@ -39,7 +39,7 @@ from .graphs import EncodedFrames, Graphs, Weights, landmarks, latents, save, st
 from .knob_names import explained
 from .measures.codes import DEAD
 from .parity import STEPS, reference
-from .recordings import packed
+from .recordings import UNKNOWN_LICENCE, packed
 
 Proof = TypeVar("Proof")
 
@@ -159,7 +159,7 @@ def _write_decoder(
         format=1,
         name=card_texts.name or target_path.stem,
         description=card_texts.description or f"{recipe.description}; trained on {run.info.corpus_name}",
-        license=card_texts.license or corpus.licence or "unknown",
+        license=card_texts.license or corpus.licence or UNKNOWN_LICENCE,
         credits=card_texts.credits or "",
         created=datetime.date.today().isoformat(),
         sample_rate=recipe.frames.sample_rate,

@@ -36,6 +36,7 @@ from .families import FAMILIES, LOOPS, MINUTES, SHORT, TEXTURE, TONAL, check_min
 from .families.family import ExportFamily
 from .fidelity.page import dynamics_line, in_short, tuning_line
 from .first_preset import as_text, first_preset, rendered
+from .recordings import holding
 from .reports.measure import good_news
 from .reports.report import Figures
 
@@ -61,6 +62,7 @@ def make(
     more_minutes: float | None = None,
     family: str,
     label: str | None = None,
+    recordings: bool = True,
     display: Display,
 ) -> str:
     """Build a corpus, train, evaluate, export, write a preset and a demo; return a summary for the user.
@@ -72,7 +74,8 @@ def make(
     Args:
         sounds: files and folders; to resume, the same as at first.
         more_minutes: train a finished instrument further, or finish that; then ``minutes`` is ignored, and ``sounds``
-            may be empty. An edited preset is kept.
+            may be empty. An edited preset is kept, and a file of clips without recordings stays so.
+        recordings: whether the file of hits or words contains them.
 
     Raises:
         UserError: no usable sound or other sounds than at first, or the output exists or is not writable.
@@ -91,8 +94,17 @@ def make(
         raise MakeStopped(f"stopped at step {outcome.step}, all is saved; run the same command again to resume")
     with _training_kept(output):
         display.stage("exporting")
-        patch = exported_patch(run, output, PRESET, labels=LabelInput(name=output.resolve().name), overwrite=True)
+        patch = exported_patch(
+            run,
+            output,
+            PRESET,
+            labels=LabelInput(name=output.resolve().name),
+            recordings=recordings and not (more_minutes is not None and _is_without_recordings(output)),
+            overwrite=True,
+        )
         export_family, model = FAMILIES[run.recipe.family], patch.model
+        if model.card.recordings:
+            display.say(f"{model.path}: {holding(model.card)}")
         figures = _evaluated(run, output, display, (lambda: patch) if export_family.played else None)
         preset = rendered(model, output / export_family.demo, display)
         if (output / "report").exists():
@@ -429,6 +441,12 @@ def _is_edited(output: Path) -> bool:
         return preset_text(output / PRESET) != as_text(first_preset(model), model.card)
     except (UserError, OSError, ValueError):
         return True
+
+
+def _is_without_recordings(output: Path) -> bool:
+    """Return whether the instrument before has none in its file."""
+    model_file = output / "model.onnx"
+    return model_file.exists() and not Model(model_file).card.recordings
 
 
 def _kept_copy(output: Path) -> Path:

@@ -31,6 +31,7 @@ from .graphs import Weights
 from .kinds.player import engine_of_notes, script
 from .kinds.table import KINDS
 from .onnx_to_torch import RebuiltDecoder
+from .recordings import holding
 
 BOOL, INT, FLOAT, STRING = range(4)  # type numbers of attribute values in ``NAME_params``
 NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")  # number at the start of a word, as C++ parses it
@@ -329,9 +330,10 @@ def written(
     labels: LabelInput,
     which: Literal["best", "last"],
     weights: Weights,
+    recordings: bool,
     overwrite: bool,
 ) -> Iterator[str]:
-    """Write the requested files; yield a message after each.
+    """Write the requested files; yield a message after each. A model of clips holds its ``recordings`` if asked to.
 
     Args:
         source: a run folder; for ``nn`` alone also a folder of `make`, or a model for `find_model`.
@@ -354,10 +356,18 @@ def written(
     with tempfile.TemporaryDirectory() as temporary_folder:
         onnx_path = output or Path(temporary_folder) / f"{nn.stem if nn else ''}.onnx"
         card = export(
-            Run.open(Path(source)), onnx_path, labels=labels, which=which, weights=weights, overwrite=overwrite
+            Run.open(Path(source)),
+            onnx_path,
+            labels=labels,
+            which=which,
+            weights=weights,
+            recordings=recordings,
+            overwrite=overwrite,
         )
         if output is not None:
             yield f"{output}: {len(card.latents)} latents, within {card.parity.relative:.1e} of torch"
+            if card.recordings:
+                yield f"{output}: {holding(card)}"
             if encoder_path(output).exists():
                 yield f"{encoder_path(output)}: its encoder"
         if nn is not None:

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import logging
 import shutil
 import zipfile
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..host.preset.library import Patch
 from ..host.preset.shipped import MADE
 from .api.live import Note, performance_of
 from .api.sound import spectrogram_png
+from .recordings import UNKNOWN_LICENCE
 
 MODEL = "model.onnx"
 PREVIEW, PICTURE, LICENCE = "preview.flac", "preview.png", "licence.txt"  # an Ogg stream has a random number
@@ -29,6 +31,7 @@ PREVIEW_RATE = 44_100
 PREVIEW_KEYS = (60, 64, 67, 72)
 PREVIEW_STEP_SECONDS = 0.6
 TAIL_SECONDS = 3.0
+log = logging.getLogger(__name__)
 ENTRY_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can tell: equal packs are equal files
 
 
@@ -80,12 +83,21 @@ def pack(patch: Patch, output: Path, *, with_run: bool = False, overwrite: bool 
             name: {"bytes": bytes_by_name[name], "sha256": _digest(content)} for name, content in entries.items()
         },
     }
+    if card.recordings and card.license == UNKNOWN_LICENCE:
+        log.warning(
+            "%s contains %d recordings, and no licence is stated that lets them be passed on: export it again with "
+            "--license, or with --no-recordings",
+            patch.model.path,
+            len(card.recordings),
+        )
     with replacing(output, overwrite) as temporary_file, zipfile.ZipFile(temporary_file, "w") as archive:
         _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
         for name, content in entries.items():
             _add(archive, name, content)
     megabytes = output.stat().st_size / 1e6
     summary = f"{output}: {len(entries)} files, {megabytes:.1f} MB, licence {card.license or 'not told'}"
+    if card.recordings:
+        summary += f"; it contains {len(card.recordings)} recordings"
     return f"{summary}\nits address for 'timbrel get' ends with #sha256={_digest(output)}"
 
 

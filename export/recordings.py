@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..host.arrays import Array
 from ..host.audio.sound_files import flac_bytes
 from ..host.kinds.card_fields import MOST_RECORDINGS, Recording
+from ..host.model.card import Card
 from ..host.model.recordings import MOST_SECONDS
 from ..host.signal import medoid
 from ..host.units import gain_to_db
@@ -20,6 +21,7 @@ SILENT_DB = -60.0  # below a recording's peak: its end
 FADE_SECONDS = 0.005  # after it
 FULL_SCALE = 1 << 15  # steps of 16-bit samples
 PEAK = 0.99  # of recordings that are not 16-bit samples
+UNKNOWN_LICENCE = "unknown"  # of a card without a stated one
 ROUNDING = 1e-3  # of a step: within it, samples are 16-bit
 
 log = logging.getLogger(__name__)
@@ -72,6 +74,14 @@ def packed(clips: Sequence[RecordedClip], rate: int) -> tuple[list[Recording], l
             MOST_BYTES // 1_000_000,
         )
     return recordings, flacs
+
+
+def holding(card: Card) -> str:
+    """Return a line for who passes the model on."""
+    count = len(card.recordings)
+    noun = "recording" if count == 1 else "recordings"
+    licence = card.license if card.license != UNKNOWN_LICENCE else "none is stated"
+    return f"it contains the {count} {noun} it learned from (licence: {licence}); --no-recordings leaves them out"
 
 
 def _in_order(clips: Sequence[RecordedClip]) -> list[RecordedClip]:

@@ -328,8 +328,11 @@ def make(
     more_minutes: float | None = None,
     family: str = "auto",
     label: str | None = None,
+    recordings: bool = True,
 ) -> Instrument:
     """Make an instrument of sounds in ``output``, as `timbrel make`, and open it; needs timbrel[train].
+
+    Of hits or words, its file contains the ``recordings``, unless they are left out.
 
     Raises:
         UserError, Failure: as the command.
@@ -339,7 +342,13 @@ def make(
         from .making import make_instrument
 
         make_instrument(
-            sound_paths, Path(output), minutes=minutes, more_minutes=more_minutes, family=family, label=label
+            sound_paths,
+            Path(output),
+            minutes=minutes,
+            more_minutes=more_minutes,
+            family=family,
+            label=label,
+            recordings=recordings,
         )
     return open_instrument(output)
 

@@ -22,6 +22,7 @@ def make_instrument(
     more_minutes: float | None = None,
     family: str = "auto",
     label: str | None = None,
+    recordings: bool = True,
 ) -> str:
     """Check the sounds, make the instrument as `make.make`, with progress on standard error; return its summary.
 
@@ -49,6 +50,7 @@ def make_instrument(
             more_minutes=more_minutes,
             family=family,
             label=label,
+            recordings=recordings,
             display=display,
         )
 

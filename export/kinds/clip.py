@@ -81,7 +81,11 @@ def label_keys(labels: Sequence[str]) -> dict[str, int]:
 def key_table(keys: Sequence[KeySettings], card: Card) -> str:
     """Return lines of keys and their sounds, and of how many sounds have no key."""
     labels_by_code = {tuple(mark.latent): mark.label for mark in card.landmarks}
-    key_lines = [f"  {entry.key:>3}  {entry.sound or labels_by_code[tuple(entry.code or ())]}" for entry in keys]
+    words = {recording.name: recording.label for recording in card.recordings if recording.label}
+    names = {
+        entry.key: f"{words[entry.sound]} ({entry.sound})" if entry.sound in words else entry.sound for entry in keys
+    }
+    key_lines = [f"  {entry.key:>3}  {names[entry.key] or labels_by_code[tuple(entry.code or ())]}" for entry in keys]
     if len(keys) == len(KEYS) and (excess_count := (len(card.labels) or card.training.clips) - len(keys)) > 0:
         noun = "labels" if card.labels else "sounds; knobs reach them, and those farthest apart have keys"
         key_lines.append(f"  MIDI has 128 keys, and none for {excess_count} more {noun}")

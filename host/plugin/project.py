@@ -27,7 +27,7 @@ from ..preset.loading import read_preset
 from ..preset.preset import files_of
 from ..preset.shipped import Draft, preset_file, shipped_models, shipped_presets
 
-LARGE_BYTES = 6_000_000  # larger files are not stored whole: a host may save its project every few minutes
+LARGE_BYTES = 36_000_000  # larger files are not stored whole: more than a model with all its recordings
 
 
 class ProjectPreset(NamedTuple):
