@@ -445,7 +445,7 @@ def _came_back_sentence(errors: Figures) -> Sentence:
     )
     return LOG_MEL.sentence(
         errors["log_mel_db"]["median"],
-        f"Recordings come back {{:.1f}} dB off{energy_text}",
+        f"The network brings recordings back {{:.1f}} dB off{energy_text}",
         f"; more than {CAME_BACK_DB:g} dB is another sound. Train longer, or give more sounds",
     )
 
@@ -551,7 +551,8 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:
         key_names = [key_settings.key for key_settings in preset.keys]
-        return f"{len(key_names)} keys from {key_names[0]} to {key_names[-1]} play its clips, knobs bend them"
+        played = "recordings" if model.card.recordings else "clips"
+        return f"{len(key_names)} keys from {key_names[0]} to {key_names[-1]} play its {played}, knobs bend them"
 
     def changes(self, corpus: Corpus) -> list[str]:
         return hit_changes(corpus)

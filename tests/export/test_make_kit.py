@@ -79,7 +79,7 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     assert ("17 recordings" in tried, "17 recordings" in learned) == (False, True)
     assert "1 is longer, and cut with a fade" in learned
     assert "varied in pitch and decay" in learned
-    assert "2 keys from 42 to 45 play its clips" in summary
+    assert "2 keys from 42 to 45 play its recordings" in summary
     assert any(re.fullmatch(r"keys\n   42  hat \(hat\d\)\n   45  tom \(tom\d\)", line) for line in display.said)
     assert any(
         "it contains the 17 recordings it learned from (licence: none is stated)" in line for line in display.said
@@ -90,7 +90,7 @@ def test_a_kit_is_made_of_hits_by_their_folders(sounds, tmp_path, monkeypatch, t
     assert report["reconstruction"]["log_mel_db"]["median"] > 6  # after a few steps
     assert report["run"]["trial"]
     assert report["trained"] == len(Corpus.open(output / "corpus").clips("train")) < 17
-    assert any(line.startswith("Recordings come back") for line in report["shortcomings"])
+    assert any(line.startswith("The network brings recordings back") for line in report["shortcomings"])
 
     corpus = Corpus.open(output / "corpus")
     assert (corpus.rate, corpus.name) == (RATE, "drums")

@@ -139,7 +139,10 @@ def kit(off=4.0, ratio=1.2, error=None, collapsed=False, split="test", trained=2
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ({"off": 12.5}, "Recordings come back 12.5 dB off; more than 6 dB is another sound. Train longer"),
+        (
+            {"off": 12.5},
+            "The network brings recordings back 12.5 dB off; more than 6 dB is another sound. Train longer",
+        ),
         ({"ratio": 1.51}, "Random codes do not sound like the recordings (1.5 times as far"),
         ({"error": 1.1}, "It has learned nothing: silence would be nearer"),
         ({"collapsed": True}, "It has collapsed: whatever the code"),
