@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RecordedClip:
-    """A training clip with its code, [n_latents].
+    """A training clip with its code, [n_latents]; ``sound`` and ``velocity`` as in `Recording`.
 
     ``sides`` returns its samples, [channels, samples], with 1 or 2 channels; ``gain`` brings them to the level of
     decoded clips.
@@ -37,6 +37,8 @@ class RecordedClip:
 
     name: str
     label: str
+    sound: str
+    velocity: int | None
     code: Array
     sides: Callable[[], Array]
     gain: float
@@ -60,6 +62,8 @@ def packed(clips: Sequence[RecordedClip], rate: int) -> tuple[list[Recording], l
             Recording(
                 name=clip.name,
                 label=clip.label,
+                sound=clip.sound,
+                velocity=clip.velocity,
                 latent=[round(float(value), 5) for value in clip.code],
                 gain_db=round(gain_to_db(clip.gain * gain), 3),
                 sha256=hashlib.sha256(flac).hexdigest(),

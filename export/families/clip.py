@@ -24,6 +24,7 @@ from ...host.preset.preset import Preset
 from ...host.resynthesis.distance import distance_db
 from ...host.spectra import log_mel
 from ...train.corpus.clip_table import Clip, Split
+from ...train.corpus.file_names import takes
 from ...train.corpus.store import Corpus
 from ...train.families.clip.data import hit_changes, hits
 from ...train.families.clip.network import ClipAutoencoder
@@ -515,6 +516,7 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
         )
         encoded_clips = [training_hits.clips[hit_index] for hit_index in hit_indices]
         names, decoder = short_names([clip.name for clip in encoded_clips]), ClipDecoder(network)
+        sounds = takes({name: clip.velocity for name, clip in zip(names, encoded_clips, strict=True)})
         are_all_landmarks = len(codes) <= LANDMARKS  # each is a landmark, and knobs reach it
         return Graphs(
             decoder=decoder,
@@ -541,6 +543,8 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
                 RecordedClip(
                     name,
                     clip.label if words else "",
+                    sounds.get(name, ""),
+                    clip.velocity,
                     code,
                     functools.partial(_sides, corpus, clip),
                     decoder.gain(corpus.samples(clip, 0, recipe.frames.frame_length)),

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...host.arrays import Array
 from ...host.events import Event, NoteOff, NoteOn
 from ...host.kinds.card_fields import UniformPrior
-from ...host.kinds.clip import ClipKind, KeySettings, recording_of
+from ...host.kinds.clip import ClipKind, KeySettings, recordings_of
 from ...host.kinds.general_midi_drums import hit_keys
 from ...host.model.card import Card, in_deviations
 from ...host.model.model import Model
@@ -37,9 +37,9 @@ def kit(card: Card) -> list[KeySettings]:
             KeySettings(key=FIRST_KEY + key_offset, code=list(card.landmarks[mark_index].latent))
             for key_offset, mark_index in enumerate(_spread_landmarks(card, DRAWN_KEYS))
         ]
-    key_labels = card.labels or [
-        card.landmarks[mark_index].label for mark_index in sorted(_spread_landmarks(card, len(KEYS)))
-    ]
+    sounds = {recording.name: recording.sound for recording in card.recordings if recording.sound}
+    marks = [card.landmarks[mark_index].label for mark_index in sorted(_spread_landmarks(card, len(KEYS)))]
+    key_labels = card.labels or list(dict.fromkeys(sounds.get(mark, mark) for mark in marks))
     entries = sorted(label_keys(key_labels).items(), key=lambda entry: entry[1])
     hat_keys = HATS & {key for _, key in entries}
     choke_settings = {"choke": "hats"} if len(hat_keys) > 1 else {}
@@ -50,9 +50,9 @@ def kit(card: Card) -> list[KeySettings]:
 
 
 def _sound(label: str, card: Card) -> dict[str, str]:
-    """Return the setting of a key with a label: the medoid of its recordings, or the label without any."""
-    index = recording_of(KeySettings(key=FIRST_KEY, label=label), card)
-    return {"label": label} if index is None else {"recording": card.recordings[index].name}
+    """Return the setting of a key with a label: its recording by name, or the label of none or several."""
+    indices = recordings_of(KeySettings(key=FIRST_KEY, label=label), card)
+    return {"recording": card.recordings[indices[0]].name} if len(indices) == 1 else {"label": label}
 
 
 def _spread_landmarks(card: Card, count: int) -> list[int]:

@@ -21,6 +21,7 @@ from ..model.model import Model
 from ..preset.preset import PlaySettings
 from ..ramps import Ramp
 from ..units import db_to_gain
+from ..velocity import LOUDEST
 
 LEAST_COVER = 1e-3  # of the largest overlap: at the windows' zeros, division would amplify noise
 TINY = np.float32(1e-20)  # keeps divisors above 0
@@ -132,8 +133,8 @@ class VoiceMaker(ABC, Generic[Kept]):
         return None
 
     @abstractmethod
-    def start_stream(self, pitch: float, time: int, key: int) -> Kept:
-        """Stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz."""
+    def start_stream(self, pitch: float, time: int, key: int, velocity: int = LOUDEST) -> Kept:
+        """Stream of a note-on at sample ``time``; ``pitch`` is 69.0 for 440 Hz, ``velocity`` from 1 to 127."""
 
     def number_next(self, number: int) -> None:
         """Number the next stream, from 1, for its random phases and numbers; others count on."""

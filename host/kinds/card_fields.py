@@ -151,11 +151,14 @@ class Landmark(MetadataPart):
 class Recording(MetadataPart):
     """A recording in the model's file, its code and label.
 
-    ``gain_db`` gives it the level of decoded clips. ``sha256``: of its FLAC, in hex.
+    Layers and takes of one sound have its name as ``sound``; ``velocity``: of its layer. ``gain_db`` gives it the level
+    of decoded clips. ``sha256``: of its FLAC, in hex.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
     label: str
+    sound: str = ""
+    velocity: Annotated[int, Field(ge=1, le=127)] | None = None
     latent: list[float]
     gain_db: Annotated[float, Field(ge=-120, le=120)]
     sha256: str

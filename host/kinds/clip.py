@@ -10,6 +10,7 @@ from ..errors import nearest
 from ..settings import Fault, Knob, Misplaced, SettingsSection, controls_of
 from ..signal import medoid
 from ..units import MIDDLE_C, Range
+from ..velocity import LOUDEST
 from .card_fields import CardFields
 from .general_midi_drums import drum_key
 from .kind import Keying, Kind
@@ -112,38 +113,51 @@ class Hit(NamedTuple):
 
     code: tuple[float, ...] | None
     label: int | None
-    recording: int | None
+    recording: int | None = None
+    velocity: int = LOUDEST
 
 
-def recording_of(entry: KeySettings, card: CardFields) -> int | None:
-    """Return the number of a key's recording; None if it has none.
+def recordings_of(entry: KeySettings, card: CardFields) -> list[int]:
+    """Return the numbers of a key's recordings, layers and takes of one sound; empty if it has none.
 
     A label stands for the medoid of its recordings, also in presets of models that had none.
     """
     if entry.code is not None:
-        return None
+        return []
     if entry.recording is not None:
-        return next((index for index, known in enumerate(card.recordings) if known.name == entry.recording), None)
-    indices = [index for index, known in enumerate(card.recordings) if entry.label in (known.label, known.name)]
-    return indices[medoid(np.array([card.recordings[index].latent for index in indices]))] if indices else None
+        return [index for index, known in enumerate(card.recordings) if known.name == entry.recording]
+    indices = [
+        index for index, known in enumerate(card.recordings) if entry.label in (known.label, known.sound, known.name)
+    ]
+    if not indices:
+        return []
+    middle = indices[medoid(np.array([card.recordings[index].latent for index in indices]))]
+    sound = card.recordings[middle].sound
+    return [index for index in indices if card.recordings[index].sound == sound] if sound else [middle]
 
 
-def hits(keys: Sequence[KeySettings], card: CardFields) -> dict[int, Hit]:
-    """Return the clips of keys."""
+def hits(keys: Sequence[KeySettings], card: CardFields) -> dict[int, list[Hit]]:
+    """Return the clips of keys, one or more each."""
     hits_by_key = {}
     for entry in keys:
-        if (index := recording_of(entry, card)) is not None:
-            recording = card.recordings[index]
-            label_index = card.labels.index(recording.label) if recording.label in card.labels else None
-            hits_by_key[entry.key] = Hit(tuple(recording.latent), label_index, index)
-            continue
-        code = entry.code
-        if code is None:
-            landmark_codes = [landmark.latent for landmark in card.landmarks if landmark.label == entry.label]
-            code = landmark_codes[medoid(np.array(landmark_codes))] if landmark_codes else None
-        label_index = card.labels.index(entry.label) if entry.label in card.labels else None
-        hits_by_key[entry.key] = Hit(None if code is None else tuple(code), label_index, None)
+        recordings = [(index, card.recordings[index]) for index in recordings_of(entry, card)]
+        hits_by_key[entry.key] = [
+            Hit(tuple(known.latent), _label_index(known.label, card), index, known.velocity or LOUDEST)
+            for index, known in recordings
+        ] or [_decoded_hit(entry, card)]
     return hits_by_key
+
+
+def _decoded_hit(entry: KeySettings, card: CardFields) -> Hit:
+    code = entry.code
+    if code is None:
+        landmark_codes = [landmark.latent for landmark in card.landmarks if landmark.label == entry.label]
+        code = landmark_codes[medoid(np.array(landmark_codes))] if landmark_codes else None
+    return Hit(None if code is None else tuple(code), _label_index(entry.label, card))
+
+
+def _label_index(label: str | None, card: CardFields) -> int | None:
+    return card.labels.index(label) if label in card.labels else None
 
 
 def strikes(section: ClipSections, play: Any) -> bool:
@@ -296,7 +310,7 @@ def _key_faults(entry: KeySettings, card: CardFields) -> Iterator[tuple[str, str
         )
     if entry.label is None or entry.label in card.labels:
         return
-    if entry.code is None and recording_of(entry, card) is not None:
+    if recordings_of(entry, card):
         return
     known_labels: Sequence[str] = [*card.labels, *landmark_labels, *recording_names]
     if entry.label not in known_labels:

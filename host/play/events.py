@@ -75,7 +75,9 @@ class EventProcessor(EventDispatcher):
         knobs = make_mapper(preset, card, effects, self._parameters, entries)
         super().__init__(mpe, patch.tuning, knobs, self.codes)
         note_values = NoteValues(preset.note, card, self._velocities) if preset.note else None
-        factory = VoiceFactory(engine, self._parameters, self._mpe, self._tuning, note_values, self._gesturing)
+        factory = VoiceFactory(
+            engine, self._parameters, self._mpe, self._tuning, self._velocities, note_values, self._gesturing
+        )
         low, high = np.array(card.spans, np.float64).T
         self._layers = MotionLayers(self.codes, self._mpe, low, high, note_path, note_values, self._gesturing)
         keying = kind.keying(kind.select_section(preset), play)

@@ -36,17 +36,19 @@ class VoiceFactory:
         parameters: Parameters,
         mpe: MpeChannels,
         tuning: Mapping[int, float],
+        velocities: Mapping[Note, int],
         note_values: NoteValues | None,
         gestures: GesturePlayer | None,
     ) -> None:
-        """``tuning``: pitches of playable keys, in semitones, 69 for 440 Hz."""
+        """``tuning``: pitches of playable keys, in semitones, 69 for 440 Hz; ``velocities``: of struck keys."""
         self._engine, self._parameters, self.mpe, self.tuning = engine, parameters, mpe, tuning
+        self._velocities = velocities
         self._note_values, self._gestures = note_values, gestures
 
     def start_voice(self, time: int, note: Note, gain: float, bus: int, part: int) -> Voice:
         channel, key = note
         pitch = self.tuning[key]
-        stream = self._engine.start_stream(pitch, time, key)
+        stream = self._engine.start_stream(pitch, time, key, self._velocities[note])
         if stream.over is not None and (semitones := self.mpe.wheel(channel).tuning) < 0:  # tuned down, it plays longer
             stream.over = time + math.ceil((stream.over - time) * 2 ** (-semitones / 12))
         offsets = NO_OFFSETS if self._note_values is None else self._note_values.offsets(note)

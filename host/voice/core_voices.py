@@ -17,6 +17,7 @@ from ..engines.spectrum.frames import VoicingSettings
 from ..model.model import Model
 from ..ramps import Ramp
 from ..units import MIDDLE_C
+from ..velocity import LOUDEST
 from ..voice_library import NEVER, PARTS, CoreRamp, CoreVoice, unlocked_library, voice_library
 from .network import Network, network_of
 from .tables import CoreTables, decode, fits_core
@@ -115,7 +116,7 @@ class CoreEngine(VoiceMaker[CoreStream]):
         """Samples from reading of codes to reading."""
         return self._knob_hop
 
-    def start_stream(self, pitch: float, time: int, key: int = MIDDLE_C) -> CoreStream:
+    def start_stream(self, pitch: float, time: int, key: int = MIDDLE_C, velocity: int = LOUDEST) -> CoreStream:
         tables = self._tables
         place = tables.moments[self._voices_begun // tables.together % len(tables.moments)]
         moment = place * self._hop // tables.parts

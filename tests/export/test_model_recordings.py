@@ -14,7 +14,7 @@ RATE = 8000
 
 
 def clip(name, sides, label="", code=(0.0,), gain=1.0):
-    return RecordedClip(name, label, np.array(code, np.float32), lambda: np.asarray(sides, np.float32), gain)
+    return RecordedClip(name, label, "", None, np.array(code, np.float32), lambda: np.asarray(sides, np.float32), gain)
 
 
 def unpacked(flac):

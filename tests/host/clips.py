@@ -101,13 +101,14 @@ def recorded(seed, channels=1, length=3000):
     return in_16_bit(0.2 * sides)
 
 
-def save_recorded(path, sounds, latents, gains_db=None, labels=(), metadata=None, **card):
+def save_recorded(path, sounds, latents, gains_db=None, labels=(), metadata=None, rows=(), **card):
     """Write a model whose magnitudes are 1 + latent 0 * `TILT`, and levels .1 + latent 1 * `LOUDER`; with recordings.
 
-    ``sounds``: by name, [channels, samples]; ``latents``: their codes. ``metadata`` takes the place of the sounds'.
+    ``sounds``: by name, [channels, samples]; ``latents``: their codes. ``rows`` have more fields of the card's
+    recordings. ``metadata`` takes the place of the sounds'.
     """
     flacs = [flac_bytes(sides, RATE) for sides in sounds.values()]
-    rows = [
+    fields = [
         {
             "name": name,
             "label": labels[number] if labels else "",
@@ -115,6 +116,7 @@ def save_recorded(path, sounds, latents, gains_db=None, labels=(), metadata=None
             "gain_db": gains_db[number] if gains_db else 0.0,
             "sha256": hashlib.sha256(flac).hexdigest(),
         }
+        | (rows[number] if rows else {})
         for number, (name, flac) in enumerate(zip(sounds, flacs, strict=True))
     ]
     rest = np.concatenate([np.ones(SPECTRA * BINS), np.full(POINTS, 0.1)])
@@ -123,7 +125,7 @@ def save_recorded(path, sounds, latents, gains_db=None, labels=(), metadata=None
     moved[1, SPECTRA * BINS :] = LOUDER
     layout = {
         "domain": "magnitude", "frame_length": FRAME_LENGTH, "hop_length": HOP, "transform_length": TRANSFORM,
-        "window": "hann", "envelope_points": POINTS, "recordings": rows,
+        "window": "hann", "envelope_points": POINTS, "recordings": fields,
     }  # fmt: skip
     save_clips(path, rest, moved, **layout | card)
     model = onnx.load(path)

@@ -253,6 +253,7 @@ _MARK = re.compile(
 _LAYER = re.compile(
     r"(?:(?<![^\W_])|(?<=[0-9]))(?:velocity|vel|vl|v)[-_ ]?([0-9]{1,3})(?=(?:rr[0-9]+)?(?![^\W_]))", re.IGNORECASE
 )
+_TAKE = re.compile(r"[-_ ]?(?<![a-z])(?:rr|take|robin)[-_ ]?[0-9]{1,2}(?![^\W_])", re.IGNORECASE)
 _LEVEL_NUMBER = re.compile(r"[-_ ]([0-9]{2,3})(?![^\W_]|\.)")
 
 
@@ -264,6 +265,24 @@ def velocities(names: Sequence[str]) -> dict[str, int]:
     """
     readings = (read_velocities(names) for read_velocities in (_mark_velocities, _layer_velocities, _number_velocities))
     return next((velocity_by_name for velocity_by_name in readings if len(set(velocity_by_name.values())) > 1), {})
+
+
+def takes(velocities_by_name: Mapping[str, int | None]) -> dict[str, str]:
+    """Return the sound of each file that is one of several layers or takes, by name: ``snare`` of ``snare_v3_rr2``.
+
+    Dynamics and layers count where they gave the file a velocity; takes are ``rr2``, ``take 2`` or ``robin2``.
+    """
+    sounds = {}
+    for name, velocity in velocities_by_name.items():
+        path = PurePath(name)
+        stem = path.stem if path.suffix else path.name
+        sound = _TAKE.sub("", stem)
+        if velocity is not None:
+            sound = _LAYER.sub("", _MARK.sub("", sound))
+        if sound != stem and (sound := sound.strip("-_ ")):
+            sounds[name] = str(path.with_name(sound))
+    counts = Counter(sounds.values())
+    return {name: sound for name, sound in sounds.items() if counts[sound] > 1}
 
 
 def _mark_velocities(names: Sequence[str]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Clip engine: plays decoded clips, resampled to keys' pitches."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from ...kinds.clip import LABEL, ClipSettings, Hit, hits, strikes
 from ...model.model import Model
 from ...ramps import RAMP_SECONDS, Ramp
 from ...units import MIDDLE_C
+from ...velocity import LOUDEST
 from ..engine import Engine, EngineRequest, Motion, VoiceSound
 from .clip_cache import (
     FLOAT_BYTES,
@@ -37,11 +39,12 @@ FADE_SECONDS = 0.005  # fade-out of a segment that ends before the clip
 CHUNK_SAMPLES = 2048  # samples of a voice: their taps fit the CPU cache
 PLAYING_CLIPS = 16  # clips still playing after newer ones replaced them
 KNOBS = -1  # slot of the clips that all keys share, at the code of the latents
+TAKES = 1 << 8  # slots of a key's hits are this many apart, from the key on
 
 
 class ClipPlaySettings(NamedTuple):
     settings: ClipSettings
-    kit: Mapping[int, Hit]  # clips by key; empty if all keys play the latents' code
+    kit: Mapping[int, Sequence[Hit]]  # clips by key; empty if all keys play the latents' code
     rest_latents: Sequence[float]
     gated: bool  # clips follow their code and may sustain
     lowest: float  # downward bend range in semitones
@@ -97,10 +100,14 @@ class ClipEngine(Engine[ClipStream]):
         self._label_ramp = Ramp(0.0 if default_label is None else card.labels.index(default_label), 1)
         if len(card.labels) > 1:
             self.targets[LABEL] = self._label_ramp
-        self._slots = list(playing.kit) or [KNOBS]  # last struck first
+        self._hits = {
+            key + TAKES * take: hit for key, key_hits in playing.kit.items() for take, hit in enumerate(key_hits)
+        } or {KNOBS: Hit(None, None)}
+        self._strikes: Counter[int] = Counter()  # of each key's layers, by the slot of their first take
+        self._slots = list(self._hits)  # last struck first
         self._rest_code = np.array(playing.rest_latents, np.float32)
         latent_lows, latent_highs = np.array(card.spans, np.float32).T
-        kit_hits = list(playing.kit.values()) or [Hit(None, None, None)]
+        kit_hits = list(self._hits.values())
         self._rows = {slot: row for row, slot in enumerate(self._slots)}  # of `_slot_codes`, by slot
         self._slot_codes = np.array(
             [playing.rest_latents if hit.code is None else hit.code for hit in kit_hits], np.float32
@@ -116,8 +123,7 @@ class ClipEngine(Engine[ClipStream]):
         self._cached_codes = b"", self._slot_codes  # latents, and the codes of all slots at them
         self._look_samples, self._next_look = max(1, round(LOOK_SECONDS * self._rate)), 0
         decoder = SingleClipDecoder(model)
-        self._recordings = dict(zip(self._slots, (hit.recording for hit in kit_hits), strict=True))
-        clip_shapes = {slot: decoder.shape(recording) for slot, recording in self._recordings.items()}
+        clip_shapes = {slot: decoder.shape(hit.recording) for slot, hit in self._hits.items()}
         self._lengths = {slot: length for slot, (_, length) in clip_shapes.items()}
         self._channels = max(channel_count for channel_count, _ in clip_shapes.values())
         longest = max(self._lengths.values())
@@ -151,9 +157,9 @@ class ClipEngine(Engine[ClipStream]):
     def age_ms(self) -> float | None:
         return None if self._prefetch_cache is None else self._age_ms
 
-    def start_stream(self, pitch: float, time: int, key: int) -> ClipStream:
+    def start_stream(self, pitch: float, time: int, key: int, velocity: int = LOUDEST) -> ClipStream:
         playing, parameter_values = self._playing, {name: ramp.value(time) for name, ramp in self.targets.items()}
-        slot = key if key in playing.kit else KNOBS
+        slot = self._slot(key, velocity)
         segment = ClipSegment.from_values(
             self._lengths[slot], parameter_values, playing.settings.loop, self._rate, self._fade_samples
         )
@@ -175,6 +181,16 @@ class ClipEngine(Engine[ClipStream]):
             )
             stream.over = time + math.ceil((segment.length * ONE) / slowest_step) + 1 + self._fade_samples
         return stream
+
+    def _slot(self, key: int, velocity: int) -> int:
+        """Slot of a key's hit nearest in velocity; equally near ones take turns."""
+        key_hits = self._playing.kit.get(key)
+        if key_hits is None:
+            return KNOBS
+        distances = [abs(hit.velocity - velocity) for hit in key_hits]
+        takes = [key + TAKES * take for take, distance in enumerate(distances) if distance == min(distances)]
+        self._strikes[takes[0]] += 1
+        return takes[(self._strikes[takes[0]] - 1) % len(takes)]
 
     def render(self, streams: Sequence[ClipStream], motion: Motion, start: int, count: int) -> list[Array]:
         block_end = start + count
@@ -305,7 +321,7 @@ class ClipEngine(Engine[ClipStream]):
         """Return the best clip for a code, and its name; None if none is ready."""
         code = self._codes(latent_code)[self._rows[stream.slot]]
         morphed_label = self._morphed_label(stream.slot, stream.label, motion, time)
-        clip_name = Name(morphed_label, code.tobytes(), self._recordings[stream.slot])
+        clip_name = Name(morphed_label, code.tobytes(), self._hits[stream.slot].recording)
         if self._blocking_cache is not None:
             return self._blocking_cache.clip(morphed_label, code, clip_name.recording), clip_name
         assert self._prefetch_cache is not None
@@ -435,7 +451,7 @@ class ClipEngine(Engine[ClipStream]):
         codes, latent_bytes = self._codes(latent_code), latent_code.tobytes()
         labelled_slots = zip(self._slots, slot_labels, strict=True)
         return [
-            ClipRequest(slot, label, codes[self._rows[slot]], latent_bytes, time, self._recordings[slot])
+            ClipRequest(slot, label, codes[self._rows[slot]], latent_bytes, time, self._hits[slot].recording)
             for slot, label in labelled_slots
         ]
 
@@ -450,13 +466,13 @@ class ClipEngine(Engine[ClipStream]):
 
     def _label_of(self, slot: int, time: int) -> int:
         """A slot's label, or the knob's."""
-        kit_label = None if slot == KNOBS else self._playing.kit[slot].label
+        kit_label = self._hits[slot].label
         return round(self._label_ramp.value(time)) if kit_label is None else kit_label
 
     def _morphed_label(self, slot: int, label_index: int, motion: Motion, time: int) -> Label:
         """Labels of [[keys]] do not morph."""
         end_label = self._playing.morph_label
-        if end_label is None or (slot != KNOBS and self._playing.kit[slot].label is not None):
+        if end_label is None or self._hits[slot].label is not None:
             return label_index
         return label_between(label_index, end_label, motion.morph(time))
 

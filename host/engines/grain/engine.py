@@ -16,6 +16,7 @@ from ...model.model import Model
 from ...ramps import RAMP_SECONDS, Ramp
 from ...signal import gaussian_noise, uniforms
 from ...units import MIDDLE_C, db_to_gain
+from ...velocity import LOUDEST
 from ..engine import MAX_BLOCK, VOICE_LUFS, Engine, EngineRequest, MixedSound, Motion
 from .sources import Cut, PlacedGrain, source_of
 
@@ -139,7 +140,7 @@ class GrainEngine(Engine[GrainStream]):
         self._clock = GrainClock(self.targets, self._rate, self._source.longest(1.0))
         self._voice_count = 0
 
-    def start_stream(self, pitch: float, time: int, key: int = MIDDLE_C) -> GrainStream:
+    def start_stream(self, pitch: float, time: int, key: int = MIDDLE_C, velocity: int = LOUDEST) -> GrainStream:
         pending = np.zeros((2, ROOM), np.float32)
         self._voice_count += 1
         return GrainStream(key=pitch, on=time, note=self._voice_count, origin=time, pending=pending)

@@ -16,6 +16,7 @@ from ...model.card import Card
 from ...model.model import Model
 from ...ramps import Ramp
 from ...units import MIDDLE_C
+from ...velocity import LOUDEST
 from ..engine import MAX_BLOCK, Engine, EngineRequest, MixedSound, Motion, Residual
 from .beginnings import FirstRows
 from .coherent_voicing import ChordVoicing, CoherentVoicing
@@ -125,7 +126,7 @@ class SpectrumEngine(Engine[SpectrumStream]):
     def lookback(self) -> int:
         return self._knob_hop + self._delay
 
-    def start_stream(self, pitch: float, time: int, key: int = MIDDLE_C) -> SpectrumStream:
+    def start_stream(self, pitch: float, time: int, key: int = MIDDLE_C, velocity: int = LOUDEST) -> SpectrumStream:
         voicing = self._voicing
         place = voicing.moments[self._voices_begun // voicing.together % len(voicing.moments)]
         moment = place * self._hop // voicing.parts

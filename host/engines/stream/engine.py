@@ -17,6 +17,7 @@ from ...model.model import Model, States
 from ...ramps import RAMP_SECONDS, Ramp
 from ...signal import normals
 from ...units import MIDDLE_C
+from ...velocity import LOUDEST
 from ..engine import Engine, EngineRequest, Motion, VoiceSound
 from .frames import FrameInputs, FrameMaker, MadeFrame, Seed, StreamDecodeWorker, seeds_of
 
@@ -201,7 +202,7 @@ class StreamEngine(Engine[StreamSound]):
     def idle(self) -> bool:
         return self._first_frames is None or self._first_frames.idle
 
-    def start_stream(self, pitch: float, time: int, key: int) -> StreamSound:
+    def start_stream(self, pitch: float, time: int, key: int, velocity: int = LOUDEST) -> StreamSound:
         self._note_count += 1
         if pitch in self._struck_pitches:
             self._struck_pitches.remove(pitch)

@@ -42,6 +42,7 @@ def test_a_card_reads_back_as_it_was_written(fields):
         "transform_length": None,
         "labels": [],
         "directions": [],
+        "recordings": [],
         "latents": [latent | {"moves": "", "unnamed": ""} for latent in fields["latents"]],
         "chroma": fields["chroma"] and fields["chroma"] | {"folded": False},
         "reference": fields["reference"] | {"peaks": None, "steps": 1, "label": None, "key": None},

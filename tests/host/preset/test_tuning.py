@@ -261,7 +261,7 @@ def begun(monkeypatch):
     heard = []
     for engine in (SpectrumEngine, CoreEngine):
 
-        def listen(self, pitch, time, key, start=engine.start_stream):
+        def listen(self, pitch, time, key, velocity, start=engine.start_stream):
             heard.append((pitch, time))
             return start(self, pitch, time, key)
 

@@ -39,7 +39,7 @@ class ClipEngine:
     def idle(self):
         return self._last.done()
 
-    def start_stream(self, pitch, time, key):
+    def start_stream(self, pitch, time, key, velocity):
         return ClipSound(key=pitch, on=time)
 
     def render(self, streams, motion, start, count):

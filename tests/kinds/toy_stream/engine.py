@@ -25,7 +25,7 @@ class StreamEngine:
     def __init__(self, model):
         self._model, self.targets = model, {}
 
-    def start_stream(self, pitch, time, key):
+    def start_stream(self, pitch, time, key, velocity):
         return Stream(key=pitch, on=time, state=self._model.at_rest(1), pending=np.zeros(0, np.float32), made=time)
 
     def render(self, streams, motion, start, count):

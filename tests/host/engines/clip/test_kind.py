@@ -93,7 +93,7 @@ def test_drums_are_those_of_general_midi():
         ('[[keys]]\nkey = "Gong"\ncode = [0, 0]', "is no drum of General MIDI"),
         ('[[keys]]\nkey = "36"\ncode = [0, 0]', "a number has no quotes: 36"),
         ("[[keys]]\nkey = 128\ncode = [0, 0]", "[[keys]] 1: key = 128 should be less than or equal to 127"),
-        ("[[keys]]\nkey = 36", "[[keys]] 1: key 36 has no clip; give it a code or a label"),
+        ("[[keys]]\nkey = 36", "[[keys]] 1: key 36 has no clip; give it a recording, a code or a label"),
         ("[keys]\nkey = 36", "[keys] is one of several: write [[keys]]"),
         ('[[keys]]\nkey = 36\ncode = [0]\n[[keys]]\nkey = "bass drum 1"\ncode = [1]', "key 36 is in [[keys]] 1 too"),
         ("[[keys]]\nkey = 36\nlable = 'one'", "[[keys]] 1: unknown key 'lable'; did you mean 'label'?"),
@@ -168,10 +168,10 @@ def test_a_key_s_clip_is_that_of_its_code_its_landmark_or_its_label():
     labelled = card(labels=LABELS)
     check(kit, labelled, {})
     assert hits(kit.keys, labelled) == {
-        36: Hit((0.5, 0.25), None),
-        38: Hit((0.0, -1.0), None),
-        40: Hit(None, 1),
-        41: Hit((1.0, 1.0), 1),
+        36: [Hit((0.5, 0.25), None)],
+        38: [Hit((0.0, -1.0), None)],
+        40: [Hit(None, 1)],
+        41: [Hit((1.0, 1.0), 1)],
     }
 
 

@@ -75,7 +75,7 @@ def sounds():
 
 def test_spectra_are_scipys():
     sound = np.random.default_rng(1).standard_normal(LENGTH).astype(np.float32)
-    found = SpectraSound(LENGTH, TRANSFORM, HOP, 0)._transformed(sound)
+    found = SpectraSound(LENGTH, TRANSFORM, HOP, 0).transformed(sound)
     assert found.shape == (LENGTH // HOP + 1, TRANSFORM // 2 + 1)
     assert np.abs(found - spectra(sound)).max() < 1e-3  # of magnitudes around 30
 
@@ -86,7 +86,7 @@ def test_sounds_added_of_any_spectra_are_scipys(transform, hop):
     given = rng.standard_normal((count, transform // 2 + 1)) + 1j * rng.standard_normal((count, transform // 2 + 1))
     hann = scipy.signal.get_window("hann", transform)
     expected = scipy.signal.istft(given.T / hann.sum(), window=hann, nperseg=transform, noverlap=transform - hop)[1]
-    found = SpectraSound(4096, transform, hop, 0)._added(given.astype(np.complex64))
+    found = SpectraSound(4096, transform, hop, 0).added(given.astype(np.complex64))
     assert np.abs(found - expected[:4096]).max() < 1e-5 * np.abs(expected).max()
 
 

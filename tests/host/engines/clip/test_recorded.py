@@ -213,6 +213,40 @@ def test_beside_the_playing_each_side_has_a_room_of_its_own(model):
     assert len(worker._free_rooms) == 3
 
 
+# ---- layers and takes
+
+
+@pytest.fixture
+def layered(tmp_path):
+    sounds = {name: recorded(number) for number, name in enumerate(("soft", "loud 1", "loud 2", "loud 3", "other"))}
+    rows = [{"sound": "snare", "velocity": velocity} for velocity in (40, 100, 100, 100)] + [{}]
+    codes = [[number / 10, 0.0] for number in range(5)]
+    return sounds, Model(save_recorded(tmp_path / "m.onnx", sounds, codes, rows=rows))
+
+
+def heard(found, sounds, start, velocity):
+    """The name of the recording that begins at ``start``."""
+    side = found[0, start : start + 3000] / (velocity / 127) ** 2
+    return next((name for name, sides in sounds.items() if near(side, sides[0], 1e-5)), None)
+
+
+def test_the_layer_nearest_in_velocity_plays_and_its_takes_by_turns(layered, sides):
+    sounds, model = layered
+    velocities = [100, 127, 30, 90, 127, 60, 71, 69]
+    events = [NoteOn(4000 * number, 0, 36, velocity) for number, velocity in enumerate(velocities)]
+    found = sides(events, 32000, of=model, keys=[{"key": 36, "label": "snare"}])
+    names = [heard(found, sounds, 4000 * number, velocity) for number, velocity in enumerate(velocities)]
+    loud = ["loud 1", "loud 2", "loud 3"]
+    assert [names[2], names[5], names[7]] == ["soft"] * 3
+    assert [name for name in names if name != "soft"] == [*loud, *loud][:5]
+
+
+def test_a_recording_by_name_is_one_of_them(layered, sides):
+    sounds, model = layered
+    found = sides([on(0), on(4000)], 8000, of=model, keys=[{"key": 36, "recording": "loud 2"}])
+    assert [heard(found, sounds, start, 127) for start in (0, 4000)] == ["loud 2", "loud 2"]
+
+
 # ---- presets
 
 

@@ -1,0 +1,24 @@
+"""Files that are layers or takes of one sound are told by their names."""
+
+import pytest
+from timbrel.train.corpus.file_names import takes, velocities
+
+
+@pytest.mark.parametrize(
+    ("names", "sounds"),
+    [
+        (["snare_v1.wav", "snare_v2.wav", "kick_v1.wav", "kick_v2.wav"], ["snare", "snare", "kick", "kick"]),
+        (["snare_pp", "snare_ff", "crash"], ["snare", "snare", None]),
+        (["tom_v1_rr1", "tom_v1_rr2", "tom_v2_rr1", "tom_v2_rr2"], ["tom"] * 4),
+        (["kick rr1", "kick rr2", "hat"], ["kick", "kick", None]),
+        (["clap take 1", "clap-take2"], ["clap", "clap"]),
+        (["a/kick_rr1.wav", "b/kick_rr2.wav"], [None, None]),
+        (["snare-1", "snare-2"], [None, None]),
+        (["snare_rr1", "kick_rr1"], [None, None]),
+        (["arr1", "arr2"], [None, None]),
+    ],
+)
+def test_layers_and_takes(names, sounds):
+    velocity_by_name = velocities(names)
+    found = takes({name: velocity_by_name.get(name) for name in names})
+    assert [found.get(name) for name in names] == sounds
