@@ -32,6 +32,7 @@ from ..host.model.map_layout import text_of
 from ..host.model.model import ONE_HOT, Model, open_session
 from ..host.model.recordings import RECORDINGS_KEY, recordings_text
 from ..train.corpus.store import Corpus
+from ..train.network import Network
 from ..train.run import Run, trained
 from .families import FAMILIES
 from .first_preset import PLAIN_LUFS, model_loudness_lufs
@@ -105,6 +106,36 @@ def export(
     graphs = family.graphs(network, run.recipe, corpus, run.info.tonal)
     if not recordings:
         graphs = replace(graphs, recordings=())
+    return _write(_Source(run, graphs, corpus, training_step), path, labels or LabelInput(), weights, overwrite)
+
+
+def export_untrained(run: Run, network: Network, path: Path, labels: LabelInput) -> Card:
+    """Write the model of a network before its first step, which plays the recordings of all splits; no encoder.
+
+    Its latents have no names. An existing file is replaced.
+
+    Raises:
+        Failure: as `export`.
+    """
+    corpus = run.corpus().all_for_training()
+    graphs = FAMILIES[run.recipe.family].graphs(network, run.recipe, corpus, run.info.tonal)
+    source = _Source(run, replace(graphs, encoder=None), corpus, 0)
+    return _write(source, path, labels, "float16", overwrite=True)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Of a model's files."""
+
+    run: Run
+    graphs: Graphs
+    corpus: Corpus
+    step: int
+
+
+def _write(source: _Source, path: Path, labels: LabelInput, weights: Weights, overwrite: bool) -> Card:
+    """Write the decoder and the encoder, if any, as `export`."""
+    run, graphs, corpus = source.run, source.graphs, source.corpus
     if not np.isfinite(graphs.codes.latents).all():
         raise Failure(f"run {run.folder}: its codes are not finite; {LOWER_RATE}")
     if len(graphs.codes.latents) > 1 and np.all(graphs.codes.latents.std(0) < DEAD):
@@ -118,7 +149,7 @@ def export(
         torch.no_grad(),
     ):
         decoder_file = stack.enter_context(replacing(path, overwrite))
-        card = _write_decoder(run, graphs, corpus, labels or LabelInput(), training_step, weights, decoder_file, path)
+        card = _write_decoder(source, labels, weights, decoder_file, path)
         if graphs.encoder is not None:
             encoder_file = stack.enter_context(replacing(encoder_path(path), overwrite))
             _write_encoder(graphs, graphs.encoder, corpus, weights, encoder_file, path, Model(decoder_file))
@@ -128,17 +159,10 @@ def export(
 
 
 def _write_decoder(
-    run: Run,
-    graphs: Graphs,
-    corpus: Corpus,
-    card_texts: LabelInput,
-    training_step: int,
-    weights: Weights,
-    temporary_file: Path,
-    target_path: Path,
+    source: _Source, card_texts: LabelInput, weights: Weights, temporary_file: Path, target_path: Path
 ) -> Card:
     """Write the decoder with its card, prove it, and return the card."""
-    codes = graphs.codes
+    run, graphs, corpus, codes = source.run, source.graphs, source.corpus, source.graphs.codes
     latent_count = codes.latents.shape[1]
     example_inputs = {"latent": torch.rand(3, latent_count)} | (
         {"chroma": torch.eye(12)[:3]} if graphs.decoder_chroma else {}
@@ -167,7 +191,7 @@ def _write_decoder(
         latents=card_latents,
         loudness_lufs=PLAIN_LUFS,
         landmarks=card_landmarks,
-        training=_training(run, training_step),
+        training=_training(run, source.step),
         parity=Parity(absolute=0.0, relative=0.0, batch_sizes=list(BATCHES)),
         reference=Reference(
             latent=[[0.0] * latent_count], chroma=[0], label=[0], key=[0], points=[0], frame=[[0.0]], tolerance=0.0
@@ -184,7 +208,8 @@ def _write_decoder(
         return graph, model, _parity(graphs, model, weights)
 
     graph, model, parity = _proven(graph, weights, graphs.exact, f"{target_path}", prove)
-    card = card.model_copy(update={"parity": parity, "reference": reference(model), "latents": explained(model)})
+    named_latents = explained(model) if source.step else card.latents
+    card = card.model_copy(update={"parity": parity, "reference": reference(model), "latents": named_latents})
     extra_metadata = _beside_the_card(graphs, model) | recorded
     save(graph, temporary_file, {METADATA_KEY: card.model_dump_json()} | extra_metadata)
     loudness_lufs = model_loudness_lufs(Model(temporary_file))  # with gestures

@@ -1,12 +1,15 @@
 """Makes an instrument from a folder of sounds."""
 
 import contextlib
+import copy
 import functools
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from ..host.errors import Failure, TimbrelError, UserError
 from ..host.files import check_new_folder, replacing, replacing_folder
@@ -31,7 +34,7 @@ from ..train.network import Network
 from ..train.recipe import Recipe
 from ..train.run import Run
 from .evaluate import evaluate, exported_patch
-from .export import LabelInput
+from .export import LabelInput, export_untrained
 from .families import FAMILIES, LOOPS, MINUTES, SHORT, TEXTURE, TONAL, check_minutes, family_named, name_for_users
 from .families.family import ExportFamily
 from .fidelity.page import dynamics_line, in_short, tuning_line
@@ -44,6 +47,7 @@ LOWEST_RATE = 8000  # Hz: the lowest of a corpus
 MELODIC_SHARE = 0.5  # of sounds are melodies: the others' hits or beats are theirs
 LEAST_PACE = 0.5  # of an idle core's steps: with fewer, other programs took most of the minutes
 WITHOUT_HELD_OUT = " without held-out sounds"  # a trial's stage
+MODEL = "model.onnx"
 TRIAL = "trial"  # the folder of the run without the held-out sounds
 TRIAL_SHARE = 0.5  # of the minutes, for the trial without the held-out sounds
 
@@ -85,11 +89,10 @@ def make(
     """
     family = family_named(family)
     if more_minutes is None:
-        run, outcome = _begin(sounds, output, minutes, family, label, display)
-        is_edited = False
+        run, outcome = _begin(sounds, output, minutes, family, label, recordings, display)
     else:
-        is_edited = (output / PRESET).exists() and _is_edited(output)
         run, outcome = _train_more(sounds, output, more_minutes, family, display)
+    is_edited = (output / PRESET).exists() and _is_edited(output)
     if outcome.interrupted:
         raise MakeStopped(f"stopped at step {outcome.step}, all is saved; run the same command again to resume")
     with _training_kept(output):
@@ -146,9 +149,18 @@ def _evaluated(run: Run, output: Path, display: Display, exported: Callable[[], 
 
 
 def _begin(
-    sounds: Sequence[Path], output: Path, minutes: float, family: str, label: str | None, display: Display
+    sounds: Sequence[Path],
+    output: Path,
+    minutes: float,
+    family: str,
+    label: str | None,
+    recordings: bool,
+    display: Display,
 ) -> tuple[Run, Outcome]:
-    """Build the corpus and train, or go on where a call was stopped."""
+    """Build the corpus and train, or go on where a call was stopped.
+
+    With ``recordings`` a kit plays before it is trained.
+    """
     if not sounds:
         raise UserError("give sounds to make an instrument of: files, or folders of them")
     check_minutes("--minutes", minutes)
@@ -159,7 +171,12 @@ def _begin(
         family = _select_family(corpus, output, family, display)
         if _begun_run(output) is None:
             corpus = _rebuild_for_family(corpus, FAMILIES[family], sounds, label, display)
-        return _train(output, minutes, corpus, family, display)
+        on_initialised = _first_instrument(output, display) if recordings and FAMILIES[family].whole_clips else None
+        return _train(output, minutes, corpus, family, display, on_initialised)
+    except Failure as error:
+        if not _is_untrained(output):
+            raise
+        raise Failure(f"{error}; {output} plays its recordings") from error
     except UserError:
         if _begun_run(output) is None:  # unusable sounds: the next call may have others
             shutil.rmtree(corpus.folder)
@@ -170,7 +187,7 @@ def _begin(
 
 def _corpus(sounds: Sequence[Path], output: Path, family: str, label: str | None, display: Display) -> Corpus:
     """Open the corpus of a stopped call, or build it."""
-    if (output / PRESET).exists():
+    if _is_finished(output):
         raise UserError(
             f"{output} holds an instrument already; give another name, delete it first, or train it further with "
             f"timbrel make -o {output} --more-minutes {MINUTES:g}"
@@ -314,7 +331,43 @@ def _begun_run(output: Path) -> Path | None:
     return next((output / name for name in ("run", TRIAL) if (output / name).exists()), None)
 
 
-def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: Display) -> tuple[Run, Outcome]:
+def _first_instrument(output: Path, display: Display) -> Callable[[Run, Network], None]:
+    """Return a function that writes an instrument of an untrained network, whose keys play their recordings."""
+
+    def write(run: Run, network: Network) -> None:
+        if (output / PRESET).exists():
+            return
+        untrained_network = copy.deepcopy(network).cpu().eval()
+        try:
+            with torch.random.fork_rng():
+                export_untrained(run, untrained_network, output / MODEL, LabelInput(name=output.resolve().name))
+        except Failure:  # training may mend it
+            return
+        model = Model(output / MODEL)
+        with replacing(output / PRESET, overwrite=True) as file:
+            file.write_text(as_text(first_preset(model), model.card), encoding="utf-8")
+        display.say(f"{output} plays its recordings from now on; its knobs bend them once it is trained")
+
+    return write
+
+
+def _is_untrained(output: Path) -> bool:
+    """Return whether the folder holds the instrument of `_first_instrument`."""
+    return (output / PRESET).exists() and (output / MODEL).exists() and not Model(output / MODEL).card.training.steps
+
+
+def _is_finished(output: Path) -> bool:
+    return (output / PRESET).exists() and not _is_untrained(output)
+
+
+def _train(
+    output: Path,
+    minutes: float,
+    corpus: Corpus,
+    family: str,
+    display: Display,
+    on_initialised: Callable[[Run, Network], None] | None,
+) -> tuple[Run, Outcome]:
     """Train by a new budget, or go on; return the run, or the trial if it was interrupted."""
     export_family, has_trial = FAMILIES[family], (output / TRIAL).exists()
     if _begun_run(output) is None:
@@ -326,16 +379,21 @@ def _train(output: Path, minutes: float, corpus: Corpus, family: str, display: D
         recipes_by_folder[output / TRIAL] = load_recipe(export_family.recipe, recipe_changes)
         recipe_changes += export_family.completing
     recipes_by_folder[output / "run"] = load_recipe(export_family.recipe, recipe_changes)
-    return _train_stages(recipes_by_folder, output / "corpus", display)
+    return _train_stages(recipes_by_folder, output / "corpus", display, on_initialised)
 
 
-def _train_stages(recipes_by_folder: Mapping[Path, Recipe], corpus: Path, display: Display) -> tuple[Run, Outcome]:
+def _train_stages(
+    recipes_by_folder: Mapping[Path, Recipe],
+    corpus: Path,
+    display: Display,
+    on_initialised: Callable[[Run, Network], None] | None = None,
+) -> tuple[Run, Outcome]:
     """Train the trial, if any, and the run; return the last of them, or the interrupted one, and all steps."""
     outcomes: list[Outcome] = []
     trial_folder = None
     for folder, recipe in recipes_by_folder.items():
         is_trial = folder.name == TRIAL
-        run_options = _options(recipe, display, WITHOUT_HELD_OUT if is_trial else "")
+        run_options = _options(recipe, display, WITHOUT_HELD_OUT if is_trial else "", on_initialised)
         if folder.exists():
             outcomes.append(resume(folder, recipe, run_options))
         else:
@@ -377,7 +435,7 @@ def _train_more(
 ) -> tuple[Run, Outcome]:
     """Train a finished instrument further, or finish that."""
     check_minutes("--more-minutes", minutes)
-    if not (output / PRESET).exists() and not _is_trained(output):
+    if not _is_finished(output) and not _is_trained(output):
         raise UserError(
             f"{output} holds no finished instrument; make one, or go on with one that was stopped, with: "
             f"timbrel make SOUNDS -o {output}"
@@ -425,19 +483,21 @@ def _family_of(run: Run, output: Path, family: str) -> str:
     return run.recipe.family
 
 
-def _options(recipe: Recipe, display: Display, stage_suffix: str) -> RunOptions:
+def _options(
+    recipe: Recipe, display: Display, stage_suffix: str, on_initialised: Callable[[Run, Network], None] | None
+) -> RunOptions:
     def show_status(status: RunStatus) -> None:
         status_text = f"loss {status.loss:.4g}, {status.examples_per_second:.0f} examples/s"
         display.update(status.budget_share, status_text, status.seconds_left)
 
     display.stage(f"training {recipe.name}{stage_suffix}")
-    return RunOptions(on_report=show_status, on_message=display.say)
+    return RunOptions(on_report=show_status, on_message=display.say, on_initialised=on_initialised)
 
 
 def _is_edited(output: Path) -> bool:
     """Return whether the preset differs from the one that was written."""
     try:
-        model = Model(output / "model.onnx")
+        model = Model(output / MODEL)
         return preset_text(output / PRESET) != as_text(first_preset(model), model.card)
     except (UserError, OSError, ValueError):
         return True
@@ -445,8 +505,7 @@ def _is_edited(output: Path) -> bool:
 
 def _is_without_recordings(output: Path) -> bool:
     """Return whether the instrument before has none in its file."""
-    model_file = output / "model.onnx"
-    return model_file.exists() and not Model(model_file).card.recordings
+    return (output / MODEL).exists() and not Model(output / MODEL).card.recordings
 
 
 def _kept_copy(output: Path) -> Path:

@@ -144,12 +144,15 @@ class RunStatus:
 
 @dataclass
 class RunOptions:
+    """``on_initialised`` is called before the first step of a run, and must leave the network as it is."""
+
     accelerator: str = "auto"
     devices: int = 1
     tensorboard: bool = False
     nodes: int = field(default=1, kw_only=True)
     on_report: Callable[[RunStatus], None] | None = None
     on_message: Callable[[str], None] | None = None
+    on_initialised: Callable[[Run, Network], None] | None = None
 
 
 class Diverged(Failure):
@@ -234,6 +237,8 @@ def train(fabric: Fabric, run: Run, options: RunOptions) -> Outcome:
             checkpoint.restore(trial_run.best, plain_network)
         else:
             plain_network.initialise(data)
+        if options.on_initialised is not None:
+            options.on_initialised(run, plain_network)
     torch.set_flush_denormal(True)  # small weights under the penalty would slow every step
     try:
         with Stop() as stop, contextlib.closing(Threads(fabric.device)) as threads:

@@ -293,7 +293,7 @@ def quick(monkeypatch, small_model):
         done.append("evaluate")
         return {"verdict": "Keys are obeyed.", "shortcomings": []}
 
-    def export(run, path, labels, overwrite):
+    def export(run, path, labels, recordings, overwrite):
         shutil.copy(small_model, path)
         shutil.copy(encoder_path(small_model), encoder_path(path))
         done.append("export")

@@ -7,16 +7,22 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+import torch
 from timbrel.export import evaluate as evaluating
 from timbrel.export import export as exporting
 from timbrel.export import first_preset
 from timbrel.export import make as making
+from timbrel.export.fidelity.dynamics import performed_sides
 from timbrel.export.kinds.clip import HIT_SECONDS
 from timbrel.export.make import MakeStopped
-from timbrel.host.errors import UserError
+from timbrel.host.errors import Failure, UserError
+from timbrel.host.events import NoteOn
 from timbrel.host.model.encoder import encoder_path
 from timbrel.host.model.model import Model
 from timbrel.host.preset.library import open_patch
+from timbrel.host.resynthesis.distance import distance_db
+from timbrel.host.spectra import log_mel
+from timbrel.train import loop
 from timbrel.train.checkpoint import load, progress_of
 from timbrel.train.corpus.store import Corpus
 from timbrel.train.run import Run
@@ -49,7 +55,11 @@ def quick_kit(monkeypatch, quick, hit_model):
         shutil.copy(encoder_path(source), encoder_path(path))
         return Model(path).card
 
+    def export_untrained(run, network, path, labels):
+        raise Failure
+
     monkeypatch.setattr(evaluating, "export", export)
+    monkeypatch.setattr(making, "export_untrained", export_untrained)
     monkeypatch.setattr(first_preset, "peaks_dbfs", lambda patch: {})  # no key is too loud
 
 
@@ -189,6 +199,32 @@ def test_a_kit_that_was_stopped_goes_on_with_what_it_has(tmp_path, monkeypatch, 
     assert (output / "corpus" / "corpus.json").stat().st_mtime_ns == before
     assert not [line for line in display.said if "kept whole" in line]
     assert progress_of(load(output / "run" / "last.ckpt")).step > 3
+
+
+def test_a_kit_plays_its_recordings_before_it_is_trained_and_after_a_training_that_fails(
+    tmp_path, monkeypatch, timbrel
+):
+    """Also those that the trial holds out; the next call goes on."""
+    folder, output = hits(tmp_path / "sounds"), tmp_path / "kit"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Loop, "_step", lambda self, done: torch.tensor(np.nan))
+        with pytest.raises(Failure, match=f"training has diverged.*; {output} plays its recordings$"):
+            made(folder, output, minutes=0.02)
+    patch = open_patch(str(output))
+    assert patch.model.card.training.steps == 0
+    assert len(patch.preset.keys) == len(patch.model.card.recordings) == 10
+    assert not encoder_path(patch.model.path).exists()
+    entry = next(entry for entry in patch.preset.keys if entry.recording == "tom1")
+    played = performed_sides(patch, [NoteOn(0, 0, entry.key, 127)], 3200)
+    recording, rate = soundfile.read(folder / "tom" / "tom1.wav", dtype="float32")
+    assert distance_db(log_mel(recording[None], rate), log_mel(played[:1, : len(recording)], rate))[0] < 0.5
+    told = timbrel("make", folder, "-o", output, "--more-minutes", "1")
+    assert (told.status, "holds no finished instrument" in told.err) == (2, True)
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        with pytest.raises(MakeStopped):
+            made(folder, output, minutes=0.02)
+    assert open_patch(str(output)).model.card.training.steps == 0
 
 
 def test_a_stop_while_sounds_are_read_again_keeps_what_was_read(tmp_path, monkeypatch, quick_kit):
