@@ -52,7 +52,10 @@ def packed(clips: Sequence[RecordedClip], rate: int) -> tuple[list[Recording], l
     recordings: list[Recording] = []
     flacs: list[bytes] = []
     byte_count = 0
-    for clip in _in_order(clips)[:MOST_RECORDINGS]:
+    first = medoids(clips)
+    first_names = {clip.name for clip in first}
+    ordered_clips = first + [clip for clip in clips if clip.name not in first_names]
+    for clip in ordered_clips[:MOST_RECORDINGS]:
         samples, gain = _as_16_bit(_cut(clip.sides(), rate))
         flac = flac_bytes(samples, rate)
         byte_count += len(flac)
@@ -88,14 +91,13 @@ def holding(card: Card) -> str:
     return f"it contains the {count} {noun} it learned from (licence: {licence}); --no-recordings leaves them out"
 
 
-def _in_order(clips: Sequence[RecordedClip]) -> list[RecordedClip]:
-    labels = sorted({clip.label for clip in clips} - {""})
-    first = []
-    for label in labels:
+def medoids(clips: Sequence[RecordedClip]) -> list[RecordedClip]:
+    """Return the clip in the middle of each label, by labels in order; none without labels."""
+    found = []
+    for label in sorted({clip.label for clip in clips} - {""}):
         labelled = [clip for clip in clips if clip.label == label]
-        first.append(labelled[medoid(np.array([clip.code for clip in labelled], np.float64))])
-    first_names = {clip.name for clip in first}
-    return first + [clip for clip in clips if clip.name not in first_names]
+        found.append(labelled[medoid(np.array([clip.code for clip in labelled], np.float64))])
+    return found
 
 
 def _cut(sides: Array, rate: int) -> Array:

@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from markupsafe import Markup
 from pydantic import BaseModel
 from torch import Tensor, nn
@@ -34,6 +32,7 @@ from ...train.metrics.clips import Recordings, attack_seconds, envelope_distance
 from ...train.run import Run
 from ...train.sampling import evenly_spaced, random_indices
 from ..graphs import CODES, LANDMARKS, SEED, EncodedFrames, Graphs
+from ..measures.loudest_moment import LoudestMoment, loudness_of
 from ..measures.sounds import silence_message
 from ..recordings import RecordedClip
 from ..reports import clip_figures
@@ -64,9 +63,7 @@ from ..reports.report import (
 from .family import ExportFamily
 
 ENCODED_BATCH = 256  # clips encoded at a time
-MOMENT_SECONDS = 0.4  # the window that sets a clip's loudness: BS.1770's momentary loudness
 CLIP_LEVEL = 0.1  # its root mean square, the level of voices in a host: -20 dB
-SILENT_POWER = 1e-12  # power of a clip that is silent
 # Elements of a matrix: smaller ones, as of the latents' mapping and its inverse, keep single precision.
 EXACT_ELEMENTS = 1 << 14
 
@@ -77,51 +74,41 @@ class ClipDecoder(nn.Module):
     Training leaves kicks 20 dB softer than hats; here the loudest 0.4 s, BS.1770-weighted, have one level.
     """
 
-    weights: Tensor
-
     def __init__(self, network: ClipAutoencoder) -> None:
         super().__init__()
+        features = network.features
         self.network = network
-        features, rate = network.features, network.features.sample_rate
-        bins_hz = np.arange(features.transform // 2 + 1) * rate / features.transform
-        self.register_buffer("weights", torch.from_numpy(k_weights(bins_hz)).float())
-        self.hops = max(1, round(MOMENT_SECONDS * rate / features.hop))
+        self.loudest = LoudestMoment(
+            features.length, features.sample_rate, features.transform, features.hop, features.points
+        )
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         frame = self.network.decode(latent, label)
-        return frame / (self._loudest(frame) / CLIP_LEVEL)
+        level: Tensor = self.loudest(frame) / CLIP_LEVEL
+        return frame / level
 
-    def gain(self, samples: Array) -> float:
-        """Return the factor that brings a recording, [samples], to the level of decoded clips."""
-        features = self.network.features
-        clip = torch.from_numpy(np.pad(samples, (0, features.length - len(samples)))) * features.fade
-        padded_clip = F.pad(clip, (features.transform // 2, features.transform // 2))
-        windows = padded_clip.unfold(0, features.transform, features.hop)
-        magnitudes = torch.fft.rfft(windows * features.window).abs().flatten()
-        levels = clip.view(features.points, features.part).square().mean(1).sqrt()
-        return float(CLIP_LEVEL / self._loudest(torch.cat([magnitudes, levels])[None]))
 
-    def _loudest(self, frame: Tensor) -> Tensor:
-        """Return the weighted root mean square of the loudest moment, [voice, 1]."""
-        features = self.network.features
-        hop_count = features.spectra - 1
-        bin_powers = frame[:, : -features.points].reshape(-1, features.spectra, len(self.weights))[:, :-1].square()
-        k_weighted_shares = (bin_powers @ self.weights) / bin_powers.sum(2).clamp_min(SILENT_POWER)
-        hop_powers = frame[:, -features.points :].reshape(-1, hop_count, features.points // hop_count).square().mean(2)
-        window_hops = min(self.hops, hop_count)
-        window_powers = F.avg_pool1d((hop_powers * k_weighted_shares)[:, None], window_hops, 1)[:, 0] * (
-            window_hops / self.hops
+def recorded_clips(
+    corpus: Corpus, clips: Sequence[Clip], codes: Array, words: Sequence[str], gains: Sequence[float]
+) -> list[RecordedClip]:
+    """Return a model's recordings: training clips with their codes, [clips, n_latents], and gains.
+
+    ``words``: its labels.
+    """
+    names = short_names([clip.name for clip in clips])
+    sounds = takes({name: clip.velocity for name, clip in zip(names, clips, strict=True)})
+    return [
+        RecordedClip(
+            name,
+            clip.label if words else "",
+            sounds.get(name, ""),
+            clip.velocity,
+            code,
+            functools.partial(_sides, corpus, clip),
+            gain,
         )
-        loudest_rms: Tensor = window_powers.amax(1, keepdim=True).clamp_min(SILENT_POWER).sqrt()
-        return loudest_rms
-
-
-def k_weights(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return BS.1770's K-weighting of power at frequencies in Hz, within 0.05 dB from 20 Hz to 20 kHz."""
-    high_pass_weights = np.square(np.square(hertz) / (np.square(hertz) + 38.1**2))
-    shelf_weights = 1 + 1.51 * hertz**4 / (hertz**4 + 1700.0**4)
-    weights: npt.NDArray[np.float64] = high_pass_weights * shelf_weights
-    return weights
+        for name, clip, code, gain in zip(names, clips, codes, gains, strict=True)
+    ]
 
 
 class ClipEncoder(nn.Module):
@@ -499,7 +486,7 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
 
     @torch.no_grad()
     def graphs(self, network: ClipAutoencoder, recipe: ClipRecipe, corpus: Corpus, tonal: bool) -> Graphs:
-        words = recipe.network.words
+        words, features = recipe.network.words, network.features
         training_hits = hits(corpus, "train", words)
         if not training_hits.clips:
             raise UserError(silence_message(corpus, "training clip", "add louder sounds"))
@@ -515,17 +502,17 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
             ]
         )
         encoded_clips = [training_hits.clips[hit_index] for hit_index in hit_indices]
-        names, decoder = short_names([clip.name for clip in encoded_clips]), ClipDecoder(network)
-        sounds = takes({name: clip.velocity for name, clip in zip(names, encoded_clips, strict=True)})
+        loudness = loudness_of(features.length, features.sample_rate, features.transform, features.hop, features.points)
+        gains = [CLIP_LEVEL / loudness(corpus.samples(clip)) for clip in encoded_clips]
         are_all_landmarks = len(codes) <= LANDMARKS  # each is a landmark, and knobs reach it
         return Graphs(
-            decoder=decoder,
+            decoder=ClipDecoder(network),
             encoder=ClipEncoder(network, bool(words)),
             encoder_labels=bool(words),
             exact=EXACT_ELEMENTS,
             codes=EncodedFrames(
                 codes,
-                [clip.label for clip in encoded_clips] if words else names,
+                [clip.label for clip in encoded_clips] if words else short_names([clip.name for clip in encoded_clips]),
                 span=(codes.min(0), codes.max(0)) if are_all_landmarks else None,
             ),
             card={
@@ -539,18 +526,7 @@ class ClipExport(ExportFamily[ClipRecipe, ClipAutoencoder]):
                 "chroma": None,
                 "labels": words,
             },
-            recordings=[
-                RecordedClip(
-                    name,
-                    clip.label if words else "",
-                    sounds.get(name, ""),
-                    clip.velocity,
-                    code,
-                    functools.partial(_sides, corpus, clip),
-                    decoder.gain(corpus.samples(clip, 0, recipe.frames.frame_length)),
-                )
-                for name, clip, code in zip(names, encoded_clips, codes, strict=True)
-            ],
+            recordings=recorded_clips(corpus, encoded_clips, codes, words, gains),
         )
 
     def playing(self, preset: Preset, model: Model, tonal: bool) -> str:

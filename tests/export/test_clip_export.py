@@ -7,9 +7,10 @@ import pytest
 import soundfile
 import torch
 from timbrel.export.families import FAMILIES as EXPORTED
-from timbrel.export.families.clip import ClipDecoder, k_weights, short_names
+from timbrel.export.families.clip import ClipDecoder, short_names
 from timbrel.export.graphs import EncodedFrames, landmarks
 from timbrel.export.kinds.clip import DRAWN_KEYS, FIRST_KEY, kit
+from timbrel.export.measures.loudest_moment import k_weights
 from timbrel.host.engines.clip.synthesis import SpectraSound
 from timbrel.host.errors import UserError
 from timbrel.host.kinds.card_fields import Landmark, UniformPrior
